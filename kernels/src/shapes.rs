@@ -1,0 +1,365 @@
+//! The checked geometry of each operation: what it reads, what it writes, what it costs.
+//!
+//! A geometry is a plain value with public fields. `check` refuses one that cannot be computed; everything
+//! else may then assume that it was checked.
+
+/// A geometry that cannot be computed, in words a user can act on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ShapeError(pub String);
+
+fn refuse<T>(message: String) -> Result<T, ShapeError> {
+    Err(ShapeError(message))
+}
+
+/// A two-dimensional convolution.
+///
+/// `y[n,oh,ow,o] = b[o] + Σ_{kh,kw,c} x[n, oh·s−p+kh·d, ow·s−p+kw·d, g·C/G + c] · w[o,kh,kw,c]`
+/// with `g = o / (O/G)`; positions outside the image read zero (cross-correlation, as in PyTorch's `Conv2d`).
+/// Pairs are `[height, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Conv2d {
+    /// Images in the batch.
+    pub n: usize,
+    /// Input height.
+    pub h: usize,
+    /// Input width.
+    pub w: usize,
+    /// Input channels, of all groups together.
+    pub c: usize,
+    /// Output channels (filters), of all groups together.
+    pub o: usize,
+    /// Kernel height.
+    pub kh: usize,
+    /// Kernel width.
+    pub kw: usize,
+    /// Step between neighbouring windows.
+    pub stride: [usize; 2],
+    /// Zeros added on each side.
+    pub padding: [usize; 2],
+    /// Distance between neighbouring taps of the kernel.
+    pub dilation: [usize; 2],
+    /// Independent groups of channels; `groups == c` is a depthwise convolution.
+    pub groups: usize,
+}
+
+impl Conv2d {
+    /// A square kernel with the same stride and padding both ways, no dilation, one group.
+    pub fn square(x: [usize; 4], o: usize, k: usize, stride: usize, padding: usize) -> Self {
+        let [n, h, w, c] = x;
+        Self {
+            n,
+            h,
+            w,
+            c,
+            o,
+            kh: k,
+            kw: k,
+            stride: [stride; 2],
+            padding: [padding; 2],
+            dilation: [1; 2],
+            groups: 1,
+        }
+    }
+
+    /// Refuses zero sizes, channels that the groups do not divide, and a kernel larger than the padded image.
+    pub fn check(&self) -> Result<(), ShapeError> {
+        let sizes = [self.n, self.h, self.w, self.c, self.o, self.kh, self.kw, self.groups];
+        if sizes.contains(&0) || self.stride.contains(&0) || self.dilation.contains(&0) {
+            return refuse(format!("a convolution with a size of zero: {self:?}"));
+        }
+        if !self.c.is_multiple_of(self.groups) || !self.o.is_multiple_of(self.groups) {
+            return refuse(format!("{} groups do not divide {} input and {} output channels", self.groups, self.c, self.o));
+        }
+        for (size, k, p, d) in
+            [(self.h, self.kh, self.padding[0], self.dilation[0]), (self.w, self.kw, self.padding[1], self.dilation[1])]
+        {
+            if size + 2 * p < d * (k - 1) + 1 {
+                return refuse(format!("a kernel that spans {} does not fit an image of {size} padded by {p}", d * (k - 1) + 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Output height.
+    pub fn oh(&self) -> usize {
+        (self.h + 2 * self.padding[0] - self.dilation[0] * (self.kh - 1) - 1) / self.stride[0] + 1
+    }
+
+    /// Output width.
+    pub fn ow(&self) -> usize {
+        (self.w + 2 * self.padding[1] - self.dilation[1] * (self.kw - 1) - 1) / self.stride[1] + 1
+    }
+
+    /// `[N, H, W, C]`.
+    pub fn x_shape(&self) -> [usize; 4] {
+        [self.n, self.h, self.w, self.c]
+    }
+
+    /// `[O, KH, KW, C / groups]`.
+    pub fn w_shape(&self) -> [usize; 4] {
+        [self.o, self.kh, self.kw, self.c / self.groups]
+    }
+
+    /// `[N, OH, OW, O]`.
+    pub fn y_shape(&self) -> [usize; 4] {
+        [self.n, self.oh(), self.ow(), self.o]
+    }
+
+    /// Elements of the input.
+    pub fn x_len(&self) -> usize {
+        self.x_shape().iter().product()
+    }
+
+    /// Elements of the weight.
+    pub fn w_len(&self) -> usize {
+        self.w_shape().iter().product()
+    }
+
+    /// Elements of the output.
+    pub fn y_len(&self) -> usize {
+        self.y_shape().iter().product()
+    }
+
+    /// Whether every input channel has filters of its own.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups == self.c && self.groups > 1
+    }
+
+    /// Multiply-accumulates of one forward pass, taps over the padding border counted (the field's convention).
+    pub fn macs(&self) -> u64 {
+        self.y_len() as u64 * (self.kh * self.kw * self.c / self.groups) as u64
+    }
+
+    /// Bytes of input, weight and output, each once: the least that must move.
+    pub fn bytes(&self) -> u64 {
+        4 * (self.x_len() + self.w_len() + self.y_len()) as u64
+    }
+}
+
+/// A pooling window over `[N, H, W, C]`. Average pooling divides by the window's area, or, without
+/// `count_include_pad`, by the taps that fall inside the image. Max pooling treats padding as −∞.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pool2d {
+    /// Images in the batch.
+    pub n: usize,
+    /// Input height.
+    pub h: usize,
+    /// Input width.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+    /// Window `[height, width]`.
+    pub kernel: [usize; 2],
+    /// Step between windows.
+    pub stride: [usize; 2],
+    /// Border on each side, at most half the window.
+    pub padding: [usize; 2],
+    /// Round the output size up; a window that would start in the far padding is dropped, as in PyTorch.
+    pub ceil_mode: bool,
+    /// Average pooling only: divide by the whole window where it overlaps the padding.
+    pub count_include_pad: bool,
+}
+
+impl Pool2d {
+    /// A square window with no padding, PyTorch's defaults otherwise.
+    pub fn square(x: [usize; 4], kernel: usize, stride: usize) -> Self {
+        let [n, h, w, c] = x;
+        Self {
+            n,
+            h,
+            w,
+            c,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [0; 2],
+            ceil_mode: false,
+            count_include_pad: true,
+        }
+    }
+
+    /// Refuses zero sizes, padding above half the window, and windows larger than the padded image.
+    pub fn check(&self) -> Result<(), ShapeError> {
+        if [self.n, self.h, self.w, self.c].contains(&0) || self.kernel.contains(&0) || self.stride.contains(&0) {
+            return refuse(format!("a pooling with a size of zero: {self:?}"));
+        }
+        for (size, k, p) in [(self.h, self.kernel[0], self.padding[0]), (self.w, self.kernel[1], self.padding[1])] {
+            if 2 * p > k {
+                return refuse(format!("padding of {p} is more than half a window of {k}"));
+            }
+            if size + 2 * p < k {
+                return refuse(format!("a window of {k} does not fit an image of {size} padded by {p}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn out(&self, size: usize, axis: usize) -> usize {
+        let (k, s, p) = (self.kernel[axis], self.stride[axis], self.padding[axis]);
+        let span = size + 2 * p - k;
+        if !self.ceil_mode {
+            return span / s + 1;
+        }
+        let out = span.div_ceil(s) + 1;
+        if (out - 1) * s >= size + p { out - 1 } else { out }
+    }
+
+    /// Output height.
+    pub fn oh(&self) -> usize {
+        self.out(self.h, 0)
+    }
+
+    /// Output width.
+    pub fn ow(&self) -> usize {
+        self.out(self.w, 1)
+    }
+
+    /// Elements of the input.
+    pub fn x_len(&self) -> usize {
+        self.n * self.h * self.w * self.c
+    }
+
+    /// `[N, OH, OW, C]`.
+    pub fn y_shape(&self) -> [usize; 4] {
+        [self.n, self.oh(), self.ow(), self.c]
+    }
+
+    /// Elements of the output.
+    pub fn y_len(&self) -> usize {
+        self.y_shape().iter().product()
+    }
+}
+
+/// Adaptive pooling to a fixed output size: output row `i` of `OH` covers input rows
+/// `⌊i·H/OH⌋ .. ⌈(i+1)·H/OH⌉`, also where the output is the larger one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AdaptivePool2d {
+    /// Images in the batch.
+    pub n: usize,
+    /// Input height.
+    pub h: usize,
+    /// Input width.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+    /// Output height.
+    pub oh: usize,
+    /// Output width.
+    pub ow: usize,
+}
+
+impl AdaptivePool2d {
+    /// Refuses zero sizes.
+    pub fn check(&self) -> Result<(), ShapeError> {
+        if [self.n, self.h, self.w, self.c, self.oh, self.ow].contains(&0) {
+            return refuse(format!("an adaptive pooling with a size of zero: {self:?}"));
+        }
+        Ok(())
+    }
+
+    /// Input rows that output row `i` of `out` covers, of `size` rows.
+    pub fn window(i: usize, size: usize, out: usize) -> std::ops::Range<usize> {
+        i * size / out..((i + 1) * size).div_ceil(out)
+    }
+
+    /// Elements of the input.
+    pub fn x_len(&self) -> usize {
+        self.n * self.h * self.w * self.c
+    }
+
+    /// Elements of the output.
+    pub fn y_len(&self) -> usize {
+        self.n * self.oh * self.ow * self.c
+    }
+}
+
+/// A fully connected layer: `y[n,o] = b[o] + Σ_i x[n,i] · w[o,i]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Linear {
+    /// Rows of the batch.
+    pub n: usize,
+    /// Input features.
+    pub inputs: usize,
+    /// Output features.
+    pub outputs: usize,
+}
+
+impl Linear {
+    /// Refuses zero sizes.
+    pub fn check(&self) -> Result<(), ShapeError> {
+        if [self.n, self.inputs, self.outputs].contains(&0) {
+            return refuse(format!("a linear layer with a size of zero: {self:?}"));
+        }
+        Ok(())
+    }
+
+    /// Multiply-accumulates of one forward pass.
+    pub fn macs(&self) -> u64 {
+        (self.n * self.inputs * self.outputs) as u64
+    }
+
+    /// Bytes of input, weight and output, each once.
+    pub fn bytes(&self) -> u64 {
+        4 * (self.n * self.inputs + self.inputs * self.outputs + self.n * self.outputs) as u64
+    }
+}
+
+/// A residual shortcut without parameters (He et al. 2016, option A): every `stride`-th pixel, with
+/// `before` zero channels in front and `after` behind.
+/// `[N, H, W, C] → [N, ⌈H/s⌉, ⌈W/s⌉, before + C + after]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PadShortcut {
+    /// Images in the batch.
+    pub n: usize,
+    /// Input height.
+    pub h: usize,
+    /// Input width.
+    pub w: usize,
+    /// Input channels.
+    pub c: usize,
+    /// Step between the pixels that are kept.
+    pub stride: usize,
+    /// Zero channels in front.
+    pub before: usize,
+    /// Zero channels behind.
+    pub after: usize,
+}
+
+impl PadShortcut {
+    /// `[N, OH, OW, before + C + after]`.
+    pub fn y_shape(&self) -> [usize; 4] {
+        [self.n, self.h.div_ceil(self.stride), self.w.div_ceil(self.stride), self.before + self.c + self.after]
+    }
+
+    /// Elements of the input.
+    pub fn x_len(&self) -> usize {
+        self.n * self.h * self.w * self.c
+    }
+
+    /// Elements of the output.
+    pub fn y_len(&self) -> usize {
+        self.y_shape().iter().product()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_follow_pytorch() {
+        let conv = Conv2d::square([2, 32, 32, 3], 16, 7, 2, 3);
+        assert_eq!(conv.y_shape(), [2, 16, 16, 16]);
+        assert_eq!(conv.macs(), 2 * 16 * 16 * 16 * 7 * 7 * 3);
+        let pool = Pool2d { ceil_mode: true, ..Pool2d::square([2, 9, 10, 5], 3, 2) };
+        assert_eq!(pool.y_shape(), [2, 4, 5, 5]);
+        assert_eq!(AdaptivePool2d::window(1, 4, 7), 0..2);
+    }
+
+    #[test]
+    fn impossible_geometry_is_refused() {
+        assert!(Conv2d::square([1, 2, 2, 1], 1, 5, 1, 1).check().is_err());
+        assert!(Conv2d { groups: 2, ..Conv2d::square([1, 8, 8, 3], 4, 3, 1, 1) }.check().is_err());
+        assert!(Pool2d { padding: [2, 2], ..Pool2d::square([1, 8, 8, 3], 3, 1) }.check().is_err());
+    }
+}
