@@ -1,6 +1,7 @@
 //! The arithmetic of lopper: functions over slices, with no autograd and no graph.
 //!
 //! - [`shapes`]: the checked geometry of each operation, what it costs in multiply-accumulates and bytes.
+//! - [`params`]: what an operation is told besides its geometry: transposes, activations, hyperparameters.
 //! - [`mod@reference`]: plain loops, generic over `f32` and `f64`: the executable specification.
 //! - [`cpu`]: the same operations with SIMD and threads. A test of `cpu` compares it with `reference`.
 //!
@@ -10,5 +11,6 @@
 
 pub mod buffer;
 pub mod cpu;
+pub mod params;
 pub mod reference;
 pub mod shapes;

@@ -1,0 +1,65 @@
+//! What an operation is told besides its geometry: transposes, fused epilogues, live channels, hyperparameters.
+//! Plain values, shared by every implementation of an operation.
+
+/// Whether a matrix is read as stored or transposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trans {
+    /// As stored, row-major.
+    No,
+    /// Transposed: element `(i, j)` is stored at row `j`, column `i`.
+    Yes,
+}
+
+/// The function that ends a fused convolution or linear layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Activation {
+    /// The identity.
+    #[default]
+    None,
+    /// `max(0, x)`.
+    Relu,
+    /// `min(max(0, x), 6)`.
+    Relu6,
+}
+
+/// Which channels a compacted convolution keeps, of an outer width that does not change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CompactIndex {
+    /// Input channels that are gathered, ascending.
+    pub inputs: Vec<u32>,
+    /// Filters that are computed, ascending: where the live outputs are scattered to.
+    pub outputs: Vec<u32>,
+    /// Whether the gathered image has one more last channel that is 1 inside the image and 0 in the padding.
+    /// Its weights carry exactly the effect of dead inputs that are constant but not zero.
+    pub carrier: bool,
+}
+
+/// Stochastic gradient descent with momentum (Polyak 1964; Nesterov 1983, as Sutskever et al. 2013 write it).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sgd {
+    /// Learning rate.
+    pub lr: f32,
+    /// Share of the velocity that survives a step; 0 keeps no velocity.
+    pub momentum: f32,
+    /// Step along the gradient plus the velocity it is about to have.
+    pub nesterov: bool,
+    /// L2 penalty: `weight_decay · p` is added to the gradient.
+    pub weight_decay: f32,
+}
+
+/// Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adam {
+    /// Learning rate.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// L2 penalty on the gradient or, if decoupled, shrinkage of the parameter by `lr · weight_decay`.
+    pub weight_decay: f32,
+    /// AdamW: the decay does not pass through the moments.
+    pub decoupled: bool,
+}
