@@ -3,6 +3,8 @@
 //! A geometry is a plain value with public fields. `check` refuses one that cannot be computed; everything
 //! else may then assume that it was checked.
 
+use std::ops::Range;
+
 /// A geometry that cannot be computed, in words a user can act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -69,13 +71,20 @@ impl Conv2d {
             return refuse(format!("a convolution with a size of zero: {self:?}"));
         }
         if !self.c.is_multiple_of(self.groups) || !self.o.is_multiple_of(self.groups) {
-            return refuse(format!("{} groups do not divide {} input and {} output channels", self.groups, self.c, self.o));
+            return refuse(format!(
+                "{} groups do not divide {} input and {} output channels",
+                self.groups, self.c, self.o
+            ));
         }
-        for (size, k, p, d) in
-            [(self.h, self.kh, self.padding[0], self.dilation[0]), (self.w, self.kw, self.padding[1], self.dilation[1])]
-        {
+        for (size, k, p, d) in [
+            (self.h, self.kh, self.padding[0], self.dilation[0]),
+            (self.w, self.kw, self.padding[1], self.dilation[1]),
+        ] {
             if size + 2 * p < d * (k - 1) + 1 {
-                return refuse(format!("a kernel that spans {} does not fit an image of {size} padded by {p}", d * (k - 1) + 1));
+                return refuse(format!(
+                    "a kernel that spans {} does not fit an image of {size} padded by {p}",
+                    d * (k - 1) + 1
+                ));
             }
         }
         Ok(())
@@ -180,10 +189,15 @@ impl Pool2d {
 
     /// Refuses zero sizes, padding above half the window, and windows larger than the padded image.
     pub fn check(&self) -> Result<(), ShapeError> {
-        if [self.n, self.h, self.w, self.c].contains(&0) || self.kernel.contains(&0) || self.stride.contains(&0) {
+        if [self.n, self.h, self.w, self.c].contains(&0)
+            || self.kernel.contains(&0)
+            || self.stride.contains(&0)
+        {
             return refuse(format!("a pooling with a size of zero: {self:?}"));
         }
-        for (size, k, p) in [(self.h, self.kernel[0], self.padding[0]), (self.w, self.kernel[1], self.padding[1])] {
+        for (size, k, p) in
+            [(self.h, self.kernel[0], self.padding[0]), (self.w, self.kernel[1], self.padding[1])]
+        {
             if 2 * p > k {
                 return refuse(format!("padding of {p} is more than half a window of {k}"));
             }
@@ -202,6 +216,34 @@ impl Pool2d {
         }
         let out = span.div_ceil(s) + 1;
         if (out - 1) * s >= size + p { out - 1 } else { out }
+    }
+
+    /// Input positions along `axis` that window `i` covers, the padding left out.
+    fn inside(&self, i: usize, size: usize, axis: usize) -> Range<usize> {
+        let start = i * self.stride[axis];
+        start.saturating_sub(self.padding[axis])..(start + self.kernel[axis] - self.padding[axis]).min(size)
+    }
+
+    /// Input rows that output row `i` covers.
+    pub fn rows(&self, i: usize) -> Range<usize> {
+        self.inside(i, self.h, 0)
+    }
+
+    /// Input columns that output column `j` covers.
+    pub fn cols(&self, j: usize) -> Range<usize> {
+        self.inside(j, self.w, 1)
+    }
+
+    /// What average pooling divides window `(i, j)` by: with `count_include_pad` its area, less what `ceil_mode`
+    /// lets hang out over the padded image, as in PyTorch; otherwise its pixels inside the image.
+    pub fn divisor(&self, i: usize, j: usize) -> usize {
+        if !self.count_include_pad {
+            return self.rows(i).len() * self.cols(j).len();
+        }
+        let covered = |i: usize, size: usize, axis: usize| {
+            self.kernel[axis].min(size + 2 * self.padding[axis] - i * self.stride[axis])
+        };
+        covered(i, self.h, 0) * covered(j, self.w, 1)
     }
 
     /// Output height.
@@ -258,7 +300,7 @@ impl AdaptivePool2d {
     }
 
     /// Input rows that output row `i` of `out` covers, of `size` rows.
-    pub fn window(i: usize, size: usize, out: usize) -> std::ops::Range<usize> {
+    pub fn window(i: usize, size: usize, out: usize) -> Range<usize> {
         i * size / out..((i + 1) * size).div_ceil(out)
     }
 
@@ -328,7 +370,12 @@ pub struct PadShortcut {
 impl PadShortcut {
     /// `[N, OH, OW, before + C + after]`.
     pub fn y_shape(&self) -> [usize; 4] {
-        [self.n, self.h.div_ceil(self.stride), self.w.div_ceil(self.stride), self.before + self.c + self.after]
+        [
+            self.n,
+            self.h.div_ceil(self.stride),
+            self.w.div_ceil(self.stride),
+            self.before + self.c + self.after,
+        ]
     }
 
     /// Elements of the input.

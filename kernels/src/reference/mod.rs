@@ -1,1 +1,48 @@
 //! Plain loops: the executable specification.
+//!
+//! Each function has the name, the argument order and the meaning of its twin in [`crate::cpu`], less the device, and
+//! is generic over [`Float`]: `f64` makes it the oracle of tests. Nothing here is fast.
+
+mod adaptive_pool;
+mod batch_norm;
+mod channels;
+mod conv2d;
+mod dropout;
+mod elementwise;
+mod float;
+mod linear;
+mod loss;
+mod matmul;
+mod optim;
+mod pool;
+mod reduce;
+mod softmax;
+mod sparse_conv2d;
+mod windows;
+
+pub use adaptive_pool::{
+    adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
+    adaptive_max_pool2d_input_grad,
+};
+pub use batch_norm::{
+    batch_norm_backward, batch_norm_eval_backward, batch_norm_forward_eval, batch_norm_forward_train,
+};
+pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
+pub use conv2d::{conv2d_epilogue, conv2d_forward, conv2d_input_grad, conv2d_weight_grad};
+pub use dropout::{dropout, keeps};
+pub use elementwise::{
+    add_assign, add_forward, axpy, mul_forward, relu_forward, relu_input_grad, relu6_forward,
+    relu6_input_grad, scale,
+};
+pub use float::Float;
+pub use linear::{linear_forward, linear_input_grad, linear_weight_grad};
+pub use loss::{
+    cross_entropy_forward, cross_entropy_input_grad, kl_divergence_forward, kl_divergence_input_grad,
+    mse_forward, mse_input_grad,
+};
+pub use matmul::{gemm, gemv};
+pub use optim::{adam_step, sgd_step};
+pub use pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, max_pool2d_input_grad};
+pub use reduce::{sum, sum_rows};
+pub use softmax::{log_softmax_forward, softmax_forward};
+pub use sparse_conv2d::{conv2d_compact_forward, conv2d_masked_forward};

@@ -1,0 +1,102 @@
+//! Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, C]`, with `rows = N·H·W` for images and
+//! `N` for vectors: `x̂ = (x − mean)/√(var + eps)`, `y = gamma·x̂ + beta`, each channel by itself.
+
+use super::Float;
+
+/// Normalizes by the statistics of this batch, which it also returns: `mean`, and the biased variance `var`, `[C]`.
+pub fn batch_norm_forward_train<F: Float>(
+    rows: usize,
+    c: usize,
+    x: &[F],
+    gamma: &[F],
+    beta: &[F],
+    eps: F,
+    y: &mut [F],
+    mean: &mut [F],
+    var: &mut [F],
+) {
+    assert_eq!((x.len(), mean.len(), var.len()), (rows * c, c, c));
+    let n = F::of(rows as f64);
+    for ch in 0..c {
+        mean[ch] = column(x, c, ch).sum::<F>() / n;
+        var[ch] = column(x, c, ch).map(|x| (x - mean[ch]) * (x - mean[ch])).sum::<F>() / n;
+    }
+    batch_norm_forward_eval(rows, c, x, mean, var, gamma, beta, eps, y);
+}
+
+/// Normalizes by statistics that are given.
+pub fn batch_norm_forward_eval<F: Float>(
+    rows: usize,
+    c: usize,
+    x: &[F],
+    mean: &[F],
+    var: &[F],
+    gamma: &[F],
+    beta: &[F],
+    eps: F,
+    y: &mut [F],
+) {
+    assert_eq!((x.len(), y.len(), gamma.len(), beta.len()), (rows * c, rows * c, c, c));
+    for (i, y) in y.iter_mut().enumerate() {
+        let ch = i % c;
+        *y = gamma[ch] * (x[i] - mean[ch]) / (var[ch] + eps).sqrt() + beta[ch];
+    }
+}
+
+/// The gradients of [`batch_norm_forward_train`], where mean and variance depend on `x`:
+///
+/// `dbeta = Σ dy`, `dgamma = Σ dy·x̂`, `dx = gamma/√(var + eps) · (dy − dbeta/rows − x̂·dgamma/rows)`.
+pub fn batch_norm_backward<F: Float>(
+    rows: usize,
+    c: usize,
+    x: &[F],
+    mean: &[F],
+    var: &[F],
+    gamma: &[F],
+    eps: F,
+    dy: &[F],
+    dx: &mut [F],
+    dgamma: &mut [F],
+    dbeta: &mut [F],
+) {
+    batch_norm_eval_backward(rows, c, x, mean, var, gamma, eps, dy, dx, dgamma, dbeta);
+    let n = F::of(rows as f64);
+    for (i, dx) in dx.iter_mut().enumerate() {
+        let ch = i % c;
+        let inv_std = F::ONE / (var[ch] + eps).sqrt();
+        let x_hat = (x[i] - mean[ch]) * inv_std;
+        *dx = gamma[ch] * inv_std * (dy[i] - dbeta[ch] / n - x_hat * dgamma[ch] / n);
+    }
+}
+
+/// The gradients of [`batch_norm_forward_eval`], where the statistics are constants: `dx = dy·gamma/√(var + eps)`.
+pub fn batch_norm_eval_backward<F: Float>(
+    rows: usize,
+    c: usize,
+    x: &[F],
+    mean: &[F],
+    var: &[F],
+    gamma: &[F],
+    eps: F,
+    dy: &[F],
+    dx: &mut [F],
+    dgamma: &mut [F],
+    dbeta: &mut [F],
+) {
+    assert_eq!((x.len(), dy.len(), dx.len()), (rows * c, rows * c, rows * c));
+    assert_eq!((mean.len(), var.len(), gamma.len(), dgamma.len(), dbeta.len()), (c, c, c, c, c));
+    dgamma.fill(F::ZERO);
+    dbeta.fill(F::ZERO);
+    for (i, &dy) in dy.iter().enumerate() {
+        let ch = i % c;
+        let inv_std = F::ONE / (var[ch] + eps).sqrt();
+        dx[i] = dy * gamma[ch] * inv_std;
+        dgamma[ch] += dy * (x[i] - mean[ch]) * inv_std;
+        dbeta[ch] += dy;
+    }
+}
+
+/// Channel `ch` of `x` `[rows, c]`.
+fn column<F: Float>(x: &[F], c: usize, ch: usize) -> impl Iterator<Item = F> {
+    x.iter().skip(ch).step_by(c).copied()
+}

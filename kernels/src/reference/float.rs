@@ -1,0 +1,72 @@
+//! The number type of the reference: enough of a trait to write every operation once for `f32` and `f64`.
+
+use std::fmt::{Debug, Display};
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+/// `f32` or `f64`.
+pub trait Float:
+    Copy
+    + Debug
+    + Display
+    + PartialOrd
+    + Send
+    + Sync
+    + Sum
+    + Add<Output = Self>
+    + AddAssign
+    + Div<Output = Self>
+    + Mul<Output = Self>
+    + Neg<Output = Self>
+    + Sub<Output = Self>
+{
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// −∞, the identity of the maximum.
+    const NEG_INFINITY: Self;
+    /// The nearest value of this type.
+    fn of(x: f64) -> Self;
+    /// The value in double precision, exactly.
+    fn to_f64(self) -> f64;
+    /// The square root.
+    fn sqrt(self) -> Self;
+    /// The exponential.
+    fn exp(self) -> Self;
+    /// The natural logarithm.
+    fn ln(self) -> Self;
+    /// Whether this is not a number.
+    fn is_nan(self) -> bool;
+}
+
+macro_rules! float {
+    ($type:ty) => {
+        impl Float for $type {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const NEG_INFINITY: Self = <$type>::NEG_INFINITY;
+            fn of(x: f64) -> Self {
+                x as $type
+            }
+            fn to_f64(self) -> f64 {
+                self.into()
+            }
+            fn sqrt(self) -> Self {
+                self.sqrt()
+            }
+            fn exp(self) -> Self {
+                self.exp()
+            }
+            fn ln(self) -> Self {
+                self.ln()
+            }
+            fn is_nan(self) -> bool {
+                self.is_nan()
+            }
+        }
+    };
+}
+
+float!(f32);
+float!(f64);
