@@ -1,1 +1,20 @@
-//! engine
+//! The machine that compression works on: tensors, a tape for gradients, a graph that is a plain value, the
+//! training loop, the inference plan and model files.
+
+pub mod cost;
+pub mod data;
+//pub mod device;
+pub mod error;
+pub mod graph;
+pub mod layer;
+pub mod param;
+pub mod rewrite;
+pub mod shape;
+pub mod tensor;
+
+//pub use device::Device;
+pub use error::{Error, Result};
+pub use graph::{Graph, Info, Node, NodeId};
+pub use layer::Layer;
+pub use param::Param;
+pub use tensor::Tensor;

@@ -1,0 +1,70 @@
+//! What can go wrong, in words that name the operation, node or file and what was expected and found.
+
+use std::path::{Path, PathBuf};
+
+/// The result of everything in lopper that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the engine or of what is built on it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An operation was given shapes that it cannot combine.
+    #[error("{op}: {message}")]
+    Shape {
+        /// The operation.
+        op: &'static str,
+        /// What was expected and found.
+        message: String,
+    },
+    /// An error inside a node of a graph.
+    #[error("layer `{node}`: {source}")]
+    Node {
+        /// The node's name.
+        node: String,
+        /// What went wrong in it.
+        source: Box<Error>,
+    },
+    /// A file or directory that cannot be read, written or understood.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// An option, recipe entry or argument that makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// Training produced a loss that is not a finite number.
+    #[error("the loss became {loss} in epoch {epoch}, step {step}: lower the learning rate")]
+    Diverged {
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Step within the epoch, counted from 1.
+        step: usize,
+        /// The loss.
+        loss: f32,
+    },
+}
+
+impl Error {
+    /// An [`Error::Shape`] of operation `op`.
+    pub fn shape(op: &'static str, message: impl Into<String>) -> Self {
+        Self::Shape { op, message: message.into() }
+    }
+
+    /// An [`Error::File`] about `path`.
+    pub fn file(path: impl AsRef<Path>, message: impl ToString) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), message: message.to_string() }
+    }
+
+    /// An [`Error::Invalid`].
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid(message.into())
+    }
+
+    /// This error, seen from node `name` of a graph.
+    pub fn in_node(self, name: &str) -> Self {
+        Self::Node { node: name.to_string(), source: Box::new(self) }
+    }
+}

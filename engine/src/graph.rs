@@ -1,0 +1,263 @@
+//! The program that compression rewrites: named layers with explicit inputs, a plain value.
+
+use crate::{Error, Layer, Param, Result, Tensor};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// A node's position in [`Graph::nodes`].
+pub type NodeId = usize;
+
+/// A named layer and the nodes that it reads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Node {
+    /// Unique in its graph; torchvision's module path where there is one (`layer1.0.conv1`).
+    pub name: String,
+    /// What it computes.
+    pub layer: Layer,
+    /// What it reads; each comes earlier in the graph.
+    pub inputs: Vec<NodeId>,
+}
+
+/// What a network was made for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    /// The architecture it was built as (`resnet18`).
+    pub arch: String,
+    /// `[H, W, C]` of the images that it was built for.
+    pub input: [usize; 3],
+    /// The name of each class.
+    pub classes: Vec<String>,
+    /// Mean of each image channel, subtracted before the network.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each image channel, divided by before the network.
+    pub std: Vec<f32>,
+}
+
+/// A network. Nodes stand in an order in which they can run; the first is the input, the last the output.
+/// Cloning is cheap: parameters are shared until they are written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    /// What it was made for.
+    pub info: Info,
+}
+
+impl Graph {
+    /// A graph that holds its input alone, node 0, named `input`.
+    pub fn new(channels: usize) -> Self {
+        let input = Node { name: "input".into(), layer: Layer::Input { channels }, inputs: Vec::new() };
+        Self { nodes: vec![input], info: Info::default() }
+    }
+
+    /// Adds a node at the end. An error where the name is taken, an input does not exist, or the layer takes
+    /// another number of inputs.
+    pub fn push(&mut self, name: impl Into<String>, layer: Layer, inputs: &[NodeId]) -> Result<NodeId> {
+        self.nodes.push(Node { name: name.into(), layer, inputs: inputs.to_vec() });
+        let checked = self.check_node(self.nodes.len() - 1);
+        if checked.is_err() {
+            self.nodes.pop();
+        }
+        checked.map(|()| self.nodes.len() - 1)
+    }
+
+    /// The nodes, in an order in which they can run.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Node `id`'s layer, for writing.
+    pub fn layer_mut(&mut self, id: NodeId) -> &mut Layer {
+        &mut self.nodes[id].layer
+    }
+
+    /// The node whose output is the network's.
+    pub fn output(&self) -> NodeId {
+        self.nodes.len() - 1
+    }
+
+    /// The node called `name`.
+    pub fn id(&self, name: &str) -> Result<NodeId> {
+        let found = self.nodes.iter().position(|n| n.name == name);
+        found.ok_or_else(|| Error::invalid(format!("the network has no layer called `{name}`")))
+    }
+
+    /// For every node, the nodes that read it (once for each time that they do).
+    pub fn readers(&self) -> Vec<Vec<NodeId>> {
+        let mut readers = vec![Vec::new(); self.nodes.len()];
+        for (id, node) in self.nodes.iter().enumerate() {
+            for &input in &node.inputs {
+                readers[input].push(id);
+            }
+        }
+        readers
+    }
+
+    /// Every parameter with its path (`layer1.0.conv1.weight`), in graph order.
+    pub fn params(&self) -> impl Iterator<Item = (String, &Param)> {
+        self.nodes.iter().flat_map(|n| {
+            n.layer.params().into_iter().map(move |(slot, p)| (format!("{}.{slot}", n.name), p))
+        })
+    }
+
+    /// [`Graph::params`], for writing.
+    pub fn params_mut(&mut self) -> impl Iterator<Item = (String, &mut Param)> {
+        self.nodes.iter_mut().flat_map(|n| {
+            let name = &n.name;
+            n.layer.params_mut().into_iter().map(move |(slot, p)| (format!("{name}.{slot}"), p))
+        })
+    }
+
+    /// The parameter at `path`.
+    pub fn param(&self, path: &str) -> Result<&Param> {
+        let found = self.params().find(|(p, _)| p == path);
+        found
+            .map(|(_, p)| p)
+            .ok_or_else(|| Error::invalid(format!("the network has no parameter called `{path}`")))
+    }
+
+    /// The parameter at `path`, for writing.
+    pub fn param_mut(&mut self, path: &str) -> Result<&mut Param> {
+        let found = self.params_mut().find(|(p, _)| p == path);
+        found
+            .map(|(_, p)| p)
+            .ok_or_else(|| Error::invalid(format!("the network has no parameter called `{path}`")))
+    }
+
+    /// Every running statistic with its path (`bn1.running_mean`), in graph order.
+    pub fn buffers(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        self.nodes.iter().flat_map(|n| {
+            n.layer.buffers().into_iter().map(move |(slot, t)| (format!("{}.{slot}", n.name), t))
+        })
+    }
+
+    /// [`Graph::buffers`], for writing.
+    pub fn buffers_mut(&mut self) -> impl Iterator<Item = (String, &mut Tensor)> {
+        self.nodes.iter_mut().flat_map(|n| {
+            let name = &n.name;
+            n.layer.buffers_mut().into_iter().map(move |(slot, t)| (format!("{name}.{slot}"), t))
+        })
+    }
+
+    /// Removes node `id`, which has one input: its readers read that input instead. Later ids move down by one.
+    pub fn bypass(&mut self, id: NodeId) -> Result<()> {
+        let &[input] = self.nodes[id].inputs.as_slice() else {
+            return Err(Error::invalid(format!(
+                "layer `{}` has not one input: it cannot be bypassed",
+                self.nodes[id].name
+            )));
+        };
+        self.nodes.remove(id);
+        for reader in &mut self.nodes[id..] {
+            for i in &mut reader.inputs {
+                *i = if *i == id { input } else { *i - usize::from(*i > id) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a layer with one input behind node `id`: every reader of `id` reads the new node, whose id is
+    /// `id + 1`. Later ids move up by one.
+    pub fn insert_after(&mut self, id: NodeId, name: impl Into<String>, layer: Layer) -> Result<NodeId> {
+        let node = Node { name: name.into(), layer, inputs: vec![id] };
+        self.check_name(&node.name, None)?;
+        for reader in &mut self.nodes[id + 1..] {
+            for i in &mut reader.inputs {
+                *i += usize::from(*i >= id);
+            }
+        }
+        self.nodes.insert(id + 1, node);
+        self.check_node(id + 1)?;
+        Ok(id + 1)
+    }
+
+    /// Gives node `id` another name.
+    pub fn rename(&mut self, id: NodeId, name: impl Into<String>) -> Result<()> {
+        let name = name.into();
+        self.check_name(&name, Some(id))?;
+        self.nodes[id].name = name;
+        Ok(())
+    }
+
+    /// Checks what a graph from a file may break: the order of nodes, unique names, one input node at the
+    /// front, the number of inputs of each layer.
+    pub fn check(&self) -> Result<()> {
+        if !matches!(self.nodes.first(), Some(Node { layer: Layer::Input { .. }, .. })) {
+            return Err(Error::invalid("a graph begins with its input"));
+        }
+        let names: HashSet<&str> = self.nodes.iter().map(|n| n.name.as_str()).collect();
+        if names.len() != self.nodes.len() {
+            return Err(Error::invalid("two layers of a graph have the same name"));
+        }
+        (0..self.nodes.len()).try_for_each(|id| self.check_wiring(id))
+    }
+
+    fn check_node(&self, id: NodeId) -> Result<()> {
+        self.check_name(&self.nodes[id].name, Some(id))?;
+        self.check_wiring(id)
+    }
+
+    fn check_name(&self, name: &str, own: Option<NodeId>) -> Result<()> {
+        match self.nodes.iter().enumerate().any(|(id, n)| n.name == name && Some(id) != own) {
+            true => Err(Error::invalid(format!("two layers are called `{name}`"))),
+            false => Ok(()),
+        }
+    }
+
+    fn check_wiring(&self, id: NodeId) -> Result<()> {
+        let node = &self.nodes[id];
+        let expected = match node.layer {
+            Layer::Input { .. } => 0..=0,
+            Layer::Add | Layer::Concat => 2..=usize::MAX,
+            _ => 1..=1,
+        };
+        let found = node.inputs.len();
+        if !expected.contains(&found) || matches!(node.layer, Layer::Input { .. }) != (id == 0) {
+            return Err(Error::invalid(format!(
+                "layer `{}` ({}) cannot have {found} inputs",
+                node.name,
+                node.layer.kind()
+            )));
+        }
+        match node.inputs.iter().any(|&i| i >= id) {
+            true => Err(Error::invalid(format!(
+                "layer `{}` reads a layer that does not come before it",
+                node.name
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain() -> Graph {
+        let mut g = Graph::new(3);
+        let a = g.push("a", Layer::Relu, &[0]).unwrap();
+        let b = g.push("b", Layer::Relu6, &[a]).unwrap();
+        g.push("sum", Layer::Add, &[a, b]).unwrap();
+        g
+    }
+
+    #[test]
+    fn bypass_and_insert_keep_the_wiring() {
+        let mut g = chain();
+        g.bypass(g.id("b").unwrap()).unwrap();
+        assert_eq!(g.nodes()[2].inputs, [1, 1]);
+        let c = g.insert_after(1, "c", Layer::Relu).unwrap();
+        assert_eq!((c, g.nodes()[3].inputs.as_slice()), (2, &[2, 2][..]));
+        assert_eq!(g.readers(), [vec![1], vec![2], vec![3, 3], vec![]]);
+        g.check().unwrap();
+    }
+
+    #[test]
+    fn wrong_wiring_is_refused() {
+        let mut g = chain();
+        assert!(g.push("a", Layer::Relu, &[0]).is_err(), "name taken");
+        assert!(g.push("late", Layer::Relu, &[9]).is_err(), "no such input");
+        assert!(g.push("lonely", Layer::Add, &[0]).is_err(), "one addend");
+        assert!(g.bypass(3).is_err(), "two inputs");
+        assert_eq!(g.nodes().len(), 4, "a refused node leaves nothing behind");
+    }
+}

@@ -1,0 +1,129 @@
+//! A trainable tensor and the mask that keeps some of it at zero.
+
+use crate::{Error, Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// A trainable tensor. Where it has a mask (1 = keep), every weight outside of it is exactly zero: all writes
+/// go through methods that apply the mask again.
+///
+/// Serialised, a parameter is its flags alone; model files store the tensors beside the graph.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Param {
+    #[serde(skip)]
+    value: Tensor,
+    #[serde(skip)]
+    mask: Option<Tensor>,
+    /// Whether optimizers change it.
+    pub trainable: bool,
+}
+
+impl Param {
+    /// A trainable parameter without a mask.
+    pub fn new(value: Tensor) -> Self {
+        Self { value, mask: None, trainable: true }
+    }
+
+    /// The weights.
+    pub fn value(&self) -> &Tensor {
+        &self.value
+    }
+
+    /// The mask, of the weights' shape, if there is one.
+    pub fn mask(&self) -> Option<&Tensor> {
+        self.mask.as_ref()
+    }
+
+    /// Sets or lifts the mask and zeroes what it drops. An error where the shapes differ or a value is
+    /// neither 0 nor 1.
+    pub fn set_mask(&mut self, mask: Option<Tensor>) -> Result<()> {
+        if let Some(mask) = &mask {
+            if mask.shape() != self.value.shape() {
+                return Err(Error::shape(
+                    "mask",
+                    format!("{:?} masks {:?}", mask.shape(), self.value.shape()),
+                ));
+            }
+            if mask.data().iter().any(|&m| m != 0.0 && m != 1.0) {
+                return Err(Error::shape("mask", "expected zeros and ones"));
+            }
+        }
+        self.mask = mask;
+        self.apply_mask();
+        Ok(())
+    }
+
+    /// Replaces the weights, keeping shape and mask. An error where the shape differs.
+    pub fn set_value(&mut self, value: Tensor) -> Result<()> {
+        if value.shape() != self.value.shape() {
+            return Err(Error::shape(
+                "parameter",
+                format!("expected {:?}, found {:?}", self.value.shape(), value.shape()),
+            ));
+        }
+        self.value = value;
+        self.apply_mask();
+        Ok(())
+    }
+
+    /// Replaces weights and mask at once, whatever their shape: for rewrites and files.
+    pub fn replace(&mut self, value: Tensor, mask: Option<Tensor>) -> Result<()> {
+        self.value = value;
+        self.set_mask(mask)
+    }
+
+    /// Changes the weights in place, then applies the mask.
+    pub fn update<R>(&mut self, f: impl FnOnce(&mut [f32]) -> R) -> R {
+        let result = f(self.value.data_mut());
+        self.apply_mask();
+        result
+    }
+
+    /// This parameter with the slices `keep` of `axis` alone, its mask cut alike.
+    pub fn select(&self, axis: usize, keep: &[usize]) -> Self {
+        Self {
+            value: self.value.select(axis, keep),
+            mask: self.mask.as_ref().map(|m| m.select(axis, keep)),
+            trainable: self.trainable,
+        }
+    }
+
+    /// The share of weights that the mask drops, in 0..=1.
+    pub fn masked_fraction(&self) -> f64 {
+        match &self.mask {
+            Some(mask) if !mask.is_empty() => {
+                mask.data().iter().filter(|&&m| m == 0.0).count() as f64 / mask.len() as f64
+            }
+            _ => 0.0,
+        }
+    }
+
+    fn apply_mask(&mut self) {
+        if let Some(mask) = &self.mask {
+            for (w, &m) in self.value.data_mut().iter_mut().zip(mask.data()) {
+                // Assigned, not multiplied: a masked NaN must become zero too.
+                if m == 0.0 {
+                    *w = 0.0;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masked_weights_stay_zero_through_every_write() {
+        let mut p = Param::new(Tensor::full(&[4], 2.0));
+        p.set_mask(Some(Tensor::from_vec(&[4], vec![1.0, 0.0, 1.0, 0.0]).unwrap())).unwrap();
+        assert_eq!(p.value().data(), [2.0, 0.0, 2.0, 0.0]);
+        p.update(|w| w.fill(f32::NAN));
+        assert_eq!((p.value().data()[1], p.value().data()[3]), (0.0, 0.0));
+        p.set_value(Tensor::full(&[4], 7.0)).unwrap();
+        assert_eq!(p.select(0, &[0, 1]).value().data(), [7.0, 0.0]);
+        assert_eq!(p.masked_fraction(), 0.5);
+        assert!(p.set_mask(Some(Tensor::full(&[3], 1.0))).is_err());
+        assert!(p.set_mask(Some(Tensor::full(&[4], 0.5))).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! Shape inference: the shape of every node's output, from the shape of the image.
+
+use crate::layer::{checked, image};
+use crate::{Error, Graph, Layer, Result};
+use kernels::shapes::{AdaptivePool2d, PadShortcut};
+
+impl Graph {
+    /// The output shape of every node for an image of shape `[N, H, W, C]`. An error names the node that
+    /// cannot take what it is given.
+    pub fn shapes(&self, input: [usize; 4]) -> Result<Vec<Vec<usize>>> {
+        let mut shapes: Vec<Vec<usize>> = Vec::with_capacity(self.nodes().len());
+        for node in self.nodes() {
+            let inputs: Vec<&[usize]> = node.inputs.iter().map(|&i| shapes[i].as_slice()).collect();
+            let shape = match node.layer {
+                Layer::Input { channels } if input[3] == channels => Ok(input.to_vec()),
+                Layer::Input { channels } => Err(Error::shape(
+                    "input",
+                    format!("expected {channels} channels, found an image {input:?}"),
+                )),
+                _ => node.layer.output_shape(&inputs),
+            };
+            shapes.push(shape.map_err(|e| e.in_node(&node.name))?);
+        }
+        Ok(shapes)
+    }
+}
+
+impl Layer {
+    /// The shape of the output for the shapes of the inputs; a [`Layer::Input`] has none to go by.
+    pub fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let &x = inputs.first().ok_or_else(|| Error::shape(self.kind(), "has no input"))?;
+        Ok(match self {
+            Self::Input { .. } => return Err(Error::shape("input", "takes no input")),
+            Self::Conv2d(conv) => conv.geometry(x)?.y_shape().to_vec(),
+            Self::CompactConv2d(compact) => compact.geometry(x)?.y_shape().to_vec(),
+            Self::Linear(linear) => {
+                let g = linear.geometry(x)?;
+                vec![g.n, g.outputs]
+            }
+            Self::BatchNorm(bn) => {
+                if x.last() != Some(&bn.channels()) {
+                    return Err(Error::shape(
+                        "batch norm",
+                        format!("expected {} channels, found {x:?}", bn.channels()),
+                    ));
+                }
+                x.to_vec()
+            }
+            Self::Relu | Self::Relu6 | Self::Dropout { .. } => x.to_vec(),
+            Self::MaxPool(pool) | Self::AvgPool(pool) => pool.geometry(x)?.y_shape().to_vec(),
+            Self::AdaptiveAvgPool([oh, ow]) | Self::AdaptiveMaxPool([oh, ow]) => {
+                let g = adaptive_geometry(x, [*oh, *ow])?;
+                vec![g.n, g.oh, g.ow, g.c]
+            }
+            Self::Flatten => vec![x[0], x[1..].iter().product()],
+            Self::Add => {
+                if let Some(other) = inputs.iter().find(|&&other| other != x) {
+                    return Err(Error::shape("add", format!("{x:?} and {other:?} differ")));
+                }
+                x.to_vec()
+            }
+            Self::Concat => {
+                let mut shape = x.to_vec();
+                let last = shape.len() - 1;
+                if let Some(other) = inputs.iter().find(|o| o.len() != x.len() || o[..last] != x[..last]) {
+                    return Err(Error::shape(
+                        "concat",
+                        format!("{x:?} and {other:?} differ before the last axis"),
+                    ));
+                }
+                shape[last] = inputs.iter().map(|i| i[last]).sum();
+                shape
+            }
+            Self::PadShortcut { stride, before, after } => {
+                shortcut_geometry(x, *stride, *before, *after)?.y_shape().to_vec()
+            }
+        })
+    }
+}
+
+/// The checked geometry of adaptive pooling of `x` to `[height, width]`.
+pub fn adaptive_geometry(x: &[usize], [oh, ow]: [usize; 2]) -> Result<AdaptivePool2d> {
+    let [n, h, w, c] = image("adaptive pool", x)?;
+    checked("adaptive pool", AdaptivePool2d { n, h, w, c, oh, ow }, AdaptivePool2d::check)
+}
+
+/// The checked geometry of a parameter-free shortcut over `x`.
+pub fn shortcut_geometry(x: &[usize], stride: usize, before: usize, after: usize) -> Result<PadShortcut> {
+    let [n, h, w, c] = image("pad shortcut", x)?;
+    if stride == 0 {
+        return Err(Error::shape("pad shortcut", "a stride of zero"));
+    }
+    Ok(PadShortcut { n, h, w, c, stride, before, after })
+}

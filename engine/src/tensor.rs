@@ -1,0 +1,211 @@
+//! A contiguous array of `f32` with a shape, shared until it is written.
+
+use crate::{Error, Result};
+use kernels::buffer::Buffer;
+use std::sync::Arc;
+
+/// A contiguous `f32` array. Cloning shares the data; [`Tensor::data_mut`] copies it first where it is shared.
+/// Images are `[N, H, W, C]`, convolution weights `[O, KH, KW, C / groups]`, linear weights `[OUT, IN]`.
+#[derive(Clone, Default)]
+pub struct Tensor {
+    shape: Vec<usize>,
+    data: Arc<Buffer>,
+}
+
+impl Tensor {
+    /// All zeros.
+    pub fn zeros(shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), data: Arc::new(Buffer::zeros(shape.iter().product())) }
+    }
+
+    /// All `value`.
+    pub fn full(shape: &[usize], value: f32) -> Self {
+        let mut tensor = Self::zeros(shape);
+        tensor.data_mut().fill(value);
+        tensor
+    }
+
+    /// `values` in row-major order; an error where their number is not the shape's.
+    pub fn from_vec(shape: &[usize], values: Vec<f32>) -> Result<Self> {
+        Self::from_slice(shape, &values)
+    }
+
+    /// A copy of `values` in row-major order; an error where their number is not the shape's.
+    pub fn from_slice(shape: &[usize], values: &[f32]) -> Result<Self> {
+        // Checked, since a shape may come from a file.
+        let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        if len != Some(values.len()) {
+            return Err(Error::shape(
+                "tensor",
+                format!("shape {shape:?} does not hold {} values", values.len()),
+            ));
+        }
+        Ok(Self { shape: shape.to_vec(), data: Arc::new(Buffer::from_slice(values)) })
+    }
+
+    /// A tensor with no axes and one value.
+    pub fn scalar(value: f32) -> Self {
+        Self::full(&[], value)
+    }
+
+    /// The value of each index in row-major order, from its position.
+    pub fn from_fn(shape: &[usize], f: impl FnMut(usize) -> f32) -> Self {
+        Self { shape: shape.to_vec(), data: Arc::new((0..shape.iter().product()).map(f).collect()) }
+    }
+
+    /// The length of each axis.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The length of `axis`.
+    pub fn dim(&self, axis: usize) -> usize {
+        self.shape[axis]
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// The elements, row-major.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// The elements for writing; copied first where another tensor shares them.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        let buffer: &mut Buffer = Arc::make_mut(&mut self.data);
+        buffer
+    }
+
+    /// The only element of a tensor that has one.
+    pub fn item(&self) -> Result<f32> {
+        match self.data() {
+            [value] => Ok(*value),
+            _ => Err(Error::shape("item", format!("expected one element, found shape {:?}", self.shape))),
+        }
+    }
+
+    /// The same data under another shape of as many elements.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        if shape.iter().product::<usize>() != self.len() {
+            return Err(Error::shape("reshape", format!("{:?} does not reshape to {shape:?}", self.shape)));
+        }
+        Ok(Self { shape: shape.to_vec(), data: self.data.clone() })
+    }
+
+    /// The slices `keep` of `axis`, in that order.
+    ///
+    /// # Panics
+    /// Where `axis` or an index is out of range: the caller has checked them.
+    pub fn select(&self, axis: usize, keep: &[usize]) -> Self {
+        let inner: usize = self.shape[axis + 1..].iter().product();
+        let (outer, len): (usize, usize) = (self.shape[..axis].iter().product(), self.shape[axis]);
+        let mut shape = self.shape.clone();
+        shape[axis] = keep.len();
+        let mut values = Vec::with_capacity(outer * keep.len() * inner);
+        for o in 0..outer {
+            for &k in keep {
+                values.extend_from_slice(&self.data[(o * len + k) * inner..][..inner]);
+            }
+        }
+        Self { shape, data: Arc::new(Buffer::from_slice(&values)) }
+    }
+
+    /// The axes in the order `axes`: axis `i` of the result is axis `axes[i]` of this tensor.
+    ///
+    /// # Panics
+    /// Where `axes` is not a permutation of this tensor's axes.
+    pub fn permute(&self, axes: &[usize]) -> Self {
+        assert_eq!(axes.len(), self.shape.len(), "one entry for each axis");
+        let mut strides = vec![1; axes.len()];
+        for axis in (0..axes.len().saturating_sub(1)).rev() {
+            strides[axis] = strides[axis + 1] * self.shape[axis + 1];
+        }
+        let shape: Vec<usize> = axes.iter().map(|&a| self.shape[a]).collect();
+        let mut index = vec![0; axes.len()];
+        let mut at = 0;
+        Self::from_fn(&shape, |_| {
+            let value = self.data[at];
+            for axis in (0..shape.len()).rev() {
+                index[axis] += 1;
+                at += strides[axes[axis]];
+                if index[axis] < shape[axis] {
+                    break;
+                }
+                at -= index[axis] * strides[axes[axis]];
+                index[axis] = 0;
+            }
+            value
+        })
+    }
+
+    /// Whether both hold the same bits under the same shape.
+    pub fn same_bits(&self, other: &Self) -> bool {
+        self.shape == other.shape
+            && self.data().iter().zip(other.data()).all(|(a, b)| a.to_bits() == b.to_bits())
+    }
+
+    /// The largest absolute difference of two tensors of one shape; NaN where either holds one.
+    pub fn max_difference(&self, other: &Self) -> Result<f32> {
+        if self.shape != other.shape {
+            return Err(Error::shape(
+                "difference",
+                format!("{:?} and {:?} differ in shape", self.shape, other.shape),
+            ));
+        }
+        let differences = self.data().iter().zip(other.data()).map(|(a, b)| (a - b).abs());
+        Ok(differences.fold(0.0, |max, d| if d > max || d.is_nan() { d } else { max }))
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = &self.data()[..self.len().min(8)];
+        write!(f, "Tensor{:?} {shown:?}{}", self.shape, if self.len() > 8 { "…" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permute_moves_every_axis() {
+        let t = Tensor::from_fn(&[2, 3, 4], |i| i as f32);
+        let p = t.permute(&[2, 0, 1]);
+        assert_eq!(p.shape(), [4, 2, 3]);
+        for (a, b, c) in (0..2).flat_map(|a| (0..3).flat_map(move |b| (0..4).map(move |c| (a, b, c)))) {
+            assert_eq!(p.data()[(c * 2 + a) * 3 + b], t.data()[(a * 3 + b) * 4 + c]);
+        }
+        assert!(p.permute(&[1, 2, 0]).same_bits(&t));
+    }
+
+    #[test]
+    fn select_keeps_order() {
+        let t = Tensor::from_fn(&[2, 3], |i| i as f32);
+        assert_eq!(t.select(1, &[2, 0]).data(), [2.0, 0.0, 5.0, 3.0]);
+        assert_eq!(t.select(0, &[1]).data(), [3.0, 4.0, 5.0]);
+    }
+
+    #[test]
+    fn writing_a_shared_tensor_leaves_the_other_alone() {
+        let a = Tensor::zeros(&[3]);
+        let mut b = a.clone();
+        b.data_mut()[0] = 1.0;
+        assert_eq!(a.data(), [0.0; 3]);
+    }
+
+    #[test]
+    fn a_difference_with_nan_is_nan() {
+        let a = Tensor::from_vec(&[2], vec![f32::NAN, 1.0]).unwrap();
+        assert!(a.max_difference(&Tensor::zeros(&[2])).unwrap().is_nan());
+        assert!(Tensor::from_vec(&[usize::MAX, 2], vec![]).is_err());
+    }
+}
