@@ -1,1 +1,249 @@
-//! Kernels for the CPU.
+//! Kernels for the CPU: vector instructions chosen at run time, threads of an own pool.
+//!
+//! Every kernel takes a [`Cpu`] first: which instruction set, which threads. Algorithms are written once over
+//! the vector trait of [`simd`]; `avx512`, `avx2` and `portable` implement it. Work is divided into chunks that
+//! depend on the shape alone, so the same bits come out for any number of threads.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod peak;
+mod portable;
+pub mod simd;
+
+use simd::{Kernel, Simd};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// An instruction set for which kernels exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Isa {
+    /// Whatever vectors the target has without asking.
+    Portable,
+    /// AVX2 with FMA: eight lanes.
+    Avx2,
+    /// AVX-512 F, VL, BW and DQ: sixteen lanes.
+    Avx512,
+}
+
+impl Isa {
+    /// All of them, the slowest first.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// Whether this machine has it.
+    pub fn available(self) -> bool {
+        Backend::new(self).is_some()
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        })
+    }
+}
+
+impl FromStr for Isa {
+    type Err = CpuError;
+
+    fn from_str(name: &str) -> Result<Self, CpuError> {
+        Self::ALL
+            .into_iter()
+            .find(|isa| isa.to_string() == name)
+            .ok_or_else(|| CpuError::UnknownIsa(name.to_owned()))
+    }
+}
+
+/// Why there is no [`Cpu`] as asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CpuError {
+    /// `LOPPER_ISA` holds something else than the name of an instruction set.
+    #[error("{ISA_VARIABLE}: unknown instruction set {0:?}; expected portable, avx2 or avx512")]
+    UnknownIsa(String),
+    /// `LOPPER_ISA` names an instruction set that the machine lacks.
+    #[error("{ISA_VARIABLE}: this machine has no {0}")]
+    MissingIsa(Isa),
+}
+
+/// The environment variable that forces an instruction set.
+const ISA_VARIABLE: &str = "LOPPER_ISA";
+
+/// The most threads a pool may have.
+const MAX_THREADS: usize = 256;
+
+/// A proof of an instruction set, whichever it is.
+#[derive(Clone, Copy)]
+enum Backend {
+    Portable(portable::Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
+}
+
+impl Backend {
+    fn new(isa: Isa) -> Option<Self> {
+        match isa {
+            Isa::Portable => Some(Self::Portable(portable::Portable)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::Avx2::new().map(Self::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::Avx512::new().map(Self::Avx512),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => None,
+        }
+    }
+
+    fn isa(self) -> Isa {
+        match self {
+            Self::Portable(_) => Isa::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => Isa::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => Isa::Avx512,
+        }
+    }
+}
+
+/// An instruction set that this machine has and a pool of threads: what every CPU kernel runs on.
+/// Cloning shares the pool.
+#[derive(Clone)]
+pub struct Cpu {
+    backend: Backend,
+    pool: Arc<rayon::ThreadPool>,
+}
+
+impl fmt::Debug for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cpu").field("isa", &self.isa()).field("threads", &self.thread_count()).finish()
+    }
+}
+
+impl Cpu {
+    /// The best instruction set of the machine, or the one that `LOPPER_ISA` names where it can be had;
+    /// one thread a core.
+    pub fn detect() -> Self {
+        Self::try_detect().unwrap_or_else(|_| Self::new(best_backend(), core_count()))
+    }
+
+    /// Like [`detect`](Self::detect), but an unusable `LOPPER_ISA` is an error.
+    pub fn try_detect() -> Result<Self, CpuError> {
+        let backend = match std::env::var_os(ISA_VARIABLE) {
+            None => best_backend(),
+            Some(name) => {
+                let isa = name.to_string_lossy().parse()?;
+                Backend::new(isa).ok_or(CpuError::MissingIsa(isa))?
+            }
+        };
+        Ok(Self::new(backend, core_count()))
+    }
+
+    /// This instruction set with one thread a core; `None` where the machine lacks it.
+    pub fn with_isa(isa: Isa) -> Option<Self> {
+        Backend::new(isa).map(|backend| Self::new(backend, core_count()))
+    }
+
+    /// The same instruction set with a pool of `n` threads, at least 1 and at most 256.
+    pub fn threads(self, n: usize) -> Self {
+        if self.thread_count() == n { self } else { Self::new(self.backend, n) }
+    }
+
+    fn new(backend: Backend, threads: usize) -> Self {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.clamp(1, MAX_THREADS))
+            .thread_name(|i| format!("lopper-{i}"))
+            .start_handler(|_| flush_subnormals())
+            .build()
+            .expect("the system can start the threads of a small pool");
+        Self { backend, pool: Arc::new(pool) }
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.backend.isa()
+    }
+
+    /// Threads in the pool.
+    pub fn thread_count(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Runs `f` on a thread of the pool, so that rayon's parallel iterators inside it use the pool, and
+    /// subnormals are flushed to zero. Called from inside the pool it runs `f` at once.
+    pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(f)
+    }
+
+    /// Runs `kernel` on this thread, compiled for the instruction set in use.
+    pub fn dispatch<K: Kernel>(&self, kernel: K) -> K::Output {
+        match self.backend {
+            Backend::Portable(simd) => simd.vectorize(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2(simd) => simd.vectorize(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx512(simd) => simd.vectorize(kernel),
+        }
+    }
+}
+
+fn best_backend() -> Backend {
+    let best = Isa::ALL.into_iter().rev().find_map(Backend::new);
+    best.unwrap_or(Backend::Portable(portable::Portable))
+}
+
+fn core_count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Makes this thread read and produce zero instead of subnormal numbers. A batch norm that is folded into a
+/// convolution can create hundreds of them, and each one costs a slow path of a hundred cycles and more.
+fn flush_subnormals() {
+    #[cfg(target_arch = "x86_64")]
+    {
+        const FLUSH_TO_ZERO: u32 = 1 << 15;
+        const DENORMALS_ARE_ZERO: u32 = 1 << 6;
+        let mut control = 0u32;
+        // SAFETY: both instructions access the four bytes of `control`. Rounding and exception masks stay as
+        // they were, and every result that is not subnormal is unaffected.
+        unsafe {
+            std::arch::asm!("stmxcsr [{}]", in(reg) &mut control, options(nostack));
+            control |= FLUSH_TO_ZERO | DENORMALS_ARE_ZERO;
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &control, options(nostack));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hint::black_box;
+
+    #[test]
+    fn names_of_instruction_sets_round_trip() {
+        for isa in Isa::ALL {
+            assert_eq!(isa.to_string().parse(), Ok(isa));
+        }
+        let error = "sse9".parse::<Isa>().unwrap_err();
+        assert!(error.to_string().contains("LOPPER_ISA") && error.to_string().contains("sse9"));
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn workers_flush_subnormals() {
+        let cpu = Cpu::detect().threads(2);
+        let halves = cpu.pool.broadcast(|_| black_box(f32::MIN_POSITIVE) * black_box(0.5));
+        assert_eq!(halves, [0.0; 2]);
+    }
+
+    #[test]
+    fn threads_are_counted_and_bounded() {
+        let cpu = Cpu::detect().threads(3);
+        assert_eq!(cpu.thread_count(), 3);
+        assert_eq!(cpu.threads(0).thread_count(), 1);
+    }
+}

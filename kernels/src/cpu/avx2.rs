@@ -1,0 +1,102 @@
+//! AVX2 with FMA: eight lanes, partial loads and stores by mask.
+
+use super::Isa;
+use super::simd::{Kernel, MAX_LANES, Simd};
+use std::arch::x86_64::*;
+
+/// The proof that the machine has AVX2 and FMA.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// `None` where the machine lacks a feature.
+    pub fn new() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+/// Arithmetic of one instruction each, all with the same justification.
+macro_rules! operations {
+    ($($name:ident($($argument:ident),*) = $value:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: Self::F),*) -> Self::F {
+            // SAFETY: `self` proves that the machine has AVX2 and FMA.
+            unsafe { $value }
+        }
+    )*};
+}
+
+impl Simd for Avx2 {
+    type F = __m256;
+    const LANES: usize = 8;
+    const ISA: Isa = Isa::Avx2;
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn vectorized<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves that the machine has the features.
+        unsafe { vectorized(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX.
+        unsafe { _mm256_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m256 {
+        // SAFETY: the caller vouches for eight readable floats.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m256) {
+        // SAFETY: the caller vouches for eight writable floats.
+        unsafe { _mm256_storeu_ps(p, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> __m256 {
+        // SAFETY: the mask reads `n` floats, for which the caller vouches.
+        unsafe { _mm256_maskload_ps(p, first(n)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, v: __m256, n: usize) {
+        // SAFETY: the mask writes `n` floats, for which the caller vouches.
+        unsafe { _mm256_maskstore_ps(p, first(n), v) }
+    }
+
+    operations! {
+        add(a, b) = _mm256_add_ps(a, b);
+        sub(a, b) = _mm256_sub_ps(a, b);
+        mul(a, b) = _mm256_mul_ps(a, b);
+        div(a, b) = _mm256_div_ps(a, b);
+        fma(a, b, c) = _mm256_fmadd_ps(a, b, c);
+        max(a, b) = _mm256_max_ps(a, b);
+        min(a, b) = _mm256_min_ps(a, b);
+        sqrt(a) = _mm256_sqrt_ps(a);
+        select_gt(a, b, x, y) = _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b));
+    }
+
+    #[inline(always)]
+    fn to_array(self, v: __m256) -> [f32; MAX_LANES] {
+        let mut lanes = [0.0; MAX_LANES];
+        // SAFETY: `lanes` has more than eight floats.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        lanes
+    }
+}
+
+/// The mask of the first `n ≤ 8` lanes: a window of a row of ones followed by zeros.
+#[inline(always)]
+fn first(n: usize) -> __m256i {
+    const ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    debug_assert!(n <= 8);
+    // SAFETY: the eight values from `8 − n` lie inside the sixteen; only an owner of `Avx2` gets here.
+    unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) }
+}

@@ -1,0 +1,103 @@
+//! AVX-512: sixteen lanes, partial loads and stores by mask.
+
+use super::Isa;
+use super::simd::{Kernel, MAX_LANES, Simd};
+use std::arch::x86_64::*;
+
+/// The proof that the machine has AVX-512 F, VL, BW and DQ. (With F alone the compiler spills registers.)
+#[derive(Debug, Clone, Copy)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// `None` where the machine lacks a feature.
+    pub fn new() -> Option<Self> {
+        let present = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq");
+        present.then_some(Self(()))
+    }
+}
+
+/// Arithmetic of one instruction each, all with the same justification.
+macro_rules! operations {
+    ($($name:ident($($argument:ident),*) = $value:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: Self::F),*) -> Self::F {
+            // SAFETY: `self` proves that the machine has AVX-512.
+            unsafe { $value }
+        }
+    )*};
+}
+
+impl Simd for Avx512 {
+    type F = __m512;
+    const LANES: usize = 16;
+    const ISA: Isa = Isa::Avx512;
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+        fn vectorized<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves that the machine has the features.
+        unsafe { vectorized(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m512 {
+        // SAFETY: the caller vouches for sixteen readable floats.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m512) {
+        // SAFETY: the caller vouches for sixteen writable floats.
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> __m512 {
+        // SAFETY: the mask reads `n` floats, for which the caller vouches.
+        unsafe { _mm512_maskz_loadu_ps(first(n), p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, v: __m512, n: usize) {
+        // SAFETY: the mask writes `n` floats, for which the caller vouches.
+        unsafe { _mm512_mask_storeu_ps(p, first(n), v) }
+    }
+
+    operations! {
+        add(a, b) = _mm512_add_ps(a, b);
+        sub(a, b) = _mm512_sub_ps(a, b);
+        mul(a, b) = _mm512_mul_ps(a, b);
+        div(a, b) = _mm512_div_ps(a, b);
+        fma(a, b, c) = _mm512_fmadd_ps(a, b, c);
+        max(a, b) = _mm512_max_ps(a, b);
+        min(a, b) = _mm512_min_ps(a, b);
+        sqrt(a) = _mm512_sqrt_ps(a);
+        select_gt(a, b, x, y) = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), y, x);
+    }
+
+    #[inline(always)]
+    fn to_array(self, v: __m512) -> [f32; MAX_LANES] {
+        let mut lanes = [0.0; MAX_LANES];
+        // SAFETY: `lanes` has sixteen floats.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        lanes
+    }
+}
+
+/// The mask of the first `n ≤ 16` lanes.
+#[inline(always)]
+fn first(n: usize) -> __mmask16 {
+    ((1u32 << n) - 1) as __mmask16
+}

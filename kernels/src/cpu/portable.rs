@@ -1,0 +1,105 @@
+//! Any machine, through the `wide` crate: eight lanes, made of whatever vectors the target has by default
+//! (two SSE registers on x86-64, without FMA).
+
+use super::Isa;
+use super::simd::{Kernel, MAX_LANES, Simd};
+use wide::f32x8;
+
+/// The backend that needs no proof.
+#[derive(Debug, Clone, Copy)]
+pub struct Portable;
+
+impl Simd for Portable {
+    type F = f32x8;
+    const LANES: usize = 8;
+    const ISA: Isa = Isa::Portable;
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32x8 {
+        f32x8::splat(x)
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> f32x8 {
+        // SAFETY: the caller vouches for eight readable floats.
+        f32x8::new(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: f32x8) {
+        // SAFETY: the caller vouches for eight writable floats.
+        unsafe { p.cast::<[f32; 8]>().write_unaligned(v.to_array()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> f32x8 {
+        let mut lanes = [0.0; 8];
+        // SAFETY: the caller vouches for `n ≤ 8` readable floats.
+        unsafe { std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n) };
+        f32x8::new(lanes)
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, v: f32x8, n: usize) {
+        // SAFETY: the caller vouches for `n ≤ 8` writable floats.
+        unsafe { std::ptr::copy_nonoverlapping(v.to_array().as_ptr(), p, n) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: f32x8, b: f32x8) -> f32x8 {
+        a + b
+    }
+
+    #[inline(always)]
+    fn sub(self, a: f32x8, b: f32x8) -> f32x8 {
+        a - b
+    }
+
+    #[inline(always)]
+    fn mul(self, a: f32x8, b: f32x8) -> f32x8 {
+        a * b
+    }
+
+    #[inline(always)]
+    fn div(self, a: f32x8, b: f32x8) -> f32x8 {
+        a / b
+    }
+
+    #[inline(always)]
+    fn fma(self, a: f32x8, b: f32x8, c: f32x8) -> f32x8 {
+        a.mul_add(b, c)
+    }
+
+    // `wide`'s own `max` and `min` treat NaN otherwise than the machine instructions do.
+    #[inline(always)]
+    fn max(self, a: f32x8, b: f32x8) -> f32x8 {
+        a.simd_gt(b).bitselect(a, b)
+    }
+
+    #[inline(always)]
+    fn min(self, a: f32x8, b: f32x8) -> f32x8 {
+        b.simd_gt(a).bitselect(a, b)
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: f32x8) -> f32x8 {
+        a.sqrt()
+    }
+
+    #[inline(always)]
+    fn select_gt(self, a: f32x8, b: f32x8, x: f32x8, y: f32x8) -> f32x8 {
+        a.simd_gt(b).bitselect(x, y)
+    }
+
+    #[inline(always)]
+    fn to_array(self, v: f32x8) -> [f32; MAX_LANES] {
+        let mut lanes = [0.0; MAX_LANES];
+        lanes[..8].copy_from_slice(&v.to_array());
+        lanes
+    }
+}

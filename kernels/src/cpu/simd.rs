@@ -1,0 +1,211 @@
+//! The vector trait over which each CPU algorithm is written once.
+//!
+//! A backend is a zero-sized *token*. Only a check of the running machine creates one, so owning a token is the
+//! proof that its instructions exist, and the arithmetic below is safe to call. An algorithm is a [`Kernel`]:
+//! a value that holds its arguments and runs over any backend. [`Simd::vectorize`] (and
+//! [`Cpu::dispatch`](super::Cpu::dispatch), which picks the backend) calls it inside a `#[target_feature]`
+//! function; everything is inlined into that function, which is what lets the compiler use the wide registers.
+//!
+//! Rules for a `Kernel`: mark `run` and every generic helper `#[inline(always)]`, and dispatch *inside* the
+//! closure that a thread runs, not around it: a closure handed to another thread does not inherit the features.
+
+use super::Isa;
+
+/// An algorithm with its arguments, written over any vector backend.
+pub trait Kernel {
+    /// What it returns.
+    type Output;
+
+    /// Runs the algorithm. Implementations are `#[inline(always)]`.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Vectors of `LANES` floats of one instruction set.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// A vector register (or, in the portable backend, two).
+    type F: Copy;
+
+    /// Floats in a vector.
+    const LANES: usize;
+
+    /// The instruction set this is.
+    const ISA: Isa;
+
+    /// Runs `kernel` compiled for this instruction set.
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
+
+    /// Every lane `x`.
+    fn splat(self, x: f32) -> Self::F;
+
+    /// Reads `LANES` floats; no alignment is needed, 64 bytes is fastest.
+    ///
+    /// # Safety
+    /// `p..p + LANES` is readable.
+    unsafe fn load(self, p: *const f32) -> Self::F;
+
+    /// Writes `LANES` floats.
+    ///
+    /// # Safety
+    /// `p..p + LANES` is writable.
+    unsafe fn store(self, p: *mut f32, v: Self::F);
+
+    /// Reads the first `n ≤ LANES` lanes; the others are zero.
+    ///
+    /// # Safety
+    /// `p..p + n` is readable and `n ≤ LANES`.
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> Self::F;
+
+    /// Writes the first `n ≤ LANES` lanes.
+    ///
+    /// # Safety
+    /// `p..p + n` is writable and `n ≤ LANES`.
+    unsafe fn store_partial(self, p: *mut f32, v: Self::F, n: usize);
+
+    /// `a + b`.
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a − b`.
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a · b`.
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a / b`.
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a · b + c`, rounded once where the machine can.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a > b ? a : b` in each lane: `b` where either is NaN, so `max(0, x)` passes a NaN on.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a < b ? a : b` in each lane: `b` where either is NaN.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The square root.
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// `a > b ? x : y` in each lane; false where `a` or `b` is NaN.
+    fn select_gt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
+    /// The lanes as an array's prefix, in order; the rest is zero.
+    fn to_array(self, v: Self::F) -> [f32; MAX_LANES];
+
+    /// Every lane zero.
+    #[inline(always)]
+    fn zero(self) -> Self::F {
+        self.splat(0.0)
+    }
+
+    /// Sum of the lanes, as a balanced tree: the same order on every call.
+    #[inline(always)]
+    fn sum(self, v: Self::F) -> f32 {
+        let mut lanes = self.to_array(v);
+        let mut half = MAX_LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
+    /// The first `LANES` floats of `x`; where it is shorter, its end is followed by zeros.
+    /// The safe way to walk a slice: `for part in x.chunks(S::LANES) { … simd.get(part) … }`.
+    #[inline(always)]
+    fn get(self, x: &[f32]) -> Self::F {
+        if x.len() >= Self::LANES {
+            // SAFETY: `x` has at least LANES elements.
+            unsafe { self.load(x.as_ptr()) }
+        } else {
+            // SAFETY: all of `x`, which is shorter than LANES, is read.
+            unsafe { self.load_partial(x.as_ptr(), x.len()) }
+        }
+    }
+
+    /// Writes the first `min(LANES, len)` lanes to the start of `y`: the counterpart of [`get`](Self::get).
+    #[inline(always)]
+    fn put(self, y: &mut [f32], v: Self::F) {
+        if y.len() >= Self::LANES {
+            // SAFETY: `y` has at least LANES elements.
+            unsafe { self.store(y.as_mut_ptr(), v) }
+        } else {
+            // SAFETY: all of `y`, which is shorter than LANES, is written.
+            unsafe { self.store_partial(y.as_mut_ptr(), v, y.len()) }
+        }
+    }
+}
+
+/// The most lanes that any backend has.
+pub const MAX_LANES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Cpu;
+
+    /// Applies every operation to two slices and lists the results lane by lane.
+    struct EveryOperation<'a>(&'a [f32], &'a [f32]);
+
+    impl Kernel for EveryOperation<'_> {
+        type Output = Vec<Vec<f32>>;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let mut results = vec![Vec::new(); 10];
+            for (a, b) in self.0.chunks(S::LANES).zip(self.1.chunks(S::LANES)) {
+                let (va, vb) = (s.get(a), s.get(b));
+                let values = [
+                    s.add(va, vb),
+                    s.sub(va, vb),
+                    s.mul(va, vb),
+                    s.div(va, vb),
+                    s.fma(va, vb, s.splat(1.0)),
+                    s.max(va, vb),
+                    s.min(va, vb),
+                    s.sqrt(s.mul(va, va)),
+                    s.select_gt(va, vb, s.zero(), va),
+                    s.splat(s.sum(va)),
+                ];
+                for (result, value) in results.iter_mut().zip(values) {
+                    let mut out = vec![f32::NAN; a.len()];
+                    s.put(&mut out, value);
+                    result.extend(out);
+                }
+            }
+            results
+        }
+    }
+
+    #[test]
+    fn every_backend_computes_what_scalars_do() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            for len in 1..40 {
+                let a: Vec<f32> = (0..len).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
+                let b: Vec<f32> = (0..len).map(|i| (i * 5 % 13) as f32 - 6.5).collect();
+                let got = cpu.dispatch(EveryOperation(&a, &b));
+                for i in 0..len {
+                    let (x, y) = (a[i], b[i]);
+                    let selected = if x > y { 0.0 } else { x };
+                    let want =
+                        [x + y, x - y, x * y, x / y, x * y + 1.0, x.max(y), x.min(y), x.abs(), selected];
+                    for (op, want) in want.into_iter().enumerate() {
+                        assert_eq!(got[op][i], want, "{} op {op} lane {i} of {len}", cpu.isa());
+                    }
+                }
+                assert_eq!(got[9].len(), len);
+            }
+        }
+    }
+
+    /// `max(0, x)` of a NaN: what ReLU must not hide.
+    struct ReluOfNan;
+
+    impl Kernel for ReluOfNan {
+        type Output = f32;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> f32 {
+            s.to_array(s.max(s.zero(), s.splat(f32::NAN)))[0]
+        }
+    }
+
+    #[test]
+    fn max_of_zero_passes_nan_on() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            assert!(cpu.dispatch(ReluOfNan).is_nan(), "{}", cpu.isa());
+        }
+    }
+}
