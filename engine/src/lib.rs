@@ -3,7 +3,7 @@
 
 pub mod cost;
 pub mod data;
-//pub mod device;
+pub mod device;
 pub mod error;
 pub mod graph;
 pub mod layer;
@@ -12,7 +12,7 @@ pub mod rewrite;
 pub mod shape;
 pub mod tensor;
 
-//pub use device::Device;
+pub use device::Device;
 pub use error::{Error, Result};
 pub use graph::{Graph, Info, Node, NodeId};
 pub use layer::Layer;

@@ -14,3 +14,4 @@ pub mod cpu;
 pub mod params;
 pub mod reference;
 pub mod shapes;
+mod windows;

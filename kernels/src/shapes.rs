@@ -218,34 +218,6 @@ impl Pool2d {
         if (out - 1) * s >= size + p { out - 1 } else { out }
     }
 
-    /// Input positions along `axis` that window `i` covers, the padding left out.
-    fn inside(&self, i: usize, size: usize, axis: usize) -> Range<usize> {
-        let start = i * self.stride[axis];
-        start.saturating_sub(self.padding[axis])..(start + self.kernel[axis] - self.padding[axis]).min(size)
-    }
-
-    /// Input rows that output row `i` covers.
-    pub fn rows(&self, i: usize) -> Range<usize> {
-        self.inside(i, self.h, 0)
-    }
-
-    /// Input columns that output column `j` covers.
-    pub fn cols(&self, j: usize) -> Range<usize> {
-        self.inside(j, self.w, 1)
-    }
-
-    /// What average pooling divides window `(i, j)` by: with `count_include_pad` its area, less what `ceil_mode`
-    /// lets hang out over the padded image, as in PyTorch; otherwise its pixels inside the image.
-    pub fn divisor(&self, i: usize, j: usize) -> usize {
-        if !self.count_include_pad {
-            return self.rows(i).len() * self.cols(j).len();
-        }
-        let covered = |i: usize, size: usize, axis: usize| {
-            self.kernel[axis].min(size + 2 * self.padding[axis] - i * self.stride[axis])
-        };
-        covered(i, self.h, 0) * covered(j, self.w, 1)
-    }
-
     /// Output height.
     pub fn oh(&self) -> usize {
         self.out(self.h, 0)

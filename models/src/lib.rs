@@ -1,1 +1,3 @@
-//! models
+//! Networks as graphs, and the data sets they train on.
+
+pub mod data;
