@@ -14,7 +14,7 @@ fn window(g: &impl Windows, y: usize) -> (Vec<usize>, usize) {
 
 /// The offset of the largest value that output `y` reads; of equals the first, and a NaN beats all (PyTorch's rule).
 fn argmax<F: Float>(g: &impl Windows, x: &[F], y: usize) -> usize {
-    let larger = |best, tap| if x[tap] > x[best] || x[tap].is_nan() { tap } else { best };
+    let larger = |best: usize, tap: usize| if x[tap] > x[best] || x[tap].is_nan() { tap } else { best };
     window(g, y).0.into_iter().reduce(larger).expect("a window holds a pixel")
 }
 
