@@ -1,0 +1,304 @@
+//! Data sets by configuration, as a recipe or the command line names them.
+
+use super::dataset::{Cached, Dataset};
+use super::folder::ImageFolder;
+use super::idx::IdxImages;
+use super::loader::{Loader, LoaderOptions};
+use super::transform::{Cut, IMAGENET_MEAN, IMAGENET_STD, Normalize, Transform};
+use super::{fashion_mnist, imagenette};
+use engine::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Which data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataName {
+    /// The embedded subset of Fashion-MNIST.
+    FashionMnist,
+    /// A directory of `train/<class>/*` and `val/<class>/*`, with Imagenette's class names and noisy labels.
+    Imagenette,
+    /// A directory of `train/<class>/*` and `val/<class>/*`.
+    Folder,
+    /// A directory of the four IDX files `train-*` and `t10k-*`, as MNIST comes.
+    Idx,
+}
+
+impl DataName {
+    /// Whether its pictures are small grey ones in IDX files, rather than image files.
+    fn is_idx(self) -> bool {
+        matches!(self, Self::FashionMnist | Self::Idx)
+    }
+}
+
+/// A data set and how it is served: the `[data]` table of a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Which data set.
+    pub name: DataName,
+    /// Its directory, where the caller gives none.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// Side of the square images, in pixels; by default 32 for IDX files and 128 for folders.
+    #[serde(default)]
+    pub size: Option<usize>,
+    /// Images in a batch.
+    #[serde(default = "default_batch")]
+    pub batch: usize,
+    /// Background threads that decode and augment, for training and for validation each; 0 decodes in the foreground.
+    #[serde(default = "default_workers")]
+    pub workers: usize,
+    /// Percent of wrong training labels: the column of Imagenette's `noisy_imagenette.csv` to learn from.
+    #[serde(default)]
+    pub label_noise: Option<u32>,
+    /// How many images of each class to keep, in training and in validation.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// A file with the training images to keep, one path a line (`train/<class>/<file>`); relative to the directory.
+    #[serde(default)]
+    pub train_list: Option<PathBuf>,
+    /// The same for validation.
+    #[serde(default)]
+    pub val_list: Option<PathBuf>,
+    /// Leaves out images that cannot be decoded, and counts them, rather than stopping.
+    #[serde(default)]
+    pub skip_bad_images: bool,
+    /// Keeps decoded images in memory.
+    #[serde(default)]
+    pub cache: bool,
+    /// Mean of each channel in `[0, 1]`; by default ImageNet's, or Fashion-MNIST's for IDX files.
+    #[serde(default)]
+    pub mean: Option<[f32; 3]>,
+    /// Standard deviation of each channel in `[0, 1]`, likewise.
+    #[serde(default)]
+    pub std: Option<[f32; 3]>,
+    /// Validation sees this fraction of the shorter side, centred; by default 1 for IDX files and 0.875 for folders.
+    #[serde(default)]
+    pub center_fraction: Option<f64>,
+    /// How training images are varied.
+    #[serde(default)]
+    pub augment: Augment,
+}
+
+fn default_batch() -> usize {
+    64
+}
+
+fn default_workers() -> usize {
+    2
+}
+
+/// How training images are varied.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augment {
+    /// How the square is cut out; by default `padded` for IDX files and `resized` for folders.
+    pub crop: Option<Crop>,
+    /// `resized`: least and greatest area, as fractions of the picture's. At a few dozen pixels 0.35 leaves more to
+    /// recognise than ImageNet's customary 0.08.
+    pub scale: [f64; 2],
+    /// `resized`: least and greatest ratio of width to height.
+    pub ratio: [f64; 2],
+    /// `padded`: pixels of padding on every side.
+    pub padding: usize,
+    /// Probability of a horizontal flip.
+    pub flip: f64,
+}
+
+impl Default for Augment {
+    fn default() -> Self {
+        Self { crop: None, scale: [0.35, 1.0], ratio: [0.75, 4.0 / 3.0], padding: 4, flip: 0.5 }
+    }
+}
+
+/// How training images are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Crop {
+    /// A random box, resized ([`Cut::Resized`]).
+    Resized,
+    /// The whole picture, padded and cut back to size ([`Cut::Padded`]).
+    Padded,
+    /// The centre, as in validation ([`Cut::Center`]).
+    Center,
+}
+
+/// A data set opened for training.
+pub struct Splits {
+    /// Shuffled, augmented, full batches only.
+    pub train: Loader,
+    /// In order, centred, every image.
+    pub val: Loader,
+    /// The name of each class.
+    pub classes: Vec<String>,
+    /// What was subtracted from each channel.
+    pub mean: [f32; 3],
+    /// What each channel was divided by.
+    pub std: [f32; 3],
+}
+
+impl DataConfig {
+    /// The data set `name` with every option at its default.
+    pub fn new(name: DataName) -> Self {
+        Self {
+            name,
+            path: None,
+            size: None,
+            batch: default_batch(),
+            workers: default_workers(),
+            label_noise: None,
+            limit: None,
+            train_list: None,
+            val_list: None,
+            skip_bad_images: false,
+            cache: false,
+            mean: None,
+            std: None,
+            center_fraction: None,
+            augment: Augment::default(),
+        }
+    }
+
+    /// Side of the square images, in pixels.
+    pub fn image_size(&self) -> usize {
+        self.size.unwrap_or(if self.name.is_idx() { fashion_mnist::PADDED } else { 128 })
+    }
+
+    /// Refuses numbers that make no sense, naming the option.
+    fn check(&self) -> Result<()> {
+        let Augment { scale, ratio, padding, flip, .. } = self.augment;
+        let size = self.image_size();
+        let fraction = self.center_fraction.unwrap_or(1.0);
+        let ordered = |[low, high]: [f64; 2], max: f64| low > 0.0 && low <= high && high <= max;
+        let rules = [
+            (size > 0 && size <= 4096, format!("size: expected 1 to 4096 pixels, found {size}")),
+            (self.workers <= 256, format!("workers: expected at most 256, found {}", self.workers)),
+            (self.limit != Some(0), "limit: expected at least 1 image a class, found 0".into()),
+            (
+                fraction > 0.0 && fraction <= 1.0,
+                format!("center_fraction: expected (0, 1], found {fraction}"),
+            ),
+            (ordered(scale, 1.0), format!("augment.scale: expected 0 < low ≤ high ≤ 1, found {scale:?}")),
+            (ordered(ratio, 1e3), format!("augment.ratio: expected 0 < low ≤ high ≤ 1000, found {ratio:?}")),
+            (padding <= size, format!("augment.padding: expected at most the size, {size}, found {padding}")),
+            ((0.0..=1.0).contains(&flip), format!("augment.flip: expected [0, 1], found {flip}")),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, message)) => Err(Error::invalid(message)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses options that only a folder of images has, for a data set that is none.
+    fn check_idx(&self) -> Result<()> {
+        let options = [
+            ("label_noise", self.label_noise.is_some()),
+            ("train_list", self.train_list.is_some()),
+            ("val_list", self.val_list.is_some()),
+        ];
+        match options.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(Error::invalid(format!("{option}: only for a folder of images"))),
+            None => Ok(()),
+        }
+    }
+
+    fn cut(&self) -> Cut {
+        match self.augment.crop.unwrap_or(if self.name.is_idx() { Crop::Padded } else { Crop::Resized }) {
+            Crop::Resized => Cut::Resized { scale: self.augment.scale, ratio: self.augment.ratio },
+            Crop::Padded => Cut::Padded { padding: self.augment.padding },
+            Crop::Center => self.center(),
+        }
+    }
+
+    fn center(&self) -> Cut {
+        let default = if self.name.is_idx() { 1.0 } else { 0.875 };
+        Cut::Center { fraction: self.center_fraction.unwrap_or(default) }
+    }
+
+    /// Training and validation pictures.
+    fn datasets(&self, dir: Option<&Path>) -> Result<[Arc<dyn Dataset>; 2]> {
+        let needed = || {
+            dir.ok_or_else(|| {
+                Error::invalid("data: this data set needs a directory (`path` or `--data DIR`)")
+            })
+        };
+        match self.name {
+            DataName::FashionMnist => Ok(fashion_mnist::open()?.map(|set| self.small(set))),
+            DataName::Idx => {
+                let open = |split| IdxImages::open(needed()?, split, fashion_mnist::PADDED);
+                Ok([self.small(open("train")?), self.small(open("t10k")?)])
+            }
+            DataName::Imagenette | DataName::Folder => self.folders(needed()?),
+        }
+    }
+
+    fn small(&self, mut set: IdxImages) -> Arc<dyn Dataset> {
+        if let Some(limit) = self.limit {
+            set.limit(limit);
+        }
+        Arc::new(set) // already in memory: there is nothing to cache
+    }
+
+    fn folders(&self, dir: &Path) -> Result<[Arc<dyn Dataset>; 2]> {
+        let mut sets = ImageFolder::open_splits(dir)?;
+        for (set, list) in sets.iter_mut().zip([&self.train_list, &self.val_list]) {
+            if let Some(list) = list {
+                set.keep_listed(&dir.join(list))?;
+            }
+            if let Some(limit) = self.limit {
+                set.limit(limit);
+            }
+            if self.name == DataName::Imagenette {
+                set.rename_classes(imagenette::class_name);
+            }
+        }
+        if let Some(percent) = self.label_noise {
+            let table = dir.join(imagenette::NOISY_LABELS_FILE);
+            sets[0].relabel(&imagenette::noisy_labels(&table, percent)?, &table)?;
+        }
+        Ok(sets.map(
+            |set| if self.cache { Arc::new(Cached::new(set)) as Arc<dyn Dataset> } else { Arc::new(set) },
+        ))
+    }
+}
+
+/// Opens the data set of `config`, in `data_dir` or else in the configuration's `path`. The order and augmentation of
+/// every epoch follow from `seed`.
+///
+/// # Errors
+/// [`Error::Invalid`] names the option that makes no sense; [`Error::File`] the file or folder that is missing or wrong.
+pub fn open(config: &DataConfig, data_dir: Option<&Path>, seed: u64) -> Result<Splits> {
+    config.check()?;
+    if config.name.is_idx() {
+        config.check_idx()?;
+    }
+    let (mean, std) = match config.name.is_idx() {
+        true => ([fashion_mnist::MEAN; 3], [fashion_mnist::STD; 3]),
+        false => (IMAGENET_MEAN, IMAGENET_STD),
+    };
+    let (mean, std) = (config.mean.unwrap_or(mean), config.std.unwrap_or(std));
+    let normalize = Normalize::new(mean, std)?;
+    let [train, val] = config.datasets(data_dir.or(config.path.as_deref()))?;
+    let classes = train.classes().to_vec();
+    let loader = |data, cut, flip, training| {
+        let transform = Transform { size: config.image_size(), cut, flip, normalize: normalize.clone() };
+        let options = LoaderOptions {
+            batch: config.batch,
+            shuffle: training,
+            drop_last: training,
+            workers: config.workers,
+            seed,
+            skip_bad_images: config.skip_bad_images,
+        };
+        Loader::new(data, transform, options)
+    };
+    Ok(Splits {
+        train: loader(train, config.cut(), config.augment.flip, true)?,
+        val: loader(val, config.center(), 0.0, false)?,
+        classes,
+        mean,
+        std,
+    })
+}

@@ -1,0 +1,169 @@
+//! Image files as RGB bytes.
+//!
+//! A bad file is common in image collections, so each way of being bad has its own message: the file is
+//! empty, is no image, ends early, or claims more pixels than anyone would train on.
+
+use engine::{Error, Result};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+/// Longest image file that is read.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Largest picture that is decoded, in bytes of pixels: 89 million RGB pixels.
+const MAX_DECODED_BYTES: u64 = 256 << 20;
+
+/// Reads the JPEG, PNG or PNM file at `path`, by content and not by extension, into 8-bit RGB.
+/// Grey is replicated, CMYK converted, an alpha channel dropped; EXIF orientation is not applied (as torchvision).
+///
+/// # Errors
+/// An [`Error::File`] where the file cannot be read, is empty, is no such image, is truncated or too large.
+pub fn decode_file(path: &Path) -> Result<RgbImage> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|e| Error::file(path, e))?;
+    decode(&bytes).map_err(|message| Error::file(path, message))
+}
+
+/// Decodes the bytes of an image file, or says what is wrong with them.
+fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
+    if bytes.is_empty() {
+        return Err("the file is empty".into());
+    }
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("the file is longer than {MAX_FILE_BYTES} bytes"));
+    }
+    let format = match image::guess_format(bytes) {
+        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Pnm)) => format,
+        _ => return Err("not a JPEG, PNG or PNM image".into()),
+    };
+    if format == ImageFormat::Jpeg && !has_end_marker(bytes) {
+        return Err("the JPEG data ends early".into());
+    }
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(2 * MAX_DECODED_BYTES);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(format!("the image has {width}×{height} pixels"));
+    }
+    if decoder.total_bytes() > MAX_DECODED_BYTES {
+        return Err(format!("{width}×{height} pixels decode to more than {MAX_DECODED_BYTES} bytes"));
+    }
+    let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
+    Ok(image.into_rgb8())
+}
+
+/// Whether a JPEG's coded data is followed by an end-of-image marker. Decoders fill what a truncated file lacks
+/// with grey and report success, which would train the network on grey.
+///
+/// The search starts at the first scan, because a thumbnail in the header has an end marker of its own.
+fn has_end_marker(jpeg: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xDA;
+    let mut at = 2;
+    // Each header segment is FF, its marker, and a big-endian length that counts itself.
+    while let Some(&[first, marker, high, low]) = jpeg.get(at..at + 4) {
+        if first != 0xFF {
+            at += 1; // stray bytes between segments, which decoders also step over
+        } else if marker == START_OF_SCAN {
+            return jpeg[at..].windows(2).rev().any(|pair| pair == [0xFF, 0xD9]);
+        } else if marker == 0xFF {
+            at += 1; // padding
+        } else {
+            at += 2 + usize::from(u16::from_be_bytes([high, low]));
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ColorType, ExtendedColorType, GrayImage, ImageEncoder, Luma, Rgb, RgbaImage};
+
+    fn picture() -> RgbImage {
+        RgbImage::from_fn(40, 24, |x, y| Rgb([(x * 6) as u8, (y * 10) as u8, ((x + y) * 3) as u8]))
+    }
+
+    fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        image.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn lossless_formats_come_back_bit_for_bit() {
+        for format in [ImageFormat::Png, ImageFormat::Pnm] {
+            assert_eq!(decode(&encoded(&picture().into(), format)).unwrap(), picture(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_jpeg_comes_back_close() {
+        let decoded = decode(&encoded(&picture().into(), ImageFormat::Jpeg)).unwrap();
+        assert_eq!(decoded.dimensions(), picture().dimensions());
+        let error =
+            decoded.as_raw().iter().zip(picture().as_raw()).map(|(a, b)| a.abs_diff(*b) as u64).sum::<u64>();
+        assert!(error as f64 / (decoded.as_raw().len() as f64) < 8.0, "mean error of {error} over all bytes");
+    }
+
+    #[test]
+    fn grey_is_replicated_and_alpha_dropped() {
+        let grey = GrayImage::from_fn(5, 4, |x, y| Luma([(x * 40 + y) as u8]));
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Pnm] {
+            let rgb = decode(&encoded(&grey.clone().into(), format)).unwrap();
+            assert!(rgb.pixels().all(|p| p[0] == p[1] && p[1] == p[2]), "{format:?}");
+        }
+        let rgba = RgbaImage::from_fn(5, 4, |x, y| image::Rgba([x as u8, y as u8, 7, 0]));
+        let rgb = decode(&encoded(&rgba.into(), ImageFormat::Png)).unwrap();
+        assert_eq!(rgb.get_pixel(3, 2), &Rgb([3, 2, 7]));
+    }
+
+    #[test]
+    fn sixteen_bits_become_eight() {
+        let samples: Vec<u8> = [0u16, 0x8080, 0xFFFF].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        let mut bytes = Vec::new();
+        let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+        encoder.write_image(&samples, 3, 1, ExtendedColorType::from(ColorType::L16)).unwrap();
+        let reds: Vec<u8> = decode(&bytes).unwrap().pixels().map(|p| p[0]).collect();
+        assert_eq!(reds, [0, 128, 255]);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Pnm] {
+            let bytes = encoded(&picture().into(), format);
+            // The last chunk of a PNG is an empty end mark, which holds nothing of the picture.
+            let needed = bytes.len() - if format == ImageFormat::Png { 12 } else { 0 };
+            for len in 0..needed {
+                assert!(decode(&bytes[..len]).is_err(), "{format:?} cut to {len} of {} bytes", bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_thumbnail_is_not_the_end_of_the_image() {
+        let mut bytes = encoded(&picture().into(), ImageFormat::Jpeg);
+        bytes.splice(2..2, [0xFF, 0xE1, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9]);
+        assert!(decode(&bytes).is_ok());
+        bytes.truncate(bytes.len() - 2);
+        assert_eq!(decode(&bytes).unwrap_err(), "the JPEG data ends early");
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused_before_they_are_allocated() {
+        let message = decode(b"P6 100000 100000 255 ").unwrap_err();
+        assert!(message.contains("100000×100000 pixels"), "{message}");
+    }
+
+    #[test]
+    fn other_files_are_named_for_what_they_are_not() {
+        assert_eq!(decode(b"").unwrap_err(), "the file is empty");
+        assert_eq!(decode(b"GIF89a....................").unwrap_err(), "not a JPEG, PNG or PNM image");
+        let missing = decode_file(Path::new("no/such.jpg")).unwrap_err().to_string();
+        assert!(missing.starts_with("no/such.jpg: "), "{missing}");
+    }
+}

@@ -1,0 +1,186 @@
+//! IDX files, the format of MNIST and its successors, plain or gzipped.
+//!
+//! A file is the bytes 0, 0, 8 (the code of unsigned bytes), the number of dimensions, each dimension as a
+//! big-endian `u32`, and then the values, the last dimension fastest (LeCun's description at
+//! <http://yann.lecun.com/exdb/mnist/>).
+
+use super::Dataset;
+use engine::{Error, Result};
+use flate2::bufread::GzDecoder;
+use image::{Rgb, RgbImage};
+use std::borrow::Cow;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Largest array that is read: a thousand times MNIST.
+const MAX_VALUES: usize = 4 << 30;
+
+/// An array of bytes with its dimensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdxArray {
+    /// Outermost first.
+    pub dims: Vec<usize>,
+    /// Row-major.
+    pub values: Vec<u8>,
+}
+
+impl IdxArray {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// An [`Error::File`] where it cannot be read or its magic number, dimensions or length are wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+        Self::parse(&bytes, path)
+    }
+
+    /// Parses the bytes of a file, gzipped or not. `name` stands for the file in errors.
+    ///
+    /// # Errors
+    /// An [`Error::File`] where magic number, dimensions or length are wrong.
+    pub fn parse(bytes: &[u8], name: &Path) -> Result<Self> {
+        let array = if bytes.starts_with(&[0x1F, 0x8B]) {
+            Self::from_reader(GzDecoder::new(bytes))
+        } else {
+            Self::from_reader(bytes)
+        };
+        array.map_err(|message| Error::file(name, message))
+    }
+
+    fn from_reader(mut reader: impl Read) -> Result<Self, String> {
+        let mut read_u32 = |what: &str| {
+            let mut bytes = [0; 4];
+            reader.read_exact(&mut bytes).map_err(|e| format!("cannot read {what}: {e}"))?;
+            Ok::<_, String>(bytes)
+        };
+        let magic = read_u32("the magic number")?;
+        let [0, 0, 8, rank @ 1..=u8::MAX] = magic else {
+            return Err(format!(
+                "not an IDX file of unsigned bytes: the magic number is {magic:02x?}, not [0, 0, 8, rank]"
+            ));
+        };
+        let mut dims = Vec::with_capacity(rank.into());
+        for axis in 0..rank {
+            dims.push(u32::from_be_bytes(read_u32(&format!("dimension {axis}"))?) as usize);
+        }
+        let expected = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MAX_VALUES);
+        let Some(expected) = expected else {
+            return Err(format!("dimensions {dims:?} hold more than {MAX_VALUES} values"));
+        };
+        // One byte more than expected tells a longer file; the buffer grows with what is there, not with what is claimed.
+        let mut values = Vec::new();
+        let read = reader.take(expected as u64 + 1).read_to_end(&mut values);
+        read.map_err(|e| format!("cannot read the values: {e}"))?;
+        if values.len() != expected {
+            let found = if values.len() > expected { "more".to_string() } else { values.len().to_string() };
+            return Err(format!("dimensions {dims:?} need {expected} values, found {found}"));
+        }
+        Ok(Self { dims, values })
+    }
+}
+
+/// Grey pictures and labels from two IDX files.
+pub struct IdxImages {
+    images: IdxArray,
+    labels: IdxArray,
+    classes: Vec<String>,
+    padded: usize,
+    name: PathBuf,
+}
+
+impl IdxImages {
+    /// The pictures `[N, H, W]` of `images`, each centred in a black square of side `padded` where it is smaller,
+    /// with the labels `[N]` of `labels` into `classes`. `names` are the two files, for errors.
+    ///
+    /// # Errors
+    /// An [`Error::File`] where a rank is wrong, the counts differ, a picture is empty or a label names no class.
+    pub fn new(
+        images: IdxArray,
+        labels: IdxArray,
+        names: [&Path; 2],
+        classes: Vec<String>,
+        padded: usize,
+    ) -> Result<Self> {
+        let &[count, 1..=usize::MAX, 1..=usize::MAX] = &images.dims[..] else {
+            let message = format!("images have dimensions [N, H, W], found {:?}", images.dims);
+            return Err(Error::file(names[0], message));
+        };
+        if labels.dims != [count] {
+            let message =
+                format!("{count} images need labels of dimensions [{count}], found {:?}", labels.dims);
+            return Err(Error::file(names[1], message));
+        }
+        if let Some(at) = labels.values.iter().position(|&label| usize::from(label) >= classes.len()) {
+            let message =
+                format!("label {at} is {}, but there are {} classes", labels.values[at], classes.len());
+            return Err(Error::file(names[1], message));
+        }
+        Ok(Self { images, labels, classes, padded, name: names[0].to_path_buf() })
+    }
+
+    /// Reads `{split}-images-idx3-ubyte` and `{split}-labels-idx1-ubyte` in `dir`, each plain or with `.gz`.
+    /// The classes are the digits.
+    ///
+    /// # Errors
+    /// As [`IdxArray::read`] and [`IdxImages::new`].
+    pub fn open(dir: &Path, split: &str, padded: usize) -> Result<Self> {
+        let file = |what: &str| {
+            let plain = dir.join(format!("{split}-{what}-ubyte"));
+            if plain.exists() { plain } else { dir.join(format!("{split}-{what}-ubyte.gz")) }
+        };
+        let (images, labels) = (file("images-idx3"), file("labels-idx1"));
+        let classes = (0..10).map(|digit| digit.to_string()).collect();
+        Self::new(IdxArray::read(&images)?, IdxArray::read(&labels)?, [&images, &labels], classes, padded)
+    }
+
+    /// Keeps the first `limit` pictures of each class.
+    pub fn limit(&mut self, limit: usize) {
+        let [_, height, width] = self.images.dims[..] else { unreachable!("checked by new") };
+        let mut seen = vec![0; self.classes.len()];
+        let kept: Vec<usize> = (0..self.len())
+            .filter(|&i| {
+                let seen = &mut seen[usize::from(self.labels.values[i])];
+                *seen += 1;
+                *seen <= limit
+            })
+            .collect();
+        let pixels = height * width;
+        self.images.values =
+            kept.iter().flat_map(|&i| &self.images.values[i * pixels..][..pixels]).copied().collect();
+        self.labels.values = kept.iter().map(|&i| self.labels.values[i]).collect();
+        self.images.dims[0] = kept.len();
+        self.labels.dims[0] = kept.len();
+    }
+}
+
+impl Dataset for IdxImages {
+    fn len(&self) -> usize {
+        self.labels.values.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.labels.values[index].into()
+    }
+
+    fn name(&self, index: usize) -> String {
+        format!("{} image {index}", self.name.display())
+    }
+
+    fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
+        let [_, height, width] = self.images.dims[..] else { unreachable!("checked by new") };
+        let mut image = RgbImage::new(width.max(self.padded) as u32, height.max(self.padded) as u32);
+        let left = (image.width() as usize - width) / 2;
+        let top = (image.height() as usize - height) / 2;
+        let grey = &self.images.values[index * height * width..][..height * width];
+        for (row, values) in image.rows_mut().skip(top).zip(grey.chunks_exact(width)) {
+            for (pixel, &value) in row.skip(left).zip(values) {
+                *pixel = Rgb([value; 3]);
+            }
+        }
+        Ok(Cow::Owned(image))
+    }
+}

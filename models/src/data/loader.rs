@@ -1,0 +1,233 @@
+//! Batches from a data set, decoded and augmented by background threads.
+//!
+//! ```text
+//!   epoch, seed ──► order of the samples, cut into batches 0 1 2 3 4 5 …
+//!                     worker 0: 0 2 4 …  ──► channel ─┐
+//!                     worker 1: 1 3 5 …  ──► channel ─┴► taken in turn: 0 1 2 3 4 5 …
+//! ```
+//!
+//! A worker makes whole batches, and the reader takes one from each worker in turn, so the order needs no sorting
+//! and errors arrive in their place. Every sample draws from a generator of its own: the batches have the same bits for
+//! any number of workers. The channels are bounded, which is all the prefetching there is.
+
+use super::random::generator;
+use super::{Dataset, Scratch, Transform};
+use engine::data::{Batch, Batches};
+use engine::{Error, Result, Tensor};
+use rand::seq::SliceRandom;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Batches that may wait for the reader, over all workers.
+const PREFETCH: usize = 4;
+/// The index whose generator shuffles an epoch; no sample has it.
+const SHUFFLE: u64 = u64::MAX;
+
+/// What a loader does with its data set.
+#[derive(Clone, Debug)]
+pub struct LoaderOptions {
+    /// Images in a batch.
+    pub batch: usize,
+    /// Whether each epoch has an order of its own.
+    pub shuffle: bool,
+    /// Whether a last batch that is not full is left out.
+    pub drop_last: bool,
+    /// Background threads; with 0 the reader decodes.
+    pub workers: usize,
+    /// What orders and augmentations follow from.
+    pub seed: u64,
+    /// Whether an image that cannot be decoded is left out of its batch and remembered, rather than an error.
+    pub skip_bad_images: bool,
+}
+
+/// A data set as batches of transformed images.
+#[derive(Clone)]
+pub struct Loader {
+    data: Arc<dyn Dataset>,
+    transform: Arc<Transform>,
+    options: LoaderOptions,
+    skipped: Arc<Mutex<BTreeMap<usize, String>>>,
+}
+
+impl Loader {
+    /// The batches of `data`, each image through `transform`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where `batch` is 0, or there is no batch because it is larger than the data set.
+    pub fn new(data: Arc<dyn Dataset>, transform: Transform, options: LoaderOptions) -> Result<Self> {
+        if options.batch == 0 {
+            return Err(Error::invalid("batch: at least 1 image is needed, found 0"));
+        }
+        let loader = Self { data, transform: Arc::new(transform), options, skipped: Arc::default() };
+        if loader.is_empty() {
+            let (batch, images) = (loader.options.batch, loader.data.len());
+            return Err(Error::invalid(format!("batch: {images} images do not fill a batch of {batch}")));
+        }
+        Ok(loader)
+    }
+
+    /// The data set behind the batches.
+    pub fn data(&self) -> &dyn Dataset {
+        &*self.data
+    }
+
+    /// What was wrong with each image that was skipped so far, in the order of the data set. Each message names its file.
+    pub fn skipped(&self) -> Vec<String> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn job(&self, epoch: usize) -> Job {
+        let mut order: Vec<usize> = (0..self.data.len()).collect();
+        if self.options.shuffle {
+            order.shuffle(&mut generator(self.options.seed, epoch as u64, SHUFFLE));
+        }
+        Job { loader: self.clone(), epoch: epoch as u64, order, stop: AtomicBool::new(false) }
+    }
+}
+
+impl Batches for Loader {
+    fn len(&self) -> usize {
+        let LoaderOptions { batch, drop_last, .. } = self.options;
+        if drop_last { self.data.len() / batch } else { self.data.len().div_ceil(batch) }
+    }
+
+    fn samples(&self) -> usize {
+        self.data.len().min(self.len() * self.options.batch)
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        [self.transform.size, self.transform.size, 3]
+    }
+
+    fn classes(&self) -> &[String] {
+        self.data.classes()
+    }
+
+    fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        let (job, batches) = (self.job(epoch), self.len());
+        if self.options.workers == 0 {
+            let mut scratch = Scratch::default();
+            return Ok(Box::new((0..batches).filter_map(move |b| job.batch(b, &mut scratch).transpose())));
+        }
+        Ok(Box::new(Prefetched::start(job, self.options.workers.min(batches), batches)?))
+    }
+}
+
+/// One epoch's work, shared by its workers.
+struct Job {
+    loader: Loader,
+    epoch: u64,
+    order: Vec<usize>,
+    /// Set when nobody reads any more.
+    stop: AtomicBool,
+}
+
+impl Job {
+    /// Batch `number` of the epoch, or `None` where every image of it was skipped or the reader has gone.
+    fn batch(&self, number: usize, scratch: &mut Scratch) -> Result<Option<Batch>> {
+        let Loader { data, transform, options, skipped } = &self.loader;
+        let first = number * options.batch;
+        let indices = &self.order[first..self.order.len().min(first + options.batch)];
+        let pixels = transform.size * transform.size * 3;
+        let mut images = Tensor::zeros(&[indices.len(), transform.size, transform.size, 3]);
+        let mut labels = Vec::with_capacity(indices.len());
+        for &index in indices {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            match data.image(index) {
+                Ok(image) => {
+                    let out = &mut images.data_mut()[labels.len() * pixels..][..pixels];
+                    let mut rng = generator(options.seed, self.epoch, index as u64);
+                    transform.apply(&image, &mut rng, scratch, out);
+                    labels.push(data.label(index));
+                }
+                Err(error) if options.skip_bad_images => {
+                    let mut skipped = skipped.lock().unwrap_or_else(PoisonError::into_inner);
+                    skipped.insert(index, error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if labels.is_empty() {
+            return Ok(None);
+        }
+        if labels.len() < indices.len() {
+            let shape = [labels.len(), transform.size, transform.size, 3];
+            images = Tensor::from_slice(&shape, &images.data()[..labels.len() * pixels])?;
+        }
+        Ok(Some(Batch { images, labels }))
+    }
+}
+
+type Made = Result<Option<Batch>>;
+
+/// The batches of an epoch as its workers deliver them. Dropping it stops them.
+struct Prefetched {
+    job: Arc<Job>,
+    channels: Vec<Receiver<Made>>,
+    workers: Vec<JoinHandle<()>>,
+    next: usize,
+    batches: usize,
+}
+
+impl Prefetched {
+    fn start(job: Job, workers: usize, batches: usize) -> Result<Self> {
+        let mut epoch =
+            Self { job: Arc::new(job), channels: Vec::new(), workers: Vec::new(), next: 0, batches };
+        for worker in 0..workers {
+            let (sender, receiver) = sync_channel(PREFETCH.div_ceil(workers));
+            let job = epoch.job.clone();
+            let work = move || Self::work(&job, (worker..batches).step_by(workers), &sender);
+            let thread = std::thread::Builder::new().name(format!("data-{worker}")).spawn(work);
+            epoch
+                .workers
+                .push(thread.map_err(|e| Error::invalid(format!("cannot start a data worker: {e}")))?);
+            epoch.channels.push(receiver);
+        }
+        Ok(epoch)
+    }
+
+    fn work(job: &Job, numbers: impl Iterator<Item = usize>, sender: &SyncSender<Made>) {
+        let mut scratch = Scratch::default();
+        for number in numbers {
+            if sender.send(job.batch(number, &mut scratch)).is_err() {
+                return; // the reader has gone
+            }
+        }
+    }
+}
+
+impl Iterator for Prefetched {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.next < self.batches {
+            let made = self.channels[self.next % self.channels.len()].recv();
+            self.next += 1;
+            // A worker hangs up before its last batch only by a panic, in a decoder.
+            match made.unwrap_or_else(|_| Err(Error::invalid("a data worker panicked"))) {
+                Ok(Some(batch)) => return Some(Ok(batch)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.next = self.batches;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Prefetched {
+    fn drop(&mut self) {
+        self.job.stop.store(true, Ordering::Relaxed);
+        self.channels.clear(); // wakes the workers that wait to send
+        for worker in self.workers.drain(..) {
+            let _ = worker.join(); // a panic has been reported as an error, or nobody waits for it
+        }
+    }
+}

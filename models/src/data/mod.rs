@@ -1,0 +1,28 @@
+//! Data sets: pictures and labels from folders and IDX files, augmented, in batches.
+//!
+//! ```text
+//!   image file ──decode──► RgbImage ──Transform──► [size, size, 3] floats ──Loader──► Batch [N, H, W, C]
+//!        Dataset: which pictures, which labels       cut, resize, flip, normalise      order, threads
+//! ```
+//!
+//! [`open`] makes all of it from a [`DataConfig`]; the parts are public for data sets of your own.
+
+mod config;
+mod dataset;
+mod decode;
+pub mod fashion_mnist;
+mod folder;
+mod idx;
+pub mod imagenette;
+mod loader;
+mod random;
+mod transform;
+
+pub use config::{Augment, Crop, DataConfig, DataName, Splits, open};
+pub use dataset::{Cached, Dataset};
+pub use decode::decode_file;
+pub use folder::ImageFolder;
+pub use idx::{IdxArray, IdxImages};
+pub use loader::{Loader, LoaderOptions};
+pub use random::{Generator, generator};
+pub use transform::{Cut, IMAGENET_MEAN, IMAGENET_STD, Normalize, Scratch, Transform};

@@ -1,0 +1,342 @@
+//! From a picture of any size to a square of normalised floats, channels last.
+//!
+//! A [`Transform`] is two passes: one over bytes that cuts a box out of the picture and resizes it, antialiased, and one
+//! that shifts, flips and normalises into the batch. Neither allocates once its [`Scratch`] has grown.
+
+use super::random::Generator;
+use engine::{Error, Result};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::RgbImage;
+use rand::RngExt;
+
+/// Mean of ImageNet's channels, of pixels in `[0, 1]`.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Standard deviation of ImageNet's channels, of pixels in `[0, 1]`.
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// `(pixel / 255 − mean) / std`, channel by channel, as a table of all 3 × 256 results.
+#[derive(Clone, Debug)]
+pub struct Normalize {
+    table: Box<[[f32; 256]; 3]>,
+}
+
+impl Normalize {
+    /// The normalisation by `mean` and `std` of red, green and blue in `[0, 1]`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where a number is not finite or a standard deviation not positive.
+    pub fn new(mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
+        if mean.iter().chain(&std).any(|v| !v.is_finite()) || std.iter().any(|&s| s <= 0.0) {
+            return Err(Error::invalid(format!("cannot normalise by mean {mean:?} and std {std:?}")));
+        }
+        let mut table = Box::new([[0.0; 256]; 3]);
+        for (channel, values) in table.iter_mut().enumerate() {
+            for (byte, value) in values.iter_mut().enumerate() {
+                *value = (byte as f32 / 255.0 - mean[channel]) / std[channel];
+            }
+        }
+        Ok(Self { table })
+    }
+
+    /// The normalised values of one pixel.
+    #[inline]
+    pub fn pixel(&self, [r, g, b]: [u8; 3]) -> [f32; 3] {
+        let [red, green, blue] = &*self.table;
+        [red[r as usize], green[g as usize], blue[b as usize]]
+    }
+}
+
+/// Where the square comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cut {
+    /// The centred square whose side is `fraction` of the shorter side: what resizing the shorter side to
+    /// `size / fraction` and cutting the centre gives.
+    Center {
+        /// Side of the square as a fraction of the shorter side, in `(0, 1]`.
+        fraction: f64,
+    },
+    /// A random box, resized: torchvision's `RandomResizedCrop` (Szegedy et al. 2015, arXiv:1409.4842).
+    Resized {
+        /// Least and greatest area, as fractions of the picture's.
+        scale: [f64; 2],
+        /// Least and greatest ratio of width to height.
+        ratio: [f64; 2],
+    },
+    /// The whole centre, padded with black on every side and cut back to size at a random place
+    /// (He et al. 2015, arXiv:1512.03385, section 4.2).
+    Padded {
+        /// Pixels of padding, at the output's size.
+        padding: usize,
+    },
+}
+
+/// How a picture becomes `[size, size, 3]` floats.
+#[derive(Clone, Debug)]
+pub struct Transform {
+    /// Side of the square, in pixels.
+    pub size: usize,
+    /// Where it comes from.
+    pub cut: Cut,
+    /// Probability of a horizontal flip.
+    pub flip: f64,
+    /// What turns bytes into floats.
+    pub normalize: Normalize,
+}
+
+/// Buffers that one worker keeps from picture to picture.
+#[derive(Default)]
+pub struct Scratch {
+    resizer: Resizer,
+    pixels: Vec<u8>,
+}
+
+impl Transform {
+    /// Writes the transformed `image` to `out`, `[size, size, 3]`, with random choices from `rng`.
+    ///
+    /// # Panics
+    /// Where `out` is not `size · size · 3` long or the image has no pixels.
+    pub fn apply(&self, image: &RgbImage, rng: &mut Generator, scratch: &mut Scratch, out: &mut [f32]) {
+        assert_eq!(out.len(), self.size * self.size * 3, "out is [size, size, 3]");
+        let (width, height) = image.dimensions();
+        let (region, shift) = match self.cut {
+            Cut::Center { fraction } => (Region::center(width, height, fraction), [0, 0]),
+            Cut::Resized { scale, ratio } => (Region::random(width, height, scale, ratio, rng), [0, 0]),
+            Cut::Padded { padding } => {
+                let padding = padding as i32;
+                let shift = [rng.random_range(-padding..=padding), rng.random_range(-padding..=padding)];
+                (Region::center(width, height, 1.0), shift)
+            }
+        };
+        let flip = rng.random_bool(self.flip);
+        let pixels = self.resize(image, region, scratch);
+        self.write(pixels, shift, flip, out);
+    }
+
+    /// The pixels of `region`, resized to the square.
+    fn resize<'a>(&self, image: &'a RgbImage, region: Region, scratch: &'a mut Scratch) -> &'a [[u8; 3]] {
+        let (width, height) = image.dimensions();
+        let size = self.size as u32;
+        if (width, height) == (size, size) && region == Region::center(width, height, 1.0) {
+            return image.as_raw().as_chunks().0;
+        }
+        let Scratch { resizer, pixels } = scratch;
+        pixels.resize(self.size * self.size * 3, 0);
+        let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3);
+        let target = Image::from_slice_u8(size, size, pixels, PixelType::U8x3);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+            region.left,
+            region.top,
+            region.width,
+            region.height,
+        );
+        resizer
+            .resize(
+                &source.expect("an image holds its pixels"),
+                &mut target.expect("resized above"),
+                &options,
+            )
+            .expect("a region lies inside its image");
+        pixels.as_chunks().0
+    }
+
+    /// Normalises `pixels` moved by `shift` (right and down; black moves in), mirrored where `flip`, into `out`.
+    fn write(&self, pixels: &[[u8; 3]], [right, down]: [i32; 2], flip: bool, out: &mut [f32]) {
+        let size = self.size;
+        let black = self.normalize.pixel([0; 3]);
+        // Columns of the output that the moved picture covers, and the column of the picture that the first shows.
+        let [skip_out, skip_in] =
+            [right.max(0) as usize, (-right).max(0) as usize].map(|skip| skip.min(size));
+        let covered = size - skip_out.max(skip_in);
+        for (y, row) in out.as_chunks_mut::<3>().0.chunks_exact_mut(size).enumerate() {
+            row.fill(black);
+            let source_y = y as i32 - down;
+            if (0..size as i32).contains(&source_y) {
+                let source = &pixels[source_y as usize * size + skip_in..][..covered];
+                for (out, &pixel) in row[skip_out..].iter_mut().zip(source) {
+                    *out = self.normalize.pixel(pixel);
+                }
+            }
+            if flip {
+                row.reverse();
+            }
+        }
+    }
+}
+
+/// A box inside a picture, in pixels. Its edges need not fall between pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Region {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Region {
+    /// The centred square with `fraction` of the shorter side.
+    fn center(width: u32, height: u32, fraction: f64) -> Self {
+        let side = f64::from(width.min(height)) * fraction;
+        Self::centered(width, height, side, side)
+    }
+
+    fn centered(width: u32, height: u32, region_width: f64, region_height: f64) -> Self {
+        let (left, top) =
+            ((f64::from(width) - region_width) / 2.0, (f64::from(height) - region_height) / 2.0);
+        Self { left, top, width: region_width, height: region_height }
+    }
+
+    /// A box of random area and shape at a random place, at whole pixels. As in torchvision: area uniform over `scale`,
+    /// ratio log-uniform over `ratio`, and after ten boxes that do not fit the largest centred one of legal ratio.
+    fn random(width: u32, height: u32, scale: [f64; 2], ratio: [f64; 2], rng: &mut Generator) -> Self {
+        let area = f64::from(width) * f64::from(height);
+        for _ in 0..10 {
+            let area = area * rng.random_range(scale[0]..=scale[1]);
+            let ratio = rng.random_range(ratio[0].ln()..=ratio[1].ln()).exp();
+            let (w, h) = ((area * ratio).sqrt().round() as u32, (area / ratio).sqrt().round() as u32);
+            if (1..=width).contains(&w) && (1..=height).contains(&h) {
+                let (left, top) = (rng.random_range(0..=width - w), rng.random_range(0..=height - h));
+                return Self { left: left.into(), top: top.into(), width: w.into(), height: h.into() };
+            }
+        }
+        let (width_f, height_f) = (f64::from(width), f64::from(height));
+        let (w, h) = (width_f.min(height_f * ratio[1]), height_f.min(width_f / ratio[0]));
+        Self::centered(width, height, w.round().max(1.0), h.round().max(1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::generator;
+    use super::*;
+    use image::Rgb;
+    use proptest::prelude::*;
+
+    fn transform(size: usize, cut: Cut, flip: f64) -> Transform {
+        Transform { size, cut, flip, normalize: Normalize::new(IMAGENET_MEAN, IMAGENET_STD).unwrap() }
+    }
+
+    fn run(transform: &Transform, image: &RgbImage, seed: u64) -> Vec<f32> {
+        let mut out = vec![f32::NAN; transform.size * transform.size * 3];
+        transform.apply(image, &mut generator(seed, 0, 0), &mut Scratch::default(), &mut out);
+        out
+    }
+
+    fn noise(width: u32, height: u32, seed: u64) -> RgbImage {
+        let mut rng = generator(seed, 1, 1);
+        RgbImage::from_fn(width, height, |_, _| Rgb(rng.random()))
+    }
+
+    /// The bytes that normalise to `values`.
+    fn denormalize(values: &[f32]) -> Vec<u8> {
+        let channel =
+            |i: usize, v: f32| ((v * IMAGENET_STD[i % 3] + IMAGENET_MEAN[i % 3]) * 255.0).round() as u8;
+        values.iter().enumerate().map(|(i, &v)| channel(i, v)).collect()
+    }
+
+    const CENTER: Cut = Cut::Center { fraction: 1.0 };
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn normalisation_inverts(size in 1u32..20, seed: u64) {
+            let image = noise(size, size, seed);
+            let out = run(&transform(size as usize, CENTER, 0.0), &image, seed);
+            prop_assert_eq!(&denormalize(&out), image.as_raw());
+        }
+
+        #[test]
+        fn a_flip_is_its_own_inverse(size in 1u32..20, seed: u64) {
+            let image = noise(size, size, seed);
+            let flipped = run(&transform(size as usize, CENTER, 1.0), &image, seed);
+            let mirrored = image::imageops::flip_horizontal(&image);
+            prop_assert_eq!(&denormalize(&flipped), mirrored.as_raw());
+            let twice = run(&transform(size as usize, CENTER, 1.0), &mirrored, seed);
+            prop_assert_eq!(&denormalize(&twice), image.as_raw());
+        }
+
+        #[test]
+        fn a_random_region_lies_inside(
+            width in 1u32..600, height in 1u32..600, low in 0.01f64..1.0, ratio in 1.0f64..5.0, seed: u64,
+        ) {
+            let mut rng = generator(seed, 0, 0);
+            let r = Region::random(width, height, [low, 1.0], [1.0 / ratio, ratio], &mut rng);
+            prop_assert!(r.left >= 0.0 && r.top >= 0.0 && r.width >= 1.0 && r.height >= 1.0, "{:?}", r);
+            prop_assert!(r.left + r.width <= f64::from(width) && r.top + r.height <= f64::from(height), "{:?}", r);
+        }
+
+        #[test]
+        fn a_padded_cut_is_the_picture_moved_with_black_around(size in 1usize..20, padding in 0usize..25, seed: u64) {
+            let image = noise(size as u32, size as u32, seed);
+            let out = denormalize(&run(&transform(size, Cut::Padded { padding }, 0.0), &image, seed));
+            let limit = padding as isize;
+            let shifted = |right: isize, down: isize| {
+                let pixel = |x: usize, y: usize| {
+                    let (x, y) = (x as isize - right, y as isize - down);
+                    let inside = (0..size as isize).contains(&x) && (0..size as isize).contains(&y);
+                    if inside { image.get_pixel(x as u32, y as u32).0 } else { [0; 3] }
+                };
+                (0..size * size).flat_map(|i| pixel(i % size, i / size)).eq(out.iter().copied())
+            };
+            prop_assert!((-limit..=limit).any(|r| (-limit..=limit).any(|d| shifted(r, d))));
+        }
+
+        #[test]
+        fn any_picture_gives_finite_values_of_legal_bytes(
+            width in 1u32..70, height in 1u32..70, size in 1usize..40, seed: u64,
+        ) {
+            let image = noise(width, height, seed);
+            let resized = Cut::Resized { scale: [0.08, 1.0], ratio: [0.75, 4.0 / 3.0] };
+            for cut in [resized, Cut::Center { fraction: 0.875 }, Cut::Padded { padding: 4 }] {
+                let out = run(&transform(size, cut, 0.5), &image, seed);
+                prop_assert!(out.iter().all(|v| (-2.2..=2.7).contains(v)), "{:?}", cut);
+            }
+        }
+    }
+
+    #[test]
+    fn resizing_is_antialiased() {
+        // Stripes one pixel wide: a filter that looks at too few pixels shows black or white, not the mean.
+        let stripes = RgbImage::from_fn(64, 64, |x, _| Rgb([if x % 2 == 0 { 255 } else { 0 }; 3]));
+        let out = denormalize(&run(&transform(16, CENTER, 0.0), &stripes, 0));
+        assert!(out.iter().all(|&v| (120..=135).contains(&v)), "{:?}", &out[..48]);
+    }
+
+    #[test]
+    fn the_centre_is_the_centre() {
+        // 8×4 with a white 2×2 centre: half of the shorter side is exactly that centre.
+        let image = RgbImage::from_fn(8, 4, |x, y| {
+            Rgb([if (3..5).contains(&x) && (1..3).contains(&y) { 255 } else { 0 }; 3])
+        });
+        let out = run(&transform(2, Cut::Center { fraction: 0.5 }, 0.0), &image, 0);
+        assert_eq!(denormalize(&out), [255; 12]);
+    }
+
+    #[test]
+    fn random_areas_and_ratios_cover_their_ranges() {
+        let mut rng = generator(3, 0, 0);
+        let regions: Vec<Region> =
+            (0..2000).map(|_| Region::random(1000, 1000, [0.25, 0.5], [0.5, 2.0], &mut rng)).collect();
+        let areas: Vec<f64> = regions.iter().map(|r| r.width * r.height / 1e6).collect();
+        let mean = areas.iter().sum::<f64>() / areas.len() as f64;
+        assert!(
+            areas.iter().all(|a| (0.249..=0.501).contains(a)) && (mean - 0.375).abs() < 0.006,
+            "mean {mean}"
+        );
+        let wide = regions.iter().filter(|r| r.width > r.height).count();
+        assert!((900..1100).contains(&wide), "{wide} of 2000 are wider than high");
+    }
+
+    #[test]
+    fn a_picture_too_long_for_any_box_gives_its_centre() {
+        let region = Region::random(1000, 10, [0.9, 1.0], [0.75, 4.0 / 3.0], &mut generator(0, 0, 0));
+        assert_eq!(region, Region { left: 493.5, top: 0.0, width: 13.0, height: 10.0 });
+    }
+
+    #[test]
+    fn a_zero_deviation_is_refused() {
+        assert!(Normalize::new([0.5; 3], [0.5, 0.0, 0.5]).is_err());
+        assert!(Normalize::new([f32::NAN; 3], [0.5; 3]).is_err());
+    }
+}
