@@ -1,0 +1,101 @@
+//! `lopper diff MODEL MODEL`.
+
+use super::{Common, DataArgs};
+use crate::latency::test_images;
+use clap::Args;
+use engine::data::Batches;
+use engine::tape::{Mode, Tape};
+use engine::{Device, Error, Graph, Result, Tensor, file};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Largest difference of two networks' logits.
+#[derive(Args)]
+pub struct Diff {
+    /// A model file
+    first: PathBuf,
+    /// Another; layers of the same name and shape are compared too
+    second: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Differences up to this count as none, and larger ones as failure (exit status 1)
+    #[arg(long, default_value_t = 1e-3)]
+    tolerance: f32,
+}
+
+#[derive(Serialize)]
+struct Difference {
+    largest_logit_difference: f32,
+    same_class: f64,
+    images: usize,
+    first_layer_that_differs: Option<String>,
+}
+
+impl Diff {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let (a, b) = (file::load(&self.first)?, file::load(&self.second)?);
+        if a.info.input != b.info.input {
+            let (x, y) = (a.info.input, b.info.input);
+            return Err(Error::invalid(format!("the networks take images of different sizes: {x:?} and {y:?}")));
+        }
+        let device = common.device()?;
+        let images = self.images(&a, common)?;
+        let found = compare(&a, &b, &images, self.tolerance, &device)?;
+        common.print(&found, || {
+            let at = match &found.first_layer_that_differs {
+                Some(layer) => format!("; it starts at layer `{layer}`"),
+                None => String::new(),
+            };
+            let agree = 100.0 * found.same_class;
+            format!("largest logit difference {:.3e} over {} images, {agree:.1} % the same class{at}", found.largest_logit_difference, found.images)
+        })?;
+        // `!(<=)`: a NaN is a difference.
+        match found.largest_logit_difference <= self.tolerance {
+            true => Ok(()),
+            false => Err(Error::invalid(format!("the networks differ by more than {}", self.tolerance))),
+        }
+    }
+
+    fn images(&self, graph: &Graph, common: &Common) -> Result<Tensor> {
+        if let Some(config) = self.data.config(Some(graph)) {
+            let mut splits = super::open_data(&config, graph, common)?;
+            let first = splits.val.epoch(0)?.next();
+            return first.ok_or_else(|| Error::invalid("the data has no validation images"))?.map(|b| b.images);
+        }
+        let [h, w, c] = graph.info.input;
+        Tensor::from_vec(&[4, h, w, c], test_images(4 * h * w * c))
+    }
+}
+
+fn compare(a: &Graph, b: &Graph, images: &Tensor, tolerance: f32, device: &Device) -> Result<Difference> {
+    let pairs: Vec<(usize, usize)> = a
+        .nodes()
+        .iter()
+        .enumerate()
+        .filter_map(|(i, node)| b.id(&node.name).ok().map(|j| (i, j)))
+        .collect();
+    let taps = |side: fn(&(usize, usize)) -> usize| pairs.iter().map(side).collect::<Vec<_>>();
+    let pass = |graph: &Graph, taps: &[usize]| graph.forward(&mut Tape::no_grad(device), Mode::Eval, images.clone(), taps);
+    let (first, second) = (pass(a, &taps(|p| p.0))?, pass(b, &taps(|p| p.1))?);
+    let (x, y) = (first.output.value(), second.output.value());
+    let differs = |k: &usize| {
+        let (x, y) = (first.taps[*k].value(), second.taps[*k].value());
+        x.shape() == y.shape() && x.max_difference(y).is_ok_and(|d| d.is_nan() || d > tolerance)
+    };
+    let start = (0..pairs.len()).find(differs);
+    let rows = x.dim(0);
+    let same = (0..rows).filter(|&r| class(x, r) == class(y, r)).count();
+    Ok(Difference {
+        largest_logit_difference: x.max_difference(y)?,
+        same_class: same as f64 / rows as f64,
+        images: rows,
+        first_layer_that_differs: start.map(|k| a.nodes()[pairs[k].0].name.clone()),
+    })
+}
+
+/// The largest logit's index in row `row`.
+fn class(logits: &Tensor, row: usize) -> Option<usize> {
+    let k = logits.dim(1);
+    let row = &logits.data()[row * k..][..k];
+    (0..k).max_by(|&i, &j| row[i].total_cmp(&row[j]))
+}

@@ -1,0 +1,201 @@
+//! The commands, one file each (those that make one network from another share `step`).
+
+mod bench;
+mod demo;
+mod diff;
+mod eval;
+mod run;
+mod step;
+mod summary;
+mod weights;
+
+use clap::{Args, Parser, Subcommand};
+use engine::{Device, Error, Graph, Result, file};
+use models::data::{DataConfig, DataName, Splits};
+use std::path::{Path, PathBuf};
+
+/// Makes convolutional networks smaller and faster, and shows what each cut buys.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that mean the same in every command.
+#[derive(Args, Clone)]
+pub struct Common {
+    /// Where to compute: cpu or cuda
+    #[arg(long, global = true, default_value = "cpu")]
+    device: String,
+    /// Seed of weights, augmentation and dropout [default: the recipe's, or 0]
+    #[arg(long, global = true)]
+    seed: Option<u64>,
+    /// Threads [default: one per core]
+    #[arg(long, global = true)]
+    threads: Option<usize>,
+    /// Print one JSON object on standard output
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Common {
+    fn device(&self) -> Result<Device> {
+        Device::open(&self.device, self.threads)
+    }
+
+    /// Prints `value` as JSON where that was asked for, otherwise what `text` makes.
+    fn print(&self, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        use std::io::Write;
+        let json = || serde_json::to_string(value).map_err(|e| Error::invalid(format!("printing JSON: {e}")));
+        let mut shown = if self.json { json()? } else { text() };
+        if !shown.ends_with('\n') {
+            shown.push('\n');
+        }
+        match std::io::stdout().write_all(shown.as_bytes()) {
+            // A reader that has seen enough (`| head`) is no failure.
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::file("standard output", e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The whole walkthrough, on images that are built in
+    Demo(demo::Demo),
+    /// A walkthrough on a recipe and images of yours
+    Run(run::Run),
+    /// Train a network from scratch, or an existing one further
+    Train(step::Train),
+    /// Train a network to imitate a teacher
+    Distill(step::Distill),
+    /// Set weights to zero: while training, or at once with --epochs 0
+    Sparsify(step::Sparsify),
+    /// Remove channels, then fine-tune with --epochs
+    Prune(step::Prune),
+    /// Fold batch norms into the convolutions and linear layers around them
+    Fold(step::Fold),
+    /// Split linear layers in two by singular value decomposition, then fine-tune with --epochs
+    Factorize(step::Factorize),
+    /// Compute live channels only, keeping every outer width
+    Compact(step::Compact),
+    /// Accuracy on validation images, with its 95 % interval
+    Eval(eval::Eval),
+    /// Layers, shapes, parameters, multiply-accumulates and bytes
+    Summary(summary::Summary),
+    /// Latency of the inference plan
+    Bench(bench::Bench),
+    /// Largest difference of two networks' logits, and the layer where it starts
+    Diff(diff::Diff),
+    /// Write the weights under torchvision's names and layouts
+    Export(weights::Export),
+    /// Read weights with torchvision's names and layouts into an architecture
+    Import(weights::Import),
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn run(&self) -> Result<()> {
+        let common = &self.common;
+        match &self.command {
+            Command::Demo(c) => c.run(common),
+            Command::Run(c) => c.run(common),
+            Command::Train(c) => c.run(common),
+            Command::Distill(c) => c.run(common),
+            Command::Sparsify(c) => c.run(common),
+            Command::Prune(c) => c.run(common),
+            Command::Fold(c) => c.run(common),
+            Command::Factorize(c) => c.run(common),
+            Command::Compact(c) => c.run(common),
+            Command::Eval(c) => c.run(common),
+            Command::Summary(c) => c.run(common),
+            Command::Bench(c) => c.run(common),
+            Command::Diff(c) => c.run(common),
+            Command::Export(c) => c.run(common),
+            Command::Import(c) => c.run(common),
+        }
+    }
+}
+
+/// Which images, and how they are served.
+#[derive(Args)]
+pub struct DataArgs {
+    /// `fashion-mnist` (built in), or a directory with train/<class>/* and val/<class>/*
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Side of the square images, pixels [default: the network's, else 32 built in, 128 from a directory]
+    #[arg(long)]
+    size: Option<usize>,
+    /// Images in a batch
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Images of each class to use [default: all]
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Percent of wrong labels: which column of Imagenette's noisy_imagenette.csv to learn from
+    #[arg(long)]
+    label_noise: Option<u32>,
+    /// Leave out images that cannot be decoded instead of stopping
+    #[arg(long)]
+    skip_bad_images: bool,
+}
+
+impl DataArgs {
+    /// The data set that was asked for, served at `network`'s size where no other is given.
+    fn config(&self, network: Option<&Graph>) -> Option<DataConfig> {
+        let path = self.data.as_ref()?;
+        let mut config = DataConfig::new(data_name(path));
+        config.path = (config.name != DataName::FashionMnist).then(|| path.clone());
+        config.size = self.size.or(network.map(|n| n.info.input[0]).filter(|&size| size > 0));
+        config.batch = self.batch;
+        config.limit = self.limit;
+        config.label_noise = self.label_noise;
+        config.skip_bad_images = self.skip_bad_images;
+        Some(config)
+    }
+}
+
+/// `fashion-mnist` is built in; a directory with Imagenette's label table is Imagenette; any other is a folder.
+fn data_name(path: &Path) -> DataName {
+    if path.as_os_str() == "fashion-mnist" {
+        DataName::FashionMnist
+    } else if path.join(models::data::NOISY_LABELS_FILE).exists() {
+        DataName::Imagenette
+    } else {
+        DataName::Folder
+    }
+}
+
+/// The network that `name` stands for: a model file, or an architecture with `classes` classes at `size` pixels.
+fn open_network(name: &str, classes: usize, size: usize, seed: u64) -> Result<Graph> {
+    if Path::new(name).exists() || name.ends_with(".safetensors") {
+        return file::load(Path::new(name));
+    }
+    let options = models::Options {
+        classes: (0..classes).map(|i| i.to_string()).collect(),
+        input: [size, size, 3],
+        seed,
+        ..models::Options::default()
+    };
+    models::build(name, &options)
+}
+
+/// Opens `config` for `graph`, normalised as the graph's images were; their classes must be the same.
+fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Splits> {
+    let mut config = config.clone();
+    let channels = |values: &[f32]| <[f32; 3]>::try_from(values).ok();
+    config.mean = channels(&graph.info.mean).or(config.mean);
+    config.std = channels(&graph.info.std).or(config.std);
+    let splits = models::data::open(&config, None, common.seed.unwrap_or(0))?;
+    if splits.classes != graph.info.classes {
+        return Err(Error::invalid(format!(
+            "the network's classes ({}) are not those of the images ({})",
+            graph.info.classes.join(", "),
+            splits.classes.join(", ")
+        )));
+    }
+    Ok(splits)
+}

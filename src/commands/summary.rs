@@ -1,0 +1,93 @@
+//! `lopper summary ARCH|MODEL`.
+
+use super::{Common, open_network};
+use crate::report::thousands;
+use clap::Args;
+use engine::cost::Cost;
+use engine::{Graph, Layer, Result};
+use serde::Serialize;
+
+/// Layers, shapes, parameters, multiply-accumulates and bytes.
+#[derive(Args)]
+pub struct Summary {
+    /// An architecture (`lopper summary help` lists them) or a model file
+    network: String,
+    /// Classes of an architecture
+    #[arg(long, default_value_t = 10)]
+    classes: usize,
+    /// Side of the square image, pixels [default: the model's, or 128]
+    #[arg(long)]
+    size: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    layer: String,
+    kind: &'static str,
+    output: Vec<usize>,
+    params: u64,
+    sparsity: f64,
+    macs: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Totals {
+    network: String,
+    layers: Vec<Line>,
+    params: u64,
+    macs: u64,
+    bytes: u64,
+}
+
+impl Summary {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        if self.network == "help" {
+            return common.print(&models::names(), || models::names().join("\n"));
+        }
+        let graph = open_network(&self.network, self.classes, self.size.unwrap_or(128), 0)?;
+        let totals = totals(&self.network, &graph, self.size)?;
+        common.print(&totals, || text(&totals))
+    }
+}
+
+fn totals(network: &str, graph: &Graph, size: Option<usize>) -> Result<Totals> {
+    let [h, w, c] = graph.info.input;
+    let image = size.map_or([h, w, c], |s| [s, s, c]);
+    let shapes = graph.shapes([1, image[0], image[1], image[2]])?;
+    let costs = graph.costs(image)?;
+    let line = |((node, shape), cost): ((&engine::Node, Vec<usize>), &Cost)| Line {
+        layer: node.name.clone(),
+        kind: node.layer.kind(),
+        output: shape[1..].to_vec(),
+        params: cost.params,
+        sparsity: sparsity(&node.layer),
+        macs: cost.macs,
+        bytes: cost.bytes,
+    };
+    let layers = graph.nodes().iter().zip(shapes).zip(&costs).map(line).collect();
+    let total: Cost = costs.iter().copied().sum();
+    Ok(Totals { network: network.to_string(), layers, params: total.params, macs: total.macs, bytes: total.bytes })
+}
+
+/// The share of a layer's weight that its mask holds at zero.
+fn sparsity(layer: &Layer) -> f64 {
+    layer.params().first().map_or(0.0, |(_, p)| p.masked_fraction())
+}
+
+fn text(totals: &Totals) -> String {
+    let masked = totals.layers.iter().any(|l| l.sparsity > 0.0);
+    let name = totals.layers.iter().map(|l| l.layer.len()).max().unwrap_or(0).max(5);
+    let mut text = format!("{:name$}  {:17}  {:>15}  {:>13}  {:>10}  {:>10}\n", "layer", "kind", "output", "parameters", "MMACs", "kB");
+    let mut line = |name_of: &str, kind: &str, output: &str, params: u64, macs: u64, bytes: u64, sparsity: f64| {
+        let note = if masked && sparsity > 0.0 { format!("  {:.1} % masked", 100.0 * sparsity) } else { String::new() };
+        let (params, macs, bytes) = (thousands(params), macs as f64 / 1e6, thousands(bytes / 1000));
+        text += &format!("{name_of:name$}  {kind:17}  {output:>15}  {params:>13}  {macs:>10.2}  {bytes:>10}{note}\n");
+    };
+    for l in &totals.layers {
+        let output = l.output.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
+        line(&l.layer, l.kind, &output, l.params, l.macs, l.bytes, l.sparsity);
+    }
+    line("total", "", "", totals.params, totals.macs, totals.bytes, 0.0);
+    text
+}

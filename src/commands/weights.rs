@@ -1,0 +1,52 @@
+//! `lopper export` and `lopper import`.
+
+use super::{Common, open_network};
+use clap::Args;
+use engine::{Result, file, torchvision};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Write the weights under torchvision's names and layouts.
+#[derive(Args)]
+pub struct Export {
+    /// A model file
+    model: PathBuf,
+    /// The safetensors file to write
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Export {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        torchvision::export_weights(&file::load(&self.model)?, &self.out)?;
+        common.print(&json!({ "written": self.out }), || format!("wrote {}", self.out.display()))
+    }
+}
+
+/// Read weights with torchvision's names and layouts into an architecture.
+#[derive(Args)]
+pub struct Import {
+    /// A safetensors file with torchvision's names
+    weights: PathBuf,
+    /// The architecture, or a model file of it
+    #[arg(long)]
+    arch: String,
+    /// Classes of the architecture
+    #[arg(long, default_value_t = 1000)]
+    classes: usize,
+    /// Side of the square images, pixels
+    #[arg(long, default_value_t = 224)]
+    size: usize,
+    /// The model file to write
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Import {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let mut graph = open_network(&self.arch, self.classes, self.size, 0)?;
+        let report = torchvision::import_weights(&mut graph, &self.weights)?;
+        file::save(&graph, &self.out)?;
+        common.print(&json!({ "written": self.out }), || format!("{report}\nwrote {}", self.out.display()))
+    }
+}

@@ -1,0 +1,226 @@
+//! Runs the stages of a recipe: builds or loads a network, rewrites it, trains it, measures it, writes it.
+
+use crate::latency::Latency;
+use crate::progress::Progress;
+use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
+use crate::report::Row;
+use compress::distill::Distillation;
+use compress::sparsify::Sparsifier;
+use engine::data::Batches;
+use engine::rewrite::Rewrite;
+use engine::train::{Callback, CrossEntropy, Objective, Optimizer, Trainer, evaluate};
+use engine::{Device, Error, Graph, Result, Tensor, file};
+use models::data::Splits;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// How many validation images the largest logit difference of a rewrite is taken over.
+const COMPARED_IMAGES: usize = 64;
+
+/// A recipe at work.
+pub struct Pipeline<'a> {
+    /// Where it runs.
+    pub device: &'a Device,
+    /// The images, where the recipe needs any.
+    pub data: Option<Splits>,
+    /// Seed of weights, dropout and random criteria.
+    pub seed: u64,
+    /// Where model files go.
+    pub out: &'a Path,
+    done: Vec<(String, Graph)>,
+}
+
+/// What a stage made.
+pub struct Outcome {
+    /// The network.
+    pub graph: Graph,
+    /// Its line of the table.
+    pub row: Row,
+}
+
+impl<'a> Pipeline<'a> {
+    /// A pipeline that has run no stage yet.
+    pub fn new(device: &'a Device, data: Option<Splits>, seed: u64, out: &'a Path) -> Self {
+        Self { device, data, seed, out, done: Vec::new() }
+    }
+
+    /// Runs every stage of `recipe` and hands each row to `show` as soon as it is known.
+    pub fn run(mut self, recipe: &Recipe, mut show: impl FnMut(&Row)) -> Result<Vec<Row>> {
+        std::fs::create_dir_all(self.out).map_err(|e| Error::file(self.out, e))?;
+        let mut rows = Vec::new();
+        for (index, stage) in recipe.stages.iter().enumerate() {
+            let path = model_path(self.out, index, stage);
+            let in_stage = |e: Error| Error::invalid(format!("stage `{}`: {e}", stage.name));
+            let outcome = self.stage(stage, &path).map_err(in_stage)?;
+            show(&outcome.row);
+            rows.push(outcome.row);
+            self.done.push((stage.name.clone(), outcome.graph));
+        }
+        Ok(rows)
+    }
+
+    /// Runs one stage and writes its network to `path`.
+    pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
+        let begin = Instant::now();
+        let start = self.start(stage)?;
+        let (mut graph, logit_difference) = self.rewrite(stage, &start)?;
+        match &stage.train {
+            Some(train) => self.train(stage, train, &mut graph)?,
+            None => {
+                if let Some(config) = &stage.sparsify {
+                    let rewrite = compress::sparsify(&graph, config, self.seed)?;
+                    eprint!("{}", rewrite.report);
+                    graph = rewrite.graph;
+                }
+            }
+        }
+        file::save(&graph, path)?;
+        let row = self.measure(stage, &graph, path, logit_difference, begin)?;
+        Ok(Outcome { graph, row })
+    }
+
+    /// The network that a stage begins with.
+    fn start(&self, stage: &Stage) -> Result<Graph> {
+        match (&stage.arch, &stage.from, self.done.last()) {
+            (Some(arch), ..) => {
+                let data = self.images(arch)?;
+                let options = models::Options {
+                    classes: data.classes.clone(),
+                    width: stage.width.unwrap_or(1.0),
+                    input: data.val.image_shape(),
+                    seed: self.seed,
+                    ..models::Options::default()
+                };
+                let mut graph = models::build(arch, &options)?;
+                graph.info.mean = data.mean.to_vec();
+                graph.info.std = data.std.to_vec();
+                Ok(graph)
+            }
+            (None, Some(from), _) => self.network(from),
+            (None, None, Some((_, graph))) => Ok(graph.clone()),
+            (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),
+        }
+    }
+
+    /// The network of an earlier stage, or of a model file.
+    fn network(&self, name: &str) -> Result<Graph> {
+        let stage = self.done.iter().find(|(stage, _)| stage == name);
+        if let Some((_, graph)) = stage {
+            return Ok(graph.clone());
+        }
+        let path = PathBuf::from(name);
+        if !path.exists() {
+            return Err(Error::invalid(format!("`{name}` is neither an earlier stage nor a model file")));
+        }
+        file::load(&path)
+    }
+
+    /// Applies the stage's rewrite, if it has one, and measures how far it moves the logits where it claims
+    /// not to.
+    fn rewrite(&mut self, stage: &Stage, start: &Graph) -> Result<(Graph, Option<f32>)> {
+        let (rewrite, equivalent): (Rewrite, bool) = if let Some(config) = &stage.prune {
+            (compress::prune_with(start, config, self.seed)?, true)
+        } else if stage.fold.is_some() {
+            (compress::fold(start)?, true)
+        } else if let Some(config) = &stage.compact {
+            (compress::compact(start, config)?, true)
+        } else if let Some(config) = &stage.factorize {
+            (compress::factorize(start, config)?, false)
+        } else {
+            return Ok((start.clone(), None));
+        };
+        eprint!("{}", rewrite.report);
+        let difference = if equivalent { Some(self.logit_difference(start, &rewrite.graph)?) } else { None };
+        Ok((rewrite.graph, difference))
+    }
+
+    /// The largest difference of a logit between two networks, over some validation images.
+    fn logit_difference(&mut self, before: &Graph, after: &Graph) -> Result<f32> {
+        let images = self.some_images(before)?;
+        before.logits(self.device, images.clone())?.max_difference(&after.logits(self.device, images)?)
+    }
+
+    /// The first validation images, or test images where there is no data.
+    fn some_images(&mut self, graph: &Graph) -> Result<Tensor> {
+        let [h, w, c] = graph.info.input;
+        let Some(data) = &mut self.data else {
+            return Tensor::from_vec(&[4, h, w, c], crate::latency::test_images(4 * h * w * c));
+        };
+        let (mut values, mut count) = (Vec::new(), 0);
+        for batch in data.val.epoch(0)? {
+            let images = batch?.images;
+            count += images.dim(0);
+            values.extend_from_slice(images.data());
+            if count >= COMPARED_IMAGES {
+                break;
+            }
+        }
+        Tensor::from_vec(&[count, h, w, c], values)
+    }
+
+    fn train(&mut self, stage: &Stage, train: &TrainConfig, graph: &mut Graph) -> Result<()> {
+        let task = CrossEntropy { smoothing: train.label_smoothing };
+        let mut objective: Box<dyn Objective> = match (&stage.distill, &stage.teacher) {
+            (Some(config), Some(teacher)) => Box::new(Distillation::new(config, self.network(teacher)?, task, graph)?),
+            _ => Box::new(task),
+        };
+        let mut progress = Progress::new(&stage.name);
+        let mut sparsifier = match &stage.sparsify {
+            Some(config) => Some(Sparsifier::new(config, self.seed)?),
+            None => None,
+        };
+        let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
+        if let Some(sparsifier) = &mut sparsifier {
+            callbacks.push(sparsifier);
+        }
+        callbacks.push(&mut progress);
+        let (device, seed) = (self.device, self.seed);
+        let data = self.data.as_mut().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
+        let trainer = Trainer {
+            device,
+            optimizer: &mut Optimizer::new(train.optimizer.clone()),
+            schedule: train.schedule.clone(),
+            learning_rate: train.learning_rate,
+            epochs: train.epochs,
+            seed,
+            objective: objective.as_mut(),
+            callbacks,
+        };
+        trainer.fit(graph, &mut data.train, Some(&mut data.val))?;
+        if let Some(sparsifier) = &sparsifier {
+            eprint!("{}", sparsifier.report(graph));
+        }
+        Ok(())
+    }
+
+    fn measure(
+        &mut self,
+        stage: &Stage,
+        graph: &Graph,
+        path: &Path,
+        logit_difference: Option<f32>,
+        begin: Instant,
+    ) -> Result<Row> {
+        let mut row = Row {
+            stage: stage.name.clone(),
+            what: stage.summary(),
+            top1: None,
+            interval: None,
+            params: graph.param_count(),
+            macs: graph.costs(graph.info.input)?.iter().map(|c| c.macs).sum(),
+            bytes: std::fs::metadata(path).map_err(|e| Error::file(path, e))?.len(),
+            latency_ms: Latency::of_one_image(graph, self.device)?.median(),
+            logit_difference,
+            seconds: 0.0,
+        };
+        if let Some(data) = &mut self.data {
+            row.set_accuracy(&evaluate(graph, &mut data.val, self.device)?.accuracy);
+        }
+        row.seconds = begin.elapsed().as_secs_f64();
+        Ok(row)
+    }
+
+    fn images(&self, why: &str) -> Result<&Splits> {
+        self.data.as_ref().ok_or_else(|| Error::invalid(format!("building {why} needs data: its classes and image size")))
+    }
+}

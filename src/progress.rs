@@ -1,0 +1,57 @@
+//! How training shows itself: a bar on a terminal, plain lines otherwise.
+
+use engine::train::{Callback, EpochMetrics, Step};
+use engine::{Graph, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+
+/// Shows the steps of a training and a line for each epoch, on standard error: standard output is for results.
+pub struct Progress {
+    title: String,
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// For the training called `title`.
+    pub fn new(title: &str) -> Self {
+        let bar = ProgressBar::new(0);
+        if !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let style = "{prefix:>14} {bar:32} {pos}/{len} steps, {per_sec}, {eta} left  {msg}";
+        bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(title.to_string());
+        Self { title: title.to_string(), bar }
+    }
+
+    /// Prints a line, above the bar where there is one.
+    pub fn line(&self, text: &str) {
+        if self.bar.is_hidden() { eprintln!("{text}") } else { self.bar.println(text) }
+    }
+}
+
+impl Callback for Progress {
+    fn after_step(&mut self, step: &mut Step<'_>) -> Result<()> {
+        self.bar.set_length(step.progress.steps as u64);
+        self.bar.set_position(step.progress.step as u64 + 1);
+        self.bar.set_message(format!("loss {:.3}", step.loss));
+        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, _: &mut Graph, m: &EpochMetrics) -> Result<()> {
+        let validation = match (&m.val, m.val_loss) {
+            (Some(accuracy), Some(loss)) => format!(", validation loss {loss:.3}, top-1 {:.2} %", 100.0 * accuracy.top1()),
+            _ => String::new(),
+        };
+        self.line(&format!(
+            "{:>14}  epoch {}/{}: training loss {:.3}{validation} ({:.1} s, {:.0} images/s)",
+            self.title, m.epoch, m.epochs, m.train_loss, m.seconds, m.images_per_second
+        ));
+        Ok(())
+    }
+
+    fn on_end(&mut self, _: &mut Graph) -> Result<()> {
+        self.bar.finish_and_clear();
+        Ok(())
+    }
+}

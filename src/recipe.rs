@@ -1,0 +1,203 @@
+//! A recipe: data and a list of stages, read from TOML.
+//!
+//! ```toml
+//! seed = 1
+//! [data]
+//! name = "fashion-mnist"
+//!
+//! [[stage]]                      # builds a network and trains it
+//! name = "baseline"
+//! arch = "vgg8_bn"
+//! train = { epochs = 5, learning_rate = 2e-3 }
+//!
+//! [[stage]]                      # takes the stage before and rewrites it
+//! name = "folded"
+//! fold = {}
+//! ```
+
+use compress::{CompactConfig, DistillConfig, FactorizeConfig, PruneConfig, SparsifyConfig};
+use engine::train::{OptimizerConfig, Schedule};
+use engine::{Error, Result};
+use models::data::DataConfig;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Data and stages.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What the walkthrough is called, in its table and picture.
+    #[serde(default)]
+    pub title: String,
+    /// Seed of initial weights, of the order and augmentation of images, and of dropout.
+    #[serde(default)]
+    pub seed: u64,
+    /// The images.
+    pub data: DataConfig,
+    /// What is done, in order.
+    #[serde(rename = "stage")]
+    pub stages: Vec<Stage>,
+}
+
+/// A stage: where its network comes from, at most one rewrite, then, where asked for, training.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Names the stage, its row and its model file.
+    pub name: String,
+    /// Builds this architecture afresh.
+    pub arch: Option<String>,
+    /// Width multiplier of `arch`.
+    pub width: Option<f64>,
+    /// Starts from an earlier stage or a model file; without it and `arch`, from the stage before.
+    pub from: Option<String>,
+    /// Removes channels.
+    pub prune: Option<PruneConfig>,
+    /// Folds batch norms.
+    pub fold: Option<Fold>,
+    /// Splits linear layers in two.
+    pub factorize: Option<FactorizeConfig>,
+    /// Computes live channels only.
+    pub compact: Option<CompactConfig>,
+    /// Learns from `teacher` while training.
+    pub distill: Option<DistillConfig>,
+    /// The teacher: an earlier stage or a model file.
+    pub teacher: Option<String>,
+    /// Masks weights: while training, or at once where there is no `train`.
+    pub sparsify: Option<SparsifyConfig>,
+    /// Trains the network after the rewrite.
+    pub train: Option<TrainConfig>,
+}
+
+/// Folding has no options.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fold {}
+
+/// How a network is trained.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// The largest learning rate of the schedule.
+    pub learning_rate: f64,
+    /// How gradients become steps.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate moves.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Share of each target that is spread over all classes.
+    #[serde(default)]
+    pub label_smoothing: f32,
+}
+
+impl Recipe {
+    /// Reads and checks a recipe file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        Self::parse(&text).map_err(|e| Error::file(path, e))
+    }
+
+    /// Parses and checks a recipe.
+    pub fn parse(text: &str) -> Result<Self> {
+        let recipe: Self = toml::from_str(text).map_err(|e| Error::invalid(e.to_string().trim_end().to_string()))?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The same recipe cut to a trial of under a minute: few images, one epoch a training.
+    pub fn quick(mut self) -> Self {
+        self.data.limit = Some(self.data.limit.unwrap_or(usize::MAX).min(QUICK_IMAGES_A_CLASS));
+        for train in self.stages.iter_mut().filter_map(|s| s.train.as_mut()) {
+            train.epochs = 1;
+        }
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.stages.is_empty() {
+            return Err(Error::invalid("a recipe needs at least one [[stage]]"));
+        }
+        for (i, stage) in self.stages.iter().enumerate() {
+            stage.check(&self.stages[..i]).map_err(|e| Error::invalid(format!("stage `{}`: {e}", stage.name)))?;
+        }
+        Ok(())
+    }
+}
+
+const QUICK_IMAGES_A_CLASS: usize = 40;
+
+impl Stage {
+    fn check(&self, earlier: &[Stage]) -> Result<()> {
+        let refuse = |message: &str| Err(Error::invalid(message));
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if self.name.is_empty() || !self.name.chars().all(plain) {
+            return refuse("a name is made of letters, digits, `-` and `_`");
+        }
+        if earlier.iter().any(|s| s.name == self.name) {
+            return refuse("an earlier stage has the same name");
+        }
+        let rewrites = [self.prune.is_some(), self.fold.is_some(), self.factorize.is_some(), self.compact.is_some()];
+        if rewrites.iter().filter(|&&r| r).count() > 1 {
+            return refuse("only one of prune, fold, factorize, compact: give each a stage of its own");
+        }
+        if self.arch.is_some() && self.from.is_some() {
+            return refuse("either `arch` or `from`");
+        }
+        if self.arch.is_none() && self.from.is_none() && earlier.is_empty() {
+            return refuse("the first stage needs `arch` or `from`");
+        }
+        if self.distill.is_some() != self.teacher.is_some() {
+            return refuse("`distill` and `teacher` go together");
+        }
+        if self.distill.is_some() && self.train.is_none() {
+            return refuse("`distill` acts while training: add `train`");
+        }
+        if let Some(width) = self.width {
+            if self.arch.is_none() || !(width > 0.0 && width.is_finite()) {
+                return refuse("`width` goes with `arch` and is above 0");
+            }
+        }
+        self.train.as_ref().map_or(Ok(()), TrainConfig::check)
+    }
+
+    /// What the stage does, in a few words.
+    pub fn summary(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(arch) = &self.arch {
+            parts.push(arch.clone());
+        }
+        let rewrites = [
+            (self.prune.is_some(), "prune"),
+            (self.fold.is_some(), "fold"),
+            (self.factorize.is_some(), "factorize"),
+            (self.compact.is_some(), "compact"),
+            (self.sparsify.is_some(), "sparsify"),
+            (self.distill.is_some(), "distil"),
+        ];
+        parts.extend(rewrites.iter().filter(|(on, _)| *on).map(|(_, what)| what.to_string()));
+        if let Some(train) = &self.train {
+            parts.push(format!("{} epochs", train.epochs));
+        }
+        parts.join(", ")
+    }
+}
+
+impl TrainConfig {
+    fn check(&self) -> Result<()> {
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(Error::invalid(format!("learning_rate: expected above 0, found {}", self.learning_rate)));
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return Err(Error::invalid(format!("label_smoothing: expected in [0, 1), found {}", self.label_smoothing)));
+        }
+        Ok(())
+    }
+}
+
+/// The file that stage `index` (from 0) writes in `dir`.
+pub fn model_path(dir: &Path, index: usize, stage: &Stage) -> PathBuf {
+    dir.join(format!("{}-{}.safetensors", index + 1, stage.name))
+}

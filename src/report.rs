@@ -1,0 +1,148 @@
+//! What a walkthrough found, as a table, as files for machines, and as a picture.
+
+use engine::train::Accuracy;
+use engine::{Error, Result, atomic};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// What a stage left behind.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The stage.
+    pub stage: String,
+    /// What it did.
+    pub what: String,
+    /// Share of validation images whose class is found, 0..=1, where there are labelled images.
+    pub top1: Option<f64>,
+    /// 95 % Wilson interval of `top1`.
+    pub interval: Option<(f64, f64)>,
+    /// Trainable numbers.
+    pub params: u64,
+    /// Multiply-accumulates an image.
+    pub macs: u64,
+    /// Bytes of the model file.
+    pub bytes: u64,
+    /// Median latency of the inference plan for one image, milliseconds.
+    pub latency_ms: f64,
+    /// Largest difference of a logit from the network before the step, where the step claims equivalence.
+    pub logit_difference: Option<f32>,
+    /// Seconds that the stage took.
+    pub seconds: f64,
+}
+
+impl Row {
+    /// Fills in `top1` and its interval.
+    pub fn set_accuracy(&mut self, accuracy: &Accuracy) {
+        self.top1 = Some(accuracy.top1());
+        self.interval = Some(accuracy.wilson95());
+    }
+
+    fn cells(&self) -> [String; 10] {
+        let percent = |v: f64| format!("{:.2}", 100.0 * v);
+        [
+            self.stage.clone(),
+            self.what.clone(),
+            self.top1.map_or("–".into(), percent),
+            self.interval.map_or("–".into(), |(low, high)| format!("{}–{}", percent(low), percent(high))),
+            thousands(self.params),
+            format!("{:.1}", self.macs as f64 / 1e6),
+            thousands(self.bytes / 1000),
+            format!("{:.3}", self.latency_ms),
+            self.logit_difference.map_or("–".into(), |d| format!("{d:.1e}")),
+            format!("{:.1}", self.seconds),
+        ]
+    }
+}
+
+const HEADINGS: [&str; 10] =
+    ["stage", "what", "top-1 %", "95 % interval", "parameters", "MMACs", "file kB", "latency ms", "logit diff", "seconds"];
+
+/// The rows as a Markdown table, aligned to be read as plain text too.
+pub fn table(rows: &[Row]) -> String {
+    let cells: Vec<[String; 10]> = rows.iter().map(Row::cells).collect();
+    let width = |i: usize| {
+        let longest = cells.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
+        longest.max(HEADINGS[i].chars().count())
+    };
+    let widths: [usize; 10] = std::array::from_fn(width);
+    let mut text = String::new();
+    let mut line = |cell: &dyn Fn(usize) -> String| {
+        for (i, &width) in widths.iter().enumerate() {
+            // Words to the left, figures to the right.
+            let _ = if i < 2 { write!(text, "| {:width$} ", cell(i)) } else { write!(text, "| {:>width$} ", cell(i)) };
+        }
+        text.push_str("|\n");
+    };
+    line(&|i| HEADINGS[i].to_string());
+    line(&|i| if i < 2 { "-".repeat(widths[i]) } else { "-".repeat(widths[i] - 1) + ":" });
+    for row in &cells {
+        line(&|i| row[i].clone());
+    }
+    text
+}
+
+/// Writes `report.md`, `report.json`, `report.csv` and `report.svg` in `dir`.
+pub fn write(dir: &Path, title: &str, rows: &[Row]) -> Result<()> {
+    let json = serde_json::to_vec_pretty(rows).map_err(|e| Error::file(dir, e))?;
+    atomic::write(&dir.join("report.json"), |w| w.write_all(&json))?;
+    atomic::write(&dir.join("report.md"), |w| write!(w, "# {title}\n\n{}", table(rows)))?;
+    atomic::write(&dir.join("report.csv"), |w| w.write_all(&csv(rows)?))?;
+    let svg = crate::picture::svg(title, rows)?;
+    atomic::write(&dir.join("report.svg"), |w| w.write_all(svg.as_bytes()))
+}
+
+fn csv(rows: &[Row]) -> std::io::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(HEADINGS)?;
+    for row in rows {
+        writer.write_record(row.cells())?;
+    }
+    writer.into_inner().map_err(|e| e.into_error())
+}
+
+/// `1234567` as `1,234,567`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        let grouped = [0, 999, 1000, 134_309_962].map(thousands);
+        assert_eq!(grouped, ["0", "999", "1,000", "134,309,962"]);
+    }
+
+    #[test]
+    fn the_table_lines_up() {
+        let mut row = Row {
+            stage: "baseline".into(),
+            what: "vgg16_bn, 5 epochs".into(),
+            top1: None,
+            interval: None,
+            params: 134_309_962,
+            macs: 5_130_000_000,
+            bytes: 537_000_000,
+            latency_ms: 52.1,
+            logit_difference: Some(1e-5),
+            seconds: 12.0,
+        };
+        row.set_accuracy(&Accuracy { correct: 90, total: 100 });
+        let text = table(&[row]);
+        let widths: Vec<usize> = text.lines().map(|l| l.chars().count()).collect();
+        assert_eq!(widths.len(), 3);
+        assert!(widths.iter().all(|&w| w == widths[0]), "{text}");
+        assert!(text.contains("90.00") && text.contains("134,309,962") && text.contains("5130.0"), "{text}");
+    }
+}
