@@ -1,0 +1,295 @@
+//! A builder that lets an architecture read like its paper: each call adds a layer behind the last one, knows the
+//! shape that flows there, and draws the layer's weights.
+
+use crate::init::Init;
+use engine::layer::{BatchNorm, Conv2d, Linear, Pool};
+use engine::{Error, Graph, Layer, NodeId, Param, Tensor};
+use std::fmt::Display;
+
+/// A convolution before it knows what it reads: no padding, stride 1, one group, no bias unless said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv {
+    /// Filters.
+    pub out: usize,
+    /// `[KH, KW]`.
+    pub kernel: [usize; 2],
+    /// Step between windows.
+    pub stride: [usize; 2],
+    /// Zeros on each side.
+    pub padding: [usize; 2],
+    /// Distance between taps.
+    pub dilation: [usize; 2],
+    /// Independent groups of channels.
+    pub groups: usize,
+    /// Whether each filter adds a constant.
+    pub bias: bool,
+}
+
+impl Conv {
+    /// `out` filters of `kernel × kernel`.
+    pub fn new(out: usize, kernel: usize) -> Self {
+        Self {
+            out,
+            kernel: [kernel; 2],
+            stride: [1; 2],
+            padding: [0; 2],
+            dilation: [1; 2],
+            groups: 1,
+            bias: false,
+        }
+    }
+
+    /// `out` filters of an odd `kernel × kernel`, padded so that stride 1 keeps the size.
+    pub fn same(out: usize, kernel: usize) -> Self {
+        Self { padding: [kernel / 2; 2], ..Self::new(out, kernel) }
+    }
+
+    /// With this step between windows.
+    pub fn stride(self, stride: usize) -> Self {
+        Self { stride: [stride; 2], ..self }
+    }
+
+    /// In this many independent groups of channels.
+    pub fn groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// With a bias.
+    pub fn bias(self) -> Self {
+        Self { bias: true, ..self }
+    }
+}
+
+/// A graph under construction and the node that the next layer will read.
+///
+/// The first error is kept, everything after it is ignored, and [`Builder::finish`] returns it: so layers chain
+/// without a `?` on each.
+#[derive(Debug)]
+pub struct Builder {
+    graph: Graph,
+    /// Of every node, for one image.
+    shapes: Vec<Vec<usize>>,
+    at: NodeId,
+    prefix: String,
+    seed: Option<u64>,
+    conv_init: Init,
+    linear_init: Init,
+    error: Option<Error>,
+}
+
+impl Builder {
+    /// A network for images of `[H, W, C]`. Weights are drawn from `seed`, by PyTorch's defaults; where it is
+    /// `None` they stay zero, for a network that is only counted or whose weights come from a file.
+    pub fn new(image: [usize; 3], seed: Option<u64>) -> Self {
+        let [h, w, c] = image;
+        Self {
+            graph: Graph::new(c),
+            shapes: vec![vec![1, h, w, c]],
+            at: 0,
+            prefix: String::new(),
+            seed,
+            conv_init: Init::Uniform,
+            linear_init: Init::Uniform,
+            error: None,
+        }
+    }
+
+    /// Draws the weights of later convolutions and linear layers thus.
+    pub fn init(&mut self, conv: Init, linear: Init) -> &mut Self {
+        (self.conv_init, self.linear_init) = (conv, linear);
+        self
+    }
+
+    /// Builds with `scope.` in front of every name.
+    pub fn within(&mut self, scope: impl Display, build: impl FnOnce(&mut Self)) -> &mut Self {
+        let outer = self.prefix.len();
+        self.prefix += &format!("{scope}.");
+        build(self);
+        self.prefix.truncate(outer);
+        self
+    }
+
+    /// The node that the next layer will read.
+    pub fn at(&self) -> NodeId {
+        self.at
+    }
+
+    /// Lets the next layer read `node`: the start of a branch.
+    pub fn go_to(&mut self, node: NodeId) -> &mut Self {
+        self.at = node;
+        self
+    }
+
+    /// The shape that the next layer will read, for one image: `[1, H, W, C]`, or `[1, C]` once flattened.
+    pub fn shape(&self) -> &[usize] {
+        &self.shapes[self.at]
+    }
+
+    /// The channels or features that the next layer will read.
+    pub fn channels(&self) -> usize {
+        *self.shape().last().expect("no layer yields a scalar")
+    }
+
+    /// A convolution.
+    pub fn conv(&mut self, name: impl Display, conv: Conv) -> &mut Self {
+        let Conv { out, kernel: [kh, kw], stride, padding, dilation, groups, bias } = conv;
+        // A group count that does not divide the channels is refused, with the node's name, in `join`.
+        let inputs = self.channels().checked_div(groups).unwrap_or(0);
+        let (weight, bias) = self.weights(&name, self.conv_init, &[out, kh, kw, inputs], bias);
+        self.layer(name, Layer::Conv2d(Conv2d { weight, bias, stride, padding, dilation, groups }))
+    }
+
+    /// A fully connected layer with a bias.
+    pub fn linear(&mut self, name: impl Display, outputs: usize) -> &mut Self {
+        self.fully_connected(name, outputs, true)
+    }
+
+    /// A fully connected layer without a bias.
+    pub fn linear_without_bias(&mut self, name: impl Display, outputs: usize) -> &mut Self {
+        self.fully_connected(name, outputs, false)
+    }
+
+    fn fully_connected(&mut self, name: impl Display, outputs: usize, bias: bool) -> &mut Self {
+        let (weight, bias) = self.weights(&name, self.linear_init, &[outputs, self.channels()], bias);
+        self.layer(name, Layer::Linear(Linear { weight, bias }))
+    }
+
+    /// Batch normalisation, the identity at first.
+    pub fn batch_norm(&mut self, name: impl Display) -> &mut Self {
+        self.layer(name, Layer::BatchNorm(BatchNorm::new(self.channels())))
+    }
+
+    /// max(0, x).
+    pub fn relu(&mut self, name: impl Display) -> &mut Self {
+        self.layer(name, Layer::Relu)
+    }
+
+    /// min(max(0, x), 6).
+    pub fn relu6(&mut self, name: impl Display) -> &mut Self {
+        self.layer(name, Layer::Relu6)
+    }
+
+    /// Max pooling over a square window.
+    pub fn max_pool(
+        &mut self,
+        name: impl Display,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> &mut Self {
+        self.layer(name, Layer::MaxPool(Pool::square(kernel, stride, padding)))
+    }
+
+    /// Mean pooling to `size × size`.
+    pub fn adaptive_avg_pool(&mut self, name: impl Display, size: usize) -> &mut Self {
+        self.layer(name, Layer::AdaptiveAvgPool([size; 2]))
+    }
+
+    /// Max pooling to `size × size`.
+    pub fn adaptive_max_pool(&mut self, name: impl Display, size: usize) -> &mut Self {
+        self.layer(name, Layer::AdaptiveMaxPool([size; 2]))
+    }
+
+    /// An image to a vector.
+    pub fn flatten(&mut self, name: impl Display) -> &mut Self {
+        self.layer(name, Layer::Flatten)
+    }
+
+    /// Dropout with probability `p`.
+    pub fn dropout(&mut self, name: impl Display, p: f32) -> &mut Self {
+        self.layer(name, Layer::Dropout { p })
+    }
+
+    /// The sum with `other`.
+    pub fn add(&mut self, name: impl Display, other: NodeId) -> &mut Self {
+        self.join(name, Layer::Add, &[self.at, other])
+    }
+
+    /// `nodes` side by side.
+    pub fn concat(&mut self, name: impl Display, nodes: &[NodeId]) -> &mut Self {
+        self.join(name, Layer::Concat, nodes)
+    }
+
+    /// Any layer with one input.
+    pub fn layer(&mut self, name: impl Display, layer: Layer) -> &mut Self {
+        self.join(name, layer, &[self.at])
+    }
+
+    /// Any layer, reading `inputs`.
+    pub fn join(&mut self, name: impl Display, layer: Layer, inputs: &[NodeId]) -> &mut Self {
+        if self.error.is_some() {
+            return self;
+        }
+        let name = format!("{}{name}", self.prefix);
+        let read: Vec<&[usize]> = inputs.iter().map(|&i| self.shapes[i].as_slice()).collect();
+        let shape = layer.output_shape(&read).map_err(|e| e.in_node(&name));
+        match shape.and_then(|shape| Ok((self.graph.push(name, layer, inputs)?, shape))) {
+            Ok((id, shape)) => {
+                self.at = id;
+                self.shapes.push(shape);
+            }
+            Err(error) => self.error = Some(error),
+        }
+        self
+    }
+
+    /// The graph, or the first error that its construction met.
+    pub fn finish(self) -> engine::Result<Graph> {
+        self.error.map_or(Ok(self.graph), Err)
+    }
+
+    /// Weight and bias of the layer `name`, drawn from the seed.
+    fn weights(
+        &self,
+        name: &impl Display,
+        init: Init,
+        shape: &[usize],
+        bias: bool,
+    ) -> (Param, Option<Param>) {
+        let (outputs, fan_in) = (shape[0], shape[1..].iter().product());
+        let path = |slot| format!("{}{name}.{slot}", self.prefix);
+        // After an error the layer is dropped: it need not be drawn.
+        let (weight, constants) = match self.seed.filter(|_| self.error.is_none()) {
+            Some(seed) => {
+                (init.weight(seed, &path("weight"), shape), init.bias(seed, &path("bias"), outputs, fan_in))
+            }
+            None => (Tensor::zeros(shape), Tensor::zeros(&[outputs])),
+        };
+        (Param::new(weight), bias.then(|| Param::new(constants)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_residual_block_reads_like_its_picture() {
+        let mut net = Builder::new([8, 8, 3], Some(1));
+        let shortcut = net.conv("stem", Conv::same(6, 3).bias()).at();
+        net.within("block", |net| {
+            net.conv("conv", Conv::same(6, 3)).batch_norm("bn").relu("relu").add("add", shortcut);
+        });
+        net.conv("down", Conv::same(4, 3).stride(2).groups(2)).flatten("flatten").linear("fc", 5);
+        let graph = net.finish().unwrap();
+        graph.check().unwrap();
+        let names: Vec<&str> = graph.nodes().iter().map(|n| n.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["input", "stem", "block.conv", "block.bn", "block.relu", "block.add", "down", "flatten", "fc"]
+        );
+        let shapes = graph.shapes([2, 8, 8, 3]).unwrap();
+        assert_eq!((&shapes[6], &shapes[8]), (&vec![2, 4, 4, 4], &vec![2, 5]));
+        assert!(graph.param("stem.bias").unwrap().value().data().iter().any(|&b| b != 0.0));
+    }
+
+    #[test]
+    fn the_first_error_names_its_layer_and_survives() {
+        for groups in [0, 2] {
+            let mut net = Builder::new([8, 8, 3], Some(1));
+            net.conv("odd", Conv::new(4, 3).groups(groups)).flatten("flatten").linear("fc", 0);
+            let error = net.finish().unwrap_err().to_string();
+            assert!(error.starts_with("layer `odd`"), "{error}");
+        }
+    }
+}
