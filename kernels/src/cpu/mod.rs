@@ -8,9 +8,47 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod adaptive_pool;
+mod batch_norm;
+mod channels;
+mod columns;
+mod dropout;
+mod elementwise;
+mod lanewise;
+mod loss;
+mod optim;
+mod pool;
+mod reduce;
+mod softmax;
+mod windows;
+mod panels;
 mod peak;
 mod portable;
+mod scratch;
 pub mod simd;
+mod tile;
+
+pub use crate::params::{Adam, Sgd};
+pub use adaptive_pool::{
+    adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
+    adaptive_max_pool2d_input_grad,
+};
+pub use batch_norm::{
+    batch_norm_backward, batch_norm_eval_backward, batch_norm_forward_eval, batch_norm_forward_train,
+};
+pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
+pub use dropout::dropout;
+pub use elementwise::{
+    add_assign, add_forward, axpy, mul_forward, relu_forward, relu_input_grad, relu6_forward, relu6_input_grad, scale,
+};
+pub use loss::{
+    cross_entropy_forward, cross_entropy_input_grad, kl_divergence_forward, kl_divergence_input_grad, mse_forward,
+    mse_input_grad,
+};
+pub use optim::{adam_step, sgd_step};
+pub use pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, max_pool2d_input_grad};
+pub use reduce::{sum, sum_rows};
+pub use softmax::{log_softmax_forward, softmax_forward};
 
 use simd::{Kernel, Simd};
 use std::fmt;
@@ -116,6 +154,7 @@ impl Backend {
 pub struct Cpu {
     backend: Backend,
     pool: Arc<rayon::ThreadPool>,
+    shelf: Arc<scratch::Shelf>,
 }
 
 impl fmt::Debug for Cpu {
@@ -160,7 +199,7 @@ impl Cpu {
             .start_handler(|_| flush_subnormals())
             .build()
             .expect("the system can start the threads of a small pool");
-        Self { backend, pool: Arc::new(pool) }
+        Self { backend, pool: Arc::new(pool), shelf: Arc::default() }
     }
 
     /// The instruction set in use.
@@ -221,7 +260,6 @@ fn flush_subnormals() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::hint::black_box;
 
     #[test]
     fn names_of_instruction_sets_round_trip() {
@@ -235,6 +273,7 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn workers_flush_subnormals() {
+        use std::hint::black_box;
         let cpu = Cpu::detect().threads(2);
         let halves = cpu.pool.broadcast(|_| black_box(f32::MIN_POSITIVE) * black_box(0.5));
         assert_eq!(halves, [0.0; 2]);

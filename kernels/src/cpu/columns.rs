@@ -1,0 +1,214 @@
+//! Channels-last data as a matrix `[rows, C]`: maps with a parameter for each channel, and sums over rows.
+//!
+//! Loops run along a row, which is contiguous. A row of few or odd channels would end in a part of a vector again and
+//! again, so as many rows are laid side by side (a *tile*) as make whole vectors; per-channel parameters are repeated
+//! across it.
+//!
+//! ```text
+//! x [rows, C=3]:   abc abc abc abc …      one tile:  abcabc…abc   (48 floats are three AVX-512 vectors)
+//! ```
+//!
+//! A task works on a fixed number of tiles, about [`CHUNK`] floats. Its sums are `f32`, one a column of the tile,
+//! short enough to stay in the first-level cache while the rows stream past. Sums of different columns and chunks are
+//! then added in `f64`, in order: the same bits for any number of threads.
+
+use super::Cpu;
+use super::lanewise::CHUNK;
+use super::simd::{Kernel, MAX_LANES, Simd};
+use rayon::prelude::*;
+
+/// A tile is at least this long, where that does not cut a row: enough independent sums to hide their latency.
+const MIN_TILE: usize = 8 * MAX_LANES;
+
+/// Floats in a tile of rows of `c` channels: a multiple of `c`, and of whole vectors unless a row is long anyway.
+fn tile_width(c: usize) -> usize {
+    if c >= MIN_TILE {
+        return c;
+    }
+    let whole = (1..=MAX_LANES)
+        .find(|rows| (c * rows).is_multiple_of(MAX_LANES))
+        .expect("MAX_LANES rows are whole vectors");
+    let width = c * whole;
+    width * MIN_TILE.div_ceil(width)
+}
+
+/// Floats in a task's share of the matrix: whole tiles.
+fn chunk_len(width: usize) -> usize {
+    width * (CHUNK / width).max(1)
+}
+
+/// `parameter` (`[C]`), repeated to `width`.
+fn repeat(parameter: &[f32], width: usize) -> Vec<f32> {
+    parameter.iter().copied().cycle().take(width).collect()
+}
+
+/// `y[row, ch] = op(params[..][ch], ins[..][row, ch])`.
+pub(super) fn map_channels<const P: usize, const IN: usize>(
+    cpu: &Cpu,
+    c: usize,
+    params: [&[f32]; P],
+    ins: [&[f32]; IN],
+    y: &mut [f32],
+    op: impl Fn([f32; P], [f32; IN]) -> f32 + Copy + Send + Sync,
+) {
+    let width = tile_width(c);
+    let chunk = chunk_len(width);
+    let params = params.map(|p| repeat(p, width));
+    let params = params.each_ref().map(|p| &p[..]);
+    cpu.run(|| {
+        y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| {
+            let ins = ins.map(|x| &x[i * chunk..][..y.len()]);
+            cpu.dispatch(MapChunk { width, params, ins, y, op });
+        });
+    });
+}
+
+struct MapChunk<'a, const P: usize, const IN: usize, Op> {
+    width: usize,
+    params: [&'a [f32]; P],
+    ins: [&'a [f32]; IN],
+    y: &'a mut [f32],
+    op: Op,
+}
+
+impl<const P: usize, const IN: usize, Op: Fn([f32; P], [f32; IN]) -> f32> Kernel for MapChunk<'_, P, IN, Op> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (tile, y) in self.y.chunks_mut(self.width).enumerate() {
+            let len = y.len();
+            let params = self.params.map(|p| &p[..len]);
+            let ins = self.ins.map(|x| &x[tile * self.width..][..len]);
+            for j in 0..len {
+                let (mut p, mut x) = ([0.0; P], [0.0; IN]);
+                for k in 0..P {
+                    p[k] = params[k][j];
+                }
+                for k in 0..IN {
+                    x[k] = ins[k][j];
+                }
+                y[j] = (self.op)(p, x);
+            }
+        }
+    }
+}
+
+/// What [`column_sums`] subtracts from the data before it forms products.
+#[derive(Clone, Copy)]
+pub(super) enum Shift<'a> {
+    /// A value for each channel.
+    Channels(&'a [f32]),
+    /// In each chunk its own first tile.
+    FirstTile,
+}
+
+/// Sums of `K` terms over rows, one for each column of each chunk.
+pub(super) struct ColumnSums<const K: usize> {
+    c: usize,
+    width: usize,
+    chunk: usize,
+    len: usize,
+    /// `[chunks, K, width]`.
+    sums: Vec<f32>,
+}
+
+/// One of them.
+pub(super) struct ColumnSum<const K: usize> {
+    /// The channel that the column belongs to.
+    pub channel: usize,
+    /// Offset into the data of the first row that was added.
+    pub first: usize,
+    /// How many rows were added.
+    pub count: usize,
+    /// Their sums.
+    pub sums: [f64; K],
+}
+
+/// Sums `op(shift, ins[..][row, ch])`, `K` terms at once, over the rows of each column and chunk.
+pub(super) fn column_sums<const K: usize, const IN: usize>(
+    cpu: &Cpu,
+    c: usize,
+    shift: Shift<'_>,
+    ins: [&[f32]; IN],
+    op: impl Fn(f32, [f32; IN]) -> [f32; K] + Copy + Send + Sync,
+) -> ColumnSums<K> {
+    let (width, len) = (tile_width(c), ins[0].len());
+    let chunk = chunk_len(width);
+    let repeated = match shift {
+        Shift::Channels(values) => Some(repeat(values, width)),
+        Shift::FirstTile => None,
+    };
+    let mut sums = vec![0.0; len.div_ceil(chunk) * K * width];
+    cpu.run(|| {
+        sums.par_chunks_mut(K * width).enumerate().for_each(|(i, sums)| {
+            let ins = ins.map(|x| &x[i * chunk..len.min((i + 1) * chunk)]);
+            let shift = repeated.as_deref().unwrap_or(ins[0]);
+            cpu.dispatch(SumChunk { width, shift, ins, sums, op });
+        });
+    });
+    ColumnSums { c, width, chunk, len, sums }
+}
+
+struct SumChunk<'a, const IN: usize, Op> {
+    width: usize,
+    shift: &'a [f32],
+    ins: [&'a [f32]; IN],
+    sums: &'a mut [f32],
+    op: Op,
+}
+
+impl<const K: usize, const IN: usize, Op: Fn(f32, [f32; IN]) -> [f32; K]> Kernel for SumChunk<'_, IN, Op> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let mut sums = self.sums.chunks_exact_mut(self.width);
+        let mut sums: [&mut [f32]; K] = std::array::from_fn(|_| sums.next().expect("K rows of sums"));
+        for start in (0..self.ins[0].len()).step_by(self.width) {
+            let len = self.width.min(self.ins[0].len() - start);
+            let ins = self.ins.map(|x| &x[start..start + len]);
+            let shift = &self.shift[..len];
+            let sums = sums.each_mut().map(|s| &mut s[..len]);
+            for j in 0..len {
+                let mut x = [0.0; IN];
+                for k in 0..IN {
+                    x[k] = ins[k][j];
+                }
+                let terms = (self.op)(shift[j], x);
+                for k in 0..K {
+                    sums[k][j] += terms[k];
+                }
+            }
+        }
+    }
+}
+
+impl<const K: usize> ColumnSums<K> {
+    /// Visits every sum, in the order of the chunks.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(ColumnSum<K>)) {
+        for (i, chunk) in self.sums.chunks_exact(K * self.width).enumerate() {
+            let start = i * self.chunk;
+            let len = self.chunk.min(self.len - start);
+            for column in 0..self.width.min(len) {
+                visit(ColumnSum {
+                    channel: column % self.c,
+                    first: start + column,
+                    count: (len - column).div_ceil(self.width),
+                    sums: std::array::from_fn(|k| chunk[k * self.width + column].into()),
+                });
+            }
+        }
+    }
+
+    /// The total of each channel.
+    pub(super) fn totals(&self) -> Vec<[f64; K]> {
+        let mut totals = vec![[0.0; K]; self.c];
+        self.for_each(|part| {
+            for k in 0..K {
+                totals[part.channel][k] += part.sums[k];
+            }
+        });
+        totals
+    }
+}

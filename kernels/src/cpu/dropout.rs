@@ -1,0 +1,39 @@
+//! Dropout (Srivastava et al. 2014), from a counter instead of a stream: whether element `i` is kept depends on
+//! `(seed, i)` alone, so any number of threads gives the same bits and the gradient needs no stored mask.
+
+use super::Cpu;
+use super::lanewise::CHUNK;
+use super::simd::{Kernel, Simd};
+use crate::reference::keeps;
+use rayon::prelude::*;
+
+/// Zeroes each element with probability `p` and multiplies the others by `1/(1 − p)`. Its gradient is the same call
+/// on `dy`. Which elements those are is [`keeps`]'s choice.
+pub fn dropout(cpu: &Cpu, p: f32, seed: u64, x: &[f32], y: &mut [f32]) {
+    assert_eq!(x.len(), y.len());
+    cpu.run(|| {
+        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate().for_each(|(i, (y, x))| {
+            cpu.dispatch(Chunk { p, seed, first: (i * CHUNK) as u64, x, y });
+        });
+    });
+}
+
+struct Chunk<'a> {
+    p: f32,
+    seed: u64,
+    first: u64,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Kernel for Chunk<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let scale = 1.0 / (1.0 - self.p);
+        for (i, (y, &x)) in (self.first..).zip(self.y.iter_mut().zip(self.x)) {
+            *y = if keeps(self.p, self.seed, i) { scale * x } else { 0.0 };
+        }
+    }
+}
