@@ -1,16 +1,20 @@
 //! The machine that compression works on: tensors, a tape for gradients, a graph that is a plain value, the
 //! training loop, the inference plan and model files.
 
+pub mod atomic;
+mod check;
 pub mod cost;
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod file;
 pub mod graph;
 pub mod layer;
 pub mod param;
 pub mod rewrite;
 pub mod shape;
 pub mod tensor;
+mod tensor_file;
 
 pub use device::Device;
 pub use error::{Error, Result};

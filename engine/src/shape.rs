@@ -2,7 +2,11 @@
 
 use crate::layer::{checked, image};
 use crate::{Error, Graph, Layer, Result};
-use kernels::shapes::{AdaptivePool2d, PadShortcut};
+use kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
+
+/// The most values that a node's output may hold (16 GiB): a file or an option that asks for more is refused, not
+/// allocated.
+const MAX_VALUES: usize = 1 << 32;
 
 impl Graph {
     /// The output shape of every node for an image of shape `[N, H, W, C]`. An error names the node that
@@ -19,9 +23,17 @@ impl Graph {
                 )),
                 _ => node.layer.output_shape(&inputs),
             };
-            shapes.push(shape.map_err(|e| e.in_node(&node.name))?);
+            shapes.push(shape.and_then(bounded).map_err(|e| e.in_node(&node.name))?);
         }
         Ok(shapes)
+    }
+}
+
+/// `shape` where its values can be held.
+fn bounded(shape: Vec<usize>) -> Result<Vec<usize>> {
+    match shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
+        Some(len) if len <= MAX_VALUES => Ok(shape),
+        _ => Err(Error::shape("output", format!("{shape:?} holds more than {MAX_VALUES} values"))),
     }
 }
 
@@ -75,6 +87,40 @@ impl Layer {
                 shortcut_geometry(x, *stride, *before, *after)?.y_shape().to_vec()
             }
         })
+    }
+}
+
+/// The checked geometry of a convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`.
+pub fn conv2d_geometry(
+    x: &[usize],
+    w: &[usize],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    dilation: [usize; 2],
+    groups: usize,
+) -> Result<Conv2d> {
+    let [n, h, width, c] = image("conv2d", x)?;
+    let &[o, kh, kw, depth] = w else {
+        return Err(Error::shape("conv2d", format!("expected a weight [O, KH, KW, C / groups], found {w:?}")));
+    };
+    if depth.checked_mul(groups) != Some(c) {
+        return Err(Error::shape(
+            "conv2d",
+            format!("expected {} input channels, found {c}", depth.saturating_mul(groups)),
+        ));
+    }
+    let g = Conv2d { n, h, w: width, c, o, kh, kw, stride, padding, dilation, groups };
+    checked("conv2d", g, Conv2d::check)
+}
+
+/// The checked geometry of a linear layer of `x` `[N, IN]` with `w` `[OUT, IN]`.
+pub fn linear_geometry(x: &[usize], w: &[usize]) -> Result<Linear> {
+    let &[outputs, inputs] = w else {
+        return Err(Error::shape("linear", format!("expected a weight [OUT, IN], found {w:?}")));
+    };
+    match *x {
+        [n, found] if found == inputs => checked("linear", Linear { n, inputs, outputs }, Linear::check),
+        _ => Err(Error::shape("linear", format!("expected [N, {inputs}], found {x:?}"))),
     }
 }
 

@@ -1,0 +1,152 @@
+//! Model files: one `.safetensors` that carries the network's program beside its weights.
+//!
+//! The header's metadata has one entry, `lopper`: a JSON object with a format version, the layout of convolution
+//! weights (`OHWI`, the engine's own) and the graph. Tensors stand under their paths: parameters and running statistics
+//! as `F32`, the mask of parameter `P` as `P.mask` in `U8`. So a pruned network loads without the source code that
+//! built it, and every tool that reads safetensors can read the weights.
+
+use crate::tensor_file::{self, TensorFile, Values};
+use crate::{Error, Graph, Result};
+use safetensors::Dtype;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::path::Path;
+
+const KEY: &str = "lopper";
+const VERSION: u32 = 1;
+const LAYOUT: &str = "OHWI";
+
+/// What every version of the format says first.
+#[derive(Deserialize)]
+struct Preamble<'a> {
+    version: u32,
+    layout: Cow<'a, str>,
+}
+
+/// The `lopper` entry; `G` is `Graph` to read and `&Graph` to write.
+#[derive(Serialize, Deserialize)]
+struct Program<G> {
+    version: u32,
+    layout: Cow<'static, str>,
+    graph: G,
+}
+
+/// Writes `graph` to `path`, whole or not at all. The same graph gives the same bytes.
+///
+/// # Errors
+/// An [`Error::File`] where `path` cannot be written, or where [`load`] would refuse the graph: it does not run on
+/// the images that its `info` names, or a weight is not a finite number.
+pub fn save(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    check(graph).map_err(|e| Error::file(path, format!("not written: {e}")))?;
+    let program = Program { version: VERSION, layout: LAYOUT.into(), graph };
+    let program = serde_json::to_string(&program).map_err(|e| Error::file(path, e))?;
+    let mut tensors = Vec::new();
+    for (name, param) in graph.params() {
+        if let Some(mask) = param.mask() {
+            tensors.push((format!("{name}.mask"), Values::Mask(mask)));
+        }
+        tensors.push((name, Values::F32(Cow::Borrowed(param.value()))));
+    }
+    tensors.extend(graph.buffers().map(|(name, tensor)| (name, Values::F32(Cow::Borrowed(tensor)))));
+    // Masks last: every `F32` then begins at a multiple of four bytes.
+    tensors.sort_by_key(|(_, values)| matches!(values, Values::Mask(_)));
+    tensor_file::write(path, (KEY, program), &tensors)
+}
+
+/// Reads the network in `path`.
+///
+/// # Errors
+/// An [`Error::File`] that says what is wrong: the file is truncated or no lopper model, a tensor is missing, left
+/// over, of another shape or type than its layer needs, or holds a number that is not finite; the graph is wired
+/// wrongly or does not run on the images that it names.
+pub fn load(path: impl AsRef<Path>) -> Result<Graph> {
+    let path = path.as_ref();
+    let mut file = TensorFile::read(path)?;
+    let wrong = |e: String| Error::file(path, e);
+    let mut graph = program(&file).map_err(wrong)?;
+    graph.check().map_err(|e| wrong(e.to_string()))?;
+    let mut take = |name: &str, dtype| file.take(name, &[dtype]);
+    let missing = |name: &str| wrong(format!("tensor `{name}` is missing"));
+    for (name, param) in graph.params_mut() {
+        let value = take(&name, Dtype::F32)?.ok_or_else(|| missing(&name))?;
+        let mask = take(&format!("{name}.mask"), Dtype::U8)?;
+        param.replace(value, mask).map_err(|e| wrong(format!("tensor `{name}.mask`: {e}")))?;
+    }
+    for (name, buffer) in graph.buffers_mut() {
+        *buffer = take(&name, Dtype::F32)?.ok_or_else(|| missing(&name))?;
+    }
+    if let Some(name) = file.left().next() {
+        return Err(wrong(format!("tensor `{name}` belongs to no layer")));
+    }
+    check(&graph).map_err(|e| wrong(e.to_string()))?;
+    Ok(graph)
+}
+
+/// The graph in the header, still without its tensors.
+fn program(file: &TensorFile) -> Result<Graph, String> {
+    let text = file
+        .metadata(KEY)
+        .ok_or("not a lopper model: its header has no graph (weights alone are read by `lopper import`)")?;
+    let preamble: Preamble =
+        serde_json::from_str(text).map_err(|e| format!("the header's `{KEY}` entry is damaged: {e}"))?;
+    if preamble.version != VERSION || preamble.layout != LAYOUT {
+        return Err(format!(
+            "model format {} with layout {}: this version of lopper reads format {VERSION} with layout {LAYOUT}",
+            preamble.version, preamble.layout
+        ));
+    }
+    let program: Program<Graph> =
+        serde_json::from_str(text).map_err(|e| format!("the graph in the header is damaged: {e}"))?;
+    Ok(program.graph)
+}
+
+/// Checks what a model file promises: the graph runs on one image of the size that it names, and its numbers are
+/// numbers. Nothing that is done with the graph later can then panic.
+fn check(graph: &Graph) -> Result<()> {
+    graph.check_layers()?;
+    let info = &graph.info;
+    let [h, w, c] = info.input;
+    if info.input.contains(&0) {
+        return Err(Error::invalid(format!(
+            "the model does not say for which images it is: {:?}",
+            info.input
+        )));
+    }
+    let shapes = graph.shapes([1, h, w, c])?;
+    let outputs = shapes[graph.output()].last().copied();
+    if !info.classes.is_empty() && outputs != Some(info.classes.len()) {
+        let (names, outputs) = (info.classes.len(), outputs.unwrap_or(0));
+        return Err(Error::invalid(format!("the model names {names} classes and has {outputs} outputs")));
+    }
+    for (what, list) in [("means", &info.mean), ("standard deviations", &info.std)] {
+        let fits = list.is_empty() || list.len() == c;
+        if !fits || list.iter().any(|v| !v.is_finite()) || (what != "means" && list.iter().any(|&v| v <= 0.0))
+        {
+            return Err(Error::invalid(format!("{list:?} are no {what} of {c} image channels")));
+        }
+    }
+    check_numbers(graph)
+}
+
+fn check_numbers(graph: &Graph) -> Result<()> {
+    let finite = |name: &str, values: &[f32]| match values.iter().find(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(v) => Err(Error::invalid(format!("tensor `{name}` holds {v}"))),
+    };
+    for (name, param) in graph.params() {
+        finite(&name, param.value().data())?;
+    }
+    for (name, buffer) in graph.buffers() {
+        finite(&name, buffer.data())?;
+        if name.ends_with(".running_var") && buffer.data().iter().any(|&v| v < 0.0) {
+            return Err(Error::invalid(format!("tensor `{name}` holds a negative variance")));
+        }
+    }
+    for node in graph.nodes() {
+        if let crate::Layer::CompactConv2d(compact) = &node.layer {
+            finite(&format!("{}.fill", node.name), &compact.fill)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! The container of every file of weights: safetensors, a length, a JSON header that names each tensor with its type,
+//! shape and place, and then the bytes.
+
+use crate::{Error, Result, Tensor, atomic};
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
+use serde_json::{Map, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What is written under a name.
+pub(crate) enum Values<'a> {
+    /// A tensor, as `F32`.
+    F32(Cow<'a, Tensor>),
+    /// A mask of zeros and ones, as `U8`.
+    Mask(&'a Tensor),
+    /// One whole number, as an `I64` without axes.
+    Count(i64),
+}
+
+impl Values<'_> {
+    fn describe(&self) -> (Dtype, &[usize], usize) {
+        match self {
+            Self::F32(t) => (Dtype::F32, t.shape(), 4 * t.len()),
+            Self::Mask(t) => (Dtype::U8, t.shape(), t.len()),
+            Self::Count(_) => (Dtype::I64, &[], 8),
+        }
+    }
+
+    fn write(&self, file: &mut dyn Write) -> io::Result<()> {
+        const CHUNK: usize = 4096;
+        match self {
+            Self::F32(t) => t.data().chunks(CHUNK).try_for_each(|values| {
+                file.write_all(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+            }),
+            Self::Mask(t) => t.data().chunks(CHUNK).try_for_each(|values| {
+                file.write_all(&values.iter().map(|&m| u8::from(m != 0.0)).collect::<Vec<u8>>())
+            }),
+            Self::Count(n) => file.write_all(&n.to_le_bytes()),
+        }
+    }
+}
+
+/// Writes `tensors` to `path`, whole or not at all, with one entry of metadata. The same input gives the same bytes.
+pub(crate) fn write(path: &Path, metadata: (&str, String), tensors: &[(String, Values)]) -> Result<()> {
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), json!({ metadata.0: metadata.1 }));
+    let mut end = 0;
+    for (name, values) in tensors {
+        let (dtype, shape, bytes) = values.describe();
+        let start = end;
+        end += bytes;
+        header.insert(name.clone(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] }));
+    }
+    let mut header = serde_json::to_vec(&header).map_err(|e| Error::file(path, e))?;
+    // The format asks for data that begins at a multiple of eight.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    atomic::write(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        tensors.iter().try_for_each(|(_, values)| values.write(file))
+    })
+}
+
+/// The types that [`TensorFile::take`] turns into `f32`.
+pub(crate) const FLOATS: &[Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64];
+
+/// A file that was read, with its tensors by name. Each is taken once, so that what is left was not expected.
+pub(crate) struct TensorFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// Where the values begin in `bytes`.
+    start: usize,
+    metadata: Metadata,
+    left: BTreeMap<String, TensorInfo>,
+}
+
+impl TensorFile {
+    /// Reads `path`. The container is checked: no tensor reaches outside of the file, none overlap.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        let (header, metadata) = SafeTensors::read_metadata(&bytes)
+            .map_err(|e| Error::file(path, format!("not a whole safetensors file: {e}")))?;
+        let left = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
+        Ok(Self { path: path.to_path_buf(), bytes, start: 8 + header, metadata, left })
+    }
+
+    /// The metadata entry `key`.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.metadata().as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// The names of the tensors that were not taken yet, sorted.
+    pub fn left(&self) -> impl Iterator<Item = &str> {
+        self.left.keys().map(String::as_str)
+    }
+
+    /// Takes tensor `name`, if there is one, as `f32`. An error where its type is not among `dtypes`.
+    pub fn take(&mut self, name: &str, dtypes: &[Dtype]) -> Result<Option<Tensor>> {
+        let Some(info) = self.left.remove(name) else { return Ok(None) };
+        let bytes = &self.bytes[self.start..][info.data_offsets.0..info.data_offsets.1];
+        let refused = |message: String| Error::file(&self.path, format!("tensor `{name}`: {message}"));
+        let values: Vec<f32> = match info.dtype {
+            found if !dtypes.contains(&found) => {
+                return Err(refused(format!("expected the type {dtypes:?}, found {found}")));
+            }
+            Dtype::F32 => decode(bytes, f32::from_le_bytes),
+            Dtype::F64 => decode(bytes, |b| f64::from_le_bytes(b) as f32),
+            Dtype::F16 => decode(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => decode(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::U8 => decode(bytes, |[b]| f32::from(b)),
+            found => return Err(refused(format!("cannot read the type {found}"))),
+        };
+        Tensor::from_vec(&info.shape, values).map(Some).map_err(|e| refused(e.to_string()))
+    }
+}
+
+fn decode<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&b| number(b)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with one tensor, `x`, described as given.
+    fn file(directory: &Path, dtype: &str, shape: &[usize], bytes: &[u8]) -> PathBuf {
+        let header =
+            json!({ "x": { "dtype": dtype, "shape": shape, "data_offsets": [0, bytes.len()] } }).to_string();
+        let path = directory.join("x.safetensors");
+        std::fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), bytes].concat())
+            .unwrap();
+        path
+    }
+
+    #[test]
+    fn every_kind_of_float_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let cases: [(&str, Vec<u8>); 4] = [
+            ("F32", [1.5f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect()),
+            ("F64", [1.5f64, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect()),
+            ("F16", [1.5f32, -2.0].iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect()),
+            ("BF16", [1.5f32, -2.0].iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect()),
+        ];
+        for (dtype, bytes) in cases {
+            let mut read = TensorFile::read(&file(directory.path(), dtype, &[2, 1], &bytes)).unwrap();
+            let tensor = read.take("x", FLOATS).unwrap().unwrap();
+            assert_eq!((tensor.shape(), tensor.data()), (&[2, 1][..], &[1.5, -2.0][..]), "{dtype}");
+            assert!(read.take("x", FLOATS).unwrap().is_none(), "taken once");
+        }
+    }
+
+    #[test]
+    fn lies_about_a_tensor_are_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        for (dtype, shape, len) in [("F32", vec![3], 8), ("F32", vec![usize::MAX, 2], 8), ("F8", vec![8], 8)]
+        {
+            let path = file(directory.path(), dtype, &shape, &vec![0; len]);
+            let message = TensorFile::read(&path).err().unwrap().to_string();
+            assert!(message.contains("x.safetensors"), "{message}");
+        }
+        let mut whole = TensorFile::read(&file(directory.path(), "I32", &[2], &[0; 8])).unwrap();
+        assert!(whole.take("x", FLOATS).unwrap_err().to_string().contains("I32"));
+    }
+
+    #[test]
+    fn the_same_tensors_make_the_same_bytes_that_the_safetensors_crate_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let (a, m) = (Tensor::from_fn(&[2, 3], |i| i as f32), Tensor::from_fn(&[3], |i| (i % 2) as f32));
+        let written = ["one", "two"].map(|name| {
+            let tensors = [
+                ("z".to_string(), Values::F32(Cow::Borrowed(&a))),
+                ("m".to_string(), Values::Mask(&m)),
+                ("n".to_string(), Values::Count(7)),
+            ];
+            let path = directory.path().join(name);
+            write(&path, ("format", "pt".into()), &tensors).unwrap();
+            std::fs::read(path).unwrap()
+        });
+        assert_eq!(written[0], written[1]);
+        let read = SafeTensors::deserialize(&written[0]).unwrap();
+        assert_eq!(read.tensor("z").unwrap().shape(), [2, 3]);
+        assert_eq!(read.tensor("m").unwrap().data(), [0, 1, 0]);
+        assert_eq!(read.tensor("n").unwrap().data(), 7i64.to_le_bytes());
+    }
+}
