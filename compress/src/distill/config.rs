@@ -1,0 +1,82 @@
+//! How much a teacher counts, and what is learnt from it.
+
+use crate::names::named;
+use engine::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// What the student's logits are compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DistillLoss {
+    /// `T² · KL(softmax(teacher/T) ‖ softmax(student/T))` (Hinton et al. 2015). The T² keeps the gradient's size when
+    /// the temperature T changes.
+    #[default]
+    SoftTargets,
+    /// The mean squared difference of the logits (Ba & Caruana 2014).
+    Logits,
+}
+
+named!(DistillLoss, "distillation loss");
+
+/// A pair of layers whose outputs are compared (FitNets, Romero et al. 2015), by their mean squared difference.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hint {
+    /// The student's layer.
+    pub student: String,
+    /// The teacher's layer, whose output has the same shape.
+    pub teacher: String,
+    /// The weight beside the loss of the logits.
+    #[serde(default = "one")]
+    pub weight: f32,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+/// The options of distillation, as a recipe writes them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DistillConfig {
+    /// The share of distillation in the loss, in 0..=1; the task has the rest.
+    pub weight: f32,
+    /// What the logits are compared with.
+    pub loss: DistillLoss,
+    /// T, above 0: the higher, the more the teacher's small probabilities tell. Of soft targets alone.
+    pub temperature: f32,
+    /// Layers whose outputs are compared as well.
+    pub hints: Vec<Hint>,
+}
+
+impl Default for DistillConfig {
+    /// Soft targets at T = 5, as much as the task.
+    fn default() -> Self {
+        Self { weight: 0.5, loss: DistillLoss::default(), temperature: 5.0, hints: Vec::new() }
+    }
+}
+
+impl DistillConfig {
+    /// An error that names the first option that makes no sense, whatever the networks.
+    pub fn check(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.weight) {
+            return Err(Error::invalid(format!(
+                "distillation weight: expected in [0, 1], found {}",
+                self.weight
+            )));
+        }
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return Err(Error::invalid(format!(
+                "distillation temperature: expected above 0, found {}",
+                self.temperature
+            )));
+        }
+        match self.hints.iter().find(|h| !(h.weight >= 0.0 && h.weight.is_finite())) {
+            Some(hint) => Err(Error::invalid(format!(
+                "hint {} ← {}: expected a weight of at least 0, found {}",
+                hint.student, hint.teacher, hint.weight
+            ))),
+            None => Ok(()),
+        }
+    }
+}

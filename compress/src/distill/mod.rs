@@ -1,0 +1,7 @@
+//! Distillation: a student network learns from a teacher's outputs besides the labels.
+
+mod config;
+mod objective;
+
+pub use config::{DistillConfig, DistillLoss, Hint};
+pub use objective::Distillation;

@@ -1,0 +1,110 @@
+//! The loss of a student that has a teacher.
+
+use super::{DistillConfig, DistillLoss};
+use engine::data::Batch;
+use engine::exec::Pass;
+use engine::tape::{Mode, Tape, Var};
+use engine::train::{CrossEntropy, Objective};
+use engine::{Error, Graph, NodeId, Result, Tensor};
+
+/// `(1 − weight) · task + weight · (logits + Σ hints)`: cross entropy with the labels, and what [`DistillConfig`] takes
+/// from the teacher.
+///
+/// The teacher sees the very images that the student sees, augmented alike, in evaluation mode and without a tape;
+/// it never changes. At weight 0 it is not asked at all, and training is plain training, bit for bit. Validation
+/// measures the task alone.
+#[derive(Debug)]
+pub struct Distillation {
+    config: DistillConfig,
+    task: CrossEntropy,
+    teacher: Graph,
+    student_taps: Vec<NodeId>,
+    teacher_taps: Vec<NodeId>,
+}
+
+impl Distillation {
+    /// The objective of `student`, taught by `teacher`, on images `[H, W, C]`. An error where an option makes no sense,
+    /// the networks differ in classes, a hint names a layer that is not there, or its two outputs differ in shape.
+    ///
+    /// The student may learn, but not be rewritten, while the objective is in use: hints hold positions of its layers.
+    pub fn new(
+        config: DistillConfig,
+        task: CrossEntropy,
+        student: &Graph,
+        teacher: Graph,
+        image: [usize; 3],
+    ) -> Result<Self> {
+        config.check()?;
+        let [h, w, c] = image;
+        let shapes = |who: &str, graph: &Graph| {
+            graph.shapes([1, h, w, c]).map_err(|e| Error::invalid(format!("distillation, {who}: {e}")))
+        };
+        let (ours, theirs) = (shapes("student", student)?, shapes("teacher", &teacher)?);
+        let (student_logits, teacher_logits) = (&ours[student.output()], &theirs[teacher.output()]);
+        if student_logits != teacher_logits {
+            return Err(Error::invalid(format!(
+                "distillation: the teacher's logits are {teacher_logits:?}, the student's {student_logits:?}: \
+                 both need the same classes"
+            )));
+        }
+        let (mut student_taps, mut teacher_taps) = (Vec::new(), Vec::new());
+        for hint in &config.hints {
+            let (s, t) = (student.id(&hint.student)?, teacher.id(&hint.teacher)?);
+            if ours[s] != theirs[t] {
+                return Err(Error::invalid(format!(
+                    "hint {} ← {}: the student's output is {:?}, the teacher's {:?}; only equal shapes compare",
+                    hint.student, hint.teacher, ours[s], theirs[t]
+                )));
+            }
+            student_taps.push(s);
+            teacher_taps.push(t);
+        }
+        Ok(Self { config, task, teacher, student_taps, teacher_taps })
+    }
+
+    /// The teacher.
+    pub fn teacher(&self) -> &Graph {
+        &self.teacher
+    }
+
+    /// The part of the loss that comes from the teacher.
+    fn lesson(&self, tape: &mut Tape, pass: &Pass, images: &Tensor) -> Result<Var> {
+        let mut silent = Tape::no_grad(tape.device());
+        let taught = self.teacher.forward(&mut silent, Mode::Eval, images.clone(), &self.teacher_taps)?;
+        let logits = taught.output.value();
+        let mut loss = match self.config.loss {
+            DistillLoss::SoftTargets => tape.kl_divergence(&pass.output, logits, self.config.temperature)?,
+            DistillLoss::Logits => {
+                let logits = tape.constant(logits.clone());
+                tape.mse(&pass.output, &logits)?
+            }
+        };
+        for ((hint, ours), theirs) in self.config.hints.iter().zip(&pass.taps).zip(&taught.taps) {
+            let theirs = tape.constant(theirs.value().clone());
+            let difference = tape.mse(ours, &theirs)?;
+            let weighted = tape.scale(&difference, hint.weight)?;
+            loss = tape.add(&loss, &weighted)?;
+        }
+        Ok(loss)
+    }
+}
+
+impl Objective for Distillation {
+    fn loss(&mut self, tape: &mut Tape, pass: &Pass, batch: &Batch) -> Result<Var> {
+        let weight = self.config.weight;
+        let task = self.task.loss(tape, pass, batch)?;
+        if weight == 0.0 {
+            return Ok(task);
+        }
+        let lesson = self.lesson(tape, pass, &batch.images)?;
+        let (task, lesson) = (tape.scale(&task, 1.0 - weight)?, tape.scale(&lesson, weight)?);
+        tape.add(&task, &lesson)
+    }
+
+    fn taps(&self) -> Vec<NodeId> {
+        match self.config.weight {
+            0.0 => Vec::new(),
+            _ => self.student_taps.clone(),
+        }
+    }
+}

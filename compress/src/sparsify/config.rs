@@ -1,0 +1,96 @@
+//! What to sparsify, how far, and by which rules.
+
+use super::{Criterion, Granularity, Schedule};
+use crate::names::named;
+use engine::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Whether layers are cut alike or against each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Context {
+    /// Every layer loses the same fraction of its groups.
+    Local,
+    /// The lowest groups of all layers together are lost, so that each layer finds its own sparsity.
+    #[default]
+    Global,
+}
+
+named!(Context, "context");
+
+/// The options of sparsification, as a recipe writes them. Only `sparsity` has no default.
+///
+/// `include` and `exclude` hold names of layers, or of modules that contain them: `layer1` stands for
+/// `layer1.0.conv1` and all its neighbours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SparsifyConfig {
+    /// The fraction of groups to drop, in 0..=1. A layer's last group stays all the same.
+    pub sparsity: f64,
+    /// Which weights live and die together.
+    #[serde(default)]
+    pub granularity: Granularity,
+    /// Whether layers are cut alike or against each other.
+    #[serde(default)]
+    pub context: Context,
+    /// What a group is worth.
+    #[serde(default)]
+    pub criterion: Criterion,
+    /// How sparsity grows while training.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Training steps between two updates of the masks; the last step always is one.
+    #[serde(default = "every_step")]
+    pub every: usize,
+    /// The layers to sparsify; where empty, every layer that the granularity applies to but the last.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Layers to leave alone.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Seed of the random criterion.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+fn every_step() -> usize {
+    1
+}
+
+impl SparsifyConfig {
+    /// Drops the fraction `sparsity` by the defaults: filters of the smallest magnitude in all layers together, on a
+    /// cosine schedule.
+    pub fn new(sparsity: f64) -> Self {
+        Self {
+            sparsity,
+            granularity: Granularity::default(),
+            context: Context::default(),
+            criterion: Criterion::default(),
+            schedule: Schedule::default(),
+            every: every_step(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            seed: 0,
+        }
+    }
+
+    /// An error that names the first option that makes no sense, whatever the network.
+    pub fn check(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.sparsity) {
+            return Err(Error::invalid(format!(
+                "sparsity: expected a fraction in [0, 1], found {}",
+                self.sparsity
+            )));
+        }
+        if self.every == 0 {
+            return Err(Error::invalid("sparsify every: expected at least 1 step, found 0"));
+        }
+        if self.criterion == Criterion::BatchNormGamma && self.granularity != Granularity::Filter {
+            return Err(Error::invalid(format!(
+                "criterion {} scores filters, found granularity {}",
+                self.criterion, self.granularity
+            )));
+        }
+        self.schedule.check()
+    }
+}

@@ -1,0 +1,99 @@
+//! Which layers are sparsified, and why the others are not.
+
+use super::criterion::batch_norm_behind;
+use super::{Criterion, Granularity, Groups, SparsifyConfig};
+use engine::{Error, Graph, Layer, NodeId, Result};
+use std::collections::HashSet;
+
+/// What becomes of a layer.
+pub(super) enum Choice {
+    /// Its weight is divided like this.
+    Sparsify(Groups),
+    /// It is left alone: why.
+    Skip(String),
+}
+
+/// The choice for each convolution and linear layer of `graph`, in graph order. An error where `config` lists a layer
+/// that is not there.
+pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(NodeId, Choice)>> {
+    let weighted: Vec<NodeId> = (0..graph.nodes().len()).filter(|&id| has_weight(graph, id)).collect();
+    for (list, entries) in [("include", &config.include), ("exclude", &config.exclude)] {
+        for entry in entries {
+            if !weighted.iter().any(|&id| stands_for(entry, &graph.nodes()[id].name)) {
+                return Err(Error::invalid(format!(
+                    "sparsify {list}: the network has no convolution or linear layer called `{entry}`"
+                )));
+            }
+        }
+    }
+    let last = output_layers(graph);
+    Ok(weighted.into_iter().map(|id| (id, choose(graph, config, id, last.contains(&id)))).collect())
+}
+
+/// The layers to sparsify and their groups, in graph order.
+pub(super) fn chosen(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(NodeId, Groups)>> {
+    let groups = |(id, choice)| match choice {
+        Choice::Sparsify(groups) => Some((id, groups)),
+        Choice::Skip(_) => None,
+    };
+    Ok(choices(graph, config)?.into_iter().filter_map(groups).collect())
+}
+
+fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -> Choice {
+    let node = &graph.nodes()[id];
+    let SparsifyConfig { granularity, criterion, include, exclude, .. } = config;
+    let listed = |entries: &[String]| entries.iter().any(|entry| stands_for(entry, &node.name));
+    let skip = |why: &str| Choice::Skip(why.to_string());
+    let Some(groups) = granularity.groups(&node.layer) else {
+        return Choice::Skip(format!(
+            "granularity {granularity} does not apply to a {} layer",
+            node.layer.kind()
+        ));
+    };
+    if listed(exclude) {
+        return skip("excluded");
+    }
+    if !include.is_empty() && !listed(include) {
+        return skip("not included");
+    }
+    if is_output && !listed(include) {
+        return skip("it makes the network's output; include it by name to sparsify it");
+    }
+    if node.layer.params().iter().any(|(slot, p)| *slot == "weight" && !p.trainable) {
+        return skip("frozen");
+    }
+    let whole_channels = matches!(granularity, Granularity::Kernel | Granularity::Filter);
+    if whole_channels && is_depthwise(&node.layer) {
+        return skip("depthwise: its channels live and die with the layer before it");
+    }
+    if *criterion == Criterion::BatchNormGamma && batch_norm_behind(graph, id).is_none() {
+        return skip("no batch norm scales its output alone");
+    }
+    Choice::Sparsify(groups)
+}
+
+fn has_weight(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.nodes()[id].layer, Layer::Conv2d(_) | Layer::CompactConv2d(_) | Layer::Linear(_))
+}
+
+fn is_depthwise(layer: &Layer) -> bool {
+    matches!(layer, Layer::Conv2d(conv) if conv.groups > 1 && conv.groups == conv.in_channels())
+}
+
+/// Whether a list's `entry` means the layer `name`: it is the name, or a module's path in front of it.
+fn stands_for(entry: &str, name: &str) -> bool {
+    name.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The convolutions and linear layers whose output reaches the network's without passing another one.
+fn output_layers(graph: &Graph) -> HashSet<NodeId> {
+    let (mut found, mut pending) = (HashSet::new(), vec![graph.output()]);
+    while let Some(id) = pending.pop() {
+        if has_weight(graph, id) {
+            found.insert(id);
+        } else {
+            pending.extend(&graph.nodes()[id].inputs);
+        }
+    }
+    found
+}

@@ -1,0 +1,84 @@
+//! The sparsity that a network has, counted, not assumed.
+
+use super::{Granularity, SparsifyConfig, layers};
+use engine::{Graph, Result};
+use std::fmt;
+
+/// How much of a layer's weight is zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerSparsity {
+    /// The layer's name.
+    pub layer: String,
+    /// The groups that its weight divides into.
+    pub groups: usize,
+    /// Groups of which every weight is exactly zero.
+    pub zero_groups: usize,
+    /// Weights.
+    pub weights: usize,
+    /// Weights that are exactly zero.
+    pub zero_weights: usize,
+}
+
+/// The sparsity of the layers that a configuration sparsifies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sparsity {
+    /// The unit that is counted.
+    pub granularity: Granularity,
+    /// In graph order.
+    pub layers: Vec<LayerSparsity>,
+}
+
+impl Sparsity {
+    /// Counts the zeros of the layers of `graph` that `config` sparsifies.
+    pub fn measure(graph: &Graph, config: &SparsifyConfig) -> Result<Self> {
+        let mut measured = Vec::new();
+        for (node, groups) in layers::chosen(graph, config)? {
+            let layer = graph.nodes()[node].name.clone();
+            let weight = graph.param(&format!("{layer}.weight"))?.value().data();
+            let zero = groups.all(|i| weight[i] == 0.0);
+            measured.push(LayerSparsity {
+                layer,
+                groups: groups.count(),
+                zero_groups: zero.into_iter().filter(|&z| z).count(),
+                weights: weight.len(),
+                zero_weights: weight.iter().filter(|&&w| w == 0.0).count(),
+            });
+        }
+        Ok(Self { granularity: config.granularity, layers: measured })
+    }
+
+    /// The fraction of groups that are zero, in 0..=1.
+    pub fn of_groups(&self) -> f64 {
+        ratio(self.layers.iter().map(|l| (l.zero_groups, l.groups)))
+    }
+
+    /// The fraction of weights that are zero, in 0..=1.
+    pub fn of_weights(&self) -> f64 {
+        ratio(self.layers.iter().map(|l| (l.zero_weights, l.weights)))
+    }
+}
+
+/// Σ parts / Σ wholes; 0 of nothing.
+fn ratio(counts: impl Iterator<Item = (usize, usize)>) -> f64 {
+    let (part, whole) = counts.fold((0, 0), |(p, w), (part, whole)| (p + part, w + whole));
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+impl fmt::Display for Sparsity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |part: usize, whole: usize| 100.0 * ratio(std::iter::once((part, whole)));
+        let width = self.layers.iter().map(|l| l.layer.len()).max().unwrap_or(0);
+        for l in &self.layers {
+            let (groups, weights) = (percent(l.zero_groups, l.groups), percent(l.zero_weights, l.weights));
+            let Self { granularity, .. } = self;
+            let (zero, all) = (l.zero_groups, l.groups);
+            writeln!(
+                f,
+                "{:width$}  {zero} of {all} {granularity}s zero ({groups:.2} %), {weights:.2} % of weights",
+                l.layer
+            )?;
+        }
+        let (groups, weights) = (100.0 * self.of_groups(), 100.0 * self.of_weights());
+        write!(f, "{:width$}  {groups:.2} % of {}s zero, {weights:.2} % of weights", "all", self.granularity)
+    }
+}

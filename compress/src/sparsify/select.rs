@@ -1,0 +1,129 @@
+//! Selection: from scores to the groups that are dropped, layer by layer or over all layers together.
+
+use super::Context;
+
+/// The groups of a layer.
+pub(super) struct Scored {
+    /// What each is worth: finite, not negative.
+    pub scores: Vec<f32>,
+    /// Which are dropped already.
+    pub dead: Vec<bool>,
+}
+
+/// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each layer, or
+/// of all layers together), those that are dead already first, and never all of a layer. Of two equal groups the
+/// one that comes first goes first.
+pub(super) fn select(layers: &[Scored], context: Context, sparsity: f64) -> Vec<Vec<bool>> {
+    let mut dropped: Vec<Vec<bool>> = layers.iter().map(|layer| layer.dead.clone()).collect();
+    match context {
+        Context::Local => {
+            for (layer, dropped) in layers.iter().zip(dropped.chunks_mut(1)) {
+                drop_lowest(std::slice::from_ref(layer), sparsity, dropped);
+            }
+        }
+        Context::Global => drop_lowest(layers, sparsity, &mut dropped),
+    }
+    dropped
+}
+
+/// Where a group stands: dead ones first, then by score, then in graph order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    alive: bool,
+    /// The bits of a score that is not negative: they order as the scores do.
+    score: u32,
+    layer: usize,
+    group: usize,
+}
+
+fn drop_lowest(layers: &[Scored], sparsity: f64, dropped: &mut [Vec<bool>]) {
+    let groups: usize = layers.iter().map(|layer| layer.scores.len()).sum();
+    let mut ranks = Vec::with_capacity(groups);
+    for (layer, Scored { scores, dead }) in layers.iter().enumerate() {
+        let start = ranks.len();
+        ranks.extend(scores.iter().zip(dead).enumerate().map(|(group, (&score, &dead))| {
+            // abs: of a zero's two signs, only the positive one has the lowest bits.
+            Rank { alive: !dead, score: score.abs().to_bits(), layer, group }
+        }));
+        // A layer's best group stays whatever the others are worth: a layer is never emptied.
+        if let Some(best) = (start..ranks.len()).max_by_key(|&i| ranks[i]) {
+            ranks.swap_remove(best);
+        }
+    }
+    let count = ((sparsity * groups as f64).round() as usize).min(ranks.len());
+    if count > 0 {
+        ranks.select_nth_unstable(count - 1);
+    }
+    for rank in &ranks[..count] {
+        dropped[rank.layer][rank.group] = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn layer(scores: &[f32]) -> Scored {
+        Scored { scores: scores.to_vec(), dead: vec![false; scores.len()] }
+    }
+
+    fn counts(dropped: &[Vec<bool>]) -> Vec<usize> {
+        dropped.iter().map(|layer| layer.iter().filter(|&&d| d).count()).collect()
+    }
+
+    #[test]
+    fn local_cuts_layers_alike_and_global_against_each_other() {
+        let layers = [layer(&[1.0, 2.0, 3.0, 4.0]), layer(&[10.0, 20.0, 30.0, 40.0])];
+        assert_eq!(counts(&select(&layers, Context::Local, 0.5)), [2, 2]);
+        // Four of eight: all of the first layer but its best, and then the lowest of the second.
+        let global = select(&layers, Context::Global, 0.5);
+        assert_eq!(global, [vec![true, true, true, false], vec![true, false, false, false]]);
+    }
+
+    #[test]
+    fn ties_go_in_order() {
+        let layers = [layer(&[1.0; 3]), layer(&[1.0; 3])];
+        let dropped = select(&layers, Context::Global, 0.5);
+        assert_eq!(dropped, [vec![true, true, false], vec![true, false, false]]);
+    }
+
+    #[test]
+    fn dead_groups_go_first_and_never_return() {
+        let mut scored = layer(&[0.0, 5.0, 9.0, 1.0]);
+        scored.dead = vec![false, false, true, false];
+        assert_eq!(select(&[scored], Context::Local, 0.5), [vec![true, false, true, false]]);
+        let mut scored = layer(&[0.0, 5.0, 9.0, 1.0]);
+        scored.dead = vec![true, false, true, true];
+        assert_eq!(select(&[scored], Context::Local, 0.25), [vec![true, false, true, true]]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_count_is_exact_and_the_dropped_are_the_lowest(
+            scores in prop::collection::vec(prop::collection::vec(0u8..20, 1..12), 1..6),
+            sparsity in 0.0..=1.0f64,
+        ) {
+            let layers: Vec<Scored> =
+                scores.iter().map(|s| layer(&s.iter().map(|&v| f32::from(v)).collect::<Vec<_>>())).collect();
+            let asked = |groups: usize, layers: usize| ((sparsity * groups as f64).round() as usize).min(groups - layers);
+            let sizes: Vec<usize> = scores.iter().map(Vec::len).collect();
+
+            let local = select(&layers, Context::Local, sparsity);
+            prop_assert_eq!(counts(&local), sizes.iter().map(|&n| asked(n, 1)).collect::<Vec<_>>());
+            let global = select(&layers, Context::Global, sparsity);
+            prop_assert_eq!(counts(&global).iter().sum::<usize>(), asked(sizes.iter().sum(), sizes.len()));
+
+            // No group is dropped while a worse one stays, a layer's best aside.
+            let worst_kept = scores.iter().zip(&global).flat_map(|(s, d)| {
+                let best = s.iter().max().copied();
+                s.iter().zip(d).filter(move |(v, d)| !**d && Some(**v) != best).map(|(v, _)| *v)
+            }).min();
+            let best_dropped =
+                scores.iter().flatten().zip(global.iter().flatten()).filter(|(_, d)| **d).map(|(v, _)| *v).max();
+            if let (Some(kept), Some(dropped)) = (worst_kept, best_dropped) {
+                prop_assert!(dropped <= kept, "dropped {dropped}, kept {kept}");
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Sparsification while training: a callback that raises the sparsity step by step.
+
+use super::{Criterion, SparsifyConfig, Taylor, apply::mask, layers};
+use engine::train::{Callback, Progress, Step};
+use engine::{Error, Graph, Result};
+
+/// Follows a schedule while a network trains. After a step it drops the groups that the schedule calls for, judged by
+/// the weights as they are then (and, for [`Criterion::Taylor`], by the gradients of all steps so far); what it has
+/// dropped stays zero, whatever the optimizer's momentum writes, because [`engine::Param`] applies its mask to every
+/// write. A dropped group does not return.
+#[derive(Debug)]
+pub struct Sparsifier {
+    config: SparsifyConfig,
+    taylor: Taylor,
+    history: Vec<Record>,
+}
+
+/// An update of the masks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Record {
+    /// The epoch, counted from 0.
+    pub epoch: usize,
+    /// The step of the whole training, counted from 0.
+    pub step: usize,
+    /// The sparsity that the schedule asked for, as a fraction of groups.
+    pub target: f64,
+    /// The fraction of groups that were dropped after it.
+    pub sparsity: f64,
+}
+
+impl Sparsifier {
+    /// A callback for one training. An error names an option that makes no sense.
+    pub fn new(config: SparsifyConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self { config, taylor: Taylor::default(), history: Vec::new() })
+    }
+
+    /// Every update of the masks, in order.
+    pub fn history(&self) -> &[Record] {
+        &self.history
+    }
+
+    /// The target of `progress`, if the masks are to be updated after it.
+    fn due(&self, progress: Progress) -> Option<f64> {
+        let Progress { step, steps, .. } = progress;
+        let its_turn = (step + 1) % self.config.every == 0 || step + 1 == steps;
+        let target = self.config.sparsity * self.config.schedule.share(progress.end_of_step());
+        let reached = self.history.last().map_or(0.0, |record| record.target);
+        (its_turn && target > reached).then_some(target)
+    }
+}
+
+impl Callback for Sparsifier {
+    fn on_begin(&mut self, graph: &mut Graph) -> Result<()> {
+        match layers::chosen(graph, &self.config)?.is_empty() {
+            true => Err(Error::invalid(format!(
+                "sparsify: the network has no layer that granularity {} applies to",
+                self.config.granularity
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn before_step(&mut self, step: &mut Step) -> Result<()> {
+        match self.config.criterion {
+            Criterion::Taylor => self.taylor.observe(step.graph, &self.config, step.gradients),
+            _ => Ok(()),
+        }
+    }
+
+    fn after_step(&mut self, step: &mut Step) -> Result<()> {
+        let Some(target) = self.due(step.progress) else { return Ok(()) };
+        let tallies = mask(step.graph, &self.config, target, Some(&self.taylor))?;
+        let (dropped, groups) = tallies.iter().fold((0, 0), |(d, g), t| (d + t.dropped, g + t.groups));
+        let Progress { epoch, step, .. } = step.progress;
+        self.history.push(Record { epoch, step, target, sparsity: dropped as f64 / groups as f64 });
+        Ok(())
+    }
+}

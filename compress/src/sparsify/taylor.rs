@@ -1,0 +1,48 @@
+//! The Taylor criterion's evidence: gradients, observed while a network trains.
+
+use super::{Groups, SparsifyConfig, layers};
+type ParamGradients = BTreeMap<String, engine::Tensor>;
+use engine::{Graph, Result};
+use std::collections::BTreeMap;
+
+/// The running mean of |Σ w·∂L/∂w| of every group, over the steps that were observed. With the group gone, its
+/// weights change by −w, and the loss, to first order, by −Σ w·∂L/∂w. A sum over the group, not a mean: it is the
+/// loss that is estimated, and so groups of any size compare.
+#[derive(Clone, Debug, Default)]
+pub struct Taylor {
+    /// By layer: how many steps, and the sum over them for each group.
+    layers: BTreeMap<String, (usize, Vec<f64>)>,
+}
+
+impl Taylor {
+    /// Adds the gradients of one step, taken at the weights that `graph` holds now, for every layer that `config`
+    /// would sparsify. A layer whose groups are others than before (it was pruned) starts afresh.
+    pub fn observe(
+        &mut self,
+        graph: &Graph,
+        config: &SparsifyConfig,
+        gradients: &ParamGradients,
+    ) -> Result<()> {
+        for (node, groups) in layers::chosen(graph, config)? {
+            let name = &graph.nodes()[node].name;
+            let path = format!("{name}.weight");
+            let (weight, Some(gradient)) = (graph.param(&path)?.value(), gradients.get(&path)) else {
+                continue;
+            };
+            let change = groups.sum(|i| f64::from(weight.data()[i]) * f64::from(gradient.data()[i]));
+            let (steps, sums) = self.layers.entry(name.clone()).or_default();
+            if sums.len() != change.len() {
+                (*steps, *sums) = (0, vec![0.0; change.len()]);
+            }
+            *steps += 1;
+            sums.iter_mut().zip(&change).for_each(|(sum, c)| *sum += c.abs());
+        }
+        Ok(())
+    }
+
+    /// The mean of each group of `layer`; none where it was not observed in this division.
+    pub fn scores(&self, layer: &str, groups: &Groups) -> Option<Vec<f32>> {
+        let (steps, sums) = self.layers.get(layer).filter(|(_, sums)| sums.len() == groups.count())?;
+        Some(sums.iter().map(|sum| (sum / *steps as f64) as f32).collect())
+    }
+}
