@@ -1,6 +1,7 @@
 //! The layers that a graph is made of. The enum is closed: shape inference, cost, channel flow, execution and
 //! planning match it exhaustively, so a layer without a pruning rule does not compile.
 
+use crate::shape::{conv2d_geometry, linear_geometry};
 use crate::{Error, Param, Result, Tensor};
 use kernels::shapes;
 use serde::{Deserialize, Serialize};
@@ -90,20 +91,8 @@ impl Conv2d {
 
     /// Its checked geometry on an input `[N, H, W, C]`.
     pub fn geometry(&self, x: &[usize]) -> Result<shapes::Conv2d> {
-        let [n, h, w, c] = image("conv2d", x)?;
-        if c != self.in_channels() {
-            return Err(Error::shape(
-                "conv2d",
-                format!("expected {} input channels, found {c}", self.in_channels()),
-            ));
-        }
-        let [kh, kw] = self.kernel();
         let Self { stride, padding, dilation, groups, .. } = *self;
-        checked(
-            "conv2d",
-            shapes::Conv2d { n, h, w, c, o: self.out_channels(), kh, kw, stride, padding, dilation, groups },
-            shapes::Conv2d::check,
-        )
+        conv2d_geometry(x, self.weight.value().shape(), stride, padding, dilation, groups)
     }
 }
 
@@ -169,14 +158,7 @@ impl Linear {
 
     /// Its checked geometry on an input `[N, IN]`.
     pub fn geometry(&self, x: &[usize]) -> Result<shapes::Linear> {
-        match *x {
-            [n, inputs] if inputs == self.in_features() => checked(
-                "linear",
-                shapes::Linear { n, inputs, outputs: self.out_features() },
-                shapes::Linear::check,
-            ),
-            _ => Err(Error::shape("linear", format!("expected [N, {}], found {x:?}", self.in_features()))),
-        }
+        linear_geometry(x, self.weight.value().shape())
     }
 }
 

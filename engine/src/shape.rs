@@ -101,7 +101,10 @@ pub fn conv2d_geometry(
 ) -> Result<Conv2d> {
     let [n, h, width, c] = image("conv2d", x)?;
     let &[o, kh, kw, depth] = w else {
-        return Err(Error::shape("conv2d", format!("expected a weight [O, KH, KW, C / groups], found {w:?}")));
+        return Err(Error::shape(
+            "conv2d",
+            format!("expected a weight [O, KH, KW, C / groups], found {w:?}"),
+        ));
     };
     if depth.checked_mul(groups) != Some(c) {
         return Err(Error::shape(

@@ -1,0 +1,180 @@
+//! The graph runs: node by node, through the same tape operations that losses and users call.
+
+use crate::ops::BatchStats;
+use crate::tape::{Gradients, Mode, Tape, Var};
+use crate::{Device, Error, Graph, Layer, Node, NodeId, Param, Result, Tensor};
+use std::collections::BTreeMap;
+
+/// Gradients by parameter path (`layer1.0.conv1.weight`). Parameters that are not trainable are absent.
+pub type ParamGradients = BTreeMap<String, Tensor>;
+
+/// One run of a graph on a tape.
+pub struct Pass {
+    /// The network's output.
+    pub output: Var,
+    /// The outputs of the nodes that were asked for, in that order.
+    pub taps: Vec<Var>,
+    params: Vec<(String, Var)>,
+    stats: Vec<(NodeId, BatchStats)>,
+}
+
+impl Pass {
+    /// The gradient of each trainable parameter that the loss depends on.
+    pub fn gradients(&self, mut gradients: Gradients) -> ParamGradients {
+        let of_param = |(path, v): &(String, Var)| Some((path.clone(), gradients.take(v)?));
+        self.params.iter().filter_map(of_param).collect()
+    }
+}
+
+impl Graph {
+    /// Runs the network over `images` `[N, H, W, C]` and keeps the outputs of the nodes `taps`. On a recording
+    /// tape trainable parameters are leaves and others constants. The value of a node is freed after its last
+    /// reader; nodes that neither the output nor a tap depends on do not run.
+    pub fn forward(&self, tape: &mut Tape, mode: Mode, images: Tensor, taps: &[NodeId]) -> Result<Pass> {
+        if let Some(tap) = taps.iter().find(|&&t| t >= self.nodes().len()) {
+            return Err(Error::invalid(format!("tap: the network has no node {tap}")));
+        }
+        // Inside the thread pool from start to end, so that no kernel has to enter it.
+        let cpu = tape.device().as_cpu().clone();
+        cpu.run(|| self.run(tape, mode, images, taps))
+    }
+
+    /// The network's output for `images` `[N, H, W, C]`, in eval mode and without a tape.
+    pub fn logits(&self, device: &Device, images: Tensor) -> Result<Tensor> {
+        let pass = self.forward(&mut Tape::no_grad(device), Mode::Eval, images, &[])?;
+        Ok(pass.output.value().clone())
+    }
+
+    /// Moves the running statistics of batch norms towards those of `pass`, a run of this graph in training
+    /// mode: `r ← (1 − momentum)·r + momentum·s`, the variance unbiased.
+    pub fn commit(&mut self, pass: &Pass) -> Result<()> {
+        for (id, stats) in &pass.stats {
+            let Some(Node { layer: Layer::BatchNorm(_), .. }) = self.nodes().get(*id) else {
+                return Err(Error::invalid("commit: the statistics are those of another network"));
+            };
+            let Layer::BatchNorm(bn) = self.layer_mut(*id) else { unreachable!("matched above") };
+            let momentum = bn.momentum;
+            let moved = [(&mut bn.running_mean, &stats.mean), (&mut bn.running_var, &stats.unbiased_var())];
+            for (running, batch) in moved {
+                for (r, &s) in running.data_mut().iter_mut().zip(batch.data()) {
+                    *r += momentum * (s - *r);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, tape: &mut Tape, mode: Mode, images: Tensor, taps: &[NodeId]) -> Result<Pass> {
+        let mut reads = self.reads(taps);
+        let mut values: Vec<Option<Var>> = vec![None; self.nodes().len()];
+        let mut run = Run { tape, mode, params: Vec::new(), stats: Vec::new() };
+        let mut images = Some(images);
+        for (id, node) in self.nodes().iter().enumerate() {
+            if reads[id] == 0 {
+                continue;
+            }
+            let inputs: Vec<&Var> = node.inputs.iter().filter_map(|&i| values[i].as_ref()).collect();
+            let value = match &node.layer {
+                Layer::Input { channels } => run.input(*channels, images.take()),
+                _ => run.layer(id, node, &inputs),
+            };
+            values[id] = Some(value.map_err(|e| e.in_node(&node.name))?);
+            for &input in &node.inputs {
+                reads[input] -= 1;
+                if reads[input] == 0 {
+                    values[input] = None;
+                }
+            }
+        }
+        let kept = |id: NodeId| values[id].clone().expect("the output and taps count as read");
+        let (output, taps) = (kept(self.output()), taps.iter().map(|&t| kept(t)).collect());
+        Ok(Pass { output, taps, params: run.params, stats: run.stats })
+    }
+
+    /// How often each node is read: by nodes that run, as the output and as a tap. A node without a read need
+    /// not run.
+    fn reads(&self, taps: &[NodeId]) -> Vec<usize> {
+        let mut reads = vec![0; self.nodes().len()];
+        for &kept in taps.iter().chain([&self.output()]) {
+            reads[kept] += 1;
+        }
+        for (id, node) in self.nodes().iter().enumerate().rev() {
+            if reads[id] > 0 {
+                node.inputs.iter().for_each(|&i| reads[i] += 1);
+            }
+        }
+        reads
+    }
+}
+
+/// A run on its way.
+struct Run<'a> {
+    tape: &'a mut Tape,
+    mode: Mode,
+    params: Vec<(String, Var)>,
+    stats: Vec<(NodeId, BatchStats)>,
+}
+
+impl Run<'_> {
+    fn input(&mut self, channels: usize, images: Option<Tensor>) -> Result<Var> {
+        let images = images.ok_or_else(|| Error::invalid("a second input"))?;
+        match images.shape() {
+            [_, _, _, c] if *c == channels => Ok(self.tape.constant(images)),
+            shape => Err(Error::shape("input", format!("expected [N, H, W, {channels}], found {shape:?}"))),
+        }
+    }
+
+    fn layer(&mut self, id: NodeId, node: &Node, inputs: &[&Var]) -> Result<Var> {
+        let &x = inputs.first().ok_or_else(|| Error::shape(node.layer.kind(), "has no input"))?;
+        match &node.layer {
+            Layer::Input { .. } => Err(Error::shape("input", "takes no input")),
+            Layer::Conv2d(conv) => {
+                let (w, b) = self.weight_and_bias(node, &conv.weight, conv.bias.as_ref());
+                self.tape.conv2d(x, &w, b.as_ref(), conv.stride, conv.padding, conv.dilation, conv.groups)
+            }
+            Layer::CompactConv2d(compact) => self.tape.conv2d_compact(x, compact),
+            Layer::Linear(linear) => {
+                let (w, b) = self.weight_and_bias(node, &linear.weight, linear.bias.as_ref());
+                self.tape.linear(x, &w, b.as_ref())
+            }
+            Layer::BatchNorm(bn) => {
+                let gamma = self.param(node, "weight", &bn.weight);
+                let beta = self.param(node, "bias", &bn.bias);
+                if self.mode == Mode::Eval {
+                    let (mean, var) = (&bn.running_mean, &bn.running_var);
+                    return self.tape.batch_norm_eval(x, &gamma, &beta, mean, var, bn.eps);
+                }
+                let (y, stats) = self.tape.batch_norm_train(x, &gamma, &beta, bn.eps)?;
+                self.stats.push((id, stats));
+                Ok(y)
+            }
+            Layer::Relu => self.tape.relu(x),
+            Layer::Relu6 => self.tape.relu6(x),
+            Layer::MaxPool(pool) => self.tape.max_pool2d(x, *pool),
+            Layer::AvgPool(pool) => self.tape.avg_pool2d(x, *pool),
+            Layer::AdaptiveAvgPool(out) => self.tape.adaptive_avg_pool2d(x, *out),
+            Layer::AdaptiveMaxPool(out) => self.tape.adaptive_max_pool2d(x, *out),
+            Layer::Flatten => self.tape.flatten(x),
+            Layer::Dropout { p } => self.tape.dropout(x, *p, self.mode),
+            Layer::Add => inputs[1..].iter().try_fold(x.clone(), |sum, other| self.tape.add(&sum, other)),
+            Layer::Concat => self.tape.concat(inputs),
+            Layer::PadShortcut { stride, before, after } => {
+                self.tape.pad_shortcut(x, *stride, *before, *after)
+            }
+        }
+    }
+
+    fn weight_and_bias(&mut self, node: &Node, weight: &Param, bias: Option<&Param>) -> (Var, Option<Var>) {
+        (self.param(node, "weight", weight), bias.map(|b| self.param(node, "bias", b)))
+    }
+
+    /// The parameter of `node` called `slot`, on the tape.
+    fn param(&mut self, node: &Node, slot: &str, param: &Param) -> Var {
+        if !(param.trainable && self.tape.is_recording()) {
+            return self.tape.constant(param.value().clone());
+        }
+        let v = self.tape.leaf(param.value().clone());
+        self.params.push((format!("{}.{slot}", node.name), v.clone()));
+        v
+    }
+}

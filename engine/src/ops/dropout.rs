@@ -1,0 +1,43 @@
+//! Dropout (Srivastava et al. 2014), scaled while training so that evaluation needs nothing.
+
+use crate::tape::{Backward, Mode, Tape, Var};
+use crate::{Device, Error, Result, Tensor};
+use kernels::cpu;
+
+impl Tape {
+    /// While training, zeroes each element with probability `p`, in `[0, 1)`, and multiplies the rest by
+    /// `1/(1 − p)`; otherwise `x` itself. What is dropped follows from the tape's seed and the number of dropouts
+    /// before this one.
+    pub fn dropout(&mut self, x: &Var, p: f32, mode: Mode) -> Result<Var> {
+        if !(0.0..1.0).contains(&p) {
+            return Err(Error::invalid(format!("dropout: expected a probability in [0, 1), found {p}")));
+        }
+        if mode == Mode::Eval || p == 0.0 {
+            return Ok(x.clone());
+        }
+        let op = Dropout { p, seed: self.next_dropout_seed() };
+        let y = op.apply(self.device(), x.value());
+        Ok(self.record(&[x], y, op))
+    }
+}
+
+struct Dropout {
+    p: f32,
+    seed: u64,
+}
+
+impl Dropout {
+    fn apply(&self, device: &Device, x: &Tensor) -> Tensor {
+        let mut y = Tensor::zeros(x.shape());
+        let Device::Cpu(cpu) = device;
+        cpu::dropout(cpu, self.p, self.seed, x.data(), y.data_mut());
+        y
+    }
+}
+
+impl Backward for Dropout {
+    fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        // The same elements are dropped again: that is a matter of the seed alone.
+        Ok(vec![Some(self.apply(device, &dy))])
+    }
+}

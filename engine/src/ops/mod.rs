@@ -1,0 +1,49 @@
+//! The operations of a [`Tape`](crate::tape::Tape), one family a file. Each checks the shapes it is given,
+//! computes its value, and leaves a record that knows the way back.
+
+mod activation;
+mod arithmetic;
+mod batch_norm;
+mod channels;
+mod conv2d;
+mod dropout;
+mod linear;
+mod loss;
+mod pool;
+mod reshape;
+mod softmax;
+
+pub use batch_norm::BatchStats;
+
+use crate::tape::Var;
+use crate::{Error, Result};
+
+/// An error where `a` and `b` differ in shape.
+fn same_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<()> {
+    match a == b {
+        true => Ok(()),
+        false => Err(Error::shape(op, format!("{a:?} and {b:?} differ"))),
+    }
+}
+
+/// An error where `v`, called `name`, is not a vector of `len` elements.
+fn vector(op: &'static str, name: &str, v: &[usize], len: usize) -> Result<()> {
+    match v == [len] {
+        true => Ok(()),
+        false => Err(Error::shape(op, format!("expected {name} [{len}], found {v:?}"))),
+    }
+}
+
+/// The two sizes of a matrix, or an error.
+fn matrix(op: &'static str, x: &Var) -> Result<[usize; 2]> {
+    let shape = x.shape();
+    shape.try_into().map_err(|_| Error::shape(op, format!("expected two axes, found {shape:?}")))
+}
+
+/// Rows and length of the last axis of `x`, or an error where it has no axis.
+fn rows(op: &'static str, x: &Var) -> Result<(usize, usize)> {
+    match x.shape() {
+        [outer @ .., last] => Ok((outer.iter().product(), *last)),
+        [] => Err(Error::shape(op, "expected at least one axis, found a single number")),
+    }
+}

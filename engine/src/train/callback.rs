@@ -1,0 +1,134 @@
+//! What may happen between the steps of training.
+
+use super::EpochMetrics;
+use crate::exec::ParamGradients;
+use crate::{Error, Graph, Result};
+
+/// Where training stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The epoch, from 0.
+    pub epoch: usize,
+    /// Epochs of the whole training.
+    pub epochs: usize,
+    /// The step, from 0, counted over the whole training.
+    pub step: usize,
+    /// Steps of the whole training.
+    pub steps: usize,
+}
+
+impl Progress {
+    /// The share of the whole training that is done before this step, in `[0, 1)`: 0 at the first step.
+    pub fn fraction(&self) -> f64 {
+        self.step as f64 / self.steps as f64
+    }
+
+    /// The share that is done after this step, in `(0, 1]`: 1 at the last step.
+    pub fn end_of_step(&self) -> f64 {
+        (self.step + 1) as f64 / self.steps as f64
+    }
+}
+
+/// One step of training, as callbacks see it.
+pub struct Step<'a> {
+    /// The network.
+    pub graph: &'a mut Graph,
+    /// The gradients of this step.
+    pub gradients: &'a mut ParamGradients,
+    /// Where training stands.
+    pub progress: Progress,
+    /// The loss of this step's batch.
+    pub loss: f32,
+}
+
+/// A hook into training. Every method does nothing unless it is written.
+pub trait Callback {
+    /// Before the first step.
+    fn on_begin(&mut self, _graph: &mut Graph) -> Result<()> {
+        Ok(())
+    }
+
+    /// The gradients are there, the weights not yet updated.
+    fn before_step(&mut self, _step: &mut Step) -> Result<()> {
+        Ok(())
+    }
+
+    /// The weights are updated.
+    fn after_step(&mut self, _step: &mut Step) -> Result<()> {
+        Ok(())
+    }
+
+    /// After an epoch and its validation.
+    fn on_epoch_end(&mut self, _graph: &mut Graph, _epoch: &EpochMetrics) -> Result<()> {
+        Ok(())
+    }
+
+    /// After the last step.
+    fn on_end(&mut self, _graph: &mut Graph) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Scales the gradients of all parameters down together where their Euclidean norm exceeds `max_norm` (Pascanu et
+/// al. 2013).
+#[derive(Clone, Copy, Debug)]
+pub struct ClipGradients {
+    max_norm: f64,
+}
+
+impl ClipGradients {
+    /// Clips to `max_norm`; an error where that is not above 0.
+    pub fn new(max_norm: f64) -> Result<Self> {
+        match max_norm > 0.0 {
+            true => Ok(Self { max_norm }),
+            false => {
+                Err(Error::invalid(format!("gradient clipping: expected a norm above 0, found {max_norm}")))
+            }
+        }
+    }
+}
+
+impl Callback for ClipGradients {
+    fn before_step(&mut self, step: &mut Step) -> Result<()> {
+        let squares = |g: &crate::Tensor| g.data().iter().map(|&d| f64::from(d).powi(2)).sum::<f64>();
+        let norm = step.gradients.values().map(squares).sum::<f64>().sqrt();
+        if norm > self.max_norm {
+            let factor = (self.max_norm / norm) as f32;
+            step.gradients.values_mut().flat_map(|g| g.data_mut()).for_each(|d| *d *= factor);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tensor;
+
+    fn clipped(max_norm: f64) -> ParamGradients {
+        let mut gradients = ParamGradients::from([
+            ("a".to_string(), Tensor::full(&[1], 3.0)),
+            ("b".to_string(), Tensor::full(&[1], -4.0)),
+        ]);
+        let progress = Progress { epoch: 0, epochs: 1, step: 0, steps: 1 };
+        let mut graph = Graph::new(1);
+        let mut step = Step { graph: &mut graph, gradients: &mut gradients, progress, loss: 0.0 };
+        ClipGradients::new(max_norm).unwrap().before_step(&mut step).unwrap();
+        gradients
+    }
+
+    #[test]
+    fn clipping_scales_all_gradients_together() {
+        assert_eq!(clipped(2.5).values().map(|g| g.data()[0]).collect::<Vec<_>>(), [1.5, -2.0]);
+        assert_eq!(clipped(5.0).values().map(|g| g.data()[0]).collect::<Vec<_>>(), [3.0, -4.0]);
+        assert!(ClipGradients::new(0.0).is_err() && ClipGradients::new(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn progress_runs_from_zero_to_one() {
+        let first = Progress { epoch: 0, epochs: 2, step: 0, steps: 10 };
+        let last = Progress { epoch: 1, step: 9, ..first };
+        assert_eq!((first.fraction(), first.end_of_step()), (0.0, 0.1));
+        assert_eq!((last.fraction(), last.end_of_step()), (0.9, 1.0));
+    }
+}

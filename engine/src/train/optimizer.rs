@@ -1,0 +1,204 @@
+//! Optimizers. Their state is kept by parameter path and follows the edits of a rewrite.
+
+use super::Rates;
+use crate::exec::ParamGradients;
+use crate::rewrite::Edit;
+use crate::{Device, Error, Graph, Param, Result, Tensor};
+use kernels::cpu;
+use kernels::params::{Adam, Sgd};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// Which optimizer, with PyTorch's definitions and defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// Stochastic gradient descent: see [`Sgd`].
+    Sgd {
+        /// Share of the velocity that survives a step.
+        #[serde(default)]
+        momentum: f64,
+        /// Nesterov's form of momentum.
+        #[serde(default)]
+        nesterov: bool,
+        /// L2 penalty, added to the gradient.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// Adam: see [`Adam`].
+    Adam {
+        /// Decay of the first and of the second moment.
+        #[serde(default = "betas")]
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        #[serde(default = "eps")]
+        eps: f64,
+        /// L2 penalty, added to the gradient.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// Adam whose weight decay shrinks the weights directly: see [`Adam::decoupled`].
+    AdamW {
+        /// Decay of the first and of the second moment.
+        #[serde(default = "betas")]
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        #[serde(default = "eps")]
+        eps: f64,
+        /// Share of the weights, times the learning rate, that a step takes away.
+        #[serde(default = "adamw_decay")]
+        weight_decay: f64,
+    },
+}
+
+fn betas() -> [f64; 2] {
+    [0.9, 0.999]
+}
+
+fn eps() -> f64 {
+    1e-8
+}
+
+fn adamw_decay() -> f64 {
+    0.01
+}
+
+/// An optimizer with its state.
+#[derive(Clone, Debug)]
+pub struct Optimizer {
+    config: OptimizerConfig,
+    decay_vectors: bool,
+    states: HashMap<String, State>,
+}
+
+/// What is remembered of one parameter.
+#[derive(Clone, Debug)]
+struct State {
+    /// Steps that it has taken.
+    steps: u32,
+    /// The velocity, or the two moments; each of the parameter's shape.
+    moments: Vec<Tensor>,
+}
+
+impl Optimizer {
+    /// An optimizer that has taken no step.
+    pub fn new(config: OptimizerConfig) -> Self {
+        Self { config, decay_vectors: true, states: HashMap::new() }
+    }
+
+    /// Leaves parameters with one axis, biases and batch norms, out of the weight decay.
+    pub fn without_vector_decay(self) -> Self {
+        Self { decay_vectors: false, ..self }
+    }
+
+    /// One step of every trainable parameter that has a gradient; masked weights stay zero.
+    /// An error where a gradient or what is remembered has another shape than its parameter.
+    pub fn step(
+        &mut self,
+        graph: &mut Graph,
+        gradients: &ParamGradients,
+        rates: impl Into<Rates>,
+        device: &Device,
+    ) -> Result<()> {
+        let rates = rates.into();
+        for (path, param) in graph.params_mut().filter(|(_, p)| p.trainable) {
+            if let Some(gradient) = gradients.get(&path) {
+                self.step_param(&path, param, gradient, rates, device)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows a rewrite: what is remembered is sliced with its parameter, or forgotten.
+    pub fn apply(&mut self, edits: &[Edit]) {
+        for edit in edits {
+            match edit {
+                Edit::Slice { param, axis, keep } => {
+                    if let Some(state) = self.states.get_mut(param) {
+                        state.moments.iter_mut().for_each(|m| *m = m.select(*axis, keep));
+                    }
+                }
+                Edit::Remove { param } | Edit::Reset { param } => {
+                    self.states.remove(param);
+                }
+            }
+        }
+    }
+
+    /// What is remembered of the parameter at `path`: SGD's velocity, Adam's first and second moment.
+    pub fn moments(&self, path: &str) -> Option<&[Tensor]> {
+        self.states.get(path).map(|s| s.moments.as_slice())
+    }
+
+    fn step_param(
+        &mut self,
+        path: &str,
+        param: &mut Param,
+        gradient: &Tensor,
+        rates: Rates,
+        device: &Device,
+    ) -> Result<()> {
+        let shape = param.value().shape();
+        let count = match self.config {
+            OptimizerConfig::Sgd { .. } => 1,
+            OptimizerConfig::Adam { .. } | OptimizerConfig::AdamW { .. } => 2,
+        };
+        let fresh = || State { steps: 0, moments: vec![Tensor::zeros(shape); count] };
+        let state = self.states.entry(path.to_string()).or_insert_with(fresh);
+        for (what, found) in [("gradient", gradient), ("state", &state.moments[0])] {
+            if found.shape() != shape {
+                return Err(Error::shape(
+                    "optimizer",
+                    format!("{path}: a {what} of {:?} for a parameter of {shape:?}", found.shape()),
+                ));
+            }
+        }
+        let decays = self.decay_vectors || shape.len() > 1;
+        state.steps += 1;
+        let rule = self.config.rule(rates, decays);
+        let Device::Cpu(cpu) = device;
+        param.update(|p| match (rule, state.moments.as_mut_slice()) {
+            (Rule::Sgd(h), [velocity]) => {
+                cpu::sgd_step(cpu, &h, state.steps == 1, p, gradient.data(), velocity.data_mut())
+            }
+            (Rule::Adam(h), [m, v]) => {
+                cpu::adam_step(cpu, &h, state.steps, p, gradient.data(), m.data_mut(), v.data_mut())
+            }
+            _ => unreachable!("the configuration does not change, so neither does the number of moments"),
+        });
+        Ok(())
+    }
+}
+
+/// The hyperparameters of one step, as the kernels take them.
+enum Rule {
+    Sgd(Sgd),
+    Adam(Adam),
+}
+
+impl OptimizerConfig {
+    fn rule(self, rates: Rates, decays: bool) -> Rule {
+        let lr = rates.learning_rate as f32;
+        let decay = |weight_decay: f64| if decays { weight_decay as f32 } else { 0.0 };
+        let adam = |[beta1, beta2]: [f64; 2], eps: f64, weight_decay: f64, decoupled: bool| {
+            Rule::Adam(Adam {
+                lr,
+                beta1: rates.momentum.unwrap_or(beta1) as f32,
+                beta2: beta2 as f32,
+                eps: eps as f32,
+                weight_decay: decay(weight_decay),
+                decoupled,
+            })
+        };
+        match self {
+            Self::Sgd { momentum, nesterov, weight_decay } => Rule::Sgd(Sgd {
+                lr,
+                momentum: rates.momentum.unwrap_or(momentum) as f32,
+                nesterov,
+                weight_decay: decay(weight_decay),
+            }),
+            Self::Adam { betas, eps, weight_decay } => adam(betas, eps, weight_decay, false),
+            Self::AdamW { betas, eps, weight_decay } => adam(betas, eps, weight_decay, true),
+        }
+    }
+}

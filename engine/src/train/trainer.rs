@@ -1,0 +1,131 @@
+//! The training loop.
+
+use super::{Callback, EpochMetrics, Objective, Optimizer, Progress, Schedule, Step, evaluate};
+use crate::data::{Batch, Batches};
+use crate::exec::ParamGradients;
+use crate::tape::{Mode, Tape};
+use crate::{Device, Error, Graph, Result};
+use std::time::Instant;
+
+/// A training, set up and ready to run.
+pub struct Trainer<'a> {
+    /// Where it runs.
+    pub device: &'a Device,
+    /// What updates the weights. It outlives the training, so that a later one can go on with its state.
+    pub optimizer: &'a mut Optimizer,
+    /// The course of the learning rate.
+    pub schedule: Schedule,
+    /// The largest learning rate.
+    pub learning_rate: f64,
+    /// How often every image is seen.
+    pub epochs: usize,
+    /// The seed of dropout.
+    pub seed: u64,
+    /// What is minimised.
+    pub objective: &'a mut dyn Objective,
+    /// Hooks, called in this order.
+    pub callbacks: Vec<&'a mut dyn Callback>,
+}
+
+impl Trainer<'_> {
+    /// Trains `graph` on `train`, and evaluates it on `val` after each epoch. The first error of data, loss or
+    /// callback ends the training; a loss that is not finite is [`Error::Diverged`], and that step is not taken.
+    /// The same seed and data give the same bits, for any number of threads.
+    pub fn fit(
+        mut self,
+        graph: &mut Graph,
+        train: &mut dyn Batches,
+        mut val: Option<&mut dyn Batches>,
+    ) -> Result<Vec<EpochMetrics>> {
+        self.check(train)?;
+        self.callbacks.iter_mut().try_for_each(|c| c.on_begin(graph))?;
+        let mut history = Vec::with_capacity(self.epochs);
+        for epoch in 0..self.epochs {
+            let mut metrics = self.epoch(epoch, graph, train)?;
+            if let Some(val) = &mut val {
+                let evaluation = evaluate(graph, &mut **val, self.device)?;
+                metrics.val_loss = Some(evaluation.loss);
+                metrics.val = Some(evaluation.accuracy);
+            }
+            self.callbacks.iter_mut().try_for_each(|c| c.on_epoch_end(graph, &metrics))?;
+            history.push(metrics);
+        }
+        self.callbacks.iter_mut().try_for_each(|c| c.on_end(graph))?;
+        Ok(history)
+    }
+
+    fn check(&self, train: &dyn Batches) -> Result<()> {
+        self.schedule.check()?;
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(Error::invalid(format!(
+                "training: expected a learning rate above 0, found {}",
+                self.learning_rate
+            )));
+        }
+        match train.is_empty() {
+            true => Err(Error::invalid("training: the data set holds no batch")),
+            false => Ok(()),
+        }
+    }
+
+    fn epoch(&mut self, epoch: usize, graph: &mut Graph, train: &mut dyn Batches) -> Result<EpochMetrics> {
+        let started = Instant::now();
+        let per_epoch = train.len();
+        let (mut loss, mut images, mut learning_rate) = (0.0, 0, 0.0);
+        for (i, batch) in train.epoch(epoch)?.enumerate() {
+            let step = epoch * per_epoch + i;
+            let progress = Progress { epoch, epochs: self.epochs, step, steps: self.epochs * per_epoch };
+            let batch = batch?;
+            let size = batch.labels.len();
+            let (step_loss, step_rate) = self.step(graph, batch, progress, i)?;
+            loss += f64::from(step_loss) * size as f64;
+            images += size;
+            learning_rate = step_rate;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(EpochMetrics {
+            epoch,
+            epochs: self.epochs,
+            train_loss: loss / images as f64,
+            val_loss: None,
+            val: None,
+            seconds,
+            images_per_second: images as f64 / seconds,
+            learning_rate,
+        })
+    }
+
+    /// One step; its loss and learning rate.
+    fn step(&mut self, graph: &mut Graph, batch: Batch, progress: Progress, i: usize) -> Result<(f32, f64)> {
+        let (loss, mut gradients) = self.gradients(graph, batch, progress)?;
+        if !loss.is_finite() {
+            return Err(Error::Diverged { epoch: progress.epoch + 1, step: i + 1, loss });
+        }
+        let mut step = Step { graph, gradients: &mut gradients, progress, loss };
+        self.callbacks.iter_mut().try_for_each(|c| c.before_step(&mut step))?;
+        let rates = self.schedule.at(self.learning_rate, progress.fraction());
+        self.optimizer.step(step.graph, step.gradients, rates, self.device)?;
+        self.callbacks.iter_mut().try_for_each(|c| c.after_step(&mut step))?;
+        Ok((loss, rates.learning_rate))
+    }
+
+    /// The loss of `batch` and its gradients, none where the loss is not finite. Everything else that the run
+    /// made is freed on return, so that the optimizer writes the weights in place.
+    fn gradients(
+        &mut self,
+        graph: &mut Graph,
+        batch: Batch,
+        progress: Progress,
+    ) -> Result<(f32, ParamGradients)> {
+        let mut tape = Tape::new(self.device).seed(self.seed.wrapping_add(progress.step as u64));
+        let pass = graph.forward(&mut tape, Mode::Train, batch.images.clone(), &self.objective.taps())?;
+        let loss = self.objective.loss(&mut tape, &pass, &batch)?;
+        let value = loss.value().item()?;
+        if !value.is_finite() {
+            return Ok((value, ParamGradients::new()));
+        }
+        let gradients = pass.gradients(tape.backward(&loss)?);
+        graph.commit(&pass)?;
+        Ok((value, gradients))
+    }
+}
