@@ -1,6 +1,12 @@
 //! The techniques that make a network smaller: each a folder, each a rewrite of a graph or a callback of its training.
 
+pub mod channels;
+pub mod constants;
+pub mod fold;
 mod names;
 pub mod sparsify;
+#[cfg(test)]
+mod testing;
+mod weights;
 
 pub use sparsify::SparsifyConfig;

@@ -1,0 +1,331 @@
+//! Channel flow: which channels of a network live and die together.
+//!
+//! Removing a filter removes a channel of its output, and with it whatever is tied to that channel:
+//!
+//! ```text
+//!   conv1 ─ bn ─ relu ─┬─ conv2 ─ bn ─(+)─ flatten ─ linear        conv1[c], conv2[c], both bn[c] and the features
+//!                      └───────────────┘                           (h·W + w)·C + c of the linear layer are one unit
+//! ```
+//!
+//! Each output channel of each node names an *atom*. A layer either makes new atoms (convolution, linear) or hands
+//! on those that it reads, in some order; what must stay equally wide is tied by union-find:
+//!
+//! | layer | its output channels | ties |
+//! | --- | --- | --- |
+//! | convolution, linear | new | none: what it reads and what it makes are cut one by one |
+//! | depthwise convolution, m filters a channel | new | output o with input o / m |
+//! | grouped convolution | new | position j of every group, on both sides: groups stay equally wide |
+//! | batch norm, activation, pooling, dropout | those of its input | |
+//! | flatten | those of its input, once for each pixel | |
+//! | add | those of its first input | with those of the others |
+//! | concat | those of its inputs, side by side | |
+//! | pad shortcut | new (zeros), those of its input, new (zeros) | |
+//!
+//! A set of tied atoms is a *unit*: it is removed as a whole or not at all. Units that the same layers make form a
+//! *group*. Units of the image, of the network's output and of compact convolutions are frozen.
+
+use engine::layer::Conv2d;
+use engine::{Error, Graph, Layer, NodeId, Result};
+use std::collections::BTreeMap;
+
+/// Why a unit cannot be removed.
+pub type Frozen = &'static str;
+
+/// How channels run through a graph.
+#[derive(Clone, Debug)]
+pub struct ChannelFlow {
+    units: Vec<Vec<usize>>,
+    groups: Vec<Group>,
+    count: usize,
+}
+
+/// Units that the same layers make.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The convolutions and linear layers that make these units, in graph order.
+    pub layers: Vec<NodeId>,
+    /// The units, by ascending channel.
+    pub units: Vec<Unit>,
+    /// Why they cannot be removed, if they cannot.
+    pub frozen: Option<Frozen>,
+}
+
+/// A set of channels that are removed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unit {
+    /// Its first output channel in the first layer of its group.
+    pub channel: usize,
+    /// Its number among all units of the flow.
+    pub id: usize,
+}
+
+impl ChannelFlow {
+    /// The flow of `graph`. An error where the graph does not say which image it is for (`info.input`: flattening
+    /// needs the height and width) or its shapes do not fit.
+    pub fn new(graph: &Graph) -> Result<Self> {
+        let shapes = image_shapes(graph)?;
+        let mut atoms = Atoms::default();
+        let mut channels: Vec<Vec<usize>> = Vec::with_capacity(graph.nodes().len());
+        for (id, node) in graph.nodes().iter().enumerate() {
+            let inputs: Vec<&[usize]> = node.inputs.iter().map(|&i| channels[i].as_slice()).collect();
+            let width = *shapes[id].last().expect("a node's output has channels");
+            let out = atoms.flow(&node.layer, &inputs, width);
+            channels.push(out);
+        }
+        atoms.freeze(&channels[graph.output()], "the network's output");
+        let (units, frozen) = atoms.units(channels);
+        Ok(Self { groups: groups(graph, &units, &frozen), units, count: frozen.len() })
+    }
+
+    /// The unit of each output channel of `node`.
+    pub fn units(&self, node: NodeId) -> &[usize] {
+        &self.units[node]
+    }
+
+    /// How many units there are, frozen ones included.
+    pub fn unit_count(&self) -> usize {
+        self.count
+    }
+
+    /// All groups, in graph order.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// The output channels of `node` whose unit is not in `removed` (indexed by unit), ascending.
+    pub fn kept(&self, node: NodeId, removed: &[bool]) -> Vec<usize> {
+        let units = self.units[node].iter().enumerate();
+        units.filter(|&(_, &unit)| !removed[unit]).map(|(channel, _)| channel).collect()
+    }
+}
+
+/// Whether channels end at `layer`: it weighs every channel that it reads and makes new ones, so that a constant
+/// channel can be absorbed there. A depthwise convolution is none: its outputs are tied to its inputs.
+pub fn ends_at(layer: &Layer) -> bool {
+    match layer {
+        Layer::Conv2d(conv) => !is_depthwise(conv),
+        Layer::CompactConv2d(_) | Layer::Linear(_) => true,
+        Layer::Input { .. } | Layer::BatchNorm(_) | Layer::Relu | Layer::Relu6 | Layer::Flatten => false,
+        Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::AdaptiveAvgPool(_) | Layer::AdaptiveMaxPool(_) => {
+            false
+        }
+        Layer::Dropout { .. } | Layer::Add | Layer::Concat | Layer::PadShortcut { .. } => false,
+    }
+}
+
+/// Whether every input channel has filters of its own.
+pub fn is_depthwise(conv: &Conv2d) -> bool {
+    conv.groups > 1 && conv.groups == conv.in_channels()
+}
+
+/// The shape of every node for one image of the size that the graph was made for.
+pub(crate) fn image_shapes(graph: &Graph) -> Result<Vec<Vec<usize>>> {
+    let [h, w, c] = graph.info.input;
+    if h * w * c == 0 {
+        return Err(Error::invalid(
+            "the network does not say which image it is for: set `info.input` to [H, W, C]",
+        ));
+    }
+    graph.shapes([1, h, w, c])
+}
+
+/// Union-find over atoms.
+#[derive(Default)]
+struct Atoms {
+    parent: Vec<usize>,
+    frozen: Vec<(usize, Frozen)>,
+}
+
+impl Atoms {
+    /// The output atoms of `layer`, `width` of them, from those of its inputs.
+    fn flow(&mut self, layer: &Layer, inputs: &[&[usize]], width: usize) -> Vec<usize> {
+        match layer {
+            Layer::Input { .. } => self.fresh_frozen(width, "the image"),
+            Layer::Conv2d(conv) => self.flow_conv(conv, inputs[0]),
+            Layer::CompactConv2d(_) => {
+                const WHY: Frozen = "a compact convolution holds their positions";
+                self.freeze(inputs[0], WHY);
+                self.fresh_frozen(width, WHY)
+            }
+            Layer::Linear(_) => self.fresh(width),
+            Layer::BatchNorm(_) | Layer::Relu | Layer::Relu6 | Layer::Dropout { .. } => inputs[0].to_vec(),
+            Layer::MaxPool(_) | Layer::AvgPool(_) => inputs[0].to_vec(),
+            Layer::AdaptiveAvgPool(_) | Layer::AdaptiveMaxPool(_) => inputs[0].to_vec(),
+            Layer::Flatten => inputs[0].repeat(width / inputs[0].len()),
+            Layer::Add => {
+                for other in &inputs[1..] {
+                    inputs[0].iter().zip(*other).for_each(|(&a, &b)| self.tie(a, b));
+                }
+                inputs[0].to_vec()
+            }
+            Layer::Concat => inputs.concat(),
+            Layer::PadShortcut { before, after, .. } => {
+                [&self.fresh(*before), inputs[0], &self.fresh(*after)].concat()
+            }
+        }
+    }
+
+    fn flow_conv(&mut self, conv: &Conv2d, input: &[usize]) -> Vec<usize> {
+        let out = self.fresh(conv.out_channels());
+        if is_depthwise(conv) {
+            let multiplier = out.len() / input.len();
+            out.iter().enumerate().for_each(|(o, &atom)| self.tie(atom, input[o / multiplier]));
+        } else {
+            for side in [input, &out] {
+                let per_group = side.len() / conv.groups;
+                side.iter().enumerate().for_each(|(i, &atom)| self.tie(atom, side[i % per_group]));
+            }
+        }
+        out
+    }
+
+    fn fresh(&mut self, count: usize) -> Vec<usize> {
+        let start = self.parent.len();
+        self.parent.extend(start..start + count);
+        (start..start + count).collect()
+    }
+
+    fn fresh_frozen(&mut self, count: usize, why: Frozen) -> Vec<usize> {
+        let atoms = self.fresh(count);
+        self.freeze(&atoms, why);
+        atoms
+    }
+
+    fn freeze(&mut self, atoms: &[usize], why: Frozen) {
+        self.frozen.extend(atoms.iter().map(|&atom| (atom, why)));
+    }
+
+    fn find(&mut self, mut atom: usize) -> usize {
+        while self.parent[atom] != atom {
+            self.parent[atom] = self.parent[self.parent[atom]];
+            atom = self.parent[atom];
+        }
+        atom
+    }
+
+    fn tie(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        self.parent[a.max(b)] = a.min(b);
+    }
+
+    /// The atoms of every node as numbers of units, and for every unit why it is frozen, if it is.
+    fn units(mut self, mut channels: Vec<Vec<usize>>) -> (Vec<Vec<usize>>, Vec<Option<Frozen>>) {
+        let mut numbers = BTreeMap::new();
+        for atom in channels.iter_mut().flatten() {
+            let next = numbers.len();
+            *atom = *numbers.entry(self.find(*atom)).or_insert(next);
+        }
+        let mut frozen = vec![None; numbers.len()];
+        for (atom, why) in std::mem::take(&mut self.frozen) {
+            frozen[numbers[&self.find(atom)]].get_or_insert(why);
+        }
+        (channels, frozen)
+    }
+}
+
+/// The units that layers make, by the layers that make them.
+fn groups(graph: &Graph, units: &[Vec<usize>], frozen: &[Option<Frozen>]) -> Vec<Group> {
+    let mut makers: Vec<Vec<NodeId>> = vec![Vec::new(); frozen.len()];
+    let mut first_channel = vec![0; frozen.len()];
+    for (id, node) in graph.nodes().iter().enumerate() {
+        if !matches!(node.layer, Layer::Conv2d(_) | Layer::CompactConv2d(_) | Layer::Linear(_)) {
+            continue;
+        }
+        for (channel, &unit) in units[id].iter().enumerate() {
+            if makers[unit].is_empty() {
+                first_channel[unit] = channel;
+            }
+            if makers[unit].last() != Some(&id) {
+                makers[unit].push(id);
+            }
+        }
+    }
+    let mut groups: BTreeMap<(Vec<NodeId>, Option<Frozen>), Vec<Unit>> = BTreeMap::new();
+    for (id, layers) in makers.into_iter().enumerate().filter(|(_, layers)| !layers.is_empty()) {
+        let unit = Unit { channel: first_channel[id], id };
+        groups.entry((layers, frozen[id])).or_default().push(unit);
+    }
+    let sorted = |((layers, frozen), mut units): (_, Vec<Unit>)| {
+        units.sort_unstable();
+        Group { layers, units, frozen }
+    };
+    groups.into_iter().map(sorted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{bn, conv, linear};
+
+    /// The names of the makers of each group, its number of units, and why it is frozen.
+    fn summary(graph: &Graph) -> Vec<(String, usize, Option<Frozen>)> {
+        let flow = ChannelFlow::new(graph).unwrap();
+        let names = |g: &Group| {
+            g.layers.iter().map(|&l| graph.nodes()[l].name.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        flow.groups().iter().map(|g| (names(g), g.units.len(), g.frozen)).collect()
+    }
+
+    #[test]
+    fn a_residual_block_ties_its_two_ends_and_a_flatten_ties_its_features() {
+        let mut g = Graph::new(3);
+        g.info.input = [4, 4, 3];
+        let a = g.push("a", conv(5, 3, 3, 1), &[0]).unwrap();
+        let b = g.push("b", conv(7, 3, 5, 1), &[a]).unwrap();
+        let c = g.push("c", conv(5, 3, 7, 1), &[b]).unwrap();
+        let sum = g.push("sum", Layer::Add, &[a, c]).unwrap();
+        let norm = g.push("bn", bn(5), &[sum]).unwrap();
+        let flat = g.push("flat", Layer::Flatten, &[norm]).unwrap();
+        g.push("fc", linear(2, 80), &[flat]).unwrap();
+        let output = Some("the network's output");
+        assert_eq!(summary(&g), [("a c".into(), 5, None), ("b".into(), 7, None), ("fc".into(), 2, output)]);
+        let flow = ChannelFlow::new(&g).unwrap();
+        let mut removed = vec![false; flow.unit_count()];
+        removed[flow.units(a)[1]] = true;
+        let kept = flow.kept(flat, &removed);
+        assert_eq!(kept, (0..80).filter(|i| i % 5 != 1).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn depthwise_and_grouped_convolutions_keep_their_groups_even() {
+        let mut g = Graph::new(3);
+        g.info.input = [4, 4, 3];
+        let a = g.push("a", conv(4, 1, 3, 1), &[0]).unwrap();
+        let d = g.push("depthwise", conv(8, 3, 4, 4), &[a]).unwrap();
+        let e = g.push("grouped", conv(6, 3, 8, 2), &[d]).unwrap();
+        g.push("out", conv(2, 1, 6, 1), &[e]).unwrap();
+        // The four inputs of each group of `grouped`: 0..4 with 4..8, and, two filters to a channel of `a`, 0 with 1.
+        assert_eq!(summary(&g)[0], ("a depthwise".into(), 2, None));
+        assert_eq!(summary(&g)[1], ("grouped".into(), 3, None));
+        let flow = ChannelFlow::new(&g).unwrap();
+        assert_eq!(flow.groups()[0].units.iter().map(|u| u.channel).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_padded_shortcut_ties_its_middle_and_concat_keeps_apart() {
+        let mut g = Graph::new(3);
+        g.info.input = [4, 4, 3];
+        let a = g.push("a", conv(2, 3, 3, 1), &[0]).unwrap();
+        let b = g.push("b", conv(4, 3, 2, 1), &[a]).unwrap();
+        let pad = g.push("pad", Layer::PadShortcut { stride: 1, before: 1, after: 1 }, &[a]).unwrap();
+        let sum = g.push("sum", Layer::Add, &[b, pad]).unwrap();
+        let cat = g.push("cat", Layer::Concat, &[sum, 0]).unwrap();
+        g.push("out", conv(2, 1, 7, 1), &[cat]).unwrap();
+        let output = Some("the network's output");
+        assert_eq!(summary(&g), [("a b".into(), 2, None), ("b".into(), 2, None), ("out".into(), 2, output)]);
+        let flow = ChannelFlow::new(&g).unwrap();
+        assert_eq!(flow.groups()[1].units.iter().map(|u| u.channel).collect::<Vec<_>>(), [0, 3]);
+    }
+
+    #[test]
+    fn a_sum_with_the_image_is_frozen() {
+        let mut g = Graph::new(3);
+        g.info.input = [4, 4, 3];
+        let a = g.push("a", conv(3, 3, 3, 1), &[0]).unwrap();
+        let sum = g.push("sum", Layer::Add, &[a, 0]).unwrap();
+        g.push("out", conv(2, 1, 3, 1), &[sum]).unwrap();
+        assert_eq!(summary(&g)[0], ("a".into(), 3, Some("the image")));
+        g.info.input = [0; 3];
+        assert!(ChannelFlow::new(&g).unwrap_err().to_string().contains("info.input"));
+    }
+}

@@ -1,0 +1,109 @@
+//! What several rewrites do to the weights of a convolution or linear layer.
+//!
+//! Both are seen as filters `[O, TAPS, C / groups]`; a linear layer has one tap and no padding.
+
+use engine::rewrite::Edit;
+use engine::{Graph, Layer, NodeId, Param, Tensor};
+
+/// The weights of a convolution or linear layer.
+pub(crate) struct Filters<'a> {
+    /// `[O, …, C / groups]`.
+    pub weight: &'a Param,
+    /// `[O]`.
+    pub bias: Option<&'a Param>,
+    /// Independent groups of channels.
+    pub groups: usize,
+    /// Whether windows reach over the image's border, where they read zero.
+    pub padded: bool,
+}
+
+impl<'a> Filters<'a> {
+    /// Those of `layer`, if it is a convolution (not a compact one) or linear.
+    pub fn of(layer: &'a Layer) -> Option<Self> {
+        match layer {
+            Layer::Conv2d(conv) => Some(Self {
+                weight: &conv.weight,
+                bias: conv.bias.as_ref(),
+                groups: conv.groups,
+                padded: conv.padding != [0, 0],
+            }),
+            Layer::Linear(linear) => {
+                Some(Self { weight: &linear.weight, bias: linear.bias.as_ref(), groups: 1, padded: false })
+            }
+            _ => None,
+        }
+    }
+
+    /// O.
+    pub fn outputs(&self) -> usize {
+        self.weight.value().dim(0)
+    }
+
+    /// Input channels that one filter reads, C / groups.
+    pub fn depth(&self) -> usize {
+        self.weight.value().shape().last().copied().unwrap_or(0)
+    }
+
+    /// The first input channel that filter `o` reads.
+    pub fn first_input(&self, o: usize) -> usize {
+        o / (self.outputs() / self.groups) * self.depth()
+    }
+
+    /// The weights of filter `o`, `[TAPS, C / groups]`.
+    pub fn filter(&self, o: usize) -> &'a [f32] {
+        let values = self.weight.value().data();
+        let size = values.len() / self.outputs();
+        &values[o * size..][..size]
+    }
+
+    /// The bias of filter `o`; 0 where there is none.
+    pub fn bias_of(&self, o: usize) -> f64 {
+        self.bias.map_or(0.0, |b| f64::from(b.value().data()[o]))
+    }
+
+    /// What filter `o` makes of channels that are constant: `Σ_c w[o, t, c] · constant[c]` for each tap t, with the
+    /// constants of all input channels.
+    pub fn response(&self, o: usize, constants: &[f64]) -> Vec<f64> {
+        let constants = &constants[self.first_input(o)..][..self.depth()];
+        let tap = |w: &[f32]| w.iter().zip(constants).map(|(&w, &c)| f64::from(w) * c).sum();
+        self.filter(o).chunks_exact(self.depth()).map(tap).collect()
+    }
+}
+
+/// The weight and the bias of a convolution or linear layer, for writing.
+pub(crate) fn filters_mut(layer: &mut Layer) -> Option<(&mut Param, &mut Option<Param>)> {
+    match layer {
+        Layer::Conv2d(conv) => Some((&mut conv.weight, &mut conv.bias)),
+        Layer::Linear(linear) => Some((&mut linear.weight, &mut linear.bias)),
+        _ => None,
+    }
+}
+
+/// Sets the bias of the convolution or linear layer `node`; where it has none, it gets one, and the edit says so.
+pub(crate) fn set_bias(graph: &mut Graph, node: NodeId, values: &[f64]) -> Option<Edit> {
+    let path = format!("{}.bias", graph.nodes()[node].name);
+    let (_, bias) = filters_mut(graph.layer_mut(node))?;
+    let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+    match bias {
+        Some(bias) => {
+            overwrite(bias, values);
+            None
+        }
+        None => {
+            *bias = Some(Param::new(Tensor::from_fn(&[values.len()], |o| values[o])));
+            Some(Edit::Reset { param: path })
+        }
+    }
+}
+
+/// Replaces the values of `param`, in its shape; where a new one is not zero, the mask opens.
+pub(crate) fn overwrite(param: &mut Param, values: Vec<f32>) {
+    let shape = param.value().shape().to_vec();
+    let mask = param.mask().map(|mask| {
+        let mut mask = mask.clone();
+        mask.data_mut().iter_mut().zip(&values).filter(|(_, v)| **v != 0.0).for_each(|(m, _)| *m = 1.0);
+        mask
+    });
+    let value = Tensor::from_vec(&shape, values).expect("as many values as before");
+    param.replace(value, mask).expect("a mask of ones and zeros in the same shape");
+}
