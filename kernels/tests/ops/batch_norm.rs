@@ -1,0 +1,173 @@
+//! Batch norm and sums over rows.
+
+use crate::support::{check_close, check_exact, check_within, filled, integers, narrow, random, widen};
+use kernels::{cpu, reference};
+use proptest::prelude::*;
+
+const EPS: f32 = 1e-5;
+
+/// Everything that a forward and a backward pass return, one after the other.
+fn forward_and_backward_f64(
+    rows: usize,
+    c: usize,
+    x: &[f64],
+    p: &[Vec<f64>; 2],
+    dy: &[f64],
+) -> Vec<Vec<f64>> {
+    let [gamma, beta] = p;
+    let (mut y, mut mean, mut var) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
+    let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
+    let eps = EPS.into();
+    reference::batch_norm_forward_train(rows, c, x, gamma, beta, eps, &mut y, &mut mean, &mut var);
+    reference::batch_norm_backward(rows, c, x, &mean, &var, gamma, eps, dy, &mut dx, &mut dgamma, &mut dbeta);
+    vec![y, mean, var, dx, dgamma, dbeta]
+}
+
+/// The same on a CPU.
+fn forward_and_backward(
+    cpu: &cpu::Cpu,
+    rows: usize,
+    c: usize,
+    x: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    dy: &[f32],
+) -> Vec<Vec<f32>> {
+    let (mut y, mut mean, mut var) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
+    let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
+    cpu::batch_norm_forward_train(cpu, rows, c, x, gamma, beta, EPS, &mut y, &mut mean, &mut var);
+    cpu::batch_norm_backward(cpu, rows, c, x, &mean, &var, gamma, EPS, dy, &mut dx, &mut dgamma, &mut dbeta);
+    vec![y, mean, var, dx, dgamma, dbeta]
+}
+
+/// `x` with channel means up to `mean` and a spread of 1, as `f32` values.
+fn data(rows: usize, c: usize, mean: f64, seed: u64) -> Vec<f64> {
+    let (noise, means) = (random(seed, rows * c), random(seed + 1, c));
+    let x: Vec<f64> = noise.iter().enumerate().map(|(i, &e)| e + mean * means[i % c]).collect();
+    widen(&narrow(&x))
+}
+
+/// Rows and channels: a few of either kind, and more channels than a task's share of the data.
+fn shape() -> impl Strategy<Value = (usize, usize)> {
+    prop_oneof![9 => (1usize..600, 1usize..150), 1 => (1usize..4, 16_300usize..16_500)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn training_agrees_with_the_reference(rows in 2usize..400, c in 1usize..150, seed in 0u64..1000) {
+        let x = data(rows, c, 2.0, seed);
+        let p = [random(seed + 2, c), random(seed + 3, c)];
+        let dy = random(seed + 4, rows * c);
+        let want = forward_and_backward_f64(rows, c, &x, &p, &dy);
+        let [x, dy, gamma, beta] = [&x, &dy, &p[0], &p[1]].map(|v| narrow(v));
+        // dx divides by the standard deviation, which two rows can make small.
+        let scale = want[3].iter().fold(1.0, |max: f64, dx| max.max(dx.abs()));
+        let tolerances = [1e-5, 1e-6, 1e-6, 3e-5 * scale, 1e-5 * (rows as f64).sqrt(), 1e-6 * rows as f64];
+        for (which, tolerance) in tolerances.into_iter().enumerate() {
+            let op = |cpu: &cpu::Cpu| {
+                forward_and_backward(cpu, rows, c, &x, &gamma, &beta, &dy).swap_remove(which)
+            };
+            // With few rows a channel can be nearly constant, and normalizing it magnifies every rounding.
+            let spread = want[2].iter().fold(f64::INFINITY, |min, &var| min.min(var));
+            check_close(op, &want[which], tolerance * (1.0 + 0.1 / (spread + 1e-5).sqrt()));
+        }
+    }
+
+    #[test]
+    fn given_statistics_agree_with_the_reference(rows in 1usize..300, c in 1usize..150, seed in 0u64..1000) {
+        let x = random(seed, rows * c);
+        let (mean, gamma, beta) = (random(seed + 1, c), random(seed + 2, c), random(seed + 3, c));
+        let var: Vec<f64> = widen(&narrow(&random(seed + 4, c).iter().map(|v| v.abs() + 0.1).collect::<Vec<_>>()));
+        let dy = random(seed + 5, rows * c);
+        let eps = f64::from(EPS);
+        let y = filled(rows * c, |y| reference::batch_norm_forward_eval(rows, c, &x, &mean, &var, &gamma, &beta, eps, y));
+        let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
+        reference::batch_norm_eval_backward(rows, c, &x, &mean, &var, &gamma, eps, &dy, &mut dx, &mut dgamma, &mut dbeta);
+        let want = [y, dx, dgamma, dbeta].concat();
+        let [x, dy, mean, var, gamma, beta] = [&x, &dy, &mean, &var, &gamma, &beta].map(|v| narrow(v));
+        let op = |cpu: &cpu::Cpu| {
+            let y = filled(rows * c, |y| cpu::batch_norm_forward_eval(cpu, rows, c, &x, &mean, &var, &gamma, &beta, EPS, y));
+            let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
+            cpu::batch_norm_eval_backward(cpu, rows, c, &x, &mean, &var, &gamma, EPS, &dy, &mut dx, &mut dgamma, &mut dbeta);
+            [y, dx, dgamma, dbeta].concat()
+        };
+        check_close(op, &want, 2e-6 * (rows as f64).sqrt());
+    }
+
+    #[test]
+    fn sums_of_integers_are_exact((rows, c) in shape(), seed in 0u64..1000) {
+        let x = integers(seed, rows * c);
+        let want = filled(c, |out| reference::sum_rows(rows, c, &x, out));
+        let total = reference::sum(&x) as f32;
+        let x = narrow(&x);
+        check_exact(|cpu| filled(c, |out| cpu::sum_rows(cpu, rows, c, &x, out)), &narrow(&want));
+        check_exact(|cpu| vec![cpu::sum(cpu, &x)], &[total]);
+    }
+
+    #[test]
+    fn sums_stay_within_their_bound(rows in 1usize..600, c in 1usize..150, seed in 0u64..1000) {
+        let x = random(seed, rows * c);
+        let magnitudes: Vec<f64> = x.iter().map(|x| x.abs()).collect();
+        let want = filled(c, |out| reference::sum_rows(rows, c, &x, out));
+        let bound = filled(c, |out| reference::sum_rows(rows, c, &magnitudes, out));
+        let factor = 2.0 * f64::from(f32::EPSILON) * (rows as f64).sqrt();
+        let bound: Vec<f64> = bound.iter().map(|sum| factor * sum).collect();
+        let x = narrow(&x);
+        check_within(|cpu| filled(c, |out| cpu::sum_rows(cpu, rows, c, &x, out)), &want, &bound);
+    }
+}
+
+/// Where the one-pass formula `E[x²] − E[x]²` in `f32` would have no correct digit left.
+#[test]
+fn statistics_survive_a_mean_far_above_the_spread() {
+    for (rows, c) in [(3000, 7), (500, 64), (100, 200)] {
+        let x = data(rows, c, 1e4, 11);
+        let p = [vec![1.0; c], vec![0.0; c]];
+        let dy = random(12, rows * c);
+        let want = forward_and_backward_f64(rows, c, &x, &p, &dy);
+        let [x, dy, gamma, beta] = [&x, &dy, &p[0], &p[1]].map(|v| narrow(v));
+        let run = |cpu: &cpu::Cpu| forward_and_backward(cpu, rows, c, &x, &gamma, &beta, &dy);
+        check_close(|cpu| run(cpu).swap_remove(1), &want[1], f64::from(f32::EPSILON));
+        check_close(|cpu| run(cpu).swap_remove(2), &want[2], 1e-6);
+        // The mean itself is rounded to f32: half an ulp of 1e4 is 5e-4 of the spread.
+        check_close(|cpu| run(cpu).swap_remove(0), &want[0], 1e-3);
+    }
+}
+
+/// The first row is what each chunk subtracts: the worst case is that it lies far from all others.
+#[test]
+fn variance_survives_an_outlier_in_the_first_row() {
+    let (rows, c) = (20_000, 5);
+    let mut x = random(3, rows * c);
+    x[..c].fill(1e6);
+    let x = narrow(&x);
+    let (mut mean, mut var, mut y) = (vec![0.0; c], vec![0.0; c], vec![0.0; rows * c]);
+    let ones = vec![1.0; c];
+    reference::batch_norm_forward_train(
+        rows,
+        c,
+        &widen(&x),
+        &ones,
+        &ones,
+        EPS.into(),
+        &mut y,
+        &mut mean,
+        &mut var,
+    );
+    let relative = |values: &[f64]| -> Vec<f64> { values.iter().map(|v| 1e-4 * v).collect() };
+    let run = |cpu: &cpu::Cpu| {
+        let ones = vec![1.0; c];
+        forward_and_backward(cpu, rows, c, &x, &ones, &ones, &x)
+    };
+    check_within(|cpu| run(cpu).swap_remove(1), &mean, &relative(&mean));
+    check_within(|cpu| run(cpu).swap_remove(2), &var, &relative(&var));
+}
+
+#[test]
+fn a_constant_channel_has_no_variance() {
+    let x = vec![0.1; 300 * 6];
+    let ones = vec![1.0; 6];
+    check_exact(|cpu| forward_and_backward(cpu, 300, 6, &x, &ones, &ones, &x).swap_remove(2), &[0.0; 6]);
+}

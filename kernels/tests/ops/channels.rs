@@ -1,0 +1,42 @@
+//! Concatenation and the padded shortcut: copies, so every comparison is exact.
+
+use crate::support::{check_exact, filled, narrow, random};
+use kernels::cpu;
+use kernels::reference;
+use kernels::shapes::PadShortcut;
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn concatenation_and_its_gradient(rows in 1usize..400, widths in prop::collection::vec(1usize..40, 1..5)) {
+        let total: usize = widths.iter().sum();
+        let parts: Vec<Vec<f32>> = (1..).zip(&widths).map(|(seed, c)| narrow(&random(seed, rows * c))).collect();
+        let parts: Vec<(&[f32], usize)> = parts.iter().zip(&widths).map(|(x, &c)| (&x[..], c)).collect();
+        let y = filled(rows * total, |y| reference::concat_forward(rows, &parts, y));
+        check_exact(|cpu| filled(rows * total, |y| cpu::concat_forward(cpu, rows, &parts, y)), &y);
+        // Splitting undoes concatenation.
+        let split = |cpu: &cpu::Cpu| {
+            let mut out: Vec<Vec<f32>> = widths.iter().map(|c| vec![0.0; rows * c]).collect();
+            let mut parts: Vec<_> = out.iter_mut().zip(&widths).map(|(x, &c)| (&mut x[..], c)).collect();
+            cpu::split_channels(cpu, rows, &y, &mut parts);
+            out.concat()
+        };
+        check_exact(split, &parts.iter().flat_map(|(x, _)| x.iter().copied()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn padded_shortcut_and_its_gradient(
+        (n, h, w, c) in (1usize..4, 1usize..10, 1usize..10, 1usize..20),
+        stride in 1usize..4,
+        (before, after) in (0usize..5, 0usize..5),
+    ) {
+        let g = PadShortcut { n, h, w, c, stride, before, after };
+        let (x, dy) = (narrow(&random(1, g.x_len())), narrow(&random(2, g.y_len())));
+        let y = filled(g.y_len(), |y| reference::pad_shortcut_forward(&g, &x, y));
+        check_exact(|cpu| filled(g.y_len(), |y| cpu::pad_shortcut_forward(cpu, &g, &x, y)), &y);
+        let dx = filled(g.x_len(), |dx| reference::pad_shortcut_input_grad(&g, &dy, dx));
+        check_exact(|cpu| filled(g.x_len(), |dx| cpu::pad_shortcut_input_grad(cpu, &g, &dy, dx)), &dx);
+    }
+}

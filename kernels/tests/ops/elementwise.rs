@@ -1,0 +1,90 @@
+//! Elementwise kernels and dropout.
+
+use crate::support::{check_exact, filled, integers, narrow, random};
+use kernels::cpu::{self, Cpu};
+use kernels::reference;
+use proptest::prelude::*;
+
+type Map<T> = (fn(&Cpu, &[f32], &mut [f32]), fn(&[T], &mut [T]));
+type Zip<T> = (fn(&Cpu, &[f32], &[f32], &mut [f32]), fn(&[T], &[T], &mut [T]));
+
+const MAPS: [Map<f32>; 2] =
+    [(cpu::relu_forward, reference::relu_forward), (cpu::relu6_forward, reference::relu6_forward)];
+
+const ZIPS: [Zip<f32>; 4] = [
+    (cpu::relu_input_grad, reference::relu_input_grad),
+    (cpu::relu6_input_grad, reference::relu6_input_grad),
+    (cpu::add_forward, reference::add_forward),
+    (cpu::mul_forward, reference::mul_forward),
+];
+
+/// Lengths around the edges of vectors and of the chunks that threads share.
+fn length() -> impl Strategy<Value = usize> {
+    prop_oneof![1usize..70, 16_300usize..16_500, 40_000usize..40_100]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// One rounding an element at most: the same bits as the reference in `f32`.
+    #[test]
+    fn the_same_bits_as_the_reference(len in length(), seed in 0u64..1000, s in -2f32..2.0) {
+        // Times 9: on both sides of 0 and of 6.
+        let [a, b] = [seed, seed + 1].map(|s| narrow(&random(s, len)).iter().map(|x| 9.0 * x).collect::<Vec<_>>());
+        for (kernel, specified) in MAPS {
+            check_exact(|cpu| filled(len, |y| kernel(cpu, &a, y)), &filled(len, |y| specified(&a, y)));
+        }
+        for (kernel, specified) in ZIPS {
+            check_exact(|cpu| filled(len, |y| kernel(cpu, &a, &b, y)), &filled(len, |y| specified(&a, &b, y)));
+        }
+        check_exact(|cpu| filled(len, |y| cpu::scale(cpu, s, &a, y)), &filled(len, |y| reference::scale(s, &a, y)));
+        let mut sum = a.clone();
+        reference::add_assign(&mut sum, &b);
+        check_exact(|cpu| { let mut y = a.clone(); cpu::add_assign(cpu, &mut y, &b); y }, &sum);
+    }
+
+    #[test]
+    fn axpy_of_integers_is_exact(len in length(), seed in 0u64..1000, s in -8i32..8) {
+        let (x, mut y) = (narrow(&integers(seed, len)), narrow(&integers(seed + 1, len)));
+        let start = y.clone();
+        reference::axpy(s as f32, &x, &mut y);
+        check_exact(|cpu| { let mut y = start.clone(); cpu::axpy(cpu, s as f32, &x, &mut y); y }, &y);
+    }
+
+    #[test]
+    fn dropout_draws_what_the_reference_draws(len in length(), seed in any::<u64>(), p in 0f32..1.0) {
+        let x = narrow(&random(1, len));
+        check_exact(
+            |cpu| filled(len, |y| cpu::dropout(cpu, p, seed, &x, y)),
+            &filled(len, |y| reference::dropout(p, seed, &x, y)),
+        );
+    }
+}
+
+#[test]
+fn nan_is_not_hidden() {
+    let x = [f32::NAN; 33];
+    for (isa, y) in crate::support::on_each_isa(|cpu| {
+        let mut y = filled(66, |y| cpu::relu_forward(cpu, &x, &mut y[..33]));
+        cpu::relu6_forward(cpu, &x, &mut y[33..]);
+        y
+    }) {
+        assert!(y.iter().all(|y| y.is_nan()), "{isa}");
+    }
+}
+
+#[test]
+fn dropout_keeps_its_rate_and_the_mean() {
+    let (n, x) = (100_000, vec![1.0; 100_000]);
+    let cpu = Cpu::detect();
+    for p in [0.1f32, 0.5, 0.9] {
+        let y = filled(n, |y| cpu::dropout(&cpu, p, 42, &x, y));
+        let kept = y.iter().filter(|&&y| y != 0.0).count() as f64;
+        let (rate, deviation) = (1.0 - f64::from(p), (f64::from(p) * (1.0 - f64::from(p)) / n as f64).sqrt());
+        assert!((kept / n as f64 - rate).abs() < 4.0 * deviation, "p = {p}: kept {kept} of {n}");
+        assert!(y.iter().all(|&y| y == 0.0 || y == 1.0 / (1.0 - p)));
+        assert_ne!(y, filled(n, |y| cpu::dropout(&cpu, p, 43, &x, y)), "another seed draws another mask");
+    }
+    assert_eq!(filled(n, |y| cpu::dropout(&cpu, 0.0, 1, &x, y)), x);
+    assert_eq!(filled(n, |y| cpu::dropout(&cpu, 1.0, 1, &x, y)), vec![0.0; n]);
+}

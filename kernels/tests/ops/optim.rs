@@ -1,0 +1,64 @@
+//! Optimizer steps over several iterations.
+
+use crate::support::{check_close, narrow, random};
+use kernels::cpu::{self, Cpu};
+use kernels::params::{Adam, Sgd};
+use kernels::reference;
+
+const LEN: usize = 20_000;
+const STEPS: u32 = 5;
+
+/// Gradients of step `step`.
+fn gradient(step: u32) -> Vec<f64> {
+    random(u64::from(step) + 100, LEN)
+}
+
+#[test]
+fn sgd_agrees_with_the_reference() {
+    let plain = Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+    let heavy = Sgd { momentum: 0.9, weight_decay: 5e-4, ..plain };
+    for h in [plain, Sgd { weight_decay: 0.1, ..plain }, heavy, Sgd { nesterov: true, ..heavy }] {
+        let (mut p, mut v) = (random(1, LEN), random(2, LEN));
+        let start = [narrow(&p), narrow(&v)];
+        for step in 0..STEPS {
+            reference::sgd_step(&h, step == 0, &mut p, &gradient(step), &mut v);
+        }
+        let run = |cpu: &Cpu| {
+            let [mut p, mut v] = start.clone();
+            for step in 0..STEPS {
+                cpu::sgd_step(cpu, &h, step == 0, &mut p, &narrow(&gradient(step)), &mut v);
+            }
+            [p, v].concat()
+        };
+        check_close(run, &[p, v].concat(), 1e-6);
+    }
+}
+
+#[test]
+fn adam_agrees_with_the_reference() {
+    let adam = Adam { lr: 1e-2, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 1e-2, decoupled: false };
+    for h in [adam, Adam { decoupled: true, ..adam }] {
+        let [mut p, mut m, mut v] = [random(1, LEN), vec![0.0; LEN], vec![0.0; LEN]];
+        let start = narrow(&p);
+        for step in 0..STEPS {
+            reference::adam_step(&h, step + 1, &mut p, &gradient(step), &mut m, &mut v);
+        }
+        let run = |cpu: &Cpu| {
+            let [mut p, mut m, mut v] = [start.clone(), vec![0.0; LEN], vec![0.0; LEN]];
+            for step in 0..STEPS {
+                cpu::adam_step(cpu, &h, step + 1, &mut p, &narrow(&gradient(step)), &mut m, &mut v);
+            }
+            [p, m, v].concat()
+        };
+        check_close(run, &[p, m, v].concat(), 2e-6);
+    }
+}
+
+/// Whatever the velocity held before the first step, infinities included, is dropped.
+#[test]
+fn first_step_ignores_the_velocity() {
+    let h = Sgd { lr: 1.0, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    let (mut p, mut v) = ([1.0], [f32::INFINITY]);
+    cpu::sgd_step(&Cpu::detect(), &h, true, &mut p, &[0.25], &mut v);
+    assert_eq!((p, v), ([0.75], [0.25]));
+}
