@@ -184,3 +184,93 @@ impl Dataset for IdxImages {
         Ok(Cow::Owned(image))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    fn idx(dims: &[u32], values: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 8, dims.len() as u8];
+        bytes.extend(dims.iter().flat_map(|d| d.to_be_bytes()));
+        bytes.extend(values);
+        bytes
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn error(bytes: &[u8]) -> String {
+        IdxArray::parse(bytes, Path::new("some-idx")).unwrap_err().to_string()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn plain_and_gzipped_files_come_back(dims in prop::collection::vec(1u32..6, 1..4), seed: u8) {
+            let values: Vec<u8> = (0..dims.iter().product()).map(|i: u32| (i as u8).wrapping_mul(seed)).collect();
+            let bytes = idx(&dims, &values);
+            let array = IdxArray { dims: dims.iter().map(|&d| d as usize).collect(), values };
+            prop_assert_eq!(&IdxArray::parse(&bytes, Path::new("a")).unwrap(), &array);
+            prop_assert_eq!(&IdxArray::parse(&gzip(&bytes), Path::new("a")).unwrap(), &array);
+            for len in 0..bytes.len() {
+                prop_assert!(IdxArray::parse(&bytes[..len], Path::new("a")).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_files_say_what_is_wrong() {
+        assert!(error(&[0, 0, 9, 1, 0, 0, 0, 1, 5]).contains("some-idx: not an IDX file of unsigned bytes"));
+        assert!(error(&idx(&[2, 2], &[1, 2, 3])).contains("dimensions [2, 2] need 4 values, found 3"));
+        assert!(error(&idx(&[2, 2], &[0; 5])).contains("dimensions [2, 2] need 4 values, found more"));
+        assert!(error(&idx(&[u32::MAX; 3], &[])).contains("hold more than"));
+        // Billions of values claimed, none there: refused for its length, without allocating for the claim.
+        assert!(error(&idx(&[1 << 31], &[])).contains("found 0"));
+        let mut cut = gzip(&idx(&[100], &[7; 100]));
+        cut.truncate(cut.len() - 9);
+        assert!(error(&cut).contains("cannot read the values"));
+    }
+
+    #[test]
+    fn pictures_and_labels_must_agree() {
+        let array = |dims: &[usize], values: &[u8]| IdxArray { dims: dims.to_vec(), values: values.to_vec() };
+        let names = [Path::new("images"), Path::new("labels")];
+        let new = |images, labels| IdxImages::new(images, labels, names, vec!["a".into(), "b".into()], 4);
+        let images = || array(&[2, 3, 2], &[9, 8, 7, 6, 5, 4, 3, 2, 1, 1, 1, 1]);
+        let message = |images, labels| new(images, labels).err().unwrap().to_string();
+        assert!(
+            message(images(), array(&[3], &[0; 3]))
+                .contains("labels: 2 images need labels of dimensions [2]")
+        );
+        assert!(
+            message(images(), array(&[2], &[1, 2])).contains("labels: label 1 is 2, but there are 2 classes")
+        );
+        assert!(
+            message(array(&[12], &[0; 12]), array(&[2], &[0, 0])).contains("images: images have dimensions")
+        );
+
+        let mut set = new(images(), array(&[2], &[1, 1])).unwrap();
+        let image = set.image(0).unwrap().into_owned();
+        let reds: Vec<u8> = image.pixels().map(|p| p[0]).collect();
+        assert_eq!(reds, [0, 9, 8, 0, 0, 7, 6, 0, 0, 5, 4, 0, 0, 0, 0, 0]);
+        set.limit(1);
+        assert_eq!((set.len(), set.label(0), set.image(0).unwrap().into_owned()), (1, 1, image));
+    }
+
+    #[test]
+    fn a_directory_is_read_plain_or_gzipped() {
+        let dir = tempfile::TempDir::new().unwrap();
+        std::fs::write(dir.path().join("t10k-images-idx3-ubyte"), idx(&[2, 1, 1], &[3, 4])).unwrap();
+        std::fs::write(dir.path().join("t10k-labels-idx1-ubyte.gz"), gzip(&idx(&[2], &[7, 9]))).unwrap();
+        let set = IdxImages::open(dir.path(), "t10k", 1).unwrap();
+        assert_eq!((set.len(), set.label(1), set.image(1).unwrap()[(0, 0)]), (2, 9, Rgb([4; 3])));
+        let missing = IdxImages::open(dir.path(), "train", 1).err().unwrap().to_string();
+        assert!(missing.contains("train-images-idx3-ubyte.gz: "), "{missing}");
+    }
+}

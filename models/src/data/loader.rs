@@ -109,8 +109,13 @@ impl Batches for Loader {
     fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
         let (job, batches) = (self.job(epoch), self.len());
         if self.options.workers == 0 {
-            let mut scratch = Scratch::default();
-            return Ok(Box::new((0..batches).filter_map(move |b| job.batch(b, &mut scratch).transpose())));
+            let (mut scratch, mut failed) = (Scratch::default(), false);
+            let until_error = (0..batches).map_while(move |number| {
+                let made = (!failed).then(|| job.batch(number, &mut scratch).transpose());
+                failed = matches!(made, Some(Some(Err(_))));
+                made
+            });
+            return Ok(Box::new(until_error.flatten()));
         }
         Ok(Box::new(Prefetched::start(job, self.options.workers.min(batches), batches)?))
     }

@@ -1,0 +1,389 @@
+//! Data sets from files on disk to batches.
+
+use engine::Tensor;
+use engine::data::{Batch, Batches};
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use models::data::{Augment, Crop, DataConfig, DataName, Loader, Splits, decode_file, open};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const CLASSES: [&str; 3] = ["n01440764", "n02102040", "zebra"];
+
+/// A directory of 3 classes with 6 training and 2 validation pictures each, in several formats.
+fn folder() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    for (split, count) in [("train", 6), ("val", 2)] {
+        for (label, class) in CLASSES.iter().enumerate() {
+            let class_dir = dir.path().join(split).join(class);
+            fs::create_dir_all(&class_dir).unwrap();
+            fs::write(class_dir.join("notes.txt"), "no picture").unwrap();
+            fs::write(class_dir.join("._hidden.png"), "no picture").unwrap();
+            for i in 0..count {
+                let extension = ["JPEG", "png", "jpg", "ppm"][i % 4];
+                write_picture(&class_dir.join(format!("{i}.{extension}")), label as u8 * 60, i as u8 * 20);
+            }
+        }
+    }
+    dir
+}
+
+fn write_picture(path: &Path, red: u8, green: u8) {
+    let image = RgbImage::from_fn(37, 29, |x, y| Rgb([red, green, (x * 5 + y) as u8]));
+    let format = ImageFormat::from_path(path).unwrap();
+    DynamicImage::from(image).save_with_format(path, format).unwrap();
+}
+
+fn config() -> DataConfig {
+    DataConfig { size: Some(16), batch: 4, workers: 1, ..DataConfig::new(DataName::Folder) }
+}
+
+fn open_dir(config: &DataConfig, dir: &TempDir) -> Splits {
+    open(config, Some(dir.path()), 7).unwrap()
+}
+
+fn open_error(config: &DataConfig, dir: &Path) -> String {
+    match open(config, Some(dir), 7) {
+        Ok(_) => panic!("expected an error"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn batches(loader: &mut Loader, epoch: usize) -> Vec<Batch> {
+    loader.epoch(epoch).unwrap().map(Result::unwrap).collect()
+}
+
+fn same(a: &[Batch], b: &[Batch]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.labels == b.labels && a.images.same_bits(&b.images))
+}
+
+fn labels(batches: &[Batch]) -> Vec<u32> {
+    batches.iter().flat_map(|b| b.labels.iter().copied()).collect()
+}
+
+#[test]
+fn a_folder_is_served_by_sorted_class() {
+    let dir = folder();
+    let Splits { mut train, mut val, classes, .. } = open_dir(&config(), &dir);
+    assert_eq!(classes, CLASSES);
+    assert_eq!((train.len(), train.samples(), train.image_shape()), (4, 16, [16, 16, 3]));
+    assert_eq!((val.len(), val.samples()), (2, 6));
+
+    let seen = batches(&mut val, 0);
+    assert_eq!(labels(&seen), [0, 0, 1, 1, 2, 2]);
+    assert_eq!(seen[1].images.shape(), [2, 16, 16, 3]);
+    // Red is the label times 60: the pictures and labels belong together.
+    let red = |images: &Tensor, i: usize| (images.data()[i * 16 * 16 * 3] * 0.229 + 0.485) * 255.0;
+    for (i, &label) in seen[0].labels.iter().enumerate() {
+        assert!((red(&seen[0].images, i) - label as f32 * 60.0).abs() < 12.0);
+    }
+    assert!(batches(&mut train, 0).iter().all(|b| b.images.shape() == [4, 16, 16, 3]));
+}
+
+#[test]
+fn the_number_of_workers_changes_no_bit() {
+    let dir = folder();
+    let of = |workers, epoch| {
+        let config = DataConfig { workers, ..config() };
+        batches(&mut open_dir(&config, &dir).train, epoch)
+    };
+    for epoch in 0..2 {
+        let one = of(1, epoch);
+        for workers in [0, 3, 7] {
+            assert!(same(&one, &of(workers, epoch)), "epoch {epoch}, {workers} workers");
+        }
+    }
+}
+
+#[test]
+fn epochs_and_seeds_differ_and_repeat() {
+    let mut first = open(&DataConfig::new(DataName::FashionMnist), None, 1).unwrap().train;
+    let mut second = open(&DataConfig::new(DataName::FashionMnist), None, 2).unwrap().train;
+    let start = |loader: &mut Loader, epoch| vec![loader.epoch(epoch).unwrap().next().unwrap().unwrap()];
+    let one = start(&mut first, 0);
+    assert!(!same(&one, &start(&mut first, 1)) && !same(&one, &start(&mut second, 0)));
+    assert!(same(&one, &start(&mut first, 0)));
+}
+
+#[test]
+fn augmentation_varies_and_the_centre_does_not() {
+    let dir = folder();
+    for (crop, varies) in [(Crop::Resized, true), (Crop::Padded, true), (Crop::Center, false)] {
+        let augment = Augment { crop: Some(crop), flip: 0.0, ..Augment::default() };
+        let config = DataConfig { augment, batch: 18, ..config() };
+        let mut train = open_dir(&config, &dir).train;
+        let sum = |batch: &Batch| {
+            let mut bits: Vec<u32> = batch.images.data().iter().map(|v| v.to_bits()).collect();
+            bits.sort_unstable();
+            bits
+        };
+        assert_eq!(sum(&batches(&mut train, 0)[0]) != sum(&batches(&mut train, 1)[0]), varies, "{crop:?}");
+    }
+}
+
+#[test]
+fn cmyk_and_progressive_jpegs_decode() {
+    // 16×8 pixels, left half red, right half blue.
+    for file in ["cmyk.jpg", "progressive.jpg"] {
+        let image =
+            decode_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file)).unwrap();
+        let near = |x, rgb: [u8; 3]| image.get_pixel(x, 4).0.iter().zip(rgb).all(|(a, b)| a.abs_diff(b) < 12);
+        assert!(near(2, [255, 0, 0]) && near(13, [0, 0, 255]), "{file}: {:?}", image.get_pixel(2, 4));
+    }
+}
+
+#[test]
+fn the_embedded_pictures_are_balanced_grey_and_padded() {
+    let config = DataConfig { batch: 100, ..DataConfig::new(DataName::FashionMnist) };
+    let Splits { train, mut val, classes, mean, std } = open(&config, None, 0).unwrap();
+    assert_eq!((train.samples(), val.samples()), (6000, 1000));
+    assert_eq!((classes.len(), classes[9].as_str()), (10, "ankle boot"));
+    let all = batches(&mut val, 0);
+    for class in 0..10 {
+        assert_eq!(labels(&all).iter().filter(|&&l| l == class).count(), 100, "class {class}");
+    }
+    let black = -mean[0] / std[0];
+    let mut bright = 0;
+    for image in all.iter().flat_map(|b| b.images.data().chunks(32 * 32 * 3)) {
+        let pixels: Vec<&[f32]> = image.chunks(3).collect();
+        assert!(pixels.iter().all(|p| p[0] == p[1] && p[1] == p[2]));
+        let border = |i: usize| [i / 32, i % 32].iter().any(|c| !(2..30).contains(c));
+        assert!((0..1024).filter(|&i| border(i)).all(|i| (pixels[i][0] - black).abs() < 1e-6));
+        bright += pixels.iter().filter(|p| p[0] > 0.0).count();
+    }
+    assert!(bright > 100_000, "only {bright} bright pixels");
+}
+
+#[test]
+fn the_stated_mean_and_deviation_are_those_of_the_data() {
+    let config = DataConfig { size: Some(32), ..DataConfig::new(DataName::FashionMnist) };
+    let mut val = open(&config, None, 0).unwrap().val;
+    let inner = |i: usize| (2..30).contains(&(i / 32)) && (2..30).contains(&(i % 32));
+    let values: Vec<f64> = batches(&mut val, 0)
+        .iter()
+        .flat_map(|b| b.images.data().chunks(3).map(|p| f64::from(p[0])).collect::<Vec<_>>())
+        .enumerate()
+        .filter(|(i, _)| inner(i % 1024))
+        .map(|(_, v)| v)
+        .collect();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
+    assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.03, "mean {mean}, variance {variance}");
+}
+
+#[test]
+fn limit_list_and_cache_choose_pictures() {
+    let dir = folder();
+    fs::write(
+        dir.path().join("some.txt"),
+        "train/zebra/1.png\n\ntrain/n01440764/0.JPEG\ntrain/zebra/0.JPEG\n",
+    )
+    .unwrap();
+    let listed = DataConfig { train_list: Some("some.txt".into()), batch: 3, cache: true, ..config() };
+    let mut train = open_dir(&listed, &dir).train;
+    let first = batches(&mut train, 0);
+    let mut seen = labels(&first);
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 2, 2]);
+    // What is cached is not read again.
+    fs::remove_dir_all(dir.path().join("train")).unwrap();
+    assert!(same(&first, &batches(&mut train, 0)));
+
+    let dir = folder();
+    let limited = DataConfig { limit: Some(1), batch: 2, ..config() };
+    let Splits { train, mut val, .. } = open_dir(&limited, &dir);
+    assert_eq!((train.samples(), labels(&batches(&mut val, 0))), (2, vec![0, 1, 2]));
+
+    fs::write(dir.path().join("bad.txt"), "train/zebra/1.png\n../../etc/passwd\n").unwrap();
+    let bad = DataConfig { train_list: Some("bad.txt".into()), ..config() };
+    let message = open_error(&bad, dir.path());
+    assert!(message.contains("bad.txt: line 2: `../../etc/passwd` is no picture of"), "{message}");
+}
+
+/// A noisy-label table over [`folder`] with every other training label of `noisy_labels_25` moved to the next class.
+fn noisy_table(dir: &Path) -> String {
+    let mut table = "path,noisy_labels_0,noisy_labels_25,is_valid\n".to_string();
+    for (label, class) in CLASSES.iter().enumerate() {
+        let next = CLASSES[(label + 1) % 3];
+        for file in fs::read_dir(dir.join("train").join(class)).unwrap() {
+            let file = file.unwrap().file_name().into_string().unwrap();
+            let moved = file.starts_with(['0', '2', '4']);
+            table += &format!("train/{class}/{file},{class},{},False\n", if moved { next } else { class });
+        }
+    }
+    table
+}
+
+#[test]
+fn noisy_labels_replace_training_labels_only() {
+    let dir = folder();
+    let table = dir.path().join("noisy_imagenette.csv");
+    fs::write(&table, noisy_table(dir.path())).unwrap();
+    let config =
+        |noise| DataConfig { name: DataName::Imagenette, label_noise: Some(noise), batch: 18, ..config() };
+    let of = |noise| {
+        let mut splits = open_dir(&config(noise), &dir);
+        (labels(&batches(&mut splits.train, 0)), labels(&batches(&mut splits.val, 0)), splits.classes)
+    };
+    let (clean, clean_val, classes) = of(0);
+    let (noisy, noisy_val, _) = of(25);
+    assert_eq!(classes, ["tench", "English springer", "zebra"]);
+    assert_eq!(clean_val, noisy_val);
+    let moved: Vec<_> = clean.iter().zip(&noisy).filter(|(a, b)| a != b).collect();
+    assert_eq!(moved.len(), 9);
+    assert!(moved.iter().all(|(a, b)| (**a + 1) % 3 == **b));
+
+    let message = open_error(&config(5), dir.path());
+    assert!(
+        message.contains("no column `noisy_labels_5`, only path, noisy_labels_0, noisy_labels_25"),
+        "{message}"
+    );
+    fs::write(&table, noisy_table(dir.path()).replace(",zebra,", ",horse,")).unwrap();
+    assert!(open_error(&config(25), dir.path()).contains("is no class folder"));
+    fs::write(&table, noisy_table(dir.path()).replace("train/zebra/0", "train/zebra/absent")).unwrap();
+    assert!(open_error(&config(25), dir.path()).contains("no label for `train/zebra/0.JPEG`"));
+    fs::write(&table, "path,noisy_labels_25\nonly a path\n").unwrap();
+    assert!(open_error(&config(25), dir.path()).contains("noisy_imagenette.csv"));
+    fs::remove_file(&table).unwrap();
+    assert!(open_error(&config(25), dir.path()).contains("noisy_imagenette.csv"));
+}
+
+/// Spoils three training pictures of [`folder`]: empty, cut short, and not a picture at all.
+fn spoil(dir: &Path) -> [PathBuf; 3] {
+    let [empty, cut, text] =
+        ["n01440764/0.JPEG", "n02102040/2.jpg", "zebra/1.png"].map(|file| dir.join("train").join(file));
+    fs::write(&empty, "").unwrap();
+    let bytes = fs::read(&cut).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() * 2 / 3]).unwrap();
+    fs::write(&text, "no picture").unwrap();
+    [empty, cut, text]
+}
+
+#[test]
+fn a_bad_image_is_an_error_that_names_it() {
+    let dir = folder();
+    let spoilt = spoil(dir.path());
+    for workers in [0, 2] {
+        let config = DataConfig { workers, ..config() };
+        let mut train = open_dir(&config, &dir).train;
+        let results: Vec<_> = train.epoch(0).unwrap().collect();
+        let message = results.last().unwrap().as_ref().unwrap_err().to_string();
+        assert!(spoilt.iter().any(|path| message.starts_with(&path.display().to_string())), "{message}");
+        assert!(results[..results.len() - 1].iter().all(Result::is_ok));
+    }
+}
+
+#[test]
+fn the_first_error_in_order_comes_whatever_the_workers() {
+    let dir = folder();
+    spoil(dir.path());
+    let outcome = |workers| {
+        let config = DataConfig { workers, batch: 1, ..config() };
+        let mut train = open_dir(&config, &dir).train;
+        let good = train.epoch(0).unwrap().take_while(Result::is_ok).count();
+        (good, train.epoch(0).unwrap().find_map(Result::err).unwrap().to_string())
+    };
+    let one = outcome(1);
+    assert_eq!((&outcome(3), &outcome(5)), (&one, &one));
+}
+
+#[test]
+fn bad_images_are_skipped_and_listed_when_asked() {
+    let dir = folder();
+    let spoilt = spoil(dir.path());
+    for (workers, batch) in [(0, 1), (1, 6), (3, 6)] {
+        let config = DataConfig { workers, batch, skip_bad_images: true, ..config() };
+        let mut train = open_dir(&config, &dir).train;
+        for epoch in 0..2 {
+            let seen = batches(&mut train, epoch);
+            assert_eq!(labels(&seen).len(), 15);
+            assert!(seen.iter().all(|b| !b.labels.is_empty() && b.images.dim(0) == b.labels.len()));
+        }
+        let skipped = train.skipped();
+        assert_eq!(skipped.len(), 3);
+        for (message, path) in skipped.iter().zip(&spoilt) {
+            assert!(message.starts_with(&path.display().to_string()), "{message}");
+        }
+        assert!(
+            skipped[0].ends_with("the file is empty") && skipped[1].ends_with("the JPEG data ends early")
+        );
+    }
+}
+
+#[test]
+fn dropping_an_epoch_early_ends_its_workers() {
+    let dir = folder();
+    let config = DataConfig { workers: 3, batch: 1, ..config() };
+    let mut train = open_dir(&config, &dir).train;
+    for taken in 0..4 {
+        // Dropping joins the workers: if one did not stop, this would hang.
+        assert_eq!(train.epoch(0).unwrap().take(taken).filter(Result::is_ok).count(), taken);
+    }
+    assert_eq!(batches(&mut train, 0).len(), 18);
+}
+
+#[test]
+fn wrong_folders_are_named() {
+    let dir = folder();
+    let val_zebra = dir.path().join("val/zebra");
+    fs::rename(&val_zebra, dir.path().join("val/zorse")).unwrap();
+    assert!(open_error(&config(), dir.path()).ends_with("class `zebra` is in train but not in val"));
+    fs::create_dir(&val_zebra).unwrap();
+    assert!(open_error(&config(), dir.path()).contains("val/zebra: no picture in this class folder"));
+    write_picture(&val_zebra.join("a.pgm"), 1, 1);
+    assert!(open_error(&config(), dir.path()).ends_with("class `zorse` is in val but not in train"));
+    fs::remove_dir_all(dir.path().join("val")).unwrap();
+    assert!(open_error(&config(), dir.path()).starts_with(&dir.path().join("val").display().to_string()));
+    fs::create_dir(dir.path().join("val")).unwrap();
+    assert!(open_error(&config(), dir.path()).ends_with("val: no class folder in it"));
+}
+
+#[test]
+fn options_that_make_no_sense_are_named() {
+    let dir = folder();
+    let augment = |augment| DataConfig { augment, ..config() };
+    let cases = [
+        (DataConfig { batch: 0, ..config() }, "batch"),
+        (DataConfig { batch: 19, ..config() }, "batch: 18 images"),
+        (DataConfig { size: Some(0), ..config() }, "size"),
+        (DataConfig { limit: Some(0), ..config() }, "limit"),
+        (DataConfig { workers: 1000, ..config() }, "workers"),
+        (DataConfig { std: Some([0.0; 3]), ..config() }, "std"),
+        (DataConfig { center_fraction: Some(1.5), ..config() }, "center_fraction"),
+        (augment(Augment { scale: [0.5, 0.1], ..Augment::default() }), "augment.scale"),
+        (augment(Augment { scale: [f64::NAN, 1.0], ..Augment::default() }), "augment.scale"),
+        (augment(Augment { ratio: [0.0, 1.0], ..Augment::default() }), "augment.ratio"),
+        (augment(Augment { flip: 2.0, ..Augment::default() }), "augment.flip"),
+        (augment(Augment { padding: 17, ..Augment::default() }), "augment.padding"),
+        (DataConfig { label_noise: Some(5), ..DataConfig::new(DataName::FashionMnist) }, "label_noise"),
+    ];
+    for (config, option) in cases {
+        let message = open_error(&config, dir.path());
+        assert!(message.contains(option), "{option}: {message}");
+    }
+    assert!(open(&config(), None, 0).err().unwrap().to_string().contains("--data DIR"));
+}
+
+#[test]
+fn a_recipe_names_the_data_and_no_unknown_option() {
+    let parsed: DataConfig = toml::from_str(
+        "name = 'fashion-mnist'\nbatch = 32\nlimit = 5\naugment = { crop = 'resized', scale = [0.5, 1.0] }",
+    )
+    .unwrap();
+    let expected = DataConfig {
+        batch: 32,
+        limit: Some(5),
+        augment: Augment { crop: Some(Crop::Resized), scale: [0.5, 1.0], ..Augment::default() },
+        ..DataConfig::new(DataName::FashionMnist)
+    };
+    assert_eq!(parsed, expected);
+    assert_eq!(open(&parsed, None, 0).unwrap().val.samples(), 50);
+    for bad in [
+        "name = 'fashion-mnist'\nbatchsize = 3",
+        "name = 'cifar'",
+        "batch = 3",
+        "name='idx'\naugment={zoom=2}",
+    ] {
+        assert!(toml::from_str::<DataConfig>(bad).is_err(), "{bad}");
+    }
+}
