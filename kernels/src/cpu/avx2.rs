@@ -2,6 +2,7 @@
 
 use super::Isa;
 use super::simd::{Kernel, MAX_LANES, Simd};
+use super::tile::{Tile, TileKernel, tile};
 use std::arch::x86_64::*;
 
 /// The proof that the machine has AVX2 and FMA.
@@ -100,3 +101,18 @@ fn first(n: usize) -> __m256i {
     // SAFETY: the eight values from `8 − n` lie inside the sixteen; only an owner of `Avx2` gets here.
     unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) }
 }
+
+/// Instantiates the tile kernel with `vectors` columns of eight.
+macro_rules! gemm_tile {
+    ($name:ident, $vectors:literal) => {{
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn $name(t: &Tile) {
+            // SAFETY: whoever calls this proves the features and vouches for the tile.
+            unsafe { tile::<Avx2, 6, $vectors>(Avx2(()), t) }
+        }
+        TileKernel { name: stringify!($name), mr: 6, nr: 8 * $vectors, run: $name }
+    }};
+}
+
+/// Tile kernels by the number of vectors in a row, from one.
+pub(super) static GEMM_TILES: [TileKernel; 2] = [gemm_tile!(gemm_6x8_avx2, 1), gemm_tile!(gemm_6x16_avx2, 2)];

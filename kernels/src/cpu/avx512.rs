@@ -2,6 +2,7 @@
 
 use super::Isa;
 use super::simd::{Kernel, MAX_LANES, Simd};
+use super::tile::{Tile, TileKernel, tile};
 use std::arch::x86_64::*;
 
 /// The proof that the machine has AVX-512 F, VL, BW and DQ. (With F alone the compiler spills registers.)
@@ -101,3 +102,19 @@ impl Simd for Avx512 {
 fn first(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
+
+/// Instantiates the tile kernel with `vectors` columns of sixteen.
+macro_rules! gemm_tile {
+    ($name:ident, $vectors:literal) => {{
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+        unsafe fn $name(t: &Tile) {
+            // SAFETY: whoever calls this proves the features and vouches for the tile.
+            unsafe { tile::<Avx512, 8, $vectors>(Avx512(()), t) }
+        }
+        TileKernel { name: stringify!($name), mr: 8, nr: 16 * $vectors, run: $name }
+    }};
+}
+
+/// Tile kernels by the number of vectors in a row, from one.
+pub(super) static GEMM_TILES: [TileKernel; 3] =
+    [gemm_tile!(gemm_8x16_avx512, 1), gemm_tile!(gemm_8x32_avx512, 2), gemm_tile!(gemm_8x48_avx512, 3)];

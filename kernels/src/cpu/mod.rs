@@ -4,31 +4,35 @@
 //! the vector trait of [`simd`]; `avx512`, `avx2` and `portable` implement it. Work is divided into chunks that
 //! depend on the shape alone, so the same bits come out for any number of threads.
 
+mod adaptive_pool;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod adaptive_pool;
 mod batch_norm;
 mod channels;
 mod columns;
+mod conv2d;
+mod depthwise;
 mod dropout;
 mod elementwise;
 mod lanewise;
+mod linear;
 mod loss;
+mod matmul;
 mod optim;
-mod pool;
-mod reduce;
-mod softmax;
-mod windows;
 mod panels;
 mod peak;
+mod pool;
 mod portable;
+mod reduce;
 mod scratch;
 pub mod simd;
+mod softmax;
 mod tile;
+mod windows;
 
-pub use crate::params::{Adam, Sgd};
+pub use crate::params::{Activation, Adam, CompactIndex, Sgd, Trans};
 pub use adaptive_pool::{
     adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
     adaptive_max_pool2d_input_grad,
@@ -37,14 +41,24 @@ pub use batch_norm::{
     batch_norm_backward, batch_norm_eval_backward, batch_norm_forward_eval, batch_norm_forward_train,
 };
 pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
+pub use conv2d::{
+    Epilogue, PackedCompact, PackedConv2d, PackedMasked, conv2d_compact_forward, conv2d_forward,
+    conv2d_forward_packed, conv2d_input_grad, conv2d_masked_forward, conv2d_masked_forward_packed,
+    conv2d_weight_grad,
+};
 pub use dropout::dropout;
 pub use elementwise::{
-    add_assign, add_forward, axpy, mul_forward, relu_forward, relu_input_grad, relu6_forward, relu6_input_grad, scale,
+    add_assign, add_forward, axpy, mul_forward, relu_forward, relu_input_grad, relu6_forward,
+    relu6_input_grad, scale,
+};
+pub use linear::{
+    PackedLinear, linear_forward, linear_forward_packed, linear_input_grad, linear_weight_grad,
 };
 pub use loss::{
-    cross_entropy_forward, cross_entropy_input_grad, kl_divergence_forward, kl_divergence_input_grad, mse_forward,
-    mse_input_grad,
+    cross_entropy_forward, cross_entropy_input_grad, kl_divergence_forward, kl_divergence_input_grad,
+    mse_forward, mse_input_grad,
 };
+pub use matmul::{gemm, gemv};
 pub use optim::{adam_step, sgd_step};
 pub use pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, max_pool2d_input_grad};
 pub use reduce::{sum, sum_rows};

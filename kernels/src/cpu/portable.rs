@@ -3,6 +3,7 @@
 
 use super::Isa;
 use super::simd::{Kernel, MAX_LANES, Simd};
+use super::tile::{Tile, TileKernel, tile};
 use wide::f32x8;
 
 /// The backend that needs no proof.
@@ -103,3 +104,12 @@ impl Simd for Portable {
         lanes
     }
 }
+
+unsafe fn gemm_4x8_portable(t: &Tile) {
+    // SAFETY: the caller vouches for the tile.
+    unsafe { tile::<Portable, 4, 1>(Portable, t) }
+}
+
+/// Tile kernels by the number of vectors in a row, from one.
+pub(super) static GEMM_TILES: [TileKernel; 1] =
+    [TileKernel { name: "gemm_4x8_portable", mr: 4, nr: 8, run: gemm_4x8_portable }];

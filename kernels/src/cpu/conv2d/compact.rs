@@ -1,0 +1,95 @@
+//! Compact convolution: the outer width stays, inside only live channels exist.
+//!
+//! ```text
+//!   x [N,H,W,C] ─ gather live inputs (and a 1) ─► [N,H,W,L] ─ product with live filters ─ scatter ─► y [N,OH,OW,O]
+//! ```
+//!
+//! The gathered *carrier* channel is 1 inside the image and, like every channel, 0 in the padding. Its weights
+//! hold the summed effect of dead inputs whose value is constant but not zero, exactly, at the border too.
+
+use super::scatter::Scatter;
+use super::{Epilogue, PackedConv2d};
+use crate::cpu::Cpu;
+use crate::params::CompactIndex;
+use crate::shapes::Conv2d;
+use rayon::prelude::*;
+
+/// A compact convolution's packed weights, with the channels it gathers and scatters.
+pub struct PackedCompact {
+    packed: PackedConv2d,
+    scatter: Scatter,
+    inputs: Vec<u32>,
+    carrier: bool,
+    outer: Conv2d,
+}
+
+impl PackedCompact {
+    /// Packs `w_inner` `[L_out, KH, KW, L_in (+ 1 with a carrier)]`. `g` is the outer geometry, of one group; its
+    /// batch size does not matter. `fill` `[O]` is the value of outputs that are not computed.
+    pub fn new(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, w_inner: &[f32], fill: &[f32]) -> Self {
+        assert_eq!(g.groups, 1, "a compact convolution has one group");
+        assert!(index.inputs.iter().all(|&c| (c as usize) < g.c), "live inputs lie inside the width");
+        let c = index.inputs.len() + usize::from(index.carrier);
+        let o = index.outputs.len();
+        assert_eq!(w_inner.len(), o * g.kh * g.kw * c, "the weight has the length of its live channels");
+        let scatter = Scatter::new(index.outputs.clone(), Some(fill.to_vec()), g.o);
+        // Without inputs the sum is empty: one channel of zeros stands for it. (A geometry has no size of zero.)
+        let inner = Conv2d { c: c.max(1), o: o.max(1), ..*g };
+        let zeros = vec![0.0; if c == 0 { o * g.kh * g.kw } else { 0 }];
+        let w = if c == 0 { &zeros } else { w_inner };
+        let packed = PackedConv2d::with_filters(cpu, &inner, w, &[o], crate::buffer::Buffer::zeros);
+        Self { packed, scatter, inputs: index.inputs.clone(), carrier: index.carrier, outer: *g }
+    }
+
+    /// The kernel that was chosen for the live filters.
+    pub fn kernel(&self) -> &'static str {
+        self.packed.kernel()
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        self.packed.bytes()
+    }
+
+    /// Copies the live channels of `x` side by side.
+    fn gather(&self, cpu: &Cpu, x: &[f32], width: usize, gathered: &mut [f32]) {
+        const PIXELS: usize = 256;
+        let (c, live) = (self.outer.c, self.inputs.len());
+        cpu.run(|| {
+            gathered.par_chunks_mut(PIXELS * width).zip(x.par_chunks(PIXELS * c)).for_each(|(to, from)| {
+                for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(c)) {
+                    for (value, &channel) in to.iter_mut().zip(&self.inputs) {
+                        *value = from[channel as usize];
+                    }
+                    to[live..].fill(if self.carrier { 1.0 } else { 0.0 });
+                }
+            });
+        });
+    }
+}
+
+/// Convolution with live channels only. `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]` of the outer geometry `g`.
+/// A computed output is `activation(gathered(x) ∗ w_inner + bias + residual)`, any other
+/// `activation(fill + residual)`; the bias has length `O` and is read at computed outputs.
+pub fn conv2d_compact_forward(
+    cpu: &Cpu,
+    g: &Conv2d,
+    x: &[f32],
+    w: &PackedCompact,
+    epilogue: &Epilogue,
+    y: &mut [f32],
+) {
+    let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..w.outer };
+    assert_eq!(*g, packed, "the weights were packed for another convolution");
+    assert_eq!(
+        (x.len(), y.len()),
+        (g.x_len(), g.y_len()),
+        "input and output have the lengths of their shapes"
+    );
+    epilogue.check(g.o, y.len());
+    // Targets are pixels of the outer width; columns are found by the scatter.
+    let inner = Conv2d { c: w.packed.geometry.c, ..*g };
+    let mut gathered = cpu.scratch(inner.x_len());
+    w.gather(cpu, x, inner.c, &mut gathered);
+    w.packed.forward(cpu, &inner, &gathered, Some(&w.scatter), epilogue, y);
+}

@@ -1,0 +1,137 @@
+//! The gradient with respect to the input, as a convolution of `dy`.
+//!
+//! `dx[i, c] = Σ_{k, o} dy[(i + p − k·d) / s, o] · w[o, k, c]` over the taps `k` for which the division is exact.
+//! Pixels `i` whose residue modulo the stride is the same use the same taps, and within such a class both `i` and
+//! the pixel of `dy` advance one by one: each class is a convolution of stride 1 over `dy` with its own taps, and
+//! no multiplication by an inserted zero takes place. Each tap belongs to one class, so all classes together pack
+//! the weight once, here with C as columns and O as reduction.
+
+use super::Epilogue;
+use super::implicit_gemm::ImplicitGemm;
+use super::windows::Windows;
+use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
+use crate::cpu::scratch::Shared;
+use crate::cpu::{Cpu, depthwise};
+use crate::shapes::Conv2d;
+use rayon::prelude::*;
+
+/// The pixels of one residue of the stride.
+struct Class {
+    residue: [usize; 2],
+    /// Indices of the taps that meet these pixels, and the offsets of the pixels of `dy` that they read.
+    taps: Vec<usize>,
+    offsets: Vec<[isize; 2]>,
+}
+
+/// All residues that occur in the image.
+fn classes(g: &Conv2d) -> Vec<Class> {
+    let along = |axis: usize, residue: usize, kernel: usize| -> Vec<(usize, isize)> {
+        let (s, p, d) = (g.stride[axis] as isize, g.padding[axis] as isize, g.dilation[axis] as isize);
+        let source = |k: usize| residue as isize + p - k as isize * d;
+        (0..kernel).filter(|&k| source(k) % s == 0).map(|k| (k, source(k) / s)).collect()
+    };
+    let mut classes = Vec::new();
+    for y in 0..g.stride[0].min(g.h) {
+        for x in 0..g.stride[1].min(g.w) {
+            let (mut taps, mut offsets) = (Vec::new(), Vec::new());
+            for (kh, dy) in along(0, y, g.kh) {
+                for (kw, dx) in along(1, x, g.kw) {
+                    taps.push(kh * g.kw + kw);
+                    offsets.push([dy, dx]);
+                }
+            }
+            classes.push(Class { residue: [y, x], taps, offsets });
+        }
+    }
+    classes
+}
+
+impl Class {
+    fn windows(&self, g: &Conv2d) -> Windows<'_> {
+        let [y, x] = self.residue;
+        Windows {
+            n: g.n,
+            grid: [(g.h - y).div_ceil(g.stride[0]), (g.w - x).div_ceil(g.stride[1])],
+            step: [1; 2],
+            taps: &self.offsets,
+            source: [g.oh(), g.ow()],
+            channels: g.o,
+            target: [g.h, g.w],
+            target_step: g.stride,
+            target_origin: self.residue,
+            target_channels: g.c,
+        }
+    }
+
+    /// Panels of input channels, group after group, `[taps · O/G, NR]` each.
+    fn panels(&self, cpu: &Cpu, g: &Conv2d) -> Vec<Panel> {
+        let (c, o) = (g.c / g.groups, g.o / g.groups);
+        let k = self.taps.len() * o;
+        let mut panels: Vec<Panel> = Vec::new();
+        for group in 0..g.groups {
+            let mut columns = split_columns(cpu.backend, c, k, packed_len(&panels, k));
+            for panel in &mut columns {
+                panel.start += group * c;
+                panel.a_offset = group * o;
+            }
+            panels.extend(columns);
+        }
+        panels
+    }
+
+    fn pack(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], panels: &[Panel], packed: &mut [f32]) {
+        let (c, o, taps) = (g.c / g.groups, g.o / g.groups, g.kh * g.kw);
+        let shared = Shared::new(packed);
+        let pack = |panel: &Panel, tap: usize| {
+            let group = panel.start / c;
+            let rows = o * panel.kernel.nr;
+            // SAFETY: each panel and tap has its own rows.
+            let part = unsafe { shared.range(panel.offset + tap * rows, rows) };
+            let data = &w[(group * o * taps + self.taps[tap]) * c..];
+            let within_group = Panel { start: panel.start - group * c, ..*panel };
+            Strided { data, k_step: taps * c, j_step: 1 }.pack(0, o, &within_group, part);
+        };
+        cpu.run(|| {
+            panels.par_iter().for_each(|panel| (0..self.taps.len()).for_each(|tap| pack(panel, tap)));
+        });
+    }
+}
+
+/// Gradient with respect to the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C/G]` → `dx` `[N, H, W, C]`.
+pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    assert_eq!(
+        (dy.len(), w.len(), dx.len()),
+        (g.y_len(), g.w_len(), g.x_len()),
+        "slices have their shapes' lengths"
+    );
+    let epilogue = Epilogue::default();
+    for class in classes(g) {
+        let windows = class.windows(g);
+        if depthwise::applies(g) {
+            let mut scratch = cpu.scratch(class.taps.len() * g.c + g.o);
+            let (packed, zeros) = scratch.split_at_mut(class.taps.len() * g.c);
+            zeros.fill(0.0);
+            depthwise::pack_taps(g, w, &class.taps, packed);
+            depthwise::run(cpu, &windows, dy, zeros, packed, &epilogue, dx);
+            continue;
+        }
+        let panels = class.panels(cpu, g);
+        let len = packed_len(&panels, class.taps.len() * (g.o / g.groups));
+        let mut scratch = cpu.scratch(len + g.o);
+        let (packed, zeros) = scratch.split_at_mut(len);
+        zeros.fill(0.0);
+        class.pack(cpu, g, w, &panels, packed);
+        let product = ImplicitGemm {
+            windows,
+            source: dy,
+            zeros,
+            panels: &panels,
+            packed,
+            len: g.o / g.groups,
+            gather: None,
+            scatter: None,
+            epilogue,
+        };
+        product.run(cpu, Shared::new(dx));
+    }
+}

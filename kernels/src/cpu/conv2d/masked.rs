@@ -1,0 +1,92 @@
+//! Masked convolution: dead filters are left out of the packed weights, so the product has only the live columns;
+//! the store puts them where they belong and gives the dead ones their bias.
+
+use super::scatter::Scatter;
+use super::{Epilogue, PackedConv2d};
+use crate::buffer::Buffer;
+use crate::cpu::{Cpu, depthwise};
+use crate::shapes::Conv2d;
+
+/// The live filters of a convolution, packed.
+pub struct PackedMasked {
+    packed: PackedConv2d,
+    scatter: Scatter,
+    outer: Conv2d,
+}
+
+impl PackedMasked {
+    /// Packs the filters of `w` `[O, KH, KW, C/G]` whose entry in `live` `[O]` is set. The batch size of `g` does
+    /// not matter. A depthwise convolution is bound by memory: it computes dead channels with zero weights.
+    pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32], live: &[bool]) -> Self {
+        assert_eq!(
+            (w.len(), live.len()),
+            (g.w_len(), g.o),
+            "weight and mask have the lengths of their shapes"
+        );
+        let k = g.w_len() / g.o;
+        let outputs: Vec<u32> = (0..g.o as u32).filter(|&o| live[o as usize]).collect();
+        let scatter = Scatter::new(outputs, None, g.o);
+        if depthwise::applies(g) {
+            let mut zeroed = Buffer::from_slice(w);
+            for (filter, _) in zeroed.chunks_exact_mut(k).zip(live).filter(|(_, live)| !**live) {
+                filter.fill(0.0);
+            }
+            return Self { packed: PackedConv2d::new(cpu, g, &zeroed), scatter, outer: *g };
+        }
+        let rows = w.chunks_exact(k).zip(live).filter(|(_, live)| **live);
+        let compacted: Vec<f32> = rows.flat_map(|(filter, _)| filter).copied().collect();
+        let per_group: Vec<usize> = live
+            .chunks_exact(g.o / g.groups)
+            .map(|group| group.iter().filter(|live| **live).count())
+            .collect();
+        let packed = PackedConv2d::with_filters(cpu, g, &compacted, &per_group, Buffer::zeros);
+        Self { packed, scatter, outer: *g }
+    }
+
+    /// The kernel that was chosen for the live filters.
+    pub fn kernel(&self) -> &'static str {
+        self.packed.kernel()
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        self.packed.bytes()
+    }
+}
+
+/// Convolution that computes live filters only: packs them, then runs the packed kernel.
+/// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` and `live` `[O]` → `y` `[N, OH, OW, O]`;
+/// a dead filter's output is its bias, or zero.
+pub fn conv2d_masked_forward(
+    cpu: &Cpu,
+    g: &Conv2d,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    live: &[bool],
+    y: &mut [f32],
+) {
+    let packed = PackedMasked::new(cpu, g, w, live);
+    conv2d_masked_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
+}
+
+/// Convolution with packed live filters: `y = activation(x ∗ w + bias + residual)`, where a dead filter
+/// contributes zero to `x ∗ w`. Shapes as for [`conv2d_masked_forward`].
+pub fn conv2d_masked_forward_packed(
+    cpu: &Cpu,
+    g: &Conv2d,
+    x: &[f32],
+    w: &PackedMasked,
+    epilogue: &Epilogue,
+    y: &mut [f32],
+) {
+    let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..w.outer };
+    assert_eq!(*g, packed, "the weights were packed for another convolution");
+    assert_eq!(
+        (x.len(), y.len()),
+        (g.x_len(), g.y_len()),
+        "input and output have the lengths of their shapes"
+    );
+    epilogue.check(g.o, y.len());
+    w.packed.forward(cpu, g, x, Some(&w.scatter), epilogue, y);
+}

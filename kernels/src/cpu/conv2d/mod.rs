@@ -1,0 +1,210 @@
+//! Convolution over channels-last images as an implicit matrix product.
+//!
+//! `y[p, o] = Σ_{tap, c} x[p @ tap, c] · w[o, tap, c]`: rows are output pixels, columns filters, and the reduction
+//! runs over taps and channels. No im2col matrix is built: the tile kernel reads the image in place, through one
+//! pointer a pixel and tap ([`windows`]), against weights that are packed once ([`PackedConv2d`]).
+//!
+//! Dense, masked and compact convolution differ in which filters are packed and where results are stored
+//! ([`masked`], [`compact`]); the input gradient is a convolution of `dy` ([`input_grad`]); the weight gradient is
+//! a product over pixels ([`weight_grad`]).
+
+mod compact;
+mod implicit_gemm;
+mod input_grad;
+mod masked;
+mod scatter;
+mod weight_grad;
+mod windows;
+
+pub use compact::{PackedCompact, conv2d_compact_forward};
+pub use input_grad::conv2d_input_grad;
+pub use masked::{PackedMasked, conv2d_masked_forward, conv2d_masked_forward_packed};
+pub use weight_grad::conv2d_weight_grad;
+
+pub(super) use weight_grad::sum_chunks;
+pub(super) use windows::{Windows, tap_offsets};
+
+use super::panels::{Panel, Strided, packed_len, split_columns};
+use super::scratch::Shared;
+use super::{Cpu, depthwise};
+use crate::buffer::Buffer;
+use crate::params::Activation;
+use crate::shapes::Conv2d;
+use implicit_gemm::ImplicitGemm;
+use rayon::prelude::*;
+use scatter::Scatter;
+
+/// What ends a convolution or linear layer before its result is stored:
+/// `y = activation(product + bias + residual)`. The default does nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// `[O]`.
+    pub bias: Option<&'a [f32]>,
+    /// Laid out as the output.
+    pub residual: Option<&'a [f32]>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+impl Epilogue<'_> {
+    /// Asserts the lengths for an output of `len` floats in rows of `columns`.
+    pub(super) fn check(&self, columns: usize, len: usize) {
+        assert!(self.bias.is_none_or(|bias| bias.len() == columns), "the bias has one value a column");
+        assert!(
+            self.residual.is_none_or(|residual| residual.len() == len),
+            "the residual has the output's length"
+        );
+    }
+}
+
+/// The weights of a convolution in the order in which the kernel reads them.
+pub struct PackedConv2d {
+    geometry: Conv2d,
+    taps: Vec<[isize; 2]>,
+    layout: Layout,
+    data: Buffer,
+    /// One pixel of zeros: what a tap in the padding reads.
+    zeros: Buffer,
+}
+
+enum Layout {
+    /// Panels of filters, each `[KH·KW·C/G, NR]`.
+    Panels(Vec<Panel>),
+    /// `[KH·KW, C]`.
+    Depthwise,
+}
+
+impl PackedConv2d {
+    /// Packs `w` `[O, KH, KW, C/G]`. The batch size of `g` does not matter.
+    pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
+        Self::in_buffer(cpu, g, w, Buffer::zeros)
+    }
+
+    /// Packs into a buffer that `buffer` makes, of at least the length it is asked for.
+    fn in_buffer(cpu: &Cpu, g: &Conv2d, w: &[f32], buffer: impl FnOnce(usize) -> Buffer) -> Self {
+        assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
+        let per_group = vec![g.o / g.groups; g.groups];
+        Self::with_filters(cpu, g, w, &per_group, buffer)
+    }
+
+    /// Packs the filters of `w`, of which group `i` has `filters[i]`.
+    fn with_filters(
+        cpu: &Cpu,
+        g: &Conv2d,
+        w: &[f32],
+        filters: &[usize],
+        buffer: impl FnOnce(usize) -> Buffer,
+    ) -> Self {
+        let (taps, zeros) = (tap_offsets(g), Buffer::zeros(g.c));
+        if depthwise::applies(g) {
+            let mut data = buffer(w.len());
+            depthwise::pack(g, w, &mut data);
+            return Self { geometry: *g, taps, layout: Layout::Depthwise, data, zeros };
+        }
+        let k = g.w_len() / g.o;
+        let mut panels = Vec::new();
+        let (mut first, mut offset) = (0, 0);
+        for (group, &count) in filters.iter().enumerate() {
+            let mut columns = split_columns(cpu.backend, count, k, offset);
+            offset += packed_len(&columns, k);
+            for panel in &mut columns {
+                panel.start += first;
+                panel.a_offset = group * (g.c / g.groups);
+            }
+            panels.extend(columns);
+            first += count;
+        }
+        let mut data = buffer(offset);
+        let shared = Shared::new(&mut data);
+        let matrix = Strided { data: w, k_step: 1, j_step: k };
+        cpu.run(|| {
+            panels.par_iter().for_each(|panel| {
+                // SAFETY: panels are packed one after the other; their ranges are disjoint.
+                let packed = unsafe { shared.range(panel.offset, k * panel.kernel.nr) };
+                matrix.pack(0, k, panel, packed);
+            });
+        });
+        Self { geometry: *g, taps, layout: Layout::Panels(panels), data, zeros }
+    }
+
+    /// The kernel that was chosen: operation, tile and instruction set.
+    pub fn kernel(&self) -> &'static str {
+        match &self.layout {
+            Layout::Depthwise => "depthwise",
+            Layout::Panels(panels) => panels.first().map_or("none", |panel| panel.kernel.name),
+        }
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        let k = self.geometry.w_len() / self.geometry.o;
+        4 * match &self.layout {
+            Layout::Depthwise => self.geometry.w_len(),
+            Layout::Panels(panels) => packed_len(panels, k),
+        }
+    }
+
+    /// Whether windows are gathered: where a tap has fewer channels than are worth a loop of their own.
+    fn gathers(&self) -> bool {
+        const FEW: usize = 16;
+        self.geometry.groups == 1 && self.geometry.c < FEW && self.taps.len() > 1
+    }
+
+    fn forward(
+        &self,
+        cpu: &Cpu,
+        g: &Conv2d,
+        x: &[f32],
+        scatter: Option<&Scatter>,
+        epilogue: &Epilogue,
+        y: &mut [f32],
+    ) {
+        let windows = Windows::forward(g, &self.taps);
+        match &self.layout {
+            Layout::Depthwise => depthwise::run(cpu, &windows, x, &self.zeros, &self.data, epilogue, y),
+            Layout::Panels(panels) => {
+                let product = ImplicitGemm {
+                    windows,
+                    source: x,
+                    zeros: &self.zeros,
+                    panels,
+                    packed: &self.data,
+                    len: g.c / g.groups,
+                    gather: self.gathers().then_some(g.kw),
+                    scatter,
+                    epilogue: *epilogue,
+                };
+                product.run(cpu, Shared::new(y));
+            }
+        }
+    }
+}
+
+/// Convolution with weights as stored: packs them, then runs the packed kernel.
+/// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`.
+pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    let packed = PackedConv2d::in_buffer(cpu, g, w, |len| cpu.take_buffer(len));
+    conv2d_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
+    cpu.give_buffer(packed.data);
+}
+
+/// Convolution with packed weights and a fused end: `y = activation(x ∗ w + bias + residual)`.
+/// `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]`. `g` may differ in batch and image size from what was packed for.
+pub fn conv2d_forward_packed(
+    cpu: &Cpu,
+    g: &Conv2d,
+    x: &[f32],
+    w: &PackedConv2d,
+    epilogue: &Epilogue,
+    y: &mut [f32],
+) {
+    let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..w.geometry };
+    assert_eq!(*g, packed, "the weights were packed for another convolution");
+    assert_eq!(
+        (x.len(), y.len()),
+        (g.x_len(), g.y_len()),
+        "input and output have the lengths of their shapes"
+    );
+    epilogue.check(g.o, y.len());
+    w.forward(cpu, g, x, None, epilogue, y);
+}

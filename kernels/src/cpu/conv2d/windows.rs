@@ -1,0 +1,170 @@
+//! Which source pixel each tap of a window meets, and where the result goes: the geometry that the forward pass
+//! and both gradients share.
+//!
+//! Windows stand on a grid `[n, a, b]`. Tap `t` of window `(a, b)` meets the source pixel
+//! `(a · step + taps[t])` and the result belongs to the target pixel `(a · target_step + target_origin)`:
+//!
+//! - forward: grid = output, `step` = stride, tap offsets `k · dilation − padding`;
+//! - input gradient: one grid for each residue of the stride, `step` = 1, the taps that meet this residue.
+
+use crate::shapes::Conv2d;
+
+/// A grid of windows over `[n, source[0], source[1], channels]`.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Windows<'a> {
+    pub n: usize,
+    pub grid: [usize; 2],
+    pub step: [usize; 2],
+    pub taps: &'a [[isize; 2]],
+    pub source: [usize; 2],
+    pub channels: usize,
+    pub target: [usize; 2],
+    pub target_step: [usize; 2],
+    pub target_origin: [usize; 2],
+    pub target_channels: usize,
+}
+
+/// Offset of each tap from the window's origin, `[KH · KW]` pairs.
+pub(in crate::cpu) fn tap_offsets(g: &Conv2d) -> Vec<[isize; 2]> {
+    let offset = |k: usize, axis: usize| (k * g.dilation[axis]) as isize - g.padding[axis] as isize;
+    (0..g.kh * g.kw).map(|t| [offset(t / g.kw, 0), offset(t % g.kw, 1)]).collect()
+}
+
+impl<'a> Windows<'a> {
+    /// The windows of a forward pass; `taps` are its [`tap_offsets`].
+    pub(in crate::cpu) fn forward(g: &Conv2d, taps: &'a [[isize; 2]]) -> Self {
+        Self {
+            n: g.n,
+            grid: [g.oh(), g.ow()],
+            step: g.stride,
+            taps,
+            source: [g.h, g.w],
+            channels: g.c,
+            target: [g.oh(), g.ow()],
+            target_step: [1; 2],
+            target_origin: [0; 2],
+            target_channels: g.o,
+        }
+    }
+
+    /// Windows in all images.
+    pub(in crate::cpu) fn count(&self) -> usize {
+        self.n * self.grid[0] * self.grid[1]
+    }
+
+    /// Calls `visit(p, image, a, b, run)` for each run of windows `first .. first + count` that share a grid row;
+    /// `p` counts from zero.
+    fn for_each_run(
+        &self,
+        first: usize,
+        count: usize,
+        mut visit: impl FnMut(usize, usize, usize, usize, usize),
+    ) {
+        let [height, width] = self.grid;
+        let mut p = 0;
+        while p < count {
+            let window = first + p;
+            let (row, b) = (window / width, window % width);
+            let run = (width - b).min(count - p);
+            visit(p, row / height, row % height, b, run);
+            p += run;
+        }
+    }
+
+    /// Fills `rows[t * stride + p]` with a pointer to the source pixel that tap `t` of window `first + p` meets,
+    /// or to `zeros` in the padding; slots from `count` on, up to `stride`, point to `zeros`.
+    pub(in crate::cpu) fn rows(
+        &self,
+        source: *const f32,
+        zeros: *const f32,
+        first: usize,
+        count: usize,
+        stride: usize,
+        rows: &mut Vec<*const f32>,
+    ) {
+        rows.clear();
+        rows.resize(self.taps.len() * stride, zeros);
+        let [height, width] = self.source.map(|size| size as isize);
+        self.for_each_run(first, count, |p, image, a, b, run| {
+            for (t, tap) in self.taps.iter().enumerate() {
+                let y = (a * self.step[0]) as isize + tap[0];
+                if y < 0 || y >= height {
+                    continue;
+                }
+                let line = (image as isize * height + y) * width;
+                let slots = &mut rows[t * stride + p..][..run];
+                for (i, slot) in slots.iter_mut().enumerate() {
+                    let x = ((b + i) * self.step[1]) as isize + tap[1];
+                    if x >= 0 && x < width {
+                        *slot = source.wrapping_add((line + x) as usize * self.channels);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Fills `out` with the offset of the target pixel of each of the windows `first .. first + count`.
+    pub(in crate::cpu) fn targets(&self, first: usize, count: usize, out: &mut Vec<usize>) {
+        out.clear();
+        let ([height, width], [step_y, step_x], [y0, x0]) =
+            (self.target, self.target_step, self.target_origin);
+        self.for_each_run(first, count, |_, image, a, b, run| {
+            let line = (image * height + a * step_y + y0) * width + x0;
+            out.extend((b..b + run).map(|b| (line + b * step_x) * self.target_channels));
+        });
+    }
+
+    /// Copies the windows themselves, taps after taps, into rows of `stride` floats: for images of so few
+    /// channels that a tap is shorter than a loop is worth. Where a whole kernel row lies inside the image it is
+    /// one run of `KW · C` floats.
+    pub(in crate::cpu) fn gather(
+        &self,
+        kernel_width: usize,
+        source: &[f32],
+        first: usize,
+        count: usize,
+        stride: usize,
+        rows: &mut [f32],
+    ) {
+        let [height, width] = self.source.map(|size| size as isize);
+        let c = self.channels;
+        self.for_each_run(first, count, |p, image, a, b, run| {
+            for (kernel_row, taps) in self.taps.chunks_exact(kernel_width).enumerate() {
+                let y = (a * self.step[0]) as isize + taps[0][0];
+                let (near, far) = (taps[0][1], taps[kernel_width - 1][1]);
+                let contiguous = far - near == kernel_width as isize - 1;
+                for i in 0..run {
+                    let row =
+                        &mut rows[(p + i) * stride + kernel_row * kernel_width * c..][..kernel_width * c];
+                    let x = ((b + i) * self.step[1]) as isize;
+                    if y < 0 || y >= height {
+                        row.fill(0.0);
+                        continue;
+                    }
+                    let line = (image as isize * height + y) * width;
+                    if contiguous && x + near >= 0 && x + far < width {
+                        let from = (line + x + near) as usize * c;
+                        copy_short(row, &source[from..from + kernel_width * c]);
+                        continue;
+                    }
+                    for (tap, slot) in taps.iter().zip(row.chunks_exact_mut(c)) {
+                        let x = x + tap[1];
+                        if x >= 0 && x < width {
+                            slot.copy_from_slice(&source[(line + x) as usize * c..][..c]);
+                        } else {
+                            slot.fill(0.0);
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Copies a few floats without the cost of a call to `memcpy`.
+#[inline(always)]
+fn copy_short(to: &mut [f32], from: &[f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}

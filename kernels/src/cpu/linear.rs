@@ -1,0 +1,78 @@
+//! Fully connected layers: `y[n, o] = b[o] + Σ_i x[n, i] · w[o, i]`.
+//!
+//! Training uses the weight as stored, inference packs it as a 1×1 convolution over the rows of the batch. With
+//! few rows both are bound by reading the weight once, from memory, by all threads.
+
+use super::Cpu;
+use super::conv2d::{Epilogue, PackedConv2d, conv2d_forward_packed};
+use super::matmul::{gemm, gemv};
+use crate::params::Trans;
+use crate::shapes::{Conv2d, Linear};
+
+/// `x` `[N, I]`, `w` `[O, I]`, `bias` `[O]` → `y` `[N, O]`.
+pub fn linear_forward(cpu: &Cpu, g: &Linear, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    assert!(bias.is_none_or(|bias| bias.len() == g.outputs), "the bias has one value an output");
+    if g.n == 1 {
+        gemv(cpu, Trans::No, g.outputs, g.inputs, w, x, y);
+    } else {
+        gemm(cpu, Trans::No, Trans::Yes, g.n, g.outputs, g.inputs, x, w, false, y);
+    }
+    if let Some(bias) = bias {
+        for row in y.chunks_exact_mut(g.outputs) {
+            for (y, b) in row.iter_mut().zip(bias) {
+                *y += b;
+            }
+        }
+    }
+}
+
+/// Gradient with respect to the input: `dy` `[N, O]`, `w` `[O, I]` → `dx` `[N, I]`.
+pub fn linear_input_grad(cpu: &Cpu, g: &Linear, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    if g.n == 1 {
+        gemv(cpu, Trans::Yes, g.outputs, g.inputs, w, dy, dx);
+    } else {
+        gemm(cpu, Trans::No, Trans::No, g.n, g.inputs, g.outputs, dy, w, false, dx);
+    }
+}
+
+/// Gradient with respect to the weight: `x` `[N, I]`, `dy` `[N, O]` → `dw` `[O, I]`.
+pub fn linear_weight_grad(cpu: &Cpu, g: &Linear, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    gemm(cpu, Trans::Yes, Trans::No, g.outputs, g.inputs, g.n, dy, x, false, dw);
+}
+
+/// The weight of a linear layer in the order in which the kernel reads it.
+pub struct PackedLinear(PackedConv2d);
+
+/// A linear layer as a convolution: the rows of the batch are pixels.
+fn as_conv2d(g: &Linear) -> Conv2d {
+    Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0)
+}
+
+impl PackedLinear {
+    /// Packs `w` `[O, I]`. The number of rows in `g` does not matter.
+    pub fn new(cpu: &Cpu, g: &Linear, w: &[f32]) -> Self {
+        Self(PackedConv2d::new(cpu, &as_conv2d(g), w))
+    }
+
+    /// The kernel that was chosen: operation, tile and instruction set.
+    pub fn kernel(&self) -> &'static str {
+        self.0.kernel()
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+/// `y = activation(x · wᵀ + bias + residual)` with a packed weight. Shapes as for [`linear_forward`].
+pub fn linear_forward_packed(
+    cpu: &Cpu,
+    g: &Linear,
+    x: &[f32],
+    w: &PackedLinear,
+    epilogue: &Epilogue,
+    y: &mut [f32],
+) {
+    conv2d_forward_packed(cpu, &as_conv2d(g), x, &w.0, epilogue, y);
+}

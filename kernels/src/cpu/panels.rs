@@ -1,0 +1,139 @@
+//! How the columns of a matrix product are divided into panels, and how B is packed into them.
+//!
+//! A panel holds NR columns of B, row after row, so that the tile kernel reads it in one aligned stream. The
+//! last columns are filled up with zeros to whole vectors.
+//!
+//! ```text
+//!   columns: 64 = 32 + 32     128 = 48 + 48 + 32     80 = 48 + 32     10 = 16 (6 of them zeros)
+//! ```
+
+use super::tile::TileKernel;
+use super::{Backend, portable};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
+
+impl Backend {
+    /// The tile kernels of this instruction set, by the number of vectors in a row, from one.
+    pub(super) fn gemm_tiles(self) -> &'static [TileKernel] {
+        match self {
+            Self::Portable(_) => &portable::GEMM_TILES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => &avx2::GEMM_TILES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => &avx512::GEMM_TILES,
+        }
+    }
+}
+
+/// A range of columns that one tile kernel computes.
+#[derive(Clone, Copy)]
+pub(super) struct Panel {
+    /// First column.
+    pub start: usize,
+    /// Columns; the panel is `kernel.nr ≥ width` wide.
+    pub width: usize,
+    pub kernel: &'static TileKernel,
+    /// Where the panel begins in the packed matrix.
+    pub offset: usize,
+    /// First element of A's rows that meets this panel: the group's first channel.
+    pub a_offset: usize,
+}
+
+/// Divides `n` columns into panels, each `k` rows long and packed from `offset` on. Widest tiles are preferred;
+/// where the vectors do not divide evenly, narrower tiles share what is left rather than leave one vector over.
+pub(super) fn split_columns(backend: Backend, n: usize, k: usize, offset: usize) -> Vec<Panel> {
+    let tiles = backend.gemm_tiles();
+    let lanes = tiles[0].nr;
+    let (mut start, mut offset) = (0, offset);
+    let mut panels = Vec::new();
+    while start < n {
+        let vectors = (n - start).div_ceil(lanes);
+        let count = if vectors == tiles.len() + 1 { vectors.div_ceil(2) } else { vectors.min(tiles.len()) };
+        let kernel = &tiles[count - 1];
+        panels.push(Panel { start, width: kernel.nr.min(n - start), kernel, offset, a_offset: 0 });
+        start += kernel.nr;
+        offset += k * kernel.nr;
+    }
+    panels
+}
+
+/// Floats that the panels take when packed, `k` rows long, from the offset of the first.
+pub(super) fn packed_len(panels: &[Panel], k: usize) -> usize {
+    panels.iter().map(|panel| panel.kernel.nr * k).sum()
+}
+
+/// A matrix by strides: element `(k, j)` is `data[k * k_step + j * j_step]`.
+#[derive(Clone, Copy)]
+pub(super) struct Strided<'a> {
+    pub data: &'a [f32],
+    pub k_step: usize,
+    pub j_step: usize,
+}
+
+impl Strided<'_> {
+    /// Packs rows `k0 .. k0 + count` of the columns of `panel` into `packed`, NR floats a row.
+    pub(super) fn pack(self, k0: usize, count: usize, panel: &Panel, packed: &mut [f32]) {
+        let nr = panel.kernel.nr;
+        let origin = k0 * self.k_step + panel.start * self.j_step;
+        if self.j_step == 1 {
+            for (k, row) in packed.chunks_exact_mut(nr).take(count).enumerate() {
+                let from = origin + k * self.k_step;
+                row[..panel.width].copy_from_slice(&self.data[from..from + panel.width]);
+                row[panel.width..].fill(0.0);
+            }
+            return;
+        }
+        // A transposition: sixteen rows at a time keep what is written in the first-level cache.
+        const ROWS: usize = 16;
+        for (block, rows) in packed[..count * nr].chunks_mut(ROWS * nr).enumerate() {
+            for j in 0..panel.width {
+                let column = &self.data[origin + block * ROWS * self.k_step + j * self.j_step..];
+                for (k, row) in rows.chunks_exact_mut(nr).enumerate() {
+                    row[j] = column[k * self.k_step];
+                }
+            }
+            for row in rows.chunks_exact_mut(nr) {
+                row[panel.width..].fill(0.0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::{Cpu, Isa};
+
+    #[test]
+    fn panels_tile_the_columns() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            let lanes = cpu.backend.gemm_tiles()[0].nr;
+            for n in 1..300 {
+                let panels = split_columns(cpu.backend, n, 3, 7);
+                let mut column = 0;
+                for panel in &panels {
+                    assert_eq!(panel.start, column);
+                    column += panel.width;
+                }
+                assert_eq!(column, n);
+                let wasted = panels.iter().map(|p| p.kernel.nr).sum::<usize>() - n;
+                assert!(wasted < lanes, "{} wastes {wasted} of {n} columns", cpu.isa());
+            }
+        }
+    }
+
+    #[test]
+    fn both_orders_pack_alike() {
+        let backend = Cpu::with_isa(Isa::Portable).unwrap().backend;
+        let (k, n) = (37, 13);
+        let rows: Vec<f32> = (0..k * n).map(|i| i as f32).collect();
+        let columns: Vec<f32> = (0..n * k).map(|i| rows[i % k * n + i / k]).collect();
+        for panel in split_columns(backend, n, k, 0) {
+            let mut packed = [vec![-1.0; 8 * k], vec![-1.0; 8 * k]];
+            Strided { data: &rows, k_step: n, j_step: 1 }.pack(0, k, &panel, &mut packed[0]);
+            Strided { data: &columns, k_step: 1, j_step: k }.pack(0, k, &panel, &mut packed[1]);
+            assert_eq!(packed[0], packed[1]);
+            assert_eq!(packed[0][8], rows[n + panel.start]);
+        }
+    }
+}

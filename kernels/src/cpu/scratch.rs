@@ -1,0 +1,146 @@
+//! Memory that kernels need for the length of a call, kept by the [`Cpu`] so that a steady state allocates
+//! nothing; and the promise under which threads write disjoint parts of one slice.
+
+use super::Cpu;
+use crate::buffer::Buffer;
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Buffers that wait for their next use.
+#[derive(Default)]
+pub(super) struct Shelf(Mutex<Vec<Buffer>>);
+
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, Vec<Buffer>> {
+        // A panic elsewhere cannot leave a list of plain buffers broken.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `len` floats of unspecified value, 64-byte aligned, given back when dropped.
+pub(super) struct Scratch<'a> {
+    cpu: &'a Cpu,
+    buffer: Buffer,
+    len: usize,
+}
+
+impl Cpu {
+    /// Takes a buffer of at least `len` floats of unspecified value off the shelf: the smallest that is large
+    /// enough, or a new one in the place of the largest.
+    pub(super) fn take_buffer(&self, len: usize) -> Buffer {
+        let mut buffers = self.shelf.lock();
+        let fitting =
+            (0..buffers.len()).filter(|&i| buffers[i].len() >= len).min_by_key(|&i| buffers[i].len());
+        let chosen = fitting.or_else(|| (0..buffers.len()).max_by_key(|&i| buffers[i].len()));
+        let buffer = chosen.map(|i| buffers.swap_remove(i)).unwrap_or_default();
+        drop(buffers);
+        if buffer.len() < len { Buffer::zeros(len) } else { buffer }
+    }
+
+    /// Puts a buffer on the shelf.
+    pub(super) fn give_buffer(&self, buffer: Buffer) {
+        self.shelf.lock().push(buffer);
+    }
+
+    /// Borrows `len` floats of unspecified value.
+    pub(super) fn scratch(&self, len: usize) -> Scratch<'_> {
+        Scratch { cpu: self, buffer: self.take_buffer(len), len }
+    }
+
+    /// Borrows `len` zeros.
+    pub(super) fn zeros(&self, len: usize) -> Scratch<'_> {
+        let mut scratch = self.scratch(len);
+        scratch.fill(0.0);
+        scratch
+    }
+}
+
+impl Deref for Scratch<'_> {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.buffer[..self.len]
+    }
+}
+
+impl DerefMut for Scratch<'_> {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[..self.len]
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        self.cpu.give_buffer(std::mem::take(&mut self.buffer));
+    }
+}
+
+/// What a task of a tiled kernel needs while it runs: pointers to A's rows, offsets of C's rows, packed floats.
+#[derive(Default)]
+pub(super) struct Workspace {
+    pub rows: Vec<*const f32>,
+    pub out: Vec<usize>,
+    pub floats: Buffer,
+}
+
+impl Workspace {
+    /// At least `len` floats of unspecified value, 64-byte aligned.
+    pub(super) fn floats(floats: &mut Buffer, len: usize) -> &mut [f32] {
+        if floats.len() < len {
+            *floats = Buffer::zeros(len);
+        }
+        &mut floats[..len]
+    }
+}
+
+/// Lends `f` this thread's workspace. `f` must not wait for other tasks, which could ask for it again.
+pub(super) fn with_workspace<R>(f: impl FnOnce(&mut Workspace) -> R) -> R {
+    thread_local! {
+        static WORKSPACE: RefCell<Workspace> = RefCell::default();
+    }
+    WORKSPACE.with_borrow_mut(f)
+}
+
+/// A slice of which threads write disjoint parts.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    data: *mut f32,
+    len: usize,
+    slice: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a `Shared` only hands out a pointer; whoever writes through it promises disjoint parts.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub(super) fn new(slice: &'a mut [f32]) -> Self {
+        Self { data: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// The start of the slice. Writes of different threads must not overlap.
+    pub(super) fn as_mut_ptr(self) -> *mut f32 {
+        self.data
+    }
+
+    /// The whole slice.
+    ///
+    /// # Safety
+    /// While it lives nobody else accesses the slice.
+    pub(super) unsafe fn all(self) -> &'a mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { self.range(0, self.len) }
+    }
+
+    /// A part of the slice.
+    ///
+    /// # Safety
+    /// While it lives nobody else accesses this range.
+    pub(super) unsafe fn range(self, start: usize, len: usize) -> &'a mut [f32] {
+        assert!(start + len <= self.len);
+        // SAFETY: the range lies inside the slice, and the caller promises that it is not shared.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
+    }
+}

@@ -1,0 +1,170 @@
+//! The one inner kernel: a register tile of `C = A · B`, on which every matrix product, dense, masked or
+//! compact convolution and every gradient of one runs. They differ in how they find A's rows and pack B.
+//!
+//! ```text
+//!            B panel, packed: k × NR, aligned          for segment in segments      (taps of a convolution)
+//!            ┌───────────────┐                           for k in 0..len            (channels)
+//!            │ b₀  b₁  b₂    │ ← NR/LANES vectors           load one row of B
+//!            └───────────────┘                              for row in 0..MR        (unrolled)
+//!  rows[0] → a ─┤acc acc acc│                                  broadcast rows[row][k]
+//!  rows[1] → a ─┤acc acc acc│  MR × NR sums                    MR · NR/LANES fused multiply-adds
+//!     ⋮          …            in registers               finish: + C or bias, residual, activation; store
+//! ```
+//!
+//! A's rows are read in place through pointers, one a row and segment: that is what makes a convolution over
+//! channels-last data a matrix product without an im2col matrix. A tap that falls into the padding points to a
+//! row of zeros.
+//!
+//! Tile sizes: AVX-512 8×48 uses 24 accumulators, 3 vectors of B and a broadcast of 32 registers: for 24 FMAs
+//! (12 cycles on two ports) it loads 11 times, which two load ports do in 6. AVX2 6×16 does the same with 16
+//! registers. Eight row pointers, the B pointer and the index also fit the general registers.
+
+use super::simd::Simd;
+use crate::params::Activation;
+
+/// The most rows of a tile on any instruction set.
+pub(super) const MAX_MR: usize = 8;
+/// The most columns of a tile on any instruction set.
+pub(super) const MAX_NR: usize = 48;
+
+/// The arguments of one tile. `LANES`-wide columns beyond `n` exist in B (as zeros) and nowhere else.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    /// Segments of the reduction, each of `len` steps.
+    pub segments: usize,
+    /// Steps in a segment.
+    pub len: usize,
+    /// `rows[s * row_stride + i]` is the start of A's row `i` in segment `s`.
+    pub rows: *const *const f32,
+    pub row_stride: usize,
+    /// Added to each row pointer, in elements.
+    pub a_offset: usize,
+    /// Distance between a row's consecutive elements.
+    pub a_step: usize,
+    /// `segments · len` rows of NR floats, 64-byte aligned.
+    pub b: *const f32,
+    /// Row `i` of C begins at `c + out[i]`.
+    pub c: *mut f32,
+    pub out: *const usize,
+    /// Rows and columns that exist in C: `1..=MR` and `1..=NR`.
+    pub m: usize,
+    pub n: usize,
+    /// Add to C instead of overwriting it.
+    pub accumulate: bool,
+    /// `n` floats that are added to each row, or null.
+    pub bias: *const f32,
+    /// A matrix laid out as C that is added, or null.
+    pub residual: *const f32,
+    pub activation: Activation,
+}
+
+/// A tile kernel of one size.
+pub(super) struct TileKernel {
+    /// Operation, rows × columns, instruction set.
+    pub name: &'static str,
+    pub mr: usize,
+    pub nr: usize,
+    /// # Safety
+    /// The instruction set is present, and each pointer of the tile is valid for what its field says.
+    pub run: unsafe fn(&Tile),
+}
+
+/// Computes a tile of `MR × NV` vectors. Each backend instantiates it inside a `#[target_feature]` function.
+///
+/// # Safety
+/// The pointers of `t` are valid for what their fields say.
+#[inline(always)]
+pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
+    let mut acc = [[s.zero(); NV]; MR];
+    let mut b = t.b;
+    for segment in 0..t.segments {
+        let mut rows = [std::ptr::null::<f32>(); MR];
+        for i in 0..MR {
+            // SAFETY: the table has MR pointers for each segment, and `a_offset` stays inside each row.
+            rows[i] = unsafe { (*t.rows.add(segment * t.row_stride + i)).add(t.a_offset) };
+        }
+        let mut k = 0;
+        for _ in 0..t.len {
+            let mut bv = [s.zero(); NV];
+            for j in 0..NV {
+                // SAFETY: B has NR = NV · LANES floats for each of the `segments · len` steps.
+                bv[j] = unsafe { s.load(b.add(j * S::LANES)) };
+            }
+            for i in 0..MR {
+                // SAFETY: each row has `len` elements at distance `a_step`.
+                let a = s.splat(unsafe { *rows[i].add(k) });
+                for j in 0..NV {
+                    acc[i][j] = s.fma(a, bv[j], acc[i][j]);
+                }
+            }
+            k += t.a_step;
+            // SAFETY: at most one past the end of B.
+            b = unsafe { b.add(NV * S::LANES) };
+        }
+    }
+    // SAFETY: the caller's promise about C, bias and residual.
+    unsafe { finish(s, t, acc) }
+}
+
+/// Adds what is to be added, applies the activation and stores the `m × n` elements that exist.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn finish<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile, acc: [[S::F; NV]; MR]) {
+    for j in 0..NV {
+        let column = j * S::LANES;
+        let lanes = t.n.saturating_sub(column).min(S::LANES);
+        if lanes == 0 {
+            return;
+        }
+        let bias = if t.bias.is_null() {
+            s.zero()
+        } else {
+            // SAFETY: the bias has `n ≥ column + lanes` floats.
+            unsafe { load_lanes(s, t.bias.add(column), lanes) }
+        };
+        for i in 0..MR {
+            if i < t.m {
+                // SAFETY: row `i < m` of C, and of the residual, has `n ≥ column + lanes` floats.
+                unsafe {
+                    let at = *t.out.add(i) + column;
+                    let mut v = s.add(acc[i][j], bias);
+                    if t.accumulate {
+                        v = s.add(v, load_lanes(s, t.c.add(at), lanes));
+                    }
+                    if !t.residual.is_null() {
+                        v = s.add(v, load_lanes(s, t.residual.add(at), lanes));
+                    }
+                    store_lanes(s, t.c.add(at), activate(s, t.activation, v), lanes);
+                }
+            }
+        }
+    }
+}
+
+/// The activation of each lane; a NaN stays NaN.
+#[inline(always)]
+pub(super) fn activate<S: Simd>(s: S, activation: Activation, v: S::F) -> S::F {
+    match activation {
+        Activation::None => v,
+        Activation::Relu => s.max(s.zero(), v),
+        Activation::Relu6 => s.min(s.splat(6.0), s.max(s.zero(), v)),
+    }
+}
+
+/// # Safety
+/// `p..p + lanes` is readable, `lanes ≤ LANES`.
+#[inline(always)]
+unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
+    // SAFETY: the caller's promise.
+    unsafe { if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes) } }
+}
+
+/// # Safety
+/// `p..p + lanes` is writable, `lanes ≤ LANES`.
+#[inline(always)]
+unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, v: S::F, lanes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { if lanes == S::LANES { s.store(p, v) } else { s.store_partial(p, v, lanes) } }
+}

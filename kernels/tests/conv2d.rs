@@ -1,0 +1,292 @@
+//! The CPU convolutions against the reference in double precision, on every instruction set.
+
+mod support;
+
+use kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d};
+use kernels::params::{Activation, CompactIndex};
+use kernels::reference;
+use kernels::shapes::Conv2d;
+use proptest::prelude::*;
+use support::{CPUS, Random, assert_bounded, dot, magnitude, wide};
+
+/// Random geometries: strides, padding, dilation, groups, depthwise, channels around every tile's edge.
+fn geometry() -> impl Strategy<Value = Conv2d> {
+    let image = (1..=3usize, 1..=13usize, 1..=13usize);
+    let channels =
+        (1..=70usize, 1..=70usize, prop_oneof![4 => Just(1usize), 1 => 2..=3usize, 1 => Just(0usize)]);
+    let kernel = (1..=4usize, 1..=4usize);
+    let window = (1..=3usize, 1..=3usize, 0..=3usize, 0..=3usize, 1..=2usize, 1..=2usize);
+    (image, channels, kernel, window).prop_filter_map(
+        "a window that fits",
+        |(image, channels, kernel, window)| {
+            let (n, h, w) = image;
+            // Zero groups stands for depthwise.
+            let (c, o, groups) = match channels {
+                (c, _, 0) => (c + 1, c + 1, c + 1),
+                (c, o, groups) => (c.div_ceil(groups) * groups, o.div_ceil(groups) * groups, groups),
+            };
+            let (sh, sw, ph, pw, dh, dw) = window;
+            let g = Conv2d {
+                n,
+                h,
+                w,
+                c,
+                o,
+                kh: kernel.0,
+                kw: kernel.1,
+                stride: [sh, sw],
+                padding: [ph, pw],
+                dilation: [dh, dw],
+                groups,
+            };
+            (g.check().is_ok() && g.macs() < 2_000_000).then_some(g)
+        },
+    )
+}
+
+/// Shapes that cross the limits of the loop nests: more windows than a task, reductions longer than a chunk
+/// (5120 steps), one tap longer than a chunk, several chunks of pixels in the weight gradient, three channels.
+fn large_geometries() -> [Conv2d; 6] {
+    [
+        Conv2d::square([1, 20, 20, 19], 130, 3, 1, 1),
+        Conv2d::square([1, 3, 3, 600], 49, 3, 1, 1),
+        Conv2d::square([2, 1, 1, 5200], 9, 1, 1, 0),
+        Conv2d::square([2, 48, 50, 5], 17, 3, 1, 1),
+        Conv2d::square([1, 33, 35, 3], 64, 7, 2, 3),
+        Conv2d { groups: 16, ..Conv2d::square([2, 40, 40, 16], 16, 3, 1, 1) },
+    ]
+}
+
+fn forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    let mut y = vec![f32::NAN; g.y_len()];
+    cpu::conv2d_forward(cpu, g, x, w, bias, &mut y);
+    y
+}
+
+fn input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32]) -> Vec<f32> {
+    let mut dx = vec![f32::NAN; g.x_len()];
+    cpu::conv2d_input_grad(cpu, g, dy, w, &mut dx);
+    dx
+}
+
+fn weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    let mut dw = vec![f32::NAN; g.w_len()];
+    cpu::conv2d_weight_grad(cpu, g, x, dy, &mut dw);
+    dw
+}
+
+fn masked(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, live: &[bool]) -> Vec<f32> {
+    let mut y = vec![f32::NAN; g.y_len()];
+    cpu::conv2d_masked_forward(cpu, g, x, w, bias, live, &mut y);
+    y
+}
+
+/// `f` in double precision, of the operands and of their absolute values.
+fn oracle(f: impl Fn(&[f64], &[f64], &mut [f64]), a: &[f32], b: &[f32], len: usize) -> (Vec<f64>, Vec<f64>) {
+    let (mut want, mut sums) = (vec![0.0; len], vec![0.0; len]);
+    f(&wide(a), &wide(b), &mut want);
+    f(&magnitude(a), &magnitude(b), &mut sums);
+    (want, sums)
+}
+
+/// The weight with its dead filters set to zero.
+fn without(w: &[f32], live: &[bool]) -> Vec<f32> {
+    let filter = w.len() / live.len();
+    w.iter().enumerate().map(|(i, &w)| if live[i / filter] { w } else { 0.0 }).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn forward_and_gradients_stay_within_the_bound(g in geometry(), seed: u64) {
+        let mut random = Random(seed);
+        let (x, w, dy) = (random.reals(g.x_len()), random.reals(g.w_len()), random.reals(g.y_len()));
+        let (y, y_sums) = oracle(|x, w, y| reference::conv2d_forward(&g, x, w, None, y), &x, &w, g.y_len());
+        let (dx, dx_sums) = oracle(|dy, w, dx| reference::conv2d_input_grad(&g, dy, w, dx), &dy, &w, g.x_len());
+        let (dw, dw_sums) = oracle(|x, dy, dw| reference::conv2d_weight_grad(&g, x, dy, dw), &x, &dy, g.w_len());
+        let taps = g.kh * g.kw;
+        for cpu in &*CPUS {
+            let isa = cpu.isa();
+            assert_bounded(&format!("{isa} y"), 2.0, taps * g.c / g.groups, &forward(cpu, &g, &x, &w, None), &y, &y_sums);
+            let got = input_grad(cpu, &g, &dy, &w);
+            assert_bounded(&format!("{isa} dx"), 2.0, taps * g.o / g.groups, &got, &dx, &dx_sums);
+            let got = weight_grad(cpu, &g, &x, &dy);
+            assert_bounded(&format!("{isa} dw"), 2.0, g.y_len() / g.o, &got, &dw, &dw_sums);
+        }
+    }
+
+    #[test]
+    fn integers_are_exact(g in geometry(), seed: u64) {
+        exact(&g, seed);
+    }
+
+    #[test]
+    fn fused_epilogues_are_exact_on_integers(g in geometry(), seed: u64) {
+        let mut random = Random(seed);
+        let (x, w) = (random.integers(g.x_len()), random.integers(g.w_len()));
+        let (bias, residual) = (random.integers(g.o), random.integers(g.y_len()));
+        for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
+            let mut want = vec![0.0; g.y_len()];
+            reference::conv2d_forward(&g, &x, &w, Some(&bias), &mut want);
+            reference::conv2d_epilogue(Some(&residual), activation, &mut want);
+            let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation };
+            for cpu in &*CPUS {
+                let packed = PackedConv2d::new(cpu, &g, &w);
+                let mut y = vec![f32::NAN; g.y_len()];
+                cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut y);
+                prop_assert_eq!(&y, &want, "{} {}", cpu.isa(), packed.kernel());
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_adjoint_to_forward(g in geometry(), seed: u64) {
+        let mut random = Random(seed);
+        let (x, w, dy) = (random.integers(g.x_len()), random.integers(g.w_len()), random.integers(g.y_len()));
+        for cpu in &*CPUS {
+            let product = dot(&forward(cpu, &g, &x, &w, None), &dy);
+            prop_assert_eq!(product, dot(&x, &input_grad(cpu, &g, &dy, &w)), "{} dx", cpu.isa());
+            prop_assert_eq!(product, dot(&w, &weight_grad(cpu, &g, &x, &dy)), "{} dw", cpu.isa());
+        }
+    }
+
+    #[test]
+    fn masked_equals_dense_with_zeroed_filters(g in geometry(), seed: u64, with_bias: bool, all_dead: bool) {
+        let mut random = Random(seed);
+        let (x, w, bias) = (random.integers(g.x_len()), random.integers(g.w_len()), random.integers(g.o));
+        let live = if all_dead { vec![false; g.o] } else { random.flags(g.o) };
+        let bias = with_bias.then_some(&bias[..]);
+        for cpu in &*CPUS {
+            let dense = forward(cpu, &g, &x, &without(&w, &live), bias);
+            prop_assert_eq!(masked(cpu, &g, &x, &w, bias, &live), dense, "{}", cpu.isa());
+        }
+    }
+
+    #[test]
+    fn compact_equals_dense(g in geometry(), seed: u64) {
+        compact(&Conv2d { groups: 1, ..g }, seed);
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit(g in geometry(), seed: u64) {
+        same_bits(&g, seed);
+    }
+}
+
+/// Forward and gradients of integers equal the reference exactly.
+fn exact(g: &Conv2d, seed: u64) {
+    let mut random = Random(seed);
+    let (x, w, dy) = (random.integers(g.x_len()), random.integers(g.w_len()), random.integers(g.y_len()));
+    let bias = random.integers(g.o);
+    let (mut y, mut dx, mut dw) = (vec![0.0; g.y_len()], vec![0.0; g.x_len()], vec![0.0; g.w_len()]);
+    reference::conv2d_forward(g, &x, &w, Some(&bias), &mut y);
+    reference::conv2d_input_grad(g, &dy, &w, &mut dx);
+    reference::conv2d_weight_grad(g, &x, &dy, &mut dw);
+    for cpu in &*CPUS {
+        assert_eq!(forward(cpu, g, &x, &w, Some(&bias)), y, "{} y of {g:?}", cpu.isa());
+        assert_eq!(input_grad(cpu, g, &dy, &w), dx, "{} dx of {g:?}", cpu.isa());
+        assert_eq!(weight_grad(cpu, g, &x, &dy), dw, "{} dw of {g:?}", cpu.isa());
+    }
+}
+
+/// A compact convolution equals the dense one when its dead inputs are constant, its carrier's weights sum what
+/// they contribute, and dead filters are zero.
+fn compact(g: &Conv2d, seed: u64) {
+    let mut random = Random(seed);
+    let (live_in, live_out) = (random.flags(g.c), random.flags(g.o));
+    let (bias, residual, constants) =
+        (random.integers(g.o), random.integers(g.y_len()), random.integers(g.c));
+    let mut x = random.integers(g.x_len());
+    for (i, x) in x.iter_mut().enumerate().filter(|(i, _)| !live_in[i % g.c]) {
+        *x = constants[i % g.c];
+    }
+    let w = without(&random.integers(g.w_len()), &live_out);
+    let positions =
+        |flags: &[bool]| (0..flags.len() as u32).filter(|&i| flags[i as usize]).collect::<Vec<_>>();
+    let index = CompactIndex { inputs: positions(&live_in), outputs: positions(&live_out), carrier: true };
+    let mut inner = Vec::new();
+    for filter in w.chunks_exact(g.w_len() / g.o).zip(&live_out).filter(|(_, live)| **live).map(|(f, _)| f) {
+        for tap in filter.chunks_exact(g.c) {
+            inner.extend(tap.iter().zip(&live_in).filter(|(_, live)| **live).map(|(w, _)| w));
+            inner.push((0..g.c).filter(|&c| !live_in[c]).map(|c| tap[c] * constants[c]).sum());
+        }
+    }
+    let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu };
+    for cpu in &*CPUS {
+        let mut want = vec![f32::NAN; g.y_len()];
+        cpu::conv2d_forward_packed(cpu, g, &x, &PackedConv2d::new(cpu, g, &w), &epilogue, &mut want);
+        let packed = PackedCompact::new(cpu, g, &index, &inner, &bias);
+        let mut y = vec![f32::NAN; g.y_len()];
+        cpu::conv2d_compact_forward(cpu, g, &x, &packed, &epilogue, &mut y);
+        assert_eq!(y, want, "{} of {g:?}", cpu.isa());
+    }
+}
+
+/// One, two and three threads compute the same bits, gradients included.
+fn same_bits(g: &Conv2d, seed: u64) {
+    let mut random = Random(seed);
+    let (x, w, dy) = (random.reals(g.x_len()), random.reals(g.w_len()), random.reals(g.y_len()));
+    for cpu in &*CPUS {
+        let all = |threads| {
+            let cpu = cpu.clone().threads(threads);
+            (forward(&cpu, g, &x, &w, None), input_grad(&cpu, g, &dy, &w), weight_grad(&cpu, g, &x, &dy))
+        };
+        let one = all(1);
+        assert_eq!(one, all(2), "{} with two threads", cpu.isa());
+        assert_eq!(one, all(3), "{} with three threads", cpu.isa());
+    }
+}
+
+#[test]
+fn large_shapes_are_exact() {
+    for g in large_geometries() {
+        exact(&g, 1);
+    }
+}
+
+#[test]
+fn large_shapes_compact() {
+    for g in large_geometries().iter().filter(|g| g.groups == 1) {
+        compact(g, 2);
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit_of_large_shapes() {
+    for g in large_geometries() {
+        same_bits(&g, 3);
+    }
+}
+
+#[test]
+fn packed_weights_serve_any_image_and_batch() {
+    let small = Conv2d::square([1, 4, 5, 3], 20, 3, 1, 1);
+    let large = Conv2d { n: 2, h: 9, w: 7, ..small };
+    let mut random = Random(4);
+    let (x, w) = (random.integers(large.x_len()), random.integers(small.w_len()));
+    for cpu in &*CPUS {
+        let packed = PackedConv2d::new(cpu, &small, &w);
+        let mut y = vec![f32::NAN; large.y_len()];
+        cpu::conv2d_forward_packed(cpu, &large, &x, &packed, &Epilogue::default(), &mut y);
+        assert_eq!(y, forward(cpu, &large, &x, &w, None));
+    }
+}
+
+#[test]
+fn a_nan_passes_through_relu() {
+    let g = Conv2d::square([1, 1, 1, 1], 1, 1, 1, 0);
+    let epilogue = Epilogue { activation: Activation::Relu6, ..Default::default() };
+    for cpu in &*CPUS {
+        let mut y = [0.0];
+        cpu::conv2d_forward_packed(
+            cpu,
+            &g,
+            &[f32::NAN],
+            &PackedConv2d::new(cpu, &g, &[1.0]),
+            &epilogue,
+            &mut y,
+        );
+        assert!(y[0].is_nan(), "{}", cpu.isa());
+    }
+}

@@ -1,0 +1,110 @@
+//! Matrix products and linear layers against the reference, on every instruction set.
+
+mod support;
+
+use kernels::cpu::{self, Epilogue, PackedLinear};
+use kernels::params::{Activation, Trans};
+use kernels::reference;
+use kernels::shapes::Linear;
+use proptest::prelude::*;
+use support::{CPUS, Random, assert_bounded, magnitude, wide};
+
+const TRANSPOSES: [Trans; 2] = [Trans::No, Trans::Yes];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn gemm_stays_within_the_bound(m in 1..=70usize, n in 1..=120usize, k in 1..=90usize, seed: u64) {
+        let mut random = Random(seed);
+        let (a, b) = (random.reals(m * k), random.reals(k * n));
+        for (ta, tb) in TRANSPOSES.into_iter().flat_map(|ta| TRANSPOSES.map(|tb| (ta, tb))) {
+            let (mut want, mut sums) = (vec![0.0; m * n], vec![0.0; m * n]);
+            reference::gemm(ta, tb, m, n, k, &wide(&a), &wide(&b), false, &mut want);
+            reference::gemm(ta, tb, m, n, k, &magnitude(&a), &magnitude(&b), false, &mut sums);
+            for cpu in &*CPUS {
+                let mut c = vec![f32::NAN; m * n];
+                cpu::gemm(cpu, ta, tb, m, n, k, &a, &b, false, &mut c);
+                assert_bounded(&format!("{} {ta:?} {tb:?}", cpu.isa()), 2.0, k, &c, &want, &sums);
+            }
+        }
+    }
+
+    #[test]
+    fn integer_products_are_exact_and_accumulate(m in 1..=40usize, n in 1..=60usize, k in 0..=40usize, seed: u64) {
+        exact(m, n, k, seed);
+    }
+
+    #[test]
+    fn gemv_is_exact_on_integers(m in 1..=300usize, n in 1..=300usize, seed: u64) {
+        let mut random = Random(seed);
+        let a = random.integers(m * n);
+        for ta in TRANSPOSES {
+            let (inputs, outputs) = if ta == Trans::No { (n, m) } else { (m, n) };
+            let x = random.integers(inputs);
+            let mut want = vec![0.0; outputs];
+            reference::gemv(ta, m, n, &a, &x, &mut want);
+            for cpu in &*CPUS {
+                let mut y = vec![f32::NAN; outputs];
+                cpu::gemv(cpu, ta, m, n, &a, &x, &mut y);
+                prop_assert_eq!(&y, &want, "{} {:?}", cpu.isa(), ta);
+            }
+        }
+    }
+
+    #[test]
+    fn linear_layers_are_exact_on_integers(n in 1..=20usize, inputs in 1..=130usize, outputs in 1..=130usize, seed: u64) {
+        linear(&Linear { n, inputs, outputs }, seed);
+    }
+}
+
+/// All transposes, with and without accumulation, equal the reference.
+fn exact(m: usize, n: usize, k: usize, seed: u64) {
+    let mut random = Random(seed);
+    let (a, b, start) = (random.integers(m * k), random.integers(k * n), random.integers(m * n));
+    for (ta, tb) in TRANSPOSES.into_iter().flat_map(|ta| TRANSPOSES.map(|tb| (ta, tb))) {
+        for accumulate in [false, true] {
+            let mut want = start.clone();
+            reference::gemm(ta, tb, m, n, k, &a, &b, accumulate, &mut want);
+            for cpu in &*CPUS {
+                let mut c = start.clone();
+                cpu::gemm(cpu, ta, tb, m, n, k, &a, &b, accumulate, &mut c);
+                assert_eq!(c, want, "{} {ta:?} {tb:?} {m}×{n}×{k}", cpu.isa());
+            }
+        }
+    }
+}
+
+/// Forward, packed forward with a fused end, and both gradients equal the reference.
+fn linear(g: &Linear, seed: u64) {
+    let mut random = Random(seed);
+    let (x, w) = (random.integers(g.n * g.inputs), random.integers(g.outputs * g.inputs));
+    let (bias, dy) = (random.integers(g.outputs), random.integers(g.n * g.outputs));
+    let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
+    reference::linear_forward(g, &x, &w, Some(&bias), &mut y);
+    reference::linear_input_grad(g, &dy, &w, &mut dx);
+    reference::linear_weight_grad(g, &x, &dy, &mut dw);
+    let relu: Vec<f32> = y.iter().map(|y| y.max(0.0)).collect();
+    for cpu in &*CPUS {
+        let mut got = vec![f32::NAN; y.len()];
+        cpu::linear_forward(cpu, g, &x, &w, Some(&bias), &mut got);
+        assert_eq!(got, y, "{} forward", cpu.isa());
+        let epilogue = Epilogue { bias: Some(&bias), activation: Activation::Relu, ..Default::default() };
+        cpu::linear_forward_packed(cpu, g, &x, &PackedLinear::new(cpu, g, &w), &epilogue, &mut got);
+        assert_eq!(got, relu, "{} packed", cpu.isa());
+        let mut got = vec![f32::NAN; x.len()];
+        cpu::linear_input_grad(cpu, g, &dy, &w, &mut got);
+        assert_eq!(got, dx, "{} dx", cpu.isa());
+        let mut got = vec![f32::NAN; w.len()];
+        cpu::linear_weight_grad(cpu, g, &x, &dy, &mut got);
+        assert_eq!(got, dw, "{} dw", cpu.isa());
+    }
+}
+
+#[test]
+fn long_reductions_and_many_rows_are_exact() {
+    exact(530, 50, 7, 1);
+    exact(9, 50, 1100, 2);
+    linear(&Linear { n: 1, inputs: 6000, outputs: 70 }, 3);
+    linear(&Linear { n: 3, inputs: 600, outputs: 1100 }, 4);
+}
