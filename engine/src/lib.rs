@@ -18,6 +18,7 @@ pub mod shape;
 pub mod tape;
 pub mod tensor;
 mod tensor_file;
+pub mod torchvision;
 pub mod train;
 
 pub use device::Device;

@@ -1,0 +1,285 @@
+//! Random networks and a plain evaluator of them, for the tests of plans and files.
+
+#![allow(dead_code)] // Each test binary uses its own part.
+
+use engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
+use engine::{Graph, Layer, NodeId, Param, Tensor};
+use kernels::params::CompactIndex;
+use kernels::reference as r;
+
+/// A small deterministic generator (SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A whole number in `low..=high`.
+    pub fn int(&mut self, low: usize, high: usize) -> usize {
+        low + (self.next() % (high - low + 1) as u64) as usize
+    }
+
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.int(1, 100) <= percent
+    }
+
+    /// A number in [−1, 1).
+    pub fn float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    pub fn tensor(&mut self, shape: &[usize]) -> Tensor {
+        Tensor::from_fn(shape, |_| self.float())
+    }
+}
+
+/// Builds a network node by node and knows the shape of each.
+struct Builder {
+    graph: Graph,
+    shapes: Vec<Vec<usize>>,
+    random: Random,
+}
+
+impl Builder {
+    fn push(&mut self, layer: Layer, inputs: &[NodeId]) -> NodeId {
+        let shapes: Vec<&[usize]> = inputs.iter().map(|&i| self.shapes[i].as_slice()).collect();
+        self.shapes.push(layer.output_shape(&shapes).unwrap());
+        let name = format!("{}{}", layer.kind().replace(' ', "_"), self.shapes.len());
+        self.graph.push(name, layer, inputs).unwrap()
+    }
+
+    fn conv(
+        &mut self,
+        x: NodeId,
+        o: usize,
+        k: usize,
+        stride: usize,
+        padding: usize,
+        groups: usize,
+    ) -> NodeId {
+        let (c, dilation) = (self.shapes[x][3], if k == 1 { 1 } else { self.random.int(1, 2) });
+        // Dilation eats two more pixels on each side; padding gives them back.
+        let padding = if k == 3 && dilation == 2 { padding + 1 } else { padding };
+        let mut weight = Param::new(self.random.tensor(&[o, k, k, c / groups]));
+        if self.random.chance(25) {
+            let dead: Vec<bool> = (0..o).map(|_| self.random.chance(50)).collect();
+            let len = weight.value().len() / o;
+            weight
+                .set_mask(Some(Tensor::from_fn(weight.value().shape(), |i| f32::from(!dead[i / len]))))
+                .unwrap();
+        }
+        let bias = self.random.chance(60).then(|| Param::new(self.random.tensor(&[o])));
+        let (stride, padding, dilation) = ([stride; 2], [padding; 2], [dilation; 2]);
+        self.push(Layer::Conv2d(Conv2d { weight, bias, stride, padding, dilation, groups }), &[x])
+    }
+
+    fn compact(&mut self, x: NodeId, o: usize) -> NodeId {
+        let (width, carrier) = (self.shapes[x][3], self.random.chance(50));
+        let live = |n: usize, random: &mut Random| -> Vec<u32> {
+            (0..n as u32).filter(|_| random.chance(60)).collect()
+        };
+        let (inputs, outputs) = (live(width, &mut self.random), live(o, &mut self.random));
+        let weight =
+            Param::new(self.random.tensor(&[outputs.len(), 3, 3, inputs.len() + usize::from(carrier)]));
+        let bias = self.random.chance(60).then(|| Param::new(self.random.tensor(&[outputs.len()])));
+        let fill = self.random.tensor(&[o]).data().to_vec();
+        let conv = Conv2d { weight, bias, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
+        self.push(
+            Layer::CompactConv2d(CompactConv2d { conv, inputs, outputs, in_width: width, carrier, fill }),
+            &[x],
+        )
+    }
+
+    fn batch_norm(&mut self, x: NodeId) -> NodeId {
+        let c = *self.shapes[x].last().unwrap();
+        let mut bn = BatchNorm::new(c);
+        bn.weight = Param::new(self.random.tensor(&[c]));
+        bn.bias = Param::new(self.random.tensor(&[c]));
+        bn.running_mean = self.random.tensor(&[c]);
+        bn.running_var = Tensor::from_fn(&[c], |_| self.random.float() + 1.5);
+        self.push(Layer::BatchNorm(bn), &[x])
+    }
+
+    fn activation(&mut self, x: NodeId) -> NodeId {
+        let layer = if self.random.chance(70) { Layer::Relu } else { Layer::Relu6 };
+        self.push(layer, &[x])
+    }
+
+    fn linear(&mut self, x: NodeId, outputs: usize) -> NodeId {
+        let weight = Param::new(self.random.tensor(&[outputs, self.shapes[x][1]]));
+        let bias = self.random.chance(70).then(|| Param::new(self.random.tensor(&[outputs])));
+        self.push(Layer::Linear(Linear { weight, bias }), &[x])
+    }
+
+    /// One random piece of a network behind `x`, which is an image.
+    fn block(&mut self, x: NodeId) -> NodeId {
+        let c = self.shapes[x][3];
+        let small = self.shapes[x][1] < 4 || self.shapes[x][2] < 4;
+        match self.random.int(0, 10) {
+            0 | 1 if !small => {
+                let (o, stride, padding) =
+                    (self.random.int(1, 20), self.random.int(1, 2), self.random.int(0, 1));
+                let conv = self.conv(x, o, 3, stride, padding, 1);
+                self.activation(conv)
+            }
+            2 => {
+                let groups = if self.random.chance(50) { c } else { 1 };
+                let o = c * self.random.int(1, 2);
+                let conv = self.conv(x, o, 3, 1, 1, groups);
+                self.batch_norm(conv)
+            }
+            3 | 4 => {
+                // A residual block: its shortcut is the input or a projection of it.
+                let conv = self.conv(x, c, 3, 1, 1, 1);
+                let main = if self.random.chance(50) { self.batch_norm(conv) } else { conv };
+                let shortcut = if self.random.chance(50) { self.conv(x, c, 1, 1, 0, 1) } else { x };
+                let sum = self.push(Layer::Add, &[main, shortcut]);
+                if self.random.chance(70) { self.activation(sum) } else { sum }
+            }
+            5 => {
+                let (a, b) = (self.conv(x, c, 1, 1, 0, 1), self.activation(x));
+                self.push(Layer::Add, &[a, x, b, a])
+            }
+            6 => {
+                let (a, b) = (self.conv(x, 3, 1, 1, 0, 1), self.activation(x));
+                let parts = [vec![a, b], vec![x, a, b], vec![b; 20]];
+                let parts = &parts[self.random.int(0, 2)];
+                self.push(Layer::Concat, parts)
+            }
+            7 if !small => {
+                let pool = Pool {
+                    ceil_mode: self.random.chance(50),
+                    count_include_pad: self.random.chance(50),
+                    ..Pool::square(3, 2, self.random.int(0, 1))
+                };
+                let max = self.random.chance(50);
+                self.push(if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) }, &[x])
+            }
+            8 => {
+                let (stride, before, after) =
+                    (self.random.int(1, 2), self.random.int(0, 3), self.random.int(0, 3));
+                self.push(Layer::PadShortcut { stride, before, after }, &[x])
+            }
+            9 => {
+                let o = self.random.int(2, 12);
+                let compact = self.compact(x, o);
+                self.activation(compact)
+            }
+            _ => self.push(Layer::Dropout { p: 0.3 }, &[x]),
+        }
+    }
+}
+
+/// A network with residual sums, concatenations, strides, pools, groups, masks and compact convolutions, different
+/// for every seed. Its `info` names the image that it takes.
+pub fn random_graph(seed: u64) -> Graph {
+    let mut random = Random(seed);
+    let input = [random.int(6, 12), random.int(6, 12), random.int(1, 5)];
+    let mut b =
+        Builder { graph: Graph::new(input[2]), shapes: vec![vec![1, input[0], input[1], input[2]]], random };
+    let mut x = 0;
+    for _ in 0..b.random.int(2, 7) {
+        x = b.block(x);
+    }
+    let size = [b.random.int(1, 3), b.random.int(1, 3)];
+    let pool = if b.random.chance(50) { Layer::AdaptiveAvgPool(size) } else { Layer::AdaptiveMaxPool(size) };
+    x = b.push(pool, &[x]);
+    x = b.push(Layer::Flatten, &[x]);
+    if b.random.chance(50) {
+        x = b.batch_norm(x);
+    }
+    x = b.linear(x, 9);
+    x = b.activation(x);
+    x = b.push(Layer::Dropout { p: 0.5 }, &[x]);
+    b.linear(x, 4);
+    b.graph.info.input = input;
+    b.graph.info.classes = ["a", "b", "c", "d"].map(String::from).to_vec();
+    b.graph
+}
+
+/// The output of every node in f64, by the reference kernels and nothing else.
+pub fn evaluate(graph: &Graph, images: &Tensor) -> Vec<Vec<f64>> {
+    let shapes = graph.shapes(images.shape().try_into().unwrap()).unwrap();
+    let mut values: Vec<Vec<f64>> = Vec::new();
+    for (id, node) in graph.nodes().iter().enumerate() {
+        let mut y = vec![0.0; shapes[id].iter().product()];
+        match node.inputs.first() {
+            None => y = wide(images.data()),
+            Some(&x) => evaluate_node(&node.layer, &shapes[x], &node.inputs, &values, &shapes, &mut y),
+        }
+        values.push(y);
+    }
+    values
+}
+
+fn evaluate_node(
+    layer: &Layer,
+    shape: &[usize],
+    inputs: &[NodeId],
+    values: &[Vec<f64>],
+    shapes: &[Vec<usize>],
+    y: &mut Vec<f64>,
+) {
+    let x = values[inputs[0]].as_slice();
+    let weight = |p: &Param| wide(p.value().data());
+    let bias = |p: &Option<Param>| p.as_ref().map(weight);
+    match layer {
+        Layer::Input { .. } => unreachable!("has no input"),
+        Layer::Conv2d(conv) => {
+            let g = conv.geometry(shape).unwrap();
+            r::conv2d_forward(&g, x, &weight(&conv.weight), bias(&conv.bias).as_deref(), y);
+        }
+        Layer::CompactConv2d(compact) => {
+            let g = compact.geometry(shape).unwrap();
+            let CompactConv2d { conv, inputs, outputs, carrier, fill, .. } = compact;
+            let index = CompactIndex { inputs: inputs.clone(), outputs: outputs.clone(), carrier: *carrier };
+            let outer_bias = bias(&conv.bias).map(|b| {
+                let mut outer = vec![f64::NAN; g.o]; // Dead outputs must not read it.
+                outputs.iter().zip(b).for_each(|(&o, b)| outer[o as usize] = b);
+                outer
+            });
+            let (w, fill) = (weight(&conv.weight), wide(fill));
+            r::conv2d_compact_forward(&g, x, &index, &w, &fill, outer_bias.as_deref(), y);
+        }
+        Layer::Linear(linear) => {
+            let g = linear.geometry(shape).unwrap();
+            r::linear_forward(&g, x, &weight(&linear.weight), bias(&linear.bias).as_deref(), y);
+        }
+        Layer::BatchNorm(bn) => {
+            let (mean, var) = (wide(bn.running_mean.data()), wide(bn.running_var.data()));
+            let (rows, eps) = (x.len() / bn.channels(), f64::from(bn.eps));
+            let (gamma, beta) = (weight(&bn.weight), weight(&bn.bias));
+            r::batch_norm_forward_eval(rows, bn.channels(), x, &mean, &var, &gamma, &beta, eps, y);
+        }
+        Layer::Relu => r::relu_forward(x, y),
+        Layer::Relu6 => r::relu6_forward(x, y),
+        Layer::MaxPool(pool) => r::max_pool2d_forward(&pool.geometry(shape).unwrap(), x, y),
+        Layer::AvgPool(pool) => r::avg_pool2d_forward(&pool.geometry(shape).unwrap(), x, y),
+        Layer::AdaptiveAvgPool(size) => {
+            r::adaptive_avg_pool2d_forward(&engine::shape::adaptive_geometry(shape, *size).unwrap(), x, y);
+        }
+        Layer::AdaptiveMaxPool(size) => {
+            r::adaptive_max_pool2d_forward(&engine::shape::adaptive_geometry(shape, *size).unwrap(), x, y);
+        }
+        Layer::Flatten | Layer::Dropout { .. } => y.copy_from_slice(x),
+        Layer::Add => inputs.iter().for_each(|&i| r::add_assign(y, &values[i])),
+        Layer::Concat => {
+            let parts: Vec<(&[f64], usize)> =
+                inputs.iter().map(|&i| (values[i].as_slice(), *shapes[i].last().unwrap())).collect();
+            let rows = shape[..shape.len() - 1].iter().product();
+            r::concat_forward(rows, &parts, y);
+        }
+        Layer::PadShortcut { stride, before, after } => {
+            let g = engine::shape::shortcut_geometry(shape, *stride, *before, *after).unwrap();
+            r::pad_shortcut_forward(&g, x, y);
+        }
+    }
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| f64::from(v)).collect()
+}

@@ -1,0 +1,105 @@
+//! The tape itself: what it keeps, what it refuses, which gradients it gives.
+
+use engine::tape::Backward;
+use engine::{Device, Error, Mode, Result, Tape, Tensor};
+use std::sync::Arc;
+
+/// An operation that holds a token, so that a test sees when it is freed.
+struct Holding(#[allow(dead_code, reason = "held, never read")] Arc<()>);
+
+impl Backward for Holding {
+    fn backward(self: Box<Self>, _: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(dy)])
+    }
+}
+
+#[test]
+fn without_gradients_nothing_is_kept() {
+    let device = Device::cpu();
+    let token = Arc::new(());
+    let mut tape = Tape::no_grad(&device);
+    let x = tape.leaf(Tensor::scalar(1.0));
+    let y = tape.record(&[&x], Tensor::scalar(2.0), Holding(token.clone()));
+    assert_eq!(Arc::strong_count(&token), 1, "freed at once");
+    assert!(tape.backward(&y).is_err());
+
+    let mut tape = Tape::new(&device);
+    let x = tape.constant(Tensor::scalar(1.0));
+    tape.record(&[&x], Tensor::scalar(2.0), Holding(token.clone()));
+    assert_eq!(Arc::strong_count(&token), 1, "no input wants a gradient");
+
+    let x = tape.leaf(Tensor::scalar(1.0));
+    let y = tape.record(&[&x], Tensor::scalar(2.0), Holding(token.clone()));
+    assert_eq!(Arc::strong_count(&token), 2, "kept for the way back");
+    let mut gradients = tape.backward(&y).unwrap();
+    assert_eq!(Arc::strong_count(&token), 1, "and freed on it");
+    assert_eq!(gradients.take(&x).unwrap().data(), [1.0]);
+    assert!(gradients.get(&x).is_none() && gradients.get(&y).is_none(), "of leaves alone, once");
+}
+
+#[test]
+fn gradients_flow_to_what_the_loss_depends_on() {
+    let mut tape = Tape::new(&Device::cpu());
+    let [a, b, unused] = [2.0, 3.0, 4.0].map(|v| tape.leaf(Tensor::scalar(v)));
+    let aside = tape.mul(&a, &unused).unwrap();
+    let product = tape.mul(&a, &b).unwrap();
+    let gradients = tape.backward(&product).unwrap();
+    assert_eq!(gradients.get(&a).unwrap().data(), [3.0]);
+    assert_eq!(gradients.get(&b).unwrap().data(), [2.0]);
+    assert!(gradients.get(&unused).is_none() && gradients.get(&aside).is_none());
+}
+
+#[test]
+fn a_variable_of_another_tape_is_a_constant() {
+    let device = Device::cpu();
+    let (mut other, mut tape) = (Tape::new(&device), Tape::new(&device));
+    let foreign = other.leaf(Tensor::scalar(5.0));
+    let own = tape.leaf(Tensor::scalar(2.0));
+    let y = tape.mul(&own, &foreign).unwrap();
+    let gradients = tape.backward(&y).unwrap();
+    assert_eq!(gradients.get(&own).unwrap().data(), [5.0]);
+    assert!(gradients.get(&foreign).is_none(), "though both are the first leaf of their tape");
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_errors() {
+    let mut tape = Tape::new(&Device::cpu());
+    let image = tape.leaf(Tensor::zeros(&[1, 4, 4, 3]));
+    let matrix = tape.leaf(Tensor::zeros(&[2, 3]));
+    let vector = tape.leaf(Tensor::zeros(&[5]));
+    let one = tape.leaf(Tensor::zeros(&[1, 3]));
+    let gamma = tape.leaf(Tensor::zeros(&[3]));
+    let filters = tape.leaf(Tensor::zeros(&[2, 3, 3, 4]));
+    let pointwise = tape.leaf(Tensor::zeros(&[2, 1, 1, 3]));
+    let nothing = tape.leaf(Tensor::zeros(&[0]));
+    let mut conv = |w, bias| tape.conv2d(&image, w, bias, [1; 2], [0; 2], [1; 2], 1).err();
+    let of_conv = [conv(&filters, None), conv(&matrix, None), conv(&pointwise, Some(&vector))];
+    let others = [
+        tape.linear(&matrix, &matrix, Some(&vector)).err(),
+        tape.linear(&image, &matrix, None).err(),
+        tape.matmul(&matrix, &matrix).err(),
+        tape.batch_norm_train(&image, &vector, &gamma, 1e-5).err(),
+        tape.batch_norm_train(&one, &gamma, &gamma, 1e-5).err(),
+        tape.batch_norm_eval(&image, &gamma, &gamma, vector.value(), gamma.value(), 1e-5).err(),
+        tape.add(&image, &matrix).err(),
+        tape.concat(&[&image, &matrix]).err(),
+        tape.concat(&[]).err(),
+        tape.reshape(&matrix, &[7]).err(),
+        tape.mean(&nothing).err(),
+        tape.cross_entropy(&matrix, &[0], 0.0).err(),
+        tape.cross_entropy(&matrix, &[0, 3], 0.0).err(),
+        tape.kl_divergence(&matrix, one.value(), 1.0).err(),
+        tape.mse(&matrix, &one).err(),
+        tape.adaptive_avg_pool2d(&image, [0, 1]).err(),
+        tape.pad_shortcut(&image, 0, 0, 0).err(),
+    ];
+    for (i, error) in of_conv.into_iter().chain(others).enumerate() {
+        assert!(matches!(error, Some(Error::Shape { .. })), "case {i}: {error:?}");
+    }
+    for p in [1.0, -0.1, f32::NAN] {
+        assert!(matches!(tape.dropout(&matrix, p, Mode::Train), Err(Error::Invalid(_))));
+    }
+    assert!(matches!(tape.cross_entropy(&matrix, &[0, 1], 1.5), Err(Error::Invalid(_))));
+    assert!(matches!(tape.kl_divergence(&matrix, matrix.value(), 0.0), Err(Error::Invalid(_))));
+    assert!(matches!(tape.backward(&matrix), Err(Error::Shape { .. })));
+}

@@ -1,0 +1,289 @@
+//! The training loop on a task that a small network learns in seconds.
+
+use engine::data::{Batch, Batches};
+use engine::layer::{BatchNorm, Conv2d, Linear, Pool};
+use engine::train::{
+    Accuracy, Callback, CrossEntropy, EpochMetrics, Optimizer, OptimizerConfig, Schedule, Step, Trainer,
+    evaluate, freeze, unfreeze,
+};
+use engine::{Device, Error, Graph, Layer, Mode, Param, Result, Tape, Tensor};
+
+const CLASSES: [&str; 3] = ["red", "green", "blue"];
+
+/// Numbers in (−1, 1), no two alike, the same every time.
+fn noise(i: usize, seed: u64) -> f32 {
+    let x =
+        (i as u64 ^ seed.wrapping_mul(0x51_7cc1_b727)).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((x ^ (x >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+}
+
+/// Noisy 6 × 6 images in which one of three channels, the class, is brighter.
+struct Colours {
+    batches: usize,
+    batch_size: usize,
+    /// The batch that cannot be read, and the batch that holds a NaN.
+    unreadable: Option<usize>,
+    not_a_number: Option<usize>,
+    classes: Vec<String>,
+}
+
+impl Colours {
+    fn new(batches: usize) -> Self {
+        let classes = CLASSES.map(String::from).to_vec();
+        Self { batches, batch_size: 12, unreadable: None, not_a_number: None, classes }
+    }
+
+    fn batch(&self, epoch: usize, i: usize) -> Result<Batch> {
+        if self.unreadable == Some(i) {
+            return Err(Error::file("broken.jpg", "is no image"));
+        }
+        let seed = (epoch * self.batches + i) as u64;
+        let labels: Vec<u32> = (0..self.batch_size).map(|n| ((n + i) % 3) as u32).collect();
+        let mut images = Tensor::from_fn(&[self.batch_size, 6, 6, 3], |at| {
+            let (n, c) = (at / (6 * 6 * 3), at % 3);
+            noise(at, seed) + if labels[n] as usize == c { 0.5 } else { 0.0 }
+        });
+        if self.not_a_number == Some(i) {
+            images.data_mut()[17] = f32::NAN;
+        }
+        Ok(Batch { images, labels })
+    }
+}
+
+impl Batches for Colours {
+    fn len(&self) -> usize {
+        self.batches
+    }
+    fn samples(&self) -> usize {
+        self.batches * self.batch_size
+    }
+    fn image_shape(&self) -> [usize; 3] {
+        [6, 6, 3]
+    }
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+    fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        Ok(Box::new((0..self.batches).map(move |i| self.batch(epoch, i))))
+    }
+}
+
+fn conv(o: usize, c: usize, seed: u64) -> Conv2d {
+    let weight = Param::new(Tensor::from_fn(&[o, 3, 3, c], |i| noise(i, seed) * 0.3));
+    Conv2d { weight, bias: None, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 }
+}
+
+/// Convolution, a residual block, pooling, dropout and a linear layer.
+fn network() -> Graph {
+    let mut g = Graph::new(3);
+    let stem = g.push("conv1", Layer::Conv2d(conv(8, 3, 1)), &[0]).unwrap();
+    let bn1 = g.push("bn1", Layer::BatchNorm(BatchNorm::new(8)), &[stem]).unwrap();
+    let relu1 = g.push("relu1", Layer::Relu, &[bn1]).unwrap();
+    let conv2 = g.push("conv2", Layer::Conv2d(conv(8, 8, 2)), &[relu1]).unwrap();
+    let bn2 = g.push("bn2", Layer::BatchNorm(BatchNorm::new(8)), &[conv2]).unwrap();
+    let add = g.push("add", Layer::Add, &[bn2, relu1]).unwrap();
+    let relu2 = g.push("relu2", Layer::Relu, &[add]).unwrap();
+    let pool = g.push("pool", Layer::MaxPool(Pool::square(2, 2, 0)), &[relu2]).unwrap();
+    let flat = g.push("flatten", Layer::Flatten, &[pool]).unwrap();
+    let dropout = g.push("dropout", Layer::Dropout { p: 0.2 }, &[flat]).unwrap();
+    let weight = Param::new(Tensor::from_fn(&[3, 72], |i| noise(i, 3) * 0.1));
+    let linear = Linear { weight, bias: Some(Param::new(Tensor::zeros(&[3]))) };
+    g.push("fc", Layer::Linear(linear), &[dropout]).unwrap();
+    g
+}
+
+const SGD: OptimizerConfig = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-4 };
+const ADAM: OptimizerConfig = OptimizerConfig::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
+
+/// Trains `graph` for `epochs` on six batches.
+fn train(
+    graph: &mut Graph,
+    data: &mut Colours,
+    epochs: usize,
+    config: OptimizerConfig,
+    device: &Device,
+    callbacks: Vec<&mut dyn Callback>,
+) -> Result<Vec<EpochMetrics>> {
+    let trainer = Trainer {
+        device,
+        optimizer: &mut Optimizer::new(config),
+        schedule: Schedule::one_cycle(),
+        learning_rate: 0.02,
+        epochs,
+        seed: 5,
+        objective: &mut CrossEntropy { smoothing: 0.0 },
+        callbacks,
+    };
+    let mut val = Colours::new(5);
+    trainer.fit(graph, data, Some(&mut val))
+}
+
+fn assert_same_bits(a: &Graph, b: &Graph) {
+    for ((path, a), (_, b)) in a.params().zip(b.params()) {
+        assert!(a.value().same_bits(b.value()), "{path}");
+    }
+    for ((path, a), (_, b)) in a.buffers().zip(b.buffers()) {
+        assert!(a.same_bits(b), "{path}");
+    }
+}
+
+#[test]
+fn a_network_learns() {
+    let device = Device::cpu();
+    for config in [SGD, ADAM] {
+        let mut graph = network();
+        let before = evaluate(&graph, &mut Colours::new(5), &device).unwrap();
+        let history = train(&mut graph, &mut Colours::new(6), 4, config, &device, vec![]).unwrap();
+        let [first, .., last] = history.as_slice() else { panic!("four epochs") };
+        assert!(last.train_loss < 0.5 * first.train_loss, "{history:?}");
+        assert!(last.val.unwrap().top1() > 0.95 && before.accuracy.top1() < 0.7, "{before:?} {last:?}");
+        assert!(last.val_loss.unwrap() < before.loss);
+        assert_eq!(last.val.unwrap().total, 60);
+        let after = evaluate(&graph, &mut Colours::new(5), &device).unwrap();
+        assert_eq!((Some(after.accuracy), Some(after.loss)), (last.val, last.val_loss));
+    }
+}
+
+#[test]
+fn one_thread_and_two_give_the_same_bits() {
+    let run = |threads, config| {
+        let device = Device::open("cpu", Some(threads)).unwrap();
+        let mut graph = network();
+        let history = train(&mut graph, &mut Colours::new(6), 2, config, &device, vec![]).unwrap();
+        (graph, history.into_iter().map(|e| (e.train_loss, e.val_loss)).collect::<Vec<_>>())
+    };
+    for config in [SGD, ADAM] {
+        let ((one, losses), (two, same)) = (run(1, config), run(2, config));
+        assert_same_bits(&one, &two);
+        assert_eq!(losses, same);
+    }
+}
+
+#[test]
+fn masked_weights_stay_zero_while_momentum_pushes() {
+    for config in [SGD, ADAM] {
+        let mut graph = network();
+        // First trained, so that the weights that are masked then have momentum.
+        let mut mask_midway = MaskMidway;
+        train(&mut graph, &mut Colours::new(6), 2, config, &Device::cpu(), vec![&mut mask_midway]).unwrap();
+        let w = graph.param("conv2.weight").unwrap();
+        assert_eq!(w.masked_fraction(), 0.5);
+        for (i, (&w, &m)) in w.value().data().iter().zip(w.mask().unwrap().data()).enumerate() {
+            assert_eq!(w == 0.0, m == 0.0, "weight {i} is {w} under mask {m}");
+        }
+    }
+}
+
+/// Masks half of `conv2.weight` in the middle of training.
+struct MaskMidway;
+
+impl Callback for MaskMidway {
+    fn after_step(&mut self, step: &mut Step) -> Result<()> {
+        if step.progress.step + 1 == step.progress.steps / 2 {
+            let param = step.graph.param_mut("conv2.weight")?;
+            let mask = Tensor::from_fn(param.value().shape(), |i| (i / 3 % 2) as f32);
+            param.set_mask(Some(mask))?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_training_before_the_step() {
+    let device = Device::cpu();
+    let mut data = Colours { not_a_number: Some(2), ..Colours::new(6) };
+    let mut graph = network();
+    let error = train(&mut graph, &mut data, 3, SGD, &device, vec![]).unwrap_err();
+    assert!(matches!(error, Error::Diverged { epoch: 1, step: 3, loss } if loss.is_nan()), "{error}");
+    assert!(error.to_string().contains("epoch 1, step 3"));
+    let finite = |t: &Tensor| t.data().iter().all(|x| x.is_finite());
+    assert!(graph.params().all(|(_, p)| finite(p.value())) && graph.buffers().all(|(_, t)| finite(t)));
+}
+
+#[test]
+fn the_first_error_of_the_data_ends_the_training() {
+    let mut data = Colours { unreadable: Some(1), ..Colours::new(6) };
+    let error = train(&mut network(), &mut data, 3, SGD, &Device::cpu(), vec![]).unwrap_err();
+    assert_eq!(error.to_string(), "broken.jpg: is no image");
+    let none = train(&mut network(), &mut Colours::new(0), 3, SGD, &Device::cpu(), vec![]);
+    assert!(none.unwrap_err().to_string().contains("no batch"));
+    assert!(evaluate(&network(), &mut Colours::new(0), &Device::cpu()).is_err());
+}
+
+#[test]
+fn frozen_layers_stay_and_batch_norms_move() {
+    let (start, mut graph) = (network(), network());
+    assert_eq!(freeze(&mut graph, |name| name != "fc"), 2, "two convolutions");
+    train(&mut graph, &mut Colours::new(6), 1, SGD, &Device::cpu(), vec![]).unwrap();
+    for (path, param) in graph.params() {
+        let moved = !param.value().same_bits(start.param(&path).unwrap().value());
+        assert_eq!(moved, !path.starts_with("conv"), "{path}");
+    }
+    assert!(graph.buffers().zip(start.buffers()).all(|((_, a), (_, b))| !a.same_bits(b)));
+    unfreeze(&mut graph);
+    assert!(graph.params().all(|(_, p)| p.trainable));
+}
+
+/// Notes what is called, and when.
+#[derive(Default)]
+struct Journal(Vec<String>);
+
+impl Callback for Journal {
+    fn on_begin(&mut self, _: &mut Graph) -> Result<()> {
+        self.0.push("begin".into());
+        Ok(())
+    }
+    fn before_step(&mut self, step: &mut Step) -> Result<()> {
+        assert!(step.loss.is_finite() && step.gradients.contains_key("fc.bias"));
+        self.0.push(format!("before {} at {}", step.progress.step, step.progress.fraction()));
+        // What a callback does to the gradients is what the optimizer sees.
+        step.gradients.remove("fc.bias");
+        Ok(())
+    }
+    fn after_step(&mut self, step: &mut Step) -> Result<()> {
+        self.0.push(format!("after {}", step.progress.step));
+        Ok(())
+    }
+    fn on_epoch_end(&mut self, _: &mut Graph, epoch: &EpochMetrics) -> Result<()> {
+        self.0.push(format!("epoch {} of {}", epoch.epoch, epoch.epochs));
+        Ok(())
+    }
+    fn on_end(&mut self, _: &mut Graph) -> Result<()> {
+        self.0.push("end".into());
+        Ok(())
+    }
+}
+
+#[test]
+fn callbacks_are_called_in_order() {
+    let (mut graph, mut journal) = (network(), Journal::default());
+    train(&mut graph, &mut Colours::new(1), 2, SGD, &Device::cpu(), vec![&mut journal]).unwrap();
+    let expected = "begin, before 0 at 0, after 0, epoch 0 of 2, before 1 at 0.5, after 1, epoch 1 of 2, end";
+    assert_eq!(journal.0.join(", "), expected);
+    assert_eq!(graph.param("fc.bias").unwrap().value().data(), [0.0; 3], "its gradient was removed");
+}
+
+#[test]
+fn running_statistics_move_by_momentum_and_the_unbiased_variance() {
+    let mut graph = Graph::new(2);
+    graph.push("bn", Layer::BatchNorm(BatchNorm::new(2)), &[0]).unwrap();
+    let images = Tensor::from_vec(&[3, 1, 1, 2], vec![1.0, 2.0, 3.0, 2.0, 5.0, 8.0]).unwrap();
+    let mut tape = Tape::new(&Device::cpu());
+    let pass = graph.forward(&mut tape, Mode::Train, images, &[]).unwrap();
+    graph.commit(&pass).unwrap();
+    // Means 3 and 4, unbiased variances 4 and 12, from mean 0 and variance 1 with momentum 0.1.
+    for (path, expected) in [("bn.running_mean", [0.3, 0.4]), ("bn.running_var", [1.3, 2.1])] {
+        let (_, found) = graph.buffers().find(|(p, _)| p == path).unwrap();
+        for (found, expected) in found.data().iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{path}: {found}, not {expected}");
+        }
+    }
+    assert!(network().commit(&pass).is_err(), "another network's statistics");
+}
+
+#[test]
+fn accuracy_adds_up() {
+    let mut sum = Accuracy { correct: 1, total: 2 };
+    sum += Accuracy { correct: 3, total: 4 };
+    assert_eq!((sum, sum.top1()), (Accuracy { correct: 4, total: 6 }, 4.0 / 6.0));
+}
