@@ -1,5 +1,8 @@
 //! VGG, ResNet and other networks as graphs, and the data sets that they train on.
 
+pub mod arch;
 pub mod builder;
 pub mod data;
 pub mod init;
+
+pub use arch::{Head, Options, build, freeze_body, names, numbered_classes};

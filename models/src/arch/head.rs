@@ -1,0 +1,42 @@
+//! fastai's head, which fits behind any body, and training it alone.
+
+use super::Options;
+use crate::builder::Builder;
+use crate::init::Init;
+use engine::{Error, Graph, Layer, Result};
+
+/// Width of the hidden layer.
+const HIDDEN: usize = 512;
+
+/// fastai's head (`create_head` of its vision learner), its modules numbered as there. Pooling by maximum comes
+/// first: channel `c` of `C` is a maximum, `C + c` the mean.
+///
+/// ```text
+/// ─┬─ max over the image  ─┬─ concat ─ flatten ─ bn ─ dropout ¼ ─ linear ─ relu ─ bn ─ dropout ½ ─ linear
+///  └─ mean over the image ─┘
+/// ```
+pub(super) fn fastai(net: &mut Builder, options: &Options) {
+    net.init(Init::KaimingFanIn, Init::KaimingFanIn).within("head", |net| {
+        let image = net.at();
+        let max = net.adaptive_max_pool("0.mp", 1).at();
+        let mean = net.go_to(image).adaptive_avg_pool("0.ap", 1).at();
+        net.concat("0", &[max, mean]).flatten(1);
+        net.batch_norm(2).dropout(3, 0.25).linear_without_bias(4, HIDDEN).relu(5);
+        net.batch_norm(6).dropout(7, 0.5).linear_without_bias(8, options.classes.len());
+    });
+}
+
+/// Freezes the body, that is every parameter before the image becomes a vector, for training the head on
+/// features that stay. Batch norms are never frozen: they adapt to the new images. An error where the network
+/// has no flatten layer.
+pub fn freeze_body(graph: &mut Graph) -> Result<()> {
+    let flatten = graph.nodes().iter().position(|n| matches!(n.layer, Layer::Flatten));
+    let end = flatten.ok_or_else(|| Error::invalid("freezing the body: the network has no flatten layer"))?;
+    for id in 0..end {
+        let layer = graph.layer_mut(id);
+        if !matches!(layer, Layer::BatchNorm(_)) {
+            layer.params_mut().into_iter().for_each(|(_, param)| param.trainable = false);
+        }
+    }
+    Ok(())
+}
