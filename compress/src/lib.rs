@@ -2,6 +2,7 @@
 
 pub mod channels;
 pub mod constants;
+pub mod distill;
 pub mod fold;
 mod names;
 pub mod sparsify;
@@ -9,4 +10,5 @@ pub mod sparsify;
 mod testing;
 mod weights;
 
-pub use sparsify::SparsifyConfig;
+pub use distill::{DistillConfig, Distillation};
+pub use sparsify::{Sparsifier, SparsifyConfig, sparsify};

@@ -2,10 +2,8 @@
 
 use super::{DistillConfig, DistillLoss};
 use engine::data::Batch;
-use engine::exec::Pass;
-use engine::tape::{Mode, Tape, Var};
 use engine::train::{CrossEntropy, Objective};
-use engine::{Error, Graph, NodeId, Result, Tensor};
+use engine::{Error, Graph, Mode, NodeId, Pass, Result, Tape, Tensor, Var};
 
 /// `(1 − weight) · task + weight · (logits + Σ hints)`: cross entropy with the labels, and what [`DistillConfig`] takes
 /// from the teacher.
@@ -23,19 +21,14 @@ pub struct Distillation {
 }
 
 impl Distillation {
-    /// The objective of `student`, taught by `teacher`, on images `[H, W, C]`. An error where an option makes no sense,
-    /// the networks differ in classes, a hint names a layer that is not there, or its two outputs differ in shape.
+    /// The objective of `student`, taught by `teacher`, on images of the size that the student was built for. An error
+    /// where an option makes no sense, the networks differ in classes, a hint names a layer that is not there, or its
+    /// two outputs differ in shape.
     ///
     /// The student may learn, but not be rewritten, while the objective is in use: hints hold positions of its layers.
-    pub fn new(
-        config: DistillConfig,
-        task: CrossEntropy,
-        student: &Graph,
-        teacher: Graph,
-        image: [usize; 3],
-    ) -> Result<Self> {
+    pub fn new(config: DistillConfig, teacher: Graph, task: CrossEntropy, student: &Graph) -> Result<Self> {
         config.check()?;
-        let [h, w, c] = image;
+        let [h, w, c] = student.info.input;
         let shapes = |who: &str, graph: &Graph| {
             graph.shapes([1, h, w, c]).map_err(|e| Error::invalid(format!("distillation, {who}: {e}")))
         };
@@ -71,17 +64,15 @@ impl Distillation {
     fn lesson(&self, tape: &mut Tape, pass: &Pass, images: &Tensor) -> Result<Var> {
         let mut silent = Tape::no_grad(tape.device());
         let taught = self.teacher.forward(&mut silent, Mode::Eval, images.clone(), &self.teacher_taps)?;
-        let logits = taught.output.value();
+        // Variables of another tape are constants on this one: no gradient goes back into the teacher.
         let mut loss = match self.config.loss {
-            DistillLoss::SoftTargets => tape.kl_divergence(&pass.output, logits, self.config.temperature)?,
-            DistillLoss::Logits => {
-                let logits = tape.constant(logits.clone());
-                tape.mse(&pass.output, &logits)?
+            DistillLoss::SoftTargets => {
+                tape.kl_divergence(&pass.output, taught.output.value(), self.config.temperature)?
             }
+            DistillLoss::Logits => tape.mse(&pass.output, &taught.output)?,
         };
         for ((hint, ours), theirs) in self.config.hints.iter().zip(&pass.taps).zip(&taught.taps) {
-            let theirs = tape.constant(theirs.value().clone());
-            let difference = tape.mse(ours, &theirs)?;
+            let difference = tape.mse(ours, theirs)?;
             let weighted = tape.scale(&difference, hint.weight)?;
             loss = tape.add(&loss, &weighted)?;
         }

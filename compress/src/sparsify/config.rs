@@ -39,6 +39,12 @@ pub struct SparsifyConfig {
     /// How sparsity grows while training.
     #[serde(default)]
     pub schedule: Schedule,
+    /// Where growth begins, as a fraction of the training: nothing is dropped before.
+    #[serde(default)]
+    pub start: f64,
+    /// Where growth is complete, as a fraction of the training.
+    #[serde(default = "whole")]
+    pub end: f64,
     /// Training steps between two updates of the masks; the last step always is one.
     #[serde(default = "every_step")]
     pub every: usize,
@@ -48,9 +54,10 @@ pub struct SparsifyConfig {
     /// Layers to leave alone.
     #[serde(default)]
     pub exclude: Vec<String>,
-    /// Seed of the random criterion.
-    #[serde(default)]
-    pub seed: u64,
+}
+
+fn whole() -> f64 {
+    1.0
 }
 
 fn every_step() -> usize {
@@ -67,10 +74,11 @@ impl SparsifyConfig {
             context: Context::default(),
             criterion: Criterion::default(),
             schedule: Schedule::default(),
+            start: 0.0,
+            end: whole(),
             every: every_step(),
             include: Vec::new(),
             exclude: Vec::new(),
-            seed: 0,
         }
     }
 
@@ -91,6 +99,25 @@ impl SparsifyConfig {
                 self.criterion, self.granularity
             )));
         }
-        self.schedule.check()
+        if self.schedule == (Schedule::Iterative { steps: 0 }) {
+            return Err(Error::invalid("sparsify schedule: iterative needs at least 1 step, found 0"));
+        }
+        let Self { start, end, .. } = *self;
+        if !(0.0 <= start && start <= end && end <= 1.0) {
+            return Err(Error::invalid(format!(
+                "sparsify: expected 0 ≤ start ≤ end ≤ 1, found start {start}, end {end}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The sparsity that is due at `fraction` of the training: the schedule's share of the final one.
+    pub fn sparsity_at(&self, fraction: f64) -> f64 {
+        let share = match fraction {
+            f if f < self.start => 0.0,
+            f if f >= self.end => 1.0,
+            f => self.schedule.share((f - self.start) / (self.end - self.start)),
+        };
+        self.sparsity * share
     }
 }

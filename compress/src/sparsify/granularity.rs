@@ -1,7 +1,7 @@
 //! Granularity: which weights live and die together.
 
 use crate::names::named;
-use engine::{Layer, Tensor};
+use engine::Layer;
 use serde::{Deserialize, Serialize};
 
 /// The unit that is kept or dropped. Convolution weights are `[O, KH, KW, C / groups]`, linear ones `[OUT, IN]`.
@@ -89,17 +89,18 @@ impl Groups {
         all
     }
 
-    /// The mask of a weight of shape `shape` that keeps the groups in `keep`: 1 = keep.
+    /// Zeroes the weights of the groups in `dropped`.
     ///
     /// # Panics
-    /// Where `shape` or `keep` belongs to another division.
-    pub fn mask(&self, keep: &[bool], shape: &[usize]) -> Tensor {
-        assert_eq!(keep.len(), self.count(), "one entry for each group");
-        let mut mask = Tensor::zeros(shape);
-        let values = mask.data_mut();
-        assert_eq!(values.len(), self.count() * self.size, "the shape that was divided");
-        self.for_each_weight(|i, group| values[i] = f32::from(u8::from(keep[group])));
-        mask
+    /// Where `dropped` or `values` belongs to another division.
+    pub fn clear(&self, dropped: &[bool], values: &mut [f32]) {
+        assert_eq!(dropped.len(), self.count(), "one entry for each group");
+        assert_eq!(values.len(), self.count() * self.size, "the weight that was divided");
+        self.for_each_weight(|i, group| {
+            if dropped[group] {
+                values[i] = 0.0;
+            }
+        });
     }
 
     /// Calls `f(position, group)` for each weight, in order.

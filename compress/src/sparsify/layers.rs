@@ -39,6 +39,11 @@ pub(super) fn chosen(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(Node
     Ok(choices(graph, config)?.into_iter().filter_map(groups).collect())
 }
 
+/// The path of a layer's weight.
+pub(super) fn weight_path(graph: &Graph, id: NodeId) -> String {
+    format!("{}.weight", graph.nodes()[id].name)
+}
+
 fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -> Choice {
     let node = &graph.nodes()[id];
     let SparsifyConfig { granularity, criterion, include, exclude, .. } = config;

@@ -34,7 +34,7 @@ impl Sparsity {
         let mut measured = Vec::new();
         for (node, groups) in layers::chosen(graph, config)? {
             let layer = graph.nodes()[node].name.clone();
-            let weight = graph.param(&format!("{layer}.weight"))?.value().data();
+            let weight = graph.param(&layers::weight_path(graph, node))?.value().data();
             let zero = groups.all(|i| weight[i] == 0.0);
             measured.push(LayerSparsity {
                 layer,
@@ -70,8 +70,7 @@ impl fmt::Display for Sparsity {
         let width = self.layers.iter().map(|l| l.layer.len()).max().unwrap_or(0);
         for l in &self.layers {
             let (groups, weights) = (percent(l.zero_groups, l.groups), percent(l.zero_weights, l.weights));
-            let Self { granularity, .. } = self;
-            let (zero, all) = (l.zero_groups, l.groups);
+            let (zero, all, granularity) = (l.zero_groups, l.groups, self.granularity);
             writeln!(
                 f,
                 "{:width$}  {zero} of {all} {granularity}s zero ({groups:.2} %), {weights:.2} % of weights",

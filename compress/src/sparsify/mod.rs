@@ -14,7 +14,7 @@ mod layers;
 mod measure;
 mod schedule;
 mod select;
-//mod sparsifier;
+mod sparsifier;
 mod taylor;
 
 pub use apply::sparsify;
@@ -22,6 +22,6 @@ pub use config::{Context, SparsifyConfig};
 pub use criterion::Criterion;
 pub use granularity::{Granularity, Groups};
 pub use measure::{LayerSparsity, Sparsity};
-pub use schedule::{Curve, Schedule};
-//pub use sparsifier::{Record, Sparsifier};
+pub use schedule::Schedule;
+pub use sparsifier::{Record, Sparsifier};
 pub use taylor::Taylor;

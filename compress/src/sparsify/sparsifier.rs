@@ -1,6 +1,8 @@
 //! Sparsification while training: a callback that raises the sparsity step by step.
 
-use super::{Criterion, SparsifyConfig, Taylor, apply::mask, layers};
+use super::apply::{mask, report};
+use super::{Criterion, SparsifyConfig, Taylor, layers};
+use engine::rewrite::Report;
 use engine::train::{Callback, Progress, Step};
 use engine::{Error, Graph, Result};
 
@@ -11,6 +13,7 @@ use engine::{Error, Graph, Result};
 #[derive(Debug)]
 pub struct Sparsifier {
     config: SparsifyConfig,
+    seed: u64,
     taylor: Taylor,
     history: Vec<Record>,
 }
@@ -29,10 +32,11 @@ pub struct Record {
 }
 
 impl Sparsifier {
-    /// A callback for one training. An error names an option that makes no sense.
-    pub fn new(config: SparsifyConfig) -> Result<Self> {
+    /// A callback for one training; the random criterion draws from `seed`. An error names an option that makes no
+    /// sense.
+    pub fn new(config: SparsifyConfig, seed: u64) -> Result<Self> {
         config.check()?;
-        Ok(Self { config, taylor: Taylor::default(), history: Vec::new() })
+        Ok(Self { config, seed, taylor: Taylor::default(), history: Vec::new() })
     }
 
     /// Every update of the masks, in order.
@@ -40,11 +44,16 @@ impl Sparsifier {
         &self.history
     }
 
+    /// What the masks of `graph` keep of each convolution and linear layer, or why it was left alone.
+    pub fn report(&self, graph: &Graph) -> Result<Report> {
+        report(graph, &self.config)
+    }
+
     /// The target of `progress`, if the masks are to be updated after it.
     fn due(&self, progress: Progress) -> Option<f64> {
         let Progress { step, steps, .. } = progress;
         let its_turn = (step + 1) % self.config.every == 0 || step + 1 == steps;
-        let target = self.config.sparsity * self.config.schedule.share(progress.end_of_step());
+        let target = self.config.sparsity_at(progress.end_of_step());
         let reached = self.history.last().map_or(0.0, |record| record.target);
         (its_turn && target > reached).then_some(target)
     }
@@ -70,10 +79,9 @@ impl Callback for Sparsifier {
 
     fn after_step(&mut self, step: &mut Step) -> Result<()> {
         let Some(target) = self.due(step.progress) else { return Ok(()) };
-        let tallies = mask(step.graph, &self.config, target, Some(&self.taylor))?;
-        let (dropped, groups) = tallies.iter().fold((0, 0), |(d, g), t| (d + t.dropped, g + t.groups));
+        let sparsity = mask(step.graph, &self.config, target, self.seed, Some(&self.taylor))?;
         let Progress { epoch, step, .. } = step.progress;
-        self.history.push(Record { epoch, step, target, sparsity: dropped as f64 / groups as f64 });
+        self.history.push(Record { epoch, step, target, sparsity });
         Ok(())
     }
 }

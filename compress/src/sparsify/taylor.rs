@@ -1,8 +1,8 @@
 //! The Taylor criterion's evidence: gradients, observed while a network trains.
 
 use super::{Groups, SparsifyConfig, layers};
-type ParamGradients = BTreeMap<String, engine::Tensor>;
-use engine::{Graph, Result};
+use engine::data::Batches;
+use engine::{Device, Graph, Mode, ParamGradients, Result, Tape};
 use std::collections::BTreeMap;
 
 /// The running mean of |Σ w·∂L/∂w| of every group, over the steps that were observed. With the group gone, its
@@ -15,6 +15,26 @@ pub struct Taylor {
 }
 
 impl Taylor {
+    /// What `batches` batches of `data` say of a network that is not being trained: gradients of the cross entropy, with
+    /// the batch norms' running statistics.
+    pub fn measure(
+        graph: &Graph,
+        config: &SparsifyConfig,
+        data: &mut dyn Batches,
+        batches: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut taylor = Self::default();
+        for batch in data.epoch(0)?.take(batches) {
+            let batch = batch?;
+            let mut tape = Tape::new(device);
+            let pass = graph.forward(&mut tape, Mode::Eval, batch.images, &[])?;
+            let loss = tape.cross_entropy(&pass.output, &batch.labels, 0.0)?;
+            taylor.observe(graph, config, &pass.gradients(tape.backward(&loss)?))?;
+        }
+        Ok(taylor)
+    }
+
     /// Adds the gradients of one step, taken at the weights that `graph` holds now, for every layer that `config`
     /// would sparsify. A layer whose groups are others than before (it was pruned) starts afresh.
     pub fn observe(
@@ -24,13 +44,12 @@ impl Taylor {
         gradients: &ParamGradients,
     ) -> Result<()> {
         for (node, groups) in layers::chosen(graph, config)? {
-            let name = &graph.nodes()[node].name;
-            let path = format!("{name}.weight");
+            let path = layers::weight_path(graph, node);
             let (weight, Some(gradient)) = (graph.param(&path)?.value(), gradients.get(&path)) else {
                 continue;
             };
             let change = groups.sum(|i| f64::from(weight.data()[i]) * f64::from(gradient.data()[i]));
-            let (steps, sums) = self.layers.entry(name.clone()).or_default();
+            let (steps, sums) = self.layers.entry(graph.nodes()[node].name.clone()).or_default();
             if sums.len() != change.len() {
                 (*steps, *sums) = (0, vec![0.0; change.len()]);
             }
