@@ -112,7 +112,7 @@ fn train(
         epochs,
         seed: 5,
         objective: &mut CrossEntropy { smoothing: 0.0 },
-        callbacks,
+        callbacks: callbacks.into_iter().map(|c| c as &mut dyn Callback).collect(),
     };
     let mut val = Colours::new(5);
     trainer.fit(graph, data, Some(&mut val))

@@ -119,3 +119,53 @@ fn two_phases(fraction: f64, split: f64, [first, second, third]: [f64; 3]) -> f6
         half_cosine(second, third, (fraction - split) / rest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-9
+    }
+
+    /// Values of fastai's `combined_cos(0.25, max/25, max, max/1e5)` for max = 1, and of its momentum.
+    #[test]
+    fn one_cycle_is_that_of_fastai() {
+        for (fraction, learning_rate, momentum) in [
+            (0.0, 0.04, 0.95),
+            (0.0625, 0.180_588_745_030, 0.935_355_339_059),
+            (0.125, 0.52, 0.90),
+            (0.25, 1.0, 0.85),
+            (0.4375, 0.853_554_855_048, 0.864_644_660_941),
+            (0.625, 0.500_005, 0.90),
+            (1.0, 0.000_01, 0.95),
+        ] {
+            let rates = Schedule::one_cycle().at(1.0, fraction);
+            assert!(close(rates.learning_rate, learning_rate), "{fraction}: {rates:?}");
+            assert!(close(rates.momentum.unwrap(), momentum), "{fraction}: {rates:?}");
+        }
+        let steep = Schedule::OneCycle { pct_start: 1.0, div: 2.0, div_final: 10.0 };
+        assert!(
+            close(steep.at(3.0, 0.5).learning_rate, 2.25) && close(steep.at(3.0, 1.0).learning_rate, 3.0)
+        );
+    }
+
+    #[test]
+    fn cosine_warms_up_then_falls_to_zero() {
+        let schedule = Schedule::Cosine { warmup: 0.2 };
+        for (fraction, expected) in [(0.0, 0.0), (0.1, 1.0), (0.2, 2.0), (0.6, 1.0), (1.0, 0.0)] {
+            assert!(close(schedule.at(2.0, fraction).learning_rate, expected), "{fraction}");
+        }
+        assert_eq!(Schedule::Cosine { warmup: 0.0 }.at(2.0, 0.0), 2.0.into());
+        assert_eq!(Schedule::Constant.at(0.3, 0.7), 0.3.into());
+    }
+
+    #[test]
+    fn recipes_name_schedules() {
+        let read = |json| serde_json::from_str::<Schedule>(json);
+        assert_eq!(read(r#"{"name": "one_cycle"}"#).unwrap(), Schedule::one_cycle());
+        assert!(read(r#"{"name": "one_cycle", "pct": 0.1}"#).is_err(), "an unknown option");
+        assert!(Schedule::Cosine { warmup: 1.0 }.check().is_err());
+        assert!(Schedule::OneCycle { pct_start: 0.3, div: 0.0, div_final: 1.0 }.check().is_err());
+    }
+}
