@@ -2,7 +2,7 @@
 
 mod support;
 
-use engine::Layer;
+use engine::{Device, Layer};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -20,6 +20,9 @@ proptest! {
         let shapes = graph.shapes([2, h, w, c]).unwrap();
         prop_assert_eq!(shapes.last().unwrap(), &vec![2, net.head.classes]);
         let (first, second) = (net.graph(), net.graph());
+        let images = net.images(2);
+        let logits = first.logits(&Device::cpu(), images).unwrap();
+        prop_assert!(logits.data().iter().all(|v| v.abs() < 1e4), "{:?}", logits.data());
         for ((path, a), (_, b)) in first.params().zip(second.params()) {
             prop_assert_eq!(a.value().data(), b.value().data(), "{}", path);
         }

@@ -1,0 +1,205 @@
+//! The architectures against published counts: parameters to the last one, multiply-accumulates as printed.
+
+use engine::{Graph, Layer};
+use models::{Head, Options, build, freeze_body, names, numbered_classes};
+use std::collections::HashSet;
+
+/// The network with zero weights, for counting.
+fn counted(name: &str, classes: usize, width: f64, input: [usize; 3]) -> Graph {
+    let options = Options { width, seed: None, ..Options::new(numbered_classes(classes), input) };
+    build(name, &options).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+fn macs(graph: &Graph) -> u64 {
+    graph.costs(graph.info.input).unwrap().iter().map(|cost| cost.macs).sum()
+}
+
+/// Parameters of each node that has any, in graph order.
+fn params_by_layer(graph: &Graph) -> Vec<usize> {
+    let counts = graph.nodes().iter().map(|n| n.layer.params().iter().map(|(_, p)| p.value().len()).sum());
+    counts.filter(|&count| count > 0).collect()
+}
+
+const COLOUR_224: [usize; 3] = [224, 224, 3];
+const COLOUR_32: [usize; 3] = [32, 32, 3];
+
+/// torchvision's table of classification weights: parameters, and GMACs (which it calls GFLOPS) at 224 px.
+#[test]
+fn torchvision_networks_have_their_parameters_and_macs() {
+    let table = [
+        ("vgg11", 132_863_336, "7.609"),
+        ("vgg11_bn", 132_868_840, "7.609"),
+        ("vgg13", 133_047_848, "11.308"),
+        ("vgg13_bn", 133_053_736, "11.308"),
+        ("vgg16", 138_357_544, "15.470"),
+        ("vgg16_bn", 138_365_992, "15.470"),
+        ("vgg19", 143_667_240, "19.632"),
+        ("vgg19_bn", 143_678_248, "19.632"),
+        ("resnet18", 11_689_512, "1.814"),
+        ("resnet34", 21_797_672, "3.664"),
+        ("resnet50", 25_557_032, "4.089"),
+        ("resnet101", 44_549_160, "7.801"),
+        ("resnet152", 60_192_808, "11.514"),
+    ];
+    for (name, params, gmacs) in table {
+        let graph = counted(name, 1000, 1.0, COLOUR_224);
+        assert_eq!(graph.param_count(), params, "{name}");
+        assert_eq!(format!("{:.3}", macs(&graph) as f64 / 1e9), gmacs, "{name}");
+    }
+}
+
+#[test]
+fn vgg16_bn_has_the_counts_of_imagenette() {
+    let graph = counted("vgg16_bn", 10, 1.0, [128, 128, 3]);
+    assert_eq!(graph.param_count(), 134_309_962);
+    assert_eq!(format!("{:.2}", macs(&graph) as f64 / 1e9), "5.13");
+}
+
+#[test]
+fn cifar_resnets_have_their_parameters() {
+    let table = [(20, 269_722), (32, 464_154), (44, 658_586), (56, 853_018), (110, 1_727_962)];
+    for (depth, params) in table {
+        let graph = counted(&format!("cifar_resnet{depth}"), 10, 1.0, COLOUR_32);
+        assert_eq!(graph.param_count(), params, "{depth} layers");
+        let is_weighted = |l: &Layer| matches!(l, Layer::Conv2d(_) | Layer::Linear(_));
+        assert_eq!(graph.nodes().iter().filter(|n| is_weighted(&n.layer)).count(), depth);
+    }
+}
+
+#[test]
+fn student_net_has_its_parameters_at_each_width() {
+    let published = [256_779, 236_066, 217_850, 200_354, 185_091, 171_606];
+    for (k, params) in (0..).zip(published) {
+        let graph = counted("student_net", 11, 0.95_f64.powi(k), [256, 256, 3]);
+        assert_eq!(graph.param_count(), params, "0.95^{k}");
+    }
+}
+
+#[test]
+fn small_net_has_its_parameters_layer_by_layer() {
+    let full = params_by_layer(&counted("small_net", 10, 1.0, [128, 128, 3]));
+    assert_eq!(full, [1_520, 40, 25_050, 100, 125_100, 200, 5_050, 510]);
+    // Pruned by 30 % of each layer, it is itself at 0.7 of the width.
+    let pruned = params_by_layer(&counted("small_net", 10, 0.7, [128, 128, 3]));
+    assert_eq!(pruned, [1_064, 28, 12_285, 70, 61_320, 140, 3_550, 510]);
+}
+
+#[test]
+fn fastai_head_leaves_the_published_parameters_to_train() {
+    let options =
+        Options { head: Head::Fastai, seed: None, ..Options::new(numbered_classes(43), [96, 96, 3]) };
+    let mut graph = build("resnet18", &options).unwrap();
+    assert_eq!(graph.param_count(), 11_725_888);
+
+    freeze_body(&mut graph).unwrap();
+    let trainable = |graph: &Graph| {
+        let params = graph.params().filter(|(_, p)| p.trainable);
+        params.map(|(_, p)| p.value().len()).sum::<usize>()
+    };
+    // Two batch norms and two linear layers of the head, and the batch norms of the body.
+    let head = 2 * 1024 + 1024 * 512 + 2 * 512 + 512 * 43;
+    assert_eq!((trainable(&graph), head + 9_600), (558_976, 558_976));
+
+    let is_norm = |l: &Layer| matches!(l, Layer::BatchNorm(_));
+    let norms = graph.nodes().iter().filter(|n| is_norm(&n.layer)).flat_map(|n| n.layer.params());
+    assert_eq!(norms.map(|(_, p)| p.value().len()).sum::<usize>(), 12_672);
+}
+
+#[test]
+fn demo_networks_have_the_size_that_their_comments_say() {
+    let (student, teacher) = (counted("vgg8_bn", 10, 1.0, COLOUR_32), counted("resnet8", 10, 1.0, COLOUR_32));
+    assert_eq!((macs(&student), macs(&teacher)), (15_239_680, 44_927_488));
+    assert_eq!((student.param_count(), teacher.param_count()), (589_066, 1_210_410));
+}
+
+#[test]
+fn every_architecture_builds_at_any_width_size_and_number_of_classes() {
+    for name in names() {
+        for (classes, width, input) in
+            [(2, 0.25, [64, 48, 3]), (7, 0.01, [96, 96, 1]), (3, 1.3, [33, 65, 4]), (10, 1.0, COLOUR_32)]
+        {
+            // The largest are slow to allocate: narrow ones show as much.
+            let large = name.starts_with("vgg1") || name.starts_with("resnet1");
+            let width = if large { width * 0.2 } else { width };
+            for head in [Head::Own, Head::Fastai] {
+                let options =
+                    Options { width, head, seed: None, ..Options::new(numbered_classes(classes), input) };
+                let graph = build(name, &options).unwrap_or_else(|e| panic!("{name} {options:?}: {e}"));
+                graph.check().unwrap();
+                let [h, w, c] = input;
+                let shapes = graph.shapes([2, h, w, c]).unwrap();
+                assert_eq!(shapes[graph.output()], [2, classes], "{name}");
+                assert_eq!((graph.info.arch.as_str(), graph.info.input), (name, input));
+                assert_eq!(graph.info.classes.len(), classes);
+            }
+        }
+    }
+}
+
+#[test]
+fn parameters_have_torchvision_names() {
+    let has = |arch: &str, paths: &[&str]| {
+        let graph = counted(arch, 10, 0.1, COLOUR_224);
+        for path in paths {
+            assert!(graph.param(path).is_ok(), "{arch}: {path}");
+        }
+    };
+    has("vgg16_bn", &["features.0.bias", "features.1.weight", "features.40.weight", "features.41.bias"]);
+    has("vgg16_bn", &["classifier.0.weight", "classifier.3.bias", "classifier.6.weight"]);
+    has("vgg11", &["features.0.weight", "features.18.bias", "classifier.6.bias"]);
+    has(
+        "resnet18",
+        &["conv1.weight", "bn1.bias", "layer2.0.downsample.0.weight", "layer4.1.bn2.weight", "fc.bias"],
+    );
+    has("resnet50", &["layer1.0.conv3.weight", "layer1.0.downsample.1.bias", "layer4.2.bn3.weight"]);
+    has("cifar_resnet20", &["conv1.weight", "layer3.2.conv2.weight", "layer3.2.bn2.bias", "linear.bias"]);
+    has("student_net", &["cnn.0.0.weight", "cnn.7.3.bias", "fc.0.weight"]);
+    let downsampled = counted("resnet18", 10, 0.1, COLOUR_224);
+    assert!(
+        downsampled.param("layer1.0.downsample.0.weight").is_err(),
+        "the first stage of resnet18 keeps its shape"
+    );
+    let names: Vec<String> = downsampled.nodes().iter().map(|n| n.name.clone()).collect();
+    for name in ["relu", "maxpool", "layer1.0.relu", "layer1.0.add", "layer1.0.relu_1", "avgpool", "flatten"]
+    {
+        assert!(names.iter().any(|n| n == name), "{name}");
+    }
+}
+
+#[test]
+fn the_seed_decides_the_bits_and_a_layer_more_leaves_the_others() {
+    let built = |name: &str, seed| {
+        let options =
+            Options { seed: Some(seed), width: 0.1, ..Options::new(numbered_classes(10), COLOUR_224) };
+        build(name, &options).unwrap()
+    };
+    let bits =
+        |graph: &Graph| graph.params().flat_map(|(_, p)| p.value().data().to_vec()).collect::<Vec<f32>>();
+    assert_eq!(bits(&built("resnet18", 1)), bits(&built("resnet18", 1)));
+    assert_ne!(bits(&built("resnet18", 1)), bits(&built("resnet18", 2)));
+    let (shallow, deep) = (built("resnet18", 1), built("resnet34", 1));
+    let path = "layer4.1.conv2.weight";
+    assert_eq!(shallow.param(path).unwrap().value().data(), deep.param(path).unwrap().value().data());
+    let drawn: HashSet<u32> = shallow
+        .params()
+        .filter(|(path, _)| path.contains("conv"))
+        .map(|(_, p)| p.value().data()[0].to_bits())
+        .collect();
+    assert!(drawn.len() > 15, "no two convolutions draw alike");
+}
+
+#[test]
+fn bad_options_are_refused_in_words() {
+    let refused = |name: &str, options: &Options| build(name, options).unwrap_err().to_string();
+    let good = Options { seed: None, ..Options::new(numbered_classes(10), COLOUR_32) };
+    let unknown = refused("resnet-18", &good);
+    assert!(unknown.contains("`resnet-18`") && unknown.contains("resnet18"), "{unknown}");
+    assert!(refused("vgg16_nb", &good).contains("vgg16_bn"));
+    for width in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
+        assert!(refused("resnet18", &Options { width, ..good.clone() }).starts_with("width:"));
+    }
+    assert!(refused("resnet18", &Options { classes: Vec::new(), ..good.clone() }).starts_with("classes:"));
+    assert!(refused("resnet18", &Options { input: [0, 32, 3], ..good.clone() }).starts_with("input:"));
+    let small = refused("vgg16_bn", &Options { input: [16, 16, 3], ..good });
+    assert!(small.starts_with("layer `features.43`"), "{small}");
+}
