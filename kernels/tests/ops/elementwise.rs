@@ -1,6 +1,6 @@
 //! Elementwise kernels and dropout.
 
-use crate::support::{check_exact, filled, integers, narrow, random};
+use crate::support::{check_exact, filled, integers, narrow, on_each_isa, random};
 use kernels::cpu::{self, Cpu};
 use kernels::reference;
 use proptest::prelude::*;
@@ -64,7 +64,7 @@ proptest! {
 #[test]
 fn nan_is_not_hidden() {
     let x = [f32::NAN; 33];
-    for (isa, y) in crate::support::on_each_isa(|cpu| {
+    for (isa, y) in on_each_isa(|cpu| {
         let mut y = filled(66, |y| cpu::relu_forward(cpu, &x, &mut y[..33]));
         cpu::relu6_forward(cpu, &x, &mut y[33..]);
         y

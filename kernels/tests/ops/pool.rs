@@ -1,6 +1,6 @@
 //! Pooling.
 
-use crate::support::{check_close, check_exact, filled, integers, narrow, random};
+use crate::support::{check_close, check_exact, filled, integers, narrow, on_each_isa, random};
 use kernels::cpu::{self, Cpu};
 use kernels::reference;
 use kernels::shapes::{AdaptivePool2d, Pool2d};
@@ -77,9 +77,9 @@ fn ties_and_nan_follow_pytorch() {
     assert_eq!(winner([1.0, 2.0, 2.0, 2.0]), Some(1));
     assert_eq!(winner([f32::NEG_INFINITY; 4]), Some(0));
     assert_eq!(winner([3.0, f32::NAN, 9.0, 1.0]), Some(1));
-    for cpu in [Cpu::detect()] {
-        let y = filled(1, |y| cpu::max_pool2d_forward(&cpu, &g, &[3.0, f32::NAN, 9.0, 1.0], y));
-        assert!(y[0].is_nan());
+    let x = [3.0, f32::NAN, 9.0, 1.0];
+    for (isa, y) in on_each_isa(|cpu| filled(1, |y| cpu::max_pool2d_forward(cpu, &g, &x, y))) {
+        assert!(y[0].is_nan(), "{isa}");
     }
 }
 
@@ -88,9 +88,7 @@ fn ties_and_nan_follow_pytorch() {
 fn vgg_pools_a_small_map_to_a_larger_one() {
     let g = AdaptivePool2d { n: 1, h: 4, w: 4, c: 1, oh: 7, ow: 7 };
     let x: Vec<f32> = (0..16).map(|i| i as f32).collect();
-    for (isa, y) in
-        crate::support::on_each_isa(|cpu| filled(49, |y| cpu::adaptive_avg_pool2d_forward(cpu, &g, &x, y)))
-    {
+    for (isa, y) in on_each_isa(|cpu| filled(49, |y| cpu::adaptive_avg_pool2d_forward(cpu, &g, &x, y))) {
         assert_eq!((y[0], y[1], y[48]), (0.0, 0.5, 15.0), "{isa}");
     }
 }
