@@ -102,43 +102,47 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, t: &T
             b = unsafe { b.add(NV * S::LANES) };
         }
     }
-    // SAFETY: the caller's promise about C, bias and residual.
-    unsafe { finish(s, t, acc) }
+    // The sums leave the registers here, in a loop simple enough to be unrolled whole: any use of `acc` that is
+    // not would make the compiler keep it in memory throughout the loop above.
+    let mut sums = Sums([0.0; MAX_MR * MAX_NR]);
+    for i in 0..MR {
+        for j in 0..NV {
+            // SAFETY: MR ≤ MAX_MR rows of NV · LANES ≤ MAX_NR floats.
+            unsafe { s.store(sums.0.as_mut_ptr().add((i * NV + j) * S::LANES), acc[i][j]) };
+        }
+    }
+    for i in 0..t.m {
+        // SAFETY: the caller's promise about C, bias and residual.
+        unsafe { finish_row(s, t, i, &sums.0[i * NV * S::LANES..]) }
+    }
 }
 
-/// Adds what is to be added, applies the activation and stores the `m × n` elements that exist.
+/// A tile's sums on their way from the registers to C.
+#[repr(align(64))]
+struct Sums([f32; MAX_MR * MAX_NR]);
+
+/// Adds to row `i` what is to be added, applies the activation and stores the `n` elements that exist.
 ///
 /// # Safety
-/// As for [`tile`].
+/// As for [`tile`]; `sums` has `n` floats, rounded up to whole vectors.
 #[inline(always)]
-unsafe fn finish<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile, acc: [[S::F; NV]; MR]) {
-    for j in 0..NV {
-        let column = j * S::LANES;
-        let lanes = t.n.saturating_sub(column).min(S::LANES);
-        if lanes == 0 {
-            return;
-        }
-        let bias = if t.bias.is_null() {
-            s.zero()
-        } else {
-            // SAFETY: the bias has `n ≥ column + lanes` floats.
-            unsafe { load_lanes(s, t.bias.add(column), lanes) }
-        };
-        for i in 0..MR {
-            if i < t.m {
-                // SAFETY: row `i < m` of C, and of the residual, has `n ≥ column + lanes` floats.
-                unsafe {
-                    let at = *t.out.add(i) + column;
-                    let mut v = s.add(acc[i][j], bias);
-                    if t.accumulate {
-                        v = s.add(v, load_lanes(s, t.c.add(at), lanes));
-                    }
-                    if !t.residual.is_null() {
-                        v = s.add(v, load_lanes(s, t.residual.add(at), lanes));
-                    }
-                    store_lanes(s, t.c.add(at), activate(s, t.activation, v), lanes);
-                }
+unsafe fn finish_row<S: Simd>(s: S, t: &Tile, i: usize, sums: &[f32]) {
+    // SAFETY: row `i < m` of C, and of the residual, has `n` floats, as has the bias.
+    unsafe {
+        let offset = *t.out.add(i);
+        for column in (0..t.n).step_by(S::LANES) {
+            let (at, lanes) = (offset + column, S::LANES.min(t.n - column));
+            let mut v = s.load(sums.as_ptr().add(column));
+            if !t.bias.is_null() {
+                v = s.add(v, load_lanes(s, t.bias.add(column), lanes));
             }
+            if t.accumulate {
+                v = s.add(v, load_lanes(s, t.c.add(at), lanes));
+            }
+            if !t.residual.is_null() {
+                v = s.add(v, load_lanes(s, t.residual.add(at), lanes));
+            }
+            store_lanes(s, t.c.add(at), activate(s, t.activation, v), lanes);
         }
     }
 }
