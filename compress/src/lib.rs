@@ -5,10 +5,13 @@ pub mod constants;
 pub mod distill;
 pub mod fold;
 mod names;
+pub mod prune;
 pub mod sparsify;
 #[cfg(test)]
 mod testing;
 mod weights;
 
 pub use distill::{DistillConfig, Distillation};
+pub use fold::fold;
+pub use prune::{PruneConfig, PrunePlan, prune};
 pub use sparsify::{Sparsifier, SparsifyConfig, sparsify};

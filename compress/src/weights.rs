@@ -61,6 +61,11 @@ impl<'a> Filters<'a> {
         self.bias.map_or(0.0, |b| f64::from(b.value().data()[o]))
     }
 
+    /// The bias of every filter.
+    pub fn biases(&self) -> Vec<f64> {
+        (0..self.outputs()).map(|o| self.bias_of(o)).collect()
+    }
+
     /// What filter `o` makes of channels that are constant: `Σ_c w[o, t, c] · constant[c]` for each tap t, with the
     /// constants of all input channels.
     pub fn response(&self, o: usize, constants: &[f64]) -> Vec<f64> {

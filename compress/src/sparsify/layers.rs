@@ -86,7 +86,7 @@ fn is_depthwise(layer: &Layer) -> bool {
 }
 
 /// Whether a list's `entry` means the layer `name`: it is the name, or a module's path in front of it.
-fn stands_for(entry: &str, name: &str) -> bool {
+pub(crate) fn stands_for(entry: &str, name: &str) -> bool {
     name.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 

@@ -24,4 +24,6 @@ pub use granularity::{Granularity, Groups};
 pub use measure::{LayerSparsity, Sparsity};
 pub use schedule::Schedule;
 pub use sparsifier::{Record, Sparsifier};
+pub(crate) use layers::stands_for;
+pub(crate) use select::{Scored, select};
 pub use taylor::Taylor;

@@ -3,7 +3,7 @@
 use super::Context;
 
 /// The groups of a layer.
-pub(super) struct Scored {
+pub(crate) struct Scored {
     /// What each is worth: finite, not negative.
     pub scores: Vec<f32>,
     /// Which are dropped already.
@@ -13,7 +13,7 @@ pub(super) struct Scored {
 /// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each layer, or
 /// of all layers together), those that are dead already first, and never all of a layer. Of two equal groups the
 /// one that comes first goes first.
-pub(super) fn select(layers: &[Scored], context: Context, sparsity: f64) -> Vec<Vec<bool>> {
+pub(crate) fn select(layers: &[Scored], context: Context, sparsity: f64) -> Vec<Vec<bool>> {
     let mut dropped: Vec<Vec<bool>> = layers.iter().map(|layer| layer.dead.clone()).collect();
     match context {
         Context::Local => {

@@ -1,0 +1,142 @@
+//! Absorbing constants: what makes the removal of a channel that is constant, but not zero, exact.
+//!
+//! A layer that reads constant channels i with values c_i computes `Σ_i c_i·w[o, t, i]` from them at each tap t.
+//!
+//! ```text
+//!   no padding   b'[o] = b[o] + Σ_t Σ_i c_i·w[o, t, i]            or, right before a batch norm, μ' = μ − that
+//!   padding      w'[o, t, k] = w[o, t, k] + Σ_i (c_i / c_k)·w[o, t, i]
+//! ```
+//!
+//! At a padded border the taps outside of the image read zero instead of c_i, and no bias can follow that. But a
+//! channel k that is constant too reads zero there as well: one dead channel, the *carrier*, stays and carries the
+//! effect of all others, border included. The strongest one is chosen, so that c_i / c_k ≤ 1 loses no precision.
+
+use super::state::readers;
+use crate::channels::ChannelFlow;
+use crate::constants::{Constant, constants};
+use crate::weights::{Filters, filters_mut, overwrite, set_bias};
+use engine::rewrite::Edit;
+use engine::{Graph, Layer, NodeId, Result};
+
+/// A channel carries the others of a layer if its constant is at least this share of the strongest.
+const CARRIES: f32 = 1e-3;
+
+/// What became of the constants.
+#[derive(Default)]
+pub(super) struct Absorbed {
+    /// New parameters.
+    pub edits: Vec<Edit>,
+    /// Units that stay to carry others.
+    pub carriers: Vec<usize>,
+    /// What happened to the layers that read constants.
+    pub notes: Vec<(NodeId, &'static str)>,
+}
+
+/// Rewrites every layer that reads channels of `removed` units, all of them constant there, so that it no longer
+/// weighs them; units that have to stay as carriers leave `removed`.
+pub(super) fn absorb(graph: &mut Graph, flow: &ChannelFlow, removed: &mut [bool]) -> Result<Absorbed> {
+    let known = constants(graph)?;
+    let mut absorbed = Absorbed::default();
+    let readers: Vec<NodeId> = readers(graph).collect();
+    // A carrier for one layer stays for all, so carriers are chosen before anything is absorbed.
+    for &reader in &readers {
+        let Some(read) = Read::of(graph, reader, flow, &known) else { continue };
+        for group in 0..if read.filters.padded { read.filters.groups } else { 0 } {
+            let carrier = read.missing_carrier(group, removed);
+            carrier.into_iter().for_each(|unit| removed[unit] = false);
+            absorbed.carriers.extend(carrier);
+        }
+    }
+    for reader in readers {
+        let Some(read) = Read::of(graph, reader, flow, &known) else { continue };
+        let Some(responses) = read.responses(removed) else { continue };
+        if read.filters.padded {
+            let weights = read.carried(&responses, removed);
+            filters_mut(graph.layer_mut(reader)).into_iter().for_each(|(w, _)| overwrite(w, weights.clone()));
+            absorbed.notes.push((reader, "constants go through a carrier"));
+        } else {
+            let delta: Vec<f64> = responses.iter().map(|taps| taps.iter().sum()).collect();
+            let (note, edit) = shift(graph, reader, &delta);
+            absorbed.notes.push((reader, note));
+            absorbed.edits.extend(edit);
+        }
+    }
+    Ok(absorbed)
+}
+
+/// A layer and the channels that it reads.
+struct Read<'a> {
+    filters: Filters<'a>,
+    units: &'a [usize],
+    known: &'a [Constant],
+}
+
+impl<'a> Read<'a> {
+    fn of(graph: &'a Graph, id: NodeId, flow: &'a ChannelFlow, known: &'a [Vec<Constant>]) -> Option<Self> {
+        let node = &graph.nodes()[id];
+        let input = node.inputs[0];
+        Some(Self { filters: Filters::of(&node.layer)?, units: flow.units(input), known: &known[input] })
+    }
+
+    /// What the constants of removed channels make at each tap of each filter; none where that is nothing.
+    fn responses(&self, removed: &[bool]) -> Option<Vec<Vec<f64>>> {
+        let dropped = |(&unit, value): (&usize, &Constant)| match value {
+            Some(value) if removed[unit] => f64::from(*value),
+            _ => 0.0,
+        };
+        let dropped: Vec<f64> = self.units.iter().zip(self.known).map(dropped).collect();
+        let any = dropped.iter().any(|&c| c != 0.0);
+        any.then(|| (0..self.filters.outputs()).map(|o| self.filters.response(o, &dropped)).collect())
+    }
+
+    /// The channel of the strongest constant that the filters of `group` read, and the constant, among those of
+    /// units that are `wanted`.
+    fn strongest(&self, group: usize, wanted: impl Fn(usize) -> bool) -> Option<(usize, f32)> {
+        let channels = group * self.filters.depth()..(group + 1) * self.filters.depth();
+        let constant = |channel: usize| Some((channel, self.known[channel].filter(|&c| c != 0.0)?));
+        let wanted = channels.filter(|&channel| wanted(self.units[channel]));
+        wanted.filter_map(constant).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))
+    }
+
+    /// The unit that has to stay to carry the constants of `group`, if there are any and no kept channel can.
+    fn missing_carrier(&self, group: usize, removed: &[bool]) -> Option<usize> {
+        let (channel, value) = self.strongest(group, |unit| removed[unit])?;
+        let carried = self.strongest(group, |unit| !removed[unit]);
+        let enough = carried.is_some_and(|(_, carrier)| carrier.abs() >= CARRIES * value.abs());
+        (!enough).then(|| self.units[channel])
+    }
+
+    /// The weights with `responses` on the carriers.
+    fn carried(&self, responses: &[Vec<f64>], removed: &[bool]) -> Vec<f32> {
+        let mut weights = self.filters.weight.value().data().to_vec();
+        let (outputs, depth) = (self.filters.outputs(), self.filters.depth());
+        let size = weights.len() / outputs;
+        for (o, (filter, taps)) in weights.chunks_exact_mut(size).zip(responses).enumerate() {
+            let group = o / (outputs / self.filters.groups);
+            // Where a group reads no constants, it needs no carrier.
+            let Some((carrier, value)) = self.strongest(group, |unit| !removed[unit]) else { continue };
+            for (weights, tap) in filter.chunks_exact_mut(depth).zip(taps) {
+                let weight = &mut weights[carrier - group * depth];
+                *weight = (f64::from(*weight) + tap / f64::from(value)) as f32;
+            }
+        }
+        weights
+    }
+}
+
+/// Adds `delta` to what `node` emits: to its bias, or, where it has none and a batch norm alone reads it, to that one's
+/// mean, which costs no parameter.
+fn shift(graph: &mut Graph, node: NodeId, delta: &[f64]) -> (&'static str, Option<Edit>) {
+    let filters = Filters::of(&graph.nodes()[node].layer).expect("a layer that was read as filters");
+    let (biases, has_bias) = (filters.biases(), filters.bias.is_some());
+    let readers = graph.readers();
+    if let (false, &[reader]) = (has_bias, readers[node].as_slice())
+        && let Layer::BatchNorm(bn) = graph.layer_mut(reader)
+    {
+        let means = bn.running_mean.data_mut().iter_mut().zip(delta);
+        means.for_each(|(mean, d)| *mean = (f64::from(*mean) - d) as f32);
+        return ("constants go into the mean of the batch norm behind it", None);
+    }
+    let biases: Vec<f64> = biases.iter().zip(delta).map(|(b, d)| b + d).collect();
+    ("constants go into its bias", set_bias(graph, node, &biases))
+}

@@ -1,0 +1,91 @@
+//! What to prune, as a recipe writes it.
+
+use super::{Constants, PrunePlan, UnitScores, prune};
+use crate::sparsify::{Context, Criterion, Taylor, stands_for};
+use engine::rewrite::Rewrite;
+use engine::{Error, Graph, Layer, Result};
+use serde::{Deserialize, Serialize};
+
+/// The options of pruning. With no option at all: every dead channel, exactly.
+///
+/// `include` and `exclude` hold names of layers, or of modules that contain them, as in sparsification. A group is
+/// included where one of its layers is, and excluded where one of them is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PruneConfig {
+    /// What a channel is worth; where absent, dead channels go and all others stay.
+    pub criterion: Option<Criterion>,
+    /// The fraction of channels to remove by `criterion`, in 0..=1. A group's last channel stays all the same.
+    pub fraction: Option<f64>,
+    /// Whether groups are cut alike or against each other.
+    pub context: Context,
+    /// What becomes of the value of a dead channel that is not zero.
+    pub constants: Constants,
+    /// The groups to prune; where empty, dead channels go from all, and a criterion asks those of convolutions alone.
+    pub include: Vec<String>,
+    /// Groups to leave alone.
+    pub exclude: Vec<String>,
+    /// Seed of the random criterion.
+    pub seed: u64,
+}
+
+impl PruneConfig {
+    /// An error that names the first option that makes no sense, whatever the network.
+    pub fn check(&self) -> Result<()> {
+        match (self.criterion, self.fraction) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => {
+                Err(Error::invalid("prune fraction: of which criterion? dead channels need none"))
+            }
+            (Some(criterion), None) => {
+                Err(Error::invalid(format!("prune criterion {criterion}: expected a fraction beside it")))
+            }
+            (Some(_), Some(fraction)) if (0.0..=1.0).contains(&fraction) => Ok(()),
+            (Some(_), Some(fraction)) => Err(Error::invalid(format!(
+                "prune fraction: expected a fraction in [0, 1], found {fraction}"
+            ))),
+        }
+    }
+
+    /// The plan for `graph`. [`Taylor`] holds the gradients that the criterion of this name needs.
+    pub fn plan(&self, graph: &Graph, taylor: Option<&Taylor>) -> Result<PrunePlan> {
+        self.check()?;
+        self.check_names(graph)?;
+        let (Some(criterion), Some(fraction)) = (self.criterion, self.fraction) else {
+            let mut plan = PrunePlan::dead(graph)?;
+            plan.groups.retain(|group| self.admits(&group.layers, true));
+            return Ok(plan);
+        };
+        let is_conv = |name: &String| {
+            graph.id(name).is_ok_and(|id| matches!(graph.nodes()[id].layer, Layer::Conv2d(_)))
+        };
+        let eligible = |layers: &[String]| self.admits(layers, layers.iter().all(is_conv));
+        let scores = UnitScores::new(graph, criterion, self.seed, taylor, eligible)?;
+        PrunePlan::lowest(graph, &scores, self.context, fraction)
+    }
+
+    /// [`prune`] by the plan for `graph`.
+    pub fn apply(&self, graph: &Graph, taylor: Option<&Taylor>) -> Result<Rewrite> {
+        prune(graph, &self.plan(graph, taylor)?, self.constants)
+    }
+
+    /// Whether the group that `layers` make is to be pruned; `by_default` where nothing is included by name.
+    fn admits(&self, layers: &[String], by_default: bool) -> bool {
+        let listed =
+            |list: &[String]| list.iter().any(|entry| layers.iter().any(|name| stands_for(entry, name)));
+        (if self.include.is_empty() { by_default } else { listed(&self.include) }) && !listed(&self.exclude)
+    }
+
+    fn check_names(&self, graph: &Graph) -> Result<()> {
+        for (list, entries) in [("include", &self.include), ("exclude", &self.exclude)] {
+            if let Some(entry) =
+                entries.iter().find(|e| graph.nodes().iter().all(|n| !stands_for(e, &n.name)))
+            {
+                return Err(Error::invalid(format!(
+                    "prune {list}: the network has no layer called `{entry}`"
+                )));
+            }
+        }
+        Ok(())
+    }
+}

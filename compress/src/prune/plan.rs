@@ -1,0 +1,194 @@
+//! The plan of a pruning: which channels of which groups stay. A plain value that prints as a table, is stored as TOML
+//! or JSON, and replays on the network that it was made for.
+
+use super::score::UnitScores;
+use super::state::{State, states};
+use crate::channels::{ChannelFlow, Group};
+use crate::sparsify::{Context, Scored, select};
+use engine::{Error, Graph, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Which channels stay. Groups that are not listed stay whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrunePlan {
+    /// In graph order.
+    #[serde(default)]
+    pub groups: Vec<GroupPlan>,
+}
+
+/// Which channels of a group stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupPlan {
+    /// The layers whose outputs are cut alike, in graph order.
+    pub layers: Vec<String>,
+    /// How many units the group has.
+    pub units: usize,
+    /// The units that stay, each by its first output channel in the first layer, ascending.
+    pub keep: Vec<usize>,
+}
+
+impl PrunePlan {
+    /// Removes every unit that is dead: its filters are zero, or whatever reads it reads constants. A group that is
+    /// dead as a whole keeps its first unit.
+    pub fn dead(graph: &Graph) -> Result<Self> {
+        let flow = ChannelFlow::new(graph)?;
+        let states = states(graph, &flow)?;
+        Ok(Self::from_kept(graph, &flow, |_, group| {
+            let live = |unit: &usize| states[group.units[*unit].id] == State::Live;
+            let keep: Vec<usize> = (0..group.units.len()).filter(live).collect();
+            if keep.is_empty() { vec![0] } else { keep }
+        }))
+    }
+
+    /// Removes the `round(fraction · units)` units of the lowest scores, of each group or of all groups together, but
+    /// never the last of a group. Groups without scores stay whole, and do not count.
+    pub fn lowest(graph: &Graph, scores: &UnitScores, context: Context, fraction: f64) -> Result<Self> {
+        let flow = ChannelFlow::new(graph)?;
+        let scored = scores.of_groups(&flow)?.map(|scores| {
+            let scores = scores.unwrap_or_default().to_vec();
+            Scored { dead: vec![false; scores.len()], scores }
+        });
+        let dropped = select(&scored.collect::<Vec<_>>(), context, fraction);
+        Ok(Self::from_kept(graph, &flow, |index, group| {
+            let dropped = |unit: usize| dropped[index].get(unit).is_some_and(|&dropped| dropped);
+            (0..group.units.len()).filter(|&unit| !dropped(unit)).collect()
+        }))
+    }
+
+    /// Keeps the `counts[layer]` units of the highest scores in the first group that `layer` makes. Groups without a
+    /// count stay whole.
+    pub fn highest(graph: &Graph, scores: &UnitScores, counts: &BTreeMap<String, usize>) -> Result<Self> {
+        let flow = ChannelFlow::new(graph)?;
+        let mut wanted = BTreeMap::new();
+        for (layer, &count) in counts {
+            let id = graph.id(layer)?;
+            let group = flow.groups().iter().position(|g| g.layers.contains(&id));
+            let index = group.ok_or_else(|| Error::invalid(format!("prune: `{layer}` makes no channels")))?;
+            let group = &flow.groups()[index];
+            if let Some(why) = group.frozen {
+                return Err(frozen(layer, why));
+            }
+            if !(1..=group.units.len()).contains(&count) {
+                let units = group.units.len();
+                return Err(Error::invalid(format!(
+                    "prune: `{layer}` keeps 1 to {units} channels, found {count}"
+                )));
+            }
+            wanted.insert(index, count);
+        }
+        let scores: Vec<Option<&[f32]>> = scores.of_groups(&flow)?.collect();
+        if let Some(index) = wanted.keys().find(|&&index| scores[index].is_none()) {
+            let layers = names(graph, &flow.groups()[*index]).join(" and ");
+            return Err(Error::invalid(format!("prune: the channels of {layers} have no scores")));
+        }
+        Ok(Self::from_kept(graph, &flow, |index, group| {
+            let mut order: Vec<usize> = (0..group.units.len()).collect();
+            if let (Some(scores), Some(&count)) = (scores[index], wanted.get(&index)) {
+                order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+                order.truncate(count);
+                order.sort_unstable();
+            }
+            order
+        }))
+    }
+
+    /// The plan that keeps the units, by position in their group, that `keep` gives for the number of a group. Frozen
+    /// groups are no part of a plan.
+    fn from_kept(graph: &Graph, flow: &ChannelFlow, keep: impl Fn(usize, &Group) -> Vec<usize>) -> Self {
+        let free = flow.groups().iter().enumerate().filter(|(_, group)| group.frozen.is_none());
+        let plan = |(index, group): (usize, &Group)| GroupPlan {
+            layers: names(graph, group),
+            units: group.units.len(),
+            keep: keep(index, group).into_iter().map(|unit| group.units[unit].channel).collect(),
+        };
+        Self { groups: free.map(plan).collect() }
+    }
+
+    /// For each unit of `flow`, whether it is to be removed. An error where the plan does not fit `graph`, empties a
+    /// group or touches a frozen one.
+    pub(super) fn removed(&self, graph: &Graph, flow: &ChannelFlow) -> Result<Vec<bool>> {
+        let mut removed = vec![false; flow.unit_count()];
+        for plan in &self.groups {
+            let group = plan.find(graph, flow)?;
+            let refuse = |what: String| Err(Error::invalid(format!("prune plan: {}: {what}", plan.title())));
+            if plan.units != group.units.len() {
+                return refuse(format!("made for {} channels, found {}", plan.units, group.units.len()));
+            }
+            if plan.keep.is_empty() {
+                return refuse("a group keeps at least one channel".into());
+            }
+            if let Some(channel) = plan.keep.iter().find(|c| group.units.iter().all(|u| u.channel != **c)) {
+                return refuse(format!("channel {channel} is none of the group's"));
+            }
+            let dropped = group.units.iter().filter(|unit| !plan.keep.contains(&unit.channel));
+            dropped.for_each(|unit| removed[unit.id] = true);
+        }
+        Ok(removed)
+    }
+
+    /// How many units stay, and how many there are.
+    pub fn counts(&self) -> (usize, usize) {
+        self.groups.iter().fold((0, 0), |(kept, all), g| (kept + g.keep.len(), all + g.units))
+    }
+}
+
+impl GroupPlan {
+    fn find<'a>(&self, graph: &Graph, flow: &'a ChannelFlow) -> Result<&'a Group> {
+        let mut found = flow.groups().iter().filter(|group| names(graph, group) == self.layers);
+        match (found.clone().find(|group| group.frozen.is_none()), found.next()) {
+            (Some(group), _) => Ok(group),
+            (None, Some(group)) => Err(frozen(&self.title(), group.frozen.unwrap_or_default())),
+            (None, None) => Err(Error::invalid(format!(
+                "prune plan: the network has no group of channels made by {} alone",
+                self.layers.join(" and ")
+            ))),
+        }
+    }
+
+    /// The first layer, and how many more there are.
+    fn title(&self) -> String {
+        let first = self.layers.first().map_or("", String::as_str);
+        match self.layers.len() {
+            0 | 1 => first.to_string(),
+            n => format!("{first} and {} more", n - 1),
+        }
+    }
+}
+
+/// The names of the layers that make `group`.
+pub(super) fn names(graph: &Graph, group: &Group) -> Vec<String> {
+    group.layers.iter().map(|&layer| graph.nodes()[layer].name.clone()).collect()
+}
+
+fn frozen(layers: &str, why: &str) -> Error {
+    Error::invalid(format!("prune: the channels of {layers} cannot be removed: they are tied to {why}"))
+}
+
+impl fmt::Display for PrunePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kept, all) = self.counts();
+        writeln!(f, "plan: {kept} of {all} channels stay")?;
+        let width = self.groups.iter().map(|g| g.title().chars().count()).max().unwrap_or(0);
+        for group in &self.groups {
+            write!(f, "  {:width$}  {:4} of {:4}", group.title(), group.keep.len(), group.units)?;
+            if group.keep.len() < group.units {
+                write!(f, ": {}", ranges(&group.keep))?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Ascending numbers, runs shortened: `0-3 7 9-10`.
+fn ranges(numbers: &[usize]) -> String {
+    let runs = numbers.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [one] => one.to_string(),
+        _ => format!("{}-{}", run[0], run[run.len() - 1]),
+    });
+    runs.collect::<Vec<_>>().join(" ")
+}

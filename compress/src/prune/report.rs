@@ -1,0 +1,84 @@
+//! What pruning says of each layer.
+
+use super::absorb::Absorbed;
+use super::state::State;
+use crate::channels::{ChannelFlow, Group};
+use engine::rewrite::Report;
+use engine::{Graph, NodeId};
+
+/// What there is to tell.
+pub(super) struct Told<'a> {
+    pub before: &'a Graph,
+    pub after: &'a Graph,
+    pub flow: &'a ChannelFlow,
+    pub states: &'a [State],
+    /// The units that the plan removes.
+    pub planned: Vec<bool>,
+    /// The units that were removed.
+    pub removed: Vec<bool>,
+    pub absorbed: Absorbed,
+}
+
+impl Told<'_> {
+    /// A line for each layer that was cut, absorbed a constant or is frozen. What a group lost stands at its first layer.
+    pub fn report(&self) -> Report {
+        let mut report = Report::new("prune");
+        for (id, node) in self.before.nodes().iter().enumerate() {
+            let groups = self.flow.groups().iter().filter(|group| group.layers[0] == id);
+            let tallies = groups.clone().filter_map(|group| self.tally(group));
+            let changes: Vec<String> = self.cut(id).into_iter().chain(tallies).chain(self.note(id)).collect();
+            let frozen = groups.clone().find_map(|group| group.frozen);
+            match frozen {
+                _ if !changes.is_empty() => report.changed(&node.name, changes.join("; ")),
+                Some(why) => report.skipped(&node.name, format!("its channels are tied to {why}")),
+                None => {}
+            }
+        }
+        report
+    }
+
+    /// How the shape of a layer's first parameter changed.
+    fn cut(&self, id: NodeId) -> Option<String> {
+        let shape =
+            |graph: &Graph| Some(graph.nodes()[id].layer.params().first()?.1.value().shape().to_vec());
+        let (old, new) = (shape(self.before)?, shape(self.after)?);
+        (old != new).then(|| format!("{old:?} → {new:?}"))
+    }
+
+    fn note(&self, id: NodeId) -> Option<String> {
+        let mut notes = self.absorbed.notes.iter();
+        notes.find(|(node, _)| *node == id).map(|(_, note)| note.to_string())
+    }
+
+    /// What of `group` was removed, and which dead channels had to stay.
+    fn tally(&self, group: &Group) -> Option<String> {
+        let [mut live, mut zero, mut constant, mut carriers] = [0; 4];
+        let (mut largest, mut uneven) = (0.0_f32, Vec::new());
+        for unit in group.units.iter().map(|unit| unit.id).filter(|&unit| self.planned[unit]) {
+            match self.states[unit] {
+                State::Uneven { reader } if !self.removed[unit] => uneven.push(reader),
+                _ if !self.removed[unit] => carriers += 1,
+                State::Live | State::Uneven { .. } => live += 1,
+                State::Zero => zero += 1,
+                State::Constant(value) => {
+                    constant += 1;
+                    largest = largest.max(value.abs());
+                }
+            }
+        }
+        let part = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        let why = |reader: &NodeId| {
+            let (count, name) = (uneven.len(), &self.before.nodes()[*reader].name);
+            format!("{count} dead kept, since `{name}` does not read constants from them")
+        };
+        let parts = [
+            part(zero, "zero removed"),
+            part(constant, &format!("constant removed (up to {largest:.3})")),
+            part(live, "live removed"),
+            part(carriers, "dead kept as carrier"),
+            uneven.first().map(why),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}

@@ -1,0 +1,72 @@
+//! What is known of a unit: whether it is dead, and what it emits then.
+
+use crate::channels::{ChannelFlow, ends_at, is_depthwise};
+use crate::constants::{Constant, constants};
+use crate::weights::Filters;
+use engine::{Graph, Layer, NodeId, Result};
+
+/// A unit, seen from the layers that read its channels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum State {
+    /// It carries information, or is not known not to.
+    Live,
+    /// Every reader reads zero from it.
+    Zero,
+    /// Every reader reads a constant from it; the largest of them in magnitude.
+    Constant(f32),
+    /// All its filters are zero, but something between them and this reader (the padding of an average or of a
+    /// depthwise convolution) makes an image of what they emit.
+    Uneven {
+        /// The reader.
+        reader: NodeId,
+    },
+}
+
+/// The state of each unit of `flow`.
+pub(super) fn states(graph: &Graph, flow: &ChannelFlow) -> Result<Vec<State>> {
+    let known = constants(graph)?;
+    let mut states = vec![State::Zero; flow.unit_count()];
+    let dead = dead_units(graph, flow);
+    for reader in readers(graph) {
+        let input = graph.nodes()[reader].inputs[0];
+        for (&unit, &value) in flow.units(input).iter().zip(&known[input]) {
+            states[unit] = seen(states[unit], value, reader, dead[unit]);
+        }
+    }
+    Ok(states)
+}
+
+/// The layers that read whole channels and can absorb a constant one.
+pub(super) fn readers(graph: &Graph) -> impl Iterator<Item = NodeId> {
+    (0..graph.nodes().len()).filter(|&id| ends_at(&graph.nodes()[id].layer))
+}
+
+/// The state of a unit that was in state `before`, and of which one more channel is read as `value`.
+fn seen(before: State, value: Constant, reader: NodeId, dead: bool) -> State {
+    match (before, value) {
+        (State::Live | State::Uneven { .. }, _) => before,
+        (_, None) if dead => State::Uneven { reader },
+        (_, None) => State::Live,
+        (_, Some(0.0)) => before,
+        (State::Constant(largest), Some(value)) if largest.abs() >= value.abs() => before,
+        (_, Some(value)) => State::Constant(value),
+    }
+}
+
+/// Whether every filter that makes the unit is zero. Depthwise filters do not count: their channels live and die with
+/// the layer before them.
+fn dead_units(graph: &Graph, flow: &ChannelFlow) -> Vec<bool> {
+    let mut made = vec![false; flow.unit_count()];
+    let mut alive = vec![false; flow.unit_count()];
+    for (id, node) in graph.nodes().iter().enumerate() {
+        if matches!(&node.layer, Layer::Conv2d(conv) if is_depthwise(conv)) {
+            continue;
+        }
+        let Some(filters) = Filters::of(&node.layer) else { continue };
+        for (o, &unit) in flow.units(id).iter().enumerate() {
+            made[unit] = true;
+            alive[unit] |= filters.filter(o).iter().any(|&w| w != 0.0);
+        }
+    }
+    made.iter().zip(&alive).map(|(&made, &alive)| made && !alive).collect()
+}
