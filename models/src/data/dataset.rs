@@ -21,9 +21,6 @@ pub trait Dataset: Send + Sync {
     /// The class of picture `index`.
     fn label(&self, index: usize) -> u32;
 
-    /// What picture `index` is called: its path, or its place in a file.
-    fn name(&self, index: usize) -> String;
-
     /// Picture `index`; an error that names it where it cannot be decoded.
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>>;
 }
@@ -53,10 +50,6 @@ impl<D: Dataset> Dataset for Cached<D> {
 
     fn label(&self, index: usize) -> u32 {
         self.inner.label(index)
-    }
-
-    fn name(&self, index: usize) -> String {
-        self.inner.name(index)
     }
 
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {

@@ -141,10 +141,6 @@ impl Dataset for ImageFolder {
         self.samples[index].label
     }
 
-    fn name(&self, index: usize) -> String {
-        self.root.join(&self.samples[index].path).display().to_string()
-    }
-
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
         decode_file(&self.root.join(&self.samples[index].path)).map(Cow::Owned)
     }

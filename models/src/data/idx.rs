@@ -10,9 +10,9 @@ use flate2::bufread::GzDecoder;
 use image::{Rgb, RgbImage};
 use std::borrow::Cow;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Largest array that is read: a thousand times MNIST.
+/// Largest array that is read: ninety times MNIST.
 const MAX_VALUES: usize = 4 << 30;
 
 /// An array of bytes with its dimensions.
@@ -85,7 +85,6 @@ pub struct IdxImages {
     labels: IdxArray,
     classes: Vec<String>,
     padded: usize,
-    name: PathBuf,
 }
 
 impl IdxImages {
@@ -115,7 +114,7 @@ impl IdxImages {
                 format!("label {at} is {}, but there are {} classes", labels.values[at], classes.len());
             return Err(Error::file(names[1], message));
         }
-        Ok(Self { images, labels, classes, padded, name: names[0].to_path_buf() })
+        Ok(Self { images, labels, classes, padded })
     }
 
     /// Reads `{split}-images-idx3-ubyte` and `{split}-labels-idx1-ubyte` in `dir`, each plain or with `.gz`.
@@ -164,10 +163,6 @@ impl Dataset for IdxImages {
 
     fn label(&self, index: usize) -> u32 {
         self.labels.values[index].into()
-    }
-
-    fn name(&self, index: usize) -> String {
-        format!("{} image {index}", self.name.display())
     }
 
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {

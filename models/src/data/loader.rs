@@ -69,11 +69,6 @@ impl Loader {
         Ok(loader)
     }
 
-    /// The data set behind the batches.
-    pub fn data(&self) -> &dyn Dataset {
-        &*self.data
-    }
-
     /// What was wrong with each image that was skipped so far, in the order of the data set. Each message names its file.
     pub fn skipped(&self) -> Vec<String> {
         self.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
