@@ -3,6 +3,7 @@
 
 use crate::shape::{conv2d_geometry, linear_geometry};
 use crate::{Error, Param, Result, Tensor};
+use kernels::params::CompactIndex;
 use kernels::shapes;
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +134,22 @@ impl CompactConv2d {
             shapes::Conv2d { n, h, w, c, o: self.fill.len(), kh, kw, stride, padding, dilation, groups: 1 },
             shapes::Conv2d::check,
         )
+    }
+
+    /// Which channels live, as kernels are told.
+    pub fn index(&self) -> CompactIndex {
+        CompactIndex { inputs: self.inputs.clone(), outputs: self.outputs.clone(), carrier: self.carrier }
+    }
+
+    /// The bias over all `O` output channels: that of the live ones, zero elsewhere.
+    pub fn outer_bias(&self) -> Option<Tensor> {
+        let bias = self.conv.bias.as_ref()?;
+        let mut outer = Tensor::zeros(&[self.fill.len()]);
+        let values = outer.data_mut();
+        for (&o, &b) in self.outputs.iter().zip(bias.value().data()) {
+            values[o as usize] = b;
+        }
+        Some(outer)
     }
 }
 

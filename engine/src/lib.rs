@@ -13,6 +13,7 @@ pub mod graph;
 pub mod layer;
 pub mod ops;
 pub mod param;
+pub mod plan;
 pub mod rewrite;
 pub mod shape;
 pub mod tape;

@@ -1,0 +1,277 @@
+//! From the graph to a list of operations, each one kernel call.
+//!
+//! - Dropout and flatten compute nothing: whoever reads them reads their input.
+//! - A ReLU or a sum of two becomes the epilogue of the convolution, linear layer or batch norm that it reads, if
+//!   that has no other reader. The fused operation stands where the *last* of its nodes stood, so everything that
+//!   it reads is ready by then.
+//! - Nodes that the output does not depend on are left out.
+
+use crate::{Graph, Layer, Node, NodeId, Result};
+use kernels::params::Activation;
+
+/// A value of the run: 0 is the images, `v` what operation `v` writes.
+pub(super) type Value = usize;
+
+/// The images.
+pub(super) const IMAGES: Value = 0;
+
+/// The most parts that one concatenation joins: the list of them has to fit on the stack.
+pub(super) const MAX_PARTS: usize = 16;
+
+/// One kernel call.
+#[derive(Debug)]
+pub(super) struct Op<'g> {
+    /// The node that it computes.
+    pub node: &'g Node,
+    /// The shape of its first input, as the node sees it.
+    pub x: Vec<usize>,
+    /// What it reads.
+    pub inputs: Vec<Value>,
+    /// What is added before the activation.
+    pub residual: Option<Value>,
+    /// What ends it.
+    pub activation: Activation,
+    /// The nodes that became its epilogue.
+    pub fused: Vec<&'g Node>,
+    /// What it writes.
+    pub output: Value,
+    /// The shape of what it writes.
+    pub shape: Vec<usize>,
+}
+
+impl Op<'_> {
+    /// Whether its kernel can still add a residual.
+    fn takes_residual(&self) -> bool {
+        self.residual.is_none() && self.takes_activation()
+    }
+
+    /// Whether its kernel can still apply an activation.
+    fn takes_activation(&self) -> bool {
+        let layer = &self.node.layer;
+        let epilogue = matches!(
+            layer,
+            Layer::Conv2d(_) | Layer::CompactConv2d(_) | Layer::Linear(_) | Layer::BatchNorm(_)
+        );
+        epilogue && self.activation == Activation::None
+    }
+
+    /// Floats that it writes.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The operations of `graph` on images of shape `input`, in an order in which they can run; the last one writes the
+/// network's output.
+pub(super) fn lower(graph: &Graph, input: [usize; 4]) -> Result<Vec<Op<'_>>> {
+    let shapes = graph.shapes(input)?;
+    let source = sources(graph);
+    let reads = reads(graph, &source);
+    let mut lowering =
+        Lowering { graph, shapes, source, reads, value: vec![IMAGES; graph.nodes().len()], ops: vec![None] };
+    for id in 1..graph.nodes().len() {
+        if lowering.source[id] == id && lowering.reads[id] > 0 {
+            lowering.node(id);
+        }
+    }
+    let output = graph.output();
+    if lowering.source[output] == 0 {
+        // A network that computes nothing: its output is a copy of the images.
+        let copy = lowering.op(output, vec![IMAGES]);
+        lowering.push(copy);
+    }
+    Ok(lowering.ops.into_iter().flatten().collect())
+}
+
+/// For every node, the one whose output it has: itself, unless it computes nothing.
+fn sources(graph: &Graph) -> Vec<NodeId> {
+    let mut source: Vec<NodeId> = Vec::with_capacity(graph.nodes().len());
+    for (id, node) in graph.nodes().iter().enumerate() {
+        let nothing = matches!(node.layer, Layer::Flatten | Layer::Dropout { .. });
+        source.push(if nothing { source[node.inputs[0]] } else { id });
+    }
+    source
+}
+
+/// How often each source is read, by nodes that the output depends on and as the output.
+fn reads(graph: &Graph, source: &[NodeId]) -> Vec<usize> {
+    let mut reads = vec![0; source.len()];
+    reads[source[graph.output()]] += 1;
+    for (id, node) in graph.nodes().iter().enumerate().rev() {
+        if source[id] == id && reads[id] > 0 {
+            node.inputs.iter().for_each(|&i| reads[source[i]] += 1);
+        }
+    }
+    reads
+}
+
+struct Lowering<'g> {
+    graph: &'g Graph,
+    shapes: Vec<Vec<usize>>,
+    source: Vec<NodeId>,
+    reads: Vec<usize>,
+    /// The value of each source.
+    value: Vec<Value>,
+    /// The operation that writes each value. One that was fused has moved to the end.
+    ops: Vec<Option<Op<'g>>>,
+}
+
+impl<'g> Lowering<'g> {
+    fn node(&mut self, id: NodeId) {
+        let node = &self.graph.nodes()[id];
+        let inputs: Vec<NodeId> = node.inputs.iter().map(|&i| self.source[i]).collect();
+        let fused = match node.layer {
+            Layer::Relu => self.with_activation(node, inputs[0], Activation::Relu),
+            Layer::Relu6 => self.with_activation(node, inputs[0], Activation::Relu6),
+            Layer::Add if inputs.len() == 2 => self.with_residual(node, &inputs),
+            _ => None,
+        };
+        let mut values: Vec<Value> = inputs.iter().map(|&i| self.value[i]).collect();
+        if matches!(node.layer, Layer::Concat) && fused.is_none() {
+            values = self.join_long_lists(id, values);
+        }
+        let op = fused.unwrap_or_else(|| self.op(id, values));
+        self.value[id] = self.push(op);
+    }
+
+    fn op(&self, id: NodeId, inputs: Vec<Value>) -> Op<'g> {
+        let node = &self.graph.nodes()[id];
+        let x = node.inputs.first().map_or(&self.shapes[id], |&x| &self.shapes[x]).clone();
+        let shape = self.shapes[id].clone();
+        let (residual, activation, fused, output) = (None, Activation::None, Vec::new(), IMAGES);
+        Op { node, x, inputs, residual, activation, fused, output, shape }
+    }
+
+    fn push(&mut self, mut op: Op<'g>) -> Value {
+        op.output = self.ops.len();
+        self.ops.push(Some(op));
+        self.ops.len() - 1
+    }
+
+    /// Takes back the operation of `source` where nothing else reads it and `fits` says that it can grow.
+    fn take_back(&mut self, source: NodeId, fits: impl Fn(&Op<'g>) -> bool) -> Option<Op<'g>> {
+        let op = &mut self.ops[self.value[source]];
+        if self.reads[source] == 1 && op.as_ref().is_some_and(fits) { op.take() } else { None }
+    }
+
+    fn with_activation(&mut self, node: &'g Node, x: NodeId, activation: Activation) -> Option<Op<'g>> {
+        let mut op = self.take_back(x, Op::takes_activation)?;
+        op.activation = activation;
+        op.fused.push(node);
+        Some(op)
+    }
+
+    /// Fuses a sum into the later of its addends, so that little has to wait.
+    fn with_residual(&mut self, node: &'g Node, addends: &[NodeId]) -> Option<Op<'g>> {
+        let (early, late) = (addends[0].min(addends[1]), addends[0].max(addends[1]));
+        for (x, other) in [(late, early), (early, late)] {
+            if let Some(mut op) = self.take_back(x, Op::takes_residual) {
+                op.residual = Some(self.value[other]);
+                op.fused.push(node);
+                return Some(op);
+            }
+        }
+        None
+    }
+
+    /// Joins the first parts of a concatenation until few enough are left.
+    fn join_long_lists(&mut self, id: NodeId, mut parts: Vec<Value>) -> Vec<Value> {
+        while parts.len() > MAX_PARTS {
+            let rest = parts.split_off(MAX_PARTS);
+            let mut op = self.op(id, parts);
+            let rows: usize = op.shape.iter().rev().skip(1).product();
+            let len: usize = op.inputs.iter().map(|&v| self.len(v)).sum();
+            op.shape = vec![rows, len / rows];
+            let joined = self.push(op);
+            parts = std::iter::once(joined).chain(rest).collect();
+        }
+        parts
+    }
+
+    /// Floats of a value.
+    fn len(&self, value: Value) -> usize {
+        self.ops[value].as_ref().map_or_else(|| self.shapes[0].iter().product(), Op::len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{Conv2d, Linear};
+    use crate::{Param, Tensor};
+
+    fn conv(c: usize) -> Layer {
+        let weight = Param::new(Tensor::zeros(&[c, 1, 1, c]));
+        let (stride, padding, dilation) = ([1; 2], [0; 2], [1; 2]);
+        Layer::Conv2d(Conv2d { weight, bias: None, stride, padding, dilation, groups: 1 })
+    }
+
+    /// Each operation as `node+fused(inputs|residual)->output`.
+    fn listing(graph: &Graph) -> Vec<String> {
+        let show = |op: &Op| {
+            let names: Vec<&str> =
+                std::iter::once(op.node).chain(op.fused.iter().copied()).map(|n| n.name.as_str()).collect();
+            let residual = op.residual.map_or(String::new(), |r| format!("|{r}"));
+            format!("{}({:?}{residual})->{}", names.join("+"), op.inputs, op.output)
+        };
+        lower(graph, [1, 2, 2, 2]).unwrap().iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_residual_block_is_two_convolutions() {
+        let mut g = Graph::new(2);
+        let a = g.push("a", conv(2), &[0]).unwrap();
+        let relu = g.push("relu", Layer::Relu, &[a]).unwrap();
+        let b = g.push("b", conv(2), &[relu]).unwrap();
+        let add = g.push("add", Layer::Add, &[b, 0]).unwrap();
+        g.push("out", Layer::Relu6, &[add]).unwrap();
+        assert_eq!(listing(&g), ["a+relu([0])->2", "b+add+out([2]|0)->5"]);
+    }
+
+    #[test]
+    fn only_one_branch_of_a_sum_is_fused_and_only_once() {
+        let mut g = Graph::new(2);
+        let a = g.push("a", conv(2), &[0]).unwrap();
+        let b = g.push("b", conv(2), &[0]).unwrap();
+        let first = g.push("first", Layer::Add, &[a, b]).unwrap();
+        g.push("second", Layer::Add, &[first, 0]).unwrap();
+        assert_eq!(listing(&g), ["a([0])->1", "b+first([0]|1)->3", "second([3, 0])->4"]);
+    }
+
+    #[test]
+    fn a_value_with_two_readers_is_kept() {
+        let mut g = Graph::new(2);
+        let a = g.push("a", conv(2), &[0]).unwrap();
+        let relu = g.push("relu", Layer::Relu, &[a]).unwrap();
+        g.push("twice", Layer::Add, &[relu, relu]).unwrap();
+        let late = g.push("late", Layer::Add, &[3, a]).unwrap();
+        assert_eq!(late, g.output());
+        assert_eq!(listing(&g), ["a([0])->1", "relu([1])->2", "twice([2, 2])->3", "late([3, 1])->4"]);
+    }
+
+    #[test]
+    fn what_computes_nothing_costs_nothing() {
+        let mut g = Graph::new(2);
+        let a = g.push("a", conv(2), &[0]).unwrap();
+        g.push("unread", conv(2), &[a]).unwrap();
+        let flat = g.push("flat", Layer::Flatten, &[a]).unwrap();
+        let dropout = g.push("dropout", Layer::Dropout { p: 0.5 }, &[flat]).unwrap();
+        let relu = g.push("relu", Layer::Relu, &[dropout]).unwrap();
+        let linear = Linear { weight: Param::new(Tensor::zeros(&[3, 8])), bias: None };
+        let fc = g.push("fc", Layer::Linear(linear), &[relu]).unwrap();
+        g.push("dropout2", Layer::Dropout { p: 0.5 }, &[fc]).unwrap();
+        assert_eq!(listing(&g), ["a+relu([0])->2", "fc([2])->3"]);
+        let mut g = Graph::new(2);
+        g.push("flat", Layer::Flatten, &[0]).unwrap();
+        assert_eq!(listing(&g), ["flat([0])->1"]);
+    }
+
+    #[test]
+    fn long_concatenations_are_joined_in_parts() {
+        let mut g = Graph::new(2);
+        g.push("concat", Layer::Concat, &[0; 33]).unwrap();
+        let ops = lower(&g, [1, 2, 2, 2]).unwrap();
+        let lens: Vec<(usize, usize)> = ops.iter().map(|op| (op.inputs.len(), op.len())).collect();
+        assert_eq!(lens, [(16, 16 * 8), (16, 31 * 8), (3, 33 * 8)]);
+    }
+}

@@ -1,0 +1,211 @@
+//! A plan computes what its graph does, whatever it fuses and wherever it puts the values.
+
+mod support;
+
+use engine::layer::{BatchNorm, Conv2d, Linear};
+use engine::plan::Plan;
+use engine::{Device, Graph, Layer, Param, Tensor};
+use proptest::prelude::*;
+use support::{Random, evaluate, random_graph};
+
+/// How far `found` is from `expected`, against the largest value of any layer: errors of one layer are carried
+/// through the ones behind it.
+fn error(found: &[f32], nodes: &[Vec<f64>]) -> f64 {
+    let expected = nodes.last().unwrap();
+    assert_eq!(found.len(), expected.len());
+    let largest = nodes.iter().flatten().fold(1.0, |max: f64, v| max.max(v.abs()));
+    found.iter().zip(expected).map(|(&a, &b)| (f64::from(a) - b).abs() / largest).fold(0.0, f64::max)
+}
+
+fn images(graph: &Graph, n: usize, seed: u64) -> Tensor {
+    let [h, w, c] = graph.info.input;
+    Random(seed).tensor(&[n, h, w, c])
+}
+
+fn plan(graph: &Graph, images: &Tensor) -> Plan {
+    Plan::new(graph, images.shape().try_into().unwrap(), &Device::cpu()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_plan_computes_what_the_reference_does(seed in any::<u64>(), n in prop::sample::select(vec![1usize, 3])) {
+        let graph = random_graph(seed);
+        let x = images(&graph, n, seed);
+        let mut plan = plan(&graph, &x);
+        let expected = evaluate(&graph, &x);
+        let first = plan.run(x.data()).unwrap().to_vec();
+        prop_assert!(error(&first, &expected) < 2e-5, "{:?} and {:?}", first, expected.last());
+        // Nothing of the first run is left over in the arena that the second would read.
+        plan.run(&vec![1e3; x.len()]).unwrap();
+        prop_assert_eq!(&first, plan.run(x.data()).unwrap(), "a second run gives the same bits");
+        prop_assert_eq!(plan.output_shape(), [n, 4]);
+    }
+
+    #[test]
+    fn a_plan_agrees_with_the_graph(seed in any::<u64>()) {
+        let graph = random_graph(seed);
+        let x = images(&graph, 2, seed);
+        let logits = graph.logits(&Device::cpu(), x.clone()).unwrap();
+        let mut plan = plan(&graph, &x);
+        let nodes = evaluate(&graph, &x);
+        let largest = nodes.iter().flatten().fold(1.0, |max: f64, v| max.max(v.abs()));
+        let planned = Tensor::from_slice(logits.shape(), plan.run(x.data()).unwrap()).unwrap();
+        prop_assert!(f64::from(planned.max_difference(&logits).unwrap()) < 2e-5 * largest);
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit(seed in any::<u64>()) {
+        let graph = random_graph(seed);
+        let x = images(&graph, 2, seed);
+        let shape = x.shape().try_into().unwrap();
+        let run = |threads| {
+            let device = Device::open("cpu", Some(threads)).unwrap();
+            Plan::new(&graph, shape, &device).unwrap().run(x.data()).unwrap().to_vec()
+        };
+        prop_assert_eq!(run(1), run(3));
+    }
+
+    /// Every live node is computed by exactly one step, and costs are those of the graph where nothing is left out.
+    #[test]
+    fn steps_account_for_every_node(seed in any::<u64>()) {
+        let graph = random_graph(seed);
+        let x = images(&graph, 3, seed);
+        let plan = plan(&graph, &x);
+        let names: Vec<&str> =
+            plan.steps().iter().flat_map(|s| std::iter::once(&s.name).chain(&s.fused)).map(String::as_str).collect();
+        let mut live = vec![false; graph.nodes().len()];
+        live[graph.output()] = true;
+        for (id, node) in graph.nodes().iter().enumerate().rev() {
+            node.inputs.iter().for_each(|&i| live[i] |= live[id]);
+            let free = matches!(node.layer, Layer::Input { .. } | Layer::Dropout { .. } | Layer::Flatten);
+            // A concatenation of many parts takes several steps.
+            let many = node.inputs.len() > 16;
+            let times = names.iter().filter(|&&n| n == node.name).count();
+            prop_assert!(many || times == usize::from(live[id] && !free), "`{}`", node.name);
+        }
+        let costs = graph.costs(graph.info.input).unwrap();
+        for (node, cost) in graph.nodes().iter().zip(costs) {
+            if let Some(step) = plan.steps().iter().find(|s| s.name == node.name) {
+                let whole = 3 * cost.macs;
+                let masked = step.kind == "masked conv2d";
+                prop_assert!(step.macs < whole || (step.macs == whole && !masked), "`{}`", node.name);
+                prop_assert!(step.macs == whole || masked, "`{}`", node.name);
+            }
+        }
+        prop_assert!(plan.memory().arena > 0 && plan.memory().weights > 0);
+        prop_assert!(plan.memory().arena <= plan.steps().iter().map(|s| s.shape.iter().product::<usize>() * 4 + 60).sum());
+    }
+}
+
+fn conv(c: usize, o: usize, seed: u64) -> Layer {
+    let weight = Param::new(Random(seed).tensor(&[o, 3, 3, c]));
+    Layer::Conv2d(Conv2d { weight, bias: None, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 })
+}
+
+/// conv → BN → ReLU → conv → BN → + → ReLU, the block that ResNets are made of.
+fn residual_block() -> Graph {
+    let mut graph = Graph::new(8);
+    let bn = || Layer::BatchNorm(BatchNorm::new(8));
+    let mut x = 0;
+    for (name, layer) in [
+        ("conv1", conv(8, 8, 1)),
+        ("bn1", bn()),
+        ("relu1", Layer::Relu),
+        ("conv2", conv(8, 8, 2)),
+        ("bn2", bn()),
+    ] {
+        x = graph.push(name, layer, &[x]).unwrap();
+    }
+    let sum = graph.push("add", Layer::Add, &[x, 0]).unwrap();
+    graph.push("relu2", Layer::Relu, &[sum]).unwrap();
+    graph.info.input = [6, 6, 8];
+    graph
+}
+
+#[test]
+fn residual_blocks_are_fused() {
+    let mut graph = residual_block();
+    let listing = |graph: &Graph| -> Vec<(String, Vec<String>)> {
+        let plan = Plan::new(graph, [1, 6, 6, 8], &Device::cpu()).unwrap();
+        plan.steps().iter().map(|s| (s.name.clone(), s.fused.clone())).collect()
+    };
+    let step = |name: &str, fused: &[&str]| {
+        (name.to_string(), fused.iter().map(|s| s.to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        listing(&graph),
+        [step("conv1", &[]), step("bn1", &["relu1"]), step("conv2", &[]), step("bn2", &["add", "relu2"])]
+    );
+    for bn in ["bn2", "bn1"] {
+        graph.bypass(graph.id(bn).unwrap()).unwrap();
+    }
+    assert_eq!(listing(&graph), [step("conv1", &["relu1"]), step("conv2", &["add", "relu2"])]);
+}
+
+#[test]
+fn the_arena_of_a_deep_chain_is_that_of_two_layers() {
+    let mut graph = Graph::new(8);
+    let mut x = 0;
+    for i in 0..20 {
+        x = graph.push(format!("conv{i}"), conv(8, 8, i), &[x]).unwrap();
+    }
+    let plan = Plan::new(&graph, [2, 6, 6, 8], &Device::cpu()).unwrap();
+    assert_eq!(plan.memory().arena, 2 * 4 * (2 * 6 * 6 * 8));
+}
+
+#[test]
+fn dead_filters_do_no_work() {
+    let mut graph = residual_block();
+    let half = Tensor::from_fn(&[8, 3, 3, 8], |i| f32::from(i < 4 * 9 * 8));
+    graph.param_mut("conv1.weight").unwrap().set_mask(Some(half)).unwrap();
+    let plan = Plan::new(&graph, [1, 6, 6, 8], &Device::cpu()).unwrap();
+    let (masked, dense) = (&plan.steps()[0], &plan.steps()[2]);
+    assert_eq!((masked.kind, masked.macs * 2), ("masked conv2d", dense.macs));
+    assert_eq!(dense.macs, 6 * 6 * 8 * 8 * 9);
+}
+
+#[test]
+fn timed_runs_compute_the_same() {
+    let graph = random_graph(7);
+    let x = images(&graph, 1, 7);
+    let mut plan = plan(&graph, &x);
+    let expected = plan.run(x.data()).unwrap().to_vec();
+    plan.run(&vec![0.5; x.len()]).unwrap();
+    assert_eq!(plan.run_timed(x.data()).unwrap().len(), plan.steps().len());
+    assert_eq!(expected, plan.run(x.data()).unwrap());
+}
+
+#[test]
+fn a_network_may_compute_nothing() {
+    let mut graph = Graph::new(3);
+    let plan_of = |graph: &Graph| {
+        Plan::new(graph, [2, 1, 2, 3], &Device::cpu()).unwrap().run(&[7.0; 12]).unwrap().to_vec()
+    };
+    assert_eq!(plan_of(&graph), [7.0; 12]);
+    graph.push("flatten", Layer::Flatten, &[0]).unwrap();
+    assert_eq!(plan_of(&graph), [7.0; 12]);
+}
+
+#[test]
+fn what_cannot_be_planned_is_named() {
+    let graph = residual_block();
+    let device = Device::cpu();
+    let message = |graph: &Graph, input| Plan::new(graph, input, &device).err().unwrap().to_string();
+    assert!(message(&graph, [1, 6, 6, 7]).contains("`input`: input: expected 8 channels"));
+    assert!(message(&graph, [0, 6, 6, 8]).contains("plan: expected images"));
+    let mut broken = graph.clone();
+    broken.param_mut("bn1.bias").unwrap().replace(Tensor::zeros(&[7]), None).unwrap();
+    assert!(
+        message(&broken, [1, 6, 6, 8]).contains("`bn1`: batch norm: expected a bias of shape [8], found [7]")
+    );
+    let linear = Linear { weight: Param::new(Tensor::zeros(&[2, 9])), bias: None };
+    let mut unfit = graph.clone();
+    let flat = unfit.push("flatten", Layer::Flatten, &[graph.output()]).unwrap();
+    unfit.push("fc", Layer::Linear(linear), &[flat]).unwrap();
+    assert!(message(&unfit, [1, 6, 6, 8]).contains("`fc`: linear: expected [N, 9], found [1, 288]"));
+    let mut plan = Plan::new(&graph, [1, 6, 6, 8], &device).unwrap();
+    let message = plan.run(&[0.0; 5]).unwrap_err().to_string();
+    assert!(message.contains("expected 288 values of [1, 6, 6, 8], found 5"), "{message}");
+}
