@@ -5,7 +5,8 @@ use crate::progress::Progress;
 use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
 use crate::report::Row;
 use compress::distill::Distillation;
-use compress::sparsify::Sparsifier;
+use compress::prune::{self, Constants};
+use compress::sparsify::{Sparsifier, Sparsity};
 use engine::data::Batches;
 use engine::rewrite::Rewrite;
 use engine::train::{Callback, CrossEntropy, Objective, Optimizer, Trainer, evaluate};
@@ -25,8 +26,6 @@ pub struct Pipeline<'a> {
     pub data: Option<Splits>,
     /// Seed of weights, dropout and random criteria.
     pub seed: u64,
-    /// Where model files go.
-    pub out: &'a Path,
     done: Vec<(String, Graph)>,
 }
 
@@ -40,16 +39,17 @@ pub struct Outcome {
 
 impl<'a> Pipeline<'a> {
     /// A pipeline that has run no stage yet.
-    pub fn new(device: &'a Device, data: Option<Splits>, seed: u64, out: &'a Path) -> Self {
-        Self { device, data, seed, out, done: Vec::new() }
+    pub fn new(device: &'a Device, data: Option<Splits>, seed: u64) -> Self {
+        Self { device, data, seed, done: Vec::new() }
     }
 
-    /// Runs every stage of `recipe` and hands each row to `show` as soon as it is known.
-    pub fn run(mut self, recipe: &Recipe, mut show: impl FnMut(&Row)) -> Result<Vec<Row>> {
-        std::fs::create_dir_all(self.out).map_err(|e| Error::file(self.out, e))?;
+    /// Runs every stage of `recipe`, writes its models to the directory `out`, and hands each row to `show` as soon
+    /// as it is known.
+    pub fn run(mut self, recipe: &Recipe, out: &Path, mut show: impl FnMut(&Row)) -> Result<Vec<Row>> {
+        std::fs::create_dir_all(out).map_err(|e| Error::file(out, e))?;
         let mut rows = Vec::new();
         for (index, stage) in recipe.stages.iter().enumerate() {
-            let path = model_path(self.out, index, stage);
+            let path = model_path(out, index, stage);
             let in_stage = |e: Error| Error::invalid(format!("stage `{}`: {e}", stage.name));
             let outcome = self.stage(stage, &path).map_err(in_stage)?;
             show(&outcome.row);
@@ -68,14 +68,17 @@ impl<'a> Pipeline<'a> {
             Some(train) => self.train(stage, train, &mut graph)?,
             None => {
                 if let Some(config) = &stage.sparsify {
-                    let rewrite = compress::sparsify(&graph, config, self.seed)?;
+                    let rewrite = compress::sparsify::sparsify(&graph, config, None)?;
                     eprint!("{}", rewrite.report);
                     graph = rewrite.graph;
                 }
             }
         }
         file::save(&graph, path)?;
-        let row = self.measure(stage, &graph, path, logit_difference, begin)?;
+        let mut row = self.measure(&stage.name, &graph, path)?;
+        row.what = stage.summary();
+        row.logit_difference = logit_difference;
+        row.seconds = begin.elapsed().as_secs_f64();
         Ok(Outcome { graph, row })
     }
 
@@ -119,7 +122,13 @@ impl<'a> Pipeline<'a> {
     /// not to.
     fn rewrite(&mut self, stage: &Stage, start: &Graph) -> Result<(Graph, Option<f32>)> {
         let (rewrite, equivalent): (Rewrite, bool) = if let Some(config) = &stage.prune {
-            (compress::prune_with(start, config, self.seed)?, true)
+            let rewrite = match &stage.plan {
+                Some(plan) => prune::prune(start, plan, config.constants)?,
+                None => config.apply(start, None)?,
+            };
+            // Live channels that go take their function with them.
+            let dead_only = config.criterion.is_none() && stage.plan.is_none();
+            (rewrite, dead_only && config.constants == Constants::Exact)
         } else if stage.fold.is_some() {
             (compress::fold(start)?, true)
         } else if let Some(config) = &stage.compact {
@@ -161,14 +170,14 @@ impl<'a> Pipeline<'a> {
     fn train(&mut self, stage: &Stage, train: &TrainConfig, graph: &mut Graph) -> Result<()> {
         let task = CrossEntropy { smoothing: train.label_smoothing };
         let mut objective: Box<dyn Objective> = match (&stage.distill, &stage.teacher) {
-            (Some(config), Some(teacher)) => Box::new(Distillation::new(config, self.network(teacher)?, task, graph)?),
+            (Some(config), Some(teacher)) => {
+                let (teacher, image) = (self.network(teacher)?, graph.info.input);
+                Box::new(Distillation::new(config.clone(), task, graph, teacher, image)?)
+            }
             _ => Box::new(task),
         };
         let mut progress = Progress::new(&stage.name);
-        let mut sparsifier = match &stage.sparsify {
-            Some(config) => Some(Sparsifier::new(config, self.seed)?),
-            None => None,
-        };
+        let mut sparsifier = stage.sparsify.clone().map(Sparsifier::new).transpose()?;
         let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
         if let Some(sparsifier) = &mut sparsifier {
             callbacks.push(sparsifier);
@@ -178,8 +187,8 @@ impl<'a> Pipeline<'a> {
         let data = self.data.as_mut().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
         let trainer = Trainer {
             device,
-            optimizer: &mut Optimizer::new(train.optimizer.clone()),
-            schedule: train.schedule.clone(),
+            optimizer: &mut Optimizer::new(train.optimizer).without_vector_decay(),
+            schedule: train.schedule,
             learning_rate: train.learning_rate,
             epochs: train.epochs,
             seed,
@@ -187,36 +196,29 @@ impl<'a> Pipeline<'a> {
             callbacks,
         };
         trainer.fit(graph, &mut data.train, Some(&mut data.val))?;
-        if let Some(sparsifier) = &sparsifier {
-            eprint!("{}", sparsifier.report(graph));
+        if let Some(config) = &stage.sparsify {
+            eprint!("{}", Sparsity::measure(graph, config)?);
         }
         Ok(())
     }
 
-    fn measure(
-        &mut self,
-        stage: &Stage,
-        graph: &Graph,
-        path: &Path,
-        logit_difference: Option<f32>,
-        begin: Instant,
-    ) -> Result<Row> {
+    /// The row of a network that stands in the file at `path`.
+    pub fn measure(&mut self, name: &str, graph: &Graph, path: &Path) -> Result<Row> {
         let mut row = Row {
-            stage: stage.name.clone(),
-            what: stage.summary(),
+            stage: name.to_string(),
+            what: String::new(),
             top1: None,
             interval: None,
             params: graph.param_count(),
             macs: graph.costs(graph.info.input)?.iter().map(|c| c.macs).sum(),
             bytes: std::fs::metadata(path).map_err(|e| Error::file(path, e))?.len(),
             latency_ms: Latency::of_one_image(graph, self.device)?.median(),
-            logit_difference,
+            logit_difference: None,
             seconds: 0.0,
         };
         if let Some(data) = &mut self.data {
             row.set_accuracy(&evaluate(graph, &mut data.val, self.device)?.accuracy);
         }
-        row.seconds = begin.elapsed().as_secs_f64();
         Ok(row)
     }
 

@@ -15,7 +15,10 @@
 //! fold = {}
 //! ```
 
-use compress::{CompactConfig, DistillConfig, FactorizeConfig, PruneConfig, SparsifyConfig};
+use compress::distill::DistillConfig;
+use compress::sparsify::SparsifyConfig;
+use compress::prune::{PruneConfig, PrunePlan};
+use compress::{CompactConfig, FactorizeConfig};
 use engine::train::{OptimizerConfig, Schedule};
 use engine::{Error, Result};
 use models::data::DataConfig;
@@ -53,6 +56,8 @@ pub struct Stage {
     pub from: Option<String>,
     /// Removes channels.
     pub prune: Option<PruneConfig>,
+    /// What to prune, decided beforehand: it replaces the choice of `prune`.
+    pub plan: Option<PrunePlan>,
     /// Folds batch norms.
     pub fold: Option<Fold>,
     /// Splits linear layers in two.
@@ -82,15 +87,19 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// The largest learning rate of the schedule.
     pub learning_rate: f64,
-    /// How gradients become steps.
-    #[serde(default)]
+    /// How gradients become steps; by default AdamW. Biases and batch norms do not decay.
+    #[serde(default = "adamw")]
     pub optimizer: OptimizerConfig,
-    /// How the learning rate moves.
-    #[serde(default)]
+    /// How the learning rate moves; by default one cycle.
+    #[serde(default = "Schedule::one_cycle")]
     pub schedule: Schedule,
     /// Share of each target that is spread over all classes.
     #[serde(default)]
     pub label_smoothing: f32,
+}
+
+fn adamw() -> OptimizerConfig {
+    OptimizerConfig::AdamW { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 }
 }
 
 impl Recipe {
@@ -186,7 +195,8 @@ impl Stage {
 }
 
 impl TrainConfig {
-    fn check(&self) -> Result<()> {
+    /// An error that names the option that makes no sense.
+    pub fn check(&self) -> Result<()> {
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return Err(Error::invalid(format!("learning_rate: expected above 0, found {}", self.learning_rate)));
         }

@@ -46,7 +46,7 @@ pub fn walk(recipe: Recipe, quick: bool, data: Option<&Path>, out: &Path, common
     // Before hours of training, not after them.
     std::fs::create_dir_all(out).map_err(|e| Error::file(out, e))?;
     let title = if recipe.title.is_empty() { "lopper" } else { &recipe.title };
-    let rows = Pipeline::new(&device, Some(splits), seed, out).run(&recipe, |row| {
+    let rows = Pipeline::new(&device, Some(splits), seed).run(&recipe, out, |row| {
         eprintln!("{:>14}  done in {:.1} s", row.stage, row.seconds);
     })?;
     report::write(out, title, &rows)?;
