@@ -1,8 +1,10 @@
 //! Small networks for the tests of this crate.
 #![allow(dead_code)] // Each test file uses some of them.
 
+use engine::data::{Batch, Batches};
 use engine::layer::{BatchNorm, Conv2d, Layer, Linear};
-use engine::{Graph, NodeId, Param, Tensor};
+use engine::train::{Callback, EpochMetrics, Objective, Optimizer, Schedule, Trainer};
+use engine::{Device, Graph, NodeId, Param, Result, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -50,7 +52,7 @@ impl Chain {
 /// `conv1 → bn1 → relu → depthwise → conv2 → bn2 → relu → pool → flatten → fc1 → relu → fc2`, on images `[4, 4, 2]`:
 /// 6, 6 and 8 filters, 8 → 10 → `classes` features.
 pub fn small_net(classes: usize) -> Graph {
-    Chain::new(2)
+    let chain = Chain::new(2)
         .then("body.conv1", conv(6, 2, 3, 1, 1))
         .then("body.bn1", Layer::BatchNorm(BatchNorm::new(6)))
         .then("body.relu1", Layer::Relu)
@@ -62,6 +64,85 @@ pub fn small_net(classes: usize) -> Graph {
         .then("flatten", Layer::Flatten)
         .then("fc1", linear(10, 8, 4))
         .then("relu3", Layer::Relu)
-        .then("fc2", linear(classes, 10, 5))
-        .graph
+        .then("fc2", linear(classes, 10, 5));
+    let mut graph = chain.graph;
+    graph.info.input = [4, 4, 2];
+    graph
+}
+
+/// Labelled noise: batches of 8 images `[4, 4, 2]`, the same in every epoch. The first channel is brighter the higher
+/// the class, so that there is something to learn.
+pub struct Toy {
+    batches: usize,
+    classes: Vec<String>,
+}
+
+impl Toy {
+    pub fn new(batches: usize, classes: usize) -> Self {
+        Self { batches, classes: (0..classes).map(|c| c.to_string()).collect() }
+    }
+
+    pub fn batch(&self, index: usize) -> Batch {
+        let classes = self.classes.len();
+        let mut images = noise(&[8, 4, 4, 2], 1000 + index as u64);
+        for (i, value) in images.data_mut().iter_mut().enumerate().step_by(2) {
+            *value += (i / 32 % classes) as f32;
+        }
+        Batch { images, labels: (0..8).map(|i| (i % classes) as u32).collect() }
+    }
+}
+
+impl Batches for Toy {
+    fn len(&self) -> usize {
+        self.batches
+    }
+
+    fn samples(&self) -> usize {
+        8 * self.batches
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        [4, 4, 2]
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn epoch(&mut self, _epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        Ok(Box::new((0..self.batches).map(|i| Ok(self.batch(i)))))
+    }
+}
+
+/// Trains `graph` on [`Toy`] images of 3 classes, at learning rate 0.05.
+pub fn train(
+    graph: &mut Graph,
+    optimizer: &mut Optimizer,
+    epochs: usize,
+    objective: &mut dyn Objective,
+    callbacks: Vec<&mut dyn Callback>,
+) -> Result<Vec<EpochMetrics>> {
+    let device = Device::cpu();
+    let trainer = Trainer {
+        device: &device,
+        optimizer,
+        schedule: Schedule::Constant,
+        learning_rate: 0.05,
+        epochs,
+        seed: 7,
+        objective,
+        // Reborrowed: they may live longer than the device.
+        callbacks: callbacks.into_iter().map(|c| c as &mut dyn Callback).collect(),
+    };
+    trainer.fit(graph, &mut Toy::new(4, 3), Some(&mut Toy::new(1, 3)))
+}
+
+/// Whether two networks hold the same bits, running statistics included.
+pub fn same_bits(a: &Graph, b: &Graph) -> bool {
+    let tensors = |g: &Graph| {
+        let params = g.params().map(|(path, p)| (path, p.value().clone()));
+        params.chain(g.buffers().map(|(path, t)| (path, t.clone()))).collect::<Vec<_>>()
+    };
+    let (a, b) = (tensors(a), tensors(b));
+    a.len() == b.len() && a.iter().zip(&b).all(|((p, x), (q, y))| p == q && x.same_bits(y))
 }

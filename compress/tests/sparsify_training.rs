@@ -1,0 +1,168 @@
+//! Sparsification while training: sparsity follows its schedule, and what is dropped stays at exactly zero.
+
+mod support;
+
+use compress::sparsify::*;
+use engine::train::{Callback, CrossEntropy, Optimizer, OptimizerConfig, Step};
+use engine::{Device, Graph, Result};
+use std::collections::BTreeMap;
+use support::*;
+
+const OPTIMIZERS: [OptimizerConfig; 3] = [
+    OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-3 },
+    OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.0 },
+    OptimizerConfig::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 },
+];
+
+/// Checks after every step what must hold there. It stands behind the sparsifier in the list of callbacks.
+struct Witness {
+    config: SparsifyConfig,
+    masks: BTreeMap<String, Vec<f32>>,
+    steps: usize,
+}
+
+impl Callback for Witness {
+    fn after_step(&mut self, step: &mut Step) -> Result<()> {
+        for (path, param) in step.graph.params() {
+            let Some(mask) = param.mask() else {
+                assert!(!self.masks.contains_key(&path), "{path} lost its mask");
+                continue;
+            };
+            for (&w, &m) in param.value().data().iter().zip(mask.data()) {
+                assert!(m == 1.0 || w.to_bits() == 0, "{path}: a dropped weight is {w}");
+            }
+            if let Some(before) = self.masks.insert(path.clone(), mask.data().to_vec()) {
+                assert!(before.iter().zip(mask.data()).all(|(&b, &m)| m <= b), "{path}: a weight returned");
+            }
+        }
+        let measured = Sparsity::measure(step.graph, &self.config)?;
+        let target = self.config.sparsity_at(step.progress.end_of_step());
+        let groups: usize = measured.layers.iter().map(|l| l.groups).sum();
+        // Rounded once (global), or in each layer (local).
+        let roundings = if self.config.context == Context::Global { 1 } else { measured.layers.len() };
+        let off = (measured.of_groups() - target).abs() * groups as f64;
+        assert!(
+            off <= 0.5 * roundings as f64 + 1e-9,
+            "{} of {target} in {groups} groups",
+            measured.of_groups()
+        );
+        self.steps += 1;
+        Ok(())
+    }
+}
+
+fn run(config: &SparsifyConfig, optimizer: &mut Optimizer, epochs: usize) -> Result<(Graph, Sparsifier)> {
+    let mut graph = small_net(3);
+    let mut sparsifier = Sparsifier::new(config.clone(), 1)?;
+    let mut witness = Witness { config: config.clone(), masks: BTreeMap::new(), steps: 0 };
+    let callbacks: Vec<&mut dyn Callback> = vec![&mut sparsifier, &mut witness];
+    train(&mut graph, optimizer, epochs, &mut CrossEntropy::default(), callbacks)?;
+    assert_eq!(witness.steps, 4 * epochs);
+    Ok((graph, sparsifier))
+}
+
+#[test]
+fn dropped_weights_stay_zero_through_momentum() {
+    for optimizer in OPTIMIZERS {
+        for granularity in [Granularity::Weight, Granularity::Kernel, Granularity::Filter, Granularity::Row] {
+            for context in [Context::Local, Context::Global] {
+                let config = SparsifyConfig { granularity, context, ..SparsifyConfig::new(0.5) };
+                let mut optimizer = Optimizer::new(optimizer);
+                let (graph, _) = run(&config, &mut optimizer, 3).unwrap();
+                // Momentum does push against the masks: without them these weights would move.
+                let pushed =
+                    graph.params().filter_map(|(path, p)| Some((path, p.mask()?))).any(|(path, mask)| {
+                        let velocity = optimizer.moments(&path).unwrap()[0].data();
+                        velocity.iter().zip(mask.data()).any(|(&v, &m)| m == 0.0 && v != 0.0)
+                    });
+                assert!(pushed, "{config:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_criterion_and_schedule_arrives() {
+    for criterion in [Criterion::LargeFinal, Criterion::Random, Criterion::Taylor, Criterion::BatchNormGamma]
+    {
+        for schedule in [
+            Schedule::OneShot,
+            Schedule::Iterative { steps: 3 },
+            Schedule::Linear,
+            Schedule::Cosine,
+            Schedule::Gradual,
+        ] {
+            let config =
+                SparsifyConfig { criterion, schedule, start: 0.25, end: 0.75, ..SparsifyConfig::new(0.5) };
+            let (graph, sparsifier) = run(&config, &mut Optimizer::new(OPTIMIZERS[0]), 2).unwrap();
+            assert_eq!(Sparsity::measure(&graph, &config).unwrap().of_groups(), 0.5, "{config:?}");
+            let last = sparsifier.history().last().unwrap();
+            assert_eq!((last.target, last.sparsity), (0.5, 0.5));
+            assert!(sparsifier.report(&graph).unwrap().to_string().contains("of 6 filters kept"));
+        }
+    }
+}
+
+/// The sparsity at the end of each of 10 epochs, in percent of the filters, as published for VGG16 on Imagenette.
+#[test]
+fn ten_epochs_pass_the_published_sparsities() {
+    let config = SparsifyConfig::new(0.5);
+    let (_, sparsifier) = run(&config, &mut Optimizer::new(OPTIMIZERS[2]), 10).unwrap();
+    let at_end = |epoch| sparsifier.history().iter().rfind(|r| r.epoch == epoch).unwrap();
+    let published = ["1.22", "4.77", "10.31", "17.27", "25.00", "32.73", "39.69", "45.23", "48.78", "50.00"];
+    for (epoch, published) in published.iter().enumerate() {
+        let Record { target, sparsity, .. } = at_end(epoch);
+        assert_eq!(format!("{:.2}", 100.0 * target), *published);
+        assert!((target - sparsity).abs() <= 0.5 / 14.0, "14 filters: {sparsity} for {target}");
+    }
+}
+
+#[test]
+fn masks_move_every_few_steps_and_at_the_last() {
+    let config = SparsifyConfig { every: 3, ..SparsifyConfig::new(0.5) };
+    let mut sparsifier = Sparsifier::new(config, 1).unwrap();
+    let optimizer = &mut Optimizer::new(OPTIMIZERS[0]);
+    train(&mut small_net(3), optimizer, 2, &mut CrossEntropy::default(), vec![&mut sparsifier]).unwrap();
+    assert_eq!(sparsifier.history().iter().map(|r| r.step).collect::<Vec<_>>(), [2, 5, 7]);
+    assert_eq!(sparsifier.history().iter().map(|r| r.epoch).collect::<Vec<_>>(), [0, 1, 1]);
+}
+
+#[test]
+fn training_does_not_begin_with_a_layer_that_is_not_there() {
+    let run =
+        |config| run(&config, &mut Optimizer::new(OPTIMIZERS[0]), 1).map(|_| ()).unwrap_err().to_string();
+    let error = run(SparsifyConfig { include: vec!["layer9".into()], ..SparsifyConfig::new(0.5) });
+    assert!(error.contains("sparsify include") && error.contains("`layer9`"), "{error}");
+    let error = run(SparsifyConfig { exclude: vec!["body".into()], ..SparsifyConfig::new(0.5) });
+    assert!(error.contains("no layer"), "{error}");
+    assert!(run(SparsifyConfig::new(2.0)).contains("found 2"));
+}
+
+/// Gradients of a network that is not being trained: the estimate predicts what removing a weight does to the loss.
+#[test]
+fn taylor_predicts_the_change_of_the_loss() {
+    let device = Device::cpu();
+    let graph = small_net(3);
+    let mut data = Toy::new(1, 3);
+    let config = SparsifyConfig {
+        granularity: Granularity::Weight,
+        criterion: Criterion::Taylor,
+        include: vec!["fc2".into()],
+        ..SparsifyConfig::new(0.5)
+    };
+    let taylor = Taylor::measure(&graph, &config, &mut data, 1, &device).unwrap();
+    let fc2 = graph.id("fc2").unwrap();
+    let groups = Granularity::Weight.groups(&graph.nodes()[fc2].layer).unwrap();
+    let scores = taylor.scores("fc2", &groups).unwrap();
+    let mut loss_where = |i: usize, factor: f32| {
+        let mut graph = graph.clone();
+        graph.param_mut("fc2.weight").unwrap().update(|w| w[i] *= factor);
+        engine::train::evaluate(&graph, &mut data, &device).unwrap().loss
+    };
+    for (i, &score) in scores.iter().enumerate() {
+        // A part of the way, since it is a first-order estimate: the slope along −w.
+        let slope = (loss_where(i, 1.02) - loss_where(i, 0.98)).abs() / 0.04;
+        assert!((slope - f64::from(score)).abs() < 1e-3 + 0.02 * slope, "weight {i}: {slope} and {score}");
+    }
+    assert!(scores.iter().any(|&s| s > 0.01));
+}
