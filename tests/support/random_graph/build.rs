@@ -1,0 +1,208 @@
+//! From the description of a random network to its graph.
+
+use super::values::randomize;
+use super::{
+    Activation, Block, Grouping, Head, HeadPool, Hidden, Join, Order, RandomNet, Shortcut, Tap, Unit,
+};
+use engine::{Graph, Layer, NodeId, Tensor};
+use models::builder::{Builder, Conv};
+use models::init;
+
+impl RandomNet {
+    /// The network, with random weights and statistics.
+    pub fn graph(&self) -> Graph {
+        let mut net = Builder::new(self.image, None);
+        for (i, block) in self.blocks.iter().enumerate() {
+            net.within(format!("block{i}"), |net| block.build(net));
+        }
+        self.head.build(&mut net);
+        let mut graph = net.finish().expect("every description builds");
+        randomize(&mut graph, self.seed);
+        graph.info.arch = "random".into();
+        graph.info.input = self.image;
+        graph.info.classes = (0..self.head.classes).map(|c| c.to_string()).collect();
+        graph
+    }
+
+    /// `n` images of normal noise, `[N, H, W, C]`.
+    pub fn images(&self, n: usize) -> Tensor {
+        let [h, w, c] = self.image;
+        init::normal(self.seed, "images", &[n, h, w, c], 1.0)
+    }
+}
+
+impl Block {
+    fn build(&self, net: &mut Builder) {
+        let input = net.at();
+        match self {
+            Self::Unit(unit) => unit.build(net),
+            Self::Residual { first, norm, shortcut, after } => {
+                residual(net, first, *norm, *shortcut);
+                if let Some(after) = after {
+                    net.layer("act", after.layer());
+                }
+            }
+            Self::Fork { unit, tap, join } => {
+                let conv = net.conv("conv", unit.conv(net)).at();
+                let norm = net.batch_norm("norm").at();
+                let end = net.layer("act", unit.activation.layer()).at();
+                let joined = match tap {
+                    Tap::Conv => vec![end, conv],
+                    Tap::Norm => vec![norm, end],
+                    Tap::Both => vec![conv, end, norm],
+                };
+                net.join("join", join.layer(), &joined);
+            }
+            Self::Branches { units, input_too } => {
+                let mut ends: Vec<NodeId> = input_too.then_some(input).into_iter().collect();
+                for (i, unit) in units.iter().enumerate() {
+                    net.go_to(input);
+                    // Branches meet, so none of them changes the size; narrow, as their widths add up.
+                    let unit = Unit { out: unit.out.div_ceil(3), stride: 1, padded: true, ..unit.clone() };
+                    net.within(format!("branch{i}"), |net| unit.build(net));
+                    ends.push(net.at());
+                }
+                if ends.len() > 1 {
+                    net.concat("concat", &ends);
+                }
+            }
+            Self::Pool { max, pool } => {
+                if pool.geometry(net.shape()).is_ok() {
+                    net.layer("pool", if *max { Layer::MaxPool(*pool) } else { Layer::AvgPool(*pool) });
+                }
+            }
+            Self::Norm => drop(net.batch_norm("norm")),
+            Self::Dropout => drop(net.dropout("dropout", 0.3)),
+        }
+    }
+}
+
+fn residual(net: &mut Builder, first: &Unit, norm: bool, shortcut: Shortcut) {
+    let (input, channels) = (net.at(), net.channels());
+    let (stride, out) = match shortcut {
+        Shortcut::Identity => (1, channels),
+        Shortcut::Projection { .. } => (first.stride, first.out),
+        Shortcut::Pad { before, after } => (first.stride, before + channels + after),
+    };
+    let first = Unit { stride, padded: true, ..first.clone() };
+    net.within("first", |net| first.build(net));
+    net.conv("second", Conv::same(out, 3));
+    let main = if norm { net.batch_norm("norm").at() } else { net.at() };
+    net.go_to(input);
+    match shortcut {
+        Shortcut::Identity => {}
+        Shortcut::Projection { norm } => {
+            net.conv("projection.conv", Conv::new(out, 1).stride(stride));
+            if norm {
+                net.batch_norm("projection.norm");
+            }
+        }
+        Shortcut::Pad { before, after } => {
+            net.layer("shortcut", Layer::PadShortcut { stride, before, after });
+        }
+    }
+    net.add("add", main);
+}
+
+impl Unit {
+    /// The convolution that reads what `net` is at: unpadded only where its window fits.
+    fn conv(&self, net: &Builder) -> Conv {
+        let (channels, &[_, h, w, _]) = (net.channels(), net.shape()) else { unreachable!("images so far") };
+        let (groups, out) = match self.grouping {
+            Grouping::Dense => (1, self.out),
+            Grouping::Grouped => {
+                let groups = (1..=4).rev().find(|g| channels % g == 0).unwrap_or(1);
+                (groups, self.out.next_multiple_of(groups))
+            }
+            Grouping::Depthwise if channels <= 20 => (channels, channels * (1 + self.out % 2)),
+            Grouping::Depthwise => (channels, channels),
+        };
+        let reach = self.dilation * (self.kernel - 1);
+        let padding = if self.padded || reach >= h.min(w) { reach / 2 } else { 0 };
+        Conv {
+            padding: [padding; 2],
+            dilation: [self.dilation; 2],
+            groups,
+            bias: self.bias,
+            ..Conv::new(out, self.kernel).stride(self.stride)
+        }
+    }
+
+    fn build(&self, net: &mut Builder) {
+        // Batch norm and activation keep the shape: the convolution is the same wherever it stands.
+        let (conv, act) = (self.conv(net), self.activation.layer());
+        match self.order {
+            Order::Conv => net.conv("conv", conv),
+            Order::ConvAct => net.conv("conv", conv).layer("act", act),
+            Order::ConvNorm => net.conv("conv", conv).batch_norm("norm"),
+            Order::ConvNormAct => net.conv("conv", conv).batch_norm("norm").layer("act", act),
+            Order::ConvActNorm => net.conv("conv", conv).layer("act", act).batch_norm("norm"),
+            Order::NormActConv => net.batch_norm("norm").layer("act", act).conv("conv", conv),
+        };
+    }
+}
+
+impl Head {
+    fn build(&self, net: &mut Builder) {
+        match self.pool {
+            HeadPool::None => {}
+            HeadPool::Avg(size) => drop(net.adaptive_avg_pool("pool", size)),
+            HeadPool::Max(size) => drop(net.adaptive_max_pool("pool", size)),
+            HeadPool::Both => {
+                let image = net.at();
+                let max = net.adaptive_max_pool("max", 1).at();
+                let mean = net.go_to(image).adaptive_avg_pool("mean", 1).at();
+                net.concat("pool", &[max, mean]);
+            }
+        }
+        net.flatten("flatten");
+        for (i, hidden) in self.hidden.iter().enumerate() {
+            net.within(format!("hidden{i}"), |net| hidden.build(net));
+        }
+        linear(net, "logits", self.classes, self.bias);
+    }
+}
+
+impl Hidden {
+    fn build(&self, net: &mut Builder) {
+        linear(net, "linear", self.width, self.bias);
+        if self.norm == Some(true) {
+            net.batch_norm("norm");
+        }
+        if let Some(activation) = self.activation {
+            net.layer("act", activation.layer());
+        }
+        if self.norm == Some(false) {
+            net.batch_norm("norm");
+        }
+        if self.dropout {
+            net.dropout("dropout", 0.3);
+        }
+    }
+}
+
+fn linear(net: &mut Builder, name: &str, outputs: usize, bias: bool) {
+    if bias {
+        net.linear(name, outputs)
+    } else {
+        net.linear_without_bias(name, outputs)
+    };
+}
+
+impl Activation {
+    fn layer(self) -> Layer {
+        match self {
+            Self::Relu => Layer::Relu,
+            Self::Relu6 => Layer::Relu6,
+        }
+    }
+}
+
+impl Join {
+    fn layer(self) -> Layer {
+        match self {
+            Self::Add => Layer::Add,
+            Self::Concat => Layer::Concat,
+        }
+    }
+}

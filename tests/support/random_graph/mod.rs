@@ -1,0 +1,255 @@
+//! Random valid networks for property tests of rewrites and plans.
+//!
+//! [`networks`] is a proptest strategy over [`RandomNet`], a small readable description that shrinks block by
+//! block; [`RandomNet::graph`] builds it and [`RandomNet::images`] gives it something to look at:
+//!
+//! ```text
+//! image ─ block ─ block ─ … ─ pool? ─ flatten ─ hidden ─ … ─ logits
+//!
+//! unit      conv, dense, grouped or depthwise, with batch norm and activation in any order
+//! residual  ─┬─ unit ─ conv ─ bn? ─ add ─ act?     shortcut: identity, 1×1 projection or zero-padded channels
+//!            └──── shortcut ────────┘
+//! fork      ─ conv ─┬─ bn ─ act ─ join              or from behind the bn: what folding must not break
+//!                   └───────────────┘
+//! branches  ─┬─ unit ─ concat ─
+//!            ├─ unit ──┤
+//!            └─────────┘
+//! ```
+
+mod build;
+mod values;
+
+use engine::Tensor;
+use engine::layer::Pool;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// A network to build. Where a window does not fit the image that is left, it is padded or left out.
+#[derive(Clone, Debug)]
+pub struct RandomNet {
+    /// `[H, W, C]`.
+    pub image: [usize; 3],
+    /// The layers over images.
+    pub blocks: Vec<Block>,
+    /// The layers over vectors.
+    pub head: Head,
+    /// Of weights, statistics and images.
+    pub seed: u64,
+}
+
+/// A few layers over images.
+#[derive(Clone, Debug)]
+pub enum Block {
+    /// A convolution and its company.
+    Unit(Unit),
+    /// Two convolutions beside a shortcut, summed.
+    Residual { first: Unit, norm: bool, shortcut: Shortcut, after: Option<Activation> },
+    /// Convolution, batch norm and activation, an earlier one of which is read a second time at the end.
+    Fork { unit: Unit, tap: Tap, join: Join },
+    /// Units side by side, and perhaps what they read.
+    Branches { units: Vec<Unit>, input_too: bool },
+    /// A pooling window.
+    Pool { max: bool, pool: Pool },
+    /// A batch norm that no convolution feeds.
+    Norm,
+    /// Dropout, the identity in eval mode.
+    Dropout,
+}
+
+/// A convolution with batch norm and activation.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    pub out: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub dilation: usize,
+    /// With a border of zeros, so that stride 1 keeps the size.
+    pub padded: bool,
+    pub grouping: Grouping,
+    pub bias: bool,
+    pub order: Order,
+    pub activation: Activation,
+}
+
+/// Which channels a filter reads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Grouping {
+    Dense,
+    /// The largest number of groups up to 4 that divides the channels.
+    Grouped,
+    /// One channel a filter, one or (where it stays narrow) two filters a channel.
+    Depthwise,
+}
+
+/// What stands beside a convolution, and where.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Order {
+    Conv,
+    ConvAct,
+    ConvNorm,
+    ConvNormAct,
+    ConvActNorm,
+    NormActConv,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    Relu,
+    Relu6,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shortcut {
+    Identity,
+    Projection { norm: bool },
+    Pad { before: usize, after: usize },
+}
+
+/// The output that a [`Block::Fork`] reads twice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tap {
+    Conv,
+    Norm,
+    /// Both, which makes the join one of three.
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Join {
+    Add,
+    Concat,
+}
+
+/// Pooling, hidden linear layers and the logits.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub pool: HeadPool,
+    pub hidden: Vec<Hidden>,
+    pub bias: bool,
+    pub classes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HeadPool {
+    None,
+    Avg(usize),
+    Max(usize),
+    /// Mean and maximum side by side.
+    Both,
+}
+
+/// A hidden linear layer and its company.
+#[derive(Clone, Debug)]
+pub struct Hidden {
+    pub width: usize,
+    pub bias: bool,
+    /// A batch norm over the vector, before the activation or behind it.
+    pub norm: Option<bool>,
+    pub activation: Option<Activation>,
+    pub dropout: bool,
+}
+
+/// Networks of up to six blocks and two hidden linear layers, 1 to 40 channels wide.
+pub fn networks() -> impl Strategy<Value = RandomNet> {
+    let image = (6..=13usize, 6..=13usize, 1..=4usize).prop_map(|(h, w, c)| [h, w, c]);
+    let nets = (image, vec(block(), 1..=6), head(), any::<u64>());
+    nets.prop_map(|(image, blocks, head, seed)| RandomNet { image, blocks, head, seed })
+}
+
+fn block() -> impl Strategy<Value = Block> {
+    let shortcut = prop_oneof![
+        3 => Just(Shortcut::Identity),
+        2 => any::<bool>().prop_map(|norm| Shortcut::Projection { norm }),
+        1 => (0..=3usize, 0..=3usize).prop_map(|(before, after)| Shortcut::Pad { before, after }),
+    ];
+    let residual = (unit(), any::<bool>(), shortcut, option::of(activation()))
+        .prop_map(|(first, norm, shortcut, after)| Block::Residual { first, norm, shortcut, after });
+    let fork = (unit(), select(vec![Tap::Conv, Tap::Norm, Tap::Both]), select(vec![Join::Add, Join::Concat]))
+        .prop_map(|(unit, tap, join)| Block::Fork { unit, tap, join });
+    let branches = (vec(unit(), 1..=3), any::<bool>())
+        .prop_map(|(units, input_too)| Block::Branches { units, input_too });
+    let pool = (any::<bool>(), 2..=3usize, 1..=2usize, 0..=1usize, any::<bool>(), any::<bool>()).prop_map(
+        |(max, kernel, stride, padding, ceil_mode, count_include_pad)| Block::Pool {
+            max,
+            pool: Pool { ceil_mode, count_include_pad, ..Pool::square(kernel, stride, padding) },
+        },
+    );
+    prop_oneof![
+        6 => unit().prop_map(Block::Unit),
+        4 => residual,
+        2 => fork,
+        2 => branches,
+        2 => pool,
+        1 => Just(Block::Norm),
+        1 => Just(Block::Dropout),
+    ]
+}
+
+fn unit() -> impl Strategy<Value = Unit> {
+    let window = (select(vec![1, 3, 3, 5]), 1..=2usize, select(vec![1, 1, 2]), any::<bool>());
+    let grouping = select(vec![Grouping::Dense, Grouping::Dense, Grouping::Grouped, Grouping::Depthwise]);
+    let order = select(vec![
+        Order::ConvNormAct,
+        Order::ConvNormAct,
+        Order::ConvActNorm,
+        Order::ConvNorm,
+        Order::ConvAct,
+        Order::NormActConv,
+        Order::Conv,
+    ]);
+    (1..=40usize, window, grouping, any::<bool>(), order, activation()).prop_map(
+        |(out, (kernel, stride, dilation, padded), grouping, bias, order, activation)| Unit {
+            out,
+            kernel,
+            stride,
+            dilation,
+            padded,
+            grouping,
+            bias,
+            order,
+            activation,
+        },
+    )
+}
+
+fn activation() -> impl Strategy<Value = Activation> {
+    select(vec![Activation::Relu, Activation::Relu, Activation::Relu6])
+}
+
+fn head() -> impl Strategy<Value = Head> {
+    let pool = prop_oneof![
+        Just(HeadPool::None),
+        (1..=3usize).prop_map(HeadPool::Avg),
+        (1..=2usize).prop_map(HeadPool::Max),
+        Just(HeadPool::Both),
+    ];
+    let hidden =
+        (1..=24usize, any::<bool>(), option::of(any::<bool>()), option::of(activation()), any::<bool>())
+            .prop_map(|(width, bias, norm, activation, dropout)| Hidden {
+                width,
+                bias,
+                norm,
+                activation,
+                dropout,
+            });
+    (pool, vec(hidden, 0..=2), any::<bool>(), 2..=6usize).prop_map(|(pool, hidden, bias, classes)| Head {
+        pool,
+        hidden,
+        bias,
+        classes,
+    })
+}
+
+/// The largest difference of two tensors of one shape, as a share of the largest magnitude (of 1 where that is
+/// smaller). Infinite where a value is not a finite number.
+pub fn relative_difference(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.shape(), b.shape());
+    let largest = a.data().iter().fold(1.0_f32, |m, v| m.max(v.abs()));
+    let pairs = a.data().iter().zip(b.data());
+    pairs.fold(0.0, |worst: f32, (a, b)| {
+        let difference = (a - b).abs() / largest;
+        if difference.is_finite() { worst.max(difference) } else { f32::INFINITY }
+    })
+}
