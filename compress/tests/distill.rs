@@ -10,17 +10,16 @@ use engine::{Device, Error, Graph, Mode, ParamGradients, Tape, Tensor};
 use support::*;
 
 const ADAM: OptimizerConfig = OptimizerConfig::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
+const IMAGE: [usize; 3] = [4, 4, 2];
 const TASK: CrossEntropy = CrossEntropy { smoothing: 0.0 };
 
 /// `flatten → hidden → fc`: 32 → `hidden` → `classes` features, without batch norms.
 fn plain_net(hidden: usize, classes: usize, seed: u64) -> Graph {
-    let mut graph = Chain::new(2)
+    Chain::new(2)
         .then("flatten", Layer::Flatten)
         .then("hidden", linear(hidden, 32, seed))
         .then("fc", linear(classes, hidden, seed + 1))
-        .graph;
-    graph.info.input = [4, 4, 2];
-    graph
+        .graph
 }
 
 fn hint(student: &str, teacher: &str) -> Hint {
@@ -78,11 +77,12 @@ fn loss_and_gradient_agree_with_the_definition() {
     // The teacher's batch norms tell evaluation from training.
     let (student, teacher) = (plain_net(5, 3, 1), small_net(3));
     let batch = Toy::new(1, 3).batch(0);
-    let (ours, theirs) = (output(&student, "fc", &batch.images), output(&teacher, "fc", &batch.images));
+    let (ours, theirs) = (output(&student, "fc", &batch.images), output(&teacher, "fc2", &batch.images));
     for loss in [DistillLoss::SoftTargets, DistillLoss::Logits] {
         for (weight, temperature) in [(0.3, 1.0), (0.5, 4.0), (0.7, 20.0), (1.0, 2.0)] {
             let config = DistillConfig { weight, loss, temperature, hints: Vec::new() };
-            let mut objective = Distillation::new(config.clone(), teacher.clone(), TASK, &student).unwrap();
+            let mut objective =
+                Distillation::new(config.clone(), TASK, &student, teacher.clone(), IMAGE).unwrap();
             let (value, gradients) = step(&mut objective, &student, &batch);
             let expected = definition(&config, &ours, &theirs, &batch.labels);
             assert!((value - expected).abs() < 1e-5 * (1.0 + expected), "{config:?}: {value}, {expected}");
@@ -114,7 +114,7 @@ fn hints_add_the_difference_of_tapped_outputs() {
     let without = DistillConfig { weight: 0.5, ..DistillConfig::default() };
     let with = DistillConfig { hints: vec![hint("hidden", "hidden")], ..without.clone() };
     let value = |config| {
-        let mut objective = Distillation::new(config, teacher.clone(), TASK, &student).unwrap();
+        let mut objective = Distillation::new(config, TASK, &student, teacher.clone(), IMAGE).unwrap();
         step(&mut objective, &student, &batch).0
     };
     let tapped = |graph| output(graph, "hidden", &batch.images);
@@ -133,7 +133,7 @@ fn a_student_that_equals_its_teacher_has_nothing_to_learn() {
             hints: vec![hint("hidden", "hidden")],
             ..DistillConfig::default()
         };
-        let mut objective = Distillation::new(config, student.clone(), TASK, &student).unwrap();
+        let mut objective = Distillation::new(config, TASK, &student, student.clone(), IMAGE).unwrap();
         let (value, gradients) = step(&mut objective, &student, &Toy::new(1, 3).batch(0));
         assert!(value.abs() < 1e-5, "{value}");
         assert!(gradients.values().flat_map(|g| g.data()).all(|d| d.abs() < 1e-5));
@@ -145,7 +145,7 @@ fn weight_zero_is_plain_training_bit_for_bit() {
     let (mut plain, mut distilled) = (small_net(3), small_net(3));
     let config =
         DistillConfig { weight: 0.0, hints: vec![hint("fc1", "hidden")], ..DistillConfig::default() };
-    let mut objective = Distillation::new(config, plain_net(10, 3, 5), TASK, &distilled).unwrap();
+    let mut objective = Distillation::new(config, TASK, &distilled, plain_net(10, 3, 5), IMAGE).unwrap();
     let a = train(&mut plain, &mut Optimizer::new(ADAM), 3, &mut CrossEntropy::default(), vec![]).unwrap();
     let b = train(&mut distilled, &mut Optimizer::new(ADAM), 3, &mut objective, vec![]).unwrap();
     assert!(same_bits(&plain, &distilled));
@@ -157,7 +157,7 @@ fn the_teacher_is_untouched_and_validation_measures_the_task_alone() {
     let (mut student, teacher) = (small_net(3), small_net(3));
     let start = student.clone();
     let config = DistillConfig { weight: 0.7, hints: vec![hint("fc1", "fc1")], ..DistillConfig::default() };
-    let mut objective = Distillation::new(config, teacher.clone(), TASK, &student).unwrap();
+    let mut objective = Distillation::new(config, TASK, &student, teacher.clone(), IMAGE).unwrap();
     let history = train(&mut student, &mut Optimizer::new(ADAM), 2, &mut objective, vec![]).unwrap();
     assert!(same_bits(objective.teacher(), &teacher), "batch statistics included");
     assert!(!same_bits(&student, &start), "the student did learn");
@@ -169,7 +169,7 @@ fn the_teacher_is_untouched_and_validation_measures_the_task_alone() {
 fn networks_that_do_not_match_are_refused() {
     let refused = |student: &Graph, teacher: Graph, hints: Vec<Hint>| {
         let config = DistillConfig { hints, ..DistillConfig::default() };
-        Distillation::new(config, teacher, TASK, student).unwrap_err().to_string()
+        Distillation::new(config, TASK, student, teacher, IMAGE).unwrap_err().to_string()
     };
     let student = plain_net(5, 3, 1);
     let error = refused(&student, plain_net(5, 4, 1), vec![]);

@@ -38,7 +38,7 @@ fn each_granularity_drops_its_own_shape() {
     let a = graph.push("a", first, &[0]).unwrap();
     graph.push("b", last, &[a]).unwrap();
     let mask = |granularity| {
-        let rewritten = sparsify(&graph, &config(0.5, granularity, Context::Local), 0, None).unwrap();
+        let rewritten = sparsify(&graph, &config(0.5, granularity, Context::Local), None).unwrap();
         weight(&rewritten.graph, "a").mask().unwrap().data().to_vec()
     };
     assert_eq!(mask(Granularity::Weight), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
@@ -51,7 +51,7 @@ fn each_granularity_drops_its_own_shape() {
         .unwrap()
         .set_value(Tensor::from_slice(&[2, 1, 2, 2], &values).unwrap())
         .unwrap();
-    let rewritten = sparsify(&graph, &config(0.5, Granularity::Kernel, Context::Local), 0, None).unwrap();
+    let rewritten = sparsify(&graph, &config(0.5, Granularity::Kernel, Context::Local), None).unwrap();
     assert_eq!(
         weight(&rewritten.graph, "a").mask().unwrap().data(),
         [0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0]
@@ -61,7 +61,7 @@ fn each_granularity_drops_its_own_shape() {
 
     let graph = one_linear(2, &[1.0, -5.0, 2.0, 3.0, -7.0, 4.0]);
     let value = |granularity| {
-        let rewritten = sparsify(&graph, &config(0.34, granularity, Context::Local), 0, None).unwrap();
+        let rewritten = sparsify(&graph, &config(0.34, granularity, Context::Local), None).unwrap();
         weight(&rewritten.graph, "fc").value().data().to_vec()
     };
     assert_eq!(value(Granularity::Row), [0.0, 0.0, 0.0, 3.0, -7.0, 4.0]);
@@ -79,7 +79,7 @@ fn measured_sparsity_is_the_one_asked_for() {
             for criterion in [Criterion::LargeFinal, Criterion::Random] {
                 for sparsity in [0.0, 0.25, 0.5, 0.8] {
                     let config = SparsifyConfig { criterion, ..config(sparsity, granularity, context) };
-                    let rewritten = sparsify(&graph, &config, 0, None).unwrap();
+                    let rewritten = sparsify(&graph, &config, None).unwrap();
                     let measured = Sparsity::measure(&rewritten.graph, &config).unwrap();
                     for layer in &measured.layers {
                         assert!(layer.zero_groups < layer.groups, "{layer:?} is empty");
@@ -116,7 +116,7 @@ fn half_of_vgg16_is_2112_filters() {
     let graph = chain.then("flatten", Layer::Flatten).then("classifier", linear(10, 512, 99)).graph;
 
     let config = config(0.5, Granularity::Filter, Context::Global);
-    let rewritten = sparsify(&graph, &config, 0, None).unwrap();
+    let rewritten = sparsify(&graph, &config, None).unwrap();
     let measured = Sparsity::measure(&rewritten.graph, &config).unwrap();
     let (groups, zero) = measured.layers.iter().fold((0, 0), |(n, z), l| (n + l.groups, z + l.zero_groups));
     assert_eq!((groups, groups - zero), (4224, 2112));
@@ -134,7 +134,7 @@ fn local_sparsity_gives_the_published_filter_counts() {
         .then("fc", linear(10, 100, 4))
         .graph;
     let config = config(0.3, Granularity::Filter, Context::Local);
-    let measured = Sparsity::measure(&sparsify(&graph, &config, 0, None).unwrap().graph, &config).unwrap();
+    let measured = Sparsity::measure(&sparsify(&graph, &config, None).unwrap().graph, &config).unwrap();
     let kept: Vec<usize> = measured.layers.iter().map(|l| l.groups - l.zero_groups).collect();
     assert_eq!(kept, [14, 35, 70]);
 }
@@ -144,8 +144,7 @@ fn total_sparsity_leaves_a_group_in_each_layer() {
     let graph = small_net(3);
     for context in [Context::Local, Context::Global] {
         let config = config(1.0, Granularity::Filter, context);
-        let measured =
-            Sparsity::measure(&sparsify(&graph, &config, 0, None).unwrap().graph, &config).unwrap();
+        let measured = Sparsity::measure(&sparsify(&graph, &config, None).unwrap().graph, &config).unwrap();
         assert!(measured.layers.iter().all(|l| l.zero_groups == l.groups - 1), "{measured}");
     }
 }
@@ -154,7 +153,7 @@ fn total_sparsity_leaves_a_group_in_each_layer() {
 fn what_is_left_alone_is_said() {
     let mut graph = small_net(3);
     graph.param_mut("body.conv2.weight").unwrap().trainable = false;
-    let rewrite = sparsify(&graph, &config(0.5, Granularity::Filter, Context::Local), 0, None).unwrap();
+    let rewrite = sparsify(&graph, &config(0.5, Granularity::Filter, Context::Local), None).unwrap();
     let outcome = |layer: &str| match rewrite.report.nodes.iter().find(|(n, _)| n == layer).unwrap().1.clone()
     {
         Outcome::Changed(how) | Outcome::Skipped(how) => how,
@@ -166,7 +165,7 @@ fn what_is_left_alone_is_said() {
     assert_eq!(rewrite.report.changed_count(), 1);
 
     let rows = config(0.5, Granularity::Row, Context::Local);
-    let report = sparsify(&graph, &rows, 0, None).unwrap().report.to_string();
+    let report = sparsify(&graph, &rows, None).unwrap().report.to_string();
     assert!(report.contains("5 of 10 rows kept"), "{report}");
     assert!(report.contains("it makes the network's output"), "{report}");
 }
@@ -181,7 +180,7 @@ fn layers_are_chosen_by_name_or_module() {
             exclude: own(exclude),
             ..config(0.5, Granularity::Weight, Context::Local)
         };
-        let graph = sparsify(&graph, &config, 0, None).map(|r| r.graph)?;
+        let graph = sparsify(&graph, &config, None).map(|r| r.graph)?;
         let masked = graph.params().filter(|(_, p)| p.mask().is_some()).map(|(path, _)| path);
         Ok(masked.collect())
     };
@@ -209,10 +208,10 @@ fn taylor_agrees_with_a_hand_example() {
     // Row 0: |1·4 − 2·1| = 2 and |−2·3| = 6. Row 1: |−1 + 6| = 5 and |−2| = 2.
     let groups = Granularity::Row.groups(&graph.nodes()[1].layer).unwrap();
     assert_eq!(taylor.scores("fc", &groups).unwrap(), [4.0, 3.5]);
-    let rewritten = sparsify(&graph, &rows, 0, Some(&taylor)).unwrap();
+    let rewritten = sparsify(&graph, &rows, Some(&taylor)).unwrap();
     assert_eq!(weight(&rewritten.graph, "fc").value().data(), [1.0, 2.0, 0.0, 0.0]);
 
-    let error = sparsify(&graph, &rows, 0, None).unwrap_err().to_string();
+    let error = sparsify(&graph, &rows, None).unwrap_err().to_string();
     assert!(error.contains("no gradients of layer `fc`"), "{error}");
 }
 
@@ -231,7 +230,7 @@ fn batch_norm_gamma_judges_the_filter_that_it_scales() {
         criterion: Criterion::BatchNormGamma,
         ..config(3.0 / 14.0, Granularity::Filter, Context::Global)
     };
-    let rewritten = sparsify(&graph, &slim, 0, None).unwrap().graph;
+    let rewritten = sparsify(&graph, &slim, None).unwrap().graph;
     let dead = |layer: &str| {
         let weight = weight(&rewritten, layer);
         let filters = weight.value().data().chunks(weight.value().len() / weight.value().dim(0));
@@ -247,9 +246,10 @@ fn random_is_fixed_by_its_seed() {
     let masked = |seed| {
         let config = SparsifyConfig {
             criterion: Criterion::Random,
+            seed,
             ..config(0.5, Granularity::Weight, Context::Global)
         };
-        let graph = sparsify(&graph, &config, seed, None).unwrap().graph;
+        let graph = sparsify(&graph, &config, None).unwrap().graph;
         weight(&graph, "body.conv1").value().clone()
     };
     assert!(masked(1).same_bits(&masked(1)));
@@ -260,9 +260,9 @@ fn random_is_fixed_by_its_seed() {
 fn masks_of_two_granularities_add_up() {
     let graph = small_net(3);
     let weights = config(0.4, Granularity::Weight, Context::Local);
-    let once = sparsify(&graph, &weights, 0, None).unwrap().graph;
+    let once = sparsify(&graph, &weights, None).unwrap().graph;
     let filters = config(0.5, Granularity::Filter, Context::Local);
-    let twice = sparsify(&once, &filters, 0, None).unwrap().graph;
+    let twice = sparsify(&once, &filters, None).unwrap().graph;
     let (before, after) = (weight(&once, "body.conv1"), weight(&twice, "body.conv1"));
     let pairs = before.value().data().iter().zip(after.value().data());
     assert!(pairs.clone().all(|(&b, &a)| a == 0.0 || a == b), "nothing returns");
@@ -274,7 +274,7 @@ fn masks_of_two_granularities_add_up() {
 fn numbers_that_are_no_numbers_are_refused() {
     let mut graph = small_net(3);
     graph.param_mut("body.conv1.weight").unwrap().update(|w| w[0] = f32::NAN);
-    let error = sparsify(&graph, &SparsifyConfig::new(0.5), 0, None).unwrap_err().to_string();
+    let error = sparsify(&graph, &SparsifyConfig::new(0.5), None).unwrap_err().to_string();
     assert!(error.contains("body.conv1") && error.contains("NaN"), "{error}");
 }
 

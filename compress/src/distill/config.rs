@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DistillLoss {
-    /// `T² · KL(softmax(teacher/T) ‖ softmax(student/T))` (Hinton et al. 2015). The T² keeps the gradient's size when
-    /// the temperature T changes.
+    /// `T² · KL(softmax(teacher/T) ‖ softmax(student/T))` (Hinton et al. 2015). The T² keeps the gradient's
+    /// size when the temperature T changes.
     #[default]
     SoftTargets,
     /// The mean squared difference of the logits (Ba & Caruana 2014).
@@ -18,7 +18,8 @@ pub enum DistillLoss {
 
 named!(DistillLoss, "distillation loss");
 
-/// A pair of layers whose outputs are compared (FitNets, Romero et al. 2015), by their mean squared difference.
+/// A pair of layers whose outputs are compared (FitNets, Romero et al. 2015), by their mean squared
+/// difference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hint {

@@ -5,12 +5,12 @@ use engine::data::Batch;
 use engine::train::{CrossEntropy, Objective};
 use engine::{Error, Graph, Mode, NodeId, Pass, Result, Tape, Tensor, Var};
 
-/// `(1 − weight) · task + weight · (logits + Σ hints)`: cross entropy with the labels, and what [`DistillConfig`] takes
-/// from the teacher.
+/// `(1 − weight) · task + weight · (logits + Σ hints)`: cross entropy with the labels, and what
+/// [`DistillConfig`] takes from the teacher.
 ///
-/// The teacher sees the very images that the student sees, augmented alike, in evaluation mode and without a tape;
-/// it never changes. At weight 0 it is not asked at all, and training is plain training, bit for bit. Validation
-/// measures the task alone.
+/// The teacher sees the very images that the student sees, augmented alike, in evaluation mode and without a
+/// tape; it never changes. At weight 0 it is not asked at all, and training is plain training, bit for bit.
+/// Validation measures the task alone.
 #[derive(Debug)]
 pub struct Distillation {
     config: DistillConfig,
@@ -21,14 +21,21 @@ pub struct Distillation {
 }
 
 impl Distillation {
-    /// The objective of `student`, taught by `teacher`, on images of the size that the student was built for. An error
-    /// where an option makes no sense, the networks differ in classes, a hint names a layer that is not there, or its
-    /// two outputs differ in shape.
+    /// The objective of `student`, taught by `teacher`, on images `[H, W, C]`. An error where an option makes
+    /// no sense, the networks differ in classes, a hint names a layer that is not there, or its two outputs
+    /// differ in shape.
     ///
-    /// The student may learn, but not be rewritten, while the objective is in use: hints hold positions of its layers.
-    pub fn new(config: DistillConfig, teacher: Graph, task: CrossEntropy, student: &Graph) -> Result<Self> {
+    /// The student may learn, but not be rewritten, while the objective is in use: hints hold positions of
+    /// its layers.
+    pub fn new(
+        config: DistillConfig,
+        task: CrossEntropy,
+        student: &Graph,
+        teacher: Graph,
+        image: [usize; 3],
+    ) -> Result<Self> {
         config.check()?;
-        let [h, w, c] = student.info.input;
+        let [h, w, c] = image;
         let shapes = |who: &str, graph: &Graph| {
             graph.shapes([1, h, w, c]).map_err(|e| Error::invalid(format!("distillation, {who}: {e}")))
         };
@@ -36,8 +43,8 @@ impl Distillation {
         let (student_logits, teacher_logits) = (&ours[student.output()], &theirs[teacher.output()]);
         if student_logits != teacher_logits {
             return Err(Error::invalid(format!(
-                "distillation: the teacher's logits are {teacher_logits:?}, the student's {student_logits:?}: \
-                 both need the same classes"
+                "distillation: the student's logits are {student_logits:?}, the teacher's \
+                 {teacher_logits:?}; both need the same classes"
             )));
         }
         let (mut student_taps, mut teacher_taps) = (Vec::new(), Vec::new());
@@ -45,7 +52,8 @@ impl Distillation {
             let (s, t) = (student.id(&hint.student)?, teacher.id(&hint.teacher)?);
             if ours[s] != theirs[t] {
                 return Err(Error::invalid(format!(
-                    "hint {} ← {}: the student's output is {:?}, the teacher's {:?}; only equal shapes compare",
+                    "hint {} ← {}: the student's output is {:?}, the teacher's {:?}; \
+                     without an adapter only equal shapes compare",
                     hint.student, hint.teacher, ours[s], theirs[t]
                 )));
             }

@@ -1,24 +1,21 @@
-//! From a sparsity to masks on parameters: the rewrite of a trained network, and the step that the callback repeats.
+//! From a sparsity to masks on parameters: the rewrite of a trained network, and the step that the callback
+//! repeats.
 
 use super::layers::{self, Choice};
 use super::select::{Scored, select};
 use super::{Groups, SparsifyConfig, Taylor};
 use engine::rewrite::{Report, Rewrite};
-use engine::{Graph, NodeId, Param, Result, Tensor};
+use engine::{Graph, Param, Result, Tensor};
 
-/// Masks a network at once, at the sparsity that `config` asks for; its schedule is not read. `seed` and `taylor` are
-/// what the criteria of these names judge by. Masks that are there already stay, and count.
+/// Masks a network at once, at the sparsity that `config` asks for; its schedule is not read. `taylor` is
+/// what the criterion of that name judges by, and read by no other. Masks that are there already stay, and
+/// count.
 ///
 /// No edit is needed: a mask holds by itself through whatever momentum writes.
-pub fn sparsify(
-    graph: &Graph,
-    config: &SparsifyConfig,
-    seed: u64,
-    taylor: Option<&Taylor>,
-) -> Result<Rewrite> {
+pub fn sparsify(graph: &Graph, config: &SparsifyConfig, taylor: Option<&Taylor>) -> Result<Rewrite> {
     config.check()?;
     let mut graph = graph.clone();
-    mask(&mut graph, config, config.sparsity, seed, taylor)?;
+    mask(&mut graph, config, config.sparsity, taylor)?;
     let report = report(&graph, config)?;
     Ok(Rewrite { graph, edits: Vec::new(), report })
 }
@@ -31,7 +28,7 @@ pub(super) fn report(graph: &Graph, config: &SparsifyConfig) -> Result<Report> {
         match choice {
             Choice::Skip(why) => report.skipped(name, why),
             Choice::Sparsify(groups) => {
-                let dead = dead(graph.param(&layers::weight_path(graph, id))?, &groups);
+                let dead = dead(layers::weight(graph, id), &groups);
                 let (kept, all) = (dead.iter().filter(|&&d| !d).count(), groups.count());
                 report.changed(name, format!("{kept} of {all} {}s kept", config.granularity));
             }
@@ -40,40 +37,34 @@ pub(super) fn report(graph: &Graph, config: &SparsifyConfig) -> Result<Report> {
     Ok(report)
 }
 
-/// Raises the sparsity of the chosen layers of `graph` to `sparsity`, by `config`'s criterion and context; returns the
-/// fraction of their groups that is dropped then. A group that is dropped never returns: its weights are zero, and so
-/// tell nothing of what it might be worth.
+/// Raises the sparsity of the chosen layers of `graph` to `sparsity`, by `config`'s criterion and context;
+/// returns the fraction of their groups that is dropped then. A group that is dropped never returns: its
+/// weights are zero, and so tell nothing of what it might be worth.
 pub(super) fn mask(
     graph: &mut Graph,
     config: &SparsifyConfig,
     sparsity: f64,
-    seed: u64,
     taylor: Option<&Taylor>,
 ) -> Result<f64> {
     let chosen = layers::chosen(graph, config)?;
     let scored = chosen.iter().map(|(node, groups)| {
-        let weight = graph.param(&layers::weight_path(graph, *node))?;
-        let scores = config.criterion.scores(graph, *node, groups, seed, taylor)?;
-        Ok(Scored { scores, dead: dead(weight, groups) })
+        let scores = config.criterion.scores(graph, *node, groups, config.seed, taylor)?;
+        Ok(Scored { scores, dead: dead(layers::weight(graph, *node), groups) })
     });
     let scored = scored.collect::<Result<Vec<Scored>>>()?;
     let dropped = select(&scored, config.context, sparsity);
     for (((node, groups), before), dropped) in chosen.iter().zip(&scored).zip(&dropped) {
         if *dropped != before.dead {
-            drop_groups(graph, *node, groups, dropped)?;
+            drop_groups(layers::weight_mut(graph, *node), groups, dropped)?;
         }
     }
     let groups = dropped.iter().flatten();
     Ok(groups.clone().filter(|&&d| d).count() as f64 / groups.count().max(1) as f64)
 }
 
-/// Adds the groups in `dropped` to what the mask of `node`'s weight drops.
-fn drop_groups(graph: &mut Graph, node: NodeId, groups: &Groups, dropped: &[bool]) -> Result<()> {
-    let weight = graph.param_mut(&layers::weight_path(graph, node))?;
-    let mut mask = Tensor::full(weight.value().shape(), 1.0);
-    if let Some(old) = weight.mask() {
-        mask = old.clone();
-    }
+/// Adds the groups in `dropped` to what the mask of `weight` drops.
+fn drop_groups(weight: &mut Param, groups: &Groups, dropped: &[bool]) -> Result<()> {
+    let mut mask = weight.mask().cloned().unwrap_or_else(|| Tensor::full(weight.value().shape(), 1.0));
     groups.clear(dropped, mask.data_mut());
     weight.set_mask(Some(mask))
 }

@@ -54,6 +54,9 @@ pub struct SparsifyConfig {
     /// Layers to leave alone.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Seed of the random criterion.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 fn whole() -> f64 {
@@ -65,8 +68,8 @@ fn every_step() -> usize {
 }
 
 impl SparsifyConfig {
-    /// Drops the fraction `sparsity` by the defaults: filters of the smallest magnitude in all layers together, on a
-    /// cosine schedule.
+    /// Drops the fraction `sparsity` by the defaults: filters of the smallest magnitude in all layers
+    /// together, on a cosine schedule.
     pub fn new(sparsity: f64) -> Self {
         Self {
             sparsity,
@@ -79,6 +82,7 @@ impl SparsifyConfig {
             every: every_step(),
             include: Vec::new(),
             exclude: Vec::new(),
+            seed: 0,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Groups, Taylor};
 use crate::names::named;
+use crate::weights::Filters;
 use engine::layer::BatchNorm;
 use engine::{Error, Graph, Layer, NodeId, Result};
 use rand::{RngExt, SeedableRng};
@@ -12,14 +13,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Criterion {
-    /// Magnitude: the mean of |w| over the group (Han et al. 2015; Li et al. 2017 for filters). A mean, not a sum, so
-    /// that groups of different layers compare.
+    /// Magnitude: the mean of |w| over the group (Han et al. 2015; Li et al. 2017 for filters). A mean, not a
+    /// sum, so that groups of different layers compare.
     #[default]
     LargeFinal,
     /// A uniform random number, fixed by seed and layer: the control that every criterion must beat.
     Random,
-    /// |Σ w·∂L/∂w| over the group, averaged over training steps: the first-order estimate of how much the loss
-    /// changes without the group (Molchanov et al. 2017, in the form for weights of Molchanov et al. 2019).
+    /// |Σ w·∂L/∂w| over the group, averaged over training steps: the first-order estimate of how much the
+    /// loss changes without the group (Molchanov et al. 2017, in the form for weights of Molchanov et al.
+    /// 2019).
     Taylor,
     /// |γ| of the batch norm that scales the filter's output: network slimming (Liu et al. 2017).
     BatchNormGamma,
@@ -28,9 +30,9 @@ pub enum Criterion {
 named!(Criterion, "criterion");
 
 impl Criterion {
-    /// The score of each of the `groups` that the weight of `node` divides into; none is negative. `seed` is read by
-    /// [`Criterion::Random`], `taylor` by [`Criterion::Taylor`]. An error where a score is not finite, or where the
-    /// layer lacks what the criterion reads.
+    /// The score of each of the `groups` that the weight of `node` divides into; none is negative. `seed` is
+    /// read by [`Criterion::Random`], `taylor` by [`Criterion::Taylor`]. An error where a score is not
+    /// finite, or where the layer lacks what the criterion reads.
     pub fn scores(
         self,
         graph: &Graph,
@@ -64,10 +66,10 @@ impl Criterion {
 
 fn magnitude(graph: &Graph, node: NodeId, groups: &Groups) -> Result<Vec<f32>> {
     let node = &graph.nodes()[node];
-    let (_, weight) = node.layer.params().into_iter().next().ok_or_else(|| {
+    let filters = Filters::of(&node.layer).ok_or_else(|| {
         Error::invalid(format!("criterion large_final: layer `{}` has no weight", node.name))
     })?;
-    let weight = weight.value().data();
+    let weight = filters.weight.value().data();
     let sums = groups.sum(|i| f64::from(weight[i].abs()));
     Ok(sums.into_iter().map(|sum| (sum / groups.size() as f64) as f32).collect())
 }

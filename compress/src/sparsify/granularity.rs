@@ -4,7 +4,8 @@ use crate::names::named;
 use engine::Layer;
 use serde::{Deserialize, Serialize};
 
-/// The unit that is kept or dropped. Convolution weights are `[O, KH, KW, C / groups]`, linear ones `[OUT, IN]`.
+/// The unit that is kept or dropped. Convolution weights are `[O, KH, KW, C / groups]`, linear ones
+/// `[OUT, IN]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Granularity {

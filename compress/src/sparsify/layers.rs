@@ -2,7 +2,8 @@
 
 use super::criterion::batch_norm_behind;
 use super::{Criterion, Granularity, Groups, SparsifyConfig};
-use engine::{Error, Graph, Layer, NodeId, Result};
+use crate::weights::{Filters, filters_mut};
+use engine::{Error, Graph, Layer, NodeId, Param, Result};
 use std::collections::HashSet;
 
 /// What becomes of a layer.
@@ -13,8 +14,8 @@ pub(super) enum Choice {
     Skip(String),
 }
 
-/// The choice for each convolution and linear layer of `graph`, in graph order. An error where `config` lists a layer
-/// that is not there.
+/// The choice for each convolution and linear layer of `graph`, in graph order. An error where `config` lists
+/// a layer that is not there.
 pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(NodeId, Choice)>> {
     let weighted: Vec<NodeId> = (0..graph.nodes().len()).filter(|&id| has_weight(graph, id)).collect();
     for (list, entries) in [("include", &config.include), ("exclude", &config.exclude)] {
@@ -39,9 +40,14 @@ pub(super) fn chosen(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(Node
     Ok(choices(graph, config)?.into_iter().filter_map(groups).collect())
 }
 
-/// The path of a layer's weight.
-pub(super) fn weight_path(graph: &Graph, id: NodeId) -> String {
-    format!("{}.weight", graph.nodes()[id].name)
+/// The weight of a chosen layer.
+pub(super) fn weight(graph: &Graph, id: NodeId) -> &Param {
+    Filters::of(&graph.nodes()[id].layer).expect("chosen layers are convolutions and linear").weight
+}
+
+/// The weight of a chosen layer, for writing.
+pub(super) fn weight_mut(graph: &mut Graph, id: NodeId) -> &mut Param {
+    filters_mut(graph.layer_mut(id)).expect("chosen layers are convolutions and linear").0
 }
 
 fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -> Choice {

@@ -33,11 +33,10 @@ impl Sparsity {
     pub fn measure(graph: &Graph, config: &SparsifyConfig) -> Result<Self> {
         let mut measured = Vec::new();
         for (node, groups) in layers::chosen(graph, config)? {
-            let layer = graph.nodes()[node].name.clone();
-            let weight = graph.param(&layers::weight_path(graph, node))?.value().data();
+            let weight = layers::weight(graph, node).value().data();
             let zero = groups.all(|i| weight[i] == 0.0);
             measured.push(LayerSparsity {
-                layer,
+                layer: graph.nodes()[node].name.clone(),
                 groups: groups.count(),
                 zero_groups: zero.into_iter().filter(|&z| z).count(),
                 weights: weight.len(),
@@ -78,6 +77,10 @@ impl fmt::Display for Sparsity {
             )?;
         }
         let (groups, weights) = (100.0 * self.of_groups(), 100.0 * self.of_weights());
-        write!(f, "{:width$}  {groups:.2} % of {}s zero, {weights:.2} % of weights", "all", self.granularity)
+        writeln!(
+            f,
+            "{:width$}  {groups:.2} % of {}s zero, {weights:.2} % of weights",
+            "all", self.granularity
+        )
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// The share of the final sparsity as a function of the time `x ∈ [0, 1]` within the window of growth, which is
-/// `start..end` of [`SparsifyConfig`](super::SparsifyConfig).
+/// The share of the final sparsity as a function of the time `x ∈ [0, 1]` within the window of growth, which
+/// is `start..end` of [`SparsifyConfig`](super::SparsifyConfig).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {

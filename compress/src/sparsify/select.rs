@@ -10,9 +10,9 @@ pub(crate) struct Scored {
     pub dead: Vec<bool>,
 }
 
-/// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each layer, or
-/// of all layers together), those that are dead already first, and never all of a layer. Of two equal groups the
-/// one that comes first goes first.
+/// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each
+/// layer, or of all layers together), those that are dead already first, and never all of a layer. Of two
+/// equal groups the one that comes first goes first.
 pub(crate) fn select(layers: &[Scored], context: Context, sparsity: f64) -> Vec<Vec<bool>> {
     let mut dropped: Vec<Vec<bool>> = layers.iter().map(|layer| layer.dead.clone()).collect();
     match context {
@@ -106,7 +106,9 @@ mod tests {
         ) {
             let layers: Vec<Scored> =
                 scores.iter().map(|s| layer(&s.iter().map(|&v| f32::from(v)).collect::<Vec<_>>())).collect();
-            let asked = |groups: usize, layers: usize| ((sparsity * groups as f64).round() as usize).min(groups - layers);
+            let asked = |groups: usize, layers: usize| {
+                ((sparsity * groups as f64).round() as usize).min(groups - layers)
+            };
             let sizes: Vec<usize> = scores.iter().map(Vec::len).collect();
 
             let local = select(&layers, Context::Local, sparsity);
@@ -119,8 +121,8 @@ mod tests {
                 let best = s.iter().max().copied();
                 s.iter().zip(d).filter(move |(v, d)| !**d && Some(**v) != best).map(|(v, _)| *v)
             }).min();
-            let best_dropped =
-                scores.iter().flatten().zip(global.iter().flatten()).filter(|(_, d)| **d).map(|(v, _)| *v).max();
+            let pairs = scores.iter().flatten().zip(global.iter().flatten());
+            let best_dropped = pairs.filter(|(_, d)| **d).map(|(v, _)| *v).max();
             if let (Some(kept), Some(dropped)) = (worst_kept, best_dropped) {
                 prop_assert!(dropped <= kept, "dropped {dropped}, kept {kept}");
             }

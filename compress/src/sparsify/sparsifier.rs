@@ -6,14 +6,13 @@ use engine::rewrite::Report;
 use engine::train::{Callback, Progress, Step};
 use engine::{Error, Graph, Result};
 
-/// Follows a schedule while a network trains. After a step it drops the groups that the schedule calls for, judged by
-/// the weights as they are then (and, for [`Criterion::Taylor`], by the gradients of all steps so far); what it has
-/// dropped stays zero, whatever the optimizer's momentum writes, because [`engine::Param`] applies its mask to every
-/// write. A dropped group does not return.
+/// Follows a schedule while a network trains. After a step it drops the groups that the schedule calls for,
+/// judged by the weights as they are then (and, for [`Criterion::Taylor`], by the gradients of all steps so
+/// far); what it has dropped stays zero, whatever the optimizer's momentum writes, because [`engine::Param`]
+/// applies its mask to every write. A dropped group does not return.
 #[derive(Debug)]
 pub struct Sparsifier {
     config: SparsifyConfig,
-    seed: u64,
     taylor: Taylor,
     history: Vec<Record>,
 }
@@ -32,11 +31,10 @@ pub struct Record {
 }
 
 impl Sparsifier {
-    /// A callback for one training; the random criterion draws from `seed`. An error names an option that makes no
-    /// sense.
-    pub fn new(config: SparsifyConfig, seed: u64) -> Result<Self> {
+    /// A callback for one training. An error names an option that makes no sense.
+    pub fn new(config: SparsifyConfig) -> Result<Self> {
         config.check()?;
-        Ok(Self { config, seed, taylor: Taylor::default(), history: Vec::new() })
+        Ok(Self { config, taylor: Taylor::default(), history: Vec::new() })
     }
 
     /// Every update of the masks, in order.
@@ -63,7 +61,7 @@ impl Callback for Sparsifier {
     fn on_begin(&mut self, graph: &mut Graph) -> Result<()> {
         match layers::chosen(graph, &self.config)?.is_empty() {
             true => Err(Error::invalid(format!(
-                "sparsify: the network has no layer that granularity {} applies to",
+                "sparsify: no layer is left to sparsify at granularity {}",
                 self.config.granularity
             ))),
             false => Ok(()),
@@ -79,7 +77,7 @@ impl Callback for Sparsifier {
 
     fn after_step(&mut self, step: &mut Step) -> Result<()> {
         let Some(target) = self.due(step.progress) else { return Ok(()) };
-        let sparsity = mask(step.graph, &self.config, target, self.seed, Some(&self.taylor))?;
+        let sparsity = mask(step.graph, &self.config, target, Some(&self.taylor))?;
         let Progress { epoch, step, .. } = step.progress;
         self.history.push(Record { epoch, step, target, sparsity });
         Ok(())

@@ -2,12 +2,12 @@
 
 use super::{Groups, SparsifyConfig, layers};
 use engine::data::Batches;
-use engine::{Device, Graph, Mode, ParamGradients, Result, Tape};
+use engine::{Device, Error, Graph, Mode, ParamGradients, Result, Tape};
 use std::collections::BTreeMap;
 
-/// The running mean of |Σ w·∂L/∂w| of every group, over the steps that were observed. With the group gone, its
-/// weights change by −w, and the loss, to first order, by −Σ w·∂L/∂w. A sum over the group, not a mean: it is the
-/// loss that is estimated, and so groups of any size compare.
+/// The running mean of |Σ w·∂L/∂w| of every group, over the steps that were observed. With the group gone,
+/// its weights change by −w, and the loss, to first order, by −Σ w·∂L/∂w. A sum over the group, not a mean:
+/// it is the loss that is estimated, and so groups of any size compare.
 #[derive(Clone, Debug, Default)]
 pub struct Taylor {
     /// By layer: how many steps, and the sum over them for each group.
@@ -15,8 +15,8 @@ pub struct Taylor {
 }
 
 impl Taylor {
-    /// What `batches` batches of `data` say of a network that is not being trained: gradients of the cross entropy, with
-    /// the batch norms' running statistics.
+    /// What `batches` batches of `data` say of a network that is not being trained: gradients of the cross
+    /// entropy, with the batch norms' running statistics.
     pub fn measure(
         graph: &Graph,
         config: &SparsifyConfig,
@@ -35,8 +35,8 @@ impl Taylor {
         Ok(taylor)
     }
 
-    /// Adds the gradients of one step, taken at the weights that `graph` holds now, for every layer that `config`
-    /// would sparsify. A layer whose groups are others than before (it was pruned) starts afresh.
+    /// Adds the gradients of one step, taken at the weights that `graph` holds now, for every layer that
+    /// `config` would sparsify. A layer whose groups are others than before (it was pruned) starts afresh.
     pub fn observe(
         &mut self,
         graph: &Graph,
@@ -44,12 +44,21 @@ impl Taylor {
         gradients: &ParamGradients,
     ) -> Result<()> {
         for (node, groups) in layers::chosen(graph, config)? {
-            let path = layers::weight_path(graph, node);
-            let (weight, Some(gradient)) = (graph.param(&path)?.value(), gradients.get(&path)) else {
-                continue;
-            };
+            let name = &graph.nodes()[node].name;
+            let weight = layers::weight(graph, node).value();
+            let Some(gradient) = gradients.get(&format!("{name}.weight")) else { continue };
+            if gradient.shape() != weight.shape() {
+                return Err(Error::shape(
+                    "taylor",
+                    format!(
+                        "layer `{name}`: a gradient {:?} of a weight {:?}",
+                        gradient.shape(),
+                        weight.shape()
+                    ),
+                ));
+            }
             let change = groups.sum(|i| f64::from(weight.data()[i]) * f64::from(gradient.data()[i]));
-            let (steps, sums) = self.layers.entry(graph.nodes()[node].name.clone()).or_default();
+            let (steps, sums) = self.layers.entry(name.clone()).or_default();
             if sums.len() != change.len() {
                 (*steps, *sums) = (0, vec![0.0; change.len()]);
             }

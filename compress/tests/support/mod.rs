@@ -49,10 +49,10 @@ impl Chain {
     }
 }
 
-/// `conv1 → bn1 → relu → depthwise → conv2 → bn2 → relu → pool → flatten → fc1 → relu → fc2`, on images `[4, 4, 2]`:
-/// 6, 6 and 8 filters, 8 → 10 → `classes` features.
+/// `conv1 → bn1 → relu → depthwise → conv2 → relu → bn2 → pool → flatten → fc1 → relu → fc2`, on images
+/// `[4, 4, 2]`: 6, 6 and 8 filters, 8 → 10 → `classes` features.
 pub fn small_net(classes: usize) -> Graph {
-    let chain = Chain::new(2)
+    Chain::new(2)
         .then("body.conv1", conv(6, 2, 3, 1, 1))
         .then("body.bn1", Layer::BatchNorm(BatchNorm::new(6)))
         .then("body.relu1", Layer::Relu)
@@ -64,14 +64,12 @@ pub fn small_net(classes: usize) -> Graph {
         .then("flatten", Layer::Flatten)
         .then("fc1", linear(10, 8, 4))
         .then("relu3", Layer::Relu)
-        .then("fc2", linear(classes, 10, 5));
-    let mut graph = chain.graph;
-    graph.info.input = [4, 4, 2];
-    graph
+        .then("fc2", linear(classes, 10, 5))
+        .graph
 }
 
-/// Labelled noise: batches of 8 images `[4, 4, 2]`, the same in every epoch. The first channel is brighter the higher
-/// the class, so that there is something to learn.
+/// Labelled noise: batches of 8 images `[4, 4, 2]`, the same in every epoch. The first channel is brighter
+/// the higher the class, so that there is something to learn.
 pub struct Toy {
     batches: usize,
     classes: Vec<String>,
