@@ -1,3 +1,24 @@
 //! The command line.
 
-fn main() {}
+mod commands;
+mod latency;
+mod picture;
+mod pipeline;
+mod progress;
+mod recipe;
+mod report;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A wrong command line ends here, with exit status 2.
+    let cli = commands::Cli::parse();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lopper: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

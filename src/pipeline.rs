@@ -56,7 +56,18 @@ impl<'a> Pipeline<'a> {
             rows.push(outcome.row);
             self.done.push((stage.name.clone(), outcome.graph));
         }
+        self.report_skipped();
         Ok(rows)
+    }
+
+    /// Says which images were left out because they could not be decoded.
+    pub fn report_skipped(&self) {
+        let Some(data) = &self.data else { return };
+        let skipped: Vec<String> = data.train.skipped().into_iter().chain(data.val.skipped()).collect();
+        if !skipped.is_empty() {
+            let images = if skipped.len() == 1 { "image" } else { "images" };
+            eprintln!("skipped {} {images} that cannot be decoded:\n  {}", skipped.len(), skipped.join("\n  "));
+        }
     }
 
     /// Runs one stage and writes its network to `path`.
@@ -88,11 +99,10 @@ impl<'a> Pipeline<'a> {
             (Some(arch), ..) => {
                 let data = self.images(arch)?;
                 let options = models::Options {
-                    classes: data.classes.clone(),
                     width: stage.width.unwrap_or(1.0),
-                    input: data.val.image_shape(),
-                    seed: self.seed,
-                    ..models::Options::default()
+                    head: stage.head,
+                    seed: Some(self.seed),
+                    ..models::Options::new(data.classes.clone(), data.val.image_shape())
                 };
                 let mut graph = models::build(arch, &options)?;
                 graph.info.mean = data.mean.to_vec();

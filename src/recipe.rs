@@ -21,6 +21,7 @@ use compress::prune::{PruneConfig, PrunePlan};
 use compress::{CompactConfig, FactorizeConfig};
 use engine::train::{OptimizerConfig, Schedule};
 use engine::{Error, Result};
+use models::Head;
 use models::data::DataConfig;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,9 @@ pub struct Stage {
     pub arch: Option<String>,
     /// Width multiplier of `arch`.
     pub width: Option<f64>,
+    /// Classifier of `arch`: its `own`, or `fastai`'s.
+    #[serde(default)]
+    pub head: Head,
     /// Starts from an earlier stage or a model file; without it and `arch`, from the stage before.
     pub from: Option<String>,
     /// Removes channels.

@@ -59,7 +59,7 @@ struct LayerTiming {
 
 impl Bench {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let graph = open_network(&self.network, 10, self.size.unwrap_or(128), 0)?;
+        let graph = open_network(&self.network, 10, self.size.unwrap_or(128))?;
         let [h, w, c] = graph.info.input;
         let [h, w] = self.size.map_or([h, w], |s| [s, s]);
         let batch = self.batch as usize;

@@ -170,17 +170,11 @@ fn data_name(path: &Path) -> DataName {
 }
 
 /// The network that `name` stands for: a model file, or an architecture with `classes` classes at `size` pixels.
-fn open_network(name: &str, classes: usize, size: usize, seed: u64) -> Result<Graph> {
+fn open_network(name: &str, classes: usize, size: usize) -> Result<Graph> {
     if Path::new(name).exists() || name.ends_with(".safetensors") {
         return file::load(Path::new(name));
     }
-    let options = models::Options {
-        classes: (0..classes).map(|i| i.to_string()).collect(),
-        input: [size, size, 3],
-        seed,
-        ..models::Options::default()
-    };
-    models::build(name, &options)
+    models::build(name, &models::Options::new(models::numbered_classes(classes), [size, size, 3]))
 }
 
 /// Opens `config` for `graph`, normalised as the graph's images were; their classes must be the same.

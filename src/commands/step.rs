@@ -110,6 +110,7 @@ fn run_stage(name: &str, model: Option<&Path>, stage: Stage, output: &Output, co
     }
     let stage = Stage { name: name.to_string(), from: model.map(|m| m.display().to_string()), ..stage };
     rows.push(pipeline.stage(&stage, &output.out)?.row);
+    pipeline.report_skipped();
     common.print(&rows, || format!("{}wrote {}", report::table(&rows), output.out.display()))
 }
 
@@ -300,5 +301,68 @@ impl Fold {
     pub fn run(&self, common: &Common) -> Result<()> {
         let stage = Stage { fold: Some(FoldStage {}), ..Stage::default() };
         run_stage("folded", Some(&self.model), stage, &self.output, common)
+    }
+}
+
+/// Split linear layers in two.
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("rank").required(true).args(["fraction", "energy"]))]
+pub struct Factorize {
+    /// A model file
+    model: PathBuf,
+    /// Fraction of the full rank to remove, in [0, 1)
+    #[arg(long)]
+    fraction: Option<f64>,
+    /// Share of the squared singular values to keep, in [0, 1]
+    #[arg(long)]
+    energy: Option<f64>,
+    /// Layers too that become no smaller
+    #[arg(long)]
+    force: bool,
+    /// Only these layers
+    #[arg(long, value_delimiter = ',')]
+    include: Vec<String>,
+    /// All but these layers
+    #[arg(long, value_delimiter = ',')]
+    exclude: Vec<String>,
+    #[command(flatten)]
+    train: TrainArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Factorize {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let config = FactorizeConfig {
+            fraction: self.fraction,
+            energy: self.energy,
+            force: self.force,
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
+        };
+        config.check()?;
+        let stage = Stage { factorize: Some(config), train: self.train.config(0)?, ..Stage::default() };
+        run_stage("factorized", Some(&self.model), stage, &self.output, common)
+    }
+}
+
+/// Compute live channels only.
+#[derive(Args)]
+pub struct Compact {
+    /// A model file with dead channels
+    model: PathBuf,
+    /// Fraction of a convolution's weights that has to go for it to be worth a gather and a scatter
+    #[arg(long, default_value_t = CompactConfig::default().min_saving)]
+    min_saving: f64,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Compact {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let config = CompactConfig { min_saving: self.min_saving, ..CompactConfig::default() };
+        config.check()?;
+        let stage = Stage { compact: Some(config), ..Stage::default() };
+        run_stage("compacted", Some(&self.model), stage, &self.output, common)
     }
 }

@@ -43,9 +43,10 @@ struct Totals {
 impl Summary {
     pub fn run(&self, common: &Common) -> Result<()> {
         if self.network == "help" {
-            return common.print(&models::names(), || models::names().join("\n"));
+            let names: Vec<&str> = models::names().collect();
+            return common.print(&names, || names.join("\n"));
         }
-        let graph = open_network(&self.network, self.classes, self.size.unwrap_or(128), 0)?;
+        let graph = open_network(&self.network, self.classes, self.size.unwrap_or(128))?;
         let totals = totals(&self.network, &graph, self.size)?;
         common.print(&totals, || text(&totals))
     }

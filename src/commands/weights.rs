@@ -44,9 +44,9 @@ pub struct Import {
 
 impl Import {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let mut graph = open_network(&self.arch, self.classes, self.size, 0)?;
+        let mut graph = open_network(&self.arch, self.classes, self.size)?;
         let report = torchvision::import_weights(&mut graph, &self.weights)?;
         file::save(&graph, &self.out)?;
-        common.print(&json!({ "written": self.out }), || format!("{report}\nwrote {}", self.out.display()))
+        common.print(&json!({ "written": self.out }), || format!("{} tensors read; wrote {}", report.imported, self.out.display()))
     }
 }

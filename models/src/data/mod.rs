@@ -22,6 +22,7 @@ pub use config::{Augment, Crop, DataConfig, DataName, Splits, open};
 pub use dataset::{Cached, Dataset};
 pub use decode::decode_file;
 pub use folder::ImageFolder;
+pub use imagenette::NOISY_LABELS_FILE;
 pub use idx::{IdxArray, IdxImages};
 pub use loader::{Loader, LoaderOptions};
 pub use random::{Generator, generator};
