@@ -94,3 +94,21 @@ proptest! {
         prop_assert!(difference <= BOUND, "{difference}\n{plan}{}", pruned.report);
     }
 }
+
+#[test]
+fn random_networks_meet_every_hard_case_of_pruning() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut met = String::new();
+    for seed in 0..64 {
+        let net = networks().new_tree(&mut runner).unwrap().current();
+        let sparse = sparse(&net.graph(), &random_plan(&net.graph(), seed));
+        let plan = PrunePlan::dead(&sparse).unwrap();
+        met += &prune(&sparse, &plan, Constants::Exact).unwrap().report.to_string();
+    }
+    for case in ["zero removed", "constant removed", "kept as carrier", "does not read constants", "go into its bias",
+        "go into the mean", "go through a carrier", "tied to the network's output", "tied to the image"] {
+        println!("{case}: {}", met.matches(case).count());
+        assert!(met.contains(case), "never met: {case}");
+    }
+}

@@ -1,8 +1,10 @@
 //! The techniques that make a network smaller: each a folder, each a rewrite of a graph or a callback of its training.
 
 pub mod channels;
+pub mod compact;
 pub mod constants;
 pub mod distill;
+pub mod factorize;
 pub mod fold;
 mod names;
 pub mod prune;
@@ -11,7 +13,9 @@ pub mod sparsify;
 mod testing;
 mod weights;
 
+pub use compact::{CompactConfig, compact};
 pub use distill::{DistillConfig, Distillation};
+pub use factorize::{FactorizeConfig, factorize};
 pub use fold::fold;
 pub use prune::{PruneConfig, PrunePlan, prune};
 pub use sparsify::{Sparsifier, SparsifyConfig, sparsify};

@@ -1,0 +1,111 @@
+//! The singular values of a weight matrix, and its best approximation of a rank.
+//!
+//! With `W [OUT, IN]` and m the shorter side, the eigenvectors of the m × m Gram matrix `WWᵀ` (or `WᵀW`) are the
+//! singular vectors of that side, and its eigenvalues are σ². The other side's vectors are never needed: by Eckart &
+//! Young (1936) the best approximation of rank r is the projection `U_r (U_rᵀ W)`.
+//!
+//! Squaring halves the digits: in f64 singular values are right to 10⁻⁸ of the largest, about what an f32 weight
+//! holds. In return a 4096 × 25088 matrix takes seconds where a bidiagonalisation takes minutes, and `W` is read a
+//! panel at a time. Everything runs on one thread, so that the result has the same bits on every machine of a kind.
+
+use engine::Tensor;
+use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, Mat, Par, Side};
+use std::ops::Range;
+
+/// Columns (or rows) of the long side that are held as f64 at a time.
+const PANEL: usize = 512;
+
+/// A matrix with its singular values.
+pub(super) struct Svd<'a> {
+    /// `[OUT, IN]`.
+    matrix: &'a Tensor,
+    /// Singular vectors of the shorter side, one a column, by ascending σ.
+    vectors: Mat<f64>,
+    /// σ² in descending order.
+    squares: Vec<f64>,
+}
+
+impl<'a> Svd<'a> {
+    /// The decomposition of `matrix`; none where it does not converge, which takes a value that is not finite.
+    pub fn new(matrix: &'a Tensor) -> Option<Self> {
+        let short = matrix.dim(0).min(matrix.dim(1));
+        let mut gram = Mat::<f64>::zeros(short, short);
+        for range in panels(matrix) {
+            let panel = panel(matrix, range);
+            let (dense, lower) = (BlockStructure::Rectangular, BlockStructure::TriangularLower);
+            let (left, right) = (panel.as_ref(), panel.transpose());
+            triangular::matmul(gram.as_mut(), lower, Accum::Add, left, dense, right, dense, 1.0, Par::Seq);
+        }
+        let eigen = gram.self_adjoint_eigen(Side::Lower).ok()?;
+        let values = eigen.S().column_vector();
+        // A matrix of low rank has eigenvalues of zero, which may come out just below.
+        let squares = (0..short).rev().map(|i| values[i].max(0.0)).collect();
+        Some(Self { matrix, vectors: eigen.U().to_owned(), squares })
+    }
+
+    /// The smallest rank that keeps the share `energy` of Σ σ².
+    pub fn rank_for(&self, energy: f64) -> usize {
+        let wanted = energy * self.squares.iter().sum::<f64>();
+        let mut kept = 0.0;
+        let enough = |square: &f64| {
+            kept += square;
+            kept >= wanted
+        };
+        self.squares.iter().position(enough).map_or(self.squares.len(), |last| last + 1)
+    }
+
+    /// `‖W − W_r‖ / ‖W‖` in the Frobenius norm: the tail of the singular values.
+    pub fn relative_error(&self, rank: usize) -> f64 {
+        let total: f64 = self.squares.iter().sum();
+        let tail: f64 = self.squares[rank.min(self.squares.len())..].iter().sum();
+        if total == 0.0 { 0.0 } else { (tail / total).sqrt() }
+    }
+
+    /// `A [rank, IN]` and `B [OUT, rank]` with `B·A` the best approximation of that rank. Each σ is split evenly, √σ to
+    /// either factor: so both have the same norm, and a step of one learning rate moves both alike.
+    pub fn factors(&self, rank: usize) -> (Tensor, Tensor) {
+        let short = self.squares.len();
+        let basis = Mat::from_fn(short, rank, |i, r| self.vectors[(i, short - 1 - r)]);
+        let long = self.matrix.dim(0).max(self.matrix.dim(1));
+        let mut projection = Mat::<f64>::zeros(rank, long);
+        for range in panels(self.matrix) {
+            let panel = panel(self.matrix, range.clone());
+            let part = projection.as_mut().subcols_mut(range.start, range.len());
+            matmul(part, Accum::Replace, basis.transpose(), panel.as_ref(), 1.0, Par::Seq);
+        }
+        // The length of a projected row is σ, precise for the smallest σ too.
+        let split: Vec<f64> = (0..rank).map(|r| projection.row(r).norm_l2().sqrt()).collect();
+        let scale = |r: usize| if split[r] == 0.0 { 0.0 } else { split[r].recip() };
+        let short_factor = |i: usize, r: usize| (basis[(i, r)] * split[r]) as f32;
+        let long_factor = |r: usize, j: usize| (projection[(r, j)] * scale(r)) as f32;
+        let (outputs, inputs) = (self.matrix.dim(0), self.matrix.dim(1));
+        match outputs <= inputs {
+            true => (
+                Tensor::from_fn(&[rank, inputs], |i| long_factor(i / inputs, i % inputs)),
+                Tensor::from_fn(&[outputs, rank], |i| short_factor(i / rank, i % rank)),
+            ),
+            false => (
+                Tensor::from_fn(&[rank, inputs], |i| short_factor(i % inputs, i / inputs)),
+                Tensor::from_fn(&[outputs, rank], |i| long_factor(i % rank, i / rank)),
+            ),
+        }
+    }
+}
+
+/// The panels of the long side.
+fn panels(matrix: &Tensor) -> impl Iterator<Item = Range<usize>> {
+    let long = matrix.dim(0).max(matrix.dim(1));
+    (0..long).step_by(PANEL).map(move |start| start..(start + PANEL).min(long))
+}
+
+/// `range` of the long side as columns, the short side as rows.
+fn panel(matrix: &Tensor, range: Range<usize>) -> Mat<f64> {
+    let (outputs, inputs) = (matrix.dim(0), matrix.dim(1));
+    let (data, start) = (matrix.data(), range.start);
+    match outputs <= inputs {
+        true => Mat::from_fn(outputs, range.len(), |i, j| f64::from(data[i * inputs + start + j])),
+        false => Mat::from_fn(inputs, range.len(), |i, j| f64::from(data[(start + j) * inputs + i])),
+    }
+}
