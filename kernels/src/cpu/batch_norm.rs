@@ -35,18 +35,21 @@ fn statistics(cpu: &Cpu, rows: usize, x: &[f32], mean: &mut [f32], var: &mut [f3
         let d = x - first;
         [d, d * d]
     });
-    let mut sum = vec![0.0; c];
-    parts.for_each(|part| sum[part.channel] += part.count as f64 * f64::from(x[part.first]) + part.sums[0]);
+    let mut center = vec![0.0; c];
+    parts.for_each(|part| {
+        center[part.channel] += part.count as f64 * f64::from(x[part.first]) + part.sums[0];
+    });
+    center.iter_mut().for_each(|center| *center /= rows as f64);
     // Σ(x − mean)² of a part is its spread about its own mean, and count times the squared way from there to the mean.
     let mut squares = vec![0.0; c];
     parts.for_each(|part| {
         let [d, dd] = part.sums;
         let (n, offset) = (part.count as f64, d / part.count as f64);
-        let away = f64::from(x[part.first]) + offset - sum[part.channel] / rows as f64;
+        let away = f64::from(x[part.first]) + offset - center[part.channel];
         squares[part.channel] += (dd - d * offset).max(0.0) + n * away * away;
     });
     for ch in 0..c {
-        mean[ch] = (sum[ch] / rows as f64) as f32;
+        mean[ch] = center[ch] as f32;
         var[ch] = (squares[ch] / rows as f64) as f32;
     }
 }

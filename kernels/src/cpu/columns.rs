@@ -15,6 +15,7 @@
 use super::Cpu;
 use super::lanewise::CHUNK;
 use super::simd::{Kernel, MAX_LANES, Simd};
+use crate::buffer::Buffer;
 use rayon::prelude::*;
 
 /// A tile is at least this long, where that does not cut a row: enough independent sums to hide their latency.
@@ -38,7 +39,7 @@ fn chunk_len(width: usize) -> usize {
 }
 
 /// `parameter` (`[C]`), repeated to `width`.
-fn repeat(parameter: &[f32], width: usize) -> Vec<f32> {
+fn repeat(parameter: &[f32], width: usize) -> Buffer {
     parameter.iter().copied().cycle().take(width).collect()
 }
 
@@ -110,7 +111,7 @@ pub(super) struct ColumnSums<const K: usize> {
     chunk: usize,
     len: usize,
     /// `[chunks, K, width]`.
-    sums: Vec<f32>,
+    sums: Buffer,
 }
 
 /// One of them.
@@ -139,7 +140,7 @@ pub(super) fn column_sums<const K: usize, const IN: usize>(
         Shift::Channels(values) => Some(repeat(values, width)),
         Shift::FirstTile => None,
     };
-    let mut sums = vec![0.0; len.div_ceil(chunk) * K * width];
+    let mut sums = Buffer::zeros(len.div_ceil(chunk) * K * width);
     cpu.run(|| {
         sums.par_chunks_mut(K * width).enumerate().for_each(|(i, sums)| {
             let ins = ins.map(|x| &x[i * chunk..len.min((i + 1) * chunk)]);
@@ -165,21 +166,57 @@ impl<const K: usize, const IN: usize, Op: Fn(f32, [f32; IN]) -> [f32; K]> Kernel
     fn run<S: Simd>(self, _: S) {
         let mut sums = self.sums.chunks_exact_mut(self.width);
         let mut sums: [&mut [f32]; K] = std::array::from_fn(|_| sums.next().expect("K rows of sums"));
-        for start in (0..self.ins[0].len()).step_by(self.width) {
-            let len = self.width.min(self.ins[0].len() - start);
-            let ins = self.ins.map(|x| &x[start..start + len]);
-            let shift = &self.shift[..len];
-            let sums = sums.each_mut().map(|s| &mut s[..len]);
-            for j in 0..len {
-                let mut x = [0.0; IN];
-                for k in 0..IN {
-                    x[k] = ins[k][j];
-                }
-                let terms = (self.op)(shift[j], x);
-                for k in 0..K {
-                    sums[k][j] += terms[k];
-                }
+        let len = self.ins[0].len();
+        let blocks = len / (BLOCK * self.width) * (BLOCK * self.width);
+        for start in (0..blocks).step_by(BLOCK * self.width) {
+            add_tiles::<BLOCK, K, IN>(
+                self.width, self.width, start, self.shift, self.ins, &mut sums, &self.op,
+            );
+        }
+        for start in (blocks..len).step_by(self.width) {
+            let tile = self.width.min(len - start);
+            add_tiles::<1, K, IN>(self.width, tile, start, self.shift, self.ins, &mut sums, &self.op);
+        }
+    }
+}
+
+/// Tiles that are added before their sum is: each sum is read and written a `BLOCK`th as often.
+const BLOCK: usize = 4;
+
+/// Adds the first `len` columns of `TILES` tiles, which begin at `start`, to the sums.
+#[inline(always)]
+fn add_tiles<const TILES: usize, const K: usize, const IN: usize>(
+    width: usize,
+    len: usize,
+    start: usize,
+    shift: &[f32],
+    ins: [&[f32]; IN],
+    sums: &mut [&mut [f32]; K],
+    op: &impl Fn(f32, [f32; IN]) -> [f32; K],
+) {
+    // Slices cut to one length let the compiler drop the bounds checks of the loop.
+    let mut tiles = [[&shift[..0]; IN]; TILES];
+    for tile in 0..TILES {
+        for k in 0..IN {
+            tiles[tile][k] = &ins[k][start + tile * width..][..len];
+        }
+    }
+    let shift = &shift[..len];
+    let sums = sums.each_mut().map(|s| &mut s[..len]);
+    for j in 0..len {
+        let mut total = [0.0; K];
+        for tile in 0..TILES {
+            let mut x = [0.0; IN];
+            for k in 0..IN {
+                x[k] = tiles[tile][k][j];
             }
+            let terms = op(shift[j], x);
+            for k in 0..K {
+                total[k] += terms[k];
+            }
+        }
+        for k in 0..K {
+            sums[k][j] += total[k];
         }
     }
 }
@@ -190,13 +227,15 @@ impl<const K: usize> ColumnSums<K> {
         for (i, chunk) in self.sums.chunks_exact(K * self.width).enumerate() {
             let start = i * self.chunk;
             let len = self.chunk.min(self.len - start);
-            for column in 0..self.width.min(len) {
-                visit(ColumnSum {
-                    channel: column % self.c,
-                    first: start + column,
-                    count: (len - column).div_ceil(self.width),
-                    sums: std::array::from_fn(|k| chunk[k * self.width + column].into()),
-                });
+            let (tiles, rest) = (len / self.width, len % self.width);
+            let columns =
+                (0..self.width).step_by(self.c).flat_map(|row| (0..self.c).map(move |ch| (row + ch, ch)));
+            for (column, channel) in columns {
+                let count = tiles + usize::from(column < rest);
+                if count > 0 {
+                    let sums = std::array::from_fn(|k| chunk[k * self.width + column].into());
+                    visit(ColumnSum { channel, first: start + column, count, sums });
+                }
             }
         }
     }
