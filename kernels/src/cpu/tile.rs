@@ -75,6 +75,15 @@ pub(super) struct TileKernel {
 /// The pointers of `t` are valid for what their fields say.
 #[inline(always)]
 pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
+    if t.accumulate {
+        // C is far away when its rows are long: ask for it now, use it after the loop.
+        for i in 0..t.m {
+            for column in (0..t.n).step_by(LINE) {
+                // SAFETY: `out` has an offset for each row that exists.
+                prefetch(t.c.wrapping_add(unsafe { *t.out.add(i) } + column));
+            }
+        }
+    }
     let mut acc = [[s.zero(); NV]; MR];
     let mut b = t.b;
     for segment in 0..t.segments {
@@ -115,6 +124,22 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, t: &T
         // SAFETY: the caller's promise about C, bias and residual.
         unsafe { finish_row(s, t, i, &sums.0[i * NV * S::LANES..]) }
     }
+}
+
+/// Floats in a cache line.
+const LINE: usize = 16;
+
+/// Asks for a cache line without waiting for it. Any address is allowed.
+#[inline(always)]
+fn prefetch(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64, and a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 /// A tile's sums on their way from the registers to C.

@@ -4,10 +4,11 @@
 //!   dw[o, tap·C + c] = Σ_p dy[p, o] · x[p @ tap, c]
 //!
 //!   for chunk of the pixels (at most 16, fixed by the shape), group of panels    one task
-//!     for block of 128 pixels
+//!     for block of 256 pixels
+//!       pack dy: filters / 8 strips of 256 × 8    second-level cache
 //!       for panel of up to 48 columns (tap, c)
-//!         pack x: 128 × NR floats, once, into the first-level cache
-//!         for tile of 8 filters                   tile kernel: A is dy, read in place with a step of O
+//!         pack x: 256 × NR                        first- to second-level cache
+//!         for tile of 8 filters                   tile kernel: A is a strip of dy
 //!           C += A · B                            C: this chunk's partial gradient
 //!   sum the chunks' partial gradients in their order
 //! ```
@@ -26,13 +27,15 @@ use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Pixels whose panel of x (24 KiB) stays in the first-level cache while all filters use it.
-const BLOCK: usize = 128;
+/// Pixels between two visits to C. A panel of x then takes 48 KiB, a strip of dy 8 KiB.
+const BLOCK: usize = 256;
+/// Pixels between the starts of two strips: a power of two would map them all to the same cache set.
+const STRIP: usize = BLOCK + 2;
 /// Most partial gradients, and the fewest pixels that are worth one.
 const MAX_CHUNKS: usize = 16;
-const MIN_CHUNK: usize = 8 * BLOCK;
-/// Tasks to aim at.
-const TASKS: usize = 16;
+const MIN_CHUNK: usize = 4096;
+/// Tasks to aim at. Each packs dy for itself.
+const TASKS: usize = 8;
 
 /// Gradient with respect to the weight: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw` `[O, KH, KW, C/G]`.
 pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
@@ -133,59 +136,89 @@ impl WeightGrad<'_> {
         let last = panels[panels.len() - 1];
         let (first_tap, end_tap) = (panels[0].start / channels, (last.start + last.width).div_ceil(channels));
         let windows = Windows { taps: &self.windows.taps[first_tap..end_tap], ..self.windows };
+        let mr = last.kernel.mr;
+        let filters = self.g.o / self.g.groups;
         let Workspace { rows, floats, .. } = workspace;
-        let packed = Workspace::floats(floats, BLOCK * MAX_NR);
+        let strips = filters.next_multiple_of(mr) * STRIP;
+        let (dy, packed) =
+            Workspace::floats(floats, BLOCK * MAX_NR + strips + 16).split_at_mut(strips.next_multiple_of(16));
         for first in pixels.clone().step_by(BLOCK) {
             let count = BLOCK.min(pixels.end - first);
             windows.rows(self.x.as_ptr(), self.zeros.as_ptr(), first, count, BLOCK, rows);
+            self.pack_strips(mr, group * filters..(group + 1) * filters, first, count, dy);
             for panel in panels {
                 let start = panel.start - first_tap * channels;
                 cpu.dispatch(PackWindows { rows, start, channels, group, count, panel, packed });
-                self.panel(panel, group, first, count, first > pixels.start, packed, c);
+                self.panel(panel, group, count, first > pixels.start, dy, packed, c);
             }
         }
     }
 
-    /// Adds the contribution of `count` pixels to the columns of one panel, for all filters of the group.
+    /// Packs `count` pixels of dy into strips of `mr` filters: read from dy itself, each step of a tile would
+    /// touch another page. Filters that do not exist become zeros.
+    fn pack_strips(&self, mr: usize, filters: Range<usize>, first: usize, count: usize, strips: &mut [f32]) {
+        let pixels = self.dy[first * self.g.o..].chunks_exact(self.g.o).take(count);
+        let pixels = pixels.map(|pixel| &pixel[filters.clone()]);
+        match mr {
+            8 => pack_strips::<8>(pixels, strips),
+            6 => pack_strips::<6>(pixels, strips),
+            4 => pack_strips::<4>(pixels, strips),
+            _ => unreachable!("tiles have 4, 6 or 8 rows"),
+        }
+    }
+
+    /// Adds the contribution of `count` packed pixels to the columns of one panel, for all filters of the group.
     fn panel(
         &self,
         panel: &Panel,
         group: usize,
-        first: usize,
         count: usize,
         accumulate: bool,
+        dy: &[f32],
         packed: &[f32],
         c: *mut f32,
     ) {
         let (kernel, filters) = (panel.kernel, self.g.o / self.g.groups);
-        let dy = &self.dy[first * self.g.o..];
-        for filter in (0..filters).step_by(kernel.mr) {
-            let m = kernel.mr.min(filters - filter);
-            let filter = group * filters + filter;
-            // Rows that do not exist repeat the last one; they are not stored.
-            let rows: [*const f32; MAX_MR] = std::array::from_fn(|i| dy[filter + i.min(m - 1)..].as_ptr());
-            let out: [usize; MAX_MR] = std::array::from_fn(|i| (filter + i) * self.columns);
+        for (strip, filter) in (0..filters).step_by(kernel.mr).enumerate() {
+            let strip = &dy[strip * STRIP * kernel.mr..][..count * kernel.mr];
+            let rows: [*const f32; MAX_MR] = std::array::from_fn(|i| strip.as_ptr().wrapping_add(i));
+            let out: [usize; MAX_MR] = std::array::from_fn(|i| (group * filters + filter + i) * self.columns);
             let tile = Tile {
                 segments: 1,
                 len: count,
                 rows: rows.as_ptr(),
                 row_stride: MAX_MR,
                 a_offset: 0,
-                a_step: self.g.o,
+                a_step: kernel.mr,
                 b: packed.as_ptr(),
                 c: c.wrapping_add(panel.start),
                 out: out.as_ptr(),
-                m,
+                m: kernel.mr.min(filters - filter),
                 n: panel.width,
                 accumulate,
                 bias: std::ptr::null(),
                 residual: std::ptr::null(),
                 activation: Activation::None,
             };
-            // SAFETY: the kernel comes from a backend that this machine has. Row `i` steps through `count` pixels
-            // of `dy` from `first`, of which there are so many; B holds `count` rows of `nr` floats; rows
-            // `filter .. filter + m` and these columns of the partial gradient belong to this task.
+            // SAFETY: the kernel comes from a backend that this machine has. A strip holds `count` steps of `mr`
+            // filters, B `count` rows of `nr` floats; rows `filter .. filter + m` and these columns of the
+            // partial gradient belong to this task.
             unsafe { (kernel.run)(&tile) }
+        }
+    }
+}
+
+/// `strips[strip][p][0..MR]`, each strip of STRIP pixels.
+fn pack_strips<'a, const MR: usize>(pixels: impl Iterator<Item = &'a [f32]>, strips: &mut [f32]) {
+    for (p, pixel) in pixels.enumerate() {
+        let (whole, rest) = pixel.as_chunks::<MR>();
+        for (strip, values) in strips.chunks_exact_mut(STRIP * MR).zip(whole) {
+            strip[p * MR..][..MR].copy_from_slice(values);
+        }
+        if !rest.is_empty() {
+            let mut values = [0.0; MR];
+            values[..rest.len()].copy_from_slice(rest);
+            strips[whole.len() * STRIP * MR + p * MR..][..MR].copy_from_slice(&values);
         }
     }
 }
@@ -217,18 +250,50 @@ impl Kernel for PackWindows<'_> {
                 ((self.start + column) / self.channels, (self.start + column) % self.channels);
             let run = (self.channels - channel).min(width - column);
             let rows = &self.rows[tap * BLOCK..][..self.count];
-            for (row, to) in rows.iter().zip(packed.chunks_exact_mut(nr)) {
-                // SAFETY: a row is a pixel of x or of zeros: `groups · channels` floats, and the run lies inside
-                // those of the group.
-                let from = unsafe {
-                    let start = row.add(self.group * self.channels + channel);
-                    std::slice::from_raw_parts(start, run)
-                };
-                for (to, from) in to[column..column + run].chunks_mut(S::LANES).zip(from.chunks(S::LANES)) {
-                    s.put(to, s.get(from));
+            let channel = self.group * self.channels + channel;
+            let to = &mut packed[column..];
+            // SAFETY: a row is a pixel of x or of zeros: `groups · channels` floats, and the run lies inside those
+            // of the group. A row of `packed` has `nr ≥ column + run` floats.
+            unsafe {
+                match (run / S::LANES, run % S::LANES) {
+                    (1, 0) => copy_rows::<S, 1>(s, rows, channel, to, nr),
+                    (2, 0) => copy_rows::<S, 2>(s, rows, channel, to, nr),
+                    (3, 0) => copy_rows::<S, 3>(s, rows, channel, to, nr),
+                    _ => {
+                        for (row, to) in rows.iter().zip(to.chunks_mut(nr)) {
+                            let from = std::slice::from_raw_parts(row.add(channel), run);
+                            for (to, from) in to[..run].chunks_mut(S::LANES).zip(from.chunks(S::LANES)) {
+                                s.put(to, s.get(from));
+                            }
+                        }
+                    }
                 }
             }
             column += run;
+        }
+    }
+}
+
+/// Copies `VECTORS` vectors from `rows[p] + channel` to row `p` of `to`, which are `nr` floats apart.
+///
+/// # Safety
+/// Each row has that many floats from `channel` on.
+#[inline(always)]
+unsafe fn copy_rows<S: Simd, const VECTORS: usize>(
+    s: S,
+    rows: &[*const f32],
+    channel: usize,
+    to: &mut [f32],
+    nr: usize,
+) {
+    assert!(rows.is_empty() || to.len() >= (rows.len() - 1) * nr + VECTORS * S::LANES);
+    for (p, row) in rows.iter().enumerate() {
+        for v in 0..VECTORS {
+            // SAFETY: the caller's promise about the row; the assertion covers the last row of `to`.
+            unsafe {
+                let from = s.load(row.add(channel + v * S::LANES));
+                s.store(to.as_mut_ptr().add(p * nr + v * S::LANES), from);
+            }
         }
     }
 }
