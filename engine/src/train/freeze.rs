@@ -1,24 +1,19 @@
-//! Training some layers alone.
+//! Training the last layers alone.
 
-use crate::{Graph, Layer};
+use crate::{Graph, Layer, NodeId};
 
-/// Freezes the parameters of every node whose name `frozen` accepts. Batch norms stay trainable, as in fastai: what
-/// feeds them may be frozen, their statistics move all the same. Returns the number of nodes that are now frozen.
-pub fn freeze(graph: &mut Graph, frozen: impl Fn(&str) -> bool) -> usize {
-    let mut count = 0;
-    for id in 0..graph.nodes().len() {
-        let node = &graph.nodes()[id];
-        if matches!(node.layer, Layer::BatchNorm(_)) || !frozen(&node.name) {
-            continue;
+/// Freezes the parameters of every node before `end`, so that optimizers leave them alone and their gradients are
+/// not computed. Batch norms stay trainable, as in fastai: they adapt to new images, and cost next to nothing.
+pub fn freeze(graph: &mut Graph, end: NodeId) {
+    for id in 0..end.min(graph.nodes().len()) {
+        let layer = graph.layer_mut(id);
+        if !matches!(layer, Layer::BatchNorm(_)) {
+            layer.params_mut().into_iter().for_each(|(_, param)| param.trainable = false);
         }
-        let mut params = graph.layer_mut(id).params_mut();
-        params.iter_mut().for_each(|(_, p)| p.trainable = false);
-        count += usize::from(!params.is_empty());
     }
-    count
 }
 
 /// Makes every parameter trainable.
 pub fn unfreeze(graph: &mut Graph) {
-    graph.params_mut().for_each(|(_, p)| p.trainable = true);
+    graph.params_mut().for_each(|(_, param)| param.trainable = true);
 }

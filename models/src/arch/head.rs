@@ -32,11 +32,6 @@ pub(super) fn fastai(net: &mut Builder, options: &Options) {
 pub fn freeze_body(graph: &mut Graph) -> Result<()> {
     let flatten = graph.nodes().iter().position(|n| matches!(n.layer, Layer::Flatten));
     let end = flatten.ok_or_else(|| Error::invalid("freezing the body: the network has no flatten layer"))?;
-    for id in 0..end {
-        let layer = graph.layer_mut(id);
-        if !matches!(layer, Layer::BatchNorm(_)) {
-            layer.params_mut().into_iter().for_each(|(_, param)| param.trainable = false);
-        }
-    }
+    engine::train::freeze(graph, end);
     Ok(())
 }
