@@ -6,7 +6,10 @@ use engine::layer::{BatchNorm, Conv2d, Linear};
 use engine::plan::Plan;
 use engine::{Device, Graph, Layer, Param, Tensor};
 use proptest::prelude::*;
+use std::sync::LazyLock;
 use support::{Random, evaluate, random_graph};
+
+static DEVICE: LazyLock<Device> = LazyLock::new(Device::cpu);
 
 /// How far `found` is from `expected`, against the largest value of any layer: errors of one layer are carried
 /// through the ones behind it.
@@ -23,7 +26,7 @@ fn images(graph: &Graph, n: usize, seed: u64) -> Tensor {
 }
 
 fn plan(graph: &Graph, images: &Tensor) -> Plan {
-    Plan::new(graph, images.shape().try_into().unwrap(), &Device::cpu()).unwrap()
+    Plan::new(graph, images.shape().try_into().unwrap(), &DEVICE).unwrap()
 }
 
 proptest! {
@@ -47,7 +50,7 @@ proptest! {
     fn a_plan_agrees_with_the_graph(seed in any::<u64>()) {
         let graph = random_graph(seed);
         let x = images(&graph, 2, seed);
-        let logits = graph.logits(&Device::cpu(), x.clone()).unwrap();
+        let logits = graph.logits(&DEVICE, x.clone()).unwrap();
         let mut plan = plan(&graph, &x);
         let nodes = evaluate(&graph, &x);
         let largest = nodes.iter().flatten().fold(1.0, |max: f64, v| max.max(v.abs()));
@@ -61,7 +64,7 @@ proptest! {
         let x = images(&graph, 2, seed);
         let shape = x.shape().try_into().unwrap();
         let run = |threads| {
-            let device = Device::open("cpu", Some(threads)).unwrap();
+            let device = Device::Cpu(DEVICE.as_cpu().clone().threads(threads));
             Plan::new(&graph, shape, &device).unwrap().run(x.data()).unwrap().to_vec()
         };
         prop_assert_eq!(run(1), run(3));
@@ -128,7 +131,7 @@ fn residual_block() -> Graph {
 fn residual_blocks_are_fused() {
     let mut graph = residual_block();
     let listing = |graph: &Graph| -> Vec<(String, Vec<String>)> {
-        let plan = Plan::new(graph, [1, 6, 6, 8], &Device::cpu()).unwrap();
+        let plan = Plan::new(graph, [1, 6, 6, 8], &DEVICE).unwrap();
         plan.steps().iter().map(|s| (s.name.clone(), s.fused.clone())).collect()
     };
     let step = |name: &str, fused: &[&str]| {
@@ -151,7 +154,7 @@ fn the_arena_of_a_deep_chain_is_that_of_two_layers() {
     for i in 0..20 {
         x = graph.push(format!("conv{i}"), conv(8, 8, i), &[x]).unwrap();
     }
-    let plan = Plan::new(&graph, [2, 6, 6, 8], &Device::cpu()).unwrap();
+    let plan = Plan::new(&graph, [2, 6, 6, 8], &DEVICE).unwrap();
     assert_eq!(plan.memory().arena, 2 * 4 * (2 * 6 * 6 * 8));
 }
 
@@ -160,7 +163,7 @@ fn dead_filters_do_no_work() {
     let mut graph = residual_block();
     let half = Tensor::from_fn(&[8, 3, 3, 8], |i| f32::from(i < 4 * 9 * 8));
     graph.param_mut("conv1.weight").unwrap().set_mask(Some(half)).unwrap();
-    let plan = Plan::new(&graph, [1, 6, 6, 8], &Device::cpu()).unwrap();
+    let plan = Plan::new(&graph, [1, 6, 6, 8], &DEVICE).unwrap();
     let (masked, dense) = (&plan.steps()[0], &plan.steps()[2]);
     assert_eq!((masked.kind, masked.macs * 2), ("masked conv2d", dense.macs));
     assert_eq!(dense.macs, 6 * 6 * 8 * 8 * 9);
@@ -180,9 +183,8 @@ fn timed_runs_compute_the_same() {
 #[test]
 fn a_network_may_compute_nothing() {
     let mut graph = Graph::new(3);
-    let plan_of = |graph: &Graph| {
-        Plan::new(graph, [2, 1, 2, 3], &Device::cpu()).unwrap().run(&[7.0; 12]).unwrap().to_vec()
-    };
+    let plan_of =
+        |graph: &Graph| Plan::new(graph, [2, 1, 2, 3], &DEVICE).unwrap().run(&[7.0; 12]).unwrap().to_vec();
     assert_eq!(plan_of(&graph), [7.0; 12]);
     graph.push("flatten", Layer::Flatten, &[0]).unwrap();
     assert_eq!(plan_of(&graph), [7.0; 12]);
@@ -191,8 +193,7 @@ fn a_network_may_compute_nothing() {
 #[test]
 fn what_cannot_be_planned_is_named() {
     let graph = residual_block();
-    let device = Device::cpu();
-    let message = |graph: &Graph, input| Plan::new(graph, input, &device).err().unwrap().to_string();
+    let message = |graph: &Graph, input| Plan::new(graph, input, &DEVICE).err().unwrap().to_string();
     assert!(message(&graph, [1, 6, 6, 7]).contains("`input`: input: expected 8 channels"));
     assert!(message(&graph, [0, 6, 6, 8]).contains("plan: expected images"));
     let mut broken = graph.clone();
@@ -205,7 +206,7 @@ fn what_cannot_be_planned_is_named() {
     let flat = unfit.push("flatten", Layer::Flatten, &[graph.output()]).unwrap();
     unfit.push("fc", Layer::Linear(linear), &[flat]).unwrap();
     assert!(message(&unfit, [1, 6, 6, 8]).contains("`fc`: linear: expected [N, 9], found [1, 288]"));
-    let mut plan = Plan::new(&graph, [1, 6, 6, 8], &device).unwrap();
+    let mut plan = Plan::new(&graph, [1, 6, 6, 8], &DEVICE).unwrap();
     let message = plan.run(&[0.0; 5]).unwrap_err().to_string();
     assert!(message.contains("expected 288 values of [1, 6, 6, 8], found 5"), "{message}");
 }

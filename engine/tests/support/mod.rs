@@ -222,7 +222,7 @@ fn evaluate_node(
     inputs: &[NodeId],
     values: &[Vec<f64>],
     shapes: &[Vec<usize>],
-    y: &mut Vec<f64>,
+    y: &mut [f64],
 ) {
     let x = values[inputs[0]].as_slice();
     let weight = |p: &Param| wide(p.value().data());

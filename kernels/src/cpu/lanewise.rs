@@ -6,7 +6,6 @@
 
 use super::Cpu;
 use super::simd::{Kernel, Simd};
-use rayon::prelude::*;
 
 /// Floats in the unit of work of one task: 64 KiB, which several slices of fit the second-level cache.
 pub(super) const CHUNK: usize = 1 << 14;
@@ -21,16 +20,26 @@ pub(super) fn lanewise<const OUT: usize, const IN: usize>(
     let len = outs[0].len();
     let lengths = outs.iter().map(|out| out.len()).chain(ins.iter().map(|x| x.len()));
     assert!(lengths.into_iter().all(|l| l == len), "slices of different lengths");
-    let mut outs = outs.map(|out| out.chunks_mut(CHUNK));
-    let mut ins = ins.map(|x| x.chunks(CHUNK));
-    let chunks: Vec<_> = (0..len.div_ceil(CHUNK))
-        .map(|_| Chunk {
-            outs: outs.each_mut().map(|out| out.next().expect("as many chunks as the first slice")),
-            ins: ins.each_mut().map(|x| x.next().expect("as many chunks as the first slice")),
-            op,
-        })
-        .collect();
-    cpu.run(|| chunks.into_par_iter().for_each(|chunk| cpu.dispatch(chunk)));
+    cpu.run(|| halve(cpu, Chunk { outs, ins, op }));
+}
+
+/// Runs `whole`, in halves side by side while it is longer than one chunk. (A parallel iterator over several slices
+/// would need a list of their chunks, and so an allocation.)
+fn halve<const OUT: usize, const IN: usize, Op>(cpu: &Cpu, whole: Chunk<OUT, IN, Op>)
+where
+    Op: Fn([f32; OUT], [f32; IN]) -> [f32; OUT] + Copy + Send + Sync,
+{
+    let chunks = whole.outs[0].len().div_ceil(CHUNK);
+    if chunks <= 1 {
+        return cpu.dispatch(whole);
+    }
+    let Chunk { outs, ins, op } = whole;
+    let middle = chunks / 2 * CHUNK;
+    let mut outs = outs.map(|out| out.split_at_mut(middle));
+    let left = outs.each_mut().map(|(left, _)| std::mem::take(left));
+    let left = Chunk { outs: left, ins: ins.map(|x| &x[..middle]), op };
+    let right = Chunk { outs: outs.map(|(_, right)| right), ins: ins.map(|x| &x[middle..]), op };
+    rayon::join(|| halve(cpu, left), || halve(cpu, right));
 }
 
 struct Chunk<'a, const OUT: usize, const IN: usize, Op> {
