@@ -10,12 +10,14 @@
 //! ```
 //! use lopper::prelude::*;
 //!
-//! let options = BuildOptions { classes: vec!["cat".into(), "dog".into()], input: [32, 32, 3], ..Default::default() };
+//! let options = BuildOptions::new(vec!["cat".into(), "dog".into()], [32, 32, 3]);
 //! let network = lopper::models::build("resnet18", &options)?;
 //! let folded = lopper::compress::fold(&network)?;
 //! assert!(folded.graph.param_count() < network.param_count());
 //! # Ok::<(), lopper::engine::Error>(())
 //! ```
+
+#![forbid(unsafe_code)]
 
 pub use {compress, engine, kernels, models};
 

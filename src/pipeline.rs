@@ -6,7 +6,7 @@ use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
 use crate::report::Row;
 use compress::distill::Distillation;
 use compress::prune::{self, Constants};
-use compress::sparsify::{Sparsifier, Sparsity};
+use compress::sparsify::{Criterion, Sparsifier, SparsifyConfig, Sparsity, Taylor};
 use engine::data::Batches;
 use engine::rewrite::Rewrite;
 use engine::train::{Callback, CrossEntropy, Objective, Optimizer, Trainer, evaluate};
@@ -17,6 +17,9 @@ use std::time::Instant;
 
 /// How many validation images the largest logit difference of a rewrite is taken over.
 const COMPARED_IMAGES: usize = 64;
+
+/// How many training batches the Taylor criterion sees of a network that is not being trained.
+const TAYLOR_BATCHES: usize = 16;
 
 /// A recipe at work.
 pub struct Pipeline<'a> {
@@ -79,7 +82,8 @@ impl<'a> Pipeline<'a> {
             Some(train) => self.train(stage, train, &mut graph)?,
             None => {
                 if let Some(config) = &stage.sparsify {
-                    let rewrite = compress::sparsify::sparsify(&graph, config, None)?;
+                    let taylor = self.taylor(Some(config.criterion), &graph)?;
+                    let rewrite = compress::sparsify(&graph, config, taylor.as_ref())?;
                     eprint!("{}", rewrite.report);
                     graph = rewrite.graph;
                 }
@@ -134,7 +138,7 @@ impl<'a> Pipeline<'a> {
         let (rewrite, equivalent): (Rewrite, bool) = if let Some(config) = &stage.prune {
             let rewrite = match &stage.plan {
                 Some(plan) => prune::prune(start, plan, config.constants)?,
-                None => config.apply(start, None)?,
+                None => config.apply(start, self.taylor(config.criterion, start)?.as_ref())?,
             };
             // Live channels that go take their function with them.
             let dead_only = config.criterion.is_none() && stage.plan.is_none();
@@ -151,6 +155,17 @@ impl<'a> Pipeline<'a> {
         eprint!("{}", rewrite.report);
         let difference = if equivalent { Some(self.logit_difference(start, &rewrite.graph)?) } else { None };
         Ok((rewrite.graph, difference))
+    }
+
+    /// The gradients that a Taylor criterion judges by, over some training images; nothing for other criteria.
+    fn taylor(&mut self, criterion: Option<Criterion>, graph: &Graph) -> Result<Option<Taylor>> {
+        if criterion != Some(Criterion::Taylor) {
+            return Ok(None);
+        }
+        let device = self.device;
+        let data = self.data.as_mut().ok_or_else(|| Error::invalid("the taylor criterion needs images: give --data"))?;
+        let config = SparsifyConfig { criterion: Criterion::Taylor, ..SparsifyConfig::new(0.0) };
+        Taylor::measure(graph, &config, &mut data.train, TAYLOR_BATCHES, device).map(Some)
     }
 
     /// The largest difference of a logit between two networks, over some validation images.

@@ -45,7 +45,7 @@ impl Callback for Progress {
         };
         self.line(&format!(
             "{:>14}  epoch {}/{}: training loss {:.3}{validation} ({:.1} s, {:.0} images/s)",
-            self.title, m.epoch, m.epochs, m.train_loss, m.seconds, m.images_per_second
+            self.title, m.epoch + 1, m.epochs, m.train_loss, m.seconds, m.images_per_second
         ));
         Ok(())
     }

@@ -140,7 +140,7 @@ impl Recipe {
     }
 }
 
-const QUICK_IMAGES_A_CLASS: usize = 40;
+const QUICK_IMAGES_A_CLASS: usize = 100;
 
 impl Stage {
     fn check(&self, earlier: &[Stage]) -> Result<()> {
@@ -192,7 +192,7 @@ impl Stage {
         ];
         parts.extend(rewrites.iter().filter(|(on, _)| *on).map(|(_, what)| what.to_string()));
         if let Some(train) = &self.train {
-            parts.push(format!("{} epochs", train.epochs));
+            parts.push(format!("{} epoch{}", train.epochs, if train.epochs == 1 { "" } else { "s" }));
         }
         parts.join(", ")
     }

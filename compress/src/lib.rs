@@ -1,5 +1,7 @@
 //! The techniques that make a network smaller: each a folder, each a rewrite of a graph or a callback of its training.
 
+#![forbid(unsafe_code)]
+
 pub mod channels;
 pub mod compact;
 pub mod constants;

@@ -1,6 +1,8 @@
 //! The machine that compression works on: tensors, a tape for gradients, a graph that is a plain value, the
 //! training loop, the inference plan and model files.
 
+#![forbid(unsafe_code)]
+
 pub mod atomic;
 mod check;
 pub mod cost;

@@ -1,5 +1,7 @@
 //! VGG, ResNet and other networks as graphs, and the data sets that they train on.
 
+#![forbid(unsafe_code)]
+
 pub mod arch;
 pub mod builder;
 pub mod data;

@@ -19,7 +19,7 @@ pub struct Run {
     /// Where model files and the report go [default: runs/NAME of the recipe]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// A trial: 40 images of each class, one epoch a training
+    /// A trial: 100 images of each class, one epoch a training
     #[arg(long)]
     quick: bool,
     /// Leave out images that cannot be decoded instead of stopping

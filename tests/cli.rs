@@ -1,0 +1,259 @@
+//! The command line as a user meets it: what it prints, its exit status, and what it leaves behind after bad input.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const LOPPER: &str = env!("CARGO_BIN_EXE_lopper");
+
+/// A run of `lopper`, with its output as text.
+struct Run {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn lopper(args: &[&str]) -> Run {
+    finished(Command::new(LOPPER).args(args).output().expect("lopper starts"))
+}
+
+fn finished(output: Output) -> Run {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Run { status: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+impl Run {
+    #[track_caller]
+    fn succeeded(self) -> Self {
+        assert_eq!(self.status, Some(0), "{}", self.err);
+        self
+    }
+
+    /// Failed with exit status 1 and one clear last line on standard error that holds every one of `words`.
+    #[track_caller]
+    fn failed_naming(self, words: &[&str]) {
+        assert_eq!(self.status, Some(1), "{}", self.err);
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        let line = self.err.lines().rfind(|l| l.starts_with("lopper: ")).unwrap_or_default();
+        for word in words {
+            assert!(line.contains(word) || self.err.contains(word), "expected `{word}` in: {}", self.err);
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary path is UTF-8")
+}
+
+/// A directory of `train/<class>/*` and `val/<class>/*` with two classes that a network can tell apart.
+fn image_folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for split in ["train", "val"] {
+        for (class, tint) in [("dark", 40u8), ("light", 200u8)] {
+            let folder = dir.path().join(split).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for i in 0..8u8 {
+                let pixel = |x: u32, y: u32| image::Rgb([tint + i, tint ^ (x as u8 & 15), tint ^ (y as u8 & 15)]);
+                image::RgbImage::from_fn(40, 36, pixel).save(folder.join(format!("{i}.png"))).unwrap();
+            }
+        }
+    }
+    dir
+}
+
+/// A network trained for an instant on `data`, in `dir`.
+fn model(dir: &Path, data: &Path) -> PathBuf {
+    let path = dir.join("model.safetensors");
+    train(data, &path, &[]).succeeded();
+    path
+}
+
+fn train(data: &Path, out: &Path, more: &[&str]) -> Run {
+    let fixed = ["train", "--arch", "vgg8_bn", "--data", text(data), "--size", "32", "--batch", "8", "--epochs", "1", "--out", text(out)];
+    lopper(&[&fixed[..], more].concat())
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let help = lopper(&["--help"]).succeeded().out;
+    for command in [
+        "demo", "run", "train", "distill", "sparsify", "prune", "fold", "factorize", "compact", "eval", "summary",
+        "bench", "diff", "export", "import",
+    ] {
+        assert!(help.contains(command), "{command}");
+        lopper(&[command, "--help"]).succeeded();
+    }
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_status_2() {
+    for args in [&["prone"][..], &["bench"], &["bench", "resnet18", "--batch", "0"], &["demo", "--fast"]] {
+        assert_eq!(lopper(args).status, Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn summary_counts_the_published_network() {
+    let json = lopper(&["summary", "vgg16_bn", "--json"]).succeeded().out;
+    let summary: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(summary["params"], 134_309_962);
+    lopper(&["summary", "resnet19"]).failed_naming(&["resnet19", "resnet18"]);
+}
+
+#[test]
+fn each_technique_works_on_a_model_file() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let start = model(dir.path(), data.path());
+    let path = |name: &str| dir.path().join(format!("{name}.safetensors"));
+    let step = |args: &[&str], from: &Path, to: &str| {
+        let out = path(to);
+        let all = [&[args[0], text(from)], &args[1..], &["--data", text(data.path()), "--batch", "8", "--out", text(&out)]].concat();
+        lopper(&all).succeeded();
+        out
+    };
+    let sparse = step(&["sparsify", "--sparsity", "0.5", "--epochs", "0"], &start, "sparse");
+    let pruned = step(&["prune"], &sparse, "pruned");
+    let folded = step(&["fold"], &pruned, "folded");
+    let compact = step(&["compact"], &sparse, "compact");
+    step(&["factorize", "--remove", "0.5", "--epochs", "1"], &folded, "factorized");
+    step(&["distill", "--teacher", text(&start), "--epochs", "1"], &pruned, "distilled");
+    for other in [&pruned, &folded, &compact] {
+        lopper(&["diff", text(&sparse), text(other)]).succeeded();
+    }
+    lopper(&["diff", text(&start), text(&sparse)]).failed_naming(&["differ by more than"]);
+    let smaller = |path: &Path| fs::metadata(path).unwrap().len();
+    assert!(smaller(&pruned) < smaller(&start) / 2);
+    lopper(&["eval", text(&folded), "--data", text(data.path())]).succeeded();
+    let bench = lopper(&["bench", text(&pruned), "--seconds", "0", "--layers", "--json"]).succeeded().out;
+    assert!(serde_json::from_str::<serde_json::Value>(&bench).unwrap()["median_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn weights_survive_the_way_out_and_back() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let start = model(dir.path(), data.path());
+    let (weights, back) = (dir.path().join("weights.safetensors"), dir.path().join("back.safetensors"));
+    lopper(&["export", text(&start), "--out", text(&weights)]).succeeded();
+    lopper(&["import", text(&weights), "--arch", text(&start), "--out", text(&back)]).succeeded();
+    lopper(&["diff", text(&start), text(&back), "--tolerance", "0"]).succeeded();
+    lopper(&["import", text(&weights), "--arch", "resnet18", "--classes", "2", "--out", text(&back)]).failed_naming(&["weights.safetensors"]);
+}
+
+#[test]
+fn bad_images_are_named_or_skipped_where_asked() {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("model.safetensors");
+    for (name, bytes) in [("zero.jpg", &b""[..]), ("cut.jpg", &b"\xff\xd8\xff\xe0\x00\x10JFIF"[..]), ("text.png", &b"not a picture"[..])] {
+        let data = image_folder();
+        fs::write(data.path().join("train/dark").join(name), bytes).unwrap();
+        train(data.path(), &file, &[]).failed_naming(&[name]);
+        assert!(!file.exists(), "nothing half-written");
+        let run = train(data.path(), &file, &["--skip-bad-images"]).succeeded();
+        assert!(run.err.contains("1 image"), "{}", run.err);
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+#[test]
+fn a_folder_that_makes_no_sense_is_explained() {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("model.safetensors");
+    let empty = image_folder();
+    fs::create_dir(empty.path().join("train/grey")).unwrap();
+    fs::create_dir(empty.path().join("val/grey")).unwrap();
+    train(empty.path(), &file, &[]).failed_naming(&["grey"]);
+    let uneven = image_folder();
+    fs::rename(uneven.path().join("val/light"), uneven.path().join("val/bright")).unwrap();
+    train(uneven.path(), &file, &[]).failed_naming(&["light", "bright"]);
+    train(Path::new("no/such/folder"), &file, &[]).failed_naming(&["no/such/folder"]);
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_broken_model_file_is_refused() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let bytes = fs::read(model(dir.path(), data.path())).unwrap();
+    let broken = dir.path().join("broken.safetensors");
+    let mut huge_header = bytes.clone();
+    huge_header[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    for content in [&bytes[..0], &bytes[..7], &bytes[..bytes.len() / 2], &bytes[..bytes.len() - 1], &huge_header] {
+        fs::write(&broken, content).unwrap();
+        lopper(&["eval", text(&broken), "--data", text(data.path())]).failed_naming(&["broken.safetensors"]);
+        lopper(&["bench", text(&broken)]).failed_naming(&["broken.safetensors"]);
+    }
+}
+
+#[test]
+fn a_recipe_with_a_mistake_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = dir.path().join("mistake.toml");
+    let stage = "[data]\nname = \"fashion-mnist\"\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\n";
+    for (text_of, word) in [
+        ("", "data"),
+        ("[data]\nname = \"cifar\"\n[[stage]]\nname = \"a\"", "cifar"),
+        (&format!("{stage}trian = {{}}"), "trian"),
+        (&format!("{stage}distill = {{}}"), "teacher"),
+        (&format!("{stage}sparsify = {{ sparsity = 1.5 }}"), "1.5"),
+        (&format!("{stage}sparsify = {{ sparsity = 0.5, granlarity = \"filter\" }}"), "granlarity"),
+        (&format!("{stage}fold = {{}}\nprune = {{}}"), "only one"),
+        (&format!("{stage}[[stage]]\nname = \"b\"\nfrom = \"c\"\nfold = {{}}"), "c"),
+    ] {
+        fs::write(&recipe, text_of).unwrap();
+        let run = lopper(&["run", text(&recipe), "--quick", "--out", text(&dir.path().join("out"))]);
+        run.failed_naming(&[word]);
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_stops_the_training() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("model.safetensors");
+    train(data.path(), &file, &["--learning-rate", "1e30", "--optimizer", "sgd", "--epochs", "5"]).failed_naming(&["loss", "learning rate"]);
+    assert!(!file.exists());
+}
+
+#[test]
+fn another_image_size_or_class_list_is_explained() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let start = model(dir.path(), data.path());
+    lopper(&["eval", text(&start), "--data", "fashion-mnist"]).failed_naming(&["classes"]);
+    lopper(&["bench", text(&start), "--size", "3"]).failed_naming(&["3"]);
+    lopper(&["bench", "resnet18", "--device", "cuda"]).failed_naming(&["cuda"]);
+    lopper(&["bench", "resnet18", "--device", "tpu"]).failed_naming(&["tpu"]);
+    lopper(&["bench", "resnet18", "--threads", "0"]).failed_naming(&["threads"]);
+}
+
+/// A full disk, as a file-size limit makes one: writes fail part way.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_the_old_file_and_no_other() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let start = model(dir.path(), data.path());
+    let out = tempfile::tempdir().unwrap();
+    let target = out.path().join("folded.safetensors");
+    fs::write(&target, "precious").unwrap();
+    let script = format!("trap '' XFSZ; ulimit -f 16; exec '{LOPPER}' fold '{}' --out '{}'", text(&start), text(&target));
+    finished(Command::new("sh").args(["-c", &script]).output().unwrap()).failed_naming(&["folded.safetensors"]);
+    assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1, "no temporary file stays");
+}
+
+#[test]
+fn quick_demo_writes_a_model_a_stage_and_a_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = lopper(&["demo", "--quick", "--out", text(dir.path())]).succeeded();
+    for stage in ["teacher", "control", "distilled", "sparsified", "pruned", "folded", "factorized"] {
+        assert!(run.out.contains(stage), "{stage} in {}", run.out);
+    }
+    for file in ["report.md", "report.json", "report.csv", "report.svg"] {
+        assert!(dir.path().join(file).exists(), "{file}");
+    }
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(dir.path().join("report.json")).unwrap()).unwrap();
+    let row = |stage: &str| rows.iter().find(|r| r["stage"] == stage).unwrap();
+    for exact in ["pruned", "folded"] {
+        assert!(row(exact)["logit_difference"].as_f64().unwrap() < 1e-3, "{exact} claims equivalence");
+    }
+    assert!(row("pruned")["params"].as_u64() < row("sparsified")["params"].as_u64());
+    let models = fs::read_dir(dir.path()).unwrap().filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|x| x == "safetensors"));
+    assert_eq!(models.count(), rows.len());
+}
