@@ -290,3 +290,50 @@ fn a_nan_passes_through_relu() {
         assert!(y[0].is_nan(), "{}", cpu.isa());
     }
 }
+
+/// Shapes that Winograd's algorithm takes: whole and cut tiles, every padding, partial panels.
+fn winograd_geometries() -> [Conv2d; 4] {
+    [
+        Conv2d::square([2, 16, 16, 50], 70, 3, 1, 1),
+        Conv2d::square([5, 13, 15, 64], 48, 3, 1, 1),
+        Conv2d::square([4, 18, 17, 49], 51, 3, 1, 0),
+        Conv2d { padding: [2, 1], ..Conv2d::square([9, 7, 15, 48], 100, 3, 1, 2) },
+    ]
+}
+
+#[test]
+fn winograd_stays_within_its_bound() {
+    let mut random = Random(5);
+    for g in &winograd_geometries() {
+        let (x, w, dy) = (random.reals(g.x_len()), random.reals(g.w_len()), random.reals(g.y_len()));
+        let (bias, residual) = (random.reals(g.o), random.reals(g.y_len()));
+        let epilogue =
+            Epilogue { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu };
+        let (mut y, y_sums) =
+            oracle(|x, w, y| reference::conv2d_forward(g, x, w, Some(&wide(&bias)), y), &x, &w, g.y_len());
+        reference::conv2d_epilogue(Some(&wide(&residual)), Activation::Relu, &mut y);
+        let (dx, dx_sums) =
+            oracle(|dy, w, dx| reference::conv2d_input_grad(g, dy, w, dx), &dy, &w, g.x_len());
+        for cpu in &*CPUS {
+            let packed = PackedConv2d::new(cpu, g, &w);
+            assert!(packed.kernel().starts_with("winograd"), "{}", packed.kernel());
+            let mut got = vec![f32::NAN; g.y_len()];
+            cpu::conv2d_forward_packed(cpu, g, &x, &packed, &epilogue, &mut got);
+            assert_bounded(&format!("{} y", packed.kernel()), 8.0, 9 * g.c, &got, &y, &y_sums);
+            let got = input_grad(cpu, g, &dy, &w);
+            assert_bounded(&format!("{} dx", packed.kernel()), 8.0, 9 * g.o, &got, &dx, &dx_sums);
+            // The direct algorithm remains to be had, and is the more exact one.
+            let packed = PackedConv2d::direct(cpu, g, &w);
+            let mut got = vec![f32::NAN; g.y_len()];
+            cpu::conv2d_forward_packed(cpu, g, &x, &packed, &epilogue, &mut got);
+            assert_bounded(&format!("{} y", packed.kernel()), 2.0, 9 * g.c, &got, &y, &y_sums);
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit_of_winograd() {
+    for g in winograd_geometries() {
+        same_bits(&g, 6);
+    }
+}

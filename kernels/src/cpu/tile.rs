@@ -185,7 +185,7 @@ pub(super) fn activate<S: Simd>(s: S, activation: Activation, v: S::F) -> S::F {
 /// # Safety
 /// `p..p + lanes` is readable, `lanes ≤ LANES`.
 #[inline(always)]
-unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
+pub(super) unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
     // SAFETY: the caller's promise.
     unsafe { if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes) } }
 }
@@ -193,7 +193,7 @@ unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
 /// # Safety
 /// `p..p + lanes` is writable, `lanes ≤ LANES`.
 #[inline(always)]
-unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, v: S::F, lanes: usize) {
+pub(super) unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, v: S::F, lanes: usize) {
     // SAFETY: the caller's promise.
     unsafe { if lanes == S::LANES { s.store(p, v) } else { s.store_partial(p, v, lanes) } }
 }

@@ -9,6 +9,7 @@
 use super::Epilogue;
 use super::implicit_gemm::ImplicitGemm;
 use super::windows::Windows;
+use super::winograd::{self, Direction, Filters, Weight, Winograd};
 use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
 use crate::cpu::scratch::Shared;
 use crate::cpu::{Cpu, depthwise};
@@ -105,6 +106,14 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
         "slices have their shapes' lengths"
     );
     let epilogue = Epilogue::default();
+    if winograd::pays(g, Weight::Transform) {
+        let filters = Filters::new(cpu, g, Direction::InputGrad);
+        let mut scratch = cpu.scratch(filters.len() + g.o);
+        let (packed, zeros) = scratch.split_at_mut(filters.len());
+        zeros.fill(0.0);
+        filters.pack(cpu, g, w, packed);
+        return Winograd::new(g, dy, &filters, packed, zeros, epilogue).run(cpu, Shared::new(dx));
+    }
     for class in classes(g) {
         let windows = class.windows(g);
         if depthwise::applies(g) {

@@ -15,6 +15,8 @@ mod masked;
 mod scatter;
 mod weight_grad;
 mod windows;
+mod winograd;
+mod winograd_transform;
 
 pub use compact::{PackedCompact, conv2d_compact_forward};
 pub use input_grad::conv2d_input_grad;
@@ -33,6 +35,7 @@ use crate::shapes::Conv2d;
 use implicit_gemm::ImplicitGemm;
 use rayon::prelude::*;
 use scatter::Scatter;
+use winograd::{Direction, Filters, Weight, Winograd};
 
 /// What ends a convolution or linear layer before its result is stored:
 /// `y = activation(product + bias + residual)`. The default does nothing.
@@ -72,16 +75,43 @@ enum Layout {
     Panels(Vec<Panel>),
     /// `[KH·KW, C]`.
     Depthwise,
+    /// Filters transformed for Winograd's algorithm.
+    Winograd(Filters),
 }
 
 impl PackedConv2d {
-    /// Packs `w` `[O, KH, KW, C/G]`. The batch size of `g` does not matter.
+    /// Packs `w` `[O, KH, KW, C/G]` for the algorithm that suits `g`: Winograd's where it saves time (3×3, stride 1,
+    /// 48 channels and more, maps that fill its 4×4 tiles, 16 of them in the batch), the direct one otherwise.
+    /// Other image and batch sizes may be computed with the same weights.
     pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
-        Self::in_buffer(cpu, g, w, Buffer::zeros)
+        Self::in_buffer(cpu, g, w, Weight::Read, Buffer::zeros)
+    }
+
+    /// Packs `w` for the direct algorithm, whose error bound is a quarter of Winograd's.
+    pub fn direct(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
+        Self::direct_in_buffer(cpu, g, w, Buffer::zeros)
     }
 
     /// Packs into a buffer that `buffer` makes, of at least the length it is asked for.
-    fn in_buffer(cpu: &Cpu, g: &Conv2d, w: &[f32], buffer: impl FnOnce(usize) -> Buffer) -> Self {
+    fn in_buffer(
+        cpu: &Cpu,
+        g: &Conv2d,
+        w: &[f32],
+        weight: Weight,
+        buffer: impl FnOnce(usize) -> Buffer,
+    ) -> Self {
+        assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
+        if !winograd::pays(g, weight) {
+            return Self::direct_in_buffer(cpu, g, w, buffer);
+        }
+        let filters = Filters::new(cpu, g, Direction::Forward);
+        let mut data = buffer(filters.len());
+        filters.pack(cpu, g, w, &mut data);
+        let (taps, zeros) = (tap_offsets(g), Buffer::zeros(g.c));
+        Self { geometry: *g, taps, layout: Layout::Winograd(filters), data, zeros }
+    }
+
+    fn direct_in_buffer(cpu: &Cpu, g: &Conv2d, w: &[f32], buffer: impl FnOnce(usize) -> Buffer) -> Self {
         assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
         let per_group = vec![g.o / g.groups; g.groups];
         Self::with_filters(cpu, g, w, &per_group, buffer)
@@ -131,6 +161,7 @@ impl PackedConv2d {
     pub fn kernel(&self) -> &'static str {
         match &self.layout {
             Layout::Depthwise => "depthwise",
+            Layout::Winograd(filters) => filters.kernel(),
             Layout::Panels(panels) => panels.first().map_or("none", |panel| panel.kernel.name),
         }
     }
@@ -140,6 +171,7 @@ impl PackedConv2d {
         let k = self.geometry.w_len() / self.geometry.o;
         4 * match &self.layout {
             Layout::Depthwise => self.geometry.w_len(),
+            Layout::Winograd(filters) => filters.len(),
             Layout::Panels(panels) => packed_len(panels, k),
         }
     }
@@ -162,6 +194,9 @@ impl PackedConv2d {
         let windows = Windows::forward(g, &self.taps);
         match &self.layout {
             Layout::Depthwise => depthwise::run(cpu, &windows, x, &self.zeros, &self.data, epilogue, y),
+            Layout::Winograd(filters) => {
+                Winograd::new(g, x, filters, &self.data, &self.zeros, *epilogue).run(cpu, Shared::new(y));
+            }
             Layout::Panels(panels) => {
                 let product = ImplicitGemm {
                     windows,
@@ -183,7 +218,7 @@ impl PackedConv2d {
 /// Convolution with weights as stored: packs them, then runs the packed kernel.
 /// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`.
 pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    let packed = PackedConv2d::in_buffer(cpu, g, w, |len| cpu.take_buffer(len));
+    let packed = PackedConv2d::in_buffer(cpu, g, w, Weight::Transform, |len| cpu.take_buffer(len));
     conv2d_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
     cpu.give_buffer(packed.data);
 }
