@@ -19,9 +19,12 @@ pub struct Run {
     /// Where model files and the report go [default: runs/NAME of the recipe]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// A trial: 100 images of each class, one epoch a training
+    /// A trial: one epoch a training, 100 images of each class unless --limit says otherwise
     #[arg(long)]
     quick: bool,
+    /// Images of each class to use [default: the recipe's, or all]
+    #[arg(long)]
+    limit: Option<usize>,
     /// Leave out images that cannot be decoded instead of stopping
     #[arg(long)]
     skip_bad_images: bool,
@@ -31,6 +34,7 @@ impl Run {
     pub fn run(&self, common: &Common) -> Result<()> {
         let mut recipe = Recipe::read(&self.recipe)?;
         recipe.data.skip_bad_images |= self.skip_bad_images;
+        recipe.data.limit = self.limit.or(recipe.data.limit);
         let name = self.recipe.file_stem().unwrap_or_default();
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
         walk(recipe, self.quick, self.data.as_deref(), &out, common)
