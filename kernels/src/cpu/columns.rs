@@ -18,19 +18,18 @@ use super::simd::{Kernel, MAX_LANES, Simd};
 use crate::buffer::Buffer;
 use rayon::prelude::*;
 
-/// A tile is at least this long, where that does not cut a row: enough independent sums to hide their latency.
-const MIN_TILE: usize = 8 * MAX_LANES;
+/// The least tile of a sum: enough independent sums to hide their latency, few enough to add up afterwards.
+const SUM_TILE: usize = 8 * MAX_LANES;
 
-/// Floats in a tile of rows of `c` channels: a multiple of `c`, and of whole vectors unless a row is long anyway.
-fn tile_width(c: usize) -> usize {
-    if c >= MIN_TILE {
-        return c;
-    }
-    let whole = (1..=MAX_LANES)
-        .find(|rows| (c * rows).is_multiple_of(MAX_LANES))
-        .expect("MAX_LANES rows are whole vectors");
-    let width = c * whole;
-    width * MIN_TILE.div_ceil(width)
+/// The least tile of a map: the start of a loop over it costs little beside the loop.
+const MAP_TILE: usize = 32 * MAX_LANES;
+
+/// Floats in a tile, at least `least`, of rows of `c` channels: whole rows, and whole vectors unless rows are so long
+/// that the part of a vector at their end does not matter.
+fn tile_width(c: usize, least: usize) -> usize {
+    let whole_vectors = |rows: &usize| c >= SUM_TILE || (c * rows).is_multiple_of(MAX_LANES);
+    let width = c * (1..=MAX_LANES).find(whole_vectors).expect("MAX_LANES rows are whole vectors");
+    width * least.div_ceil(width)
 }
 
 /// Floats in a task's share of the matrix: whole tiles.
@@ -52,7 +51,7 @@ pub(super) fn map_channels<const P: usize, const IN: usize>(
     y: &mut [f32],
     op: impl Fn([f32; P], [f32; IN]) -> f32 + Copy + Send + Sync,
 ) {
-    let width = tile_width(c);
+    let width = tile_width(c, MAP_TILE);
     let chunk = chunk_len(width);
     let params = params.map(|p| repeat(p, width));
     let params = params.each_ref().map(|p| &p[..]);
@@ -134,7 +133,7 @@ pub(super) fn column_sums<const K: usize, const IN: usize>(
     ins: [&[f32]; IN],
     op: impl Fn(f32, [f32; IN]) -> [f32; K] + Copy + Send + Sync,
 ) -> ColumnSums<K> {
-    let (width, len) = (tile_width(c), ins[0].len());
+    let (width, len) = (tile_width(c, SUM_TILE), ins[0].len());
     let chunk = chunk_len(width);
     let repeated = match shift {
         Shift::Channels(values) => Some(repeat(values, width)),
