@@ -2,7 +2,7 @@
 
 mod support;
 
-use kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d};
+use kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked};
 use kernels::params::{Activation, CompactIndex};
 use kernels::reference;
 use kernels::shapes::Conv2d;
@@ -48,7 +48,7 @@ fn geometry() -> impl Strategy<Value = Conv2d> {
 /// (5120 steps), one tap longer than a chunk, several chunks of pixels in the weight gradient, three channels.
 fn large_geometries() -> [Conv2d; 6] {
     [
-        Conv2d::square([1, 20, 20, 19], 130, 3, 1, 1),
+        Conv2d::square([1, 20, 20, 13], 130, 3, 1, 1),
         Conv2d::square([1, 3, 3, 600], 49, 3, 1, 1),
         Conv2d::square([2, 1, 1, 5200], 9, 1, 1, 0),
         Conv2d::square([2, 48, 50, 5], 17, 3, 1, 1),
@@ -294,10 +294,10 @@ fn a_nan_passes_through_relu() {
 /// Shapes that Winograd's algorithm takes: whole and cut tiles, every padding, partial panels.
 fn winograd_geometries() -> [Conv2d; 4] {
     [
-        Conv2d::square([2, 16, 16, 50], 70, 3, 1, 1),
-        Conv2d::square([5, 13, 15, 64], 48, 3, 1, 1),
-        Conv2d::square([4, 18, 17, 49], 51, 3, 1, 0),
-        Conv2d { padding: [2, 1], ..Conv2d::square([9, 7, 15, 48], 100, 3, 1, 2) },
+        Conv2d::square([8, 16, 16, 50], 70, 3, 1, 1),
+        Conv2d::square([8, 13, 15, 64], 48, 3, 1, 1),
+        Conv2d::square([8, 18, 17, 49], 51, 3, 1, 0),
+        Conv2d { padding: [2, 1], ..Conv2d::square([11, 7, 15, 48], 100, 3, 1, 2) },
     ]
 }
 
@@ -309,8 +309,9 @@ fn winograd_stays_within_its_bound() {
         let (bias, residual) = (random.reals(g.o), random.reals(g.y_len()));
         let epilogue =
             Epilogue { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu };
-        let (mut y, y_sums) =
-            oracle(|x, w, y| reference::conv2d_forward(g, x, w, Some(&wide(&bias)), y), &x, &w, g.y_len());
+        let (_, y_sums) = oracle(|x, w, y| reference::conv2d_forward(g, x, w, None, y), &x, &w, g.y_len());
+        let mut y = vec![0.0; g.y_len()];
+        reference::conv2d_forward(g, &wide(&x), &wide(&w), Some(&wide(&bias)), &mut y);
         reference::conv2d_epilogue(Some(&wide(&residual)), Activation::Relu, &mut y);
         let (dx, dx_sums) =
             oracle(|dy, w, dx| reference::conv2d_input_grad(g, dy, w, dx), &dy, &w, g.x_len());
@@ -327,6 +328,36 @@ fn winograd_stays_within_its_bound() {
             let mut got = vec![f32::NAN; g.y_len()];
             cpu::conv2d_forward_packed(cpu, g, &x, &packed, &epilogue, &mut got);
             assert_bounded(&format!("{} y", packed.kernel()), 2.0, 9 * g.c, &got, &y, &y_sums);
+        }
+    }
+}
+
+#[test]
+fn masked_and_compact_winograd_stay_within_the_bound() {
+    let mut random = Random(7);
+    for g in winograd_geometries().map(|g| Conv2d { o: 2 * g.o, ..g }) {
+        let (x, w, bias) = (random.reals(g.x_len()), random.reals(g.w_len()), random.reals(g.o));
+        let live = random.flags(g.o);
+        let zeroed = without(&w, &live);
+        let (_, sums) =
+            oracle(|x, w, y| reference::conv2d_forward(&g, x, w, None, y), &x, &zeroed, g.y_len());
+        let mut y = vec![0.0; g.y_len()];
+        reference::conv2d_forward(&g, &wide(&x), &wide(&zeroed), Some(&wide(&bias)), &mut y);
+        let outputs: Vec<u32> = (0..g.o as u32).filter(|&o| live[o as usize]).collect();
+        let filters = w.chunks_exact(9 * g.c).zip(&live).filter(|(_, live)| **live);
+        let inner: Vec<f32> = filters.flat_map(|(filter, _)| filter).copied().collect();
+        let index = CompactIndex { inputs: (0..g.c as u32).collect(), outputs, carrier: false };
+        for cpu in &*CPUS {
+            let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
+            let packed = PackedMasked::new(cpu, &g, &w, &live);
+            assert!(packed.kernel().starts_with("winograd"), "{}", packed.kernel());
+            let mut got = vec![f32::NAN; g.y_len()];
+            cpu::conv2d_masked_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut got);
+            assert_bounded(&format!("masked {}", packed.kernel()), 8.0, 9 * g.c, &got, &y, &sums);
+            let packed = PackedCompact::new(cpu, &g, &index, &inner, &bias);
+            let mut got = vec![f32::NAN; g.y_len()];
+            cpu::conv2d_compact_forward(cpu, &g, &x, &packed, &epilogue, &mut got);
+            assert_bounded(&format!("compact {}", packed.kernel()), 8.0, 9 * g.c, &got, &y, &sums);
         }
     }
 }

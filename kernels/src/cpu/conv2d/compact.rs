@@ -8,7 +8,9 @@
 //! hold the summed effect of dead inputs whose value is constant but not zero, exactly, at the border too.
 
 use super::scatter::Scatter;
+use super::winograd::Weight;
 use super::{Epilogue, PackedConv2d};
+use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::params::CompactIndex;
 use crate::shapes::Conv2d;
@@ -37,7 +39,7 @@ impl PackedCompact {
         let inner = Conv2d { c: c.max(1), o: o.max(1), ..*g };
         let zeros = vec![0.0; if c == 0 { o * g.kh * g.kw } else { 0 }];
         let w = if c == 0 { &zeros } else { w_inner };
-        let packed = PackedConv2d::with_filters(cpu, &inner, w, &[o], crate::buffer::Buffer::zeros);
+        let packed = PackedConv2d::with_filters(cpu, &inner, w, &[o], Some(Weight::Read), Buffer::zeros);
         Self { packed, scatter, inputs: index.inputs.clone(), carrier: index.carrier, outer: *g }
     }
 

@@ -119,8 +119,8 @@ impl ImplicitGemm<'_> {
                     let plain = Epilogue::default();
                     let tile = Panel { start: 0, ..*panel };
                     self.panel(&tile, &shape, rows, &local, scattered.as_mut_ptr(), &plain);
-                    let next = self.panels.get(index + 1).map(|panel| panel.start);
-                    scatter.expand(cpu, panel, next, &out[..count], scattered, &self.epilogue, y);
+                    let columns = panel.start..panel.start + panel.width;
+                    scatter.expand(cpu, columns, &out[..count], scattered, MAX_NR, &self.epilogue, y);
                 }
             }
         }

@@ -112,7 +112,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
         let (packed, zeros) = scratch.split_at_mut(filters.len());
         zeros.fill(0.0);
         filters.pack(cpu, g, w, packed);
-        return Winograd::new(g, dy, &filters, packed, zeros, epilogue).run(cpu, Shared::new(dx));
+        return Winograd::new(g, dy, &filters, packed, zeros, None, epilogue).run(cpu, Shared::new(dx));
     }
     for class in classes(g) {
         let windows = class.windows(g);

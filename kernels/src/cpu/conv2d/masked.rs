@@ -2,6 +2,7 @@
 //! the store puts them where they belong and gives the dead ones their bias.
 
 use super::scatter::Scatter;
+use super::winograd::Weight;
 use super::{Epilogue, PackedConv2d};
 use crate::buffer::Buffer;
 use crate::cpu::{Cpu, depthwise};
@@ -39,7 +40,8 @@ impl PackedMasked {
             .chunks_exact(g.o / g.groups)
             .map(|group| group.iter().filter(|live| **live).count())
             .collect();
-        let packed = PackedConv2d::with_filters(cpu, g, &compacted, &per_group, Buffer::zeros);
+        let packed =
+            PackedConv2d::with_filters(cpu, g, &compacted, &per_group, Some(Weight::Read), Buffer::zeros);
         Self { packed, scatter, outer: *g }
     }
 

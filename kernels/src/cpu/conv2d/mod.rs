@@ -89,7 +89,8 @@ impl PackedConv2d {
 
     /// Packs `w` for the direct algorithm, whose error bound is a quarter of Winograd's.
     pub fn direct(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
-        Self::direct_in_buffer(cpu, g, w, Buffer::zeros)
+        assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
+        Self::with_filters(cpu, g, w, &per_group(g), None, Buffer::zeros)
     }
 
     /// Packs into a buffer that `buffer` makes, of at least the length it is asked for.
@@ -101,28 +102,17 @@ impl PackedConv2d {
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
         assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
-        if !winograd::pays(g, weight) {
-            return Self::direct_in_buffer(cpu, g, w, buffer);
-        }
-        let filters = Filters::new(cpu, g, Direction::Forward);
-        let mut data = buffer(filters.len());
-        filters.pack(cpu, g, w, &mut data);
-        let (taps, zeros) = (tap_offsets(g), Buffer::zeros(g.c));
-        Self { geometry: *g, taps, layout: Layout::Winograd(filters), data, zeros }
+        Self::with_filters(cpu, g, w, &per_group(g), Some(weight), buffer)
     }
 
-    fn direct_in_buffer(cpu: &Cpu, g: &Conv2d, w: &[f32], buffer: impl FnOnce(usize) -> Buffer) -> Self {
-        assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
-        let per_group = vec![g.o / g.groups; g.groups];
-        Self::with_filters(cpu, g, w, &per_group, buffer)
-    }
-
-    /// Packs the filters of `w`, of which group `i` has `filters[i]`.
+    /// Packs the filters of `w`, of which group `i` has `filters[i]`. Winograd's algorithm is considered if it is
+    /// known what happens to the weight.
     fn with_filters(
         cpu: &Cpu,
         g: &Conv2d,
         w: &[f32],
         filters: &[usize],
+        weight: Option<Weight>,
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
         let (taps, zeros) = (tap_offsets(g), Buffer::zeros(g.c));
@@ -130,6 +120,13 @@ impl PackedConv2d {
             let mut data = buffer(w.len());
             depthwise::pack(g, w, &mut data);
             return Self { geometry: *g, taps, layout: Layout::Depthwise, data, zeros };
+        }
+        let live = Conv2d { o: filters.iter().sum(), ..*g };
+        if weight.is_some_and(|weight| winograd::pays(&live, weight)) {
+            let filters = Filters::new(cpu, &live, Direction::Forward);
+            let mut data = buffer(filters.len());
+            filters.pack(cpu, &live, w, &mut data);
+            return Self { geometry: *g, taps, layout: Layout::Winograd(filters), data, zeros };
         }
         let k = g.w_len() / g.o;
         let mut panels = Vec::new();
@@ -195,7 +192,8 @@ impl PackedConv2d {
         match &self.layout {
             Layout::Depthwise => depthwise::run(cpu, &windows, x, &self.zeros, &self.data, epilogue, y),
             Layout::Winograd(filters) => {
-                Winograd::new(g, x, filters, &self.data, &self.zeros, *epilogue).run(cpu, Shared::new(y));
+                Winograd::new(g, x, filters, &self.data, &self.zeros, scatter, *epilogue)
+                    .run(cpu, Shared::new(y));
             }
             Layout::Panels(panels) => {
                 let product = ImplicitGemm {
@@ -213,6 +211,11 @@ impl PackedConv2d {
             }
         }
     }
+}
+
+/// Filters of each group.
+fn per_group(g: &Conv2d) -> Vec<usize> {
+    vec![g.o / g.groups; g.groups]
 }
 
 /// Convolution with weights as stored: packs them, then runs the packed kernel.

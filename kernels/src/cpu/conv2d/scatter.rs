@@ -2,12 +2,12 @@
 
 use super::Epilogue;
 use crate::cpu::Cpu;
-use crate::cpu::panels::Panel;
 use crate::cpu::scratch::Shared;
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::tile::{MAX_NR, activate};
+use crate::cpu::tile::activate;
 use crate::params::Activation;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Where the columns of a product belong in rows of `width` floats.
 pub(super) struct Scatter {
@@ -27,24 +27,29 @@ impl Scatter {
         Self { outputs, fill, width }
     }
 
-    /// Writes the output columns that belong to `panel`: from its first live column (from 0 for the first panel)
-    /// up to the first of the next panel, whose first computed column is `next` (to the end for the last).
-    /// `computed` holds rows of `MAX_NR` floats, one for each pixel offset in `pixels`.
+    /// Floats of an output pixel.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Writes the output columns that belong to the computed columns `columns`: from the first of them (from 0 if
+    /// that is the first of all) up to the one that follows the last (to the end if that is the last of all).
+    /// `computed` holds rows of `row_len` floats, one for each pixel offset in `pixels`.
     pub(super) fn expand(
         &self,
         cpu: &Cpu,
-        panel: &Panel,
-        next: Option<usize>,
+        columns: Range<usize>,
         pixels: &[usize],
         computed: &[f32],
+        row_len: usize,
         epilogue: &Epilogue,
         y: Shared,
     ) {
-        let live = &self.outputs[panel.start..panel.start + panel.width];
-        let start = if panel.start == 0 { 0 } else { live[0] as usize };
-        let end = next.map_or(self.width, |column| self.outputs[column] as usize);
+        let live = &self.outputs[columns.clone()];
+        let start = if columns.start == 0 { 0 } else { live[0] as usize };
+        let end = self.outputs.get(columns.end).map_or(self.width, |&column| column as usize);
         let constant = self.fill.as_deref().or(epilogue.bias).map(|values| &values[start..end]);
-        for (&pixel, row) in pixels.iter().zip(computed.chunks_exact(MAX_NR)) {
+        for (&pixel, row) in pixels.iter().zip(computed.chunks_exact(row_len)) {
             // SAFETY: this task alone computes these columns of this pixel.
             let out = unsafe { y.range(pixel + start, end - start) };
             match constant {

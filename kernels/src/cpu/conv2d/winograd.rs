@@ -11,6 +11,7 @@
 //! A panel of U is read from memory for each block, so a block is large; its V[ξ] stays in the second-level cache
 //! while the panels pass by. The input gradient is the same with filters rotated by half a turn and transposed.
 
+use super::scatter::Scatter;
 use super::{Epilogue, winograd_transform as transform};
 use crate::cpu::Cpu;
 use crate::cpu::panels::{Panel, packed_len, split_columns};
@@ -40,7 +41,7 @@ fn block_size(filter_len: usize) -> usize {
 /// Whether Winograd is expected to win. It needs a 3×3 kernel of stride 1 without dilation or groups; then
 ///
 /// - maps that fill their 4×4 tiles at least by half, or the saved multiplications are spent on the border;
-/// - 48 channels on both sides, or the transforms outweigh the products;
+/// - 16 channels on either side and 2048 pairs of them, or the transforms outweigh the products;
 /// - enough tiles in the batch, or handling the four times larger weight takes longer than the direct product:
 ///   16 where it is only read, 128 where this call also transforms it.
 pub(super) fn pays(g: &Conv2d, weight: Weight) -> bool {
@@ -51,7 +52,7 @@ pub(super) fn pays(g: &Conv2d, weight: Weight) -> bool {
         && g.dilation == [1; 2]
         && g.groups == 1
         && g.padding.iter().all(|&p| p <= 2);
-    possible && filled && g.c.min(g.o) >= 48 && tiles >= weight as usize
+    possible && filled && g.c.min(g.o) >= 16 && g.c * g.o >= 2048 && tiles >= weight as usize
 }
 
 /// What a call does with the weight, and the fewest tiles that are worth it.
@@ -89,6 +90,11 @@ impl Filters {
         let panels = split_columns(cpu.backend, columns, reduced, 0);
         let point_len = packed_len(&panels, reduced) + SKEW;
         Self { direction, panels, point_len }
+    }
+
+    /// Columns of the product.
+    fn columns(&self) -> usize {
+        self.panels.last().map_or(0, |panel| panel.start + panel.width)
     }
 
     /// Floats of all transformed filters.
@@ -189,35 +195,39 @@ pub(super) struct Winograd<'a> {
     packed: &'a [f32],
     /// A source pixel of zeros, for patches that reach into the padding.
     zeros: &'a [f32],
+    scatter: Option<&'a Scatter>,
     epilogue: Epilogue<'a>,
 }
 
 impl<'a> Winograd<'a> {
-    /// The forward pass of `g`, or its input gradient, of which `source` is then dy.
+    /// The forward pass of `g`, or its input gradient, of which `source` is then dy. With a scatter the filters
+    /// are the live ones.
     pub(super) fn new(
         g: &Conv2d,
         source: &'a [f32],
         filters: &'a Filters,
         packed: &'a [f32],
         zeros: &'a [f32],
+        scatter: Option<&'a Scatter>,
         epilogue: Epilogue<'a>,
     ) -> Self {
         let (n, image, map) = (g.n, [g.h, g.w], [g.oh(), g.ow()]);
-        let (source_size, target_size, channels, columns, padding) = match filters.direction {
-            Direction::Forward => (image, map, g.c, g.o, g.padding),
-            Direction::InputGrad => (map, image, g.o, g.c, g.padding.map(|p| 2 - p)),
+        let (source_size, target_size, channels, padding) = match filters.direction {
+            Direction::Forward => (image, map, g.c, g.padding),
+            Direction::InputGrad => (map, image, g.o, g.padding.map(|p| 2 - p)),
         };
         Self {
             n,
             source_size,
             target_size,
             channels,
-            columns,
+            columns: filters.columns(),
             padding,
             source,
             filters,
             packed,
             zeros,
+            scatter,
             epilogue,
         }
     }
@@ -238,11 +248,24 @@ impl<'a> Winograd<'a> {
                     let stride = count.next_multiple_of(mr);
                     let v_point = (stride * self.channels).next_multiple_of(16) + SKEW;
                     let m_point = (stride * self.columns).next_multiple_of(16) + SKEW;
-                    let floats = Workspace::floats(&mut workspace.floats, POINTS * (v_point + m_point));
-                    let (v, m) = floats.split_at_mut(POINTS * v_point);
+                    let computed_len = SIDE * SIDE * self.columns;
+                    let len = POINTS * (v_point + m_point) + computed_len;
+                    let floats = Workspace::floats(&mut workspace.floats, len);
+                    let (v, rest) = floats.split_at_mut(POINTS * v_point);
+                    let (m, computed) = rest.split_at_mut(POINTS * m_point);
                     cpu.dispatch(TransformInput { product: self, first, count, point_len: v_point, v });
                     self.multiply(count, v_point, v, m_point, m);
-                    cpu.dispatch(TransformOutput { product: self, first, count, point_len: m_point, m, y });
+                    let output = TransformOutput {
+                        cpu,
+                        product: self,
+                        first,
+                        count,
+                        point_len: m_point,
+                        m,
+                        computed,
+                        y,
+                    };
+                    cpu.dispatch(output);
                 });
             });
         });
@@ -350,12 +373,15 @@ impl Kernel for TransformInput<'_> {
 
 /// `y = activation(Aᵀ M A + bias + residual)` of each tile, cut at the target's border.
 struct TransformOutput<'a> {
+    cpu: &'a Cpu,
     product: &'a Winograd<'a>,
     first: usize,
     count: usize,
     /// Floats of one point.
     point_len: usize,
     m: &'a [f32],
+    /// The sixteen pixels of a tile, used with a scatter.
+    computed: &'a mut [f32],
     y: Shared<'a>,
 }
 
@@ -366,8 +392,15 @@ impl Kernel for TransformOutput<'_> {
     fn run<S: Simd>(self, s: S) {
         let p = self.product;
         let [height, width] = p.target_size;
+        let row_len = p.scatter.map_or(p.columns, Scatter::width);
         for tile in 0..self.count {
             let (image, row, column) = p.position(self.first + tile);
+            let (down, across) = (SIDE.min(height - row), SIDE.min(width - column));
+            let mut pixels = [0; SIDE * SIDE];
+            for i in 0..down * across {
+                pixels[i] = ((image * height + row + i / across) * width + column + i % across) * row_len;
+            }
+            let pixels = &pixels[..down * across];
             let sums = &self.m[tile * p.columns..][..(POINTS - 1) * self.point_len + p.columns];
             for o in (0..p.columns).step_by(S::LANES) {
                 let lanes = S::LANES.min(p.columns - o);
@@ -376,24 +409,34 @@ impl Kernel for TransformOutput<'_> {
                     // SAFETY: `sums` reaches to the end of this tile's columns in the last point.
                     *value = unsafe { load_lanes(s, sums.as_ptr().add(point * self.point_len + o), lanes) };
                 }
-                let bias = match p.epilogue.bias {
-                    Some(bias) => s.get(&bias[o..o + lanes]),
-                    None => s.zero(),
-                };
                 let values = transform::output(s, &m);
-                for dy in 0..SIDE.min(height - row) {
-                    for dx in 0..SIDE.min(width - column) {
-                        let at = ((image * height + row + dy) * width + column + dx) * p.columns + o;
-                        let mut value = s.add(values[dy][dx], bias);
-                        if let Some(residual) = p.epilogue.residual {
-                            value = s.add(value, s.get(&residual[at..at + lanes]));
-                        }
-                        // SAFETY: each tile of the target belongs to one task.
-                        let y = unsafe { self.y.range(at, lanes) };
-                        s.put(y, activate(s, p.epilogue.activation, value));
+                for (i, &pixel) in pixels.iter().enumerate() {
+                    let value = values[i / across][i % across];
+                    if p.scatter.is_some() {
+                        s.put(&mut self.computed[i * p.columns + o..][..lanes], value);
+                        continue;
                     }
+                    // SAFETY: each tile of the target belongs to one task.
+                    let y = unsafe { self.y.range(pixel + o, lanes) };
+                    s.put(y, finish(s, &p.epilogue, value, o, pixel + o, lanes));
                 }
+            }
+            if let Some(scatter) = p.scatter {
+                scatter.expand(self.cpu, 0..p.columns, pixels, self.computed, p.columns, &p.epilogue, self.y);
             }
         }
     }
+}
+
+/// `activation(value + bias[column..] + residual[at..])`.
+#[inline(always)]
+fn finish<S: Simd>(s: S, epilogue: &Epilogue, value: S::F, column: usize, at: usize, lanes: usize) -> S::F {
+    let mut value = value;
+    if let Some(bias) = epilogue.bias {
+        value = s.add(value, s.get(&bias[column..column + lanes]));
+    }
+    if let Some(residual) = epilogue.residual {
+        value = s.add(value, s.get(&residual[at..at + lanes]));
+    }
+    activate(s, epilogue.activation, value)
 }
