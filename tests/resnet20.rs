@@ -1,15 +1,13 @@
 //! A real network, the 20-layer residual net of CIFAR-10 as trained in PyTorch: imported, its logits, loss and
 //! gradients are those of PyTorch in f64.
 
-#[path = "support/fixtures.rs"]
-#[allow(dead_code, reason = "other test crates use the rest")]
-mod fixtures;
+mod support;
 
 use engine::torchvision::import_weights;
 use engine::train::Accuracy;
 use engine::{Device, Graph, Mode, Tape, Tensor};
-use fixtures::Fixture;
 use models::{Options, build, numbered_classes};
+use support::fixtures::{self, Fixture};
 
 const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
 const STD: [f64; 3] = [0.229, 0.224, 0.225];

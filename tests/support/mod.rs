@@ -1,5 +1,6 @@
 //! What several integration tests share.
-#![allow(dead_code, reason = "each test crate uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test crate uses a part")]
 
 pub mod fixtures;
+pub mod oracle;
 pub mod random_graph;

@@ -1,0 +1,74 @@
+//! The gradient of whole random networks against central differences of the same network in f64.
+
+mod support;
+
+use engine::{Device, Graph, Layer, Mode, Tape, Tensor};
+use kernels::reference;
+use proptest::prelude::*;
+use support::oracle::{self, Params};
+use support::random_graph::networks;
+
+const ROWS: usize = 6;
+
+/// `graph` where it has a gradient that differences can follow: without dropout, which would drop other values in
+/// the reference; without scales of zero, whose equal values tie in max pools; without variances next to zero, which
+/// bring the kinks of ReLUs within a step.
+fn differentiable(mut graph: Graph) -> Graph {
+    for id in 0..graph.nodes().len() {
+        match graph.layer_mut(id) {
+            Layer::Dropout { p } => *p = 0.0,
+            Layer::BatchNorm(bn) => {
+                bn.weight.update(|gamma| gamma.iter_mut().filter(|g| **g == 0.0).for_each(|g| *g = 0.5));
+                bn.running_var.data_mut().iter_mut().for_each(|var| *var = var.max(0.1));
+            }
+            _ => {}
+        }
+    }
+    graph
+}
+
+fn loss_in_f64(graph: &Graph, params: &Params, mode: Mode, images: &Tensor, labels: &[u32]) -> f64 {
+    let logits = oracle::output(graph, params, mode, images);
+    reference::cross_entropy_forward(ROWS, logits.len() / ROWS, &logits, labels, 0.1)
+}
+
+fn check(graph: &Graph, mode: Mode, images: &Tensor) -> Result<(), TestCaseError> {
+    let labels: Vec<u32> = (0..ROWS as u32).map(|i| i % 2).collect();
+    let mut tape = Tape::new(&Device::cpu());
+    let pass = graph.forward(&mut tape, mode, images.clone(), &[]).unwrap();
+    let loss = tape.cross_entropy(&pass.output, &labels, 0.1).unwrap();
+    let gradients = pass.gradients(tape.backward(&loss).unwrap());
+    let params = oracle::params(graph);
+    prop_assert_eq!(gradients.len(), params.len());
+    let mass = |g: &Tensor| g.data().iter().map(|&g| f64::from(g).abs()).sum::<f64>();
+    let total: f64 = gradients.values().map(mass).sum();
+    for (path, gradient) in &gradients {
+        // Along the signs of the gradient the loss grows by Σ|g|, and by less for any gradient but the true one.
+        let towards: Vec<f64> = gradient.data().iter().map(|&g| f64::from(g).signum()).collect();
+        let found = mass(gradient);
+        let shifted = |step: f64| {
+            let mut params = params.clone();
+            let values = params.get_mut(path).unwrap();
+            values.iter_mut().zip(&towards).for_each(|(v, d)| *v += step * d);
+            loss_in_f64(graph, &params, mode, images, &labels)
+        };
+        const STEP: f64 = 1e-7;
+        let expected = (shifted(STEP) - shifted(-STEP)) / (2.0 * STEP);
+        // Where the true gradient is zero, as of a bias in front of a batch norm, what is left is rounding.
+        let bound = 3e-2 * found + 3e-4 * total;
+        prop_assert!((found - expected).abs() <= bound, "{mode:?} {path}: {found}, not {expected}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn of_random_networks(net in networks()) {
+        let graph = differentiable(net.graph());
+        for mode in [Mode::Train, Mode::Eval] {
+            check(&graph, mode, &net.images(ROWS))?;
+        }
+    }
+}

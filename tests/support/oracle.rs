@@ -1,0 +1,94 @@
+//! A graph in f64: every node by the reference kernels, plain and slow.
+
+use engine::layer::{BatchNorm, Conv2d, Linear, Pool};
+use engine::shape::{adaptive_geometry, shortcut_geometry};
+use engine::{Graph, Layer, Mode, Node, Tensor};
+use kernels::{reference, shapes};
+use std::collections::BTreeMap;
+
+/// Parameters in f64, by path.
+pub type Params = BTreeMap<String, Vec<f64>>;
+
+/// The parameters of `graph`.
+pub fn params(graph: &Graph) -> Params {
+    graph.params().map(|(path, p)| (path, doubles(p.value()))).collect()
+}
+
+/// The output of `graph` for `images`, with the parameters `params` in the place of its own. Dropout does nothing,
+/// compact convolutions there must be none.
+pub fn output(graph: &Graph, params: &Params, mode: Mode, images: &Tensor) -> Vec<f64> {
+    let input = images.shape().try_into().expect("images have four axes");
+    let shapes = graph.shapes(input).expect("the images fit");
+    let mut values: Vec<Vec<f64>> = Vec::new();
+    for (id, node) in graph.nodes().iter().enumerate() {
+        let inputs: Vec<(&[f64], &[usize])> =
+            node.inputs.iter().map(|&i| (values[i].as_slice(), shapes[i].as_slice())).collect();
+        let mut y = vec![0.0; shapes[id].iter().product()];
+        match &node.layer {
+            Layer::Input { .. } => y = doubles(images),
+            _ => run(node, params, mode, &inputs, &mut y),
+        }
+        values.push(y);
+    }
+    values.pop().expect("a graph has nodes")
+}
+
+fn doubles(t: &Tensor) -> Vec<f64> {
+    t.data().iter().map(|&x| x.into()).collect()
+}
+
+fn run(node: &Node, params: &Params, mode: Mode, inputs: &[(&[f64], &[usize])], y: &mut [f64]) {
+    let param = |slot: &str| params.get(&format!("{}.{slot}", node.name)).map(Vec::as_slice);
+    let weight = || param("weight").expect("the layer has a weight");
+    let (x, shape) = inputs[0];
+    match &node.layer {
+        Layer::Input { .. } | Layer::CompactConv2d(_) => panic!("{} has no reference", node.layer.kind()),
+        Layer::Conv2d(conv) => {
+            reference::conv2d_forward(&Conv2d::geometry(conv, shape).unwrap(), x, weight(), param("bias"), y)
+        }
+        Layer::Linear(linear) => reference::linear_forward(
+            &Linear::geometry(linear, shape).unwrap(),
+            x,
+            weight(),
+            param("bias"),
+            y,
+        ),
+        Layer::BatchNorm(bn) => batch_norm(bn, mode, x, weight(), param("bias").expect("β"), y),
+        Layer::Relu => reference::relu_forward(x, y),
+        Layer::Relu6 => reference::relu6_forward(x, y),
+        Layer::MaxPool(pool) => reference::max_pool2d_forward(&geometry(pool, shape), x, y),
+        Layer::AvgPool(pool) => reference::avg_pool2d_forward(&geometry(pool, shape), x, y),
+        Layer::AdaptiveAvgPool(out) => {
+            reference::adaptive_avg_pool2d_forward(&adaptive_geometry(shape, *out).unwrap(), x, y)
+        }
+        Layer::AdaptiveMaxPool(out) => {
+            reference::adaptive_max_pool2d_forward(&adaptive_geometry(shape, *out).unwrap(), x, y)
+        }
+        Layer::Flatten | Layer::Dropout { .. } => y.copy_from_slice(x),
+        Layer::Add => inputs.iter().for_each(|(x, _)| reference::add_assign(y, x)),
+        Layer::Concat => {
+            let parts: Vec<(&[f64], usize)> =
+                inputs.iter().map(|(x, shape)| (*x, *shape.last().unwrap())).collect();
+            reference::concat_forward(x.len() / parts[0].1, &parts, y)
+        }
+        Layer::PadShortcut { stride, before, after } => {
+            let g = shortcut_geometry(shape, *stride, *before, *after).unwrap();
+            reference::pad_shortcut_forward(&g, x, y)
+        }
+    }
+}
+
+fn geometry(pool: &Pool, shape: &[usize]) -> shapes::Pool2d {
+    pool.geometry(shape).unwrap()
+}
+
+fn batch_norm(bn: &BatchNorm, mode: Mode, x: &[f64], gamma: &[f64], beta: &[f64], y: &mut [f64]) {
+    let (c, eps) = (gamma.len(), bn.eps.into());
+    let (mut mean, mut var) = (doubles(&bn.running_mean), doubles(&bn.running_var));
+    match mode {
+        Mode::Eval => reference::batch_norm_forward_eval(x.len() / c, c, x, &mean, &var, gamma, beta, eps, y),
+        Mode::Train => {
+            reference::batch_norm_forward_train(x.len() / c, c, x, gamma, beta, eps, y, &mut mean, &mut var)
+        }
+    }
+}
