@@ -69,7 +69,11 @@ impl<'a> Pipeline<'a> {
         let skipped: Vec<String> = data.train.skipped().into_iter().chain(data.val.skipped()).collect();
         if !skipped.is_empty() {
             let images = if skipped.len() == 1 { "image" } else { "images" };
-            eprintln!("skipped {} {images} that cannot be decoded:\n  {}", skipped.len(), skipped.join("\n  "));
+            eprintln!(
+                "skipped {} {images} that cannot be decoded:\n  {}",
+                skipped.len(),
+                skipped.join("\n  ")
+            );
         }
     }
 
@@ -163,7 +167,10 @@ impl<'a> Pipeline<'a> {
             return Ok(None);
         }
         let device = self.device;
-        let data = self.data.as_mut().ok_or_else(|| Error::invalid("the taylor criterion needs images: give --data"))?;
+        let data = self
+            .data
+            .as_mut()
+            .ok_or_else(|| Error::invalid("the taylor criterion needs images: give --data"))?;
         let config = SparsifyConfig { criterion: Criterion::Taylor, ..SparsifyConfig::new(0.0) };
         Taylor::measure(graph, &config, &mut data.train, TAYLOR_BATCHES, device).map(Some)
     }
@@ -248,6 +255,8 @@ impl<'a> Pipeline<'a> {
     }
 
     fn images(&self, why: &str) -> Result<&Splits> {
-        self.data.as_ref().ok_or_else(|| Error::invalid(format!("building {why} needs data: its classes and image size")))
+        self.data
+            .as_ref()
+            .ok_or_else(|| Error::invalid(format!("building {why} needs data: its classes and image size")))
     }
 }

@@ -40,12 +40,19 @@ impl Callback for Progress {
 
     fn on_epoch_end(&mut self, _: &mut Graph, m: &EpochMetrics) -> Result<()> {
         let validation = match (&m.val, m.val_loss) {
-            (Some(accuracy), Some(loss)) => format!(", validation loss {loss:.3}, top-1 {:.2} %", 100.0 * accuracy.top1()),
+            (Some(accuracy), Some(loss)) => {
+                format!(", validation loss {loss:.3}, top-1 {:.2} %", 100.0 * accuracy.top1())
+            }
             _ => String::new(),
         };
         self.line(&format!(
             "{:>14}  epoch {}/{}: training loss {:.3}{validation} ({:.1} s, {:.0} images/s)",
-            self.title, m.epoch + 1, m.epochs, m.train_loss, m.seconds, m.images_per_second
+            self.title,
+            m.epoch + 1,
+            m.epochs,
+            m.train_loss,
+            m.seconds,
+            m.images_per_second
         ));
         Ok(())
     }

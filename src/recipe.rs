@@ -16,8 +16,8 @@
 //! ```
 
 use compress::distill::DistillConfig;
-use compress::sparsify::SparsifyConfig;
 use compress::prune::{PruneConfig, PrunePlan};
+use compress::sparsify::SparsifyConfig;
 use compress::{CompactConfig, FactorizeConfig};
 use engine::train::{OptimizerConfig, Schedule};
 use engine::{Error, Result};
@@ -115,7 +115,8 @@ impl Recipe {
 
     /// Parses and checks a recipe.
     pub fn parse(text: &str) -> Result<Self> {
-        let recipe: Self = toml::from_str(text).map_err(|e| Error::invalid(e.to_string().trim_end().to_string()))?;
+        let recipe: Self =
+            toml::from_str(text).map_err(|e| Error::invalid(e.to_string().trim_end().to_string()))?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -134,7 +135,9 @@ impl Recipe {
             return Err(Error::invalid("a recipe needs at least one [[stage]]"));
         }
         for (i, stage) in self.stages.iter().enumerate() {
-            stage.check(&self.stages[..i]).map_err(|e| Error::invalid(format!("stage `{}`: {e}", stage.name)))?;
+            stage
+                .check(&self.stages[..i])
+                .map_err(|e| Error::invalid(format!("stage `{}`: {e}", stage.name)))?;
         }
         Ok(())
     }
@@ -152,7 +155,8 @@ impl Stage {
         if earlier.iter().any(|s| s.name == self.name) {
             return refuse("an earlier stage has the same name");
         }
-        let rewrites = [self.prune.is_some(), self.fold.is_some(), self.factorize.is_some(), self.compact.is_some()];
+        let rewrites =
+            [self.prune.is_some(), self.fold.is_some(), self.factorize.is_some(), self.compact.is_some()];
         if rewrites.iter().filter(|&&r| r).count() > 1 {
             return refuse("only one of prune, fold, factorize, compact: give each a stage of its own");
         }
@@ -202,10 +206,16 @@ impl TrainConfig {
     /// An error that names the option that makes no sense.
     pub fn check(&self) -> Result<()> {
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(Error::invalid(format!("learning_rate: expected above 0, found {}", self.learning_rate)));
+            return Err(Error::invalid(format!(
+                "learning_rate: expected above 0, found {}",
+                self.learning_rate
+            )));
         }
         if !(0.0..1.0).contains(&self.label_smoothing) {
-            return Err(Error::invalid(format!("label_smoothing: expected in [0, 1), found {}", self.label_smoothing)));
+            return Err(Error::invalid(format!(
+                "label_smoothing: expected in [0, 1), found {}",
+                self.label_smoothing
+            )));
         }
         Ok(())
     }

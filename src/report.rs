@@ -55,8 +55,18 @@ impl Row {
     }
 }
 
-const HEADINGS: [&str; 10] =
-    ["stage", "what", "top-1 %", "95 % interval", "parameters", "MMACs", "file kB", "latency ms", "logit diff", "seconds"];
+const HEADINGS: [&str; 10] = [
+    "stage",
+    "what",
+    "top-1 %",
+    "95 % interval",
+    "parameters",
+    "MMACs",
+    "file kB",
+    "latency ms",
+    "logit diff",
+    "seconds",
+];
 
 /// The rows as a Markdown table, aligned to be read as plain text too.
 pub fn table(rows: &[Row]) -> String {
@@ -70,7 +80,11 @@ pub fn table(rows: &[Row]) -> String {
     let mut line = |cell: &dyn Fn(usize) -> String| {
         for (i, &width) in widths.iter().enumerate() {
             // Words to the left, figures to the right.
-            let _ = if i < 2 { write!(text, "| {:width$} ", cell(i)) } else { write!(text, "| {:>width$} ", cell(i)) };
+            let _ = if i < 2 {
+                write!(text, "| {:width$} ", cell(i))
+            } else {
+                write!(text, "| {:>width$} ", cell(i))
+            };
         }
         text.push_str("|\n");
     };

@@ -118,19 +118,35 @@ fn layer_timings(plan: &mut Plan, images: &[f32]) -> Result<Vec<LayerTiming>> {
 fn text(t: &Timing) -> String {
     let mut text = format!(
         "{} at {} px, batch {}, {} threads, {}: median {:.3} ms, 10–90 % {:.3}–{:.3} ms, {} runs\nplan: {:.1} MB of weights, {:.1} MB of activations\n",
-        t.network, t.size, t.batch, t.threads, t.isa, t.median_ms, t.p10_ms, t.p90_ms, t.runs,
-        t.weight_bytes as f64 / 1e6, t.arena_bytes as f64 / 1e6
+        t.network,
+        t.size,
+        t.batch,
+        t.threads,
+        t.isa,
+        t.median_ms,
+        t.p10_ms,
+        t.p90_ms,
+        t.runs,
+        t.weight_bytes as f64 / 1e6,
+        t.arena_bytes as f64 / 1e6
     );
     let Some(peak) = t.fma_peak_gflops else { return text };
     let width = t.layers.iter().map(|l| l.layer.len()).max().unwrap_or(0).max(5);
     let kernel = t.layers.iter().map(|l| l.kernel.len()).max().unwrap_or(0).max(6);
     text += &format!("FMA peak {peak:.0} GFLOP/s, measured now\n\n");
-    text += &format!("{:width$}  {:kernel$}  {:>9}  {:>9}  {:>9}  {:>6}  fused\n", "layer", "kernel", "ms", "MMACs", "GFLOP/s", "peak %");
+    text += &format!(
+        "{:width$}  {:kernel$}  {:>9}  {:>9}  {:>9}  {:>6}  fused\n",
+        "layer", "kernel", "ms", "MMACs", "GFLOP/s", "peak %"
+    );
     for l in &t.layers {
         let (macs, share) = (l.macs as f64 / 1e6, 100.0 * l.gflops / peak);
         text += &format!(
             "{:width$}  {:kernel$}  {:>9.3}  {macs:>9.1}  {:>9.1}  {share:>6.1}  {}\n",
-            l.layer, l.kernel, l.median_ms, l.gflops, l.fused.join(", ")
+            l.layer,
+            l.kernel,
+            l.median_ms,
+            l.gflops,
+            l.fused.join(", ")
         );
     }
     text

@@ -36,7 +36,9 @@ impl Diff {
         let (a, b) = (file::load(&self.first)?, file::load(&self.second)?);
         if a.info.input != b.info.input {
             let (x, y) = (a.info.input, b.info.input);
-            return Err(Error::invalid(format!("the networks take images of different sizes: {x:?} and {y:?}")));
+            return Err(Error::invalid(format!(
+                "the networks take images of different sizes: {x:?} and {y:?}"
+            )));
         }
         let device = common.device()?;
         let images = self.images(&a, common)?;
@@ -47,7 +49,10 @@ impl Diff {
                 None => String::new(),
             };
             let agree = 100.0 * found.same_class;
-            format!("largest logit difference {:.3e} over {} images, {agree:.1} % the same class{at}", found.largest_logit_difference, found.images)
+            format!(
+                "largest logit difference {:.3e} over {} images, {agree:.1} % the same class{at}",
+                found.largest_logit_difference, found.images
+            )
         })?;
         // `!(<=)`: a NaN is a difference.
         match found.largest_logit_difference <= self.tolerance {
@@ -60,7 +65,9 @@ impl Diff {
         if let Some(config) = self.data.config(Some(graph)) {
             let mut splits = super::open_data(&config, graph, common)?;
             let first = splits.val.epoch(0)?.next();
-            return first.ok_or_else(|| Error::invalid("the data has no validation images"))?.map(|b| b.images);
+            return first
+                .ok_or_else(|| Error::invalid("the data has no validation images"))?
+                .map(|b| b.images);
         }
         let [h, w, c] = graph.info.input;
         Tensor::from_vec(&[4, h, w, c], test_images(4 * h * w * c))
@@ -68,14 +75,12 @@ impl Diff {
 }
 
 fn compare(a: &Graph, b: &Graph, images: &Tensor, tolerance: f32, device: &Device) -> Result<Difference> {
-    let pairs: Vec<(usize, usize)> = a
-        .nodes()
-        .iter()
-        .enumerate()
-        .filter_map(|(i, node)| b.id(&node.name).ok().map(|j| (i, j)))
-        .collect();
+    let pairs: Vec<(usize, usize)> =
+        a.nodes().iter().enumerate().filter_map(|(i, node)| b.id(&node.name).ok().map(|j| (i, j))).collect();
     let taps = |side: fn(&(usize, usize)) -> usize| pairs.iter().map(side).collect::<Vec<_>>();
-    let pass = |graph: &Graph, taps: &[usize]| graph.forward(&mut Tape::no_grad(device), Mode::Eval, images.clone(), taps);
+    let pass = |graph: &Graph, taps: &[usize]| {
+        graph.forward(&mut Tape::no_grad(device), Mode::Eval, images.clone(), taps)
+    };
     let (first, second) = (pass(a, &taps(|p| p.0))?, pass(b, &taps(|p| p.1))?);
     let (x, y) = (first.output.value(), second.output.value());
     let differs = |k: &usize| {

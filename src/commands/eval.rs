@@ -27,12 +27,20 @@ struct Scores {
 impl Eval {
     pub fn run(&self, common: &Common) -> Result<()> {
         let graph = file::load(&self.model)?;
-        let config = self.data.config(Some(&graph)).ok_or_else(|| Error::invalid("--data is missing: which images?"))?;
+        let config = self
+            .data
+            .config(Some(&graph))
+            .ok_or_else(|| Error::invalid("--data is missing: which images?"))?;
         let device = common.device()?;
         let mut splits = super::open_data(&config, &graph, common)?;
         let evaluation = evaluate(&graph, &mut splits.val, &device)?;
         let accuracy = &evaluation.accuracy;
-        let result = Scores { top1: accuracy.top1(), interval: accuracy.wilson95(), loss: evaluation.loss, images: accuracy.total };
+        let result = Scores {
+            top1: accuracy.top1(),
+            interval: accuracy.wilson95(),
+            loss: evaluation.loss,
+            images: accuracy.total,
+        };
         common.print(&result, || {
             let (low, high) = result.interval;
             format!(

@@ -1,12 +1,19 @@
-//! The commands, one file each (those that make one network from another share `step`).
+//! The commands, one file each; those that make one network from another share `step`.
 
 mod bench;
+mod compact;
 mod demo;
 mod diff;
+mod distill;
 mod eval;
+mod factorize;
+mod fold;
+mod prune;
 mod run;
+mod sparsify;
 mod step;
 mod summary;
+mod train;
 mod weights;
 
 use clap::{Args, Parser, Subcommand};
@@ -69,19 +76,19 @@ enum Command {
     /// A walkthrough on a recipe and images of yours
     Run(run::Run),
     /// Train a network from scratch, or an existing one further
-    Train(step::Train),
+    Train(train::Train),
     /// Train a network to imitate a teacher
-    Distill(step::Distill),
+    Distill(distill::Distill),
     /// Set weights to zero: while training, or at once with --epochs 0
-    Sparsify(step::Sparsify),
+    Sparsify(sparsify::Sparsify),
     /// Remove channels, then fine-tune with --epochs
-    Prune(step::Prune),
+    Prune(prune::Prune),
     /// Fold batch norms into the convolutions and linear layers around them
-    Fold(step::Fold),
+    Fold(fold::Fold),
     /// Split linear layers in two by singular value decomposition, then fine-tune with --epochs
-    Factorize(step::Factorize),
+    Factorize(factorize::Factorize),
     /// Compute live channels only, keeping every outer width
-    Compact(step::Compact),
+    Compact(compact::Compact),
     /// Accuracy on validation images, with its 95 % interval
     Eval(eval::Eval),
     /// Layers, shapes, parameters, multiply-accumulates and bytes

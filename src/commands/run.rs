@@ -55,6 +55,11 @@ pub fn walk(recipe: Recipe, quick: bool, data: Option<&Path>, out: &Path, common
     })?;
     report::write(out, title, &rows)?;
     common.print(&rows, || {
-        format!("\n{}\n{}\nModels, report.md, .json, .csv and .svg are in {}\n", title, report::table(&rows), out.display())
+        format!(
+            "\n{}\n{}\nModels, report.md, .json, .csv and .svg are in {}\n",
+            title,
+            report::table(&rows),
+            out.display()
+        )
     })
 }

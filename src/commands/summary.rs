@@ -68,7 +68,13 @@ fn totals(network: &str, graph: &Graph, size: Option<usize>) -> Result<Totals> {
     };
     let layers = graph.nodes().iter().zip(shapes).zip(&costs).map(line).collect();
     let total: Cost = costs.iter().copied().sum();
-    Ok(Totals { network: network.to_string(), layers, params: total.params, macs: total.macs, bytes: total.bytes })
+    Ok(Totals {
+        network: network.to_string(),
+        layers,
+        params: total.params,
+        macs: total.macs,
+        bytes: total.bytes,
+    })
 }
 
 /// The share of a layer's weight that its mask holds at zero.
@@ -79,12 +85,22 @@ fn sparsity(layer: &Layer) -> f64 {
 fn text(totals: &Totals) -> String {
     let masked = totals.layers.iter().any(|l| l.sparsity > 0.0);
     let name = totals.layers.iter().map(|l| l.layer.len()).max().unwrap_or(0).max(5);
-    let mut text = format!("{:name$}  {:17}  {:>15}  {:>13}  {:>10}  {:>10}\n", "layer", "kind", "output", "parameters", "MMACs", "kB");
-    let mut line = |name_of: &str, kind: &str, output: &str, params: u64, macs: u64, bytes: u64, sparsity: f64| {
-        let note = if masked && sparsity > 0.0 { format!("  {:.1} % masked", 100.0 * sparsity) } else { String::new() };
-        let (params, macs, bytes) = (thousands(params), macs as f64 / 1e6, thousands(bytes / 1000));
-        text += &format!("{name_of:name$}  {kind:17}  {output:>15}  {params:>13}  {macs:>10.2}  {bytes:>10}{note}\n");
-    };
+    let mut text = format!(
+        "{:name$}  {:17}  {:>15}  {:>13}  {:>10}  {:>10}\n",
+        "layer", "kind", "output", "parameters", "MMACs", "kB"
+    );
+    let mut line =
+        |name_of: &str, kind: &str, output: &str, params: u64, macs: u64, bytes: u64, sparsity: f64| {
+            let note = if masked && sparsity > 0.0 {
+                format!("  {:.1} % masked", 100.0 * sparsity)
+            } else {
+                String::new()
+            };
+            let (params, macs, bytes) = (thousands(params), macs as f64 / 1e6, thousands(bytes / 1000));
+            text += &format!(
+                "{name_of:name$}  {kind:17}  {output:>15}  {params:>13}  {macs:>10.2}  {bytes:>10}{note}\n"
+            );
+        };
     for l in &totals.layers {
         let output = l.output.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
         line(&l.layer, l.kind, &output, l.params, l.macs, l.bytes, l.sparsity);

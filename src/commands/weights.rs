@@ -47,6 +47,8 @@ impl Import {
         let mut graph = open_network(&self.arch, self.classes, self.size)?;
         let report = torchvision::import_weights(&mut graph, &self.weights)?;
         file::save(&graph, &self.out)?;
-        common.print(&json!({ "written": self.out }), || format!("{} tensors read; wrote {}", report.imported, self.out.display()))
+        common.print(&json!({ "written": self.out }), || {
+            format!("{} tensors read; wrote {}", report.imported, self.out.display())
+        })
     }
 }

@@ -1,0 +1,36 @@
+//! `lopper compact MODEL`.
+
+use super::Common;
+use super::step::{Layers, Output, run_stage};
+use crate::recipe::Stage;
+use clap::Args;
+use compress::CompactConfig;
+use engine::Result;
+use std::path::PathBuf;
+
+/// Compute live channels only.
+#[derive(Args)]
+pub struct Compact {
+    /// A model file with dead channels
+    model: PathBuf,
+    /// Fraction of a convolution's weights that has to go for it to be worth a gather and a scatter
+    #[arg(long, default_value_t = CompactConfig::default().min_saving)]
+    min_saving: f64,
+    #[command(flatten)]
+    layers: Layers,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Compact {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let config = CompactConfig {
+            min_saving: self.min_saving,
+            include: self.layers.include.clone(),
+            exclude: self.layers.exclude.clone(),
+        };
+        config.check()?;
+        let stage = Stage { compact: Some(config), ..Stage::default() };
+        run_stage("compacted", Some(&self.model), stage, &self.output, common)
+    }
+}

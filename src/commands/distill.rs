@@ -1,0 +1,47 @@
+//! `lopper distill MODEL --teacher MODEL`.
+
+use super::Common;
+use super::step::{Output, TrainArgs, run_stage};
+use crate::recipe::Stage;
+use clap::Args;
+use compress::distill::{DistillConfig, DistillLoss};
+use engine::Result;
+use std::path::PathBuf;
+
+/// Train a network to imitate a teacher.
+#[derive(Args)]
+pub struct Distill {
+    /// The student, a model file
+    model: PathBuf,
+    /// The teacher, a model file
+    #[arg(long)]
+    teacher: PathBuf,
+    /// Share of distillation in the loss
+    #[arg(long, default_value_t = 0.5)]
+    weight: f32,
+    /// Softens the teacher's answers
+    #[arg(long, default_value_t = 5.0)]
+    temperature: f32,
+    /// What is compared: soft_targets or logits
+    #[arg(long, default_value = "soft_targets")]
+    loss: DistillLoss,
+    #[command(flatten)]
+    train: TrainArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Distill {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let config = DistillConfig {
+            weight: self.weight,
+            loss: self.loss,
+            temperature: self.temperature,
+            ..DistillConfig::default()
+        };
+        let teacher = Some(self.teacher.display().to_string());
+        let stage =
+            Stage { distill: Some(config), teacher, train: self.train.config(5)?, ..Stage::default() };
+        run_stage("distilled", Some(&self.model), stage, &self.output, common)
+    }
+}

@@ -1,0 +1,70 @@
+//! `lopper prune MODEL`.
+
+use super::Common;
+use super::step::{Layers, Output, TrainArgs, run_stage};
+use crate::recipe::Stage;
+use clap::Args;
+use compress::prune::{Constants, PruneConfig, PrunePlan};
+use compress::sparsify::{Context, Criterion};
+use engine::{Error, Result, atomic, file};
+use std::path::{Path, PathBuf};
+
+/// Remove channels.
+#[derive(Args)]
+pub struct Prune {
+    /// A model file
+    model: PathBuf,
+    /// What a channel is worth; without it, channels that sparsification left dead go, and no others
+    #[arg(long, requires = "fraction")]
+    criterion: Option<Criterion>,
+    /// Fraction of channels to remove by the criterion, in [0, 1]
+    #[arg(long, requires = "criterion")]
+    fraction: Option<f64>,
+    /// global: the least of all layers; local: the same fraction of each
+    #[arg(long, default_value = "global")]
+    context: Context,
+    /// A dead channel that is a constant: exact (readers absorb it) or drop (it becomes zero)
+    #[arg(long, default_value = "exact")]
+    constants: Constants,
+    #[command(flatten)]
+    layers: Layers,
+    /// Replay the plan in this TOML file
+    #[arg(long, conflicts_with_all = ["criterion", "include", "exclude"])]
+    plan: Option<PathBuf>,
+    /// Write the plan to this TOML file
+    #[arg(long)]
+    save_plan: Option<PathBuf>,
+    #[command(flatten)]
+    train: TrainArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Prune {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let config = PruneConfig {
+            criterion: self.criterion,
+            fraction: self.fraction,
+            context: self.context,
+            constants: self.constants,
+            include: self.layers.include.clone(),
+            exclude: self.layers.exclude.clone(),
+            seed: common.seed.unwrap_or(0),
+        };
+        config.check()?;
+        let plan = self.plan.as_deref().map(read_plan).transpose()?;
+        if let Some(path) = &self.save_plan {
+            let graph = file::load(&self.model)?;
+            let plan = plan.clone().map_or_else(|| config.plan(&graph, None), Ok)?;
+            let text = toml::to_string(&plan).map_err(|e| Error::file(path, e))?;
+            atomic::write(path, |w| w.write_all(text.as_bytes()))?;
+        }
+        let stage = Stage { prune: Some(config), plan, train: self.train.config(0)?, ..Stage::default() };
+        run_stage("pruned", Some(&self.model), stage, &self.output, common)
+    }
+}
+
+fn read_plan(path: &Path) -> Result<PrunePlan> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    toml::from_str(&text).map_err(|e| Error::file(path, e.to_string().trim_end()))
+}

@@ -1,0 +1,52 @@
+//! `lopper sparsify MODEL`.
+
+use super::Common;
+use super::step::{Layers, Output, TrainArgs, run_stage};
+use crate::recipe::Stage;
+use clap::Args;
+use compress::SparsifyConfig;
+use compress::sparsify::{Context, Criterion, Granularity};
+use engine::Result;
+use std::path::PathBuf;
+
+/// Set weights to zero.
+#[derive(Args)]
+pub struct Sparsify {
+    /// A model file
+    model: PathBuf,
+    /// Fraction of groups to drop, in [0, 1]
+    #[arg(long)]
+    sparsity: f64,
+    /// What lives and dies together: weight, kernel, filter, row or column
+    #[arg(long, default_value = "filter")]
+    granularity: Granularity,
+    /// global: the least of all layers; local: the same fraction of each
+    #[arg(long, default_value = "global")]
+    context: Context,
+    /// large_final (magnitude), random, taylor or batch_norm_gamma
+    #[arg(long, default_value = "large_final")]
+    criterion: Criterion,
+    #[command(flatten)]
+    layers: Layers,
+    #[command(flatten)]
+    train: TrainArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Sparsify {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let config = SparsifyConfig {
+            granularity: self.granularity,
+            context: self.context,
+            criterion: self.criterion,
+            include: self.layers.include.clone(),
+            exclude: self.layers.exclude.clone(),
+            seed: common.seed.unwrap_or(0),
+            ..SparsifyConfig::new(self.sparsity)
+        };
+        config.check()?;
+        let stage = Stage { sparsify: Some(config), train: self.train.config(5)?, ..Stage::default() };
+        run_stage("sparsified", Some(&self.model), stage, &self.output, common)
+    }
+}

@@ -1,0 +1,48 @@
+//! `lopper train`.
+
+use super::Common;
+use super::step::{Output, TrainArgs, run_stage};
+use crate::recipe::Stage;
+use clap::Args;
+use engine::Result;
+use models::Head;
+use std::path::PathBuf;
+
+/// Train a network from scratch, or an existing one further.
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("start").required(true).args(["arch", "model"]))]
+pub struct Train {
+    /// The architecture (`lopper summary help` lists them)
+    #[arg(long)]
+    arch: Option<String>,
+    /// Width multiplier of the architecture
+    #[arg(long, requires = "arch")]
+    width: Option<f64>,
+    /// Classifier of the architecture: own or fastai
+    #[arg(long, value_parser = parse_head, default_value = "own")]
+    head: Head,
+    /// A model file to train further
+    #[arg(long)]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    train: TrainArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Train {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let train = self.train.config(5)?;
+        let stage =
+            Stage { arch: self.arch.clone(), width: self.width, head: self.head, train, ..Stage::default() };
+        run_stage("trained", self.model.as_deref(), stage, &self.output, common)
+    }
+}
+
+fn parse_head(name: &str) -> std::result::Result<Head, String> {
+    match name {
+        "own" => Ok(Head::Own),
+        "fastai" => Ok(Head::Fastai),
+        _ => Err(format!("expected own or fastai, found {name}")),
+    }
+}
