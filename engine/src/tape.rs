@@ -4,8 +4,10 @@
 //! appends a record of how to go back. [`Tape::backward`] walks the records from last to first, hands each the
 //! gradient of its output and adds up what it returns for its inputs (Linnainmaa 1970; Baydin et al. 2018).
 //!
-//!     x ──conv2d──▶ a ──relu──▶ b ──cross entropy──▶ loss
-//!     dx ◀──────── da ◀─────── db ◀──────────────── 1
+//! ```text
+//! x ──conv2d──▶ a ──relu──▶ b ──cross entropy──▶ loss
+//! dx ◀──────── da ◀─────── db ◀──────────────── 1
+//! ```
 //!
 //! The walk consumes the tape: what a record saved is freed as soon as it has been used.
 

@@ -3,10 +3,14 @@
 mod support;
 
 use engine::layer::{BatchNorm, Conv2d};
-use engine::{Graph, Layer, Param, Tensor, file};
+use engine::plan::Plan;
+use engine::{Device, Graph, Layer, Param, Tensor, file};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use support::{Random, random_graph};
+
+static DEVICE: LazyLock<Device> = LazyLock::new(Device::cpu);
 
 fn same(a: &Graph, b: &Graph) -> bool {
     let equal = |a: &Option<Tensor>, b: &Option<Tensor>| match (a, b) {
@@ -45,7 +49,7 @@ proptest! {
 
     /// Whatever loads is a network that can be run on the images it names.
     #[test]
-    fn damage_is_an_error_or_harmless(seed in any::<u64>(), flips in 1usize..4, cut in any::<bool>()) {
+    fn damage_is_an_error_or_harmless(seed in any::<u64>(), flips in 1usize..4, cut in prop::bool::weighted(0.2)) {
         let directory = tempfile::tempdir().unwrap();
         let path = saved(&random_graph(seed % 16), directory.path());
         let whole = std::fs::read(&path).unwrap();
@@ -53,9 +57,14 @@ proptest! {
         let mut bytes = whole.clone();
         let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
         for _ in 0..flips {
-            // Mostly in the header: a flip among the weights is seldom visible.
+            // Mostly in the header: a flip among the weights is seldom visible. A digit becomes another one, since
+            // most other damage ends at the JSON parser.
             let end = if random.chance(80) { header } else { whole.len() };
-            bytes[random.int(0, end - 1)] = random.next() as u8;
+            let at = random.int(0, end - 1);
+            bytes[at] = match bytes[at] {
+                b'0'..=b'9' => b'0' + random.int(0, 9) as u8,
+                _ => random.next() as u8,
+            };
         }
         if cut {
             bytes.truncate(random.int(0, whole.len() - 1));
@@ -64,8 +73,13 @@ proptest! {
         match file::load(&path) {
             Ok(graph) => {
                 let [h, w, c] = graph.info.input;
-                graph.shapes([1, h, w, c]).unwrap();
+                let shapes = graph.shapes([1, h, w, c]).unwrap();
                 graph.costs(graph.info.input).unwrap();
+                // A digit that changed may ask for much memory; it is not this test that spends it.
+                if shapes.iter().all(|s| s.iter().product::<usize>() < 1 << 16) {
+                    let mut plan = Plan::new(&graph, [1, h, w, c], &DEVICE).unwrap();
+                    plan.run(&vec![1.0; h * w * c]).unwrap();
+                }
             }
             Err(e) => prop_assert!(e.to_string().contains("model.safetensors"), "{}", e),
         }

@@ -6,7 +6,6 @@ use crate::shape::conv2d_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use kernels::cpu;
-use kernels::params::CompactIndex;
 use kernels::shapes::Conv2d;
 
 impl Tape {
@@ -44,28 +43,15 @@ impl Tape {
                 "compact convolutions are for inference and have no gradient: train first, compact last",
             ));
         }
-        let index = CompactIndex {
-            inputs: layer.inputs.clone(),
-            outputs: layer.outputs.clone(),
-            carrier: layer.carrier,
-        };
-        let bias = layer.conv.bias.as_ref().map(|b| scattered(b.value().data(), &layer.outputs, g.o));
-        let epilogue = cpu::Epilogue { bias: bias.as_deref(), ..Default::default() };
+        let bias = layer.outer_bias();
+        let epilogue = cpu::Epilogue { bias: bias.as_ref().map(Tensor::data), ..Default::default() };
         let mut y = Tensor::zeros(&g.y_shape());
         let Device::Cpu(cpu) = self.device();
-        let w = cpu::PackedCompact::new(cpu, &g, &index, layer.conv.weight.value().data(), &layer.fill);
+        let w =
+            cpu::PackedCompact::new(cpu, &g, &layer.index(), layer.conv.weight.value().data(), &layer.fill);
         cpu::conv2d_compact_forward(cpu, &g, x.value().data(), &w, &epilogue, y.data_mut());
         Ok(self.constant(y))
     }
-}
-
-/// `values` of the channels `at`, among `width` channels, zero elsewhere.
-fn scattered(values: &[f32], at: &[u32], width: usize) -> Vec<f32> {
-    let mut wide = vec![0.0; width];
-    for (&value, &channel) in values.iter().zip(at) {
-        wide[channel as usize] = value;
-    }
-    wide
 }
 
 struct ConvBackward {

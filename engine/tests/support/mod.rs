@@ -115,6 +115,33 @@ impl Builder {
         self.push(Layer::Linear(Linear { weight, bias }), &[x])
     }
 
+    /// A residual block: its shortcut is the input or a projection of it.
+    fn residual(&mut self, x: NodeId) -> NodeId {
+        let c = self.shapes[x][3];
+        let conv = self.conv(x, c, 3, 1, 1, 1);
+        let main = if self.random.chance(50) { self.batch_norm(conv) } else { conv };
+        let shortcut = if self.random.chance(50) { self.conv(x, c, 1, 1, 0, 1) } else { x };
+        let sum = self.push(Layer::Add, &[main, shortcut]);
+        if self.random.chance(70) { self.activation(sum) } else { sum }
+    }
+
+    fn concat(&mut self, x: NodeId) -> NodeId {
+        let (a, b) = (self.conv(x, 3, 1, 1, 0, 1), self.activation(x));
+        let parts = [vec![a, b], vec![x, a, b], vec![b; 20]];
+        let parts = &parts[self.random.int(0, 2)];
+        self.push(Layer::Concat, parts)
+    }
+
+    fn pool(&mut self, x: NodeId) -> NodeId {
+        let pool = Pool {
+            ceil_mode: self.random.chance(50),
+            count_include_pad: self.random.chance(50),
+            ..Pool::square(3, 2, self.random.int(0, 1))
+        };
+        let max = self.random.chance(50);
+        self.push(if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) }, &[x])
+    }
+
     /// One random piece of a network behind `x`, which is an image.
     fn block(&mut self, x: NodeId) -> NodeId {
         let c = self.shapes[x][3];
@@ -132,33 +159,13 @@ impl Builder {
                 let conv = self.conv(x, o, 3, 1, 1, groups);
                 self.batch_norm(conv)
             }
-            3 | 4 => {
-                // A residual block: its shortcut is the input or a projection of it.
-                let conv = self.conv(x, c, 3, 1, 1, 1);
-                let main = if self.random.chance(50) { self.batch_norm(conv) } else { conv };
-                let shortcut = if self.random.chance(50) { self.conv(x, c, 1, 1, 0, 1) } else { x };
-                let sum = self.push(Layer::Add, &[main, shortcut]);
-                if self.random.chance(70) { self.activation(sum) } else { sum }
-            }
+            3 | 4 => self.residual(x),
             5 => {
                 let (a, b) = (self.conv(x, c, 1, 1, 0, 1), self.activation(x));
                 self.push(Layer::Add, &[a, x, b, a])
             }
-            6 => {
-                let (a, b) = (self.conv(x, 3, 1, 1, 0, 1), self.activation(x));
-                let parts = [vec![a, b], vec![x, a, b], vec![b; 20]];
-                let parts = &parts[self.random.int(0, 2)];
-                self.push(Layer::Concat, parts)
-            }
-            7 if !small => {
-                let pool = Pool {
-                    ceil_mode: self.random.chance(50),
-                    count_include_pad: self.random.chance(50),
-                    ..Pool::square(3, 2, self.random.int(0, 1))
-                };
-                let max = self.random.chance(50);
-                self.push(if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) }, &[x])
-            }
+            6 => self.concat(x),
+            7 if !small => self.pool(x),
             8 => {
                 let (stride, before, after) =
                     (self.random.int(1, 2), self.random.int(0, 3), self.random.int(0, 3));
