@@ -69,12 +69,25 @@ pub(super) struct TileKernel {
     pub run: unsafe fn(&Tile),
 }
 
-/// Computes a tile of `MR × NV` vectors. Each backend instantiates it inside a `#[target_feature]` function.
+/// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer of batch 1, runs as fast as B
+/// comes from memory: it has a loop of its own, which asks for B early and does no work for missing rows.
+///
+/// Each backend instantiates this inside a `#[target_feature]` function.
 ///
 /// # Safety
 /// The pointers of `t` are valid for what their fields say.
 #[inline(always)]
 pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
+    // SAFETY: the caller's promise.
+    unsafe { if t.m == 1 { rows::<S, 1, NV>(s, t) } else { rows::<S, MR, NV>(s, t) } }
+}
+
+/// Computes a tile of `MR × NV` vectors.
+///
+/// # Safety
+/// The pointers of `t` are valid for what their fields say.
+#[inline(always)]
+unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
     if t.accumulate {
         // C is far away when its rows are long: ask for it now, use it after the loop.
         for i in 0..t.m {
@@ -98,6 +111,9 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, t: &T
             for j in 0..NV {
                 // SAFETY: B has NR = NV · LANES floats for each of the `segments · len` steps.
                 bv[j] = unsafe { s.load(b.add(j * S::LANES)) };
+                if MR == 1 {
+                    prefetch(b.wrapping_add((AHEAD * NV + j) * S::LANES));
+                }
             }
             for i in 0..MR {
                 // SAFETY: each row has `len` elements at distance `a_step`.
@@ -125,6 +141,9 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, t: &T
         unsafe { finish_row(s, t, i, &sums.0[i * NV * S::LANES..]) }
     }
 }
+
+/// Steps of the reduction by which a single row asks for B in advance.
+const AHEAD: usize = 24;
 
 /// Floats in a cache line.
 const LINE: usize = 16;

@@ -16,7 +16,6 @@ mod scatter;
 mod weight_grad;
 mod windows;
 mod winograd;
-mod winograd_transform;
 
 pub use compact::{PackedCompact, conv2d_compact_forward};
 pub use input_grad::conv2d_input_grad;
@@ -81,7 +80,7 @@ enum Layout {
 
 impl PackedConv2d {
     /// Packs `w` `[O, KH, KW, C/G]` for the algorithm that suits `g`: Winograd's where it saves time (3×3, stride 1,
-    /// 48 channels and more, maps that fill its 4×4 tiles, 16 of them in the batch), the direct one otherwise.
+    /// 2048 pairs of channels and more, maps that fill its 4×4 tiles, enough of them), the direct one otherwise.
     /// Other image and batch sizes may be computed with the same weights.
     pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
         Self::in_buffer(cpu, g, w, Weight::Read, Buffer::zeros)

@@ -11,12 +11,16 @@
 //! A panel of U is read from memory for each block, so a block is large; its V[ξ] stays in the second-level cache
 //! while the panels pass by. The input gradient is the same with filters rotated by half a turn and transposed.
 
+mod filters;
+mod transform;
+
+pub(super) use filters::{Direction, Filters};
+
+use super::Epilogue;
 use super::scatter::Scatter;
-use super::{Epilogue, winograd_transform as transform};
 use crate::cpu::Cpu;
-use crate::cpu::panels::{Panel, packed_len, split_columns};
 use crate::cpu::scratch::{Shared, Workspace, with_workspace};
-use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
+use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::{MAX_MR, Tile, activate, load_lanes, store_lanes};
 use crate::params::Activation;
 use crate::shapes::Conv2d;
@@ -43,7 +47,7 @@ fn block_size(filter_len: usize) -> usize {
 /// - maps that fill their 4×4 tiles at least by half, or the saved multiplications are spent on the border;
 /// - 16 channels on either side and 2048 pairs of them, or the transforms outweigh the products;
 /// - enough tiles in the batch, or handling the four times larger weight takes longer than the direct product:
-///   16 where it is only read, 128 where this call also transforms it.
+///   16, and one for 16384 pairs of channels, where it is only read; 128 where this call also transforms it.
 pub(super) fn pays(g: &Conv2d, weight: Weight) -> bool {
     let tiles = g.n * g.oh().div_ceil(SIDE) * g.ow().div_ceil(SIDE);
     let filled = 2 * g.n * g.oh() * g.ow() >= tiles * SIDE * SIDE;
@@ -52,133 +56,21 @@ pub(super) fn pays(g: &Conv2d, weight: Weight) -> bool {
         && g.dilation == [1; 2]
         && g.groups == 1
         && g.padding.iter().all(|&p| p <= 2);
-    possible && filled && g.c.min(g.o) >= 16 && g.c * g.o >= 2048 && tiles >= weight as usize
+    let pairs = g.c * g.o;
+    let enough_tiles = match weight {
+        Weight::Read => tiles >= 16 && tiles >= pairs / 16384,
+        Weight::Transform => tiles >= 128,
+    };
+    possible && filled && g.c.min(g.o) >= 16 && pairs >= 2048 && enough_tiles
 }
 
-/// What a call does with the weight, and the fewest tiles that are worth it.
+/// What a call does with the weight.
 #[derive(Clone, Copy)]
 pub(super) enum Weight {
     /// It was transformed before.
-    Read = 16,
+    Read,
     /// It is transformed for this call alone.
-    Transform = 128,
-}
-
-/// Which convolution the filters are for.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Direction {
-    /// `C` is reduced, columns are filters.
-    Forward,
-    /// `O` is reduced, columns are input channels, taps are rotated by half a turn.
-    InputGrad,
-}
-
-/// The layout of transformed filters: for each of the 36 points the panels of a `[reduced, columns]` matrix.
-pub(super) struct Filters {
-    direction: Direction,
-    panels: Vec<Panel>,
-    /// Floats of one point.
-    point_len: usize,
-}
-
-impl Filters {
-    pub(super) fn new(cpu: &Cpu, g: &Conv2d, direction: Direction) -> Self {
-        let (reduced, columns) = match direction {
-            Direction::Forward => (g.c, g.o),
-            Direction::InputGrad => (g.o, g.c),
-        };
-        let panels = split_columns(cpu.backend, columns, reduced, 0);
-        let point_len = packed_len(&panels, reduced) + SKEW;
-        Self { direction, panels, point_len }
-    }
-
-    /// Columns of the product.
-    fn columns(&self) -> usize {
-        self.panels.last().map_or(0, |panel| panel.start + panel.width)
-    }
-
-    /// Floats of all transformed filters.
-    pub(super) fn len(&self) -> usize {
-        POINTS * self.point_len
-    }
-
-    /// Transforms `w` `[O, 3, 3, C]` into `packed`, of [`len`](Self::len) floats.
-    pub(super) fn pack(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], packed: &mut [f32]) {
-        let (direction, point_len, packed) = (self.direction, self.point_len, Shared::new(packed));
-        cpu.run(|| {
-            self.panels.par_iter().for_each(|panel| {
-                cpu.dispatch(TransformFilters { g, w, direction, panel, point_len, packed });
-            });
-        });
-    }
-
-    /// The algorithm with the tile kernel of its products.
-    pub(super) fn kernel(&self) -> &'static str {
-        match self.panels[0].kernel.name {
-            "gemm_8x48_avx512" => "winograd_8x48_avx512",
-            "gemm_8x32_avx512" => "winograd_8x32_avx512",
-            "gemm_8x16_avx512" => "winograd_8x16_avx512",
-            "gemm_6x16_avx2" => "winograd_6x16_avx2",
-            "gemm_6x8_avx2" => "winograd_6x8_avx2",
-            _ => "winograd_4x8_portable",
-        }
-    }
-}
-
-/// Transforms the filters of one panel.
-struct TransformFilters<'a> {
-    g: &'a Conv2d,
-    w: &'a [f32],
-    direction: Direction,
-    panel: &'a Panel,
-    point_len: usize,
-    packed: Shared<'a>,
-}
-
-impl Kernel for TransformFilters<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let (nr, width) = (self.panel.kernel.nr, self.panel.width);
-        let reduced = match self.direction {
-            Direction::Forward => self.g.c,
-            Direction::InputGrad => self.g.o,
-        };
-        for k in 0..reduced {
-            for column in (0..nr).step_by(S::LANES) {
-                let lanes = S::LANES.min(width.saturating_sub(column));
-                let taps = self.taps(s, k, self.panel.start + column, lanes);
-                for (point, &values) in transform::filter(s, &taps).as_flattened().iter().enumerate() {
-                    let at = point * self.point_len + self.panel.offset + k * nr + column;
-                    // SAFETY: each panel's part of each point is written by its own task.
-                    s.put(unsafe { self.packed.range(at, S::LANES) }, values);
-                }
-            }
-        }
-    }
-}
-
-impl TransformFilters<'_> {
-    /// The nine taps between reduced channel `k` and `lanes` columns; the other lanes are zero.
-    #[inline(always)]
-    fn taps<S: Simd>(&self, s: S, k: usize, column: usize, lanes: usize) -> [[S::F; 3]; 3] {
-        let c = self.g.c;
-        let mut taps = [[s.zero(); 3]; 3];
-        for (t, tap) in taps.as_flattened_mut().iter_mut().enumerate() {
-            *tap = match self.direction {
-                Direction::Forward => {
-                    let mut values = [0.0; MAX_LANES];
-                    for i in 0..lanes {
-                        values[i] = self.w[((column + i) * 9 + t) * c + k];
-                    }
-                    s.get(&values)
-                }
-                Direction::InputGrad => s.get(&self.w[(k * 9 + 8 - t) * c..][..c][column.min(c)..][..lanes]),
-            };
-        }
-        taps
-    }
+    Transform,
 }
 
 /// A stride-1 convolution of `source` `[n, h, w, channels]` to `[n, oh, ow, columns]` with transformed filters.

@@ -1,0 +1,82 @@
+//! Packed forward kernels allocate nothing once they have run: inference plans rely on it.
+
+mod support;
+
+use kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedLinear, PackedMasked};
+use kernels::params::CompactIndex;
+use kernels::shapes::{Conv2d, Linear};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use support::Random;
+
+/// The system's allocator, counting the allocations of each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise about the layout.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise about the pointer and the layout.
+        unsafe { System.dealloc(p, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// The allocations of the second and third call of `f` on the pool's one thread.
+fn allocations(cpu: &Cpu, mut f: impl FnMut() + Send) -> usize {
+    cpu.run(|| {
+        f();
+        let before = ALLOCATIONS.get();
+        f();
+        f();
+        ALLOCATIONS.get() - before
+    })
+}
+
+#[test]
+fn packed_kernels_allocate_nothing_in_a_steady_state() {
+    // One thread, so that the first call warms every workspace there is.
+    let cpu = Cpu::detect().threads(1);
+    let mut random = Random(1);
+    let direct = Conv2d::square([1, 20, 20, 40], 50, 3, 2, 1);
+    let winograd = Conv2d::square([1, 20, 20, 64], 64, 3, 1, 1);
+    let depthwise = Conv2d { groups: 40, ..Conv2d::square([1, 20, 20, 40], 40, 3, 1, 1) };
+    let first = Conv2d::square([1, 20, 20, 3], 32, 3, 1, 1);
+    for g in [direct, winograd, depthwise, first] {
+        let (x, w, live) = (random.reals(g.x_len()), random.reals(g.w_len()), random.flags(g.o));
+        let mut y = vec![0.0; g.y_len()];
+        let packed = PackedConv2d::new(&cpu, &g, &w);
+        let epilogue = Epilogue::default();
+        let count =
+            allocations(&cpu, || cpu::conv2d_forward_packed(&cpu, &g, &x, &packed, &epilogue, &mut y));
+        assert_eq!(count, 0, "{} of {g:?}", packed.kernel());
+        let masked = PackedMasked::new(&cpu, &g, &w, &live);
+        let count =
+            allocations(&cpu, || cpu::conv2d_masked_forward_packed(&cpu, &g, &x, &masked, &epilogue, &mut y));
+        assert_eq!(count, 0, "masked {} of {g:?}", masked.kernel());
+        if g.groups == 1 {
+            let all = |n: usize| (0..n as u32).collect();
+            let index = CompactIndex { inputs: all(g.c), outputs: all(g.o), carrier: false };
+            let compact = PackedCompact::new(&cpu, &g, &index, &w, &vec![0.0; g.o]);
+            let count =
+                allocations(&cpu, || cpu::conv2d_compact_forward(&cpu, &g, &x, &compact, &epilogue, &mut y));
+            assert_eq!(count, 0, "compact {} of {g:?}", compact.kernel());
+        }
+    }
+    let g = Linear { n: 3, inputs: 100, outputs: 70 };
+    let (x, w, mut y) = (random.reals(300), random.reals(7000), vec![0.0; 210]);
+    let packed = PackedLinear::new(&cpu, &g, &w);
+    let run = || cpu::linear_forward_packed(&cpu, &g, &x, &packed, &Epilogue::default(), &mut y);
+    assert_eq!(allocations(&cpu, run), 0, "linear");
+}
