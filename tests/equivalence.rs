@@ -1,13 +1,16 @@
 //! Every rewrite that claims to keep the function does, on random networks: folded equals unfolded, pruned equals
-//! masked.
+//! masked, compact equals dense, factorized at full rank equals the original.
 
 mod support;
 
 use compress::channels::{ChannelFlow, is_depthwise};
 use compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
 use compress::sparsify::{Context, Criterion};
-use engine::{Device, Graph, Layer, Tensor};
+use compress::{CompactConfig, FactorizeConfig, compact, factorize};
+use engine::{Device, Graph, Layer, NodeId, Tensor};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use support::random_graph::{RandomNet, networks, relative_difference};
 
 /// As a share of the largest logit: rounding errors of a few layers, each of at most a few hundred products.
@@ -32,21 +35,13 @@ fn sparse(graph: &Graph, plan: &PrunePlan) -> Graph {
     let mut sparse = graph.clone();
     let flow = ChannelFlow::new(graph).unwrap();
     let mut dead = vec![false; flow.unit_count()];
-    for group in &plan.groups {
-        let first = flow.units(graph.id(&group.layers[0]).unwrap());
-        let found = flow
-            .groups()
-            .iter()
-            .find(|g| {
-                g.frozen.is_none()
-                    && g.layers.len() == group.layers.len()
-                    && g.layers.iter().zip(&group.layers).all(|(&id, name)| graph.nodes()[id].name == *name)
-            })
-            .unwrap();
-        for unit in found.units.iter().filter(|u| !group.keep.contains(&u.channel)) {
-            assert_eq!(first[unit.channel], unit.id);
-            dead[unit.id] = true;
-        }
+    let name = |&layer: &NodeId| graph.nodes()[layer].name.as_str();
+    for plan in &plan.groups {
+        let mut groups = flow.groups().iter().filter(|g| g.frozen.is_none());
+        let group =
+            groups.find(|g| g.layers.iter().map(name).eq(plan.layers.iter().map(String::as_str))).unwrap();
+        let removed = group.units.iter().filter(|unit| !plan.keep.contains(&unit.channel));
+        removed.for_each(|unit| dead[unit.id] = true);
     }
     for (id, node) in graph.nodes().iter().enumerate() {
         let weight = match &node.layer {
@@ -93,22 +88,70 @@ proptest! {
         let difference = difference(&net, &sparse, &pruned.graph);
         prop_assert!(difference <= BOUND, "{difference}\n{plan}{}", pruned.report);
     }
+
+    #[test]
+    fn compact_equals_masked(net in networks(), seed: u64) {
+        let sparse = sparse(&net.graph(), &random_plan(&net.graph(), seed));
+        let compact = compact(&sparse, &CompactConfig::default()).unwrap();
+        let difference = difference(&net, &sparse, &compact.graph);
+        prop_assert!(difference <= BOUND, "{difference}\n{}", compact.report);
+    }
+
+    #[test]
+    fn factorized_at_full_rank_equals_the_original(net in networks()) {
+        let graph = net.graph();
+        let full = FactorizeConfig { fraction: Some(0.0), force: true, ..FactorizeConfig::default() };
+        let factorized = factorize(&graph, &full).unwrap();
+        prop_assert_eq!(factorized.report.changed_count(), net.head.hidden.len() + 1);
+        let difference = difference(&net, &graph, &factorized.graph);
+        prop_assert!(difference <= BOUND, "{difference}\n{}", factorized.report);
+    }
+
+    /// As a user chains them: prune what is dead, fold, compact what is left.
+    #[test]
+    fn rewrites_compose(net in networks(), seed: u64) {
+        let sparse = sparse(&net.graph(), &random_plan(&net.graph(), seed));
+        let plan = PrunePlan::dead(&sparse).unwrap();
+        let pruned = prune(&sparse, &plan, Constants::Exact).unwrap().graph;
+        let folded = compress::fold(&pruned).unwrap().graph;
+        let compact = compact(&folded, &CompactConfig::default()).unwrap().graph;
+        compact.check().unwrap();
+        let difference = difference(&net, &sparse, &compact);
+        prop_assert!(difference <= BOUND, "{difference}\n{plan}");
+    }
 }
 
 #[test]
-fn random_networks_meet_every_hard_case_of_pruning() {
-    use proptest::strategy::ValueTree;
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut met = String::new();
+fn random_networks_meet_every_hard_case() {
+    let mut runner = TestRunner::deterministic();
+    let (mut reports, mut changed) = (String::new(), 0);
     for seed in 0..64 {
         let net = networks().new_tree(&mut runner).unwrap().current();
         let sparse = sparse(&net.graph(), &random_plan(&net.graph(), seed));
         let plan = PrunePlan::dead(&sparse).unwrap();
-        met += &prune(&sparse, &plan, Constants::Exact).unwrap().report.to_string();
+        reports += &prune(&sparse, &plan, Constants::Exact).unwrap().report.to_string();
+        let dropped = prune(&sparse, &plan, Constants::Drop).unwrap();
+        changed += usize::from(difference(&net, &sparse, &dropped.graph) > BOUND);
+        reports += &compact(&sparse, &CompactConfig::default()).unwrap().report.to_string();
+        reports += &compress::fold(&sparse).unwrap().report.to_string();
     }
-    for case in ["zero removed", "constant removed", "kept as carrier", "does not read constants", "go into its bias",
-        "go into the mean", "go through a carrier", "tied to the network's output", "tied to the image"] {
-        println!("{case}: {}", met.matches(case).count());
-        assert!(met.contains(case), "never met: {case}");
+    for case in [
+        "zero removed",
+        "constant removed",
+        "dead kept as carrier",
+        "does not read constants from them",
+        "constants go into its bias",
+        "constants go into the mean of the batch norm",
+        "constants go through a carrier",
+        "tied to the network's output",
+        "tied to the image",
+        "inputs and a carrier",
+        "inputs\n",
+        "has another reader",
+        "is relu6; `",
+        "pads its input with 0",
+    ] {
+        assert!(reports.contains(case), "never met: {case}");
     }
+    assert!(changed > 8, "dropping constants has to change what a network computes: {changed} of 64");
 }

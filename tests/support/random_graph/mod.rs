@@ -17,7 +17,7 @@
 //! ```
 
 mod build;
-mod values;
+pub mod values;
 
 use engine::Tensor;
 use engine::layer::Pool;

@@ -6,7 +6,7 @@ use models::init;
 
 /// Draws every weight and statistic of `graph`: scales of either sign and some of zero, variances that are tiny
 /// or zero for some channels. Activations stay within a few units, so that absolute errors mean something.
-pub(super) fn randomize(graph: &mut Graph, seed: u64) {
+pub fn randomize(graph: &mut Graph, seed: u64) {
     for id in 1..graph.nodes().len() {
         let name = graph.nodes()[id].name.clone();
         let layer = graph.layer_mut(id);

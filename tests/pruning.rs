@@ -1,0 +1,199 @@
+//! Pruning real architectures: the published counts, residual groups, plans that are stored and replayed, optimizers
+//! that follow.
+
+mod support;
+
+use compress::factorize::factor_params;
+use compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
+use compress::sparsify::{Context, Criterion};
+use compress::{FactorizeConfig, PruneConfig, fold};
+use engine::rewrite::Outcome;
+use engine::train::{Optimizer, OptimizerConfig};
+use engine::{Device, Graph, Layer, Tensor};
+use models::{Options, build, init, numbered_classes};
+use std::collections::BTreeMap;
+use support::random_graph::{relative_difference, values::randomize};
+
+/// An architecture with random weights and statistics for square images of `size`; with weights of zero where it is
+/// only counted.
+fn network(name: &str, size: usize, seed: Option<u64>) -> Graph {
+    let options = Options { seed: None, ..Options::new(numbered_classes(10), [size, size, 3]) };
+    let mut graph = build(name, &options).unwrap();
+    if let Some(seed) = seed {
+        randomize(&mut graph, seed);
+    }
+    graph
+}
+
+fn scores(graph: &Graph, criterion: Criterion) -> UnitScores {
+    UnitScores::new(graph, criterion, 1, None, |_| true).unwrap()
+}
+
+/// The parameters of each layer that has some, in graph order.
+fn params_by_layer(graph: &Graph) -> Vec<usize> {
+    let count = |layer: &Layer| layer.params().iter().map(|(_, p)| p.value().len()).sum();
+    graph.nodes().iter().map(|node| count(&node.layer)).filter(|&n| n > 0).collect()
+}
+
+#[test]
+fn vgg16_has_the_published_size_after_each_step() {
+    let kept = [64, 64, 128, 128, 256, 256, 256, 186, 149, 142, 165, 147, 171];
+    let graph = network("vgg16_bn", 128, None);
+    let convs = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Conv2d(_)));
+    let counts: BTreeMap<String, usize> = convs.map(|node| node.name.clone()).zip(kept).collect();
+    let plan = PrunePlan::highest(&graph, &scores(&graph, Criterion::Random), &counts).unwrap();
+    let pruned = prune(&graph, &plan, Constants::Drop).unwrap().graph;
+    assert_eq!(pruned.param_count(), 54_411_224);
+    let folded = fold(&pruned).unwrap().graph;
+    assert_eq!(folded.param_count(), 54_407_000);
+    assert!(folded.nodes().iter().all(|node| !matches!(node.layer, Layer::BatchNorm(_))));
+    // Counted, not decomposed: 4096 × 8379 takes its time.
+    let half = FactorizeConfig { fraction: Some(0.5), ..FactorizeConfig::default() };
+    let mut params = folded.param_count() as usize;
+    let mut ranks = Vec::new();
+    for node in folded.nodes() {
+        let Layer::Linear(linear) = &node.layer else { continue };
+        let (outputs, inputs) = (linear.out_features(), linear.in_features());
+        let rank = half.rank(outputs, inputs).unwrap();
+        params = params - outputs * inputs + factor_params(rank, outputs, inputs);
+        ranks.push(rank);
+    }
+    assert_eq!((params, ranks.as_slice()), (45_614_986, &[2048, 2048, 5][..]));
+}
+
+#[test]
+fn the_small_net_loses_30_percent_of_each_layer() {
+    let graph = network("small_net", 128, Some(3));
+    assert_eq!(params_by_layer(&graph), [1_520, 40, 25_050, 100, 125_100, 200, 5_050, 510]);
+    let config = PruneConfig {
+        criterion: Some(Criterion::LargeFinal),
+        fraction: Some(0.3),
+        context: Context::Local,
+        ..PruneConfig::default()
+    };
+    let pruned = config.apply(&graph, None).unwrap();
+    assert_eq!(params_by_layer(&pruned.graph), [1_064, 28, 12_285, 70, 61_320, 140, 3_550, 510]);
+}
+
+#[test]
+fn thinning_the_student_net_is_building_it_thinner() {
+    let graph = network("student_net", 64, None);
+    let scores = scores(&graph, Criterion::BatchNormGamma);
+    for step in 1..=5 {
+        let width = 0.95_f64.powi(step);
+        let channels = [(3, 128), (4, 256), (5, 256), (6, 256)];
+        // Channels 3 to 6, made by the 1×1 convolutions of these blocks.
+        let count = |(block, channels): (usize, usize)| {
+            (format!("cnn.{block}.3"), (channels as f64 * width) as usize)
+        };
+        let counts: BTreeMap<String, usize> = channels.into_iter().map(count).collect();
+        let counts = counts.into_iter().filter(|(layer, _)| graph.id(layer).is_ok()).collect();
+        let plan = PrunePlan::highest(&graph, &scores, &counts).unwrap();
+        let pruned = prune(&graph, &plan, Constants::Drop).unwrap().graph;
+        let options = Options { width, seed: None, ..Options::new(numbered_classes(10), [64, 64, 3]) };
+        assert_eq!(params_by_layer(&pruned), params_by_layer(&build("student_net", &options).unwrap()));
+    }
+}
+
+#[test]
+fn residual_networks_prune_by_stage() {
+    for name in ["resnet18", "resnet50", "cifar_resnet20"] {
+        let graph = network(name, 32, Some(5));
+        let plan =
+            PrunePlan::lowest(&graph, &scores(&graph, Criterion::LargeFinal), Context::Local, 0.5).unwrap();
+        let pruned = prune(&graph, &plan, Constants::Drop).unwrap();
+        let images = init::normal(0, "images", &[2, 32, 32, 3], 1.0);
+        let logits = |graph: &Graph| graph.logits(&Device::cpu(), images.clone()).unwrap();
+        let masked = mask(&graph, &plan).unwrap().graph;
+        assert!(relative_difference(&logits(&masked), &logits(&pruned.graph)) <= 1e-4, "{name}");
+        assert!(
+            pruned.graph.param_count() * 3 < graph.param_count(),
+            "half the channels are a quarter of the weights"
+        );
+        let residual: Vec<&str> = plan.groups[0].layers.iter().map(String::as_str).collect();
+        if name == "resnet18" {
+            assert_eq!(residual, ["conv1", "layer1.0.conv2", "layer1.1.conv2"]);
+        }
+        let (_, classifier) = pruned.report.nodes.last().unwrap();
+        assert!(
+            matches!(classifier, Outcome::Changed(how) if how.contains("→ [10, ")),
+            "its inputs alone are cut"
+        );
+    }
+}
+
+#[test]
+fn a_plan_prints_is_stored_and_replays() {
+    let graph = network("cifar_resnet20", 32, Some(7));
+    let plan = PrunePlan::lowest(&graph, &scores(&graph, Criterion::Random), Context::Global, 0.4).unwrap();
+    let printed = plan.to_string();
+    // 16, 16 and 32 units that the three stages share, and 16, 32 and 64 inside of each of three blocks.
+    assert!(printed.starts_with("plan: 240 of 400 channels stay\n  conv1 and 9 more"), "{printed}");
+    let replays: [PrunePlan; 2] = [
+        toml::from_str(&toml::to_string(&plan).unwrap()).unwrap(),
+        serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap(),
+    ];
+    let pruned = prune(&graph, &plan, Constants::Exact).unwrap();
+    for replay in replays {
+        assert_eq!(replay, plan);
+        let again = prune(&graph, &replay, Constants::Exact).unwrap();
+        assert_eq!(again.edits, pruned.edits);
+        for ((path, a), (_, b)) in pruned.graph.params().zip(again.graph.params()) {
+            assert!(a.value().same_bits(b.value()), "{path}");
+        }
+    }
+    assert!(toml::from_str::<PrunePlan>("[[groups]]\nlayer = [\"conv1\"]").is_err(), "an unknown key");
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_refused() {
+    let graph = network("small_net", 64, None);
+    let plan = |layer: &str, units: usize, keep: &[usize]| PrunePlan {
+        groups: vec![compress::prune::GroupPlan { layers: vec![layer.into()], units, keep: keep.to_vec() }],
+    };
+    for (plan, complaint) in [
+        (plan("fc2", 10, &[0]), "fc2 cannot be removed: they are tied to the network's output"),
+        (plan("conv9", 20, &[0]), "no group of channels made by conv9"),
+        (plan("conv1", 20, &[]), "conv1: a group keeps at least one channel"),
+        (plan("conv1", 20, &[20]), "conv1: channel 20 is none of the group's"),
+        (plan("conv1", 32, &[0]), "conv1: made for 32 channels, found 20"),
+    ] {
+        let error = prune(&graph, &plan, Constants::Exact).unwrap_err().to_string();
+        assert!(error.contains(complaint), "{error}");
+    }
+    let config = |toml: &str| toml::from_str::<PruneConfig>(toml).unwrap();
+    for (config, complaint) in [
+        (config("fraction = 0.5"), "of which criterion"),
+        (config("criterion = \"random\""), "expected a fraction beside it"),
+        (config("criterion = \"random\"\nfraction = 1.5"), "found 1.5"),
+        (config("exclude = [\"classifier\"]"), "no layer called `classifier`"),
+    ] {
+        let error = config.apply(&graph, None).unwrap_err().to_string();
+        assert!(error.contains(complaint), "{error}");
+    }
+    assert!(toml::from_str::<PruneConfig>("fractoin = 0.5").is_err());
+}
+
+#[test]
+fn momentum_is_sliced_with_its_parameter() {
+    let graph = network("cifar_resnet20", 32, Some(9));
+    let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    let mut optimizer = Optimizer::new(sgd);
+    // After a first step the velocity is the gradient; with the weights for gradients, what becomes of both compares.
+    let gradients: BTreeMap<String, Tensor> =
+        graph.params().map(|(path, param)| (path, param.value().clone())).collect();
+    optimizer.step(&mut graph.clone(), &gradients, 0.1, &Device::cpu()).unwrap();
+    let plan = PrunePlan::lowest(&graph, &scores(&graph, Criterion::Random), Context::Local, 0.5).unwrap();
+    let pruned = prune(&graph, &plan, Constants::Drop).unwrap();
+    optimizer.apply(&pruned.edits);
+    for (path, param) in pruned.graph.params() {
+        assert!(optimizer.moments(&path).unwrap()[0].same_bits(param.value()), "{path}");
+    }
+    let folded = fold(&pruned.graph).unwrap();
+    optimizer.apply(&folded.edits);
+    let classifier = &folded.graph.nodes()[folded.graph.output()].name;
+    for (path, _) in folded.graph.params() {
+        // Folding rescales every filter: what was remembered of it is worth nothing.
+        assert_eq!(optimizer.moments(&path).is_some(), path.starts_with(classifier), "{path}");
+    }
+}
