@@ -16,9 +16,14 @@ pub struct PackedMasked {
 }
 
 impl PackedMasked {
-    /// Packs the filters of `w` `[O, KH, KW, C/G]` whose entry in `live` `[O]` is set. The batch size of `g` does
-    /// not matter. A depthwise convolution is bound by memory: it computes dead channels with zero weights.
+    /// Packs the filters of `w` `[O, KH, KW, C/G]` whose entry in `live` `[O]` is set, for the algorithm that
+    /// suits `g` (see [`PackedConv2d::new`]). A depthwise convolution is bound by memory: it computes dead channels
+    /// with zero weights.
     pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32], live: &[bool]) -> Self {
+        Self::pack(cpu, g, w, live, Weight::Read)
+    }
+
+    fn pack(cpu: &Cpu, g: &Conv2d, w: &[f32], live: &[bool], weight: Weight) -> Self {
         assert_eq!(
             (w.len(), live.len()),
             (g.w_len(), g.o),
@@ -40,8 +45,7 @@ impl PackedMasked {
             .chunks_exact(g.o / g.groups)
             .map(|group| group.iter().filter(|live| **live).count())
             .collect();
-        let packed =
-            PackedConv2d::with_filters(cpu, g, &compacted, &per_group, Some(Weight::Read), Buffer::zeros);
+        let packed = PackedConv2d::with_filters(cpu, g, &compacted, &per_group, Some(weight), Buffer::zeros);
         Self { packed, scatter, outer: *g }
     }
 
@@ -68,7 +72,7 @@ pub fn conv2d_masked_forward(
     live: &[bool],
     y: &mut [f32],
 ) {
-    let packed = PackedMasked::new(cpu, g, w, live);
+    let packed = PackedMasked::pack(cpu, g, w, live, Weight::Transform);
     conv2d_masked_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
 }
 

@@ -188,6 +188,7 @@ impl PackedConv2d {
         y: &mut [f32],
     ) {
         let windows = Windows::forward(g, &self.taps);
+        let scatter = scatter.filter(|scatter| !scatter.is_identity());
         match &self.layout {
             Layout::Depthwise => depthwise::run(cpu, &windows, x, &self.zeros, &self.data, epilogue, y),
             Layout::Winograd(filters) => {

@@ -27,6 +27,11 @@ impl Scatter {
         Self { outputs, fill, width }
     }
 
+    /// Whether every column is computed: then each is in its place already.
+    pub(super) fn is_identity(&self) -> bool {
+        self.outputs.len() == self.width
+    }
+
     /// Floats of an output pixel.
     pub(super) fn width(&self) -> usize {
         self.width
