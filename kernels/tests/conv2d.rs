@@ -261,15 +261,21 @@ fn threads_do_not_change_a_bit_of_large_shapes() {
 
 #[test]
 fn packed_weights_serve_any_image_and_batch() {
-    let small = Conv2d::square([1, 4, 5, 3], 20, 3, 1, 1);
-    let large = Conv2d { n: 2, h: 9, w: 7, ..small };
     let mut random = Random(4);
-    let (x, w) = (random.integers(large.x_len()), random.integers(small.w_len()));
-    for cpu in &*CPUS {
-        let packed = PackedConv2d::new(cpu, &small, &w);
-        let mut y = vec![f32::NAN; large.y_len()];
-        cpu::conv2d_forward_packed(cpu, &large, &x, &packed, &Epilogue::default(), &mut y);
-        assert_eq!(y, forward(cpu, &large, &x, &w, None));
+    for (small, algorithm) in [
+        (Conv2d::square([1, 4, 5, 3], 20, 3, 1, 1), "gemm"),
+        (Conv2d::square([1, 16, 16, 64], 64, 3, 1, 1), "winograd"),
+    ] {
+        let g = Conv2d { n: 2, h: 9, w: 7, ..small };
+        let (x, w) = (random.reals(g.x_len()), random.reals(g.w_len()));
+        let (want, sums) = oracle(|x, w, y| reference::conv2d_forward(&g, x, w, None, y), &x, &w, g.y_len());
+        for cpu in &*CPUS {
+            let packed = PackedConv2d::new(cpu, &small, &w);
+            assert!(packed.kernel().starts_with(algorithm), "{}", packed.kernel());
+            let mut y = vec![f32::NAN; g.y_len()];
+            cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &Epilogue::default(), &mut y);
+            assert_bounded(packed.kernel(), 8.0, 9 * g.c, &y, &want, &sums);
+        }
     }
 }
 

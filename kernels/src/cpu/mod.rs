@@ -1,8 +1,8 @@
 //! Kernels for the CPU: vector instructions chosen at run time, threads of an own pool.
 //!
 //! Every kernel takes a [`Cpu`] first: which instruction set, which threads. Algorithms are written once over
-//! the vector trait of [`simd`]; `avx512`, `avx2` and `portable` implement it. Work is divided into chunks that
-//! depend on the shape alone, so the same bits come out for any number of threads.
+//! the vector trait of [`simd`]; `avx512`, `avx2` and `portable` implement it. Every sum is formed in an order that
+//! depends on the shape alone, so the same bits come out for any number of threads.
 
 mod adaptive_pool;
 #[cfg(target_arch = "x86_64")]

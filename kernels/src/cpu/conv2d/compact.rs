@@ -27,7 +27,8 @@ pub struct PackedCompact {
 
 impl PackedCompact {
     /// Packs `w_inner` `[L_out, KH, KW, L_in (+ 1 with a carrier)]`. `g` is the outer geometry, of one group; it
-    /// decides on the algorithm (see [`PackedConv2d::new`]). `fill` `[O]` is the value of outputs that are not computed.
+    /// decides on the algorithm (see [`PackedConv2d::new`]). `fill` `[O]` is the value of outputs that are not
+    /// computed.
     pub fn new(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, w_inner: &[f32], fill: &[f32]) -> Self {
         assert_eq!(g.groups, 1, "a compact convolution has one group");
         assert!(index.inputs.iter().all(|&c| (c as usize) < g.c), "live inputs lie inside the width");

@@ -19,8 +19,8 @@ use crate::cpu::scratch::{Shared, Workspace, with_workspace};
 use crate::cpu::tile::{MAX_NR, Tile};
 use rayon::prelude::*;
 
-/// Windows in a task: enough that a panel that comes from memory is used often, few enough that their pixels
-/// stay in the second-level cache beside it. A multiple of every tile's rows up to what divides it.
+/// Windows in a task, rounded down to whole tiles: enough that a panel that comes from memory is used often, few
+/// enough that their pixels stay in the second-level cache beside it.
 const BLOCK: usize = 128;
 
 /// The fewest windows that are worth a task.
