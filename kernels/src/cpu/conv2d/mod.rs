@@ -172,12 +172,6 @@ impl PackedConv2d {
         }
     }
 
-    /// Whether windows are gathered: where a tap has fewer channels than are worth a loop of their own.
-    fn gathers(&self) -> bool {
-        const FEW: usize = 16;
-        self.geometry.groups == 1 && self.geometry.c < FEW && self.taps.len() > 1
-    }
-
     fn forward(
         &self,
         cpu: &Cpu,
@@ -203,7 +197,7 @@ impl PackedConv2d {
                     panels,
                     packed: &self.data,
                     len: g.c / g.groups,
-                    gather: self.gathers().then_some(g.kw),
+                    gather: windows::gathers(g).then_some(g.kw),
                     scatter,
                     epilogue: *epilogue,
                 };

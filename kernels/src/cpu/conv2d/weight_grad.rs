@@ -16,7 +16,7 @@
 //! Chunks give the threads work where the gradient is small and the image large; groups of panels do so where it
 //! is the other way round. Both depend on the shape alone, so the bits do not depend on the threads.
 
-use super::windows::{Windows, tap_offsets};
+use super::windows::{Windows, gathers, tap_offsets};
 use crate::cpu::panels::{Panel, split_columns};
 use crate::cpu::scratch::{Shared, Workspace, with_workspace};
 use crate::cpu::simd::{Kernel, Simd};
@@ -130,21 +130,31 @@ impl WeightGrad<'_> {
         c: *mut f32,
         workspace: &mut Workspace,
     ) {
-        let channels = self.g.c / self.g.groups;
         let panels = &self.panels[panels];
-        // Only the taps that these columns touch.
         let last = panels[panels.len() - 1];
+        // A gathered window is one tap of all its columns; otherwise only the taps of these columns matter.
+        let gather = gathers(self.g);
+        let channels = if gather { self.columns } else { self.g.c / self.g.groups };
         let (first_tap, end_tap) = (panels[0].start / channels, (last.start + last.width).div_ceil(channels));
-        let windows = Windows { taps: &self.windows.taps[first_tap..end_tap], ..self.windows };
+        let taps = if gather { self.windows.taps } else { &self.windows.taps[first_tap..end_tap] };
+        let windows = Windows { taps, ..self.windows };
         let mr = last.kernel.mr;
         let filters = self.g.o / self.g.groups;
         let Workspace { rows, floats, .. } = workspace;
-        let strips = filters.next_multiple_of(mr) * STRIP;
-        let (dy, packed) =
-            Workspace::floats(floats, BLOCK * MAX_NR + strips + 16).split_at_mut(strips.next_multiple_of(16));
+        let strips = (filters.next_multiple_of(mr) * STRIP).next_multiple_of(16);
+        let gathered = if gather { BLOCK * self.columns } else { 0 };
+        let floats = Workspace::floats(floats, strips + BLOCK * MAX_NR + gathered);
+        let (dy, floats) = floats.split_at_mut(strips);
+        let (packed, gathered) = floats.split_at_mut(BLOCK * MAX_NR);
         for first in pixels.clone().step_by(BLOCK) {
             let count = BLOCK.min(pixels.end - first);
-            windows.rows(self.x.as_ptr(), self.zeros.as_ptr(), first, count, BLOCK, rows);
+            if gather {
+                windows.gather(self.g.kw, self.x, first, count, self.columns, gathered);
+                rows.clear();
+                rows.extend(gathered.chunks_exact(self.columns).map(<[f32]>::as_ptr));
+            } else {
+                windows.rows(self.x.as_ptr(), self.zeros.as_ptr(), first, count, BLOCK, rows);
+            }
             self.pack_strips(mr, group * filters..(group + 1) * filters, first, count, dy);
             for panel in panels {
                 let start = panel.start - first_tap * channels;
@@ -252,8 +262,8 @@ impl Kernel for PackWindows<'_> {
             let rows = &self.rows[tap * BLOCK..][..self.count];
             let channel = self.group * self.channels + channel;
             let to = &mut packed[column..];
-            // SAFETY: a row is a pixel of x or of zeros: `groups · channels` floats, and the run lies inside those
-            // of the group. A row of `packed` has `nr ≥ column + run` floats.
+            // SAFETY: a row is a pixel of x or of zeros, or a gathered window: `groups · channels` floats, and the
+            // run lies inside those of the group. A row of `packed` has `nr ≥ column + run` floats.
             unsafe {
                 match (run / S::LANES, run % S::LANES) {
                     (1, 0) => copy_rows::<S, 1>(s, rows, channel, to, nr),

@@ -30,6 +30,12 @@ pub(in crate::cpu) fn tap_offsets(g: &Conv2d) -> Vec<[isize; 2]> {
     (0..g.kh * g.kw).map(|t| [offset(t / g.kw, 0), offset(t % g.kw, 1)]).collect()
 }
 
+/// Whether windows are worth gathering: where a tap has fewer channels than are worth a loop of their own.
+pub(super) fn gathers(g: &Conv2d) -> bool {
+    const FEW: usize = 16;
+    g.groups == 1 && g.c < FEW && g.kh * g.kw > 1
+}
+
 impl<'a> Windows<'a> {
     /// The windows of a forward pass; `taps` are its [`tap_offsets`].
     pub(in crate::cpu) fn forward(g: &Conv2d, taps: &'a [[isize; 2]]) -> Self {
