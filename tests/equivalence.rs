@@ -3,7 +3,7 @@
 
 mod support;
 
-use compress::channels::{ChannelFlow, is_depthwise};
+use compress::channels::ChannelFlow;
 use compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
 use compress::sparsify::{Context, Criterion};
 use compress::{CompactConfig, FactorizeConfig, compact, factorize};
@@ -45,7 +45,7 @@ fn sparse(graph: &Graph, plan: &PrunePlan) -> Graph {
     }
     for (id, node) in graph.nodes().iter().enumerate() {
         let weight = match &node.layer {
-            Layer::Conv2d(conv) if !is_depthwise(conv) => &conv.weight,
+            Layer::Conv2d(conv) if !conv.is_depthwise() => &conv.weight,
             Layer::Linear(linear) => &linear.weight,
             _ => continue,
         };

@@ -6,11 +6,12 @@ mod support;
 use compress::factorize::factor_params;
 use compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
 use compress::sparsify::{Context, Criterion};
-use compress::{FactorizeConfig, PruneConfig, fold};
+use compress::{CompactConfig, FactorizeConfig, PruneConfig, compact, fold};
 use engine::rewrite::Outcome;
 use engine::train::{Optimizer, OptimizerConfig};
 use engine::{Device, Graph, Layer, Tensor};
-use models::{Options, build, init, numbered_classes};
+use models::builder::{Builder, Conv};
+use models::{Head, Options, build, init, numbered_classes};
 use std::collections::BTreeMap;
 use support::random_graph::{relative_difference, values::randomize};
 
@@ -86,12 +87,69 @@ fn thinning_the_student_net_is_building_it_thinner() {
         let count = |(block, channels): (usize, usize)| {
             (format!("cnn.{block}.3"), (channels as f64 * width) as usize)
         };
-        let counts: BTreeMap<String, usize> = channels.into_iter().map(count).collect();
-        let counts = counts.into_iter().filter(|(layer, _)| graph.id(layer).is_ok()).collect();
+        let counts = channels.into_iter().map(count).collect();
         let plan = PrunePlan::highest(&graph, &scores, &counts).unwrap();
         let pruned = prune(&graph, &plan, Constants::Drop).unwrap().graph;
         let options = Options { width, seed: None, ..Options::new(numbered_classes(10), [64, 64, 3]) };
         assert_eq!(params_by_layer(&pruned), params_by_layer(&build("student_net", &options).unwrap()));
+    }
+}
+
+/// conv3×3 (8 filters) ─ bn ─ relu ─ conv3×3, both padded, with the filters 0 to 2 masked. Behind the ReLU they are
+/// max(0, β − γμ/√(σ² + ε)).
+fn dead_behind_relu(beta: f32) -> Graph {
+    let mut net = Builder::new([6, 6, 3], Some(1));
+    net.conv("conv1", Conv::same(8, 3)).batch_norm("bn").relu("relu").conv("conv2", Conv::same(4, 3));
+    let mut graph = net.finish().unwrap();
+    graph.info.input = [6, 6, 3];
+    let mask = Tensor::from_fn(&[8, 3, 3, 3], |i| f32::from(i / 27 > 2));
+    graph.param_mut("conv1.weight").unwrap().set_mask(Some(mask)).unwrap();
+    graph.param_mut("bn.bias").unwrap().update(|b| b.fill(beta));
+    graph
+}
+
+#[test]
+fn a_carrier_brings_the_constant_of_dead_channels_to_the_padded_border() {
+    let images = init::normal(0, "images", &[2, 6, 6, 3], 1.0);
+    let logits = |graph: &Graph| graph.logits(&Device::cpu(), images.clone()).unwrap();
+    // Dead channels that are zero need no carrier; each policy removes them and keeps the function.
+    for (beta, exact, kept) in [(0.75, true, 6), (0.75, false, 5), (-0.75, true, 5), (-0.75, false, 5)] {
+        let graph = dead_behind_relu(beta);
+        let plan = PrunePlan::dead(&graph).unwrap();
+        let policy = if exact { Constants::Exact } else { Constants::Drop };
+        let pruned = prune(&graph, &plan, policy).unwrap();
+        assert_eq!(pruned.graph.param("conv2.weight").unwrap().value().shape(), [4, 3, 3, kept]);
+        let gap = logits(&graph).max_difference(&logits(&pruned.graph)).unwrap();
+        assert_eq!(gap < 1e-5, exact || beta < 0.0, "β = {beta}, {policy}: {gap}");
+        let told = if beta < 0.0 {
+            "3 zero removed"
+        } else if exact {
+            "2 constant removed (up to 0.750), 1 dead kept"
+        } else {
+            "3 constant removed (up to 0.750)"
+        };
+        assert!(pruned.report.to_string().contains(told), "{}", pruned.report);
+    }
+    let dense = dead_behind_relu(0.75);
+    let compact = compact(&dense, &CompactConfig::default()).unwrap();
+    assert!(compact.report.to_string().contains("5 of 8 inputs and a carrier"), "{}", compact.report);
+    assert!(logits(&dense).max_difference(&logits(&compact.graph)).unwrap() < 1e-5);
+}
+
+#[test]
+fn folding_leaves_no_batch_norm_where_a_weight_can_take_it() {
+    for (name, head) in [
+        ("vgg11_bn", Head::Own),
+        ("resnet50", Head::Own),
+        ("cifar_resnet20", Head::Own),
+        ("student_net", Head::Own),
+        ("small_net", Head::Own),
+        ("resnet18", Head::Fastai),
+    ] {
+        let options = Options { head, seed: None, ..Options::new(numbered_classes(10), [64, 64, 3]) };
+        let folded = fold(&build(name, &options).unwrap()).unwrap();
+        assert_eq!(folded.report.changed_count(), folded.report.nodes.len(), "{name}: {}", folded.report);
+        assert!(folded.graph.nodes().iter().all(|node| !matches!(node.layer, Layer::BatchNorm(_))), "{name}");
     }
 }
 

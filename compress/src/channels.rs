@@ -103,7 +103,7 @@ impl ChannelFlow {
 /// channel can be absorbed there. A depthwise convolution is none: its outputs are tied to its inputs.
 pub fn ends_at(layer: &Layer) -> bool {
     match layer {
-        Layer::Conv2d(conv) => !is_depthwise(conv),
+        Layer::Conv2d(conv) => !conv.is_depthwise(),
         Layer::CompactConv2d(_) | Layer::Linear(_) => true,
         Layer::Input { .. } | Layer::BatchNorm(_) | Layer::Relu | Layer::Relu6 | Layer::Flatten => false,
         Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::AdaptiveAvgPool(_) | Layer::AdaptiveMaxPool(_) => {
@@ -111,11 +111,6 @@ pub fn ends_at(layer: &Layer) -> bool {
         }
         Layer::Dropout { .. } | Layer::Add | Layer::Concat | Layer::PadShortcut { .. } => false,
     }
-}
-
-/// Whether every input channel has filters of its own.
-pub fn is_depthwise(conv: &Conv2d) -> bool {
-    conv.groups > 1 && conv.groups == conv.in_channels()
 }
 
 /// The shape of every node for one image of the size that the graph was made for.
@@ -167,7 +162,7 @@ impl Atoms {
 
     fn flow_conv(&mut self, conv: &Conv2d, input: &[usize]) -> Vec<usize> {
         let out = self.fresh(conv.out_channels());
-        if is_depthwise(conv) {
+        if conv.is_depthwise() {
             let multiplier = out.len() / input.len();
             out.iter().enumerate().for_each(|(o, &atom)| self.tie(atom, input[o / multiplier]));
         } else {

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Backward, filter o becomes `w'[o] = s[o]·w[o]`, `b'[o] = s[o]·b[o] + t[o]`: always exact, for convolutions of any
-//! groups and linear layers, if nothing else reads the layer's output. Forward, through dropout and flattening too,
-//! `w'[o, ·, c] = w[o, ·, c]·s[c]`, `b'[o] = b[o] + Σ_c t[c] Σ_taps w[o, ·, c]`: exact if the layer alone reads the
-//! batch norm and its padding, which stands for x = 0 and not for `s·0 + t`, is never weighed by t ≠ 0.
+//! groups and linear layers, if nothing else reads the layer's output. Forward, through dropout, flattening and
+//! pooling too, `w'[o, ·, c] = w[o, ·, c]·s[c]`, `b'[o] = b[o] + Σ_c t[c] Σ_taps w[o, ·, c]`: exact if the layer alone
+//! reads the batch norm, and its padding, which stands for 0 and not for t, meets no channel with t ≠ 0.
 //!
 //! Everything is computed in f64 and rounded once. A filter that is masked stays zero, but gets a bias.
 
@@ -102,7 +102,7 @@ fn forward<'a>(
         others => Err(format!("`{}` has {} readers", graph.nodes()[of].name, others.len())),
     };
     let mut reader = only_reader(id)?;
-    while let Layer::Flatten | Layer::Dropout { .. } = graph.nodes()[reader].layer {
+    while commutes(&graph.nodes()[reader].layer, bn) {
         reader = only_reader(reader)?;
     }
     let node = &graph.nodes()[reader];
@@ -112,6 +112,20 @@ fn forward<'a>(
             Err(format!("`{}`, which reads it, pads its input with 0, not with β − sμ", node.name))
         }
         Some(filters) => Ok((reader, filters)),
+    }
+}
+
+/// Whether `layer(s·x + t) = s·layer(x) + t`, so that the batch norm may as well stand behind it.
+fn commutes(layer: &Layer, bn: &BatchNorm) -> bool {
+    match layer {
+        Layer::Flatten | Layer::Dropout { .. } | Layer::AdaptiveAvgPool(_) => true,
+        // Not where a mean takes in the zeros of the padding.
+        Layer::AvgPool(pool) => pool.padding == [0, 0] || !pool.count_include_pad,
+        // A negative scale makes the largest the smallest.
+        Layer::MaxPool(_) | Layer::AdaptiveMaxPool(_) => {
+            bn.weight.value().data().iter().all(|&gamma| gamma >= 0.0)
+        }
+        _ => false,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod constants;
 pub mod distill;
 pub mod factorize;
 pub mod fold;
+mod lists;
 mod names;
 pub mod prune;
 pub mod sparsify;

@@ -90,6 +90,11 @@ impl Conv2d {
         [self.weight.value().dim(1), self.weight.value().dim(2)]
     }
 
+    /// Whether every input channel has filters of its own.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_channels()
+    }
+
     /// Its checked geometry on an input `[N, H, W, C]`.
     pub fn geometry(&self, x: &[usize]) -> Result<shapes::Conv2d> {
         let Self { stride, padding, dilation, groups, .. } = *self;

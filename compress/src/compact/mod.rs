@@ -18,7 +18,7 @@
 //! only one side is dead. The result is for inference. It does not apply to grouped convolutions.
 
 use crate::constants::{Constant, constants};
-use crate::sparsify::stands_for;
+use crate::lists::Lists;
 use crate::weights::Filters;
 use engine::layer::{CompactConv2d, Conv2d};
 use engine::rewrite::{Edit, Report, Rewrite};
@@ -51,21 +51,22 @@ impl CompactConfig {
         }
     }
 
-    fn admits(&self, layer: &str) -> bool {
-        let listed = |entries: &[String]| entries.iter().any(|entry| stands_for(entry, layer));
-        (self.include.is_empty() || listed(&self.include)) && !listed(&self.exclude)
+    fn lists(&self) -> Lists<'_> {
+        Lists { technique: "compact", include: &self.include, exclude: &self.exclude }
     }
 }
 
 /// Compacts every convolution that has dead channels and gets smaller by it; the report says what is left of each.
 pub fn compact(graph: &Graph, config: &CompactConfig) -> Result<Rewrite> {
     config.check()?;
+    let convs = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Conv2d(_)));
+    config.lists().check("convolution", convs.map(|node| node.name.as_str()))?;
     let known = constants(graph)?;
     let mut rewrite = Rewrite { graph: graph.clone(), edits: Vec::new(), report: Report::new("compact") };
     for (id, node) in graph.nodes().iter().enumerate() {
         let Layer::Conv2d(conv) = &node.layer else { continue };
-        if !config.admits(&node.name) {
-            rewrite.report.skipped(&node.name, "excluded");
+        if let Some(why) = config.lists().skips(&node.name) {
+            rewrite.report.skipped(&node.name, why);
             continue;
         }
         if conv.groups > 1 {

@@ -11,7 +11,7 @@
 
 mod svd;
 
-use crate::sparsify::stands_for;
+use crate::lists::Lists;
 use engine::layer::Linear;
 use engine::rewrite::{Edit, Report, Rewrite};
 use engine::{Error, Graph, Layer, NodeId, Param, Result};
@@ -59,10 +59,8 @@ impl FactorizeConfig {
         self.fraction.map(|fraction| kept(fraction).max(1))
     }
 
-    /// Whether `layer` is one of those to factorize.
-    fn admits(&self, layer: &str) -> bool {
-        let listed = |entries: &[String]| entries.iter().any(|entry| stands_for(entry, layer));
-        (self.include.is_empty() || listed(&self.include)) && !listed(&self.exclude)
+    fn lists(&self) -> Lists<'_> {
+        Lists { technique: "factorize", include: &self.include, exclude: &self.exclude }
     }
 }
 
@@ -75,18 +73,13 @@ pub fn factor_params(rank: usize, outputs: usize, inputs: usize) -> usize {
 /// where an option makes no sense or a weight is not finite. A mask on a weight does not outlive it.
 pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
     config.check()?;
-    let linear = |entry: &String| {
-        let mut nodes = graph.nodes().iter();
-        nodes.any(|node| matches!(node.layer, Layer::Linear(_)) && stands_for(entry, &node.name))
-    };
-    if let Some(entry) = config.include.iter().chain(&config.exclude).find(|entry| !linear(entry)) {
-        return Err(Error::invalid(format!("factorize: the network has no linear layer called `{entry}`")));
-    }
+    let linear = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Linear(_)));
+    config.lists().check("linear layer", linear.map(|node| node.name.as_str()))?;
     let mut rewrite = Rewrite { graph: graph.clone(), edits: Vec::new(), report: Report::new("factorize") };
     for node in graph.nodes() {
         let Layer::Linear(linear) = &node.layer else { continue };
-        if !config.admits(&node.name) {
-            rewrite.report.skipped(&node.name, "excluded");
+        if let Some(why) = config.lists().skips(&node.name) {
+            rewrite.report.skipped(&node.name, why);
             continue;
         }
         match split(linear, config).map_err(|e| e.in_node(&node.name))? {
@@ -120,8 +113,11 @@ fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, St
     if let Some(why) = config.rank(outputs, inputs).and_then(grows) {
         return Ok(Err(why));
     }
-    let svd = Svd::new(weight).filter(|_| weight.data().iter().all(|w| w.is_finite()));
-    let svd = svd.ok_or_else(|| Error::invalid("factorize: the weight holds a number that is not finite"))?;
+    if let Some(value) = weight.data().iter().find(|w| !w.is_finite()) {
+        return Err(Error::invalid(format!("factorize: a weight is {value}")));
+    }
+    let svd =
+        Svd::new(weight).ok_or_else(|| Error::invalid("factorize: the decomposition did not converge"))?;
     let rank =
         config.rank(outputs, inputs).unwrap_or_else(|| svd.rank_for(config.energy.unwrap_or(1.0)).max(1));
     if let Some(why) = grows(rank) {

@@ -28,7 +28,7 @@ pub(super) struct Svd<'a> {
 }
 
 impl<'a> Svd<'a> {
-    /// The decomposition of `matrix`; none where it does not converge, which takes a value that is not finite.
+    /// The decomposition of `matrix`, all of whose values are finite; none where it does not converge.
     pub fn new(matrix: &'a Tensor) -> Option<Self> {
         let short = matrix.dim(0).min(matrix.dim(1));
         let mut gram = Mat::<f64>::zeros(short, short);

@@ -1,7 +1,8 @@
 //! What to prune, as a recipe writes it.
 
 use super::{Constants, PrunePlan, UnitScores, prune};
-use crate::sparsify::{Context, Criterion, Taylor, stands_for};
+use crate::lists::Lists;
+use crate::sparsify::{Context, Criterion, Taylor};
 use engine::rewrite::Rewrite;
 use engine::{Error, Graph, Layer, Result};
 use serde::{Deserialize, Serialize};
@@ -50,7 +51,7 @@ impl PruneConfig {
     /// The plan for `graph`. [`Taylor`] holds the gradients that the criterion of this name needs.
     pub fn plan(&self, graph: &Graph, taylor: Option<&Taylor>) -> Result<PrunePlan> {
         self.check()?;
-        self.check_names(graph)?;
+        self.lists().check("layer", graph.nodes().iter().map(|node| node.name.as_str()))?;
         let (Some(criterion), Some(fraction)) = (self.criterion, self.fraction) else {
             let mut plan = PrunePlan::dead(graph)?;
             plan.groups.retain(|group| self.admits(&group.layers, true));
@@ -69,23 +70,14 @@ impl PruneConfig {
         prune(graph, &self.plan(graph, taylor)?, self.constants)
     }
 
-    /// Whether the group that `layers` make is to be pruned; `by_default` where nothing is included by name.
-    fn admits(&self, layers: &[String], by_default: bool) -> bool {
-        let listed =
-            |list: &[String]| list.iter().any(|entry| layers.iter().any(|name| stands_for(entry, name)));
-        (if self.include.is_empty() { by_default } else { listed(&self.include) }) && !listed(&self.exclude)
+    fn lists(&self) -> Lists<'_> {
+        Lists { technique: "prune", include: &self.include, exclude: &self.exclude }
     }
 
-    fn check_names(&self, graph: &Graph) -> Result<()> {
-        for (list, entries) in [("include", &self.include), ("exclude", &self.exclude)] {
-            if let Some(entry) =
-                entries.iter().find(|e| graph.nodes().iter().all(|n| !stands_for(e, &n.name)))
-            {
-                return Err(Error::invalid(format!(
-                    "prune {list}: the network has no layer called `{entry}`"
-                )));
-            }
-        }
-        Ok(())
+    /// Whether the group that `layers` make is to be pruned; `by_default` where nothing is included by name.
+    fn admits(&self, layers: &[String], by_default: bool) -> bool {
+        let (lists, by_default) = (self.lists(), self.include.is_empty() && by_default);
+        let included = by_default || layers.iter().any(|name| lists.includes(name));
+        included && !layers.iter().any(|name| lists.excludes(name))
     }
 }

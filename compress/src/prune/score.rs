@@ -1,7 +1,7 @@
 //! What a unit is worth: the criteria of sparsification, asked of every layer that makes the unit.
 
 use super::plan::names;
-use crate::channels::{ChannelFlow, Group, is_depthwise};
+use crate::channels::{ChannelFlow, Group};
 use crate::sparsify::{Criterion, Granularity, Taylor};
 use engine::{Error, Graph, Layer, NodeId, Result};
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ impl UnitScores {
                     means.add(flow.units(id), bn.weight.value().data().iter().map(|gamma| gamma.abs()));
                 }
                 (_, Criterion::BatchNormGamma) => {}
-                (Layer::Conv2d(conv), _) if is_depthwise(conv) => {}
+                (Layer::Conv2d(conv), _) if conv.is_depthwise() => {}
                 (Layer::Conv2d(_), _) if makes_wanted() => {
                     means.add(
                         flow.units(id),

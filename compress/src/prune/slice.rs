@@ -1,6 +1,6 @@
 //! Slicing: what is left of every layer when units are gone.
 
-use crate::channels::{ChannelFlow, is_depthwise};
+use crate::channels::ChannelFlow;
 use engine::layer::{BatchNorm, Conv2d, Linear};
 use engine::rewrite::Edit;
 use engine::{Graph, Layer, Param};
@@ -48,7 +48,7 @@ impl Cut<'_> {
     fn conv(&mut self, conv: &mut Conv2d, inputs: &[usize], outputs: &[usize]) {
         self.param(&mut conv.weight, "weight", 0, outputs);
         self.bias(&mut conv.bias, outputs);
-        if is_depthwise(conv) {
+        if conv.is_depthwise() {
             conv.groups = inputs.len();
         } else {
             // The first group's inputs: the others keep the same positions.

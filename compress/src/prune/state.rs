@@ -1,6 +1,6 @@
 //! What is known of a unit: whether it is dead, and what it emits then.
 
-use crate::channels::{ChannelFlow, ends_at, is_depthwise};
+use crate::channels::{ChannelFlow, ends_at};
 use crate::constants::{Constant, constants};
 use crate::weights::Filters;
 use engine::{Graph, Layer, NodeId, Result};
@@ -59,7 +59,7 @@ fn dead_units(graph: &Graph, flow: &ChannelFlow) -> Vec<bool> {
     let mut made = vec![false; flow.unit_count()];
     let mut alive = vec![false; flow.unit_count()];
     for (id, node) in graph.nodes().iter().enumerate() {
-        if matches!(&node.layer, Layer::Conv2d(conv) if is_depthwise(conv)) {
+        if matches!(&node.layer, Layer::Conv2d(conv) if conv.is_depthwise()) {
             continue;
         }
         let Some(filters) = Filters::of(&node.layer) else { continue };

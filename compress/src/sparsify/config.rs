@@ -1,6 +1,7 @@
 //! What to sparsify, how far, and by which rules.
 
 use super::{Criterion, Granularity, Schedule};
+use crate::lists::Lists;
 use crate::names::named;
 use engine::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,10 @@ fn every_step() -> usize {
 }
 
 impl SparsifyConfig {
+    pub(super) fn lists(&self) -> Lists<'_> {
+        Lists { technique: "sparsify", include: &self.include, exclude: &self.exclude }
+    }
+
     /// Drops the fraction `sparsity` by the defaults: filters of the smallest magnitude in all layers
     /// together, on a cosine schedule.
     pub fn new(sparsity: f64) -> Self {

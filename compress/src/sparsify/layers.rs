@@ -3,7 +3,7 @@
 use super::criterion::batch_norm_behind;
 use super::{Criterion, Granularity, Groups, SparsifyConfig};
 use crate::weights::{Filters, filters_mut};
-use engine::{Error, Graph, Layer, NodeId, Param, Result};
+use engine::{Graph, Layer, NodeId, Param, Result};
 use std::collections::HashSet;
 
 /// What becomes of a layer.
@@ -18,15 +18,8 @@ pub(super) enum Choice {
 /// a layer that is not there.
 pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(NodeId, Choice)>> {
     let weighted: Vec<NodeId> = (0..graph.nodes().len()).filter(|&id| has_weight(graph, id)).collect();
-    for (list, entries) in [("include", &config.include), ("exclude", &config.exclude)] {
-        for entry in entries {
-            if !weighted.iter().any(|&id| stands_for(entry, &graph.nodes()[id].name)) {
-                return Err(Error::invalid(format!(
-                    "sparsify {list}: the network has no convolution or linear layer called `{entry}`"
-                )));
-            }
-        }
-    }
+    let names = weighted.iter().map(|&id| graph.nodes()[id].name.as_str());
+    config.lists().check("convolution or linear layer", names)?;
     let last = output_layers(graph);
     Ok(weighted.into_iter().map(|id| (id, choose(graph, config, id, last.contains(&id)))).collect())
 }
@@ -52,8 +45,7 @@ pub(super) fn weight_mut(graph: &mut Graph, id: NodeId) -> &mut Param {
 
 fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -> Choice {
     let node = &graph.nodes()[id];
-    let SparsifyConfig { granularity, criterion, include, exclude, .. } = config;
-    let listed = |entries: &[String]| entries.iter().any(|entry| stands_for(entry, &node.name));
+    let SparsifyConfig { granularity, criterion, .. } = config;
     let skip = |why: &str| Choice::Skip(why.to_string());
     let Some(groups) = granularity.groups(&node.layer) else {
         return Choice::Skip(format!(
@@ -61,20 +53,17 @@ fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -
             node.layer.kind()
         ));
     };
-    if listed(exclude) {
-        return skip("excluded");
+    if let Some(why) = config.lists().skips(&node.name) {
+        return skip(why);
     }
-    if !include.is_empty() && !listed(include) {
-        return skip("not included");
-    }
-    if is_output && !listed(include) {
+    if is_output && !config.lists().includes(&node.name) {
         return skip("it makes the network's output; include it by name to sparsify it");
     }
     if node.layer.params().iter().any(|(slot, p)| *slot == "weight" && !p.trainable) {
         return skip("frozen");
     }
     let whole_channels = matches!(granularity, Granularity::Kernel | Granularity::Filter);
-    if whole_channels && is_depthwise(&node.layer) {
+    if whole_channels && matches!(&node.layer, Layer::Conv2d(conv) if conv.is_depthwise()) {
         return skip("depthwise: its channels live and die with the layer before it");
     }
     if *criterion == Criterion::BatchNormGamma && batch_norm_behind(graph, id).is_none() {
@@ -85,15 +74,6 @@ fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -
 
 fn has_weight(graph: &Graph, id: NodeId) -> bool {
     matches!(graph.nodes()[id].layer, Layer::Conv2d(_) | Layer::CompactConv2d(_) | Layer::Linear(_))
-}
-
-fn is_depthwise(layer: &Layer) -> bool {
-    matches!(layer, Layer::Conv2d(conv) if conv.groups > 1 && conv.groups == conv.in_channels())
-}
-
-/// Whether a list's `entry` means the layer `name`: it is the name, or a module's path in front of it.
-pub(crate) fn stands_for(entry: &str, name: &str) -> bool {
-    name.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The convolutions and linear layers whose output reaches the network's without passing another one.

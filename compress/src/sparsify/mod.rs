@@ -21,7 +21,6 @@ pub use apply::sparsify;
 pub use config::{Context, SparsifyConfig};
 pub use criterion::Criterion;
 pub use granularity::{Granularity, Groups};
-pub(crate) use layers::stands_for;
 pub use measure::{LayerSparsity, Sparsity};
 pub use schedule::Schedule;
 pub(crate) use select::{Scored, select};

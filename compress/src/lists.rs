@@ -1,0 +1,56 @@
+//! The lists `include` and `exclude` of a configuration: names of layers, or of modules that contain them, so that
+//! `layer1` stands for `layer1.0.conv1` and all its neighbours.
+
+use engine::{Error, Result};
+
+/// The two lists of a configuration.
+#[derive(Clone, Copy)]
+pub(crate) struct Lists<'a> {
+    /// What an error calls the configuration.
+    pub technique: &'static str,
+    pub include: &'a [String],
+    pub exclude: &'a [String],
+}
+
+impl Lists<'_> {
+    /// An error where an entry stands for none of `layers`; `kind` is what they are called in it.
+    pub fn check<'n>(&self, kind: &str, layers: impl Iterator<Item = &'n str> + Clone) -> Result<()> {
+        for (list, entries) in [("include", self.include), ("exclude", self.exclude)] {
+            if let Some(entry) =
+                entries.iter().find(|entry| !layers.clone().any(|name| stands_for(entry, name)))
+            {
+                return Err(Error::invalid(format!(
+                    "{} {list}: the network has no {kind} called `{entry}`",
+                    self.technique
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `layer` is included by name.
+    pub fn includes(&self, layer: &str) -> bool {
+        self.include.iter().any(|entry| stands_for(entry, layer))
+    }
+
+    /// Whether `layer` is excluded by name.
+    pub fn excludes(&self, layer: &str) -> bool {
+        self.exclude.iter().any(|entry| stands_for(entry, layer))
+    }
+
+    /// Why `layer` is left alone, if it is; no list at all leaves none alone.
+    pub fn skips(&self, layer: &str) -> Option<&'static str> {
+        if self.excludes(layer) {
+            Some("excluded")
+        } else if !self.include.is_empty() && !self.includes(layer) {
+            Some("not included")
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether `entry` means the layer `name`: it is the name, or a module's path in front of it.
+fn stands_for(entry: &str, name: &str) -> bool {
+    name.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
