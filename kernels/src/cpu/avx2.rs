@@ -62,13 +62,13 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn load_partial(self, p: *const f32, n: usize) -> __m256 {
-        // SAFETY: the mask reads `n` floats, for which the caller vouches.
+        // SAFETY: the mask reads `n ≤ 8` floats, for which the caller vouches.
         unsafe { _mm256_maskload_ps(p, first(n)) }
     }
 
     #[inline(always)]
     unsafe fn store_partial(self, p: *mut f32, v: __m256, n: usize) {
-        // SAFETY: the mask writes `n` floats, for which the caller vouches.
+        // SAFETY: the mask writes `n ≤ 8` floats, for which the caller vouches.
         unsafe { _mm256_maskstore_ps(p, first(n), v) }
     }
 
@@ -93,12 +93,15 @@ impl Simd for Avx2 {
     }
 }
 
-/// The mask of the first `n ≤ 8` lanes: a window of a row of ones followed by zeros.
+/// The mask of the first `n` lanes: a window of a row of ones followed by zeros.
+///
+/// # Safety
+/// `n ≤ 8`, and the machine has AVX.
 #[inline(always)]
-fn first(n: usize) -> __m256i {
+unsafe fn first(n: usize) -> __m256i {
     const ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     debug_assert!(n <= 8);
-    // SAFETY: the eight values from `8 − n` lie inside the sixteen; only an owner of `Avx2` gets here.
+    // SAFETY: the eight values from `8 − n` lie inside the sixteen.
     unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) }
 }
 
