@@ -19,7 +19,7 @@ pub enum Layer {
     Conv2d(Conv2d),
     /// Convolution over the live channels of a wider image.
     CompactConv2d(CompactConv2d),
-    /// Fully connected, over the last axis.
+    /// Fully connected: `[N, IN] → [N, OUT]`.
     Linear(Linear),
     /// Batch normalisation over the last axis, of images and of vectors.
     BatchNorm(BatchNorm),

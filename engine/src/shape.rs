@@ -61,8 +61,7 @@ impl Layer {
             Self::Relu | Self::Relu6 | Self::Dropout { .. } => x.to_vec(),
             Self::MaxPool(pool) | Self::AvgPool(pool) => pool.geometry(x)?.y_shape().to_vec(),
             Self::AdaptiveAvgPool([oh, ow]) | Self::AdaptiveMaxPool([oh, ow]) => {
-                let g = adaptive_geometry(x, [*oh, *ow])?;
-                vec![g.n, g.oh, g.ow, g.c]
+                adaptive_geometry(x, [*oh, *ow])?.y_shape().to_vec()
             }
             Self::Flatten => vec![x[0], x[1..].iter().product()],
             Self::Add => {
@@ -136,8 +135,5 @@ pub fn adaptive_geometry(x: &[usize], [oh, ow]: [usize; 2]) -> Result<AdaptivePo
 /// The checked geometry of a parameter-free shortcut over `x`.
 pub fn shortcut_geometry(x: &[usize], stride: usize, before: usize, after: usize) -> Result<PadShortcut> {
     let [n, h, w, c] = image("pad shortcut", x)?;
-    if stride == 0 {
-        return Err(Error::shape("pad shortcut", "a stride of zero"));
-    }
-    Ok(PadShortcut { n, h, w, c, stride, before, after })
+    checked("pad shortcut", PadShortcut { n, h, w, c, stride, before, after }, PadShortcut::check)
 }

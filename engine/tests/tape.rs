@@ -72,6 +72,8 @@ fn shapes_that_do_not_fit_are_errors() {
     let filters = tape.leaf(Tensor::zeros(&[2, 3, 3, 4]));
     let pointwise = tape.leaf(Tensor::zeros(&[2, 1, 1, 3]));
     let nothing = tape.leaf(Tensor::zeros(&[0]));
+    let [no_rows, no_columns] = [[0, 3], [2, 0]].map(|shape| tape.leaf(Tensor::zeros(&shape)));
+    let no_pixels = tape.leaf(Tensor::zeros(&[1, 4, 0, 3]));
     let mut conv = |w, bias| tape.conv2d(&image, w, bias, [1; 2], [0; 2], [1; 2], 1).err();
     let of_conv = [conv(&filters, None), conv(&matrix, None), conv(&pointwise, Some(&vector))];
     let others = [
@@ -92,10 +94,25 @@ fn shapes_that_do_not_fit_are_errors() {
         tape.mse(&matrix, &one).err(),
         tape.adaptive_avg_pool2d(&image, [0, 1]).err(),
         tape.pad_shortcut(&image, 0, 0, 0).err(),
+        tape.pad_shortcut(&no_pixels, 2, 1, 1).err(),
+        tape.batch_norm_train(&no_columns, &nothing, &nothing, 1e-5).err(),
+        tape.batch_norm_train(&no_rows, &gamma, &gamma, 1e-5).err(),
+        tape.batch_norm_eval(&no_columns, &nothing, &nothing, nothing.value(), nothing.value(), 1e-5).err(),
+        tape.softmax(&no_columns).err(),
+        tape.log_softmax(&no_columns).err(),
+        tape.concat(&[&no_columns, &matrix]).err(),
+        tape.concat(&[&matrix, &no_columns]).err(),
+        tape.kl_divergence(&no_rows, no_rows.value(), 1.0).err(),
+        tape.kl_divergence(&no_columns, no_columns.value(), 1.0).err(),
+        tape.cross_entropy(&no_columns, &[0, 0], 0.0).err(),
+        tape.cross_entropy(&no_rows, &[], 0.0).err(),
+        tape.mse(&no_rows, &no_rows).err(),
     ];
     for (i, error) in of_conv.into_iter().chain(others).enumerate() {
         assert!(matches!(error, Some(Error::Shape { .. })), "case {i}: {error:?}");
     }
+    let sums_of_nothing = tape.matmul(&no_columns, &no_rows).unwrap();
+    assert!(sums_of_nothing.value().same_bits(&Tensor::zeros(&[2, 3])));
     for p in [1.0, -0.1, f32::NAN] {
         assert!(matches!(tape.dropout(&matrix, p, Mode::Train), Err(Error::Invalid(_))));
     }

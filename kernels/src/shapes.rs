@@ -276,6 +276,11 @@ impl AdaptivePool2d {
         i * size / out..((i + 1) * size).div_ceil(out)
     }
 
+    /// `[N, OH, OW, C]`.
+    pub fn y_shape(&self) -> [usize; 4] {
+        [self.n, self.oh, self.ow, self.c]
+    }
+
     /// Elements of the input.
     pub fn x_len(&self) -> usize {
         self.n * self.h * self.w * self.c
@@ -283,7 +288,7 @@ impl AdaptivePool2d {
 
     /// Elements of the output.
     pub fn y_len(&self) -> usize {
-        self.n * self.oh * self.ow * self.c
+        self.y_shape().iter().product()
     }
 }
 
@@ -340,6 +345,14 @@ pub struct PadShortcut {
 }
 
 impl PadShortcut {
+    /// Refuses zero sizes.
+    pub fn check(&self) -> Result<(), ShapeError> {
+        if [self.n, self.h, self.w, self.c, self.stride].contains(&0) {
+            return refuse(format!("a shortcut with a size of zero: {self:?}"));
+        }
+        Ok(())
+    }
+
     /// `[N, OH, OW, before + C + after]`.
     pub fn y_shape(&self) -> [usize; 4] {
         [

@@ -12,7 +12,7 @@ pub struct BatchStats {
     pub mean: Tensor,
     /// `[C]`, biased: divided by the number of rows.
     pub var: Tensor,
-    /// Values of each channel that they were taken over.
+    /// Values of each channel that they were taken over, at least two.
     pub rows: usize,
 }
 

@@ -8,7 +8,7 @@ use kernels::cpu;
 use kernels::shapes;
 
 impl Tape {
-    /// The parts side by side along the last axis; every other axis is the same.
+    /// The parts side by side along the last axis, of which each has some; every other axis is the same.
     pub fn concat(&mut self, parts: &[&Var]) -> Result<Var> {
         let &first = parts.first().ok_or_else(|| Error::shape("concat", "of no parts"))?;
         let (count, _) = rows("concat", first)?;
@@ -19,7 +19,7 @@ impl Tape {
                 format!("{:?} and {:?} differ before the last axis", first.shape(), other.shape()),
             ));
         }
-        let widths: Vec<usize> = parts.iter().map(|p| p.shape()[outer.len()]).collect();
+        let widths: Vec<usize> = parts.iter().map(|p| Ok(rows("concat", p)?.1)).collect::<Result<_>>()?;
         let shape = [outer, &[widths.iter().sum()]].concat();
         let mut y = Tensor::zeros(&shape);
         let slices: Vec<(&[f32], usize)> =

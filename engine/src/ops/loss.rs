@@ -33,6 +33,9 @@ impl Tape {
         const OP: &str = "KL divergence";
         let [rows, k] = matrix(OP, student)?;
         same_shape(OP, student.shape(), teacher.shape())?;
+        if student.value().is_empty() {
+            return Err(Error::shape(OP, format!("of no logits: {:?}", student.shape())));
+        }
         if !(temperature > 0.0 && temperature.is_finite()) {
             return Err(Error::invalid(format!("{OP}: expected a temperature above 0, found {temperature}")));
         }

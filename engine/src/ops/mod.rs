@@ -40,9 +40,10 @@ fn matrix(op: &'static str, x: &Var) -> Result<[usize; 2]> {
     shape.try_into().map_err(|_| Error::shape(op, format!("expected two axes, found {shape:?}")))
 }
 
-/// Rows and length of the last axis of `x`, or an error where it has no axis.
+/// Rows and length of the last axis of `x`, or an error where it has no axis or the last one is empty.
 fn rows(op: &'static str, x: &Var) -> Result<(usize, usize)> {
     match x.shape() {
+        [.., 0] => Err(Error::shape(op, format!("{:?} has no element along its last axis", x.shape()))),
         [outer @ .., last] => Ok((outer.iter().product(), *last)),
         [] => Err(Error::shape(op, "expected at least one axis, found a single number")),
     }

@@ -30,7 +30,7 @@ impl Tape {
     /// The means of `x` `[N, H, W, C]` over `out` (`[height, width]`) windows that cover the image.
     pub fn adaptive_avg_pool2d(&mut self, x: &Var, out: [usize; 2]) -> Result<Var> {
         let g = adaptive_geometry(x.shape(), out)?;
-        let mut y = Tensor::zeros(&[g.n, g.oh, g.ow, g.c]);
+        let mut y = Tensor::zeros(&g.y_shape());
         let Device::Cpu(cpu) = self.device();
         cpu::adaptive_avg_pool2d_forward(cpu, &g, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y, AdaptiveAvgPool { g }))
@@ -39,7 +39,7 @@ impl Tape {
     /// The largest values of `x` `[N, H, W, C]` over `out` (`[height, width]`) windows that cover the image.
     pub fn adaptive_max_pool2d(&mut self, x: &Var, out: [usize; 2]) -> Result<Var> {
         let g = adaptive_geometry(x.shape(), out)?;
-        let mut y = Tensor::zeros(&[g.n, g.oh, g.ow, g.c]);
+        let mut y = Tensor::zeros(&g.y_shape());
         let Device::Cpu(cpu) = self.device();
         cpu::adaptive_max_pool2d_forward(cpu, &g, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y, AdaptiveMaxPool { g, x: x.value().clone() }))
