@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// A contiguous `f32` array. Cloning shares the data; [`Tensor::data_mut`] copies it first where it is shared.
 /// Images are `[N, H, W, C]`, convolution weights `[O, KH, KW, C / groups]`, linear weights `[OUT, IN]`.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Tensor {
     shape: Vec<usize>,
     data: Arc<Buffer>,
@@ -32,9 +32,7 @@ impl Tensor {
 
     /// A copy of `values` in row-major order; an error where their number is not the shape's.
     pub fn from_slice(shape: &[usize], values: &[f32]) -> Result<Self> {
-        // Checked, since a shape may come from a file.
-        let len = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        if len != Some(values.len()) {
+        if volume(shape) != Some(values.len()) {
             return Err(Error::shape(
                 "tensor",
                 format!("shape {shape:?} does not hold {} values", values.len()),
@@ -49,8 +47,10 @@ impl Tensor {
     }
 
     /// The value of each index in row-major order, from its position.
-    pub fn from_fn(shape: &[usize], f: impl FnMut(usize) -> f32) -> Self {
-        Self { shape: shape.to_vec(), data: Arc::new((0..shape.iter().product()).map(f).collect()) }
+    pub fn from_fn(shape: &[usize], mut f: impl FnMut(usize) -> f32) -> Self {
+        let mut tensor = Self::zeros(shape);
+        tensor.data_mut().iter_mut().enumerate().for_each(|(i, value)| *value = f(i));
+        tensor
     }
 
     /// The length of each axis.
@@ -94,7 +94,7 @@ impl Tensor {
 
     /// The same data under another shape of as many elements.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
-        if shape.iter().product::<usize>() != self.len() {
+        if volume(shape) != Some(self.len()) {
             return Err(Error::shape("reshape", format!("{:?} does not reshape to {shape:?}", self.shape)));
         }
         Ok(Self { shape: shape.to_vec(), data: self.data.clone() })
@@ -123,7 +123,8 @@ impl Tensor {
     /// # Panics
     /// Where `axes` is not a permutation of this tensor's axes.
     pub fn permute(&self, axes: &[usize]) -> Self {
-        assert_eq!(axes.len(), self.shape.len(), "one entry for each axis");
+        let is_permutation = axes.len() == self.shape.len() && (0..axes.len()).all(|a| axes.contains(&a));
+        assert!(is_permutation, "{axes:?} is no order of the axes of {:?}", self.shape);
         let mut strides = vec![1; axes.len()];
         for axis in (0..axes.len().saturating_sub(1)).rev() {
             strides[axis] = strides[axis + 1] * self.shape[axis + 1];
@@ -165,6 +166,18 @@ impl Tensor {
     }
 }
 
+impl Default for Tensor {
+    /// No element: what stands for a parameter until its values are read.
+    fn default() -> Self {
+        Self::zeros(&[0])
+    }
+}
+
+/// The number of elements of `shape`, unless it is beyond counting: a shape may come from a file or a caller.
+fn volume(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
+}
+
 impl std::fmt::Debug for Tensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = &self.data()[..self.len().min(8)];
@@ -188,6 +201,16 @@ mod tests {
     }
 
     #[test]
+    fn a_shape_that_overflows_holds_nothing() {
+        // Their products wrap around to 0 and to 4.
+        for shape in [[1 << 63, 2], [(1 << 62) + 1, 4]] {
+            assert!(Tensor::zeros(&[0]).reshape(&shape).is_err());
+            assert!(Tensor::zeros(&[4]).reshape(&shape).is_err());
+            assert!(Tensor::from_vec(&shape, vec![0.0; 4]).is_err());
+        }
+    }
+
+    #[test]
     fn select_keeps_order() {
         let t = Tensor::from_fn(&[2, 3], |i| i as f32);
         assert_eq!(t.select(1, &[2, 0]).data(), [2.0, 0.0, 5.0, 3.0]);
@@ -206,6 +229,5 @@ mod tests {
     fn a_difference_with_nan_is_nan() {
         let a = Tensor::from_vec(&[2], vec![f32::NAN, 1.0]).unwrap();
         assert!(a.max_difference(&Tensor::zeros(&[2])).unwrap().is_nan());
-        assert!(Tensor::from_vec(&[usize::MAX, 2], vec![]).is_err());
     }
 }
