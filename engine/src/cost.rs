@@ -48,12 +48,19 @@ impl Graph {
                     (pixels * compact.conv.weight.value().len()) as u64
                 }
                 Layer::Linear(linear) => linear.geometry(x)?.macs(),
-                Layer::Input { .. } | Layer::BatchNorm(_) | Layer::Relu | Layer::Relu6 | Layer::Flatten => 0,
-                Layer::MaxPool(_)
+                Layer::Input { .. }
+                | Layer::BatchNorm(_)
+                | Layer::Relu
+                | Layer::Relu6
+                | Layer::MaxPool(_)
                 | Layer::AvgPool(_)
                 | Layer::AdaptiveAvgPool(_)
-                | Layer::AdaptiveMaxPool(_) => 0,
-                Layer::Dropout { .. } | Layer::Add | Layer::Concat | Layer::PadShortcut { .. } => 0,
+                | Layer::AdaptiveMaxPool(_)
+                | Layer::Flatten
+                | Layer::Dropout { .. }
+                | Layer::Add
+                | Layer::Concat
+                | Layer::PadShortcut { .. } => 0,
             };
             Ok(Cost { params: params as u64, macs, bytes: 4 * (params + inputs + output) as u64 })
         };

@@ -110,17 +110,13 @@ impl Graph {
     /// The parameter at `path`.
     pub fn param(&self, path: &str) -> Result<&Param> {
         let found = self.params().find(|(p, _)| p == path);
-        found
-            .map(|(_, p)| p)
-            .ok_or_else(|| Error::invalid(format!("the network has no parameter called `{path}`")))
+        found.map(|(_, p)| p).ok_or_else(|| no_parameter(path))
     }
 
     /// The parameter at `path`, for writing.
     pub fn param_mut(&mut self, path: &str) -> Result<&mut Param> {
         let found = self.params_mut().find(|(p, _)| p == path);
-        found
-            .map(|(_, p)| p)
-            .ok_or_else(|| Error::invalid(format!("the network has no parameter called `{path}`")))
+        found.map(|(_, p)| p).ok_or_else(|| no_parameter(path))
     }
 
     /// Every running statistic with its path (`bn1.running_mean`), in graph order.
@@ -156,17 +152,18 @@ impl Graph {
     }
 
     /// Puts a layer with one input behind node `id`: every reader of `id` reads the new node, whose id is
-    /// `id + 1`. Later ids move up by one.
+    /// `id + 1`. Later ids move up by one. An error leaves the graph as it was.
     pub fn insert_after(&mut self, id: NodeId, name: impl Into<String>, layer: Layer) -> Result<NodeId> {
-        let node = Node { name: name.into(), layer, inputs: vec![id] };
-        self.check_name(&node.name, None)?;
-        for reader in &mut self.nodes[id + 1..] {
+        self.nodes.insert(id + 1, Node { name: name.into(), layer, inputs: vec![id] });
+        if let Err(error) = self.check_node(id + 1) {
+            self.nodes.remove(id + 1);
+            return Err(error);
+        }
+        for reader in &mut self.nodes[id + 2..] {
             for i in &mut reader.inputs {
                 *i += usize::from(*i >= id);
             }
         }
-        self.nodes.insert(id + 1, node);
-        self.check_node(id + 1)?;
         Ok(id + 1)
     }
 
@@ -228,6 +225,10 @@ impl Graph {
     }
 }
 
+fn no_parameter(path: &str) -> Error {
+    Error::invalid(format!("the network has no parameter called `{path}`"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +259,9 @@ mod tests {
         assert!(g.push("late", Layer::Relu, &[9]).is_err(), "no such input");
         assert!(g.push("lonely", Layer::Add, &[0]).is_err(), "one addend");
         assert!(g.bypass(3).is_err(), "two inputs");
+        assert!(g.insert_after(1, "lonely", Layer::Add).is_err(), "one addend");
+        assert!(g.insert_after(1, "b", Layer::Relu).is_err(), "name taken");
         assert_eq!(g.nodes().len(), 4, "a refused node leaves nothing behind");
+        assert_eq!(g.nodes()[3].inputs, [1, 2], "nor another wiring");
     }
 }
