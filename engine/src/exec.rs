@@ -49,10 +49,11 @@ impl Graph {
     /// mode: `r ← (1 − momentum)·r + momentum·s`, the variance unbiased.
     pub fn commit(&mut self, pass: &Pass) -> Result<()> {
         for (id, stats) in &pass.stats {
-            let Some(Node { layer: Layer::BatchNorm(_), .. }) = self.nodes().get(*id) else {
-                return Err(Error::invalid("commit: the statistics are those of another network"));
+            let layer = (*id < self.nodes().len()).then(|| self.layer_mut(*id));
+            let bn = match layer {
+                Some(Layer::BatchNorm(bn)) if bn.channels() == stats.mean.len() => bn,
+                _ => return Err(Error::invalid("commit: the statistics are those of another network")),
             };
-            let Layer::BatchNorm(bn) = self.layer_mut(*id) else { unreachable!("matched above") };
             let momentum = bn.momentum;
             let moved = [(&mut bn.running_mean, &stats.mean), (&mut bn.running_var, &stats.unbiased_var())];
             for (running, batch) in moved {

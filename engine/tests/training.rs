@@ -206,7 +206,7 @@ fn the_first_error_of_the_data_ends_the_training() {
     let error = train(&mut network(), &mut data, 3, SGD, &Device::cpu(), vec![]).unwrap_err();
     assert_eq!(error.to_string(), "broken.jpg: is no image");
     let none = train(&mut network(), &mut Colours::new(0), 3, SGD, &Device::cpu(), vec![]);
-    assert!(none.unwrap_err().to_string().contains("no batch"));
+    assert!(none.unwrap_err().to_string().contains("the data set holds no"));
     assert!(evaluate(&network(), &mut Colours::new(0), &Device::cpu()).is_err());
 }
 
@@ -280,6 +280,9 @@ fn running_statistics_move_by_momentum_and_the_unbiased_variance() {
         }
     }
     assert!(network().commit(&pass).is_err(), "another network's statistics");
+    let mut wider = Graph::new(3);
+    wider.push("bn", Layer::BatchNorm(BatchNorm::new(3)), &[0]).unwrap();
+    assert!(wider.commit(&pass).is_err(), "those of fewer channels");
 }
 
 #[test]
