@@ -129,7 +129,8 @@ fn check(graph: &Graph) -> Result<()> {
     check_numbers(graph)
 }
 
-fn check_numbers(graph: &Graph) -> Result<()> {
+/// Checks that every weight and statistic is a finite number, and every variance one that a square root takes.
+pub(crate) fn check_numbers(graph: &Graph) -> Result<()> {
     let finite = |name: &str, values: &[f32]| match values.iter().find(|v| !v.is_finite()) {
         None => Ok(()),
         Some(v) => Err(Error::invalid(format!("tensor `{name}` holds {v}"))),

@@ -12,6 +12,7 @@
 //! on the way there. PyTorch counts batches in `num_batches_tracked`, which nothing here needs: it is written as zero
 //! and ignored when read.
 
+use crate::file::check_numbers;
 use crate::tensor_file::{self, FLOATS, TensorFile, Values};
 use crate::{Error, Graph, Layer, Node, Result, Tensor};
 use std::borrow::Cow;
@@ -59,8 +60,8 @@ pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
 /// `BF16` tensors under PyTorch's names. Masks stay, and keep their weights at zero.
 ///
 /// # Errors
-/// An [`Error::File`] that lists every tensor that is missing, unexpected or of another shape; `graph` is then as
-/// it was.
+/// An [`Error::File`] that lists every tensor that is missing, unexpected or of another shape, or names one that
+/// holds something else than finite numbers; `graph` is then as it was.
 pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<ImportReport> {
     let path = path.as_ref();
     let mut file = TensorFile::read(path)?;
@@ -88,18 +89,21 @@ pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<Impor
     if !problems.is_empty() {
         return Err(Error::file(path, listing(&problems)));
     }
-    let imported = found.len();
-    for (name, param) in graph.params_mut() {
+    let report = ImportReport { imported: found.len(), ignored };
+    let mut filled = graph.clone();
+    for (name, param) in filled.params_mut() {
         if let Some(value) = found.remove(&name) {
             param.set_value(value)?;
         }
     }
-    for (name, buffer) in graph.buffers_mut() {
+    for (name, buffer) in filled.buffers_mut() {
         if let Some(value) = found.remove(&name) {
             *buffer = value;
         }
     }
-    Ok(ImportReport { imported, ignored })
+    check_numbers(&filled).map_err(|e| Error::file(path, e))?;
+    *graph = filled;
+    Ok(report)
 }
 
 /// The first problems in full, and how many there are besides.

@@ -123,6 +123,24 @@ fn every_misfit_is_listed_and_nothing_is_changed() {
 }
 
 #[test]
+fn weights_that_are_no_numbers_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tiny.safetensors");
+    for (at, values, expected) in [
+        (6, &[5., 6., f32::INFINITY, 8.], "tiny.safetensors: tensor `fc.bias` holds inf"),
+        (4, &[0., 1., -2., 3.], "tiny.safetensors: tensor `bn.running_var` holds a negative variance"),
+    ] {
+        let mut tensors = tiny_tensors();
+        tensors[at].2 = values;
+        pytorch_file(&path, &tensors);
+        let mut graph = tiny();
+        let message = torchvision::import_weights(&mut graph, &path).unwrap_err().to_string();
+        assert!(message.ends_with(expected), "{message}");
+        assert!(graph.params().zip(tiny().params()).all(|((_, a), (_, b))| a.value().same_bits(b.value())));
+    }
+}
+
+#[test]
 fn concatenated_features_are_permuted_part_by_part() {
     let mut graph = Graph::new(2);
     graph.push("pool", Layer::AdaptiveMaxPool([1, 1]), &[0]).unwrap();
