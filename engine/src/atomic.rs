@@ -1,6 +1,7 @@
 //! Files that are written whole or not at all.
 
 use crate::{Error, Result};
+use std::ffi::OsStr;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 
@@ -19,6 +20,32 @@ use std::path::Path;
 /// ```
 pub fn write(path: impl AsRef<Path>, f: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let path = path.as_ref();
+    let (directory, name) = target(path)?;
+    let written = (|| {
+        let mut builder = tempfile::Builder::new();
+        let prefix = format!(".{}.", name.to_string_lossy());
+        let mut temporary = with_usual_permissions(builder.prefix(&prefix)).tempfile_in(directory)?;
+        let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
+        f(&mut writer)?;
+        writer.flush()?;
+        drop(writer);
+        temporary.as_file().sync_all()?;
+        temporary.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    })();
+    written.map_err(|e| Error::file(path, format!("cannot be written: {}", reason(&e))))
+}
+
+/// Whether [`write()`] has a chance at `path`: for asking before hours of work rather than after them.
+///
+/// # Errors
+/// An [`Error::File`] where the directory is missing, or `path` is something else than a file.
+pub fn check(path: impl AsRef<Path>) -> Result<()> {
+    target(path.as_ref()).map(|_| ())
+}
+
+/// The directory that `path` is to be written in, and its name there.
+fn target(path: &Path) -> Result<(&Path, &OsStr)> {
     let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
         return Err(Error::file(path, "not the name of a file"));
     };
@@ -33,19 +60,7 @@ pub fn write(path: impl AsRef<Path>, f: impl FnOnce(&mut dyn Write) -> io::Resul
     if path.exists() && !path.is_file() {
         return Err(Error::file(path, "cannot be written: it exists and is not a file"));
     }
-    let written = (|| {
-        let mut builder = tempfile::Builder::new();
-        let prefix = format!(".{}.", name.to_string_lossy());
-        let mut temporary = with_usual_permissions(builder.prefix(&prefix)).tempfile_in(directory)?;
-        let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
-        f(&mut writer)?;
-        writer.flush()?;
-        drop(writer);
-        temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|e| e.error)?;
-        Ok(())
-    })();
-    written.map_err(|e| Error::file(path, format!("cannot be written: {}", reason(&e))))
+    Ok((directory, name))
 }
 
 /// Lets the umask decide who may read the file; a temporary file is otherwise for its owner alone.
@@ -112,6 +127,8 @@ mod tests {
         assert!(!missing.parent().unwrap().exists());
         let message = write(directory.path(), |_| Ok(())).unwrap_err().to_string();
         assert!(message.contains("not a file"), "{message}");
+        assert!(check(&missing).is_err() && check(directory.path()).is_err());
+        assert!(check(directory.path().join("model")).is_ok());
         assert!(write("", |_| Ok(())).is_err());
         assert!(write("/", |_| Ok(())).is_err());
     }

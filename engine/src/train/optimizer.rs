@@ -63,6 +63,31 @@ fn adamw_decay() -> f64 {
     0.01
 }
 
+impl OptimizerConfig {
+    /// An error that names the first number that makes no sense.
+    pub fn check(&self) -> Result<()> {
+        let share = |name: &str, value: f64| match (0.0..1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(Error::invalid(format!("optimizer {name}: expected in [0, 1), found {value}"))),
+        };
+        let finite = |name: &str, value: f64| match value >= 0.0 && value.is_finite() {
+            true => Ok(()),
+            false => Err(Error::invalid(format!("optimizer {name}: expected at least 0, found {value}"))),
+        };
+        match *self {
+            Self::Sgd { momentum, weight_decay, .. } => {
+                share("momentum", momentum)?;
+                finite("weight_decay", weight_decay)
+            }
+            Self::Adam { betas, eps, weight_decay } | Self::AdamW { betas, eps, weight_decay } => {
+                betas.into_iter().try_for_each(|beta| share("betas", beta))?;
+                finite("eps", eps)?;
+                finite("weight_decay", weight_decay)
+            }
+        }
+    }
+}
+
 /// An optimizer with its state.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
@@ -84,6 +109,11 @@ impl Optimizer {
     /// An optimizer that has taken no step.
     pub fn new(config: OptimizerConfig) -> Self {
         Self { config, decay_vectors: true, states: HashMap::new() }
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &OptimizerConfig {
+        &self.config
     }
 
     /// Leaves parameters with one axis, biases and batch norms, out of the weight decay.

@@ -37,7 +37,7 @@ impl Trainer<'_> {
         train: &mut dyn Batches,
         mut val: Option<&mut dyn Batches>,
     ) -> Result<Vec<EpochMetrics>> {
-        self.check(train)?;
+        self.check()?;
         self.callbacks.iter_mut().try_for_each(|c| c.on_begin(graph))?;
         let mut history = Vec::with_capacity(self.epochs);
         for epoch in 0..self.epochs {
@@ -54,18 +54,16 @@ impl Trainer<'_> {
         Ok(history)
     }
 
-    fn check(&self, train: &dyn Batches) -> Result<()> {
+    fn check(&self) -> Result<()> {
         self.schedule.check()?;
+        self.optimizer.config().check()?;
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return Err(Error::invalid(format!(
                 "training: expected a learning rate above 0, found {}",
                 self.learning_rate
             )));
         }
-        match train.is_empty() {
-            true => Err(Error::invalid("training: the data set holds no batch")),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     fn epoch(&mut self, epoch: usize, graph: &mut Graph, train: &mut dyn Batches) -> Result<EpochMetrics> {
@@ -81,6 +79,9 @@ impl Trainer<'_> {
             loss += f64::from(step_loss) * size as f64;
             images += size;
             learning_rate = step_rate;
+        }
+        if images == 0 {
+            return Err(Error::invalid("training: the data set holds no image"));
         }
         let seconds = started.elapsed().as_secs_f64();
         Ok(EpochMetrics {
