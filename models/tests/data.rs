@@ -344,7 +344,6 @@ fn options_that_make_no_sense_are_named() {
     let augment = |augment| DataConfig { augment, ..config() };
     let cases = [
         (DataConfig { batch: 0, ..config() }, "batch"),
-        (DataConfig { batch: 19, ..config() }, "batch: 18 images"),
         (DataConfig { size: Some(0), ..config() }, "size"),
         (DataConfig { limit: Some(0), ..config() }, "limit"),
         (DataConfig { workers: 1000, ..config() }, "workers"),
@@ -362,6 +361,17 @@ fn options_that_make_no_sense_are_named() {
         assert!(message.contains(option), "{option}: {message}");
     }
     assert!(open(&config(), None, 0).err().unwrap().to_string().contains("--data DIR"));
+    let message = open_error(&DataConfig::new(DataName::FashionMnist), dir.path());
+    assert!(message.contains("built in"), "{message}");
+}
+
+#[test]
+fn a_batch_larger_than_the_training_images_stops_training_alone() {
+    let dir = folder();
+    let Splits { mut train, mut val, .. } = open_dir(&DataConfig { batch: 19, ..config() }, &dir);
+    let message = train.epoch(0).err().unwrap().to_string();
+    assert!(message.contains("batch: 18 images do not fill a batch of 19"), "{message}");
+    assert!(!batches(&mut val, 0).is_empty());
 }
 
 #[test]

@@ -225,6 +225,9 @@ impl DataConfig {
             })
         };
         match self.name {
+            DataName::FashionMnist if dir.is_some() => {
+                Err(Error::invalid("data: fashion-mnist is built in and takes no directory"))
+            }
             DataName::FashionMnist => Ok(fashion_mnist::open()?.map(|set| self.small(set))),
             DataName::Idx => {
                 let open = |split| IdxImages::open(needed()?, split, fashion_mnist::PADDED);

@@ -56,17 +56,13 @@ impl Loader {
     /// The batches of `data`, each image through `transform`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where `batch` is 0, or there is no batch because it is larger than the data set.
+    /// [`Error::Invalid`] where `batch` is 0. That no batch is full is an error of the first epoch, because the
+    /// training images of a data set may never be asked for.
     pub fn new(data: Arc<dyn Dataset>, transform: Transform, options: LoaderOptions) -> Result<Self> {
         if options.batch == 0 {
             return Err(Error::invalid("batch: at least 1 image is needed, found 0"));
         }
-        let loader = Self { data, transform: Arc::new(transform), options, skipped: Arc::default() };
-        if loader.is_empty() {
-            let (batch, images) = (loader.options.batch, loader.data.len());
-            return Err(Error::invalid(format!("batch: {images} images do not fill a batch of {batch}")));
-        }
-        Ok(loader)
+        Ok(Self { data, transform: Arc::new(transform), options, skipped: Arc::default() })
     }
 
     /// What was wrong with each image that was skipped so far, in the order of the data set. Each message names its file.
@@ -103,6 +99,10 @@ impl Batches for Loader {
 
     fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
         let (job, batches) = (self.job(epoch), self.len());
+        if batches == 0 {
+            let (batch, images) = (self.options.batch, self.data.len());
+            return Err(Error::invalid(format!("batch: {images} images do not fill a batch of {batch}")));
+        }
         if self.options.workers == 0 {
             let (mut scratch, mut failed) = (Scratch::default(), false);
             let until_error = (0..batches).map_while(move |number| {
