@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lopper: {error}");
+            progress::note(format_args!("lopper: {error}"));
             ExitCode::FAILURE
         }
     }

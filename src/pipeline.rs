@@ -1,7 +1,7 @@
 //! Runs the stages of a recipe: builds or loads a network, rewrites it, trains it, measures it, writes it.
 
 use crate::latency::Latency;
-use crate::progress::Progress;
+use crate::progress::{Progress, note};
 use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
 use crate::report::Row;
 use compress::distill::Distillation;
@@ -10,9 +10,9 @@ use compress::sparsify::{Criterion, Sparsifier, SparsifyConfig, Sparsity, Taylor
 use engine::data::Batches;
 use engine::rewrite::Rewrite;
 use engine::train::{Callback, CrossEntropy, Objective, Optimizer, Trainer, evaluate};
-use engine::{Device, Error, Graph, Result, Tensor, file};
+use engine::{Device, Error, Graph, Result, Tensor, atomic, file};
 use models::data::Splits;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 /// How many validation images the largest logit difference of a rewrite is taken over.
@@ -27,7 +27,7 @@ pub struct Pipeline<'a> {
     pub device: &'a Device,
     /// The images, where the recipe needs any.
     pub data: Option<Splits>,
-    /// Seed of weights, dropout and random criteria.
+    /// Seed of weights and dropout.
     pub seed: u64,
     done: Vec<(String, Graph)>,
 }
@@ -50,11 +50,15 @@ impl<'a> Pipeline<'a> {
     /// as it is known.
     pub fn run(mut self, recipe: &Recipe, out: &Path, mut show: impl FnMut(&Row)) -> Result<Vec<Row>> {
         std::fs::create_dir_all(out).map_err(|e| Error::file(out, e))?;
+        // What cannot be built is known before the stages in front of it have trained for hours.
+        recipe.stages.iter().try_for_each(|stage| match &stage.arch {
+            Some(arch) => self.build(stage, arch, None).map(drop).map_err(|e| in_stage(stage, e)),
+            None => Ok(()),
+        })?;
         let mut rows = Vec::new();
         for (index, stage) in recipe.stages.iter().enumerate() {
             let path = model_path(out, index, stage);
-            let in_stage = |e: Error| Error::invalid(format!("stage `{}`: {e}", stage.name));
-            let outcome = self.stage(stage, &path).map_err(in_stage)?;
+            let outcome = self.stage(stage, &path).map_err(|e| in_stage(stage, e))?;
             show(&outcome.row);
             rows.push(outcome.row);
             self.done.push((stage.name.clone(), outcome.graph));
@@ -69,17 +73,15 @@ impl<'a> Pipeline<'a> {
         let skipped: Vec<String> = data.train.skipped().into_iter().chain(data.val.skipped()).collect();
         if !skipped.is_empty() {
             let images = if skipped.len() == 1 { "image" } else { "images" };
-            eprintln!(
-                "skipped {} {images} that cannot be decoded:\n  {}",
-                skipped.len(),
-                skipped.join("\n  ")
-            );
+            let list = skipped.join("\n  ");
+            note(format_args!("skipped {} {images} that cannot be decoded:\n  {list}", skipped.len()));
         }
     }
 
     /// Runs one stage and writes its network to `path`.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
+        atomic::check(path)?;
         let start = self.start(stage)?;
         let (mut graph, logit_difference) = self.rewrite(stage, &start)?;
         match &stage.train {
@@ -88,7 +90,7 @@ impl<'a> Pipeline<'a> {
                 if let Some(config) = &stage.sparsify {
                     let taylor = self.taylor(Some(config.criterion), &graph)?;
                     let rewrite = compress::sparsify(&graph, config, taylor.as_ref())?;
-                    eprint!("{}", rewrite.report);
+                    note(rewrite.report.to_string().trim_end());
                     graph = rewrite.graph;
                 }
             }
@@ -104,23 +106,28 @@ impl<'a> Pipeline<'a> {
     /// The network that a stage begins with.
     fn start(&self, stage: &Stage) -> Result<Graph> {
         match (&stage.arch, &stage.from, self.done.last()) {
-            (Some(arch), ..) => {
-                let data = self.images(arch)?;
-                let options = models::Options {
-                    width: stage.width.unwrap_or(1.0),
-                    head: stage.head,
-                    seed: Some(self.seed),
-                    ..models::Options::new(data.classes.clone(), data.val.image_shape())
-                };
-                let mut graph = models::build(arch, &options)?;
-                graph.info.mean = data.mean.to_vec();
-                graph.info.std = data.std.to_vec();
-                Ok(graph)
-            }
+            (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
             (None, Some(from), _) => self.network(from),
             (None, None, Some((_, graph))) => Ok(graph.clone()),
             (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),
         }
+    }
+
+    /// The architecture `arch` as `stage` wants it, for the images.
+    fn build(&self, stage: &Stage, arch: &str, seed: Option<u64>) -> Result<Graph> {
+        let data = self.data.as_ref().ok_or_else(|| {
+            Error::invalid(format!("building {arch} needs --data: its classes and image size"))
+        })?;
+        let options = models::Options {
+            width: stage.width.unwrap_or(1.0),
+            head: stage.head,
+            seed,
+            ..models::Options::new(data.classes.clone(), data.val.image_shape())
+        };
+        let mut graph = models::build(arch, &options)?;
+        graph.info.mean = data.mean.to_vec();
+        graph.info.std = data.std.to_vec();
+        Ok(graph)
     }
 
     /// The network of an earlier stage, or of a model file.
@@ -129,21 +136,26 @@ impl<'a> Pipeline<'a> {
         if let Some((_, graph)) = stage {
             return Ok(graph.clone());
         }
-        let path = PathBuf::from(name);
-        if !path.exists() {
-            return Err(Error::invalid(format!("`{name}` is neither an earlier stage nor a model file")));
-        }
-        file::load(&path)
+        let graph = file::load(name)?;
+        self.data
+            .as_ref()
+            .map_or(Ok(()), |data| check_images(&graph, data).map_err(|e| Error::file(name, e)))?;
+        Ok(graph)
     }
 
     /// Applies the stage's rewrite, if it has one, and measures how far it moves the logits where it claims
     /// not to.
     fn rewrite(&mut self, stage: &Stage, start: &Graph) -> Result<(Graph, Option<f32>)> {
         let (rewrite, equivalent): (Rewrite, bool) = if let Some(config) = &stage.prune {
-            let rewrite = match &stage.plan {
-                Some(plan) => prune::prune(start, plan, config.constants)?,
-                None => config.apply(start, self.taylor(config.criterion, start)?.as_ref())?,
+            let plan = match &stage.plan {
+                Some(plan) => plan.clone(),
+                None => config.plan(start, self.taylor(config.criterion, start)?.as_ref())?,
             };
+            if let Some(path) = &stage.save_plan {
+                let text = toml::to_string(&plan).map_err(|e| Error::file(path, e))?;
+                atomic::write(path, |w| w.write_all(text.as_bytes()))?;
+            }
+            let rewrite = prune::prune(start, &plan, config.constants)?;
             // Live channels that go take their function with them.
             let dead_only = config.criterion.is_none() && stage.plan.is_none();
             (rewrite, dead_only && config.constants == Constants::Exact)
@@ -156,7 +168,7 @@ impl<'a> Pipeline<'a> {
         } else {
             return Ok((start.clone(), None));
         };
-        eprint!("{}", rewrite.report);
+        note(rewrite.report.to_string().trim_end());
         let difference = if equivalent { Some(self.logit_difference(start, &rewrite.graph)?) } else { None };
         Ok((rewrite.graph, difference))
     }
@@ -183,10 +195,11 @@ impl<'a> Pipeline<'a> {
 
     /// The first validation images, or test images where there is no data.
     fn some_images(&mut self, graph: &Graph) -> Result<Tensor> {
-        let [h, w, c] = graph.info.input;
         let Some(data) = &mut self.data else {
+            let [h, w, c] = graph.info.input;
             return Tensor::from_vec(&[4, h, w, c], crate::latency::test_images(4 * h * w * c));
         };
+        let [h, w, c] = data.val.image_shape();
         let (mut values, mut count) = (Vec::new(), 0);
         for batch in data.val.epoch(0)? {
             let images = batch?.images;
@@ -229,7 +242,7 @@ impl<'a> Pipeline<'a> {
         };
         trainer.fit(graph, &mut data.train, Some(&mut data.val))?;
         if let Some(config) = &stage.sparsify {
-            eprint!("{}", Sparsity::measure(graph, config)?);
+            note(Sparsity::measure(graph, config)?.to_string().trim_end());
         }
         Ok(())
     }
@@ -253,10 +266,28 @@ impl<'a> Pipeline<'a> {
         }
         Ok(row)
     }
+}
 
-    fn images(&self, why: &str) -> Result<&Splits> {
-        self.data
-            .as_ref()
-            .ok_or_else(|| Error::invalid(format!("building {why} needs data: its classes and image size")))
+fn in_stage(stage: &Stage, error: Error) -> Error {
+    Error::invalid(format!("stage `{}`: {error}", stage.name))
+}
+
+/// An error where `graph` was made for other classes than `data` has, or for images that were normalised otherwise:
+/// its accuracy and its lessons would be nonsense. Numbered classes, as imported weights have them, stand for any.
+pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
+    let classes = &graph.info.classes;
+    if *classes != data.classes && *classes != models::numbered_classes(data.classes.len()) {
+        return Err(Error::invalid(format!(
+            "the network's classes ({}) are not those of the images ({})",
+            classes.join(", "),
+            data.classes.join(", ")
+        )));
     }
+    if graph.info.mean != data.mean || graph.info.std != data.std {
+        return Err(Error::invalid(format!(
+            "the network's images were normalised by mean {:?} and std {:?}, these are by {:?} and {:?}",
+            graph.info.mean, graph.info.std, data.mean, data.std
+        )));
+    }
+    Ok(())
 }

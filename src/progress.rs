@@ -3,7 +3,14 @@
 use engine::train::{Callback, EpochMetrics, Step};
 use engine::{Graph, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+
+/// Writes a line to standard error. Unlike `eprintln!` it does not panic where nobody reads any more
+/// (`lopper … 2>&1 | head`): the work goes on.
+pub fn note(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
 
 /// Shows the steps of a training and a line for each epoch, on standard error: standard output is for results.
 pub struct Progress {
@@ -26,7 +33,7 @@ impl Progress {
 
     /// Prints a line, above the bar where there is one.
     pub fn line(&self, text: &str) {
-        if self.bar.is_hidden() { eprintln!("{text}") } else { self.bar.println(text) }
+        if self.bar.is_hidden() { note(text) } else { self.bar.println(text) }
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Stage {
     pub prune: Option<PruneConfig>,
     /// What to prune, decided beforehand: it replaces the choice of `prune`.
     pub plan: Option<PrunePlan>,
+    /// Where to write what was pruned, for a later `plan`.
+    pub save_plan: Option<PathBuf>,
     /// Folds batch norms.
     pub fold: Option<Fold>,
     /// Splits linear layers in two.
@@ -172,11 +174,30 @@ impl Stage {
         if self.distill.is_some() && self.train.is_none() {
             return refuse("`distill` acts while training: add `train`");
         }
-        if let Some(width) = self.width {
-            if self.arch.is_none() || !(width > 0.0 && width.is_finite()) {
-                return refuse("`width` goes with `arch` and is above 0");
+        if self.arch.is_none() && (self.width.is_some() || self.head != Head::Own) {
+            return refuse("`width` and `head` go with `arch`");
+        }
+        if self.prune.is_none() && (self.plan.is_some() || self.save_plan.is_some()) {
+            return refuse("`plan` and `save_plan` go with `prune`");
+        }
+        if self.summary().is_empty() && self.from.is_none() {
+            return refuse("expected something to do: arch, from, a rewrite, sparsify or train");
+        }
+        for name in [&self.from, &self.teacher].into_iter().flatten() {
+            if !earlier.iter().any(|s| s.name == *name) && !Path::new(name).exists() {
+                return refuse(&format!("`{name}` is neither an earlier stage nor a model file"));
             }
         }
+        self.check_options()
+    }
+
+    /// Lets each technique check its options.
+    fn check_options(&self) -> Result<()> {
+        self.prune.as_ref().map_or(Ok(()), PruneConfig::check)?;
+        self.factorize.as_ref().map_or(Ok(()), FactorizeConfig::check)?;
+        self.compact.as_ref().map_or(Ok(()), CompactConfig::check)?;
+        self.distill.as_ref().map_or(Ok(()), DistillConfig::check)?;
+        self.sparsify.as_ref().map_or(Ok(()), SparsifyConfig::check)?;
         self.train.as_ref().map_or(Ok(()), TrainConfig::check)
     }
 
@@ -205,6 +226,9 @@ impl Stage {
 impl TrainConfig {
     /// An error that names the option that makes no sense.
     pub fn check(&self) -> Result<()> {
+        if self.epochs == 0 {
+            return Err(Error::invalid("epochs: expected at least 1, found 0"));
+        }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return Err(Error::invalid(format!(
                 "learning_rate: expected above 0, found {}",
@@ -217,7 +241,8 @@ impl TrainConfig {
                 self.label_smoothing
             )));
         }
-        Ok(())
+        self.schedule.check()?;
+        self.optimizer.check()
     }
 }
 

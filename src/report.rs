@@ -99,11 +99,11 @@ pub fn table(rows: &[Row]) -> String {
 /// Writes `report.md`, `report.json`, `report.csv` and `report.svg` in `dir`.
 pub fn write(dir: &Path, title: &str, rows: &[Row]) -> Result<()> {
     let json = serde_json::to_vec_pretty(rows).map_err(|e| Error::file(dir, e))?;
-    atomic::write(&dir.join("report.json"), |w| w.write_all(&json))?;
-    atomic::write(&dir.join("report.md"), |w| write!(w, "# {title}\n\n{}", table(rows)))?;
-    atomic::write(&dir.join("report.csv"), |w| w.write_all(&csv(rows)?))?;
+    atomic::write(dir.join("report.json"), |w| w.write_all(&json))?;
+    atomic::write(dir.join("report.md"), |w| write!(w, "# {title}\n\n{}", table(rows)))?;
+    atomic::write(dir.join("report.csv"), |w| w.write_all(&csv(rows)?))?;
     let svg = crate::picture::svg(title, rows)?;
-    atomic::write(&dir.join("report.svg"), |w| w.write_all(svg.as_bytes()))
+    atomic::write(dir.join("report.svg"), |w| w.write_all(svg.as_bytes()))
 }
 
 fn csv(rows: &[Row]) -> std::io::Result<Vec<u8>> {
@@ -120,7 +120,7 @@ pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

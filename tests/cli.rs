@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const LOPPER: &str = env!("CARGO_BIN_EXE_lopper");
 
@@ -115,7 +115,16 @@ fn every_command_explains_itself() {
 
 #[test]
 fn a_wrong_command_line_ends_with_status_2() {
-    for args in [&["prone"][..], &["bench"], &["bench", "resnet18", "--batch", "0"], &["demo", "--fast"]] {
+    for args in [
+        &["prone"][..],
+        &["bench"],
+        &["bench", "resnet18", "--batch", "0"],
+        &["demo", "--fast"],
+        &["summary", "vgg8_bn", "--classes", "99999999999"],
+        &["train", "--model", "m", "--head", "fastai", "--out", "n"],
+        &["train", "--model", "m", "--width", "2", "--out", "n"],
+        &["prune", "m", "--plan", "p", "--context", "local", "--out", "n"],
+    ] {
         assert_eq!(lopper(args).status, Some(2), "{args:?}");
     }
 }
@@ -208,6 +217,59 @@ fn a_folder_that_makes_no_sense_is_explained() {
 }
 
 #[test]
+fn where_nothing_can_be_written_nothing_is_trained() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    for out in [dir.path().join("absent/model.safetensors"), dir.path().to_path_buf()] {
+        let run = train(data.path(), &out, &[]);
+        assert!(!run.err.contains("training loss"), "{}", run.err);
+        run.failed_naming(&[text(&out), "cannot be written"]);
+    }
+}
+
+#[test]
+fn images_that_are_all_bad_are_no_training() {
+    let (data, out) = (image_folder(), tempfile::tempdir().unwrap());
+    for class in ["dark", "light"] {
+        for i in 0..8 {
+            fs::write(data.path().join(format!("train/{class}/{i}.png")), "").unwrap();
+        }
+    }
+    let file = out.path().join("model.safetensors");
+    train(data.path(), &file, &["--skip-bad-images"]).failed_naming(&["no image"]);
+    assert!(!file.exists());
+}
+
+/// `lopper … 2>&1 | head`: whoever read the messages has gone, and the work goes on.
+#[test]
+fn a_reader_that_leaves_does_not_stop_the_work() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let (start, out) = (model(dir.path(), data.path()), dir.path().join("folded.safetensors"));
+    let mut child = Command::new(LOPPER)
+        .args(["fold", text(&start), "--out", text(&out)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(out.exists());
+}
+
+#[test]
+fn a_plan_is_saved_and_replayed_with_any_criterion() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let start = model(dir.path(), data.path());
+    let [plan, once, again] =
+        ["plan.toml", "once.safetensors", "again.safetensors"].map(|name| dir.path().join(name));
+    let taylor = ["--criterion", "taylor", "--fraction", "0.5", "--batch", "8", "--data", text(data.path())];
+    let save = ["prune", text(&start), "--save-plan", text(&plan), "--out", text(&once)];
+    lopper(&[&save[..], &taylor].concat()).succeeded();
+    lopper(&["prune", text(&start), "--plan", text(&plan), "--out", text(&again)]).succeeded();
+    lopper(&["diff", text(&once), text(&again), "--tolerance", "0"]).succeeded();
+    lopper(&["prune", text(&once), "--plan", text(&plan), "--out", text(&again)]).failed_naming(&["plan"]);
+}
+
+#[test]
 fn a_broken_model_file_is_refused() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let bytes = fs::read(model(dir.path(), data.path())).unwrap();
@@ -227,7 +289,8 @@ fn a_broken_model_file_is_refused() {
 fn a_recipe_with_a_mistake_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = dir.path().join("mistake.toml");
-    let stage = "[data]\nname = \"fashion-mnist\"\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\n";
+    let stage = "[data]\nname = \"fashion-mnist\"\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\ntrain = { epochs = 1, learning_rate = 1e-3 }\n";
+    let next = "[[stage]]\nname = \"b\"\n";
     for (text_of, word) in [
         ("", "data"),
         ("[data]\nname = \"cifar\"\n[[stage]]\nname = \"a\"", "cifar"),
@@ -236,10 +299,23 @@ fn a_recipe_with_a_mistake_is_refused() {
         (&format!("{stage}sparsify = {{ sparsity = 1.5 }}"), "1.5"),
         (&format!("{stage}sparsify = {{ sparsity = 0.5, granlarity = \"filter\" }}"), "granlarity"),
         (&format!("{stage}fold = {{}}\nprune = {{}}"), "only one"),
-        (&format!("{stage}[[stage]]\nname = \"b\"\nfrom = \"c\"\nfold = {{}}"), "c"),
+        (&format!("{stage}{next}from = \"absent\"\nfold = {{}}"), "absent"),
+        (&format!("{stage}{next}factorize = {{ fraction = 2.0 }}"), "found 2"),
+        (&format!("{stage}{next}arch = \"vgg99\""), "vgg99"),
+        (&format!("{stage}{next}train = {{ epochs = 0, learning_rate = 1e-3 }}"), "epochs"),
+        (&format!("{stage}{next}fold = {{}}\nhead = \"fastai\""), "head"),
+        (&format!("{stage}{next}fold = {{}}\nplan = {{ groups = [] }}"), "plan"),
+        (&format!("{stage}{next}"), "something to do"),
+        (
+            &format!(
+                "{stage}{next}train = {{ epochs = 1, learning_rate = 1e-3, optimizer = {{ name = \"sgd\", momentum = 1.0 }} }}"
+            ),
+            "momentum",
+        ),
     ] {
         fs::write(&recipe, text_of).unwrap();
         let run = lopper(&["run", text(&recipe), "--quick", "--out", text(&dir.path().join("out"))]);
+        assert!(!run.err.contains("training loss"), "found out before the first stage: {}", run.err);
         run.failed_naming(&[word]);
     }
 }
@@ -258,6 +334,17 @@ fn another_image_size_or_class_list_is_explained() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let start = model(dir.path(), data.path());
     lopper(&["eval", text(&start), "--data", "fashion-mnist"]).failed_naming(&["classes"]);
+    let [fashion, out] = ["fashion.safetensors", "out.safetensors"].map(|name| dir.path().join(name));
+    train(Path::new("fashion-mnist"), &fashion, &["--limit", "1"]).succeeded();
+    lopper(&["diff", text(&start), text(&fashion)]).failed_naming(&["classes", "2 and 10"]);
+    let lesson = ["distill", text(&start), "--teacher", text(&fashion), "--out", text(&out)];
+    let images = ["--data", text(data.path()), "--batch", "8"];
+    lopper(&[&lesson[..], &images].concat()).failed_naming(&["fashion.safetensors", "classes"]);
+    lopper(&[&lesson[..], &images, &["--epochs", "0"]].concat()).failed_naming(&["--epochs"]);
+    // A network takes images of another size than it was trained on.
+    lopper(&[&["fold", text(&start), "--size", "64", "--out", text(&out)][..], &images].concat()).succeeded();
+    lopper(&["bench", text(&start), "--seconds", "nan"]).failed_naming(&["--seconds"]);
+    lopper(&["summary", text(&start), "--classes", "3"]).failed_naming(&["--classes"]);
     lopper(&["bench", text(&start), "--size", "3"]).failed_naming(&["features.7", "window"]);
     lopper(&["bench", "resnet18", "--device", "cuda"]).failed_naming(&["cuda"]);
     lopper(&["bench", "resnet18", "--device", "tpu"]).failed_naming(&["tpu"]);

@@ -4,7 +4,7 @@ use super::{Common, open_network};
 use crate::latency::{Latency, test_images};
 use clap::Args;
 use engine::plan::Plan;
-use engine::{Device, Result};
+use engine::{Device, Error, Result};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -59,14 +59,16 @@ struct LayerTiming {
 
 impl Bench {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let graph = open_network(&self.network, 10, self.size.unwrap_or(128))?;
+        let graph = open_network(&self.network, None, self.size.unwrap_or(128), Some(0))?;
         let [h, w, c] = graph.info.input;
         let [h, w] = self.size.map_or([h, w], |s| [s, s]);
         let batch = self.batch as usize;
         let device = common.device()?;
         let mut plan = Plan::new(&graph, [batch, h, w, c], &device)?;
         let images = test_images(batch * h * w * c);
-        let time = Duration::from_secs_f64(self.seconds.clamp(0.0, 3600.0));
+        let time = Duration::try_from_secs_f64(self.seconds).map_err(|e| {
+            Error::invalid(format!("--seconds: expected at least 0, found {}: {e}", self.seconds))
+        })?;
         let latency = Latency::measure(&mut plan, &images, 5, time)?;
         let layers = if self.layers { layer_timings(&mut plan, &images)? } else { Vec::new() };
         let memory = plan.memory();

@@ -5,7 +5,7 @@ use super::step::{Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
 use compress::distill::{DistillConfig, DistillLoss};
-use engine::Result;
+use engine::{Error, Result};
 use std::path::PathBuf;
 
 /// Train a network to imitate a teacher.
@@ -40,8 +40,14 @@ impl Distill {
             ..DistillConfig::default()
         };
         let teacher = Some(self.teacher.display().to_string());
-        let stage =
-            Stage { distill: Some(config), teacher, train: self.train.config(5)?, ..Stage::default() };
+        config.check()?;
+        let train = self.train.config(5)?;
+        if train.is_none() {
+            return Err(Error::invalid(
+                "--epochs: distillation acts while training: expected at least 1, found 0",
+            ));
+        }
+        let stage = Stage { distill: Some(config), teacher, train, ..Stage::default() };
         run_stage("distilled", Some(&self.model), stage, &self.output, common)
     }
 }

@@ -16,6 +16,7 @@ mod summary;
 mod train;
 mod weights;
 
+use crate::pipeline::check_images;
 use clap::{Args, Parser, Subcommand};
 use engine::{Device, Error, Graph, Result, file};
 use models::data::{DataConfig, DataName, Splits};
@@ -130,7 +131,7 @@ impl Cli {
 /// Which images, and how they are served.
 #[derive(Args)]
 pub struct DataArgs {
-    /// `fashion-mnist` (built in), or a directory with train/<class>/* and val/<class>/*
+    /// `fashion-mnist` (built in), or a directory with train/<class>/* and val/<class>/*, or with MNIST's IDX files
     #[arg(long)]
     data: Option<PathBuf>,
     /// Side of the square images, pixels [default: the network's, else 32 built in, 128 from a directory]
@@ -165,23 +166,40 @@ impl DataArgs {
     }
 }
 
-/// `fashion-mnist` is built in; a directory with Imagenette's label table is Imagenette; any other is a folder.
+/// `fashion-mnist` is built in; a directory tells by its files what it is.
 fn data_name(path: &Path) -> DataName {
     if path.as_os_str() == "fashion-mnist" {
         DataName::FashionMnist
     } else if path.join(models::data::NOISY_LABELS_FILE).exists() {
         DataName::Imagenette
+    } else if ["", ".gz"].iter().any(|end| path.join(format!("train-images-idx3-ubyte{end}")).exists()) {
+        DataName::Idx
     } else {
         DataName::Folder
     }
 }
 
-/// The network that `name` stands for: a model file, or an architecture with `classes` classes at `size` pixels.
-fn open_network(name: &str, classes: usize, size: usize) -> Result<Graph> {
-    if Path::new(name).exists() || name.ends_with(".safetensors") {
-        return file::load(Path::new(name));
+/// What `--classes` accepts. The bound keeps a slip of the keyboard from asking for terabytes.
+fn classes() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=65_536)
+}
+
+/// Whether `name` means a model file and not an architecture.
+fn is_file(name: &str) -> bool {
+    Path::new(name).exists() || name.ends_with(".safetensors")
+}
+
+/// The network that `name` stands for: a model file, or an architecture with ten classes, unless `classes` says
+/// otherwise, at `size` pixels. Its weights are drawn from `seed`.
+fn open_network(name: &str, classes: Option<u32>, size: usize, seed: Option<u64>) -> Result<Graph> {
+    if is_file(name) {
+        return match classes {
+            None => file::load(name),
+            Some(_) => Err(Error::file(name, "--classes is for an architecture, a model file has its own")),
+        };
     }
-    models::build(name, &models::Options::new(models::numbered_classes(classes), [size, size, 3]))
+    let classes = models::numbered_classes(classes.unwrap_or(10) as usize);
+    models::build(name, &models::Options { seed, ..models::Options::new(classes, [size, size, 3]) })
 }
 
 /// Opens `config` for `graph`, normalised as the graph's images were; their classes must be the same.
@@ -191,12 +209,6 @@ fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Spli
     config.mean = channels(&graph.info.mean).or(config.mean);
     config.std = channels(&graph.info.std).or(config.std);
     let splits = models::data::open(&config, None, common.seed.unwrap_or(0))?;
-    if splits.classes != graph.info.classes {
-        return Err(Error::invalid(format!(
-            "the network's classes ({}) are not those of the images ({})",
-            graph.info.classes.join(", "),
-            splits.classes.join(", ")
-        )));
-    }
+    check_images(graph, &splits)?;
     Ok(splits)
 }

@@ -6,7 +6,7 @@ use crate::recipe::Stage;
 use clap::Args;
 use compress::prune::{Constants, PruneConfig, PrunePlan};
 use compress::sparsify::{Context, Criterion};
-use engine::{Error, Result, atomic, file};
+use engine::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Remove channels.
@@ -29,7 +29,7 @@ pub struct Prune {
     #[command(flatten)]
     layers: Layers,
     /// Replay the plan in this TOML file
-    #[arg(long, conflicts_with_all = ["criterion", "include", "exclude"])]
+    #[arg(long, conflicts_with_all = ["criterion", "context", "include", "exclude"])]
     plan: Option<PathBuf>,
     /// Write the plan to this TOML file
     #[arg(long)]
@@ -53,13 +53,8 @@ impl Prune {
         };
         config.check()?;
         let plan = self.plan.as_deref().map(read_plan).transpose()?;
-        if let Some(path) = &self.save_plan {
-            let graph = file::load(&self.model)?;
-            let plan = plan.clone().map_or_else(|| config.plan(&graph, None), Ok)?;
-            let text = toml::to_string(&plan).map_err(|e| Error::file(path, e))?;
-            atomic::write(path, |w| w.write_all(text.as_bytes()))?;
-        }
-        let stage = Stage { prune: Some(config), plan, train: self.train.config(0)?, ..Stage::default() };
+        let (save_plan, train) = (self.save_plan.clone(), self.train.config(0)?);
+        let stage = Stage { prune: Some(config), plan, save_plan, train, ..Stage::default() };
         run_stage("pruned", Some(&self.model), stage, &self.output, common)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Common;
 use crate::pipeline::Pipeline;
+use crate::progress::note;
 use crate::recipe::Recipe;
 use crate::report;
 use clap::Args;
@@ -51,7 +52,7 @@ pub fn walk(recipe: Recipe, quick: bool, data: Option<&Path>, out: &Path, common
     std::fs::create_dir_all(out).map_err(|e| Error::file(out, e))?;
     let title = if recipe.title.is_empty() { "lopper" } else { &recipe.title };
     let rows = Pipeline::new(&device, Some(splits), seed).run(&recipe, out, |row| {
-        eprintln!("{:>14}  done in {:.1} s", row.stage, row.seconds);
+        note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
     })?;
     report::write(out, title, &rows)?;
     common.print(&rows, || {

@@ -1,6 +1,6 @@
 //! `lopper summary ARCH|MODEL`.
 
-use super::{Common, open_network};
+use super::{Common, classes, open_network};
 use crate::report::thousands;
 use clap::Args;
 use engine::cost::Cost;
@@ -12,9 +12,9 @@ use serde::Serialize;
 pub struct Summary {
     /// An architecture (`lopper summary help` lists them) or a model file
     network: String,
-    /// Classes of an architecture
-    #[arg(long, default_value_t = 10)]
-    classes: usize,
+    /// Classes of an architecture [default: 10]
+    #[arg(long, value_parser = classes())]
+    classes: Option<u32>,
     /// Side of the square image, pixels [default: the model's, or 128]
     #[arg(long)]
     size: Option<usize>,
@@ -46,7 +46,7 @@ impl Summary {
             let names: Vec<&str> = models::names().collect();
             return common.print(&names, || names.join("\n"));
         }
-        let graph = open_network(&self.network, self.classes, self.size.unwrap_or(128))?;
+        let graph = open_network(&self.network, self.classes, self.size.unwrap_or(128), None)?;
         let totals = totals(&self.network, &graph, self.size)?;
         common.print(&totals, || text(&totals))
     }

@@ -16,10 +16,10 @@ pub struct Train {
     #[arg(long)]
     arch: Option<String>,
     /// Width multiplier of the architecture
-    #[arg(long, requires = "arch")]
+    #[arg(long, conflicts_with = "model")]
     width: Option<f64>,
     /// Classifier of the architecture: own or fastai
-    #[arg(long, value_parser = parse_head, default_value = "own")]
+    #[arg(long, value_parser = parse_head, default_value = "own", conflicts_with = "model")]
     head: Head,
     /// A model file to train further
     #[arg(long)]

@@ -1,8 +1,9 @@
 //! `lopper export` and `lopper import`.
 
-use super::{Common, open_network};
+use super::{Common, classes, is_file, open_network};
 use clap::Args;
 use engine::{Result, file, torchvision};
+use models::data::{IMAGENET_MEAN, IMAGENET_STD};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -31,10 +32,10 @@ pub struct Import {
     /// The architecture, or a model file of it
     #[arg(long)]
     arch: String,
-    /// Classes of the architecture
-    #[arg(long, default_value_t = 1000)]
-    classes: usize,
-    /// Side of the square images, pixels
+    /// Classes of the architecture [default: ImageNet's 1000]
+    #[arg(long, value_parser = classes())]
+    classes: Option<u32>,
+    /// Side of the architecture's square images, pixels
     #[arg(long, default_value_t = 224)]
     size: usize,
     /// The model file to write
@@ -44,7 +45,14 @@ pub struct Import {
 
 impl Import {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let mut graph = open_network(&self.arch, self.classes, self.size)?;
+        let mut graph = if is_file(&self.arch) {
+            open_network(&self.arch, self.classes, self.size, None)?
+        } else {
+            let mut graph = open_network(&self.arch, self.classes.or(Some(1000)), self.size, None)?;
+            // What torchvision's weights were trained with; a model file says it itself.
+            (graph.info.mean, graph.info.std) = (IMAGENET_MEAN.to_vec(), IMAGENET_STD.to_vec());
+            graph
+        };
         let report = torchvision::import_weights(&mut graph, &self.weights)?;
         file::save(&graph, &self.out)?;
         common.print(&json!({ "written": self.out }), || {
