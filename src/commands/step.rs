@@ -40,10 +40,13 @@ pub struct TrainArgs {
     /// The largest learning rate of the schedule
     #[arg(long, default_value_t = 1e-3)]
     learning_rate: f64,
+    /// How gradients become steps
     #[arg(long, value_enum, default_value_t = OptimizerName::Adamw)]
     optimizer: OptimizerName,
+    /// How strongly weights are pulled to zero; biases and batch norms are not
     #[arg(long, default_value_t = 0.01)]
     weight_decay: f64,
+    /// How the learning rate moves
     #[arg(long, value_enum, default_value_t = ScheduleName::OneCycle)]
     schedule: ScheduleName,
     /// Share of each target that is spread over all classes
