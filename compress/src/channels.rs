@@ -116,7 +116,7 @@ pub fn ends_at(layer: &Layer) -> bool {
 /// The shape of every node for one image of the size that the graph was made for.
 pub(crate) fn image_shapes(graph: &Graph) -> Result<Vec<Vec<usize>>> {
     let [h, w, c] = graph.info.input;
-    if h * w * c == 0 {
+    if [h, w, c].contains(&0) {
         return Err(Error::invalid(
             "the network does not say which image it is for: set `info.input` to [H, W, C]",
         ));
