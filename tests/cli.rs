@@ -343,6 +343,11 @@ fn another_image_size_or_class_list_is_explained() {
     lopper(&[&lesson[..], &images, &["--epochs", "0"]].concat()).failed_naming(&["--epochs"]);
     // A network takes images of another size than it was trained on.
     lopper(&[&["fold", text(&start), "--size", "64", "--out", text(&out)][..], &images].concat()).succeeded();
+    lopper(&["prune", text(&start), "--learning-rate", "0.1", "--out", text(&out)])
+        .failed_naming(&["--learning-rate", "--epochs"]);
+    let grow = ["sparsify", text(&start), "--sparsity", "0.5", "--epochs", "1", "--out", text(&out)];
+    lopper(&[&grow[..], &images, &["--growth", "iterative:2"]].concat()).succeeded();
+    lopper(&[&grow[..], &images, &["--growth", "iterative:0"]].concat()).failed_naming(&["iterative"]);
     lopper(&["bench", text(&start), "--seconds", "nan"]).failed_naming(&["--seconds"]);
     lopper(&["summary", text(&start), "--classes", "3"]).failed_naming(&["--classes"]);
     lopper(&["bench", text(&start), "--size", "3"]).failed_naming(&["features.7", "window"]);

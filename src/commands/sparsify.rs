@@ -5,7 +5,7 @@ use super::step::{Layers, Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
 use compress::SparsifyConfig;
-use compress::sparsify::{Context, Criterion, Granularity};
+use compress::sparsify::{Context, Criterion, Granularity, Schedule};
 use engine::Result;
 use std::path::PathBuf;
 
@@ -26,6 +26,9 @@ pub struct Sparsify {
     /// large_final (magnitude), random, taylor or batch_norm_gamma
     #[arg(long, default_value = "large_final")]
     criterion: Criterion,
+    /// How sparsity grows while training: one_shot, linear, cosine, gradual or iterative:STEPS
+    #[arg(long, value_parser = parse_growth, default_value = "cosine")]
+    growth: Schedule,
     #[command(flatten)]
     layers: Layers,
     #[command(flatten)]
@@ -40,6 +43,7 @@ impl Sparsify {
             granularity: self.granularity,
             context: self.context,
             criterion: self.criterion,
+            schedule: self.growth,
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
             seed: common.seed.unwrap_or(0),
@@ -48,5 +52,16 @@ impl Sparsify {
         config.check()?;
         let stage = Stage { sparsify: Some(config), train: self.train.config(5)?, ..Stage::default() };
         run_stage("sparsified", Some(&self.model), stage, &self.output, common)
+    }
+}
+
+fn parse_growth(name: &str) -> std::result::Result<Schedule, String> {
+    match (name, name.strip_prefix("iterative:").map(str::parse)) {
+        ("one_shot", _) => Ok(Schedule::OneShot),
+        ("linear", _) => Ok(Schedule::Linear),
+        ("cosine", _) => Ok(Schedule::Cosine),
+        ("gradual", _) => Ok(Schedule::Gradual),
+        (_, Some(Ok(steps))) => Ok(Schedule::Iterative { steps }),
+        _ => Err("expected one_shot, linear, cosine, gradual or iterative:STEPS".into()),
     }
 }

@@ -34,24 +34,24 @@ pub struct Layers {
 /// How the network is trained.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Passes over the training images
+    /// Passes over the training images; 0 for none
     #[arg(long)]
     epochs: Option<usize>,
-    /// The largest learning rate of the schedule
-    #[arg(long, default_value_t = 1e-3)]
-    learning_rate: f64,
-    /// How gradients become steps
-    #[arg(long, value_enum, default_value_t = OptimizerName::Adamw)]
-    optimizer: OptimizerName,
-    /// How strongly weights are pulled to zero; biases and batch norms are not
-    #[arg(long, default_value_t = 0.01)]
-    weight_decay: f64,
-    /// How the learning rate moves
-    #[arg(long, value_enum, default_value_t = ScheduleName::OneCycle)]
-    schedule: ScheduleName,
-    /// Share of each target that is spread over all classes
-    #[arg(long, default_value_t = 0.0)]
-    label_smoothing: f32,
+    /// The largest learning rate of the schedule [default: 0.001]
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// How gradients become steps [default: adamw]
+    #[arg(long, value_enum)]
+    optimizer: Option<OptimizerName>,
+    /// How strongly weights are pulled to zero; biases and batch norms are not [default: 0.01]
+    #[arg(long)]
+    weight_decay: Option<f64>,
+    /// How the learning rate moves [default: one-cycle]
+    #[arg(long, value_enum)]
+    schedule: Option<ScheduleName>,
+    /// Share of each target that is spread over all classes [default: 0]
+    #[arg(long)]
+    label_smoothing: Option<f32>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -75,30 +75,45 @@ enum ScheduleName {
 }
 
 impl TrainArgs {
-    /// The training, or none for no epochs.
+    /// The training of so many `epochs` unless `--epochs` says otherwise, or none for no epochs.
     pub fn config(&self, epochs: usize) -> Result<Option<TrainConfig>> {
         let epochs = self.epochs.unwrap_or(epochs);
         if epochs == 0 {
-            return Ok(None);
+            return match self.given() {
+                Some(option) => Err(Error::invalid(format!("{option} is for training: give --epochs too"))),
+                None => Ok(None),
+            };
         }
-        let (weight_decay, betas, eps) = (self.weight_decay, [0.9, 0.999], 1e-8);
+        let (weight_decay, betas, eps) = (self.weight_decay.unwrap_or(0.01), [0.9, 0.999], 1e-8);
         let config = TrainConfig {
             epochs,
-            learning_rate: self.learning_rate,
-            optimizer: match self.optimizer {
+            learning_rate: self.learning_rate.unwrap_or(1e-3),
+            optimizer: match self.optimizer.unwrap_or(OptimizerName::Adamw) {
                 OptimizerName::Sgd => OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay },
                 OptimizerName::Adam => OptimizerConfig::Adam { betas, eps, weight_decay },
                 OptimizerName::Adamw => OptimizerConfig::AdamW { betas, eps, weight_decay },
             },
-            schedule: match self.schedule {
+            schedule: match self.schedule.unwrap_or(ScheduleName::OneCycle) {
                 ScheduleName::Constant => Schedule::Constant,
                 ScheduleName::Cosine => Schedule::Cosine { warmup: 0.0 },
                 ScheduleName::OneCycle => Schedule::one_cycle(),
             },
-            label_smoothing: self.label_smoothing,
+            label_smoothing: self.label_smoothing.unwrap_or(0.0),
         };
         config.check()?;
         Ok(Some(config))
+    }
+
+    /// An option, apart from `--epochs`, that was given.
+    fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--learning-rate", self.learning_rate.is_some()),
+            ("--optimizer", self.optimizer.is_some()),
+            ("--weight-decay", self.weight_decay.is_some()),
+            ("--schedule", self.schedule.is_some()),
+            ("--label-smoothing", self.label_smoothing.is_some()),
+        ];
+        options.into_iter().find_map(|(option, given)| given.then_some(option))
     }
 }
 
