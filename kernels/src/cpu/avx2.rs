@@ -1,6 +1,5 @@
 //! AVX2 with FMA: eight lanes, partial loads and stores by mask.
 
-use super::Isa;
 use super::simd::{Kernel, MAX_LANES, Simd};
 use super::tile::{Tile, TileKernel, tile};
 use std::arch::x86_64::*;
@@ -30,7 +29,6 @@ macro_rules! operations {
 impl Simd for Avx2 {
     type F = __m256;
     const LANES: usize = 8;
-    const ISA: Isa = Isa::Avx2;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
@@ -76,12 +74,9 @@ impl Simd for Avx2 {
         add(a, b) = _mm256_add_ps(a, b);
         sub(a, b) = _mm256_sub_ps(a, b);
         mul(a, b) = _mm256_mul_ps(a, b);
-        div(a, b) = _mm256_div_ps(a, b);
         fma(a, b, c) = _mm256_fmadd_ps(a, b, c);
         max(a, b) = _mm256_max_ps(a, b);
         min(a, b) = _mm256_min_ps(a, b);
-        sqrt(a) = _mm256_sqrt_ps(a);
-        select_gt(a, b, x, y) = _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b));
     }
 
     #[inline(always)]

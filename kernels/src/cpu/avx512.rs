@@ -1,6 +1,5 @@
 //! AVX-512: sixteen lanes, partial loads and stores by mask.
 
-use super::Isa;
 use super::simd::{Kernel, MAX_LANES, Simd};
 use super::tile::{Tile, TileKernel, tile};
 use std::arch::x86_64::*;
@@ -34,7 +33,6 @@ macro_rules! operations {
 impl Simd for Avx512 {
     type F = __m512;
     const LANES: usize = 16;
-    const ISA: Isa = Isa::Avx512;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
@@ -80,12 +78,9 @@ impl Simd for Avx512 {
         add(a, b) = _mm512_add_ps(a, b);
         sub(a, b) = _mm512_sub_ps(a, b);
         mul(a, b) = _mm512_mul_ps(a, b);
-        div(a, b) = _mm512_div_ps(a, b);
         fma(a, b, c) = _mm512_fmadd_ps(a, b, c);
         max(a, b) = _mm512_max_ps(a, b);
         min(a, b) = _mm512_min_ps(a, b);
-        sqrt(a) = _mm512_sqrt_ps(a);
-        select_gt(a, b, x, y) = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), y, x);
     }
 
     #[inline(always)]

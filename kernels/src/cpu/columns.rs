@@ -94,7 +94,8 @@ impl<const P: usize, const IN: usize, Op: Fn([f32; P], [f32; IN]) -> f32> Kernel
     }
 }
 
-/// What [`column_sums`] subtracts from the data before it forms products.
+/// What the formula of [`column_sums`] is to subtract from the data before it forms products; one that has no need
+/// of it ignores it.
 #[derive(Clone, Copy)]
 pub(super) enum Shift<'a> {
     /// A value for each channel.

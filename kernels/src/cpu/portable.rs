@@ -1,7 +1,6 @@
 //! Any machine, through the `wide` crate: eight lanes, made of whatever vectors the target has by default
 //! (two SSE registers on x86-64, without FMA).
 
-use super::Isa;
 use super::simd::{Kernel, MAX_LANES, Simd};
 use super::tile::{Tile, TileKernel, tile};
 use wide::f32x8;
@@ -13,7 +12,6 @@ pub struct Portable;
 impl Simd for Portable {
     type F = f32x8;
     const LANES: usize = 8;
-    const ISA: Isa = Isa::Portable;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
@@ -67,11 +65,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn div(self, a: f32x8, b: f32x8) -> f32x8 {
-        a / b
-    }
-
-    #[inline(always)]
     fn fma(self, a: f32x8, b: f32x8, c: f32x8) -> f32x8 {
         a.mul_add(b, c)
     }
@@ -85,16 +78,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn min(self, a: f32x8, b: f32x8) -> f32x8 {
         b.simd_gt(a).bitselect(a, b)
-    }
-
-    #[inline(always)]
-    fn sqrt(self, a: f32x8) -> f32x8 {
-        a.sqrt()
-    }
-
-    #[inline(always)]
-    fn select_gt(self, a: f32x8, b: f32x8, x: f32x8, y: f32x8) -> f32x8 {
-        a.simd_gt(b).bitselect(x, y)
     }
 
     #[inline(always)]

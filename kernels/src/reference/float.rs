@@ -1,6 +1,6 @@
 //! The number type of the reference: enough of a trait to write every operation once for `f32` and `f64`.
 
-use std::fmt::{Debug, Display};
+use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
@@ -8,7 +8,6 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 pub trait Float:
     Copy
     + Debug
-    + Display
     + PartialOrd
     + Send
     + Sync
@@ -28,8 +27,6 @@ pub trait Float:
     const NEG_INFINITY: Self;
     /// The nearest value of this type.
     fn of(x: f64) -> Self;
-    /// The value in double precision, exactly.
-    fn to_f64(self) -> f64;
     /// The square root.
     fn sqrt(self) -> Self;
     /// The exponential.
@@ -48,9 +45,6 @@ macro_rules! float {
             const NEG_INFINITY: Self = <$type>::NEG_INFINITY;
             fn of(x: f64) -> Self {
                 x as $type
-            }
-            fn to_f64(self) -> f64 {
-                self.into()
             }
             fn sqrt(self) -> Self {
                 self.sqrt()
