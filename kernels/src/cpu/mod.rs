@@ -125,8 +125,8 @@ pub enum CpuError {
 /// The environment variable that forces an instruction set.
 const ISA_VARIABLE: &str = "LOPPER_ISA";
 
-/// The most threads a pool may have.
-const MAX_THREADS: usize = 256;
+/// The most threads that a pool has.
+pub const MAX_THREADS: usize = 256;
 
 /// A proof of an instruction set, whichever it is.
 #[derive(Clone, Copy)]
@@ -201,7 +201,7 @@ impl Cpu {
         Backend::new(isa).map(|backend| Self::new(backend, core_count()))
     }
 
-    /// The same instruction set with a pool of `n` threads, at least 1 and at most 256.
+    /// The same instruction set with a pool of `n` threads, at least 1 and at most [`MAX_THREADS`].
     pub fn threads(self, n: usize) -> Self {
         if self.thread_count() == n { self } else { Self::new(self.backend, n) }
     }
