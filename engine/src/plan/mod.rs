@@ -96,11 +96,6 @@ impl Plan {
         Ok(Self { cpu: cpu.clone(), input, output, calls, steps, arena: Buffer::zeros(places.len) })
     }
 
-    /// `[N, H, W, C]` of the images that it takes.
-    pub fn input_shape(&self) -> [usize; 4] {
-        self.input
-    }
-
     /// The shape of its output, `[N, classes]` for a classifier.
     pub fn output_shape(&self) -> &[usize] {
         &self.output
