@@ -62,6 +62,13 @@ fn a_variable_of_another_tape_is_a_constant() {
 }
 
 #[test]
+fn a_mean_of_large_values_does_not_overflow() {
+    let mut tape = Tape::no_grad(&Device::cpu());
+    let x = tape.constant(Tensor::full(&[1 << 10], f32::MAX / 2.0));
+    assert_eq!(tape.mean(&x).unwrap().value().data(), [f32::MAX / 2.0]);
+}
+
+#[test]
 fn shapes_that_do_not_fit_are_errors() {
     let mut tape = Tape::new(&Device::cpu());
     let image = tape.leaf(Tensor::zeros(&[1, 4, 4, 3]));

@@ -52,8 +52,9 @@ impl Tape {
         if x.value().is_empty() {
             return Err(Error::shape("mean", "of no elements"));
         }
-        let sum = self.sum(x)?;
-        self.scale(&sum, 1.0 / x.value().len() as f32)
+        // Divided first: the sum of values whose mean is finite may not be.
+        let shares = self.scale(x, 1.0 / x.value().len() as f32)?;
+        self.sum(&shares)
     }
 }
 
