@@ -96,9 +96,16 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
+/// The rows as machines read them: on standard output with `--json`, and in `report.json`.
+#[derive(Serialize)]
+pub struct Stages<'a> {
+    /// One for each stage, in order.
+    pub stages: &'a [Row],
+}
+
 /// Writes `report.md`, `report.json`, `report.csv` and `report.svg` in `dir`.
 pub fn write(dir: &Path, title: &str, rows: &[Row]) -> Result<()> {
-    let json = serde_json::to_vec_pretty(rows).map_err(|e| Error::file(dir, e))?;
+    let json = serde_json::to_vec_pretty(&Stages { stages: rows }).map_err(|e| Error::file(dir, e))?;
     atomic::write(dir.join("report.json"), |w| w.write_all(&json))?;
     atomic::write(dir.join("report.md"), |w| write!(w, "# {title}\n\n{}", table(rows)))?;
     atomic::write(dir.join("report.csv"), |w| w.write_all(&csv(rows)?))?;

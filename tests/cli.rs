@@ -386,8 +386,9 @@ fn quick_demo_writes_a_model_a_stage_and_a_report() {
     for file in ["report.md", "report.json", "report.csv", "report.svg"] {
         assert!(dir.path().join(file).exists(), "{file}");
     }
-    let rows: Vec<serde_json::Value> =
+    let report: serde_json::Value =
         serde_json::from_slice(&fs::read(dir.path().join("report.json")).unwrap()).unwrap();
+    let rows = report["stages"].as_array().unwrap();
     let row = |stage: &str| rows.iter().find(|r| r["stage"] == stage).unwrap();
     for exact in ["pruned", "folded"] {
         assert!(row(exact)["logit_difference"].as_f64().unwrap() < 1e-3, "{exact} claims equivalence");

@@ -17,7 +17,7 @@ pub struct Bench {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
     /// Side of the square images, pixels [default: the model's, or 128]
-    #[arg(long)]
+    #[arg(long, value_parser = super::image_side)]
     size: Option<usize>,
     /// Seconds to measure for
     #[arg(long, default_value_t = 2.0)]

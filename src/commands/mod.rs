@@ -135,7 +135,7 @@ pub struct DataArgs {
     #[arg(long)]
     data: Option<PathBuf>,
     /// Side of the square images, pixels [default: the network's, else 32 built in, 128 from a directory]
-    #[arg(long)]
+    #[arg(long, value_parser = image_side)]
     size: Option<usize>,
     /// Images in a batch
     #[arg(long, default_value_t = 64)]
@@ -211,4 +211,12 @@ fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Spli
     let splits = models::data::open(&config, None, common.seed.unwrap_or(0))?;
     check_images(graph, &splits)?;
     Ok(splits)
+}
+
+/// The side of an image in pixels, from the command line.
+fn image_side(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(side) if (1..=16_384).contains(&side) => Ok(side),
+        _ => Err("expected a number of pixels, 1 to 16384".into()),
+    }
 }

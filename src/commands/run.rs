@@ -55,7 +55,7 @@ pub fn walk(recipe: Recipe, quick: bool, data: Option<&Path>, out: &Path, common
         note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
     })?;
     report::write(out, title, &rows)?;
-    common.print(&rows, || {
+    common.print(&report::Stages { stages: &rows }, || {
         format!(
             "\n{}\n{}\nModels, report.md, .json, .csv and .svg are in {}\n",
             title,

@@ -145,5 +145,7 @@ pub fn run_stage(
     let stage = Stage { name: name.to_string(), from: model.map(|m| m.display().to_string()), ..stage };
     rows.push(pipeline.stage(&stage, &output.out)?.row);
     pipeline.report_skipped();
-    common.print(&rows, || format!("{}wrote {}", report::table(&rows), output.out.display()))
+    common.print(&report::Stages { stages: &rows }, || {
+        format!("{}wrote {}", report::table(&rows), output.out.display())
+    })
 }

@@ -16,7 +16,7 @@ pub struct Summary {
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
     /// Side of the square image, pixels [default: the model's, or 128]
-    #[arg(long)]
+    #[arg(long, value_parser = super::image_side)]
     size: Option<usize>,
 }
 

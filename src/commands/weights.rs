@@ -36,7 +36,7 @@ pub struct Import {
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
     /// Side of the architecture's square images, pixels
-    #[arg(long, default_value_t = 224)]
+    #[arg(long, default_value_t = 224, value_parser = super::image_side)]
     size: usize,
     /// The model file to write
     #[arg(long)]
