@@ -2,7 +2,8 @@
 //!
 //!     cargo bench --bench conv2d -- [--quick] [--batch 1,16] [--threads N] [--csv FILE]
 //!
-//! - *dense* computes every filter, dead or not: the baseline;
+//! - *dense* computes every filter, dead or not, by the algorithm that packing chooses: the baseline;
+//! - *direct* is dense by the direct algorithm;
 //! - *masked* computes live filters and stores them among the dead ones' constants;
 //! - *compacted* also leaves out the input channels that the layer before no longer fills; widths stay;
 //! - *pruned* is what remains when the dead channels are gone from the tensors.
@@ -218,10 +219,12 @@ impl<'a> Case<'a> {
         live.zip(self.live_inputs.iter().cycle()).filter(|(_, live)| **live).map(|(w, _)| *w).collect()
     }
 
-    /// Dense alone where nothing is dead; otherwise every other variant.
+    /// Pruning has nothing to do where nothing is dead; dense is what it is, dead filters or not.
     fn variants(&'a self, cpu: &'a Cpu, dead_percent: usize) -> Vec<Variant<'a>> {
         if dead_percent == 0 {
-            return vec![self.dense(cpu), self.masked(cpu), self.compacted(cpu)];
+            let chosen = self.dense(cpu, "dense", PackedConv2d::new(cpu, self.g, &self.w));
+            let direct = self.dense(cpu, "direct", PackedConv2d::direct(cpu, self.g, &self.w));
+            return vec![chosen, direct, self.masked(cpu), self.compacted(cpu)];
         }
         vec![self.masked(cpu), self.compacted(cpu), self.pruned(cpu)]
     }
@@ -230,10 +233,9 @@ impl<'a> Case<'a> {
         Epilogue { bias: Some(&self.bias), ..Default::default() }
     }
 
-    fn dense(&'a self, cpu: &'a Cpu) -> Variant<'a> {
-        let packed = PackedConv2d::new(cpu, self.g, &self.w);
+    fn dense(&'a self, cpu: &'a Cpu, name: &'static str, packed: PackedConv2d) -> Variant<'a> {
         Variant {
-            name: "dense",
+            name,
             kernel: packed.kernel(),
             macs: self.g.macs(),
             out_len: self.g.y_len(),
