@@ -9,7 +9,7 @@
 
 use super::scatter::Scatter;
 use super::winograd::Weight;
-use super::{Epilogue, PackedConv2d};
+use super::{Epilogue, PackedConv2d, check};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::params::CompactIndex;
@@ -82,14 +82,7 @@ pub fn conv2d_compact_forward(
     epilogue: &Epilogue,
     y: &mut [f32],
 ) {
-    let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..w.outer };
-    assert_eq!(*g, packed, "the weights were packed for another convolution");
-    assert_eq!(
-        (x.len(), y.len()),
-        (g.x_len(), g.y_len()),
-        "input and output have the lengths of their shapes"
-    );
-    epilogue.check(g.o, y.len());
+    check(&w.outer, g, x, epilogue, y);
     // Targets are pixels of the outer width; columns are found by the scatter.
     let inner = Conv2d { c: w.packed.geometry.c, ..*g };
     let mut gathered = cpu.scratch(inner.x_len());

@@ -3,7 +3,7 @@
 
 use super::scatter::Scatter;
 use super::winograd::Weight;
-use super::{Epilogue, PackedConv2d};
+use super::{Epilogue, PackedConv2d, check};
 use crate::buffer::Buffer;
 use crate::cpu::{Cpu, depthwise};
 use crate::shapes::Conv2d;
@@ -86,13 +86,6 @@ pub fn conv2d_masked_forward_packed(
     epilogue: &Epilogue,
     y: &mut [f32],
 ) {
-    let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..w.outer };
-    assert_eq!(*g, packed, "the weights were packed for another convolution");
-    assert_eq!(
-        (x.len(), y.len()),
-        (g.x_len(), g.y_len()),
-        "input and output have the lengths of their shapes"
-    );
-    epilogue.check(g.o, y.len());
+    check(&w.outer, g, x, epilogue, y);
     w.packed.forward(cpu, g, x, Some(&w.scatter), epilogue, y);
 }

@@ -207,6 +207,19 @@ impl PackedConv2d {
     }
 }
 
+/// Asserts that weights packed for `packed` serve `g`, which may differ in batch and image size, and that the slices have
+/// the lengths of their shapes.
+fn check(packed: &Conv2d, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &[f32]) {
+    let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..*packed };
+    assert_eq!(*g, packed, "the weights were packed for another convolution");
+    assert_eq!(
+        (x.len(), y.len()),
+        (g.x_len(), g.y_len()),
+        "input and output have the lengths of their shapes"
+    );
+    epilogue.check(g.o, y.len());
+}
+
 /// Filters of each group.
 fn per_group(g: &Conv2d) -> Vec<usize> {
     vec![g.o / g.groups; g.groups]
@@ -230,13 +243,6 @@ pub fn conv2d_forward_packed(
     epilogue: &Epilogue,
     y: &mut [f32],
 ) {
-    let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..w.geometry };
-    assert_eq!(*g, packed, "the weights were packed for another convolution");
-    assert_eq!(
-        (x.len(), y.len()),
-        (g.x_len(), g.y_len()),
-        "input and output have the lengths of their shapes"
-    );
-    epilogue.check(g.o, y.len());
+    check(&w.geometry, g, x, epilogue, y);
     w.forward(cpu, g, x, None, epilogue, y);
 }
