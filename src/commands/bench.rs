@@ -19,6 +19,9 @@ pub struct Bench {
     /// Side of the square images, pixels [default: the model's, or 128]
     #[arg(long, value_parser = super::image_side)]
     size: Option<usize>,
+    /// Fold the batch norms first
+    #[arg(long)]
+    fold: bool,
     /// Seconds to measure for
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
@@ -32,6 +35,7 @@ struct Timing {
     network: String,
     batch: usize,
     size: usize,
+    folded: bool,
     threads: usize,
     isa: String,
     median_ms: f64,
@@ -59,7 +63,10 @@ struct LayerTiming {
 
 impl Bench {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let graph = open_network(&self.network, None, self.size.unwrap_or(128), Some(0))?;
+        let mut graph = open_network(&self.network, None, self.size.unwrap_or(128), Some(0))?;
+        if self.fold {
+            graph = compress::fold::fold(&graph)?.graph;
+        }
         let [h, w, c] = graph.info.input;
         let [h, w] = self.size.map_or([h, w], |s| [s, s]);
         let batch = self.batch as usize;
@@ -77,6 +84,7 @@ impl Bench {
             network: self.network.clone(),
             batch,
             size: h,
+            folded: self.fold,
             threads: cpu.thread_count(),
             isa: cpu.isa().to_string(),
             median_ms: latency.median(),
