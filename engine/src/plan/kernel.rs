@@ -4,6 +4,7 @@ use super::lower::{MAX_PARTS, Op};
 use crate::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
 use crate::shape::{adaptive_geometry, shortcut_geometry};
 use crate::{Layer, Param, Result, Tensor};
+use kernels::buffer::Buffer;
 use kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedLinear, PackedMasked};
 use kernels::params::Activation;
 use kernels::shapes::{self, AdaptivePool2d, PadShortcut, Pool2d};
@@ -32,7 +33,7 @@ impl Kernel {
         Ok(match &op.node.layer {
             Layer::Conv2d(conv) => Self::conv2d(cpu, conv, conv.geometry(&op.x)?),
             Layer::CompactConv2d(compact) => Self::compact(cpu, compact, compact.geometry(&op.x)?),
-            Layer::Linear(linear) => Self::linear(cpu, linear, linear.geometry(&op.x)?),
+            Layer::Linear(linear) => Self::linear(cpu, linear, &op.x, op.pool)?,
             Layer::BatchNorm(bn) => Self::batch_norm(cpu, bn, &op.x),
             Layer::Relu => Self::Relu,
             Layer::Relu6 => Self::Relu6,
@@ -70,9 +71,23 @@ impl Kernel {
         Self::Compact(g, packed, compact.outer_bias())
     }
 
-    fn linear(cpu: &Cpu, linear: &Linear, g: shapes::Linear) -> Self {
+    /// With a pool, the weight is the one that reads the map itself: `w · pool(x) = (poolᵀ wᵀ)ᵀ x`, and poolᵀ is the
+    /// pool's input gradient.
+    fn linear(cpu: &Cpu, linear: &Linear, x: &[usize], pool: Option<[usize; 2]>) -> Result<Self> {
         let bias = linear.bias.as_ref().map(|b| b.value().clone());
-        Self::Linear(g, PackedLinear::new(cpu, &g, linear.weight.value().data()), bias)
+        let weight = linear.weight.value().data();
+        let Some(size) = pool else {
+            let g = linear.geometry(x)?;
+            return Ok(Self::Linear(g, PackedLinear::new(cpu, &g, weight), bias));
+        };
+        let rows = AdaptivePool2d { n: linear.out_features(), ..adaptive_geometry(x, size)? };
+        let g = shapes::Linear { n: x[0], inputs: rows.x_len() / rows.n, outputs: rows.n };
+        if [rows.h, rows.w] == size {
+            return Ok(Self::Linear(g, PackedLinear::new(cpu, &g, weight), bias));
+        }
+        let mut pooling = Buffer::zeros(rows.x_len());
+        cpu::adaptive_avg_pool2d_input_grad(cpu, &rows, weight, &mut pooling);
+        Ok(Self::Linear(g, PackedLinear::new(cpu, &g, &pooling), bias))
     }
 
     /// With its statistics fixed, a batch norm is `scale · x + shift`: a depthwise convolution with 1×1 windows,

@@ -4,6 +4,9 @@
 //! - A ReLU or a sum of two becomes the epilogue of the convolution, linear layer or batch norm that it reads, if
 //!   that has no other reader. The fused operation stands where the *last* of its nodes stood, so everything that
 //!   it reads is ready by then.
+//! - An adaptive average pool that enlarges its map goes into the weight of the linear layer behind it, if that is its
+//!   only reader: both are linear, and the weight becomes smaller. (VGG16 at 128 px averages 4×4 maps into 7×7, and
+//!   its first linear layer then reads a third of the bytes.)
 //! - Nodes that the output does not depend on are left out.
 
 use crate::{Graph, Layer, Node, NodeId, Result};
@@ -25,13 +28,15 @@ pub(super) struct Op<'g> {
     pub node: &'g Node,
     /// The shape of its first input, as the node sees it.
     pub x: Vec<usize>,
+    /// The size of the adaptive average pool that a linear layer's weight takes over.
+    pub pool: Option<[usize; 2]>,
     /// What it reads.
     pub inputs: Vec<Value>,
     /// What is added before the activation.
     pub residual: Option<Value>,
     /// What ends it.
     pub activation: Activation,
-    /// The nodes that became its epilogue.
+    /// The nodes that are computed with it: a pool before it, its epilogue.
     pub fused: Vec<&'g Node>,
     /// What it writes.
     pub output: Value,
@@ -124,6 +129,7 @@ impl<'g> Lowering<'g> {
             Layer::Relu => self.with_activation(node, inputs[0], Activation::Relu),
             Layer::Relu6 => self.with_activation(node, inputs[0], Activation::Relu6),
             Layer::Add if inputs.len() == 2 => self.with_residual(node, &inputs),
+            Layer::Linear(_) => self.with_pool(id, inputs[0]),
             _ => None,
         };
         let mut values: Vec<Value> = inputs.iter().map(|&i| self.value[i]).collect();
@@ -139,7 +145,7 @@ impl<'g> Lowering<'g> {
         let x = node.inputs.first().map_or(&self.shapes[id], |&x| &self.shapes[x]).clone();
         let shape = self.shapes[id].clone();
         let (residual, activation, fused, output) = (None, Activation::None, Vec::new(), IMAGES);
-        Op { node, x, inputs, residual, activation, fused, output, shape }
+        Op { node, x, pool: None, inputs, residual, activation, fused, output, shape }
     }
 
     fn push(&mut self, mut op: Op<'g>) -> Value {
@@ -159,6 +165,18 @@ impl<'g> Lowering<'g> {
         op.activation = activation;
         op.fused.push(node);
         Some(op)
+    }
+
+    /// A linear layer that pools with its weight, where the pool before it does not make its map smaller.
+    fn with_pool(&mut self, id: NodeId, x: NodeId) -> Option<Op<'g>> {
+        let enlarges = |op: &Op| match op.node.layer {
+            Layer::AdaptiveAvgPool(size) => op.x[1] * op.x[2] <= size.iter().product(),
+            _ => false,
+        };
+        let pool = self.take_back(x, enlarges)?;
+        let Layer::AdaptiveAvgPool(size) = pool.node.layer else { return None };
+        let linear = self.op(id, pool.inputs);
+        Some(Op { x: pool.x, pool: Some(size), fused: vec![pool.node], ..linear })
     }
 
     /// Fuses a sum into the later of its addends, so that little has to wait.

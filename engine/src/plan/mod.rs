@@ -53,7 +53,7 @@ pub struct Step {
     pub kind: &'static str,
     /// The kernel that was chosen.
     pub kernel: &'static str,
-    /// The nodes that are computed with it, in its epilogue.
+    /// The nodes that are computed with it: a pool before it, its epilogue.
     pub fused: Vec<String>,
     /// Multiply-accumulates that it does, for the whole batch; a filter that is left out does none.
     pub macs: u64,
