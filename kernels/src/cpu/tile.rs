@@ -111,7 +111,7 @@ unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
             for j in 0..NV {
                 // SAFETY: B has NR = NV · LANES floats for each of the `segments · len` steps.
                 bv[j] = unsafe { s.load(b.add(j * S::LANES)) };
-                if MR == 1 {
+                if true {
                     prefetch(b.wrapping_add((AHEAD * NV + j) * S::LANES));
                 }
             }
@@ -127,8 +127,11 @@ unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
             b = unsafe { b.add(NV * S::LANES) };
         }
     }
-    // The sums leave the registers here, in a loop simple enough to be unrolled whole: any use of `acc` that is
-    // not would make the compiler keep it in memory throughout the loop above.
+    if t.n == NV * S::LANES {
+        // SAFETY: the caller's promise, for whole vectors.
+        unsafe { finish_whole(s, t, acc) }
+        return;
+    }
     let mut sums = Sums([0.0; MAX_MR * MAX_NR]);
     for i in 0..MR {
         for j in 0..NV {
@@ -139,6 +142,62 @@ unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
     for i in 0..t.m {
         // SAFETY: the caller's promise about C, bias and residual.
         unsafe { finish_row(s, t, i, &sums.0[i * NV * S::LANES..]) }
+    }
+}
+
+/// Ends a tile whose vectors are whole, in the registers. Each step is a loop simple enough to be unrolled: a use of
+/// `acc` that is not would make the compiler keep it in memory throughout the reduction.
+///
+/// # Safety
+/// As for [`tile`], and `n` is NV · LANES.
+#[inline(always)]
+unsafe fn finish_whole<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile, acc: [[S::F; NV]; MR]) {
+    let mut acc = acc;
+    let mut c = [t.c; MR];
+    let mut residual = [t.residual; MR];
+    for i in 0..MR {
+        // SAFETY: `out` has an offset for each of the `m` rows that exist.
+        let offset = unsafe { *t.out.add(i.min(t.m - 1)) };
+        c[i] = t.c.wrapping_add(offset);
+        residual[i] = t.residual.wrapping_add(offset);
+    }
+    // SAFETY: the bias has `n` floats; rows `i < m` of C and of the residual have, and the others stand for the last.
+    unsafe {
+        if !t.bias.is_null() {
+            for j in 0..NV {
+                let bias = s.load(t.bias.add(j * S::LANES));
+                for i in 0..MR {
+                    acc[i][j] = s.add(acc[i][j], bias);
+                }
+            }
+        }
+        if t.accumulate {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.add(acc[i][j], s.load(c[i].add(j * S::LANES)));
+                }
+            }
+        }
+        if !t.residual.is_null() {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.add(acc[i][j], s.load(residual[i].add(j * S::LANES)));
+                }
+            }
+        }
+    }
+    for i in 0..MR {
+        for j in 0..NV {
+            acc[i][j] = activate(s, t.activation, acc[i][j]);
+        }
+    }
+    for i in 0..MR {
+        if i < t.m {
+            for j in 0..NV {
+                // SAFETY: row `i < m` of C has `n` floats.
+                unsafe { s.store(c[i].add(j * S::LANES), acc[i][j]) };
+            }
+        }
     }
 }
 

@@ -42,10 +42,8 @@ pub(super) struct ImplicitGemm<'a> {
     pub zeros: &'a [f32],
     pub panels: &'a [Panel],
     pub packed: &'a [f32],
-    /// Channels that a tap contributes to the reduction.
+    /// Floats that a tap contributes to the reduction.
     pub len: usize,
-    /// Width of the kernel where windows are gathered (see [`Windows::gather`]) instead of read in place.
-    pub gather: Option<usize>,
     pub scatter: Option<&'a Scatter>,
     pub epilogue: Epilogue<'a>,
 }
@@ -93,23 +91,10 @@ impl ImplicitGemm<'_> {
         let Workspace { rows, out, floats } = workspace;
         let mr = self.panels[0].kernel.mr;
         let stride = count.next_multiple_of(mr);
-        let k = self.windows.taps.len() * self.len;
-        let gathered = if self.gather.is_some() { stride * k } else { 0 };
-        let scattered = if self.scatter.is_some() { count * MAX_NR } else { 0 };
-        let floats = Workspace::floats(floats, gathered.next_multiple_of(16) + scattered);
-        let (gathered, scattered) = floats.split_at_mut(gathered.next_multiple_of(16));
-
+        let scattered = Workspace::floats(floats, if self.scatter.is_some() { count * MAX_NR } else { 0 });
         self.windows.targets(first, count, out);
-        let (mut segments, mut len) = (self.windows.taps.len(), self.len);
-        if let Some(kernel_width) = self.gather {
-            self.windows.gather(kernel_width, self.source, first, count, k, gathered);
-            rows.clear();
-            rows.extend((0..stride).map(|p| gathered[p * k..].as_ptr()));
-            (segments, len) = (1, k);
-        } else {
-            self.windows.rows(self.source.as_ptr(), self.zeros.as_ptr(), first, count, stride, rows);
-        }
-        let shape = Reduction { segments, len, stride, count };
+        self.windows.rows(self.source.as_ptr(), self.zeros.as_ptr(), first, count, stride, rows);
+        let shape = Reduction { segments: self.windows.taps.len(), len: self.len, stride, count };
         for index in panels {
             let panel = &self.panels[index];
             match self.scatter {
@@ -166,8 +151,8 @@ impl ImplicitGemm<'_> {
                         activation: if last { epilogue.activation } else { Default::default() },
                     };
                     // SAFETY: the panel's kernel comes from a backend that this machine has. Each of the
-                    // `segments × stride` row pointers leads to `a_offset + len` floats: a pixel of `source`, of
-                    // `zeros` or a gathered window. B holds `k · nr` floats from `panel.offset`. Offsets in
+                    // `segments × stride` row pointers leads to `a_offset + len` floats: a pixel of `source` or of
+                    // `zeros`. B holds `k · nr` floats from `panel.offset`. Offsets in
                     // `out` are whole pixels of C and of the residual, `panel.start + panel.width` columns
                     // exist in each and in the bias; no other task has this block and panel.
                     unsafe { (kernel.run)(&tile) }

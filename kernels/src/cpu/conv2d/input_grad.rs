@@ -137,7 +137,6 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
             panels: &panels,
             packed,
             len: g.o / g.groups,
-            gather: None,
             scatter: None,
             epilogue,
         };

@@ -12,6 +12,7 @@ mod compact;
 mod implicit_gemm;
 mod input_grad;
 mod masked;
+mod padded;
 mod scatter;
 mod weight_grad;
 mod windows;
@@ -32,6 +33,7 @@ use crate::buffer::Buffer;
 use crate::params::Activation;
 use crate::shapes::Conv2d;
 use implicit_gemm::ImplicitGemm;
+use padded::Padded;
 use rayon::prelude::*;
 use scatter::Scatter;
 use winograd::{Direction, Filters, Weight, Winograd};
@@ -114,7 +116,8 @@ impl PackedConv2d {
         weight: Option<Weight>,
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
-        let (taps, zeros) = (tap_offsets(g), Buffer::zeros(g.c));
+        let taps = if padded::applies(g) { padded::row_taps(g) } else { tap_offsets(g) };
+        let zeros = Buffer::zeros(g.c);
         if depthwise::applies(g) {
             let mut data = buffer(w.len());
             depthwise::pack(g, w, &mut data);
@@ -181,23 +184,29 @@ impl PackedConv2d {
         epilogue: &Epilogue,
         y: &mut [f32],
     ) {
-        let windows = Windows::forward(g, &self.taps);
         let scatter = scatter.filter(|scatter| !scatter.is_identity());
         match &self.layout {
-            Layout::Depthwise => depthwise::run(cpu, &windows, x, &self.zeros, &self.data, epilogue, y),
+            Layout::Depthwise => {
+                let windows = Windows::forward(g, &self.taps);
+                depthwise::run(cpu, &windows, x, &self.zeros, &self.data, epilogue, y);
+            }
             Layout::Winograd(filters) => {
                 Winograd::new(g, x, filters, &self.data, &self.zeros, scatter, *epilogue)
                     .run(cpu, Shared::new(y));
             }
             Layout::Panels(panels) => {
+                let padded = padded::applies(g).then(|| Padded::new(cpu, g, x));
+                let (windows, source, len) = match &padded {
+                    Some(padded) => (padded.windows(g, &self.taps), &*padded.floats, g.kw * g.c),
+                    None => (Windows::forward(g, &self.taps), x, g.c / g.groups),
+                };
                 let product = ImplicitGemm {
                     windows,
-                    source: x,
+                    source,
                     zeros: &self.zeros,
                     panels,
                     packed: &self.data,
-                    len: g.c / g.groups,
-                    gather: windows::gathers(g).then_some(g.kw),
+                    len,
                     scatter,
                     epilogue: *epilogue,
                 };

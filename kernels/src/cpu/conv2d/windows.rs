@@ -97,13 +97,14 @@ impl<'a> Windows<'a> {
                 if y < 0 || y >= height {
                     continue;
                 }
-                let line = (image as isize * height + y) * width;
-                let slots = &mut rows[t * stride + p..][..run];
+                // Window `b + i` meets column `x + i · step`: from the first inside the image to the last.
+                let (x, step) = ((b * self.step[1]) as isize + tap[1], self.step[1]);
+                let inside = |edge: isize| ((edge - x).max(0) as usize).div_ceil(step).min(run);
+                let start = source
+                    .wrapping_offset(((image as isize * height + y) * width + x) * self.channels as isize);
+                let slots = &mut rows[t * stride + p..][inside(0)..inside(width)];
                 for (i, slot) in slots.iter_mut().enumerate() {
-                    let x = ((b + i) * self.step[1]) as isize + tap[1];
-                    if x >= 0 && x < width {
-                        *slot = source.wrapping_add((line + x) as usize * self.channels);
-                    }
+                    *slot = start.wrapping_add((inside(0) + i) * step * self.channels);
                 }
             }
         });

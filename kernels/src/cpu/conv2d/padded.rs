@@ -1,0 +1,62 @@
+//! Images of few channels with their padding written out: a kernel row then meets one run of `KW · C` floats.
+//!
+//! ```text
+//!                 ┌───────────────────────┐
+//!                 │0 0 0 0 0 0 0 0 0 0 0 0│
+//!     C = 3       │0 0 0 r g b r g b r g …│   tap row kh of a 3×3 window:  9 floats in a row,
+//!                 │0 0 0 r g b r g b r g …│   instead of 3 taps of 3 floats
+//!                 │0 0 0 r g b r g b r g …│
+//! ```
+//!
+//! A tap of three channels is too short for a loop of its own, and a window copied together is read once for each
+//! panel but written for each pixel. The padded copy costs one pass over an image that is small against the output.
+
+use super::windows::Windows;
+use crate::cpu::Cpu;
+use crate::cpu::scratch::Scratch;
+use crate::shapes::Conv2d;
+use rayon::prelude::*;
+
+/// Whether a kernel's taps are read row by row from a padded copy: fewer channels than a tap needs to be worth a loop.
+pub(super) fn applies(g: &Conv2d) -> bool {
+    const FEW: usize = 16;
+    g.groups == 1 && g.c < FEW && g.kw > 1 && g.dilation[1] == 1
+}
+
+/// Offset of each kernel row from the window's origin in the padded image, `[KH]` pairs.
+pub(super) fn row_taps(g: &Conv2d) -> Vec<[isize; 2]> {
+    (0..g.kh).map(|k| [(k * g.dilation[0]) as isize, 0]).collect()
+}
+
+/// Images `[N, H + 2·PH, W + 2·PW, C]`, zero in the padding.
+pub(super) struct Padded<'a> {
+    pub floats: Scratch<'a>,
+    size: [usize; 2],
+}
+
+impl<'a> Padded<'a> {
+    pub(super) fn new(cpu: &'a Cpu, g: &Conv2d, x: &[f32]) -> Self {
+        let [top, left] = g.padding;
+        let size @ [height, width] = [g.h + 2 * top, g.w + 2 * left];
+        let mut floats = cpu.scratch(g.n * height * width * g.c);
+        cpu.run(|| {
+            floats.par_chunks_mut(width * g.c).with_min_len(16).enumerate().for_each(|(row, to)| {
+                let (image, y) = (row / height, (row % height).wrapping_sub(top));
+                if y >= g.h {
+                    return to.fill(0.0);
+                }
+                let (before, rest) = to.split_at_mut(left * g.c);
+                let (inside, after) = rest.split_at_mut(g.w * g.c);
+                inside.copy_from_slice(&x[(image * g.h + y) * g.w * g.c..][..g.w * g.c]);
+                before.fill(0.0);
+                after.fill(0.0);
+            });
+        });
+        Self { floats, size }
+    }
+
+    /// The windows of a forward pass over the copy; `taps` are its [`row_taps`], each of `KW · C` floats.
+    pub(super) fn windows<'t>(&self, g: &Conv2d, taps: &'t [[isize; 2]]) -> Windows<'t> {
+        Windows { source: self.size, ..Windows::forward(g, taps) }
+    }
+}
