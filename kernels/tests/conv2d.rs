@@ -307,10 +307,15 @@ fn winograd_geometries() -> [Conv2d; 4] {
     ]
 }
 
+/// So many pairs of channels that all threads work on the same tiles, and more tiles than they take at a time.
+fn large_winograd() -> Conv2d {
+    Conv2d::square([258, 3, 3, 181], 163, 3, 1, 1)
+}
+
 #[test]
 fn winograd_stays_within_its_bound() {
     let mut random = Random(5);
-    for g in &winograd_geometries() {
+    for g in winograd_geometries().iter().chain([&large_winograd()]) {
         let (x, w, dy) = (random.reals(g.x_len()), random.reals(g.w_len()), random.reals(g.y_len()));
         let (bias, residual) = (random.reals(g.o), random.reals(g.y_len()));
         let epilogue =
@@ -370,7 +375,7 @@ fn masked_and_compact_winograd_stay_within_the_bound() {
 
 #[test]
 fn threads_do_not_change_a_bit_of_winograd() {
-    for g in winograd_geometries() {
-        same_bits(&g, 6);
+    for g in winograd_geometries().iter().chain([&large_winograd()]) {
+        same_bits(g, 6);
     }
 }

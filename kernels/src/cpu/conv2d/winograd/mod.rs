@@ -1,15 +1,16 @@
 //! Winograd convolution F(4×4, 3×3): a 3×3 convolution of stride 1 with a quarter of the multiplications.
 //!
 //! ```text
-//!  for block of up to 128 output tiles of 4×4                               one task
-//!    V[ξ][tile][c] = Bᵀ d B       of each 6×6 input patch, vectors along c
-//!    for ξ in 0..36, panel of up to 48 columns
-//!      M[ξ][tile][o] = V[ξ] · U[ξ]      tile kernel; U = G g Gᵀ was packed once
-//!    y = Aᵀ M A                   of each tile, with bias, residual and activation
+//!  V[ξ][tile][c] = Bᵀ d B       of each 6×6 input patch, vectors along c
+//!  for ξ in 0..36, panel of up to 48 columns
+//!    M[ξ][tile][o] = V[ξ] · U[ξ]      tile kernel; U = G g Gᵀ was packed once
+//!  y = Aᵀ M A                   of each output tile of 4×4, with bias, residual and activation
 //! ```
 //!
-//! A panel of U is read from memory for each block, so a block is large; its V[ξ] stays in the second-level cache
-//! while the panels pass by. The input gradient is the same with filters rotated by half a turn and transposed.
+//! Where U is small, each task takes 32 tiles through all three steps: V and M stay in its second-level cache, beside
+//! U. Where U is larger than that cache, it comes from memory or from the third level; then all threads take 256 tiles
+//! through each step together, and each reads its own share of U, once. The input gradient is the same with filters
+//! rotated by half a turn and transposed.
 
 mod filters;
 mod transform;
@@ -25,6 +26,7 @@ use crate::cpu::tile::{MAX_MR, Tile, activate, load_lanes, store_lanes};
 use crate::params::Activation;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Products of a tile.
 const POINTS: usize = 36;
@@ -35,12 +37,12 @@ const PATCH: usize = 6;
 /// set of the cache, because channels and tiles come in powers of two.
 const SKEW: usize = 16;
 
-/// Most tiles of a task. Filters that fit the second-level cache may be read often, so that V and M fit beside
-/// them; larger ones must not.
-fn block_size(filter_len: usize) -> usize {
-    const SMALL: usize = 640 * 1024;
-    if filter_len <= SMALL { 32 } else { 128 }
-}
+/// The most floats of filters that are small: beside them V and M of a block fit a second-level cache.
+const SMALL: usize = 1 << 20;
+/// The most tiles of a task where filters are small.
+const BLOCK: usize = 32;
+/// The most tiles that all threads take through the three steps together where filters are large.
+const TOGETHER: usize = 256;
 
 /// Whether Winograd is expected to win. It needs a 3×3 kernel of stride 1 without dilation or groups; then
 ///
@@ -128,36 +130,24 @@ impl<'a> Winograd<'a> {
     pub(super) fn run(&self, cpu: &Cpu, y: Shared) {
         let tiles = self.n * self.tiles_down() * self.tiles_across();
         let mr = self.filters.panels[0].kernel.mr;
-        let block = tiles
-            .div_ceil(cpu.thread_count())
-            .next_multiple_of(mr)
-            .min(block_size(self.filters.len()) / mr * mr);
+        if self.filters.len() > SMALL {
+            let mut scratch = cpu.scratch(Pass::len(self, tiles.min(TOGETHER)));
+            return cpu.run(|| {
+                for first in (0..tiles).step_by(TOGETHER) {
+                    Pass::new(self, first, TOGETHER.min(tiles - first), &mut scratch).run_together(cpu, y);
+                }
+            });
+        }
+        let block = tiles.div_ceil(cpu.thread_count()).next_multiple_of(mr).min(BLOCK / mr * mr);
         cpu.run(|| {
             (0..tiles.div_ceil(block)).into_par_iter().with_max_len(1).for_each(|task| {
-                let first = task * block;
-                let count = block.min(tiles - first);
+                let (first, count) = (task * block, block.min(tiles - task * block));
                 with_workspace(|workspace| {
-                    let stride = count.next_multiple_of(mr);
-                    let v_point = (stride * self.channels).next_multiple_of(16) + SKEW;
-                    let m_point = (stride * self.columns).next_multiple_of(16) + SKEW;
-                    let computed_len = SIDE * SIDE * self.columns;
-                    let len = POINTS * (v_point + m_point) + computed_len;
-                    let floats = Workspace::floats(&mut workspace.floats, len);
-                    let (v, rest) = floats.split_at_mut(POINTS * v_point);
-                    let (m, computed) = rest.split_at_mut(POINTS * m_point);
-                    cpu.dispatch(TransformInput { product: self, first, count, point_len: v_point, v });
-                    self.multiply(count, v_point, v, m_point, m);
-                    let output = TransformOutput {
-                        cpu,
-                        product: self,
-                        first,
-                        count,
-                        point_len: m_point,
-                        m,
-                        computed,
-                        y,
-                    };
-                    cpu.dispatch(output);
+                    let floats = Workspace::floats(&mut workspace.floats, Pass::len(self, count));
+                    let pass = Pass::new(self, first, count, floats);
+                    pass.transform_input(cpu, 0..count);
+                    pass.multiply(0..POINTS * self.filters.panels.len());
+                    pass.transform_output(cpu, 0..count, y);
                 });
             });
         });
@@ -176,42 +166,99 @@ impl<'a> Winograd<'a> {
         let (row, across) = (tile / self.tiles_across(), tile % self.tiles_across());
         (row / self.tiles_down(), row % self.tiles_down() * SIDE, across * SIDE)
     }
+}
 
-    /// `M[ξ] = V[ξ] · U[ξ]` for all points; V is `[36, tiles, channels]`, M `[36, tiles, columns]`, with `count`
-    /// tiles rounded up to whole register tiles.
-    fn multiply(&self, count: usize, v_point: usize, v: &[f32], m_point: usize, m: &mut [f32]) {
-        for point in 0..POINTS {
-            let v = &v[point * v_point..][..v_point];
-            let m = &mut m[point * m_point..][..m_point];
-            for panel in &self.filters.panels {
-                let kernel = panel.kernel;
-                let b = &self.packed[point * self.filters.point_len + panel.offset..];
-                for tile in (0..count).step_by(kernel.mr) {
-                    // Rows beyond `count` exist up to a multiple of MR; they are not stored.
-                    let rows: [*const f32; MAX_MR] =
-                        std::array::from_fn(|i| v.as_ptr().wrapping_add((tile + i) * self.channels));
-                    let out: [usize; MAX_MR] = std::array::from_fn(|i| (tile + i) * self.columns);
-                    let tile = Tile {
-                        segments: 1,
-                        len: self.channels,
-                        rows: rows.as_ptr(),
-                        row_stride: MAX_MR,
-                        a_offset: 0,
-                        a_step: 1,
-                        b: b.as_ptr(),
-                        c: m.as_mut_ptr().wrapping_add(panel.start),
-                        out: out.as_ptr(),
-                        m: kernel.mr.min(count - tile),
-                        n: panel.width,
-                        accumulate: false,
-                        bias: std::ptr::null(),
-                        residual: std::ptr::null(),
-                        activation: Activation::None,
-                    };
-                    // SAFETY: the kernel comes from a backend that this machine has; V has rows of `channels`
-                    // up to a multiple of MR, the panel `channels` rows of NR, M rows of `columns`.
-                    unsafe { (kernel.run)(&tile) }
-                }
+/// The tiles `first .. first + count` on their way through V and M.
+///
+/// V is `[36, tiles, channels]` and M `[36, tiles, columns]`, each point `SKEW` floats longer than that, `tiles` being
+/// `count` rounded up to whole register tiles.
+struct Pass<'a> {
+    product: &'a Winograd<'a>,
+    first: usize,
+    count: usize,
+    v: Shared<'a>,
+    /// Floats of one point of V.
+    v_point: usize,
+    m: Shared<'a>,
+    m_point: usize,
+}
+
+impl<'a> Pass<'a> {
+    /// Floats of a point of V and of M.
+    fn point_lens(product: &Winograd, count: usize) -> (usize, usize) {
+        let tiles = count.next_multiple_of(product.filters.panels[0].kernel.mr);
+        let point = |width: usize| (tiles * width).next_multiple_of(16) + SKEW;
+        (point(product.channels), point(product.columns))
+    }
+
+    /// Floats that a pass of `count` tiles needs.
+    fn len(product: &Winograd, count: usize) -> usize {
+        let (v, m) = Self::point_lens(product, count);
+        POINTS * (v + m)
+    }
+
+    fn new(product: &'a Winograd, first: usize, count: usize, floats: &'a mut [f32]) -> Self {
+        let (v_point, m_point) = Self::point_lens(product, count);
+        let (v, m) = floats.split_at_mut(POINTS * v_point);
+        Self { product, first, count, v: Shared::new(v), v_point, m: Shared::new(m), m_point }
+    }
+
+    /// All three steps, each divided among the threads.
+    fn run_together(&self, cpu: &Cpu, y: Shared) {
+        let tasks = 4 * cpu.thread_count();
+        let each = |len: usize, run: &(dyn Fn(Range<usize>) + Sync)| {
+            let step = len.div_ceil(tasks);
+            (0..len.div_ceil(step)).into_par_iter().with_max_len(1).for_each(|task| {
+                run(task * step..((task + 1) * step).min(len));
+            });
+        };
+        each(self.count, &|tiles| self.transform_input(cpu, tiles));
+        each(POINTS * self.product.filters.panels.len(), &|products| self.multiply(products));
+        each(self.count, &|tiles| self.transform_output(cpu, tiles, y));
+    }
+
+    fn transform_input(&self, cpu: &Cpu, tiles: Range<usize>) {
+        cpu.dispatch(TransformInput { pass: self, tiles });
+    }
+
+    fn transform_output(&self, cpu: &Cpu, tiles: Range<usize>, y: Shared) {
+        cpu.dispatch(TransformOutput { cpu, pass: self, tiles, y });
+    }
+
+    /// `M[ξ] = V[ξ] · U[ξ]`, of all points and panels those that are numbered `products`.
+    fn multiply(&self, products: Range<usize>) {
+        let p = self.product;
+        for product in products {
+            let (point, panel) = (product / p.filters.panels.len(), product % p.filters.panels.len());
+            let panel = &p.filters.panels[panel];
+            let (kernel, v) = (panel.kernel, self.v.as_mut_ptr().wrapping_add(point * self.v_point));
+            let b = &p.packed[point * p.filters.point_len + panel.offset..];
+            for tile in (0..self.count).step_by(kernel.mr) {
+                // Rows beyond `count` exist up to a multiple of MR; they are not stored.
+                let rows: [*const f32; MAX_MR] =
+                    std::array::from_fn(|i| v.wrapping_add((tile + i) * p.channels).cast_const());
+                let out: [usize; MAX_MR] = std::array::from_fn(|i| (tile + i) * p.columns);
+                let tile = Tile {
+                    segments: 1,
+                    len: p.channels,
+                    rows: rows.as_ptr(),
+                    row_stride: MAX_MR,
+                    a_offset: 0,
+                    a_step: 1,
+                    b: b.as_ptr(),
+                    c: self.m.as_mut_ptr().wrapping_add(point * self.m_point + panel.start),
+                    out: out.as_ptr(),
+                    m: kernel.mr.min(self.count - tile),
+                    n: panel.width,
+                    accumulate: false,
+                    bias: std::ptr::null(),
+                    residual: std::ptr::null(),
+                    activation: Activation::None,
+                };
+                // SAFETY: the kernel comes from a backend that this machine has; V has rows of `channels` up to a
+                // multiple of MR, the panel `channels` rows of NR, M rows of `columns`, of which this task alone
+                // writes this panel's in this point.
+                unsafe { (kernel.run)(&tile) }
             }
         }
     }
@@ -219,12 +266,8 @@ impl<'a> Winograd<'a> {
 
 /// `V[ξ][tile][c] = (Bᵀ d B)[ξ]` of each patch, pixels outside the image zero.
 struct TransformInput<'a> {
-    product: &'a Winograd<'a>,
-    first: usize,
-    count: usize,
-    /// Floats of one point.
-    point_len: usize,
-    v: &'a mut [f32],
+    pass: &'a Pass<'a>,
+    tiles: Range<usize>,
 }
 
 impl Kernel for TransformInput<'_> {
@@ -232,10 +275,10 @@ impl Kernel for TransformInput<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let p = self.product;
+        let (pass, p) = (self.pass, self.pass.product);
         let [height, width] = p.source_size;
-        for tile in 0..self.count {
-            let (image, row, column) = p.position(self.first + tile);
+        for tile in self.tiles {
+            let (image, row, column) = p.position(pass.first + tile);
             let mut pixels = [[p.zeros.as_ptr(); PATCH]; PATCH];
             for (dy, pixels) in pixels.iter_mut().enumerate() {
                 for (dx, pixel) in pixels.iter_mut().enumerate() {
@@ -246,7 +289,7 @@ impl Kernel for TransformInput<'_> {
                     }
                 }
             }
-            let v = &mut self.v[tile * p.channels..][..(POINTS - 1) * self.point_len + p.channels];
+            let v = pass.v.as_mut_ptr().wrapping_add(tile * p.channels);
             for c in (0..p.channels).step_by(S::LANES) {
                 let lanes = S::LANES.min(p.channels - c);
                 let mut d = [[s.zero(); PATCH]; PATCH];
@@ -255,8 +298,8 @@ impl Kernel for TransformInput<'_> {
                     *d = unsafe { load_lanes(s, pixel.add(c), lanes) };
                 }
                 for (point, &value) in transform::input(s, &d).as_flattened().iter().enumerate() {
-                    // SAFETY: `v` reaches to the end of this tile's channels in the last point.
-                    unsafe { store_lanes(s, v.as_mut_ptr().add(point * self.point_len + c), value, lanes) };
+                    // SAFETY: V has `channels ≥ c + lanes` floats for each point and tile, and this tile is ours.
+                    unsafe { store_lanes(s, v.add(point * pass.v_point + c), value, lanes) };
                 }
             }
         }
@@ -266,14 +309,8 @@ impl Kernel for TransformInput<'_> {
 /// `y = activation(Aᵀ M A + bias + residual)` of each tile, cut at the target's border.
 struct TransformOutput<'a> {
     cpu: &'a Cpu,
-    product: &'a Winograd<'a>,
-    first: usize,
-    count: usize,
-    /// Floats of one point.
-    point_len: usize,
-    m: &'a [f32],
-    /// The sixteen pixels of a tile, used with a scatter.
-    computed: &'a mut [f32],
+    pass: &'a Pass<'a>,
+    tiles: Range<usize>,
     y: Shared<'a>,
 }
 
@@ -282,30 +319,32 @@ impl Kernel for TransformOutput<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let p = self.product;
+        let (pass, p) = (self.pass, self.pass.product);
         let [height, width] = p.target_size;
         let row_len = p.scatter.map_or(p.columns, Scatter::width);
-        for tile in 0..self.count {
-            let (image, row, column) = p.position(self.first + tile);
+        // The pixels of a tile before they are scattered.
+        let mut computed = self.cpu.scratch(if p.scatter.is_some() { SIDE * SIDE * p.columns } else { 0 });
+        for tile in self.tiles {
+            let (image, row, column) = p.position(pass.first + tile);
             let (down, across) = (SIDE.min(height - row), SIDE.min(width - column));
             let mut pixels = [0; SIDE * SIDE];
             for i in 0..down * across {
                 pixels[i] = ((image * height + row + i / across) * width + column + i % across) * row_len;
             }
             let pixels = &pixels[..down * across];
-            let sums = &self.m[tile * p.columns..][..(POINTS - 1) * self.point_len + p.columns];
+            let sums = pass.m.as_mut_ptr().cast_const().wrapping_add(tile * p.columns);
             for o in (0..p.columns).step_by(S::LANES) {
                 let lanes = S::LANES.min(p.columns - o);
                 let mut m = [[s.zero(); PATCH]; PATCH];
                 for (point, value) in m.as_flattened_mut().iter_mut().enumerate() {
-                    // SAFETY: `sums` reaches to the end of this tile's columns in the last point.
-                    *value = unsafe { load_lanes(s, sums.as_ptr().add(point * self.point_len + o), lanes) };
+                    // SAFETY: M has `columns ≥ o + lanes` floats for each point and tile.
+                    *value = unsafe { load_lanes(s, sums.add(point * pass.m_point + o), lanes) };
                 }
                 let values = transform::output(s, &m);
                 for (i, &pixel) in pixels.iter().enumerate() {
                     let value = values[i / across][i % across];
                     if p.scatter.is_some() {
-                        s.put(&mut self.computed[i * p.columns + o..][..lanes], value);
+                        s.put(&mut computed[i * p.columns + o..][..lanes], value);
                         continue;
                     }
                     // SAFETY: each tile of the target belongs to one task.
@@ -314,7 +353,7 @@ impl Kernel for TransformOutput<'_> {
                 }
             }
             if let Some(scatter) = p.scatter {
-                scatter.expand(self.cpu, 0..p.columns, pixels, self.computed, p.columns, &p.epilogue, self.y);
+                scatter.expand(self.cpu, 0..p.columns, pixels, &computed, p.columns, &p.epilogue, self.y);
             }
         }
     }
