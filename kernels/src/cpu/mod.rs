@@ -42,9 +42,9 @@ pub use batch_norm::{
 };
 pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use conv2d::{
-    Epilogue, PackedCompact, PackedConv2d, PackedMasked, conv2d_compact_forward, conv2d_forward,
-    conv2d_forward_packed, conv2d_input_grad, conv2d_masked_forward, conv2d_masked_forward_packed,
-    conv2d_weight_grad,
+    Algorithm, Choice, Epilogue, PackedCompact, PackedConv2d, PackedMasked, Weights, conv2d_compact_forward,
+    conv2d_forward, conv2d_forward_packed, conv2d_input_grad, conv2d_masked_forward,
+    conv2d_masked_forward_packed, conv2d_weight_grad,
 };
 pub use dropout::dropout;
 pub use elementwise::{

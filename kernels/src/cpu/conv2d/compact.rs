@@ -7,8 +7,8 @@
 //! The gathered *carrier* channel is 1 inside the image and, like every channel, 0 in the padding. Its weights
 //! hold the summed effect of dead inputs whose value is constant but not zero, exactly, at the border too.
 
+use super::algorithm::Weights;
 use super::scatter::Scatter;
-use super::winograd::Weight;
 use super::{Epilogue, PackedConv2d, check};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
@@ -40,7 +40,7 @@ impl PackedCompact {
         let inner = Conv2d { c: c.max(1), o: o.max(1), ..*g };
         let zeros = vec![0.0; if c == 0 { o * g.kh * g.kw } else { 0 }];
         let w = if c == 0 { &zeros } else { w_inner };
-        let packed = PackedConv2d::with_filters(cpu, &inner, w, &[o], Some(Weight::Read), Buffer::zeros);
+        let packed = PackedConv2d::with_filters(cpu, &inner, w, &[o], Some(Weights::Memory), Buffer::zeros);
         Self { packed, scatter, inputs: index.inputs.clone(), carrier: index.carrier, outer: *g }
     }
 

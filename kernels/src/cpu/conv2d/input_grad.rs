@@ -7,9 +7,10 @@
 //! the weight once, here with C as columns and O as reduction.
 
 use super::Epilogue;
+use super::algorithm::{Algorithm, Choice, Weights};
 use super::implicit_gemm::ImplicitGemm;
 use super::windows::Windows;
-use super::winograd::{self, Direction, Filters, Weight, Winograd};
+use super::winograd::{Direction, Filters, Winograd};
 use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
 use crate::cpu::scratch::Shared;
 use crate::cpu::{Cpu, depthwise};
@@ -106,7 +107,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
         "slices have their shapes' lengths"
     );
     let epilogue = Epilogue::default();
-    if winograd::pays(g, Weight::Transform) {
+    if Choice::best(cpu, g, Weights::Fresh).algorithm == Algorithm::Winograd {
         let filters = Filters::new(cpu, g, Direction::InputGrad);
         let mut scratch = cpu.scratch(filters.len() + g.o);
         let (packed, zeros) = scratch.split_at_mut(filters.len());

@@ -1,8 +1,8 @@
 //! Masked convolution: dead filters are left out of the packed weights, so the product has only the live columns;
 //! the store puts them where they belong and gives the dead ones their bias.
 
+use super::algorithm::Weights;
 use super::scatter::Scatter;
-use super::winograd::Weight;
 use super::{Epilogue, PackedConv2d, check};
 use crate::buffer::Buffer;
 use crate::cpu::{Cpu, depthwise};
@@ -20,10 +20,10 @@ impl PackedMasked {
     /// suits `g` (see [`PackedConv2d::new`]). A depthwise convolution is bound by memory: it computes dead channels
     /// with zero weights.
     pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32], live: &[bool]) -> Self {
-        Self::pack(cpu, g, w, live, Weight::Read)
+        Self::pack(cpu, g, w, live, Weights::Memory)
     }
 
-    fn pack(cpu: &Cpu, g: &Conv2d, w: &[f32], live: &[bool], weight: Weight) -> Self {
+    fn pack(cpu: &Cpu, g: &Conv2d, w: &[f32], live: &[bool], weights: Weights) -> Self {
         assert_eq!(
             (w.len(), live.len()),
             (g.w_len(), g.o),
@@ -45,7 +45,7 @@ impl PackedMasked {
             .chunks_exact(g.o / g.groups)
             .map(|group| group.iter().filter(|live| **live).count())
             .collect();
-        let packed = PackedConv2d::with_filters(cpu, g, &compacted, &per_group, Some(weight), Buffer::zeros);
+        let packed = PackedConv2d::with_filters(cpu, g, &compacted, &per_group, Some(weights), Buffer::zeros);
         Self { packed, scatter, outer: *g }
     }
 
@@ -72,7 +72,7 @@ pub fn conv2d_masked_forward(
     live: &[bool],
     y: &mut [f32],
 ) {
-    let packed = PackedMasked::pack(cpu, g, w, live, Weight::Transform);
+    let packed = PackedMasked::pack(cpu, g, w, live, Weights::Fresh);
     conv2d_masked_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
 }
 

@@ -8,6 +8,7 @@
 //! ([`masked`], [`compact`]); the input gradient is a convolution of `dy` ([`input_grad`]); the weight gradient is
 //! a product over pixels ([`weight_grad`]).
 
+mod algorithm;
 mod compact;
 mod implicit_gemm;
 mod input_grad;
@@ -18,6 +19,7 @@ mod weight_grad;
 mod windows;
 mod winograd;
 
+pub use algorithm::{Algorithm, Choice, Weights};
 pub use compact::{PackedCompact, conv2d_compact_forward};
 pub use input_grad::conv2d_input_grad;
 pub use masked::{PackedMasked, conv2d_masked_forward, conv2d_masked_forward_packed};
@@ -36,7 +38,7 @@ use implicit_gemm::ImplicitGemm;
 use padded::Padded;
 use rayon::prelude::*;
 use scatter::Scatter;
-use winograd::{Direction, Filters, Weight, Winograd};
+use winograd::{Direction, Filters, Winograd};
 
 /// What ends a convolution or linear layer before its result is stored:
 /// `y = activation(product + bias + residual)`. The default does nothing.
@@ -65,6 +67,7 @@ impl Epilogue<'_> {
 pub struct PackedConv2d {
     geometry: Conv2d,
     taps: Vec<[isize; 2]>,
+    choice: Choice,
     layout: Layout,
     data: Buffer,
     /// One pixel of zeros: what a tap in the padding reads.
@@ -81,11 +84,15 @@ enum Layout {
 }
 
 impl PackedConv2d {
-    /// Packs `w` `[O, KH, KW, C/G]` for the algorithm that suits `g`: Winograd's where it saves time (3×3, stride 1,
-    /// 2048 pairs of channels and more, maps that fill its 4×4 tiles, enough of them), the direct one otherwise.
+    /// Packs `w` `[O, KH, KW, C/G]` for the algorithm that is the faster one for `g` when weights come from memory.
     /// Other image and batch sizes may be computed with the same weights.
     pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
-        Self::in_buffer(cpu, g, w, Weight::Read, Buffer::zeros)
+        Self::for_weights(cpu, g, w, Weights::Memory)
+    }
+
+    /// Packs `w` for the algorithm that is the faster one for `g` when calls find their weights there.
+    pub fn for_weights(cpu: &Cpu, g: &Conv2d, w: &[f32], weights: Weights) -> Self {
+        Self::in_buffer(cpu, g, w, weights, Buffer::zeros)
     }
 
     /// Packs `w` for the direct algorithm, whose error bound is a quarter of Winograd's.
@@ -99,21 +106,21 @@ impl PackedConv2d {
         cpu: &Cpu,
         g: &Conv2d,
         w: &[f32],
-        weight: Weight,
+        weights: Weights,
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
         assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
-        Self::with_filters(cpu, g, w, &per_group(g), Some(weight), buffer)
+        Self::with_filters(cpu, g, w, &per_group(g), Some(weights), buffer)
     }
 
-    /// Packs the filters of `w`, of which group `i` has `filters[i]`. Winograd's algorithm is considered if it is
-    /// known what happens to the weight.
+    /// Packs the filters of `w`, of which group `i` has `filters[i]`, for the direct algorithm, or for the faster one if
+    /// it is said where calls find the weights.
     fn with_filters(
         cpu: &Cpu,
         g: &Conv2d,
         w: &[f32],
         filters: &[usize],
-        weight: Option<Weight>,
+        weights: Option<Weights>,
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
         let taps = if padded::applies(g) { padded::row_taps(g) } else { tap_offsets(g) };
@@ -121,14 +128,19 @@ impl PackedConv2d {
         if depthwise::applies(g) {
             let mut data = buffer(w.len());
             depthwise::pack(g, w, &mut data);
-            return Self { geometry: *g, taps, layout: Layout::Depthwise, data, zeros };
+            let choice = Choice::only("one channel a filter");
+            return Self { geometry: *g, taps, choice, layout: Layout::Depthwise, data, zeros };
         }
         let live = Conv2d { o: filters.iter().sum(), ..*g };
-        if weight.is_some_and(|weight| winograd::pays(&live, weight)) {
+        let choice = match weights {
+            Some(weights) => Choice::best(cpu, &live, weights),
+            None => Choice::asked(Algorithm::Direct),
+        };
+        if choice.algorithm == Algorithm::Winograd {
             let filters = Filters::new(cpu, &live, Direction::Forward);
             let mut data = buffer(filters.len());
             filters.pack(cpu, &live, w, &mut data);
-            return Self { geometry: *g, taps, layout: Layout::Winograd(filters), data, zeros };
+            return Self { geometry: *g, taps, choice, layout: Layout::Winograd(filters), data, zeros };
         }
         let k = g.w_len() / g.o;
         let mut panels = Vec::new();
@@ -153,7 +165,7 @@ impl PackedConv2d {
                 matrix.pack(0, k, panel, packed);
             });
         });
-        Self { geometry: *g, taps, layout: Layout::Panels(panels), data, zeros }
+        Self { geometry: *g, taps, choice, layout: Layout::Panels(panels), data, zeros }
     }
 
     /// The kernel that was chosen: operation, tile and instruction set.
@@ -163,6 +175,11 @@ impl PackedConv2d {
             Layout::Winograd(filters) => filters.kernel(),
             Layout::Panels(panels) => panels.first().map_or("none", |panel| panel.kernel.name),
         }
+    }
+
+    /// Why that kernel.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
     }
 
     /// Bytes of packed weights.
@@ -237,7 +254,7 @@ fn per_group(g: &Conv2d) -> Vec<usize> {
 /// Convolution with weights as stored: packs them, then runs the packed kernel.
 /// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`.
 pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    let packed = PackedConv2d::in_buffer(cpu, g, w, Weight::Transform, |len| cpu.take_buffer(len));
+    let packed = PackedConv2d::in_buffer(cpu, g, w, Weights::Fresh, |len| cpu.take_buffer(len));
     conv2d_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
     cpu.give_buffer(packed.data);
 }

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Where U is small, each task takes 32 tiles through all three steps: V and M stay in its second-level cache, beside
-//! U. Where U is larger than that cache, it comes from memory or from the third level; then all threads take 256 tiles
-//! through each step together, and each reads its own share of U, once. The input gradient is the same with filters
+//! U. Where U is larger than that cache, or tiles are few, all threads take up to 256 tiles through each step together,
+//! and each reads its own share of U, once. The input gradient is the same with filters
 //! rotated by half a turn and transposed.
 
 mod filters;
@@ -44,35 +44,21 @@ const BLOCK: usize = 32;
 /// The most tiles that all threads take through the three steps together where filters are large.
 const TOGETHER: usize = 256;
 
-/// Whether Winograd is expected to win. It needs a 3×3 kernel of stride 1 without dilation or groups; then
-///
-/// - maps that fill their 4×4 tiles at least by half, or the saved multiplications are spent on the border;
-/// - 16 channels on either side and 2048 pairs of them, or the transforms outweigh the products;
-/// - enough tiles in the batch, or handling the four times larger weight takes longer than the direct product:
-///   16, and one for 16384 pairs of channels, where it is only read; 128 where this call also transforms it.
-pub(super) fn pays(g: &Conv2d, weight: Weight) -> bool {
-    let tiles = g.n * g.oh().div_ceil(SIDE) * g.ow().div_ceil(SIDE);
-    let filled = 2 * g.n * g.oh() * g.ow() >= tiles * SIDE * SIDE;
-    let possible = [g.kh, g.kw] == [3; 2]
-        && g.stride == [1; 2]
-        && g.dilation == [1; 2]
-        && g.groups == 1
-        && g.padding.iter().all(|&p| p <= 2);
-    let pairs = g.c * g.o;
-    let enough_tiles = match weight {
-        Weight::Read => tiles >= 16 && tiles >= pairs / 16384,
-        Weight::Transform => tiles >= 128,
-    };
-    possible && filled && g.c.min(g.o) >= 16 && pairs >= 2048 && enough_tiles
+/// What keeps Winograd's algorithm from computing `g`, if anything does.
+pub(super) fn refuses(g: &Conv2d) -> Option<&'static str> {
+    let needs = [
+        ([g.kh, g.kw] == [3; 2], "the kernel is not 3×3"),
+        (g.stride == [1; 2], "the stride is not 1"),
+        (g.dilation == [1; 2], "the kernel is dilated"),
+        (g.groups == 1, "channels are grouped"),
+        (g.padding.iter().all(|&p| p <= 2), "the padding is larger than 2"),
+    ];
+    needs.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
 
-/// What a call does with the weight.
-#[derive(Clone, Copy)]
-pub(super) enum Weight {
-    /// It was transformed before.
-    Read,
-    /// It is transformed for this call alone.
-    Transform,
+/// Output tiles of 4×4 in the batch.
+pub(super) fn tiles(g: &Conv2d) -> usize {
+    g.n * g.oh().div_ceil(SIDE) * g.ow().div_ceil(SIDE)
 }
 
 /// A stride-1 convolution of `source` `[n, h, w, channels]` to `[n, oh, ow, columns]` with transformed filters.
@@ -130,7 +116,8 @@ impl<'a> Winograd<'a> {
     pub(super) fn run(&self, cpu: &Cpu, y: Shared) {
         let tiles = self.n * self.tiles_down() * self.tiles_across();
         let mr = self.filters.panels[0].kernel.mr;
-        if self.filters.len() > SMALL {
+        // Where a thread's share is less than two register tiles, it would read all of U for hardly any product.
+        if self.filters.len() > SMALL || tiles < 2 * mr * cpu.thread_count() {
             let mut scratch = cpu.scratch(Pass::len(self, tiles.min(TOGETHER)));
             return cpu.run(|| {
                 for first in (0..tiles).step_by(TOGETHER) {
