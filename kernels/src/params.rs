@@ -22,6 +22,16 @@ pub enum Activation {
     Relu6,
 }
 
+/// How packed weights are stored. Arithmetic is f32 always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Storage {
+    /// Four bytes each.
+    #[default]
+    F32,
+    /// Two bytes each: the upper half of an f32, rounded to nearest, eight bits of mantissa.
+    Bf16,
+}
+
 /// Which channels a compacted convolution keeps, of an outer width that does not change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CompactIndex {

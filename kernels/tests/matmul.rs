@@ -3,7 +3,7 @@
 mod support;
 
 use kernels::cpu::{self, Epilogue, PackedLinear};
-use kernels::params::{Activation, Trans};
+use kernels::params::{Activation, Storage, Trans};
 use kernels::reference;
 use kernels::shapes::Linear;
 use proptest::prelude::*;
@@ -49,6 +49,27 @@ proptest! {
                 cpu::gemv(cpu, ta, m, n, &a, &x, &mut y);
                 prop_assert_eq!(&y, &want, "{} {:?}", cpu.isa(), ta);
             }
+        }
+    }
+
+    /// Rounding is all that storing a weight as bf16 does: the arithmetic is the same, to the bit.
+    #[test]
+    fn bf16_weights_are_rounded_weights(n in 1..=20usize, inputs in 1..=130usize, outputs in 1..=130usize, seed: u64) {
+        let g = Linear { n, inputs, outputs };
+        let mut random = Random(seed);
+        let (x, w, bias) = (random.reals(n * inputs), random.reals(outputs * inputs), random.reals(outputs));
+        let rounded: Vec<f32> = w.iter().map(|&w| half::bf16::from_f32(w).to_f32()).collect();
+        let epilogue = Epilogue { bias: Some(&bias), residual: None, activation: Activation::Relu };
+        for cpu in &*CPUS {
+            let run = |packed: PackedLinear| {
+                let mut y = vec![f32::NAN; n * outputs];
+                cpu::linear_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut y);
+                (y, packed.bytes())
+            };
+            let (halves, half_bytes) = run(PackedLinear::stored(cpu, &g, &w, Storage::Bf16));
+            let (whole, bytes) = run(PackedLinear::new(cpu, &g, &rounded));
+            prop_assert_eq!(halves, whole, "{}", cpu.isa());
+            prop_assert_eq!(2 * half_bytes, bytes);
         }
     }
 

@@ -1,7 +1,8 @@
 //! AVX2 with FMA: eight lanes, partial loads and stores by mask.
 
 use super::simd::{Kernel, MAX_LANES, Simd};
-use super::tile::{Tile, TileKernel, tile};
+use super::tile::{Element, Tile, TileKernel, tile};
+use half::bf16;
 use std::arch::x86_64::*;
 
 /// The proof that the machine has AVX2 and FMA.
@@ -50,6 +51,15 @@ impl Simd for Avx2 {
     unsafe fn load(self, p: *const f32) -> __m256 {
         // SAFETY: the caller vouches for eight readable floats.
         unsafe { _mm256_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const bf16) -> __m256 {
+        // SAFETY: the caller vouches for eight numbers; `self` proves the instructions. They become upper halves.
+        unsafe {
+            let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
+        }
     }
 
     #[inline(always)]
@@ -104,11 +114,19 @@ unsafe fn first(n: usize) -> __m256i {
 macro_rules! gemm_tile {
     ($name:ident, $vectors:literal) => {{
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn $name(t: &Tile) {
+        unsafe fn $name<E: Element>(t: &Tile) {
             // SAFETY: whoever calls this proves the features and vouches for the tile.
-            unsafe { tile::<Avx2, 6, $vectors>(Avx2(()), t) }
+            unsafe { tile::<Avx2, E, 6, $vectors>(Avx2(()), t) }
         }
-        TileKernel { name: stringify!($name), mr: 6, nr: 8 * $vectors, run: $name }
+        let (run, run_bf16) = ($name::<f32>, $name::<bf16>);
+        TileKernel {
+            name: stringify!($name),
+            name_bf16: concat!(stringify!($name), "_bf16"),
+            mr: 6,
+            nr: 8 * $vectors,
+            run,
+            run_bf16,
+        }
     }};
 }
 

@@ -1,7 +1,8 @@
 //! AVX-512: sixteen lanes, partial loads and stores by mask.
 
 use super::simd::{Kernel, MAX_LANES, Simd};
-use super::tile::{Tile, TileKernel, tile};
+use super::tile::{Element, Tile, TileKernel, tile};
+use half::bf16;
 use std::arch::x86_64::*;
 
 /// The proof that the machine has AVX-512 F, VL, BW and DQ. (With F alone the compiler spills registers.)
@@ -57,6 +58,15 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_bf16(self, p: *const bf16) -> __m512 {
+        // SAFETY: the caller vouches for sixteen numbers; `self` proves the instructions. They become upper halves.
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m512) {
         // SAFETY: the caller vouches for sixteen writable floats.
         unsafe { _mm512_storeu_ps(p, v) }
@@ -102,11 +112,19 @@ fn first(n: usize) -> __mmask16 {
 macro_rules! gemm_tile {
     ($name:ident, $vectors:literal) => {{
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-        unsafe fn $name(t: &Tile) {
+        unsafe fn $name<E: Element>(t: &Tile) {
             // SAFETY: whoever calls this proves the features and vouches for the tile.
-            unsafe { tile::<Avx512, 8, $vectors>(Avx512(()), t) }
+            unsafe { tile::<Avx512, E, 8, $vectors>(Avx512(()), t) }
         }
-        TileKernel { name: stringify!($name), mr: 8, nr: 16 * $vectors, run: $name }
+        let (run, run_bf16) = ($name::<f32>, $name::<bf16>);
+        TileKernel {
+            name: stringify!($name),
+            name_bf16: concat!(stringify!($name), "_bf16"),
+            mr: 8,
+            nr: 16 * $vectors,
+            run,
+            run_bf16,
+        }
     }};
 }
 

@@ -32,7 +32,7 @@ mod softmax;
 mod tile;
 mod windows;
 
-pub use crate::params::{Activation, Adam, CompactIndex, Sgd, Trans};
+pub use crate::params::{Activation, Adam, CompactIndex, Sgd, Storage, Trans};
 pub use adaptive_pool::{
     adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
     adaptive_max_pool2d_input_grad,

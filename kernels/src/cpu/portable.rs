@@ -3,6 +3,7 @@
 
 use super::simd::{Kernel, MAX_LANES, Simd};
 use super::tile::{Tile, TileKernel, tile};
+use half::bf16;
 use wide::f32x8;
 
 /// The backend that needs no proof.
@@ -27,6 +28,16 @@ impl Simd for Portable {
     unsafe fn load(self, p: *const f32) -> f32x8 {
         // SAFETY: the caller vouches for eight readable floats.
         f32x8::new(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const bf16) -> f32x8 {
+        let mut lanes = [0.0; 8];
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for eight readable numbers.
+            *lane = unsafe { *p.add(i) }.to_f32();
+        }
+        f32x8::new(lanes)
     }
 
     #[inline(always)]
@@ -90,9 +101,20 @@ impl Simd for Portable {
 
 unsafe fn gemm_4x8_portable(t: &Tile) {
     // SAFETY: the caller vouches for the tile.
-    unsafe { tile::<Portable, 4, 1>(Portable, t) }
+    unsafe { tile::<Portable, f32, 4, 1>(Portable, t) }
+}
+
+unsafe fn gemm_4x8_portable_bf16(t: &Tile) {
+    // SAFETY: the caller vouches for the tile.
+    unsafe { tile::<Portable, bf16, 4, 1>(Portable, t) }
 }
 
 /// Tile kernels by the number of vectors in a row, from one.
-pub(super) static GEMM_TILES: [TileKernel; 1] =
-    [TileKernel { name: "gemm_4x8_portable", mr: 4, nr: 8, run: gemm_4x8_portable }];
+pub(super) static GEMM_TILES: [TileKernel; 1] = [TileKernel {
+    name: "gemm_4x8_portable",
+    name_bf16: "gemm_4x8_portable_bf16",
+    mr: 4,
+    nr: 8,
+    run: gemm_4x8_portable,
+    run_bf16: gemm_4x8_portable_bf16,
+}];

@@ -9,6 +9,8 @@
 //! Rules for a `Kernel`: mark `run` and every generic helper `#[inline(always)]`, and dispatch *inside* the
 //! closure that a thread runs, not around it: a closure handed to another thread does not inherit the features.
 
+use half::bf16;
+
 /// An algorithm with its arguments, written over any vector backend.
 pub trait Kernel {
     /// What it returns.
@@ -37,6 +39,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p..p + LANES` is readable.
     unsafe fn load(self, p: *const f32) -> Self::F;
+
+    /// Reads `LANES` numbers of 16 bits, exactly.
+    ///
+    /// # Safety
+    /// `p..p + LANES` is readable.
+    unsafe fn load_bf16(self, p: *const bf16) -> Self::F;
 
     /// Writes `LANES` floats.
     ///

@@ -21,6 +21,7 @@
 
 use super::simd::Simd;
 use crate::params::Activation;
+use half::bf16;
 
 /// The most rows of a tile on any instruction set.
 pub(super) const MAX_MR: usize = 8;
@@ -41,8 +42,8 @@ pub(super) struct Tile {
     pub a_offset: usize,
     /// Distance between a row's consecutive elements.
     pub a_step: usize,
-    /// `segments · len` rows of NR floats, 64-byte aligned.
-    pub b: *const f32,
+    /// `segments · len` rows of NR elements, 64-byte aligned; of which type, the kernel knows.
+    pub b: *const u8,
     /// Row `i` of C begins at `c + out[i]`.
     pub c: *mut f32,
     pub out: *const usize,
@@ -62,11 +63,40 @@ pub(super) struct Tile {
 pub(super) struct TileKernel {
     /// Operation, rows × columns, instruction set.
     pub name: &'static str,
+    /// The same for B of bf16.
+    pub name_bf16: &'static str,
     pub mr: usize,
     pub nr: usize,
     /// # Safety
     /// The instruction set is present, and each pointer of the tile is valid for what its field says.
     pub run: unsafe fn(&Tile),
+    /// The same for B of bf16.
+    pub run_bf16: unsafe fn(&Tile),
+}
+
+/// What B is made of.
+pub(super) trait Element {
+    /// Reads a vector of them as f32.
+    ///
+    /// # Safety
+    /// `p..p + LANES` is readable.
+    unsafe fn load<S: Simd>(s: S, p: *const Self) -> S::F;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, p: *const f32) -> S::F {
+        // SAFETY: the caller's promise.
+        unsafe { s.load(p) }
+    }
+}
+
+impl Element for bf16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, p: *const bf16) -> S::F {
+        // SAFETY: the caller's promise.
+        unsafe { s.load_bf16(p) }
+    }
 }
 
 /// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer of batch 1, runs as fast as B
@@ -77,9 +107,9 @@ pub(super) struct TileKernel {
 /// # Safety
 /// The pointers of `t` are valid for what their fields say.
 #[inline(always)]
-pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
+pub(super) unsafe fn tile<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
     // SAFETY: the caller's promise.
-    unsafe { if t.m == 1 { rows::<S, 1, NV>(s, t) } else { rows::<S, MR, NV>(s, t) } }
+    unsafe { if t.m == 1 { rows::<S, E, 1, NV>(s, t) } else { rows::<S, E, MR, NV>(s, t) } }
 }
 
 /// Computes a tile of `MR × NV` vectors.
@@ -87,7 +117,7 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(s: S, t: &T
 /// # Safety
 /// The pointers of `t` are valid for what their fields say.
 #[inline(always)]
-unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
+unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
     if t.accumulate {
         // C is far away when its rows are long: ask for it now, use it after the loop.
         for i in 0..t.m {
@@ -98,7 +128,7 @@ unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
         }
     }
     let mut acc = [[s.zero(); NV]; MR];
-    let mut b = t.b;
+    let mut b = t.b.cast::<E>();
     for segment in 0..t.segments {
         let mut rows = [std::ptr::null::<f32>(); MR];
         for i in 0..MR {
@@ -109,8 +139,8 @@ unsafe fn rows<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile) {
         for _ in 0..t.len {
             let mut bv = [s.zero(); NV];
             for j in 0..NV {
-                // SAFETY: B has NR = NV · LANES floats for each of the `segments · len` steps.
-                bv[j] = unsafe { s.load(b.add(j * S::LANES)) };
+                // SAFETY: B has NR = NV · LANES elements for each of the `segments · len` steps.
+                bv[j] = unsafe { E::load(s, b.add(j * S::LANES)) };
                 prefetch(b.wrapping_add((AHEAD * NV + j) * S::LANES));
             }
             for i in 0..MR {
@@ -208,7 +238,7 @@ const LINE: usize = 16;
 
 /// Asks for a cache line without waiting for it. Any address is allowed.
 #[inline(always)]
-fn prefetch(p: *const f32) {
+fn prefetch<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -17,6 +17,8 @@ use crate::cpu::Cpu;
 use crate::cpu::panels::Panel;
 use crate::cpu::scratch::{Shared, Workspace, with_workspace};
 use crate::cpu::tile::{MAX_NR, Tile};
+use crate::params::Storage;
+use half::bf16;
 use rayon::prelude::*;
 
 /// Windows in a task, rounded down to whole tiles: enough that a panel that comes from memory is used often, few
@@ -41,7 +43,9 @@ pub(super) struct ImplicitGemm<'a> {
     /// A source pixel of zeros, for taps in the padding.
     pub zeros: &'a [f32],
     pub panels: &'a [Panel],
+    /// The panels' elements; two in the place of an f32 where they are stored as bf16.
     pub packed: &'a [f32],
+    pub storage: Storage,
     /// Floats that a tap contributes to the reduction.
     pub len: usize,
     pub scatter: Option<&'a Scatter>,
@@ -76,6 +80,14 @@ impl ImplicitGemm<'_> {
                 });
             });
         });
+    }
+
+    /// Where packed element `index` and those behind it are.
+    fn weights(&self, index: usize) -> *const u8 {
+        match self.storage {
+            Storage::F32 => self.packed[index..].as_ptr().cast(),
+            Storage::Bf16 => bytemuck::cast_slice::<f32, bf16>(self.packed)[index..].as_ptr().cast(),
+        }
     }
 
     /// Computes a range of panels for `count` windows.
@@ -123,6 +135,10 @@ impl ImplicitGemm<'_> {
     ) {
         let &Reduction { segments, len, stride, count } = shape;
         let kernel = panel.kernel;
+        let run = match self.storage {
+            Storage::F32 => kernel.run,
+            Storage::Bf16 => kernel.run_bf16,
+        };
         // Either several segments make a chunk, or several chunks a segment.
         let segments_each = (CHUNK / len).max(1);
         let len_each = if segments_each == 1 { CHUNK.min(len) } else { len };
@@ -140,7 +156,7 @@ impl ImplicitGemm<'_> {
                         row_stride: stride,
                         a_offset: panel.a_offset + first_k,
                         a_step: 1,
-                        b: self.packed[panel.offset + step * kernel.nr..].as_ptr(),
+                        b: self.weights(panel.offset + step * kernel.nr),
                         c: c.wrapping_add(panel.start),
                         out: out[p..].as_ptr(),
                         m: kernel.mr.min(count - p),
@@ -152,10 +168,10 @@ impl ImplicitGemm<'_> {
                     };
                     // SAFETY: the panel's kernel comes from a backend that this machine has. Each of the
                     // `segments × stride` row pointers leads to `a_offset + len` floats: a pixel of `source` or of
-                    // `zeros`. B holds `k · nr` floats from `panel.offset`. Offsets in
+                    // `zeros`. B holds `k · nr` elements from `panel.offset`, of the type of `run`. Offsets in
                     // `out` are whole pixels of C and of the residual, `panel.start + panel.width` columns
                     // exist in each and in the bias; no other task has this block and panel.
-                    unsafe { (kernel.run)(&tile) }
+                    unsafe { run(&tile) }
                 }
             }
         }

@@ -14,6 +14,7 @@ use super::winograd::{Direction, Filters, Winograd};
 use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
 use crate::cpu::scratch::Shared;
 use crate::cpu::{Cpu, depthwise};
+use crate::params::Storage;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
@@ -137,6 +138,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
             zeros,
             panels: &panels,
             packed,
+            storage: Storage::F32,
             len: g.o / g.groups,
             scatter: None,
             epilogue,

@@ -32,8 +32,9 @@ use super::panels::{Panel, Strided, packed_len, split_columns};
 use super::scratch::Shared;
 use super::{Cpu, depthwise};
 use crate::buffer::Buffer;
-use crate::params::Activation;
+use crate::params::{Activation, Storage};
 use crate::shapes::Conv2d;
+use half::{bf16, slice::HalfFloatSliceExt};
 use implicit_gemm::ImplicitGemm;
 use padded::Padded;
 use rayon::prelude::*;
@@ -69,6 +70,7 @@ pub struct PackedConv2d {
     taps: Vec<[isize; 2]>,
     choice: Choice,
     layout: Layout,
+    storage: Storage,
     data: Buffer,
     /// One pixel of zeros: what a tap in the padding reads.
     zeros: Buffer,
@@ -124,12 +126,12 @@ impl PackedConv2d {
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
         let taps = if padded::applies(g) { padded::row_taps(g) } else { tap_offsets(g) };
-        let zeros = Buffer::zeros(g.c);
+        let (zeros, storage) = (Buffer::zeros(g.c), Storage::F32);
         if depthwise::applies(g) {
             let mut data = buffer(w.len());
             depthwise::pack(g, w, &mut data);
             let choice = Choice::only("one channel a filter");
-            return Self { geometry: *g, taps, choice, layout: Layout::Depthwise, data, zeros };
+            return Self { geometry: *g, taps, choice, layout: Layout::Depthwise, storage, data, zeros };
         }
         let live = Conv2d { o: filters.iter().sum(), ..*g };
         let choice = match weights {
@@ -140,7 +142,15 @@ impl PackedConv2d {
             let filters = Filters::new(cpu, &live, Direction::Forward);
             let mut data = buffer(filters.len());
             filters.pack(cpu, &live, w, &mut data);
-            return Self { geometry: *g, taps, choice, layout: Layout::Winograd(filters), data, zeros };
+            return Self {
+                geometry: *g,
+                taps,
+                choice,
+                layout: Layout::Winograd(filters),
+                storage,
+                data,
+                zeros,
+            };
         }
         let k = g.w_len() / g.o;
         let mut panels = Vec::new();
@@ -165,7 +175,7 @@ impl PackedConv2d {
                 matrix.pack(0, k, panel, packed);
             });
         });
-        Self { geometry: *g, taps, choice, layout: Layout::Panels(panels), data, zeros }
+        Self { geometry: *g, taps, choice, layout: Layout::Panels(panels), storage, data, zeros }
     }
 
     /// The kernel that was chosen: operation, tile and instruction set.
@@ -173,7 +183,10 @@ impl PackedConv2d {
         match &self.layout {
             Layout::Depthwise => "depthwise",
             Layout::Winograd(filters) => filters.kernel(),
-            Layout::Panels(panels) => panels.first().map_or("none", |panel| panel.kernel.name),
+            Layout::Panels(panels) => panels.first().map_or("none", |panel| match self.storage {
+                Storage::F32 => panel.kernel.name,
+                Storage::Bf16 => panel.kernel.name_bf16,
+            }),
         }
     }
 
@@ -188,8 +201,28 @@ impl PackedConv2d {
         4 * match &self.layout {
             Layout::Depthwise => self.geometry.w_len(),
             Layout::Winograd(filters) => filters.len(),
-            Layout::Panels(panels) => packed_len(panels, k),
+            Layout::Panels(panels) => match self.storage {
+                Storage::F32 => packed_len(panels, k),
+                Storage::Bf16 => packed_len(panels, k) / 2,
+            },
         }
+    }
+
+    /// The same weights of the direct algorithm, rounded to nearest. Panels have even lengths: two numbers take the
+    /// place of one.
+    pub(super) fn into_bf16(mut self, cpu: &Cpu) -> Self {
+        assert!(matches!(self.layout, Layout::Panels(_)) && self.storage == Storage::F32, "panels of f32");
+        let mut halves = Buffer::zeros(self.data.len().div_ceil(2));
+        let to = &mut bytemuck::cast_slice_mut::<f32, bf16>(&mut halves)[..self.data.len()];
+        const CHUNK: usize = 1 << 16;
+        cpu.run(|| {
+            to.par_chunks_mut(CHUNK).zip(self.data.par_chunks(CHUNK)).for_each(|(to, from)| {
+                to.convert_from_f32_slice(from);
+            });
+        });
+        self.data = halves;
+        self.storage = Storage::Bf16;
+        self
     }
 
     fn forward(
@@ -223,6 +256,7 @@ impl PackedConv2d {
                     zeros: &self.zeros,
                     panels,
                     packed: &self.data,
+                    storage: self.storage,
                     len,
                     scatter,
                     epilogue: *epilogue,

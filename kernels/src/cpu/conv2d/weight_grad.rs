@@ -200,7 +200,7 @@ impl WeightGrad<'_> {
                 row_stride: MAX_MR,
                 a_offset: 0,
                 a_step: kernel.mr,
-                b: packed.as_ptr(),
+                b: packed.as_ptr().cast(),
                 c: c.wrapping_add(panel.start),
                 out: out.as_ptr(),
                 m: kernel.mr.min(filters - filter),

@@ -232,7 +232,7 @@ impl<'a> Pass<'a> {
                     row_stride: MAX_MR,
                     a_offset: 0,
                     a_step: 1,
-                    b: b.as_ptr(),
+                    b: b.as_ptr().cast(),
                     c: self.m.as_mut_ptr().wrapping_add(point * self.m_point + panel.start),
                     out: out.as_ptr(),
                     m: kernel.mr.min(self.count - tile),
