@@ -1,10 +1,14 @@
 //! `lopper bench MODEL`.
 
-use super::{Common, open_network};
+mod layers;
+
+use super::{Common, LinearWeights, open_network};
 use crate::latency::{Latency, test_images};
 use clap::Args;
-use engine::plan::Plan;
+use engine::plan::{Plan, PlanOptions};
 use engine::{Device, Error, Result};
+use kernels::params::Storage;
+use layers::Layers;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -25,7 +29,12 @@ pub struct Bench {
     /// Seconds to measure for
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Show every step of the plan: kernel, time, GFLOP/s, share of the FMA peak measured in this run
+    /// Compute convolutions by the direct algorithm only: each weight is held once
+    #[arg(long)]
+    direct: bool,
+    #[command(flatten)]
+    weights: LinearWeights,
+    /// Show every step of the plan: kernel and why, time, GFLOP/s, bytes, shares of the machine's peaks, which limit binds
     #[arg(long)]
     layers: bool,
 }
@@ -44,21 +53,11 @@ struct Timing {
     runs: usize,
     weight_bytes: usize,
     arena_bytes: usize,
+    /// Of the network's largest output, how far rounded weights move any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    fma_peak_gflops: Option<f64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    layers: Vec<LayerTiming>,
-}
-
-#[derive(Serialize)]
-struct LayerTiming {
-    layer: String,
-    kernel: String,
-    fused: Vec<String>,
-    macs: u64,
-    bytes: u64,
-    median_ms: f64,
-    gflops: f64,
+    rounding: Option<f64>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    layers: Option<Layers>,
 }
 
 impl Bench {
@@ -71,13 +70,25 @@ impl Bench {
         let [h, w] = self.size.map_or([h, w], |s| [s, s]);
         let batch = self.batch as usize;
         let device = common.device()?;
-        let mut plan = Plan::new(&graph, [batch, h, w, c], &device)?;
-        let images = test_images(batch * h * w * c);
+        let shape = [batch, h, w, c];
+        let options = PlanOptions { direct: self.direct, linear: self.weights.storage() };
+        let mut plan = Plan::with(&graph, shape, &device, options)?;
+        let images = test_images(shape.iter().product());
         let time = Duration::try_from_secs_f64(self.seconds).map_err(|e| {
             Error::invalid(format!("--seconds: expected at least 0, found {}: {e}", self.seconds))
         })?;
         let latency = Latency::measure(&mut plan, &images, 5, time)?;
-        let layers = if self.layers { layer_timings(&mut plan, &images)? } else { Vec::new() };
+        let layers = self.layers.then(|| Layers::measure(&mut plan, &images, &device)).transpose()?;
+        let rounding = match options.linear {
+            Storage::F32 => None,
+            Storage::Bf16 => {
+                let exact = PlanOptions { linear: Storage::F32, ..options };
+                Some(largest_change(
+                    Plan::with(&graph, shape, &device, exact)?.run(&images)?,
+                    plan.run(&images)?,
+                ))
+            }
+        };
         let memory = plan.memory();
         let Device::Cpu(cpu) = &device;
         let timing = Timing {
@@ -93,36 +104,19 @@ impl Bench {
             runs: latency.runs(),
             weight_bytes: memory.weights,
             arena_bytes: memory.arena,
-            fma_peak_gflops: self.layers.then(|| cpu.fma_peak()),
+            rounding,
             layers,
         };
         common.print(&timing, || text(&timing))
     }
 }
 
-/// The median time of every step of the plan over some runs.
-fn layer_timings(plan: &mut Plan, images: &[f32]) -> Result<Vec<LayerTiming>> {
-    const RUNS: usize = 15;
-    let mut times = vec![Vec::with_capacity(RUNS); plan.steps().len()];
-    for _ in 0..RUNS {
-        for (all, time) in times.iter_mut().zip(plan.run_timed(images)?) {
-            all.push(time.as_secs_f64());
-        }
-    }
-    let timing = |(step, all): (&engine::plan::Step, &mut Vec<f64>)| {
-        all.sort_by(f64::total_cmp);
-        let median = all[RUNS / 2];
-        LayerTiming {
-            layer: step.name.clone(),
-            kernel: step.kernel.to_string(),
-            fused: step.fused.clone(),
-            macs: step.macs,
-            bytes: step.bytes,
-            median_ms: 1e3 * median,
-            gflops: 2e-9 * step.macs as f64 / median.max(1e-9),
-        }
-    };
-    Ok(plan.steps().iter().zip(&mut times).map(timing).collect())
+/// `max |found − exact| / max |exact|`.
+fn largest_change(exact: &[f32], found: &[f32]) -> f64 {
+    let largest =
+        |values: &mut dyn Iterator<Item = f32>| f64::from(values.fold(0.0, |max, v| v.abs().max(max)));
+    let change = largest(&mut exact.iter().zip(found).map(|(a, b)| a - b));
+    change / largest(&mut exact.iter().copied())
 }
 
 fn text(t: &Timing) -> String {
@@ -140,24 +134,12 @@ fn text(t: &Timing) -> String {
         t.weight_bytes as f64 / 1e6,
         t.arena_bytes as f64 / 1e6
     );
-    let Some(peak) = t.fma_peak_gflops else { return text };
-    let width = t.layers.iter().map(|l| l.layer.len()).max().unwrap_or(0).max(5);
-    let kernel = t.layers.iter().map(|l| l.kernel.len()).max().unwrap_or(0).max(6);
-    text += &format!("FMA peak {peak:.0} GFLOP/s, measured now\n\n");
-    text += &format!(
-        "{:width$}  {:kernel$}  {:>9}  {:>9}  {:>9}  {:>6}  fused\n",
-        "layer", "kernel", "ms", "MMACs", "GFLOP/s", "peak %"
-    );
-    for l in &t.layers {
-        let (macs, share) = (l.macs as f64 / 1e6, 100.0 * l.gflops / peak);
-        text += &format!(
-            "{:width$}  {:kernel$}  {:>9.3}  {macs:>9.1}  {:>9.1}  {share:>6.1}  {}\n",
-            l.layer,
-            l.kernel,
-            l.median_ms,
-            l.gflops,
-            l.fused.join(", ")
-        );
+    if let Some(rounding) = t.rounding {
+        text +=
+            &format!("linear weights as bf16: outputs change by at most {:.2e} of the largest\n", rounding);
+    }
+    if let Some(layers) = &t.layers {
+        text += &layers.text();
     }
     text
 }

@@ -1,9 +1,11 @@
 //! `lopper eval MODEL --data DIR`.
 
-use super::{Common, DataArgs};
+use super::{Common, DataArgs, LinearWeights};
 use clap::Args;
 use engine::train::evaluate;
-use engine::{Error, Result, file};
+use engine::{Error, Graph, Layer, Result, file};
+use half::bf16;
+use kernels::params::Storage;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -14,6 +16,8 @@ pub struct Eval {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    weights: LinearWeights,
 }
 
 #[derive(Serialize)]
@@ -26,7 +30,10 @@ struct Scores {
 
 impl Eval {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let graph = file::load(&self.model)?;
+        let mut graph = file::load(&self.model)?;
+        if self.weights.storage() == Storage::Bf16 {
+            round_linear_weights(&mut graph);
+        }
         let config = self
             .data
             .config(Some(&graph))
@@ -52,5 +59,14 @@ impl Eval {
                 result.images
             )
         })
+    }
+}
+
+/// Rounds the weights of linear layers as a plan does that stores them as bf16.
+fn round_linear_weights(graph: &mut Graph) {
+    for id in 0..graph.nodes().len() {
+        if let Layer::Linear(linear) = graph.layer_mut(id) {
+            linear.weight.update(|weight| weight.iter_mut().for_each(|w| *w = bf16::from_f32(*w).to_f32()));
+        }
     }
 }

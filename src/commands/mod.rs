@@ -19,6 +19,7 @@ mod weights;
 use crate::pipeline::check_images;
 use clap::{Args, Parser, Subcommand};
 use engine::{Device, Error, Graph, Result, file};
+use kernels::params::Storage;
 use models::data::{DataConfig, DataName, Splits};
 use std::path::{Path, PathBuf};
 
@@ -163,6 +164,20 @@ impl DataArgs {
         config.label_noise = self.label_noise;
         config.skip_bad_images = self.skip_bad_images;
         Some(config)
+    }
+}
+
+/// How linear layers' weights are stored.
+#[derive(Args)]
+pub struct LinearWeights {
+    /// Weights of linear layers: f32, or bf16, rounded to half the bytes
+    #[arg(long, value_name = "STORAGE", default_value = "f32", value_parser = ["f32", "bf16"])]
+    linear_weights: String,
+}
+
+impl LinearWeights {
+    fn storage(&self) -> Storage {
+        if self.linear_weights == "bf16" { Storage::Bf16 } else { Storage::F32 }
     }
 }
 

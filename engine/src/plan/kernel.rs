@@ -5,8 +5,10 @@ use crate::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
 use crate::shape::{adaptive_geometry, shortcut_geometry};
 use crate::{Layer, Param, Result, Tensor};
 use kernels::buffer::Buffer;
-use kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedLinear, PackedMasked};
-use kernels::params::Activation;
+use kernels::cpu::{
+    self, Choice, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedLinear, PackedMasked, Packing,
+};
+use kernels::params::{Activation, Storage};
 use kernels::shapes::{self, AdaptivePool2d, PadShortcut, Pool2d};
 
 /// A kernel and everything that it is told, save the data.
@@ -27,79 +29,89 @@ pub(super) enum Kernel {
     PadShortcut(PadShortcut),
 }
 
-impl Kernel {
+/// How a plan packs weights.
+#[derive(Clone, Copy)]
+pub(super) struct Packer<'a> {
+    pub cpu: &'a Cpu,
+    pub conv2d: Packing,
+    pub linear: Storage,
+}
+
+impl Packer<'_> {
     /// Chooses the kernel of `op` and packs its weights. `lens` are the floats of each input.
-    pub fn new(cpu: &Cpu, op: &Op, lens: &[usize]) -> Result<Self> {
+    pub fn kernel(&self, op: &Op, lens: &[usize]) -> Result<Kernel> {
         Ok(match &op.node.layer {
-            Layer::Conv2d(conv) => Self::conv2d(cpu, conv, conv.geometry(&op.x)?),
-            Layer::CompactConv2d(compact) => Self::compact(cpu, compact, compact.geometry(&op.x)?),
-            Layer::Linear(linear) => Self::linear(cpu, linear, &op.x, op.pool)?,
-            Layer::BatchNorm(bn) => Self::batch_norm(cpu, bn, &op.x),
-            Layer::Relu => Self::Relu,
-            Layer::Relu6 => Self::Relu6,
-            Layer::MaxPool(pool) => Self::MaxPool(pool.geometry(&op.x)?),
-            Layer::AvgPool(pool) => Self::AvgPool(pool.geometry(&op.x)?),
-            Layer::AdaptiveAvgPool(size) => Self::AdaptiveAvgPool(adaptive_geometry(&op.x, *size)?),
-            Layer::AdaptiveMaxPool(size) => Self::AdaptiveMaxPool(adaptive_geometry(&op.x, *size)?),
-            Layer::Add => Self::Add,
+            Layer::Conv2d(conv) => self.conv2d(conv, conv.geometry(&op.x)?),
+            Layer::CompactConv2d(compact) => self.compact(compact, compact.geometry(&op.x)?),
+            Layer::Linear(linear) => self.linear(linear, &op.x, op.pool)?,
+            Layer::BatchNorm(bn) => self.batch_norm(bn, &op.x),
+            Layer::Relu => Kernel::Relu,
+            Layer::Relu6 => Kernel::Relu6,
+            Layer::MaxPool(pool) => Kernel::MaxPool(pool.geometry(&op.x)?),
+            Layer::AvgPool(pool) => Kernel::AvgPool(pool.geometry(&op.x)?),
+            Layer::AdaptiveAvgPool(size) => Kernel::AdaptiveAvgPool(adaptive_geometry(&op.x, *size)?),
+            Layer::AdaptiveMaxPool(size) => Kernel::AdaptiveMaxPool(adaptive_geometry(&op.x, *size)?),
+            Layer::Add => Kernel::Add,
             Layer::PadShortcut { stride, before, after } => {
-                Self::PadShortcut(shortcut_geometry(&op.x, *stride, *before, *after)?)
+                Kernel::PadShortcut(shortcut_geometry(&op.x, *stride, *before, *after)?)
             }
             // What computes nothing is here only where its output must be a copy of the images.
             Layer::Concat | Layer::Input { .. } | Layer::Flatten | Layer::Dropout { .. } => {
                 let rows = op.shape.iter().rev().skip(1).product();
-                Self::Concat(rows, lens.iter().map(|len| len / rows).collect())
+                Kernel::Concat(rows, lens.iter().map(|len| len / rows).collect())
             }
         })
     }
 
-    fn conv2d(cpu: &Cpu, conv: &Conv2d, g: shapes::Conv2d) -> Self {
+    fn conv2d(&self, conv: &Conv2d, g: shapes::Conv2d) -> Kernel {
         let bias = conv.bias.as_ref().map(|b| b.value().clone());
         let weight = conv.weight.value().data();
         match live_filters(&conv.weight) {
             // A depthwise kernel is bound by reading the image, dead channels and all.
             Some(live) if !g.is_depthwise() => {
-                Self::Masked(g, PackedMasked::new(cpu, &g, weight, &live), bias)
+                Kernel::Masked(g, PackedMasked::with(self.cpu, &g, weight, &live, self.conv2d), bias)
             }
-            _ => Self::Conv2d(g, PackedConv2d::new(cpu, &g, weight), bias),
+            _ => Kernel::Conv2d(g, PackedConv2d::with(self.cpu, &g, weight, self.conv2d), bias),
         }
     }
 
-    fn compact(cpu: &Cpu, compact: &CompactConv2d, g: shapes::Conv2d) -> Self {
+    fn compact(&self, compact: &CompactConv2d, g: shapes::Conv2d) -> Kernel {
         let weight = compact.conv.weight.value().data();
-        let packed = PackedCompact::new(cpu, &g, &compact.index(), weight, &compact.fill);
-        Self::Compact(g, packed, compact.outer_bias())
+        let packed = PackedCompact::with(self.cpu, &g, &compact.index(), weight, &compact.fill, self.conv2d);
+        Kernel::Compact(g, packed, compact.outer_bias())
     }
 
     /// With a pool, the weight is the one that reads the map itself: `w · pool(x) = (poolᵀ wᵀ)ᵀ x`, and poolᵀ is the
     /// pool's input gradient.
-    fn linear(cpu: &Cpu, linear: &Linear, x: &[usize], pool: Option<[usize; 2]>) -> Result<Self> {
+    fn linear(&self, linear: &Linear, x: &[usize], pool: Option<[usize; 2]>) -> Result<Kernel> {
         let bias = linear.bias.as_ref().map(|b| b.value().clone());
         let weight = linear.weight.value().data();
         let Some(size) = pool else {
             let g = linear.geometry(x)?;
-            return Ok(Self::Linear(g, PackedLinear::new(cpu, &g, weight), bias));
+            return Ok(Kernel::Linear(g, PackedLinear::stored(self.cpu, &g, weight, self.linear), bias));
         };
         let rows = AdaptivePool2d { n: linear.out_features(), ..adaptive_geometry(x, size)? };
         let g = shapes::Linear { n: x[0], inputs: rows.x_len() / rows.n, outputs: rows.n };
         if [rows.h, rows.w] == size {
-            return Ok(Self::Linear(g, PackedLinear::new(cpu, &g, weight), bias));
+            return Ok(Kernel::Linear(g, PackedLinear::stored(self.cpu, &g, weight, self.linear), bias));
         }
         let mut pooling = Buffer::zeros(rows.x_len());
-        cpu::adaptive_avg_pool2d_input_grad(cpu, &rows, weight, &mut pooling);
-        Ok(Self::Linear(g, PackedLinear::new(cpu, &g, &pooling), bias))
+        cpu::adaptive_avg_pool2d_input_grad(self.cpu, &rows, weight, &mut pooling);
+        Ok(Kernel::Linear(g, PackedLinear::stored(self.cpu, &g, &pooling, self.linear), bias))
     }
 
     /// With its statistics fixed, a batch norm is `scale · x + shift`: a depthwise convolution with 1×1 windows,
     /// which brings the epilogue with it.
-    fn batch_norm(cpu: &Cpu, bn: &BatchNorm, x: &[usize]) -> Self {
+    fn batch_norm(&self, bn: &BatchNorm, x: &[usize]) -> Kernel {
         let (scale, shift): (Vec<f32>, Vec<f32>) = bn.affine().into_iter().unzip();
         let c = scale.len();
         let rows = x.iter().product::<usize>() / c;
         let g = shapes::Conv2d { groups: c, ..shapes::Conv2d::square([1, 1, rows, c], c, 1, 1, 0) };
-        Self::Conv2d(g, PackedConv2d::new(cpu, &g, &scale), Some(Tensor::from_fn(&[c], |i| shift[i])))
+        Kernel::Conv2d(g, PackedConv2d::new(self.cpu, &g, &scale), Some(Tensor::from_fn(&[c], |i| shift[i])))
     }
+}
 
+impl Kernel {
     /// Runs over `inputs`, with a residual and an activation where the kernel has an epilogue.
     pub fn run<'a>(
         &'a self,
@@ -166,6 +178,17 @@ impl Kernel {
         }
     }
 
+    /// Why this kernel, where there was a choice.
+    pub fn choice(&self) -> Option<&Choice> {
+        match self {
+            // A batch norm's convolution is no choice.
+            Self::Conv2d(g, w, _) => (!g.is_depthwise()).then(|| w.choice()),
+            Self::Masked(_, w, _) => Some(w.choice()),
+            Self::Compact(_, w, _) => Some(w.choice()),
+            _ => None,
+        }
+    }
+
     /// Multiply-accumulates of `layer` that it does: a filter that is left out does none, and only convolutions and
     /// linear layers count.
     pub fn macs(&self, layer: &Layer) -> u64 {
@@ -181,6 +204,16 @@ impl Kernel {
             }
             (Self::Linear(g, ..), _) => g.macs(),
             _ => 0,
+        }
+    }
+
+    /// Multiply-accumulates that the kernel takes to do so: Winograd's takes fewer.
+    pub fn products(&self, layer: &Layer) -> u64 {
+        match self {
+            Self::Conv2d(g, w, _) if matches!(layer, Layer::Conv2d(_)) => w.products(g),
+            Self::Masked(g, w, _) => w.products(g),
+            Self::Compact(g, w, _) => w.products(g),
+            _ => self.macs(layer),
         }
     }
 

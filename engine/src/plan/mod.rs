@@ -16,10 +16,10 @@ mod lower;
 
 use crate::{Device, Error, Graph, Result};
 use arena::Lifetime;
-use kernel::Kernel;
+use kernel::{Kernel, Packer};
 use kernels::buffer::Buffer;
-use kernels::cpu::Cpu;
-use kernels::params::Activation;
+use kernels::cpu::{Cpu, Packing, Weights};
+use kernels::params::{Activation, Storage};
 use lower::{IMAGES, Op, Value};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -44,6 +44,29 @@ pub struct Plan {
     arena: Buffer,
 }
 
+/// What a plan trades for what. By default it is as fast as it can be in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Compute every convolution by the direct algorithm, whose error bound is a quarter of Winograd's, as are its
+    /// packed 3×3 weights: the plan then holds each weight once.
+    pub direct: bool,
+    /// How the weights of linear layers are stored: as bf16, a small batch reads them in half the time.
+    pub linear: Storage,
+}
+
+/// The most bytes of weights that a plan expects to find in a cache when it runs again: what the last level of a
+/// server's processor holds for one of its users.
+const CACHED: usize = 48 << 20;
+
+impl PlanOptions {
+    fn packer<'a>(&self, cpu: &'a Cpu, graph: &Graph) -> Packer<'a> {
+        let bytes: usize = graph.params().map(|(_, param)| 4 * param.value().len()).sum();
+        let weights = if bytes <= CACHED { Weights::Cache } else { Weights::Memory };
+        let conv2d = if self.direct { Packing::Direct } else { Packing::Fastest(weights) };
+        Packer { cpu, conv2d, linear: self.linear }
+    }
+}
+
 /// What one step of a plan does, for tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -53,10 +76,14 @@ pub struct Step {
     pub kind: &'static str,
     /// The kernel that was chosen.
     pub kernel: &'static str,
+    /// Why, where there was a choice: what was estimated, or what leaves only one algorithm.
+    pub why: Option<String>,
     /// The nodes that are computed with it: a pool before it, its epilogue.
     pub fused: Vec<String>,
     /// Multiply-accumulates that it does, for the whole batch; a filter that is left out does none.
     pub macs: u64,
+    /// Multiply-accumulates that the kernel takes for that: Winograd's algorithm takes fewer.
+    pub products: u64,
     /// Bytes of its inputs, packed weights and output, each moved once.
     pub bytes: u64,
     /// The shape of its output.
@@ -78,6 +105,14 @@ impl Plan {
     /// # Errors
     /// Where a layer's parameters do not fit together, or it cannot take the shape it is given; the error names it.
     pub fn new(graph: &Graph, input: [usize; 4], device: &Device) -> Result<Self> {
+        Self::with(graph, input, device, PlanOptions::default())
+    }
+
+    /// Plans like [`Plan::new`], with these trades.
+    ///
+    /// # Errors
+    /// As for [`Plan::new`].
+    pub fn with(graph: &Graph, input: [usize; 4], device: &Device, options: PlanOptions) -> Result<Self> {
         let Device::Cpu(cpu) = device;
         if input.contains(&0) {
             return Err(Error::shape("plan", format!("expected images [N, H, W, C], found {input:?}")));
@@ -85,10 +120,11 @@ impl Plan {
         graph.check_layers()?;
         let ops = lower::lower(graph, input)?;
         let places = Places::new(&ops, input);
+        let packer = options.packer(cpu, graph);
         let (mut calls, mut steps) = (Vec::new(), Vec::new());
         for op in &ops {
             let lens: Vec<usize> = op.inputs.iter().map(|&v| places.floats(v)).collect();
-            let kernel = Kernel::new(cpu, op, &lens).map_err(|e| e.in_node(&op.node.name))?;
+            let kernel = packer.kernel(op, &lens).map_err(|e| e.in_node(&op.node.name))?;
             steps.push(places.step(op, &kernel));
             calls.push(places.call(op, kernel));
         }
@@ -232,8 +268,10 @@ impl Places {
             name: op.node.name.clone(),
             kind: kernel.kind(&op.node.layer),
             kernel: kernel.name(),
+            why: kernel.choice().map(ToString::to_string),
             fused: op.fused.iter().map(|node| node.name.clone()).collect(),
             macs: kernel.macs(&op.node.layer),
+            products: kernel.products(&op.node.layer),
             bytes: (4 * (read + op.len()) + kernel.weight_bytes()) as u64,
             shape: op.shape.clone(),
         }

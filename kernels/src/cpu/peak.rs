@@ -1,4 +1,4 @@
-//! The machine's limit: how fast fused multiply-adds run when nothing else does.
+//! The machine's limits: how fast fused multiply-adds run, and memory is read, when nothing else happens.
 //!
 //! Each thread keeps `CHAINS` independent accumulators in registers, more than latency × ports (4 × 2) where
 //! the registers allow it, and touches no memory. Every reported "share of peak" divides by this figure, taken
@@ -6,6 +6,7 @@
 
 use super::simd::{Kernel, Simd};
 use super::{Cpu, Isa};
+use crate::buffer::Buffer;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -30,7 +31,45 @@ impl<const CHAINS: usize> Kernel for Chains<CHAINS> {
     }
 }
 
+/// Sums a slice with enough independent sums that only memory can be slow.
+struct ReadAll<'a>(&'a [f32]);
+
+impl Kernel for ReadAll<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        const SUMS: usize = 8;
+        let mut sums = [s.zero(); SUMS];
+        for block in self.0.chunks_exact(SUMS * S::LANES) {
+            for i in 0..SUMS {
+                sums[i] = s.add(sums[i], s.get(&block[i * S::LANES..]));
+            }
+        }
+        sums.iter().fold(0.0, |total, &sum| total + s.sum(sum))
+    }
+}
+
 impl Cpu {
+    /// Measures how fast all threads of this `Cpu` together read a block of 256 MiB, in GB/s: the best of several runs.
+    pub fn read_peak(&self) -> f64 {
+        const LEN: usize = 64 << 20;
+        const RUNS: usize = 5;
+        let mut block = Buffer::zeros(LEN);
+        // Pages that nobody has written are one and the same.
+        block.fill(1.0);
+        let share = LEN.div_ceil(self.thread_count());
+        let fastest = (0..RUNS).map(|_| {
+            let start = Instant::now();
+            self.pool.broadcast(|context| {
+                let from = context.index() * share;
+                black_box(self.dispatch(ReadAll(&block[from..LEN.min(from + share)])))
+            });
+            start.elapsed().as_secs_f64()
+        });
+        4e-9 * LEN as f64 / fastest.fold(f64::INFINITY, f64::min)
+    }
+
     /// Measures the peak of fused multiply-adds of this instruction set on all threads of this `Cpu`,
     /// in GFLOP/s (an FMA is two): the best of several runs of a few milliseconds.
     pub fn fma_peak(&self) -> f64 {

@@ -37,6 +37,15 @@ pub enum Weights {
     Fresh,
 }
 
+/// Which algorithms weights may be packed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// The direct one, whose error bound is a quarter of Winograd's, and its packed weights too.
+    Direct,
+    /// The one that takes less time when calls find the weights there.
+    Fastest(Weights),
+}
+
 impl Weights {
     /// Multiply-accumulates of one lane in the time in which a float arrives.
     fn float(self) -> f64 {
@@ -88,8 +97,11 @@ impl Estimate {
 }
 
 impl Choice {
-    pub(super) fn asked(algorithm: Algorithm) -> Self {
-        Self { algorithm, reason: Reason::Asked }
+    pub(super) fn new(cpu: &Cpu, g: &Conv2d, packing: Packing) -> Self {
+        match packing {
+            Packing::Direct => Self { algorithm: Algorithm::Direct, reason: Reason::Asked },
+            Packing::Fastest(weights) => Self::fastest(cpu, g, weights),
+        }
     }
 
     /// The direct algorithm, for no other applies.
@@ -98,7 +110,7 @@ impl Choice {
     }
 
     /// The faster algorithm for `g`.
-    pub(super) fn best(cpu: &Cpu, g: &Conv2d, weights: Weights) -> Self {
+    pub(super) fn fastest(cpu: &Cpu, g: &Conv2d, weights: Weights) -> Self {
         // The narrowest register tile has one vector in a row.
         let (lanes, mr) = (cpu.backend.gemm_tiles()[0].nr, cpu.backend.gemm_tiles()[0].mr);
         if let Some(why) = winograd::refuses(g) {

@@ -7,7 +7,7 @@
 //! The gathered *carrier* channel is 1 inside the image and, like every channel, 0 in the padding. Its weights
 //! hold the summed effect of dead inputs whose value is constant but not zero, exactly, at the border too.
 
-use super::algorithm::Weights;
+use super::algorithm::{Choice, Packing, Weights};
 use super::scatter::Scatter;
 use super::{Epilogue, PackedConv2d, check};
 use crate::buffer::Buffer;
@@ -30,6 +30,18 @@ impl PackedCompact {
     /// decides on the algorithm (see [`PackedConv2d::new`]). `fill` `[O]` is the value of outputs that are not
     /// computed.
     pub fn new(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, w_inner: &[f32], fill: &[f32]) -> Self {
+        Self::with(cpu, g, index, w_inner, fill, Packing::Fastest(Weights::Memory))
+    }
+
+    /// Packs `w_inner` for an algorithm that `packing` allows.
+    pub fn with(
+        cpu: &Cpu,
+        g: &Conv2d,
+        index: &CompactIndex,
+        w_inner: &[f32],
+        fill: &[f32],
+        packing: Packing,
+    ) -> Self {
         assert_eq!(g.groups, 1, "a compact convolution has one group");
         assert!(index.inputs.iter().all(|&c| (c as usize) < g.c), "live inputs lie inside the width");
         let c = index.inputs.len() + usize::from(index.carrier);
@@ -40,13 +52,23 @@ impl PackedCompact {
         let inner = Conv2d { c: c.max(1), o: o.max(1), ..*g };
         let zeros = vec![0.0; if c == 0 { o * g.kh * g.kw } else { 0 }];
         let w = if c == 0 { &zeros } else { w_inner };
-        let packed = PackedConv2d::with_filters(cpu, &inner, w, &[o], Some(Weights::Memory), Buffer::zeros);
+        let packed = PackedConv2d::with_filters(cpu, &inner, w, &[o], packing, Buffer::zeros);
         Self { packed, scatter, inputs: index.inputs.clone(), carrier: index.carrier, outer: *g }
     }
 
     /// The kernel that was chosen for the live filters.
     pub fn kernel(&self) -> &'static str {
         self.packed.kernel()
+    }
+
+    /// Multiply-accumulates that computing `g` takes.
+    pub fn products(&self, g: &Conv2d) -> u64 {
+        self.packed.products(&Conv2d { c: self.packed.geometry.c, ..*g })
+    }
+
+    /// Why that kernel.
+    pub fn choice(&self) -> &Choice {
+        self.packed.choice()
     }
 
     /// Bytes of packed weights.

@@ -108,7 +108,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
         "slices have their shapes' lengths"
     );
     let epilogue = Epilogue::default();
-    if Choice::best(cpu, g, Weights::Fresh).algorithm == Algorithm::Winograd {
+    if Choice::fastest(cpu, g, Weights::Fresh).algorithm == Algorithm::Winograd {
         let filters = Filters::new(cpu, g, Direction::InputGrad);
         let mut scratch = cpu.scratch(filters.len() + g.o);
         let (packed, zeros) = scratch.split_at_mut(filters.len());

@@ -1,7 +1,7 @@
 //! Masked convolution: dead filters are left out of the packed weights, so the product has only the live columns;
 //! the store puts them where they belong and gives the dead ones their bias.
 
-use super::algorithm::Weights;
+use super::algorithm::{Choice, Packing, Weights};
 use super::scatter::Scatter;
 use super::{Epilogue, PackedConv2d, check};
 use crate::buffer::Buffer;
@@ -20,10 +20,11 @@ impl PackedMasked {
     /// suits `g` (see [`PackedConv2d::new`]). A depthwise convolution is bound by memory: it computes dead channels
     /// with zero weights.
     pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32], live: &[bool]) -> Self {
-        Self::pack(cpu, g, w, live, Weights::Memory)
+        Self::with(cpu, g, w, live, Packing::Fastest(Weights::Memory))
     }
 
-    fn pack(cpu: &Cpu, g: &Conv2d, w: &[f32], live: &[bool], weights: Weights) -> Self {
+    /// Packs the live filters for an algorithm that `packing` allows.
+    pub fn with(cpu: &Cpu, g: &Conv2d, w: &[f32], live: &[bool], packing: Packing) -> Self {
         assert_eq!(
             (w.len(), live.len()),
             (g.w_len(), g.o),
@@ -45,13 +46,23 @@ impl PackedMasked {
             .chunks_exact(g.o / g.groups)
             .map(|group| group.iter().filter(|live| **live).count())
             .collect();
-        let packed = PackedConv2d::with_filters(cpu, g, &compacted, &per_group, Some(weights), Buffer::zeros);
+        let packed = PackedConv2d::with_filters(cpu, g, &compacted, &per_group, packing, Buffer::zeros);
         Self { packed, scatter, outer: *g }
     }
 
     /// The kernel that was chosen for the live filters.
     pub fn kernel(&self) -> &'static str {
         self.packed.kernel()
+    }
+
+    /// Multiply-accumulates that computing `g` takes.
+    pub fn products(&self, g: &Conv2d) -> u64 {
+        self.packed.products(g)
+    }
+
+    /// Why that kernel.
+    pub fn choice(&self) -> &Choice {
+        self.packed.choice()
     }
 
     /// Bytes of packed weights.
@@ -72,7 +83,7 @@ pub fn conv2d_masked_forward(
     live: &[bool],
     y: &mut [f32],
 ) {
-    let packed = PackedMasked::pack(cpu, g, w, live, Weights::Fresh);
+    let packed = PackedMasked::with(cpu, g, w, live, Packing::Fastest(Weights::Fresh));
     conv2d_masked_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
 }
 

@@ -19,7 +19,7 @@ mod weight_grad;
 mod windows;
 mod winograd;
 
-pub use algorithm::{Algorithm, Choice, Weights};
+pub use algorithm::{Algorithm, Choice, Packing, Weights};
 pub use compact::{PackedCompact, conv2d_compact_forward};
 pub use input_grad::conv2d_input_grad;
 pub use masked::{PackedMasked, conv2d_masked_forward, conv2d_masked_forward_packed};
@@ -89,18 +89,17 @@ impl PackedConv2d {
     /// Packs `w` `[O, KH, KW, C/G]` for the algorithm that is the faster one for `g` when weights come from memory.
     /// Other image and batch sizes may be computed with the same weights.
     pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
-        Self::for_weights(cpu, g, w, Weights::Memory)
+        Self::with(cpu, g, w, Packing::Fastest(Weights::Memory))
     }
 
-    /// Packs `w` for the algorithm that is the faster one for `g` when calls find their weights there.
-    pub fn for_weights(cpu: &Cpu, g: &Conv2d, w: &[f32], weights: Weights) -> Self {
-        Self::in_buffer(cpu, g, w, weights, Buffer::zeros)
+    /// Packs `w` for an algorithm that `packing` allows.
+    pub fn with(cpu: &Cpu, g: &Conv2d, w: &[f32], packing: Packing) -> Self {
+        Self::in_buffer(cpu, g, w, packing, Buffer::zeros)
     }
 
-    /// Packs `w` for the direct algorithm, whose error bound is a quarter of Winograd's.
+    /// Packs `w` for the direct algorithm.
     pub fn direct(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
-        assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
-        Self::with_filters(cpu, g, w, &per_group(g), None, Buffer::zeros)
+        Self::with(cpu, g, w, Packing::Direct)
     }
 
     /// Packs into a buffer that `buffer` makes, of at least the length it is asked for.
@@ -108,21 +107,20 @@ impl PackedConv2d {
         cpu: &Cpu,
         g: &Conv2d,
         w: &[f32],
-        weights: Weights,
+        packing: Packing,
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
         assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
-        Self::with_filters(cpu, g, w, &per_group(g), Some(weights), buffer)
+        Self::with_filters(cpu, g, w, &vec![g.o / g.groups; g.groups], packing, buffer)
     }
 
-    /// Packs the filters of `w`, of which group `i` has `filters[i]`, for the direct algorithm, or for the faster one if
-    /// it is said where calls find the weights.
+    /// Packs the filters of `w`, of which group `i` has `filters[i]`.
     fn with_filters(
         cpu: &Cpu,
         g: &Conv2d,
         w: &[f32],
         filters: &[usize],
-        weights: Option<Weights>,
+        packing: Packing,
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
         let taps = if padded::applies(g) { padded::row_taps(g) } else { tap_offsets(g) };
@@ -134,10 +132,7 @@ impl PackedConv2d {
             return Self { geometry: *g, taps, choice, layout: Layout::Depthwise, storage, data, zeros };
         }
         let live = Conv2d { o: filters.iter().sum(), ..*g };
-        let choice = match weights {
-            Some(weights) => Choice::best(cpu, &live, weights),
-            None => Choice::asked(Algorithm::Direct),
-        };
+        let choice = Choice::new(cpu, &live, packing);
         if choice.algorithm == Algorithm::Winograd {
             let filters = Filters::new(cpu, &live, Direction::Forward);
             let mut data = buffer(filters.len());
@@ -193,6 +188,18 @@ impl PackedConv2d {
     /// Why that kernel.
     pub fn choice(&self) -> &Choice {
         &self.choice
+    }
+
+    /// Multiply-accumulates that computing `g` takes: those of its definition, or fewer.
+    pub fn products(&self, g: &Conv2d) -> u64 {
+        let k = self.geometry.w_len() / self.geometry.o;
+        let pixels = g.n * g.oh() * g.ow();
+        let products = match &self.layout {
+            Layout::Depthwise => pixels * self.geometry.w_len(),
+            Layout::Winograd(filters) => winograd::tiles(g) * filters.products(g.c),
+            Layout::Panels(panels) => pixels * k * panels.iter().map(|panel| panel.width).sum::<usize>(),
+        };
+        products as u64
     }
 
     /// Bytes of packed weights.
@@ -280,15 +287,11 @@ fn check(packed: &Conv2d, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &[f32])
     epilogue.check(g.o, y.len());
 }
 
-/// Filters of each group.
-fn per_group(g: &Conv2d) -> Vec<usize> {
-    vec![g.o / g.groups; g.groups]
-}
-
 /// Convolution with weights as stored: packs them, then runs the packed kernel.
 /// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`.
 pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    let packed = PackedConv2d::in_buffer(cpu, g, w, Weights::Fresh, |len| cpu.take_buffer(len));
+    let packed =
+        PackedConv2d::in_buffer(cpu, g, w, Packing::Fastest(Weights::Fresh), |len| cpu.take_buffer(len));
     conv2d_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
     cpu.give_buffer(packed.data);
 }

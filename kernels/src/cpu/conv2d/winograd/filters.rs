@@ -41,6 +41,11 @@ impl Filters {
         self.panels.last().map_or(0, |panel| panel.start + panel.width)
     }
 
+    /// Products of a tile.
+    pub(in crate::cpu::conv2d) fn products(&self, reduced: usize) -> usize {
+        POINTS * reduced * self.columns()
+    }
+
     /// Floats of all transformed filters.
     pub(in crate::cpu::conv2d) fn len(&self) -> usize {
         POINTS * self.point_len
