@@ -17,6 +17,7 @@
 //! is the other way round. Both depend on the shape alone, so the bits do not depend on the threads.
 
 use super::windows::{Windows, gathers, tap_offsets};
+use super::winograd;
 use crate::cpu::panels::{Panel, split_columns};
 use crate::cpu::scratch::{Shared, Workspace, with_workspace};
 use crate::cpu::simd::{Kernel, Simd};
@@ -46,6 +47,9 @@ pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
     );
     if depthwise::applies(g) {
         return depthwise::weight_grad(cpu, g, x, dy, dw);
+    }
+    if winograd::weight_grad_pays(g) {
+        return winograd::weight_grad(cpu, g, x, dy, dw);
     }
     let taps = tap_offsets(g);
     let windows = Windows::forward(g, &taps);

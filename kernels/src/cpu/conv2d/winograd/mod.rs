@@ -13,9 +13,12 @@
 //! rotated by half a turn and transposed.
 
 mod filters;
+mod patches;
 mod transform;
+mod weight_grad;
 
 pub(super) use filters::{Direction, Filters};
+pub(super) use weight_grad::{weight_grad, weight_grad_pays};
 
 use super::Epilogue;
 use super::scatter::Scatter;

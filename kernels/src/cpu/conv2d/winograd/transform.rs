@@ -1,4 +1,5 @@
-//! The three transforms of Winograd's F(4×4, 3×3) with interpolation points 0, ±√½, ±√2, ∞.
+//! The three transforms of Winograd's F(4×4, 3×3) with interpolation points 0, ±√½, ±√2, ∞, and the transposes of
+//! two of them, which the weight gradient needs.
 //!
 //! A one-dimensional convolution of six inputs with three taps gives four outputs:
 //! `y = Aᵀ [(G g) ⊙ (Bᵀ d)]`, six products instead of twelve (Winograd 1980; Lavin & Gray 2016). In two dimensions
@@ -113,4 +114,86 @@ fn output_1d<S: Simd>(s: S, m: [S::F; 6]) -> [S::F; 4] {
         s.fma(s.splat(0.5), sum_a, s.mul(s.splat(2.0), sum_b)),
         s.add(m[5], s.fma(s.splat(A3), difference_a, s.mul(s.splat(B3), difference_b))),
     ]
+}
+
+/// `Gᵀ u G`, the transpose of [`filter`].
+#[inline(always)]
+pub(super) fn filter_grad<S: Simd>(s: S, u: &[[S::F; 6]; 6]) -> [[S::F; 3]; 3] {
+    let mut columns = [[s.zero(); 6]; 3];
+    for x in 0..6 {
+        let column = filter_grad_1d(s, [u[0][x], u[1][x], u[2][x], u[3][x], u[4][x], u[5][x]]);
+        for y in 0..3 {
+            columns[y][x] = column[y];
+        }
+    }
+    let mut rows = [[s.zero(); 3]; 3];
+    for y in 0..3 {
+        rows[y] = filter_grad_1d(s, columns[y]);
+    }
+    rows
+}
+
+/// `Gᵀ u`.
+#[inline(always)]
+fn filter_grad_1d<S: Simd>(s: S, u: [S::F; 6]) -> [S::F; 3] {
+    let (sum_a, difference_a) = (s.add(u[1], u[2]), s.sub(u[1], u[2]));
+    let (sum_b, difference_b) = (s.add(u[3], u[4]), s.sub(u[3], u[4]));
+    [
+        s.add(u[0], s.fma(s.splat(-2.0 / 3.0), sum_a, s.mul(s.splat(1.0 / 6.0), sum_b))),
+        s.fma(s.splat(-2.0 / 3.0 * FRAC_1_SQRT_2), difference_a, s.mul(s.splat(SQRT_2 / 6.0), difference_b)),
+        s.add(u[5], s.mul(s.splat(1.0 / 3.0), s.sub(sum_b, sum_a))),
+    ]
+}
+
+/// `A e Aᵀ` of a 4×4 tile, the transpose of [`output`].
+#[inline(always)]
+pub(super) fn output_grad<S: Simd>(s: S, e: &[[S::F; 4]; 4]) -> [[S::F; 6]; 6] {
+    let mut columns = [[s.zero(); 4]; 6];
+    for x in 0..4 {
+        let column = output_grad_1d(s, [e[0][x], e[1][x], e[2][x], e[3][x]]);
+        for y in 0..6 {
+            columns[y][x] = column[y];
+        }
+    }
+    let mut rows = [[s.zero(); 6]; 6];
+    for y in 0..6 {
+        rows[y] = output_grad_1d(s, columns[y]);
+    }
+    rows
+}
+
+/// `A e`.
+#[inline(always)]
+fn output_grad_1d<S: Simd>(s: S, e: [S::F; 4]) -> [S::F; 6] {
+    let (half, two) = (s.splat(0.5), s.splat(2.0));
+    let (even_a, odd_a) = (s.fma(half, e[2], e[0]), s.mul(s.splat(FRAC_1_SQRT_2), s.fma(half, e[3], e[1])));
+    let (even_b, odd_b) = (s.fma(two, e[2], e[0]), s.mul(s.splat(SQRT_2), s.fma(two, e[3], e[1])));
+    [e[0], s.add(even_a, odd_a), s.sub(even_a, odd_a), s.add(even_b, odd_b), s.sub(even_b, odd_b), e[3]]
+}
+
+/// A transform from N×N pixels to the 36 points.
+pub(super) trait Patch<const N: usize>: Copy + Sync {
+    fn apply<S: Simd>(&self, s: S, pixels: &[[S::F; N]; N]) -> [[S::F; 6]; 6];
+}
+
+/// [`input`] of a 6×6 patch.
+#[derive(Clone, Copy)]
+pub(super) struct Input;
+
+impl Patch<6> for Input {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, pixels: &[[S::F; 6]; 6]) -> [[S::F; 6]; 6] {
+        input(s, pixels)
+    }
+}
+
+/// [`output_grad`] of a 4×4 tile.
+#[derive(Clone, Copy)]
+pub(super) struct OutputGrad;
+
+impl Patch<4> for OutputGrad {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, pixels: &[[S::F; 4]; 4]) -> [[S::F; 6]; 6] {
+        output_grad(s, pixels)
+    }
 }

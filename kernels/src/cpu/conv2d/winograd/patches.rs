@@ -1,0 +1,122 @@
+//! Patches of images, transformed and packed as the tile kernel reads them: one operand of the products of the
+//! weight gradient, which reduce over tiles.
+
+use super::transform::Patch;
+use super::{POINTS, SIDE, SKEW};
+use crate::cpu::panels::{Panel, packed_len};
+use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::tile::load_lanes;
+use std::ops::Range;
+
+/// Images `[N, H, W, channels]` from which patches are taken, one for each 4×4 tile of `map`.
+pub(super) struct Source<'a> {
+    pub data: &'a [f32],
+    /// A pixel of zeros, for what lies outside the image.
+    pub zeros: &'a [f32],
+    pub size: [usize; 2],
+    pub channels: usize,
+    pub padding: [usize; 2],
+    /// Height and width of the convolution's output.
+    pub map: [usize; 2],
+}
+
+impl Source<'_> {
+    /// The N×N pixels of the patch of a tile.
+    fn patch<const N: usize>(&self, tile: usize) -> [[*const f32; N]; N] {
+        let ([height, width], [down, across]) = (self.size, self.map.map(|size| size.div_ceil(SIDE)));
+        let (row, column) = (tile / across, tile % across);
+        let (image, row, column) = (row / down, row % down * SIDE, column * SIDE);
+        let mut pixels = [[self.zeros.as_ptr(); N]; N];
+        for (dy, pixels) in pixels.iter_mut().enumerate() {
+            for (dx, pixel) in pixels.iter_mut().enumerate() {
+                let y = (row + dy).wrapping_sub(self.padding[0]);
+                let x = (column + dx).wrapping_sub(self.padding[1]);
+                if y < height && x < width {
+                    *pixel = self.data[((image * height + y) * width + x) * self.channels..].as_ptr();
+                }
+            }
+        }
+        pixels
+    }
+}
+
+/// A range of channels, and how its transformed patches are packed: `[ξ][panel][tile][NR]`.
+pub(super) struct Span {
+    pub first: usize,
+    pub len: usize,
+    pub panels: Vec<Panel>,
+    /// Floats of a point.
+    pub point_len: usize,
+    /// Where the points begin among those of all spans.
+    pub offset: usize,
+}
+
+impl Span {
+    /// Divides `0..n` into spans of at most `most` channels, whose patches are packed `step` tiles at a time.
+    pub(super) fn divide(
+        n: usize,
+        most: usize,
+        step: usize,
+        panels: impl Fn(usize) -> Vec<Panel>,
+    ) -> Vec<Self> {
+        let len = even_share(n, most).next_multiple_of(16);
+        let mut offset = 0;
+        let span = |first: usize| {
+            let len = len.min(n - first);
+            let panels = panels(len);
+            let point_len = (packed_len(&panels, step) + SKEW).next_multiple_of(16);
+            let span = Self { first, len, panels, point_len, offset };
+            offset += span.packed_len();
+            span
+        };
+        (0..n).step_by(len).map(span).collect()
+    }
+
+    /// Floats of all points.
+    pub(super) fn packed_len(&self) -> usize {
+        POINTS * self.point_len
+    }
+}
+
+/// The size of the parts of `n` when it is divided as evenly as parts of at most `most` allow.
+pub(super) fn even_share(n: usize, most: usize) -> usize {
+    n.div_ceil(n.div_ceil(most))
+}
+
+/// Transforms a span's channels of the N×N patches of `tiles`: `packed[ξ][panel][tile][0..NR] = T(d)[ξ]`.
+pub(super) struct TransformPatches<'a, const N: usize, T> {
+    pub source: &'a Source<'a>,
+    pub span: &'a Span,
+    pub tiles: Range<usize>,
+    pub transform: T,
+    pub packed: &'a mut [f32],
+}
+
+impl<const N: usize, T: Patch<N>> Kernel for TransformPatches<'_, N, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let point_len = self.span.point_len;
+        for (i, tile) in self.tiles.enumerate() {
+            let pixels = self.source.patch::<N>(tile);
+            for panel in &self.span.panels {
+                for column in (0..panel.width).step_by(S::LANES) {
+                    let lanes = S::LANES.min(panel.width - column);
+                    let channel = self.span.first + panel.start + column;
+                    let mut d = [[s.zero(); N]; N];
+                    for (d, pixel) in d.as_flattened_mut().iter_mut().zip(pixels.as_flattened()) {
+                        // SAFETY: a pixel, be it of the image or of zeros, has all channels, `lanes` of them here.
+                        *d = unsafe { load_lanes(s, pixel.add(channel), lanes) };
+                    }
+                    let to = panel.offset + i * panel.kernel.nr + column;
+                    let to = &mut self.packed[to..][..(POINTS - 1) * point_len + S::LANES];
+                    for (point, &value) in self.transform.apply(s, &d).as_flattened().iter().enumerate() {
+                        // SAFETY: `to` reaches to the end of this vector in the last point.
+                        unsafe { s.store(to.as_mut_ptr().add(point * point_len), value) };
+                    }
+                }
+            }
+        }
+    }
+}
