@@ -5,6 +5,7 @@ use crate::cpu::Cpu;
 use crate::cpu::panels::{Panel, packed_len, split_columns};
 use crate::cpu::scratch::Shared;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
+use crate::cpu::tile::MAX_NR;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
@@ -84,24 +85,37 @@ struct TransformFilters<'a> {
     packed: Shared<'a>,
 }
 
+/// The taps of a panel's columns with a few reduced channels, `[tap][k][column]`.
+type Block = [[[f32; MAX_NR]; MAX_LANES]; 9];
+
 impl Kernel for TransformFilters<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (nr, width) = (self.panel.kernel.nr, self.panel.width);
+        let nr = self.panel.kernel.nr;
         let reduced = match self.direction {
             Direction::Forward => self.g.c,
             Direction::InputGrad => self.g.o,
         };
-        for k in 0..reduced {
-            for column in (0..nr).step_by(S::LANES) {
-                let lanes = S::LANES.min(width.saturating_sub(column));
-                let taps = self.taps(s, k, self.panel.start + column, lanes);
-                for (point, &values) in transform::filter(s, &taps).as_flattened().iter().enumerate() {
-                    let at = point * self.point_len + self.panel.offset + k * nr + column;
-                    // SAFETY: each panel's part of each point is written by its own task.
-                    s.put(unsafe { self.packed.range(at, S::LANES) }, values);
+        let mut block: Block = [[[0.0; MAX_NR]; MAX_LANES]; 9];
+        for first in (0..reduced).step_by(MAX_LANES) {
+            let count = MAX_LANES.min(reduced - first);
+            match self.direction {
+                Direction::Forward => self.transpose(first, count, &mut block),
+                Direction::InputGrad => self.rotate(first, count, &mut block),
+            }
+            for k in 0..count {
+                for column in (0..nr).step_by(S::LANES) {
+                    let mut taps = [[s.zero(); 3]; 3];
+                    for (tap, block) in taps.as_flattened_mut().iter_mut().zip(&block) {
+                        *tap = s.get(&block[k][column..]);
+                    }
+                    for (point, &values) in transform::filter(s, &taps).as_flattened().iter().enumerate() {
+                        let at = point * self.point_len + self.panel.offset + (first + k) * nr + column;
+                        // SAFETY: each panel's part of each point is written by its own task.
+                        s.put(unsafe { self.packed.range(at, S::LANES) }, values);
+                    }
                 }
             }
         }
@@ -109,23 +123,29 @@ impl Kernel for TransformFilters<'_> {
 }
 
 impl TransformFilters<'_> {
-    /// The nine taps between reduced channel `k` and `lanes` columns; the other lanes are zero.
+    /// Columns are filters, whose channels lie side by side: a transposition, in the first-level cache.
     #[inline(always)]
-    fn taps<S: Simd>(&self, s: S, k: usize, column: usize, lanes: usize) -> [[S::F; 3]; 3] {
-        let c = self.g.c;
-        let mut taps = [[s.zero(); 3]; 3];
-        for (t, tap) in taps.as_flattened_mut().iter_mut().enumerate() {
-            *tap = match self.direction {
-                Direction::Forward => {
-                    let mut values = [0.0; MAX_LANES];
-                    for i in 0..lanes {
-                        values[i] = self.w[((column + i) * 9 + t) * c + k];
-                    }
-                    s.get(&values)
+    fn transpose(&self, first: usize, count: usize, block: &mut Block) {
+        let Panel { start, width, .. } = *self.panel;
+        for column in 0..width {
+            for (tap, block) in block.iter_mut().enumerate() {
+                let from = &self.w[((start + column) * 9 + tap) * self.g.c + first..][..count];
+                for (row, &value) in block.iter_mut().zip(from) {
+                    row[column] = value;
                 }
-                Direction::InputGrad => s.get(&self.w[(k * 9 + 8 - t) * c..][..c][column.min(c)..][..lanes]),
-            };
+            }
         }
-        taps
+    }
+
+    /// Columns are channels, taps count from the last.
+    #[inline(always)]
+    fn rotate(&self, first: usize, count: usize, block: &mut Block) {
+        let Panel { start, width, .. } = *self.panel;
+        for (tap, block) in block.iter_mut().rev().enumerate() {
+            for (k, row) in block[..count].iter_mut().enumerate() {
+                let from = ((first + k) * 9 + tap) * self.g.c + start;
+                row[..width].copy_from_slice(&self.w[from..from + width]);
+            }
+        }
     }
 }
