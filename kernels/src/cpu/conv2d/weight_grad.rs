@@ -1,42 +1,80 @@
 //! The gradient with respect to the weight: a product whose reduction runs over pixels.
 //!
 //! ```text
-//!   dw[o, tap·C + c] = Σ_p dy[p, o] · x[p @ tap, c]
-//!
-//!   for chunk of the pixels (at most 16, fixed by the shape), group of panels    one task
-//!     for block of 256 pixels
-//!       pack dy: filters / 8 strips of 256 × 8    second-level cache
+//!   for chunk of the pixels, block of filters, block of panels        one task
+//!     for step of 256 pixels
+//!       pack dy: strips of one vector of filters, whose columns are the tile kernel's A
 //!       for panel of up to 48 columns (tap, c)
-//!         pack x: 256 × NR                        first- to second-level cache
-//!         for tile of 8 filters                   tile kernel: A is a strip of dy
-//!           C += A · B                            C: this chunk's partial gradient
+//!         pack x: 256 × NR, its B                     first- to second-level cache
+//!         for tile of 8 filters
+//!           C += A · B                                C: this chunk's partial gradient
 //!   sum the chunks' partial gradients in their order
 //! ```
 //!
-//! Chunks give the threads work where the gradient is small and the image large; groups of panels do so where it
-//! is the other way round. Both depend on the shape alone, so the bits do not depend on the threads.
+//! Each task packs its filters of dy and its columns of x for itself, so blocks are large; chunks give the threads
+//! work where the gradient is small and the image large. All depend on the shape alone, so the bits do not depend on
+//! the threads. An image of few channels is padded first: a kernel row is then one run of columns.
 
-use super::windows::{Windows, gathers, tap_offsets};
+use super::padded::{self, Padded};
+use super::windows::{Windows, tap_offsets};
 use super::winograd;
 use crate::cpu::panels::{Panel, split_columns};
 use crate::cpu::scratch::{Shared, Workspace, with_workspace};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::tile::{MAX_MR, MAX_NR, Tile};
+use crate::cpu::tile::{MAX_MR, MAX_NR, Tile, load_lanes, store_lanes};
 use crate::cpu::{Cpu, depthwise};
 use crate::params::Activation;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Pixels between two visits to C. A panel of x then takes 48 KiB, a strip of dy 8 KiB.
-const BLOCK: usize = 256;
+/// Pixels between two visits to C. A panel of x then takes 48 KiB, a strip of dy 16 KiB.
+const STEP: usize = 256;
 /// Pixels between the starts of two strips: a power of two would map them all to the same cache set.
-const STRIP: usize = BLOCK + 2;
-/// Most partial gradients, and the fewest pixels that are worth one.
-const MAX_CHUNKS: usize = 16;
-const MIN_CHUNK: usize = 4096;
-/// Tasks to aim at. Each packs dy for itself.
+const STRIP: usize = STEP + 2;
+/// Tasks to aim at.
 const TASKS: usize = 8;
+/// Most filters of a block: their strips take 512 KiB, a quarter of a second-level cache.
+const BLOCK_FILTERS: usize = 512;
+/// Columns and pixels that are worth a task of their own.
+const MIN_COLUMNS: usize = 192;
+const MIN_CHUNK: usize = 1024;
+
+/// How the product is divided into tasks.
+struct Division {
+    /// Chunks of the pixels, and pixels in each.
+    chunks: usize,
+    chunk: usize,
+    /// Blocks of a group's filters, and filters in each.
+    filter_blocks: usize,
+    filters_each: usize,
+    /// Blocks of panels, and panels in each.
+    panel_blocks: usize,
+    panels_each: usize,
+}
+
+impl Division {
+    fn new(pixels: usize, groups: usize, filters: usize, columns: usize, panels: usize) -> Self {
+        let filter_blocks = filters.div_ceil(BLOCK_FILTERS);
+        let filters_each = filters.div_ceil(filter_blocks).next_multiple_of(MAX_MR);
+        let filter_blocks = filters.div_ceil(filters_each);
+        // Large blocks of panels, then chunks, and only then smaller blocks.
+        let others = groups * filter_blocks;
+        let panel_blocks = (columns / MIN_COLUMNS).clamp(1, TASKS.div_ceil(others));
+        let chunks = TASKS.div_ceil(others * panel_blocks).min(pixels / MIN_CHUNK).max(1);
+        let chunk = pixels.div_ceil(chunks);
+        let panel_blocks = panel_blocks.max(TASKS.div_ceil(others * chunks)).min(panels);
+        let panels_each = panels.div_ceil(panel_blocks);
+        Self {
+            chunks: pixels.div_ceil(chunk),
+            chunk,
+            filter_blocks,
+            filters_each,
+            panel_blocks: panels.div_ceil(panels_each),
+            panels_each,
+        }
+    }
+}
 
 /// Gradient with respect to the weight: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw` `[O, KH, KW, C/G]`.
 pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
@@ -51,29 +89,34 @@ pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
     if winograd::weight_grad_pays(g) {
         return winograd::weight_grad(cpu, g, x, dy, dw);
     }
-    let taps = tap_offsets(g);
-    let windows = Windows::forward(g, &taps);
-    let columns = g.w_len() / g.o;
-    let panels = split_columns(cpu.backend, columns, BLOCK, 0);
-    let pixels = windows.count();
-    let chunks = pixels.div_ceil(MIN_CHUNK).min(MAX_CHUNKS);
-    let chunk = pixels.div_ceil(chunks).next_multiple_of(BLOCK);
-    let chunks = pixels.div_ceil(chunk);
-    let panels_each = panels.len().div_ceil(TASKS.div_ceil(chunks * g.groups));
-    let pieces = panels.len().div_ceil(panels_each);
+    let padded = padded::applies(g).then(|| Padded::new(cpu, g, x));
+    let taps = if padded.is_some() { padded::row_taps(g) } else { tap_offsets(g) };
+    let (windows, x, run) = match &padded {
+        Some(padded) => (padded.windows(g, &taps), &*padded.floats, g.kw * g.c),
+        None => (Windows::forward(g, &taps), x, g.c / g.groups),
+    };
+    let (pixels, filters, columns) = (windows.count(), g.o / g.groups, g.w_len() / g.o);
+    let panels = split_columns(cpu.backend, columns, STEP, 0);
+    let division = Division::new(pixels, g.groups, filters, columns, panels.len());
+    let Division { chunks, chunk, filter_blocks, filters_each, panel_blocks, panels_each } = division;
 
     let zeros = cpu.zeros(g.c);
     let mut scratch = cpu.scratch(if chunks > 1 { chunks * g.w_len() } else { 0 });
     let partial = Shared::new(if chunks > 1 { &mut scratch } else { &mut *dw });
-    let product = WeightGrad { g, windows, x, dy, zeros: &zeros, panels: &panels, columns };
+    let product = WeightGrad { cpu, g, windows, x, run, dy, zeros: &zeros, columns };
     cpu.run(|| {
-        (0..chunks * g.groups * pieces).into_par_iter().with_max_len(1).for_each(|task| {
-            let (at, piece, group) = (task / (pieces * g.groups), task / g.groups % pieces, task % g.groups);
-            let range = at * chunk..((at + 1) * chunk).min(pixels);
-            let panels = piece * panels_each..((piece + 1) * panels_each).min(panels.len());
-            let c = partial.as_mut_ptr().wrapping_add(at * g.w_len());
-            with_workspace(|workspace| product.task(cpu, range, panels, group, c, workspace));
-        });
+        (0..chunks * g.groups * filter_blocks * panel_blocks).into_par_iter().with_max_len(1).for_each(
+            |task| {
+                let (task, first) = (task / panel_blocks, task % panel_blocks * panels_each);
+                let panels = &panels[first..(first + panels_each).min(panels.len())];
+                let (task, first) = (task / filter_blocks, task % filter_blocks * filters_each);
+                let (at, group) = (task / g.groups, task % g.groups);
+                let block = first + group * filters..(first + filters_each).min(filters) + group * filters;
+                let pixels = at * chunk..((at + 1) * chunk).min(pixels);
+                let c = partial.as_mut_ptr().wrapping_add(at * g.w_len());
+                with_workspace(|workspace| product.task(pixels, group, block, panels, c, workspace));
+            },
+        );
     });
     if chunks > 1 {
         sum_chunks(cpu, &scratch, dw);
@@ -113,136 +156,120 @@ impl Kernel for AddAssign<'_> {
 }
 
 struct WeightGrad<'a> {
+    cpu: &'a Cpu,
     g: &'a Conv2d,
     windows: Windows<'a>,
     x: &'a [f32],
+    /// Columns of one tap: adjacent in x.
+    run: usize,
     dy: &'a [f32],
     zeros: &'a [f32],
-    panels: &'a [Panel],
-    /// Columns of the gradient: taps × C/G.
+    /// Columns of the gradient.
     columns: usize,
 }
 
 impl WeightGrad<'_> {
-    /// Overwrites the columns of `panels` of one group in the partial gradient `c` with the sum over `pixels`.
+    /// Overwrites rows `filters` and the columns of `panels` in the partial gradient `c` with the sum over `pixels`.
     fn task(
         &self,
-        cpu: &Cpu,
         pixels: Range<usize>,
-        panels: Range<usize>,
         group: usize,
+        filters: Range<usize>,
+        panels: &[Panel],
         c: *mut f32,
         workspace: &mut Workspace,
     ) {
-        let panels = &self.panels[panels];
+        // Only the taps of these columns matter.
         let last = panels[panels.len() - 1];
-        // A gathered window is one tap of all its columns; otherwise only the taps of these columns matter.
-        let gather = gathers(self.g);
-        let channels = if gather { self.columns } else { self.g.c / self.g.groups };
-        let (first_tap, end_tap) = (panels[0].start / channels, (last.start + last.width).div_ceil(channels));
-        let taps = if gather { self.windows.taps } else { &self.windows.taps[first_tap..end_tap] };
+        let first_tap = panels[0].start / self.run;
+        let taps = &self.windows.taps[first_tap..(last.start + last.width).div_ceil(self.run)];
         let windows = Windows { taps, ..self.windows };
-        let mr = last.kernel.mr;
-        let filters = self.g.o / self.g.groups;
-        let Workspace { rows, floats, .. } = workspace;
-        let strips = (filters.next_multiple_of(mr) * STRIP).next_multiple_of(16);
-        let gathered = if gather { BLOCK * self.columns } else { 0 };
-        let floats = Workspace::floats(floats, strips + BLOCK * MAX_NR + gathered);
-        let (dy, floats) = floats.split_at_mut(strips);
-        let (packed, gathered) = floats.split_at_mut(BLOCK * MAX_NR);
-        for first in pixels.clone().step_by(BLOCK) {
-            let count = BLOCK.min(pixels.end - first);
-            if gather {
-                windows.gather(self.g.kw, self.x, first, count, self.columns, gathered);
-                rows.clear();
-                rows.extend(gathered.chunks_exact(self.columns).map(<[f32]>::as_ptr));
-            } else {
-                windows.rows(self.x.as_ptr(), self.zeros.as_ptr(), first, count, BLOCK, rows);
-            }
-            self.pack_strips(mr, group * filters..(group + 1) * filters, first, count, dy);
+
+        let lanes = self.cpu.backend.gemm_tiles()[0].nr;
+        let Workspace { rows, out, floats } = workspace;
+        let strips_len = (filters.len().next_multiple_of(lanes) * STRIP).next_multiple_of(16);
+        let floats = Workspace::floats(floats, strips_len + STEP * MAX_NR);
+        let (strips, packed) = floats.split_at_mut(strips_len);
+        // Tiles reach beyond the last filter; they repeat it, and do not store it.
+        let filter = |i: usize| i.min(filters.len() - 1);
+        let a: Vec<*const f32> = (0..filters.len() + MAX_MR)
+            .map(|i| strips[filter(i) / lanes * STRIP * lanes + filter(i) % lanes..].as_ptr())
+            .collect();
+        out.clear();
+        out.extend((0..filters.len() + MAX_MR).map(|i| (filters.start + filter(i)) * self.columns));
+
+        for first in pixels.clone().step_by(STEP) {
+            let count = STEP.min(pixels.end - first);
+            windows.rows(self.x.as_ptr(), self.zeros.as_ptr(), first, count, STEP, rows);
+            let dy = &self.dy[first * self.g.o..(first + count) * self.g.o];
+            self.cpu.dispatch(PackStrips { dy, row: self.g.o, filters: filters.clone(), strips });
             for panel in panels {
-                let start = panel.start - first_tap * channels;
-                cpu.dispatch(PackWindows { rows, start, channels, group, count, panel, packed });
-                self.panel(panel, group, count, first > pixels.start, dy, packed, c);
+                let (run, start) = (self.run, panel.start - first_tap * self.run);
+                let channel = group * self.g.c / self.g.groups;
+                self.cpu.dispatch(PackWindows { rows, start, run, channel, count, panel, packed });
+                let tile = Tile {
+                    segments: 1,
+                    len: count,
+                    rows: a.as_ptr(),
+                    row_stride: MAX_MR,
+                    a_offset: 0,
+                    a_step: lanes,
+                    b: packed.as_ptr().cast(),
+                    c: c.wrapping_add(panel.start),
+                    out: out.as_ptr(),
+                    m: 0,
+                    n: panel.width,
+                    accumulate: first > pixels.start,
+                    bias: std::ptr::null(),
+                    residual: std::ptr::null(),
+                    activation: Activation::None,
+                };
+                for i in (0..filters.len()).step_by(panel.kernel.mr) {
+                    let (rows, out) = (a[i..].as_ptr(), out[i..].as_ptr());
+                    let tile = Tile { rows, out, m: panel.kernel.mr.min(filters.len() - i), ..tile };
+                    // SAFETY: the kernel comes from a backend that this machine has. A strip holds `count` steps of
+                    // `lanes` filters, B `count` rows of `nr` floats, the tables MAX_MR entries from `i` on; these
+                    // rows and columns of the partial gradient belong to this task.
+                    unsafe { (panel.kernel.run)(&tile) }
+                }
             }
         }
     }
+}
 
-    /// Packs `count` pixels of dy into strips of `mr` filters: read from dy itself, each step of a tile would
-    /// touch another page. Filters that do not exist become zeros.
-    fn pack_strips(&self, mr: usize, filters: Range<usize>, first: usize, count: usize, strips: &mut [f32]) {
-        let pixels = self.dy[first * self.g.o..].chunks_exact(self.g.o).take(count);
-        let pixels = pixels.map(|pixel| &pixel[filters.clone()]);
-        match mr {
-            8 => pack_strips::<8>(pixels, strips),
-            6 => pack_strips::<6>(pixels, strips),
-            4 => pack_strips::<4>(pixels, strips),
-            _ => unreachable!("tiles have 4, 6 or 8 rows"),
-        }
-    }
+/// `strips[filter / LANES][p][filter % LANES] = dy[p][filter]`, each strip of STRIP pixels: read from dy itself, each
+/// step of a tile would touch another page. Filters that do not exist become zeros.
+struct PackStrips<'a> {
+    dy: &'a [f32],
+    /// Floats of a pixel.
+    row: usize,
+    filters: Range<usize>,
+    strips: &'a mut [f32],
+}
 
-    /// Adds the contribution of `count` packed pixels to the columns of one panel, for all filters of the group.
-    fn panel(
-        &self,
-        panel: &Panel,
-        group: usize,
-        count: usize,
-        accumulate: bool,
-        dy: &[f32],
-        packed: &[f32],
-        c: *mut f32,
-    ) {
-        let (kernel, filters) = (panel.kernel, self.g.o / self.g.groups);
-        for (strip, filter) in (0..filters).step_by(kernel.mr).enumerate() {
-            let strip = &dy[strip * STRIP * kernel.mr..][..count * kernel.mr];
-            let rows: [*const f32; MAX_MR] = std::array::from_fn(|i| strip.as_ptr().wrapping_add(i));
-            let out: [usize; MAX_MR] = std::array::from_fn(|i| (group * filters + filter + i) * self.columns);
-            let tile = Tile {
-                segments: 1,
-                len: count,
-                rows: rows.as_ptr(),
-                row_stride: MAX_MR,
-                a_offset: 0,
-                a_step: kernel.mr,
-                b: packed.as_ptr().cast(),
-                c: c.wrapping_add(panel.start),
-                out: out.as_ptr(),
-                m: kernel.mr.min(filters - filter),
-                n: panel.width,
-                accumulate,
-                bias: std::ptr::null(),
-                residual: std::ptr::null(),
-                activation: Activation::None,
-            };
-            // SAFETY: the kernel comes from a backend that this machine has. A strip holds `count` steps of `mr`
-            // filters, B `count` rows of `nr` floats; rows `filter .. filter + m` and these columns of the
-            // partial gradient belong to this task.
-            unsafe { (kernel.run)(&tile) }
+impl Kernel for PackStrips<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (p, pixel) in self.dy.chunks_exact(self.row).enumerate() {
+            let pixel = &pixel[self.filters.clone()];
+            let strips = self.strips.chunks_mut(STRIP * S::LANES);
+            for (filters, strip) in pixel.chunks(S::LANES).zip(strips) {
+                s.put(&mut strip[p * S::LANES..][..S::LANES], s.get(filters));
+            }
         }
     }
 }
 
-/// `strips[strip][p][0..MR]`, each strip of STRIP pixels.
-fn pack_strips<'a, const MR: usize>(pixels: impl Iterator<Item = &'a [f32]>, strips: &mut [f32]) {
-    for (p, pixel) in pixels.enumerate() {
-        let (whole, rest) = pixel.as_chunks::<MR>();
-        for (strip, values) in strips.chunks_exact_mut(STRIP * MR).zip(whole) {
-            strip[p * MR..][..MR].copy_from_slice(values);
-        }
-        if !rest.is_empty() {
-            let mut values = [0.0; MR];
-            values[..rest.len()].copy_from_slice(rest);
-            strips[whole.len() * STRIP * MR + p * MR..][..MR].copy_from_slice(&values);
-        }
-    }
-}
-
-/// Packs `count` pixels of a panel's columns, counted from the first tap in `rows`: runs of channels of one tap.
+/// Packs `count` pixels of a panel's columns: runs of adjacent floats of one tap. Columns count from the first tap in
+/// `rows`.
 struct PackWindows<'a> {
     rows: &'a [*const f32],
     start: usize,
-    channels: usize,
-    group: usize,
+    /// Columns of a tap, and where they begin in a pixel.
+    run: usize,
+    channel: usize,
     count: usize,
     panel: &'a Panel,
     packed: &'a mut [f32],
@@ -260,27 +287,19 @@ impl Kernel for PackWindows<'_> {
         }
         let mut column = 0;
         while column < width {
-            let (tap, channel) =
-                ((self.start + column) / self.channels, (self.start + column) % self.channels);
-            let run = (self.channels - channel).min(width - column);
-            let rows = &self.rows[tap * BLOCK..][..self.count];
-            let channel = self.group * self.channels + channel;
-            let to = &mut packed[column..];
-            // SAFETY: a row is a pixel of x or of zeros, or a gathered window: `groups · channels` floats, and the
-            // run lies inside those of the group. A row of `packed` has `nr ≥ column + run` floats.
+            let (tap, offset) = ((self.start + column) / self.run, (self.start + column) % self.run);
+            let run = (self.run - offset).min(width - column);
+            let rows = &self.rows[tap * STEP..][..self.count];
+            let (offset, to) = (self.channel + offset, &mut packed[column..]);
+            // SAFETY: a row is a pixel of x or of zeros, or a kernel row of a padded image; the run lies inside it. A
+            // row of `packed` has `nr ≥ column + run` floats.
             unsafe {
                 match (run / S::LANES, run % S::LANES) {
-                    (1, 0) => copy_rows::<S, 1>(s, rows, channel, to, nr),
-                    (2, 0) => copy_rows::<S, 2>(s, rows, channel, to, nr),
-                    (3, 0) => copy_rows::<S, 3>(s, rows, channel, to, nr),
-                    _ => {
-                        for (row, to) in rows.iter().zip(to.chunks_mut(nr)) {
-                            let from = std::slice::from_raw_parts(row.add(channel), run);
-                            for (to, from) in to[..run].chunks_mut(S::LANES).zip(from.chunks(S::LANES)) {
-                                s.put(to, s.get(from));
-                            }
-                        }
-                    }
+                    (0, _) => copy_rows::<S, 1>(s, rows, offset, run, to, nr),
+                    (1, 0) => copy_rows::<S, 1>(s, rows, offset, run, to, nr),
+                    (1, _) | (2, 0) => copy_rows::<S, 2>(s, rows, offset, run, to, nr),
+                    (2, _) | (3, 0) => copy_rows::<S, 3>(s, rows, offset, run, to, nr),
+                    _ => unreachable!("a panel is at most three vectors wide"),
                 }
             }
             column += run;
@@ -288,25 +307,29 @@ impl Kernel for PackWindows<'_> {
     }
 }
 
-/// Copies `VECTORS` vectors from `rows[p] + channel` to row `p` of `to`, which are `nr` floats apart.
+/// Copies `run` floats, of at most `VECTORS` vectors, from `rows[p] + offset` to row `p` of `to`; rows are `nr` floats
+/// apart.
 ///
 /// # Safety
-/// Each row has that many floats from `channel` on.
+/// Each row has that many floats from `offset` on, and `run` is more than `VECTORS − 1` vectors.
 #[inline(always)]
 unsafe fn copy_rows<S: Simd, const VECTORS: usize>(
     s: S,
     rows: &[*const f32],
-    channel: usize,
+    offset: usize,
+    run: usize,
     to: &mut [f32],
     nr: usize,
 ) {
-    assert!(rows.is_empty() || to.len() >= (rows.len() - 1) * nr + VECTORS * S::LANES);
+    assert!(rows.is_empty() || to.len() >= (rows.len() - 1) * nr + run);
+    let last = run - (VECTORS - 1) * S::LANES;
     for (p, row) in rows.iter().enumerate() {
         for v in 0..VECTORS {
+            let lanes = if v + 1 < VECTORS { S::LANES } else { last };
             // SAFETY: the caller's promise about the row; the assertion covers the last row of `to`.
             unsafe {
-                let from = s.load(row.add(channel + v * S::LANES));
-                s.store(to.as_mut_ptr().add(p * nr + v * S::LANES), from);
+                let from = load_lanes(s, row.add(offset + v * S::LANES), lanes);
+                store_lanes(s, to.as_mut_ptr().add(p * nr + v * S::LANES), from, lanes);
             }
         }
     }

@@ -30,12 +30,6 @@ pub(in crate::cpu) fn tap_offsets(g: &Conv2d) -> Vec<[isize; 2]> {
     (0..g.kh * g.kw).map(|t| [offset(t / g.kw, 0), offset(t % g.kw, 1)]).collect()
 }
 
-/// Whether windows are worth gathering: where a tap has fewer channels than are worth a loop of their own.
-pub(super) fn gathers(g: &Conv2d) -> bool {
-    const FEW: usize = 16;
-    g.groups == 1 && g.c < FEW && g.kh * g.kw > 1
-}
-
 impl<'a> Windows<'a> {
     /// The windows of a forward pass; `taps` are its [`tap_offsets`].
     pub(in crate::cpu) fn forward(g: &Conv2d, taps: &'a [[isize; 2]]) -> Self {
@@ -119,59 +113,5 @@ impl<'a> Windows<'a> {
             let line = (image * height + a * step_y + y0) * width + x0;
             out.extend((b..b + run).map(|b| (line + b * step_x) * self.target_channels));
         });
-    }
-
-    /// Copies the windows themselves, taps after taps, into rows of `stride` floats: for images of so few
-    /// channels that a tap is shorter than a loop is worth. Where a whole kernel row lies inside the image it is
-    /// one run of `KW · C` floats.
-    pub(in crate::cpu) fn gather(
-        &self,
-        kernel_width: usize,
-        source: &[f32],
-        first: usize,
-        count: usize,
-        stride: usize,
-        rows: &mut [f32],
-    ) {
-        let [height, width] = self.source.map(|size| size as isize);
-        let c = self.channels;
-        self.for_each_run(first, count, |p, image, a, b, run| {
-            for (kernel_row, taps) in self.taps.chunks_exact(kernel_width).enumerate() {
-                let y = (a * self.step[0]) as isize + taps[0][0];
-                let (near, far) = (taps[0][1], taps[kernel_width - 1][1]);
-                let contiguous = far - near == kernel_width as isize - 1;
-                for i in 0..run {
-                    let row =
-                        &mut rows[(p + i) * stride + kernel_row * kernel_width * c..][..kernel_width * c];
-                    let x = ((b + i) * self.step[1]) as isize;
-                    if y < 0 || y >= height {
-                        row.fill(0.0);
-                        continue;
-                    }
-                    let line = (image as isize * height + y) * width;
-                    if contiguous && x + near >= 0 && x + far < width {
-                        let from = (line + x + near) as usize * c;
-                        copy_short(row, &source[from..from + kernel_width * c]);
-                        continue;
-                    }
-                    for (tap, slot) in taps.iter().zip(row.chunks_exact_mut(c)) {
-                        let x = x + tap[1];
-                        if x >= 0 && x < width {
-                            slot.copy_from_slice(&source[(line + x) as usize * c..][..c]);
-                        } else {
-                            slot.fill(0.0);
-                        }
-                    }
-                }
-            }
-        });
-    }
-}
-
-/// Copies a few floats without the cost of a call to `memcpy`.
-#[inline(always)]
-fn copy_short(to: &mut [f32], from: &[f32]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
     }
 }
