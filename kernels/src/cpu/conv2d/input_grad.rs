@@ -10,7 +10,7 @@ use super::Epilogue;
 use super::algorithm::{Algorithm, Choice, Weights};
 use super::implicit_gemm::ImplicitGemm;
 use super::windows::Windows;
-use super::winograd::{Direction, Filters, Winograd};
+use super::winograd::{Direction, run_fresh};
 use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
 use crate::cpu::scratch::Shared;
 use crate::cpu::{Cpu, depthwise};
@@ -109,12 +109,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
     );
     let epilogue = Epilogue::default();
     if Choice::fastest(cpu, g, Weights::Fresh).algorithm == Algorithm::Winograd {
-        let filters = Filters::new(cpu, g, Direction::InputGrad);
-        let mut scratch = cpu.scratch(filters.len() + g.o);
-        let (packed, zeros) = scratch.split_at_mut(filters.len());
-        zeros.fill(0.0);
-        filters.pack(cpu, g, w, packed);
-        return Winograd::new(g, dy, &filters, packed, zeros, None, epilogue).run(cpu, Shared::new(dx));
+        return run_fresh(cpu, g, Direction::InputGrad, dy, w, epilogue, dx);
     }
     for class in classes(g) {
         let windows = class.windows(g);

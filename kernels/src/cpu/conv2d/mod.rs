@@ -39,7 +39,7 @@ use implicit_gemm::ImplicitGemm;
 use padded::Padded;
 use rayon::prelude::*;
 use scatter::Scatter;
-use winograd::{Direction, Filters, Winograd};
+use winograd::{Direction, Filters, Winograd, run_fresh};
 
 /// What ends a convolution or linear layer before its result is stored:
 /// `y = activation(product + bias + residual)`. The default does nothing.
@@ -290,8 +290,13 @@ fn check(packed: &Conv2d, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &[f32])
 /// Convolution with weights as stored: packs them, then runs the packed kernel.
 /// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`.
 pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    let packed =
-        PackedConv2d::in_buffer(cpu, g, w, Packing::Fastest(Weights::Fresh), |len| cpu.take_buffer(len));
+    if Choice::fastest(cpu, g, Weights::Fresh).algorithm == Algorithm::Winograd {
+        let epilogue = Epilogue { bias, ..Default::default() };
+        check(g, g, x, &epilogue, y);
+        assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
+        return run_fresh(cpu, g, Direction::Forward, x, w, epilogue, y);
+    }
+    let packed = PackedConv2d::in_buffer(cpu, g, w, Packing::Direct, |len| cpu.take_buffer(len));
     conv2d_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
     cpu.give_buffer(packed.data);
 }

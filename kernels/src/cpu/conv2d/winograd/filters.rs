@@ -8,6 +8,7 @@ use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::cpu::tile::MAX_NR;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Which convolution the filters are for.
 #[derive(Clone, Copy, PartialEq)]
@@ -55,9 +56,14 @@ impl Filters {
     /// Transforms `w` `[O, 3, 3, C]` into `packed`, of [`len`](Self::len) floats.
     pub(in crate::cpu::conv2d) fn pack(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], packed: &mut [f32]) {
         let (direction, point_len, packed) = (self.direction, self.point_len, Shared::new(packed));
+        let reduced = match direction {
+            Direction::Forward => 0..g.c,
+            Direction::InputGrad => 0..g.o,
+        };
         cpu.run(|| {
             self.panels.par_iter().for_each(|panel| {
-                cpu.dispatch(TransformFilters { g, w, direction, panel, point_len, packed });
+                let reduced = reduced.clone();
+                cpu.dispatch(TransformFilters { g, w, direction, panel, reduced, point_len, packed });
             });
         });
     }
@@ -75,14 +81,15 @@ impl Filters {
     }
 }
 
-/// Transforms the filters of one panel.
-struct TransformFilters<'a> {
-    g: &'a Conv2d,
-    w: &'a [f32],
-    direction: Direction,
-    panel: &'a Panel,
-    point_len: usize,
-    packed: Shared<'a>,
+/// Transforms a range of the reduced channels of one panel.
+pub(super) struct TransformFilters<'a> {
+    pub g: &'a Conv2d,
+    pub w: &'a [f32],
+    pub direction: Direction,
+    pub panel: &'a Panel,
+    pub reduced: Range<usize>,
+    pub point_len: usize,
+    pub packed: Shared<'a>,
 }
 
 /// The taps of a panel's columns with a few reduced channels, `[tap][k][column]`.
@@ -94,13 +101,10 @@ impl Kernel for TransformFilters<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let nr = self.panel.kernel.nr;
-        let reduced = match self.direction {
-            Direction::Forward => self.g.c,
-            Direction::InputGrad => self.g.o,
-        };
+        let Range { start, end } = self.reduced;
         let mut block: Block = [[[0.0; MAX_NR]; MAX_LANES]; 9];
-        for first in (0..reduced).step_by(MAX_LANES) {
-            let count = MAX_LANES.min(reduced - first);
+        for first in (start..end).step_by(MAX_LANES) {
+            let count = MAX_LANES.min(end - first);
             match self.direction {
                 Direction::Forward => self.transpose(first, count, &mut block),
                 Direction::InputGrad => self.rotate(first, count, &mut block),
@@ -112,9 +116,10 @@ impl Kernel for TransformFilters<'_> {
                         *tap = s.get(&block[k][column..]);
                     }
                     for (point, &values) in transform::filter(s, &taps).as_flattened().iter().enumerate() {
-                        let at = point * self.point_len + self.panel.offset + (first + k) * nr + column;
+                        let at = self.panel.offset + (first - start + k) * nr + column;
                         // SAFETY: each panel's part of each point is written by its own task.
-                        s.put(unsafe { self.packed.range(at, S::LANES) }, values);
+                        let to = unsafe { self.packed.range(point * self.point_len + at, S::LANES) };
+                        s.put(to, values);
                     }
                 }
             }

@@ -13,16 +13,19 @@
 //! rotated by half a turn and transposed.
 
 mod filters;
+mod fresh;
 mod patches;
 mod transform;
 mod weight_grad;
 
 pub(super) use filters::{Direction, Filters};
+pub(super) use fresh::run_fresh;
 pub(super) use weight_grad::{weight_grad, weight_grad_pays};
 
 use super::Epilogue;
 use super::scatter::Scatter;
 use crate::cpu::Cpu;
+use crate::cpu::panels::Panel;
 use crate::cpu::scratch::{Shared, Workspace, with_workspace};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::{MAX_MR, Tile, activate, load_lanes, store_lanes};
@@ -221,35 +224,42 @@ impl<'a> Pass<'a> {
         for product in products {
             let (point, panel) = (product / p.filters.panels.len(), product % p.filters.panels.len());
             let panel = &p.filters.panels[panel];
-            let (kernel, v) = (panel.kernel, self.v.as_mut_ptr().wrapping_add(point * self.v_point));
-            let b = &p.packed[point * p.filters.point_len + panel.offset..];
-            for tile in (0..self.count).step_by(kernel.mr) {
-                // Rows beyond `count` exist up to a multiple of MR; they are not stored.
-                let rows: [*const f32; MAX_MR] =
-                    std::array::from_fn(|i| v.wrapping_add((tile + i) * p.channels).cast_const());
-                let out: [usize; MAX_MR] = std::array::from_fn(|i| (tile + i) * p.columns);
-                let tile = Tile {
-                    segments: 1,
-                    len: p.channels,
-                    rows: rows.as_ptr(),
-                    row_stride: MAX_MR,
-                    a_offset: 0,
-                    a_step: 1,
-                    b: b.as_ptr().cast(),
-                    c: self.m.as_mut_ptr().wrapping_add(point * self.m_point + panel.start),
-                    out: out.as_ptr(),
-                    m: kernel.mr.min(self.count - tile),
-                    n: panel.width,
-                    accumulate: false,
-                    bias: std::ptr::null(),
-                    residual: std::ptr::null(),
-                    activation: Activation::None,
-                };
-                // SAFETY: the kernel comes from a backend that this machine has; V has rows of `channels` up to a
-                // multiple of MR, the panel `channels` rows of NR, M rows of `columns`, of which this task alone
-                // writes this panel's in this point.
-                unsafe { (kernel.run)(&tile) }
-            }
+            let u = &p.packed[point * p.filters.point_len + panel.offset..];
+            self.multiply_panel(point, panel, 0..p.channels, u);
+        }
+    }
+
+    /// The columns of one panel of `M[ξ]`: overwrites them with the product of the first of the reduced channels, adds
+    /// that of later ones. `u` has a row of NR for each.
+    fn multiply_panel(&self, point: usize, panel: &Panel, reduced: Range<usize>, u: &[f32]) {
+        let (p, kernel) = (self.product, panel.kernel);
+        let v = self.v.as_mut_ptr().wrapping_add(point * self.v_point);
+        for tile in (0..self.count).step_by(kernel.mr) {
+            // Rows beyond `count` exist up to a multiple of MR; they are not stored.
+            let rows: [*const f32; MAX_MR] =
+                std::array::from_fn(|i| v.wrapping_add((tile + i) * p.channels).cast_const());
+            let out: [usize; MAX_MR] = std::array::from_fn(|i| (tile + i) * p.columns);
+            let tile = Tile {
+                segments: 1,
+                len: reduced.len(),
+                rows: rows.as_ptr(),
+                row_stride: MAX_MR,
+                a_offset: reduced.start,
+                a_step: 1,
+                b: u.as_ptr().cast(),
+                c: self.m.as_mut_ptr().wrapping_add(point * self.m_point + panel.start),
+                out: out.as_ptr(),
+                m: kernel.mr.min(self.count - tile),
+                n: panel.width,
+                accumulate: reduced.start > 0,
+                bias: std::ptr::null(),
+                residual: std::ptr::null(),
+                activation: Activation::None,
+            };
+            // SAFETY: the kernel comes from a backend that this machine has; V has rows of `channels` up to a multiple
+            // of MR, `u` a row of NR for each reduced channel, M rows of `columns`, of which this task alone writes
+            // this panel's in this point.
+            unsafe { (kernel.run)(&tile) }
         }
     }
 }

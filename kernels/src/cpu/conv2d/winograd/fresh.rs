@@ -1,0 +1,83 @@
+//! Winograd's algorithm with a weight that is transformed for one call alone, as in training.
+//!
+//! Transformed filters are four times as large as the weight. Where tiles are few, writing them and reading them
+//! back would take longer than the products; then each task transforms a piece of them and uses it at once:
+//!
+//! ```text
+//!  V[ξ][tile][c] = Bᵀ d B       of all tiles
+//!  for panel of up to 48 columns                                 one task
+//!    for 128 of the reduced channels
+//!      U = G g Gᵀ                       36 × 128 × 48, in the second-level cache
+//!      M[ξ][tile][o] += V[ξ] · U[ξ]     tile kernel
+//!  y = Aᵀ M A
+//! ```
+
+use super::filters::TransformFilters;
+use super::{Direction, Filters, POINTS, Pass, SKEW, SMALL, Winograd, tiles};
+use crate::cpu::Cpu;
+use crate::cpu::conv2d::Epilogue;
+use crate::cpu::panels::Panel;
+use crate::cpu::scratch::{Shared, Workspace, with_workspace};
+use crate::shapes::Conv2d;
+use rayon::prelude::*;
+
+/// Reduced channels of a piece: it takes 864 KiB.
+const PIECE: usize = 128;
+/// The most tiles that are few.
+const FEW: usize = 128;
+
+/// The forward pass of `g`, or its input gradient, of which `source` is then dy, with `w` `[O, 3, 3, C]`.
+pub(in crate::cpu::conv2d) fn run_fresh(
+    cpu: &Cpu,
+    g: &Conv2d,
+    direction: Direction,
+    source: &[f32],
+    w: &[f32],
+    epilogue: Epilogue,
+    target: &mut [f32],
+) {
+    let filters = Filters::new(cpu, g, direction);
+    let zeros = cpu.zeros(g.c.max(g.o));
+    let product = |packed| Winograd::new(g, source, &filters, packed, &zeros, None, epilogue);
+    let target = Shared::new(target);
+    if tiles(g) <= FEW && filters.len() > SMALL {
+        return product(&[]).run_in_pieces(cpu, g, w, target);
+    }
+    let mut packed = cpu.scratch(filters.len());
+    filters.pack(cpu, g, w, &mut packed);
+    product(&packed).run(cpu, target);
+}
+
+impl Winograd<'_> {
+    /// Computes the whole target, transforming the filters on the way.
+    fn run_in_pieces(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], y: Shared) {
+        let tiles = tiles(g);
+        let mut scratch = cpu.scratch(Pass::len(self, tiles));
+        let pass = Pass::new(self, 0, tiles, &mut scratch);
+        cpu.run(|| {
+            (0..tiles).into_par_iter().for_each(|tile| pass.transform_input(cpu, tile..tile + 1));
+            self.filters.panels.par_iter().with_max_len(1).for_each(|panel| {
+                with_workspace(|workspace| {
+                    let point_len = PIECE * panel.kernel.nr + SKEW;
+                    let u = Workspace::floats(&mut workspace.floats, POINTS * point_len);
+                    for first in (0..self.channels).step_by(PIECE) {
+                        let reduced = first..(first + PIECE).min(self.channels);
+                        cpu.dispatch(TransformFilters {
+                            g,
+                            w,
+                            direction: self.filters.direction,
+                            panel: &Panel { offset: 0, ..*panel },
+                            reduced: reduced.clone(),
+                            point_len,
+                            packed: Shared::new(u),
+                        });
+                        for (point, u) in u.chunks_exact(point_len).enumerate() {
+                            pass.multiply_panel(point, panel, reduced.clone(), u);
+                        }
+                    }
+                });
+            });
+            (0..tiles).into_par_iter().for_each(|tile| pass.transform_output(cpu, tile..tile + 1, y));
+        });
+    }
+}
