@@ -13,7 +13,7 @@
 //! ```
 
 use super::filters::TransformFilters;
-use super::{Direction, Filters, POINTS, Pass, SKEW, SMALL, Winograd, tiles};
+use super::{Direction, Filters, POINTS, Pass, SKEW, SMALL, Winograd};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::panels::Panel;
@@ -38,20 +38,20 @@ pub(in crate::cpu::conv2d) fn run_fresh(
 ) {
     let filters = Filters::new(cpu, g, direction);
     let zeros = cpu.zeros(g.c.max(g.o));
-    let product = |packed| Winograd::new(g, source, &filters, packed, &zeros, None, epilogue);
+    let product = Winograd::new(g, source, &filters, &[], &zeros, None, epilogue);
     let target = Shared::new(target);
-    if tiles(g) <= FEW && filters.len() > SMALL {
-        return product(&[]).run_in_pieces(cpu, g, w, target);
+    if product.tiles() <= FEW && filters.len() > SMALL {
+        return product.run_in_pieces(cpu, g, w, target);
     }
     let mut packed = cpu.scratch(filters.len());
     filters.pack(cpu, g, w, &mut packed);
-    product(&packed).run(cpu, target);
+    Winograd { packed: &packed, ..product }.run(cpu, target);
 }
 
 impl Winograd<'_> {
     /// Computes the whole target, transforming the filters on the way.
     fn run_in_pieces(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], y: Shared) {
-        let tiles = tiles(g);
+        let tiles = self.tiles();
         let mut scratch = cpu.scratch(Pass::len(self, tiles));
         let pass = Pass::new(self, 0, tiles, &mut scratch);
         cpu.run(|| {

@@ -120,7 +120,7 @@ impl<'a> Winograd<'a> {
 
     /// Computes the whole target.
     pub(super) fn run(&self, cpu: &Cpu, y: Shared) {
-        let tiles = self.n * self.tiles_down() * self.tiles_across();
+        let tiles = self.tiles();
         let mr = self.filters.panels[0].kernel.mr;
         // Where a thread's share is less than two register tiles, it would read all of U for hardly any product.
         if self.filters.len() > SMALL || tiles < 2 * mr * cpu.thread_count() {
@@ -144,6 +144,11 @@ impl<'a> Winograd<'a> {
                 });
             });
         });
+    }
+
+    /// Tiles of the target.
+    fn tiles(&self) -> usize {
+        self.n * self.tiles_down() * self.tiles_across()
     }
 
     fn tiles_down(&self) -> usize {
