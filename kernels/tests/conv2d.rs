@@ -2,7 +2,7 @@
 
 mod support;
 
-use kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked};
+use kernels::cpu::{self, Algorithm, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked, Packing};
 use kernels::params::{Activation, CompactIndex};
 use kernels::reference;
 use kernels::shapes::Conv2d;
@@ -353,6 +353,13 @@ fn a_nan_passes_through_relu() {
     }
 }
 
+/// Every algorithm, how its kernels are called, and the constant of its error bound.
+const ALGORITHMS: [(Algorithm, &str, f64); 3] = [
+    (Algorithm::Direct, "gemm", 2.0),
+    (Algorithm::Winograd2, "winograd2", 4.0),
+    (Algorithm::Winograd4, "winograd4", 8.0),
+];
+
 /// Shapes that Winograd's algorithm takes: whole and cut tiles, every padding, partial panels.
 fn winograd_geometries() -> [Conv2d; 4] {
     [
@@ -383,18 +390,15 @@ fn winograd_stays_within_its_bound() {
         let (dx, dx_sums) =
             oracle(|dy, w, dx| reference::conv2d_input_grad(g, dy, w, dx), &dy, &w, g.x_len());
         for cpu in &*CPUS {
-            let packed = PackedConv2d::new(cpu, g, &w);
-            assert!(packed.kernel().starts_with("winograd"), "{}", packed.kernel());
-            let mut got = vec![f32::NAN; g.y_len()];
-            cpu::conv2d_forward_packed(cpu, g, &x, &packed, &epilogue, &mut got);
-            assert_bounded(&format!("{} y", packed.kernel()), 8.0, 9 * g.c, &got, &y, &y_sums);
+            for (algorithm, name, bound) in ALGORITHMS {
+                let packed = PackedConv2d::with(cpu, g, &w, Packing::By(algorithm));
+                assert!(packed.kernel().starts_with(name), "{} for {algorithm}", packed.kernel());
+                let mut got = vec![f32::NAN; g.y_len()];
+                cpu::conv2d_forward_packed(cpu, g, &x, &packed, &epilogue, &mut got);
+                assert_bounded(&format!("{} y", packed.kernel()), bound, 9 * g.c, &got, &y, &y_sums);
+            }
             let got = input_grad(cpu, g, &dy, &w);
-            assert_bounded(&format!("{} dx", packed.kernel()), 8.0, 9 * g.o, &got, &dx, &dx_sums);
-            // The direct algorithm remains to be had, and is the more exact one.
-            let packed = PackedConv2d::direct(cpu, g, &w);
-            let mut got = vec![f32::NAN; g.y_len()];
-            cpu::conv2d_forward_packed(cpu, g, &x, &packed, &epilogue, &mut got);
-            assert_bounded(&format!("{} y", packed.kernel()), 2.0, 9 * g.c, &got, &y, &y_sums);
+            assert_bounded(&format!("{} dx", cpu.isa()), 8.0, 9 * g.o, &got, &dx, &dx_sums);
         }
     }
 }
@@ -416,15 +420,18 @@ fn masked_and_compact_winograd_stay_within_the_bound() {
         let index = CompactIndex { inputs: (0..g.c as u32).collect(), outputs, carrier: false };
         for cpu in &*CPUS {
             let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
-            let packed = PackedMasked::new(cpu, &g, &w, &live);
-            assert!(packed.kernel().starts_with("winograd"), "{}", packed.kernel());
-            let mut got = vec![f32::NAN; g.y_len()];
-            cpu::conv2d_masked_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut got);
-            assert_bounded(&format!("masked {}", packed.kernel()), 8.0, 9 * g.c, &got, &y, &sums);
-            let packed = PackedCompact::new(cpu, &g, &index, &inner, &bias);
-            let mut got = vec![f32::NAN; g.y_len()];
-            cpu::conv2d_compact_forward(cpu, &g, &x, &packed, &epilogue, &mut got);
-            assert_bounded(&format!("compact {}", packed.kernel()), 8.0, 9 * g.c, &got, &y, &sums);
+            for (algorithm, name, bound) in ALGORITHMS {
+                let packing = Packing::By(algorithm);
+                let packed = PackedMasked::with(cpu, &g, &w, &live, packing);
+                assert!(packed.kernel().starts_with(name), "{} for {algorithm}", packed.kernel());
+                let mut got = vec![f32::NAN; g.y_len()];
+                cpu::conv2d_masked_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut got);
+                assert_bounded(&format!("masked {}", packed.kernel()), bound, 9 * g.c, &got, &y, &sums);
+                let packed = PackedCompact::with(cpu, &g, &index, &inner, &bias, packing);
+                let mut got = vec![f32::NAN; g.y_len()];
+                cpu::conv2d_compact_forward(cpu, &g, &x, &packed, &epilogue, &mut got);
+                assert_bounded(&format!("compact {}", packed.kernel()), bound, 9 * g.c, &got, &y, &sums);
+            }
         }
     }
 }

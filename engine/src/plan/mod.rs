@@ -18,7 +18,7 @@ use crate::{Device, Error, Graph, Result};
 use arena::Lifetime;
 use kernel::{Kernel, Packer};
 use kernels::buffer::Buffer;
-use kernels::cpu::{Cpu, Packing, Weights};
+use kernels::cpu::{Algorithm, Cpu, Packing, Weights};
 use kernels::params::{Activation, Storage};
 use lower::{IMAGES, Op, Value};
 use std::ops::Range;
@@ -62,7 +62,7 @@ impl PlanOptions {
     fn packer<'a>(&self, cpu: &'a Cpu, graph: &Graph) -> Packer<'a> {
         let bytes: usize = graph.params().map(|(_, param)| 4 * param.value().len()).sum();
         let weights = if bytes <= CACHED { Weights::Cache } else { Weights::Memory };
-        let conv2d = if self.direct { Packing::Direct } else { Packing::Fastest(weights) };
+        let conv2d = if self.direct { Packing::By(Algorithm::Direct) } else { Packing::Fastest(weights) };
         Packer { cpu, conv2d, linear: self.linear }
     }
 }

@@ -1,18 +1,18 @@
 //! Which algorithm a convolution is computed by, and why: an estimate of each, from the shape alone.
 //!
 //! ```text
-//!   direct     max(products, weights)              products = MACs                   weights =  9·C·O floats
-//!   Winograd   max(products, weights) + transforms products = 36·tiles·C·O           weights = 36·C·O floats
+//!   direct   max(products, weights)                products = MACs                 weights =  9·C·O floats
+//!   F(4×4)   products + weights + transforms       products = 36·C·O·(H/4)·(W/4)   weights = 36·C·O floats
+//!   F(2×2)   products + weights + transforms       products = 16·C·O·(H/2)·(W/2)   weights = 16·C·O floats
 //! ```
 //!
-//! Weights come from where [`Weights`] says while the products run; the transforms read and write the images and
-//! compute little. Everything is counted in multiply-accumulates that could have been done in the same time, so the
+//! F(4×4) multiplies least, direct reads the fewest weights; where maps are small and channels many F(2×2) lies between.
+//! Weights come from where [`Weights`] says: while the direct products run; between Winograd's, of which each weight has
+//! too few to wait behind. The transforms read and write the images and compute little. Everything is counted in multiply-accumulates that could have been done in the same time, so the
 //! estimate needs no clock. It depends on neither the number of threads (which bring their own bandwidth) nor a
-//! measurement, or results would not be the same bits on every run. Over 80 shapes, 16 to 512 channels, 4 to 16384
-//! tiles, it was within a fifth of the measured ratio where that is below one half, and on the right side of 1 but
-//! where the two algorithms are close.
+//! measurement, or results would not be the same bits on every run.
 
-use super::winograd;
+use super::winograd::{self, Tiling};
 use crate::cpu::Cpu;
 use crate::shapes::Conv2d;
 use std::fmt;
@@ -22,8 +22,31 @@ use std::fmt;
 pub enum Algorithm {
     /// Multiplies as often as the definition does.
     Direct,
+    /// Winograd's F(2×2, 3×3).
+    Winograd2,
     /// Winograd's F(4×4, 3×3).
-    Winograd,
+    Winograd4,
+}
+
+impl Algorithm {
+    /// The tiles, if it is Winograd's.
+    pub(super) fn tiling(self) -> Option<Tiling> {
+        match self {
+            Self::Direct => None,
+            Self::Winograd2 => Some(Tiling::F2),
+            Self::Winograd4 => Some(Tiling::F4),
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Direct => "direct",
+            Self::Winograd2 => "F(2×2)",
+            Self::Winograd4 => "F(4×4)",
+        })
+    }
 }
 
 /// Where a call finds its weights.
@@ -37,11 +60,12 @@ pub enum Weights {
     Fresh,
 }
 
-/// Which algorithms weights may be packed for.
+/// Which algorithm weights are packed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// The direct one, whose error bound is a quarter of Winograd's, and its packed weights too.
-    Direct,
+    /// This one where it applies, the direct one elsewhere. The direct one's error bound is a quarter of Winograd's, as
+    /// are its packed weights.
+    By(Algorithm),
     /// The one that takes less time when calls find the weights there.
     Fastest(Weights),
 }
@@ -70,36 +94,60 @@ enum Reason {
     Asked,
     /// Winograd's algorithm does not apply: this is not as it needs.
     Only(&'static str),
-    /// What takes less time.
-    Estimated { direct: Estimate, winograd: Estimate },
-}
-
-/// What an algorithm spends its time on, in multiply-accumulates.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Estimate {
-    products: f64,
-    weights: f64,
-    transforms: f64,
+    /// What takes the least time: these are estimates of Winograd's in shares of the direct algorithm's.
+    Estimated { winograd2: f64, winograd4: f64 },
 }
 
 /// Steps of the reduction that beginning and ending a register tile costs.
 const TILE_ENDS: f64 = 8.0;
-/// Multiply-accumulates in the time of transforming a patch of one input channel, and a tile of one filter.
-const INPUT_TRANSFORM: f64 = 200.0;
-const OUTPUT_TRANSFORM: f64 = 150.0;
+/// Multiply-accumulates in the time of transforming one point of one channel of a tile, on either end.
+const TRANSFORM: f64 = 5.0;
+/// The same where threads exchange what they have transformed.
+const SHARED_TRANSFORM: f64 = 25.0;
+/// The same of having three steps instead of one.
+const STEPS: f64 = 2e5;
 /// The same of a filter's channel, when its weights are transformed for one call.
-const FILTER_TRANSFORM: f64 = 200.0;
+const FILTER_TRANSFORM: f64 = 3.0;
 
-impl Estimate {
-    fn total(&self) -> f64 {
-        self.products.max(self.weights) + self.transforms
-    }
+/// The time of the direct algorithm, in multiply-accumulates.
+fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
+    let taps = (g.kh * g.kw * g.c) as f64;
+    let pixels = (g.n * g.oh() * g.ow()) as f64;
+    let products = taps * g.o as f64 * pixels * with_ends(taps);
+    products.max(taps * g.o as f64 * weights.float() * lanes(cpu))
+}
+
+/// The time of Winograd's algorithm with these tiles, in multiply-accumulates.
+fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
+    let (c, o, points) = (g.c as f64, g.o as f64, tiling.points() as f64);
+    let (tiles, mr) = (tiling.tiles(g), cpu.backend.gemm_tiles()[0].mr);
+    let computed = tiles.next_multiple_of(mr);
+    let shared = winograd::together(tiling.points() * g.c * g.o, computed < 4 * mr);
+    let transform = if shared { SHARED_TRANSFORM } else { TRANSFORM };
+    let filters = if weights == Weights::Fresh { FILTER_TRANSFORM * c * o } else { 0.0 };
+    let transforms = points * (tiles as f64 * transform * (c + o) + filters);
+    let images = (g.x_len() + g.y_len()) as f64 * Weights::Memory.float() * lanes(cpu);
+    let products = points * c * o * computed as f64 * with_ends(c);
+    products + points * c * o * weights.float() * lanes(cpu) + transforms + images + STEPS
+}
+
+/// Floats of a vector: the narrowest register tile has one in a row.
+fn lanes(cpu: &Cpu) -> f64 {
+    cpu.backend.gemm_tiles()[0].nr as f64
+}
+
+/// What the ends of a register tile make of each step of a reduction.
+fn with_ends(reduction: f64) -> f64 {
+    (reduction + TILE_ENDS) / reduction
 }
 
 impl Choice {
     pub(super) fn new(cpu: &Cpu, g: &Conv2d, packing: Packing) -> Self {
         match packing {
-            Packing::Direct => Self { algorithm: Algorithm::Direct, reason: Reason::Asked },
+            Packing::By(algorithm) => match winograd::refuses(g) {
+                Some(why) if algorithm != Algorithm::Direct => Self::only(why),
+                _ => Self { algorithm, reason: Reason::Asked },
+            },
             Packing::Fastest(weights) => Self::fastest(cpu, g, weights),
         }
     }
@@ -109,33 +157,23 @@ impl Choice {
         Self { algorithm: Algorithm::Direct, reason: Reason::Only(why) }
     }
 
-    /// The faster algorithm for `g`.
+    /// The fastest algorithm for `g`.
     pub(super) fn fastest(cpu: &Cpu, g: &Conv2d, weights: Weights) -> Self {
-        // The narrowest register tile has one vector in a row.
-        let (lanes, mr) = (cpu.backend.gemm_tiles()[0].nr, cpu.backend.gemm_tiles()[0].mr);
         if let Some(why) = winograd::refuses(g) {
             return Self::only(why);
         }
-        let lanes = lanes as f64;
-        let (c, o, pixels) = (g.c as f64, g.o as f64, (g.n * g.oh() * g.ow()) as f64);
-        let pairs = c * o;
-        let ends = |reduction: f64| (reduction + TILE_ENDS) / reduction;
-        let direct = Estimate {
-            products: 9.0 * pairs * pixels * ends(9.0 * c),
-            weights: 9.0 * pairs * weights.float() * lanes,
-            transforms: 0.0,
+        let direct = direct(cpu, g, weights);
+        let winograd2 = winograd(cpu, g, weights, Tiling::F2) / direct;
+        let winograd4 = winograd(cpu, g, weights, Tiling::F4) / direct;
+        // In training, where weights are not the bottleneck, F(2×2) has no place.
+        let algorithm = if winograd4 < 1.0 && (winograd4 <= winograd2 || weights == Weights::Fresh) {
+            Algorithm::Winograd4
+        } else if winograd2 < 1.0 && weights != Weights::Fresh {
+            Algorithm::Winograd2
+        } else {
+            Algorithm::Direct
         };
-        let tiles = winograd::tiles(g);
-        let filters = if weights == Weights::Fresh { FILTER_TRANSFORM * pairs } else { 0.0 };
-        let winograd = Estimate {
-            products: 36.0 * pairs * tiles.next_multiple_of(mr) as f64 * ends(c),
-            weights: 36.0 * pairs * weights.float() * lanes,
-            transforms: tiles as f64 * (INPUT_TRANSFORM * c + OUTPUT_TRANSFORM * o)
-                + filters
-                + (g.x_len() + g.y_len()) as f64 * Weights::Memory.float() * lanes,
-        };
-        let faster = if winograd.total() < direct.total() { Algorithm::Winograd } else { Algorithm::Direct };
-        Self { algorithm: faster, reason: Reason::Estimated { direct, winograd } }
+        Self { algorithm, reason: Reason::Estimated { winograd2, winograd4 } }
     }
 }
 
@@ -144,9 +182,8 @@ impl fmt::Display for Choice {
         match &self.reason {
             Reason::Asked => f.write_str("as asked"),
             Reason::Only(why) => f.write_str(why),
-            Reason::Estimated { direct, winograd } => {
-                let bound = if winograd.weights > winograd.products { ", reading its weights" } else { "" };
-                write!(f, "winograd {:.2} of direct{bound}", winograd.total() / direct.total())
+            Reason::Estimated { winograd2, winograd4 } => {
+                write!(f, "of direct: F(4×4) {winograd4:.2}, F(2×2) {winograd2:.2}")
             }
         }
     }

@@ -108,7 +108,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
         "slices have their shapes' lengths"
     );
     let epilogue = Epilogue::default();
-    if Choice::fastest(cpu, g, Weights::Fresh).algorithm == Algorithm::Winograd {
+    if Choice::fastest(cpu, g, Weights::Fresh).algorithm != Algorithm::Direct {
         return run_fresh(cpu, g, Direction::InputGrad, dy, w, epilogue, dx);
     }
     for class in classes(g) {

@@ -99,7 +99,7 @@ impl PackedConv2d {
 
     /// Packs `w` for the direct algorithm.
     pub fn direct(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
-        Self::with(cpu, g, w, Packing::Direct)
+        Self::with(cpu, g, w, Packing::By(Algorithm::Direct))
     }
 
     /// Packs into a buffer that `buffer` makes, of at least the length it is asked for.
@@ -133,8 +133,8 @@ impl PackedConv2d {
         }
         let live = Conv2d { o: filters.iter().sum(), ..*g };
         let choice = Choice::new(cpu, &live, packing);
-        if choice.algorithm == Algorithm::Winograd {
-            let filters = Filters::new(cpu, &live, Direction::Forward);
+        if let Some(tiling) = choice.algorithm.tiling() {
+            let filters = Filters::new(cpu, &live, tiling, Direction::Forward);
             let mut data = buffer(filters.len());
             filters.pack(cpu, &live, w, &mut data);
             return Self {
@@ -196,7 +196,7 @@ impl PackedConv2d {
         let pixels = g.n * g.oh() * g.ow();
         let products = match &self.layout {
             Layout::Depthwise => pixels * self.geometry.w_len(),
-            Layout::Winograd(filters) => winograd::tiles(g) * filters.products(g.c),
+            Layout::Winograd(filters) => filters.tiling().tiles(g) * filters.products(g.c),
             Layout::Panels(panels) => pixels * k * panels.iter().map(|panel| panel.width).sum::<usize>(),
         };
         products as u64
@@ -290,13 +290,14 @@ fn check(packed: &Conv2d, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &[f32])
 /// Convolution with weights as stored: packs them, then runs the packed kernel.
 /// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`.
 pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    if Choice::fastest(cpu, g, Weights::Fresh).algorithm == Algorithm::Winograd {
+    if Choice::fastest(cpu, g, Weights::Fresh).algorithm != Algorithm::Direct {
         let epilogue = Epilogue { bias, ..Default::default() };
         check(g, g, x, &epilogue, y);
         assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
         return run_fresh(cpu, g, Direction::Forward, x, w, epilogue, y);
     }
-    let packed = PackedConv2d::in_buffer(cpu, g, w, Packing::Direct, |len| cpu.take_buffer(len));
+    let packed =
+        PackedConv2d::in_buffer(cpu, g, w, Packing::By(Algorithm::Direct), |len| cpu.take_buffer(len));
     conv2d_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
     cpu.give_buffer(packed.data);
 }

@@ -1,6 +1,7 @@
-//! Transformed filters `U = G g Gᵀ`, packed for the 36 products.
+//! Transformed filters `U = G g Gᵀ`, packed for the products of all points.
 
-use super::{POINTS, SKEW, transform};
+use super::transform::both_sides;
+use super::{SKEW, Tiling, f2, f4};
 use crate::cpu::Cpu;
 use crate::cpu::panels::{Panel, packed_len, split_columns};
 use crate::cpu::scratch::Shared;
@@ -19,8 +20,9 @@ pub(in crate::cpu::conv2d) enum Direction {
     InputGrad,
 }
 
-/// The layout of transformed filters: for each of the 36 points the panels of a `[reduced, columns]` matrix.
+/// The layout of transformed filters: for each of the points the panels of a `[reduced, columns]` matrix.
 pub(in crate::cpu::conv2d) struct Filters {
+    pub(super) tiling: Tiling,
     pub(super) direction: Direction,
     pub(super) panels: Vec<Panel>,
     /// Floats of one point.
@@ -28,14 +30,14 @@ pub(in crate::cpu::conv2d) struct Filters {
 }
 
 impl Filters {
-    pub(in crate::cpu::conv2d) fn new(cpu: &Cpu, g: &Conv2d, direction: Direction) -> Self {
+    pub(in crate::cpu::conv2d) fn new(cpu: &Cpu, g: &Conv2d, tiling: Tiling, direction: Direction) -> Self {
         let (reduced, columns) = match direction {
             Direction::Forward => (g.c, g.o),
             Direction::InputGrad => (g.o, g.c),
         };
         let panels = split_columns(cpu.backend, columns, reduced, 0);
         let point_len = packed_len(&panels, reduced) + SKEW;
-        Self { direction, panels, point_len }
+        Self { tiling, direction, panels, point_len }
     }
 
     /// Columns of the product.
@@ -43,19 +45,24 @@ impl Filters {
         self.panels.last().map_or(0, |panel| panel.start + panel.width)
     }
 
+    pub(in crate::cpu::conv2d) fn tiling(&self) -> Tiling {
+        self.tiling
+    }
+
     /// Products of a tile.
     pub(in crate::cpu::conv2d) fn products(&self, reduced: usize) -> usize {
-        POINTS * reduced * self.columns()
+        self.tiling.points() * reduced * self.columns()
     }
 
     /// Floats of all transformed filters.
     pub(in crate::cpu::conv2d) fn len(&self) -> usize {
-        POINTS * self.point_len
+        self.tiling.points() * self.point_len
     }
 
     /// Transforms `w` `[O, 3, 3, C]` into `packed`, of [`len`](Self::len) floats.
     pub(in crate::cpu::conv2d) fn pack(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], packed: &mut [f32]) {
-        let (direction, point_len, packed) = (self.direction, self.point_len, Shared::new(packed));
+        let Self { tiling, direction, point_len, .. } = *self;
+        let packed = Shared::new(packed);
         let reduced = match direction {
             Direction::Forward => 0..g.c,
             Direction::InputGrad => 0..g.o,
@@ -63,20 +70,26 @@ impl Filters {
         cpu.run(|| {
             self.panels.par_iter().for_each(|panel| {
                 let reduced = reduced.clone();
-                cpu.dispatch(TransformFilters { g, w, direction, panel, reduced, point_len, packed });
+                cpu.dispatch(TransformFilters { g, w, tiling, direction, panel, reduced, point_len, packed });
             });
         });
     }
 
     /// The algorithm with the tile kernel of its products.
     pub(in crate::cpu::conv2d) fn kernel(&self) -> &'static str {
-        match self.panels[0].kernel.name {
-            "gemm_8x48_avx512" => "winograd_8x48_avx512",
-            "gemm_8x32_avx512" => "winograd_8x32_avx512",
-            "gemm_8x16_avx512" => "winograd_8x16_avx512",
-            "gemm_6x16_avx2" => "winograd_6x16_avx2",
-            "gemm_6x8_avx2" => "winograd_6x8_avx2",
-            _ => "winograd_4x8_portable",
+        match (self.tiling, self.panels[0].kernel.name) {
+            (Tiling::F4, "gemm_8x48_avx512") => "winograd4_8x48_avx512",
+            (Tiling::F4, "gemm_8x32_avx512") => "winograd4_8x32_avx512",
+            (Tiling::F4, "gemm_8x16_avx512") => "winograd4_8x16_avx512",
+            (Tiling::F4, "gemm_6x16_avx2") => "winograd4_6x16_avx2",
+            (Tiling::F4, "gemm_6x8_avx2") => "winograd4_6x8_avx2",
+            (Tiling::F4, _) => "winograd4_4x8_portable",
+            (Tiling::F2, "gemm_8x48_avx512") => "winograd2_8x48_avx512",
+            (Tiling::F2, "gemm_8x32_avx512") => "winograd2_8x32_avx512",
+            (Tiling::F2, "gemm_8x16_avx512") => "winograd2_8x16_avx512",
+            (Tiling::F2, "gemm_6x16_avx2") => "winograd2_6x16_avx2",
+            (Tiling::F2, "gemm_6x8_avx2") => "winograd2_6x8_avx2",
+            (Tiling::F2, _) => "winograd2_4x8_portable",
         }
     }
 }
@@ -85,6 +98,7 @@ impl Filters {
 pub(super) struct TransformFilters<'a> {
     pub g: &'a Conv2d,
     pub w: &'a [f32],
+    pub tiling: Tiling,
     pub direction: Direction,
     pub panel: &'a Panel,
     pub reduced: Range<usize>,
@@ -115,11 +129,10 @@ impl Kernel for TransformFilters<'_> {
                     for (tap, block) in taps.as_flattened_mut().iter_mut().zip(&block) {
                         *tap = s.get(&block[k][column..]);
                     }
-                    for (point, &values) in transform::filter(s, &taps).as_flattened().iter().enumerate() {
-                        let at = self.panel.offset + (first - start + k) * nr + column;
-                        // SAFETY: each panel's part of each point is written by its own task.
-                        let to = unsafe { self.packed.range(point * self.point_len + at, S::LANES) };
-                        s.put(to, values);
+                    let at = self.panel.offset + (first - start + k) * nr + column;
+                    match self.tiling {
+                        Tiling::F4 => self.put(s, at, both_sides(s, f4::Filter, &taps).as_flattened()),
+                        Tiling::F2 => self.put(s, at, both_sides(s, f2::Filter, &taps).as_flattened()),
                     }
                 }
             }
@@ -128,6 +141,16 @@ impl Kernel for TransformFilters<'_> {
 }
 
 impl TransformFilters<'_> {
+    /// Stores a vector of each point.
+    #[inline(always)]
+    fn put<S: Simd>(&self, s: S, at: usize, points: &[S::F]) {
+        for (point, &values) in points.iter().enumerate() {
+            // SAFETY: each panel's part of each point is written by its own task.
+            let to = unsafe { self.packed.range(point * self.point_len + at, S::LANES) };
+            s.put(to, values);
+        }
+    }
+
     /// Columns are filters, whose channels lie side by side: a transposition, in the first-level cache.
     #[inline(always)]
     fn transpose(&self, first: usize, count: usize, block: &mut Block) {

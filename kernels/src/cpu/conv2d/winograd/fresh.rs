@@ -13,7 +13,7 @@
 //! ```
 
 use super::filters::TransformFilters;
-use super::{Direction, Filters, POINTS, Pass, SKEW, SMALL, Winograd};
+use super::{Direction, Filters, POINTS, Pass, SKEW, SMALL, Tiling, Winograd};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::panels::Panel;
@@ -36,7 +36,7 @@ pub(in crate::cpu::conv2d) fn run_fresh(
     epilogue: Epilogue,
     target: &mut [f32],
 ) {
-    let filters = Filters::new(cpu, g, direction);
+    let filters = Filters::new(cpu, g, Tiling::F4, direction);
     let zeros = cpu.zeros(g.c.max(g.o));
     let product = Winograd::new(g, source, &filters, &[], &zeros, None, epilogue);
     let target = Shared::new(target);
@@ -65,6 +65,7 @@ impl Winograd<'_> {
                         cpu.dispatch(TransformFilters {
                             g,
                             w,
+                            tiling: Tiling::F4,
                             direction: self.filters.direction,
                             panel: &Panel { offset: 0, ..*panel },
                             reduced: reduced.clone(),

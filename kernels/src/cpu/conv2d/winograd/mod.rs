@@ -12,8 +12,11 @@
 //! and each reads its own share of U, once. The input gradient is the same with filters
 //! rotated by half a turn and transposed.
 
+mod f2;
+mod f4;
 mod filters;
 mod fresh;
+mod images;
 mod patches;
 mod transform;
 mod weight_grad;
@@ -22,23 +25,57 @@ pub(super) use filters::{Direction, Filters};
 pub(super) use fresh::run_fresh;
 pub(super) use weight_grad::{weight_grad, weight_grad_pays};
 
+use images::{TransformInput, TransformOutput};
+
 use super::Epilogue;
 use super::scatter::Scatter;
 use crate::cpu::Cpu;
 use crate::cpu::panels::Panel;
 use crate::cpu::scratch::{Shared, Workspace, with_workspace};
-use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::tile::{MAX_MR, Tile, activate, load_lanes, store_lanes};
+use crate::cpu::tile::{MAX_MR, Tile};
 use crate::params::Activation;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Products of a tile.
-const POINTS: usize = 36;
-/// Output pixels along a tile's side, and input pixels along its patch's side.
-const SIDE: usize = 4;
-const PATCH: usize = 6;
+/// The size of the tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tiling {
+    /// F(2×2, 3×3): 16 products for 4 pixels.
+    F2,
+    /// F(4×4, 3×3): 36 products for 16 pixels.
+    F4,
+}
+
+impl Tiling {
+    /// Output pixels along a tile's side.
+    const fn side(self) -> usize {
+        match self {
+            Self::F2 => 2,
+            Self::F4 => 4,
+        }
+    }
+
+    /// Input pixels along its patch's side.
+    const fn patch(self) -> usize {
+        self.side() + 2
+    }
+
+    /// Products of a tile.
+    pub(super) const fn points(self) -> usize {
+        self.patch() * self.patch()
+    }
+
+    /// Output tiles in the batch.
+    pub(super) fn tiles(self, g: &Conv2d) -> usize {
+        g.n * g.oh().div_ceil(self.side()) * g.ow().div_ceil(self.side())
+    }
+}
+
+/// The same of F(4×4, 3×3), which the weight gradient uses.
+const POINTS: usize = Tiling::F4.points();
+const SIDE: usize = Tiling::F4.side();
+const PATCH: usize = Tiling::F4.patch();
 /// Floats added to each point's share of a buffer: without them all points of a vector would fall into the same
 /// set of the cache, because channels and tiles come in powers of two.
 const SKEW: usize = 16;
@@ -62,9 +99,10 @@ pub(super) fn refuses(g: &Conv2d) -> Option<&'static str> {
     needs.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
 
-/// Output tiles of 4×4 in the batch.
-pub(super) fn tiles(g: &Conv2d) -> usize {
-    g.n * g.oh().div_ceil(SIDE) * g.ow().div_ceil(SIDE)
+/// Whether all threads take the same tiles through each step: where filters are large; with few tiles even if they are
+/// not, for a thread would read all of them for hardly any product.
+pub(super) fn together(filters_len: usize, few_tiles: bool) -> bool {
+    filters_len > if few_tiles { SMALL / 8 } else { SMALL }
 }
 
 /// A stride-1 convolution of `source` `[n, h, w, channels]` to `[n, oh, ow, columns]` with transformed filters.
@@ -122,8 +160,7 @@ impl<'a> Winograd<'a> {
     pub(super) fn run(&self, cpu: &Cpu, y: Shared) {
         let tiles = self.tiles();
         let mr = self.filters.panels[0].kernel.mr;
-        // Where a thread's share is less than two register tiles, it would read all of U for hardly any product.
-        if self.filters.len() > SMALL || tiles < 2 * mr * cpu.thread_count() {
+        if together(self.filters.len(), tiles < 2 * mr * cpu.thread_count()) {
             let mut scratch = cpu.scratch(Pass::len(self, tiles.min(TOGETHER)));
             return cpu.run(|| {
                 for first in (0..tiles).step_by(TOGETHER) {
@@ -139,7 +176,7 @@ impl<'a> Winograd<'a> {
                     let floats = Workspace::floats(&mut workspace.floats, Pass::len(self, count));
                     let pass = Pass::new(self, first, count, floats);
                     pass.transform_input(cpu, 0..count);
-                    pass.multiply(0..POINTS * self.filters.panels.len());
+                    pass.multiply(0..self.filters.tiling.points() * self.filters.panels.len());
                     pass.transform_output(cpu, 0..count, y);
                 });
             });
@@ -151,18 +188,22 @@ impl<'a> Winograd<'a> {
         self.n * self.tiles_down() * self.tiles_across()
     }
 
+    fn side(&self) -> usize {
+        self.filters.tiling.side()
+    }
+
     fn tiles_down(&self) -> usize {
-        self.target_size[0].div_ceil(SIDE)
+        self.target_size[0].div_ceil(self.side())
     }
 
     fn tiles_across(&self) -> usize {
-        self.target_size[1].div_ceil(SIDE)
+        self.target_size[1].div_ceil(self.side())
     }
 
     /// Image, and first row and column of the target, of a tile.
     fn position(&self, tile: usize) -> (usize, usize, usize) {
         let (row, across) = (tile / self.tiles_across(), tile % self.tiles_across());
-        (row / self.tiles_down(), row % self.tiles_down() * SIDE, across * SIDE)
+        (row / self.tiles_down(), row % self.tiles_down() * self.side(), across * self.side())
     }
 }
 
@@ -192,12 +233,12 @@ impl<'a> Pass<'a> {
     /// Floats that a pass of `count` tiles needs.
     fn len(product: &Winograd, count: usize) -> usize {
         let (v, m) = Self::point_lens(product, count);
-        POINTS * (v + m)
+        product.filters.tiling.points() * (v + m)
     }
 
     fn new(product: &'a Winograd, first: usize, count: usize, floats: &'a mut [f32]) -> Self {
         let (v_point, m_point) = Self::point_lens(product, count);
-        let (v, m) = floats.split_at_mut(POINTS * v_point);
+        let (v, m) = floats.split_at_mut(product.filters.tiling.points() * v_point);
         Self { product, first, count, v: Shared::new(v), v_point, m: Shared::new(m), m_point }
     }
 
@@ -211,16 +252,24 @@ impl<'a> Pass<'a> {
             });
         };
         each(self.count, &|tiles| self.transform_input(cpu, tiles));
-        each(POINTS * self.product.filters.panels.len(), &|products| self.multiply(products));
+        each(self.product.filters.tiling.points() * self.product.filters.panels.len(), &|products| {
+            self.multiply(products)
+        });
         each(self.count, &|tiles| self.transform_output(cpu, tiles, y));
     }
 
     fn transform_input(&self, cpu: &Cpu, tiles: Range<usize>) {
-        cpu.dispatch(TransformInput { pass: self, tiles });
+        match self.product.filters.tiling {
+            Tiling::F2 => cpu.dispatch(TransformInput { pass: self, tiles, map: f2::Input }),
+            Tiling::F4 => cpu.dispatch(TransformInput { pass: self, tiles, map: f4::Input }),
+        }
     }
 
     fn transform_output(&self, cpu: &Cpu, tiles: Range<usize>, y: Shared) {
-        cpu.dispatch(TransformOutput { cpu, pass: self, tiles, y });
+        match self.product.filters.tiling {
+            Tiling::F2 => cpu.dispatch(TransformOutput { cpu, pass: self, tiles, y, map: f2::Output }),
+            Tiling::F4 => cpu.dispatch(TransformOutput { cpu, pass: self, tiles, y, map: f4::Output }),
+        }
     }
 
     /// `M[ξ] = V[ξ] · U[ξ]`, of all points and panels those that are numbered `products`.
@@ -267,112 +316,4 @@ impl<'a> Pass<'a> {
             unsafe { (kernel.run)(&tile) }
         }
     }
-}
-
-/// `V[ξ][tile][c] = (Bᵀ d B)[ξ]` of each patch, pixels outside the image zero.
-struct TransformInput<'a> {
-    pass: &'a Pass<'a>,
-    tiles: Range<usize>,
-}
-
-impl Kernel for TransformInput<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let (pass, p) = (self.pass, self.pass.product);
-        let [height, width] = p.source_size;
-        for tile in self.tiles {
-            let (image, row, column) = p.position(pass.first + tile);
-            let mut pixels = [[p.zeros.as_ptr(); PATCH]; PATCH];
-            for (dy, pixels) in pixels.iter_mut().enumerate() {
-                for (dx, pixel) in pixels.iter_mut().enumerate() {
-                    let (y, x) =
-                        ((row + dy).wrapping_sub(p.padding[0]), (column + dx).wrapping_sub(p.padding[1]));
-                    if y < height && x < width {
-                        *pixel = p.source[((image * height + y) * width + x) * p.channels..].as_ptr();
-                    }
-                }
-            }
-            let v = pass.v.as_mut_ptr().wrapping_add(tile * p.channels);
-            for c in (0..p.channels).step_by(S::LANES) {
-                let lanes = S::LANES.min(p.channels - c);
-                let mut d = [[s.zero(); PATCH]; PATCH];
-                for (d, pixel) in d.as_flattened_mut().iter_mut().zip(pixels.as_flattened()) {
-                    // SAFETY: a pixel, of the source or of zeros, has `channels ≥ c + lanes` floats.
-                    *d = unsafe { load_lanes(s, pixel.add(c), lanes) };
-                }
-                for (point, &value) in transform::input(s, &d).as_flattened().iter().enumerate() {
-                    // SAFETY: V has `channels ≥ c + lanes` floats for each point and tile, and this tile is ours.
-                    unsafe { store_lanes(s, v.add(point * pass.v_point + c), value, lanes) };
-                }
-            }
-        }
-    }
-}
-
-/// `y = activation(Aᵀ M A + bias + residual)` of each tile, cut at the target's border.
-struct TransformOutput<'a> {
-    cpu: &'a Cpu,
-    pass: &'a Pass<'a>,
-    tiles: Range<usize>,
-    y: Shared<'a>,
-}
-
-impl Kernel for TransformOutput<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let (pass, p) = (self.pass, self.pass.product);
-        let [height, width] = p.target_size;
-        let row_len = p.scatter.map_or(p.columns, Scatter::width);
-        // The pixels of a tile before they are scattered.
-        let mut computed = self.cpu.scratch(if p.scatter.is_some() { SIDE * SIDE * p.columns } else { 0 });
-        for tile in self.tiles {
-            let (image, row, column) = p.position(pass.first + tile);
-            let (down, across) = (SIDE.min(height - row), SIDE.min(width - column));
-            let mut pixels = [0; SIDE * SIDE];
-            for i in 0..down * across {
-                pixels[i] = ((image * height + row + i / across) * width + column + i % across) * row_len;
-            }
-            let pixels = &pixels[..down * across];
-            let sums = pass.m.as_mut_ptr().cast_const().wrapping_add(tile * p.columns);
-            for o in (0..p.columns).step_by(S::LANES) {
-                let lanes = S::LANES.min(p.columns - o);
-                let mut m = [[s.zero(); PATCH]; PATCH];
-                for (point, value) in m.as_flattened_mut().iter_mut().enumerate() {
-                    // SAFETY: M has `columns ≥ o + lanes` floats for each point and tile.
-                    *value = unsafe { load_lanes(s, sums.add(point * pass.m_point + o), lanes) };
-                }
-                let values = transform::output(s, &m);
-                for (i, &pixel) in pixels.iter().enumerate() {
-                    let value = values[i / across][i % across];
-                    if p.scatter.is_some() {
-                        s.put(&mut computed[i * p.columns + o..][..lanes], value);
-                        continue;
-                    }
-                    // SAFETY: each tile of the target belongs to one task.
-                    let y = unsafe { self.y.range(pixel + o, lanes) };
-                    s.put(y, finish(s, &p.epilogue, value, o, pixel + o, lanes));
-                }
-            }
-            if let Some(scatter) = p.scatter {
-                scatter.expand(self.cpu, 0..p.columns, pixels, &computed, p.columns, &p.epilogue, self.y);
-            }
-        }
-    }
-}
-
-/// `activation(value + bias[column..] + residual[at..])`.
-#[inline(always)]
-fn finish<S: Simd>(s: S, epilogue: &Epilogue, value: S::F, column: usize, at: usize, lanes: usize) -> S::F {
-    let mut value = value;
-    if let Some(bias) = epilogue.bias {
-        value = s.add(value, s.get(&bias[column..column + lanes]));
-    }
-    if let Some(residual) = epilogue.residual {
-        value = s.add(value, s.get(&residual[at..at + lanes]));
-    }
-    activate(s, epilogue.activation, value)
 }

@@ -1,8 +1,8 @@
 //! Patches of images, transformed and packed as the tile kernel reads them: one operand of the products of the
 //! weight gradient, which reduce over tiles.
 
-use super::transform::Patch;
-use super::{POINTS, SIDE, SKEW};
+use super::transform::{Map, both_sides};
+use super::{PATCH, POINTS, SIDE, SKEW};
 use crate::cpu::panels::{Panel, packed_len};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::load_lanes;
@@ -92,7 +92,7 @@ pub(super) struct TransformPatches<'a, const N: usize, T> {
     pub packed: &'a mut [f32],
 }
 
-impl<const N: usize, T: Patch<N>> Kernel for TransformPatches<'_, N, T> {
+impl<const N: usize, T: Map<N, PATCH>> Kernel for TransformPatches<'_, N, T> {
     type Output = ();
 
     #[inline(always)]
@@ -111,7 +111,8 @@ impl<const N: usize, T: Patch<N>> Kernel for TransformPatches<'_, N, T> {
                     }
                     let to = panel.offset + i * panel.kernel.nr + column;
                     let to = &mut self.packed[to..][..(POINTS - 1) * point_len + S::LANES];
-                    for (point, &value) in self.transform.apply(s, &d).as_flattened().iter().enumerate() {
+                    for (point, &value) in both_sides(s, self.transform, &d).as_flattened().iter().enumerate()
+                    {
                         // SAFETY: `to` reaches to the end of this vector in the last point.
                         unsafe { s.store(to.as_mut_ptr().add(point * point_len), value) };
                     }

@@ -24,9 +24,10 @@
 //!
 //! Blocks, chunks and steps depend on the shape alone, so the bits do not depend on the threads.
 
+use super::f4::{FilterGrad, Input, OutputGrad};
 use super::patches::{Source, Span, TransformPatches, even_share};
-use super::transform::{self, Input, OutputGrad, Patch};
-use super::{PATCH, POINTS, SIDE, SKEW, refuses, tiles};
+use super::transform::{Map, both_sides};
+use super::{PATCH, POINTS, SIDE, SKEW, Tiling, refuses};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::sum_chunks;
 use crate::cpu::panels::{Panel, packed_len, split_columns};
@@ -54,7 +55,7 @@ const MIN_CHUNK: usize = 128;
 /// multiplications are spent on the border; 8 channels on either side outweigh the transforms of x and dy, and 8
 /// tiles those of the gradient.
 pub(in crate::cpu::conv2d) fn weight_grad_pays(g: &Conv2d) -> bool {
-    let tiles = tiles(g);
+    let tiles = Tiling::F4.tiles(g);
     let filled = 2 * g.n * g.oh() * g.ow() >= tiles * SIDE * SIDE;
     refuses(g).is_none() && filled && g.c.min(g.o) >= 8 && tiles >= 8
 }
@@ -62,7 +63,7 @@ pub(in crate::cpu::conv2d) fn weight_grad_pays(g: &Conv2d) -> bool {
 /// Gradient with respect to the weight: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw` `[O, 3, 3, C]`.
 pub(in crate::cpu::conv2d) fn weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let map = [g.oh(), g.ow()];
-    let tiles = tiles(g);
+    let tiles = Tiling::F4.tiles(g);
     let many = g.o.div_ceil(BLOCK_FILTERS) * g.c.div_ceil(BLOCK_CHANNELS) >= MANY_BLOCKS;
     // Even, so that the panels of eight lanes begin at cache lines too.
     let step = even_share(tiles, if many { COMMON_STEP } else { OWN_STEP }).next_multiple_of(2);
@@ -161,7 +162,7 @@ impl WeightGrad<'_> {
     }
 
     /// Transforms all spans, a task each.
-    fn transform_all<const N: usize, T: Patch<N>>(
+    fn transform_all<const N: usize, T: Map<N, PATCH>>(
         &self,
         source: &Source,
         transform: T,
@@ -177,7 +178,7 @@ impl WeightGrad<'_> {
         });
     }
 
-    fn transform<const N: usize, T: Patch<N>>(
+    fn transform<const N: usize, T: Map<N, PATCH>>(
         &self,
         source: &Source,
         transform: T,
@@ -305,7 +306,7 @@ impl Kernel for TransformSums<'_> {
                     *value = unsafe { s.load(sums.as_ptr().add(point * point_len)) };
                 }
                 let at = self.start + (filters.first + o) * 9 * self.g.c + channels.first + c;
-                for (tap, &value) in transform::filter_grad(s, &u).as_flattened().iter().enumerate() {
+                for (tap, &value) in both_sides(s, FilterGrad, &u).as_flattened().iter().enumerate() {
                     // SAFETY: each block of each gradient belongs to one task.
                     let dw = unsafe { self.dw.range(at + tap * self.g.c, lanes) };
                     s.put(dw, if self.accumulate { s.add(s.get(dw), value) } else { value });

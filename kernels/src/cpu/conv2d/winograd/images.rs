@@ -1,0 +1,127 @@
+//! The two ends of Winograd's algorithm: from the image to V, and from M to the image.
+
+use super::transform::{Map, both_sides};
+use super::{Epilogue, Pass, Tiling};
+use crate::cpu::Cpu;
+use crate::cpu::conv2d::scatter::Scatter;
+use crate::cpu::scratch::Shared;
+use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::tile::{activate, load_lanes, store_lanes};
+use std::ops::Range;
+
+/// Pixels of the largest tile.
+const MAX_TILE: usize = Tiling::F4.side() * Tiling::F4.side();
+
+/// `V[ξ][tile][c] = (Bᵀ d B)[ξ]` of each patch, pixels outside the image zero.
+pub(super) struct TransformInput<'a, const PATCH: usize, T: Map<PATCH, PATCH>> {
+    pub pass: &'a Pass<'a>,
+    pub tiles: Range<usize>,
+    /// `Bᵀ`.
+    pub map: T,
+}
+
+impl<const PATCH: usize, T: Map<PATCH, PATCH>> Kernel for TransformInput<'_, PATCH, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (pass, p) = (self.pass, self.pass.product);
+        let [height, width] = p.source_size;
+        for tile in self.tiles {
+            let (image, row, column) = p.position(pass.first + tile);
+            let mut pixels = [[p.zeros.as_ptr(); PATCH]; PATCH];
+            for (dy, pixels) in pixels.iter_mut().enumerate() {
+                for (dx, pixel) in pixels.iter_mut().enumerate() {
+                    let (y, x) =
+                        ((row + dy).wrapping_sub(p.padding[0]), (column + dx).wrapping_sub(p.padding[1]));
+                    if y < height && x < width {
+                        *pixel = p.source[((image * height + y) * width + x) * p.channels..].as_ptr();
+                    }
+                }
+            }
+            let v = pass.v.as_mut_ptr().wrapping_add(tile * p.channels);
+            for c in (0..p.channels).step_by(S::LANES) {
+                let lanes = S::LANES.min(p.channels - c);
+                let mut d = [[s.zero(); PATCH]; PATCH];
+                for (d, pixel) in d.as_flattened_mut().iter_mut().zip(pixels.as_flattened()) {
+                    // SAFETY: a pixel, of the source or of zeros, has `channels ≥ c + lanes` floats.
+                    *d = unsafe { load_lanes(s, pixel.add(c), lanes) };
+                }
+                for (point, &value) in both_sides(s, self.map, &d).as_flattened().iter().enumerate() {
+                    // SAFETY: V has `channels ≥ c + lanes` floats for each point and tile, and this tile is ours.
+                    unsafe { store_lanes(s, v.add(point * pass.v_point + c), value, lanes) };
+                }
+            }
+        }
+    }
+}
+
+/// `y = activation(Aᵀ M A + bias + residual)` of each tile, cut at the target's border.
+pub(super) struct TransformOutput<'a, const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> {
+    pub cpu: &'a Cpu,
+    pub pass: &'a Pass<'a>,
+    pub tiles: Range<usize>,
+    pub y: Shared<'a>,
+    /// `Aᵀ`.
+    pub map: T,
+}
+
+impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> Kernel
+    for TransformOutput<'_, PATCH, SIDE, T>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (pass, p) = (self.pass, self.pass.product);
+        let [height, width] = p.target_size;
+        let row_len = p.scatter.map_or(p.columns, Scatter::width);
+        // The pixels of a tile before they are scattered.
+        let mut computed = self.cpu.scratch(if p.scatter.is_some() { SIDE * SIDE * p.columns } else { 0 });
+        for tile in self.tiles {
+            let (image, row, column) = p.position(pass.first + tile);
+            let (down, across) = (SIDE.min(height - row), SIDE.min(width - column));
+            let mut pixels = [0; MAX_TILE];
+            for i in 0..down * across {
+                pixels[i] = ((image * height + row + i / across) * width + column + i % across) * row_len;
+            }
+            let pixels = &pixels[..down * across];
+            let sums = pass.m.as_mut_ptr().cast_const().wrapping_add(tile * p.columns);
+            for o in (0..p.columns).step_by(S::LANES) {
+                let lanes = S::LANES.min(p.columns - o);
+                let mut m = [[s.zero(); PATCH]; PATCH];
+                for (point, value) in m.as_flattened_mut().iter_mut().enumerate() {
+                    // SAFETY: M has `columns ≥ o + lanes` floats for each point and tile.
+                    *value = unsafe { load_lanes(s, sums.add(point * pass.m_point + o), lanes) };
+                }
+                let values = both_sides(s, self.map, &m);
+                for (i, &pixel) in pixels.iter().enumerate() {
+                    let value = values[i / across][i % across];
+                    if p.scatter.is_some() {
+                        s.put(&mut computed[i * p.columns + o..][..lanes], value);
+                        continue;
+                    }
+                    // SAFETY: each tile of the target belongs to one task.
+                    let y = unsafe { self.y.range(pixel + o, lanes) };
+                    s.put(y, finish(s, &p.epilogue, value, o, pixel + o, lanes));
+                }
+            }
+            if let Some(scatter) = p.scatter {
+                scatter.expand(self.cpu, 0..p.columns, pixels, &computed, p.columns, &p.epilogue, self.y);
+            }
+        }
+    }
+}
+
+/// `activation(value + bias[column..] + residual[at..])`.
+#[inline(always)]
+fn finish<S: Simd>(s: S, epilogue: &Epilogue, value: S::F, column: usize, at: usize, lanes: usize) -> S::F {
+    let mut value = value;
+    if let Some(bias) = epilogue.bias {
+        value = s.add(value, s.get(&bias[column..column + lanes]));
+    }
+    if let Some(residual) = epilogue.residual {
+        value = s.add(value, s.get(&residual[at..at + lanes]));
+    }
+    activate(s, epilogue.activation, value)
+}
