@@ -1,16 +1,17 @@
 //! Which algorithm a convolution is computed by, and why: an estimate of each, from the shape alone.
 //!
 //! ```text
-//!   direct   max(products, weights)                products = MACs                 weights =  9·C·O floats
-//!   F(4×4)   products + weights + transforms       products = 36·C·O·(H/4)·(W/4)   weights = 36·C·O floats
-//!   F(2×2)   products + weights + transforms       products = 16·C·O·(H/2)·(W/2)   weights = 16·C·O floats
+//!   direct   products = MACs                     weights =  9·C·O floats
+//!   F(4×4)   products = 36·C·O·(H/4)·(W/4)       weights = 36·C·O floats    + transforms
+//!   F(2×2)   products = 16·C·O·(H/2)·(W/2)       weights = 16·C·O floats    + transforms
 //! ```
 //!
 //! F(4×4) multiplies least, direct reads the fewest weights; where maps are small and channels many F(2×2) lies between.
-//! Weights come from where [`Weights`] says: while the direct products run; between Winograd's, of which each weight has
-//! too few to wait behind. The transforms read and write the images and compute little. Everything is counted in multiply-accumulates that could have been done in the same time, so the
-//! estimate needs no clock. It depends on neither the number of threads (which bring their own bandwidth) nor a
-//! measurement, or results would not be the same bits on every run.
+//! Weights come from where [`Weights`] says; then each of them has too few products to hide the next behind, so both
+//! times count. The transforms read and write the images and compute little. Everything is counted in
+//! multiply-accumulates that could have been done in the same time, so the estimate needs no clock. It depends on
+//! neither the number of threads (which bring their own bandwidth) nor a measurement, or results would not be the same
+//! bits on every run.
 
 use super::winograd::{self, Tiling};
 use crate::cpu::Cpu;
@@ -113,8 +114,7 @@ const FILTER_TRANSFORM: f64 = 3.0;
 fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
     let taps = (g.kh * g.kw * g.c) as f64;
     let pixels = (g.n * g.oh() * g.ow()) as f64;
-    let products = taps * g.o as f64 * pixels * with_ends(taps);
-    products.max(taps * g.o as f64 * weights.float() * lanes(cpu))
+    taps * g.o as f64 * (pixels * with_ends(taps) + weights.float() * lanes(cpu))
 }
 
 /// The time of Winograd's algorithm with these tiles, in multiply-accumulates.
@@ -127,8 +127,10 @@ fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
     let filters = if weights == Weights::Fresh { FILTER_TRANSFORM * c * o } else { 0.0 };
     let transforms = points * (tiles as f64 * transform * (c + o) + filters);
     let images = (g.x_len() + g.y_len()) as f64 * Weights::Memory.float() * lanes(cpu);
-    let products = points * c * o * computed as f64 * with_ends(c);
-    products + points * c * o * weights.float() * lanes(cpu) + transforms + images + STEPS
+    points * c * o * (computed as f64 * with_ends(c) + weights.float() * lanes(cpu))
+        + transforms
+        + images
+        + STEPS
 }
 
 /// Floats of a vector: the narrowest register tile has one in a row.
