@@ -98,6 +98,7 @@ impl Product<'_> {
                     a_offset: 0,
                     a_step: self.k_step,
                     b: packed.as_ptr().cast(),
+                    next: packed.as_ptr().cast(),
                     c: c.as_mut_ptr().wrapping_add(panel.start),
                     out: out.as_ptr(),
                     m,

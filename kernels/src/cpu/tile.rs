@@ -44,6 +44,8 @@ pub(super) struct Tile {
     pub a_step: usize,
     /// `segments · len` rows of NR elements, 64-byte aligned; of which type, the kernel knows.
     pub b: *const u8,
+    /// What the tiles after this one will read of B: a cache line of it is asked for in each step.
+    pub next: *const u8,
     /// Row `i` of C begins at `c + out[i]`.
     pub c: *mut f32,
     pub out: *const usize,
@@ -128,7 +130,7 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
         }
     }
     let mut acc = [[s.zero(); NV]; MR];
-    let mut b = t.b.cast::<E>();
+    let (mut b, mut next) = (t.b.cast::<E>(), t.next);
     for segment in 0..t.segments {
         let mut rows = [std::ptr::null::<f32>(); MR];
         for i in 0..MR {
@@ -143,6 +145,8 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
                 bv[j] = unsafe { E::load(s, b.add(j * S::LANES)) };
                 prefetch(b.wrapping_add((AHEAD * NV + j) * S::LANES));
             }
+            prefetch_far(next);
+            next = next.wrapping_add(64);
             for i in 0..MR {
                 // SAFETY: each row has `len` elements at distance `a_step`.
                 let a = s.splat(unsafe { *rows[i].add(k) });
@@ -244,6 +248,19 @@ fn prefetch<T>(p: *const T) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: SSE is part of x86-64, and a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
+/// Asks for a cache line, in the second-level cache.
+#[inline(always)]
+fn prefetch_far<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64, and a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = p;

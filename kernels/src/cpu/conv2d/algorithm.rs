@@ -75,7 +75,7 @@ impl Weights {
     /// Multiply-accumulates of one lane in the time in which a float arrives.
     fn float(self) -> f64 {
         match self {
-            Self::Memory => 1.6,
+            Self::Memory => 1.2,
             Self::Cache | Self::Fresh => 0.8,
         }
     }

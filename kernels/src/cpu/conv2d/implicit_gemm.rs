@@ -28,6 +28,9 @@ const BLOCK: usize = 128;
 /// The fewest windows that are worth a task.
 const MIN_BLOCK: usize = 32;
 
+/// The most windows of a task that has hardly read a panel when it needs the next: these are asked for one panel ahead.
+const FEW: usize = 64;
+
 /// Steps of the reduction between two visits to C: a panel of 48 columns then takes 960 KiB, half of a
 /// second-level cache of today.
 const CHUNK: usize = 5120;
@@ -90,6 +93,14 @@ impl ImplicitGemm<'_> {
         }
     }
 
+    /// Bytes of a packed element.
+    fn element_size(&self) -> usize {
+        match self.storage {
+            Storage::F32 => size_of::<f32>(),
+            Storage::Bf16 => size_of::<bf16>(),
+        }
+    }
+
     /// Computes a range of panels for `count` windows.
     fn task(
         &self,
@@ -148,15 +159,21 @@ impl ImplicitGemm<'_> {
             for first_k in (0..len).step_by(len_each) {
                 let last = first_segment + segments_each >= segments && first_k + len_each >= len;
                 let step = first_segment * len + first_k;
+                let (segments, len) =
+                    (segments_each.min(segments - first_segment), len_each.min(len - first_k));
+                let b = self.weights(panel.offset + step * kernel.nr);
+                let bytes = segments * len * kernel.nr * self.element_size();
                 for p in (0..count).step_by(kernel.mr) {
                     let tile = Tile {
-                        segments: segments_each.min(segments - first_segment),
-                        len: len_each.min(len - first_k),
+                        segments,
+                        len,
                         rows: rows.as_ptr().wrapping_add(first_segment * stride + p),
                         row_stride: stride,
                         a_offset: panel.a_offset + first_k,
                         a_step: 1,
-                        b: self.weights(panel.offset + step * kernel.nr),
+                        b,
+                        // What follows in memory is the next chunk, or the next panel.
+                        next: if count <= FEW { b.wrapping_add(bytes + bytes * p / count) } else { b },
                         c: c.wrapping_add(panel.start),
                         out: out[p..].as_ptr(),
                         m: kernel.mr.min(count - p),

@@ -215,6 +215,7 @@ impl WeightGrad<'_> {
                     a_offset: 0,
                     a_step: lanes,
                     b: packed.as_ptr().cast(),
+                    next: packed.as_ptr().cast(),
                     c: c.wrapping_add(panel.start),
                     out: out.as_ptr(),
                     m: 0,

@@ -84,6 +84,8 @@ const SKEW: usize = 16;
 const SMALL: usize = 1 << 20;
 /// The most tiles of a task where filters are small.
 const BLOCK: usize = 32;
+/// The most tiles of a pass that has hardly read a panel when it needs the next: these are asked for one panel ahead.
+const FEW: usize = 32;
 /// The most tiles that all threads take through the three steps together where filters are large.
 const TOGETHER: usize = 256;
 
@@ -288,6 +290,8 @@ impl<'a> Pass<'a> {
     fn multiply_panel(&self, point: usize, panel: &Panel, reduced: Range<usize>, u: &[f32]) {
         let (p, kernel) = (self.product, panel.kernel);
         let v = self.v.as_mut_ptr().wrapping_add(point * self.v_point);
+        let u_start: *const u8 = u.as_ptr().cast();
+        let bytes = size_of::<f32>() * reduced.len() * kernel.nr;
         for tile in (0..self.count).step_by(kernel.mr) {
             // Rows beyond `count` exist up to a multiple of MR; they are not stored.
             let rows: [*const f32; MAX_MR] =
@@ -300,7 +304,13 @@ impl<'a> Pass<'a> {
                 row_stride: MAX_MR,
                 a_offset: reduced.start,
                 a_step: 1,
-                b: u.as_ptr().cast(),
+                b: u_start,
+                // What follows in memory is the next panel, or the next point's first.
+                next: if self.count <= FEW {
+                    u_start.wrapping_add(bytes + bytes * tile / self.count)
+                } else {
+                    u_start
+                },
                 c: self.m.as_mut_ptr().wrapping_add(point * self.m_point + panel.start),
                 out: out.as_ptr(),
                 m: kernel.mr.min(self.count - tile),

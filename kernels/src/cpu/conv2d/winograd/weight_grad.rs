@@ -254,6 +254,7 @@ impl Block<'_> {
                         a_offset: point * filters.point_len,
                         a_step: lanes,
                         b: v[panel.offset..].as_ptr().cast(),
+                        next: v[panel.offset..].as_ptr().cast(),
                         c: u.as_mut_ptr().wrapping_add(panel.start),
                         out: out[filter..].as_ptr(),
                         m: kernel.mr.min(filters.len - filter),
