@@ -1,10 +1,10 @@
-//! The latency of an inference plan.
+//! The latency of an inference plan, and of whatever else is run again and again.
 
 use engine::plan::Plan;
 use engine::{Device, Graph, Result};
 use std::time::{Duration, Instant};
 
-/// Wall-clock times of whole runs of a plan, sorted, milliseconds.
+/// Wall-clock times of whole runs, sorted, milliseconds.
 pub struct Latency {
     times: Vec<f64>,
 }
@@ -12,12 +12,17 @@ pub struct Latency {
 impl Latency {
     /// Runs `plan` on `images` twice to warm up, then at least `runs` times and for `time`.
     pub fn measure(plan: &mut Plan, images: &[f32], runs: usize, time: Duration) -> Result<Self> {
-        plan.run(images)?;
-        plan.run(images)?;
+        Self::of(runs, time, || plan.run(images).map(drop))
+    }
+
+    /// Calls `run` twice to warm up, then at least `runs` times and for `time`.
+    pub fn of(runs: usize, time: Duration, mut run: impl FnMut() -> Result<()>) -> Result<Self> {
+        run()?;
+        run()?;
         let (mut times, begin) = (Vec::new(), Instant::now());
         while times.len() < runs || begin.elapsed() < time {
             let start = Instant::now();
-            plan.run(images)?;
+            run()?;
             times.push(1e3 * start.elapsed().as_secs_f64());
         }
         times.sort_by(f64::total_cmp);

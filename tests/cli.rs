@@ -171,6 +171,25 @@ fn each_technique_works_on_a_model_file() {
 }
 
 #[test]
+fn a_training_step_is_timed_layer_by_layer() {
+    let bench = ["bench", "resnet8", "--training", "--size", "32", "--batch", "4", "--seconds", "0"];
+    let out = lopper(&[&bench[..], &["--layers", "--json"]].concat()).succeeded().out;
+    let timing: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(timing["median_ms"].as_f64().unwrap() > 0.0 && timing["p10_ms"].as_f64().is_some());
+    let layer = |name: &str| {
+        let mut layers = timing["layers"].as_array().unwrap().iter();
+        layers.find(|l| l["name"] == name).unwrap_or_else(|| panic!("no layer {name}")).clone()
+    };
+    for name in ["conv1", "bn1", "fc", "loss"] {
+        assert!(layer(name)["forward_ms"].as_f64() > Some(0.0), "{name} forward");
+        assert!(layer(name)["backward_ms"].as_f64() > Some(0.0), "{name} backward");
+    }
+    assert!(layer("optimizer")["forward_ms"].as_f64() > Some(0.0));
+    // Of one value a channel there is no variance to normalise by.
+    lopper(&["bench", "resnet18", "--training", "--size", "32", "--seconds", "0"]).failed_naming(&["layer4"]);
+}
+
+#[test]
 fn weights_survive_the_way_out_and_back() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let start = model(dir.path(), data.path());

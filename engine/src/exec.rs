@@ -75,6 +75,7 @@ impl Graph {
                 continue;
             }
             let inputs: Vec<&Var> = node.inputs.iter().filter_map(|&i| values[i].as_ref()).collect();
+            run.tape.enter(&node.name, node.layer.kind());
             let value = match &node.layer {
                 Layer::Input { channels } => run.input(*channels, images.take()),
                 _ => run.layer(id, node, &inputs),

@@ -16,6 +16,7 @@ pub mod layer;
 pub mod ops;
 pub mod param;
 pub mod plan;
+pub mod profile;
 pub mod rewrite;
 pub mod shape;
 pub mod tape;

@@ -11,10 +11,12 @@
 //!
 //! The walk consumes the tape: what a record saved is freed as soon as it has been used.
 
+use crate::profile::Profile;
 use crate::{Device, Error, Result, Tensor};
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Whether a network is being trained: what batch norms and dropout go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ struct Record {
     inputs: Vec<Option<usize>>,
     /// Gradient slot of the output.
     output: usize,
+    /// The part of the profile that it belongs to.
+    span: Option<usize>,
 }
 
 /// The log of one run. Operations are methods, one file a family in [`crate::ops`].
@@ -76,6 +80,8 @@ pub struct Tape {
     slots: usize,
     recording: bool,
     dropout: SplitMix64,
+    profile: Option<Profile>,
+    span: Option<usize>,
 }
 
 impl Tape {
@@ -89,6 +95,8 @@ impl Tape {
             slots: 0,
             recording: true,
             dropout: SplitMix64::seed_from_u64(0),
+            profile: None,
+            span: None,
         }
     }
 
@@ -100,6 +108,16 @@ impl Tape {
     /// This tape with the seed that dropout draws from.
     pub fn seed(self, seed: u64) -> Self {
         Self { dropout: SplitMix64::seed_from_u64(seed), ..self }
+    }
+
+    /// This tape, noting in `profile` where the time goes.
+    pub fn profiled(self, profile: &Profile) -> Self {
+        Self { profile: Some(profile.clone()), ..self }
+    }
+
+    /// Begins a part of the run, which lasts until the next one begins: see [`Profile`].
+    pub fn enter(&mut self, name: &str, kind: &'static str) {
+        self.span = self.profile.as_ref().map(|profile| profile.enter(name, kind));
     }
 
     /// Where its operations run.
@@ -136,7 +154,7 @@ impl Tape {
             return self.constant(value);
         }
         let slot = self.new_slot();
-        self.records.push(Record { op: Box::new(op), inputs, output: slot.index });
+        self.records.push(Record { op: Box::new(op), inputs, output: slot.index, span: self.span });
         Var { value, slot: Some(slot) }
     }
 
@@ -154,19 +172,26 @@ impl Tape {
         let mut gradients = Gradients { tape: self.id, slots: vec![None; self.slots] };
         let Some(start) = self.slot_of(loss) else { return Ok(gradients) };
         gradients.slots[start] = Some(Tensor::full(loss.shape(), 1.0));
-        let Self { device, mut records, .. } = self;
+        let Self { device, mut records, profile, .. } = self;
         // Inside the thread pool from start to end, so that no kernel has to enter it.
         let cpu = device.as_cpu().clone();
         cpu.run(|| {
-            while let Some(Record { op, inputs, output }) = records.pop() {
+            if let Some(profile) = &profile {
+                profile.leave();
+            }
+            while let Some(Record { op, inputs, output, span }) = records.pop() {
                 // Nothing that the loss depends on has read this output.
                 let Some(dy) = gradients.slots[output].take() else { continue };
+                let timed = profile.as_ref().zip(span).map(|(profile, span)| (profile, span, Instant::now()));
                 let wanted: Vec<bool> = inputs.iter().map(Option::is_some).collect();
                 let shares = op.backward(&device, dy, &wanted)?;
                 for (slot, share) in inputs.into_iter().zip(shares) {
                     if let (Some(slot), Some(share)) = (slot, share) {
                         gradients.add(&device, slot, share);
                     }
+                }
+                if let Some((profile, span, start)) = timed {
+                    profile.went_back(span, start.elapsed());
                 }
             }
             Ok(gradients)

@@ -1,18 +1,19 @@
 //! `lopper bench MODEL`.
 
 mod layers;
+mod training;
 
 use super::{Common, LinearWeights, open_network};
 use crate::latency::{Latency, test_images};
 use clap::Args;
 use engine::plan::{Plan, PlanOptions};
-use engine::{Device, Error, Result};
+use engine::{Device, Error, Result, Tensor};
 use kernels::params::Storage;
 use layers::Layers;
 use serde::Serialize;
 use std::time::Duration;
 
-/// Latency of the inference plan.
+/// Latency of the inference plan, or of a step of training.
 #[derive(Args)]
 pub struct Bench {
     /// A model file, or an architecture with random weights
@@ -34,9 +35,13 @@ pub struct Bench {
     direct: bool,
     #[command(flatten)]
     weights: LinearWeights,
-    /// Show every step of the plan: kernel and why, time, GFLOP/s, bytes, shares of the machine's peaks, which limit binds
+    /// Show every step of the plan: kernel and why, time, GFLOP/s, bytes, shares of the machine's peaks, which limit
+    /// binds; of training, the time of each layer both ways
     #[arg(long)]
     layers: bool,
+    /// Time whole steps of training instead: forward, backward and Adam
+    #[arg(long, conflicts_with_all = ["direct", "linear_weights"])]
+    training: bool,
 }
 
 #[derive(Serialize)]
@@ -71,12 +76,17 @@ impl Bench {
         let batch = self.batch as usize;
         let device = common.device()?;
         let shape = [batch, h, w, c];
-        let options = PlanOptions { direct: self.direct, linear: self.weights.storage() };
-        let mut plan = Plan::with(&graph, shape, &device, options)?;
         let images = test_images(shape.iter().product());
         let time = Duration::try_from_secs_f64(self.seconds).map_err(|e| {
             Error::invalid(format!("--seconds: expected at least 0, found {}: {e}", self.seconds))
         })?;
+        if self.training {
+            let images = Tensor::from_vec(&shape, images)?;
+            let timing = training::measure(self, graph, images, time, &device)?;
+            return common.print(&timing, || timing.text());
+        }
+        let options = PlanOptions { direct: self.direct, linear: self.weights.storage() };
+        let mut plan = Plan::with(&graph, shape, &device, options)?;
         let latency = Latency::measure(&mut plan, &images, 5, time)?;
         let layers = self.layers.then(|| Layers::measure(&mut plan, &images, &device)).transpose()?;
         let rounding = match options.linear {

@@ -14,4 +14,4 @@ pub use metrics::{Accuracy, EpochMetrics, Evaluation, evaluate};
 pub use objective::{CrossEntropy, Objective};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use schedule::{Rates, Schedule};
-pub use trainer::Trainer;
+pub use trainer::{Trainer, gradients};

@@ -98,7 +98,8 @@ impl Trainer<'_> {
 
     /// One step; its loss and learning rate.
     fn step(&mut self, graph: &mut Graph, batch: Batch, progress: Progress, i: usize) -> Result<(f32, f64)> {
-        let (loss, mut gradients) = self.gradients(graph, batch, progress)?;
+        let tape = Tape::new(self.device).seed(self.seed.wrapping_add(progress.step as u64));
+        let (loss, mut gradients) = gradients(graph, self.objective, &batch, tape)?;
         if !loss.is_finite() {
             return Err(Error::Diverged { epoch: progress.epoch + 1, step: i + 1, loss });
         }
@@ -109,24 +110,25 @@ impl Trainer<'_> {
         self.callbacks.iter_mut().try_for_each(|c| c.after_step(&mut step))?;
         Ok((loss, rates.learning_rate))
     }
+}
 
-    /// The loss of `batch` and its gradients, none where the loss is not finite. Everything else that the run
-    /// made is freed on return, so that the optimizer writes the weights in place.
-    fn gradients(
-        &mut self,
-        graph: &mut Graph,
-        batch: Batch,
-        progress: Progress,
-    ) -> Result<(f32, ParamGradients)> {
-        let mut tape = Tape::new(self.device).seed(self.seed.wrapping_add(progress.step as u64));
-        let pass = graph.forward(&mut tape, Mode::Train, batch.images.clone(), &self.objective.taps())?;
-        let loss = self.objective.loss(&mut tape, &pass, &batch)?;
-        let value = loss.value().item()?;
-        if !value.is_finite() {
-            return Ok((value, ParamGradients::new()));
-        }
-        let gradients = pass.gradients(tape.backward(&loss)?);
-        graph.commit(&pass)?;
-        Ok((value, gradients))
+/// The loss of `batch` and its gradients on `tape`, in training mode; no gradients where the loss is not finite, else
+/// the batch norms of `graph` take in the statistics of the batch. Everything else that the run made is freed on
+/// return, so that the optimizer writes the weights in place.
+pub fn gradients(
+    graph: &mut Graph,
+    objective: &mut dyn Objective,
+    batch: &Batch,
+    mut tape: Tape,
+) -> Result<(f32, ParamGradients)> {
+    let pass = graph.forward(&mut tape, Mode::Train, batch.images.clone(), &objective.taps())?;
+    tape.enter("loss", "loss");
+    let loss = objective.loss(&mut tape, &pass, batch)?;
+    let value = loss.value().item()?;
+    if !value.is_finite() {
+        return Ok((value, ParamGradients::new()));
     }
+    let gradients = pass.gradients(tape.backward(&loss)?);
+    graph.commit(&pass)?;
+    Ok((value, gradients))
 }
