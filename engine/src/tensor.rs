@@ -1,6 +1,6 @@
 //! A contiguous array of `f32` with a shape, shared until it is written.
 
-use crate::{Error, Result};
+use crate::{Device, Error, Result};
 use kernels::buffer::Buffer;
 use std::sync::Arc;
 
@@ -16,6 +16,12 @@ impl Tensor {
     /// All zeros.
     pub fn zeros(shape: &[usize]) -> Self {
         Self { shape: shape.to_vec(), data: Arc::new(Buffer::zeros(shape.iter().product())) }
+    }
+
+    /// Of unspecified value, for an operation on `device` to write: its memory may have been another tensor's.
+    pub fn empty(device: &Device, shape: &[usize]) -> Self {
+        let Device::Cpu(cpu) = device;
+        Self { shape: shape.to_vec(), data: Arc::new(cpu.buffer(shape.iter().product())) }
     }
 
     /// All `value`.

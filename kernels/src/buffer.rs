@@ -5,9 +5,11 @@
 //! does, otherwise spends its time on translating addresses: the weights of a linear layer were read at 12 GB/s in
 //! pages of 4 KiB.
 
+use crate::recycler::Recycler;
 use bytemuck::{Pod, Zeroable};
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 /// One cache line: sixteen floats, one AVX-512 register.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -23,6 +25,8 @@ const HUGE_PAGE: usize = 2 << 20;
 pub struct Buffer {
     memory: Memory,
     len: usize,
+    /// Where this goes when it is dropped, unless back to the system.
+    recycler: Option<Arc<Recycler>>,
 }
 
 /// Where the floats are.
@@ -36,7 +40,13 @@ impl Buffer {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
         let lines = || Memory::Lines(vec![Line::zeroed(); len.div_ceil(LINE)]);
-        Self { memory: pages(4 * len).unwrap_or_else(lines), len }
+        Self { memory: pages(4 * len).unwrap_or_else(lines), len, recycler: None }
+    }
+
+    /// This buffer, which goes to `recycler` when it is dropped.
+    pub(crate) fn recycled_by(mut self, recycler: Arc<Recycler>) -> Self {
+        self.recycler = Some(recycler);
+        self
     }
 
     /// A copy of `values`.
@@ -69,7 +79,18 @@ impl Default for Buffer {
 
 impl Clone for Buffer {
     fn clone(&self) -> Self {
-        Self::from_slice(self)
+        let Some(recycler) = &self.recycler else { return Self::from_slice(self) };
+        let mut copy = recycler.buffer(self.len);
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(recycler) = self.recycler.take() {
+            recycler.take_back(std::mem::take(self));
+        }
     }
 }
 

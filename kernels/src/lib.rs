@@ -12,6 +12,7 @@
 pub mod buffer;
 pub mod cpu;
 pub mod params;
+mod recycler;
 pub mod reference;
 pub mod shapes;
 mod windows;

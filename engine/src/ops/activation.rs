@@ -7,7 +7,7 @@ use kernels::cpu;
 impl Tape {
     /// `max(0, x)`, of any shape.
     pub fn relu(&mut self, x: &Var) -> Result<Var> {
-        let mut y = Tensor::zeros(x.shape());
+        let mut y = Tensor::empty(self.device(), x.shape());
         let Device::Cpu(cpu) = self.device();
         cpu::relu_forward(cpu, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y.clone(), Relu { y }))
@@ -15,7 +15,7 @@ impl Tape {
 
     /// `min(max(0, x), 6)`, of any shape.
     pub fn relu6(&mut self, x: &Var) -> Result<Var> {
-        let mut y = Tensor::zeros(x.shape());
+        let mut y = Tensor::empty(self.device(), x.shape());
         let Device::Cpu(cpu) = self.device();
         cpu::relu6_forward(cpu, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y.clone(), Relu6 { y }))
@@ -28,7 +28,7 @@ struct Relu {
 
 impl Backward for Relu {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::zeros(dy.shape());
+        let mut dx = Tensor::empty(device, dy.shape());
         let Device::Cpu(cpu) = device;
         cpu::relu_input_grad(cpu, self.y.data(), dy.data(), dx.data_mut());
         Ok(vec![Some(dx)])
@@ -41,7 +41,7 @@ struct Relu6 {
 
 impl Backward for Relu6 {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::zeros(dy.shape());
+        let mut dx = Tensor::empty(device, dy.shape());
         let Device::Cpu(cpu) = device;
         cpu::relu6_input_grad(cpu, self.y.data(), dy.data(), dx.data_mut());
         Ok(vec![Some(dx)])

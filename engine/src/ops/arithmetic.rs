@@ -9,7 +9,7 @@ impl Tape {
     /// `a + b`, of one shape.
     pub fn add(&mut self, a: &Var, b: &Var) -> Result<Var> {
         same_shape("add", a.shape(), b.shape())?;
-        let mut y = Tensor::zeros(a.shape());
+        let mut y = Tensor::empty(self.device(), a.shape());
         let Device::Cpu(cpu) = self.device();
         cpu::add_forward(cpu, a.value().data(), b.value().data(), y.data_mut());
         Ok(self.record(&[a, b], y, Add))
@@ -27,7 +27,7 @@ impl Tape {
     /// `a · b`, element by element, of one shape.
     pub fn mul(&mut self, a: &Var, b: &Var) -> Result<Var> {
         same_shape("mul", a.shape(), b.shape())?;
-        let mut y = Tensor::zeros(a.shape());
+        let mut y = Tensor::empty(self.device(), a.shape());
         let Device::Cpu(cpu) = self.device();
         cpu::mul_forward(cpu, a.value().data(), b.value().data(), y.data_mut());
         let op = Mul { a: a.value().clone(), b: b.value().clone() };
@@ -59,7 +59,7 @@ impl Tape {
 }
 
 fn scaled(device: &Device, factor: f32, x: &Tensor) -> Tensor {
-    let mut y = Tensor::zeros(x.shape());
+    let mut y = Tensor::empty(device, x.shape());
     let Device::Cpu(cpu) = device;
     cpu::scale(cpu, factor, x.data(), y.data_mut());
     y
@@ -100,7 +100,7 @@ impl Backward for Mul {
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let times_dy = |other: &Tensor| {
-            let mut dx = Tensor::zeros(dy.shape());
+            let mut dx = Tensor::empty(device, dy.shape());
             let Device::Cpu(cpu) = device;
             cpu::mul_forward(cpu, dy.data(), other.data(), dx.data_mut());
             dx

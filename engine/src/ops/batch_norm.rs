@@ -44,8 +44,8 @@ impl Tape {
                 format!("training needs more than one value of each channel, found {shape:?}"),
             ));
         }
-        let mut y = Tensor::zeros(x.shape());
-        let (mut mean, mut var) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
+        let mut y = Tensor::empty(self.device(), x.shape());
+        let (mut mean, mut var) = (Tensor::empty(self.device(), &[c]), Tensor::empty(self.device(), &[c]));
         let Device::Cpu(cpu) = self.device();
         cpu::batch_norm_forward_train(
             cpu,
@@ -81,7 +81,7 @@ impl Tape {
             ("a variance", var.shape()),
         ];
         vectors.into_iter().try_for_each(|(name, shape)| vector(OP, name, shape, c))?;
-        let mut y = Tensor::zeros(x.shape());
+        let mut y = Tensor::empty(self.device(), x.shape());
         let Device::Cpu(cpu) = self.device();
         cpu::batch_norm_forward_eval(
             cpu,
@@ -129,8 +129,8 @@ impl Backward for BatchNormBackward {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let Self { statistics, x, gamma, mean, var, eps } = *self;
         let c = gamma.len();
-        let mut dx = Tensor::zeros(x.shape());
-        let (mut dgamma, mut dbeta) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
+        let mut dx = Tensor::empty(device, x.shape());
+        let (mut dgamma, mut dbeta) = (Tensor::empty(device, &[c]), Tensor::empty(device, &[c]));
         let Device::Cpu(cpu) = device;
         let kernel = match statistics {
             Statistics::Batch => cpu::batch_norm_backward,

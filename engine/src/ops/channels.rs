@@ -21,7 +21,7 @@ impl Tape {
         }
         let widths: Vec<usize> = parts.iter().map(|p| Ok(rows("concat", p)?.1)).collect::<Result<_>>()?;
         let shape = [outer, &[widths.iter().sum()]].concat();
-        let mut y = Tensor::zeros(&shape);
+        let mut y = Tensor::empty(self.device(), &shape);
         let slices: Vec<(&[f32], usize)> =
             parts.iter().zip(&widths).map(|(p, &c)| (p.value().data(), c)).collect();
         let Device::Cpu(cpu) = self.device();
@@ -32,7 +32,7 @@ impl Tape {
     /// The residual shortcut without parameters: see [`shapes::PadShortcut`]. `x` is `[N, H, W, C]`.
     pub fn pad_shortcut(&mut self, x: &Var, stride: usize, before: usize, after: usize) -> Result<Var> {
         let g = shortcut_geometry(x.shape(), stride, before, after)?;
-        let mut y = Tensor::zeros(&g.y_shape());
+        let mut y = Tensor::empty(self.device(), &g.y_shape());
         let Device::Cpu(cpu) = self.device();
         cpu::pad_shortcut_forward(cpu, &g, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y, PadShortcut { g }))
@@ -49,7 +49,7 @@ impl Backward for Concat {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let Self { rows, widths, outer } = *self;
         let mut parts: Vec<Tensor> =
-            widths.iter().map(|&c| Tensor::zeros(&[outer.as_slice(), &[c]].concat())).collect();
+            widths.iter().map(|&c| Tensor::empty(device, &[outer.as_slice(), &[c]].concat())).collect();
         let mut slices: Vec<(&mut [f32], usize)> =
             parts.iter_mut().map(Tensor::data_mut).zip(widths).collect();
         let Device::Cpu(cpu) = device;
@@ -64,7 +64,7 @@ struct PadShortcut {
 
 impl Backward for PadShortcut {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::zeros(&[self.g.n, self.g.h, self.g.w, self.g.c]);
+        let mut dx = Tensor::empty(device, &[self.g.n, self.g.h, self.g.w, self.g.c]);
         let Device::Cpu(cpu) = device;
         cpu::pad_shortcut_input_grad(cpu, &self.g, dy.data(), dx.data_mut());
         Ok(vec![Some(dx)])

@@ -25,7 +25,7 @@ impl Tape {
         if let Some(bias) = bias {
             vector("conv2d", "a bias", bias.shape(), g.o)?;
         }
-        let mut y = Tensor::zeros(&g.y_shape());
+        let mut y = Tensor::empty(self.device(), &g.y_shape());
         let b = bias.map(|b| b.value().data());
         let Device::Cpu(cpu) = self.device();
         cpu::conv2d_forward(cpu, &g, x.value().data(), w.value().data(), b, y.data_mut());
@@ -45,7 +45,7 @@ impl Tape {
         }
         let bias = layer.outer_bias();
         let epilogue = cpu::Epilogue { bias: bias.as_ref().map(Tensor::data), ..Default::default() };
-        let mut y = Tensor::zeros(&g.y_shape());
+        let mut y = Tensor::empty(self.device(), &g.y_shape());
         let Device::Cpu(cpu) = self.device();
         let w =
             cpu::PackedCompact::new(cpu, &g, &layer.index(), layer.conv.weight.value().data(), &layer.fill);
@@ -70,20 +70,20 @@ impl Backward for ConvBackward {
         let Self { g, x, w } = *self;
         let Device::Cpu(cpu) = device;
         let dw = wanted[1].then(|| {
-            let mut dw = Tensor::zeros(&g.w_shape());
+            let mut dw = Tensor::empty(device, &g.w_shape());
             cpu::conv2d_weight_grad(cpu, &g, x.data(), dy.data(), dw.data_mut());
             dw
         });
         // Freed before the gradient of as many elements is made.
         drop(x);
         let dx = wanted[0].then(|| {
-            let mut dx = Tensor::zeros(&g.x_shape());
+            let mut dx = Tensor::empty(device, &g.x_shape());
             cpu::conv2d_input_grad(cpu, &g, dy.data(), w.data(), dx.data_mut());
             dx
         });
         let bias = wanted.get(2).map(|&wanted| {
             wanted.then(|| {
-                let mut db = Tensor::zeros(&[g.o]);
+                let mut db = Tensor::empty(device, &[g.o]);
                 cpu::sum_rows(cpu, g.y_len() / g.o, g.o, dy.data(), db.data_mut());
                 db
             })

@@ -28,7 +28,7 @@ struct Dropout {
 
 impl Dropout {
     fn apply(&self, device: &Device, x: &Tensor) -> Tensor {
-        let mut y = Tensor::zeros(x.shape());
+        let mut y = Tensor::empty(device, x.shape());
         let Device::Cpu(cpu) = device;
         cpu::dropout(cpu, self.p, self.seed, x.data(), y.data_mut());
         y

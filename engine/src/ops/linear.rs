@@ -15,7 +15,7 @@ impl Tape {
         if let Some(bias) = bias {
             vector("linear", "a bias", bias.shape(), g.outputs)?;
         }
-        let mut y = Tensor::zeros(&[g.n, g.outputs]);
+        let mut y = Tensor::empty(self.device(), &[g.n, g.outputs]);
         let b = bias.map(|b| b.value().data());
         let Device::Cpu(cpu) = self.device();
         cpu::linear_forward(cpu, &g, x.value().data(), w.value().data(), b, y.data_mut());
@@ -30,7 +30,7 @@ impl Tape {
         if inner != k {
             return Err(Error::shape("matmul", format!("{:?} does not multiply {:?}", a.shape(), b.shape())));
         }
-        let mut y = Tensor::zeros(&[m, n]);
+        let mut y = Tensor::empty(self.device(), &[m, n]);
         let Device::Cpu(cpu) = self.device();
         let (a_data, b_data) = (a.value().data(), b.value().data());
         cpu::gemm(cpu, Trans::No, Trans::No, m, n, k, a_data, b_data, false, y.data_mut());
@@ -55,18 +55,18 @@ impl Backward for LinearBackward {
         let Self { g, x, w } = *self;
         let Device::Cpu(cpu) = device;
         let dx = wanted[0].then(|| {
-            let mut dx = Tensor::zeros(x.shape());
+            let mut dx = Tensor::empty(device, x.shape());
             cpu::linear_input_grad(cpu, &g, dy.data(), w.data(), dx.data_mut());
             dx
         });
         let dw = wanted[1].then(|| {
-            let mut dw = Tensor::zeros(w.shape());
+            let mut dw = Tensor::empty(device, w.shape());
             cpu::linear_weight_grad(cpu, &g, x.data(), dy.data(), dw.data_mut());
             dw
         });
         let bias = wanted.get(2).map(|&wanted| {
             wanted.then(|| {
-                let mut db = Tensor::zeros(&[g.outputs]);
+                let mut db = Tensor::empty(device, &[g.outputs]);
                 cpu::sum_rows(cpu, g.n, g.outputs, dy.data(), db.data_mut());
                 db
             })
@@ -94,12 +94,12 @@ impl Backward for MatmulBackward {
         let Device::Cpu(cpu) = device;
         // dA = dY·Bᵀ, dB = Aᵀ·dY.
         let da = wanted[0].then(|| {
-            let mut da = Tensor::zeros(&[m, k]);
+            let mut da = Tensor::empty(device, &[m, k]);
             cpu::gemm(cpu, Trans::No, Trans::Yes, m, k, n, dy.data(), b.data(), false, da.data_mut());
             da
         });
         let db = wanted[1].then(|| {
-            let mut db = Tensor::zeros(&[k, n]);
+            let mut db = Tensor::empty(device, &[k, n]);
             cpu::gemm(cpu, Trans::Yes, Trans::No, k, n, m, a.data(), dy.data(), false, db.data_mut());
             db
         });

@@ -69,7 +69,7 @@ impl Backward for CrossEntropy {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let Self { logits, targets, smoothing } = *self;
         let (rows, k) = (logits.dim(0), logits.dim(1));
-        let mut dx = Tensor::zeros(logits.shape());
+        let mut dx = Tensor::empty(device, logits.shape());
         let Device::Cpu(cpu) = device;
         let x = logits.data();
         cpu::cross_entropy_input_grad(cpu, rows, k, x, &targets, smoothing, dy.item()?, dx.data_mut());
@@ -87,7 +87,7 @@ impl Backward for KlDivergence {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let Self { student, teacher, temperature } = *self;
         let (rows, k) = (student.dim(0), student.dim(1));
-        let mut dx = Tensor::zeros(student.shape());
+        let mut dx = Tensor::empty(device, student.shape());
         let Device::Cpu(cpu) = device;
         let (s, t) = (student.data(), teacher.data());
         cpu::kl_divergence_input_grad(cpu, rows, k, s, t, temperature, dy.item()?, dx.data_mut());
@@ -109,7 +109,7 @@ impl Backward for Mse {
     ) -> Result<Vec<Option<Tensor>>> {
         let scale = dy.item()?;
         let towards = |a: &Tensor, b: &Tensor| {
-            let mut da = Tensor::zeros(a.shape());
+            let mut da = Tensor::empty(device, a.shape());
             let Device::Cpu(cpu) = device;
             cpu::mse_input_grad(cpu, a.data(), b.data(), scale, da.data_mut());
             da

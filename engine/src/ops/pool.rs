@@ -12,7 +12,7 @@ impl Tape {
     /// The largest value of each window of `x` `[N, H, W, C]`.
     pub fn max_pool2d(&mut self, x: &Var, pool: Pool) -> Result<Var> {
         let g = pool.geometry(x.shape())?;
-        let mut y = Tensor::zeros(&g.y_shape());
+        let mut y = Tensor::empty(self.device(), &g.y_shape());
         let Device::Cpu(cpu) = self.device();
         cpu::max_pool2d_forward(cpu, &g, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y, MaxPool { g, x: x.value().clone() }))
@@ -21,7 +21,7 @@ impl Tape {
     /// The mean of each window of `x` `[N, H, W, C]`.
     pub fn avg_pool2d(&mut self, x: &Var, pool: Pool) -> Result<Var> {
         let g = pool.geometry(x.shape())?;
-        let mut y = Tensor::zeros(&g.y_shape());
+        let mut y = Tensor::empty(self.device(), &g.y_shape());
         let Device::Cpu(cpu) = self.device();
         cpu::avg_pool2d_forward(cpu, &g, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y, AvgPool { g }))
@@ -30,7 +30,7 @@ impl Tape {
     /// The means of `x` `[N, H, W, C]` over `out` (`[height, width]`) windows that cover the image.
     pub fn adaptive_avg_pool2d(&mut self, x: &Var, out: [usize; 2]) -> Result<Var> {
         let g = adaptive_geometry(x.shape(), out)?;
-        let mut y = Tensor::zeros(&g.y_shape());
+        let mut y = Tensor::empty(self.device(), &g.y_shape());
         let Device::Cpu(cpu) = self.device();
         cpu::adaptive_avg_pool2d_forward(cpu, &g, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y, AdaptiveAvgPool { g }))
@@ -39,7 +39,7 @@ impl Tape {
     /// The largest values of `x` `[N, H, W, C]` over `out` (`[height, width]`) windows that cover the image.
     pub fn adaptive_max_pool2d(&mut self, x: &Var, out: [usize; 2]) -> Result<Var> {
         let g = adaptive_geometry(x.shape(), out)?;
-        let mut y = Tensor::zeros(&g.y_shape());
+        let mut y = Tensor::empty(self.device(), &g.y_shape());
         let Device::Cpu(cpu) = self.device();
         cpu::adaptive_max_pool2d_forward(cpu, &g, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y, AdaptiveMaxPool { g, x: x.value().clone() }))
@@ -53,7 +53,7 @@ struct MaxPool {
 
 impl Backward for MaxPool {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::zeros(self.x.shape());
+        let mut dx = Tensor::empty(device, self.x.shape());
         let Device::Cpu(cpu) = device;
         cpu::max_pool2d_input_grad(cpu, &self.g, self.x.data(), dy.data(), dx.data_mut());
         Ok(vec![Some(dx)])
@@ -66,7 +66,7 @@ struct AvgPool {
 
 impl Backward for AvgPool {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::zeros(&[self.g.n, self.g.h, self.g.w, self.g.c]);
+        let mut dx = Tensor::empty(device, &[self.g.n, self.g.h, self.g.w, self.g.c]);
         let Device::Cpu(cpu) = device;
         cpu::avg_pool2d_input_grad(cpu, &self.g, dy.data(), dx.data_mut());
         Ok(vec![Some(dx)])
@@ -79,7 +79,7 @@ struct AdaptiveAvgPool {
 
 impl Backward for AdaptiveAvgPool {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::zeros(&[self.g.n, self.g.h, self.g.w, self.g.c]);
+        let mut dx = Tensor::empty(device, &[self.g.n, self.g.h, self.g.w, self.g.c]);
         let Device::Cpu(cpu) = device;
         cpu::adaptive_avg_pool2d_input_grad(cpu, &self.g, dy.data(), dx.data_mut());
         Ok(vec![Some(dx)])
@@ -93,7 +93,7 @@ struct AdaptiveMaxPool {
 
 impl Backward for AdaptiveMaxPool {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::zeros(self.x.shape());
+        let mut dx = Tensor::empty(device, self.x.shape());
         let Device::Cpu(cpu) = device;
         cpu::adaptive_max_pool2d_input_grad(cpu, &self.g, self.x.data(), dy.data(), dx.data_mut());
         Ok(vec![Some(dx)])

@@ -9,7 +9,7 @@ impl Tape {
     /// `exp(x) / Σ exp(x)` over the last axis of `x` `[…, K]`.
     pub fn softmax(&mut self, x: &Var) -> Result<Var> {
         let (rows, k) = rows("softmax", x)?;
-        let mut y = Tensor::zeros(x.shape());
+        let mut y = Tensor::empty(self.device(), x.shape());
         let Device::Cpu(cpu) = self.device();
         cpu::softmax_forward(cpu, rows, k, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y.clone(), Softmax { k, y }))
@@ -18,7 +18,7 @@ impl Tape {
     /// `x − log Σ exp(x)` over the last axis of `x` `[…, K]`.
     pub fn log_softmax(&mut self, x: &Var) -> Result<Var> {
         let (rows, k) = rows("log softmax", x)?;
-        let mut y = Tensor::zeros(x.shape());
+        let mut y = Tensor::empty(self.device(), x.shape());
         let Device::Cpu(cpu) = self.device();
         cpu::log_softmax_forward(cpu, rows, k, x.value().data(), y.data_mut());
         Ok(self.record(&[x], y.clone(), LogSoftmax { k, y }))

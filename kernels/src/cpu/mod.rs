@@ -64,6 +64,8 @@ pub use pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, ma
 pub use reduce::{sum, sum_rows};
 pub use softmax::{log_softmax_forward, softmax_forward};
 
+use crate::buffer::Buffer;
+use crate::recycler::Recycler;
 use simd::{Kernel, Simd};
 use std::fmt;
 use std::str::FromStr;
@@ -169,6 +171,7 @@ pub struct Cpu {
     backend: Backend,
     pool: Arc<rayon::ThreadPool>,
     shelf: Arc<scratch::Shelf>,
+    recycler: Arc<Recycler>,
 }
 
 impl fmt::Debug for Cpu {
@@ -213,7 +216,7 @@ impl Cpu {
             .start_handler(|_| flush_subnormals())
             .build()
             .expect("the system can start the threads of a small pool");
-        Self { backend, pool: Arc::new(pool), shelf: Arc::default() }
+        Self { backend, pool: Arc::new(pool), shelf: Arc::default(), recycler: Arc::default() }
     }
 
     /// The instruction set in use.
@@ -224,6 +227,11 @@ impl Cpu {
     /// Threads in the pool.
     pub fn thread_count(&self) -> usize {
         self.pool.current_num_threads()
+    }
+
+    /// `len` floats of unspecified value, for a kernel to write: the memory of an earlier such buffer where it can be.
+    pub fn buffer(&self, len: usize) -> Buffer {
+        self.recycler.buffer(len)
     }
 
     /// Runs `f` on a thread of the pool, so that rayon's parallel iterators inside it use the pool, and
