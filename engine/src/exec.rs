@@ -1,6 +1,9 @@
-//! The graph runs: node by node, through the same tape operations that losses and users call.
+//! The graph runs: node by node, through the same tape operations that losses and users call. What follows a batch
+//! norm and nobody else reads runs with it (`fusion.rs`).
 
-use crate::ops::BatchStats;
+use crate::fusion::operations;
+use crate::layer::BatchNorm;
+use crate::ops::{BatchStats, Tail};
 use crate::tape::{Gradients, Mode, Tape, Var};
 use crate::{Device, Error, Graph, Layer, Node, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
@@ -70,18 +73,18 @@ impl Graph {
         let mut values: Vec<Option<Var>> = vec![None; self.nodes().len()];
         let mut run = Run { tape, mode, params: Vec::new(), stats: Vec::new() };
         let mut images = Some(images);
-        for (id, node) in self.nodes().iter().enumerate() {
-            if reads[id] == 0 {
-                continue;
-            }
-            let inputs: Vec<&Var> = node.inputs.iter().filter_map(|&i| values[i].as_ref()).collect();
+        for op in operations(self, &reads) {
+            let (id, last) = (op.nodes[0], op.nodes[op.nodes.len() - 1]);
+            let node = &self.nodes()[id];
             run.tape.enter(&node.name, node.layer.kind());
+            let inputs: Vec<&Var> = node.inputs.iter().filter_map(|&i| values[i].as_ref()).collect();
+            let residual = op.residual.and_then(|id| values[id].as_ref());
             let value = match &node.layer {
                 Layer::Input { channels } => run.input(*channels, images.take()),
-                _ => run.layer(id, node, &inputs),
+                _ => run.layer(id, node, &inputs, Tail { residual, activation: op.activation }),
             };
-            values[id] = Some(value.map_err(|e| e.in_node(&node.name))?);
-            for &input in &node.inputs {
+            values[last] = Some(value.map_err(|e| e.in_node(&node.name))?);
+            for &input in op.nodes.iter().flat_map(|&id| &self.nodes()[id].inputs) {
                 reads[input] -= 1;
                 if reads[input] == 0 {
                     values[input] = None;
@@ -126,7 +129,8 @@ impl Run<'_> {
         }
     }
 
-    fn layer(&mut self, id: NodeId, node: &Node, inputs: &[&Var]) -> Result<Var> {
+    /// The value of a layer; only a batch norm has a `tail` to it.
+    fn layer(&mut self, id: NodeId, node: &Node, inputs: &[&Var], tail: Tail) -> Result<Var> {
         let &x = inputs.first().ok_or_else(|| Error::shape(node.layer.kind(), "has no input"))?;
         match &node.layer {
             Layer::Input { .. } => Err(Error::shape("input", "takes no input")),
@@ -139,17 +143,7 @@ impl Run<'_> {
                 let (w, b) = self.weight_and_bias(node, &linear.weight, linear.bias.as_ref());
                 self.tape.linear(x, &w, b.as_ref())
             }
-            Layer::BatchNorm(bn) => {
-                let gamma = self.param(node, "weight", &bn.weight);
-                let beta = self.param(node, "bias", &bn.bias);
-                if self.mode == Mode::Eval {
-                    let (mean, var) = (&bn.running_mean, &bn.running_var);
-                    return self.tape.batch_norm_eval(x, &gamma, &beta, mean, var, bn.eps);
-                }
-                let (y, stats) = self.tape.batch_norm_train(x, &gamma, &beta, bn.eps)?;
-                self.stats.push((id, stats));
-                Ok(y)
-            }
+            Layer::BatchNorm(bn) => self.batch_norm(id, node, bn, x, tail),
             Layer::Relu => self.tape.relu(x),
             Layer::Relu6 => self.tape.relu6(x),
             Layer::MaxPool(pool) => self.tape.max_pool2d(x, *pool),
@@ -164,6 +158,18 @@ impl Run<'_> {
                 self.tape.pad_shortcut(x, *stride, *before, *after)
             }
         }
+    }
+
+    fn batch_norm(&mut self, id: NodeId, node: &Node, bn: &BatchNorm, x: &Var, tail: Tail) -> Result<Var> {
+        let gamma = self.param(node, "weight", &bn.weight);
+        let beta = self.param(node, "bias", &bn.bias);
+        if self.mode == Mode::Eval {
+            let (mean, var) = (&bn.running_mean, &bn.running_var);
+            return self.tape.batch_norm_eval_then(x, &gamma, &beta, mean, var, bn.eps, tail);
+        }
+        let (y, stats) = self.tape.batch_norm_train_then(x, &gamma, &beta, bn.eps, tail)?;
+        self.stats.push((id, stats));
+        Ok(y)
     }
 
     fn weight_and_bias(&mut self, node: &Node, weight: &Param, bias: Option<&Param>) -> (Var, Option<Var>) {

@@ -11,6 +11,7 @@ pub mod device;
 pub mod error;
 pub mod exec;
 pub mod file;
+mod fusion;
 pub mod graph;
 pub mod layer;
 pub mod ops;

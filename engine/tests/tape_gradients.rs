@@ -1,8 +1,9 @@
 //! The gradient of every tape operation against central differences of the reference in f64.
 
 use engine::layer::Pool;
+use engine::ops::Tail;
 use engine::{Device, Mode, Result, Tape, Tensor, Var};
-use kernels::params::Trans;
+use kernels::params::{Activation, Trans};
 use kernels::reference as oracle;
 use kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
 
@@ -143,6 +144,39 @@ fn batch_norm() {
             let (m, s, mut y) = (doubles(&mean), doubles(&var), vec![0.0; 36]);
             oracle::batch_norm_forward_eval(12, 3, &v[0], &m, &s, &v[1], &v[2], 1e-3, &mut y);
             y
+        },
+    );
+}
+
+#[test]
+fn batch_norm_with_a_residual_and_an_activation() {
+    let inputs = [noise(&[2, 3, 2, 3], 1), noise(&[3], 2), noise(&[3], 3), noise(&[2, 3, 2, 3], 4)];
+    fn tail(v: &[Var]) -> Tail<'_> {
+        Tail { residual: Some(&v[3]), activation: Activation::Relu }
+    }
+    let end = |mut z: Vec<f64>, residual: &[f64]| {
+        oracle::add_assign(&mut z, residual);
+        let mut y = vec![0.0; z.len()];
+        oracle::relu_forward(&z, &mut y);
+        y
+    };
+    check(
+        &inputs,
+        |tape, v| Ok(tape.batch_norm_train_then(&v[0], &v[1], &v[2], 1e-3, tail(v))?.0),
+        |v| {
+            let (mut y, mut mean, mut var) = (vec![0.0; 36], [0.0; 3], [0.0; 3]);
+            oracle::batch_norm_forward_train(12, 3, &v[0], &v[1], &v[2], 1e-3, &mut y, &mut mean, &mut var);
+            end(y, &v[3])
+        },
+    );
+    let (mean, var) = (noise(&[3], 4), Tensor::from_vec(&[3], vec![0.5, 1.5, 3.0]).unwrap());
+    check(
+        &inputs,
+        |tape, v| tape.batch_norm_eval_then(&v[0], &v[1], &v[2], &mean, &var, 1e-3, tail(v)),
+        |v| {
+            let (m, s, mut y) = (doubles(&mean), doubles(&var), vec![0.0; 36]);
+            oracle::batch_norm_forward_eval(12, 3, &v[0], &m, &s, &v[1], &v[2], 1e-3, &mut y);
+            end(y, &v[3])
         },
     );
 }

@@ -1,9 +1,10 @@
 //! Batch normalisation (Ioffe & Szegedy 2015) over the last axis: of images and of vectors alike.
 
-use super::{rows, vector};
+use super::{rows, same_shape, vector};
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::cpu;
+use kernels::cpu::{self, Statistics};
+use kernels::params::Activation;
 
 /// The statistics of a batch.
 #[derive(Clone, Debug)]
@@ -24,6 +25,15 @@ impl BatchStats {
     }
 }
 
+/// What follows a batch norm in the same pass over memory: `activation(y + residual)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tail<'a> {
+    /// Of the shape of the batch norm's output.
+    pub residual: Option<&'a Var>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
 impl Tape {
     /// `γ (x − μ) / √(σ² + eps) + β` with the statistics of the batch: `x` `[…, C]`, `gamma` and `beta` `[C]`.
     /// An error where a channel has one value alone, of which there is no variance.
@@ -34,9 +44,19 @@ impl Tape {
         beta: &Var,
         eps: f32,
     ) -> Result<(Var, BatchStats)> {
-        let (rows, c) = rows(OP, x)?;
-        vector(OP, "a weight", gamma.shape(), c)?;
-        vector(OP, "a bias", beta.shape(), c)?;
+        self.batch_norm_train_then(x, gamma, beta, eps, Tail::default())
+    }
+
+    /// [`Tape::batch_norm_train`] and what follows it: the same bits as one after the other.
+    pub fn batch_norm_train_then(
+        &mut self,
+        x: &Var,
+        gamma: &Var,
+        beta: &Var,
+        eps: f32,
+        tail: Tail,
+    ) -> Result<(Var, BatchStats)> {
+        let (rows, c) = checked(x, [("a weight", gamma.shape()), ("a bias", beta.shape())], tail)?;
         if rows < 2 {
             let shape = x.shape();
             return Err(Error::shape(
@@ -45,7 +65,7 @@ impl Tape {
             ));
         }
         let mut y = Tensor::empty(self.device(), x.shape());
-        let (mut mean, mut var) = (Tensor::empty(self.device(), &[c]), Tensor::empty(self.device(), &[c]));
+        let (mut mean, mut var) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
         let Device::Cpu(cpu) = self.device();
         cpu::batch_norm_forward_train(
             cpu,
@@ -55,12 +75,15 @@ impl Tape {
             gamma.value().data(),
             beta.value().data(),
             eps,
+            tail.residual.map(|r| r.value().data()),
+            tail.activation,
             y.data_mut(),
             mean.data_mut(),
             var.data_mut(),
         );
-        let op = BatchNormBackward::new(Statistics::Batch, x, gamma, &mean, &var, eps);
-        Ok((self.record(&[x, gamma, beta], y, op), BatchStats { mean, var, rows }))
+        let stats = BatchStats { mean, var, rows };
+        let (mean, var) = (stats.mean.clone(), stats.var.clone());
+        Ok((self.record_batch_norm(Statistics::Batch, [x, gamma, beta], mean, var, eps, tail, y), stats))
     }
 
     /// `γ (x − mean) / √(var + eps) + β` with given statistics: `x` `[…, C]`, everything else `[C]`.
@@ -73,14 +96,27 @@ impl Tape {
         var: &Tensor,
         eps: f32,
     ) -> Result<Var> {
-        let (rows, c) = rows(OP, x)?;
+        self.batch_norm_eval_then(x, gamma, beta, mean, var, eps, Tail::default())
+    }
+
+    /// [`Tape::batch_norm_eval`] and what follows it: the same bits as one after the other.
+    pub fn batch_norm_eval_then(
+        &mut self,
+        x: &Var,
+        gamma: &Var,
+        beta: &Var,
+        mean: &Tensor,
+        var: &Tensor,
+        eps: f32,
+        tail: Tail,
+    ) -> Result<Var> {
         let vectors = [
             ("a weight", gamma.shape()),
             ("a bias", beta.shape()),
             ("a mean", mean.shape()),
             ("a variance", var.shape()),
         ];
-        vectors.into_iter().try_for_each(|(name, shape)| vector(OP, name, shape, c))?;
+        let (rows, c) = checked(x, vectors, tail)?;
         let mut y = Tensor::empty(self.device(), x.shape());
         let Device::Cpu(cpu) = self.device();
         cpu::batch_norm_forward_eval(
@@ -93,20 +129,51 @@ impl Tape {
             gamma.value().data(),
             beta.value().data(),
             eps,
+            tail.residual.map(|r| r.value().data()),
+            tail.activation,
             y.data_mut(),
         );
-        let op = BatchNormBackward::new(Statistics::Given, x, gamma, mean, var, eps);
-        Ok(self.record(&[x, gamma, beta], y, op))
+        let (mean, var) = (mean.clone(), var.clone());
+        Ok(self.record_batch_norm(Statistics::Given, [x, gamma, beta], mean, var, eps, tail, y))
+    }
+
+    fn record_batch_norm(
+        &mut self,
+        statistics: Statistics,
+        [x, gamma, beta]: [&Var; 3],
+        mean: Tensor,
+        var: Tensor,
+        eps: f32,
+        tail: Tail,
+        y: Tensor,
+    ) -> Var {
+        let activation = tail.activation;
+        let saved = (activation != Activation::None).then(|| y.clone());
+        let (x_value, gamma_value) = (x.value().clone(), gamma.value().clone());
+        let op = BatchNormBackward {
+            statistics,
+            x: x_value,
+            gamma: gamma_value,
+            mean,
+            var,
+            eps,
+            activation,
+            y: saved,
+        };
+        let inputs: Vec<&Var> = [x, gamma, beta].into_iter().chain(tail.residual).collect();
+        self.record(&inputs, y, op)
     }
 }
 
 const OP: &str = "batch norm";
 
-/// Whether mean and variance depend on the input.
-#[derive(Clone, Copy)]
-enum Statistics {
-    Batch,
-    Given,
+/// Rows and channels of `x`, or an error where one of `vectors` has not as many elements as there are channels or
+/// the residual has another shape.
+fn checked<const V: usize>(x: &Var, vectors: [(&str, &[usize]); V], tail: Tail) -> Result<(usize, usize)> {
+    let (rows, c) = rows(OP, x)?;
+    vectors.into_iter().try_for_each(|(name, shape)| vector(OP, name, shape, c))?;
+    tail.residual.map_or(Ok(()), |residual| same_shape(OP, x.shape(), residual.shape()))?;
+    Ok((rows, c))
 }
 
 struct BatchNormBackward {
@@ -116,40 +183,45 @@ struct BatchNormBackward {
     mean: Tensor,
     var: Tensor,
     eps: f32,
-}
-
-impl BatchNormBackward {
-    fn new(statistics: Statistics, x: &Var, gamma: &Var, mean: &Tensor, var: &Tensor, eps: f32) -> Self {
-        let (x, gamma) = (x.value().clone(), gamma.value().clone());
-        Self { statistics, x, gamma, mean: mean.clone(), var: var.clone(), eps }
-    }
+    activation: Activation,
+    /// The output, where an activation made it.
+    y: Option<Tensor>,
 }
 
 impl Backward for BatchNormBackward {
-    fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let Self { statistics, x, gamma, mean, var, eps } = *self;
+    fn backward(
+        self: Box<Self>,
+        device: &Device,
+        mut dy: Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let Self { statistics, x, gamma, mean, var, eps, activation, y } = *self;
         let c = gamma.len();
-        let mut dx = Tensor::empty(device, x.shape());
-        let (mut dgamma, mut dbeta) = (Tensor::empty(device, &[c]), Tensor::empty(device, &[c]));
+        let (mut dgamma, mut dbeta) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
+        let mut residual_dx = (wanted.get(3) == Some(&true)).then(|| Tensor::empty(device, x.shape()));
         let Device::Cpu(cpu) = device;
-        let kernel = match statistics {
-            Statistics::Batch => cpu::batch_norm_backward,
-            Statistics::Given => cpu::batch_norm_eval_backward,
-        };
-        kernel(
+        cpu::batch_norm_backward(
             cpu,
             x.len() / c,
             c,
+            statistics,
             x.data(),
             mean.data(),
             var.data(),
             gamma.data(),
             eps,
-            dy.data(),
-            dx.data_mut(),
+            activation,
+            y.as_ref().map_or(&[], Tensor::data),
+            dy.data_mut(),
+            residual_dx.as_mut().map(Tensor::data_mut),
             dgamma.data_mut(),
             dbeta.data_mut(),
         );
-        Ok([dx, dgamma, dbeta].map(Some).into())
+        let (dx, residual) = match residual_dx {
+            Some(dx) => (dx, Some(dy)),
+            None => (dy, None),
+        };
+        let shares = [Some(dx), Some(dgamma), Some(dbeta), residual];
+        Ok(shares.into_iter().take(wanted.len()).collect())
     }
 }

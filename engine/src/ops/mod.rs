@@ -13,7 +13,7 @@ mod pool;
 mod reshape;
 mod softmax;
 
-pub use batch_norm::BatchStats;
+pub use batch_norm::{BatchStats, Tail};
 
 use crate::tape::Var;
 use crate::{Error, Result};

@@ -120,8 +120,13 @@ impl Builder {
         let c = self.shapes[x][3];
         let conv = self.conv(x, c, 3, 1, 1, 1);
         let main = if self.random.chance(50) { self.batch_norm(conv) } else { conv };
-        let shortcut = if self.random.chance(50) { self.conv(x, c, 1, 1, 0, 1) } else { x };
-        let sum = self.push(Layer::Add, &[main, shortcut]);
+        let shortcut = match self.random.int(0, 3) {
+            0 => self.conv(x, c, 1, 1, 0, 1),
+            1 => self.batch_norm(x),
+            _ => x,
+        };
+        let parts = if self.random.chance(50) { [main, shortcut] } else { [shortcut, main] };
+        let sum = self.push(Layer::Add, &parts);
         if self.random.chance(70) { self.activation(sum) } else { sum }
     }
 
@@ -157,7 +162,8 @@ impl Builder {
                 let groups = if self.random.chance(50) { c } else { 1 };
                 let o = c * self.random.int(1, 2);
                 let conv = self.conv(x, o, 3, 1, 1, groups);
-                self.batch_norm(conv)
+                let bn = self.batch_norm(conv);
+                if self.random.chance(50) { self.activation(bn) } else { bn }
             }
             3 | 4 => self.residual(x),
             5 => {

@@ -1,16 +1,25 @@
 //! Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, C]`, with `rows = N·H·W` for images and
-//! `N` for vectors: `x̂ = (x − mean)/√(var + eps)`, `y = gamma·x̂ + beta`, each channel by itself.
+//! `N` for vectors: `x̂ = (x − mean)/√(var + eps)`, `y = activation(gamma·x̂ + beta + residual)`, each channel by itself.
 //!
-//! Memory bounds all of it, so the aim is to read as seldom as possible: statistics take one pass, normalizing
-//! another; the backward pass likewise. One-pass variance in `f32` is safe here because each chunk of rows subtracts
-//! its own first row: the squares are then of the size of the spread, not of the mean, and even if that row is an
-//! outlier the relative error stays below `ε ·` rows of a chunk. Chunks are combined in `f64`, by the formula of Chan,
-//! Golub & LeVeque (1983).
+//! Memory bounds all of it, so the aim is to read and write as seldom as possible:
+//!
+//! ```text
+//! forward    statistics   reads x                      backward   sums      reads x, y, dy
+//!            normalize    reads x (residual), writes y            dx        reads x, y, dy, writes dx over dy
+//! ```
+//!
+//! The residual sum and the activation, each a pass of its own otherwise, ride along both ways: where the output `y`
+//! stands at a bound of the activation no gradient passes.
+//!
+//! One-pass variance in `f32` is safe here because each chunk of rows subtracts its own first row: the squares are then
+//! of the size of the spread, not of the mean, and even if that row is an outlier the relative error stays below `ε ·`
+//! rows of a chunk. Chunks are combined in `f64`, by the formula of Chan, Golub & LeVeque (1983).
 
-use super::Cpu;
 use super::columns::{Shift, column_sums, map_channels};
+use super::{Activation, Cpu};
 
 /// Normalizes by the statistics of this batch, which it also returns: `mean`, and the biased variance `var`, `[C]`.
+/// Adds the `residual`, which is laid out as `x`, and applies the activation.
 pub fn batch_norm_forward_train(
     cpu: &Cpu,
     rows: usize,
@@ -19,13 +28,15 @@ pub fn batch_norm_forward_train(
     gamma: &[f32],
     beta: &[f32],
     eps: f32,
+    residual: Option<&[f32]>,
+    activation: Activation,
     y: &mut [f32],
     mean: &mut [f32],
     var: &mut [f32],
 ) {
     assert_eq!((x.len(), mean.len(), var.len()), (rows * c, c, c));
     statistics(cpu, rows, x, mean, var);
-    batch_norm_forward_eval(cpu, rows, c, x, mean, var, gamma, beta, eps, y);
+    batch_norm_forward_eval(cpu, rows, c, x, mean, var, gamma, beta, eps, residual, activation, y);
 }
 
 /// Mean and biased variance of each channel.
@@ -54,7 +65,8 @@ fn statistics(cpu: &Cpu, rows: usize, x: &[f32], mean: &mut [f32], var: &mut [f3
     }
 }
 
-/// Normalizes by statistics that are given. The mean is subtracted first, so that a large one does not cancel.
+/// Normalizes by statistics that are given, adds the `residual` and applies the activation. The mean is subtracted
+/// first, so that a large one does not cancel.
 pub fn batch_norm_forward_eval(
     cpu: &Cpu,
     rows: usize,
@@ -65,94 +77,110 @@ pub fn batch_norm_forward_eval(
     gamma: &[f32],
     beta: &[f32],
     eps: f32,
+    residual: Option<&[f32]>,
+    activation: Activation,
     y: &mut [f32],
 ) {
     assert_eq!((x.len(), y.len(), mean.len(), beta.len()), (rows * c, rows * c, c, c));
     let factor = factors(var, gamma, eps);
-    map_channels(cpu, c, [mean, &factor, beta], [x], y, |[mean, factor, beta], [x]| {
-        (x - mean) * factor + beta
-    });
+    let params = [mean, &factor, beta];
+    let [low, high] = bounds(activation);
+    // A NaN passes both comparisons.
+    let clamp = move |z: f32| {
+        let above = if z < low { low } else { z };
+        if above > high { high } else { above }
+    };
+    match residual {
+        None => map_channels(cpu, c, params, [y], [x], move |[mean, factor, beta], _, [x]| {
+            [clamp((x - mean) * factor + beta)]
+        }),
+        Some(r) => map_channels(cpu, c, params, [y], [x, r], move |[mean, factor, beta], _, [x, r]| {
+            [clamp((x - mean) * factor + beta + r)]
+        }),
+    }
 }
 
-/// The gradients of [`batch_norm_forward_train`], where mean and variance depend on `x`:
+/// Whether the statistics of a batch norm are those of its input, so that gradients flow through them too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statistics {
+    /// Of the batch: [`batch_norm_forward_train`].
+    Batch,
+    /// Constants: [`batch_norm_forward_eval`].
+    Given,
+}
+
+/// The gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz = dy` where the output `y`
+/// lies within the bounds of the activation, and 0 elsewhere:
 ///
-/// `dbeta = Σ dy`, `dgamma = Σ dy·x̂`, `dx = gamma/√(var + eps) · (dy − dbeta/rows − x̂·dgamma/rows)`.
+/// `dbeta = Σ dz`, `dgamma = Σ dz·x̂`, `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`, the last two terms
+/// for the statistics of the batch alone.
+///
+/// `dy` becomes `dx`; or, with a residual, `dy` becomes `dz`, the gradient of the residual, and `dx` is written to
+/// `residual_dx`. Without an activation `y` is not read.
 pub fn batch_norm_backward(
     cpu: &Cpu,
     rows: usize,
     c: usize,
+    statistics: Statistics,
     x: &[f32],
     mean: &[f32],
     var: &[f32],
     gamma: &[f32],
     eps: f32,
-    dy: &[f32],
-    dx: &mut [f32],
+    activation: Activation,
+    y: &[f32],
+    dy: &mut [f32],
+    residual_dx: Option<&mut [f32]>,
     dgamma: &mut [f32],
     dbeta: &mut [f32],
 ) {
-    parameter_grads(cpu, rows, x, mean, var, eps, dy, dgamma, dbeta);
-    assert_eq!((dx.len(), gamma.len()), (rows * c, c));
-    let factor = factors(var, gamma, eps);
-    let n = rows as f64;
-    let shift: Vec<f32> = dbeta.iter().map(|&dbeta| (f64::from(dbeta) / n) as f32).collect();
-    // x̂·dgamma/rows = (x − mean)·slope
-    let slope: Vec<f32> = dgamma
-        .iter()
-        .zip(var)
-        .map(|(&dgamma, &var)| (f64::from(dgamma) * inv_std(var, eps) / n) as f32)
-        .collect();
-    map_channels(
-        cpu,
-        c,
-        [mean, &factor, &shift, &slope],
-        [x, dy],
-        dx,
-        |[mean, factor, shift, slope], [x, dy]| factor * (dy - shift - (x - mean) * slope),
-    );
-}
-
-/// The gradients of [`batch_norm_forward_eval`], where the statistics are constants: `dx = dy·gamma/√(var + eps)`.
-pub fn batch_norm_eval_backward(
-    cpu: &Cpu,
-    rows: usize,
-    c: usize,
-    x: &[f32],
-    mean: &[f32],
-    var: &[f32],
-    gamma: &[f32],
-    eps: f32,
-    dy: &[f32],
-    dx: &mut [f32],
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-) {
-    parameter_grads(cpu, rows, x, mean, var, eps, dy, dgamma, dbeta);
-    assert_eq!((dx.len(), gamma.len()), (rows * c, c));
-    let factor = factors(var, gamma, eps);
-    map_channels(cpu, c, [&factor], [dy], dx, |[factor], [dy]| factor * dy);
-}
-
-/// `dbeta = Σ dy` and `dgamma = Σ dy·x̂`.
-fn parameter_grads(
-    cpu: &Cpu,
-    rows: usize,
-    x: &[f32],
-    mean: &[f32],
-    var: &[f32],
-    eps: f32,
-    dy: &[f32],
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-) {
-    let c = mean.len();
     assert_eq!((x.len(), dy.len()), (rows * c, rows * c));
-    assert_eq!((var.len(), dgamma.len(), dbeta.len()), (c, c, c));
-    let sums =
-        column_sums(cpu, c, Shift::Channels(mean), [x, dy], |mean, [x, dy]| [dy, dy * (x - mean)]).totals();
-    for (ch, [dy, dy_x]) in sums.into_iter().enumerate() {
-        dbeta[ch] = dy as f32;
-        dgamma[ch] = (dy_x * inv_std(var[ch], eps)) as f32;
+    assert_eq!((mean.len(), var.len(), dgamma.len(), dbeta.len()), (c, c, c, c));
+    // Any matrix of this size lies between infinite bounds.
+    let y = if activation == Activation::None { x } else { y };
+    let [low, high] = bounds(activation);
+    let mask = move |y: f32, dy: f32| if y > low && y < high { dy } else { 0.0 };
+    let sums = column_sums(cpu, c, Shift::Channels(mean), [x, y, dy], move |mean, [x, y, dy]| {
+        let dz = mask(y, dy);
+        [dz, dz * (x - mean)]
+    });
+    for (ch, [dz, dz_x]) in sums.totals().into_iter().enumerate() {
+        dbeta[ch] = dz as f32;
+        dgamma[ch] = (dz_x * inv_std(var[ch], eps)) as f32;
+    }
+    let factor = factors(var, gamma, eps);
+    let [shift, slope] = match statistics {
+        Statistics::Batch => through_statistics(rows, var, eps, dgamma, dbeta),
+        Statistics::Given => [vec![0.0; c], vec![0.0; c]],
+    };
+    let params = [mean, &factor, &shift, &slope];
+    let dx_of =
+        |[mean, factor, shift, slope]: [f32; 4], x: f32, dz: f32| factor * (dz - shift - (x - mean) * slope);
+    match residual_dx {
+        None => map_channels(cpu, c, params, [dy], [x, y], move |p, [dy], [x, y]| [dx_of(p, x, mask(y, dy))]),
+        Some(dx) => map_channels(cpu, c, params, [dy, dx], [x, y], move |p, [dy, _], [x, y]| {
+            let dz = mask(y, dy);
+            [dz, dx_of(p, x, dz)]
+        }),
+    }
+}
+
+/// `dbeta/rows` and `dgamma/(rows·√(var + eps))`: what flows through the mean, and through the variance for each
+/// unit of `x − mean`.
+fn through_statistics(rows: usize, var: &[f32], eps: f32, dgamma: &[f32], dbeta: &[f32]) -> [Vec<f32>; 2] {
+    let n = rows as f64;
+    let shift = dbeta.iter().map(|&dbeta| (f64::from(dbeta) / n) as f32).collect();
+    let slope =
+        dgamma.iter().zip(var).map(|(&dgamma, &var)| (f64::from(dgamma) * inv_std(var, eps) / n) as f32);
+    [shift, slope.collect()]
+}
+
+/// The least and the largest output of `activation`.
+fn bounds(activation: Activation) -> [f32; 2] {
+    match activation {
+        Activation::None => [f32::NEG_INFINITY, f32::INFINITY],
+        Activation::Relu => [0.0, f32::INFINITY],
+        Activation::Relu6 => [0.0, 6.0],
     }
 }
 

@@ -42,53 +42,84 @@ fn repeat(parameter: &[f32], width: usize) -> Buffer {
     parameter.iter().copied().cycle().take(width).collect()
 }
 
-/// `y[row, ch] = op(params[..][ch], ins[..][row, ch])`.
-pub(super) fn map_channels<const P: usize, const IN: usize>(
+/// `outs[..][row, ch] = op(params[..][ch], outs[..][row, ch], ins[..][row, ch])`.
+pub(super) fn map_channels<const P: usize, const OUT: usize, const IN: usize>(
     cpu: &Cpu,
     c: usize,
     params: [&[f32]; P],
+    outs: [&mut [f32]; OUT],
     ins: [&[f32]; IN],
-    y: &mut [f32],
-    op: impl Fn([f32; P], [f32; IN]) -> f32 + Copy + Send + Sync,
+    op: impl Fn([f32; P], [f32; OUT], [f32; IN]) -> [f32; OUT] + Copy + Send + Sync,
 ) {
+    let len = outs[0].len();
+    let lengths = outs.iter().map(|out| out.len()).chain(ins.iter().map(|x| x.len()));
+    assert!(lengths.into_iter().all(|l| l == len), "matrices of different sizes");
     let width = tile_width(c, MAP_TILE);
-    let chunk = chunk_len(width);
     let params = params.map(|p| repeat(p, width));
     let params = params.each_ref().map(|p| &p[..]);
-    cpu.run(|| {
-        y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| {
-            let ins = ins.map(|x| &x[i * chunk..][..y.len()]);
-            cpu.dispatch(MapChunk { width, params, ins, y, op });
-        });
-    });
+    cpu.run(|| halve(cpu, chunk_len(width), MapChunk { width, params, outs, ins, op }));
 }
 
-struct MapChunk<'a, const P: usize, const IN: usize, Op> {
+/// Runs `whole`, in halves side by side while it is longer than one chunk.
+fn halve<const P: usize, const OUT: usize, const IN: usize, Op>(
+    cpu: &Cpu,
+    chunk: usize,
+    whole: MapChunk<P, OUT, IN, Op>,
+) where
+    Op: Fn([f32; P], [f32; OUT], [f32; IN]) -> [f32; OUT] + Copy + Send + Sync,
+{
+    let chunks = whole.outs[0].len().div_ceil(chunk);
+    if chunks <= 1 {
+        return cpu.dispatch(whole);
+    }
+    let middle = chunks / 2 * chunk;
+    let MapChunk { width, params, outs, ins, op } = whole;
+    let mut outs = outs.map(|out| out.split_at_mut(middle));
+    let left = outs.each_mut().map(|(left, _)| std::mem::take(left));
+    let left = MapChunk { width, params, outs: left, ins: ins.map(|x| &x[..middle]), op };
+    let right = outs.map(|(_, right)| right);
+    let right = MapChunk { width, params, outs: right, ins: ins.map(|x| &x[middle..]), op };
+    rayon::join(|| halve(cpu, chunk, left), || halve(cpu, chunk, right));
+}
+
+struct MapChunk<'a, const P: usize, const OUT: usize, const IN: usize, Op> {
     width: usize,
     params: [&'a [f32]; P],
+    outs: [&'a mut [f32]; OUT],
     ins: [&'a [f32]; IN],
-    y: &'a mut [f32],
     op: Op,
 }
 
-impl<const P: usize, const IN: usize, Op: Fn([f32; P], [f32; IN]) -> f32> Kernel for MapChunk<'_, P, IN, Op> {
+impl<const P: usize, const OUT: usize, const IN: usize, Op> Kernel for MapChunk<'_, P, OUT, IN, Op>
+where
+    Op: Fn([f32; P], [f32; OUT], [f32; IN]) -> [f32; OUT],
+{
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        for (tile, y) in self.y.chunks_mut(self.width).enumerate() {
-            let len = y.len();
+    fn run<S: Simd>(mut self, _: S) {
+        let all = self.outs[0].len();
+        for start in (0..all).step_by(self.width) {
+            // Slices cut to one length let the compiler drop the bounds checks of the loop.
+            let len = self.width.min(all - start);
             let params = self.params.map(|p| &p[..len]);
-            let ins = self.ins.map(|x| &x[tile * self.width..][..len]);
+            let outs = self.outs.each_mut().map(|out| &mut out[start..][..len]);
+            let ins = self.ins.map(|x| &x[start..][..len]);
             for j in 0..len {
-                let (mut p, mut x) = ([0.0; P], [0.0; IN]);
+                let (mut p, mut out, mut x) = ([0.0; P], [0.0; OUT], [0.0; IN]);
                 for k in 0..P {
                     p[k] = params[k][j];
+                }
+                for k in 0..OUT {
+                    out[k] = outs[k][j];
                 }
                 for k in 0..IN {
                     x[k] = ins[k][j];
                 }
-                y[j] = (self.op)(p, x);
+                let new = (self.op)(p, out, x);
+                for k in 0..OUT {
+                    outs[k][j] = new[k];
+                }
             }
         }
     }

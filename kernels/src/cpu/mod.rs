@@ -37,9 +37,7 @@ pub use adaptive_pool::{
     adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
     adaptive_max_pool2d_input_grad,
 };
-pub use batch_norm::{
-    batch_norm_backward, batch_norm_eval_backward, batch_norm_forward_eval, batch_norm_forward_train,
-};
+pub use batch_norm::{Statistics, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_train};
 pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use conv2d::{
     Algorithm, Choice, Epilogue, PackedCompact, PackedConv2d, PackedMasked, Packing, Weights,

@@ -1,7 +1,11 @@
 //! Batch norm and sums over rows.
 
-use crate::support::{check_close, check_exact, check_within, filled, integers, narrow, random, widen};
-use kernels::{cpu, reference};
+use crate::support::{
+    bits, check_close, check_exact, check_within, filled, integers, narrow, on_each_isa, random, widen,
+};
+use kernels::cpu::{self, Statistics};
+use kernels::params::Activation;
+use kernels::reference;
 use proptest::prelude::*;
 
 const EPS: f32 = 1e-5;
@@ -33,11 +37,97 @@ fn forward_and_backward(
     beta: &[f32],
     dy: &[f32],
 ) -> Vec<Vec<f32>> {
-    let (mut y, mut mean, mut var) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
-    let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
-    cpu::batch_norm_forward_train(cpu, rows, c, x, gamma, beta, EPS, &mut y, &mut mean, &mut var);
-    cpu::batch_norm_backward(cpu, rows, c, x, &mean, &var, gamma, EPS, dy, &mut dx, &mut dgamma, &mut dbeta);
-    vec![y, mean, var, dx, dgamma, dbeta]
+    let mut all = with_tail(cpu, rows, c, Statistics::Batch, x, gamma, beta, None, Activation::None, dy);
+    // Without a residual there is no gradient of it.
+    all.pop();
+    all
+}
+
+/// Output, mean, variance, and the gradients of input, `gamma`, `beta` and residual, of a batch norm with what follows
+/// it. Given statistics are 0.1 and 0.9.
+fn with_tail(
+    cpu: &cpu::Cpu,
+    rows: usize,
+    c: usize,
+    statistics: Statistics,
+    x: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    residual: Option<&[f32]>,
+    activation: Activation,
+    dy: &[f32],
+) -> Vec<Vec<f32>> {
+    // What is written must not depend on what was there.
+    let (mut y, mut mean, mut var) = (vec![f32::NAN; rows * c], vec![0.1; c], vec![0.9; c]);
+    if statistics == Statistics::Batch {
+        cpu::batch_norm_forward_train(
+            cpu, rows, c, x, gamma, beta, EPS, residual, activation, &mut y, &mut mean, &mut var,
+        );
+    } else {
+        cpu::batch_norm_forward_eval(
+            cpu, rows, c, x, &mean, &var, gamma, beta, EPS, residual, activation, &mut y,
+        );
+    }
+    let (mut dy, mut dgamma, mut dbeta) = (dy.to_vec(), vec![f32::NAN; c], vec![f32::NAN; c]);
+    let mut residual_dx = residual.map(|_| vec![f32::NAN; rows * c]);
+    cpu::batch_norm_backward(
+        cpu,
+        rows,
+        c,
+        statistics,
+        x,
+        &mean,
+        &var,
+        gamma,
+        EPS,
+        activation,
+        if activation == Activation::None { &[] } else { &y },
+        &mut dy,
+        residual_dx.as_deref_mut(),
+        &mut dgamma,
+        &mut dbeta,
+    );
+    let (dx, residual_grad) = match residual_dx {
+        Some(dx) => (dx, dy),
+        None => (dy, Vec::new()),
+    };
+    vec![y, mean, var, dx, dgamma, dbeta, residual_grad]
+}
+
+/// [`with_tail`], one kernel after the other.
+fn one_after_the_other(
+    cpu: &cpu::Cpu,
+    rows: usize,
+    c: usize,
+    statistics: Statistics,
+    x: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    residual: Option<&[f32]>,
+    activation: Activation,
+    dy: &[f32],
+) -> Vec<Vec<f32>> {
+    let alone = |dz: &[f32]| with_tail(cpu, rows, c, statistics, x, gamma, beta, None, Activation::None, dz);
+    let mut z = alone(dy).swap_remove(0);
+    if let Some(residual) = residual {
+        cpu::add_assign(cpu, &mut z, residual);
+    }
+    let (mut y, mut dz) = (z.clone(), dy.to_vec());
+    match activation {
+        Activation::None => {}
+        Activation::Relu => {
+            cpu::relu_forward(cpu, &z, &mut y);
+            cpu::relu_input_grad(cpu, &y, dy, &mut dz);
+        }
+        Activation::Relu6 => {
+            cpu::relu6_forward(cpu, &z, &mut y);
+            cpu::relu6_input_grad(cpu, &y, dy, &mut dz);
+        }
+    }
+    let mut all = alone(&dz);
+    all[0] = y;
+    all[6] = if residual.is_some() { dz } else { Vec::new() };
+    all
 }
 
 /// `x` with channel means up to `mean` and a spread of 1, as `f32` values.
@@ -88,12 +178,38 @@ proptest! {
         let want = [y, dx, dgamma, dbeta].concat();
         let [x, dy, mean, var, gamma, beta] = [&x, &dy, &mean, &var, &gamma, &beta].map(|v| narrow(v));
         let op = |cpu: &cpu::Cpu| {
-            let y = filled(rows * c, |y| cpu::batch_norm_forward_eval(cpu, rows, c, &x, &mean, &var, &gamma, &beta, EPS, y));
-            let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
-            cpu::batch_norm_eval_backward(cpu, rows, c, &x, &mean, &var, &gamma, EPS, &dy, &mut dx, &mut dgamma, &mut dbeta);
+            let y = filled(rows * c, |y| {
+                cpu::batch_norm_forward_eval(cpu, rows, c, &x, &mean, &var, &gamma, &beta, EPS, None, Activation::None, y)
+            });
+            let (mut dx, mut dgamma, mut dbeta) = (dy.clone(), vec![0.0; c], vec![0.0; c]);
+            cpu::batch_norm_backward(
+                cpu, rows, c, Statistics::Given, &x, &mean, &var, &gamma, EPS, Activation::None, &[], &mut dx, None,
+                &mut dgamma, &mut dbeta,
+            );
             [y, dx, dgamma, dbeta].concat()
         };
         check_close(op, &want, 2e-6 * (rows as f64).sqrt());
+    }
+
+    #[test]
+    fn a_tail_changes_no_bit(
+        rows in 2usize..300,
+        c in 1usize..150,
+        statistics in prop_oneof![Just(Statistics::Batch), Just(Statistics::Given)],
+        activation in prop_oneof![Just(Activation::None), Just(Activation::Relu), Just(Activation::Relu6)],
+        add in any::<bool>(),
+        seed in 0u64..1000,
+    ) {
+        // Wide enough to reach both bounds of ReLU6.
+        let wide = |seed: u64, len: usize| -> Vec<f32> { random(seed, len).iter().map(|x| 5.0 * *x as f32).collect() };
+        let (x, residual, dy) = (wide(seed, rows * c), wide(seed + 1, rows * c), wide(seed + 2, rows * c));
+        let (gamma, beta) = (wide(seed + 3, c), wide(seed + 4, c));
+        let residual = add.then_some(&residual[..]);
+        let fused = |cpu: &cpu::Cpu| with_tail(cpu, rows, c, statistics, &x, &gamma, &beta, residual, activation, &dy).concat();
+        let apart = |cpu: &cpu::Cpu| one_after_the_other(cpu, rows, c, statistics, &x, &gamma, &beta, residual, activation, &dy).concat();
+        for ((isa, fused), (_, apart)) in on_each_isa(fused).into_iter().zip(on_each_isa(apart)) {
+            prop_assert!(bits(&fused) == bits(&apart), "{isa}");
+        }
     }
 
     #[test]

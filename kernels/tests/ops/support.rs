@@ -79,9 +79,9 @@ pub fn check_exact(op: impl Fn(&Cpu) -> Vec<f32>, want: &[f32]) {
     }
 }
 
-/// `len` zeros filled by `fill`: turns a kernel that writes its output into an expression.
+/// `len` floats filled by `fill`: turns a kernel that writes its output into an expression. It must write all of them.
 pub fn filled<F: kernels::reference::Float>(len: usize, fill: impl FnOnce(&mut [F])) -> Vec<F> {
-    let mut out = vec![F::ZERO; len];
+    let mut out = vec![F::of(f64::NAN); len];
     fill(&mut out);
     out
 }
