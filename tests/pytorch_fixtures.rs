@@ -200,7 +200,7 @@ fn sgd(cpu: &Cpu, case: &Case, t: &Fixture) {
         weight_decay: case.number("weight_decay"),
     };
     let mut velocity = vec![f32::NAN; t.stored("p0").len()];
-    follow(case, t, |number, p, grad| cpu::sgd_step(cpu, &h, number == 0, p, grad, &mut velocity));
+    follow(case, t, |number, p, grad| cpu::sgd_step(cpu, &h, number == 0, p, grad, &mut velocity, None));
 }
 
 fn adam(cpu: &Cpu, case: &Case, t: &Fixture) {
@@ -215,5 +215,7 @@ fn adam(cpu: &Cpu, case: &Case, t: &Fixture) {
     };
     let len = t.stored("p0").len();
     let (mut m, mut v) = (vec![0.0; len], vec![0.0; len]);
-    follow(case, t, |number, p, grad| cpu::adam_step(cpu, &h, number as u32 + 1, p, grad, &mut m, &mut v));
+    follow(case, t, |number, p, grad| {
+        cpu::adam_step(cpu, &h, number as u32 + 1, p, grad, &mut m, &mut v, None)
+    });
 }

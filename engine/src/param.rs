@@ -4,7 +4,7 @@ use crate::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// A trainable tensor. Where it has a mask (1 = keep), every weight outside of it is exactly zero: all writes
-/// go through methods that apply the mask again.
+/// go through methods that apply the mask again (an optimizer's step through one that has it applied on the way).
 ///
 /// Serialised, a parameter is its flags alone; model files store the tensors beside the graph.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,6 +76,12 @@ impl Param {
         let result = f(self.value.data_mut());
         self.apply_mask();
         result
+    }
+
+    /// Changes the weights in place by `f`, which is given the mask and sets what it drops to zero: for optimizers,
+    /// whose pass over the weights can apply the mask as it goes.
+    pub(crate) fn update_masked<R>(&mut self, f: impl FnOnce(&mut [f32], Option<&[f32]>) -> R) -> R {
+        f(self.value.data_mut(), self.mask.as_ref().map(Tensor::data))
     }
 
     /// This parameter with the slices `keep` of `axis` alone, its mask cut alike.

@@ -100,3 +100,23 @@ fn a_schedule_moves_momentum_and_frozen_parameters_rest() {
     assert_eq!(graph.param("fc.weight").unwrap().value().data(), [-2.5]);
     assert_eq!(graph.param("fc.bias").unwrap().value().data(), [0.0]);
 }
+
+#[test]
+fn what_a_mask_drops_stays_zero() {
+    let device = Device::cpu();
+    for config in CONFIGS {
+        let mut g = graph(wave(&[4, 3], 0.0), wave(&[4], 1.0));
+        let mask = Tensor::from_fn(&[4, 3], |i| f32::from(i % 3 != 1));
+        g.param_mut("fc.weight").unwrap().set_mask(Some(mask.clone())).unwrap();
+        let mut weight = wave(&[4, 3], 2.0);
+        weight.data_mut()[1] = f32::NAN;
+        let mut optimizer = Optimizer::new(config);
+        for _ in 0..3 {
+            let gradients = gradients(weight.clone(), wave(&[4], 3.0));
+            optimizer.step(&mut g, &gradients, 0.1, &device).unwrap();
+        }
+        for (&w, &kept) in g.param("fc.weight").unwrap().value().data().iter().zip(mask.data()) {
+            assert_eq!(w != 0.0, kept == 1.0, "{config:?}: {w}");
+        }
+    }
+}

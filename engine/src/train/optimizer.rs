@@ -131,12 +131,15 @@ impl Optimizer {
         device: &Device,
     ) -> Result<()> {
         let rates = rates.into();
-        for (path, param) in graph.params_mut().filter(|(_, p)| p.trainable) {
-            if let Some(gradient) = gradients.get(&path) {
-                self.step_param(&path, param, gradient, rates, device)?;
+        // Inside the thread pool from start to end, so that no parameter's kernel has to enter it.
+        device.as_cpu().run(|| {
+            for (path, param) in graph.params_mut().filter(|(_, p)| p.trainable) {
+                if let Some(gradient) = gradients.get(&path) {
+                    self.step_param(&path, param, gradient, rates, device)?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Follows a rewrite: what is remembered is sliced with its parameter, or forgotten.
@@ -187,13 +190,10 @@ impl Optimizer {
         state.steps += 1;
         let rule = self.config.rule(rates, decays);
         let Device::Cpu(cpu) = device;
-        param.update(|p| match (rule, state.moments.as_mut_slice()) {
-            (Rule::Sgd(h), [velocity]) => {
-                cpu::sgd_step(cpu, &h, state.steps == 1, p, gradient.data(), velocity.data_mut())
-            }
-            (Rule::Adam(h), [m, v]) => {
-                cpu::adam_step(cpu, &h, state.steps, p, gradient.data(), m.data_mut(), v.data_mut())
-            }
+        let (steps, g) = (state.steps, gradient.data());
+        param.update_masked(|p, mask| match (rule, state.moments.as_mut_slice()) {
+            (Rule::Sgd(h), [velocity]) => cpu::sgd_step(cpu, &h, steps == 1, p, g, velocity.data_mut(), mask),
+            (Rule::Adam(h), [m, v]) => cpu::adam_step(cpu, &h, steps, p, g, m.data_mut(), v.data_mut(), mask),
             _ => unreachable!("the configuration does not change, so neither does the number of moments"),
         });
         Ok(())

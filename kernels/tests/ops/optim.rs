@@ -8,6 +8,11 @@ use kernels::reference;
 const LEN: usize = 20_000;
 const STEPS: u32 = 5;
 
+/// One weight in three is dropped.
+fn mask() -> Vec<f64> {
+    (0..LEN).map(|i| f64::from(u8::from(i % 3 != 1))).collect()
+}
+
 /// Gradients of step `step`.
 fn gradient(step: u32) -> Vec<f64> {
     random(u64::from(step) + 100, LEN)
@@ -17,16 +22,20 @@ fn gradient(step: u32) -> Vec<f64> {
 fn sgd_agrees_with_the_reference() {
     let plain = Sgd { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
     let heavy = Sgd { momentum: 0.9, weight_decay: 5e-4, ..plain };
-    for h in [plain, Sgd { weight_decay: 0.1, ..plain }, heavy, Sgd { nesterov: true, ..heavy }] {
+    let mask = mask();
+    let rules = [plain, Sgd { weight_decay: 0.1, ..plain }, heavy, Sgd { nesterov: true, ..heavy }];
+    for (h, mask) in rules.into_iter().flat_map(|h| [(h, None), (h, Some(&mask[..]))]) {
+        let narrow_mask = mask.map(narrow);
         let (mut p, mut v) = (random(1, LEN), random(2, LEN));
         let start = [narrow(&p), narrow(&v)];
         for step in 0..STEPS {
-            reference::sgd_step(&h, step == 0, &mut p, &gradient(step), &mut v);
+            reference::sgd_step(&h, step == 0, &mut p, &gradient(step), &mut v, mask);
         }
         let run = |cpu: &Cpu| {
             let [mut p, mut v] = start.clone();
             for step in 0..STEPS {
-                cpu::sgd_step(cpu, &h, step == 0, &mut p, &narrow(&gradient(step)), &mut v);
+                let g = narrow(&gradient(step));
+                cpu::sgd_step(cpu, &h, step == 0, &mut p, &g, &mut v, narrow_mask.as_deref());
             }
             [p, v].concat()
         };
@@ -37,16 +46,20 @@ fn sgd_agrees_with_the_reference() {
 #[test]
 fn adam_agrees_with_the_reference() {
     let adam = Adam { lr: 1e-2, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 1e-2, decoupled: false };
-    for h in [adam, Adam { decoupled: true, ..adam }] {
+    let mask = mask();
+    let rules = [adam, Adam { decoupled: true, ..adam }];
+    for (h, mask) in rules.into_iter().flat_map(|h| [(h, None), (h, Some(&mask[..]))]) {
+        let narrow_mask = mask.map(narrow);
         let [mut p, mut m, mut v] = [random(1, LEN), vec![0.0; LEN], vec![0.0; LEN]];
         let start = narrow(&p);
         for step in 0..STEPS {
-            reference::adam_step(&h, step + 1, &mut p, &gradient(step), &mut m, &mut v);
+            reference::adam_step(&h, step + 1, &mut p, &gradient(step), &mut m, &mut v, mask);
         }
         let run = |cpu: &Cpu| {
             let [mut p, mut m, mut v] = [start.clone(), vec![0.0; LEN], vec![0.0; LEN]];
             for step in 0..STEPS {
-                cpu::adam_step(cpu, &h, step + 1, &mut p, &narrow(&gradient(step)), &mut m, &mut v);
+                let g = narrow(&gradient(step));
+                cpu::adam_step(cpu, &h, step + 1, &mut p, &g, &mut m, &mut v, narrow_mask.as_deref());
             }
             [p, m, v].concat()
         };
@@ -59,6 +72,15 @@ fn adam_agrees_with_the_reference() {
 fn first_step_ignores_the_velocity() {
     let h = Sgd { lr: 1.0, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
     let (mut p, mut v) = ([1.0], [f32::INFINITY]);
-    cpu::sgd_step(&Cpu::detect(), &h, true, &mut p, &[0.25], &mut v);
+    cpu::sgd_step(&Cpu::detect(), &h, true, &mut p, &[0.25], &mut v, None);
     assert_eq!((p, v), ([0.75], [0.25]));
+}
+
+/// What a mask drops is zero even where the step would make it NaN.
+#[test]
+fn a_masked_nan_becomes_zero() {
+    let h = Sgd { lr: 1.0, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+    let mut p = [1.0, 2.0];
+    cpu::sgd_step(&Cpu::detect(), &h, true, &mut p, &[f32::NAN, 0.5], &mut [0.0; 2], Some(&[0.0, 1.0]));
+    assert_eq!(p, [0.0, 1.5]);
 }
