@@ -6,7 +6,7 @@ mod fixtures;
 
 use fixtures::{Case, Fixture};
 use kernels::cpu::{self, Cpu};
-use kernels::params::{Adam, Sgd};
+use kernels::params::{Activation, Adam, Sgd};
 use kernels::shapes::{AdaptivePool2d, Conv2d, Linear, Pool2d};
 
 #[test]
@@ -87,8 +87,11 @@ fn batch_norm(cpu: &Cpu, case: &Case, t: &Fixture) {
     let (c, eps, momentum) = (gamma.len(), case.number("eps"), case.number("momentum"));
     let rows = x.len() / c;
     let (mut mean, mut var) = (vec![f32::NAN; c], vec![f32::NAN; c]);
+    let alone = Activation::None;
     let y = filled(x.len(), |y| {
-        cpu::batch_norm_forward_train(cpu, rows, c, &x, &gamma, &beta, eps, y, &mut mean, &mut var)
+        cpu::batch_norm_forward_train(
+            cpu, rows, c, &x, &gamma, &beta, eps, None, alone, y, &mut mean, &mut var,
+        )
     });
     check(case, t, "y_train", rows, &y);
 
@@ -101,16 +104,44 @@ fn batch_norm(cpu: &Cpu, case: &Case, t: &Fixture) {
     check(case, t, "running_var_after", rows, &blend(&running_var, &var, unbiased));
 
     let (mut dgamma, mut dbeta) = (vec![f32::NAN; c], vec![f32::NAN; c]);
-    let dx = filled(x.len(), |dx| {
-        cpu::batch_norm_backward(cpu, rows, c, &x, &mean, &var, &gamma, eps, &dy, dx, &mut dgamma, &mut dbeta)
-    });
+    let (mut dx, batch) = (dy, cpu::Statistics::Batch);
+    cpu::batch_norm_backward(
+        cpu,
+        rows,
+        c,
+        batch,
+        &x,
+        &mean,
+        &var,
+        &gamma,
+        eps,
+        alone,
+        &[],
+        &mut dx,
+        None,
+        &mut dgamma,
+        &mut dbeta,
+    );
     check(case, t, "dx", rows, &dx);
     check(case, t, "dgamma", rows, &dgamma);
     check(case, t, "dbeta", rows, &dbeta);
 
     // The fixture's eval pass uses the statistics from before its training pass.
     let y = filled(x.len(), |y| {
-        cpu::batch_norm_forward_eval(cpu, rows, c, &x, &running_mean, &running_var, &gamma, &beta, eps, y)
+        cpu::batch_norm_forward_eval(
+            cpu,
+            rows,
+            c,
+            &x,
+            &running_mean,
+            &running_var,
+            &gamma,
+            &beta,
+            eps,
+            None,
+            alone,
+            y,
+        )
     });
     check(case, t, "y_eval", 1, &y);
 }
