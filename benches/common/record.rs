@@ -1,0 +1,101 @@
+//! Files of results: CSV under comments that say what was measured, where, and by which command.
+
+use engine::{Error, Result, atomic};
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+/// Writes `rows`, all of them or nothing, under a header with the date, the commit, the machine and the command.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn write(path: &Path, isa: &str, rows: &[impl serde::Serialize]) -> Result<()> {
+    atomic::write(path, |file| {
+        for (key, value) in provenance(isa) {
+            writeln!(file, "# {key}: {value}")?;
+        }
+        let mut writer = csv::Writer::from_writer(file);
+        rows.iter().try_for_each(|row| writer.serialize(row)).map_err(io::Error::other)?;
+        writer.flush()
+    })
+}
+
+/// A file of results.
+pub struct Record<Row> {
+    /// The comments at its head.
+    pub provenance: Vec<(String, String)>,
+    /// In the order in which they were measured.
+    pub rows: Vec<Row>,
+}
+
+impl<Row: serde::de::DeserializeOwned> Record<Row> {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Where it is missing or a row is not as it was written; the error names file and line.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let comments = text.lines().map_while(|line| line.strip_prefix("# "));
+        let pair =
+            |line: &str| line.split_once(": ").map(|(key, value)| (key.to_string(), value.to_string()));
+        let provenance = comments.filter_map(pair).collect();
+        let rows: Vec<Row> = csv::ReaderBuilder::new()
+            .comment(Some(b'#'))
+            .from_reader(text.as_bytes())
+            .deserialize()
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|e| Error::file(path, e))?;
+        match rows.is_empty() {
+            true => Err(Error::file(path, "no row in it")),
+            false => Ok(Self { provenance, rows }),
+        }
+    }
+
+    /// What the header says of `key`.
+    pub fn says(&self, key: &str) -> &str {
+        self.provenance.iter().find(|(known, _)| known == key).map_or("unknown", |(_, value)| value)
+    }
+}
+
+fn provenance(isa: &str) -> [(&'static str, String); 7] {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    [
+        ("date", said_by("date", &["-u", "+%Y-%m-%d"])),
+        ("commit", commit()),
+        ("cpu", cpu_model()),
+        ("cores", cores.to_string()),
+        ("isa", isa.to_string()),
+        ("rustc", said_by("rustc", &["--version"])),
+        ("command", command()),
+    ]
+}
+
+/// What a program prints, or `unknown` where it is not there or fails.
+fn said_by(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().ok().filter(|o| o.status.success());
+    output.map_or("unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string())
+}
+
+/// The commit that was measured. Results and documents may differ from it, code may not unless that is said.
+fn commit() -> String {
+    let commit = said_by("git", &["rev-parse", "--short", "HEAD"]);
+    let changed = said_by("git", &["status", "--porcelain", "--", ":!docs", ":!*.md"]);
+    if changed.is_empty() { commit } else { format!("{commit} with changes") }
+}
+
+/// The model of the CPU, with the numbers that tell apart what a hypervisor calls by one name.
+fn cpu_model() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |key: &str| {
+        let line = info.lines().find(|line| line.split(':').next().is_some_and(|k| k.trim() == key));
+        line.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown").to_string()
+    };
+    format!("{}, family {}, model {}", value("model name"), value("cpu family"), value("model"))
+}
+
+/// The command that made this process, as it is typed.
+fn command() -> String {
+    let isa = std::env::var("LOPPER_ISA").map(|isa| format!("LOPPER_ISA={isa} ")).unwrap_or_default();
+    let options: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    format!("{isa}cargo bench --bench {} -- {}", env!("CARGO_CRATE_NAME"), options.join(" "))
+}

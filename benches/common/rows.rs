@@ -1,0 +1,124 @@
+//! The rows of each file of results: what a benchmark writes and `report` reads.
+
+use super::timing::Times;
+use serde::{Deserialize, Serialize};
+
+/// The middle of many times and the spread around it, milliseconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Spread {
+    /// Half of the times are below.
+    pub median_ms: f64,
+    /// A tenth of the times are below.
+    pub p10_ms: f64,
+    /// A tenth of the times are above.
+    pub p90_ms: f64,
+}
+
+impl From<&Times> for Spread {
+    fn from(times: &Times) -> Self {
+        let [median_ms, p10_ms, p90_ms] = [0.5, 0.1, 0.9].map(|share| round(1e3 * times.quantile(share)));
+        Self { median_ms, p10_ms, p90_ms }
+    }
+}
+
+impl Spread {
+    /// GFLOP/s of `macs` multiply-accumulates in the median time.
+    pub fn gflops(&self, macs: u64) -> f64 {
+        round(2e-6 * macs as f64 / self.median_ms)
+    }
+}
+
+/// Four significant digits: more would be noise, and would change with each run.
+pub fn round(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}
+
+/// Declares a row: a struct whose fields are the columns of its file. (The csv crate cannot read a flattened
+/// `Spread`, so its three columns are spelled out.)
+macro_rules! row {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+    };
+}
+
+row! {
+    /// A convolution of a network by one algorithm. GFLOP/s count the operations of the direct algorithm.
+    Conv2dRow {
+        network: String, layer: String, batch: usize, threads: usize,
+        /// Input height and width, channels, filters, kernel and stride, as `128x128x3 64 7x7/2`.
+        shape: String,
+        /// `direct`, `chosen`, `input_grad` or `weight_grad`.
+        algorithm: String,
+        kernel: String, median_ms: f64, p10_ms: f64, p90_ms: f64, gflops: f64, peak_gflops: f64,
+    }
+}
+
+row! {
+    /// A product with a fully connected layer's weight, or of two square matrices.
+    LinearRow {
+        /// `packed`, `stored`, `input_grad`, `weight_grad` or `gemm`.
+        operation: String,
+        inputs: usize, outputs: usize, batch: usize, threads: usize,
+        median_ms: f64, p10_ms: f64, p90_ms: f64, gflops: f64, peak_gflops: f64,
+        /// Bytes of input, weight and output, each once, over the median time.
+        gbytes_s: f64,
+        /// The rate at which the same threads read a buffer larger than the caches.
+        read_gbytes_s: f64,
+    }
+}
+
+row! {
+    /// A convolution in which some filters and inputs are dead, by one technique.
+    SparseRow {
+        layer: String, batch: usize, threads: usize, dead_percent: usize,
+        /// `dense`, `masked`, `compacted` or `pruned`.
+        technique: String,
+        kernel: String, median_ms: f64, p10_ms: f64, p90_ms: f64,
+        /// Median time of dense over this one's.
+        speedup: f64,
+    }
+}
+
+row! {
+    /// The inference plan of a network.
+    NetworkRow {
+        network: String, size: usize, batch: usize, threads: usize, folded: bool,
+        median_ms: f64, p10_ms: f64, p90_ms: f64, gflops: f64, peak_gflops: f64,
+        weight_mbytes: f64, arena_mbytes: f64,
+    }
+}
+
+row! {
+    /// Reading images on one thread.
+    ImagesRow {
+        /// `decode` or `decode and augment`.
+        work: String,
+        images: usize, mean_kbytes: f64, size: usize,
+        /// Milliseconds an image.
+        median_ms: f64, p10_ms: f64, p90_ms: f64, images_s: f64,
+    }
+}
+
+row! {
+    /// One round of one engine on one case; what `peers.py` writes.
+    PeerRow {
+        /// `network`, `training`, `layer` or `images`.
+        kind: String,
+        /// Network, or network and layer.
+        what: String,
+        size: usize, batch: usize, threads: usize, engine: String, round: usize, ms: f64,
+    }
+}
+
+row! {
+    /// A ratio that lopper wants to stay under.
+    TargetRow {
+        kind: String, what: String, size: usize, batch: usize,
+        /// The engine that it is a ratio to, or `best`.
+        peer: String,
+        at_most: f64,
+    }
+}

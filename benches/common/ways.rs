@@ -1,0 +1,52 @@
+//! Ways to compute one case: each is checked, then all are timed in turn.
+
+use super::check::{Expected, bound};
+use super::timing::{Measured, in_turn};
+use engine::Result;
+use kernels::buffer::Buffer;
+use kernels::cpu::Cpu;
+use std::time::Duration;
+
+/// Computes a case into its output.
+type Run<'a> = Box<dyn Fn(&mut [f32]) + 'a>;
+
+/// One way to compute a case.
+pub struct Way<'a> {
+    /// What tables call it.
+    pub name: &'static str,
+    /// The kernel that was chosen; empty where nobody tells.
+    pub kernel: &'static str,
+    /// What it should compute.
+    pub expected: &'a Expected,
+    /// What it computed.
+    pub out: Buffer,
+    /// Computes it.
+    pub run: Run<'a>,
+}
+
+impl<'a> Way<'a> {
+    /// A way that writes `len` floats.
+    pub fn new(
+        name: &'static str,
+        kernel: &'static str,
+        expected: &'a Expected,
+        len: usize,
+        run: impl Fn(&mut [f32]) + 'a,
+    ) -> Self {
+        Self { name, kernel, expected, out: Buffer::zeros(len), run: Box::new(run) }
+    }
+}
+
+/// Runs and checks each way, then times each for `budget`, in turn.
+///
+/// # Errors
+/// Where a result is wrong; the error names `what` and the way.
+pub fn checked_in_turn(cpu: &Cpu, budget: Duration, what: &str, ways: &mut [Way]) -> Result<Measured> {
+    for Way { name, kernel, expected, out, run } in ways.iter_mut() {
+        run(out);
+        expected.check(&format!("{what}, {name}"), bound(name, kernel), out)?;
+    }
+    let mut runs: Vec<_> = ways.iter_mut().map(|Way { out, run, .. }| || run(out)).collect();
+    let mut runs: Vec<&mut dyn FnMut()> = runs.iter_mut().map(|run| run as _).collect();
+    Ok(in_turn(cpu, budget, &mut runs))
+}

@@ -1,0 +1,55 @@
+//! BENCHMARKS.md and its pictures, made from the files of results in `docs/benchmarks`.
+//!
+//! ```text
+//!   docs/benchmarks/*.csv ─► Results ─► pages (tables)  ─► BENCHMARKS.md
+//!                                    └► charts (dots)   ─► docs/benchmarks/*.svg
+//! ```
+
+mod charts;
+mod dots;
+mod pages;
+mod peers;
+
+use crate::common::record::Record;
+use crate::common::rows::{Conv2dRow, ImagesRow, LinearRow, NetworkRow, PeerRow, SparseRow, TargetRow};
+use engine::Result;
+use std::path::Path;
+
+/// Every file of results.
+struct Results {
+    networks: Record<NetworkRow>,
+    conv2d: Record<Conv2dRow>,
+    linear: Record<LinearRow>,
+    sparse: Record<SparseRow>,
+    images: Record<ImagesRow>,
+    peers: Record<PeerRow>,
+    targets: Record<TargetRow>,
+}
+
+impl Results {
+    fn read(directory: &Path) -> Result<Self> {
+        Ok(Self {
+            networks: Record::read(&directory.join("networks.csv"))?,
+            conv2d: Record::read(&directory.join("conv2d.csv"))?,
+            linear: Record::read(&directory.join("linear.csv"))?,
+            sparse: Record::read(&directory.join("sparse.csv"))?,
+            images: Record::read(&directory.join("images.csv"))?,
+            peers: Record::read(&directory.join("peers.csv"))?,
+            targets: Record::read(&directory.join("targets.csv"))?,
+        })
+    }
+}
+
+/// The document and the pictures: path below `root`, the repository, and text.
+///
+/// # Errors
+/// Where a file of results is missing or not as it was written; the error names it.
+pub fn files(root: &Path) -> Result<Vec<(&'static str, String)>> {
+    let results = Results::read(&root.join("docs/benchmarks"))?;
+    Ok(vec![
+        ("BENCHMARKS.md", pages::document(&results)),
+        ("docs/benchmarks/networks.svg", charts::networks(&results)?),
+        ("docs/benchmarks/conv2d.svg", charts::conv2d(&results)?),
+        ("docs/benchmarks/sparse.svg", charts::sparse(&results)?),
+    ])
+}

@@ -1,0 +1,273 @@
+//! The document: for each file of results, where it comes from and its tables.
+
+use super::Results;
+use super::charts::distinct;
+use super::peers::{Case, cases, engines};
+use crate::common::record::Record;
+use crate::common::rows::{Conv2dRow, LinearRow, PeerRow, SparseRow, TargetRow};
+use serde::de::DeserializeOwned;
+
+const HEAD: &str = "\
+# Benchmarks
+
+Written by `cargo bench --bench report` from the files in `docs/benchmarks`, and never by hand: a test compares. Each section
+names the command that measured it. `benches/run_all.sh` runs all of them and this report (see `CONTRIBUTING.md`).
+
+Machines are noisy, and a shared one more than others: what is compared was timed in turn in one sitting; trust
+ratios, not milliseconds. Times are medians. Each result was checked against plain loops in f64 before it was timed. GFLOP/s
+count the operations of the direct algorithm, so Winograd F(4×4, 3×3), which multiplies a quarter as often, can pass the
+peak of fused multiply-adds (FMA); the peak is measured beside each case, in the same process.
+";
+
+/// All of BENCHMARKS.md.
+pub fn document(results: &Results) -> String {
+    [
+        HEAD.to_string(),
+        peers(results),
+        networks(results),
+        conv2d(&results.conv2d),
+        linear(&results.linear),
+        sparse(&results.sparse),
+        images(results),
+    ]
+    .join("\n")
+}
+
+/// A heading, what was measured where, and words.
+fn section<Row: DeserializeOwned>(title: &str, record: &Record<Row>, words: &str) -> String {
+    let says = |key| record.says(key);
+    format!(
+        "## {title}\n\n    {}\n\n{}, commit {}: {}, {} cores, {}, {}.\n\n{words}\n",
+        says("command"),
+        says("date"),
+        says("commit"),
+        says("cpu"),
+        says("cores"),
+        says("isa"),
+        says("rustc")
+    )
+}
+
+/// A Markdown table. The first `words` columns are words, the others numbers.
+fn table(words: usize, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let rules = (0..head.len()).map(|i| if i < words { "---" } else { "---:" }.to_string());
+    let head = head.iter().map(|cell| cell.to_string());
+    let mut text = format!("\n{}{}", line(&head.collect::<Vec<_>>()), line(&rules.collect::<Vec<_>>()));
+    rows.into_iter().for_each(|row| text += &line(&row));
+    text
+}
+
+/// Three digits that matter.
+fn three(value: f64) -> String {
+    let decimals = if value <= 0.0 { 2 } else { (2 - value.log10().floor() as i32).clamp(0, 3) };
+    format!("{value:.*}", decimals as usize)
+}
+
+fn percent(part: f64, whole: f64) -> String {
+    format!("{:.0} %", 100.0 * part / whole)
+}
+
+/// A missing number.
+fn or_dash(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "–".into())
+}
+
+fn peers(results: &Results) -> String {
+    let Results { peers, targets, .. } = results;
+    let words = format!(
+        "In each round every engine runs in turn, in a process of its own; a ratio is the median of the rounds' ratios. Batch norms \
+are folded everywhere, and VGG16's pool of 4×4 to 7×7 pixels (at 128 px) into the first linear layer. Engines: {}. \
+*Of best* is lopper's time over that of the fastest other engine; the last column is what lopper aims at.\n\n\
+![latency of whole networks](docs/benchmarks/networks.svg)\n",
+        peers.says("engines")
+    );
+    let mut text = section("Beside other engines", peers, &words);
+    for (kind, title) in [
+        ("network", "Whole networks: inference, ms"),
+        ("training", "Training: a step of forward, backward and Adam, ms"),
+        ("layer", "Convolutions, 3×3 of stride 1, ms"),
+        ("images", "Images: decode, random resized crop, flip, normalise, on one thread, ms an image"),
+    ] {
+        let cases = cases(&peers.rows, kind);
+        if !cases.is_empty() {
+            text += &format!("\n### {title}\n{}", peer_table(&cases, &targets.rows));
+        }
+    }
+    text
+}
+
+fn peer_table(cases: &[Case], targets: &[TargetRow]) -> String {
+    let engines = engines(cases);
+    let mut head = vec!["case", "px", "batch", "threads", "lopper"];
+    head.extend(&engines);
+    head.extend(["of best", "aim"]);
+    let rows = cases.iter().map(|case| {
+        let PeerRow { what, size, batch, threads, .. } = case.row;
+        let mut row = vec![what.clone(), size.to_string(), batch.to_string(), threads.to_string()];
+        row.push(three(case.lopper_ms()));
+        row.extend(engines.iter().map(|engine| or_dash(case.ms(engine).map(three))));
+        row.push(format!("**{:.2}**", case.best().1));
+        let aims = case.targets(targets).into_iter().map(|(at_most, peer, ratio)| match peer {
+            "best" => format!("≤ {at_most:.2}"),
+            _ => format!("≤ {at_most:.2} of {peer}: {ratio:.2}"),
+        });
+        row.push(aims.collect::<Vec<_>>().join("; "));
+        row
+    });
+    table(1, &head, rows)
+}
+
+fn networks(results: &Results) -> String {
+    let record = &results.networks;
+    let words = "The inference plan alone, batch norms folded and not. Memory is packed weights, and the block in which all values \
+between layers live.";
+    let head = [
+        "network",
+        "px",
+        "batch",
+        "threads",
+        "plan",
+        "ms",
+        "10–90 %",
+        "GFLOP/s",
+        "of peak",
+        "weights MB",
+        "values MB",
+    ];
+    let rows = record.rows.iter().map(|row| {
+        vec![
+            row.network.clone(),
+            row.size.to_string(),
+            row.batch.to_string(),
+            row.threads.to_string(),
+            if row.folded { "folded" } else { "unfolded" }.into(),
+            three(row.median_ms),
+            format!("{}–{}", three(row.p10_ms), three(row.p90_ms)),
+            three(row.gflops),
+            percent(row.gflops, row.peak_gflops),
+            three(row.weight_mbytes),
+            three(row.arena_mbytes),
+        ]
+    });
+    section("Whole networks", record, words) + &table(1, &head, rows)
+}
+
+fn conv2d(record: &Record<Conv2dRow>) -> String {
+    let words = "Distinct convolutions of the networks, and two depthwise ones. *Direct* multiplies as often as the definition \
+does; *chosen* is by the kernel that packing chooses. Shares are of the FMA peak.\n\n\
+![share of the peak by layer and algorithm](docs/benchmarks/conv2d.svg)";
+    let mut text = section("Convolutions", record, words);
+    for (batch, threads) in distinct(&record.rows, |row| (row.batch, row.threads)) {
+        text += &format!("\nBatch {batch}, {threads} threads:\n");
+        let rows: Vec<&Conv2dRow> =
+            record.rows.iter().filter(|row| (row.batch, row.threads) == (batch, threads)).collect();
+        let layers = rows.chunk_by(|a, b| (&a.network, &a.layer) == (&b.network, &b.layer)).map(|layer| {
+            let of = |algorithm: &str| layer.iter().find(|row| row.algorithm == algorithm);
+            let ms = |algorithm| or_dash(of(algorithm).map(|row| three(row.median_ms)));
+            let share = |algorithm| or_dash(of(algorithm).map(|row| percent(row.gflops, row.peak_gflops)));
+            vec![
+                format!("{} {}", layer[0].network, layer[0].layer),
+                layer[0].shape.clone(),
+                or_dash(of("chosen").map(|row| row.kernel.clone())),
+                ms("direct"),
+                share("direct"),
+                ms("chosen"),
+                share("chosen"),
+                ms("input_grad"),
+                share("input_grad"),
+                ms("weight_grad"),
+                share("weight_grad"),
+            ]
+        });
+        let head = [
+            "layer",
+            "shape",
+            "kernel chosen",
+            "direct ms",
+            "of peak",
+            "chosen ms",
+            "of peak",
+            "dx ms",
+            "of peak",
+            "dw ms",
+            "of peak",
+        ];
+        text += &table(3, &head, layers);
+    }
+    text
+}
+
+fn linear(record: &Record<LinearRow>) -> String {
+    let words = "A linear layer reads its weight once whatever the batch: with few rows the rate at which memory is read binds, \
+with many the FMA peak. Weights of some tens of megabytes stay in a large last-level cache between runs, and can then \
+pass the rate of memory.";
+    let mut text = section("Linear layers and matrix products", record, words);
+    let rows = record.rows.iter().map(|row| {
+        vec![
+            row.operation.replace('_', " "),
+            format!("{}→{}", row.inputs, row.outputs),
+            row.batch.to_string(),
+            row.threads.to_string(),
+            three(row.median_ms),
+            three(row.gflops),
+            percent(row.gflops, row.peak_gflops),
+            three(row.gbytes_s),
+            percent(row.gbytes_s, row.read_gbytes_s),
+        ]
+    });
+    let head =
+        ["operation", "layer", "batch", "threads", "ms", "GFLOP/s", "of peak", "GB/s", "of memory's rate"];
+    text += &table(2, &head, rows);
+    text
+}
+
+fn sparse(record: &Record<SparseRow>) -> String {
+    let words = "VGG16's convolutions. The same share of filters is dead in the layer and in the one before it. *Masked* skips dead \
+filters, *compacted* also skips dead inputs and keeps every width, *pruned* has neither left. Speed-ups are over dense, timed \
+in turn with it.\n\n![speed-ups by technique](docs/benchmarks/sparse.svg)";
+    let mut text = section("What dead filters buy", record, words);
+    let dead = distinct(&record.rows, |row| row.dead_percent);
+    let techniques = ["masked", "compacted", "pruned"];
+    let columns: Vec<(usize, &str)> =
+        dead.iter().flat_map(|&dead| techniques.map(|name| (dead, name))).collect();
+    let titles: Vec<String> = columns.iter().map(|(dead, name)| format!("{name} {dead} %")).collect();
+    for (batch, threads) in distinct(&record.rows, |row| (row.batch, row.threads)) {
+        text += &format!("\nBatch {batch}, {threads} threads:\n");
+        let rows: Vec<&SparseRow> =
+            record.rows.iter().filter(|row| (row.batch, row.threads) == (batch, threads)).collect();
+        let layers = rows.chunk_by(|a, b| a.layer == b.layer).map(|layer| {
+            let of =
+                |dead, name: &str| layer.iter().find(|row| row.dead_percent == dead && row.technique == name);
+            let mut cells = vec![layer[0].layer.clone(), layer[0].kernel.clone(), three(layer[0].median_ms)];
+            cells.extend(
+                columns
+                    .iter()
+                    .map(|&(dead, name)| or_dash(of(dead, name).map(|row| format!("{:.2}×", row.speedup)))),
+            );
+            cells
+        });
+        let mut head = vec!["layer", "dense kernel", "dense ms"];
+        head.extend(titles.iter().map(String::as_str));
+        text += &table(2, &head, layers);
+    }
+    text
+}
+
+fn images(results: &Results) -> String {
+    let record = &results.images;
+    let words = "JPEGs on one thread; augmentation is a random resized crop, a flip and normalisation.";
+    let rows = record.rows.iter().map(|row| {
+        vec![
+            row.work.clone(),
+            row.images.to_string(),
+            three(row.mean_kbytes),
+            row.size.to_string(),
+            three(row.median_ms),
+            format!("{}–{}", three(row.p10_ms), three(row.p90_ms)),
+            format!("{:.0}", row.images_s),
+        ]
+    });
+    let head = ["work", "images", "mean kB", "to px", "ms an image", "10–90 %", "images/s"];
+    section("Reading images", record, words) + &table(1, &head, rows)
+}

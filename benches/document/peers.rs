@@ -1,0 +1,103 @@
+//! lopper beside other engines: ratios of times that were taken in turn.
+//!
+//! A ratio is the median over the rounds of one engine's time over another's in the same round, so that the machine's drift
+//! cancels. The best peer of a case is the one beside which lopper looks worst.
+
+use crate::common::rows::{PeerRow, TargetRow};
+
+/// The name that lopper's own times go by.
+const LOPPER: &str = "lopper";
+
+/// One case: what was computed, and each engine's times.
+pub struct Case<'a> {
+    /// Any row of it.
+    pub row: &'a PeerRow,
+    /// Each engine's milliseconds, a round each.
+    engines: Vec<(&'a str, Vec<f64>)>,
+}
+
+/// The cases of one kind (`network`, `training`, `layer` or `images`), in the order of the file.
+pub fn cases<'a>(rows: &'a [PeerRow], kind: &str) -> Vec<Case<'a>> {
+    let mut cases: Vec<Case> = Vec::new();
+    for row in rows.iter().filter(|row| row.kind == kind) {
+        let key = |row: &'a PeerRow| (&row.what, row.size, row.batch, row.threads);
+        let known = cases.iter().position(|case| key(case.row) == key(row));
+        let at = known.unwrap_or_else(|| {
+            cases.push(Case { row, engines: Vec::new() });
+            cases.len() - 1
+        });
+        let engines = &mut cases[at].engines;
+        match engines.iter_mut().find(|(name, _)| *name == row.engine) {
+            Some((_, times)) => times.push(row.ms),
+            None => engines.push((&row.engine, vec![row.ms])),
+        }
+    }
+    cases.retain(|case| case.times(LOPPER).is_some() && case.engines.len() > 1);
+    cases
+}
+
+/// The engines of `cases` other than lopper, by name.
+pub fn engines<'a>(cases: &[Case<'a>]) -> Vec<&'a str> {
+    let mut names: Vec<&str> =
+        cases.iter().flat_map(|case| case.engines.iter().map(|(name, _)| *name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|&name| name != LOPPER);
+    names
+}
+
+impl<'a> Case<'a> {
+    fn times(&self, engine: &str) -> Option<&[f64]> {
+        self.engines.iter().find(|(name, _)| *name == engine).map(|(_, times)| &times[..])
+    }
+
+    /// The median over the rounds of an engine's time, milliseconds.
+    pub fn ms(&self, engine: &str) -> Option<f64> {
+        self.times(engine).map(|times| median(times.to_vec()))
+    }
+
+    /// lopper's median time.
+    pub fn lopper_ms(&self) -> f64 {
+        self.ms(LOPPER).expect("cases without lopper are dropped")
+    }
+
+    /// lopper's time over an engine's.
+    pub fn ratio(&self, engine: &str) -> Option<f64> {
+        let (ours, theirs) = (self.times(LOPPER)?, self.times(engine)?);
+        Some(median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()))
+    }
+
+    /// The best peer, and lopper's time over its.
+    pub fn best(&self) -> (&'a str, f64) {
+        let peers = self.engines.iter().filter(|(name, _)| *name != LOPPER);
+        let ratios = peers.filter_map(|(name, _)| Some((*name, self.ratio(name)?)));
+        ratios.max_by(|a, b| a.1.total_cmp(&b.1)).expect("cases without a peer are dropped")
+    }
+
+    /// An engine's time over the best peer's; lopper's own where it is lopper.
+    pub fn over_best(&self, engine: &str) -> Option<f64> {
+        let best = self.best().1;
+        if engine == LOPPER { Some(best) } else { self.ratio(engine).map(|ratio| best / ratio) }
+    }
+
+    /// The targets for this case: the most that is wanted, the peer it is a ratio to, and the ratio.
+    pub fn targets(&self, targets: &'a [TargetRow]) -> Vec<(f64, &'a str, f64)> {
+        let row = self.row;
+        let of_case = |t: &&TargetRow| {
+            t.kind == row.kind
+                && (t.what == row.what || t.what == "*")
+                && (t.size, t.batch) == (row.size, row.batch)
+        };
+        let ratio = |t: &'a TargetRow| {
+            let ratio = if t.peer == "best" { Some(self.best().1) } else { self.ratio(&t.peer) };
+            Some((t.at_most, &t.peer[..], ratio?))
+        };
+        targets.iter().filter(of_case).filter_map(ratio).collect()
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}

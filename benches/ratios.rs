@@ -1,0 +1,121 @@
+//! Do the kernels keep the ratios that the documents promise? Some seconds, by hand; no test depends on it.
+//!
+//!     cargo bench --bench ratios [-- --quick]
+//!
+//! Every ratio is of times taken in turn in this process. Exit status 1 where one is missed.
+
+mod common;
+
+use clap::Parser;
+use common::timing::{Memory, Times, in_turn};
+use common::workload::noise;
+use common::{Options, timing::Measured};
+use engine::{Error, Result};
+use kernels::buffer::Buffer;
+use kernels::cpu::{self, Cpu, Epilogue, Isa, PackedConv2d, PackedLinear};
+use kernels::shapes::{Conv2d, Linear};
+use std::process::ExitCode;
+
+/// Checks the ratios between kernels and the machine's limits.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> ExitCode {
+    common::exit(run(&Arguments::parse().options))
+}
+
+/// A ratio and the least that it should be.
+struct Ratio {
+    what: String,
+    value: f64,
+    at_least: f64,
+}
+
+fn run(options: &Options) -> Result<()> {
+    let cpu = options.cpus(&[None])?.swap_remove(0);
+    let one = cpu.clone().threads(1);
+    let mut ratios = vec![
+        direct_of_peak(&one, options, 0.92),
+        direct_over_winograd(&one, options),
+        linear_of_memory(&cpu, options),
+    ];
+    if let Some(avx2) = Cpu::with_isa(Isa::Avx2) {
+        ratios.push(direct_of_peak(&avx2.threads(1), options, 0.85));
+    }
+    if cpu.thread_count() > 1 {
+        ratios.push(threads(&one, &cpu, options));
+    }
+    let mut missed = 0;
+    for Ratio { what, value, at_least } in &ratios {
+        let verdict = if value >= at_least { "pass" } else { "FAIL" };
+        missed += usize::from(value < at_least);
+        println!("{verdict}  {value:5.2}  (at least {at_least:.2})  {what}");
+    }
+    match missed {
+        0 => Ok(()),
+        missed => Err(Error::invalid(format!("{missed} of {} ratios were missed", ratios.len()))),
+    }
+}
+
+/// A layer in the middle of VGG16: 3×3, 256 channels in and out, 32×32 pixels.
+fn middle_layer() -> Conv2d {
+    Conv2d::square([4, 32, 32, 256], 256, 3, 1, 1)
+}
+
+/// Times the layer in the middle, once with each of `packed` weights on its backend.
+fn time(options: &Options, packed: &[(&Cpu, PackedConv2d)]) -> Measured {
+    let g = &middle_layer();
+    let x = noise(g.x_len(), 1);
+    let mut runs: Vec<_> = packed
+        .iter()
+        .map(|(cpu, packed)| {
+            let (x, mut y) = (&x, Buffer::zeros(g.y_len()));
+            move || cpu::conv2d_forward_packed(cpu, g, x, packed, &Epilogue::default(), &mut y)
+        })
+        .collect();
+    in_turn(packed[0].0, 3 * options.budget(), &mut runs.iter_mut().map(|run| run as _).collect::<Vec<_>>())
+}
+
+fn weight() -> Buffer {
+    noise(middle_layer().w_len(), 2)
+}
+
+fn direct_of_peak(cpu: &Cpu, options: &Options, at_least: f64) -> Ratio {
+    let g = middle_layer();
+    let measured = time(options, &[(cpu, PackedConv2d::direct(cpu, &g, &weight()))]);
+    let gflops = 2e-9 * g.macs() as f64 / measured.times[0].median();
+    let what = format!("direct convolution on one thread of {}: share of the FMA peak", cpu.isa());
+    Ratio { what, value: gflops / measured.peak_gflops, at_least }
+}
+
+fn direct_over_winograd(cpu: &Cpu, options: &Options) -> Ratio {
+    let (g, w) = (middle_layer(), weight());
+    let packed = [PackedConv2d::direct(cpu, &g, &w), PackedConv2d::new(cpu, &g, &w)];
+    let measured = time(options, &packed.map(|packed| (cpu, packed)));
+    let [direct, chosen] = [0, 1].map(|i| measured.times[i].median());
+    Ratio { what: "Winograd: speed-up over direct".into(), value: direct / chosen, at_least: 1.0 / 0.6 }
+}
+
+fn linear_of_memory(cpu: &Cpu, options: &Options) -> Ratio {
+    let g = Linear { n: 1, inputs: 25088, outputs: 4096 };
+    let packed = PackedLinear::new(cpu, &g, &noise(g.inputs * g.outputs, 1));
+    let (x, mut y) = (noise(g.inputs, 2), Buffer::zeros(g.outputs));
+    let mut run = || cpu::linear_forward_packed(cpu, &g, &x, &packed, &Epilogue::default(), &mut y);
+    let times: Times = in_turn(cpu, 3 * options.budget(), &mut [&mut run]).times.swap_remove(0);
+    let rate = 1e-9 * g.bytes() as f64 / times.median();
+    let read = Memory::new().read_gbytes_s(cpu.thread_count());
+    let what = "linear 25088→4096 of one image, packed: share of memory's read rate".into();
+    Ratio { what, value: rate / read, at_least: 0.85 }
+}
+
+fn threads(one: &Cpu, all: &Cpu, options: &Options) -> Ratio {
+    let (g, w) = (middle_layer(), weight());
+    let measured = time(options, &[one, all].map(|cpu| (cpu, PackedConv2d::new(cpu, &g, &w))));
+    let [alone, together] = [0, 1].map(|i| measured.times[i].median());
+    let count = all.thread_count();
+    let what = format!("convolution on {count} threads: speed-up over one");
+    Ratio { what, value: alone / together, at_least: 0.85 * count as f64 }
+}

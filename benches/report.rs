@@ -1,0 +1,32 @@
+//! Writes BENCHMARKS.md and its pictures from the files of results in `docs/benchmarks`. It measures nothing.
+//!
+//!     cargo bench --bench report
+
+mod common;
+mod document;
+
+use clap::Parser;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Writes BENCHMARKS.md and docs/benchmarks/*.svg from docs/benchmarks/*.csv.
+#[derive(Parser)]
+struct Arguments {
+    /// Passed by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    Arguments::parse();
+    common::exit(run())
+}
+
+fn run() -> engine::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, text) in document::files(root)? {
+        engine::atomic::write(root.join(name), |file| file.write_all(text.as_bytes()))?;
+        println!("wrote {name}");
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! What dead filters buy on VGG16's convolutions: dense, masked, compacted and pruned.
+//!
+//!     cargo bench --bench sparse -- [--quick] [--batch 1,16] [--csv FILE]
+//!
+//! - *dense* computes every filter, dead or not, by the algorithm that packing chooses: the baseline;
+//! - *masked* computes live filters and stores them among the dead ones' constants;
+//! - *compacted* also leaves out the input channels that the layer before no longer fills; widths stay;
+//! - *pruned* is what remains when the dead channels are gone from the tensors.
+//!
+//! The same share of filters is dead in the layer and in the one before it.
+
+mod common;
+
+use clap::Parser;
+use common::Options;
+use common::check::Expected;
+use common::rows::{SparseRow, Spread, round};
+use common::ways::{Way, checked_in_turn};
+use common::workload::{ConvLayer, conv_layers, noise};
+use engine::Result;
+use kernels::buffer::Buffer;
+use kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked};
+use kernels::params::CompactIndex;
+use kernels::shapes::Conv2d;
+use std::process::ExitCode;
+
+/// Percent of filters that are dead.
+const DEAD: [usize; 2] = [50, 75];
+
+/// Benchmark of convolutions with dead filters.
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    /// Batch sizes
+    #[arg(long, value_delimiter = ',', default_value = "1,16", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: Vec<u16>,
+}
+
+fn main() -> ExitCode {
+    common::exit(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let (mut isa, mut rows) = (String::new(), Vec::new());
+    for cpu in arguments.options.cpus(&[None])? {
+        isa = cpu.isa().to_string();
+        for &batch in &arguments.batch {
+            for layer in conv_layers(&["vgg16_bn".into()], 128, batch.into())? {
+                for dead_percent in DEAD {
+                    let case = Case::new(&layer.g, dead_percent);
+                    for row in case.bench(&cpu, &layer, dead_percent, &arguments.options)? {
+                        print(&row);
+                        rows.push(row);
+                    }
+                }
+            }
+        }
+    }
+    arguments.options.save(&isa, &rows)
+}
+
+fn print(row: &SparseRow) {
+    println!(
+        "{:12} batch {:2} × {} threads, {:2} % dead  {:9} {:22} {:9.3} ms {:6.2}×",
+        row.layer,
+        row.batch,
+        row.threads,
+        row.dead_percent,
+        row.technique,
+        row.kernel,
+        row.median_ms,
+        row.speedup
+    );
+}
+
+/// A layer with its data, in which some filters and input channels are dead.
+struct Case<'a> {
+    g: &'a Conv2d,
+    /// Dead channels are zero.
+    x: Buffer,
+    /// Dead filters are zero.
+    w: Buffer,
+    bias: Buffer,
+    live_inputs: Vec<bool>,
+    live_filters: Vec<bool>,
+}
+
+impl<'a> Case<'a> {
+    fn new(g: &'a Conv2d, dead_percent: usize) -> Self {
+        // The image's own channels are never dead.
+        let live_inputs = alive(g.c, if g.c == 3 { 0 } else { dead_percent });
+        let live_filters = alive(g.o, dead_percent);
+        let mut x = noise(g.x_len(), 1);
+        for (x, _) in x.iter_mut().zip(live_inputs.iter().cycle()).filter(|(_, live)| !**live) {
+            *x = 0.0;
+        }
+        let mut w = noise(g.w_len(), 2);
+        for (filter, _) in w.chunks_exact_mut(g.w_len() / g.o).zip(&live_filters).filter(|(_, live)| !**live)
+        {
+            filter.fill(0.0);
+        }
+        Self { g, x, w, bias: noise(g.o, 3), live_inputs, live_filters }
+    }
+
+    /// Checks every variant, then times all of them in turn.
+    fn bench(
+        &self,
+        cpu: &Cpu,
+        layer: &ConvLayer,
+        dead_percent: usize,
+        options: &Options,
+    ) -> Result<Vec<SparseRow>> {
+        let what = format!("{}, batch {}, {dead_percent} % dead", layer.name, self.g.n);
+        let all = Expected::forward(self.g, &self.x, &self.w, Some(&self.bias));
+        let live =
+            Expected::forward(&self.inner(), &self.live_x(), &self.live_weight(), Some(&self.live_bias()));
+        let mut ways = [
+            self.dense(cpu, &all),
+            self.masked(cpu, &all),
+            self.compacted(cpu, &all),
+            self.pruned(cpu, &live),
+        ];
+        let measured = checked_in_turn(cpu, options.budget(), &what, &mut ways)?;
+        let dense = measured.times[0].median();
+        let rows = ways.iter().zip(&measured.times).map(|(way, times)| {
+            let Spread { median_ms, p10_ms, p90_ms } = times.into();
+            SparseRow {
+                layer: layer.name.clone(),
+                batch: self.g.n,
+                threads: cpu.thread_count(),
+                dead_percent,
+                technique: way.name.into(),
+                kernel: way.kernel.into(),
+                median_ms,
+                p10_ms,
+                p90_ms,
+                speedup: round(dense / times.median()),
+            }
+        });
+        Ok(rows.collect())
+    }
+
+    fn epilogue(&self) -> Epilogue<'_> {
+        Epilogue { bias: Some(&self.bias), ..Default::default() }
+    }
+
+    fn dense(&'a self, cpu: &'a Cpu, expected: &'a Expected) -> Way<'a> {
+        let packed = PackedConv2d::new(cpu, self.g, &self.w);
+        Way::new("dense", packed.kernel(), expected, self.g.y_len(), move |y| {
+            cpu::conv2d_forward_packed(cpu, self.g, &self.x, &packed, &self.epilogue(), y);
+        })
+    }
+
+    fn masked(&'a self, cpu: &'a Cpu, expected: &'a Expected) -> Way<'a> {
+        let packed = PackedMasked::new(cpu, self.g, &self.w, &self.live_filters);
+        Way::new("masked", packed.kernel(), expected, self.g.y_len(), move |y| {
+            cpu::conv2d_masked_forward_packed(cpu, self.g, &self.x, &packed, &self.epilogue(), y);
+        })
+    }
+
+    fn compacted(&'a self, cpu: &'a Cpu, expected: &'a Expected) -> Way<'a> {
+        let positions = |live: &[bool]| (0..live.len() as u32).filter(|&i| live[i as usize]).collect();
+        let (inputs, outputs) = (positions(&self.live_inputs), positions(&self.live_filters));
+        let index = CompactIndex { inputs, outputs, carrier: false };
+        let packed = PackedCompact::new(cpu, self.g, &index, &self.live_weight(), &self.bias);
+        Way::new("compacted", packed.kernel(), expected, self.g.y_len(), move |y| {
+            cpu::conv2d_compact_forward(cpu, self.g, &self.x, &packed, &self.epilogue(), y);
+        })
+    }
+
+    fn pruned(&'a self, cpu: &'a Cpu, expected: &'a Expected) -> Way<'a> {
+        let (g, x, bias) = (self.inner(), self.live_x(), self.live_bias());
+        let packed = PackedConv2d::new(cpu, &g, &self.live_weight());
+        Way::new("pruned", packed.kernel(), expected, g.y_len(), move |y| {
+            let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
+            cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, y);
+        })
+    }
+
+    /// The geometry of what is alive.
+    fn inner(&self) -> Conv2d {
+        let count = |live: &[bool]| live.iter().filter(|live| **live).count();
+        Conv2d { c: count(&self.live_inputs), o: count(&self.live_filters), ..*self.g }
+    }
+
+    /// The weight of live filters and live inputs only.
+    fn live_weight(&self) -> Buffer {
+        let filters = self.w.chunks_exact(self.w.len() / self.g.o).zip(&self.live_filters);
+        let live: Vec<f32> =
+            filters.filter(|(_, live)| **live).flat_map(|(filter, _)| filter).copied().collect();
+        only(&live, &self.live_inputs)
+    }
+
+    fn live_x(&self) -> Buffer {
+        only(&self.x, &self.live_inputs)
+    }
+
+    fn live_bias(&self) -> Buffer {
+        only(&self.bias, &self.live_filters)
+    }
+}
+
+/// The live channels of every pixel.
+fn only(values: &[f32], live: &[bool]) -> Buffer {
+    values.iter().zip(live.iter().cycle()).filter(|(_, live)| **live).map(|(value, _)| *value).collect()
+}
+
+/// Flags of which `percent` in a hundred are dead, scattered in a fixed irregular order.
+fn alive(len: usize, percent: usize) -> Vec<bool> {
+    // A step that is coprime to every power of two visits each position once.
+    let mut flags = vec![true; len];
+    (0..len * percent / 100).for_each(|i| flags[i * 37 % len] = false);
+    flags
+}
