@@ -27,8 +27,8 @@ fn bad_results_are_named() {
     let header = "# date: 2026-01-01\nkind,what,size,batch,threads,engine,round,ms\n";
     for (rows, expected) in [
         ("", "no row in it"),
-        ("network,resnet18,128,1,2,lopper,0,fast\n", "line 3"),
-        ("network,resnet18,128\n", "line 3"),
+        ("network,resnet18,128,1,2,lopper,0,fast\n", "line: 3"),
+        ("network,resnet18,128\n", "line: 3"),
     ] {
         std::fs::write(&path, format!("{header}{rows}")).unwrap();
         let error = common::record::Record::<common::rows::PeerRow>::read(&path).err().unwrap().to_string();

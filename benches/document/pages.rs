@@ -200,25 +200,46 @@ does; *chosen* is by the kernel that packing chooses. Shares are of the FMA peak
 
 fn linear(record: &Record<LinearRow>) -> String {
     let words = "A linear layer reads its weight once whatever the batch: with few rows the rate at which memory is read binds, \
-with many the FMA peak. Weights of some tens of megabytes stay in a large last-level cache between runs, and can then \
-pass the rate of memory.";
+with many the FMA peak. *Packed* is for inference, *stored* for training; rates and shares are packed's. Weights of some tens \
+of megabytes stay in a large last-level cache between runs, and can then pass the rate of memory.";
     let mut text = section("Linear layers and matrix products", record, words);
-    let rows = record.rows.iter().map(|row| {
-        vec![
-            row.operation.replace('_', " "),
-            format!("{}→{}", row.inputs, row.outputs),
-            row.batch.to_string(),
-            row.threads.to_string(),
-            three(row.median_ms),
-            three(row.gflops),
-            percent(row.gflops, row.peak_gflops),
-            three(row.gbytes_s),
-            percent(row.gbytes_s, row.read_gbytes_s),
-        ]
-    });
-    let head =
-        ["operation", "layer", "batch", "threads", "ms", "GFLOP/s", "of peak", "GB/s", "of memory's rate"];
-    text += &table(2, &head, rows);
+    let same = |a: &LinearRow, b: &LinearRow| {
+        (a.inputs, a.batch, a.threads, a.operation == "gemm")
+            == (b.inputs, b.batch, b.threads, b.operation == "gemm")
+    };
+    let (mut layers, mut products) = (Vec::new(), Vec::new());
+    for rows in record.rows.chunk_by(same) {
+        let first = &rows[0];
+        let ms = |operation: &str| {
+            let found = rows.iter().find(|row| row.operation == operation);
+            or_dash(found.map(|row| three(row.median_ms)))
+        };
+        let (batch, threads) = (first.batch.to_string(), first.threads.to_string());
+        let peak = percent(first.gflops, first.peak_gflops);
+        if first.operation == "gemm" {
+            products.push(vec![batch, threads, three(first.median_ms), three(first.gflops), peak]);
+            continue;
+        }
+        let layer = format!("{}→{}", first.inputs, first.outputs);
+        let memory = percent(first.gbytes_s, first.read_gbytes_s);
+        let [packed, stored, dx, dw] = ["packed", "stored", "input_grad", "weight_grad"].map(ms);
+        layers.push(vec![layer, batch, threads, packed, three(first.gbytes_s), memory, peak, stored, dx, dw]);
+    }
+    let head = [
+        "layer",
+        "batch",
+        "threads",
+        "packed ms",
+        "GB/s",
+        "of memory's rate",
+        "of FMA peak",
+        "stored ms",
+        "dx ms",
+        "dw ms",
+    ];
+    text += &table(1, &head, layers);
+    text += "\nSquare matrices:\n";
+    text += &table(0, &["side", "threads", "ms", "GFLOP/s", "of FMA peak"], products);
     text
 }
 

@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+"""Times lopper beside other engines, in turn, and writes docs/benchmarks/peers.csv.
+
+    python3 benches/peers.py --python VENV/bin/python [--deepsparse VENV/bin/python] [--cases WORDS] [--rounds 5]
+
+CONTRIBUTING.md says how to make the environments. In each round of a case every engine runs once, for --seconds: lopper as a
+command, each other one in a process of its own that stays for all rounds (peer_engine.py). Ratios are formed in a round, so the
+drift of the machine cancels. This script itself needs nothing but Python.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKER = Path(__file__).resolve().with_name("peer_engine.py")
+COLUMNS = ["kind", "what", "size", "batch", "threads", "engine", "round", "ms"]
+NETWORKS = [
+    ("resnet18", 128, 1),
+    ("resnet18", 128, 16),
+    ("resnet34", 128, 1),
+    ("resnet34", 128, 16),
+    ("resnet50", 128, 1),
+    ("resnet50", 128, 16),
+    ("vgg16_bn", 128, 1),
+    ("vgg16_bn", 128, 16),
+    ("vgg16_bn", 224, 1),
+]
+PACKAGES = ["onnxruntime", "openvino", "torch", "torchvision", "pillow", "deepsparse"]
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: str
+    what: str
+    size: int
+    batch: int
+    threads: int
+
+    def __str__(self):
+        return f"{self.kind} {self.what} {self.size}px b{self.batch} t{self.threads}"
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", required=True, help="the interpreter of the environment of PyTorch, ONNX Runtime, OpenVINO")
+    parser.add_argument("--deepsparse", help="the interpreter of DeepSparse's environment [default: leave it out]")
+    parser.add_argument("--lopper", default=str(ROOT / "target/release/lopper"), help="[default: %(default)s]")
+    parser.add_argument("--work", default=str(ROOT / "target/peers"), help="where models and images are kept [default: %(default)s]")
+    parser.add_argument("--out", default="docs/benchmarks/peers.csv", help="[default: %(default)s]")
+    parser.add_argument("--cases", default="", help="only cases with all of these words in their names, such as 'network resnet18 b16'")
+    parser.add_argument("--engines", default="", help="only these other engines, separated by commas")
+    parser.add_argument("--threads", default=f"1,{os.cpu_count()}", help="[default: %(default)s]")
+    parser.add_argument("--rounds", type=int, default=5, help="[default: %(default)s]")
+    parser.add_argument("--seconds", type=float, default=0.4, help="of timed runs an engine and round [default: %(default)s]")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1 or arguments.seconds <= 0:
+        parser.error("--rounds and --seconds are at least 1 and above 0")
+    if not arguments.list and not Path(arguments.lopper).exists():
+        parser.error(f"{arguments.lopper} does not exist: run `cargo build --release` first")
+    return arguments
+
+
+def cases(arguments):
+    """All cases of which every word of --cases is a part."""
+    threads = sorted({int(n) for n in arguments.threads.split(",")})
+    every = [Case("network", *network, n) for network in NETWORKS for n in threads]
+    every += [Case("training", name, 128, 16, n) for name in ["resnet18", "vgg16_bn"] for n in threads]
+    every += [Case("layer", "3x3", 128, 16, n) for n in threads]
+    every += [Case("images", what, 128, 1, 1) for what in ["decode", "decode and augment"]]
+    return [case for case in every if all(word in str(case).split() for word in arguments.cases.split())]
+
+
+class Peer:
+    """An engine in a process of its own."""
+
+    def __init__(self, engine, case, python, work):
+        self.engine = engine
+        fields = [case.kind, case.what, case.size, case.batch, case.threads]
+        command = [python, WORKER, engine, *fields, work]
+        threads = {name: str(case.threads) for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"]}
+        # Recycled, not given back: fresh pages for every activation would slow PyTorch down.
+        environment = os.environ | threads | {"MALLOC_MMAP_MAX_": "0", "PYTHONWARNINGS": "ignore"}
+        self.log = open(Path(work) / "engines.log", "a")
+        self.process = subprocess.Popen(
+            list(map(str, command)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env=environment,
+        )
+
+    def ready(self):
+        return self.process.stdout.readline().strip() == "ready"
+
+    def time(self, seconds):
+        self.process.stdin.write(f"{seconds}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.log.close()
+
+
+def engines(case, arguments):
+    """The names of the engines for a case, each with its interpreter."""
+    names = {
+        "network": ["onnxruntime", "openvino", "pytorch", "deepsparse"],
+        "training": ["pytorch", "torch.compile"],
+        "layer": ["onednn"],
+        "images": ["torchvision", "pillow"],
+    }[case.kind]
+    chosen = arguments.engines.split(",") if arguments.engines else names
+    interpreters = {name: arguments.deepsparse if name == "deepsparse" else arguments.python for name in names}
+    return [(name, interpreters[name]) for name in names if name in chosen and interpreters[name]]
+
+
+def lopper_network(case, arguments):
+    """Milliseconds that `lopper bench` reports."""
+    mode = "--training" if case.kind == "training" else "--fold"
+    numbers = f"--size {case.size} --batch {case.batch} --threads {case.threads} --seconds {arguments.seconds}"
+    command = [arguments.lopper, "bench", case.what, mode, *numbers.split(), "--json"]
+    return float(json.loads(said_by(command))["median_ms"])
+
+
+def said_by(command):
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
+    if result.returncode:
+        sys.exit(f"{shlex.join(map(str, command))} failed:\n{result.stderr}")
+    return result.stdout.strip()
+
+
+def bench_rows(name, options, work):
+    """What one of the project's own benchmarks measures."""
+    path = Path(work) / f"{name}.csv"
+    said_by(["cargo", "bench", "--quiet", "--bench", name, "--", *options, "--csv", path])
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    return list(csv.DictReader(lines))
+
+
+def export(case, arguments):
+    """Makes the ONNX file of a network, which DeepSparse's environment cannot."""
+    code = f"import peer_engine; peer_engine.onnx_file({case.what!r}, {case.size}, {case.batch}, {arguments.work!r})"
+    path = {"PYTHONPATH": str(WORKER.parent), "PYTHONWARNINGS": "ignore"}
+    subprocess.run([arguments.python, "-c", code], check=True, stdout=subprocess.DEVNULL, env=os.environ | path)
+
+
+def in_turn(case, peers, ours, arguments):
+    """The rows of some rounds of a case; `ours` tells lopper's milliseconds."""
+    rows = []
+    for number in range(arguments.rounds):
+        times = {"lopper": ours()}
+        for peer in peers:
+            time.sleep(0.3)  # until the threads of the one before no longer spin
+            times[peer.engine] = peer.time(arguments.seconds)
+        fields = [case.kind, case.what, case.size, case.batch, case.threads]
+        rows += [[*fields, engine, number, f"{ms:.4g}"] for engine, ms in times.items()]
+    return rows
+
+
+def run_case(case, arguments):
+    """All rows of a case."""
+    if case.kind == "layer":
+        return run_layers(case, arguments)
+    if case.kind == "network":
+        export(case, arguments)
+    if case.kind == "images":
+        directory = Path(arguments.work) / "images"
+        options = ["--images", directory, "--limit", "1000", "--quick"]
+        ours = lambda: next(float(r["median_ms"]) for r in bench_rows("images", options, arguments.work) if r["work"] == case.what)
+    else:
+        ours = lambda: lopper_network(case, arguments)
+    peers = start(case, arguments)
+    rows = in_turn(case, peers, ours, arguments)
+    for peer in peers:
+        peer.stop()
+    return rows
+
+
+def start(case, arguments):
+    """The engines that can compute a case, ready."""
+    peers = [Peer(name, case, python, arguments.work) for name, python in engines(case, arguments)]
+    for peer in [peer for peer in peers if not peer.ready()]:
+        print(f"  {peer.engine} cannot: see {arguments.work}/engines.log", flush=True)
+        peers.remove(peer)
+    return peers
+
+
+def run_layers(case, arguments):
+    """Each convolution of lopper's benchmark beside oneDNN's, a run of the benchmark a round."""
+    options = ["--networks", "vgg16_bn,resnet18", "--batch", case.batch, "--threads", case.threads, "--chosen-3x3", "--quick"]
+    rows, peers = [], {}
+    for number in range(arguments.rounds):
+        for row in bench_rows("conv2d", options, arguments.work):
+            name = f"{row['network']} {row['layer']} {row['shape']}"
+            layer = Case("layer", name, case.size, case.batch, case.threads)
+            if layer not in peers:
+                peers[layer] = start(layer, arguments)
+            fields = ["layer", name, case.size, case.batch, case.threads]
+            rows.append([*fields, "lopper", number, row["median_ms"]])
+            for peer in peers[layer]:
+                rows.append([*fields, peer.engine, number, f"{peer.time(0.05):.4g}"])
+    for peer in sum(peers.values(), []):
+        peer.stop()
+    return sorted(rows, key=lambda row: list(peers).index(Case(*row[:5])))
+
+
+def make_images(arguments):
+    """48 JPEGs as PIL writes them, quality 85: smooth patches of colour under fine grain."""
+    directory = Path(arguments.work) / "images"
+    if directory.exists():
+        return
+    code = (
+        "import numpy as np, pathlib, sys\nfrom PIL import Image\nrng = np.random.default_rng(0)\n"
+        "d = pathlib.Path(sys.argv[1]); d.mkdir()\n"
+        "for i in range(48):\n"
+        "    size = (320 + 5 * i, 320)\n"
+        "    patches = Image.fromarray(rng.integers(0, 256, (16, 24, 3), dtype=np.uint8)).resize(size, Image.BICUBIC)\n"
+        "    grain = rng.integers(-6, 7, (size[1], size[0], 1))\n"
+        "    Image.fromarray(np.clip(patches + grain, 0, 255).astype(np.uint8)).save(d / f'{i:02}.jpg', quality=85)\n"
+    )
+    subprocess.run([arguments.python, "-c", code, directory], check=True)
+
+
+def provenance(arguments):
+    """The lines above the table, as the other benchmarks write them."""
+    code = (
+        "import sys\nfrom importlib.metadata import version, PackageNotFoundError\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: print(name, version(name))\n    except PackageNotFoundError: pass"
+    )
+    names = {}
+    for python in filter(None, [arguments.deepsparse, arguments.python]):
+        for line in said_by([python, "-c", code, *PACKAGES]).splitlines():
+            names.update([line.split()])
+    cpu = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines())
+    cpu = {key.strip(): value.strip() for key, value in cpu.items()}
+    changed = said_by(["git", "status", "--porcelain", "--", ":!docs", ":!*.md"])
+    isa = json.loads(said_by([arguments.lopper, "bench", "resnet8", "--size", "32", "--seconds", "0", "--json"]))["isa"]
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "commit": said_by(["git", "rev-parse", "--short", "HEAD"]) + (" with changes" if changed else ""),
+        "cpu": f"{cpu.get('model name', platform.machine())}, family {cpu.get('cpu family')}, model {cpu.get('model')}",
+        "cores": os.cpu_count(),
+        "isa": isa,
+        "rustc": said_by(["rustc", "--version"]),
+        "engines": ", ".join(f"{name} {names[name]}" for name in PACKAGES if name in names),
+        # Paths of this machine mean nothing elsewhere.
+        "command": shlex.join(
+            ["python3", "benches/peers.py", "--python", "VENV/bin/python"]
+            + (["--deepsparse", "VENV_DEEPSPARSE/bin/python"] if arguments.deepsparse else [])
+            + ["--threads", arguments.threads, "--rounds", str(arguments.rounds), "--seconds", f"{arguments.seconds:g}"]
+            + [word for name in ["cases", "engines"] if (value := getattr(arguments, name)) for word in [f"--{name}", value]]
+        ),
+    }
+
+
+def main():
+    arguments = parse()
+    chosen = cases(arguments)
+    if arguments.list:
+        print(*chosen, sep="\n")
+        return
+    if not chosen:
+        sys.exit("--cases: no case has all of these words; --list prints the names")
+    Path(arguments.work).mkdir(parents=True, exist_ok=True)
+    make_images(arguments)
+    head, rows = provenance(arguments), []
+    for case in chosen:
+        begin = time.monotonic()
+        new = run_case(case, arguments)
+        rows += new
+        medians = {}
+        for row in new:
+            medians.setdefault(row[5], []).append(float(row[7]))
+        shown = ", ".join(f"{engine} {statistics.median(ms):.4g}" for engine, ms in medians.items())
+        print(f"{case}: {shown} ms  ({time.monotonic() - begin:.0f} s)", flush=True)
+    part = Path(arguments.out).with_suffix(".part")
+    with part.open("w", newline="") as file:
+        file.writelines(f"# {key}: {value}\n" for key, value in head.items())
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+    part.rename(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
