@@ -42,9 +42,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let (mut isa, mut rows) = (String::new(), Vec::new());
+    let mut rows = Vec::new();
     for cpu in arguments.options.cpus(&[None])? {
-        isa = cpu.isa().to_string();
         for &batch in &arguments.batch {
             for layer in layers(arguments, batch.into())? {
                 for row in bench(&cpu, &layer, arguments)? {
@@ -54,7 +53,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             }
         }
     }
-    arguments.options.save(&isa, &rows)
+    arguments.options.save(&rows)
 }
 
 fn layers(arguments: &Arguments, batch: usize) -> Result<Vec<ConvLayer>> {

@@ -101,7 +101,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             row.work, row.images, row.mean_kbytes, row.median_ms, row.images_s
         );
     }
-    arguments.options.save(&cpu.isa().to_string(), &rows)
+    arguments.options.save(&rows)
 }
 
 /// Adds the JPEGs in and below `directory` to `files`.

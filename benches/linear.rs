@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let (mut isa, mut rows) = (String::new(), Vec::new());
+    let mut rows = Vec::new();
     let cpus = arguments.options.cpus(&[None])?;
     let memory = Memory::new();
     let mut keep = |measured: Vec<LinearRow>| {
@@ -51,7 +51,6 @@ fn run(arguments: &Arguments) -> Result<()> {
         rows.extend(measured);
     };
     for cpu in &cpus {
-        isa = cpu.isa().to_string();
         for (inputs, outputs) in LAYERS {
             let w = noise(inputs * outputs, 1);
             for &batch in &arguments.batch {
@@ -63,7 +62,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             keep(square(cpu, side, &memory, &arguments.options)?);
         }
     }
-    arguments.options.save(&isa, &rows)
+    arguments.options.save(&rows)
 }
 
 /// Checks and times a layer with its weight packed and as stored, and its gradients.

@@ -37,13 +37,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let (mut isa, mut rows) = (String::new(), Vec::new());
+    let mut rows = Vec::new();
     let cpus = arguments.options.cpus(&[Some(1), None])?;
     for name in &arguments.networks {
         let plain = network(name, arguments.size.into())?;
         let folded = compress::fold::fold(&plain)?.graph;
         for cpu in &cpus {
-            isa = cpu.isa().to_string();
             for &batch in &arguments.batch {
                 for row in bench(cpu, [&plain, &folded], batch.into(), &arguments.options)? {
                     print(&row);
@@ -52,7 +51,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             }
         }
     }
-    arguments.options.save(&isa, &rows)
+    arguments.options.save(&rows)
 }
 
 /// Checks the plans of a network and of its folded self, then times them in turn.

@@ -107,7 +107,10 @@ class Peer:
     def time(self, seconds):
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        answer = self.process.stdout.readline()
+        if not answer:
+            sys.exit(f"{self.engine} stopped: see {self.log.name}")
+        return float(answer)
 
     def stop(self):
         self.process.stdin.close()

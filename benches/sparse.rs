@@ -42,9 +42,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let (mut isa, mut rows) = (String::new(), Vec::new());
+    let mut rows = Vec::new();
     for cpu in arguments.options.cpus(&[None])? {
-        isa = cpu.isa().to_string();
         for &batch in &arguments.batch {
             for layer in conv_layers(&["vgg16_bn".into()], 128, batch.into())? {
                 for dead_percent in DEAD {
@@ -57,7 +56,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             }
         }
     }
-    arguments.options.save(&isa, &rows)
+    arguments.options.save(&rows)
 }
 
 fn print(row: &SparseRow) {

@@ -58,8 +58,13 @@ impl Options {
     }
 
     /// Writes `rows` to the file that was asked for, if one was.
-    pub fn save(&self, isa: &str, rows: &[impl serde::Serialize]) -> Result<()> {
-        self.csv.as_ref().map_or(Ok(()), |path| record::write(path, isa, rows))
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn save(&self, rows: &[impl serde::Serialize]) -> Result<()> {
+        let Some(path) = &self.csv else { return Ok(()) };
+        let isa = Device::open("cpu", Some(1))?.as_cpu().isa();
+        record::write(path, isa, rows)
     }
 }
 

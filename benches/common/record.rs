@@ -1,6 +1,7 @@
 //! Files of results: CSV under comments that say what was measured, where, and by which command.
 
 use engine::{Error, Result, atomic};
+use kernels::cpu::Isa;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +10,7 @@ use std::process::Command;
 ///
 /// # Errors
 /// Where the file cannot be written.
-pub fn write(path: &Path, isa: &str, rows: &[impl serde::Serialize]) -> Result<()> {
+pub fn write(path: &Path, isa: Isa, rows: &[impl serde::Serialize]) -> Result<()> {
     atomic::write(path, |file| {
         for (key, value) in provenance(isa) {
             writeln!(file, "# {key}: {value}")?;
@@ -57,7 +58,7 @@ impl<Row: serde::de::DeserializeOwned> Record<Row> {
     }
 }
 
-fn provenance(isa: &str) -> [(&'static str, String); 7] {
+fn provenance(isa: Isa) -> [(&'static str, String); 7] {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     [
         ("date", said_by("date", &["-u", "+%Y-%m-%d"])),

@@ -83,16 +83,16 @@ impl Chart {
         let size = (WIDTH as u32, (self.bottom() + BOTTOM) as u32);
         let area = SVGBackend::with_string(svg, size).into_drawing_area();
         area.fill(&PAPER)?;
-        text(&area, &self.title, (20, 26), 19, INK, HPos::Left)?;
-        text(&area, &self.subtitle, (20, 50), 13, MUTED, HPos::Left)?;
+        text(&area, &self.title, (20, 26), 23, INK, HPos::Left)?;
+        text(&area, &self.subtitle, (20, 50), 15, MUTED, HPos::Left)?;
         let mut x = 20;
         for (name, color) in &self.series {
             area.draw(&Circle::new((x + 5, 74), 5, color.filled()))?;
-            text(&area, name, (x + 16, 74), 13, INK, HPos::Left)?;
-            x += 34 + 7 * name.chars().count() as i32;
+            text(&area, name, (x + 16, 74), 15, INK, HPos::Left)?;
+            x += 36 + 8 * name.chars().count() as i32;
         }
         for (row, name) in self.rows.iter().enumerate() {
-            text(&area, name, (LEFT - 14, middle(row)), 13, INK, HPos::Right)?;
+            text(&area, name, (LEFT - 14, middle(row)), 15, INK, HPos::Right)?;
         }
         let count = self.panels.len() as i32;
         let width = (WIDTH - LEFT - GAP * (count - 1)) / count;
@@ -107,12 +107,12 @@ impl Chart {
     fn draw_panel(&self, area: &Area, panel: &Panel, left: i32, right: i32) -> Drawn {
         let at = |value: f64| left + ((right - left) as f64 * self.position(value)).round() as i32;
         let bottom = self.bottom();
-        text(area, &panel.title, ((left + right) / 2, TOP - 16), 13, MUTED, HPos::Center)?;
+        text(area, &panel.title, ((left + right) / 2, TOP - 16), 15, MUTED, HPos::Center)?;
         for &tick in &self.ticks {
             area.draw(&PathElement::new([(at(tick), TOP), (at(tick), bottom)], GRID))?;
-            text(area, &tick.to_string(), (at(tick), bottom + 14), 12, MUTED, HPos::Center)?;
+            text(area, &tick.to_string(), (at(tick), bottom + 14), 14, MUTED, HPos::Center)?;
         }
-        text(area, &self.axis, ((left + right) / 2, bottom + 36), 13, MUTED, HPos::Center)?;
+        text(area, &self.axis, ((left + right) / 2, bottom + 36), 15, MUTED, HPos::Center)?;
         let line = [(at(self.reference), TOP), (at(self.reference), bottom)];
         area.draw(&PathElement::new(line, INK.stroke_width(2)))?;
         for (row, values) in panel.values.iter().enumerate() {
@@ -128,7 +128,7 @@ impl Chart {
             }
         }
         for (row, note) in panel.notes.iter().enumerate() {
-            text(area, note, (right + 12, middle(row)), 13, INK, HPos::Left)?;
+            text(area, note, (right + 12, middle(row)), 15, INK, HPos::Left)?;
         }
         Ok(())
     }

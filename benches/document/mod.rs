@@ -8,7 +8,7 @@
 mod charts;
 mod dots;
 mod pages;
-mod peers;
+pub mod peers;
 
 use crate::common::record::Record;
 use crate::common::rows::{Conv2dRow, ImagesRow, LinearRow, NetworkRow, PeerRow, SparseRow, TargetRow};

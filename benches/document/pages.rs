@@ -14,9 +14,10 @@ Written by `cargo bench --bench report` from the files in `docs/benchmarks`, and
 names the command that measured it. `benches/run_all.sh` runs all of them and this report (see `CONTRIBUTING.md`).
 
 Machines are noisy, and a shared one more than others: what is compared was timed in turn in one sitting; trust
-ratios, not milliseconds. Times are medians. Each result was checked against plain loops in f64 before it was timed. GFLOP/s
-count the operations of the direct algorithm, so Winograd F(4×4, 3×3), which multiplies a quarter as often, can pass the
-peak of fused multiply-adds (FMA); the peak is measured beside each case, in the same process.
+ratios, not milliseconds. Times are medians. Each kernel's result was checked against plain loops in f64 before it was timed, and
+each network's against the graph that it was made from. GFLOP/s count the operations of the direct algorithm, so Winograd
+F(4×4, 3×3), which multiplies a quarter as often, can pass the peak of fused multiply-adds (FMA); the peak is measured beside
+each case, in the same process.
 ";
 
 /// All of BENCHMARKS.md.
@@ -76,9 +77,10 @@ fn or_dash(value: Option<String>) -> String {
 fn peers(results: &Results) -> String {
     let Results { peers, targets, .. } = results;
     let words = format!(
-        "In each round every engine runs in turn, in a process of its own; a ratio is the median of the rounds' ratios. Batch norms \
-are folded everywhere, and VGG16's pool of 4×4 to 7×7 pixels (at 128 px) into the first linear layer. Engines: {}. \
-*Of best* is lopper's time over that of the fastest other engine; the last column is what lopper aims at.\n\n\
+        "In each round every engine runs in turn, in a process of its own; a ratio is the median of the rounds' ratios. Batch norms
+are folded everywhere, and VGG16's pool of 4×4 to 7×7 pixels (at 128 px) into the first linear layer. *Of best* is lopper's
+time over that of the fastest other engine; the last column is what lopper aims at.\n
+Engines: {}.\n
 ![latency of whole networks](docs/benchmarks/networks.svg)\n",
         peers.says("engines")
     );
@@ -120,7 +122,7 @@ fn peer_table(cases: &[Case], targets: &[TargetRow]) -> String {
 
 fn networks(results: &Results) -> String {
     let record = &results.networks;
-    let words = "The inference plan alone, batch norms folded and not. Memory is packed weights, and the block in which all values \
+    let words = "The inference plan alone, batch norms folded and not. Memory is packed weights, and the block in which all values
 between layers live.";
     let head = [
         "network",
@@ -154,7 +156,7 @@ between layers live.";
 }
 
 fn conv2d(record: &Record<Conv2dRow>) -> String {
-    let words = "Distinct convolutions of the networks, and two depthwise ones. *Direct* multiplies as often as the definition \
+    let words = "Distinct convolutions of the networks, and two depthwise ones. *Direct* multiplies as often as the definition
 does; *chosen* is by the kernel that packing chooses. Shares are of the FMA peak.\n\n\
 ![share of the peak by layer and algorithm](docs/benchmarks/conv2d.svg)";
     let mut text = section("Convolutions", record, words);
@@ -199,8 +201,8 @@ does; *chosen* is by the kernel that packing chooses. Shares are of the FMA peak
 }
 
 fn linear(record: &Record<LinearRow>) -> String {
-    let words = "A linear layer reads its weight once whatever the batch: with few rows the rate at which memory is read binds, \
-with many the FMA peak. *Packed* is for inference, *stored* for training; rates and shares are packed's. Weights of some tens \
+    let words = "A linear layer reads its weight once whatever the batch: with few rows the rate at which memory is read binds,
+with many the FMA peak. *Packed* is for inference, *stored* for training; rates and shares are packed's. Weights of some tens
 of megabytes stay in a large last-level cache between runs, and can then pass the rate of memory.";
     let mut text = section("Linear layers and matrix products", record, words);
     let same = |a: &LinearRow, b: &LinearRow| {
@@ -244,8 +246,8 @@ of megabytes stay in a large last-level cache between runs, and can then pass th
 }
 
 fn sparse(record: &Record<SparseRow>) -> String {
-    let words = "VGG16's convolutions. The same share of filters is dead in the layer and in the one before it. *Masked* skips dead \
-filters, *compacted* also skips dead inputs and keeps every width, *pruned* has neither left. Speed-ups are over dense, timed \
+    let words = "VGG16's convolutions. The same share of filters is dead in the layer and in the one before it. *Masked* skips dead
+filters, *compacted* also skips dead inputs and keeps every width, *pruned* has neither left. Speed-ups are over dense, timed
 in turn with it.\n\n![speed-ups by technique](docs/benchmarks/sparse.svg)";
     let mut text = section("What dead filters buy", record, words);
     let dead = distinct(&record.rows, |row| row.dead_percent);
