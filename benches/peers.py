@@ -139,6 +139,13 @@ def lopper_network(case, arguments):
     return float(json.loads(said_by(command))["median_ms"])
 
 
+def lopper_images(case, arguments):
+    """Milliseconds an image of the project's own benchmark."""
+    options = ["--images", Path(arguments.work) / "images", "--quick"]
+    rows = bench_rows("images", options, arguments.work)
+    return next(float(row["median_ms"]) for row in rows if row["work"] == case.what)
+
+
 def said_by(command):
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
     if result.returncode:
@@ -180,14 +187,9 @@ def run_case(case, arguments):
         return run_layers(case, arguments)
     if case.kind == "network":
         export(case, arguments)
-    if case.kind == "images":
-        directory = Path(arguments.work) / "images"
-        options = ["--images", directory, "--limit", "1000", "--quick"]
-        ours = lambda: next(float(r["median_ms"]) for r in bench_rows("images", options, arguments.work) if r["work"] == case.what)
-    else:
-        ours = lambda: lopper_network(case, arguments)
+    ours = lopper_images if case.kind == "images" else lopper_network
     peers = start(case, arguments)
-    rows = in_turn(case, peers, ours, arguments)
+    rows = in_turn(case, peers, lambda: ours(case, arguments), arguments)
     for peer in peers:
         peer.stop()
     return rows
