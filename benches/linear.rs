@@ -17,7 +17,7 @@ use common::ways::{Way, checked_in_turn};
 use common::workload::noise;
 use engine::Result;
 use kernels::cpu::{self, Cpu, Epilogue, PackedLinear};
-use kernels::params::Trans;
+use kernels::params::{Storage, Trans};
 use kernels::shapes::{Conv2d, Linear};
 use std::process::ExitCode;
 
@@ -73,16 +73,28 @@ fn layer(cpu: &Cpu, g: &Linear, w: &[f32], memory: &Memory, options: &Options) -
     let forward = Expected::forward(&conv, &x, w, None);
     let (input_grad, weight_grad) =
         (Expected::input_grad(&conv, &dy, w), Expected::weight_grad(&conv, &x, &dy));
-    let packed = PackedLinear::new(cpu, g, w);
+    let rounded: Vec<f32> = w.iter().map(|&v| to_bf16(v)).collect();
+    let forward_bf16 = Expected::forward(&conv, &x, &rounded, None);
+    let packed = |name, storage, expected| {
+        let (x, packed) = (&x, PackedLinear::stored(cpu, g, w, storage));
+        Way::new(name, packed.kernel(), expected, g.n * g.outputs, move |y| {
+            cpu::linear_forward_packed(cpu, g, x, &packed, &Epilogue::default(), y);
+        })
+    };
     let mut ways = [
-        Way::new("packed", packed.kernel(), &forward, dy.len(), |y| {
-            cpu::linear_forward_packed(cpu, g, &x, &packed, &Epilogue::default(), y);
-        }),
+        packed("packed", Storage::F32, &forward),
+        packed("packed bf16", Storage::Bf16, &forward_bf16),
         Way::new("stored", "", &forward, dy.len(), |y| cpu::linear_forward(cpu, g, &x, w, None, y)),
         Way::new("input_grad", "", &input_grad, x.len(), |dx| cpu::linear_input_grad(cpu, g, &dy, w, dx)),
         Way::new("weight_grad", "", &weight_grad, w.len(), |dw| cpu::linear_weight_grad(cpu, g, &x, &dy, dw)),
     ];
     time(cpu, g, &mut ways, memory, options)
+}
+
+/// The nearest bf16, the even one of two that are as near.
+fn to_bf16(value: f32) -> f32 {
+    let bits = value.to_bits();
+    f32::from_bits((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000)
 }
 
 /// Checks and times the product of two square matrices.

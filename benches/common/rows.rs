@@ -59,11 +59,11 @@ row! {
 row! {
     /// A product with a fully connected layer's weight, or of two square matrices.
     LinearRow {
-        /// `packed`, `stored`, `input_grad`, `weight_grad` or `gemm`.
+        /// `packed`, `packed bf16`, `stored`, `input_grad`, `weight_grad` or `gemm`.
         operation: String,
         inputs: usize, outputs: usize, batch: usize, threads: usize,
         median_ms: f64, p10_ms: f64, p90_ms: f64, gflops: f64, peak_gflops: f64,
-        /// Bytes of input, weight and output, each once, over the median time.
+        /// Bytes of input, weight and output as f32, each once, over the median time.
         gbytes_s: f64,
         /// The rate at which the same threads read a buffer larger than the caches.
         read_gbytes_s: f64,

@@ -202,7 +202,8 @@ does; *chosen* is by the kernel that packing chooses. Shares are of the FMA peak
 
 fn linear(record: &Record<LinearRow>) -> String {
     let words = "A linear layer reads its weight once whatever the batch: with few rows the rate at which memory is read binds,
-with many the FMA peak. *Packed* is for inference, *stored* for training; rates and shares are packed's. Weights of some tens
+with many the FMA peak. *Packed* is for inference, *bf16* the same with weights
+rounded to bf16, *stored* for training; rates and shares are packed's. Weights of some tens
 of megabytes stay in a large last-level cache between runs, and can then pass the rate of memory.";
     let mut text = section("Linear layers and matrix products", record, words);
     let same = |a: &LinearRow, b: &LinearRow| {
@@ -224,8 +225,9 @@ of megabytes stay in a large last-level cache between runs, and can then pass th
         }
         let layer = format!("{}→{}", first.inputs, first.outputs);
         let memory = percent(first.gbytes_s, first.read_gbytes_s);
-        let [packed, stored, dx, dw] = ["packed", "stored", "input_grad", "weight_grad"].map(ms);
-        layers.push(vec![layer, batch, threads, packed, three(first.gbytes_s), memory, peak, stored, dx, dw]);
+        let mut row = vec![layer, batch, threads, ms("packed"), three(first.gbytes_s), memory, peak];
+        row.extend(["packed bf16", "stored", "input_grad", "weight_grad"].map(ms));
+        layers.push(row);
     }
     let head = [
         "layer",
@@ -235,6 +237,7 @@ of megabytes stay in a large last-level cache between runs, and can then pass th
         "GB/s",
         "of memory's rate",
         "of FMA peak",
+        "bf16 ms",
         "stored ms",
         "dx ms",
         "dw ms",
