@@ -96,7 +96,7 @@ fn bench(cpu: &Cpu, layer: &ConvLayer, arguments: &Arguments) -> Result<Vec<Conv
         }
     }
     let what = format!("{} {}, batch {}", layer.network, layer.name, g.n);
-    let measured = checked_in_turn(cpu, arguments.options.budget(), &what, &mut ways)?;
+    let measured = checked_in_turn(cpu, arguments.options.budget(), None, &what, &mut ways)?;
     let rows = ways.iter().zip(&measured.times).map(|(way, times)| {
         let spread = Spread::from(times);
         let Spread { median_ms, p10_ms, p90_ms } = spread;

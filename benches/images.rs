@@ -71,6 +71,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let measured = timing::in_turn(
         &cpu,
         4 * arguments.options.budget(),
+        None,
         &mut [&mut || files.iter().for_each(|file| drop(black_box(decoded(file)))), &mut || {
             for (i, file) in files.iter().enumerate() {
                 let mut random = generator(0, 0, i as u64);

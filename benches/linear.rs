@@ -118,8 +118,8 @@ fn time(
     options: &Options,
 ) -> Result<Vec<LinearRow>> {
     let what = format!("{}→{}, batch {}", g.inputs, g.outputs, g.n);
-    let measured = checked_in_turn(cpu, options.budget(), &what, ways)?;
-    let read_gbytes_s = memory.read_gbytes_s(cpu.thread_count());
+    let measured = checked_in_turn(cpu, options.budget(), Some(memory), &what, ways)?;
+    let read_gbytes_s = measured.read_gbytes_s.expect("it was asked for");
     let rows = ways.iter().zip(&measured.times).map(|(way, times)| {
         let spread = Spread::from(times);
         let Spread { median_ms, p10_ms, p90_ms } = spread;

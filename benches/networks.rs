@@ -72,7 +72,7 @@ fn bench(cpu: &Cpu, graphs: [&Graph; 2], batch: usize, options: &Options) -> Res
             black_box(plan.run(&images).expect("it ran before"));
         }
     });
-    let measured = timing::in_turn(cpu, 3 * options.budget(), &mut [&mut plain, &mut folded]);
+    let measured = timing::in_turn(cpu, 3 * options.budget(), None, &mut [&mut plain, &mut folded]);
     let rows = totals.iter().zip(&measured.times).zip([false, true]);
     let rows = rows.map(|((&(macs, memory), times), folded)| {
         let spread = Spread::from(times);

@@ -273,14 +273,25 @@ def provenance(arguments):
     }
 
 
+def write(path, head, rows):
+    """Writes the file whole, so that a run that is interrupted leaves the cases before it."""
+    part = Path(path).with_suffix(".part")
+    with part.open("w", newline="") as file:
+        file.writelines(f"# {key}: {value}\n" for key, value in head.items())
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+    part.rename(path)
+
+
 def main():
     arguments = parse()
     chosen = cases(arguments)
+    if not chosen:
+        sys.exit("--cases: no case has all of these words; --list prints the names")
     if arguments.list:
         print(*chosen, sep="\n")
         return
-    if not chosen:
-        sys.exit("--cases: no case has all of these words; --list prints the names")
     Path(arguments.work).mkdir(parents=True, exist_ok=True)
     make_images(arguments)
     head, rows = provenance(arguments), []
@@ -293,13 +304,7 @@ def main():
             medians.setdefault(row[5], []).append(float(row[7]))
         shown = ", ".join(f"{engine} {statistics.median(ms):.4g}" for engine, ms in medians.items())
         print(f"{case}: {shown} ms  ({time.monotonic() - begin:.0f} s)", flush=True)
-    part = Path(arguments.out).with_suffix(".part")
-    with part.open("w", newline="") as file:
-        file.writelines(f"# {key}: {value}\n" for key, value in head.items())
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
-    part.rename(arguments.out)
+        write(arguments.out, head, rows)
 
 
 if __name__ == "__main__":

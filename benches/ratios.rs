@@ -7,9 +7,9 @@
 mod common;
 
 use clap::Parser;
-use common::timing::{Memory, Times, in_turn};
+use common::Options;
+use common::timing::{Measured, Memory, in_turn};
 use common::workload::noise;
-use common::{Options, timing::Measured};
 use engine::{Error, Result};
 use kernels::buffer::Buffer;
 use kernels::cpu::{self, Cpu, Epilogue, Isa, PackedConv2d, PackedLinear};
@@ -76,7 +76,12 @@ fn time(options: &Options, packed: &[(&Cpu, PackedConv2d)]) -> Measured {
             move || cpu::conv2d_forward_packed(cpu, g, x, packed, &Epilogue::default(), &mut y)
         })
         .collect();
-    in_turn(packed[0].0, 3 * options.budget(), &mut runs.iter_mut().map(|run| run as _).collect::<Vec<_>>())
+    in_turn(
+        packed[0].0,
+        3 * options.budget(),
+        None,
+        &mut runs.iter_mut().map(|run| run as _).collect::<Vec<_>>(),
+    )
 }
 
 fn weight() -> Buffer {
@@ -104,9 +109,10 @@ fn linear_of_memory(cpu: &Cpu, options: &Options) -> Ratio {
     let packed = PackedLinear::new(cpu, &g, &noise(g.inputs * g.outputs, 1));
     let (x, mut y) = (noise(g.inputs, 2), Buffer::zeros(g.outputs));
     let mut run = || cpu::linear_forward_packed(cpu, &g, &x, &packed, &Epilogue::default(), &mut y);
-    let times: Times = in_turn(cpu, 3 * options.budget(), &mut [&mut run]).times.swap_remove(0);
-    let rate = 1e-9 * g.bytes() as f64 / times.median();
-    let read = Memory::new().read_gbytes_s(cpu.thread_count());
+    let memory = Memory::new();
+    let measured = in_turn(cpu, 3 * options.budget(), Some(&memory), &mut [&mut run]);
+    let rate = 1e-9 * g.bytes() as f64 / measured.times[0].median();
+    let read = measured.read_gbytes_s.expect("it was asked for");
     let what = "linear 25088→4096 of one image, packed: share of memory's read rate".into();
     Ratio { what, value: rate / read, at_least: 0.85 }
 }

@@ -120,7 +120,7 @@ impl<'a> Case<'a> {
             self.compacted(cpu, &all),
             self.pruned(cpu, &live),
         ];
-        let measured = checked_in_turn(cpu, options.budget(), &what, &mut ways)?;
+        let measured = checked_in_turn(cpu, options.budget(), None, &what, &mut ways)?;
         let dense = measured.times[0].median();
         let rows = ways.iter().zip(&measured.times).map(|(way, times)| {
             let Spread { median_ms, p10_ms, p90_ms } = times.into();

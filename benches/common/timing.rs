@@ -1,12 +1,12 @@
 //! Times and the machine's limits, taken in turn.
 //!
 //! ```text
-//!   round 1:  FMA peak | A A A A | B B | C C C …      each for budget / ROUNDS, after one run that is not timed
-//!   round 2:  FMA peak | A A A A | B B | C C C …
+//!   round 1:  limits | A A A A | B B | C C C …      each for budget / ROUNDS, after one run that is not timed
+//!   round 2:  limits | A A A A | B B | C C C …
 //! ```
 //!
 //! A shared machine drifts by tens of percent within minutes. What is to be compared is therefore timed in turn, and a
-//! share of the peak divides by the peak of the same rounds.
+//! share of a limit (the FMA peak, the rate at which memory is read) divides by that limit in the same rounds.
 
 use kernels::cpu::Cpu;
 use std::hint::black_box;
@@ -14,21 +14,21 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: u32 = 5;
 
-/// Wall-clock times of one way to compute something: seconds, sorted.
+/// Many measurements of one thing, sorted; of a way to compute something: seconds.
 pub struct Times(Vec<f64>);
 
 impl Times {
-    fn new(mut seconds: Vec<f64>) -> Self {
-        seconds.sort_by(f64::total_cmp);
-        Self(seconds)
+    fn new(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        Self(values)
     }
 
-    /// The time that `share` of the runs stay below, 0..=1.
+    /// What `share` of them stay below, 0..=1.
     pub fn quantile(&self, share: f64) -> f64 {
         self.0[(share * (self.0.len() - 1) as f64).round() as usize]
     }
 
-    /// The time in the middle.
+    /// The one in the middle.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
@@ -38,15 +38,23 @@ impl Times {
 pub struct Measured {
     /// The FMA peak beside the times: the median over the rounds, GFLOP/s.
     pub peak_gflops: f64,
+    /// The rate at which memory is read, likewise, GB/s; `None` where that was not asked for.
+    pub read_gbytes_s: Option<f64>,
     /// Of each way, in the order given.
     pub times: Vec<Times>,
 }
 
 /// Times each of `ways` for `budget`, in turn. Each is run at least once a round.
-pub fn in_turn(cpu: &Cpu, budget: Duration, ways: &mut [&mut dyn FnMut()]) -> Measured {
-    let (mut peaks, mut times) = (Vec::new(), vec![Vec::new(); ways.len()]);
+pub fn in_turn(
+    cpu: &Cpu,
+    budget: Duration,
+    memory: Option<&Memory>,
+    ways: &mut [&mut dyn FnMut()],
+) -> Measured {
+    let (mut peaks, mut reads, mut times) = (Vec::new(), Vec::new(), vec![Vec::new(); ways.len()]);
     for _ in 0..ROUNDS {
         peaks.push(cpu.fma_peak());
+        reads.extend(memory.map(|memory| memory.read_gbytes_s(cpu.thread_count())));
         for (way, times) in ways.iter_mut().zip(&mut times) {
             way();
             let begin = Instant::now();
@@ -60,8 +68,12 @@ pub fn in_turn(cpu: &Cpu, budget: Duration, ways: &mut [&mut dyn FnMut()]) -> Me
             }
         }
     }
-    let peak_gflops = super::rows::round(Times::new(peaks).median());
-    Measured { peak_gflops, times: times.into_iter().map(Times::new).collect() }
+    let median = |values| super::rows::round(Times::new(values).median());
+    Measured {
+        peak_gflops: median(peaks),
+        read_gbytes_s: memory.map(|_| median(reads)),
+        times: times.into_iter().map(Times::new).collect(),
+    }
 }
 
 /// A buffer larger than the caches, for the rate at which memory can be read.
@@ -73,20 +85,15 @@ impl Memory {
         Self(vec![1.0; 128 << 20])
     }
 
-    /// GB/s of `threads` threads that read all of it, each its own part: the median of some passes.
-    pub fn read_gbytes_s(&self, threads: usize) -> f64 {
-        let part = self.0.len().div_ceil(threads);
-        let pass = |_| {
-            let start = Instant::now();
-            std::thread::scope(|scope| {
-                for part in self.0.chunks(part) {
-                    scope.spawn(move || black_box(sum(part)));
-                }
-            });
-            start.elapsed().as_secs_f64()
-        };
-        let passes = Times::new((0..ROUNDS).map(pass).collect());
-        super::rows::round(4e-9 * self.0.len() as f64 / passes.median())
+    /// GB/s of `threads` threads that read all of it once, each its own part.
+    fn read_gbytes_s(&self, threads: usize) -> f64 {
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for part in self.0.chunks(self.0.len().div_ceil(threads)) {
+                scope.spawn(move || black_box(sum(part)));
+            }
+        });
+        4e-9 * self.0.len() as f64 / start.elapsed().as_secs_f64()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Ways to compute one case: each is checked, then all are timed in turn.
 
 use super::check::{Expected, bound};
-use super::timing::{Measured, in_turn};
+use super::timing::{Measured, Memory, in_turn};
 use engine::Result;
 use kernels::buffer::Buffer;
 use kernels::cpu::Cpu;
@@ -37,16 +37,22 @@ impl<'a> Way<'a> {
     }
 }
 
-/// Runs and checks each way, then times each for `budget`, in turn.
+/// Runs and checks each way, then times each for `budget`, in turn, beside the rate of `memory` if that matters.
 ///
 /// # Errors
 /// Where a result is wrong; the error names `what` and the way.
-pub fn checked_in_turn(cpu: &Cpu, budget: Duration, what: &str, ways: &mut [Way]) -> Result<Measured> {
+pub fn checked_in_turn(
+    cpu: &Cpu,
+    budget: Duration,
+    memory: Option<&Memory>,
+    what: &str,
+    ways: &mut [Way],
+) -> Result<Measured> {
     for Way { name, kernel, expected, out, run } in ways.iter_mut() {
         run(out);
         expected.check(&format!("{what}, {name}"), bound(name, kernel), out)?;
     }
     let mut runs: Vec<_> = ways.iter_mut().map(|Way { out, run, .. }| || run(out)).collect();
     let mut runs: Vec<&mut dyn FnMut()> = runs.iter_mut().map(|run| run as _).collect();
-    Ok(in_turn(cpu, budget, &mut runs))
+    Ok(in_turn(cpu, budget, memory, &mut runs))
 }

@@ -37,8 +37,11 @@ pub fn document(results: &Results) -> String {
 /// A heading, what was measured where, and words.
 fn section<Row: DeserializeOwned>(title: &str, record: &Record<Row>, words: &str) -> String {
     let says = |key| record.says(key);
+    let short = says("command").contains("--quick") || says("command").contains("--rounds 1 ");
+    let caution =
+        if short { "**A short run: a test of the benchmark, not of the machine.**\n\n" } else { "" };
     format!(
-        "## {title}\n\n    {}\n\n{}, commit {}: {}, {} cores, {}, {}.\n\n{words}\n",
+        "## {title}\n\n    {}\n\n{}, commit {}: {}, {} cores, {}, {}.\n\n{caution}{words}\n",
         says("command"),
         says("date"),
         says("commit"),
@@ -81,7 +84,7 @@ fn peers(results: &Results) -> String {
 are folded everywhere, and VGG16's pool of 4×4 to 7×7 pixels (at 128 px) into the first linear layer. *Of best* is lopper's
 time over that of the fastest other engine; the last column is what lopper aims at.\n
 Engines: {}.\n
-![latency of whole networks](docs/benchmarks/networks.svg)\n",
+![latency of whole networks](docs/benchmarks/networks.svg)",
         peers.says("engines")
     );
     let mut text = section("Beside other engines", peers, &words);
