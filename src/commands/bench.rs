@@ -58,6 +58,7 @@ struct Timing {
     runs: usize,
     weight_bytes: usize,
     arena_bytes: usize,
+    scratch_bytes: usize,
     /// Of the network's largest output, how far rounded weights move any.
     #[serde(skip_serializing_if = "Option::is_none")]
     rounding: Option<f64>,
@@ -114,6 +115,7 @@ impl Bench {
             runs: latency.runs(),
             weight_bytes: memory.weights,
             arena_bytes: memory.arena,
+            scratch_bytes: memory.scratch,
             rounding,
             layers,
         };
@@ -131,7 +133,7 @@ fn largest_change(exact: &[f32], found: &[f32]) -> f64 {
 
 fn text(t: &Timing) -> String {
     let mut text = format!(
-        "{} at {} px, batch {}, {} threads, {}: median {:.3} ms, 10–90 % {:.3}–{:.3} ms, {} runs\nplan: {:.1} MB of weights, {:.1} MB of activations\n",
+        "{} at {} px, batch {}, {} threads, {}: median {:.3} ms, 10–90 % {:.3}–{:.3} ms, {} runs\nplan: {:.1} MB of weights, {:.1} MB of activations, {:.1} MB of scratch\n",
         t.network,
         t.size,
         t.batch,
@@ -142,7 +144,8 @@ fn text(t: &Timing) -> String {
         t.p90_ms,
         t.runs,
         t.weight_bytes as f64 / 1e6,
-        t.arena_bytes as f64 / 1e6
+        t.arena_bytes as f64 / 1e6,
+        t.scratch_bytes as f64 / 1e6
     );
     if let Some(rounding) = t.rounding {
         text +=

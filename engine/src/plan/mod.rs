@@ -97,6 +97,8 @@ pub struct PlanMemory {
     pub weights: usize,
     /// The block in which all values between the layers live.
     pub arena: usize,
+    /// What kernels have borrowed for the length of a call, of all plans on this device so far.
+    pub scratch: usize,
 }
 
 impl Plan {
@@ -142,10 +144,10 @@ impl Plan {
         &self.steps
     }
 
-    /// The memory that it holds, without what kernels borrow for the length of a call.
+    /// The memory that it holds, and what its kernels have borrowed.
     pub fn memory(&self) -> PlanMemory {
         let weights = self.calls.iter().map(|call| call.kernel.weight_bytes()).sum();
-        PlanMemory { weights, arena: 4 * self.arena.len() }
+        PlanMemory { weights, arena: 4 * self.arena.len(), scratch: self.cpu.scratch_bytes() }
     }
 
     /// The network's output for `images`, row-major in the shape that was planned for. An error where their number

@@ -11,7 +11,7 @@
 
 use super::Cpu;
 use super::conv2d::{Epilogue, Windows, sum_chunks, tap_offsets};
-use super::scratch::{Shared, Workspace, with_workspace};
+use super::scratch::{Shared, Workspace};
 use super::simd::{Kernel, Simd};
 use super::tile::activate;
 use crate::shapes::Conv2d;
@@ -58,7 +58,7 @@ pub(super) fn run(
     cpu.run(|| {
         (0..count.div_ceil(BLOCK)).into_par_iter().for_each(|block| {
             let first = block * BLOCK;
-            with_workspace(|Workspace { rows, out, .. }| {
+            cpu.with_workspace(|Workspace { rows, out, .. }| {
                 let count = BLOCK.min(count - first);
                 windows.rows(x.as_ptr(), zeros.as_ptr(), first, count, BLOCK, rows);
                 windows.targets(first, count, out);
@@ -130,7 +130,7 @@ pub(super) fn weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
     cpu.run(|| {
         partial.par_chunks_exact_mut(g.w_len()).enumerate().for_each(|(at, sums)| {
             sums.fill(0.0);
-            with_workspace(|Workspace { rows, .. }| {
+            cpu.with_workspace(|Workspace { rows, .. }| {
                 for first in (at * chunk..((at + 1) * chunk).min(pixels)).step_by(BLOCK) {
                     let count = BLOCK.min(pixels - first);
                     windows.rows(x.as_ptr(), zeros.as_ptr(), first, count, BLOCK, rows);

@@ -10,7 +10,7 @@
 
 use super::Cpu;
 use super::panels::{Panel, Strided, split_columns};
-use super::scratch::{Shared, Workspace, with_workspace};
+use super::scratch::{Shared, Workspace};
 use super::simd::{Kernel, Simd};
 use super::tile::{MAX_MR, MAX_NR, Tile};
 use crate::params::{Activation, Trans};
@@ -62,7 +62,7 @@ pub fn gemm(
     cpu.run(|| {
         (0..blocks * panels.len()).into_par_iter().with_max_len(1).for_each(|task| {
             let (panel, first) = (&panels[task / blocks], task % blocks * ROWS);
-            with_workspace(|workspace| product.task(panel, first..(first + ROWS).min(m), c, workspace));
+            cpu.with_workspace(|workspace| product.task(panel, first..(first + ROWS).min(m), c, workspace));
         });
     });
 }

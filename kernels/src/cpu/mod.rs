@@ -208,13 +208,19 @@ impl Cpu {
     }
 
     fn new(backend: Backend, threads: usize) -> Self {
+        let threads = threads.clamp(1, MAX_THREADS);
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.clamp(1, MAX_THREADS))
+            .num_threads(threads)
             .thread_name(|i| format!("lopper-{i}"))
             .start_handler(|_| flush_subnormals())
             .build()
             .expect("the system can start the threads of a small pool");
-        Self { backend, pool: Arc::new(pool), shelf: Arc::default(), recycler: Arc::default() }
+        Self {
+            backend,
+            pool: Arc::new(pool),
+            shelf: Arc::new(scratch::Shelf::new(threads)),
+            recycler: Arc::default(),
+        }
     }
 
     /// The instruction set in use.

@@ -3,19 +3,27 @@
 
 use super::Cpu;
 use crate::buffer::Buffer;
-use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// Buffers that wait for their next use.
-#[derive(Default)]
-pub(super) struct Shelf(Mutex<Vec<Buffer>>);
+/// Buffers that wait for their next use, and a workspace for each thread of the pool.
+pub(super) struct Shelf {
+    buffers: Mutex<Vec<Buffer>>,
+    workspaces: Vec<Mutex<Workspace>>,
+}
 
 impl Shelf {
+    pub(super) fn new(threads: usize) -> Self {
+        Self {
+            buffers: Mutex::default(),
+            workspaces: std::iter::repeat_with(Mutex::default).take(threads).collect(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Buffer>> {
         // A panic elsewhere cannot leave a list of plain buffers broken.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,12 +102,31 @@ impl Workspace {
     }
 }
 
-/// Lends `f` this thread's workspace. `f` must not wait for other tasks, which could ask for it again.
-pub(super) fn with_workspace<R>(f: impl FnOnce(&mut Workspace) -> R) -> R {
-    thread_local! {
-        static WORKSPACE: RefCell<Workspace> = RefCell::default();
+// SAFETY: the pointers are written by the task that reads them, and mean nothing to the next one.
+unsafe impl Send for Workspace {}
+
+impl Cpu {
+    /// Lends `f` the workspace of this thread of the pool. `f` must not wait for other tasks, which could ask for it
+    /// again.
+    pub(super) fn with_workspace<R>(&self, f: impl FnOnce(&mut Workspace) -> R) -> R {
+        let thread = rayon::current_thread_index().expect("tasks run on threads of the pool");
+        match self.shelf.workspaces[thread].try_lock() {
+            Ok(mut workspace) => f(&mut workspace),
+            // What a task that panicked left there is as good as anything.
+            Err(TryLockError::Poisoned(workspace)) => f(&mut workspace.into_inner()),
+            Err(TryLockError::WouldBlock) => unreachable!("a task does not wait for another"),
+        }
     }
-    WORKSPACE.with_borrow_mut(f)
+
+    /// Bytes that kernels have needed so far for the length of a call, and that are kept for their next.
+    pub fn scratch_bytes(&self) -> usize {
+        let buffers: usize = self.shelf.lock().iter().map(|buffer| buffer.len()).sum();
+        let workspaces = self.shelf.workspaces.iter().map(|workspace| {
+            let workspace = workspace.lock().unwrap_or_else(PoisonError::into_inner);
+            2 * (workspace.rows.capacity() + workspace.out.capacity()) + workspace.floats.len()
+        });
+        size_of::<f32>() * (buffers + workspaces.sum::<usize>())
+    }
 }
 
 /// A slice of which threads write disjoint parts.

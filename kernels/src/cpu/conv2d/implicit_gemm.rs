@@ -15,7 +15,7 @@ use super::windows::Windows;
 use super::{Epilogue, Scatter};
 use crate::cpu::Cpu;
 use crate::cpu::panels::Panel;
-use crate::cpu::scratch::{Shared, Workspace, with_workspace};
+use crate::cpu::scratch::{Shared, Workspace};
 use crate::cpu::tile::{MAX_NR, Tile};
 use crate::params::Storage;
 use half::bf16;
@@ -78,7 +78,7 @@ impl ImplicitGemm<'_> {
             (0..blocks * groups).into_par_iter().with_max_len(1).for_each(|task| {
                 let (group, first) = (task / blocks, task % blocks * block);
                 let panels = group * panels_each..((group + 1) * panels_each).min(self.panels.len());
-                with_workspace(|workspace| {
+                cpu.with_workspace(|workspace| {
                     self.task(cpu, first, block.min(windows - first), panels, y, workspace)
                 });
             });

@@ -19,7 +19,7 @@ use super::padded::{self, Padded};
 use super::windows::{Windows, tap_offsets};
 use super::winograd;
 use crate::cpu::panels::{Panel, split_columns};
-use crate::cpu::scratch::{Shared, Workspace, with_workspace};
+use crate::cpu::scratch::{Shared, Workspace};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::{MAX_MR, MAX_NR, Tile, load_lanes, store_lanes};
 use crate::cpu::{Cpu, depthwise};
@@ -114,7 +114,7 @@ pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
                 let block = first + group * filters..(first + filters_each).min(filters) + group * filters;
                 let pixels = at * chunk..((at + 1) * chunk).min(pixels);
                 let c = partial.as_mut_ptr().wrapping_add(at * g.w_len());
-                with_workspace(|workspace| product.task(pixels, group, block, panels, c, workspace));
+                cpu.with_workspace(|workspace| product.task(pixels, group, block, panels, c, workspace));
             },
         );
     });

@@ -17,7 +17,7 @@ use super::{Direction, Filters, POINTS, Pass, SKEW, SMALL, Tiling, Winograd};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::panels::Panel;
-use crate::cpu::scratch::{Shared, Workspace, with_workspace};
+use crate::cpu::scratch::{Shared, Workspace};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
@@ -57,7 +57,7 @@ impl Winograd<'_> {
         cpu.run(|| {
             (0..tiles).into_par_iter().for_each(|tile| pass.transform_input(cpu, tile..tile + 1));
             self.filters.panels.par_iter().with_max_len(1).for_each(|panel| {
-                with_workspace(|workspace| {
+                cpu.with_workspace(|workspace| {
                     let point_len = PIECE * panel.kernel.nr + SKEW;
                     let u = Workspace::floats(&mut workspace.floats, POINTS * point_len);
                     for first in (0..self.channels).step_by(PIECE) {

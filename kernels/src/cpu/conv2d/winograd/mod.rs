@@ -31,7 +31,7 @@ use super::Epilogue;
 use super::scatter::Scatter;
 use crate::cpu::Cpu;
 use crate::cpu::panels::Panel;
-use crate::cpu::scratch::{Shared, Workspace, with_workspace};
+use crate::cpu::scratch::{Shared, Workspace};
 use crate::cpu::tile::{MAX_MR, Tile};
 use crate::params::Activation;
 use crate::shapes::Conv2d;
@@ -174,7 +174,7 @@ impl<'a> Winograd<'a> {
         cpu.run(|| {
             (0..tiles.div_ceil(block)).into_par_iter().with_max_len(1).for_each(|task| {
                 let (first, count) = (task * block, block.min(tiles - task * block));
-                with_workspace(|workspace| {
+                cpu.with_workspace(|workspace| {
                     let floats = Workspace::floats(&mut workspace.floats, Pass::len(self, count));
                     let pass = Pass::new(self, first, count, floats);
                     pass.transform_input(cpu, 0..count);

@@ -31,7 +31,7 @@ use super::{PATCH, POINTS, SIDE, SKEW, Tiling, refuses};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::sum_chunks;
 use crate::cpu::panels::{Panel, packed_len, split_columns};
-use crate::cpu::scratch::{Shared, Workspace, with_workspace};
+use crate::cpu::scratch::{Shared, Workspace};
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::{MAX_MR, Tile};
 use crate::params::Activation;
@@ -105,7 +105,7 @@ impl WeightGrad<'_> {
             (0..chunks * blocks).into_par_iter().with_max_len(1).for_each(|task| {
                 let (at, block) = (task / blocks, self.block(task % blocks));
                 let tiles = at * chunk..((at + 1) * chunk).min(tiles);
-                with_workspace(|workspace| {
+                self.cpu.with_workspace(|workspace| {
                     let u = self.chunk(&block, tiles, workspace);
                     block.finish(self, u, false, partial, at * len);
                 });
@@ -149,7 +149,7 @@ impl WeightGrad<'_> {
                 (0..self.filters.len() * self.channels.len()).into_par_iter().with_max_len(1).for_each(
                     |index| {
                         let block = self.block(index);
-                        with_workspace(|Workspace { rows, out, floats }| {
+                        self.cpu.with_workspace(|Workspace { rows, out, floats }| {
                             let u = Workspace::floats(floats, POINTS * block.point_len());
                             let (v, y) = (&v[block.channels.offset..], &y[block.filters.offset..]);
                             block.multiply(step.len(), v, y, false, u, rows, out);
