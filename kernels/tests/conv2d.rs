@@ -453,6 +453,23 @@ fn large_winograd_weight_grads_stay_within_the_bound() {
     }
 }
 
+/// Few tiles and a large weight, whose filters are transformed in pieces of 128 channels.
+#[test]
+fn fresh_winograd_weights_stay_within_the_bound() {
+    let g = Conv2d { padding: [1, 2], ..Conv2d::square([2, 12, 12, 200], 150, 3, 1, 0) };
+    let mut random = Random(9);
+    let (x, w, dy) = (random.reals(g.x_len()), random.reals(g.w_len()), random.reals(g.y_len()));
+    let (y, y_sums) = oracle(|x, w, y| reference::conv2d_forward(&g, x, w, None, y), &x, &w, g.y_len());
+    let (dx, dx_sums) = oracle(|dy, w, dx| reference::conv2d_input_grad(&g, dy, w, dx), &dy, &w, g.x_len());
+    for cpu in &*CPUS {
+        let isa = cpu.isa();
+        let got = forward(cpu, &g, &x, &w, None);
+        assert_bounded(&format!("{isa} y"), 8.0, 9 * g.c, &got, &y, &y_sums);
+        let got = input_grad(cpu, &g, &dy, &w);
+        assert_bounded(&format!("{isa} dx"), 8.0, 9 * g.o, &got, &dx, &dx_sums);
+    }
+}
+
 #[test]
 fn threads_do_not_change_a_bit_of_winograd() {
     let gradients = winograd_gradient_geometries();
