@@ -8,6 +8,7 @@
 //! A shared machine drifts by tens of percent within minutes. What is to be compared is therefore timed in turn, and a
 //! share of a limit (the FMA peak, the rate at which memory is read) divides by that limit in the same rounds.
 
+use kernels::buffer::Buffer;
 use kernels::cpu::Cpu;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -77,12 +78,14 @@ pub fn in_turn(
 }
 
 /// A buffer larger than the caches, for the rate at which memory can be read.
-pub struct Memory(Vec<f32>);
+pub struct Memory(Buffer);
 
 impl Memory {
-    /// 512 MiB.
+    /// 512 MiB in the pages that kernels get: huge ones are read faster.
     pub fn new() -> Self {
-        Self(vec![1.0; 128 << 20])
+        let mut buffer = Buffer::zeros(128 << 20);
+        buffer.fill(1.0); // pages that were never written share one page of zeros
+        Self(buffer)
     }
 
     /// GB/s of `threads` threads that read all of it once, each its own part.
