@@ -13,7 +13,7 @@ use common::check::Expected;
 use common::rows::{Conv2dRow, Spread};
 use common::ways::{Way, checked_in_turn};
 use common::workload::{ConvLayer, conv_layers, noise};
-use engine::Result;
+use engine::{Error, Result};
 use kernels::cpu::{self, Cpu, Epilogue, PackedConv2d};
 use kernels::shapes::Conv2d;
 use std::process::ExitCode;
@@ -35,6 +35,9 @@ struct Arguments {
     /// Time 3×3 convolutions of stride 1 only, by the chosen algorithm
     #[arg(long)]
     chosen_3x3: bool,
+    /// Time this convolution only, as `vgg16_bn features.3`
+    #[arg(long)]
+    only: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -58,8 +61,20 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 fn layers(arguments: &Arguments, batch: usize) -> Result<Vec<ConvLayer>> {
     let mut layers = conv_layers(&arguments.networks, arguments.size.into(), batch)?;
+    if let Some(only) = &arguments.only {
+        layers.retain(|layer| *only == format!("{} {}", layer.network, layer.name));
+        if layers.is_empty() {
+            return Err(Error::invalid(format!(
+                "--only: {only:?} is no convolution of {:?}",
+                arguments.networks
+            )));
+        }
+    }
     if arguments.chosen_3x3 {
         layers.retain(|layer| layer.g.kh == 3 && layer.g.stride == [1, 1]);
+        return Ok(layers);
+    }
+    if arguments.only.is_some() {
         return Ok(layers);
     }
     for (size, channels) in [(32, 128), (8, 512)] {

@@ -205,22 +205,18 @@ def start(case, arguments):
 
 
 def run_layers(case, arguments):
-    """Each convolution of lopper's benchmark beside oneDNN's, a run of the benchmark a round."""
+    """Each convolution of lopper's benchmark in turn with oneDNN's: a run of the benchmark for a layer and round."""
     options = ["--networks", "vgg16_bn,resnet18", "--batch", case.batch, "--threads", case.threads, "--chosen-3x3", "--quick"]
-    rows, peers = [], {}
-    for number in range(arguments.rounds):
-        for row in bench_rows("conv2d", options, arguments.work):
-            name = f"{row['network']} {row['layer']} {row['shape']}"
-            layer = Case("layer", name, case.size, case.batch, case.threads)
-            if layer not in peers:
-                peers[layer] = start(layer, arguments)
-            fields = ["layer", name, case.size, case.batch, case.threads]
-            rows.append([*fields, "lopper", number, row["median_ms"]])
-            for peer in peers[layer]:
-                rows.append([*fields, peer.engine, number, f"{peer.time(0.05):.4g}"])
-    for peer in sum(peers.values(), []):
-        peer.stop()
-    return sorted(rows, key=lambda row: list(peers).index(Case(*row[:5])))
+    rows = []
+    for first in bench_rows("conv2d", options, arguments.work):
+        layer = f"{first['network']} {first['layer']}"
+        case_of_layer = Case("layer", f"{layer} {first['shape']}", case.size, case.batch, case.threads)
+        peers = start(case_of_layer, arguments)
+        ours = lambda: bench_rows("conv2d", [*options, "--only", layer], arguments.work)[0]["median_ms"]
+        rows += in_turn(case_of_layer, peers, lambda: float(ours()), arguments)
+        for peer in peers:
+            peer.stop()
+    return rows
 
 
 def make_images(arguments):

@@ -47,6 +47,7 @@ fn run(options: &Options) -> Result<()> {
     }
     if cpu.thread_count() > 1 {
         ratios.push(threads(&one, &cpu, options));
+        println!("a fork and join of {} threads takes {:.1} µs", cpu.thread_count(), 1e6 * cpu.fork_join());
     }
     let mut missed = 0;
     for Ratio { what, value, at_least } in &ratios {

@@ -7,6 +7,7 @@
 use super::simd::{Kernel, Simd};
 use super::{Cpu, Isa};
 use crate::buffer::Buffer;
+use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -68,6 +69,26 @@ impl Cpu {
             start.elapsed().as_secs_f64()
         });
         4e-9 * LEN as f64 / fastest.fold(f64::INFINITY, f64::min)
+    }
+
+    /// Measures how long it takes to hand a task to each thread of this `Cpu` and to wait for all of them, in seconds: the
+    /// median of many, one after the other as in a plan, each a few microseconds of work behind the last.
+    pub fn fork_join(&self) -> f64 {
+        const RUNS: usize = 1001;
+        let mut times = [0.0; RUNS];
+        self.run(|| {
+            for time in &mut times {
+                let work = Chains::<12> { steps: 1000 };
+                black_box(self.dispatch(work));
+                let start = Instant::now();
+                (0..self.thread_count()).into_par_iter().with_max_len(1).for_each(|task| {
+                    black_box(task);
+                });
+                *time = start.elapsed().as_secs_f64();
+            }
+        });
+        times.sort_by(f64::total_cmp);
+        times[RUNS / 2]
     }
 
     /// Measures the peak of fused multiply-adds of this instruction set on all threads of this `Cpu`,
