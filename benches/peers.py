@@ -32,6 +32,7 @@ NETWORKS = [
     ("resnet50", 128, 1),
     ("resnet50", 128, 16),
     ("vgg16_bn", 128, 1),
+    ("vgg16_bn+bf16", 128, 1),  # lopper's linear weights stored as bf16; the others compute in f32 as before
     ("vgg16_bn", 128, 16),
     ("vgg16_bn", 224, 1),
 ]
@@ -135,7 +136,9 @@ def lopper_network(case, arguments):
     """Milliseconds that `lopper bench` reports."""
     mode = "--training" if case.kind == "training" else "--fold"
     numbers = f"--size {case.size} --batch {case.batch} --threads {case.threads} --seconds {arguments.seconds}"
-    command = [arguments.lopper, "bench", case.what, mode, *numbers.split(), "--json"]
+    name, _, bf16 = case.what.partition("+")
+    options = ["--linear-weights", "bf16"] if bf16 else []
+    command = [arguments.lopper, "bench", name, mode, *options, *numbers.split(), "--json"]
     return float(json.loads(said_by(command))["median_ms"])
 
 
@@ -163,7 +166,8 @@ def bench_rows(name, options, work):
 
 def export(case, arguments):
     """Makes the ONNX file of a network, which DeepSparse's environment cannot."""
-    code = f"import peer_engine; peer_engine.onnx_file({case.what!r}, {case.size}, {case.batch}, {arguments.work!r})"
+    name = case.what.partition("+")[0]
+    code = f"import peer_engine; peer_engine.onnx_file({name!r}, {case.size}, {case.batch}, {arguments.work!r})"
     path = {"PYTHONPATH": str(WORKER.parent), "PYTHONWARNINGS": "ignore"}
     subprocess.run([arguments.python, "-c", code], check=True, stdout=subprocess.DEVNULL, env=os.environ | path)
 

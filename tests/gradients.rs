@@ -43,7 +43,7 @@ fn gradients(graph: &Graph, mode: Mode, images: &Tensor, labels: &[u32]) -> BTre
 
 /// `images`, each pixel moved by about a rounding error, up and down in turn.
 fn rounded_otherwise(images: &Tensor) -> Tensor {
-    let moved = |i: usize| images.data()[i] * if i % 2 == 0 { 1.0 + 2e-7 } else { 1.0 - 2e-7 };
+    let moved = |i: usize| images.data()[i] * if i.is_multiple_of(2) { 1.0 + 2e-7 } else { 1.0 - 2e-7 };
     Tensor::from_fn(images.shape(), moved)
 }
 

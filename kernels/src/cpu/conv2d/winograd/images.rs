@@ -1,5 +1,6 @@
 //! The two ends of Winograd's algorithm: from the image to V, and from M to the image.
 
+use super::patches::pixels;
 use super::transform::{Map, both_sides};
 use super::{Epilogue, Pass, Tiling};
 use crate::cpu::Cpu;
@@ -26,19 +27,11 @@ impl<const PATCH: usize, T: Map<PATCH, PATCH>> Kernel for TransformInput<'_, PAT
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (pass, p) = (self.pass, self.pass.product);
-        let [height, width] = p.source_size;
         for tile in self.tiles {
             let (image, row, column) = p.position(pass.first + tile);
-            let mut pixels = [[p.zeros.as_ptr(); PATCH]; PATCH];
-            for (dy, pixels) in pixels.iter_mut().enumerate() {
-                for (dx, pixel) in pixels.iter_mut().enumerate() {
-                    let (y, x) =
-                        ((row + dy).wrapping_sub(p.padding[0]), (column + dx).wrapping_sub(p.padding[1]));
-                    if y < height && x < width {
-                        *pixel = p.source[((image * height + y) * width + x) * p.channels..].as_ptr();
-                    }
-                }
-            }
+            let corner = [row, column];
+            let pixels: [[_; PATCH]; PATCH] =
+                pixels(p.source, p.source_size, p.channels, p.zeros, image, corner, p.padding);
             let v = pass.v.as_mut_ptr().wrapping_add(tile * p.channels);
             for c in (0..p.channels).step_by(S::LANES) {
                 let lanes = S::LANES.min(p.channels - c);

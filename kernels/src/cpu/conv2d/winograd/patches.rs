@@ -23,21 +23,36 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// The N×N pixels of the patch of a tile.
     fn patch<const N: usize>(&self, tile: usize) -> [[*const f32; N]; N] {
-        let ([height, width], [down, across]) = (self.size, self.map.map(|size| size.div_ceil(SIDE)));
+        let [down, across] = self.map.map(|size| size.div_ceil(SIDE));
         let (row, column) = (tile / across, tile % across);
-        let (image, row, column) = (row / down, row % down * SIDE, column * SIDE);
-        let mut pixels = [[self.zeros.as_ptr(); N]; N];
-        for (dy, pixels) in pixels.iter_mut().enumerate() {
-            for (dx, pixel) in pixels.iter_mut().enumerate() {
-                let y = (row + dy).wrapping_sub(self.padding[0]);
-                let x = (column + dx).wrapping_sub(self.padding[1]);
-                if y < height && x < width {
-                    *pixel = self.data[((image * height + y) * width + x) * self.channels..].as_ptr();
-                }
+        let corner = [row % down * SIDE, column * SIDE];
+        pixels(self.data, self.size, self.channels, self.zeros, row / down, corner, self.padding)
+    }
+}
+
+/// Where the N×N pixels are whose first is `corner − padding` of an image of `data` `[N, H, W, channels]`; pixels
+/// outside the image are `zeros`.
+#[inline(always)]
+pub(super) fn pixels<const N: usize>(
+    data: &[f32],
+    [height, width]: [usize; 2],
+    channels: usize,
+    zeros: &[f32],
+    image: usize,
+    corner: [usize; 2],
+    padding: [usize; 2],
+) -> [[*const f32; N]; N] {
+    let mut pixels = [[zeros.as_ptr(); N]; N];
+    for (dy, pixels) in pixels.iter_mut().enumerate() {
+        for (dx, pixel) in pixels.iter_mut().enumerate() {
+            let y = (corner[0] + dy).wrapping_sub(padding[0]);
+            let x = (corner[1] + dx).wrapping_sub(padding[1]);
+            if y < height && x < width {
+                *pixel = data[((image * height + y) * width + x) * channels..].as_ptr();
             }
         }
-        pixels
     }
+    pixels
 }
 
 /// A range of channels, and how its transformed patches are packed: `[ξ][panel][tile][NR]`.
