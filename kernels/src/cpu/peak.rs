@@ -71,24 +71,27 @@ impl Cpu {
         4e-9 * LEN as f64 / fastest.fold(f64::INFINITY, f64::min)
     }
 
-    /// Measures how long it takes to hand a task to each thread of this `Cpu` and to wait for all of them, in seconds: the
-    /// median of many, one after the other as in a plan, each a few microseconds of work behind the last.
+    /// Measures what it costs to give each thread of this `Cpu` a task and to wait for all of them, in seconds: the median
+    /// time of such a group, one behind the other as in a plan, less that of one of its tasks, a few microseconds long.
     pub fn fork_join(&self) -> f64 {
         const RUNS: usize = 1001;
-        let mut times = [0.0; RUNS];
-        self.run(|| {
+        let task = || black_box(self.dispatch(Chains::<12> { steps: black_box(2000) }));
+        let median = |run: &(dyn Fn() + Sync)| {
+            let mut times = [0.0; RUNS];
             for time in &mut times {
-                let work = Chains::<12> { steps: 1000 };
-                black_box(self.dispatch(work));
                 let start = Instant::now();
-                (0..self.thread_count()).into_par_iter().with_max_len(1).for_each(|task| {
-                    black_box(task);
-                });
+                run();
                 *time = start.elapsed().as_secs_f64();
             }
-        });
-        times.sort_by(f64::total_cmp);
-        times[RUNS / 2]
+            times.sort_by(f64::total_cmp);
+            times[RUNS / 2]
+        };
+        let group = || {
+            (0..self.thread_count()).into_par_iter().with_max_len(1).for_each(|_| {
+                task();
+            });
+        };
+        self.run(|| median(&group) - median(&|| _ = task()))
     }
 
     /// Measures the peak of fused multiply-adds of this instruction set on all threads of this `Cpu`,
