@@ -2,7 +2,17 @@
 
 use engine::plan::Plan;
 use engine::{Device, Graph, Result};
+use serde::Serialize;
 use std::time::{Duration, Instant};
+
+/// A latency in short, as it is reported.
+#[derive(Serialize)]
+pub struct Spread {
+    pub median_ms: f64,
+    pub p10_ms: f64,
+    pub p90_ms: f64,
+    pub runs: usize,
+}
 
 /// Wall-clock times of whole runs, sorted, milliseconds.
 pub struct Latency {
@@ -46,9 +56,10 @@ impl Latency {
         self.quantile(0.5)
     }
 
-    /// How many runs were timed.
-    pub fn runs(&self) -> usize {
-        self.times.len()
+    /// Its middle, its 10 % and 90 % quantiles, and how many runs they are of.
+    pub fn spread(&self) -> Spread {
+        let [p10_ms, p90_ms] = [0.1, 0.9].map(|share| self.quantile(share));
+        Spread { median_ms: self.median(), p10_ms, p90_ms, runs: self.times.len() }
     }
 }
 

@@ -2,8 +2,7 @@
 //! (from L1 a straddling load runs at half the speed).
 //!
 //! Large buffers ask for huge pages. A kernel that streams through megabytes, or strides through them as Winograd's
-//! does, otherwise spends its time on translating addresses: the weights of a linear layer were read at 12 GB/s in
-//! pages of 4 KiB.
+//! does, otherwise spends its time on translating addresses.
 
 use crate::recycler::Recycler;
 use bytemuck::{Pod, Zeroable};

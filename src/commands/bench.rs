@@ -4,7 +4,7 @@ mod layers;
 mod training;
 
 use super::{Common, LinearWeights, open_network};
-use crate::latency::{Latency, test_images};
+use crate::latency::{Latency, Spread, test_images};
 use clap::Args;
 use engine::plan::{Plan, PlanOptions};
 use engine::{Device, Error, Result, Tensor};
@@ -52,10 +52,8 @@ struct Timing {
     folded: bool,
     threads: usize,
     isa: String,
-    median_ms: f64,
-    p10_ms: f64,
-    p90_ms: f64,
-    runs: usize,
+    #[serde(flatten)]
+    latency: Spread,
     weight_bytes: usize,
     arena_bytes: usize,
     scratch_bytes: usize,
@@ -109,10 +107,7 @@ impl Bench {
             folded: self.fold,
             threads: cpu.thread_count(),
             isa: cpu.isa().to_string(),
-            median_ms: latency.median(),
-            p10_ms: latency.quantile(0.1),
-            p90_ms: latency.quantile(0.9),
-            runs: latency.runs(),
+            latency: latency.spread(),
             weight_bytes: memory.weights,
             arena_bytes: memory.arena,
             scratch_bytes: memory.scratch,
@@ -139,10 +134,10 @@ fn text(t: &Timing) -> String {
         t.batch,
         t.threads,
         t.isa,
-        t.median_ms,
-        t.p10_ms,
-        t.p90_ms,
-        t.runs,
+        t.latency.median_ms,
+        t.latency.p10_ms,
+        t.latency.p90_ms,
+        t.latency.runs,
         t.weight_bytes as f64 / 1e6,
         t.arena_bytes as f64 / 1e6,
         t.scratch_bytes as f64 / 1e6

@@ -1,7 +1,7 @@
 //! `lopper bench MODEL --training`: whole steps of training on images and labels that do not change.
 
 use super::Bench;
-use crate::latency::Latency;
+use crate::latency::{Latency, Spread};
 use engine::data::Batch;
 use engine::profile::{Profile, Span};
 use engine::train::{CrossEntropy, Optimizer, OptimizerConfig, gradients};
@@ -24,10 +24,8 @@ pub struct Timing {
     size: usize,
     threads: usize,
     isa: String,
-    median_ms: f64,
-    p10_ms: f64,
-    p90_ms: f64,
-    runs: usize,
+    #[serde(flatten)]
+    latency: Spread,
     images_per_second: f64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     kinds: Vec<Part>,
@@ -76,10 +74,7 @@ pub fn measure(
         size,
         threads: cpu.thread_count(),
         isa: cpu.isa().to_string(),
-        median_ms: latency.median(),
-        p10_ms: latency.quantile(0.1),
-        p90_ms: latency.quantile(0.9),
-        runs: latency.runs(),
+        latency: latency.spread(),
         images_per_second: 1e3 * batch as f64 / latency.median(),
         kinds: by_kind(&layers),
         layers,
@@ -145,10 +140,10 @@ impl Timing {
             self.batch,
             self.threads,
             self.isa,
-            self.median_ms,
-            self.p10_ms,
-            self.p90_ms,
-            self.runs,
+            self.latency.median_ms,
+            self.latency.p10_ms,
+            self.latency.p90_ms,
+            self.latency.runs,
             self.images_per_second
         );
         let whole: f64 = self.layers.iter().map(Part::total).sum();

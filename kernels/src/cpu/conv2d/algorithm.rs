@@ -185,7 +185,8 @@ impl fmt::Display for Choice {
             Reason::Asked => f.write_str("as asked"),
             Reason::Only(why) => f.write_str(why),
             Reason::Estimated { winograd2, winograd4 } => {
-                write!(f, "of direct: F(4×4) {winograd4:.2}, F(2×2) {winograd2:.2}")
+                let (four, two) = (Algorithm::Winograd4, Algorithm::Winograd2);
+                write!(f, "of direct: {four} {winograd4:.2}, {two} {winograd2:.2}")
             }
         }
     }

@@ -70,7 +70,7 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> Kernel
         let [height, width] = p.target_size;
         let row_len = p.scatter.map_or(p.columns, Scatter::width);
         // The pixels of a tile before they are scattered.
-        let mut computed = self.cpu.scratch(if p.scatter.is_some() { SIDE * SIDE * p.columns } else { 0 });
+        let mut computed = p.scatter.map(|_| self.cpu.scratch(SIDE * SIDE * p.columns));
         for tile in self.tiles {
             let (image, row, column) = p.position(pass.first + tile);
             let (down, across) = (SIDE.min(height - row), SIDE.min(width - column));
@@ -90,7 +90,7 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> Kernel
                 let values = both_sides(s, self.map, &m);
                 for (i, &pixel) in pixels.iter().enumerate() {
                     let value = values[i / across][i % across];
-                    if p.scatter.is_some() {
+                    if let Some(computed) = &mut computed {
                         s.put(&mut computed[i * p.columns + o..][..lanes], value);
                         continue;
                     }
@@ -99,8 +99,8 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> Kernel
                     s.put(y, finish(s, &p.epilogue, value, o, pixel + o, lanes));
                 }
             }
-            if let Some(scatter) = p.scatter {
-                scatter.expand(self.cpu, 0..p.columns, pixels, &computed, p.columns, &p.epilogue, self.y);
+            if let (Some(scatter), Some(computed)) = (p.scatter, &computed) {
+                scatter.expand(self.cpu, 0..p.columns, pixels, computed, p.columns, &p.epilogue, self.y);
             }
         }
     }

@@ -1,16 +1,17 @@
-//! Winograd convolution F(4×4, 3×3): a 3×3 convolution of stride 1 with a quarter of the multiplications.
+//! Winograd convolution F(m×m, 3×3): a 3×3 convolution of stride 1 with a quarter of the multiplications for m = 4, and
+//! 4/9 of them for m = 2.
 //!
 //! ```text
-//!  V[ξ][tile][c] = Bᵀ d B       of each 6×6 input patch, vectors along c
-//!  for ξ in 0..36, panel of up to 48 columns
+//!  V[ξ][tile][c] = Bᵀ d B       of each input patch of (m + 2)², vectors along c
+//!  for ξ in 0..(m + 2)², panel of up to 48 columns
 //!    M[ξ][tile][o] = V[ξ] · U[ξ]      tile kernel; U = G g Gᵀ was packed once
-//!  y = Aᵀ M A                   of each output tile of 4×4, with bias, residual and activation
+//!  y = Aᵀ M A                   of each output tile of m², with bias, residual and activation
 //! ```
 //!
 //! Where U is small, each task takes 32 tiles through all three steps: V and M stay in its second-level cache, beside
 //! U. Where U is larger than that cache, or tiles are few, all threads take up to 256 tiles through each step together,
-//! and each reads its own share of U, once. The input gradient is the same with filters
-//! rotated by half a turn and transposed.
+//! and each reads its own share of U, once. The input gradient is the same with filters rotated by half a turn and
+//! transposed.
 
 mod f2;
 mod f4;
@@ -211,7 +212,7 @@ impl<'a> Winograd<'a> {
 
 /// The tiles `first .. first + count` on their way through V and M.
 ///
-/// V is `[36, tiles, channels]` and M `[36, tiles, columns]`, each point `SKEW` floats longer than that, `tiles` being
+/// V is `[points, tiles, channels]` and M `[points, tiles, columns]`, each point `SKEW` floats longer than that, `tiles` being
 /// `count` rounded up to whole register tiles.
 struct Pass<'a> {
     product: &'a Winograd<'a>,
