@@ -11,6 +11,7 @@
 
 pub mod buffer;
 pub mod cpu;
+pub mod cuda;
 pub mod params;
 mod recycler;
 pub mod reference;

@@ -32,6 +32,35 @@ pub enum Storage {
     Bf16,
 }
 
+/// How the elements of a device's buffer are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(i32)]
+pub enum Dtype {
+    /// Four bytes, IEEE single precision.
+    F32 = 0,
+    /// Two bytes: the upper half of an f32, eight bits of mantissa.
+    Bf16 = 1,
+    /// Two bytes: IEEE half precision, eleven bits of mantissa and a largest number of 65,504.
+    F16 = 2,
+    /// Four bytes: classes and indices.
+    U32 = 3,
+}
+
+impl Dtype {
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 | Self::U32 => 4,
+            Self::Bf16 | Self::F16 => 2,
+        }
+    }
+
+    /// Elements in sixteen bytes, the most that a thread moves at once.
+    pub(crate) fn lanes(self) -> usize {
+        16 / self.bytes()
+    }
+}
+
 /// Which channels a compacted convolution keeps, of an outer width that does not change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CompactIndex {

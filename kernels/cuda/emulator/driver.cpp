@@ -1,0 +1,320 @@
+// The CUDA driver's entry points that lopper uses, on the CPU: a libcuda for machines without a GPU.
+//
+// Everything above it, from cudarc to the engine, runs unchanged, so the tests reach the code that a GPU runs. Kernels
+// come as shared libraries (`emulator.h`) instead of machine code. Memory is poisoned when it is allocated and ends at
+// a page that faults; a kernel that touches it, waits for ever or exits with copies in flight fails its launch as a
+// broken kernel fails on a device: with a sticky error. Streams run at once, or record while a graph is captured.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csetjmp>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <dlfcn.h>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <sys/mman.h>
+#include <vector>
+
+namespace {
+
+enum Result {
+    SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700,
+    LAUNCH_OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719, UNKNOWN = 999,
+};
+
+constexpr size_t PAGE = 4096;
+constexpr unsigned char CANARY = 0xa5;
+constexpr unsigned MAX_SHARED = 227 << 10; // a block's on sm_90
+
+struct Kernel { // as in emulator.h
+    const char* name;
+    const char* (*run)(const unsigned* grid, const unsigned* size, unsigned shared, uint64_t seed, void** args);
+    const unsigned* arg_bytes;
+    unsigned args;
+};
+struct Module {
+    void* library;
+    const Kernel* kernels;
+    unsigned count;
+};
+struct Allocation {
+    char* map;
+    size_t map_bytes, bytes;
+};
+struct Graph {
+    std::vector<std::function<Result()>> nodes;
+};
+struct Stream {
+    Graph* capturing = nullptr;
+};
+struct Event {
+    std::chrono::steady_clock::time_point at;
+};
+
+std::recursive_mutex lock; // one call at a time: the device has one queue
+std::map<uint64_t, Allocation> allocations;
+size_t allocated, capacity = size_t(8) << 30;
+std::vector<sigjmp_buf* (*)()> faults;
+struct sigaction previous[2];
+std::string message; // of the last failed kernel
+Result sticky = SUCCESS; // a device that has failed stays failed
+uint64_t launches, seed = 1;
+int64_t calls_until_lost = -1;
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#define API EXPORT Result
+
+/// Every call takes the lock, and fails where the device is lost or has failed.
+#define ENTER                                                                                                  \
+    std::lock_guard<std::recursive_mutex> guard(lock);                                                         \
+    if (calls_until_lost >= 0 && calls_until_lost-- == 0) sticky = UNKNOWN, message = "the device was lost";   \
+    if (sticky) return sticky
+
+void on_fault(int signal, siginfo_t* info, void* context) {
+    for (auto fault : faults)
+        if (sigjmp_buf* to = fault()) siglongjmp(*to, 1);
+    struct sigaction& old = previous[signal == SIGBUS];
+    if (old.sa_flags & SA_SIGINFO) return old.sa_sigaction(signal, info, context);
+    sigaction(signal, &old, nullptr); // not ours: again, without us
+}
+
+void handle_faults() {
+    struct sigaction ours = {};
+    ours.sa_sigaction = on_fault;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    sigaction(SIGSEGV, &ours, &previous[0]);
+    sigaction(SIGBUS, &ours, &previous[1]);
+}
+
+bool written(const char* from, const char* to) {
+    return std::any_of(from, to, [](char c) { return static_cast<unsigned char>(c) != CANARY; });
+}
+
+/// Whether a kernel wrote to the few bytes between an allocation and its guard page.
+const char* wrote_behind() {
+    for (auto& [at, a] : allocations)
+        if (written(reinterpret_cast<char*>(at) + a.bytes, a.map + a.map_bytes - PAGE))
+            return "wrote behind an allocation";
+    return nullptr;
+}
+
+Result launch(const Kernel* kernel, const unsigned* grid, const unsigned* size, unsigned shared, void** args) {
+    launches++;
+    const char* error = kernel->run(grid, size, shared, seed + launches * 0x9e3779b97f4a7c15ull, args);
+    if (!error) error = wrote_behind();
+    if (!error) return SUCCESS;
+    message = std::string(kernel->name) + ": " + error;
+    return sticky = strstr(error, "out of bounds") || strstr(error, "wrote behind") ? ILLEGAL_ADDRESS : LAUNCH_FAILED;
+}
+
+/// Does `node` now, or adds it to the graph that `stream` captures.
+Result submit(Stream* stream, std::function<Result()> node) {
+    if (stream && stream->capturing) {
+        stream->capturing->nodes.push_back(std::move(node));
+        return SUCCESS;
+    }
+    return node();
+}
+
+} // namespace
+
+// What tests set and ask.
+EXPORT void emulator_capacity(size_t bytes) { capacity = bytes; }
+EXPORT size_t emulator_allocated() { return allocated; }
+EXPORT void emulator_seed(uint64_t value) { seed = value; }
+EXPORT void emulator_lose_device_after(int64_t calls) { calls_until_lost = calls; }
+EXPORT void emulator_recover() { sticky = SUCCESS, calls_until_lost = -1, message.clear(); }
+
+API cuInit(unsigned) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    static bool once = (handle_faults(), true);
+    (void)once;
+    return SUCCESS;
+}
+API cuDriverGetVersion(int* version) { *version = 13000; return SUCCESS; }
+API cuDeviceGetCount(int* count) { *count = 1; return SUCCESS; }
+API cuDeviceGet(int* device, int ordinal) { *device = ordinal; return ordinal == 0 ? SUCCESS : INVALID_VALUE; }
+API cuDeviceGetName(char* name, int len, int) { snprintf(name, len, "CUDA on the CPU"); return SUCCESS; }
+API cuDeviceGetAttribute(int* value, int attribute, int) {
+    switch (attribute) {
+    case 16: *value = 4; break; // multiprocessors: few, so that small problems reach what depends on them
+    case 75: *value = 9; break; // compute capability
+    case 76: *value = 0; break;
+    case 97: *value = MAX_SHARED; break; // shared memory a block may opt in to
+    default: return INVALID_VALUE;
+    }
+    return SUCCESS;
+}
+API cuDeviceTotalMem_v2(size_t* bytes, int) { *bytes = capacity; return SUCCESS; }
+API cuDevicePrimaryCtxRetain(void** context, int) { *context = &allocations; return SUCCESS; }
+API cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+API cuCtxSetCurrent(void*) { return SUCCESS; }
+API cuCtxSynchronize() { ENTER; return SUCCESS; }
+
+API cuMemGetInfo_v2(size_t* free, size_t* total) {
+    ENTER;
+    *free = capacity - std::min(capacity, allocated);
+    *total = capacity;
+    return SUCCESS;
+}
+API cuMemAlloc_v2(uint64_t* at, size_t bytes) {
+    ENTER;
+    if (bytes == 0) return INVALID_VALUE;
+    if (allocated + bytes > capacity) return OUT_OF_MEMORY;
+    // Aligned to 16 and no more, so that the end touches the guard page.
+    size_t padded = (bytes + 15) & ~size_t(15), pages = (padded + PAGE - 1) / PAGE;
+    size_t map_bytes = (pages + 2) * PAGE;
+    void* map = mmap(nullptr, map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED) return OUT_OF_MEMORY;
+    char* start = static_cast<char*>(map) + map_bytes - PAGE - padded;
+    memset(static_cast<char*>(map) + PAGE, CANARY, pages * PAGE);
+    memset(start, 0xff, bytes);
+    mprotect(map, PAGE, PROT_NONE);
+    mprotect(static_cast<char*>(map) + map_bytes - PAGE, PAGE, PROT_NONE);
+    *at = reinterpret_cast<uint64_t>(start);
+    allocations[*at] = {static_cast<char*>(map), map_bytes, bytes};
+    allocated += bytes;
+    return SUCCESS;
+}
+API cuMemFree_v2(uint64_t at) {
+    // Also on a device that has failed: nothing stays allocated.
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    auto found = allocations.find(at);
+    if (found == allocations.end()) return INVALID_VALUE;
+    allocated -= found->second.bytes;
+    if (written(found->second.map + PAGE, reinterpret_cast<char*>(at)) && !sticky)
+        message = "a kernel wrote before an allocation", sticky = ILLEGAL_ADDRESS;
+    munmap(found->second.map, found->second.map_bytes);
+    allocations.erase(found);
+    return SUCCESS;
+}
+API cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, Stream* stream) {
+    ENTER;
+    return submit(stream, [=] { memcpy(reinterpret_cast<void*>(to), from, bytes); return SUCCESS; });
+}
+API cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, Stream* stream) {
+    ENTER;
+    return submit(stream, [=] { memcpy(to, reinterpret_cast<void*>(from), bytes); return SUCCESS; });
+}
+API cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream* stream) {
+    ENTER;
+    return submit(stream, [=] {
+        memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
+        return SUCCESS;
+    });
+}
+API cuMemsetD8Async(uint64_t at, unsigned char value, size_t bytes, Stream* stream) {
+    ENTER;
+    return submit(stream, [=] { memset(reinterpret_cast<void*>(at), value, bytes); return SUCCESS; });
+}
+API cuMemHostAlloc(void** at, size_t bytes, unsigned) { *at = malloc(bytes); return *at ? SUCCESS : OUT_OF_MEMORY; }
+API cuMemFreeHost(void* at) { free(at); return SUCCESS; }
+
+/// `image` is the path of a shared library.
+API cuModuleLoadData(Module** module, const void* image) {
+    ENTER;
+    void* library = dlopen(static_cast<const char*>(image), RTLD_NOW | RTLD_LOCAL);
+    if (!library) return message = dlerror(), INVALID_IMAGE;
+    auto kernels = reinterpret_cast<const Kernel* (*)(unsigned*)>(dlsym(library, "emulator_kernels"));
+    auto fault = reinterpret_cast<sigjmp_buf* (*)()>(dlsym(library, "emulator_fault"));
+    if (!kernels || !fault) return INVALID_IMAGE;
+    *module = new Module{library, nullptr, 0};
+    (*module)->kernels = kernels(&(*module)->count);
+    faults.push_back(fault);
+    return SUCCESS;
+}
+API cuModuleUnload(Module* module) {
+    // The library stays: its threads' fibers do.
+    delete module;
+    return SUCCESS;
+}
+API cuModuleGetFunction(const Kernel** kernel, Module* module, const char* name) {
+    ENTER;
+    for (unsigned i = 0; i < module->count; i++)
+        if (!strcmp(module->kernels[i].name, name)) return *kernel = &module->kernels[i], SUCCESS;
+    return NOT_FOUND;
+}
+API cuFuncSetAttribute(const Kernel*, int, int) { ENTER; return SUCCESS; }
+API cuFuncGetAttribute(int* value, int, const Kernel*) { *value = 0; return SUCCESS; }
+API cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const Kernel*, int, size_t) { *blocks = 1; return SUCCESS; }
+
+API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, Stream* stream, void** args, void**) {
+    ENTER;
+    // A device's limits.
+    if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || !bx || !by || !bz || gx > 2147483647u) return INVALID_VALUE;
+    if (uint64_t(bx) * by * bz > 1024 || shared > MAX_SHARED) return LAUNCH_OUT_OF_RESOURCES;
+    auto values = std::make_shared<std::vector<std::vector<char>>>();
+    for (unsigned i = 0; i < kernel->args; i++) {
+        const char* from = static_cast<const char*>(args[i]);
+        values->emplace_back(from, from + kernel->arg_bytes[i]);
+    }
+    return submit(stream, [=] {
+        std::vector<void*> pointers;
+        for (auto& value : *values) pointers.push_back(value.data());
+        unsigned grid[] = {gx, gy, gz}, size[] = {bx, by, bz};
+        return launch(kernel, grid, size, shared, pointers.data());
+    });
+}
+
+API cuStreamCreate(Stream** stream, unsigned) { ENTER; *stream = new Stream(); return SUCCESS; }
+API cuStreamDestroy_v2(Stream* stream) { delete stream; return SUCCESS; }
+API cuStreamSynchronize(Stream*) { ENTER; return SUCCESS; }
+API cuStreamBeginCapture_v2(Stream* stream, int) {
+    ENTER;
+    if (stream->capturing) return INVALID_VALUE;
+    stream->capturing = new Graph();
+    return SUCCESS;
+}
+API cuStreamEndCapture(Stream* stream, Graph** graph) {
+    ENTER;
+    if (!stream->capturing) return INVALID_VALUE;
+    *graph = stream->capturing;
+    stream->capturing = nullptr;
+    return SUCCESS;
+}
+API cuGraphInstantiateWithFlags(Graph** run, Graph* graph, unsigned long long) { ENTER; *run = new Graph(*graph); return SUCCESS; }
+API cuGraphUpload(Graph*, Stream*) { ENTER; return SUCCESS; }
+API cuGraphLaunch(Graph* graph, Stream*) {
+    ENTER;
+    for (auto& node : graph->nodes)
+        if (Result r = node()) return r;
+    return SUCCESS;
+}
+API cuGraphDestroy(Graph* graph) { delete graph; return SUCCESS; }
+API cuGraphExecDestroy(Graph* graph) { delete graph; return SUCCESS; }
+
+API cuEventCreate(Event** event, unsigned) { ENTER; *event = new Event(); return SUCCESS; }
+API cuEventRecord(Event* event, Stream*) { ENTER; event->at = std::chrono::steady_clock::now(); return SUCCESS; }
+API cuEventSynchronize(Event*) { ENTER; return SUCCESS; }
+API cuEventElapsedTime_v2(float* ms, Event* from, Event* to) {
+    ENTER;
+    *ms = std::chrono::duration<float, std::milli>(to->at - from->at).count();
+    return SUCCESS;
+}
+API cuEventDestroy_v2(Event* event) { delete event; return SUCCESS; }
+
+API cuGetErrorName(int code, const char** name) {
+    switch (code) {
+    case OUT_OF_MEMORY: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
+    case ILLEGAL_ADDRESS: *name = "CUDA_ERROR_ILLEGAL_ADDRESS"; break;
+    case LAUNCH_FAILED: *name = "CUDA_ERROR_LAUNCH_FAILED"; break;
+    case LAUNCH_OUT_OF_RESOURCES: *name = "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"; break;
+    case INVALID_IMAGE: *name = "CUDA_ERROR_INVALID_IMAGE"; break;
+    case NOT_FOUND: *name = "CUDA_ERROR_NOT_FOUND"; break;
+    case INVALID_VALUE: *name = "CUDA_ERROR_INVALID_VALUE"; break;
+    default: *name = "CUDA_ERROR_UNKNOWN";
+    }
+    return SUCCESS;
+}
+API cuGetErrorString(int code, const char** text) {
+    if (message.empty() || code == OUT_OF_MEMORY || code == INVALID_VALUE) return cuGetErrorName(code, text);
+    *text = message.c_str();
+    return SUCCESS;
+}

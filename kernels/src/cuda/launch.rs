@@ -1,0 +1,184 @@
+//! Launching kernels: from a name to a grid of blocks.
+
+use super::error::{Result, check};
+use super::source::Source;
+use super::{Cuda, DeviceBuffer};
+use cudarc::driver::sys::{self, CUfunction, CUfunction_attribute};
+use std::ffi::c_void;
+
+/// An argument of a kernel, by value.
+#[derive(Clone, Copy)]
+pub(super) enum Arg<'a> {
+    /// The address of a buffer, or null.
+    Address(u64),
+    /// `int`, or `unsigned`.
+    Int(i32),
+    /// `uint64_t`.
+    Long(u64),
+    /// `float`.
+    Float(f32),
+    /// A struct, laid out as its twin in the source (`repr(C)`).
+    Struct(&'a [u8]),
+}
+
+impl From<&DeviceBuffer> for Arg<'_> {
+    fn from(buffer: &DeviceBuffer) -> Self {
+        Self::Address(buffer.address())
+    }
+}
+
+impl From<&mut DeviceBuffer> for Arg<'_> {
+    fn from(buffer: &mut DeviceBuffer) -> Self {
+        Self::Address(buffer.address())
+    }
+}
+
+impl From<Option<&DeviceBuffer>> for Arg<'_> {
+    fn from(buffer: Option<&DeviceBuffer>) -> Self {
+        Self::Address(buffer.map_or(0, DeviceBuffer::address))
+    }
+}
+
+impl From<f32> for Arg<'_> {
+    fn from(value: f32) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<u64> for Arg<'_> {
+    fn from(value: u64) -> Self {
+        Self::Long(value)
+    }
+}
+
+impl From<i32> for Arg<'_> {
+    fn from(value: i32) -> Self {
+        Self::Int(value)
+    }
+}
+
+/// An `int` of a kernel, from a size; sizes above 2³¹ are refused where the operation checks its shapes.
+impl From<usize> for Arg<'_> {
+    fn from(value: usize) -> Self {
+        Self::Int(i32::try_from(value).expect("a size that a kernel's int holds"))
+    }
+}
+
+impl<'a, T: bytemuck::NoUninit> From<&'a [T; 1]> for Arg<'a> {
+    fn from(value: &'a [T; 1]) -> Self {
+        Self::Struct(bytemuck::cast_slice(value))
+    }
+}
+
+impl Arg<'_> {
+    fn pointer(&self) -> *mut c_void {
+        let pointer: *const c_void = match self {
+            Self::Address(value) | Self::Long(value) => std::ptr::from_ref(value).cast(),
+            Self::Int(value) => std::ptr::from_ref(value).cast(),
+            Self::Float(value) => std::ptr::from_ref(value).cast(),
+            Self::Struct(bytes) => bytes.as_ptr().cast(),
+        };
+        pointer.cast_mut()
+    }
+}
+
+/// How many blocks of how many threads, with how much shared memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    /// Blocks along x, y and z; at most 65,535 along the last two.
+    pub blocks: [usize; 3],
+    /// Threads of a block.
+    pub threads: usize,
+    /// Bytes of shared memory of a block.
+    pub shared: usize,
+}
+
+impl Grid {
+    /// `blocks` blocks of `threads`.
+    pub fn of(blocks: usize, threads: usize) -> Self {
+        Self { blocks: [blocks, 1, 1], threads, shared: 0 }
+    }
+
+    /// A thread for each of `items`, in blocks of 256.
+    pub fn over(items: usize) -> Self {
+        Self::of(items.div_ceil(256), 256)
+    }
+
+    /// This grid with `bytes` of shared memory.
+    pub fn shared(self, bytes: usize) -> Self {
+        Self { shared: bytes, ..self }
+    }
+}
+
+/// The bytes of shared memory that a block gets without asking.
+const PLAIN_SHARED: usize = 48 << 10;
+
+impl Cuda {
+    /// Runs `kernel` of `module`; nothing where the grid is empty.
+    ///
+    /// # Errors
+    /// Where the module does not compile, or the device refuses.
+    ///
+    /// # Safety
+    /// The arguments are those of the kernel, and whatever it does with them on this grid stays inside the buffers:
+    /// the caller names the bound.
+    pub(super) unsafe fn launch(
+        &self,
+        module: &Source,
+        kernel: &'static str,
+        grid: Grid,
+        args: &[Arg],
+    ) -> Result<()> {
+        if grid.blocks.contains(&0) {
+            return Ok(());
+        }
+        let function = self.function(module, kernel)?;
+        self.bind()?;
+        if grid.shared > PLAIN_SHARED {
+            let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: a function of a module that stays loaded.
+            check(kernel, unsafe { sys::cuFuncSetAttribute(function, attribute, grid.shared as i32) })?;
+        }
+        let mut pointers: Vec<*mut c_void> = args.iter().map(Arg::pointer).collect();
+        let [x, y, z] = grid.blocks.map(|n| n as u32);
+        // SAFETY: one pointer an argument, each to a value that outlives the call, which copies it; the rest is the
+        // caller's promise.
+        let code = unsafe {
+            sys::cuLaunchKernel(
+                function,
+                x,
+                y,
+                z,
+                grid.threads as u32,
+                1,
+                1,
+                grid.shared as u32,
+                self.stream(),
+                pointers.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        check(kernel, code)
+    }
+
+    /// What `kernel` of `module` takes: registers and bytes of local memory of a thread (spills and arrays).
+    pub fn attributes(&self, module: &Source, kernel: &'static str) -> Result<[usize; 2]> {
+        let function = self.function(module, kernel)?;
+        self.bind()?;
+        let get = |attribute: CUfunction_attribute| {
+            let mut value = 0;
+            // SAFETY: writes one int.
+            let code = unsafe { sys::cuFuncGetAttribute(&mut value, attribute, function) };
+            check(kernel, code).map(|()| value as usize)
+        };
+        Ok([
+            get(CUfunction_attribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
+            get(CUfunction_attribute::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES)?,
+        ])
+    }
+
+    fn function(&self, module: &Source, kernel: &'static str) -> Result<CUfunction> {
+        let modules = &self.inner().modules;
+        super::module::function(self, modules, module, kernel)
+    }
+}

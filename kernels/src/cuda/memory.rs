@@ -1,0 +1,243 @@
+//! Device memory: typed buffers, and a pool that keeps what was dropped for the next of the same size.
+//!
+//! Everything runs on one stream, so a buffer may be handed on as soon as its last use was submitted: the next use
+//! comes later on the same stream.
+
+use super::Cuda;
+use super::error::{CudaError, Result, check};
+use crate::params::Dtype;
+use cudarc::driver::sys::{self, CUresult};
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+/// `len` elements in device memory. Returns to its device's pool when it is dropped.
+pub struct DeviceBuffer {
+    cuda: Cuda,
+    address: u64,
+    /// Of the block, which may be longer than the elements.
+    bytes: usize,
+    dtype: Dtype,
+    len: usize,
+}
+
+impl DeviceBuffer {
+    /// How its elements are stored.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The number of its elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Its address on the device.
+    pub(super) fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Whether it is in the memory of `cuda`'s device.
+    pub fn is_on(&self, cuda: &Cuda) -> bool {
+        self.cuda.same_device(cuda)
+    }
+}
+
+impl Drop for DeviceBuffer {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.cuda.take_back(self.address, self.bytes);
+        }
+    }
+}
+
+impl std::fmt::Debug for DeviceBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DeviceBuffer {{ {:?} × {} }}", self.dtype, self.len)
+    }
+}
+
+/// Blocks that nobody uses, by size.
+#[derive(Default)]
+pub(super) struct Pool {
+    free: BTreeMap<usize, Vec<u64>>,
+}
+
+impl Pool {
+    /// The addresses of all blocks.
+    pub fn addresses(self) -> impl Iterator<Item = u64> {
+        self.free.into_values().flatten()
+    }
+}
+
+/// Blocks are multiples of this many bytes.
+const GRAIN: usize = 512;
+
+impl Cuda {
+    /// `len` elements of unspecified value.
+    ///
+    /// # Errors
+    /// Where the device's memory does not hold them.
+    pub fn buffer(&self, dtype: Dtype, len: usize) -> Result<DeviceBuffer> {
+        let wanted = len * dtype.bytes();
+        // The emulator guards the end of every allocation: there, each has a block of just its size.
+        let bytes = if self.is_emulated() { wanted } else { wanted.next_multiple_of(GRAIN) };
+        let address = if bytes == 0 { 0 } else { self.block(bytes)? };
+        Ok(DeviceBuffer { cuda: self.clone(), address, bytes, dtype, len })
+    }
+
+    /// `len` elements whose bytes are all 0: zeros of any type.
+    pub fn zeros(&self, dtype: Dtype, len: usize) -> Result<DeviceBuffer> {
+        let mut buffer = self.buffer(dtype, len)?;
+        self.clear(&mut buffer)?;
+        Ok(buffer)
+    }
+
+    /// Sets every element to 0.
+    pub fn clear(&self, buffer: &mut DeviceBuffer) -> Result<()> {
+        let bytes = buffer.len * buffer.dtype.bytes();
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: `bytes` is what the elements take of a block that this buffer owns.
+        check("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(buffer.address, 0, bytes, self.stream()) })
+    }
+
+    /// A copy of `values`, stored as f32.
+    pub fn upload(&self, values: &[f32]) -> Result<DeviceBuffer> {
+        self.upload_bytes(Dtype::F32, values.len(), bytemuck::cast_slice(values))
+    }
+
+    /// A copy of `values`.
+    pub fn upload_u32(&self, values: &[u32]) -> Result<DeviceBuffer> {
+        self.upload_bytes(Dtype::U32, values.len(), bytemuck::cast_slice(values))
+    }
+
+    fn upload_bytes(&self, dtype: Dtype, len: usize, bytes: &[u8]) -> Result<DeviceBuffer> {
+        let buffer = self.buffer(dtype, len)?;
+        if bytes.is_empty() {
+            return Ok(buffer);
+        }
+        self.bind()?;
+        // SAFETY: both hold `bytes.len()` bytes; the host's are pageable, so the call returns when they were read.
+        let code = unsafe {
+            sys::cuMemcpyHtoDAsync_v2(buffer.address, bytes.as_ptr().cast(), bytes.len(), self.stream())
+        };
+        check("cuMemcpyHtoDAsync", code).map(|()| buffer)
+    }
+
+    /// Writes `values` over the elements of `buffer`, f32s of as many.
+    pub fn write(&self, buffer: &mut DeviceBuffer, values: &[f32]) -> Result<()> {
+        assert_eq!((buffer.dtype, buffer.len), (Dtype::F32, values.len()), "a buffer of as many f32s");
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: both hold as many f32s (asserted); pageable, so the call returns when the host's were read.
+        let code = unsafe {
+            sys::cuMemcpyHtoDAsync_v2(buffer.address, values.as_ptr().cast(), 4 * values.len(), self.stream())
+        };
+        check("cuMemcpyHtoDAsync", code)
+    }
+
+    /// Reads the elements of `buffer`, stored as f32, once everything before has run.
+    pub fn read(&self, buffer: &DeviceBuffer, values: &mut [f32]) -> Result<()> {
+        assert_eq!((buffer.dtype, buffer.len), (Dtype::F32, values.len()), "a buffer of as many f32s");
+        if values.is_empty() {
+            return self.synchronize();
+        }
+        self.bind()?;
+        // SAFETY: both hold as many f32s (asserted), and the host's live until the stream has been waited for.
+        let code = unsafe {
+            sys::cuMemcpyDtoHAsync_v2(
+                values.as_mut_ptr().cast(),
+                buffer.address,
+                4 * values.len(),
+                self.stream(),
+            )
+        };
+        check("cuMemcpyDtoHAsync", code)?;
+        self.synchronize()
+    }
+
+    /// The elements of `buffer`, stored as f32, once everything before has run.
+    pub fn download(&self, buffer: &DeviceBuffer) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; buffer.len];
+        self.read(buffer, &mut values).map(|()| values)
+    }
+
+    /// A copy of `buffer` on the device.
+    pub fn duplicate(&self, buffer: &DeviceBuffer) -> Result<DeviceBuffer> {
+        let mut copy = self.buffer(buffer.dtype, buffer.len)?;
+        self.copy(buffer, &mut copy)?;
+        Ok(copy)
+    }
+
+    /// Copies the elements of `from` over those of `to`, of one type and number.
+    pub fn copy(&self, from: &DeviceBuffer, to: &mut DeviceBuffer) -> Result<()> {
+        assert_eq!((from.dtype, from.len), (to.dtype, to.len), "buffers of one type and length");
+        let bytes = from.len * from.dtype.bytes();
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: both blocks hold `bytes` bytes (asserted).
+        check("cuMemcpyDtoDAsync", unsafe {
+            sys::cuMemcpyDtoDAsync_v2(to.address, from.address, bytes, self.stream())
+        })
+    }
+
+    /// Frees what the pool keeps.
+    pub fn trim(&self) {
+        let pool = std::mem::take(&mut *self.pool());
+        if self.bind().is_ok() {
+            for address in pool.addresses() {
+                // SAFETY: the pool owned the block; work on it was submitted before, and freeing waits for it.
+                unsafe { sys::cuMemFree_v2(address) };
+            }
+        }
+    }
+
+    fn block(&self, bytes: usize) -> Result<u64> {
+        if let Some(address) = self.pool().free.get_mut(&bytes).and_then(Vec::pop) {
+            return Ok(address);
+        }
+        self.bind()?;
+        let mut address = 0;
+        // SAFETY: writes one address.
+        let mut allocate = || unsafe { sys::cuMemAlloc_v2(&mut address, bytes) };
+        let mut code = allocate();
+        if code == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            // What was kept for other sizes may make room.
+            self.trim();
+            code = allocate();
+        }
+        match code {
+            CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                let (free, total) = self.memory()?;
+                let device = self.name().to_string();
+                Err(CudaError::OutOfMemory { device, wanted: bytes, free, total })
+            }
+            code => check("cuMemAlloc", code).map(|()| address),
+        }
+    }
+
+    fn take_back(&self, address: u64, bytes: usize) {
+        if self.is_emulated() {
+            // SAFETY: the block's buffer is gone, and the emulator has run all that was submitted.
+            unsafe { sys::cuMemFree_v2(address) };
+        } else {
+            self.pool().free.entry(bytes).or_default().push(address);
+        }
+    }
+
+    fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
+        // A panic elsewhere cannot leave a list of addresses broken.
+        self.inner().pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

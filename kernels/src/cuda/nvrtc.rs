@@ -1,0 +1,165 @@
+//! NVIDIA's run-time compiler: from a source to machine code for one architecture.
+
+use super::error::{CudaError, Result};
+use super::library;
+use super::source::{HEADERS, Source};
+use cudarc::nvrtc::sys::{self, nvrtcResult};
+use std::ffi::{CStr, CString};
+
+/// Machine code, and what the assembler said about it.
+pub struct Cubin {
+    /// The image that a driver loads.
+    pub image: Vec<u8>,
+    /// What each kernel takes of a multiprocessor.
+    pub usage: Vec<Usage>,
+}
+
+/// What a kernel takes of a multiprocessor, as the assembler reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// The kernel.
+    pub kernel: String,
+    /// Registers of a thread.
+    pub registers: usize,
+    /// Bytes of a thread that did not fit into registers, written and read.
+    pub spills: usize,
+    /// Bytes of local memory of a thread.
+    pub stack: usize,
+}
+
+/// The flags of every compilation, the architecture apart.
+const FLAGS: [&str; 3] = ["--std=c++17", "--ptxas-options=-v", "--device-as-default-execution-space"];
+
+/// Compiles `source` for `arch`, such as `sm_90a`.
+///
+/// # Errors
+/// Where NVRTC is not installed, or with the compiler's log where the source does not compile.
+pub fn compile(source: &Source, arch: &str) -> Result<Cubin> {
+    library::load_nvrtc()?;
+    let failed = |log: String| CudaError::Compile {
+        file: source.name.to_string(),
+        target: arch.to_string(),
+        log: log.trim().to_string(),
+    };
+    let c = |text: &str| CString::new(text).map_err(|_| failed("a zero in the source".into()));
+    let (text, name) = (c(source.text)?, c(source.name)?);
+    let headers: Vec<CString> = HEADERS.iter().map(|h| c(h.text)).collect::<Result<_>>()?;
+    let names: Vec<CString> = HEADERS.iter().map(|h| c(h.name)).collect::<Result<_>>()?;
+    let pointers = |strings: &[CString]| strings.iter().map(|s| s.as_ptr()).collect::<Vec<_>>();
+    let flags = FLAGS.iter().map(|f| f.to_string()).chain([format!("--gpu-architecture={arch}")]);
+    let flags: Vec<CString> = flags.map(|f| c(&f)).collect::<Result<_>>()?;
+    let ok = |what: &str, code: nvrtcResult| match code {
+        nvrtcResult::NVRTC_SUCCESS => Ok(()),
+        code => Err(failed(format!("{what}: {code:?}"))),
+    };
+    let mut program = Program(std::ptr::null_mut());
+    // SAFETY: every string ends with a zero and outlives the call; the two arrays have as many entries as they say.
+    let created = unsafe {
+        sys::nvrtcCreateProgram(
+            &mut program.0,
+            text.as_ptr(),
+            name.as_ptr(),
+            headers.len() as i32,
+            pointers(&headers).as_ptr(),
+            pointers(&names).as_ptr(),
+        )
+    };
+    ok("nvrtcCreateProgram", created)?;
+    // SAFETY: a program that exists; as many flags as it is told.
+    let compiled =
+        unsafe { sys::nvrtcCompileProgram(program.0, flags.len() as i32, pointers(&flags).as_ptr()) };
+    let log = program.log();
+    if compiled != nvrtcResult::NVRTC_SUCCESS {
+        return Err(failed(log));
+    }
+    let mut bytes = 0;
+    // SAFETY: a program that compiled; it writes one length.
+    ok("nvrtcGetCUBINSize", unsafe { sys::nvrtcGetCUBINSize(program.0, &mut bytes) })?;
+    let mut image = vec![0u8; bytes];
+    // SAFETY: `image` has the bytes that the program says its code has.
+    ok("nvrtcGetCUBIN", unsafe { sys::nvrtcGetCUBIN(program.0, image.as_mut_ptr().cast()) })?;
+    Ok(Cubin { image, usage: usage(&log) })
+}
+
+/// A program of the compiler, destroyed with its owner.
+struct Program(sys::nvrtcProgram);
+
+impl Program {
+    fn log(&self) -> String {
+        let mut len = 0;
+        // SAFETY: the program exists; it writes one length.
+        let known = unsafe { sys::nvrtcGetProgramLogSize(self.0, &mut len) } == nvrtcResult::NVRTC_SUCCESS;
+        let mut log = vec![0u8; if known { len } else { 0 } + 1];
+        if known {
+            // SAFETY: `log` has room for the length that it was told, which counts the closing zero.
+            unsafe { sys::nvrtcGetProgramLog(self.0, log.as_mut_ptr().cast()) };
+        }
+        CStr::from_bytes_until_nul(&log).map_or(String::new(), |log| log.to_string_lossy().into_owned())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: it exists and nobody uses it any more.
+            unsafe { sys::nvrtcDestroyProgram(&mut self.0) };
+        }
+    }
+}
+
+/// What `ptxas -v` reports:
+///
+/// ```text
+/// ptxas info    : Compiling entry function 'relu' for 'sm_90a'
+///     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+/// ptxas info    : Used 12 registers, used 0 barriers
+/// ```
+fn usage(log: &str) -> Vec<Usage> {
+    let before = |line: &str, unit: &str| {
+        let (number, _) = line.split_once(unit)?;
+        number.trim().rsplit([' ', ',']).next()?.parse::<usize>().ok()
+    };
+    let mut found: Vec<Usage> = Vec::new();
+    for line in log.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            let kernel = rest.split('\'').next().unwrap_or_default().to_string();
+            found.push(Usage { kernel, registers: 0, spills: 0, stack: 0 });
+        }
+        let Some(last) = found.last_mut() else { continue };
+        if let Some(stack) = before(line, " bytes stack frame") {
+            last.stack = stack;
+            let bytes = |unit: &str| before(line, unit).unwrap_or(0);
+            last.spills = bytes(" bytes spill stores") + bytes(" bytes spill loads");
+        }
+        if let Some(registers) = before(line, " registers") {
+            last.registers = registers;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_assemblers_report_is_read() {
+        let log = "ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'a' for 'sm_90a'
+ptxas info    : Function properties for a
+    8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 255 registers, used 1 barriers, 8 bytes cumulative stack size
+ptxas info    : Compile time = 2.1 ms
+ptxas info    : Compiling entry function 'b' for 'sm_90a'
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 10 registers, used 0 barriers";
+        let expected = [("a", 255, 16, 8), ("b", 10, 0, 0)];
+        let expected = expected.map(|(kernel, registers, spills, stack)| Usage {
+            kernel: kernel.to_string(),
+            registers,
+            spills,
+            stack,
+        });
+        assert_eq!(usage(log), expected);
+    }
+}

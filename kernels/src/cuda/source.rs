@@ -1,0 +1,79 @@
+//! The kernels' sources, embedded, and what is read off their text.
+
+/// A file of `kernels/cuda`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// Its name there.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+macro_rules! source {
+    ($name:literal) => {
+        Source { name: $name, text: include_str!(concat!("../../cuda/", $name)) }
+    };
+}
+
+/// Files with kernels: each is a program of its own.
+pub const MODULES: &[Source] = &[ELEMENTWISE];
+
+/// Files that they include.
+pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("types.cuh")];
+
+/// What makes them run on the CPU.
+pub(super) const EMULATOR: &[Source] =
+    &[source!("emulator/driver.cpp"), source!("emulator/emulator.h"), source!("emulator/fibers.h")];
+
+/// Operations that treat every element alike.
+pub const ELEMENTWISE: Source = source!("elementwise.cu");
+
+impl Source {
+    /// The kernels that it defines, in order.
+    ///
+    /// One is written `extern "C" __global__ void NAME(` with `__launch_bounds__(..)` before the name or not.
+    pub fn kernels(&self) -> Vec<&'static str> {
+        let name = |definition: &'static str| {
+            let definition = definition.trim_start();
+            let definition = match definition.strip_prefix("__launch_bounds__(") {
+                Some(rest) => rest.split_once(')')?.1.trim_start(),
+                None => definition,
+            };
+            definition.split_once('(').map(|(name, _)| name.trim())
+        };
+        self.text.split("extern \"C\" __global__ void").skip(1).filter_map(name).collect()
+    }
+}
+
+/// A number that changes with any of `parts` (FNV-1a, 64 bits): names cached files.
+pub(super) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_found_by_name() {
+        let text = r#"
+            extern "C" __global__ void first(int n) {}
+            extern "C" __global__ void __launch_bounds__(256, 2) second(const float* x) {}
+            template <int N> __device__ void third() {}"#;
+        assert_eq!(Source { name: "x.cu", text }.kernels(), ["first", "second"]);
+    }
+
+    #[test]
+    fn every_module_has_kernels_and_no_name_twice() {
+        let mut names: Vec<&str> = Vec::new();
+        for module in MODULES {
+            assert!(!module.kernels().is_empty(), "{}", module.name);
+            names.extend(module.kernels());
+        }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,5 @@
+//! The CUDA kernels against the reference in double precision, on CUDA on the CPU.
+
+mod elementwise;
+mod memory;
+mod support;

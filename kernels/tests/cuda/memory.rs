@@ -1,0 +1,16 @@
+//! Buffers: what goes up comes back, what is unwritten shows, what is dropped is freed.
+
+use crate::support::device;
+use kernels::params::Dtype;
+
+#[test]
+fn what_goes_up_comes_back() {
+    let Some(cuda) = device() else { return };
+    for len in [0, 1, 3, 1000] {
+        let values: Vec<f32> = (0..len).map(|i| i as f32).collect();
+        let buffer = cuda.upload(&values).unwrap();
+        assert_eq!(cuda.download(&buffer).unwrap(), values);
+        assert_eq!(cuda.download(&cuda.duplicate(&buffer).unwrap()).unwrap(), values);
+        assert_eq!(cuda.download(&cuda.zeros(Dtype::F32, len).unwrap()).unwrap(), vec![0.0; len]);
+    }
+}
