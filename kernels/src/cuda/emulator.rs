@@ -57,7 +57,9 @@ const FLAGS: [&str; 12] = [
 /// Compiles `source`, with `more` behind its text, to a shared library in the cache.
 fn build(source: &Source, more: &str, flags: &[&str]) -> Result<PathBuf> {
     let compiler = compiler().ok_or_else(|| {
-        CudaError::Missing("CUDA on the CPU needs a C++ compiler: neither $CXX, c++, g++ nor clang++ runs".into())
+        CudaError::Missing(
+            "CUDA on the CPU needs a C++ compiler: neither $CXX, c++, g++ nor clang++ runs".into(),
+        )
     })?;
     let files = || EMULATOR.iter().chain(HEADERS).chain([source]);
     let parts = files().flat_map(|file| [file.name, file.text]);

@@ -83,7 +83,8 @@ impl Cuda {
     fn first_device(emulated: bool) -> Result<Self> {
         let missing = |what: &str, e: CudaError| CudaError::Missing(format!("{what}: {e}"));
         // SAFETY: the driver's library is there; the first call of all.
-        check("cuInit", unsafe { sys::cuInit(0) }).map_err(|e| missing("the NVIDIA driver does not start", e))?;
+        check("cuInit", unsafe { sys::cuInit(0) })
+            .map_err(|e| missing("the NVIDIA driver does not start", e))?;
         let (mut count, mut device) = (0, 0);
         // SAFETY: each writes one int.
         check("cuDeviceGetCount", unsafe { sys::cuDeviceGetCount(&mut count) })?;

@@ -16,8 +16,7 @@ impl Timer {
     /// A timer for `cuda`.
     pub fn new(cuda: &Cuda) -> Result<Self> {
         cuda.bind()?;
-        let mut timer =
-            Self { cuda: cuda.clone(), start: std::ptr::null_mut(), stop: std::ptr::null_mut() };
+        let mut timer = Self { cuda: cuda.clone(), start: std::ptr::null_mut(), stop: std::ptr::null_mut() };
         for event in [&mut timer.start, &mut timer.stop] {
             // SAFETY: writes one handle, which `drop` destroys.
             check("cuEventCreate", unsafe { sys::cuEventCreate(event, 0) })?;

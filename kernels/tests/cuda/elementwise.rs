@@ -1,14 +1,79 @@
+//! Operations on each element, in every type, against the reference and the rounding of the type.
+
 use crate::support::device;
-use kernels::cuda;
+use crate::values::{FLOATS, filled, get, integers, narrow, put, random, round};
+use kernels::cuda::{self, Cuda, DeviceBuffer, Result};
 use kernels::params::Dtype;
+use kernels::reference;
+
+const LENGTHS: [usize; 8] = [0, 1, 3, 4, 7, 8, 1000, 4103];
+
+type Binary = fn(&Cuda, &DeviceBuffer, &DeviceBuffer, &mut DeviceBuffer) -> Result<()>;
+
+/// Checks `op`, which writes its third buffer, against `want`, computed in f32 and rounded to the type.
+fn check(what: &str, op: Binary, want: fn(f32, f32) -> f32) {
+    let Some(gpu) = device() else { return };
+    for (dtype, len) in FLOATS.into_iter().flat_map(|dtype| LENGTHS.map(|len| (dtype, len))) {
+        let [a, b] = [1, 2].map(|seed| random(seed, len).iter().map(|x| 8.0 * x).collect::<Vec<_>>());
+        let [on_a, on_b] = [&a, &b].map(|x| put(gpu, dtype, x));
+        let got = filled(gpu, dtype, len, |y| op(gpu, &on_a, &on_b, y).unwrap());
+        let want: Vec<f32> =
+            a.iter().zip(&b).map(|(&a, &b)| round(dtype, want(a as f32, b as f32).into()) as f32).collect();
+        assert_eq!(got, want, "{what} of {len} {dtype:?}");
+    }
+}
 
 #[test]
-fn relu() {
+fn each_agrees_with_its_formula() {
+    check("relu", |gpu, a, _, y| cuda::relu_forward(gpu, a, y), |a, _| a.max(0.0));
+    check("relu6", |gpu, a, _, y| cuda::relu6_forward(gpu, a, y), |a, _| a.clamp(0.0, 6.0));
+    check("relu grad", cuda::relu_input_grad, |y, dy| if y > 0.0 { dy } else { 0.0 });
+    check("relu6 grad", cuda::relu6_input_grad, |y, dy| if y > 0.0 && y < 6.0 { dy } else { 0.0 });
+    check("add", cuda::add_forward, |a, b| a + b);
+    check("mul", cuda::mul_forward, |a, b| a * b);
+    check("scale", |gpu, a, _, y| cuda::scale(gpu, 0.5, a, y), |a, _| 0.5 * a);
+    let add: Binary = |gpu, a, b, y| gpu.copy(a, y).and_then(|()| cuda::add_assign(gpu, y, b));
+    check("add_assign", add, |a, b| a + b);
+    let axpy: Binary = |gpu, a, b, y| gpu.copy(a, y).and_then(|()| cuda::axpy(gpu, -0.25, b, y));
+    check("axpy", axpy, |a, b| a - 0.25 * b);
+}
+
+#[test]
+fn a_nan_stays_a_nan() {
     let Some(gpu) = device() else { return };
-    for len in [0usize, 1, 3, 4, 5, 1000, 1023] {
-        let x: Vec<f32> = (0..len).map(|i| i as f32 - 7.5).collect();
-        let mut y = gpu.buffer(Dtype::F32, len).unwrap();
-        cuda::relu_forward(gpu, &gpu.upload(&x).unwrap(), &mut y).unwrap();
-        assert_eq!(gpu.download(&y).unwrap(), x.iter().map(|x| x.max(0.0)).collect::<Vec<_>>());
+    for dtype in FLOATS {
+        let x = put(gpu, dtype, &[f64::NAN; 9]);
+        for op in [cuda::relu_forward, cuda::relu6_forward] {
+            assert!(filled(gpu, dtype, 9, |y| op(gpu, &x, y).unwrap()).iter().all(|y| y.is_nan()));
+        }
+    }
+}
+
+#[test]
+fn conversion_rounds_to_nearest() {
+    let Some(gpu) = device() else { return };
+    let x: Vec<f64> =
+        random(7, 1003).iter().zip(random(8, 1003)).map(|(a, b)| a * (1.0 + b / 300.0)).collect();
+    let x: Vec<f64> = x.iter().map(|&x| round(Dtype::F32, x)).collect();
+    for (from, to) in FLOATS.into_iter().flat_map(|from| FLOATS.map(|to| (from, to))) {
+        let on = put(gpu, from, &x);
+        let got = filled(gpu, to, x.len(), |y| cuda::convert(gpu, &on, y).unwrap());
+        let want: Vec<f32> = x.iter().map(|&x| round(to, round(from, x)) as f32).collect();
+        assert_eq!(got, want, "{from:?} to {to:?}");
+    }
+    assert!(get(gpu, &put(gpu, Dtype::F16, &[1e6]))[0].is_infinite());
+}
+
+#[test]
+fn dropout_keeps_what_the_reference_keeps() {
+    let Some(gpu) = device() else { return };
+    for (dtype, len) in FLOATS.into_iter().flat_map(|dtype| LENGTHS.map(|len| (dtype, len))) {
+        let x: Vec<f64> = integers(3, len).iter().map(|x| x + 8.0).collect();
+        let on = put(gpu, dtype, &x);
+        let got = filled(gpu, dtype, len, |y| cuda::dropout(gpu, 0.3, 99, &on, y).unwrap());
+        let mut want = vec![0.0; len];
+        reference::dropout(0.3, 99, &narrow(&x), &mut want);
+        let want: Vec<f32> = want.iter().map(|&y| round(dtype, y.into()) as f32).collect();
+        assert_eq!(got, want, "{len} {dtype:?}");
     }
 }

@@ -3,3 +3,4 @@
 mod elementwise;
 mod memory;
 mod support;
+mod values;

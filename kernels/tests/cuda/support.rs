@@ -10,7 +10,8 @@ pub fn device() -> Option<&'static Cuda> {
     let open = || {
         if emulator::compiler().is_none() {
             // Past the harness, which keeps the output of tests that pass.
-            writeln!(std::io::stderr(), "SKIPPED: the CUDA tests need a C++ compiler, and none was found").ok();
+            writeln!(std::io::stderr(), "SKIPPED: the CUDA tests need a C++ compiler, and none was found")
+                .ok();
             return None;
         }
         Some(Cuda::on_cpu().expect("the emulator starts"))
