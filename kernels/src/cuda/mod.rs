@@ -10,7 +10,9 @@
 //! *submitted*; [`Cuda::download`] and [`Cuda::synchronize`] wait. An error of a kernel may therefore be reported by a
 //! later call; from then on every call on the device fails.
 
+mod batch_norm;
 mod cache;
+mod columns;
 mod elementwise;
 pub mod emulator;
 mod error;
@@ -23,6 +25,7 @@ pub mod nvrtc;
 pub mod source;
 mod timer;
 
+pub use batch_norm::*;
 pub use elementwise::*;
 pub use error::{CudaError, Result};
 pub use graph::CudaGraph;

@@ -16,10 +16,10 @@ macro_rules! source {
 }
 
 /// Files with kernels: each is a program of its own.
-pub const MODULES: &[Source] = &[ELEMENTWISE];
+pub const MODULES: &[Source] = &[ELEMENTWISE, BATCH_NORM];
 
 /// Files that they include.
-pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("types.cuh")];
+pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("types.cuh"), source!("columns.cuh")];
 
 /// What makes them run on the CPU.
 pub(super) const EMULATOR: &[Source] =
@@ -27,6 +27,9 @@ pub(super) const EMULATOR: &[Source] =
 
 /// Operations that treat every element alike.
 pub const ELEMENTWISE: Source = source!("elementwise.cu");
+
+/// Batch normalization.
+pub const BATCH_NORM: Source = source!("batch_norm.cu");
 
 impl Source {
     /// The kernels that it defines, in order.

@@ -1,0 +1,128 @@
+// Matrices `[rows, c]` by columns, a channel each: what batch norm and sums over rows have in common.
+//
+// A block is 256 threads, `across` of them side by side and the rest below one another. A thread owns N neighbouring
+// channels (sixteen bytes of them, where `c` is divisible, so a warp reads whole lines) and steps down the rows of its
+// block, so that what belongs to a channel is fetched once and stays in registers:
+//
+//                 ◀─ across × N channels ─▶
+//   block (0, 0)  t0 t1 t2 …               ▲         block (0, 1): the next channels
+//                 t8 t9 …                  │ rows_per_block
+//                 t0 t1 t2 … (next step)   ▼
+//   block (1, 0)  …
+//
+// Sums go in two stages, in an order that depends on the shape alone: the threads of a block add theirs pairwise and
+// write one partial sum a channel; a second kernel adds the partial sums of a channel in double precision.
+#pragma once
+#include "types.cuh"
+
+/// How a matrix is cut, as in the launchers.
+struct Columns {
+    uint64_t rows, rows_per_block;
+    uint32_t c, across;
+};
+
+constexpr int COLUMN_THREADS = 256;
+
+/// N neighbouring elements in f32: a vector of T, or one alone.
+template <class T, int N> struct Piece {
+    float lane[N];
+
+    static __device__ __forceinline__ Piece load(const T* from) {
+        Piece p;
+        if constexpr (N == 1) {
+            p.lane[0] = to_float(*from);
+        } else {
+            Vector<T> v = Vector<T>::load(from);
+#pragma unroll
+            for (int n = 0; n < N; n++) p.lane[n] = v.get(n);
+        }
+        return p;
+    }
+    __device__ __forceinline__ void store(T* to) const {
+        if constexpr (N == 1) {
+            *to = from_float<T>(lane[0]);
+        } else {
+            Vector<T> v;
+#pragma unroll
+            for (int n = 0; n < N; n++) v.put(n, lane[n]);
+            v.store(to);
+        }
+    }
+};
+
+template <int N> struct Count {
+    static constexpr int VALUE = N;
+};
+
+/// Calls `f` with a value of the type and with how many elements a thread moves at once.
+template <class F> __device__ __forceinline__ void with_lanes(int type, uint32_t c, F f) {
+    with_type(type, [&](auto t) {
+        constexpr int LANES = 16 / sizeof(t);
+        if (c % LANES == 0)
+            f(t, Count<LANES>());
+        else
+            f(t, Count<1>());
+    });
+}
+
+/// Where this thread works.
+template <int N> struct Place {
+    uint32_t channel; // the first of N
+    uint64_t row, step, end;
+    bool inside;
+
+    explicit __device__ __forceinline__ Place(const Columns& g)
+        : channel((blockIdx.y * g.across + threadIdx.x % g.across) * N),
+          row(blockIdx.x * g.rows_per_block + threadIdx.x / g.across), step(COLUMN_THREADS / g.across),
+          end(min((blockIdx.x + 1) * g.rows_per_block, g.rows)), inside(channel < g.c) {}
+};
+
+/// Adds up what `add(offset, sums)` puts into SUMS sums of each of the N channels of this thread, row by row, and
+/// writes the block's to `partials[block, sum, channel]`. `offset` is that of the row's first channel of the N.
+template <int SUMS, int N, class F>
+__device__ __forceinline__ void column_partials(const Columns& g, float* partials, F add) {
+    struct Shared {
+        float of[SUMS * N][COLUMN_THREADS];
+    };
+    auto& s = shared_memory<Shared>();
+    Place<N> at(g);
+    float sums[SUMS][N] = {};
+    if (at.inside) {
+#pragma unroll 2
+        for (uint64_t row = at.row; row < at.end; row += at.step) add(row * g.c + at.channel, sums);
+    }
+#pragma unroll
+    for (int i = 0; i < SUMS * N; i++) s.of[i][threadIdx.x] = sums[i / N][i % N];
+    for (uint32_t half = COLUMN_THREADS / 2; half >= g.across; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) {
+#pragma unroll
+            for (int i = 0; i < SUMS * N; i++) s.of[i][threadIdx.x] += s.of[i][threadIdx.x + half];
+        }
+    }
+    if (threadIdx.x >= g.across || !at.inside) return;
+#pragma unroll
+    for (int i = 0; i < SUMS * N; i++) {
+        partials[(uint64_t(blockIdx.x) * SUMS + i / N) * g.c + at.channel + i % N] = s.of[i][threadIdx.x];
+    }
+}
+
+/// The second stage: `Σ value(part)` over the parts `0..parts`, for the one channel of this thread; every thread of the
+/// channel gets it. Blocks are `across` channels wide, as above with N = 1.
+template <class F> __device__ __forceinline__ double fold_parts(uint32_t across, uint64_t parts, F value) {
+    struct Shared {
+        double of[COLUMN_THREADS];
+    };
+    auto& s = shared_memory<Shared>();
+    double sum = 0;
+    for (uint64_t part = threadIdx.x / across; part < parts; part += COLUMN_THREADS / across) sum += value(part);
+    s.of[threadIdx.x] = sum;
+    for (uint32_t half = COLUMN_THREADS / 2; half >= across; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) s.of[threadIdx.x] += s.of[threadIdx.x + half];
+    }
+    __syncthreads();
+    sum = s.of[threadIdx.x % across];
+    __syncthreads(); // read by all before the next fold writes
+    return sum;
+}
