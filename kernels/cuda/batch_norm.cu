@@ -8,9 +8,9 @@
 //             apply     reads x (residual),           dx        reads x, y, dy, writes dx over dy
 //                       writes y
 //
-// The tile is that of columns.cuh: 256 threads hold few registers (the parameters of four or eight channels each), so
-// a multiprocessor keeps its full 2048 threads' worth of loads, or nearly, in flight. Each block subtracts its own first
-// row before it squares: the squares are then of the size of the spread, not of the mean. Blocks are combined in double
+// The tile is that of columns.cuh: a thread keeps the parameters of its four or eight channels in 40 to 80 registers,
+// so a multiprocessor holds at least 768 threads, each with two to six loads of sixteen bytes in flight: more than the
+// 40 KB or so that keep an H100's memory busy. Each block subtracts its own first row before it squares: the squares are then of the size of the spread, not of the mean. Blocks are combined in double
 // precision, by the formula of Chan, Golub & LeVeque (1983).
 #include "columns.cuh"
 

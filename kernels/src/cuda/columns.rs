@@ -56,8 +56,8 @@ pub(super) fn fold(c: usize) -> (Grid, usize) {
     (Grid::of(c.div_ceil(across), THREADS).shared(THREADS * size_of::<f64>()), across)
 }
 
-/// Channels that a thread moves at once.
-fn lanes(c: usize, dtype: Dtype) -> usize {
+/// Channels that a thread moves at once, of `c`: sixteen bytes of them where that divides every row.
+pub(super) fn lanes(c: usize, dtype: Dtype) -> usize {
     if c.is_multiple_of(dtype.lanes()) { dtype.lanes() } else { 1 }
 }
 

@@ -22,6 +22,7 @@ mod library;
 mod memory;
 mod module;
 pub mod nvrtc;
+mod pool;
 pub mod source;
 mod timer;
 
@@ -30,6 +31,7 @@ pub use elementwise::*;
 pub use error::{CudaError, Result};
 pub use graph::CudaGraph;
 pub use memory::DeviceBuffer;
+pub use pool::*;
 pub use timer::Timer;
 
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute, CUstream};

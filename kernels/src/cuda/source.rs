@@ -16,7 +16,7 @@ macro_rules! source {
 }
 
 /// Files with kernels: each is a program of its own.
-pub const MODULES: &[Source] = &[ELEMENTWISE, BATCH_NORM];
+pub const MODULES: &[Source] = &[ELEMENTWISE, BATCH_NORM, POOL];
 
 /// Files that they include.
 pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("types.cuh"), source!("columns.cuh")];
@@ -30,6 +30,9 @@ pub const ELEMENTWISE: Source = source!("elementwise.cu");
 
 /// Batch normalization.
 pub const BATCH_NORM: Source = source!("batch_norm.cu");
+
+/// Pooling.
+pub const POOL: Source = source!("pool.cu");
 
 impl Source {
     /// The kernels that it defines, in order.

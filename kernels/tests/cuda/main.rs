@@ -3,5 +3,6 @@
 mod batch_norm;
 mod elementwise;
 mod memory;
+mod pool;
 mod support;
 mod values;

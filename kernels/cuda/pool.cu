@@ -1,0 +1,186 @@
+// Maximum and average pooling over any windows, and their gradients. `x` is `[N, H, W, C]`, `y` is `[N, OH, OW, C]`.
+//
+//   forward       thread: one y[n, i, j, N channels] ─ for the pixels of window (i, j): fold x
+//   input grad    thread: one x[n, h, w, N channels] ─ for the windows that hold pixel (h, w): add dy's share
+//
+// A thread owns sixteen bytes of neighbouring channels where `C` is divisible, so a warp reads whole lines; windows
+// overlap, and what neighbours read again comes from the first-level cache. The gradient gathers: each element of dx has
+// one owner, which adds in the order of the windows, so no atomics and the same bits every time. That of the maximum
+// looks for each window's winner anew, instead of storing an index for each output: a 3×3 window is nine cached reads.
+#include "columns.cuh"
+
+/// One axis of a pooling: `in` pixels, `out` windows. Fixed steps; or adaptive, where window `i` is
+/// `⌊i·in/out⌋ .. ⌈(i+1)·in/out⌉` and `kernel` is 0.
+struct Axis {
+    uint32_t in, out, kernel, stride, padding;
+};
+
+/// As in the launchers.
+struct Pooling {
+    uint32_t n, c;
+    Axis rows, cols;
+    uint32_t count_padding; // an average divides by the whole window, the padding included
+};
+
+struct Range {
+    uint32_t begin, end;
+};
+
+/// The pixels of window `i`, the padding left out.
+__device__ __forceinline__ Range pixels(const Axis& a, uint32_t i) {
+    if (a.kernel == 0) {
+        return {uint32_t(uint64_t(i) * a.in / a.out), uint32_t((uint64_t(i + 1) * a.in + a.out - 1) / a.out)};
+    }
+    uint32_t start = i * a.stride;
+    return {start > a.padding ? start - a.padding : 0, min(start + a.kernel - a.padding, a.in)};
+}
+
+/// The windows that hold pixel `p`: of fixed steps those with `i·stride ≤ p + padding < i·stride + kernel`. Adaptive
+/// windows are their own inverse, with `in` and `out` exchanged.
+__device__ __forceinline__ Range windows(const Axis& a, uint32_t p) {
+    if (a.kernel == 0) return pixels({a.out, a.in, 0, 0, 0}, p);
+    uint32_t at = p + a.padding;
+    return {at < a.kernel ? 0 : (at - a.kernel) / a.stride + 1, min(at / a.stride + 1, a.out)};
+}
+
+/// What window `i` counts for along one axis: with `count_padding` its length less what hangs out over the far padding.
+__device__ __forceinline__ uint32_t extent(const Axis& a, uint32_t i, bool count_padding) {
+    if (count_padding) return min(a.kernel, a.in + 2 * a.padding - i * a.stride);
+    Range r = pixels(a, i);
+    return r.end - r.begin;
+}
+
+/// Where a thread stands in `[N, height, width, C]`, N lanes of channels at a time.
+struct Spot {
+    uint32_t image, row, col, channel;
+    bool inside;
+
+    __device__ __forceinline__ Spot(const Pooling& g, uint32_t height, uint32_t width, uint32_t lanes) {
+        uint32_t pieces = g.c / lanes;
+        uint64_t pixel = global_thread() / pieces;
+        channel = uint32_t(global_thread() % pieces) * lanes;
+        col = uint32_t(pixel % width);
+        uint64_t line = pixel / width;
+        row = uint32_t(line % height);
+        image = uint32_t(line / height);
+        inside = image < g.n;
+    }
+};
+
+/// The offset of pixel `(row, col)` of `image` in `[N, height, width, c]`.
+__device__ __forceinline__ uint64_t offset_of(uint32_t image, uint32_t row, uint32_t col, uint32_t height,
+                                              uint32_t width, uint32_t c) {
+    return ((uint64_t(image) * height + row) * width + col) * c;
+}
+
+/// The largest value of each window and the offset, in pixels of the image, where it is: of equals the first, and a NaN
+/// beats all.
+template <class T, int N>
+__device__ __forceinline__ void window_max(const Pooling& g, const T* x, const Spot& at, Range rows, Range cols,
+                                           Piece<T, N>& best, uint32_t (&where)[N]) {
+    bool first = true;
+    for (uint32_t row = rows.begin; row < rows.end; row++) {
+        for (uint32_t col = cols.begin; col < cols.end; col++) {
+            auto in = Piece<T, N>::load(x + offset_of(at.image, row, col, g.rows.in, g.cols.in, g.c) + at.channel);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                float value = in.lane[i];
+                if (first || value > best.lane[i] || value != value) {
+                    best.lane[i] = value;
+                    where[i] = row * g.cols.in + col;
+                }
+            }
+            first = false;
+        }
+    }
+}
+
+/// The largest value of each window; padding is never it.
+extern "C" __global__ void __launch_bounds__(256) max_pool_forward(int type, Pooling g, const void* x, void* y) {
+    with_lanes(type, g.c, [&](auto t, auto n) {
+        using T = decltype(t);
+        constexpr int N = decltype(n)::VALUE;
+        Spot at(g, g.rows.out, g.cols.out, N);
+        if (!at.inside) return;
+        Piece<T, N> best = {};
+        uint32_t where[N];
+        window_max<T, N>(g, (const T*)x, at, pixels(g.rows, at.row), pixels(g.cols, at.col), best, where);
+        best.store((T*)y + global_thread() * N);
+    });
+}
+
+/// Passes each gradient to the pixel that was the largest of its window.
+extern "C" __global__ void __launch_bounds__(256)
+    max_pool_input_grad(int type, Pooling g, const void* x, const void* dy, void* dx) {
+    with_lanes(type, g.c, [&](auto t, auto n) {
+        using T = decltype(t);
+        constexpr int N = decltype(n)::VALUE;
+        Spot at(g, g.rows.in, g.cols.in, N);
+        if (!at.inside) return;
+        Piece<T, N> sum = {};
+        Range rows = windows(g.rows, at.row), cols = windows(g.cols, at.col);
+        for (uint32_t row = rows.begin; row < rows.end; row++) {
+            for (uint32_t col = cols.begin; col < cols.end; col++) {
+                Piece<T, N> best = {};
+                uint32_t where[N];
+                window_max<T, N>(g, (const T*)x, at, pixels(g.rows, row), pixels(g.cols, col), best, where);
+                uint64_t offset = offset_of(at.image, row, col, g.rows.out, g.cols.out, g.c) + at.channel;
+                auto d = Piece<T, N>::load((const T*)dy + offset);
+#pragma unroll
+                for (int i = 0; i < N; i++) {
+                    if (where[i] == at.row * g.cols.in + at.col) sum.lane[i] += d.lane[i];
+                }
+            }
+        }
+        sum.store((T*)dx + global_thread() * N);
+    });
+}
+
+/// The mean of each window: rows are added up first, so that large windows stay accurate.
+extern "C" __global__ void __launch_bounds__(256) avg_pool_forward(int type, Pooling g, const void* x, void* y) {
+    with_lanes(type, g.c, [&](auto t, auto n) {
+        using T = decltype(t);
+        constexpr int N = decltype(n)::VALUE;
+        Spot at(g, g.rows.out, g.cols.out, N);
+        if (!at.inside) return;
+        Piece<T, N> sum = {};
+        Range rows = pixels(g.rows, at.row), cols = pixels(g.cols, at.col);
+        for (uint32_t row = rows.begin; row < rows.end; row++) {
+            Piece<T, N> line = {};
+            for (uint32_t col = cols.begin; col < cols.end; col++) {
+                uint64_t offset = offset_of(at.image, row, col, g.rows.in, g.cols.in, g.c) + at.channel;
+                auto in = Piece<T, N>::load((const T*)x + offset);
+#pragma unroll
+                for (int i = 0; i < N; i++) line.lane[i] += in.lane[i];
+            }
+#pragma unroll
+            for (int i = 0; i < N; i++) sum.lane[i] += line.lane[i];
+        }
+        float divisor = float(extent(g.rows, at.row, g.count_padding)) * extent(g.cols, at.col, g.count_padding);
+#pragma unroll
+        for (int i = 0; i < N; i++) sum.lane[i] /= divisor;
+        sum.store((T*)y + global_thread() * N);
+    });
+}
+
+/// Spreads each gradient evenly over its window.
+extern "C" __global__ void __launch_bounds__(256) avg_pool_input_grad(int type, Pooling g, const void* dy, void* dx) {
+    with_lanes(type, g.c, [&](auto t, auto n) {
+        using T = decltype(t);
+        constexpr int N = decltype(n)::VALUE;
+        Spot at(g, g.rows.in, g.cols.in, N);
+        if (!at.inside) return;
+        Piece<T, N> sum = {};
+        Range rows = windows(g.rows, at.row), cols = windows(g.cols, at.col);
+        for (uint32_t row = rows.begin; row < rows.end; row++) {
+            for (uint32_t col = cols.begin; col < cols.end; col++) {
+                uint64_t offset = offset_of(at.image, row, col, g.rows.out, g.cols.out, g.c) + at.channel;
+                auto d = Piece<T, N>::load((const T*)dy + offset);
+                float divisor = float(extent(g.rows, row, g.count_padding)) * extent(g.cols, col, g.count_padding);
+#pragma unroll
+                for (int i = 0; i < N; i++) sum.lane[i] += d.lane[i] / divisor;
+            }
+        }
+        sum.store((T*)dx + global_thread() * N);
+    });
+}
