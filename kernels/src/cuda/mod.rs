@@ -12,6 +12,7 @@
 
 mod batch_norm;
 mod cache;
+mod channels;
 mod columns;
 mod elementwise;
 pub mod emulator;
@@ -19,19 +20,24 @@ mod error;
 mod graph;
 mod launch;
 mod library;
+mod loss;
 mod memory;
 mod module;
 pub mod nvrtc;
 mod pool;
+mod reduce;
 pub mod source;
 mod timer;
 
 pub use batch_norm::*;
+pub use channels::*;
 pub use elementwise::*;
 pub use error::{CudaError, Result};
 pub use graph::CudaGraph;
+pub use loss::*;
 pub use memory::DeviceBuffer;
 pub use pool::*;
+pub use reduce::*;
 pub use timer::Timer;
 
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute, CUstream};

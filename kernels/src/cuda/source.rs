@@ -16,7 +16,7 @@ macro_rules! source {
 }
 
 /// Files with kernels: each is a program of its own.
-pub const MODULES: &[Source] = &[ELEMENTWISE, BATCH_NORM, POOL];
+pub const MODULES: &[Source] = &[ELEMENTWISE, BATCH_NORM, POOL, REDUCE, LOSS, CHANNELS];
 
 /// Files that they include.
 pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("types.cuh"), source!("columns.cuh")];
@@ -33,6 +33,15 @@ pub const BATCH_NORM: Source = source!("batch_norm.cu");
 
 /// Pooling.
 pub const POOL: Source = source!("pool.cu");
+
+/// Sums over rows.
+pub const REDUCE: Source = source!("reduce.cu");
+
+/// Softmax and losses.
+pub const LOSS: Source = source!("loss.cu");
+
+/// Operations that move channels.
+pub const CHANNELS: Source = source!("channels.cu");
 
 impl Source {
     /// The kernels that it defines, in order.

@@ -1,7 +1,9 @@
 //! The CUDA kernels against the reference in double precision, on CUDA on the CPU.
 
 mod batch_norm;
+mod channels;
 mod elementwise;
+mod loss;
 mod memory;
 mod pool;
 mod support;

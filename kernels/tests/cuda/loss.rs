@@ -1,0 +1,102 @@
+//! Sums over rows, softmax and losses against the reference in double precision.
+
+use crate::support::device;
+use crate::values::{FLOATS, check_close, filled, integers, narrow, put, random};
+use kernels::cuda;
+use kernels::params::Dtype::F32;
+use kernels::reference;
+use proptest::prelude::*;
+
+/// What `fill` writes into as many zeros.
+fn wanted(len: usize, fill: impl FnOnce(&mut [f64])) -> Vec<f64> {
+    let mut out = vec![0.0; len];
+    fill(&mut out);
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn sums_over_rows_are_exact_on_integers(
+        rows in 0usize..400,
+        c in prop_oneof![1usize..20, Just(40), Just(72), Just(300)],
+        dtype in 0usize..3,
+    ) {
+        let Some(gpu) = device() else { return Ok(()) };
+        let x = integers(1, rows * c);
+        let on = put(gpu, FLOATS[dtype], &x);
+        let got = filled(gpu, F32, c, |out| cuda::sum_rows(gpu, rows, c, &on, out).unwrap());
+        assert_eq!(got, narrow(&wanted(c, |out| reference::sum_rows(rows, c, &x, out))));
+    }
+
+    #[test]
+    fn softmax_agrees_with_the_reference(rows in 1usize..20, k in 1usize..100, size in 1.0..50.0) {
+        let Some(gpu) = device() else { return Ok(()) };
+        let x: Vec<f64> = narrow(&random(1, rows * k)).iter().map(|x| f64::from(x * size as f32)).collect();
+        let on = put(gpu, F32, &x);
+        let got = filled(gpu, F32, rows * k, |y| cuda::softmax_forward(gpu, rows, k, &on, y).unwrap());
+        check_close("softmax", &got, &wanted(rows * k, |y| reference::softmax_forward(rows, k, &x, y)), 1e-5);
+        let got = filled(gpu, F32, rows * k, |y| cuda::log_softmax_forward(gpu, rows, k, &on, y).unwrap());
+        check_close("log", &got, &wanted(rows * k, |y| reference::log_softmax_forward(rows, k, &x, y)), 1e-6);
+    }
+
+    #[test]
+    fn losses_agree_with_the_reference(
+        rows in 1usize..20,
+        k in 1usize..100,
+        smoothing in prop_oneof![Just(0.0f32), Just(0.1)],
+        temperature in 1.0f32..8.0,
+    ) {
+        let Some(gpu) = device() else { return Ok(()) };
+        let len = rows * k;
+        let [a, b] = [1, 2].map(|seed| random(seed, len).iter().map(|x| 4.0 * x).collect::<Vec<_>>());
+        let targets: Vec<u32> = (0..rows).map(|row| (row * 7 % k) as u32).collect();
+        let ([on_a, on_b], on_targets) = ([&a, &b].map(|x| put(gpu, F32, x)), gpu.upload_u32(&targets).unwrap());
+        let (scale, on_scale, s, t) = (1.5, put(gpu, F32, &[1.5]), f64::from(smoothing), f64::from(temperature));
+
+        let loss = |fill: &dyn Fn(&mut cuda::DeviceBuffer) -> cuda::Result<()>, want: f64| {
+            check_close("loss", &filled(gpu, F32, 1, |loss| fill(loss).unwrap()), &[want], 4e-6);
+        };
+        let grad = |fill: &dyn Fn(&mut cuda::DeviceBuffer) -> cuda::Result<()>, want: Vec<f64>| {
+            check_close("gradient", &filled(gpu, F32, len, |grad| fill(grad).unwrap()), &want, 2e-6);
+        };
+        loss(
+            &|loss| cuda::cross_entropy_forward(gpu, rows, k, &on_a, &on_targets, smoothing, loss),
+            reference::cross_entropy_forward(rows, k, &a, &targets, s),
+        );
+        grad(
+            &|d| cuda::cross_entropy_input_grad(gpu, rows, k, &on_a, &on_targets, smoothing, &on_scale, d),
+            wanted(len, |d| reference::cross_entropy_input_grad(rows, k, &a, &targets, s, scale, d)),
+        );
+        loss(
+            &|loss| cuda::kl_divergence_forward(gpu, rows, k, &on_a, &on_b, temperature, loss),
+            reference::kl_divergence_forward(rows, k, &a, &b, t),
+        );
+        grad(
+            &|d| cuda::kl_divergence_input_grad(gpu, rows, k, &on_a, &on_b, temperature, &on_scale, d),
+            wanted(len, |d| reference::kl_divergence_input_grad(rows, k, &a, &b, t, scale, d)),
+        );
+        loss(&|loss| cuda::mse_forward(gpu, &on_a, &on_b, loss), reference::mse_forward(&a, &b));
+        grad(
+            &|d| cuda::mse_input_grad(gpu, &on_a, &on_b, &on_scale, d),
+            wanted(len, |d| reference::mse_input_grad(&a, &b, scale, d)),
+        );
+    }
+}
+
+#[test]
+fn a_target_beyond_the_classes_shows() {
+    let Some(gpu) = device() else { return };
+    let (logits, targets) = (put(gpu, F32, &[0.0; 6]), gpu.upload_u32(&[1, 3]).unwrap());
+    let scale = put(gpu, F32, &[1.0]);
+    let loss = filled(gpu, F32, 1, |loss| {
+        cuda::cross_entropy_forward(gpu, 2, 3, &logits, &targets, 0.0, loss).unwrap();
+    });
+    let grad = filled(gpu, F32, 6, |d| {
+        cuda::cross_entropy_input_grad(gpu, 2, 3, &logits, &targets, 0.0, &scale, d).unwrap();
+    });
+    assert!(
+        loss[0].is_nan() && grad[..3].iter().all(|d| d.is_finite()) && grad[3..].iter().all(|d| d.is_nan())
+    );
+}
