@@ -13,7 +13,7 @@
 // Sums go in two stages, in an order that depends on the shape alone: the threads of a block add theirs pairwise and
 // write one partial sum a channel; a second kernel adds the partial sums of a channel in double precision.
 #pragma once
-#include "types.cuh"
+#include "pieces.cuh"
 
 /// How a matrix is cut, as in the launchers.
 struct Columns {
@@ -22,48 +22,6 @@ struct Columns {
 };
 
 constexpr int COLUMN_THREADS = 256;
-
-/// N neighbouring elements in f32: a vector of T, or one alone.
-template <class T, int N> struct Piece {
-    float lane[N];
-
-    static __device__ __forceinline__ Piece load(const T* from) {
-        Piece p;
-        if constexpr (N == 1) {
-            p.lane[0] = to_float(*from);
-        } else {
-            Vector<T> v = Vector<T>::load(from);
-#pragma unroll
-            for (int n = 0; n < N; n++) p.lane[n] = v.get(n);
-        }
-        return p;
-    }
-    __device__ __forceinline__ void store(T* to) const {
-        if constexpr (N == 1) {
-            *to = from_float<T>(lane[0]);
-        } else {
-            Vector<T> v;
-#pragma unroll
-            for (int n = 0; n < N; n++) v.put(n, lane[n]);
-            v.store(to);
-        }
-    }
-};
-
-template <int N> struct Count {
-    static constexpr int VALUE = N;
-};
-
-/// Calls `f` with a value of the type and with how many elements a thread moves at once.
-template <class F> __device__ __forceinline__ void with_lanes(int type, uint32_t c, F f) {
-    with_type(type, [&](auto t) {
-        constexpr int LANES = 16 / sizeof(t);
-        if (c % LANES == 0)
-            f(t, Count<LANES>());
-        else
-            f(t, Count<1>());
-    });
-}
 
 /// Where this thread works.
 template <int N> struct Place {

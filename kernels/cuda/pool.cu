@@ -7,10 +7,10 @@
 // overlap, and what neighbours read again comes from the first-level cache. The gradient gathers: each element of dx has
 // one owner, which adds in the order of the windows, so no atomics and the same bits every time. That of the maximum
 // looks for each window's winner anew, instead of storing an index for each output: a 3×3 window is nine cached reads.
-#include "columns.cuh"
+#include "pieces.cuh"
 
 /// One axis of a pooling: `in` pixels, `out` windows. Fixed steps; or adaptive, where window `i` is
-/// `⌊i·in/out⌋ .. ⌈(i+1)·in/out⌉` and `kernel` is 0.
+/// `⌊i·in/out⌋ .. ⌈(i+1)·in/out⌉` and `kernel` is 0; the launchers see to it that the products fit.
 struct Axis {
     uint32_t in, out, kernel, stride, padding;
 };
@@ -28,9 +28,7 @@ struct Range {
 
 /// The pixels of window `i`, the padding left out.
 __device__ __forceinline__ Range pixels(const Axis& a, uint32_t i) {
-    if (a.kernel == 0) {
-        return {uint32_t(uint64_t(i) * a.in / a.out), uint32_t((uint64_t(i + 1) * a.in + a.out - 1) / a.out)};
-    }
+    if (a.kernel == 0) return {i * a.in / a.out, ((i + 1) * a.in + a.out - 1) / a.out};
     uint32_t start = i * a.stride;
     return {start > a.padding ? start - a.padding : 0, min(start + a.kernel - a.padding, a.in)};
 }
@@ -48,6 +46,11 @@ __device__ __forceinline__ uint32_t extent(const Axis& a, uint32_t i, bool count
     if (count_padding) return min(a.kernel, a.in + 2 * a.padding - i * a.stride);
     Range r = pixels(a, i);
     return r.end - r.begin;
+}
+
+/// What each pixel of window `(i, j)` contributes to its mean.
+__device__ __forceinline__ float window_share(const Pooling& g, uint32_t i, uint32_t j) {
+    return 1 / (float(extent(g.rows, i, g.count_padding)) * extent(g.cols, j, g.count_padding));
 }
 
 /// Where a thread stands in `[N, height, width, C]`, N lanes of channels at a time.
@@ -80,6 +83,7 @@ __device__ __forceinline__ void window_max(const Pooling& g, const T* x, const S
                                            Piece<T, N>& best, uint32_t (&where)[N]) {
     bool first = true;
     for (uint32_t row = rows.begin; row < rows.end; row++) {
+#pragma unroll 1
         for (uint32_t col = cols.begin; col < cols.end; col++) {
             auto in = Piece<T, N>::load(x + offset_of(at.image, row, col, g.rows.in, g.cols.in, g.c) + at.channel);
 #pragma unroll
@@ -120,6 +124,7 @@ extern "C" __global__ void __launch_bounds__(256)
         Piece<T, N> sum = {};
         Range rows = windows(g.rows, at.row), cols = windows(g.cols, at.col);
         for (uint32_t row = rows.begin; row < rows.end; row++) {
+#pragma unroll 1
             for (uint32_t col = cols.begin; col < cols.end; col++) {
                 Piece<T, N> best = {};
                 uint32_t where[N];
@@ -156,9 +161,9 @@ extern "C" __global__ void __launch_bounds__(256) avg_pool_forward(int type, Poo
 #pragma unroll
             for (int i = 0; i < N; i++) sum.lane[i] += line.lane[i];
         }
-        float divisor = float(extent(g.rows, at.row, g.count_padding)) * extent(g.cols, at.col, g.count_padding);
+        float share = window_share(g, at.row, at.col);
 #pragma unroll
-        for (int i = 0; i < N; i++) sum.lane[i] /= divisor;
+        for (int i = 0; i < N; i++) sum.lane[i] *= share;
         sum.store((T*)y + global_thread() * N);
     });
 }
@@ -173,12 +178,13 @@ extern "C" __global__ void __launch_bounds__(256) avg_pool_input_grad(int type, 
         Piece<T, N> sum = {};
         Range rows = windows(g.rows, at.row), cols = windows(g.cols, at.col);
         for (uint32_t row = rows.begin; row < rows.end; row++) {
+#pragma unroll 1
             for (uint32_t col = cols.begin; col < cols.end; col++) {
                 uint64_t offset = offset_of(at.image, row, col, g.rows.out, g.cols.out, g.c) + at.channel;
                 auto d = Piece<T, N>::load((const T*)dy + offset);
-                float divisor = float(extent(g.rows, row, g.count_padding)) * extent(g.cols, col, g.count_padding);
+                float share = window_share(g, row, col);
 #pragma unroll
-                for (int i = 0; i < N; i++) sum.lane[i] += d.lane[i] / divisor;
+                for (int i = 0; i < N; i++) sum.lane[i] += d.lane[i] * share;
             }
         }
         sum.store((T*)dx + global_thread() * N);

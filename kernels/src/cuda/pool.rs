@@ -177,6 +177,8 @@ impl Axis {
     /// The adaptive axis of that size: 0 for rows, 1 for columns.
     fn of(g: &impl Windows, axis: usize) -> Self {
         let (input, output) = (int(g.x_shape()[1 + axis]), int(g.y_shape()[1 + axis]));
+        // The kernels multiply them, and add one of them.
+        assert!(int(g.x_shape()[1 + axis] * g.y_shape()[1 + axis]) < u32::MAX / 2, "an image that large");
         Self { input, output, kernel: 0, stride: 0, padding: 0 }
     }
 }

@@ -16,10 +16,16 @@ macro_rules! source {
 }
 
 /// Files with kernels: each is a program of its own.
-pub const MODULES: &[Source] = &[ELEMENTWISE, BATCH_NORM, POOL, REDUCE, LOSS, CHANNELS];
+pub const MODULES: &[Source] = &[ELEMENTWISE, BATCH_NORM, POOL, REDUCE, LOSS, CHANNELS, OPTIM];
 
 /// Files that they include.
-pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("types.cuh"), source!("columns.cuh")];
+pub const HEADERS: &[Source] = &[
+    source!("device.cuh"),
+    source!("types.cuh"),
+    source!("columns.cuh"),
+    source!("pieces.cuh"),
+    source!("tensors.cuh"),
+];
 
 /// What makes them run on the CPU.
 pub(super) const EMULATOR: &[Source] =
@@ -42,6 +48,9 @@ pub const LOSS: Source = source!("loss.cu");
 
 /// Operations that move channels.
 pub const CHANNELS: Source = source!("channels.cu");
+
+/// Optimizer steps.
+pub const OPTIM: Source = source!("optim.cu");
 
 impl Source {
     /// The kernels that it defines, in order.

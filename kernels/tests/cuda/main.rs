@@ -5,6 +5,7 @@ mod channels;
 mod elementwise;
 mod loss;
 mod memory;
+mod optim;
 mod pool;
 mod support;
 mod values;
