@@ -7,6 +7,8 @@
 // overlap, and what neighbours read again comes from the first-level cache. The gradient gathers: each element of dx has
 // one owner, which adds in the order of the windows, so no atomics and the same bits every time. That of the maximum
 // looks for each window's winner anew, instead of storing an index for each output: a 3×3 window is nine cached reads.
+// Loops over windows are not unrolled: eight channels of sums, winners and places fill 64 registers, and 1024 threads of
+// a multiprocessor hide the latency better than spilled ones would.
 #include "pieces.cuh"
 
 /// One axis of a pooling: `in` pixels, `out` windows. Fixed steps; or adaptive, where window `i` is

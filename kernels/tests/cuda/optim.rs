@@ -31,10 +31,10 @@ fn sgd_steps_as_the_reference() {
     let h = |i: usize| Sgd {
         lr: 0.1,
         momentum: [0.9, 0.0][i % 2],
-        nesterov: i % 3 == 0,
+        nesterov: i.is_multiple_of(3),
         weight_decay: [0.01, 0.0][i / 2 % 2],
     };
-    let first = |i: usize| i % 5 == 0;
+    let first = |i: usize| i.is_multiple_of(5);
     let [mut p, g, mut v, mask] = [0, 1, 2, 4].map(buffers);
     let n = p.len();
     let parts = p.iter_mut().zip(&g).zip(&mut v).zip(&mask).enumerate();
@@ -65,7 +65,7 @@ fn adam_steps_as_the_reference() {
         beta2: 0.99,
         eps: 1e-6,
         weight_decay: [0.1, 0.0][i / 2 % 2],
-        decoupled: i % 3 == 0,
+        decoupled: i.is_multiple_of(3),
     };
     let step = |i: usize| 1 + i as u32 % 4;
     let [mut p, g, mut m, mut v, mask] = [0, 1, 2, 3, 4].map(buffers);
