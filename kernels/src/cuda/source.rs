@@ -26,6 +26,10 @@ pub const HEADERS: &[Source] = &[
     source!("pieces.cuh"),
     source!("tensors.cuh"),
 ];
+pub const MODULES: &[Source] = &[ELEMENTWISE, GEMM_F32];
+
+/// Files that they include.
+pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("tile_f32.cuh"), source!("types.cuh")];
 
 /// What makes them run on the CPU.
 pub(super) const EMULATOR: &[Source] =
@@ -51,6 +55,8 @@ pub const CHANNELS: Source = source!("channels.cu");
 
 /// Optimizer steps.
 pub const OPTIM: Source = source!("optim.cu");
+/// Products of f32 matrices.
+pub const GEMM_F32: Source = source!("gemm_f32.cu");
 
 impl Source {
     /// The kernels that it defines, in order.

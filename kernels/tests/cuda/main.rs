@@ -4,8 +4,10 @@ mod batch_norm;
 mod channels;
 mod elementwise;
 mod loss;
+mod gemm_f32;
 mod memory;
 mod optim;
 mod pool;
 mod support;
+#[path = "../support/mod.rs"]
 mod values;

@@ -1,0 +1,69 @@
+// Products of f32 matrices on the CUDA cores, `C = activation(op(A) · op(B) + bias + residual)`.
+//
+//   grid: (tiles of C, column tiles fastest) × (parts of k)
+//   block: one tile, over its part of k, by the loop of tile_f32.cuh
+//
+// Tiles of 128 × 128 (256 threads, two blocks a multiprocessor) read 32 products for each float from memory and are the
+// choice where they fill the device; 64 × 64 (64 threads) makes four times the blocks; 128 × 32 serves thin results.
+// Where even those do not fill it, k is cut into parts, each with its own partial C, which `sum_parts` adds in order:
+// the same bits from run to run. Adding to C is a residual that is C itself.
+//
+// Names end in the layout of op(A) and op(B): `n` as stored, `t` transposed.
+#include "tile_f32.cuh"
+
+template <bool TRANSPOSED, int EXTENT, int THREADS> struct Operand;
+template <int EXTENT, int THREADS> struct Operand<false, EXTENT, THREADS> : StepsAdjacent<EXTENT, THREADS> {
+    /// Rows of `[rows, k]`.
+    __device__ __forceinline__ Operand(const float* data, int first, int rows, int k, Steps s)
+        : StepsAdjacent<EXTENT, THREADS>(data, k, first, rows, s.begin, s.end) {}
+};
+template <int EXTENT, int THREADS> struct Operand<true, EXTENT, THREADS> : ExtentAdjacent<EXTENT, THREADS> {
+    /// Columns of `[k, columns]`.
+    __device__ __forceinline__ Operand(const float* data, int first, int columns, int, Steps s)
+        : ExtentAdjacent<EXTENT, THREADS>(data, columns, first, columns, s.begin, s.end, columns % 4 == 0) {}
+};
+
+/// What every kernel takes.
+struct Product {
+    int m, n, k, splits;
+    const float *a, *b;
+    float* c; // with several splits: `[splits, m, n]`
+    Epilogue end;
+};
+
+template <int BM, int BN, bool TA, bool TB> __device__ __forceinline__ void gemm(const Product& p) {
+    constexpr int THREADS = Division<BM, BN>::THREADS;
+    int tiles_n = (p.n + BN - 1) / BN;
+    int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
+    Steps steps(p.k, p.splits, blockIdx.z);
+    Operand<TA, BM, THREADS> a(p.a, m, p.m, p.k, steps);
+    Operand<!TB, BN, THREADS> b(p.b, n, p.n, p.k, steps);
+    float sum[8][8];
+    tile_product<BM, BN>(a, b, steps.count(), sum);
+    float* c = p.c + size_t(blockIdx.z) * p.m * p.n;
+    for_each_quad<BM, BN>(m, n, sum, [&](int row, int column, const float* sums) {
+        if (row < p.m) store_quad(c, size_t(row) * p.n + column, column, p.n - column, sums, p.end, p.n % 4 == 0);
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_nn_128x128(Product p) { gemm<128, 128, false, false>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_nt_128x128(Product p) { gemm<128, 128, false, true>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_tn_128x128(Product p) { gemm<128, 128, true, false>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_tt_128x128(Product p) { gemm<128, 128, true, true>(p); }
+extern "C" __global__ void __launch_bounds__(64) gemm_nn_64x64(Product p) { gemm<64, 64, false, false>(p); }
+extern "C" __global__ void __launch_bounds__(64) gemm_nt_64x64(Product p) { gemm<64, 64, false, true>(p); }
+extern "C" __global__ void __launch_bounds__(64) gemm_tn_64x64(Product p) { gemm<64, 64, true, false>(p); }
+extern "C" __global__ void __launch_bounds__(64) gemm_tt_64x64(Product p) { gemm<64, 64, true, true>(p); }
+extern "C" __global__ void __launch_bounds__(64) gemm_nn_128x32(Product p) { gemm<128, 32, false, false>(p); }
+extern "C" __global__ void __launch_bounds__(64) gemm_nt_128x32(Product p) { gemm<128, 32, false, true>(p); }
+extern "C" __global__ void __launch_bounds__(64) gemm_tn_128x32(Product p) { gemm<128, 32, true, false>(p); }
+extern "C" __global__ void __launch_bounds__(64) gemm_tt_128x32(Product p) { gemm<128, 32, true, true>(p); }
+
+/// `y[i] = activation(Σ_part parts[part][i] + bias[i % columns] + residual[i])`, parts in order.
+extern "C" __global__ void sum_parts(int parts, uint64_t len, int columns, const float* partial, Epilogue end, float* y) {
+    uint64_t i = global_thread();
+    if (i >= len) return;
+    float sum = 0;
+    for (int part = 0; part < parts; part++) sum += partial[part * len + i];
+    y[i] = end(sum, int(i % columns), i);
+}

@@ -1,0 +1,47 @@
+//! What ends a product, and how the kernels take it.
+
+use super::DeviceBuffer;
+use crate::params::{Activation, Dtype};
+
+/// What ends a convolution or linear layer before its result is stored: `y = activation(product + bias + residual)`.
+/// The default does nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// `[O]`, f32.
+    pub bias: Option<&'a DeviceBuffer>,
+    /// Laid out as the output, f32.
+    pub residual: Option<&'a DeviceBuffer>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// An [`Epilogue`] as a kernel's argument (`Epilogue` in `tile_f32.cuh`).
+#[repr(C)]
+#[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+pub(super) struct EpilogueArg {
+    pub bias: u64,
+    pub residual: u64,
+    pub activation: i32,
+    pub padding: i32,
+}
+
+impl Epilogue<'_> {
+    /// Asserts types and lengths for an output of `len` floats in rows of `columns`.
+    pub(super) fn check(&self, columns: usize, len: usize) {
+        let fits = |buffer: Option<&DeviceBuffer>, len| {
+            buffer.is_none_or(|buffer| (buffer.dtype(), buffer.len()) == (Dtype::F32, len))
+        };
+        assert!(fits(self.bias, columns), "the bias has one f32 a column");
+        assert!(fits(self.residual, len), "the residual has the output's type and length");
+    }
+
+    pub(super) fn arg(&self) -> EpilogueArg {
+        let address = |buffer: Option<&DeviceBuffer>| buffer.map_or(0, DeviceBuffer::address);
+        EpilogueArg {
+            bias: address(self.bias),
+            residual: address(self.residual),
+            activation: self.activation as i32,
+            padding: 0,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Products of f32 matrices.
+
+use super::epilogue::{Epilogue, EpilogueArg};
+use super::error::Result;
+use super::source::GEMM_F32;
+use super::tiles::{Plan, in_parts, kernel};
+use super::{Cuda, DeviceBuffer};
+use crate::params::{Dtype, Trans};
+
+/// `Product` in `gemm_f32.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Product {
+    m: i32,
+    n: i32,
+    k: i32,
+    splits: i32,
+    a: u64,
+    b: u64,
+    c: u64,
+    end: EpilogueArg,
+}
+
+/// `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`, f32,
+/// row-major; A is stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does.
+pub fn gemm(
+    cuda: &Cuda,
+    ta: Trans,
+    tb: Trans,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &DeviceBuffer,
+    b: &DeviceBuffer,
+    accumulate: bool,
+    c: &mut DeviceBuffer,
+) -> Result<()> {
+    // Adding to C is a residual that is C: each element is read and written by one thread.
+    let mut end = Epilogue::default().arg();
+    if accumulate {
+        end.residual = c.address();
+    }
+    product(cuda, [ta, tb], [m, n, k], a, b, end, c)
+}
+
+/// `C = activation(op(A) · op(B) + bias + residual)`, shapes as for [`gemm`]; `end` fits `C`.
+pub(super) fn product(
+    cuda: &Cuda,
+    trans: [Trans; 2],
+    [m, n, k]: [usize; 3],
+    a: &DeviceBuffer,
+    b: &DeviceBuffer,
+    end: EpilogueArg,
+    c: &mut DeviceBuffer,
+) -> Result<()> {
+    assert_eq!(
+        (a.len(), b.len(), c.len()),
+        (m * k, k * n, m * n),
+        "matrices have the lengths of their shapes"
+    );
+    assert!([a, b, c].iter().all(|matrix| matrix.dtype() == Dtype::F32), "matrices of f32");
+    let int = |size: usize| i32::try_from(size).expect("a matrix of at most 2³¹ rows and columns");
+    let [m_arg, n_arg, k_arg] = [m, n, k].map(int);
+    let plan = Plan::new(cuda, 1, m, n, k);
+    let name = match trans {
+        [Trans::No, Trans::No] => kernel!(plan.tile, "gemm_nn"),
+        [Trans::No, Trans::Yes] => kernel!(plan.tile, "gemm_nt"),
+        [Trans::Yes, Trans::No] => kernel!(plan.tile, "gemm_tn"),
+        [Trans::Yes, Trans::Yes] => kernel!(plan.tile, "gemm_tt"),
+    };
+    in_parts(cuda, plan.splits, n, end, c, |c, end| {
+        let product = Product {
+            m: m_arg,
+            n: n_arg,
+            k: k_arg,
+            splits: plan.splits as i32,
+            a: a.address(),
+            b: b.address(),
+            c: c.address(),
+            end,
+        };
+        // SAFETY: reads and writes stay below m, n and k, whose products are the lengths (asserted).
+        unsafe { cuda.launch(&GEMM_F32, name, plan.grid(1, m, n), &[(&[product]).into()]) }
+    })
+}
