@@ -198,8 +198,8 @@ struct Steps {
 
 /// What ends a product: `activation(value + bias[column] + residual[index])`. Null pointers add nothing.
 struct Epilogue {
-    const float *bias, *residual;
-    int activation; // as `Activation` in the launchers: none, relu, relu6
+    const float *bias = nullptr, *residual = nullptr;
+    int activation = 0; // as `Activation` in the launchers: none, relu, relu6
 
     __device__ __forceinline__ float operator()(float value, int column, size_t index) const {
         if (bias) value += bias[column];

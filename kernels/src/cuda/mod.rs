@@ -14,6 +14,7 @@ mod batch_norm;
 mod cache;
 mod channels;
 mod columns;
+mod conv2d;
 mod elementwise;
 pub mod emulator;
 mod epilogue;
@@ -37,6 +38,7 @@ mod timer;
 
 pub use batch_norm::*;
 pub use channels::*;
+pub use conv2d::*;
 pub use elementwise::*;
 pub use epilogue::Epilogue;
 pub use error::{CudaError, Result};

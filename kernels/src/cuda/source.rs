@@ -27,9 +27,11 @@ pub const HEADERS: &[Source] = &[
     source!("tensors.cuh"),
 ];
 pub const MODULES: &[Source] = &[ELEMENTWISE, GEMM_F32];
+pub const MODULES: &[Source] = &[CONV2D_F32, ELEMENTWISE, GEMM_F32];
 
 /// Files that they include.
-pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("tile_f32.cuh"), source!("types.cuh")];
+pub const HEADERS: &[Source] =
+    &[source!("device.cuh"), source!("patches.cuh"), source!("tile_f32.cuh"), source!("types.cuh")];
 
 /// What makes them run on the CPU.
 pub(super) const EMULATOR: &[Source] =
@@ -55,6 +57,9 @@ pub const CHANNELS: Source = source!("channels.cu");
 
 /// Optimizer steps.
 pub const OPTIM: Source = source!("optim.cu");
+/// Convolutions of f32 images.
+pub const CONV2D_F32: Source = source!("conv2d_f32.cu");
+
 /// Products of f32 matrices.
 pub const GEMM_F32: Source = source!("gemm_f32.cu");
 

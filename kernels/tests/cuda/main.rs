@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod channels;
+mod conv2d_f32;
 mod elementwise;
 mod loss;
 mod gemm_f32;

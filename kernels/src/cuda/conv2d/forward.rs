@@ -1,0 +1,45 @@
+//! The forward pass.
+
+use super::{Convolution, Patches, check, int};
+use crate::cuda::error::Result;
+use crate::cuda::source::CONV2D_F32;
+use crate::cuda::tiles::{Plan, in_parts, kernel};
+use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
+use crate::shapes::Conv2d;
+
+/// Convolution with a fused end: `y = activation(x ∗ w + bias + residual)`.
+/// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`, all f32.
+pub fn conv2d_forward(
+    cuda: &Cuda,
+    g: &Conv2d,
+    x: &DeviceBuffer,
+    w: &DeviceBuffer,
+    epilogue: &Epilogue,
+    y: &mut DeviceBuffer,
+) -> Result<()> {
+    check(g, x, w, y);
+    epilogue.check(g.o, y.len());
+    let (pixels, filters) = (g.n * g.oh() * g.ow(), g.o / g.groups);
+    let plan = Plan::new(cuda, g.groups, pixels, filters, g.w_len() / g.o);
+    in_parts(cuda, plan.splits, g.o, epilogue.arg(), y, |y, end| {
+        let convolution = Convolution {
+            p: Patches::of_input(g),
+            groups: int(g.groups),
+            splits: int(plan.splits),
+            columns: int(filters),
+            weight: [0; 2],
+            tap: [0; 2],
+            tap_step: [0; 2],
+            x: x.address(),
+            w: w.address(),
+            y: y.address(),
+            part: g.y_len() as u64,
+            end,
+        };
+        let name = kernel!(plan.tile, "conv2d_forward");
+        let grid = plan.grid(g.groups, pixels, filters);
+        // SAFETY: taps outside the image are not read, nor pixels, filters and steps past the last; the buffers have
+        // the lengths of their shapes (asserted), y that of all parts.
+        unsafe { cuda.launch(&CONV2D_F32, name, grid, &[(&[convolution]).into()]) }
+    })
+}

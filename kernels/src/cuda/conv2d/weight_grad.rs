@@ -1,0 +1,51 @@
+//! The gradient of the weight: a product whose steps are pixels, which are many where the result is small. It is then cut
+//! into ranges of pixels, each with a partial gradient.
+
+use super::{Patches, check, int};
+use crate::cuda::error::Result;
+use crate::cuda::source::CONV2D_F32;
+use crate::cuda::tiles::{Plan, in_parts, kernel};
+use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
+use crate::shapes::Conv2d;
+
+/// `WeightGrad` in `conv2d_f32.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct WeightGrad {
+    p: Patches,
+    groups: i32,
+    splits: i32,
+    filters: i32,
+    x: u64,
+    dy: u64,
+    dw: u64,
+}
+
+/// The gradient of the weight: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw` `[O, KH, KW, C/G]`, all f32.
+pub fn conv2d_weight_grad(
+    cuda: &Cuda,
+    g: &Conv2d,
+    x: &DeviceBuffer,
+    dy: &DeviceBuffer,
+    dw: &mut DeviceBuffer,
+) -> Result<()> {
+    check(g, x, dw, dy);
+    let (filters, columns) = (g.o / g.groups, g.w_len() / g.o);
+    let plan = Plan::new(cuda, g.groups, filters, columns, g.n * g.oh() * g.ow());
+    in_parts(cuda, plan.splits, columns, Epilogue::default().arg(), dw, |dw, _| {
+        let product = WeightGrad {
+            p: Patches::of_input(g),
+            groups: int(g.groups),
+            splits: int(plan.splits),
+            filters: int(filters),
+            x: x.address(),
+            dy: dy.address(),
+            dw: dw.address(),
+        };
+        let name = kernel!(plan.tile, "conv2d_weight_grad");
+        let grid = plan.grid(g.groups, filters, columns);
+        // SAFETY: taps outside the image are not read, nor pixels, filters and columns past the last; the buffers have
+        // the lengths of their shapes (asserted), dw that of all parts.
+        unsafe { cuda.launch(&CONV2D_F32, name, grid, &[(&[product]).into()]) }
+    })
+}
