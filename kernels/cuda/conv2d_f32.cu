@@ -48,7 +48,7 @@ template <int BM, int BN> __device__ __forceinline__ void forward(const Convolut
     int group = blockIdx.z % v.groups, split = blockIdx.z / v.groups;
     int k = v.p.steps();
     Steps steps(k, v.splits, split);
-    PatchRows<BM, THREADS> a(v.p, v.x, m, group, steps.begin);
+    PatchRows<BM, THREADS> a(v.p, v.x + group * v.p.channels, m, steps.begin);
     StepsAdjacent<BN, THREADS> b(v.w + size_t(group) * v.columns * k, k, n, v.columns, steps.begin, steps.end);
     float sum[8][8];
     tile_product<BM, BN>(a, b, steps.count(), sum);
@@ -93,7 +93,7 @@ template <int BM, int BN> __device__ __forceinline__ void input_grad(const Convo
     int m = blockIdx.x / tiles_n * BM, n = blockIdx.x % tiles_n * BN;
     int group = blockIdx.z % v.groups, split = blockIdx.z / v.groups;
     Steps steps(v.p.steps(), v.splits, split);
-    PatchRows<BM, THREADS> a(v.p, v.x, m, group, steps.begin);
+    PatchRows<BM, THREADS> a(v.p, v.x + group * v.p.channels, m, steps.begin);
     GradWeights<BN, THREADS> b(v, n, group, steps);
     float sum[8][8];
     tile_product<BM, BN>(a, b, steps.count(), sum);
@@ -118,7 +118,7 @@ template <int BM, int BN> __device__ __forceinline__ void weight_grad(const Weig
     int group = blockIdx.z % v.groups, split = blockIdx.z / v.groups;
     Steps steps(v.p.count(), v.splits, split);
     ExtentAdjacent<BM, THREADS> a(v.dy + group * v.filters, all, m, v.filters, steps.begin, steps.end, v.filters % 4 == 0);
-    PatchColumns<BN, THREADS> b(v.p, v.x, n, group, steps.begin, steps.end);
+    PatchColumns<BN, THREADS> b(v.p, v.x + group * v.p.channels, n, steps.begin, steps.end);
     float sum[8][8];
     tile_product<BM, BN>(a, b, steps.count(), sum);
     float* dw = v.dw + size_t(split) * all * columns;

@@ -58,8 +58,8 @@ template <int EXTENT, int THREADS> struct PatchRows {
     int top[Map::PASSES], left[Map::PASSES]; // of the first tap
     float quads[Map::PASSES][4];
 
-    /// Patches `first..`, channels `group · channels..`, steps `begin..`.
-    __device__ __forceinline__ PatchRows(const Patches& p, const float* x, int first, int group, int begin)
+    /// Patches `first..` of `x`, which begins at the group's first channel; steps `begin..`.
+    __device__ __forceinline__ PatchRows(const Patches& p, const float* x, int first, int begin)
         : p(p), cursor(p, begin + Map::step()), aligned(p.channels % 4 == 0) {
 #pragma unroll
         for (int pass = 0; pass < Map::PASSES; pass++) {
@@ -67,21 +67,21 @@ template <int EXTENT, int THREADS> struct PatchRows {
             int n = i / p.columns / p.rows;
             top[pass] = i / p.columns % p.rows * p.stride_h + p.first_h;
             left[pass] = i % p.columns * p.stride_w + p.first_w;
-            image[pass] = i < p.count() ? x + size_t(n) * p.h * p.w * p.c + group * p.channels : nullptr;
+            image[pass] = i < p.count() ? x + size_t(n) * p.h * p.w * p.c : nullptr;
         }
     }
-    /// Where patch `pass` reads at `at`; null in the padding and past the end.
+    /// The first channel of the pixel that patch `pass` reads at `at`; null in the padding and past the end.
     __device__ __forceinline__ const float* source(int pass, const Cursor& at) const {
         int row = top[pass] + at.tap_h * p.tap_h, column = left[pass] + at.tap_w * p.tap_w;
         bool inside = image[pass] && at.tap_h < p.taps_h && unsigned(row) < unsigned(p.h) && unsigned(column) < unsigned(p.w);
-        return inside ? image[pass] + size_t(row * p.w + column) * p.c + at.channel : nullptr;
+        return inside ? image[pass] + size_t(row * p.w + column) * p.c : nullptr;
     }
     __device__ __forceinline__ void fetch() {
         if (aligned) {
 #pragma unroll
             for (int pass = 0; pass < Map::PASSES; pass++) {
                 const float* from = source(pass, cursor);
-                load_quad(quads[pass], from, from ? 4 : 0, true);
+                load_quad(quads[pass], from + cursor.channel, from ? 4 : 0, true);
             }
         } else {
             Cursor at = cursor;
@@ -90,7 +90,7 @@ template <int EXTENT, int THREADS> struct PatchRows {
 #pragma unroll
                 for (int pass = 0; pass < Map::PASSES; pass++) {
                     const float* from = source(pass, at);
-                    quads[pass][j] = from ? *from : 0;
+                    quads[pass][j] = from ? from[at.channel] : 0;
                 }
                 at.advance(p, 1);
             }
@@ -104,7 +104,7 @@ template <int EXTENT, int THREADS> struct PatchRows {
 template <int EXTENT, int THREADS> struct PatchColumns {
     using Map = AlongExtent<EXTENT, THREADS>;
     const Patches& p;
-    const float* x; // of the group
+    const float* x; // from the group's first channel on
     Cursor first; // of this thread's four columns
     bool aligned;
     int step, end;
@@ -112,8 +112,8 @@ template <int EXTENT, int THREADS> struct PatchColumns {
     float quads[Map::PASSES][4];
 
     /// Columns `first..`, steps `begin..end`.
-    __device__ __forceinline__ PatchColumns(const Patches& p, const float* x, int first, int group, int begin, int end)
-        : p(p), x(x + group * p.channels), first(p, first + Map::i()), aligned(p.channels % 4 == 0), step(begin), end(end) {
+    __device__ __forceinline__ PatchColumns(const Patches& p, const float* x, int first, int begin, int end)
+        : p(p), x(x), first(p, first + Map::i()), aligned(p.channels % 4 == 0), step(begin), end(end) {
 #pragma unroll
         for (int pass = 0; pass < Map::PASSES; pass++) {
             int i = begin + Map::step(pass);

@@ -15,7 +15,7 @@
 //   fetch()     reads the quads of the next 16 steps that are this thread's into registers, zeros outside
 //   put(tile)   writes them to `tile[k][i]`
 #pragma once
-#include "device.cuh"
+#include "epilogue.cuh"
 
 /// Steps of the reduction that a tile in shared memory holds.
 constexpr int STEP = 16;
@@ -194,20 +194,6 @@ struct Steps {
         end = min(begin + each, k);
     }
     __device__ __forceinline__ int count() const { return end - begin; }
-};
-
-/// What ends a product: `activation(value + bias[column] + residual[index])`. Null pointers add nothing.
-struct Epilogue {
-    const float *bias = nullptr, *residual = nullptr;
-    int activation = 0; // as `Activation` in the launchers: none, relu, relu6
-
-    __device__ __forceinline__ float operator()(float value, int column, size_t index) const {
-        if (bias) value += bias[column];
-        if (residual) value += residual[index];
-        if (activation >= 1 && value < 0) value = 0; // a NaN stays
-        if (activation == 2 && value > 6) value = 6;
-        return value;
-    }
 };
 
 /// Calls `store(row, column, sums)` for each run of four columns of the tile whose corner is (`m`, `n`).

@@ -15,7 +15,7 @@ pub struct Epilogue<'a> {
     pub activation: Activation,
 }
 
-/// An [`Epilogue`] as a kernel's argument (`Epilogue` in `tile_f32.cuh`).
+/// An [`Epilogue`] as a kernel's argument (`Epilogue` in `epilogue.cuh`).
 #[repr(C)]
 #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct EpilogueArg {

@@ -28,10 +28,16 @@ pub const HEADERS: &[Source] = &[
 ];
 pub const MODULES: &[Source] = &[ELEMENTWISE, GEMM_F32];
 pub const MODULES: &[Source] = &[CONV2D_F32, ELEMENTWISE, GEMM_F32];
+pub const MODULES: &[Source] = &[CONV2D_F32, CONV2D_SPARSE_F32, ELEMENTWISE, GEMM_F32];
 
 /// Files that they include.
-pub const HEADERS: &[Source] =
-    &[source!("device.cuh"), source!("patches.cuh"), source!("tile_f32.cuh"), source!("types.cuh")];
+pub const HEADERS: &[Source] = &[
+    source!("device.cuh"),
+    source!("epilogue.cuh"),
+    source!("patches.cuh"),
+    source!("tile_f32.cuh"),
+    source!("types.cuh"),
+];
 
 /// What makes them run on the CPU.
 pub(super) const EMULATOR: &[Source] =
@@ -59,6 +65,9 @@ pub const CHANNELS: Source = source!("channels.cu");
 pub const OPTIM: Source = source!("optim.cu");
 /// Convolutions of f32 images.
 pub const CONV2D_F32: Source = source!("conv2d_f32.cu");
+
+/// Convolutions of live channels of f32 images.
+pub const CONV2D_SPARSE_F32: Source = source!("conv2d_sparse_f32.cu");
 
 /// Products of f32 matrices.
 pub const GEMM_F32: Source = source!("gemm_f32.cu");

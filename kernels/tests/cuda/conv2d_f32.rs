@@ -9,7 +9,7 @@ use kernels::shapes::Conv2d;
 use proptest::prelude::*;
 
 /// Random geometries, of which none takes long.
-fn geometry() -> impl Strategy<Value = Conv2d> {
+pub fn geometry() -> impl Strategy<Value = Conv2d> {
     let image = (1..=2usize, 1..=11usize, 1..=11usize);
     let channels =
         (1..=40usize, 1..=70usize, prop_oneof![4 => Just(1usize), 1 => 2..=3usize, 1 => Just(0usize)]);
@@ -61,7 +61,7 @@ fn chosen_geometries_are_exact_and_bounded() {
 }
 
 /// What `run` writes into `len` f32s, twice with the same bits.
-fn result(gpu: &Cuda, len: usize, run: impl Fn(&mut DeviceBuffer) -> cuda::Result<()>) -> Vec<f32> {
+pub fn result(gpu: &Cuda, len: usize, run: impl Fn(&mut DeviceBuffer) -> cuda::Result<()>) -> Vec<f32> {
     let once = || {
         let mut out = gpu.buffer(Dtype::F32, len).unwrap();
         run(&mut out).unwrap();

@@ -3,6 +3,7 @@
 mod batch_norm;
 mod channels;
 mod conv2d_f32;
+mod conv2d_sparse_f32;
 mod elementwise;
 mod loss;
 mod gemm_f32;

@@ -3,12 +3,17 @@
 //! Each of the three products reads patches of an image in place. What differs is a [`Patches`]: of `x` at the output
 //! pixels, or of `dy` at the input pixels of one remainder modulo the stride.
 
+mod compact;
 mod forward;
 mod input_grad;
+mod masked;
+mod selected;
 mod weight_grad;
 
+pub use compact::{Compact, conv2d_compact_forward};
 pub use forward::conv2d_forward;
 pub use input_grad::conv2d_input_grad;
+pub use masked::{Masked, conv2d_masked_forward};
 pub use weight_grad::conv2d_weight_grad;
 
 use super::DeviceBuffer;

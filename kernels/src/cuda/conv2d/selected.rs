@@ -1,0 +1,136 @@
+//! What masked and compact convolutions share: lists of live channels, and the outputs that are not computed.
+
+use super::{Patches, int};
+use crate::cuda::epilogue::EpilogueArg;
+use crate::cuda::error::Result;
+use crate::cuda::launch::Grid;
+use crate::cuda::source::CONV2D_SPARSE_F32;
+use crate::cuda::tiles::{Plan, in_parts};
+use crate::cuda::{Cuda, DeviceBuffer};
+use crate::shapes::Conv2d;
+
+/// `Selected` in `conv2d_sparse_f32.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Argument {
+    p: Patches,
+    groups: i32,
+    splits: i32,
+    width: i32,
+    inner: i32,
+    columns: i32,
+    x: u64,
+    w: u64,
+    y: u64,
+    part: u64,
+    end: EpilogueArg,
+    inputs: u64,
+    outputs: u64,
+    first: u64,
+}
+
+/// The live channels of a convolution, on the device.
+pub(super) struct Selected {
+    /// Live blocks of 16 input channels, or live input channels.
+    pub inputs: DeviceBuffer,
+    /// Channels that a step of the reduction runs over: 16 for each block, or the gathered ones and the carrier.
+    pub channels: usize,
+    /// Input channels: masked, of a group; compact, those that are gathered.
+    pub inner: usize,
+    outputs: DeviceBuffer,
+    /// Where each group's live filters begin in `outputs`, and where the last one's end.
+    first: DeviceBuffer,
+    /// Live filters of the group that has the most.
+    most: usize,
+    dead: DeviceBuffer,
+}
+
+impl Selected {
+    /// Lists for filters `live` `[O]` of `g`.
+    pub fn new(
+        cuda: &Cuda,
+        g: &Conv2d,
+        live: &[bool],
+        inputs: &[u32],
+        channels: usize,
+        inner: usize,
+    ) -> Result<Self> {
+        let list =
+            |wanted: bool| -> Vec<u32> { (0..g.o as u32).filter(|&o| live[o as usize] == wanted).collect() };
+        let counts: Vec<usize> = live
+            .chunks_exact(g.o / g.groups)
+            .map(|group| group.iter().filter(|live| **live).count())
+            .collect();
+        let mut first = vec![0];
+        first.extend(counts.iter().scan(0, |sum, count| {
+            *sum += *count as u32;
+            Some(*sum)
+        }));
+        Ok(Self {
+            inputs: cuda.upload_u32(inputs)?,
+            channels,
+            inner,
+            outputs: cuda.upload_u32(&list(true))?,
+            first: cuda.upload_u32(&first)?,
+            most: counts.into_iter().max().unwrap_or(0),
+            dead: cuda.upload_u32(&list(false))?,
+        })
+    }
+
+    /// Multiply-accumulates of a pixel.
+    pub fn products(&self, g: &Conv2d) -> usize {
+        self.outputs.len() * g.kh * g.kw * self.channels
+    }
+
+    /// Computes the live filters with the kernel that `name` gives for a plan, and sets the others to
+    /// `activation(dead + residual)`. `end` fits `y`; `dead` is the address of `[O]` f32s, or null for zeros.
+    pub fn run(
+        &self,
+        cuda: &Cuda,
+        g: &Conv2d,
+        [x, w]: [&DeviceBuffer; 2],
+        end: EpilogueArg,
+        dead: u64,
+        y: &mut DeviceBuffer,
+        name: impl Fn(&Plan) -> &'static str,
+    ) -> Result<()> {
+        let pixels = g.n * g.oh() * g.ow();
+        let plan = Plan::new(cuda, g.groups, pixels, self.most, g.kh * g.kw * self.channels);
+        // Partial results have gaps where filters are dead; what their sum writes there is written over below.
+        in_parts(cuda, plan.splits, g.o, end, y, |y, end| {
+            let argument = Argument {
+                p: Patches { channels: int(self.channels), ..Patches::of_input(g) },
+                groups: int(g.groups),
+                splits: int(plan.splits),
+                width: int(g.o),
+                inner: int(self.inner),
+                columns: int(self.most),
+                x: x.address(),
+                w: w.address(),
+                y: y.address(),
+                part: g.y_len() as u64,
+                end,
+                inputs: self.inputs.address(),
+                outputs: self.outputs.address(),
+                first: self.first.address(),
+            };
+            let grid = plan.grid(g.groups, pixels, self.most);
+            // SAFETY: the lists hold channels of the shapes, as asserted where they were made; pixels, filters and steps
+            // past the last are not read, nor taps outside the image. Buffers have the lengths of their shapes (asserted
+            // by the caller), y that of all parts.
+            unsafe { cuda.launch(&CONV2D_SPARSE_F32, name(&plan), grid, &[(&[argument]).into()]) }
+        })?;
+        let end = [EpilogueArg { bias: dead, ..end }];
+        let args = [
+            (pixels as u64).into(),
+            self.dead.len().into(),
+            g.o.into(),
+            (&self.dead).into(),
+            (&end).into(),
+            y.into(),
+        ];
+        let grid = Grid::over(pixels * self.dead.len());
+        // SAFETY: a thread for each pixel and dead output, all below the lengths of y, residual and `dead`.
+        unsafe { cuda.launch(&CONV2D_SPARSE_F32, "conv2d_dead_outputs", grid, &args) }
+    }
+}
