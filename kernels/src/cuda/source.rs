@@ -29,6 +29,7 @@ pub const HEADERS: &[Source] = &[
 pub const MODULES: &[Source] = &[ELEMENTWISE, GEMM_F32];
 pub const MODULES: &[Source] = &[CONV2D_F32, ELEMENTWISE, GEMM_F32];
 pub const MODULES: &[Source] = &[CONV2D_F32, CONV2D_SPARSE_F32, ELEMENTWISE, GEMM_F32];
+pub const MODULES: &[Source] = &[CONV2D_F32, CONV2D_SPARSE_F32, DEPTHWISE, ELEMENTWISE, GEMM_F32];
 
 /// Files that they include.
 pub const HEADERS: &[Source] = &[
@@ -42,6 +43,9 @@ pub const HEADERS: &[Source] = &[
 /// What makes them run on the CPU.
 pub(super) const EMULATOR: &[Source] =
     &[source!("emulator/driver.cpp"), source!("emulator/emulator.h"), source!("emulator/fibers.h")];
+
+/// Depthwise convolutions of f32 images.
+pub const DEPTHWISE: Source = source!("depthwise.cu");
 
 /// Operations that treat every element alike.
 pub const ELEMENTWISE: Source = source!("elementwise.cu");

@@ -41,6 +41,23 @@ proptest! {
     }
 }
 
+/// Several ranges of pixels; several filters a channel and many taps, which are grouped convolutions like others.
+#[test]
+fn depthwise_convolutions_are_exact_and_bounded() {
+    let Some(gpu) = device() else { return };
+    let geometries = [
+        Conv2d { groups: 40, ..Conv2d::square([1, 31, 30, 40], 40, 3, 1, 1) },
+        Conv2d { groups: 5, ..Conv2d::square([3, 17, 14, 5], 5, 5, 2, 2) },
+        Conv2d { groups: 6, dilation: [2, 3], ..Conv2d::square([2, 15, 19, 6], 6, 3, 3, 2) },
+        Conv2d { groups: 4, ..Conv2d::square([1, 11, 10, 4], 12, 3, 1, 1) },
+        Conv2d { groups: 2, ..Conv2d::square([1, 12, 12, 2], 2, 9, 1, 4) },
+    ];
+    for (seed, g) in (0..).zip(&geometries) {
+        exact(gpu, g, seed);
+        bounded(gpu, g, seed);
+    }
+}
+
 /// Large tiles, split reductions, three channels, one pixel, gradients that no tap reaches.
 #[test]
 fn chosen_geometries_are_exact_and_bounded() {

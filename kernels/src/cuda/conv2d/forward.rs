@@ -1,6 +1,6 @@
 //! The forward pass.
 
-use super::{Convolution, Patches, check, int};
+use super::{Convolution, Patches, check, depthwise, int};
 use crate::cuda::error::Result;
 use crate::cuda::source::CONV2D_F32;
 use crate::cuda::tiles::{Plan, in_parts, kernel};
@@ -19,6 +19,9 @@ pub fn conv2d_forward(
 ) -> Result<()> {
     check(g, x, w, y);
     epilogue.check(g.o, y.len());
+    if depthwise::applies(g) {
+        return depthwise::forward(cuda, g, x, w, epilogue.arg(), y);
+    }
     let (pixels, filters) = (g.n * g.oh() * g.ow(), g.o / g.groups);
     let plan = Plan::new(cuda, g.groups, pixels, filters, g.w_len() / g.o);
     in_parts(cuda, plan.splits, g.o, epilogue.arg(), y, |y, end| {

@@ -10,7 +10,7 @@
 //!
 //! which are patches of `dy` with a step of 1 and taps that step backwards. No product is wasted, and no image is spread.
 
-use super::{Convolution, Patches, check, int};
+use super::{Convolution, Patches, check, depthwise, int};
 use crate::cuda::error::Result;
 use crate::cuda::source::CONV2D_F32;
 use crate::cuda::tiles::{Plan, in_parts, kernel};
@@ -26,6 +26,9 @@ pub fn conv2d_input_grad(
     dx: &mut DeviceBuffer,
 ) -> Result<()> {
     check(g, dx, w, dy);
+    if depthwise::applies(g) {
+        return depthwise::input_grad(cuda, g, dy, w, dx);
+    }
     let phases: Vec<[Axis; 2]> =
         axes(g, 0).flat_map(|vertical| axes(g, 1).map(move |horizontal| [vertical, horizontal])).collect();
     let (filters, channels) = (g.o / g.groups, g.c / g.groups);

@@ -4,6 +4,7 @@
 //! pixels, or of `dy` at the input pixels of one remainder modulo the stride.
 
 mod compact;
+mod depthwise;
 mod forward;
 mod input_grad;
 mod masked;

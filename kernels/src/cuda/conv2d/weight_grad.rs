@@ -1,7 +1,7 @@
 //! The gradient of the weight: a product whose steps are pixels, which are many where the result is small. It is then cut
 //! into ranges of pixels, each with a partial gradient.
 
-use super::{Patches, check, int};
+use super::{Patches, check, depthwise, int};
 use crate::cuda::error::Result;
 use crate::cuda::source::CONV2D_F32;
 use crate::cuda::tiles::{Plan, in_parts, kernel};
@@ -30,6 +30,9 @@ pub fn conv2d_weight_grad(
     dw: &mut DeviceBuffer,
 ) -> Result<()> {
     check(g, x, dw, dy);
+    if depthwise::applies(g) {
+        return depthwise::weight_grad(cuda, g, x, dy, dw);
+    }
     let (filters, columns) = (g.o / g.groups, g.w_len() / g.o);
     let plan = Plan::new(cuda, g.groups, filters, columns, g.n * g.oh() * g.ow());
     in_parts(cuda, plan.splits, columns, Epilogue::default().arg(), dw, |dw, _| {
