@@ -8,7 +8,9 @@
 // Where even those do not fill it, k is cut into parts, each with its own partial C, which `sum_parts` adds in order:
 // the same bits from run to run. Adding to C is a residual that is C itself.
 //
-// Names end in the layout of op(A) and op(B): `n` as stored, `t` transposed.
+// Up to 16 rows by a transposed B, a layer's forward pass, do without tiles (`thin`).
+//
+// Names have the layout of op(A) and op(B): `n` as stored, `t` transposed.
 #include "tile_f32.cuh"
 
 template <bool TRANSPOSED, int EXTENT, int THREADS> struct Operand;
@@ -58,6 +60,53 @@ extern "C" __global__ void __launch_bounds__(64) gemm_nn_128x32(Product p) { gem
 extern "C" __global__ void __launch_bounds__(64) gemm_nt_128x32(Product p) { gemm<128, 32, false, true>(p); }
 extern "C" __global__ void __launch_bounds__(64) gemm_tn_128x32(Product p) { gemm<128, 32, true, false>(p); }
 extern "C" __global__ void __launch_bounds__(64) gemm_tt_128x32(Product p) { gemm<128, 32, true, true>(p); }
+
+/// Warps of a block of `thin`, which divide k among them.
+constexpr int THIN_WARPS = 4;
+
+/// Sums of a block of `thin`: `[warp][output][row]`.
+template <int ROWS, int OUTPUTS> struct ThinShared {
+    float sum[THIN_WARPS][OUTPUTS * ROWS];
+};
+
+/// `C = A · Bᵀ` for up to `ROWS` rows, `OUTPUTS` columns a block: a layer with few rows is as fast as its weight B is read,
+/// so a block reads its rows of B once, 512 steps at a time, and A comes from cache.
+template <int ROWS, int OUTPUTS> __device__ __forceinline__ void thin(const Product& p) {
+    auto& shared = shared_memory<ThinShared<ROWS, OUTPUTS>>();
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.x * OUTPUTS;
+    bool aligned = p.k % 4 == 0;
+    float sum[OUTPUTS][ROWS] = {};
+    for (int k = threadIdx.x * 4; k < p.k; k += THIN_WARPS * 128) {
+        float b[OUTPUTS][4], a[4];
+#pragma unroll
+        for (int o = 0; o < OUTPUTS; o++)
+            load_quad(b[o], p.b + size_t(first + o) * p.k + k, first + o < p.n ? p.k - k : 0, aligned);
+#pragma unroll
+        for (int row = 0; row < ROWS; row++) {
+            load_quad(a, p.a + size_t(row) * p.k + k, row < p.m ? p.k - k : 0, aligned);
+#pragma unroll
+            for (int o = 0; o < OUTPUTS; o++)
+#pragma unroll
+                for (int j = 0; j < 4; j++) sum[o][row] = __fmaf_rn(a[j], b[o][j], sum[o][row]);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < OUTPUTS * ROWS; i++) {
+        float total = warp_sum(sum[i / ROWS][i % ROWS]);
+        if (lane == 0) shared.sum[warp][i] = total;
+    }
+    __syncthreads();
+    int row = threadIdx.x % ROWS, column = first + threadIdx.x / ROWS;
+    if (threadIdx.x >= OUTPUTS * ROWS || row >= p.m || column >= p.n) return;
+    float total = 0;
+    for (int from = 0; from < THIN_WARPS; from++) total += shared.sum[from][threadIdx.x];
+    size_t index = size_t(row) * p.n + column;
+    p.c[index] = p.end(total, column, index);
+}
+
+extern "C" __global__ void __launch_bounds__(128) gemm_nt_1_row(Product p) { thin<1, 1>(p); }
+extern "C" __global__ void __launch_bounds__(128) gemm_nt_4_rows(Product p) { thin<4, 1>(p); }
+extern "C" __global__ void __launch_bounds__(128) gemm_nt_16_rows(Product p) { thin<16, 2>(p); }
 
 /// `y[i] = activation(Σ_part parts[part][i] + bias[i % columns] + residual[i])`, parts in order.
 extern "C" __global__ void sum_parts(int parts, uint64_t len, int columns, const float* partial, Epilogue end, float* y) {

@@ -2,6 +2,7 @@
 
 use super::epilogue::{Epilogue, EpilogueArg};
 use super::error::Result;
+use super::launch::Grid;
 use super::source::GEMM_F32;
 use super::tiles::{Plan, in_parts, kernel};
 use super::{Cuda, DeviceBuffer};
@@ -61,6 +62,22 @@ pub(super) fn product(
     assert!([a, b, c].iter().all(|matrix| matrix.dtype() == Dtype::F32), "matrices of f32");
     let int = |size: usize| i32::try_from(size).expect("a matrix of at most 2³¹ rows and columns");
     let [m_arg, n_arg, k_arg] = [m, n, k].map(int);
+    let argument = |splits: usize, c: &DeviceBuffer, end: EpilogueArg| Product {
+        m: m_arg,
+        n: n_arg,
+        k: k_arg,
+        splits: splits as i32,
+        a: a.address(),
+        b: b.address(),
+        c: c.address(),
+        end,
+    };
+    if trans == [Trans::No, Trans::Yes] && m <= 16 {
+        let (name, grid) = thin(m, n);
+        let product = [argument(1, c, end)];
+        // SAFETY: reads and writes stay below m, n and k, whose products are the lengths (asserted).
+        return unsafe { cuda.launch(&GEMM_F32, name, grid, &[(&product).into()]) };
+    }
     let plan = Plan::new(cuda, 1, m, n, k);
     let name = match trans {
         [Trans::No, Trans::No] => kernel!(plan.tile, "gemm_nn"),
@@ -69,17 +86,19 @@ pub(super) fn product(
         [Trans::Yes, Trans::Yes] => kernel!(plan.tile, "gemm_tt"),
     };
     in_parts(cuda, plan.splits, n, end, c, |c, end| {
-        let product = Product {
-            m: m_arg,
-            n: n_arg,
-            k: k_arg,
-            splits: plan.splits as i32,
-            a: a.address(),
-            b: b.address(),
-            c: c.address(),
-            end,
-        };
+        let product = [argument(plan.splits, c, end)];
         // SAFETY: reads and writes stay below m, n and k, whose products are the lengths (asserted).
-        unsafe { cuda.launch(&GEMM_F32, name, plan.grid(1, m, n), &[(&[product]).into()]) }
+        unsafe { cuda.launch(&GEMM_F32, name, plan.grid(1, m, n), &[(&product).into()]) }
     })
+}
+
+/// The kernel for up to 16 rows by a transposed matrix of `n` rows, and its grid (`thin` in `gemm_f32.cu`).
+fn thin(m: usize, n: usize) -> (&'static str, Grid) {
+    let (name, rows, outputs) = match m {
+        0..=1 => ("gemm_nt_1_row", 1, 1),
+        2..=4 => ("gemm_nt_4_rows", 4, 1),
+        _ => ("gemm_nt_16_rows", 16, 2),
+    };
+    const WARPS: usize = 4;
+    (name, Grid::of(n.div_ceil(outputs), 32 * WARPS).shared(4 * WARPS * rows * outputs))
 }
