@@ -59,7 +59,7 @@ impl Plan {
         let blocks = |tile: Tile| groups * tile.count(m, n);
         let tile = if n <= 32 {
             Tile::Thin
-        } else if n > 64 && blocks(Tile::Large) >= cuda.multiprocessors() {
+        } else if m.min(n) > 64 && blocks(Tile::Large) >= cuda.multiprocessors() {
             Tile::Large
         } else {
             Tile::Small

@@ -75,7 +75,7 @@ pub fn conv2d_compact_forward(
 ) -> Result<()> {
     assert_eq!(*g, Conv2d { n: g.n, h: g.h, w: g.w, ..w.outer }, "the weights are of another convolution");
     assert_eq!((x.len(), y.len()), (g.x_len(), g.y_len()), "images have the lengths of their shapes");
-    assert!([&*x, &*y].iter().all(|image| image.dtype() == Dtype::F32), "images of f32");
+    assert!([x, &*y].iter().all(|image| image.dtype() == Dtype::F32), "images of f32");
     epilogue.check(g.o, y.len());
     let (end, fill) = (epilogue.arg(), w.fill.address());
     w.selected.run(cuda, g, [x, &w.weight], end, fill, y, |plan| kernel!(plan.tile, "conv2d_compact_forward"))
