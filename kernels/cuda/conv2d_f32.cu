@@ -131,9 +131,9 @@ template <int BM, int BN> __device__ __forceinline__ void weight_grad(const Weig
 extern "C" __global__ void __launch_bounds__(256) conv2d_forward_128x128(Convolution v) { forward<128, 128>(v); }
 extern "C" __global__ void __launch_bounds__(64) conv2d_forward_64x64(Convolution v) { forward<64, 64>(v); }
 extern "C" __global__ void __launch_bounds__(64) conv2d_forward_128x32(Convolution v) { forward<128, 32>(v); }
-extern "C" __global__ void __launch_bounds__(256) conv2d_input_grad_128x128(Convolution v) { input_grad<128, 128>(v); }
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_input_grad_128x128(Convolution v) { input_grad<128, 128>(v); }
 extern "C" __global__ void __launch_bounds__(64) conv2d_input_grad_64x64(Convolution v) { input_grad<64, 64>(v); }
 extern "C" __global__ void __launch_bounds__(64) conv2d_input_grad_128x32(Convolution v) { input_grad<128, 32>(v); }
-extern "C" __global__ void __launch_bounds__(256) conv2d_weight_grad_128x128(WeightGrad v) { weight_grad<128, 128>(v); }
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_weight_grad_128x128(WeightGrad v) { weight_grad<128, 128>(v); }
 extern "C" __global__ void __launch_bounds__(64) conv2d_weight_grad_64x64(WeightGrad v) { weight_grad<64, 64>(v); }
 extern "C" __global__ void __launch_bounds__(64) conv2d_weight_grad_128x32(WeightGrad v) { weight_grad<128, 32>(v); }

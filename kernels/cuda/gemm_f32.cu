@@ -3,7 +3,7 @@
 //   grid: (tiles of C, column tiles fastest) × (parts of k)
 //   block: one tile, over its part of k, by the loop of tile_f32.cuh
 //
-// Tiles of 128 × 128 (256 threads) read 32 products for each float from memory and are the
+// Tiles of 128 × 128 (256 threads, two blocks a multiprocessor) read 32 products for each float from memory and are the
 // choice where they fill the device; 64 × 64 (64 threads) makes four times the blocks; 128 × 32 serves thin results.
 // Where even those do not fill it, k is cut into parts, each with its own partial C, which `sum_parts` adds in order:
 // the same bits from run to run. Adding to C is a residual that is C itself.
@@ -48,10 +48,10 @@ template <int BM, int BN, bool TA, bool TB> __device__ __forceinline__ void gemm
     });
 }
 
-extern "C" __global__ void __launch_bounds__(256) gemm_nn_128x128(Product p) { gemm<128, 128, false, false>(p); }
-extern "C" __global__ void __launch_bounds__(256) gemm_nt_128x128(Product p) { gemm<128, 128, false, true>(p); }
-extern "C" __global__ void __launch_bounds__(256) gemm_tn_128x128(Product p) { gemm<128, 128, true, false>(p); }
-extern "C" __global__ void __launch_bounds__(256) gemm_tt_128x128(Product p) { gemm<128, 128, true, true>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_nn_128x128(Product p) { gemm<128, 128, false, false>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_nt_128x128(Product p) { gemm<128, 128, false, true>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_tn_128x128(Product p) { gemm<128, 128, true, false>(p); }
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_tt_128x128(Product p) { gemm<128, 128, true, true>(p); }
 extern "C" __global__ void __launch_bounds__(64) gemm_nn_64x64(Product p) { gemm<64, 64, false, false>(p); }
 extern "C" __global__ void __launch_bounds__(64) gemm_nt_64x64(Product p) { gemm<64, 64, false, true>(p); }
 extern "C" __global__ void __launch_bounds__(64) gemm_tn_64x64(Product p) { gemm<64, 64, true, false>(p); }

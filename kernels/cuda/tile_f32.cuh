@@ -149,8 +149,10 @@ __device__ __forceinline__ void read_quad(float* to, const float* from) {
 template <int BM, int BN>
 __device__ __forceinline__ void multiply(const StepTile<BM>& a, const StepTile<BN>& b, float (&sum)[8][8]) {
     using D = Division<BM, BN>;
+    // More makes the large tile take over 128 registers, and leaves room for one block of 256 threads only.
+    constexpr int UNROLL = BM * BN == 128 * 128 ? 2 : STEP;
     int row = D::row(0), column = D::column(0);
-#pragma unroll
+#pragma unroll UNROLL
     for (int k = 0; k < STEP; k++) {
         float x[8], y[8];
         read_quad(x, &a[k][row]), read_quad(x + 4, &a[k][row + D::WARP_M / 2]);
