@@ -34,6 +34,7 @@ mod reduce;
 pub mod source;
 mod tensors;
 mod tiles;
+mod tensor_cores;
 mod timer;
 
 pub use batch_norm::*;
@@ -50,6 +51,7 @@ pub use memory::DeviceBuffer;
 pub use optim::*;
 pub use pool::*;
 pub use reduce::*;
+pub use tensor_cores::*;
 pub use timer::Timer;
 
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute, CUstream};

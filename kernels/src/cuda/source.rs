@@ -17,6 +17,7 @@ macro_rules! source {
 
 /// Files with kernels: each is a program of its own.
 pub const MODULES: &[Source] = &[ELEMENTWISE, BATCH_NORM, POOL, REDUCE, LOSS, CHANNELS, OPTIM];
+pub const MODULES: &[Source] = &[ELEMENTWISE, CONV2D_MMA];
 
 /// Files that they include.
 pub const HEADERS: &[Source] = &[
@@ -38,11 +39,19 @@ pub const HEADERS: &[Source] = &[
     source!("patches.cuh"),
     source!("tile_f32.cuh"),
     source!("types.cuh"),
+    source!("ptx.cuh"),
+    source!("mma_tile.cuh"),
+    source!("mma_operand.cuh"),
+    source!("mma_output.cuh"),
 ];
 
 /// What makes them run on the CPU.
-pub(super) const EMULATOR: &[Source] =
-    &[source!("emulator/driver.cpp"), source!("emulator/emulator.h"), source!("emulator/fibers.h")];
+pub(super) const EMULATOR: &[Source] = &[
+    source!("emulator/driver.cpp"),
+    source!("emulator/emulator.h"),
+    source!("emulator/fibers.h"),
+    source!("emulator/ptx.h"),
+];
 
 /// Depthwise convolutions of f32 images.
 pub const DEPTHWISE: Source = source!("depthwise.cu");
@@ -75,6 +84,8 @@ pub const CONV2D_SPARSE_F32: Source = source!("conv2d_sparse_f32.cu");
 
 /// Products of f32 matrices.
 pub const GEMM_F32: Source = source!("gemm_f32.cu");
+/// Convolution on tensor cores.
+pub const CONV2D_MMA: Source = source!("conv2d_mma.cu");
 
 impl Source {
     /// The kernels that it defines, in order.

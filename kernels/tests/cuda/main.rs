@@ -12,4 +12,5 @@ mod optim;
 mod pool;
 mod support;
 #[path = "../support/mod.rs"]
+mod tensor_cores;
 mod values;

@@ -1,0 +1,86 @@
+// How a tile of sums leaves: through shared memory, so that a thread has sixteen bytes of a row to add to and to store.
+//
+//   fragments ─▶ shared memory, f32 ─▶ + bias + residual ─ activation ─ round once ─▶ y
+#pragma once
+#include "mma_operand.cuh"
+#include "mma_tile.cuh"
+
+/// As `Output` in the launchers: where sums go. Row r of the product is row `place(r)` of y, which has `columns`.
+struct Output {
+    int rows, columns;
+    int activation; // 0: none, 1: ReLU, 2: ReLU6
+    int f32;        // y and the residual are f32, whatever the operands are
+    int scattered;  // r = (image, i, j) goes to pixel (image, i·step + first, j·step + first) of [h, w]; else to r
+    int h, w, step[2], first[2];
+    Divide by_rows, by_columns;
+
+    __device__ __forceinline__ int64_t place(int r) const {
+        if (!scattered) return r;
+        int line = by_columns(r), image = by_rows(line);
+        int i = line - image * int(by_rows.by), j = r - line * int(by_columns.by);
+        return (int64_t(image) * h + i * step[0] + first[0]) * w + j * step[1] + first[1];
+    }
+    /// Written so that a NaN stays one.
+    __device__ __forceinline__ float activate(float x) const {
+        if (activation != 0 && x < 0) return 0;
+        return activation == 2 && x > 6 ? 6 : x;
+    }
+};
+
+/// The place of a sum among the tile's: a row's columns are turned by XOR in groups of eight, so that the 8-byte stores
+/// of half a warp, four rows of eight columns, fall into 32 banks.
+template <class Tile> __device__ __forceinline__ int sum_at(int row, int column) {
+    return row * Tile::N + (column ^ (row & 3) << 3);
+}
+
+template <class Tile> __device__ __forceinline__ void spread(float* to, const typename Tile::Sums& sums) {
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < Tile::WM / 16; i++)
+#pragma unroll
+        for (int j = 0; j < Tile::WN / 8; j++)
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                int row = Tile::warp_row() + 16 * i + 8 * half + lane / 4;
+                int column = Tile::warp_column() + 8 * j + lane % 4 * 2;
+                *(float2*)&to[sum_at<Tile>(row, column)] = make_float2(sums[i][j][2 * half], sums[i][j][2 * half + 1]);
+            }
+}
+
+/// Stores the tile at (`row0`, `column0`) as elements of type U.
+template <class Tile, class U>
+__device__ __forceinline__ void store(const float* sums, int row0, int column0, const Output& out, const float* bias,
+                                      const U* residual, U* y) {
+    constexpr int LANES = 16 / sizeof(U), CHUNKS = Tile::N / LANES;
+    bool vectors = out.columns % LANES == 0;
+    for (int i = threadIdx.x; i < Tile::M * CHUNKS; i += Tile::THREADS) {
+        int row = i / CHUNKS, column = i % CHUNKS * LANES, n = column0 + column;
+        if (row0 + row >= out.rows || n >= out.columns) continue;
+        int64_t at = out.place(row0 + row) * out.columns + n;
+        int lanes = min(LANES, out.columns - n);
+        Vector<U> old, now;
+        if (residual && vectors) old = Vector<U>::load(residual + at);
+#pragma unroll
+        for (int lane = 0; lane < LANES; lane++) {
+            if (lane >= lanes) break;
+            float x = sums[sum_at<Tile>(row, column + lane)] + (bias ? bias[n + lane] : 0);
+            if (residual) x += vectors ? old.get(lane) : to_float(residual[at + lane]);
+            now.put(lane, out.activate(x));
+            if (!vectors) y[at + lane] = now.lanes[lane];
+        }
+        if (vectors) now.store(y + at);
+    }
+}
+
+/// Writes `activation(sums + bias + residual)`; bias and residual may be null, and the residual may be y itself.
+template <class Tile>
+__device__ __forceinline__ void finish(typename Tile::Shared& s, const typename Tile::Sums& sums, int row0, int column0,
+                                       const Output& out, const float* bias, const void* residual, void* y) {
+    using T = typename Tile::T;
+    spread<Tile>(s.sums, sums);
+    __syncthreads();
+    if (sizeof(T) == 4 || out.f32)
+        store<Tile>(s.sums, row0, column0, out, bias, (const float*)residual, (float*)y);
+    else
+        store<Tile>(s.sums, row0, column0, out, bias, (const T*)residual, (T*)y);
+}

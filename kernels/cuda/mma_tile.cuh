@@ -1,0 +1,146 @@
+// The core of every product on tensor cores by `mma.sync`: `C[m, n] = Σ_k A[m, k]·B[n, k]`, one tile of C a block.
+//
+//   for step of K (64 bytes):                       a ring of four stages of shared memory:
+//     copy stage + 3 of A and B ─ cp.async ─▶        [ 0 | 1 | 2 | 3 ]   three are in flight while one is read
+//     for half of the step (32 bytes):
+//       fragments of A: WM/16 × ldmatrix.x4
+//       fragments of B: WN/16 × ldmatrix.x4
+//       WM/16 · WN/8 × mma.sync                     16 × 8 × 32 bytes each
+//
+// Tile 128×128 by 8 warps of 64×32: a step reads 16 KiB and multiplies 128·128·32 pairs of 2 bytes, and a warp loads 6
+// fragments for 16 products. Its 64 sums, 24 fragment registers and addresses fit in 128 registers, and 64 KiB of
+// shared memory twice in a multiprocessor: two blocks hide each other's barriers. Small problems take 128×64 (4 warps)
+// or 64×64 (4 warps of 32×32), so that the grid still fills the device.
+//
+// Two layouts of an operand's tile. A chunk is 16 bytes; its place in a line is turned by XOR, so that the eight rows
+// of an ldmatrix lie in eight different groups of four banks, without padding:
+//
+//   KMajor:  line = row, 64 bytes of k         chunk ^ (row / 2 % 4): two lines fill the 32 banks
+//   MnMajor: line = k, all rows of the tile    chunk ^ (k % 8); read by ldmatrix.trans
+//
+// tf32 moves the same bytes: four make one element instead of two. `ldmatrix` does not transpose four-byte elements,
+// so MnMajor reads those one by one, and turns by 2·(k % 4): a warp reads 4 lines of 8 elements, 32 banks.
+#pragma once
+#include "ptx.cuh"
+
+constexpr int LINE = 64; // bytes of k in a step
+constexpr int STAGES = 4;
+
+template <class T> __device__ __forceinline__ void round_operand(uint32_t (&r)[4]) {
+    if constexpr (sizeof(T) == 4) {
+#pragma unroll
+        for (uint32_t& x : r) x = round_tf32(x);
+    }
+}
+
+/// ROWS rows of an operand, each of whose lines is contiguous along k.
+template <class T, int ROWS_> struct KMajor {
+    static constexpr bool K_MAJOR = true;
+    static constexpr int ROWS = ROWS_, LINES = ROWS, CHUNKS = LINE / 16;
+
+    static __device__ __forceinline__ int offset(int line, int chunk) {
+        return line * LINE + ((chunk ^ (line >> 1 & 3)) << 4);
+    }
+    /// 16 rows from `row`, a multiple of 16 (so that it does not change the turn), of the `half` of 32 bytes.
+    static __device__ __forceinline__ void fragment(uint32_t (&r)[4], const unsigned char* tile, int row, int half) {
+        int lane = threadIdx.x % 32;
+        load_matrices(r, tile + row * LINE + offset(lane % 16, 2 * half + lane / 16));
+        round_operand<T>(r);
+    }
+};
+
+/// ROWS rows of an operand that is contiguous along them: a line is one k.
+template <class T, int ROWS_> struct MnMajor {
+    static constexpr bool K_MAJOR = false;
+    static constexpr int ROWS = ROWS_, LINES = LINE / sizeof(T), CHUNKS = ROWS * sizeof(T) / 16;
+
+    static __device__ __forceinline__ int offset(int line, int chunk) {
+        int turn = sizeof(T) == 2 ? line & 7 : (line & 3) << 1;
+        return line * ROWS * int(sizeof(T)) + ((chunk ^ turn) << 4);
+    }
+    static __device__ __forceinline__ void fragment(uint32_t (&r)[4], const unsigned char* tile, int row, int half) {
+        int lane = threadIdx.x % 32;
+        if constexpr (sizeof(T) == 2) {
+            int k = 16 * half + lane % 8 + lane / 16 * 8;
+            load_matrices_transposed(r, tile + offset(k, row / 8 + lane / 8 % 2));
+        } else {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                int k = 8 * half + lane % 4 + i / 2 * 4, m = row + lane / 4 + i % 2 * 8;
+                r[i] = *(const uint32_t*)(tile + offset(k, m / 4) + m % 4 * 4);
+            }
+        }
+        round_operand<T>(r);
+    }
+};
+
+/// A tile of C: operands of layouts A and B, a warp for each WM×WN of it.
+template <class T_, class A_, class B_, int WM_, int WN_> struct Tile {
+    using T = T_;
+    using A = A_;
+    using B = B_;
+    static constexpr int M = A::ROWS, N = B::ROWS, K = LINE / sizeof(T), WM = WM_, WN = WN_;
+    static constexpr int WARPS_N = N / WN, THREADS = 32 * (M / WM) * WARPS_N;
+
+    /// The stages; when they have been read, the sums on their way out.
+    union Shared {
+        struct {
+            unsigned char a[M * LINE], b[N * LINE];
+        } stage[STAGES];
+        float sums[M * N];
+    };
+    /// A thread's part of the tile: fragments of 16×8.
+    using Sums = float[WM / 16][WN / 8][4];
+
+    static __device__ __forceinline__ int warp_row() { return threadIdx.x / 32 / WARPS_N * WM; }
+    static __device__ __forceinline__ int warp_column() { return threadIdx.x / 32 % WARPS_N * WN; }
+};
+
+/// Adds the products of one stage.
+template <class Tile>
+__device__ __forceinline__ void multiply_stage(const unsigned char* a, const unsigned char* b, typename Tile::Sums& sums) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        uint32_t fa[Tile::WM / 16][4], fb[Tile::WN / 16][4];
+#pragma unroll
+        for (int i = 0; i < Tile::WM / 16; i++) Tile::A::fragment(fa[i], a, Tile::warp_row() + 16 * i, half);
+#pragma unroll
+        for (int j = 0; j < Tile::WN / 16; j++) Tile::B::fragment(fb[j], b, Tile::warp_column() + 16 * j, half);
+#pragma unroll
+        for (int i = 0; i < Tile::WM / 16; i++)
+#pragma unroll
+            for (int j = 0; j < Tile::WN / 8; j++)
+                mma(typename Tile::T(), sums[i][j], fa[i], fb[j / 2][j % 2], fb[j / 2][2 + j % 2]);
+    }
+}
+
+/// `sums = Σ A·B` over k from `first` to `last`, the operands brought in by `load_a` and `load_b`.
+template <class Tile, class LoadA, class LoadB>
+__device__ __forceinline__ void multiply(typename Tile::Shared& s, typename Tile::Sums& sums, const LoadA& load_a,
+                                         const LoadB& load_b, int first, int last) {
+    int steps = last > first ? (last - first + Tile::K - 1) / Tile::K : 0;
+    auto fetch = [&](int step) {
+        // A group each step, an empty one past the end: then the count of groups is the count of steps.
+        if (step < steps) {
+            load_a.fetch(s.stage[step % STAGES].a, first + step * Tile::K);
+            load_b.fetch(s.stage[step % STAGES].b, first + step * Tile::K);
+        }
+        copy_commit();
+    };
+#pragma unroll
+    for (int i = 0; i < Tile::WM / 16; i++)
+#pragma unroll
+        for (int j = 0; j < Tile::WN / 8; j++)
+#pragma unroll
+            for (float& sum : sums[i][j]) sum = 0;
+    for (int step = 0; step < STAGES - 1; step++) fetch(step);
+    for (int step = 0; step < steps; step++) {
+        copy_wait<STAGES - 2>();
+        // Everybody's copies of this step are there, and everybody has read the stage that is filled next.
+        __syncthreads();
+        fetch(step + STAGES - 1);
+        multiply_stage<Tile>(s.stage[step % STAGES].a, s.stage[step % STAGES].b, sums);
+    }
+    copy_wait<0>();
+    __syncthreads();
+}

@@ -1,0 +1,126 @@
+//! Tensor cores against the reference. The values are multiples of 1/128, whose products and sums are exact in f32: a
+//! result may differ from the reference's in nothing but its one rounding, so all comparisons are exact.
+
+use crate::support::device;
+use crate::values::{FLOATS, filled, get, narrow, put, random, round};
+use kernels::cuda::{self, Cuda, MmaTile};
+use kernels::params::{Activation, Dtype};
+use kernels::reference;
+use kernels::shapes::Conv2d;
+use proptest::prelude::*;
+
+const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Relu6];
+
+/// `values`, rounded as the device stores them.
+fn stored(dtype: Dtype, values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&x| round(dtype, x) as f32).collect()
+}
+
+fn check_forward(
+    gpu: &Cuda,
+    tile: MmaTile,
+    g: &Conv2d,
+    dtype: Dtype,
+    activation: Activation,
+    bias: bool,
+    residual: bool,
+) {
+    let (x, w) = (random(1, g.x_len()), random(2, g.w_len()));
+    let bias = bias.then(|| random(3, g.o));
+    let residual = residual.then(|| random(4, g.y_len()));
+    let mut want = vec![0.0; g.y_len()];
+    reference::conv2d_forward(g, &x, &w, bias.as_deref(), &mut want);
+    reference::conv2d_epilogue(residual.as_deref(), activation, &mut want);
+    let [x, w] = [&x, &w].map(|values| put(gpu, dtype, values));
+    let bias = bias.map(|bias| put(gpu, Dtype::F32, &bias));
+    let residual = residual.map(|residual| put(gpu, dtype, &residual));
+    let (bias, residual) = (bias.as_ref(), residual.as_ref());
+    let y = filled(gpu, dtype, g.y_len(), |y| {
+        cuda::conv2d_forward_mma_tiled(gpu, tile, g, &x, &w, bias, residual, activation, y).unwrap();
+    });
+    assert_eq!(y, stored(dtype, &want), "{tile:?} {g:?} {dtype:?}");
+}
+
+/// Small convolutions of one group; a third of them with whole vectors of channels.
+fn geometry() -> impl Strategy<Value = Conv2d> {
+    let channels =
+        || prop_oneof![1usize..20, (1usize..5).prop_map(|c| 4 * c), (1usize..6).prop_map(|c| 8 * c)];
+    let pair = |range: std::ops::Range<usize>| [range.clone(), range];
+    (1usize..3, pair(1..9), channels(), channels(), pair(1..4), pair(1..4), pair(0..3), pair(1..3))
+        .prop_map(|(n, [h, w], c, o, [kh, kw], stride, padding, dilation)| Conv2d {
+            n,
+            h,
+            w,
+            c,
+            o,
+            kh,
+            kw,
+            stride,
+            padding,
+            dilation,
+            groups: 1,
+        })
+        .prop_filter("fits", |g| g.check().is_ok())
+}
+
+#[test]
+fn forward_of_any_geometry() {
+    let Some(gpu) = device() else { return };
+    let case = (geometry(), 0usize..3, 0usize..3, 0usize..3, any::<[bool; 2]>());
+    proptest!(ProptestConfig::with_cases(60), |((g, dtype, tile, activation, [bias, residual]) in case)| {
+        let activation = ACTIVATIONS[activation];
+        check_forward(gpu, MmaTile::ALL[tile], &g, FLOATS[dtype], activation, bias, residual);
+    });
+}
+
+#[test]
+fn forward_of_many_tiles_and_steps() {
+    let Some(gpu) = device() else { return };
+    let g = Conv2d::square([2, 13, 11, 40], 136, 3, 1, 1);
+    for dtype in FLOATS {
+        for tile in MmaTile::ALL {
+            check_forward(gpu, tile, &g, dtype, Activation::Relu, true, true);
+        }
+        let image = Conv2d::square([1, 15, 14, 3], 70, 7, 2, 3);
+        check_forward(gpu, MmaTile::Square128, &image, dtype, Activation::None, true, false);
+    }
+}
+
+#[test]
+fn forward_chooses_a_tile_and_keeps_a_nan() {
+    let Some(gpu) = device() else { return };
+    let g = Conv2d::square([1, 6, 6, 8], 16, 3, 1, 0);
+    let mut x = random(1, g.x_len());
+    x[0] = f64::NAN;
+    let w = random(2, g.w_len());
+    for dtype in FLOATS {
+        let [x, w] = [&x, &w].map(|values| put(gpu, dtype, values));
+        let mut y = gpu.buffer(dtype, g.y_len()).unwrap();
+        cuda::conv2d_forward_mma(gpu, &g, &x, &w, None, None, Activation::Relu6, &mut y).unwrap();
+        let y = get(gpu, &y);
+        assert!(y[..g.o].iter().all(|y| y.is_nan()) && y[g.o..].iter().all(|y| y.is_finite()));
+    }
+}
+
+/// Rounded to ten bits of mantissa, ties away from zero.
+fn tf32(x: f64) -> f64 {
+    f32::from_bits(((x as f32).to_bits() + 0x1000) & !0x1fff).into()
+}
+
+#[test]
+fn f32_operands_are_rounded_to_tf32() {
+    let Some(gpu) = device() else { return };
+    let g = Conv2d::square([1, 5, 5, 4], 8, 3, 1, 1);
+    let [x, w] = [(g.x_len(), 1.1), (g.w_len(), 0.7)]
+        .map(|(len, scale)| random(len as u64, len).iter().map(|x| x * scale).collect::<Vec<f64>>());
+    let mut want = vec![0.0; g.y_len()];
+    let [rounded_x, rounded_w] = [&x, &w].map(|values| values.iter().map(|&x| tf32(x)).collect::<Vec<f64>>());
+    reference::conv2d_forward(&g, &rounded_x, &rounded_w, None, &mut want);
+    let [x, w] = [&x, &w].map(|values| gpu.upload(&narrow(values)).unwrap());
+    let mut y = gpu.buffer(Dtype::F32, g.y_len()).unwrap();
+    cuda::conv2d_forward_mma(gpu, &g, &x, &w, None, None, Activation::None, &mut y).unwrap();
+    for (got, want) in get(gpu, &y).into_iter().zip(want) {
+        // 36 products below 1 each.
+        assert!((f64::from(got) - want).abs() <= 36.0 * f64::from(f32::EPSILON), "{got} for {want}");
+    }
+}
