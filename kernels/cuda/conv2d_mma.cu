@@ -7,6 +7,13 @@
 // Other widths, an image's three channels, are gathered element by element (`any`). Blocks of one range of pixels run
 // next to each other, so that it is read from memory once and from the cache for the other filters. Tiles, shared
 // memory and why: `mma_tile.cuh`.
+//
+// The gradients are the same product, of other operands:
+//
+//   dx[pixel, c] = Σ window of dy[pixel, k]·w'[c, k]    k = (tap, o); for stride s one product for each of the s²
+//                                                       classes of pixels, with the taps that reach it and no other
+//   dw[o, k]     = Σ dy[pixel, o]·window[pixel, k]      both contiguous along their rows; slices of the pixels are
+//                                                       summed apart, then added in order
 #include "mma_output.cuh"
 
 template <class T, int M, int N, int WM, int WN, bool VECTORS>
@@ -21,6 +28,43 @@ __device__ __forceinline__ void forward(const Windows& g, const T* x, const T* w
     typename Tile::Sums sums;
     multiply<Tile>(s, sums, windows, filters, 0, k);
     finish<Tile>(s, sums, row0, column0, out, bias, residual, y);
+}
+
+/// Sums pixels from `slice` times this block's z on, `slice` of them: a multiple of the tile's K.
+template <class T, int SIZE, int WM, int WN, bool VECTORS>
+__device__ __forceinline__ void weight_grad(const Windows& g, const T* x, const T* dy, void* dw, const Output& out,
+                                            int slice) {
+    using Tile = Tile<T, MnMajor<T, SIZE>, MnMajor<T, SIZE>, WM, WN>;
+    auto& s = shared_memory<typename Tile::Shared>();
+    int across = (out.columns + SIZE - 1) / SIZE, pixels = g.images * g.rows * g.columns;
+    int row0 = blockIdx.x / across * SIZE, column0 = blockIdx.x % across * SIZE, first = blockIdx.z * slice;
+    Loader<T, typename Tile::A, Matrix<T>, Tile::THREADS, VECTORS> filters({dy, out.rows, pixels, 1, out.rows}, dy,
+                                                                           row0);
+    Loader<T, typename Tile::B, Transposed<WindowView<T>>, Tile::THREADS, VECTORS> windows({{x, g}}, x, column0);
+    typename Tile::Sums sums;
+    multiply<Tile>(s, sums, filters, windows, first, min(slice, pixels - first) + first);
+    finish<Tile>(s, sums, row0, column0, out, nullptr, nullptr, slice_of(dw, out));
+}
+
+/// As `Phase` in the launchers: the taps `first + i·step` of a filter, `taps` of them, along height and width.
+struct Phase {
+    int o, kh, kw, c;
+    int first[2], step[2], taps[2];
+};
+
+/// The filters turned round for the gradient of the input: `to[c, tap, o] = w[o, first + tap·step, c]`. A thread an
+/// element.
+extern "C" __global__ void conv2d_mma_turn_filters(int type, Phase p, const void* w, void* to) {
+    uint64_t i = global_thread();
+    int o = i % p.o, tw = i / p.o % p.taps[1], th = i / p.o / p.taps[1] % p.taps[0];
+    uint64_t c = i / p.o / p.taps[1] / p.taps[0];
+    if (c >= p.c) return;
+    int kh = p.first[0] + th * p.step[0], kw = p.first[1] + tw * p.step[1];
+    uint64_t from = ((uint64_t(o) * p.kh + kh) * p.kw + kw) * p.c + c;
+    with_type(type, [&](auto t) {
+        using T = decltype(t);
+        ((T*)to)[i] = ((const T*)w)[from];
+    });
 }
 
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_forward_bf16_128x128(
@@ -70,4 +114,40 @@ extern "C" __global__ void __launch_bounds__(128, 4) conv2d_mma_forward_tf32_64x
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_forward_tf32_any(
     Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
     forward<float, 64, 64, 32, 32, false>(g, x, w, bias, residual, y, out);
+}
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_weight_grad_bf16_128x128(
+    Windows g, const bf16* x, const bf16* dy, void* dw, Output out, int slice) {
+    weight_grad<bf16, 128, 64, 32, true>(g, x, dy, dw, out, slice);
+}
+extern "C" __global__ void __launch_bounds__(128, 4) conv2d_mma_weight_grad_bf16_64x64(
+    Windows g, const bf16* x, const bf16* dy, void* dw, Output out, int slice) {
+    weight_grad<bf16, 64, 32, 32, true>(g, x, dy, dw, out, slice);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_weight_grad_bf16_any(
+    Windows g, const bf16* x, const bf16* dy, void* dw, Output out, int slice) {
+    weight_grad<bf16, 64, 32, 32, false>(g, x, dy, dw, out, slice);
+}
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_weight_grad_f16_128x128(
+    Windows g, const f16* x, const f16* dy, void* dw, Output out, int slice) {
+    weight_grad<f16, 128, 64, 32, true>(g, x, dy, dw, out, slice);
+}
+extern "C" __global__ void __launch_bounds__(128, 4) conv2d_mma_weight_grad_f16_64x64(
+    Windows g, const f16* x, const f16* dy, void* dw, Output out, int slice) {
+    weight_grad<f16, 64, 32, 32, true>(g, x, dy, dw, out, slice);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_weight_grad_f16_any(
+    Windows g, const f16* x, const f16* dy, void* dw, Output out, int slice) {
+    weight_grad<f16, 64, 32, 32, false>(g, x, dy, dw, out, slice);
+}
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_weight_grad_tf32_128x128(
+    Windows g, const float* x, const float* dy, void* dw, Output out, int slice) {
+    weight_grad<float, 128, 64, 32, true>(g, x, dy, dw, out, slice);
+}
+extern "C" __global__ void __launch_bounds__(128, 4) conv2d_mma_weight_grad_tf32_64x64(
+    Windows g, const float* x, const float* dy, void* dw, Output out, int slice) {
+    weight_grad<float, 64, 32, 32, true>(g, x, dy, dw, out, slice);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_weight_grad_tf32_any(
+    Windows g, const float* x, const float* dy, void* dw, Output out, int slice) {
+    weight_grad<float, 64, 32, 32, false>(g, x, dy, dw, out, slice);
 }

@@ -84,3 +84,8 @@ __device__ __forceinline__ void finish(typename Tile::Shared& s, const typename 
     else
         store<Tile>(s.sums, row0, column0, out, bias, (const T*)residual, (T*)y);
 }
+
+/// Where this block's slice of k puts its sums: each slice has a y of its own, f32 where there are several.
+__device__ __forceinline__ void* slice_of(void* y, const Output& out) {
+    return (float*)y + uint64_t(blockIdx.z) * out.rows * out.columns;
+}

@@ -18,6 +18,7 @@ macro_rules! source {
 /// Files with kernels: each is a program of its own.
 pub const MODULES: &[Source] = &[ELEMENTWISE, BATCH_NORM, POOL, REDUCE, LOSS, CHANNELS, OPTIM];
 pub const MODULES: &[Source] = &[ELEMENTWISE, CONV2D_MMA];
+pub const MODULES: &[Source] = &[ELEMENTWISE, CONV2D_MMA, GEMM_MMA];
 
 /// Files that they include.
 pub const HEADERS: &[Source] = &[
@@ -86,6 +87,9 @@ pub const CONV2D_SPARSE_F32: Source = source!("conv2d_sparse_f32.cu");
 pub const GEMM_F32: Source = source!("gemm_f32.cu");
 /// Convolution on tensor cores.
 pub const CONV2D_MMA: Source = source!("conv2d_mma.cu");
+
+/// Products of matrices on tensor cores.
+pub const GEMM_MMA: Source = source!("gemm_mma.cu");
 
 impl Source {
     /// The kernels that it defines, in order.

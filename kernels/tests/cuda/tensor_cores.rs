@@ -4,7 +4,7 @@
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, narrow, put, random, round};
 use kernels::cuda::{self, Cuda, MmaTile};
-use kernels::params::{Activation, Dtype};
+use kernels::params::{Activation, Dtype, Trans};
 use kernels::reference;
 use kernels::shapes::Conv2d;
 use proptest::prelude::*;
@@ -122,5 +122,65 @@ fn f32_operands_are_rounded_to_tf32() {
     for (got, want) in get(gpu, &y).into_iter().zip(want) {
         // 36 products below 1 each.
         assert!((f64::from(got) - want).abs() <= 36.0 * f64::from(f32::EPSILON), "{got} for {want}");
+    }
+}
+
+fn check_weight_grad(gpu: &Cuda, g: &Conv2d, dtype: Dtype) {
+    let (x, dy) = (random(1, g.x_len()), random(2, g.y_len()));
+    let mut want = vec![0.0; g.w_len()];
+    reference::conv2d_weight_grad(g, &x, &dy, &mut want);
+    let [x, dy] = [&x, &dy].map(|values| put(gpu, dtype, values));
+    let dw = filled(gpu, Dtype::F32, g.w_len(), |dw| {
+        cuda::conv2d_weight_grad_mma(gpu, g, &x, &dy, dw).unwrap();
+    });
+    assert_eq!(dw, stored(Dtype::F32, &want), "{g:?} {dtype:?}");
+}
+
+#[test]
+fn weight_grad() {
+    let Some(gpu) = device() else { return };
+    proptest!(ProptestConfig::with_cases(40), |(g in geometry(), dtype in 0usize..3)| {
+        check_weight_grad(gpu, &g, FLOATS[dtype]);
+    });
+    for dtype in FLOATS {
+        check_weight_grad(gpu, &Conv2d::square([2, 17, 18, 16], 72, 3, 1, 1), dtype);
+    }
+}
+
+fn check_gemm(
+    gpu: &Cuda,
+    [ta, tb]: [Trans; 2],
+    [m, n, k]: [usize; 3],
+    dtype: Dtype,
+    wide: bool,
+    accumulate: bool,
+) {
+    let (a, b, c) = (random(1, m * k), random(2, k * n), random(3, m * n));
+    let mut want = c.clone();
+    reference::gemm(ta, tb, m, n, k, &a, &b, accumulate, &mut want);
+    let [a, b] = [&a, &b].map(|values| put(gpu, dtype, values));
+    let out = if wide { Dtype::F32 } else { dtype };
+    let old = put(gpu, out, &c);
+    let got = filled(gpu, out, m * n, |c| {
+        gpu.copy(&old, c).unwrap();
+        cuda::gemm_mma(gpu, ta, tb, m, n, k, &a, &b, accumulate, c).unwrap();
+    });
+    assert_eq!(got, stored(out, &want), "{ta:?} {tb:?} {m} {n} {k} {dtype:?}");
+}
+
+#[test]
+fn gemm() {
+    let Some(gpu) = device() else { return };
+    let trans = || prop_oneof![Just(Trans::No), Just(Trans::Yes)];
+    let size = || prop_oneof![1usize..80, (1usize..12).prop_map(|n| 8 * n)];
+    let case = ([trans(), trans()], [size(), size(), size()], 0usize..3, any::<[bool; 2]>());
+    proptest!(ProptestConfig::with_cases(60), |((trans, sizes, dtype, [wide, accumulate]) in case)| {
+        check_gemm(gpu, trans, sizes, FLOATS[dtype], wide, accumulate);
+    });
+    for dtype in FLOATS {
+        for trans in [[Trans::No, Trans::No], [Trans::No, Trans::Yes], [Trans::Yes, Trans::No]] {
+            check_gemm(gpu, trans, [136, 72, 40], dtype, false, false);
+            check_gemm(gpu, trans, [24, 40, 520], dtype, false, true);
+        }
     }
 }

@@ -4,10 +4,14 @@
 //! rounded to tf32 first (ten bits of mantissa, as f16, with the range of f32). Results are rounded once.
 
 mod conv2d;
+mod gemm;
 
 pub use conv2d::*;
+pub use gemm::*;
 
-use super::launch::Grid;
+use super::error::Result;
+use super::launch::{Arg, Grid};
+use super::source::GEMM_MMA;
 use super::{Cuda, DeviceBuffer};
 use crate::params::{Activation, Dtype};
 use bytemuck::{Pod, Zeroable};
@@ -27,14 +31,6 @@ impl MmaTile {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Square128, Self::Tall128, Self::Square64];
 
-    /// The largest whose grid gives every multiprocessor a block, and that is not half empty.
-    pub(super) fn for_product(cuda: &Cuda, rows: usize, columns: usize) -> Self {
-        let fits = |tile: &Self| {
-            tile.grid(rows, columns, 1).blocks[0] >= cuda.multiprocessors() && columns > tile.size()[1] / 2
-        };
-        Self::ALL.into_iter().find(fits).unwrap_or(Self::Square64)
-    }
-
     fn size(self) -> [usize; 2] {
         match self {
             Self::Square128 => [128, 128],
@@ -43,54 +39,108 @@ impl MmaTile {
         }
     }
 
+    /// Tiles of a product.
+    fn blocks(self, rows: usize, columns: usize) -> usize {
+        let [m, n] = self.size();
+        rows.div_ceil(m) * columns.div_ceil(n)
+    }
+
     /// A block for each tile of a product, `slices` times over.
     fn grid(self, rows: usize, columns: usize, slices: usize) -> Grid {
         /// Four stages of 64 bytes of each row and column; the sums need no more.
         const BYTES_A_LINE: usize = 4 * 64;
         let [m, n] = self.size();
-        let blocks = [rows.div_ceil(m) * columns.div_ceil(n), 1, slices];
+        let blocks = [self.blocks(rows, columns), 1, slices];
         let threads = if self == Self::Square128 { 256 } else { 128 };
         Grid { blocks, threads, shared: (m + n) * BYTES_A_LINE }
     }
 }
 
-/// The kernels of an operation: for bf16, f16 and tf32, one for each of [`MmaTile::ALL`], and one for operands that are
-/// not made of whole vectors, whose tile is the last.
-type Kernels = [[&'static str; 4]; 3];
+/// The kernels of an operation, each for bf16, f16 and tf32.
+struct Kernels {
+    /// The largest tile first.
+    tiles: &'static [(MmaTile, [&'static str; 3])],
+    /// For operands that are not made of whole vectors: tiles of [`MmaTile::Square64`].
+    any: [&'static str; 3],
+}
 
-macro_rules! kernels {
-    ($operation:literal) => {
-        kernels!($operation, ["_bf16", "_f16", "_tf32"])
-    };
-    ($operation:literal, [$($grade:literal),*]) => {
-        [$([
-            concat!($operation, $grade, "_128x128"),
-            concat!($operation, $grade, "_128x64"),
-            concat!($operation, $grade, "_64x64"),
-            concat!($operation, $grade, "_any"),
-        ]),*]
+/// The names of a kernel in its three grades.
+macro_rules! grades {
+    ($operation:literal, $tile:literal) => {
+        [
+            concat!($operation, "_bf16", $tile),
+            concat!($operation, "_f16", $tile),
+            concat!($operation, "_tf32", $tile),
+        ]
     };
 }
-use kernels;
+use grades;
 
-/// The kernel for elements of type `dtype`, and its grid.
-fn choose(
-    kernels: &Kernels,
-    dtype: Dtype,
-    vectors: bool,
-    tile: MmaTile,
-    [rows, columns, slices]: [usize; 3],
-) -> (&'static str, Grid) {
-    let grade = match dtype {
-        Dtype::Bf16 => 0,
-        Dtype::F16 => 1,
-        Dtype::F32 => 2,
-        Dtype::U32 => panic!("tensor cores multiply floating-point elements"),
-    };
-    match vectors {
-        true => (kernels[grade][tile as usize], tile.grid(rows, columns, slices)),
-        false => (kernels[grade][3], MmaTile::Square64.grid(rows, columns, slices)),
+impl Kernels {
+    /// The largest tile that gives every multiprocessor a block, and is not half empty; else the smallest.
+    fn tile(&self, cuda: &Cuda, rows: usize, columns: usize) -> MmaTile {
+        let fits = |tile: &MmaTile| {
+            let [m, n] = tile.size();
+            tile.blocks(rows, columns) >= cuda.multiprocessors() && rows > m / 2 && columns > n / 2
+        };
+        let mut tiles = self.tiles.iter().map(|(tile, _)| *tile);
+        tiles.find(fits).unwrap_or(MmaTile::Square64)
     }
+
+    /// The kernel for elements of type `dtype`, and its tile.
+    fn choose(&self, dtype: Dtype, vectors: bool, tile: MmaTile) -> (&'static str, MmaTile) {
+        let grade = match dtype {
+            Dtype::Bf16 => 0,
+            Dtype::F16 => 1,
+            Dtype::F32 => 2,
+            Dtype::U32 => panic!("tensor cores multiply floating-point elements"),
+        };
+        match self.tiles.iter().find(|(t, _)| vectors && *t == tile) {
+            Some((tile, names)) => (names[grade], *tile),
+            None => (self.any[grade], MmaTile::Square64),
+        }
+    }
+}
+
+/// Elements of k that a tile takes at a step.
+fn step(dtype: Dtype) -> usize {
+    64 / dtype.bytes()
+}
+
+/// How many slices of how many elements each `k` is cut into, so that a product of `blocks` tiles gives every
+/// multiprocessor two, and no slice is shorter than eight steps.
+fn slices(cuda: &Cuda, blocks: usize, k: usize, dtype: Dtype) -> (usize, usize) {
+    let steps = k.div_ceil(step(dtype));
+    let wanted = (2 * cuda.multiprocessors()).div_ceil(blocks).min(steps / 8).max(1);
+    let slice = steps.div_ceil(wanted).max(1) * step(dtype);
+    (k.div_ceil(slice).max(1), slice)
+}
+
+/// Runs `launch` on the buffer for its sums: `y`, or where there are several slices of them one for all, whose sum then
+/// is written, or added, to `y`.
+fn sum_slices(
+    cuda: &Cuda,
+    slices: usize,
+    accumulate: bool,
+    y: &mut DeviceBuffer,
+    launch: impl FnOnce(&mut DeviceBuffer) -> Result<()>,
+) -> Result<()> {
+    if slices == 1 {
+        return launch(y);
+    }
+    let mut partial = cuda.buffer(Dtype::F32, slices * y.len())?;
+    launch(&mut partial)?;
+    let n = y.len();
+    let args = [
+        Arg::Int(y.dtype() as i32),
+        Arg::from(n as u64),
+        slices.into(),
+        Arg::Int(accumulate.into()),
+        (&partial).into(),
+        y.into(),
+    ];
+    // SAFETY: a thread touches element `i < n` of y and of each slice, of which `partial` holds `slices`.
+    unsafe { cuda.launch(&GEMM_MMA, "gemm_mma_add_slices", Grid::over(n), &args) }
 }
 
 /// Division by a number that is known beforehand, exact for all numbers below 2³¹ (Granlund & Montgomery, "Division by

@@ -1,0 +1,105 @@
+//! Products of matrices on tensor cores.
+
+use super::{Kernels, MmaTile, Output, grades, slices, sum_slices};
+use crate::cuda::error::Result;
+use crate::cuda::launch::Arg;
+use crate::cuda::source::GEMM_MMA;
+use crate::cuda::{Cuda, DeviceBuffer};
+use crate::params::{Activation, Dtype, Trans};
+use bytemuck::{Pod, Zeroable};
+
+macro_rules! layout {
+    ($operation:literal) => {
+        Kernels {
+            tiles: &[
+                (MmaTile::Square128, grades!($operation, "_128x128")),
+                (MmaTile::Square64, grades!($operation, "_64x64")),
+            ],
+            any: grades!("gemm_mma_any", ""),
+        }
+    };
+}
+
+/// A row times a row: both contiguous along k.
+const NT: Kernels = layout!("gemm_mma_nt");
+/// The second contiguous along n.
+const NN: Kernels = layout!("gemm_mma_nn");
+/// Both contiguous along their rows.
+const TN: Kernels = layout!("gemm_mma_tn");
+
+/// Elements between neighbouring rows and neighbouring k of both operands.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Steps {
+    a: [i64; 2],
+    b: [i64; 2],
+}
+
+/// `C = op(A)·op(B)`, or `C += op(A)·op(B)`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C` is `[m, n]`, row-major. A and
+/// B are of one floating-point type, C of the same or f32. Sizes below 2³¹. A linear layer with a bias and an activation
+/// is [`super::conv2d_forward_mma`] of an image of one pixel.
+pub fn gemm_mma(
+    cuda: &Cuda,
+    ta: Trans,
+    tb: Trans,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &DeviceBuffer,
+    b: &DeviceBuffer,
+    accumulate: bool,
+    c: &mut DeviceBuffer,
+) -> Result<()> {
+    assert_eq!(
+        (a.len(), b.len(), c.len()),
+        (m * k, k * n, m * n),
+        "matrices have the lengths of their shapes"
+    );
+    assert_eq!(a.dtype(), b.dtype(), "factors of one type");
+    assert!(c.dtype() == a.dtype() || c.dtype() == Dtype::F32, "a product of the factors' type, or f32");
+    assert!([m, n, k].into_iter().all(|size| size < (1 << 31) - 256), "sizes are below 2³¹");
+    let whole = |size: usize| size.is_multiple_of(a.dtype().lanes());
+    let (kernels, vectors) = match (ta, tb) {
+        (Trans::No, Trans::Yes) => (&NT, whole(k)),
+        (Trans::No, Trans::No) => (&NN, whole(k) && whole(n)),
+        (Trans::Yes, Trans::No) => (&TN, whole(m) && whole(n)),
+        // No layer asks for it.
+        (Trans::Yes, Trans::Yes) => (&NT, false),
+    };
+    let tile = if m > 64 && n > 64 { MmaTile::Square128 } else { MmaTile::Square64 };
+    let (kernel, tile) = kernels.choose(a.dtype(), vectors, tile);
+    let (count, slice) = slices(cuda, tile.blocks(m, n), k, a.dtype());
+    let steps = [Steps { a: steps(ta, m, k), b: steps(opposite(tb), n, k) }];
+    sum_slices(cuda, count, accumulate, c, |sums| {
+        let output = [Output::dense(m, n, Activation::None, sums)];
+        let residual = Arg::Address(if accumulate && count == 1 { sums.address() } else { 0 });
+        let args = [
+            a.into(),
+            b.into(),
+            residual,
+            sums.into(),
+            (&output).into(),
+            (&steps).into(),
+            k.into(),
+            slice.into(),
+        ];
+        // SAFETY: rows, columns and k end where the matrices do (asserted); `sums` has a C for each slice of the grid.
+        unsafe { cuda.launch(&GEMM_MMA, kernel, tile.grid(m, n, count), &args) }
+    })
+}
+
+/// Steps along the rows and along k of a matrix with `rows` rows of `k`, stored so or transposed.
+fn steps(trans: Trans, rows: usize, k: usize) -> [i64; 2] {
+    match trans {
+        Trans::No => [k as i64, 1],
+        Trans::Yes => [1, rows as i64],
+    }
+}
+
+/// B is seen as rows of k: the other way round than as a factor.
+fn opposite(trans: Trans) -> Trans {
+    match trans {
+        Trans::No => Trans::Yes,
+        Trans::Yes => Trans::No,
+    }
+}
