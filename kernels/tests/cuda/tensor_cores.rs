@@ -184,3 +184,26 @@ fn gemm() {
         }
     }
 }
+
+#[test]
+fn input_grad() {
+    let Some(gpu) = device() else { return };
+    let check = |g: &Conv2d, dtype: Dtype| {
+        let (dy, w) = (random(1, g.y_len()), random(2, g.w_len()));
+        let mut want = vec![0.0; g.x_len()];
+        reference::conv2d_input_grad(g, &dy, &w, &mut want);
+        let [dy, w] = [&dy, &w].map(|values| put(gpu, dtype, values));
+        let dx = filled(gpu, dtype, g.x_len(), |dx| {
+            cuda::conv2d_input_grad_mma(gpu, g, &dy, &w, dx).unwrap();
+        });
+        assert_eq!(dx, stored(dtype, &want), "{g:?} {dtype:?}");
+    };
+    proptest!(ProptestConfig::with_cases(40), |(g in geometry(), dtype in 0usize..3)| {
+        check(&g, FLOATS[dtype]);
+    });
+    for dtype in FLOATS {
+        for stride in [1, 2] {
+            check(&Conv2d::square([2, 18, 13, 72], 24, 3, stride, 1), dtype);
+        }
+    }
+}

@@ -2,10 +2,12 @@
 
 use super::{Kernels, MmaTile, Output, Windows, grades, slices, sum_slices};
 use crate::cuda::error::Result;
+use crate::cuda::launch::{Arg, Grid};
 use crate::cuda::source::CONV2D_MMA;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Activation, Dtype};
 use crate::shapes::Conv2d;
+use bytemuck::{Pod, Zeroable};
 
 const FORWARD: Kernels = Kernels {
     tiles: &[
@@ -121,6 +123,111 @@ pub fn conv2d_weight_grad_mma(
         // SAFETY: windows end at the image's edge, pixels at the last; `sums` has a `dw` for each slice of the grid.
         unsafe { cuda.launch(&CONV2D_MMA, kernel, grid, &args) }
     })
+}
+
+/// The gradient of the input: `dx[pixel] = Σ dy·w` over the windows that hold the pixel. `dy`, `w` and `dx` of one
+/// floating-point type, shapes as for [`conv2d_forward_mma`]. One group.
+///
+/// The pixels fall into `s²` classes by their remainder, of which each is reached by taps of its own: a class is a
+/// forward convolution of `dy` by those taps, at stride 1.
+pub fn conv2d_input_grad_mma(
+    cuda: &Cuda,
+    g: &Conv2d,
+    dy: &DeviceBuffer,
+    w: &DeviceBuffer,
+    dx: &mut DeviceBuffer,
+) -> Result<()> {
+    check(g, dx, w, dy);
+    assert_eq!((w.dtype(), dx.dtype()), (dy.dtype(), dy.dtype()), "gradients and weight of one type");
+    let [rows, columns] = [0, 1].map(|axis| Class::all(g, axis));
+    for (i, row) in rows.iter().enumerate() {
+        for (j, column) in columns.iter().enumerate() {
+            input_grad_of(cuda, g, [i, j], [row, column], [dy, w], dx)?;
+        }
+    }
+    Ok(())
+}
+
+/// Rows (or columns) of the input with one remainder by the stride.
+struct Class {
+    /// How many there are.
+    count: usize,
+    /// The taps that reach them: the first, the step, how many.
+    taps: [usize; 3],
+    /// The first one reads `dy` at `origin + i·dilation` through tap `i`.
+    origin: i32,
+    dilation: i32,
+}
+
+impl Class {
+    /// The classes along `axis`: row `h` reads `dy` at `(h + p − tap·d) / s`, where `s` divides that.
+    fn all(g: &Conv2d, axis: usize) -> Vec<Self> {
+        let (size, kernel) = ([g.h, g.w][axis], [g.kh, g.kw][axis]);
+        let [s, p, d] = [g.stride[axis], g.padding[axis], g.dilation[axis]].map(|n| n as i64);
+        let class = |first: i64| {
+            let distance = |tap: usize| first + p - tap as i64 * d;
+            let reaching: Vec<usize> = (0..kernel).filter(|&tap| distance(tap) % s == 0).collect();
+            let start = reaching.first().copied().unwrap_or(0);
+            let step = reaching.get(1).map_or(1, |next| next - start);
+            Self {
+                count: (size - first as usize).div_ceil(s as usize),
+                taps: [start, step, reaching.len()],
+                origin: distance(start).div_euclid(s) as i32,
+                dilation: -(step as i64 * d / s) as i32,
+            }
+        };
+        (0..s.min(size as i64)).map(class).collect()
+    }
+}
+
+/// Filters turned round: `[C, taps, taps, O]` of `[O, KH, KW, C]`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Phase {
+    /// O, KH, KW, C.
+    filters: [i32; 4],
+    first: [i32; 2],
+    step: [i32; 2],
+    taps: [i32; 2],
+}
+
+/// Writes the pixels of `dx` whose remainders are `first`.
+fn input_grad_of(
+    cuda: &Cuda,
+    g: &Conv2d,
+    first: [usize; 2],
+    classes: [&Class; 2],
+    [dy, w]: [&DeviceBuffer; 2],
+    dx: &mut DeviceBuffer,
+) -> Result<()> {
+    let taps = classes.map(|class| class.taps[2]);
+    let ints = |part: usize| classes.map(|class| class.taps[part] as i32);
+    let filters = [g.o, g.kh, g.kw, g.c].map(|n| n as i32);
+    let phase = [Phase { filters, first: ints(0), step: ints(1), taps: ints(2) }];
+    let mut turned = cuda.buffer(w.dtype(), g.c * taps[0] * taps[1] * g.o)?;
+    let args = [Arg::Int(w.dtype() as i32), (&phase).into(), w.into(), (&mut turned).into()];
+    // SAFETY: a thread writes one element of `turned`, if it has it, from a tap and a channel that `w` has.
+    unsafe { cuda.launch(&CONV2D_MMA, "conv2d_mma_turn_filters", Grid::over(turned.len()), &args)? };
+
+    let positions = classes.map(|class| class.count);
+    let windows = Windows::new(
+        g.y_shape(),
+        positions,
+        taps,
+        [[1; 2], classes.map(|class| class.origin), classes.map(|class| class.dilation)],
+    );
+    let rows = g.n * positions[0] * positions[1];
+    let output = Output {
+        scattered: 1,
+        size: [g.h, g.w].map(|n| n as i32),
+        step: g.stride.map(|s| s as i32),
+        first: first.map(|n| n as i32),
+        by_rows: windows.by_rows,
+        by_columns: windows.by_columns,
+        ..Output::dense(rows, g.c, Activation::None, dx)
+    };
+    let tile = FORWARD.tile(cuda, rows, g.c);
+    launch_forward(cuda, tile, windows, output, [dy, &turned], None, None, dx)
 }
 
 /// Refuses buffers of other lengths than `g`'s, and groups.
