@@ -139,7 +139,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_weight_grad_f16_
     Windows g, const f16* x, const f16* dy, void* dw, Output out, int slice) {
     weight_grad<f16, 64, 32, 32, false>(g, x, dy, dw, out, slice);
 }
-extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_weight_grad_tf32_128x128(
+// Four-byte fragments are loaded one by one: their addresses, and the pixels', take more than 128 registers.
+extern "C" __global__ void __launch_bounds__(256, 1) conv2d_mma_weight_grad_tf32_128x128(
     Windows g, const float* x, const float* dy, void* dw, Output out, int slice) {
     weight_grad<float, 128, 64, 32, true>(g, x, dy, dw, out, slice);
 }

@@ -56,7 +56,8 @@ template <class T, int ROWS_> struct MnMajor {
 
     static __device__ __forceinline__ int offset(int line, int chunk) {
         int turn = sizeof(T) == 2 ? line & 7 : (line & 3) << 1;
-        return line * ROWS * int(sizeof(T)) + ((chunk ^ turn) << 4);
+        // Apart, so that the upper part folds into a constant of the load.
+        return line * ROWS * int(sizeof(T)) + ((chunk & ~7) << 4) + (((chunk & 7) ^ turn) << 4);
     }
     static __device__ __forceinline__ void fragment(uint32_t (&r)[4], const unsigned char* tile, int row, int half) {
         int lane = threadIdx.x % 32;
