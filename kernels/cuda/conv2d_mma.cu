@@ -30,6 +30,22 @@ __device__ __forceinline__ void forward(const Windows& g, const T* x, const T* w
     finish<Tile>(s, sums, row0, column0, out, bias, residual, y);
 }
 
+/// Computes live filters alone: they come first in the order of columns, and a tile past them sums nothing. Weights and
+/// channels are read in place, through the lists.
+template <class T, int SIZE, int WM, int WN, bool VECTORS>
+__device__ __forceinline__ void masked(const Windows& g, const Live& l, const T* x, const T* w, const float* bias,
+                                       const void* residual, void* y, const Output& out) {
+    using Tile = Tile<T, KMajor<T, SIZE>, KMajor<T, SIZE>, WM, WN>;
+    auto& s = shared_memory<typename Tile::Shared>();
+    int across = (out.columns + SIZE - 1) / SIZE;
+    int row0 = blockIdx.x / across * SIZE, column0 = blockIdx.x % across * SIZE;
+    Loader<T, typename Tile::A, LiveWindows<T>, Tile::THREADS, VECTORS> windows({{x, g}, l}, x, row0);
+    Loader<T, typename Tile::B, LiveFilters<T>, Tile::THREADS, VECTORS> filters({w, g, l}, w, column0);
+    typename Tile::Sums sums;
+    multiply<Tile>(s, sums, windows, filters, 0, column0 < l.live ? g.taps * g.channels : 0);
+    finish<Tile>(s, sums, row0, column0, out, bias, residual, y, l.filters);
+}
+
 /// Sums pixels from `slice` times this block's z on, `slice` of them: a multiple of the tile's K.
 template <class T, int SIZE, int WM, int WN, bool VECTORS>
 __device__ __forceinline__ void weight_grad(const Windows& g, const T* x, const T* dy, void* dw, const Output& out,
@@ -151,4 +167,40 @@ extern "C" __global__ void __launch_bounds__(128, 4) conv2d_mma_weight_grad_tf32
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_weight_grad_tf32_any(
     Windows g, const float* x, const float* dy, void* dw, Output out, int slice) {
     weight_grad<float, 64, 32, 32, false>(g, x, dy, dw, out, slice);
+}
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_masked_bf16_128x128(
+    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out) {
+    masked<bf16, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out);
+}
+extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_masked_bf16_64x64(
+    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out) {
+    masked<bf16, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_masked_bf16_any(
+    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out) {
+    masked<bf16, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out);
+}
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_masked_f16_128x128(
+    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out) {
+    masked<f16, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out);
+}
+extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_masked_f16_64x64(
+    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out) {
+    masked<f16, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_masked_f16_any(
+    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out) {
+    masked<f16, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out);
+}
+extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_masked_tf32_128x128(
+    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
+    masked<float, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out);
+}
+extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_masked_tf32_64x64(
+    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
+    masked<float, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out);
+}
+extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_masked_tf32_any(
+    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
+    masked<float, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out);
 }

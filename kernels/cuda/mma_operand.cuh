@@ -75,6 +75,61 @@ template <class T> struct WindowView {
     }
 };
 
+/// Channels come in blocks of as many where some are left out.
+constexpr int BLOCK = 16;
+
+/// As `Live` in the launchers: the filters, live ones first, and the blocks of channels that are read; null: all.
+struct Live {
+    const uint32_t* filters;
+    const uint32_t* blocks;
+    int live;
+
+    /// The channel behind position `channel` of the blocks side by side.
+    __device__ __forceinline__ int channel(int channel) const {
+        return blocks ? int(blocks[channel / BLOCK]) * BLOCK + channel % BLOCK : channel;
+    }
+};
+
+/// The windows' elements of the blocks that are read.
+template <class T> struct LiveWindows {
+    WindowView<T> all;
+    const Live& l;
+
+    using Row = typename WindowView<T>::Row;
+    using Column = typename WindowView<T>::Column;
+    __device__ __forceinline__ Row row(int pixel) const { return all.row(pixel); }
+    __device__ __forceinline__ Column column(int k) const {
+        Column column = all.column(k);
+        if (column.h == OUTSIDE) return column;
+        int channel = k - all.g.by_channels(k) * all.g.channels;
+        column.offset += l.channel(channel) - channel;
+        return column;
+    }
+    __device__ __forceinline__ const T* at(Row r, Column k) const { return all.at(r, k); }
+};
+
+/// The live filters' elements of the blocks that are read, in place.
+template <class T> struct LiveFilters {
+    const T* base;
+    const Windows& g;
+    const Live& l;
+
+    struct Row {
+        int64_t offset; // negative: outside
+    };
+    using Column = Row;
+    __device__ __forceinline__ Row row(int r) const {
+        return {r < l.live ? int64_t(l.filters[r]) * g.taps * g.c : -1};
+    }
+    __device__ __forceinline__ Column column(int k) const {
+        int tap = g.by_channels(k);
+        return {tap < g.taps ? int64_t(tap) * g.c + l.channel(k - tap * g.channels) : -1};
+    }
+    __device__ __forceinline__ const T* at(Row r, Column k) const {
+        return (r.offset | k.offset) < 0 ? nullptr : base + r.offset + k.offset;
+    }
+};
+
 /// A view with rows and columns exchanged.
 template <class View> struct Transposed {
     View view;

@@ -47,42 +47,44 @@ template <class Tile> __device__ __forceinline__ void spread(float* to, const ty
             }
 }
 
-/// Stores the tile at (`row0`, `column0`) as elements of type U.
+/// Stores the tile at (`row0`, `column0`) as elements of type U; column n goes to column `order[n]`, if there is one.
 template <class Tile, class U>
 __device__ __forceinline__ void store(const float* sums, int row0, int column0, const Output& out, const float* bias,
-                                      const U* residual, U* y) {
+                                      const U* residual, U* y, const uint32_t* order) {
     constexpr int LANES = 16 / sizeof(U), CHUNKS = Tile::N / LANES;
-    bool vectors = out.columns % LANES == 0;
+    bool vectors = !order && out.columns % LANES == 0;
     for (int i = threadIdx.x; i < Tile::M * CHUNKS; i += Tile::THREADS) {
         int row = i / CHUNKS, column = i % CHUNKS * LANES, n = column0 + column;
         if (row0 + row >= out.rows || n >= out.columns) continue;
-        int64_t at = out.place(row0 + row) * out.columns + n;
+        int64_t line = out.place(row0 + row) * out.columns;
         int lanes = min(LANES, out.columns - n);
         Vector<U> old, now;
-        if (residual && vectors) old = Vector<U>::load(residual + at);
+        if (residual && vectors) old = Vector<U>::load(residual + line + n);
 #pragma unroll
         for (int lane = 0; lane < LANES; lane++) {
             if (lane >= lanes) break;
-            float x = sums[sum_at<Tile>(row, column + lane)] + (bias ? bias[n + lane] : 0);
-            if (residual) x += vectors ? old.get(lane) : to_float(residual[at + lane]);
+            int to = order ? order[n + lane] : n + lane;
+            float x = sums[sum_at<Tile>(row, column + lane)] + (bias ? bias[to] : 0);
+            if (residual) x += vectors ? old.get(lane) : to_float(residual[line + to]);
             now.put(lane, out.activate(x));
-            if (!vectors) y[at + lane] = now.lanes[lane];
+            if (!vectors) y[line + to] = now.lanes[lane];
         }
-        if (vectors) now.store(y + at);
+        if (vectors) now.store(y + line + n);
     }
 }
 
 /// Writes `activation(sums + bias + residual)`; bias and residual may be null, and the residual may be y itself.
 template <class Tile>
 __device__ __forceinline__ void finish(typename Tile::Shared& s, const typename Tile::Sums& sums, int row0, int column0,
-                                       const Output& out, const float* bias, const void* residual, void* y) {
+                                       const Output& out, const float* bias, const void* residual, void* y,
+                                       const uint32_t* order = nullptr) {
     using T = typename Tile::T;
     spread<Tile>(s.sums, sums);
     __syncthreads();
     if (sizeof(T) == 4 || out.f32)
-        store<Tile>(s.sums, row0, column0, out, bias, (const float*)residual, (float*)y);
+        store<Tile>(s.sums, row0, column0, out, bias, (const float*)residual, (float*)y, order);
     else
-        store<Tile>(s.sums, row0, column0, out, bias, (const T*)residual, (T*)y);
+        store<Tile>(s.sums, row0, column0, out, bias, (const T*)residual, (T*)y, order);
 }
 
 /// Where this block's slice of k puts its sums: each slice has a y of its own, f32 where there are several.

@@ -3,7 +3,7 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, narrow, put, random, round};
-use kernels::cuda::{self, Cuda, MmaTile};
+use kernels::cuda::{self, Cuda, MmaMask, MmaTile};
 use kernels::params::{Activation, Dtype, Trans};
 use kernels::reference;
 use kernels::shapes::Conv2d;
@@ -205,5 +205,43 @@ fn input_grad() {
         for stride in [1, 2] {
             check(&Conv2d::square([2, 18, 13, 72], 24, 3, stride, 1), dtype);
         }
+    }
+}
+
+#[test]
+fn masked_forward() {
+    let Some(gpu) = device() else { return };
+    let check = |g: &Conv2d, dtype: Dtype, live: &[bool], blocks: Option<&[bool]>| {
+        let (x, mut w, bias) = (random(1, g.x_len()), random(2, g.w_len()), random(3, g.o));
+        let given = w.clone();
+        for (i, w) in w.iter_mut().enumerate() {
+            let dead = blocks.is_some_and(|blocks| !blocks[i % g.c / MmaMask::BLOCK]);
+            if dead || !live[i / (g.w_len() / g.o)] {
+                *w = 0.0;
+            }
+        }
+        let mut want = vec![0.0; g.y_len()];
+        reference::conv2d_forward(g, &x, &w, Some(&bias), &mut want);
+        reference::conv2d_epilogue(None, Activation::Relu, &mut want);
+        let [x, w] = [&x, &given].map(|values| put(gpu, dtype, values));
+        let bias = put(gpu, Dtype::F32, &bias);
+        let mask = MmaMask::new(gpu, live, blocks).unwrap();
+        let y = filled(gpu, dtype, g.y_len(), |y| {
+            cuda::conv2d_masked_forward_mma(gpu, g, &x, &w, &mask, Some(&bias), None, Activation::Relu, y)
+                .unwrap();
+        });
+        assert_eq!(y, stored(dtype, &want), "{g:?} {dtype:?}");
+    };
+    let g = Conv2d::square([2, 9, 8, 48], 150, 3, 2, 1);
+    let some: Vec<bool> = (0..g.o).map(|o| o % 3 == 1).collect();
+    for dtype in FLOATS {
+        for live in [&some, &vec![true; g.o], &vec![false; g.o]] {
+            for blocks in [None, Some([true, false, true]), Some([false; 3])] {
+                check(&g, dtype, live, blocks.as_ref().map(|blocks| blocks.as_slice()));
+            }
+        }
+        check(&Conv2d::square([2, 5, 5, 3], 5, 3, 1, 1), dtype, &[true, false, true, true, false], None);
+        let large = Conv2d::square([2, 15, 15, 16], 140, 1, 1, 0);
+        check(&large, dtype, &[true; 140], Some(&[true]));
     }
 }

@@ -66,7 +66,7 @@ pub fn conv2d_forward_mma_tiled(
 }
 
 /// The windows of `g` over its input.
-fn forward_windows(g: &Conv2d) -> Windows {
+pub(super) fn forward_windows(g: &Conv2d) -> Windows {
     let [stride, dilation] = [g.stride, g.dilation].map(|pair| pair.map(|n| n as i32));
     let origin = g.padding.map(|p| -(p as i32));
     Windows::new(g.x_shape(), [g.oh(), g.ow()], [g.kh, g.kw], [stride, origin, dilation])
@@ -231,7 +231,7 @@ fn input_grad_of(
 }
 
 /// Refuses buffers of other lengths than `g`'s, and groups.
-fn check(g: &Conv2d, x: &DeviceBuffer, w: &DeviceBuffer, y: &DeviceBuffer) {
+pub(super) fn check(g: &Conv2d, x: &DeviceBuffer, w: &DeviceBuffer, y: &DeviceBuffer) {
     assert_eq!(
         (x.len(), w.len(), y.len()),
         (g.x_len(), g.w_len(), g.y_len()),

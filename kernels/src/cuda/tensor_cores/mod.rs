@@ -5,9 +5,11 @@
 
 mod conv2d;
 mod gemm;
+mod masked;
 
 pub use conv2d::*;
 pub use gemm::*;
+pub use masked::*;
 
 use super::error::Result;
 use super::launch::{Arg, Grid};

@@ -1,0 +1,124 @@
+//! Convolution on tensor cores that leaves out filters and blocks of channels.
+
+use super::conv2d::{check, forward_windows};
+use super::{Kernels, MmaTile, Output, Windows, grades};
+use crate::cuda::error::Result;
+use crate::cuda::source::CONV2D_MMA;
+use crate::cuda::{Cuda, DeviceBuffer};
+use crate::params::{Activation, Dtype};
+use crate::shapes::Conv2d;
+use bytemuck::{Pod, Zeroable};
+
+const MASKED: Kernels = Kernels {
+    tiles: &[
+        (MmaTile::Square128, grades!("conv2d_mma_masked", "_128x128")),
+        (MmaTile::Square64, grades!("conv2d_mma_masked", "_64x64")),
+    ],
+    any: grades!("conv2d_mma_masked", "_any"),
+};
+
+/// What a masked convolution computes, as lists on the device.
+#[derive(Debug)]
+pub struct MmaMask {
+    /// All filters, the live ones first.
+    filters: DeviceBuffer,
+    live: usize,
+    /// Blocks of channels that are read; `None`: all of them.
+    blocks: Option<DeviceBuffer>,
+    channels: usize,
+}
+
+impl MmaMask {
+    /// Channels of a block.
+    pub const BLOCK: usize = 16;
+
+    /// Lists filters with `live[o]`, and of the blocks of [`Self::BLOCK`] channels those with `blocks[i]`: the weights of
+    /// the others are taken for zeros. Blocks must cover all channels of a convolution.
+    ///
+    /// # Errors
+    /// Where the device's memory does not hold the lists.
+    pub fn new(cuda: &Cuda, live: &[bool], blocks: Option<&[bool]>) -> Result<Self> {
+        let list = |flags: &[bool], wanted: bool| -> Vec<u32> {
+            (0..flags.len() as u32).filter(|&i| flags[i as usize] == wanted).collect()
+        };
+        let alive = list(live, true);
+        let filters = cuda.upload_u32(&[alive.as_slice(), &list(live, false)].concat())?;
+        let kept = blocks.map(|blocks| list(blocks, true));
+        let channels = kept.as_ref().map_or(0, |kept| kept.len() * Self::BLOCK);
+        let blocks = kept.map(|kept| cuda.upload_u32(&kept)).transpose()?;
+        Ok(Self { filters, live: alive.len(), blocks, channels })
+    }
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Live {
+    filters: u64,
+    blocks: u64,
+    live: i32,
+    /// The struct's last four bytes, which a compiler would leave out.
+    unused: i32,
+}
+
+/// `y = activation(x ∗ w + bias + residual)` where filters and blocks of channels that `mask` leaves out contribute
+/// nothing to `x ∗ w`, and take no time. Shapes and types as for [`super::conv2d_forward_mma`].
+pub fn conv2d_masked_forward_mma(
+    cuda: &Cuda,
+    g: &Conv2d,
+    x: &DeviceBuffer,
+    w: &DeviceBuffer,
+    mask: &MmaMask,
+    bias: Option<&DeviceBuffer>,
+    residual: Option<&DeviceBuffer>,
+    activation: Activation,
+    y: &mut DeviceBuffer,
+) -> Result<()> {
+    check(g, x, w, y);
+    assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output of one type");
+    assert_eq!(mask.filters.len(), g.o, "a mask of the filters");
+    assert!(
+        mask.channels <= g.c && (mask.blocks.is_none() || g.c.is_multiple_of(MmaMask::BLOCK)),
+        "whole blocks"
+    );
+    assert!(bias.is_none_or(|b| (b.dtype(), b.len()) == (Dtype::F32, g.o)), "a bias of an f32 each filter");
+    assert!(
+        residual.is_none_or(|r| (r.dtype(), r.len()) == (y.dtype(), y.len())),
+        "a residual as the output"
+    );
+    let pixels = y.len() / g.o;
+    let vectors = g.c.is_multiple_of(x.dtype().lanes());
+    let tile = MASKED.tile(cuda, pixels, mask.live);
+    let (kernel, tile) = MASKED.choose(x.dtype(), vectors, tile);
+    let windows = match mask.blocks {
+        Some(_) => forward_windows(g).with_channels(mask.channels),
+        None => forward_windows(g),
+    };
+    let address = |list: &DeviceBuffer| list.address();
+    let live = [Live {
+        filters: address(&mask.filters),
+        blocks: mask.blocks.as_ref().map_or(0, address),
+        live: if mask.blocks.is_some() && mask.channels == 0 { 0 } else { mask.live as i32 },
+        unused: 0,
+    }];
+    let (windows, output) = ([windows], [Output::dense(pixels, g.o, activation, y)]);
+    let args = [
+        (&windows).into(),
+        (&live).into(),
+        x.into(),
+        w.into(),
+        bias.into(),
+        residual.into(),
+        y.into(),
+        (&output).into(),
+    ];
+    // SAFETY: windows end at the image's edge, the lists at the last live filter and block, which lie inside the
+    // weight (asserted); rows and columns of the output are below its own.
+    unsafe { cuda.launch(&CONV2D_MMA, kernel, tile.grid(pixels, g.o, 1), &args) }
+}
+
+impl Windows {
+    /// The same windows, of `channels` of the array's channels.
+    fn with_channels(self, channels: usize) -> Self {
+        Self { channels: channels as i32, by_channels: super::Divide::by(channels.max(1)), ..self }
+    }
+}
