@@ -25,7 +25,8 @@ pub struct MmaMask {
     live: usize,
     /// Blocks of channels that are read; `None`: all of them.
     blocks: Option<DeviceBuffer>,
-    channels: usize,
+    /// Channels of those blocks, and of all that the mask speaks of.
+    channels: [usize; 2],
 }
 
 impl MmaMask {
@@ -44,9 +45,9 @@ impl MmaMask {
         let alive = list(live, true);
         let filters = cuda.upload_u32(&[alive.as_slice(), &list(live, false)].concat())?;
         let kept = blocks.map(|blocks| list(blocks, true));
-        let channels = kept.as_ref().map_or(0, |kept| kept.len() * Self::BLOCK);
+        let counts = [kept.as_ref().map_or(0, Vec::len), blocks.map_or(0, <[bool]>::len)];
         let blocks = kept.map(|kept| cuda.upload_u32(&kept)).transpose()?;
-        Ok(Self { filters, live: alive.len(), blocks, channels })
+        Ok(Self { filters, live: alive.len(), blocks, channels: counts.map(|n| n * Self::BLOCK) })
     }
 }
 
@@ -76,10 +77,7 @@ pub fn conv2d_masked_forward_mma(
     check(g, x, w, y);
     assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output of one type");
     assert_eq!(mask.filters.len(), g.o, "a mask of the filters");
-    assert!(
-        mask.channels <= g.c && (mask.blocks.is_none() || g.c.is_multiple_of(MmaMask::BLOCK)),
-        "whole blocks"
-    );
+    assert!(mask.blocks.is_none() || mask.channels[1] == g.c, "a mask of all blocks of channels");
     assert!(bias.is_none_or(|b| (b.dtype(), b.len()) == (Dtype::F32, g.o)), "a bias of an f32 each filter");
     assert!(
         residual.is_none_or(|r| (r.dtype(), r.len()) == (y.dtype(), y.len())),
@@ -90,14 +88,14 @@ pub fn conv2d_masked_forward_mma(
     let tile = MASKED.tile(cuda, pixels, mask.live);
     let (kernel, tile) = MASKED.choose(x.dtype(), vectors, tile);
     let windows = match mask.blocks {
-        Some(_) => forward_windows(g).with_channels(mask.channels),
+        Some(_) => forward_windows(g).with_channels(mask.channels[0]),
         None => forward_windows(g),
     };
     let address = |list: &DeviceBuffer| list.address();
     let live = [Live {
         filters: address(&mask.filters),
         blocks: mask.blocks.as_ref().map_or(0, address),
-        live: if mask.blocks.is_some() && mask.channels == 0 { 0 } else { mask.live as i32 },
+        live: if mask.blocks.is_some() && mask.channels[0] == 0 { 0 } else { mask.live as i32 },
         unused: 0,
     }];
     let (windows, output) = ([windows], [Output::dense(pixels, g.o, activation, y)]);
