@@ -216,6 +216,32 @@ API cuMemsetD8Async(uint64_t at, unsigned char value, size_t bytes, Stream* stre
 API cuMemHostAlloc(void** at, size_t bytes, unsigned) { *at = malloc(bytes); return *at ? SUCCESS : OUT_OF_MEMORY; }
 API cuMemFreeHost(void* at) { free(at); return SUCCESS; }
 
+/// A map of four dimensions with the 128-byte swizzle, as hopper.h reads it.
+API cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, const uint64_t* size,
+                           const uint64_t* stride, const uint32_t* box, const uint32_t* step, int interleave,
+                           int swizzle, int, int fill) {
+    ENTER;
+    uint32_t element = type == 7 || type == 11 ? 4 : type == 6 || type == 9 ? 2 : 0; // f32, tf32; f16, bf16
+    struct {
+        void* address;
+        uint64_t stride[3];
+        uint32_t size[4], box[4], step[4], element_bytes, unused[11];
+    } fields = {};
+    if (!element || rank != 4 || interleave || swizzle != 3 || fill) return INVALID_VALUE; // what is not emulated
+    // A device's limits.
+    if (reinterpret_cast<uint64_t>(address) % 16 || box[0] * element > 128) return INVALID_VALUE;
+    fields.address = address, fields.element_bytes = element;
+    for (unsigned d = 0; d < rank; d++) {
+        if (!size[d] || size[d] > uint64_t(1) << 32 || !box[d] || box[d] > 256) return INVALID_VALUE;
+        if (!step[d] || step[d] > 8) return INVALID_VALUE;
+        if (d > 0 && (stride[d - 1] % 16 || stride[d - 1] >> 40)) return INVALID_VALUE;
+        if (d > 0) fields.stride[d - 1] = stride[d - 1];
+        fields.size[d] = uint32_t(size[d]), fields.box[d] = box[d], fields.step[d] = d ? step[d] : 1;
+    }
+    memcpy(map, &fields, sizeof fields);
+    return SUCCESS;
+}
+
 /// `image` is the path of a shared library.
 API cuModuleLoadData(Module** module, const void* image) {
     ENTER;

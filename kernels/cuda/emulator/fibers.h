@@ -79,11 +79,21 @@ struct Copy {
     unsigned bytes, read;
 };
 
+/// A box of a tensor on its way to shared memory: `cp.async.bulk.tensor`. See hopper.h.
+struct BulkCopy {
+    void* to;
+    uint64_t map[16]; // a copy: the thread that asked may be gone when it lands
+    void* barrier;
+    int at[4];
+};
+
 struct Fiber {
     Context context;
     dim3 thread;
     std::vector<Copy> copies; // in flight
     std::vector<size_t> groups; // ends of the committed groups in `copies`
+    std::vector<std::function<void()>> products; // of wgmma, in flight
+    std::vector<size_t> product_groups; // ends of the committed groups in `products`
     unsigned phase; // of its warp's exchange area
     bool done;
 };
@@ -105,6 +115,7 @@ struct Block {
     std::vector<int> ready; // a queue: `next` is its front
     size_t next;
     int waiting[16][MAX_THREADS], waits[16], wanted[16]; // named barriers; barrier 0 is __syncthreads
+    std::vector<BulkCopy> bulk; // in flight
     unsigned idle; // turns of spinning since anything happened
     char* stacks;
     char* arena; // of the kernel's shared memory, its end at a page that cannot be touched
@@ -207,6 +218,8 @@ inline void thread_main() {
     (*b.body)();
     Fiber& f = me();
     if (!f.copies.empty()) fail("exits with cp.async in flight");
+    if (!f.products.empty()) fail("exits with wgmma in flight");
+    if (b.live == 1 && !b.bulk.empty()) fail("the block's last thread exits with bulk copies in flight");
     f.done = true;
     b.idle = 0;
     b.warp[b.current / WARP].lanes--;
@@ -253,6 +266,7 @@ inline void run_block(Block& b, const std::function<void()>& body) {
     b.ready.clear();
     b.next = 0;
     b.idle = 0;
+    b.bulk.clear();
     b.body = &body;
     memset(b.waits, 0, sizeof b.waits);
     if (b.arena_bytes) memset(shared_arena(), 0xff, b.arena_bytes); // NaN: a read of what nobody wrote shows
@@ -267,6 +281,8 @@ inline void run_block(Block& b, const std::function<void()>& body) {
         f.thread = {u % b.size.x, u / b.size.x % b.size.y, u / (b.size.x * b.size.y)};
         f.copies.clear();
         f.groups.clear();
+        f.products.clear();
+        f.product_groups.clear();
         f.phase = 0;
         f.done = false;
         // Staggered, so that the stacks' tops do not all fall into one set of the cache.

@@ -45,6 +45,10 @@ pub const HEADERS: &[Source] = &[
     source!("mma_operand.cuh"),
     source!("mma_output.cuh"),
 ];
+pub const MODULES: &[Source] = &[ELEMENTWISE, CONV2D_WGMMA];
+
+/// Files that they include.
+pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("types.cuh"), source!("hopper.cuh")];
 
 /// What makes them run on the CPU.
 pub(super) const EMULATOR: &[Source] = &[
@@ -56,6 +60,8 @@ pub(super) const EMULATOR: &[Source] = &[
 
 /// Depthwise convolutions of f32 images.
 pub const DEPTHWISE: Source = source!("depthwise.cu");
+    source!("emulator/hopper.h"),
+];
 
 /// Operations that treat every element alike.
 pub const ELEMENTWISE: Source = source!("elementwise.cu");
@@ -90,6 +96,8 @@ pub const CONV2D_MMA: Source = source!("conv2d_mma.cu");
 
 /// Products of matrices on tensor cores.
 pub const GEMM_MMA: Source = source!("gemm_mma.cu");
+/// Convolution by bulk copies and wgmma.
+pub const CONV2D_WGMMA: Source = source!("conv2d_wgmma.cu");
 
 impl Source {
     /// The kernels that it defines, in order.

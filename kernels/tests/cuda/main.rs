@@ -7,6 +7,7 @@ mod conv2d_sparse_f32;
 mod elementwise;
 mod loss;
 mod gemm_f32;
+mod hopper;
 mod memory;
 mod optim;
 mod pool;

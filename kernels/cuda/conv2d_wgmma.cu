@@ -1,0 +1,237 @@
+// Two-dimensional convolution on Hopper's tensor cores, as a matrix product that is never written out (implicit GEMM):
+// a row per output pixel, a column per filter, and a depth of KH·KW·C.
+//
+//   block: up to 128 output pixels × FILTERS filters
+//     warp 8, one thread: the producer               warps 0–3, 4–7: two warpgroups, 64 pixels each
+//       for kh, kw, 64 channels:                       for each stage:
+//         wait until the stage is empty                  wait until it is full
+//         x[box of pixels at this tap, 64 channels] ─▶   acc += x·wᵀ, four wgmmas of depth 16
+//         w[FILTERS, this tap, 64 channels]         ─▶   when the wgmmas of the stage before are done: it is empty
+//                                                      y = activation(acc + bias + residual), rounded once
+//
+// The pixels of a block are a box of bn images × bh rows × bw columns. Seen from one tap, its inputs are a box of x too,
+// moved by the tap and with the stride between its pixels: one bulk copy. The copy engine writes 0 for what lies outside
+// the image, which is the padding, and for channels beyond the last. Rows of shared memory that a smaller box leaves
+// unwritten only reach rows of the product that nobody stores.
+//
+// Why these tiles: a stage is (128 + FILTERS)·128 bytes from L2 for 128·FILTERS·64 products, so wide tiles ask least of
+// L2, and 256 filters are what the registers hold (128 accumulators a thread). 64 and 128 filters leave room for two
+// blocks a multiprocessor: one computes while the other starts or stores. Six stages (or four of the widest) are in
+// flight a multiprocessor, about 200 KB.
+#include "hopper.cuh"
+
+/// As in hopper.rs.
+struct Problem {
+    int n, oh, ow, o; // of y
+    int kh, kw, c;
+    int stride[2], padding[2], dilation[2];
+    int box[3]; // images, rows and columns of output pixels
+    int tiles[3]; // blocks along the rows, the columns and the filters
+    int activation;
+};
+
+enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
+
+constexpr int PIXELS = 128, CHANNELS = 64;
+constexpr int CONSUMERS = 8, THREADS = CONSUMERS * 32 + 32; // warps; threads
+
+template <int FILTERS> struct Tile {
+    static constexpr int STAGES = FILTERS == 256 ? 4 : 3, BLOCKS = FILTERS == 256 ? 1 : 2;
+};
+
+/// Operands of 16 bits; a row is 128 bytes.
+struct Row {
+    uint16_t channels[CHANNELS];
+};
+
+template <int FILTERS> struct __align__(1024) Shared {
+    static constexpr int STAGES = Tile<FILTERS>::STAGES;
+    struct Stage {
+        Row x[PIXELS], w[FILTERS];
+    } stage[STAGES];
+    Barrier full[STAGES], empty[STAGES];
+};
+
+/// A position in the ring of stages, and the parity of its round.
+template <int STAGES> struct Ring {
+    int stage = 0;
+    unsigned parity = 0;
+
+    __device__ __forceinline__ void next() {
+        if (++stage == STAGES) stage = 0, parity ^= 1;
+    }
+};
+
+/// What a block computes: its box's first pixel, its first filter.
+struct Place {
+    int n, row, column, filter;
+
+    __device__ __forceinline__ explicit Place(const Problem& p) {
+        unsigned i = blockIdx.x;
+        filter = i % p.tiles[2];
+        i /= p.tiles[2];
+        column = i % p.tiles[1] * p.box[2];
+        i /= p.tiles[1];
+        row = i % p.tiles[0] * p.box[1];
+        n = i / p.tiles[0] * p.box[0];
+    }
+};
+
+/// Fills stage after stage; one thread.
+template <int FILTERS>
+__device__ __forceinline__ void produce(Shared<FILTERS>& s, const TensorMap& x, const TensorMap& w, const Problem& p) {
+    Place at(p);
+    unsigned bytes = (p.box[0] * p.box[1] * p.box[2] + FILTERS) * sizeof(Row);
+    int row = at.row * p.stride[0] - p.padding[0], column = at.column * p.stride[1] - p.padding[1];
+    Ring<Shared<FILTERS>::STAGES> ring;
+    for (int kh = 0; kh < p.kh; kh++)
+        for (int kw = 0; kw < p.kw; kw++)
+            for (int c = 0; c < p.c; c += CHANNELS, ring.next()) {
+                auto& stage = s.stage[ring.stage];
+                Barrier& full = s.full[ring.stage];
+                barrier_wait(s.empty[ring.stage], ring.parity ^ 1);
+                barrier_expect(full, bytes);
+                copy_box(stage.x, x, full, c, column + kw * p.dilation[1], row + kh * p.dilation[0], at.n);
+                copy_box(stage.w, w, full, c, kw, kh, at.filter * FILTERS);
+            }
+}
+
+/// Says that the warp has finished with a stage.
+__device__ __forceinline__ void release(Barrier& empty) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) barrier_arrive(empty);
+}
+
+/// `acc` = the products of this warpgroup's 64 pixels.
+template <class T, int FILTERS>
+__device__ __forceinline__ void consume(Shared<FILTERS>& s, const Problem& p, float (&acc)[FILTERS / 2]) {
+    int first = threadIdx.x / 128 * 64;
+    int steps = p.kh * p.kw * ((p.c + CHANNELS - 1) / CHANNELS);
+    Ring<Shared<FILTERS>::STAGES> ring;
+    Barrier* before = nullptr;
+    for (; steps > 0; steps--, ring.next()) {
+        auto& stage = s.stage[ring.stage];
+        barrier_wait(s.full[ring.stage], ring.parity);
+        uint64_t x = rows_descriptor(&stage.x[first]), w = rows_descriptor(stage.w);
+        wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < CHANNELS / 16; k++) wgmma<T>(acc, x + 2 * k, w + 2 * k); // 32 bytes, in units of 16
+        wgmma_commit();
+        wgmma_wait<1>();
+        if (before) release(*before);
+        before = &s.empty[ring.stage];
+    }
+    wgmma_finish(acc);
+}
+
+__device__ __forceinline__ float activate(float x, int activation) {
+    // Comparisons that a NaN fails, so that it stays.
+    if (activation != NONE) x = x < 0 ? 0 : x;
+    if (activation == RELU6) x = x > 6 ? 6 : x;
+    return x;
+}
+
+/// Two neighbouring elements, as one store.
+template <class T> struct __align__(4) Pair {
+    T first, second;
+};
+
+/// One row of the product, this thread's filters of it: bias, residual, activation, rounding, and the store.
+template <class T, int FILTERS>
+__device__ __forceinline__ void store_row(const float (&acc)[FILTERS / 2], int half, uint64_t pixel, int filter,
+                                          const Problem& p, const float* bias, const T* residual, T* y) {
+    bool pairs = p.o % 2 == 0;
+#pragma unroll
+    for (int j = 0; j < FILTERS / 8; j++) {
+        int o = filter + 8 * j;
+        if (o >= p.o) continue;
+        uint64_t at = pixel * p.o + o;
+        bool second = o + 1 < p.o;
+        float v0 = acc[4 * j + 2 * half], v1 = acc[4 * j + 2 * half + 1];
+        if (bias) v0 += bias[o], v1 += second ? bias[o + 1] : 0;
+        if (residual && pairs) {
+            Pair<T> r = *(const Pair<T>*)(residual + at);
+            v0 += to_float(r.first), v1 += to_float(r.second);
+        } else if (residual) {
+            v0 += to_float(residual[at]), v1 += second ? to_float(residual[at + 1]) : 0;
+        }
+        T t0 = from_float<T>(activate(v0, p.activation)), t1 = from_float<T>(activate(v1, p.activation));
+        if (pairs) {
+            *(Pair<T>*)(y + at) = {t0, t1};
+        } else {
+            y[at] = t0;
+            if (second) y[at + 1] = t1;
+        }
+    }
+}
+
+/// Stores this thread's two rows, where they are pixels of the image.
+template <class T, int FILTERS>
+__device__ __forceinline__ void store(const float (&acc)[FILTERS / 2], const Problem& p, const float* bias,
+                                      const T* residual, T* y) {
+    Place at(p);
+    int filter = at.filter * FILTERS + threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        int i = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + 8 * half; // of the box's pixels
+        int column = at.column + i % p.box[2], row = at.row + i / p.box[2] % p.box[1];
+        int box_n = i / (p.box[2] * p.box[1]), n = at.n + box_n;
+        if (box_n >= p.box[0] || n >= p.n || row >= p.oh || column >= p.ow) continue;
+        uint64_t pixel = (uint64_t(n) * p.oh + row) * p.ow + column;
+        store_row<T, FILTERS>(acc, half, pixel, filter, p, bias, residual, y);
+    }
+}
+
+template <class T, int FILTERS>
+__device__ __forceinline__ void forward(const TensorMap& x, const TensorMap& w, const Problem& p, const float* bias,
+                                        const T* residual, T* y) {
+    auto& s = shared_memory<Shared<FILTERS>>();
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < s.STAGES; i++) {
+            barrier_init(s.full[i], 1);
+            barrier_init(s.empty[i], CONSUMERS);
+        }
+        barrier_init_fence();
+    }
+    __syncthreads();
+    if (threadIdx.x / 32 == CONSUMERS) {
+        if (threadIdx.x % 32 == 0) produce(s, x, w, p);
+        return;
+    }
+    float acc[FILTERS / 2];
+#pragma unroll
+    for (int i = 0; i < FILTERS / 2; i++) acc[i] = 0;
+    consume<T>(s, p, acc);
+    store<T, FILTERS>(acc, p, bias, residual, y);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, Tile<64>::BLOCKS) conv2d_forward_wgmma_bf16_64(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, Problem p, const float* bias,
+    const bf16* residual, bf16* y) {
+    forward<bf16, 64>(x, w, p, bias, residual, y);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, Tile<128>::BLOCKS) conv2d_forward_wgmma_bf16_128(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, Problem p, const float* bias,
+    const bf16* residual, bf16* y) {
+    forward<bf16, 128>(x, w, p, bias, residual, y);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, Tile<256>::BLOCKS) conv2d_forward_wgmma_bf16_256(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, Problem p, const float* bias,
+    const bf16* residual, bf16* y) {
+    forward<bf16, 256>(x, w, p, bias, residual, y);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, Tile<64>::BLOCKS) conv2d_forward_wgmma_f16_64(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, Problem p, const float* bias,
+    const f16* residual, f16* y) {
+    forward<f16, 64>(x, w, p, bias, residual, y);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, Tile<128>::BLOCKS) conv2d_forward_wgmma_f16_128(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, Problem p, const float* bias,
+    const f16* residual, f16* y) {
+    forward<f16, 128>(x, w, p, bias, residual, y);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, Tile<256>::BLOCKS) conv2d_forward_wgmma_f16_256(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, Problem p, const float* bias,
+    const f16* residual, f16* y) {
+    forward<f16, 256>(x, w, p, bias, residual, y);
+}

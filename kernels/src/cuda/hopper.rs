@@ -1,0 +1,197 @@
+//! Convolution and linear layers of 16-bit numbers on Hopper's tensor cores: bulk copies and wgmma.
+
+use super::error::Result;
+use super::launch::{Arg, Grid};
+use super::source::CONV2D_WGMMA;
+use super::tensor_map::{MAX_BOX, MAX_STRIDE};
+use super::{Cuda, DeviceBuffer};
+use crate::params::{Activation, Dtype};
+use crate::shapes::{Conv2d, Linear};
+
+/// As `Problem` in conv2d_wgmma.cu.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Problem {
+    /// N, OH, OW, O.
+    y: [i32; 4],
+    /// KH, KW, C.
+    kernel: [i32; 3],
+    stride: [i32; 2],
+    padding: [i32; 2],
+    dilation: [i32; 2],
+    /// Images, rows and columns of a block's output pixels.
+    tile: [i32; 3],
+    /// Blocks along rows, columns and filters.
+    tiles: [i32; 3],
+    activation: i32,
+}
+
+/// Output pixels of a block, at most; channels of a step; threads of a block.
+const PIXELS: usize = 128;
+const CHANNELS: usize = 64;
+const THREADS: usize = 288;
+
+/// Whether the kernels of this module compute `g` on `cuda`: 16-bit numbers on `sm_90a`, one group, channels that are a
+/// multiple of 8 (the copy engine's strides are multiples of 16 bytes), and strides of at most 8.
+pub fn wgmma_applies(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
+    cuda.arch() == "sm_90a"
+        && matches!(dtype, Dtype::Bf16 | Dtype::F16)
+        && g.groups == 1
+        && g.c.is_multiple_of(8)
+        && g.stride.iter().all(|&s| s <= MAX_STRIDE)
+}
+
+/// `y = activation(x ∗ w + bias + residual)`: `x` `[N, H, W, C]`, `w` `[O, KH, KW, C]`, `y` and `residual`
+/// `[N, OH, OW, O]`, all of one 16-bit type; `bias` `[O]` in f32. Sums are f32 and rounded once.
+///
+/// # Panics
+/// Where [`wgmma_applies`] denies, or a buffer does not fit the geometry.
+pub fn conv2d_forward_wgmma(
+    cuda: &Cuda,
+    g: &Conv2d,
+    x: &DeviceBuffer,
+    w: &DeviceBuffer,
+    bias: Option<&DeviceBuffer>,
+    residual: Option<&DeviceBuffer>,
+    activation: Activation,
+    y: &mut DeviceBuffer,
+) -> Result<()> {
+    assert!(
+        wgmma_applies(cuda, g, x.dtype()),
+        "a convolution for wgmma: {g:?} of {:?} on {cuda:?}",
+        x.dtype()
+    );
+    let padding = g.padding.map(|p| p as i32);
+    run(cuda, g, [g.oh(), g.ow()], padding, x, w, bias, residual, activation, y)
+}
+
+/// `y = x·wᵀ + bias`: `x` `[N, IN]`, `w` `[OUT, IN]`, `y` `[N, OUT]`, of one 16-bit type; `bias` `[OUT]` in f32. It is
+/// the convolution of N images of one pixel.
+///
+/// # Panics
+/// Where IN is not a multiple of 8, the device not `sm_90a`, or a buffer does not fit.
+pub fn linear_forward_wgmma(
+    cuda: &Cuda,
+    g: &Linear,
+    x: &DeviceBuffer,
+    w: &DeviceBuffer,
+    bias: Option<&DeviceBuffer>,
+    y: &mut DeviceBuffer,
+) -> Result<()> {
+    let g = Conv2d::square([g.n, 1, 1, g.inputs], g.outputs, 1, 1, 0);
+    conv2d_forward_wgmma(cuda, &g, x, w, bias, None, Activation::None, y)
+}
+
+/// Runs the kernel over outputs `[N, oh, ow, O]`. `padding` may be negative: then the image is cropped.
+fn run(
+    cuda: &Cuda,
+    g: &Conv2d,
+    [oh, ow]: [usize; 2],
+    padding: [i32; 2],
+    x: &DeviceBuffer,
+    w: &DeviceBuffer,
+    bias: Option<&DeviceBuffer>,
+    residual: Option<&DeviceBuffer>,
+    activation: Activation,
+    y: &mut DeviceBuffer,
+) -> Result<()> {
+    let dtype = x.dtype();
+    assert_eq!(
+        (w.dtype(), y.dtype(), y.len()),
+        (dtype, dtype, g.n * oh * ow * g.o),
+        "y: N·OH·OW·O, of x's type"
+    );
+    if let Some(bias) = bias {
+        assert_eq!((bias.dtype(), bias.len()), (Dtype::F32, g.o), "bias: O f32s");
+    }
+    if let Some(residual) = residual {
+        assert_eq!((residual.dtype(), residual.len()), (dtype, y.len()), "residual: as y");
+    }
+    let tile = pixel_tile([g.n, oh, ow], g.stride);
+    let tiles = [g.n.div_ceil(tile[0]), oh.div_ceil(tile[1]), ow.div_ceil(tile[2])];
+    let pixel_tiles: usize = tiles.iter().product();
+    let filters = filters_of_a_block(cuda, pixel_tiles, g.o);
+    let filter_tiles = g.o.div_ceil(filters);
+    let [bn, bh, bw] = tile;
+    let x_map = [cuda.tensor_map(x, g.x_shape(), [bn, bh, bw, CHANNELS], g.stride)?];
+    let w_map = [cuda.tensor_map(w, g.w_shape(), [filters, 1, 1, CHANNELS], [1, 1])?];
+    let int = |n: usize| i32::try_from(n).expect("a size that a kernel's int holds");
+    let problem = [Problem {
+        y: [g.n, oh, ow, g.o].map(int),
+        kernel: [g.kh, g.kw, g.c].map(int),
+        stride: g.stride.map(int),
+        padding,
+        dilation: g.dilation.map(int),
+        tile: tile.map(int),
+        tiles: [tiles[1], tiles[2], filter_tiles].map(int),
+        activation: activation as i32,
+    }];
+    let args: [Arg; 6] =
+        [(&x_map).into(), (&w_map).into(), (&problem).into(), bias.into(), residual.into(), y.into()];
+    let stages = if filters == 256 { 4 } else { 3 };
+    let grid = Grid::of(pixel_tiles * filter_tiles, THREADS)
+        .shared(stages * (PIXELS + filters) * 2 * CHANNELS + 1024);
+    // SAFETY: the maps bound what is read of x and w; a thread stores pixels below N·OH·OW and filters below O, which y
+    // and the residual have, and the bias O (all asserted).
+    unsafe { cuda.launch(&CONV2D_WGMMA, kernel(dtype, filters), grid, &args) }
+}
+
+fn kernel(dtype: Dtype, filters: usize) -> &'static str {
+    match (dtype, filters) {
+        (Dtype::Bf16, 64) => "conv2d_forward_wgmma_bf16_64",
+        (Dtype::Bf16, 128) => "conv2d_forward_wgmma_bf16_128",
+        (Dtype::Bf16, 256) => "conv2d_forward_wgmma_bf16_256",
+        (Dtype::F16, 64) => "conv2d_forward_wgmma_f16_64",
+        (Dtype::F16, 128) => "conv2d_forward_wgmma_f16_128",
+        (Dtype::F16, 256) => "conv2d_forward_wgmma_f16_256",
+        other => unreachable!("no wgmma kernel for {other:?}"),
+    }
+}
+
+/// The widest tile that still gives every multiprocessor a block, and of which `o` filters do not leave half unused.
+fn filters_of_a_block(cuda: &Cuda, pixel_tiles: usize, o: usize) -> usize {
+    let fits = |&filters: &usize| {
+        o.next_multiple_of(64) >= filters && pixel_tiles * o.div_ceil(filters) >= cuda.multiprocessors()
+    };
+    [256, 128].into_iter().find(fits).unwrap_or(64)
+}
+
+/// Images × rows × columns of at most 128 output pixels, chosen to leave the fewest unused: powers of two, or a whole
+/// dimension. Of equals the widest, whose inputs overlap most from tap to tap.
+fn pixel_tile([n, oh, ow]: [usize; 3], stride: [usize; 2]) -> [usize; 3] {
+    let candidates = |size: usize, stride: usize| {
+        let most = size.min(PIXELS).min(MAX_BOX / stride);
+        (0..8).map(|log| 1 << log).filter(move |&edge| edge <= most).chain([most])
+    };
+    let mut best = ([1, 1, 1], usize::MAX);
+    for bw in candidates(ow, stride[1]) {
+        for bh in candidates(oh, stride[0]).filter(|bh| bh * bw <= PIXELS) {
+            for bn in candidates(n, 1).chain([n.min(PIXELS / (bh * bw))]).filter(|bn| bn * bh * bw <= PIXELS)
+            {
+                let tiles = n.div_ceil(bn) * oh.div_ceil(bh) * ow.div_ceil(bw);
+                if tiles < best.1 || tiles == best.1 && bh * bw >= best.0[1] * best.0[2] {
+                    best = ([bn, bh, bw], tiles);
+                }
+            }
+        }
+    }
+    best.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pixel_tile;
+
+    #[test]
+    fn tiles_waste_little() {
+        for edge in [112, 56, 28, 14, 7] {
+            for n in [64, 128, 256] {
+                let [bn, bh, bw] = pixel_tile([n, edge, edge], [1, 1]);
+                assert!(bn * bh * bw <= 128);
+                let tiles = n.div_ceil(bn) * edge.div_ceil(bh) * edge.div_ceil(bw);
+                let used = (n * edge * edge) as f64 / (tiles * 128) as f64;
+                assert!(used > 0.97, "{n}×{edge}×{edge}: {bn}×{bh}×{bw} uses {used}");
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! wgmma and bulk copies against the reference: 16-bit operands, sums in f32, one rounding at the end.
+
+#[path = "../support/mod.rs"]
+mod numbers;
+
+use crate::support::device;
+use crate::values::{epsilon, get, put, round};
+use kernels::cuda::{self, Cuda};
+use kernels::params::{Activation, Dtype};
+use kernels::reference;
+use kernels::shapes::{Conv2d, Linear};
+use numbers::{Random, magnitude, wide};
+use proptest::prelude::*;
+
+/// Inputs of a convolution, rounded to its type.
+struct Inputs {
+    x: Vec<f32>,
+    w: Vec<f32>,
+    bias: Option<Vec<f32>>,
+    residual: Option<Vec<f32>>,
+}
+
+impl Inputs {
+    fn random(g: &Conv2d, dtype: Dtype, bias: bool, residual: bool, seed: u64) -> Self {
+        let mut random = Random(seed);
+        let mut values =
+            |len| random.reals(len).into_iter().map(|x| round(dtype, x.into()) as f32).collect::<Vec<_>>();
+        Self {
+            x: values(g.x_len()),
+            w: values(g.w_len()),
+            bias: bias.then(|| values(g.o)),
+            residual: residual.then(|| values(g.y_len())),
+        }
+    }
+
+    fn integers(g: &Conv2d, seed: u64) -> Self {
+        let mut random = Random(seed);
+        Self { x: random.integers(g.x_len()), w: random.integers(g.w_len()), bias: None, residual: None }
+    }
+
+    fn forward(&self, gpu: &Cuda, g: &Conv2d, dtype: Dtype, activation: Activation) -> Vec<f32> {
+        let (x, w) = (put(gpu, dtype, &wide(&self.x)), put(gpu, dtype, &wide(&self.w)));
+        let bias = self.bias.as_ref().map(|b| gpu.upload(b).unwrap());
+        let residual = self.residual.as_ref().map(|r| put(gpu, dtype, &wide(r)));
+        let mut y = gpu.buffer(dtype, g.y_len()).unwrap();
+        cuda::conv2d_forward_wgmma(gpu, g, &x, &w, bias.as_ref(), residual.as_ref(), activation, &mut y)
+            .unwrap();
+        get(gpu, &y)
+    }
+
+    /// What it should be, and the sums of the absolute values.
+    fn reference(&self, g: &Conv2d, activation: Activation) -> [Vec<f64>; 2] {
+        let run = |activation, f: fn(&[f32]) -> Vec<f64>| {
+            let (bias, residual) = (self.bias.as_deref().map(f), self.residual.as_deref().map(f));
+            let mut y = vec![0.0; g.y_len()];
+            reference::conv2d_forward(g, &f(&self.x), &f(&self.w), bias.as_deref(), &mut y);
+            reference::conv2d_epilogue(residual.as_deref(), activation, &mut y);
+            y
+        };
+        [run(activation, wide), run(Activation::None, magnitude)]
+    }
+}
+
+/// `|got − want| ≤ 2ε√K·Σ|a||b|`, and half a unit of the type for the rounding.
+fn assert_close(dtype: Dtype, depth: usize, got: &[f32], [want, sums]: &[Vec<f64>; 2]) {
+    assert_eq!(got.len(), want.len());
+    for (i, ((&got, &want), &sum)) in got.iter().zip(want).zip(sums).enumerate() {
+        let bound =
+            2.0 * f64::from(f32::EPSILON) * (depth as f64).sqrt() * sum + 0.51 * epsilon(dtype) * want.abs();
+        let error = (f64::from(got) - want).abs();
+        assert!(error <= bound, "[{i}]: {got} for {want}, error {error:e} above {bound:e}");
+    }
+}
+
+fn check(g: &Conv2d, dtype: Dtype, bias: bool, residual: bool, activation: Activation, seed: u64) {
+    let Some(gpu) = device() else { return };
+    assert!(cuda::wgmma_applies(gpu, g, dtype), "{g:?}");
+    let inputs = Inputs::random(g, dtype, bias, residual, seed);
+    let y = inputs.forward(gpu, g, dtype, activation);
+    assert_close(dtype, g.kh * g.kw * g.c, &y, &inputs.reference(g, activation));
+    assert_eq!(y, inputs.forward(gpu, g, dtype, activation), "the same bits again");
+}
+
+const TYPES: [Dtype; 2] = [Dtype::Bf16, Dtype::F16];
+
+#[test]
+fn every_tile_of_filters() {
+    for (i, o) in [64, 128, 200, 256].into_iter().enumerate() {
+        // Enough pixels that four multiprocessors each have a block.
+        let g = Conv2d::square([5, 10, 11, 64], o, 1, 1, 0);
+        check(&g, TYPES[i % 2], true, i % 2 == 0, Activation::Relu, 3);
+    }
+}
+
+#[test]
+fn more_steps_than_stages() {
+    check(&Conv2d::square([1, 6, 7, 128], 24, 3, 1, 1), Dtype::Bf16, true, true, Activation::Relu6, 4);
+    check(&Conv2d::square([1, 9, 9, 64], 65, 3, 2, 1), Dtype::F16, true, true, Activation::None, 5);
+    check(&Conv2d::square([2, 12, 12, 8], 7, 7, 2, 3), Dtype::Bf16, true, true, Activation::None, 6);
+}
+
+#[test]
+fn integers_are_exact() {
+    let Some(gpu) = device() else { return };
+    let g = Conv2d::square([2, 5, 6, 16], 10, 3, 1, 1);
+    let inputs = Inputs::integers(&g, 7);
+    let y = inputs.forward(gpu, &g, Dtype::F16, Activation::None);
+    assert_eq!(wide(&y), inputs.reference(&g, Activation::None)[0]);
+}
+
+#[test]
+fn a_nan_stays() {
+    let Some(gpu) = device() else { return };
+    let g = Conv2d::square([1, 4, 4, 8], 8, 1, 1, 0);
+    let mut inputs = Inputs::integers(&g, 8);
+    inputs.x[3 * 8] = f32::NAN;
+    let y = inputs.forward(gpu, &g, Dtype::Bf16, Activation::Relu6);
+    assert!(y.iter().enumerate().all(|(i, y)| y.is_nan() == (i / 8 == 3)), "{y:?}");
+}
+
+#[test]
+fn linear() {
+    let Some(gpu) = device() else { return };
+    let g = Linear { n: 130, inputs: 72, outputs: 70 };
+    let mut random = Random(9);
+    let mut values =
+        |len| random.reals(len).into_iter().map(|x| round(Dtype::Bf16, x.into()) as f32).collect::<Vec<_>>();
+    let (x, w, bias) = (values(g.n * g.inputs), values(g.outputs * g.inputs), values(g.outputs));
+    let [xd, wd] = [&x, &w].map(|v| put(gpu, Dtype::Bf16, &wide(v)));
+    let mut y = gpu.buffer(Dtype::Bf16, g.n * g.outputs).unwrap();
+    cuda::linear_forward_wgmma(gpu, &g, &xd, &wd, Some(&gpu.upload(&bias).unwrap()), &mut y).unwrap();
+    let want = [wide, magnitude].map(|f| {
+        let mut y = vec![0.0; g.n * g.outputs];
+        reference::linear_forward(&g, &f(&x), &f(&w), Some(&f(&bias)), &mut y);
+        y
+    });
+    assert_close(Dtype::Bf16, g.inputs, &get(gpu, &y), &want);
+}
+
+/// Small geometries with every option: strides, padding beyond the kernel, dilation, channels around a step's edge.
+fn geometry() -> impl Strategy<Value = Conv2d> {
+    let image = (1..=3usize, 1..=9usize, 1..=9usize, 1..=10usize, 1..=70usize);
+    let window = ([1..=3usize, 1..=3], [1..=3usize, 1..=3], [0..=3usize, 0..=3], [1..=2usize, 1..=2]);
+    (image, window).prop_filter_map(
+        "a window that fits",
+        |((n, h, w, c, o), ([kh, kw], stride, padding, dilation))| {
+            let g = Conv2d { n, h, w, c: 8 * c, o, kh, kw, stride, padding, dilation, groups: 1 };
+            (g.check().is_ok() && g.macs() < 2_000_000).then_some(g)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn forward_stays_within_the_bound(g in geometry(), flags in 0..12usize, seed: u64) {
+        let activation = [Activation::None, Activation::Relu, Activation::Relu6][flags % 3];
+        check(&g, TYPES[flags / 6], flags % 2 == 0, flags % 4 < 2, activation, seed);
+    }
+}
