@@ -235,3 +235,28 @@ extern "C" __global__ void __launch_bounds__(THREADS, Tile<256>::BLOCKS) conv2d_
     const f16* residual, f16* y) {
     forward<f16, 256>(x, w, p, bias, residual, y);
 }
+
+// The weight of the gradient of the input: with a stride of 1, dx is dy convolved with w turned by 180 degrees, in which
+// filters and channels have changed places. A tap is a matrix to transpose, by tiles through shared memory, so that both
+// sides are read and written along rows; 34 elements a row put a column of two-byte elements into all banks.
+
+constexpr int EDGE = 32;
+
+struct Transpose {
+    uint16_t tile[EDGE][EDGE + 2];
+};
+
+/// `to[c, taps − 1 − t, o] = from[o, t, c]`; a block of 32×8 threads a tile, the taps along z.
+extern "C" __global__ void __launch_bounds__(256) conv2d_turn_weight(int o, int taps, int c, const uint16_t* from,
+                                                                     uint16_t* to) {
+    auto& s = shared_memory<Transpose>();
+    int lane = threadIdx.x % EDGE, warp = threadIdx.x / EDGE, tap = blockIdx.z;
+    int first_o = blockIdx.y * EDGE, first_c = blockIdx.x * EDGE;
+    for (int i = warp; i < EDGE; i += 8)
+        if (first_o + i < o && first_c + lane < c)
+            s.tile[i][lane] = from[(uint64_t(first_o + i) * taps + tap) * c + first_c + lane];
+    __syncthreads();
+    for (int i = warp; i < EDGE; i += 8)
+        if (first_c + i < c && first_o + lane < o)
+            to[(uint64_t(first_c + i) * taps + taps - 1 - tap) * o + first_o + lane] = s.tile[lane][i];
+}

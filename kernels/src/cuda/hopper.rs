@@ -30,6 +30,8 @@ struct Problem {
 const PIXELS: usize = 128;
 const CHANNELS: usize = 64;
 const THREADS: usize = 288;
+/// Edge of the tiles in which a weight is transposed.
+const EDGE: usize = 32;
 
 /// Whether the kernels of this module compute `g` on `cuda`: 16-bit numbers on `sm_90a`, one group, channels that are a
 /// multiple of 8 (the copy engine's strides are multiples of 16 bytes), and strides of at most 8.
@@ -80,6 +82,46 @@ pub fn linear_forward_wgmma(
 ) -> Result<()> {
     let g = Conv2d::square([g.n, 1, 1, g.inputs], g.outputs, 1, 1, 0);
     conv2d_forward_wgmma(cuda, &g, x, w, bias, None, Activation::None, y)
+}
+
+/// Whether [`conv2d_input_grad_wgmma`] computes `g` on `cuda`: as [`wgmma_applies`], with filters that are a multiple of
+/// 8 in place of channels, and a stride of 1.
+pub fn wgmma_applies_to_input_grad(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
+    g.stride == [1, 1] && wgmma_applies(cuda, &turned(g), dtype)
+}
+
+/// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C]`, `dx` `[N, H, W, C]`, all of one 16-bit type.
+/// It is `dy` convolved with `w`, turned by 180° and its filters and channels exchanged.
+///
+/// # Panics
+/// Where [`wgmma_applies_to_input_grad`] denies, or a buffer does not fit the geometry.
+pub fn conv2d_input_grad_wgmma(
+    cuda: &Cuda,
+    g: &Conv2d,
+    dy: &DeviceBuffer,
+    w: &DeviceBuffer,
+    dx: &mut DeviceBuffer,
+) -> Result<()> {
+    let dtype = dy.dtype();
+    assert!(wgmma_applies_to_input_grad(cuda, g, dtype), "an input gradient for wgmma: {g:?} of {dtype:?}");
+    assert_eq!((w.dtype(), w.len()), (dtype, g.w_len()), "w: O·KH·KW·C, of dy's type");
+    let mut turned_w = cuda.buffer(dtype, w.len())?;
+    let grid = Grid {
+        blocks: [g.c.div_ceil(EDGE), g.o.div_ceil(EDGE), g.kh * g.kw],
+        threads: 8 * EDGE,
+        shared: EDGE * (EDGE + 2) * 2,
+    };
+    let args = [g.o.into(), (g.kh * g.kw).into(), g.c.into(), w.into(), (&mut turned_w).into()];
+    // SAFETY: a thread reads and writes only at o, tap, c below O, KH·KW, C: elements of both buffers (asserted).
+    unsafe { cuda.launch(&CONV2D_WGMMA, "conv2d_turn_weight", grid, &args) }?;
+    let reach = |i: usize| (g.dilation[i] * ([g.kh, g.kw][i] - 1)) as i32 - g.padding[i] as i32;
+    let padding = [reach(0), reach(1)];
+    run(cuda, &turned(g), [g.h, g.w], padding, dy, &turned_w, None, None, Activation::None, dx)
+}
+
+/// The convolution that maps dy to dx; its padding, which may be negative, is told apart.
+fn turned(g: &Conv2d) -> Conv2d {
+    Conv2d { h: g.oh(), w: g.ow(), c: g.o, o: g.c, ..*g }
 }
 
 /// Runs the kernel over outputs `[N, oh, ow, O]`. `padding` may be negative: then the image is cropped.

@@ -99,6 +99,31 @@ fn more_steps_than_stages() {
     check(&Conv2d::square([2, 12, 12, 8], 7, 7, 2, 3), Dtype::Bf16, true, true, Activation::None, 6);
 }
 
+fn check_input_grad(g: &Conv2d, dtype: Dtype, seed: u64) {
+    let Some(gpu) = device() else { return };
+    assert!(cuda::wgmma_applies_to_input_grad(gpu, g, dtype), "{g:?}");
+    let inputs = Inputs::random(g, dtype, false, true, seed);
+    let (dy, w) = (inputs.residual.unwrap(), inputs.w);
+    let mut dx = gpu.buffer(dtype, g.x_len()).unwrap();
+    let [dy_there, w_there] = [&dy, &w].map(|v| put(gpu, dtype, &wide(v)));
+    cuda::conv2d_input_grad_wgmma(gpu, g, &dy_there, &w_there, &mut dx).unwrap();
+    let want = [wide, magnitude].map(|f| {
+        let mut dx = vec![0.0; g.x_len()];
+        reference::conv2d_input_grad(g, &f(&dy), &f(&w), &mut dx);
+        dx
+    });
+    assert_close(dtype, g.kh * g.kw * g.o, &get(gpu, &dx), &want);
+}
+
+#[test]
+fn input_gradients() {
+    check_input_grad(&Conv2d::square([2, 7, 9, 40], 72, 3, 1, 1), Dtype::Bf16, 10);
+    // More padding than the kernel reaches: the gradient is cropped.
+    check_input_grad(&Conv2d::square([1, 5, 6, 3], 8, 2, 1, 3), Dtype::F16, 11);
+    let dilated = Conv2d { dilation: [2, 1], padding: [0, 2], ..Conv2d::square([1, 9, 8, 33], 16, 3, 1, 0) };
+    check_input_grad(&dilated, Dtype::F16, 12);
+}
+
 #[test]
 fn integers_are_exact() {
     let Some(gpu) = device() else { return };
