@@ -3,16 +3,18 @@
 //
 //   block: up to 128 output pixels × FILTERS filters
 //     warp 8, one thread: the producer               warps 0–3, 4–7: two warpgroups, 64 pixels each
-//       for kh, kw, 64 channels:                       for each stage:
+//       for kh, kw, 128 bytes of channels:             for each stage:
 //         wait until the stage is empty                  wait until it is full
-//         x[box of pixels at this tap, 64 channels] ─▶   acc += x·wᵀ, four wgmmas of depth 16
-//         w[FILTERS, this tap, 64 channels]         ─▶   when the wgmmas of the stage before are done: it is empty
+//         x[box of pixels at this tap, channels] ─▶      acc += x·wᵀ, four wgmmas of 32 bytes deep
+//         w[FILTERS, this tap, channels]         ─▶      when the wgmmas of the stage before are done: it is empty
 //                                                      y = activation(acc + bias + residual), rounded once
 //
 // The pixels of a block are a box of bn images × bh rows × bw columns. Seen from one tap, its inputs are a box of x too,
 // moved by the tap and with the stride between its pixels: one bulk copy. The copy engine writes 0 for what lies outside
 // the image, which is the padding, and for channels beyond the last. Rows of shared memory that a smaller box leaves
 // unwritten only reach rows of the product that nobody stores.
+//
+// 128 bytes are 64 channels of 16 bits, or 32 of f32: those the copy engine rounds to TF32, eleven bits of mantissa.
 //
 // Why these tiles: a stage is (128 + FILTERS)·128 bytes from L2 for 128·FILTERS·64 products, so wide tiles ask least of
 // L2, and 256 filters are what the registers hold (128 accumulators a thread). 64 and 128 filters leave room for two
@@ -32,17 +34,20 @@ struct Problem {
 
 enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
 
-constexpr int PIXELS = 128, CHANNELS = 64;
+constexpr int PIXELS = 128;
 constexpr int CONSUMERS = 8, THREADS = CONSUMERS * 32 + 32; // warps; threads
 
 template <int FILTERS> struct Tile {
     static constexpr int STAGES = FILTERS == 256 ? 4 : 3, BLOCKS = FILTERS == 256 ? 1 : 2;
 };
 
-/// Operands of 16 bits; a row is 128 bytes.
+/// Channels of a pixel or of a filter: what the swizzle takes as a row.
 struct Row {
-    uint16_t channels[CHANNELS];
+    unsigned char channels[128];
 };
+
+/// Channels of a row.
+template <class T> constexpr int CHANNELS = sizeof(Row) / sizeof(T);
 
 template <int FILTERS> struct __align__(1024) Shared {
     static constexpr int STAGES = Tile<FILTERS>::STAGES;
@@ -78,7 +83,7 @@ struct Place {
 };
 
 /// Fills stage after stage; one thread.
-template <int FILTERS>
+template <class T, int FILTERS>
 __device__ __forceinline__ void produce(Shared<FILTERS>& s, const TensorMap& x, const TensorMap& w, const Problem& p) {
     Place at(p);
     unsigned bytes = (p.box[0] * p.box[1] * p.box[2] + FILTERS) * sizeof(Row);
@@ -86,7 +91,7 @@ __device__ __forceinline__ void produce(Shared<FILTERS>& s, const TensorMap& x, 
     Ring<Shared<FILTERS>::STAGES> ring;
     for (int kh = 0; kh < p.kh; kh++)
         for (int kw = 0; kw < p.kw; kw++)
-            for (int c = 0; c < p.c; c += CHANNELS, ring.next()) {
+            for (int c = 0; c < p.c; c += CHANNELS<T>, ring.next()) {
                 auto& stage = s.stage[ring.stage];
                 Barrier& full = s.full[ring.stage];
                 barrier_wait(s.empty[ring.stage], ring.parity ^ 1);
@@ -106,7 +111,7 @@ __device__ __forceinline__ void release(Barrier& empty) {
 template <class T, int FILTERS>
 __device__ __forceinline__ void consume(Shared<FILTERS>& s, const Problem& p, float (&acc)[FILTERS / 2]) {
     int first = threadIdx.x / 128 * 64;
-    int steps = p.kh * p.kw * ((p.c + CHANNELS - 1) / CHANNELS);
+    int steps = p.kh * p.kw * ((p.c + CHANNELS<T> - 1) / CHANNELS<T>);
     Ring<Shared<FILTERS>::STAGES> ring;
     Barrier* before = nullptr;
     for (; steps > 0; steps--, ring.next()) {
@@ -115,7 +120,7 @@ __device__ __forceinline__ void consume(Shared<FILTERS>& s, const Problem& p, fl
         uint64_t x = rows_descriptor(&stage.x[first]), w = rows_descriptor(stage.w);
         wgmma_fence();
 #pragma unroll
-        for (int k = 0; k < CHANNELS / 16; k++) wgmma<T>(acc, x + 2 * k, w + 2 * k); // 32 bytes, in units of 16
+        for (int k = 0; k < 4; k++) wgmma<T>(acc, x + 2 * k, w + 2 * k); // 32 bytes, in units of 16
         wgmma_commit();
         wgmma_wait<1>();
         if (before) release(*before);
@@ -132,7 +137,7 @@ __device__ __forceinline__ float activate(float x, int activation) {
 }
 
 /// Two neighbouring elements, as one store.
-template <class T> struct __align__(4) Pair {
+template <class T> struct __align__(2 * sizeof(T)) Pair {
     T first, second;
 };
 
@@ -195,7 +200,7 @@ __device__ __forceinline__ void forward(const TensorMap& x, const TensorMap& w, 
     }
     __syncthreads();
     if (threadIdx.x / 32 == CONSUMERS) {
-        if (threadIdx.x % 32 == 0) produce(s, x, w, p);
+        if (threadIdx.x % 32 == 0) produce<T>(s, x, w, p);
         return;
     }
     float acc[FILTERS / 2];
@@ -235,21 +240,35 @@ extern "C" __global__ void __launch_bounds__(THREADS, Tile<256>::BLOCKS) conv2d_
     const f16* residual, f16* y) {
     forward<f16, 256>(x, w, p, bias, residual, y);
 }
+extern "C" __global__ void __launch_bounds__(THREADS, Tile<64>::BLOCKS) conv2d_forward_wgmma_tf32_64(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, Problem p, const float* bias,
+    const float* residual, float* y) {
+    forward<float, 64>(x, w, p, bias, residual, y);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, Tile<128>::BLOCKS) conv2d_forward_wgmma_tf32_128(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, Problem p, const float* bias,
+    const float* residual, float* y) {
+    forward<float, 128>(x, w, p, bias, residual, y);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, Tile<256>::BLOCKS) conv2d_forward_wgmma_tf32_256(
+    const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w, Problem p, const float* bias,
+    const float* residual, float* y) {
+    forward<float, 256>(x, w, p, bias, residual, y);
+}
 
 // The weight of the gradient of the input: with a stride of 1, dx is dy convolved with w turned by 180 degrees, in which
 // filters and channels have changed places. A tap is a matrix to transpose, by tiles through shared memory, so that both
-// sides are read and written along rows; 34 elements a row put a column of two-byte elements into all banks.
+// sides are read and written along rows; the row of a tile is longer by 4 bytes, which puts a column into all banks.
 
 constexpr int EDGE = 32;
 
-struct Transpose {
-    uint16_t tile[EDGE][EDGE + 2];
+template <class T> struct Transpose {
+    T tile[EDGE][EDGE + 4 / sizeof(T)];
 };
 
 /// `to[c, taps − 1 − t, o] = from[o, t, c]`; a block of 32×8 threads a tile, the taps along z.
-extern "C" __global__ void __launch_bounds__(256) conv2d_turn_weight(int o, int taps, int c, const uint16_t* from,
-                                                                     uint16_t* to) {
-    auto& s = shared_memory<Transpose>();
+template <class T> __device__ __forceinline__ void turn_weight(int o, int taps, int c, const T* from, T* to) {
+    auto& s = shared_memory<Transpose<T>>();
     int lane = threadIdx.x % EDGE, warp = threadIdx.x / EDGE, tap = blockIdx.z;
     int first_o = blockIdx.y * EDGE, first_c = blockIdx.x * EDGE;
     for (int i = warp; i < EDGE; i += 8)
@@ -259,4 +278,13 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_turn_weight(int o, int 
     for (int i = warp; i < EDGE; i += 8)
         if (first_c + i < c && first_o + lane < o)
             to[(uint64_t(first_c + i) * taps + taps - 1 - tap) * o + first_o + lane] = s.tile[lane][i];
+}
+
+extern "C" __global__ void __launch_bounds__(256) conv2d_turn_weight_16(int o, int taps, int c, const uint16_t* from,
+                                                                        uint16_t* to) {
+    turn_weight(o, taps, c, from, to);
+}
+extern "C" __global__ void __launch_bounds__(256) conv2d_turn_weight_32(int o, int taps, int c, const uint32_t* from,
+                                                                        uint32_t* to) {
+    turn_weight(o, taps, c, from, to);
 }

@@ -94,46 +94,48 @@ template <int R> __device__ __forceinline__ void wgmma_finish(float (&d)[R]) {
     "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]),                \
         "+f"(d[i + 6]), "+f"(d[i + 7])
 #define WGMMA_32(d, i) WGMMA_8(d, i), WGMMA_8(d, i + 8), WGMMA_8(d, i + 16), WGMMA_8(d, i + 24)
-#define WGMMA_TEXT_32                                                                                             \
+#define WGMMA_TEXT_32                                                                                          \
     "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                                   \
     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define WGMMA_TEXT_64                                                                                             \
+#define WGMMA_TEXT_64                                                                                          \
     WGMMA_TEXT_32 ", "                                                                                         \
     "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "                         \
     "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define WGMMA_TEXT_128                                                                                            \
+#define WGMMA_TEXT_128                                                                                         \
     WGMMA_TEXT_64 ", "                                                                                         \
     "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "                         \
     "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "                         \
     "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "             \
     "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
-/// `wgmma_instruction(d, a, b)`: one instruction, m64nNk16 of 16-bit operands. The last two zeros: both K-major.
-#define WGMMA(TYPE, N, TEXT, A, B, USE, ...)                                                                   \
+/// `wgmma_instruction(d, a, b)`: one instruction, m64nN with a depth of 32 bytes. `MAJOR` says of 16-bit operands that
+/// both have their depth contiguous; others always have.
+#define WGMMA(TYPE, DEPTH, MAJOR, N, TEXT, A, B, USE, ...)                                                     \
     HOPPER("{\n"                                                                                               \
            ".reg .pred add;\n"                                                                                 \
            "setp.ne.b32 add, " USE ", 0;\n"                                                                    \
-           "wgmma.mma_async.sync.aligned.m64n" N "k16.f32." TYPE "." TYPE " {" TEXT "}, " A ", " B              \
-           ", add, 1, 1, 0, 0;\n"                                                                              \
+           "wgmma.mma_async.sync.aligned.m64n" N DEPTH ".f32." TYPE "." TYPE " {" TEXT "}, " A ", " B          \
+           ", add, 1, 1" MAJOR ";\n"                                                                           \
            "}"                                                                                                 \
            : __VA_ARGS__                                                                                       \
            : "l"(a), "l"(b), "r"(1))
-#define WGMMA_WIDTHS(T, TYPE)                                                                                  \
+#define WGMMA_WIDTHS(T, TYPE, DEPTH, MAJOR)                                                                    \
     __device__ __forceinline__ void wgmma_instruction(T, float (&d)[32], uint64_t a, uint64_t b) {             \
-        WGMMA(TYPE, "64", WGMMA_TEXT_32, "%32", "%33", "%34", WGMMA_32(d, 0));                                 \
+        WGMMA(TYPE, DEPTH, MAJOR, "64", WGMMA_TEXT_32, "%32", "%33", "%34", WGMMA_32(d, 0));                   \
     }                                                                                                          \
     __device__ __forceinline__ void wgmma_instruction(T, float (&d)[64], uint64_t a, uint64_t b) {             \
-        WGMMA(TYPE, "128", WGMMA_TEXT_64, "%64", "%65", "%66", WGMMA_32(d, 0), WGMMA_32(d, 32));               \
+        WGMMA(TYPE, DEPTH, MAJOR, "128", WGMMA_TEXT_64, "%64", "%65", "%66", WGMMA_32(d, 0), WGMMA_32(d, 32)); \
     }                                                                                                          \
     __device__ __forceinline__ void wgmma_instruction(T, float (&d)[128], uint64_t a, uint64_t b) {            \
-        WGMMA(TYPE, "256", WGMMA_TEXT_128, "%128", "%129", "%130", WGMMA_32(d, 0), WGMMA_32(d, 32),            \
+        WGMMA(TYPE, DEPTH, MAJOR, "256", WGMMA_TEXT_128, "%128", "%129", "%130", WGMMA_32(d, 0), WGMMA_32(d, 32), \
               WGMMA_32(d, 64), WGMMA_32(d, 96));                                                               \
     }
-WGMMA_WIDTHS(bf16, "bf16")
-WGMMA_WIDTHS(f16, "f16")
+WGMMA_WIDTHS(bf16, "bf16", "k16", ", 0, 0")
+WGMMA_WIDTHS(f16, "f16", "k16", ", 0, 0")
+WGMMA_WIDTHS(float, "tf32", "k8", "")
 
-/// Starts `d += a·bᵀ` on a warpgroup: a is 64×16, b is N×16, in shared memory, both with their depth contiguous; d is
-/// 64×N with N = 2R. Thread t of the warpgroup holds `d[4j + 2i + e]` = element (16·(t/32) + t%32/4 + 8i, 8j + t%4·2 + e).
+/// Starts `d += a·bᵀ` on a warpgroup: a is 64×K, b is N×K, in shared memory, both with their depth contiguous and K
+/// elements 32 bytes; d is 64×N with N = 2R. Of f32 operands the upper 19 bits count (TF32). Thread t of the warpgroup holds `d[4j + 2i + e]` = element (16·(t/32) + t%32/4 + 8i, 8j + t%4·2 + e).
 template <class T, int R> __device__ __forceinline__ void wgmma(float (&d)[R], uint64_t a, uint64_t b) {
     wgmma_instruction(T(), d, a, b);
 }

@@ -225,12 +225,12 @@ API cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, co
     struct {
         void* address;
         uint64_t stride[3];
-        uint32_t size[4], box[4], step[4], element_bytes, unused[11];
+        uint32_t size[4], box[4], step[4], element_bytes, tf32, unused[10];
     } fields = {};
     if (!element || rank != 4 || interleave || swizzle != 3 || fill) return INVALID_VALUE; // what is not emulated
     // A device's limits.
     if (reinterpret_cast<uint64_t>(address) % 16 || box[0] * element > 128) return INVALID_VALUE;
-    fields.address = address, fields.element_bytes = element;
+    fields.address = address, fields.element_bytes = element, fields.tf32 = type == 11;
     for (unsigned d = 0; d < rank; d++) {
         if (!size[d] || size[d] > uint64_t(1) << 32 || !box[d] || box[d] > 256) return INVALID_VALUE;
         if (!step[d] || step[d] > 8) return INVALID_VALUE;

@@ -10,7 +10,7 @@ struct TensorMap {
     const char* address;
     uint64_t stride[3]; // bytes, of dimensions 1..3
     uint32_t size[4], box[4], step[4];
-    uint32_t element_bytes, unused[11];
+    uint32_t element_bytes, tf32, unused[10];
 };
 static_assert(sizeof(TensorMap) == 128, "as CUtensorMap");
 
@@ -40,6 +40,14 @@ inline void need_ready(const Barrier& b) {
     if (b.ready != 1 || b.arrivals == 0 || b.arrivals == 0xfff) fail("an mbarrier that was not initialized");
 }
 
+/// Rounds the f32 at `p` to eleven bits of mantissa, to nearest; infinities and NaNs stay.
+inline void round_to_tf32(char* p) {
+    uint32_t u;
+    memcpy(&u, p, 4);
+    if ((u & 0x7f800000) != 0x7f800000) u = (u + 0x1000) & ~0x1fffu;
+    memcpy(p, &u, 4);
+}
+
 /// Writes a box to shared memory, swizzled; zeros where it leaves the tensor.
 inline void land(const BulkCopy& copy) {
     TensorMap m;
@@ -66,6 +74,7 @@ inline void land(const BulkCopy& copy) {
                     int64_t from = c * m.element_bytes;
                     for (int d = 1; d < 4; d++) from += at[d] * int64_t(m.stride[d - 1]);
                     memcpy(into, m.address + from, m.element_bytes);
+                    if (m.tf32) round_to_tf32(into);
                 }
             }
     Barrier& barrier = *static_cast<Barrier*>(copy.barrier);

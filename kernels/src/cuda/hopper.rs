@@ -1,4 +1,5 @@
-//! Convolution and linear layers of 16-bit numbers on Hopper's tensor cores: bulk copies and wgmma.
+//! Convolution and linear layers on Hopper's tensor cores: bulk copies and wgmma, of 16-bit numbers or, of f32 buffers,
+//! in TF32 (operands rounded to eleven bits of mantissa).
 
 use super::error::Result;
 use super::launch::{Arg, Grid};
@@ -26,25 +27,25 @@ struct Problem {
     activation: i32,
 }
 
-/// Output pixels of a block, at most; channels of a step; threads of a block.
+/// Output pixels of a block, at most; bytes of channels of a step; threads of a block.
 const PIXELS: usize = 128;
-const CHANNELS: usize = 64;
+const ROW_BYTES: usize = 128;
 const THREADS: usize = 288;
 /// Edge of the tiles in which a weight is transposed.
 const EDGE: usize = 32;
 
-/// Whether the kernels of this module compute `g` on `cuda`: 16-bit numbers on `sm_90a`, one group, channels that are a
-/// multiple of 8 (the copy engine's strides are multiples of 16 bytes), and strides of at most 8.
+/// Whether the kernels of this module compute `g` on `cuda`: on `sm_90a`, one group, channels that are a multiple of 16
+/// bytes (the copy engine's strides are), and strides of at most 8.
 pub fn wgmma_applies(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
     cuda.arch() == "sm_90a"
-        && matches!(dtype, Dtype::Bf16 | Dtype::F16)
+        && dtype != Dtype::U32
         && g.groups == 1
-        && g.c.is_multiple_of(8)
+        && g.c.is_multiple_of(dtype.lanes())
         && g.stride.iter().all(|&s| s <= MAX_STRIDE)
 }
 
 /// `y = activation(x ∗ w + bias + residual)`: `x` `[N, H, W, C]`, `w` `[O, KH, KW, C]`, `y` and `residual`
-/// `[N, OH, OW, O]`, all of one 16-bit type; `bias` `[O]` in f32. Sums are f32 and rounded once.
+/// `[N, OH, OW, O]`, all of one type; `bias` `[O]` in f32. Sums are f32 and rounded once; f32 operands become TF32.
 ///
 /// # Panics
 /// Where [`wgmma_applies`] denies, or a buffer does not fit the geometry.
@@ -67,11 +68,11 @@ pub fn conv2d_forward_wgmma(
     run(cuda, g, [g.oh(), g.ow()], padding, x, w, bias, residual, activation, y)
 }
 
-/// `y = x·wᵀ + bias`: `x` `[N, IN]`, `w` `[OUT, IN]`, `y` `[N, OUT]`, of one 16-bit type; `bias` `[OUT]` in f32. It is
-/// the convolution of N images of one pixel.
+/// `y = x·wᵀ + bias`: `x` `[N, IN]`, `w` `[OUT, IN]`, `y` `[N, OUT]`, of one type; `bias` `[OUT]` in f32. It is the
+/// convolution of N images of one pixel.
 ///
 /// # Panics
-/// Where IN is not a multiple of 8, the device not `sm_90a`, or a buffer does not fit.
+/// Where IN is not a multiple of 16 bytes, the device not `sm_90a`, or a buffer does not fit.
 pub fn linear_forward_wgmma(
     cuda: &Cuda,
     g: &Linear,
@@ -84,13 +85,12 @@ pub fn linear_forward_wgmma(
     conv2d_forward_wgmma(cuda, &g, x, w, bias, None, Activation::None, y)
 }
 
-/// Whether [`conv2d_input_grad_wgmma`] computes `g` on `cuda`: as [`wgmma_applies`], with filters that are a multiple of
-/// 8 in place of channels, and a stride of 1.
+/// Whether [`conv2d_input_grad_wgmma`] computes `g` on `cuda`: as [`wgmma_applies`], with filters in place of channels, and a stride of 1.
 pub fn wgmma_applies_to_input_grad(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
     g.stride == [1, 1] && wgmma_applies(cuda, &turned(g), dtype)
 }
 
-/// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C]`, `dx` `[N, H, W, C]`, all of one 16-bit type.
+/// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C]`, `dx` `[N, H, W, C]`, all of one type.
 /// It is `dy` convolved with `w`, turned by 180° and its filters and channels exchanged.
 ///
 /// # Panics
@@ -105,15 +105,16 @@ pub fn conv2d_input_grad_wgmma(
     let dtype = dy.dtype();
     assert!(wgmma_applies_to_input_grad(cuda, g, dtype), "an input gradient for wgmma: {g:?} of {dtype:?}");
     assert_eq!((w.dtype(), w.len()), (dtype, g.w_len()), "w: O·KH·KW·C, of dy's type");
+    let turn = if dtype.bytes() == 2 { "conv2d_turn_weight_16" } else { "conv2d_turn_weight_32" };
     let mut turned_w = cuda.buffer(dtype, w.len())?;
     let grid = Grid {
         blocks: [g.c.div_ceil(EDGE), g.o.div_ceil(EDGE), g.kh * g.kw],
         threads: 8 * EDGE,
-        shared: EDGE * (EDGE + 2) * 2,
+        shared: EDGE * (EDGE * dtype.bytes() + 4),
     };
     let args = [g.o.into(), (g.kh * g.kw).into(), g.c.into(), w.into(), (&mut turned_w).into()];
     // SAFETY: a thread reads and writes only at o, tap, c below O, KH·KW, C: elements of both buffers (asserted).
-    unsafe { cuda.launch(&CONV2D_WGMMA, "conv2d_turn_weight", grid, &args) }?;
+    unsafe { cuda.launch(&CONV2D_WGMMA, turn, grid, &args) }?;
     let reach = |i: usize| (g.dilation[i] * ([g.kh, g.kw][i] - 1)) as i32 - g.padding[i] as i32;
     let padding = [reach(0), reach(1)];
     run(cuda, &turned(g), [g.h, g.w], padding, dy, &turned_w, None, None, Activation::None, dx)
@@ -155,8 +156,9 @@ fn run(
     let filters = filters_of_a_block(cuda, pixel_tiles, g.o);
     let filter_tiles = g.o.div_ceil(filters);
     let [bn, bh, bw] = tile;
-    let x_map = [cuda.tensor_map(x, g.x_shape(), [bn, bh, bw, CHANNELS], g.stride)?];
-    let w_map = [cuda.tensor_map(w, g.w_shape(), [filters, 1, 1, CHANNELS], [1, 1])?];
+    let channels = ROW_BYTES / dtype.bytes();
+    let x_map = [cuda.tensor_map(x, g.x_shape(), [bn, bh, bw, channels], g.stride)?];
+    let w_map = [cuda.tensor_map(w, g.w_shape(), [filters, 1, 1, channels], [1, 1])?];
     let int = |n: usize| i32::try_from(n).expect("a size that a kernel's int holds");
     let problem = [Problem {
         y: [g.n, oh, ow, g.o].map(int),
@@ -171,8 +173,8 @@ fn run(
     let args: [Arg; 6] =
         [(&x_map).into(), (&w_map).into(), (&problem).into(), bias.into(), residual.into(), y.into()];
     let stages = if filters == 256 { 4 } else { 3 };
-    let grid = Grid::of(pixel_tiles * filter_tiles, THREADS)
-        .shared(stages * (PIXELS + filters) * 2 * CHANNELS + 1024);
+    let grid =
+        Grid::of(pixel_tiles * filter_tiles, THREADS).shared(stages * (PIXELS + filters) * ROW_BYTES + 1024);
     // SAFETY: the maps bound what is read of x and w; a thread stores pixels below N·OH·OW and filters below O, which y
     // and the residual have, and the bias O (all asserted).
     unsafe { cuda.launch(&CONV2D_WGMMA, kernel(dtype, filters), grid, &args) }
@@ -186,6 +188,9 @@ fn kernel(dtype: Dtype, filters: usize) -> &'static str {
         (Dtype::F16, 64) => "conv2d_forward_wgmma_f16_64",
         (Dtype::F16, 128) => "conv2d_forward_wgmma_f16_128",
         (Dtype::F16, 256) => "conv2d_forward_wgmma_f16_256",
+        (Dtype::F32, 64) => "conv2d_forward_wgmma_tf32_64",
+        (Dtype::F32, 128) => "conv2d_forward_wgmma_tf32_128",
+        (Dtype::F32, 256) => "conv2d_forward_wgmma_tf32_256",
         other => unreachable!("no wgmma kernel for {other:?}"),
     }
 }

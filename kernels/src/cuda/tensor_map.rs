@@ -23,7 +23,7 @@ pub(super) const MAX_STRIDE: usize = 8;
 impl Cuda {
     /// The map of `buffer` as `[n, h, w, c]`, the last contiguous, with boxes of `[bn, bh, bw, bc]` elements that are
     /// `[sh, sw]` apart along rows and columns. Rows of a box land in the 128-byte swizzle: `bc` elements are at most
-    /// 128 bytes, and `c` elements are a multiple of 16 bytes.
+    /// 128 bytes, and `c` elements are a multiple of 16 bytes. Elements of f32 are rounded to TF32.
     ///
     /// # Errors
     /// Where the driver refuses.
@@ -37,7 +37,9 @@ impl Cuda {
         assert_eq!(buffer.len(), n * h * w * c, "a map covers its buffer");
         let element = buffer.dtype().bytes();
         let data_type = match buffer.dtype() {
-            Dtype::F32 | Dtype::U32 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+            // The tensor cores would cut off what they do not take; the copy engine rounds.
+            Dtype::F32 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
+            Dtype::U32 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_UINT32,
             Dtype::Bf16 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
             Dtype::F16 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
         };

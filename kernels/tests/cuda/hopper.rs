@@ -1,16 +1,24 @@
-//! wgmma and bulk copies against the reference: 16-bit operands, sums in f32, one rounding at the end.
+//! wgmma and bulk copies against the reference: 16-bit or TF32 operands, sums in f32, one rounding at the end.
 
 #[path = "../support/mod.rs"]
 mod numbers;
 
 use crate::support::device;
-use crate::values::{epsilon, get, put, round};
+use crate::values::{FLOATS, epsilon, get, put, round};
 use kernels::cuda::{self, Cuda};
 use kernels::params::{Activation, Dtype};
 use kernels::reference;
 use kernels::shapes::{Conv2d, Linear};
 use numbers::{Random, magnitude, wide};
 use proptest::prelude::*;
+
+/// `x`, rounded to what the tensor cores take of the type: of f32 all but the last thirteen bits.
+fn operand(dtype: Dtype, x: f32) -> f32 {
+    match dtype {
+        Dtype::F32 => f32::from_bits(x.to_bits() & !0x1fff),
+        _ => round(dtype, x.into()) as f32,
+    }
+}
 
 /// Inputs of a convolution, rounded to its type.
 struct Inputs {
@@ -23,8 +31,7 @@ struct Inputs {
 impl Inputs {
     fn random(g: &Conv2d, dtype: Dtype, bias: bool, residual: bool, seed: u64) -> Self {
         let mut random = Random(seed);
-        let mut values =
-            |len| random.reals(len).into_iter().map(|x| round(dtype, x.into()) as f32).collect::<Vec<_>>();
+        let mut values = |len| random.reals(len).into_iter().map(|x| operand(dtype, x)).collect::<Vec<_>>();
         Self {
             x: values(g.x_len()),
             w: values(g.w_len()),
@@ -81,14 +88,14 @@ fn check(g: &Conv2d, dtype: Dtype, bias: bool, residual: bool, activation: Activ
     assert_eq!(y, inputs.forward(gpu, g, dtype, activation), "the same bits again");
 }
 
-const TYPES: [Dtype; 2] = [Dtype::Bf16, Dtype::F16];
+const TYPES: [Dtype; 3] = FLOATS;
 
 #[test]
 fn every_tile_of_filters() {
     for (i, o) in [64, 128, 200, 256].into_iter().enumerate() {
         // Enough pixels that four multiprocessors each have a block.
         let g = Conv2d::square([5, 10, 11, 64], o, 1, 1, 0);
-        check(&g, TYPES[i % 2], true, i % 2 == 0, Activation::Relu, 3);
+        check(&g, TYPES[i % 3], true, i % 2 == 0, Activation::Relu, 3);
     }
 }
 
@@ -122,6 +129,7 @@ fn input_gradients() {
     check_input_grad(&Conv2d::square([1, 5, 6, 3], 8, 2, 1, 3), Dtype::F16, 11);
     let dilated = Conv2d { dilation: [2, 1], padding: [0, 2], ..Conv2d::square([1, 9, 8, 33], 16, 3, 1, 0) };
     check_input_grad(&dilated, Dtype::F16, 12);
+    check_input_grad(&Conv2d::square([1, 6, 6, 37], 36, 3, 1, 1), Dtype::F32, 13);
 }
 
 #[test]
@@ -131,6 +139,17 @@ fn integers_are_exact() {
     let inputs = Inputs::integers(&g, 7);
     let y = inputs.forward(gpu, &g, Dtype::F16, Activation::None);
     assert_eq!(wide(&y), inputs.reference(&g, Activation::None)[0]);
+}
+
+#[test]
+fn single_precision_is_rounded_to_tf32() {
+    let Some(gpu) = device() else { return };
+    let g = Conv2d::square([1, 1, 2, 4], 1, 1, 1, 0);
+    let above = 1.0 + 2f32.powi(-11) + 2f32.powi(-20);
+    let x = vec![above, 0.0, 0.0, 0.0, -above, 0.0, 0.0, 0.0];
+    let inputs = Inputs { x, w: vec![1.0; 4], bias: None, residual: None };
+    let up = 1.0 + 2f32.powi(-10);
+    assert_eq!(inputs.forward(gpu, &g, Dtype::F32, Activation::None), [up, -up]);
 }
 
 #[test]
@@ -179,8 +198,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn forward_stays_within_the_bound(g in geometry(), flags in 0..12usize, seed: u64) {
+    fn forward_stays_within_the_bound(g in geometry(), flags in 0..36usize, seed: u64) {
         let activation = [Activation::None, Activation::Relu, Activation::Relu6][flags % 3];
-        check(&g, TYPES[flags / 6], flags % 2 == 0, flags % 4 < 2, activation, seed);
+        check(&g, TYPES[flags / 12], flags % 2 == 0, flags % 4 < 2, activation, seed);
     }
 }
