@@ -35,15 +35,9 @@ struct Problem {
 enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
 
 constexpr int PIXELS = 128;
-constexpr int CONSUMERS = 8, THREADS = CONSUMERS * 32 + 32; // warps; threads
 
 template <int FILTERS> struct Tile {
     static constexpr int STAGES = FILTERS == 256 ? 4 : 3, BLOCKS = FILTERS == 256 ? 1 : 2;
-};
-
-/// Channels of a pixel or of a filter: what the swizzle takes as a row.
-struct Row {
-    unsigned char channels[128];
 };
 
 /// Channels of a row.
@@ -55,16 +49,6 @@ template <int FILTERS> struct __align__(1024) Shared {
         Row x[PIXELS], w[FILTERS];
     } stage[STAGES];
     Barrier full[STAGES], empty[STAGES];
-};
-
-/// A position in the ring of stages, and the parity of its round.
-template <int STAGES> struct Ring {
-    int stage = 0;
-    unsigned parity = 0;
-
-    __device__ __forceinline__ void next() {
-        if (++stage == STAGES) stage = 0, parity ^= 1;
-    }
 };
 
 /// What a block computes: its box's first pixel, its first filter.
@@ -99,12 +83,6 @@ __device__ __forceinline__ void produce(Shared<FILTERS>& s, const TensorMap& x, 
                 copy_box(stage.x, x, full, c, column + kw * p.dilation[1], row + kh * p.dilation[0], at.n);
                 copy_box(stage.w, w, full, c, kw, kh, at.filter * FILTERS);
             }
-}
-
-/// Says that the warp has finished with a stage.
-__device__ __forceinline__ void release(Barrier& empty) {
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) barrier_arrive(empty);
 }
 
 /// `acc` = the products of this warpgroup's 64 pixels.
@@ -191,14 +169,7 @@ template <class T, int FILTERS>
 __device__ __forceinline__ void forward(const TensorMap& x, const TensorMap& w, const Problem& p, const float* bias,
                                         const T* residual, T* y) {
     auto& s = shared_memory<Shared<FILTERS>>();
-    if (threadIdx.x == 0) {
-        for (int i = 0; i < s.STAGES; i++) {
-            barrier_init(s.full[i], 1);
-            barrier_init(s.empty[i], CONSUMERS);
-        }
-        barrier_init_fence();
-    }
-    __syncthreads();
+    ring_init(s.full, s.empty);
     if (threadIdx.x / 32 == CONSUMERS) {
         if (threadIdx.x % 32 == 0) produce<T>(s, x, w, p);
         return;

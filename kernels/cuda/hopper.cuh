@@ -134,10 +134,20 @@ WGMMA_WIDTHS(bf16, "bf16", "k16", ", 0, 0")
 WGMMA_WIDTHS(f16, "f16", "k16", ", 0, 0")
 WGMMA_WIDTHS(float, "tf32", "k8", "")
 
+/// Operands of which rows and columns, not the depth, are contiguous.
+template <class T> struct Columns {};
+WGMMA_WIDTHS(Columns<bf16>, "bf16", "k16", ", 1, 1")
+WGMMA_WIDTHS(Columns<f16>, "f16", "k16", ", 1, 1")
+
 /// Starts `d += a·bᵀ` on a warpgroup: a is 64×K, b is N×K, in shared memory, both with their depth contiguous and K
 /// elements 32 bytes; d is 64×N with N = 2R. Of f32 operands the upper 19 bits count (TF32). Thread t of the warpgroup holds `d[4j + 2i + e]` = element (16·(t/32) + t%32/4 + 8i, 8j + t%4·2 + e).
 template <class T, int R> __device__ __forceinline__ void wgmma(float (&d)[R], uint64_t a, uint64_t b) {
     wgmma_instruction(T(), d, a, b);
+}
+
+/// As `wgmma`, of 16-bit operands that are stored transposed: the 64 rows of a and the N of b are contiguous.
+template <class T, int R> __device__ __forceinline__ void wgmma_columns(float (&d)[R], uint64_t a, uint64_t b) {
+    wgmma_instruction(Columns<T>(), d, a, b);
 }
 #endif
 
@@ -146,4 +156,47 @@ template <class T, int R> __device__ __forceinline__ void wgmma(float (&d)[R], u
 __device__ __forceinline__ uint64_t rows_descriptor(const void* at) {
     constexpr uint64_t ATOM = 1024, SWIZZLE_128 = 1;
     return SWIZZLE_128 << 62 | ATOM >> 4 << 32 | uint64_t(1) << 16 | (shared_address(at) & 0x3ffff) >> 4;
+}
+
+/// Names a transposed operand: depth by depth 64 elements of 128 bytes, in swizzled atoms of eight, one atom behind the
+/// other; the next 64 elements begin `lead` bytes later. 2048 bytes step along the depth of a wgmma.
+__device__ __forceinline__ uint64_t columns_descriptor(const void* at, unsigned lead) {
+    return rows_descriptor(at) - (uint64_t(1) << 16) + (uint64_t(lead) >> 4 << 16);
+}
+
+/// A row of shared memory as the swizzle takes it: channels of a pixel or of a filter.
+struct Row {
+    unsigned char channels[128];
+};
+
+/// A position in a ring of stages, and the parity of its round.
+template <int STAGES> struct Ring {
+    int stage = 0;
+    unsigned parity = 0;
+
+    __device__ __forceinline__ void next() {
+        if (++stage == STAGES) stage = 0, parity ^= 1;
+    }
+};
+
+/// Eight warps consume (two warpgroups), one thread of a ninth produces.
+constexpr int CONSUMERS = 8, THREADS = CONSUMERS * 32 + 32;
+
+/// Makes the barriers of a ring: a stage is full when its producer has come and the bytes have, empty when all consumers
+/// have come. All threads of the block.
+template <int STAGES> __device__ __forceinline__ void ring_init(Barrier (&full)[STAGES], Barrier (&empty)[STAGES]) {
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < STAGES; i++) {
+            barrier_init(full[i], 1);
+            barrier_init(empty[i], CONSUMERS);
+        }
+        barrier_init_fence();
+    }
+    __syncthreads();
+}
+
+/// Says that a warp has finished with a stage.
+__device__ __forceinline__ void release(Barrier& empty) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) barrier_arrive(empty);
 }

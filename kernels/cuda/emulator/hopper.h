@@ -107,7 +107,7 @@ template <class T> float operand(uint64_t descriptor, bool transposed, int row, 
 
 /// This thread's part of `d += a·bᵀ`, one step of depth 32 bytes: rows r and r + 8 of its warp's sixteen, and two
 /// columns of every eight.
-template <class T, int TRANSPOSED, int R> void multiply(float* d, uint64_t a, uint64_t b) {
+template <class T, bool TRANSPOSED, int R> void multiply(float* d, uint64_t a, uint64_t b) {
     constexpr int DEPTH = 32 / sizeof(T);
     int thread = block->current % 128, row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
     float rows[2][DEPTH], filter[DEPTH];
@@ -151,10 +151,13 @@ inline void copy_box(void* to, const TensorMap& map, Barrier& b, int i0, int i1,
 
 inline uint32_t shared_address(const void* p) { return emulator::shared_offset(p); }
 
-template <class T, int TRANSPOSED = 0, int R>
-inline void wgmma(float (&d)[R], uint64_t a, uint64_t b) {
+template <class T, int R> inline void wgmma(float (&d)[R], uint64_t a, uint64_t b) {
     float* to = d;
-    emulator::me().products.push_back([=] { emulator::multiply<T, TRANSPOSED, R>(to, a, b); });
+    emulator::me().products.push_back([=] { emulator::multiply<T, false, R>(to, a, b); });
+}
+template <class T, int R> inline void wgmma_columns(float (&d)[R], uint64_t a, uint64_t b) {
+    float* to = d;
+    emulator::me().products.push_back([=] { emulator::multiply<T, true, R>(to, a, b); });
 }
 inline void wgmma_fence() {}
 inline void wgmma_commit() { emulator::me().product_groups.push_back(emulator::me().products.size()); }

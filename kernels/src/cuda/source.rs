@@ -46,6 +46,7 @@ pub const HEADERS: &[Source] = &[
     source!("mma_output.cuh"),
 ];
 pub const MODULES: &[Source] = &[ELEMENTWISE, CONV2D_WGMMA];
+pub const MODULES: &[Source] = &[ELEMENTWISE, CONV2D_WGMMA, CONV2D_WEIGHT_GRAD_WGMMA];
 
 /// Files that they include.
 pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("types.cuh"), source!("hopper.cuh")];
@@ -98,6 +99,9 @@ pub const CONV2D_MMA: Source = source!("conv2d_mma.cu");
 pub const GEMM_MMA: Source = source!("gemm_mma.cu");
 /// Convolution by bulk copies and wgmma.
 pub const CONV2D_WGMMA: Source = source!("conv2d_wgmma.cu");
+
+/// The gradient of its weight.
+pub const CONV2D_WEIGHT_GRAD_WGMMA: Source = source!("conv2d_weight_grad_wgmma.cu");
 
 impl Source {
     /// The kernels that it defines, in order.

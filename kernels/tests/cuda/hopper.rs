@@ -132,6 +132,39 @@ fn input_gradients() {
     check_input_grad(&Conv2d::square([1, 6, 6, 37], 36, 3, 1, 1), Dtype::F32, 13);
 }
 
+fn weight_grad(gpu: &Cuda, g: &Conv2d, dtype: Dtype, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    let [x, dy] = [x, dy].map(|v| put(gpu, dtype, &wide(v)));
+    let mut dw = gpu.buffer(Dtype::F32, g.w_len()).unwrap();
+    cuda::conv2d_weight_grad_wgmma(gpu, g, &x, &dy, &mut dw).unwrap();
+    gpu.download(&dw).unwrap()
+}
+
+fn check_weight_grad(g: &Conv2d, dtype: Dtype, seed: u64) {
+    let Some(gpu) = device() else { return };
+    assert!(cuda::wgmma_applies_to_weight_grad(gpu, g, dtype), "{g:?}");
+    let inputs = Inputs::random(g, dtype, false, true, seed);
+    let (x, dy) = (inputs.x, inputs.residual.unwrap());
+    let got = weight_grad(gpu, g, dtype, &x, &dy);
+    let want = [wide, magnitude].map(|f| {
+        let mut dw = vec![0.0; g.w_len()];
+        reference::conv2d_weight_grad(g, &f(&x), &f(&dy), &mut dw);
+        dw
+    });
+    assert_close(Dtype::F32, g.y_len() / g.o, &got, &want);
+    assert_eq!(got, weight_grad(gpu, g, dtype, &x, &dy), "the same bits again");
+}
+
+#[test]
+fn weight_gradients() {
+    // Many boxes of pixels, so that blocks share them; each width of a tile; edges that boxes do not divide.
+    check_weight_grad(&Conv2d::square([2, 24, 32, 16], 8, 1, 1, 0), Dtype::Bf16, 14);
+    check_weight_grad(&Conv2d::square([3, 6, 7, 136], 72, 3, 1, 1), Dtype::F16, 15);
+    check_weight_grad(&Conv2d::square([3, 5, 5, 264], 136, 1, 1, 0), Dtype::Bf16, 16);
+    check_weight_grad(&Conv2d::square([2, 9, 8, 24], 16, 3, 2, 1), Dtype::Bf16, 17);
+    let dilated = Conv2d { dilation: [2, 1], padding: [0, 2], ..Conv2d::square([1, 9, 8, 8], 16, 3, 1, 0) };
+    check_weight_grad(&dilated, Dtype::F16, 18);
+}
+
 #[test]
 fn integers_are_exact() {
     let Some(gpu) = device() else { return };
