@@ -1,5 +1,5 @@
-// The gradient of a convolution's weight on Hopper's tensor cores, for 16-bit numbers: a matrix product for each tap, a row
-// per filter, a column per channel, and as deep as there are output pixels.
+// The gradient of a convolution's weight on Hopper's tensor cores, for 16-bit numbers: a matrix product for each tap, a
+// row per filter, a column per channel, and as deep as there are output pixels.
 //
 //   block: one tap, 128 filters × CHANNELS channels, some of the boxes of 64 output pixels
 //     warp 8, one thread: the producer               warps 0–3, 4–7: two warpgroups, 64 filters each
@@ -75,7 +75,8 @@ __device__ __forceinline__ void produce(Shared<CHANNELS>& s, const TensorMap& dy
         barrier_wait(s.empty[ring.stage], ring.parity ^ 1);
         barrier_expect(full, sizeof stage);
         for (int i = 0; i < 2; i++) copy_box(stage.dy[i], dy, full, at.filter + i * ATOM, column, row, n);
-        for (int i = 0; i < CHANNELS / ATOM; i++) copy_box(stage.x[i], x, full, at.channel + i * ATOM, x_column, x_row, n);
+        for (int i = 0; i < CHANNELS / ATOM; i++)
+            copy_box(stage.x[i], x, full, at.channel + i * ATOM, x_column, x_row, n);
     }
 }
 

@@ -140,7 +140,8 @@ WGMMA_WIDTHS(Columns<bf16>, "bf16", "k16", ", 1, 1")
 WGMMA_WIDTHS(Columns<f16>, "f16", "k16", ", 1, 1")
 
 /// Starts `d += a·bᵀ` on a warpgroup: a is 64×K, b is N×K, in shared memory, both with their depth contiguous and K
-/// elements 32 bytes; d is 64×N with N = 2R. Of f32 operands the upper 19 bits count (TF32). Thread t of the warpgroup holds `d[4j + 2i + e]` = element (16·(t/32) + t%32/4 + 8i, 8j + t%4·2 + e).
+/// elements 32 bytes; d is 64×N with N = 2R. Of f32 operands the upper 19 bits count (TF32).
+/// Thread t of the warpgroup holds `d[4j + 2i + e]` = element (16·(t/32) + t%32/4 + 8i, 8j + t%4·2 + e).
 template <class T, int R> __device__ __forceinline__ void wgmma(float (&d)[R], uint64_t a, uint64_t b) {
     wgmma_instruction(T(), d, a, b);
 }

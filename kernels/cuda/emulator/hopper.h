@@ -93,16 +93,23 @@ inline bool land_any() {
     return true;
 }
 
-/// Element `k` of row `row` of the operand that `descriptor` names.
-template <class T> float operand(uint64_t descriptor, bool transposed, int row, int k) {
-    size_t base = (descriptor & 0x3fff) << 4, lead = (descriptor >> 16 & 0x3fff) << 4, rows = (descriptor >> 32 & 0x3fff) << 4;
+/// Row `row` of the operand that `descriptor` names, `DEPTH` elements.
+template <class T, bool TRANSPOSED, int DEPTH> void operand(uint64_t descriptor, int row, float (&to)[DEPTH]) {
+    size_t base = (descriptor & 0x3fff) << 4, lead = (descriptor >> 16 & 0x3fff) << 4;
+    size_t atom = (descriptor >> 32 & 0x3fff) << 4;
     if (descriptor >> 62 != 1) fail("a descriptor without the 128-byte swizzle");
-    constexpr int WIDE = 128 / sizeof(T);
-    size_t at = transposed ? base + row / WIDE * lead + k / 8 * rows + k % 8 * 128 + row % WIDE * sizeof(T)
-                           : base + row / 8 * rows + row % 8 * 128 + k * sizeof(T);
-    T value;
-    memcpy(&value, shared_arena() + swizzled(at), sizeof(T));
-    return to_float(value);
+    constexpr int WIDE = 128 / sizeof(T), CHUNK = 16 / sizeof(T);
+    const char* arena = shared_arena();
+    T values[DEPTH];
+    if (TRANSPOSED) {
+        size_t first = base + row / WIDE * lead + row % WIDE * sizeof(T);
+        for (int k = 0; k < DEPTH; k++)
+            memcpy(&values[k], arena + swizzled(first + k / 8 * atom + k % 8 * 128), sizeof(T));
+    } else {
+        size_t first = base + row / 8 * atom + row % 8 * 128;
+        for (int k = 0; k < DEPTH; k += CHUNK) memcpy(&values[k], arena + swizzled(first + k * sizeof(T)), 16);
+    }
+    for (int k = 0; k < DEPTH; k++) to[k] = to_float(values[k]);
 }
 
 /// This thread's part of `d += a·bᵀ`, one step of depth 32 bytes: rows r and r + 8 of its warp's sixteen, and two
@@ -110,13 +117,14 @@ template <class T> float operand(uint64_t descriptor, bool transposed, int row, 
 template <class T, bool TRANSPOSED, int R> void multiply(float* d, uint64_t a, uint64_t b) {
     constexpr int DEPTH = 32 / sizeof(T);
     int thread = block->current % 128, row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
-    float rows[2][DEPTH], filter[DEPTH];
-    for (int k = 0; k < DEPTH; k++)
-        for (int i = 0; i < 2; i++) rows[i][k] = operand<T>(a, TRANSPOSED, row + 8 * i, k);
-    for (int j = 0; j < R / 2; j++) {
-        for (int k = 0; k < DEPTH; k++) filter[k] = operand<T>(b, TRANSPOSED, j / 2 * 8 + column + j % 2, k);
-        for (int i = 0; i < 2; i++)
-            for (int k = 0; k < DEPTH; k++) d[j / 2 * 4 + i * 2 + j % 2] += rows[i][k] * filter[k];
+    float rows[2][DEPTH], columns[2][DEPTH];
+    for (int i = 0; i < 2; i++) operand<T, TRANSPOSED>(a, row + 8 * i, rows[i]);
+    for (int j = 0; j < R / 4; j++, d += 4) {
+        for (int e = 0; e < 2; e++) operand<T, TRANSPOSED>(b, 8 * j + column + e, columns[e]);
+        float sum[] = {d[0], d[1], d[2], d[3]};
+        for (int k = 0; k < DEPTH; k++)
+            for (int i = 0; i < 4; i++) sum[i] += rows[i / 2][k] * columns[i % 2][k];
+        memcpy(d, sum, sizeof sum);
     }
 }
 } // namespace emulator

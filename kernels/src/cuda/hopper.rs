@@ -85,7 +85,8 @@ pub fn linear_forward_wgmma(
     conv2d_forward_wgmma(cuda, &g, x, w, bias, None, Activation::None, y)
 }
 
-/// Whether [`conv2d_input_grad_wgmma`] computes `g` on `cuda`: as [`wgmma_applies`], with filters in place of channels, and a stride of 1.
+/// Whether [`conv2d_input_grad_wgmma`] computes `g` on `cuda`: as [`wgmma_applies`], with filters in place of
+/// channels, and a stride of 1.
 pub fn wgmma_applies_to_input_grad(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
     g.stride == [1, 1] && wgmma_applies(cuda, &turned(g), dtype)
 }

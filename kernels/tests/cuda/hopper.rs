@@ -236,3 +236,15 @@ proptest! {
         check(&g, TYPES[flags / 12], flags % 2 == 0, flags % 4 < 2, activation, seed);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    #[test]
+    fn gradients_stay_within_the_bound(g in geometry(), which in 0..6usize, seed: u64) {
+        let g = Conv2d { o: g.o.div_ceil(8) * 8, ..g };
+        check_weight_grad(&g, TYPES[1 + which % 2], seed);
+        let g = Conv2d { stride: [1, 1], ..g };
+        check_input_grad(&g, TYPES[which % 3], seed);
+    }
+}
