@@ -228,7 +228,7 @@ fn geometry() -> impl Strategy<Value = Conv2d> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn forward_stays_within_the_bound(g in geometry(), flags in 0..36usize, seed: u64) {
