@@ -16,91 +16,93 @@ macro_rules! source {
 }
 
 /// Files with kernels: each is a program of its own.
-pub const MODULES: &[Source] = &[ELEMENTWISE, BATCH_NORM, POOL, REDUCE, LOSS, CHANNELS, OPTIM];
-pub const MODULES: &[Source] = &[ELEMENTWISE, CONV2D_MMA];
-pub const MODULES: &[Source] = &[ELEMENTWISE, CONV2D_MMA, GEMM_MMA];
+pub const MODULES: &[Source] = &[
+    ELEMENTWISE,
+    CHANNELS,
+    REDUCE,
+    POOL,
+    BATCH_NORM,
+    LOSS,
+    OPTIM,
+    GEMM_F32,
+    CONV2D_F32,
+    CONV2D_SPARSE_F32,
+    DEPTHWISE,
+    GEMM_MMA,
+    CONV2D_MMA,
+    CONV2D_WGMMA,
+    CONV2D_WEIGHT_GRAD_WGMMA,
+];
 
 /// Files that they include.
 pub const HEADERS: &[Source] = &[
     source!("device.cuh"),
     source!("types.cuh"),
     source!("columns.cuh"),
-    source!("pieces.cuh"),
-    source!("tensors.cuh"),
-];
-pub const MODULES: &[Source] = &[ELEMENTWISE, GEMM_F32];
-pub const MODULES: &[Source] = &[CONV2D_F32, ELEMENTWISE, GEMM_F32];
-pub const MODULES: &[Source] = &[CONV2D_F32, CONV2D_SPARSE_F32, ELEMENTWISE, GEMM_F32];
-pub const MODULES: &[Source] = &[CONV2D_F32, CONV2D_SPARSE_F32, DEPTHWISE, ELEMENTWISE, GEMM_F32];
-
-/// Files that they include.
-pub const HEADERS: &[Source] = &[
-    source!("device.cuh"),
     source!("epilogue.cuh"),
-    source!("patches.cuh"),
-    source!("tile_f32.cuh"),
-    source!("types.cuh"),
-    source!("ptx.cuh"),
-    source!("mma_tile.cuh"),
+    source!("hopper.cuh"),
     source!("mma_operand.cuh"),
     source!("mma_output.cuh"),
+    source!("mma_tile.cuh"),
+    source!("patches.cuh"),
+    source!("pieces.cuh"),
+    source!("ptx.cuh"),
+    source!("tensors.cuh"),
+    source!("tile_f32.cuh"),
 ];
-pub const MODULES: &[Source] = &[ELEMENTWISE, CONV2D_WGMMA];
-pub const MODULES: &[Source] = &[ELEMENTWISE, CONV2D_WGMMA, CONV2D_WEIGHT_GRAD_WGMMA];
-
-/// Files that they include.
-pub const HEADERS: &[Source] = &[source!("device.cuh"), source!("types.cuh"), source!("hopper.cuh")];
 
 /// What makes them run on the CPU.
 pub(super) const EMULATOR: &[Source] = &[
     source!("emulator/driver.cpp"),
     source!("emulator/emulator.h"),
     source!("emulator/fibers.h"),
-    source!("emulator/ptx.h"),
-];
-
-/// Depthwise convolutions of f32 images.
-pub const DEPTHWISE: Source = source!("depthwise.cu");
     source!("emulator/hopper.h"),
+    source!("emulator/ptx.h"),
 ];
 
 /// Operations that treat every element alike.
 pub const ELEMENTWISE: Source = source!("elementwise.cu");
 
-/// Batch normalization.
-pub const BATCH_NORM: Source = source!("batch_norm.cu");
-
-/// Pooling.
-pub const POOL: Source = source!("pool.cu");
+/// Operations that move channels.
+pub const CHANNELS: Source = source!("channels.cu");
 
 /// Sums over rows.
 pub const REDUCE: Source = source!("reduce.cu");
 
+/// Pooling.
+pub const POOL: Source = source!("pool.cu");
+
+/// Batch normalization.
+pub const BATCH_NORM: Source = source!("batch_norm.cu");
+
 /// Softmax and losses.
 pub const LOSS: Source = source!("loss.cu");
 
-/// Operations that move channels.
-pub const CHANNELS: Source = source!("channels.cu");
-
 /// Optimizer steps.
 pub const OPTIM: Source = source!("optim.cu");
+
+/// Products of f32 matrices.
+pub const GEMM_F32: Source = source!("gemm_f32.cu");
+
 /// Convolutions of f32 images.
 pub const CONV2D_F32: Source = source!("conv2d_f32.cu");
 
 /// Convolutions of live channels of f32 images.
 pub const CONV2D_SPARSE_F32: Source = source!("conv2d_sparse_f32.cu");
 
-/// Products of f32 matrices.
-pub const GEMM_F32: Source = source!("gemm_f32.cu");
-/// Convolution on tensor cores.
-pub const CONV2D_MMA: Source = source!("conv2d_mma.cu");
+/// Depthwise convolutions of f32 images.
+pub const DEPTHWISE: Source = source!("depthwise.cu");
 
 /// Products of matrices on tensor cores.
 pub const GEMM_MMA: Source = source!("gemm_mma.cu");
-/// Convolution by bulk copies and wgmma.
+
+/// Convolutions on tensor cores.
+pub const CONV2D_MMA: Source = source!("conv2d_mma.cu");
+
+/// Convolutions by bulk copies and `wgmma`, on Hopper.
 pub const CONV2D_WGMMA: Source = source!("conv2d_wgmma.cu");
 
-/// The gradient of its weight.
+/// The gradient of their weight.
 pub const CONV2D_WEIGHT_GRAD_WGMMA: Source = source!("conv2d_weight_grad_wgmma.cu");
 
 impl Source {

@@ -2,7 +2,7 @@
 
 use crate::conv2d_f32::{geometry, result};
 use crate::support::device;
-use crate::values::Random;
+use crate::bounds::Random;
 use kernels::cuda::{self, Compact, Cuda, Epilogue, Masked};
 use kernels::params::{Activation, CompactIndex};
 use kernels::reference;

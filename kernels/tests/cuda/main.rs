@@ -1,17 +1,18 @@
 //! The CUDA kernels against the reference in double precision, on CUDA on the CPU.
 
 mod batch_norm;
+#[path = "../support/mod.rs"]
+mod bounds;
 mod channels;
 mod conv2d_f32;
 mod conv2d_sparse_f32;
 mod elementwise;
-mod loss;
 mod gemm_f32;
 mod hopper;
+mod loss;
 mod memory;
 mod optim;
 mod pool;
 mod support;
-#[path = "../support/mod.rs"]
 mod tensor_cores;
 mod values;
