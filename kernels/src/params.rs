@@ -61,6 +61,31 @@ impl Dtype {
     }
 }
 
+/// What a GPU's matrix products, convolutions among them, round their factors to. Sums are f32 always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Precision {
+    /// Single precision, on the multiprocessors' ordinary units.
+    #[default]
+    F32,
+    /// Single precision in memory, ten bits of mantissa in the tensor cores.
+    Tf32,
+    /// [`Dtype::Bf16`] in memory, on tensor cores.
+    Bf16,
+    /// [`Dtype::F16`] in memory, on tensor cores.
+    F16,
+}
+
+impl Precision {
+    /// How activations are stored.
+    pub fn storage(self) -> Dtype {
+        match self {
+            Self::F32 | Self::Tf32 => Dtype::F32,
+            Self::Bf16 => Dtype::Bf16,
+            Self::F16 => Dtype::F16,
+        }
+    }
+}
+
 /// Which channels a compacted convolution keeps, of an outer width that does not change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CompactIndex {

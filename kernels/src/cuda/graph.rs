@@ -1,22 +1,24 @@
 //! CUDA graphs: a sequence of launches recorded once and replayed by one call, for work so short that submitting it
 //! launch by launch takes longer than running it.
 
-use super::Cuda;
 use super::error::{Result, check};
+use super::{Cuda, DeviceBuffer};
 use cudarc::driver::sys::{self, CUgraphExec, CUstreamCaptureMode};
 
 /// Recorded work. It reads and writes the buffers that it was recorded with, which its owner keeps alive.
 pub struct CudaGraph {
     cuda: Cuda,
     graph: CUgraphExec,
+    /// What kernels borrowed while they were recorded: their replays use it.
+    _borrowed: Vec<DeviceBuffer>,
 }
 
 // SAFETY: a handle of the driver, which any thread may use; `&mut self` makes replays follow each other.
 unsafe impl Send for CudaGraph {}
 
 impl Cuda {
-    /// Records what `work` submits, without running it. It must have run once before, so that every kernel is
-    /// compiled; it must not allocate, read back or wait.
+    /// Records what `work` submits, without running it. It must have run once before, so that every kernel is compiled
+    /// and the pool holds what it borrows; it must not read back or wait.
     ///
     /// # Errors
     /// What `work` returns, or where it did something that cannot be recorded.
@@ -25,7 +27,9 @@ impl Cuda {
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: a stream that exists and is not being captured: this is the only place that does.
         check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(self.stream(), mode) })?;
+        self.start_borrowing();
         let worked = work();
+        let _borrowed = self.stop_borrowing();
         let mut graph = std::ptr::null_mut();
         // SAFETY: ends the capture begun above, also where `work` failed; writes one handle.
         let ended = unsafe { sys::cuStreamEndCapture(self.stream(), &mut graph) };
@@ -38,7 +42,7 @@ impl Cuda {
             // SAFETY: what was instantiated is a copy.
             unsafe { sys::cuGraphDestroy(graph) };
         }
-        made.map(|()| CudaGraph { cuda: self.clone(), graph: run })
+        made.map(|()| CudaGraph { cuda: self.clone(), graph: run, _borrowed })
     }
 }
 

@@ -8,16 +8,22 @@ use super::error::{CudaError, Result, check};
 use crate::params::Dtype;
 use cudarc::driver::sys::{self, CUresult};
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
-/// `len` elements in device memory. Returns to its device's pool when it is dropped.
+/// `len` elements in device memory. What it lies in returns to its device's pool with the last buffer in it.
 pub struct DeviceBuffer {
-    cuda: Cuda,
-    address: u64,
-    /// Of the block, which may be longer than the elements.
-    bytes: usize,
+    block: Arc<Block>,
+    /// Of the first element, in bytes from the block's start.
+    offset: usize,
     dtype: Dtype,
     len: usize,
+}
+
+/// Memory of the device, owned.
+struct Block {
+    cuda: Cuda,
+    address: u64,
+    bytes: usize,
 }
 
 impl DeviceBuffer {
@@ -36,18 +42,35 @@ impl DeviceBuffer {
         self.len == 0
     }
 
-    /// Its address on the device.
-    pub(super) fn address(&self) -> u64 {
-        self.address
+    /// The `len` elements from `start` on, sharing the memory: what is written to one is read from the other. For one
+    /// block with many values, whose owner sees to it that none is overwritten while it is needed.
+    pub fn slice(&self, start: usize, len: usize) -> Self {
+        assert!(start + len <= self.len, "{len} elements from {start} of {}", self.len);
+        let offset = self.offset + start * self.dtype.bytes();
+        Self { block: self.block.clone(), offset, dtype: self.dtype, len }
+    }
+
+    /// The device that holds it.
+    pub fn cuda(&self) -> &Cuda {
+        &self.block.cuda
     }
 
     /// Whether it is in the memory of `cuda`'s device.
     pub fn is_on(&self, cuda: &Cuda) -> bool {
-        self.cuda.same_device(cuda)
+        self.block.cuda.same_device(cuda)
+    }
+
+    /// Its address on the device.
+    pub(super) fn address(&self) -> u64 {
+        self.block.address + self.offset as u64
+    }
+
+    fn bytes(&self) -> usize {
+        self.len * self.dtype.bytes()
     }
 }
 
-impl Drop for DeviceBuffer {
+impl Drop for Block {
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.cuda.take_back(self.address, self.bytes);
@@ -65,12 +88,20 @@ impl std::fmt::Debug for DeviceBuffer {
 #[derive(Default)]
 pub(super) struct Pool {
     free: BTreeMap<usize, Vec<u64>>,
+    /// While work is recorded, what it has borrowed and given back: replays write there, so it is the graph's.
+    recorded: Option<BTreeMap<usize, Vec<u64>>>,
 }
 
 impl Pool {
     /// The addresses of all blocks.
     pub fn addresses(self) -> impl Iterator<Item = u64> {
         self.free.into_values().flatten()
+    }
+
+    /// A block of `bytes`, if there is one.
+    fn take(&mut self, bytes: usize) -> Option<u64> {
+        let recorded = self.recorded.as_mut().and_then(|blocks| blocks.get_mut(&bytes)?.pop());
+        recorded.or_else(|| self.free.get_mut(&bytes)?.pop())
     }
 }
 
@@ -87,7 +118,8 @@ impl Cuda {
         // The emulator guards the end of every allocation: there, each has a block of just its size.
         let bytes = if self.is_emulated() { wanted } else { wanted.next_multiple_of(GRAIN) };
         let address = if bytes == 0 { 0 } else { self.block(bytes)? };
-        Ok(DeviceBuffer { cuda: self.clone(), address, bytes, dtype, len })
+        let block = Arc::new(Block { cuda: self.clone(), address, bytes });
+        Ok(DeviceBuffer { block, offset: 0, dtype, len })
     }
 
     /// `len` elements whose bytes are all 0: zeros of any type.
@@ -99,13 +131,13 @@ impl Cuda {
 
     /// Sets every element to 0.
     pub fn clear(&self, buffer: &mut DeviceBuffer) -> Result<()> {
-        let bytes = buffer.len * buffer.dtype.bytes();
+        let bytes = buffer.bytes();
         if bytes == 0 {
             return Ok(());
         }
         self.bind()?;
         // SAFETY: `bytes` is what the elements take of a block that this buffer owns.
-        check("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(buffer.address, 0, bytes, self.stream()) })
+        check("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(buffer.address(), 0, bytes, self.stream()) })
     }
 
     /// A copy of `values`, stored as f32.
@@ -126,7 +158,7 @@ impl Cuda {
         self.bind()?;
         // SAFETY: both hold `bytes.len()` bytes; the host's are pageable, so the call returns when they were read.
         let code = unsafe {
-            sys::cuMemcpyHtoDAsync_v2(buffer.address, bytes.as_ptr().cast(), bytes.len(), self.stream())
+            sys::cuMemcpyHtoDAsync_v2(buffer.address(), bytes.as_ptr().cast(), bytes.len(), self.stream())
         };
         check("cuMemcpyHtoDAsync", code).map(|()| buffer)
     }
@@ -140,7 +172,12 @@ impl Cuda {
         self.bind()?;
         // SAFETY: both hold as many f32s (asserted); pageable, so the call returns when the host's were read.
         let code = unsafe {
-            sys::cuMemcpyHtoDAsync_v2(buffer.address, values.as_ptr().cast(), 4 * values.len(), self.stream())
+            sys::cuMemcpyHtoDAsync_v2(
+                buffer.address(),
+                values.as_ptr().cast(),
+                4 * values.len(),
+                self.stream(),
+            )
         };
         check("cuMemcpyHtoDAsync", code)
     }
@@ -156,7 +193,7 @@ impl Cuda {
         let code = unsafe {
             sys::cuMemcpyDtoHAsync_v2(
                 values.as_mut_ptr().cast(),
-                buffer.address,
+                buffer.address(),
                 4 * values.len(),
                 self.stream(),
             )
@@ -181,20 +218,20 @@ impl Cuda {
     /// Copies the elements of `from` over those of `to`, of one type and number.
     pub fn copy(&self, from: &DeviceBuffer, to: &mut DeviceBuffer) -> Result<()> {
         assert_eq!((from.dtype, from.len), (to.dtype, to.len), "buffers of one type and length");
-        let bytes = from.len * from.dtype.bytes();
+        let bytes = from.bytes();
         if bytes == 0 {
             return Ok(());
         }
         self.bind()?;
         // SAFETY: both blocks hold `bytes` bytes (asserted).
         check("cuMemcpyDtoDAsync", unsafe {
-            sys::cuMemcpyDtoDAsync_v2(to.address, from.address, bytes, self.stream())
+            sys::cuMemcpyDtoDAsync_v2(to.address(), from.address(), bytes, self.stream())
         })
     }
 
     /// Frees what the pool keeps.
     pub fn trim(&self) {
-        let pool = std::mem::take(&mut *self.pool());
+        let pool = Pool { free: std::mem::take(&mut self.pool().free), recorded: None };
         if self.bind().is_ok() {
             for address in pool.addresses() {
                 // SAFETY: the pool owned the block; work on it was submitted before, and freeing waits for it.
@@ -204,7 +241,7 @@ impl Cuda {
     }
 
     fn block(&self, bytes: usize) -> Result<u64> {
-        if let Some(address) = self.pool().free.get_mut(&bytes).and_then(Vec::pop) {
+        if let Some(address) = self.pool().take(bytes) {
             return Ok(address);
         }
         self.bind()?;
@@ -228,12 +265,34 @@ impl Cuda {
     }
 
     fn take_back(&self, address: u64, bytes: usize) {
-        if self.is_emulated() {
-            // SAFETY: the block's buffer is gone, and the emulator has run all that was submitted.
+        let mut pool = self.pool();
+        if let Some(recorded) = &mut pool.recorded {
+            recorded.entry(bytes).or_default().push(address);
+        } else if self.is_emulated() {
+            // SAFETY: the last buffer of the block is gone, and the emulator has run all that was submitted.
             unsafe { sys::cuMemFree_v2(address) };
         } else {
-            self.pool().free.entry(bytes).or_default().push(address);
+            pool.free.entry(bytes).or_default().push(address);
         }
+    }
+
+    /// From now on what is given back is kept for the work that is being recorded.
+    pub(super) fn start_borrowing(&self) {
+        self.pool().recorded = Some(BTreeMap::new());
+    }
+
+    /// The blocks that were kept since [`Cuda::start_borrowing`]. They are buffers again, so that they return when the
+    /// graph that uses them is dropped.
+    pub(super) fn stop_borrowing(&self) -> Vec<DeviceBuffer> {
+        let recorded = self.pool().recorded.take().unwrap_or_default();
+        let all = recorded.into_iter().flat_map(|(bytes, list)| list.into_iter().map(move |a| (a, bytes)));
+        let buffer = |(address, bytes)| DeviceBuffer {
+            block: Arc::new(Block { cuda: self.clone(), address, bytes }),
+            offset: 0,
+            dtype: Dtype::U32,
+            len: bytes / Dtype::U32.bytes(),
+        };
+        all.map(buffer).collect()
     }
 
     fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {

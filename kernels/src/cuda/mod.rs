@@ -24,8 +24,8 @@ mod hopper;
 mod hopper_weight_grad;
 mod launch;
 mod library;
-mod loss;
 mod linear;
+mod loss;
 mod matmul;
 mod memory;
 mod module;
@@ -34,10 +34,10 @@ mod optim;
 mod pool;
 mod reduce;
 pub mod source;
-mod tensors;
-mod tiles;
 mod tensor_cores;
 mod tensor_map;
+mod tensors;
+mod tiles;
 mod timer;
 
 pub use batch_norm::*;
@@ -47,11 +47,11 @@ pub use elementwise::*;
 pub use epilogue::Epilogue;
 pub use error::{CudaError, Result};
 pub use graph::CudaGraph;
-pub use loss::*;
-pub use linear::*;
-pub use matmul::gemm;
 pub use hopper::*;
 pub use hopper_weight_grad::*;
+pub use linear::*;
+pub use loss::*;
+pub use matmul::gemm;
 pub use memory::DeviceBuffer;
 pub use optim::*;
 pub use pool::*;
@@ -59,6 +59,7 @@ pub use reduce::*;
 pub use tensor_cores::*;
 pub use timer::Timer;
 
+pub use crate::params::{Dtype, Precision};
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute, CUstream};
 use error::check;
 use memory::Pool;
@@ -67,7 +68,10 @@ use std::sync::{Arc, Mutex};
 
 /// A device, a stream of work on it, and its kernels. Clones share all three.
 #[derive(Clone)]
-pub struct Cuda(Arc<Inner>);
+pub struct Cuda {
+    inner: Arc<Inner>,
+    precision: Precision,
+}
 
 struct Inner {
     device: CUdevice,
@@ -154,7 +158,7 @@ impl Cuda {
             unsafe { sys::cuDevicePrimaryCtxRelease_v2(device) };
             return Err(error);
         }
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             device,
             context,
             stream,
@@ -164,27 +168,28 @@ impl Cuda {
             emulated,
             modules: Modules::default(),
             pool: Mutex::default(),
-        })))
+        };
+        Ok(Self { inner: Arc::new(inner), precision: Precision::default() })
     }
 
     /// The device's name.
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.inner.name
     }
 
     /// What its kernels are compiled for, such as `sm_90a`.
     pub fn arch(&self) -> &str {
-        &self.0.arch
+        &self.inner.arch
     }
 
     /// Its multiprocessors.
     pub fn multiprocessors(&self) -> usize {
-        self.0.multiprocessors
+        self.inner.multiprocessors
     }
 
     /// Whether it is the CPU.
     pub fn is_emulated(&self) -> bool {
-        self.0.emulated
+        self.inner.emulated
     }
 
     /// Bytes of its memory that are free, and all of them.
@@ -203,23 +208,33 @@ impl Cuda {
         check("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.stream()) })
     }
 
+    /// The precision of its matrix products.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The same device, with another precision of matrix products.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
     /// Whether both are one device and stream.
     pub fn same_device(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Makes the device's context this thread's.
     fn bind(&self) -> Result<()> {
         // SAFETY: a context that is retained as long as `self`.
-        check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.0.context) })
+        check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.inner.context) })
     }
 
     fn stream(&self) -> CUstream {
-        self.0.stream
+        self.inner.stream
     }
 
     fn inner(&self) -> &Inner {
-        &self.0
+        &self.inner
     }
 }
 

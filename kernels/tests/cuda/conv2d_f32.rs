@@ -1,7 +1,7 @@
 //! Convolutions of f32 images and their gradients: strides, dilations, groups, every tile, split reductions.
 
-use crate::support::device;
 use crate::bounds::{Random, assert_bounded, magnitude, wide};
+use crate::support::device;
 use kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue};
 use kernels::params::{Activation, Dtype};
 use kernels::reference;

@@ -1,8 +1,8 @@
 //! Masked and compact convolutions of f32 images against the reference: exact on integers.
 
+use crate::bounds::Random;
 use crate::conv2d_f32::{geometry, result};
 use crate::support::device;
-use crate::bounds::Random;
 use kernels::cuda::{self, Compact, Cuda, Epilogue, Masked};
 use kernels::params::{Activation, CompactIndex};
 use kernels::reference;

@@ -1,7 +1,7 @@
 //! Products of f32 matrices and linear layers: every transpose and tile, split reductions, fused ends.
 
-use crate::support::device;
 use crate::bounds::{Random, assert_bounded, magnitude, wide};
+use crate::support::device;
 use kernels::cuda::{self, Cuda, Epilogue};
 use kernels::params::{Activation, Dtype, Trans};
 use kernels::reference;
