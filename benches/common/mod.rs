@@ -43,7 +43,7 @@ impl Options {
     /// Where `LOPPER_ISA` or a number of threads is out of range, or the file of results cannot be written later.
     pub fn cpus(&self, default: &[Option<usize>]) -> Result<Vec<Cpu>> {
         self.csv.iter().try_for_each(engine::atomic::check)?;
-        let open = |threads| Ok(Device::open("cpu", threads)?.as_cpu().clone());
+        let open = Device::open_cpu;
         if !self.threads.is_empty() {
             return self.threads.iter().map(|&n| open(Some(n))).collect();
         }
@@ -63,7 +63,7 @@ impl Options {
     /// Where it cannot be written.
     pub fn save(&self, rows: &[impl serde::Serialize]) -> Result<()> {
         let Some(path) = &self.csv else { return Ok(()) };
-        let isa = Device::open("cpu", Some(1))?.as_cpu().isa();
+        let isa = Device::open_cpu(Some(1))?.isa();
         record::write(path, isa, rows)
     }
 }

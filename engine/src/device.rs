@@ -2,35 +2,51 @@
 
 use crate::{Error, Result};
 use kernels::cpu::{Cpu, MAX_THREADS};
+use kernels::cuda::{Cuda, Precision};
 
 /// A place that kernels run on. Each operation matches it once (there is no backend trait).
 #[derive(Clone, Debug)]
 pub enum Device {
     /// The CPU, with an instruction set and a pool of threads.
     Cpu(Cpu),
+    /// A GPU, or the emulation of one.
+    Cuda(Cuda),
 }
 
 impl Device {
-    /// The device called `name` (`cpu` or `cuda`), with `threads` workers (one per core where `None`). An error where
-    /// there is none, or their number is not in `1..=256`.
+    /// The device called `name`: `cpu`, `cuda` (the first GPU) or `cuda-on-cpu` (its kernels, emulated). `threads` is
+    /// the number of the CPU's workers, one per core where `None`. An error where there is no such device, or their
+    /// number is not in `1..=256`.
     pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
         match name {
-            "cpu" => {
-                let cpu = Cpu::try_detect().map_err(|e| Error::invalid(e.to_string()))?;
-                Ok(Self::Cpu(match threads {
-                    Some(n) if !(1..=MAX_THREADS).contains(&n) => {
-                        return Err(Error::invalid(format!(
-                            "threads: expected 1 to {MAX_THREADS}, found {n}"
-                        )));
-                    }
-                    Some(n) => cpu.threads(n),
-                    None => cpu,
-                }))
+            "cpu" => Ok(Self::Cpu(Self::open_cpu(threads)?)),
+            "cuda" => Ok(Self::Cuda(Cuda::open()?)),
+            "cuda-on-cpu" => Ok(Self::Cuda(Cuda::on_cpu()?)),
+            other => Err(Error::invalid(format!("device {other}: expected cpu, cuda or cuda-on-cpu"))),
+        }
+    }
+
+    /// The CPU with `threads` workers: see [`Device::open`].
+    pub fn open_cpu(threads: Option<usize>) -> Result<Cpu> {
+        let cpu = Cpu::try_detect().map_err(|e| Error::invalid(e.to_string()))?;
+        match threads {
+            Some(n) if !(1..=MAX_THREADS).contains(&n) => {
+                Err(Error::invalid(format!("threads: expected 1 to {MAX_THREADS}, found {n}")))
             }
-            "cuda" => Err(Error::invalid(
-                "device cuda: this version of lopper has kernels for the CPU only; use --device cpu",
-            )),
-            other => Err(Error::invalid(format!("device {other}: expected cpu or cuda"))),
+            Some(n) => Ok(cpu.threads(n)),
+            None => Ok(cpu),
+        }
+    }
+
+    /// This device, with matrix products of `precision`: an error on the CPU, which knows f32 alone.
+    pub fn with_precision(self, precision: Precision) -> Result<Self> {
+        match self {
+            Self::Cuda(gpu) => Ok(Self::Cuda(gpu.with_precision(precision))),
+            Self::Cpu(_) if precision == Precision::F32 => Ok(self),
+            Self::Cpu(_) => Err(Error::invalid(format!(
+                "precision {}: the CPU multiplies in f32; other precisions are for --device cuda",
+                precision.name()
+            ))),
         }
     }
 
@@ -39,10 +55,30 @@ impl Device {
         Self::Cpu(Cpu::detect())
     }
 
-    /// The CPU behind this device.
-    pub fn as_cpu(&self) -> &Cpu {
-        let Self::Cpu(cpu) = self;
-        cpu
+    /// What computes, in words: the instruction set and the number of threads, or the GPU and its architecture.
+    pub fn hardware(&self) -> String {
+        match self {
+            Self::Cpu(cpu) if cpu.thread_count() == 1 => format!("{}, 1 thread", cpu.isa()),
+            Self::Cpu(cpu) => format!("{}, {} threads", cpu.isa(), cpu.thread_count()),
+            Self::Cuda(gpu) => format!("{}, {}", gpu.name(), gpu.arch()),
+        }
+    }
+
+    /// Runs `f` where the device's operations are fastest to call: inside the CPU's thread pool, so that none has to
+    /// enter it.
+    pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        match self {
+            Self::Cpu(cpu) => cpu.run(f),
+            Self::Cuda(_) => f(),
+        }
+    }
+
+    /// Waits for all that was asked of it, and reports what failed.
+    pub fn synchronize(&self) -> Result<()> {
+        match self {
+            Self::Cpu(_) => Ok(()),
+            Self::Cuda(gpu) => Ok(gpu.synchronize()?),
+        }
     }
 }
 
@@ -55,8 +91,7 @@ mod tests {
         for (name, threads, expected) in [
             ("cpu", Some(0), "threads: expected 1 to 256, found 0"),
             ("cpu", Some(257), "threads: expected 1 to 256, found 257"),
-            ("cuda", None, "device cuda: "),
-            ("gpu", None, "device gpu: expected cpu or cuda"),
+            ("gpu", None, "device gpu: expected cpu, cuda or cuda-on-cpu"),
         ] {
             let message = Device::open(name, threads).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");

@@ -1,5 +1,6 @@
 //! What can go wrong, in words that name the operation, node or file and what was expected and found.
 
+use kernels::cuda::CudaError;
 use std::path::{Path, PathBuf};
 
 /// The result of everything in lopper that can fail.
@@ -35,6 +36,9 @@ pub enum Error {
     /// An option, recipe entry or argument that makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// A GPU, its driver or its compiler failed, or is not there.
+    #[error("{0}")]
+    Cuda(#[from] CudaError),
     /// Training produced a loss that is not a finite number.
     #[error("the loss became {loss} in epoch {epoch}, step {step}: lower the learning rate")]
     Diverged {

@@ -38,8 +38,7 @@ impl Graph {
             return Err(Error::invalid(format!("tap: the network has no node {tap}")));
         }
         // Inside the thread pool from start to end, so that no kernel has to enter it.
-        let cpu = tape.device().as_cpu().clone();
-        cpu.run(|| self.run(tape, mode, images, taps))
+        tape.device().clone().run(|| self.run(tape, mode, images, taps))
     }
 
     /// The network's output for `images` `[N, H, W, C]`, in eval mode and without a tape.
@@ -58,12 +57,7 @@ impl Graph {
                 _ => return Err(Error::invalid("commit: the statistics are those of another network")),
             };
             let momentum = bn.momentum;
-            let moved = [(&mut bn.running_mean, &stats.mean), (&mut bn.running_var, &stats.unbiased_var())];
-            for (running, batch) in moved {
-                for (r, &s) in running.data_mut().iter_mut().zip(batch.data()) {
-                    *r += momentum * (s - *r);
-                }
-            }
+            stats.move_towards(&mut bn.running_mean, &mut bn.running_var, momentum)?;
         }
         Ok(())
     }

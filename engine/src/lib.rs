@@ -20,6 +20,7 @@ pub mod plan;
 pub mod profile;
 pub mod rewrite;
 pub mod shape;
+mod storage;
 pub mod tape;
 pub mod tensor;
 mod tensor_file;

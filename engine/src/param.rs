@@ -80,8 +80,8 @@ impl Param {
 
     /// Changes the weights in place by `f`, which is given the mask and sets what it drops to zero: for optimizers,
     /// whose pass over the weights can apply the mask as it goes.
-    pub(crate) fn update_masked<R>(&mut self, f: impl FnOnce(&mut [f32], Option<&[f32]>) -> R) -> R {
-        f(self.value.data_mut(), self.mask.as_ref().map(Tensor::data))
+    pub(crate) fn update_masked<R>(&mut self, f: impl FnOnce(&mut Tensor, Option<&Tensor>) -> R) -> R {
+        f(&mut self.value, self.mask.as_ref())
     }
 
     /// This parameter with the slices `keep` of `axis` alone, its mask cut alike.

@@ -13,6 +13,7 @@
 
 use crate::profile::Profile;
 use crate::{Device, Error, Result, Tensor};
+use kernels::{cpu, cuda};
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -174,8 +175,7 @@ impl Tape {
         gradients.slots[start] = Some(Tensor::full(loss.shape(), 1.0));
         let Self { device, mut records, profile, .. } = self;
         // Inside the thread pool from start to end, so that no kernel has to enter it.
-        let cpu = device.as_cpu().clone();
-        cpu.run(|| {
+        device.run(|| {
             if let Some(profile) = &profile {
                 profile.leave();
             }
@@ -187,7 +187,7 @@ impl Tape {
                 let shares = op.backward(&device, dy, &wanted)?;
                 for (slot, share) in inputs.into_iter().zip(shares) {
                     if let (Some(slot), Some(share)) = (slot, share) {
-                        gradients.add(&device, slot, share);
+                        gradients.add(&device, slot, share)?;
                     }
                 }
                 if let Some((profile, span, start)) = timed {
@@ -232,13 +232,15 @@ impl Gradients {
         self.slots[slot.index].take()
     }
 
-    fn add(&mut self, device: &Device, slot: usize, share: Tensor) {
-        match &mut self.slots[slot] {
-            Some(sum) => {
-                let Device::Cpu(cpu) = device;
-                kernels::cpu::add_assign(cpu, sum.data_mut(), share.data());
+    fn add(&mut self, device: &Device, slot: usize, share: Tensor) -> Result<()> {
+        match (&mut self.slots[slot], device) {
+            (Some(sum), Device::Cpu(cpu)) => cpu::add_assign(cpu, sum.data_mut(), share.data()),
+            (Some(sum), Device::Cuda(gpu)) => {
+                let share = share.as_stored(device, sum)?;
+                cuda::add_assign(gpu, sum.on_mut(gpu)?, share.on(gpu)?)?;
             }
-            empty => *empty = Some(share),
+            (empty, _) => *empty = Some(share),
         }
+        Ok(())
     }
 }

@@ -1,27 +1,52 @@
-//! A contiguous array of `f32` with a shape, shared until it is written.
+//! A contiguous array of numbers with a shape, shared until it is written, on the host, on a device or on both.
 
+use crate::storage::Storage;
 use crate::{Device, Error, Result};
 use kernels::buffer::Buffer;
+use kernels::cuda::{self, Cuda, DeviceBuffer};
+use kernels::params::Dtype;
 use std::sync::Arc;
 
-/// A contiguous `f32` array. Cloning shares the data; [`Tensor::data_mut`] copies it first where it is shared.
+/// A contiguous array. Cloning shares the data; writing copies it first where it is shared.
 /// Images are `[N, H, W, C]`, convolution weights `[O, KH, KW, C / groups]`, linear weights `[OUT, IN]`.
+///
+/// Its elements are f32 on the host. An operation on a GPU finds them there or puts them there, and leaves its result
+/// there, perhaps as bf16 or f16; [`Tensor::data`] fetches them. So a tensor is a value wherever it happens to be.
 #[derive(Clone)]
 pub struct Tensor {
     shape: Vec<usize>,
-    data: Arc<Buffer>,
+    data: Arc<Storage>,
 }
 
 impl Tensor {
     /// All zeros.
     pub fn zeros(shape: &[usize]) -> Self {
-        Self { shape: shape.to_vec(), data: Arc::new(Buffer::zeros(shape.iter().product())) }
+        Self::on_host(shape.to_vec(), Buffer::zeros(shape.iter().product()))
     }
 
     /// Of unspecified value, for an operation on `device` to write: its memory may have been another tensor's.
-    pub fn empty(device: &Device, shape: &[usize]) -> Self {
-        let Device::Cpu(cpu) = device;
-        Self { shape: shape.to_vec(), data: Arc::new(cpu.buffer(shape.iter().product())) }
+    /// An error where the device has none left.
+    pub fn empty(device: &Device, shape: &[usize]) -> Result<Self> {
+        Self::of_type(device, Dtype::F32, shape)
+    }
+
+    /// Like [`Tensor::empty`], stored as `x` is on a GPU.
+    pub(crate) fn like(device: &Device, x: &Self, shape: &[usize]) -> Result<Self> {
+        Self::of_type(device, x.data.dtype(), shape)
+    }
+
+    /// Like [`Tensor::empty`], stored as `dtype` on a GPU.
+    pub(crate) fn of_type(device: &Device, dtype: Dtype, shape: &[usize]) -> Result<Self> {
+        let len = shape.iter().product();
+        let data = match device {
+            Device::Cpu(cpu) => Storage::host(cpu.buffer(len)),
+            Device::Cuda(gpu) => Storage::device(gpu.buffer(dtype, len)?),
+        };
+        Ok(Self { shape: shape.to_vec(), data: Arc::new(data) })
+    }
+
+    fn on_host(shape: Vec<usize>, buffer: Buffer) -> Self {
+        Self { shape, data: Arc::new(Storage::host(buffer)) }
     }
 
     /// All `value`.
@@ -44,7 +69,7 @@ impl Tensor {
                 format!("shape {shape:?} does not hold {} values", values.len()),
             ));
         }
-        Ok(Self { shape: shape.to_vec(), data: Arc::new(Buffer::from_slice(values)) })
+        Ok(Self::on_host(shape.to_vec(), Buffer::from_slice(values)))
     }
 
     /// A tensor with no axes and one value.
@@ -79,19 +104,88 @@ impl Tensor {
         self.data.is_empty()
     }
 
-    /// The elements, row-major.
+    /// The elements, row-major; fetched first where they are on a GPU alone. Should that fail they are NaN, and the
+    /// device's next operation says why: [`Tensor::fetch`] says so at once.
     pub fn data(&self) -> &[f32] {
-        &self.data
+        self.data.values()
+    }
+
+    /// Fetches the elements from a GPU, where they are there alone, so that [`Tensor::data`] has them at hand.
+    pub fn fetch(&self) -> Result<()> {
+        self.data.fetch()
     }
 
     /// The elements for writing; copied first where another tensor shares them.
     pub fn data_mut(&mut self) -> &mut [f32] {
-        let buffer: &mut Buffer = Arc::make_mut(&mut self.data);
-        buffer
+        self.data.values();
+        Arc::make_mut(&mut self.data).values_mut()
+    }
+
+    /// These values stored as `dtype`, where they are on a GPU; themselves on the CPU, or where they already are.
+    pub(crate) fn cast(&self, device: &Device, dtype: Dtype) -> Result<Self> {
+        let Device::Cuda(gpu) = device else { return Ok(self.clone()) };
+        let values = self.data.on(gpu)?;
+        if values.dtype() == dtype {
+            return Ok(self.clone());
+        }
+        let mut cast = gpu.buffer(dtype, self.len())?;
+        cuda::convert(gpu, values, &mut cast)?;
+        Ok(Self { shape: self.shape.clone(), data: Arc::new(Storage::device(cast)) })
+    }
+
+    /// These values as `device` multiplies matrices: [`Tensor::cast`] to its precision.
+    pub(crate) fn as_factor(&self, device: &Device) -> Result<Self> {
+        match device {
+            Device::Cpu(_) => Ok(self.clone()),
+            Device::Cuda(gpu) => self.cast(device, gpu.precision().storage()),
+        }
+    }
+
+    /// These values in single precision.
+    pub(crate) fn as_single(&self, device: &Device) -> Result<Self> {
+        self.cast(device, Dtype::F32)
+    }
+
+    /// These values stored as those of `other` are.
+    pub(crate) fn as_stored(&self, device: &Device, other: &Self) -> Result<Self> {
+        self.cast(device, other.data.dtype())
+    }
+
+    /// Moves `running`, of this shape, towards `factor` times these values: `r ← r + momentum·(factor·s − r)`, where
+    /// these values are.
+    pub(crate) fn move_into(&self, running: &mut Self, momentum: f32, factor: f32) -> Result<()> {
+        match self.data.gpu() {
+            None => {
+                for (r, &s) in running.data_mut().iter_mut().zip(self.data()) {
+                    *r += momentum * (s * factor - *r);
+                }
+            }
+            Some(gpu) => {
+                let mut moved = gpu.buffer(Dtype::F32, self.len())?;
+                cuda::scale(gpu, 1.0 - momentum, running.on(gpu)?, &mut moved)?;
+                cuda::axpy(gpu, momentum * factor, self.on(gpu)?, &mut moved)?;
+                running.data = Arc::new(Storage::device(moved));
+            }
+        }
+        Ok(())
+    }
+
+    /// The elements on a GPU; brought there first where they are not.
+    pub(crate) fn on(&self, gpu: &Cuda) -> Result<&DeviceBuffer> {
+        self.data.on(gpu)
+    }
+
+    /// The elements on a GPU for writing; copied first where another tensor shares them.
+    pub(crate) fn on_mut(&mut self, gpu: &Cuda) -> Result<&mut DeviceBuffer> {
+        if Arc::get_mut(&mut self.data).is_none() {
+            self.data = Arc::new(Storage::device(gpu.duplicate(self.data.on(gpu)?)?));
+        }
+        Arc::get_mut(&mut self.data).expect("just made").on_mut(gpu)
     }
 
     /// The only element of a tensor that has one.
     pub fn item(&self) -> Result<f32> {
+        self.fetch()?;
         match self.data() {
             [value] => Ok(*value),
             _ => Err(Error::shape("item", format!("expected one element, found shape {:?}", self.shape))),
@@ -118,10 +212,10 @@ impl Tensor {
         let mut values = Vec::with_capacity(outer * keep.len() * inner);
         for o in 0..outer {
             for &k in keep {
-                values.extend_from_slice(&self.data[(o * len + k) * inner..][..inner]);
+                values.extend_from_slice(&self.data()[(o * len + k) * inner..][..inner]);
             }
         }
-        Self { shape, data: Arc::new(Buffer::from_slice(&values)) }
+        Self::on_host(shape, Buffer::from_slice(&values))
     }
 
     /// The axes in the order `axes`: axis `i` of the result is axis `axes[i]` of this tensor.
@@ -136,10 +230,10 @@ impl Tensor {
             strides[axis] = strides[axis + 1] * self.shape[axis + 1];
         }
         let shape: Vec<usize> = axes.iter().map(|&a| self.shape[a]).collect();
-        let mut index = vec![0; axes.len()];
+        let (values, mut index) = (self.data(), vec![0; axes.len()]);
         let mut at = 0;
         Self::from_fn(&shape, |_| {
-            let value = self.data[at];
+            let value = values[at];
             for axis in (0..shape.len()).rev() {
                 index[axis] += 1;
                 at += strides[axes[axis]];

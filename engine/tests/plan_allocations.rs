@@ -28,7 +28,7 @@ fn a_steady_state_allocates_nothing() {
             region.change().allocations
         };
         // In the pool already: handing work to it from outside lets its queue grow every few dozen times.
-        device.as_cpu().run(|| {
+        device.run(|| {
             let first = allocations();
             // What a kernel keeps for the next call, each thread makes once, when chance first gives it such a task.
             let steady = (0..50).any(|_| allocations() == 0);

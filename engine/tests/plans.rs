@@ -64,7 +64,7 @@ proptest! {
         let x = images(&graph, 2, seed);
         let shape = x.shape().try_into().unwrap();
         let run = |threads| {
-            let device = Device::Cpu(DEVICE.as_cpu().clone().threads(threads));
+            let device = Device::open("cpu", Some(threads)).unwrap();
             Plan::new(&graph, shape, &device).unwrap().run(x.data()).unwrap().to_vec()
         };
         prop_assert_eq!(run(1), run(3));

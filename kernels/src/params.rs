@@ -76,6 +76,16 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+
     /// How activations are stored.
     pub fn storage(self) -> Dtype {
         match self {

@@ -7,7 +7,7 @@ use super::{Common, LinearWeights, open_network};
 use crate::latency::{Latency, Spread, test_images};
 use clap::Args;
 use engine::plan::{Plan, PlanOptions};
-use engine::{Device, Error, Result, Tensor};
+use engine::{Error, Result, Tensor};
 use kernels::params::Storage;
 use layers::Layers;
 use serde::Serialize;
@@ -50,8 +50,7 @@ struct Timing {
     batch: usize,
     size: usize,
     folded: bool,
-    threads: usize,
-    isa: String,
+    hardware: String,
     #[serde(flatten)]
     latency: Spread,
     weight_bytes: usize,
@@ -99,14 +98,12 @@ impl Bench {
             }
         };
         let memory = plan.memory();
-        let Device::Cpu(cpu) = &device;
         let timing = Timing {
             network: self.network.clone(),
             batch,
             size: h,
             folded: self.fold,
-            threads: cpu.thread_count(),
-            isa: cpu.isa().to_string(),
+            hardware: device.hardware(),
             latency: latency.spread(),
             weight_bytes: memory.weights,
             arena_bytes: memory.arena,
@@ -128,12 +125,11 @@ fn largest_change(exact: &[f32], found: &[f32]) -> f64 {
 
 fn text(t: &Timing) -> String {
     let mut text = format!(
-        "{} at {} px, batch {}, {} threads, {}: median {:.3} ms, 10–90 % {:.3}–{:.3} ms, {} runs\nplan: {:.1} MB of weights, {:.1} MB of activations, {:.1} MB of scratch\n",
+        "{} at {} px, batch {}, {}: median {:.3} ms, 10–90 % {:.3}–{:.3} ms, {} runs\nplan: {:.1} MB of weights, {:.1} MB of activations, {:.1} MB of scratch\n",
         t.network,
         t.size,
         t.batch,
-        t.threads,
-        t.isa,
+        t.hardware,
         t.latency.median_ms,
         t.latency.p10_ms,
         t.latency.p90_ms,

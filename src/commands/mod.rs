@@ -19,7 +19,7 @@ mod weights;
 use crate::pipeline::check_images;
 use clap::{Args, Parser, Subcommand};
 use engine::{Device, Error, Graph, Result, file};
-use kernels::params::Storage;
+use kernels::params::{self, Storage};
 use models::data::{DataConfig, DataName, Splits};
 use std::path::{Path, PathBuf};
 
@@ -33,12 +33,40 @@ pub struct Cli {
     command: Command,
 }
 
+/// [`params::Precision`] on the command line.
+#[derive(Clone, Copy, Default, clap::ValueEnum)]
+enum Precision {
+    /// Single precision
+    #[default]
+    F32,
+    /// Single precision in memory, rounded to ten bits of mantissa for tensor cores
+    Tf32,
+    /// Activations of 16 bits with the range of f32; weights are kept in f32
+    Bf16,
+    /// Activations of 16 bits with more digits; weights are kept in f32, and the loss is scaled
+    F16,
+}
+
+impl Precision {
+    fn of_products(self) -> params::Precision {
+        match self {
+            Self::F32 => params::Precision::F32,
+            Self::Tf32 => params::Precision::Tf32,
+            Self::Bf16 => params::Precision::Bf16,
+            Self::F16 => params::Precision::F16,
+        }
+    }
+}
+
 /// Options that mean the same in every command.
 #[derive(Args, Clone)]
 pub struct Common {
-    /// Where to compute: cpu or cuda
+    /// Where to compute: cpu, cuda, or cuda-on-cpu, which runs the CUDA kernels slowly on the CPU to check them
     #[arg(long, global = true, default_value = "cpu")]
     device: String,
+    /// Precision of matrix products on a GPU
+    #[arg(long, global = true, value_enum, default_value_t)]
+    precision: Precision,
     /// Seed of weights, augmentation and dropout [default: the recipe's, or 0]
     #[arg(long, global = true)]
     seed: Option<u64>,
@@ -52,7 +80,7 @@ pub struct Common {
 
 impl Common {
     fn device(&self) -> Result<Device> {
-        Device::open(&self.device, self.threads)
+        Device::open(&self.device, self.threads)?.with_precision(self.precision.of_products())
     }
 
     /// Prints `value` as JSON where that was asked for, otherwise what `text` makes.

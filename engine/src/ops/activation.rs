@@ -2,22 +2,26 @@
 
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Result, Tensor};
-use kernels::cpu;
+use kernels::{cpu, cuda};
 
 impl Tape {
     /// `max(0, x)`, of any shape.
     pub fn relu(&mut self, x: &Var) -> Result<Var> {
-        let mut y = Tensor::empty(self.device(), x.shape());
-        let Device::Cpu(cpu) = self.device();
-        cpu::relu_forward(cpu, x.value().data(), y.data_mut());
+        let mut y = Tensor::like(self.device(), x.value(), x.shape())?;
+        match self.device() {
+            Device::Cpu(cpu) => cpu::relu_forward(cpu, x.value().data(), y.data_mut()),
+            Device::Cuda(gpu) => cuda::relu_forward(gpu, x.value().on(gpu)?, y.on_mut(gpu)?)?,
+        }
         Ok(self.record(&[x], y.clone(), Relu { y }))
     }
 
     /// `min(max(0, x), 6)`, of any shape.
     pub fn relu6(&mut self, x: &Var) -> Result<Var> {
-        let mut y = Tensor::empty(self.device(), x.shape());
-        let Device::Cpu(cpu) = self.device();
-        cpu::relu6_forward(cpu, x.value().data(), y.data_mut());
+        let mut y = Tensor::like(self.device(), x.value(), x.shape())?;
+        match self.device() {
+            Device::Cpu(cpu) => cpu::relu6_forward(cpu, x.value().data(), y.data_mut()),
+            Device::Cuda(gpu) => cuda::relu6_forward(gpu, x.value().on(gpu)?, y.on_mut(gpu)?)?,
+        }
         Ok(self.record(&[x], y.clone(), Relu6 { y }))
     }
 }
@@ -28,9 +32,12 @@ struct Relu {
 
 impl Backward for Relu {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::empty(device, dy.shape());
-        let Device::Cpu(cpu) = device;
-        cpu::relu_input_grad(cpu, self.y.data(), dy.data(), dx.data_mut());
+        let dy = dy.as_stored(device, &self.y)?;
+        let mut dx = Tensor::like(device, &dy, dy.shape())?;
+        match device {
+            Device::Cpu(cpu) => cpu::relu_input_grad(cpu, self.y.data(), dy.data(), dx.data_mut()),
+            Device::Cuda(gpu) => cuda::relu_input_grad(gpu, self.y.on(gpu)?, dy.on(gpu)?, dx.on_mut(gpu)?)?,
+        }
         Ok(vec![Some(dx)])
     }
 }
@@ -41,9 +48,12 @@ struct Relu6 {
 
 impl Backward for Relu6 {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::empty(device, dy.shape());
-        let Device::Cpu(cpu) = device;
-        cpu::relu6_input_grad(cpu, self.y.data(), dy.data(), dx.data_mut());
+        let dy = dy.as_stored(device, &self.y)?;
+        let mut dx = Tensor::like(device, &dy, dy.shape())?;
+        match device {
+            Device::Cpu(cpu) => cpu::relu6_input_grad(cpu, self.y.data(), dy.data(), dx.data_mut()),
+            Device::Cuda(gpu) => cuda::relu6_input_grad(gpu, self.y.on(gpu)?, dy.on(gpu)?, dx.on_mut(gpu)?)?,
+        }
         Ok(vec![Some(dx)])
     }
 }

@@ -1,49 +1,52 @@
 //! Sums, differences, products and reductions of tensors of one shape.
 
-use super::same_shape;
+use super::{same_shape, sum_rows};
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::cpu;
+use kernels::{cpu, cuda};
 
 impl Tape {
     /// `a + b`, of one shape.
     pub fn add(&mut self, a: &Var, b: &Var) -> Result<Var> {
         same_shape("add", a.shape(), b.shape())?;
-        let mut y = Tensor::empty(self.device(), a.shape());
-        let Device::Cpu(cpu) = self.device();
-        cpu::add_forward(cpu, a.value().data(), b.value().data(), y.data_mut());
+        let (a_value, b_value) = (a.value(), b.value().as_stored(self.device(), a.value())?);
+        let mut y = Tensor::like(self.device(), a_value, a.shape())?;
+        match self.device() {
+            Device::Cpu(cpu) => cpu::add_forward(cpu, a_value.data(), b_value.data(), y.data_mut()),
+            Device::Cuda(gpu) => cuda::add_forward(gpu, a_value.on(gpu)?, b_value.on(gpu)?, y.on_mut(gpu)?)?,
+        }
         Ok(self.record(&[a, b], y, Add))
     }
 
     /// `a − b`, of one shape.
     pub fn sub(&mut self, a: &Var, b: &Var) -> Result<Var> {
         same_shape("sub", a.shape(), b.shape())?;
+        let b_value = b.value().as_stored(self.device(), a.value())?;
         let mut y = a.value().clone();
-        let Device::Cpu(cpu) = self.device();
-        cpu::axpy(cpu, -1.0, b.value().data(), y.data_mut());
+        match self.device() {
+            Device::Cpu(cpu) => cpu::axpy(cpu, -1.0, b_value.data(), y.data_mut()),
+            Device::Cuda(gpu) => cuda::axpy(gpu, -1.0, b_value.on(gpu)?, y.on_mut(gpu)?)?,
+        }
         Ok(self.record(&[a, b], y, Sub))
     }
 
     /// `a · b`, element by element, of one shape.
     pub fn mul(&mut self, a: &Var, b: &Var) -> Result<Var> {
         same_shape("mul", a.shape(), b.shape())?;
-        let mut y = Tensor::empty(self.device(), a.shape());
-        let Device::Cpu(cpu) = self.device();
-        cpu::mul_forward(cpu, a.value().data(), b.value().data(), y.data_mut());
-        let op = Mul { a: a.value().clone(), b: b.value().clone() };
+        let op = Mul { a: a.value().clone(), b: b.value().as_stored(self.device(), a.value())? };
+        let y = product(self.device(), &op.a, &op.b)?;
         Ok(self.record(&[a, b], y, op))
     }
 
     /// `factor · x`.
     pub fn scale(&mut self, x: &Var, factor: f32) -> Result<Var> {
-        let y = scaled(self.device(), factor, x.value());
+        let y = scaled(self.device(), factor, x.value())?;
         Ok(self.record(&[x], y, Scale { factor }))
     }
 
     /// The sum of all elements, of shape `[]`.
     pub fn sum(&mut self, x: &Var) -> Result<Var> {
-        let Device::Cpu(cpu) = self.device();
-        let y = Tensor::scalar(cpu::sum(cpu, x.value().data()));
+        let y = sum_rows(self.device(), x.value(), 1)?.reshape(&[])?;
         Ok(self.record(&[x], y, Sum { shape: x.shape().to_vec() }))
     }
 
@@ -58,11 +61,22 @@ impl Tape {
     }
 }
 
-fn scaled(device: &Device, factor: f32, x: &Tensor) -> Tensor {
-    let mut y = Tensor::empty(device, x.shape());
-    let Device::Cpu(cpu) = device;
-    cpu::scale(cpu, factor, x.data(), y.data_mut());
-    y
+fn scaled(device: &Device, factor: f32, x: &Tensor) -> Result<Tensor> {
+    let mut y = Tensor::like(device, x, x.shape())?;
+    match device {
+        Device::Cpu(cpu) => cpu::scale(cpu, factor, x.data(), y.data_mut()),
+        Device::Cuda(gpu) => cuda::scale(gpu, factor, x.on(gpu)?, y.on_mut(gpu)?)?,
+    }
+    Ok(y)
+}
+
+fn product(device: &Device, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mut y = Tensor::like(device, a, a.shape())?;
+    match device {
+        Device::Cpu(cpu) => cpu::mul_forward(cpu, a.data(), b.data(), y.data_mut()),
+        Device::Cuda(gpu) => cuda::mul_forward(gpu, a.on(gpu)?, b.on(gpu)?, y.on_mut(gpu)?)?,
+    }
+    Ok(y)
 }
 
 struct Add;
@@ -82,7 +96,7 @@ impl Backward for Sub {
         dy: Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let db = wanted[1].then(|| scaled(device, -1.0, &dy));
+        let db = wanted[1].then(|| scaled(device, -1.0, &dy)).transpose()?;
         Ok(vec![Some(dy), db])
     }
 }
@@ -99,13 +113,10 @@ impl Backward for Mul {
         dy: Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let times_dy = |other: &Tensor| {
-            let mut dx = Tensor::empty(device, dy.shape());
-            let Device::Cpu(cpu) = device;
-            cpu::mul_forward(cpu, dy.data(), other.data(), dx.data_mut());
-            dx
-        };
-        Ok(vec![wanted[0].then(|| times_dy(&self.b)), wanted[1].then(|| times_dy(&self.a))])
+        let dy = dy.as_stored(device, &self.a)?;
+        let da = wanted[0].then(|| product(device, &dy, &self.b)).transpose()?;
+        let db = wanted[1].then(|| product(device, &dy, &self.a)).transpose()?;
+        Ok(vec![da, db])
     }
 }
 
@@ -115,7 +126,7 @@ struct Scale {
 
 impl Backward for Scale {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some(scaled(device, self.factor, &dy))])
+        Ok(vec![Some(scaled(device, self.factor, &dy)?)])
     }
 }
 

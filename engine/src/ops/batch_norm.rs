@@ -4,6 +4,7 @@ use super::{rows, same_shape, vector};
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use kernels::cpu::{self, Statistics};
+use kernels::cuda;
 use kernels::params::Activation;
 
 /// The statistics of a batch.
@@ -18,10 +19,12 @@ pub struct BatchStats {
 }
 
 impl BatchStats {
-    /// The variance divided by `rows − 1`: what running statistics take in.
-    pub fn unbiased_var(&self) -> Tensor {
-        let correction = self.rows as f32 / (self.rows - 1) as f32;
-        Tensor::from_fn(self.var.shape(), |i| self.var.data()[i] * correction)
+    /// Moves running statistics towards these: `r ← (1 − momentum)·r + momentum·s`, the variance unbiased (divided by
+    /// `rows − 1`).
+    pub(crate) fn move_towards(&self, mean: &mut Tensor, var: &mut Tensor, momentum: f32) -> Result<()> {
+        let unbiased = self.rows as f32 / (self.rows - 1) as f32;
+        self.mean.move_into(mean, momentum, 1.0)?;
+        self.var.move_into(var, momentum, unbiased)
     }
 }
 
@@ -64,23 +67,41 @@ impl Tape {
                 format!("training needs more than one value of each channel, found {shape:?}"),
             ));
         }
-        let mut y = Tensor::empty(self.device(), x.shape());
-        let (mut mean, mut var) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
-        let Device::Cpu(cpu) = self.device();
-        cpu::batch_norm_forward_train(
-            cpu,
-            rows,
-            c,
-            x.value().data(),
-            gamma.value().data(),
-            beta.value().data(),
-            eps,
-            tail.residual.map(|r| r.value().data()),
-            tail.activation,
-            y.data_mut(),
-            mean.data_mut(),
-            var.data_mut(),
-        );
+        let device = self.device();
+        let residual = tail.residual.map(|r| r.value().as_stored(device, x.value())).transpose()?;
+        let mut y = Tensor::like(device, x.value(), x.shape())?;
+        let (mut mean, mut var) = (Tensor::empty(device, &[c])?, Tensor::empty(device, &[c])?);
+        let (x_value, gamma_value, beta_value) = (x.value(), gamma.value(), beta.value());
+        match device {
+            Device::Cpu(cpu) => cpu::batch_norm_forward_train(
+                cpu,
+                rows,
+                c,
+                x_value.data(),
+                gamma_value.data(),
+                beta_value.data(),
+                eps,
+                residual.as_ref().map(Tensor::data),
+                tail.activation,
+                y.data_mut(),
+                mean.data_mut(),
+                var.data_mut(),
+            ),
+            Device::Cuda(gpu) => cuda::batch_norm_forward_train(
+                gpu,
+                rows,
+                c,
+                x_value.on(gpu)?,
+                gamma_value.on(gpu)?,
+                beta_value.on(gpu)?,
+                eps,
+                residual.as_ref().map(|r| r.on(gpu)).transpose()?,
+                tail.activation,
+                y.on_mut(gpu)?,
+                mean.on_mut(gpu)?,
+                var.on_mut(gpu)?,
+            )?,
+        }
         let stats = BatchStats { mean, var, rows };
         let (mean, var) = (stats.mean.clone(), stats.var.clone());
         Ok((self.record_batch_norm(Statistics::Batch, [x, gamma, beta], mean, var, eps, tail, y), stats))
@@ -117,22 +138,39 @@ impl Tape {
             ("a variance", var.shape()),
         ];
         let (rows, c) = checked(x, vectors, tail)?;
-        let mut y = Tensor::empty(self.device(), x.shape());
-        let Device::Cpu(cpu) = self.device();
-        cpu::batch_norm_forward_eval(
-            cpu,
-            rows,
-            c,
-            x.value().data(),
-            mean.data(),
-            var.data(),
-            gamma.value().data(),
-            beta.value().data(),
-            eps,
-            tail.residual.map(|r| r.value().data()),
-            tail.activation,
-            y.data_mut(),
-        );
+        let device = self.device();
+        let residual = tail.residual.map(|r| r.value().as_stored(device, x.value())).transpose()?;
+        let mut y = Tensor::like(device, x.value(), x.shape())?;
+        match device {
+            Device::Cpu(cpu) => cpu::batch_norm_forward_eval(
+                cpu,
+                rows,
+                c,
+                x.value().data(),
+                mean.data(),
+                var.data(),
+                gamma.value().data(),
+                beta.value().data(),
+                eps,
+                residual.as_ref().map(Tensor::data),
+                tail.activation,
+                y.data_mut(),
+            ),
+            Device::Cuda(gpu) => cuda::batch_norm_forward_eval(
+                gpu,
+                rows,
+                c,
+                x.value().on(gpu)?,
+                mean.on(gpu)?,
+                var.on(gpu)?,
+                gamma.value().on(gpu)?,
+                beta.value().on(gpu)?,
+                eps,
+                residual.as_ref().map(|r| r.on(gpu)).transpose()?,
+                tail.activation,
+                y.on_mut(gpu)?,
+            )?,
+        }
         let (mean, var) = (mean.clone(), var.clone());
         Ok(self.record_batch_norm(Statistics::Given, [x, gamma, beta], mean, var, eps, tail, y))
     }
@@ -196,27 +234,49 @@ impl Backward for BatchNormBackward {
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let Self { statistics, x, gamma, mean, var, eps, activation, y } = *self;
-        let c = gamma.len();
-        let (mut dgamma, mut dbeta) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
-        let mut residual_dx = (wanted.get(3) == Some(&true)).then(|| Tensor::empty(device, x.shape()));
-        let Device::Cpu(cpu) = device;
-        cpu::batch_norm_backward(
-            cpu,
-            x.len() / c,
-            c,
-            statistics,
-            x.data(),
-            mean.data(),
-            var.data(),
-            gamma.data(),
-            eps,
-            activation,
-            y.as_ref().map_or(&[], Tensor::data),
-            dy.data_mut(),
-            residual_dx.as_mut().map(Tensor::data_mut),
-            dgamma.data_mut(),
-            dbeta.data_mut(),
-        );
+        let (rows, c) = (x.len() / gamma.len(), gamma.len());
+        dy = dy.as_stored(device, &x)?;
+        let (mut dgamma, mut dbeta) = (Tensor::empty(device, &[c])?, Tensor::empty(device, &[c])?);
+        let mut residual_dx = match wanted.get(3) {
+            Some(true) => Some(Tensor::like(device, &x, x.shape())?),
+            _ => None,
+        };
+        match device {
+            Device::Cpu(cpu) => cpu::batch_norm_backward(
+                cpu,
+                rows,
+                c,
+                statistics,
+                x.data(),
+                mean.data(),
+                var.data(),
+                gamma.data(),
+                eps,
+                activation,
+                y.as_ref().map_or(&[], Tensor::data),
+                dy.data_mut(),
+                residual_dx.as_mut().map(Tensor::data_mut),
+                dgamma.data_mut(),
+                dbeta.data_mut(),
+            ),
+            Device::Cuda(gpu) => cuda::batch_norm_backward(
+                gpu,
+                rows,
+                c,
+                statistics,
+                x.on(gpu)?,
+                mean.on(gpu)?,
+                var.on(gpu)?,
+                gamma.on(gpu)?,
+                eps,
+                activation,
+                y.as_ref().map(|y| y.on(gpu)).transpose()?,
+                dy.on_mut(gpu)?,
+                residual_dx.as_mut().map(|dx| dx.on_mut(gpu)).transpose()?,
+                dgamma.on_mut(gpu)?,
+                dbeta.on_mut(gpu)?,
+            )?,
+        }
         let (dx, residual) = match residual_dx {
             Some(dx) => (dx, Some(dy)),
             None => (dy, None),

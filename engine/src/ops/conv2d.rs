@@ -1,12 +1,12 @@
 //! Convolution, and the compact convolution that inference alone knows.
 
-use super::vector;
+use super::{sum_rows, vector};
 use crate::layer::CompactConv2d;
 use crate::shape::conv2d_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::cpu;
 use kernels::shapes::Conv2d;
+use kernels::{cpu, cuda};
 
 impl Tape {
     /// The convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`, plus `bias` `[O]`:
@@ -25,11 +25,21 @@ impl Tape {
         if let Some(bias) = bias {
             vector("conv2d", "a bias", bias.shape(), g.o)?;
         }
-        let mut y = Tensor::empty(self.device(), &g.y_shape());
-        let b = bias.map(|b| b.value().data());
-        let Device::Cpu(cpu) = self.device();
-        cpu::conv2d_forward(cpu, &g, x.value().data(), w.value().data(), b, y.data_mut());
-        let op = ConvBackward { g, x: x.value().clone(), w: w.value().clone() };
+        let device = self.device();
+        let (x_value, w_value) = (x.value().as_factor(device)?, w.value().as_factor(device)?);
+        let mut y = Tensor::like(device, &x_value, &g.y_shape())?;
+        match device {
+            Device::Cpu(cpu) => {
+                let bias = bias.map(|b| b.value().data());
+                cpu::conv2d_forward(cpu, &g, x_value.data(), w_value.data(), bias, y.data_mut());
+            }
+            Device::Cuda(gpu) => {
+                let bias = bias.map(|b| b.value().on(gpu)).transpose()?;
+                let epilogue = cuda::Epilogue { bias, ..Default::default() };
+                cuda::conv2d_forward(gpu, &g, x_value.on(gpu)?, w_value.on(gpu)?, &epilogue, y.on_mut(gpu)?)?;
+            }
+        }
+        let op = ConvBackward { g, x: x_value, w: w_value };
         let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
         Ok(self.record(&inputs, y, op))
     }
@@ -44,12 +54,23 @@ impl Tape {
             ));
         }
         let bias = layer.outer_bias();
-        let epilogue = cpu::Epilogue { bias: bias.as_ref().map(Tensor::data), ..Default::default() };
-        let mut y = Tensor::empty(self.device(), &g.y_shape());
-        let Device::Cpu(cpu) = self.device();
-        let w =
-            cpu::PackedCompact::new(cpu, &g, &layer.index(), layer.conv.weight.value().data(), &layer.fill);
-        cpu::conv2d_compact_forward(cpu, &g, x.value().data(), &w, &epilogue, y.data_mut());
+        let weight = layer.conv.weight.value().data();
+        let device = self.device();
+        let x = x.value().as_factor(device)?;
+        let mut y = Tensor::like(device, &x, &g.y_shape())?;
+        match device {
+            Device::Cpu(cpu) => {
+                let w = cpu::PackedCompact::new(cpu, &g, &layer.index(), weight, &layer.fill);
+                let epilogue = cpu::Epilogue { bias: bias.as_ref().map(Tensor::data), ..Default::default() };
+                cpu::conv2d_compact_forward(cpu, &g, x.data(), &w, &epilogue, y.data_mut());
+            }
+            Device::Cuda(gpu) => {
+                let w = cuda::Compact::new(gpu, &g, &layer.index(), weight, &layer.fill)?;
+                let bias = bias.as_ref().map(|b| b.on(gpu)).transpose()?;
+                let epilogue = cuda::Epilogue { bias, ..Default::default() };
+                cuda::conv2d_compact_forward(gpu, &g, x.on(gpu)?, &w, &epilogue, y.on_mut(gpu)?)?;
+            }
+        }
         Ok(self.constant(y))
     }
 }
@@ -68,26 +89,33 @@ impl Backward for ConvBackward {
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let Self { g, x, w } = *self;
-        let Device::Cpu(cpu) = device;
-        let dw = wanted[1].then(|| {
-            let mut dw = Tensor::empty(device, &g.w_shape());
-            cpu::conv2d_weight_grad(cpu, &g, x.data(), dy.data(), dw.data_mut());
-            dw
-        });
+        let dy = dy.as_stored(device, &x)?;
+        let mut shares = vec![None; wanted.len()];
+        if wanted[1] {
+            let mut dw = Tensor::empty(device, &g.w_shape())?;
+            match device {
+                Device::Cpu(cpu) => cpu::conv2d_weight_grad(cpu, &g, x.data(), dy.data(), dw.data_mut()),
+                Device::Cuda(gpu) => {
+                    cuda::conv2d_weight_grad(gpu, &g, x.on(gpu)?, dy.on(gpu)?, dw.on_mut(gpu)?)?;
+                }
+            }
+            shares[1] = Some(dw);
+        }
         // Freed before the gradient of as many elements is made.
         drop(x);
-        let dx = wanted[0].then(|| {
-            let mut dx = Tensor::empty(device, &g.x_shape());
-            cpu::conv2d_input_grad(cpu, &g, dy.data(), w.data(), dx.data_mut());
-            dx
-        });
-        let bias = wanted.get(2).map(|&wanted| {
-            wanted.then(|| {
-                let mut db = Tensor::empty(device, &[g.o]);
-                cpu::sum_rows(cpu, g.y_len() / g.o, g.o, dy.data(), db.data_mut());
-                db
-            })
-        });
-        Ok([dx, dw].into_iter().chain(bias).collect())
+        if wanted[0] {
+            let mut dx = Tensor::like(device, &dy, &g.x_shape())?;
+            match device {
+                Device::Cpu(cpu) => cpu::conv2d_input_grad(cpu, &g, dy.data(), w.data(), dx.data_mut()),
+                Device::Cuda(gpu) => {
+                    cuda::conv2d_input_grad(gpu, &g, dy.on(gpu)?, w.on(gpu)?, dx.on_mut(gpu)?)?;
+                }
+            }
+            shares[0] = Some(dx);
+        }
+        if wanted.get(2) == Some(&true) {
+            shares[2] = Some(sum_rows(device, &dy, g.o)?);
+        }
+        Ok(shares)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::tape::{Backward, Mode, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::cpu;
+use kernels::{cpu, cuda};
 
 impl Tape {
     /// While training, zeroes each element with probability `p`, in `[0, 1)`, and multiplies the rest by
@@ -16,7 +16,7 @@ impl Tape {
             return Ok(x.clone());
         }
         let op = Dropout { p, seed: self.next_dropout_seed() };
-        let y = op.apply(self.device(), x.value());
+        let y = op.apply(self.device(), x.value())?;
         Ok(self.record(&[x], y, op))
     }
 }
@@ -27,17 +27,19 @@ struct Dropout {
 }
 
 impl Dropout {
-    fn apply(&self, device: &Device, x: &Tensor) -> Tensor {
-        let mut y = Tensor::empty(device, x.shape());
-        let Device::Cpu(cpu) = device;
-        cpu::dropout(cpu, self.p, self.seed, x.data(), y.data_mut());
-        y
+    fn apply(&self, device: &Device, x: &Tensor) -> Result<Tensor> {
+        let mut y = Tensor::like(device, x, x.shape())?;
+        match device {
+            Device::Cpu(cpu) => cpu::dropout(cpu, self.p, self.seed, x.data(), y.data_mut()),
+            Device::Cuda(gpu) => cuda::dropout(gpu, self.p, self.seed, x.on(gpu)?, y.on_mut(gpu)?)?,
+        }
+        Ok(y)
     }
 }
 
 impl Backward for Dropout {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         // The same elements are dropped again: that is a matter of the seed alone.
-        Ok(vec![Some(self.apply(device, &dy))])
+        Ok(vec![Some(self.apply(device, &dy)?)])
     }
 }

@@ -1,12 +1,12 @@
 //! The fully connected layer and the matrix product.
 
-use super::{matrix, vector};
+use super::{matrix, sum_rows, vector};
 use crate::shape::linear_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::cpu;
 use kernels::params::Trans;
 use kernels::shapes;
+use kernels::{cpu, cuda};
 
 impl Tape {
     /// `y[n, o] = bias[o] + Σ_i x[n, i] · w[o, i]`: `x` `[N, IN]`, `w` `[OUT, IN]`, `bias` `[OUT]`.
@@ -15,11 +15,21 @@ impl Tape {
         if let Some(bias) = bias {
             vector("linear", "a bias", bias.shape(), g.outputs)?;
         }
-        let mut y = Tensor::empty(self.device(), &[g.n, g.outputs]);
-        let b = bias.map(|b| b.value().data());
-        let Device::Cpu(cpu) = self.device();
-        cpu::linear_forward(cpu, &g, x.value().data(), w.value().data(), b, y.data_mut());
-        let op = LinearBackward { g, x: x.value().clone(), w: w.value().clone() };
+        let device = self.device();
+        let (x_value, w_value) = (x.value().as_factor(device)?, w.value().as_factor(device)?);
+        let mut y = Tensor::like(device, &x_value, &[g.n, g.outputs])?;
+        match device {
+            Device::Cpu(cpu) => {
+                let bias = bias.map(|b| b.value().data());
+                cpu::linear_forward(cpu, &g, x_value.data(), w_value.data(), bias, y.data_mut());
+            }
+            Device::Cuda(gpu) => {
+                let bias = bias.map(|b| b.value().on(gpu)).transpose()?;
+                let epilogue = cuda::Epilogue { bias, ..Default::default() };
+                cuda::linear_forward(gpu, &g, x_value.on(gpu)?, w_value.on(gpu)?, &epilogue, y.on_mut(gpu)?)?;
+            }
+        }
+        let op = LinearBackward { g, x: x_value, w: w_value };
         let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
         Ok(self.record(&inputs, y, op))
     }
@@ -30,11 +40,10 @@ impl Tape {
         if inner != k {
             return Err(Error::shape("matmul", format!("{:?} does not multiply {:?}", a.shape(), b.shape())));
         }
-        let mut y = Tensor::empty(self.device(), &[m, n]);
-        let Device::Cpu(cpu) = self.device();
-        let (a_data, b_data) = (a.value().data(), b.value().data());
-        cpu::gemm(cpu, Trans::No, Trans::No, m, n, k, a_data, b_data, false, y.data_mut());
-        let op = MatmulBackward { m, n, k, a: a.value().clone(), b: b.value().clone() };
+        let device = self.device();
+        let (a_value, b_value) = (a.value().as_single(device)?, b.value().as_single(device)?);
+        let y = product(device, [Trans::No, Trans::No], [m, n, k], &a_value, &b_value)?;
+        let op = MatmulBackward { m, n, k, a: a_value, b: b_value };
         Ok(self.record(&[a, b], y, op))
     }
 }
@@ -53,25 +62,32 @@ impl Backward for LinearBackward {
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let Self { g, x, w } = *self;
-        let Device::Cpu(cpu) = device;
-        let dx = wanted[0].then(|| {
-            let mut dx = Tensor::empty(device, x.shape());
-            cpu::linear_input_grad(cpu, &g, dy.data(), w.data(), dx.data_mut());
-            dx
-        });
-        let dw = wanted[1].then(|| {
-            let mut dw = Tensor::empty(device, w.shape());
-            cpu::linear_weight_grad(cpu, &g, x.data(), dy.data(), dw.data_mut());
-            dw
-        });
-        let bias = wanted.get(2).map(|&wanted| {
-            wanted.then(|| {
-                let mut db = Tensor::empty(device, &[g.outputs]);
-                cpu::sum_rows(cpu, g.n, g.outputs, dy.data(), db.data_mut());
-                db
-            })
-        });
-        Ok([dx, dw].into_iter().chain(bias).collect())
+        let dy = dy.as_stored(device, &x)?;
+        let mut shares = vec![None; wanted.len()];
+        if wanted[0] {
+            let mut dx = Tensor::like(device, &x, x.shape())?;
+            match device {
+                Device::Cpu(cpu) => cpu::linear_input_grad(cpu, &g, dy.data(), w.data(), dx.data_mut()),
+                Device::Cuda(gpu) => {
+                    cuda::linear_input_grad(gpu, &g, dy.on(gpu)?, w.on(gpu)?, dx.on_mut(gpu)?)?;
+                }
+            }
+            shares[0] = Some(dx);
+        }
+        if wanted[1] {
+            let mut dw = Tensor::empty(device, w.shape())?;
+            match device {
+                Device::Cpu(cpu) => cpu::linear_weight_grad(cpu, &g, x.data(), dy.data(), dw.data_mut()),
+                Device::Cuda(gpu) => {
+                    cuda::linear_weight_grad(gpu, &g, x.on(gpu)?, dy.on(gpu)?, dw.on_mut(gpu)?)?;
+                }
+            }
+            shares[1] = Some(dw);
+        }
+        if wanted.get(2) == Some(&true) {
+            shares[2] = Some(sum_rows(device, &dy, g.outputs)?);
+        }
+        Ok(shares)
     }
 }
 
@@ -91,18 +107,26 @@ impl Backward for MatmulBackward {
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let Self { m, n, k, a, b } = *self;
-        let Device::Cpu(cpu) = device;
+        let dy = dy.as_single(device)?;
         // dA = dY·Bᵀ, dB = Aᵀ·dY.
-        let da = wanted[0].then(|| {
-            let mut da = Tensor::empty(device, &[m, k]);
-            cpu::gemm(cpu, Trans::No, Trans::Yes, m, k, n, dy.data(), b.data(), false, da.data_mut());
-            da
-        });
-        let db = wanted[1].then(|| {
-            let mut db = Tensor::empty(device, &[k, n]);
-            cpu::gemm(cpu, Trans::Yes, Trans::No, k, n, m, a.data(), dy.data(), false, db.data_mut());
-            db
-        });
-        Ok(vec![da, db])
+        let da = wanted[0].then(|| product(device, [Trans::No, Trans::Yes], [m, k, n], &dy, &b));
+        let db = wanted[1].then(|| product(device, [Trans::Yes, Trans::No], [k, n, m], &a, &dy));
+        Ok(vec![da.transpose()?, db.transpose()?])
     }
+}
+
+/// `op(a) · op(b)`, `[m, n]`, with `k` terms a sum.
+fn product(
+    device: &Device,
+    [ta, tb]: [Trans; 2],
+    [m, n, k]: [usize; 3],
+    a: &Tensor,
+    b: &Tensor,
+) -> Result<Tensor> {
+    let mut y = Tensor::empty(device, &[m, n])?;
+    match device {
+        Device::Cpu(cpu) => cpu::gemm(cpu, ta, tb, m, n, k, a.data(), b.data(), false, y.data_mut()),
+        Device::Cuda(gpu) => cuda::gemm(gpu, ta, tb, m, n, k, a.on(gpu)?, b.on(gpu)?, false, y.on_mut(gpu)?)?,
+    }
+    Ok(y)
 }

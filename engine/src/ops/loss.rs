@@ -3,7 +3,8 @@
 use super::{matrix, same_shape};
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::cpu;
+use kernels::cuda::DeviceBuffer;
+use kernels::{cpu, cuda};
 
 impl Tape {
     /// Cross entropy of `logits` `[N, K]` against the class of each row, with label smoothing (Szegedy et al.
@@ -20,10 +21,21 @@ impl Tape {
         if !(0.0..=1.0).contains(&smoothing) {
             return Err(Error::invalid(format!("{OP}: expected a smoothing in [0, 1], found {smoothing}")));
         }
-        let Device::Cpu(cpu) = self.device();
-        let loss = cpu::cross_entropy_forward(cpu, rows, k, logits.value().data(), targets, smoothing);
-        let op = CrossEntropy { logits: logits.value().clone(), targets: targets.to_vec(), smoothing };
-        Ok(self.record(&[logits], Tensor::scalar(loss), op))
+        let device = self.device();
+        let x = logits.value().as_single(device)?;
+        let (loss, targets) = match device {
+            Device::Cpu(cpu) => {
+                let loss = cpu::cross_entropy_forward(cpu, rows, k, x.data(), targets, smoothing);
+                (Tensor::scalar(loss), Targets::Cpu(targets.to_vec()))
+            }
+            Device::Cuda(gpu) => {
+                let (mut loss, targets) = (Tensor::empty(device, &[])?, gpu.upload_u32(targets)?);
+                let (x, y) = (x.on(gpu)?, loss.on_mut(gpu)?);
+                cuda::cross_entropy_forward(gpu, rows, k, x, &targets, smoothing, y)?;
+                (loss, Targets::Cuda(targets))
+            }
+        };
+        Ok(self.record(&[logits], loss, CrossEntropy { logits: x, targets, smoothing }))
     }
 
     /// Distillation with soft targets (Hinton et al. 2015):
@@ -39,11 +51,20 @@ impl Tape {
         if !(temperature > 0.0 && temperature.is_finite()) {
             return Err(Error::invalid(format!("{OP}: expected a temperature above 0, found {temperature}")));
         }
-        let Device::Cpu(cpu) = self.device();
-        let (s, t) = (student.value().data(), teacher.data());
-        let loss = cpu::kl_divergence_forward(cpu, rows, k, s, t, temperature);
-        let op = KlDivergence { student: student.value().clone(), teacher: teacher.clone(), temperature };
-        Ok(self.record(&[student], Tensor::scalar(loss), op))
+        let device = self.device();
+        let (s, t) = (student.value().as_single(device)?, teacher.as_single(device)?);
+        let mut loss = Tensor::empty(device, &[])?;
+        match device {
+            Device::Cpu(cpu) => {
+                let value = cpu::kl_divergence_forward(cpu, rows, k, s.data(), t.data(), temperature);
+                loss = Tensor::scalar(value);
+            }
+            Device::Cuda(gpu) => {
+                let (s, t) = (s.on(gpu)?, t.on(gpu)?);
+                cuda::kl_divergence_forward(gpu, rows, k, s, t, temperature, loss.on_mut(gpu)?)?;
+            }
+        }
+        Ok(self.record(&[student], loss, KlDivergence { student: s, teacher: t, temperature }))
     }
 
     /// The mean over all elements of `(a − b)²`, of one shape.
@@ -52,16 +73,26 @@ impl Tape {
         if a.value().is_empty() {
             return Err(Error::shape("mse", "of no elements"));
         }
-        let Device::Cpu(cpu) = self.device();
-        let loss = cpu::mse_forward(cpu, a.value().data(), b.value().data());
-        let op = Mse { a: a.value().clone(), b: b.value().clone() };
-        Ok(self.record(&[a, b], Tensor::scalar(loss), op))
+        let device = self.device();
+        let op = Mse { a: a.value().as_single(device)?, b: b.value().as_single(device)? };
+        let mut loss = Tensor::empty(device, &[])?;
+        match device {
+            Device::Cpu(cpu) => loss = Tensor::scalar(cpu::mse_forward(cpu, op.a.data(), op.b.data())),
+            Device::Cuda(gpu) => cuda::mse_forward(gpu, op.a.on(gpu)?, op.b.on(gpu)?, loss.on_mut(gpu)?)?,
+        }
+        Ok(self.record(&[a, b], loss, op))
     }
+}
+
+/// The class of each row.
+enum Targets {
+    Cpu(Vec<u32>),
+    Cuda(DeviceBuffer),
 }
 
 struct CrossEntropy {
     logits: Tensor,
-    targets: Vec<u32>,
+    targets: Targets,
     smoothing: f32,
 }
 
@@ -69,10 +100,18 @@ impl Backward for CrossEntropy {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let Self { logits, targets, smoothing } = *self;
         let (rows, k) = (logits.dim(0), logits.dim(1));
-        let mut dx = Tensor::empty(device, logits.shape());
-        let Device::Cpu(cpu) = device;
-        let x = logits.data();
-        cpu::cross_entropy_input_grad(cpu, rows, k, x, &targets, smoothing, dy.item()?, dx.data_mut());
+        let mut dx = Tensor::empty(device, logits.shape())?;
+        match (device, targets) {
+            (Device::Cpu(cpu), Targets::Cpu(targets)) => {
+                let (x, scale) = (logits.data(), dy.item()?);
+                cpu::cross_entropy_input_grad(cpu, rows, k, x, &targets, smoothing, scale, dx.data_mut());
+            }
+            (Device::Cuda(gpu), Targets::Cuda(targets)) => {
+                let (x, scale, dx) = (logits.on(gpu)?, dy.on(gpu)?, dx.on_mut(gpu)?);
+                cuda::cross_entropy_input_grad(gpu, rows, k, x, &targets, smoothing, scale, dx)?;
+            }
+            _ => unreachable!("a tape has one device"),
+        }
         Ok(vec![Some(dx)])
     }
 }
@@ -87,10 +126,18 @@ impl Backward for KlDivergence {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let Self { student, teacher, temperature } = *self;
         let (rows, k) = (student.dim(0), student.dim(1));
-        let mut dx = Tensor::empty(device, student.shape());
-        let Device::Cpu(cpu) = device;
-        let (s, t) = (student.data(), teacher.data());
-        cpu::kl_divergence_input_grad(cpu, rows, k, s, t, temperature, dy.item()?, dx.data_mut());
+        let mut dx = Tensor::empty(device, student.shape())?;
+        let t = temperature;
+        match device {
+            Device::Cpu(cpu) => {
+                let (student, teacher, scale) = (student.data(), teacher.data(), dy.item()?);
+                cpu::kl_divergence_input_grad(cpu, rows, k, student, teacher, t, scale, dx.data_mut());
+            }
+            Device::Cuda(gpu) => {
+                let (student, teacher, scale) = (student.on(gpu)?, teacher.on(gpu)?, dy.on(gpu)?);
+                cuda::kl_divergence_input_grad(gpu, rows, k, student, teacher, t, scale, dx.on_mut(gpu)?)?;
+            }
+        }
         Ok(vec![Some(dx)])
     }
 }
@@ -107,14 +154,18 @@ impl Backward for Mse {
         dy: Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let scale = dy.item()?;
-        let towards = |a: &Tensor, b: &Tensor| {
-            let mut da = Tensor::empty(device, a.shape());
-            let Device::Cpu(cpu) = device;
-            cpu::mse_input_grad(cpu, a.data(), b.data(), scale, da.data_mut());
-            da
+        let towards = |a: &Tensor, b: &Tensor| -> Result<Tensor> {
+            let mut da = Tensor::empty(device, a.shape())?;
+            match device {
+                Device::Cpu(cpu) => cpu::mse_input_grad(cpu, a.data(), b.data(), dy.item()?, da.data_mut()),
+                Device::Cuda(gpu) => {
+                    cuda::mse_input_grad(gpu, a.on(gpu)?, b.on(gpu)?, dy.on(gpu)?, da.on_mut(gpu)?)?;
+                }
+            }
+            Ok(da)
         };
         let (a, b) = (&self.a, &self.b);
-        Ok(vec![wanted[0].then(|| towards(a, b)), wanted[1].then(|| towards(b, a))])
+        let (da, db) = (wanted[0].then(|| towards(a, b)), wanted[1].then(|| towards(b, a)));
+        Ok(vec![da.transpose()?, db.transpose()?])
     }
 }

@@ -16,7 +16,18 @@ mod softmax;
 pub use batch_norm::{BatchStats, Tail};
 
 use crate::tape::Var;
-use crate::{Error, Result};
+use crate::{Device, Error, Result, Tensor};
+use kernels::{cpu, cuda};
+
+/// The sum of the rows of `x` `[…, c]`, in single precision.
+fn sum_rows(device: &Device, x: &Tensor, c: usize) -> Result<Tensor> {
+    let mut sums = Tensor::empty(device, &[c])?;
+    match device {
+        Device::Cpu(cpu) => cpu::sum_rows(cpu, x.len() / c, c, x.data(), sums.data_mut()),
+        Device::Cuda(gpu) => cuda::sum_rows(gpu, x.len() / c, c, x.on(gpu)?, sums.on_mut(gpu)?)?,
+    }
+    Ok(sums)
+}
 
 /// An error where `a` and `b` differ in shape.
 fn same_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<()> {

@@ -3,24 +3,30 @@
 use super::rows;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Result, Tensor};
-use kernels::cpu;
+use kernels::{cpu, cuda};
 
 impl Tape {
     /// `exp(x) / Σ exp(x)` over the last axis of `x` `[…, K]`.
     pub fn softmax(&mut self, x: &Var) -> Result<Var> {
         let (rows, k) = rows("softmax", x)?;
-        let mut y = Tensor::empty(self.device(), x.shape());
-        let Device::Cpu(cpu) = self.device();
-        cpu::softmax_forward(cpu, rows, k, x.value().data(), y.data_mut());
+        let x_value = x.value().as_single(self.device())?;
+        let mut y = Tensor::empty(self.device(), x.shape())?;
+        match self.device() {
+            Device::Cpu(cpu) => cpu::softmax_forward(cpu, rows, k, x_value.data(), y.data_mut()),
+            Device::Cuda(gpu) => cuda::softmax_forward(gpu, rows, k, x_value.on(gpu)?, y.on_mut(gpu)?)?,
+        }
         Ok(self.record(&[x], y.clone(), Softmax { k, y }))
     }
 
     /// `x − log Σ exp(x)` over the last axis of `x` `[…, K]`.
     pub fn log_softmax(&mut self, x: &Var) -> Result<Var> {
         let (rows, k) = rows("log softmax", x)?;
-        let mut y = Tensor::empty(self.device(), x.shape());
-        let Device::Cpu(cpu) = self.device();
-        cpu::log_softmax_forward(cpu, rows, k, x.value().data(), y.data_mut());
+        let x_value = x.value().as_single(self.device())?;
+        let mut y = Tensor::empty(self.device(), x.shape())?;
+        match self.device() {
+            Device::Cpu(cpu) => cpu::log_softmax_forward(cpu, rows, k, x_value.data(), y.data_mut()),
+            Device::Cuda(gpu) => cuda::log_softmax_forward(gpu, rows, k, x_value.on(gpu)?, y.on_mut(gpu)?)?,
+        }
         Ok(self.record(&[x], y.clone(), LogSoftmax { k, y }))
     }
 }

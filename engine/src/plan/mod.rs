@@ -115,7 +115,9 @@ impl Plan {
     /// # Errors
     /// As for [`Plan::new`].
     pub fn with(graph: &Graph, input: [usize; 4], device: &Device, options: PlanOptions) -> Result<Self> {
-        let Device::Cpu(cpu) = device;
+        let Device::Cpu(cpu) = device else {
+            return Err(Error::invalid("plans run on the CPU"));
+        };
         if input.contains(&0) {
             return Err(Error::shape("plan", format!("expected images [N, H, W, C], found {input:?}")));
         }

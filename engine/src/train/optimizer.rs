@@ -4,7 +4,8 @@ use super::Rates;
 use crate::exec::ParamGradients;
 use crate::rewrite::Edit;
 use crate::{Device, Error, Graph, Param, Result, Tensor};
-use kernels::cpu;
+use kernels::cpu::{self, Cpu};
+use kernels::cuda::{self, Cuda};
 use kernels::params::{Adam, Sgd};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -132,7 +133,7 @@ impl Optimizer {
     ) -> Result<()> {
         let rates = rates.into();
         // Inside the thread pool from start to end, so that no parameter's kernel has to enter it.
-        device.as_cpu().run(|| {
+        device.run(|| {
             for (path, param) in graph.params_mut().filter(|(_, p)| p.trainable) {
                 if let Some(gradient) = gradients.get(&path) {
                     self.step_param(&path, param, gradient, rates, device)?;
@@ -189,14 +190,14 @@ impl Optimizer {
         let decays = self.decay_vectors || shape.len() > 1;
         state.steps += 1;
         let rule = self.config.rule(rates, decays);
-        let Device::Cpu(cpu) = device;
-        let (steps, g) = (state.steps, gradient.data());
-        param.update_masked(|p, mask| match (rule, state.moments.as_mut_slice()) {
-            (Rule::Sgd(h), [velocity]) => cpu::sgd_step(cpu, &h, steps == 1, p, g, velocity.data_mut(), mask),
-            (Rule::Adam(h), [m, v]) => cpu::adam_step(cpu, &h, steps, p, g, m.data_mut(), v.data_mut(), mask),
-            _ => unreachable!("the configuration does not change, so neither does the number of moments"),
-        });
-        Ok(())
+        let (steps, moments) = (state.steps, state.moments.as_mut_slice());
+        param.update_masked(|p, mask| match device {
+            Device::Cpu(cpu) => {
+                rule.step_on_cpu(cpu, steps, p, gradient, moments, mask);
+                Ok(())
+            }
+            Device::Cuda(gpu) => rule.step_on_gpu(gpu, steps, p, gradient, moments, mask),
+        })
     }
 }
 
@@ -205,6 +206,48 @@ enum Rule {
     Sgd(Sgd),
     Adam(Adam),
 }
+
+impl Rule {
+    fn step_on_cpu(
+        &self,
+        cpu: &Cpu,
+        steps: u32,
+        p: &mut Tensor,
+        gradient: &Tensor,
+        moments: &mut [Tensor],
+        mask: Option<&Tensor>,
+    ) {
+        let (p, g, mask) = (p.data_mut(), gradient.data(), mask.map(Tensor::data));
+        match (self, moments) {
+            (Self::Sgd(h), [velocity]) => cpu::sgd_step(cpu, h, steps == 1, p, g, velocity.data_mut(), mask),
+            (Self::Adam(h), [m, v]) => cpu::adam_step(cpu, h, steps, p, g, m.data_mut(), v.data_mut(), mask),
+            _ => unreachable!("{MOMENTS}"),
+        }
+    }
+
+    fn step_on_gpu(
+        &self,
+        gpu: &Cuda,
+        steps: u32,
+        p: &mut Tensor,
+        gradient: &Tensor,
+        moments: &mut [Tensor],
+        mask: Option<&Tensor>,
+    ) -> Result<()> {
+        let mask = mask.map(|mask| mask.on(gpu)).transpose()?;
+        let (p, g) = (p.on_mut(gpu)?, gradient.on(gpu)?);
+        match (self, moments) {
+            (Self::Sgd(h), [v]) => cuda::sgd_step(gpu, h, steps == 1, p, g, v.on_mut(gpu)?, mask)?,
+            (Self::Adam(h), [m, v]) => {
+                cuda::adam_step(gpu, h, steps, p, g, m.on_mut(gpu)?, v.on_mut(gpu)?, mask)?;
+            }
+            _ => unreachable!("{MOMENTS}"),
+        }
+        Ok(())
+    }
+}
+
+const MOMENTS: &str = "the configuration does not change, so neither does the number of moments";
 
 impl OptimizerConfig {
     fn rule(self, rates: Rates, decays: bool) -> Rule {

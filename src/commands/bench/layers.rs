@@ -1,7 +1,7 @@
 //! `lopper bench MODEL --layers`: what each step of a plan takes, and what holds it up.
 
 use engine::plan::{Plan, Step};
-use engine::{Device, Result};
+use engine::{Device, Error, Result};
 use serde::Serialize;
 
 /// The steps of a plan beside the limits of the machine, measured in the same process.
@@ -35,7 +35,9 @@ impl Layers {
     /// Times every step of `plan` over some runs.
     pub fn measure(plan: &mut Plan, images: &[f32], device: &Device) -> Result<Self> {
         const RUNS: usize = 15;
-        let Device::Cpu(cpu) = device;
+        let Device::Cpu(cpu) = device else {
+            return Err(Error::invalid("--layers: times the steps of a plan on the CPU"));
+        };
         let (fma_peak, read_peak) = (cpu.fma_peak(), cpu.read_peak());
         let mut times = vec![Vec::with_capacity(RUNS); plan.steps().len()];
         for _ in 0..RUNS {

@@ -22,8 +22,7 @@ pub struct Timing {
     network: String,
     batch: usize,
     size: usize,
-    threads: usize,
-    isa: String,
+    hardware: String,
     #[serde(flatten)]
     latency: Spread,
     images_per_second: f64,
@@ -67,13 +66,11 @@ pub fn measure(
     };
     let latency = Latency::of(3, time, || step(Tape::new(device)).map(drop))?;
     let layers = if bench.layers { breakdown(device, &mut step)? } else { Vec::new() };
-    let cpu = device.as_cpu();
     Ok(Timing {
         network: bench.network.clone(),
         batch,
         size,
-        threads: cpu.thread_count(),
-        isa: cpu.isa().to_string(),
+        hardware: device.hardware(),
         latency: latency.spread(),
         images_per_second: 1e3 * batch as f64 / latency.median(),
         kinds: by_kind(&layers),
@@ -134,12 +131,11 @@ impl Timing {
     /// What a person reads.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "{} at {} px, training, batch {}, {} threads, {}: median {:.2} ms a step, 10–90 % {:.2}–{:.2} ms, {} steps, {:.1} images/s\n",
+            "{} at {} px, training, batch {}, {}: median {:.2} ms a step, 10–90 % {:.2}–{:.2} ms, {} steps, {:.1} images/s\n",
             self.network,
             self.size,
             self.batch,
-            self.threads,
-            self.isa,
+            self.hardware,
             self.latency.median_ms,
             self.latency.p10_ms,
             self.latency.p90_ms,
