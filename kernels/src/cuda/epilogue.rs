@@ -9,7 +9,7 @@ use crate::params::{Activation, Dtype};
 pub struct Epilogue<'a> {
     /// `[O]`, f32.
     pub bias: Option<&'a DeviceBuffer>,
-    /// Laid out as the output, f32.
+    /// Laid out and stored as the output.
     pub residual: Option<&'a DeviceBuffer>,
     /// Applied last.
     pub activation: Activation,
@@ -26,13 +26,13 @@ pub(super) struct EpilogueArg {
 }
 
 impl Epilogue<'_> {
-    /// Asserts types and lengths for an output of `len` floats in rows of `columns`.
-    pub(super) fn check(&self, columns: usize, len: usize) {
-        let fits = |buffer: Option<&DeviceBuffer>, len| {
-            buffer.is_none_or(|buffer| (buffer.dtype(), buffer.len()) == (Dtype::F32, len))
+    /// Asserts types and lengths for an output `y` with rows of `columns`.
+    pub(super) fn check(&self, columns: usize, y: &DeviceBuffer) {
+        let fits = |buffer: Option<&DeviceBuffer>, dtype, len| {
+            buffer.is_none_or(|buffer| (buffer.dtype(), buffer.len()) == (dtype, len))
         };
-        assert!(fits(self.bias, columns), "the bias has one f32 a column");
-        assert!(fits(self.residual, len), "the residual has the output's type and length");
+        assert!(fits(self.bias, Dtype::F32, columns), "the bias has one f32 a column");
+        assert!(fits(self.residual, y.dtype(), y.len()), "the residual has the output's type and length");
     }
 
     pub(super) fn arg(&self) -> EpilogueArg {

@@ -1,13 +1,13 @@
-//! Fully connected layers: `y[n, o] = b[o] + Σ_i x[n, i] · w[o, i]`, in f32.
+//! Fully connected layers, `y[n, o] = b[o] + Σ_i x[n, i] · w[o, i]`, and matrix products, on the units that `grades`
+//! names.
 
-use super::epilogue::Epilogue;
-use super::error::Result;
-use super::matmul::{gemm, product};
-use super::{Cuda, DeviceBuffer};
-use crate::params::Trans;
-use crate::shapes::Linear;
+use super::grades::on_tensor_cores;
+use super::{Cuda, DeviceBuffer, Epilogue, Result, conv2d_forward, mma, simt};
+use crate::params::{Dtype, Trans};
+use crate::shapes::{Conv2d, Linear};
 
-/// `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]` → `y` `[N, O]`.
+/// `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]`, `residual` and `y` `[N, O]`, of one
+/// floating-point type; `bias` `[O]` in f32.
 pub fn linear_forward(
     cuda: &Cuda,
     g: &Linear,
@@ -16,11 +16,16 @@ pub fn linear_forward(
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    epilogue.check(g.outputs, y.len());
-    product(cuda, [Trans::No, Trans::Yes], [g.n, g.outputs, g.inputs], x, w, epilogue.arg(), y)
+    // Few rows take as long as reading the weight: nothing is won by rounding it.
+    let few = g.n <= simt::FEW_ROWS && x.dtype() == Dtype::F32;
+    if few || !on_tensor_cores(cuda, x.dtype()) {
+        return simt::linear_forward(cuda, g, x, w, epilogue, y);
+    }
+    // A row is an image of one pixel.
+    conv2d_forward(cuda, &Conv2d::square([g.n, 1, 1, g.inputs], g.outputs, 1, 1, 0), x, w, epilogue, y)
 }
 
-/// Gradient with respect to the input: `dy` `[N, O]`, `w` `[O, I]` → `dx` `[N, I]`.
+/// The gradient of the input: `dy` `[N, O]`, `w` `[O, I]` → `dx` `[N, I]`, of one floating-point type.
 pub fn linear_input_grad(
     cuda: &Cuda,
     g: &Linear,
@@ -31,7 +36,7 @@ pub fn linear_input_grad(
     gemm(cuda, Trans::No, Trans::No, g.n, g.inputs, g.outputs, dy, w, false, dx)
 }
 
-/// Gradient with respect to the weight: `x` `[N, I]`, `dy` `[N, O]` → `dw` `[O, I]`.
+/// The gradient of the weight: `x` `[N, I]` and `dy` `[N, O]` of one floating-point type → `dw` `[O, I]` in f32.
 pub fn linear_weight_grad(
     cuda: &Cuda,
     g: &Linear,
@@ -40,4 +45,25 @@ pub fn linear_weight_grad(
     dw: &mut DeviceBuffer,
 ) -> Result<()> {
     gemm(cuda, Trans::Yes, Trans::No, g.outputs, g.inputs, g.n, dy, x, false, dw)
+}
+
+/// `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`, row-major; A is
+/// stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does. A and B are of one floating-point type, C of the same
+/// or f32. Sizes below 2³¹.
+pub fn gemm(
+    cuda: &Cuda,
+    ta: Trans,
+    tb: Trans,
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &DeviceBuffer,
+    b: &DeviceBuffer,
+    accumulate: bool,
+    c: &mut DeviceBuffer,
+) -> Result<()> {
+    match on_tensor_cores(cuda, a.dtype()) {
+        true => mma::gemm(cuda, ta, tb, m, n, k, a, b, accumulate, c),
+        false => simt::gemm(cuda, ta, tb, m, n, k, a, b, accumulate, c),
+    }
 }

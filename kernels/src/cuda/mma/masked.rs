@@ -1,25 +1,24 @@
 //! Convolution on tensor cores that leaves out filters and blocks of channels.
 
 use super::conv2d::{check, forward_windows};
-use super::{Kernels, MmaTile, Output, Windows, grades};
+use super::{Kernels, Output, Tile, Windows, grades};
 use crate::cuda::error::Result;
 use crate::cuda::source::CONV2D_MMA;
-use crate::cuda::{Cuda, DeviceBuffer};
-use crate::params::{Activation, Dtype};
+use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::shapes::Conv2d;
 use bytemuck::{Pod, Zeroable};
 
 const MASKED: Kernels = Kernels {
     tiles: &[
-        (MmaTile::Square128, grades!("conv2d_mma_masked", "_128x128")),
-        (MmaTile::Square64, grades!("conv2d_mma_masked", "_64x64")),
+        (Tile::Square128, grades!("conv2d_mma_masked", "_128x128")),
+        (Tile::Square64, grades!("conv2d_mma_masked", "_64x64")),
     ],
     any: grades!("conv2d_mma_masked", "_any"),
 };
 
 /// What a masked convolution computes, as lists on the device.
 #[derive(Debug)]
-pub struct MmaMask {
+pub struct Mask {
     /// All filters, the live ones first.
     filters: DeviceBuffer,
     live: usize,
@@ -29,7 +28,7 @@ pub struct MmaMask {
     channels: [usize; 2],
 }
 
-impl MmaMask {
+impl Mask {
     /// Channels of a block.
     pub const BLOCK: usize = 16;
 
@@ -62,27 +61,21 @@ struct Live {
 }
 
 /// `y = activation(x ∗ w + bias + residual)` where filters and blocks of channels that `mask` leaves out contribute
-/// nothing to `x ∗ w`, and take no time. Shapes and types as for [`super::conv2d_forward_mma`].
-pub fn conv2d_masked_forward_mma(
+/// nothing to `x ∗ w`, and take no time. Shapes and types as for [`super::conv2d_forward`].
+pub fn conv2d_masked_forward(
     cuda: &Cuda,
     g: &Conv2d,
     x: &DeviceBuffer,
     w: &DeviceBuffer,
-    mask: &MmaMask,
-    bias: Option<&DeviceBuffer>,
-    residual: Option<&DeviceBuffer>,
-    activation: Activation,
+    mask: &Mask,
+    epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     check(g, x, w, y);
     assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output of one type");
     assert_eq!(mask.filters.len(), g.o, "a mask of the filters");
     assert!(mask.blocks.is_none() || mask.channels[1] == g.c, "a mask of all blocks of channels");
-    assert!(bias.is_none_or(|b| (b.dtype(), b.len()) == (Dtype::F32, g.o)), "a bias of an f32 each filter");
-    assert!(
-        residual.is_none_or(|r| (r.dtype(), r.len()) == (y.dtype(), y.len())),
-        "a residual as the output"
-    );
+    epilogue.check(g.o, y);
     let pixels = y.len() / g.o;
     let vectors = g.c.is_multiple_of(x.dtype().lanes());
     let tile = MASKED.tile(cuda, pixels, mask.live);
@@ -98,14 +91,14 @@ pub fn conv2d_masked_forward_mma(
         live: if mask.blocks.is_some() && mask.channels[0] == 0 { 0 } else { mask.live as i32 },
         unused: 0,
     }];
-    let (windows, output) = ([windows], [Output::dense(pixels, g.o, activation, y)]);
+    let (windows, output) = ([windows], [Output::dense(pixels, g.o, epilogue.activation, y)]);
     let args = [
         (&windows).into(),
         (&live).into(),
         x.into(),
         w.into(),
-        bias.into(),
-        residual.into(),
+        epilogue.bias.into(),
+        epilogue.residual.into(),
         y.into(),
         (&output).into(),
     ];

@@ -3,7 +3,8 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, narrow, put, random, round};
-use kernels::cuda::{self, Cuda, MmaMask, MmaTile};
+use kernels::cuda::mma::{self, Mask, Tile};
+use kernels::cuda::{Cuda, Epilogue};
 use kernels::params::{Activation, Dtype, Trans};
 use kernels::reference;
 use kernels::shapes::Conv2d;
@@ -18,7 +19,7 @@ fn stored(dtype: Dtype, values: &[f64]) -> Vec<f32> {
 
 fn check_forward(
     gpu: &Cuda,
-    tile: MmaTile,
+    tile: Tile,
     g: &Conv2d,
     dtype: Dtype,
     activation: Activation,
@@ -34,9 +35,9 @@ fn check_forward(
     let [x, w] = [&x, &w].map(|values| put(gpu, dtype, values));
     let bias = bias.map(|bias| put(gpu, Dtype::F32, &bias));
     let residual = residual.map(|residual| put(gpu, dtype, &residual));
-    let (bias, residual) = (bias.as_ref(), residual.as_ref());
+    let epilogue = Epilogue { bias: bias.as_ref(), residual: residual.as_ref(), activation };
     let y = filled(gpu, dtype, g.y_len(), |y| {
-        cuda::conv2d_forward_mma_tiled(gpu, tile, g, &x, &w, bias, residual, activation, y).unwrap();
+        mma::conv2d_forward_tiled(gpu, tile, g, &x, &w, &epilogue, y).unwrap();
     });
     assert_eq!(y, stored(dtype, &want), "{tile:?} {g:?} {dtype:?}");
 }
@@ -69,7 +70,7 @@ fn forward_of_any_geometry() {
     let case = (geometry(), 0usize..3, 0usize..3, 0usize..3, any::<[bool; 2]>());
     proptest!(ProptestConfig::with_cases(60), |((g, dtype, tile, activation, [bias, residual]) in case)| {
         let activation = ACTIVATIONS[activation];
-        check_forward(gpu, MmaTile::ALL[tile], &g, FLOATS[dtype], activation, bias, residual);
+        check_forward(gpu, Tile::ALL[tile], &g, FLOATS[dtype], activation, bias, residual);
     });
 }
 
@@ -78,11 +79,11 @@ fn forward_of_many_tiles_and_steps() {
     let Some(gpu) = device() else { return };
     let g = Conv2d::square([2, 13, 11, 40], 136, 3, 1, 1);
     for dtype in FLOATS {
-        for tile in MmaTile::ALL {
+        for tile in Tile::ALL {
             check_forward(gpu, tile, &g, dtype, Activation::Relu, true, true);
         }
         let image = Conv2d::square([1, 15, 14, 3], 70, 7, 2, 3);
-        check_forward(gpu, MmaTile::Square128, &image, dtype, Activation::None, true, false);
+        check_forward(gpu, Tile::Square128, &image, dtype, Activation::None, true, false);
     }
 }
 
@@ -93,10 +94,11 @@ fn forward_chooses_a_tile_and_keeps_a_nan() {
     let mut x = random(1, g.x_len());
     x[0] = f64::NAN;
     let w = random(2, g.w_len());
+    let relu6 = Epilogue { activation: Activation::Relu6, ..Default::default() };
     for dtype in FLOATS {
         let [x, w] = [&x, &w].map(|values| put(gpu, dtype, values));
         let mut y = gpu.buffer(dtype, g.y_len()).unwrap();
-        cuda::conv2d_forward_mma(gpu, &g, &x, &w, None, None, Activation::Relu6, &mut y).unwrap();
+        mma::conv2d_forward(gpu, &g, &x, &w, &relu6, &mut y).unwrap();
         let y = get(gpu, &y);
         assert!(y[..g.o].iter().all(|y| y.is_nan()) && y[g.o..].iter().all(|y| y.is_finite()));
     }
@@ -118,7 +120,7 @@ fn f32_operands_are_rounded_to_tf32() {
     reference::conv2d_forward(&g, &rounded_x, &rounded_w, None, &mut want);
     let [x, w] = [&x, &w].map(|values| gpu.upload(&narrow(values)).unwrap());
     let mut y = gpu.buffer(Dtype::F32, g.y_len()).unwrap();
-    cuda::conv2d_forward_mma(gpu, &g, &x, &w, None, None, Activation::None, &mut y).unwrap();
+    mma::conv2d_forward(gpu, &g, &x, &w, &Epilogue::default(), &mut y).unwrap();
     for (got, want) in get(gpu, &y).into_iter().zip(want) {
         // 36 products below 1 each.
         assert!((f64::from(got) - want).abs() <= 36.0 * f64::from(f32::EPSILON), "{got} for {want}");
@@ -131,7 +133,7 @@ fn check_weight_grad(gpu: &Cuda, g: &Conv2d, dtype: Dtype) {
     reference::conv2d_weight_grad(g, &x, &dy, &mut want);
     let [x, dy] = [&x, &dy].map(|values| put(gpu, dtype, values));
     let dw = filled(gpu, Dtype::F32, g.w_len(), |dw| {
-        cuda::conv2d_weight_grad_mma(gpu, g, &x, &dy, dw).unwrap();
+        mma::conv2d_weight_grad(gpu, g, &x, &dy, dw).unwrap();
     });
     assert_eq!(dw, stored(Dtype::F32, &want), "{g:?} {dtype:?}");
 }
@@ -163,7 +165,7 @@ fn check_gemm(
     let old = put(gpu, out, &c);
     let got = filled(gpu, out, m * n, |c| {
         gpu.copy(&old, c).unwrap();
-        cuda::gemm_mma(gpu, ta, tb, m, n, k, &a, &b, accumulate, c).unwrap();
+        mma::gemm(gpu, ta, tb, m, n, k, &a, &b, accumulate, c).unwrap();
     });
     assert_eq!(got, stored(out, &want), "{ta:?} {tb:?} {m} {n} {k} {dtype:?}");
 }
@@ -194,7 +196,7 @@ fn input_grad() {
         reference::conv2d_input_grad(g, &dy, &w, &mut want);
         let [dy, w] = [&dy, &w].map(|values| put(gpu, dtype, values));
         let dx = filled(gpu, dtype, g.x_len(), |dx| {
-            cuda::conv2d_input_grad_mma(gpu, g, &dy, &w, dx).unwrap();
+            mma::conv2d_input_grad(gpu, g, &dy, &w, dx).unwrap();
         });
         assert_eq!(dx, stored(dtype, &want), "{g:?} {dtype:?}");
     };
@@ -215,7 +217,7 @@ fn masked_forward() {
         let (x, mut w, bias) = (random(1, g.x_len()), random(2, g.w_len()), random(3, g.o));
         let given = w.clone();
         for (i, w) in w.iter_mut().enumerate() {
-            let dead = blocks.is_some_and(|blocks| !blocks[i % g.c / MmaMask::BLOCK]);
+            let dead = blocks.is_some_and(|blocks| !blocks[i % g.c / Mask::BLOCK]);
             if dead || !live[i / (g.w_len() / g.o)] {
                 *w = 0.0;
             }
@@ -225,10 +227,10 @@ fn masked_forward() {
         reference::conv2d_epilogue(None, Activation::Relu, &mut want);
         let [x, w] = [&x, &given].map(|values| put(gpu, dtype, values));
         let bias = put(gpu, Dtype::F32, &bias);
-        let mask = MmaMask::new(gpu, live, blocks).unwrap();
+        let mask = Mask::new(gpu, live, blocks).unwrap();
+        let epilogue = Epilogue { bias: Some(&bias), residual: None, activation: Activation::Relu };
         let y = filled(gpu, dtype, g.y_len(), |y| {
-            cuda::conv2d_masked_forward_mma(gpu, g, &x, &w, &mask, Some(&bias), None, Activation::Relu, y)
-                .unwrap();
+            mma::conv2d_masked_forward(gpu, g, &x, &w, &mask, &epilogue, y).unwrap();
         });
         assert_eq!(y, stored(dtype, &want), "{g:?} {dtype:?}");
     };

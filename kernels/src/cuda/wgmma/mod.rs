@@ -1,13 +1,18 @@
 //! Convolution and linear layers on Hopper's tensor cores: bulk copies and wgmma, of 16-bit numbers or, of f32 buffers,
 //! in TF32 (operands rounded to eleven bits of mantissa).
 
-use super::error::Result;
-use super::launch::{Arg, Grid};
-use super::source::CONV2D_WGMMA;
-use super::tensor_map::{MAX_BOX, MAX_STRIDE};
-use super::{Cuda, DeviceBuffer};
-use crate::params::{Activation, Dtype};
-use crate::shapes::{Conv2d, Linear};
+mod tensor_map;
+mod weight_grad;
+
+pub use weight_grad::*;
+
+use crate::cuda::error::Result;
+use crate::cuda::launch::{Arg, Grid};
+use crate::cuda::source::CONV2D_WGMMA;
+use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
+use crate::params::Dtype;
+use crate::shapes::Conv2d;
+use tensor_map::{MAX_BOX, MAX_STRIDE};
 
 /// As `Problem` in conv2d_wgmma.cu.
 #[repr(C)]
@@ -36,7 +41,7 @@ const EDGE: usize = 32;
 
 /// Whether the kernels of this module compute `g` on `cuda`: on `sm_90a`, one group, channels that are a multiple of 16
 /// bytes (the copy engine's strides are), and strides of at most 8.
-pub fn wgmma_applies(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
+pub fn applies(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
     cuda.arch() == "sm_90a"
         && dtype != Dtype::U32
         && g.groups == 1
@@ -48,55 +53,32 @@ pub fn wgmma_applies(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
 /// `[N, OH, OW, O]`, all of one type; `bias` `[O]` in f32. Sums are f32 and rounded once; f32 operands become TF32.
 ///
 /// # Panics
-/// Where [`wgmma_applies`] denies, or a buffer does not fit the geometry.
-pub fn conv2d_forward_wgmma(
+/// Where [`applies`] denies, or a buffer does not fit the geometry.
+pub fn conv2d_forward(
     cuda: &Cuda,
     g: &Conv2d,
     x: &DeviceBuffer,
     w: &DeviceBuffer,
-    bias: Option<&DeviceBuffer>,
-    residual: Option<&DeviceBuffer>,
-    activation: Activation,
+    epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    assert!(
-        wgmma_applies(cuda, g, x.dtype()),
-        "a convolution for wgmma: {g:?} of {:?} on {cuda:?}",
-        x.dtype()
-    );
+    assert!(applies(cuda, g, x.dtype()), "a convolution for wgmma: {g:?} of {:?} on {cuda:?}", x.dtype());
     let padding = g.padding.map(|p| p as i32);
-    run(cuda, g, [g.oh(), g.ow()], padding, x, w, bias, residual, activation, y)
+    run(cuda, g, [g.oh(), g.ow()], padding, x, w, epilogue, y)
 }
 
-/// `y = x·wᵀ + bias`: `x` `[N, IN]`, `w` `[OUT, IN]`, `y` `[N, OUT]`, of one type; `bias` `[OUT]` in f32. It is the
-/// convolution of N images of one pixel.
-///
-/// # Panics
-/// Where IN is not a multiple of 16 bytes, the device not `sm_90a`, or a buffer does not fit.
-pub fn linear_forward_wgmma(
-    cuda: &Cuda,
-    g: &Linear,
-    x: &DeviceBuffer,
-    w: &DeviceBuffer,
-    bias: Option<&DeviceBuffer>,
-    y: &mut DeviceBuffer,
-) -> Result<()> {
-    let g = Conv2d::square([g.n, 1, 1, g.inputs], g.outputs, 1, 1, 0);
-    conv2d_forward_wgmma(cuda, &g, x, w, bias, None, Activation::None, y)
-}
-
-/// Whether [`conv2d_input_grad_wgmma`] computes `g` on `cuda`: as [`wgmma_applies`], with filters in place of
+/// Whether [`conv2d_input_grad`] computes `g` on `cuda`: as [`applies`], with filters in place of
 /// channels, and a stride of 1.
-pub fn wgmma_applies_to_input_grad(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
-    g.stride == [1, 1] && wgmma_applies(cuda, &turned(g), dtype)
+pub fn applies_to_input_grad(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
+    g.stride == [1, 1] && applies(cuda, &turned(g), dtype)
 }
 
 /// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C]`, `dx` `[N, H, W, C]`, all of one type.
 /// It is `dy` convolved with `w`, turned by 180° and its filters and channels exchanged.
 ///
 /// # Panics
-/// Where [`wgmma_applies_to_input_grad`] denies, or a buffer does not fit the geometry.
-pub fn conv2d_input_grad_wgmma(
+/// Where [`applies_to_input_grad`] denies, or a buffer does not fit the geometry.
+pub fn conv2d_input_grad(
     cuda: &Cuda,
     g: &Conv2d,
     dy: &DeviceBuffer,
@@ -104,7 +86,7 @@ pub fn conv2d_input_grad_wgmma(
     dx: &mut DeviceBuffer,
 ) -> Result<()> {
     let dtype = dy.dtype();
-    assert!(wgmma_applies_to_input_grad(cuda, g, dtype), "an input gradient for wgmma: {g:?} of {dtype:?}");
+    assert!(applies_to_input_grad(cuda, g, dtype), "an input gradient for wgmma: {g:?} of {dtype:?}");
     assert_eq!((w.dtype(), w.len()), (dtype, g.w_len()), "w: O·KH·KW·C, of dy's type");
     let turn = if dtype.bytes() == 2 { "conv2d_turn_weight_16" } else { "conv2d_turn_weight_32" };
     let mut turned_w = cuda.buffer(dtype, w.len())?;
@@ -118,7 +100,7 @@ pub fn conv2d_input_grad_wgmma(
     unsafe { cuda.launch(&CONV2D_WGMMA, turn, grid, &args) }?;
     let reach = |i: usize| (g.dilation[i] * ([g.kh, g.kw][i] - 1)) as i32 - g.padding[i] as i32;
     let padding = [reach(0), reach(1)];
-    run(cuda, &turned(g), [g.h, g.w], padding, dy, &turned_w, None, None, Activation::None, dx)
+    run(cuda, &turned(g), [g.h, g.w], padding, dy, &turned_w, &Epilogue::default(), dx)
 }
 
 /// The convolution that maps dy to dx; its padding, which may be negative, is told apart.
@@ -134,9 +116,7 @@ fn run(
     padding: [i32; 2],
     x: &DeviceBuffer,
     w: &DeviceBuffer,
-    bias: Option<&DeviceBuffer>,
-    residual: Option<&DeviceBuffer>,
-    activation: Activation,
+    epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     let dtype = x.dtype();
@@ -145,12 +125,7 @@ fn run(
         (dtype, dtype, g.n * oh * ow * g.o),
         "y: N·OH·OW·O, of x's type"
     );
-    if let Some(bias) = bias {
-        assert_eq!((bias.dtype(), bias.len()), (Dtype::F32, g.o), "bias: O f32s");
-    }
-    if let Some(residual) = residual {
-        assert_eq!((residual.dtype(), residual.len()), (dtype, y.len()), "residual: as y");
-    }
+    epilogue.check(g.o, y);
     let tile = pixel_tile([g.n, oh, ow], g.stride);
     let tiles = [g.n.div_ceil(tile[0]), oh.div_ceil(tile[1]), ow.div_ceil(tile[2])];
     let pixel_tiles: usize = tiles.iter().product();
@@ -169,10 +144,16 @@ fn run(
         dilation: g.dilation.map(int),
         tile: tile.map(int),
         tiles: [tiles[1], tiles[2], filter_tiles].map(int),
-        activation: activation as i32,
+        activation: epilogue.activation as i32,
     }];
-    let args: [Arg; 6] =
-        [(&x_map).into(), (&w_map).into(), (&problem).into(), bias.into(), residual.into(), y.into()];
+    let args: [Arg; 6] = [
+        (&x_map).into(),
+        (&w_map).into(),
+        (&problem).into(),
+        epilogue.bias.into(),
+        epilogue.residual.into(),
+        y.into(),
+    ];
     let stages = if filters == 256 { 4 } else { 3 };
     let grid =
         Grid::of(pixel_tiles * filter_tiles, THREADS).shared(stages * (PIXELS + filters) * ROW_BYTES + 1024);

@@ -1,68 +1,60 @@
 //! Convolution on tensor cores.
 
-use super::{Kernels, MmaTile, Output, Windows, grades, slices, sum_slices};
+use super::{Kernels, Output, Tile, Windows, grades, slices, sum_slices};
 use crate::cuda::error::Result;
 use crate::cuda::launch::{Arg, Grid};
 use crate::cuda::source::CONV2D_MMA;
-use crate::cuda::{Cuda, DeviceBuffer};
+use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::{Activation, Dtype};
 use crate::shapes::Conv2d;
 use bytemuck::{Pod, Zeroable};
 
 const FORWARD: Kernels = Kernels {
     tiles: &[
-        (MmaTile::Square128, grades!("conv2d_mma_forward", "_128x128")),
-        (MmaTile::Tall128, grades!("conv2d_mma_forward", "_128x64")),
-        (MmaTile::Square64, grades!("conv2d_mma_forward", "_64x64")),
+        (Tile::Square128, grades!("conv2d_mma_forward", "_128x128")),
+        (Tile::Tall128, grades!("conv2d_mma_forward", "_128x64")),
+        (Tile::Square64, grades!("conv2d_mma_forward", "_64x64")),
     ],
     any: grades!("conv2d_mma_forward", "_any"),
 };
 
 const WEIGHT_GRAD: Kernels = Kernels {
     tiles: &[
-        (MmaTile::Square128, grades!("conv2d_mma_weight_grad", "_128x128")),
-        (MmaTile::Square64, grades!("conv2d_mma_weight_grad", "_64x64")),
+        (Tile::Square128, grades!("conv2d_mma_weight_grad", "_128x128")),
+        (Tile::Square64, grades!("conv2d_mma_weight_grad", "_64x64")),
     ],
     any: grades!("conv2d_mma_weight_grad", "_any"),
 };
 
 /// `y = activation(x ∗ w + bias + residual)`: `x` `[N, H, W, C]`, `w` `[O, KH, KW, C]`, `bias` `[O]` f32, `residual` and
 /// `y` `[N, OH, OW, O]`; all but the bias of one floating-point type. One group.
-pub fn conv2d_forward_mma(
+pub fn conv2d_forward(
     cuda: &Cuda,
     g: &Conv2d,
     x: &DeviceBuffer,
     w: &DeviceBuffer,
-    bias: Option<&DeviceBuffer>,
-    residual: Option<&DeviceBuffer>,
-    activation: Activation,
+    epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     let tile = FORWARD.tile(cuda, y.len() / g.o, g.o);
-    conv2d_forward_mma_tiled(cuda, tile, g, x, w, bias, residual, activation, y)
+    conv2d_forward_tiled(cuda, tile, g, x, w, epilogue, y)
 }
 
-/// [`conv2d_forward_mma`] with a tile of the caller's; channels that are not made of whole vectors have theirs.
-pub fn conv2d_forward_mma_tiled(
+/// [`conv2d_forward`] with a tile of the caller's; channels that are not made of whole vectors have theirs.
+pub fn conv2d_forward_tiled(
     cuda: &Cuda,
-    tile: MmaTile,
+    tile: Tile,
     g: &Conv2d,
     x: &DeviceBuffer,
     w: &DeviceBuffer,
-    bias: Option<&DeviceBuffer>,
-    residual: Option<&DeviceBuffer>,
-    activation: Activation,
+    epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     check(g, x, w, y);
     assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output of one type");
-    assert!(bias.is_none_or(|b| (b.dtype(), b.len()) == (Dtype::F32, g.o)), "a bias of an f32 each filter");
-    assert!(
-        residual.is_none_or(|r| (r.dtype(), r.len()) == (y.dtype(), y.len())),
-        "a residual as the output"
-    );
-    let output = Output::dense(y.len() / g.o, g.o, activation, y);
-    launch_forward(cuda, tile, forward_windows(g), output, [x, w], bias, residual, y)
+    epilogue.check(g.o, y);
+    let output = Output::dense(y.len() / g.o, g.o, epilogue.activation, y);
+    launch_forward(cuda, tile, forward_windows(g), output, [x, w], epilogue, y)
 }
 
 /// The windows of `g` over its input.
@@ -75,28 +67,34 @@ pub(super) fn forward_windows(g: &Conv2d) -> Windows {
 /// Multiplies the windows of `x` by filters `w`, which lie tap by tap.
 fn launch_forward(
     cuda: &Cuda,
-    tile: MmaTile,
+    tile: Tile,
     windows: Windows,
     output: Output,
     [x, w]: [&DeviceBuffer; 2],
-    bias: Option<&DeviceBuffer>,
-    residual: Option<&DeviceBuffer>,
+    epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     let vectors = (windows.channels as usize).is_multiple_of(x.dtype().lanes());
     let (kernel, tile) = FORWARD.choose(x.dtype(), vectors, tile);
     let grid = tile.grid(output.rows as usize, output.columns as usize, 1);
     let (windows, output) = ([windows], [output]);
-    let args =
-        [(&windows).into(), x.into(), w.into(), bias.into(), residual.into(), y.into(), (&output).into()];
+    let args = [
+        (&windows).into(),
+        x.into(),
+        w.into(),
+        epilogue.bias.into(),
+        epilogue.residual.into(),
+        y.into(),
+        (&output).into(),
+    ];
     // SAFETY: windows end at the image's edge and filters at the last; rows and columns of the output are below its
     // own. The buffers have the lengths of their shapes (the callers').
     unsafe { cuda.launch(&CONV2D_MMA, kernel, grid, &args) }
 }
 
 /// The gradient of the weight: `dw[o, kh, kw, c] = Σ x·dy` over the pixels. `x` and `dy` of one floating-point type,
-/// shapes as for [`conv2d_forward_mma`]; `dw` `[O, KH, KW, C]` f32. One group.
-pub fn conv2d_weight_grad_mma(
+/// shapes as for [`conv2d_forward`]; `dw` `[O, KH, KW, C]` f32. One group.
+pub fn conv2d_weight_grad(
     cuda: &Cuda,
     g: &Conv2d,
     x: &DeviceBuffer,
@@ -112,7 +110,7 @@ pub fn conv2d_weight_grad_mma(
     let (k, lanes) = (dw.len() / g.o, x.dtype().lanes());
     let vectors = g.c.is_multiple_of(lanes) && g.o.is_multiple_of(lanes);
     // The slices share the multiprocessors too, so a large tile is worth having whenever it is full.
-    let tile = if g.o > 64 && k > 64 { MmaTile::Square128 } else { MmaTile::Square64 };
+    let tile = if g.o > 64 && k > 64 { Tile::Square128 } else { Tile::Square64 };
     let (kernel, tile) = WEIGHT_GRAD.choose(x.dtype(), vectors, tile);
     let (count, slice) = slices(cuda, tile.blocks(g.o, k), dy.len() / g.o, x.dtype());
     let grid = tile.grid(g.o, k, count);
@@ -126,11 +124,11 @@ pub fn conv2d_weight_grad_mma(
 }
 
 /// The gradient of the input: `dx[pixel] = Σ dy·w` over the windows that hold the pixel. `dy`, `w` and `dx` of one
-/// floating-point type, shapes as for [`conv2d_forward_mma`]. One group.
+/// floating-point type, shapes as for [`conv2d_forward`]. One group.
 ///
 /// The pixels fall into `s²` classes by their remainder, of which each is reached by taps of its own: a class is a
 /// forward convolution of `dy` by those taps, at stride 1.
-pub fn conv2d_input_grad_mma(
+pub fn conv2d_input_grad(
     cuda: &Cuda,
     g: &Conv2d,
     dy: &DeviceBuffer,
@@ -227,7 +225,7 @@ fn input_grad_of(
         ..Output::dense(rows, g.c, Activation::None, dx)
     };
     let tile = FORWARD.tile(cuda, rows, g.c);
-    launch_forward(cuda, tile, windows, output, [dy, &turned], None, None, dx)
+    launch_forward(cuda, tile, windows, output, [dy, &turned], &Epilogue::default(), dx)
 }
 
 /// Refuses buffers of other lengths than `g`'s, and groups.

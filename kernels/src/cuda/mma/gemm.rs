@@ -1,6 +1,6 @@
 //! Products of matrices on tensor cores.
 
-use super::{Kernels, MmaTile, Output, grades, slices, sum_slices};
+use super::{Kernels, Output, Tile, grades, slices, sum_slices};
 use crate::cuda::error::Result;
 use crate::cuda::launch::Arg;
 use crate::cuda::source::GEMM_MMA;
@@ -12,8 +12,8 @@ macro_rules! layout {
     ($operation:literal) => {
         Kernels {
             tiles: &[
-                (MmaTile::Square128, grades!($operation, "_128x128")),
-                (MmaTile::Square64, grades!($operation, "_64x64")),
+                (Tile::Square128, grades!($operation, "_128x128")),
+                (Tile::Square64, grades!($operation, "_64x64")),
             ],
             any: grades!("gemm_mma_any", ""),
         }
@@ -37,8 +37,8 @@ struct Steps {
 
 /// `C = op(A)·op(B)`, or `C += op(A)·op(B)`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C` is `[m, n]`, row-major. A and
 /// B are of one floating-point type, C of the same or f32. Sizes below 2³¹. A linear layer with a bias and an activation
-/// is [`super::conv2d_forward_mma`] of an image of one pixel.
-pub fn gemm_mma(
+/// is [`super::conv2d_forward`] of an image of one pixel.
+pub fn gemm(
     cuda: &Cuda,
     ta: Trans,
     tb: Trans,
@@ -66,7 +66,7 @@ pub fn gemm_mma(
         // No layer asks for it.
         (Trans::Yes, Trans::Yes) => (&NT, false),
     };
-    let tile = if m > 64 && n > 64 { MmaTile::Square128 } else { MmaTile::Square64 };
+    let tile = if m > 64 && n > 64 { Tile::Square128 } else { Tile::Square64 };
     let (kernel, tile) = kernels.choose(a.dtype(), vectors, tile);
     let (count, slice) = slices(cuda, tile.blocks(m, n), k, a.dtype());
     let steps = [Steps { a: steps(ta, m, k), b: steps(opposite(tb), n, k) }];

@@ -1,10 +1,10 @@
 //! The gradient of the weight: a product whose steps are pixels, which are many where the result is small. It is then cut
 //! into ranges of pixels, each with a partial gradient.
 
+use super::tiles::{Plan, in_parts, kernel};
 use super::{Patches, check, depthwise, int};
 use crate::cuda::error::Result;
 use crate::cuda::source::CONV2D_F32;
-use crate::cuda::tiles::{Plan, in_parts, kernel};
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::shapes::Conv2d;
 

@@ -5,8 +5,9 @@
 //! summed effect of dead inputs whose value is constant but not zero, exactly, at the border too.
 
 use super::selected::Selected;
+use super::tiles::{Plan, kernel};
 use crate::cuda::error::Result;
-use crate::cuda::tiles::kernel;
+use crate::cuda::grades::in_single;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::{CompactIndex, Dtype};
 use crate::shapes::Conv2d;
@@ -62,7 +63,8 @@ impl Compact {
     }
 }
 
-/// Convolution with live channels only. `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]` of the outer geometry `g`, f32.
+/// Convolution with live channels only. `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]` of the outer geometry `g`, of one
+/// floating-point type; other types than f32 are converted, as gathering is no work for tensor cores.
 /// A computed output is `activation(gathered(x) ∗ w_inner + bias + residual)`, any other
 /// `activation(fill + residual)`; the bias has length `O` and is read at computed outputs.
 pub fn conv2d_compact_forward(
@@ -75,8 +77,10 @@ pub fn conv2d_compact_forward(
 ) -> Result<()> {
     assert_eq!(*g, Conv2d { n: g.n, h: g.h, w: g.w, ..w.outer }, "the weights are of another convolution");
     assert_eq!((x.len(), y.len()), (g.x_len(), g.y_len()), "images have the lengths of their shapes");
-    assert!([x, &*y].iter().all(|image| image.dtype() == Dtype::F32), "images of f32");
-    epilogue.check(g.o, y.len());
-    let (end, fill) = (epilogue.arg(), w.fill.address());
-    w.selected.run(cuda, g, [x, &w.weight], end, fill, y, |plan| kernel!(plan.tile, "conv2d_compact_forward"))
+    epilogue.check(g.o, y);
+    let fill = w.fill.address();
+    in_single(cuda, [x], epilogue, y, |[x], epilogue, y| {
+        let name = |plan: &Plan| kernel!(plan.tile, "conv2d_compact_forward");
+        w.selected.run(cuda, g, [x, &w.weight], epilogue.arg(), fill, y, name)
+    })
 }

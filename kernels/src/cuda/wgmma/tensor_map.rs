@@ -1,7 +1,7 @@
 //! Tensor maps: what Hopper's copy engine is told about a tensor, so that it copies boxes of it.
 
-use super::error::{Result, check};
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::error::{Result, check};
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 use cudarc::driver::sys::{
     self, CUtensorMapDataType, CUtensorMapFloatOOBfill, CUtensorMapInterleave, CUtensorMapL2promotion,

@@ -1,11 +1,11 @@
 //! What masked and compact convolutions share: lists of live channels, and the outputs that are not computed.
 
+use super::tiles::{Plan, in_parts};
 use super::{Patches, int};
 use crate::cuda::epilogue::EpilogueArg;
 use crate::cuda::error::Result;
 use crate::cuda::launch::Grid;
 use crate::cuda::source::CONV2D_SPARSE_F32;
-use crate::cuda::tiles::{Plan, in_parts};
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::shapes::Conv2d;
 

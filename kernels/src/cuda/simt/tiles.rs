@@ -1,14 +1,14 @@
 //! Which tile computes a product, and in how many parts its reduction is cut.
 
-use super::epilogue::EpilogueArg;
-use super::error::Result;
-use super::launch::Grid;
-use super::source::GEMM_F32;
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::epilogue::EpilogueArg;
+use crate::cuda::error::Result;
+use crate::cuda::launch::Grid;
+use crate::cuda::source::GEMM_F32;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 
 /// Steps of the reduction that a tile in shared memory holds (`STEP` in `tile_f32.cuh`).
-const STEP: usize = 16;
+pub(super) const STEP: usize = 16;
 
 /// A tile of an f32 product: one block's share of the output. Kernels have its name as their suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,9 +81,9 @@ impl Plan {
 macro_rules! kernel {
     ($tile:expr, $name:literal) => {
         match $tile {
-            $crate::cuda::tiles::Tile::Large => concat!($name, "_128x128"),
-            $crate::cuda::tiles::Tile::Small => concat!($name, "_64x64"),
-            $crate::cuda::tiles::Tile::Thin => concat!($name, "_128x32"),
+            $crate::cuda::simt::tiles::Tile::Large => concat!($name, "_128x128"),
+            $crate::cuda::simt::tiles::Tile::Small => concat!($name, "_64x64"),
+            $crate::cuda::simt::tiles::Tile::Thin => concat!($name, "_128x32"),
         }
     };
 }

@@ -1,11 +1,11 @@
 //! The gradient of a convolution's weight on Hopper's tensor cores, for 16-bit numbers.
 
-use super::error::Result;
-use super::hopper::wgmma_applies;
-use super::launch::{Arg, Grid};
-use super::source::CONV2D_WEIGHT_GRAD_WGMMA;
+use super::applies;
 use super::tensor_map::MAX_BOX;
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::error::Result;
+use crate::cuda::launch::{Arg, Grid};
+use crate::cuda::source::CONV2D_WEIGHT_GRAD_WGMMA;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 use crate::shapes::Conv2d;
 
@@ -37,18 +37,18 @@ const THREADS: usize = 288;
 /// The fewest stages that are worth a block of their own.
 const LEAST_STAGES: usize = 8;
 
-/// Whether [`conv2d_weight_grad_wgmma`] computes `g` on `cuda`: as [`wgmma_applies`], for 16-bit numbers, with filters
+/// Whether [`conv2d_weight_grad`] computes `g` on `cuda`: as [`applies`], for 16-bit numbers, with filters
 /// that are a multiple of 8 as well.
-pub fn wgmma_applies_to_weight_grad(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
-    wgmma_applies(cuda, g, dtype) && dtype.bytes() == 2 && g.o.is_multiple_of(dtype.lanes())
+pub fn applies_to_weight_grad(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
+    applies(cuda, g, dtype) && dtype.bytes() == 2 && g.o.is_multiple_of(dtype.lanes())
 }
 
 /// The gradient of the weight: `x` `[N, H, W, C]` and `dy` `[N, OH, OW, O]` of one 16-bit type, `dw` `[O, KH, KW, C]` in
 /// f32. Every call with the same operands on the same device gives the same bits.
 ///
 /// # Panics
-/// Where [`wgmma_applies_to_weight_grad`] denies, or a buffer does not fit the geometry.
-pub fn conv2d_weight_grad_wgmma(
+/// Where [`applies_to_weight_grad`] denies, or a buffer does not fit the geometry.
+pub fn conv2d_weight_grad(
     cuda: &Cuda,
     g: &Conv2d,
     x: &DeviceBuffer,
@@ -56,7 +56,7 @@ pub fn conv2d_weight_grad_wgmma(
     dw: &mut DeviceBuffer,
 ) -> Result<()> {
     let dtype = x.dtype();
-    assert!(wgmma_applies_to_weight_grad(cuda, g, dtype), "a weight gradient for wgmma: {g:?} of {dtype:?}");
+    assert!(applies_to_weight_grad(cuda, g, dtype), "a weight gradient for wgmma: {g:?} of {dtype:?}");
     assert_eq!(dy.dtype(), dtype, "dy: of x's type");
     assert_eq!((dw.dtype(), dw.len()), (Dtype::F32, g.w_len()), "dw: O·KH·KW·C f32s");
     let (oh, ow) = (g.oh(), g.ow());

@@ -1,12 +1,16 @@
 //! Products of f32 matrices.
 
-use super::epilogue::{Epilogue, EpilogueArg};
-use super::error::Result;
-use super::launch::Grid;
-use super::source::GEMM_F32;
 use super::tiles::{Plan, in_parts, kernel};
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::epilogue::{Epilogue, EpilogueArg};
+use crate::cuda::error::Result;
+use crate::cuda::launch::Grid;
+use crate::cuda::source::GEMM_F32;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Dtype, Trans};
+use crate::shapes::Linear;
+
+/// Up to as many rows of A share one reading of a transposed B.
+pub const FEW_ROWS: usize = 16;
 
 /// `Product` in `gemm_f32.cu`.
 #[repr(C)]
@@ -44,8 +48,21 @@ pub fn gemm(
     product(cuda, [ta, tb], [m, n, k], a, b, end, c)
 }
 
+/// `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]` → `y` `[N, O]`.
+pub fn linear_forward(
+    cuda: &Cuda,
+    g: &Linear,
+    x: &DeviceBuffer,
+    w: &DeviceBuffer,
+    epilogue: &Epilogue,
+    y: &mut DeviceBuffer,
+) -> Result<()> {
+    epilogue.check(g.outputs, y);
+    product(cuda, [Trans::No, Trans::Yes], [g.n, g.outputs, g.inputs], x, w, epilogue.arg(), y)
+}
+
 /// `C = activation(op(A) · op(B) + bias + residual)`, shapes as for [`gemm`]; `end` fits `C`.
-pub(super) fn product(
+fn product(
     cuda: &Cuda,
     trans: [Trans; 2],
     [m, n, k]: [usize; 3],
@@ -72,7 +89,7 @@ pub(super) fn product(
         c: c.address(),
         end,
     };
-    if trans == [Trans::No, Trans::Yes] && m <= 16 {
+    if trans == [Trans::No, Trans::Yes] && m <= FEW_ROWS {
         let (name, grid) = thin(m, n);
         let product = [argument(1, c, end)];
         // SAFETY: reads and writes stay below m, n and k, whose products are the lengths (asserted).

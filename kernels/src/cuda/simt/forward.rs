@@ -1,9 +1,9 @@
 //! The forward pass.
 
+use super::tiles::{Plan, in_parts, kernel};
 use super::{Convolution, Patches, check, depthwise, int};
 use crate::cuda::error::Result;
 use crate::cuda::source::CONV2D_F32;
-use crate::cuda::tiles::{Plan, in_parts, kernel};
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::shapes::Conv2d;
 
@@ -18,7 +18,7 @@ pub fn conv2d_forward(
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     check(g, x, w, y);
-    epilogue.check(g.o, y.len());
+    epilogue.check(g.o, y);
     if depthwise::applies(g) {
         return depthwise::forward(cuda, g, x, w, epilogue.arg(), y);
     }

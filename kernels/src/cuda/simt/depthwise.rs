@@ -2,11 +2,11 @@
 //! dispatch here.
 
 use super::int;
+use super::tiles::in_parts;
 use crate::cuda::epilogue::EpilogueArg;
 use crate::cuda::error::Result;
 use crate::cuda::launch::Grid;
 use crate::cuda::source::DEPTHWISE;
-use crate::cuda::tiles::in_parts;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::shapes::Conv2d;
 

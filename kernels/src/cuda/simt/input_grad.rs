@@ -10,10 +10,10 @@
 //!
 //! which are patches of `dy` with a step of 1 and taps that step backwards. No product is wasted, and no image is spread.
 
+use super::tiles::{Plan, in_parts, kernel};
 use super::{Convolution, Patches, check, depthwise, int};
 use crate::cuda::error::Result;
 use crate::cuda::source::CONV2D_F32;
-use crate::cuda::tiles::{Plan, in_parts, kernel};
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::shapes::Conv2d;
 

@@ -1,20 +1,24 @@
-//! Convolution over channels-last f32 images as an implicit matrix product (`conv2d_f32.cu`).
+//! Products of f32 by the ordinary units, which multiply in single precision: matrix products, and convolution over
+//! channels-last images as an implicit matrix product (`gemm_f32.cu`, `conv2d_f32.cu`).
 //!
-//! Each of the three products reads patches of an image in place. What differs is a [`Patches`]: of `x` at the output
+//! Each of a convolution's three products reads patches of an image in place. What differs is a [`Patches`]: of `x` at the output
 //! pixels, or of `dy` at the input pixels of one remainder modulo the stride.
 
 mod compact;
 mod depthwise;
 mod forward;
+mod gemm;
 mod input_grad;
 mod masked;
 mod selected;
+mod tiles;
 mod weight_grad;
 
 pub use compact::{Compact, conv2d_compact_forward};
 pub use forward::conv2d_forward;
+pub use gemm::{FEW_ROWS, gemm, linear_forward};
 pub use input_grad::conv2d_input_grad;
-pub use masked::{Masked, conv2d_masked_forward};
+pub use masked::{Mask, conv2d_masked_forward};
 pub use weight_grad::conv2d_weight_grad;
 
 use super::DeviceBuffer;
@@ -63,6 +67,9 @@ struct Convolution {
     part: u64,
     end: EpilogueArg,
 }
+
+/// Input channels that a mask leaves out together: what a tile of the reduction holds.
+pub const BLOCK: usize = tiles::STEP;
 
 /// A size as a kernel takes it.
 fn int(size: usize) -> i32 {

@@ -1,15 +1,12 @@
 //! wgmma and bulk copies against the reference: 16-bit or TF32 operands, sums in f32, one rounding at the end.
 
-#[path = "../support/mod.rs"]
-mod numbers;
-
+use crate::bounds::{Random, magnitude, wide};
 use crate::support::device;
 use crate::values::{FLOATS, epsilon, get, put, round};
-use kernels::cuda::{self, Cuda};
+use kernels::cuda::{Cuda, Epilogue, wgmma};
 use kernels::params::{Activation, Dtype};
 use kernels::reference;
-use kernels::shapes::{Conv2d, Linear};
-use numbers::{Random, magnitude, wide};
+use kernels::shapes::Conv2d;
 use proptest::prelude::*;
 
 /// `x`, rounded to what the tensor cores take of the type: of f32 all but the last thirteen bits.
@@ -50,8 +47,8 @@ impl Inputs {
         let bias = self.bias.as_ref().map(|b| gpu.upload(b).unwrap());
         let residual = self.residual.as_ref().map(|r| put(gpu, dtype, &wide(r)));
         let mut y = gpu.buffer(dtype, g.y_len()).unwrap();
-        cuda::conv2d_forward_wgmma(gpu, g, &x, &w, bias.as_ref(), residual.as_ref(), activation, &mut y)
-            .unwrap();
+        let epilogue = Epilogue { bias: bias.as_ref(), residual: residual.as_ref(), activation };
+        wgmma::conv2d_forward(gpu, g, &x, &w, &epilogue, &mut y).unwrap();
         get(gpu, &y)
     }
 
@@ -81,7 +78,7 @@ fn assert_close(dtype: Dtype, depth: usize, got: &[f32], [want, sums]: &[Vec<f64
 
 fn check(g: &Conv2d, dtype: Dtype, bias: bool, residual: bool, activation: Activation, seed: u64) {
     let Some(gpu) = device() else { return };
-    assert!(cuda::wgmma_applies(gpu, g, dtype), "{g:?}");
+    assert!(wgmma::applies(gpu, g, dtype), "{g:?}");
     let inputs = Inputs::random(g, dtype, bias, residual, seed);
     let y = inputs.forward(gpu, g, dtype, activation);
     assert_close(dtype, g.kh * g.kw * g.c, &y, &inputs.reference(g, activation));
@@ -108,12 +105,12 @@ fn more_steps_than_stages() {
 
 fn check_input_grad(g: &Conv2d, dtype: Dtype, seed: u64) {
     let Some(gpu) = device() else { return };
-    assert!(cuda::wgmma_applies_to_input_grad(gpu, g, dtype), "{g:?}");
+    assert!(wgmma::applies_to_input_grad(gpu, g, dtype), "{g:?}");
     let inputs = Inputs::random(g, dtype, false, true, seed);
     let (dy, w) = (inputs.residual.unwrap(), inputs.w);
     let mut dx = gpu.buffer(dtype, g.x_len()).unwrap();
     let [dy_there, w_there] = [&dy, &w].map(|v| put(gpu, dtype, &wide(v)));
-    cuda::conv2d_input_grad_wgmma(gpu, g, &dy_there, &w_there, &mut dx).unwrap();
+    wgmma::conv2d_input_grad(gpu, g, &dy_there, &w_there, &mut dx).unwrap();
     let want = [wide, magnitude].map(|f| {
         let mut dx = vec![0.0; g.x_len()];
         reference::conv2d_input_grad(g, &f(&dy), &f(&w), &mut dx);
@@ -135,13 +132,13 @@ fn input_gradients() {
 fn weight_grad(gpu: &Cuda, g: &Conv2d, dtype: Dtype, x: &[f32], dy: &[f32]) -> Vec<f32> {
     let [x, dy] = [x, dy].map(|v| put(gpu, dtype, &wide(v)));
     let mut dw = gpu.buffer(Dtype::F32, g.w_len()).unwrap();
-    cuda::conv2d_weight_grad_wgmma(gpu, g, &x, &dy, &mut dw).unwrap();
+    wgmma::conv2d_weight_grad(gpu, g, &x, &dy, &mut dw).unwrap();
     gpu.download(&dw).unwrap()
 }
 
 fn check_weight_grad(g: &Conv2d, dtype: Dtype, seed: u64) {
     let Some(gpu) = device() else { return };
-    assert!(cuda::wgmma_applies_to_weight_grad(gpu, g, dtype), "{g:?}");
+    assert!(wgmma::applies_to_weight_grad(gpu, g, dtype), "{g:?}");
     let inputs = Inputs::random(g, dtype, false, true, seed);
     let (x, dy) = (inputs.x, inputs.residual.unwrap());
     let got = weight_grad(gpu, g, dtype, &x, &dy);
@@ -193,25 +190,6 @@ fn a_nan_stays() {
     inputs.x[3 * 8] = f32::NAN;
     let y = inputs.forward(gpu, &g, Dtype::Bf16, Activation::Relu6);
     assert!(y.iter().enumerate().all(|(i, y)| y.is_nan() == (i / 8 == 3)), "{y:?}");
-}
-
-#[test]
-fn linear() {
-    let Some(gpu) = device() else { return };
-    let g = Linear { n: 130, inputs: 72, outputs: 70 };
-    let mut random = Random(9);
-    let mut values =
-        |len| random.reals(len).into_iter().map(|x| round(Dtype::Bf16, x.into()) as f32).collect::<Vec<_>>();
-    let (x, w, bias) = (values(g.n * g.inputs), values(g.outputs * g.inputs), values(g.outputs));
-    let [xd, wd] = [&x, &w].map(|v| put(gpu, Dtype::Bf16, &wide(v)));
-    let mut y = gpu.buffer(Dtype::Bf16, g.n * g.outputs).unwrap();
-    cuda::linear_forward_wgmma(gpu, &g, &xd, &wd, Some(&gpu.upload(&bias).unwrap()), &mut y).unwrap();
-    let want = [wide, magnitude].map(|f| {
-        let mut y = vec![0.0; g.n * g.outputs];
-        reference::linear_forward(&g, &f(&x), &f(&w), Some(&f(&bias)), &mut y);
-        y
-    });
-    assert_close(Dtype::Bf16, g.inputs, &get(gpu, &y), &want);
 }
 
 /// Small geometries with every option: strides, padding beyond the kernel, dilation, channels around a step's edge.

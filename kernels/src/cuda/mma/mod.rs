@@ -11,16 +11,16 @@ pub use conv2d::*;
 pub use gemm::*;
 pub use masked::*;
 
-use super::error::Result;
-use super::launch::{Arg, Grid};
-use super::source::GEMM_MMA;
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::error::Result;
+use crate::cuda::launch::{Arg, Grid};
+use crate::cuda::source::GEMM_MMA;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Activation, Dtype};
 use bytemuck::{Pod, Zeroable};
 
 /// The block's part of a product, rows × columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MmaTile {
+pub enum Tile {
     /// 128 × 128.
     Square128,
     /// 128 × 64.
@@ -29,7 +29,7 @@ pub enum MmaTile {
     Square64,
 }
 
-impl MmaTile {
+impl Tile {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Square128, Self::Tall128, Self::Square64];
 
@@ -61,8 +61,8 @@ impl MmaTile {
 /// The kernels of an operation, each for bf16, f16 and tf32.
 struct Kernels {
     /// The largest tile first.
-    tiles: &'static [(MmaTile, [&'static str; 3])],
-    /// For operands that are not made of whole vectors: tiles of [`MmaTile::Square64`].
+    tiles: &'static [(Tile, [&'static str; 3])],
+    /// For operands that are not made of whole vectors: tiles of [`Tile::Square64`].
     any: [&'static str; 3],
 }
 
@@ -80,17 +80,17 @@ use grades;
 
 impl Kernels {
     /// The largest tile that gives every multiprocessor a block, and is not half empty; else the smallest.
-    fn tile(&self, cuda: &Cuda, rows: usize, columns: usize) -> MmaTile {
-        let fits = |tile: &MmaTile| {
+    fn tile(&self, cuda: &Cuda, rows: usize, columns: usize) -> Tile {
+        let fits = |tile: &Tile| {
             let [m, n] = tile.size();
             tile.blocks(rows, columns) >= cuda.multiprocessors() && rows > m / 2 && columns > n / 2
         };
         let mut tiles = self.tiles.iter().map(|(tile, _)| *tile);
-        tiles.find(fits).unwrap_or(MmaTile::Square64)
+        tiles.find(fits).unwrap_or(Tile::Square64)
     }
 
     /// The kernel for elements of type `dtype`, and its tile.
-    fn choose(&self, dtype: Dtype, vectors: bool, tile: MmaTile) -> (&'static str, MmaTile) {
+    fn choose(&self, dtype: Dtype, vectors: bool, tile: Tile) -> (&'static str, Tile) {
         let grade = match dtype {
             Dtype::Bf16 => 0,
             Dtype::F16 => 1,
@@ -99,7 +99,7 @@ impl Kernels {
         };
         match self.tiles.iter().find(|(t, _)| vectors && *t == tile) {
             Some((tile, names)) => (names[grade], *tile),
-            None => (self.any[grade], MmaTile::Square64),
+            None => (self.any[grade], Tile::Square64),
         }
     }
 }

@@ -1,0 +1,51 @@
+//! Which units compute a product.
+//!
+//! | operands | precision | one group | several groups |
+//! | --- | --- | --- | --- |
+//! | f32 | f32 | [`simt`](super::simt) | `simt` |
+//! | f32 | tf32 | tensor cores | `simt` |
+//! | bf16, f16 | any | tensor cores | `simt`, on f32 copies |
+//!
+//! Tensor cores are reached by [`wgmma`](super::wgmma) where the device and the shape allow it, else by
+//! [`mma`](super::mma).
+
+use super::{Cuda, DeviceBuffer, Epilogue, Result, convert};
+use crate::params::{Dtype, Precision};
+
+/// Whether products of operands of type `dtype` go to tensor cores, if they have one group.
+pub(super) fn on_tensor_cores(cuda: &Cuda, dtype: Dtype) -> bool {
+    dtype != Dtype::F32 || cuda.precision() == Precision::Tf32
+}
+
+/// Runs `product` on operands, residual and result of f32: on copies where these are not.
+pub(super) fn in_single<const N: usize>(
+    cuda: &Cuda,
+    operands: [&DeviceBuffer; N],
+    epilogue: &Epilogue,
+    y: &mut DeviceBuffer,
+    product: impl FnOnce([&DeviceBuffer; N], &Epilogue, &mut DeviceBuffer) -> Result<()>,
+) -> Result<()> {
+    let mut wide = Vec::with_capacity(N);
+    for operand in operands {
+        wide.push(single(cuda, operand)?);
+    }
+    let residual = epilogue.residual.map(|residual| single(cuda, residual)).transpose()?;
+    let epilogue = Epilogue { residual: residual.as_ref(), ..*epilogue };
+    let wide: [&DeviceBuffer; N] = std::array::from_fn(|i| &wide[i]);
+    if y.dtype() == Dtype::F32 {
+        return product(wide, &epilogue, y);
+    }
+    let mut exact = cuda.buffer(Dtype::F32, y.len())?;
+    product(wide, &epilogue, &mut exact)?;
+    convert(cuda, &exact, y)
+}
+
+/// `x` in f32: itself, or a copy.
+fn single(cuda: &Cuda, x: &DeviceBuffer) -> Result<DeviceBuffer> {
+    if x.dtype() == Dtype::F32 {
+        return Ok(x.slice(0, x.len()));
+    }
+    let mut wide = cuda.buffer(Dtype::F32, x.len())?;
+    convert(cuda, x, &mut wide)?;
+    Ok(wide)
+}
