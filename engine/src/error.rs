@@ -39,6 +39,14 @@ pub enum Error {
     /// A GPU, its driver or its compiler failed, or is not there.
     #[error("{0}")]
     Cuda(#[from] CudaError),
+    /// A GPU failed an operation.
+    #[error("{what}: {source}")]
+    Operation {
+        /// The operation and its shapes.
+        what: String,
+        /// What went wrong in it.
+        source: CudaError,
+    },
     /// Training produced a loss that is not a finite number.
     #[error("the loss became {loss} in epoch {epoch}, step {step}: lower the learning rate")]
     Diverged {
@@ -65,6 +73,14 @@ impl Error {
     /// An [`Error::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(message.into())
+    }
+
+    /// This error, with `what` was being computed where a GPU failed at it.
+    pub(crate) fn of_operation(self, what: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Cuda(source) => Self::Operation { what: what(), source },
+            other => other,
+        }
     }
 
     /// This error, seen from node `name` of a graph.

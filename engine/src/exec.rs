@@ -41,10 +41,12 @@ impl Graph {
         tape.device().clone().run(|| self.run(tape, mode, images, taps))
     }
 
-    /// The network's output for `images` `[N, H, W, C]`, in eval mode and without a tape.
+    /// The network's output for `images` `[N, H, W, C]`, in eval mode and without a tape, fetched from the device.
     pub fn logits(&self, device: &Device, images: Tensor) -> Result<Tensor> {
         let pass = self.forward(&mut Tape::no_grad(device), Mode::Eval, images, &[])?;
-        Ok(pass.output.value().clone())
+        let logits = pass.output.value();
+        logits.fetch()?;
+        Ok(logits.clone())
     }
 
     /// Moves the running statistics of batch norms towards those of `pass`, a run of this graph in training
@@ -77,7 +79,8 @@ impl Graph {
                 Layer::Input { channels } => run.input(*channels, images.take()),
                 _ => run.layer(id, node, &inputs, Tail { residual, activation: op.activation }),
             };
-            values[last] = Some(value.map_err(|e| e.in_node(&node.name))?);
+            let what = || format!("{} of {:?}", node.layer.kind(), shapes_of(&inputs));
+            values[last] = Some(value.map_err(|e| e.of_operation(what).in_node(&node.name))?);
             for &input in op.nodes.iter().flat_map(|&id| &self.nodes()[id].inputs) {
                 reads[input] -= 1;
                 if reads[input] == 0 {
@@ -104,6 +107,10 @@ impl Graph {
         }
         reads
     }
+}
+
+fn shapes_of(values: &[&Var]) -> Vec<Vec<usize>> {
+    values.iter().map(|v| v.shape().to_vec()).collect()
 }
 
 /// A run on its way.

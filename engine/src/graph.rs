@@ -126,6 +126,12 @@ impl Graph {
         })
     }
 
+    /// Fetches all parameters and buffers from a GPU, where they are there alone: see [`Tensor::fetch`].
+    pub fn fetch(&self) -> Result<()> {
+        self.params().try_for_each(|(_, param)| param.value().fetch())?;
+        self.buffers().try_for_each(|(_, buffer)| buffer.fetch())
+    }
+
     /// [`Graph::buffers`], for writing.
     pub fn buffers_mut(&mut self) -> impl Iterator<Item = (String, &mut Tensor)> {
         self.nodes.iter_mut().flat_map(|n| {

@@ -78,10 +78,10 @@ impl Param {
         result
     }
 
-    /// Changes the weights in place by `f`, which is given the mask and sets what it drops to zero: for optimizers,
-    /// whose pass over the weights can apply the mask as it goes.
-    pub(crate) fn update_masked<R>(&mut self, f: impl FnOnce(&mut Tensor, Option<&Tensor>) -> R) -> R {
-        f(&mut self.value, self.mask.as_ref())
+    /// The weights for writing, and the mask: for optimizers, whose pass over the weights sets what the mask drops to
+    /// zero as it goes.
+    pub(crate) fn for_step(&mut self) -> (&mut Tensor, Option<&Tensor>) {
+        (&mut self.value, self.mask.as_ref())
     }
 
     /// This parameter with the slices `keep` of `axis` alone, its mask cut alike.

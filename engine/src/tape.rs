@@ -69,7 +69,8 @@ struct Record {
     inputs: Vec<Option<usize>>,
     /// Gradient slot of the output.
     output: usize,
-    /// The part of the profile that it belongs to.
+    /// The part of the run that it belongs to, and that of the profile.
+    part: Option<usize>,
     span: Option<usize>,
 }
 
@@ -81,6 +82,9 @@ pub struct Tape {
     slots: usize,
     recording: bool,
     dropout: SplitMix64,
+    scale: f32,
+    /// Names and kinds of the parts of the run.
+    parts: Vec<(String, &'static str)>,
     profile: Option<Profile>,
     span: Option<usize>,
 }
@@ -96,6 +100,8 @@ impl Tape {
             slots: 0,
             recording: true,
             dropout: SplitMix64::seed_from_u64(0),
+            scale: 1.0,
+            parts: Vec::new(),
             profile: None,
             span: None,
         }
@@ -111,14 +117,24 @@ impl Tape {
         Self { dropout: SplitMix64::seed_from_u64(seed), ..self }
     }
 
+    /// This tape with gradients of `factor` times the loss, for types that do not hold small ones.
+    pub fn scaled(self, factor: f32) -> Self {
+        Self { scale: factor, ..self }
+    }
+
     /// This tape, noting in `profile` where the time goes.
     pub fn profiled(self, profile: &Profile) -> Self {
         Self { profile: Some(profile.clone()), ..self }
     }
 
-    /// Begins a part of the run, which lasts until the next one begins: see [`Profile`].
+    /// Begins a part of the run, which lasts until the next one begins: errors of a GPU name it, and a [`Profile`] times
+    /// it.
     pub fn enter(&mut self, name: &str, kind: &'static str) {
-        self.span = self.profile.as_ref().map(|profile| profile.enter(name, kind));
+        self.parts.push((name.to_string(), kind));
+        let Some(profile) = &self.profile else { return };
+        // Part of what came before is still under way on a GPU; should it fail, the next operation says so.
+        self.device.synchronize().ok();
+        self.span = Some(profile.enter(name, kind));
     }
 
     /// Where its operations run.
@@ -154,12 +170,13 @@ impl Tape {
         if inputs.iter().all(Option::is_none) {
             return self.constant(value);
         }
-        let slot = self.new_slot();
-        self.records.push(Record { op: Box::new(op), inputs, output: slot.index, span: self.span });
+        let (slot, part) = (self.new_slot(), self.parts.len().checked_sub(1));
+        self.records.push(Record { op: Box::new(op), inputs, output: slot.index, part, span: self.span });
         Var { value, slot: Some(slot) }
     }
 
-    /// The gradients of `loss`, which has one element, with respect to every leaf that it depends on.
+    /// The gradients of `loss`, which has one element, with respect to every leaf that it depends on; times the factor of
+    /// [`Tape::scaled`].
     pub fn backward(self, loss: &Var) -> Result<Gradients> {
         if !self.recording {
             return Err(Error::invalid("backward: this tape was made without gradients"));
@@ -172,25 +189,34 @@ impl Tape {
         }
         let mut gradients = Gradients { tape: self.id, slots: vec![None; self.slots] };
         let Some(start) = self.slot_of(loss) else { return Ok(gradients) };
-        gradients.slots[start] = Some(Tensor::full(loss.shape(), 1.0));
-        let Self { device, mut records, profile, .. } = self;
+        gradients.slots[start] = Some(Tensor::full(loss.shape(), self.scale));
+        let Self { device, mut records, parts, profile, .. } = self;
         // Inside the thread pool from start to end, so that no kernel has to enter it.
         device.run(|| {
             if let Some(profile) = &profile {
+                device.synchronize()?;
                 profile.leave();
             }
-            while let Some(Record { op, inputs, output, span }) = records.pop() {
+            while let Some(Record { op, inputs, output, part, span }) = records.pop() {
                 // Nothing that the loss depends on has read this output.
                 let Some(dy) = gradients.slots[output].take() else { continue };
                 let timed = profile.as_ref().zip(span).map(|(profile, span)| (profile, span, Instant::now()));
                 let wanted: Vec<bool> = inputs.iter().map(Option::is_some).collect();
-                let shares = op.backward(&device, dy, &wanted)?;
+                let shape = dy.shape().to_vec();
+                let shares =
+                    op.backward(&device, dy, &wanted).map_err(|e| match part.map(|i| &parts[i]) {
+                        Some((name, kind)) => {
+                            e.of_operation(|| format!("{kind}, back from {shape:?}")).in_node(name)
+                        }
+                        None => e,
+                    })?;
                 for (slot, share) in inputs.into_iter().zip(shares) {
                     if let (Some(slot), Some(share)) = (slot, share) {
                         gradients.add(&device, slot, share)?;
                     }
                 }
                 if let Some((profile, span, start)) = timed {
+                    device.synchronize()?;
                     profile.went_back(span, start.elapsed());
                 }
             }

@@ -2,6 +2,7 @@
 
 mod callback;
 mod freeze;
+mod loss_scale;
 mod metrics;
 mod objective;
 mod optimizer;

@@ -5,7 +5,7 @@ use crate::exec::ParamGradients;
 use crate::rewrite::Edit;
 use crate::{Device, Error, Graph, Param, Result, Tensor};
 use kernels::cpu::{self, Cpu};
-use kernels::cuda::{self, Cuda};
+use kernels::cuda::{self, AdamTensor, Cuda, SgdTensor};
 use kernels::params::{Adam, Sgd};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -131,16 +131,49 @@ impl Optimizer {
         rates: impl Into<Rates>,
         device: &Device,
     ) -> Result<()> {
-        let rates = rates.into();
-        // Inside the thread pool from start to end, so that no parameter's kernel has to enter it.
-        device.run(|| {
-            for (path, param) in graph.params_mut().filter(|(_, p)| p.trainable) {
-                if let Some(gradient) = gradients.get(&path) {
-                    self.step_param(&path, param, gradient, rates, device)?;
+        let mut due = self.due(graph, gradients, rates.into())?;
+        let stepped = match device {
+            // Inside the thread pool from start to end, so that no parameter's kernel has to enter it.
+            Device::Cpu(cpu) => cpu.run(|| {
+                due.iter_mut().for_each(|due| due.step_on_cpu(cpu));
+                Ok(())
+            }),
+            Device::Cuda(gpu) => step_on_gpu(gpu, &mut due),
+        };
+        for due in due {
+            self.states.insert(due.path, due.state);
+        }
+        stepped
+    }
+
+    /// What is to be stepped, or an error before anything is.
+    fn due<'a>(
+        &mut self,
+        graph: &'a mut Graph,
+        gradients: &'a ParamGradients,
+        rates: Rates,
+    ) -> Result<Vec<Due<'a>>> {
+        let stepped = |(path, param): &(String, &mut Param)| param.trainable && gradients.contains_key(path);
+        for (path, param) in graph.params_mut().filter(stepped) {
+            let shape = param.value().shape();
+            let state = self.states.get(&path).map(|state| &state.moments[0]);
+            for (what, found) in [("gradient", Some(&gradients[&path])), ("state", state)] {
+                if let Some(found) = found.filter(|found| found.shape() != shape) {
+                    return Err(Error::shape(
+                        "optimizer",
+                        format!("{path}: a {what} of {:?} for a parameter of {shape:?}", found.shape()),
+                    ));
                 }
             }
-            Ok(())
-        })
+        }
+        let due = |(path, param): (String, &'a mut Param)| {
+            let shape = param.value().shape();
+            let rule = self.config.rule(rates, self.decay_vectors || shape.len() > 1);
+            let mut state = self.states.remove(&path).unwrap_or_else(|| State::new(&rule, shape));
+            state.steps += 1;
+            Due { gradient: &gradients[&path], path, param, state, rule }
+        };
+        Ok(graph.params_mut().filter(stepped).map(due).collect())
     }
 
     /// Follows a rewrite: what is remembered is sliced with its parameter, or forgotten.
@@ -163,41 +196,15 @@ impl Optimizer {
     pub fn moments(&self, path: &str) -> Option<&[Tensor]> {
         self.states.get(path).map(|s| s.moments.as_slice())
     }
+}
 
-    fn step_param(
-        &mut self,
-        path: &str,
-        param: &mut Param,
-        gradient: &Tensor,
-        rates: Rates,
-        device: &Device,
-    ) -> Result<()> {
-        let shape = param.value().shape();
-        let count = match self.config {
-            OptimizerConfig::Sgd { .. } => 1,
-            OptimizerConfig::Adam { .. } | OptimizerConfig::AdamW { .. } => 2,
+impl State {
+    fn new(rule: &Rule, shape: &[usize]) -> Self {
+        let count = match rule {
+            Rule::Sgd(_) => 1,
+            Rule::Adam(_) => 2,
         };
-        let fresh = || State { steps: 0, moments: vec![Tensor::zeros(shape); count] };
-        let state = self.states.entry(path.to_string()).or_insert_with(fresh);
-        for (what, found) in [("gradient", gradient), ("state", &state.moments[0])] {
-            if found.shape() != shape {
-                return Err(Error::shape(
-                    "optimizer",
-                    format!("{path}: a {what} of {:?} for a parameter of {shape:?}", found.shape()),
-                ));
-            }
-        }
-        let decays = self.decay_vectors || shape.len() > 1;
-        state.steps += 1;
-        let rule = self.config.rule(rates, decays);
-        let (steps, moments) = (state.steps, state.moments.as_mut_slice());
-        param.update_masked(|p, mask| match device {
-            Device::Cpu(cpu) => {
-                rule.step_on_cpu(cpu, steps, p, gradient, moments, mask);
-                Ok(())
-            }
-            Device::Cuda(gpu) => rule.step_on_gpu(gpu, steps, p, gradient, moments, mask),
-        })
+        Self { steps: 0, moments: vec![Tensor::zeros(shape); count] }
     }
 }
 
@@ -207,44 +214,52 @@ enum Rule {
     Adam(Adam),
 }
 
-impl Rule {
-    fn step_on_cpu(
-        &self,
-        cpu: &Cpu,
-        steps: u32,
-        p: &mut Tensor,
-        gradient: &Tensor,
-        moments: &mut [Tensor],
-        mask: Option<&Tensor>,
-    ) {
-        let (p, g, mask) = (p.data_mut(), gradient.data(), mask.map(Tensor::data));
-        match (self, moments) {
-            (Self::Sgd(h), [velocity]) => cpu::sgd_step(cpu, h, steps == 1, p, g, velocity.data_mut(), mask),
-            (Self::Adam(h), [m, v]) => cpu::adam_step(cpu, h, steps, p, g, m.data_mut(), v.data_mut(), mask),
+/// A parameter to be stepped. Its state counts the step already.
+struct Due<'a> {
+    path: String,
+    param: &'a mut Param,
+    gradient: &'a Tensor,
+    state: State,
+    rule: Rule,
+}
+
+impl Due<'_> {
+    fn step_on_cpu(&mut self, cpu: &Cpu) {
+        let (p, mask) = self.param.for_step();
+        let (p, g, mask) = (p.data_mut(), self.gradient.data(), mask.map(Tensor::data));
+        let steps = self.state.steps;
+        match (&self.rule, self.state.moments.as_mut_slice()) {
+            (Rule::Sgd(h), [velocity]) => cpu::sgd_step(cpu, h, steps == 1, p, g, velocity.data_mut(), mask),
+            (Rule::Adam(h), [m, v]) => cpu::adam_step(cpu, h, steps, p, g, m.data_mut(), v.data_mut(), mask),
             _ => unreachable!("{MOMENTS}"),
         }
     }
+}
 
-    fn step_on_gpu(
-        &self,
-        gpu: &Cuda,
-        steps: u32,
-        p: &mut Tensor,
-        gradient: &Tensor,
-        moments: &mut [Tensor],
-        mask: Option<&Tensor>,
-    ) -> Result<()> {
+/// All parameters in a few launches.
+fn step_on_gpu(gpu: &Cuda, due: &mut [Due]) -> Result<()> {
+    let (mut sgd, mut first, mut sgd_tensors) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut adam, mut steps, mut adam_tensors) = (Vec::new(), Vec::new(), Vec::new());
+    for Due { param, gradient, state, rule, .. } in due {
+        let (p, mask) = param.for_step();
         let mask = mask.map(|mask| mask.on(gpu)).transpose()?;
         let (p, g) = (p.on_mut(gpu)?, gradient.on(gpu)?);
-        match (self, moments) {
-            (Self::Sgd(h), [v]) => cuda::sgd_step(gpu, h, steps == 1, p, g, v.on_mut(gpu)?, mask)?,
-            (Self::Adam(h), [m, v]) => {
-                cuda::adam_step(gpu, h, steps, p, g, m.on_mut(gpu)?, v.on_mut(gpu)?, mask)?;
+        match (rule, state.moments.as_mut_slice()) {
+            (Rule::Sgd(h), [velocity]) => {
+                sgd.push(*h);
+                first.push(state.steps == 1);
+                sgd_tensors.push(SgdTensor { p, g, velocity: velocity.on_mut(gpu)?, mask });
+            }
+            (Rule::Adam(h), [m, v]) => {
+                adam.push(*h);
+                steps.push(state.steps);
+                adam_tensors.push(AdamTensor { p, g, m: m.on_mut(gpu)?, v: v.on_mut(gpu)?, mask });
             }
             _ => unreachable!("{MOMENTS}"),
         }
-        Ok(())
     }
+    cuda::sgd_step_all(gpu, &sgd, &first, &mut sgd_tensors)?;
+    Ok(cuda::adam_step_all(gpu, &adam, &steps, &mut adam_tensors)?)
 }
 
 const MOMENTS: &str = "the configuration does not change, so neither does the number of moments";

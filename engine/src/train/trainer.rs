@@ -1,5 +1,6 @@
 //! The training loop.
 
+use super::loss_scale::LossScale;
 use super::{Callback, EpochMetrics, Objective, Optimizer, Progress, Schedule, Step, evaluate};
 use crate::data::{Batch, Batches};
 use crate::exec::ParamGradients;
@@ -40,8 +41,9 @@ impl Trainer<'_> {
         self.check()?;
         self.callbacks.iter_mut().try_for_each(|c| c.on_begin(graph))?;
         let mut history = Vec::with_capacity(self.epochs);
+        let mut scale = LossScale::new(self.device);
         for epoch in 0..self.epochs {
-            let mut metrics = self.epoch(epoch, graph, train)?;
+            let mut metrics = self.epoch(epoch, graph, train, &mut scale)?;
             if let Some(val) = &mut val {
                 let evaluation = evaluate(graph, &mut **val, self.device)?;
                 metrics.val_loss = Some(evaluation.loss);
@@ -66,7 +68,13 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    fn epoch(&mut self, epoch: usize, graph: &mut Graph, train: &mut dyn Batches) -> Result<EpochMetrics> {
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        graph: &mut Graph,
+        train: &mut dyn Batches,
+        scale: &mut LossScale,
+    ) -> Result<EpochMetrics> {
         let started = Instant::now();
         let per_epoch = train.len();
         let (mut loss, mut images, mut learning_rate) = (0.0, 0, 0.0);
@@ -75,7 +83,7 @@ impl Trainer<'_> {
             let progress = Progress { epoch, epochs: self.epochs, step, steps: self.epochs * per_epoch };
             let batch = batch?;
             let size = batch.labels.len();
-            let (step_loss, step_rate) = self.step(graph, batch, progress, i)?;
+            let (step_loss, step_rate) = self.step(graph, batch, progress, i, scale)?;
             loss += f64::from(step_loss) * size as f64;
             images += size;
             learning_rate = step_rate;
@@ -83,6 +91,8 @@ impl Trainer<'_> {
         if images == 0 {
             return Err(Error::invalid("training: the data set holds no image"));
         }
+        // Whoever reads the weights from here on finds them, or this training has failed.
+        graph.fetch()?;
         let seconds = started.elapsed().as_secs_f64();
         Ok(EpochMetrics {
             epoch,
@@ -97,15 +107,26 @@ impl Trainer<'_> {
     }
 
     /// One step; its loss and learning rate.
-    fn step(&mut self, graph: &mut Graph, batch: Batch, progress: Progress, i: usize) -> Result<(f32, f64)> {
-        let tape = Tape::new(self.device).seed(self.seed.wrapping_add(progress.step as u64));
+    fn step(
+        &mut self,
+        graph: &mut Graph,
+        batch: Batch,
+        progress: Progress,
+        i: usize,
+        scale: &mut LossScale,
+    ) -> Result<(f32, f64)> {
+        let seed = self.seed.wrapping_add(progress.step as u64);
+        let tape = Tape::new(self.device).seed(seed).scaled(scale.factor());
         let (loss, mut gradients) = gradients(graph, self.objective, &batch, tape)?;
         if !loss.is_finite() {
             return Err(Error::Diverged { epoch: progress.epoch + 1, step: i + 1, loss });
         }
+        let rates = self.schedule.at(self.learning_rate, progress.fraction());
+        if !scale.unscale(&mut gradients, self.device)? {
+            return Ok((loss, rates.learning_rate));
+        }
         let mut step = Step { graph, gradients: &mut gradients, progress, loss };
         self.callbacks.iter_mut().try_for_each(|c| c.before_step(&mut step))?;
-        let rates = self.schedule.at(self.learning_rate, progress.fraction());
         self.optimizer.step(step.graph, step.gradients, rates, self.device)?;
         self.callbacks.iter_mut().try_for_each(|c| c.after_step(&mut step))?;
         Ok((loss, rates.learning_rate))

@@ -2,10 +2,24 @@
 
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod colours;
+
 use engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
-use engine::{Graph, Layer, NodeId, Param, Tensor};
+use engine::{Device, Graph, Layer, NodeId, Param, Tensor};
 use kernels::params::CompactIndex;
 use kernels::reference as r;
+
+/// CUDA on the CPU; `None`, said on the terminal, where there is no C++ compiler to make it with.
+pub fn cuda_on_cpu() -> Option<Device> {
+    use std::io::Write;
+    if kernels::cuda::emulator::compiler().is_none() {
+        assert!(std::env::var_os("LOPPER_REQUIRE_CUDA").is_none(), "CUDA on the CPU needs a C++ compiler");
+        // Past the harness, which keeps the output of tests that pass.
+        writeln!(std::io::stderr(), "SKIPPED: CUDA on the CPU needs a C++ compiler, and none was found").ok();
+        return None;
+    }
+    Some(Device::open("cuda-on-cpu", None).expect("the emulator starts"))
+}
 
 /// A small deterministic generator (SplitMix64).
 pub struct Random(pub u64);

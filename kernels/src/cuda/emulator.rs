@@ -7,6 +7,7 @@ use super::cache;
 use super::error::{CudaError, Result};
 use super::library::preload;
 use super::source::{EMULATOR, HEADERS, Source, fingerprint};
+use libloading::os::unix::Library;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -19,6 +20,43 @@ use std::{env, fs};
 pub(super) fn load_driver() -> Result<()> {
     static LOADED: OnceLock<Result<()>> = OnceLock::new();
     LOADED.get_or_init(|| preload(&build(&EMULATOR[0], "", &["-Wl,-soname,libcuda.so"])?)).clone()
+}
+
+/// Bytes of device memory that are taken at present.
+///
+/// # Panics
+/// As the others of these four, where [`Cuda::on_cpu`](super::Cuda::on_cpu) has not been called. They are for tests of
+/// what happens when a device fails, and speak of the one device of this process.
+pub fn allocated() -> usize {
+    // SAFETY: its type, as `driver.cpp` has it.
+    unsafe { hook::<unsafe extern "C" fn() -> usize>(b"emulator_allocated")() }
+}
+
+/// From now on the device has `bytes` of memory.
+pub fn set_capacity(bytes: usize) {
+    // SAFETY: its type, as `driver.cpp` has it.
+    unsafe { hook::<unsafe extern "C" fn(usize)>(b"emulator_capacity")(bytes) }
+}
+
+/// The device is lost after as many more calls.
+pub fn lose_device_after(calls: u32) {
+    // SAFETY: its type, as `driver.cpp` has it.
+    unsafe { hook::<unsafe extern "C" fn(i64)>(b"emulator_lose_device_after")(calls.into()) }
+}
+
+/// The device works again.
+pub fn recover() {
+    // SAFETY: its type, as `driver.cpp` has it.
+    unsafe { hook::<unsafe extern "C" fn()>(b"emulator_recover")() }
+}
+
+/// The function `name` of the emulator's driver.
+///
+/// # Safety
+/// `F` is its type.
+unsafe fn hook<F: Copy>(name: &[u8]) -> F {
+    // SAFETY: the caller's; the library is never unloaded.
+    *unsafe { Library::this().get(name) }.expect("the emulator is this process's driver")
 }
 
 /// The path of `module` as a shared library, for the emulator's `cuModuleLoadData`.

@@ -1,0 +1,53 @@
+//! Loss scaling: gradients that f16 cannot hold are moved to where it can (Micikevicius et al., "Mixed Precision
+//! Training", 2018).
+
+use crate::exec::ParamGradients;
+use crate::{Device, Result};
+use kernels::cuda::{self, DeviceBuffer, Precision};
+
+/// What the loss is multiplied by before the way back. It halves whenever a gradient overflows, a step that is then left
+/// out, and doubles after [`PATIENCE`] steps in which none did.
+pub(super) struct LossScale {
+    factor: f32,
+    steps: u32,
+}
+
+const START: f32 = 65_536.0;
+const PATIENCE: u32 = 2000;
+
+impl LossScale {
+    /// For trainings on `device`: 1 for all time where gradients have the range of f32.
+    pub fn new(device: &Device) -> Self {
+        let narrow = matches!(device, Device::Cuda(gpu) if gpu.precision() == Precision::F16);
+        Self { factor: if narrow { START } else { 1.0 }, steps: 0 }
+    }
+
+    /// The factor of the next step.
+    pub fn factor(&self) -> f32 {
+        self.factor
+    }
+
+    /// Divides `gradients` of a scaled loss by the factor, and chooses the next one. `false` where one of them is not
+    /// finite though a smaller factor may help: then they are of no use.
+    pub fn unscale(&mut self, gradients: &mut ParamGradients, device: &Device) -> Result<bool> {
+        let Device::Cuda(gpu) = device else { return Ok(true) };
+        if self.factor == 1.0 {
+            return Ok(true);
+        }
+        let buffers: Vec<&DeviceBuffer> = gradients.values().map(|g| g.on(gpu)).collect::<Result<_>>()?;
+        if cuda::has_non_finite(gpu, &buffers)? {
+            (self.factor, self.steps) = (self.factor / 2.0, 0);
+            return Ok(false);
+        }
+        for gradient in gradients.values_mut() {
+            let mut unscaled = crate::Tensor::empty(device, gradient.shape())?;
+            cuda::scale(gpu, 1.0 / self.factor, gradient.on(gpu)?, unscaled.on_mut(gpu)?)?;
+            *gradient = unscaled;
+        }
+        self.steps += 1;
+        if self.steps == PATIENCE {
+            (self.factor, self.steps) = (self.factor * 2.0, 0);
+        }
+        Ok(true)
+    }
+}

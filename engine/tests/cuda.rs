@@ -1,0 +1,165 @@
+//! The engine on CUDA, by way of CUDA on the CPU, against the engine on the CPU.
+
+mod support;
+
+use engine::data::{Batch, Batches};
+use engine::train::{
+    CrossEntropy, Objective, Optimizer, OptimizerConfig, Schedule, Trainer, evaluate, gradients,
+};
+use engine::{Device, Graph, Layer, Mode, Pass, Result, Tape, Tensor, Var};
+use kernels::cuda::Precision;
+use proptest::prelude::*;
+use support::colours::{ADAM, Colours, SGD, network, train};
+use support::{Random, cuda_on_cpu, random_graph};
+
+/// Asserts that `found` is `expected` within `tolerance` of the largest value; of 0.05 where that is less, as in gradients
+/// that cancel but for rounding.
+fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f32) {
+    let largest = expected.data().iter().fold(0.05, |max: f32, v| max.max(v.abs()));
+    let difference = found.max_difference(expected).unwrap();
+    assert!(difference <= tolerance * largest, "{what}: {difference} apart, the largest is {largest}");
+}
+
+/// Logits, gradients and the running statistics afterwards, by name.
+fn outcome(device: &Device, graph: &Graph, mode: Mode, images: &Tensor) -> Vec<(String, Tensor)> {
+    let mut graph = graph.clone();
+    let mut tape = Tape::new(device).seed(3);
+    let batch = Batch { images: images.clone(), labels: (0..images.dim(0) as u32).map(|i| i % 4).collect() };
+    let pass = graph.forward(&mut tape, mode, images.clone(), &[]).unwrap();
+    let loss = CrossEntropy::default().loss(&mut tape, &pass, &batch).unwrap();
+    let gradients = pass.gradients(tape.backward(&loss).unwrap());
+    graph.commit(&pass).unwrap();
+    let mut all = vec![("logits".to_string(), pass.output.value().clone())];
+    all.extend(gradients);
+    all.extend(graph.buffers().map(|(name, buffer)| (name, buffer.clone())));
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_global_rejects: 4096, ..ProptestConfig::with_cases(48) })]
+
+    /// Every layer both ways, in both modes, with masks, groups and frozen parameters.
+    #[test]
+    fn random_networks_agree_with_the_cpu(seed in any::<u64>(), train in any::<bool>()) {
+        let Some(device) = cuda_on_cpu() else { return Ok(()) };
+        let mut graph = random_graph(seed);
+        if train && graph.nodes().iter().any(|n| matches!(n.layer, Layer::CompactConv2d(_))) {
+            return Err(TestCaseError::reject("compact convolutions have no gradient"));
+        }
+        let mut random = Random(seed);
+        graph.params_mut().for_each(|(_, param)| param.trainable = train && random.chance(70));
+        let [h, w, c] = graph.info.input;
+        let images = random.tensor(&[5, h, w, c]);
+        let mode = if train { Mode::Train } else { Mode::Eval };
+        let (found, expected) = (outcome(&device, &graph, mode, &images), outcome(&Device::cpu(), &graph, mode, &images));
+        prop_assert_eq!(found.len(), expected.len());
+        for ((name, found), (other, expected)) in found.iter().zip(&expected) {
+            prop_assert_eq!(name, other);
+            assert_close(name, found, expected, 1e-3);
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let Some(device) = cuda_on_cpu() else { return };
+    let losses = || {
+        let mut graph = network();
+        let history = train(&mut graph, &mut Colours::new(2), 1, SGD, &device, vec![]).unwrap();
+        (history[0].train_loss, graph)
+    };
+    let ((a, graph_a), (b, graph_b)) = (losses(), losses());
+    assert_eq!(a.to_bits(), b.to_bits());
+    for ((path, a), (_, b)) in graph_a.params().zip(graph_b.params()) {
+        assert!(a.value().same_bits(b.value()), "{path}");
+    }
+}
+
+#[test]
+fn trainings_agree_with_the_cpu() {
+    let Some(device) = cuda_on_cpu() else { return };
+    let adamw = OptimizerConfig::AdamW { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 };
+    for config in [SGD, ADAM, adamw] {
+        let run = |device: &Device| {
+            let mut graph = network();
+            let history = train(&mut graph, &mut Colours::new(3), 2, config, device, vec![]).unwrap();
+            (history, graph)
+        };
+        let ((found, graph), (expected, same)) = (run(&device), run(&Device::cpu()));
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found.train_loss - expected.train_loss).abs() < 1e-3, "{found:?} for {expected:?}");
+        }
+        for ((path, found), (_, expected)) in graph.params().zip(same.params()) {
+            assert_close(&path, found.value(), expected.value(), 2e-2);
+        }
+    }
+}
+
+#[test]
+fn every_precision_learns() {
+    let Some(device) = cuda_on_cpu() else { return };
+    let exact = train(&mut network(), &mut Colours::new(6), 3, SGD, &Device::cpu(), vec![]).unwrap();
+    for precision in [Precision::Tf32, Precision::Bf16, Precision::F16] {
+        let device = device.clone().with_precision(precision).unwrap();
+        let mut graph = network();
+        let history = train(&mut graph, &mut Colours::new(6), 3, SGD, &device, vec![]).unwrap();
+        let (first, exact) = (history[0].train_loss, exact[0].train_loss);
+        assert!((first - exact).abs() < 0.1 * exact, "{precision:?}: {first} for {exact}");
+        let accuracy = evaluate(&graph, &mut Colours::new(5), &device).unwrap().accuracy.top1();
+        assert!(accuracy > 0.9, "{precision:?}: {accuracy}");
+    }
+}
+
+/// In f16 a gradient of 2⁻²⁶ is zero, unless the loss was scaled.
+#[test]
+fn a_scaled_loss_keeps_small_gradients() {
+    let Some(device) = cuda_on_cpu() else { return };
+    let device = device.with_precision(Precision::F16).unwrap();
+    let batch = Colours::new(1).epoch(0).unwrap().next().unwrap().unwrap();
+    let norm = |scale: f32| {
+        let tape = Tape::new(&device).scaled(scale);
+        let mut small = Shrunk(2f32.powi(-22));
+        let (_, gradients) = gradients(&mut network(), &mut small, &batch, tape).unwrap();
+        gradients["conv1.weight"].data().iter().map(|g| f64::from(g / scale).powi(2)).sum::<f64>().sqrt()
+    };
+    let (lost, kept) = (norm(1.0), norm(65_536.0));
+    assert!(lost < 0.1 * kept && kept > 0.0, "{lost} without a scale, {kept} with one");
+}
+
+/// A fraction of the cross entropy.
+struct Shrunk(f32);
+
+impl Objective for Shrunk {
+    fn loss(&mut self, tape: &mut Tape, pass: &Pass, batch: &Batch) -> Result<Var> {
+        let loss = CrossEntropy::default().loss(tape, pass, batch)?;
+        tape.scale(&loss, self.0)
+    }
+}
+
+/// Gradients that overflow are left out, with their step, until the factor suits.
+#[test]
+fn an_overflow_takes_no_step() {
+    let Some(device) = cuda_on_cpu() else { return };
+    let device = device.with_precision(Precision::F16).unwrap();
+    let mut graph = network();
+    // Logits so wrong that a gradient of 2¹⁶ times theirs is beyond f16, though the loss is not.
+    graph
+        .params_mut()
+        .filter(|(path, _)| path == "fc.weight")
+        .for_each(|(_, p)| p.update(|w| w.iter_mut().for_each(|w| *w *= 40.0)));
+    let start = graph.clone();
+    let mut optimizer = Optimizer::new(SGD);
+    let trainer = Trainer {
+        device: &device,
+        optimizer: &mut optimizer,
+        schedule: Schedule::Constant,
+        learning_rate: 1e-3,
+        epochs: 1,
+        seed: 1,
+        objective: &mut CrossEntropy { smoothing: 0.0 },
+        callbacks: Vec::new(),
+    };
+    trainer.fit(&mut graph, &mut Colours::new(1), None).unwrap();
+    let same = graph.params().zip(start.params()).all(|((_, a), (_, b))| a.value().same_bits(b.value()));
+    assert!(same && optimizer.moments("fc.weight").is_none(), "the first step overflows and is left out");
+}
