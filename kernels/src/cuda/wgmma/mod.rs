@@ -213,13 +213,14 @@ mod tests {
 
     #[test]
     fn tiles_waste_little() {
-        for edge in [112, 56, 28, 14, 7] {
+        // Of 7 × 7 pixels no box is both full and whole.
+        for (edge, least) in [(112, 0.97), (56, 0.97), (28, 0.97), (14, 0.97), (7, 0.87)] {
             for n in [64, 128, 256] {
                 let [bn, bh, bw] = pixel_tile([n, edge, edge], [1, 1]);
                 assert!(bn * bh * bw <= 128);
                 let tiles = n.div_ceil(bn) * edge.div_ceil(bh) * edge.div_ceil(bw);
                 let used = (n * edge * edge) as f64 / (tiles * 128) as f64;
-                assert!(used > 0.97, "{n}×{edge}×{edge}: {bn}×{bh}×{bw} uses {used}");
+                assert!(used > least, "{n}×{edge}×{edge}: {bn}×{bh}×{bw} uses {used}");
             }
         }
     }
