@@ -3,7 +3,7 @@
 
 use crate::fusion::operations;
 use crate::layer::BatchNorm;
-use crate::ops::{BatchStats, Tail};
+use crate::ops::{BatchStats, Tail, move_running};
 use crate::tape::{Gradients, Mode, Tape, Var};
 use crate::{Device, Error, Graph, Layer, Node, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
@@ -18,7 +18,8 @@ pub struct Pass {
     /// The outputs of the nodes that were asked for, in that order.
     pub taps: Vec<Var>,
     params: Vec<(String, Var)>,
-    stats: Vec<(NodeId, BatchStats)>,
+    stats: BTreeMap<NodeId, BatchStats>,
+    device: Device,
 }
 
 impl Pass {
@@ -52,22 +53,24 @@ impl Graph {
     /// Moves the running statistics of batch norms towards those of `pass`, a run of this graph in training
     /// mode: `r ← (1 − momentum)·r + momentum·s`, the variance unbiased.
     pub fn commit(&mut self, pass: &Pass) -> Result<()> {
-        for (id, stats) in &pass.stats {
-            let layer = (*id < self.nodes().len()).then(|| self.layer_mut(*id));
-            let bn = match layer {
-                Some(Layer::BatchNorm(bn)) if bn.channels() == stats.mean.len() => bn,
-                _ => return Err(Error::invalid("commit: the statistics are those of another network")),
-            };
-            let momentum = bn.momentum;
-            stats.move_towards(&mut bn.running_mean, &mut bn.running_var, momentum)?;
+        let mut moves = Vec::with_capacity(2 * pass.stats.len());
+        for (id, layer) in self.layers_mut().enumerate() {
+            if let (Some(stats), Layer::BatchNorm(bn)) = (pass.stats.get(&id), layer)
+                && bn.channels() == stats.mean.len()
+            {
+                moves.extend(stats.moves(&mut bn.running_mean, &mut bn.running_var, bn.momentum));
+            }
         }
-        Ok(())
+        match moves.len() == 2 * pass.stats.len() {
+            true => move_running(&pass.device, moves),
+            false => Err(Error::invalid("commit: the statistics are those of another network")),
+        }
     }
 
     fn run(&self, tape: &mut Tape, mode: Mode, images: Tensor, taps: &[NodeId]) -> Result<Pass> {
         let mut reads = self.reads(taps);
         let mut values: Vec<Option<Var>> = vec![None; self.nodes().len()];
-        let mut run = Run { tape, mode, params: Vec::new(), stats: Vec::new() };
+        let mut run = Run { tape, mode, params: Vec::new(), stats: BTreeMap::new() };
         let mut images = Some(images);
         for op in operations(self, &reads) {
             let (id, last) = (op.nodes[0], op.nodes[op.nodes.len() - 1]);
@@ -90,7 +93,7 @@ impl Graph {
         }
         let kept = |id: NodeId| values[id].clone().expect("the output and taps count as read");
         let (output, taps) = (kept(self.output()), taps.iter().map(|&t| kept(t)).collect());
-        Ok(Pass { output, taps, params: run.params, stats: run.stats })
+        Ok(Pass { output, taps, params: run.params, stats: run.stats, device: run.tape.device().clone() })
     }
 
     /// How often each node is read: by nodes that run, as the output and as a tap. A node without a read need
@@ -118,7 +121,7 @@ struct Run<'a> {
     tape: &'a mut Tape,
     mode: Mode,
     params: Vec<(String, Var)>,
-    stats: Vec<(NodeId, BatchStats)>,
+    stats: BTreeMap<NodeId, BatchStats>,
 }
 
 impl Run<'_> {
@@ -169,7 +172,7 @@ impl Run<'_> {
             return self.tape.batch_norm_eval_then(x, &gamma, &beta, mean, var, bn.eps, tail);
         }
         let (y, stats) = self.tape.batch_norm_train_then(x, &gamma, &beta, bn.eps, tail)?;
-        self.stats.push((id, stats));
+        self.stats.insert(id, stats);
         Ok(y)
     }
 

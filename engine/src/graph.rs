@@ -70,6 +70,11 @@ impl Graph {
         &mut self.nodes[id].layer
     }
 
+    /// The layers, for writing.
+    pub(crate) fn layers_mut(&mut self) -> impl Iterator<Item = &mut Layer> {
+        self.nodes.iter_mut().map(|node| &mut node.layer)
+    }
+
     /// The node whose output is the network's.
     pub fn output(&self) -> NodeId {
         self.nodes.len() - 1

@@ -31,11 +31,6 @@ impl Storage {
         self.len() == 0
     }
 
-    /// The GPU that they are on, if they are on one.
-    pub fn gpu(&self) -> Option<&Cuda> {
-        self.device.get().map(DeviceBuffer::cuda)
-    }
-
     /// How they are stored on the GPU; f32 where they are not there.
     pub fn dtype(&self) -> Dtype {
         self.device.get().map_or(Dtype::F32, DeviceBuffer::dtype)

@@ -151,25 +151,6 @@ impl Tensor {
         self.cast(device, other.data.dtype())
     }
 
-    /// Moves `running`, of this shape, towards `factor` times these values: `r ← r + momentum·(factor·s − r)`, where
-    /// these values are.
-    pub(crate) fn move_into(&self, running: &mut Self, momentum: f32, factor: f32) -> Result<()> {
-        match self.data.gpu() {
-            None => {
-                for (r, &s) in running.data_mut().iter_mut().zip(self.data()) {
-                    *r += momentum * (s * factor - *r);
-                }
-            }
-            Some(gpu) => {
-                let mut moved = gpu.buffer(Dtype::F32, self.len())?;
-                cuda::scale(gpu, 1.0 - momentum, running.on(gpu)?, &mut moved)?;
-                cuda::axpy(gpu, momentum * factor, self.on(gpu)?, &mut moved)?;
-                running.data = Arc::new(Storage::device(moved));
-            }
-        }
-        Ok(())
-    }
-
     /// The elements on a GPU; brought there first where they are not.
     pub(crate) fn on(&self, gpu: &Cuda) -> Result<&DeviceBuffer> {
         self.data.on(gpu)

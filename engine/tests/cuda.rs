@@ -12,12 +12,14 @@ use proptest::prelude::*;
 use support::colours::{ADAM, Colours, SGD, network, train};
 use support::{Random, cuda_on_cpu, random_graph};
 
-/// Asserts that `found` is `expected` within `tolerance` of the largest value; of 0.05 where that is less, as in gradients
-/// that cancel but for rounding.
-fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f32) {
-    let largest = expected.data().iter().fold(0.05, |max: f32, v| max.max(v.abs()));
+fn largest(x: &Tensor) -> f32 {
+    x.data().iter().fold(0.0, |max, v| v.abs().max(max))
+}
+
+/// Asserts that `found` is `expected` within `bound`.
+fn assert_close(what: &str, found: &Tensor, expected: &Tensor, bound: f32) {
     let difference = found.max_difference(expected).unwrap();
-    assert!(difference <= tolerance * largest, "{what}: {difference} apart, the largest is {largest}");
+    assert!(difference <= bound, "{what}: {difference} apart, the bound is {bound}");
 }
 
 /// Logits, gradients and the running statistics afterwards, by name.
@@ -51,11 +53,18 @@ proptest! {
         let [h, w, c] = graph.info.input;
         let images = random.tensor(&[5, h, w, c]);
         let mode = if train { Mode::Train } else { Mode::Eval };
-        let (found, expected) = (outcome(&device, &graph, mode, &images), outcome(&Device::cpu(), &graph, mode, &images));
+        let expected = outcome(&Device::cpu(), &graph, mode, &images);
+        // Small variances, and gradients that are nothing but rounding, make some networks sensitive: how much tells an
+        // image that differs by a ten-thousandth.
+        let near = Tensor::from_fn(images.shape(), |i| images.data()[i] * (1.0 + random.float() * 1e-4));
+        let moved = outcome(&Device::cpu(), &graph, mode, &near);
+        let found = outcome(&device, &graph, mode, &images);
         prop_assert_eq!(found.len(), expected.len());
-        for ((name, found), (other, expected)) in found.iter().zip(&expected) {
+        let of_all = expected.iter().map(|(_, tensor)| largest(tensor)).fold(1.0, f32::max);
+        for (((name, found), (other, expected)), (_, moved)) in found.iter().zip(&expected).zip(&moved) {
             prop_assert_eq!(name, other);
-            assert_close(name, found, expected, 1e-3);
+            let bound = 1e-4 * largest(expected).max(of_all) + 5.0 * moved.max_difference(expected).unwrap();
+            assert_close(name, found, expected, bound);
         }
     }
 }
@@ -90,7 +99,7 @@ fn trainings_agree_with_the_cpu() {
             assert!((found.train_loss - expected.train_loss).abs() < 1e-3, "{found:?} for {expected:?}");
         }
         for ((path, found), (_, expected)) in graph.params().zip(same.params()) {
-            assert_close(&path, found.value(), expected.value(), 2e-2);
+            assert_close(&path, found.value(), expected.value(), 2e-2 * largest(expected.value()));
         }
     }
 }

@@ -1,4 +1,4 @@
-// Optimizer steps, as PyTorch defines them, on parameters `p` with gradients `g`, all tensors of a network in one launch
+// Optimizer steps and running averages, as PyTorch defines them, on parameters `p` with gradients `g`, all tensors of a network in one launch
 // (tensors.cuh). Where there is a `mask`, weights that it drops (0) become zero in the same pass.
 //
 // Memory bounds them: a step of Adam reads four numbers of each weight and writes three, once, sixteen bytes at a time.
@@ -77,6 +77,28 @@ extern "C" __global__ void __launch_bounds__(256) adam_step(const __grid_constan
         p.store(h.p + i);
         m.store(h.m + i);
         v.store(h.v + i);
+    });
+}
+
+/// A running average, as in the launchers.
+struct Average {
+    float* r;
+    const float* s;
+    uint64_t len;
+    float keep, take;
+};
+
+/// `r = keep·r + take·s`.
+extern "C" __global__ void __launch_bounds__(256)
+    move_averages(const __grid_constant__ Table<Average, 96> table) {
+    int tensor = my_tensor(table);
+    const Average h = table.of[tensor];
+    for_my_chunk<4>(h, table.first_block[tensor], [&](uint64_t i, auto count) {
+        constexpr int N = decltype(count)::VALUE;
+        auto r = Piece<float, N>::load(h.r + i), s = Piece<float, N>::load(h.s + i);
+#pragma unroll
+        for (int n = 0; n < N; n++) r.lane[n] = h.keep * r.lane[n] + h.take * s.lane[n];
+        r.store(h.r + i);
     });
 }
 

@@ -4,7 +4,7 @@ use super::{rows, same_shape, vector};
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use kernels::cpu::{self, Statistics};
-use kernels::cuda;
+use kernels::cuda::{self, AverageTensor};
 use kernels::params::Activation;
 
 /// The statistics of a batch.
@@ -19,13 +19,50 @@ pub struct BatchStats {
 }
 
 impl BatchStats {
-    /// Moves running statistics towards these: `r ← (1 − momentum)·r + momentum·s`, the variance unbiased (divided by
+    /// How running statistics move towards these: `r ← (1 − momentum)·r + momentum·s`, the variance unbiased (divided by
     /// `rows − 1`).
-    pub(crate) fn move_towards(&self, mean: &mut Tensor, var: &mut Tensor, momentum: f32) -> Result<()> {
+    pub(crate) fn moves<'a>(
+        &'a self,
+        mean: &'a mut Tensor,
+        var: &'a mut Tensor,
+        momentum: f32,
+    ) -> [Move<'a>; 2] {
         let unbiased = self.rows as f32 / (self.rows - 1) as f32;
-        self.mean.move_into(mean, momentum, 1.0)?;
-        self.var.move_into(var, momentum, unbiased)
+        [
+            Move { running: mean, towards: &self.mean, factor: 1.0, momentum },
+            Move { running: var, towards: &self.var, factor: unbiased, momentum },
+        ]
     }
+}
+
+/// A running statistic on its way: `r ← r + momentum·(factor·s − r)`.
+pub(crate) struct Move<'a> {
+    running: &'a mut Tensor,
+    towards: &'a Tensor,
+    factor: f32,
+    momentum: f32,
+}
+
+/// Makes all `moves`, on a GPU in one launch.
+pub(crate) fn move_running(device: &Device, moves: Vec<Move>) -> Result<()> {
+    match device {
+        Device::Cpu(_) => {
+            for Move { running, towards, factor, momentum } in moves {
+                for (r, &s) in running.data_mut().iter_mut().zip(towards.data()) {
+                    *r += momentum * (s * factor - *r);
+                }
+            }
+        }
+        Device::Cuda(gpu) => {
+            let average = |Move { running, towards, factor, momentum }| -> Result<AverageTensor> {
+                let (r, s) = (Tensor::on_mut(running, gpu)?, Tensor::on(towards, gpu)?);
+                Ok(AverageTensor { r, s, keep: 1.0 - momentum, take: momentum * factor })
+            };
+            let mut averages: Vec<AverageTensor> = moves.into_iter().map(average).collect::<Result<_>>()?;
+            cuda::move_averages(gpu, &mut averages)?;
+        }
+    }
+    Ok(())
 }
 
 /// What follows a batch norm in the same pass over memory: `activation(y + residual)`.

@@ -13,6 +13,7 @@ mod pool;
 mod reshape;
 mod softmax;
 
+pub(crate) use batch_norm::move_running;
 pub use batch_norm::{BatchStats, Tail};
 
 use crate::tape::Var;

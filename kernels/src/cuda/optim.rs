@@ -1,4 +1,4 @@
-//! Optimizer steps, as PyTorch defines them, on parameters `p` with gradients `g`, all F32: of one tensor, or of all
+//! Optimizer steps and running averages, as PyTorch defines them, on parameters `p` with gradients `g`, all F32: of one tensor, or of all
 //! tensors of a network in one launch. Where there is a `mask`, weights that it drops (0) become zero in the same pass.
 
 use super::error::Result;
@@ -122,6 +122,32 @@ pub fn adam_step_all(cuda: &Cuda, h: &[Adam], step: &[u32], params: &mut [AdamTe
     unsafe { over_tensors(cuda, &OPTIM, "adam_step", 48, &entries, &[]) }
 }
 
+/// A running average that [`move_averages`] moves: `r = keep·r + take·s`.
+#[derive(Debug)]
+pub struct AverageTensor<'a> {
+    /// The average.
+    pub r: &'a mut DeviceBuffer,
+    /// What it moves towards.
+    pub s: &'a DeviceBuffer,
+    /// The share of itself that it keeps.
+    pub keep: f32,
+    /// What it takes of `s`.
+    pub take: f32,
+}
+
+/// Moves every one of `averages`, all F32.
+pub fn move_averages(cuda: &Cuda, averages: &mut [AverageTensor]) -> Result<()> {
+    let entries = averages.iter_mut().map(|t| {
+        let len = floats(t.r, [Some(t.s)]);
+        let entry =
+            Average { r: t.r.address(), s: t.s.address(), len: len as u64, keep: t.keep, take: t.take };
+        (len, entry)
+    });
+    let entries: Vec<_> = entries.collect();
+    // SAFETY: the addresses are of F32 buffers of that length (asserted).
+    unsafe { over_tensors(cuda, &OPTIM, "move_averages", 96, &entries, &[]) }
+}
+
 /// Whether one of `buffers`, of any floating-point type, holds an infinity or a NaN: what the gradients of a loss that
 /// was scaled for F16 are asked before a step (Micikevicius et al. 2018). Waits for the answer.
 pub fn has_non_finite(cuda: &Cuda, buffers: &[&DeviceBuffer]) -> Result<bool> {
@@ -171,6 +197,17 @@ struct AdamEntry {
     penalty: f32,
     shrink: f32,
     unused: f32,
+}
+
+/// As its twin in the source.
+#[derive(Clone, Copy, NoUninit)]
+#[repr(C)]
+struct Average {
+    r: u64,
+    s: u64,
+    len: u64,
+    keep: f32,
+    take: f32,
 }
 
 /// As its twin in the source.

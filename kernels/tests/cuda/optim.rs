@@ -2,7 +2,7 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, check_close, get, put, random};
-use kernels::cuda::{self, AdamTensor, DeviceBuffer, SgdTensor};
+use kernels::cuda::{self, AdamTensor, AverageTensor, DeviceBuffer, SgdTensor};
 use kernels::params::{Adam, Dtype::F32, Sgd};
 use kernels::reference;
 
@@ -53,6 +53,23 @@ fn sgd_steps_as_the_reference() {
         reference::sgd_step(&h(i), first(i), &mut p64, &g64, &mut v64, mask64);
         check_close("p", &get(gpu, &p[i]), &p64, 1e-6);
         check_close("velocity", &get(gpu, &v[i]), &v64, 1e-6);
+    }
+}
+
+#[test]
+fn averages_move() {
+    let Some(gpu) = device() else { return };
+    let (mut r, s) = (buffers(0), buffers(1));
+    let shares = |i: usize| [[0.9, 0.1], [0.5, 2.0]][i % 2];
+    let parts = r.iter_mut().zip(&s).enumerate();
+    let mut averages: Vec<_> = parts
+        .map(|(i, (r, s))| AverageTensor { r, s, keep: shares(i)[0] as f32, take: shares(i)[1] as f32 })
+        .collect();
+    cuda::move_averages(gpu, &mut averages).unwrap();
+    for (i, [r64, s64, ..]) in tensors().into_iter().enumerate() {
+        let [keep, take] = shares(i);
+        let want: Vec<f64> = r64.iter().zip(&s64).map(|(r, s)| keep * r + take * s).collect();
+        check_close("average", &get(gpu, &r[i]), &want, 1e-6);
     }
 }
 
