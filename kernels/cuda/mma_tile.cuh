@@ -33,6 +33,18 @@ template <class T> __device__ __forceinline__ void round_operand(uint32_t (&r)[4
     }
 }
 
+/// How the four quarters of a fragment, 8 rows × 16 bytes of k each, follow each other in its registers. An mma takes all
+/// four of A, rows first. Of B it takes the two of 8 rows: k first, so that they are neighbours; else they are moved.
+enum Order { ROWS_FIRST, K_FIRST };
+
+/// The first row of a quarter, and which 16 bytes of k it has.
+template <Order ORDER> __device__ __forceinline__ int row_of(int quarter) {
+    return 8 * (ORDER == ROWS_FIRST ? quarter % 2 : quarter / 2);
+}
+template <Order ORDER> __device__ __forceinline__ int k_of(int quarter) {
+    return ORDER == ROWS_FIRST ? quarter / 2 : quarter % 2;
+}
+
 /// ROWS rows of an operand, each of whose lines is contiguous along k.
 template <class T, int ROWS_> struct KMajor {
     static constexpr bool K_MAJOR = true;
@@ -42,9 +54,10 @@ template <class T, int ROWS_> struct KMajor {
         return line * LINE + ((chunk ^ (line >> 1 & 3)) << 4);
     }
     /// 16 rows from `row`, a multiple of 16 (so that it does not change the turn), of the `half` of 32 bytes.
+    template <Order ORDER>
     static __device__ __forceinline__ void fragment(uint32_t (&r)[4], const unsigned char* tile, int row, int half) {
-        int lane = threadIdx.x % 32;
-        load_matrices(r, tile + row * LINE + offset(lane % 16, 2 * half + lane / 16));
+        int lane = threadIdx.x % 32, line = lane % 8 + row_of<ORDER>(lane / 8);
+        load_matrices(r, tile + row * LINE + offset(line, 2 * half + k_of<ORDER>(lane / 8)));
         round_operand<T>(r);
     }
 };
@@ -59,15 +72,16 @@ template <class T, int ROWS_> struct MnMajor {
         // Apart, so that the upper part folds into a constant of the load.
         return line * ROWS * int(sizeof(T)) + ((chunk & ~7) << 4) + (((chunk & 7) ^ turn) << 4);
     }
+    template <Order ORDER>
     static __device__ __forceinline__ void fragment(uint32_t (&r)[4], const unsigned char* tile, int row, int half) {
-        int lane = threadIdx.x % 32;
+        int lane = threadIdx.x % 32, quarter = lane / 8;
         if constexpr (sizeof(T) == 2) {
-            int k = 16 * half + lane % 8 + lane / 16 * 8;
-            load_matrices_transposed(r, tile + offset(k, row / 8 + lane / 8 % 2));
+            int k = 16 * half + lane % 8 + 8 * k_of<ORDER>(quarter);
+            load_matrices_transposed(r, tile + offset(k, (row + row_of<ORDER>(quarter)) / 8));
         } else {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                int k = 8 * half + lane % 4 + i / 2 * 4, m = row + lane / 4 + i % 2 * 8;
+                int k = 8 * half + lane % 4 + 4 * k_of<ORDER>(i), m = row + lane / 4 + row_of<ORDER>(i);
                 r[i] = *(const uint32_t*)(tile + offset(k, m / 4) + m % 4 * 4);
             }
         }
@@ -104,14 +118,16 @@ __device__ __forceinline__ void multiply_stage(const unsigned char* a, const uns
     for (int half = 0; half < 2; half++) {
         uint32_t fa[Tile::WM / 16][4], fb[Tile::WN / 16][4];
 #pragma unroll
-        for (int i = 0; i < Tile::WM / 16; i++) Tile::A::fragment(fa[i], a, Tile::warp_row() + 16 * i, half);
+        for (int i = 0; i < Tile::WM / 16; i++)
+            Tile::A::template fragment<ROWS_FIRST>(fa[i], a, Tile::warp_row() + 16 * i, half);
 #pragma unroll
-        for (int j = 0; j < Tile::WN / 16; j++) Tile::B::fragment(fb[j], b, Tile::warp_column() + 16 * j, half);
+        for (int j = 0; j < Tile::WN / 16; j++)
+            Tile::B::template fragment<K_FIRST>(fb[j], b, Tile::warp_column() + 16 * j, half);
 #pragma unroll
         for (int i = 0; i < Tile::WM / 16; i++)
 #pragma unroll
             for (int j = 0; j < Tile::WN / 8; j++)
-                mma(typename Tile::T(), sums[i][j], fa[i], fb[j / 2][j % 2], fb[j / 2][2 + j % 2]);
+                mma(typename Tile::T(), sums[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
     }
 }
 
