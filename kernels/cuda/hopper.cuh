@@ -23,7 +23,7 @@
 
 /// A tensor in global memory of which boxes are copied, made by the host (`CUtensorMap`). A kernel takes it as
 /// `const __grid_constant__ TensorMap`.
-struct __align__(64) TensorMap {
+struct __align__(128) TensorMap {
     uint64_t opaque[16];
 };
 
