@@ -229,11 +229,12 @@ API cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, co
     } fields = {};
     if (!element || rank != 4 || interleave || swizzle != 3 || fill) return INVALID_VALUE; // what is not emulated
     // A device's limits.
-    if (reinterpret_cast<uint64_t>(address) % 16 || box[0] * element > 128) return INVALID_VALUE;
+    if (reinterpret_cast<uint64_t>(address) % 16 || box[0] * element > 128 || box[0] * element % 16) return INVALID_VALUE;
     fields.address = address, fields.element_bytes = element, fields.tf32 = type == 11;
     for (unsigned d = 0; d < rank; d++) {
         if (!size[d] || size[d] > uint64_t(1) << 32 || !box[d] || box[d] > 256) return INVALID_VALUE;
         if (!step[d] || step[d] > 8) return INVALID_VALUE;
+        if (d > 0 && box[d] % step[d]) return INVALID_VALUE; // of which documents and drivers say different things
         if (d > 0 && (stride[d - 1] % 16 || stride[d - 1] >> 40)) return INVALID_VALUE;
         if (d > 0) fields.stride[d - 1] = stride[d - 1];
         fields.size[d] = uint32_t(size[d]), fields.box[d] = box[d], fields.step[d] = d ? step[d] : 1;

@@ -97,7 +97,8 @@ inline bool land_any() {
 template <class T, bool TRANSPOSED, int DEPTH> void operand(uint64_t descriptor, int row, float (&to)[DEPTH]) {
     size_t base = (descriptor & 0x3fff) << 4, lead = (descriptor >> 16 & 0x3fff) << 4;
     size_t atom = (descriptor >> 32 & 0x3fff) << 4;
-    if (descriptor >> 62 != 1) fail("a descriptor without the 128-byte swizzle");
+    if (descriptor >> 46 != 1 << 16) fail("a descriptor that is not of the 128-byte swizzle alone");
+    if (base & 0x380) fail("a descriptor of no base offset, of rows that do not begin at a multiple of 1024");
     constexpr int WIDE = 128 / sizeof(T), CHUNK = 16 / sizeof(T);
     const char* arena = shared_arena();
     T values[DEPTH];
@@ -130,7 +131,7 @@ template <class T, bool TRANSPOSED, int R> void multiply(float* d, uint64_t a, u
 } // namespace emulator
 
 inline void barrier_init(Barrier& b, unsigned arrivals) {
-    emulator::shared_offset(&b);
+    if (emulator::shared_offset(&b) % 8) emulator::fail("an mbarrier at an address that is no multiple of 8");
     b.phase = 0, b.bytes = 0, b.missing = b.arrivals = arrivals, b.ready = 1;
 }
 inline void barrier_init_fence() {}
