@@ -22,6 +22,8 @@ cargo build --release
 for name in networks conv2d linear sparse images; do
     cargo bench --bench "$name" -- "${bench_options[@]}" --csv "docs/benchmarks/$name.csv"
 done
+# Needs NVRTC, but no GPU; without it the file of results stays as it is.
+cargo bench --bench cuda_resources -- --csv docs/benchmarks/cuda_resources.csv || echo "kept cuda_resources.csv" >&2
 if [[ ${1-} ]]; then
     engines=(--python "$1/bin/python" ${2:+--deepsparse "$2/bin/python"})
     python3 benches/peers.py "${engines[@]}" "${peers_options[@]}"

@@ -92,6 +92,23 @@ row! {
 }
 
 row! {
+    /// What a CUDA kernel takes of a multiprocessor of one architecture.
+    ResourcesRow {
+        module: String, kernel: String,
+        /// `sm_80`, `sm_90` or `sm_90a`.
+        arch: String,
+        /// Of a thread.
+        registers: usize,
+        /// Of a thread: registers written to memory and read again; arrays.
+        spill_bytes: usize, stack_bytes: usize,
+        /// Of a block; where the geometry decides how many there are, of one array.
+        shared_bytes: usize,
+        /// The version of NVRTC that compiled it.
+        nvrtc: String,
+    }
+}
+
+row! {
     /// Reading images on one thread.
     ImagesRow {
         /// `decode` or `decode and augment`.

@@ -125,21 +125,21 @@ __device__ __forceinline__ float tap_sum(const Depthwise& g, const float* x, con
 /// `dw[part][channel][tap]` over the pixels of a part, `each` of them. Shared: `[KH·KW, 256]` sums, one a tap and thread.
 extern "C" __global__ void __launch_bounds__(256) depthwise_weight_grad(Depthwise g, int each, const float* x,
                                                                         const float* dy, float* dw) {
-    float* sums = &shared_memory<float>();
+    auto* sums = &shared_memory<float[256]>(); // of each tap
     int warp = threadIdx.x / 32, taps = g.kh * g.kw;
     int channel = blockIdx.x * 32 + threadIdx.x % 32;
     int pixels = g.n * g.oh * g.ow;
     int begin = blockIdx.y * each, end = min(begin + each, pixels);
-    for (int tap = 0; tap < taps; tap++) sums[tap * 256 + threadIdx.x] = 0;
+    for (int tap = 0; tap < taps; tap++) sums[tap][threadIdx.x] = 0;
     for (int chunk = begin; chunk < end && channel < g.c; chunk += CHUNK)
         for (int tap = 0; tap < taps; tap++)
-            sums[tap * 256 + threadIdx.x] +=
+            sums[tap][threadIdx.x] +=
                 tap_sum(g, x, dy, tap / g.kw, tap % g.kw, channel, chunk + warp, min(chunk + CHUNK, end));
     __syncthreads();
     if (channel >= g.c) return;
     for (int tap = warp; tap < taps; tap += WARPS) {
         float sum = 0;
-        for (int from = 0; from < WARPS; from++) sum += sums[tap * 256 + from * 32 + threadIdx.x % 32];
+        for (int from = 0; from < WARPS; from++) sum += sums[tap][from * 32 + threadIdx.x % 32];
         dw[(size_t(blockIdx.y) * g.c + channel) * taps + tap] = sum;
     }
 }

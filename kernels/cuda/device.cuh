@@ -74,6 +74,7 @@ template <class T> __device__ __forceinline__ T& shared_memory() {
     return *reinterpret_cast<T*>(emulator::shared_arena());
 #else
     extern __shared__ __align__(1024) unsigned char arena[];
+    asm volatile("// shared %0" ::"n"(sizeof(T))); // no instruction: nvrtc.rs reads the size from the PTX
     return *reinterpret_cast<T*>(arena);
 #endif
 }

@@ -3,10 +3,10 @@
 use super::error::{CudaError, Result};
 use super::library;
 use super::source::{HEADERS, Source};
-use cudarc::nvrtc::sys::{self, nvrtcResult};
-use std::ffi::{CStr, CString};
+use cudarc::nvrtc::sys::{self, nvrtcProgram, nvrtcResult};
+use std::ffi::{CStr, CString, c_char};
 
-/// Machine code, and what the assembler said about it.
+/// Machine code, and what the compiler said about it.
 pub struct Cubin {
     /// The image that a driver loads.
     pub image: Vec<u8>,
@@ -14,7 +14,7 @@ pub struct Cubin {
     pub usage: Vec<Usage>,
 }
 
-/// What a kernel takes of a multiprocessor, as the assembler reports it.
+/// What a kernel takes of a multiprocessor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
     /// The kernel.
@@ -25,10 +25,26 @@ pub struct Usage {
     pub spills: usize,
     /// Bytes of local memory of a thread.
     pub stack: usize,
+    /// Bytes of shared memory of a block; of an array whose length depends on the work, those of an element.
+    pub shared: usize,
 }
 
 /// The flags of every compilation, the architecture apart.
 const FLAGS: [&str; 3] = ["--std=c++17", "--ptxas-options=-v", "--device-as-default-execution-space"];
+
+/// The compiler's version, such as `13.0`.
+///
+/// # Errors
+/// Where NVRTC is not installed.
+pub fn version() -> Result<String> {
+    library::load_nvrtc()?;
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: writes two ints.
+    match unsafe { sys::nvrtcVersion(&mut major, &mut minor) } {
+        nvrtcResult::NVRTC_SUCCESS => Ok(format!("{major}.{minor}")),
+        code => Err(CudaError::Missing(format!("nvrtcVersion: {code:?}"))),
+    }
+}
 
 /// Compiles `source` for `arch`, such as `sm_90a`.
 ///
@@ -68,7 +84,7 @@ pub fn compile(source: &Source, arch: &str) -> Result<Cubin> {
     // SAFETY: a program that exists; as many flags as it is told.
     let compiled =
         unsafe { sys::nvrtcCompileProgram(program.0, flags.len() as i32, pointers(&flags).as_ptr()) };
-    let log = program.log();
+    let log = program.text(sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog);
     if compiled != nvrtcResult::NVRTC_SUCCESS {
         return Err(failed(log));
     }
@@ -78,23 +94,29 @@ pub fn compile(source: &Source, arch: &str) -> Result<Cubin> {
     let mut image = vec![0u8; bytes];
     // SAFETY: `image` has the bytes that the program says its code has.
     ok("nvrtcGetCUBIN", unsafe { sys::nvrtcGetCUBIN(program.0, image.as_mut_ptr().cast()) })?;
-    Ok(Cubin { image, usage: usage(&log) })
+    let ptx = program.text(sys::nvrtcGetPTXSize, sys::nvrtcGetPTX);
+    Ok(Cubin { image, usage: usage(&log, &ptx) })
 }
 
 /// A program of the compiler, destroyed with its owner.
-struct Program(sys::nvrtcProgram);
+struct Program(nvrtcProgram);
 
 impl Program {
-    fn log(&self) -> String {
+    /// A text of the program, of which `size` tells the length and `get` writes it; empty where there is none.
+    fn text(
+        &self,
+        size: unsafe fn(nvrtcProgram, *mut usize) -> nvrtcResult,
+        get: unsafe fn(nvrtcProgram, *mut c_char) -> nvrtcResult,
+    ) -> String {
         let mut len = 0;
         // SAFETY: the program exists; it writes one length.
-        let known = unsafe { sys::nvrtcGetProgramLogSize(self.0, &mut len) } == nvrtcResult::NVRTC_SUCCESS;
-        let mut log = vec![0u8; if known { len } else { 0 } + 1];
+        let known = unsafe { size(self.0, &mut len) } == nvrtcResult::NVRTC_SUCCESS;
+        let mut text = vec![0u8; if known { len } else { 0 } + 1];
         if known {
-            // SAFETY: `log` has room for the length that it was told, which counts the closing zero.
-            unsafe { sys::nvrtcGetProgramLog(self.0, log.as_mut_ptr().cast()) };
+            // SAFETY: `text` has room for the length that it was told, which counts the closing zero.
+            unsafe { get(self.0, text.as_mut_ptr().cast()) };
         }
-        CStr::from_bytes_until_nul(&log).map_or(String::new(), |log| log.to_string_lossy().into_owned())
+        CStr::from_bytes_until_nul(&text).map_or(String::new(), |text| text.to_string_lossy().into_owned())
     }
 }
 
@@ -107,14 +129,17 @@ impl Drop for Program {
     }
 }
 
-/// What `ptxas -v` reports:
+/// What `ptxas -v` reports in the log, and `shared_memory` (device.cuh) in the PTX:
 ///
 /// ```text
 /// ptxas info    : Compiling entry function 'relu' for 'sm_90a'
 ///     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 /// ptxas info    : Used 12 registers, used 0 barriers
+///
+/// .visible .entry relu(
+///     // shared 1024
 /// ```
-fn usage(log: &str) -> Vec<Usage> {
+fn usage(log: &str, ptx: &str) -> Vec<Usage> {
     let before = |line: &str, unit: &str| {
         let (number, _) = line.split_once(unit)?;
         number.trim().rsplit([' ', ',']).next()?.parse::<usize>().ok()
@@ -123,7 +148,7 @@ fn usage(log: &str) -> Vec<Usage> {
     for line in log.lines() {
         if let Some((_, rest)) = line.split_once("Compiling entry function '") {
             let kernel = rest.split('\'').next().unwrap_or_default().to_string();
-            found.push(Usage { kernel, registers: 0, spills: 0, stack: 0 });
+            found.push(Usage { kernel, registers: 0, spills: 0, stack: 0, shared: 0 });
         }
         let Some(last) = found.last_mut() else { continue };
         if let Some(stack) = before(line, " bytes stack frame") {
@@ -135,6 +160,17 @@ fn usage(log: &str) -> Vec<Usage> {
             last.registers = registers;
         }
     }
+    let mut kernel = None;
+    for line in ptx.lines() {
+        if let Some((_, entry)) = line.split_once(".entry ") {
+            let name = entry.split('(').next();
+            kernel = found.iter_mut().find(|usage| Some(usage.kernel.as_str()) == name);
+        }
+        let bytes = line.trim().strip_prefix("// shared ").and_then(|bytes| bytes.parse().ok());
+        if let (Some(usage), Some(bytes)) = (&mut kernel, bytes) {
+            usage.shared = usage.shared.max(bytes);
+        }
+    }
     found
 }
 
@@ -143,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_assemblers_report_is_read() {
+    fn the_compilers_reports_are_read() {
         let log = "ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function 'a' for 'sm_90a'
 ptxas info    : Function properties for a
@@ -153,13 +189,25 @@ ptxas info    : Compile time = 2.1 ms
 ptxas info    : Compiling entry function 'b' for 'sm_90a'
     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ptxas info    : Used 10 registers, used 0 barriers";
-        let expected = [("a", 255, 16, 8), ("b", 10, 0, 0)];
-        let expected = expected.map(|(kernel, registers, spills, stack)| Usage {
+        let ptx = "
+.visible .entry b(
+	.param .u64 b_param_0
+)
+	// begin inline asm
+	// shared 1024
+	// end inline asm
+	// begin inline asm
+	// shared 512
+.visible .entry a(
+	ret;";
+        let expected = [("a", 255, 16, 8, 0), ("b", 10, 0, 0, 1024)];
+        let expected = expected.map(|(kernel, registers, spills, stack, shared)| Usage {
             kernel: kernel.to_string(),
             registers,
             spills,
             stack,
+            shared,
         });
-        assert_eq!(usage(log), expected);
+        assert_eq!(usage(log, ptx), expected);
     }
 }
