@@ -11,7 +11,9 @@ mod pages;
 pub mod peers;
 
 use crate::common::record::Record;
-use crate::common::rows::{Conv2dRow, ImagesRow, LinearRow, NetworkRow, PeerRow, SparseRow, TargetRow};
+use crate::common::rows::{
+    Conv2dRow, ImagesRow, LinearRow, NetworkRow, PeerRow, ResourcesRow, SparseRow, TargetRow,
+};
 use engine::Result;
 use std::path::Path;
 
@@ -22,6 +24,7 @@ struct Results {
     linear: Record<LinearRow>,
     sparse: Record<SparseRow>,
     images: Record<ImagesRow>,
+    cuda_resources: Record<ResourcesRow>,
     peers: Record<PeerRow>,
     targets: Record<TargetRow>,
 }
@@ -34,6 +37,7 @@ impl Results {
             linear: Record::read(&directory.join("linear.csv"))?,
             sparse: Record::read(&directory.join("sparse.csv"))?,
             images: Record::read(&directory.join("images.csv"))?,
+            cuda_resources: Record::read(&directory.join("cuda_resources.csv"))?,
             peers: Record::read(&directory.join("peers.csv"))?,
             targets: Record::read(&directory.join("targets.csv"))?,
         })

@@ -4,7 +4,7 @@ use super::Results;
 use super::charts::distinct;
 use super::peers::{Case, cases, engines};
 use crate::common::record::Record;
-use crate::common::rows::{Conv2dRow, LinearRow, PeerRow, SparseRow, TargetRow};
+use crate::common::rows::{Conv2dRow, LinearRow, PeerRow, ResourcesRow, SparseRow, TargetRow};
 use serde::de::DeserializeOwned;
 
 const HEAD: &str = "\
@@ -30,6 +30,7 @@ pub fn document(results: &Results) -> String {
         linear(&results.linear),
         sparse(&results.sparse),
         images(results),
+        gpu(&results.cuda_resources),
     ]
     .join("\n")
 }
@@ -299,4 +300,44 @@ fn images(results: &Results) -> String {
     });
     let head = ["work", "images", "mean kB", "to px", "ms an image", "10–90 %", "images/s"];
     section("Reading images", record, words) + &table(1, &head, rows)
+}
+
+fn gpu(record: &Record<ResourcesRow>) -> String {
+    let rows = &record.rows;
+    let total = |bytes: fn(&ResourcesRow) -> usize| rows.iter().map(bytes).sum::<usize>();
+    let mut text = format!(
+        "## On a GPU
+
+No GPU was at hand: the CUDA kernels have run on the CPU alone, and there is no figure of a GPU yet. On one,
+`lopper selftest --device cuda` checks every kernel, measures, and writes the report that belongs here.
+
+### What the kernels take of a multiprocessor
+
+    {}
+
+{}, commit {}: NVRTC {}.
+
+Registers of a thread by architecture, and shared memory of a block; that of `depthwise_weight_grad` is for each tap of
+its filter. All kernels together spill {} bytes of registers and have {} bytes of stack. Those of `wgmma` are for
+`sm_90a`; elsewhere they do nothing but trap.
+",
+        record.says("command"),
+        record.says("date"),
+        record.says("commit"),
+        rows[0].nvrtc,
+        total(|row| row.spill_bytes),
+        total(|row| row.stack_bytes),
+    );
+    let architectures = distinct(rows, |row| row.arch.as_str());
+    let table_rows = distinct(rows, |row| row.kernel.as_str()).into_iter().map(|kernel| {
+        let of = |arch: &str| rows.iter().find(|row| row.kernel == kernel && row.arch == arch);
+        let shared = rows.iter().filter(|row| row.kernel == kernel).map(|row| row.shared_bytes).max();
+        let mut cells = vec![kernel.to_string(), or_dash(shared.map(|bytes| bytes.to_string()))];
+        cells.extend(architectures.iter().map(|arch| or_dash(of(arch).map(|row| row.registers.to_string()))));
+        cells
+    });
+    let mut head = vec!["kernel", "shared bytes"];
+    head.extend(&architectures);
+    text += &table(1, &head, table_rows);
+    text
 }
