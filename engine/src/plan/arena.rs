@@ -18,7 +18,7 @@ pub(super) struct Lifetime {
     pub first: usize,
     /// The last step that reads it.
     pub last: usize,
-    /// Its floats.
+    /// Its elements.
     pub len: usize,
 }
 
@@ -29,11 +29,8 @@ impl Lifetime {
     }
 }
 
-/// Offsets begin at multiples of a cache line.
-const ALIGNMENT: usize = 16;
-
-/// The offset of each value, and the floats that hold them all.
-pub(super) fn place(values: &[Lifetime]) -> (Vec<usize>, usize) {
+/// The offset of each value, a multiple of `alignment`, and the elements that hold them all.
+pub(super) fn place(values: &[Lifetime], alignment: usize) -> (Vec<usize>, usize) {
     let mut by_size: Vec<usize> = (0..values.len()).collect();
     by_size.sort_by_key(|&v| std::cmp::Reverse(values[v].len));
     let mut offsets = vec![0; values.len()];
@@ -44,7 +41,7 @@ pub(super) fn place(values: &[Lifetime]) -> (Vec<usize>, usize) {
             if offset + values[v].len <= offsets[other] {
                 break;
             }
-            offset = offset.max((offsets[other] + values[other].len).next_multiple_of(ALIGNMENT));
+            offset = offset.max((offsets[other] + values[other].len).next_multiple_of(alignment));
         }
         offsets[v] = offset;
         placed.insert(placed.partition_point(|&other| offsets[other] <= offset), v);
@@ -58,6 +55,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const ALIGNMENT: usize = 16;
+
     proptest! {
         #[test]
         fn values_that_are_alive_together_do_not_overlap(
@@ -65,7 +64,7 @@ mod tests {
         ) {
             let values: Vec<Lifetime> =
                 spans.iter().map(|&(first, n, len)| Lifetime { first, last: first + n, len }).collect();
-            let (offsets, end) = place(&values);
+            let (offsets, end) = place(&values, ALIGNMENT);
             for a in 0..values.len() {
                 prop_assert!(offsets[a] % ALIGNMENT == 0 && offsets[a] + values[a].len <= end);
                 for b in 0..a {
@@ -83,7 +82,7 @@ mod tests {
         let lens = [100, 400, 200, 300, 50];
         let values: Vec<Lifetime> =
             lens.iter().enumerate().map(|(i, &len)| Lifetime { first: i, last: i + 1, len }).collect();
-        assert_eq!(place(&values).1, 600);
-        assert_eq!(place(&[]), (vec![], 0));
+        assert_eq!(place(&values, ALIGNMENT).1, 600);
+        assert_eq!(place(&[], ALIGNMENT), (vec![], 0));
     }
 }

@@ -11,18 +11,18 @@
 //! no work at run time that can be done before, and allocates nothing.
 
 mod arena;
-mod kernel;
+mod cpu;
 mod lower;
+mod places;
+mod work;
 
 use crate::{Device, Error, Graph, Result};
-use arena::Lifetime;
-use kernel::{Kernel, Packer};
-use kernels::buffer::Buffer;
 use kernels::cpu::{Algorithm, Cpu, Packing, Weights};
-use kernels::params::{Activation, Storage};
-use lower::{IMAGES, Op, Value};
-use std::ops::Range;
-use std::time::{Duration, Instant};
+use kernels::params::Storage;
+use lower::Op;
+use places::Places;
+use std::time::Duration;
+use work::Work;
 
 /// A network made ready to run on images of one shape.
 ///
@@ -36,12 +36,11 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), engine::Error>(())
 /// ```
 pub struct Plan {
-    cpu: Cpu,
     input: [usize; 4],
     output: Vec<usize>,
-    calls: Vec<Call>,
     steps: Vec<Step>,
-    arena: Buffer,
+    weight_bytes: usize,
+    runner: cpu::Runner,
 }
 
 /// What a plan trades for what. By default it is as fast as it can be in f32.
@@ -59,11 +58,11 @@ pub struct PlanOptions {
 const CACHED: usize = 48 << 20;
 
 impl PlanOptions {
-    fn packer<'a>(&self, cpu: &'a Cpu, graph: &Graph) -> Packer<'a> {
+    fn packer<'a>(&self, cpu: &'a Cpu, graph: &Graph) -> cpu::Packer<'a> {
         let bytes: usize = graph.params().map(|(_, param)| 4 * param.value().len()).sum();
         let weights = if bytes <= CACHED { Weights::Cache } else { Weights::Memory };
         let conv2d = if self.direct { Packing::By(Algorithm::Direct) } else { Packing::Fastest(weights) };
-        Packer { cpu, conv2d, linear: self.linear }
+        cpu::Packer { cpu, conv2d, linear: self.linear }
     }
 }
 
@@ -123,17 +122,18 @@ impl Plan {
         }
         graph.check_layers()?;
         let ops = lower::lower(graph, input)?;
-        let places = Places::new(&ops, input);
-        let packer = options.packer(cpu, graph);
-        let (mut calls, mut steps) = (Vec::new(), Vec::new());
-        for op in &ops {
-            let lens: Vec<usize> = op.inputs.iter().map(|&v| places.floats(v)).collect();
-            let kernel = packer.kernel(op, &lens).map_err(|e| e.in_node(&op.node.name))?;
-            steps.push(places.step(op, &kernel));
-            calls.push(places.call(op, kernel));
-        }
+        let places = Places::new(&ops, input, cpu::ALIGNMENT / 4);
+        let works = ops
+            .iter()
+            .map(|op| Work::of(op, &places.lens(op)).map_err(|e| e.in_node(&op.node.name)))
+            .collect::<Result<Vec<_>>>()?;
+        let runner = cpu::Runner::new(&options.packer(cpu, graph), &ops, &works, &places);
+        let chosen: Vec<Chosen> = runner.chosen().collect();
+        let weight_bytes = chosen.iter().map(|chosen| chosen.weight_bytes).sum();
+        let steps = ops.iter().zip(&works).zip(chosen);
+        let steps = steps.map(|((op, work), chosen)| Step::new(op, work, chosen, 4 * places.moved(op)));
         let output = graph.shapes(input)?.swap_remove(graph.output());
-        Ok(Self { cpu: cpu.clone(), input, output, calls, steps, arena: Buffer::zeros(places.len) })
+        Ok(Self { input, output, steps: steps.collect(), weight_bytes, runner })
     }
 
     /// The shape of its output, `[N, classes]` for a classifier.
@@ -148,30 +148,21 @@ impl Plan {
 
     /// The memory that it holds, and what its kernels have borrowed.
     pub fn memory(&self) -> PlanMemory {
-        let weights = self.calls.iter().map(|call| call.kernel.weight_bytes()).sum();
-        PlanMemory { weights, arena: 4 * self.arena.len(), scratch: self.cpu.scratch_bytes() }
+        let [arena, scratch] = self.runner.memory();
+        PlanMemory { weights: self.weight_bytes, arena, scratch }
     }
 
     /// The network's output for `images`, row-major in the shape that was planned for. An error where their number
     /// is another one.
     pub fn run(&mut self, images: &[f32]) -> Result<&[f32]> {
         self.check(images)?;
-        let Self { cpu, calls, arena, .. } = self;
-        // In the pool from the first kernel to the last, so that none has to enter it.
-        cpu.run(|| calls.iter().for_each(|call| call.run(cpu, images, arena)));
-        Ok(self.last_output())
+        Ok(self.runner.run(images))
     }
 
     /// Runs like [`Plan::run`] and tells how long each step took.
     pub fn run_timed(&mut self, images: &[f32]) -> Result<Vec<Duration>> {
         self.check(images)?;
-        let Self { cpu, calls, arena, .. } = self;
-        let timed = |call: &Call, arena: &mut [f32]| {
-            let start = Instant::now();
-            call.run(cpu, images, arena);
-            start.elapsed()
-        };
-        Ok(cpu.run(|| calls.iter().map(|call| timed(call, arena)).collect()))
+        Ok(self.runner.run_timed(images))
     }
 
     fn check(&self, images: &[f32]) -> Result<()> {
@@ -184,99 +175,32 @@ impl Plan {
             }
         }
     }
-
-    fn last_output(&self) -> &[f32] {
-        self.calls.last().map_or(&[], |call| &self.arena[call.output.clone()])
-    }
 }
 
-/// One kernel call, its data in fixed places of the arena.
-struct Call {
-    kernel: Kernel,
-    inputs: Vec<Place>,
-    residual: Option<Place>,
-    activation: Activation,
-    output: Range<usize>,
+/// The kernel that a device chose for an operation.
+struct Chosen {
+    kernel: &'static str,
+    /// Where there was a choice.
+    why: Option<String>,
+    /// Multiply-accumulates that it takes, where they may be others than those it does.
+    products: Option<u64>,
+    /// Of its weights as packed, and of its bias.
+    weight_bytes: usize,
 }
 
-/// Where a value is.
-enum Place {
-    Images,
-    Arena(Range<usize>),
-}
-
-impl Call {
-    fn run(&self, cpu: &Cpu, images: &[f32], arena: &mut [f32]) {
-        let (before, rest) = arena.split_at_mut(self.output.start);
-        let (y, after) = rest.split_at_mut(self.output.len());
-        let (before, after) = (&*before, &*after);
-        // The arena keeps what a call reads apart from what it writes: it lies wholly before or after.
-        let at = |place: &Place| match place {
-            Place::Images => images,
-            Place::Arena(range) if range.end <= self.output.start => &before[range.clone()],
-            Place::Arena(range) => &after[range.start - self.output.end..][..range.len()],
-        };
-        let residual = self.residual.as_ref().map(at);
-        self.kernel.run(cpu, |i| at(&self.inputs[i]), self.inputs.len(), residual, self.activation, y);
-    }
-}
-
-/// Where each value of a list of operations is, and how large.
-struct Places {
-    /// By value; the images have an empty one.
-    ranges: Vec<Range<usize>>,
-    images: usize,
-    /// Floats of the whole arena.
-    len: usize,
-}
-
-impl Places {
-    fn new(ops: &[Op], input: [usize; 4]) -> Self {
-        // A value is written at its position in the list and lives until its last reader; the output, which is the
-        // last value, has none.
-        let mut lifetimes: Vec<Lifetime> =
-            ops.iter().enumerate().map(|(i, op)| Lifetime { first: i, last: i, len: op.len() }).collect();
-        let values = ops.last().map_or(1, |op| op.output + 1);
-        let mut position: Vec<Option<usize>> = vec![None; values];
-        for (i, op) in ops.iter().enumerate() {
-            position[op.output] = Some(i);
-            for &read in op.inputs.iter().chain(&op.residual) {
-                if let Some(writer) = position[read] {
-                    lifetimes[writer].last = i;
-                }
-            }
-        }
-        let (offsets, len) = arena::place(&lifetimes);
-        let range = |i: usize| offsets[i]..offsets[i] + lifetimes[i].len;
-        let ranges = position.into_iter().map(|i| i.map_or(0..0, range)).collect();
-        Self { ranges, images: input.iter().product(), len }
-    }
-
-    fn of(&self, value: Value) -> Place {
-        if value == IMAGES { Place::Images } else { Place::Arena(self.ranges[value].clone()) }
-    }
-
-    fn floats(&self, value: Value) -> usize {
-        if value == IMAGES { self.images } else { self.ranges[value].len() }
-    }
-
-    fn call(&self, op: &Op, kernel: Kernel) -> Call {
-        let inputs = op.inputs.iter().map(|&v| self.of(v)).collect();
-        let residual = op.residual.map(|v| self.of(v));
-        Call { kernel, inputs, residual, activation: op.activation, output: self.ranges[op.output].clone() }
-    }
-
-    fn step(&self, op: &Op, kernel: &Kernel) -> Step {
-        let read: usize = op.inputs.iter().chain(&op.residual).map(|&v| self.floats(v)).sum();
-        Step {
+impl Step {
+    /// What `op` does with the kernel that was `chosen`, in which `moved` bytes go in and out.
+    fn new(op: &Op, work: &Work, chosen: Chosen, moved: usize) -> Self {
+        let macs = work.macs();
+        Self {
             name: op.node.name.clone(),
-            kind: kernel.kind(&op.node.layer),
-            kernel: kernel.name(),
-            why: kernel.choice().map(ToString::to_string),
+            kind: work.kind(&op.node.layer),
+            kernel: chosen.kernel,
+            why: chosen.why,
             fused: op.fused.iter().map(|node| node.name.clone()).collect(),
-            macs: kernel.macs(&op.node.layer),
-            products: kernel.products(&op.node.layer),
-            bytes: (4 * (read + op.len()) + kernel.weight_bytes()) as u64,
+            macs,
+            products: chosen.products.unwrap_or(macs),
+            bytes: (moved + chosen.weight_bytes) as u64,
             shape: op.shape.clone(),
         }
     }

@@ -1,0 +1,233 @@
+//! A plan on the CPU: kernels with packed weights, called one after the other.
+
+use super::Chosen;
+use super::lower::{MAX_PARTS, Op};
+use super::places::{Place, Places};
+use super::work::{Plain, Work};
+use crate::Tensor;
+use crate::layer::{BatchNorm, Linear};
+use kernels::buffer::Buffer;
+use kernels::cpu::{
+    self, Choice, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedLinear, PackedMasked, Packing,
+};
+use kernels::params::{Activation, Storage};
+use kernels::shapes::{self, AdaptivePool2d};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// Values begin at a cache line, bytes.
+pub(super) const ALIGNMENT: usize = 64;
+
+/// The calls of a plan, and the block that holds every value between them.
+pub(super) struct Runner {
+    cpu: Cpu,
+    calls: Vec<Call>,
+    arena: Buffer,
+}
+
+impl Runner {
+    /// Packs the weights of `works`, which `ops` ask for.
+    pub fn new(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Self {
+        let calls = ops.iter().zip(works).map(|(op, work)| Call::new(op, packer.kernel(work), places));
+        Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena: Buffer::zeros(places.len) }
+    }
+
+    /// The kernel of each call.
+    pub fn chosen(&self) -> impl Iterator<Item = Chosen> {
+        self.calls.iter().map(|call| call.kernel.chosen())
+    }
+
+    /// Bytes of the arena, and those that kernels have borrowed of the device so far.
+    pub fn memory(&self) -> [usize; 2] {
+        [4 * self.arena.len(), self.cpu.scratch_bytes()]
+    }
+
+    /// The network's output for `images`.
+    pub fn run(&mut self, images: &[f32]) -> &[f32] {
+        let Self { cpu, calls, arena } = self;
+        // In the pool from the first kernel to the last, so that none has to enter it.
+        cpu.run(|| calls.iter().for_each(|call| call.run(cpu, images, arena)));
+        self.calls.last().map_or(&[], |call| &self.arena[call.output.clone()])
+    }
+
+    /// How long each call takes.
+    pub fn run_timed(&mut self, images: &[f32]) -> Vec<Duration> {
+        let Self { cpu, calls, arena } = self;
+        let timed = |call: &Call, arena: &mut [f32]| {
+            let start = Instant::now();
+            call.run(cpu, images, arena);
+            start.elapsed()
+        };
+        cpu.run(|| calls.iter().map(|call| timed(call, arena)).collect())
+    }
+}
+
+/// One kernel call, its data in fixed places of the arena.
+struct Call {
+    kernel: Kernel,
+    inputs: Vec<Place>,
+    residual: Option<Place>,
+    activation: Activation,
+    output: Range<usize>,
+}
+
+impl Call {
+    fn new(op: &Op, kernel: Kernel, places: &Places) -> Self {
+        let inputs = op.inputs.iter().map(|&v| places.of(v)).collect();
+        let residual = op.residual.map(|v| places.of(v));
+        Self { kernel, inputs, residual, activation: op.activation, output: places.written(op.output) }
+    }
+
+    fn run(&self, cpu: &Cpu, images: &[f32], arena: &mut [f32]) {
+        let (before, rest) = arena.split_at_mut(self.output.start);
+        let (y, after) = rest.split_at_mut(self.output.len());
+        let (before, after) = (&*before, &*after);
+        // The arena keeps what a call reads apart from what it writes: it lies wholly before or after.
+        let at = |place: &Place| match place {
+            Place::Images => images,
+            Place::Arena(range) if range.end <= self.output.start => &before[range.clone()],
+            Place::Arena(range) => &after[range.start - self.output.end..][..range.len()],
+        };
+        let residual = self.residual.as_ref().map(at);
+        self.kernel.run(cpu, |i| at(&self.inputs[i]), self.inputs.len(), residual, self.activation, y);
+    }
+}
+
+/// A kernel and everything that it is told, save the data.
+enum Kernel {
+    Conv2d(shapes::Conv2d, PackedConv2d, Option<Tensor>),
+    Masked(shapes::Conv2d, PackedMasked, Option<Tensor>),
+    Compact(shapes::Conv2d, PackedCompact, Option<Tensor>),
+    Linear(shapes::Linear, PackedLinear, Option<Tensor>),
+    /// As a convolution: see [`Packer::batch_norm`].
+    BatchNorm(shapes::Conv2d, PackedConv2d, Option<Tensor>),
+    Plain(Plain),
+}
+
+/// How a plan packs weights.
+#[derive(Clone, Copy)]
+pub(super) struct Packer<'a> {
+    pub cpu: &'a Cpu,
+    pub conv2d: Packing,
+    pub linear: Storage,
+}
+
+impl Packer<'_> {
+    /// Chooses the kernel of `work` and packs its weights.
+    fn kernel(&self, work: &Work) -> Kernel {
+        let (cpu, bias) = (self.cpu, work.bias());
+        match work {
+            Work::Conv2d(g, conv) => {
+                Kernel::Conv2d(*g, PackedConv2d::with(cpu, g, conv.weight.value().data(), self.conv2d), bias)
+            }
+            Work::Masked(g, conv, live) => {
+                let weight = conv.weight.value().data();
+                Kernel::Masked(*g, PackedMasked::with(cpu, g, weight, live, self.conv2d), bias)
+            }
+            Work::Compact(g, compact) => {
+                let weight = compact.conv.weight.value().data();
+                let packed =
+                    PackedCompact::with(cpu, g, &compact.index(), weight, &compact.fill, self.conv2d);
+                Kernel::Compact(*g, packed, bias)
+            }
+            Work::Linear(g, linear, pool) => Kernel::Linear(*g, self.linear(g, linear, pool.as_ref()), bias),
+            Work::BatchNorm(rows, bn) => self.batch_norm(*rows, bn),
+            Work::Plain(plain) => Kernel::Plain(plain.clone()),
+        }
+    }
+
+    fn linear(&self, g: &shapes::Linear, linear: &Linear, pool: Option<&AdaptivePool2d>) -> PackedLinear {
+        let weight = linear.weight.value().data();
+        let Some(pool) = pool else { return PackedLinear::stored(self.cpu, g, weight, self.linear) };
+        let mut pooling = Buffer::zeros(pool.x_len());
+        cpu::adaptive_avg_pool2d_input_grad(self.cpu, pool, weight, &mut pooling);
+        PackedLinear::stored(self.cpu, g, &pooling, self.linear)
+    }
+
+    /// With its statistics fixed, a batch norm is `scale · x + shift`: a depthwise convolution with 1×1 windows,
+    /// which brings the epilogue with it.
+    fn batch_norm(&self, rows: usize, bn: &BatchNorm) -> Kernel {
+        let (scale, shift): (Vec<f32>, Vec<f32>) = bn.affine().into_iter().unzip();
+        let c = scale.len();
+        let g = shapes::Conv2d { groups: c, ..shapes::Conv2d::square([1, 1, rows, c], c, 1, 1, 0) };
+        let packed = PackedConv2d::new(self.cpu, &g, &scale);
+        Kernel::BatchNorm(g, packed, Some(Tensor::from_fn(&[c], |i| shift[i])))
+    }
+}
+
+impl Kernel {
+    /// Runs over `inputs`, with a residual and an activation where the kernel has an epilogue.
+    fn run<'a>(
+        &'a self,
+        cpu: &Cpu,
+        input: impl Fn(usize) -> &'a [f32],
+        inputs: usize,
+        residual: Option<&'a [f32]>,
+        activation: Activation,
+        y: &mut [f32],
+    ) {
+        let end = |bias: &'a Option<Tensor>| Epilogue {
+            bias: bias.as_ref().map(Tensor::data),
+            residual,
+            activation,
+        };
+        let x = input(0);
+        match self {
+            Self::Conv2d(g, w, bias) | Self::BatchNorm(g, w, bias) => {
+                cpu::conv2d_forward_packed(cpu, g, x, w, &end(bias), y);
+            }
+            Self::Masked(g, w, bias) => cpu::conv2d_masked_forward_packed(cpu, g, x, w, &end(bias), y),
+            Self::Compact(g, w, bias) => cpu::conv2d_compact_forward(cpu, g, x, w, &end(bias), y),
+            Self::Linear(g, w, bias) => cpu::linear_forward_packed(cpu, g, x, w, &end(bias), y),
+            Self::Plain(plain) => plain.run(cpu, input, inputs, y),
+        }
+    }
+
+    fn chosen(&self) -> Chosen {
+        let choice = |choice: &Choice| Some(choice.to_string());
+        let (kernel, why, products, weight_bytes, bias) = match self {
+            Self::Conv2d(g, w, bias) => {
+                // Depthwise there is one algorithm.
+                let why = if g.is_depthwise() { None } else { choice(w.choice()) };
+                (w.kernel(), why, Some(w.products(g)), w.bytes(), bias)
+            }
+            Self::Masked(g, w, bias) => {
+                (w.kernel(), choice(w.choice()), Some(w.products(g)), w.bytes(), bias)
+            }
+            Self::Compact(g, w, bias) => {
+                (w.kernel(), choice(w.choice()), Some(w.products(g)), w.bytes(), bias)
+            }
+            Self::Linear(_, w, bias) => (w.kernel(), None, None, w.bytes(), bias),
+            Self::BatchNorm(_, w, bias) => (w.kernel(), None, None, w.bytes(), bias),
+            Self::Plain(plain) => (plain.name(), None, None, 0, &None),
+        };
+        let bias = bias.as_ref().map_or(0, |bias| 4 * bias.len());
+        Chosen { kernel, why, products, weight_bytes: weight_bytes + bias }
+    }
+}
+
+impl Plain {
+    fn run<'a>(&self, cpu: &Cpu, input: impl Fn(usize) -> &'a [f32], inputs: usize, y: &mut [f32]) {
+        let x = input(0);
+        match self {
+            Self::MaxPool(g) => cpu::max_pool2d_forward(cpu, g, x, y),
+            Self::AvgPool(g) => cpu::avg_pool2d_forward(cpu, g, x, y),
+            Self::AdaptiveAvgPool(g) => cpu::adaptive_avg_pool2d_forward(cpu, g, x, y),
+            Self::AdaptiveMaxPool(g) => cpu::adaptive_max_pool2d_forward(cpu, g, x, y),
+            Self::Relu => cpu::relu_forward(cpu, x, y),
+            Self::Relu6 => cpu::relu6_forward(cpu, x, y),
+            Self::Add => {
+                cpu::add_forward(cpu, x, input(1), y);
+                (2..inputs).for_each(|i| cpu::add_assign(cpu, y, input(i)));
+            }
+            Self::Concat(rows, widths) => {
+                let mut parts: [(&[f32], usize); MAX_PARTS] = [(&[], 0); MAX_PARTS];
+                for (i, (part, &width)) in parts.iter_mut().zip(widths).enumerate() {
+                    *part = (input(i), width);
+                }
+                cpu::concat_forward(cpu, *rows, &parts[..widths.len()], y);
+            }
+            Self::PadShortcut(g) => cpu::pad_shortcut_forward(cpu, g, x, y),
+        }
+    }
+}

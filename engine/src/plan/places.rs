@@ -1,0 +1,69 @@
+//! Where each value of a list of operations is.
+
+use super::arena::{self, Lifetime};
+use super::lower::{IMAGES, Op, Value};
+use std::ops::Range;
+
+/// Where a value is.
+pub(super) enum Place {
+    Images,
+    Arena(Range<usize>),
+}
+
+/// Where each value of a list of operations is, and how large.
+pub(super) struct Places {
+    /// By value; the images have an empty one.
+    ranges: Vec<Range<usize>>,
+    images: usize,
+    /// Elements of the whole arena.
+    pub len: usize,
+}
+
+impl Places {
+    /// For `ops` on images of shape `input`, each value at a multiple of `alignment` elements.
+    pub fn new(ops: &[Op], input: [usize; 4], alignment: usize) -> Self {
+        // A value is written at its position in the list and lives until its last reader; the output, which is the
+        // last value, has none.
+        let mut lifetimes: Vec<Lifetime> =
+            ops.iter().enumerate().map(|(i, op)| Lifetime { first: i, last: i, len: op.len() }).collect();
+        let values = ops.last().map_or(1, |op| op.output + 1);
+        let mut position: Vec<Option<usize>> = vec![None; values];
+        for (i, op) in ops.iter().enumerate() {
+            position[op.output] = Some(i);
+            for &read in op.inputs.iter().chain(&op.residual) {
+                if let Some(writer) = position[read] {
+                    lifetimes[writer].last = i;
+                }
+            }
+        }
+        let (offsets, len) = arena::place(&lifetimes, alignment);
+        let range = |i: usize| offsets[i]..offsets[i] + lifetimes[i].len;
+        let ranges = position.into_iter().map(|i| i.map_or(0..0, range)).collect();
+        Self { ranges, images: input.iter().product(), len }
+    }
+
+    /// Where `value` is.
+    pub fn of(&self, value: Value) -> Place {
+        if value == IMAGES { Place::Images } else { Place::Arena(self.written(value)) }
+    }
+
+    /// Where an operation writes `value`.
+    pub fn written(&self, value: Value) -> Range<usize> {
+        self.ranges[value].clone()
+    }
+
+    /// The elements of each input of `op`.
+    pub fn lens(&self, op: &Op) -> Vec<usize> {
+        op.inputs.iter().map(|&v| self.elements(v)).collect()
+    }
+
+    /// Elements that `op` reads and writes.
+    pub fn moved(&self, op: &Op) -> usize {
+        let read: usize = op.inputs.iter().chain(&op.residual).map(|&v| self.elements(v)).sum();
+        read + op.len()
+    }
+
+    fn elements(&self, value: Value) -> usize {
+        if value == IMAGES { self.images } else { self.ranges[value].len() }
+    }
+}
