@@ -7,23 +7,9 @@ use engine::plan::Plan;
 use engine::{Device, Graph, Layer, Param, Tensor};
 use proptest::prelude::*;
 use std::sync::LazyLock;
-use support::{Random, evaluate, random_graph};
+use support::{Random, error, evaluate, images, random_graph};
 
 static DEVICE: LazyLock<Device> = LazyLock::new(Device::cpu);
-
-/// How far `found` is from `expected`, against the largest value of any layer: errors of one layer are carried
-/// through the ones behind it.
-fn error(found: &[f32], nodes: &[Vec<f64>]) -> f64 {
-    let expected = nodes.last().unwrap();
-    assert_eq!(found.len(), expected.len());
-    let largest = nodes.iter().flatten().fold(1.0, |max: f64, v| max.max(v.abs()));
-    found.iter().zip(expected).map(|(&a, &b)| (f64::from(a) - b).abs() / largest).fold(0.0, f64::max)
-}
-
-fn images(graph: &Graph, n: usize, seed: u64) -> Tensor {
-    let [h, w, c] = graph.info.input;
-    Random(seed).tensor(&[n, h, w, c])
-}
 
 fn plan(graph: &Graph, images: &Tensor) -> Plan {
     Plan::new(graph, images.shape().try_into().unwrap(), &DEVICE).unwrap()

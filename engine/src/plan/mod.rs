@@ -8,17 +8,19 @@
 //! ```
 //!
 //! Training runs the graph itself ([`Graph::forward`]); every latency that is reported comes from a plan, which does
-//! no work at run time that can be done before, and allocates nothing.
+//! no work at run time that can be done before, and allocates nothing. On a GPU packing is uploading, and the calls are
+//! recorded as one CUDA graph.
 
 mod arena;
 mod cpu;
+mod cuda;
 mod lower;
 mod places;
 mod work;
 
 use crate::{Device, Error, Graph, Result};
 use kernels::cpu::{Algorithm, Cpu, Packing, Weights};
-use kernels::params::Storage;
+use kernels::params::{Dtype, Storage};
 use lower::Op;
 use places::Places;
 use std::time::Duration;
@@ -40,10 +42,17 @@ pub struct Plan {
     output: Vec<usize>,
     steps: Vec<Step>,
     weight_bytes: usize,
-    runner: cpu::Runner,
+    runner: Runner,
 }
 
-/// What a plan trades for what. By default it is as fast as it can be in f32.
+/// What runs the operations: the kernels of a device, and the memory between them.
+enum Runner {
+    Cpu(cpu::Runner),
+    Cuda(cuda::Runner),
+}
+
+/// What a plan on the CPU trades for what. By default it is as fast as it can be in f32. A GPU has no such choices, but
+/// its precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
     /// Compute every convolution by the direct algorithm, whose error bound is a quarter of Winograd's, as are its
@@ -63,6 +72,19 @@ impl PlanOptions {
         let weights = if bytes <= CACHED { Weights::Cache } else { Weights::Memory };
         let conv2d = if self.direct { Packing::By(Algorithm::Direct) } else { Packing::Fastest(weights) };
         cpu::Packer { cpu, conv2d, linear: self.linear }
+    }
+
+    /// An error where one is set that a GPU does not have.
+    fn check_for_gpu(&self) -> Result<()> {
+        match self {
+            Self { direct: true, .. } => {
+                Err(Error::invalid("direct: an algorithm of plans on the CPU; on a GPU there is one alone"))
+            }
+            Self { linear: Storage::Bf16, .. } => Err(Error::invalid(
+                "linear weights as bf16: a storage of plans on the CPU; on a GPU all weights have its precision's",
+            )),
+            Self { direct: false, linear: Storage::F32 } => Ok(()),
+        }
     }
 }
 
@@ -96,7 +118,8 @@ pub struct PlanMemory {
     pub weights: usize,
     /// The block in which all values between the layers live.
     pub arena: usize,
-    /// What kernels have borrowed for the length of a call, of all plans on this device so far.
+    /// What kernels have borrowed for the length of a call, of all plans on this device so far; on a GPU what this plan
+    /// keeps for them, and for the images.
     pub scratch: usize,
 }
 
@@ -104,7 +127,8 @@ impl Plan {
     /// Plans `graph` for images `input` `[N, H, W, C]`: in eval mode, weights as they are now.
     ///
     /// # Errors
-    /// Where a layer's parameters do not fit together, or it cannot take the shape it is given; the error names it.
+    /// Where a layer's parameters do not fit together, it cannot take the shape it is given, or a GPU's memory does not
+    /// hold what it needs; the error names it.
     pub fn new(graph: &Graph, input: [usize; 4], device: &Device) -> Result<Self> {
         Self::with(graph, input, device, PlanOptions::default())
     }
@@ -112,26 +136,38 @@ impl Plan {
     /// Plans like [`Plan::new`], with these trades.
     ///
     /// # Errors
-    /// As for [`Plan::new`].
+    /// As for [`Plan::new`], and where a GPU does not have an option that is set.
     pub fn with(graph: &Graph, input: [usize; 4], device: &Device, options: PlanOptions) -> Result<Self> {
-        let Device::Cpu(cpu) = device else {
-            return Err(Error::invalid("plans run on the CPU"));
-        };
+        if let Device::Cuda(_) = device {
+            options.check_for_gpu()?;
+        }
         if input.contains(&0) {
             return Err(Error::shape("plan", format!("expected images [N, H, W, C], found {input:?}")));
         }
         graph.check_layers()?;
         let ops = lower::lower(graph, input)?;
-        let places = Places::new(&ops, input, cpu::ALIGNMENT / 4);
+        let (element, alignment) = match device {
+            Device::Cpu(_) => (Dtype::F32.bytes(), cpu::ALIGNMENT),
+            Device::Cuda(gpu) => (gpu.precision().storage().bytes(), cuda::ALIGNMENT),
+        };
+        let places = Places::new(&ops, input, alignment / element);
         let works = ops
             .iter()
             .map(|op| Work::of(op, &places.lens(op)).map_err(|e| e.in_node(&op.node.name)))
             .collect::<Result<Vec<_>>>()?;
-        let runner = cpu::Runner::new(&options.packer(cpu, graph), &ops, &works, &places);
-        let chosen: Vec<Chosen> = runner.chosen().collect();
+        let runner = match device {
+            Device::Cpu(cpu) => {
+                Runner::Cpu(cpu::Runner::new(&options.packer(cpu, graph), &ops, &works, &places))
+            }
+            Device::Cuda(gpu) => Runner::Cuda(cuda::Runner::new(gpu, input, &ops, &works, &places)?),
+        };
+        let chosen: Vec<Chosen> = match &runner {
+            Runner::Cpu(runner) => runner.chosen().collect(),
+            Runner::Cuda(runner) => runner.chosen().collect(),
+        };
         let weight_bytes = chosen.iter().map(|chosen| chosen.weight_bytes).sum();
         let steps = ops.iter().zip(&works).zip(chosen);
-        let steps = steps.map(|((op, work), chosen)| Step::new(op, work, chosen, 4 * places.moved(op)));
+        let steps = steps.map(|((op, work), chosen)| Step::new(op, work, chosen, element * places.moved(op)));
         let output = graph.shapes(input)?.swap_remove(graph.output());
         Ok(Self { input, output, steps: steps.collect(), weight_bytes, runner })
     }
@@ -148,7 +184,10 @@ impl Plan {
 
     /// The memory that it holds, and what its kernels have borrowed.
     pub fn memory(&self) -> PlanMemory {
-        let [arena, scratch] = self.runner.memory();
+        let [arena, scratch] = match &self.runner {
+            Runner::Cpu(runner) => runner.memory(),
+            Runner::Cuda(runner) => runner.memory(),
+        };
         PlanMemory { weights: self.weight_bytes, arena, scratch }
     }
 
@@ -156,13 +195,19 @@ impl Plan {
     /// is another one.
     pub fn run(&mut self, images: &[f32]) -> Result<&[f32]> {
         self.check(images)?;
-        Ok(self.runner.run(images))
+        match &mut self.runner {
+            Runner::Cpu(runner) => Ok(runner.run(images)),
+            Runner::Cuda(runner) => runner.run(images),
+        }
     }
 
-    /// Runs like [`Plan::run`] and tells how long each step took.
+    /// Runs like [`Plan::run`] and tells how long each step took; on a GPU launch by launch, by its own clock.
     pub fn run_timed(&mut self, images: &[f32]) -> Result<Vec<Duration>> {
         self.check(images)?;
-        Ok(self.runner.run_timed(images))
+        match &mut self.runner {
+            Runner::Cpu(runner) => Ok(runner.run_timed(images)),
+            Runner::Cuda(runner) => runner.run_timed(images),
+        }
     }
 
     fn check(&self, images: &[f32]) -> Result<()> {

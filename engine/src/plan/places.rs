@@ -14,7 +14,8 @@ pub(super) enum Place {
 pub(super) struct Places {
     /// By value; the images have an empty one.
     ranges: Vec<Range<usize>>,
-    images: usize,
+    /// Elements of the images.
+    pub images: usize,
     /// Elements of the whole arena.
     pub len: usize,
 }

@@ -228,6 +228,12 @@ pub fn random_graph(seed: u64) -> Graph {
     b.graph
 }
 
+/// `n` random images for `graph`.
+pub fn images(graph: &Graph, n: usize, seed: u64) -> Tensor {
+    let [h, w, c] = graph.info.input;
+    Random(seed).tensor(&[n, h, w, c])
+}
+
 /// The output of every node in f64, by the reference kernels and nothing else.
 pub fn evaluate(graph: &Graph, images: &Tensor) -> Vec<Vec<f64>> {
     let shapes = graph.shapes(images.shape().try_into().unwrap()).unwrap();
@@ -241,6 +247,15 @@ pub fn evaluate(graph: &Graph, images: &Tensor) -> Vec<Vec<f64>> {
         values.push(y);
     }
     values
+}
+
+/// How far `found` is from `expected`, against the largest value of any layer: errors of one layer are carried
+/// through the ones behind it.
+pub fn error(found: &[f32], nodes: &[Vec<f64>]) -> f64 {
+    let expected = nodes.last().unwrap();
+    assert_eq!(found.len(), expected.len());
+    let largest = nodes.iter().flatten().fold(1.0, |max: f64, v| max.max(v.abs()));
+    found.iter().zip(expected).map(|(&a, &b)| (f64::from(a) - b).abs() / largest).fold(0.0, f64::max)
 }
 
 fn evaluate_node(

@@ -10,7 +10,7 @@ pub struct CudaGraph {
     cuda: Cuda,
     graph: CUgraphExec,
     /// What kernels borrowed while they were recorded: their replays use it.
-    _borrowed: Vec<DeviceBuffer>,
+    borrowed: Vec<DeviceBuffer>,
 }
 
 // SAFETY: a handle of the driver, which any thread may use; `&mut self` makes replays follow each other.
@@ -29,7 +29,7 @@ impl Cuda {
         check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(self.stream(), mode) })?;
         self.start_borrowing();
         let worked = work();
-        let _borrowed = self.stop_borrowing();
+        let borrowed = self.stop_borrowing();
         let mut graph = std::ptr::null_mut();
         // SAFETY: ends the capture begun above, also where `work` failed; writes one handle.
         let ended = unsafe { sys::cuStreamEndCapture(self.stream(), &mut graph) };
@@ -42,11 +42,16 @@ impl Cuda {
             // SAFETY: what was instantiated is a copy.
             unsafe { sys::cuGraphDestroy(graph) };
         }
-        made.map(|()| CudaGraph { cuda: self.clone(), graph: run, _borrowed })
+        made.map(|()| CudaGraph { cuda: self.clone(), graph: run, borrowed })
     }
 }
 
 impl CudaGraph {
+    /// Bytes that its kernels borrow, and that it therefore holds.
+    pub fn borrowed_bytes(&self) -> usize {
+        self.borrowed.iter().map(DeviceBuffer::bytes).sum()
+    }
+
     /// Submits the recorded work.
     pub fn replay(&mut self) -> Result<()> {
         self.cuda.bind()?;

@@ -65,7 +65,8 @@ impl DeviceBuffer {
         self.block.address + self.offset as u64
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes that its elements take.
+    pub fn bytes(&self) -> usize {
         self.len * self.dtype.bytes()
     }
 }

@@ -1,0 +1,324 @@
+//! A plan on a GPU: weights uploaded once in the precision that multiplies them, every value in one block, and the
+//! whole run recorded as one CUDA graph, so that a small batch does not wait for launches.
+//!
+//! ```text
+//!   images, f32 ─► as stored ─► call ─► call ─► … ─► output, f32
+//!   └ written ┘  └──────────────── one graph ──────────────┘└ read
+//! ```
+
+use super::Chosen;
+use super::lower::Op;
+use super::places::{Place, Places};
+use super::work::{Plain, Work};
+use crate::layer::{BatchNorm, Linear};
+use crate::{Error, Result, Tensor};
+use kernels::cuda::{self, Compact, Cuda, CudaError, CudaGraph, DeviceBuffer, Epilogue, Masked, Timer};
+use kernels::params::{Activation, Dtype, Precision};
+use kernels::shapes::{self, AdaptivePool2d};
+use std::time::Duration;
+
+/// Values begin where allocations do and so fit every vector load, bytes.
+pub(super) const ALIGNMENT: usize = 256;
+
+/// The calls of a plan, recorded, and the buffers that they work on.
+pub(super) struct Runner {
+    /// The first to be dropped: its replays use the buffers.
+    graph: CudaGraph,
+    gpu: Cuda,
+    input: [usize; 4],
+    images: Border,
+    calls: Vec<Call>,
+    output: Border,
+    arena_bytes: usize,
+    /// The output, for the caller.
+    host: Vec<f32>,
+}
+
+impl Runner {
+    /// Uploads the weights of `works`, which `ops` ask for, runs them once and records them, for images of shape `input`.
+    ///
+    /// # Errors
+    /// Where the device's memory does not hold a step, or its kernel fails; the error names the node.
+    pub fn new(gpu: &Cuda, input: [usize; 4], ops: &[Op], works: &[Work], places: &Places) -> Result<Self> {
+        let dtype = gpu.precision().storage();
+        let of_images = |e| of_plan(input, e);
+        let arena = gpu.buffer(dtype, places.len).map_err(of_images)?;
+        let images = gpu.zeros(dtype, places.images).and_then(|images| Border::new(gpu, images));
+        let mut images = images.map_err(of_images)?;
+        let slice = |place: Place| match place {
+            Place::Images => images.stored.slice(0, places.images),
+            Place::Arena(range) => arena.slice(range.start, range.len()),
+        };
+        let in_node = |op: &Op, e| {
+            let what = || format!("{} of {:?}", op.node.layer.kind(), op.x);
+            Error::from(e).of_operation(what).in_node(&op.node.name)
+        };
+        let call = |(op, work)| Call::new(gpu, op, work, |v| slice(places.of(v))).map_err(|e| in_node(op, e));
+        let mut calls = ops.iter().zip(works).map(call).collect::<Result<Vec<Call>>>()?;
+        let last = ops.last().expect("one operation writes the output").output;
+        let mut output = Border::new(gpu, slice(places.of(last))).map_err(of_images)?;
+        // Afterwards every kernel is compiled and the pool holds what they borrow: the graph asks for nothing new.
+        for (op, call) in ops.iter().zip(&mut calls) {
+            call.run(gpu).and_then(|()| gpu.synchronize()).map_err(|e| in_node(op, e))?;
+        }
+        output.widen(gpu).and_then(|()| images.narrow(gpu)).map_err(of_images)?;
+        let recorded = gpu.record(|| {
+            images.narrow(gpu)?;
+            calls.iter_mut().try_for_each(|call| call.run(gpu))?;
+            output.widen(gpu)
+        });
+        let graph = recorded.map_err(of_images)?;
+        let host = vec![0.0; output.single.len()];
+        Ok(Self { graph, gpu: gpu.clone(), input, images, calls, output, arena_bytes: arena.bytes(), host })
+    }
+
+    /// The kernel of each call.
+    pub fn chosen(&self) -> impl Iterator<Item = Chosen> {
+        self.calls.iter().map(|call| call.chosen(self.gpu.precision()))
+    }
+
+    /// Bytes of the arena, and what the graph's kernels and the ends of a run take beside it.
+    pub fn memory(&self) -> [usize; 2] {
+        let ends = self.images.stored.bytes() + self.images.beside() + self.output.beside();
+        [self.arena_bytes, self.graph.borrowed_bytes() + ends]
+    }
+
+    /// The network's output for `images`.
+    pub fn run(&mut self, images: &[f32]) -> Result<&[f32]> {
+        let Self { graph, gpu, images: Border { single, .. }, output, host, .. } = self;
+        let written = gpu.write(single, images).and_then(|()| graph.replay());
+        written.and_then(|()| gpu.read(&output.single, host)).map_err(|e| of_plan(self.input, e))?;
+        Ok(&self.host)
+    }
+
+    /// How long each call takes on the device, launched by itself.
+    pub fn run_timed(&mut self, images: &[f32]) -> Result<Vec<Duration>> {
+        self.time_calls(images).map_err(|e| of_plan(self.input, e))
+    }
+
+    fn time_calls(&mut self, images: &[f32]) -> cuda::Result<Vec<Duration>> {
+        let Self { gpu, calls, .. } = self;
+        gpu.write(&mut self.images.single, images)?;
+        self.images.narrow(gpu)?;
+        let mut timer = Timer::new(gpu)?;
+        calls.iter_mut().map(|call| timer.time(|| call.run(gpu))).collect()
+    }
+}
+
+/// What failed in a plan of images of shape `input`, in none of its layers.
+fn of_plan(input: [usize; 4], error: CudaError) -> Error {
+    Error::from(error).of_operation(|| format!("plan of {input:?}"))
+}
+
+/// Values that come from the host or go to it, both in single precision and as the plan stores them: the same memory
+/// where that is single precision.
+struct Border {
+    single: DeviceBuffer,
+    stored: DeviceBuffer,
+}
+
+impl Border {
+    fn new(gpu: &Cuda, stored: DeviceBuffer) -> cuda::Result<Self> {
+        let single = match stored.dtype() {
+            Dtype::F32 => stored.slice(0, stored.len()),
+            _ => gpu.zeros(Dtype::F32, stored.len())?,
+        };
+        Ok(Self { single, stored })
+    }
+
+    /// Bytes of what it holds beside the stored values.
+    fn beside(&self) -> usize {
+        if self.stored.dtype() == Dtype::F32 { 0 } else { self.single.bytes() }
+    }
+
+    fn narrow(&mut self, gpu: &Cuda) -> cuda::Result<()> {
+        match self.stored.dtype() {
+            Dtype::F32 => Ok(()),
+            _ => cuda::convert(gpu, &self.single, &mut self.stored),
+        }
+    }
+
+    fn widen(&mut self, gpu: &Cuda) -> cuda::Result<()> {
+        match self.stored.dtype() {
+            Dtype::F32 => Ok(()),
+            _ => cuda::convert(gpu, &self.stored, &mut self.single),
+        }
+    }
+}
+
+/// One kernel call, its data in fixed places.
+struct Call {
+    kernel: Kernel,
+    inputs: Vec<DeviceBuffer>,
+    bias: Option<DeviceBuffer>,
+    residual: Option<DeviceBuffer>,
+    activation: Activation,
+    output: DeviceBuffer,
+}
+
+impl Call {
+    /// `at` tells where a value is.
+    fn new(gpu: &Cuda, op: &Op, work: &Work, at: impl Fn(usize) -> DeviceBuffer) -> cuda::Result<Self> {
+        Ok(Self {
+            kernel: Kernel::new(gpu, work)?,
+            inputs: op.inputs.iter().map(|&v| at(v)).collect(),
+            bias: work.bias().map(|bias| gpu.upload(bias.data())).transpose()?,
+            residual: op.residual.map(&at),
+            activation: op.activation,
+            output: at(op.output),
+        })
+    }
+
+    fn run(&mut self, gpu: &Cuda) -> cuda::Result<()> {
+        let (bias, residual) = (self.bias.as_ref(), self.residual.as_ref());
+        let end = Epilogue { bias, residual, activation: self.activation };
+        self.kernel.run(gpu, &self.inputs, &end, &mut self.output)
+    }
+
+    fn chosen(&self, precision: Precision) -> Chosen {
+        let product = match precision {
+            Precision::F32 => "cuda f32",
+            Precision::Tf32 => "cuda tf32",
+            Precision::Bf16 => "cuda bf16",
+            Precision::F16 => "cuda f16",
+        };
+        let of_groups = |g: &shapes::Conv2d| if g.groups == 1 { product } else { "cuda f32" };
+        let (kernel, products, weight_bytes) = match &self.kernel {
+            Kernel::Conv2d(g, w) if g.is_depthwise() => ("cuda depthwise", None, w.bytes()),
+            Kernel::Conv2d(g, w) => (of_groups(g), None, w.bytes()),
+            Kernel::Masked(g, w, masked) => (of_groups(g), Some(masked.products(g)), w.bytes()),
+            Kernel::Linear(_, w) => (product, None, w.bytes()),
+            Kernel::Compact(g, w) => ("cuda f32", Some(w.products(g)), w.bytes()),
+            Kernel::BatchNorm(norm) => {
+                ("batch_norm", None, norm.channels.iter().map(DeviceBuffer::bytes).sum())
+            }
+            Kernel::Plain(plain) => (plain.name(), None, 0),
+        };
+        let bias = self.bias.as_ref().map_or(0, DeviceBuffer::bytes);
+        Chosen { kernel, why: None, products, weight_bytes: weight_bytes + bias }
+    }
+}
+
+/// A kernel and everything that it is told, save the data and its epilogue.
+enum Kernel {
+    Conv2d(shapes::Conv2d, DeviceBuffer),
+    Masked(shapes::Conv2d, DeviceBuffer, Masked),
+    Compact(shapes::Conv2d, Compact),
+    Linear(shapes::Linear, DeviceBuffer),
+    BatchNorm(Norm),
+    Plain(Plain),
+}
+
+/// A batch norm with its statistics fixed.
+struct Norm {
+    rows: usize,
+    /// Mean, variance, γ and β of each channel.
+    channels: [DeviceBuffer; 4],
+    eps: f32,
+}
+
+impl Kernel {
+    /// The kernel of `work`, with its weights in the device's memory.
+    fn new(gpu: &Cuda, work: &Work) -> cuda::Result<Self> {
+        Ok(match work {
+            Work::Conv2d(g, conv) => Self::Conv2d(*g, filters(gpu, g, conv.weight.value())?),
+            Work::Masked(g, conv, live) => {
+                let weight = conv.weight.value();
+                let masked = Masked::new(gpu, g, weight.data(), live)?;
+                Self::Masked(*g, filters(gpu, g, weight)?, masked)
+            }
+            Work::Compact(g, compact) => {
+                let weight = compact.conv.weight.value().data();
+                Self::Compact(*g, Compact::new(gpu, g, &compact.index(), weight, &compact.fill)?)
+            }
+            Work::Linear(g, linear, pool) => Self::Linear(*g, linear_weight(gpu, linear, pool.as_ref())?),
+            Work::BatchNorm(rows, bn) => Self::BatchNorm(Norm::new(gpu, *rows, bn)?),
+            Work::Plain(plain) => Self::Plain(plain.clone()),
+        })
+    }
+
+    /// Runs over `inputs`, and applies `end` where it has an epilogue.
+    fn run(
+        &self,
+        gpu: &Cuda,
+        inputs: &[DeviceBuffer],
+        end: &Epilogue,
+        y: &mut DeviceBuffer,
+    ) -> cuda::Result<()> {
+        let x = &inputs[0];
+        match self {
+            Self::Conv2d(g, w) => cuda::conv2d_forward(gpu, g, x, w, end, y),
+            Self::Masked(g, w, masked) => cuda::conv2d_masked_forward(gpu, g, x, w, masked, end, y),
+            Self::Compact(g, w) => cuda::conv2d_compact_forward(gpu, g, x, w, end, y),
+            Self::Linear(g, w) => cuda::linear_forward(gpu, g, x, w, end, y),
+            Self::BatchNorm(norm) => norm.run(gpu, x, end, y),
+            Self::Plain(plain) => plain.run_on(gpu, inputs, y),
+        }
+    }
+}
+
+impl Norm {
+    fn new(gpu: &Cuda, rows: usize, bn: &BatchNorm) -> cuda::Result<Self> {
+        let upload = |values: &Tensor| gpu.upload(values.data());
+        let statistics = [upload(&bn.running_mean)?, upload(&bn.running_var)?];
+        let [mean, var] = statistics;
+        let channels = [mean, var, upload(bn.weight.value())?, upload(bn.bias.value())?];
+        Ok(Self { rows, channels, eps: bn.eps })
+    }
+
+    fn run(&self, gpu: &Cuda, x: &DeviceBuffer, end: &Epilogue, y: &mut DeviceBuffer) -> cuda::Result<()> {
+        let Self { rows, channels: [mean, var, gamma, beta], eps } = self;
+        let (c, Epilogue { residual, activation, .. }) = (mean.len(), *end);
+        cuda::batch_norm_forward_eval(gpu, *rows, c, x, mean, var, gamma, beta, *eps, residual, activation, y)
+    }
+}
+
+impl Plain {
+    fn run_on(&self, gpu: &Cuda, inputs: &[DeviceBuffer], y: &mut DeviceBuffer) -> cuda::Result<()> {
+        let x = &inputs[0];
+        match self {
+            Self::MaxPool(g) => cuda::max_pool2d_forward(gpu, g, x, y),
+            Self::AvgPool(g) => cuda::avg_pool2d_forward(gpu, g, x, y),
+            Self::AdaptiveAvgPool(g) => cuda::adaptive_avg_pool2d_forward(gpu, g, x, y),
+            Self::AdaptiveMaxPool(g) => cuda::adaptive_max_pool2d_forward(gpu, g, x, y),
+            Self::Relu => cuda::relu_forward(gpu, x, y),
+            Self::Relu6 => cuda::relu6_forward(gpu, x, y),
+            Self::Add => {
+                cuda::add_forward(gpu, x, &inputs[1], y)?;
+                inputs[2..].iter().try_for_each(|x| cuda::add_assign(gpu, y, x))
+            }
+            Self::Concat(rows, widths) => {
+                let parts: Vec<_> = inputs.iter().zip(widths.iter().copied()).collect();
+                cuda::concat_forward(gpu, *rows, &parts, y)
+            }
+            Self::PadShortcut(g) => cuda::pad_shortcut_forward(gpu, g, x, y),
+        }
+    }
+}
+
+/// Single-precision `values` as the device multiplies them.
+fn factor(gpu: &Cuda, values: DeviceBuffer) -> cuda::Result<DeviceBuffer> {
+    match gpu.precision().storage() {
+        Dtype::F32 => Ok(values),
+        dtype => {
+            let mut factor = gpu.buffer(dtype, values.len())?;
+            cuda::convert(gpu, &values, &mut factor)?;
+            Ok(factor)
+        }
+    }
+}
+
+/// The weight of convolution `g`. Several groups are multiplied in single precision, whatever the images are.
+fn filters(gpu: &Cuda, g: &shapes::Conv2d, weight: &Tensor) -> cuda::Result<DeviceBuffer> {
+    let weight = gpu.upload(weight.data())?;
+    if g.groups == 1 { factor(gpu, weight) } else { Ok(weight) }
+}
+
+/// The weight of `linear`, which does what `pool` does before it.
+fn linear_weight(gpu: &Cuda, linear: &Linear, pool: Option<&AdaptivePool2d>) -> cuda::Result<DeviceBuffer> {
+    let weight = gpu.upload(linear.weight.value().data())?;
+    let Some(pool) = pool else { return factor(gpu, weight) };
+    let mut pooling = gpu.buffer(Dtype::F32, pool.x_len())?;
+    cuda::adaptive_avg_pool2d_input_grad(gpu, pool, &weight, &mut pooling)?;
+    factor(gpu, pooling)
+}
