@@ -35,8 +35,8 @@ pub struct Bench {
     direct: bool,
     #[command(flatten)]
     weights: LinearWeights,
-    /// Show every step of the plan: kernel and why, time, GFLOP/s, bytes, shares of the machine's peaks, which limit
-    /// binds; of training, the time of each layer both ways
+    /// Show every step of the plan: kernel and why, time, GFLOP/s, bytes, and on the CPU shares of the machine's peaks
+    /// and which limit binds; of training, the time of each layer both ways
     #[arg(long)]
     layers: bool,
     /// Time whole steps of training instead: forward, backward and Adam

@@ -1,15 +1,22 @@
-//! `lopper bench MODEL --layers`: what each step of a plan takes, and what holds it up.
+//! `lopper bench MODEL --layers`: what each step of a plan takes, and on the CPU what holds it up.
 
 use engine::plan::{Plan, Step};
-use engine::{Device, Error, Result};
+use engine::{Device, Result};
 use serde::Serialize;
 
-/// The steps of a plan beside the limits of the machine, measured in the same process.
+/// The steps of a plan; on the CPU beside the limits of the machine, measured in the same process.
 #[derive(Serialize)]
 pub struct Layers {
+    #[serde(flatten)]
+    peaks: Option<Peaks>,
+    layers: Vec<Layer>,
+}
+
+/// What the machine can do at most.
+#[derive(Serialize)]
+struct Peaks {
     fma_peak_gflops: f64,
     read_peak_gb_per_s: f64,
-    layers: Vec<Layer>,
 }
 
 #[derive(Serialize)]
@@ -24,21 +31,29 @@ struct Layer {
     median_ms: f64,
     /// Of the definition.
     gflops: f64,
-    /// How much of each peak the step reaches, with the products and bytes that its kernel takes.
+    #[serde(flatten)]
+    reached: Option<Reached>,
+    why: Option<String>,
+}
+
+/// How much of each peak a step reaches, with the products and bytes that its kernel takes.
+#[derive(Serialize)]
+struct Reached {
     fma_percent: f64,
     read_percent: f64,
     limit: &'static str,
-    why: Option<String>,
 }
 
 impl Layers {
     /// Times every step of `plan` over some runs.
     pub fn measure(plan: &mut Plan, images: &[f32], device: &Device) -> Result<Self> {
         const RUNS: usize = 15;
-        let Device::Cpu(cpu) = device else {
-            return Err(Error::invalid("--layers: times the steps of a plan on the CPU"));
+        let peaks = match device {
+            Device::Cpu(cpu) => {
+                Some(Peaks { fma_peak_gflops: cpu.fma_peak(), read_peak_gb_per_s: cpu.read_peak() })
+            }
+            Device::Cuda(_) => None,
         };
-        let (fma_peak, read_peak) = (cpu.fma_peak(), cpu.read_peak());
         let mut times = vec![Vec::with_capacity(RUNS); plan.steps().len()];
         for _ in 0..RUNS {
             for (all, time) in times.iter_mut().zip(plan.run_timed(images)?) {
@@ -47,44 +62,43 @@ impl Layers {
         }
         let layer = |(step, all): (&Step, &mut Vec<f64>)| {
             all.sort_by(f64::total_cmp);
-            Layer::new(step, all[RUNS / 2].max(1e-9), fma_peak, read_peak)
+            Layer::new(step, all[RUNS / 2].max(1e-9), peaks.as_ref())
         };
         let layers = plan.steps().iter().zip(&mut times).map(layer).collect();
-        Ok(Self { fma_peak_gflops: fma_peak, read_peak_gb_per_s: read_peak, layers })
+        Ok(Self { peaks, layers })
     }
 
     /// A table of them.
     pub fn text(&self) -> String {
         let width = |of: fn(&Layer) -> usize| self.layers.iter().map(of).max().unwrap_or(0).max(6);
         let (name, kernel) = (width(|l| l.layer.len()), width(|l| l.kernel.len()));
+        let (peaks, shares) = match &self.peaks {
+            None => (String::new(), String::new()),
+            Some(Peaks { fma_peak_gflops, read_peak_gb_per_s }) => (
+                format!(
+                    "peaks, measured now: FMA {fma_peak_gflops:.0} GFLOP/s, reading memory {read_peak_gb_per_s:.1} GB/s\n"
+                ),
+                format!("{:>6}  {:>6}  limit     ", "FMA %", "read %"),
+            ),
+        };
         let mut text = format!(
-            "peaks, measured now: FMA {:.0} GFLOP/s, reading memory {:.1} GB/s\n\n\
-             {:name$}  {:kernel$}  {:>8}  {:>9}  {:>8}  {:>7}  {:>6}  {:>6}  limit     why; fused\n",
-            self.fma_peak_gflops,
-            self.read_peak_gb_per_s,
-            "layer",
-            "kernel",
-            "ms",
-            "MMACs",
-            "GFLOP/s",
-            "MB",
-            "FMA %",
-            "read %"
+            "{peaks}\n{:name$}  {:kernel$}  {:>8}  {:>9}  {:>8}  {:>7}  {shares}why; fused\n",
+            "layer", "kernel", "ms", "MMACs", "GFLOP/s", "MB"
         );
         for l in &self.layers {
             let notes: Vec<&str> =
                 l.why.as_deref().into_iter().chain(l.fused.iter().map(String::as_str)).collect();
+            let shares = l.reached.as_ref().map_or(String::new(), |r| {
+                format!("{:>6.1}  {:>6.1}  {:8}  ", r.fma_percent, r.read_percent, r.limit)
+            });
             text += &format!(
-                "{:name$}  {:kernel$}  {:>8.3}  {:>9.1}  {:>8.1}  {:>7.2}  {:>6.1}  {:>6.1}  {:8}  {}\n",
+                "{:name$}  {:kernel$}  {:>8.3}  {:>9.1}  {:>8.1}  {:>7.2}  {shares}{}\n",
                 l.layer,
                 l.kernel,
                 l.median_ms,
                 1e-6 * l.macs as f64,
                 l.gflops,
                 1e-6 * l.bytes as f64,
-                l.fma_percent,
-                l.read_percent,
-                l.limit,
                 notes.join("; ")
             );
         }
@@ -93,15 +107,7 @@ impl Layers {
 }
 
 impl Layer {
-    fn new(step: &Step, seconds: f64, fma_peak: f64, read_peak: f64) -> Self {
-        let fma_percent = 2e-7 * step.products as f64 / seconds / fma_peak;
-        let read_percent = 1e-7 * step.bytes as f64 / seconds / read_peak;
-        // Neither binds a step that is far from both: it is too short, or waits for a cache.
-        let limit = match (fma_percent, read_percent) {
-            (fma, read) if fma.max(read) < 50.0 => "neither",
-            (fma, read) if fma >= read => "products",
-            _ => "memory",
-        };
+    fn new(step: &Step, seconds: f64, peaks: Option<&Peaks>) -> Self {
         Self {
             layer: step.name.clone(),
             kernel: step.kernel,
@@ -111,10 +117,22 @@ impl Layer {
             bytes: step.bytes,
             median_ms: 1e3 * seconds,
             gflops: 2e-9 * step.macs as f64 / seconds,
-            fma_percent,
-            read_percent,
-            limit,
+            reached: peaks.map(|peaks| peaks.reached(step, seconds)),
             why: step.why.clone(),
         }
+    }
+}
+
+impl Peaks {
+    fn reached(&self, step: &Step, seconds: f64) -> Reached {
+        let fma_percent = 2e-7 * step.products as f64 / seconds / self.fma_peak_gflops;
+        let read_percent = 1e-7 * step.bytes as f64 / seconds / self.read_peak_gb_per_s;
+        // Neither binds a step that is far from both: it is too short, or waits for a cache.
+        let limit = match (fma_percent, read_percent) {
+            (fma, read) if fma.max(read) < 50.0 => "neither",
+            (fma, read) if fma >= read => "products",
+            _ => "memory",
+        };
+        Reached { fma_percent, read_percent, limit }
     }
 }
