@@ -17,11 +17,14 @@ mod train;
 mod weights;
 
 use crate::pipeline::check_images;
+use crate::progress::note;
 use clap::{Args, Parser, Subcommand};
 use engine::{Device, Error, Graph, Result, file};
+use kernels::cuda::{Cuda, cache};
 use kernels::params::{self, Storage};
 use models::data::{DataConfig, DataName, Splits};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 /// Makes convolutional networks smaller and faster, and shows what each cut buys.
 #[derive(Parser)]
@@ -80,7 +83,12 @@ pub struct Common {
 
 impl Common {
     fn device(&self) -> Result<Device> {
-        Device::open(&self.device, self.threads)?.with_precision(self.precision.of_products())
+        let device =
+            Device::open(&self.device, self.threads)?.with_precision(self.precision.of_products())?;
+        if let Device::Cuda(gpu) = &device {
+            compile(gpu)?;
+        }
+        Ok(device)
     }
 
     /// Prints `value` as JSON where that was asked for, otherwise what `text` makes.
@@ -97,6 +105,19 @@ impl Common {
             _ => Ok(()),
         }
     }
+}
+
+/// Compiles the kernels for `gpu`, and says so where that takes time.
+fn compile(gpu: &Cuda) -> Result<()> {
+    let said = Once::new();
+    let say = || {
+        note(format!(
+            "compiling CUDA kernels for {}, once; {} keeps them",
+            gpu.arch(),
+            cache::folder().display()
+        ))
+    };
+    Ok(gpu.compile_all(|| said.call_once(say))?)
 }
 
 #[derive(Subcommand)]

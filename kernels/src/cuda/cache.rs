@@ -6,7 +6,7 @@ use std::{env, fs, io, process};
 
 /// The folder of compiled kernels: `$LOPPER_CACHE`, else `lopper` in `$XDG_CACHE_HOME`, `~/.cache` or the folder for
 /// temporary files.
-pub(super) fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = || set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     set("LOPPER_CACHE").unwrap_or_else(|| base().unwrap_or_else(env::temp_dir).join("lopper"))

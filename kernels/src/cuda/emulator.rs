@@ -19,7 +19,8 @@ use std::{env, fs};
 /// Where there is no C++ compiler, or it refuses.
 pub(super) fn load_driver() -> Result<()> {
     static LOADED: OnceLock<Result<()>> = OnceLock::new();
-    LOADED.get_or_init(|| preload(&build(&EMULATOR[0], "", &["-Wl,-soname,libcuda.so"])?)).clone()
+    let built = || build(&EMULATOR[0], "", &["-Wl,-soname,libcuda.so"], &|| ());
+    LOADED.get_or_init(|| preload(&built()?)).clone()
 }
 
 /// Bytes of device memory that are taken at present.
@@ -59,11 +60,11 @@ unsafe fn hook<F: Copy>(name: &[u8]) -> F {
     *unsafe { Library::this().get(name) }.expect("the emulator is this process's driver")
 }
 
-/// The path of `module` as a shared library, for the emulator's `cuModuleLoadData`.
-pub(super) fn build_module(module: &Source) -> Result<PathBuf> {
+/// The path of `module` as a shared library, for the emulator's `cuModuleLoadData`. `begins` is called before it is compiled.
+pub(super) fn build_module(module: &Source, begins: &dyn Fn()) -> Result<PathBuf> {
     let entries: Vec<String> = module.kernels().iter().map(|k| format!("EMULATOR_KERNEL({k})")).collect();
     let table = format!("\nEMULATOR_MODULE({})\n", entries.join(", "));
-    build(module, &table, &["-include", "emulator/emulator.h"])
+    build(module, &table, &["-include", "emulator/emulator.h"], begins)
 }
 
 /// Whether a C++ compiler answers: where none does, tests on the emulator cannot run.
@@ -93,7 +94,7 @@ const FLAGS: [&str; 12] = [
 ];
 
 /// Compiles `source`, with `more` behind its text, to a shared library in the cache.
-fn build(source: &Source, more: &str, flags: &[&str]) -> Result<PathBuf> {
+fn build(source: &Source, more: &str, flags: &[&str], begins: &dyn Fn()) -> Result<PathBuf> {
     let compiler = compiler().ok_or_else(|| {
         CudaError::Missing(
             "CUDA on the CPU needs a C++ compiler: neither $CXX, c++, g++ nor clang++ runs".into(),
@@ -104,6 +105,7 @@ fn build(source: &Source, more: &str, flags: &[&str]) -> Result<PathBuf> {
     let key = fingerprint(parts.chain([more, &compiler]).chain(FLAGS).chain(flags.iter().copied()));
     let stem = source.name.replace(['/', '.'], "-");
     cache::file(&format!("{stem}-{key:016x}.so"), |library| {
+        begins();
         // A folder of sources beside it, so that includes and the compiler's messages name files that exist.
         let folder = library.with_extension("src");
         let result = write_sources(&folder, files(), source, more)

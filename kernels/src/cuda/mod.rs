@@ -11,7 +11,7 @@
 //! later call; from then on every call on the device fails.
 
 mod batch_norm;
-mod cache;
+pub mod cache;
 mod channels;
 mod columns;
 mod conv2d;

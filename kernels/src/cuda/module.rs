@@ -1,12 +1,15 @@
 //! Modules: a source file's kernels, compiled for this device and loaded, once.
 
-use super::error::{Result, check};
-use super::source::{HEADERS, Source, fingerprint};
+use super::error::{CudaError, Result, check};
+use super::source::{HEADERS, MODULES, Source, fingerprint};
 use super::{Cuda, cache, emulator, nvrtc};
 use cudarc::driver::sys::{self, CUfunction, CUmodule};
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// The modules that are loaded, and their kernels so far asked for.
@@ -63,26 +66,59 @@ pub(super) fn function(
 }
 
 fn load(cuda: &Cuda, source: &Source) -> Result<CUmodule> {
+    let path = compiled(cuda, source, &|| ())?;
     let mut image = match cuda.is_emulated() {
         // The emulator's driver loads a file by its path.
-        true => emulator::build_module(source)?.as_os_str().as_bytes().to_vec(),
-        false => cubin(source, cuda.arch())?,
+        true => path.as_os_str().as_bytes().to_vec(),
+        false => fs::read(&path).map_err(|e| CudaError::Missing(format!("{}: {e}", path.display())))?,
     };
     image.push(0);
     let mut module = std::ptr::null_mut();
     // SAFETY: a whole image for this device, from its compiler.
-    check(source.name, unsafe { sys::cuModuleLoadData(&mut module, image.as_ptr().cast()) })?;
-    Ok(module)
+    let loaded = check(source.name, unsafe { sys::cuModuleLoadData(&mut module, image.as_ptr().cast()) });
+    loaded.map(|()| module).map_err(|error| {
+        // Another compiler's code may load: it must not be found in place of that.
+        fs::remove_file(&path).ok();
+        let version = driver_version();
+        CudaError::Missing(format!(
+            "{error}; the driver knows CUDA up to {version}: if NVRTC is of a later version, install that one"
+        ))
+    })
 }
 
-/// The machine code of `source` for `arch`, from the cache where it is there.
-fn cubin(source: &Source, arch: &str) -> Result<Vec<u8>> {
+impl Cuda {
+    /// Compiles every kernel that the cache lacks, several files at a time; otherwise each is at its first use. `begins` is
+    /// called as each of them begins.
+    ///
+    /// # Errors
+    /// Where the compiler is missing, or refuses.
+    pub fn compile_all(&self, begins: impl Fn() + Sync) -> Result<()> {
+        MODULES.par_iter().try_for_each(|source| compiled(self, source, &begins).map(drop))
+    }
+}
+
+/// The file with the machine code of `source` for this device, made where it is not there; `begins` is called before.
+fn compiled(cuda: &Cuda, source: &Source, begins: &dyn Fn()) -> Result<PathBuf> {
+    match cuda.is_emulated() {
+        true => emulator::build_module(source, begins),
+        false => cubin(source, cuda.arch(), begins),
+    }
+}
+
+/// The newest version of CUDA that the driver knows, such as `12.4`.
+fn driver_version() -> String {
+    let mut version = 0;
+    // SAFETY: writes one int.
+    unsafe { sys::cuDriverGetVersion(&mut version) };
+    format!("{}.{}", version / 1000, version % 1000 / 10)
+}
+
+fn cubin(source: &Source, arch: &str, begins: &dyn Fn()) -> Result<PathBuf> {
     let parts = HEADERS.iter().chain([source]).flat_map(|file| [file.name, file.text]);
     let name = format!("{}-{arch}-{:016x}.cubin", source.name.replace('.', "-"), fingerprint(parts));
-    let failed = |e: std::io::Error| super::CudaError::Missing(format!("{name}: {e}"));
-    let path = cache::file(&name, |path| {
+    cache::file(&name, |path| {
+        begins();
         let cubin = nvrtc::compile(source, arch)?;
-        std::fs::write(path, cubin.image).map_err(failed)
-    })?;
-    std::fs::read(path).map_err(failed)
+        fs::write(path, cubin.image).map_err(|e| CudaError::Missing(format!("{}: {e}", path.display())))
+    })
 }
