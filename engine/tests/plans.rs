@@ -189,6 +189,20 @@ fn timed_runs_compute_the_same() {
 }
 
 #[test]
+fn memory_is_counted_while_another_plan_runs() {
+    let graph = random_graph(7);
+    let x = images(&graph, 1, 7);
+    let (mut busy, other) = (plan(&graph, &x), plan(&graph, &x));
+    std::thread::scope(|scope| {
+        let running = scope.spawn(move || (0..500).for_each(|_| _ = busy.run(x.data()).unwrap()));
+        while !running.is_finished() {
+            assert!(other.memory().scratch < 1 << 30);
+        }
+        running.join().expect("every run succeeds");
+    });
+}
+
+#[test]
 fn a_network_may_compute_nothing() {
     let mut graph = Graph::new(3);
     let plan_of =

@@ -5,7 +5,7 @@ use super::Cpu;
 use crate::buffer::Buffer;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Buffers that wait for their next use, and a workspace for each thread of the pool.
 pub(super) struct Shelf {
@@ -106,16 +106,12 @@ impl Workspace {
 unsafe impl Send for Workspace {}
 
 impl Cpu {
-    /// Lends `f` the workspace of this thread of the pool. `f` must not wait for other tasks, which could ask for it
-    /// again.
+    /// Lends `f` the workspace of this thread of the pool. `f` must not wait for other tasks, which would ask for it
+    /// again and wait for ever.
     pub(super) fn with_workspace<R>(&self, f: impl FnOnce(&mut Workspace) -> R) -> R {
         let thread = rayon::current_thread_index().expect("tasks run on threads of the pool");
-        match self.shelf.workspaces[thread].try_lock() {
-            Ok(mut workspace) => f(&mut workspace),
-            // What a task that panicked left there is as good as anything.
-            Err(TryLockError::Poisoned(workspace)) => f(&mut workspace.into_inner()),
-            Err(TryLockError::WouldBlock) => unreachable!("a task does not wait for another"),
-        }
+        // Whoever counts bytes holds it for a moment. What a task that panicked left there is as good as anything.
+        f(&mut self.shelf.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Bytes that kernels have needed so far for the length of a call, and that are kept for their next.
