@@ -9,6 +9,7 @@ mod pipeline;
 mod progress;
 mod recipe;
 mod report;
+mod selftest;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ mod factorize;
 mod fold;
 mod prune;
 mod run;
+mod selftest;
 mod sparsify;
 mod step;
 mod summary;
@@ -148,6 +149,8 @@ enum Command {
     Bench(bench::Bench),
     /// Largest difference of two networks' logits, and the layer where it starts
     Diff(diff::Diff),
+    /// Check a GPU: every kernel against the CPU, the demo and the benchmarks, in one report
+    Selftest(selftest::Selftest),
     /// Write the weights under torchvision's names and layouts
     Export(weights::Export),
     /// Read weights with torchvision's names and layouts into an architecture
@@ -172,6 +175,7 @@ impl Cli {
             Command::Summary(c) => c.run(common),
             Command::Bench(c) => c.run(common),
             Command::Diff(c) => c.run(common),
+            Command::Selftest(c) => c.run(common),
             Command::Export(c) => c.run(common),
             Command::Import(c) => c.run(common),
         }

@@ -1,0 +1,124 @@
+//! `lopper selftest`.
+
+use super::Common;
+use crate::progress::note;
+use crate::selftest::{PARTS, Part, Report, Rig, Supervisor, driver_version, serve, utc};
+use clap::Args;
+use engine::{Device, Error, Result, atomic};
+use kernels::cuda::{self, Cuda, CudaError};
+use kernels::params::Dtype;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Check every kernel of a GPU against the CPU, run the demo and the benchmarks there, and write one report.
+#[derive(Args)]
+pub struct Selftest {
+    /// The report, Markdown
+    #[arg(long, default_value = "selftest.md")]
+    out: PathBuf,
+    /// These parts only, separated by commas, such as `simt,mma,wgmma`
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Time for everything, minutes; what does not fit is listed as not run
+    #[arg(long, default_value_t = 8.0, value_parser = minutes)]
+    minutes: f64,
+    /// Run this part in this process, and say in JSON how each of its lines ends
+    #[arg(long, hide = true)]
+    part: Option<String>,
+}
+
+/// How long a part may be silent on a GPU, and on its emulation, which compiles by a C++ compiler.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(100), Duration::from_secs(600)];
+
+impl Selftest {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let start = Instant::now();
+        let until = start + Duration::from_secs_f64(60.0 * self.minutes);
+        let Device::Cuda(gpu) = common.device()? else {
+            return Err(Error::invalid(
+                "selftest --device cpu: the CPU is what a GPU is compared with: use --device cuda, or cuda-on-cpu to try the command",
+            ));
+        };
+        let cpu = Device::open_cpu(common.threads)?;
+        if let Some(name) = &self.part {
+            let large = !gpu.is_emulated();
+            return serve(Part::named(name)?, &Rig { gpu, cpu, large, until });
+        }
+        let parts: Vec<&Part> = match &self.only[..] {
+            [] => PARTS.iter().collect(),
+            names => names.iter().map(|name| Part::named(name)).collect::<Result<_>>()?,
+        };
+        atomic::check(&self.out)?;
+        require_compiler(&gpu)?;
+        let mut report = Report {
+            date: utc(),
+            device: gpu.name().to_string(),
+            arch: gpu.arch().to_string(),
+            emulated: gpu.is_emulated(),
+            driver: driver_version(),
+            lopper: env!("CARGO_PKG_VERSION"),
+            cpu: Device::Cpu(cpu).hardware(),
+            memory: gpu.memory()?.1,
+            seconds: 0.0,
+            parts: Vec::new(),
+        };
+        // The parts' processes have the device for themselves.
+        drop(gpu);
+        let patience = PATIENCE[usize::from(report.emulated)];
+        let supervisor = Supervisor { arguments: self.arguments(common), until, patience };
+        for part in parts {
+            note(format_args!("{}", part.title));
+            report.parts.push(supervisor.run(part)?);
+        }
+        report.seconds = start.elapsed().as_secs_f64();
+        self.finish(&report, common)
+    }
+
+    /// Writes the report; an error that names what failed first.
+    fn finish(&self, report: &Report, common: &Common) -> Result<()> {
+        let text = report.markdown();
+        atomic::write(&self.out, |file| file.write_all(text.as_bytes()))?;
+        common.print(report, || {
+            format!("{} in {:.0} s: {}", report.counts(), report.seconds, self.out.display())
+        })?;
+        match &report.failures()[..] {
+            [] => Ok(()),
+            failed => Err(Error::invalid(format!(
+                "selftest: {} of its lines failed, first {}: see {}",
+                failed.len(),
+                failed.iter().take(3).cloned().collect::<Vec<_>>().join("; "),
+                self.out.display()
+            ))),
+        }
+    }
+
+    /// What the process of a part is told.
+    fn arguments(&self, common: &Common) -> Vec<String> {
+        let mut arguments = vec!["selftest".into(), "--device".into(), common.device.clone()];
+        if let Some(threads) = common.threads {
+            arguments.extend(["--threads".into(), threads.to_string()]);
+        }
+        arguments
+    }
+}
+
+/// An error where no kernel can be compiled: that is for the user to mend, and not worth a report.
+fn require_compiler(gpu: &Cuda) -> Result<()> {
+    let tried = gpu.upload(&[1.0]).and_then(|x| {
+        let mut y = gpu.buffer(Dtype::Bf16, 1)?;
+        cuda::convert(gpu, &x, &mut y)
+    });
+    match tried {
+        Err(error @ CudaError::Missing(_)) => Err(error.into()),
+        // Whatever else is wrong, the parts tell.
+        _ => Ok(()),
+    }
+}
+
+/// A time in minutes, from the command line.
+fn minutes(text: &str) -> std::result::Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if (0.0..=1e4).contains(&minutes) => Ok(minutes),
+        _ => Err("expected a number of minutes, at least 0".into()),
+    }
+}

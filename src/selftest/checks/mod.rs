@@ -1,0 +1,88 @@
+//! The kernels one by one against those of the CPU, on the same numbers.
+
+mod batch_norm;
+mod conv2d;
+mod elementwise;
+mod losses;
+mod optim;
+mod pool;
+mod products;
+mod sparse;
+
+pub use sparse::kill_every_other_block;
+
+use super::grades::Grade;
+use super::rig::{FLOATS, Rig};
+use super::{Case, rig};
+use engine::Result;
+use kernels::params::{Dtype, Precision};
+
+pub fn elementwise(_: &Rig) -> Result<Vec<Case>> {
+    Ok(in_every_type(&[
+        ("elementwise", elementwise::operations),
+        ("conversion", elementwise::conversion),
+        ("dropout", elementwise::dropout),
+        ("concatenation and shortcuts", elementwise::channels),
+    ]))
+}
+
+pub fn windows(_: &Rig) -> Result<Vec<Case>> {
+    Ok(in_every_type(&[
+        ("pooling", pool::fixed),
+        ("adaptive pooling", pool::adaptive),
+        ("batch norm", batch_norm::forward),
+        ("batch norm, gradients", batch_norm::backward),
+    ]))
+}
+
+pub fn losses(_: &Rig) -> Result<Vec<Case>> {
+    let mut cases = in_every_type(&[("sums over rows", losses::sums), ("non-finite", optim::non_finite)]);
+    cases.push(Case::check("softmax", "f32", losses::softmax));
+    cases.push(Case::check("losses", "f32", losses::losses));
+    cases.push(Case::check("SGD", "f32", optim::sgd));
+    cases.push(Case::check("Adam", "f32", optim::adam));
+    Ok(cases)
+}
+
+pub fn simt(_: &Rig) -> Result<Vec<Case>> {
+    Ok(of_grade(Grade::Simt))
+}
+
+pub fn mma(_: &Rig) -> Result<Vec<Case>> {
+    Ok(of_grade(Grade::Mma))
+}
+
+pub fn wgmma(_: &Rig) -> Result<Vec<Case>> {
+    Ok(of_grade(Grade::Wgmma))
+}
+
+fn of_grade(grade: Grade) -> Vec<Case> {
+    let of = |&precision: &Precision| {
+        let mut cases = vec![products::gemm(grade, precision)];
+        cases.extend(conv2d::cases(grade, precision));
+        cases
+    };
+    grade.precisions().iter().flat_map(of).collect()
+}
+
+/// What is built on the grades, in every precision.
+pub fn dispatch(_: &Rig) -> Result<Vec<Case>> {
+    let of = |&precision: &Precision| {
+        let mut cases = vec![products::linear(precision)];
+        cases.extend(conv2d::cases(Grade::Chosen, precision));
+        cases.extend([sparse::masked(precision), sparse::compact(precision)]);
+        cases
+    };
+    Ok(Grade::Chosen.precisions().iter().flat_map(of).collect())
+}
+
+type InType = fn(&Rig, &mut super::Tally, Dtype) -> Result<()>;
+
+fn in_every_type(checks: &[(&'static str, InType)]) -> Vec<Case> {
+    let of = |&(what, check): &(&'static str, InType)| {
+        FLOATS.map(|dtype| {
+            Case::check(what, rig::name(dtype), move |rig: &Rig, tally: &mut _| check(rig, tally, dtype))
+        })
+    };
+    checks.iter().flat_map(of).collect()
+}

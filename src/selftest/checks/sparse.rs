@@ -1,0 +1,88 @@
+//! Masked and compact convolutions.
+
+use super::conv2d::shape;
+use super::products::limit;
+use crate::selftest::Case;
+use crate::selftest::line::Tally;
+use crate::selftest::rig::{Rig, factors, random};
+use engine::Result;
+use kernels::cpu;
+use kernels::cuda::{self, Compact, Epilogue, Masked};
+use kernels::params::{Activation, CompactIndex, Precision};
+use kernels::shapes::Conv2d;
+
+pub fn masked(precision: Precision) -> Case {
+    Case::check("conv2d masked", precision.name(), move |rig, tally| {
+        geometries(rig).iter().try_for_each(|g| one_masked(rig, tally, precision, g))
+    })
+}
+
+pub fn compact(precision: Precision) -> Case {
+    Case::check("conv2d compact", precision.name(), move |rig, tally| {
+        geometries(rig).iter().try_for_each(|g| one_compact(rig, tally, precision, g))
+    })
+}
+
+fn geometries(rig: &Rig) -> Vec<Conv2d> {
+    let square = Conv2d::square;
+    let small = [
+        square([2, 9, 8, 48], 150, 3, 2, 1),
+        square([2, 5, 5, 3], 5, 3, 1, 1),
+        square([1, 7, 7, 32], 24, 1, 1, 0),
+    ];
+    let large = [square([4, 56, 56, 128], 256, 3, 1, 1), square([4, 14, 14, 512], 512, 3, 1, 1)];
+    small.into_iter().chain(large.into_iter().filter(|_| rig.large)).collect()
+}
+
+/// Two of three filters live; live filters read every other block of channels.
+fn one_masked(rig: &Rig, tally: &mut Tally, precision: Precision, g: &Conv2d) -> Result<()> {
+    let (gpu, dtype) = (rig.gpu(precision), precision.storage());
+    let live: Vec<bool> = (0..g.o).map(|o| o % 3 != 1).collect();
+    let x = factors(precision, random(1, g.x_len()));
+    let mut w = factors(precision, random(2, g.w_len()));
+    kill_every_other_block(g, &mut w);
+    let bias = random(3, g.o);
+    let (on_x, on_w, on_bias) = (rig.put(dtype, &x)?, rig.put(dtype, &w)?, gpu.upload(&bias)?);
+    let end = Epilogue { bias: Some(&on_bias), ..Default::default() };
+    let mask = Masked::new(&gpu, g, &w, &live)?;
+    let got =
+        rig.twice(dtype, g.y_len(), |y| cuda::conv2d_masked_forward(&gpu, g, &on_x, &on_w, &mask, &end, y))?;
+    let mut want = vec![0.0; g.y_len()];
+    cpu::conv2d_masked_forward(&rig.cpu, g, &x, &w, Some(&bias), &live, &mut want);
+    tally.compare(&shape(g), limit(precision, g.w_len() / g.o, dtype), &got, &want);
+    Ok(())
+}
+
+/// Zeroes the weights `w` of every other block of 16 input channels, which a mask is then to skip.
+pub fn kill_every_other_block(g: &Conv2d, w: &mut [f32]) {
+    for (i, w) in w.iter_mut().enumerate() {
+        if i % g.c / 16 % 2 == 1 {
+            *w = 0.0;
+        }
+    }
+}
+
+/// Half the inputs and two of three filters live, with a carrier of constants.
+fn one_compact(rig: &Rig, tally: &mut Tally, precision: Precision, g: &Conv2d) -> Result<()> {
+    let (gpu, dtype) = (rig.gpu(precision), precision.storage());
+    let index = CompactIndex {
+        inputs: (0..g.c as u32).filter(|c| c % 2 == 0).collect(),
+        outputs: (0..g.o as u32).filter(|o| o % 3 != 1).collect(),
+        carrier: true,
+    };
+    let depth = g.kh * g.kw * (index.inputs.len() + 1);
+    // Its weights are f32 on the device too.
+    let (x, w) = (factors(precision, random(1, g.x_len())), random(2, index.outputs.len() * depth));
+    let (fill, bias) = (random(3, g.o), random(4, g.o));
+    let (on_x, on_bias) = (rig.put(dtype, &x)?, gpu.upload(&bias)?);
+    let compact = Compact::new(&gpu, g, &index, &w, &fill)?;
+    let end = Epilogue { bias: Some(&on_bias), residual: None, activation: Activation::Relu };
+    let got =
+        rig.twice(dtype, g.y_len(), |y| cuda::conv2d_compact_forward(&gpu, g, &on_x, &compact, &end, y))?;
+    let packed = cpu::PackedCompact::new(&rig.cpu, g, &index, &w, &fill);
+    let mut want = vec![0.0; g.y_len()];
+    let end = cpu::Epilogue { bias: Some(&bias), activation: Activation::Relu, ..Default::default() };
+    cpu::conv2d_compact_forward(&rig.cpu, g, &x, &packed, &end, &mut want);
+    tally.compare(&shape(g), limit(precision, depth, dtype), &got, &want);
+    Ok(())
+}

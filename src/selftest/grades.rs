@@ -1,0 +1,148 @@
+//! The three grades of the matrix kernels, and the dispatch that chooses among them, by one signature each.
+
+use kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue, mma, simt, wgmma};
+use kernels::params::{Precision, Trans};
+use kernels::shapes::Conv2d;
+
+/// A family of kernels for matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grade {
+    /// The multiprocessors' ordinary units.
+    Simt,
+    /// Tensor cores by `mma.sync`.
+    Mma,
+    /// Hopper's tensor cores by `wgmma`, fed by its copy engine.
+    Wgmma,
+    /// Whichever suits the device, its precision and the shape.
+    Chosen,
+}
+
+/// The product of a convolution that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    Forward,
+    InputGrad,
+    WeightGrad,
+}
+
+impl Pass {
+    pub const ALL: [Self; 3] = [Self::Forward, Self::InputGrad, Self::WeightGrad];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::InputGrad => "input gradient",
+            Self::WeightGrad => "weight gradient",
+        }
+    }
+}
+
+impl Grade {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Simt => "simt",
+            Self::Mma => "mma",
+            Self::Wgmma => "wgmma",
+            Self::Chosen => "chosen",
+        }
+    }
+
+    /// The precisions that it computes in.
+    pub fn precisions(self) -> &'static [Precision] {
+        match self {
+            Self::Simt => &[Precision::F32],
+            Self::Mma | Self::Wgmma => &[Precision::Tf32, Precision::Bf16, Precision::F16],
+            Self::Chosen => &[Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16],
+        }
+    }
+
+    /// Whether it computes `pass` of `g` on `cuda`; else why not.
+    pub fn applies(self, cuda: &Cuda, pass: Pass, g: &Conv2d, precision: Precision) -> Result<(), String> {
+        let dtype = precision.storage();
+        match self {
+            Self::Simt | Self::Chosen => Ok(()),
+            Self::Mma if g.groups == 1 => Ok(()),
+            Self::Mma => Err("mma computes one group".into()),
+            Self::Wgmma if cuda.arch() != "sm_90a" => {
+                Err(format!("wgmma needs sm_90a, this device is {}", cuda.arch()))
+            }
+            Self::Wgmma => {
+                let applies = match pass {
+                    Pass::Forward => wgmma::applies(cuda, g, dtype),
+                    Pass::InputGrad => wgmma::applies_to_input_grad(cuda, g, dtype),
+                    Pass::WeightGrad => wgmma::applies_to_weight_grad(cuda, g, dtype),
+                };
+                let refusal = || format!("no wgmma kernel for the {} of such layers", pass.name());
+                applies.then_some(()).ok_or_else(refusal)
+            }
+        }
+    }
+
+    /// `y = activation(x ∗ w + bias + residual)`. Here and below `cuda` has the precision of the operands.
+    pub fn forward(
+        self,
+        cuda: &Cuda,
+        g: &Conv2d,
+        x: &DeviceBuffer,
+        w: &DeviceBuffer,
+        end: &Epilogue,
+        y: &mut DeviceBuffer,
+    ) -> cuda::Result<()> {
+        let forward = match self {
+            Self::Simt => simt::conv2d_forward,
+            Self::Mma => mma::conv2d_forward,
+            Self::Wgmma => wgmma::conv2d_forward,
+            Self::Chosen => cuda::conv2d_forward,
+        };
+        forward(cuda, g, x, w, end, y)
+    }
+
+    /// The product `pass` of `g` without a fused end: of `x` and `w`, of `dy` and `w`, or of `x` and `dy`.
+    pub fn product(
+        self,
+        cuda: &Cuda,
+        pass: Pass,
+        g: &Conv2d,
+        a: &DeviceBuffer,
+        b: &DeviceBuffer,
+        out: &mut DeviceBuffer,
+    ) -> cuda::Result<()> {
+        let product = match (pass, self) {
+            (Pass::Forward, _) => return self.forward(cuda, g, a, b, &Epilogue::default(), out),
+            (Pass::InputGrad, Self::Simt) => simt::conv2d_input_grad,
+            (Pass::InputGrad, Self::Mma) => mma::conv2d_input_grad,
+            (Pass::InputGrad, Self::Wgmma) => wgmma::conv2d_input_grad,
+            (Pass::InputGrad, Self::Chosen) => cuda::conv2d_input_grad,
+            (Pass::WeightGrad, Self::Simt) => simt::conv2d_weight_grad,
+            (Pass::WeightGrad, Self::Mma) => mma::conv2d_weight_grad,
+            (Pass::WeightGrad, Self::Wgmma) => wgmma::conv2d_weight_grad,
+            (Pass::WeightGrad, Self::Chosen) => cuda::conv2d_weight_grad,
+        };
+        product(cuda, g, a, b, out)
+    }
+
+    /// `C = op(A)·op(B)`, or `C += op(A)·op(B)`. Hopper's grade has `A·Bᵀ` alone, into a matrix: a convolution of images of
+    /// one pixel.
+    pub fn gemm(
+        self,
+        cuda: &Cuda,
+        [ta, tb]: [Trans; 2],
+        [m, n, k]: [usize; 3],
+        a: &DeviceBuffer,
+        b: &DeviceBuffer,
+        accumulate: bool,
+        c: &mut DeviceBuffer,
+    ) -> cuda::Result<()> {
+        let gemm = match self {
+            Self::Simt => simt::gemm,
+            Self::Mma => mma::gemm,
+            Self::Chosen => cuda::gemm,
+            Self::Wgmma => {
+                assert!(ta == Trans::No && tb == Trans::Yes && !accumulate, "a product that wgmma computes");
+                let g = Conv2d::square([m, 1, 1, k], n, 1, 1, 0);
+                return wgmma::conv2d_forward(cuda, &g, a, b, &Epilogue::default(), c);
+            }
+        };
+        gemm(cuda, ta, tb, m, n, k, a, b, accumulate, c)
+    }
+}

@@ -1,0 +1,230 @@
+//! The report: Markdown with a table for each part, and the same as JSON at its end.
+
+use super::{Line, Part, Status};
+use serde::Serialize;
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// All that a self-test found.
+#[derive(Serialize)]
+pub struct Report {
+    pub date: String,
+    pub device: String,
+    pub arch: String,
+    pub emulated: bool,
+    /// What the driver says of itself, where it does.
+    pub driver: Option<String>,
+    pub lopper: &'static str,
+    /// The yardstick.
+    pub cpu: String,
+    /// Bytes of the device's memory.
+    pub memory: usize,
+    pub seconds: f64,
+    pub parts: Vec<PartReport>,
+}
+
+/// What one part found.
+#[derive(Serialize)]
+pub struct PartReport {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub lines: Vec<Line>,
+    pub seconds: f64,
+    /// Bytes of the device's memory in use at its end: what it took at the most, for a GPU's buffers are kept for the next.
+    pub memory: usize,
+    /// The line that is being run.
+    #[serde(skip)]
+    pub running: Option<usize>,
+}
+
+impl PartReport {
+    pub fn new(part: &Part) -> Self {
+        Self { name: part.name, title: part.title, lines: Vec::new(), seconds: 0.0, memory: 0, running: None }
+    }
+
+    /// Line `i` is done.
+    pub fn done(&mut self, i: usize, line: Line) {
+        self.running = None;
+        if let Some(place) = self.lines.get_mut(i) {
+            *place = line;
+        }
+    }
+
+    /// The process has ended, because of `why`: what it was running has failed, what would have followed is not run.
+    pub fn close(&mut self, why: &str) {
+        if self.lines.is_empty() {
+            self.lines.push(Line::new("all", ""));
+            self.running = Some(0);
+        }
+        if let Some(line) = self.running.take().and_then(|i| self.lines.get_mut(i)) {
+            line.status = Status::Failed { why: why.to_string() };
+        }
+        for line in &mut self.lines {
+            if let Status::NotRun { why: reason } = &mut line.status
+                && !why.is_empty()
+            {
+                *reason = why.to_string();
+            }
+        }
+    }
+}
+
+impl Report {
+    /// The lines that failed, with their parts.
+    pub fn failures(&self) -> Vec<String> {
+        let lines = self.parts.iter().flat_map(|part| &part.lines);
+        lines.filter(|line| matches!(line.status, Status::Failed { .. })).map(Line::title).collect()
+    }
+
+    /// How many lines ended how, in words.
+    pub fn counts(&self) -> String {
+        let mut counts = [0; 4];
+        for line in self.parts.iter().flat_map(|part| &part.lines) {
+            counts[match line.status {
+                Status::Passed => 0,
+                Status::Failed { .. } => 1,
+                Status::Skipped { .. } => 2,
+                Status::NotRun { .. } => 3,
+            }] += 1;
+        }
+        let [passed, failed, skipped, not_run] = counts;
+        format!("{passed} passed, {skipped} skipped, {not_run} not run, {failed} failed")
+    }
+
+    /// The file.
+    pub fn markdown(&self) -> String {
+        let mut text = self.head();
+        for part in &self.parts {
+            let _ = write!(text, "\n## {}\n\n{:.1} s", part.title, part.seconds);
+            if !self.emulated {
+                let _ = write!(text, ", {:.2} GB of the device's memory", part.memory as f64 / 1e9);
+            }
+            text += ".\n\n";
+            text += &table(&part.lines);
+            part.lines.iter().filter_map(|line| line.note.as_ref()).for_each(|note| {
+                let _ = write!(text, "\n{note}");
+            });
+        }
+        let json = serde_json::to_string(self).unwrap_or_default();
+        let _ = write!(text, "\n## As JSON\n\n```json\n{json}\n```\n");
+        text
+    }
+
+    fn head(&self) -> String {
+        let mut text = String::from("# lopper selftest\n\n| | |\n| --- | --- |\n");
+        let mut verdict = self.counts();
+        let failed = self.failures();
+        if !failed.is_empty() {
+            let _ = write!(verdict, ": {}", failed.join("; "));
+        }
+        let rows = [
+            ("Result", verdict),
+            ("Date", self.date.clone()),
+            ("Device", format!("{}, {}, {:.1} GB", self.device, self.arch, self.memory as f64 / 1e9)),
+            ("Driver", self.driver.clone().unwrap_or_else(|| "not known".into())),
+            ("CPU", self.cpu.clone()),
+            ("lopper", self.lopper.to_string()),
+            ("Time", format!("{:.0} s", self.seconds)),
+        ];
+        for (name, value) in rows {
+            let _ = writeln!(text, "| {name} | {} |", cell(&value));
+        }
+        if self.emulated {
+            text += "\nThis device is the CPU, which emulates one: the times are the emulator's and say nothing of a GPU.\n";
+        }
+        text += "\nAn error is the largest of an operation's differences from the CPU, as a share of the largest value; of gradients \
+                 of networks, the length of the difference as a share of theirs. Each operation ran twice: bits that differ \
+                 are a failure. TFLOP/s count two operations a product.\n";
+        text
+    }
+}
+
+fn table(lines: &[Line]) -> String {
+    let timed = lines.iter().any(|line| line.timing.is_some());
+    let mut text = if timed {
+        String::from("| what | how | median ms | runs | rate | |\n| --- | --- | ---: | ---: | ---: | --- |\n")
+    } else {
+        String::from("| what | how | worst error | limit | at | |\n| --- | --- | ---: | ---: | --- | --- |\n")
+    };
+    for line in lines {
+        let middle = match (&line.timing, &line.worst) {
+            (Some(t), _) => format!("{:.4} | {} | {:.1} {}", t.median_ms, t.runs, t.rate, t.unit),
+            (None, Some(w)) => format!("{:.1e} | {:.1e} | {}", w.error, w.limit, cell(&w.at)),
+            (None, None) => " | | ".into(),
+        };
+        let status = match &line.status {
+            Status::Passed => "ok".into(),
+            Status::Failed { why } => format!("**failed**: {}", cell(why)),
+            Status::Skipped { why } => format!("skipped: {}", cell(why)),
+            Status::NotRun { why } => format!("not run: {}", cell(why)),
+        };
+        let _ = writeln!(text, "| {} | {} | {middle} | {status} |", line.what, line.how);
+    }
+    text
+}
+
+/// `text` in a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+/// What the Linux driver says of itself, where there is one.
+pub fn driver_version() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/driver/nvidia/version").ok()?;
+    Some(text.lines().next()?.trim().to_string())
+}
+
+/// The time now, as `2026-01-31 12:00 UTC`.
+pub fn utc() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (days, minutes) = (seconds / 86_400, seconds % 86_400 / 60);
+    let [year, month, day] = civil(days);
+    format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", minutes / 60, minutes % 60)
+}
+
+/// Year, month and day, `days` after 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms", 2013): years that
+/// begin in March have their leap day at the end.
+fn civil(days: u64) -> [u64; 3] {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    [400 * era + year + u64::from(month <= 2), month, day]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::PARTS;
+    use super::*;
+
+    #[test]
+    fn days_become_dates() {
+        for (days, date) in [
+            (0, [1970, 1, 1]),
+            (58, [1970, 2, 28]),
+            (59, [1970, 3, 1]),
+            (11_016, [2000, 2, 29]),
+            (20_454, [2026, 1, 1]),
+        ] {
+            assert_eq!(civil(days), date);
+        }
+    }
+
+    #[test]
+    fn a_process_that_dies_fails_what_it_was_running() {
+        let mut report = PartReport::new(&PARTS[0]);
+        report.lines = ["a", "b", "c"].map(|what| Line::new(what, "")).to_vec();
+        let passed = Line { status: Status::Passed, ..report.lines[0].clone() };
+        report.done(0, passed);
+        report.running = Some(1);
+        report.close("killed");
+        let statuses: Vec<_> = report.lines.iter().map(|line| line.status.clone()).collect();
+        let why = || "killed".to_string();
+        assert_eq!(statuses, [Status::Passed, Status::Failed { why: why() }, Status::NotRun { why: why() }]);
+        let mut silent = PartReport::new(&PARTS[0]);
+        silent.close("killed");
+        assert!(matches!(silent.lines[0].status, Status::Failed { .. }));
+    }
+}

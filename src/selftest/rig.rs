@@ -1,0 +1,131 @@
+//! What every check and timing works with: the two devices, and values on both.
+
+use engine::{Device, Error, Result};
+use kernels::cpu::Cpu;
+use kernels::cuda::{self, Cuda, DeviceBuffer};
+use kernels::params::{Dtype, Precision};
+use std::time::Instant;
+
+/// The types that a floating-point buffer can have.
+pub const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::F16];
+
+/// The device under test, the CPU that knows the answers, and how much there is time for.
+pub struct Rig {
+    pub gpu: Cuda,
+    pub cpu: Cpu,
+    /// Whether sizes are those of a GPU; else those of its emulation.
+    pub large: bool,
+    /// When to stop.
+    pub until: Instant,
+}
+
+impl Rig {
+    /// The device with matrix products of `precision`.
+    pub fn gpu(&self, precision: Precision) -> Cuda {
+        self.gpu.clone().with_precision(precision)
+    }
+
+    /// The same as the engine takes it.
+    pub fn device(&self, precision: Precision) -> Device {
+        Device::Cuda(self.gpu(precision))
+    }
+
+    /// `values` on the device, stored as `dtype`.
+    pub fn put(&self, dtype: Dtype, values: &[f32]) -> Result<DeviceBuffer> {
+        let wide = self.gpu.upload(values)?;
+        if dtype == Dtype::F32 {
+            return Ok(wide);
+        }
+        let mut buffer = self.gpu.buffer(dtype, values.len())?;
+        cuda::convert(&self.gpu, &wide, &mut buffer)?;
+        Ok(buffer)
+    }
+
+    /// The elements of `buffer`.
+    pub fn get(&self, buffer: &DeviceBuffer) -> Result<Vec<f32>> {
+        if buffer.dtype() == Dtype::F32 {
+            return Ok(self.gpu.download(buffer)?);
+        }
+        let mut wide = self.gpu.buffer(Dtype::F32, buffer.len())?;
+        cuda::convert(&self.gpu, buffer, &mut wide)?;
+        Ok(self.gpu.download(&wide)?)
+    }
+
+    /// What `fill` writes to a new buffer: an error where a second run does not give the same bits.
+    pub fn twice(
+        &self,
+        dtype: Dtype,
+        len: usize,
+        mut fill: impl FnMut(&mut DeviceBuffer) -> cuda::Result<()>,
+    ) -> Result<Vec<f32>> {
+        let mut run = || {
+            let mut buffer = self.gpu.buffer(dtype, len)?;
+            fill(&mut buffer)?;
+            self.get(&buffer)
+        };
+        let (first, second) = (run()?, run()?);
+        match first.iter().zip(&second).position(|(a, b)| a.to_bits() != b.to_bits()) {
+            None => Ok(first),
+            Some(i) => Err(Error::invalid(format!(
+                "two runs differ: element {i} of {len} is {} and then {}",
+                first[i], second[i]
+            ))),
+        }
+    }
+}
+
+/// `len` values in −1..1 that depend on `seed` alone (SplitMix64).
+pub fn random(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0xd134_2543_de82_ef95);
+    let next = |_| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(next).collect()
+}
+
+/// `values` as `dtype` stores them.
+pub fn stored(dtype: Dtype, mut values: Vec<f32>) -> Vec<f32> {
+    match dtype {
+        Dtype::F32 | Dtype::U32 => {}
+        Dtype::Bf16 => values.iter_mut().for_each(|v| *v = half::bf16::from_f32(*v).to_f32()),
+        Dtype::F16 => values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32()),
+    }
+    values
+}
+
+/// `values` as products of `precision` take them: exactly, so that the CPU multiplies the same numbers.
+pub fn factors(precision: Precision, mut values: Vec<f32>) -> Vec<f32> {
+    if precision == Precision::Tf32 {
+        // Ten bits of mantissa are left of 23.
+        values.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits() & !0x1fff));
+    }
+    stored(precision.storage(), values)
+}
+
+/// The spacing of numbers just above 1.
+pub fn epsilon(dtype: Dtype) -> f64 {
+    match dtype {
+        Dtype::Bf16 => f64::from(half::bf16::EPSILON),
+        Dtype::F16 => f64::from(half::f16::EPSILON),
+        Dtype::F32 | Dtype::U32 => f64::from(f32::EPSILON),
+    }
+}
+
+/// The limit of an operation that rounds its result once: a unit in the last place of a 16-bit type, whose rounding may
+/// fall to the other side, or a few of single precision.
+pub fn rounding(dtype: Dtype) -> f64 {
+    if dtype == Dtype::F32 { 1e-6 } else { epsilon(dtype) }
+}
+
+/// The name of a type in the report.
+pub fn name(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F32 => "f32",
+        Dtype::Bf16 => "bf16",
+        Dtype::F16 => "f16",
+        Dtype::U32 => "u32",
+    }
+}

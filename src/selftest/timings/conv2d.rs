@@ -1,0 +1,86 @@
+//! The convolutions of VGG16 and two ResNets, 64 images of 224 pixels, and both their gradients.
+
+use super::{GRADES, noise, time};
+use crate::selftest::grades::{Grade, Pass};
+use crate::selftest::line::Timing;
+use crate::selftest::{Case, Rig};
+use engine::{Layer, Result};
+use kernels::params::{Dtype, Precision};
+use kernels::shapes::Conv2d;
+use models::{Options, numbered_classes};
+
+/// Every layer by every kernel that computes it.
+pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
+    let layers = match rig.large {
+        true => layers(&["vgg16_bn", "resnet18", "resnet50"], 224, 64)?,
+        false => vec![("a small layer".into(), Conv2d::square([1, 6, 6, 16], 16, 3, 1, 1))],
+    };
+    let mut cases = Vec::new();
+    for (name, g) in layers {
+        // Nobody asks for the gradient of the images.
+        for pass in Pass::ALL.into_iter().filter(|&pass| pass != Pass::InputGrad || g.c != 3) {
+            for grade in GRADES {
+                for &precision in grade.precisions() {
+                    if grade.applies(&rig.gpu, pass, &g, precision).is_ok() {
+                        cases.push(case(&name, g, pass, grade, precision));
+                    }
+                }
+            }
+        }
+    }
+    Ok(cases)
+}
+
+fn case(name: &str, g: Conv2d, pass: Pass, grade: Grade, precision: Precision) -> Case {
+    let how = format!("{}, {}, {}", pass.name(), grade.name(), precision.name());
+    Case::time(name, how, move |rig| product(rig, &g, pass, grade, precision))
+}
+
+/// Of one product.
+pub fn product(rig: &Rig, g: &Conv2d, pass: Pass, grade: Grade, precision: Precision) -> Result<Timing> {
+    let dtype = precision.storage();
+    let (x, w, y) = (g.x_len(), g.w_len(), g.y_len());
+    let (a, b, out, stored) = match pass {
+        Pass::Forward => (x, w, y, dtype),
+        Pass::InputGrad => (y, w, x, dtype),
+        Pass::WeightGrad => (x, y, w, Dtype::F32),
+    };
+    let (a, b) = (noise(rig, dtype, a)?, noise(rig, dtype, b)?);
+    let mut out = rig.gpu.buffer(stored, out)?;
+    let gpu = rig.gpu(precision);
+    time(rig, g.macs(), || grade.product(&gpu, pass, g, &a, &b, &mut out))
+}
+
+/// The convolutions of `networks` on `batch` images of `size` pixels, each geometry once, with a name that tells it.
+pub fn layers(networks: &[&str], size: usize, batch: usize) -> Result<Vec<(String, Conv2d)>> {
+    let mut layers: Vec<(String, Conv2d)> = Vec::new();
+    for network in networks {
+        // Geometry alone matters: no random weights.
+        let options = Options { seed: None, ..Options::new(numbered_classes(10), [size, size, 3]) };
+        let graph = models::build(network, &options)?;
+        let shapes = graph.shapes([batch, size, size, 3])?;
+        for node in graph.nodes() {
+            let Layer::Conv2d(conv) = &node.layer else { continue };
+            let g = conv.geometry(&shapes[node.inputs[0]])?;
+            if layers.iter().all(|(_, known)| *known != g) {
+                let Conv2d { h, w, c, o, kh, kw, stride: [stride, _], .. } = g;
+                layers.push((format!("{network} {} {h}×{w}×{c}, {o} of {kh}×{kw}/{stride}", node.name), g));
+            }
+        }
+    }
+    Ok(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layers;
+
+    #[test]
+    fn networks_have_their_layers_once() {
+        let layers = layers(&["vgg16_bn", "resnet18", "resnet50"], 224, 64).unwrap();
+        assert!(layers.iter().any(|(name, g)| name.contains("7×7/2") && g.n == 64));
+        for (i, (name, g)) in layers.iter().enumerate() {
+            assert!(layers[..i].iter().all(|(_, other)| other != g), "{name}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Times on the device: matrix products, convolutions, and whole networks. The emulator runs a small one of each, so that
+//! what times is itself tested.
+
+mod conv2d;
+mod networks;
+mod sparse;
+
+pub use conv2d::cases as conv2d;
+pub use networks::cases as networks;
+pub use sparse::cases as sparse;
+
+use super::grades::Grade;
+use super::line::Timing;
+use super::rig::random;
+use super::{Case, Rig};
+use engine::Result;
+use kernels::cuda::{self, DeviceBuffer, Timer};
+use kernels::params::{Dtype, Precision, Trans};
+use std::time::{Duration, Instant};
+
+/// The grades that are timed, each in all of its precisions.
+const GRADES: [Grade; 3] = [Grade::Simt, Grade::Mma, Grade::Wgmma];
+
+/// How long one kernel is timed for, after its first two runs.
+const TIME: Duration = Duration::from_millis(50);
+
+/// The median of several samples, each of enough calls of `work` that the timer's grain does not matter; `macs`
+/// multiply-accumulates a call.
+fn time(rig: &Rig, macs: u64, mut work: impl FnMut() -> cuda::Result<()>) -> Result<Timing> {
+    let mut timer = Timer::new(&rig.gpu)?;
+    timer.time(&mut work)?;
+    let once = timer.time(&mut work)?;
+    let calls =
+        if rig.large { (2e-3 / once.as_secs_f64().max(1e-6)).ceil().clamp(1.0, 100.0) as u32 } else { 1 };
+    let least = if rig.large { 5 } else { 1 };
+    let (mut samples, start) = (Vec::new(), Instant::now());
+    while samples.len() < least || rig.large && start.elapsed() < TIME {
+        let sample = timer.time(|| (0..calls).try_for_each(|_| work()))?;
+        samples.push(1e3 * sample.as_secs_f64() / f64::from(calls));
+    }
+    samples.sort_by(f64::total_cmp);
+    let median_ms = samples[samples.len() / 2];
+    let rate = 2e-9 * macs as f64 / median_ms;
+    Ok(Timing { median_ms, runs: samples.len(), rate, unit: "TFLOP/s".into() })
+}
+
+/// `len` elements on the device that no kernel can profit from: a block of random ones, again and again.
+fn noise(rig: &Rig, dtype: Dtype, len: usize) -> Result<DeviceBuffer> {
+    const BLOCK: usize = 1 << 20;
+    let block = rig.put(dtype, &random(len as u64, len.min(BLOCK)))?;
+    let buffer = rig.gpu.buffer(dtype, len)?;
+    for start in (0..len).step_by(BLOCK) {
+        let count = BLOCK.min(len - start);
+        rig.gpu.copy(&block.slice(0, count), &mut buffer.slice(start, count))?;
+    }
+    Ok(buffer)
+}
+
+/// Square products of every grade.
+pub fn gemm(rig: &Rig) -> Result<Vec<Case>> {
+    let size = if rig.large { 4096 } else { 64 };
+    let of = |(grade, precision): (Grade, Precision)| {
+        let how = format!("{}, {}", grade.name(), precision.name());
+        Case::time(format!("gemm {size}³"), how, move |rig| {
+            let dtype = precision.storage();
+            let (a, b) = (noise(rig, dtype, size * size)?, noise(rig, dtype, size * size)?);
+            let mut c = rig.gpu.buffer(dtype, size * size)?;
+            // What a linear layer computes, and all that wgmma does.
+            let trans = [Trans::No, Trans::Yes];
+            let gpu = rig.gpu(precision);
+            time(rig, (size as u64).pow(3), || grade.gemm(&gpu, trans, [size; 3], &a, &b, false, &mut c))
+        })
+    };
+    let there = |grade: &Grade| *grade != Grade::Wgmma || rig.gpu.arch() == "sm_90a";
+    let grades = GRADES.into_iter().filter(there);
+    Ok(grades.flat_map(|grade| grade.precisions().iter().map(move |&p| (grade, p))).map(of).collect())
+}

@@ -1,0 +1,70 @@
+//! What dead filters buy: the same share of filters is dead in a layer and in the one before it.
+
+use super::conv2d::{layers, product};
+use super::{noise, time};
+use crate::selftest::checks::kill_every_other_block;
+use crate::selftest::grades::{Grade, Pass};
+use crate::selftest::line::Timing;
+use crate::selftest::rig::random;
+use crate::selftest::{Case, Rig};
+use engine::Result;
+use kernels::cuda::{self, Compact, Epilogue, Masked};
+use kernels::params::{CompactIndex, Precision};
+use kernels::shapes::Conv2d;
+
+/// VGG16's layers with half of their filters and inputs dead: dense, masked, compacted, pruned.
+pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
+    let layers = match rig.large {
+        true => layers(&["vgg16_bn"], 224, 64)?,
+        false => vec![("a small layer".into(), Conv2d::square([1, 6, 6, 32], 32, 3, 1, 1))],
+    };
+    let mut cases = Vec::new();
+    // An image has no dead channels.
+    for (name, g) in layers.into_iter().filter(|(_, g)| g.c != 3) {
+        let half = Conv2d { c: g.c / 2, o: g.o / 2, ..g };
+        for (grade, precision) in [(Grade::Simt, Precision::F32), (Grade::Mma, Precision::Bf16)] {
+            let how = |what: &str| format!("{what}, {}, {}", grade.name(), precision.name());
+            let dense = move |rig: &Rig| product(rig, &g, Pass::Forward, grade, precision);
+            cases.push(Case::time(&name, how("dense"), dense));
+            cases.push(Case::time(&name, how("masked"), move |rig| masked(rig, &g, precision)));
+            if grade == Grade::Simt {
+                cases.push(Case::time(&name, how("compacted"), move |rig| compacted(rig, &g)));
+            }
+            let pruned = move |rig: &Rig| product(rig, &half, Pass::Forward, grade, precision);
+            cases.push(Case::time(&name, how("pruned"), pruned));
+        }
+    }
+    Ok(cases)
+}
+
+/// Every other filter, in an order that no tile can profit from.
+fn live(len: usize) -> Vec<bool> {
+    let mut live = vec![true; len];
+    (0..len / 2).for_each(|i| live[i * 37 % len] = false);
+    live
+}
+
+/// Every other block of input channels is dead; the rate counts live products.
+fn masked(rig: &Rig, g: &Conv2d, precision: Precision) -> Result<Timing> {
+    let (gpu, dtype) = (rig.gpu(precision), precision.storage());
+    let mut w = random(1, g.w_len());
+    kill_every_other_block(g, &mut w);
+    let (x, on_w) = (noise(rig, dtype, g.x_len())?, rig.put(dtype, &w)?);
+    let mut y = gpu.buffer(dtype, g.y_len())?;
+    let mask = Masked::new(&gpu, g, &w, &live(g.o))?;
+    let end = Epilogue::default();
+    time(rig, g.macs() / 4, || cuda::conv2d_masked_forward(&gpu, g, &x, &on_w, &mask, &end, &mut y))
+}
+
+fn compacted(rig: &Rig, g: &Conv2d) -> Result<Timing> {
+    let positions = |len: usize| (0..len as u32).zip(live(len)).filter(|(_, live)| *live).map(|(i, _)| i);
+    let index =
+        CompactIndex { inputs: positions(g.c).collect(), outputs: positions(g.o).collect(), carrier: false };
+    let w = random(1, index.outputs.len() * g.kh * g.kw * index.inputs.len());
+    let compact = Compact::new(&rig.gpu, g, &index, &w, &vec![0.0; g.o])?;
+    let dtype = Precision::F32.storage();
+    let (x, mut y) = (noise(rig, dtype, g.x_len())?, rig.gpu.buffer(dtype, g.y_len())?);
+    time(rig, g.macs() / 4, || {
+        cuda::conv2d_compact_forward(&rig.gpu, g, &x, &compact, &Epilogue::default(), &mut y)
+    })
+}

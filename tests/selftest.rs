@@ -1,0 +1,103 @@
+//! `lopper selftest` on the emulator of a GPU, and where there is none.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn selftest(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lopper"));
+    command.arg("selftest").args(arguments).current_dir(dir).output().expect("lopper starts")
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Whether there is a C++ compiler to make the emulator with; with `LOPPER_REQUIRE_CUDA=1` there must be.
+fn emulator_runs() -> bool {
+    let runs = kernels::cuda::emulator::compiler().is_some();
+    if !runs {
+        assert!(std::env::var_os("LOPPER_REQUIRE_CUDA").is_none(), "CUDA on the CPU needs a C++ compiler");
+        // Past the harness, which keeps the output of tests that pass.
+        writeln!(std::io::stderr(), "SKIPPED: CUDA on the CPU needs a C++ compiler, and none was found").ok();
+    }
+    runs
+}
+
+#[test]
+fn every_part_passes_on_the_emulator() {
+    if !emulator_runs() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let parts =
+        "elementwise,windows,losses,simt,mma,wgmma,dispatch,networks,time-gemm,time-sparse,time-conv2d";
+    let arguments = ["--device", "cuda-on-cpu", "--only", parts, "--out", "report.md", "--json"];
+    let output = selftest(dir.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let report = std::fs::read_to_string(dir.path().join("report.md")).unwrap();
+    for text in [
+        "| Device | CUDA on the CPU, sm_90a,",
+        " 1 skipped, 0 not run, 0 failed |",
+        "say nothing of a GPU.",
+        "| conv2d, weight gradient | wgmma, bf16 |",
+        "| conv2d, weight gradient | wgmma, tf32 |  | |  | skipped: no wgmma kernel",
+        "| resnet8, gradients | f16 |",
+        "| gemm 64³ | mma, bf16 |",
+    ] {
+        assert!(report.contains(text), "expected `{text}` in:\n{report}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = json["parts"].as_array().unwrap();
+    assert_eq!(found.len(), parts.split(',').count());
+    for part in found {
+        for line in part["lines"].as_array().unwrap() {
+            let error = line["worst"]["error"].as_f64();
+            let limit = line["worst"]["limit"].as_f64();
+            assert!(error <= limit, "{line}");
+            assert!(line["timing"].is_null() || line["timing"]["median_ms"].as_f64() > Some(0.0), "{line}");
+        }
+    }
+    let last = report.rsplit("```json\n").next().unwrap().split("\n```").next().unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(last).unwrap(), json);
+}
+
+#[test]
+fn what_there_is_no_time_for_is_listed() {
+    if !emulator_runs() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--device", "cuda-on-cpu", "--only", "simt", "--minutes", "0"];
+    let output = selftest(dir.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    let report = std::fs::read_to_string(dir.path().join("selftest.md")).unwrap();
+    assert!(report.contains("not run: no time was left") && report.contains("0 passed"), "{report}");
+}
+
+#[test]
+fn bad_input_is_named_and_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cases =
+        vec![(vec!["--device", "cpu"], "use --device cuda"), (vec!["--device", "tpu"], "device tpu")];
+    if kernels::cuda::Cuda::open().is_err() {
+        cases.push((vec!["--device", "cuda"], "driver"));
+    }
+    if emulator_runs() {
+        cases.push((
+            vec!["--device", "cuda-on-cpu", "--only", "simd"],
+            "part simd: expected one of elementwise",
+        ));
+        cases.push((vec!["--device", "cuda-on-cpu", "--out", "missing/report.md"], "missing/report.md"));
+    }
+    for (arguments, word) in cases {
+        let output = selftest(dir.path(), &arguments);
+        let errors = errors(&output);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(
+            errors.starts_with("lopper: ") && errors.lines().count() == 1 && errors.contains(word),
+            "{errors}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
