@@ -12,6 +12,8 @@ pub struct Cubin {
     pub image: Vec<u8>,
     /// What each kernel takes of a multiprocessor.
     pub usage: Vec<Usage>,
+    /// What the assembler says makes them slow, such as wgmmas that wait for each other.
+    pub losses: Vec<String>,
 }
 
 /// What a kernel takes of a multiprocessor.
@@ -95,7 +97,8 @@ pub fn compile(source: &Source, arch: &str) -> Result<Cubin> {
     // SAFETY: `image` has the bytes that the program says its code has.
     ok("nvrtcGetCUBIN", unsafe { sys::nvrtcGetCUBIN(program.0, image.as_mut_ptr().cast()) })?;
     let ptx = program.text(sys::nvrtcGetPTXSize, sys::nvrtcGetPTX);
-    Ok(Cubin { image, usage: usage(&log, &ptx) })
+    let losses = log.lines().filter(|line| line.contains("Performance Loss")).map(String::from).collect();
+    Ok(Cubin { image, usage: usage(&log, &ptx), losses })
 }
 
 /// A program of the compiler, destroyed with its owner.
