@@ -1,21 +1,11 @@
 //! `lopper bench` on the emulated GPU.
 
 use kernels::cuda::emulator;
-use std::io::Write;
 use std::process::{Command, Output};
 
-/// `lopper bench resnet8` on CUDA on the CPU with `more` options; `None`, said on the terminal, where there is no C++
-/// compiler to make that with.
+/// `lopper bench resnet8` on CUDA on the CPU with `more` options, if that can be had.
 fn bench(more: &[&str]) -> Option<Output> {
-    if emulator::compiler().is_none() {
-        // Past the harness, which keeps the output of tests that pass.
-        writeln!(
-            std::io::stderr(),
-            "SKIPPED: `lopper bench` on CUDA needs a C++ compiler, and none was found"
-        )
-        .ok();
-        return None;
-    }
+    emulator::for_tests()?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_lopper"));
     command.args(["bench", "resnet8", "--size", "16", "--seconds", "0", "--device", "cuda-on-cpu"]);
     Some(command.args(more).output().expect("lopper starts"))

@@ -3,11 +3,12 @@
 //! `kernels/cuda/emulator` holds the driver (a `libcuda`) and the header that makes C++ of a `.cu` file. Both are
 //! compiled at first use, like a device's kernels by NVRTC, and cached. A process uses either it or a real driver.
 
-use super::cache;
 use super::error::{CudaError, Result};
 use super::library::preload;
 use super::source::{EMULATOR, HEADERS, Source, fingerprint};
+use super::{Cuda, cache};
 use libloading::os::unix::Library;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -26,7 +27,7 @@ pub(super) fn load_driver() -> Result<()> {
 /// Bytes of device memory that are taken at present.
 ///
 /// # Panics
-/// As the others of these four, where [`Cuda::on_cpu`](super::Cuda::on_cpu) has not been called. They are for tests of
+/// As the others of these four, where [`Cuda::on_cpu`] has not been called. They are for tests of
 /// what happens when a device fails, and speak of the one device of this process.
 pub fn allocated() -> usize {
     // SAFETY: its type, as `driver.cpp` has it.
@@ -67,8 +68,24 @@ pub(super) fn build_module(module: &Source, begins: &dyn Fn()) -> Result<PathBuf
     build(module, &table, &["-include", "emulator/emulator.h"], begins)
 }
 
-/// Whether a C++ compiler answers: where none does, tests on the emulator cannot run.
-pub fn compiler() -> Option<String> {
+/// CUDA on the CPU, for tests: `None`, said on the terminal, where there is no C++ compiler to make it with. With
+/// `LOPPER_REQUIRE_CUDA=1` that is a failure.
+///
+/// # Panics
+/// Where the emulator is required and missing, or does not start.
+pub fn for_tests() -> Option<Cuda> {
+    if compiler().is_none() {
+        let why = "CUDA on the CPU needs a C++ compiler, and none was found";
+        assert!(env::var_os("LOPPER_REQUIRE_CUDA").is_none(), "{why}");
+        // Past the harness, which keeps the output of tests that pass.
+        writeln!(std::io::stderr(), "SKIPPED: {why}").ok();
+        return None;
+    }
+    Some(Cuda::on_cpu().expect("the emulator starts"))
+}
+
+/// The first C++ compiler that answers.
+fn compiler() -> Option<String> {
     let named = env::var("CXX").ok().filter(|name| !name.is_empty());
     let candidates = named.into_iter().chain(["c++", "g++", "clang++"].map(String::from));
     candidates.into_iter().find(|name| {
