@@ -1,4 +1,4 @@
-//! The convolutions of VGG16 and two ResNets, 64 images of 224 pixels, and both their gradients.
+//! The convolutions of VGG16 and two ResNets, 64 images of 128 pixels, and both their gradients.
 
 use super::{GRADES, noise, time};
 use crate::selftest::grades::{Grade, Pass};
@@ -12,7 +12,7 @@ use models::{Options, numbered_classes};
 /// Every layer by every kernel that computes it.
 pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
     let layers = match rig.large {
-        true => layers(&["vgg16_bn", "resnet18", "resnet50"], 224, 64)?,
+        true => layers(&["vgg16_bn", "resnet18", "resnet50"], 128, 64)?,
         false => vec![("a small layer".into(), Conv2d::square([1, 6, 6, 16], 16, 3, 1, 1))],
     };
     let mut cases = Vec::new();
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn networks_have_their_layers_once() {
-        let layers = layers(&["vgg16_bn", "resnet18", "resnet50"], 224, 64).unwrap();
+        let layers = layers(&["vgg16_bn", "resnet18", "resnet50"], 128, 64).unwrap();
         assert!(layers.iter().any(|(name, g)| name.contains("7×7/2") && g.n == 64));
         for (i, (name, g)) in layers.iter().enumerate() {
             assert!(layers[..i].iter().all(|(_, other)| other != g), "{name}");

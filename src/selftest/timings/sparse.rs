@@ -15,7 +15,7 @@ use kernels::shapes::Conv2d;
 /// VGG16's layers with half of their filters and inputs dead: dense, masked, compacted, pruned.
 pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
     let layers = match rig.large {
-        true => layers(&["vgg16_bn"], 224, 64)?,
+        true => layers(&["vgg16_bn"], 128, 64)?,
         false => vec![("a small layer".into(), Conv2d::square([1, 6, 6, 32], 32, 3, 1, 1))],
     };
     let mut cases = Vec::new();
