@@ -87,6 +87,13 @@ def convolution(device, shape, pass_, dtype):
     return lambda: back(dy, x, weight, None, [stride] * 2, padding, [1, 1], False, [0, 0], 1, wanted)
 
 
+def is_known(name):
+    """Whether torchvision, needed for whole networks alone, has a network of this name."""
+    import torchvision
+
+    return hasattr(torchvision.models, name)
+
+
 def network(device, name):
     import torchvision
 
@@ -130,9 +137,9 @@ def peer(what, how):
     aim = {"simt": 0.95, "mma": 0.65, "wgmma": 0.95}.get(kind[-1] if kind else "")
     if match := re.fullmatch(r"gemm (\d+)³", what):
         return (product, int(match[1]), dtype), aim
-    if match := STEP.fullmatch(what):
+    if (match := STEP.fullmatch(what)) and is_known(match[1]):
         return (step, match[1], int(match[2]), int(match[3]), precision), 0.8
-    if match := IMAGE.fullmatch(what):
+    if (match := IMAGE.fullmatch(what)) and is_known(match[1]):
         return (image, match[1], int(match[2])), 3.0
     pass_ = {"dense": "forward", "pruned": None}.get(kind[0], kind[0]) if kind else None
     if (match := LAYER.search(what)) and pass_ in ("forward", "input gradient", "weight gradient"):
