@@ -5,10 +5,15 @@ use std::process::{Command, Output};
 
 /// `lopper bench resnet8` on CUDA on the CPU with `more` options, if that can be had.
 fn bench(more: &[&str]) -> Option<Output> {
+    Some(bench_command(more)?.output().expect("lopper starts"))
+}
+
+fn bench_command(more: &[&str]) -> Option<Command> {
     emulator::for_tests()?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_lopper"));
     command.args(["bench", "resnet8", "--size", "16", "--seconds", "0", "--device", "cuda-on-cpu"]);
-    Some(command.args(more).output().expect("lopper starts"))
+    command.args(more);
+    Some(command)
 }
 
 #[test]
@@ -23,6 +28,19 @@ fn every_step_is_timed_and_no_peak_is_claimed() {
     assert!(timing.get("fma_peak_gflops").is_none() && first.get("fma_percent").is_none());
     let memory = ["weight_bytes", "arena_bytes"].map(|key| timing[key].as_u64());
     assert!(memory.iter().all(|bytes| *bytes > Some(0)), "{memory:?}");
+}
+
+#[test]
+fn an_older_gpu_is_refused_and_one_without_wgmma_computes() {
+    let Some(mut command) = bench_command(&[]) else { return };
+    let output = command.env("LOPPER_EMULATOR_ARCH", "75").output().expect("lopper starts");
+    let message = String::from_utf8_lossy(&output.stderr);
+    let expected = "lopper: CUDA on the CPU is sm_75: lopper's kernels need sm_80 (Ampere) or newer\n";
+    assert_eq!((output.status.code(), &*message), (Some(1), expected));
+    let mut command = bench_command(&["--precision", "bf16"]).expect("as above");
+    let output = command.env("LOPPER_EMULATOR_ARCH", "80").output().expect("lopper starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("CUDA on the CPU, sm_80: median"), "{text}");
 }
 
 #[test]

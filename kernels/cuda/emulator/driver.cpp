@@ -141,11 +141,16 @@ API cuDriverGetVersion(int* version) { *version = 13000; return SUCCESS; }
 API cuDeviceGetCount(int* count) { *count = 1; return SUCCESS; }
 API cuDeviceGet(int* device, int ordinal) { *device = ordinal; return ordinal == 0 ? SUCCESS : INVALID_VALUE; }
 API cuDeviceGetName(char* name, int len, int) { snprintf(name, len, "CUDA on the CPU"); return SUCCESS; }
+/// The compute capability, ten times: that of Hopper, so that every kernel applies, or what the environment says.
+int capability() {
+    const char* text = getenv("LOPPER_EMULATOR_ARCH");
+    return text ? atoi(text) : 90;
+}
 API cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
     case 16: *value = 4; break; // multiprocessors: few, so that small problems reach what depends on them
-    case 75: *value = 9; break; // compute capability
-    case 76: *value = 0; break;
+    case 75: *value = capability() / 10; break;
+    case 76: *value = capability() % 10; break;
     case 97: *value = MAX_SHARED; break; // shared memory a block may opt in to
     default: return INVALID_VALUE;
     }
