@@ -1,7 +1,7 @@
 //! Products of f32 by the ordinary units, which multiply in single precision: matrix products, and convolution over
 //! channels-last images as an implicit matrix product (`gemm_f32.cu`, `conv2d_f32.cu`).
 //!
-//! Each of a convolution's three products reads patches of an image in place. What differs is a [`Patches`]: of `x` at the output
+//! Each of a convolution's three products reads patches of an image in place. What differs is a `Patches`: of `x` at the output
 //! pixels, or of `dy` at the input pixels of one remainder modulo the stride.
 
 mod compact;
