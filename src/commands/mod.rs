@@ -21,7 +21,7 @@ use crate::pipeline::check_images;
 use crate::progress::note;
 use clap::{Args, Parser, Subcommand};
 use engine::{Device, Error, Graph, Result, file};
-use kernels::cuda::{Cuda, cache};
+use kernels::cuda::{Cuda, CudaError, cache};
 use kernels::params::{self, Storage};
 use models::data::{DataConfig, DataName, Splits};
 use std::path::{Path, PathBuf};
@@ -108,17 +108,18 @@ impl Common {
     }
 }
 
-/// Compiles the kernels for `gpu`, and says so where that takes time.
+/// Compiles the kernels for `gpu`, and says so where that takes time. One that does not compile is an error of those who use
+/// it.
 fn compile(gpu: &Cuda) -> Result<()> {
     let said = Once::new();
     let say = || {
-        note(format!(
-            "compiling CUDA kernels for {}, once; {} keeps them",
-            gpu.arch(),
-            cache::folder().display()
-        ))
+        let folder = cache::folder();
+        note(format!("compiling CUDA kernels for {}, once; {} keeps them", gpu.arch(), folder.display()));
     };
-    Ok(gpu.compile_all(|| said.call_once(say))?)
+    match gpu.compile_all(|| said.call_once(say)) {
+        Ok(()) | Err(CudaError::Compile { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[derive(Subcommand)]
