@@ -5,45 +5,47 @@
 // The windows exist in the loader's addresses alone. k runs along the channels of a tap, which lie side by side in both
 // operands, so sixteen bytes move at a time where C is a multiple of 8 (f32: 4); in the border the copy writes zeros.
 // Other widths, an image's three channels, are gathered element by element (`any`). Blocks of one range of pixels run
-// next to each other, so that it is read from memory once and from the cache for the other filters. Tiles, shared
+// next to each other, so that it is read from memory once and from the cache for the other filters. Where the tiles are
+// too few to give every multiprocessor one, blocks along z sum slices of k, which are added in order. Tiles, shared
 // memory and why: `mma_tile.cuh`.
 //
 // The gradients are the same product, of other operands:
 //
 //   dx[pixel, c] = Σ window of dy[pixel, k]·w'[c, k]    k = (tap, o); for stride s one product for each of the s²
 //                                                       classes of pixels, with the taps that reach it and no other
-//   dw[o, k]     = Σ dy[pixel, o]·window[pixel, k]      both contiguous along their rows; slices of the pixels are
-//                                                       summed apart, then added in order
+//   dw[o, k]     = Σ dy[pixel, o]·window[pixel, k]      both contiguous along their rows; in slices of the pixels
 #include "mma_output.cuh"
 
+/// Sums k from `slice` times this block's z on, `slice` of them: a multiple of the tile's K.
 template <class T, int M, int N, int WM, int WN, bool VECTORS>
 __device__ __forceinline__ void forward(const Windows& g, const T* x, const T* w, const float* bias,
-                                        const void* residual, void* y, const Output& out) {
+                                        const void* residual, void* y, const Output& out, int slice) {
     using Tile = Tile<T, KMajor<T, M>, KMajor<T, N>, WM, WN>;
     auto& s = shared_memory<typename Tile::Shared>();
-    int across = (out.columns + N - 1) / N, k = g.taps * g.channels;
+    int across = (out.columns + N - 1) / N, k = g.taps * g.channels, first = blockIdx.z * slice;
     int row0 = blockIdx.x / across * M, column0 = blockIdx.x % across * N;
     Loader<T, typename Tile::A, WindowView<T>, Tile::THREADS, VECTORS> windows({x, g}, x, row0);
     Loader<T, typename Tile::B, Matrix<T>, Tile::THREADS, VECTORS> filters({w, out.columns, k, k, 1}, w, column0);
     typename Tile::Sums sums;
-    multiply<Tile>(s, sums, windows, filters, 0, k);
-    finish<Tile>(s, sums, row0, column0, out, bias, residual, y);
+    multiply<Tile>(s, sums, windows, filters, first, min(slice, k - first) + first);
+    finish<Tile>(s, sums, row0, column0, out, bias, residual, slice_of(y, out));
 }
 
 /// Computes live filters alone: they come first in the order of columns, and a tile past them sums nothing. Weights and
 /// channels are read in place, through the lists.
 template <class T, int SIZE, int WM, int WN, bool VECTORS>
 __device__ __forceinline__ void masked(const Windows& g, const Live& l, const T* x, const T* w, const float* bias,
-                                       const void* residual, void* y, const Output& out) {
+                                       const void* residual, void* y, const Output& out, int slice) {
     using Tile = Tile<T, KMajor<T, SIZE>, KMajor<T, SIZE>, WM, WN>;
     auto& s = shared_memory<typename Tile::Shared>();
-    int across = (out.columns + SIZE - 1) / SIZE;
+    int across = (out.columns + SIZE - 1) / SIZE, first = blockIdx.z * slice;
     int row0 = blockIdx.x / across * SIZE, column0 = blockIdx.x % across * SIZE;
+    int k = column0 < l.live ? g.taps * g.channels : 0;
     Loader<T, typename Tile::A, LiveWindows<T>, Tile::THREADS, VECTORS> windows({{x, g}, l}, x, row0);
     Loader<T, typename Tile::B, LiveFilters<T>, Tile::THREADS, VECTORS> filters({w, g, l}, w, column0);
     typename Tile::Sums sums;
-    multiply<Tile>(s, sums, windows, filters, 0, column0 < l.live ? g.taps * g.channels : 0);
-    finish<Tile>(s, sums, row0, column0, out, bias, residual, y, l.filters);
+    multiply<Tile>(s, sums, windows, filters, first, min(slice, k - first) + first);
+    finish<Tile>(s, sums, row0, column0, out, bias, residual, slice_of(y, out), l.filters);
 }
 
 /// Sums pixels from `slice` times this block's z on, `slice` of them: a multiple of the tile's K.
@@ -84,52 +86,52 @@ extern "C" __global__ void conv2d_mma_turn_filters(int type, Phase p, const void
 }
 
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_forward_bf16_128x128(
-    Windows g, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<bf16, 128, 128, 64, 32, true>(g, x, w, bias, residual, y, out);
+    Windows g, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<bf16, 128, 128, 64, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_forward_bf16_128x64(
-    Windows g, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<bf16, 128, 64, 64, 32, true>(g, x, w, bias, residual, y, out);
+    Windows g, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<bf16, 128, 64, 64, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 4) conv2d_mma_forward_bf16_64x64(
-    Windows g, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<bf16, 64, 64, 32, 32, true>(g, x, w, bias, residual, y, out);
+    Windows g, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<bf16, 64, 64, 32, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_forward_bf16_any(
-    Windows g, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<bf16, 64, 64, 32, 32, false>(g, x, w, bias, residual, y, out);
+    Windows g, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<bf16, 64, 64, 32, 32, false>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_forward_f16_128x128(
-    Windows g, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<f16, 128, 128, 64, 32, true>(g, x, w, bias, residual, y, out);
+    Windows g, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<f16, 128, 128, 64, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_forward_f16_128x64(
-    Windows g, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<f16, 128, 64, 64, 32, true>(g, x, w, bias, residual, y, out);
+    Windows g, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<f16, 128, 64, 64, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 4) conv2d_mma_forward_f16_64x64(
-    Windows g, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<f16, 64, 64, 32, 32, true>(g, x, w, bias, residual, y, out);
+    Windows g, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<f16, 64, 64, 32, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_forward_f16_any(
-    Windows g, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<f16, 64, 64, 32, 32, false>(g, x, w, bias, residual, y, out);
+    Windows g, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<f16, 64, 64, 32, 32, false>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_forward_tf32_128x128(
-    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<float, 128, 128, 64, 32, true>(g, x, w, bias, residual, y, out);
+    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<float, 128, 128, 64, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_forward_tf32_128x64(
-    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<float, 128, 64, 64, 32, true>(g, x, w, bias, residual, y, out);
+    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<float, 128, 64, 64, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 4) conv2d_mma_forward_tf32_64x64(
-    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<float, 64, 64, 32, 32, true>(g, x, w, bias, residual, y, out);
+    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<float, 64, 64, 32, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_forward_tf32_any(
-    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
-    forward<float, 64, 64, 32, 32, false>(g, x, w, bias, residual, y, out);
+    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    forward<float, 64, 64, 32, 32, false>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_weight_grad_bf16_128x128(
     Windows g, const bf16* x, const bf16* dy, void* dw, Output out, int slice) {
@@ -169,38 +171,38 @@ extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_weight_grad_tf32
     weight_grad<float, 64, 32, 32, false>(g, x, dy, dw, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_masked_bf16_128x128(
-    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out) {
-    masked<bf16, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out);
+    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    masked<bf16, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_masked_bf16_64x64(
-    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out) {
-    masked<bf16, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out);
+    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    masked<bf16, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_masked_bf16_any(
-    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out) {
-    masked<bf16, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out);
+    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    masked<bf16, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_masked_f16_128x128(
-    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out) {
-    masked<f16, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out);
+    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    masked<f16, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_masked_f16_64x64(
-    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out) {
-    masked<f16, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out);
+    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    masked<f16, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_masked_f16_any(
-    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out) {
-    masked<f16, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out);
+    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    masked<f16, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_masked_tf32_128x128(
-    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
-    masked<float, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out);
+    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    masked<float, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_masked_tf32_64x64(
-    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
-    masked<float, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out);
+    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    masked<float, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_masked_tf32_any(
-    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out) {
-    masked<float, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out);
+    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    masked<float, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out, slice);
 }

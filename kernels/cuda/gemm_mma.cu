@@ -28,16 +28,21 @@ __device__ __forceinline__ void product(const T* a, const T* b, const void* resi
     finish<Tile>(s, sums, row0, column0, out, nullptr, residual, slice_of(y, out));
 }
 
-/// `y = Σ slices (+ y)`, a thread an element: always in the same order.
-extern "C" __global__ void gemm_mma_add_slices(int type, uint64_t n, int slices, int accumulate, const float* from,
-                                               void* y) {
-    uint64_t i = global_thread();
+/// `y = activation(Σ slices + bias + residual)`, a thread an element: always in the same order. The slices lie one after
+/// another, `rows` × `columns` each; null pointers add nothing, and the residual may be y itself.
+extern "C" __global__ void gemm_mma_add_slices(int type, Output out, int slices, const float* from, const float* bias,
+                                               const void* residual, void* y) {
+    uint64_t i = global_thread(), n = uint64_t(out.rows) * out.columns;
     if (i >= n) return;
     float sum = 0;
     for (int slice = 0; slice < slices; slice++) sum += from[slice * n + i];
+    int row = i / out.columns, column = i - uint64_t(row) * out.columns;
+    int64_t to = out.place(row) * out.columns + column;
+    if (bias) sum += bias[column];
     with_type(type, [&](auto t) {
-        auto* to = (decltype(t)*)y + i;
-        *to = from_float<decltype(t)>(accumulate ? to_float(*to) + sum : sum);
+        using T = decltype(t);
+        if (residual) sum += to_float(((const T*)residual)[to]);
+        ((T*)y)[to] = from_float<T>(out.activate(sum));
     });
 }
 

@@ -3,7 +3,7 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, narrow, put, random, round};
-use kernels::cuda::mma::{self, Mask, Tile};
+use kernels::cuda::mma::{self, Mask, Plan, Tile};
 use kernels::cuda::{Cuda, Epilogue};
 use kernels::params::{Activation, Dtype, Trans};
 use kernels::reference;
@@ -19,7 +19,7 @@ fn stored(dtype: Dtype, values: &[f64]) -> Vec<f32> {
 
 fn check_forward(
     gpu: &Cuda,
-    tile: Tile,
+    plan: Plan,
     g: &Conv2d,
     dtype: Dtype,
     activation: Activation,
@@ -37,9 +37,9 @@ fn check_forward(
     let residual = residual.map(|residual| put(gpu, dtype, &residual));
     let epilogue = Epilogue { bias: bias.as_ref(), residual: residual.as_ref(), activation };
     let y = filled(gpu, dtype, g.y_len(), |y| {
-        mma::conv2d_forward_tiled(gpu, tile, g, &x, &w, &epilogue, y).unwrap();
+        mma::conv2d_forward_planned(gpu, plan, g, &x, &w, &epilogue, y).unwrap();
     });
-    assert_eq!(y, stored(dtype, &want), "{tile:?} {g:?} {dtype:?}");
+    assert_eq!(y, stored(dtype, &want), "{plan:?} {g:?} {dtype:?}");
 }
 
 /// Small convolutions of one group; a third of them with whole vectors of channels.
@@ -67,10 +67,10 @@ fn geometry() -> impl Strategy<Value = Conv2d> {
 #[test]
 fn forward_of_any_geometry() {
     let Some(gpu) = device() else { return };
-    let case = (geometry(), 0usize..3, 0usize..3, 0usize..3, any::<[bool; 2]>());
-    proptest!(ProptestConfig::with_cases(60), |((g, dtype, tile, activation, [bias, residual]) in case)| {
-        let activation = ACTIVATIONS[activation];
-        check_forward(gpu, Tile::ALL[tile], &g, FLOATS[dtype], activation, bias, residual);
+    let case = (geometry(), 0usize..3, (0usize..3, 1usize..6), 0usize..3, any::<[bool; 2]>());
+    proptest!(ProptestConfig::with_cases(60), |((g, dtype, (tile, slices), activation, [bias, residual]) in case)| {
+        let (plan, activation) = (Plan { tile: Tile::ALL[tile], slices }, ACTIVATIONS[activation]);
+        check_forward(gpu, plan, &g, FLOATS[dtype], activation, bias, residual);
     });
 }
 
@@ -80,10 +80,13 @@ fn forward_of_many_tiles_and_steps() {
     let g = Conv2d::square([2, 13, 11, 40], 136, 3, 1, 1);
     for dtype in FLOATS {
         for tile in Tile::ALL {
-            check_forward(gpu, tile, &g, dtype, Activation::Relu, true, true);
+            for slices in [1, 4] {
+                check_forward(gpu, Plan { tile, slices }, &g, dtype, Activation::Relu, true, true);
+            }
         }
         let image = Conv2d::square([1, 15, 14, 3], 70, 7, 2, 3);
-        check_forward(gpu, Tile::Square128, &image, dtype, Activation::None, true, false);
+        let plan = Plan { tile: Tile::Square128, slices: 1 };
+        check_forward(gpu, plan, &image, dtype, Activation::None, true, false);
     }
 }
 
@@ -207,6 +210,9 @@ fn input_grad() {
         for stride in [1, 2] {
             check(&Conv2d::square([2, 18, 13, 72], 24, 3, stride, 1), dtype);
         }
+        // Few pixels and a long k: in slices, a scattered class of pixels too.
+        check(&Conv2d::square([1, 4, 4, 24], 128, 3, 1, 1), dtype);
+        check(&Conv2d::square([1, 4, 4, 24], 512, 3, 2, 1), dtype);
     }
 }
 
@@ -243,6 +249,9 @@ fn masked_forward() {
             }
         }
         check(&Conv2d::square([2, 5, 5, 3], 5, 3, 1, 1), dtype, &[true, false, true, true, false], None);
+        // In slices.
+        let long = Conv2d::square([1, 4, 4, 256], 24, 3, 1, 1);
+        check(&long, dtype, &some[..24], Some(&[true, false].repeat(8)));
         let large = Conv2d::square([2, 15, 15, 16], 140, 1, 1, 0);
         check(&large, dtype, &[true; 140], Some(&[true]));
     }

@@ -1,6 +1,6 @@
 //! Convolution on tensor cores.
 
-use super::{Kernels, Output, Tile, Windows, grades, slices, sum_slices};
+use super::{Kernels, Output, Plan, Slices, Tile, Windows, grades, sum_slices};
 use crate::cuda::error::Result;
 use crate::cuda::launch::{Arg, Grid};
 use crate::cuda::source::CONV2D_MMA;
@@ -36,14 +36,14 @@ pub fn conv2d_forward(
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    let tile = FORWARD.tile(cuda, y.len() / g.o, g.o);
-    conv2d_forward_tiled(cuda, tile, g, x, w, epilogue, y)
+    let plan = FORWARD.plan(cuda, [y.len() / g.o, g.o, w.len() / g.o], x.dtype());
+    conv2d_forward_planned(cuda, plan, g, x, w, epilogue, y)
 }
 
-/// [`conv2d_forward`] with a tile of the caller's; channels that are not made of whole vectors have theirs.
-pub fn conv2d_forward_tiled(
+/// [`conv2d_forward`] by a plan of the caller's; channels that are not made of whole vectors have a tile of their own.
+pub fn conv2d_forward_planned(
     cuda: &Cuda,
-    tile: Tile,
+    plan: Plan,
     g: &Conv2d,
     x: &DeviceBuffer,
     w: &DeviceBuffer,
@@ -54,7 +54,7 @@ pub fn conv2d_forward_tiled(
     assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output of one type");
     epilogue.check(g.o, y);
     let output = Output::dense(y.len() / g.o, g.o, epilogue.activation, y);
-    launch_forward(cuda, tile, forward_windows(g), output, [x, w], epilogue, y)
+    launch_forward(cuda, plan, forward_windows(g), output, [x, w], epilogue, y)
 }
 
 /// The windows of `g` over its input.
@@ -67,7 +67,7 @@ pub(super) fn forward_windows(g: &Conv2d) -> Windows {
 /// Multiplies the windows of `x` by filters `w`, which lie tap by tap.
 fn launch_forward(
     cuda: &Cuda,
-    tile: Tile,
+    plan: Plan,
     windows: Windows,
     output: Output,
     [x, w]: [&DeviceBuffer; 2],
@@ -75,21 +75,26 @@ fn launch_forward(
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     let vectors = (windows.channels as usize).is_multiple_of(x.dtype().lanes());
-    let (kernel, tile) = FORWARD.choose(x.dtype(), vectors, tile);
-    let grid = tile.grid(output.rows as usize, output.columns as usize, 1);
-    let (windows, output) = ([windows], [output]);
-    let args = [
-        (&windows).into(),
-        x.into(),
-        w.into(),
-        epilogue.bias.into(),
-        epilogue.residual.into(),
-        y.into(),
-        (&output).into(),
-    ];
-    // SAFETY: windows end at the image's edge and filters at the last; rows and columns of the output are below its
-    // own. The buffers have the lengths of their shapes (the callers').
-    unsafe { cuda.launch(&CONV2D_MMA, kernel, grid, &args) }
+    let (kernel, tile) = FORWARD.choose(x.dtype(), vectors, plan.tile);
+    let slices = Slices::at_most(plan.slices, (windows.taps * windows.channels) as usize, x.dtype());
+    let grid = tile.grid(output.rows as usize, output.columns as usize, slices.count);
+    let windows = [windows];
+    sum_slices(cuda, slices.count, output, epilogue, y, |output, epilogue, y| {
+        let output = [output];
+        let args = [
+            (&windows).into(),
+            x.into(),
+            w.into(),
+            epilogue.bias.into(),
+            epilogue.residual.into(),
+            y.into(),
+            (&output).into(),
+            slices.len.into(),
+        ];
+        // SAFETY: windows end at the image's edge and filters at the last; rows and columns of the output are below
+        // its own, for each slice of the grid. The buffers have the lengths of their shapes (the callers').
+        unsafe { cuda.launch(&CONV2D_MMA, kernel, grid, &args) }
+    })
 }
 
 /// The gradient of the weight: `dw[o, kh, kw, c] = Σ x·dy` over the pixels. `x` and `dy` of one floating-point type,
@@ -112,12 +117,13 @@ pub fn conv2d_weight_grad(
     // The slices share the multiprocessors too, so a large tile is worth having whenever it is full.
     let tile = if g.o > 64 && k > 64 { Tile::Square128 } else { Tile::Square64 };
     let (kernel, tile) = WEIGHT_GRAD.choose(x.dtype(), vectors, tile);
-    let (count, slice) = slices(cuda, tile.blocks(g.o, k), dy.len() / g.o, x.dtype());
-    let grid = tile.grid(g.o, k, count);
+    let slices = Slices::filling(cuda, tile.blocks(g.o, k), dy.len() / g.o, x.dtype());
+    let grid = tile.grid(g.o, k, slices.count);
     let windows = [forward_windows(g)];
-    sum_slices(cuda, count, false, dw, |sums| {
-        let output = [Output::dense(g.o, k, Activation::None, sums)];
-        let args = [(&windows).into(), x.into(), dy.into(), sums.into(), (&output).into(), slice.into()];
+    let output = Output::dense(g.o, k, Activation::None, dw);
+    sum_slices(cuda, slices.count, output, &Epilogue::default(), dw, |output, _, sums| {
+        let output = [output];
+        let args = [(&windows).into(), x.into(), dy.into(), sums.into(), (&output).into(), slices.len.into()];
         // SAFETY: windows end at the image's edge, pixels at the last; `sums` has a `dw` for each slice of the grid.
         unsafe { cuda.launch(&CONV2D_MMA, kernel, grid, &args) }
     })
@@ -224,8 +230,8 @@ fn input_grad_of(
         by_columns: windows.by_columns,
         ..Output::dense(rows, g.c, Activation::None, dx)
     };
-    let tile = FORWARD.tile(cuda, rows, g.c);
-    launch_forward(cuda, tile, windows, output, [dy, &turned], &Epilogue::default(), dx)
+    let plan = FORWARD.plan(cuda, [rows, g.c, turned.len() / g.c], dy.dtype());
+    launch_forward(cuda, plan, windows, output, [dy, &turned], &Epilogue::default(), dx)
 }
 
 /// Refuses buffers of other lengths than `g`'s, and groups.

@@ -1,10 +1,9 @@
 //! Products of matrices on tensor cores.
 
-use super::{Kernels, Output, Tile, grades, slices, sum_slices};
+use super::{Kernels, Output, Slices, Tile, grades, sum_slices};
 use crate::cuda::error::Result;
-use crate::cuda::launch::Arg;
 use crate::cuda::source::GEMM_MMA;
-use crate::cuda::{Cuda, DeviceBuffer};
+use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::{Activation, Dtype, Trans};
 use bytemuck::{Pod, Zeroable};
 
@@ -68,23 +67,25 @@ pub fn gemm(
     };
     let tile = if m > 64 && n > 64 { Tile::Square128 } else { Tile::Square64 };
     let (kernel, tile) = kernels.choose(a.dtype(), vectors, tile);
-    let (count, slice) = slices(cuda, tile.blocks(m, n), k, a.dtype());
+    let slices = Slices::filling(cuda, tile.blocks(m, n), k, a.dtype());
     let steps = [Steps { a: steps(ta, m, k), b: steps(opposite(tb), n, k) }];
-    sum_slices(cuda, count, accumulate, c, |sums| {
-        let output = [Output::dense(m, n, Activation::None, sums)];
-        let residual = Arg::Address(if accumulate && count == 1 { sums.address() } else { 0 });
+    let output = Output::dense(m, n, Activation::None, c);
+    let old = accumulate.then(|| c.slice(0, c.len()));
+    let add = Epilogue { residual: old.as_ref(), ..Epilogue::default() };
+    sum_slices(cuda, slices.count, output, &add, c, |output, add, sums| {
+        let output = [output];
         let args = [
             a.into(),
             b.into(),
-            residual,
+            add.residual.into(),
             sums.into(),
             (&output).into(),
             (&steps).into(),
             k.into(),
-            slice.into(),
+            slices.len.into(),
         ];
         // SAFETY: rows, columns and k end where the matrices do (asserted); `sums` has a C for each slice of the grid.
-        unsafe { cuda.launch(&GEMM_MMA, kernel, tile.grid(m, n, count), &args) }
+        unsafe { cuda.launch(&GEMM_MMA, kernel, tile.grid(m, n, slices.count), &args) }
     })
 }
 

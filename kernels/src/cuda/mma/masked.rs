@@ -1,7 +1,7 @@
 //! Convolution on tensor cores that leaves out filters and blocks of channels.
 
 use super::conv2d::{check, forward_windows};
-use super::{Kernels, Output, Tile, Windows, grades};
+use super::{Kernels, Output, Slices, Tile, Windows, grades, sum_slices};
 use crate::cuda::error::Result;
 use crate::cuda::source::CONV2D_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
@@ -78,12 +78,14 @@ pub fn conv2d_masked_forward(
     epilogue.check(g.o, y);
     let pixels = y.len() / g.o;
     let vectors = g.c.is_multiple_of(x.dtype().lanes());
-    let tile = MASKED.tile(cuda, pixels, mask.live);
-    let (kernel, tile) = MASKED.choose(x.dtype(), vectors, tile);
     let windows = match mask.blocks {
         Some(_) => forward_windows(g).with_channels(mask.channels[0]),
         None => forward_windows(g),
     };
+    let k = (windows.taps * windows.channels) as usize;
+    let plan = MASKED.plan(cuda, [pixels, mask.live, k], x.dtype());
+    let (kernel, tile) = MASKED.choose(x.dtype(), vectors, plan.tile);
+    let slices = Slices::at_most(plan.slices, k, x.dtype());
     let address = |list: &DeviceBuffer| list.address();
     let live = [Live {
         filters: address(&mask.filters),
@@ -91,20 +93,24 @@ pub fn conv2d_masked_forward(
         live: if mask.blocks.is_some() && mask.channels[0] == 0 { 0 } else { mask.live as i32 },
         unused: 0,
     }];
-    let (windows, output) = ([windows], [Output::dense(pixels, g.o, epilogue.activation, y)]);
-    let args = [
-        (&windows).into(),
-        (&live).into(),
-        x.into(),
-        w.into(),
-        epilogue.bias.into(),
-        epilogue.residual.into(),
-        y.into(),
-        (&output).into(),
-    ];
-    // SAFETY: windows end at the image's edge, the lists at the last live filter and block, which lie inside the
-    // weight (asserted); rows and columns of the output are below its own.
-    unsafe { cuda.launch(&CONV2D_MMA, kernel, tile.grid(pixels, g.o, 1), &args) }
+    let (windows, output) = ([windows], Output::dense(pixels, g.o, epilogue.activation, y));
+    sum_slices(cuda, slices.count, output, epilogue, y, |output, epilogue, y| {
+        let output = [output];
+        let args = [
+            (&windows).into(),
+            (&live).into(),
+            x.into(),
+            w.into(),
+            epilogue.bias.into(),
+            epilogue.residual.into(),
+            y.into(),
+            (&output).into(),
+            slices.len.into(),
+        ];
+        // SAFETY: windows end at the image's edge, the lists at the last live filter and block, which lie inside the
+        // weight (asserted); rows and columns of the output are below its own, for each slice of the grid.
+        unsafe { cuda.launch(&CONV2D_MMA, kernel, tile.grid(pixels, g.o, slices.count), &args) }
+    })
 }
 
 impl Windows {

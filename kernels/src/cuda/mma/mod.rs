@@ -6,14 +6,14 @@
 mod conv2d;
 mod gemm;
 mod masked;
+mod slices;
 
 pub use conv2d::*;
 pub use gemm::*;
 pub use masked::*;
+use slices::{Slices, sum_slices};
 
-use crate::cuda::error::Result;
-use crate::cuda::launch::{Arg, Grid};
-use crate::cuda::source::GEMM_MMA;
+use crate::cuda::launch::Grid;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Activation, Dtype};
 use bytemuck::{Pod, Zeroable};
@@ -58,6 +58,18 @@ impl Tile {
     }
 }
 
+/// How a product is divided among blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// A block's part of the result.
+    pub tile: Tile,
+    /// Into how many slices k is cut, at most: each is summed by blocks of its own.
+    pub slices: usize,
+}
+
+/// Steps of k that are worth a second kernel to add their slices.
+const SHORTEST_CUT: usize = 32;
+
 /// The kernels of an operation, each for bf16, f16 and tf32.
 struct Kernels {
     /// The largest tile first.
@@ -79,6 +91,15 @@ macro_rules! grades {
 use grades;
 
 impl Kernels {
+    /// For a product of `rows` × `columns` sums of `k` products of elements of type `dtype`. One that has too few tiles
+    /// for the device is cut along k, unless it is so short that adding the slices would take as long as it saves.
+    fn plan(&self, cuda: &Cuda, [rows, columns, k]: [usize; 3], dtype: Dtype) -> Plan {
+        let tile = self.tile(cuda, rows, columns);
+        let blocks = tile.blocks(rows, columns);
+        let cut = blocks < cuda.multiprocessors() && k >= SHORTEST_CUT * Slices::step(dtype);
+        Plan { tile, slices: if cut { Slices::filling(cuda, blocks, k, dtype).count } else { 1 } }
+    }
+
     /// The largest tile that gives every multiprocessor a block, and is not half empty; else the smallest.
     fn tile(&self, cuda: &Cuda, rows: usize, columns: usize) -> Tile {
         let fits = |tile: &Tile| {
@@ -102,47 +123,6 @@ impl Kernels {
             None => (self.any[grade], Tile::Square64),
         }
     }
-}
-
-/// Elements of k that a tile takes at a step.
-fn step(dtype: Dtype) -> usize {
-    64 / dtype.bytes()
-}
-
-/// How many slices of how many elements each `k` is cut into, so that a product of `blocks` tiles gives every
-/// multiprocessor two, and no slice is shorter than eight steps.
-fn slices(cuda: &Cuda, blocks: usize, k: usize, dtype: Dtype) -> (usize, usize) {
-    let steps = k.div_ceil(step(dtype));
-    let wanted = (2 * cuda.multiprocessors()).div_ceil(blocks).min(steps / 8).max(1);
-    let slice = steps.div_ceil(wanted).max(1) * step(dtype);
-    (k.div_ceil(slice).max(1), slice)
-}
-
-/// Runs `launch` on the buffer for its sums: `y`, or where there are several slices of them one for all, whose sum then
-/// is written, or added, to `y`.
-fn sum_slices(
-    cuda: &Cuda,
-    slices: usize,
-    accumulate: bool,
-    y: &mut DeviceBuffer,
-    launch: impl FnOnce(&mut DeviceBuffer) -> Result<()>,
-) -> Result<()> {
-    if slices == 1 {
-        return launch(y);
-    }
-    let mut partial = cuda.buffer(Dtype::F32, slices * y.len())?;
-    launch(&mut partial)?;
-    let n = y.len();
-    let args = [
-        Arg::Int(y.dtype() as i32),
-        Arg::from(n as u64),
-        slices.into(),
-        Arg::Int(accumulate.into()),
-        (&partial).into(),
-        y.into(),
-    ];
-    // SAFETY: a thread touches element `i < n` of y and of each slice, of which `partial` holds `slices`.
-    unsafe { cuda.launch(&GEMM_MMA, "gemm_mma_add_slices", Grid::over(n), &args) }
 }
 
 /// Division by a number that is known beforehand, exact for all numbers below 2³¹ (Granlund & Montgomery, "Division by
@@ -251,6 +231,11 @@ impl Output {
             by_rows: Divide::by(1),
             by_columns: Divide::by(1),
         }
+    }
+
+    /// The same rows and columns as f32 sums, in order and with nothing done to them.
+    fn of_sums(&self, sums: &DeviceBuffer) -> Self {
+        Self::dense(self.rows as usize, self.columns as usize, Activation::None, sums)
     }
 }
 

@@ -1,0 +1,84 @@
+//! Products with few tiles and a long k: the multiprocessors share k, and their sums are added afterwards.
+
+use super::Output;
+use crate::cuda::error::Result;
+use crate::cuda::launch::{Arg, Grid};
+use crate::cuda::source::GEMM_MMA;
+use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
+use crate::params::Dtype;
+
+/// How k is cut: `count` slices of `len` elements, of which the last may be shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slices {
+    pub count: usize,
+    /// A multiple of a step.
+    pub len: usize,
+}
+
+impl Slices {
+    /// Elements of k that a tile takes at a step.
+    pub fn step(dtype: Dtype) -> usize {
+        64 / dtype.bytes()
+    }
+
+    /// At most `count`, of equal length.
+    pub fn at_most(count: usize, k: usize, dtype: Dtype) -> Self {
+        let step = Self::step(dtype);
+        let len = k.div_ceil(step).div_ceil(count).max(1) * step;
+        Self { count: k.div_ceil(len).max(1), len }
+    }
+
+    /// So many that a product of `blocks` tiles gives every multiprocessor two blocks, but none shorter than eight steps.
+    pub fn filling(cuda: &Cuda, blocks: usize, k: usize, dtype: Dtype) -> Self {
+        let steps = k.div_ceil(Self::step(dtype));
+        Self::at_most((2 * cuda.multiprocessors()).div_ceil(blocks).min(steps / 8).max(1), k, dtype)
+    }
+}
+
+/// Runs `launch` on what it is to write, and how that ends: `output` of `y` with its epilogue, or where there are
+/// several slices a buffer of f32 sums for each, which are then added in order, ended and written to `y`.
+pub(super) fn sum_slices(
+    cuda: &Cuda,
+    slices: usize,
+    output: Output,
+    epilogue: &Epilogue,
+    y: &mut DeviceBuffer,
+    launch: impl FnOnce(Output, &Epilogue, &mut DeviceBuffer) -> Result<()>,
+) -> Result<()> {
+    if slices == 1 {
+        return launch(output, epilogue, y);
+    }
+    let n = output.rows as usize * output.columns as usize;
+    let mut sums = cuda.buffer(Dtype::F32, slices * n)?;
+    launch(output.of_sums(&sums), &Epilogue::default(), &mut sums)?;
+    let (dtype, output) = (Arg::Int(y.dtype() as i32), [output]);
+    let args = [
+        dtype,
+        (&output).into(),
+        slices.into(),
+        (&sums).into(),
+        epilogue.bias.into(),
+        epilogue.residual.into(),
+        y.into(),
+    ];
+    // SAFETY: a thread touches element `i < n` of each slice, of which `sums` holds `slices`, and the element of y and
+    // of the residual that `output` places there; its column is one of the bias.
+    unsafe { cuda.launch(&GEMM_MMA, "gemm_mma_add_slices", Grid::over(n), &args) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_whole_steps_that_cover_k() {
+        for (count, k) in [(1, 0), (1, 7), (4, 33), (5, 4608), (200, 100)] {
+            let slices = Slices::at_most(count, k, Dtype::Bf16);
+            assert!(slices.count <= count && slices.len.is_multiple_of(32), "{slices:?}");
+            assert!(
+                (slices.count - 1) * slices.len < k.max(1) && slices.count * slices.len >= k,
+                "{slices:?}"
+            );
+        }
+    }
+}
