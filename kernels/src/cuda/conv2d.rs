@@ -22,7 +22,8 @@ pub fn conv2d_forward(
         };
         return in_single(cuda, [x, w], epilogue, y, forward);
     }
-    match wgmma::applies(cuda, g, x.dtype()) {
+    // A few large tiles, as at batch 1, leave most multiprocessors idle, however fast theirs are.
+    match wgmma::applies(cuda, g, x.dtype()) && !mma::shares_tiles(cuda, g, x.dtype()) {
         true => wgmma::conv2d_forward(cuda, g, x, w, epilogue, y),
         false => mma::conv2d_forward(cuda, g, x, w, epilogue, y),
     }

@@ -7,7 +7,7 @@
 //! | bf16, f16 | any | tensor cores | `simt`, on f32 copies |
 //!
 //! Tensor cores are reached by [`wgmma`](super::wgmma) where the device and the shape allow it, else by
-//! [`mma`](super::mma).
+//! [`mma`](super::mma), which also takes forward convolutions of few tiles: it cuts them along k.
 
 use super::{Cuda, DeviceBuffer, Epilogue, Result, convert};
 use crate::params::{Dtype, Precision};

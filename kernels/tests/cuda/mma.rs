@@ -91,6 +91,16 @@ fn forward_of_many_tiles_and_steps() {
 }
 
 #[test]
+fn tiles_are_shared_where_they_are_few() {
+    let Some(gpu) = device() else { return };
+    let few = Conv2d::square([1, 4, 4, 128], 16, 3, 1, 1);
+    let many = Conv2d { n: 16, ..few };
+    let short = Conv2d { c: 64, ..few };
+    let shared = [few, many, short].map(|g| mma::shares_tiles(gpu, &g, Dtype::Bf16));
+    assert_eq!(shared, [true, false, false]);
+}
+
+#[test]
 fn forward_chooses_a_tile_and_keeps_a_nan() {
     let Some(gpu) = device() else { return };
     let g = Conv2d::square([1, 6, 6, 8], 16, 3, 1, 0);
@@ -251,7 +261,9 @@ fn masked_forward() {
         check(&Conv2d::square([2, 5, 5, 3], 5, 3, 1, 1), dtype, &[true, false, true, true, false], None);
         // In slices.
         let long = Conv2d::square([1, 4, 4, 256], 24, 3, 1, 1);
-        check(&long, dtype, &some[..24], Some(&[true, false].repeat(8)));
+        for live in [&some[..24], &[false; 24]] {
+            check(&long, dtype, live, Some(&[true, false].repeat(8)));
+        }
         let large = Conv2d::square([2, 15, 15, 16], 140, 1, 1, 0);
         check(&large, dtype, &[true; 140], Some(&[true]));
     }

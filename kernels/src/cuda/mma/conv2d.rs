@@ -36,8 +36,16 @@ pub fn conv2d_forward(
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    let plan = FORWARD.plan(cuda, [y.len() / g.o, g.o, w.len() / g.o], x.dtype());
-    conv2d_forward_planned(cuda, plan, g, x, w, epilogue, y)
+    conv2d_forward_planned(cuda, forward_plan(cuda, g, x.dtype()), g, x, w, epilogue, y)
+}
+
+/// Whether `g` has so few tiles that [`conv2d_forward`] shares each of them among at least four blocks of `cuda`.
+pub fn shares_tiles(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
+    forward_plan(cuda, g, dtype).slices >= 4
+}
+
+fn forward_plan(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> Plan {
+    FORWARD.plan(cuda, [g.n * g.oh() * g.ow(), g.o, g.kh * g.kw * g.c], dtype)
 }
 
 /// [`conv2d_forward`] by a plan of the caller's; channels that are not made of whole vectors have a tile of their own.

@@ -31,7 +31,9 @@ impl Slices {
     /// So many that a product of `blocks` tiles gives every multiprocessor two blocks, but none shorter than eight steps.
     pub fn filling(cuda: &Cuda, blocks: usize, k: usize, dtype: Dtype) -> Self {
         let steps = k.div_ceil(Self::step(dtype));
-        Self::at_most((2 * cuda.multiprocessors()).div_ceil(blocks).min(steps / 8).max(1), k, dtype)
+        // A mask may leave no block.
+        let wanted = (2 * cuda.multiprocessors()).div_ceil(blocks.max(1));
+        Self::at_most(wanted.min(steps / 8).max(1), k, dtype)
     }
 }
 
