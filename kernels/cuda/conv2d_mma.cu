@@ -24,10 +24,10 @@ __device__ __forceinline__ void forward(const Windows& g, const T* x, const T* w
     auto& s = shared_memory<typename Tile::Shared>();
     int across = (out.columns + N - 1) / N, k = g.taps * g.channels, first = blockIdx.z * slice;
     int row0 = blockIdx.x / across * M, column0 = blockIdx.x % across * N;
-    Loader<T, typename Tile::A, WindowView<T>, Tile::THREADS, VECTORS> windows({x, g}, x, row0);
-    Loader<T, typename Tile::B, Matrix<T>, Tile::THREADS, VECTORS> filters({w, out.columns, k, k, 1}, w, column0);
+    Loader<T, typename Tile::A, WindowView<T>, Tile::THREADS, VECTORS> windows({x, g}, row0, first);
+    Loader<T, typename Tile::B, Matrix<T>, Tile::THREADS, VECTORS> filters({w, out.columns, k, k, 1}, column0, first);
     typename Tile::Sums sums;
-    multiply<Tile>(s, sums, windows, filters, first, min(slice, k - first) + first);
+    multiply<Tile>(s, sums, windows, filters, min(slice, k - first));
     finish<Tile>(s, sums, row0, column0, out, bias, residual, slice_of(y, out));
 }
 
@@ -41,10 +41,10 @@ __device__ __forceinline__ void masked(const Windows& g, const Live& l, const T*
     int across = (out.columns + SIZE - 1) / SIZE, first = blockIdx.z * slice;
     int row0 = blockIdx.x / across * SIZE, column0 = blockIdx.x % across * SIZE;
     int k = column0 < l.live ? g.taps * g.channels : 0;
-    Loader<T, typename Tile::A, LiveWindows<T>, Tile::THREADS, VECTORS> windows({{x, g}, l}, x, row0);
-    Loader<T, typename Tile::B, LiveFilters<T>, Tile::THREADS, VECTORS> filters({w, g, l}, w, column0);
+    Loader<T, typename Tile::A, LiveWindows<T>, Tile::THREADS, VECTORS> windows({{x, g}, l}, row0, first);
+    Loader<T, typename Tile::B, LiveFilters<T>, Tile::THREADS, VECTORS> filters({w, g, l}, column0, first);
     typename Tile::Sums sums;
-    multiply<Tile>(s, sums, windows, filters, first, min(slice, k - first) + first);
+    multiply<Tile>(s, sums, windows, filters, min(slice, k - first));
     finish<Tile>(s, sums, row0, column0, out, bias, residual, slice_of(y, out), l.filters);
 }
 
@@ -56,11 +56,11 @@ __device__ __forceinline__ void weight_grad(const Windows& g, const T* x, const 
     auto& s = shared_memory<typename Tile::Shared>();
     int across = (out.columns + SIZE - 1) / SIZE, pixels = g.images * g.rows * g.columns;
     int row0 = blockIdx.x / across * SIZE, column0 = blockIdx.x % across * SIZE, first = blockIdx.z * slice;
-    Loader<T, typename Tile::A, Matrix<T>, Tile::THREADS, VECTORS> filters({dy, out.rows, pixels, 1, out.rows}, dy,
-                                                                           row0);
-    Loader<T, typename Tile::B, Transposed<WindowView<T>>, Tile::THREADS, VECTORS> windows({{x, g}}, x, column0);
+    Loader<T, typename Tile::A, Matrix<T>, Tile::THREADS, VECTORS> filters({dy, out.rows, pixels, 1, out.rows},
+                                                                           row0, first);
+    Loader<T, typename Tile::B, Transposed<WindowView<T>>, Tile::THREADS, VECTORS> windows({{x, g}}, column0, first);
     typename Tile::Sums sums;
-    multiply<Tile>(s, sums, filters, windows, first, min(slice, pixels - first) + first);
+    multiply<Tile>(s, sums, filters, windows, min(slice, pixels - first));
     finish<Tile>(s, sums, row0, column0, out, nullptr, nullptr, slice_of(dw, out));
 }
 

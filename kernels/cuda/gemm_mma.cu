@@ -10,7 +10,7 @@
 
 /// As `Steps` in the launchers: elements between neighbouring rows and neighbouring k.
 struct Steps {
-    int64_t a_row, a_k, b_row, b_k;
+    int a_row, a_k, b_row, b_k;
 };
 
 /// Sums k from `slice` times this block's z on, `slice` of them: a multiple of the tile's K.
@@ -21,10 +21,10 @@ __device__ __forceinline__ void product(const T* a, const T* b, const void* resi
     auto& s = shared_memory<typename Tile::Shared>();
     int across = (out.columns + Tile::N - 1) / Tile::N, first = blockIdx.z * slice;
     int row0 = blockIdx.x / across * Tile::M, column0 = blockIdx.x % across * Tile::N;
-    Loader<T, A, Matrix<T>, Tile::THREADS, VECTORS> left({a, out.rows, k, steps.a_row, steps.a_k}, a, row0);
-    Loader<T, B, Matrix<T>, Tile::THREADS, VECTORS> right({b, out.columns, k, steps.b_row, steps.b_k}, b, column0);
+    Loader<T, A, Matrix<T>, Tile::THREADS, VECTORS> left({a, out.rows, k, steps.a_row, steps.a_k}, row0, first);
+    Loader<T, B, Matrix<T>, Tile::THREADS, VECTORS> right({b, out.columns, k, steps.b_row, steps.b_k}, column0, first);
     typename Tile::Sums sums;
-    multiply<Tile>(s, sums, left, right, first, min(slice, k - first) + first);
+    multiply<Tile>(s, sums, left, right, min(slice, k - first));
     finish<Tile>(s, sums, row0, column0, out, nullptr, residual, slice_of(y, out));
 }
 

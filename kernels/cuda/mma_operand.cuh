@@ -1,7 +1,8 @@
 // What the tiles of `mma_tile.cuh` are filled from: a matrix, or the windows of a convolution seen as one.
 //
 // A view says where element (row, k) lies, in two parts: the part of its row and the part of its k. Of the two one
-// stays the same from step to step, so it is worked out once.
+// stays the same from step to step, so it is worked out once. The other moves on by the same distance each step: along
+// the channels that is an addition, and only a new tap takes more.
 //
 //   Matrix:   row·row_step + k·k_step
 //   Windows:  row = pixel → (image, i, j) → its window's corner;  k = (tap, channel) → distance from the corner
@@ -21,7 +22,7 @@ struct Divide {
 struct Windows {
     int images, h, w, c;    // of the array that is read: [images, h, w, c]
     int rows, columns;      // positions in an image
-    int taps, channels;     // of a window; k = tap·channels + channel
+    int taps_h, taps, channels; // of a window; k = tap·channels + channel
     int stride[2], origin[2], dilation[2];
     Divide by_rows, by_columns, by_channels, by_taps_w;
 };
@@ -29,20 +30,27 @@ struct Windows {
 /// An offset that no sum with another brings into an image.
 constexpr int OUTSIDE = -(1 << 30);
 
+/// Where an element lies, and whether it does: if not, `at` is any address.
+template <class T> struct Element {
+    const T* at;
+    bool there;
+};
+
 template <class T> struct Matrix {
     const T* base;
     int rows, ks;
-    int64_t row_step, k_step;
+    int row_step, k_step;
 
     struct Row {
-        int64_t offset; // negative: outside
+        const T* start;
+        int ks; // none outside
     };
-    using Column = Row;
-    __device__ __forceinline__ Row row(int r) const { return {r < rows ? r * row_step : -1}; }
-    __device__ __forceinline__ Column column(int k) const { return {k < ks ? k * k_step : -1}; }
-    /// The element's address, or null outside.
-    __device__ __forceinline__ const T* at(Row r, Column k) const {
-        return (r.offset | k.offset) < 0 ? nullptr : base + r.offset + k.offset;
+    using Column = int;
+    __device__ __forceinline__ Row row(int r) const { return {keep(base + int64_t(r) * row_step), r < rows ? ks : 0}; }
+    __device__ __forceinline__ Column column(int k) const { return k; }
+    __device__ __forceinline__ void advance(Column& k, int by) const { k += by; }
+    __device__ __forceinline__ Element<T> at(Row r, Column k) const {
+        return {r.start + int64_t(k) * k_step, k < r.ks};
     }
 };
 
@@ -52,26 +60,40 @@ template <class T> struct WindowView {
     const Windows& g;
 
     struct Row {
-        int64_t corner;
+        const T* corner;
         int h, w;
     };
     struct Column {
-        int offset, h, w;
+        int channel, offset, h, w; // distances from the corner
     };
     __device__ __forceinline__ Row row(int pixel) const {
         int line = g.by_columns(pixel), image = g.by_rows(line);
         int h = (line - image * g.rows) * g.stride[0] + g.origin[0];
         int w = (pixel - line * g.columns) * g.stride[1] + g.origin[1];
-        return {((int64_t(image) * g.h + h) * g.w + w) * g.c, image < g.images ? h : OUTSIDE, w};
+        return {keep(base + ((int64_t(image) * g.h + h) * g.w + w) * g.c), image < g.images ? h : OUTSIDE, w};
     }
     __device__ __forceinline__ Column column(int k) const {
-        int tap = g.by_channels(k), line = g.by_taps_w(tap);
+        int tap = g.by_channels(k), line = g.by_taps_w(tap), channel = k - tap * g.channels;
         int h = line * g.dilation[0], w = (tap - line * int(g.by_taps_w.by)) * g.dilation[1];
-        return {(h * g.w + w) * g.c + (k - tap * g.channels), tap < g.taps ? h : OUTSIDE, w};
+        return {channel, (h * g.w + w) * g.c + channel, tap < g.taps ? h : OUTSIDE, w};
     }
-    __device__ __forceinline__ const T* at(Row r, Column k) const {
+    __device__ __forceinline__ void advance(Column& k, int by) const {
+        k.channel += by, k.offset += by;
+        while (k.channel >= g.channels) next_tap(k);
+    }
+    /// From a channel past the tap's to the next tap's.
+    __device__ __forceinline__ void next_tap(Column& k) const {
+        int step = g.dilation[1], width = int(g.by_taps_w.by) * step;
+        k.channel -= g.channels;
+        k.w += step, k.offset += step * g.c - g.channels;
+        if (k.w != width) return;
+        k.w = 0, k.h += g.dilation[0];
+        k.offset += (g.dilation[0] * g.w - width) * g.c;
+        if (k.h == g.taps_h * g.dilation[0]) k.h = OUTSIDE;
+    }
+    __device__ __forceinline__ Element<T> at(Row r, Column k) const {
         bool inside = uint32_t(r.h + k.h) < uint32_t(g.h) && uint32_t(r.w + k.w) < uint32_t(g.w);
-        return inside ? base + r.corner + k.offset : nullptr;
+        return {r.corner + k.offset, inside};
     }
 };
 
@@ -96,16 +118,23 @@ template <class T> struct LiveWindows {
     const Live& l;
 
     using Row = typename WindowView<T>::Row;
-    using Column = typename WindowView<T>::Column;
+    struct Column {
+        typename WindowView<T>::Column k; // as if the blocks lay side by side
+        int skipped;                      // channels before it that are not read
+    };
     __device__ __forceinline__ Row row(int pixel) const { return all.row(pixel); }
-    __device__ __forceinline__ Column column(int k) const {
-        Column column = all.column(k);
-        if (column.h == OUTSIDE) return column;
-        int channel = k - all.g.by_channels(k) * all.g.channels;
-        column.offset += l.channel(channel) - channel;
-        return column;
+    __device__ __forceinline__ Column column(int k) const { return read(all.column(k)); }
+    __device__ __forceinline__ void advance(Column& column, int by) const {
+        all.advance(column.k, by);
+        column = read(column.k);
     }
-    __device__ __forceinline__ const T* at(Row r, Column k) const { return all.at(r, k); }
+    __device__ __forceinline__ Column read(typename WindowView<T>::Column k) const {
+        return {k, k.channel < all.g.channels ? l.channel(k.channel) - k.channel : 0};
+    }
+    __device__ __forceinline__ Element<T> at(Row r, Column column) const {
+        column.k.offset += column.skipped;
+        return all.at(r, column.k);
+    }
 };
 
 /// The live filters' elements of the blocks that are read, in place.
@@ -115,19 +144,28 @@ template <class T> struct LiveFilters {
     const Live& l;
 
     struct Row {
-        int64_t offset; // negative: outside
+        const T* start;
+        int taps; // none outside
     };
-    using Column = Row;
+    struct Column {
+        int tap, channel, offset;
+    };
     __device__ __forceinline__ Row row(int r) const {
-        return {r < l.live ? int64_t(l.filters[r]) * g.taps * g.c : -1};
+        return r < l.live ? Row{base + int64_t(l.filters[r]) * g.taps * g.c, g.taps} : Row{base, 0};
     }
     __device__ __forceinline__ Column column(int k) const {
         int tap = g.by_channels(k);
-        return {tap < g.taps ? int64_t(tap) * g.c + l.channel(k - tap * g.channels) : -1};
+        return read(tap, k - tap * g.channels);
     }
-    __device__ __forceinline__ const T* at(Row r, Column k) const {
-        return (r.offset | k.offset) < 0 ? nullptr : base + r.offset + k.offset;
+    __device__ __forceinline__ void advance(Column& k, int by) const {
+        int tap = k.tap, channel = k.channel + by;
+        for (; channel >= g.channels; tap++) channel -= g.channels;
+        k = read(tap, channel);
     }
+    __device__ __forceinline__ Column read(int tap, int channel) const {
+        return {tap, channel, channel < g.channels ? tap * g.c + l.channel(channel) : 0};
+    }
+    __device__ __forceinline__ Element<T> at(Row r, Column k) const { return {r.start + k.offset, k.tap < r.taps}; }
 };
 
 /// A view with rows and columns exchanged.
@@ -140,22 +178,27 @@ template <class View> struct Transposed {
     __device__ __forceinline__ auto at(Row r, Column k) const { return view.at(k, r); }
 };
 
-/// Fills tiles of `Layout` from a view. With VECTORS sixteen bytes at a time, where the view has as many elements side
-/// by side at a multiple of sixteen bytes, or none of them; else one by one, through registers.
+/// Fills tiles of `Layout` from a view, one after another along k. With VECTORS sixteen bytes at a time, where the view
+/// has as many elements side by side at a multiple of sixteen bytes, or none of them; else one by one, through
+/// registers.
 template <class T, class Layout, class View, int THREADS, bool VECTORS> struct Loader {
     static constexpr int LANES = 16 / sizeof(T);
     static constexpr int APART = THREADS / Layout::CHUNKS; // lines between a thread's chunks
     static constexpr int EACH = Layout::LINES / APART;
     static_assert(THREADS % Layout::CHUNKS == 0 && Layout::LINES % APART == 0, "every thread has as many chunks");
+    static_assert(APART % 8 == 0, "which are turned alike");
 
     View view;
-    const void* base; // any address that may be read: what is outside names it
-    int first_row, line, chunk;
+    int first_row, line, chunk, place, k;
     typename View::Row rows[Layout::K_MAJOR ? EACH : 1];
+    typename View::Column column; // of a K_MAJOR tile's chunks
 
-    __device__ __forceinline__ Loader(View v, const void* b, int row)
-        : view(v), base(b), first_row(row), line(threadIdx.x / Layout::CHUNKS), chunk(threadIdx.x % Layout::CHUNKS) {
+    /// Of rows from `row` on, beginning at `first`.
+    __device__ __forceinline__ Loader(View v, int row, int first)
+        : view(v), first_row(row), line(threadIdx.x / Layout::CHUNKS), chunk(threadIdx.x % Layout::CHUNKS),
+          place(keep(Layout::offset(line, chunk))), k(first) {
         if constexpr (Layout::K_MAJOR) {
+            column = view.column(k + chunk * LANES);
 #pragma unroll
             for (int i = 0; i < EACH; i++) rows[i] = view.row(row + line + i * APART);
         } else {
@@ -163,27 +206,30 @@ template <class T, class Layout, class View, int THREADS, bool VECTORS> struct L
         }
     }
 
-    /// Element `lane` of the thread's chunk `i` of the tile at `k`.
-    __device__ __forceinline__ const T* at(int i, int k, int lane) const {
-        if constexpr (Layout::K_MAJOR) return view.at(rows[i], view.column(k + chunk * LANES + lane));
+    /// Element `lane` of the thread's chunk `i` of the next tile.
+    __device__ __forceinline__ Element<T> at(int i, int lane) const {
+        if constexpr (Layout::K_MAJOR)
+            return view.at(rows[i], VECTORS ? column : view.column(k + chunk * LANES + lane));
         auto row = VECTORS ? rows[0] : view.row(first_row + chunk * LANES + lane);
         return view.at(row, view.column(k + line + i * APART));
     }
 
-    __device__ __forceinline__ void fetch(unsigned char* tile, int k) const {
+    __device__ __forceinline__ void fetch(unsigned char* tile) {
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
-            unsigned char* to = tile + Layout::offset(line + i * APART, chunk);
+            unsigned char* to = tile + place + i * APART * Layout::LINE_BYTES;
             if constexpr (VECTORS) {
-                const T* from = at(i, k, 0);
-                copy_async(to, from ? from : base, from != nullptr);
+                Element<T> from = at(i, 0);
+                copy_async(to, from.at, from.there);
             } else {
                 Vector<T> chunk;
 #pragma unroll
                 for (int lane = 0; lane < LANES; lane++)
-                    if (const T* from = at(i, k, lane)) chunk.lanes[lane] = *from;
+                    if (Element<T> from = at(i, lane); from.there) chunk.lanes[lane] = *from.at;
                 chunk.store((T*)to);
             }
         }
+        k += Layout::STEP;
+        if constexpr (Layout::K_MAJOR && VECTORS) view.advance(column, Layout::STEP);
     }
 };

@@ -48,45 +48,59 @@ template <Order ORDER> __device__ __forceinline__ int k_of(int quarter) {
 /// ROWS rows of an operand, each of whose lines is contiguous along k.
 template <class T, int ROWS_> struct KMajor {
     static constexpr bool K_MAJOR = true;
-    static constexpr int ROWS = ROWS_, LINES = ROWS, CHUNKS = LINE / 16;
+    static constexpr int ROWS = ROWS_, STEP = LINE / sizeof(T), LINES = ROWS, LINE_BYTES = LINE, CHUNKS = LINE / 16;
 
     static __device__ __forceinline__ int offset(int line, int chunk) {
         return line * LINE + ((chunk ^ (line >> 1 & 3)) << 4);
     }
-    /// 16 rows from `row`, a multiple of 16 (so that it does not change the turn), of the `half` of 32 bytes.
-    template <Order ORDER>
-    static __device__ __forceinline__ void fragment(uint32_t (&r)[4], const unsigned char* tile, int row, int half) {
-        int lane = threadIdx.x % 32, line = lane % 8 + row_of<ORDER>(lane / 8);
-        load_matrices(r, tile + row * LINE + offset(line, 2 * half + k_of<ORDER>(lane / 8)));
-        round_operand<T>(r);
-    }
+    /// Where this lane reads fragments of the rows from `row` on, a multiple of 16 (so that it does not change the turn).
+    template <Order ORDER> struct Fragments {
+        int start[2]; // of either half of a step
+
+        __device__ __forceinline__ Fragments(int row) {
+            int lane = threadIdx.x % 32, line = lane % 8 + row_of<ORDER>(lane / 8);
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                start[half] = keep(row * LINE + offset(line, 2 * half + k_of<ORDER>(lane / 8)));
+        }
+        /// The 16 rows from `16·i` on, of the `half` of 32 bytes.
+        __device__ __forceinline__ void load(uint32_t (&r)[4], const unsigned char* tile, int i, int half) const {
+            load_matrices(r, tile + start[half] + 16 * i * LINE);
+            round_operand<T>(r);
+        }
+    };
 };
 
 /// ROWS rows of an operand that is contiguous along them: a line is one k.
 template <class T, int ROWS_> struct MnMajor {
     static constexpr bool K_MAJOR = false;
-    static constexpr int ROWS = ROWS_, LINES = LINE / sizeof(T), CHUNKS = ROWS * sizeof(T) / 16;
+    static constexpr int ROWS = ROWS_, STEP = LINE / sizeof(T), LINES = STEP;
+    static constexpr int LINE_BYTES = ROWS * sizeof(T), CHUNKS = LINE_BYTES / 16;
 
     static __device__ __forceinline__ int offset(int line, int chunk) {
         int turn = sizeof(T) == 2 ? line & 7 : (line & 3) << 1;
         // Apart, so that the upper part folds into a constant of the load.
-        return line * ROWS * int(sizeof(T)) + ((chunk & ~7) << 4) + (((chunk & 7) ^ turn) << 4);
+        return line * LINE_BYTES + ((chunk & ~7) << 4) + (((chunk & 7) ^ turn) << 4);
     }
-    template <Order ORDER>
-    static __device__ __forceinline__ void fragment(uint32_t (&r)[4], const unsigned char* tile, int row, int half) {
-        int lane = threadIdx.x % 32, quarter = lane / 8;
-        if constexpr (sizeof(T) == 2) {
-            int k = 16 * half + lane % 8 + 8 * k_of<ORDER>(quarter);
-            load_matrices_transposed(r, tile + offset(k, (row + row_of<ORDER>(quarter)) / 8));
-        } else {
+    template <Order ORDER> struct Fragments {
+        int row;
+
+        __device__ __forceinline__ Fragments(int r) : row(r) {}
+        __device__ __forceinline__ void load(uint32_t (&r)[4], const unsigned char* tile, int i, int half) const {
+            int lane = threadIdx.x % 32, quarter = lane / 8, first = row + 16 * i;
+            if constexpr (sizeof(T) == 2) {
+                int k = 16 * half + lane % 8 + 8 * k_of<ORDER>(quarter);
+                load_matrices_transposed(r, tile + offset(k, (first + row_of<ORDER>(quarter)) / 8));
+            } else {
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                int k = 8 * half + lane % 4 + 4 * k_of<ORDER>(i), m = row + lane / 4 + row_of<ORDER>(i);
-                r[i] = *(const uint32_t*)(tile + offset(k, m / 4) + m % 4 * 4);
+                for (int j = 0; j < 4; j++) {
+                    int k = 8 * half + lane % 4 + 4 * k_of<ORDER>(j), m = first + lane / 4 + row_of<ORDER>(j);
+                    r[j] = *(const uint32_t*)(tile + offset(k, m / 4) + m % 4 * 4);
+                }
             }
+            round_operand<T>(r);
         }
-        round_operand<T>(r);
-    }
+    };
 };
 
 /// A tile of C: operands of layouts A and B, a warp for each WM×WN of it.
@@ -94,7 +108,7 @@ template <class T_, class A_, class B_, int WM_, int WN_> struct Tile {
     using T = T_;
     using A = A_;
     using B = B_;
-    static constexpr int M = A::ROWS, N = B::ROWS, K = LINE / sizeof(T), WM = WM_, WN = WN_;
+    static constexpr int M = A::ROWS, N = B::ROWS, K = A::STEP, WM = WM_, WN = WN_;
     static constexpr int WARPS_N = N / WN, THREADS = 32 * (M / WM) * WARPS_N;
 
     /// The stages; when they have been read, the sums on their way out.
@@ -107,22 +121,27 @@ template <class T_, class A_, class B_, int WM_, int WN_> struct Tile {
     /// A thread's part of the tile: fragments of 16×8.
     using Sums = float[WM / 16][WN / 8][4];
 
+    using FragmentsA = typename A::template Fragments<ROWS_FIRST>;
+    using FragmentsB = typename B::template Fragments<K_FIRST>;
+
     static __device__ __forceinline__ int warp_row() { return threadIdx.x / 32 / WARPS_N * WM; }
     static __device__ __forceinline__ int warp_column() { return threadIdx.x / 32 % WARPS_N * WN; }
 };
 
 /// Adds the products of one stage.
 template <class Tile>
-__device__ __forceinline__ void multiply_stage(const unsigned char* a, const unsigned char* b, typename Tile::Sums& sums) {
+__device__ __forceinline__ void multiply_stage(const unsigned char* a, const unsigned char* b,
+                                               const typename Tile::FragmentsA& of_a,
+                                               const typename Tile::FragmentsB& of_b, typename Tile::Sums& sums) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         uint32_t fa[Tile::WM / 16][4], fb[Tile::WN / 16][4];
 #pragma unroll
         for (int i = 0; i < Tile::WM / 16; i++)
-            Tile::A::template fragment<ROWS_FIRST>(fa[i], a, Tile::warp_row() + 16 * i, half);
+            of_a.load(fa[i], a, i, half);
 #pragma unroll
         for (int j = 0; j < Tile::WN / 16; j++)
-            Tile::B::template fragment<K_FIRST>(fb[j], b, Tile::warp_column() + 16 * j, half);
+            of_b.load(fb[j], b, j, half);
 #pragma unroll
         for (int i = 0; i < Tile::WM / 16; i++)
 #pragma unroll
@@ -131,16 +150,16 @@ __device__ __forceinline__ void multiply_stage(const unsigned char* a, const uns
     }
 }
 
-/// `sums = Σ A·B` over k from `first` to `last`, the operands brought in by `load_a` and `load_b`.
+/// `sums = Σ A·B` over the `k` next elements of k of `load_a` and `load_b`, which bring the operands in.
 template <class Tile, class LoadA, class LoadB>
-__device__ __forceinline__ void multiply(typename Tile::Shared& s, typename Tile::Sums& sums, const LoadA& load_a,
-                                         const LoadB& load_b, int first, int last) {
-    int steps = last > first ? (last - first + Tile::K - 1) / Tile::K : 0;
+__device__ __forceinline__ void multiply(typename Tile::Shared& s, typename Tile::Sums& sums, LoadA& load_a,
+                                         LoadB& load_b, int k) {
+    int steps = k > 0 ? (k + Tile::K - 1) / Tile::K : 0;
     auto fetch = [&](int step) {
         // A group each step, an empty one past the end: then the count of groups is the count of steps.
         if (step < steps) {
-            load_a.fetch(s.stage[step % STAGES].a, first + step * Tile::K);
-            load_b.fetch(s.stage[step % STAGES].b, first + step * Tile::K);
+            load_a.fetch(s.stage[step % STAGES].a);
+            load_b.fetch(s.stage[step % STAGES].b);
         }
         copy_commit();
     };
@@ -150,13 +169,15 @@ __device__ __forceinline__ void multiply(typename Tile::Shared& s, typename Tile
         for (int j = 0; j < Tile::WN / 8; j++)
 #pragma unroll
             for (float& sum : sums[i][j]) sum = 0;
+    typename Tile::FragmentsA of_a(Tile::warp_row());
+    typename Tile::FragmentsB of_b(Tile::warp_column());
     for (int step = 0; step < STAGES - 1; step++) fetch(step);
     for (int step = 0; step < steps; step++) {
         copy_wait<STAGES - 2>();
         // Everybody's copies of this step are there, and everybody has read the stage that is filled next.
         __syncthreads();
         fetch(step + STAGES - 1);
-        multiply_stage<Tile>(s.stage[step % STAGES].a, s.stage[step % STAGES].b, sums);
+        multiply_stage<Tile>(s.stage[step % STAGES].a, s.stage[step % STAGES].b, of_a, of_b, sums);
     }
     copy_wait<0>();
     __syncthreads();

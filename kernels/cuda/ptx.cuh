@@ -9,6 +9,16 @@
 
 __device__ __forceinline__ uint32_t shared_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
 
+/// `x`, of which the compiler no longer knows what it was made of: it keeps it in registers, and adds to it what is added,
+/// instead of working it out again in a loop.
+template <class X> __device__ __forceinline__ X keep(X x) {
+    if constexpr (sizeof(X) == 8)
+        asm volatile("" : "+l"(x));
+    else
+        asm volatile("" : "+r"(x));
+    return x;
+}
+
 /// Begins to copy 16 bytes to shared memory, past the L1 cache; where `there` is false it writes zeros and does not
 /// read `from`. Both addresses are multiples of 16.
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool there) {

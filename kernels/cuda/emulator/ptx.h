@@ -2,6 +2,8 @@
 // pass through its exchange area.
 #pragma once
 
+template <class X> X keep(X x) { return x; }
+
 inline void copy_async(void* to, const void* from, bool there) {
     if (reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16)
         emulator::fail("cp.async of 16 bytes at an address that is no multiple of 16");

@@ -30,8 +30,8 @@ const TN: Kernels = layout!("gemm_mma_tn");
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Steps {
-    a: [i64; 2],
-    b: [i64; 2],
+    a: [i32; 2],
+    b: [i32; 2],
 }
 
 /// `C = op(A)·op(B)`, or `C += op(A)·op(B)`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C` is `[m, n]`, row-major. A and
@@ -90,10 +90,10 @@ pub fn gemm(
 }
 
 /// Steps along the rows and along k of a matrix with `rows` rows of `k`, stored so or transposed.
-fn steps(trans: Trans, rows: usize, k: usize) -> [i64; 2] {
+fn steps(trans: Trans, rows: usize, k: usize) -> [i32; 2] {
     match trans {
-        Trans::No => [k as i64, 1],
-        Trans::Yes => [1, rows as i64],
+        Trans::No => [k as i32, 1],
+        Trans::Yes => [1, rows as i32],
     }
 }
 

@@ -152,6 +152,7 @@ struct Windows {
     shape: [i32; 4],
     /// Positions in an image, along height and width.
     positions: [i32; 2],
+    taps_h: i32,
     taps: i32,
     channels: i32,
     stride: [i32; 2],
@@ -184,6 +185,7 @@ impl Windows {
         Self {
             shape: shape.map(|n| n as i32),
             positions: positions.map(|n| n as i32),
+            taps_h: taps[0] as i32,
             taps: (taps[0] * taps[1]) as i32,
             channels: shape[3] as i32,
             stride,
