@@ -118,19 +118,23 @@ extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_forward_f16_any(
     forward<f16, 64, 64, 32, 32, false>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_forward_tf32_128x128(
-    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     forward<float, 128, 128, 64, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_forward_tf32_128x64(
-    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     forward<float, 128, 64, 64, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 4) conv2d_mma_forward_tf32_64x64(
-    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     forward<float, 64, 64, 32, 32, true>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_forward_tf32_any(
-    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     forward<float, 64, 64, 32, 32, false>(g, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_weight_grad_bf16_128x128(
@@ -171,38 +175,47 @@ extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_weight_grad_tf32
     weight_grad<float, 64, 32, 32, false>(g, x, dy, dw, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_masked_bf16_128x128(
-    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     masked<bf16, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_masked_bf16_64x64(
-    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     masked<bf16, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_masked_bf16_any(
-    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, Live l, const bf16* x, const bf16* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     masked<bf16, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_masked_f16_128x128(
-    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     masked<f16, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_masked_f16_64x64(
-    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     masked<f16, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_masked_f16_any(
-    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, Live l, const f16* x, const f16* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     masked<f16, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(256, 2) conv2d_mma_masked_tf32_128x128(
-    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     masked<float, 128, 64, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 3) conv2d_mma_masked_tf32_64x64(
-    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     masked<float, 64, 32, 32, true>(g, l, x, w, bias, residual, y, out, slice);
 }
 extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_masked_tf32_any(
-    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out, int slice) {
+    Windows g, Live l, const float* x, const float* w, const float* bias, const void* residual, void* y, Output out,
+    int slice) {
     masked<float, 64, 32, 32, false>(g, l, x, w, bias, residual, y, out, slice);
 }

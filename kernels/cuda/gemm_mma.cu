@@ -28,8 +28,8 @@ __device__ __forceinline__ void product(const T* a, const T* b, const void* resi
     finish<Tile>(s, sums, row0, column0, out, nullptr, residual, slice_of(y, out));
 }
 
-/// `y = activation(Σ slices + bias + residual)`, a thread an element: always in the same order. The slices lie one after
-/// another, `rows` × `columns` each; null pointers add nothing, and the residual may be y itself.
+/// `y = activation(Σ slices + bias + residual)`, a thread an element: always in the same order. The slices lie one
+/// after another, `rows` × `columns` each; null pointers add nothing, and the residual may be y itself.
 extern "C" __global__ void gemm_mma_add_slices(int type, Output out, int slices, const float* from, const float* bias,
                                                const void* residual, void* y) {
     uint64_t i = global_thread(), n = uint64_t(out.rows) * out.columns;

@@ -22,7 +22,8 @@ struct Divide {
 struct Windows {
     int images, h, w, c;    // of the array that is read: [images, h, w, c]
     int rows, columns;      // positions in an image
-    int taps_h, taps, channels; // of a window; k = tap·channels + channel
+    int taps_h, taps;       // of a window, along the height and in all
+    int channels;           // of a tap; k = tap·channels + channel
     int stride[2], origin[2], dilation[2];
     Divide by_rows, by_columns, by_channels, by_taps_w;
 };
@@ -106,13 +107,14 @@ struct Live {
     const uint32_t* blocks;
     int live;
 
-    /// The channel behind position `channel` of the blocks side by side.
-    __device__ __forceinline__ int channel(int channel) const {
-        return blocks ? int(blocks[channel / BLOCK]) * BLOCK + channel % BLOCK : channel;
+    /// The block behind position `channel` of those that are read, side by side.
+    __device__ __forceinline__ int block(int channel) const {
+        return blocks ? int(blocks[channel / BLOCK]) : channel / BLOCK;
     }
 };
 
-/// The windows' elements of the blocks that are read.
+/// The windows' elements of the blocks that are read. A column keeps its block as the list has it, so that the load is
+/// waited for a step later, when the address is made.
 template <class T> struct LiveWindows {
     WindowView<T> all;
     const Live& l;
@@ -120,19 +122,19 @@ template <class T> struct LiveWindows {
     using Row = typename WindowView<T>::Row;
     struct Column {
         typename WindowView<T>::Column k; // as if the blocks lay side by side
-        int skipped;                      // channels before it that are not read
+        int block;
     };
     __device__ __forceinline__ Row row(int pixel) const { return all.row(pixel); }
-    __device__ __forceinline__ Column column(int k) const { return read(all.column(k)); }
+    __device__ __forceinline__ Column column(int i) const {
+        auto k = all.column(i);
+        return {k, k.channel < all.g.channels ? l.block(k.channel) : 0}; // not where the list is empty
+    }
     __device__ __forceinline__ void advance(Column& column, int by) const {
         all.advance(column.k, by);
-        column = read(column.k);
-    }
-    __device__ __forceinline__ Column read(typename WindowView<T>::Column k) const {
-        return {k, k.channel < all.g.channels ? l.channel(k.channel) - k.channel : 0};
+        column.block = l.block(column.k.channel);
     }
     __device__ __forceinline__ Element<T> at(Row r, Column column) const {
-        column.k.offset += column.skipped;
+        column.k.offset += (column.block - column.k.channel / BLOCK) * BLOCK;
         return all.at(r, column.k);
     }
 };
@@ -148,24 +150,23 @@ template <class T> struct LiveFilters {
         int taps; // none outside
     };
     struct Column {
-        int tap, channel, offset;
+        int tap, channel, block;
     };
     __device__ __forceinline__ Row row(int r) const {
         return r < l.live ? Row{base + int64_t(l.filters[r]) * g.taps * g.c, g.taps} : Row{base, 0};
     }
     __device__ __forceinline__ Column column(int k) const {
-        int tap = g.by_channels(k);
-        return read(tap, k - tap * g.channels);
+        int tap = g.by_channels(k), channel = k - tap * g.channels;
+        return {tap, channel, channel < g.channels ? l.block(channel) : 0};
     }
     __device__ __forceinline__ void advance(Column& k, int by) const {
-        int tap = k.tap, channel = k.channel + by;
-        for (; channel >= g.channels; tap++) channel -= g.channels;
-        k = read(tap, channel);
+        k.channel += by;
+        for (; k.channel >= g.channels; k.tap++) k.channel -= g.channels;
+        k.block = l.block(k.channel);
     }
-    __device__ __forceinline__ Column read(int tap, int channel) const {
-        return {tap, channel, channel < g.channels ? tap * g.c + l.channel(channel) : 0};
+    __device__ __forceinline__ Element<T> at(Row r, Column k) const {
+        return {r.start + k.tap * g.c + k.block * BLOCK + k.channel % BLOCK, k.tap < r.taps};
     }
-    __device__ __forceinline__ Element<T> at(Row r, Column k) const { return {r.start + k.offset, k.tap < r.taps}; }
 };
 
 /// A view with rows and columns exchanged.

@@ -53,7 +53,7 @@ template <class T, int ROWS_> struct KMajor {
     static __device__ __forceinline__ int offset(int line, int chunk) {
         return line * LINE + ((chunk ^ (line >> 1 & 3)) << 4);
     }
-    /// Where this lane reads fragments of the rows from `row` on, a multiple of 16 (so that it does not change the turn).
+    /// Where this lane reads fragments of rows from `row` on, a multiple of 16 (so that it does not change the turn).
     template <Order ORDER> struct Fragments {
         int start[2]; // of either half of a step
 

@@ -9,8 +9,8 @@
 
 __device__ __forceinline__ uint32_t shared_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
 
-/// `x`, of which the compiler no longer knows what it was made of: it keeps it in registers, and adds to it what is added,
-/// instead of working it out again in a loop.
+/// `x`, of which the compiler no longer knows what it was made of: it keeps it in registers, and adds to it what is
+/// added, instead of working it out again in a loop.
 template <class X> __device__ __forceinline__ X keep(X x) {
     if constexpr (sizeof(X) == 8)
         asm volatile("" : "+l"(x));

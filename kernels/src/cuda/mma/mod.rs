@@ -152,6 +152,7 @@ struct Windows {
     shape: [i32; 4],
     /// Positions in an image, along height and width.
     positions: [i32; 2],
+    /// Of a window, along the height and in all.
     taps_h: i32,
     taps: i32,
     channels: i32,
