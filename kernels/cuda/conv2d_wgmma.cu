@@ -16,13 +16,19 @@
 //
 // 128 bytes are 64 channels of 16 bits, or 32 of f32: those the copy engine rounds to TF32, eleven bits of mantissa.
 //
+// How y is stored: in wgmma's layout a thread has two neighbouring filters of a pixel, and four lanes 16 bytes of 16-bit
+// numbers: half a sector of memory. So a warp passes its 16 pixels through shared memory, 128 bytes of filters at a time:
+// written as wgmma leaves them, read as eight chunks of 16 bytes, which eight lanes store side by side, a whole line of
+// memory. The residual takes the same way in before. Only the warp itself reads what it wrote, and it writes where its
+// own pixels of x were: all that it waits for is its own warpgroup's last wgmma.
+//
 // Why these tiles: a stage is (128 + FILTERS)·128 bytes from L2 for 128·FILTERS·64 products, so wide tiles ask least of
 // L2, and 256 filters are what the registers hold (128 accumulators a thread). 64 and 128 filters leave room for two
 // blocks a multiprocessor: one computes while the other starts or stores. Six stages (or four of the widest) are in
 // flight a multiprocessor, about 200 KB.
 #include "hopper.cuh"
 
-/// As in hopper.rs.
+/// As `Problem` in wgmma/mod.rs.
 struct Problem {
     int n, oh, ow, o; // of y
     int kh, kw, c;
@@ -34,7 +40,7 @@ struct Problem {
 
 enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
 
-constexpr int PIXELS = 128;
+constexpr int PIXELS = 128, ROWS = 16; // of a block; of a warp
 
 template <int FILTERS> struct Tile {
     static constexpr int STAGES = FILTERS == 256 ? 4 : 3, BLOCKS = FILTERS == 256 ? 1 : 2;
@@ -63,6 +69,12 @@ struct Place {
         i /= p.tiles[1];
         row = i % p.tiles[0] * p.box[1];
         n = i / p.tiles[0] * p.box[0];
+    }
+    /// Which pixel of y row `i` of the block's product is; negative if none.
+    __device__ __forceinline__ int64_t pixel(const Problem& p, int i) const {
+        int x = column + i % p.box[2], y = row + i / p.box[2] % p.box[1], image = i / (p.box[2] * p.box[1]);
+        if (image >= p.box[0] || n + image >= p.n || y >= p.oh || x >= p.ow) return -1;
+        return (int64_t(n + image) * p.oh + y) * p.ow + x;
     }
 };
 
@@ -107,61 +119,92 @@ __device__ __forceinline__ void consume(Shared<FILTERS>& s, const Problem& p, fl
     wgmma_finish(acc);
 }
 
-__device__ __forceinline__ float activate(float x, int activation) {
-    // Comparisons that a NaN fails, so that it stays.
-    if (activation != NONE) x = x < 0 ? 0 : x;
-    if (activation == RELU6) x = x > 6 ? 6 : x;
-    return x;
-}
-
-/// Two neighbouring elements, as one store.
+/// Two neighbouring elements, moved as one.
 template <class T> struct __align__(2 * sizeof(T)) Pair {
     T first, second;
 };
 
-/// One row of the product, this thread's filters of it: bias, residual, activation, rounding, and the store.
-template <class T, int FILTERS>
-__device__ __forceinline__ void store_row(const float (&acc)[FILTERS / 2], int half, uint64_t pixel, int filter,
-                                          const Problem& p, const float* bias, const T* residual, T* y) {
-    bool pairs = p.o % 2 == 0;
-#pragma unroll
-    for (int j = 0; j < FILTERS / 8; j++) {
-        int o = filter + 8 * j;
-        if (o >= p.o) continue;
-        uint64_t at = pixel * p.o + o;
-        bool second = o + 1 < p.o;
-        float v0 = acc[4 * j + 2 * half], v1 = acc[4 * j + 2 * half + 1];
-        if (bias) v0 += bias[o], v1 += second ? bias[o + 1] : 0;
-        if (residual && pairs) {
-            Pair<T> r = *(const Pair<T>*)(residual + at);
-            v0 += to_float(r.first), v1 += to_float(r.second);
-        } else if (residual) {
-            v0 += to_float(residual[at]), v1 += second ? to_float(residual[at + 1]) : 0;
-        }
-        T t0 = from_float<T>(activate(v0, p.activation)), t1 = from_float<T>(activate(v1, p.activation));
-        if (pairs) {
-            *(Pair<T>*)(y + at) = {t0, t1};
-        } else {
-            y[at] = t0;
-            if (second) y[at + 1] = t1;
-        }
+/// Element `i` of a warp's row on its way to y. The row's 16-byte chunks are turned by XOR, so that neither side meets a
+/// bank twice: eight lanes read a row's chunks; a row of pairs is one chunk of 16-bit numbers, two of f32.
+template <class T> __device__ __forceinline__ T* staged(Row* rows, int row, int i) {
+    constexpr int CHUNK = 16 / sizeof(T);
+    int chunk = i / CHUNK ^ row * int(sizeof(T)) / 2 % 8;
+    return (T*)rows[row].channels + chunk * CHUNK + i % CHUNK;
+}
+
+/// Calls `f(staged, i)` for a warp's rows, CHANNELS<T> filters from `filter` on: a value of type E, one or more
+/// elements, and the index in y where it belongs, negative if nowhere. Lanes run along the rows. Lane r has the pixel of
+/// row r.
+template <class T, class E, class F>
+__device__ __forceinline__ void along_rows(Row* rows, int64_t pixel, int filter, int filters, F f) {
+    constexpr int WIDTH = sizeof(E) / sizeof(T), ACROSS = CHANNELS<T> / WIDTH;
+#pragma unroll (WIDTH > 1 ? 4 : 1) // single elements: the sums need the registers
+    for (int first = 0; first < ROWS * ACROSS; first += 32) {
+        int i = first + threadIdx.x % 32, row = i / ACROSS, column = i % ACROSS * WIDTH, o = filter + column;
+        int64_t to = __shfl_sync(~0u, pixel, row);
+        f(*(E*)staged<T>(rows, row, column), to >= 0 && o < filters ? to * filters + o : -1);
     }
 }
 
-/// Stores this thread's two rows, where they are pixels of the image.
-template <class T, int FILTERS>
-__device__ __forceinline__ void store(const float (&acc)[FILTERS / 2], const Problem& p, const float* bias,
-                                      const T* residual, T* y) {
-    Place at(p);
-    int filter = at.filter * FILTERS + threadIdx.x % 4 * 2;
+/// `activation(acc + bias + residual)` of a warp's rows, rounded, of CHANNELS<T> filters from `filter` on. The residual
+/// is in `rows`; the result takes its place.
+template <class T>
+__device__ __forceinline__ void finish(Row* rows, float* acc, int filter, const Problem& p, const float* bias,
+                                       bool residual) {
+    constexpr int COUNT = CHANNELS<T> / 2;
+    int column = threadIdx.x % 4 * 2; // of every eight
+    auto pair = [&](int i) -> Pair<T>& { // of acc[2i] and acc[2i + 1]
+        return *(Pair<T>*)staged<T>(rows, threadIdx.x % 32 / 4 + i % 2 * 8, i / 2 * 8 + column);
+    };
+    if (bias)
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        int i = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + 8 * half; // of the box's pixels
-        int column = at.column + i % p.box[2], row = at.row + i / p.box[2] % p.box[1];
-        int box_n = i / (p.box[2] * p.box[1]), n = at.n + box_n;
-        if (box_n >= p.box[0] || n >= p.n || row >= p.oh || column >= p.ow) continue;
-        uint64_t pixel = (uint64_t(n) * p.oh + row) * p.ow + column;
-        store_row<T, FILTERS>(acc, half, pixel, filter, p, bias, residual, y);
+        for (int i = 0; i < COUNT / 2; i++) {
+            int at = i / 2 * 4 + i % 2, o = filter + i / 2 * 8 + column + i % 2;
+            float b = o < p.o ? bias[o] : 0;
+            acc[at] += b, acc[at + 2] += b;
+        }
+    if (residual)
+#pragma unroll
+        for (int i = 0; i < COUNT / 2; i++) {
+            Pair<T> r = pair(i);
+            acc[2 * i] += to_float(r.first), acc[2 * i + 1] += to_float(r.second);
+        }
+    // Comparisons that a NaN fails, so that it stays.
+    if (p.activation != NONE)
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) acc[i] = acc[i] < 0 ? 0 : acc[i];
+    if (p.activation == RELU6)
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) acc[i] = acc[i] > 6 ? 6 : acc[i];
+#pragma unroll
+    for (int i = 0; i < COUNT / 2; i++) pair(i) = {from_float<T>(acc[2 * i]), from_float<T>(acc[2 * i + 1])};
+}
+
+/// Stores a block's tile, after all wgmmas, in values of type E: 16 bytes, or, where they would not be aligned in y, T.
+template <class T, class E, int FILTERS>
+__device__ __forceinline__ void store(Shared<FILTERS>& s, float (&acc)[FILTERS / 2], const Problem& p,
+                                      const float* bias, const T* residual, T* y) {
+    Place at(p);
+    int first = threadIdx.x / 32 * ROWS;
+    int64_t pixel = at.pixel(p, first + threadIdx.x % ROWS);
+    warpgroup_sync();
+#pragma unroll
+    for (int turn = 0; turn < FILTERS / CHANNELS<T>; turn++) {
+        int filter = at.filter * FILTERS + turn * CHANNELS<T>;
+        if (filter >= p.o) break;
+        // Lanes may still read the rows of the last turn, none those of the one before.
+        Row* rows = &s.stage[turn % 2].x[first];
+        if (residual) {
+            along_rows<T, E>(rows, pixel, filter, p.o, [&](E& to, int64_t i) {
+                if (i >= 0) to = *(const E*)(residual + i);
+            });
+            __syncwarp();
+        }
+        finish<T>(rows, acc + turn * CHANNELS<T> / 2, filter, p, bias, residual);
+        __syncwarp();
+        along_rows<T, E>(rows, pixel, filter, p.o, [&](E from, int64_t i) {
+            if (i >= 0) *(E*)(y + i) = from;
+        });
     }
 }
 
@@ -178,7 +221,10 @@ __device__ __forceinline__ void forward(const TensorMap& x, const TensorMap& w, 
 #pragma unroll
     for (int i = 0; i < FILTERS / 2; i++) acc[i] = 0;
     consume<T>(s, p, acc);
-    store<T, FILTERS>(acc, p, bias, residual, y);
+    if (p.o * sizeof(T) % sizeof(uint4) == 0)
+        store<T, uint4>(s, acc, p, bias, residual, y);
+    else
+        store<T, T>(s, acc, p, bias, residual, y);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, Tile<64>::BLOCKS) conv2d_forward_wgmma_bf16_64(

@@ -89,6 +89,15 @@ template <int R> __device__ __forceinline__ void wgmma_finish(float (&d)[R]) {
     for (int i = 0; i < R; i++) asm volatile("" : "+f"(d[i])::"memory");
 }
 
+/// Waits for the other warps of this one's warpgroup. Barrier 0 is __syncthreads; by a register instead of a number the
+/// block would have all sixteen.
+__device__ __forceinline__ void warpgroup_sync() {
+    if (threadIdx.x < 128)
+        asm volatile("bar.sync 1, 128;" ::: "memory");
+    else
+        asm volatile("bar.sync 2, 128;" ::: "memory");
+}
+
 // The accumulator's registers, as operands and as names in the text.
 #define WGMMA_8(d, i)                                                                                          \
     "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]),                \

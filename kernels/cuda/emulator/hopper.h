@@ -180,3 +180,4 @@ template <int GROUPS> inline void wgmma_wait() {
     for (size_t& group : f.product_groups) group -= end;
 }
 template <int R> inline void wgmma_finish(float (&)[R]) { wgmma_wait<0>(); }
+inline void warpgroup_sync() { emulator::barrier(1 + emulator::block->current / 128, 128); }

@@ -89,7 +89,7 @@ const TYPES: [Dtype; 3] = FLOATS;
 
 #[test]
 fn every_tile_of_filters() {
-    for (i, o) in [64, 128, 200, 256].into_iter().enumerate() {
+    for (i, o) in [64, 128, 200, 256, 201].into_iter().enumerate() {
         // Enough pixels that four multiprocessors each have a block.
         let g = Conv2d::square([5, 10, 11, 64], o, 1, 1, 0);
         check(&g, TYPES[i % 3], true, i % 2 == 0, Activation::Relu, 3);
