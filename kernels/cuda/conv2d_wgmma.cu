@@ -30,9 +30,11 @@
 
 /// As `Problem` in wgmma/mod.rs.
 struct Problem {
-    int n, oh, ow, o; // of y
-    int kh, kw, c;
-    int stride[2], padding[2], dilation[2];
+    int n, oh, ow, o; // images, rows and columns of output pixels; filters
+    int kh, kw, c; // taps, channels
+    int stride[2], origin[2], dilation[2]; // of x: through tap t pixel i reads it at origin + i·stride + t·dilation
+    int tap[2], tap_step[2]; // of w: where tap t is tap + t·tap_step
+    int size[2], first[2], step[2]; // of y: where pixel i is first + i·step
     int box[3]; // images, rows and columns of output pixels
     int tiles[3]; // blocks along the rows, the columns and the filters
     int activation;
@@ -74,7 +76,8 @@ struct Place {
     __device__ __forceinline__ int64_t pixel(const Problem& p, int i) const {
         int x = column + i % p.box[2], y = row + i / p.box[2] % p.box[1], image = i / (p.box[2] * p.box[1]);
         if (image >= p.box[0] || n + image >= p.n || y >= p.oh || x >= p.ow) return -1;
-        return (int64_t(n + image) * p.oh + y) * p.ow + x;
+        int64_t line = int64_t(n + image) * p.size[0] + y * p.step[0] + p.first[0];
+        return line * p.size[1] + x * p.step[1] + p.first[1];
     }
 };
 
@@ -83,7 +86,7 @@ template <class T, int FILTERS>
 __device__ __forceinline__ void produce(Shared<FILTERS>& s, const TensorMap& x, const TensorMap& w, const Problem& p) {
     Place at(p);
     unsigned bytes = (p.box[0] * p.box[1] * p.box[2] + FILTERS) * sizeof(Row);
-    int row = at.row * p.stride[0] - p.padding[0], column = at.column * p.stride[1] - p.padding[1];
+    int row = at.row * p.stride[0] + p.origin[0], column = at.column * p.stride[1] + p.origin[1];
     Ring<Shared<FILTERS>::STAGES> ring;
     for (int kh = 0; kh < p.kh; kh++)
         for (int kw = 0; kw < p.kw; kw++)
@@ -93,7 +96,8 @@ __device__ __forceinline__ void produce(Shared<FILTERS>& s, const TensorMap& x, 
                 barrier_wait(s.empty[ring.stage], ring.parity ^ 1);
                 barrier_expect(full, bytes);
                 copy_box(stage.x, x, full, c, column + kw * p.dilation[1], row + kh * p.dilation[0], at.n);
-                copy_box(stage.w, w, full, c, kw, kh, at.filter * FILTERS);
+                copy_box(stage.w, w, full, c, p.tap[1] + kw * p.tap_step[1], p.tap[0] + kh * p.tap_step[0],
+                         at.filter * FILTERS);
             }
 }
 
@@ -273,8 +277,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, Tile<256>::BLOCKS) conv2d_
     forward<float, 256>(x, w, p, bias, residual, y);
 }
 
-// The weight of the gradient of the input: with a stride of 1, dx is dy convolved with w turned by 180 degrees, in which
-// filters and channels have changed places. A tap is a matrix to transpose, by tiles through shared memory, so that both
+// The gradient of the input is such a convolution as well, of dy. With a stride s, the pixels of dx fall into s² classes
+// by their remainders, of which each is reached by taps of its own: every s-th, or fewer. A class is a convolution of dy
+// with a stride of 1, through those taps of w backwards; its pixels are s apart in dx.
+//
+// Filters and channels change places in w: a tap is a matrix to transpose, by tiles through shared memory, so that both
 // sides are read and written along rows; the row of a tile is longer by 4 bytes, which puts a column into all banks.
 
 constexpr int EDGE = 32;
@@ -283,8 +290,8 @@ template <class T> struct Transpose {
     T tile[EDGE][EDGE + 4 / sizeof(T)];
 };
 
-/// `to[c, taps − 1 − t, o] = from[o, t, c]`; a block of 32×8 threads a tile, the taps along z.
-template <class T> __device__ __forceinline__ void turn_weight(int o, int taps, int c, const T* from, T* to) {
+/// `to[c, t, o] = from[o, t, c]`; a block of 32×8 threads a tile, the taps along z.
+template <class T> __device__ __forceinline__ void transpose_weight(int o, int taps, int c, const T* from, T* to) {
     auto& s = shared_memory<Transpose<T>>();
     int lane = threadIdx.x % EDGE, warp = threadIdx.x / EDGE, tap = blockIdx.z;
     int first_o = blockIdx.y * EDGE, first_c = blockIdx.x * EDGE;
@@ -294,14 +301,14 @@ template <class T> __device__ __forceinline__ void turn_weight(int o, int taps, 
     __syncthreads();
     for (int i = warp; i < EDGE; i += 8)
         if (first_c + i < c && first_o + lane < o)
-            to[(uint64_t(first_c + i) * taps + taps - 1 - tap) * o + first_o + lane] = s.tile[lane][i];
+            to[(uint64_t(first_c + i) * taps + tap) * o + first_o + lane] = s.tile[lane][i];
 }
 
-extern "C" __global__ void __launch_bounds__(256) conv2d_turn_weight_16(int o, int taps, int c, const uint16_t* from,
-                                                                        uint16_t* to) {
-    turn_weight(o, taps, c, from, to);
+extern "C" __global__ void __launch_bounds__(256) conv2d_transpose_weight_16(int o, int taps, int c,
+                                                                             const uint16_t* from, uint16_t* to) {
+    transpose_weight(o, taps, c, from, to);
 }
-extern "C" __global__ void __launch_bounds__(256) conv2d_turn_weight_32(int o, int taps, int c, const uint32_t* from,
-                                                                        uint32_t* to) {
-    turn_weight(o, taps, c, from, to);
+extern "C" __global__ void __launch_bounds__(256) conv2d_transpose_weight_32(int o, int taps, int c,
+                                                                             const uint32_t* from, uint32_t* to) {
+    transpose_weight(o, taps, c, from, to);
 }

@@ -161,19 +161,20 @@ pub fn conv2d_input_grad(
 }
 
 /// Rows (or columns) of the input with one remainder by the stride.
-struct Class {
+pub(in crate::cuda) struct Class {
     /// How many there are.
-    count: usize,
+    pub count: usize,
     /// The taps that reach them: the first, the step, how many.
-    taps: [usize; 3],
+    pub taps: [usize; 3],
     /// The first one reads `dy` at `origin + i·dilation` through tap `i`.
-    origin: i32,
-    dilation: i32,
+    pub origin: i32,
+    /// See `origin`; never positive.
+    pub dilation: i32,
 }
 
 impl Class {
     /// The classes along `axis`: row `h` reads `dy` at `(h + p − tap·d) / s`, where `s` divides that.
-    fn all(g: &Conv2d, axis: usize) -> Vec<Self> {
+    pub fn all(g: &Conv2d, axis: usize) -> Vec<Self> {
         let (size, kernel) = ([g.h, g.w][axis], [g.kh, g.kw][axis]);
         let [s, p, d] = [g.stride[axis], g.padding[axis], g.dilation[axis]].map(|n| n as i64);
         let class = |first: i64| {

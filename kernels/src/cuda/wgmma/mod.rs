@@ -8,6 +8,7 @@ pub use weight_grad::*;
 
 use crate::cuda::error::Result;
 use crate::cuda::launch::{Arg, Grid};
+use crate::cuda::mma::Class;
 use crate::cuda::source::CONV2D_WGMMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::Dtype;
@@ -18,18 +19,33 @@ use tensor_map::{MAX_BOX, MAX_STRIDE};
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Problem {
-    /// N, OH, OW, O.
-    y: [i32; 4],
-    /// KH, KW, C.
-    kernel: [i32; 3],
-    stride: [i32; 2],
-    padding: [i32; 2],
-    dilation: [i32; 2],
+    /// Images, rows and columns of output pixels, filters.
+    outputs: [i32; 4],
+    /// Taps along height and width, channels.
+    depth: [i32; 3],
+    windows: Windows,
     /// Images, rows and columns of a block's output pixels.
     tile: [i32; 3],
     /// Blocks along rows, columns and filters.
     tiles: [i32; 3],
     activation: i32,
+}
+
+/// Along height and width: what output pixel `i` reads through tap `t`, and where it goes.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Windows {
+    /// It reads x at `origin + i·stride + t·dilation`,
+    stride: [i32; 2],
+    origin: [i32; 2],
+    dilation: [i32; 2],
+    /// and the filter at `tap + t·tap_step`.
+    tap: [i32; 2],
+    tap_step: [i32; 2],
+    /// It is pixel `first + i·step` of an image of `size`.
+    size: [i32; 2],
+    first: [i32; 2],
+    step: [i32; 2],
 }
 
 /// Output pixels of a block, at most; bytes of channels of a step; threads of a block.
@@ -63,18 +79,28 @@ pub fn conv2d_forward(
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     assert!(applies(cuda, g, x.dtype()), "a convolution for wgmma: {g:?} of {:?} on {cuda:?}", x.dtype());
-    let padding = g.padding.map(|p| p as i32);
-    run(cuda, g, [g.oh(), g.ow()], padding, x, w, epilogue, y)
+    let outputs = [g.oh(), g.ow()];
+    let windows = Windows {
+        stride: g.stride.map(int),
+        origin: g.padding.map(|p| -int(p)),
+        dilation: g.dilation.map(int),
+        tap: [0; 2],
+        tap_step: [1; 2],
+        size: outputs.map(int),
+        first: [0; 2],
+        step: [1; 2],
+    };
+    run(cuda, g, windows, outputs, [g.kh, g.kw], [x, w], epilogue, y)
 }
 
-/// Whether [`conv2d_input_grad`] computes `g` on `cuda`: as [`applies`], with filters in place of
-/// channels, and a stride of 1.
+/// Whether [`conv2d_input_grad`] computes `g` on `cuda`: as [`applies`], with filters in place of channels, and any
+/// stride.
 pub fn applies_to_input_grad(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
-    g.stride == [1, 1] && applies(cuda, &turned(g), dtype)
+    applies(cuda, &backwards(g), dtype)
 }
 
 /// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C]`, `dx` `[N, H, W, C]`, all of one type.
-/// It is `dy` convolved with `w`, turned by 180° and its filters and channels exchanged.
+/// The pixels of dx that have the same remainders by the stride are a convolution of dy, with a stride of 1.
 ///
 /// # Panics
 /// Where [`applies_to_input_grad`] denies, or a buffer does not fit the geometry.
@@ -87,61 +113,84 @@ pub fn conv2d_input_grad(
 ) -> Result<()> {
     let dtype = dy.dtype();
     assert!(applies_to_input_grad(cuda, g, dtype), "an input gradient for wgmma: {g:?} of {dtype:?}");
+    let w = transposed(cuda, g, w, dtype)?;
+    let [rows, columns] = [0, 1].map(|axis| Class::all(g, axis));
+    if rows.iter().chain(&columns).any(|class| class.taps[2] == 0) {
+        cuda.clear(dx)?; // pixels that no tap reaches
+    }
+    for (i, row) in rows.iter().enumerate() {
+        for (j, column) in columns.iter().enumerate() {
+            let part = |part: usize| [row, column].map(|class| class.taps[part]);
+            if part(2).contains(&0) {
+                continue;
+            }
+            let windows = Windows {
+                stride: [1; 2],
+                origin: [row.origin, column.origin],
+                dilation: [row.dilation, column.dilation],
+                tap: part(0).map(int),
+                tap_step: part(1).map(int),
+                size: [g.h, g.w].map(int),
+                first: [i, j].map(int),
+                step: g.stride.map(int),
+            };
+            let outputs = [row.count, column.count];
+            run(cuda, &backwards(g), windows, outputs, part(2), [dy, &w], &Epilogue::default(), dx)?;
+        }
+    }
+    Ok(())
+}
+
+/// The convolution that maps dy to dx, of one class of pixels.
+fn backwards(g: &Conv2d) -> Conv2d {
+    Conv2d { h: g.oh(), w: g.ow(), c: g.o, o: g.c, stride: [1, 1], ..*g }
+}
+
+/// `w` `[O, KH, KW, C]` as `[C, KH, KW, O]`.
+fn transposed(cuda: &Cuda, g: &Conv2d, w: &DeviceBuffer, dtype: Dtype) -> Result<DeviceBuffer> {
     assert_eq!((w.dtype(), w.len()), (dtype, g.w_len()), "w: O·KH·KW·C, of dy's type");
-    let turn = if dtype.bytes() == 2 { "conv2d_turn_weight_16" } else { "conv2d_turn_weight_32" };
-    let mut turned_w = cuda.buffer(dtype, w.len())?;
+    let kernel = if dtype.bytes() == 2 { "conv2d_transpose_weight_16" } else { "conv2d_transpose_weight_32" };
+    let mut to = cuda.buffer(dtype, w.len())?;
     let grid = Grid {
         blocks: [g.c.div_ceil(EDGE), g.o.div_ceil(EDGE), g.kh * g.kw],
         threads: 8 * EDGE,
         shared: EDGE * (EDGE * dtype.bytes() + 4),
     };
-    let args = [g.o.into(), (g.kh * g.kw).into(), g.c.into(), w.into(), (&mut turned_w).into()];
-    // SAFETY: a thread reads and writes only at o, tap, c below O, KH·KW, C: elements of both buffers (asserted).
-    unsafe { cuda.launch(&CONV2D_WGMMA, turn, grid, &args) }?;
-    let reach = |i: usize| (g.dilation[i] * ([g.kh, g.kw][i] - 1)) as i32 - g.padding[i] as i32;
-    let padding = [reach(0), reach(1)];
-    run(cuda, &turned(g), [g.h, g.w], padding, dy, &turned_w, &Epilogue::default(), dx)
+    let args = [g.o.into(), (g.kh * g.kw).into(), g.c.into(), w.into(), (&mut to).into()];
+    // SAFETY: a thread reads and writes only at o, tap, c below O, KH·KW, C: elements of both buffers.
+    unsafe { cuda.launch(&CONV2D_WGMMA, kernel, grid, &args) }?;
+    Ok(to)
 }
 
-/// The convolution that maps dy to dx; its padding, which may be negative, is told apart.
-fn turned(g: &Conv2d) -> Conv2d {
-    Conv2d { h: g.oh(), w: g.ow(), c: g.o, o: g.c, ..*g }
-}
-
-/// Runs the kernel over outputs `[N, oh, ow, O]`. `padding` may be negative: then the image is cropped.
+/// Computes `oh`·`ow` pixels of every image, each through `kh`·`kw` taps: `x` and `w` have `g`'s shapes, y those that the windows name.
 fn run(
     cuda: &Cuda,
     g: &Conv2d,
+    windows: Windows,
     [oh, ow]: [usize; 2],
-    padding: [i32; 2],
-    x: &DeviceBuffer,
-    w: &DeviceBuffer,
+    [kh, kw]: [usize; 2],
+    [x, w]: [&DeviceBuffer; 2],
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     let dtype = x.dtype();
-    assert_eq!(
-        (w.dtype(), y.dtype(), y.len()),
-        (dtype, dtype, g.n * oh * ow * g.o),
-        "y: N·OH·OW·O, of x's type"
-    );
+    let pixels = g.n * windows.size[0] as usize * windows.size[1] as usize;
+    assert_eq!((w.dtype(), y.dtype(), y.len()), (dtype, dtype, pixels * g.o), "y: its pixels, of x's type");
     epilogue.check(g.o, y);
-    let tile = pixel_tile([g.n, oh, ow], g.stride);
+    let stride = windows.stride.map(|s| s as usize);
+    let tile = pixel_tile([g.n, oh, ow], stride);
     let tiles = [g.n.div_ceil(tile[0]), oh.div_ceil(tile[1]), ow.div_ceil(tile[2])];
     let pixel_tiles: usize = tiles.iter().product();
     let filters = filters_of_a_block(cuda, pixel_tiles, g.o);
     let filter_tiles = g.o.div_ceil(filters);
     let [bn, bh, bw] = tile;
     let channels = ROW_BYTES / dtype.bytes();
-    let x_map = [cuda.tensor_map(x, g.x_shape(), [bn, bh, bw, channels], g.stride)?];
+    let x_map = [cuda.tensor_map(x, g.x_shape(), [bn, bh, bw, channels], stride)?];
     let w_map = [cuda.tensor_map(w, g.w_shape(), [filters, 1, 1, channels], [1, 1])?];
-    let int = |n: usize| i32::try_from(n).expect("a size that a kernel's int holds");
     let problem = [Problem {
-        y: [g.n, oh, ow, g.o].map(int),
-        kernel: [g.kh, g.kw, g.c].map(int),
-        stride: g.stride.map(int),
-        padding,
-        dilation: g.dilation.map(int),
+        outputs: [g.n, oh, ow, g.o].map(int),
+        depth: [kh, kw, g.c].map(int),
+        windows,
         tile: tile.map(int),
         tiles: [tiles[1], tiles[2], filter_tiles].map(int),
         activation: epilogue.activation as i32,
@@ -157,9 +206,13 @@ fn run(
     let stages = if filters == 256 { 4 } else { 3 };
     let grid =
         Grid::of(pixel_tiles * filter_tiles, THREADS).shared(stages * (PIXELS + filters) * ROW_BYTES + 1024);
-    // SAFETY: the maps bound what is read of x and w; a thread stores pixels below N·OH·OW and filters below O, which y
-    // and the residual have, and the bias O (all asserted).
+    // SAFETY: the maps bound what is read of x and w; a thread stores images below N, pixels that lie inside `size` (the
+    // callers') and filters below O, which y and the residual have, and the bias O (all asserted).
     unsafe { cuda.launch(&CONV2D_WGMMA, kernel(dtype, filters), grid, &args) }
+}
+
+fn int(n: usize) -> i32 {
+    i32::try_from(n).expect("a size that a kernel's int holds")
 }
 
 fn kernel(dtype: Dtype, filters: usize) -> &'static str {
