@@ -17,7 +17,7 @@
 // Tiles and stages as in conv2d_wgmma.cu, and for its reasons.
 #include "hopper.cuh"
 
-/// As `WeightGrad` in hopper_weight_grad.rs.
+/// As `WeightGrad` in wgmma/weight_grad.rs.
 struct Problem {
     int o, c, kh, kw;
     int stride[2], padding[2], dilation[2];
