@@ -60,7 +60,8 @@ fn check<G>(g: &G, ops: &Ops<G>, dtype: Dtype, seed: u64) {
 
     let (x, dy) = (random(seed, x_len), random(seed + 1, y_len));
     let [on_x, on_dy] = [&x, &dy].map(|x| put(gpu, dtype, x));
-    let tolerance = 1e-6 + if dtype == Dtype::F32 { 0.0 } else { epsilon(dtype) };
+    // A pixel may be in dozens of windows, whose gradients may cancel.
+    let tolerance = 1e-5 + if dtype == Dtype::F32 { 0.0 } else { epsilon(dtype) };
     (ops.reference.2)(g, &x, &mut y);
     let got = filled(gpu, dtype, y_len, |y| ops.device.2(gpu, g, &on_x, y).unwrap());
     check_close("mean", &got, &y, tolerance);

@@ -60,7 +60,8 @@ proptest! {
         let dy = random(seed, g.y_len());
         let dx = filled(g.x_len(), |dx| reference::adaptive_avg_pool2d_input_grad(&g, &dy, dx));
         let dy = narrow(&dy);
-        check_close(|cpu| filled(g.x_len(), |dx| cpu::adaptive_avg_pool2d_input_grad(cpu, &g, &dy, dx)), &dx, 1e-6);
+        // A pixel may be in 64 windows, whose gradients may cancel.
+        check_close(|cpu| filled(g.x_len(), |dx| cpu::adaptive_avg_pool2d_input_grad(cpu, &g, &dy, dx)), &dx, 1e-5);
     }
 }
 
