@@ -161,22 +161,6 @@ impl Cuda {
         check(kernel, code)
     }
 
-    /// What `kernel` of `module` takes: registers and bytes of local memory of a thread (spills and arrays).
-    pub fn attributes(&self, module: &Source, kernel: &'static str) -> Result<[usize; 2]> {
-        let function = self.function(module, kernel)?;
-        self.bind()?;
-        let get = |attribute: CUfunction_attribute| {
-            let mut value = 0;
-            // SAFETY: writes one int.
-            let code = unsafe { sys::cuFuncGetAttribute(&mut value, attribute, function) };
-            check(kernel, code).map(|()| value as usize)
-        };
-        Ok([
-            get(CUfunction_attribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
-            get(CUfunction_attribute::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES)?,
-        ])
-    }
-
     fn function(&self, module: &Source, kernel: &'static str) -> Result<CUfunction> {
         let modules = &self.inner().modules;
         super::module::function(self, modules, module, kernel)
