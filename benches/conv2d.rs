@@ -13,9 +13,9 @@ use common::check::Expected;
 use common::rows::{Conv2dRow, Spread};
 use common::ways::{Way, checked_in_turn};
 use common::workload::{ConvLayer, conv_layers, noise};
-use engine::{Error, Result};
-use kernels::cpu::{self, Cpu, Epilogue, PackedConv2d};
-use kernels::shapes::Conv2d;
+use lopper_engine::{Error, Result};
+use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedConv2d};
+use lopper_kernels::shapes::Conv2d;
 use std::process::ExitCode;
 
 /// Benchmark of convolutions and their gradients.

@@ -7,9 +7,9 @@ mod common;
 use clap::Parser;
 use common::record;
 use common::rows::ResourcesRow;
-use engine::{Device, Error, Result};
-use kernels::cuda::nvrtc::{self, Cubin};
-use kernels::cuda::source::{MODULES, Source};
+use lopper_engine::{Device, Error, Result};
+use lopper_kernels::cuda::nvrtc::{self, Cubin};
+use lopper_kernels::cuda::source::{MODULES, Source};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -30,8 +30,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    arguments.csv.iter().try_for_each(engine::atomic::check)?;
-    let failed = |error: kernels::cuda::CudaError| Error::invalid(error.to_string());
+    arguments.csv.iter().try_for_each(lopper_engine::atomic::check)?;
+    let failed = |error: lopper_kernels::cuda::CudaError| Error::invalid(error.to_string());
     let version = nvrtc::version().map_err(failed)?;
     let mut rows = Vec::new();
     for module in MODULES {
@@ -52,7 +52,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Compiles `module` for every architecture, each on a thread of its own.
-fn compile(module: &Source) -> [(&'static str, kernels::cuda::Result<Cubin>); 3] {
+fn compile(module: &Source) -> [(&'static str, lopper_kernels::cuda::Result<Cubin>); 3] {
     thread::scope(|scope| {
         ["sm_80", "sm_90", "sm_90a"]
             .map(|arch| (arch, scope.spawn(move || nvrtc::compile(module, arch))))

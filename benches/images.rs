@@ -10,10 +10,12 @@ mod common;
 use clap::Parser;
 use common::rows::{ImagesRow, Spread, round};
 use common::{Options, timing};
-use engine::{Error, Result};
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage, imageops};
-use models::data::{Cut, IMAGENET_MEAN, IMAGENET_STD, Normalize, Scratch, Transform, decode_file, generator};
+use lopper_engine::{Error, Result};
+use lopper_models::data::{
+    Cut, IMAGENET_MEAN, IMAGENET_STD, Normalize, Scratch, Transform, decode_file, generator,
+};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -133,7 +135,7 @@ fn make_images(directory: &Path) -> Result<()> {
             pixel.0 = pixel.0.map(|v| v.saturating_add((byte(x, y, 3) >> 4) as u8));
         }
         let path = directory.join(format!("{i:02}.jpg"));
-        engine::atomic::write(&path, |mut file| {
+        lopper_engine::atomic::write(&path, |mut file| {
             JpegEncoder::new_with_quality(&mut file, 85).encode_image(&picture).map_err(std::io::Error::other)
         })?;
     }

@@ -15,10 +15,10 @@ use common::rows::{LinearRow, Spread, round};
 use common::timing::Memory;
 use common::ways::{Way, checked_in_turn};
 use common::workload::noise;
-use engine::Result;
-use kernels::cpu::{self, Cpu, Epilogue, PackedLinear};
-use kernels::params::{Storage, Trans};
-use kernels::shapes::{Conv2d, Linear};
+use lopper_engine::Result;
+use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedLinear};
+use lopper_kernels::params::{Storage, Trans};
+use lopper_kernels::shapes::{Conv2d, Linear};
 use std::process::ExitCode;
 
 /// Inputs and outputs of VGG16's first linear layer, of the same with a 4×4 pool folded into it, of its second, and of

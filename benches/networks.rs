@@ -10,9 +10,9 @@ use clap::Parser;
 use common::rows::{NetworkRow, Spread, round};
 use common::workload::{network, noise};
 use common::{Options, check, timing};
-use engine::plan::{Plan, PlanMemory};
-use engine::{Device, Graph, Result, Tensor};
-use kernels::cpu::Cpu;
+use lopper_engine::plan::{Plan, PlanMemory};
+use lopper_engine::{Device, Graph, Result, Tensor};
+use lopper_kernels::cpu::Cpu;
 use std::hint::black_box;
 use std::process::ExitCode;
 
@@ -41,7 +41,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let cpus = arguments.options.cpus(&[Some(1), None])?;
     for name in &arguments.networks {
         let plain = network(name, arguments.size.into())?;
-        let folded = compress::fold::fold(&plain)?.graph;
+        let folded = lopper_compress::fold::fold(&plain)?.graph;
         for cpu in &cpus {
             for &batch in &arguments.batch {
                 for row in bench(cpu, [&plain, &folded], batch.into(), &arguments.options)? {

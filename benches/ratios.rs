@@ -10,10 +10,10 @@ use clap::Parser;
 use common::Options;
 use common::timing::{Measured, Memory, in_turn};
 use common::workload::noise;
-use engine::{Error, Result};
-use kernels::buffer::Buffer;
-use kernels::cpu::{self, Cpu, Epilogue, Isa, PackedConv2d, PackedLinear};
-use kernels::shapes::{Conv2d, Linear};
+use lopper_engine::{Error, Result};
+use lopper_kernels::buffer::Buffer;
+use lopper_kernels::cpu::{self, Cpu, Epilogue, Isa, PackedConv2d, PackedLinear};
+use lopper_kernels::shapes::{Conv2d, Linear};
 use std::process::ExitCode;
 
 /// Checks the ratios between kernels and the machine's limits.

@@ -22,10 +22,10 @@ fn main() -> ExitCode {
     common::exit(run())
 }
 
-fn run() -> engine::Result<()> {
+fn run() -> lopper_engine::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (name, text) in document::files(root)? {
-        engine::atomic::write(root.join(name), |file| file.write_all(text.as_bytes()))?;
+        lopper_engine::atomic::write(root.join(name), |file| file.write_all(text.as_bytes()))?;
         println!("wrote {name}");
     }
     Ok(())

@@ -17,11 +17,11 @@ use common::check::Expected;
 use common::rows::{SparseRow, Spread, round};
 use common::ways::{Way, checked_in_turn};
 use common::workload::{ConvLayer, conv_layers, noise};
-use engine::Result;
-use kernels::buffer::Buffer;
-use kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked};
-use kernels::params::CompactIndex;
-use kernels::shapes::Conv2d;
+use lopper_engine::Result;
+use lopper_kernels::buffer::Buffer;
+use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked};
+use lopper_kernels::params::CompactIndex;
+use lopper_kernels::shapes::Conv2d;
 use std::process::ExitCode;
 
 /// Percent of filters that are dead.

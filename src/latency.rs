@@ -1,7 +1,7 @@
 //! The latency of an inference plan, and of whatever else is run again and again.
 
-use engine::plan::Plan;
-use engine::{Device, Graph, Result};
+use lopper_engine::plan::Plan;
+use lopper_engine::{Device, Graph, Result};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 

@@ -19,15 +19,19 @@
 
 #![forbid(unsafe_code)]
 
-pub use {compress, engine, kernels, models};
+pub use {
+    lopper_compress as compress, lopper_engine as engine, lopper_kernels as kernels, lopper_models as models,
+};
 
 /// What most programs that use lopper need.
 pub mod prelude {
-    pub use engine::data::{Batch, Batches};
-    pub use engine::plan::Plan;
-    pub use engine::rewrite::{Edit, Report, Rewrite};
-    pub use engine::tape::{Mode, Tape, Var};
-    pub use engine::train::{Callback, Objective, Optimizer, OptimizerConfig, Schedule, Trainer, evaluate};
-    pub use engine::{Device, Error, Graph, Layer, Param, Result, Tensor};
-    pub use models::Options as BuildOptions;
+    pub use lopper_engine::data::{Batch, Batches};
+    pub use lopper_engine::plan::Plan;
+    pub use lopper_engine::rewrite::{Edit, Report, Rewrite};
+    pub use lopper_engine::tape::{Mode, Tape, Var};
+    pub use lopper_engine::train::{
+        Callback, Objective, Optimizer, OptimizerConfig, Schedule, Trainer, evaluate,
+    };
+    pub use lopper_engine::{Device, Error, Graph, Layer, Param, Result, Tensor};
+    pub use lopper_models::Options as BuildOptions;
 }

@@ -1,7 +1,7 @@
 //! The picture of a walkthrough: accuracy against latency, a point a stage, its area the size of the file.
 
 use crate::report::Row;
-use engine::{Error, Result};
+use lopper_engine::{Error, Result};
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (900, 520);

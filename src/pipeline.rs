@@ -4,14 +4,14 @@ use crate::latency::Latency;
 use crate::progress::{Progress, note};
 use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
 use crate::report::Row;
-use compress::distill::Distillation;
-use compress::prune::{self, Constants};
-use compress::sparsify::{Criterion, Sparsifier, SparsifyConfig, Sparsity, Taylor};
-use engine::data::Batches;
-use engine::rewrite::Rewrite;
-use engine::train::{Callback, CrossEntropy, Objective, Optimizer, Trainer, evaluate};
-use engine::{Device, Error, Graph, Result, Tensor, atomic, file};
-use models::data::Splits;
+use lopper_compress::distill::Distillation;
+use lopper_compress::prune::{self, Constants};
+use lopper_compress::sparsify::{Criterion, Sparsifier, SparsifyConfig, Sparsity, Taylor};
+use lopper_engine::data::Batches;
+use lopper_engine::rewrite::Rewrite;
+use lopper_engine::train::{Callback, CrossEntropy, Objective, Optimizer, Trainer, evaluate};
+use lopper_engine::{Device, Error, Graph, Result, Tensor, atomic, file};
+use lopper_models::data::Splits;
 use std::path::Path;
 use std::time::Instant;
 
@@ -89,7 +89,7 @@ impl<'a> Pipeline<'a> {
             None => {
                 if let Some(config) = &stage.sparsify {
                     let taylor = self.taylor(Some(config.criterion), &graph)?;
-                    let rewrite = compress::sparsify(&graph, config, taylor.as_ref())?;
+                    let rewrite = lopper_compress::sparsify(&graph, config, taylor.as_ref())?;
                     note(rewrite.report.to_string().trim_end());
                     graph = rewrite.graph;
                 }
@@ -118,13 +118,13 @@ impl<'a> Pipeline<'a> {
         let data = self.data.as_ref().ok_or_else(|| {
             Error::invalid(format!("building {arch} needs --data: its classes and image size"))
         })?;
-        let options = models::Options {
+        let options = lopper_models::Options {
             width: stage.width.unwrap_or(1.0),
             head: stage.head,
             seed,
-            ..models::Options::new(data.classes.clone(), data.val.image_shape())
+            ..lopper_models::Options::new(data.classes.clone(), data.val.image_shape())
         };
-        let mut graph = models::build(arch, &options)?;
+        let mut graph = lopper_models::build(arch, &options)?;
         graph.info.mean = data.mean.to_vec();
         graph.info.std = data.std.to_vec();
         Ok(graph)
@@ -160,11 +160,11 @@ impl<'a> Pipeline<'a> {
             let dead_only = config.criterion.is_none() && stage.plan.is_none();
             (rewrite, dead_only && config.constants == Constants::Exact)
         } else if stage.fold.is_some() {
-            (compress::fold(start)?, true)
+            (lopper_compress::fold(start)?, true)
         } else if let Some(config) = &stage.compact {
-            (compress::compact(start, config)?, true)
+            (lopper_compress::compact(start, config)?, true)
         } else if let Some(config) = &stage.factorize {
-            (compress::factorize(start, config)?, false)
+            (lopper_compress::factorize(start, config)?, false)
         } else {
             return Ok((start.clone(), None));
         };
@@ -276,7 +276,7 @@ fn in_stage(stage: &Stage, error: Error) -> Error {
 /// its accuracy and its lessons would be nonsense. Numbered classes, as imported weights have them, stand for any.
 pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
     let classes = &graph.info.classes;
-    if *classes != data.classes && *classes != models::numbered_classes(data.classes.len()) {
+    if *classes != data.classes && *classes != lopper_models::numbered_classes(data.classes.len()) {
         return Err(Error::invalid(format!(
             "the network's classes ({}) are not those of the images ({})",
             classes.join(", "),

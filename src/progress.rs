@@ -1,8 +1,8 @@
 //! How training shows itself: a bar on a terminal, plain lines otherwise.
 
-use engine::train::{Callback, EpochMetrics, Step};
-use engine::{Graph, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lopper_engine::train::{Callback, EpochMetrics, Step};
+use lopper_engine::{Graph, Result};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 

@@ -15,14 +15,14 @@
 //! fold = {}
 //! ```
 
-use compress::distill::DistillConfig;
-use compress::prune::{PruneConfig, PrunePlan};
-use compress::sparsify::SparsifyConfig;
-use compress::{CompactConfig, FactorizeConfig};
-use engine::train::{OptimizerConfig, Schedule};
-use engine::{Error, Result};
-use models::Head;
-use models::data::DataConfig;
+use lopper_compress::distill::DistillConfig;
+use lopper_compress::prune::{PruneConfig, PrunePlan};
+use lopper_compress::sparsify::SparsifyConfig;
+use lopper_compress::{CompactConfig, FactorizeConfig};
+use lopper_engine::train::{OptimizerConfig, Schedule};
+use lopper_engine::{Error, Result};
+use lopper_models::Head;
+use lopper_models::data::DataConfig;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 

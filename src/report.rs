@@ -1,7 +1,7 @@
 //! What a walkthrough found, as a table, as files for machines, and as a picture.
 
-use engine::train::Accuracy;
-use engine::{Error, Result, atomic};
+use lopper_engine::train::Accuracy;
+use lopper_engine::{Error, Result, atomic};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;

@@ -11,8 +11,8 @@ use common::record::Record;
 use common::rows::{ImagesRow, PeerRow, TargetRow};
 use common::workload::noise;
 use document::peers::{cases, engines};
-use kernels::cpu::{self, Cpu, Isa};
-use kernels::shapes::Conv2d;
+use lopper_kernels::cpu::{self, Cpu, Isa};
+use lopper_kernels::shapes::Conv2d;
 use std::path::Path;
 
 #[test]

@@ -1,6 +1,6 @@
 //! `lopper bench` on the emulated GPU.
 
-use kernels::cuda::emulator;
+use lopper_kernels::cuda::emulator;
 use std::process::{Command, Output};
 
 /// `lopper bench resnet8` on CUDA on the CPU with `more` options, if that can be had.

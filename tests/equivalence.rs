@@ -3,11 +3,11 @@
 
 mod support;
 
-use compress::channels::ChannelFlow;
-use compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
-use compress::sparsify::{Context, Criterion};
-use compress::{CompactConfig, FactorizeConfig, compact, factorize};
-use engine::{Device, Graph, Layer, NodeId, Tensor};
+use lopper_compress::channels::ChannelFlow;
+use lopper_compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
+use lopper_compress::sparsify::{Context, Criterion};
+use lopper_compress::{CompactConfig, FactorizeConfig, compact, factorize};
+use lopper_engine::{Device, Graph, Layer, NodeId, Tensor};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -63,7 +63,7 @@ proptest! {
     #[test]
     fn folded_equals_unfolded(net in networks()) {
         let graph = net.graph();
-        let folded = compress::fold(&graph).unwrap();
+        let folded = lopper_compress::fold(&graph).unwrap();
         let difference = difference(&net, &graph, &folded.graph);
         prop_assert!(difference <= BOUND, "{difference}\n{}", folded.report);
     }
@@ -113,7 +113,7 @@ proptest! {
         let sparse = sparse(&net.graph(), &random_plan(&net.graph(), seed));
         let plan = PrunePlan::dead(&sparse).unwrap();
         let pruned = prune(&sparse, &plan, Constants::Exact).unwrap().graph;
-        let folded = compress::fold(&pruned).unwrap().graph;
+        let folded = lopper_compress::fold(&pruned).unwrap().graph;
         let compact = compact(&folded, &CompactConfig::default()).unwrap().graph;
         compact.check().unwrap();
         let difference = difference(&net, &sparse, &compact);
@@ -133,7 +133,7 @@ fn random_networks_meet_every_hard_case() {
         let dropped = prune(&sparse, &plan, Constants::Drop).unwrap();
         changed += usize::from(difference(&net, &sparse, &dropped.graph) > BOUND);
         reports += &compact(&sparse, &CompactConfig::default()).unwrap().report.to_string();
-        reports += &compress::fold(&sparse).unwrap().report.to_string();
+        reports += &lopper_compress::fold(&sparse).unwrap().report.to_string();
     }
     for case in [
         "zero removed",

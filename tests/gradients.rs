@@ -2,8 +2,8 @@
 
 mod support;
 
-use engine::{Device, Graph, Layer, Mode, Tape, Tensor};
-use kernels::reference;
+use lopper_engine::{Device, Graph, Layer, Mode, Tape, Tensor};
+use lopper_kernels::reference;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::collections::BTreeMap;

@@ -3,15 +3,15 @@
 
 mod support;
 
-use compress::factorize::factor_params;
-use compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
-use compress::sparsify::{Context, Criterion};
-use compress::{CompactConfig, FactorizeConfig, PruneConfig, compact, fold};
-use engine::rewrite::Outcome;
-use engine::train::{Optimizer, OptimizerConfig};
-use engine::{Device, Graph, Layer, Tensor};
-use models::builder::{Builder, Conv};
-use models::{Head, Options, build, init, numbered_classes};
+use lopper_compress::factorize::factor_params;
+use lopper_compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
+use lopper_compress::sparsify::{Context, Criterion};
+use lopper_compress::{CompactConfig, FactorizeConfig, PruneConfig, compact, fold};
+use lopper_engine::rewrite::Outcome;
+use lopper_engine::train::{Optimizer, OptimizerConfig};
+use lopper_engine::{Device, Graph, Layer, Tensor};
+use lopper_models::builder::{Builder, Conv};
+use lopper_models::{Head, Options, build, init, numbered_classes};
 use std::collections::BTreeMap;
 use support::random_graph::{relative_difference, values::randomize};
 
@@ -207,7 +207,11 @@ fn a_plan_prints_is_stored_and_replays() {
 fn a_plan_that_does_not_fit_is_refused() {
     let graph = network("small_net", 64, None);
     let plan = |layer: &str, units: usize, keep: &[usize]| PrunePlan {
-        groups: vec![compress::prune::GroupPlan { layers: vec![layer.into()], units, keep: keep.to_vec() }],
+        groups: vec![lopper_compress::prune::GroupPlan {
+            layers: vec![layer.into()],
+            units,
+            keep: keep.to_vec(),
+        }],
     };
     for (plan, complaint) in [
         (plan("fc2", 10, &[0]), "fc2 cannot be removed: they are tied to the network's output"),

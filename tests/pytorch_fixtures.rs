@@ -5,9 +5,9 @@
 mod fixtures;
 
 use fixtures::{Case, Fixture};
-use kernels::cpu::{self, Cpu};
-use kernels::params::{Activation, Adam, Sgd};
-use kernels::shapes::{AdaptivePool2d, Conv2d, Linear, Pool2d};
+use lopper_kernels::cpu::{self, Cpu};
+use lopper_kernels::params::{Activation, Adam, Sgd};
+use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, Pool2d};
 
 #[test]
 fn all_cases() {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use engine::{Device, Layer};
+use lopper_engine::{Device, Layer};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -39,7 +39,8 @@ fn random_networks_meet_every_layer_and_hard_case() {
         for (id, node) in graph.nodes().iter().enumerate() {
             met.insert(node.layer.kind());
             if let Layer::BatchNorm(bn) = &node.layer {
-                let any = |t: &engine::Tensor, test: fn(f32) -> bool| t.data().iter().any(|&v| test(v));
+                let any =
+                    |t: &lopper_engine::Tensor, test: fn(f32) -> bool| t.data().iter().any(|&v| test(v));
                 let cases = [
                     ("negative scale", any(bn.weight.value(), |v| v < 0.0)),
                     ("zero scale", any(bn.weight.value(), |v| v == 0.0)),

@@ -3,10 +3,10 @@
 
 mod support;
 
-use engine::torchvision::import_weights;
-use engine::train::Accuracy;
-use engine::{Device, Graph, Mode, Tape, Tensor};
-use models::{Options, build, numbered_classes};
+use lopper_engine::torchvision::import_weights;
+use lopper_engine::train::Accuracy;
+use lopper_engine::{Device, Graph, Mode, Tape, Tensor};
+use lopper_models::{Options, build, numbered_classes};
 use support::fixtures::{self, Fixture};
 
 const MEAN: [f64; 3] = [0.485, 0.456, 0.406];

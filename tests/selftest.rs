@@ -1,6 +1,6 @@
 //! `lopper selftest` on the emulator of a GPU, and where there is none.
 
-use kernels::cuda::emulator;
+use lopper_kernels::cuda::emulator;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -68,7 +68,7 @@ fn bad_input_is_named_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut cases =
         vec![(vec!["--device", "cpu"], "use --device cuda"), (vec!["--device", "tpu"], "device tpu")];
-    if kernels::cuda::Cuda::open().is_err() {
+    if lopper_kernels::cuda::Cuda::open().is_err() {
         cases.push((vec!["--device", "cuda"], "driver"));
     }
     if emulator::for_tests().is_some() {

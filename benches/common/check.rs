@@ -2,12 +2,12 @@
 //!
 //! An output of a convolution depends on one image and one filter, an input gradient on one image and one channel, a weight
 //! gradient on one filter and one channel. So each check cuts some of these out of the case, computes them whole, every
-//! border included, with [`kernels::reference`], and compares elementwise within `c · ε · √K · Σ|a||b|`:
+//! border included, with [`lopper_kernels::reference`], and compares elementwise within `c · ε · √K · Σ|a||b|`:
 //! K products are summed, and c is 2 for direct algorithms, 8 for Winograd's.
 
-use engine::{Error, Result};
-use kernels::reference;
-use kernels::shapes::Conv2d;
+use lopper_engine::{Error, Result};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Conv2d;
 use std::ops::Range;
 
 /// c of a kernel: a gradient does not tell which algorithm computes it, so it gets Winograd's.

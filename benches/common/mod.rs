@@ -12,8 +12,8 @@ pub mod timing;
 pub mod ways;
 pub mod workload;
 
-use engine::{Device, Result};
-use kernels::cpu::Cpu;
+use lopper_engine::{Device, Result};
+use lopper_kernels::cpu::Cpu;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Options {
     /// # Errors
     /// Where `LOPPER_ISA` or a number of threads is out of range, or the file of results cannot be written later.
     pub fn cpus(&self, default: &[Option<usize>]) -> Result<Vec<Cpu>> {
-        self.csv.iter().try_for_each(engine::atomic::check)?;
+        self.csv.iter().try_for_each(lopper_engine::atomic::check)?;
         let open = Device::open_cpu;
         if !self.threads.is_empty() {
             return self.threads.iter().map(|&n| open(Some(n))).collect();

@@ -1,7 +1,7 @@
 //! Files of results: CSV under comments that say what was measured, where, and by which command.
 
-use engine::{Error, Result, atomic};
-use kernels::cpu::Isa;
+use lopper_engine::{Error, Result, atomic};
+use lopper_kernels::cpu::Isa;
 use std::io;
 use std::path::Path;
 use std::process::Command;

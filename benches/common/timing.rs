@@ -8,8 +8,8 @@
 //! A shared machine drifts by tens of percent within minutes. What is to be compared is therefore timed in turn, and a
 //! share of a limit (the FMA peak, the rate at which memory is read) divides by that limit in the same rounds.
 
-use kernels::buffer::Buffer;
-use kernels::cpu::Cpu;
+use lopper_kernels::buffer::Buffer;
+use lopper_kernels::cpu::Cpu;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

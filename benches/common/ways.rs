@@ -2,9 +2,9 @@
 
 use super::check::{Expected, bound};
 use super::timing::{Measured, Memory, in_turn};
-use engine::Result;
-use kernels::buffer::Buffer;
-use kernels::cpu::Cpu;
+use lopper_engine::Result;
+use lopper_kernels::buffer::Buffer;
+use lopper_kernels::cpu::Cpu;
 use std::time::Duration;
 
 /// Computes a case into its output.

@@ -1,9 +1,9 @@
 //! What benchmarks compute: layers as real networks have them, and values that no kernel can profit from.
 
-use engine::{Graph, Layer, Result};
-use kernels::buffer::Buffer;
-use kernels::shapes::Conv2d;
-use models::{Options, build, numbered_classes};
+use lopper_engine::{Graph, Layer, Result};
+use lopper_kernels::buffer::Buffer;
+use lopper_kernels::shapes::Conv2d;
+use lopper_models::{Options, build, numbered_classes};
 
 /// A convolution as a network has it.
 #[derive(Clone)]

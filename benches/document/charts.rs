@@ -5,7 +5,7 @@ use super::dots::{Chart, Panel};
 use super::peers::{Case, cases, engines};
 use crate::common::record::Record;
 use crate::common::rows::{Conv2dRow, SparseRow};
-use engine::Result;
+use lopper_engine::Result;
 use plotters::style::RGBColor;
 
 /// The first is lopper's, or of what the picture is about.

@@ -9,7 +9,7 @@
 //!               0.5    1     2        0.5    1     2
 //! ```
 
-use engine::{Error, Result};
+use lopper_engine::{Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};

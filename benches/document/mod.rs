@@ -14,7 +14,7 @@ use crate::common::record::Record;
 use crate::common::rows::{
     Conv2dRow, ImagesRow, LinearRow, NetworkRow, PeerRow, ResourcesRow, SparseRow, TargetRow,
 };
-use engine::Result;
+use lopper_engine::Result;
 use std::path::Path;
 
 /// Every file of results.

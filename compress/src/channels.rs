@@ -24,8 +24,8 @@
 //! A set of tied atoms is a *unit*: it is removed as a whole or not at all. Units that the same layers make form a
 //! *group*. Units of the image, of the network's output and of compact convolutions are frozen.
 
-use engine::layer::Conv2d;
-use engine::{Error, Graph, Layer, NodeId, Result};
+use lopper_engine::layer::Conv2d;
+use lopper_engine::{Error, Graph, Layer, NodeId, Result};
 use std::collections::BTreeMap;
 
 /// Why a unit cannot be removed.

@@ -10,8 +10,8 @@
 
 use crate::channels::image_shapes;
 use crate::weights::Filters;
-use engine::layer::Pool;
-use engine::{Graph, Layer, Result};
+use lopper_engine::layer::Pool;
+use lopper_engine::{Graph, Layer, Result};
 
 /// The value of a channel that is constant; none where it is not known to be.
 pub type Constant = Option<f32>;
@@ -85,7 +85,7 @@ fn weighed(filters: &Filters, o: usize, inputs: &[Constant]) -> Constant {
 mod tests {
     use super::*;
     use crate::testing::{bn, conv, linear};
-    use engine::Tensor;
+    use lopper_engine::Tensor;
 
     /// conv (filter 0 zero, bias 0.5 and 7) → γ = 2, β = 1.
     fn dead_filter() -> Graph {
@@ -95,7 +95,7 @@ mod tests {
         g.push("bn", bn(2), &[a]).unwrap();
         g.param_mut("a.weight").unwrap().update(|w| w[..9].fill(0.0));
         let Layer::Conv2d(conv) = g.layer_mut(a) else { unreachable!() };
-        conv.bias = Some(engine::Param::new(Tensor::from_vec(&[2], vec![0.5, 7.0]).unwrap()));
+        conv.bias = Some(lopper_engine::Param::new(Tensor::from_vec(&[2], vec![0.5, 7.0]).unwrap()));
         g.param_mut("bn.weight").unwrap().update(|w| w.fill(2.0));
         g.param_mut("bn.bias").unwrap().update(|w| w.fill(1.0));
         g.buffers_mut().for_each(|(path, t)| {

@@ -14,9 +14,9 @@
 //! Everything is computed in f64 and rounded once. A filter that is masked stays zero, but gets a bias.
 
 use crate::weights::{Filters, filters_mut, overwrite, set_bias};
-use engine::layer::BatchNorm;
-use engine::rewrite::{Edit, Report, Rewrite};
-use engine::{Graph, Layer, NodeId, Result};
+use lopper_engine::layer::BatchNorm;
+use lopper_engine::rewrite::{Edit, Report, Rewrite};
+use lopper_engine::{Graph, Layer, NodeId, Result};
 
 /// Folds every batch norm that can be folded exactly, in graph order; the report says where each went, or why it
 /// stays. The result equals `graph` in eval mode; it is not what a batch norm is while training.
@@ -184,7 +184,7 @@ fn affine(bn: &BatchNorm) -> Vec<(f64, f64)> {
 mod tests {
     use super::*;
     use crate::testing::{bn, conv, linear};
-    use engine::rewrite::Outcome;
+    use lopper_engine::rewrite::Outcome;
 
     fn outcomes(rewrite: &Rewrite) -> Vec<(&str, &str)> {
         let nodes = rewrite.report.nodes.iter();
@@ -202,7 +202,7 @@ mod tests {
         let norm = g.push("bn", bn(2), &[a]).unwrap();
         g.param_mut("a.weight")
             .unwrap()
-            .set_mask(Some(engine::Tensor::from_vec(&[2, 1, 1, 1], vec![0.0, 1.0]).unwrap()))
+            .set_mask(Some(lopper_engine::Tensor::from_vec(&[2, 1, 1, 1], vec![0.0, 1.0]).unwrap()))
             .unwrap();
         let Layer::BatchNorm(bn) = &g.nodes()[norm].layer else { unreachable!() };
         let (affine, w) = (bn.affine(), g.param("a.weight").unwrap().value().data()[1]);

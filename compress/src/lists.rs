@@ -1,7 +1,7 @@
 //! The lists `include` and `exclude` of a configuration: names of layers, or of modules that contain them, so that
 //! `layer1` stands for `layer1.0.conv1` and all its neighbours.
 
-use engine::{Error, Result};
+use lopper_engine::{Error, Result};
 
 /// The two lists of a configuration.
 #[derive(Clone, Copy)]

@@ -5,12 +5,12 @@
 macro_rules! named {
     ($type:ty, $option:literal) => {
         impl std::str::FromStr for $type {
-            type Err = engine::Error;
+            type Err = lopper_engine::Error;
 
-            fn from_str(name: &str) -> engine::Result<Self> {
+            fn from_str(name: &str) -> lopper_engine::Result<Self> {
                 let name = serde::de::IntoDeserializer::<serde::de::value::Error>::into_deserializer(name);
                 serde::Deserialize::deserialize(name)
-                    .map_err(|e| engine::Error::invalid(format!("{}: {e}", $option)))
+                    .map_err(|e| lopper_engine::Error::invalid(format!("{}: {e}", $option)))
             }
         }
 

@@ -1,7 +1,7 @@
 //! Layers with varied weights for the tests of this crate.
 
-use engine::layer::{BatchNorm, Conv2d, Linear};
-use engine::{Layer, Param, Tensor};
+use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
+use lopper_engine::{Layer, Param, Tensor};
 
 /// Numbers in −1..1 without a pattern, fixed by position (a multiplicative hash).
 fn noise(shape: &[usize]) -> Tensor {

@@ -2,8 +2,8 @@
 //!
 //! Both are seen as filters `[O, TAPS, C / groups]`; a linear layer has one tap and no padding.
 
-use engine::rewrite::Edit;
-use engine::{Graph, Layer, NodeId, Param, Tensor};
+use lopper_engine::rewrite::Edit;
+use lopper_engine::{Graph, Layer, NodeId, Param, Tensor};
 
 /// The weights of a convolution or linear layer.
 pub(crate) struct Filters<'a> {

@@ -2,11 +2,11 @@
 
 mod support;
 
-use compress::distill::*;
-use engine::data::Batch;
-use engine::layer::Layer;
-use engine::train::{CrossEntropy, Objective, Optimizer, OptimizerConfig, evaluate};
-use engine::{Device, Error, Graph, Mode, ParamGradients, Tape, Tensor};
+use lopper_compress::distill::*;
+use lopper_engine::data::Batch;
+use lopper_engine::layer::Layer;
+use lopper_engine::train::{CrossEntropy, Objective, Optimizer, OptimizerConfig, evaluate};
+use lopper_engine::{Device, Error, Graph, Mode, ParamGradients, Tape, Tensor};
 use support::*;
 
 const ADAM: OptimizerConfig = OptimizerConfig::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };

@@ -2,10 +2,10 @@
 
 mod support;
 
-use compress::sparsify::*;
-use engine::layer::Layer;
-use engine::rewrite::Outcome;
-use engine::{Graph, Param, Tensor};
+use lopper_compress::sparsify::*;
+use lopper_engine::layer::Layer;
+use lopper_engine::rewrite::Outcome;
+use lopper_engine::{Graph, Param, Tensor};
 use std::collections::BTreeMap;
 use support::*;
 
@@ -173,7 +173,7 @@ fn what_is_left_alone_is_said() {
 #[test]
 fn layers_are_chosen_by_name_or_module() {
     let graph = small_net(3);
-    let masked = |include: &[&str], exclude: &[&str]| -> engine::Result<Vec<String>> {
+    let masked = |include: &[&str], exclude: &[&str]| -> lopper_engine::Result<Vec<String>> {
         let own = |names: &[&str]| names.iter().map(|n| n.to_string()).collect();
         let config = SparsifyConfig {
             include: own(include),

@@ -2,9 +2,9 @@
 
 mod support;
 
-use compress::sparsify::*;
-use engine::train::{Callback, CrossEntropy, Optimizer, OptimizerConfig, Step};
-use engine::{Device, Graph, Result};
+use lopper_compress::sparsify::*;
+use lopper_engine::train::{Callback, CrossEntropy, Optimizer, OptimizerConfig, Step};
+use lopper_engine::{Device, Graph, Result};
 use std::collections::BTreeMap;
 use support::*;
 
@@ -159,7 +159,7 @@ fn taylor_predicts_the_change_of_the_loss() {
     let mut loss_where = |i: usize, factor: f32| {
         let mut graph = graph.clone();
         graph.param_mut("fc2.weight").unwrap().update(|w| w[i] *= factor);
-        engine::train::evaluate(&graph, &mut data, &device).unwrap().loss
+        lopper_engine::train::evaluate(&graph, &mut data, &device).unwrap().loss
     };
     for (i, &score) in scores.iter().enumerate() {
         // A part of the way, since it is a first-order estimate: the slope along −w.

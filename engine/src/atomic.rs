@@ -15,7 +15,7 @@ use std::path::Path;
 /// ```
 /// let directory = tempfile::tempdir().unwrap();
 /// let path = directory.path().join("report.csv");
-/// engine::atomic::write(&path, |file| writeln!(file, "stage,top1")).unwrap();
+/// lopper_engine::atomic::write(&path, |file| writeln!(file, "stage,top1")).unwrap();
 /// assert_eq!(std::fs::read_to_string(path).unwrap(), "stage,top1\n");
 /// ```
 pub fn write(path: impl AsRef<Path>, f: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {

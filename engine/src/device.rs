@@ -1,8 +1,8 @@
 //! Where kernels run.
 
 use crate::{Error, Result};
-use kernels::cpu::{Cpu, MAX_THREADS};
-use kernels::cuda::{Cuda, Precision};
+use lopper_kernels::cpu::{Cpu, MAX_THREADS};
+use lopper_kernels::cuda::{Cuda, Precision};
 
 /// A place that kernels run on. Each operation matches it once (there is no backend trait).
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! What can go wrong, in words that name the operation, node or file and what was expected and found.
 
-use kernels::cuda::CudaError;
+use lopper_kernels::cuda::CudaError;
 use std::path::{Path, PathBuf};
 
 /// The result of everything in lopper that can fail.

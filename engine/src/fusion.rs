@@ -11,7 +11,7 @@
 //! there. It gives the same bits both ways, and saves a pass over memory for each node that it swallows.
 
 use crate::{Graph, Layer, NodeId};
-use kernels::params::Activation;
+use lopper_kernels::params::Activation;
 
 /// One operation of a run.
 #[derive(Debug, PartialEq, Eq)]

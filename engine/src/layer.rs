@@ -3,8 +3,8 @@
 
 use crate::shape::{conv2d_geometry, linear_geometry};
 use crate::{Error, Param, Result, Tensor};
-use kernels::params::CompactIndex;
-use kernels::shapes;
+use lopper_kernels::params::CompactIndex;
+use lopper_kernels::shapes;
 use serde::{Deserialize, Serialize};
 
 /// What a node computes. Sizes follow from the parameters' shapes; only what cannot be derived is stored.

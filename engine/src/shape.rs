@@ -2,7 +2,7 @@
 
 use crate::layer::{checked, image};
 use crate::{Error, Graph, Layer, Result};
-use kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
+use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
 
 /// The most values that a node's output may hold (16 GiB): a file or an option that asks for more is refused, not
 /// allocated.

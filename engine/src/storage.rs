@@ -1,9 +1,9 @@
 //! Where the elements of a tensor are.
 
 use crate::{Error, Result};
-use kernels::buffer::Buffer;
-use kernels::cuda::{self, Cuda, DeviceBuffer};
-use kernels::params::Dtype;
+use lopper_kernels::buffer::Buffer;
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
+use lopper_kernels::params::Dtype;
 use std::sync::OnceLock;
 
 /// The elements of a tensor: on the host, on a GPU, or the same on both. At least one of the two is there.

@@ -13,7 +13,7 @@
 
 use crate::profile::Profile;
 use crate::{Device, Error, Result, Tensor};
-use kernels::{cpu, cuda};
+use lopper_kernels::{cpu, cuda};
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,9 +2,9 @@
 
 use crate::storage::Storage;
 use crate::{Device, Error, Result};
-use kernels::buffer::Buffer;
-use kernels::cuda::{self, Cuda, DeviceBuffer};
-use kernels::params::Dtype;
+use lopper_kernels::buffer::Buffer;
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
+use lopper_kernels::params::Dtype;
 use std::sync::Arc;
 
 /// A contiguous array. Cloning shares the data; writing copies it first where it is shared.

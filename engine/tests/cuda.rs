@@ -2,12 +2,12 @@
 
 mod support;
 
-use engine::data::{Batch, Batches};
-use engine::train::{
+use lopper_engine::data::{Batch, Batches};
+use lopper_engine::train::{
     CrossEntropy, Objective, Optimizer, OptimizerConfig, Schedule, Trainer, evaluate, gradients,
 };
-use engine::{Device, Graph, Layer, Mode, Pass, Result, Tape, Tensor, Var};
-use kernels::cuda::Precision;
+use lopper_engine::{Device, Graph, Layer, Mode, Pass, Result, Tape, Tensor, Var};
+use lopper_kernels::cuda::Precision;
 use proptest::prelude::*;
 use support::colours::{ADAM, Colours, SGD, network, train};
 use support::{Random, cuda_on_cpu, random_graph};

@@ -3,15 +3,15 @@
 
 mod support;
 
-use engine::train::{CrossEntropy, gradients};
-use engine::{Device, Error, Graph, Tape, Tensor};
-use kernels::cuda::{CudaError, emulator};
+use lopper_engine::train::{CrossEntropy, gradients};
+use lopper_engine::{Device, Error, Graph, Tape, Tensor};
+use lopper_kernels::cuda::{CudaError, emulator};
 use support::colours::{Colours, SGD, network, train};
 use support::cuda_on_cpu;
 
 /// A step's loss and gradients on a batch of the task.
-fn step(graph: &mut Graph, device: &Device) -> engine::Result<f32> {
-    use engine::data::Batches;
+fn step(graph: &mut Graph, device: &Device) -> lopper_engine::Result<f32> {
+    use lopper_engine::data::Batches;
     let batch = Colours::new(1).epoch(0)?.next().expect("a batch")?;
     gradients(graph, &mut CrossEntropy::default(), &batch, Tape::new(device)).map(|(loss, _)| loss)
 }

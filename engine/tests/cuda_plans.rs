@@ -2,11 +2,11 @@
 
 mod support;
 
-use engine::layer::{CompactConv2d, Conv2d, Linear, Pool};
-use engine::plan::{Plan, PlanOptions};
-use engine::{Device, Graph, Layer, Param, Tensor};
-use kernels::cuda::{Precision, emulator};
-use kernels::params::Storage;
+use lopper_engine::layer::{CompactConv2d, Conv2d, Linear, Pool};
+use lopper_engine::plan::{Plan, PlanOptions};
+use lopper_engine::{Device, Graph, Layer, Param, Tensor};
+use lopper_kernels::cuda::{Precision, emulator};
+use lopper_kernels::params::Storage;
 use proptest::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::{Random, cuda_on_cpu, error, evaluate, images, random_graph};

@@ -1,9 +1,9 @@
 //! A graph runs: what it computes, keeps and refuses.
 
-use engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
-use engine::{Device, Error, Graph, Layer, Mode, Param, Tape, Tensor};
-use kernels::params::CompactIndex;
-use kernels::reference;
+use lopper_engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
+use lopper_engine::{Device, Error, Graph, Layer, Mode, Param, Tape, Tensor};
+use lopper_kernels::params::CompactIndex;
+use lopper_kernels::reference;
 
 fn wave(shape: &[usize], phase: f32) -> Tensor {
     Tensor::from_fn(shape, |i| (i as f32 * 1.3 + phase).sin())
@@ -102,6 +102,6 @@ fn a_compact_convolution_refuses_a_gradient_alone() {
     };
     let error = run(&graph).unwrap_err().to_string();
     assert!(error.contains("layer `compact`") && error.contains("for inference"), "{error}");
-    engine::train::freeze(&mut graph, 2);
+    lopper_engine::train::freeze(&mut graph, 2);
     run(&graph).unwrap();
 }

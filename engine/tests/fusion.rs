@@ -2,8 +2,8 @@
 
 mod support;
 
-use engine::train::{CrossEntropy, Objective};
-use engine::{Device, Graph, Layer, Mode, NodeId, ParamGradients, Tape, Tensor, data::Batch};
+use lopper_engine::train::{CrossEntropy, Objective};
+use lopper_engine::{Device, Graph, Layer, Mode, NodeId, ParamGradients, Tape, Tensor, data::Batch};
 use proptest::prelude::*;
 use support::{Random, random_graph};
 

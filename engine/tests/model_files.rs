@@ -2,9 +2,9 @@
 
 mod support;
 
-use engine::layer::{BatchNorm, Conv2d};
-use engine::plan::Plan;
-use engine::{Device, Graph, Layer, Param, Tensor, file};
+use lopper_engine::layer::{BatchNorm, Conv2d};
+use lopper_engine::plan::Plan;
+use lopper_engine::{Device, Graph, Layer, Param, Tensor, file};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

@@ -1,9 +1,9 @@
 //! Optimizer state: it follows the edits of a rewrite, and refuses what it cannot follow.
 
-use engine::layer::Linear;
-use engine::rewrite::Edit;
-use engine::train::{Optimizer, OptimizerConfig, Rates};
-use engine::{Device, Error, Graph, Layer, Param, ParamGradients, Tensor};
+use lopper_engine::layer::Linear;
+use lopper_engine::rewrite::Edit;
+use lopper_engine::train::{Optimizer, OptimizerConfig, Rates};
+use lopper_engine::{Device, Error, Graph, Layer, Param, ParamGradients, Tensor};
 
 const CONFIGS: [OptimizerConfig; 3] = [
     OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 },

@@ -2,8 +2,8 @@
 
 mod support;
 
-use engine::Device;
-use engine::plan::Plan;
+use lopper_engine::Device;
+use lopper_engine::plan::Plan;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use support::{Random, random_graph};

@@ -2,9 +2,9 @@
 
 mod support;
 
-use engine::layer::{BatchNorm, Conv2d, Linear};
-use engine::plan::Plan;
-use engine::{Device, Graph, Layer, Param, Tensor};
+use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
+use lopper_engine::plan::Plan;
+use lopper_engine::{Device, Graph, Layer, Param, Tensor};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 use support::{Random, error, evaluate, images, random_graph};

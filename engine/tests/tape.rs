@@ -1,7 +1,7 @@
 //! The tape itself: what it keeps, what it refuses, which gradients it gives.
 
-use engine::tape::Backward;
-use engine::{Device, Error, Mode, Result, Tape, Tensor};
+use lopper_engine::tape::Backward;
+use lopper_engine::{Device, Error, Mode, Result, Tape, Tensor};
 use std::sync::Arc;
 
 /// An operation that holds a token, so that a test sees when it is freed.

@@ -1,11 +1,11 @@
 //! The gradient of every tape operation against central differences of the reference in f64.
 
-use engine::layer::Pool;
-use engine::ops::Tail;
-use engine::{Device, Mode, Result, Tape, Tensor, Var};
-use kernels::params::{Activation, Trans};
-use kernels::reference as oracle;
-use kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
+use lopper_engine::layer::Pool;
+use lopper_engine::ops::Tail;
+use lopper_engine::{Device, Mode, Result, Tape, Tensor, Var};
+use lopper_kernels::params::{Activation, Trans};
+use lopper_kernels::reference as oracle;
+use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
 
 /// Numbers in (−1, 1), no two alike, the same every time.
 fn noise(shape: &[usize], seed: u64) -> Tensor {
@@ -187,7 +187,7 @@ fn pools() {
     for (ceil_mode, count_include_pad) in [(false, true), (true, false)] {
         let pool = Pool { ceil_mode, count_include_pad, ..Pool::square(3, 2, 1) };
         let g = pool.geometry(x[0].shape()).unwrap();
-        let run = |f: fn(&kernels::shapes::Pool2d, &[f64], &mut [f64]), x: &[f64]| {
+        let run = |f: fn(&lopper_kernels::shapes::Pool2d, &[f64], &mut [f64]), x: &[f64]| {
             let mut y = vec![0.0; g.y_len()];
             f(&g, x, &mut y);
             y

@@ -2,8 +2,8 @@
 
 mod support;
 
-use engine::layer::{BatchNorm, Conv2d, Linear};
-use engine::{Graph, Layer, Param, Tensor, torchvision};
+use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
+use lopper_engine::{Graph, Layer, Param, Tensor, torchvision};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::Path;

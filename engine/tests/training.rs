@@ -2,9 +2,9 @@
 
 mod support;
 
-use engine::layer::BatchNorm;
-use engine::train::{Accuracy, Callback, EpochMetrics, Step, evaluate, freeze, unfreeze};
-use engine::{Device, Error, Graph, Layer, Mode, Result, Tape, Tensor};
+use lopper_engine::layer::BatchNorm;
+use lopper_engine::train::{Accuracy, Callback, EpochMetrics, Step, evaluate, freeze, unfreeze};
+use lopper_engine::{Device, Error, Graph, Layer, Mode, Result, Tape, Tensor};
 use support::colours::*;
 
 fn assert_same_bits(a: &Graph, b: &Graph) {

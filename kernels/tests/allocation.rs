@@ -2,9 +2,9 @@
 
 mod support;
 
-use kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedLinear, PackedMasked};
-use kernels::params::CompactIndex;
-use kernels::shapes::{Conv2d, Linear};
+use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedLinear, PackedMasked};
+use lopper_kernels::params::CompactIndex;
+use lopper_kernels::shapes::{Conv2d, Linear};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use support::Random;

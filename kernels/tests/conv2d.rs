@@ -2,10 +2,12 @@
 
 mod support;
 
-use kernels::cpu::{self, Algorithm, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked, Packing};
-use kernels::params::{Activation, CompactIndex};
-use kernels::reference;
-use kernels::shapes::Conv2d;
+use lopper_kernels::cpu::{
+    self, Algorithm, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked, Packing,
+};
+use lopper_kernels::params::{Activation, CompactIndex};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
 use support::{CPUS, Random, assert_bounded, dot, magnitude, wide};
 

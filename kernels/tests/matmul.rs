@@ -2,10 +2,10 @@
 
 mod support;
 
-use kernels::cpu::{self, Epilogue, PackedLinear};
-use kernels::params::{Activation, Storage, Trans};
-use kernels::reference;
-use kernels::shapes::Linear;
+use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
+use lopper_kernels::params::{Activation, Storage, Trans};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Linear;
 use proptest::prelude::*;
 use support::{CPUS, Random, assert_bounded, magnitude, wide};
 

@@ -3,8 +3,8 @@
 //!
 //! NVRTC needs no GPU. Where it is not installed the test says so; with `LOPPER_REQUIRE_CUDA=1` that is a failure.
 
-use kernels::cuda::source::{MODULES, Source};
-use kernels::cuda::{CudaError, nvrtc};
+use lopper_kernels::cuda::source::{MODULES, Source};
+use lopper_kernels::cuda::{CudaError, nvrtc};
 use rayon::prelude::*;
 use std::io::Write;
 

@@ -2,8 +2,8 @@
 //! shape that flows there, and draws the layer's weights.
 
 use crate::init::Init;
-use engine::layer::{BatchNorm, Conv2d, Linear, Pool};
-use engine::{Error, Graph, Layer, NodeId, Param, Tensor};
+use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool};
+use lopper_engine::{Error, Graph, Layer, NodeId, Param, Tensor};
 use std::fmt::Display;
 
 /// A convolution before it knows what it reads: no padding, stride 1, one group, no bias unless said.
@@ -234,7 +234,7 @@ impl Builder {
     }
 
     /// The graph, or the first error that its construction met.
-    pub fn finish(self) -> engine::Result<Graph> {
+    pub fn finish(self) -> lopper_engine::Result<Graph> {
         self.error.map_or(Ok(self.graph), Err)
     }
 

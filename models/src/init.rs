@@ -1,7 +1,7 @@
 //! Seeded initial weights. Every parameter draws from a generator of its own, keyed by the seed and its path, so
 //! that a layer more or less leaves the weights of all others as they are.
 
-use engine::Tensor;
+use lopper_engine::Tensor;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 

@@ -1,7 +1,7 @@
 //! The architectures against published counts: parameters to the last one, multiply-accumulates as printed.
 
-use engine::{Graph, Layer};
-use models::{Head, Options, build, freeze_body, names, numbered_classes};
+use lopper_engine::{Graph, Layer};
+use lopper_models::{Head, Options, build, freeze_body, names, numbered_classes};
 use std::collections::HashSet;
 
 /// The network with zero weights, for counting.

@@ -1,9 +1,9 @@
 //! Data sets from files on disk to batches.
 
-use engine::Tensor;
-use engine::data::{Batch, Batches};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use models::data::{Augment, Crop, DataConfig, DataName, Loader, Splits, decode_file, open};
+use lopper_engine::Tensor;
+use lopper_engine::data::{Batch, Batches};
+use lopper_models::data::{Augment, Crop, DataConfig, DataName, Loader, Splits, decode_file, open};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;

@@ -6,10 +6,10 @@ mod training;
 use super::{Common, LinearWeights, open_network};
 use crate::latency::{Latency, Spread, test_images};
 use clap::Args;
-use engine::plan::{Plan, PlanOptions};
-use engine::{Error, Result, Tensor};
-use kernels::params::Storage;
 use layers::Layers;
+use lopper_engine::plan::{Plan, PlanOptions};
+use lopper_engine::{Error, Result, Tensor};
+use lopper_kernels::params::Storage;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ impl Bench {
     pub fn run(&self, common: &Common) -> Result<()> {
         let mut graph = open_network(&self.network, None, self.size.unwrap_or(128), Some(0))?;
         if self.fold {
-            graph = compress::fold::fold(&graph)?.graph;
+            graph = lopper_compress::fold::fold(&graph)?.graph;
         }
         let [h, w, c] = graph.info.input;
         let [h, w] = self.size.map_or([h, w], |s| [s, s]);

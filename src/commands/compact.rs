@@ -4,8 +4,8 @@ use super::Common;
 use super::step::{Layers, Output, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use compress::CompactConfig;
-use engine::Result;
+use lopper_compress::CompactConfig;
+use lopper_engine::Result;
 use std::path::PathBuf;
 
 /// Compute live channels only.

@@ -4,7 +4,7 @@ use super::Common;
 use super::run::walk;
 use crate::recipe::Recipe;
 use clap::Args;
-use engine::Result;
+use lopper_engine::Result;
 use std::path::PathBuf;
 
 /// The whole walkthrough, on images that are built in.

@@ -3,9 +3,9 @@
 use super::{Common, DataArgs};
 use crate::latency::test_images;
 use clap::Args;
-use engine::data::Batches;
-use engine::tape::{Mode, Tape};
-use engine::{Device, Error, Graph, Result, Tensor, file};
+use lopper_engine::data::Batches;
+use lopper_engine::tape::{Mode, Tape};
+use lopper_engine::{Device, Error, Graph, Result, Tensor, file};
 use serde::Serialize;
 use std::path::PathBuf;
 

@@ -4,8 +4,8 @@ use super::Common;
 use super::step::{Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use compress::distill::{DistillConfig, DistillLoss};
-use engine::{Error, Result};
+use lopper_compress::distill::{DistillConfig, DistillLoss};
+use lopper_engine::{Error, Result};
 use std::path::PathBuf;
 
 /// Train a network to imitate a teacher.

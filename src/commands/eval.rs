@@ -2,10 +2,10 @@
 
 use super::{Common, DataArgs, LinearWeights};
 use clap::Args;
-use engine::train::evaluate;
-use engine::{Error, Graph, Layer, Result, file};
 use half::bf16;
-use kernels::params::Storage;
+use lopper_engine::train::evaluate;
+use lopper_engine::{Error, Graph, Layer, Result, file};
+use lopper_kernels::params::Storage;
 use serde::Serialize;
 use std::path::PathBuf;
 

@@ -4,8 +4,8 @@ use super::Common;
 use super::step::{Layers, Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use compress::FactorizeConfig;
-use engine::Result;
+use lopper_compress::FactorizeConfig;
+use lopper_engine::Result;
 use std::path::PathBuf;
 
 /// Split linear layers in two.

@@ -4,7 +4,7 @@ use super::Common;
 use super::step::{Output, run_stage};
 use crate::recipe::{Fold as FoldStage, Stage};
 use clap::Args;
-use engine::Result;
+use lopper_engine::Result;
 use std::path::PathBuf;
 
 /// Fold batch norms.

@@ -20,10 +20,10 @@ mod weights;
 use crate::pipeline::check_images;
 use crate::progress::note;
 use clap::{Args, Parser, Subcommand};
-use engine::{Device, Error, Graph, Result, file};
-use kernels::cuda::{Cuda, CudaError, cache};
-use kernels::params::{self, Storage};
-use models::data::{DataConfig, DataName, Splits};
+use lopper_engine::{Device, Error, Graph, Result, file};
+use lopper_kernels::cuda::{Cuda, CudaError, cache};
+use lopper_kernels::params::{self, Storage};
+use lopper_models::data::{DataConfig, DataName, Splits};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
@@ -239,7 +239,7 @@ impl LinearWeights {
 fn data_name(path: &Path) -> DataName {
     if path.as_os_str() == "fashion-mnist" {
         DataName::FashionMnist
-    } else if path.join(models::data::NOISY_LABELS_FILE).exists() {
+    } else if path.join(lopper_models::data::NOISY_LABELS_FILE).exists() {
         DataName::Imagenette
     } else if ["", ".gz"].iter().any(|end| path.join(format!("train-images-idx3-ubyte{end}")).exists()) {
         DataName::Idx
@@ -267,8 +267,11 @@ fn open_network(name: &str, classes: Option<u32>, size: usize, seed: Option<u64>
             Some(_) => Err(Error::file(name, "--classes is for an architecture, a model file has its own")),
         };
     }
-    let classes = models::numbered_classes(classes.unwrap_or(10) as usize);
-    models::build(name, &models::Options { seed, ..models::Options::new(classes, [size, size, 3]) })
+    let classes = lopper_models::numbered_classes(classes.unwrap_or(10) as usize);
+    lopper_models::build(
+        name,
+        &lopper_models::Options { seed, ..lopper_models::Options::new(classes, [size, size, 3]) },
+    )
 }
 
 /// Opens `config` for `graph`, normalised as the graph's images were; their classes must be the same.
@@ -277,7 +280,7 @@ fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Spli
     let channels = |values: &[f32]| <[f32; 3]>::try_from(values).ok();
     config.mean = channels(&graph.info.mean).or(config.mean);
     config.std = channels(&graph.info.std).or(config.std);
-    let splits = models::data::open(&config, None, common.seed.unwrap_or(0))?;
+    let splits = lopper_models::data::open(&config, None, common.seed.unwrap_or(0))?;
     check_images(graph, &splits)?;
     Ok(splits)
 }

@@ -4,9 +4,9 @@ use super::Common;
 use super::step::{Layers, Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use compress::prune::{Constants, PruneConfig, PrunePlan};
-use compress::sparsify::{Context, Criterion};
-use engine::{Error, Result};
+use lopper_compress::prune::{Constants, PruneConfig, PrunePlan};
+use lopper_compress::sparsify::{Context, Criterion};
+use lopper_engine::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Remove channels.

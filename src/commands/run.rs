@@ -6,7 +6,7 @@ use crate::progress::note;
 use crate::recipe::Recipe;
 use crate::report;
 use clap::Args;
-use engine::{Error, Result};
+use lopper_engine::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// A walkthrough on a recipe.
@@ -47,7 +47,7 @@ pub fn walk(recipe: Recipe, quick: bool, data: Option<&Path>, out: &Path, common
     let recipe = if quick { recipe.quick() } else { recipe };
     let device = common.device()?;
     let seed = common.seed.unwrap_or(recipe.seed);
-    let splits = models::data::open(&recipe.data, data, seed)?;
+    let splits = lopper_models::data::open(&recipe.data, data, seed)?;
     // Before hours of training, not after them.
     std::fs::create_dir_all(out).map_err(|e| Error::file(out, e))?;
     let title = if recipe.title.is_empty() { "lopper" } else { &recipe.title };

@@ -4,9 +4,9 @@ use super::Common;
 use crate::progress::note;
 use crate::selftest::{PARTS, Part, Report, Rig, Supervisor, driver_version, serve, utc};
 use clap::Args;
-use engine::{Device, Error, Result, atomic};
-use kernels::cuda::{self, Cuda, CudaError};
-use kernels::params::Dtype;
+use lopper_engine::{Device, Error, Result, atomic};
+use lopper_kernels::cuda::{self, Cuda, CudaError};
+use lopper_kernels::params::Dtype;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -4,9 +4,9 @@ use super::Common;
 use super::step::{Layers, Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use compress::SparsifyConfig;
-use compress::sparsify::{Context, Criterion, Granularity, Schedule};
-use engine::Result;
+use lopper_compress::SparsifyConfig;
+use lopper_compress::sparsify::{Context, Criterion, Granularity, Schedule};
+use lopper_engine::Result;
 use std::path::PathBuf;
 
 /// Set weights to zero.

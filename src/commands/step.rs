@@ -6,8 +6,8 @@ use crate::pipeline::Pipeline;
 use crate::recipe::{Stage, TrainConfig};
 use crate::report;
 use clap::{Args, ValueEnum};
-use engine::train::{OptimizerConfig, Schedule};
-use engine::{Error, Result, file};
+use lopper_engine::train::{OptimizerConfig, Schedule};
+use lopper_engine::{Error, Result, file};
 use std::path::{Path, PathBuf};
 
 /// The network that comes out, and the images that it is trained and measured on.
@@ -135,7 +135,7 @@ pub fn run_stage(
         }
         (None, _) => None,
         (Some(config), Some(graph)) => Some(super::open_data(&config, graph, common)?),
-        (Some(config), None) => Some(models::data::open(&config, None, seed)?),
+        (Some(config), None) => Some(lopper_models::data::open(&config, None, seed)?),
     };
     let mut pipeline = Pipeline::new(&device, data, seed);
     let mut rows = Vec::new();

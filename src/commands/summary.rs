@@ -3,8 +3,8 @@
 use super::{Common, classes, open_network};
 use crate::report::thousands;
 use clap::Args;
-use engine::cost::Cost;
-use engine::{Graph, Layer, Result};
+use lopper_engine::cost::Cost;
+use lopper_engine::{Graph, Layer, Result};
 use serde::Serialize;
 
 /// Layers, shapes, parameters, multiply-accumulates and bytes.
@@ -43,7 +43,7 @@ struct Totals {
 impl Summary {
     pub fn run(&self, common: &Common) -> Result<()> {
         if self.network == "help" {
-            let names: Vec<&str> = models::names().collect();
+            let names: Vec<&str> = lopper_models::names().collect();
             return common.print(&names, || names.join("\n"));
         }
         let graph = open_network(&self.network, self.classes, self.size.unwrap_or(128), None)?;
@@ -57,7 +57,7 @@ fn totals(network: &str, graph: &Graph, size: Option<usize>) -> Result<Totals> {
     let image = size.map_or([h, w, c], |s| [s, s, c]);
     let shapes = graph.shapes([1, image[0], image[1], image[2]])?;
     let costs = graph.costs(image)?;
-    let line = |((node, shape), cost): ((&engine::Node, Vec<usize>), &Cost)| Line {
+    let line = |((node, shape), cost): ((&lopper_engine::Node, Vec<usize>), &Cost)| Line {
         layer: node.name.clone(),
         kind: node.layer.kind(),
         output: shape[1..].to_vec(),

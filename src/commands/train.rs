@@ -4,8 +4,8 @@ use super::Common;
 use super::step::{Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use engine::Result;
-use models::Head;
+use lopper_engine::Result;
+use lopper_models::Head;
 use std::path::PathBuf;
 
 /// Train a network from scratch, or an existing one further.

@@ -2,8 +2,8 @@
 
 use super::{Common, classes, is_file, open_network};
 use clap::Args;
-use engine::{Result, file, torchvision};
-use models::data::{IMAGENET_MEAN, IMAGENET_STD};
+use lopper_engine::{Result, file, torchvision};
+use lopper_models::data::{IMAGENET_MEAN, IMAGENET_STD};
 use serde_json::json;
 use std::path::PathBuf;
 

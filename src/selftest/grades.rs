@@ -1,8 +1,8 @@
 //! The three grades of the matrix kernels, and the dispatch that chooses among them, by one signature each.
 
-use kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue, mma, simt, wgmma};
-use kernels::params::{Precision, Trans};
-use kernels::shapes::Conv2d;
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue, mma, simt, wgmma};
+use lopper_kernels::params::{Precision, Trans};
+use lopper_kernels::shapes::Conv2d;
 
 /// A family of kernels for matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,8 +21,8 @@ pub use report::{Report, driver_version, utc};
 pub use rig::Rig;
 pub use supervisor::{Supervisor, serve};
 
-use engine::{Error, Result};
 use line::{Line, Status, Tally, Timing};
+use lopper_engine::{Error, Result};
 use report::PartReport;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;

@@ -3,11 +3,11 @@
 use super::line::Tally;
 use super::rig::random;
 use super::{Case, Rig};
-use engine::data::{Batch, Batches};
-use engine::train::{CrossEntropy, Optimizer, OptimizerConfig, Schedule, Trainer, gradients};
-use engine::{Device, Graph, ParamGradients, Result, Tape, Tensor};
-use kernels::params::Precision;
-use models::{Options, numbered_classes};
+use lopper_engine::data::{Batch, Batches};
+use lopper_engine::train::{CrossEntropy, Optimizer, OptimizerConfig, Schedule, Trainer, gradients};
+use lopper_engine::{Device, Graph, ParamGradients, Result, Tape, Tensor};
+use lopper_kernels::params::Precision;
+use lopper_models::{Options, numbered_classes};
 
 const NETWORKS: [&str; 2] = ["vgg8_bn", "resnet8"];
 const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16];
@@ -59,7 +59,7 @@ fn workload(rig: &Rig, network: &str) -> Result<(Graph, Images)> {
     let values = random(1, shape.iter().product());
     let labels = (0..images as u32).map(|i| i % 10).collect();
     let batch = Batch { images: Tensor::from_vec(&shape, values)?, labels };
-    Ok((models::build(network, &options)?, Images { batch, classes }))
+    Ok((lopper_models::build(network, &options)?, Images { batch, classes }))
 }
 
 fn compare_gradients(rig: &Rig, tally: &mut Tally, network: &str, precision: Precision) -> Result<()> {

@@ -1,9 +1,9 @@
 //! What every check and timing works with: the two devices, and values on both.
 
-use engine::{Device, Error, Result};
-use kernels::cpu::Cpu;
-use kernels::cuda::{self, Cuda, DeviceBuffer};
-use kernels::params::{Dtype, Precision};
+use lopper_engine::{Device, Error, Result};
+use lopper_kernels::cpu::Cpu;
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
+use lopper_kernels::params::{Dtype, Precision};
 use std::time::Instant;
 
 /// The types that a floating-point buffer can have.

@@ -2,7 +2,7 @@
 
 use super::{Line, Part, PartReport, Rig, Status};
 use crate::progress::note;
-use engine::{Error, Result};
+use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};

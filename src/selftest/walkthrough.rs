@@ -6,8 +6,8 @@ use crate::pipeline::Pipeline;
 use crate::progress::note;
 use crate::recipe::Recipe;
 use crate::report;
-use engine::{Error, Result};
-use kernels::params::Precision;
+use lopper_engine::{Error, Result};
+use lopper_kernels::params::Precision;
 
 /// For the emulator: an image of each class.
 const EMULATED: &str = include_str!("emulated.toml");
@@ -24,7 +24,7 @@ fn run(rig: &Rig, tally: &mut Tally) -> Result<()> {
     };
     let out = tempfile::tempdir().map_err(|e| Error::file(std::env::temp_dir(), e))?;
     let (device, seed) = (rig.device(Precision::F32), recipe.seed);
-    let splits = models::data::open(&recipe.data, None, seed)?;
+    let splits = lopper_models::data::open(&recipe.data, None, seed)?;
     let rows = Pipeline::new(&device, Some(splits), seed).run(&recipe, out.path(), |row| {
         note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
     })?;

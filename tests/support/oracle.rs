@@ -1,9 +1,9 @@
 //! A graph in f64: every node by the reference kernels, plain and slow.
 
-use engine::layer::{BatchNorm, Conv2d, Linear, Pool};
-use engine::shape::{adaptive_geometry, shortcut_geometry};
-use engine::{Graph, Layer, Mode, Node, Tensor};
-use kernels::{reference, shapes};
+use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool};
+use lopper_engine::shape::{adaptive_geometry, shortcut_geometry};
+use lopper_engine::{Graph, Layer, Mode, Node, Tensor};
+use lopper_kernels::{reference, shapes};
 use std::collections::BTreeMap;
 
 /// Parameters in f64, by path.

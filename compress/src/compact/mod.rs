@@ -20,9 +20,9 @@
 use crate::constants::{Constant, constants};
 use crate::lists::Lists;
 use crate::weights::Filters;
-use engine::layer::{CompactConv2d, Conv2d};
-use engine::rewrite::{Edit, Report, Rewrite};
-use engine::{Error, Graph, Layer, Param, Result, Tensor};
+use lopper_engine::layer::{CompactConv2d, Conv2d};
+use lopper_engine::rewrite::{Edit, Report, Rewrite};
+use lopper_engine::{Error, Graph, Layer, Param, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The options of compaction, as a recipe writes them.
@@ -196,7 +196,7 @@ impl Live {
 mod tests {
     use super::*;
     use crate::testing::{bn, conv};
-    use engine::rewrite::Outcome;
+    use lopper_engine::rewrite::Outcome;
 
     #[test]
     fn dead_filters_are_filled_and_constant_inputs_are_carried() {

@@ -1,7 +1,7 @@
 //! How much a teacher counts, and what is learnt from it.
 
 use crate::names::named;
-use engine::{Error, Result};
+use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// What the student's logits are compared with.

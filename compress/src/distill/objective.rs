@@ -1,9 +1,9 @@
 //! The loss of a student that has a teacher.
 
 use super::{DistillConfig, DistillLoss};
-use engine::data::Batch;
-use engine::train::{CrossEntropy, Objective};
-use engine::{Error, Graph, Mode, NodeId, Pass, Result, Tape, Tensor, Var};
+use lopper_engine::data::Batch;
+use lopper_engine::train::{CrossEntropy, Objective};
+use lopper_engine::{Error, Graph, Mode, NodeId, Pass, Result, Tape, Tensor, Var};
 
 /// `(1 − weight) · task + weight · (logits + Σ hints)`: cross entropy with the labels, and what
 /// [`DistillConfig`] takes from the teacher.

@@ -12,9 +12,9 @@
 mod svd;
 
 use crate::lists::Lists;
-use engine::layer::Linear;
-use engine::rewrite::{Edit, Report, Rewrite};
-use engine::{Error, Graph, Layer, NodeId, Param, Result};
+use lopper_engine::layer::Linear;
+use lopper_engine::rewrite::{Edit, Report, Rewrite};
+use lopper_engine::{Error, Graph, Layer, NodeId, Param, Result};
 use serde::{Deserialize, Serialize};
 use svd::Svd;
 
@@ -163,8 +163,8 @@ fn replace(graph: &mut Graph, id: NodeId, [first, second]: [Linear; 2]) -> Resul
 mod tests {
     use super::*;
     use crate::testing::linear;
-    use engine::Tensor;
-    use engine::rewrite::Outcome;
+    use lopper_engine::Tensor;
+    use lopper_engine::rewrite::Outcome;
 
     fn product(a: &Tensor, b: &Tensor) -> Vec<f64> {
         let (rank, inputs) = (a.dim(0), a.dim(1));

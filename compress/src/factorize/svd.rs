@@ -8,10 +8,10 @@
 //! holds. In return a 4096 × 25088 matrix takes seconds where a bidiagonalisation takes minutes, and `W` is read a
 //! panel at a time. Everything runs on one thread, so that the result has the same bits on every machine of a kind.
 
-use engine::Tensor;
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, Par, Side};
+use lopper_engine::Tensor;
 use std::ops::Range;
 
 /// Columns (or rows) of the long side that are held as f64 at a time.

@@ -15,8 +15,8 @@ use super::state::readers;
 use crate::channels::ChannelFlow;
 use crate::constants::{Constant, constants};
 use crate::weights::{Filters, filters_mut, overwrite, set_bias};
-use engine::rewrite::Edit;
-use engine::{Graph, Layer, NodeId, Result};
+use lopper_engine::rewrite::Edit;
+use lopper_engine::{Graph, Layer, NodeId, Result};
 
 /// A channel carries the others of a layer if its constant is at least this share of the strongest.
 const CARRIES: f32 = 1e-3;

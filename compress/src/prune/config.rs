@@ -3,8 +3,8 @@
 use super::{Constants, PrunePlan, UnitScores, prune};
 use crate::lists::Lists;
 use crate::sparsify::{Context, Criterion, Taylor};
-use engine::rewrite::Rewrite;
-use engine::{Error, Graph, Layer, Result};
+use lopper_engine::rewrite::Rewrite;
+use lopper_engine::{Error, Graph, Layer, Result};
 use serde::{Deserialize, Serialize};
 
 /// The options of pruning. With no option at all: every dead channel, exactly.

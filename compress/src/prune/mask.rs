@@ -8,8 +8,8 @@
 
 use super::PrunePlan;
 use crate::channels::ChannelFlow;
-use engine::rewrite::{Report, Rewrite};
-use engine::{Graph, Param, Result, Tensor};
+use lopper_engine::rewrite::{Report, Rewrite};
+use lopper_engine::{Graph, Param, Result, Tensor};
 
 /// The network with the channels that `plan` removes at zero, every shape as before. An error where the plan does not
 /// fit.

@@ -5,7 +5,7 @@ use super::score::UnitScores;
 use super::state::{State, states};
 use crate::channels::{ChannelFlow, Group};
 use crate::sparsify::{Context, Scored, select};
-use engine::{Error, Graph, Result};
+use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;

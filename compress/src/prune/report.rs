@@ -3,8 +3,8 @@
 use super::absorb::Absorbed;
 use super::state::State;
 use crate::channels::{ChannelFlow, Group};
-use engine::rewrite::Report;
-use engine::{Graph, NodeId};
+use lopper_engine::rewrite::Report;
+use lopper_engine::{Graph, NodeId};
 
 /// What there is to tell.
 pub(super) struct Told<'a> {

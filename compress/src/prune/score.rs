@@ -3,7 +3,7 @@
 use super::plan::names;
 use crate::channels::{ChannelFlow, Group};
 use crate::sparsify::{Criterion, Granularity, Taylor};
-use engine::{Error, Graph, Layer, NodeId, Result};
+use lopper_engine::{Error, Graph, Layer, NodeId, Result};
 use std::collections::BTreeMap;
 
 /// The scores of all units, by group; none for a group that is not to be cut.

@@ -1,9 +1,9 @@
 //! Slicing: what is left of every layer when units are gone.
 
 use crate::channels::ChannelFlow;
-use engine::layer::{BatchNorm, Conv2d, Linear};
-use engine::rewrite::Edit;
-use engine::{Graph, Layer, Param};
+use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
+use lopper_engine::rewrite::Edit;
+use lopper_engine::{Graph, Layer, Param};
 
 /// Cuts the units `removed` from every weight, bias, mask and statistic. A mask that has nothing left to drop goes.
 pub(super) fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) -> Vec<Edit> {

@@ -3,7 +3,7 @@
 use crate::channels::{ChannelFlow, ends_at};
 use crate::constants::{Constant, constants};
 use crate::weights::Filters;
-use engine::{Graph, Layer, NodeId, Result};
+use lopper_engine::{Graph, Layer, NodeId, Result};
 
 /// A unit, seen from the layers that read its channels.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,8 +4,8 @@
 use super::layers::{self, Choice};
 use super::select::{Scored, select};
 use super::{Groups, SparsifyConfig, Taylor};
-use engine::rewrite::{Report, Rewrite};
-use engine::{Graph, Param, Result, Tensor};
+use lopper_engine::rewrite::{Report, Rewrite};
+use lopper_engine::{Graph, Param, Result, Tensor};
 
 /// Masks a network at once, at the sparsity that `config` asks for; its schedule is not read. `taylor` is
 /// what the criterion of that name judges by, and read by no other. Masks that are there already stay, and

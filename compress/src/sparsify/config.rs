@@ -3,7 +3,7 @@
 use super::{Criterion, Granularity, Schedule};
 use crate::lists::Lists;
 use crate::names::named;
-use engine::{Error, Result};
+use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Whether layers are cut alike or against each other.

@@ -3,8 +3,8 @@
 use super::{Groups, Taylor};
 use crate::names::named;
 use crate::weights::Filters;
-use engine::layer::BatchNorm;
-use engine::{Error, Graph, Layer, NodeId, Result};
+use lopper_engine::layer::BatchNorm;
+use lopper_engine::{Error, Graph, Layer, NodeId, Result};
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};

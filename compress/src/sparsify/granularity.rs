@@ -1,7 +1,7 @@
 //! Granularity: which weights live and die together.
 
 use crate::names::named;
-use engine::Layer;
+use lopper_engine::Layer;
 use serde::{Deserialize, Serialize};
 
 /// The unit that is kept or dropped. Convolution weights are `[O, KH, KW, C / groups]`, linear ones

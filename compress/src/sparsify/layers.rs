@@ -3,7 +3,7 @@
 use super::criterion::batch_norm_behind;
 use super::{Criterion, Granularity, Groups, SparsifyConfig};
 use crate::weights::{Filters, filters_mut};
-use engine::{Graph, Layer, NodeId, Param, Result};
+use lopper_engine::{Graph, Layer, NodeId, Param, Result};
 use std::collections::HashSet;
 
 /// What becomes of a layer.

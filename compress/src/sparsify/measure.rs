@@ -1,7 +1,7 @@
 //! The sparsity that a network has, counted, not assumed.
 
 use super::{Granularity, SparsifyConfig, layers};
-use engine::{Graph, Result};
+use lopper_engine::{Graph, Result};
 use std::fmt;
 
 /// How much of a layer's weight is zero.

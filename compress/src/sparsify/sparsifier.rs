@@ -2,13 +2,13 @@
 
 use super::apply::{mask, report};
 use super::{Criterion, SparsifyConfig, Taylor, layers};
-use engine::rewrite::Report;
-use engine::train::{Callback, Progress, Step};
-use engine::{Error, Graph, Result};
+use lopper_engine::rewrite::Report;
+use lopper_engine::train::{Callback, Progress, Step};
+use lopper_engine::{Error, Graph, Result};
 
 /// Follows a schedule while a network trains. After a step it drops the groups that the schedule calls for,
 /// judged by the weights as they are then (and, for [`Criterion::Taylor`], by the gradients of all steps so
-/// far); what it has dropped stays zero, whatever the optimizer's momentum writes, because [`engine::Param`]
+/// far); what it has dropped stays zero, whatever the optimizer's momentum writes, because [`lopper_engine::Param`]
 /// applies its mask to every write. A dropped group does not return.
 #[derive(Debug)]
 pub struct Sparsifier {

@@ -1,8 +1,8 @@
 //! The Taylor criterion's evidence: gradients, observed while a network trains.
 
 use super::{Groups, SparsifyConfig, layers};
-use engine::data::Batches;
-use engine::{Device, Error, Graph, Mode, ParamGradients, Result, Tape};
+use lopper_engine::data::Batches;
+use lopper_engine::{Device, Error, Graph, Mode, ParamGradients, Result, Tape};
 use std::collections::BTreeMap;
 
 /// The running mean of |Σ w·∂L/∂w| of every group, over the steps that were observed. With the group gone,

@@ -1,10 +1,10 @@
 //! Small networks for the tests of this crate.
 #![allow(dead_code)] // Each test file uses some of them.
 
-use engine::data::{Batch, Batches};
-use engine::layer::{BatchNorm, Conv2d, Layer, Linear};
-use engine::train::{Callback, EpochMetrics, Objective, Optimizer, Schedule, Trainer};
-use engine::{Device, Graph, NodeId, Param, Result, Tensor};
+use lopper_engine::data::{Batch, Batches};
+use lopper_engine::layer::{BatchNorm, Conv2d, Layer, Linear};
+use lopper_engine::train::{Callback, EpochMetrics, Objective, Optimizer, Schedule, Trainer};
+use lopper_engine::{Device, Graph, NodeId, Param, Result, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 

@@ -2,7 +2,7 @@
 
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Result, Tensor};
-use kernels::{cpu, cuda};
+use lopper_kernels::{cpu, cuda};
 
 impl Tape {
     /// `max(0, x)`, of any shape.

@@ -3,7 +3,7 @@
 use super::{same_shape, sum_rows};
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::{cpu, cuda};
+use lopper_kernels::{cpu, cuda};
 
 impl Tape {
     /// `a + b`, of one shape.

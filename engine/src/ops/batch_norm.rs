@@ -3,9 +3,9 @@
 use super::{rows, same_shape, vector};
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::cpu::{self, Statistics};
-use kernels::cuda::{self, AverageTensor};
-use kernels::params::Activation;
+use lopper_kernels::cpu::{self, Statistics};
+use lopper_kernels::cuda::{self, AverageTensor};
+use lopper_kernels::params::Activation;
 
 /// The statistics of a batch.
 #[derive(Clone, Debug)]

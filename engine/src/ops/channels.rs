@@ -4,8 +4,8 @@ use super::rows;
 use crate::shape::shortcut_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::shapes;
-use kernels::{cpu, cuda};
+use lopper_kernels::shapes;
+use lopper_kernels::{cpu, cuda};
 
 impl Tape {
     /// The parts side by side along the last axis, of which each has some; every other axis is the same.

@@ -5,12 +5,12 @@ use crate::layer::CompactConv2d;
 use crate::shape::conv2d_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::shapes::Conv2d;
-use kernels::{cpu, cuda};
+use lopper_kernels::shapes::Conv2d;
+use lopper_kernels::{cpu, cuda};
 
 impl Tape {
     /// The convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`, plus `bias` `[O]`:
-    /// see [`kernels::shapes::Conv2d`]. Pairs are `[height, width]`.
+    /// see [`lopper_kernels::shapes::Conv2d`]. Pairs are `[height, width]`.
     pub fn conv2d(
         &mut self,
         x: &Var,

@@ -2,7 +2,7 @@
 
 use crate::tape::{Backward, Mode, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::{cpu, cuda};
+use lopper_kernels::{cpu, cuda};
 
 impl Tape {
     /// While training, zeroes each element with probability `p`, in `[0, 1)`, and multiplies the rest by

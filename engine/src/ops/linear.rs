@@ -4,9 +4,9 @@ use super::{matrix, sum_rows, vector};
 use crate::shape::linear_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::params::Trans;
-use kernels::shapes;
-use kernels::{cpu, cuda};
+use lopper_kernels::params::Trans;
+use lopper_kernels::shapes;
+use lopper_kernels::{cpu, cuda};
 
 impl Tape {
     /// `y[n, o] = bias[o] + Σ_i x[n, i] · w[o, i]`: `x` `[N, IN]`, `w` `[OUT, IN]`, `bias` `[OUT]`.

@@ -3,8 +3,8 @@
 use super::{matrix, same_shape};
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use kernels::cuda::DeviceBuffer;
-use kernels::{cpu, cuda};
+use lopper_kernels::cuda::DeviceBuffer;
+use lopper_kernels::{cpu, cuda};
 
 impl Tape {
     /// Cross entropy of `logits` `[N, K]` against the class of each row, with label smoothing (Szegedy et al.

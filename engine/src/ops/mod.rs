@@ -18,7 +18,7 @@ pub use batch_norm::{BatchStats, Tail};
 
 use crate::tape::Var;
 use crate::{Device, Error, Result, Tensor};
-use kernels::{cpu, cuda};
+use lopper_kernels::{cpu, cuda};
 
 /// The sum of the rows of `x` `[…, c]`, in single precision.
 fn sum_rows(device: &Device, x: &Tensor, c: usize) -> Result<Tensor> {

@@ -5,8 +5,8 @@ use crate::layer::Pool;
 use crate::shape::adaptive_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Result, Tensor};
-use kernels::shapes::{AdaptivePool2d, Pool2d};
-use kernels::{cpu, cuda};
+use lopper_kernels::shapes::{AdaptivePool2d, Pool2d};
+use lopper_kernels::{cpu, cuda};
 
 impl Tape {
     /// The largest value of each window of `x` `[N, H, W, C]`.

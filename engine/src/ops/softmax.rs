@@ -3,7 +3,7 @@
 use super::rows;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Result, Tensor};
-use kernels::{cpu, cuda};
+use lopper_kernels::{cpu, cuda};
 
 impl Tape {
     /// `exp(x) / Σ exp(x)` over the last axis of `x` `[…, K]`.

@@ -6,12 +6,12 @@ use super::places::{Place, Places};
 use super::work::{Plain, Work};
 use crate::Tensor;
 use crate::layer::{BatchNorm, Linear};
-use kernels::buffer::Buffer;
-use kernels::cpu::{
+use lopper_kernels::buffer::Buffer;
+use lopper_kernels::cpu::{
     self, Choice, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedLinear, PackedMasked, Packing,
 };
-use kernels::params::{Activation, Storage};
-use kernels::shapes::{self, AdaptivePool2d};
+use lopper_kernels::params::{Activation, Storage};
+use lopper_kernels::shapes::{self, AdaptivePool2d};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 

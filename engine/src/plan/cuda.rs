@@ -12,9 +12,11 @@ use super::places::{Place, Places};
 use super::work::{Plain, Work};
 use crate::layer::{BatchNorm, Linear};
 use crate::{Error, Result, Tensor};
-use kernels::cuda::{self, Compact, Cuda, CudaError, CudaGraph, DeviceBuffer, Epilogue, Masked, Timer};
-use kernels::params::{Activation, Dtype, Precision};
-use kernels::shapes::{self, AdaptivePool2d};
+use lopper_kernels::cuda::{
+    self, Compact, Cuda, CudaError, CudaGraph, DeviceBuffer, Epilogue, Masked, Timer,
+};
+use lopper_kernels::params::{Activation, Dtype, Precision};
+use lopper_kernels::shapes::{self, AdaptivePool2d};
 use std::time::Duration;
 
 /// Values begin where allocations do and so fit every vector load, bytes.

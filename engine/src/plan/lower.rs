@@ -10,7 +10,7 @@
 //! - Nodes that the output does not depend on are left out.
 
 use crate::{Graph, Layer, Node, NodeId, Result};
-use kernels::params::Activation;
+use lopper_kernels::params::Activation;
 
 /// A value of the run: 0 is the images, `v` what operation `v` writes.
 pub(super) type Value = usize;

@@ -19,8 +19,8 @@ mod places;
 mod work;
 
 use crate::{Device, Error, Graph, Result};
-use kernels::cpu::{Algorithm, Cpu, Packing, Weights};
-use kernels::params::{Dtype, Storage};
+use lopper_kernels::cpu::{Algorithm, Cpu, Packing, Weights};
+use lopper_kernels::params::{Dtype, Storage};
 use lower::Op;
 use places::Places;
 use std::time::Duration;
@@ -30,12 +30,12 @@ use work::Work;
 ///
 /// # Examples
 /// ```
-/// use engine::{Device, Graph, Layer, plan::Plan};
+/// use lopper_engine::{Device, Graph, Layer, plan::Plan};
 /// let mut graph = Graph::new(3);
 /// graph.push("relu", Layer::Relu, &[0])?;
 /// let mut plan = Plan::new(&graph, [1, 1, 1, 3], &Device::cpu())?;
 /// assert_eq!(plan.run(&[-1.0, 0.5, 2.0])?, [0.0, 0.5, 2.0]);
-/// # Ok::<(), engine::Error>(())
+/// # Ok::<(), lopper_engine::Error>(())
 /// ```
 pub struct Plan {
     input: [usize; 4],

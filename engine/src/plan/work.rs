@@ -4,7 +4,7 @@ use super::lower::Op;
 use crate::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
 use crate::shape::{adaptive_geometry, shortcut_geometry};
 use crate::{Layer, Param, Result, Tensor};
-use kernels::shapes::{self, AdaptivePool2d, PadShortcut, Pool2d};
+use lopper_kernels::shapes::{self, AdaptivePool2d, PadShortcut, Pool2d};
 
 /// What an operation computes. Those with weights take an epilogue; a device packs or uploads them.
 pub(super) enum Work<'g> {

@@ -3,7 +3,7 @@
 
 use crate::exec::ParamGradients;
 use crate::{Device, Result};
-use kernels::cuda::{self, DeviceBuffer, Precision};
+use lopper_kernels::cuda::{self, DeviceBuffer, Precision};
 
 /// What the loss is multiplied by before the way back. It halves whenever a gradient overflows, a step that is then left
 /// out, and doubles after [`PATIENCE`] steps in which none did.

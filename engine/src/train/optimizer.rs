@@ -4,9 +4,9 @@ use super::Rates;
 use crate::exec::ParamGradients;
 use crate::rewrite::Edit;
 use crate::{Device, Error, Graph, Param, Result, Tensor};
-use kernels::cpu::{self, Cpu};
-use kernels::cuda::{self, AdamTensor, Cuda, SgdTensor};
-use kernels::params::{Adam, Sgd};
+use lopper_kernels::cpu::{self, Cpu};
+use lopper_kernels::cuda::{self, AdamTensor, Cuda, SgdTensor};
+use lopper_kernels::params::{Adam, Sgd};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 

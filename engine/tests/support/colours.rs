@@ -1,9 +1,11 @@
 //! A task that a small network learns in seconds, and the network.
 
-use engine::data::{Batch, Batches};
-use engine::layer::{BatchNorm, Conv2d, Linear, Pool};
-use engine::train::{Callback, CrossEntropy, EpochMetrics, Optimizer, OptimizerConfig, Schedule, Trainer};
-use engine::{Device, Error, Graph, Layer, Param, Result, Tensor};
+use lopper_engine::data::{Batch, Batches};
+use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool};
+use lopper_engine::train::{
+    Callback, CrossEntropy, EpochMetrics, Optimizer, OptimizerConfig, Schedule, Trainer,
+};
+use lopper_engine::{Device, Error, Graph, Layer, Param, Result, Tensor};
 
 const CLASSES: [&str; 3] = ["red", "green", "blue"];
 

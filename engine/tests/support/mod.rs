@@ -4,14 +4,14 @@
 
 pub mod colours;
 
-use engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
-use engine::{Device, Graph, Layer, NodeId, Param, Tensor};
-use kernels::params::CompactIndex;
-use kernels::reference as r;
+use lopper_engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
+use lopper_engine::{Device, Graph, Layer, NodeId, Param, Tensor};
+use lopper_kernels::params::CompactIndex;
+use lopper_kernels::reference as r;
 
-/// CUDA on the CPU, if it can be had: see [`kernels::cuda::emulator::for_tests`].
+/// CUDA on the CPU, if it can be had: see [`lopper_kernels::cuda::emulator::for_tests`].
 pub fn cuda_on_cpu() -> Option<Device> {
-    kernels::cuda::emulator::for_tests().map(Device::Cuda)
+    lopper_kernels::cuda::emulator::for_tests().map(Device::Cuda)
 }
 
 /// A small deterministic generator (SplitMix64).
@@ -295,10 +295,18 @@ fn evaluate_node(
         Layer::MaxPool(pool) => r::max_pool2d_forward(&pool.geometry(shape).unwrap(), x, y),
         Layer::AvgPool(pool) => r::avg_pool2d_forward(&pool.geometry(shape).unwrap(), x, y),
         Layer::AdaptiveAvgPool(size) => {
-            r::adaptive_avg_pool2d_forward(&engine::shape::adaptive_geometry(shape, *size).unwrap(), x, y);
+            r::adaptive_avg_pool2d_forward(
+                &lopper_engine::shape::adaptive_geometry(shape, *size).unwrap(),
+                x,
+                y,
+            );
         }
         Layer::AdaptiveMaxPool(size) => {
-            r::adaptive_max_pool2d_forward(&engine::shape::adaptive_geometry(shape, *size).unwrap(), x, y);
+            r::adaptive_max_pool2d_forward(
+                &lopper_engine::shape::adaptive_geometry(shape, *size).unwrap(),
+                x,
+                y,
+            );
         }
         Layer::Flatten | Layer::Dropout { .. } => y.copy_from_slice(x),
         Layer::Add => inputs.iter().for_each(|&i| r::add_assign(y, &values[i])),
@@ -309,7 +317,7 @@ fn evaluate_node(
             r::concat_forward(rows, &parts, y);
         }
         Layer::PadShortcut { stride, before, after } => {
-            let g = engine::shape::shortcut_geometry(shape, *stride, *before, *after).unwrap();
+            let g = lopper_engine::shape::shortcut_geometry(shape, *stride, *before, *after).unwrap();
             r::pad_shortcut_forward(&g, x, y);
         }
     }

@@ -2,10 +2,10 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, check_close, epsilon, get, narrow, put, random};
-use kernels::cpu::Statistics;
-use kernels::cuda::{self, Cuda};
-use kernels::params::{Activation, Dtype};
-use kernels::reference;
+use lopper_kernels::cpu::Statistics;
+use lopper_kernels::cuda::{self, Cuda};
+use lopper_kernels::params::{Activation, Dtype};
+use lopper_kernels::reference;
 use proptest::prelude::*;
 
 const EPS: f32 = 1e-3;

@@ -2,9 +2,9 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, integers, narrow, put};
-use kernels::cuda;
-use kernels::reference;
-use kernels::shapes::PadShortcut;
+use lopper_kernels::cuda;
+use lopper_kernels::reference;
+use lopper_kernels::shapes::PadShortcut;
 use proptest::prelude::*;
 
 fn width() -> impl Strategy<Value = usize> {

@@ -2,10 +2,10 @@
 
 use crate::bounds::{Random, assert_bounded, magnitude, wide};
 use crate::support::device;
-use kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue};
-use kernels::params::{Activation, Dtype};
-use kernels::reference;
-use kernels::shapes::Conv2d;
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue};
+use lopper_kernels::params::{Activation, Dtype};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
 
 /// Random geometries, of which none takes long.

@@ -3,10 +3,10 @@
 use crate::bounds::Random;
 use crate::conv2d_f32::{geometry, result};
 use crate::support::device;
-use kernels::cuda::{self, Compact, Cuda, Epilogue, Masked};
-use kernels::params::{Activation, CompactIndex};
-use kernels::reference;
-use kernels::shapes::Conv2d;
+use lopper_kernels::cuda::{self, Compact, Cuda, Epilogue, Masked};
+use lopper_kernels::params::{Activation, CompactIndex};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
 
 proptest! {

@@ -2,9 +2,9 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, integers, narrow, put, random, round};
-use kernels::cuda::{self, Cuda, DeviceBuffer, Result};
-use kernels::params::Dtype;
-use kernels::reference;
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Result};
+use lopper_kernels::params::Dtype;
+use lopper_kernels::reference;
 
 const LENGTHS: [usize; 8] = [0, 1, 3, 4, 7, 8, 1000, 4103];
 

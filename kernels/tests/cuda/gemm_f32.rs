@@ -2,10 +2,10 @@
 
 use crate::bounds::{Random, assert_bounded, magnitude, wide};
 use crate::support::device;
-use kernels::cuda::{self, Cuda, Epilogue};
-use kernels::params::{Activation, Dtype, Trans};
-use kernels::reference;
-use kernels::shapes::Linear;
+use lopper_kernels::cuda::{self, Cuda, Epilogue};
+use lopper_kernels::params::{Activation, Dtype, Trans};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Linear;
 use proptest::prelude::*;
 
 const TRANSPOSES: [Trans; 2] = [Trans::No, Trans::Yes];

@@ -3,10 +3,10 @@
 
 use crate::support::device;
 use crate::values::{get, integers, narrow, put};
-use kernels::cuda::{self, Compact, Cuda, DeviceBuffer, Epilogue, Masked, Precision};
-use kernels::params::{Activation, CompactIndex, Dtype};
-use kernels::reference;
-use kernels::shapes::{Conv2d, Linear};
+use lopper_kernels::cuda::{self, Compact, Cuda, DeviceBuffer, Epilogue, Masked, Precision};
+use lopper_kernels::params::{Activation, CompactIndex, Dtype};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::{Conv2d, Linear};
 
 const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16];
 

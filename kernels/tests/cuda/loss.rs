@@ -2,9 +2,9 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, check_close, filled, integers, narrow, put, random};
-use kernels::cuda;
-use kernels::params::Dtype::F32;
-use kernels::reference;
+use lopper_kernels::cuda;
+use lopper_kernels::params::Dtype::F32;
+use lopper_kernels::reference;
 use proptest::prelude::*;
 
 /// What `fill` writes into as many zeros.

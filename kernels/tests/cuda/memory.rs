@@ -1,7 +1,7 @@
 //! Buffers: what goes up comes back, what is unwritten shows, what is dropped is freed.
 
 use crate::support::device;
-use kernels::params::Dtype;
+use lopper_kernels::params::Dtype;
 
 #[test]
 fn what_goes_up_comes_back() {

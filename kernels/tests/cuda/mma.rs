@@ -3,11 +3,11 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, narrow, put, random, round};
-use kernels::cuda::mma::{self, Mask, Plan, Tile};
-use kernels::cuda::{Cuda, Epilogue};
-use kernels::params::{Activation, Dtype, Trans};
-use kernels::reference;
-use kernels::shapes::Conv2d;
+use lopper_kernels::cuda::mma::{self, Mask, Plan, Tile};
+use lopper_kernels::cuda::{Cuda, Epilogue};
+use lopper_kernels::params::{Activation, Dtype, Trans};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
 
 const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Relu6];

@@ -2,9 +2,9 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, check_close, get, put, random};
-use kernels::cuda::{self, AdamTensor, AverageTensor, DeviceBuffer, SgdTensor};
-use kernels::params::{Adam, Dtype::F32, Sgd};
-use kernels::reference;
+use lopper_kernels::cuda::{self, AdamTensor, AverageTensor, DeviceBuffer, SgdTensor};
+use lopper_kernels::params::{Adam, Dtype::F32, Sgd};
+use lopper_kernels::reference;
 
 /// Lengths of many tensors: more than a table holds, empty ones among them, and one of several chunks.
 fn lengths() -> Vec<usize> {

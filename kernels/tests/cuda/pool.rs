@@ -2,10 +2,10 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, check_close, epsilon, filled, get, integers, narrow, put, random};
-use kernels::cuda::{self, Cuda, DeviceBuffer, Result};
-use kernels::params::Dtype;
-use kernels::reference;
-use kernels::shapes::{AdaptivePool2d, Pool2d};
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Result};
+use lopper_kernels::params::Dtype;
+use lopper_kernels::reference;
+use lopper_kernels::shapes::{AdaptivePool2d, Pool2d};
 use proptest::prelude::*;
 
 prop_compose! {

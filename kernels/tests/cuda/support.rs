@@ -1,6 +1,6 @@
 //! The device of the tests.
 
-use kernels::cuda::{Cuda, emulator};
+use lopper_kernels::cuda::{Cuda, emulator};
 use std::sync::OnceLock;
 
 /// CUDA on the CPU, if it can be had: see [`emulator::for_tests`].

@@ -1,7 +1,7 @@
 //! Values for the tests of operations: seeded, on the device in any type, and compared with the reference.
 
-use kernels::cuda::{self, Cuda, DeviceBuffer};
-use kernels::params::Dtype;
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
+use lopper_kernels::params::Dtype;
 
 /// The types that a floating-point buffer can have.
 pub const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::F16];

@@ -3,10 +3,10 @@
 use crate::bounds::{Random, magnitude, wide};
 use crate::support::device;
 use crate::values::{FLOATS, epsilon, get, put, round};
-use kernels::cuda::{Cuda, Epilogue, wgmma};
-use kernels::params::{Activation, Dtype};
-use kernels::reference;
-use kernels::shapes::Conv2d;
+use lopper_kernels::cuda::{Cuda, Epilogue, wgmma};
+use lopper_kernels::params::{Activation, Dtype};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
 
 /// `x`, rounded to what the tensor cores take of the type: of f32 all but the last thirteen bits.

@@ -3,9 +3,9 @@
 use crate::support::{
     bits, check_close, check_exact, check_within, filled, integers, narrow, on_each_isa, random, widen,
 };
-use kernels::cpu::{self, Statistics};
-use kernels::params::Activation;
-use kernels::reference;
+use lopper_kernels::cpu::{self, Statistics};
+use lopper_kernels::params::Activation;
+use lopper_kernels::reference;
 use proptest::prelude::*;
 
 const EPS: f32 = 1e-5;

@@ -1,9 +1,9 @@
 //! Concatenation and the padded shortcut: copies, so every comparison is exact.
 
 use crate::support::{check_exact, filled, narrow, random};
-use kernels::cpu;
-use kernels::reference;
-use kernels::shapes::PadShortcut;
+use lopper_kernels::cpu;
+use lopper_kernels::reference;
+use lopper_kernels::shapes::PadShortcut;
 use proptest::prelude::*;
 
 proptest! {

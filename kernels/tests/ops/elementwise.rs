@@ -1,8 +1,8 @@
 //! Elementwise kernels and dropout.
 
 use crate::support::{check_exact, filled, integers, narrow, on_each_isa, random};
-use kernels::cpu::{self, Cpu};
-use kernels::reference;
+use lopper_kernels::cpu::{self, Cpu};
+use lopper_kernels::reference;
 use proptest::prelude::*;
 
 type Map<T> = (fn(&Cpu, &[f32], &mut [f32]), fn(&[T], &mut [T]));

@@ -1,8 +1,8 @@
 //! Each gradient of the reference against central differences, in `f64`.
 
 use crate::support::{filled, integers, random};
-use kernels::reference::*;
-use kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut, Pool2d};
+use lopper_kernels::reference::*;
+use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut, Pool2d};
 
 /// Checks that `grad` is the gradient at `x` of `loss`.
 fn check(what: &str, x: &[f64], grad: &[f64], loss: impl Fn(&[f64]) -> f64) {

@@ -1,8 +1,8 @@
 //! Softmax and losses.
 
 use crate::support::{check_close, filled, narrow, random};
-use kernels::cpu::{self, Cpu};
-use kernels::reference;
+use lopper_kernels::cpu::{self, Cpu};
+use lopper_kernels::reference;
 use proptest::prelude::*;
 
 proptest! {

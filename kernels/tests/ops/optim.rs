@@ -1,9 +1,9 @@
 //! Optimizer steps over several iterations.
 
 use crate::support::{check_close, narrow, random};
-use kernels::cpu::{self, Cpu};
-use kernels::params::{Adam, Sgd};
-use kernels::reference;
+use lopper_kernels::cpu::{self, Cpu};
+use lopper_kernels::params::{Adam, Sgd};
+use lopper_kernels::reference;
 
 const LEN: usize = 20_000;
 const STEPS: u32 = 5;

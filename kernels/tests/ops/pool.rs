@@ -1,9 +1,9 @@
 //! Pooling.
 
 use crate::support::{check_close, check_exact, filled, integers, narrow, on_each_isa, random};
-use kernels::cpu::{self, Cpu};
-use kernels::reference;
-use kernels::shapes::{AdaptivePool2d, Pool2d};
+use lopper_kernels::cpu::{self, Cpu};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::{AdaptivePool2d, Pool2d};
 use proptest::prelude::*;
 
 prop_compose! {

@@ -1,6 +1,6 @@
 //! Random inputs, every CPU that the machine can be, and comparison with an oracle.
 
-use kernels::cpu::{Cpu, Isa};
+use lopper_kernels::cpu::{Cpu, Isa};
 use std::sync::OnceLock;
 
 /// `len` numbers in −1..1 that depend on `seed` alone, exact in `f32`.
@@ -80,7 +80,7 @@ pub fn check_exact(op: impl Fn(&Cpu) -> Vec<f32>, want: &[f32]) {
 }
 
 /// `len` floats filled by `fill`: turns a kernel that writes its output into an expression. It must write all of them.
-pub fn filled<F: kernels::reference::Float>(len: usize, fill: impl FnOnce(&mut [F])) -> Vec<F> {
+pub fn filled<F: lopper_kernels::reference::Float>(len: usize, fill: impl FnOnce(&mut [F])) -> Vec<F> {
     let mut out = vec![F::of(f64::NAN); len];
     fill(&mut out);
     out

@@ -1,7 +1,7 @@
 //! What the kernel tests share: every available instruction set, seeded data, and the error bound.
 #![allow(dead_code)] // Each test binary uses its part.
 
-use kernels::cpu::{Cpu, Isa};
+use lopper_kernels::cpu::{Cpu, Isa};
 use std::sync::LazyLock;
 
 /// One `Cpu` of two threads for each instruction set that this machine has.

@@ -5,7 +5,7 @@
 use super::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
-use engine::Layer;
+use lopper_engine::Layer;
 
 /// A network of 6n + 2 layers.
 #[derive(Clone, Copy, Debug)]

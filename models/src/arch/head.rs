@@ -3,7 +3,7 @@
 use super::Options;
 use crate::builder::Builder;
 use crate::init::Init;
-use engine::{Error, Graph, Layer, Result};
+use lopper_engine::{Error, Graph, Layer, Result};
 
 /// Width of the hidden layer.
 const HIDDEN: usize = 512;
@@ -32,6 +32,6 @@ pub(super) fn fastai(net: &mut Builder, options: &Options) {
 pub fn freeze_body(graph: &mut Graph) -> Result<()> {
     let flatten = graph.nodes().iter().position(|n| matches!(n.layer, Layer::Flatten));
     let end = flatten.ok_or_else(|| Error::invalid("freezing the body: the network has no flatten layer"))?;
-    engine::train::freeze(graph, end);
+    lopper_engine::train::freeze(graph, end);
     Ok(())
 }

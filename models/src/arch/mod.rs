@@ -9,7 +9,7 @@ mod vgg;
 
 use crate::builder::Builder;
 use cifar_resnet::CifarResNet;
-use engine::{Error, Graph, Result};
+use lopper_engine::{Error, Graph, Result};
 use resnet::ResNet;
 use serde::{Deserialize, Serialize};
 use vgg::Vgg;
@@ -139,7 +139,7 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
     }
     let mut graph = net.finish()?;
     let channels = options.input[2];
-    graph.info = engine::Info {
+    graph.info = lopper_engine::Info {
         arch: name.into(),
         input: options.input,
         classes: options.classes.clone(),

@@ -6,7 +6,7 @@ use super::idx::IdxImages;
 use super::loader::{Loader, LoaderOptions};
 use super::transform::{Cut, IMAGENET_MEAN, IMAGENET_STD, Normalize, Transform};
 use super::{fashion_mnist, imagenette};
-use engine::{Error, Result};
+use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What a loader needs to know of a data set.
 
-use engine::Result;
 use image::RgbImage;
+use lopper_engine::Result;
 use std::borrow::Cow;
 use std::sync::OnceLock;
 

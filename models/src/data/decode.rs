@@ -3,8 +3,8 @@
 //! A bad file is common in image collections, so each way of being bad has its own message: the file is
 //! empty, is no image, ends early, or claims more pixels than anyone would train on.
 
-use engine::{Error, Result};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use lopper_engine::{Error, Result};
 use std::io::{Cursor, Read};
 use std::path::Path;
 

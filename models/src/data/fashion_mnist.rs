@@ -2,7 +2,7 @@
 //! the demonstration and the tests need no download.
 
 use super::idx::{IdxArray, IdxImages};
-use engine::Result;
+use lopper_engine::Result;
 use std::path::Path;
 
 /// Mean of Fashion-MNIST's training pixels in `[0, 1]`.

@@ -2,8 +2,8 @@
 
 use super::Dataset;
 use super::decode::decode_file;
-use engine::{Error, Result};
 use image::RgbImage;
+use lopper_engine::{Error, Result};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -5,9 +5,9 @@
 //! <http://yann.lecun.com/exdb/mnist/>).
 
 use super::Dataset;
-use engine::{Error, Result};
 use flate2::bufread::GzDecoder;
 use image::{Rgb, RgbImage};
+use lopper_engine::{Error, Result};
 use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! What is special about Imagenette: readable class names and tables of deliberately wrong labels.
 
-use engine::{Error, Result};
+use lopper_engine::{Error, Result};
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -12,8 +12,8 @@
 
 use super::random::generator;
 use super::{Dataset, Scratch, Transform};
-use engine::data::{Batch, Batches};
-use engine::{Error, Result, Tensor};
+use lopper_engine::data::{Batch, Batches};
+use lopper_engine::{Error, Result, Tensor};
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,10 +4,10 @@
 //! that shifts, flips and normalises into the batch. Neither allocates once its [`Scratch`] has grown.
 
 use super::random::Generator;
-use engine::{Error, Result};
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
+use lopper_engine::{Error, Result};
 use rand::RngExt;
 
 /// Mean of ImageNet's channels, of pixels in `[0, 1]`.

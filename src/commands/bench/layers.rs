@@ -1,7 +1,7 @@
 //! `lopper bench MODEL --layers`: what each step of a plan takes, and on the CPU what holds it up.
 
-use engine::plan::{Plan, Step};
-use engine::{Device, Result};
+use lopper_engine::plan::{Plan, Step};
+use lopper_engine::{Device, Result};
 use serde::Serialize;
 
 /// The steps of a plan; on the CPU beside the limits of the machine, measured in the same process.

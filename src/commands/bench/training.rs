@@ -2,10 +2,10 @@
 
 use super::Bench;
 use crate::latency::{Latency, Spread};
-use engine::data::Batch;
-use engine::profile::{Profile, Span};
-use engine::train::{CrossEntropy, Optimizer, OptimizerConfig, gradients};
-use engine::{Device, Error, Graph, Result, Tape, Tensor};
+use lopper_engine::data::Batch;
+use lopper_engine::profile::{Profile, Span};
+use lopper_engine::train::{CrossEntropy, Optimizer, OptimizerConfig, gradients};
+use lopper_engine::{Device, Error, Graph, Result, Tape, Tensor};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

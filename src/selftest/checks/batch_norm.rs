@@ -3,10 +3,10 @@
 
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, epsilon, random, stored};
-use engine::Result;
-use kernels::cpu::{self, Statistics};
-use kernels::cuda;
-use kernels::params::{Activation, Dtype};
+use lopper_engine::Result;
+use lopper_kernels::cpu::{self, Statistics};
+use lopper_kernels::cuda;
+use lopper_kernels::params::{Activation, Dtype};
 
 const EPS: f32 = 1e-5;
 

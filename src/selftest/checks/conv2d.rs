@@ -5,11 +5,11 @@ use crate::selftest::Case;
 use crate::selftest::grades::{Grade, Pass};
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, factors, random};
-use engine::Result;
-use kernels::cpu;
-use kernels::cuda::Epilogue;
-use kernels::params::{Activation, Dtype, Precision};
-use kernels::shapes::Conv2d;
+use lopper_engine::Result;
+use lopper_kernels::cpu;
+use lopper_kernels::cuda::Epilogue;
+use lopper_kernels::params::{Activation, Dtype, Precision};
+use lopper_kernels::shapes::Conv2d;
 
 /// A case for each pass.
 pub fn cases(grade: Grade, precision: Precision) -> Vec<Case> {

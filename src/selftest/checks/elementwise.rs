@@ -2,11 +2,11 @@
 
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{FLOATS, Rig, name, random, rounding, stored};
-use engine::Result;
-use kernels::cpu::{self, Cpu};
-use kernels::cuda::{self, Cuda, DeviceBuffer};
-use kernels::params::Dtype;
-use kernels::shapes::PadShortcut;
+use lopper_engine::Result;
+use lopper_kernels::cpu::{self, Cpu};
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
+use lopper_kernels::params::Dtype;
+use lopper_kernels::shapes::PadShortcut;
 
 type OnDevice = fn(&Cuda, &DeviceBuffer, &DeviceBuffer, &mut DeviceBuffer) -> cuda::Result<()>;
 type OnCpu = fn(&Cpu, &[f32], &[f32], &mut [f32]);

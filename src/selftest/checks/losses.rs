@@ -2,10 +2,10 @@
 
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, random, stored};
-use engine::Result;
-use kernels::cpu;
-use kernels::cuda;
-use kernels::params::Dtype::{self, F32};
+use lopper_engine::Result;
+use lopper_kernels::cpu;
+use lopper_kernels::cuda;
+use lopper_kernels::params::Dtype::{self, F32};
 
 /// Rows and classes.
 fn shapes(rig: &Rig) -> Vec<[usize; 2]> {

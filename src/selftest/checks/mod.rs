@@ -14,8 +14,8 @@ pub use sparse::kill_every_other_block;
 use super::grades::Grade;
 use super::rig::{FLOATS, Rig};
 use super::{Case, rig};
-use engine::Result;
-use kernels::params::{Dtype, Precision};
+use lopper_engine::Result;
+use lopper_kernels::params::{Dtype, Precision};
 
 pub fn elementwise(_: &Rig) -> Result<Vec<Case>> {
     Ok(in_every_type(&[

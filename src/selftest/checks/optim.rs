@@ -2,10 +2,10 @@
 
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, random, stored};
-use engine::Result;
-use kernels::cpu;
-use kernels::cuda;
-use kernels::params::{Adam, Dtype, Sgd};
+use lopper_engine::Result;
+use lopper_kernels::cpu;
+use lopper_kernels::cuda;
+use lopper_kernels::params::{Adam, Dtype, Sgd};
 
 /// A parameter with its gradient, two states and a mask that drops a quarter.
 struct Tensors {

@@ -2,11 +2,11 @@
 
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, random, rounding, stored};
-use engine::Result;
-use kernels::cpu::{self, Cpu};
-use kernels::cuda::{self, Cuda, DeviceBuffer};
-use kernels::params::Dtype;
-use kernels::shapes::{AdaptivePool2d, Pool2d};
+use lopper_engine::Result;
+use lopper_kernels::cpu::{self, Cpu};
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
+use lopper_kernels::params::Dtype;
+use lopper_kernels::shapes::{AdaptivePool2d, Pool2d};
 
 type Map<G> = fn(&Cuda, &G, &DeviceBuffer, &mut DeviceBuffer) -> cuda::Result<()>;
 type MaxGrad<G> = fn(&Cuda, &G, &DeviceBuffer, &DeviceBuffer, &mut DeviceBuffer) -> cuda::Result<()>;

@@ -4,11 +4,11 @@ use crate::selftest::Case;
 use crate::selftest::grades::Grade;
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, epsilon, factors, random};
-use engine::Result;
-use kernels::cpu;
-use kernels::cuda::{self, Epilogue};
-use kernels::params::{Dtype, Precision, Trans};
-use kernels::shapes::Linear;
+use lopper_engine::Result;
+use lopper_kernels::cpu;
+use lopper_kernels::cuda::{self, Epilogue};
+use lopper_kernels::params::{Dtype, Precision, Trans};
+use lopper_kernels::shapes::Linear;
 
 /// How far a sum of `depth` products of random numbers may lie from another order's, as a share of the largest sum, and
 /// what storing it as `dtype` adds. Tensor cores cut the digits of their sums where others round. A product left out is

@@ -5,11 +5,11 @@ use super::products::limit;
 use crate::selftest::Case;
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, factors, random};
-use engine::Result;
-use kernels::cpu;
-use kernels::cuda::{self, Compact, Epilogue, Masked};
-use kernels::params::{Activation, CompactIndex, Precision};
-use kernels::shapes::Conv2d;
+use lopper_engine::Result;
+use lopper_kernels::cpu;
+use lopper_kernels::cuda::{self, Compact, Epilogue, Masked};
+use lopper_kernels::params::{Activation, CompactIndex, Precision};
+use lopper_kernels::shapes::Conv2d;
 
 pub fn masked(precision: Precision) -> Case {
     Case::check("conv2d masked", precision.name(), move |rig, tally| {

@@ -4,10 +4,10 @@ use super::{GRADES, noise, time};
 use crate::selftest::grades::{Grade, Pass};
 use crate::selftest::line::Timing;
 use crate::selftest::{Case, Rig};
-use engine::{Layer, Result};
-use kernels::params::{Dtype, Precision};
-use kernels::shapes::Conv2d;
-use models::{Options, numbered_classes};
+use lopper_engine::{Layer, Result};
+use lopper_kernels::params::{Dtype, Precision};
+use lopper_kernels::shapes::Conv2d;
+use lopper_models::{Options, numbered_classes};
 
 /// Every layer by every kernel that computes it.
 pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
@@ -57,7 +57,7 @@ pub fn layers(networks: &[&str], size: usize, batch: usize) -> Result<Vec<(Strin
     for network in networks {
         // Geometry alone matters: no random weights.
         let options = Options { seed: None, ..Options::new(numbered_classes(10), [size, size, 3]) };
-        let graph = models::build(network, &options)?;
+        let graph = lopper_models::build(network, &options)?;
         let shapes = graph.shapes([batch, size, size, 3])?;
         for node in graph.nodes() {
             let Layer::Conv2d(conv) = &node.layer else { continue };

@@ -13,9 +13,9 @@ use super::grades::Grade;
 use super::line::Timing;
 use super::rig::random;
 use super::{Case, Rig};
-use engine::Result;
-use kernels::cuda::{self, DeviceBuffer, Timer};
-use kernels::params::{Dtype, Precision, Trans};
+use lopper_engine::Result;
+use lopper_kernels::cuda::{self, DeviceBuffer, Timer};
+use lopper_kernels::params::{Dtype, Precision, Trans};
 use std::time::{Duration, Instant};
 
 /// The grades that are timed, each in all of its precisions.

@@ -3,12 +3,12 @@
 use crate::latency::{Latency, test_images};
 use crate::selftest::line::Timing;
 use crate::selftest::{Case, Rig};
-use engine::data::Batch;
-use engine::plan::Plan;
-use engine::train::{CrossEntropy, Optimizer, OptimizerConfig, gradients};
-use engine::{Error, Graph, Result, Tape, Tensor};
-use kernels::params::Precision;
-use models::{Options, numbered_classes};
+use lopper_engine::data::Batch;
+use lopper_engine::plan::Plan;
+use lopper_engine::train::{CrossEntropy, Optimizer, OptimizerConfig, gradients};
+use lopper_engine::{Error, Graph, Result, Tape, Tensor};
+use lopper_kernels::params::Precision;
+use lopper_models::{Options, numbered_classes};
 use std::time::Duration;
 
 /// Small, so that the weights hardly move however many steps are timed.
@@ -32,7 +32,7 @@ pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
 
 fn network(rig: &Rig, name: &str, size: usize) -> Result<Graph> {
     let width = if rig.large { 1.0 } else { 0.125 };
-    models::build(name, &Options { width, ..Options::new(numbered_classes(10), [size, size, 3]) })
+    lopper_models::build(name, &Options { width, ..Options::new(numbered_classes(10), [size, size, 3]) })
 }
 
 /// How often at least, and how long: once on the emulator.

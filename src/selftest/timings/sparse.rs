@@ -7,10 +7,10 @@ use crate::selftest::grades::{Grade, Pass};
 use crate::selftest::line::Timing;
 use crate::selftest::rig::random;
 use crate::selftest::{Case, Rig};
-use engine::Result;
-use kernels::cuda::{self, Compact, Epilogue, Masked};
-use kernels::params::{CompactIndex, Precision};
-use kernels::shapes::Conv2d;
+use lopper_engine::Result;
+use lopper_kernels::cuda::{self, Compact, Epilogue, Masked};
+use lopper_kernels::params::{CompactIndex, Precision};
+use lopper_kernels::shapes::Conv2d;
 
 /// VGG16's layers with half of their filters and inputs dead: dense, masked, compacted, pruned.
 pub fn cases(rig: &Rig) -> Result<Vec<Case>> {

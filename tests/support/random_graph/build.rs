@@ -4,9 +4,9 @@ use super::values::randomize;
 use super::{
     Activation, Block, Grouping, Head, HeadPool, Hidden, Join, Order, RandomNet, Shortcut, Tap, Unit,
 };
-use engine::{Graph, Layer, NodeId, Tensor};
-use models::builder::{Builder, Conv};
-use models::init;
+use lopper_engine::{Graph, Layer, NodeId, Tensor};
+use lopper_models::builder::{Builder, Conv};
+use lopper_models::init;
 
 impl RandomNet {
     /// The network, with random weights and statistics.

@@ -19,8 +19,8 @@
 mod build;
 pub mod values;
 
-use engine::Tensor;
-use engine::layer::Pool;
+use lopper_engine::Tensor;
+use lopper_engine::layer::Pool;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

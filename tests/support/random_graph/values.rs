@@ -1,8 +1,8 @@
 //! The weights and statistics of a random network.
 
-use engine::layer::BatchNorm;
-use engine::{Graph, Layer};
-use models::init;
+use lopper_engine::layer::BatchNorm;
+use lopper_engine::{Graph, Layer};
+use lopper_models::init;
 
 /// Draws every weight and statistic of `graph`: scales of either sign and some of zero, variances that are tiny
 /// or zero for some channels. Activations stay within a few units, so that absolute errors mean something.
