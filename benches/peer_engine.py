@@ -3,7 +3,7 @@
 usage: peer_engine.py ENGINE KIND WHAT SIZE BATCH THREADS WORK
 
 Prints "ready", then for each line "SECONDS" on standard input the median milliseconds of runs that take that long.
-What an engine needs is imported only when it is asked for, so that each may live in an environment of its own.
+Packages are imported only by the engine that needs them, so that each engine may live in its own environment.
 """
 
 import os
@@ -11,8 +11,6 @@ import statistics
 import sys
 import time
 from pathlib import Path
-
-import numpy as np
 
 
 def fold_pool(model, side):
@@ -196,6 +194,8 @@ def per_image(files, read):
 
 
 def images(size, batch):
+    import numpy as np
+
     return np.random.default_rng(0).standard_normal((batch, 3, size, size), dtype=np.float32)
 
 

@@ -3,9 +3,9 @@
 
     python3 benches/peers.py --python VENV/bin/python [--deepsparse VENV/bin/python] [--cases WORDS] [--rounds 5]
 
-CONTRIBUTING.md says how to make the environments. In each round of a case every engine runs once, for --seconds: lopper as a
-command, each other one in a process of its own that stays for all rounds (peer_engine.py). Ratios are formed in a round, so the
-drift of the machine cancels. This script itself needs nothing but Python.
+CONTRIBUTING.md explains how to create the environments. In each round of a case every engine runs once, for --seconds: lopper as
+a command, each other engine in its own process that stays for all rounds (peer_engine.py). Ratios are formed within a round, so
+the drift of the machine cancels. This script itself needs nothing but Python; without --python it times only lopper.
 """
 
 import argparse
@@ -53,7 +53,7 @@ class Case:
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", required=True, help="the interpreter of the environment of PyTorch, ONNX Runtime, OpenVINO")
+    parser.add_argument("--python", help="the interpreter of the environment of PyTorch, ONNX Runtime, OpenVINO [default: leave them out]")
     parser.add_argument("--deepsparse", help="the interpreter of DeepSparse's environment [default: leave it out]")
     parser.add_argument("--lopper", default=str(ROOT / "target/release/lopper"), help="[default: %(default)s]")
     parser.add_argument("--work", default=str(ROOT / "target/peers"), help="where models and images are kept [default: %(default)s]")
@@ -144,7 +144,8 @@ def lopper_network(case, arguments):
 
 def lopper_images(case, arguments):
     """Milliseconds an image of the project's own benchmark."""
-    options = ["--images", Path(arguments.work) / "images", "--quick"]
+    made = ["--images", Path(arguments.work) / "images"] if arguments.python else []
+    options = [*made, "--quick"]
     rows = bench_rows("images", options, arguments.work)
     return next(float(row["median_ms"]) for row in rows if row["work"] == case.what)
 
@@ -189,7 +190,7 @@ def run_case(case, arguments):
     """All rows of a case."""
     if case.kind == "layer":
         return run_layers(case, arguments)
-    if case.kind == "network":
+    if case.kind == "network" and arguments.python:
         export(case, arguments)
     ours = lopper_images if case.kind == "images" else lopper_network
     peers = start(case, arguments)
@@ -224,9 +225,9 @@ def run_layers(case, arguments):
 
 
 def make_images(arguments):
-    """48 JPEGs as PIL writes them, quality 85: smooth patches of colour under fine grain."""
+    """48 JPEGs as PIL writes them, quality 85: smooth patches of color under fine grain."""
     directory = Path(arguments.work) / "images"
-    if directory.exists():
+    if directory.exists() or not arguments.python:
         return
     code = (
         "import numpy as np, pathlib, sys\nfrom PIL import Image\nrng = np.random.default_rng(0)\n"
@@ -254,7 +255,8 @@ def provenance(arguments):
     cpu = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines())
     cpu = {key.strip(): value.strip() for key, value in cpu.items()}
     changed = said_by(["git", "status", "--porcelain", "--", ":!docs", ":!*.md"])
-    isa = json.loads(said_by([arguments.lopper, "bench", "resnet8", "--size", "32", "--seconds", "0", "--json"]))["isa"]
+    bench = [arguments.lopper, "bench", "resnet8", "--size", "32", "--seconds", "0", "--threads", "1", "--json"]
+    isa = json.loads(said_by(bench))["hardware"].partition(",")[0]
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": said_by(["git", "rev-parse", "--short", "HEAD"]) + (" with changes" if changed else ""),
@@ -265,7 +267,8 @@ def provenance(arguments):
         "engines": ", ".join(f"{name} {names[name]}" for name in PACKAGES if name in names),
         # Paths of this machine mean nothing elsewhere.
         "command": shlex.join(
-            ["python3", "benches/peers.py", "--python", "VENV/bin/python"]
+            ["python3", "benches/peers.py"]
+            + (["--python", "VENV/bin/python"] if arguments.python else [])
             + (["--deepsparse", "VENV_DEEPSPARSE/bin/python"] if arguments.deepsparse else [])
             + ["--threads", arguments.threads, "--rounds", str(arguments.rounds), "--seconds", f"{arguments.seconds:g}"]
             + [word for name in ["cases", "engines"] if (value := getattr(arguments, name)) for word in [f"--{name}", value]]
