@@ -15,5 +15,6 @@ pub mod cuda;
 pub mod params;
 mod recycler;
 pub mod reference;
+mod residue;
 pub mod shapes;
 mod windows;

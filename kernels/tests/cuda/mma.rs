@@ -3,7 +3,7 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, narrow, put, random, round};
-use lopper_kernels::cuda::mma::{self, Mask, Plan, Tile};
+use lopper_kernels::cuda::mma::{self, Blocking, LiveLists, Tile};
 use lopper_kernels::cuda::{Cuda, Epilogue};
 use lopper_kernels::params::{Activation, Dtype, Trans};
 use lopper_kernels::reference;
@@ -19,7 +19,7 @@ fn stored(dtype: Dtype, values: &[f64]) -> Vec<f32> {
 
 fn check_forward(
     gpu: &Cuda,
-    plan: Plan,
+    blocking: Blocking,
     g: &Conv2d,
     dtype: Dtype,
     activation: Activation,
@@ -37,9 +37,9 @@ fn check_forward(
     let residual = residual.map(|residual| put(gpu, dtype, &residual));
     let epilogue = Epilogue { bias: bias.as_ref(), residual: residual.as_ref(), activation };
     let y = filled(gpu, dtype, g.y_len(), |y| {
-        mma::conv2d_forward_planned(gpu, plan, g, &x, &w, &epilogue, y).unwrap();
+        mma::conv2d_forward_blocked(gpu, blocking, g, &x, &w, &epilogue, y).unwrap();
     });
-    assert_eq!(y, stored(dtype, &want), "{plan:?} {g:?} {dtype:?}");
+    assert_eq!(y, stored(dtype, &want), "{blocking:?} {g:?} {dtype:?}");
 }
 
 /// Small convolutions of one group; a third of them with whole vectors of channels.
@@ -69,8 +69,8 @@ fn forward_of_any_geometry() {
     let Some(gpu) = device() else { return };
     let case = (geometry(), 0usize..3, (0usize..3, 1usize..6), 0usize..3, any::<[bool; 2]>());
     proptest!(ProptestConfig::with_cases(60), |((g, dtype, (tile, slices), activation, [bias, residual]) in case)| {
-        let (plan, activation) = (Plan { tile: Tile::ALL[tile], slices }, ACTIVATIONS[activation]);
-        check_forward(gpu, plan, &g, FLOATS[dtype], activation, bias, residual);
+        let (blocking, activation) = (Blocking { tile: Tile::ALL[tile], slices }, ACTIVATIONS[activation]);
+        check_forward(gpu, blocking, &g, FLOATS[dtype], activation, bias, residual);
     });
 }
 
@@ -81,12 +81,12 @@ fn forward_of_many_tiles_and_steps() {
     for dtype in FLOATS {
         for tile in Tile::ALL {
             for slices in [1, 4] {
-                check_forward(gpu, Plan { tile, slices }, &g, dtype, Activation::Relu, true, true);
+                check_forward(gpu, Blocking { tile, slices }, &g, dtype, Activation::Relu, true, true);
             }
         }
         let image = Conv2d::square([1, 15, 14, 3], 70, 7, 2, 3);
-        let plan = Plan { tile: Tile::Square128, slices: 1 };
-        check_forward(gpu, plan, &image, dtype, Activation::None, true, false);
+        let blocking = Blocking { tile: Tile::Square128, slices: 1 };
+        check_forward(gpu, blocking, &image, dtype, Activation::None, true, false);
     }
 }
 
@@ -233,7 +233,7 @@ fn masked_forward() {
         let (x, mut w, bias) = (random(1, g.x_len()), random(2, g.w_len()), random(3, g.o));
         let given = w.clone();
         for (i, w) in w.iter_mut().enumerate() {
-            let dead = blocks.is_some_and(|blocks| !blocks[i % g.c / Mask::BLOCK]);
+            let dead = blocks.is_some_and(|blocks| !blocks[i % g.c / LiveLists::BLOCK]);
             if dead || !live[i / (g.w_len() / g.o)] {
                 *w = 0.0;
             }
@@ -243,7 +243,7 @@ fn masked_forward() {
         reference::conv2d_epilogue(None, Activation::Relu, &mut want);
         let [x, w] = [&x, &given].map(|values| put(gpu, dtype, values));
         let bias = put(gpu, Dtype::F32, &bias);
-        let mask = Mask::new(gpu, live, blocks).unwrap();
+        let mask = LiveLists::new(gpu, live, blocks).unwrap();
         let epilogue = Epilogue { bias: Some(&bias), residual: None, activation: Activation::Relu };
         let y = filled(gpu, dtype, g.y_len(), |y| {
             mma::conv2d_masked_forward(gpu, g, &x, &w, &mask, &epilogue, y).unwrap();

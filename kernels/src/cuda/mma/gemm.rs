@@ -1,8 +1,10 @@
 //! Products of matrices on tensor cores.
 
-use super::{Kernels, Output, Slices, Tile, grades, sum_slices};
-use crate::cuda::error::Result;
-use crate::cuda::source::GEMM_MMA;
+use super::output::Output;
+use super::slices::{Slices, sum_slices};
+use super::tiles::{Kernels, Tile, grades};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::source::GEMM_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::{Activation, Dtype, Trans};
 use bytemuck::{Pod, Zeroable};

@@ -1,9 +1,9 @@
 //! Products with few tiles and a long k: the multiprocessors share k, and their sums are added afterwards.
 
-use super::Output;
-use crate::cuda::error::Result;
-use crate::cuda::launch::{Arg, Grid};
-use crate::cuda::source::GEMM_MMA;
+use super::output::Output;
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::{Arg, Grid};
+use crate::cuda::driver::source::GEMM_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::Dtype;
 

@@ -5,9 +5,9 @@
 //! summed effect of dead inputs whose value is constant but not zero, exactly, at the border too.
 
 use super::selected::Selected;
-use super::tiles::{Plan, kernel};
-use crate::cuda::error::Result;
-use crate::cuda::grades::in_single;
+use super::tiles::{Blocking, kernel};
+use crate::cuda::driver::Result;
+use crate::cuda::ops::grades::in_single;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::{CompactIndex, Dtype};
 use crate::shapes::Conv2d;
@@ -80,7 +80,7 @@ pub fn conv2d_compact_forward(
     epilogue.check(g.o, y);
     let fill = w.fill.address();
     in_single(cuda, [x], epilogue, y, |[x], epilogue, y| {
-        let name = |plan: &Plan| kernel!(plan.tile, "conv2d_compact_forward");
+        let name = |blocking: &Blocking| kernel!(blocking.tile, "conv2d_compact_forward");
         w.selected.run(cuda, g, [x, &w.weight], epilogue.arg(), fill, y, name)
     })
 }

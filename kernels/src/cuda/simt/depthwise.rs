@@ -1,12 +1,12 @@
 //! Depthwise convolution, one filter a channel (`depthwise.cu`). Shapes and types are checked by the operations that
 //! dispatch here.
 
-use super::int;
+use super::patches::int;
 use super::tiles::in_parts;
-use crate::cuda::epilogue::EpilogueArg;
-use crate::cuda::error::Result;
-use crate::cuda::launch::Grid;
-use crate::cuda::source::DEPTHWISE;
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::Grid;
+use crate::cuda::driver::source::DEPTHWISE;
+use crate::cuda::ops::EpilogueArg;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::shapes::Conv2d;
 

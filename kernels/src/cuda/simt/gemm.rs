@@ -1,10 +1,10 @@
 //! Products of f32 matrices.
 
-use super::tiles::{Plan, in_parts, kernel};
-use crate::cuda::epilogue::{Epilogue, EpilogueArg};
-use crate::cuda::error::Result;
-use crate::cuda::launch::Grid;
-use crate::cuda::source::GEMM_F32;
+use super::tiles::{Blocking, in_parts, kernel};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::Grid;
+use crate::cuda::driver::source::GEMM_F32;
+use crate::cuda::ops::{Epilogue, EpilogueArg};
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Dtype, Trans};
 use crate::shapes::Linear;
@@ -95,17 +95,17 @@ fn product(
         // SAFETY: reads and writes stay below m, n and k, whose products are the lengths (asserted).
         return unsafe { cuda.launch(&GEMM_F32, name, grid, &[(&product).into()]) };
     }
-    let plan = Plan::new(cuda, 1, m, n, k);
+    let blocking = Blocking::new(cuda, 1, m, n, k);
     let name = match trans {
-        [Trans::No, Trans::No] => kernel!(plan.tile, "gemm_nn"),
-        [Trans::No, Trans::Yes] => kernel!(plan.tile, "gemm_nt"),
-        [Trans::Yes, Trans::No] => kernel!(plan.tile, "gemm_tn"),
-        [Trans::Yes, Trans::Yes] => kernel!(plan.tile, "gemm_tt"),
+        [Trans::No, Trans::No] => kernel!(blocking.tile, "gemm_nn"),
+        [Trans::No, Trans::Yes] => kernel!(blocking.tile, "gemm_nt"),
+        [Trans::Yes, Trans::No] => kernel!(blocking.tile, "gemm_tn"),
+        [Trans::Yes, Trans::Yes] => kernel!(blocking.tile, "gemm_tt"),
     };
-    in_parts(cuda, plan.splits, n, end, c, |c, end| {
-        let product = [argument(plan.splits, c, end)];
+    in_parts(cuda, blocking.splits, n, end, c, |c, end| {
+        let product = [argument(blocking.splits, c, end)];
         // SAFETY: reads and writes stay below m, n and k, whose products are the lengths (asserted).
-        unsafe { cuda.launch(&GEMM_F32, name, plan.grid(1, m, n), &[(&product).into()]) }
+        unsafe { cuda.launch(&GEMM_F32, name, blocking.grid(1, m, n), &[(&product).into()]) }
     })
 }
 

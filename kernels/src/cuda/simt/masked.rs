@@ -1,15 +1,16 @@
 //! Masked convolution: dead filters are not computed, and dead blocks of input channels are skipped.
 
+use super::BLOCK;
+use super::patches::check;
 use super::selected::Selected;
 use super::tiles::kernel;
-use super::{BLOCK, check};
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue, Result};
 use crate::shapes::Conv2d;
 
 /// Live filters and blocks of input channels, as lists on the device.
-pub struct Mask(Selected);
+pub struct LiveLists(Selected);
 
-impl Mask {
+impl LiveLists {
     /// Of `live` `[O]` filters of `g`, and of `blocks` of [`BLOCK`] input channels of a group that any of them reads.
     ///
     /// # Errors
@@ -30,12 +31,12 @@ pub fn conv2d_masked_forward(
     g: &Conv2d,
     x: &DeviceBuffer,
     w: &DeviceBuffer,
-    mask: &Mask,
+    mask: &LiveLists,
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     check(g, x, w, y);
     epilogue.check(g.o, y);
     let end = epilogue.arg();
-    mask.0.run(cuda, g, [x, w], end, end.bias, y, |plan| kernel!(plan.tile, "conv2d_masked_forward"))
+    mask.0.run(cuda, g, [x, w], end, end.bias, y, |blocking| kernel!(blocking.tile, "conv2d_masked_forward"))
 }

@@ -1,11 +1,11 @@
 //! What masked and compact convolutions share: lists of live channels, and the outputs that are not computed.
 
-use super::tiles::{Plan, in_parts};
-use super::{Patches, int};
-use crate::cuda::epilogue::EpilogueArg;
-use crate::cuda::error::Result;
-use crate::cuda::launch::Grid;
-use crate::cuda::source::CONV2D_SPARSE_F32;
+use super::patches::{Patches, int};
+use super::tiles::{Blocking, in_parts};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::Grid;
+use crate::cuda::driver::source::CONV2D_SPARSE_F32;
+use crate::cuda::ops::EpilogueArg;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::shapes::Conv2d;
 
@@ -92,16 +92,16 @@ impl Selected {
         end: EpilogueArg,
         dead: u64,
         y: &mut DeviceBuffer,
-        name: impl Fn(&Plan) -> &'static str,
+        name: impl Fn(&Blocking) -> &'static str,
     ) -> Result<()> {
         let pixels = g.n * g.oh() * g.ow();
-        let plan = Plan::new(cuda, g.groups, pixels, self.most, g.kh * g.kw * self.channels);
+        let blocking = Blocking::new(cuda, g.groups, pixels, self.most, g.kh * g.kw * self.channels);
         // Partial results have gaps where filters are dead; what their sum writes there is written over below.
-        in_parts(cuda, plan.splits, g.o, end, y, |y, end| {
+        in_parts(cuda, blocking.splits, g.o, end, y, |y, end| {
             let argument = Argument {
                 p: Patches { channels: int(self.channels), ..Patches::of_input(g) },
                 groups: int(g.groups),
-                splits: int(plan.splits),
+                splits: int(blocking.splits),
                 width: int(g.o),
                 inner: int(self.inner),
                 columns: int(self.most),
@@ -114,11 +114,11 @@ impl Selected {
                 outputs: self.outputs.address(),
                 first: self.first.address(),
             };
-            let grid = plan.grid(g.groups, pixels, self.most);
+            let grid = blocking.grid(g.groups, pixels, self.most);
             // SAFETY: the lists hold channels of the shapes, as asserted where they were made; pixels, filters and steps
             // past the last are not read, nor taps outside the image. Buffers have the lengths of their shapes (asserted
             // by the caller), y that of all parts.
-            unsafe { cuda.launch(&CONV2D_SPARSE_F32, name(&plan), grid, &[(&[argument]).into()]) }
+            unsafe { cuda.launch(&CONV2D_SPARSE_F32, name(&blocking), grid, &[(&[argument]).into()]) }
         })?;
         let end = [EpilogueArg { bias: dead, ..end }];
         let args = [

@@ -1,9 +1,9 @@
 //! Which tile computes a product, and in how many parts its reduction is cut.
 
-use crate::cuda::epilogue::EpilogueArg;
-use crate::cuda::error::Result;
-use crate::cuda::launch::Grid;
-use crate::cuda::source::GEMM_F32;
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::Grid;
+use crate::cuda::driver::source::GEMM_F32;
+use crate::cuda::ops::EpilogueArg;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 
@@ -47,13 +47,13 @@ impl Tile {
 
 /// How a product is divided among blocks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
+pub(super) struct Blocking {
     pub tile: Tile,
     /// Parts of the reduction; with more than one, each has an output of its own.
     pub splits: usize,
 }
 
-impl Plan {
+impl Blocking {
     /// For `groups` products of `[m, k]` by `[k, n]`.
     pub fn new(cuda: &Cuda, groups: usize, m: usize, n: usize, k: usize) -> Self {
         let blocks = |tile: Tile| groups * tile.count(m, n);

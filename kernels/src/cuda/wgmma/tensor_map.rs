@@ -1,6 +1,6 @@
 //! Tensor maps: what Hopper's copy engine is told about a tensor, so that it copies boxes of it.
 
-use crate::cuda::error::{Result, check};
+use crate::cuda::driver::{Result, check};
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 use cudarc::driver::sys::{

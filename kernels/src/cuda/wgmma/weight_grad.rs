@@ -2,9 +2,9 @@
 
 use super::applies;
 use super::tensor_map::MAX_BOX;
-use crate::cuda::error::Result;
-use crate::cuda::launch::{Arg, Grid};
-use crate::cuda::source::CONV2D_WEIGHT_GRAD_WGMMA;
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::{Arg, Grid};
+use crate::cuda::driver::source::CONV2D_WEIGHT_GRAD_WGMMA;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 use crate::shapes::Conv2d;

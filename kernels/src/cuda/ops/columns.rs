@@ -1,7 +1,7 @@
 //! How a matrix `[rows, c]` is cut into blocks by columns: the launchers' side of `columns.cuh`.
 
-use super::launch::Grid;
-use super::{Cuda, DeviceBuffer, Result};
+use crate::cuda::driver::launch::Grid;
+use crate::cuda::{Cuda, DeviceBuffer, Result};
 use crate::params::Dtype;
 use bytemuck::NoUninit;
 
@@ -14,7 +14,7 @@ const MOST_PARTS: usize = 1024;
 /// As its twin in the source.
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
-pub(super) struct Columns {
+pub(in crate::cuda) struct Columns {
     rows: u64,
     rows_per_block: u64,
     c: u32,
@@ -51,13 +51,13 @@ impl Columns {
 }
 
 /// The grid of the second stage over `c` channels, and how many of them a block has.
-pub(super) fn fold(c: usize) -> (Grid, usize) {
+pub(in crate::cuda) fn fold(c: usize) -> (Grid, usize) {
     let across = across(c);
     (Grid::of(c.div_ceil(across), THREADS).shared(THREADS * size_of::<f64>()), across)
 }
 
 /// Channels that a thread moves at once, of `c`: sixteen bytes of them where that divides every row.
-pub(super) fn lanes(c: usize, dtype: Dtype) -> usize {
+pub(in crate::cuda) fn lanes(c: usize, dtype: Dtype) -> usize {
     if c.is_multiple_of(dtype.lanes()) { dtype.lanes() } else { 1 }
 }
 

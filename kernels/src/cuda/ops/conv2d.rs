@@ -1,7 +1,8 @@
 //! Convolution over channels-last images, on the units that `grades` names.
 
+use super::Epilogue;
 use super::grades::{in_single, on_tensor_cores};
-use super::{Cuda, DeviceBuffer, Epilogue, Result, mma, simt, wgmma};
+use crate::cuda::{Cuda, DeviceBuffer, Result, mma, simt, wgmma};
 use crate::params::Dtype;
 use crate::shapes::Conv2d;
 

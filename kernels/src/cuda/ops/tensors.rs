@@ -1,9 +1,9 @@
 //! Many tensors in one launch: the launchers' side of `tensors.cuh`.
 
-use super::error::Result;
-use super::launch::{Arg, Grid};
-use super::source::Source;
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::{Arg, Grid};
+use crate::cuda::driver::source::Source;
+use crate::cuda::{Cuda, DeviceBuffer};
 use bytemuck::NoUninit;
 
 /// Elements that a block works on.
@@ -14,7 +14,7 @@ const CHUNK: usize = 8192;
 ///
 /// # Safety
 /// An entry is laid out as the kernel reads it, and its addresses are those of tensors of its length.
-pub(super) unsafe fn over_tensors<E: NoUninit>(
+pub(in crate::cuda) unsafe fn over_tensors<E: NoUninit>(
     cuda: &Cuda,
     module: &Source,
     kernel: &'static str,
@@ -40,6 +40,6 @@ pub(super) unsafe fn over_tensors<E: NoUninit>(
 }
 
 /// The address of a buffer, or null.
-pub(super) fn address(buffer: Option<&DeviceBuffer>) -> u64 {
+pub(in crate::cuda) fn address(buffer: Option<&DeviceBuffer>) -> u64 {
     buffer.map_or(0, DeviceBuffer::address)
 }

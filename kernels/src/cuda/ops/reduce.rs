@@ -1,10 +1,10 @@
 //! Sums in a fixed order: the same bits from run to run.
 
 use super::columns::{self, Columns};
-use super::error::Result;
-use super::launch::Arg;
-use super::source::REDUCE;
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::Arg;
+use crate::cuda::driver::source::REDUCE;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 
 /// Steps of a thread down the rows.

@@ -1,10 +1,10 @@
 //! Softmax and losses over `[rows, k]` in F32, averaged over rows, and their gradients, multiplied by the upstream
 //! gradient `scale`. Losses and upstream gradients are single numbers on the device, so that nothing waits for them.
 
-use super::error::Result;
-use super::launch::{Arg, Grid};
-use super::source::LOSS;
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::{Arg, Grid};
+use crate::cuda::driver::source::LOSS;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 
 /// `y = exp(x) / Σ_row exp(x)`.

@@ -2,7 +2,8 @@
 //! names.
 
 use super::grades::on_tensor_cores;
-use super::{Cuda, DeviceBuffer, Epilogue, Result, conv2d_forward, mma, simt};
+use super::{Epilogue, conv2d_forward};
+use crate::cuda::{Cuda, DeviceBuffer, Result, mma, simt};
 use crate::params::{Dtype, Trans};
 use crate::shapes::{Conv2d, Linear};
 

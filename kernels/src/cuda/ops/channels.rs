@@ -1,10 +1,10 @@
 //! Operations that move channels: concatenation, and the parameter-free residual shortcut. The buffers of one call have
 //! one type, whichever it is.
 
-use super::error::Result;
-use super::launch::{Arg, Grid};
-use super::source::CHANNELS;
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::{Arg, Grid};
+use crate::cuda::driver::source::CHANNELS;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 use crate::shapes::PadShortcut;
 use bytemuck::NoUninit;

@@ -1,13 +1,14 @@
 //! Masked convolution: dead filters are not computed, and input channels that no live filter has weights for are skipped.
 //! The weight stays as it is; a mask is two short lists.
 
+use super::Epilogue;
 use super::grades::{in_single, on_tensor_cores};
-use super::{Cuda, DeviceBuffer, Epilogue, Result, mma, simt};
+use crate::cuda::{Cuda, DeviceBuffer, Result, mma, simt};
 use crate::shapes::Conv2d;
 
 /// Input channels that are skipped together: what a tile of the reduction holds.
 const BLOCK: usize = simt::BLOCK;
-const _: () = assert!(BLOCK == mma::Mask::BLOCK);
+const _: () = assert!(BLOCK == mma::LiveLists::BLOCK);
 
 /// Which filters of a convolution live, and which blocks of input channels they read.
 pub struct Masked {
@@ -17,8 +18,8 @@ pub struct Masked {
 }
 
 enum Lists {
-    Simt(simt::Mask),
-    TensorCores(mma::Mask),
+    Simt(simt::LiveLists),
+    TensorCores(mma::LiveLists),
 }
 
 impl Masked {
@@ -39,9 +40,9 @@ impl Masked {
         let lists = if g.groups == 1 && on_tensor_cores(cuda, cuda.precision().storage()) {
             // Lists are of whole blocks, as their kernels read them.
             let whole = g.c.is_multiple_of(BLOCK) && blocks.contains(&false);
-            Lists::TensorCores(mma::Mask::new(cuda, live, whole.then_some(blocks.as_slice()))?)
+            Lists::TensorCores(mma::LiveLists::new(cuda, live, whole.then_some(blocks.as_slice()))?)
         } else {
-            Lists::Simt(simt::Mask::new(cuda, g, live, &blocks)?)
+            Lists::Simt(simt::LiveLists::new(cuda, g, live, &blocks)?)
         };
         Ok(Self { lists, outer: *g, products_of_a_pixel: count(live) * g.kh * g.kw * channels })
     }

@@ -9,16 +9,17 @@
 //! Tensor cores are reached by [`wgmma`](super::wgmma) where the device and the shape allow it, else by
 //! [`mma`](super::mma), which also takes forward convolutions of few tiles: it cuts them along k.
 
-use super::{Cuda, DeviceBuffer, Epilogue, Result, convert};
+use super::{Epilogue, convert};
+use crate::cuda::{Cuda, DeviceBuffer, Result};
 use crate::params::{Dtype, Precision};
 
 /// Whether products of operands of type `dtype` go to tensor cores, if they have one group.
-pub(super) fn on_tensor_cores(cuda: &Cuda, dtype: Dtype) -> bool {
+pub(in crate::cuda) fn on_tensor_cores(cuda: &Cuda, dtype: Dtype) -> bool {
     dtype != Dtype::F32 || cuda.precision() == Precision::Tf32
 }
 
 /// Runs `product` on operands, residual and result of f32: on copies where these are not.
-pub(super) fn in_single<const N: usize>(
+pub(in crate::cuda) fn in_single<const N: usize>(
     cuda: &Cuda,
     operands: [&DeviceBuffer; N],
     epilogue: &Epilogue,

@@ -1,6 +1,6 @@
 //! What ends a product, and how the kernels take it.
 
-use super::DeviceBuffer;
+use crate::cuda::DeviceBuffer;
 use crate::params::{Activation, Dtype};
 
 /// What ends a convolution or linear layer before its result is stored: `y = activation(product + bias + residual)`.
@@ -18,7 +18,7 @@ pub struct Epilogue<'a> {
 /// An [`Epilogue`] as a kernel's argument (`Epilogue` in `epilogue.cuh`).
 #[repr(C)]
 #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct EpilogueArg {
+pub(in crate::cuda) struct EpilogueArg {
     pub bias: u64,
     pub residual: u64,
     pub activation: i32,
@@ -27,7 +27,7 @@ pub(super) struct EpilogueArg {
 
 impl Epilogue<'_> {
     /// Asserts types and lengths for an output `y` with rows of `columns`.
-    pub(super) fn check(&self, columns: usize, y: &DeviceBuffer) {
+    pub(in crate::cuda) fn check(&self, columns: usize, y: &DeviceBuffer) {
         let fits = |buffer: Option<&DeviceBuffer>, dtype, len| {
             buffer.is_none_or(|buffer| (buffer.dtype(), buffer.len()) == (dtype, len))
         };
@@ -35,7 +35,7 @@ impl Epilogue<'_> {
         assert!(fits(self.residual, y.dtype(), y.len()), "the residual has the output's type and length");
     }
 
-    pub(super) fn arg(&self) -> EpilogueArg {
+    pub(in crate::cuda) fn arg(&self) -> EpilogueArg {
         let address = |buffer: Option<&DeviceBuffer>| buffer.map_or(0, DeviceBuffer::address);
         EpilogueArg {
             bias: address(self.bias),

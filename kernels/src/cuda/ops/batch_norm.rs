@@ -3,11 +3,11 @@
 //! floating-point type; everything `[C]` is F32.
 
 use super::columns::{self, Columns};
-use super::error::Result;
-use super::launch::Arg;
-use super::source::BATCH_NORM;
-use super::{Cuda, DeviceBuffer};
 use crate::cpu::Statistics;
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::Arg;
+use crate::cuda::driver::source::BATCH_NORM;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Activation, Dtype};
 use bytemuck::NoUninit;
 

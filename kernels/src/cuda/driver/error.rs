@@ -45,7 +45,7 @@ pub enum CudaError {
 
 impl CudaError {
     /// The error that the call `what` returned.
-    pub(super) fn of(what: &str, code: CUresult) -> Self {
+    pub(in crate::cuda) fn of(what: &str, code: CUresult) -> Self {
         let text = |get: unsafe fn(CUresult, *mut *const i8) -> CUresult| {
             let mut text = std::ptr::null();
             // SAFETY: the driver sets `text` to a string of its own that ends with a zero and lives on, or leaves it.
@@ -65,7 +65,7 @@ impl CudaError {
 pub type Result<T> = std::result::Result<T, CudaError>;
 
 /// An error where the call `what` did not succeed.
-pub(super) fn check(what: &str, code: CUresult) -> Result<()> {
+pub(in crate::cuda) fn check(what: &str, code: CUresult) -> Result<()> {
     match code {
         CUresult::CUDA_SUCCESS => Ok(()),
         code => Err(CudaError::of(what, code)),

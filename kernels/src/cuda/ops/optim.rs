@@ -1,10 +1,10 @@
 //! Optimizer steps and running averages, as PyTorch defines them, on parameters `p` with gradients `g`, all F32: of one tensor, or of all
 //! tensors of a network in one launch. Where there is a `mask`, weights that it drops (0) become zero in the same pass.
 
-use super::error::Result;
-use super::source::OPTIM;
 use super::tensors::{address, over_tensors};
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::source::OPTIM;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Adam, Dtype, Sgd};
 use bytemuck::NoUninit;
 

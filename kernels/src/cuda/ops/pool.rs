@@ -2,10 +2,10 @@
 //! `[N, OH, OW, C]`; the buffers of one call have one floating-point type.
 
 use super::columns::lanes;
-use super::error::Result;
-use super::launch::{Arg, Grid};
-use super::source::POOL;
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::{Arg, Grid};
+use crate::cuda::driver::source::POOL;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 use crate::shapes::{AdaptivePool2d, Pool2d};
 use crate::windows::Windows;

@@ -61,7 +61,7 @@ impl DeviceBuffer {
     }
 
     /// Its address on the device.
-    pub(super) fn address(&self) -> u64 {
+    pub(in crate::cuda) fn address(&self) -> u64 {
         self.block.address + self.offset as u64
     }
 
@@ -87,7 +87,7 @@ impl std::fmt::Debug for DeviceBuffer {
 
 /// Blocks that nobody uses, by size.
 #[derive(Default)]
-pub(super) struct Pool {
+pub(in crate::cuda) struct Pool {
     free: BTreeMap<usize, Vec<u64>>,
     /// While work is recorded, what it has borrowed and given back: replays write there, so it is the graph's.
     recorded: Option<BTreeMap<usize, Vec<u64>>>,
@@ -278,13 +278,13 @@ impl Cuda {
     }
 
     /// From now on what is given back is kept for the work that is being recorded.
-    pub(super) fn start_borrowing(&self) {
+    pub(in crate::cuda) fn start_borrowing(&self) {
         self.pool().recorded = Some(BTreeMap::new());
     }
 
     /// The blocks that were kept since [`Cuda::start_borrowing`]. They are buffers again, so that they return when the
     /// graph that uses them is dropped.
-    pub(super) fn stop_borrowing(&self) -> Vec<DeviceBuffer> {
+    pub(in crate::cuda) fn stop_borrowing(&self) -> Vec<DeviceBuffer> {
         let recorded = self.pool().recorded.take().unwrap_or_default();
         let all = recorded.into_iter().flat_map(|(bytes, list)| list.into_iter().map(move |a| (a, bytes)));
         let buffer = |(address, bytes)| DeviceBuffer {

@@ -8,7 +8,7 @@ use std::ffi::c_void;
 
 /// An argument of a kernel, by value.
 #[derive(Clone, Copy)]
-pub(super) enum Arg<'a> {
+pub(in crate::cuda) enum Arg<'a> {
     /// The address of a buffer, or null.
     Address(u64),
     /// `int`, or `unsigned`.
@@ -84,7 +84,7 @@ impl Arg<'_> {
 
 /// How many blocks of how many threads, with how much shared memory.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Grid {
+pub(in crate::cuda) struct Grid {
     /// Blocks along x, y and z; at most 65,535 along the last two.
     pub blocks: [usize; 3],
     /// Threads of a block.
@@ -122,7 +122,7 @@ impl Cuda {
     /// # Safety
     /// The arguments are those of the kernel, and whatever it does with them on this grid stays inside the buffers:
     /// the caller names the bound.
-    pub(super) unsafe fn launch(
+    pub(in crate::cuda) unsafe fn launch(
         &self,
         module: &Source,
         kernel: &'static str,

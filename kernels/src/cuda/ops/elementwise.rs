@@ -1,10 +1,10 @@
 //! Operations that treat every element alike. Buffers of one call have one floating-point type, whichever it is;
 //! [`convert`] alone takes two. Arithmetic is f32, and the result is rounded once.
 
-use super::error::Result;
-use super::launch::{Arg, Grid};
-use super::source::ELEMENTWISE;
-use super::{Cuda, DeviceBuffer};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::{Arg, Grid};
+use crate::cuda::driver::source::ELEMENTWISE;
+use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 
 /// `y = max(0, x)`.
