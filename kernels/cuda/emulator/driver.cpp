@@ -272,6 +272,10 @@ API cuModuleGetFunction(const Kernel** kernel, Module* module, const char* name)
     return NOT_FOUND;
 }
 API cuFuncSetAttribute(const Kernel*, int, int) { ENTER; return SUCCESS; }
+API cuFuncGetParamInfo(const Kernel* kernel, size_t index, size_t* offset, size_t* bytes) {
+    if (index >= kernel->args) return INVALID_VALUE;
+    return *offset = 0, *bytes = kernel->arg_bytes[index], SUCCESS;
+}
 
 API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, Stream* stream, void** args, void**) {

@@ -71,6 +71,15 @@ impl<'a, T: bytemuck::NoUninit> From<&'a [T; 1]> for Arg<'a> {
 }
 
 impl Arg<'_> {
+    /// Its size in bytes, as the kernel declares it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Address(_) | Self::Long(_) => 8,
+            Self::Int(_) | Self::Float(_) => 4,
+            Self::Struct(bytes) => bytes.len(),
+        }
+    }
+
     fn pointer(&self) -> *mut c_void {
         let pointer: *const c_void = match self {
             Self::Address(value) | Self::Long(value) => std::ptr::from_ref(value).cast(),
@@ -134,6 +143,9 @@ impl Cuda {
         }
         let function = self.function(module, kernel)?;
         self.bind()?;
+        if self.is_emulated() {
+            check_arguments(kernel, function, args);
+        }
         if grid.shared > PLAIN_SHARED {
             let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: a function of a module that stays loaded.
@@ -165,4 +177,18 @@ impl Cuda {
         let modules = &self.inner().modules;
         super::module::function(self, modules, module, kernel)
     }
+}
+
+/// Asserts that the compiled kernel takes as many arguments as it is given, each of the size that its `repr(C)` twin
+/// has. On the emulator only: there every launch of the tests passes here, and drivers before CUDA 12.4 cannot say.
+fn check_arguments(kernel: &str, function: CUfunction, args: &[Arg]) {
+    let size_of = |index: usize| {
+        let (mut offset, mut bytes) = (0, 0);
+        // SAFETY: a function of a module that stays loaded; writes two numbers.
+        let code = unsafe { sys::cuFuncGetParamInfo(function, index, &mut offset, &mut bytes) };
+        (code == sys::CUresult::CUDA_SUCCESS).then_some(bytes)
+    };
+    let compiled: Vec<usize> = (0..).map_while(size_of).collect();
+    let given: Vec<usize> = args.iter().map(Arg::bytes).collect();
+    assert_eq!(given, compiled, "{kernel}: sizes of the arguments, given and compiled");
 }
