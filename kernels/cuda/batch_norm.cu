@@ -1,5 +1,5 @@
-// Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, c]`, separately for each channel: `x̂ = (x
-// − mean)/√(var + eps)`, `y = activation(gamma·x̂ + beta + residual)`.
+// Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, c]`, separately for each channel:
+// `x̂ = (x − mean)/√(var + eps)`, `y = activation(gamma·x̂ + beta + residual)`.
 //
 // All passes are memory-bound, so the residual sum and the activation are fused in both directions:
 //

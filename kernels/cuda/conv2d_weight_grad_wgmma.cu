@@ -17,7 +17,7 @@
 // Tiles and stages are as in conv2d_wgmma.cu, for the same reasons.
 #include "hopper.cuh"
 
-/// As `WeightGrad` in wgmma/weight_grad.rs.
+/// `WeightGrad` in wgmma/weight_grad.rs.
 struct Problem {
     int o, c, kh, kw;
     int stride[2], padding[2], dilation[2];

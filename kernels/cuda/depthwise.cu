@@ -9,8 +9,8 @@
 //       for tap: sums[tap] += Σ x · dy of the warp's 32 pixels
 //
 // Channels run along the lanes, so a warp reads and writes 128 bytes at a time, regardless of the stride. Taps of
-// neighboring pixels overlap, and the first-level cache serves repeated reads, as well as the small weight `[C, KH,
-// KW]`. Each range of pixels has a partial weight gradient; `sum_parts` adds them in order.
+// neighboring pixels overlap, and the first-level cache serves repeated reads, as well as the small weight
+// `[C, KH, KW]`. Each range of pixels has a partial weight gradient; `sum_parts` adds them in order.
 #include "epilogue.cuh"
 
 /// The geometry (`Geometry` in simt/depthwise.rs).

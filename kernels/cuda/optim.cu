@@ -26,8 +26,8 @@ template <int N> __device__ __forceinline__ void drop(Piece<float, N>& p, const 
     for (int n = 0; n < N; n++) p.lane[n] = keep.lane[n] == 0 ? 0 : p.lane[n];
 }
 
-/// `d = g + weight_decay·p`; `v = momentum·v + d`, or `v = d` on the first step regardless of its value; `p −= lr ·
-/// (d + momentum·v if nesterov, else v)`. Without momentum, both forms are `p −= lr·d`.
+/// `d = g + weight_decay·p`; `v = momentum·v + d`, or `v = d` on the first step regardless of its value;
+/// `p −= lr · (d + momentum·v if nesterov, else v)`. Without momentum, both forms are `p −= lr·d`.
 extern "C" __global__ void __launch_bounds__(256) sgd_step(const __grid_constant__ Table<Sgd, 64> table) {
     int tensor = my_tensor(table);
     const Sgd h = table.of[tensor];

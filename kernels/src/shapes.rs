@@ -337,9 +337,9 @@ pub struct PadShortcut {
     pub c: usize,
     /// Step between the pixels that are kept.
     pub stride: usize,
-    /// Zero channels in front.
+    /// Zero channels before the copied ones.
     pub before: usize,
-    /// Zero channels behind.
+    /// Zero channels after the copied ones.
     pub after: usize,
 }
 

@@ -28,8 +28,8 @@ pub fn gemm<F: Float>(
     }
 }
 
-/// `y = A·x` (`x` has `n` elements, `y` has `m`) or `y = Aᵀ·x` (`x` has `m`, `y` has `n`), with `A` stored as `[m,
-/// n]`.
+/// `y = A·x` (`x` has `n` elements, `y` has `m`) or `y = Aᵀ·x` (`x` has `m`, `y` has `n`), with `A` stored as
+/// `[m, n]`.
 pub fn gemv<F: Float>(ta: Trans, m: usize, n: usize, a: &[F], x: &[F], y: &mut [F]) {
     let (rows, inner) = if ta == Trans::No { (m, n) } else { (n, m) };
     gemm(ta, Trans::No, rows, 1, inner, a, x, false, y);

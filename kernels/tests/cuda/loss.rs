@@ -7,7 +7,7 @@ use lopper_kernels::params::Dtype::F32;
 use lopper_kernels::reference;
 use proptest::prelude::*;
 
-/// What `fill` writes to `len` zeros.
+/// Returns `len` zeros after `fill` has written to them.
 fn wanted(len: usize, fill: impl FnOnce(&mut [f64])) -> Vec<f64> {
     let mut out = vec![0.0; len];
     fill(&mut out);

@@ -17,7 +17,7 @@ pub(in crate::cuda) enum Arg<'a> {
     Long(u64),
     /// `float`.
     Float(f32),
-    /// A struct with the same layout as its twin in the source (`repr(C)`).
+    /// A struct with the same layout as its counterpart in the source (`repr(C)`).
     Struct(&'a [u8]),
 }
 
@@ -180,8 +180,8 @@ impl Cuda {
 }
 
 /// Asserts that the arguments match the compiled kernel's parameters in number and size, so that each `repr(C)`
-/// struct matches its twin. Only on the emulator: the tests launch every kernel there, and drivers before CUDA 12.4
-/// lack the query.
+/// struct matches its counterpart. Only on the emulator: the tests launch every kernel there, and drivers before
+/// CUDA 12.4 lack the query.
 fn check_arguments(kernel: &str, function: CUfunction, args: &[Arg]) {
     let size_of = |index: usize| {
         let (mut offset, mut bytes) = (0, 0);

@@ -64,7 +64,7 @@ fn nvrtc_folders() -> Vec<PathBuf> {
     let mut toolkits = children("/usr/local", "cuda");
     toolkits.reverse(); // newest version first
     folders.extend(toolkits.into_iter().map(|toolkit| toolkit.join("lib64")));
-    // Python environments: the active one, the system's, and those that own a folder on the path.
+    // Python environments: the active one, the system's, and those whose `bin` folder is on the path.
     let prefixes = set("VIRTUAL_ENV").into_iter().chain(["/usr".into(), "/usr/local".into()]);
     let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>());
     let on_path = on_path.unwrap_or_default().into_iter().filter_map(|bin| Some(bin.parent()?.to_path_buf()));

@@ -1,6 +1,6 @@
-//! Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, C]`: `x̂ = (x − mean)/√(var + eps)`, `y =
-//! activation(gamma·x̂ + beta + residual)`, separately for each channel. Images `x`, `y` and their gradients share
-//! one floating-point type; all `[C]` buffers are F32.
+//! Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, C]`: `x̂ = (x − mean)/√(var + eps)`,
+//! `y = activation(gamma·x̂ + beta + residual)`, separately for each channel. Images `x`, `y` and their gradients
+//! share one floating-point type; all `[C]` buffers are F32.
 
 use super::columns::{self, Columns};
 use crate::cpu::Statistics;

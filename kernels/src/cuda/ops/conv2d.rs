@@ -6,8 +6,8 @@ use crate::cuda::{Cuda, DeviceBuffer, Result, mma, simt, wgmma};
 use crate::params::Dtype;
 use crate::shapes::Conv2d;
 
-/// Convolution with a fused epilogue: `y = activation(x ∗ w + bias + residual)`. `x` `[N, H, W, C]`, `w` `[O, KH, KW,
-/// C/G]`, `residual` and `y` `[N, OH, OW, O]` share one floating-point type; `bias` `[O]` is f32.
+/// Convolution with a fused epilogue: `y = activation(x ∗ w + bias + residual)`. `x` `[N, H, W, C]`, `w`
+/// `[O, KH, KW, C/G]`, `residual` and `y` `[N, OH, OW, O]` share one floating-point type; `bias` `[O]` is f32.
 pub fn conv2d_forward(
     cuda: &Cuda,
     g: &Conv2d,
@@ -29,8 +29,8 @@ pub fn conv2d_forward(
     }
 }
 
-/// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C/G]` → `dx` `[N, H, W, C]`, of one floating-point
-/// type.
+/// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C/G]` → `dx` `[N, H, W, C]`, all of one
+/// floating-point type.
 pub fn conv2d_input_grad(
     cuda: &Cuda,
     g: &Conv2d,

@@ -3,8 +3,8 @@
 use crate::cuda::DeviceBuffer;
 use crate::params::{Activation, Dtype};
 
-/// The operations applied to a convolution or linear layer before its result is stored: `y = activation(product +
-/// bias + residual)`. The default does nothing.
+/// The operations applied to a convolution or linear layer before its result is stored:
+/// `y = activation(product + bias + residual)`. The default does nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Epilogue<'a> {
     /// `[O]`, f32.

@@ -33,9 +33,9 @@ pub fn log_softmax_forward(
     unsafe { over_rows(cuda, "log_softmax_forward", rows, k, &[x.into(), y.into()]) }
 }
 
-/// Cross entropy against the target classes, U32 `[rows]`, with label smoothing (Szegedy et al. 2016): `−1/rows ·
-/// Σ_row Σ_j q_j · log_softmax(logits)_j` with `q = (1 − smoothing)·onehot(target) + smoothing/k`. A target outside
-/// the classes makes the loss and the row's gradient NaN.
+/// Cross entropy against the target classes, U32 `[rows]`, with label smoothing (Szegedy et al. 2016):
+/// `−1/rows · Σ_row Σ_j q_j · log_softmax(logits)_j` with `q = (1 − smoothing)·onehot(target) + smoothing/k`. A
+/// target outside the classes makes the loss and the row's gradient NaN.
 pub fn cross_entropy_forward(
     cuda: &Cuda,
     rows: usize,

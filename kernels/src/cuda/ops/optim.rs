@@ -165,7 +165,7 @@ pub fn has_non_finite(cuda: &Cuda, buffers: &[&DeviceBuffer]) -> Result<bool> {
     Ok(cuda.download(&found)?[0] != 0.0)
 }
 
-/// The kernel's table entry, in the same layout as its twin in the source.
+/// A table entry of the kernel (`Sgd` in `optim.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct SgdEntry {
@@ -181,7 +181,7 @@ struct SgdEntry {
     first: u16,
 }
 
-/// The kernel's table entry, in the same layout as its twin in the source.
+/// A table entry of the kernel (`Adam` in `optim.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct AdamEntry {
@@ -201,7 +201,7 @@ struct AdamEntry {
     unused: f32,
 }
 
-/// The kernel's table entry, in the same layout as its twin in the source.
+/// A table entry of the kernel (`Average` in `optim.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Average {
@@ -212,7 +212,7 @@ struct Average {
     take: f32,
 }
 
-/// The kernel's table entry, in the same layout as its twin in the source.
+/// A table entry of the kernel (`Gradient` in `optim.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Gradient {

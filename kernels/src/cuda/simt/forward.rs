@@ -1,4 +1,4 @@
-//! The forward pass.
+//! The forward pass of a convolution.
 
 use super::depthwise;
 use super::patches::{Convolution, Patches, check, int};

@@ -1,4 +1,4 @@
-//! The forward pass.
+//! The forward pass of a convolution.
 
 use super::problem::{Windows, int, run};
 use super::tensor_map::MAX_STRIDE;

@@ -8,8 +8,8 @@ use cudarc::driver::sys::{
     CUtensorMapSwizzle,
 };
 
-/// A tensor of four dimensions in device memory and the size of its boxes, as a kernel argument (`const
-/// __grid_constant__ TensorMap`).
+/// A tensor of four dimensions in device memory and the size of its boxes, as a kernel argument
+/// (`const __grid_constant__ TensorMap`).
 #[repr(C, align(128))]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct TensorMap([u64; 16]);

@@ -43,8 +43,8 @@ pub fn applies_to_weight_grad(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
     applies(cuda, g, dtype) && dtype.bytes() == 2 && g.o.is_multiple_of(dtype.lanes())
 }
 
-/// Computes the gradient of the weight: `x` `[N, H, W, C]` and `dy` `[N, OH, OW, O]` of one 16-bit type, `dw` `[O,
-/// KH, KW, C]` in f32. Calls with the same operands on the same device give the same bits.
+/// Computes the gradient of the weight: `x` `[N, H, W, C]` and `dy` `[N, OH, OW, O]` of one 16-bit type, `dw`
+/// `[O, KH, KW, C]` in f32. Calls with the same operands on the same device give the same bits.
 ///
 /// # Panics
 /// If [`applies_to_weight_grad`] is false, or a buffer does not match the geometry.
