@@ -37,8 +37,8 @@ struct Steps {
 }
 
 /// Computes `C = op(A)·op(B)`, or `C += op(A)·op(B)` with `accumulate`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C`
-/// is `[m, n]`, row-major. A and B have one floating-point type; C has the same type or f32. Sizes are below 2³¹ −
-/// 256. A linear layer with a bias and an activation is [`super::conv2d_forward`] on images of one pixel.
+/// is `[m, n]`, row-major. A and B have one floating-point type; C has the same type or f32. Sizes are below
+/// 2³¹ − 256. A linear layer with a bias and an activation is [`super::conv2d_forward`] on images of one pixel.
 pub fn gemm(
     cuda: &Cuda,
     ta: Trans,

@@ -34,7 +34,7 @@ pub fn conv2d_input_grad(
     Ok(())
 }
 
-/// Parameters for reversing filters: `[O, KH, KW, C]` becomes `[C, taps, taps, O]`.
+/// Parameters for transposing filters and selecting taps: `[O, KH, KW, C]` becomes `[C, taps, taps, O]`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Phase {

@@ -64,9 +64,9 @@ impl Compact {
 }
 
 /// Convolution of live channels only: `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]` of the outer geometry `g`, both of
-/// one floating-point type. Types other than f32 are converted first, because gathering does not suit tensor cores. A computed
-/// output is `activation(gathered(x) ∗ w_inner + bias + residual)`, any other is `activation(fill + residual)`. The
-/// bias has length `O` and is read at computed outputs only.
+/// one floating-point type. Types other than f32 are converted first, because gathering does not suit tensor cores.
+/// A computed output is `activation(gathered(x) ∗ w_inner + bias + residual)`, any other is
+/// `activation(fill + residual)`. The bias has length `O` and is read at computed outputs only.
 pub fn conv2d_compact_forward(
     cuda: &Cuda,
     g: &Conv2d,
