@@ -35,7 +35,10 @@ fn failures_are_errors_and_free_what_they_had() {
             Err(error) => {
                 let message = error.to_string();
                 assert!(!enough, "{kilobytes} KiB are too few, though fewer were enough: {message}");
-                assert!(message.contains("out of memory") && message.contains("bytes wanted"), "{message}");
+                assert!(
+                    message.contains("out of memory") && message.contains("bytes requested"),
+                    "{message}"
+                );
                 layers.push(message);
             }
         }

@@ -8,7 +8,7 @@
 //!   i = (a + s·j + p − k·d) / s = j + (a + p − k₀·d) / s − t · d / gcd(s, d)
 //! ```
 //!
-//! so a residue is a convolution of `dy` with step 1 whose taps run backward, and no product is wasted.
+//! so a residue is a convolution of `dy` with stride 1 whose taps run backward, and no product is wasted.
 
 use crate::shapes::Conv2d;
 
@@ -17,22 +17,22 @@ use crate::shapes::Conv2d;
 pub(crate) struct Residue {
     /// The residue, which is also the first position.
     pub first: usize,
-    /// How many positions of the input have it.
+    /// The number of input positions that have it.
     pub count: usize,
     /// The first tap that reaches them; 0 if none does.
     pub first_tap: usize,
-    /// From one tap to the next.
+    /// The distance from one tap to the next.
     pub tap_step: usize,
-    /// How many taps reach them.
+    /// The number of taps that reach them.
     pub taps: usize,
-    /// The output that the first position reads through the first tap; it may lie outside.
+    /// The output that the first position reads through the first tap; it may be outside the image.
     pub origin: isize,
-    /// From one tap to the next, the distance of the outputs that they read, toward the beginning.
+    /// The distance between the outputs that consecutive taps read, toward the beginning.
     pub distance: usize,
 }
 
 impl Residue {
-    /// The residues along `axis`, 0 for height and 1 for width, that some input position has.
+    /// The residues along `axis` (0 for height, 1 for width) that occur among the input positions.
     pub fn along(g: &Conv2d, axis: usize) -> Vec<Self> {
         let (size, kernel) = ([g.h, g.w][axis], [g.kh, g.kw][axis]);
         let (stride, dilation, padding) = (g.stride[axis], g.dilation[axis], g.padding[axis]);

@@ -6,9 +6,9 @@
 //!      └─ C++ compiler ─▶ a library ────┘                  └─▶ the emulator, this CPU
 //! ```
 //!
-//! A [`Cuda`] is a device, one stream of work on it, and its compiled kernels. Every function returns when the work is
-//! *submitted*; [`Cuda::download`] and [`Cuda::synchronize`] wait. An error of a kernel may therefore be reported by a
-//! later call; from then on every call on the device fails.
+//! A [`Cuda`] is a device, one stream of work on it, and its compiled kernels. Every function returns once its work
+//! is *submitted*; [`Cuda::download`] and [`Cuda::synchronize`] wait. A later call may therefore report a kernel's
+//! error; from then on every call on the device fails.
 
 mod driver;
 pub mod mma;

@@ -1,5 +1,5 @@
-//! Tensor cores against the reference. The values are multiples of 1/128, whose products and sums are exact in f32: a
-//! result may differ from the reference's in nothing but its one rounding, so all comparisons are exact.
+//! Tensor cores against the reference. The values are multiples of 1/128, whose products and sums are exact in f32. A
+//! result differs from the reference only by its single rounding, so all comparisons are exact.
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, narrow, put, random, round};
@@ -42,7 +42,7 @@ fn check_forward(
     assert_eq!(y, stored(dtype, &want), "{blocking:?} {g:?} {dtype:?}");
 }
 
-/// Small convolutions of one group; a third of them with whole vectors of channels.
+/// Small convolutions of one group; a third of them have whole vectors of channels.
 fn geometry() -> impl Strategy<Value = Conv2d> {
     let channels =
         || prop_oneof![1usize..20, (1usize..5).prop_map(|c| 4 * c), (1usize..6).prop_map(|c| 8 * c)];
@@ -91,7 +91,7 @@ fn forward_of_many_tiles_and_steps() {
 }
 
 #[test]
-fn tiles_are_shared_where_they_are_few() {
+fn tiles_are_shared_if_they_are_few() {
     let Some(gpu) = device() else { return };
     let few = Conv2d::square([1, 4, 4, 128], 16, 3, 1, 1);
     let many = Conv2d { n: 16, ..few };
@@ -117,7 +117,7 @@ fn forward_chooses_a_tile_and_keeps_a_nan() {
     }
 }
 
-/// Rounded to ten bits of mantissa, ties away from zero.
+/// Rounds to ten mantissa bits, ties away from zero.
 fn tf32(x: f64) -> f64 {
     f32::from_bits(((x as f32).to_bits() + 0x1000) & !0x1fff).into()
 }
@@ -135,7 +135,7 @@ fn f32_operands_are_rounded_to_tf32() {
     let mut y = gpu.buffer(Dtype::F32, g.y_len()).unwrap();
     mma::conv2d_forward(gpu, &g, &x, &w, &Epilogue::default(), &mut y).unwrap();
     for (got, want) in get(gpu, &y).into_iter().zip(want) {
-        // 36 products below 1 each.
+        // 36 products, each below 1.
         assert!((f64::from(got) - want).abs() <= 36.0 * f64::from(f32::EPSILON), "{got} for {want}");
     }
 }
@@ -220,7 +220,7 @@ fn input_grad() {
         for stride in [1, 2] {
             check(&Conv2d::square([2, 18, 13, 72], 24, 3, stride, 1), dtype);
         }
-        // Few pixels and a long k: in slices, a scattered class of pixels too.
+        // Few pixels and a long k: in slices, also for a scattered class of pixels.
         check(&Conv2d::square([1, 4, 4, 24], 128, 3, 1, 1), dtype);
         check(&Conv2d::square([1, 4, 4, 24], 512, 3, 2, 1), dtype);
     }

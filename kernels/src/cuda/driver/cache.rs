@@ -1,19 +1,19 @@
-//! Compiled kernels on disk: named by what they were made from, written whole or not at all.
+//! Compiled kernels on disk, named by a hash of their inputs and written atomically.
 
 use super::error::{CudaError, Result};
 use std::path::{Path, PathBuf};
 use std::{env, fs, io, process};
 
-/// The folder of compiled kernels: `$LOPPER_CACHE`, else `lopper` in `$XDG_CACHE_HOME`, `~/.cache` or the folder for
-/// temporary files.
+/// The folder of compiled kernels: `$LOPPER_CACHE`, or `lopper` in `$XDG_CACHE_HOME`, `~/.cache` or the temporary
+/// folder.
 pub fn folder() -> PathBuf {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = || set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
     set("LOPPER_CACHE").unwrap_or_else(|| base().unwrap_or_else(env::temp_dir).join("lopper"))
 }
 
-/// The file `name` in the cache, made by `make(path)` where it is not there yet. Two processes may make it at the
-/// same time: each writes a file of its own, and the last to finish names it.
+/// The path of the cached file `name`; `make(path)` creates it if it is missing. Two processes may create it at the
+/// same time: each writes its own file, and the last to finish replaces the other's.
 pub(super) fn file(name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let folder = folder();
     let path = folder.join(name);
@@ -26,7 +26,7 @@ pub(super) fn file(name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result
     let new = folder.join(unique);
     let made = make(&new).and_then(|()| fs::rename(&new, &path).map_err(failed));
     if made.is_err() {
-        // Whatever is left of it.
+        // Removes a partial file.
         fs::remove_file(&new).ok();
     }
     made.map(|()| path)

@@ -1,4 +1,4 @@
-//! A GPU: the handles that the driver gives, and the stream on which all work runs.
+//! A GPU: its driver handles, and the stream that runs all its work.
 
 use super::error::{CudaError, Result, check};
 use super::memory::Pool;
@@ -27,29 +27,29 @@ pub(super) struct Inner {
     pub(super) pool: Mutex<Pool>,
 }
 
-// SAFETY: handles of the driver, which any thread may use once it has made the context its own (`Cuda::bind`).
+// SAFETY: driver handles, which any thread may use once it has made the context current (`Cuda::bind`).
 unsafe impl Send for Inner {}
-// SAFETY: as above; what changes is behind locks.
+// SAFETY: as above; mutable state is behind locks.
 unsafe impl Sync for Inner {}
 
-/// The oldest architecture that the kernels are written for: Ampere, with `cp.async` and bf16 on its tensor cores.
+/// The oldest supported architecture: Ampere, which has `cp.async` and bf16 tensor cores.
 const LEAST: (i32, i32) = (8, 0);
 
 impl Cuda {
-    /// The first GPU.
+    /// Opens the first GPU.
     ///
     /// # Errors
-    /// Where the driver or a GPU is missing, or it is older than `sm_80`; the error says which.
+    /// If the driver or a GPU is missing, or the GPU is older than `sm_80`; the error says which.
     pub fn open() -> Result<Self> {
         library::require_driver()?;
         Self::first_device(false)
     }
 
-    /// CUDA on the CPU: every kernel runs, slowly, with its memory accesses checked. In a process that has opened a
-    /// GPU it is not to be had, nor the other way round.
+    /// Emulates CUDA on the CPU: every kernel runs, slowly, with its memory accesses checked. A process uses either a
+    /// GPU or the emulator, not both.
     ///
     /// # Errors
-    /// Where there is no C++ compiler.
+    /// If there is no C++ compiler.
     pub fn on_cpu() -> Result<Self> {
         emulator::load_driver()?;
         library::require_driver()?;
@@ -58,16 +58,16 @@ impl Cuda {
 
     fn first_device(emulated: bool) -> Result<Self> {
         let missing = |what: &str, e: CudaError| CudaError::Missing(format!("{what}: {e}"));
-        // SAFETY: the driver's library is there; the first call of all.
+        // SAFETY: the driver's library is present; this is the first driver call.
         check("cuInit", unsafe { sys::cuInit(0) })
             .map_err(|e| missing("the NVIDIA driver does not start", e))?;
         let (mut count, mut device) = (0, 0);
-        // SAFETY: each writes one int.
+        // SAFETY: writes one int.
         check("cuDeviceGetCount", unsafe { sys::cuDeviceGetCount(&mut count) })?;
         if count == 0 {
             return Err(CudaError::Missing("no CUDA device: the driver finds none".into()));
         }
-        // SAFETY: writes one handle; device 0 is there.
+        // SAFETY: writes one handle; device 0 exists.
         check("cuDeviceGet", unsafe { sys::cuDeviceGet(&mut device, 0) })?;
         let attribute = |which: CUdevice_attribute| {
             let mut value = 0;
@@ -85,18 +85,18 @@ impl Cuda {
                 LEAST.0, LEAST.1
             )));
         }
-        // Hopper's own instructions (wgmma, setmaxnreg) are in its architecture-specific set alone.
+        // Hopper's own instructions (wgmma, setmaxnreg) are only in its architecture-specific instruction set.
         let suffix = if (major, minor) == (9, 0) { "a" } else { "" };
         let (mut context, mut stream) = (std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: writes one handle, which `Inner` releases.
         check("cuDevicePrimaryCtxRetain", unsafe { sys::cuDevicePrimaryCtxRetain(&mut context, device) })?;
-        // SAFETY: the context just retained; a stream of its own, which `Inner` destroys.
+        // SAFETY: the context was just retained; `Inner` destroys the stream.
         let made = unsafe {
             check("cuCtxSetCurrent", sys::cuCtxSetCurrent(context))
                 .and_then(|()| check("cuStreamCreate", sys::cuStreamCreate(&mut stream, NON_BLOCKING)))
         };
         if let Err(error) = made {
-            // SAFETY: retained above, once.
+            // SAFETY: retained once, above.
             unsafe { sys::cuDevicePrimaryCtxRelease_v2(device) };
             return Err(error);
         }
@@ -119,22 +119,22 @@ impl Cuda {
         &self.inner.name
     }
 
-    /// What its kernels are compiled for, such as `sm_90a`.
+    /// The architecture that kernels are compiled for, such as `sm_90a`.
     pub fn arch(&self) -> &str {
         &self.inner.arch
     }
 
-    /// Its multiprocessors.
+    /// The number of multiprocessors.
     pub fn multiprocessors(&self) -> usize {
         self.inner.multiprocessors
     }
 
-    /// Whether it is the CPU.
+    /// Whether the CPU emulates this device.
     pub fn is_emulated(&self) -> bool {
         self.inner.emulated
     }
 
-    /// Bytes of its memory that are free, and all of them.
+    /// The device's free and total memory, in bytes.
     pub fn memory(&self) -> Result<(usize, usize)> {
         self.bind()?;
         let (mut free, mut total) = (0, 0);
@@ -143,31 +143,31 @@ impl Cuda {
         Ok((free, total))
     }
 
-    /// Waits for all that was submitted, and reports what failed.
+    /// Waits for all submitted work and reports its errors.
     pub fn synchronize(&self) -> Result<()> {
         self.bind()?;
-        // SAFETY: a stream that exists.
+        // SAFETY: the stream exists.
         check("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.stream()) })
     }
 
-    /// The precision of its matrix products.
+    /// The precision of matrix products.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// The same device, with another precision of matrix products.
+    /// The same device with another precision of matrix products.
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// Whether both are one device and stream.
+    /// Whether both share one device and stream.
     pub fn same_device(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Makes the device's context this thread's.
+    /// Makes the device's context current on this thread.
     pub(in crate::cuda) fn bind(&self) -> Result<()> {
-        // SAFETY: a context that is retained as long as `self`.
+        // SAFETY: the context is retained for as long as `self` lives.
         check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.inner.context) })
     }
 
@@ -185,7 +185,7 @@ const NON_BLOCKING: u32 = 1;
 
 fn device_name(device: CUdevice) -> Result<String> {
     let mut name = [0u8; 256];
-    // SAFETY: writes at most as many bytes as it is told there are.
+    // SAFETY: writes at most the number of bytes passed as its length.
     let code = unsafe { sys::cuDeviceGetName(name.as_mut_ptr().cast(), name.len() as i32, device) };
     check("cuDeviceGetName", code)?;
     let name = std::ffi::CStr::from_bytes_until_nul(&name).unwrap_or_default();
@@ -196,7 +196,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let pool = std::mem::take(self.pool.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner));
         // SAFETY: nothing uses the device any more: each buffer, graph and timer holds a clone of the `Cuda`. On a
-        // device that has failed these calls fail too, and the driver frees its memory with the process.
+        // device that has failed these calls fail too, and the driver frees its memory when the process ends.
         unsafe {
             sys::cuCtxSetCurrent(self.context);
             sys::cuStreamSynchronize(self.stream);

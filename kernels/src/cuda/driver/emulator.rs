@@ -1,7 +1,8 @@
-//! CUDA on the CPU: the same kernels, compiled by the machine's C++ compiler over a small driver of our own.
+//! CUDA on the CPU: the same kernels, compiled by the machine's C++ compiler and run by a small driver.
 //!
-//! `kernels/cuda/emulator` holds the driver (a `libcuda`) and the header that makes C++ of a `.cu` file. Both are
-//! compiled at first use, like a device's kernels by NVRTC, and cached. A process uses either it or a real driver.
+//! `kernels/cuda/emulator` holds that driver (a `libcuda`) and the header that makes a `.cu` file valid C++. Both are
+//! compiled at first use, as NVRTC compiles a GPU's kernels, and cached. A process uses either the emulator or a real
+//! driver.
 
 use super::error::{CudaError, Result};
 use super::library::preload;
@@ -14,77 +15,78 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
 
-/// Loads the emulator's driver as this process's CUDA driver, once.
+/// Loads the emulator as this process's CUDA driver, once.
 ///
 /// # Errors
-/// Where there is no C++ compiler, or it refuses.
+/// If there is no C++ compiler, or compilation fails.
 pub(super) fn load_driver() -> Result<()> {
     static LOADED: OnceLock<Result<()>> = OnceLock::new();
     let built = || build(&EMULATOR[0], "", &["-Wl,-soname,libcuda.so"], &|| ());
     LOADED.get_or_init(|| preload(&built()?)).clone()
 }
 
-/// Bytes of device memory that are taken at present.
+/// The bytes of device memory currently allocated.
 ///
 /// # Panics
-/// As the others of these four, where [`Cuda::on_cpu`] has not been called. They are for tests of
-/// what happens when a device fails, and speak of the one device of this process.
+/// If [`Cuda::on_cpu`] has not been called, as for the other three functions. All four are for tests of device
+/// failures, and act on this process's one device.
 pub fn allocated() -> usize {
-    // SAFETY: its type, as `driver.cpp` has it.
+    // SAFETY: the type that `driver.cpp` declares.
     unsafe { hook::<unsafe extern "C" fn() -> usize>(b"emulator_allocated")() }
 }
 
-/// From now on the device has `bytes` of memory.
+/// Sets the capacity of the device's memory to `bytes`.
 pub fn set_capacity(bytes: usize) {
-    // SAFETY: its type, as `driver.cpp` has it.
+    // SAFETY: the type that `driver.cpp` declares.
     unsafe { hook::<unsafe extern "C" fn(usize)>(b"emulator_capacity")(bytes) }
 }
 
-/// The device is lost after as many more calls.
+/// Loses the device after `calls` more calls.
 pub fn lose_device_after(calls: u32) {
-    // SAFETY: its type, as `driver.cpp` has it.
+    // SAFETY: the type that `driver.cpp` declares.
     unsafe { hook::<unsafe extern "C" fn(i64)>(b"emulator_lose_device_after")(calls.into()) }
 }
 
-/// The device works again.
+/// Makes the device work again.
 pub fn recover() {
-    // SAFETY: its type, as `driver.cpp` has it.
+    // SAFETY: the type that `driver.cpp` declares.
     unsafe { hook::<unsafe extern "C" fn()>(b"emulator_recover")() }
 }
 
-/// The function `name` of the emulator's driver.
+/// Looks up function `name` of the emulator's driver.
 ///
 /// # Safety
-/// `F` is its type.
+/// `F` must be its type.
 unsafe fn hook<F: Copy>(name: &[u8]) -> F {
-    // SAFETY: the caller's; the library is never unloaded.
+    // SAFETY: the caller guarantees the type; the library is never unloaded.
     *unsafe { Library::this().get(name) }.expect("the emulator is this process's driver")
 }
 
-/// The path of `module` as a shared library, for the emulator's `cuModuleLoadData`. `begins` is called before it is compiled.
+/// Builds `module` as a shared library for the emulator's `cuModuleLoadData` and returns its path. `begins` is called
+/// before compilation.
 pub(super) fn build_module(module: &Source, begins: &dyn Fn()) -> Result<PathBuf> {
     let entries: Vec<String> = module.kernels().iter().map(|k| format!("EMULATOR_KERNEL({k})")).collect();
     let table = format!("\nEMULATOR_MODULE({})\n", entries.join(", "));
     build(module, &table, &["-include", "emulator/emulator.h"], begins)
 }
 
-/// CUDA on the CPU, for tests: `None`, said on the terminal, where there is no C++ compiler to make it with. With
-/// `LOPPER_REQUIRE_CUDA=1` that is a failure.
+/// CUDA on the CPU for tests, or `None` with a note on stderr if there is no C++ compiler. `LOPPER_REQUIRE_CUDA=1`
+/// turns that skip into a failure.
 ///
 /// # Panics
-/// Where the emulator is required and missing, or does not start.
+/// If the emulator is required but missing, or does not start.
 pub fn for_tests() -> Option<Cuda> {
     if compiler().is_none() {
-        let why = "CUDA on the CPU needs a C++ compiler, and none was found";
+        let why = "CUDA on the CPU needs a C++ compiler, but none was found";
         assert!(env::var_os("LOPPER_REQUIRE_CUDA").is_none(), "{why}");
-        // Past the harness, which keeps the output of tests that pass.
+        // Written directly, because the test harness captures the output of passing tests.
         writeln!(std::io::stderr(), "SKIPPED: {why}").ok();
         return None;
     }
-    Some(Cuda::on_cpu().expect("the emulator starts"))
+    Some(Cuda::on_cpu().expect("the emulator should start"))
 }
 
-/// The first C++ compiler that answers.
+/// The first C++ compiler that runs.
 fn compiler() -> Option<String> {
     let named = env::var("CXX").ok().filter(|name| !name.is_empty());
     let candidates = named.into_iter().chain(["c++", "g++", "clang++"].map(String::from));
@@ -94,7 +96,7 @@ fn compiler() -> Option<String> {
     })
 }
 
-/// No contraction: a product and a sum are one operation only where the source says so, on every machine.
+/// No floating-point contraction: a product and a sum are fused only if the source fuses them, on every machine.
 const FLAGS: [&str; 12] = [
     "-x",
     "c++",
@@ -110,11 +112,11 @@ const FLAGS: [&str; 12] = [
     "-D_GNU_SOURCE",
 ];
 
-/// Compiles `source`, with `more` behind its text, to a shared library in the cache.
+/// Compiles `source`, with `more` appended to its text, to a shared library in the cache.
 fn build(source: &Source, more: &str, flags: &[&str], begins: &dyn Fn()) -> Result<PathBuf> {
     let compiler = compiler().ok_or_else(|| {
         CudaError::Missing(
-            "CUDA on the CPU needs a C++ compiler: neither $CXX, c++, g++ nor clang++ runs".into(),
+            "CUDA on the CPU needs a C++ compiler: none of $CXX, c++, g++ and clang++ runs".into(),
         )
     })?;
     let files = || EMULATOR.iter().chain(HEADERS).chain([source]);
@@ -123,7 +125,7 @@ fn build(source: &Source, more: &str, flags: &[&str], begins: &dyn Fn()) -> Resu
     let stem = source.name.replace(['/', '.'], "-");
     cache::file(&format!("{stem}-{key:016x}.so"), |library| {
         begins();
-        // A folder of sources beside it, so that includes and the compiler's messages name files that exist.
+        // Sources are written beside the library, so that includes and compiler messages name existing files.
         let folder = library.with_extension("src");
         let result = write_sources(&folder, files(), source, more)
             .and_then(|main| run(&compiler, &folder, &main, flags, library, source));

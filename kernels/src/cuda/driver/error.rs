@@ -1,24 +1,24 @@
-//! What can go wrong on a device.
+//! Errors of a device.
 
 use cudarc::driver::sys::{self, CUresult};
 use std::ffi::CStr;
 
-/// An error of the device, its driver or its compiler, in words a user can act on.
+/// An error of the device, its driver or its compiler, with a message the user can act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CudaError {
-    /// There is no device to work on: the driver, the compiler or the device is missing, or too old.
+    /// No usable device: the driver, the compiler or the device is missing or too old.
     #[error("{0}")]
     Missing(String),
-    /// The device's memory does not hold what was asked for.
-    #[error("out of memory on {device}: {wanted} bytes wanted, {free} of {total} free")]
+    /// The request exceeds the device's free memory.
+    #[error("out of memory on {device}: {wanted} bytes requested, {free} of {total} free")]
     OutOfMemory {
         /// The device's name.
         device: String,
-        /// Bytes that were wanted.
+        /// Bytes requested.
         wanted: usize,
-        /// Bytes that were free.
+        /// Bytes free.
         free: usize,
-        /// Bytes that the device has.
+        /// Bytes in total.
         total: usize,
     },
     /// A kernel's source did not compile.
@@ -26,29 +26,29 @@ pub enum CudaError {
     Compile {
         /// The source file.
         file: String,
-        /// What it was compiled for.
+        /// The target it was compiled for.
         target: String,
-        /// What the compiler said.
+        /// The compiler's log.
         log: String,
     },
-    /// A call of the driver failed. After a kernel has failed, every later call on its device does.
+    /// A driver call failed. After a kernel has failed, every later call on its device fails too.
     #[error("{what}: {name}{detail}")]
     Driver {
-        /// What was called: a kernel or a function of the driver.
+        /// The failing call: a kernel or a driver function.
         what: String,
-        /// The driver's name of the error.
+        /// The driver's name for the error.
         name: String,
-        /// What the driver says about it, in brackets, where that is more than its name.
+        /// The driver's description in parentheses, if it differs from the name.
         detail: String,
     },
 }
 
 impl CudaError {
-    /// The error that the call `what` returned.
+    /// Converts the code that the call `what` returned.
     pub(in crate::cuda) fn of(what: &str, code: CUresult) -> Self {
         let text = |get: unsafe fn(CUresult, *mut *const i8) -> CUresult| {
             let mut text = std::ptr::null();
-            // SAFETY: the driver sets `text` to a string of its own that ends with a zero and lives on, or leaves it.
+            // SAFETY: the driver points `text` at a static zero-terminated string, or leaves it null.
             unsafe {
                 get(code, &mut text);
                 (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
@@ -64,7 +64,7 @@ impl CudaError {
 /// The result of an operation on a device.
 pub type Result<T> = std::result::Result<T, CudaError>;
 
-/// An error where the call `what` did not succeed.
+/// Returns an error unless the call `what` succeeded.
 pub(in crate::cuda) fn check(what: &str, code: CUresult) -> Result<()> {
     match code {
         CUresult::CUDA_SUCCESS => Ok(()),

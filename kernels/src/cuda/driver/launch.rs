@@ -1,4 +1,4 @@
-//! Launching kernels: from a name to a grid of blocks.
+//! Kernel launches: from a name to a grid of blocks.
 
 use super::error::{Result, check};
 use super::source::Source;
@@ -6,18 +6,18 @@ use super::{Cuda, DeviceBuffer};
 use cudarc::driver::sys::{self, CUfunction, CUfunction_attribute};
 use std::ffi::c_void;
 
-/// An argument of a kernel, by value.
+/// A kernel argument, passed by value.
 #[derive(Clone, Copy)]
 pub(in crate::cuda) enum Arg<'a> {
     /// The address of a buffer, or null.
     Address(u64),
-    /// `int`, or `unsigned`.
+    /// `int` or `unsigned`.
     Int(i32),
     /// `uint64_t`.
     Long(u64),
     /// `float`.
     Float(f32),
-    /// A struct, laid out as its twin in the source (`repr(C)`).
+    /// A struct with the same layout as its counterpart in the source (`repr(C)`).
     Struct(&'a [u8]),
 }
 
@@ -57,10 +57,10 @@ impl From<i32> for Arg<'_> {
     }
 }
 
-/// An `int` of a kernel, from a size; sizes above 2³¹ are refused where the operation checks its shapes.
+/// Converts a size to a kernel's `int`; operations reject sizes of 2³¹ and above when they check their shapes.
 impl From<usize> for Arg<'_> {
     fn from(value: usize) -> Self {
-        Self::Int(i32::try_from(value).expect("a size that a kernel's int holds"))
+        Self::Int(i32::try_from(value).expect("a size that fits a kernel's int"))
     }
 }
 
@@ -71,7 +71,7 @@ impl<'a, T: bytemuck::NoUninit> From<&'a [T; 1]> for Arg<'a> {
 }
 
 impl Arg<'_> {
-    /// Its size in bytes, as the kernel declares it.
+    /// The size in bytes, as the kernel declares it.
     fn bytes(&self) -> usize {
         match self {
             Self::Address(_) | Self::Long(_) => 8,
@@ -91,24 +91,24 @@ impl Arg<'_> {
     }
 }
 
-/// How many blocks of how many threads, with how much shared memory.
+/// The number of blocks, threads per block, and shared memory of a launch.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cuda) struct Grid {
     /// Blocks along x, y and z; at most 65,535 along the last two.
     pub blocks: [usize; 3],
-    /// Threads of a block.
+    /// Threads per block.
     pub threads: usize,
-    /// Bytes of shared memory of a block.
+    /// Bytes of shared memory per block.
     pub shared: usize,
 }
 
 impl Grid {
-    /// `blocks` blocks of `threads`.
+    /// `blocks` blocks of `threads` threads.
     pub fn of(blocks: usize, threads: usize) -> Self {
         Self { blocks: [blocks, 1, 1], threads, shared: 0 }
     }
 
-    /// A thread for each of `items`, in blocks of 256.
+    /// One thread per item, in blocks of 256.
     pub fn over(items: usize) -> Self {
         Self::of(items.div_ceil(256), 256)
     }
@@ -119,18 +119,18 @@ impl Grid {
     }
 }
 
-/// The bytes of shared memory that a block gets without asking.
+/// The bytes of shared memory that a block gets without opting in.
 const PLAIN_SHARED: usize = 48 << 10;
 
 impl Cuda {
-    /// Runs `kernel` of `module`; nothing where the grid is empty.
+    /// Runs `kernel` of `module`; does nothing if the grid is empty.
     ///
     /// # Errors
-    /// Where the module does not compile, or the device refuses.
+    /// If the module does not compile, or the device rejects the launch.
     ///
     /// # Safety
-    /// The arguments are those of the kernel, and whatever it does with them on this grid stays inside the buffers:
-    /// the caller names the bound.
+    /// The arguments must match the kernel's parameters, and on this grid every access through them must stay inside
+    /// the buffers: the caller states the bound.
     pub(in crate::cuda) unsafe fn launch(
         &self,
         module: &Source,
@@ -148,13 +148,13 @@ impl Cuda {
         }
         if grid.shared > PLAIN_SHARED {
             let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: a function of a module that stays loaded.
+            // SAFETY: the function's module stays loaded.
             check(kernel, unsafe { sys::cuFuncSetAttribute(function, attribute, grid.shared as i32) })?;
         }
         let mut pointers: Vec<*mut c_void> = args.iter().map(Arg::pointer).collect();
         let [x, y, z] = grid.blocks.map(|n| n as u32);
-        // SAFETY: one pointer an argument, each to a value that outlives the call, which copies it; the rest is the
-        // caller's promise.
+        // SAFETY: one pointer per argument, each to a value that outlives the call, which copies it; the caller
+        // guarantees the rest.
         let code = unsafe {
             sys::cuLaunchKernel(
                 function,
@@ -179,16 +179,17 @@ impl Cuda {
     }
 }
 
-/// Asserts that the compiled kernel takes as many arguments as it is given, each of the size that its `repr(C)` twin
-/// has. On the emulator only: there every launch of the tests passes here, and drivers before CUDA 12.4 cannot say.
+/// Asserts that the arguments match the compiled kernel's parameters in number and size, so that each `repr(C)`
+/// struct matches its counterpart. Only on the emulator: the tests launch every kernel there, and drivers before
+/// CUDA 12.4 lack the query.
 fn check_arguments(kernel: &str, function: CUfunction, args: &[Arg]) {
     let size_of = |index: usize| {
         let (mut offset, mut bytes) = (0, 0);
-        // SAFETY: a function of a module that stays loaded; writes two numbers.
+        // SAFETY: the function's module stays loaded; writes two numbers.
         let code = unsafe { sys::cuFuncGetParamInfo(function, index, &mut offset, &mut bytes) };
         (code == sys::CUresult::CUDA_SUCCESS).then_some(bytes)
     };
     let compiled: Vec<usize> = (0..).map_while(size_of).collect();
     let given: Vec<usize> = args.iter().map(Arg::bytes).collect();
-    assert_eq!(given, compiled, "{kernel}: sizes of the arguments, given and compiled");
+    assert_eq!(given, compiled, "{kernel}: argument sizes, given and compiled");
 }

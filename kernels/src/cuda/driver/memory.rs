@@ -1,7 +1,7 @@
-//! Device memory: typed buffers, and a pool that keeps what was dropped for the next of the same size.
+//! Device memory: typed buffers, and a pool that keeps freed blocks for later buffers of the same size.
 //!
-//! Everything runs on one stream, so a buffer may be handed on as soon as its last use was submitted: the next use
-//! comes later on the same stream.
+//! All work runs on one stream, so a buffer can be reused as soon as its last use is submitted: the next use comes
+//! later on the same stream.
 
 use super::Cuda;
 use super::error::{CudaError, Result, check};
@@ -10,16 +10,16 @@ use cudarc::driver::sys::{self, CUresult};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-/// `len` elements in device memory. What it lies in returns to its device's pool with the last buffer in it.
+/// `len` elements in device memory. Its block returns to the device's pool with the last buffer that shares it.
 pub struct DeviceBuffer {
     block: Arc<Block>,
-    /// Of the first element, in bytes from the block's start.
+    /// The first element's offset in bytes from the block's start.
     offset: usize,
     dtype: Dtype,
     len: usize,
 }
 
-/// Memory of the device, owned.
+/// An owned block of device memory.
 struct Block {
     cuda: Cuda,
     address: u64,
@@ -27,23 +27,23 @@ struct Block {
 }
 
 impl DeviceBuffer {
-    /// How its elements are stored.
+    /// The element type.
     pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
-    /// The number of its elements.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the buffer has no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The `len` elements from `start` on, sharing the memory: what is written to one is read from the other. For one
-    /// block with many values, whose owner sees to it that none is overwritten while it is needed.
+    /// The `len` elements from `start` on, in the same memory: a write to one buffer shows in the other. Lets many
+    /// values share one block; the owner makes sure that none is overwritten while it is needed.
     pub fn slice(&self, start: usize, len: usize) -> Self {
         assert!(start + len <= self.len, "{len} elements from {start} of {}", self.len);
         let offset = self.offset + start * self.dtype.bytes();
@@ -55,17 +55,17 @@ impl DeviceBuffer {
         &self.block.cuda
     }
 
-    /// Whether it is in the memory of `cuda`'s device.
+    /// Whether the buffer lies in the memory of `cuda`'s device.
     pub fn is_on(&self, cuda: &Cuda) -> bool {
         self.block.cuda.same_device(cuda)
     }
 
-    /// Its address on the device.
+    /// The device address.
     pub(in crate::cuda) fn address(&self) -> u64 {
         self.block.address + self.offset as u64
     }
 
-    /// Bytes that its elements take.
+    /// The size of the elements in bytes.
     pub fn bytes(&self) -> usize {
         self.len * self.dtype.bytes()
     }
@@ -85,45 +85,46 @@ impl std::fmt::Debug for DeviceBuffer {
     }
 }
 
-/// Blocks that nobody uses, by size.
+/// Unused blocks, by size.
 #[derive(Default)]
 pub(in crate::cuda) struct Pool {
     free: BTreeMap<usize, Vec<u64>>,
-    /// While work is recorded, what it has borrowed and given back: replays write there, so it is the graph's.
+    /// During recording, blocks that were borrowed and given back: replays write to them, so they belong to the
+    /// graph.
     recorded: Option<BTreeMap<usize, Vec<u64>>>,
 }
 
 impl Pool {
-    /// The addresses of all blocks.
+    /// The addresses of all free blocks.
     pub fn addresses(self) -> impl Iterator<Item = u64> {
         self.free.into_values().flatten()
     }
 
-    /// A block of `bytes`, if there is one.
+    /// Takes a block of `bytes`, if there is one.
     fn take(&mut self, bytes: usize) -> Option<u64> {
         let recorded = self.recorded.as_mut().and_then(|blocks| blocks.get_mut(&bytes)?.pop());
         recorded.or_else(|| self.free.get_mut(&bytes)?.pop())
     }
 }
 
-/// Blocks are multiples of this many bytes.
+/// Block sizes are multiples of this many bytes.
 const GRAIN: usize = 512;
 
 impl Cuda {
-    /// `len` elements of unspecified value.
+    /// Allocates `len` elements of unspecified value.
     ///
     /// # Errors
-    /// Where the device's memory does not hold them.
+    /// If the device's memory does not suffice.
     pub fn buffer(&self, dtype: Dtype, len: usize) -> Result<DeviceBuffer> {
         let wanted = len * dtype.bytes();
-        // The emulator guards the end of every allocation: there, each has a block of just its size.
+        // The emulator guards the end of every allocation, so its blocks have the exact size.
         let bytes = if self.is_emulated() { wanted } else { wanted.next_multiple_of(GRAIN) };
         let address = if bytes == 0 { 0 } else { self.block(bytes)? };
         let block = Arc::new(Block { cuda: self.clone(), address, bytes });
         Ok(DeviceBuffer { block, offset: 0, dtype, len })
     }
 
-    /// `len` elements whose bytes are all 0: zeros of any type.
+    /// Allocates `len` elements whose bytes are all 0, which is zero in every type.
     pub fn zeros(&self, dtype: Dtype, len: usize) -> Result<DeviceBuffer> {
         let mut buffer = self.buffer(dtype, len)?;
         self.clear(&mut buffer)?;
@@ -137,16 +138,16 @@ impl Cuda {
             return Ok(());
         }
         self.bind()?;
-        // SAFETY: `bytes` is what the elements take of a block that this buffer owns.
+        // SAFETY: the elements take `bytes` bytes of a block that this buffer owns.
         check("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(buffer.address(), 0, bytes, self.stream()) })
     }
 
-    /// A copy of `values`, stored as f32.
+    /// Copies `values` to a new f32 buffer.
     pub fn upload(&self, values: &[f32]) -> Result<DeviceBuffer> {
         self.upload_bytes(Dtype::F32, values.len(), bytemuck::cast_slice(values))
     }
 
-    /// A copy of `values`.
+    /// Copies `values` to a new u32 buffer.
     pub fn upload_u32(&self, values: &[u32]) -> Result<DeviceBuffer> {
         self.upload_bytes(Dtype::U32, values.len(), bytemuck::cast_slice(values))
     }
@@ -157,21 +158,26 @@ impl Cuda {
             return Ok(buffer);
         }
         self.bind()?;
-        // SAFETY: both hold `bytes.len()` bytes; the host's are pageable, so the call returns when they were read.
+        // SAFETY: both hold `bytes.len()` bytes; host memory is pageable, so the call returns once it has been read.
         let code = unsafe {
             sys::cuMemcpyHtoDAsync_v2(buffer.address(), bytes.as_ptr().cast(), bytes.len(), self.stream())
         };
         check("cuMemcpyHtoDAsync", code).map(|()| buffer)
     }
 
-    /// Writes `values` over the elements of `buffer`, f32s of as many.
+    /// Overwrites the elements of `buffer`, f32s of the same number, with `values`.
     pub fn write(&self, buffer: &mut DeviceBuffer, values: &[f32]) -> Result<()> {
-        assert_eq!((buffer.dtype, buffer.len), (Dtype::F32, values.len()), "a buffer of as many f32s");
+        assert_eq!(
+            (buffer.dtype, buffer.len),
+            (Dtype::F32, values.len()),
+            "an f32 buffer of the same length"
+        );
         if values.is_empty() {
             return Ok(());
         }
         self.bind()?;
-        // SAFETY: both hold as many f32s (asserted); pageable, so the call returns when the host's were read.
+        // SAFETY: both hold the same number of f32s (asserted); host memory is pageable, so the call returns once it
+        // has been read.
         let code = unsafe {
             sys::cuMemcpyHtoDAsync_v2(
                 buffer.address(),
@@ -183,14 +189,18 @@ impl Cuda {
         check("cuMemcpyHtoDAsync", code)
     }
 
-    /// Reads the elements of `buffer`, stored as f32, once everything before has run.
+    /// Reads the elements of `buffer`, stored as f32, after all earlier work has run.
     pub fn read(&self, buffer: &DeviceBuffer, values: &mut [f32]) -> Result<()> {
-        assert_eq!((buffer.dtype, buffer.len), (Dtype::F32, values.len()), "a buffer of as many f32s");
+        assert_eq!(
+            (buffer.dtype, buffer.len),
+            (Dtype::F32, values.len()),
+            "an f32 buffer of the same length"
+        );
         if values.is_empty() {
             return self.synchronize();
         }
         self.bind()?;
-        // SAFETY: both hold as many f32s (asserted), and the host's live until the stream has been waited for.
+        // SAFETY: both hold the same number of f32s (asserted), and the host's live until the stream is synchronized.
         let code = unsafe {
             sys::cuMemcpyDtoHAsync_v2(
                 values.as_mut_ptr().cast(),
@@ -203,22 +213,22 @@ impl Cuda {
         self.synchronize()
     }
 
-    /// The elements of `buffer`, stored as f32, once everything before has run.
+    /// Returns the elements of `buffer`, stored as f32, after all earlier work has run.
     pub fn download(&self, buffer: &DeviceBuffer) -> Result<Vec<f32>> {
         let mut values = vec![0.0; buffer.len];
         self.read(buffer, &mut values).map(|()| values)
     }
 
-    /// A copy of `buffer` on the device.
+    /// Copies `buffer` to a new buffer on the device.
     pub fn duplicate(&self, buffer: &DeviceBuffer) -> Result<DeviceBuffer> {
         let mut copy = self.buffer(buffer.dtype, buffer.len)?;
         self.copy(buffer, &mut copy)?;
         Ok(copy)
     }
 
-    /// Copies the elements of `from` over those of `to`, of one type and number.
+    /// Copies the elements of `from` to `to`, of the same type and length.
     pub fn copy(&self, from: &DeviceBuffer, to: &mut DeviceBuffer) -> Result<()> {
-        assert_eq!((from.dtype, from.len), (to.dtype, to.len), "buffers of one type and length");
+        assert_eq!((from.dtype, from.len), (to.dtype, to.len), "buffers of the same type and length");
         let bytes = from.bytes();
         if bytes == 0 {
             return Ok(());
@@ -230,12 +240,12 @@ impl Cuda {
         })
     }
 
-    /// Frees what the pool keeps.
+    /// Frees the pool's unused blocks.
     pub fn trim(&self) {
         let pool = Pool { free: std::mem::take(&mut self.pool().free), recorded: None };
         if self.bind().is_ok() {
             for address in pool.addresses() {
-                // SAFETY: the pool owned the block; work on it was submitted before, and freeing waits for it.
+                // SAFETY: the pool owned the block; its work was submitted earlier, and freeing waits for it.
                 unsafe { sys::cuMemFree_v2(address) };
             }
         }
@@ -251,7 +261,7 @@ impl Cuda {
         let mut allocate = || unsafe { sys::cuMemAlloc_v2(&mut address, bytes) };
         let mut code = allocate();
         if code == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
-            // What was kept for other sizes may make room.
+            // Freeing the blocks kept for other sizes may make room.
             self.trim();
             code = allocate();
         }
@@ -270,20 +280,20 @@ impl Cuda {
         if let Some(recorded) = &mut pool.recorded {
             recorded.entry(bytes).or_default().push(address);
         } else if self.is_emulated() {
-            // SAFETY: the last buffer of the block is gone, and the emulator has run all that was submitted.
+            // SAFETY: the last buffer of the block is gone, and the emulator has run all submitted work.
             unsafe { sys::cuMemFree_v2(address) };
         } else {
             pool.free.entry(bytes).or_default().push(address);
         }
     }
 
-    /// From now on what is given back is kept for the work that is being recorded.
+    /// Starts keeping returned blocks for the work being recorded.
     pub(in crate::cuda) fn start_borrowing(&self) {
         self.pool().recorded = Some(BTreeMap::new());
     }
 
-    /// The blocks that were kept since [`Cuda::start_borrowing`]. They are buffers again, so that they return when the
-    /// graph that uses them is dropped.
+    /// The blocks kept since [`Cuda::start_borrowing`], as buffers, so that they return to the pool when the graph
+    /// that uses them is dropped.
     pub(in crate::cuda) fn stop_borrowing(&self) -> Vec<DeviceBuffer> {
         let recorded = self.pool().recorded.take().unwrap_or_default();
         let all = recorded.into_iter().flat_map(|(bytes, list)| list.into_iter().map(move |a| (a, bytes)));

@@ -1,4 +1,4 @@
-//! The device itself: driver, memory, compiler, launches, recordings and the emulator. No operation is here.
+//! The device itself: driver, memory, compiler, launches, recordings and the emulator. Operations are elsewhere.
 
 pub mod cache;
 mod device;

@@ -1,4 +1,4 @@
-//! Modules: a source file's kernels, compiled for this device and loaded, once.
+//! Modules: the kernels of a source file, compiled for this device and loaded once.
 
 use super::error::{CudaError, Result, check};
 use super::source::{HEADERS, MODULES, Source, fingerprint};
@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-/// The modules that are loaded, and their kernels so far asked for.
+/// The loaded modules, and the kernels requested so far.
 #[derive(Default)]
 pub(super) struct Modules(Mutex<Loaded>);
 
@@ -22,22 +22,22 @@ struct Loaded {
     functions: HashMap<&'static str, CUfunction>,
 }
 
-// SAFETY: handles of the driver, which any thread may use; the maps are behind a lock.
+// SAFETY: driver handles, which any thread may use; the maps are behind a lock.
 unsafe impl Send for Loaded {}
 
 impl Modules {
-    /// Unloads them. Nobody may use a function of theirs after.
+    /// Unloads all modules. Their functions must not be used afterwards.
     pub fn unload(&self) {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.functions.clear();
         for (_, module) in loaded.modules.drain() {
-            // SAFETY: loaded by `function` below, and not used any more.
+            // SAFETY: loaded by `function` below, and no longer used.
             unsafe { sys::cuModuleUnload(module) };
         }
     }
 }
 
-/// `kernel` of `source` on the device of `cuda`: compiled and loaded at first use.
+/// Returns `kernel` of `source` on `cuda`'s device, compiling and loading it at first use.
 pub(super) fn function(
     cuda: &Cuda,
     modules: &Modules,
@@ -57,9 +57,9 @@ pub(super) fn function(
             module
         }
     };
-    let name = CString::new(kernel).expect("a name without a zero");
+    let name = CString::new(kernel).expect("a name without a NUL");
     let mut function = std::ptr::null_mut();
-    // SAFETY: a loaded module, a name that ends with a zero.
+    // SAFETY: a loaded module and a zero-terminated name.
     check(kernel, unsafe { sys::cuModuleGetFunction(&mut function, module, name.as_ptr()) })?;
     loaded.functions.insert(kernel, function);
     Ok(function)
@@ -74,30 +74,30 @@ fn load(cuda: &Cuda, source: &Source) -> Result<CUmodule> {
     };
     image.push(0);
     let mut module = std::ptr::null_mut();
-    // SAFETY: a whole image for this device, from its compiler.
+    // SAFETY: a complete image for this device, from its compiler.
     let loaded = check(source.name, unsafe { sys::cuModuleLoadData(&mut module, image.as_ptr().cast()) });
     loaded.map(|()| module).map_err(|error| {
-        // Another compiler's code may load: it must not be found in place of that.
+        // Another compiler's output may load, so the cache must not keep this one.
         fs::remove_file(&path).ok();
         let version = driver_version();
         CudaError::Missing(format!(
-            "{error}; the driver knows CUDA up to {version}: if NVRTC is of a later version, install that one"
+            "{error}; the driver supports CUDA up to {version}: if NVRTC is newer, install that version of it"
         ))
     })
 }
 
 impl Cuda {
-    /// Compiles every kernel that the cache lacks, several files at a time; otherwise each is at its first use. `begins` is
-    /// called as each of them begins.
+    /// Compiles every kernel that is not in the cache, several files at a time; otherwise each is compiled at its
+    /// first use. `begins` is called at the start of each compilation.
     ///
     /// # Errors
-    /// Where the compiler is missing, or refuses.
+    /// If the compiler is missing or fails.
     pub fn compile_all(&self, begins: impl Fn() + Sync) -> Result<()> {
         MODULES.par_iter().try_for_each(|source| compiled(self, source, &begins).map(drop))
     }
 }
 
-/// The file with the machine code of `source` for this device, made where it is not there; `begins` is called before.
+/// The file with the machine code of `source` for this device, compiled if it is missing; `begins` is called first.
 fn compiled(cuda: &Cuda, source: &Source, begins: &dyn Fn()) -> Result<PathBuf> {
     match cuda.is_emulated() {
         true => emulator::build_module(source, begins),
@@ -105,7 +105,7 @@ fn compiled(cuda: &Cuda, source: &Source, begins: &dyn Fn()) -> Result<PathBuf> 
     }
 }
 
-/// The newest version of CUDA that the driver knows, such as `12.4`.
+/// The newest CUDA version that the driver supports, such as `12.4`.
 fn driver_version() -> String {
     let mut version = 0;
     // SAFETY: writes one int.

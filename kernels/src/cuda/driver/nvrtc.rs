@@ -1,4 +1,4 @@
-//! NVIDIA's run-time compiler: from a source to machine code for one architecture.
+//! NVIDIA's run-time compiler: compiles a source to machine code for one architecture.
 
 use super::error::{CudaError, Result};
 use super::library;
@@ -6,38 +6,38 @@ use super::source::{HEADERS, Source};
 use cudarc::nvrtc::sys::{self, nvrtcProgram, nvrtcResult};
 use std::ffi::{CStr, CString, c_char};
 
-/// Machine code, and what the compiler said about it.
+/// Machine code and the compiler's reports about it.
 pub struct Cubin {
-    /// The image that a driver loads.
+    /// The image that the driver loads.
     pub image: Vec<u8>,
-    /// What each kernel takes of a multiprocessor.
+    /// Each kernel's resource usage.
     pub usage: Vec<Usage>,
-    /// What the assembler says makes them slow, such as wgmmas that wait for each other.
+    /// The assembler's performance warnings, such as wgmmas that wait for each other.
     pub losses: Vec<String>,
 }
 
-/// What a kernel takes of a multiprocessor.
+/// A kernel's use of a multiprocessor's resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
     /// The kernel.
     pub kernel: String,
-    /// Registers of a thread.
+    /// Registers per thread.
     pub registers: usize,
-    /// Bytes of a thread that did not fit into registers, written and read.
+    /// Bytes per thread spilled from registers, stores plus loads.
     pub spills: usize,
-    /// Bytes of local memory of a thread.
+    /// Bytes of local memory per thread.
     pub stack: usize,
-    /// Bytes of shared memory of a block; of an array whose length depends on the work, those of an element.
+    /// Bytes of shared memory per block; per element, for an array whose length depends on the work.
     pub shared: usize,
 }
 
-/// The flags of every compilation, the architecture apart.
+/// The flags of every compilation, except the architecture.
 const FLAGS: [&str; 3] = ["--std=c++17", "--ptxas-options=-v", "--device-as-default-execution-space"];
 
 /// The compiler's version, such as `13.0`.
 ///
 /// # Errors
-/// Where NVRTC is not installed.
+/// If NVRTC is not installed.
 pub fn version() -> Result<String> {
     library::load_nvrtc()?;
     let (mut major, mut minor) = (0, 0);
@@ -51,7 +51,7 @@ pub fn version() -> Result<String> {
 /// Compiles `source` for `arch`, such as `sm_90a`.
 ///
 /// # Errors
-/// Where NVRTC is not installed, or with the compiler's log where the source does not compile.
+/// If NVRTC is not installed, or the source does not compile; the latter error holds the compiler's log.
 pub fn compile(source: &Source, arch: &str) -> Result<Cubin> {
     library::load_nvrtc()?;
     let failed = |log: String| CudaError::Compile {
@@ -59,7 +59,7 @@ pub fn compile(source: &Source, arch: &str) -> Result<Cubin> {
         target: arch.to_string(),
         log: log.trim().to_string(),
     };
-    let c = |text: &str| CString::new(text).map_err(|_| failed("a zero in the source".into()));
+    let c = |text: &str| CString::new(text).map_err(|_| failed("a NUL in the source".into()));
     let (text, name) = (c(source.text)?, c(source.name)?);
     let headers: Vec<CString> = HEADERS.iter().map(|h| c(h.text)).collect::<Result<_>>()?;
     let names: Vec<CString> = HEADERS.iter().map(|h| c(h.name)).collect::<Result<_>>()?;
@@ -71,7 +71,7 @@ pub fn compile(source: &Source, arch: &str) -> Result<Cubin> {
         code => Err(failed(format!("{what}: {code:?}"))),
     };
     let mut program = Program(std::ptr::null_mut());
-    // SAFETY: every string ends with a zero and outlives the call; the two arrays have as many entries as they say.
+    // SAFETY: every string is zero-terminated and outlives the call; both arrays have the given number of entries.
     let created = unsafe {
         sys::nvrtcCreateProgram(
             &mut program.0,
@@ -83,7 +83,7 @@ pub fn compile(source: &Source, arch: &str) -> Result<Cubin> {
         )
     };
     ok("nvrtcCreateProgram", created)?;
-    // SAFETY: a program that exists; as many flags as it is told.
+    // SAFETY: the program exists; the array has the given number of flags.
     let compiled =
         unsafe { sys::nvrtcCompileProgram(program.0, flags.len() as i32, pointers(&flags).as_ptr()) };
     let log = program.text(sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog);
@@ -91,32 +91,32 @@ pub fn compile(source: &Source, arch: &str) -> Result<Cubin> {
         return Err(failed(log));
     }
     let mut bytes = 0;
-    // SAFETY: a program that compiled; it writes one length.
+    // SAFETY: a compiled program; writes one length.
     ok("nvrtcGetCUBINSize", unsafe { sys::nvrtcGetCUBINSize(program.0, &mut bytes) })?;
     let mut image = vec![0u8; bytes];
-    // SAFETY: `image` has the bytes that the program says its code has.
+    // SAFETY: `image` has the reported size of the code.
     ok("nvrtcGetCUBIN", unsafe { sys::nvrtcGetCUBIN(program.0, image.as_mut_ptr().cast()) })?;
     let ptx = program.text(sys::nvrtcGetPTXSize, sys::nvrtcGetPTX);
     let losses = log.lines().filter(|line| line.contains("Performance Loss")).map(String::from).collect();
     Ok(Cubin { image, usage: usage(&log, &ptx), losses })
 }
 
-/// A program of the compiler, destroyed with its owner.
+/// A compiler program, destroyed when dropped.
 struct Program(nvrtcProgram);
 
 impl Program {
-    /// A text of the program, of which `size` tells the length and `get` writes it; empty where there is none.
+    /// A text of the program: `size` reports its length and `get` writes it. Empty if there is none.
     fn text(
         &self,
         size: unsafe fn(nvrtcProgram, *mut usize) -> nvrtcResult,
         get: unsafe fn(nvrtcProgram, *mut c_char) -> nvrtcResult,
     ) -> String {
         let mut len = 0;
-        // SAFETY: the program exists; it writes one length.
+        // SAFETY: the program exists; writes one length.
         let known = unsafe { size(self.0, &mut len) } == nvrtcResult::NVRTC_SUCCESS;
         let mut text = vec![0u8; if known { len } else { 0 } + 1];
         if known {
-            // SAFETY: `text` has room for the length that it was told, which counts the closing zero.
+            // SAFETY: `text` has room for the reported length, which includes the closing zero.
             unsafe { get(self.0, text.as_mut_ptr().cast()) };
         }
         CStr::from_bytes_until_nul(&text).map_or(String::new(), |text| text.to_string_lossy().into_owned())
@@ -126,13 +126,13 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if !self.0.is_null() {
-            // SAFETY: it exists and nobody uses it any more.
+            // SAFETY: it exists and is no longer used.
             unsafe { sys::nvrtcDestroyProgram(&mut self.0) };
         }
     }
 }
 
-/// What `ptxas -v` reports in the log, and `shared_memory` (device.cuh) in the PTX:
+/// Parses the reports of `ptxas -v` in the log, and of `shared_memory` (device.cuh) in the PTX:
 ///
 /// ```text
 /// ptxas info    : Compiling entry function 'relu' for 'sm_90a'
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_compilers_reports_are_read() {
+    fn compiler_reports_are_parsed() {
         let log = "ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function 'a' for 'sm_90a'
 ptxas info    : Function properties for a

@@ -1,11 +1,11 @@
-//! The kernels' sources, embedded, and what is read off their text.
+//! The embedded kernel sources, and the facts parsed from their text.
 
-/// A file of `kernels/cuda`.
+/// A file in `kernels/cuda`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source {
-    /// Its name there.
+    /// The file name.
     pub name: &'static str,
-    /// Its text.
+    /// The file's text.
     pub text: &'static str,
 }
 
@@ -15,7 +15,7 @@ macro_rules! source {
     };
 }
 
-/// Files with kernels: each is a program of its own.
+/// The files that define kernels; each is compiled separately.
 pub const MODULES: &[Source] = &[
     ELEMENTWISE,
     CHANNELS,
@@ -34,7 +34,7 @@ pub const MODULES: &[Source] = &[
     CONV2D_WEIGHT_GRAD_WGMMA,
 ];
 
-/// Files that they include.
+/// The headers that they include.
 pub const HEADERS: &[Source] = &[
     source!("device.cuh"),
     source!("types.cuh"),
@@ -51,7 +51,7 @@ pub const HEADERS: &[Source] = &[
     source!("tile_f32.cuh"),
 ];
 
-/// What makes them run on the CPU.
+/// The sources that run kernels on the CPU.
 pub(super) const EMULATOR: &[Source] = &[
     source!("emulator/driver.cpp"),
     source!("emulator/emulator.h"),
@@ -60,7 +60,7 @@ pub(super) const EMULATOR: &[Source] = &[
     source!("emulator/ptx.h"),
 ];
 
-/// Operations that treat every element alike.
+/// Elementwise operations.
 pub const ELEMENTWISE: Source = source!("elementwise.cu");
 
 /// Operations that move channels.
@@ -81,34 +81,35 @@ pub const LOSS: Source = source!("loss.cu");
 /// Optimizer steps.
 pub const OPTIM: Source = source!("optim.cu");
 
-/// Products of f32 matrices.
+/// f32 matrix products.
 pub const GEMM_F32: Source = source!("gemm_f32.cu");
 
-/// Convolutions of f32 images.
+/// f32 convolutions.
 pub const CONV2D_F32: Source = source!("conv2d_f32.cu");
 
-/// Convolutions of live channels of f32 images.
+/// f32 convolutions over live channels.
 pub const CONV2D_SPARSE_F32: Source = source!("conv2d_sparse_f32.cu");
 
-/// Depthwise convolutions of f32 images.
+/// f32 depthwise convolutions.
 pub const DEPTHWISE: Source = source!("depthwise.cu");
 
-/// Products of matrices on tensor cores.
+/// Matrix products on tensor cores.
 pub const GEMM_MMA: Source = source!("gemm_mma.cu");
 
 /// Convolutions on tensor cores.
 pub const CONV2D_MMA: Source = source!("conv2d_mma.cu");
 
-/// Convolutions by bulk copies and `wgmma`, on Hopper.
+/// Convolutions on Hopper, with bulk copies and `wgmma`.
 pub const CONV2D_WGMMA: Source = source!("conv2d_wgmma.cu");
 
-/// The gradient of their weight.
+/// Weight gradients of convolutions on Hopper.
 pub const CONV2D_WEIGHT_GRAD_WGMMA: Source = source!("conv2d_weight_grad_wgmma.cu");
 
 impl Source {
-    /// The kernels that it defines, in order.
+    /// The kernels that the file defines, in order.
     ///
-    /// One is written `extern "C" __global__ void NAME(` with `__launch_bounds__(..)` before the name or not.
+    /// A definition reads `extern "C" __global__ void NAME(`, optionally with `__launch_bounds__(..)` before the
+    /// name.
     pub fn kernels(&self) -> Vec<&'static str> {
         let name = |definition: &'static str| {
             let definition = definition.trim_start();
@@ -122,7 +123,7 @@ impl Source {
     }
 }
 
-/// A number that changes with any of `parts` (FNV-1a, 64 bits): names cached files.
+/// A hash of `parts` (FNV-1a, 64 bits), for the names of cached files.
 pub(super) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
     let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn every_module_has_kernels_and_no_name_twice() {
+    fn every_module_has_kernels_and_names_are_unique() {
         let mut names: Vec<&str> = Vec::new();
         for module in MODULES {
             assert!(!module.kernels().is_empty(), "{}", module.name);

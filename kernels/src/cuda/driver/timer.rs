@@ -24,14 +24,14 @@ impl Timer {
         Ok(timer)
     }
 
-    /// How long what `work` submits takes on the device. Waits for it.
+    /// Measures the time that the work submitted by `work` takes on the device. Waits for it.
     pub fn time(&mut self, work: impl FnOnce() -> Result<()>) -> Result<Duration> {
         self.cuda.bind()?;
-        // SAFETY: an event and a stream that exist.
+        // SAFETY: the event and the stream exist.
         check("cuEventRecord", unsafe { sys::cuEventRecord(self.start, self.cuda.stream()) })?;
         work()?;
         let mut milliseconds = 0.0;
-        // SAFETY: as above; both events are recorded when the time between them is asked for.
+        // SAFETY: as above; both events are recorded before the elapsed time is queried.
         unsafe {
             check("cuEventRecord", sys::cuEventRecord(self.stop, self.cuda.stream()))?;
             check("cuEventSynchronize", sys::cuEventSynchronize(self.stop))?;
@@ -48,7 +48,7 @@ impl Drop for Timer {
     fn drop(&mut self) {
         for event in [self.start, self.stop] {
             if !event.is_null() {
-                // SAFETY: created by `new`; the driver keeps it until it is done.
+                // SAFETY: created by `new`; the driver keeps it until it has completed.
                 unsafe { sys::cuEventDestroy_v2(event) };
             }
         }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Division by a number that is known beforehand, exact for all numbers below 2³¹ (Granlund & Montgomery, "Division by
+/// Division by a number known before launch, exact for all dividends below 2³¹ (Granlund & Montgomery, "Division by
 /// invariant integers using multiplication", 1994): `x / by = x · multiplier >> shift`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

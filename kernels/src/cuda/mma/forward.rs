@@ -19,8 +19,8 @@ pub(super) const FORWARD: Kernels = Kernels {
     any: grades!("conv2d_mma_forward", "_any"),
 };
 
-/// `y = activation(x ∗ w + bias + residual)`: `x` `[N, H, W, C]`, `w` `[O, KH, KW, C]`, `bias` `[O]` f32, `residual` and
-/// `y` `[N, OH, OW, O]`; all but the bias of one floating-point type. One group.
+/// Computes `y = activation(x ∗ w + bias + residual)`: `x` `[N, H, W, C]`, `w` `[O, KH, KW, C]`, `bias` `[O]` f32,
+/// `residual` and `y` `[N, OH, OW, O]`; all but the bias share one floating-point type. One group only.
 pub fn conv2d_forward(
     cuda: &Cuda,
     g: &Conv2d,
@@ -32,7 +32,7 @@ pub fn conv2d_forward(
     conv2d_forward_blocked(cuda, forward_blocking(cuda, g, x.dtype()), g, x, w, epilogue, y)
 }
 
-/// Whether `g` has so few tiles that [`conv2d_forward`] shares each of them among at least four blocks of `cuda`.
+/// Whether `g` has so few tiles that [`conv2d_forward`] splits each among at least four blocks of `cuda`.
 pub fn shares_tiles(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
     forward_blocking(cuda, g, dtype).slices >= 4
 }
@@ -41,7 +41,7 @@ fn forward_blocking(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> Blocking {
     FORWARD.blocking(cuda, [g.n * g.oh() * g.ow(), g.o, g.kh * g.kw * g.c], dtype)
 }
 
-/// [`conv2d_forward`] by the caller's blocking; channels that are not made of whole vectors have a tile of their own.
+/// [`conv2d_forward`] with the caller's blocking; a separate tile handles channels that do not fill whole vectors.
 pub fn conv2d_forward_blocked(
     cuda: &Cuda,
     blocking: Blocking,
@@ -52,13 +52,13 @@ pub fn conv2d_forward_blocked(
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     check(g, x, w, y);
-    assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output of one type");
+    assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output have the same type");
     epilogue.check(g.o, y);
     let output = Output::dense(y.len() / g.o, g.o, epilogue.activation, y);
     launch_forward(cuda, blocking, Windows::forward(g), output, [x, w], epilogue, y)
 }
 
-/// Multiplies the windows of `x` by filters `w`, which lie tap by tap.
+/// Multiplies the windows of `x` by the filters `w`, which are stored tap by tap.
 pub(super) fn launch_forward(
     cuda: &Cuda,
     blocking: Blocking,
@@ -85,18 +85,19 @@ pub(super) fn launch_forward(
             (&output).into(),
             slices.len.into(),
         ];
-        // SAFETY: windows end at the image's edge and filters at the last; rows and columns of the output are below
-        // its own, for each slice of the grid. The buffers have the lengths of their shapes (the callers').
+        // SAFETY: windows stop at the image's edge and filters at the last one; output rows and columns are below its
+        // row and column counts, in each slice of the grid. The callers check that buffers have the lengths of their
+        // shapes.
         unsafe { cuda.launch(&CONV2D_MMA, kernel, grid, &args) }
     })
 }
 
-/// Refuses buffers of other lengths than `g`'s, and groups.
+/// Checks that the buffers have the lengths of `g`'s shapes, and that `g` has one group.
 pub(super) fn check(g: &Conv2d, x: &DeviceBuffer, w: &DeviceBuffer, y: &DeviceBuffer) {
     assert_eq!(
         (x.len(), w.len(), y.len()),
         (g.x_len(), g.w_len(), g.y_len()),
-        "input, weight and output have the lengths of their shapes"
+        "the lengths of input, weight and output match their shapes"
     );
-    assert_eq!(g.groups, 1, "tensor cores take a convolution of one group");
+    assert_eq!(g.groups, 1, "tensor-core convolutions have one group");
 }

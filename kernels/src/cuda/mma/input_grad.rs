@@ -12,10 +12,10 @@ use crate::residue::Residue;
 use crate::shapes::Conv2d;
 use bytemuck::{Pod, Zeroable};
 
-/// The gradient of the input: `dx[pixel] = Σ dy·w` over the windows that hold the pixel. `dy`, `w` and `dx` of one
-/// floating-point type, shapes as for [`conv2d_forward`]. One group.
+/// Computes the gradient of the input: `dx[pixel] = Σ dy·w` over the windows that contain the pixel. `dy`, `w` and
+/// `dx` share one floating-point type; shapes as for [`conv2d_forward`]. One group only.
 ///
-/// The pixels of each pair of residues are a forward convolution of `dy` by the taps that reach them, at stride 1.
+/// The pixels of each pair of residues are a forward convolution of `dy` with the taps that reach them, at stride 1.
 pub fn conv2d_input_grad(
     cuda: &Cuda,
     g: &Conv2d,
@@ -24,7 +24,7 @@ pub fn conv2d_input_grad(
     dx: &mut DeviceBuffer,
 ) -> Result<()> {
     check(g, dx, w, dy);
-    assert_eq!((w.dtype(), dx.dtype()), (dy.dtype(), dy.dtype()), "gradients and weight of one type");
+    assert_eq!((w.dtype(), dx.dtype()), (dy.dtype(), dy.dtype()), "gradients and weight have the same type");
     let [rows, columns] = [0, 1].map(|axis| Residue::along(g, axis));
     for row in &rows {
         for column in &columns {
@@ -34,7 +34,7 @@ pub fn conv2d_input_grad(
     Ok(())
 }
 
-/// Filters turned round: `[C, taps, taps, O]` of `[O, KH, KW, C]`.
+/// Parameters for transposing filters and selecting taps: `[O, KH, KW, C]` becomes `[C, taps, taps, O]`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Phase {
@@ -45,7 +45,7 @@ struct Phase {
     taps: [i32; 2],
 }
 
-/// Writes the pixels of `dx` that have these residues.
+/// Writes the pixels of `dx` with these residues.
 fn input_grad_of(
     cuda: &Cuda,
     g: &Conv2d,
@@ -60,7 +60,7 @@ fn input_grad_of(
         [Phase { filters, first: ints(|r| r.first_tap), step: ints(|r| r.tap_step), taps: ints(|r| r.taps) }];
     let mut turned = cuda.buffer(w.dtype(), g.c * taps[0] * taps[1] * g.o)?;
     let args = [Arg::Int(w.dtype() as i32), (&phase).into(), w.into(), (&mut turned).into()];
-    // SAFETY: a thread writes one element of `turned`, if it has it, from a tap and a channel that `w` has.
+    // SAFETY: each thread writes one element of `turned`, if it exists, from a tap and a channel inside `w`.
     unsafe { cuda.launch(&CONV2D_MMA, "conv2d_mma_turn_filters", Grid::over(turned.len()), &args)? };
 
     let positions = residues.map(|residue| residue.count);

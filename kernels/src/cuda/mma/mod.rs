@@ -1,7 +1,7 @@
-//! Products on tensor cores by `mma.sync`: convolution and matrix products in bf16, f16, and f32 by way of tf32.
+//! Products on tensor cores with `mma.sync`: convolutions and matrix products in bf16, f16, and f32 through tf32.
 //!
-//! The type of the operands decides: two-byte elements are multiplied exactly and summed in f32; f32 elements are
-//! rounded to tf32 first (ten bits of mantissa, as f16, with the range of f32). Results are rounded once.
+//! The operand type decides the arithmetic: two-byte elements are multiplied exactly and summed in f32; f32 elements
+//! are first rounded to tf32 (ten mantissa bits, like f16, with the range of f32). Results are rounded once.
 
 mod divide;
 mod forward;

@@ -1,21 +1,21 @@
-//! Where the sums of a product go, and how they end.
+//! The destination of a product's sums, and its epilogue.
 
 use super::divide::Divide;
 use crate::cuda::DeviceBuffer;
 use crate::params::{Activation, Dtype};
 use bytemuck::{Pod, Zeroable};
 
-/// Where the sums go, and what is done to them.
+/// The destination of the sums, and the operations applied to them.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Output {
     pub rows: i32,
     pub columns: i32,
     pub activation: i32,
-    /// Whether y is f32, whatever the operands are.
+    /// Whether y is f32, regardless of the operand type.
     pub f32: i32,
-    /// Whether row `(image, i, j)` goes to pixel `(i·step + first, j·step + first)` of an image of `size`; else rows
-    /// stay in order.
+    /// Whether row `(image, i, j)` goes to pixel `(i·step + first, j·step + first)` of an image of `size`; otherwise
+    /// rows stay in order.
     pub scattered: i32,
     pub size: [i32; 2],
     pub step: [i32; 2],
@@ -25,7 +25,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// `rows` × `columns`, in order.
+    /// A `rows` × `columns` output, in order.
     pub fn dense(rows: usize, columns: usize, activation: Activation, y: &DeviceBuffer) -> Self {
         Self {
             rows: rows as i32,
@@ -41,7 +41,7 @@ impl Output {
         }
     }
 
-    /// The same rows and columns as f32 sums, in order and with nothing done to them.
+    /// The same rows and columns as f32 sums, in order and without an epilogue.
     pub fn of_sums(&self, sums: &DeviceBuffer) -> Self {
         Self::dense(self.rows as usize, self.columns as usize, Activation::None, sums)
     }

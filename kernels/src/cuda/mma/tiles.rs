@@ -1,11 +1,11 @@
-//! Which tile computes a product, by which kernel, and into how many slices its reduction is cut.
+//! The choice of a product's tile, kernel, and number of slices along k.
 
 use super::slices::Slices;
 use crate::cuda::Cuda;
 use crate::cuda::driver::launch::Grid;
 use crate::params::Dtype;
 
-/// The block's part of a product, rows × columns.
+/// A block's part of a product, rows × columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tile {
     /// 128 × 128.
@@ -17,7 +17,7 @@ pub enum Tile {
 }
 
 impl Tile {
-    /// All of them.
+    /// All tiles.
     pub const ALL: [Self; 3] = [Self::Square128, Self::Tall128, Self::Square64];
 
     fn size(self) -> [usize; 2] {
@@ -28,15 +28,15 @@ impl Tile {
         }
     }
 
-    /// Tiles of a product.
+    /// The number of tiles in a product.
     pub(super) fn blocks(self, rows: usize, columns: usize) -> usize {
         let [m, n] = self.size();
         rows.div_ceil(m) * columns.div_ceil(n)
     }
 
-    /// A block for each tile of a product, `slices` times over.
+    /// One block for each tile of a product, in each of `slices` slices.
     pub(super) fn grid(self, rows: usize, columns: usize, slices: usize) -> Grid {
-        /// Four stages of 64 bytes of each row and column; the sums need no more.
+        /// Four stages of 64 bytes per row and column; the sums need no more.
         const BYTES_A_LINE: usize = 4 * 64;
         let [m, n] = self.size();
         let blocks = [self.blocks(rows, columns), 1, slices];
@@ -48,24 +48,24 @@ impl Tile {
 /// How a product is divided among blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocking {
-    /// A block's part of the result.
+    /// The part of the result that a block computes.
     pub tile: Tile,
-    /// Into how many slices k is cut, at most: each is summed by blocks of its own.
+    /// The maximum number of slices of k; separate blocks sum each slice.
     pub slices: usize,
 }
 
-/// Steps of k that are worth a second kernel to add their slices.
+/// The fewest steps of k that justify a second kernel to add the slices.
 const SHORTEST_CUT: usize = 32;
 
 /// The kernels of an operation, each for bf16, f16 and tf32.
 pub(super) struct Kernels {
-    /// The largest tile first.
+    /// Tiles and kernel names, largest tile first.
     pub tiles: &'static [(Tile, [&'static str; 3])],
-    /// For operands that are not made of whole vectors: tiles of [`Tile::Square64`].
+    /// Kernels for operands that do not consist of whole vectors, with tiles of [`Tile::Square64`].
     pub any: [&'static str; 3],
 }
 
-/// The names of a kernel in its three grades.
+/// The three names of a kernel, one per grade.
 macro_rules! grades {
     ($operation:literal, $tile:literal) => {
         [
@@ -78,8 +78,9 @@ macro_rules! grades {
 pub(super) use grades;
 
 impl Kernels {
-    /// For a product of `rows` × `columns` sums of `k` products of elements of type `dtype`. One that has too few tiles
-    /// for the device is cut along k, unless it is so short that adding the slices would take as long as it saves.
+    /// Chooses the blocking of a product of `rows` × `columns` sums of `k` products, with elements of type `dtype`. A
+    /// product with too few tiles for the device is split along k, unless it is so short that adding the slices would
+    /// take as long as the split saves.
     pub(super) fn blocking(&self, cuda: &Cuda, [rows, columns, k]: [usize; 3], dtype: Dtype) -> Blocking {
         let tile = self.tile(cuda, rows, columns);
         let blocks = tile.blocks(rows, columns);
@@ -87,7 +88,7 @@ impl Kernels {
         Blocking { tile, slices: if cut { Slices::filling(cuda, blocks, k, dtype).count } else { 1 } }
     }
 
-    /// The largest tile that gives every multiprocessor a block, and is not half empty; else the smallest.
+    /// The largest tile that gives every multiprocessor a block and is more than half full; otherwise the smallest.
     fn tile(&self, cuda: &Cuda, rows: usize, columns: usize) -> Tile {
         let fits = |tile: &Tile| {
             let [m, n] = tile.size();

@@ -19,8 +19,8 @@ const WEIGHT_GRAD: Kernels = Kernels {
     any: grades!("conv2d_mma_weight_grad", "_any"),
 };
 
-/// The gradient of the weight: `dw[o, kh, kw, c] = Σ x·dy` over the pixels. `x` and `dy` of one floating-point type,
-/// shapes as for [`conv2d_forward`]; `dw` `[O, KH, KW, C]` f32. One group.
+/// Computes the gradient of the weight: `dw[o, kh, kw, c] = Σ x·dy` over the pixels. `x` and `dy` share one
+/// floating-point type; shapes as for [`conv2d_forward`]; `dw` is `[O, KH, KW, C]` f32. One group only.
 pub fn conv2d_weight_grad(
     cuda: &Cuda,
     g: &Conv2d,
@@ -32,11 +32,11 @@ pub fn conv2d_weight_grad(
     assert_eq!(
         (dy.dtype(), dw.dtype()),
         (x.dtype(), Dtype::F32),
-        "input and gradient of one type, weight f32"
+        "input and gradient have the same type, and the weight gradient is f32"
     );
     let (k, lanes) = (dw.len() / g.o, x.dtype().lanes());
     let vectors = g.c.is_multiple_of(lanes) && g.o.is_multiple_of(lanes);
-    // The slices share the multiprocessors too, so a large tile is worth having whenever it is full.
+    // Slices also keep the multiprocessors busy, so a large tile pays off whenever it is full.
     let tile = if g.o > 64 && k > 64 { Tile::Square128 } else { Tile::Square64 };
     let (kernel, tile) = WEIGHT_GRAD.choose(x.dtype(), vectors, tile);
     let slices = Slices::filling(cuda, tile.blocks(g.o, k), dy.len() / g.o, x.dtype());
@@ -46,7 +46,8 @@ pub fn conv2d_weight_grad(
     sum_slices(cuda, slices.count, output, &Epilogue::default(), dw, |output, _, sums| {
         let output = [output];
         let args = [(&windows).into(), x.into(), dy.into(), sums.into(), (&output).into(), slices.len.into()];
-        // SAFETY: windows end at the image's edge, pixels at the last; `sums` has a `dw` for each slice of the grid.
+        // SAFETY: windows stop at the image's edge and pixels at the last; `sums` has one `dw` for each slice of the
+        // grid.
         unsafe { cuda.launch(&CONV2D_MMA, kernel, grid, &args) }
     })
 }

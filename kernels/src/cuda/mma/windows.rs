@@ -4,16 +4,16 @@ use super::divide::Divide;
 use crate::shapes::Conv2d;
 use bytemuck::{Pod, Zeroable};
 
-/// The windows of a convolution: position `i`, tap `t` reads row `i·stride + origin + t·dilation` of the array, if it
-/// is inside, and likewise along the width.
+/// The windows of a convolution. Tap `t` at position `i` reads row `i·stride + origin + t·dilation` of the array, if
+/// it is inside; likewise along the width.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Windows {
-    /// Of the array that is read, `[images, h, w, c]`.
+    /// The shape of the array that is read, `[images, h, w, c]`.
     pub shape: [i32; 4],
-    /// Positions in an image, along height and width.
+    /// Positions per image, along height and width.
     pub positions: [i32; 2],
-    /// Of a window, along the height and in all.
+    /// Taps of a window along the height; `taps` counts all of them.
     pub taps_h: i32,
     pub taps: i32,
     pub channels: i32,
@@ -28,14 +28,14 @@ pub(super) struct Windows {
 
 impl Windows {
     /// # Panics
-    /// Where the array, or the number of windows, is more than a kernel's ints count.
+    /// If the array's images, the positions, or the products of a window exceed what a kernel's ints can count.
     pub fn new(
         shape: [usize; 4],
         positions: [usize; 2],
         taps: [usize; 2],
         [stride, origin, dilation]: [[i32; 2]; 3],
     ) -> Self {
-        // A tile may begin inside and end past the end.
+        // A tile may begin inside and extend past the end.
         let countable = |n: usize| n < (1 << 31) - 256;
         let k = taps[0] * taps[1] * shape[3];
         assert!(
@@ -67,7 +67,7 @@ impl Windows {
         Self::new(g.x_shape(), [g.oh(), g.ow()], [g.kh, g.kw], [stride, origin, dilation])
     }
 
-    /// The same windows, of `channels` of the array's channels.
+    /// The same windows over `channels` of the array's channels.
     pub fn with_channels(self, channels: usize) -> Self {
         Self { channels: channels as i32, by_channels: Divide::by(channels.max(1)), ..self }
     }

@@ -1,6 +1,6 @@
 //! Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, C]`: `x̂ = (x − mean)/√(var + eps)`,
-//! `y = activation(gamma·x̂ + beta + residual)`, each channel by itself. Images `x`, `y` and their gradients have one
-//! floating-point type; everything `[C]` is F32.
+//! `y = activation(gamma·x̂ + beta + residual)`, separately for each channel. Images `x`, `y` and their gradients
+//! share one floating-point type; all `[C]` buffers are F32.
 
 use super::columns::{self, Columns};
 use crate::cpu::Statistics;
@@ -11,14 +11,14 @@ use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Activation, Dtype};
 use bytemuck::NoUninit;
 
-/// Steps of a thread down the rows where it sums.
+/// Rows that a thread sums.
 const SUM_STEPS: usize = 16;
 
-/// Steps of a thread down the rows where it maps: enough to be worth fetching its parameters.
+/// Rows that a thread maps: enough to amortize loading the channel parameters.
 const MAP_STEPS: usize = 8;
 
-/// Normalizes by the statistics of this batch, which it also returns: `mean`, and the biased variance `var`, `[C]`.
-/// Adds the `residual`, which is laid out as `x`, and applies the activation.
+/// Normalizes by the statistics of this batch and returns them: `mean`, and the biased variance `var`, `[C]`. Adds
+/// the `residual`, which has the layout of `x`, and applies the activation.
 pub fn batch_norm_forward_train(
     cuda: &Cuda,
     rows: usize,
@@ -37,7 +37,7 @@ pub fn batch_norm_forward_train(
     batch_norm_forward_eval(cuda, rows, c, x, mean, var, gamma, beta, eps, residual, activation, y)
 }
 
-/// Mean and biased variance of each channel.
+/// Computes the mean and biased variance of each channel.
 fn statistics(
     cuda: &Cuda,
     rows: usize,
@@ -54,7 +54,7 @@ fn statistics(
     let kind = Arg::Int(dtype as i32);
     let parts = Arg::from(g[0].parts() as u64);
     let args = [kind, (&g).into(), x.into(), (&mut partials).into()];
-    // SAFETY: `x` is `[rows, c]` (asserted) and `partials` has two sums a part and channel, as the geometry cuts them.
+    // SAFETY: `x` is `[rows, c]` (asserted), and `partials` has two sums per part and channel of the geometry.
     unsafe { cuda.launch(&BATCH_NORM, "batch_norm_statistics_partials", g[0].grid(dtype, 2), &args) }?;
     let args =
         [kind, (&g).into(), parts, across.into(), x.into(), (&partials).into(), mean.into(), var.into()];
@@ -62,7 +62,7 @@ fn statistics(
     unsafe { cuda.launch(&BATCH_NORM, "batch_norm_statistics_finish", fold, &args) }
 }
 
-/// Normalizes by statistics that are given, adds the `residual` and applies the activation.
+/// Normalizes by the given statistics, adds the `residual` and applies the activation.
 pub fn batch_norm_forward_eval(
     cuda: &Cuda,
     rows: usize,
@@ -97,14 +97,14 @@ pub fn batch_norm_forward_eval(
     unsafe { cuda.launch(&BATCH_NORM, "batch_norm_apply", g[0].grid(dtype, 0), &args) }
 }
 
-/// The gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz = dy` where the output `y`
-/// lies within the bounds of the activation, and 0 elsewhere:
+/// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. Let `dz` be `dy` where the
+/// output `y` lies within the bounds of the activation, and 0 elsewhere. Then
 ///
-/// `dbeta = Σ dz`, `dgamma = Σ dz·x̂`, `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`, the last two terms
-/// for the statistics of the batch alone.
+/// `dbeta = Σ dz`, `dgamma = Σ dz·x̂`, `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`; the last two
+/// terms apply only to batch statistics.
 ///
-/// `dy` becomes `dx`; or, with a residual, `dy` becomes `dz`, the gradient of the residual, and `dx` is written to
-/// `residual_dx`. `y` is there with an activation, and not read without.
+/// `dy` becomes `dx`. With a residual, `dy` instead becomes `dz`, the gradient of the residual, and `dx` is written
+/// to `residual_dx`. `y` is required with an activation and ignored without one.
 pub fn batch_norm_backward(
     cuda: &Cuda,
     rows: usize,
@@ -123,7 +123,7 @@ pub fn batch_norm_backward(
     dbeta: &mut DeviceBuffer,
 ) -> Result<()> {
     let y = y.filter(|_| activation != Activation::None);
-    assert_eq!(y.is_some(), activation != Activation::None, "the output of the activation");
+    assert_eq!(y.is_some(), activation != Activation::None, "an activation needs its output");
     let residual_dx = residual_dx.as_deref();
     let dtype = images(rows, c, &[x, dy, y.unwrap_or(x), residual_dx.unwrap_or(x)]);
     channels(c, &[mean, var, gamma, dgamma, dbeta]);
@@ -134,14 +134,14 @@ pub fn batch_norm_backward(
     let mut partials = g[0].partials(cuda, 2)?;
     let (dy_in, bounds_in) = (Arg::from(&*dy), Arg::from(&bounds));
     let args = [kind, (&g).into(), x.into(), mean.into(), y.into(), dy_in, bounds_in, (&mut partials).into()];
-    // SAFETY: images are `[rows, c]` (asserted) and `partials` has two sums a part and channel.
+    // SAFETY: images are `[rows, c]` (asserted), and `partials` has two sums per part and channel.
     unsafe { cuda.launch(&BATCH_NORM, "batch_norm_backward_partials", g[0].grid(dtype, 2), &args) }?;
 
     let (fold, across) = columns::fold(c);
     let (parts, sums) = (Arg::from(g[0].parts() as u64), Arg::from(&partials));
     let (dgamma, dbeta) = (Arg::from(dgamma), Arg::from(dbeta));
     let args = [(&g).into(), parts, across.into(), sums, var.into(), eps.into(), dgamma, dbeta];
-    // SAFETY: as above; the rest is `[c]` (asserted), and threads beyond `c` write nothing.
+    // SAFETY: as above; the other buffers are `[c]` (asserted), and threads beyond `c` write nothing.
     unsafe { cuda.launch(&BATCH_NORM, "batch_norm_backward_finish", fold, &args) }?;
 
     let g = [Columns::new(rows, c, dtype, MAP_STEPS)];
@@ -162,11 +162,12 @@ pub fn batch_norm_backward(
         dy.into(),
         residual_dx.into(),
     ];
-    // SAFETY: as above; the geometry covers each element once, and a thread reads its element before it writes there.
+    // SAFETY: as above; the geometry covers each element once, and a thread reads its element before it overwrites
+    // it.
     unsafe { cuda.launch(&BATCH_NORM, "batch_norm_backward_apply", g[0].grid(dtype, 0), &args) }
 }
 
-/// The least and the largest output of an activation; as its twin in the source.
+/// The least and greatest outputs of an activation (`Bounds` in `batch_norm.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Bounds {
@@ -185,15 +186,18 @@ impl Bounds {
     }
 }
 
-/// Asserts that all are `[rows, c]` of one floating-point type, which it returns.
+/// Asserts that all are `[rows, c]` of one floating-point type, and returns the type.
 fn images(rows: usize, c: usize, buffers: &[&DeviceBuffer]) -> Dtype {
     let dtype = buffers[0].dtype();
     assert_ne!(dtype, Dtype::U32, "floating point");
-    assert!(buffers.iter().all(|x| (x.dtype(), x.len()) == (dtype, rows * c)), "[rows, c] of one type");
+    assert!(
+        buffers.iter().all(|x| (x.dtype(), x.len()) == (dtype, rows * c)),
+        "all are [rows, c] of one type"
+    );
     dtype
 }
 
-/// Asserts that all are `[c]` of F32.
+/// Asserts that all are F32 `[c]`.
 fn channels(c: usize, buffers: &[&DeviceBuffer]) {
-    assert!(buffers.iter().all(|x| (x.dtype(), x.len()) == (Dtype::F32, c)), "[c] of F32");
+    assert!(buffers.iter().all(|x| (x.dtype(), x.len()) == (Dtype::F32, c)), "all are F32 [c]");
 }

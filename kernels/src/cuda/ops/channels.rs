@@ -1,5 +1,5 @@
-//! Operations that move channels: concatenation, and the parameter-free residual shortcut. The buffers of one call have
-//! one type, whichever it is.
+//! Operations that move channels: concatenation and the parameter-free residual shortcut. The buffers of one call
+//! share one type, which may be any.
 
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::{Arg, Grid};
@@ -24,14 +24,14 @@ pub fn concat_forward(
     );
     let mut start = 0;
     for &(x, c) in parts {
-        // SAFETY: channels `0..c` of rows `c` wide go to `start..start + c` of rows `width` wide (asserted).
+        // SAFETY: channels `0..c` of rows of width `c` go to `start..start + c` of rows of `width` (asserted).
         unsafe { copy(cuda, rows, c, y.dtype(), (x.into(), c, 0), (Arg::from(&mut *y), width, start)) }?;
         start += c;
     }
     Ok(())
 }
 
-/// The gradient of [`concat_forward`]: cuts `dy` `[rows, Σ c]` into its parts.
+/// The gradient of [`concat_forward`]: splits `dy` `[rows, Σ c]` into its parts.
 pub fn split_channels(
     cuda: &Cuda,
     rows: usize,
@@ -46,7 +46,7 @@ pub fn split_channels(
     );
     let mut start = 0;
     for (dx, c) in parts {
-        // SAFETY: channels `start..start + c` of rows `width` wide go to `0..c` of rows `c` wide (asserted).
+        // SAFETY: channels `start..start + c` of rows of `width` go to `0..c` of rows of width `c` (asserted).
         unsafe {
             copy(cuda, rows, *c, dy.dtype(), (dy.into(), width, start), (Arg::from(&mut **dx), *c, 0))
         }?;
@@ -55,7 +55,7 @@ pub fn split_channels(
     Ok(())
 }
 
-/// Every `stride`-th pixel, with zero channels in front and behind: `y[n,i,j,before+c] = x[n, i·s, j·s, c]`.
+/// Takes every `stride`-th pixel and adds zero channels before and after: `y[n,i,j,before+c] = x[n, i·s, j·s, c]`.
 pub fn pad_shortcut_forward(
     cuda: &Cuda,
     g: &PadShortcut,
@@ -66,11 +66,11 @@ pub fn pad_shortcut_forward(
     let (geometry, unit) = Shortcut::of(g, y.dtype());
     let grid = Grid::over(y.len() * y.dtype().bytes() / unit);
     let args = [unit.into(), (&geometry).into(), x.into(), y.into()];
-    // SAFETY: the buffers are the geometry's images (asserted), and units divide their rows.
+    // SAFETY: the buffers are the geometry's images (asserted), and their rows consist of whole units.
     unsafe { cuda.launch(&CHANNELS, "pad_shortcut_forward", grid, &args) }
 }
 
-/// The gradient of [`pad_shortcut_forward`]: pixels and channels that were not copied get none.
+/// The gradient of [`pad_shortcut_forward`]; it is zero for pixels and channels that were not copied.
 pub fn pad_shortcut_input_grad(
     cuda: &Cuda,
     g: &PadShortcut,
@@ -81,11 +81,11 @@ pub fn pad_shortcut_input_grad(
     let (geometry, unit) = Shortcut::of(g, dx.dtype());
     let grid = Grid::over(dx.len() * dx.dtype().bytes() / unit);
     let args = [unit.into(), (&geometry).into(), dy.into(), dx.into()];
-    // SAFETY: the buffers are the geometry's images (asserted), and units divide their rows.
+    // SAFETY: the buffers are the geometry's images (asserted), and their rows consist of whole units.
     unsafe { cuda.launch(&CHANNELS, "pad_shortcut_input_grad", grid, &args) }
 }
 
-/// [`PadShortcut`] with its channels in units, as its twin in the source.
+/// [`PadShortcut`] with its channels counted in units (`Shortcut` in `channels.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Shortcut {
@@ -101,7 +101,7 @@ struct Shortcut {
 }
 
 impl Shortcut {
-    /// For a launch, with the bytes of a unit.
+    /// The geometry for a launch, and the bytes per unit.
     fn of(g: &PadShortcut, dtype: Dtype) -> ([Self; 1], usize) {
         let unit = unit(dtype, &[g.c, g.before, g.after]);
         let units = |channels: usize| int(channels * dtype.bytes() / unit);
@@ -121,10 +121,11 @@ impl Shortcut {
     }
 }
 
-/// Copies `c` channels of each row between `(buffer, width of its rows, first channel)`.
+/// Copies `c` channels of each row between two `(buffer, row width, first channel)`.
 ///
 /// # Safety
-/// Both buffers are matrices of `rows` rows of `dtype`, as wide as is said, which have those channels.
+/// Both buffers must be matrices of `rows` rows of `dtype`, of the given widths, and their rows must hold those
+/// channels.
 unsafe fn copy(
     cuda: &Cuda,
     rows: usize,
@@ -147,16 +148,16 @@ unsafe fn copy(
         units(to_start),
     ];
     let grid = Grid::over(rows * (c * dtype.bytes() / unit));
-    // SAFETY: a thread for each unit; the caller's promise is that they are there.
+    // SAFETY: one thread per unit; the caller guarantees that the units exist.
     unsafe { cuda.launch(&CHANNELS, "copy_channels", grid, &args) }
 }
 
-/// The most bytes that move at once where rows have pieces of so many channels.
+/// The largest unit, in bytes, that divides each of these numbers of channels.
 fn unit(dtype: Dtype, channels: &[usize]) -> usize {
     let divides = |unit: &usize| channels.iter().all(|c| (c * dtype.bytes()).is_multiple_of(*unit));
     [16, 4].into_iter().find(divides).unwrap_or(2)
 }
 
 fn int(size: usize) -> u32 {
-    u32::try_from(size).expect("sizes below 2³²")
+    u32::try_from(size).expect("a size below 2³²")
 }

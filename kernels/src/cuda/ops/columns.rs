@@ -1,17 +1,17 @@
-//! How a matrix `[rows, c]` is cut into blocks by columns: the launchers' side of `columns.cuh`.
+//! The division of a matrix `[rows, c]` into blocks by columns: the host side of `columns.cuh`.
 
 use crate::cuda::driver::launch::Grid;
 use crate::cuda::{Cuda, DeviceBuffer, Result};
 use crate::params::Dtype;
 use bytemuck::NoUninit;
 
-/// Threads of a block.
+/// Threads per block.
 const THREADS: usize = 256;
 
-/// At most so many blocks below one another: partial sums that the second stage adds up.
+/// The maximum number of blocks along the rows, which is the number of partial sums that the second stage adds.
 const MOST_PARTS: usize = 1024;
 
-/// As its twin in the source.
+/// `Columns` in `columns.cuh`.
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 pub(in crate::cuda) struct Columns {
@@ -22,7 +22,7 @@ pub(in crate::cuda) struct Columns {
 }
 
 impl Columns {
-    /// `[rows, c]` of `dtype`, at least `steps` rows for each thread where there are as many.
+    /// The division of `[rows, c]` of `dtype`, with at least `steps` rows per thread if there are enough.
     pub fn new(rows: usize, c: usize, dtype: Dtype, steps: usize) -> Self {
         let across = across(c / lanes(c, dtype));
         let below = THREADS / across;
@@ -31,12 +31,12 @@ impl Columns {
         Self { rows: rows as u64, rows_per_block: rows_per_block as u64, c, across: across as u32 }
     }
 
-    /// Blocks below one another.
+    /// Blocks along the rows.
     pub fn parts(&self) -> usize {
         self.rows.div_ceil(self.rows_per_block) as usize
     }
 
-    /// A thread for every `lanes` channels and every step down the rows, with shared memory for `sums` sums.
+    /// A thread for every `lanes` channels and every step along the rows, with shared memory for `sums` sums.
     pub fn grid(&self, dtype: Dtype, sums: usize) -> Grid {
         let lanes = lanes(self.c as usize, dtype);
         let tiles = (self.c as usize / lanes).div_ceil(self.across as usize);
@@ -44,24 +44,24 @@ impl Columns {
         Grid { blocks: [self.parts(), tiles, 1], ..grid }
     }
 
-    /// Room for `sums` partial sums of each channel in each part.
+    /// Allocates `sums` partial sums for each channel and part.
     pub fn partials(&self, cuda: &Cuda, sums: usize) -> Result<DeviceBuffer> {
         cuda.buffer(Dtype::F32, self.parts() * sums * self.c as usize)
     }
 }
 
-/// The grid of the second stage over `c` channels, and how many of them a block has.
+/// The grid of the second stage over `c` channels, and the number of channels per block.
 pub(in crate::cuda) fn fold(c: usize) -> (Grid, usize) {
     let across = across(c);
     (Grid::of(c.div_ceil(across), THREADS).shared(THREADS * size_of::<f64>()), across)
 }
 
-/// Channels that a thread moves at once, of `c`: sixteen bytes of them where that divides every row.
+/// The channels, of `c`, that a thread moves at once: sixteen bytes if that divides every row, otherwise one channel.
 pub(in crate::cuda) fn lanes(c: usize, dtype: Dtype) -> usize {
     if c.is_multiple_of(dtype.lanes()) { dtype.lanes() } else { 1 }
 }
 
-/// Threads side by side for `pieces` of a row: a warp's worth at most.
+/// Threads across `pieces` of a row: at most a warp.
 fn across(pieces: usize) -> usize {
     pieces.next_power_of_two().min(32)
 }

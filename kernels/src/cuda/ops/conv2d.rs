@@ -1,4 +1,4 @@
-//! Convolution over channels-last images, on the units that `grades` names.
+//! Convolution over channels-last images, on the units that `grades` chooses.
 
 use super::Epilogue;
 use super::grades::{in_single, on_tensor_cores};
@@ -6,9 +6,8 @@ use crate::cuda::{Cuda, DeviceBuffer, Result, mma, simt, wgmma};
 use crate::params::Dtype;
 use crate::shapes::Conv2d;
 
-/// Convolution with a fused end: `y = activation(x ∗ w + bias + residual)`.
-/// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `residual` and `y` `[N, OH, OW, O]`, of one floating-point type; `bias`
-/// `[O]` in f32.
+/// Convolution with a fused epilogue: `y = activation(x ∗ w + bias + residual)`. `x` `[N, H, W, C]`, `w`
+/// `[O, KH, KW, C/G]`, `residual` and `y` `[N, OH, OW, O]` share one floating-point type; `bias` `[O]` is f32.
 pub fn conv2d_forward(
     cuda: &Cuda,
     g: &Conv2d,
@@ -23,15 +22,15 @@ pub fn conv2d_forward(
         };
         return in_single(cuda, [x, w], epilogue, y, forward);
     }
-    // A few large tiles, as at batch 1, leave most multiprocessors idle, however fast theirs are.
+    // A few large tiles, as at batch 1, leave most multiprocessors idle, no matter how fast the busy ones are.
     match wgmma::applies(cuda, g, x.dtype()) && !mma::shares_tiles(cuda, g, x.dtype()) {
         true => wgmma::conv2d_forward(cuda, g, x, w, epilogue, y),
         false => mma::conv2d_forward(cuda, g, x, w, epilogue, y),
     }
 }
 
-/// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C/G]` → `dx` `[N, H, W, C]`, of one floating-point
-/// type.
+/// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C/G]` → `dx` `[N, H, W, C]`, all of one
+/// floating-point type.
 pub fn conv2d_input_grad(
     cuda: &Cuda,
     g: &Conv2d,

@@ -1,5 +1,5 @@
-//! Operations that treat every element alike. Buffers of one call have one floating-point type, whichever it is;
-//! [`convert`] alone takes two. Arithmetic is f32, and the result is rounded once.
+//! Elementwise operations. The buffers of one call share one floating-point type, which may be any; only [`convert`]
+//! takes two. Arithmetic is f32, and the result is rounded once.
 
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::{Arg, Grid};
@@ -64,11 +64,11 @@ pub fn axpy(cuda: &Cuda, s: f32, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Resu
 
 /// `y = x` in the type of `y`, rounded to nearest, ties to even.
 pub fn convert(cuda: &Cuda, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()> {
-    assert_eq!(x.len(), y.len(), "convert: buffers of one length");
+    assert_eq!(x.len(), y.len(), "convert: buffers of the same length");
     assert!(x.dtype() != Dtype::U32 && y.dtype() != Dtype::U32, "convert: floating point");
     let [from, to] = [x.dtype(), y.dtype()].map(|dtype| Arg::Int(dtype as i32));
     let n = y.len();
-    // SAFETY: a thread touches only elements below `n`, which both buffers have (asserted).
+    // SAFETY: a thread accesses only elements below `n`, which both buffers have (asserted).
     unsafe {
         cuda.launch(
             &ELEMENTWISE,
@@ -79,8 +79,8 @@ pub fn convert(cuda: &Cuda, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()
     }
 }
 
-/// Zeroes each element with probability `p` and multiplies the others by `1/(1 − p)`. Its gradient is the same call
-/// on `dy`. Which elements those are is [`keeps`](crate::reference::keeps)' choice.
+/// Zeroes each element with probability `p` and multiplies the others by `1/(1 − p)`. The gradient is the same call
+/// on `dy`. [`keeps`](crate::reference::keeps) chooses the elements.
 pub fn dropout(cuda: &Cuda, p: f32, seed: u64, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()> {
     map(cuda, "dropout", &[p.into(), (1.0 / (1.0 - p)).into(), seed.into()], [x], y)
 }
@@ -94,7 +94,11 @@ fn map<const N: usize>(
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     for x in inputs {
-        assert_eq!((x.dtype(), x.len()), (y.dtype(), y.len()), "{kernel}: buffers of one type and length");
+        assert_eq!(
+            (x.dtype(), x.len()),
+            (y.dtype(), y.len()),
+            "{kernel}: buffers of the same type and length"
+        );
     }
     let (n, dtype) = (y.len(), y.dtype());
     assert_ne!(dtype, Dtype::U32, "{kernel}: floating point");
@@ -102,6 +106,6 @@ fn map<const N: usize>(
     args.extend(scalars);
     args.extend(inputs.map(Arg::from));
     args.push(y.into());
-    // SAFETY: a thread touches only elements below `n`, which every buffer has (asserted).
+    // SAFETY: a thread accesses only elements below `n`, which every buffer has (asserted).
     unsafe { cuda.launch(&ELEMENTWISE, kernel, Grid::over(n.div_ceil(dtype.lanes())), &args) }
 }

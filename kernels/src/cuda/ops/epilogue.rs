@@ -1,15 +1,15 @@
-//! What ends a product, and how the kernels take it.
+//! The epilogue of a product, and its kernel argument.
 
 use crate::cuda::DeviceBuffer;
 use crate::params::{Activation, Dtype};
 
-/// What ends a convolution or linear layer before its result is stored: `y = activation(product + bias + residual)`.
-/// The default does nothing.
+/// The operations applied to a convolution or linear layer before its result is stored:
+/// `y = activation(product + bias + residual)`. The default does nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Epilogue<'a> {
     /// `[O]`, f32.
     pub bias: Option<&'a DeviceBuffer>,
-    /// Laid out and stored as the output.
+    /// Same layout and type as the output.
     pub residual: Option<&'a DeviceBuffer>,
     /// Applied last.
     pub activation: Activation,
@@ -31,7 +31,7 @@ impl Epilogue<'_> {
         let fits = |buffer: Option<&DeviceBuffer>, dtype, len| {
             buffer.is_none_or(|buffer| (buffer.dtype(), buffer.len()) == (dtype, len))
         };
-        assert!(fits(self.bias, Dtype::F32, columns), "the bias has one f32 a column");
+        assert!(fits(self.bias, Dtype::F32, columns), "the bias has one f32 per column");
         assert!(fits(self.residual, y.dtype(), y.len()), "the residual has the output's type and length");
     }
 

@@ -1,4 +1,4 @@
-//! Which units compute a product.
+//! The choice of the units that compute a product.
 //!
 //! | operands | precision | one group | several groups |
 //! | --- | --- | --- | --- |
@@ -6,19 +6,19 @@
 //! | f32 | tf32 | tensor cores | `simt` |
 //! | bf16, f16 | any | tensor cores | `simt`, on f32 copies |
 //!
-//! Tensor cores are reached by [`wgmma`](super::wgmma) where the device and the shape allow it, else by
-//! [`mma`](super::mma), which also takes forward convolutions of few tiles: it cuts them along k.
+//! Tensor cores are used through [`wgmma`](super::wgmma) if the device and the shape allow it, otherwise through
+//! [`mma`](super::mma), which also handles forward convolutions with few tiles: it splits them along k.
 
 use super::{Epilogue, convert};
 use crate::cuda::{Cuda, DeviceBuffer, Result};
 use crate::params::{Dtype, Precision};
 
-/// Whether products of operands of type `dtype` go to tensor cores, if they have one group.
+/// Whether products of operands of type `dtype` run on tensor cores if they have one group.
 pub(in crate::cuda) fn on_tensor_cores(cuda: &Cuda, dtype: Dtype) -> bool {
     dtype != Dtype::F32 || cuda.precision() == Precision::Tf32
 }
 
-/// Runs `product` on operands, residual and result of f32: on copies where these are not.
+/// Runs `product` on f32 operands, residual and result, with f32 copies of those that have another type.
 pub(in crate::cuda) fn in_single<const N: usize>(
     cuda: &Cuda,
     operands: [&DeviceBuffer; N],
@@ -41,7 +41,7 @@ pub(in crate::cuda) fn in_single<const N: usize>(
     convert(cuda, &exact, y)
 }
 
-/// `x` in f32: itself, or a copy.
+/// `x` in f32: the same memory or a converted copy.
 fn single(cuda: &Cuda, x: &DeviceBuffer) -> Result<DeviceBuffer> {
     if x.dtype() == Dtype::F32 {
         return Ok(x.slice(0, x.len()));

@@ -1,5 +1,5 @@
 //! Fully connected layers, `y[n, o] = b[o] + Σ_i x[n, i] · w[o, i]`, and matrix products, on the units that `grades`
-//! names.
+//! chooses.
 
 use super::grades::on_tensor_cores;
 use super::{Epilogue, conv2d_forward};
@@ -7,8 +7,8 @@ use crate::cuda::{Cuda, DeviceBuffer, Result, mma, simt};
 use crate::params::{Dtype, Trans};
 use crate::shapes::{Conv2d, Linear};
 
-/// `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]`, `residual` and `y` `[N, O]`, of one
-/// floating-point type; `bias` `[O]` in f32.
+/// Computes `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]`, `residual` and `y` `[N, O]`, of
+/// one floating-point type; `bias` `[O]` is f32.
 pub fn linear_forward(
     cuda: &Cuda,
     g: &Linear,
@@ -17,7 +17,7 @@ pub fn linear_forward(
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    // Few rows take as long as reading the weight: nothing is won by rounding it.
+    // With few rows, reading the weight takes all the time, so rounding it gains nothing.
     let few = g.n <= simt::FEW_ROWS && x.dtype() == Dtype::F32;
     if few || !on_tensor_cores(cuda, x.dtype()) {
         return simt::linear_forward(cuda, g, x, w, epilogue, y);
@@ -48,9 +48,9 @@ pub fn linear_weight_grad(
     gemm(cuda, Trans::Yes, Trans::No, g.outputs, g.inputs, g.n, dy, x, false, dw)
 }
 
-/// `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`, row-major; A is
-/// stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does. A and B are of one floating-point type, C of the same
-/// or f32. Sizes below 2³¹.
+/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`,
+/// row-major; A is stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does. A and B share one floating-point
+/// type; C has the same type or f32. Sizes are below 2³¹.
 pub fn gemm(
     cuda: &Cuda,
     ta: Trans,

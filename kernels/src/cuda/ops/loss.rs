@@ -1,5 +1,5 @@
 //! Softmax and losses over `[rows, k]` in F32, averaged over rows, and their gradients, multiplied by the upstream
-//! gradient `scale`. Losses and upstream gradients are single numbers on the device, so that nothing waits for them.
+//! gradient `scale`. Losses and upstream gradients are single numbers on the device, so that no call waits for them.
 
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::{Arg, Grid};
@@ -34,8 +34,8 @@ pub fn log_softmax_forward(
 }
 
 /// Cross entropy against the target classes, U32 `[rows]`, with label smoothing (Szegedy et al. 2016):
-/// `−1/rows · Σ_row Σ_j q_j · log_softmax(logits)_j` with `q = (1 − smoothing)·onehot(target) + smoothing/k`.
-/// A target that is none of the classes makes the loss, and the row's gradient, not a number.
+/// `−1/rows · Σ_row Σ_j q_j · log_softmax(logits)_j` with `q = (1 − smoothing)·onehot(target) + smoothing/k`. A
+/// target outside the classes makes the loss and the row's gradient NaN.
 pub fn cross_entropy_forward(
     cuda: &Cuda,
     rows: usize,
@@ -46,7 +46,7 @@ pub fn cross_entropy_forward(
     loss: &mut DeviceBuffer,
 ) -> Result<()> {
     floats(&[(logits, rows * k)]);
-    assert_eq!((targets.dtype(), targets.len()), (Dtype::U32, rows), "a class for each row");
+    assert_eq!((targets.dtype(), targets.len()), (Dtype::U32, rows), "one class per row");
     let mut losses = cuda.buffer(Dtype::F32, rows)?;
     let args = [logits.into(), targets.into(), smoothing.into(), (&mut losses).into()];
     // SAFETY: `logits` is `[rows, k]`, the rest `[rows]` (asserted).
@@ -66,9 +66,9 @@ pub fn cross_entropy_input_grad(
     dlogits: &mut DeviceBuffer,
 ) -> Result<()> {
     floats(&[(logits, rows * k), (dlogits, rows * k), (scale, 1)]);
-    assert_eq!((targets.dtype(), targets.len()), (Dtype::U32, rows), "a class for each row");
+    assert_eq!((targets.dtype(), targets.len()), (Dtype::U32, rows), "one class per row");
     let args = [logits.into(), targets.into(), smoothing.into(), scale.into(), dlogits.into()];
-    // SAFETY: matrices are `[rows, k]`, targets `[rows]`, `scale` is one number (asserted).
+    // SAFETY: matrices are `[rows, k]`, targets are `[rows]`, and `scale` is one number (asserted).
     unsafe { over_rows(cuda, "cross_entropy_input_grad", rows, k, &args) }
 }
 
@@ -108,15 +108,15 @@ pub fn kl_divergence_input_grad(
     unsafe { over_rows(cuda, "kl_divergence_input_grad", rows, k, &args) }
 }
 
-/// The mean over all elements of `(a − b)²`.
+/// The mean of `(a − b)²` over all elements.
 pub fn mse_forward(cuda: &Cuda, a: &DeviceBuffer, b: &DeviceBuffer, loss: &mut DeviceBuffer) -> Result<()> {
     floats(&[(a, b.len()), (b, a.len())]);
     let n = a.len();
-    // Sixteen elements for each thread, and no more blocks than fill a large device twice.
+    // Sixteen elements per thread, and at most enough blocks to fill a large device twice.
     let grid = Grid::of(n.div_ceil(256 * 16).min(1024), 256).shared(256 * size_of::<f32>());
     let mut partials = cuda.buffer(Dtype::F32, grid.blocks[0])?;
     let args = [Arg::from(n as u64), a.into(), b.into(), (&mut partials).into()];
-    // SAFETY: `a` and `b` have `n` elements (asserted), `partials` one for each block.
+    // SAFETY: `a` and `b` have `n` elements (asserted), `partials` has one per block.
     unsafe { cuda.launch(&LOSS, "mse_partials", grid, &args) }?;
     mean(cuda, &partials, n, loss)
 }
@@ -132,17 +132,17 @@ pub fn mse_input_grad(
     let n = da.len();
     floats(&[(a, n), (b, n), (da, n), (scale, 1)]);
     let args = [Arg::from(n as u64), a.into(), b.into(), scale.into(), da.into()];
-    // SAFETY: a thread for each of the `n` elements that all three have (asserted).
+    // SAFETY: one thread for each of the `n` elements, which all three have (asserted).
     unsafe { cuda.launch(&LOSS, "mse_input_grad", Grid::over(n), &args) }
 }
 
-/// Runs a kernel that gives each row of `[rows, k]` a warp.
+/// Runs a kernel that assigns a warp to each row of `[rows, k]`.
 ///
 /// # Safety
-/// The buffers of `args` are as the kernel reads them.
+/// The buffers in `args` must match what the kernel reads.
 unsafe fn over_rows(cuda: &Cuda, kernel: &'static str, rows: usize, k: usize, args: &[Arg]) -> Result<()> {
     let args = [&[Arg::from(rows as u64), k.into()], args].concat();
-    // SAFETY: the caller's; rows beyond the last return at once.
+    // SAFETY: the caller's guarantee; rows beyond the last return at once.
     unsafe { cuda.launch(&LOSS, kernel, Grid::over(rows * 32), &args) }
 }
 
@@ -151,11 +151,11 @@ fn mean(cuda: &Cuda, terms: &DeviceBuffer, divisor: usize, loss: &mut DeviceBuff
     floats(&[(loss, 1)]);
     let args = [Arg::from(terms.len() as u64), Arg::from(divisor as u64), terms.into(), loss.into()];
     let grid = Grid::of(1, 1024).shared(1024 * size_of::<f64>());
-    // SAFETY: one block, which reads the terms that there are and writes the one number of `loss` (asserted).
+    // SAFETY: one block, which reads the existing terms and writes the one number of `loss` (asserted).
     unsafe { cuda.launch(&LOSS, "mean_of_terms", grid, &args) }
 }
 
-/// Asserts that each is F32 of that length.
+/// Asserts that each buffer is F32 of the given length.
 fn floats(buffers: &[(&DeviceBuffer, usize)]) {
     for (buffer, len) in buffers {
         assert_eq!((buffer.dtype(), buffer.len()), (Dtype::F32, *len));

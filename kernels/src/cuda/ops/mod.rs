@@ -1,6 +1,6 @@
-//! Operations: a launcher for each function of [`crate::cpu`], with its shapes and types.
+//! Operations: a launcher for each function of [`crate::cpu`], with the same shapes and types.
 //!
-//! Products choose their units in `grades`; everything else has one kernel.
+//! Products choose their units in `grades`; every other operation has one kernel.
 
 mod batch_norm;
 mod channels;

@@ -1,5 +1,6 @@
-//! Optimizer steps and running averages, as PyTorch defines them, on parameters `p` with gradients `g`, all F32: of one tensor, or of all
-//! tensors of a network in one launch. Where there is a `mask`, weights that it drops (0) become zero in the same pass.
+//! Optimizer steps and running averages, as PyTorch defines them, on parameters `p` with gradients `g`, all F32: of
+//! one tensor, or of all tensors of a network in one launch. With a `mask`, dropped weights (0) become zero in the
+//! same pass.
 
 use super::tensors::{address, over_tensors};
 use crate::cuda::driver::Result;
@@ -8,20 +9,21 @@ use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Adam, Dtype, Sgd};
 use bytemuck::NoUninit;
 
-/// A parameter that [`sgd_step_all`] steps. Without momentum the velocity is neither read nor written, and may be empty.
+/// A parameter that [`sgd_step_all`] updates. Without momentum, the velocity is neither read nor written and may be
+/// empty.
 #[derive(Debug)]
 pub struct SgdTensor<'a> {
     /// The parameter.
     pub p: &'a mut DeviceBuffer,
     /// Its gradient.
     pub g: &'a DeviceBuffer,
-    /// What it carries from step to step.
+    /// The momentum carried from step to step.
     pub velocity: &'a mut DeviceBuffer,
-    /// 0 where a weight is dropped.
+    /// 0 for dropped weights.
     pub mask: Option<&'a DeviceBuffer>,
 }
 
-/// A parameter that [`adam_step_all`] steps.
+/// A parameter that [`adam_step_all`] updates.
 #[derive(Debug)]
 pub struct AdamTensor<'a> {
     /// The parameter.
@@ -32,7 +34,7 @@ pub struct AdamTensor<'a> {
     pub m: &'a mut DeviceBuffer,
     /// The second moment of its gradients.
     pub v: &'a mut DeviceBuffer,
-    /// 0 where a weight is dropped.
+    /// 0 for dropped weights.
     pub mask: Option<&'a DeviceBuffer>,
 }
 
@@ -50,7 +52,7 @@ pub fn sgd_step(
     sgd_step_all(cuda, &[*h], &[first], &mut [SgdTensor { p, g, velocity, mask }])
 }
 
-/// [`sgd_step`] of every tensor, each with its own hyperparameters.
+/// [`sgd_step`] for every tensor, each with its own hyperparameters.
 pub fn sgd_step_all(cuda: &Cuda, h: &[Sgd], first: &[bool], params: &mut [SgdTensor]) -> Result<()> {
     assert_eq!((h.len(), first.len()), (params.len(), params.len()));
     let entries = h.iter().zip(first).zip(params).map(|((h, &first), t)| {
@@ -72,7 +74,7 @@ pub fn sgd_step_all(cuda: &Cuda, h: &[Sgd], first: &[bool], params: &mut [SgdTen
         (len, entry)
     });
     let entries: Vec<_> = entries.collect();
-    // SAFETY: the addresses are of F32 buffers of that length (asserted).
+    // SAFETY: the addresses are those of F32 buffers of that length (asserted).
     unsafe { over_tensors(cuda, &OPTIM, "sgd_step", 64, &entries, &[]) }
 }
 
@@ -91,7 +93,7 @@ pub fn adam_step(
     adam_step_all(cuda, &[*h], &[step], &mut [AdamTensor { p, g, m, v, mask }])
 }
 
-/// [`adam_step`] of every tensor, each with its own hyperparameters and number of the step.
+/// [`adam_step`] for every tensor, each with its own hyperparameters and step number.
 pub fn adam_step_all(cuda: &Cuda, h: &[Adam], step: &[u32], params: &mut [AdamTensor]) -> Result<()> {
     assert_eq!((h.len(), step.len()), (params.len(), params.len()));
     let entries = h.iter().zip(step).zip(params).map(|((h, &step), t)| {
@@ -118,24 +120,24 @@ pub fn adam_step_all(cuda: &Cuda, h: &[Adam], step: &[u32], params: &mut [AdamTe
         (len, entry)
     });
     let entries: Vec<_> = entries.collect();
-    // SAFETY: the addresses are of F32 buffers of that length (asserted).
+    // SAFETY: the addresses are those of F32 buffers of that length (asserted).
     unsafe { over_tensors(cuda, &OPTIM, "adam_step", 48, &entries, &[]) }
 }
 
-/// A running average that [`move_averages`] moves: `r = keep·r + take·s`.
+/// A running average that [`move_averages`] updates: `r = keep·r + take·s`.
 #[derive(Debug)]
 pub struct AverageTensor<'a> {
     /// The average.
     pub r: &'a mut DeviceBuffer,
-    /// What it moves towards.
+    /// The value it moves toward.
     pub s: &'a DeviceBuffer,
-    /// The share of itself that it keeps.
+    /// The weight of its old value.
     pub keep: f32,
-    /// What it takes of `s`.
+    /// The weight of `s`.
     pub take: f32,
 }
 
-/// Moves every one of `averages`, all F32.
+/// Updates all `averages`, which are F32.
 pub fn move_averages(cuda: &Cuda, averages: &mut [AverageTensor]) -> Result<()> {
     let entries = averages.iter_mut().map(|t| {
         let len = floats(t.r, [Some(t.s)]);
@@ -144,12 +146,12 @@ pub fn move_averages(cuda: &Cuda, averages: &mut [AverageTensor]) -> Result<()> 
         (len, entry)
     });
     let entries: Vec<_> = entries.collect();
-    // SAFETY: the addresses are of F32 buffers of that length (asserted).
+    // SAFETY: the addresses are those of F32 buffers of that length (asserted).
     unsafe { over_tensors(cuda, &OPTIM, "move_averages", 96, &entries, &[]) }
 }
 
-/// Whether one of `buffers`, of any floating-point type, holds an infinity or a NaN: what the gradients of a loss that
-/// was scaled for F16 are asked before a step (Micikevicius et al. 2018). Waits for the answer.
+/// Whether any of `buffers`, of any floating-point type, holds an infinity or a NaN. Checks the gradients of a loss
+/// that was scaled for F16 before a step (Micikevicius et al. 2018). Waits for the answer.
 pub fn has_non_finite(cuda: &Cuda, buffers: &[&DeviceBuffer]) -> Result<bool> {
     let entries = buffers.iter().map(|x| {
         assert_ne!(x.dtype(), Dtype::U32, "floating point");
@@ -158,12 +160,12 @@ pub fn has_non_finite(cuda: &Cuda, buffers: &[&DeviceBuffer]) -> Result<bool> {
     });
     let entries: Vec<_> = entries.collect();
     let mut found = cuda.zeros(Dtype::F32, 1)?;
-    // SAFETY: the addresses are of buffers of that type and length, and of one F32.
+    // SAFETY: the addresses are those of buffers of that type and length, and of one F32.
     unsafe { over_tensors(cuda, &OPTIM, "find_non_finite", 128, &entries, &[(&mut found).into()]) }?;
     Ok(cuda.download(&found)?[0] != 0.0)
 }
 
-/// As its twin in the source.
+/// A table entry of the kernel (`Sgd` in `optim.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct SgdEntry {
@@ -179,7 +181,7 @@ struct SgdEntry {
     first: u16,
 }
 
-/// As its twin in the source.
+/// A table entry of the kernel (`Adam` in `optim.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct AdamEntry {
@@ -199,7 +201,7 @@ struct AdamEntry {
     unused: f32,
 }
 
-/// As its twin in the source.
+/// A table entry of the kernel (`Average` in `optim.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Average {
@@ -210,7 +212,7 @@ struct Average {
     take: f32,
 }
 
-/// As its twin in the source.
+/// A table entry of the kernel (`Gradient` in `optim.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Gradient {
@@ -220,7 +222,7 @@ struct Gradient {
     unused: i32,
 }
 
-/// Asserts that all are F32 of one length, which it returns.
+/// Asserts that all are F32 of the same length, and returns the length.
 fn floats<const N: usize>(p: &DeviceBuffer, more: [Option<&DeviceBuffer>; N]) -> usize {
     for x in more.into_iter().flatten().chain([p]) {
         assert_eq!((x.dtype(), x.len()), (Dtype::F32, p.len()));

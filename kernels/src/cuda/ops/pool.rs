@@ -1,5 +1,5 @@
 //! Maximum and average pooling over fixed or adaptive windows, and their gradients. `x` is `[N, H, W, C]`, `y` is
-//! `[N, OH, OW, C]`; the buffers of one call have one floating-point type.
+//! `[N, OH, OW, C]`; the buffers of one call share one floating-point type.
 
 use super::columns::lanes;
 use crate::cuda::driver::Result;
@@ -11,12 +11,12 @@ use crate::shapes::{AdaptivePool2d, Pool2d};
 use crate::windows::Windows;
 use bytemuck::NoUninit;
 
-/// The largest value of each window; padding is never it.
+/// The largest value of each window, ignoring padding.
 pub fn max_pool2d_forward(cuda: &Cuda, g: &Pool2d, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()> {
     Pooling::fixed(g).forward(cuda, "max_pool_forward", g, x, y)
 }
 
-/// Passes each gradient to the pixel that was the largest; of equals, to the first in the window.
+/// Passes each gradient to the largest pixel of its window; ties go to the first.
 pub fn max_pool2d_input_grad(
     cuda: &Cuda,
     g: &Pool2d,
@@ -27,7 +27,7 @@ pub fn max_pool2d_input_grad(
     Pooling::fixed(g).input_grad(cuda, "max_pool_input_grad", g, Some(x), dy, dx)
 }
 
-/// The mean of each window. With `count_include_pad` the padding counts as zeros.
+/// The mean of each window. With `count_include_pad`, padding counts as zeros.
 pub fn avg_pool2d_forward(cuda: &Cuda, g: &Pool2d, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()> {
     Pooling::fixed(g).forward(cuda, "avg_pool_forward", g, x, y)
 }
@@ -52,7 +52,7 @@ pub fn adaptive_max_pool2d_forward(
     Pooling::adaptive(g).forward(cuda, "max_pool_forward", g, x, y)
 }
 
-/// Passes each gradient to the pixel that was the largest; of equals, to the first in the window.
+/// Passes each gradient to the largest pixel of its window; ties go to the first.
 pub fn adaptive_max_pool2d_input_grad(
     cuda: &Cuda,
     g: &AdaptivePool2d,
@@ -83,7 +83,7 @@ pub fn adaptive_avg_pool2d_input_grad(
     Pooling::adaptive(g).input_grad(cuda, "avg_pool_input_grad", g, None, dy, dx)
 }
 
-/// One axis of a pooling, as its twin in the source: adaptive where `kernel` is 0.
+/// One axis of a pooling (`Axis` in `pool.cu`): adaptive if `kernel` is 0.
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Axis {
@@ -94,7 +94,7 @@ struct Axis {
     padding: u32,
 }
 
-/// A pooling, as its twin in the source.
+/// A pooling (`Pooling` in `pool.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Pooling {
@@ -138,7 +138,7 @@ impl Pooling {
         self.launch(cuda, kernel, &[x], y)
     }
 
-    /// `x` where the gradient needs it.
+    /// Runs a gradient kernel; `x` is given if the gradient needs it.
     fn input_grad(
         self,
         cuda: &Cuda,
@@ -161,7 +161,10 @@ impl Pooling {
         out: &mut DeviceBuffer,
     ) -> Result<()> {
         let dtype = out.dtype();
-        assert!(dtype != Dtype::U32 && inputs.iter().all(|x| x.dtype() == dtype), "one floating-point type");
+        assert!(
+            dtype != Dtype::U32 && inputs.iter().all(|x| x.dtype() == dtype),
+            "the buffers share one floating-point type"
+        );
         let grid = Grid::over(out.len() / lanes(self.c as usize, dtype));
         let geometry = [self];
         let mut args = vec![Arg::Int(dtype as i32), (&geometry).into()];
@@ -174,15 +177,18 @@ impl Pooling {
 }
 
 impl Axis {
-    /// The adaptive axis of that size: 0 for rows, 1 for columns.
+    /// The adaptive axis of `g`: 0 for rows, 1 for columns.
     fn of(g: &impl Windows, axis: usize) -> Self {
         let (input, output) = (int(g.x_shape()[1 + axis]), int(g.y_shape()[1 + axis]));
-        // The kernels multiply them, and add one of them.
-        assert!(int(g.x_shape()[1 + axis] * g.y_shape()[1 + axis]) < u32::MAX / 2, "an image that large");
+        // The kernels multiply the sizes and add one of them.
+        assert!(
+            int(g.x_shape()[1 + axis] * g.y_shape()[1 + axis]) < u32::MAX / 2,
+            "the image is too large for the kernel's integers"
+        );
         Self { input, output, kernel: 0, stride: 0, padding: 0 }
     }
 }
 
 fn int(size: usize) -> u32 {
-    u32::try_from(size).expect("sizes below 2³²")
+    u32::try_from(size).expect("a size below 2³²")
 }

@@ -1,4 +1,4 @@
-//! Sums in a fixed order: the same bits from run to run.
+//! Sums in a fixed order, which gives the same bits in every run.
 
 use super::columns::{self, Columns};
 use crate::cuda::driver::Result;
@@ -7,17 +7,17 @@ use crate::cuda::driver::source::REDUCE;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 
-/// Steps of a thread down the rows.
+/// Rows that a thread sums.
 const STEPS: usize = 16;
 
-/// `out[c] = Σ_row x[row, c]` of `x` `[rows, c]`, of any floating-point type: the gradient of a bias, in F32.
+/// `out[c] = Σ_row x[row, c]` for `x` `[rows, c]` of any floating-point type: the gradient of a bias, in F32.
 pub fn sum_rows(cuda: &Cuda, rows: usize, c: usize, x: &DeviceBuffer, out: &mut DeviceBuffer) -> Result<()> {
     assert_eq!((x.len(), out.len(), out.dtype()), (rows * c, c, Dtype::F32));
     assert_ne!(x.dtype(), Dtype::U32, "floating point");
     let g = [Columns::new(rows, c, x.dtype(), STEPS)];
     let mut partials = g[0].partials(cuda, 1)?;
     let args = [Arg::Int(x.dtype() as i32), (&g).into(), x.into(), (&mut partials).into()];
-    // SAFETY: `x` is `[rows, c]` (asserted) and `partials` has a sum a part and channel, as the geometry cuts them.
+    // SAFETY: `x` is `[rows, c]` (asserted), and `partials` has one sum per part and channel of the geometry.
     unsafe { cuda.launch(&REDUCE, "sum_rows_partials", g[0].grid(x.dtype(), 1), &args) }?;
     let (grid, across) = columns::fold(c);
     let parts = Arg::from(g[0].parts() as u64);

@@ -1,4 +1,4 @@
-//! Many tensors in one launch: the launchers' side of `tensors.cuh`.
+//! Many tensors in one launch: the host side of `tensors.cuh`.
 
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::{Arg, Grid};
@@ -6,14 +6,14 @@ use crate::cuda::driver::source::Source;
 use crate::cuda::{Cuda, DeviceBuffer};
 use bytemuck::NoUninit;
 
-/// Elements that a block works on.
+/// Elements per block.
 const CHUNK: usize = 8192;
 
-/// Runs `kernel`, which takes a table of at most `most` entries and then `more`, over all `entries`; each comes with
-/// the number of its tensor's elements.
+/// Runs `kernel` over all `entries`, each paired with its tensor's length. The kernel takes a table of at most `most`
+/// entries, followed by `more`.
 ///
 /// # Safety
-/// An entry is laid out as the kernel reads it, and its addresses are those of tensors of its length.
+/// Each entry must have the layout that the kernel reads, and its addresses must be those of tensors of its length.
 pub(in crate::cuda) unsafe fn over_tensors<E: NoUninit>(
     cuda: &Cuda,
     module: &Source,
@@ -33,7 +33,7 @@ pub(in crate::cuda) unsafe fn over_tensors<E: NoUninit>(
         group.iter().for_each(|(_, entry)| table.extend_from_slice(bytemuck::bytes_of(entry)));
         table.resize(most * (size_of::<u32>() + size_of::<E>()), 0);
         let args = [&[Arg::Struct(&table)], more].concat();
-        // SAFETY: the caller's; a block works on a chunk of one tensor, which ends where the tensor does.
+        // SAFETY: the caller's guarantee; a block works on a chunk of one tensor, which ends where the tensor does.
         unsafe { cuda.launch(module, kernel, Grid::of(blocks, 256), &args) }?;
     }
     Ok(())

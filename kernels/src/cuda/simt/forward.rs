@@ -1,4 +1,4 @@
-//! The forward pass.
+//! The forward pass of a convolution.
 
 use super::depthwise;
 use super::patches::{Convolution, Patches, check, int};
@@ -8,7 +8,7 @@ use crate::cuda::driver::source::CONV2D_F32;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::shapes::Conv2d;
 
-/// Convolution with a fused end: `y = activation(x ∗ w + bias + residual)`.
+/// Convolution with a fused epilogue: `y = activation(x ∗ w + bias + residual)`.
 /// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`, all f32.
 pub fn conv2d_forward(
     cuda: &Cuda,
@@ -42,8 +42,8 @@ pub fn conv2d_forward(
         };
         let name = kernel!(blocking.tile, "conv2d_forward");
         let grid = blocking.grid(g.groups, pixels, filters);
-        // SAFETY: taps outside the image are not read, nor pixels, filters and steps past the last; the buffers have
-        // the lengths of their shapes (asserted), y that of all parts.
+        // SAFETY: taps outside the image are not read, nor are pixels, filters or steps past the last. The buffers
+        // have the lengths of their shapes (asserted), and y that of all parts.
         unsafe { cuda.launch(&CONV2D_F32, name, grid, &[(&[convolution]).into()]) }
     })
 }

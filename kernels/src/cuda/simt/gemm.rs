@@ -1,4 +1,4 @@
-//! Products of f32 matrices.
+//! f32 matrix products.
 
 use super::tiles::{Blocking, in_parts, kernel};
 use crate::cuda::driver::Result;
@@ -9,7 +9,7 @@ use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Dtype, Trans};
 use crate::shapes::Linear;
 
-/// Up to as many rows of A share one reading of a transposed B.
+/// Up to this many rows of A share each read of a transposed B.
 pub const FEW_ROWS: usize = 16;
 
 /// `Product` in `gemm_f32.cu`.
@@ -26,8 +26,8 @@ struct Product {
     end: EpilogueArg,
 }
 
-/// `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`, f32,
-/// row-major; A is stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does.
+/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`,
+/// all f32 and row-major; A is stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does.
 pub fn gemm(
     cuda: &Cuda,
     ta: Trans,
@@ -40,7 +40,7 @@ pub fn gemm(
     accumulate: bool,
     c: &mut DeviceBuffer,
 ) -> Result<()> {
-    // Adding to C is a residual that is C: each element is read and written by one thread.
+    // To accumulate, C is its own residual: one thread reads and writes each element.
     let mut end = Epilogue::default().arg();
     if accumulate {
         end.residual = c.address();
@@ -48,7 +48,7 @@ pub fn gemm(
     product(cuda, [ta, tb], [m, n, k], a, b, end, c)
 }
 
-/// `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]` → `y` `[N, O]`.
+/// Computes `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]` → `y` `[N, O]`.
 pub fn linear_forward(
     cuda: &Cuda,
     g: &Linear,
@@ -61,7 +61,7 @@ pub fn linear_forward(
     product(cuda, [Trans::No, Trans::Yes], [g.n, g.outputs, g.inputs], x, w, epilogue.arg(), y)
 }
 
-/// `C = activation(op(A) · op(B) + bias + residual)`, shapes as for [`gemm`]; `end` fits `C`.
+/// Computes `C = activation(op(A) · op(B) + bias + residual)`; shapes as for [`gemm`]. `end` matches `C`.
 fn product(
     cuda: &Cuda,
     trans: [Trans; 2],
@@ -74,10 +74,10 @@ fn product(
     assert_eq!(
         (a.len(), b.len(), c.len()),
         (m * k, k * n, m * n),
-        "matrices have the lengths of their shapes"
+        "the lengths of the matrices match their shapes"
     );
-    assert!([a, b, c].iter().all(|matrix| matrix.dtype() == Dtype::F32), "matrices of f32");
-    let int = |size: usize| i32::try_from(size).expect("a matrix of at most 2³¹ rows and columns");
+    assert!([a, b, c].iter().all(|matrix| matrix.dtype() == Dtype::F32), "matrices are f32");
+    let int = |size: usize| i32::try_from(size).expect("a matrix of fewer than 2³¹ rows and columns");
     let [m_arg, n_arg, k_arg] = [m, n, k].map(int);
     let argument = |splits: usize, c: &DeviceBuffer, end: EpilogueArg| Product {
         m: m_arg,
@@ -109,7 +109,7 @@ fn product(
     })
 }
 
-/// The kernel for up to 16 rows by a transposed matrix of `n` rows, and its grid (`thin` in `gemm_f32.cu`).
+/// The kernel for up to 16 rows times a transposed matrix of `n` rows, and its grid (`thin` in `gemm_f32.cu`).
 fn thin(m: usize, n: usize) -> (&'static str, Grid) {
     let (name, rows, outputs) = match m {
         0..=1 => ("gemm_nt_1_row", 1, 1),

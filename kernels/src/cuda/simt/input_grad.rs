@@ -1,5 +1,5 @@
-//! The gradient of the input: one product for each [`Residue`] of the stride. Its patches of `dy` have a step of 1 and taps
-//! that step backward.
+//! The gradient of the input: one product for each [`Residue`] of the stride. Its patches of `dy` have stride 1, and
+//! their taps step backward.
 
 use super::depthwise;
 use super::patches::{Convolution, Patches, check, int};
@@ -27,7 +27,7 @@ pub fn conv2d_input_grad(
         rows.iter().flat_map(|&row| columns.iter().map(move |&column| [row, column])).collect();
     let (filters, channels) = (g.o / g.groups, g.c / g.groups);
     let pixels = |phase: &[Residue; 2]| g.n * phase[0].count * phase[1].count;
-    // The first residue has the most pixels; the average number of taps stands for all.
+    // The first residue has the most pixels; the average number of taps represents all residues.
     let taps = (g.kh * g.kw).div_ceil(phases.len());
     let blocking = Blocking::new(cuda, g.groups, pixels(&phases[0]), channels, taps * filters);
     in_parts(cuda, blocking.splits, g.c, Epilogue::default().arg(), dx, |dx, end| {
@@ -48,8 +48,8 @@ pub fn conv2d_input_grad(
             };
             let name = kernel!(blocking.tile, "conv2d_input_grad");
             let grid = blocking.grid(g.groups, pixels(phase), channels);
-            // SAFETY: the taps lie inside the weight and the pixels inside dx by the definition of a residue; what they would
-            // read outside of dy is not read. The buffers have the lengths of their shapes (asserted).
+            // SAFETY: by the definition of a residue, the taps lie inside the weight and the pixels inside dx; reads
+            // outside dy are skipped. The buffers have the lengths of their shapes (asserted).
             unsafe { cuda.launch(&CONV2D_F32, name, grid, &[(&[convolution]).into()])? };
         }
         Ok(())
@@ -66,7 +66,7 @@ fn patches(g: &Conv2d, phase: &[Residue; 2]) -> Patches {
         c: int(g.o),
         rows: int(phase[0].count),
         columns: int(phase[1].count),
-        // Pixels that no tap reaches have a reduction of no steps. The kernel divides by the taps along the width.
+        // Pixels that no tap reaches have an empty reduction. The kernel divides by the taps along the width.
         taps: if taps.contains(&0) { [0, 1] } else { taps },
         stride: [1, 1],
         tap: phase.map(|axis| -int(axis.distance)),

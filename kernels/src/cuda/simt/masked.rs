@@ -11,21 +11,22 @@ use crate::shapes::Conv2d;
 pub struct LiveLists(Selected);
 
 impl LiveLists {
-    /// Of `live` `[O]` filters of `g`, and of `blocks` of [`BLOCK`] input channels of a group that any of them reads.
+    /// Lists the `live` `[O]` filters of `g`, and the `blocks` of [`BLOCK`] input channels of a group that any of
+    /// them reads.
     ///
     /// # Errors
-    /// Where the device's memory does not hold the lists.
+    /// If the device's memory does not suffice.
     pub fn new(cuda: &Cuda, g: &Conv2d, live: &[bool], blocks: &[bool]) -> Result<Self> {
         let mut blocks: Vec<u32> = (0..blocks.len() as u32).filter(|&block| blocks[block as usize]).collect();
         if blocks.is_empty() {
-            blocks.push(0); // a reduction has at least one step; its weights are zero
+            blocks.push(0); // a reduction needs at least one step; its weights are zero
         }
         Ok(Self(Selected::new(cuda, g, live, &blocks, blocks.len() * BLOCK, g.c / g.groups)?))
     }
 }
 
-/// `y = activation(x ∗ w + bias + residual)`, where what `mask` leaves out contributes nothing to `x ∗ w`. Shapes as for
-/// [`super::conv2d_forward`], all f32.
+/// Computes `y = activation(x ∗ w + bias + residual)`; weights that `mask` drops contribute nothing to `x ∗ w`.
+/// Shapes as for [`super::conv2d_forward`], all f32.
 pub fn conv2d_masked_forward(
     cuda: &Cuda,
     g: &Conv2d,

@@ -1,8 +1,8 @@
-//! Products of f32 by the ordinary units, which multiply in single precision: matrix products, and convolution over
-//! channels-last images as an implicit matrix product (`gemm_f32.cu`, `conv2d_f32.cu`).
+//! f32 products on the ordinary units, in single precision: matrix products, and convolutions over channels-last
+//! images as implicit matrix products (`gemm_f32.cu`, `conv2d_f32.cu`).
 //!
-//! Each of a convolution's three products reads patches of an image in place. What differs is a `Patches`: of `x` at the output
-//! pixels, or of `dy` at the input pixels of one remainder modulo the stride.
+//! Each of a convolution's three products reads patches of an image in place. They differ in their `Patches`: of `x`
+//! at the output pixels, or of `dy` at the input pixels of one remainder modulo the stride.
 
 mod compact;
 mod depthwise;
@@ -22,5 +22,5 @@ pub use input_grad::conv2d_input_grad;
 pub use masked::{LiveLists, conv2d_masked_forward};
 pub use weight_grad::conv2d_weight_grad;
 
-/// Input channels that a mask leaves out together: what a tile of the reduction holds.
+/// The number of input channels that a mask skips together: the steps that a tile of the reduction holds.
 pub const BLOCK: usize = tiles::STEP;

@@ -1,11 +1,11 @@
-//! The patches of an image that a product reads in place, as kernels take them.
+//! The patches of an image that a product reads in place, as a kernel argument.
 
 use crate::cuda::DeviceBuffer;
 use crate::cuda::ops::EpilogueArg;
 use crate::params::Dtype;
 use crate::shapes::Conv2d;
 
-/// The patches of an image, and where their results go (`Patches` in `patches.cuh`).
+/// The patches of an image, and the destination of their results (`Patches` in `patches.cuh`).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct Patches {
@@ -17,14 +17,14 @@ pub(super) struct Patches {
     pub columns: i32,
     pub taps: [i32; 2],
     pub stride: [i32; 2],
-    /// Between taps.
+    /// The distance between taps.
     pub tap: [i32; 2],
-    /// Where the first tap of the first patch lies.
+    /// The position of the first tap of the first patch.
     pub first: [i32; 2],
-    /// Of a group.
+    /// Channels per group.
     pub channels: i32,
     pub out: [i32; 2],
-    /// Between the results of neighbouring patches.
+    /// The distance between the results of neighboring patches.
     pub step: [i32; 2],
     pub start: [i32; 2],
 }
@@ -47,13 +47,13 @@ pub(super) struct Convolution {
     pub end: EpilogueArg,
 }
 
-/// A size as a kernel takes it.
+/// Converts a size to a kernel's `int`.
 pub(super) fn int(size: usize) -> i32 {
     i32::try_from(size).expect("a size below 2³¹")
 }
 
 impl Patches {
-    /// Patches of `x`, one an output pixel.
+    /// Patches of `x`, one per output pixel.
     pub fn of_input(g: &Conv2d) -> Self {
         let (oh, ow) = (int(g.oh()), int(g.ow()));
         int(g.n * g.oh() * g.ow());
@@ -76,12 +76,12 @@ impl Patches {
     }
 }
 
-/// Asserts that the buffers are f32s of the lengths of `g`'s shapes.
+/// Asserts that the buffers are f32 and have the lengths of `g`'s shapes.
 pub(super) fn check(g: &Conv2d, x: &DeviceBuffer, w: &DeviceBuffer, y: &DeviceBuffer) {
     assert_eq!(
         (x.len(), w.len(), y.len()),
         (g.x_len(), g.w_len(), g.y_len()),
-        "input, weight and output have the lengths of their shapes"
+        "the lengths of input, weight and output match their shapes"
     );
-    assert!([x, w, y].iter().all(|buffer| buffer.dtype() == Dtype::F32), "images and weights of f32");
+    assert!([x, w, y].iter().all(|buffer| buffer.dtype() == Dtype::F32), "images and weights are f32");
 }

@@ -1,5 +1,5 @@
-//! The gradient of the weight: a product whose steps are pixels, which are many where the result is small. It is then cut
-//! into ranges of pixels, each with a partial gradient.
+//! The gradient of the weight: a product that reduces over pixels. If the result is small and the pixels many, the
+//! reduction is split into ranges of pixels, each with a partial gradient.
 
 use super::depthwise;
 use super::patches::{Patches, check, int};
@@ -48,8 +48,8 @@ pub fn conv2d_weight_grad(
         };
         let name = kernel!(blocking.tile, "conv2d_weight_grad");
         let grid = blocking.grid(g.groups, filters, columns);
-        // SAFETY: taps outside the image are not read, nor pixels, filters and columns past the last; the buffers have
-        // the lengths of their shapes (asserted), dw that of all parts.
+        // SAFETY: taps outside the image are not read, nor are pixels, filters or columns past the last. The buffers
+        // have the lengths of their shapes (asserted), and dw that of all parts.
         unsafe { cuda.launch(&CONV2D_F32, name, grid, &[(&[product]).into()]) }
     })
 }

@@ -1,4 +1,4 @@
-//! The forward pass.
+//! The forward pass of a convolution.
 
 use super::problem::{Windows, int, run};
 use super::tensor_map::MAX_STRIDE;
@@ -7,8 +7,8 @@ use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::Dtype;
 use crate::shapes::Conv2d;
 
-/// Whether the kernels of this module compute `g` on `cuda`: on `sm_90a`, one group, channels that are a multiple of 16
-/// bytes (the copy engine's strides are), and strides of at most 8.
+/// Whether this module's kernels can compute `g` on `cuda`: they need `sm_90a`, one group, channels that are a
+/// multiple of 16 bytes (as the copy engine's strides are), and strides of at most 8.
 pub fn applies(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
     cuda.arch() == "sm_90a"
         && dtype != Dtype::U32
@@ -17,11 +17,12 @@ pub fn applies(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
         && g.stride.iter().all(|&s| s <= MAX_STRIDE)
 }
 
-/// `y = activation(x ∗ w + bias + residual)`: `x` `[N, H, W, C]`, `w` `[O, KH, KW, C]`, `y` and `residual`
-/// `[N, OH, OW, O]`, all of one type; `bias` `[O]` in f32. Sums are f32 and rounded once; f32 operands become TF32.
+/// Computes `y = activation(x ∗ w + bias + residual)`: `x` `[N, H, W, C]`, `w` `[O, KH, KW, C]`, `y` and `residual`
+/// `[N, OH, OW, O]`, all of one type; `bias` `[O]` is f32. Sums are f32 and rounded once; f32 operands are rounded to
+/// TF32.
 ///
 /// # Panics
-/// Where [`applies`] denies, or a buffer does not fit the geometry.
+/// If [`applies`] is false, or a buffer does not match the geometry.
 pub fn conv2d_forward(
     cuda: &Cuda,
     g: &Conv2d,

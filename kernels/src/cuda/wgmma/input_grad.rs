@@ -10,20 +10,20 @@ use crate::params::Dtype;
 use crate::residue::Residue;
 use crate::shapes::Conv2d;
 
-/// Edge of the tiles in which a weight is transposed.
+/// The edge of the tiles in which a weight is transposed.
 const EDGE: usize = 32;
 
-/// Whether [`conv2d_input_grad`] computes `g` on `cuda`: as [`applies`], with filters in place of channels, and any
-/// stride.
+/// Whether [`conv2d_input_grad`] can compute `g` on `cuda`: as [`applies`], with filters in place of channels, and
+/// any stride.
 pub fn applies_to_input_grad(cuda: &Cuda, g: &Conv2d, dtype: Dtype) -> bool {
     applies(cuda, &backwards(g), dtype)
 }
 
-/// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C]`, `dx` `[N, H, W, C]`, all of one type.
-/// The pixels of dx of one pair of residues are a convolution of dy, with a stride of 1.
+/// Computes the gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C]`, `dx` `[N, H, W, C]`, all of one
+/// type. The pixels of dx for each pair of residues are a convolution of dy with stride 1.
 ///
 /// # Panics
-/// Where [`applies_to_input_grad`] denies, or a buffer does not fit the geometry.
+/// If [`applies_to_input_grad`] is false, or a buffer does not match the geometry.
 pub fn conv2d_input_grad(
     cuda: &Cuda,
     g: &Conv2d,
@@ -58,14 +58,14 @@ pub fn conv2d_input_grad(
     Ok(())
 }
 
-/// The convolution that maps dy to dx, of one pair of residues.
+/// The convolution that maps dy to dx for one pair of residues.
 fn backwards(g: &Conv2d) -> Conv2d {
     Conv2d { h: g.oh(), w: g.ow(), c: g.o, o: g.c, stride: [1, 1], ..*g }
 }
 
-/// `w` `[O, KH, KW, C]` as `[C, KH, KW, O]`.
+/// Transposes `w` from `[O, KH, KW, C]` to `[C, KH, KW, O]`.
 fn transposed(cuda: &Cuda, g: &Conv2d, w: &DeviceBuffer, dtype: Dtype) -> Result<DeviceBuffer> {
-    assert_eq!((w.dtype(), w.len()), (dtype, g.w_len()), "w: O·KH·KW·C, of dy's type");
+    assert_eq!((w.dtype(), w.len()), (dtype, g.w_len()), "w holds O·KH·KW·C elements of dy's type");
     let kernel = if dtype.bytes() == 2 { "conv2d_transpose_weight_16" } else { "conv2d_transpose_weight_32" };
     let mut to = cuda.buffer(dtype, w.len())?;
     let grid = Grid {
@@ -74,7 +74,7 @@ fn transposed(cuda: &Cuda, g: &Conv2d, w: &DeviceBuffer, dtype: Dtype) -> Result
         shared: EDGE * (EDGE * dtype.bytes() + 4),
     };
     let args = [g.o.into(), (g.kh * g.kw).into(), g.c.into(), w.into(), (&mut to).into()];
-    // SAFETY: a thread reads and writes only at o, tap, c below O, KH·KW, C: elements of both buffers.
+    // SAFETY: a thread reads and writes only at o, tap, c below O, KH·KW, C, which are elements of both buffers.
     unsafe { cuda.launch(&CONV2D_WGMMA, kernel, grid, &args) }?;
     Ok(to)
 }

@@ -1,5 +1,5 @@
-//! Convolution and linear layers on Hopper's tensor cores: bulk copies and wgmma, of 16-bit numbers or, of f32 buffers,
-//! in TF32 (operands rounded to eleven bits of mantissa).
+//! Convolutions and linear layers on Hopper's tensor cores, with bulk copies and wgmma: in 16-bit types, or in TF32
+//! on f32 buffers (operands rounded to eleven significant bits).
 
 mod forward;
 mod input_grad;

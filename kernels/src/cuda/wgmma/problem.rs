@@ -1,4 +1,4 @@
-//! A convolution as a kernel's argument, and its launch.
+//! A convolution as a kernel argument, and its launch.
 
 use super::tiles::{PIXELS, filters_of_a_block, pixel_tile};
 use crate::cuda::driver::Result;
@@ -8,7 +8,7 @@ use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::Dtype;
 use crate::shapes::Conv2d;
 
-/// As `Problem` in conv2d_wgmma.cu.
+/// `Problem` in conv2d_wgmma.cu.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Problem {
@@ -24,27 +24,28 @@ struct Problem {
     activation: i32,
 }
 
-/// Along height and width: what output pixel `i` reads through tap `t`, and where it goes.
+/// The geometry along height and width: the inputs of output pixel `i` through tap `t`, and its destination.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct Windows {
-    /// It reads x at `origin + i·stride + t·dilation`,
+    /// Pixel `i` reads x at `origin + i·stride + t·dilation`,
     pub stride: [i32; 2],
     pub origin: [i32; 2],
     pub dilation: [i32; 2],
     /// and the filter at `tap + t·tap_step`.
     pub tap: [i32; 2],
     pub tap_step: [i32; 2],
-    /// It is pixel `first + i·step` of an image of `size`.
+    /// It is stored at pixel `first + i·step` of an image of `size`.
     pub size: [i32; 2],
     pub first: [i32; 2],
     pub step: [i32; 2],
 }
 
-/// Bytes of channels of a step; threads of a block.
+/// Bytes of channels per step.
 const ROW_BYTES: usize = 128;
 const THREADS: usize = 288;
-/// Computes `oh`·`ow` pixels of every image, each through `kh`·`kw` taps: `x` and `w` have `g`'s shapes, y those that the windows name.
+/// Computes `oh`·`ow` pixels of every image, each from `kh`·`kw` taps: `x` and `w` have `g`'s shapes, and y has the
+/// shape that `windows` gives.
 pub(super) fn run(
     cuda: &Cuda,
     g: &Conv2d,
@@ -57,7 +58,11 @@ pub(super) fn run(
 ) -> Result<()> {
     let dtype = x.dtype();
     let pixels = g.n * windows.size[0] as usize * windows.size[1] as usize;
-    assert_eq!((w.dtype(), y.dtype(), y.len()), (dtype, dtype, pixels * g.o), "y: its pixels, of x's type");
+    assert_eq!(
+        (w.dtype(), y.dtype(), y.len()),
+        (dtype, dtype, pixels * g.o),
+        "w and y have x's type, and y holds its pixels"
+    );
     epilogue.check(g.o, y);
     let stride = windows.stride.map(|s| s as usize);
     let tile = pixel_tile([g.n, oh, ow], stride);
@@ -88,13 +93,14 @@ pub(super) fn run(
     let stages = if filters == 256 { 4 } else { 3 };
     let grid =
         Grid::of(pixel_tiles * filter_tiles, THREADS).shared(stages * (PIXELS + filters) * ROW_BYTES + 1024);
-    // SAFETY: the maps bound what is read of x and w; a thread stores images below N, pixels that lie inside `size` (the
-    // callers') and filters below O, which y and the residual have, and the bias O (all asserted).
+    // SAFETY: the maps bound the reads of x and w. A thread stores at images below N, pixels inside `size` (ensured
+    // by the callers) and filters below O; y and the residual hold these elements, and the bias holds O (all
+    // asserted).
     unsafe { cuda.launch(&CONV2D_WGMMA, kernel(dtype, filters), grid, &args) }
 }
 
 pub(super) fn int(n: usize) -> i32 {
-    i32::try_from(n).expect("a size that a kernel's int holds")
+    i32::try_from(n).expect("a size that fits a kernel's int")
 }
 
 fn kernel(dtype: Dtype, filters: usize) -> &'static str {

@@ -1,12 +1,12 @@
-//! How many pixels and filters a block computes.
+//! The choice of pixels and filters per block.
 
 use super::tensor_map::MAX_BOX;
 use crate::cuda::Cuda;
 
-/// Output pixels of a block, at most.
+/// The maximum number of output pixels per block.
 pub(super) const PIXELS: usize = 128;
 
-/// The widest tile that still gives every multiprocessor a block, and of which `o` filters do not leave half unused.
+/// The widest tile that still gives every multiprocessor a block, and that `o` filters do not leave half unused.
 pub(super) fn filters_of_a_block(cuda: &Cuda, pixel_tiles: usize, o: usize) -> usize {
     let fits = |&filters: &usize| {
         o.next_multiple_of(64) >= filters && pixel_tiles * o.div_ceil(filters) >= cuda.multiprocessors()
@@ -14,8 +14,8 @@ pub(super) fn filters_of_a_block(cuda: &Cuda, pixel_tiles: usize, o: usize) -> u
     [256, 128].into_iter().find(fits).unwrap_or(64)
 }
 
-/// Images × rows × columns of at most 128 output pixels, chosen to leave the fewest unused: powers of two, or a whole
-/// dimension. Ties go to the widest, whose inputs overlap most from tap to tap.
+/// Images × rows × columns of at most 128 output pixels, each a power of two or a whole dimension, chosen to leave
+/// the fewest unused. Ties go to the widest, whose inputs overlap most from tap to tap.
 pub(super) fn pixel_tile([n, oh, ow]: [usize; 3], stride: [usize; 2]) -> [usize; 3] {
     let candidates = |size: usize, stride: usize| {
         let most = size.min(PIXELS).min(MAX_BOX / stride);
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn tiles_waste_little() {
-        // Of 7 × 7 pixels no box is both full and whole.
+        // For 7 × 7 pixels, no box is both full and whole.
         for (edge, least) in [(112, 0.97), (56, 0.97), (28, 0.97), (14, 0.97), (7, 0.87)] {
             for n in [64, 128, 256] {
                 let [bn, bh, bw] = pixel_tile([n, edge, edge], [1, 1]);
