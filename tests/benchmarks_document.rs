@@ -33,7 +33,7 @@ fn bad_results_are_named() {
     let path = dir.path().join("peers.csv");
     let header = "# date: 2026-01-01\nkind,what,size,batch,threads,engine,round,ms\n";
     for (rows, expected) in [
-        ("", "no row in it"),
+        ("", "no rows"),
         ("network,resnet18,128,1,2,lopper,0,fast\n", "line: 3"),
         ("network,resnet18,128\n", "line: 3"),
     ] {
