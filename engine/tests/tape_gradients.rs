@@ -73,7 +73,7 @@ fn check(
         for (i, other) in alone.iter().enumerate() {
             assert_eq!(other.is_some(), i == k, "a constant has no gradient");
         }
-        assert!(alone[k].as_ref().unwrap().same_bits(gradient), "input {k} alone");
+        assert!(alone[k].as_ref().unwrap().same_bits(gradient), "only input {k} is a leaf");
     }
 }
 

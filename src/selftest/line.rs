@@ -71,7 +71,7 @@ pub struct Timing {
 impl Line {
     /// Creates a line that has not run yet.
     pub fn new(what: impl Into<String>, how: impl Into<String>) -> Self {
-        let status = Status::NotRun { why: "its process ended first".into() };
+        let status = Status::NotRun { why: "its process ended before it ran".into() };
         let (what, how) = (what.into(), how.into());
         Self { what, how, status, worst: None, timing: None, note: None, seconds: 0.0 }
     }

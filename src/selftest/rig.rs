@@ -1,4 +1,4 @@
-//! What every check and timing works with: the two devices, and values on both.
+//! Context of all checks and timings: the two devices, and values on both.
 
 use lopper_engine::{Device, Error, Result};
 use lopper_kernels::cpu::Cpu;
