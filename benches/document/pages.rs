@@ -206,8 +206,8 @@ does; *chosen* uses the kernel that packing chooses. Shares are of the FMA peak.
 
 fn linear(record: &Record<LinearRow>) -> String {
     let words = "A linear layer reads its weight once, whatever the batch: with few rows it is bound by the memory read rate,
-with many by the FMA peak. *Packed* is for inference, *bf16* is the same with weights rounded to bf16, and *stored* is for
-training; rates and shares are those of packed. A weight of some tens of megabytes stays in a large last-level cache
+with many by the FMA peak. *Packed* is for inference, *bf16* is the same with weights rounded to bf16, and *stored* is
+for training; rates and shares are those of packed. A weight of some tens of megabytes stays in a large last-level cache
 between runs, and can then be read faster than from memory.";
     let mut text = section("Linear layers and matrix products", record, words);
     let same = |a: &LinearRow, b: &LinearRow| {
@@ -254,8 +254,8 @@ between runs, and can then be read faster than from memory.";
 
 fn sparse(record: &Record<SparseRow>) -> String {
     let words = "VGG16's convolutions. The layer and the one before it have the same share of dead filters. *Masked* skips dead
-filters; *compacted* also skips dead inputs but keeps every width; *pruned* has neither left. Speedups are over dense, timed in
-turn with it.\n\n![speedups by technique](docs/benchmarks/sparse.svg)";
+filters; *compacted* also skips dead inputs but keeps every width; *pruned* has neither left. Speedups are over dense,
+timed in turn with it.\n\n![speedups by technique](docs/benchmarks/sparse.svg)";
     let mut text = section("Speedup from dead filters", record, words);
     let dead = distinct(&record.rows, |row| row.dead_percent);
     let techniques = ["masked", "compacted", "pruned"];

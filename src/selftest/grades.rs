@@ -97,7 +97,8 @@ impl Grade {
         forward(cuda, g, x, w, end, y)
     }
 
-    /// Computes the product `pass` of `g` without a fused epilogue: of `x` and `w`, of `dy` and `w`, or of `x` and `dy`.
+    /// Computes the product `pass` of `g` without a fused epilogue: of `x` and `w`, of `dy` and `w`, or of `x` and
+    /// `dy`.
     pub fn product(
         self,
         cuda: &Cuda,

@@ -30,7 +30,8 @@ pub struct PartReport {
     pub title: &'static str,
     pub lines: Vec<Line>,
     pub seconds: f64,
-    /// Bytes of device memory in use when the part ends. This is the peak, because freed GPU buffers are kept for reuse.
+    /// Bytes of device memory in use when the part ends. This is the peak, because freed GPU buffers are kept for
+    /// reuse.
     pub memory: usize,
     /// Index of the line that is running.
     #[serde(skip)]
@@ -133,8 +134,8 @@ impl Report {
             text += "\nThis device is emulated on the CPU: the times measure the emulator, not a GPU.\n";
         }
         text += "\nAn error is the largest difference from the CPU in an operation's results, relative to the largest \
-                 value; for gradients of networks, it is the length of the difference relative to theirs. Each operation \
-                 runs twice, and bits that differ are a failure. TFLOP/s count two operations per product.\n";
+                 value; for gradients of networks, it is the length of the difference relative to theirs. Each \
+                 operation runs twice, and bits that differ are a failure. TFLOP/s count two operations per product.\n";
         text
     }
 }

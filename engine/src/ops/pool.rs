@@ -1,5 +1,5 @@
-//! Max and average pooling, with fixed or adaptive windows. The backward pass of max pooling finds the maxima again from
-//! its input instead of storing indices.
+//! Max and average pooling, with fixed or adaptive windows. The backward pass of max pooling finds the maxima again
+//! from its input instead of storing indices.
 
 use crate::layer::Pool;
 use crate::shape::adaptive_geometry;

@@ -60,7 +60,8 @@ impl Runner {
         let mut calls = ops.iter().zip(works).map(call).collect::<Result<Vec<Call>>>()?;
         let last = ops.last().expect("one operation writes the output").output;
         let mut output = Border::new(gpu, slice(places.of(last))).map_err(of_images)?;
-        // After this run, every kernel is compiled and the pool holds the buffers they borrow: the graph allocates nothing.
+        // After this run, every kernel is compiled and the pool holds the buffers they borrow: the graph allocates
+        // nothing.
         for (op, call) in ops.iter().zip(&mut calls) {
             call.run(gpu).and_then(|()| gpu.synchronize()).map_err(|e| in_node(op, e))?;
         }

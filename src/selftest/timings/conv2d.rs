@@ -51,7 +51,8 @@ pub fn product(rig: &Rig, g: &Conv2d, pass: Pass, grade: Grade, precision: Preci
     time(rig, g.macs(), || grade.product(&gpu, pass, g, &a, &b, &mut out))
 }
 
-/// Returns the convolutions of `networks` on `batch` images of `size` pixels, each geometry once, with a descriptive name.
+/// Returns the convolutions of `networks` on `batch` images of `size` pixels, each geometry once, with a descriptive
+/// name.
 pub fn layers(networks: &[&str], size: usize, batch: usize) -> Result<Vec<(String, Conv2d)>> {
     let mut layers: Vec<(String, Conv2d)> = Vec::new();
     for network in networks {

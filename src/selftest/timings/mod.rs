@@ -24,8 +24,8 @@ const GRADES: [Grade; 3] = [Grade::Simt, Grade::Mma, Grade::Wgmma];
 /// Time spent on one kernel, after its first two runs.
 const TIME: Duration = Duration::from_millis(50);
 
-/// Returns the median of several samples. Each makes enough calls of `work` that the timer's resolution does not matter;
-/// one call does `macs` multiply-accumulates.
+/// Returns the median of several samples. Each makes enough calls of `work` that the timer's resolution does not
+/// matter; one call does `macs` multiply-accumulates.
 fn time(rig: &Rig, macs: u64, mut work: impl FnMut() -> cuda::Result<()>) -> Result<Timing> {
     let mut timer = Timer::new(&rig.gpu)?;
     timer.time(&mut work)?;
