@@ -38,7 +38,7 @@ const OPERATIONS: [(&str, OnDevice, OnCpu); 9] = [
     ),
 ];
 
-/// Returns lengths that are not multiples of a vector, lengths of several blocks and, on a GPU, that of a large layer.
+/// Returns lengths around that of a vector, of several blocks and, on a GPU, of a large layer.
 fn lengths(rig: &Rig) -> Vec<usize> {
     [1, 7, 8, 4103].into_iter().chain(rig.large.then_some(4 * 56 * 56 * 256 + 3)).collect()
 }

@@ -16,8 +16,7 @@ struct Tensors {
     mask: Vec<f32>,
 }
 
-/// Returns tensors of one chunk and of several, not multiples of a vector; on a GPU, also one as large as a large
-/// layer.
+/// Returns tensors of one chunk and of several, not all whole vectors; on a GPU, also one as large as a large layer.
 fn tensors(rig: &Rig) -> Vec<Tensors> {
     let of = |len: usize| {
         let [p, g, m, v, mask] = [1, 2, 3, 4, 5].map(|seed| random(seed, len));
