@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Times in PyTorch (cuDNN, cuBLAS) what a self-test of lopper has timed, on the same GPU, and prints both with their ratio.
+"""Times the cases of a lopper self-test in PyTorch (cuDNN, cuBLAS) on the same GPU, and prints both times with their ratio.
 
     lopper selftest --device cuda --out selftest.md
     python3 benches/gpu_peers.py selftest.md [--only WORDS] [--out ratios.md]
     python3 benches/gpu_peers.py selftest.md --list
 
-Needs torch, and torchvision for whole networks; `--list` needs neither and prints what PyTorch would be asked for. Channels-last,
-random data, cuDNN's search for its fastest algorithm, the median of several runs by the GPU's own clock. `--device cpu` tries the
-script on a machine without a GPU; its times mean nothing.
+Needs torch, and torchvision for whole networks; `--list` needs neither and prints the PyTorch counterpart of each case. Uses
+channels-last layout, random data, cuDNN's search for its fastest algorithm, and the median of several runs by the GPU's clock.
+`--device cpu` tests the script on a machine without a GPU; its times are meaningless.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-# The name of each precision's type in torch, which is imported only when it is used.
+# Name of each precision's type in torch, which is imported only when used.
 TYPES = {"f32": "float32", "tf32": "float32", "bf16": "bfloat16", "f16": "float16"}
 LAYER = re.compile(r"(\d+)×(\d+)×(\d+), (\d+) of (\d+)×(\d+)/(\d+)")
 STEP = re.compile(r"(\w+), training step, (\d+) images of (\d+) px")
@@ -29,26 +29,26 @@ SECONDS = 0.1
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("report", type=Path, help="what `lopper selftest` wrote")
-    parser.add_argument("--only", default="", help="cases that contain these words")
+    parser.add_argument("report", type=Path, help="report written by `lopper selftest`")
+    parser.add_argument("--only", default="", help="run only cases that contain all of these words")
     parser.add_argument("--out", type=Path, help="write the table to this file too")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
-    parser.add_argument("--list", action="store_true", help="print the peer of each case and stop; needs no PyTorch")
+    parser.add_argument("--list", action="store_true", help="print the counterpart of each case and exit; needs no PyTorch")
     return parser.parse_args()
 
 
 def timings(report):
-    """The timings in a report: (what, how, milliseconds)."""
+    """Returns the timings in a report: (what, how, milliseconds)."""
     text = report.read_text(encoding="utf-8")
     found = re.findall(r"```json\n(.*?)\n```", text, re.DOTALL)
     if not found:
-        sys.exit(f"{report}: no JSON at its end: is it a report of `lopper selftest`?")
+        sys.exit(f"{report}: found no JSON; is it a report of `lopper selftest`?")
     lines = (line for part in json.loads(found[-1])["parts"] for line in part["lines"])
     return [(line["what"], line["how"], line["timing"]["median_ms"]) for line in lines if line.get("timing")]
 
 
 def median_ms(device, work):
-    """The median time of `work`, after three runs that choose algorithms and fill caches."""
+    """Returns the median time of `work`, after three runs that choose algorithms and fill caches."""
     import torch
 
     for _ in range(3):
@@ -96,7 +96,7 @@ def convolution(device, shape, pass_, dtype):
 
 
 def network(device, name):
-    """torchvision's network of this name; None if it has none."""
+    """Returns torchvision's network of this name, or None if there is none."""
     import torch
     import torchvision
 
@@ -144,8 +144,8 @@ def step(device, name, batch, size, precision):
 
 
 def peer(what, how):
-    """How to compute the same in PyTorch, as a function and its arguments, and the ratio to aim at; None if PyTorch has no
-    counterpart."""
+    """Returns how to compute the same in PyTorch, as a function and its arguments, and the target ratio; None if PyTorch
+    has no counterpart."""
     *kind, precision = how.split(", ")
     if precision not in TYPES:
         return None
@@ -164,7 +164,7 @@ def peer(what, how):
 
 
 def against_pruned(timed):
-    """Rows for masked and compacted convolutions beside the pruned ones of the same report."""
+    """Yields rows that compare masked and compacted convolutions with the pruned ones of the same report."""
     times = {(what, how): ms for what, how, ms in timed}
     for (what, how), ms in times.items():
         kind, _, grade = how.partition(", ")
@@ -175,7 +175,7 @@ def against_pruned(timed):
 
 
 def chosen(options):
-    """The timings that --only keeps and PyTorch has a counterpart of: (what, how, milliseconds, peer, aim)."""
+    """Yields the timings that match --only and have a PyTorch counterpart: (what, how, milliseconds, peer, aim)."""
     for what, how, ms in timings(options.report):
         found = peer(what, how)
         if found and all(word in f"{what} {how}" for word in options.only.split()):
@@ -188,7 +188,7 @@ def print_list(options):
 
 
 def against_pytorch(options):
-    """Rows for each case beside PyTorch, printed as they are measured."""
+    """Yields rows that compare each case with PyTorch, and prints them as they are measured."""
     import torch
 
     known = {}
@@ -215,16 +215,16 @@ def main():
 
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
-    gpu = torch.cuda.get_device_name() if options.device == "cuda" else "the CPU: these times mean nothing"
+    gpu = torch.cuda.get_device_name() if options.device == "cuda" else "the CPU: these times are meaningless"
     table = [
         f"PyTorch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}, {gpu}",
         "",
-        "| what | how | lopper ms | PyTorch ms | speed of PyTorch's | aim |",
+        "| what | how | lopper ms | PyTorch ms | PyTorch / lopper | target |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     print("\n".join(table), flush=True)
     table += against_pytorch(options)
-    sparse = ["", "| what | how | ms | pruned ms | speed of pruned's | aim |", "| --- | --- | ---: | ---: | ---: | ---: |"]
+    sparse = ["", "| what | how | ms | pruned ms | pruned / this | target |", "| --- | --- | ---: | ---: | ---: | ---: |"]
     sparse += against_pruned(timings(options.report))
     print("\n".join(sparse))
     if options.out:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Measures everything in BENCHMARKS.md and rewrites it. On an otherwise idle machine, about half an hour.
+# Measures everything in BENCHMARKS.md and rewrites it. Takes about half an hour on an otherwise idle machine.
 #
 #   benches/run_all.sh [--quick] [VENV [VENV_DEEPSPARSE]]
 #   benches/run_all.sh --smoke DIR
 #
-# VENV and VENV_DEEPSPARSE are Python environments with the other engines (CONTRIBUTING.md); without VENV their
-# results stay as they are. --quick times each case for an instant. --smoke runs each benchmark once in its smallest
-# form and writes only to DIR: it shows that the benchmarks still run, as .ci/run does.
+# VENV and VENV_DEEPSPARSE are Python environments with the other engines (CONTRIBUTING.md); without VENV, their
+# results stay unchanged. --quick times each case only briefly. --smoke runs each benchmark once in its smallest
+# form and writes only to DIR, to check that the benchmarks still run; .ci/run does this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,7 +47,7 @@ cargo build --release
 for name in networks conv2d linear sparse images; do
     cargo bench --bench "$name" -- "${bench_options[@]}" --csv "docs/benchmarks/$name.csv"
 done
-# Needs NVRTC, but no GPU; without it the file of results stays as it is.
+# Needs NVRTC, but no GPU; without NVRTC, the result file stays unchanged.
 cargo bench --bench cuda_resources -- --csv docs/benchmarks/cuda_resources.csv || echo "kept cuda_resources.csv" >&2
 if [[ ${1-} ]]; then
     engines=(--python "$1/bin/python" ${2:+--deepsparse "$2/bin/python"})

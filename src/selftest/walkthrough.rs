@@ -1,4 +1,4 @@
-//! The demo's walkthrough on the device: train, distil, sparsify, prune, tune, fold, factorize.
+//! The demo's walkthrough on the device: train, distill, sparsify, prune, tune, fold, factorize.
 
 use super::line::Tally;
 use super::{Case, Rig};
@@ -9,7 +9,7 @@ use crate::report;
 use lopper_engine::{Error, Result};
 use lopper_kernels::params::Precision;
 
-/// For the emulator: an image of each class.
+/// Recipe for the emulator, with one image of each class.
 const EMULATED: &str = include_str!("emulated.toml");
 
 pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
@@ -32,12 +32,12 @@ fn run(rig: &Rig, tally: &mut Tally) -> Result<()> {
         rows.len() == recipe.stages.len(),
         format!("{} of {} stages", rows.len(), recipe.stages.len()),
     );
-    // Chance is 10 %; a trial of one epoch on 1,000 images gets beyond half.
+    // Chance is 10 %; a trial run of one epoch on 1,000 images exceeds 50 %.
     let top1 = rows.last().and_then(|row| row.top1).unwrap_or(0.0);
     if rig.large {
         tally.expect(top1 > 0.3, format!("the last network's top-1 is {:.0} %", 100.0 * top1));
     }
-    // Stages that leave the function as it is.
+    // Stages that preserve the function.
     for row in rows.iter().filter(|row| row.logit_difference.is_some()) {
         let difference = row.logit_difference.unwrap_or(f32::NAN);
         tally.expect(difference < 1e-2, format!("{} moves the logits by {difference}", row.stage));

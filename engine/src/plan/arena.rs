@@ -1,4 +1,4 @@
-//! One block of memory for every value of a run: values that are never alive together may share a place.
+//! One block of memory for every value of a run: values that are never alive together may share memory.
 //!
 //! ```text
 //!   step      0    1    2    3          offset 0 ┌────┬────┬────┐
@@ -7,34 +7,34 @@
 //!   value c             ████████                 │    │ b  │    │
 //! ```
 //!
-//! Placing them in the least memory is a packing problem; *greedy by size* (Pisarchyk & Lee 2020, "Efficient Memory
-//! Management for Deep Neural Net Inference") comes close: the largest value first, each at the lowest offset where
-//! it meets no value that lives at the same time.
+//! Minimizing the total memory is a packing problem; *greedy by size* (Pisarchyk & Lee 2020, "Efficient Memory
+//! Management for Deep Neural Net Inference") comes close: it places the largest value first, and each at the lowest
+//! offset where it does not overlap a value that is alive at the same time.
 
-/// When a value is needed, and how large it is.
+/// When a value is needed, and its size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lifetime {
-    /// The step that writes it.
+    /// Step that writes it.
     pub first: usize,
-    /// The last step that reads it.
+    /// Last step that reads it.
     pub last: usize,
-    /// Its elements.
+    /// Number of elements.
     pub len: usize,
 }
 
 impl Lifetime {
-    /// Whether both are alive in some step. A step's inputs are alive with its output.
+    /// Returns whether both are alive in some step. A step's inputs are alive together with its output.
     fn meets(&self, other: &Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 }
 
-/// The offset of each value, a multiple of `alignment`, and the elements that hold them all.
+/// Returns the offset of each value, a multiple of `alignment`, and the total number of elements.
 pub(super) fn place(values: &[Lifetime], alignment: usize) -> (Vec<usize>, usize) {
     let mut by_size: Vec<usize> = (0..values.len()).collect();
     by_size.sort_by_key(|&v| std::cmp::Reverse(values[v].len));
     let mut offsets = vec![0; values.len()];
-    let mut placed: Vec<usize> = Vec::new(); // by offset
+    let mut placed: Vec<usize> = Vec::new(); // ordered by offset
     for v in by_size {
         let mut offset = 0;
         for &other in placed.iter().filter(|&&other| values[other].meets(&values[v])) {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_needs_its_two_largest_neighbours() {
+    fn a_chain_needs_its_two_largest_neighbors() {
         let lens = [100, 400, 200, 300, 50];
         let values: Vec<Lifetime> =
             lens.iter().enumerate().map(|(i, &len)| Lifetime { first: i, last: i + 1, len }).collect();
