@@ -38,16 +38,40 @@ pub fn available() -> u64 {
 /// Checks that `bytes` may still be allocated. `what` is the plural noun of the error, such as "layer `conv1`: its weights",
 /// which then reads "layer `conv1`: its weights take 16.0 GiB, 3.2 GiB are available (--max-memory)".
 pub fn require(what: impl Display, bytes: u64) -> Result<()> {
-    let available = available();
-    if bytes <= available {
-        return Ok(());
-    }
-    Err(Error::Memory { what: what.to_string(), needed: Bytes(bytes), available: Bytes(available) })
+    Budget::now().take(what, bytes)
 }
 
-/// The bytes of `count` values of type `T`; `u64::MAX`, which no limit allows, where the product does not fit.
-pub fn bytes_of<T>(count: impl IntoIterator<Item = usize>) -> u64 {
-    count.into_iter().fold(size_of::<T>() as u64, |bytes, n| bytes.saturating_mul(n as u64))
+/// What is left of the memory while several things are about to be allocated one after the other: it is asked for once, and
+/// every part is taken off.
+#[derive(Debug)]
+pub struct Budget {
+    left: u64,
+}
+
+impl Budget {
+    /// What is [`available`] now.
+    pub fn now() -> Self {
+        Self { left: available() }
+    }
+
+    /// Takes `bytes` off; `what` is as for [`require`].
+    pub fn take(&mut self, what: impl Display, bytes: u64) -> Result<()> {
+        let Some(left) = self.left.checked_sub(bytes) else {
+            return Err(Error::Memory {
+                what: what.to_string(),
+                needed: Bytes(bytes),
+                available: Bytes(self.left),
+            });
+        };
+        self.left = left;
+        Ok(())
+    }
+}
+
+/// The bytes of an array of `T` with axes of the lengths `shape`; `u64::MAX`, which no limit allows, where the product does
+/// not fit.
+pub fn bytes_of<T>(shape: impl IntoIterator<Item = usize>) -> u64 {
+    shape.into_iter().fold(size_of::<T>() as u64, |bytes, n| bytes.saturating_mul(n as u64))
 }
 
 fn configured() -> Option<u64> {
@@ -68,6 +92,14 @@ mod tests {
         assert!(message.starts_with("layer `conv1`: its weights take 16.0 EiB, "), "{message}");
         assert!(message.ends_with(" are available (--max-memory)"), "{message}");
         assert!(available() <= limit());
+    }
+
+    #[test]
+    fn a_budget_is_spent_once() {
+        let mut budget = Budget { left: 100 };
+        budget.take("the first", 60).unwrap();
+        assert!(budget.take("the others", 60).unwrap_err().to_string().contains("40 bytes are available"));
+        budget.take("the second", 40).unwrap();
     }
 
     #[test]
