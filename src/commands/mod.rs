@@ -20,7 +20,7 @@ mod weights;
 use crate::pipeline::check_images;
 use crate::progress::note;
 use clap::{Args, Parser, Subcommand};
-use lopper_engine::{Device, Error, Graph, Result, file, memory};
+use lopper_engine::{Device, Error, Graph, Result, file, memory, number};
 use lopper_kernels::cuda::{Cuda, CudaError, cache};
 use lopper_kernels::params::{self, Storage};
 use lopper_models::data::{DataConfig, DataName, Splits};
@@ -302,4 +302,18 @@ fn image_side(text: &str) -> std::result::Result<usize, String> {
 /// A number of bytes, from the command line.
 fn memory_size(text: &str) -> std::result::Result<u64, String> {
     memory::parse(text).map_err(|e| e.to_string())
+}
+
+/// A number of single precision, from the command line.
+fn single(text: &str) -> std::result::Result<f32, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number")?;
+    number::narrowed(value).map_err(|note| format!("the number {note}"))
+}
+
+/// A difference that counts as none, from the command line.
+fn tolerance(text: &str) -> std::result::Result<f32, String> {
+    match single(text)? {
+        value if value >= 0.0 => Ok(value),
+        _ => Err("expected a number of at least 0".into()),
+    }
 }
