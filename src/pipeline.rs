@@ -197,6 +197,7 @@ impl<'a> Pipeline<'a> {
     fn some_images(&mut self, graph: &Graph) -> Result<Tensor> {
         let Some(data) = &mut self.data else {
             let [h, w, c] = graph.info.input;
+            graph.require_inference([4, h, w, c], self.device)?;
             return Tensor::from_vec(&[4, h, w, c], crate::latency::test_images(4 * h * w * c));
         };
         let [h, w, c] = data.val.image_shape();
@@ -213,7 +214,7 @@ impl<'a> Pipeline<'a> {
     }
 
     fn train(&mut self, stage: &Stage, train: &TrainConfig, graph: &mut Graph) -> Result<()> {
-        let task = CrossEntropy { smoothing: train.label_smoothing };
+        let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
         let mut objective: Box<dyn Objective> = match (&stage.distill, &stage.teacher) {
             (Some(config), Some(teacher)) => {
                 let (teacher, image) = (self.network(teacher)?, graph.info.input);

@@ -19,6 +19,7 @@ use lopper_compress::distill::DistillConfig;
 use lopper_compress::prune::{PruneConfig, PrunePlan};
 use lopper_compress::sparsify::SparsifyConfig;
 use lopper_compress::{CompactConfig, FactorizeConfig};
+use lopper_engine::number::{self, Range};
 use lopper_engine::train::{OptimizerConfig, Schedule};
 use lopper_engine::{Error, Result};
 use lopper_models::Head;
@@ -101,8 +102,11 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// Share of each target that is spread over all classes.
     #[serde(default)]
-    pub label_smoothing: f32,
+    pub label_smoothing: f64,
 }
+
+/// Beyond any training; more is a slip of the keyboard.
+const MAX_EPOCHS: usize = 1_000_000;
 
 fn adamw() -> OptimizerConfig {
     OptimizerConfig::AdamW { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 }
@@ -226,22 +230,11 @@ impl Stage {
 impl TrainConfig {
     /// An error that names the option that makes no sense.
     pub fn check(&self) -> Result<()> {
-        if self.epochs == 0 {
-            return Err(Error::invalid("epochs: expected at least 1, found 0"));
+        if !(1..=MAX_EPOCHS).contains(&self.epochs) {
+            return Err(Error::invalid(format!("epochs: expected 1 to {MAX_EPOCHS}, found {}", self.epochs)));
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(Error::invalid(format!(
-                "learning_rate: expected above 0, found {}",
-                self.learning_rate
-            )));
-        }
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            return Err(Error::invalid(format!(
-                "label_smoothing: expected in [0, 1), found {}",
-                self.label_smoothing
-            )));
-        }
-        self.schedule.check()?;
+        number::single("label_smoothing", self.label_smoothing, Range::BelowOne)?;
+        self.schedule.check_rates(self.learning_rate)?;
         self.optimizer.check()
     }
 }

@@ -15,8 +15,8 @@ pub enum Device {
 
 impl Device {
     /// The device called `name`: `cpu`, `cuda` (the first GPU) or `cuda-on-cpu` (its kernels, emulated). `threads` is
-    /// the number of the CPU's workers, one per core where `None`. An error where there is no such device, or their
-    /// number is not in `1..=256`.
+    /// the number of the CPU's workers, one per core where `None`. An error where there is no such device, their
+    /// number is not in `1..=256`, or the system cannot start them.
     pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
         match name {
             "cpu" => Ok(Self::Cpu(Self::open_cpu(threads)?)),
@@ -28,14 +28,14 @@ impl Device {
 
     /// The CPU with `threads` workers: see [`Device::open`].
     pub fn open_cpu(threads: Option<usize>) -> Result<Cpu> {
-        let cpu = Cpu::try_detect().map_err(|e| Error::invalid(e.to_string()))?;
-        match threads {
+        let cpu = match threads {
             Some(n) if !(1..=MAX_THREADS).contains(&n) => {
-                Err(Error::invalid(format!("threads: expected 1 to {MAX_THREADS}, found {n}")))
+                return Err(Error::invalid(format!("threads: expected 1 to {MAX_THREADS}, found {n}")));
             }
-            Some(n) => Ok(cpu.threads(n)),
-            None => Ok(cpu),
-        }
+            Some(n) => Cpu::open(n),
+            None => Cpu::try_detect(),
+        };
+        cpu.map_err(|e| Error::invalid(e.to_string()))
     }
 
     /// This device, with matrix products of `precision`: an error on the CPU, which knows f32 alone.

@@ -44,6 +44,9 @@ impl Graph {
 
     /// Returns the network's output for `images` `[N, H, W, C]`, in eval mode without a tape, fetched from the device.
     pub fn logits(&self, device: &Device, images: Tensor) -> Result<Tensor> {
+        if let &[n, h, w, c] = images.shape() {
+            self.require_inference([n, h, w, c], device)?;
+        }
         let pass = self.forward(&mut Tape::no_grad(device), Mode::Eval, images, &[])?;
         let logits = pass.output.value();
         logits.fetch()?;

@@ -25,6 +25,7 @@ struct Preamble<'a> {
 
 /// The `lopper` entry; `G` is `Graph` to read and `&Graph` to write.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Program<G> {
     version: u32,
     layout: Cow<'static, str>,

@@ -1,7 +1,7 @@
 //! The container of every file of weights: safetensors, a length, a JSON header that names each tensor with its type,
 //! shape and place, and then the bytes.
 
-use crate::{Error, Result, Tensor, atomic};
+use crate::{Error, Result, Tensor, atomic, memory};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde_json::{Map, json};
@@ -80,9 +80,17 @@ pub(crate) struct TensorFile {
 impl TensorFile {
     /// Reads `path`. The container is checked: no tensor reaches outside of the file, none overlap.
     pub fn read(path: &Path) -> Result<Self> {
+        // The tensors are copied out of the file, and not all of them are as wide as f32.
+        let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        memory::require(format_args!("{}: its bytes", path.display()), size)?;
         let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
         let (header, metadata) = SafeTensors::read_metadata(&bytes)
             .map_err(|e| Error::file(path, format!("not a whole safetensors file: {e}")))?;
+        let elements = |info: &TensorInfo| memory::bytes_of::<f32>(info.shape.iter().copied());
+        let sizes = metadata.tensors().into_values().map(elements);
+        let (largest, all) =
+            sizes.fold((0, 0u64), |(largest, all), bytes| (bytes.max(largest), all.saturating_add(bytes)));
+        memory::require(format_args!("{}: its tensors", path.display()), all.saturating_add(largest))?;
         let left = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
         Ok(Self { path: path.to_path_buf(), bytes, start: 8 + header, metadata, left })
     }

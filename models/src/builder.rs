@@ -3,6 +3,7 @@
 
 use crate::init::Init;
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool};
+use lopper_engine::memory::{Budget, bytes_of};
 use lopper_engine::{Error, Graph, Layer, NodeId, Param, Tensor};
 use std::fmt::Display;
 
@@ -74,6 +75,7 @@ pub struct Builder {
     seed: Option<u64>,
     conv_init: Init,
     linear_init: Init,
+    budget: Budget,
     error: Option<Error>,
 }
 
@@ -90,6 +92,7 @@ impl Builder {
             seed,
             conv_init: Init::Uniform,
             linear_init: Init::Uniform,
+            budget: Budget::now(),
             error: None,
         }
     }
@@ -240,15 +243,21 @@ impl Builder {
 
     /// Draws the weight and bias of the layer `name` from the seed.
     fn weights(
-        &self,
+        &mut self,
         name: &impl Display,
         init: Init,
         shape: &[usize],
         bias: bool,
     ) -> (Param, Option<Param>) {
+        if self.error.is_none() {
+            let what = format_args!("layer `{}{name}`: its weights", self.prefix);
+            self.error = self.budget.take(what, bytes_of::<f32>(shape.iter().copied())).err();
+        }
+        // A layer behind an error is dropped, whatever its weights.
+        let nothing = vec![0; shape.len()];
+        let shape = if self.error.is_some() { &nothing } else { shape };
         let (outputs, fan_in) = (shape[0], shape[1..].iter().product());
         let path = |slot| format!("{}{name}.{slot}", self.prefix);
-        // After an error the layer is dropped, so its weights need not be drawn.
         let (weight, constants) = match self.seed.filter(|_| self.error.is_none()) {
             Some(seed) => {
                 (init.weight(seed, &path("weight"), shape), init.bias(seed, &path("bias"), outputs, fan_in))

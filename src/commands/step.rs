@@ -51,7 +51,7 @@ pub struct TrainArgs {
     schedule: Option<ScheduleName>,
     /// Share of each target that is spread over all classes [default: 0]
     #[arg(long)]
-    label_smoothing: Option<f32>,
+    label_smoothing: Option<f64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -19,7 +19,7 @@
 
 use crate::constants::{Constant, constants};
 use crate::lists::Lists;
-use crate::weights::Filters;
+use crate::weights::{Filters, require_copy};
 use lopper_engine::layer::{CompactConv2d, Conv2d};
 use lopper_engine::rewrite::{Edit, Report, Rewrite};
 use lopper_engine::{Error, Graph, Layer, Param, Result, Tensor};
@@ -61,6 +61,7 @@ pub fn compact(graph: &Graph, config: &CompactConfig) -> Result<Rewrite> {
     config.check()?;
     let convs = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Conv2d(_)));
     config.lists().check("convolution", convs.map(|node| node.name.as_str()))?;
+    require_copy(graph, "compact")?;
     let known = constants(graph)?;
     let mut rewrite = Rewrite { graph: graph.clone(), edits: Vec::new(), report: Report::new("compact") };
     for (id, node) in graph.nodes().iter().enumerate() {

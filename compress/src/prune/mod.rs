@@ -38,6 +38,7 @@ pub use score::UnitScores;
 
 use crate::channels::ChannelFlow;
 use crate::names::named;
+use crate::weights::require_copy;
 use absorb::{Absorbed, absorb};
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::{Graph, Result};
@@ -64,6 +65,7 @@ named!(Constants, "constants");
 /// Under [`Constants::Exact`] a few dead channels may stay: carriers (see the report), and those of which something
 /// between them and a reader makes an image that is not constant.
 pub fn prune(graph: &Graph, plan: &PrunePlan, constants: Constants) -> Result<Rewrite> {
+    require_copy(graph, "prune")?;
     let flow = ChannelFlow::new(graph)?;
     let states = states(graph, &flow)?;
     let planned = plan.removed(graph, &flow)?;

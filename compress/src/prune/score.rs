@@ -27,22 +27,25 @@ impl UnitScores {
     ) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
         let wanted = |group: &Group| group.frozen.is_none() && eligible(&names(graph, group));
+        let mut makes_wanted = vec![false; graph.nodes().len()];
+        for group in flow.groups().iter().filter(|group| wanted(group)) {
+            group.layers.iter().for_each(|&layer| makes_wanted[layer] = true);
+        }
         let mut means = Means::new(&flow);
         for (id, node) in graph.nodes().iter().enumerate() {
-            let makes_wanted = || flow.groups().iter().any(|g| g.layers.contains(&id) && wanted(g));
             match (&node.layer, criterion) {
                 (Layer::BatchNorm(bn), Criterion::BatchNormGamma) => {
                     means.add(flow.units(id), bn.weight.value().data().iter().map(|gamma| gamma.abs()));
                 }
                 (_, Criterion::BatchNormGamma) => {}
                 (Layer::Conv2d(conv), _) if conv.is_depthwise() => {}
-                (Layer::Conv2d(_), _) if makes_wanted() => {
+                (Layer::Conv2d(_), _) if makes_wanted[id] => {
                     means.add(
                         flow.units(id),
                         scores(graph, id, Granularity::Filter, criterion, seed, taylor)?,
                     );
                 }
-                (Layer::Linear(_), _) if makes_wanted() => {
+                (Layer::Linear(_), _) if makes_wanted[id] => {
                     means.add(flow.units(id), scores(graph, id, Granularity::Row, criterion, seed, taylor)?);
                 }
                 _ => {}

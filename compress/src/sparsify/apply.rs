@@ -4,6 +4,7 @@
 use super::layers::{self, Choice};
 use super::select::{Scored, select};
 use super::{Groups, SparsifyConfig, Taylor};
+use crate::weights::require_copy;
 use lopper_engine::rewrite::{Report, Rewrite};
 use lopper_engine::{Graph, Param, Result, Tensor};
 
@@ -14,6 +15,7 @@ use lopper_engine::{Graph, Param, Result, Tensor};
 /// No edit is needed: a mask holds by itself through whatever momentum writes.
 pub fn sparsify(graph: &Graph, config: &SparsifyConfig, taylor: Option<&Taylor>) -> Result<Rewrite> {
     config.check()?;
+    require_copy(graph, "sparsify")?;
     let mut graph = graph.clone();
     mask(&mut graph, config, config.sparsity, taylor)?;
     let report = report(&graph, config)?;

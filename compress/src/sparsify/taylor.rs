@@ -27,6 +27,9 @@ impl Taylor {
         let mut taylor = Self::default();
         for batch in data.epoch(0)?.take(batches) {
             let batch = batch?;
+            if let &[n, h, w, c] = batch.images.shape() {
+                graph.require_training([n, h, w, c], 0, device)?;
+            }
             let mut tape = Tape::new(device);
             let pass = graph.forward(&mut tape, Mode::Eval, batch.images, &[])?;
             let loss = tape.cross_entropy(&pass.output, &batch.labels, 0.0)?;

@@ -192,18 +192,24 @@ impl<'g> Lowering<'g> {
         None
     }
 
-    /// Joins the first parts of a concatenation until few enough remain.
+    /// Joins neighboring parts of a concatenation until few enough remain: a tree, which copies every value once per level.
     fn join_long_lists(&mut self, id: NodeId, mut parts: Vec<Value>) -> Vec<Value> {
         while parts.len() > MAX_PARTS {
-            let rest = parts.split_off(MAX_PARTS);
-            let mut op = self.op(id, parts);
-            let rows: usize = op.shape.iter().rev().skip(1).product();
-            let len: usize = op.inputs.iter().map(|&v| self.len(v)).sum();
-            op.shape = vec![rows, len / rows];
-            let joined = self.push(op);
-            parts = std::iter::once(joined).chain(rest).collect();
+            parts = parts.chunks(MAX_PARTS).map(|parts| self.join(id, parts)).collect();
         }
         parts
+    }
+
+    /// Returns a value that holds `parts` of the concatenation `id` side by side.
+    fn join(&mut self, id: NodeId, parts: &[Value]) -> Value {
+        if let &[part] = parts {
+            return part;
+        }
+        let mut op = self.op(id, parts.to_vec());
+        let rows: usize = op.shape.iter().rev().skip(1).product();
+        let len: usize = parts.iter().map(|&v| self.len(v)).sum();
+        op.shape = vec![rows, len / rows];
+        self.push(op)
     }
 
     /// Returns the number of floats of a value.
@@ -290,6 +296,6 @@ mod tests {
         g.push("concat", Layer::Concat, &[0; 33]).unwrap();
         let ops = lower(&g, [1, 2, 2, 2]).unwrap();
         let lens: Vec<(usize, usize)> = ops.iter().map(|op| (op.inputs.len(), op.len())).collect();
-        assert_eq!(lens, [(16, 16 * 8), (16, 31 * 8), (3, 33 * 8)]);
+        assert_eq!(lens, [(16, 16 * 8), (16, 16 * 8), (3, 33 * 8)]);
     }
 }

@@ -12,6 +12,7 @@
 //! recorded as one CUDA graph.
 
 mod arena;
+mod budget;
 mod cpu;
 mod cuda;
 mod lower;
@@ -42,6 +43,7 @@ pub struct Plan {
     output: Vec<usize>,
     steps: Vec<Step>,
     weight_bytes: usize,
+    budget: u64,
     runner: Runner,
 }
 
@@ -127,8 +129,8 @@ impl Plan {
     /// Plans `graph` for images `input` `[N, H, W, C]`: in eval mode, weights as they are now.
     ///
     /// # Errors
-    /// Where a layer's parameters do not fit together, it cannot take the shape it is given, or a GPU's memory does not
-    /// hold what it needs; the error names it.
+    /// Where a layer's parameters do not fit together, it cannot take the shape it is given, or the memory of the machine or
+    /// of a GPU does not hold what it needs; the error names it.
     pub fn new(graph: &Graph, input: [usize; 4], device: &Device) -> Result<Self> {
         Self::with(graph, input, device, PlanOptions::default())
     }
@@ -155,9 +157,12 @@ impl Plan {
             .iter()
             .map(|op| Work::of(op, &places.lens(op)).map_err(|e| e.in_node(&op.node.name)))
             .collect::<Result<Vec<_>>>()?;
+        let mut budget = 0;
         let runner = match device {
             Device::Cpu(cpu) => {
-                Runner::Cpu(cpu::Runner::new(&options.packer(cpu, graph), &ops, &works, &places))
+                let packer = options.packer(cpu, graph);
+                budget = budget::require(&packer, &ops, &works, &places)?;
+                Runner::Cpu(cpu::Runner::new(&packer, &ops, &works, &places))
             }
             Device::Cuda(gpu) => Runner::Cuda(cuda::Runner::new(gpu, input, &ops, &works, &places)?),
         };
@@ -169,7 +174,7 @@ impl Plan {
         let steps = ops.iter().zip(&works).zip(chosen);
         let steps = steps.map(|((op, work), chosen)| Step::new(op, work, chosen, element * places.moved(op)));
         let output = graph.shapes(input)?.swap_remove(graph.output());
-        Ok(Self { input, output, steps: steps.collect(), weight_bytes, runner })
+        Ok(Self { input, output, steps: steps.collect(), weight_bytes, budget, runner })
     }
 
     /// The shape of its output, `[N, classes]` for a classifier.
@@ -189,6 +194,12 @@ impl Plan {
             Runner::Cuda(runner) => runner.memory(),
         };
         PlanMemory { weights: self.weight_bytes, arena, scratch }
+    }
+
+    /// Bytes that it was estimated to take at most, images not among them, before anything was allocated; 0 on a GPU, which
+    /// keeps its own account.
+    pub fn budget(&self) -> u64 {
+        self.budget
     }
 
     /// The network's output for `images`, row-major in the shape that was planned for. An error where their number

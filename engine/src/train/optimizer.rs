@@ -2,6 +2,7 @@
 
 use super::Rates;
 use crate::exec::ParamGradients;
+use crate::number::{self, Range};
 use crate::rewrite::Edit;
 use crate::{Device, Error, Graph, Param, Result, Tensor};
 use lopper_kernels::cpu::{self, Cpu};
@@ -65,25 +66,29 @@ fn adamw_decay() -> f64 {
 }
 
 impl OptimizerConfig {
+    /// How many numbers it remembers of each parameter.
+    pub fn moments(&self) -> usize {
+        match self {
+            Self::Sgd { .. } => 1,
+            Self::Adam { .. } | Self::AdamW { .. } => 2,
+        }
+    }
+
     /// An error that names the first number that makes no sense.
     pub fn check(&self) -> Result<()> {
-        let share = |name: &str, value: f64| match (0.0..1.0).contains(&value) {
-            true => Ok(()),
-            false => Err(Error::invalid(format!("optimizer {name}: expected in [0, 1), found {value}"))),
-        };
-        let finite = |name: &str, value: f64| match value >= 0.0 && value.is_finite() {
-            true => Ok(()),
-            false => Err(Error::invalid(format!("optimizer {name}: expected at least 0, found {value}"))),
+        let check = |name: &str, value: f64, range: Range| {
+            number::single(format_args!("optimizer {name}"), value, range).map(drop)
         };
         match *self {
             Self::Sgd { momentum, weight_decay, .. } => {
-                share("momentum", momentum)?;
-                finite("weight_decay", weight_decay)
+                check("momentum", momentum, Range::BelowOne)?;
+                check("weight_decay", weight_decay, Range::AtLeastZero)
             }
             Self::Adam { betas, eps, weight_decay } | Self::AdamW { betas, eps, weight_decay } => {
-                betas.into_iter().try_for_each(|beta| share("betas", beta))?;
-                finite("eps", eps)?;
-                finite("weight_decay", weight_decay)
+                betas.into_iter().try_for_each(|beta| check("betas", beta, Range::BelowOne))?;
+                // Without it, a parameter whose gradients are zero would step by 0 / 0.
+                check("eps", eps, Range::AboveZero)?;
+                check("weight_decay", weight_decay, Range::AtLeastZero)
             }
         }
     }
@@ -170,7 +175,7 @@ impl Optimizer {
             let shape = param.value().shape();
             let rule = self.config.rule(rates, self.decay_vectors || shape.len() > 1);
             let mut state = self.states.remove(&path).unwrap_or_else(|| State::new(&rule, shape));
-            state.steps += 1;
+            state.steps = state.steps.saturating_add(1);
             Due { gradient: &gradients[&path], path, param, state, rule }
         };
         Ok(graph.params_mut().filter(stepped).map(due).collect())

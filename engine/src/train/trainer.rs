@@ -38,9 +38,14 @@ impl Trainer<'_> {
         train: &mut dyn Batches,
         mut val: Option<&mut dyn Batches>,
     ) -> Result<Vec<EpochMetrics>> {
-        self.check()?;
+        self.check(train.len())?;
+        if let Some(batch) = train.samples().checked_div(train.len()) {
+            let [h, w, c] = train.image_shape();
+            let moments = self.optimizer.config().moments();
+            graph.require_training([batch.max(1), h, w, c], moments, self.device)?;
+        }
         self.callbacks.iter_mut().try_for_each(|c| c.on_begin(graph))?;
-        let mut history = Vec::with_capacity(self.epochs);
+        let mut history = Vec::new();
         let mut scale = LossScale::new(self.device);
         for epoch in 0..self.epochs {
             let mut metrics = self.epoch(epoch, graph, train, &mut scale)?;
@@ -56,16 +61,19 @@ impl Trainer<'_> {
         Ok(history)
     }
 
-    fn check(&self) -> Result<()> {
-        self.schedule.check()?;
+    /// Checks the numbers of a training with `batches` batches an epoch.
+    fn check(&self, batches: usize) -> Result<()> {
+        self.schedule.check_rates(self.learning_rate)?;
         self.optimizer.config().check()?;
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(Error::invalid(format!(
-                "training: expected a learning rate above 0, found {}",
-                self.learning_rate
-            )));
+        // Optimizers count steps in 32 bits.
+        match self.epochs.checked_mul(batches) {
+            Some(steps) if u32::try_from(steps).is_ok() => Ok(()),
+            _ => Err(Error::invalid(format!(
+                "epochs: {} epochs of {batches} batches are more than {} steps",
+                self.epochs,
+                u32::MAX
+            ))),
         }
-        Ok(())
     }
 
     fn epoch(

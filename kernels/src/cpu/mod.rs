@@ -40,7 +40,7 @@ pub use adaptive_pool::{
 pub use batch_norm::{Statistics, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_train};
 pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use conv2d::{
-    Algorithm, Choice, Epilogue, PackedCompact, PackedConv2d, PackedMasked, Packing, Weights,
+    Algorithm, Choice, Epilogue, Footprint, PackedCompact, PackedConv2d, PackedMasked, Packing, Weights,
     conv2d_compact_forward, conv2d_forward, conv2d_forward_packed, conv2d_input_grad, conv2d_masked_forward,
     conv2d_masked_forward_packed, conv2d_weight_grad,
 };
@@ -120,6 +120,14 @@ pub enum CpuError {
     /// `LOPPER_ISA` names an instruction set that the machine lacks.
     #[error("{ISA_VARIABLE}: this machine has no {0}")]
     MissingIsa(Isa),
+    /// The system refuses to start that many threads.
+    #[error("threads: the system cannot start {count}: {reason}")]
+    Threads {
+        /// How many were asked for.
+        count: usize,
+        /// What the system says.
+        reason: String,
+    },
 }
 
 /// The environment variable that forces an instruction set.
@@ -181,12 +189,20 @@ impl fmt::Debug for Cpu {
 impl Cpu {
     /// The best instruction set of the machine, or the one that `LOPPER_ISA` names where it can be had;
     /// one thread a core.
+    ///
+    /// # Panics
+    /// Where the system cannot start the threads.
     pub fn detect() -> Self {
         Self::try_detect().unwrap_or_else(|_| Self::new(best_backend(), core_count()))
     }
 
-    /// Like [`detect`](Self::detect), but an unusable `LOPPER_ISA` is an error.
+    /// Like [`detect`](Self::detect), but an unusable `LOPPER_ISA` and threads that do not start are errors.
     pub fn try_detect() -> Result<Self, CpuError> {
+        Self::open(core_count())
+    }
+
+    /// Like [`try_detect`](Self::try_detect), with a pool of `threads` threads, at least 1 and at most [`MAX_THREADS`].
+    pub fn open(threads: usize) -> Result<Self, CpuError> {
         let backend = match std::env::var_os(ISA_VARIABLE) {
             None => best_backend(),
             Some(name) => {
@@ -194,7 +210,7 @@ impl Cpu {
                 Backend::new(isa).ok_or(CpuError::MissingIsa(isa))?
             }
         };
-        Ok(Self::new(backend, core_count()))
+        Self::try_new(backend, threads)
     }
 
     /// This instruction set with one thread a core; `None` where the machine lacks it.
@@ -208,19 +224,23 @@ impl Cpu {
     }
 
     fn new(backend: Backend, threads: usize) -> Self {
-        let threads = threads.clamp(1, MAX_THREADS);
+        Self::try_new(backend, threads).expect("the system can start the threads of a small pool")
+    }
+
+    fn try_new(backend: Backend, threads: usize) -> Result<Self, CpuError> {
+        let count = threads.clamp(1, MAX_THREADS);
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
+            .num_threads(count)
             .thread_name(|i| format!("lopper-{i}"))
             .start_handler(|_| flush_subnormals())
             .build()
-            .expect("the system can start the threads of a small pool");
-        Self {
+            .map_err(|e| CpuError::Threads { count, reason: e.to_string() })?;
+        Ok(Self {
             backend,
             pool: Arc::new(pool),
-            shelf: Arc::new(scratch::Shelf::new(threads)),
+            shelf: Arc::new(scratch::Shelf::new(count)),
             recycler: Arc::default(),
-        }
+        })
     }
 
     /// The instruction set in use.

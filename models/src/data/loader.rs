@@ -13,7 +13,7 @@
 use super::random::generator;
 use super::{Dataset, Scratch, Transform};
 use lopper_engine::data::{Batch, Batches};
-use lopper_engine::{Error, Result, Tensor};
+use lopper_engine::{Error, Result, Tensor, memory};
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +70,17 @@ impl Loader {
         self.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Checks that the memory holds the batches that are in the making, that wait, and that is read.
+    fn require_batches(&self) -> Result<()> {
+        let LoaderOptions { batch, workers, .. } = self.options;
+        let (images, size) = (batch.min(self.data.len()), self.transform.size);
+        let waiting = if workers == 0 { 0 } else { PREFETCH.div_ceil(workers) * workers };
+        let batches = (waiting + workers + 2).min(self.len() + 1);
+        let bytes = memory::bytes_of::<f32>([batches, images, size, size, 3]);
+        let what = format_args!("batch: up to {batches} batches of {images} images of {size}×{size} pixels",);
+        memory::require(what, bytes)
+    }
+
     fn job(&self, epoch: usize) -> Job {
         let mut order: Vec<usize> = (0..self.data.len()).collect();
         if self.options.shuffle {
@@ -103,6 +114,7 @@ impl Batches for Loader {
             let (batch, images) = (self.options.batch, self.data.len());
             return Err(Error::invalid(format!("batch: {images} images do not fill a batch of {batch}")));
         }
+        self.require_batches()?;
         if self.options.workers == 0 {
             let (mut scratch, mut failed) = (Scratch::default(), false);
             let until_error = (0..batches).map_while(move |number| {

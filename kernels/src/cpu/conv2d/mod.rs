@@ -10,6 +10,7 @@
 
 mod algorithm;
 mod compact;
+mod footprint;
 mod implicit_gemm;
 mod input_grad;
 mod masked;
@@ -21,6 +22,7 @@ mod winograd;
 
 pub use algorithm::{Algorithm, Choice, Packing, Weights};
 pub use compact::{PackedCompact, conv2d_compact_forward};
+pub use footprint::Footprint;
 pub use input_grad::conv2d_input_grad;
 pub use masked::{PackedMasked, conv2d_masked_forward, conv2d_masked_forward_packed};
 pub use weight_grad::conv2d_weight_grad;

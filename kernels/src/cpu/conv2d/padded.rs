@@ -28,6 +28,13 @@ pub(super) fn row_taps(g: &Conv2d) -> Vec<[isize; 2]> {
     (0..g.kh).map(|k| [(k * g.dilation[0]) as isize, 0]).collect()
 }
 
+/// Bytes of the copy of the images of `g`; `u64::MAX` where they are beyond counting.
+pub(super) fn bytes(g: &Conv2d) -> u64 {
+    let side = |size: usize, padding: usize| size as u64 + 2 * padding as u64;
+    let sizes = [side(g.h, g.padding[0]), side(g.w, g.padding[1]), g.c as u64, 4];
+    sizes.into_iter().fold(g.n as u64, u64::saturating_mul)
+}
+
 /// Images `[N, H + 2·PH, W + 2·PW, C]`, zero in the padding.
 pub(super) struct Padded<'a> {
     pub floats: Scratch<'a>,

@@ -228,9 +228,7 @@ struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// Floats of a point of V and of M.
     fn point_lens(product: &Winograd, count: usize) -> (usize, usize) {
-        let tiles = count.next_multiple_of(product.filters.panels[0].kernel.mr);
-        let point = |width: usize| (tiles * width).next_multiple_of(16) + SKEW;
-        (point(product.channels), point(product.columns))
+        product.filters.point_lens(product.channels, count)
     }
 
     /// Floats that a pass of `count` tiles needs.
