@@ -23,6 +23,10 @@ pub trait Dataset: Send + Sync {
 
     /// Picture `index`; an error that names it where it cannot be decoded.
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>>;
+
+    /// Hands `feed` bytes that differ where another data set, in images, labels or their order, stands behind the same
+    /// options: names and sizes of files, or the pictures themselves where they are in memory.
+    fn identify(&self, feed: &mut dyn FnMut(&[u8]));
 }
 
 /// A data set that decodes each picture once and keeps it, at `width · height · 3` bytes of memory each.
@@ -50,6 +54,10 @@ impl<D: Dataset> Dataset for Cached<D> {
 
     fn label(&self, index: usize) -> u32 {
         self.inner.label(index)
+    }
+
+    fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
+        self.inner.identify(feed);
     }
 
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
