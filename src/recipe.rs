@@ -151,12 +151,19 @@ impl Recipe {
 
 const QUICK_IMAGES_A_CLASS: usize = 100;
 
+/// Characters of a stage's name, which names a file and heads a row of the table.
+const LONGEST_NAME: usize = 64;
+
 impl Stage {
     fn check(&self, earlier: &[Stage]) -> Result<()> {
         let refuse = |message: &str| Err(Error::invalid(message));
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.name.is_empty() || !self.name.chars().all(plain) {
             return refuse("a name is made of letters, digits, `-` and `_`");
+        }
+        if self.name.len() > LONGEST_NAME {
+            let (found, short) = (self.name.len(), &self.name[..LONGEST_NAME]);
+            return refuse(&format!("a name of at most {LONGEST_NAME} characters, found {found}: {short}…"));
         }
         if earlier.iter().any(|s| s.name == self.name) {
             return refuse("an earlier stage has the same name");

@@ -3,7 +3,10 @@
 mod support;
 
 use lopper_compress::sparsify::*;
-use lopper_engine::train::{Callback, CrossEntropy, Optimizer, OptimizerConfig, Step};
+use lopper_engine::train::{
+    Callback, Checkpoint, CrossEntropy, Keeper, Optimizer, OptimizerConfig, Progress, State, Step, Trainer,
+    Why, Wish,
+};
 use lopper_engine::{Device, Graph, Result};
 use std::collections::BTreeMap;
 use support::*;
@@ -167,4 +170,67 @@ fn taylor_predicts_the_change_of_the_loss() {
         assert!((slope - f64::from(score)).abs() < 1e-3 + 0.02 * slope, "weight {i}: {slope} and {score}");
     }
     assert!(scores.iter().any(|&s| s > 0.01));
+}
+
+/// A training that is stopped after any step and gone on with by another sparsifier: same history, same bits.
+#[test]
+fn what_a_sparsifier_remembers_outlives_an_interruption() {
+    struct StopAfter(usize, Option<Checkpoint>);
+    impl Keeper for StopAfter {
+        fn wish(&mut self, progress: Progress) -> Wish {
+            if progress.step == self.0 { Wish::Stop } else { Wish::GoOn }
+        }
+        fn keep(&mut self, checkpoint: Checkpoint, _: Why) -> Result<()> {
+            self.1 = Some(checkpoint);
+            Ok(())
+        }
+    }
+    let part = |criterion, from: Option<Checkpoint>, keeper: Option<&mut dyn Keeper>| {
+        let schedule = Schedule::Linear;
+        let config = SparsifyConfig {
+            criterion,
+            schedule,
+            granularity: Granularity::Weight,
+            ..SparsifyConfig::new(0.6)
+        };
+        let (mut graph, mut sparsifier) = (small_net(3), Sparsifier::new(config).unwrap());
+        let trainer = Trainer {
+            device: &Device::cpu(),
+            optimizer: &mut Optimizer::new(OPTIMIZERS[2]),
+            schedule: lopper_engine::train::Schedule::Constant,
+            learning_rate: 0.05,
+            epochs: 2,
+            seed: 7,
+            objective: &mut CrossEntropy::default(),
+            callbacks: vec![&mut sparsifier],
+        };
+        let done = trainer.fit_kept(&mut graph, &mut Toy::new(4, 3), None, from, keeper);
+        (graph, sparsifier.history().to_vec(), done.is_ok())
+    };
+    for criterion in [Criterion::Taylor, Criterion::Random] {
+        let (whole, history, _) = part(criterion, None, None);
+        for step in 0..8 {
+            let mut stopper = StopAfter(step, None);
+            let (_, begun, done) = part(criterion, None, Some(&mut stopper));
+            assert!(!done && begun[..] == history[..begun.len()]);
+            let (rest, again, done) = part(criterion, stopper.1, None);
+            assert!(done && same_bits(&whole, &rest), "{criterion} stopped after step {step}");
+            assert_eq!(again, history);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_state_of_sparsification_is_refused() {
+    let mut sparsifier = Sparsifier::new(SparsifyConfig::new(0.5)).unwrap();
+    let whole = sparsifier.state();
+    sparsifier.restore(whole.clone()).unwrap();
+    let with = |observed: &str, sums: &str| State {
+        value: serde_json::json!({ "history": [], "observed": { observed: 1 } }),
+        arrays: [(sums.to_string(), vec![1.0])].into(),
+    };
+    assert!(sparsifier.restore(with("a", "a")).is_ok());
+    for damaged in [with("a", "b"), State::default(), State { value: 3.into(), ..whole }] {
+        assert!(sparsifier.restore(damaged).unwrap_err().to_string().starts_with("checkpoint: "));
+    }
 }

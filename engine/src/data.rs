@@ -1,6 +1,10 @@
 //! Training data: batches of labeled images, epoch by epoch.
 
+use crate::train::State;
 use crate::{Result, Tensor};
+
+/// Numbered batches, as [`Batches::epoch_from`] gives them.
+pub type Numbered<'a> = Box<dyn Iterator<Item = Result<(usize, Batch)>> + 'a>;
 
 /// Some images and their labels.
 #[derive(Clone, Debug)]
@@ -32,4 +36,22 @@ pub trait Batches {
 
     /// Returns the batches of epoch `epoch`, counted from 0.
     fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>>;
+
+    /// The batches of epoch `epoch` from number `first` on, each with its number in `0..len()`. A number may be missing,
+    /// where no image of its batch could be read and such images are left out. A source whose batches cost something to
+    /// make overrides this, so that the first ones are not made.
+    fn epoch_from(&mut self, epoch: usize, first: usize) -> Result<Numbered<'_>> {
+        let numbered = self.epoch(epoch)?.enumerate().map(|(number, batch)| batch.map(|b| (number, b)));
+        Ok(Box::new(numbered.skip(first)))
+    }
+
+    /// What has to be remembered to go on from a checkpoint besides epoch and batch: nothing unless it is written.
+    fn state(&self) -> State {
+        State::default()
+    }
+
+    /// Goes on from what [`Batches::state`] gave.
+    fn restore(&mut self, state: State) -> Result<()> {
+        state.expect_empty("the images")
+    }
 }

@@ -68,6 +68,19 @@ pub enum Error {
         /// The loss.
         loss: f32,
     },
+    /// Training made a weight or statistic that is not a finite number.
+    #[error("{source} after step {step} of epoch {epoch}: lower the learning rate")]
+    NotFinite {
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Step within the epoch, counted from 1.
+        step: usize,
+        /// Which.
+        source: Box<Error>,
+    },
+    /// Training was asked to stop, and did so between two steps.
+    #[error("stopped")]
+    Stopped,
 }
 
 impl Error {
@@ -91,6 +104,14 @@ impl Error {
         match self {
             Self::Cuda(source) => Self::Operation { what: what(), source },
             other => other,
+        }
+    }
+
+    /// This error as one about `path`, unless it names a file already.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::File { .. } => self,
+            other => Self::file(path, other),
         }
     }
 

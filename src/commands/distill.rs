@@ -48,6 +48,6 @@ impl Distill {
             ));
         }
         let stage = Stage { distill: Some(config), teacher, train, ..Stage::default() };
-        run_stage("distilled", Some(&self.model), stage, &self.output, common)
+        run_stage("distilled", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
 }

@@ -103,7 +103,8 @@ impl Common {
         if !shown.ends_with('\n') {
             shown.push('\n');
         }
-        match std::io::stdout().write_all(shown.as_bytes()) {
+        let mut stdout = std::io::stdout();
+        match stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
             // A reader that has seen enough (`| head`) is no failure.
             Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::file("standard output", e)),
             _ => Ok(()),

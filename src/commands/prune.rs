@@ -55,7 +55,7 @@ impl Prune {
         let plan = self.plan.as_deref().map(read_plan).transpose()?;
         let (save_plan, train) = (self.save_plan.clone(), self.train.config(0)?);
         let stage = Stage { prune: Some(config), plan, save_plan, train, ..Stage::default() };
-        run_stage("pruned", Some(&self.model), stage, &self.output, common)
+        run_stage("pruned", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
 }
 

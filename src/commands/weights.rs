@@ -1,6 +1,7 @@
 //! `lopper export` and `lopper import`.
 
 use super::{Common, classes, is_file, open_network};
+use crate::output_file::refuse_existing;
 use clap::Args;
 use lopper_engine::{Result, file, torchvision};
 use lopper_models::data::{IMAGENET_MEAN, IMAGENET_STD};
@@ -15,10 +16,14 @@ pub struct Export {
     /// The safetensors file to write
     #[arg(long)]
     out: PathBuf,
+    /// Overwrite it if it exists
+    #[arg(long)]
+    force: bool,
 }
 
 impl Export {
     pub fn run(&self, common: &Common) -> Result<()> {
+        refuse_existing(&self.out, self.force)?;
         torchvision::export_weights(&file::load(&self.model)?, &self.out)?;
         common.print(&json!({ "written": self.out }), || format!("wrote {}", self.out.display()))
     }
@@ -41,10 +46,14 @@ pub struct Import {
     /// The model file to write
     #[arg(long)]
     out: PathBuf,
+    /// Overwrite it if it exists
+    #[arg(long)]
+    force: bool,
 }
 
 impl Import {
     pub fn run(&self, common: &Common) -> Result<()> {
+        refuse_existing(&self.out, self.force)?;
         let mut graph = if is_file(&self.arch) {
             open_network(&self.arch, self.classes, self.size, None)?
         } else {

@@ -2,10 +2,12 @@
 
 use super::line::Tally;
 use super::{Case, Rig};
+use crate::keeping::KeepArgs;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
 use crate::recipe::Recipe;
 use crate::report;
+use crate::run_directory::RunDirectory;
 use lopper_engine::{Error, Result};
 use lopper_kernels::params::Precision;
 
@@ -25,7 +27,8 @@ fn run(rig: &Rig, tally: &mut Tally) -> Result<()> {
     let out = tempfile::tempdir().map_err(|e| Error::file(std::env::temp_dir(), e))?;
     let (device, seed) = (rig.device(Precision::F32), recipe.seed);
     let splits = lopper_models::data::open(&recipe.data, None, seed)?;
-    let rows = Pipeline::new(&device, Some(splits), seed).run(&recipe, out.path(), |row| {
+    let mut directory = RunDirectory::claim(out.path(), false, &KeepArgs::default())?;
+    let rows = Pipeline::new(&device, Some(splits), seed).run(&recipe, &mut directory, |row| {
         note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
     })?;
     tally.expect(

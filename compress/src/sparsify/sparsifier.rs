@@ -3,8 +3,10 @@
 use super::apply::{mask, report};
 use super::{Criterion, SparsifyConfig, Taylor, layers};
 use lopper_engine::rewrite::Report;
-use lopper_engine::train::{Callback, Progress, Step};
+use lopper_engine::train::{Callback, Progress, State, Step};
 use lopper_engine::{Error, Graph, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Follows a schedule while a network trains. After a step it drops the groups that the schedule calls for,
 /// judged by the weights as they are then (and, for [`Criterion::Taylor`], by the gradients of all steps so
@@ -18,7 +20,8 @@ pub struct Sparsifier {
 }
 
 /// An update of the masks.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
     /// The epoch, counted from 0.
     pub epoch: usize,
@@ -82,4 +85,26 @@ impl Callback for Sparsifier {
         self.history.push(Record { epoch, step, target, sparsity });
         Ok(())
     }
+
+    fn state(&self) -> State {
+        let (observed, arrays) = self.taylor.state();
+        let value = serde_json::json!({ "history": self.history, "observed": observed });
+        State { value, arrays }
+    }
+
+    fn restore(&mut self, state: State) -> Result<()> {
+        let remembered: Remembered = serde_json::from_value(state.value).map_err(|e| {
+            Error::invalid(format!("checkpoint: the state of sparsification is damaged: {e}"))
+        })?;
+        self.history = remembered.history;
+        self.taylor.restore(remembered.observed, state.arrays)
+    }
+}
+
+/// What a checkpoint keeps of a [`Sparsifier`], besides the sums of the Taylor criterion.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remembered {
+    history: Vec<Record>,
+    observed: BTreeMap<String, usize>,
 }

@@ -76,4 +76,30 @@ impl Taylor {
         let (steps, sums) = self.layers.get(layer).filter(|(_, sums)| sums.len() == groups.count())?;
         Some(sums.iter().map(|sum| (sum / *steps as f64) as f32).collect())
     }
+
+    /// What a checkpoint keeps of it, by layer: the steps that were observed, and the sums.
+    pub(super) fn state(&self) -> (BTreeMap<String, usize>, BTreeMap<String, Vec<f64>>) {
+        let layers = || self.layers.iter();
+        let steps = layers().map(|(layer, (steps, _))| (layer.clone(), *steps)).collect();
+        (steps, layers().map(|(layer, (_, sums))| (layer.clone(), sums.clone())).collect())
+    }
+
+    /// Goes on from what [`Taylor::state`] gave. An error where the two parts differ in layers.
+    pub(super) fn restore(
+        &mut self,
+        steps: BTreeMap<String, usize>,
+        mut sums: BTreeMap<String, Vec<f64>>,
+    ) -> Result<()> {
+        let missing = |layer: &str| {
+            Error::invalid(format!(
+                "checkpoint: layer `{layer}` has sums of the Taylor criterion or steps, not both"
+            ))
+        };
+        self.layers.clear();
+        for (layer, steps) in steps {
+            let sums = sums.remove(&layer).filter(|_| steps > 0).ok_or_else(|| missing(&layer))?;
+            self.layers.insert(layer, (steps, sums));
+        }
+        sums.keys().next().map_or(Ok(()), |layer| Err(missing(layer)))
+    }
 }

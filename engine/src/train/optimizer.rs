@@ -66,7 +66,7 @@ fn adamw_decay() -> f64 {
 }
 
 impl OptimizerConfig {
-    /// How many numbers it remembers of each parameter.
+    /// Number of tensors that it remembers for each parameter.
     pub fn moments(&self) -> usize {
         match self {
             Self::Sgd { .. } => 1,
@@ -99,16 +99,16 @@ impl OptimizerConfig {
 pub struct Optimizer {
     config: OptimizerConfig,
     decay_vectors: bool,
-    states: HashMap<String, State>,
+    states: HashMap<String, ParamState>,
 }
 
 /// What is remembered of one parameter.
 #[derive(Clone, Debug)]
-struct State {
+pub struct ParamState {
     /// Steps that it has taken.
-    steps: u32,
+    pub steps: u32,
     /// The velocity, or the two moments; each of the parameter's shape.
-    moments: Vec<Tensor>,
+    pub moments: Vec<Tensor>,
 }
 
 impl Optimizer {
@@ -174,7 +174,7 @@ impl Optimizer {
         let due = |(path, param): (String, &'a mut Param)| {
             let shape = param.value().shape();
             let rule = self.config.rule(rates, self.decay_vectors || shape.len() > 1);
-            let mut state = self.states.remove(&path).unwrap_or_else(|| State::new(&rule, shape));
+            let mut state = self.states.remove(&path).unwrap_or_else(|| ParamState::new(&rule, shape));
             state.steps = state.steps.saturating_add(1);
             Due { gradient: &gradients[&path], path, param, state, rule }
         };
@@ -201,9 +201,39 @@ impl Optimizer {
     pub fn moments(&self, path: &str) -> Option<&[Tensor]> {
         self.states.get(path).map(|s| s.moments.as_slice())
     }
+
+    /// What is remembered of every parameter, sorted by path. The tensors are shared, not copied.
+    pub fn states(&self) -> Vec<(String, ParamState)> {
+        let mut states: Vec<_> =
+            self.states.iter().map(|(path, state)| (path.clone(), state.clone())).collect();
+        states.sort_by(|a, b| a.0.cmp(&b.0));
+        states
+    }
+
+    /// Goes on from `states`, those of an optimizer of the same configuration that steps `graph`.
+    ///
+    /// # Errors
+    /// An [`Error::Invalid`] that names the parameter which is unknown, or whose state has another number or shape of
+    /// moments than this optimizer keeps.
+    pub fn restore(&mut self, states: Vec<(String, ParamState)>, graph: &Graph) -> Result<()> {
+        let moments = self.config.moments();
+        for (path, state) in &states {
+            let shape = graph.param(path)?.value().shape();
+            let fits = state.moments.len() == moments && state.moments.iter().all(|m| m.shape() == shape);
+            if !fits || state.steps == 0 {
+                let found: Vec<&[usize]> = state.moments.iter().map(Tensor::shape).collect();
+                return Err(Error::invalid(format!(
+                    "optimizer: {path} after {} steps: expected {moments} moments of {shape:?}, found {found:?}",
+                    state.steps
+                )));
+            }
+        }
+        self.states = states.into_iter().collect();
+        Ok(())
+    }
 }
 
-impl State {
+impl ParamState {
     fn new(rule: &Rule, shape: &[usize]) -> Self {
         let count = match rule {
             Rule::Sgd(_) => 1,
@@ -224,7 +254,7 @@ struct Due<'a> {
     path: String,
     param: &'a mut Param,
     gradient: &'a Tensor,
-    state: State,
+    state: ParamState,
     rule: Rule,
 }
 

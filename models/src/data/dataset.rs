@@ -24,6 +24,10 @@ pub trait Dataset: Send + Sync {
 
     /// Picture `index`; an error that names it where it cannot be decoded.
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>>;
+
+    /// Hands `feed` bytes that differ where another data set, in images, labels or their order, stands behind the same
+    /// options: names and sizes of files, or the pictures themselves where they are in memory.
+    fn identify(&self, feed: &mut dyn FnMut(&[u8]));
 }
 
 /// A data set that decodes each picture once and keeps it, at `width · height · 3` bytes of memory each, as long as there is
@@ -58,6 +62,10 @@ impl<D: Dataset> Dataset for Cached<D> {
 
     fn label(&self, index: usize) -> u32 {
         self.inner.label(index)
+    }
+
+    fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
+        self.inner.identify(feed);
     }
 
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
@@ -98,6 +106,9 @@ mod tests {
         fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
             self.0.fetch_add(1, Ordering::Relaxed);
             Ok(Cow::Owned(RgbImage::from_pixel(4, 4, image::Rgb([index as u8; 3]))))
+        }
+        fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
+            feed(b"counting");
         }
     }
 

@@ -144,6 +144,15 @@ impl Dataset for ImageFolder {
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
         decode_file(&self.root.join(&self.samples[index].path)).map(Cow::Owned)
     }
+
+    fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
+        feed(self.classes.join("\n").as_bytes());
+        for Sample { path, label } in &self.samples {
+            // Its content is not read: that would take as long as an epoch.
+            let bytes = std::fs::metadata(self.root.join(path)).map_or(0, |file| file.len());
+            feed(format!("\n{path}\t{label}\t{bytes}").as_bytes());
+        }
+    }
 }
 
 /// The names in `dir` that `keep` accepts, sorted. Hidden files and names that are not Unicode are left out.

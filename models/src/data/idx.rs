@@ -178,6 +178,13 @@ impl Dataset for IdxImages {
         }
         Ok(Cow::Owned(image))
     }
+
+    fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
+        feed(self.classes.join("\n").as_bytes());
+        feed(format!("{:?} in {}", self.images.dims, self.padded).as_bytes());
+        feed(&self.images.values);
+        feed(&self.labels.values);
+    }
 }
 
 #[cfg(test)]
