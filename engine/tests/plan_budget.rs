@@ -26,11 +26,14 @@ fn a_plan_holds_what_was_estimated() {
         PlanOptions { direct: true, ..PlanOptions::default() },
         PlanOptions { linear: Storage::Bf16, ..PlanOptions::default() },
     ];
+    // Threads of a pool that is dropped give their memory back at any time.
+    let mut devices = Vec::new();
     for (seed, options) in (0..60).zip(options.into_iter().cycle()) {
         let graph = random_graph(seed);
         let [h, w, c] = graph.info.input;
         let images = Random(seed).tensor(&[2, h, w, c]);
         let device = Device::open("cpu", Some(1 + seed as usize % 2)).unwrap();
+        devices.push(device.clone());
         let region = Region::new(ALLOCATOR);
         let mut plan = Plan::with(&graph, [2, h, w, c], &device, options).unwrap();
         (0..3).for_each(|_| _ = plan.run(images.data()).unwrap());

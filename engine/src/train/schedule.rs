@@ -226,11 +226,7 @@ mod tests {
             (Schedule::Constant, 0.0, "learning_rate: expected above 0, found 0"),
             (Schedule::Constant, f64::NAN, "learning_rate: expected above 0, found NaN"),
             (Schedule::Cosine { warmup: 0.0 }, 1e-50, "vanishes in single precision"),
-            (
-                Schedule::one_cycle(),
-                1e-36,
-                "learning_rate / div_final: expected above 0, found 1e-41, which vanishes",
-            ),
+            (Schedule::one_cycle(), 1e-36, "which vanishes in single precision"),
             (huge_div, 1e-3, "learning_rate / div: expected above 0"),
             (tiny_div, 1e-3, "learning_rate / div_final: expected above 0"),
         ] {
