@@ -80,7 +80,7 @@ impl Binding {
         let value = |binding: &Self| match binding.0.get(name) {
             None => "none".to_string(),
             // A checksum says nothing to a reader.
-            Some(value) if value.len() == 64 => "others".into(),
+            Some(value) if value.len() == 64 => "some".into(),
             Some(value) => value.clone(),
         };
         match (value(found), value(self)) {
@@ -115,7 +115,7 @@ mod tests {
         for (now, expected) in [
             (binding(&[("seed", "2"), ("images", &hash), ("device", "cpu")]), "(seed: 1 then, 2 now)"),
             (binding(&[("seed", "1"), ("images", &other), ("device", "cpu")]), "(the images changed)"),
-            (binding(&[("seed", "1"), ("device", "cpu")]), "(images: others then, none now)"),
+            (binding(&[("seed", "1"), ("device", "cpu")]), "(images: some then, none now)"),
         ] {
             let message = now.check(&then, path, false).unwrap_err().to_string();
             assert!(message.starts_with("m.checkpoint") && message.contains(expected), "{message}");

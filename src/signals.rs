@@ -69,3 +69,48 @@ fn ignored() -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use signal_hook::low_level::raise;
+    use std::process::Command;
+
+    const ALONE: &str = "LOPPER_TEST_TWO_SIGNALS";
+
+    /// What the test below runs in a process of its own, because it is the end of it.
+    #[test]
+    #[ignore = "ends its process"]
+    fn two_signals() {
+        if std::env::var_os(ALONE).is_none() {
+            return; // `--include-ignored`
+        }
+        listen().unwrap();
+        listen().unwrap(); // again changes nothing
+        assert_eq!((received(), check().is_ok()), (None, true));
+        raise(SIGINT).unwrap();
+        assert_eq!(received(), Some((SIGINT, "SIGINT")));
+        assert!(matches!(check(), Err(Error::Stopped)));
+        raise(SIGTERM).unwrap();
+        unreachable!("the second signal is the end");
+    }
+
+    #[test]
+    fn the_first_signal_asks_and_the_second_one_ends() {
+        let program = std::env::current_exe().unwrap();
+        // Whoever started this test may ignore SIGINT: `env` resets that where it can.
+        let resets =
+            Command::new("env").args(["--default-signal", "true"]).status().is_ok_and(|s| s.success());
+        if !resets && ignored() != 0 {
+            return eprintln!("skipped: signals are ignored here");
+        }
+        let mut command = Command::new(if resets { "env".into() } else { program.clone() });
+        if resets {
+            command.arg("--default-signal").arg(program);
+        }
+        command.env(ALONE, "1");
+        let ended = command.args(["--exact", "signals::tests::two_signals", "--ignored"]).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert_eq!(ended.status.code(), Some(128 + SIGTERM), "{said}");
+    }
+}

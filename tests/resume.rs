@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use support::child::{end, signal, start, wait_until, writes};
-use support::command::{image_folder, lopper, names, text};
+use support::command::{image_folder, lopper, names, shell, text};
 
 /// A small deterministic generator (SplitMix64).
 struct Random(u64);
@@ -61,8 +61,9 @@ fold = {}
 "#;
 
 /// Runs `args` once to its end, and once with `--resume` and interruptions until it is done, in directories of their
-/// own; `{}` in an argument stands for the directory. The models that both leave behind must be the same.
-fn ends_alike(args: &[&str], random: &mut Random) {
+/// own; `{}` in an argument stands for the directory. The models that both leave behind must be the same. The result is
+/// how often it was interrupted, and how often in the middle of a write.
+fn ends_alike(args: &[&str], random: &mut Random) -> [usize; 2] {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let inside = |dir: &Path, more: &[&str]| -> Vec<String> {
         args.iter().chain(more).map(|arg| arg.replace("{}", text(dir))).collect()
@@ -73,11 +74,11 @@ fn ends_alike(args: &[&str], random: &mut Random) {
     let takes = begin.elapsed();
     let again = inside(broken.path(), &["--resume", "--checkpoint-every", "0"]);
     let again: Vec<&str> = again.iter().map(String::as_str).collect();
-    for attempt in 0.. {
-        assert!(attempt < 100, "{args:?} does not get on");
-        if interrupted(&again, broken.path(), takes, random) {
-            break;
-        }
+    let mut interruptions = [0, 0];
+    while !interrupted(&again, broken.path(), takes, random) {
+        interruptions[0] += 1;
+        interruptions[1] += usize::from(writes(broken.path()));
+        assert!(interruptions[0] < 100, "{args:?} does not get on");
     }
     // Whoever was killed while writing has left nothing that the next run does not remove.
     assert_eq!(names(broken.path()), names(whole.path()));
@@ -85,6 +86,17 @@ fn ends_alike(args: &[&str], random: &mut Random) {
         let [a, b] = [&whole, &broken].map(|dir| fs::read(dir.path().join(name)).unwrap());
         assert!(a == b, "{name} of {args:?} differs");
     }
+    interruptions
+}
+
+/// That the interruptions of a test were many, and some of them in the middle of a write.
+fn assert_many(interruptions: &[[usize; 2]]) {
+    let [all, writing] = [0, 1].map(|kind| interruptions.iter().map(|counts| counts[kind]).sum::<usize>());
+    println!(
+        "{all} interruptions of {} runs, {writing} of them in the middle of a write",
+        interruptions.len()
+    );
+    assert!(all > interruptions.len() && writing > 0, "{interruptions:?}");
 }
 
 /// Runs `args` and interrupts it after some of the time that it `takes`, or while it writes: whether it was done first.
@@ -109,7 +121,8 @@ fn interrupted(args: &[&str], directory: &Path, takes: Duration, random: &mut Ra
 #[test]
 fn a_training_killed_anywhere_ends_with_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
-    let [student, teacher] = ["a", "b"].map(|name| network(dir.path(), name, name_to_seed(name)));
+    let [student, teacher] =
+        [("student", "1"), ("teacher", "2")].map(|(name, seed)| network(dir.path(), name, seed));
     let (student, teacher) = (text(&student), text(&teacher));
     let commands: [&[&str]; 4] = [
         &["train", "--arch", "vgg8_bn", "--width", "0.1", "--epochs", "2"],
@@ -117,16 +130,13 @@ fn a_training_killed_anywhere_ends_with_the_same_bits() {
         &["sparsify", student, "--sparsity", "0.5", "--criterion", "taylor", "--epochs", "2"],
         &["factorize", student, "--fraction", "0.5", "--epochs", "2", "--optimizer", "adam"],
     ];
-    for seed in 0..14u64 {
+    let interruptions = (0..14u64).map(|seed| {
         let command = commands[seed as usize % commands.len()];
-        let seed = seed.to_string();
-        let rest = ["--seed", &seed, "--out", "{}/model.safetensors"];
-        ends_alike(&[command, &DATA, &rest].concat(), &mut Random(seed.parse().unwrap()));
-    }
-}
-
-fn name_to_seed(name: &str) -> &str {
-    if name == "a" { "1" } else { "2" }
+        let number = seed.to_string();
+        let rest = ["--seed", &number, "--out", "{}/model.safetensors"];
+        ends_alike(&[command, &DATA, &rest].concat(), &mut Random(seed))
+    });
+    assert_many(&interruptions.collect::<Vec<_>>());
 }
 
 #[test]
@@ -134,10 +144,11 @@ fn a_recipe_killed_anywhere_ends_with_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = dir.path().join("recipe.toml");
     fs::write(&recipe, RECIPE).unwrap();
-    for seed in 14..20u64 {
+    let interruptions = (14..20u64).map(|seed| {
         let number = seed.to_string();
-        ends_alike(&["run", text(&recipe), "--seed", &number, "--out", "{}"], &mut Random(seed));
-    }
+        ends_alike(&["run", text(&recipe), "--seed", &number, "--out", "{}"], &mut Random(seed))
+    });
+    assert_many(&interruptions.collect::<Vec<_>>());
 }
 
 /// Starts a training of `more` options and stops it behind its first checkpoint.
@@ -167,6 +178,12 @@ fn only_the_same_training_is_resumed() {
     run(first).failed_naming(&["checkpoint", "--resume", "--force"]);
     run(with("2", "1", &["--resume"])).failed_naming(&["m.safetensors.checkpoint", "options of stage"]);
     run(with("400", "2", &["--resume"])).failed_naming(&["seed: 1 then, 2 now", "--resume-anyway"]);
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") && std::env::var_os("LOPPER_ISA").is_none() {
+        let line = with("400", "1", &["--resume"]).join(" ");
+        shell(&format!("LOPPER_ISA=portable exec \"$LOPPER\" {line}"), dir.path())
+            .failed_naming(&["device: cpu, ", "cpu, portable now"]);
+    }
     let image = data.path().join("train/dark/0.png");
     let bytes = fs::read(&image).unwrap();
     fs::remove_file(&image).unwrap();

@@ -3,6 +3,7 @@
 use super::{target, temporary, unwritable};
 use crate::{Error, Result};
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Held until it is dropped, or its process ends in whatever way.
@@ -17,7 +18,7 @@ pub struct Lock {
 /// has locked it.
 ///
 /// # Errors
-/// An [`Error::File`] where it cannot be made, or where the file system knows no locks.
+/// An [`Error::File`] where it cannot be made or locked. A file system that knows no locks gives one to everybody.
 pub fn lock(path: impl AsRef<Path>) -> Result<Option<Lock>> {
     let path = path.as_ref();
     target(path)?;
@@ -27,6 +28,8 @@ pub fn lock(path: impl AsRef<Path>) -> Result<Option<Lock>> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
+            // Some network file systems know no locks: better unprotected than not at all.
+            Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {}
             Err(TryLockError::Error(e)) => {
                 return Err(Error::file(path, format!("cannot be locked: {e}")));
             }
