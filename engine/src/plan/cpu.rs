@@ -29,7 +29,7 @@ impl Runner {
     /// Packs the weights of `works`, which `ops` ask for.
     pub fn new(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Self {
         let calls = ops.iter().zip(works).map(|(op, work)| Call::new(op, packer.kernel(work), places));
-        Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena: Buffer::zeros(places.len) }
+        Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena: Buffer::unspecified(places.len) }
     }
 
     /// The kernel of each call.
@@ -139,7 +139,7 @@ impl Packer<'_> {
     fn linear(&self, g: &shapes::Linear, linear: &Linear, pool: Option<&AdaptivePool2d>) -> PackedLinear {
         let weight = linear.weight.value().data();
         let Some(pool) = pool else { return PackedLinear::stored(self.cpu, g, weight, self.linear) };
-        let mut pooling = Buffer::zeros(pool.x_len());
+        let mut pooling = Buffer::unspecified(pool.x_len());
         cpu::adaptive_avg_pool2d_input_grad(self.cpu, pool, weight, &mut pooling);
         PackedLinear::stored(self.cpu, g, &pooling, self.linear)
     }

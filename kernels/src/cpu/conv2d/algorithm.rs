@@ -144,7 +144,11 @@ fn with_ends(reduction: f64) -> f64 {
 }
 
 impl Choice {
+    /// For `g` with as many filters as are live.
     pub(super) fn new(cpu: &Cpu, g: &Conv2d, packing: Packing) -> Self {
+        if g.o == 0 {
+            return Self::only("no filter is live");
+        }
         match packing {
             Packing::By(algorithm) => match winograd::refuses(g) {
                 Some(why) if algorithm != Algorithm::Direct => Self::only(why),
