@@ -34,7 +34,7 @@ pub enum Guard {
 const VARIABLE: &str = "LOPPER_GUARD";
 
 impl Guard {
-    /// What `LOPPER_GUARD` says; anything but the two words is off.
+    /// The value of `LOPPER_GUARD`; anything but the two words is off.
     fn of_environment() -> Self {
         match std::env::var(VARIABLE).as_deref() {
             Ok("after") => Self::After,
@@ -137,7 +137,7 @@ mod pages {
         }
 
         pub fn floats_mut(&mut self) -> &mut [f32] {
-            // SAFETY: as above, and `self` is borrowed alone.
+            // SAFETY: as above, and `self` is borrowed exclusively.
             unsafe { std::slice::from_raw_parts_mut(self.floats.as_ptr(), self.len) }
         }
     }

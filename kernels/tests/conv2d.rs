@@ -84,7 +84,7 @@ fn large_geometries() -> [Conv2d; 7] {
     ]
 }
 
-/// What `kernel` writes to an output of `len` floats from these operands, all of them guarded.
+/// The output of `kernel`, `len` floats, with all operands guarded.
 fn guarded(
     len: usize,
     [a, b]: [&[f32]; 2],

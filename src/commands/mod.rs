@@ -77,6 +77,10 @@ pub struct Common {
     /// Threads [default: one per core]
     #[arg(long, global = true)]
     threads: Option<usize>,
+    /// Compute convolutions directly, whose outputs depend on nothing but the pixels that they read, and refuse images that
+    /// are not finite
+    #[arg(long, global = true)]
+    strict: bool,
     /// Print one JSON object on standard output
     #[arg(long, global = true)]
     json: bool,
@@ -84,8 +88,11 @@ pub struct Common {
 
 impl Common {
     fn device(&self) -> Result<Device> {
-        let device =
+        let mut device =
             Device::open(&self.device, self.threads)?.with_precision(self.precision.of_products())?;
+        if self.strict {
+            device = device.strict()?;
+        }
         if let Device::Cuda(gpu) = &device {
             compile(gpu)?;
         }

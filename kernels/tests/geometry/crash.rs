@@ -3,11 +3,11 @@
 use std::sync::Once;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// Most tests that run at a time, and most bytes of what each is about.
+/// Most tests that run at a time, and most bytes of a case's description.
 const SLOTS: usize = 64;
 const BYTES: usize = 1024;
 
-/// What each running test is about, in memory that a signal handler may read at any time.
+/// The case of each running test, in memory that a signal handler may read at any time.
 static TEXTS: [Text; SLOTS] =
     [const { Text { len: AtomicUsize::new(0), bytes: [const { AtomicU8::new(0) }; BYTES] } }; SLOTS];
 

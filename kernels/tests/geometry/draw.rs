@@ -70,14 +70,14 @@ pub fn output(len: usize) -> Buffer {
     Buffer::unspecified(len)
 }
 
-/// What `fill` writes to an output of `len` floats.
+/// An output of `len` floats, written by `fill`.
 pub fn filled(len: usize, fill: impl FnOnce(&mut [f32])) -> Buffer {
     let mut buffer = output(len);
     fill(&mut buffer);
     buffer
 }
 
-/// What `fill` writes in double precision.
+/// An output in double precision, written by `fill`.
 pub fn wanted(len: usize, fill: impl FnOnce(&mut [f64])) -> Vec<f64> {
     let mut out = vec![f64::NAN; len];
     fill(&mut out);
