@@ -202,6 +202,12 @@ impl<'a> Pipeline<'a> {
         };
         note(rewrite.report.to_string().trim_end());
         let difference = if equivalent { Some(self.logit_difference(start, &rewrite.graph)?) } else { None };
+        if let Some(found) = difference.filter(|difference| !difference.is_finite()) {
+            return Err(Error::invalid(format!(
+                "a rewrite that keeps the function moved a logit by {found}: expected a finite difference; the weights or \
+                 running statistics of the network hold values that are not finite, or become so"
+            )));
+        }
         Ok((rewrite.graph, difference))
     }
 

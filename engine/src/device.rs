@@ -50,6 +50,23 @@ impl Device {
         }
     }
 
+    /// This device, which computes every convolution directly, gradients too, and refuses images that are not finite: what
+    /// [`PlanOptions::strict`](crate::plan::PlanOptions::strict) means for a plan, for all that it runs. An error on a GPU,
+    /// whose plans may be strict, but whose graphs do not check their images.
+    pub fn strict(self) -> Result<Self> {
+        match self {
+            Self::Cpu(cpu) => Ok(Self::Cpu(cpu.strict())),
+            Self::Cuda(_) => {
+                Err(Error::invalid("strict: a choice of algorithm of the CPU; on a GPU there is one alone"))
+            }
+        }
+    }
+
+    /// Whether it is strict.
+    pub fn is_strict(&self) -> bool {
+        matches!(self, Self::Cpu(cpu) if cpu.is_strict())
+    }
+
     /// The CPU with the best instruction set it has and one thread per core.
     pub fn cpu() -> Self {
         Self::Cpu(Cpu::detect())

@@ -4,6 +4,7 @@
 use crate::fusion::operations;
 use crate::layer::BatchNorm;
 use crate::ops::{BatchStats, Tail, move_running};
+use crate::plan::check_finite;
 use crate::tape::{Gradients, Mode, Tape, Var};
 use crate::{Device, Error, Graph, Layer, Node, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
@@ -34,9 +35,15 @@ impl Graph {
     /// Runs the network on `images` `[N, H, W, C]` and keeps the outputs of the nodes `taps`. On a recording tape,
     /// trainable parameters are leaves and others are constants. The value of a node is freed after its last reader;
     /// nodes that neither the output nor a tap depends on do not run.
+    ///
+    /// # Errors
+    /// If a layer does not take its input, or the device is strict and an image holds a value that is not finite.
     pub fn forward(&self, tape: &mut Tape, mode: Mode, images: Tensor, taps: &[NodeId]) -> Result<Pass> {
         if let Some(tap) = taps.iter().find(|&&t| t >= self.nodes().len()) {
             return Err(Error::invalid(format!("tap: the network has no node {tap}")));
+        }
+        if tape.device().is_strict() {
+            check_finite(images.data())?;
         }
         // Run entirely inside the thread pool, so that no kernel has to enter it.
         tape.device().clone().run(|| self.run(tape, mode, images, taps))

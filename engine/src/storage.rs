@@ -48,7 +48,7 @@ impl Storage {
     pub fn fetch(&self) -> Result<()> {
         if let (None, Some(device)) = (self.host.get(), self.device.get()) {
             let gpu = device.cuda();
-            let mut host = Buffer::zeros(device.len());
+            let mut host = Buffer::unspecified(device.len());
             match device.dtype() {
                 Dtype::F32 => gpu.read(device, &mut host)?,
                 _ => {

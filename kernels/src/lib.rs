@@ -12,6 +12,7 @@
 pub mod buffer;
 pub mod cpu;
 pub mod cuda;
+pub mod guard;
 pub mod params;
 mod recycler;
 pub mod reference;

@@ -85,7 +85,8 @@ impl Bench {
             let timing = training::measure(self, graph, images, time, &device)?;
             return common.print(&timing, || timing.text());
         }
-        let options = PlanOptions { direct: self.direct, linear: self.weights.storage() };
+        let options =
+            PlanOptions { direct: self.direct, strict: common.strict, linear: self.weights.storage() };
         let mut plan = Plan::with(&graph, shape, &device, options)?;
         let images = test_images(shape.iter().product());
         let latency = Latency::measure(&mut plan, &images, 5, time)?;

@@ -60,8 +60,12 @@ impl Diff {
                 found.largest_logit_difference, found.images
             )
         })?;
-        // `!(<=)`: a NaN is a difference.
-        match found.largest_logit_difference <= self.tolerance {
+        let largest = found.largest_logit_difference;
+        match largest <= self.tolerance {
+            // Whatever is tolerated: an infinity says that one of them computes no numbers.
+            _ if !largest.is_finite() => {
+                Err(Error::invalid(format!("the networks differ by {largest}: expected a finite difference")))
+            }
             true => Ok(()),
             false => Err(Error::invalid(format!("the networks differ by more than {}", self.tolerance))),
         }

@@ -80,6 +80,10 @@ pub struct Common {
     /// Memory that may be used, such as 4GB or 512MiB [default: what the machine or its control group has available]
     #[arg(long, global = true, value_name = "SIZE", value_parser = memory_size)]
     max_memory: Option<u64>,
+    /// Compute convolutions directly, whose outputs depend on nothing but the pixels that they read, and refuse images that
+    /// are not finite
+    #[arg(long, global = true)]
+    strict: bool,
     /// Print one JSON object on standard output
     #[arg(long, global = true)]
     json: bool,
@@ -87,8 +91,11 @@ pub struct Common {
 
 impl Common {
     fn device(&self) -> Result<Device> {
-        let device =
+        let mut device =
             Device::open(&self.device, self.threads)?.with_precision(self.precision.of_products())?;
+        if self.strict {
+            device = device.strict()?;
+        }
         if let Device::Cuda(gpu) = &device {
             compile(gpu)?;
         }

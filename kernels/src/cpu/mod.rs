@@ -37,7 +37,10 @@ pub use adaptive_pool::{
     adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
     adaptive_max_pool2d_input_grad,
 };
-pub use batch_norm::{Statistics, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_train};
+pub use batch_norm::{
+    PackedBatchNorm, Statistics, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_packed,
+    batch_norm_forward_train,
+};
 pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use conv2d::{
     Algorithm, Choice, Epilogue, Footprint, PackedCompact, PackedConv2d, PackedMasked, Packing, Weights,
@@ -178,6 +181,7 @@ pub struct Cpu {
     pool: Arc<rayon::ThreadPool>,
     shelf: Arc<scratch::Shelf>,
     recycler: Arc<Recycler>,
+    strict: bool,
 }
 
 impl fmt::Debug for Cpu {
@@ -220,7 +224,20 @@ impl Cpu {
 
     /// The same instruction set with a pool of `n` threads, at least 1 and at most [`MAX_THREADS`].
     pub fn threads(self, n: usize) -> Self {
-        if self.thread_count() == n { self } else { Self::new(self.backend, n) }
+        let strict = self.strict;
+        let cpu = if self.thread_count() == n { self } else { Self::new(self.backend, n) };
+        Self { strict, ..cpu }
+    }
+
+    /// The same CPU, which computes every convolution and its gradients by the direct algorithm, whatever is asked for:
+    /// an output then depends on nothing but the pixels that it reads, however large they are.
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// Whether it computes by the direct algorithm only.
+    pub fn is_strict(&self) -> bool {
+        self.strict
     }
 
     fn new(backend: Backend, threads: usize) -> Self {
@@ -240,6 +257,7 @@ impl Cpu {
             pool: Arc::new(pool),
             shelf: Arc::new(scratch::Shelf::new(count)),
             recycler: Arc::default(),
+            strict: false,
         })
     }
 
@@ -288,7 +306,8 @@ fn core_count() -> usize {
 /// Makes this thread read and produce zero instead of subnormal numbers. A batch norm that is folded into a
 /// convolution can create hundreds of them, and each one costs a slow path of a hundred cycles and more.
 fn flush_subnormals() {
-    #[cfg(target_arch = "x86_64")]
+    // Miri knows no inline assembly.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         const FLUSH_TO_ZERO: u32 = 1 << 15;
         const DENORMALS_ARE_ZERO: u32 = 1 << 6;
@@ -318,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     fn workers_flush_subnormals() {
         use std::hint::black_box;
         let cpu = Cpu::detect().threads(2);

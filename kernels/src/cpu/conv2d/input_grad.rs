@@ -52,6 +52,7 @@ impl Class {
             taps: &self.offsets,
             source: [g.oh(), g.ow()],
             channels: g.o,
+            row_len: g.o,
             target: [g.h, g.w],
             target_step: g.stride,
             target_origin: self.residue,
@@ -107,7 +108,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
     for class in classes(g) {
         let windows = class.windows(g);
         if depthwise::applies(g) {
-            let mut scratch = cpu.scratch(class.taps.len() * g.c + g.o);
+            let mut scratch = cpu.scratch(class.taps.len() * g.c + windows.row_len);
             let (packed, zeros) = scratch.split_at_mut(class.taps.len() * g.c);
             zeros.fill(0.0);
             depthwise::pack_taps(g, w, &class.taps, packed);
@@ -116,7 +117,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
         }
         let panels = class.panels(cpu, g);
         let len = packed_len(&panels, class.taps.len() * (g.o / g.groups));
-        let mut scratch = cpu.scratch(len + g.o);
+        let mut scratch = cpu.scratch(len + windows.row_len);
         let (packed, zeros) = scratch.split_at_mut(len);
         zeros.fill(0.0);
         class.pack(cpu, g, w, &panels, packed);
