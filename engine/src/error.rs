@@ -1,5 +1,6 @@
 //! What can go wrong, in words that name the operation, node or file and what was expected and found.
 
+use crate::memory::Bytes;
 use lopper_kernels::cuda::CudaError;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,16 @@ pub enum Error {
     /// An option, recipe entry or argument that makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// More memory would be needed than there is: see [`memory::require`](crate::memory::require).
+    #[error("{what} take {needed}, {available} are available (--max-memory)")]
+    Memory {
+        /// What would need it, in the plural.
+        what: String,
+        /// How much it would take.
+        needed: Bytes,
+        /// How much may still be allocated.
+        available: Bytes,
+    },
     /// A GPU, its driver or its compiler failed, or is not there.
     #[error("{0}")]
     Cuda(#[from] CudaError),

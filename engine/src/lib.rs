@@ -14,6 +14,7 @@ pub mod file;
 mod fusion;
 pub mod graph;
 pub mod layer;
+pub mod memory;
 pub mod ops;
 pub mod param;
 pub mod plan;

@@ -20,7 +20,7 @@ mod weights;
 use crate::pipeline::check_images;
 use crate::progress::note;
 use clap::{Args, Parser, Subcommand};
-use lopper_engine::{Device, Error, Graph, Result, file};
+use lopper_engine::{Device, Error, Graph, Result, file, memory};
 use lopper_kernels::cuda::{Cuda, CudaError, cache};
 use lopper_kernels::params::{self, Storage};
 use lopper_models::data::{DataConfig, DataName, Splits};
@@ -77,6 +77,9 @@ pub struct Common {
     /// Threads [default: one per core]
     #[arg(long, global = true)]
     threads: Option<usize>,
+    /// Memory that may be used, such as 4GB or 512MiB [default: what the machine or its control group has available]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = memory_size)]
+    max_memory: Option<u64>,
     /// Print one JSON object on standard output
     #[arg(long, global = true)]
     json: bool,
@@ -162,6 +165,9 @@ impl Cli {
     /// Does what was asked.
     pub fn run(&self) -> Result<()> {
         let common = &self.common;
+        if let Some(bytes) = common.max_memory {
+            memory::set_limit(bytes);
+        }
         match &self.command {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
@@ -291,4 +297,9 @@ fn image_side(text: &str) -> std::result::Result<usize, String> {
         Ok(side) if (1..=16_384).contains(&side) => Ok(side),
         _ => Err("expected a number of pixels, 1 to 16384".into()),
     }
+}
+
+/// A number of bytes, from the command line.
+fn memory_size(text: &str) -> std::result::Result<u64, String> {
+    memory::parse(text).map_err(|e| e.to_string())
 }
