@@ -13,6 +13,7 @@ pub mod exec;
 pub mod file;
 mod fusion;
 pub mod graph;
+pub mod input;
 pub mod layer;
 pub mod memory;
 pub mod ops;
