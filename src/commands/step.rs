@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 pub struct Output {
     /// The model file to write
-    #[arg(long)]
+    #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
     #[command(flatten)]
     data: DataArgs,
