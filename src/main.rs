@@ -7,11 +7,12 @@ mod latency;
 mod picture;
 mod pipeline;
 mod progress;
-mod recipe;
 mod report;
 mod selftest;
 
 use clap::Parser;
+// The modules above name it `crate::recipe`.
+use lopper::recipe;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
