@@ -7,6 +7,8 @@
 //! - [`models`]: VGG, ResNet and others as graphs; data sets and augmentation.
 //! - [`compress`]: sparsify, prune, distil, fold, factorize and compact.
 //!
+//! and the [`recipe`] that the command line runs.
+//!
 //! ```
 //! use lopper::prelude::*;
 //!
@@ -18,6 +20,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
+
+pub mod recipe;
 
 pub use {
     lopper_compress as compress, lopper_engine as engine, lopper_kernels as kernels, lopper_models as models,

@@ -12,7 +12,6 @@ mod picture;
 mod pipeline;
 mod preflight;
 mod progress;
-mod recipe;
 mod report;
 mod rescue;
 mod run_directory;
@@ -22,6 +21,8 @@ mod training;
 
 use clap::Parser;
 use lopper_engine::Error;
+// The modules above name it `crate::recipe`.
+use lopper::recipe;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -21,7 +21,7 @@ use lopper_compress::sparsify::SparsifyConfig;
 use lopper_compress::{CompactConfig, FactorizeConfig};
 use lopper_engine::number::{self, Range};
 use lopper_engine::train::{OptimizerConfig, Schedule};
-use lopper_engine::{Error, Result};
+use lopper_engine::{Error, Result, input};
 use lopper_models::Head;
 use lopper_models::data::DataConfig;
 use serde::Deserialize;
@@ -115,8 +115,7 @@ fn adamw() -> OptimizerConfig {
 impl Recipe {
     /// Reads and checks a recipe file.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        Self::parse(&text).map_err(|e| Error::file(path, e))
+        Self::parse(&input::read_to_string(path)?).map_err(|e| Error::file(path, e))
     }
 
     /// Parses and checks a recipe.

@@ -15,6 +15,7 @@ mod footprint;
 mod fusion;
 pub mod graph;
 mod graph_index;
+pub mod input;
 pub mod layer;
 pub mod memory;
 pub mod number;

@@ -1,7 +1,7 @@
 //! The container of every file of weights: safetensors, a length, a JSON header that names each tensor with its type,
 //! shape and place, and then the bytes.
 
-use crate::{Error, Result, Tensor, atomic, memory};
+use crate::{Error, Result, Tensor, atomic, input, memory};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde_json::{Map, json};
@@ -107,10 +107,7 @@ pub(crate) struct TensorFile {
 impl TensorFile {
     /// Reads `path`. The container is checked: no tensor reaches outside of the file, none overlap.
     pub fn read(path: &Path) -> Result<Self> {
-        // The tensors are copied out of the file, and not all of them are as wide as f32.
-        let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        memory::require(format_args!("{}: its bytes", path.display()), size)?;
-        let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        let bytes = input::read(path, u64::MAX)?;
         let (header, metadata) = SafeTensors::read_metadata(&bytes)
             .map_err(|e| Error::file(path, format!("not a whole safetensors file: {e}")))?;
         let elements = |info: &TensorInfo| memory::bytes_of::<f32>(info.shape.iter().copied());

@@ -19,6 +19,7 @@ mod weights;
 
 use crate::pipeline::check_images;
 use crate::progress::note;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use lopper_engine::{Device, Error, Graph, Result, file, memory, number};
 use lopper_kernels::cuda::{Cuda, CudaError, cache};
@@ -297,6 +298,17 @@ fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Spli
     let splits = lopper_models::data::open(&config, None, common.seed.unwrap_or(0))?;
     check_images(graph, &splits)?;
     Ok(splits)
+}
+
+/// What `--out` accepts where a safetensors file is written: a name that does not promise another format.
+fn safetensors_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.extension() {
+        Some(extension) if !extension.eq_ignore_ascii_case("safetensors") => Err(format!(
+            "expected a name that ends in .safetensors, the format that is written; found .{}",
+            extension.display()
+        )),
+        _ => Ok(path),
+    })
 }
 
 /// The side of an image in pixels, from the command line.

@@ -6,7 +6,7 @@ use crate::recipe::Stage;
 use clap::Args;
 use lopper_compress::prune::{Constants, PruneConfig, PrunePlan};
 use lopper_compress::sparsify::{Context, Criterion};
-use lopper_engine::{Error, Result};
+use lopper_engine::{Error, Result, input};
 use std::path::{Path, PathBuf};
 
 /// Remove channels.
@@ -60,6 +60,6 @@ impl Prune {
 }
 
 fn read_plan(path: &Path) -> Result<PrunePlan> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    let text = input::read_to_string(path)?;
     toml::from_str(&text).map_err(|e| Error::file(path, e.to_string().trim_end()))
 }

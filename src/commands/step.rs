@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 pub struct Output {
     /// The model file to write
-    #[arg(long)]
+    #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
     /// Overwrite the model file if it exists, and forget the checkpoint of an unfinished run
     #[arg(long)]

@@ -14,7 +14,7 @@ pub struct Export {
     /// A model file
     model: PathBuf,
     /// The safetensors file to write
-    #[arg(long)]
+    #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
     /// Overwrite it if it exists
     #[arg(long)]
@@ -44,7 +44,7 @@ pub struct Import {
     #[arg(long, default_value_t = 224, value_parser = super::image_side)]
     size: usize,
     /// The model file to write
-    #[arg(long)]
+    #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
     /// Overwrite it if it exists
     #[arg(long)]
