@@ -88,7 +88,7 @@ fn values_below_the_stated_limit_do_not_overflow() {
     let w = vec![1.0; g.w_len()];
     let limit = f32::MAX / (1500.0 * (g.w_len() / g.o) as f32);
     // The signs that rows of Bᵀ add up: two of each in turn, along both axes.
-    let sign = |i: usize| if i / 2 % 2 == 0 { 1.0 } else { -1.0 };
+    let sign = |i: usize| if (i / 2).is_multiple_of(2) { 1.0 } else { -1.0 };
     let images = |size: f32| -> Vec<f32> {
         (0..g.x_len()).map(|i| size * sign(i / g.c / g.w) * sign(i / g.c % g.w)).collect()
     };

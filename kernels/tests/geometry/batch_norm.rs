@@ -153,7 +153,7 @@ fn backward(
 
 #[test]
 fn sums_over_rows() {
-    run("sums_over_rows", 30, |draw| {
+    run("sums_over_rows", 20, |draw| {
         let (rows, c) = shape(draw);
         let integers = draw.one_in(2);
         draw.about(format_args!("{rows}×{c}, integers: {integers}"));

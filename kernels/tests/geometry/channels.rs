@@ -10,7 +10,7 @@ use lopper_kernels::shapes::PadShortcut;
 
 #[test]
 fn concatenations() {
-    run("concatenations", 20, |draw| {
+    run("concatenations", 15, |draw| {
         let rows = draw.between(1..=200);
         let widths: Vec<usize> = (0..draw.between(1..=5)).map(|_| draw.between(1..=40)).collect();
         draw.about(format_args!("{rows} rows of {widths:?}"));
@@ -34,7 +34,7 @@ fn concatenations() {
 
 #[test]
 fn padded_shortcuts() {
-    run("padded_shortcuts", 20, |draw| {
+    run("padded_shortcuts", 15, |draw| {
         let mut side = |most| draw.between(1..=most);
         let (n, h, w, c, stride) = (side(3), side(12), side(12), side(40), side(4));
         let g = PadShortcut { n, h, w, c, stride, before: draw.between(0..=20), after: draw.between(0..=20) };

@@ -150,7 +150,7 @@ pub fn by_filter(g: &Conv2d, sums: &mut [f64]) {
 
 #[test]
 fn convolution_forward() {
-    run("convolution_forward", 300, |draw| {
+    run("convolution_forward", 200, |draw| {
         let g = conv2d(draw);
         let (packing, constant) = packing(draw, &g);
         let integers = draw.one_in(2);
@@ -213,7 +213,7 @@ fn constant(g: &Conv2d, integers: bool) -> f64 {
 
 #[test]
 fn convolution_input_grad() {
-    run("convolution_input_grad", 140, |draw| {
+    run("convolution_input_grad", 110, |draw| {
         let g = conv2d(draw);
         let integers = !winograd_applies(&g) && draw.one_in(2);
         draw.about(format_args!("{g:?}, integers: {integers}"));
@@ -235,7 +235,7 @@ fn convolution_input_grad() {
 
 #[test]
 fn convolution_weight_grad() {
-    run("convolution_weight_grad", 140, |draw| {
+    run("convolution_weight_grad", 110, |draw| {
         let g = conv2d(draw);
         let integers = !winograd_applies(&g) && draw.one_in(2);
         draw.about(format_args!("{g:?}, integers: {integers}"));

@@ -27,7 +27,7 @@ pub fn length(draw: &mut Draw) -> usize {
 
 #[test]
 fn elementwise_operations() {
-    run("elementwise_operations", 40, |draw| {
+    run("elementwise_operations", 30, |draw| {
         let len = length(draw);
         let (s, p, seed) = (2.0 * draw.real(), draw.real().abs(), draw.seed());
         draw.about(format_args!("{len} floats, factor {s}, dropout {p} by {seed}"));

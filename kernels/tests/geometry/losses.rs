@@ -17,7 +17,7 @@ fn close(what: &str, got: &[f32], want: &[f64]) {
 
 #[test]
 fn softmax_and_losses() {
-    run("softmax_and_losses", 30, |draw| {
+    run("softmax_and_losses", 20, |draw| {
         let (rows, k) = (draw.between(1..=40), draw.between(1..=70));
         let smoothing = draw.pick(&[0.0f32, 0.125]);
         let (temperature, scale) = (draw.pick(&[0.5f32, 1.0, 4.0]), 2.0 * draw.real());

@@ -18,7 +18,7 @@ fn close(what: &str, got: &[f32], want: &[f64]) {
 
 #[test]
 fn optimizer_steps() {
-    run("optimizer_steps", 30, |draw| {
+    run("optimizer_steps", 20, |draw| {
         let len = length(draw);
         let sgd = Sgd {
             lr: draw.real().abs(),

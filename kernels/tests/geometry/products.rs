@@ -12,7 +12,7 @@ use lopper_kernels::shapes::Linear;
 
 #[test]
 fn matrix_products() {
-    run("matrix_products", 70, |draw| {
+    run("matrix_products", 50, |draw| {
         let [m, n] = [0; 2].map(|_| draw.between(1..=130));
         let k = if draw.one_in(20) { draw.between(500..=1100) } else { draw.between(1..=60) };
         let [ta, tb] = [0; 2].map(|_| draw.pick(&[Trans::No, Trans::Yes]));
@@ -53,7 +53,7 @@ fn matrix_products() {
 
 #[test]
 fn linear_layers() {
-    run("linear_layers", 70, |draw| {
+    run("linear_layers", 50, |draw| {
         let g =
             Linear { n: draw.between(1..=40), inputs: draw.between(1..=150), outputs: draw.between(1..=150) };
         let integers = draw.one_in(2);
