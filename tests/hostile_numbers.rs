@@ -158,6 +158,14 @@ fn numbers_on_the_command_line_are_checked() {
     }
 }
 
+#[test]
+fn numbers_at_the_edge_are_accepted() {
+    let bench = ["bench", "resnet8", "--size", "32", "--seconds", "0"];
+    for option in [["--threads", "1"], ["--threads", "256"], ["--max-memory", "4GB"], ["--batch", "3"]] {
+        lopper(&[&bench[..], &option].concat()).succeeded();
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn threads_that_the_system_refuses_are_an_error() {
