@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
+/// Does with some bytes what the command line does with a file of them.
+pub type Target = fn(&[u8]);
+
 /// The targets by name.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
+pub const ALL: [(&str, Target); 7] = [
     ("csv", csv),
     ("idx", idx),
     ("image", image),

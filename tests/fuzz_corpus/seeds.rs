@@ -6,8 +6,11 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use std::io::{Cursor, Write};
 use std::path::Path;
 
+/// A file by name.
+type Seed = (String, Vec<u8>);
+
 /// The seeds of each target: its name, and files by name.
-pub fn seeds() -> Vec<(&'static str, Vec<(String, Vec<u8>)>)> {
+pub fn seeds() -> Vec<(&'static str, Vec<Seed>)> {
     let headers =
         networks::all().into_iter().map(|(name, model)| (name.to_string(), model.header())).collect();
     let whole = networks::all().into_iter().map(|(name, model)| (name.to_string(), model.bytes()));
@@ -34,7 +37,7 @@ fn write_the_seeds() {
     }
 }
 
-fn recipes() -> Vec<(String, Vec<u8>)> {
+fn recipes() -> Vec<Seed> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let named = |path: std::path::PathBuf| {
@@ -45,7 +48,7 @@ fn recipes() -> Vec<(String, Vec<u8>)> {
     all
 }
 
-fn plans() -> Vec<(String, Vec<u8>)> {
+fn plans() -> Vec<Seed> {
     let group = |layers: &str, units: usize, keep: &str| {
         format!("[[groups]]\nlayers = [{layers}]\nunits = {units}\nkeep = [{keep}]\n")
     };
@@ -58,7 +61,7 @@ fn plans() -> Vec<(String, Vec<u8>)> {
     .into()
 }
 
-fn tables() -> Vec<(String, Vec<u8>)> {
+fn tables() -> Vec<Seed> {
     [
         ("plain", "path,noisy_labels_1\ntrain/a/0.png,a\n\"x,y\",b\n"),
         ("more", "path,noisy_labels_0,noisy_labels_1,is_valid\ntrain/a/0.png,a,b,False\n"),
@@ -69,7 +72,7 @@ fn tables() -> Vec<(String, Vec<u8>)> {
     .into()
 }
 
-fn idx_files() -> Vec<(String, Vec<u8>)> {
+fn idx_files() -> Vec<Seed> {
     let idx = |dims: &[u32], values: &[u8]| {
         let mut bytes = vec![0, 0, 8, dims.len() as u8];
         bytes.extend(dims.iter().flat_map(|d| d.to_be_bytes()));
@@ -97,7 +100,7 @@ fn idx_files() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
-fn images() -> Vec<(String, Vec<u8>)> {
+fn images() -> Vec<Seed> {
     let picture =
         RgbImage::from_fn(17, 11, |x, y| Rgb([(x * 15) as u8, (y * 23) as u8, ((x ^ y) * 9) as u8]));
     let encoded = |image: DynamicImage, format: ImageFormat| {
@@ -106,7 +109,7 @@ fn images() -> Vec<(String, Vec<u8>)> {
         bytes
     };
     let rgb = DynamicImage::from(picture);
-    let mut all: Vec<(String, Vec<u8>)> = vec![
+    let mut all: Vec<Seed> = vec![
         ("rgb.png".into(), encoded(rgb.clone(), ImageFormat::Png)),
         ("grey.png".into(), encoded(rgb.to_luma8().into(), ImageFormat::Png)),
         ("rgba16.png".into(), encoded(rgb.to_rgba16().into(), ImageFormat::Png)),

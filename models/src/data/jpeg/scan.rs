@@ -48,7 +48,7 @@ impl<'a> Scan<'a> {
                 return Err("a JPEG scan needs a table that is not there".into());
             }
             // Samples of b bits have means, scaled by 8, of up to 2ᵇ⁺²; encoders that overshoot stay within twice that.
-            let largest_mean = (8 << frame.precision) / i32::from(step) >> band.shift;
+            let largest_mean = ((8 << frame.precision) / i32::from(step)) >> band.shift;
             frame.components[component].begun |= band.from == 0;
             parts.push(Part { component, dc, ac, largest_mean });
         }
