@@ -26,7 +26,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The first run of the ordinary test suite, and how many there are.
-const FIRST: u64 = 500;
+const FIRST: u64 = 1000;
 const RUNS: u64 = 240;
 /// Runs at a time.
 const WORKERS: usize = 2;

@@ -102,13 +102,13 @@ const TEMPLATES: [Template; 11] = [
     },
     Template {
         fixed: &["bench", "resnet8", "--seconds", "0", "--size", "32"],
-        options: &["batch", "size", "threads", "linear-weights", "device", "precision", "seed", "seconds"],
-        slow: &["size", "seconds"],
+        options: &["batch", "size", "threads", "linear-weights", "device", "precision", "seed"],
+        slow: &["size"],
     },
     Template {
         fixed: &["bench", "resnet8", "--seconds", "0", "--size", "32", "--training"],
-        options: &["batch", "size", "threads", "seconds"],
-        slow: &["size", "seconds"],
+        options: &["batch", "size", "threads"],
+        slow: &["size"],
     },
     Template {
         fixed: &[
