@@ -75,6 +75,37 @@ impl<'a> Filters<'a> {
     }
 }
 
+/// Whether `layer` makes new channels from weights: a convolution, compact or not, or a linear layer.
+pub(crate) fn has_weight(layer: &Layer) -> bool {
+    matches!(layer, Layer::Conv2d(_) | Layer::CompactConv2d(_) | Layer::Linear(_))
+}
+
+/// Whether `layer` is a depthwise convolution: its channels live and die with the layer before it.
+pub(crate) fn is_depthwise(layer: &Layer) -> bool {
+    matches!(layer, Layer::Conv2d(conv) if conv.is_depthwise())
+}
+
+/// The weight of a convolution (not a compact one) or linear layer, or γ of a batch norm.
+pub(crate) fn weight(layer: &Layer) -> Option<&Param> {
+    match layer {
+        Layer::BatchNorm(bn) => Some(&bn.weight),
+        _ => Filters::of(layer).map(|filters| filters.weight),
+    }
+}
+
+/// The batch norm that scales the output of `node`, one γ a filter: its only reader, activations in between.
+pub(crate) fn batch_norm_behind(graph: &Graph, mut node: NodeId) -> Option<NodeId> {
+    let readers = graph.readers();
+    loop {
+        let &[reader] = readers[node].as_slice() else { return None };
+        match &graph.nodes()[reader].layer {
+            Layer::BatchNorm(_) => return Some(reader),
+            Layer::Relu | Layer::Relu6 => node = reader,
+            _ => return None,
+        }
+    }
+}
+
 /// The weight and the bias of a convolution or linear layer, for writing.
 pub(crate) fn filters_mut(layer: &mut Layer) -> Option<(&mut Param, &mut Option<Param>)> {
     match layer {

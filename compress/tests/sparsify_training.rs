@@ -2,7 +2,10 @@
 
 mod support;
 
+use lopper_compress::criteria::*;
+use lopper_compress::granularity::Granularity;
 use lopper_compress::sparsify::*;
+use lopper_compress::{Context, Criterion};
 use lopper_engine::train::{Callback, CrossEntropy, Optimizer, OptimizerConfig, Step};
 use lopper_engine::{Device, Graph, Result};
 use std::collections::BTreeMap;
@@ -64,7 +67,7 @@ fn run(config: &SparsifyConfig, optimizer: &mut Optimizer, epochs: usize) -> Res
 #[test]
 fn dropped_weights_stay_zero_through_momentum() {
     for optimizer in OPTIMIZERS {
-        for granularity in [Granularity::Weight, Granularity::Kernel, Granularity::Filter, Granularity::Row] {
+        for granularity in [Granularity::WEIGHT, Granularity::KERNEL, Granularity::FILTER, Granularity::ROW] {
             for context in [Context::Local, Context::Global] {
                 let config = SparsifyConfig { granularity, context, ..SparsifyConfig::new(0.5) };
                 let mut optimizer = Optimizer::new(optimizer);
@@ -83,8 +86,7 @@ fn dropped_weights_stay_zero_through_momentum() {
 
 #[test]
 fn every_criterion_and_schedule_arrives() {
-    for criterion in [Criterion::LargeFinal, Criterion::Random, Criterion::Taylor, Criterion::BatchNormGamma]
-    {
+    for criterion in [Criterion::from(LargeFinal), Random.into(), Taylor.into(), BatchNormGamma.into()] {
         for schedule in [
             Schedule::OneShot,
             Schedule::Iterative { steps: 3 },
@@ -92,8 +94,13 @@ fn every_criterion_and_schedule_arrives() {
             Schedule::Cosine,
             Schedule::Gradual,
         ] {
-            let config =
-                SparsifyConfig { criterion, schedule, start: 0.25, end: 0.75, ..SparsifyConfig::new(0.5) };
+            let config = SparsifyConfig {
+                criterion: criterion.clone(),
+                schedule,
+                start: 0.25,
+                end: 0.75,
+                ..SparsifyConfig::new(0.5)
+            };
             let (graph, sparsifier) = run(&config, &mut Optimizer::new(OPTIMIZERS[0]), 2).unwrap();
             assert_eq!(Sparsity::measure(&graph, &config).unwrap().of_groups(), 0.5, "{config:?}");
             let last = sparsifier.history().last().unwrap();
@@ -147,15 +154,15 @@ fn taylor_predicts_the_change_of_the_loss() {
     let graph = small_net(3);
     let mut data = Toy::new(1, 3);
     let config = SparsifyConfig {
-        granularity: Granularity::Weight,
-        criterion: Criterion::Taylor,
+        granularity: Granularity::WEIGHT,
+        criterion: Taylor.into(),
         include: vec!["fc2".into()],
         ..SparsifyConfig::new(0.5)
     };
-    let taylor = Taylor::measure(&graph, &config, &mut data, 1, &device).unwrap();
-    let fc2 = graph.id("fc2").unwrap();
-    let groups = Granularity::Weight.groups(&graph.nodes()[fc2].layer).unwrap();
-    let scores = taylor.scores("fc2", &groups).unwrap();
+    let sites = config.sites(&graph).unwrap();
+    let evidence = Evidence::measure(&config.criterion, &graph, &sites, &mut data, 1, &device).unwrap();
+    let scoring = Scoring::new(&config.criterion).evidence(Some(&evidence));
+    let scores = scoring.scores(&graph, &sites[0]).unwrap();
     let mut loss_where = |i: usize, factor: f32| {
         let mut graph = graph.clone();
         graph.param_mut("fc2.weight").unwrap().update(|w| w[i] *= factor);

@@ -1,8 +1,9 @@
 //! What to prune, as a recipe writes it.
 
 use super::{Constants, PrunePlan, UnitScores, prune};
+use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Site};
 use crate::lists::Lists;
-use crate::sparsify::{Context, Criterion, Taylor};
+use crate::select::Context;
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::{Error, Graph, Layer, Result};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub struct PruneConfig {
     pub criterion: Option<Criterion>,
     /// The fraction of channels to remove by `criterion`, in 0..=1. A group's last channel stays all the same.
     pub fraction: Option<f64>,
+    /// What the scores of a layer are divided by, so that layers compare.
+    pub normalization: Normalization,
     /// Whether groups are cut alike or against each other.
     pub context: Context,
     /// What becomes of the value of a dead channel that is not zero.
@@ -33,7 +36,7 @@ pub struct PruneConfig {
 impl PruneConfig {
     /// An error that names the first option that makes no sense, whatever the network.
     pub fn check(&self) -> Result<()> {
-        match (self.criterion, self.fraction) {
+        match (&self.criterion, self.fraction) {
             (None, None) => Ok(()),
             (None, Some(_)) => {
                 Err(Error::invalid("prune fraction: of which criterion? dead channels need none"))
@@ -48,26 +51,42 @@ impl PruneConfig {
         }
     }
 
-    /// The plan for `graph`. [`Taylor`] holds the gradients that the criterion of this name needs.
-    pub fn plan(&self, graph: &Graph, taylor: Option<&Taylor>) -> Result<PrunePlan> {
+    /// The plan for `graph`. `evidence` is what the criterion needs besides the weights: [`Evidence::measure`] at
+    /// [`Self::sites`].
+    pub fn plan(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<PrunePlan> {
         self.check()?;
         self.lists().check("layer", graph.nodes().iter().map(|node| node.name.as_str()))?;
-        let (Some(criterion), Some(fraction)) = (self.criterion, self.fraction) else {
+        let (Some(criterion), Some(fraction)) = (&self.criterion, self.fraction) else {
             let mut plan = PrunePlan::dead(graph)?;
             plan.groups.retain(|group| self.admits(&group.layers, true));
             return Ok(plan);
         };
-        let is_conv = |name: &String| {
-            graph.id(name).is_ok_and(|id| matches!(graph.nodes()[id].layer, Layer::Conv2d(_)))
-        };
-        let eligible = |layers: &[String]| self.admits(layers, layers.iter().all(is_conv));
-        let scores = UnitScores::new(graph, criterion, self.seed, taylor, eligible)?;
+        let scoring =
+            Scoring::new(criterion).normalization(self.normalization).seed(self.seed).evidence(evidence);
+        let scores = UnitScores::new(graph, &scoring, |layers| self.eligible(graph, layers))?;
         PrunePlan::lowest(graph, &scores, self.context, fraction)
     }
 
+    /// Where the criterion scores the layers of `graph`, in graph order: what evidence is gathered of. Nowhere if there
+    /// is no criterion.
+    pub fn sites(&self, graph: &Graph) -> Result<Vec<Site>> {
+        match &self.criterion {
+            Some(criterion) => UnitScores::sites(graph, criterion, |layers| self.eligible(graph, layers)),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// [`prune`] by the plan for `graph`.
-    pub fn apply(&self, graph: &Graph, taylor: Option<&Taylor>) -> Result<Rewrite> {
-        prune(graph, &self.plan(graph, taylor)?, self.constants)
+    pub fn apply(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<Rewrite> {
+        prune(graph, &self.plan(graph, evidence)?, self.constants)
+    }
+
+    /// Whether a criterion scores the group that `layers` make: by default, those of convolutions.
+    fn eligible(&self, graph: &Graph, layers: &[String]) -> bool {
+        let is_conv = |name: &String| {
+            graph.id(name).is_ok_and(|id| matches!(graph.nodes()[id].layer, Layer::Conv2d(_)))
+        };
+        self.admits(layers, layers.iter().all(is_conv))
     }
 
     fn lists(&self) -> Lists<'_> {

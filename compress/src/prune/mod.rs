@@ -27,6 +27,7 @@ mod config;
 mod mask;
 mod plan;
 mod report;
+mod rewrite;
 mod score;
 mod slice;
 mod state;
@@ -34,54 +35,5 @@ mod state;
 pub use config::PruneConfig;
 pub use mask::mask;
 pub use plan::{GroupPlan, PrunePlan};
+pub use rewrite::{Constants, prune};
 pub use score::UnitScores;
-
-use crate::channels::ChannelFlow;
-use crate::names::named;
-use absorb::{Absorbed, absorb};
-use lopper_engine::rewrite::Rewrite;
-use lopper_engine::{Graph, Result};
-use report::Told;
-use serde::{Deserialize, Serialize};
-use slice::slice;
-use state::{State, states};
-
-/// What becomes of the value of a dead channel that is not zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Constants {
-    /// The layers that read it absorb it: the function stays the same.
-    #[default]
-    Exact,
-    /// It becomes zero, as in published implementations; the report says how large it was.
-    Drop,
-}
-
-named!(Constants, "constants");
-
-/// Removes the channels that `plan` does not keep. An error where the plan does not fit.
-///
-/// Under [`Constants::Exact`] a few dead channels may stay: carriers (see the report), and those of which something
-/// between them and a reader makes an image that is not constant.
-pub fn prune(graph: &Graph, plan: &PrunePlan, constants: Constants) -> Result<Rewrite> {
-    let flow = ChannelFlow::new(graph)?;
-    let states = states(graph, &flow)?;
-    let planned = plan.removed(graph, &flow)?;
-    let (mut masked, mut removed) = (planned.clone(), planned.clone());
-    if constants == Constants::Exact {
-        for (unit, state) in states.iter().enumerate() {
-            masked[unit] &= *state == State::Live;
-            removed[unit] &= !matches!(state, State::Uneven { .. });
-        }
-    }
-    let mut pruned = mask::mask_units(graph, &flow, &masked)?;
-    let absorbed = match constants {
-        Constants::Exact => absorb(&mut pruned, &flow, &mut removed)?,
-        Constants::Drop => Absorbed::default(),
-    };
-    let mut edits = absorbed.edits.clone();
-    edits.extend(slice(&mut pruned, &flow, &removed));
-    let told =
-        Told { before: graph, after: &pruned, flow: &flow, states: &states, planned, removed, absorbed };
-    Ok(Rewrite { report: told.report(), graph: pruned, edits })
-}

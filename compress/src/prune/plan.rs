@@ -4,7 +4,7 @@
 use super::score::UnitScores;
 use super::state::{State, states};
 use crate::channels::{ChannelFlow, Group};
-use crate::sparsify::{Context, Scored, select};
+use crate::select::{Context, Scored, select};
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -82,7 +82,7 @@ impl PrunePlan {
         }
         let scores: Vec<Option<&[f32]>> = scores.of_groups(&flow)?.collect();
         if let Some(index) = wanted.keys().find(|&&index| scores[index].is_none()) {
-            let layers = names(graph, &flow.groups()[*index]).join(" and ");
+            let layers = flow.groups()[*index].layer_names(graph).join(" and ");
             return Err(Error::invalid(format!("prune: the channels of {layers} have no scores")));
         }
         Ok(Self::from_kept(graph, &flow, |index, group| {
@@ -101,7 +101,7 @@ impl PrunePlan {
     fn from_kept(graph: &Graph, flow: &ChannelFlow, keep: impl Fn(usize, &Group) -> Vec<usize>) -> Self {
         let free = flow.groups().iter().enumerate().filter(|(_, group)| group.frozen.is_none());
         let plan = |(index, group): (usize, &Group)| GroupPlan {
-            layers: names(graph, group),
+            layers: group.layer_names(graph),
             units: group.units.len(),
             keep: keep(index, group).into_iter().map(|unit| group.units[unit].channel).collect(),
         };
@@ -138,7 +138,7 @@ impl PrunePlan {
 
 impl GroupPlan {
     fn find<'a>(&self, graph: &Graph, flow: &'a ChannelFlow) -> Result<&'a Group> {
-        let mut found = flow.groups().iter().filter(|group| names(graph, group) == self.layers);
+        let mut found = flow.groups().iter().filter(|group| group.layer_names(graph) == self.layers);
         match (found.clone().find(|group| group.frozen.is_none()), found.next()) {
             (Some(group), _) => Ok(group),
             (None, Some(group)) => Err(frozen(&self.title(), group.frozen.unwrap_or_default())),
@@ -157,11 +157,6 @@ impl GroupPlan {
             n => format!("{first} and {} more", n - 1),
         }
     }
-}
-
-/// The names of the layers that make `group`.
-pub(super) fn names(graph: &Graph, group: &Group) -> Vec<String> {
-    group.layers.iter().map(|&layer| graph.nodes()[layer].name.clone()).collect()
 }
 
 fn frozen(layers: &str, why: &str) -> Error {

@@ -2,8 +2,8 @@
 
 use crate::channels::{ChannelFlow, ends_at};
 use crate::constants::{Constant, constants};
-use crate::weights::Filters;
-use lopper_engine::{Graph, Layer, NodeId, Result};
+use crate::weights::{Filters, is_depthwise};
+use lopper_engine::{Graph, NodeId, Result};
 
 /// A unit, seen from the layers that read its channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,7 +59,7 @@ fn dead_units(graph: &Graph, flow: &ChannelFlow) -> Vec<bool> {
     let mut made = vec![false; flow.unit_count()];
     let mut alive = vec![false; flow.unit_count()];
     for (id, node) in graph.nodes().iter().enumerate() {
-        if matches!(&node.layer, Layer::Conv2d(conv) if conv.is_depthwise()) {
+        if is_depthwise(&node.layer) {
             continue;
         }
         let Some(filters) = Filters::of(&node.layer) else { continue };

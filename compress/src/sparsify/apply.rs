@@ -1,23 +1,32 @@
 //! From a sparsity to masks on parameters: the rewrite of a trained network, and the step that the callback
 //! repeats.
 
-use super::layers::{self, Choice};
-use super::select::{Scored, select};
-use super::{Groups, SparsifyConfig, Taylor};
+use super::{SparsifyConfig, layers};
+use crate::criteria::{Evidence, Site};
+use crate::granularity::Groups;
+use crate::select::{Scored, select};
 use lopper_engine::rewrite::{Report, Rewrite};
 use lopper_engine::{Graph, Param, Result, Tensor};
 
-/// Masks a network at once, at the sparsity that `config` asks for; its schedule is not read. `taylor` is
-/// what the criterion of that name judges by, and read by no other. Masks that are there already stay, and
+/// Masks a network at once, at the sparsity that `config` asks for; its schedule is not read. `evidence` is
+/// what the criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Masks that are there already stay, and
 /// count.
 ///
 /// No edit is needed: a mask holds by itself through whatever momentum writes.
-pub fn sparsify(graph: &Graph, config: &SparsifyConfig, taylor: Option<&Taylor>) -> Result<Rewrite> {
+pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Evidence>) -> Result<Rewrite> {
     config.check()?;
     let mut graph = graph.clone();
-    mask(&mut graph, config, config.sparsity, taylor)?;
+    mask(&mut graph, config, config.sparsity, evidence)?;
     let report = report(&graph, config)?;
     Ok(Rewrite { graph, edits: Vec::new(), report })
+}
+
+impl SparsifyConfig {
+    /// Where the criterion scores the layers of `graph` that are sparsified, in graph order: what evidence is gathered
+    /// of. An error if a list names a layer that is not there.
+    pub fn sites(&self, graph: &Graph) -> Result<Vec<Site>> {
+        Ok(layers::targets(graph, self)?.into_iter().map(|target| target.site).collect())
+    }
 }
 
 /// What the masks of `graph` keep of each convolution and linear layer, or why `config` leaves it alone.
@@ -26,11 +35,11 @@ pub(super) fn report(graph: &Graph, config: &SparsifyConfig) -> Result<Report> {
     for (id, choice) in layers::choices(graph, config)? {
         let name = &graph.nodes()[id].name;
         match choice {
-            Choice::Skip(why) => report.skipped(name, why),
-            Choice::Sparsify(groups) => {
-                let dead = dead(layers::weight(graph, id), &groups);
-                let (kept, all) = (dead.iter().filter(|&&d| !d).count(), groups.count());
-                report.changed(name, format!("{kept} of {all} {}s kept", config.granularity));
+            Err(why) => report.skipped(name, why),
+            Ok(target) => {
+                let dead = dead(layers::weight(graph, id), &target.groups);
+                let (kept, all) = (dead.iter().filter(|&&d| !d).count(), dead.len());
+                report.changed(name, format!("{kept} of {all} {}s kept", config.granularity.name()));
             }
         }
     }
@@ -44,18 +53,19 @@ pub(super) fn mask(
     graph: &mut Graph,
     config: &SparsifyConfig,
     sparsity: f64,
-    taylor: Option<&Taylor>,
+    evidence: Option<&Evidence>,
 ) -> Result<f64> {
-    let chosen = layers::chosen(graph, config)?;
-    let scored = chosen.iter().map(|(node, groups)| {
-        let scores = config.criterion.scores(graph, *node, groups, config.seed, taylor)?;
-        Ok(Scored { scores, dead: dead(layers::weight(graph, *node), groups) })
+    let targets = layers::targets(graph, config)?;
+    let scoring = config.scoring(evidence);
+    let scored = targets.iter().map(|target| {
+        let dead = dead(layers::weight(graph, target.node), &target.groups);
+        Ok(Scored { scores: scoring.scores(graph, &target.site)?, dead })
     });
     let scored = scored.collect::<Result<Vec<Scored>>>()?;
     let dropped = select(&scored, config.context, sparsity);
-    for (((node, groups), before), dropped) in chosen.iter().zip(&scored).zip(&dropped) {
+    for ((target, before), dropped) in targets.iter().zip(&scored).zip(&dropped) {
         if *dropped != before.dead {
-            drop_groups(layers::weight_mut(graph, *node), groups, dropped)?;
+            drop_groups(layers::weight_mut(graph, target.node), &target.groups, dropped)?;
         }
     }
     let groups = dropped.iter().flatten();

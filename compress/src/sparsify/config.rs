@@ -1,23 +1,12 @@
 //! What to sparsify, how far, and by which rules.
 
-use super::{Criterion, Granularity, Schedule};
+use super::Schedule;
+use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Subject};
+use crate::granularity::Granularity;
 use crate::lists::Lists;
-use crate::names::named;
+use crate::select::Context;
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
-
-/// Whether layers are cut alike or against each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Context {
-    /// Every layer loses the same fraction of its groups.
-    Local,
-    /// The lowest groups of all layers together are lost, so that each layer finds its own sparsity.
-    #[default]
-    Global,
-}
-
-named!(Context, "context");
 
 /// The options of sparsification, as a recipe writes them. Only `sparsity` has no default.
 ///
@@ -37,6 +26,9 @@ pub struct SparsifyConfig {
     /// What a group is worth.
     #[serde(default)]
     pub criterion: Criterion,
+    /// What the scores of a layer are divided by, so that layers compare.
+    #[serde(default)]
+    pub normalization: Normalization,
     /// How sparsity grows while training.
     #[serde(default)]
     pub schedule: Schedule,
@@ -81,6 +73,7 @@ impl SparsifyConfig {
             granularity: Granularity::default(),
             context: Context::default(),
             criterion: Criterion::default(),
+            normalization: Normalization::default(),
             schedule: Schedule::default(),
             start: 0.0,
             end: whole(),
@@ -89,6 +82,11 @@ impl SparsifyConfig {
             exclude: Vec::new(),
             seed: 0,
         }
+    }
+
+    /// How groups are scored, given the evidence for the criterion.
+    pub(super) fn scoring<'a>(&'a self, evidence: Option<&'a Evidence>) -> Scoring<'a> {
+        Scoring::new(&self.criterion).normalization(self.normalization).seed(self.seed).evidence(evidence)
     }
 
     /// An error that names the first option that makes no sense, whatever the network.
@@ -102,15 +100,14 @@ impl SparsifyConfig {
         if self.every == 0 {
             return Err(Error::invalid("sparsify every: expected at least 1 step, found 0"));
         }
-        if self.criterion == Criterion::BatchNormGamma && self.granularity != Granularity::Filter {
+        self.granularity.check()?;
+        if self.criterion.subject() == Subject::BatchNorm && self.granularity != Granularity::FILTER {
             return Err(Error::invalid(format!(
                 "criterion {} scores filters, found granularity {}",
                 self.criterion, self.granularity
             )));
         }
-        if self.schedule == (Schedule::Iterative { steps: 0 }) {
-            return Err(Error::invalid("sparsify schedule: iterative needs at least 1 step, found 0"));
-        }
+        self.schedule.check()?;
         let Self { start, end, .. } = *self;
         if !(0.0 <= start && start <= end && end <= 1.0) {
             return Err(Error::invalid(format!(

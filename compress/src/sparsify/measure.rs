@@ -1,6 +1,7 @@
 //! The sparsity that a network has, counted, not assumed.
 
-use super::{Granularity, SparsifyConfig, layers};
+use super::{SparsifyConfig, layers};
+use crate::granularity::Granularity;
 use lopper_engine::{Graph, Result};
 use std::fmt;
 
@@ -32,7 +33,7 @@ impl Sparsity {
     /// Counts the zeros of the layers of `graph` that `config` sparsifies.
     pub fn measure(graph: &Graph, config: &SparsifyConfig) -> Result<Self> {
         let mut measured = Vec::new();
-        for (node, groups) in layers::chosen(graph, config)? {
+        for layers::Target { node, groups, .. } in layers::targets(graph, config)? {
             let weight = layers::weight(graph, node).value().data();
             let zero = groups.all(|i| weight[i] == 0.0);
             measured.push(LayerSparsity {
@@ -69,7 +70,7 @@ impl fmt::Display for Sparsity {
         let width = self.layers.iter().map(|l| l.layer.len()).max().unwrap_or(0);
         for l in &self.layers {
             let (groups, weights) = (percent(l.zero_groups, l.groups), percent(l.zero_weights, l.weights));
-            let (zero, all, granularity) = (l.zero_groups, l.groups, self.granularity);
+            let (zero, all, granularity) = (l.zero_groups, l.groups, self.granularity.name());
             writeln!(
                 f,
                 "{:width$}  {zero} of {all} {granularity}s zero ({groups:.2} %), {weights:.2} % of weights",
@@ -80,7 +81,8 @@ impl fmt::Display for Sparsity {
         writeln!(
             f,
             "{:width$}  {groups:.2} % of {}s zero, {weights:.2} % of weights",
-            "all", self.granularity
+            "all",
+            self.granularity.name()
         )
     }
 }

@@ -1,7 +1,12 @@
 //! Schedules: how much of the final sparsity is in force at each moment of training. Pure functions of time.
 
+use crate::names::{one_of, unknown};
+use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
+use std::fmt;
+use std::mem::discriminant;
+use std::str::FromStr;
 
 /// The share of the final sparsity as a function of the time `x ∈ [0, 1]` within the window of growth, which
 /// is `start..end` of [`SparsifyConfig`](super::SparsifyConfig).
@@ -24,7 +29,32 @@ pub enum Schedule {
     Gradual,
 }
 
+/// The schedules as command lines write them, in the order in which help texts list them. STEPS stands for a number of
+/// at least 1.
+const SCHEDULES: &[(&str, Schedule)] = &[
+    ("one_shot", Schedule::OneShot),
+    ("linear", Schedule::Linear),
+    ("cosine", Schedule::Cosine),
+    ("gradual", Schedule::Gradual),
+    ("iterative:STEPS", Schedule::Iterative { steps: 0 }),
+];
+
 impl Schedule {
+    /// The names that command lines accept, as a list for help texts.
+    pub fn names() -> String {
+        one_of(SCHEDULES.iter().map(|(name, _)| *name))
+    }
+
+    /// An error that names the parameter that makes no sense.
+    pub fn check(self) -> Result<()> {
+        match self {
+            Self::Iterative { steps: 0 } => {
+                Err(Error::invalid("sparsify schedule: iterative needs at least 1 step, found 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The share of the final sparsity, in 0..=1, at the time `x ∈ [0, 1]`. It never falls, and is 1 at 1.
     pub fn share(self, x: f64) -> f64 {
         match self {
@@ -37,6 +67,37 @@ impl Schedule {
             Self::Linear => x,
             Self::Cosine => (1.0 - (PI * x).cos()) / 2.0,
             Self::Gradual => 1.0 - (1.0 - x).powi(3),
+        }
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = Error;
+
+    /// Reads a name, for [`Schedule::Iterative`] with the number of steps: `iterative:4`.
+    fn from_str(text: &str) -> Result<Self> {
+        let unknown = || unknown("schedule", &Self::names(), text);
+        let (name, steps) = text.split_once(':').map_or((text, None), |(name, steps)| (name, Some(steps)));
+        let mut entries = SCHEDULES.iter().map(|(entry, schedule)| (entry.split(':').next(), *schedule));
+        let (_, schedule) = entries.find(|(entry, _)| *entry == Some(name)).ok_or_else(unknown)?;
+        match (schedule, steps) {
+            (Self::Iterative { .. }, Some(steps)) => {
+                Ok(Self::Iterative { steps: steps.parse().map_err(|_| unknown())? })
+            }
+            (Self::Iterative { .. }, None) | (_, Some(_)) => Err(unknown()),
+            (schedule, None) => Ok(schedule),
+        }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let same_kind = |schedule: &Self| discriminant(schedule) == discriminant(self);
+        let found = SCHEDULES.iter().find(|(_, schedule)| same_kind(schedule));
+        let name = found.and_then(|(name, _)| name.split(':').next()).unwrap_or_default();
+        match self {
+            Self::Iterative { steps } => write!(f, "{name}:{steps}"),
+            _ => f.pad(name),
         }
     }
 }
@@ -79,6 +140,22 @@ mod tests {
         let schedule = Schedule::Iterative { steps: 4 };
         let shares: Vec<f64> = (0..=8).map(|i| schedule.share(f64::from(i) / 8.0)).collect();
         assert_eq!(shares, [0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn every_schedule_is_read_as_it_is_printed() {
+        for (_, schedule) in SCHEDULES {
+            let schedule = match schedule {
+                Schedule::Iterative { .. } => Schedule::Iterative { steps: 3 },
+                other => *other,
+            };
+            assert_eq!(schedule.to_string().parse::<Schedule>().unwrap(), schedule);
+        }
+        assert_eq!("iterative:4".parse::<Schedule>().unwrap(), Schedule::Iterative { steps: 4 });
+        for text in ["iterative", "iterative:", "iterative:x", "cosine:3", "sudden", ""] {
+            let error = text.parse::<Schedule>().unwrap_err().to_string();
+            assert!(error.contains("gradual or iterative:STEPS"), "{text}: {error}");
+        }
     }
 
     proptest! {

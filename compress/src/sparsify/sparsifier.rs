@@ -1,19 +1,19 @@
 //! Sparsification while training: a callback that raises the sparsity step by step.
 
+use super::SparsifyConfig;
 use super::apply::{mask, report};
-use super::{Criterion, SparsifyConfig, Taylor, layers};
+use crate::criteria::{Evidence, Need};
 use lopper_engine::rewrite::Report;
 use lopper_engine::train::{Callback, Progress, Step};
 use lopper_engine::{Error, Graph, Result};
 
 /// Follows a schedule while a network trains. After a step it drops the groups that the schedule calls for,
-/// judged by the weights as they are then (and, for [`Criterion::Taylor`], by the gradients of all steps so
-/// far); what it has dropped stays zero, whatever the optimizer's momentum writes, because [`lopper_engine::Param`]
+/// judged by the weights as they are then, and by the evidence of all steps so far that the criterion needs; what it has dropped stays zero, whatever the optimizer's momentum writes, because [`lopper_engine::Param`]
 /// applies its mask to every write. A dropped group does not return.
 #[derive(Debug)]
 pub struct Sparsifier {
     config: SparsifyConfig,
-    taylor: Taylor,
+    evidence: Evidence,
     history: Vec<Record>,
 }
 
@@ -31,10 +31,17 @@ pub struct Record {
 }
 
 impl Sparsifier {
-    /// A callback for one training. An error names an option that makes no sense.
+    /// A callback for one training. An error names an option that makes no sense, or
+    /// evidence that a training does not give.
     pub fn new(config: SparsifyConfig) -> Result<Self> {
         config.check()?;
-        Ok(Self { config, taylor: Taylor::default(), history: Vec::new() })
+        if config.criterion.needs().contains(&Need::Activations) {
+            return Err(Error::invalid(format!(
+                "criterion {}: a training step exposes no activations; sparsify at once, without training",
+                config.criterion
+            )));
+        }
+        Ok(Self { config, evidence: Evidence::default(), history: Vec::new() })
     }
 
     /// Every update of the masks, in order.
@@ -59,25 +66,31 @@ impl Sparsifier {
 
 impl Callback for Sparsifier {
     fn on_begin(&mut self, graph: &mut Graph) -> Result<()> {
-        match layers::chosen(graph, &self.config)?.is_empty() {
-            true => Err(Error::invalid(format!(
+        let sites = self.config.sites(graph)?;
+        if sites.is_empty() {
+            return Err(Error::invalid(format!(
                 "sparsify: no layer is left to sparsify at granularity {}",
                 self.config.granularity
-            ))),
-            false => Ok(()),
+            )));
         }
+        self.evidence = Evidence::start(&self.config.criterion, graph, &sites);
+        Ok(())
     }
 
     fn before_step(&mut self, step: &mut Step) -> Result<()> {
-        match self.config.criterion {
-            Criterion::Taylor => self.taylor.observe(step.graph, &self.config, step.gradients),
-            _ => Ok(()),
+        let criterion = &self.config.criterion;
+        match criterion.needs_data() {
+            true => {
+                let sites = self.config.sites(step.graph)?;
+                self.evidence.observe(criterion, step.graph, &sites, step.gradients)
+            }
+            false => Ok(()),
         }
     }
 
     fn after_step(&mut self, step: &mut Step) -> Result<()> {
         let Some(target) = self.due(step.progress) else { return Ok(()) };
-        let sparsity = mask(step.graph, &self.config, target, Some(&self.taylor))?;
+        let sparsity = mask(step.graph, &self.config, target, Some(&self.evidence))?;
         let Progress { epoch, step, .. } = step.progress;
         self.history.push(Record { epoch, step, target, sparsity });
         Ok(())

@@ -1,6 +1,20 @@
 //! Selection: from scores to the groups that are dropped, layer by layer or over all layers together.
 
-use super::Context;
+use crate::names::named;
+use serde::{Deserialize, Serialize};
+
+/// Whether layers are cut alike or against each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Context {
+    /// Every layer loses the same fraction of its groups.
+    Local,
+    /// The lowest groups of all layers together are lost, so that each layer finds its own sparsity.
+    #[default]
+    Global,
+}
+
+named!(Context, "context");
 
 /// The groups of a layer.
 pub(crate) struct Scored {

@@ -1,0 +1,108 @@
+//! Scoring: a criterion, its evidence and a normalization, applied to the layers of a graph.
+
+use super::{Criterion, Evidence, LayerView, Need, Normalization, Subject};
+use crate::granularity::Groups;
+use crate::weights::{batch_norm_behind, weight};
+use lopper_engine::{Error, Graph, NodeId, Param, Result};
+
+/// A parameter that a criterion scores: the weight of a convolution or linear layer, or γ of a batch norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The layer.
+    pub(crate) node: NodeId,
+    /// The division of its weight.
+    pub(crate) groups: Groups,
+}
+
+impl Site {
+    /// Where `criterion` looks to score the `groups` of the convolution or linear layer `node`; `Err` says why it
+    /// cannot.
+    pub(crate) fn find(
+        criterion: &Criterion,
+        graph: &Graph,
+        node: NodeId,
+        groups: Groups,
+    ) -> std::result::Result<Self, &'static str> {
+        match criterion.subject() {
+            Subject::Weight => Ok(Self { node, groups }),
+            Subject::BatchNorm => {
+                let found = batch_norm_behind(graph, node);
+                let batch_norm = found.ok_or("no batch norm scales its output alone")?;
+                Ok(Self { node: batch_norm, groups: Groups::of_channels(groups.count()) })
+            }
+        }
+    }
+
+    /// The layer's name.
+    pub fn name<'g>(&self, graph: &'g Graph) -> &'g str {
+        &graph.nodes()[self.node].name
+    }
+
+    /// The parameter.
+    pub(super) fn weight<'g>(&self, graph: &'g Graph) -> &'g Param {
+        weight(&graph.nodes()[self.node].layer).expect("sites are layers with a weight")
+    }
+}
+
+/// How the groups of a network are scored.
+#[derive(Clone, Copy, Debug)]
+pub struct Scoring<'a> {
+    criterion: &'a Criterion,
+    normalization: Normalization,
+    seed: u64,
+    evidence: Option<&'a Evidence>,
+}
+
+impl<'a> Scoring<'a> {
+    /// Scores by `criterion`, not normalized, with seed 0 and no evidence but the weights.
+    pub fn new(criterion: &'a Criterion) -> Self {
+        Self { criterion, normalization: Normalization::None, seed: 0, evidence: None }
+    }
+
+    /// Normalizes the scores of each layer.
+    pub fn normalization(self, normalization: Normalization) -> Self {
+        Self { normalization, ..self }
+    }
+
+    /// Sets the seed of criteria that draw random numbers.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Sets the evidence for criteria that need more than the weights.
+    pub fn evidence(self, evidence: Option<&'a Evidence>) -> Self {
+        Self { evidence, ..self }
+    }
+
+    /// The criterion.
+    pub fn criterion(&self) -> &'a Criterion {
+        self.criterion
+    }
+
+    /// The score of each group of `site`, finite and at least 0. An error if the criterion gives another number, or lacks
+    /// evidence.
+    pub fn scores(&self, graph: &Graph, site: &Site) -> Result<Vec<f32>> {
+        let (criterion, name) = (self.criterion, site.name(graph));
+        let means = self.evidence.and_then(|evidence| evidence.means(name, site.groups.count()));
+        let activations = criterion.needs().contains(&Need::Activations);
+        let view = LayerView {
+            name,
+            weight: site.weight(graph).value(),
+            groups: &site.groups,
+            seed: self.seed ^ ((site.node as u64) << 32),
+            initial: self.evidence.and_then(|evidence| evidence.initial(name)),
+            observed: means.as_deref(),
+            evidence: if activations { "activations" } else { "gradients" },
+        };
+        let scores = criterion.score(&view);
+        let mut scores = scores.map_err(|e| Error::invalid(format!("criterion {criterion}: {e}")))?;
+        criterion.expect_one_each("scores", name, scores.len(), &site.groups)?;
+        if let Some(score) = scores.iter().find(|score| !(score.is_finite() && **score >= 0.0)) {
+            return Err(Error::invalid(format!(
+                "layer `{name}`: criterion {criterion} scores a group {score}, expected a finite number of at least 0"
+            )));
+        }
+        self.normalization.apply(&mut scores);
+        Ok(scores)
+    }
+}
