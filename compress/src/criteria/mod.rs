@@ -16,17 +16,19 @@ mod scoring;
 mod view;
 
 mod batch_norm_gamma;
+mod l2_magnitude;
 mod large_final;
 mod random;
 mod taylor;
 
 pub use batch_norm_gamma::BatchNormGamma;
+pub use l2_magnitude::L2Magnitude;
 pub use large_final::LargeFinal;
 pub use random::Random;
 pub use taylor::Taylor;
 
 /// Every criterion of this crate, in the order in which help texts list them.
-pub static CRITERIA: &[&dyn Score] = &[&LargeFinal, &Random, &Taylor, &BatchNormGamma];
+pub static CRITERIA: &[&dyn Score] = &[&LargeFinal, &L2Magnitude, &Random, &Taylor, &BatchNormGamma];
 
 pub use criterion::Criterion;
 pub use evidence::Evidence;
