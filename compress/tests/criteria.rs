@@ -8,7 +8,7 @@ use lopper_compress::sparsify::*;
 use lopper_compress::{Context, PruneConfig};
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::train::{CrossEntropy, Optimizer, OptimizerConfig};
-use lopper_engine::{Device, Graph, Result, Tensor};
+use lopper_engine::{Device, Graph, Layer, Param, Result, Tensor};
 use std::sync::{Arc, Mutex};
 use support::*;
 
@@ -275,4 +275,35 @@ fn a_granularity_of_another_crate_divides_as_it_says() {
     assert!(uneven.contains("granularity filter_block:4: 6 is no multiple of 4"), "{uneven}");
     let error = sparsify(&graph, &config(pairs), None).unwrap_err().to_string();
     assert!(error.contains("expected a block size of at least 1"), "{error}");
+}
+
+#[test]
+fn input_channel_blocks_agree_with_a_hand_example() {
+    // One filter [1, 2, 1, 4], blocks of two channels at both positions: {1, 1, 9, 1} and {2, 2, 3, 1}.
+    let Layer::Conv2d(mut first) = conv(1, 4, 1, 1, 0) else { unreachable!() };
+    let weight = [1.0, 1.0, 2.0, 2.0, 9.0, 1.0, 3.0, 1.0];
+    first.weight = Param::new(Tensor::from_slice(&[1, 2, 1, 4], &weight).unwrap());
+    let graph = Chain::new(4).then("a", Layer::Conv2d(first)).then("b", conv(2, 1, 1, 1, 0)).graph;
+    let blocks = |text: &str, criterion: Criterion| {
+        let granularity = text.parse().unwrap();
+        let config = SparsifyConfig { granularity, criterion, ..SparsifyConfig::new(0.5) };
+        let rewrite = sparsify(&graph, &config, None).unwrap();
+        (rewrite.graph.param("a.weight").unwrap().value().data().to_vec(), rewrite.report.to_string())
+    };
+    // Means of 3 and 2: the second block goes.
+    let (weight, report) = blocks("input_channel_block:2", LargeFinal.into());
+    assert_eq!(weight, [1.0, 1.0, 0.0, 0.0, 9.0, 1.0, 0.0, 0.0]);
+    assert!(report.contains("1 of 2 input_channel_blocks kept"), "{report}");
+    let (weight, _) = blocks("input_channel_block:4", LargeFinal.into());
+    assert!(weight.iter().all(|&w| w != 0.0), "the last group of a layer stays");
+
+    let config: SparsifyConfig =
+        toml::from_str("sparsity = 0.5\ngranularity = \"input_channel_block:8\"").unwrap();
+    assert_eq!(config.granularity, Granularity::INPUT_CHANNEL_BLOCK.block(8));
+    assert!(toml::to_string(&config).unwrap().contains("\"input_channel_block:8\""));
+    for text in ["input_channel_block", "input_channel_block:0", "input_channel_block:x"] {
+        let error = text.parse::<Granularity>().unwrap_err().to_string();
+        assert!(error.contains("expected a block size of at least 1"), "{error}");
+    }
+    assert!("filter:2".parse::<Granularity>().unwrap_err().to_string().contains("takes no block size"));
 }
