@@ -26,9 +26,19 @@ pub(crate) struct Scored {
 
 /// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each
 /// layer, or of all layers together), those that are dead already first, and never all of a layer. Of two
-/// equal groups the one that comes first goes first.
+/// equal groups the one that comes first goes first. Dead groups stay dropped, however many they are.
 pub(crate) fn select(layers: &[Scored], context: Context, sparsity: f64) -> Vec<Vec<bool>> {
-    let mut dropped: Vec<Vec<bool>> = layers.iter().map(|layer| layer.dead.clone()).collect();
+    let dead = layers.iter().map(|layer| layer.dead.clone()).collect();
+    select_beside(layers, context, sparsity, dead)
+}
+
+/// [`select`], but dead groups return if there are more than `sparsity` asks for, except those of `dropped`.
+pub(crate) fn select_beside(
+    layers: &[Scored],
+    context: Context,
+    sparsity: f64,
+    mut dropped: Vec<Vec<bool>>,
+) -> Vec<Vec<bool>> {
     match context {
         Context::Local => {
             for (layer, dropped) in layers.iter().zip(dropped.chunks_mut(1)) {
@@ -110,6 +120,17 @@ mod tests {
         let mut scored = layer(&[0.0, 5.0, 9.0, 1.0]);
         scored.dead = vec![true, false, true, true];
         assert_eq!(select(&[scored], Context::Local, 0.25), [vec![true, false, true, true]]);
+    }
+
+    #[test]
+    fn the_best_dead_groups_return_first() {
+        let scored = Scored { dead: vec![true, true, true, false], ..layer(&[0.0, 5.0, 1.0, 0.5]) };
+        let at = |sparsity, fixed: [bool; 4]| {
+            select_beside(std::slice::from_ref(&scored), Context::Local, sparsity, vec![fixed.to_vec()])
+        };
+        assert_eq!(at(0.5, [false; 4]), [vec![true, false, true, false]]);
+        assert_eq!(at(0.0, [false; 4]), [vec![false; 4]]);
+        assert_eq!(at(0.0, [false, true, false, false]), [vec![false, true, false, false]]);
     }
 
     proptest! {

@@ -1,12 +1,14 @@
 //! From a sparsity to masks on parameters: the rewrite of a trained network, and the step that the callback
 //! repeats.
 
-use super::{SparsifyConfig, layers};
+use super::SparsifyConfig;
+use super::layers::{self, Target};
 use crate::criteria::{Evidence, Site};
 use crate::granularity::Groups;
-use crate::select::{Scored, select};
+use crate::select::{Scored, select, select_beside};
 use lopper_engine::rewrite::{Report, Rewrite};
-use lopper_engine::{Graph, Param, Result, Tensor};
+use lopper_engine::{Graph, NodeId, Param, Result, Tensor};
+use std::collections::BTreeMap;
 
 /// Masks a network at once, at the sparsity that `config` asks for; its schedule is not read. `evidence` is
 /// what the criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Masks that are there already stay, and
@@ -37,7 +39,7 @@ pub(super) fn report(graph: &Graph, config: &SparsifyConfig) -> Result<Report> {
         match choice {
             Err(why) => report.skipped(name, why),
             Ok(target) => {
-                let dead = dead(layers::weight(graph, id), &target.groups);
+                let dead = dropped_by(layers::weight(graph, id).mask(), &target.groups);
                 let (kept, all) = (dead.iter().filter(|&&d| !d).count(), dead.len());
                 report.changed(name, format!("{kept} of {all} {}s kept", config.granularity.name()));
             }
@@ -47,8 +49,8 @@ pub(super) fn report(graph: &Graph, config: &SparsifyConfig) -> Result<Report> {
 }
 
 /// Raises the sparsity of the chosen layers of `graph` to `sparsity`, by `config`'s criterion and context;
-/// returns the fraction of their groups that is dropped then. A group that is dropped never returns: its
-/// weights are zero, and so tell nothing of what it might be worth.
+/// returns the fraction of their groups that is dropped then. No dropped group returns: its weights are zero,
+/// and so say nothing of what it might be worth.
 pub(super) fn mask(
     graph: &mut Graph,
     config: &SparsifyConfig,
@@ -56,20 +58,72 @@ pub(super) fn mask(
     evidence: Option<&Evidence>,
 ) -> Result<f64> {
     let targets = layers::targets(graph, config)?;
-    let scoring = config.scoring(evidence);
-    let scored = targets.iter().map(|target| {
-        let dead = dead(layers::weight(graph, target.node), &target.groups);
-        Ok(Scored { scores: scoring.scores(graph, &target.site)?, dead })
-    });
-    let scored = scored.collect::<Result<Vec<Scored>>>()?;
+    let scored = scored(graph, config, &targets, evidence)?;
     let dropped = select(&scored, config.context, sparsity);
     for ((target, before), dropped) in targets.iter().zip(&scored).zip(&dropped) {
         if *dropped != before.dead {
             drop_groups(layers::weight_mut(graph, target.node), &target.groups, dropped)?;
         }
     }
+    Ok(fraction(&dropped))
+}
+
+/// The masks of the layers that a configuration sparsifies, at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Masks(BTreeMap<NodeId, Option<Tensor>>);
+
+impl Masks {
+    /// Those of `graph` now.
+    pub fn of(graph: &Graph, config: &SparsifyConfig) -> Result<Self> {
+        let mask = |target: Target| (target.node, layers::weight(graph, target.node).mask().cloned());
+        Ok(Self(layers::targets(graph, config)?.into_iter().map(mask).collect()))
+    }
+
+    /// Lowers the sparsity of the chosen layers of `graph` to `sparsity`: groups return, their weights zero, the ones of
+    /// the highest scores first. Nothing returns that these masks drop. Returns the fraction of groups that is still
+    /// dropped.
+    pub fn release(
+        &self,
+        graph: &mut Graph,
+        config: &SparsifyConfig,
+        sparsity: f64,
+        evidence: Option<&Evidence>,
+    ) -> Result<f64> {
+        let targets = layers::targets(graph, config)?;
+        let scored = scored(graph, config, &targets, evidence)?;
+        let mask = |target: &Target| self.0.get(&target.node).and_then(Option::as_ref);
+        let before = targets.iter().map(|target| dropped_by(mask(target), &target.groups)).collect();
+        let dropped = select_beside(&scored, config.context, sparsity, before);
+        for (target, dropped) in targets.iter().zip(&dropped) {
+            let weight = layers::weight_mut(graph, target.node);
+            weight.set_mask(mask(target).cloned())?;
+            if dropped.contains(&true) {
+                drop_groups(weight, &target.groups, dropped)?;
+            }
+        }
+        Ok(fraction(&dropped))
+    }
+}
+
+/// The scores of the groups of `targets`, and which of them are dropped.
+fn scored(
+    graph: &Graph,
+    config: &SparsifyConfig,
+    targets: &[Target],
+    evidence: Option<&Evidence>,
+) -> Result<Vec<Scored>> {
+    let scoring = config.scoring(evidence);
+    let scored = targets.iter().map(|target| {
+        let dead = dropped_by(layers::weight(graph, target.node).mask(), &target.groups);
+        Ok(Scored { scores: scoring.scores(graph, &target.site)?, dead })
+    });
+    scored.collect()
+}
+
+/// The fraction of groups that is dropped.
+fn fraction(dropped: &[Vec<bool>]) -> f64 {
     let groups = dropped.iter().flatten();
-    Ok(groups.clone().filter(|&&d| d).count() as f64 / groups.count().max(1) as f64)
+    groups.clone().filter(|&&d| d).count() as f64 / groups.count().max(1) as f64
 }
 
 /// Adds the groups in `dropped` to what the mask of `weight` drops.
@@ -79,9 +133,9 @@ fn drop_groups(weight: &mut Param, groups: &Groups, dropped: &[bool]) -> Result<
     weight.set_mask(Some(mask))
 }
 
-/// The groups that the mask of `weight` drops as a whole.
-fn dead(weight: &Param, groups: &Groups) -> Vec<bool> {
-    match weight.mask() {
+/// The groups that `mask` drops as a whole.
+fn dropped_by(mask: Option<&Tensor>, groups: &Groups) -> Vec<bool> {
+    match mask {
         Some(mask) => groups.all(|i| mask.data()[i] == 0.0),
         None => vec![false; groups.count()],
     }

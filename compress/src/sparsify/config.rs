@@ -121,7 +121,7 @@ impl SparsifyConfig {
     pub fn sparsity_at(&self, fraction: f64) -> f64 {
         let share = match fraction {
             f if f < self.start => 0.0,
-            f if f >= self.end => 1.0,
+            f if f >= self.end => self.schedule.share(1.0),
             f => self.schedule.share((f - self.start) / (self.end - self.start)),
         };
         self.sparsity * share

@@ -1,7 +1,7 @@
 //! Sparsification while training: a callback that raises the sparsity step by step.
 
 use super::SparsifyConfig;
-use super::apply::{mask, report};
+use super::apply::{Masks, mask, report};
 use crate::criteria::{Evidence, Need};
 use lopper_engine::rewrite::Report;
 use lopper_engine::train::{Callback, Progress, Step};
@@ -9,11 +9,13 @@ use lopper_engine::{Error, Graph, Result};
 
 /// Follows a schedule while a network trains. After a step it drops the groups that the schedule calls for,
 /// judged by the weights as they are then, and by the evidence of all steps so far that the criterion needs; what it has dropped stays zero, whatever the optimizer's momentum writes, because [`lopper_engine::Param`]
-/// applies its mask to every write. A dropped group does not return.
+/// applies its mask to every write. Dropped groups return only when the schedule falls, with weights of zero.
 #[derive(Debug)]
 pub struct Sparsifier {
     config: SparsifyConfig,
     evidence: Evidence,
+    /// The masks before the training: what they drop never returns.
+    before: Masks,
     history: Vec<Record>,
 }
 
@@ -41,7 +43,7 @@ impl Sparsifier {
                 config.criterion
             )));
         }
-        Ok(Self { config, evidence: Evidence::default(), history: Vec::new() })
+        Ok(Self { config, evidence: Evidence::default(), before: Masks::default(), history: Vec::new() })
     }
 
     /// Every update of the masks, in order.
@@ -59,8 +61,12 @@ impl Sparsifier {
         let Progress { step, steps, .. } = progress;
         let its_turn = (step + 1) % self.config.every == 0 || step + 1 == steps;
         let target = self.config.sparsity_at(progress.end_of_step());
-        let reached = self.history.last().map_or(0.0, |record| record.target);
-        (its_turn && target > reached).then_some(target)
+        (its_turn && target != self.reached()).then_some(target)
+    }
+
+    /// The target of the last update of the masks.
+    fn reached(&self) -> f64 {
+        self.history.last().map_or(0.0, |record| record.target)
     }
 }
 
@@ -74,6 +80,7 @@ impl Callback for Sparsifier {
             )));
         }
         self.evidence = Evidence::start(&self.config.criterion, graph, &sites);
+        self.before = Masks::of(graph, &self.config)?;
         Ok(())
     }
 
@@ -90,7 +97,11 @@ impl Callback for Sparsifier {
 
     fn after_step(&mut self, step: &mut Step) -> Result<()> {
         let Some(target) = self.due(step.progress) else { return Ok(()) };
-        let sparsity = mask(step.graph, &self.config, target, Some(&self.evidence))?;
+        let evidence = Some(&self.evidence);
+        let sparsity = match target > self.reached() {
+            true => mask(step.graph, &self.config, target, evidence)?,
+            false => self.before.release(step.graph, &self.config, target, evidence)?,
+        };
         let Progress { epoch, step, .. } = step.progress;
         self.history.push(Record { epoch, step, target, sparsity });
         Ok(())
