@@ -175,3 +175,46 @@ fn taylor_predicts_the_change_of_the_loss() {
     }
     assert!(scores.iter().any(|&s| s > 0.01));
 }
+
+/// Dense, sparse, dense: in the middle third half of the weights are zero, at the end no mask is left but the one that
+/// was there before.
+#[test]
+fn dense_sparse_dense_gives_back_what_it_dropped() {
+    struct Count(Vec<(usize, usize)>);
+    impl Callback for Count {
+        fn after_step(&mut self, step: &mut Step) -> Result<()> {
+            let count = |layer: &str| {
+                let weight = step.graph.param(&format!("{layer}.weight")).unwrap();
+                weight.value().data().iter().filter(|&&w| w == 0.0).count()
+            };
+            self.0.push((count("body.conv1"), count("fc1")));
+            Ok(())
+        }
+    }
+    let config = SparsifyConfig {
+        granularity: Granularity::WEIGHT,
+        context: Context::Local,
+        schedule: Schedule::DenseSparseDense,
+        include: vec!["body.conv1".into(), "fc1".into()],
+        ..SparsifyConfig::new(0.5)
+    };
+    let mut graph = small_net(3);
+    let before = SparsifyConfig { include: vec!["fc1".into()], ..config.clone() };
+    graph = sparsify(&graph, &SparsifyConfig { sparsity: 0.25, ..before }, None).unwrap().graph;
+    let mask = graph.param("fc1.weight").unwrap().mask().unwrap().clone();
+
+    let (mut sparsifier, mut count) = (Sparsifier::new(config).unwrap(), Count(Vec::new()));
+    let callbacks: Vec<&mut dyn Callback> = vec![&mut sparsifier, &mut count];
+    let optimizer = &mut Optimizer::new(OPTIMIZERS[0]);
+    train(&mut graph, optimizer, 3, &mut CrossEntropy::default(), callbacks).unwrap();
+    // 12 steps, 108 and 80 weights. The end of step 4 is 1/3, the end of step 8 is 2/3, where the masks go; what comes back
+    // at zero moves in the step after.
+    for (step, &(conv1, fc1)) in count.0.iter().enumerate() {
+        let expected = if (3..=7).contains(&step) { (54, 40) } else { (0, 20) };
+        assert_eq!((conv1, fc1), expected, "step {step}");
+    }
+    assert!(graph.param("body.conv1.weight").unwrap().mask().is_none());
+    assert!(graph.param("fc1.weight").unwrap().mask().unwrap().same_bits(&mask));
+    let records: Vec<_> = sparsifier.history().iter().map(|r| (r.step, r.target)).collect();
+    assert_eq!(records, [(3, 0.5), (7, 0.0)]);
+}
