@@ -13,6 +13,7 @@ mod normalization;
 mod reduction;
 mod score;
 mod scoring;
+mod site;
 mod view;
 
 mod batch_norm_gamma;
@@ -35,5 +36,6 @@ pub use evidence::Evidence;
 pub use normalization::Normalization;
 pub use reduction::Reduction;
 pub use score::{Need, Score, Subject};
-pub use scoring::{Scoring, Site};
+pub use scoring::Scoring;
+pub use site::Site;
 pub use view::{LayerView, StepView};

@@ -1,48 +1,7 @@
 //! Scoring: a criterion, its evidence and a normalization, applied to the layers of a graph.
 
-use super::{Criterion, Evidence, LayerView, Need, Normalization, Subject};
-use crate::granularity::Groups;
-use crate::weights::{batch_norm_behind, weight};
-use lopper_engine::{Error, Graph, NodeId, Param, Result};
-
-/// A parameter that a criterion scores: the weight of a convolution or linear layer, or γ of a batch norm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Site {
-    /// The layer.
-    pub(crate) node: NodeId,
-    /// The division of its weight.
-    pub(crate) groups: Groups,
-}
-
-impl Site {
-    /// Where `criterion` looks to score the `groups` of the convolution or linear layer `node`; `Err` says why it
-    /// cannot.
-    pub(crate) fn find(
-        criterion: &Criterion,
-        graph: &Graph,
-        node: NodeId,
-        groups: Groups,
-    ) -> std::result::Result<Self, &'static str> {
-        match criterion.subject() {
-            Subject::Weight => Ok(Self { node, groups }),
-            Subject::BatchNorm => {
-                let found = batch_norm_behind(graph, node);
-                let batch_norm = found.ok_or("no batch norm scales its output alone")?;
-                Ok(Self { node: batch_norm, groups: Groups::of_channels(groups.count()) })
-            }
-        }
-    }
-
-    /// The layer's name.
-    pub fn name<'g>(&self, graph: &'g Graph) -> &'g str {
-        &graph.nodes()[self.node].name
-    }
-
-    /// The parameter.
-    pub(super) fn weight<'g>(&self, graph: &'g Graph) -> &'g Param {
-        weight(&graph.nodes()[self.node].layer).expect("sites are layers with a weight")
-    }
-}
+use super::{Criterion, Evidence, LayerView, Need, Normalization, Site};
+use lopper_engine::{Error, Graph, Result};
 
 /// How the groups of a network are scored.
 #[derive(Clone, Copy, Debug)]
