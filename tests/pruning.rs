@@ -216,7 +216,7 @@ fn a_plan_that_does_not_fit_is_refused() {
         (plan("fc2", 10, &[0]), "fc2 cannot be removed: they are tied to the network's output"),
         (plan("conv9", 20, &[0]), "no group of channels made by conv9"),
         (plan("conv1", 20, &[]), "conv1: a group keeps at least one channel"),
-        (plan("conv1", 20, &[20]), "conv1: channel 20 is none of the group's"),
+        (plan("conv1", 20, &[20]), "conv1: channel 20 is not one of the group's"),
         (plan("conv1", 32, &[0]), "conv1: made for 32 channels, found 20"),
     ] {
         let error = prune(&graph, &plan, Constants::Exact).unwrap_err().to_string();

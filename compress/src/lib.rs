@@ -1,4 +1,6 @@
-//! The techniques that make a network smaller: each a folder, each a rewrite of a graph or a callback of its training.
+//! Techniques that make a network smaller. Each is a folder: a rewrite of a graph, or a callback of its training.
+//!
+//! [`criteria`], [`granularity`] and [`Context`] are shared by sparsification and pruning.
 
 #![forbid(unsafe_code)]
 

@@ -2,8 +2,8 @@
 
 use lopper_engine::Error;
 
-/// Gives a plain enum with serde names `FromStr` (the error lists the names) and `Display`, for command lines
-/// and tables. `$option` is what the error calls it.
+/// Implements `FromStr` and `Display` for a plain enum by its serde names, for command lines and tables. Parse errors
+/// list the names and call the option `$option`.
 macro_rules! named {
     ($type:ty, $option:literal) => {
         impl std::str::FromStr for $type {

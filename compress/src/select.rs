@@ -1,15 +1,15 @@
-//! Selection: from scores to the groups that are dropped, layer by layer or over all layers together.
+//! Selection: turns scores into the set of groups to drop, layer by layer or over all layers together.
 
 use crate::names::named;
 use serde::{Deserialize, Serialize};
 
-/// Whether layers are cut alike or against each other.
+/// Whether every layer loses the same fraction, or layers compete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Context {
     /// Every layer loses the same fraction of its groups.
     Local,
-    /// The lowest groups of all layers together are lost, so that each layer finds its own sparsity.
+    /// The groups with the lowest scores are dropped across all layers, so each layer finds its own sparsity.
     #[default]
     Global,
 }
@@ -18,9 +18,9 @@ named!(Context, "context");
 
 /// The groups of a layer.
 pub(crate) struct Scored {
-    /// What each is worth: finite, not negative.
+    /// The score of each group: finite and at least 0.
     pub scores: Vec<f32>,
-    /// Which are dropped already.
+    /// The groups that are already dropped.
     pub dead: Vec<bool>,
 }
 
@@ -50,11 +50,11 @@ pub(crate) fn select_beside(
     dropped
 }
 
-/// Where a group stands: dead ones first, then by score, then in graph order.
+/// The position of a group in the order of dropping: dead groups first, then by score, then in graph order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     alive: bool,
-    /// The bits of a score that is not negative: they order as the scores do.
+    /// The bits of the score. For scores of at least 0 they sort like the scores.
     score: u32,
     layer: usize,
     group: usize,
@@ -66,10 +66,10 @@ fn drop_lowest(layers: &[Scored], sparsity: f64, dropped: &mut [Vec<bool>]) {
     for (layer, Scored { scores, dead }) in layers.iter().enumerate() {
         let start = ranks.len();
         ranks.extend(scores.iter().zip(dead).enumerate().map(|(group, (&score, &dead))| {
-            // abs: of a zero's two signs, only the positive one has the lowest bits.
+            // abs turns −0 into +0, whose bits are the lowest.
             Rank { alive: !dead, score: score.abs().to_bits(), layer, group }
         }));
-        // A layer's best group stays whatever the others are worth: a layer is never emptied.
+        // The best group of a layer always stays, so that no layer is emptied.
         if let Some(best) = (start..ranks.len()).max_by_key(|&i| ranks[i]) {
             ranks.swap_remove(best);
         }

@@ -1,4 +1,4 @@
-//! Masks at once: what each granularity, criterion and context drops, and what is left alone.
+//! Masks at once: what each granularity, criterion and context drops, and which layers are skipped.
 
 mod support;
 
@@ -114,7 +114,7 @@ fn half_of_vgg16_is_2112_filters() {
     let (mut chain, mut inputs) = (Chain::new(3), 3);
     for (i, &width) in widths.iter().enumerate() {
         let Layer::Conv2d(mut layer) = conv(width, inputs, 1, 1, i as u64) else { unreachable!() };
-        // Deeper layers have smaller weights, as He's initialisation gives them.
+        // Deeper layers have smaller weights, as He initialization gives them.
         layer.weight.update(|w| w.iter_mut().for_each(|w| *w /= (inputs as f32).sqrt()));
         chain = chain.then(&format!("features.{i}"), Layer::Conv2d(layer));
         inputs = width;

@@ -1,4 +1,4 @@
-//! Which convolutions to compact, as a recipe writes it.
+//! The options of compaction.
 
 use crate::lists::Lists;
 use lopper_engine::{Error, Result};
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompactConfig {
-    /// The fraction of a convolution's weights that has to go for it to be worth a gather and a scatter, in 0..=1.
+    /// The fraction of a convolution's weights that must be saved to be worth a gather and a scatter, in 0..=1.
     pub min_saving: f64,
-    /// The convolutions to compact; where empty, all.
+    /// The convolutions to compact. If empty, all.
     pub include: Vec<String>,
-    /// Convolutions to leave alone.
+    /// Convolutions to skip.
     pub exclude: Vec<String>,
 }
 
 impl CompactConfig {
-    /// An error that names the first option that makes no sense, whatever the network.
+    /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
         match (0.0..=1.0).contains(&self.min_saving) {
             true => Ok(()),

@@ -5,13 +5,13 @@ use crate::weights::Filters;
 use lopper_engine::layer::{CompactConv2d, Conv2d};
 use lopper_engine::{Param, Tensor};
 
-/// What of a convolution is alive.
+/// The live channels of a convolution.
 pub(super) struct Live {
     inputs: Vec<usize>,
     outputs: Vec<usize>,
-    /// The constant of each input channel that is one, zero for the others.
+    /// The value of each constant input channel, zero for the others.
     constants: Vec<f64>,
-    /// Whether a carrier brings in the constants.
+    /// Whether a carrier channel brings in the constants.
     carrier: bool,
     /// The value of each output channel that is constant.
     fill: Vec<f32>,
@@ -22,7 +22,7 @@ impl Live {
         let live = |channels: &[Constant]| -> Vec<usize> {
             (0..channels.len()).filter(|&channel| channels[channel].is_none()).collect()
         };
-        // A convolution of nothing is none: the first channel stays.
+        // A convolution needs at least one channel: the first stays.
         let or_first = |channels: Vec<usize>| if channels.is_empty() { vec![0] } else { channels };
         let outputs_live = or_first(live(outputs));
         let weighed = |channel: usize| {
@@ -49,13 +49,13 @@ impl Live {
         self.inputs.len() + usize::from(self.carrier)
     }
 
-    /// Weights that are left.
+    /// The number of weights that are left.
     pub fn weights(&self, filters: &Filters) -> usize {
         let taps = filters.filter(0).len() / filters.depth();
         self.outputs.len() * taps * self.depth()
     }
 
-    pub fn told(&self, filters: &Filters) -> String {
+    pub fn summary(&self, filters: &Filters) -> String {
         format!(
             "{} of {} filters, {} of {} inputs{}",
             self.outputs.len(),
@@ -79,9 +79,9 @@ impl Live {
             biases.push((filters.bias_of(o) + absorbed) as f32);
         }
         let [kh, kw] = conv.kernel();
-        // For inference: nothing of it is trained.
+        // For inference: its parameters are not trained.
         let param = |shape: &[usize], values: &[f32]| {
-            let value = Tensor::from_slice(shape, values).expect("a value for each position");
+            let value = Tensor::from_slice(shape, values).expect("one value for each position");
             let mut param = Param::new(value);
             param.trainable = false;
             param

@@ -7,7 +7,7 @@ use crate::weights::Filters;
 use lopper_engine::rewrite::{Edit, Report, Rewrite};
 use lopper_engine::{Graph, Layer, Result};
 
-/// Compacts every convolution that has dead channels and gets smaller by it; the report says what is left of each.
+/// Compacts every convolution that has dead channels and becomes smaller. The report gives the remaining size of each.
 pub fn compact(graph: &Graph, config: &CompactConfig) -> Result<Rewrite> {
     config.check()?;
     let convs = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Conv2d(_)));
@@ -32,7 +32,7 @@ pub fn compact(graph: &Graph, config: &CompactConfig) -> Result<Rewrite> {
         } else if after >= before || ((before - after) as f64) < config.min_saving * before as f64 {
             rewrite.report.skipped(&node.name, format!("{after} of {before} weights would stay"));
         } else {
-            rewrite.report.changed(&node.name, live.told(&filters));
+            rewrite.report.changed(&node.name, live.summary(&filters));
             let params = node.layer.params().into_iter();
             rewrite
                 .edits
@@ -61,9 +61,9 @@ mod tests {
         let mask = Tensor::from_fn(&[4, 3, 3, 1], |i| f32::from(i / 9 >= 2));
         g.param_mut("a.weight").unwrap().set_mask(Some(mask)).unwrap();
         let compact = compact(&g, &CompactConfig::default()).unwrap();
-        let told: Vec<_> = compact.report.nodes.iter().map(|(_, outcome)| outcome.clone()).collect();
+        let outcomes: Vec<_> = compact.report.nodes.iter().map(|(_, outcome)| outcome.clone()).collect();
         assert_eq!(
-            told,
+            outcomes,
             [
                 Outcome::Changed("2 of 4 filters, 1 of 1 inputs".into()),
                 Outcome::Changed("3 of 3 filters, 2 of 4 inputs and a carrier".into()),

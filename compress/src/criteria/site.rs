@@ -27,7 +27,7 @@ impl Site {
             Subject::Weight => Ok(Self { node, groups }),
             Subject::BatchNorm => {
                 let found = batch_norm_behind(graph, node);
-                let batch_norm = found.ok_or("no batch norm scales its output alone")?;
+                let batch_norm = found.ok_or("no batch norm is the only reader of its output")?;
                 Ok(Self { node: batch_norm, groups: Groups::of_channels(groups.count()) })
             }
         }

@@ -1,10 +1,10 @@
-//! Which linear layers to factorize, and at which rank, as a recipe writes it.
+//! The options of factorization.
 
 use crate::lists::Lists;
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The options of factorization, as a recipe writes them: one of `fraction` and `energy`.
+/// The options of factorization, as a recipe writes them: either `fraction` or `energy`.
 ///
 /// `include` and `exclude` hold names of layers, or of modules that contain them, as in sparsification.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -12,18 +12,18 @@ use serde::{Deserialize, Serialize};
 pub struct FactorizeConfig {
     /// The fraction of the full rank to remove, in 0..1: `rank = (1 − fraction) · min(OUT, IN)`, at least 1.
     pub fraction: Option<f64>,
-    /// The share of Σ σ² to keep, in 0..=1: the smallest rank that does.
+    /// The share of Σ σ² to keep, in 0..=1, by the smallest rank that keeps it.
     pub energy: Option<f64>,
-    /// Factorize layers too that become no smaller by it.
+    /// Whether to factorize layers that do not become smaller.
     pub force: bool,
-    /// The layers to factorize; where empty, all linear ones.
+    /// The layers to factorize. If empty, all linear layers.
     pub include: Vec<String>,
-    /// Layers to leave alone.
+    /// Layers to skip.
     pub exclude: Vec<String>,
 }
 
 impl FactorizeConfig {
-    /// An error that names the first option that makes no sense, whatever the network.
+    /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
         match (self.fraction, self.energy) {
             (Some(fraction), None) if (0.0..1.0).contains(&fraction) => Ok(()),
@@ -38,9 +38,9 @@ impl FactorizeConfig {
         }
     }
 
-    /// The rank of a layer `[outputs, inputs]` by `fraction`; none where it depends on the layer's singular values.
+    /// The rank of a layer `[outputs, inputs]` by `fraction`. None if it depends on the layer's singular values.
     pub fn rank(&self, outputs: usize, inputs: usize) -> Option<usize> {
-        // Rounded down, but not by the last bit: 0.3 of 10 removed leaves 7.
+        // Rounded down, but robust to the last bit: removing 0.3 of 10 leaves 7.
         let kept = |fraction: f64| ((1.0 - fraction) * outputs.min(inputs) as f64 + 1e-9) as usize;
         self.fraction.map(|fraction| kept(fraction).max(1))
     }
@@ -50,7 +50,7 @@ impl FactorizeConfig {
     }
 }
 
-/// The parameters of the two factors of a layer `[outputs, inputs]`, bias left out.
+/// The number of weights in the two factors of a layer `[outputs, inputs]`, without bias.
 pub fn factor_params(rank: usize, outputs: usize, inputs: usize) -> usize {
     rank * (outputs + inputs)
 }

@@ -6,8 +6,8 @@ use lopper_engine::layer::Linear;
 use lopper_engine::rewrite::{Edit, Report, Rewrite};
 use lopper_engine::{Error, Graph, Layer, NodeId, Param, Result};
 
-/// Splits the linear layers that `config` names into two factors each; the report says rank, size and error. An error
-/// where an option makes no sense or a weight is not finite. A mask on a weight does not outlive it.
+/// Splits each linear layer that `config` selects into two factors. The report gives rank, size and error. Fails if an
+/// option is invalid or a weight is not finite. A mask on a weight is dropped with the weight.
 pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
     config.check()?;
     let linear = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Linear(_)));
@@ -21,7 +21,7 @@ pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
         }
         match split(linear, config).map_err(|e| e.in_node(&node.name))? {
             Ok(factors) => {
-                rewrite.report.changed(&node.name, factors.told);
+                rewrite.report.changed(&node.name, factors.summary);
                 let id = rewrite.graph.id(&node.name)?;
                 rewrite.edits.extend(replace(&mut rewrite.graph, id, factors.layers)?);
             }
@@ -31,13 +31,13 @@ pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
     Ok(rewrite)
 }
 
-/// The two layers that one becomes, and what to say of it.
+/// The two layers that replace one, and the line of the report.
 struct Factors {
     layers: [Linear; 2],
-    told: String,
+    summary: String,
 }
 
-/// The factors of `linear`, or why it stays whole.
+/// The factors of `linear`, or why it is not split.
 fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, String>> {
     let weight = linear.weight.value();
     let (outputs, inputs) = (linear.out_features(), linear.in_features());
@@ -46,7 +46,7 @@ fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, St
         let why = format!("rank {rank} takes {after} weights instead of {before}");
         (after >= before && !config.force).then_some(why)
     };
-    // The decomposition is the slow part: not for a rank that is refused.
+    // The decomposition is slow: skip it for a rank that is refused anyway.
     if let Some(why) = config.rank(outputs, inputs).and_then(grows) {
         return Ok(Err(why));
     }
@@ -60,7 +60,7 @@ fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, St
     if let Some(why) = grows(rank) {
         return Ok(Err(why));
     }
-    let told = format!(
+    let summary = format!(
         "rank {rank} of {}, {} → {} weights, relative error {:.4}",
         outputs.min(inputs),
         outputs * inputs,
@@ -75,10 +75,10 @@ fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, St
     };
     let first = Linear { weight: param(first), bias: None };
     let second = Linear { weight: param(second), bias: linear.bias.clone() };
-    Ok(Ok(Factors { layers: [first, second], told }))
+    Ok(Ok(Factors { layers: [first, second], summary }))
 }
 
-/// Puts two layers in the place of one, called `name.0` and `name.1`.
+/// Replaces the layer `id` by two, called `name.0` and `name.1`.
 fn replace(graph: &mut Graph, id: NodeId, [first, second]: [Linear; 2]) -> Result<Vec<Edit>> {
     let name = graph.nodes()[id].name.clone();
     let removed = graph.nodes()[id]

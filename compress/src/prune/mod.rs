@@ -1,26 +1,26 @@
-//! Pruning: removing channels, so that every layer becomes smaller and stays dense.
+//! Pruning: removes channels, so that layers become smaller and stay dense.
 //!
 //! ```text
 //!   before   conv1 [O, K, K, C] ─ bn ─ relu ─ conv2 [P, K, K, O]
 //!   after    conv1 [L, K, K, C] ─ bn ─ relu ─ conv2 [P, K, K, L]          L of O channels kept
 //! ```
 //!
-//! What is removed is a *unit*: all channels that residual sums, batch norms, flattening and concatenation tie together
-//! ([`crate::channels`]). A [`PrunePlan`] says which units of which group stay: those that sparsification left alive
-//! ([`PrunePlan::dead`]), or those that a criterion scores highest ([`UnitScores`], [`PrunePlan::lowest`]).
+//! Channels are removed in *units*: all channels that residual sums, batch norms, flattening and concatenation tie
+//! together ([`crate::channels`]). A [`PrunePlan`] lists the units of each group that stay: those that sparsification left
+//! alive ([`PrunePlan::dead`]), or those with the highest scores ([`UnitScores`], [`PrunePlan::lowest`]).
 //!
-//! [`prune`] is three steps: units that are alive are masked, so that every channel to be removed is constant; the
-//! constants are absorbed by the layers that read them; what is left over is sliced off. So
+//! [`prune`] takes three steps. It masks the live units to be removed, so that all their channels are constant; it lets
+//! the layers that read these constants absorb them; and it slices the channels off. Hence
 //!
 //! ```text
 //!   prune(g, plan, Drop)  = mask(g, plan)
-//!   prune(g, plan, Exact) = mask(g, the units of the plan that are alive), which is g where none is
+//!   prune(g, plan, Exact) = mask(g, the live units of the plan), which is g if there are none
 //! ```
 //!
-//! After batch norm a dead channel is a constant, mostly not zero: `max(0, β − γμ/√(σ² + ε))` behind a ReLU. Published
-//! implementations drop that, which changes the function; [`Constants`] chooses.
+//! After batch norm a dead channel is constant, but usually not zero: `max(0, β − γμ/√(σ² + ε))` behind a ReLU. Published
+//! implementations drop this constant, which changes the function; [`Constants`] selects the behavior.
 //!
-//! It does not apply to frozen units (the image, the network's output), and never takes the last channel of a group.
+//! Frozen units (the image, the network's output) are never removed, and every group keeps at least one channel.
 
 mod absorb;
 mod config;

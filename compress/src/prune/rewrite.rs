@@ -3,7 +3,7 @@
 use super::PrunePlan;
 use super::absorb::{Absorbed, absorb};
 use super::mask::mask_units;
-use super::report::Told;
+use super::report::Changes;
 use super::slice::slice;
 use super::state::{State, states};
 use crate::channels::ChannelFlow;
@@ -12,23 +12,23 @@ use lopper_engine::rewrite::Rewrite;
 use lopper_engine::{Graph, Result};
 use serde::{Deserialize, Serialize};
 
-/// What becomes of the value of a dead channel that is not zero.
+/// The treatment of a dead channel whose constant value is not zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Constants {
-    /// The layers that read it absorb it: the function stays the same.
+    /// The layers that read the channel absorb its value: the function does not change.
     #[default]
     Exact,
-    /// It becomes zero, as in published implementations; the report says how large it was.
+    /// The value becomes zero, as in published implementations. The report gives its size.
     Drop,
 }
 
 named!(Constants, "constants");
 
-/// Removes the channels that `plan` does not keep. An error where the plan does not fit.
+/// Removes the channels that `plan` does not keep. An error if the plan does not fit.
 ///
-/// Under [`Constants::Exact`] a few dead channels may stay: carriers (see the report), and those of which something
-/// between them and a reader makes an image that is not constant.
+/// Under [`Constants::Exact`] a few dead channels may stay: carriers (see the report), and channels that some layer
+/// on the way to a reader turns into a non-constant image.
 pub fn prune(graph: &Graph, plan: &PrunePlan, constants: Constants) -> Result<Rewrite> {
     let flow = ChannelFlow::new(graph)?;
     let states = states(graph, &flow)?;
@@ -47,7 +47,7 @@ pub fn prune(graph: &Graph, plan: &PrunePlan, constants: Constants) -> Result<Re
     };
     let mut edits = absorbed.edits.clone();
     edits.extend(slice(&mut pruned, &flow, &removed));
-    let told =
-        Told { before: graph, after: &pruned, flow: &flow, states: &states, planned, removed, absorbed };
-    Ok(Rewrite { report: told.report(), graph: pruned, edits })
+    let changes =
+        Changes { before: graph, after: &pruned, flow: &flow, states: &states, planned, removed, absorbed };
+    Ok(Rewrite { report: changes.report(), graph: pruned, edits })
 }

@@ -1,5 +1,4 @@
-//! From a sparsity to masks on parameters: the rewrite of a trained network, and the step that the callback
-//! repeats.
+//! Applies a sparsity as masks on parameters: the rewrite of a trained network, and the update that the callback repeats.
 
 use super::SparsifyConfig;
 use super::layers::{self, Target};
@@ -10,11 +9,11 @@ use lopper_engine::rewrite::{Report, Rewrite};
 use lopper_engine::{Graph, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
 
-/// Masks a network at once, at the sparsity that `config` asks for; its schedule is not read. `evidence` is
-/// what the criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Masks that are there already stay, and
-/// count.
+/// Masks a network at once, at the final sparsity of `config`; its schedule is ignored. `evidence` holds what the
+/// criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Existing masks stay and count
+/// toward the sparsity.
 ///
-/// No edit is needed: a mask holds by itself through whatever momentum writes.
+/// The rewrite has no edits: parameters apply their mask to every write, momentum included.
 pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Evidence>) -> Result<Rewrite> {
     config.check()?;
     let mut graph = graph.clone();
@@ -24,14 +23,14 @@ pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Eviden
 }
 
 impl SparsifyConfig {
-    /// Where the criterion scores the layers of `graph` that are sparsified, in graph order: what evidence is gathered
-    /// of. An error if a list names a layer that is not there.
+    /// Where the criterion scores the layers of `graph` that are sparsified, in graph order. Evidence is
+    /// gathered there. An error if a list names a layer that does not exist.
     pub fn sites(&self, graph: &Graph) -> Result<Vec<Site>> {
         Ok(layers::targets(graph, self)?.into_iter().map(|target| target.site).collect())
     }
 }
 
-/// What the masks of `graph` keep of each convolution and linear layer, or why `config` leaves it alone.
+/// Reports how many groups the masks of `graph` keep in each convolution and linear layer, or why `config` skips it.
 pub(super) fn report(graph: &Graph, config: &SparsifyConfig) -> Result<Report> {
     let mut report = Report::new("sparsify");
     for (id, choice) in layers::choices(graph, config)? {
@@ -48,9 +47,8 @@ pub(super) fn report(graph: &Graph, config: &SparsifyConfig) -> Result<Report> {
     Ok(report)
 }
 
-/// Raises the sparsity of the chosen layers of `graph` to `sparsity`, by `config`'s criterion and context;
-/// returns the fraction of their groups that is dropped then. No dropped group returns: its weights are zero,
-/// and so say nothing of what it might be worth.
+/// Raises the sparsity of the selected layers of `graph` to `sparsity` and returns the fraction of their groups that is
+/// dropped afterwards. No dropped group returns: its weights are zero, so its score would say nothing.
 pub(super) fn mask(
     graph: &mut Graph,
     config: &SparsifyConfig,
@@ -68,20 +66,19 @@ pub(super) fn mask(
     Ok(fraction(&dropped))
 }
 
-/// The masks of the layers that a configuration sparsifies, at one moment.
+/// A snapshot of the masks of the layers that a configuration sparsifies.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Masks(BTreeMap<NodeId, Option<Tensor>>);
 
 impl Masks {
-    /// Those of `graph` now.
+    /// The current masks of `graph`.
     pub fn of(graph: &Graph, config: &SparsifyConfig) -> Result<Self> {
         let mask = |target: Target| (target.node, layers::weight(graph, target.node).mask().cloned());
         Ok(Self(layers::targets(graph, config)?.into_iter().map(mask).collect()))
     }
 
-    /// Lowers the sparsity of the chosen layers of `graph` to `sparsity`: groups return, their weights zero, the ones of
-    /// the highest scores first. Nothing returns that these masks drop. Returns the fraction of groups that is still
-    /// dropped.
+    /// Lowers the sparsity of the selected layers of `graph` to `sparsity`. Groups return with weights of zero, highest
+    /// scores first; groups that this snapshot drops stay dropped. Returns the fraction of groups that is still dropped.
     pub fn release(
         &self,
         graph: &mut Graph,

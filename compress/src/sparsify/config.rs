@@ -1,4 +1,4 @@
-//! What to sparsify, how far, and by which rules.
+//! The options of sparsification.
 
 use super::Schedule;
 use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Subject};
@@ -10,44 +10,44 @@ use serde::{Deserialize, Serialize};
 
 /// The options of sparsification, as a recipe writes them. Only `sparsity` has no default.
 ///
-/// `include` and `exclude` hold names of layers, or of modules that contain them: `layer1` stands for
-/// `layer1.0.conv1` and all its neighbours.
+/// `include` and `exclude` hold names of layers, or of modules that contain them: `layer1` stands for every layer whose
+/// name begins with `layer1.`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SparsifyConfig {
-    /// The fraction of groups to drop, in 0..=1. A layer's last group stays all the same.
+    /// The fraction of groups to drop, in 0..=1. Each layer keeps at least one group.
     pub sparsity: f64,
-    /// Which weights live and die together.
+    /// Which weights are dropped together.
     #[serde(default)]
     pub granularity: Granularity,
-    /// Whether layers are cut alike or against each other.
+    /// Whether every layer loses the same fraction, or layers compete.
     #[serde(default)]
     pub context: Context,
-    /// What a group is worth.
+    /// How groups are scored.
     #[serde(default)]
     pub criterion: Criterion,
-    /// What the scores of a layer are divided by, so that layers compare.
+    /// The divisor of a layer's scores, which makes layers comparable.
     #[serde(default)]
     pub normalization: Normalization,
     /// How sparsity grows while training.
     #[serde(default)]
     pub schedule: Schedule,
-    /// Where growth begins, as a fraction of the training: nothing is dropped before.
+    /// The start of growth, as a fraction of the training. Nothing is dropped earlier.
     #[serde(default)]
     pub start: f64,
-    /// Where growth is complete, as a fraction of the training.
+    /// The end of growth, as a fraction of the training.
     #[serde(default = "whole")]
     pub end: f64,
-    /// Training steps between two updates of the masks; the last step always is one.
+    /// Training steps between two updates of the masks. The last step always updates them.
     #[serde(default = "every_step")]
     pub every: usize,
-    /// The layers to sparsify; where empty, every layer that the granularity applies to but the last.
+    /// The layers to sparsify. If empty: every layer that the granularity applies to, except the output layer.
     #[serde(default)]
     pub include: Vec<String>,
-    /// Layers to leave alone.
+    /// Layers to skip.
     #[serde(default)]
     pub exclude: Vec<String>,
-    /// Seed of the random criterion.
+    /// The seed of the random criterion.
     #[serde(default)]
     pub seed: u64,
 }
@@ -65,8 +65,8 @@ impl SparsifyConfig {
         Lists { technique: "sparsify", include: &self.include, exclude: &self.exclude }
     }
 
-    /// Drops the fraction `sparsity` by the defaults: filters of the smallest magnitude in all layers
-    /// together, on a cosine schedule.
+    /// The defaults at a final sparsity of `sparsity`: filters of the smallest magnitude across all layers, on a
+    /// cosine schedule.
     pub fn new(sparsity: f64) -> Self {
         Self {
             sparsity,
@@ -84,12 +84,12 @@ impl SparsifyConfig {
         }
     }
 
-    /// How groups are scored, given the evidence for the criterion.
+    /// The scoring of these options, given the evidence for the criterion.
     pub(super) fn scoring<'a>(&'a self, evidence: Option<&'a Evidence>) -> Scoring<'a> {
         Scoring::new(&self.criterion).normalization(self.normalization).seed(self.seed).evidence(evidence)
     }
 
-    /// An error that names the first option that makes no sense, whatever the network.
+    /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
         if !(0.0..=1.0).contains(&self.sparsity) {
             return Err(Error::invalid(format!(
@@ -117,7 +117,7 @@ impl SparsifyConfig {
         Ok(())
     }
 
-    /// The sparsity that is due at `fraction` of the training: the schedule's share of the final one.
+    /// The target at `fraction` of the training: the schedule's share of the final sparsity.
     pub fn sparsity_at(&self, fraction: f64) -> f64 {
         let share = match fraction {
             f if f < self.start => 0.0,

@@ -1,4 +1,4 @@
-//! Which layers are sparsified, and why the others are not.
+//! Selects the layers to sparsify, and gives the reason for each one that is skipped.
 
 use super::SparsifyConfig;
 use crate::criteria::Site;
@@ -18,11 +18,11 @@ pub(super) struct Target {
     pub site: Site,
 }
 
-/// A layer to sparsify, or why it is left alone.
+/// A layer to sparsify, or why it is skipped.
 pub(super) type Choice = std::result::Result<Target, String>;
 
-/// The choice for each convolution and linear layer of `graph`, in graph order. An error where `config` lists
-/// a layer that is not there.
+/// The choice for each convolution and linear layer of `graph`, in graph order. An error if `config` lists a
+/// layer that does not exist.
 pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(NodeId, Choice)>> {
     let weighted: Vec<NodeId> =
         (0..graph.nodes().len()).filter(|&id| has_weight(&graph.nodes()[id].layer)).collect();
@@ -37,14 +37,14 @@ pub(super) fn targets(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<Targ
     Ok(choices(graph, config)?.into_iter().filter_map(|(_, choice)| choice.ok()).collect())
 }
 
-/// The weight of a chosen layer.
+/// The weight of a selected layer.
 pub(super) fn weight(graph: &Graph, id: NodeId) -> &Param {
-    Filters::of(&graph.nodes()[id].layer).expect("chosen layers are convolutions and linear").weight
+    Filters::of(&graph.nodes()[id].layer).expect("selected layers are convolutions or linear").weight
 }
 
-/// The weight of a chosen layer, for writing.
+/// The weight of a selected layer, mutable.
 pub(super) fn weight_mut(graph: &mut Graph, id: NodeId) -> &mut Param {
-    filters_mut(graph.layer_mut(id)).expect("chosen layers are convolutions and linear").0
+    filters_mut(graph.layer_mut(id)).expect("selected layers are convolutions or linear").0
 }
 
 fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -> Choice {
@@ -61,13 +61,13 @@ fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -
         return skip("frozen");
     }
     if config.granularity.takes_whole_kernels() && is_depthwise(&node.layer) {
-        return skip("depthwise: its channels live and die with the layer before it");
+        return skip("depthwise: its channels are tied to those of the layer before it");
     }
     let site = Site::find(&config.criterion, graph, id, groups)?;
     Ok(Target { node: id, groups, site })
 }
 
-/// The convolutions and linear layers whose output reaches the network's without passing another one.
+/// The convolutions and linear layers whose output reaches the network's output without passing through another one.
 fn output_layers(graph: &Graph) -> HashSet<NodeId> {
     let (mut found, mut pending) = (HashSet::new(), vec![graph.output()]);
     while let Some(id) = pending.pop() {

@@ -1,29 +1,29 @@
-//! The sparsity that a network has, counted, not assumed.
+//! The actual sparsity of a network, counted from its weights.
 
 use super::{SparsifyConfig, layers};
 use crate::granularity::Granularity;
 use lopper_engine::{Graph, Result};
 use std::fmt;
 
-/// How much of a layer's weight is zero.
+/// The zeros in a layer's weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerSparsity {
     /// The layer's name.
     pub layer: String,
-    /// The groups that its weight divides into.
+    /// The number of groups.
     pub groups: usize,
-    /// Groups of which every weight is exactly zero.
+    /// The number of groups whose weights are all exactly zero.
     pub zero_groups: usize,
-    /// Weights.
+    /// The number of weights.
     pub weights: usize,
-    /// Weights that are exactly zero.
+    /// The number of weights that are exactly zero.
     pub zero_weights: usize,
 }
 
 /// The sparsity of the layers that a configuration sparsifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sparsity {
-    /// The unit that is counted.
+    /// The granularity of the groups.
     pub granularity: Granularity,
     /// In graph order.
     pub layers: Vec<LayerSparsity>,
@@ -58,7 +58,7 @@ impl Sparsity {
     }
 }
 
-/// Σ parts / Σ wholes; 0 of nothing.
+/// Σ parts / Σ wholes; 0 if there are none.
 fn ratio(counts: impl Iterator<Item = (usize, usize)>) -> f64 {
     let (part, whole) = counts.fold((0, 0), |(p, w), (part, whole)| (p + part, w + whole));
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }

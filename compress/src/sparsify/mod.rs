@@ -1,11 +1,11 @@
-//! Sparsification: choosing weights to drop and holding them at exactly zero, at once or while training.
+//! Sparsification: selects weights to drop and holds them at exactly zero, at once or while training.
 //!
-//! Four choices make a method, and each is a file: the [`Granularity`](crate::granularity::Granularity) (which weights
-//! live and die together), the [`Criterion`](crate::criteria::Criterion) (what a group is worth), the
+//! A method is four choices: the [`Granularity`](crate::granularity::Granularity) (which weights
+//! are dropped together), the [`Criterion`](crate::criteria::Criterion) (how groups are scored), the
 //! [`Context`](crate::Context) (whether layers are cut alike or against each other) and the [`Schedule`] (how sparsity
 //! grows while training). [`SparsifyConfig`] is one of each.
 //!
-//! A sparse network is no smaller and no faster by itself: pruning, compacting and masked kernels make it so.
+//! Sparsity alone makes a network neither smaller nor faster; pruning, compaction and masked kernels do.
 
 mod apply;
 mod config;

@@ -1,4 +1,4 @@
-//! Schedules: how much of the final sparsity is in force at each moment of training. Pure functions of time.
+//! Schedules: the share of the final sparsity at each moment of the training. Pure functions of time.
 
 use crate::names::{one_of, unknown};
 use lopper_engine::{Error, Result};
@@ -13,23 +13,23 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
-    /// 1: everything at once, at the window's start.
+    /// `1`: the final sparsity from the start of the window.
     OneShot,
-    /// `⌈x·steps⌉ / steps`: equal parts, the first right after the window's start.
+    /// `⌈x·steps⌉ / steps`: equal increments, the first right after the start of the window.
     Iterative {
-        /// How many.
+        /// The number of increments.
         steps: usize,
     },
     /// `x`.
     Linear,
-    /// `(1 − cos πx) / 2`: slow, fast, slow.
+    /// `(1 − cos πx) / 2`: slow, fast, then slow again.
     #[default]
     Cosine,
     /// `1` in the middle third `1/3 ≤ x < 2/3`, `0` before and after: trains dense, then sparse, then dense again, with the
     /// dropped weights back at zero (Han et al. 2017, "DSD: dense-sparse-dense training for deep neural networks"). It
     /// regularizes: the network that comes out is as dense as it was. Meant for single weights.
     DenseSparseDense,
-    /// `1 − (1 − x)³`: fast while much is redundant, then slow (Zhu & Gupta 2017, equation 1).
+    /// `1 − (1 − x)³`: fast while the network is redundant, then slow (Zhu & Gupta 2017, equation 1).
     Gradual,
 }
 
@@ -50,7 +50,7 @@ impl Schedule {
         one_of(SCHEDULES.iter().map(|(name, _)| *name))
     }
 
-    /// An error that names the parameter that makes no sense.
+    /// An error if a parameter is invalid.
     pub fn check(self) -> Result<()> {
         match self {
             Self::Iterative { steps: 0 } => {
@@ -67,7 +67,7 @@ impl Schedule {
             Self::OneShot => 1.0,
             Self::Iterative { steps } => {
                 let n = steps as f64;
-                // A hair less, so that rounding in x·n does not begin the next part early.
+                // Slightly less, so that rounding of x·n does not start the next increment early.
                 ((x * n - 1e-9).ceil() / n).clamp(0.0, 1.0)
             }
             Self::Linear => x,

@@ -1,4 +1,4 @@
-//! Sparsification while training: a callback that raises the sparsity step by step.
+//! Sparsification while training: a callback that follows a schedule.
 
 use super::SparsifyConfig;
 use super::apply::{Masks, mask, report};
@@ -20,22 +20,22 @@ pub struct Sparsifier {
     history: Vec<Record>,
 }
 
-/// An update of the masks.
+/// One update of the masks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Record {
     /// The epoch, counted from 0.
     pub epoch: usize,
     /// The step of the whole training, counted from 0.
     pub step: usize,
-    /// The sparsity that the schedule asked for, as a fraction of groups.
+    /// The scheduled sparsity, as a fraction of groups.
     pub target: f64,
-    /// The fraction of groups that were dropped after it.
+    /// The fraction of groups that are dropped after the update.
     pub sparsity: f64,
 }
 
 impl Sparsifier {
-    /// A callback for one training. An error names an option that makes no sense, or
-    /// evidence that a training does not give.
+    /// A callback for one training. Fails on invalid options, and on a criterion that
+    /// needs evidence that training does not provide.
     pub fn new(config: SparsifyConfig) -> Result<Self> {
         config.check()?;
         if config.criterion.needs().contains(&Need::Activations) {
@@ -52,12 +52,12 @@ impl Sparsifier {
         &self.history
     }
 
-    /// What the masks of `graph` keep of each convolution and linear layer, or why it was left alone.
+    /// Reports how many groups the masks of `graph` keep in each convolution and linear layer, or why it was skipped.
     pub fn report(&self, graph: &Graph) -> Result<Report> {
         report(graph, &self.config)
     }
 
-    /// The target of `progress`, if the masks are to be updated after it.
+    /// The target after the step of `progress`, if it updates the masks.
     fn due(&self, progress: Progress) -> Option<f64> {
         let Progress { step, steps, .. } = progress;
         let its_turn = (step + 1) % self.config.every == 0 || step + 1 == steps;
