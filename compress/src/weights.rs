@@ -94,8 +94,8 @@ pub(crate) fn weight(layer: &Layer) -> Option<&Param> {
 }
 
 /// The batch norm that scales the output of `node`, one γ per filter: its only reader, possibly behind activations.
-pub(crate) fn batch_norm_behind(graph: &Graph, mut node: NodeId) -> Option<NodeId> {
-    let readers = graph.readers();
+/// `readers` are [`Graph::readers`].
+pub(crate) fn batch_norm_behind(graph: &Graph, readers: &[Vec<NodeId>], mut node: NodeId) -> Option<NodeId> {
     loop {
         let &[reader] = readers[node].as_slice() else { return None };
         match &graph.nodes()[reader].layer {

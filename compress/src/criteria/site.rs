@@ -16,17 +16,18 @@ pub struct Site {
 
 impl Site {
     /// Where `criterion` looks to score the `groups` of the convolution or linear layer `node`; `Err` says why it
-    /// cannot.
+    /// cannot. `readers` are [`Graph::readers`], found once for all layers.
     pub(crate) fn find(
         criterion: &Criterion,
         graph: &Graph,
+        readers: &[Vec<NodeId>],
         node: NodeId,
         groups: Groups,
     ) -> Result<Self, &'static str> {
         match criterion.subject() {
             Subject::Weight => Ok(Self { node, groups }),
             Subject::BatchNorm => {
-                let found = batch_norm_behind(graph, node);
+                let found = batch_norm_behind(graph, readers, node);
                 let batch_norm = found.ok_or("no batch norm is the only reader of its output")?;
                 Ok(Self { node: batch_norm, groups: Groups::of_channels(groups.count()) })
             }

@@ -29,7 +29,8 @@ pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(Nod
     let names = weighted.iter().map(|&id| graph.nodes()[id].name.as_str());
     config.lists().check("convolution or linear layer", names)?;
     let last = output_layers(graph);
-    Ok(weighted.into_iter().map(|id| (id, choose(graph, config, id, last.contains(&id)))).collect())
+    let readers = graph.readers();
+    Ok(weighted.into_iter().map(|id| (id, choose(graph, &readers, config, id, last.contains(&id)))).collect())
 }
 
 /// The layers to sparsify, in graph order.
@@ -47,7 +48,13 @@ pub(super) fn weight_mut(graph: &mut Graph, id: NodeId) -> &mut Param {
     filters_mut(graph.layer_mut(id)).expect("selected layers are convolutions or linear").0
 }
 
-fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -> Choice {
+fn choose(
+    graph: &Graph,
+    readers: &[Vec<NodeId>],
+    config: &SparsifyConfig,
+    id: NodeId,
+    is_output: bool,
+) -> Choice {
     let node = &graph.nodes()[id];
     let skip = |why: &str| Err(why.to_string());
     let groups = config.granularity.groups(&node.layer)?;
@@ -63,7 +70,7 @@ fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -
     if config.granularity.takes_whole_kernels() && is_depthwise(&node.layer) {
         return skip("depthwise: its channels are tied to those of the layer before it");
     }
-    let site = Site::find(&config.criterion, graph, id, groups)?;
+    let site = Site::find(&config.criterion, graph, readers, id, groups)?;
     Ok(Target { node: id, groups, site })
 }
 
