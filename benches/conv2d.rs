@@ -1,9 +1,10 @@
-//! The convolutions of VGG16 and the ResNets, each forward by the direct algorithm and by the chosen one, and both gradients.
+//! The convolutions of VGG16 and the ResNets: forward with the direct and with the chosen algorithm, and both
+//! gradients.
 //!
 //!     cargo bench --bench conv2d -- [--quick] [--networks NAMES] [--batch 1,16] [--csv FILE]
 //!
-//! GFLOP/s count the operations of the direct algorithm, so Winograd F(4×4, 3×3), which multiplies a quarter as often,
-//! can pass the peak of fused multiply-adds.
+//! GFLOP/s count the operations of the direct algorithm, so Winograd F(4×4, 3×3), which needs a quarter of the
+//! multiplications, can exceed the peak of fused multiply-adds.
 
 mod common;
 
@@ -32,10 +33,10 @@ struct Arguments {
     /// Batch sizes
     #[arg(long, value_delimiter = ',', default_value = "1,16", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Vec<u16>,
-    /// Time 3×3 convolutions of stride 1 only, by the chosen algorithm
+    /// Time only 3×3 convolutions of stride 1, with the chosen algorithm
     #[arg(long)]
     chosen_3x3: bool,
-    /// Time this convolution only, as `vgg16_bn features.3`
+    /// Time only this convolution, such as `vgg16_bn features.3`
     #[arg(long)]
     only: Option<String>,
 }
@@ -65,7 +66,7 @@ fn layers(arguments: &Arguments, batch: usize) -> Result<Vec<ConvLayer>> {
         layers.retain(|layer| *only == format!("{} {}", layer.network, layer.name));
         if layers.is_empty() {
             return Err(Error::invalid(format!(
-                "--only: {only:?} is no convolution of {:?}",
+                "--only: {only:?} is not a convolution of {:?}",
                 arguments.networks
             )));
         }
@@ -85,7 +86,7 @@ fn layers(arguments: &Arguments, batch: usize) -> Result<Vec<ConvLayer>> {
     Ok(layers)
 }
 
-/// Checks every algorithm on one layer, then times all of them in turn.
+/// Checks every algorithm on one layer, then times them all in turn.
 fn bench(cpu: &Cpu, layer: &ConvLayer, arguments: &Arguments) -> Result<Vec<Conv2dRow>> {
     let g = &layer.g;
     let (x, w, dy) = (noise(g.x_len(), 1), noise(g.w_len(), 2), noise(g.y_len(), 3));
@@ -103,7 +104,7 @@ fn bench(cpu: &Cpu, layer: &ConvLayer, arguments: &Arguments) -> Result<Vec<Conv
         ways.push(Way::new("weight_grad", "", &weight_grad, g.w_len(), |dw| {
             cpu::conv2d_weight_grad(cpu, g, &x, &dy, dw);
         }));
-        // Nobody asks for the gradient of the images.
+        // Training never needs the gradient of the images.
         if g.c != 3 {
             ways.push(Way::new("input_grad", "", &input_grad, g.x_len(), |dx| {
                 cpu::conv2d_input_grad(cpu, g, &dy, &w, dx);

@@ -1,4 +1,4 @@
-//! What the CUDA kernels take of a multiprocessor: registers, spills, shared memory. NVRTC tells, without a GPU.
+//! Resource usage of the CUDA kernels: registers, spills, shared memory. NVRTC reports it without a GPU.
 //!
 //!     cargo bench --bench cuda_resources -- [--csv FILE]
 
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-/// What the CUDA kernels take of a multiprocessor, compiled for each architecture.
+/// Resource usage of the CUDA kernels, compiled for each architecture.
 #[derive(Parser)]
 struct Arguments {
     /// Write the rows to this file too
@@ -51,7 +51,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Compiles `module` for every architecture, each on a thread of its own.
+/// Compiles `module` for every architecture, each on its own thread.
 fn compile(module: &Source) -> [(&'static str, lopper_kernels::cuda::Result<Cubin>); 3] {
     thread::scope(|scope| {
         ["sm_80", "sm_90", "sm_90a"]
@@ -60,7 +60,7 @@ fn compile(module: &Source) -> [(&'static str, lopper_kernels::cuda::Result<Cubi
     })
 }
 
-/// A row for each kernel, in the order of the source.
+/// Returns a row for each kernel, in source order.
 fn rows_of(module: &Source, arch: &str, nvrtc: &str, cubin: &Cubin) -> Vec<ResourcesRow> {
     let usage = |kernel: &str| cubin.usage.iter().find(|usage| usage.kernel == kernel);
     let row = |kernel: &str| {

@@ -1,9 +1,9 @@
-//! Reading images: JPEG decoding, and decoding with augmentation, on one thread.
+//! Reading images on one thread: JPEG decoding, and decoding with augmentation.
 //!
 //!     cargo bench --bench images -- [--quick] [--images DIR] [--csv FILE]
 //!
-//! Augmentation is a random resized crop (8–100 % of the area), a flip and normalisation. Without `--images` the benchmark
-//! makes JPEGs of its own, 320 pixels on the shorter side.
+//! Augmentation is a random resized crop (8–100 % of the area), a flip and normalization. Without `--images`, the
+//! benchmark generates JPEGs of 320 pixels on the shorter side.
 
 mod common;
 
@@ -25,13 +25,13 @@ use std::process::ExitCode;
 struct Arguments {
     #[command(flatten)]
     options: Options,
-    /// A directory with JPEGs, in folders or not [default: images made for the occasion]
+    /// A directory with JPEGs, searched recursively [default: generated images]
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
-    /// Read only the first N of them, in order of their paths
+    /// Read only the first N images, in order of their paths
     #[arg(long, value_name = "N", default_value_t = 200)]
     limit: usize,
-    /// Side of the squares that they become, pixels
+    /// Side of the square output images, pixels
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
     size: u16,
 }
@@ -51,7 +51,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     files.sort();
     files.truncate(arguments.limit);
     if files.is_empty() {
-        return Err(Error::invalid("--images: there is no .jpg or .jpeg in the directory"));
+        return Err(Error::invalid("--images: the directory has no .jpg or .jpeg files"));
     }
 
     let size = usize::from(arguments.size);
@@ -65,11 +65,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     for file in &files {
         transform.apply(&decode_file(file)?, &mut generator(0, 0, 0), &mut scratch, &mut out);
         if !out.iter().all(|v| (-2.2..2.7).contains(v)) {
-            return Err(Error::file(file, "a value is outside what normalised pixels can be"));
+            return Err(Error::file(file, "a value is outside the range of normalized pixels"));
         }
     }
 
-    let decoded = |file: &PathBuf| decode_file(file).expect("it was decoded before");
+    let decoded = |file: &PathBuf| decode_file(file).expect("it decoded before");
     let measured = timing::in_turn(
         &cpu,
         4 * arguments.options.budget(),
@@ -100,14 +100,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     let rows: Vec<ImagesRow> = rows.collect();
     for row in &rows {
         println!(
-            "{:18} {} images of {:.0} kB on average: {:.3} ms an image, {:.0} images/s on one thread",
+            "{:18} {} images of {:.0} kB on average: {:.3} ms per image, {:.0} images/s on one thread",
             row.work, row.images, row.mean_kbytes, row.median_ms, row.images_s
         );
     }
     arguments.options.save(&rows)
 }
 
-/// Adds the JPEGs in and below `directory` to `files`.
+/// Adds the JPEGs in `directory` and its subdirectories to `files`.
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(directory).map_err(|e| Error::file(directory, e))? {
         let path = entry.map_err(|e| Error::file(directory, e))?.path();
@@ -121,8 +121,8 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Writes 48 JPEGs of quality 85 to `directory`: smooth patches of colour under fine grain, which compress about as
-/// photographs do.
+/// Writes 48 JPEGs of quality 85 to `directory`: smooth patches of color under fine grain, which compress about as well
+/// as photographs.
 fn make_images(directory: &Path) -> Result<()> {
     for i in 0..48u32 {
         let byte = |x: u32, y: u32, channel: u32| {

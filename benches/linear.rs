@@ -2,9 +2,10 @@
 //!
 //!     cargo bench --bench linear -- [--quick] [--batch 1,2,4,8,16,64] [--csv FILE]
 //!
-//! With few rows a linear layer is bound by reading its weight, with many by arithmetic: each row shows how near both limits
-//! are, the peak of fused multiply-adds and the rate at which memory is read, measured beside it. (A weight of some tens of
-//! megabytes stays in a large last-level cache from run to run, and can be read faster than memory.)
+//! With few rows, a linear layer is bound by reading its weight; with many, by arithmetic. Each row shows how close it
+//! comes to both limits, the peak of fused multiply-adds and the memory read rate, measured alongside it. (A weight of
+//! some tens of megabytes stays in a large last-level cache between runs, and can then be read faster than from
+//! memory.)
 
 mod common;
 
@@ -21,11 +22,11 @@ use lopper_kernels::params::{Storage, Trans};
 use lopper_kernels::shapes::{Conv2d, Linear};
 use std::process::ExitCode;
 
-/// Inputs and outputs of VGG16's first linear layer, of the same with a 4×4 pool folded into it, of its second, and of
-/// ResNet-50's classifier of ImageNet.
+/// Inputs and outputs of VGG16's first linear layer, of the same layer with a 4×4 pool folded into it, of VGG16's
+/// second linear layer, and of ResNet-50's ImageNet classifier.
 const LAYERS: [(usize, usize); 4] = [(25088, 4096), (8192, 4096), (4096, 4096), (2048, 1000)];
 
-/// Sides of square matrices.
+/// Sizes of square matrices.
 const SQUARES: [usize; 3] = [256, 512, 1024];
 
 /// Benchmark of linear layers and matrix products.
@@ -91,7 +92,7 @@ fn layer(cpu: &Cpu, g: &Linear, w: &[f32], memory: &Memory, options: &Options) -
     time(cpu, g, &mut ways, memory, options)
 }
 
-/// The nearest bf16, the even one of two that are as near.
+/// Rounds to the nearest bf16; ties go to even.
 fn to_bf16(value: f32) -> f32 {
     let bits = value.to_bits();
     f32::from_bits((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000)
@@ -101,7 +102,7 @@ fn to_bf16(value: f32) -> f32 {
 fn square(cpu: &Cpu, side: usize, memory: &Memory, options: &Options) -> Result<Vec<LinearRow>> {
     let (a, b) = (noise(side * side, 1), noise(side * side, 2));
     let g = Linear { n: side, inputs: side, outputs: side };
-    // A·B is the input gradient of a linear layer with the weight B.
+    // A·B is the input gradient of a linear layer with weight B.
     let conv = Conv2d::square([1, 1, side, side], side, 1, 1, 0);
     let expected = Expected::input_grad(&conv, &a, &b);
     let mut ways = [Way::new("gemm", "", &expected, a.len(), |c| {
@@ -119,7 +120,7 @@ fn time(
 ) -> Result<Vec<LinearRow>> {
     let what = format!("{}→{}, batch {}", g.inputs, g.outputs, g.n);
     let measured = checked_in_turn(cpu, options.budget(), Some(memory), &what, ways)?;
-    let read_gbytes_s = measured.read_gbytes_s.expect("it was asked for");
+    let read_gbytes_s = measured.read_gbytes_s.expect("in_turn was given a memory buffer");
     let rows = ways.iter().zip(&measured.times).map(|(way, times)| {
         let spread = Spread::from(times);
         let Spread { median_ms, p10_ms, p90_ms } = spread;

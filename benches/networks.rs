@@ -1,8 +1,8 @@
-//! Inference plans of whole networks, batch norms folded and not.
+//! Inference plans of whole networks, with and without folded batch norms.
 //!
 //!     cargo bench --bench networks -- [--quick] [--networks NAMES] [--csv FILE]
 //!
-//! A plan is checked against the graph that it was made from, and the folded network against the one that it was.
+//! Each plan is checked against the unfolded graph.
 
 mod common;
 
@@ -54,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     arguments.options.save(&rows)
 }
 
-/// Checks the plans of a network and of its folded self, then times them in turn.
+/// Checks the plans of a network and of its folded version, then times them in turn.
 fn bench(cpu: &Cpu, graphs: [&Graph; 2], batch: usize, options: &Options) -> Result<Vec<NetworkRow>> {
     let (name, device) = (&graphs[0].info.arch, Device::Cpu(cpu.clone()));
     let [h, w, c] = graphs[0].info.input;

@@ -1,9 +1,9 @@
-"""One engine on one case, timed on demand by peers.py; see there.
+"""Times one engine on one case, on demand from peers.py.
 
 usage: peer_engine.py ENGINE KIND WHAT SIZE BATCH THREADS WORK
 
-Prints "ready", then for each line "SECONDS" on standard input the median milliseconds of runs that take that long.
-What an engine needs is imported only when it is asked for, so that each may live in an environment of its own.
+Prints "ready". Then, for each line "SECONDS" on standard input, runs for that long and prints the median in milliseconds.
+Only the engine that needs a package imports it, so that each engine may live in its own environment.
 """
 
 import os
@@ -12,11 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 
 def fold_pool(model, side):
-    """Folds VGG's adaptive average pool of side×side to 7×7 into the first linear layer, exactly: both are linear."""
+    """Folds VGG's adaptive average pool from side×side to 7×7 exactly into the first linear layer: both are linear."""
     import torch
 
     pool = torch.zeros(7, side)
@@ -32,7 +30,7 @@ def fold_pool(model, side):
 
 
 def network(name, size):
-    """torchvision's network for ten classes: statistics of one batch, batch norms folded, VGG's pool too."""
+    """Returns torchvision's network for ten classes, with one batch's statistics, and batch norms and VGG's pool folded."""
     import torch
     import torch.fx.experimental.optimization
     import torchvision
@@ -41,7 +39,7 @@ def network(name, size):
     model = getattr(torchvision.models, name)(num_classes=10).train()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # the mean over all batches, of which there is one
+            module.momentum = None  # the mean over all batches, which is one here
     with torch.no_grad():
         model(torch.randn(4, 3, size, size))
     model.eval()
@@ -51,7 +49,7 @@ def network(name, size):
 
 
 def onnx_file(name, size, batch, work):
-    """The network as an ONNX file in WORK, which is made where it is missing."""
+    """Exports the network to an ONNX file in WORK, unless it exists."""
     path = Path(work) / f"{name}_{size}_b{batch}.onnx"
     if not path.exists():
         import torch
@@ -105,7 +103,7 @@ def pytorch_network(name, size, batch, threads, work):
 
 
 def training_step(name, size, batch, compiled):
-    """Forward, cross entropy, backward and fused Adam, channels last."""
+    """Returns a step of forward, cross entropy, backward and fused Adam, channels last."""
     import torch
     import torchvision
 
@@ -133,7 +131,7 @@ def compiled_training(name, size, batch, threads, work):
 
 
 def onednn_layer(shape, size, batch, threads, work):
-    """A convolution `HxWxC O KxK/S` by oneDNN, direct, on channels-last images with weights in its own layout."""
+    """Returns a convolution `HxWxC O KxK/S` by oneDNN: direct, on channels-last images, with weights in its layout."""
     import torch
 
     image, filters, kernel = shape.split()[-3:]
@@ -157,7 +155,7 @@ def jpegs(work):
 
 
 def torchvision_images(what, size, batch, threads, work):
-    """torchvision's own decoder and tensor transforms, milliseconds an image."""
+    """Decodes and augments with torchvision's own decoder and tensor transforms."""
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg
     from torchvision.transforms import v2
@@ -174,7 +172,7 @@ def torchvision_images(what, size, batch, threads, work):
 
 
 def pillow_images(what, size, batch, threads, work):
-    """Pillow's decoder and torchvision's transforms of its images, milliseconds an image."""
+    """Decodes with Pillow and augments with torchvision's transforms of Pillow images."""
     import io
 
     from PIL import Image
@@ -191,11 +189,13 @@ def pillow_images(what, size, batch, threads, work):
 
 
 def per_image(files, read):
-    """A run over all files, and how many they are."""
+    """Returns a run over all files, and the number of files, so that times are per image."""
     return lambda: [read(data) for data in files] and None, len(files)
 
 
 def images(size, batch):
+    import numpy as np
+
     return np.random.default_rng(0).standard_normal((batch, 3, size, size), dtype=np.float32)
 
 
@@ -214,8 +214,8 @@ ENGINES = {
 
 def main():
     engine, kind, what, size, batch, threads, work = sys.argv[1:]
-    what = what.partition("+")[0]  # what lopper alone does otherwise
-    # What engines print goes to standard error; standard output is for times.
+    what = what.partition("+")[0]  # a suffix that only lopper acts on
+    # Engine output goes to standard error; standard output is only for times.
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     if kind != "network" or engine == "pytorch":

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Times lopper beside other engines, in turn, and writes docs/benchmarks/peers.csv.
+"""Times lopper and other engines in turn, and writes docs/benchmarks/peers.csv.
 
     python3 benches/peers.py --python VENV/bin/python [--deepsparse VENV/bin/python] [--cases WORDS] [--rounds 5]
 
-CONTRIBUTING.md says how to make the environments. In each round of a case every engine runs once, for --seconds: lopper as a
-command, each other one in a process of its own that stays for all rounds (peer_engine.py). Ratios are formed in a round, so the
-drift of the machine cancels. This script itself needs nothing but Python.
+CONTRIBUTING.md explains how to create the environments. In each round of a case, every engine runs once, for --seconds:
+lopper as a command, every other engine in its own process that lasts for all rounds (peer_engine.py). Ratios are formed within a
+round, so the machine's drift cancels. This script itself needs only Python; without --python it times only lopper.
 """
 
 import argparse
@@ -32,7 +32,7 @@ NETWORKS = [
     ("resnet50", 128, 1),
     ("resnet50", 128, 16),
     ("vgg16_bn", 128, 1),
-    ("vgg16_bn+bf16", 128, 1),  # lopper's linear weights stored as bf16; the others compute in f32 as before
+    ("vgg16_bn+bf16", 128, 1),  # lopper stores its linear weights as bf16; the others still compute in f32
     ("vgg16_bn", 128, 16),
     ("vgg16_bn", 224, 1),
 ]
@@ -53,27 +53,27 @@ class Case:
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", required=True, help="the interpreter of the environment of PyTorch, ONNX Runtime, OpenVINO")
-    parser.add_argument("--deepsparse", help="the interpreter of DeepSparse's environment [default: leave it out]")
+    parser.add_argument("--python", help="interpreter of the environment with PyTorch, ONNX Runtime and OpenVINO [default: skip them]")
+    parser.add_argument("--deepsparse", help="interpreter of DeepSparse's environment [default: skip it]")
     parser.add_argument("--lopper", default=str(ROOT / "target/release/lopper"), help="[default: %(default)s]")
-    parser.add_argument("--work", default=str(ROOT / "target/peers"), help="where models and images are kept [default: %(default)s]")
+    parser.add_argument("--work", default=str(ROOT / "target/peers"), help="directory for models and images [default: %(default)s]")
     parser.add_argument("--out", default="docs/benchmarks/peers.csv", help="[default: %(default)s]")
-    parser.add_argument("--cases", default="", help="only cases with all of these words in their names, such as 'network resnet18 b16'")
-    parser.add_argument("--engines", default="", help="only these other engines, separated by commas")
+    parser.add_argument("--cases", default="", help="run only cases that contain all of these words, such as 'network resnet18 b16'")
+    parser.add_argument("--engines", default="", help="run only these other engines, separated by commas")
     parser.add_argument("--threads", default=f"1,{os.cpu_count()}", help="[default: %(default)s]")
     parser.add_argument("--rounds", type=int, default=5, help="[default: %(default)s]")
-    parser.add_argument("--seconds", type=float, default=0.4, help="of timed runs an engine and round [default: %(default)s]")
-    parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
+    parser.add_argument("--seconds", type=float, default=0.4, help="timed seconds per engine and round [default: %(default)s]")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases and exit")
     arguments = parser.parse_args()
     if arguments.rounds < 1 or arguments.seconds <= 0:
-        parser.error("--rounds and --seconds are at least 1 and above 0")
+        parser.error("--rounds must be at least 1, and --seconds above 0")
     if not arguments.list and not Path(arguments.lopper).exists():
         parser.error(f"{arguments.lopper} does not exist: run `cargo build --release` first")
     return arguments
 
 
 def cases(arguments):
-    """All cases of which every word of --cases is a part."""
+    """Returns the cases whose names contain every word of --cases."""
     threads = sorted({int(n) for n in arguments.threads.split(",")})
     every = [Case("network", *network, n) for network in NETWORKS for n in threads]
     every += [Case("training", name, 128, 16, n) for name in ["resnet18", "vgg16_bn"] for n in threads]
@@ -83,14 +83,14 @@ def cases(arguments):
 
 
 class Peer:
-    """An engine in a process of its own."""
+    """An engine in its own process."""
 
     def __init__(self, engine, case, python, work):
         self.engine = engine
         fields = [case.kind, case.what, case.size, case.batch, case.threads]
         command = [python, WORKER, engine, *fields, work]
         threads = {name: str(case.threads) for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"]}
-        # Recycled, not given back: fresh pages for every activation would slow PyTorch down.
+        # Recycle freed memory instead of unmapping it: fresh pages for every activation would slow PyTorch down.
         environment = os.environ | threads | {"MALLOC_MMAP_MAX_": "0", "PYTHONWARNINGS": "ignore"}
         self.log = open(Path(work) / "engines.log", "a")
         self.process = subprocess.Popen(
@@ -120,7 +120,7 @@ class Peer:
 
 
 def engines(case, arguments):
-    """The names of the engines for a case, each with its interpreter."""
+    """Returns the names of the engines for a case, each with its interpreter."""
     names = {
         "network": ["onnxruntime", "openvino", "pytorch", "deepsparse"],
         "training": ["pytorch", "torch.compile"],
@@ -133,7 +133,7 @@ def engines(case, arguments):
 
 
 def lopper_network(case, arguments):
-    """Milliseconds that `lopper bench` reports."""
+    """Returns the milliseconds that `lopper bench` reports."""
     mode = "--training" if case.kind == "training" else "--fold"
     numbers = f"--size {case.size} --batch {case.batch} --threads {case.threads} --seconds {arguments.seconds}"
     name, _, bf16 = case.what.partition("+")
@@ -143,8 +143,9 @@ def lopper_network(case, arguments):
 
 
 def lopper_images(case, arguments):
-    """Milliseconds an image of the project's own benchmark."""
-    options = ["--images", Path(arguments.work) / "images", "--quick"]
+    """Returns the milliseconds per image that the project's own benchmark measures."""
+    made = ["--images", Path(arguments.work) / "images"] if arguments.python else []
+    options = [*made, "--quick"]
     rows = bench_rows("images", options, arguments.work)
     return next(float(row["median_ms"]) for row in rows if row["work"] == case.what)
 
@@ -157,7 +158,7 @@ def said_by(command):
 
 
 def bench_rows(name, options, work):
-    """What one of the project's own benchmarks measures."""
+    """Returns the rows that one of the project's own benchmarks measures."""
     path = Path(work) / f"{name}.csv"
     said_by(["cargo", "bench", "--quiet", "--bench", name, "--", *options, "--csv", path])
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
@@ -165,7 +166,7 @@ def bench_rows(name, options, work):
 
 
 def export(case, arguments):
-    """Makes the ONNX file of a network, which DeepSparse's environment cannot."""
+    """Exports a network to ONNX, which DeepSparse's environment cannot do."""
     name = case.what.partition("+")[0]
     code = f"import peer_engine; peer_engine.onnx_file({name!r}, {case.size}, {case.batch}, {arguments.work!r})"
     path = {"PYTHONPATH": str(WORKER.parent), "PYTHONWARNINGS": "ignore"}
@@ -173,12 +174,12 @@ def export(case, arguments):
 
 
 def in_turn(case, peers, ours, arguments):
-    """The rows of some rounds of a case; `ours` tells lopper's milliseconds."""
+    """Returns the rows of all rounds of a case; `ours` returns lopper's milliseconds."""
     rows = []
     for number in range(arguments.rounds):
         times = {"lopper": ours()}
         for peer in peers:
-            time.sleep(0.3)  # until the threads of the one before no longer spin
+            time.sleep(0.3)  # until the previous engine's threads stop spinning
             times[peer.engine] = peer.time(arguments.seconds)
         fields = [case.kind, case.what, case.size, case.batch, case.threads]
         rows += [[*fields, engine, number, f"{ms:.4g}"] for engine, ms in times.items()]
@@ -186,10 +187,10 @@ def in_turn(case, peers, ours, arguments):
 
 
 def run_case(case, arguments):
-    """All rows of a case."""
+    """Returns all rows of a case."""
     if case.kind == "layer":
         return run_layers(case, arguments)
-    if case.kind == "network":
+    if case.kind == "network" and arguments.python:
         export(case, arguments)
     ours = lopper_images if case.kind == "images" else lopper_network
     peers = start(case, arguments)
@@ -200,16 +201,16 @@ def run_case(case, arguments):
 
 
 def start(case, arguments):
-    """The engines that can compute a case, ready."""
+    """Starts the engines for a case and returns those that are ready."""
     peers = [Peer(name, case, python, arguments.work) for name, python in engines(case, arguments)]
     for peer in [peer for peer in peers if not peer.ready()]:
-        print(f"  {peer.engine} cannot: see {arguments.work}/engines.log", flush=True)
+        print(f"  {peer.engine} cannot run this case: see {arguments.work}/engines.log", flush=True)
         peers.remove(peer)
     return peers
 
 
 def run_layers(case, arguments):
-    """Each convolution of lopper's benchmark in turn with oneDNN's: a run of the benchmark for a layer and round."""
+    """Times each convolution of lopper's benchmark in turn with oneDNN's: one run of the benchmark per layer and round."""
     options = ["--networks", "vgg16_bn,resnet18", "--batch", case.batch, "--threads", case.threads, "--chosen-3x3", "--quick"]
     rows = []
     for first in bench_rows("conv2d", options, arguments.work):
@@ -224,9 +225,9 @@ def run_layers(case, arguments):
 
 
 def make_images(arguments):
-    """48 JPEGs as PIL writes them, quality 85: smooth patches of colour under fine grain."""
+    """Writes 48 JPEGs of quality 85 with PIL: smooth patches of color under fine grain."""
     directory = Path(arguments.work) / "images"
-    if directory.exists():
+    if directory.exists() or not arguments.python:
         return
     code = (
         "import numpy as np, pathlib, sys\nfrom PIL import Image\nrng = np.random.default_rng(0)\n"
@@ -241,7 +242,7 @@ def make_images(arguments):
 
 
 def provenance(arguments):
-    """The lines above the table, as the other benchmarks write them."""
+    """Returns the header lines, as the other benchmarks write them."""
     code = (
         "import sys\nfrom importlib.metadata import version, PackageNotFoundError\n"
         "for name in sys.argv[1:]:\n"
@@ -254,7 +255,8 @@ def provenance(arguments):
     cpu = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines())
     cpu = {key.strip(): value.strip() for key, value in cpu.items()}
     changed = said_by(["git", "status", "--porcelain", "--", ":!docs", ":!*.md"])
-    isa = json.loads(said_by([arguments.lopper, "bench", "resnet8", "--size", "32", "--seconds", "0", "--json"]))["isa"]
+    bench = [arguments.lopper, "bench", "resnet8", "--size", "32", "--seconds", "0", "--threads", "1", "--json"]
+    isa = json.loads(said_by(bench))["hardware"].partition(",")[0]
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": said_by(["git", "rev-parse", "--short", "HEAD"]) + (" with changes" if changed else ""),
@@ -263,9 +265,10 @@ def provenance(arguments):
         "isa": isa,
         "rustc": said_by(["rustc", "--version"]),
         "engines": ", ".join(f"{name} {names[name]}" for name in PACKAGES if name in names),
-        # Paths of this machine mean nothing elsewhere.
+        # Paths on this machine are meaningless elsewhere.
         "command": shlex.join(
-            ["python3", "benches/peers.py", "--python", "VENV/bin/python"]
+            ["python3", "benches/peers.py"]
+            + (["--python", "VENV/bin/python"] if arguments.python else [])
             + (["--deepsparse", "VENV_DEEPSPARSE/bin/python"] if arguments.deepsparse else [])
             + ["--threads", arguments.threads, "--rounds", str(arguments.rounds), "--seconds", f"{arguments.seconds:g}"]
             + [word for name in ["cases", "engines"] if (value := getattr(arguments, name)) for word in [f"--{name}", value]]
@@ -274,7 +277,7 @@ def provenance(arguments):
 
 
 def write(path, head, rows):
-    """Writes the file whole, so that a run that is interrupted leaves the cases before it."""
+    """Writes the whole file atomically, so that an interrupted run keeps the cases before it."""
     part = Path(path).with_suffix(".part")
     with part.open("w", newline="") as file:
         file.writelines(f"# {key}: {value}\n" for key, value in head.items())
@@ -288,7 +291,7 @@ def main():
     arguments = parse()
     chosen = cases(arguments)
     if not chosen:
-        sys.exit("--cases: no case has all of these words; --list prints the names")
+        sys.exit("--cases: no case matches all of these words; --list prints the names")
     if arguments.list:
         print(*chosen, sep="\n")
         return

@@ -1,8 +1,8 @@
-//! Do the kernels keep the ratios that the documents promise? Some seconds, by hand; no test depends on it.
+//! Checks that the kernels keep the documented ratios. Takes some seconds and is run by hand; no test depends on it.
 //!
 //!     cargo bench --bench ratios [-- --quick]
 //!
-//! Every ratio is of times taken in turn in this process. Exit status 1 where one is missed.
+//! Every ratio compares times taken in turn in this process. The exit status is 1 if a ratio is missed.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     common::exit(run(&Arguments::parse().options))
 }
 
-/// A ratio and the least that it should be.
+/// Ratio and its minimum.
 struct Ratio {
     what: String,
     value: f64,
@@ -61,12 +61,12 @@ fn run(options: &Options) -> Result<()> {
     }
 }
 
-/// A layer in the middle of VGG16: 3×3, 256 channels in and out, 32×32 pixels.
+/// Returns a layer from the middle of VGG16: 3×3, 256 channels in and out, 32×32 pixels.
 fn middle_layer() -> Conv2d {
     Conv2d::square([4, 32, 32, 256], 256, 3, 1, 1)
 }
 
-/// Times the layer in the middle, once with each of `packed` weights on its backend.
+/// Times the middle layer, once for each of the `packed` weights on its backend.
 fn time(options: &Options, packed: &[(&Cpu, PackedConv2d)]) -> Measured {
     let g = &middle_layer();
     let x = noise(g.x_len(), 1);
@@ -102,7 +102,7 @@ fn direct_over_winograd(cpu: &Cpu, options: &Options) -> Ratio {
     let packed = [PackedConv2d::direct(cpu, &g, &w), PackedConv2d::new(cpu, &g, &w)];
     let measured = time(options, &packed.map(|packed| (cpu, packed)));
     let [direct, chosen] = [0, 1].map(|i| measured.times[i].median());
-    Ratio { what: "Winograd: speed-up over direct".into(), value: direct / chosen, at_least: 1.0 / 0.6 }
+    Ratio { what: "Winograd: speedup over direct".into(), value: direct / chosen, at_least: 1.0 / 0.6 }
 }
 
 fn linear_of_memory(cpu: &Cpu, options: &Options) -> Ratio {
@@ -113,8 +113,8 @@ fn linear_of_memory(cpu: &Cpu, options: &Options) -> Ratio {
     let memory = Memory::new();
     let measured = in_turn(cpu, 3 * options.budget(), Some(&memory), &mut [&mut run]);
     let rate = 1e-9 * g.bytes() as f64 / measured.times[0].median();
-    let read = measured.read_gbytes_s.expect("it was asked for");
-    let what = "linear 25088→4096 of one image, packed: share of memory's read rate".into();
+    let read = measured.read_gbytes_s.expect("in_turn was given a memory buffer");
+    let what = "linear 25088→4096 of one image, packed: share of the memory read rate".into();
     Ratio { what, value: rate / read, at_least: 0.85 }
 }
 
@@ -123,6 +123,6 @@ fn threads(one: &Cpu, all: &Cpu, options: &Options) -> Ratio {
     let measured = time(options, &[one, all].map(|cpu| (cpu, PackedConv2d::new(cpu, &g, &w))));
     let [alone, together] = [0, 1].map(|i| measured.times[i].median());
     let count = all.thread_count();
-    let what = format!("convolution on {count} threads: speed-up over one");
+    let what = format!("convolution on {count} threads: speedup over one");
     Ratio { what, value: alone / together, at_least: 0.85 * count as f64 }
 }

@@ -1,4 +1,4 @@
-//! Writes BENCHMARKS.md and its pictures from the files of results in `docs/benchmarks`. It measures nothing.
+//! Writes BENCHMARKS.md and its charts from the results in `docs/benchmarks`, without measuring anything.
 //!
 //!     cargo bench --bench report
 

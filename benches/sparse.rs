@@ -1,13 +1,13 @@
-//! What dead filters buy on VGG16's convolutions: dense, masked, compacted and pruned.
+//! Speedup from dead filters on VGG16's convolutions: dense, masked, compacted and pruned.
 //!
 //!     cargo bench --bench sparse -- [--quick] [--batch 1,16] [--csv FILE]
 //!
-//! - *dense* computes every filter, dead or not, by the algorithm that packing chooses: the baseline;
+//! - *dense* computes every filter, dead or not, with the algorithm that packing chooses: the baseline;
 //! - *masked* computes live filters and stores them among the dead ones' constants;
-//! - *compacted* also leaves out the input channels that the layer before no longer fills; widths stay;
-//! - *pruned* is what remains when the dead channels are gone from the tensors.
+//! - *compacted* also skips the input channels that the previous layer no longer fills; widths stay;
+//! - *pruned* is what remains after the dead channels are removed from the tensors.
 //!
-//! The same share of filters is dead in the layer and in the one before it.
+//! The layer and the one before it have the same share of dead filters.
 
 mod common;
 
@@ -24,7 +24,7 @@ use lopper_kernels::params::CompactIndex;
 use lopper_kernels::shapes::Conv2d;
 use std::process::ExitCode;
 
-/// Percent of filters that are dead.
+/// Percentages of dead filters.
 const DEAD: [usize; 2] = [50, 75];
 
 /// Benchmark of convolutions with dead filters.
@@ -73,12 +73,12 @@ fn print(row: &SparseRow) {
     );
 }
 
-/// A layer with its data, in which some filters and input channels are dead.
+/// Layer with its data, in which some filters and input channels are dead.
 struct Case<'a> {
     g: &'a Conv2d,
-    /// Dead channels are zero.
+    /// Input, zero in dead channels.
     x: Buffer,
-    /// Dead filters are zero.
+    /// Weight, zero in dead filters.
     w: Buffer,
     bias: Buffer,
     live_inputs: Vec<bool>,
@@ -87,7 +87,7 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn new(g: &'a Conv2d, dead_percent: usize) -> Self {
-        // The image's own channels are never dead.
+        // The channels of an image are never dead.
         let live_inputs = alive(g.c, if g.c == 3 { 0 } else { dead_percent });
         let live_filters = alive(g.o, dead_percent);
         let mut x = noise(g.x_len(), 1);
@@ -102,7 +102,7 @@ impl<'a> Case<'a> {
         Self { g, x, w, bias: noise(g.o, 3), live_inputs, live_filters }
     }
 
-    /// Checks every variant, then times all of them in turn.
+    /// Checks every variant, then times them all in turn.
     fn bench(
         &self,
         cpu: &Cpu,
@@ -177,13 +177,13 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// The geometry of what is alive.
+    /// Returns the geometry of the live part.
     fn inner(&self) -> Conv2d {
         let count = |live: &[bool]| live.iter().filter(|live| **live).count();
         Conv2d { c: count(&self.live_inputs), o: count(&self.live_filters), ..*self.g }
     }
 
-    /// The weight of live filters and live inputs only.
+    /// Returns the weight of only the live filters and live inputs.
     fn live_weight(&self) -> Buffer {
         let filters = self.w.chunks_exact(self.w.len() / self.g.o).zip(&self.live_filters);
         let live: Vec<f32> =
@@ -200,12 +200,12 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The live channels of every pixel.
+/// Keeps only the live channels of every pixel.
 fn only(values: &[f32], live: &[bool]) -> Buffer {
     values.iter().zip(live.iter().cycle()).filter(|(_, live)| **live).map(|(value, _)| *value).collect()
 }
 
-/// Flags of which `percent` in a hundred are dead, scattered in a fixed irregular order.
+/// Returns flags of which `percent` in a hundred are dead, scattered in a fixed irregular order.
 fn alive(len: usize, percent: usize) -> Vec<bool> {
     // A step that is coprime to every power of two visits each position once.
     let mut flags = vec![true; len];

@@ -7,6 +7,8 @@
 //! - [`models`]: VGG, ResNet and others as graphs; data sets and augmentation.
 //! - [`compress`]: sparsify, prune, distil, fold, factorize and compact.
 //!
+//! and the [`recipe`] that the command line runs.
+//!
 //! ```
 //! use lopper::prelude::*;
 //!
@@ -19,6 +21,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod recipe;
+
 pub use {
     lopper_compress as compress, lopper_engine as engine, lopper_kernels as kernels, lopper_models as models,
 };
@@ -30,7 +34,7 @@ pub mod prelude {
     pub use lopper_engine::rewrite::{Edit, Report, Rewrite};
     pub use lopper_engine::tape::{Mode, Tape, Var};
     pub use lopper_engine::train::{
-        Callback, Objective, Optimizer, OptimizerConfig, Schedule, Trainer, evaluate,
+        Callback, Checkpoint, Keeper, Objective, Optimizer, OptimizerConfig, Schedule, Trainer, evaluate,
     };
     pub use lopper_engine::{Device, Error, Graph, Layer, Param, Result, Tensor};
     pub use lopper_models::Options as BuildOptions;

@@ -2,23 +2,41 @@
 
 #![forbid(unsafe_code)]
 
+mod binding;
 mod commands;
+mod digest;
+mod keeping;
 mod latency;
+mod output_file;
 mod picture;
 mod pipeline;
+mod preflight;
 mod progress;
-mod recipe;
 mod report;
+mod rescue;
+mod run_directory;
 mod selftest;
+mod signals;
+mod training;
 
 use clap::Parser;
+use lopper_engine::Error;
+// The modules above name it `crate::recipe`.
+use lopper::recipe;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    signals::survive_file_size_limit();
     // A wrong command line ends here, with exit status 2.
     let cli = commands::Cli::parse();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Stopped) => {
+            // As a shell shows a command that a signal ended.
+            let (signal, name) = signals::received().unwrap_or_default();
+            progress::note(format_args!("lopper: stopped by {name}"));
+            ExitCode::from(128u8.wrapping_add(signal as u8))
+        }
         Err(error) => {
             progress::note(format_args!("lopper: {error}"));
             ExitCode::FAILURE

@@ -1,18 +1,21 @@
 //! Runs the stages of a recipe: builds or loads a network, rewrites it, trains it, measures it, writes it.
 
+use crate::keeping::{Keeping, Label};
 use crate::latency::Latency;
-use crate::progress::{Progress, note};
-use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
+use crate::progress::note;
+use crate::recipe::{Recipe, Stage, model_path};
 use crate::report::Row;
+use crate::run_directory::RunDirectory;
+use crate::training::{Start, Stoppable};
+use crate::{rescue, signals};
 use lopper_compress::criteria::{Criterion, Evidence, Site};
-use lopper_compress::distill::Distillation;
 use lopper_compress::prune::{self, Constants};
-use lopper_compress::sparsify::{Sparsifier, Sparsity};
 use lopper_engine::data::Batches;
 use lopper_engine::rewrite::Rewrite;
-use lopper_engine::train::{Callback, CrossEntropy, Objective, Optimizer, Trainer, evaluate};
+use lopper_engine::train::evaluate;
 use lopper_engine::{Device, Error, Graph, Result, Tensor, atomic, file};
 use lopper_models::data::Splits;
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -30,7 +33,11 @@ pub struct Pipeline<'a> {
     pub data: Option<Splits>,
     /// Seed of weights and dropout.
     pub seed: u64,
+    /// Where trainings are kept, if they are.
+    pub keeping: Option<Keeping>,
     done: Vec<(String, Graph)>,
+    /// Model files that stages read, by name.
+    pub(crate) files: HashMap<String, Graph>,
 }
 
 /// What a stage made.
@@ -44,22 +51,30 @@ pub struct Outcome {
 impl<'a> Pipeline<'a> {
     /// A pipeline that has run no stage yet.
     pub fn new(device: &'a Device, data: Option<Splits>, seed: u64) -> Self {
-        Self { device, data, seed, done: Vec::new() }
+        Self { device, data, seed, keeping: None, done: Vec::new(), files: HashMap::new() }
     }
 
-    /// Runs every stage of `recipe`, writes its models to the directory `out`, and hands each row to `show` as soon
-    /// as it is known.
-    pub fn run(mut self, recipe: &Recipe, out: &Path, mut show: impl FnMut(&Row)) -> Result<Vec<Row>> {
-        std::fs::create_dir_all(out).map_err(|e| Error::file(out, e))?;
-        // What cannot be built is known before the stages in front of it have trained for hours.
-        recipe.stages.iter().try_for_each(|stage| match &stage.arch {
-            Some(arch) => self.build(stage, arch, None).map(drop).map_err(|e| in_stage(stage, e)),
-            None => Ok(()),
-        })?;
+    /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and hands each row to
+    /// `show` as soon as it is known.
+    pub fn run(
+        mut self,
+        recipe: &Recipe,
+        directory: &mut RunDirectory,
+        mut show: impl FnMut(&Row),
+    ) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         for (index, stage) in recipe.stages.iter().enumerate() {
-            let path = model_path(out, index, stage);
-            let outcome = self.stage(stage, &path).map_err(|e| in_stage(stage, e))?;
+            let path = model_path(directory.path(), index, stage);
+            let outcome = match directory.finished(index) {
+                Some(finished) => Outcome { graph: file::load(&path)?, row: finished.row.clone() },
+                None => {
+                    signals::check()?;
+                    let outcome = self.stage(stage, &path).map_err(|e| in_stage(stage, e))?;
+                    directory.finish(&path, &outcome.row)?;
+                    self.keeping.as_ref().map_or(Ok(()), Keeping::remove)?;
+                    outcome
+                }
+            };
             show(&outcome.row);
             rows.push(outcome.row);
             self.done.push((stage.name.clone(), outcome.graph));
@@ -79,14 +94,25 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Runs one stage and writes its network to `path`.
+    /// Runs one stage and writes its network to `path`, or elsewhere if that cannot be: then the error says where.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
-        atomic::check(path)?;
-        let start = self.start(stage)?;
-        let (mut graph, logit_difference) = self.rewrite(stage, &start)?;
+        let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
+        let (mut graph, mut start) = match resumed {
+            Some((label, checkpoint)) => {
+                let Label { logit_difference, seconds, .. } = label;
+                (checkpoint.graph.clone(), Start { checkpoint: Some(checkpoint), logit_difference, seconds })
+            }
+            None => {
+                let start = self.start(stage)?;
+                let (graph, logit_difference) = self.rewrite(stage, &start)?;
+                (graph, Start { logit_difference, ..Start::default() })
+            }
+        };
+        let (logit_difference, seconds) = (start.logit_difference, start.seconds);
+        start.seconds += begin.elapsed().as_secs_f64();
         match &stage.train {
-            Some(train) => self.train(stage, train, &mut graph)?,
+            Some(train) => self.train(stage, train, &mut graph, path, start)?,
             None => {
                 if let Some(config) = &stage.sparsify {
                     let evidence = self.evidence(&config.criterion, &graph, config.sites(&graph)?)?;
@@ -96,11 +122,11 @@ impl<'a> Pipeline<'a> {
                 }
             }
         }
-        file::save(&graph, path)?;
+        rescue::write("the network", path, |place| file::save(&graph, place))?;
         let mut row = self.measure(&stage.name, &graph, path)?;
         row.what = stage.summary();
         row.logit_difference = logit_difference;
-        row.seconds = begin.elapsed().as_secs_f64();
+        row.seconds = seconds + begin.elapsed().as_secs_f64();
         Ok(Outcome { graph, row })
     }
 
@@ -115,7 +141,7 @@ impl<'a> Pipeline<'a> {
     }
 
     /// The architecture `arch` as `stage` wants it, for the images.
-    fn build(&self, stage: &Stage, arch: &str, seed: Option<u64>) -> Result<Graph> {
+    pub(crate) fn build(&self, stage: &Stage, arch: &str, seed: Option<u64>) -> Result<Graph> {
         let data = self.data.as_ref().ok_or_else(|| {
             Error::invalid(format!("building {arch} needs --data: its classes and image size"))
         })?;
@@ -132,11 +158,16 @@ impl<'a> Pipeline<'a> {
     }
 
     /// The network of an earlier stage, or of a model file.
-    fn network(&self, name: &str) -> Result<Graph> {
+    pub(crate) fn network(&self, name: &str) -> Result<Graph> {
         let stage = self.done.iter().find(|(stage, _)| stage == name);
-        if let Some((_, graph)) = stage {
-            return Ok(graph.clone());
+        match stage.map(|(_, graph)| graph).or_else(|| self.files.get(name)) {
+            Some(graph) => Ok(graph.clone()),
+            None => self.load(name),
         }
+    }
+
+    /// The network in the model file `name`, which must be for these images.
+    pub(crate) fn load(&self, name: &str) -> Result<Graph> {
         let graph = file::load(name)?;
         self.data
             .as_ref()
@@ -175,6 +206,12 @@ impl<'a> Pipeline<'a> {
         };
         note(rewrite.report.to_string().trim_end());
         let difference = if equivalent { Some(self.logit_difference(start, &rewrite.graph)?) } else { None };
+        if let Some(found) = difference.filter(|difference| !difference.is_finite()) {
+            return Err(Error::invalid(format!(
+                "a rewrite that keeps the function moved a logit by {found}: expected a finite difference; the weights or \
+                 running statistics of the network hold values that are not finite, or become so"
+            )));
+        }
         Ok((rewrite.graph, difference))
     }
 
@@ -202,6 +239,7 @@ impl<'a> Pipeline<'a> {
     fn some_images(&mut self, graph: &Graph) -> Result<Tensor> {
         let Some(data) = &mut self.data else {
             let [h, w, c] = graph.info.input;
+            graph.require_inference([4, h, w, c], self.device)?;
             return Tensor::from_vec(&[4, h, w, c], crate::latency::test_images(4 * h * w * c));
         };
         let [h, w, c] = data.val.image_shape();
@@ -215,41 +253,6 @@ impl<'a> Pipeline<'a> {
             }
         }
         Tensor::from_vec(&[count, h, w, c], values)
-    }
-
-    fn train(&mut self, stage: &Stage, train: &TrainConfig, graph: &mut Graph) -> Result<()> {
-        let task = CrossEntropy { smoothing: train.label_smoothing };
-        let mut objective: Box<dyn Objective> = match (&stage.distill, &stage.teacher) {
-            (Some(config), Some(teacher)) => {
-                let (teacher, image) = (self.network(teacher)?, graph.info.input);
-                Box::new(Distillation::new(config.clone(), task, graph, teacher, image)?)
-            }
-            _ => Box::new(task),
-        };
-        let mut progress = Progress::new(&stage.name);
-        let mut sparsifier = stage.sparsify.clone().map(Sparsifier::new).transpose()?;
-        let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
-        if let Some(sparsifier) = &mut sparsifier {
-            callbacks.push(sparsifier);
-        }
-        callbacks.push(&mut progress);
-        let (device, seed) = (self.device, self.seed);
-        let data = self.data.as_mut().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
-        let trainer = Trainer {
-            device,
-            optimizer: &mut Optimizer::new(train.optimizer).without_vector_decay(),
-            schedule: train.schedule,
-            learning_rate: train.learning_rate,
-            epochs: train.epochs,
-            seed,
-            objective: objective.as_mut(),
-            callbacks,
-        };
-        trainer.fit(graph, &mut data.train, Some(&mut data.val))?;
-        if let Some(config) = &stage.sparsify {
-            note(Sparsity::measure(graph, config)?.to_string().trim_end());
-        }
-        Ok(())
     }
 
     /// The row of a network that stands in the file at `path`.
@@ -267,14 +270,19 @@ impl<'a> Pipeline<'a> {
             seconds: 0.0,
         };
         if let Some(data) = &mut self.data {
-            row.set_accuracy(&evaluate(graph, &mut data.val, self.device)?.accuracy);
+            let mut val = Stoppable(&mut data.val);
+            row.set_accuracy(&evaluate(graph, &mut val, self.device)?.accuracy);
         }
         Ok(row)
     }
 }
 
-fn in_stage(stage: &Stage, error: Error) -> Error {
-    Error::invalid(format!("stage `{}`: {error}", stage.name))
+/// `error`, seen from `stage`; that it was stopped is nothing of the stage's.
+pub(crate) fn in_stage(stage: &Stage, error: Error) -> Error {
+    match error {
+        Error::Stopped => error,
+        other => Error::invalid(format!("stage `{}`: {other}", stage.name)),
+    }
 }
 
 /// An error where `graph` was made for other classes than `data` has, or for images that were normalised otherwise:

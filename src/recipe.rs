@@ -19,8 +19,9 @@ use lopper_compress::distill::DistillConfig;
 use lopper_compress::prune::{PruneConfig, PrunePlan};
 use lopper_compress::sparsify::SparsifyConfig;
 use lopper_compress::{CompactConfig, FactorizeConfig};
+use lopper_engine::number::{self, Range};
 use lopper_engine::train::{OptimizerConfig, Schedule};
-use lopper_engine::{Error, Result};
+use lopper_engine::{Error, Result, input};
 use lopper_models::Head;
 use lopper_models::data::DataConfig;
 use serde::Deserialize;
@@ -101,8 +102,11 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// Share of each target that is spread over all classes.
     #[serde(default)]
-    pub label_smoothing: f32,
+    pub label_smoothing: f64,
 }
+
+/// Beyond any training; more is a slip of the keyboard.
+const MAX_EPOCHS: usize = 1_000_000;
 
 fn adamw() -> OptimizerConfig {
     OptimizerConfig::AdamW { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 }
@@ -111,8 +115,7 @@ fn adamw() -> OptimizerConfig {
 impl Recipe {
     /// Reads and checks a recipe file.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        Self::parse(&text).map_err(|e| Error::file(path, e))
+        Self::parse(&input::read_to_string(path)?).map_err(|e| Error::file(path, e))
     }
 
     /// Parses and checks a recipe.
@@ -147,12 +150,19 @@ impl Recipe {
 
 const QUICK_IMAGES_A_CLASS: usize = 100;
 
+/// Characters of a stage's name, which names a file and heads a row of the table.
+const LONGEST_NAME: usize = 64;
+
 impl Stage {
     fn check(&self, earlier: &[Stage]) -> Result<()> {
         let refuse = |message: &str| Err(Error::invalid(message));
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.name.is_empty() || !self.name.chars().all(plain) {
             return refuse("a name is made of letters, digits, `-` and `_`");
+        }
+        if self.name.len() > LONGEST_NAME {
+            let (found, short) = (self.name.len(), &self.name[..LONGEST_NAME]);
+            return refuse(&format!("a name of at most {LONGEST_NAME} characters, found {found}: {short}…"));
         }
         if earlier.iter().any(|s| s.name == self.name) {
             return refuse("an earlier stage has the same name");
@@ -226,22 +236,11 @@ impl Stage {
 impl TrainConfig {
     /// An error that names the option that makes no sense.
     pub fn check(&self) -> Result<()> {
-        if self.epochs == 0 {
-            return Err(Error::invalid("epochs: expected at least 1, found 0"));
+        if !(1..=MAX_EPOCHS).contains(&self.epochs) {
+            return Err(Error::invalid(format!("epochs: expected 1 to {MAX_EPOCHS}, found {}", self.epochs)));
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(Error::invalid(format!(
-                "learning_rate: expected above 0, found {}",
-                self.learning_rate
-            )));
-        }
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            return Err(Error::invalid(format!(
-                "label_smoothing: expected in [0, 1), found {}",
-                self.label_smoothing
-            )));
-        }
-        self.schedule.check()?;
+        number::single("label_smoothing", self.label_smoothing, Range::BelowOne)?;
+        self.schedule.check_rates(self.learning_rate)?;
         self.optimizer.check()
     }
 }

@@ -2,12 +2,13 @@
 
 use lopper_engine::train::Accuracy;
 use lopper_engine::{Error, Result, atomic};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::Path;
 
 /// What a stage left behind.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Row {
     /// The stage.
     pub stage: String,
@@ -102,6 +103,9 @@ pub struct Stages<'a> {
     /// One for each stage, in order.
     pub stages: &'a [Row],
 }
+
+/// What [`write`] makes.
+pub const FILES: [&str; 4] = ["report.json", "report.md", "report.csv", "report.svg"];
 
 /// Writes `report.md`, `report.json`, `report.csv` and `report.svg` in `dir`.
 pub fn write(dir: &Path, title: &str, rows: &[Row]) -> Result<()> {

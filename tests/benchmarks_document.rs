@@ -1,5 +1,5 @@
-//! BENCHMARKS.md and its pictures are what `cargo bench --bench report` writes from the committed results, so that nobody can
-//! change a figure by hand; and the benchmarks check and compare as they claim.
+//! BENCHMARKS.md and its charts match what `cargo bench --bench report` writes from the committed results, so that
+//! nobody can change a number by hand; and the benchmarks check and compare as documented.
 
 #[path = "../benches/common/mod.rs"]
 mod common;
@@ -16,13 +16,13 @@ use lopper_kernels::shapes::Conv2d;
 use std::path::Path;
 
 #[test]
-fn the_document_is_what_its_command_writes() {
+fn the_document_matches_its_command() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = document::files(root).unwrap();
     assert!(files.len() > 1);
     for (name, text) in files {
         let committed = std::fs::read_to_string(root.join(name)).unwrap();
-        // Not assert_eq, which would print both.
+        // assert_eq would print both texts.
         assert!(committed == text, "{name} differs: run `cargo bench --bench report`");
     }
 }
@@ -33,7 +33,7 @@ fn bad_results_are_named() {
     let path = dir.path().join("peers.csv");
     let header = "# date: 2026-01-01\nkind,what,size,batch,threads,engine,round,ms\n";
     for (rows, expected) in [
-        ("", "no row in it"),
+        ("", "no rows"),
         ("network,resnet18,128,1,2,lopper,0,fast\n", "line: 3"),
         ("network,resnet18,128\n", "line: 3"),
     ] {
@@ -44,7 +44,7 @@ fn bad_results_are_named() {
 }
 
 #[test]
-fn results_are_read_as_they_were_written() {
+fn written_results_are_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("images.csv");
     let row = ImagesRow {
@@ -61,7 +61,7 @@ fn results_are_read_as_they_were_written() {
     let read = Record::<ImagesRow>::read(&path).unwrap();
     assert_eq!((read.says("isa"), read.says("weather")), ("avx2", "unknown"));
     assert!(read.says("date").len() == 10 && read.says("command").contains("cargo bench"));
-    let [row] = &read.rows[..] else { panic!("one row was written") };
+    let [row] = &read.rows[..] else { panic!("expected one row") };
     assert_eq!((row.work.as_str(), row.images, row.p90_ms), ("decode, and \"more\"", 2, 1e-9));
 }
 

@@ -1,92 +1,11 @@
 //! The command line as a user meets it: what it prints, its exit status, and what it leaves behind after bad input.
 
+mod support;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
-const LOPPER: &str = env!("CARGO_BIN_EXE_lopper");
-
-/// A run of `lopper`, with its output as text.
-struct Run {
-    status: Option<i32>,
-    out: String,
-    err: String,
-}
-
-fn lopper(args: &[&str]) -> Run {
-    finished(Command::new(LOPPER).args(args).output().expect("lopper starts"))
-}
-
-fn finished(output: Output) -> Run {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Run { status: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
-}
-
-impl Run {
-    #[track_caller]
-    fn succeeded(self) -> Self {
-        assert_eq!(self.status, Some(0), "{}", self.err);
-        self
-    }
-
-    /// Failed with exit status 1 and one clear last line on standard error that holds every one of `words`.
-    #[track_caller]
-    fn failed_naming(self, words: &[&str]) {
-        assert_eq!(self.status, Some(1), "{}", self.err);
-        assert!(!self.err.contains("panicked"), "{}", self.err);
-        let line = self.err.lines().rfind(|l| l.starts_with("lopper: ")).unwrap_or_default();
-        for word in words {
-            assert!(line.contains(word) || self.err.contains(word), "expected `{word}` in: {}", self.err);
-        }
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a temporary path is UTF-8")
-}
-
-/// A directory of `train/<class>/*` and `val/<class>/*` with two classes that a network can tell apart.
-fn image_folder() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for split in ["train", "val"] {
-        for (class, tint) in [("dark", 40u8), ("light", 200u8)] {
-            let folder = dir.path().join(split).join(class);
-            fs::create_dir_all(&folder).unwrap();
-            for i in 0..8u8 {
-                let pixel =
-                    |x: u32, y: u32| image::Rgb([tint + i, tint ^ (x as u8 & 15), tint ^ (y as u8 & 15)]);
-                image::RgbImage::from_fn(40, 36, pixel).save(folder.join(format!("{i}.png"))).unwrap();
-            }
-        }
-    }
-    dir
-}
-
-/// A network trained for an instant on `data`, in `dir`.
-fn model(dir: &Path, data: &Path) -> PathBuf {
-    let path = dir.join("model.safetensors");
-    train(data, &path, &[]).succeeded();
-    path
-}
-
-fn train(data: &Path, out: &Path, more: &[&str]) -> Run {
-    let fixed = [
-        "train",
-        "--arch",
-        "vgg8_bn",
-        "--data",
-        text(data),
-        "--size",
-        "32",
-        "--batch",
-        "8",
-        "--epochs",
-        "1",
-        "--out",
-        text(out),
-    ];
-    lopper(&[&fixed[..], more].concat())
-}
+use std::path::Path;
+use std::process::{Command, Stdio};
+use support::command::{LOPPER, finished, image_folder, lopper, model, text, train};
 
 #[test]
 fn every_command_explains_itself() {
@@ -197,8 +116,18 @@ fn weights_survive_the_way_out_and_back() {
     lopper(&["export", text(&start), "--out", text(&weights)]).succeeded();
     lopper(&["import", text(&weights), "--arch", text(&start), "--out", text(&back)]).succeeded();
     lopper(&["diff", text(&start), text(&back), "--tolerance", "0"]).succeeded();
-    lopper(&["import", text(&weights), "--arch", "resnet18", "--classes", "2", "--out", text(&back)])
-        .failed_naming(&["weights.safetensors"]);
+    lopper(&[
+        "import",
+        text(&weights),
+        "--arch",
+        "resnet18",
+        "--classes",
+        "2",
+        "--out",
+        text(&back),
+        "--force",
+    ])
+    .failed_naming(&["weights.safetensors"]);
 }
 
 #[test]
@@ -214,7 +143,7 @@ fn bad_images_are_named_or_skipped_where_asked() {
         fs::write(data.path().join("train/dark").join(name), bytes).unwrap();
         train(data.path(), &file, &[]).failed_naming(&[name]);
         assert!(!file.exists(), "nothing half-written");
-        let run = train(data.path(), &file, &["--skip-bad-images"]).succeeded();
+        let run = train(data.path(), &file, &["--skip-bad-images", "--force"]).succeeded();
         assert!(run.err.contains("1 image"), "{}", run.err);
         fs::remove_file(&file).unwrap();
     }
@@ -285,7 +214,8 @@ fn a_plan_is_saved_and_replayed_with_any_criterion() {
     lopper(&[&save[..], &taylor].concat()).succeeded();
     lopper(&["prune", text(&start), "--plan", text(&plan), "--out", text(&again)]).succeeded();
     lopper(&["diff", text(&once), text(&again), "--tolerance", "0"]).succeeded();
-    lopper(&["prune", text(&once), "--plan", text(&plan), "--out", text(&again)]).failed_naming(&["plan"]);
+    lopper(&["prune", text(&once), "--plan", text(&plan), "--force", "--out", text(&again)])
+        .failed_naming(&["plan"]);
 }
 
 #[test]
@@ -387,15 +317,16 @@ fn another_image_size_or_class_list_is_explained() {
     let [fashion, out] = ["fashion.safetensors", "out.safetensors"].map(|name| dir.path().join(name));
     train(Path::new("fashion-mnist"), &fashion, &["--limit", "1"]).succeeded();
     lopper(&["diff", text(&start), text(&fashion)]).failed_naming(&["classes", "2 and 10"]);
-    let lesson = ["distill", text(&start), "--teacher", text(&fashion), "--out", text(&out)];
+    let lesson = ["distill", text(&start), "--teacher", text(&fashion), "--force", "--out", text(&out)];
     let images = ["--data", text(data.path()), "--batch", "8"];
     lopper(&[&lesson[..], &images].concat()).failed_naming(&["fashion.safetensors", "classes"]);
     lopper(&[&lesson[..], &images, &["--epochs", "0"]].concat()).failed_naming(&["--epochs"]);
     // A network takes images of another size than it was trained on.
     lopper(&[&["fold", text(&start), "--size", "64", "--out", text(&out)][..], &images].concat()).succeeded();
-    lopper(&["prune", text(&start), "--learning-rate", "0.1", "--out", text(&out)])
+    lopper(&["prune", text(&start), "--learning-rate", "0.1", "--force", "--out", text(&out)])
         .failed_naming(&["--learning-rate", "--epochs"]);
-    let grow = ["sparsify", text(&start), "--sparsity", "0.5", "--epochs", "1", "--out", text(&out)];
+    let grow =
+        ["sparsify", text(&start), "--sparsity", "0.5", "--epochs", "1", "--force", "--out", text(&out)];
     lopper(&[&grow[..], &images, &["--growth", "iterative:2"]].concat()).succeeded();
     lopper(&[&grow[..], &images, &["--growth", "iterative:0"]].concat()).failed_naming(&["iterative"]);
     lopper(&["bench", text(&start), "--seconds", "nan"]).failed_naming(&["--seconds"]);
@@ -415,11 +346,8 @@ fn a_full_disk_leaves_the_old_file_and_no_other() {
     let out = tempfile::tempdir().unwrap();
     let target = out.path().join("folded.safetensors");
     fs::write(&target, "precious").unwrap();
-    let script = format!(
-        "trap '' XFSZ; ulimit -f 16; exec '{LOPPER}' fold '{}' --out '{}'",
-        text(&start),
-        text(&target)
-    );
+    let script =
+        format!("ulimit -f 16; exec '{LOPPER}' fold '{}' --force --out '{}'", text(&start), text(&target));
     finished(Command::new("sh").args(["-c", &script]).output().unwrap())
         .failed_naming(&["folded.safetensors"]);
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");

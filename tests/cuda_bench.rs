@@ -3,7 +3,7 @@
 use lopper_kernels::cuda::emulator;
 use std::process::{Command, Output};
 
-/// `lopper bench resnet8` on CUDA on the CPU with `more` options, if that can be had.
+/// Runs `lopper bench resnet8` with the options `more` on CUDA on the CPU, if available.
 fn bench(more: &[&str]) -> Option<Output> {
     Some(bench_command(more)?.output().expect("lopper starts"))
 }
@@ -44,7 +44,7 @@ fn an_older_gpu_is_refused_and_one_without_wgmma_computes() {
 }
 
 #[test]
-fn what_a_gpu_does_not_choose_is_refused() {
+fn options_that_a_gpu_does_not_support_are_refused() {
     for (option, word) in [(&["--direct"][..], "direct"), (&["--linear-weights", "bf16"], "linear weights")] {
         let Some(output) = bench(option) else { return };
         let message = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! Every rewrite that claims to keep the function does, on random networks: folded equals unfolded, pruned equals
+//! Every rewrite that claims to preserve the function does so on random networks: folded equals unfolded, pruned equals
 //! masked, compact equals dense, factorized at full rank equals the original.
 
 mod support;
@@ -13,24 +13,24 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use support::random_graph::{RandomNet, networks, relative_difference};
 
-/// As a share of the largest logit: rounding errors of a few layers, each of at most a few hundred products.
+/// Bound relative to the largest logit: the rounding errors of a few layers, each with at most a few hundred products.
 const BOUND: f32 = 1e-4;
 
-/// How far the logits of two graphs are apart on a few images.
+/// Returns the relative difference between the logits of two graphs on a few images.
 fn difference(net: &RandomNet, before: &Graph, after: &Graph) -> f32 {
     let device = Device::cpu();
     let logits = |graph: &Graph| graph.logits(&device, net.images(3)).unwrap();
     relative_difference(&logits(before), &logits(after))
 }
 
-/// A plan that removes a random half of all units.
+/// Returns a plan that removes a random half of all units.
 fn random_plan(graph: &Graph, seed: u64) -> PrunePlan {
     let scores = UnitScores::new(graph, &Scoring::new(&Random.into()).seed(seed), |_| true).unwrap();
     PrunePlan::lowest(graph, &scores, Context::Global, 0.5).unwrap()
 }
 
-/// The graph with the filters of the units that `plan` removes masked, as sparsification leaves them: biases, batch
-/// norms and depthwise filters live on.
+/// Returns the graph with masks on the filters of the units that `plan` removes, as sparsification leaves them: biases,
+/// batch norms and depthwise filters stay alive.
 fn sparse(graph: &Graph, plan: &PrunePlan) -> Graph {
     let mut sparse = graph.clone();
     let flow = ChannelFlow::new(graph).unwrap();
@@ -107,7 +107,7 @@ proptest! {
         prop_assert!(difference <= BOUND, "{difference}\n{}", factorized.report);
     }
 
-    /// As a user chains them: prune what is dead, fold, compact what is left.
+    /// Chains rewrites as a user does: prune dead channels, fold, compact the rest.
     #[test]
     fn rewrites_compose(net in networks(), seed: u64) {
         let sparse = sparse(&net.graph(), &random_plan(&net.graph(), seed));
@@ -153,5 +153,5 @@ fn random_networks_meet_every_hard_case() {
     ] {
         assert!(reports.contains(case), "never met: {case}");
     }
-    assert!(changed > 8, "dropping constants has to change what a network computes: {changed} of 64");
+    assert!(changed > 8, "dropping constants must change what a network computes: {changed} of 64");
 }

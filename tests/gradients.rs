@@ -1,4 +1,4 @@
-//! The gradient of whole random networks against central differences of the same network in f64.
+//! The gradients of whole random networks against central differences of the same network in f64.
 
 mod support;
 
@@ -12,9 +12,9 @@ use support::random_graph::networks;
 
 const ROWS: usize = 6;
 
-/// `graph` where it has a gradient that differences can follow: without dropout, which would drop other values in
-/// the reference; without scales of zero, whose equal values tie in max pools; without variances next to zero, which
-/// bring the kinks of ReLUs within a step.
+/// Returns `graph` modified so that differences can approximate its gradient: without dropout, which would drop other
+/// values in the reference; without scales of zero, whose equal values tie in max pools; and without variances close to
+/// zero, which bring the kinks of ReLUs within a step.
 fn differentiable(mut graph: Graph) -> Graph {
     for id in 0..graph.nodes().len() {
         match graph.layer_mut(id) {
@@ -41,7 +41,7 @@ fn gradients(graph: &Graph, mode: Mode, images: &Tensor, labels: &[u32]) -> BTre
     pass.gradients(tape.backward(&loss).unwrap()).into_iter().collect()
 }
 
-/// `images`, each pixel moved by about a rounding error, up and down in turn.
+/// Returns `images` with each pixel moved by about a rounding error, alternately up and down.
 fn rounded_otherwise(images: &Tensor) -> Tensor {
     let moved = |i: usize| images.data()[i] * if i.is_multiple_of(2) { 1.0 + 2e-7 } else { 1.0 - 2e-7 };
     Tensor::from_fn(images.shape(), moved)
@@ -56,7 +56,7 @@ fn check(graph: &Graph, mode: Mode, images: &Tensor) -> Result<(), TestCaseError
     let mass = |g: &Tensor| g.data().iter().map(|&g| f64::from(g).abs()).sum::<f64>();
     let total: f64 = gradients.values().map(mass).sum();
     for (path, gradient) in &gradients {
-        // Along the signs of the gradient the loss grows by Σ|g|, and by less for any gradient but the true one.
+        // Along the signs of the gradient, the loss must grow at the rate Σ|g|.
         let towards: Vec<f64> = gradient.data().iter().map(|&g| f64::from(g).signum()).collect();
         let found = mass(gradient);
         let shifted = |step: f64| {
@@ -67,8 +67,8 @@ fn check(graph: &Graph, mode: Mode, images: &Tensor) -> Result<(), TestCaseError
         };
         const STEP: f64 = 1e-7;
         let expected = (shifted(STEP) - shifted(-STEP)) / (2.0 * STEP);
-        // Where the true gradient is zero, as of a bias in front of a batch norm, what is left is rounding.
-        // A batch norm of little variance carries it far: as far as it carries that of the images.
+        // If the true gradient is zero, as for a bias before a batch norm, only rounding remains. A batch norm of small
+        // variance amplifies it as much as it amplifies the rounding of the images.
         let rounding = (found - mass(&nearby[path])).abs();
         let bound = 3e-2 * found + 3e-4 * total + 30.0 * rounding;
         prop_assert!((found - expected).abs() <= bound, "{mode:?} {path}: {found}, not {expected}");
@@ -77,7 +77,7 @@ fn check(graph: &Graph, mode: Mode, images: &Tensor) -> Result<(), TestCaseError
 }
 
 proptest! {
-    // The same networks on every run: one in thousands is so badly conditioned that no bound on f32 holds it.
+    // The same networks on every run: one in thousands is so ill-conditioned that no bound holds in f32.
     #![proptest_config(ProptestConfig {
         cases: 32,
         rng_seed: RngSeed::Fixed(1),
@@ -86,7 +86,7 @@ proptest! {
     })]
 
     #[test]
-    fn of_random_networks(net in networks()) {
+    fn gradients_of_random_networks_match_differences(net in networks()) {
         let graph = differentiable(net.graph());
         for mode in [Mode::Train, Mode::Eval] {
             check(&graph, mode, &net.images(ROWS))?;

@@ -1,4 +1,4 @@
-//! Pruning real architectures: the published counts, residual groups, plans that are stored and replayed, optimizers
+//! Pruning of real architectures: published counts, residual groups, plans that are stored and replayed, and optimizers
 //! that follow.
 
 mod support;
@@ -15,8 +15,8 @@ use lopper_models::{Head, Options, build, init, numbered_classes};
 use std::collections::BTreeMap;
 use support::random_graph::{relative_difference, values::randomize};
 
-/// An architecture with random weights and statistics for square images of `size`; with weights of zero where it is
-/// only counted.
+/// Builds an architecture with random weights and statistics for square images of `size`. Without a seed the weights
+/// are zero, which suffices for counting.
 fn network(name: &str, size: usize, seed: Option<u64>) -> Graph {
     let options = Options { seed: None, ..Options::new(numbered_classes(10), [size, size, 3]) };
     let mut graph = build(name, &options).unwrap();
@@ -30,7 +30,7 @@ fn scores(graph: &Graph, criterion: impl Into<Criterion>) -> UnitScores {
     UnitScores::new(graph, &Scoring::new(&criterion.into()).seed(1), |_| true).unwrap()
 }
 
-/// The parameters of each layer that has some, in graph order.
+/// Returns the parameter counts of all layers with parameters, in graph order.
 fn params_by_layer(graph: &Graph) -> Vec<usize> {
     let count = |layer: &Layer| layer.params().iter().map(|(_, p)| p.value().len()).sum();
     graph.nodes().iter().map(|node| count(&node.layer)).filter(|&n| n > 0).collect()
@@ -48,7 +48,7 @@ fn vgg16_has_the_published_size_after_each_step() {
     let folded = fold(&pruned).unwrap().graph;
     assert_eq!(folded.param_count(), 54_407_000);
     assert!(folded.nodes().iter().all(|node| !matches!(node.layer, Layer::BatchNorm(_))));
-    // Counted, not decomposed: 4096 × 8379 takes its time.
+    // Counted without decomposing: decomposing 4096 × 8379 is slow.
     let half = FactorizeConfig { fraction: Some(0.5), ..FactorizeConfig::default() };
     let mut params = folded.param_count() as usize;
     let mut ranks = Vec::new();
@@ -77,13 +77,13 @@ fn the_small_net_loses_30_percent_of_each_layer() {
 }
 
 #[test]
-fn thinning_the_student_net_is_building_it_thinner() {
+fn pruning_the_student_net_equals_building_it_narrower() {
     let graph = network("student_net", 64, None);
     let scores = scores(&graph, BatchNormGamma);
     for step in 1..=5 {
         let width = 0.95_f64.powi(step);
         let channels = [(3, 128), (4, 256), (5, 256), (6, 256)];
-        // Channels 3 to 6, made by the 1×1 convolutions of these blocks.
+        // Channels 3 to 6, which the 1×1 convolutions of these blocks output.
         let count = |(block, channels): (usize, usize)| {
             (format!("cnn.{block}.3"), (channels as f64 * width) as usize)
         };
@@ -95,7 +95,7 @@ fn thinning_the_student_net_is_building_it_thinner() {
     }
 }
 
-/// conv3×3 (8 filters) ─ bn ─ relu ─ conv3×3, both padded, with the filters 0 to 2 masked. Behind the ReLU they are
+/// Builds conv3×3 (8 filters) ─ bn ─ relu ─ conv3×3, both padded, with filters 0 to 2 masked. After the ReLU these are
 /// max(0, β − γμ/√(σ² + ε)).
 fn dead_behind_relu(beta: f32) -> Graph {
     let mut net = Builder::new([6, 6, 3], Some(1));
@@ -112,7 +112,7 @@ fn dead_behind_relu(beta: f32) -> Graph {
 fn a_carrier_brings_the_constant_of_dead_channels_to_the_padded_border() {
     let images = init::normal(0, "images", &[2, 6, 6, 3], 1.0);
     let logits = |graph: &Graph| graph.logits(&Device::cpu(), images.clone()).unwrap();
-    // Dead channels that are zero need no carrier; each policy removes them and keeps the function.
+    // Dead channels that are zero need no carrier; each policy removes them and preserves the function.
     for (beta, exact, kept) in [(0.75, true, 6), (0.75, false, 5), (-0.75, true, 5), (-0.75, false, 5)] {
         let graph = dead_behind_relu(beta);
         let plan = PrunePlan::dead(&graph).unwrap();
@@ -137,7 +137,7 @@ fn a_carrier_brings_the_constant_of_dead_channels_to_the_padded_border() {
 }
 
 #[test]
-fn folding_leaves_no_batch_norm_where_a_weight_can_take_it() {
+fn folding_removes_every_batch_norm_that_a_weight_can_absorb() {
     for (name, head) in [
         ("vgg11_bn", Head::Own),
         ("resnet50", Head::Own),
@@ -174,17 +174,17 @@ fn residual_networks_prune_by_stage() {
         let (_, classifier) = pruned.report.nodes.last().unwrap();
         assert!(
             matches!(classifier, Outcome::Changed(how) if how.contains("→ [10, ")),
-            "its inputs alone are cut"
+            "only its inputs are cut"
         );
     }
 }
 
 #[test]
-fn a_plan_prints_is_stored_and_replays() {
+fn a_plan_can_be_printed_stored_and_replayed() {
     let graph = network("cifar_resnet20", 32, Some(7));
     let plan = PrunePlan::lowest(&graph, &scores(&graph, Random), Context::Global, 0.4).unwrap();
     let printed = plan.to_string();
-    // 16, 16 and 32 units that the three stages share, and 16, 32 and 64 inside of each of three blocks.
+    // 16, 16 and 32 units that the three stages share, and 16, 32 and 64 inside each of three blocks.
     assert!(printed.starts_with("plan: 240 of 400 channels stay\n  conv1 and 9 more"), "{printed}");
     let replays: [PrunePlan; 2] = [
         toml::from_str(&toml::to_string(&plan).unwrap()).unwrap(),
@@ -240,7 +240,7 @@ fn momentum_is_sliced_with_its_parameter() {
     let graph = network("cifar_resnet20", 32, Some(9));
     let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
     let mut optimizer = Optimizer::new(sgd);
-    // After a first step the velocity is the gradient; with the weights for gradients, what becomes of both compares.
+    // After the first step the velocity is the gradient. Using the weights as gradients makes both comparable.
     let gradients: BTreeMap<String, Tensor> =
         graph.params().map(|(path, param)| (path, param.value().clone())).collect();
     optimizer.step(&mut graph.clone(), &gradients, 0.1, &Device::cpu()).unwrap();
@@ -254,7 +254,7 @@ fn momentum_is_sliced_with_its_parameter() {
     optimizer.apply(&folded.edits);
     let classifier = &folded.graph.nodes()[folded.graph.output()].name;
     for (path, _) in folded.graph.params() {
-        // Folding rescales every filter: what was remembered of it is worth nothing.
+        // Folding rescales every filter, which invalidates its momentum.
         assert_eq!(optimizer.moments(&path).is_some(), path.starts_with(classifier), "{path}");
     }
 }

@@ -1,4 +1,4 @@
-//! The random networks of the property tests are valid, and varied enough to be worth testing on.
+//! The random networks of the property tests are valid, and varied enough to be useful tests.
 
 mod support;
 

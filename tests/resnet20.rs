@@ -1,5 +1,5 @@
-//! A real network, the 20-layer residual net of CIFAR-10 as trained in PyTorch: imported, its logits, loss and
-//! gradients are those of PyTorch in f64.
+//! A real network, the 20-layer residual network for CIFAR-10 trained in PyTorch: after import, its logits, loss and
+//! gradients match PyTorch's in f64.
 
 mod support;
 
@@ -19,14 +19,14 @@ fn network() -> Graph {
     graph
 }
 
-/// The first `n` images, normalised, and their labels.
+/// Returns the first `n` images, normalized, and their labels.
 fn images(golden: &Fixture, n: usize) -> (Tensor, Vec<u32>) {
     let bytes = golden.bytes("images_u8_nhwc");
     let normalised = |i: usize| ((f64::from(bytes[i]) / 255.0 - MEAN[i % 3]) / STD[i % 3]) as f32;
     (Tensor::from_fn(&[n, 32, 32, 3], normalised), golden.classes("labels")[..n].to_vec())
 }
 
-/// The largest difference between `found` and `expected`, relative to the largest of `expected`.
+/// Returns the largest difference between `found` and `expected`, relative to the largest value of `expected`.
 fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
@@ -36,7 +36,7 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 #[test]
-fn logits_are_those_of_pytorch() {
+fn logits_match_pytorch() {
     let golden = Fixture::open("cifar_resnet20/golden.safetensors");
     let (images, labels) = images(&golden, 64);
     let logits = network().logits(&Device::cpu(), images).unwrap();
@@ -47,7 +47,7 @@ fn logits_are_those_of_pytorch() {
 }
 
 #[test]
-fn loss_and_gradients_in_training_mode_are_those_of_pytorch() {
+fn loss_and_gradients_in_training_mode_match_pytorch() {
     let golden = Fixture::open("cifar_resnet20/golden.safetensors");
     let (images, labels) = images(&golden, 16);
     let graph = network();
@@ -70,8 +70,8 @@ fn loss_and_gradients_in_training_mode_are_those_of_pytorch() {
     ] {
         let expected = golden.values(&format!("grad.{path}"));
         let error = relative_error(gradients[path].data(), &expected);
-        // One value in front of layer3.2.relu is within 4e-7 of zero: which side of the kink it falls on, and with it about
-        // a hundredth of the gradients of all layers before it, depends on how sums are rounded.
+        // One value before layer3.2.relu is within 4e-7 of zero. The rounding of sums determines on which side of the
+        // kink it falls, and with it about a hundredth of the gradients of all layers before it.
         let behind_the_kink = path.starts_with("layer3.2.bn2") || path.starts_with("linear");
         let bound = if behind_the_kink { 2e-5 } else { 2e-2 };
         assert!(error < bound, "{path}: {error:e}");

@@ -1,4 +1,4 @@
-//! `lopper selftest` on the emulator of a GPU, and where there is none.
+//! `lopper selftest` on the emulator of a GPU, and without one.
 
 use lopper_kernels::cuda::emulator;
 use std::path::Path;
@@ -26,7 +26,7 @@ fn every_part_passes_on_the_emulator() {
     for text in [
         "| Device | CUDA on the CPU, sm_90a,",
         " 1 skipped, 0 not run, 0 failed |",
-        "say nothing of a GPU.",
+        "measure the emulator, not a GPU.",
         "| conv2d, weight gradient | wgmma, bf16 |",
         "| conv2d, weight gradient | wgmma, tf32 |  | |  | skipped: no wgmma kernel",
         "| resnet8, gradients | f16 |",
@@ -51,7 +51,7 @@ fn every_part_passes_on_the_emulator() {
 }
 
 #[test]
-fn what_there_is_no_time_for_is_listed() {
+fn parts_without_time_are_listed_as_not_run() {
     if emulator::for_tests().is_none() {
         return;
     }

@@ -1,16 +1,16 @@
-//! Is the result right? Plain loops in f64 say, on slices of a case that they can afford.
+//! Checks results against plain loops in f64, on slices small enough for them.
 //!
-//! An output of a convolution depends on one image and one filter, an input gradient on one image and one channel, a weight
-//! gradient on one filter and one channel. So each check cuts some of these out of the case, computes them whole, every
-//! border included, with [`lopper_kernels::reference`], and compares elementwise within `c · ε · √K · Σ|a||b|`:
-//! K products are summed, and c is 2 for direct algorithms, 8 for Winograd's.
+//! An output of a convolution depends on one image and one filter, an input gradient on one image and one channel, a
+//! weight gradient on one filter and one channel. Each check therefore cuts some of these out of the case, computes
+//! them in full, including every border, with [`lopper_kernels::reference`], and compares elementwise within `c · ε ·
+//! √K · Σ|a||b|`: K is the number of products in a sum, and c is 2 for direct algorithms and 8 for Winograd's.
 
 use lopper_engine::{Error, Result};
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 use std::ops::Range;
 
-/// c of a kernel: a gradient does not tell which algorithm computes it, so it gets Winograd's.
+/// Returns c for a kernel. Gradients do not reveal which algorithm computes them, so they get Winograd's bound.
 pub fn bound(way: &str, kernel: &str) -> f64 {
     if kernel.contains("winograd") || way.ends_with("grad") { 8.0 } else { 2.0 }
 }
@@ -23,12 +23,12 @@ pub struct Expected {
 struct Element {
     index: usize,
     value: f64,
-    /// ε · √K · Σ|a||b|.
+    /// `ε · √K · Σ|a||b|`.
     unit: f64,
 }
 
 impl Expected {
-    /// Some filters' outputs on the first and the last image.
+    /// Computes the outputs of some filters on the first and the last image.
     pub fn forward(g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Self {
         let (inputs, filters) = (g.c / g.groups, g.o / g.groups);
         let slice = Conv2d { n: 1, c: inputs, o: 1, groups: 1, ..*g };
@@ -49,7 +49,7 @@ impl Expected {
         expected
     }
 
-    /// Some channels' input gradients on the first and the last image.
+    /// Computes the input gradients of some channels on the first and the last image.
     pub fn input_grad(g: &Conv2d, dy: &[f32], w: &[f32]) -> Self {
         let (inputs, filters) = (g.c / g.groups, g.o / g.groups);
         let slice = Conv2d { n: 1, c: 1, o: filters, groups: 1, ..*g };
@@ -70,7 +70,7 @@ impl Expected {
         expected
     }
 
-    /// The weight gradient of some filters for some channels.
+    /// Computes the weight gradients of some filters for some channels.
     pub fn weight_grad(g: &Conv2d, x: &[f32], dy: &[f32]) -> Self {
         let (inputs, filters) = (g.c / g.groups, g.o / g.groups);
         let slice = Conv2d { c: 1, o: 1, groups: 1, ..*g };
@@ -99,14 +99,14 @@ impl Expected {
         }));
     }
 
-    /// Compares a whole result with the elements that are known.
+    /// Compares a whole result with the known elements.
     ///
     /// # Errors
-    /// Where one is not within `c` units; the error names `what` and the element.
+    /// If an element differs by more than `c` units; the error names `what` and the element.
     pub fn check(&self, what: &str, c: f64, result: &[f32]) -> Result<()> {
         for &Element { index, value, unit } in &self.elements {
             let (found, bound) = (f64::from(result[index]), c * unit);
-            let close = (found - value).abs() <= bound; // NaN is not
+            let close = (found - value).abs() <= bound; // false for NaN
             if !close {
                 return Err(Error::invalid(format!(
                     "{what}: element {index} is {found}, expected {value} ± {bound:.1e}"
@@ -117,20 +117,20 @@ impl Expected {
     }
 }
 
-/// Compares results that two ways of equal right computed.
+/// Compares the results of two equally valid computations.
 ///
 /// # Errors
-/// Where an element differs by more than a thousandth of the largest.
+/// If an element differs by more than a thousandth of the largest.
 pub fn close(what: &str, found: &[f32], expected: &[f32]) -> Result<()> {
     let largest = expected.iter().fold(0.0, |max: f32, v| max.max(v.abs()));
-    let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-3 * largest; // NaN is not
+    let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-3 * largest; // false for NaN
     match found.len() == expected.len() && found.iter().zip(expected).all(close) {
         true => Ok(()),
         false => Err(Error::invalid(format!("{what}: expected {expected:?}, found {found:?}"))),
     }
 }
 
-/// The first, the last and two between of `b` with the first and the last of `a`.
+/// Pairs the first and the last of `a` with the first, the last and two in between of `b`.
 fn pairs(a: usize, b: usize) -> Vec<(usize, usize)> {
     let mut pairs: Vec<_> = [0, b / 3, b / 2, b - 1].into_iter().flat_map(|j| [(0, j), (a - 1, j)]).collect();
     pairs.sort_unstable();
@@ -138,13 +138,13 @@ fn pairs(a: usize, b: usize) -> Vec<(usize, usize)> {
     pairs
 }
 
-/// Image `n` of a batch of `count`.
+/// Returns image `n` of a batch of `count`.
 fn image(values: &[f32], count: usize, n: usize) -> &[f32] {
     let len = values.len() / count;
     &values[n * len..][..len]
 }
 
-/// Some channels of every pixel, of `width` channels each.
+/// Returns the `kept` channels of every pixel, where a pixel has `width` channels.
 fn channels(values: &[f32], width: usize, kept: Range<usize>) -> Vec<f64> {
     values.chunks_exact(width).flat_map(|pixel| &pixel[kept.clone()]).map(|&v| f64::from(v)).collect()
 }

@@ -1,9 +1,9 @@
-//! What the benchmarks share: the command line, values and layers to work on, checks, timing, and the files of results.
+//! Code shared by the benchmarks: the command line, values and layers to work on, checks, timing, and result files.
 //!
 //! A benchmark makes *cases*, checks each result against plain loops in f64, times the ways to compute a case in turn
-//! beside the machine's peak, prints a row for each and, with `--csv`, writes all rows under a header that says
-//! what was measured where. `report` makes tables and pictures from these files and measures nothing.
-#![allow(dead_code, reason = "each benchmark uses a part")]
+//! and alongside the machine's peak, and prints a row for each. With `--csv` it writes all rows under a header that
+//! states what was measured where. `report` makes tables and charts from these files and measures nothing.
+#![allow(dead_code, reason = "each benchmark uses only some of it")]
 
 pub mod check;
 pub mod record;
@@ -18,13 +18,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Options that mean the same in every benchmark.
+/// Options with the same meaning in every benchmark.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Time each case for an instant: a test of the benchmark, not of the machine
+    /// Time each case only briefly, to test the benchmark rather than the machine
     #[arg(long)]
     pub quick: bool,
-    /// Numbers of threads, separated by commas [default: one a core; whole networks with one thread too]
+    /// Numbers of threads, separated by commas [default: one per core; for whole networks also one thread]
     #[arg(long, value_delimiter = ',', value_name = "N")]
     pub threads: Vec<usize>,
     /// Write the rows to this file too
@@ -36,11 +36,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// A backend for each number of threads that was asked for, otherwise for each of `default`, where `None` is one
-    /// a core.
+    /// Returns a backend for each requested number of threads, or else for each of `default`, where `None` means one
+    /// thread per core.
     ///
     /// # Errors
-    /// Where `LOPPER_ISA` or a number of threads is out of range, or the file of results cannot be written later.
+    /// If `LOPPER_ISA` or a number of threads is out of range, or if the result file cannot be written later.
     pub fn cpus(&self, default: &[Option<usize>]) -> Result<Vec<Cpu>> {
         self.csv.iter().try_for_each(lopper_engine::atomic::check)?;
         let open = Device::open_cpu;
@@ -52,15 +52,15 @@ impl Options {
         Ok(cpus)
     }
 
-    /// For how long each way to compute a case is timed.
+    /// Returns the time spent on each way to compute a case.
     pub fn budget(&self) -> Duration {
         Duration::from_millis(if self.quick { 10 } else { 300 })
     }
 
-    /// Writes `rows` to the file that was asked for, if one was.
+    /// Writes `rows` to the requested file, if any.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If the file cannot be written.
     pub fn save(&self, rows: &[impl serde::Serialize]) -> Result<()> {
         let Some(path) = &self.csv else { return Ok(()) };
         let isa = Device::open_cpu(Some(1))?.isa();
@@ -68,7 +68,7 @@ impl Options {
     }
 }
 
-/// The exit status of a benchmark; an error is told on standard error.
+/// Returns the exit status of a benchmark, and prints an error to standard error.
 pub fn exit(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

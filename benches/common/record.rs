@@ -1,4 +1,4 @@
-//! Files of results: CSV under comments that say what was measured, where, and by which command.
+//! Result files: CSV under comments that state what was measured, where, and by which command.
 
 use lopper_engine::{Error, Result, atomic};
 use lopper_kernels::cpu::Isa;
@@ -6,10 +6,10 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-/// Writes `rows`, all of them or nothing, under a header with the date, the commit, the machine and the command.
+/// Writes `rows`, all or nothing, under a header with the date, the commit, the machine and the command.
 ///
 /// # Errors
-/// Where the file cannot be written.
+/// If the file cannot be written.
 pub fn write(path: &Path, isa: Isa, rows: &[impl serde::Serialize]) -> Result<()> {
     atomic::write(path, |file| {
         for (key, value) in provenance(isa) {
@@ -21,11 +21,11 @@ pub fn write(path: &Path, isa: Isa, rows: &[impl serde::Serialize]) -> Result<()
     })
 }
 
-/// A file of results.
+/// Result file.
 pub struct Record<Row> {
-    /// The comments at its head.
+    /// Comments at its head, as keys and values.
     pub provenance: Vec<(String, String)>,
-    /// In the order in which they were measured.
+    /// Rows, in the order of measurement.
     pub rows: Vec<Row>,
 }
 
@@ -33,7 +33,7 @@ impl<Row: serde::de::DeserializeOwned> Record<Row> {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// Where it is missing or a row is not as it was written; the error names file and line.
+    /// If the file is missing or a row is malformed; the error names file and line.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
         let comments = text.lines().map_while(|line| line.strip_prefix("# "));
@@ -47,12 +47,12 @@ impl<Row: serde::de::DeserializeOwned> Record<Row> {
             .collect::<std::result::Result<_, _>>()
             .map_err(|e| Error::file(path, e))?;
         match rows.is_empty() {
-            true => Err(Error::file(path, "no row in it")),
+            true => Err(Error::file(path, "the file has no rows")),
             false => Ok(Self { provenance, rows }),
         }
     }
 
-    /// What the header says of `key`.
+    /// Returns the header's value for `key`.
     pub fn says(&self, key: &str) -> &str {
         self.provenance.iter().find(|(known, _)| known == key).map_or("unknown", |(_, value)| value)
     }
@@ -71,20 +71,20 @@ fn provenance(isa: Isa) -> [(&'static str, String); 7] {
     ]
 }
 
-/// What a program prints, or `unknown` where it is not there or fails.
+/// Returns the output of a program, or `unknown` if it is missing or fails.
 fn said_by(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().ok().filter(|o| o.status.success());
     output.map_or("unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().to_string())
 }
 
-/// The commit that was measured. Results and documents may differ from it, code may not unless that is said.
+/// Returns the measured commit, marked if files other than results and documents have uncommitted changes.
 fn commit() -> String {
     let commit = said_by("git", &["rev-parse", "--short", "HEAD"]);
     let changed = said_by("git", &["status", "--porcelain", "--", ":!docs", ":!*.md"]);
     if changed.is_empty() { commit } else { format!("{commit} with changes") }
 }
 
-/// The model of the CPU, with the numbers that tell apart what a hypervisor calls by one name.
+/// Returns the CPU model, with the numbers that distinguish CPUs to which a hypervisor gives the same name.
 fn cpu_model() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let value = |key: &str| {
@@ -94,7 +94,7 @@ fn cpu_model() -> String {
     format!("{}, family {}, model {}", value("model name"), value("cpu family"), value("model"))
 }
 
-/// The command that made this process, as it is typed.
+/// Returns the command that started this process, as typed.
 fn command() -> String {
     let isa = std::env::var("LOPPER_ISA").map(|isa| format!("LOPPER_ISA={isa} ")).unwrap_or_default();
     let options: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();

@@ -1,16 +1,16 @@
-//! The rows of each file of results: what a benchmark writes and `report` reads.
+//! Rows of each result file, which a benchmark writes and `report` reads.
 
 use super::timing::Times;
 use serde::{Deserialize, Serialize};
 
-/// The middle of many times and the spread around it, milliseconds.
+/// Median of many times and their spread, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Spread {
-    /// Half of the times are below.
+    /// Median: half of the times are below.
     pub median_ms: f64,
-    /// A tenth of the times are below.
+    /// 10th percentile: a tenth of the times are below.
     pub p10_ms: f64,
-    /// A tenth of the times are above.
+    /// 90th percentile: a tenth of the times are above.
     pub p90_ms: f64,
 }
 
@@ -22,13 +22,13 @@ impl From<&Times> for Spread {
 }
 
 impl Spread {
-    /// GFLOP/s of `macs` multiply-accumulates in the median time.
+    /// Returns the GFLOP/s of `macs` multiply-accumulates in the median time.
     pub fn gflops(&self, macs: u64) -> f64 {
         round(2e-6 * macs as f64 / self.median_ms)
     }
 }
 
-/// Four significant digits: more would be noise, and would change with each run.
+/// Rounds to four significant digits: more would be noise, and would change with each run.
 pub fn round(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }
@@ -45,7 +45,7 @@ macro_rules! row {
 }
 
 row! {
-    /// A convolution of a network by one algorithm. GFLOP/s count the operations of the direct algorithm.
+    /// Convolution of a network with one algorithm. GFLOP/s count the operations of the direct algorithm.
     Conv2dRow {
         network: String, layer: String, batch: usize, threads: usize,
         /// Input height and width, channels, filters, kernel and stride, as `128x128x3 64 7x7/2`.
@@ -57,33 +57,33 @@ row! {
 }
 
 row! {
-    /// A product with a fully connected layer's weight, or of two square matrices.
+    /// Product with a fully connected layer's weight, or of two square matrices.
     LinearRow {
         /// `packed`, `packed bf16`, `stored`, `input_grad`, `weight_grad` or `gemm`.
         operation: String,
         inputs: usize, outputs: usize, batch: usize, threads: usize,
         median_ms: f64, p10_ms: f64, p90_ms: f64, gflops: f64, peak_gflops: f64,
-        /// Bytes of input, weight and output as f32, each once, over the median time.
+        /// Bytes of input, weight and output as f32, each counted once, over the median time.
         gbytes_s: f64,
-        /// The rate at which the same threads read a buffer larger than the caches.
+        /// Rate at which the same threads read a buffer larger than the caches.
         read_gbytes_s: f64,
     }
 }
 
 row! {
-    /// A convolution in which some filters and inputs are dead, by one technique.
+    /// Convolution with some dead filters and inputs, by one technique.
     SparseRow {
         layer: String, batch: usize, threads: usize, dead_percent: usize,
         /// `dense`, `masked`, `compacted` or `pruned`.
         technique: String,
         kernel: String, median_ms: f64, p10_ms: f64, p90_ms: f64,
-        /// Median time of dense over this one's.
+        /// Median time of dense over that of this technique.
         speedup: f64,
     }
 }
 
 row! {
-    /// The inference plan of a network.
+    /// Inference plan of a network.
     NetworkRow {
         network: String, size: usize, batch: usize, threads: usize, folded: bool,
         median_ms: f64, p10_ms: f64, p90_ms: f64, gflops: f64, peak_gflops: f64,
@@ -92,18 +92,18 @@ row! {
 }
 
 row! {
-    /// What a CUDA kernel takes of a multiprocessor of one architecture.
+    /// Resource usage of a CUDA kernel on one architecture.
     ResourcesRow {
         module: String, kernel: String,
         /// `sm_80`, `sm_90` or `sm_90a`.
         arch: String,
-        /// Of a thread.
+        /// Registers per thread.
         registers: usize,
-        /// Of a thread: registers written to memory and read again; arrays.
+        /// Per thread: registers spilled to memory; arrays on the stack.
         spill_bytes: usize, stack_bytes: usize,
-        /// Of a block; where the geometry decides how many there are, of one array.
+        /// Shared memory per block, or per array if the geometry determines the number of arrays.
         shared_bytes: usize,
-        /// The version of NVRTC that compiled it.
+        /// Version of NVRTC that compiled the kernel.
         nvrtc: String,
     }
 }
@@ -114,13 +114,13 @@ row! {
         /// `decode` or `decode and augment`.
         work: String,
         images: usize, mean_kbytes: f64, size: usize,
-        /// Milliseconds an image.
+        /// Milliseconds per image.
         median_ms: f64, p10_ms: f64, p90_ms: f64, images_s: f64,
     }
 }
 
 row! {
-    /// One round of one engine on one case; what `peers.py` writes.
+    /// One round of one engine on one case, written by `peers.py`.
     PeerRow {
         /// `network`, `training`, `layer` or `images`.
         kind: String,
@@ -131,10 +131,10 @@ row! {
 }
 
 row! {
-    /// A ratio that lopper wants to stay under.
+    /// Target for a ratio: lopper should stay at or below it.
     TargetRow {
         kind: String, what: String, size: usize, batch: usize,
-        /// The engine that it is a ratio to, or `best`.
+        /// Engine that the ratio compares with, or `best`.
         peer: String,
         at_most: f64,
     }

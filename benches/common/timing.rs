@@ -1,12 +1,12 @@
-//! Times and the machine's limits, taken in turn.
+//! Times and the machine's limits, measured in turn.
 //!
 //! ```text
-//!   round 1:  limits | A A A A | B B | C C C …      each for budget / ROUNDS, after one run that is not timed
+//!   round 1:  limits | A A A A | B B | C C C …      each for budget / ROUNDS, after one untimed run
 //!   round 2:  limits | A A A A | B B | C C C …
 //! ```
 //!
-//! A shared machine drifts by tens of percent within minutes. What is to be compared is therefore timed in turn, and a
-//! share of a limit (the FMA peak, the rate at which memory is read) divides by that limit in the same rounds.
+//! A shared machine drifts by tens of percent within minutes. Values to be compared are therefore measured in turn, and
+//! a share of a limit (the FMA peak, the memory read rate) uses that limit as measured in the same rounds.
 
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::Cpu;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const ROUNDS: u32 = 5;
 
-/// Many measurements of one thing, sorted; of a way to compute something: seconds.
+/// Many measurements of one thing, sorted; for a way to compute something, in seconds.
 pub struct Times(Vec<f64>);
 
 impl Times {
@@ -24,28 +24,28 @@ impl Times {
         Self(values)
     }
 
-    /// What `share` of them stay below, 0..=1.
+    /// Returns the quantile for `share`, in 0..=1: that share of the values lies below it.
     pub fn quantile(&self, share: f64) -> f64 {
         self.0[(share * (self.0.len() - 1) as f64).round() as usize]
     }
 
-    /// The one in the middle.
+    /// Returns the median.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 }
 
-/// What [`in_turn`] measured.
+/// Result of [`in_turn`].
 pub struct Measured {
-    /// The FMA peak beside the times: the median over the rounds, GFLOP/s.
+    /// FMA peak measured alongside the times: the median over the rounds, in GFLOP/s.
     pub peak_gflops: f64,
-    /// The rate at which memory is read, likewise, GB/s; `None` where that was not asked for.
+    /// Memory read rate, likewise, in GB/s; `None` if not requested.
     pub read_gbytes_s: Option<f64>,
-    /// Of each way, in the order given.
+    /// Times of each way, in the order given.
     pub times: Vec<Times>,
 }
 
-/// Times each of `ways` for `budget`, in turn. Each is run at least once a round.
+/// Times each of `ways` for `budget`, in turn. Each runs at least once per round.
 pub fn in_turn(
     cpu: &Cpu,
     budget: Duration,
@@ -77,18 +77,18 @@ pub fn in_turn(
     }
 }
 
-/// A buffer larger than the caches, for the rate at which memory can be read.
+/// Buffer larger than the caches, to measure the memory read rate.
 pub struct Memory(Buffer);
 
 impl Memory {
-    /// 512 MiB in the pages that kernels get: huge ones are read faster.
+    /// Allocates 512 MiB on the same kind of pages as the kernels' buffers, because huge pages are read faster.
     pub fn new() -> Self {
         let mut buffer = Buffer::zeros(128 << 20);
-        buffer.fill(1.0); // pages that were never written share one page of zeros
+        buffer.fill(1.0); // all pages that were never written map to one page of zeros
         Self(buffer)
     }
 
-    /// GB/s of `threads` threads that read all of it once, each its own part.
+    /// Returns the GB/s of `threads` threads that read the whole buffer once, each its own part.
     fn read_gbytes_s(&self, threads: usize) -> f64 {
         let start = Instant::now();
         std::thread::scope(|scope| {
@@ -100,7 +100,7 @@ impl Memory {
     }
 }
 
-/// The sum in 32 lanes, which hide the latency of an addition.
+/// Sums in 32 lanes, which hide the latency of an addition.
 fn sum(values: &[f32]) -> f32 {
     let mut lanes = [0.0; 32];
     for chunk in values.as_chunks::<32>().0 {

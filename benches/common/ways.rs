@@ -7,25 +7,25 @@ use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::Cpu;
 use std::time::Duration;
 
-/// Computes a case into its output.
+/// Function that computes a case into its output.
 type Run<'a> = Box<dyn Fn(&mut [f32]) + 'a>;
 
 /// One way to compute a case.
 pub struct Way<'a> {
-    /// What tables call it.
+    /// Name in the tables.
     pub name: &'static str,
-    /// The kernel that was chosen; empty where nobody tells.
+    /// Kernel chosen, or empty if unknown.
     pub kernel: &'static str,
-    /// What it should compute.
+    /// Expected result.
     pub expected: &'a Expected,
-    /// What it computed.
+    /// Computed result.
     pub out: Buffer,
-    /// Computes it.
+    /// Computation.
     pub run: Run<'a>,
 }
 
 impl<'a> Way<'a> {
-    /// A way that writes `len` floats.
+    /// Creates a way that writes `len` floats.
     pub fn new(
         name: &'static str,
         kernel: &'static str,
@@ -37,10 +37,10 @@ impl<'a> Way<'a> {
     }
 }
 
-/// Runs and checks each way, then times each for `budget`, in turn, beside the rate of `memory` if that matters.
+/// Runs and checks each way, then times each for `budget`, in turn, alongside the read rate of `memory` if given.
 ///
 /// # Errors
-/// Where a result is wrong; the error names `what` and the way.
+/// If a result is wrong; the error names `what` and the way.
 pub fn checked_in_turn(
     cpu: &Cpu,
     budget: Duration,

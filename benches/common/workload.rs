@@ -1,21 +1,21 @@
-//! What benchmarks compute: layers as real networks have them, and values that no kernel can profit from.
+//! Workloads of the benchmarks: layers of real networks, and values without exploitable structure.
 
 use lopper_engine::{Graph, Layer, Result};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::shapes::Conv2d;
 use lopper_models::{Options, build, numbered_classes};
 
-/// A convolution as a network has it.
+/// Convolution of a network.
 #[derive(Clone)]
 pub struct ConvLayer {
-    /// The architecture, and the layer's name in it.
+    /// Architecture, followed by the layer's name in it.
     pub network: String,
     pub name: String,
     pub g: Conv2d,
 }
 
 impl ConvLayer {
-    /// Input height, width and channels, filters, kernel and stride: `128x128x3 64 7x7/2`.
+    /// Returns input height, width and channels, filters, kernel and stride: `128x128x3 64 7x7/2`.
     pub fn shape(&self) -> String {
         let Conv2d { h, w, c, o, kh, kw, stride: [stride, _], groups, .. } = self.g;
         let groups = if groups > 1 { format!(" in {groups} groups") } else { String::new() };
@@ -23,15 +23,15 @@ impl ConvLayer {
     }
 }
 
-/// The convolutions of the architectures `networks` on `batch` images of `size` pixels, each geometry once,
-/// under the name where it occurs first.
+/// Returns the convolutions of the architectures `networks` on `batch` images of `size` pixels, each geometry once,
+/// under the name of its first occurrence.
 ///
 /// # Errors
-/// Where there is no such architecture, or it cannot take images of that size.
+/// If there is no such architecture, or it does not accept images of that size.
 pub fn conv_layers(networks: &[String], size: usize, batch: usize) -> Result<Vec<ConvLayer>> {
     let mut layers: Vec<ConvLayer> = Vec::new();
     for network in networks {
-        // Geometry alone matters: a tenth of the classes, no random weights.
+        // Only the geometry matters: ten classes suffice, and no random weights are needed.
         let options = Options { seed: None, ..Options::new(numbered_classes(10), [size, size, 3]) };
         let graph = build(network, &options)?;
         let shapes = graph.shapes([batch, size, size, 3])?;
@@ -46,13 +46,13 @@ pub fn conv_layers(networks: &[String], size: usize, batch: usize) -> Result<Vec
     Ok(layers)
 }
 
-/// The architecture `name` for ten classes of images of `size` pixels, with random weights and running statistics
-/// that stay in range.
+/// Builds the architecture `name` for ten classes of images of `size` pixels, with random weights, and running
+/// statistics that keep values in range.
 pub fn network(name: &str, size: usize) -> Result<Graph> {
     build(name, &Options::new(numbered_classes(10), [size, size, 3]))
 }
 
-/// Reproducible values in −0.5..0.5 (a linear congruential generator).
+/// Returns reproducible values in −0.5..0.5 (a linear congruential generator).
 pub fn noise(len: usize, seed: u32) -> Buffer {
     let mut state = seed;
     let mut next = || {

@@ -1,4 +1,4 @@
-//! The pictures: networks beside other engines, convolutions beside the FMA peak, techniques beside dense.
+//! The charts: networks against other engines, convolutions against the FMA peak, techniques against dense.
 
 use super::Results;
 use super::dots::{Chart, Panel};
@@ -8,7 +8,7 @@ use crate::common::rows::{Conv2dRow, SparseRow};
 use lopper_engine::Result;
 use plotters::style::RGBColor;
 
-/// The first is lopper's, or of what the picture is about.
+/// Series colors; the first is for lopper, or for the chart's main subject.
 const COLORS: [RGBColor; 6] = [
     RGBColor(232, 89, 12),
     RGBColor(28, 126, 214),
@@ -22,7 +22,7 @@ fn colored<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(String, RGBColo
     names.into_iter().map(str::to_string).zip(COLORS.into_iter().cycle()).collect()
 }
 
-/// The distinct values of `key`, in the order in which they occur.
+/// Returns the distinct values of `key`, in order of first occurrence.
 pub fn distinct<'a, Row, Key: PartialEq>(rows: &'a [Row], key: impl Fn(&'a Row) -> Key) -> Vec<Key> {
     let mut keys = Vec::new();
     for key in rows.iter().map(key) {
@@ -33,7 +33,7 @@ pub fn distinct<'a, Row, Key: PartialEq>(rows: &'a [Row], key: impl Fn(&'a Row) 
     keys
 }
 
-/// Latency of whole networks over the best peer's, a panel for each number of threads.
+/// Plots the latency of whole networks relative to the best peer's, with a panel for each number of threads.
 pub fn networks(results: &Results) -> Result<String> {
     let cases = cases(&results.peers.rows, "network");
     let series: Vec<&str> = ["lopper"].into_iter().chain(engines(&cases)).collect();
@@ -59,7 +59,7 @@ pub fn networks(results: &Results) -> Result<String> {
     Chart {
         title: "Latency of whole networks, relative to the best other engine".into(),
         subtitle: subtitle(
-            "f32, taken in turn; further left is faster; the figure is lopper's",
+            "f32, timed in turn; further left is faster; the number is lopper's",
             &results.peers,
         ),
         axis: "time / best peer's time".into(),
@@ -73,7 +73,7 @@ pub fn networks(results: &Results) -> Result<String> {
     .svg()
 }
 
-/// Convolutions' share of the FMA peak by algorithm, a panel for each batch size.
+/// Plots the share of the FMA peak that convolutions reach by algorithm, with a panel for each batch size.
 pub fn conv2d(results: &Results) -> Result<String> {
     let rows = &results.conv2d.rows;
     let layers = distinct(rows, |row| (&row.network, &row.layer));
@@ -94,7 +94,7 @@ pub fn conv2d(results: &Results) -> Result<String> {
                 .collect(),
         }
     });
-    let about = "operations of the direct algorithm; the figure is the chosen forward algorithm's";
+    let about = "operations of the direct algorithm; the number is for the chosen forward algorithm";
     Chart {
         title: "Convolutions: share of the peak of fused multiply-adds".into(),
         subtitle: subtitle(about, &results.conv2d),
@@ -114,8 +114,8 @@ pub fn conv2d(results: &Results) -> Result<String> {
     .svg()
 }
 
-/// Speed-ups over dense of masked, compacted and pruned convolutions at the largest batch, a panel for each
-/// share of dead filters.
+/// Plots the speedup over dense of masked, compacted and pruned convolutions at the largest batch, with a panel for
+/// each share of dead filters.
 pub fn sparse(results: &Results) -> Result<String> {
     let rows = &results.sparse.rows;
     let batch = rows.iter().map(|row| row.batch).max().unwrap_or(1);
@@ -139,9 +139,9 @@ pub fn sparse(results: &Results) -> Result<String> {
         }
     });
     Chart {
-        title: format!("What dead filters buy: VGG16's convolutions, batch {batch}"),
-        subtitle: subtitle("speed-up over dense; the figure is pruning's", &results.sparse),
-        axis: "times as fast as dense".into(),
+        title: format!("Speedup from dead filters: VGG16's convolutions, batch {batch}"),
+        subtitle: subtitle("speedup over dense; the number is for pruned", &results.sparse),
+        axis: "speedup over dense".into(),
         series: colored(techniques),
         ticks: vec![0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0],
         logarithmic: true,

@@ -1,4 +1,4 @@
-//! Dot plots (Cleveland 1984): a row a case, a dot a series, panels side by side that share their rows.
+//! Dot plots (Cleveland 1984): one row per case, one dot per series, with side-by-side panels that share their rows.
 //!
 //! ```text
 //!   title
@@ -16,7 +16,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const WIDTH: i32 = 960;
 const ROW: i32 = 24;
-/// Room above and below the rows, left of them, right of each panel, and between panels.
+/// Space above and below the rows, left of them, right of each panel, and between panels.
 const TOP: i32 = 112;
 const BOTTOM: i32 = 56;
 const LEFT: i32 = 220;
@@ -28,34 +28,34 @@ const INK: RGBColor = RGBColor(31, 35, 40);
 const MUTED: RGBColor = RGBColor(89, 99, 110);
 const GRID: RGBColor = RGBColor(209, 217, 224);
 
-/// What a viewer that prefers dark pages shows instead: style rules win over the attributes that plotters writes.
+/// Style for viewers that prefer dark pages: style rules override the attributes that plotters writes.
 const DARK: &str = "<style>@media (prefers-color-scheme: dark) {\
     [fill=\"#FFFFFF\"] { fill: #0D1117 } [fill=\"#1F2328\"] { fill: #E6EDF3 } [fill=\"#59636E\"] { fill: #9198A1 } \
     [stroke=\"#1F2328\"] { stroke: #9198A1 } [stroke=\"#D1D9E0\"] { stroke: #3D444D } }</style>\n";
 
-/// A picture.
+/// Chart.
 pub struct Chart {
     pub title: String,
     pub subtitle: String,
-    /// What stands below the ticks.
+    /// Label below the ticks.
     pub axis: String,
-    /// Names and colours; the first is drawn larger and on top.
+    /// Names and colors; the first series is drawn larger and on top.
     pub series: Vec<(String, RGBColor)>,
-    /// Where the ticks stand, ascending; the first and the last are the ends of the axis.
+    /// Tick values, ascending; the first and the last are the ends of the axis.
     pub ticks: Vec<f64>,
     pub logarithmic: bool,
-    /// Where the line to compare with stands.
+    /// Value of the reference line.
     pub reference: f64,
     pub rows: Vec<String>,
     pub panels: Vec<Panel>,
 }
 
-/// One of the plots side by side.
+/// One of the side-by-side plots.
 pub struct Panel {
     pub title: String,
-    /// For each row, the value of each series that has one.
+    /// For each row, the value of each series, if it has one.
     pub values: Vec<Vec<Option<f64>>>,
-    /// What is written to the right of each row.
+    /// Text to the right of each row.
     pub notes: Vec<String>,
 }
 
@@ -63,10 +63,10 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
 impl Chart {
-    /// The picture as SVG, for light pages and dark ones.
+    /// Returns the chart as SVG, for light and dark pages.
     ///
     /// # Errors
-    /// Where it cannot be drawn.
+    /// If it cannot be drawn.
     pub fn svg(&self) -> Result<String> {
         let mut svg = String::new();
         self.draw(&mut svg).map_err(|e| Error::invalid(format!("drawing {}: {e}", self.title)))?;
@@ -133,7 +133,7 @@ impl Chart {
         Ok(())
     }
 
-    /// Where a value stands between the ends of the axis, 0..=1; at an end where it is beyond.
+    /// Returns the position of a value between the ends of the axis, 0..=1, clamped to the ends.
     fn position(&self, value: f64) -> f64 {
         let scale = |v: f64| if self.logarithmic { v.ln() } else { v };
         let (first, last) = (scale(self.ticks[0]), scale(self.ticks[self.ticks.len() - 1]));

@@ -1,4 +1,4 @@
-//! BENCHMARKS.md and its pictures, made from the files of results in `docs/benchmarks`.
+//! BENCHMARKS.md and its charts, made from the result files in `docs/benchmarks`.
 //!
 //! ```text
 //!   docs/benchmarks/*.csv ─► Results ─► pages (tables)  ─► BENCHMARKS.md
@@ -17,7 +17,7 @@ use crate::common::rows::{
 use lopper_engine::Result;
 use std::path::Path;
 
-/// Every file of results.
+/// All result files.
 struct Results {
     networks: Record<NetworkRow>,
     conv2d: Record<Conv2dRow>,
@@ -44,10 +44,10 @@ impl Results {
     }
 }
 
-/// The document and the pictures: path below `root`, the repository, and text.
+/// Returns the document and the charts: the path below `root`, the repository, and the text.
 ///
 /// # Errors
-/// Where a file of results is missing or not as it was written; the error names it.
+/// If a result file is missing or malformed; the error names it.
 pub fn files(root: &Path) -> Result<Vec<(&'static str, String)>> {
     let results = Results::read(&root.join("docs/benchmarks"))?;
     Ok(vec![

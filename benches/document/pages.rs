@@ -1,4 +1,4 @@
-//! The document: for each file of results, where it comes from and its tables.
+//! The document: the source and the tables of each result file.
 
 use super::Results;
 use super::charts::distinct;
@@ -10,17 +10,18 @@ use serde::de::DeserializeOwned;
 const HEAD: &str = "\
 # Benchmarks
 
-Written by `cargo bench --bench report` from the files in `docs/benchmarks`, and never by hand: a test compares. Each section
-names the command that measured it. `benches/run_all.sh` runs all of them and this report (see `CONTRIBUTING.md`).
+`cargo bench --bench report` writes this file from the results in `docs/benchmarks`. Do not edit it by hand: a test
+compares the two. Each section names the command that produced its results. `benches/run_all.sh` runs all of them and
+this report (see `CONTRIBUTING.md`).
 
-Machines are noisy, and a shared one more than others: what is compared was timed in turn in one sitting; trust
-ratios, not milliseconds. Times are medians. Each kernel's result was checked against plain loops in f64 before it was timed, and
-each network's against the graph that it was made from. GFLOP/s count the operations of the direct algorithm, so Winograd
-F(4×4, 3×3), which multiplies a quarter as often, can pass the peak of fused multiply-adds (FMA); the peak is measured beside
-each case, in the same process.
+Machines are noisy, shared ones especially, so whatever is compared was timed in turn in one sitting; trust ratios, not
+milliseconds. Times are medians. Each kernel's result was checked against plain loops in f64 before it was timed, and
+each network's against the graph it was built from. GFLOP/s count the operations of the direct algorithm, so Winograd
+F(4×4, 3×3), which needs a quarter of the multiplications, can exceed the peak of fused multiply-adds (FMA). The peak is
+measured alongside each case, in the same process.
 ";
 
-/// All of BENCHMARKS.md.
+/// Returns all of BENCHMARKS.md.
 pub fn document(results: &Results) -> String {
     [
         HEAD.to_string(),
@@ -35,12 +36,11 @@ pub fn document(results: &Results) -> String {
     .join("\n")
 }
 
-/// A heading, what was measured where, and words.
+/// Returns a heading, the command, date and machine of the measurement, and `words`.
 fn section<Row: DeserializeOwned>(title: &str, record: &Record<Row>, words: &str) -> String {
     let says = |key| record.says(key);
     let short = says("command").contains("--quick") || says("command").contains("--rounds 1 ");
-    let caution =
-        if short { "**A short run: a test of the benchmark, not of the machine.**\n\n" } else { "" };
+    let caution = if short { "**A short run that tests the benchmark, not the machine.**\n\n" } else { "" };
     format!(
         "## {title}\n\n    {}\n\n{}, commit {}: {}, {} cores, {}, {}.\n\n{caution}{words}\n",
         says("command"),
@@ -53,7 +53,7 @@ fn section<Row: DeserializeOwned>(title: &str, record: &Record<Row>, words: &str
     )
 }
 
-/// A Markdown table. The first `words` columns are words, the others numbers.
+/// Returns a Markdown table, whose first `words` columns hold words and the others numbers.
 fn table(words: usize, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let rules = (0..head.len()).map(|i| if i < words { "---" } else { "---:" }.to_string());
@@ -63,7 +63,7 @@ fn table(words: usize, head: &[&str], rows: impl IntoIterator<Item = Vec<String>
     text
 }
 
-/// Three digits that matter.
+/// Formats three significant digits.
 fn three(value: f64) -> String {
     let decimals = if value <= 0.0 { 2 } else { (2 - value.log10().floor() as i32).clamp(0, 3) };
     format!("{value:.*}", decimals as usize)
@@ -73,7 +73,7 @@ fn percent(part: f64, whole: f64) -> String {
     format!("{:.0} %", 100.0 * part / whole)
 }
 
-/// A missing number.
+/// Returns the value, or a dash if it is missing.
 fn or_dash(value: Option<String>) -> String {
     value.unwrap_or_else(|| "–".into())
 }
@@ -81,19 +81,19 @@ fn or_dash(value: Option<String>) -> String {
 fn peers(results: &Results) -> String {
     let Results { peers, targets, .. } = results;
     let words = format!(
-        "In each round every engine runs in turn, in a process of its own; a ratio is the median of the rounds' ratios. Batch norms
-are folded everywhere, and VGG16's pool of 4×4 to 7×7 pixels (at 128 px) into the first linear layer. *Of best* is lopper's
-time over that of the fastest other engine; the last column is what lopper aims at.\n
+        "In each round, every engine runs in turn in its own process; a ratio is the median of the ratios of all
+rounds. Batch norms are folded everywhere, and VGG16's pool from 4×4 to 7×7 pixels (at 128 px) is folded into the first
+linear layer. *Of best* is lopper's time over that of the fastest other engine; the last column is lopper's target.\n
 Engines: {}.\n
 ![latency of whole networks](docs/benchmarks/networks.svg)",
         peers.says("engines")
     );
-    let mut text = section("Beside other engines", peers, &words);
+    let mut text = section("Comparison with other engines", peers, &words);
     for (kind, title) in [
         ("network", "Whole networks: inference, ms"),
         ("training", "Training: a step of forward, backward and Adam, ms"),
         ("layer", "Convolutions, 3×3 of stride 1, ms"),
-        ("images", "Images: decode, random resized crop, flip, normalise, on one thread, ms an image"),
+        ("images", "Images: decode, random resized crop, flip, normalize, on one thread, ms per image"),
     ] {
         let cases = cases(&peers.rows, kind);
         if !cases.is_empty() {
@@ -107,7 +107,7 @@ fn peer_table(cases: &[Case], targets: &[TargetRow]) -> String {
     let engines = engines(cases);
     let mut head = vec!["case", "px", "batch", "threads", "lopper"];
     head.extend(&engines);
-    head.extend(["of best", "aim"]);
+    head.extend(["of best", "target"]);
     let rows = cases.iter().map(|case| {
         let PeerRow { what, size, batch, threads, .. } = case.row;
         let mut row = vec![what.clone(), size.to_string(), batch.to_string(), threads.to_string()];
@@ -126,8 +126,8 @@ fn peer_table(cases: &[Case], targets: &[TargetRow]) -> String {
 
 fn networks(results: &Results) -> String {
     let record = &results.networks;
-    let words = "The inference plan alone, batch norms folded and not. Memory is packed weights, and the block in which all values
-between layers live.";
+    let words = "Only the inference plan, with and without folded batch norms. Memory is the packed weights, and the block that
+holds all values between layers.";
     let head = [
         "network",
         "px",
@@ -161,7 +161,7 @@ between layers live.";
 
 fn conv2d(record: &Record<Conv2dRow>) -> String {
     let words = "Distinct convolutions of the networks, and two depthwise ones. *Direct* multiplies as often as the definition
-does; *chosen* is by the kernel that packing chooses. Shares are of the FMA peak.\n\n\
+does; *chosen* uses the kernel that packing chooses. Shares are of the FMA peak.\n\n\
 ![share of the peak by layer and algorithm](docs/benchmarks/conv2d.svg)";
     let mut text = section("Convolutions", record, words);
     for (batch, threads) in distinct(&record.rows, |row| (row.batch, row.threads)) {
@@ -205,10 +205,10 @@ does; *chosen* is by the kernel that packing chooses. Shares are of the FMA peak
 }
 
 fn linear(record: &Record<LinearRow>) -> String {
-    let words = "A linear layer reads its weight once whatever the batch: with few rows the rate at which memory is read binds,
-with many the FMA peak. *Packed* is for inference, *bf16* the same with weights
-rounded to bf16, *stored* for training; rates and shares are packed's. Weights of some tens
-of megabytes stay in a large last-level cache between runs, and can then pass the rate of memory.";
+    let words = "A linear layer reads its weight once, whatever the batch: with few rows it is bound by the memory read rate,
+with many by the FMA peak. *Packed* is for inference, *bf16* is the same with weights rounded to bf16, and *stored* is
+for training; rates and shares are those of packed. A weight of some tens of megabytes stays in a large last-level cache
+between runs, and can then be read faster than from memory.";
     let mut text = section("Linear layers and matrix products", record, words);
     let same = |a: &LinearRow, b: &LinearRow| {
         (a.inputs, a.batch, a.threads, a.operation == "gemm")
@@ -239,7 +239,7 @@ of megabytes stay in a large last-level cache between runs, and can then pass th
         "threads",
         "packed ms",
         "GB/s",
-        "of memory's rate",
+        "of memory rate",
         "of FMA peak",
         "bf16 ms",
         "stored ms",
@@ -253,10 +253,10 @@ of megabytes stay in a large last-level cache between runs, and can then pass th
 }
 
 fn sparse(record: &Record<SparseRow>) -> String {
-    let words = "VGG16's convolutions. The same share of filters is dead in the layer and in the one before it. *Masked* skips dead
-filters, *compacted* also skips dead inputs and keeps every width, *pruned* has neither left. Speed-ups are over dense, timed
-in turn with it.\n\n![speed-ups by technique](docs/benchmarks/sparse.svg)";
-    let mut text = section("What dead filters buy", record, words);
+    let words = "VGG16's convolutions. The layer and the one before it have the same share of dead filters. *Masked* skips dead
+filters; *compacted* also skips dead inputs but keeps every width; *pruned* has neither left. Speedups are over dense,
+timed in turn with it.\n\n![speedups by technique](docs/benchmarks/sparse.svg)";
+    let mut text = section("Speedup from dead filters", record, words);
     let dead = distinct(&record.rows, |row| row.dead_percent);
     let techniques = ["masked", "compacted", "pruned"];
     let columns: Vec<(usize, &str)> =
@@ -286,7 +286,7 @@ in turn with it.\n\n![speed-ups by technique](docs/benchmarks/sparse.svg)";
 
 fn images(results: &Results) -> String {
     let record = &results.images;
-    let words = "JPEGs on one thread; augmentation is a random resized crop, a flip and normalisation.";
+    let words = "JPEGs on one thread; augmentation is a random resized crop, a flip and normalization.";
     let rows = record.rows.iter().map(|row| {
         vec![
             row.work.clone(),
@@ -298,7 +298,7 @@ fn images(results: &Results) -> String {
             format!("{:.0}", row.images_s),
         ]
     });
-    let head = ["work", "images", "mean kB", "to px", "ms an image", "10–90 %", "images/s"];
+    let head = ["work", "images", "mean kB", "to px", "ms per image", "10–90 %", "images/s"];
     section("Reading images", record, words) + &table(1, &head, rows)
 }
 
@@ -308,18 +308,18 @@ fn gpu(record: &Record<ResourcesRow>) -> String {
     let mut text = format!(
         "## On a GPU
 
-No GPU was at hand: the CUDA kernels have run on the CPU alone, and there is no figure of a GPU yet. On one,
-`lopper selftest --device cuda` checks every kernel, measures, and writes the report that belongs here.
+No GPU was available: the CUDA kernels have run only on the CPU, and there are no GPU results yet. On a GPU,
+`lopper selftest --device cuda` checks every kernel, takes measurements, and writes the report that belongs here.
 
-### What the kernels take of a multiprocessor
+### Resource usage of the kernels
 
     {}
 
 {}, commit {}: NVRTC {}.
 
-Registers of a thread by architecture, and shared memory of a block; that of `depthwise_weight_grad` is for each tap of
-its filter. All kernels together spill {} bytes of registers and have {} bytes of stack. Those of `wgmma` are for
-`sm_90a`; elsewhere they do nothing but trap.
+Registers per thread by architecture, and shared memory per block; for `depthwise_weight_grad`, it is per tap of its
+filter. All kernels together spill {} bytes of registers and use {} bytes of stack. The `wgmma` kernels are for `sm_90a`;
+elsewhere they only trap.
 ",
         record.says("command"),
         record.says("date"),

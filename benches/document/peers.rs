@@ -1,22 +1,22 @@
-//! lopper beside other engines: ratios of times that were taken in turn.
+//! lopper compared with other engines, by ratios of times measured in turn.
 //!
 //! A ratio is the median over the rounds of one engine's time over another's in the same round, so that the machine's drift
-//! cancels. The best peer of a case is the one beside which lopper looks worst.
+//! cancels. The best peer of a case is the one against which lopper does worst.
 
 use crate::common::rows::{PeerRow, TargetRow};
 
-/// The name that lopper's own times go by.
+/// Engine name of lopper's own times.
 const LOPPER: &str = "lopper";
 
 /// One case: what was computed, and each engine's times.
 pub struct Case<'a> {
-    /// Any row of it.
+    /// Any row of the case.
     pub row: &'a PeerRow,
-    /// Each engine's milliseconds, a round each.
+    /// Each engine's milliseconds, one value per round.
     engines: Vec<(&'a str, Vec<f64>)>,
 }
 
-/// The cases of one kind (`network`, `training`, `layer` or `images`), in the order of the file.
+/// Returns the cases of one kind (`network`, `training`, `layer` or `images`), in the order of the file.
 pub fn cases<'a>(rows: &'a [PeerRow], kind: &str) -> Vec<Case<'a>> {
     let mut cases: Vec<Case> = Vec::new();
     for row in rows.iter().filter(|row| row.kind == kind) {
@@ -36,7 +36,7 @@ pub fn cases<'a>(rows: &'a [PeerRow], kind: &str) -> Vec<Case<'a>> {
     cases
 }
 
-/// The engines of `cases` other than lopper, by name.
+/// Returns the engines of `cases` except lopper, sorted by name.
 pub fn engines<'a>(cases: &[Case<'a>]) -> Vec<&'a str> {
     let mut names: Vec<&str> =
         cases.iter().flat_map(|case| case.engines.iter().map(|(name, _)| *name)).collect();
@@ -51,36 +51,36 @@ impl<'a> Case<'a> {
         self.engines.iter().find(|(name, _)| *name == engine).map(|(_, times)| &times[..])
     }
 
-    /// The median over the rounds of an engine's time, milliseconds.
+    /// Returns the median over the rounds of an engine's time, in milliseconds.
     pub fn ms(&self, engine: &str) -> Option<f64> {
         self.times(engine).map(|times| median(times.to_vec()))
     }
 
-    /// lopper's median time.
+    /// Returns lopper's median time.
     pub fn lopper_ms(&self) -> f64 {
         self.ms(LOPPER).expect("cases without lopper are dropped")
     }
 
-    /// lopper's time over an engine's.
+    /// Returns lopper's time over an engine's.
     pub fn ratio(&self, engine: &str) -> Option<f64> {
         let (ours, theirs) = (self.times(LOPPER)?, self.times(engine)?);
         Some(median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()))
     }
 
-    /// The best peer, and lopper's time over its.
+    /// Returns the best peer, and lopper's time over that peer's.
     pub fn best(&self) -> (&'a str, f64) {
         let peers = self.engines.iter().filter(|(name, _)| *name != LOPPER);
         let ratios = peers.filter_map(|(name, _)| Some((*name, self.ratio(name)?)));
         ratios.max_by(|a, b| a.1.total_cmp(&b.1)).expect("cases without a peer are dropped")
     }
 
-    /// An engine's time over the best peer's; lopper's own where it is lopper.
+    /// Returns an engine's time over the best peer's; the engine may be lopper.
     pub fn over_best(&self, engine: &str) -> Option<f64> {
         let best = self.best().1;
         if engine == LOPPER { Some(best) } else { self.ratio(engine).map(|ratio| best / ratio) }
     }
 
-    /// The targets for this case: the most that is wanted, the peer it is a ratio to, and the ratio.
+    /// Returns the targets for this case: the maximum, the peer that the ratio compares with, and the ratio.
     pub fn targets(&self, targets: &'a [TargetRow]) -> Vec<(f64, &'a str, f64)> {
         let row = self.row;
         let of_case = |t: &&TargetRow| {

@@ -26,7 +26,7 @@
 
 use crate::weights::has_weight;
 use lopper_engine::layer::Conv2d;
-use lopper_engine::{Error, Graph, Layer, NodeId, Result};
+use lopper_engine::{Error, Graph, Layer, NodeId, Result, memory};
 use std::collections::BTreeMap;
 
 /// Why a unit cannot be removed.
@@ -129,8 +129,16 @@ pub(crate) fn image_shapes(graph: &Graph) -> Result<Vec<Vec<usize>>> {
             "the network does not say which image it is for: set `info.input` to [H, W, C]",
         ));
     }
-    graph.shapes([1, h, w, c])
+    let shapes = graph.shapes([1, h, w, c])?;
+    // A flattened image has as many channels as values.
+    let channels =
+        shapes.iter().filter_map(|shape| shape.last()).map(|&c| c as u64).fold(0, u64::saturating_add);
+    memory::require("the channels of the network", channels.saturating_mul(BYTES_A_CHANNEL))?;
+    Ok(shapes)
 }
+
+/// What is known of a channel while its flow and its constants are found.
+const BYTES_A_CHANNEL: u64 = 64;
 
 /// Union-find over atoms.
 #[derive(Default)]

@@ -13,7 +13,7 @@
 //!
 //! Everything is computed in f64 and rounded once. A filter that is masked stays zero, but gets a bias.
 
-use crate::weights::{Filters, filters_mut, overwrite, set_bias};
+use crate::weights::{Filters, filters_mut, overwrite, require_copy, set_bias};
 use lopper_engine::layer::BatchNorm;
 use lopper_engine::rewrite::{Edit, Report, Rewrite};
 use lopper_engine::{Graph, Layer, NodeId, Result};
@@ -21,39 +21,84 @@ use lopper_engine::{Graph, Layer, NodeId, Result};
 /// Folds every batch norm that can be folded exactly, in graph order; the report says where each went, or why it
 /// stays. The result equals `graph` in eval mode; it is not what a batch norm is while training.
 pub fn fold(graph: &Graph) -> Result<Rewrite> {
-    let mut rewrite = Rewrite { graph: graph.clone(), edits: Vec::new(), report: Report::new("fold") };
-    let mut id = 0;
-    while id < rewrite.graph.nodes().len() {
-        let node = &rewrite.graph.nodes()[id];
-        let Layer::BatchNorm(bn) = &node.layer else {
-            id += 1;
-            continue;
-        };
-        let (name, bn) = (node.name.clone(), bn.clone());
-        let (target, weights, bias) = match destination(&rewrite.graph, id, &bn) {
+    require_copy(graph, "fold")?;
+    let mut folding = Folding::new(graph);
+    let (mut edits, mut report) = (Vec::new(), Report::new("fold"));
+    for (id, node) in graph.nodes().iter().enumerate() {
+        let Layer::BatchNorm(bn) = &node.layer else { continue };
+        let name = &node.name;
+        let (target, weights, bias) = match folding.destination(id, bn) {
             Ok(Destination::Backward(target, filters)) => {
-                (target, backward_weights(&filters, &bn), backward_bias(&filters, &bn))
+                (target, backward_weights(&filters, bn), backward_bias(&filters, bn))
             }
             Ok(Destination::Forward(target, filters)) => {
-                (target, forward_weights(&filters, &bn), forward_bias(&filters, &bn))
+                (target, forward_weights(&filters, bn), forward_bias(&filters, bn))
             }
             Err(why) => {
-                rewrite.report.skipped(&name, why);
-                id += 1;
+                report.skipped(name, why);
                 continue;
             }
         };
-        let into = rewrite.graph.nodes()[target].name.clone();
-        rewrite.report.changed(&name, format!("into {into}{}", subnormals(&weights)));
-        rewrite.edits.extend(["weight", "bias"].map(|slot| Edit::Remove { param: format!("{name}.{slot}") }));
-        rewrite.edits.extend(["weight", "bias"].map(|slot| Edit::Reset { param: format!("{into}.{slot}") }));
-        if let Some((weight, _)) = filters_mut(rewrite.graph.layer_mut(target)) {
+        let into = &graph.nodes()[target].name;
+        report.changed(name, format!("into {into}{}", subnormals(&weights)));
+        edits.extend(["weight", "bias"].map(|slot| Edit::Remove { param: format!("{name}.{slot}") }));
+        edits.extend(["weight", "bias"].map(|slot| Edit::Reset { param: format!("{into}.{slot}") }));
+        if let Some((weight, _)) = filters_mut(folding.graph.layer_mut(target)) {
             overwrite(weight, weights);
         }
-        set_bias(&mut rewrite.graph, target, &bias);
-        rewrite.graph.bypass(id)?;
+        set_bias(&mut folding.graph, target, &bias);
+        folding.remove(id);
     }
-    Ok(rewrite)
+    Ok(Rewrite { graph: folding.finish()?, edits, report })
+}
+
+/// A graph whose batch norms are being folded. Those that were stay in their places, so that ids do not move, until all are
+/// removed at once.
+struct Folding {
+    graph: Graph,
+    /// For every node, where its value is found: the node itself, or what a batch norm that was folded read.
+    source: Vec<NodeId>,
+    /// For every node, the nodes that read its value.
+    readers: Vec<Vec<NodeId>>,
+    folded: Vec<NodeId>,
+    /// The last node that stays.
+    output: NodeId,
+}
+
+impl Folding {
+    fn new(graph: &Graph) -> Self {
+        Self {
+            graph: graph.clone(),
+            source: (0..graph.nodes().len()).collect(),
+            readers: graph.readers().to_vec(),
+            folded: Vec::new(),
+            output: graph.output(),
+        }
+    }
+
+    /// What node `id` reads. In graph order, what was folded lies before it and has its final source.
+    fn input(&self, id: NodeId) -> NodeId {
+        self.source[self.graph.nodes()[id].inputs[0]]
+    }
+
+    /// Lets the readers of the batch norm `id` read its input.
+    fn remove(&mut self, id: NodeId) {
+        let input = self.input(id);
+        self.source[id] = input;
+        let readers = std::mem::take(&mut self.readers[id]);
+        self.readers[input].retain(|&reader| reader != id);
+        self.readers[input].extend(readers);
+        self.folded.push(id);
+        if id == self.output {
+            self.output = input;
+        }
+    }
+
+    /// The graph without the batch norms that were folded.
+    fn finish(mut self) -> Result<Graph> {
+        self.graph.bypass_all(&self.folded)?;
+        Ok(self.graph)
+    }
 }
 
 /// How many of `weights` are so small that only their last bits are left, in words. Multiplied as they are, such
@@ -71,47 +116,49 @@ enum Destination<'a> {
     Forward(NodeId, Filters<'a>),
 }
 
-/// Where the batch norm `id` can go, or why it cannot go anywhere.
-fn destination<'a>(graph: &'a Graph, id: NodeId, bn: &BatchNorm) -> Result<Destination<'a>, String> {
-    let readers = graph.readers();
-    let input = graph.nodes()[id].inputs[0];
-    let source = &graph.nodes()[input];
-    let no_backward = match (Filters::of(&source.layer), readers[input].as_slice()) {
-        // The last node of a graph is its output: without the batch norm, `source` has to be that.
-        (Some(filters), [_]) if id != graph.output() || input + 1 == id => {
-            return Ok(Destination::Backward(input, filters));
+impl Folding {
+    /// Where the batch norm `id` can go, or why it cannot go anywhere.
+    fn destination(&self, id: NodeId, bn: &BatchNorm) -> Result<Destination<'_>, String> {
+        let input = self.input(id);
+        let source = &self.graph.nodes()[input];
+        let no_backward = match (Filters::of(&source.layer), self.readers[input].as_slice()) {
+            // The last node of a graph is its output: without the batch norm, `source` has to be that.
+            (Some(filters), [_]) if id != self.output || self.is_last_before(input, id) => {
+                return Ok(Destination::Backward(input, filters));
+            }
+            (Some(_), _) => format!("`{}`, which feeds it, has another reader", source.name),
+            (None, _) => format!("`{}`, which feeds it, is {}", source.name, source.layer.kind()),
+        };
+        match self.forward(id, bn) {
+            Ok((target, filters)) => Ok(Destination::Forward(target, filters)),
+            Err(no_forward) => Err(format!("{no_backward}; {no_forward}")),
         }
-        (Some(_), _) => format!("`{}`, which feeds it, has another reader", source.name),
-        (None, _) => format!("`{}`, which feeds it, is {}", source.name, source.layer.kind()),
-    };
-    match forward(graph, &readers, id, bn) {
-        Ok((target, filters)) => Ok(Destination::Forward(target, filters)),
-        Err(no_forward) => Err(format!("{no_backward}; {no_forward}")),
     }
-}
 
-/// The layer behind the batch norm `id` that can take it, or why none can.
-fn forward<'a>(
-    graph: &'a Graph,
-    readers: &[Vec<NodeId>],
-    id: NodeId,
-    bn: &BatchNorm,
-) -> Result<(NodeId, Filters<'a>), String> {
-    let only_reader = |of: NodeId| match readers[of].as_slice() {
-        &[reader] => Ok(reader),
-        others => Err(format!("`{}` has {} readers", graph.nodes()[of].name, others.len())),
-    };
-    let mut reader = only_reader(id)?;
-    while commutes(&graph.nodes()[reader].layer, bn) {
-        reader = only_reader(reader)?;
+    /// Whether all nodes between `first` and `id` were folded.
+    fn is_last_before(&self, first: NodeId, id: NodeId) -> bool {
+        (first + 1..id).all(|between| self.source[between] != between)
     }
-    let node = &graph.nodes()[reader];
-    match Filters::of(&node.layer) {
-        None => Err(format!("`{}`, which reads it, is {}", node.name, node.layer.kind())),
-        Some(filters) if filters.padded && weighs_shift(&filters, bn) => {
-            Err(format!("`{}`, which reads it, pads its input with 0, not with β − sμ", node.name))
+
+    /// The layer behind the batch norm `id` that can take it, or why none can.
+    fn forward(&self, id: NodeId, bn: &BatchNorm) -> Result<(NodeId, Filters<'_>), String> {
+        let name = |of: NodeId| &self.graph.nodes()[of].name;
+        let only_reader = |of: NodeId| match self.readers[of].as_slice() {
+            &[reader] => Ok(reader),
+            others => Err(format!("`{}` has {} readers", name(of), others.len())),
+        };
+        let mut reader = only_reader(id)?;
+        while commutes(&self.graph.nodes()[reader].layer, bn) {
+            reader = only_reader(reader)?;
         }
-        Some(filters) => Ok((reader, filters)),
+        let node = &self.graph.nodes()[reader];
+        match Filters::of(&node.layer) {
+            None => Err(format!("`{}`, which reads it, is {}", node.name, node.layer.kind())),
+            Some(filters) if filters.padded && weighs_shift(&filters, bn) => {
+                Err(format!("`{}`, which reads it, pads its input with 0, not with β − sμ", node.name))
+            }
+            Some(filters) => Ok((reader, filters)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Both kinds of layer are seen as filters `[O, TAPS, C / groups]`; a linear layer has one tap and no padding.
 
 use lopper_engine::rewrite::Edit;
-use lopper_engine::{Graph, Layer, NodeId, Param, Tensor};
+use lopper_engine::{Graph, Layer, NodeId, Param, Result, Tensor, memory};
 
 /// The weights of a convolution or linear layer.
 pub(crate) struct Filters<'a> {
@@ -104,6 +104,12 @@ pub(crate) fn batch_norm_behind(graph: &Graph, readers: &[Vec<NodeId>], mut node
             _ => return None,
         }
     }
+}
+
+/// Checks that memory holds the parameters of `graph` once more, with masks: as much as the rewrite called `what` may copy.
+pub(crate) fn require_copy(graph: &Graph, what: &str) -> Result<()> {
+    let params = graph.params().map(|(_, param)| memory::bytes_of::<f32>([param.value().len(), 2]));
+    memory::require(format_args!("{what}: new parameters"), params.fold(0, u64::saturating_add))
 }
 
 /// The weight and the bias of a convolution or linear layer, for writing.

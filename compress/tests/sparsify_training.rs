@@ -6,7 +6,10 @@ use lopper_compress::criteria::*;
 use lopper_compress::granularity::Granularity;
 use lopper_compress::sparsify::*;
 use lopper_compress::{Context, Criterion};
-use lopper_engine::train::{Callback, CrossEntropy, Optimizer, OptimizerConfig, Step};
+use lopper_engine::train::{
+    Callback, Checkpoint, CrossEntropy, Keeper, Optimizer, OptimizerConfig, Progress, State, Step, Trainer,
+    Why, Wish,
+};
 use lopper_engine::{Device, Graph, Result};
 use std::collections::BTreeMap;
 use support::*;
@@ -217,4 +220,72 @@ fn dense_sparse_dense_gives_back_what_it_dropped() {
     assert!(graph.param("fc1.weight").unwrap().mask().unwrap().same_bits(&mask));
     let records: Vec<_> = sparsifier.history().iter().map(|r| (r.step, r.target)).collect();
     assert_eq!(records, [(3, 0.5), (7, 0.0)]);
+}
+
+/// A training that is stopped after any step and gone on with by another sparsifier: same history, same bits.
+#[test]
+fn what_a_sparsifier_remembers_outlives_an_interruption() {
+    struct StopAfter(usize, Option<Checkpoint>);
+    impl Keeper for StopAfter {
+        fn wish(&mut self, progress: Progress) -> Wish {
+            if progress.step == self.0 { Wish::Stop } else { Wish::GoOn }
+        }
+        fn keep(&mut self, checkpoint: Checkpoint, _: Why) -> Result<()> {
+            self.1 = Some(checkpoint);
+            Ok(())
+        }
+    }
+    let part = |criterion: &str, schedule, from: Option<Checkpoint>, keeper: Option<&mut dyn Keeper>| {
+        let config = SparsifyConfig {
+            criterion: criterion.parse().unwrap(),
+            schedule,
+            granularity: Granularity::WEIGHT,
+            ..SparsifyConfig::new(0.6)
+        };
+        let (mut graph, mut sparsifier) = (small_net(3), Sparsifier::new(config).unwrap());
+        let trainer = Trainer {
+            device: &Device::cpu(),
+            optimizer: &mut Optimizer::new(OPTIMIZERS[2]),
+            schedule: lopper_engine::train::Schedule::Constant,
+            learning_rate: 0.05,
+            epochs: 2,
+            seed: 7,
+            objective: &mut CrossEntropy::default(),
+            callbacks: vec![&mut sparsifier],
+        };
+        let done = trainer.fit_kept(&mut graph, &mut Toy::new(4, 3), None, from, keeper);
+        (graph, sparsifier.history().to_vec(), done.is_ok())
+    };
+    for (criterion, schedule) in
+        [("taylor", Schedule::Linear), ("random", Schedule::Linear), ("taylor", Schedule::DenseSparseDense)]
+    {
+        let (whole, history, _) = part(criterion, schedule, None, None);
+        for step in 0..8 {
+            let mut stopper = StopAfter(step, None);
+            let (_, begun, done) = part(criterion, schedule, None, Some(&mut stopper));
+            assert!(!done && begun[..] == history[..begun.len()]);
+            let (rest, again, done) = part(criterion, schedule, stopper.1, None);
+            assert!(done && same_bits(&whole, &rest), "{criterion} stopped after step {step}");
+            assert_eq!(again, history);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_state_of_sparsification_is_refused() {
+    let mut sparsifier = Sparsifier::new(SparsifyConfig::new(0.5)).unwrap();
+    let whole = sparsifier.state();
+    sparsifier.restore(whole.clone()).unwrap();
+    let with = |observed: &str, sums: &str| State {
+        value: serde_json::json!({ "history": [], "observed": { observed: 1 }, "initial": {}, "before": {} }),
+        arrays: [(format!("observed/{sums}"), vec![1.0])].into(),
+    };
+    assert!(sparsifier.restore(with("a", "a")).is_ok());
+    let mask = State {
+        value: serde_json::json!({ "history": [], "observed": {}, "initial": {}, "before": { "1": [2] } }),
+        arrays: [("before/1".to_string(), vec![1.0])].into(),
+    };
+    for damaged in [with("a", "b"), mask, State::default(), State { value: 3.into(), ..whole }] {
+        assert!(sparsifier.restore(damaged).unwrap_err().to_string().starts_with("checkpoint: "));
+    }
 }

@@ -1,12 +1,27 @@
-//! Files that are written whole or not at all.
+//! Files that are written whole or not at all, whatever fails and whenever the process dies.
+//!
+//! ```text
+//!   write ──► .NAME.XXXXXX.lopper-tmp (locked) ──fsync──► rename to NAME ──► fsync of the directory
+//! ```
+//!
+//! The lock on the temporary file says that its writer is alive. A process that is killed lets go of it, and the next
+//! [`write()`] to the same directory removes what was left behind.
+
+mod lock;
+mod reserve;
+mod temporary;
+
+pub use lock::{Lock, lock};
+pub use reserve::{Reservation, check, reserve};
 
 use crate::{Error, Result};
 use std::ffi::OsStr;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 
-/// Writes the file `path` with what `f` writes: to a temporary file in the same directory, which is synchronised to
-/// the disk and then renamed. Whatever fails, a file that was there before is untouched and nothing is left behind.
+/// Writes the file `path` with what `f` writes: to a temporary file in the same directory, which is synchronized to
+/// the disk and then renamed, and the directory after it. Whatever fails, a file that was there before is untouched and
+/// nothing is left behind.
 ///
 /// # Errors
 /// An [`Error::File`] that names `path`: a missing directory, a lack of permission, a full disk, a `path` that is
@@ -22,26 +37,43 @@ pub fn write(path: impl AsRef<Path>, f: impl FnOnce(&mut dyn Write) -> io::Resul
     let path = path.as_ref();
     let (directory, name) = target(path)?;
     let written = (|| {
-        let mut builder = tempfile::Builder::new();
-        let prefix = format!(".{}.", name.to_string_lossy());
-        let mut temporary = with_usual_permissions(builder.prefix(&prefix)).tempfile_in(directory)?;
+        temporary::remove_abandoned(directory);
+        let mut temporary = temporary::create(directory, name)?;
         let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file_mut());
         f(&mut writer)?;
         writer.flush()?;
         drop(writer);
         temporary.as_file().sync_all()?;
         temporary.persist(path).map_err(|e| e.error)?;
-        Ok(())
+        sync_directory(directory)
     })();
-    written.map_err(|e| Error::file(path, format!("cannot be written: {}", reason(&e))))
+    written.map_err(|e| unwritable(path, &e))
 }
 
-/// Whether [`write()`] has a chance at `path`: for asking before hours of work rather than after them.
+/// Removes the file `path` if it is there, so that it does not come back after a power failure.
 ///
 /// # Errors
-/// An [`Error::File`] where the directory is missing, or `path` is something else than a file.
-pub fn check(path: impl AsRef<Path>) -> Result<()> {
-    target(path.as_ref()).map(|_| ())
+/// An [`Error::File`] where it is there and cannot be removed.
+pub fn remove(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let removed = match std::fs::remove_file(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => Err(e),
+        Ok(()) => target(path).map_or(Ok(()), |(directory, _)| sync_directory(directory)),
+    };
+    removed.map_err(|e| Error::file(path, format!("cannot be removed: {}", reason(&e))))
+}
+
+/// Makes a rename or a removal in `directory` survive a power failure, where the system can.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(()); // a directory cannot be opened
+    }
+    match std::fs::File::open(directory)?.sync_all() {
+        // Some network and user-space file systems do not know it; the file itself is on the disk.
+        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
+    }
 }
 
 /// The directory that `path` is to be written in, and its name there.
@@ -57,27 +89,29 @@ fn target(path: &Path) -> Result<(&Path, &OsStr)> {
         ));
     }
     // Renaming onto a device or a directory would replace it, or fail late.
-    if path.exists() && !path.is_file() {
-        return Err(Error::file(path, "cannot be written: it exists and is not a file"));
+    match path.metadata() {
+        Ok(found) if !found.is_file() => {
+            Err(Error::file(path, "cannot be written: it exists and is not a file"))
+        }
+        Err(e) if e.kind() == ErrorKind::InvalidFilename => Err(unwritable(path, &e)),
+        _ => Ok((directory, name)),
     }
-    Ok((directory, name))
 }
 
-/// Lets the umask decide who may read the file; a temporary file is otherwise for its owner alone.
-fn with_usual_permissions<'a, 'b>(
-    builder: &'a mut tempfile::Builder<'b, 'b>,
-) -> &'a mut tempfile::Builder<'b, 'b> {
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
+/// That `path` cannot be written, and why.
+fn unwritable(path: &Path, error: &io::Error) -> Error {
+    Error::file(path, format!("cannot be written: {}", reason(error)))
 }
 
 /// The error in plain words, without the name of the temporary file.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::StorageFull => "the disk is full".into(),
+        ErrorKind::QuotaExceeded => "the disk quota is used up".into(),
+        ErrorKind::FileTooLarge => "the file would be larger than the system allows".into(),
         ErrorKind::PermissionDenied => "permission denied".into(),
         ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
+        ErrorKind::InvalidFilename => "its name is too long or not allowed".into(),
         _ => error.to_string(),
     }
 }
@@ -101,6 +135,9 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
         assert_eq!(names(directory.path()), ["model"]);
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(names(directory.path()).is_empty());
     }
 
     #[test]
@@ -131,6 +168,18 @@ mod tests {
         assert!(check(directory.path().join("model")).is_ok());
         assert!(write("", |_| Ok(())).is_err());
         assert!(write("/", |_| Ok(())).is_err());
+    }
+
+    /// The system takes names of 255 bytes; a temporary file's name must not add to them.
+    #[test]
+    fn a_name_as_long_as_the_system_allows_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["m".repeat(255), "é".repeat(127)] {
+            write(directory.path().join(&name), |w| w.write_all(b"x")).unwrap();
+            assert!(names(directory.path()).contains(&name));
+        }
+        let message = check(directory.path().join("m".repeat(256))).unwrap_err().to_string();
+        assert!(message.contains("cannot be written"), "{message}");
     }
 
     #[test]

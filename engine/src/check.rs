@@ -111,7 +111,7 @@ impl BatchNorm {
         expect_shape("batch norm", "bias", self.bias.value().shape(), shape)?;
         expect_shape("batch norm", "running_mean", self.running_mean.shape(), shape)?;
         expect_shape("batch norm", "running_var", self.running_var.shape(), shape)?;
-        match self.eps >= 0.0 && (0.0..=1.0).contains(&self.momentum) {
+        match self.eps >= 0.0 && self.eps.is_finite() && (0.0..=1.0).contains(&self.momentum) {
             true => Ok(()),
             false => Err(Error::shape(
                 "batch norm",

@@ -1,15 +1,15 @@
-//! What a network costs: parameters, multiply-accumulates and bytes, node by node.
+//! Cost of a network: parameters, multiply-accumulates and bytes, node by node.
 
 use crate::{Graph, Layer, Result};
 
-/// The cost of a node for one image.
+/// Cost of a node for one image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Trainable numbers, running statistics not among them.
+    /// Number of trainable values, not counting running statistics.
     pub params: u64,
-    /// Multiply-accumulates of convolutions and linear layers (the field's convention: nothing else counts).
+    /// Multiply-accumulates of convolutions and linear layers (by the field's convention, nothing else counts).
     pub macs: u64,
-    /// Bytes of parameters, inputs and outputs, each moved once, as f32.
+    /// Bytes of parameters, inputs and outputs as f32, each moved once.
     pub bytes: u64,
 }
 
@@ -27,12 +27,12 @@ impl std::iter::Sum for Cost {
 }
 
 impl Graph {
-    /// The number of parameters.
+    /// Returns the number of parameters.
     pub fn param_count(&self) -> u64 {
         self.params().map(|(_, p)| p.value().len() as u64).sum()
     }
 
-    /// The cost of every node for one image `[H, W, C]`.
+    /// Returns the cost of every node for one image `[H, W, C]`.
     pub fn costs(&self, image: [usize; 3]) -> Result<Vec<Cost>> {
         let [h, w, c] = image;
         let shapes = self.shapes([1, h, w, c])?;

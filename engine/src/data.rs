@@ -1,35 +1,57 @@
-//! What training reads: batches of labelled images, epoch by epoch.
+//! Training data: batches of labeled images, epoch by epoch.
 
+use crate::train::State;
 use crate::{Result, Tensor};
+
+/// Numbered batches, as [`Batches::epoch_from`] gives them.
+pub type Numbered<'a> = Box<dyn Iterator<Item = Result<(usize, Batch)>> + 'a>;
 
 /// Some images and their labels.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// `[N, H, W, C]`, normalised.
+    /// Normalized images, `[N, H, W, C]`.
     pub images: Tensor,
-    /// The class of each image.
+    /// Class of each image.
     pub labels: Vec<u32>,
 }
 
-/// A source of batches. The same epoch gives the same batches, in the same order.
+/// Source of batches. The same epoch always gives the same batches, in the same order.
 pub trait Batches {
-    /// Batches in an epoch.
+    /// Returns the number of batches in an epoch.
     fn len(&self) -> usize;
 
-    /// Whether an epoch holds no batch.
+    /// Returns whether an epoch has no batches.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Images in an epoch.
+    /// Returns the number of images in an epoch.
     fn samples(&self) -> usize;
 
-    /// `[H, W, C]` of every image.
+    /// Returns `[H, W, C]` of every image.
     fn image_shape(&self) -> [usize; 3];
 
-    /// The name of each class.
+    /// Returns the name of each class.
     fn classes(&self) -> &[String];
 
-    /// The batches of epoch `epoch`, counted from 0.
+    /// Returns the batches of epoch `epoch`, counted from 0.
     fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>>;
+
+    /// The batches of epoch `epoch` from number `first` on, each with its number in `0..len()`. A number may be missing,
+    /// where no image of its batch could be read and such images are left out. A source whose batches cost something to
+    /// make overrides this, so that the first ones are not made.
+    fn epoch_from(&mut self, epoch: usize, first: usize) -> Result<Numbered<'_>> {
+        let numbered = self.epoch(epoch)?.enumerate().map(|(number, batch)| batch.map(|b| (number, b)));
+        Ok(Box::new(numbered.skip(first)))
+    }
+
+    /// What has to be remembered to go on from a checkpoint besides epoch and batch: nothing unless it is written.
+    fn state(&self) -> State {
+        State::default()
+    }
+
+    /// Goes on from what [`Batches::state`] gave.
+    fn restore(&mut self, state: State) -> Result<()> {
+        state.expect_empty("the images")
+    }
 }

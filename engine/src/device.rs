@@ -15,8 +15,8 @@ pub enum Device {
 
 impl Device {
     /// The device called `name`: `cpu`, `cuda` (the first GPU) or `cuda-on-cpu` (its kernels, emulated). `threads` is
-    /// the number of the CPU's workers, one per core where `None`. An error where there is no such device, or their
-    /// number is not in `1..=256`.
+    /// the number of the CPU's workers, one per core where `None`. An error where there is no such device, their
+    /// number is not in `1..=256`, or the system cannot start them.
     pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
         match name {
             "cpu" => Ok(Self::Cpu(Self::open_cpu(threads)?)),
@@ -28,14 +28,14 @@ impl Device {
 
     /// The CPU with `threads` workers: see [`Device::open`].
     pub fn open_cpu(threads: Option<usize>) -> Result<Cpu> {
-        let cpu = Cpu::try_detect().map_err(|e| Error::invalid(e.to_string()))?;
-        match threads {
+        let cpu = match threads {
             Some(n) if !(1..=MAX_THREADS).contains(&n) => {
-                Err(Error::invalid(format!("threads: expected 1 to {MAX_THREADS}, found {n}")))
+                return Err(Error::invalid(format!("threads: expected 1 to {MAX_THREADS}, found {n}")));
             }
-            Some(n) => Ok(cpu.threads(n)),
-            None => Ok(cpu),
-        }
+            Some(n) => Cpu::open(n),
+            None => Cpu::try_detect(),
+        };
+        cpu.map_err(|e| Error::invalid(e.to_string()))
     }
 
     /// This device, with matrix products of `precision`: an error on the CPU, which knows f32 alone.
@@ -48,6 +48,23 @@ impl Device {
                 precision.name()
             ))),
         }
+    }
+
+    /// This device, which computes every convolution directly, gradients too, and refuses images that are not finite: what
+    /// [`PlanOptions::strict`](crate::plan::PlanOptions::strict) means for a plan, for all that it runs. An error on a GPU,
+    /// whose plans may be strict, but whose graphs do not check their images.
+    pub fn strict(self) -> Result<Self> {
+        match self {
+            Self::Cpu(cpu) => Ok(Self::Cpu(cpu.strict())),
+            Self::Cuda(_) => {
+                Err(Error::invalid("strict: a choice of algorithm of the CPU; on a GPU there is one alone"))
+            }
+        }
+    }
+
+    /// Whether it is strict.
+    pub fn is_strict(&self) -> bool {
+        matches!(self, Self::Cpu(cpu) if cpu.is_strict())
     }
 
     /// The CPU with the best instruction set it has and one thread per core.

@@ -1,5 +1,6 @@
 //! What can go wrong, in words that name the operation, node or file and what was expected and found.
 
+use crate::memory::Bytes;
 use lopper_kernels::cuda::CudaError;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,16 @@ pub enum Error {
     /// An option, recipe entry or argument that makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// More memory would be needed than there is: see [`memory::require`](crate::memory::require).
+    #[error("{what} take {needed}, {available} are available (--max-memory)")]
+    Memory {
+        /// What would need it, in the plural.
+        what: String,
+        /// How much it would take.
+        needed: Bytes,
+        /// How much may still be allocated.
+        available: Bytes,
+    },
     /// A GPU, its driver or its compiler failed, or is not there.
     #[error("{0}")]
     Cuda(#[from] CudaError),
@@ -57,6 +68,19 @@ pub enum Error {
         /// The loss.
         loss: f32,
     },
+    /// Training made a weight or statistic that is not a finite number.
+    #[error("{source} after step {step} of epoch {epoch}: lower the learning rate")]
+    NotFinite {
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Step within the epoch, counted from 1.
+        step: usize,
+        /// Which.
+        source: Box<Error>,
+    },
+    /// Training was asked to stop, and did so between two steps.
+    #[error("stopped")]
+    Stopped,
 }
 
 impl Error {
@@ -80,6 +104,14 @@ impl Error {
         match self {
             Self::Cuda(source) => Self::Operation { what: what(), source },
             other => other,
+        }
+    }
+
+    /// This error as one about `path`, unless it names a file already.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::File { .. } => self,
+            other => Self::file(path, other),
         }
     }
 

@@ -1,9 +1,10 @@
-//! The graph runs: node by node, through the same tape operations that losses and users call. What follows a batch
-//! norm and nobody else reads runs with it (`fusion.rs`).
+//! Execution of a graph, node by node, through the same tape operations that losses and users call. Operations that
+//! follow a batch norm and are its only readers are fused with it (`fusion.rs`).
 
 use crate::fusion::operations;
 use crate::layer::BatchNorm;
 use crate::ops::{BatchStats, Tail, move_running};
+use crate::plan::check_finite;
 use crate::tape::{Gradients, Mode, Tape, Var};
 use crate::{Device, Error, Graph, Layer, Node, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
@@ -13,9 +14,9 @@ pub type ParamGradients = BTreeMap<String, Tensor>;
 
 /// One run of a graph on a tape.
 pub struct Pass {
-    /// The network's output.
+    /// Output of the network.
     pub output: Var,
-    /// The outputs of the nodes that were asked for, in that order.
+    /// Outputs of the requested nodes, in the requested order.
     pub taps: Vec<Var>,
     params: Vec<(String, Var)>,
     stats: BTreeMap<NodeId, BatchStats>,
@@ -23,7 +24,7 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// The gradient of each trainable parameter that the loss depends on.
+    /// Returns the gradient of each trainable parameter that the loss depends on.
     pub fn gradients(&self, mut gradients: Gradients) -> ParamGradients {
         let of_param = |(path, v): &(String, Var)| Some((path.clone(), gradients.take(v)?));
         self.params.iter().filter_map(of_param).collect()
@@ -31,27 +32,36 @@ impl Pass {
 }
 
 impl Graph {
-    /// Runs the network over `images` `[N, H, W, C]` and keeps the outputs of the nodes `taps`. On a recording
-    /// tape trainable parameters are leaves and others constants. The value of a node is freed after its last
-    /// reader; nodes that neither the output nor a tap depends on do not run.
+    /// Runs the network on `images` `[N, H, W, C]` and keeps the outputs of the nodes `taps`. On a recording tape,
+    /// trainable parameters are leaves and others are constants. The value of a node is freed after its last reader;
+    /// nodes that neither the output nor a tap depends on do not run.
+    ///
+    /// # Errors
+    /// If a layer does not take its input, or the device is strict and an image holds a value that is not finite.
     pub fn forward(&self, tape: &mut Tape, mode: Mode, images: Tensor, taps: &[NodeId]) -> Result<Pass> {
         if let Some(tap) = taps.iter().find(|&&t| t >= self.nodes().len()) {
             return Err(Error::invalid(format!("tap: the network has no node {tap}")));
         }
-        // Inside the thread pool from start to end, so that no kernel has to enter it.
+        if tape.device().is_strict() {
+            check_finite(images.data())?;
+        }
+        // Run entirely inside the thread pool, so that no kernel has to enter it.
         tape.device().clone().run(|| self.run(tape, mode, images, taps))
     }
 
-    /// The network's output for `images` `[N, H, W, C]`, in eval mode and without a tape, fetched from the device.
+    /// Returns the network's output for `images` `[N, H, W, C]`, in eval mode without a tape, fetched from the device.
     pub fn logits(&self, device: &Device, images: Tensor) -> Result<Tensor> {
+        if let &[n, h, w, c] = images.shape() {
+            self.require_inference([n, h, w, c], device)?;
+        }
         let pass = self.forward(&mut Tape::no_grad(device), Mode::Eval, images, &[])?;
         let logits = pass.output.value();
         logits.fetch()?;
         Ok(logits.clone())
     }
 
-    /// Moves the running statistics of batch norms towards those of `pass`, a run of this graph in training
-    /// mode: `r ← (1 − momentum)·r + momentum·s`, the variance unbiased.
+    /// Moves the running statistics of batch norms towards those of `pass`, a run of this graph in training mode:
+    /// `r ← (1 − momentum)·r + momentum·s`, where the variance is unbiased.
     pub fn commit(&mut self, pass: &Pass) -> Result<()> {
         let mut moves = Vec::with_capacity(2 * pass.stats.len());
         for (id, layer) in self.layers_mut().enumerate() {
@@ -63,7 +73,7 @@ impl Graph {
         }
         match moves.len() == 2 * pass.stats.len() {
             true => move_running(&pass.device, moves),
-            false => Err(Error::invalid("commit: the statistics are those of another network")),
+            false => Err(Error::invalid("commit: the statistics belong to another network")),
         }
     }
 
@@ -96,8 +106,7 @@ impl Graph {
         Ok(Pass { output, taps, params: run.params, stats: run.stats, device: run.tape.device().clone() })
     }
 
-    /// How often each node is read: by nodes that run, as the output and as a tap. A node without a read need
-    /// not run.
+    /// Counts the reads of each node by nodes that run, as the output and as a tap. A node without reads need not run.
     fn reads(&self, taps: &[NodeId]) -> Vec<usize> {
         let mut reads = vec![0; self.nodes().len()];
         for &kept in taps.iter().chain([&self.output()]) {
@@ -116,7 +125,7 @@ fn shapes_of(values: &[&Var]) -> Vec<Vec<usize>> {
     values.iter().map(|v| v.shape().to_vec()).collect()
 }
 
-/// A run on its way.
+/// State of a run in progress.
 struct Run<'a> {
     tape: &'a mut Tape,
     mode: Mode,
@@ -126,14 +135,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn input(&mut self, channels: usize, images: Option<Tensor>) -> Result<Var> {
-        let images = images.ok_or_else(|| Error::invalid("a second input"))?;
+        let images = images.ok_or_else(|| Error::invalid("the network has more than one input"))?;
         match images.shape() {
             [_, _, _, c] if *c == channels => Ok(self.tape.constant(images)),
             shape => Err(Error::shape("input", format!("expected [N, H, W, {channels}], found {shape:?}"))),
         }
     }
 
-    /// The value of a layer; only a batch norm has a `tail` to it.
+    /// Computes the value of a layer; only a batch norm has a `tail`.
     fn layer(&mut self, id: NodeId, node: &Node, inputs: &[&Var], tail: Tail) -> Result<Var> {
         let &x = inputs.first().ok_or_else(|| Error::shape(node.layer.kind(), "has no input"))?;
         match &node.layer {
@@ -180,7 +189,7 @@ impl Run<'_> {
         (self.param(node, "weight", weight), bias.map(|b| self.param(node, "bias", b)))
     }
 
-    /// The parameter of `node` called `slot`, on the tape.
+    /// Puts the parameter of `node` called `slot` on the tape.
     fn param(&mut self, node: &Node, slot: &str, param: &Param) -> Var {
         if !(param.trainable && self.tape.is_recording()) {
             return self.tape.constant(param.value().clone());

@@ -25,6 +25,7 @@ struct Preamble<'a> {
 
 /// The `lopper` entry; `G` is `Graph` to read and `&Graph` to write.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Program<G> {
     version: u32,
     layout: Cow<'static, str>,
@@ -39,19 +40,39 @@ struct Program<G> {
 pub fn save(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     check(graph).map_err(|e| Error::file(path, format!("not written: {e}")))?;
+    tensor_file::write(path, (KEY, program_of(graph, path)?), &aligned(tensors_of(graph, "")))
+}
+
+/// Bytes of the file that [`save`] would make of `graph`.
+pub fn size(graph: &Graph) -> Result<u64> {
+    let path = Path::new("model");
+    tensor_file::size(path, (KEY, program_of(graph, path)?), &aligned(tensors_of(graph, "")))
+}
+
+/// The `lopper` entry of `graph`; `path` is for its errors.
+fn program_of(graph: &Graph, path: &Path) -> Result<String> {
     let program = Program { version: VERSION, layout: LAYOUT.into(), graph };
-    let program = serde_json::to_string(&program).map_err(|e| Error::file(path, e))?;
+    serde_json::to_string(&program).map_err(|e| Error::file(path, e))
+}
+
+/// The tensors of `graph`, each name behind `prefix`.
+pub(crate) fn tensors_of<'a>(graph: &'a Graph, prefix: &str) -> Vec<(String, Values<'a>)> {
     let mut tensors = Vec::new();
     for (name, param) in graph.params() {
         if let Some(mask) = param.mask() {
-            tensors.push((format!("{name}.mask"), Values::Mask(mask)));
+            tensors.push((format!("{prefix}{name}.mask"), Values::Mask(mask)));
         }
-        tensors.push((name, Values::F32(Cow::Borrowed(param.value()))));
+        tensors.push((format!("{prefix}{name}"), Values::F32(Cow::Borrowed(param.value()))));
     }
-    tensors.extend(graph.buffers().map(|(name, tensor)| (name, Values::F32(Cow::Borrowed(tensor)))));
-    // Masks last: every `F32` then begins at a multiple of four bytes.
-    tensors.sort_by_key(|(_, values)| matches!(values, Values::Mask(_)));
-    tensor_file::write(path, (KEY, program), &tensors)
+    let buffers = graph.buffers().map(|(name, t)| (format!("{prefix}{name}"), Values::F32(Cow::Borrowed(t))));
+    tensors.extend(buffers);
+    tensors
+}
+
+/// `tensors` in an order in which every number begins at a multiple of its size.
+pub(crate) fn aligned<'a>(mut tensors: Vec<(String, Values<'a>)>) -> Vec<(String, Values<'a>)> {
+    tensors.sort_by_key(|(_, values)| std::cmp::Reverse(values.alignment()));
+    tensors
 }
 
 /// Reads the network in `path`.
@@ -65,22 +86,28 @@ pub fn load(path: impl AsRef<Path>) -> Result<Graph> {
     let mut file = TensorFile::read(path)?;
     let wrong = |e: String| Error::file(path, e);
     let mut graph = program(&file).map_err(wrong)?;
-    graph.check().map_err(|e| wrong(e.to_string()))?;
-    let mut take = |name: &str, dtype| file.take(name, &[dtype]);
-    let missing = |name: &str| wrong(format!("tensor `{name}` is missing"));
+    take_tensors(&mut graph, &mut file, "").map_err(|e| e.in_file(path))?;
+    if let Some(name) = file.left().next() {
+        return Err(wrong(format!("tensor `{name}` belongs to no layer")));
+    }
+    Ok(graph)
+}
+
+/// Fills `graph`, which has its program only, from `file`, where each name stands behind `prefix`, and checks it.
+pub(crate) fn take_tensors(graph: &mut Graph, file: &mut TensorFile, prefix: &str) -> Result<()> {
+    graph.check()?;
+    let mut take = |name: &str, dtype| file.take(&format!("{prefix}{name}"), &[dtype]);
+    let missing = |name: &str| Error::invalid(format!("tensor `{prefix}{name}` is missing"));
     for (name, param) in graph.params_mut() {
         let value = take(&name, Dtype::F32)?.ok_or_else(|| missing(&name))?;
         let mask = take(&format!("{name}.mask"), Dtype::U8)?;
-        param.replace(value, mask).map_err(|e| wrong(format!("tensor `{name}.mask`: {e}")))?;
+        let wrong = |e| Error::invalid(format!("tensor `{prefix}{name}.mask`: {e}"));
+        param.replace(value, mask).map_err(wrong)?;
     }
     for (name, buffer) in graph.buffers_mut() {
         *buffer = take(&name, Dtype::F32)?.ok_or_else(|| missing(&name))?;
     }
-    if let Some(name) = file.left().next() {
-        return Err(wrong(format!("tensor `{name}` belongs to no layer")));
-    }
-    check(&graph).map_err(|e| wrong(e.to_string()))?;
-    Ok(graph)
+    check(graph)
 }
 
 /// The graph in the header, still without its tensors.

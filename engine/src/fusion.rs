@@ -1,4 +1,4 @@
-//! Which nodes of a run share one operation of the tape.
+//! Fusion of nodes of a run into one operation of the tape.
 //!
 //! ```text
 //! x ─▶ batch norm ─▶ ReLU ─▶ y         x ─▶ batch norm ─▶ add ─▶ ReLU ─▶ y
@@ -6,9 +6,9 @@
 //!                                             residual ────┘
 //! ```
 //!
-//! Where nobody else reads what is in between (a tap counts as a reader), a batch norm, the residual sum and the
-//! activation behind it are one operation, which stands where the activation stood: by then all that it reads is
-//! there. It gives the same bits both ways, and saves a pass over memory for each node that it swallows.
+//! If nothing else reads the values in between (a tap counts as a reader), a batch norm, the residual sum and the
+//! activation after it form one operation, which runs in place of the activation: by then, everything it reads is
+//! ready. The results are bit-identical, and every fused node saves a pass over memory.
 
 use crate::{Graph, Layer, NodeId};
 use lopper_kernels::params::Activation;
@@ -16,16 +16,16 @@ use lopper_kernels::params::Activation;
 /// One operation of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Operation {
-    /// The node that it runs and those that it swallows; its value is that of the last.
+    /// The node it runs, followed by the nodes fused into it; its value is that of the last.
     pub nodes: Vec<NodeId>,
-    /// What is added before the activation.
+    /// Value added before the activation.
     pub residual: Option<NodeId>,
-    /// What ends it.
+    /// Activation, applied last.
     pub activation: Activation,
 }
 
-/// The operations of a run of `graph` in which the output of each node is read `reads` times, in order. A node
-/// without a read need not run.
+/// Returns the operations of a run of `graph`, in order, where `reads` counts the reads of each node's output. A node
+/// without reads need not run.
 pub(crate) fn operations(graph: &Graph, reads: &[usize]) -> Vec<Operation> {
     let live = (0..reads.len()).filter(|&id| reads[id] > 0);
     let all: Vec<Operation> = live.map(|id| ending_at(graph, reads, id)).collect();
@@ -36,7 +36,7 @@ pub(crate) fn operations(graph: &Graph, reads: &[usize]) -> Vec<Operation> {
     all.into_iter().filter(|op| op.nodes.last().is_some_and(|&id| !swallowed[id])).collect()
 }
 
-/// The largest operation whose value is that of node `end`.
+/// Returns the largest operation whose value is that of node `end`.
 fn ending_at(graph: &Graph, reads: &[usize], end: NodeId) -> Operation {
     let node = |id: NodeId| &graph.nodes()[id];
     let alone = Operation { nodes: vec![end], residual: None, activation: Activation::None };
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::layer::BatchNorm;
 
-    /// Two batch norms (1, 2) of the image, their sum (3), a ReLU (4).
+    /// Builds two batch norms (1, 2) of the image, their sum (3), and a ReLU (4).
     fn residual() -> Graph {
         let mut g = Graph::new(2);
         let bn = || Layer::BatchNorm(BatchNorm::new(2));
@@ -74,20 +74,20 @@ mod tests {
         g
     }
 
-    /// The nodes of each operation where each node is read `reads` times.
+    /// Returns the nodes of each operation if the nodes are read `reads` times.
     fn nodes(reads: [usize; 5]) -> Vec<Vec<NodeId>> {
         operations(&residual(), &reads).into_iter().map(|op| op.nodes).collect()
     }
 
     #[test]
-    fn a_sum_swallows_one_batch_norm() {
+    fn a_sum_fuses_with_one_batch_norm() {
         assert_eq!(nodes([2, 1, 1, 1, 1]), [vec![0], vec![2], vec![1, 3, 4]]);
         let last = operations(&residual(), &[2, 1, 1, 1, 1]).pop().unwrap();
         assert_eq!((last.residual, last.activation), (Some(2), Activation::Relu));
     }
 
     #[test]
-    fn what_has_another_reader_stays() {
+    fn a_node_with_another_reader_is_not_fused() {
         assert_eq!(nodes([2, 2, 1, 1, 1]), [vec![0], vec![1], vec![2, 3, 4]]);
         for reads in [[2, 1, 1, 2, 1], [2, 2, 2, 1, 1]] {
             assert_eq!(nodes(reads), [[0], [1], [2], [3], [4]]);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_does_not_run_swallows_nothing() {
+    fn a_node_that_does_not_run_fuses_with_nothing() {
         assert_eq!(nodes([2, 1, 1, 1, 0]), [[0], [1], [2], [3]]);
     }
 }

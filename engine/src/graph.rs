@@ -1,5 +1,6 @@
 //! The program that compression rewrites: named layers with explicit inputs, a plain value.
 
+use crate::graph_index::Index;
 use crate::{Error, Layer, Param, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -9,6 +10,7 @@ pub type NodeId = usize;
 
 /// A named layer and the nodes that it reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Node {
     /// Unique in its graph; torchvision's module path where there is one (`layer1.0.conv1`).
     pub name: String,
@@ -20,6 +22,7 @@ pub struct Node {
 
 /// What a network was made for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Info {
     /// The architecture it was built as (`resnet18`).
     pub arch: String,
@@ -36,28 +39,36 @@ pub struct Info {
 /// A network. Nodes stand in an order in which they can run; the first is the input, the last the output.
 /// Cloning is cheap: parameters are shared until they are written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Graph {
     nodes: Vec<Node>,
     /// What it was made for.
     pub info: Info,
+    #[serde(skip)]
+    index: Index,
 }
 
 impl Graph {
     /// A graph that holds its input alone, node 0, named `input`.
     pub fn new(channels: usize) -> Self {
         let input = Node { name: "input".into(), layer: Layer::Input { channels }, inputs: Vec::new() };
-        Self { nodes: vec![input], info: Info::default() }
+        Self { nodes: vec![input], info: Info::default(), index: Index::default() }
     }
 
     /// Adds a node at the end. An error where the name is taken, an input does not exist, or the layer takes
     /// another number of inputs.
     pub fn push(&mut self, name: impl Into<String>, layer: Layer, inputs: &[NodeId]) -> Result<NodeId> {
-        self.nodes.push(Node { name: name.into(), layer, inputs: inputs.to_vec() });
-        let checked = self.check_node(self.nodes.len() - 1);
-        if checked.is_err() {
-            self.nodes.pop();
+        let (id, name) = (self.nodes.len(), name.into());
+        if self.index.names(&self.nodes).contains_key(&name) {
+            return Err(name_taken(&name));
         }
-        checked.map(|()| self.nodes.len() - 1)
+        self.nodes.push(Node { name, layer, inputs: inputs.to_vec() });
+        if let Err(error) = self.check_wiring(id) {
+            self.nodes.pop();
+            return Err(error);
+        }
+        self.index.pushed(&self.nodes[id], id);
+        Ok(id)
     }
 
     /// The nodes, in an order in which they can run.
@@ -82,19 +93,13 @@ impl Graph {
 
     /// The node called `name`.
     pub fn id(&self, name: &str) -> Result<NodeId> {
-        let found = self.nodes.iter().position(|n| n.name == name);
+        let found = self.index.names(&self.nodes).get(name).copied();
         found.ok_or_else(|| Error::invalid(format!("the network has no layer called `{name}`")))
     }
 
     /// For every node, the nodes that read it (once for each time that they do).
-    pub fn readers(&self) -> Vec<Vec<NodeId>> {
-        let mut readers = vec![Vec::new(); self.nodes.len()];
-        for (id, node) in self.nodes.iter().enumerate() {
-            for &input in &node.inputs {
-                readers[input].push(id);
-            }
-        }
-        readers
+    pub fn readers(&self) -> &[Vec<NodeId>] {
+        self.index.readers(&self.nodes)
     }
 
     /// Every parameter with its path (`layer1.0.conv1.weight`), in graph order.
@@ -114,13 +119,23 @@ impl Graph {
 
     /// The parameter at `path`.
     pub fn param(&self, path: &str) -> Result<&Param> {
-        let found = self.params().find(|(p, _)| p == path);
+        let (id, slot) = self.slot(path)?;
+        let found = self.nodes[id].layer.params().into_iter().find(|(name, _)| *name == slot);
         found.map(|(_, p)| p).ok_or_else(|| no_parameter(path))
+    }
+
+    /// The node and the name in it of the parameter at `path`.
+    fn slot<'p>(&self, path: &'p str) -> Result<(NodeId, &'p str)> {
+        let found = path
+            .rsplit_once('.')
+            .and_then(|(node, slot)| Some((*self.index.names(&self.nodes).get(node)?, slot)));
+        found.ok_or_else(|| no_parameter(path))
     }
 
     /// The parameter at `path`, for writing.
     pub fn param_mut(&mut self, path: &str) -> Result<&mut Param> {
-        let found = self.params_mut().find(|(p, _)| p == path);
+        let (id, slot) = self.slot(path)?;
+        let found = self.nodes[id].layer.params_mut().into_iter().find(|(name, _)| *name == slot);
         found.map(|(_, p)| p).ok_or_else(|| no_parameter(path))
     }
 
@@ -147,18 +162,33 @@ impl Graph {
 
     /// Removes node `id`, which has one input: its readers read that input instead. Later ids move down by one.
     pub fn bypass(&mut self, id: NodeId) -> Result<()> {
-        let &[input] = self.nodes[id].inputs.as_slice() else {
-            return Err(Error::invalid(format!(
-                "layer `{}` has not one input: it cannot be bypassed",
-                self.nodes[id].name
-            )));
-        };
-        self.nodes.remove(id);
-        for reader in &mut self.nodes[id..] {
-            for i in &mut reader.inputs {
-                *i = if *i == id { input } else { *i - usize::from(*i > id) };
+        self.bypass_all(&[id])
+    }
+
+    /// [`Graph::bypass`] of all nodes `ids` at once, in one pass over the graph. An error leaves the graph as it was.
+    pub fn bypass_all(&mut self, ids: &[NodeId]) -> Result<()> {
+        let mut removed = vec![false; self.nodes.len()];
+        for &id in ids {
+            if self.nodes[id].inputs.len() != 1 {
+                return Err(Error::invalid(format!(
+                    "layer `{}` has not one input: it cannot be bypassed",
+                    self.nodes[id].name
+                )));
+            }
+            removed[id] = true;
+        }
+        self.index = Index::default();
+        // Where each node's output is found afterwards.
+        let mut moved: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
+        let mut kept = Vec::with_capacity(self.nodes.len());
+        for (id, mut node) in std::mem::take(&mut self.nodes).into_iter().enumerate() {
+            node.inputs.iter_mut().for_each(|input| *input = moved[*input]);
+            moved.push(if removed[id] { node.inputs[0] } else { kept.len() });
+            if !removed[id] {
+                kept.push(node);
             }
         }
+        self.nodes = kept;
         Ok(())
     }
 
@@ -166,6 +196,7 @@ impl Graph {
     /// `id + 1`. Later ids move up by one. An error leaves the graph as it was.
     pub fn insert_after(&mut self, id: NodeId, name: impl Into<String>, layer: Layer) -> Result<NodeId> {
         self.nodes.insert(id + 1, Node { name: name.into(), layer, inputs: vec![id] });
+        self.index = Index::default();
         if let Err(error) = self.check_node(id + 1) {
             self.nodes.remove(id + 1);
             return Err(error);
@@ -182,6 +213,7 @@ impl Graph {
     pub fn rename(&mut self, id: NodeId, name: impl Into<String>) -> Result<()> {
         let name = name.into();
         self.check_name(&name, Some(id))?;
+        self.index = Index::default();
         self.nodes[id].name = name;
         Ok(())
     }
@@ -206,7 +238,7 @@ impl Graph {
 
     fn check_name(&self, name: &str, own: Option<NodeId>) -> Result<()> {
         match self.nodes.iter().enumerate().any(|(id, n)| n.name == name && Some(id) != own) {
-            true => Err(Error::invalid(format!("two layers are called `{name}`"))),
+            true => Err(name_taken(name)),
             false => Ok(()),
         }
     }
@@ -236,6 +268,10 @@ impl Graph {
     }
 }
 
+fn name_taken(name: &str) -> Error {
+    Error::invalid(format!("two layers are called `{name}`"))
+}
+
 fn no_parameter(path: &str) -> Error {
     Error::invalid(format!("the network has no parameter called `{path}`"))
 }
@@ -261,6 +297,37 @@ mod tests {
         assert_eq!((c, g.nodes()[3].inputs.as_slice()), (2, &[2, 2][..]));
         assert_eq!(g.readers(), [vec![1], vec![2], vec![3, 3], vec![]]);
         g.check().unwrap();
+    }
+
+    #[test]
+    fn several_nodes_are_bypassed_as_one_by_one() {
+        let mut g = chain();
+        let c = g.push("c", Layer::Relu, &[3]).unwrap();
+        g.push("d", Layer::Add, &[c, 2]).unwrap();
+        let mut one_by_one = g.clone();
+        for name in ["c", "b", "a"] {
+            one_by_one.bypass(one_by_one.id(name).unwrap()).unwrap();
+        }
+        g.bypass_all(&[1, 2, 4]).unwrap();
+        let wiring =
+            |g: &Graph| g.nodes().iter().map(|n| (n.name.clone(), n.inputs.clone())).collect::<Vec<_>>();
+        assert_eq!(wiring(&g), wiring(&one_by_one));
+        assert_eq!(wiring(&g)[1..], [("sum".into(), vec![0, 0]), ("d".into(), vec![1, 0])]);
+    }
+
+    #[test]
+    fn names_follow_every_change() {
+        let mut g = chain();
+        assert_eq!((g.id("sum").unwrap(), g.id("a").unwrap()), (3, 1));
+        g.rename(1, "z").unwrap();
+        assert!(g.id("a").is_err());
+        let first = g.insert_after(1, "a", Layer::Relu).unwrap();
+        assert_eq!((g.id("a").unwrap(), g.id("sum").unwrap()), (first, 4));
+        let last = g.push("last", Layer::Relu, &[4]).unwrap();
+        assert_eq!(g.id("last").unwrap(), last);
+        assert!(g.push("late", Layer::Relu, &[9]).is_err());
+        assert!(g.id("late").is_err(), "a refused node leaves no name behind");
+        assert!(g.param("sum.weight").is_err() && g.param("weight").is_err());
     }
 
     #[test]

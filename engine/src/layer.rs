@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a node computes. Sizes follow from the parameters' shapes; only what cannot be derived is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Layer {
     /// The image, `[N, H, W, channels]`. The first node of a graph, and no other.
     Input {
@@ -59,6 +60,7 @@ pub enum Layer {
 
 /// A convolution: see [`shapes::Conv2d`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Conv2d {
     /// `[O, KH, KW, C / groups]`.
     pub weight: Param,
@@ -106,6 +108,7 @@ impl Conv2d {
 /// convolves, and scatters to `outputs`; every other output channel is the constant in `fill`.
 /// For inference: it has no gradient.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CompactConv2d {
     /// The convolution among live channels, one group: `[outputs, KH, KW, inputs (+ 1 with a carrier)]`.
     pub conv: Conv2d,
@@ -160,6 +163,7 @@ impl CompactConv2d {
 
 /// A fully connected layer: see [`shapes::Linear`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Linear {
     /// `[OUT, IN]`.
     pub weight: Param,
@@ -188,6 +192,7 @@ impl Linear {
 /// σ² are the batch's, and the running statistics move towards them: `r ← (1 − momentum)·r + momentum·s`, the
 /// variance unbiased.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BatchNorm {
     /// γ, `[C]`.
     pub weight: Param,
@@ -240,6 +245,7 @@ impl BatchNorm {
 
 /// A pooling window: see [`shapes::Pool2d`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pool {
     /// Window, `[height, width]`.
     pub kernel: [usize; 2],

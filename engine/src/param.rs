@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Serialised, a parameter is its flags alone; model files store the tensors beside the graph.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Param {
     #[serde(skip)]
     value: Tensor,

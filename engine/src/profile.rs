@@ -1,42 +1,42 @@
-//! Where the time of a run goes, layer by layer, both ways.
+//! Forward and backward times of a run, layer by layer.
 //!
-//! A tape that is given a [`Profile`] notes when each part of the run begins ([`Tape::enter`](crate::Tape::enter):
-//! the graph enters each of its layers) and, on the way back, how long the records of that part took.
+//! A tape with a [`Profile`] notes when each part of the run begins ([`Tape::enter`](crate::Tape::enter): the graph
+//! enters each of its layers) and, in the backward pass, how long the records of that part take.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The times of one run. Cloning shares them.
+/// Times of one run. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub struct Profile(Arc<Mutex<Spans>>);
 
 #[derive(Debug, Default)]
 struct Spans {
     all: Vec<Span>,
-    /// When the last of them began, while it lasts.
+    /// Start of the last span, while it is running.
     since: Option<Instant>,
 }
 
-/// The time of one part of a run.
+/// Time of one part of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Its name: that of the layer.
+    /// Name of the layer.
     pub name: String,
-    /// Its kind: that of the layer ([`Layer::kind`](crate::Layer::kind)).
+    /// Kind of the layer ([`Layer::kind`](crate::Layer::kind)).
     pub kind: &'static str,
-    /// Wall-clock time of the way forward.
+    /// Wall-clock time of the forward pass.
     pub forward: Duration,
-    /// Wall-clock time of the way back, the adding up of gradients included.
+    /// Wall-clock time of the backward pass, including the accumulation of gradients.
     pub backward: Duration,
 }
 
 impl Profile {
-    /// The parts of the run, in the order in which they began.
+    /// Returns the parts of the run, in the order in which they begin.
     pub fn spans(&self) -> Vec<Span> {
         self.lock().all.clone()
     }
 
-    /// Ends the part that lasts and begins one called `name`; its index.
+    /// Ends the running part, begins one called `name`, and returns its index.
     pub(crate) fn enter(&self, name: &str, kind: &'static str) -> usize {
         self.leave();
         let mut spans = self.lock();
@@ -46,7 +46,7 @@ impl Profile {
         spans.all.len() - 1
     }
 
-    /// Ends the part that lasts.
+    /// Ends the running part.
     pub(crate) fn leave(&self) {
         let spans = &mut *self.lock();
         if let (Some(since), Some(last)) = (spans.since.take(), spans.all.last_mut()) {
@@ -54,13 +54,13 @@ impl Profile {
         }
     }
 
-    /// Adds `time` to the way back of part `index`.
+    /// Adds `time` to the backward pass of part `index`.
     pub(crate) fn went_back(&self, index: usize, time: Duration) {
         self.lock().all[index].backward += time;
     }
 
     fn lock(&self) -> MutexGuard<'_, Spans> {
-        // A panic elsewhere cannot leave a list of times broken.
+        // A panic elsewhere cannot leave the list of times in an invalid state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

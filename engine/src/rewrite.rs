@@ -1,78 +1,78 @@
-//! A rewrite: a graph in, a graph out, with what was done to every node and how an optimizer's state follows.
+//! Rewrites: a graph in, a graph out, with a report of what happened to every node and how optimizer state follows.
 
 use crate::Graph;
 use std::fmt;
 
-/// The result of a rewrite. Its input is untouched; parameters that did not change are shared with it.
+/// Result of a rewrite. The input graph is unchanged, and shares unchanged parameters with the result.
 #[derive(Clone, Debug)]
 pub struct Rewrite {
-    /// The new graph.
+    /// New graph.
     pub graph: Graph,
-    /// What happened to the parameters, in order.
+    /// Changes to the parameters, in order.
     pub edits: Vec<Edit>,
-    /// What happened to the nodes.
+    /// Changes to the nodes.
     pub report: Report,
 }
 
-/// A change of a parameter that state kept beside it (momentum, masks) has to follow.
+/// Change of a parameter that the state kept for it (momentum, masks) has to follow.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Edit {
-    /// The slices `keep` of `axis` stay.
+    /// Only the slices `keep` of `axis` remain.
     Slice {
         /// Path of the parameter.
         param: String,
-        /// The axis.
+        /// Sliced axis.
         axis: usize,
-        /// Indices that stay, in their new order.
+        /// Indices that remain, in their new order.
         keep: Vec<usize>,
     },
-    /// The parameter is gone.
+    /// The parameter is removed.
     Remove {
         /// Path of the parameter.
         param: String,
     },
-    /// The parameter is new, or its values no longer mean what they did: its state starts afresh.
+    /// The parameter is new, or its values have a new meaning, so its state starts over.
     Reset {
         /// Path of the parameter.
         param: String,
     },
 }
 
-/// What a rewrite did to a node.
+/// Effect of a rewrite on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was changed, removed or replaced: how.
+    /// Changed, removed or replaced, and how.
     Changed(String),
-    /// The rewrite does not apply to it: why.
+    /// Not applicable, and why.
     Skipped(String),
 }
 
-/// What a rewrite did to each node that it looked at.
+/// Effects of a rewrite on the nodes that it considered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The rewrite's name.
+    /// Name of the rewrite.
     pub technique: &'static str,
     /// Node names and outcomes, in graph order.
     pub nodes: Vec<(String, Outcome)>,
 }
 
 impl Report {
-    /// An empty report of `technique`.
+    /// Creates an empty report of `technique`.
     pub fn new(technique: &'static str) -> Self {
         Self { technique, nodes: Vec::new() }
     }
 
-    /// Notes that `node` was changed, and how.
+    /// Records that `node` was changed, and how.
     pub fn changed(&mut self, node: &str, how: impl Into<String>) {
         self.nodes.push((node.to_string(), Outcome::Changed(how.into())));
     }
 
-    /// Notes that `node` was left alone, and why.
+    /// Records that `node` was left unchanged, and why.
     pub fn skipped(&mut self, node: &str, why: impl Into<String>) {
         self.nodes.push((node.to_string(), Outcome::Skipped(why.into())));
     }
 
-    /// How many nodes were changed.
+    /// Returns the number of changed nodes.
     pub fn changed_count(&self) -> usize {
         self.nodes.iter().filter(|(_, o)| matches!(o, Outcome::Changed(_))).count()
     }

@@ -1,4 +1,4 @@
-//! Where the elements of a tensor are.
+//! Storage of a tensor's elements, on the host and on a GPU.
 
 use crate::{Error, Result};
 use lopper_kernels::buffer::Buffer;
@@ -6,19 +6,19 @@ use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
 use lopper_kernels::params::Dtype;
 use std::sync::OnceLock;
 
-/// The elements of a tensor: on the host, on a GPU, or the same on both. At least one of the two is there.
+/// Elements of a tensor: on the host, on a GPU, or identical on both. At least one of the two is present.
 pub(crate) struct Storage {
     host: OnceLock<Buffer>,
     device: OnceLock<DeviceBuffer>,
 }
 
 impl Storage {
-    /// On the host.
+    /// Creates storage on the host.
     pub fn host(buffer: Buffer) -> Self {
         Self { host: buffer.into(), device: OnceLock::new() }
     }
 
-    /// On a GPU.
+    /// Creates storage on a GPU.
     pub fn device(buffer: DeviceBuffer) -> Self {
         Self { host: OnceLock::new(), device: buffer.into() }
     }
@@ -31,12 +31,12 @@ impl Storage {
         self.len() == 0
     }
 
-    /// How they are stored on the GPU; f32 where they are not there.
+    /// Returns the element type on the GPU, or f32 if the elements are only on the host.
     pub fn dtype(&self) -> Dtype {
         self.device.get().map_or(Dtype::F32, DeviceBuffer::dtype)
     }
 
-    /// The elements on the host; NaN where they cannot be fetched.
+    /// Returns the elements on the host, or NaN if they cannot be fetched.
     pub fn values(&self) -> &[f32] {
         if self.fetch().is_err() {
             return self.host.get_or_init(|| Buffer::from_slice(&vec![f32::NAN; self.len()]));
@@ -44,11 +44,11 @@ impl Storage {
         self.host.get().expect("just fetched")
     }
 
-    /// Brings the elements to the host.
+    /// Copies the elements to the host if they are only on a GPU.
     pub fn fetch(&self) -> Result<()> {
         if let (None, Some(device)) = (self.host.get(), self.device.get()) {
             let gpu = device.cuda();
-            let mut host = Buffer::zeros(device.len());
+            let mut host = Buffer::unspecified(device.len());
             match device.dtype() {
                 Dtype::F32 => gpu.read(device, &mut host)?,
                 _ => {
@@ -57,19 +57,19 @@ impl Storage {
                     gpu.read(&wide, &mut host)?;
                 }
             }
-            // Another thread may have been faster, with the same values.
+            // Another thread may have set the same values first.
             self.host.set(host).ok();
         }
         Ok(())
     }
 
-    /// The elements on the host for writing, once they are there; a copy on a GPU is dropped.
+    /// Returns the elements on the host, where they must already be, for writing; drops a copy on a GPU.
     pub fn values_mut(&mut self) -> &mut [f32] {
         self.device.take();
         self.host.get_mut().expect("the caller has fetched them")
     }
 
-    /// The elements on `gpu`; brought there where they are not.
+    /// Returns the elements on `gpu`, uploaded first if needed.
     pub fn on(&self, gpu: &Cuda) -> Result<&DeviceBuffer> {
         if self.device.get().is_none() {
             self.device.set(gpu.upload(self.values())?).ok();
@@ -77,11 +77,11 @@ impl Storage {
         let device = self.device.get().expect("just uploaded");
         match device.is_on(gpu) {
             true => Ok(device),
-            false => Err(Error::invalid("a tensor on another GPU: read its data first")),
+            false => Err(Error::invalid("the tensor is on another GPU: read its data first")),
         }
     }
 
-    /// The elements on `gpu` for writing; a copy on the host is dropped.
+    /// Returns the elements on `gpu` for writing; drops a copy on the host.
     pub fn on_mut(&mut self, gpu: &Cuda) -> Result<&mut DeviceBuffer> {
         self.on(gpu)?;
         self.host.take();
@@ -90,7 +90,7 @@ impl Storage {
 }
 
 impl Clone for Storage {
-    /// A copy on the host, where the original must be.
+    /// Copies the elements to the host, fetching them first if needed; a GPU copy is not duplicated.
     fn clone(&self) -> Self {
         Self::host(Buffer::from_slice(self.values()))
     }

@@ -1,8 +1,8 @@
-//! The log of one run, which reverse-mode differentiation walks backward.
+//! Log of one run, which reverse-mode differentiation walks backward.
 //!
-//! Define by run: an operation on a [`Tape`] computes its value at once and, where a gradient will be wanted,
-//! appends a record of how to go back. [`Tape::backward`] walks the records from last to first, hands each the
-//! gradient of its output and adds up what it returns for its inputs (Linnainmaa 1970; Baydin et al. 2018).
+//! The engine is define-by-run: an operation on a [`Tape`] computes its value at once and, if a gradient will be
+//! needed, appends a record of its backward pass. [`Tape::backward`] walks the records from last to first, passes each
+//! the gradient of its output, and adds up what it returns for its inputs (Linnainmaa 1970; Baydin et al. 2018).
 //!
 //! ```text
 //! x ──conv2d──▶ a ──relu──▶ b ──cross entropy──▶ loss
@@ -19,23 +19,23 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Whether a network is being trained: what batch norms and dropout go by.
+/// Whether a network is being trained, which affects batch norms and dropout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Statistics of the batch, dropout at work.
+    /// Batch norms use the statistics of the batch; dropout is active.
     Train,
-    /// Running statistics, no dropout.
+    /// Batch norms use running statistics; dropout is inactive.
     Eval,
 }
 
-/// A value computed on a tape. Cloning shares the value.
+/// Value computed on a tape. Cloning shares the value.
 #[derive(Clone, Debug)]
 pub struct Var {
     value: Tensor,
     slot: Option<Slot>,
 }
 
-/// Where the gradient of a variable is added up. Constants have no slot.
+/// Index at which the gradient of a variable accumulates. Constants have no slot.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     tape: u64,
@@ -43,21 +43,21 @@ struct Slot {
 }
 
 impl Var {
-    /// The value.
+    /// Returns the value.
     pub fn value(&self) -> &Tensor {
         &self.value
     }
 
-    /// The value's shape.
+    /// Returns the value's shape.
     pub fn shape(&self) -> &[usize] {
         self.value.shape()
     }
 }
 
-/// How to go back through one operation. It owns what it saved of the run.
+/// Backward pass of one operation. It owns what it saved from the run.
 pub trait Backward: Send {
-    /// The gradient of each input, in the order in which [`Tape::record`] was given them, from the gradient `dy`
-    /// of the output. An input that is not `wanted` gets `None`, so that nothing is computed in vain.
+    /// Returns the gradient of each input, in the order given to [`Tape::record`], from the gradient `dy` of the
+    /// output. An input that is not `wanted` may get `None`, which avoids useless work.
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, wanted: &[bool])
     -> Result<Vec<Option<Tensor>>>;
 }
@@ -69,12 +69,12 @@ struct Record {
     inputs: Vec<Option<usize>>,
     /// Gradient slot of the output.
     output: usize,
-    /// The part of the run that it belongs to, and that of the profile.
+    /// Index of the part of the run that it belongs to, and of that part in the profile.
     part: Option<usize>,
     span: Option<usize>,
 }
 
-/// The log of one run. Operations are methods, one file a family in [`crate::ops`].
+/// Log of one run. Operations are methods, one family per file in [`crate::ops`].
 pub struct Tape {
     id: u64,
     device: Device,
@@ -90,7 +90,7 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// An empty tape that records.
+    /// Creates an empty tape that records.
     pub fn new(device: &Device) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Self {
@@ -107,64 +107,63 @@ impl Tape {
         }
     }
 
-    /// A tape that computes and keeps nothing: a value is freed as soon as its [`Var`] is dropped.
+    /// Creates a tape that computes without recording: a value is freed as soon as its [`Var`] is dropped.
     pub fn no_grad(device: &Device) -> Self {
         Self { recording: false, ..Self::new(device) }
     }
 
-    /// This tape with the seed that dropout draws from.
+    /// Sets the seed of dropout.
     pub fn seed(self, seed: u64) -> Self {
         Self { dropout: SplitMix64::seed_from_u64(seed), ..self }
     }
 
-    /// This tape with gradients of `factor` times the loss, for types that do not hold small ones.
+    /// Multiplies the gradients by `factor`, as if the loss were scaled, for types that cannot represent small ones.
     pub fn scaled(self, factor: f32) -> Self {
         Self { scale: factor, ..self }
     }
 
-    /// This tape, noting in `profile` where the time goes.
+    /// Records times in `profile`.
     pub fn profiled(self, profile: &Profile) -> Self {
         Self { profile: Some(profile.clone()), ..self }
     }
 
-    /// Begins a part of the run, which lasts until the next one begins: errors of a GPU name it, and a [`Profile`] times
-    /// it.
+    /// Begins a part of the run, which lasts until the next one begins. GPU errors name it, and a [`Profile`] times it.
     pub fn enter(&mut self, name: &str, kind: &'static str) {
         self.parts.push((name.to_string(), kind));
         let Some(profile) = &self.profile else { return };
-        // Part of what came before is still under way on a GPU; should it fail, the next operation says so.
+        // A GPU may still be working on the previous part; if that fails, the next operation reports it.
         self.device.synchronize().ok();
         self.span = Some(profile.enter(name, kind));
     }
 
-    /// Where its operations run.
+    /// Returns the device on which operations run.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Whether it records.
+    /// Returns whether the tape records.
     pub fn is_recording(&self) -> bool {
         self.recording
     }
 
-    /// A variable whose gradient is wanted.
+    /// Creates a variable whose gradient is wanted.
     pub fn leaf(&mut self, value: Tensor) -> Var {
         let slot = self.recording.then(|| self.new_slot());
         Var { value, slot }
     }
 
-    /// A variable without a gradient.
+    /// Creates a variable without a gradient.
     pub fn constant(&mut self, value: Tensor) -> Var {
         Var { value, slot: None }
     }
 
-    /// Whether a gradient flows back to `v` on this tape. A variable of another tape is a constant on this one.
+    /// Returns whether a gradient flows back to `v` on this tape. A variable of another tape is a constant on this one.
     pub fn wants_gradient(&self, v: &Var) -> bool {
         self.slot_of(v).is_some()
     }
 
-    /// The output `value` of an operation on `inputs`, with how to go back through it. Where no input wants a
-    /// gradient, `op` is dropped with what it saved. For operations of your own.
+    /// Records an operation on `inputs` with the output `value` and the backward pass `op`. If no input wants a
+    /// gradient, `op` and what it saved are dropped. Use it to add custom operations.
     pub fn record(&mut self, inputs: &[&Var], value: Tensor, op: impl Backward + 'static) -> Var {
         let inputs: Vec<Option<usize>> = inputs.iter().map(|v| self.slot_of(v)).collect();
         if inputs.iter().all(Option::is_none) {
@@ -175,11 +174,11 @@ impl Tape {
         Var { value, slot: Some(slot) }
     }
 
-    /// The gradients of `loss`, which has one element, with respect to every leaf that it depends on; times the factor of
-    /// [`Tape::scaled`].
+    /// Returns the gradients of `loss`, which has one element, with respect to every leaf that it depends on,
+    /// multiplied by the factor of [`Tape::scaled`].
     pub fn backward(self, loss: &Var) -> Result<Gradients> {
         if !self.recording {
-            return Err(Error::invalid("backward: this tape was made without gradients"));
+            return Err(Error::invalid("backward: this tape does not record gradients"));
         }
         if loss.value.len() != 1 {
             return Err(Error::shape(
@@ -191,14 +190,14 @@ impl Tape {
         let Some(start) = self.slot_of(loss) else { return Ok(gradients) };
         gradients.slots[start] = Some(Tensor::full(loss.shape(), self.scale));
         let Self { device, mut records, parts, profile, .. } = self;
-        // Inside the thread pool from start to end, so that no kernel has to enter it.
+        // Run entirely inside the thread pool, so that no kernel has to enter it.
         device.run(|| {
             if let Some(profile) = &profile {
                 device.synchronize()?;
                 profile.leave();
             }
             while let Some(Record { op, inputs, output, part, span }) = records.pop() {
-                // Nothing that the loss depends on has read this output.
+                // The loss does not depend on this output.
                 let Some(dy) = gradients.slots[output].take() else { continue };
                 let timed = profile.as_ref().zip(span).map(|(profile, span)| (profile, span, Instant::now()));
                 let wanted: Vec<bool> = inputs.iter().map(Option::is_some).collect();
@@ -224,7 +223,7 @@ impl Tape {
         })
     }
 
-    /// The seed of the next dropout.
+    /// Returns the seed of the next dropout.
     pub(crate) fn next_dropout_seed(&mut self) -> u64 {
         self.dropout.next_u64()
     }
@@ -239,20 +238,20 @@ impl Tape {
     }
 }
 
-/// What [`Tape::backward`] found: the gradients of leaves. Those of values in between are freed on the way.
+/// Result of [`Tape::backward`]: the gradients of leaves. Gradients of intermediate values are freed along the way.
 pub struct Gradients {
     tape: u64,
     slots: Vec<Option<Tensor>>,
 }
 
 impl Gradients {
-    /// The gradient of leaf `v`; `None` where the loss does not depend on it or it is no leaf of the tape.
+    /// Returns the gradient of leaf `v`, or `None` if the loss does not depend on it or it is not a leaf of the tape.
     pub fn get(&self, v: &Var) -> Option<&Tensor> {
         let slot = v.slot.filter(|slot| slot.tape == self.tape)?;
         self.slots[slot.index].as_ref()
     }
 
-    /// [`Gradients::get`], moved out.
+    /// Removes and returns the gradient of leaf `v`: see [`Gradients::get`].
     pub fn take(&mut self, v: &Var) -> Option<Tensor> {
         let slot = v.slot.filter(|slot| slot.tape == self.tape)?;
         self.slots[slot.index].take()

@@ -1,4 +1,4 @@
-//! A contiguous array of numbers with a shape, shared until it is written, on the host, on a device or on both.
+//! Contiguous array of numbers with a shape, shared until written, on the host, on a device or on both.
 
 use crate::storage::Storage;
 use crate::{Device, Error, Result};
@@ -7,11 +7,12 @@ use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
 use lopper_kernels::params::Dtype;
 use std::sync::Arc;
 
-/// A contiguous array. Cloning shares the data; writing copies it first where it is shared.
+/// Contiguous array. Cloning shares the data; writing copies shared data first.
 /// Images are `[N, H, W, C]`, convolution weights `[O, KH, KW, C / groups]`, linear weights `[OUT, IN]`.
 ///
-/// Its elements are f32 on the host. An operation on a GPU finds them there or puts them there, and leaves its result
-/// there, perhaps as bf16 or f16; [`Tensor::data`] fetches them. So a tensor is a value wherever it happens to be.
+/// The elements are f32 on the host. An operation on a GPU uploads them if they are not there yet, and leaves its
+/// result there, possibly as bf16 or f16; [`Tensor::data`] fetches them. A tensor is thus a value, independent of its
+/// location.
 #[derive(Clone)]
 pub struct Tensor {
     shape: Vec<usize>,
@@ -19,23 +20,23 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// All zeros.
+    /// Creates a tensor of zeros.
     pub fn zeros(shape: &[usize]) -> Self {
         Self::on_host(shape.to_vec(), Buffer::zeros(shape.iter().product()))
     }
 
-    /// Of unspecified value, for an operation on `device` to write: its memory may have been another tensor's.
-    /// An error where the device has none left.
+    /// Creates a tensor of unspecified values, for an operation on `device` to write: it may reuse another tensor's
+    /// memory. Returns an error if the device is out of memory.
     pub fn empty(device: &Device, shape: &[usize]) -> Result<Self> {
         Self::of_type(device, Dtype::F32, shape)
     }
 
-    /// Like [`Tensor::empty`], stored as `x` is on a GPU.
+    /// Like [`Tensor::empty`], with the GPU element type of `x`.
     pub(crate) fn like(device: &Device, x: &Self, shape: &[usize]) -> Result<Self> {
         Self::of_type(device, x.data.dtype(), shape)
     }
 
-    /// Like [`Tensor::empty`], stored as `dtype` on a GPU.
+    /// Like [`Tensor::empty`], with elements of `dtype` on a GPU.
     pub(crate) fn of_type(device: &Device, dtype: Dtype, shape: &[usize]) -> Result<Self> {
         let len = shape.iter().product();
         let data = match device {
@@ -49,19 +50,19 @@ impl Tensor {
         Self { shape, data: Arc::new(Storage::host(buffer)) }
     }
 
-    /// All `value`.
+    /// Creates a tensor filled with `value`.
     pub fn full(shape: &[usize], value: f32) -> Self {
         let mut tensor = Self::zeros(shape);
         tensor.data_mut().fill(value);
         tensor
     }
 
-    /// `values` in row-major order; an error where their number is not the shape's.
+    /// Creates a tensor of `values` in row-major order. Returns an error if their number does not match the shape.
     pub fn from_vec(shape: &[usize], values: Vec<f32>) -> Result<Self> {
         Self::from_slice(shape, &values)
     }
 
-    /// A copy of `values` in row-major order; an error where their number is not the shape's.
+    /// Copies `values` in row-major order. Returns an error if their number does not match the shape.
     pub fn from_slice(shape: &[usize], values: &[f32]) -> Result<Self> {
         if volume(shape) != Some(values.len()) {
             return Err(Error::shape(
@@ -72,56 +73,56 @@ impl Tensor {
         Ok(Self::on_host(shape.to_vec(), Buffer::from_slice(values)))
     }
 
-    /// A tensor with no axes and one value.
+    /// Creates a tensor without axes that holds one value.
     pub fn scalar(value: f32) -> Self {
         Self::full(&[], value)
     }
 
-    /// The value of each index in row-major order, from its position.
+    /// Creates a tensor whose value at each row-major position is `f(position)`.
     pub fn from_fn(shape: &[usize], mut f: impl FnMut(usize) -> f32) -> Self {
         let mut tensor = Self::zeros(shape);
         tensor.data_mut().iter_mut().enumerate().for_each(|(i, value)| *value = f(i));
         tensor
     }
 
-    /// The length of each axis.
+    /// Returns the length of each axis.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The length of `axis`.
+    /// Returns the length of `axis`.
     pub fn dim(&self, axis: usize) -> usize {
         self.shape[axis]
     }
 
-    /// The number of elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.data.len()
     }
 
-    /// Whether there are no elements.
+    /// Returns whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// The elements, row-major; fetched first where they are on a GPU alone. Should that fail they are NaN, and the
-    /// device's next operation says why: [`Tensor::fetch`] says so at once.
+    /// Returns the elements in row-major order, and fetches them first if they are only on a GPU. If fetching fails,
+    /// they are NaN and the device's next operation reports the error; [`Tensor::fetch`] reports it immediately.
     pub fn data(&self) -> &[f32] {
         self.data.values()
     }
 
-    /// Fetches the elements from a GPU, where they are there alone, so that [`Tensor::data`] has them at hand.
+    /// Fetches the elements if they are only on a GPU, so that [`Tensor::data`] finds them on the host.
     pub fn fetch(&self) -> Result<()> {
         self.data.fetch()
     }
 
-    /// The elements for writing; copied first where another tensor shares them.
+    /// Returns the elements for writing, copied first if another tensor shares them.
     pub fn data_mut(&mut self) -> &mut [f32] {
         self.data.values();
         Arc::make_mut(&mut self.data).values_mut()
     }
 
-    /// These values stored as `dtype`, where they are on a GPU; themselves on the CPU, or where they already are.
+    /// Converts to `dtype` on a GPU. On the CPU, or if the type already matches, returns the tensor itself.
     pub(crate) fn cast(&self, device: &Device, dtype: Dtype) -> Result<Self> {
         let Device::Cuda(gpu) = device else { return Ok(self.clone()) };
         let values = self.data.on(gpu)?;
@@ -133,7 +134,7 @@ impl Tensor {
         Ok(Self { shape: self.shape.clone(), data: Arc::new(Storage::device(cast)) })
     }
 
-    /// These values as `device` multiplies matrices: [`Tensor::cast`] to its precision.
+    /// Returns the values as `device` multiplies matrices: [`Tensor::cast`] to its precision.
     pub(crate) fn as_factor(&self, device: &Device) -> Result<Self> {
         match device {
             Device::Cpu(_) => Ok(self.clone()),
@@ -141,22 +142,22 @@ impl Tensor {
         }
     }
 
-    /// These values in single precision.
+    /// Returns the values in single precision.
     pub(crate) fn as_single(&self, device: &Device) -> Result<Self> {
         self.cast(device, Dtype::F32)
     }
 
-    /// These values stored as those of `other` are.
+    /// Returns the values with the element type of `other`.
     pub(crate) fn as_stored(&self, device: &Device, other: &Self) -> Result<Self> {
         self.cast(device, other.data.dtype())
     }
 
-    /// The elements on a GPU; brought there first where they are not.
+    /// Returns the elements on a GPU, uploaded first if needed.
     pub(crate) fn on(&self, gpu: &Cuda) -> Result<&DeviceBuffer> {
         self.data.on(gpu)
     }
 
-    /// The elements on a GPU for writing; copied first where another tensor shares them.
+    /// Returns the elements on a GPU for writing, copied first if another tensor shares them.
     pub(crate) fn on_mut(&mut self, gpu: &Cuda) -> Result<&mut DeviceBuffer> {
         if Arc::get_mut(&mut self.data).is_none() {
             self.data = Arc::new(Storage::device(gpu.duplicate(self.data.on(gpu)?)?));
@@ -164,7 +165,7 @@ impl Tensor {
         Arc::get_mut(&mut self.data).expect("just made").on_mut(gpu)
     }
 
-    /// The only element of a tensor that has one.
+    /// Returns the only element of a one-element tensor.
     pub fn item(&self) -> Result<f32> {
         self.fetch()?;
         match self.data() {
@@ -173,18 +174,18 @@ impl Tensor {
         }
     }
 
-    /// The same data under another shape of as many elements.
+    /// Returns the same data with another shape of equal size.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
         if volume(shape) != Some(self.len()) {
-            return Err(Error::shape("reshape", format!("{:?} does not reshape to {shape:?}", self.shape)));
+            return Err(Error::shape("reshape", format!("cannot reshape {:?} to {shape:?}", self.shape)));
         }
         Ok(Self { shape: shape.to_vec(), data: self.data.clone() })
     }
 
-    /// The slices `keep` of `axis`, in that order.
+    /// Selects the slices `keep` of `axis`, in that order.
     ///
     /// # Panics
-    /// Where `axis` or an index is out of range: the caller has checked them.
+    /// If `axis` or an index is out of range; callers must check them.
     pub fn select(&self, axis: usize, keep: &[usize]) -> Self {
         let inner: usize = self.shape[axis + 1..].iter().product();
         let (outer, len): (usize, usize) = (self.shape[..axis].iter().product(), self.shape[axis]);
@@ -199,13 +200,13 @@ impl Tensor {
         Self::on_host(shape, Buffer::from_slice(&values))
     }
 
-    /// The axes in the order `axes`: axis `i` of the result is axis `axes[i]` of this tensor.
+    /// Reorders the axes: axis `i` of the result is axis `axes[i]` of this tensor.
     ///
     /// # Panics
-    /// Where `axes` is not a permutation of this tensor's axes.
+    /// If `axes` is not a permutation of this tensor's axes.
     pub fn permute(&self, axes: &[usize]) -> Self {
         let is_permutation = axes.len() == self.shape.len() && (0..axes.len()).all(|a| axes.contains(&a));
-        assert!(is_permutation, "{axes:?} is no order of the axes of {:?}", self.shape);
+        assert!(is_permutation, "{axes:?} is not a permutation of the axes of {:?}", self.shape);
         let mut strides = vec![1; axes.len()];
         for axis in (0..axes.len().saturating_sub(1)).rev() {
             strides[axis] = strides[axis + 1] * self.shape[axis + 1];
@@ -228,13 +229,13 @@ impl Tensor {
         })
     }
 
-    /// Whether both hold the same bits under the same shape.
+    /// Returns whether both have the same shape and the same bits.
     pub fn same_bits(&self, other: &Self) -> bool {
         self.shape == other.shape
             && self.data().iter().zip(other.data()).all(|(a, b)| a.to_bits() == b.to_bits())
     }
 
-    /// The largest absolute difference of two tensors of one shape; NaN where either holds one.
+    /// Returns the largest absolute difference of two tensors of equal shape, or NaN if either contains NaN.
     pub fn max_difference(&self, other: &Self) -> Result<f32> {
         if self.shape != other.shape {
             return Err(Error::shape(
@@ -248,13 +249,13 @@ impl Tensor {
 }
 
 impl Default for Tensor {
-    /// No element: what stands for a parameter until its values are read.
+    /// Creates an empty tensor, a placeholder for a parameter until its values are read.
     fn default() -> Self {
         Self::zeros(&[0])
     }
 }
 
-/// The number of elements of `shape`, unless it is beyond counting: a shape may come from a file or a caller.
+/// Returns the number of elements of `shape`, or `None` on overflow: the shape may come from a file or a caller.
 fn volume(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
 }
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_that_overflows_holds_nothing() {
+    fn a_shape_whose_size_overflows_is_rejected() {
         // Their products wrap around to 0 and to 4.
         for shape in [[1 << 63, 2], [(1 << 62) + 1, 4]] {
             assert!(Tensor::zeros(&[0]).reshape(&shape).is_err());
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn writing_a_shared_tensor_leaves_the_other_alone() {
+    fn writing_a_shared_tensor_leaves_the_other_unchanged() {
         let a = Tensor::zeros(&[3]);
         let mut b = a.clone();
         b.data_mut()[0] = 1.0;

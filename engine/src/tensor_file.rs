@@ -1,7 +1,7 @@
 //! The container of every file of weights: safetensors, a length, a JSON header that names each tensor with its type,
 //! shape and place, and then the bytes.
 
-use crate::{Error, Result, Tensor, atomic};
+use crate::{Error, Result, Tensor, atomic, input, memory};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde_json::{Map, json};
@@ -18,14 +18,26 @@ pub(crate) enum Values<'a> {
     Mask(&'a Tensor),
     /// One whole number, as an `I64` without axes.
     Count(i64),
+    /// A list of numbers, as `F64`.
+    F64(&'a [f64]),
 }
 
 impl Values<'_> {
-    fn describe(&self) -> (Dtype, &[usize], usize) {
+    fn describe(&self) -> (Dtype, Vec<usize>, usize) {
         match self {
-            Self::F32(t) => (Dtype::F32, t.shape(), 4 * t.len()),
-            Self::Mask(t) => (Dtype::U8, t.shape(), t.len()),
-            Self::Count(_) => (Dtype::I64, &[], 8),
+            Self::F32(t) => (Dtype::F32, t.shape().to_vec(), 4 * t.len()),
+            Self::Mask(t) => (Dtype::U8, t.shape().to_vec(), t.len()),
+            Self::Count(_) => (Dtype::I64, Vec::new(), 8),
+            Self::F64(v) => (Dtype::F64, vec![v.len()], 8 * v.len()),
+        }
+    }
+
+    /// Bytes of a number: where those of many are written first, each begins at a multiple of its own size.
+    pub fn alignment(&self) -> usize {
+        match self {
+            Self::F64(_) | Self::Count(_) => 8,
+            Self::F32(_) => 4,
+            Self::Mask(_) => 1,
         }
     }
 
@@ -39,12 +51,31 @@ impl Values<'_> {
                 file.write_all(&values.iter().map(|&m| u8::from(m != 0.0)).collect::<Vec<u8>>())
             }),
             Self::Count(n) => file.write_all(&n.to_le_bytes()),
+            Self::F64(v) => v.chunks(CHUNK).try_for_each(|values| {
+                file.write_all(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+            }),
         }
     }
 }
 
 /// Writes `tensors` to `path`, whole or not at all, with one entry of metadata. The same input gives the same bytes.
 pub(crate) fn write(path: &Path, metadata: (&str, String), tensors: &[(String, Values)]) -> Result<()> {
+    let (header, _) = header(path, metadata, tensors)?;
+    atomic::write(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        tensors.iter().try_for_each(|(_, values)| values.write(file))
+    })
+}
+
+/// Bytes of the file that [`write`] would make; `path` is for its errors.
+pub(crate) fn size(path: &Path, metadata: (&str, String), tensors: &[(String, Values)]) -> Result<u64> {
+    let (header, bytes) = header(path, metadata, tensors)?;
+    Ok(8 + header.len() as u64 + bytes)
+}
+
+/// The JSON header, and the number of bytes that it describes.
+fn header(path: &Path, metadata: (&str, String), tensors: &[(String, Values)]) -> Result<(Vec<u8>, u64)> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), json!({ metadata.0: metadata.1 }));
     let mut end = 0;
@@ -57,11 +88,7 @@ pub(crate) fn write(path: &Path, metadata: (&str, String), tensors: &[(String, V
     let mut header = serde_json::to_vec(&header).map_err(|e| Error::file(path, e))?;
     // The format asks for data that begins at a multiple of eight.
     header.resize(header.len().next_multiple_of(8), b' ');
-    atomic::write(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        tensors.iter().try_for_each(|(_, values)| values.write(file))
-    })
+    Ok((header, end as u64))
 }
 
 /// The types that [`TensorFile::take`] turns into `f32`.
@@ -80,9 +107,14 @@ pub(crate) struct TensorFile {
 impl TensorFile {
     /// Reads `path`. The container is checked: no tensor reaches outside of the file, none overlap.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        let bytes = input::read(path, u64::MAX)?;
         let (header, metadata) = SafeTensors::read_metadata(&bytes)
             .map_err(|e| Error::file(path, format!("not a whole safetensors file: {e}")))?;
+        let elements = |info: &TensorInfo| memory::bytes_of::<f32>(info.shape.iter().copied());
+        let sizes = metadata.tensors().into_values().map(elements);
+        let (largest, all) =
+            sizes.fold((0, 0u64), |(largest, all), bytes| (bytes.max(largest), all.saturating_add(bytes)));
+        memory::require(format_args!("{}: its tensors", path.display()), all.saturating_add(largest))?;
         let left = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
         Ok(Self { path: path.to_path_buf(), bytes, start: 8 + header, metadata, left })
     }
@@ -114,6 +146,18 @@ impl TensorFile {
             found => return Err(refused(format!("cannot read the type {found}"))),
         };
         Tensor::from_vec(&info.shape, values).map(Some).map_err(|e| refused(e.to_string()))
+    }
+
+    /// Takes the list of numbers `name`, if there is one. An error where it is none or not of type `F64`.
+    pub fn take_f64(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
+        let Some(info) = self.left.remove(name) else { return Ok(None) };
+        if info.dtype != Dtype::F64 || info.shape.len() != 1 {
+            let (dtype, shape) = (info.dtype, info.shape);
+            let message = format!("tensor `{name}`: expected a list of F64, found {dtype} {shape:?}");
+            return Err(Error::file(&self.path, message));
+        }
+        let bytes = &self.bytes[self.start..][info.data_offsets.0..info.data_offsets.1];
+        Ok(Some(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()))
     }
 }
 
@@ -174,10 +218,17 @@ mod tests {
                 ("z".to_string(), Values::F32(Cow::Borrowed(&a))),
                 ("m".to_string(), Values::Mask(&m)),
                 ("n".to_string(), Values::Count(7)),
+                ("d".to_string(), Values::F64(&[0.1, f64::MIN_POSITIVE])),
             ];
             let path = directory.path().join(name);
             write(&path, ("format", "pt".into()), &tensors).unwrap();
-            std::fs::read(path).unwrap()
+            let bytes = std::fs::read(&path).unwrap();
+            assert_eq!(size(&path, ("format", "pt".into()), &tensors).unwrap(), bytes.len() as u64);
+            let mut file = TensorFile::read(&path).unwrap();
+            assert!(file.take_f64("z").unwrap_err().to_string().contains("`z`"));
+            assert_eq!(file.take_f64("d").unwrap(), Some(vec![0.1, f64::MIN_POSITIVE]));
+            assert_eq!(file.take_f64("d").unwrap(), None);
+            bytes
         });
         assert_eq!(written[0], written[1]);
         let read = SafeTensors::deserialize(&written[0]).unwrap();

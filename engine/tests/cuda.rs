@@ -1,4 +1,4 @@
-//! The engine on CUDA, by way of CUDA on the CPU, against the engine on the CPU.
+//! The engine on CUDA, emulated on the CPU, against the engine on the CPU.
 
 mod support;
 
@@ -16,13 +16,13 @@ fn largest(x: &Tensor) -> f32 {
     x.data().iter().fold(0.0, |max, v| v.abs().max(max))
 }
 
-/// Asserts that `found` is `expected` within `bound`.
+/// Asserts that `found` equals `expected` within `bound`.
 fn assert_close(what: &str, found: &Tensor, expected: &Tensor, bound: f32) {
     let difference = found.max_difference(expected).unwrap();
-    assert!(difference <= bound, "{what}: {difference} apart, the bound is {bound}");
+    assert!(difference <= bound, "{what}: the difference is {difference}, the bound {bound}");
 }
 
-/// Logits, gradients and the running statistics afterwards, by name.
+/// Returns logits, gradients and the running statistics afterwards, by name.
 fn outcome(device: &Device, graph: &Graph, mode: Mode, images: &Tensor) -> Vec<(String, Tensor)> {
     let mut graph = graph.clone();
     let mut tape = Tape::new(device).seed(3);
@@ -40,7 +40,7 @@ fn outcome(device: &Device, graph: &Graph, mode: Mode, images: &Tensor) -> Vec<(
 proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 4096, ..ProptestConfig::with_cases(48) })]
 
-    /// Every layer both ways, in both modes, with masks, groups and frozen parameters.
+    /// Runs every layer forward and backward, in both modes, with masks, groups and frozen parameters.
     #[test]
     fn random_networks_agree_with_the_cpu(seed in any::<u64>(), train in any::<bool>()) {
         let Some(device) = cuda_on_cpu() else { return Ok(()) };
@@ -54,8 +54,8 @@ proptest! {
         let images = random.tensor(&[5, h, w, c]);
         let mode = if train { Mode::Train } else { Mode::Eval };
         let expected = outcome(&Device::cpu(), &graph, mode, &images);
-        // Small variances, and gradients that are nothing but rounding, make some networks sensitive: how much tells an
-        // image that differs by a ten-thousandth.
+        // Small variances, and gradients that are only rounding errors, make some networks sensitive. An image that
+        // differs by a ten-thousandth measures how sensitive.
         let near = Tensor::from_fn(images.shape(), |i| images.data()[i] * (1.0 + random.float() * 1e-4));
         let moved = outcome(&Device::cpu(), &graph, mode, &near);
         let found = outcome(&device, &graph, mode, &images);
@@ -119,7 +119,7 @@ fn every_precision_learns() {
     }
 }
 
-/// In f16 a gradient of 2⁻²⁶ is zero, unless the loss was scaled.
+/// In f16 a gradient of 2⁻²⁶ is zero unless the loss is scaled.
 #[test]
 fn a_scaled_loss_keeps_small_gradients() {
     let Some(device) = cuda_on_cpu() else { return };
@@ -135,7 +135,7 @@ fn a_scaled_loss_keeps_small_gradients() {
     assert!(lost < 0.1 * kept && kept > 0.0, "{lost} without a scale, {kept} with one");
 }
 
-/// A fraction of the cross entropy.
+/// Fraction of the cross entropy.
 struct Shrunk(f32);
 
 impl Objective for Shrunk {
@@ -145,13 +145,13 @@ impl Objective for Shrunk {
     }
 }
 
-/// Gradients that overflow are left out, with their step, until the factor suits.
+/// Steps with overflowing gradients are skipped until the factor is small enough.
 #[test]
 fn an_overflow_takes_no_step() {
     let Some(device) = cuda_on_cpu() else { return };
     let device = device.with_precision(Precision::F16).unwrap();
     let mut graph = network();
-    // Logits so wrong that a gradient of 2¹⁶ times theirs is beyond f16, though the loss is not.
+    // The logits are so wrong that 2¹⁶ times their gradient overflows f16, though the loss does not.
     graph
         .params_mut()
         .filter(|(path, _)| path == "fc.weight")
@@ -170,5 +170,5 @@ fn an_overflow_takes_no_step() {
     };
     trainer.fit(&mut graph, &mut Colours::new(1), None).unwrap();
     let same = graph.params().zip(start.params()).all(|((_, a), (_, b))| a.value().same_bits(b.value()));
-    assert!(same && optimizer.moments("fc.weight").is_none(), "the first step overflows and is left out");
+    assert!(same && optimizer.moments("fc.weight").is_none(), "the first step overflows and is skipped");
 }

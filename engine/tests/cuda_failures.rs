@@ -1,5 +1,5 @@
-//! A GPU that has too little memory, or is lost: an error that names the layer, and nothing is left allocated. One test, as
-//! there is one emulated device a process.
+//! A GPU that has too little memory or is lost: the error names the layer, and nothing stays allocated. A single test,
+//! because each process has only one emulated device.
 
 mod support;
 
@@ -9,7 +9,7 @@ use lopper_kernels::cuda::{CudaError, emulator};
 use support::colours::{Colours, SGD, network, train};
 use support::cuda_on_cpu;
 
-/// A step's loss and gradients on a batch of the task.
+/// Computes the loss and gradients of a step on one batch of the task.
 fn step(graph: &mut Graph, device: &Device) -> lopper_engine::Result<f32> {
     use lopper_engine::data::Batches;
     let batch = Colours::new(1).epoch(0)?.next().expect("a batch")?;
@@ -22,7 +22,7 @@ fn failures_are_errors_and_free_what_they_had() {
     assert_eq!(emulator::allocated(), 0);
     let plenty = 8 << 30;
 
-    // Enough for ever more of a step: each shortage is an error of some layer, or of the input, and frees all.
+    // Memory for an increasing part of a step: each shortage is an error of a layer or the input, and frees everything.
     let mut layers = Vec::new();
     let mut enough = false;
     for kilobytes in (0..400).step_by(8) {
@@ -35,7 +35,10 @@ fn failures_are_errors_and_free_what_they_had() {
             Err(error) => {
                 let message = error.to_string();
                 assert!(!enough, "{kilobytes} KiB are too few, though fewer were enough: {message}");
-                assert!(message.contains("out of memory") && message.contains("bytes wanted"), "{message}");
+                assert!(
+                    message.contains("out of memory") && message.contains("bytes requested"),
+                    "{message}"
+                );
                 layers.push(message);
             }
         }
@@ -46,7 +49,7 @@ fn failures_are_errors_and_free_what_they_had() {
     assert!(layers[0].starts_with(forward), "{}", layers[0]);
     assert!(layers.iter().any(|message| message.contains("back from [12, ")), "{layers:?}");
 
-    // Lost after ever more calls: an error, or all was done; never a weight that is not a number.
+    // The device is lost after an increasing number of calls: either an error or a complete run, never a NaN weight.
     emulator::set_capacity(plenty);
     let mut lost = 0;
     for calls in (0..2000).step_by(97) {

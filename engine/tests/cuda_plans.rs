@@ -1,4 +1,4 @@
-//! A plan on a GPU computes what its graph does, in every precision, and leaves nothing behind. On the emulator.
+//! On the emulator, a GPU plan computes what its graph does, in every precision, and leaves nothing allocated.
 
 mod support;
 
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::{Random, cuda_on_cpu, error, evaluate, images, random_graph};
 
-/// CUDA on the CPU for one test at a time, as they look at its memory; `None` where there is none.
+/// Returns CUDA on the CPU, for one test at a time because tests check its memory; `None` if unavailable.
 fn gpu() -> Option<(MutexGuard<'static, ()>, Device)> {
     static ALONE: Mutex<()> = Mutex::new(());
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,13 +38,13 @@ proptest! {
         let expected = evaluate(&graph, &x);
         let first = plan.run(x.data()).unwrap().to_vec();
         prop_assert!(error(&first, &expected) < 2e-5, "{:?} and {:?}", first, expected.last());
-        // Nothing of the first run is left over in the arena that the second would read.
+        // The arena keeps nothing of the first run that the second would read.
         plan.run(&vec![1e3; x.len()]).unwrap();
         prop_assert_eq!(&first, plan.run(x.data()).unwrap(), "a replay gives the same bits");
         prop_assert_eq!(plan.output_shape(), [n, 4]);
     }
 
-    /// The network is taken apart as on the CPU; kernels and their bytes are the device's own.
+    /// The network is split into steps as on the CPU; kernels and their bytes are specific to the device.
     #[test]
     fn steps_are_those_of_the_cpu(seed in any::<u64>()) {
         let Some((_alone, gpu)) = gpu() else { return Ok(()) };
@@ -58,10 +58,10 @@ proptest! {
     }
 }
 
-/// Errors are those of the roundings: of a product's factors, and in 16 bits of every value. Fewer would mean that another
-/// precision ran.
+/// Errors match the roundings: of a product's factors and, in 16 bits, of every value. Smaller errors would mean that
+/// another precision ran.
 #[test]
-fn other_precisions_are_as_close_as_their_digits() {
+fn errors_of_other_precisions_match_their_digits() {
     let Some((_alone, gpu)) = gpu() else { return };
     for (precision, expected) in
         [(Precision::Tf32, 2e-5..2e-3), (Precision::Bf16, 1e-3..2e-2), (Precision::F16, 1e-4..4e-3)]
@@ -91,7 +91,7 @@ fn conv(weight: Tensor, groups: usize) -> Conv2d {
     }
 }
 
-/// Compact, pooled, widened, concatenated, summed: all that has no dense product.
+/// Compact, pooled, widened, concatenated, summed: all operations without a dense product.
 fn without_products() -> Graph {
     let mut graph = Graph::new(6);
     let compact = CompactConv2d {
@@ -146,7 +146,7 @@ fn a_replay_allocates_nothing_and_a_dropped_plan_holds_nothing() {
 }
 
 #[test]
-fn where_memory_runs_out_the_step_is_named_and_all_is_freed() {
+fn running_out_of_memory_names_the_step_and_frees_everything() {
     let Some((_alone, gpu)) = gpu() else { return };
     let mut graph = Graph::new(4);
     let small = graph.push("small", Layer::Conv2d(conv(Tensor::zeros(&[4, 3, 3, 4]), 1)), &[0]).unwrap();
@@ -191,9 +191,9 @@ fn timed_runs_compute_the_same() {
     assert_eq!(expected, plan.run(x.data()).unwrap());
 }
 
-/// VGG's end: see the test of this name in `plans.rs`.
+/// VGG's end: see the test of the same name in `plans.rs`.
 #[test]
-fn a_pool_that_enlarges_goes_into_the_linear_layer() {
+fn a_pool_that_enlarges_is_folded_into_the_linear_layer() {
     let Some((_alone, gpu)) = gpu() else { return };
     for map in [[4, 4], [7, 7], [2, 7]] {
         let mut graph = Graph::new(3);
@@ -234,7 +234,7 @@ fn dead_filters_do_no_work() {
 }
 
 #[test]
-fn what_cannot_be_planned_is_named() {
+fn errors_name_what_cannot_be_planned() {
     let Some((_alone, gpu)) = gpu() else { return };
     let graph = without_products();
     let message = |options| Plan::with(&graph, [1, 6, 6, 6], &gpu, options).err().unwrap().to_string();

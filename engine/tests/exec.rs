@@ -1,4 +1,4 @@
-//! A graph runs: what it computes, keeps and refuses.
+//! Execution of a graph: what it computes, keeps and refuses.
 
 use lopper_engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
 use lopper_engine::{Device, Error, Graph, Layer, Mode, Param, Tape, Tensor};
@@ -14,12 +14,12 @@ fn conv(weight: Tensor, bias: Option<Tensor>) -> Conv2d {
     Conv2d { weight: Param::new(weight), bias, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 }
 }
 
-/// Two ReLUs of the image, one over channels that the other doubles, and a node that nothing reads.
+/// Builds two ReLUs of the image, one over channels that the other doubles, and a node that nothing reads.
 fn branches() -> Graph {
     let mut g = Graph::new(2);
     let relu = g.push("relu", Layer::Relu, &[0]).unwrap();
     let six = g.push("relu6", Layer::Relu6, &[0]).unwrap();
-    // With the two rows of the test it would refuse to train, if it ran: one value a channel.
+    // With the two rows of the test it would refuse to train if it ran: there is one value per channel.
     let pooled = g.push("pool", Layer::AdaptiveAvgPool([1, 1]), &[relu]).unwrap();
     g.push("unread", Layer::BatchNorm(BatchNorm::new(2)), &[pooled]).unwrap();
     g.push("sum", Layer::Add, &[relu, six, relu]).unwrap();
@@ -57,7 +57,7 @@ fn errors_name_the_layer() {
     }
 }
 
-/// A compact convolution of 5 channels to 4, of which 3 and 2 are live, its border carried by a channel of ones.
+/// Returns a compact convolution from 5 channels to 4, of which 3 and 2 are live. A channel of ones carries its border.
 fn compact() -> CompactConv2d {
     CompactConv2d {
         conv: conv(wave(&[2, 3, 3, 4], 0.0), Some(wave(&[2], 1.0))),
@@ -70,7 +70,7 @@ fn compact() -> CompactConv2d {
 }
 
 #[test]
-fn a_compact_convolution_is_that_of_the_reference() {
+fn a_compact_convolution_matches_the_reference() {
     let layer = compact();
     let x = wave(&[2, 4, 5, 5], 2.0);
     let g = layer.geometry(x.shape()).unwrap();
@@ -93,7 +93,7 @@ fn a_compact_convolution_is_that_of_the_reference() {
 }
 
 #[test]
-fn a_compact_convolution_refuses_a_gradient_alone() {
+fn a_compact_convolution_refuses_only_gradients() {
     let mut graph = Graph::new(5);
     graph.push("compact", Layer::CompactConv2d(compact()), &[0]).unwrap();
     let images = wave(&[1, 4, 4, 5], 0.0);

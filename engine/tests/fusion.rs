@@ -1,4 +1,4 @@
-//! What runs as one operation gives the bits of one after the other; memory that is used again gives those of fresh.
+//! Fused operations are bit-identical to separate ones; reused memory is bit-identical to fresh memory.
 
 mod support;
 
@@ -7,7 +7,7 @@ use lopper_engine::{Device, Graph, Layer, Mode, NodeId, ParamGradients, Tape, Te
 use proptest::prelude::*;
 use support::{Random, random_graph};
 
-/// What a run leaves: logits, gradients, and the running statistics of batch norms afterwards.
+/// Results of a run: logits, gradients, and the running statistics of batch norms afterwards.
 struct Outcome {
     logits: Tensor,
     gradients: ParamGradients,
@@ -24,7 +24,7 @@ impl Outcome {
     }
 }
 
-/// Runs `graph` both ways on `images`, with `taps`.
+/// Runs `graph` forward and backward on `images`, with `taps`.
 fn run(device: &Device, graph: &Graph, mode: Mode, images: &Tensor, taps: &[NodeId]) -> Outcome {
     let mut graph = graph.clone();
     let mut tape = Tape::new(device).seed(3);
@@ -44,7 +44,7 @@ fn run(device: &Device, graph: &Graph, mode: Mode, images: &Tensor, taps: &[Node
     Outcome { logits: pass.output.value().clone(), gradients, statistics }
 }
 
-/// A random network that can be trained, some of its parameters frozen; and images for it.
+/// Returns a random trainable network with some frozen parameters, and images for it.
 fn trainable(seed: u64) -> Option<(Graph, Tensor)> {
     let mut graph = random_graph(seed);
     if graph.nodes().iter().any(|n| matches!(n.layer, Layer::CompactConv2d(_))) {
@@ -59,7 +59,7 @@ fn trainable(seed: u64) -> Option<(Graph, Tensor)> {
 proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 4096, ..ProptestConfig::with_cases(100) })]
 
-    /// A tap is a reader, so tapping every node is running one after the other.
+    /// A tap is a reader, so tapping every node prevents fusion.
     #[test]
     fn fused_operations_change_no_bit(seed in any::<u64>(), train in any::<bool>(), tapped in 0usize..100) {
         let Some((graph, images)) = trainable(seed) else { return Err(TestCaseError::reject("compact")) };
@@ -73,11 +73,11 @@ proptest! {
     }
 
     #[test]
-    fn memory_that_held_something_else_changes_no_bit(seed in any::<u64>()) {
+    fn reused_memory_changes_no_bit(seed in any::<u64>()) {
         let Some((graph, images)) = trainable(seed) else { return Err(TestCaseError::reject("compact")) };
         let device = Device::cpu();
         let fresh = run(&device, &graph, Mode::Train, &images, &[]);
-        // Every value and gradient that depends on the images becomes NaN, and its memory is kept.
+        // Every value and gradient that depends on the images becomes NaN, and the pool keeps its memory.
         run(&device, &graph, Mode::Train, &Tensor::full(images.shape(), f32::NAN), &[]);
         prop_assert!(run(&device, &graph, Mode::Train, &images, &[]).same_bits(&fresh));
     }

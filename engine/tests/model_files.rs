@@ -1,4 +1,4 @@
-//! Model files: what is saved is loaded bit for bit, and a damaged file is refused, never a panic.
+//! Model files: a saved network loads bit for bit, and a damaged file is refused without a panic.
 
 mod support;
 
@@ -35,7 +35,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn a_network_survives_a_file(seed in any::<u64>()) {
+    fn a_network_round_trips_through_a_file(seed in any::<u64>()) {
         let directory = tempfile::tempdir().unwrap();
         let mut graph = random_graph(seed);
         graph.info.std = vec![0.1 + seed as f32 / 7.0; graph.info.input[2]];
@@ -47,7 +47,7 @@ proptest! {
         prop_assert!(bytes == std::fs::read(&path).unwrap(), "saved twice, the same bytes");
     }
 
-    /// Whatever loads is a network that can be run on the images it names.
+    /// A file that loads describes a network that runs on the images it names.
     #[test]
     fn damage_is_an_error_or_harmless(seed in any::<u64>(), flips in 1usize..4, cut in prop::bool::weighted(0.2)) {
         let directory = tempfile::tempdir().unwrap();
@@ -57,8 +57,8 @@ proptest! {
         let mut bytes = whole.clone();
         let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
         for _ in 0..flips {
-            // Mostly in the header: a flip among the weights is seldom visible. A digit becomes another one, since
-            // most other damage ends at the JSON parser.
+            // Mostly in the header, because a flip among the weights is seldom visible. A digit becomes another digit,
+            // because most other damage stops at the JSON parser.
             let end = if random.chance(80) { header } else { whole.len() };
             let at = random.int(0, end - 1);
             bytes[at] = match bytes[at] {
@@ -75,7 +75,7 @@ proptest! {
                 let [h, w, c] = graph.info.input;
                 let shapes = graph.shapes([1, h, w, c]).unwrap();
                 graph.costs(graph.info.input).unwrap();
-                // A digit that changed may ask for much memory; it is not this test that spends it.
+                // A changed digit may require much memory, which this test does not spend.
                 if shapes.iter().all(|s| s.iter().product::<usize>() < 1 << 16) {
                     let mut plan = Plan::new(&graph, [1, h, w, c], &DEVICE).unwrap();
                     plan.run(&vec![1.0; h * w * c]).unwrap();
@@ -86,7 +86,7 @@ proptest! {
     }
 }
 
-/// A small network with every kind of tensor: parameters, a mask, running statistics.
+/// Builds a small network with every kind of tensor: parameters, a mask, running statistics.
 fn small() -> Graph {
     let mut graph = Graph::new(3);
     let mut weight = Param::new(Tensor::from_fn(&[2, 1, 1, 3], |i| i as f32));
@@ -108,7 +108,7 @@ fn flags_and_masks_are_kept() {
     assert_eq!(weight.masked_fraction(), 0.5);
 }
 
-/// Rewrites the header of a saved [`small`] with `edit` and tells how loading it fails.
+/// Rewrites the header of a saved [`small`] with `edit` and returns the error of loading it.
 fn refusal(edit: impl Fn(&str) -> String) -> String {
     let directory = tempfile::tempdir().unwrap();
     let path = saved(&small(), directory.path());
@@ -123,8 +123,8 @@ fn refusal(edit: impl Fn(&str) -> String) -> String {
 }
 
 #[test]
-fn each_lie_is_named() {
-    // In the header, the graph is a JSON text inside of JSON: its quotes are escaped.
+fn each_inconsistency_is_named() {
+    // In the header, the graph is JSON text inside JSON, so its quotes are escaped.
     let cases = [
         (r#"\"version\":1"#, r#"\"version\":9"#, "model format 9"),
         ("OHWI", "OIHW", "layout OIHW"),
@@ -158,7 +158,7 @@ fn each_lie_is_named() {
 }
 
 #[test]
-fn what_is_no_model_is_refused() {
+fn files_that_are_not_models_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("model.safetensors");
     for bytes in [&b""[..], b"\x10", &[0xff; 64], &u64::MAX.to_le_bytes(), b"\x02\0\0\0\0\0\0\0{}"] {

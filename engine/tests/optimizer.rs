@@ -1,4 +1,4 @@
-//! Optimizer state: it follows the edits of a rewrite, and refuses what it cannot follow.
+//! Optimizer state follows the edits of a rewrite, and refuses changes it was not given.
 
 use lopper_engine::layer::Linear;
 use lopper_engine::rewrite::Edit;
@@ -27,9 +27,9 @@ fn wave(shape: &[usize], phase: f32) -> Tensor {
     Tensor::from_fn(shape, |i| (i as f32 * 1.7 + phase).sin())
 }
 
-/// An optimizer steps each weight by itself: stepping what is left after a cut must be cutting what was stepped.
+/// An optimizer steps each weight independently, so stepping and slicing commute.
 #[test]
-fn a_slice_steps_as_it_would_have_uncut() {
+fn stepping_and_slicing_commute() {
     let device = Device::cpu();
     let keep = [3, 1];
     for config in CONFIGS {
@@ -59,7 +59,7 @@ fn a_slice_steps_as_it_would_have_uncut() {
 }
 
 #[test]
-fn a_cut_that_was_not_told_is_an_error() {
+fn an_unreported_cut_is_an_error() {
     let device = Device::cpu();
     let mut optimizer = Optimizer::new(CONFIGS[0]);
     let step = |optimizer: &mut Optimizer, rows: usize, gradient_rows: usize| {
@@ -74,7 +74,7 @@ fn a_cut_that_was_not_told_is_an_error() {
 }
 
 #[test]
-fn weight_decay_spares_vectors_where_asked() {
+fn weight_decay_spares_vectors_on_request() {
     for config in CONFIGS {
         let mut graph = graph(Tensor::full(&[2, 3], 1.0), Tensor::full(&[2], 1.0));
         let still = gradients(Tensor::zeros(&[2, 3]), Tensor::zeros(&[2]));
@@ -86,7 +86,7 @@ fn weight_decay_spares_vectors_where_asked() {
 }
 
 #[test]
-fn a_schedule_moves_momentum_and_frozen_parameters_rest() {
+fn a_schedule_sets_momentum_and_frozen_parameters_stay() {
     let device = Device::cpu();
     let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
     let mut optimizer = Optimizer::new(sgd);
@@ -102,7 +102,7 @@ fn a_schedule_moves_momentum_and_frozen_parameters_rest() {
 }
 
 #[test]
-fn what_a_mask_drops_stays_zero() {
+fn masked_weights_stay_zero() {
     let device = Device::cpu();
     for config in CONFIGS {
         let mut g = graph(wave(&[4, 3], 0.0), wave(&[4], 1.0));

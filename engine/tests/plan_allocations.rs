@@ -1,4 +1,5 @@
-//! Running a plan allocates nothing. Alone in its binary: the counter sees every thread of the process.
+//! Running a plan allocates nothing. The only test of its binary, because the counter covers every thread of the
+//! process.
 
 mod support;
 
@@ -27,10 +28,10 @@ fn a_steady_state_allocates_nothing() {
             });
             region.change().allocations
         };
-        // In the pool already: handing work to it from outside lets its queue grow every few dozen times.
+        // Run inside the pool: submitting work from outside grows its queue every few dozen times.
         device.run(|| {
             let first = allocations();
-            // What a kernel keeps for the next call, each thread makes once, when chance first gives it such a task.
+            // Each thread allocates a kernel's reusable buffers once, when it first happens to get such a task.
             let steady = (0..50).any(|_| allocations() == 0);
             assert!(
                 steady,

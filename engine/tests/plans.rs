@@ -1,4 +1,4 @@
-//! A plan computes what its graph does, whatever it fuses and wherever it puts the values.
+//! A plan computes what its graph does, whatever it fuses and wherever it places the values.
 
 mod support;
 
@@ -26,7 +26,7 @@ proptest! {
         let expected = evaluate(&graph, &x);
         let first = plan.run(x.data()).unwrap().to_vec();
         prop_assert!(error(&first, &expected) < 2e-5, "{:?} and {:?}", first, expected.last());
-        // Nothing of the first run is left over in the arena that the second would read.
+        // The arena keeps nothing of the first run that the second would read.
         plan.run(&vec![1e3; x.len()]).unwrap();
         prop_assert_eq!(&first, plan.run(x.data()).unwrap(), "a second run gives the same bits");
         prop_assert_eq!(plan.output_shape(), [n, 4]);
@@ -56,7 +56,7 @@ proptest! {
         prop_assert_eq!(run(1), run(3));
     }
 
-    /// Every live node is computed by exactly one step, and costs are those of the graph where nothing is left out.
+    /// Exactly one step computes every live node, and the costs match the graph's unless work is skipped.
     #[test]
     fn steps_account_for_every_node(seed in any::<u64>()) {
         let graph = random_graph(seed);
@@ -94,7 +94,7 @@ fn conv(c: usize, o: usize, seed: u64) -> Layer {
     Layer::Conv2d(Conv2d { weight, bias: None, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 })
 }
 
-/// conv → BN → ReLU → conv → BN → + → ReLU, the block that ResNets are made of.
+/// Builds conv → BN → ReLU → conv → BN → + → ReLU, the block of a ResNet.
 fn residual_block() -> Graph {
     let mut graph = Graph::new(8);
     let bn = || Layer::BatchNorm(BatchNorm::new(8));
@@ -134,10 +134,10 @@ fn residual_blocks_are_fused() {
     assert_eq!(listing(&graph), [step("conv1", &["relu1"]), step("conv2", &["add", "relu2"])]);
 }
 
-/// VGG's end: a pool to 7×7, flattened, a linear layer. The windows of these pools have one, two or four pixels, so
-/// that with small integers every sum is exact, in any order.
+/// VGG's end: a pool to 7×7, flatten, a linear layer. The windows of these pools have one, two or four pixels, so that
+/// every sum of small integers is exact in any order.
 #[test]
-fn a_pool_that_enlarges_goes_into_the_linear_layer() {
+fn a_pool_that_enlarges_is_folded_into_the_linear_layer() {
     for (map, folds) in [([4, 4], true), ([7, 7], true), ([2, 7], true), ([14, 14], false)] {
         let mut graph = Graph::new(3);
         let pool = graph.push("pool", Layer::AdaptiveAvgPool([7, 7]), &[0]).unwrap();
@@ -156,7 +156,7 @@ fn a_pool_that_enlarges_goes_into_the_linear_layer() {
 }
 
 #[test]
-fn the_arena_of_a_deep_chain_is_that_of_two_layers() {
+fn the_arena_of_a_deep_chain_holds_two_layers() {
     let mut graph = Graph::new(8);
     let mut x = 0;
     for i in 0..20 {
@@ -213,7 +213,7 @@ fn a_network_may_compute_nothing() {
 }
 
 #[test]
-fn what_cannot_be_planned_is_named() {
+fn errors_name_what_cannot_be_planned() {
     let graph = residual_block();
     let message = |graph: &Graph, input| Plan::new(graph, input, &DEVICE).err().unwrap().to_string();
     assert!(message(&graph, [1, 6, 6, 7]).contains("`input`: input: expected 8 channels"));

@@ -1,10 +1,10 @@
-//! The tape itself: what it keeps, what it refuses, which gradients it gives.
+//! The tape itself: what it keeps, what it refuses, and which gradients it returns.
 
 use lopper_engine::tape::Backward;
 use lopper_engine::{Device, Error, Mode, Result, Tape, Tensor};
 use std::sync::Arc;
 
-/// An operation that holds a token, so that a test sees when it is freed.
+/// Operation that holds a token, so that a test can see when it is freed.
 struct Holding(#[allow(dead_code, reason = "held, never read")] Arc<()>);
 
 impl Backward for Holding {
@@ -30,15 +30,15 @@ fn without_gradients_nothing_is_kept() {
 
     let x = tape.leaf(Tensor::scalar(1.0));
     let y = tape.record(&[&x], Tensor::scalar(2.0), Holding(token.clone()));
-    assert_eq!(Arc::strong_count(&token), 2, "kept for the way back");
+    assert_eq!(Arc::strong_count(&token), 2, "kept for the backward pass");
     let mut gradients = tape.backward(&y).unwrap();
-    assert_eq!(Arc::strong_count(&token), 1, "and freed on it");
+    assert_eq!(Arc::strong_count(&token), 1, "and freed in it");
     assert_eq!(gradients.take(&x).unwrap().data(), [1.0]);
-    assert!(gradients.get(&x).is_none() && gradients.get(&y).is_none(), "of leaves alone, once");
+    assert!(gradients.get(&x).is_none() && gradients.get(&y).is_none(), "only of leaves, and only once");
 }
 
 #[test]
-fn gradients_flow_to_what_the_loss_depends_on() {
+fn gradients_flow_only_to_what_the_loss_depends_on() {
     let mut tape = Tape::new(&Device::cpu());
     let [a, b, unused] = [2.0, 3.0, 4.0].map(|v| tape.leaf(Tensor::scalar(v)));
     let aside = tape.mul(&a, &unused).unwrap();

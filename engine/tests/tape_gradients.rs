@@ -7,7 +7,7 @@ use lopper_kernels::params::{Activation, Trans};
 use lopper_kernels::reference as oracle;
 use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
 
-/// Numbers in (−1, 1), no two alike, the same every time.
+/// Returns distinct numbers in (−1, 1), the same on every run.
 fn noise(shape: &[usize], seed: u64) -> Tensor {
     let mix =
         |i: u64| (i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f32 / (1u32 << 23) as f32;
@@ -18,7 +18,8 @@ fn doubles(t: &Tensor) -> Vec<f64> {
     t.data().iter().map(|&x| x.into()).collect()
 }
 
-/// The gradient of each input that is a leaf, of Σ weights · op(inputs); and op(inputs).
+/// Returns the gradient of Σ weights · op(inputs) with respect to each input that is a leaf, the value op(inputs), and
+/// the weights.
 fn on_tape(
     inputs: &[Tensor],
     is_leaf: impl Fn(usize) -> bool,
@@ -38,8 +39,8 @@ fn on_tape(
     (vars.iter().map(|v| gradients.get(v).cloned()).collect(), y.value().clone(), weights)
 }
 
-/// Value and gradients of `op` against `reference`, element by element; and each gradient alone, with every
-/// other input a constant, against the same gradient among all.
+/// Checks the value and gradients of `op` against `reference`, element by element. Also checks that each gradient is
+/// the same if every other input is a constant.
 fn check(
     inputs: &[Tensor],
     op: impl Fn(&mut Tape, &[Var]) -> Result<Var>,
@@ -72,7 +73,7 @@ fn check(
         for (i, other) in alone.iter().enumerate() {
             assert_eq!(other.is_some(), i == k, "a constant has no gradient");
         }
-        assert!(alone[k].as_ref().unwrap().same_bits(gradient), "input {k} alone");
+        assert!(alone[k].as_ref().unwrap().same_bits(gradient), "only input {k} is a leaf");
     }
 }
 
@@ -209,19 +210,19 @@ fn pools() {
     }
 }
 
-/// `f` of every element.
+/// Applies `f` to every element.
 fn map(x: &[f64], f: impl Fn(f64) -> f64) -> Vec<f64> {
     x.iter().map(|&x| f(x)).collect()
 }
 
-/// `f` of every pair of elements.
+/// Applies `f` to every pair of elements.
 fn zip(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
     a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect()
 }
 
 #[test]
 fn activations() {
-    // Reaches below 0 and above 6.
+    // Values reach below 0 and above 6.
     let x = [Tensor::from_fn(&[3, 7], |i| i as f32 - 8.4)];
     check(&x, |tape, v| tape.relu(&v[0]), |v| map(&v[0], |x| x.max(0.0)));
     check(&x, |tape, v| tape.relu6(&v[0]), |v| map(&v[0], |x| x.clamp(0.0, 6.0)));
@@ -280,7 +281,7 @@ fn dropout() {
         let x = tape.constant(x.clone());
         tape.dropout(&x, 0.4, mode).unwrap().value().clone()
     };
-    // What the seed of `on_tape` keeps, times 1/(1 − p).
+    // The elements that the seed of `on_tape` keeps, times 1/(1 − p).
     let kept = dropped(&Tensor::full(&[200], 1.0), Mode::Train);
     let zeros = kept.data().iter().filter(|&&k| k == 0.0).count();
     assert!((50..110).contains(&zeros), "{zeros} of 200 dropped at p = 0.4");

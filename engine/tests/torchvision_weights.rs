@@ -1,4 +1,4 @@
-//! PyTorch's names and layouts: a known example by hand, round trips, and files that do not fit.
+//! PyTorch's names and layouts: a known example by hand, round trips, and mismatched files.
 
 mod support;
 
@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::Path;
 use support::random_graph;
 
-/// Writes `F32` tensors as PyTorch would.
+/// Writes `F32` tensors as PyTorch does.
 fn pytorch_file(path: &Path, tensors: &[(&str, &[usize], &[f32])]) {
     let bytes: Vec<Vec<u8>> =
         tensors.iter().map(|(_, _, v)| v.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
@@ -19,7 +19,7 @@ fn pytorch_file(path: &Path, tensors: &[(&str, &[usize], &[f32])]) {
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-/// 1×2 images of one channel → convolution to 2 channels → flatten → batch norm → linear to one.
+/// Builds 1×2 images of one channel → convolution to 2 channels → flatten → batch norm → linear to one.
 fn tiny() -> Graph {
     let mut graph = Graph::new(1);
     let conv = Conv2d {
@@ -56,7 +56,7 @@ fn tiny_tensors() -> Vec<(&'static str, &'static [usize], &'static [f32])> {
 }
 
 #[test]
-fn a_tiny_network_by_hand() {
+fn a_tiny_network_matches_values_by_hand() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tiny.safetensors");
     pytorch_file(&path, &[tiny_tensors(), vec![("bn.num_batches_tracked", &[], &[9.])]].concat());
@@ -82,7 +82,7 @@ fn a_tiny_network_by_hand() {
 }
 
 #[test]
-fn the_exported_file_is_pytorchs() {
+fn the_exported_file_matches_pytorchs() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tiny.safetensors");
     pytorch_file(&path, &tiny_tensors());
@@ -102,7 +102,7 @@ fn the_exported_file_is_pytorchs() {
 }
 
 #[test]
-fn every_misfit_is_listed_and_nothing_is_changed() {
+fn every_mismatch_is_listed_and_nothing_is_changed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tiny.safetensors");
     let mut tensors = tiny_tensors();
@@ -123,7 +123,7 @@ fn every_misfit_is_listed_and_nothing_is_changed() {
 }
 
 #[test]
-fn weights_that_are_no_numbers_are_refused() {
+fn non_finite_weights_and_negative_variances_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tiny.safetensors");
     for (at, values, expected) in [
@@ -162,7 +162,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn export_and_import_give_back_the_same_bits(seed in any::<u64>()) {
+    fn export_and_import_return_the_same_bits(seed in any::<u64>()) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("weights.safetensors");
         let graph = random_graph(seed);

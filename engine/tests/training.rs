@@ -1,4 +1,4 @@
-//! The training loop on a task that a small network learns in seconds.
+//! The training loop, on a task that a small network learns in seconds.
 
 mod support;
 
@@ -52,7 +52,7 @@ fn one_thread_and_two_give_the_same_bits() {
 fn masked_weights_stay_zero_while_momentum_pushes() {
     for config in [SGD, ADAM] {
         let mut graph = network();
-        // First trained, so that the weights that are masked then have momentum.
+        // Train first, so that the weights that are then masked have momentum.
         let mut mask_midway = MaskMidway;
         train(&mut graph, &mut Colours::new(6), 2, config, &Device::cpu(), vec![&mut mask_midway]).unwrap();
         let w = graph.param("conv2.weight").unwrap();
@@ -63,7 +63,7 @@ fn masked_weights_stay_zero_while_momentum_pushes() {
     }
 }
 
-/// Masks half of `conv2.weight` in the middle of training.
+/// Masks half of `conv2.weight` halfway through training.
 struct MaskMidway;
 
 impl Callback for MaskMidway {
@@ -78,7 +78,7 @@ impl Callback for MaskMidway {
 }
 
 #[test]
-fn a_loss_that_is_not_finite_ends_the_training_before_the_step() {
+fn a_non_finite_loss_ends_the_training_before_the_step() {
     let device = Device::cpu();
     let mut data = Colours { not_a_number: Some(2), ..Colours::new(6) };
     let mut graph = network();
@@ -90,17 +90,17 @@ fn a_loss_that_is_not_finite_ends_the_training_before_the_step() {
 }
 
 #[test]
-fn the_first_error_of_the_data_ends_the_training() {
+fn the_first_data_error_ends_the_training() {
     let mut data = Colours { unreadable: Some(1), ..Colours::new(6) };
     let error = train(&mut network(), &mut data, 3, SGD, &Device::cpu(), vec![]).unwrap_err();
-    assert_eq!(error.to_string(), "broken.jpg: is no image");
+    assert_eq!(error.to_string(), "broken.jpg: is not an image");
     let none = train(&mut network(), &mut Colours::new(0), 3, SGD, &Device::cpu(), vec![]);
     assert!(none.unwrap_err().to_string().contains("the data set holds no"));
     assert!(evaluate(&network(), &mut Colours::new(0), &Device::cpu()).is_err());
 }
 
 #[test]
-fn frozen_layers_stay_and_batch_norms_move() {
+fn frozen_layers_stay_and_batch_norms_adapt() {
     let (start, mut graph) = (network(), network());
     let fc = graph.id("fc").unwrap();
     freeze(&mut graph, fc);
@@ -114,7 +114,7 @@ fn frozen_layers_stay_and_batch_norms_move() {
     assert!(graph.params().all(|(_, p)| p.trainable));
 }
 
-/// Notes what is called, and when.
+/// Records which callbacks are called, and when.
 #[derive(Default)]
 struct Journal(Vec<String>);
 
@@ -126,7 +126,7 @@ impl Callback for Journal {
     fn before_step(&mut self, step: &mut Step) -> Result<()> {
         assert!(step.loss.is_finite() && step.gradients.contains_key("fc.bias"));
         self.0.push(format!("before {} at {}", step.progress.step, step.progress.fraction()));
-        // What a callback does to the gradients is what the optimizer sees.
+        // The optimizer sees the gradients as callbacks leave them.
         step.gradients.remove("fc.bias");
         Ok(())
     }
@@ -171,7 +171,7 @@ fn running_statistics_move_by_momentum_and_the_unbiased_variance() {
     assert!(network().commit(&pass).is_err(), "another network's statistics");
     let mut wider = Graph::new(3);
     wider.push("bn", Layer::BatchNorm(BatchNorm::new(3)), &[0]).unwrap();
-    assert!(wider.commit(&pass).is_err(), "those of fewer channels");
+    assert!(wider.commit(&pass).is_err(), "statistics of fewer channels");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-// Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, c]`, each channel by itself:
+// Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, c]`, separately for each channel:
 // `x̂ = (x − mean)/√(var + eps)`, `y = activation(gamma·x̂ + beta + residual)`.
 //
-// Memory bounds all of it, so the residual sum and the activation ride along both ways:
+// All passes are memory-bound, so the residual sum and the activation are fused in both directions:
 //
 //   forward   partials  reads x            backward   partials  reads x, y, dy
 //             finish    reads partials                finish    reads partials
@@ -9,18 +9,19 @@
 //                       writes y
 //
 // The tile is that of columns.cuh: a thread keeps the parameters of its four or eight channels in 40 to 80 registers,
-// so a multiprocessor holds at least 768 threads, each with two to six loads of sixteen bytes in flight: more than the
-// 40 KB or so that keep an H100's memory busy. Each block subtracts its own first row before it squares: the squares are then of the size of the spread, not of the mean. Blocks are combined in double
-// precision, by the formula of Chan, Golub & LeVeque (1983).
+// so a multiprocessor holds at least 768 threads, each with two to six loads of sixteen bytes in flight: more than
+// the roughly 40 KB that keep an H100's memory busy. Each block subtracts its own first row before squaring, so that
+// the squares scale with the spread and not with the mean. Blocks are combined in double precision, by the formula of
+// Chan, Golub & LeVeque (1983).
 #include "columns.cuh"
 
 __device__ __forceinline__ float inv_std(float var, float eps) { return 1 / sqrtf(var + eps); }
 
-/// The bounds of an activation, open where its gradient is not zero.
+/// The bounds of an activation's output; strictly between them, its gradient is nonzero.
 struct Bounds {
     float low, high;
 
-    /// A NaN passes both comparisons.
+    /// Passes a NaN through, because both comparisons are false.
     __device__ __forceinline__ float clamp(float z) const {
         float above = z < low ? low : z;
         return above > high ? high : above;
@@ -28,7 +29,7 @@ struct Bounds {
     __device__ __forceinline__ float mask(float y, float dy) const { return y > low && y < high ? dy : 0; }
 };
 
-/// Sums of `x − first` and of its square, `first` being the block's first row: `partials[block, sum, channel]`.
+/// Sums of `x − first` and of its square, where `first` is the block's first row: `partials[block, sum, channel]`.
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_statistics_partials(int type, Columns g, const void* x, float* partials) {
     with_lanes(type, g.c, [&](auto t, auto n) {
@@ -49,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(256)
     });
 }
 
-/// Mean and biased variance of each channel, from the partial sums.
+/// The mean and biased variance of each channel, from the partial sums.
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_statistics_finish(int type, Columns g, uint64_t parts, uint32_t across, const void* x,
                                  const float* partials, float* mean, float* var) {
@@ -65,7 +66,8 @@ extern "C" __global__ void __launch_bounds__(256)
     double center = fold_parts(across, parts, [&](uint64_t part) {
         return rows(part) * first(part) + partials[part * 2 * g.c + ch];
     }) / g.rows;
-    // A part's spread about its own mean, and its rows times the squared way from there to the mean of all.
+    // A part's spread about its own mean, plus its rows times the squared distance of that mean from the overall
+    // mean.
     double squares = fold_parts(across, parts, [&](uint64_t part) {
         double d = partials[part * 2 * g.c + ch], dd = partials[(part * 2 + 1) * g.c + ch];
         double offset = d / rows(part), away = first(part) + offset - center, spread = dd - d * offset;
@@ -76,8 +78,8 @@ extern "C" __global__ void __launch_bounds__(256)
     var[channel] = float(squares / g.rows);
 }
 
-/// `y = activation((x − mean)·gamma/√(var + eps) + beta + residual)`. The mean is subtracted first, so that a large one
-/// does not cancel. `residual` may be null.
+/// `y = activation((x − mean)·gamma/√(var + eps) + beta + residual)`. The mean is subtracted first, which avoids
+/// cancellation if it is large. `residual` may be null.
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_apply(int type, Columns g, const void* x, const float* mean, const float* var, const float* gamma,
                      const float* beta, float eps, const void* residual, Bounds bounds, void* y) {
@@ -109,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(256)
     });
 }
 
-/// `dz`: the gradient before the activation, whose output was `y`; null where there is none.
+/// `dz`: the gradient before the activation, whose output is `y`; `y` is null if there is no activation.
 template <class T, int N>
 __device__ __forceinline__ Piece<T, N> masked(const Bounds& bounds, const T* y, const T* dy, uint64_t offset) {
     auto dz = Piece<T, N>::load(dy + offset);
@@ -159,8 +161,9 @@ extern "C" __global__ void __launch_bounds__(256)
     dgamma[channel] = float(dz_x * inv_std(var[channel], eps));
 }
 
-/// `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`; `inv_rows` is 1/rows, or 0 where the statistics are
-/// constants. `dx` is written over `dy`; or, where `residual_dx` is not null, `dz` over `dy` and `dx` there.
+/// `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`; `inv_rows` is 1/rows, or 0 if the statistics are
+/// constants. `dx` overwrites `dy`; or, if `residual_dx` is not null, `dz` overwrites `dy` and `dx` goes to
+/// `residual_dx`.
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_backward_apply(int type, Columns g, const void* x, const float* mean, const float* var,
                               const float* gamma, float eps, const void* y, Bounds bounds, const float* dgamma,

@@ -1,13 +1,13 @@
-// Operations that move channels: concatenation, and the parameter-free residual shortcut. Nothing is computed, so the
-// type does not matter: what moves is a unit of 16, 4 or 2 bytes, the largest that divides every row and every piece of
-// a row. All sizes along channels are given in units.
+// Operations that move channels: concatenation and the parameter-free residual shortcut. They only copy, so the
+// element type does not matter: a thread moves a unit of 16, 4 or 2 bytes, the largest that divides every row and
+// every piece of a row. All sizes along channels are counted in units.
 //
 //   thread: one unit of the output ◀─ copy ─ one unit of the input, or zero
 //
-// Neighbouring threads write neighbouring units; reads are as contiguous as the pieces are long.
+// Neighboring threads write neighboring units; reads are contiguous within a piece.
 #include "device.cuh"
 
-/// Calls `f` with a value of `bytes` bytes.
+/// Calls `f` with a value whose type has `bytes` bytes.
 template <class F> __device__ __forceinline__ void with_unit(int bytes, F f) {
     switch (bytes) {
     case 16: f(uint4()); break;
@@ -16,7 +16,8 @@ template <class F> __device__ __forceinline__ void with_unit(int bytes, F f) {
     }
 }
 
-/// Copies `rows` rows of `c` units, from `from_start` of rows `from_width` wide to `to_start` of rows `to_width` wide.
+/// Copies `c` units of each of `rows` rows, from offset `from_start` in rows of `from_width` to offset `to_start` in
+/// rows of `to_width`.
 extern "C" __global__ void __launch_bounds__(256)
     copy_channels(int unit, uint64_t rows, uint32_t c, const void* from, uint32_t from_width, uint32_t from_start,
                   void* to, uint32_t to_width, uint32_t to_start) {
@@ -29,13 +30,13 @@ extern "C" __global__ void __launch_bounds__(256)
     });
 }
 
-/// As in the launchers: channels in units.
+/// `Shortcut` in ops/channels.rs, with channels in units.
 struct Shortcut {
     uint32_t n, h, w, oh, ow, stride;
-    uint32_t c, before, width; // of x, zeros in front, of y
+    uint32_t c, before, width; // of x, zeros before, of y
 };
 
-/// Where unit `i` of an image `[n, height, width, c]` is.
+/// The position of unit `i` in an image `[n, height, width, c]`.
 struct Unit {
     uint32_t image, row, col, channel;
 
@@ -48,19 +49,19 @@ struct Unit {
     }
 };
 
-/// `y[n, i, j, before + c] = x[n, i·stride, j·stride, c]`, and zero in the channels in front and behind.
+/// `y[n, i, j, before + c] = x[n, i·stride, j·stride, c]`; the channels before and after are zero.
 extern "C" __global__ void __launch_bounds__(256) pad_shortcut_forward(int unit, Shortcut g, const void* x, void* y) {
     Unit at(global_thread(), g.oh, g.ow, g.width);
     if (at.image >= g.n) return;
     uint64_t pixel = (uint64_t(at.image) * g.h + at.row * g.stride) * g.w + at.col * g.stride;
-    uint32_t channel = at.channel - g.before; // wraps to a large number in front of the channels
+    uint32_t channel = at.channel - g.before; // wraps to a large number before the copied channels
     with_unit(unit, [&](auto u) {
         using U = decltype(u);
         ((U*)y)[global_thread()] = channel < g.c ? ((const U*)x)[pixel * g.c + channel] : U();
     });
 }
 
-/// The gradient: pixels that were not copied get none.
+/// The gradient, which is zero for pixels that were not copied.
 extern "C" __global__ void __launch_bounds__(256)
     pad_shortcut_input_grad(int unit, Shortcut g, const void* dy, void* dx) {
     Unit at(global_thread(), g.h, g.w, g.c);

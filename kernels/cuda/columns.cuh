@@ -1,8 +1,8 @@
-// Matrices `[rows, c]` by columns, a channel each: what batch norm and sums over rows have in common.
+// Matrices `[rows, c]` processed by columns, one per channel: shared by batch norm and sums over rows.
 //
-// A block is 256 threads, `across` of them side by side and the rest below one another. A thread owns N neighbouring
-// channels (sixteen bytes of them, where `c` is divisible, so a warp reads whole lines) and steps down the rows of its
-// block, so that what belongs to a channel is fetched once and stays in registers:
+// A block has 256 threads, `across` of them side by side and the rest in further rows. A thread owns N neighboring
+// channels (sixteen bytes of them if `c` is divisible, so that a warp reads whole lines) and steps through the rows
+// of its block, so that per-channel values are loaded once and stay in registers:
 //
 //                 ◀─ across × N channels ─▶
 //   block (0, 0)  t0 t1 t2 …               ▲         block (0, 1): the next channels
@@ -10,12 +10,12 @@
 //                 t0 t1 t2 … (next step)   ▼
 //   block (1, 0)  …
 //
-// Sums go in two stages, in an order that depends on the shape alone: the threads of a block add theirs pairwise and
-// write one partial sum a channel; a second kernel adds the partial sums of a channel in double precision.
+// Sums take two stages, in an order that depends only on the shape: the threads of a block add theirs pairwise and
+// write one partial sum per channel; a second kernel adds the partial sums of a channel in double precision.
 #pragma once
 #include "pieces.cuh"
 
-/// How a matrix is cut, as in the launchers.
+/// The division of a matrix into blocks; `Columns` in ops/columns.rs.
 struct Columns {
     uint64_t rows, rows_per_block;
     uint32_t c, across;
@@ -23,7 +23,7 @@ struct Columns {
 
 constexpr int COLUMN_THREADS = 256;
 
-/// Where this thread works.
+/// The channels and rows of this thread.
 template <int N> struct Place {
     uint32_t channel; // the first of N
     uint64_t row, step, end;
@@ -35,8 +35,9 @@ template <int N> struct Place {
           end(min((blockIdx.x + 1) * g.rows_per_block, g.rows)), inside(channel < g.c) {}
 };
 
-/// Adds up what `add(offset, sums)` puts into SUMS sums of each of the N channels of this thread, row by row, and
-/// writes the block's to `partials[block, sum, channel]`. `offset` is that of the row's first channel of the N.
+/// Calls `add(offset, sums)` for each row of this thread, which adds to SUMS sums of each of its N channels, and
+/// writes the block's totals to `partials[block, sum, channel]`. `offset` is that of the row's first channel of the
+/// N.
 template <int SUMS, int N, class F>
 __device__ __forceinline__ void column_partials(const Columns& g, float* partials, F add) {
     struct Shared {
@@ -65,8 +66,8 @@ __device__ __forceinline__ void column_partials(const Columns& g, float* partial
     }
 }
 
-/// The second stage: `Σ value(part)` over the parts `0..parts`, for the one channel of this thread; every thread of the
-/// channel gets it. Blocks are `across` channels wide, as above with N = 1.
+/// The second stage: `Σ value(part)` over the parts `0..parts`, for this thread's one channel; every thread of the
+/// channel gets the sum. Blocks are `across` channels wide, as above with N = 1.
 template <class F> __device__ __forceinline__ double fold_parts(uint32_t across, uint64_t parts, F value) {
     struct Shared {
         double of[COLUMN_THREADS];
@@ -81,6 +82,6 @@ template <class F> __device__ __forceinline__ double fold_parts(uint32_t across,
     }
     __syncthreads();
     sum = s.of[threadIdx.x % across];
-    __syncthreads(); // read by all before the next fold writes
+    __syncthreads(); // all threads read before the next fold writes
     return sum;
 }

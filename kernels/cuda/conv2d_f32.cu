@@ -1,4 +1,4 @@
-// Convolutions of f32 images on the CUDA cores, as products of matrices that are never built.
+// Convolutions of f32 images on the CUDA cores, as implicit matrix products.
 //
 //                  rows                      columns              steps
 //   forward        output pixels             filters              (tap, channel)
@@ -9,20 +9,20 @@
 //   grid: (tiles, column tiles fastest) × (parts of the steps · groups)
 //   block: one tile by the loop of tile_f32.cuh, its operands read in place by the loaders of patches.cuh
 //
-// Tiles are those of gemm_f32.cu, for its reasons. Blocks that share pixels are neighbours in the grid, so that the
-// image comes from the second-level cache when another tile of filters reads it. Where the tiles do not fill the
-// device the steps are cut into parts, each with its own partial result, which `sum_parts` adds in order.
+// The tiles are those of gemm_f32.cu, for the same reasons. Blocks that share pixels are neighbors in the grid, so
+// that other tiles of filters read the image from the second-level cache. If the tiles do not fill the device, the
+// steps are split into parts, each with its own partial result, which `sum_parts` adds in order.
 #include "patches.cuh"
 
-/// What the forward pass and the input gradient take.
+/// The argument of the forward pass and the input gradient.
 struct Convolution {
     Patches p;
     int groups, splits;
-    int columns; // of a group: filters, or for the gradient input channels
-    int weight_h, weight_w; // gradient: the weight's taps …
-    int tap_h, tap_w, tap_step_h, tap_step_w; // … of which these reach the pixels: first, distance
+    int columns; // per group: filters, or input channels for the gradient
+    int weight_h, weight_w; // gradient: the weight's taps,
+    int tap_h, tap_w, tap_step_h, tap_step_w; // and those of them that reach the pixels: first, distance
     const float *x, *w;
-    float* y; // with several splits one after the other, as long as `part` each
+    float* y; // with several splits, one result after another, each `part` long
     uint64_t part;
     Epilogue end;
 };
@@ -40,7 +40,7 @@ __device__ __forceinline__ void store_pixels(const Convolution& v, int m, int n,
     });
 }
 
-/// `y = x ∗ w`, `w` `[O, KH, KW, C/G]`: both operands have their steps adjacent.
+/// `y = x ∗ w`, `w` `[O, KH, KW, C/G]`: the steps are contiguous in both operands.
 template <int BM, int BN> __device__ __forceinline__ void forward(const Convolution& v) {
     constexpr int THREADS = Division<BM, BN>::THREADS;
     int tiles_n = (v.columns + BN - 1) / BN;
@@ -55,7 +55,7 @@ template <int BM, int BN> __device__ __forceinline__ void forward(const Convolut
     store_pixels<BM, BN>(v, m, n, group, split, sum);
 }
 
-/// The weight as the gradient's second operand: steps are (tap, filter), and columns (channels) are adjacent.
+/// The weight as the second operand of the gradient: steps are (tap, filter), and columns (channels) are contiguous.
 template <int EXTENT, int THREADS> struct GradWeights {
     using Map = AlongExtent<EXTENT, THREADS>;
     const Convolution& v;
@@ -85,8 +85,8 @@ template <int EXTENT, int THREADS> struct GradWeights {
     __device__ __forceinline__ void put(StepTile<EXTENT>& tile) { Map::put(quads, tile); }
 };
 
-/// `dx` at the pixels of one remainder: patches of `dy` (here `x`) times the taps that reach them. Its patches' channels
-/// are filters, its columns input channels.
+/// `dx` at the pixels of one remainder: patches of `dy` (here `x`) times the taps that reach them. The patches'
+/// channels are filters, and the columns are input channels.
 template <int BM, int BN> __device__ __forceinline__ void input_grad(const Convolution& v) {
     constexpr int THREADS = Division<BM, BN>::THREADS;
     int tiles_n = (v.columns + BN - 1) / BN;
@@ -100,13 +100,13 @@ template <int BM, int BN> __device__ __forceinline__ void input_grad(const Convo
     store_pixels<BM, BN>(v, m, n, group, split, sum);
 }
 
-/// What the weight gradient takes.
+/// The argument of the weight gradient.
 struct WeightGrad {
     Patches p;
     int groups, splits;
-    int filters; // of a group
+    int filters; // per group
     const float *x, *dy;
-    float* dw; // with several splits one after the other
+    float* dw; // with several splits, one result after another
 };
 
 /// `dw[o, (tap, c)] = Σ_pixel dy[pixel, o] · x[pixel @ tap, c]`.

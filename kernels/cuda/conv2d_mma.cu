@@ -1,22 +1,22 @@
-// Convolution on tensor cores as an implicit product of matrices: bf16, f16, and f32 by way of tf32.
+// Convolution on tensor cores as an implicit matrix product: bf16, f16, and f32 through tf32.
 //
 //   y[pixel, o] = Σ_k window[pixel, k]·w[o, k]      M = N·OH·OW pixels, N = O filters, K = KH·KW·C
 //
-// The windows exist in the loader's addresses alone. k runs along the channels of a tap, which lie side by side in both
-// operands, so sixteen bytes move at a time where C is a multiple of 8 (f32: 4); in the border the copy writes zeros.
-// Other widths, an image's three channels, are gathered element by element (`any`). Blocks of one range of pixels run
-// next to each other, so that it is read from memory once and from the cache for the other filters. Where the tiles are
-// too few to give every multiprocessor one, blocks along z sum slices of k, which are added in order. Tiles, shared
-// memory and why: `mma_tile.cuh`.
+// The windows exist only as the loader's addresses. k runs along the channels of a tap, which are contiguous in both
+// operands, so sixteen bytes move at a time if C is a multiple of 8 (f32: 4); at the border the copy writes zeros.
+// Other widths, such as an image's three channels, are gathered element by element (`any`). Blocks that share a range
+// of pixels are neighbors in the grid, so the range is read from memory once and from the cache for the other
+// filters. If there are fewer tiles than multiprocessors, blocks along z sum slices of k, which are added in order.
+// `mma_tile.cuh` describes and explains the tiles and shared memory.
 //
-// The gradients are the same product, of other operands:
+// The gradients are the same product with other operands:
 //
 //   dx[pixel, c] = Σ window of dy[pixel, k]·w'[c, k]    k = (tap, o); for stride s one product for each of the s²
-//                                                       classes of pixels, with the taps that reach it and no other
+//                                                       classes of pixels, with only the taps that reach it
 //   dw[o, k]     = Σ dy[pixel, o]·window[pixel, k]      both contiguous along their rows; in slices of the pixels
 #include "mma_output.cuh"
 
-/// Sums k from `slice` times this block's z on, `slice` of them: a multiple of the tile's K.
+/// Sums `slice` elements of k, starting at `slice` times this block's z; `slice` is a multiple of the tile's K.
 template <class T, int M, int N, int WM, int WN, bool VECTORS>
 __device__ __forceinline__ void forward(const Windows& g, const T* x, const T* w, const float* bias,
                                         const void* residual, void* y, const Output& out, int slice) {
@@ -31,8 +31,8 @@ __device__ __forceinline__ void forward(const Windows& g, const T* x, const T* w
     finish<Tile>(s, sums, row0, column0, out, bias, residual, slice_of(y, out));
 }
 
-/// Computes live filters alone: they come first in the order of columns, and a tile past them sums nothing. Weights and
-/// channels are read in place, through the lists.
+/// Computes only live filters: they come first in the order of columns, and a tile past them sums nothing. Weights
+/// and channels are read in place, through the lists.
 template <class T, int SIZE, int WM, int WN, bool VECTORS>
 __device__ __forceinline__ void masked(const Windows& g, const Live& l, const T* x, const T* w, const float* bias,
                                        const void* residual, void* y, const Output& out, int slice) {
@@ -48,7 +48,7 @@ __device__ __forceinline__ void masked(const Windows& g, const Live& l, const T*
     finish<Tile>(s, sums, row0, column0, out, bias, residual, slice_of(y, out), l.filters);
 }
 
-/// Sums pixels from `slice` times this block's z on, `slice` of them: a multiple of the tile's K.
+/// Sums `slice` pixels, starting at `slice` times this block's z; `slice` is a multiple of the tile's K.
 template <class T, int SIZE, int WM, int WN, bool VECTORS>
 __device__ __forceinline__ void weight_grad(const Windows& g, const T* x, const T* dy, void* dw, const Output& out,
                                             int slice) {
@@ -64,13 +64,13 @@ __device__ __forceinline__ void weight_grad(const Windows& g, const T* x, const 
     finish<Tile>(s, sums, row0, column0, out, nullptr, nullptr, slice_of(dw, out));
 }
 
-/// As `Phase` in the launchers: the taps `first + i·step` of a filter, `taps` of them, along height and width.
+/// `Phase` in mma/input_grad.rs: along height and width, `taps` taps of a filter at `first + i·step`.
 struct Phase {
     int o, kh, kw, c;
     int first[2], step[2], taps[2];
 };
 
-/// The filters turned round for the gradient of the input: `to[c, tap, o] = w[o, first + tap·step, c]`. A thread an
+/// Reorders the filters for the gradient of the input: `to[c, tap, o] = w[o, first + tap·step, c]`. One thread per
 /// element.
 extern "C" __global__ void conv2d_mma_turn_filters(int type, Phase p, const void* w, void* to) {
     uint64_t i = global_thread();
@@ -161,7 +161,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) conv2d_mma_weight_grad_f16_
     Windows g, const f16* x, const f16* dy, void* dw, Output out, int slice) {
     weight_grad<f16, 64, 32, 32, false>(g, x, dy, dw, out, slice);
 }
-// Four-byte fragments are loaded one by one: their addresses, and the pixels', take more than 128 registers.
+// Four-byte fragments are loaded one by one; their addresses and the pixels' take more than 128 registers.
 extern "C" __global__ void __launch_bounds__(256, 1) conv2d_mma_weight_grad_tf32_128x128(
     Windows g, const float* x, const float* dy, void* dw, Output out, int slice) {
     weight_grad<float, 128, 64, 32, true>(g, x, dy, dw, out, slice);

@@ -1,37 +1,37 @@
-// Convolutions that compute live filters from live channels only. The loop is that of conv2d_f32.cu; lists of channels
-// stand between the tile and memory, so that neither the image nor the weight is copied:
+// Convolutions that compute live filters from live channels only. The loop is that of conv2d_f32.cu; lists of
+// channels map the tile to memory, so that neither the image nor the weight is copied:
 //
 //                 pixels (rows)                    filters (columns)            steps
-//   masked        all                              list of live filters,        (tap, block of 16 channels that some
-//                                                  weights in place             live filter has weights for)
+//   masked        all                              list of live filters,        (tap, block of 16 channels for which
+//                                                  weights in place             some live filter has weights)
 //   compact       all                              list of live outputs,        (tap, gathered channel), the carrier last
 //                                                  weights packed
 //
-// A block of 16 channels is what a step of the tile loop holds: a dead one is a step that is not taken, and within a
-// live one loads stay 16 bytes wide. Gathered channels lie anywhere and are loaded one by one; a list of them is short.
-// Dead outputs do not depend on the image: `conv2d_dead_outputs` writes them.
+// A block of 16 channels is one step of the tile loop: a dead block is a skipped step, and within a live block loads
+// stay 16 bytes wide. Gathered channels can lie anywhere and are loaded one by one; a list of them is short. Dead
+// outputs do not depend on the image: `conv2d_dead_outputs` writes them.
 #include "patches.cuh"
 
-/// What masked and compact kernels take.
+/// The argument of the masked and compact kernels.
 struct Selected {
-    Patches p; // its channels are those of the steps: 16 for each live block, or the gathered ones and the carrier
+    Patches p; // its channels are those of the steps: 16 per live block, or the gathered ones and the carrier
     int groups, splits;
     int width; // output channels of all groups
-    int inner; // input channels: masked, of a group; compact, those that are gathered
-    int columns; // live filters of the group that has the most
+    int inner; // input channels: of a group (masked), or those that are gathered (compact)
+    int columns; // the largest number of live filters in a group
     const float *x, *w;
-    float* y; // with several splits one after the other, as long as `part` each
+    float* y; // with several splits, one result after another, each `part` long
     uint64_t part;
     Epilogue end;
     const uint32_t *inputs, *outputs; // live blocks or channels; live filters, ascending
-    const uint32_t* first; // where each group's live filters begin, and where the last one's end
+    const uint32_t* first; // the offset of each group's live filters, then the end of the last group's
 };
 
 /// Patches whose channels come in listed blocks of 16.
 template <int EXTENT, int THREADS> struct BlockRows : PatchRows<EXTENT, THREADS> {
     using Map = AlongSteps<EXTENT, THREADS>;
     const uint32_t* blocks;
-    int channels; // that the group has
+    int channels; // channels of the group
 
     __device__ __forceinline__ BlockRows(const Selected& v, const float* x, int first, int begin)
         : PatchRows<EXTENT, THREADS>(v.p, x, first, begin), blocks(v.inputs), channels(v.inner) {}
@@ -46,15 +46,15 @@ template <int EXTENT, int THREADS> struct BlockRows : PatchRows<EXTENT, THREADS>
     }
 };
 
-/// Weights of listed filters, channels in listed blocks of 16.
+/// Weights of listed filters, with channels in listed blocks of 16.
 template <int EXTENT, int THREADS> struct BlockWeights {
     using Map = AlongSteps<EXTENT, THREADS>;
     const Selected& v;
     Cursor cursor;
-    const float* row[Map::PASSES]; // null: past the last
+    const float* row[Map::PASSES]; // null past the last filter
     float quads[Map::PASSES][4];
 
-    /// Filters `first..end` of the list, steps `begin..`.
+    /// Filters `first..end` of the list, steps from `begin` on.
     __device__ __forceinline__ BlockWeights(const Selected& v, int first, int end, int begin)
         : v(v), cursor(v.p, begin + Map::step()) {
 #pragma unroll
@@ -74,7 +74,7 @@ template <int EXTENT, int THREADS> struct BlockWeights {
     __device__ __forceinline__ void put(StepTile<EXTENT>& tile) { Map::put(quads, tile); }
 };
 
-/// Patches of listed channels. One that lies past the list is the carrier: 1 inside the image.
+/// Patches of listed channels. A channel past the end of the list is the carrier: 1 inside the image.
 template <int EXTENT, int THREADS> struct GatheredRows : PatchRows<EXTENT, THREADS> {
     using Map = AlongSteps<EXTENT, THREADS>;
     const uint32_t* list;
@@ -99,7 +99,8 @@ template <int EXTENT, int THREADS> struct GatheredRows : PatchRows<EXTENT, THREA
     }
 };
 
-/// The corner of a block's tile: its first patch, its first filter in the list and that of the group's end.
+/// The corner of a block's tile: its first patch and its first filter in the list, with the end of the group's
+/// filters.
 template <int BM, int BN> struct Corner {
     int m, n, end, group, split;
     __device__ __forceinline__ Corner(const Selected& v) {
@@ -111,7 +112,7 @@ template <int BM, int BN> struct Corner {
     }
 };
 
-/// Stores a tile where the list of outputs says.
+/// Stores a tile at the positions in the list of outputs.
 template <int BM, int BN>
 __device__ __forceinline__ void scatter(const Selected& v, const Corner<BM, BN>& at, const float (&sum)[8][8]) {
     float* y = v.y + at.split * v.part;
@@ -130,7 +131,7 @@ __device__ __forceinline__ void scatter(const Selected& v, const Corner<BM, BN>&
 template <int BM, int BN> __device__ __forceinline__ void masked(const Selected& v) {
     constexpr int THREADS = Division<BM, BN>::THREADS;
     Corner<BM, BN> at(v);
-    if (at.n >= at.end) return; // a group with fewer live filters than another
+    if (at.n >= at.end) return; // the group has fewer live filters than another
     Steps steps(v.p.steps(), v.splits, at.split);
     BlockRows<BM, THREADS> a(v, v.x + at.group * v.inner, at.m, steps.begin);
     BlockWeights<BN, THREADS> b(v, at.n, at.end, steps.begin);
@@ -158,7 +159,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_compact_forward_128x128
 extern "C" __global__ void __launch_bounds__(64) conv2d_compact_forward_64x64(Selected v) { compact<64, 64>(v); }
 extern "C" __global__ void __launch_bounds__(64) conv2d_compact_forward_128x32(Selected v) { compact<128, 32>(v); }
 
-/// `y = activation(bias + residual)` at the `dead` output channels of `width`, of every pixel.
+/// `y = activation(bias + residual)` at the `dead` listed output channels, of `width`, of every pixel.
 extern "C" __global__ void conv2d_dead_outputs(uint64_t pixels, int dead, int width, const uint32_t* list, Epilogue end,
                                                float* y) {
     uint64_t i = global_thread();

@@ -1,5 +1,5 @@
-// The gradient of a convolution's weight on Hopper's tensor cores, for 16-bit numbers: a matrix product for each tap, a
-// row per filter, a column per channel, and as deep as there are output pixels.
+// The gradient of a convolution's weight on Hopper's tensor cores, in 16-bit types: one matrix product per tap, with
+// a row per filter, a column per channel, and a depth of all output pixels.
 //
 //   block: one tap, 128 filters × CHANNELS channels, some of the boxes of 64 output pixels
 //     warp 8, one thread: the producer               warps 0–3, 4–7: two warpgroups, 64 filters each
@@ -7,26 +7,26 @@
 //         dy[box, 2 × 64 filters]           ─▶           acc += dyᵀ·x, four wgmmas of depth 16
 //         x[box at the tap, CHANNELS]       ─▶         partial sums, f32
 //
-// Both operands come as the images lie in memory, 64 channels of a pixel a row: the depth is not contiguous, which wgmma
-// takes for 16-bit numbers. Boxes are powers of two with 64 pixels, whatever the image's size; of pixels beyond the
-// image the copy engine makes zeros in dy, so they add nothing.
+// Both operands keep their layout in memory, with 64 channels of a pixel per row: the depth is not contiguous, which
+// wgmma supports for 16-bit types. Boxes are powers of two with 64 pixels, regardless of the image's size; the copy
+// engine fills pixels of dy beyond the image with zeros, so they add nothing.
 //
-// A tap of a layer is a small matrix and very deep. Blocks share the depth, as many as fill the device, each writes its
-// sums to a place of its own, and a second kernel adds those in order: the same bits every time.
+// A tap of a layer is a small but very deep product. Enough blocks to fill the device share the depth. Each writes
+// its sums separately, and a second kernel adds them in order, which gives the same bits every time.
 //
-// Tiles and stages as in conv2d_wgmma.cu, and for its reasons.
+// Tiles and stages are as in conv2d_wgmma.cu, for the same reasons.
 #include "hopper.cuh"
 
-/// As `WeightGrad` in wgmma/weight_grad.rs.
+/// `WeightGrad` in wgmma/weight_grad.rs.
 struct Problem {
     int o, c, kh, kw;
     int stride[2], padding[2], dilation[2];
-    int box[3]; // images, rows and columns of output pixels, 64 in all
-    int boxes[3]; // along images, rows and columns
+    int box[3]; // images, rows and columns of output pixels, 64 in total
+    int boxes[3]; // boxes along images, rows and columns
     int filter_tiles, channel_tiles, splits;
 };
 
-constexpr int PIXELS = 64, ATOM = 64; // pixels of a stage; channels of a row
+constexpr int PIXELS = 64, ATOM = 64; // pixels per stage; channels per row
 
 template <int CHANNELS> struct Tile {
     static constexpr int STAGES = CHANNELS == 256 ? 4 : 3, BLOCKS = CHANNELS == 256 ? 1 : 2;
@@ -40,7 +40,7 @@ template <int CHANNELS> struct __align__(1024) Shared {
     Barrier full[STAGES], empty[STAGES];
 };
 
-/// What a block computes: first filter and channel, tap, and its share of the boxes.
+/// A block's share: first filter and channel, tap, and range of boxes.
 struct Place {
     int filter, channel, kh, kw, split, first, last;
 
@@ -60,7 +60,7 @@ struct Place {
     }
 };
 
-/// Fills stage after stage; one thread.
+/// Fills stage after stage, in one thread.
 template <int CHANNELS>
 __device__ __forceinline__ void produce(Shared<CHANNELS>& s, const TensorMap& dy, const TensorMap& x, const Problem& p,
                                         const Place& at) {
@@ -80,7 +80,7 @@ __device__ __forceinline__ void produce(Shared<CHANNELS>& s, const TensorMap& dy
     }
 }
 
-/// `acc` = the products of this warpgroup's 64 filters.
+/// Sets `acc` to the products of this warpgroup's 64 filters.
 template <class T, int CHANNELS>
 __device__ __forceinline__ void consume(Shared<CHANNELS>& s, const Place& at, float (&acc)[CHANNELS / 2]) {
     Ring<Shared<CHANNELS>::STAGES> ring;
@@ -154,7 +154,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, Tile<256>::BLOCKS) conv2d_
     weight_grad<f16, 256>(dy, x, p, partial);
 }
 
-/// `dw[i]` = the sum of `partial[split][i]` over the splits, in order; a thread an element.
+/// `dw[i]` is the sum of `partial[split][i]` over the splits, in order; one thread per element.
 extern "C" __global__ void conv2d_weight_grad_add(int splits, uint64_t n, const float* partial, float* dw) {
     uint64_t i = global_thread();
     if (i >= n) return;

@@ -1,54 +1,55 @@
-// Two-dimensional convolution on Hopper's tensor cores, as a matrix product that is never written out (implicit GEMM):
-// a row per output pixel, a column per filter, and a depth of KH·KW·C.
+// Two-dimensional convolution on Hopper's tensor cores, as an implicit matrix product (implicit GEMM) with a row per
+// output pixel, a column per filter, and a depth of KH·KW·C.
 //
 //   block: up to 128 output pixels × FILTERS filters
 //     warp 8, one thread: the producer               warps 0–3, 4–7: two warpgroups, 64 pixels each
 //       for kh, kw, 128 bytes of channels:             for each stage:
 //         wait until the stage is empty                  wait until it is full
 //         x[box of pixels at this tap, channels] ─▶      acc += x·wᵀ, four wgmmas of 32 bytes deep
-//         w[FILTERS, this tap, channels]         ─▶      when the wgmmas of the stage before are done: it is empty
+//         w[FILTERS, this tap, channels]         ─▶      once the previous stage's wgmmas are done: it is empty
 //                                                      y = activation(acc + bias + residual), rounded once
 //
-// The pixels of a block are a box of bn images × bh rows × bw columns. Seen from one tap, its inputs are a box of x too,
-// moved by the tap and with the stride between its pixels: one bulk copy. The copy engine writes 0 for what lies outside
-// the image, which is the padding, and for channels beyond the last. Rows of shared memory that a smaller box leaves
-// unwritten only reach rows of the product that nobody stores.
+// The pixels of a block are a box of bn images × bh rows × bw columns. For one tap, their inputs are also a box of x,
+// shifted by the tap and with the stride between its pixels, so one bulk copy loads them. The copy engine writes 0
+// outside the image, which implements the padding, and for channels beyond the last. Rows of shared memory that a
+// smaller box leaves unwritten only affect rows of the product that are never stored.
 //
-// 128 bytes are 64 channels of 16 bits, or 32 of f32: those the copy engine rounds to TF32, eleven bits of mantissa.
+// 128 bytes are 64 channels of 16 bits, or 32 of f32; the copy engine rounds f32 to TF32, eleven significant bits.
 //
-// How y is stored: in wgmma's layout a thread has two neighbouring filters of a pixel, and four lanes 16 bytes of 16-bit
-// numbers: half a sector of memory. So a warp passes its 16 pixels through shared memory, 128 bytes of filters at a time:
-// written as wgmma leaves them, read as eight chunks of 16 bytes, which eight lanes store side by side, a whole line of
-// memory. The residual takes the same way in before. Only the warp itself reads what it wrote, and it writes where its
-// own pixels of x were: all that it waits for is its own warpgroup's last wgmma.
+// How y is stored: in wgmma's layout a thread has two neighboring filters of a pixel, so four lanes have 16 bytes of
+// 16-bit numbers, half a sector of memory. A warp therefore passes its 16 pixels through shared memory, 128 bytes of
+// filters at a time: it writes them in wgmma's layout and reads them as eight chunks of 16 bytes, which eight lanes
+// store side by side as a whole line of memory. The residual takes the same path in the other direction first. Each
+// warp reads only what it wrote itself, and writes where its own pixels of x were, so it waits only for its own
+// warpgroup's last wgmma.
 //
-// Why these tiles: a stage is (128 + FILTERS)·128 bytes from L2 for 128·FILTERS·64 products, so wide tiles ask least of
-// L2, and 256 filters are what the registers hold (128 accumulators a thread). 64 and 128 filters leave room for two
-// blocks a multiprocessor: one computes while the other starts or stores. Six stages (or four of the widest) are in
-// flight a multiprocessor, about 200 KB.
+// Why these tiles: a stage loads (128 + FILTERS)·128 bytes from L2 for 128·FILTERS·64 products, so wide tiles load
+// the least, and 256 filters are the most that fit in registers (128 accumulators per thread). 64 and 128 filters
+// leave room for two blocks per multiprocessor: one computes while the other starts or stores. Six stages (four for
+// the widest tile), about 200 KB, are in flight per multiprocessor.
 #include "hopper.cuh"
 
-/// As `Problem` in wgmma/mod.rs.
+/// `Problem` in wgmma/problem.rs.
 struct Problem {
     int n, oh, ow, o; // images, rows and columns of output pixels; filters
     int kh, kw, c; // taps, channels
-    int stride[2], origin[2], dilation[2]; // of x: through tap t pixel i reads it at origin + i·stride + t·dilation
-    int tap[2], tap_step[2]; // of w: where tap t is tap + t·tap_step
-    int size[2], first[2], step[2]; // of y: where pixel i is first + i·step
+    int stride[2], origin[2], dilation[2]; // of x: pixel i reads it through tap t at origin + i·stride + t·dilation
+    int tap[2], tap_step[2]; // of w: tap t is at tap + t·tap_step
+    int size[2], first[2], step[2]; // of y: pixel i is at first + i·step
     int box[3]; // images, rows and columns of output pixels
-    int tiles[3]; // blocks along the rows, the columns and the filters
+    int tiles[3]; // blocks along rows, columns and filters
     int activation;
 };
 
 enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
 
-constexpr int PIXELS = 128, ROWS = 16; // of a block; of a warp
+constexpr int PIXELS = 128, ROWS = 16; // per block; per warp
 
 template <int FILTERS> struct Tile {
     static constexpr int STAGES = FILTERS == 256 ? 4 : 3, BLOCKS = FILTERS == 256 ? 1 : 2;
 };
 
-/// Channels of a row.
+/// Channels per row.
 template <class T> constexpr int CHANNELS = sizeof(Row) / sizeof(T);
 
 template <int FILTERS> struct __align__(1024) Shared {
@@ -59,7 +60,7 @@ template <int FILTERS> struct __align__(1024) Shared {
     Barrier full[STAGES], empty[STAGES];
 };
 
-/// What a block computes: its box's first pixel, its first filter.
+/// A block's share: its box's first pixel, and its index along the filters.
 struct Place {
     int n, row, column, filter;
 
@@ -72,7 +73,7 @@ struct Place {
         row = i % p.tiles[0] * p.box[1];
         n = i / p.tiles[0] * p.box[0];
     }
-    /// Which pixel of y row `i` of the block's product is; negative if none.
+    /// The pixel of y for row `i` of the block's product; negative if there is none.
     __device__ __forceinline__ int64_t pixel(const Problem& p, int i) const {
         int x = column + i % p.box[2], y = row + i / p.box[2] % p.box[1], image = i / (p.box[2] * p.box[1]);
         if (image >= p.box[0] || n + image >= p.n || y >= p.oh || x >= p.ow) return -1;
@@ -81,7 +82,7 @@ struct Place {
     }
 };
 
-/// Fills stage after stage; one thread.
+/// Fills stage after stage, in one thread.
 template <class T, int FILTERS>
 __device__ __forceinline__ void produce(Shared<FILTERS>& s, const TensorMap& x, const TensorMap& w, const Problem& p) {
     Place at(p);
@@ -101,7 +102,7 @@ __device__ __forceinline__ void produce(Shared<FILTERS>& s, const TensorMap& x, 
             }
 }
 
-/// `acc` = the products of this warpgroup's 64 pixels.
+/// Sets `acc` to the products of this warpgroup's 64 pixels.
 template <class T, int FILTERS>
 __device__ __forceinline__ void consume(Shared<FILTERS>& s, const Problem& p, float (&acc)[FILTERS / 2]) {
     int first = threadIdx.x / 128 * 64;
@@ -123,22 +124,22 @@ __device__ __forceinline__ void consume(Shared<FILTERS>& s, const Problem& p, fl
     wgmma_finish(acc);
 }
 
-/// Two neighbouring elements, moved as one.
+/// Two neighboring elements, moved together.
 template <class T> struct __align__(2 * sizeof(T)) Pair {
     T first, second;
 };
 
-/// Element `i` of a warp's row on its way to y. The row's 16-byte chunks are turned by XOR, so that neither side meets a
-/// bank twice: eight lanes read a row's chunks; a row of pairs is one chunk of 16-bit numbers, two of f32.
+/// Element `i` of a warp's row on its way to y. XOR permutes the row's 16-byte chunks, so that neither side has bank
+/// conflicts: eight lanes read a row's chunks; a row of pairs is one chunk of 16-bit numbers, or two of f32.
 template <class T> __device__ __forceinline__ T* staged(Row* rows, int row, int i) {
     constexpr int CHUNK = 16 / sizeof(T);
     int chunk = i / CHUNK ^ row * int(sizeof(T)) / 2 % 8;
     return (T*)rows[row].channels + chunk * CHUNK + i % CHUNK;
 }
 
-/// Calls `f(staged, i)` for a warp's rows, CHANNELS<T> filters from `filter` on: a value of type E, one or more
-/// elements, and the index in y where it belongs, negative if nowhere. Lanes run along the rows. Lane r has the pixel of
-/// row r.
+/// For a warp's rows and the CHANNELS<T> filters from `filter` on, calls `f(staged, i)` with a value of type E (one
+/// or more elements) and its index in y, which is negative if it is not stored. Lanes run along the rows. Lane r
+/// holds the pixel of row r.
 template <class T, class E, class F>
 __device__ __forceinline__ void along_rows(Row* rows, int64_t pixel, int filter, int filters, F f) {
     constexpr int WIDTH = sizeof(E) / sizeof(T), ACROSS = CHANNELS<T> / WIDTH;
@@ -150,13 +151,13 @@ __device__ __forceinline__ void along_rows(Row* rows, int64_t pixel, int filter,
     }
 }
 
-/// `activation(acc + bias + residual)` of a warp's rows, rounded, of CHANNELS<T> filters from `filter` on. The residual
-/// is in `rows`; the result takes its place.
+/// `activation(acc + bias + residual)` for a warp's rows, rounded, for the CHANNELS<T> filters from `filter` on. The
+/// residual is in `rows`; the result replaces it.
 template <class T>
 __device__ __forceinline__ void finish(Row* rows, float* acc, int filter, const Problem& p, const float* bias,
                                        bool residual) {
     constexpr int COUNT = CHANNELS<T> / 2;
-    int column = threadIdx.x % 4 * 2; // of every eight
+    int column = threadIdx.x % 4 * 2; // within every eight
     auto pair = [&](int i) -> Pair<T>& { // of acc[2i] and acc[2i + 1]
         return *(Pair<T>*)staged<T>(rows, threadIdx.x % 32 / 4 + i % 2 * 8, i / 2 * 8 + column);
     };
@@ -173,7 +174,7 @@ __device__ __forceinline__ void finish(Row* rows, float* acc, int filter, const 
             Pair<T> r = pair(i);
             acc[2 * i] += to_float(r.first), acc[2 * i + 1] += to_float(r.second);
         }
-    // Comparisons that a NaN fails, so that it stays.
+    // A NaN fails these comparisons and so passes through.
     if (p.activation != NONE)
 #pragma unroll
         for (int i = 0; i < COUNT; i++) acc[i] = acc[i] < 0 ? 0 : acc[i];
@@ -184,7 +185,8 @@ __device__ __forceinline__ void finish(Row* rows, float* acc, int filter, const 
     for (int i = 0; i < COUNT / 2; i++) pair(i) = {from_float<T>(acc[2 * i]), from_float<T>(acc[2 * i + 1])};
 }
 
-/// Stores a block's tile, after all wgmmas, in values of type E: 16 bytes, or, where they would not be aligned in y, T.
+/// Stores a block's tile, after all wgmmas, in values of type E: 16 bytes, or T if 16 bytes would not be aligned in
+/// y.
 template <class T, class E, int FILTERS>
 __device__ __forceinline__ void store(Shared<FILTERS>& s, float (&acc)[FILTERS / 2], const Problem& p,
                                       const float* bias, const T* residual, T* y) {
@@ -196,7 +198,7 @@ __device__ __forceinline__ void store(Shared<FILTERS>& s, float (&acc)[FILTERS /
     for (int turn = 0; turn < FILTERS / CHANNELS<T>; turn++) {
         int filter = at.filter * FILTERS + turn * CHANNELS<T>;
         if (filter >= p.o) break;
-        // Lanes may still read the rows of the last turn, none those of the one before.
+        // Lanes may still read the rows of the previous turn, but not those of the turn before it.
         Row* rows = &s.stage[turn % 2].x[first];
         if (residual) {
             along_rows<T, E>(rows, pixel, filter, p.o, [&](E& to, int64_t i) {
@@ -277,12 +279,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, Tile<256>::BLOCKS) conv2d_
     forward<float, 256>(x, w, p, bias, residual, y);
 }
 
-// The gradient of the input is such a convolution as well, of dy. With a stride s, the pixels of dx fall into s² classes
-// by their remainders, of which each is reached by taps of its own: every s-th, or fewer. A class is a convolution of dy
-// with a stride of 1, through those taps of w backwards; its pixels are s apart in dx.
+// The gradient of the input is also such a convolution, of dy. With stride s, the pixels of dx fall into s² classes
+// by their remainders; each class is reached by its own taps, every s-th or fewer. A class is a convolution of dy
+// with stride 1, through those taps of w in reverse order; its pixels are s apart in dx.
 //
-// Filters and channels change places in w: a tap is a matrix to transpose, by tiles through shared memory, so that both
-// sides are read and written along rows; the row of a tile is longer by 4 bytes, which puts a column into all banks.
+// Filters and channels swap places in w. Each tap is a matrix that is transposed in tiles through shared memory, so
+// that both sides are read and written along rows; a tile's row is 4 bytes longer, which spreads a column over all
+// banks.
 
 constexpr int EDGE = 32;
 
@@ -290,7 +293,7 @@ template <class T> struct Transpose {
     T tile[EDGE][EDGE + 4 / sizeof(T)];
 };
 
-/// `to[c, t, o] = from[o, t, c]`; a block of 32×8 threads a tile, the taps along z.
+/// `to[c, t, o] = from[o, t, c]`; one block of 32×8 threads per tile, with the taps along z.
 template <class T> __device__ __forceinline__ void transpose_weight(int o, int taps, int c, const T* from, T* to) {
     auto& s = shared_memory<Transpose<T>>();
     int lane = threadIdx.x % EDGE, warp = threadIdx.x / EDGE, tap = blockIdx.z;

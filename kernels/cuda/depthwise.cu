@@ -1,19 +1,19 @@
-// Depthwise convolution of f32 images: each channel has a filter of its own, so there is no matrix to multiply and nothing
-// but memory to wait for.
+// Depthwise convolution of f32 images: each channel has its own filter, so there is no matrix product, and memory is
+// the only bottleneck.
 //
 //   forward, input grad    thread: one channel of 4 pixels of a row
 //     for tap
 //       load its weight once; for pixel: sum[pixel] += image · weight
-//   weight grad            block: 32 channels, a range of pixels; warp: every 8th pixel; lane: a channel
-//     for 256 pixels, which the first-level cache holds
+//   weight grad            block: 32 channels, a range of pixels; warp: every 8th pixel; lane: one channel
+//     for 256 pixels, which fit the first-level cache
 //       for tap: sums[tap] += Σ x · dy of the warp's 32 pixels
 //
-// Channels run along the lanes: a warp reads and writes 128 bytes at a time whatever the stride. Taps of neighbouring
-// pixels overlap, and the first-level cache serves what was read before, as it serves the small weight, `[C, KH, KW]`.
-// Ranges of pixels have partial weight gradients, which `sum_parts` adds in order.
+// Channels run along the lanes, so a warp reads and writes 128 bytes at a time, regardless of the stride. Taps of
+// neighboring pixels overlap, and the first-level cache serves repeated reads, as well as the small weight
+// `[C, KH, KW]`. Each range of pixels has a partial weight gradient; `sum_parts` adds them in order.
 #include "epilogue.cuh"
 
-/// The geometry, as `Conv2d` in the launchers.
+/// The geometry (`Geometry` in simt/depthwise.rs).
 struct Depthwise {
     int n, h, w, c, oh, ow, kh, kw;
     int stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
@@ -22,7 +22,7 @@ struct Depthwise {
 /// Pixels of a row that share the load of a weight.
 constexpr int PIXELS = 4;
 
-/// A channel of the first of `PIXELS` pixels, by thread: channels fastest.
+/// A thread's channel and the first of its `PIXELS` pixels; channels vary fastest.
 struct Site {
     int channel, column, row, image;
     __device__ __forceinline__ Site(const Depthwise& g, int rows, int columns) {
@@ -30,7 +30,7 @@ struct Site {
         int groups = (columns + PIXELS - 1) / PIXELS;
         channel = i % g.c, i /= g.c;
         column = i % groups * PIXELS, i /= groups;
-        row = i % rows, image = i / rows; // of the last block, past the last image
+        row = i % rows, image = i / rows; // may be past the last image in the last block
     }
 };
 
@@ -61,7 +61,7 @@ extern "C" __global__ void __launch_bounds__(256) depthwise_forward(Depthwise g,
     }
 }
 
-/// The output that reads position `at` (of the padded image, less its tap's offset); −1 where the stride skips it.
+/// The output that reads position `at` (of the padded image, minus the tap's offset); −1 if the stride skips it.
 __device__ __forceinline__ int reader(int at, int stride, int outputs) {
     int output = stride == 1 ? at : at >= 0 && at % stride == 0 ? at / stride : -1;
     return output < outputs ? output : -1;
@@ -92,10 +92,10 @@ extern "C" __global__ void __launch_bounds__(256) depthwise_input_grad(Depthwise
         if (at.column + i < g.w) dx[first + size_t(i) * g.c] = sum[i];
 }
 
-/// Warps of a block of the weight gradient, and pixels that it takes before it goes on to the next tap.
+/// Warps per block of the weight gradient, and the pixels that it processes before moving on to the next tap.
 constexpr int WARPS = 8, CHUNK = 256;
 
-/// An output pixel, and the ones `WARPS` further on.
+/// An output pixel; `advance` moves it by `WARPS` pixels.
 struct Pixel {
     int column, row, image;
     __device__ __forceinline__ Pixel(const Depthwise& g, int i)
@@ -122,10 +122,11 @@ __device__ __forceinline__ float tap_sum(const Depthwise& g, const float* x, con
     return sum;
 }
 
-/// `dw[part][channel][tap]` over the pixels of a part, `each` of them. Shared: `[KH·KW, 256]` sums, one a tap and thread.
+/// `dw[part][channel][tap]` over the `each` pixels of a part. Shared memory holds `[KH·KW, 256]` sums, per tap and
+/// thread.
 extern "C" __global__ void __launch_bounds__(256) depthwise_weight_grad(Depthwise g, int each, const float* x,
                                                                         const float* dy, float* dw) {
-    auto* sums = &shared_memory<float[256]>(); // of each tap
+    auto* sums = &shared_memory<float[256]>(); // per tap
     int warp = threadIdx.x / 32, taps = g.kh * g.kw;
     int channel = blockIdx.x * 32 + threadIdx.x % 32;
     int pixels = g.n * g.oh * g.ow;

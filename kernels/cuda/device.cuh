@@ -1,5 +1,5 @@
-// What every kernel includes: number types, shared memory, warp reductions. Compiles under NVRTC without any include
-// path, and for the CPU behind `emulator/emulator.h`.
+// Included by every kernel: number types, shared memory, warp reductions. Compiles under NVRTC without include paths,
+// and for the CPU after `emulator/emulator.h`.
 #pragma once
 
 #ifndef LOPPER_EMULATOR
@@ -67,14 +67,15 @@ template <> __device__ __forceinline__ f16 from_float<f16>(float x) {
 }
 #endif
 
-/// The block's shared memory, laid out as `T`. All of it is dynamic: the launcher passes `sizeof(T)`, so one arena holds
-/// it, whose end the emulator guards. A multiple of 1024 bytes is aligned to 1024, else to 16.
+/// The block's shared memory, laid out as `T`. All of it is dynamic: the launcher passes `sizeof(T)`, so one arena
+/// holds it, and the emulator guards its end. If the size is a multiple of 1024 bytes, it is aligned to 1024,
+/// otherwise to 16.
 template <class T> __device__ __forceinline__ T& shared_memory() {
 #ifdef LOPPER_EMULATOR
     return *reinterpret_cast<T*>(emulator::shared_arena());
 #else
     extern __shared__ __align__(1024) unsigned char arena[];
-    asm volatile("// shared %0" ::"n"(sizeof(T))); // no instruction: nvrtc.rs reads the size from the PTX
+    asm volatile("// shared %0" ::"n"(sizeof(T))); // emits no instruction; nvrtc.rs reads the size from the PTX
     return *reinterpret_cast<T*>(arena);
 #endif
 }
@@ -82,7 +83,7 @@ template <class T> __device__ __forceinline__ T& shared_memory() {
 /// The index of this thread in a one-dimensional grid.
 __device__ __forceinline__ uint64_t global_thread() { return uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 
-/// The sum over a warp, in every lane; always in the same order.
+/// The sum over a warp, returned in every lane; the order is fixed.
 template <class T> __device__ __forceinline__ T warp_sum(T x) {
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(~0u, x, lanes);

@@ -1,13 +1,13 @@
-// Operations that treat every element alike: each is read once and written once, by one thread of a grid that covers
-// them, sixteen bytes at a time. A NaN stays a NaN, so that training that diverged is noticed.
+// Elementwise operations: one thread reads and writes each element once, sixteen bytes at a time. A NaN stays a NaN,
+// so that a diverged training run is noticed.
 //
 //   thread i:  [ 4 × f32 or 8 × bf16 at i ] ─ load 16 bytes ─ f ─ store 16 bytes
 //
-// These kernels wait for memory and for nothing else, so they compute in f32 whatever the storage is.
+// These kernels are purely memory-bound, so they compute in f32 for every storage type.
 #include "device.cuh"
 #include "types.cuh"
 
-/// `y[i] = f(i, x[i]…)` over `n` elements of type T: whole vectors first, what is left one by one.
+/// `y[i] = f(i, x[i]…)` over `n` elements of type T: whole vectors first, then the remainder one by one.
 template <class T, class F, class... X>
 __device__ __forceinline__ void map_indexed(F f, uint64_t n, T* y, const X*... x) {
     constexpr int LANES = 16 / sizeof(T);
@@ -106,7 +106,7 @@ extern "C" __global__ void axpy(int type, uint64_t n, float s, const void* x, vo
     });
 }
 
-/// Eight elements of one type become eight of another: the least that fills whole vectors of both.
+/// Converts eight elements from one type to another: the smallest number that fills whole vectors of both.
 template <class X, class Y> __device__ __forceinline__ void convert_eight(uint64_t n, const X* x, Y* y) {
     constexpr int FROM = Vector<X>::LANES, TO = Vector<Y>::LANES;
     uint64_t i = global_thread() * 8;
@@ -131,8 +131,8 @@ extern "C" __global__ void convert(int from, int to, uint64_t n, const void* x, 
     });
 }
 
-/// Whether dropout keeps element `i`: 24 bits of SplitMix64 (Steele et al. 2014) at position `i` of the sequence that
-/// starts at `seed`, as a number below 1, are at least `p`.
+/// Whether dropout keeps element `i`: 24 bits of SplitMix64 (Steele et al. 2014), at position `i` of the sequence
+/// with seed `seed`, taken as a number below 1, are at least `p`.
 __device__ __forceinline__ bool keeps(float p, uint64_t seed, uint64_t i) {
     uint64_t z = seed + (i + 1) * 0x9e3779b97f4a7c15;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
@@ -141,7 +141,7 @@ __device__ __forceinline__ bool keeps(float p, uint64_t seed, uint64_t i) {
     return float(z >> 40) * (1.0f / (1 << 24)) >= p;
 }
 
-/// `y = scale·x` where the element is kept, and 0 elsewhere.
+/// `y = scale·x` for kept elements, and 0 elsewhere.
 extern "C" __global__ void dropout(int type, uint64_t n, float p, float scale, uint64_t seed, const void* x, void* y) {
     with_type(type, [&](auto t) {
         using T = decltype(t);

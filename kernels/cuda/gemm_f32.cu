@@ -1,16 +1,16 @@
-// Products of f32 matrices on the CUDA cores, `C = activation(op(A) · op(B) + bias + residual)`.
+// f32 matrix products on the CUDA cores, `C = activation(op(A) · op(B) + bias + residual)`.
 //
 //   grid: (tiles of C, column tiles fastest) × (parts of k)
 //   block: one tile, over its part of k, by the loop of tile_f32.cuh
 //
-// Tiles of 128 × 128 (256 threads, two blocks a multiprocessor) read 32 products for each float from memory and are the
-// choice where they fill the device; 64 × 64 (64 threads) makes four times the blocks; 128 × 32 serves thin results.
-// Where even those do not fill it, k is cut into parts, each with its own partial C, which `sum_parts` adds in order:
-// the same bits from run to run. Adding to C is a residual that is C itself.
+// Tiles of 128 × 128 (256 threads, two blocks per multiprocessor) compute 32 products per float read from memory and
+// are used if they fill the device; 64 × 64 (64 threads) gives four times as many blocks; 128 × 32 is for thin
+// results. If even those do not fill the device, k is split into parts, each with its own partial C, which
+// `sum_parts` adds in order, so that every run gives the same bits. To accumulate into C, the residual is C itself.
 //
-// Up to 16 rows by a transposed B, a layer's forward pass, do without tiles (`thin`).
+// Products of up to 16 rows by a transposed B, such as a layer's forward pass, use no tiles (`thin`).
 //
-// Names have the layout of op(A) and op(B): `n` as stored, `t` transposed.
+// Kernel names contain the layout of op(A) and op(B): `n` as stored, `t` transposed.
 #include "tile_f32.cuh"
 
 template <bool TRANSPOSED, int EXTENT, int THREADS> struct Operand;
@@ -25,7 +25,7 @@ template <int EXTENT, int THREADS> struct Operand<true, EXTENT, THREADS> : Exten
         : ExtentAdjacent<EXTENT, THREADS>(data, columns, first, columns, s.begin, s.end, columns % 4 == 0) {}
 };
 
-/// What every kernel takes.
+/// The argument of every kernel.
 struct Product {
     int m, n, k, splits;
     const float *a, *b;
@@ -61,16 +61,16 @@ extern "C" __global__ void __launch_bounds__(64) gemm_nt_128x32(Product p) { gem
 extern "C" __global__ void __launch_bounds__(64) gemm_tn_128x32(Product p) { gemm<128, 32, true, false>(p); }
 extern "C" __global__ void __launch_bounds__(64) gemm_tt_128x32(Product p) { gemm<128, 32, true, true>(p); }
 
-/// Warps of a block of `thin`, which divide k among them.
+/// Warps per block of `thin`, which divide k among them.
 constexpr int THIN_WARPS = 4;
 
-/// Sums of a block of `thin`: `[warp][output][row]`.
+/// The sums of a block of `thin`: `[warp][output][row]`.
 template <int ROWS, int OUTPUTS> struct ThinShared {
     float sum[THIN_WARPS][OUTPUTS * ROWS];
 };
 
-/// `C = A · Bᵀ` for up to `ROWS` rows, `OUTPUTS` columns a block: a layer with few rows is as fast as its weight B is read,
-/// so a block reads its rows of B once, 512 steps at a time, and A comes from cache.
+/// `C = A · Bᵀ` for up to `ROWS` rows, with `OUTPUTS` columns per block. With few rows, reading the weight B takes
+/// all the time, so a block reads its rows of B once, 512 steps at a time, and A comes from the cache.
 template <int ROWS, int OUTPUTS> __device__ __forceinline__ void thin(const Product& p) {
     auto& shared = shared_memory<ThinShared<ROWS, OUTPUTS>>();
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.x * OUTPUTS;

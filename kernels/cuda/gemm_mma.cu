@@ -1,19 +1,20 @@
-// Products of matrices on tensor cores: bf16, f16, and f32 by way of tf32. Tiles, shared memory and why: `mma_tile.cuh`.
+// Matrix products on tensor cores: bf16, f16, and f32 through tf32. `mma_tile.cuh` describes and explains the tiles
+// and shared memory.
 //
 //   C[m, n] = Σ_k A[m, k]·B[n, k]           nt: both contiguous along k, as y = x·wᵀ of a linear layer
 //                                           nn: B contiguous along n, as dx = dy·w
 //                                           tn: both contiguous along their rows, as dw = dyᵀ·x
 //
-// `any` takes the elements one by one, wherever they lie. Where C is small and k is long, blocks along z sum slices of
-// k, and `gemm_mma_add_slices` adds them in order.
+// `any` loads elements one by one, with any strides. If C is small and k is long, blocks along z sum slices of k, and
+// `gemm_mma_add_slices` adds them in order.
 #include "mma_output.cuh"
 
-/// As `Steps` in the launchers: elements between neighbouring rows and neighbouring k.
+/// `Steps` in mma/gemm.rs: elements between neighboring rows and neighboring k.
 struct Steps {
     int a_row, a_k, b_row, b_k;
 };
 
-/// Sums k from `slice` times this block's z on, `slice` of them: a multiple of the tile's K.
+/// Sums `slice` elements of k, starting at `slice` times this block's z; `slice` is a multiple of the tile's K.
 template <class T, class A, class B, int WM, int WN, bool VECTORS>
 __device__ __forceinline__ void product(const T* a, const T* b, const void* residual, void* y, const Output& out,
                                         const Steps& steps, int k, int slice) {
@@ -28,7 +29,7 @@ __device__ __forceinline__ void product(const T* a, const T* b, const void* resi
     finish<Tile>(s, sums, row0, column0, out, nullptr, residual, slice_of(y, out));
 }
 
-/// `y = activation(Σ slices + bias + residual)`, a thread an element: always in the same order. The slices lie one
+/// `y = activation(Σ slices + bias + residual)`, one thread per element, in a fixed order. The slices are stored one
 /// after another, `rows` × `columns` each; null pointers add nothing, and the residual may be y itself.
 extern "C" __global__ void gemm_mma_add_slices(int type, Output out, int slices, const float* from, const float* bias,
                                                const void* residual, void* y) {

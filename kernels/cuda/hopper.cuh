@@ -1,12 +1,12 @@
-// Hopper's own instructions (sm_90a): bulk tensor copies that fill shared memory without a thread's help, barriers
+// Hopper's own instructions (sm_90a): bulk tensor copies that fill shared memory without occupying a thread, barriers
 // that count their bytes, and wgmma, the matrix product of a warpgroup (four warps) from shared memory.
 //
 //   producer: wait(empty) ─ expect(full, bytes) ─ copy_box ─▶ shared memory ─▶ full completes
 //   consumer: wait(full) ─ wgmma… commit ─ wait for it ─ arrive(empty)
 //
-// Both sides use the 128-byte swizzle: rows of 128 bytes, eight of them an atom of 1024 bytes, in which the 16-byte
-// chunk c of row r is stored as chunk c ^ r. Eight rows of one chunk then lie in all 32 banks, once each.
-// PTX ISA 9.0, "Asynchronous Warpgroup Level Matrix Instructions" and "Tensor Swizzling Modes".
+// Both sides use the 128-byte swizzle: rows of 128 bytes in atoms of eight (1024 bytes), in which the 16-byte chunk c
+// of row r is stored as chunk c ^ r. The same chunk of eight rows then covers all 32 banks exactly once. PTX ISA 9.0,
+// "Asynchronous Warpgroup Level Matrix Instructions" and "Tensor Swizzling Modes".
 #pragma once
 #include "device.cuh"
 
@@ -14,21 +14,21 @@
 #include "emulator/hopper.h"
 #else
 
-// The instructions are in this feature set alone; a module compiled for another architecture has kernels that trap.
+// Only this feature set has the instructions; in a module compiled for another architecture, the kernels trap.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define HOPPER(...) asm volatile(__VA_ARGS__)
 #else
 #define HOPPER(...) __trap()
 #endif
 
-/// A tensor in global memory of which boxes are copied, made by the host (`CUtensorMap`). A kernel takes it as
+/// A tensor in global memory from which boxes are copied, created by the host (`CUtensorMap`). A kernel takes it as
 /// `const __grid_constant__ TensorMap`.
 struct __align__(128) TensorMap {
     uint64_t opaque[16];
 };
 
-/// An mbarrier in shared memory. Its phases alternate in parity, the first is 0; a phase ends when all arrivals have
-/// come and all announced bytes have landed.
+/// An mbarrier in shared memory. The parity of its phases alternates, starting with 0; a phase ends when all arrivals
+/// have come and all announced bytes have landed.
 struct Barrier {
     uint64_t state;
 };
@@ -39,7 +39,7 @@ __device__ __forceinline__ void barrier_init(Barrier& b, unsigned arrivals) {
     HOPPER("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&b)), "r"(arrivals) : "memory");
 }
 
-/// Behind the inits, before the block's barrier: the copy engine sees them.
+/// Makes the barriers visible to the copy engine; comes after the inits and before the block's barrier.
 __device__ __forceinline__ void barrier_init_fence() {
     HOPPER("fence.mbarrier_init.release.cluster; fence.proxy.async.shared::cta;" ::: "memory");
 }
@@ -48,12 +48,13 @@ __device__ __forceinline__ void barrier_arrive(Barrier& b) {
     HOPPER("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(&b)) : "memory");
 }
 
-/// Arrives, and lets the phase wait for `bytes` of copies as well.
+/// Arrives, and makes the phase also wait for `bytes` of copies.
 __device__ __forceinline__ void barrier_expect(Barrier& b, unsigned bytes) {
     HOPPER("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(&b)), "r"(bytes) : "memory");
 }
 
-/// Waits for the end of the phase of `parity`. Of the phase before the first, of parity 1, it finds the end at once.
+/// Waits for the end of the phase of `parity`. Parity 1 on a new barrier returns at once: the preceding phase has
+/// ended.
 __device__ __forceinline__ void barrier_wait(Barrier& b, unsigned parity) {
     HOPPER("{\n"
            ".reg .pred done;\n"
@@ -62,26 +63,28 @@ __device__ __forceinline__ void barrier_wait(Barrier& b, unsigned parity) {
            "}" ::"r"(shared_address(&b)), "r"(parity) : "memory");
 }
 
-/// Copies the map's box whose first element has the coordinates (i0, …, i3), dimension 0 the contiguous one, to `to`, a
-/// multiple of 1024, in the 128-byte swizzle. What lies outside the tensor, on either side, is 0. `b` counts the bytes.
+/// Copies the map's box whose first element has the coordinates (i0, …, i3), dimension 0 being contiguous, to `to`, a
+/// multiple of 1024, in the 128-byte swizzle. Elements outside the tensor, on either side, are 0. `b` counts the
+/// bytes.
 __device__ __forceinline__ void copy_box(void* to, const TensorMap& map, Barrier& b, int i0, int i1, int i2, int i3) {
     HOPPER("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], "
            "[%2];" ::"r"(shared_address(to)), "l"(&map), "r"(shared_address(&b)), "r"(i0), "r"(i1), "r"(i2), "r"(i3)
            : "memory");
 }
 
-/// Before the wgmmas of a group: what was written to the accumulator's registers is seen by them.
+/// Precedes the wgmmas of a group, which then see earlier writes to the accumulator's registers.
 __device__ __forceinline__ void wgmma_fence() { HOPPER("wgmma.fence.sync.aligned;" ::: "memory"); }
 
-/// Makes a group of the wgmmas since the last one.
+/// Commits the wgmmas since the last commit as a group.
 __device__ __forceinline__ void wgmma_commit() { HOPPER("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
-/// Waits until at most the last `GROUPS` groups are unfinished: shared memory that older ones read may be overwritten.
+/// Waits until at most the last `GROUPS` groups are unfinished; shared memory that older ones read may then be
+/// overwritten.
 template <int GROUPS> __device__ __forceinline__ void wgmma_wait() {
     HOPPER("wgmma.wait_group.sync.aligned %0;" ::"n"(GROUPS) : "memory");
 }
 
-/// Waits for all groups; after it the accumulator may be read.
+/// Waits for all groups; afterwards the accumulator may be read.
 template <int R> __device__ __forceinline__ void wgmma_finish(float (&d)[R]) {
     wgmma_wait<0>();
     // Keeps the compiler from reading the registers before the wait, which does not mention them.
@@ -89,8 +92,8 @@ template <int R> __device__ __forceinline__ void wgmma_finish(float (&d)[R]) {
     for (int i = 0; i < R; i++) asm volatile("" : "+f"(d[i])::"memory");
 }
 
-/// Waits for the other warps of this one's warpgroup. Barrier 0 is __syncthreads; by a register instead of a number the
-/// block would have all sixteen.
+/// Waits for the other warps of this warpgroup. Barrier 0 is __syncthreads. The numbers are constants, because a
+/// barrier number in a register would reserve all sixteen barriers for the block.
 __device__ __forceinline__ void warpgroup_sync() {
     if (threadIdx.x < 128)
         asm volatile("bar.sync 1, 128;" ::: "memory");
@@ -117,8 +120,8 @@ __device__ __forceinline__ void warpgroup_sync() {
     "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "             \
     "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
-/// `wgmma_instruction(d, a, b)`: one instruction, m64nN with a depth of 32 bytes. `MAJOR` says of 16-bit operands that
-/// both have their depth contiguous; others always have.
+/// `wgmma_instruction(d, a, b)`: one instruction, m64nN with a depth of 32 bytes. For 16-bit operands, `MAJOR` states
+/// that both have a contiguous depth; for other types it always is.
 #define WGMMA(TYPE, DEPTH, MAJOR, N, TEXT, A, B, USE, ...)                                                     \
     HOPPER("{\n"                                                                                               \
            ".reg .pred add;\n"                                                                                 \
@@ -143,38 +146,39 @@ WGMMA_WIDTHS(bf16, "bf16", "k16", ", 0, 0")
 WGMMA_WIDTHS(f16, "f16", "k16", ", 0, 0")
 WGMMA_WIDTHS(float, "tf32", "k8", "")
 
-/// Operands of which rows and columns, not the depth, are contiguous.
+/// Tag for operands whose rows and columns, not their depth, are contiguous.
 template <class T> struct Columns {};
 WGMMA_WIDTHS(Columns<bf16>, "bf16", "k16", ", 1, 1")
 WGMMA_WIDTHS(Columns<f16>, "f16", "k16", ", 1, 1")
 
-/// Starts `d += a·bᵀ` on a warpgroup: a is 64×K, b is N×K, in shared memory, both with their depth contiguous and K
-/// elements 32 bytes; d is 64×N with N = 2R. Of f32 operands the upper 19 bits count (TF32).
-/// Thread t of the warpgroup holds `d[4j + 2i + e]` = element (16·(t/32) + t%32/4 + 8i, 8j + t%4·2 + e).
+/// Starts `d += a·bᵀ` on a warpgroup: a is 64×K and b is N×K, both in shared memory with contiguous depth, and K
+/// elements are 32 bytes; d is 64×N with N = 2R. Of f32 operands, only the upper 19 bits are used (TF32). Thread t of
+/// the warpgroup holds `d[4j + 2i + e]` = element (16·(t/32) + t%32/4 + 8i, 8j + t%4·2 + e).
 template <class T, int R> __device__ __forceinline__ void wgmma(float (&d)[R], uint64_t a, uint64_t b) {
     wgmma_instruction(T(), d, a, b);
 }
 
-/// As `wgmma`, of 16-bit operands that are stored transposed: the 64 rows of a and the N of b are contiguous.
+/// Like `wgmma`, for 16-bit operands that are stored transposed: the 64 rows of a and the N of b are contiguous.
 template <class T, int R> __device__ __forceinline__ void wgmma_columns(float (&d)[R], uint64_t a, uint64_t b) {
     wgmma_instruction(Columns<T>(), d, a, b);
 }
 #endif
 
-/// Names an operand with its depth contiguous: rows of 128 bytes in swizzled atoms of eight, one atom behind the other.
-/// `at` is a multiple of 1024 and up to 96 bytes, which step along the depth, 32 a wgmma.
+/// The descriptor of an operand with contiguous depth: rows of 128 bytes in swizzled atoms of eight, one atom after
+/// another. `at` is a multiple of 1024, plus up to 96 bytes to step along the depth, 32 per wgmma.
 __device__ __forceinline__ uint64_t rows_descriptor(const void* at) {
     constexpr uint64_t ATOM = 1024, SWIZZLE_128 = 1;
     return SWIZZLE_128 << 62 | ATOM >> 4 << 32 | uint64_t(1) << 16 | (shared_address(at) & 0x3ffff) >> 4;
 }
 
-/// Names a transposed operand: depth by depth 64 elements of 128 bytes, in swizzled atoms of eight, one atom behind the
-/// other; the next 64 elements begin `lead` bytes later. 2048 bytes step along the depth of a wgmma.
+/// The descriptor of a transposed operand: for each depth, 64 elements in 128 bytes, in swizzled atoms of eight depths,
+/// one atom after another; the next 64 elements begin `lead` bytes later. Each wgmma advances 2048 bytes along the
+/// depth.
 __device__ __forceinline__ uint64_t columns_descriptor(const void* at, unsigned lead) {
     return rows_descriptor(at) - (uint64_t(1) << 16) + (uint64_t(lead) >> 4 << 16);
 }
 
-/// A row of shared memory as the swizzle takes it: channels of a pixel or of a filter.
+/// A swizzled row of shared memory: channels of a pixel or of a filter.
 struct Row {
     unsigned char channels[128];
 };
@@ -189,11 +193,11 @@ template <int STAGES> struct Ring {
     }
 };
 
-/// Eight warps consume (two warpgroups), one thread of a ninth produces.
+/// Eight warps (two warpgroups) consume; one thread of a ninth produces.
 constexpr int CONSUMERS = 8, THREADS = CONSUMERS * 32 + 32;
 
-/// Makes the barriers of a ring: a stage is full when its producer has come and the bytes have, empty when all consumers
-/// have come. All threads of the block.
+/// Initializes the barriers of a ring: a stage is full when its producer has arrived and the bytes have landed, and
+/// empty when all consumers have arrived. All threads of the block call it.
 template <int STAGES> __device__ __forceinline__ void ring_init(Barrier (&full)[STAGES], Barrier (&empty)[STAGES]) {
     if (threadIdx.x == 0) {
         for (int i = 0; i < STAGES; i++) {
@@ -205,7 +209,7 @@ template <int STAGES> __device__ __forceinline__ void ring_init(Barrier (&full)[
     __syncthreads();
 }
 
-/// Says that a warp has finished with a stage.
+/// Signals that a warp has finished with a stage.
 __device__ __forceinline__ void release(Barrier& empty) {
     __syncwarp();
     if (threadIdx.x % 32 == 0) barrier_arrive(empty);

@@ -1,30 +1,30 @@
 // Softmax and losses over `[rows, k]` in f32, and their gradients, multiplied by the upstream gradient `*scale`.
 //
-//   warp = row:  lane l reads k = l, l + 32, …    max ─▶ Σ exp(x − max) ─▶ what is asked for
+//   warp = row:  lane l reads k = l, l + 32, …    max ─▶ Σ exp(x − max) ─▶ the result
 //
-// A warp a row: lines are read whole, the sums of a row need no barrier, and `k` may be anything. A row is read up to
-// three times, the second and third from the cache; class scores are small beside what made them. Everything is shifted
-// by the row's maximum, so nothing overflows. Losses of rows go to memory and are averaged by one block, in double
-// precision and always in the same order.
+// One warp per row: whole lines are read, a row's sums need no barrier, and `k` is arbitrary. A row is read up to
+// three times, the second and third time from the cache; class scores are small next to the layers that compute them.
+// The row's maximum is subtracted throughout, so nothing overflows. Row losses go to memory, and one block averages
+// them in double precision and in a fixed order.
 #include "device.cuh"
 
-constexpr int ROWS = 8; // a block: 256 threads
+constexpr int ROWS = 8; // rows per block of 256 threads
 
 __device__ __forceinline__ uint64_t my_row() { return uint64_t(blockIdx.x) * ROWS + threadIdx.x / 32; }
 
-/// The largest of a warp, in every lane. A NaN may be passed over: it shows in the sum of the exponentials.
+/// The largest value in a warp, in every lane. It may ignore a NaN, which then shows in the sum of the exponentials.
 __device__ __forceinline__ float warp_max(float x) {
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes /= 2) x = max(x, __shfl_xor_sync(~0u, x, lanes));
     return x;
 }
 
-/// Calls `f` with every index of the row that is this lane's.
+/// Calls `f` with every index of the row that belongs to this lane.
 template <class F> __device__ __forceinline__ void for_each_class(uint32_t k, F f) {
     for (uint32_t j = threadIdx.x % 32; j < k; j += 32) f(j);
 }
 
-/// `log_softmax(x / temperature)` of one row. The whole warp makes one.
+/// `log_softmax(x / temperature)` of one row, computed by a whole warp.
 struct LogSoftmax {
     const float* x;
     float temperature, largest, log_sum;
@@ -59,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(256)
     for_each_class(k, [&](uint32_t j) { y[row * k + j] = log_p(j); });
 }
 
-/// The share of class `j` in the smoothed target; not a number where the target is none of the classes.
+/// The share of class `j` in the smoothed target; NaN if the target is not a class.
 __device__ __forceinline__ float target_share(uint32_t k, uint32_t target, float smoothing, uint32_t j) {
     if (target >= k) return __uint_as_float(0x7fc00000);
     return (j == target ? 1 - smoothing : 0) + smoothing / k;
@@ -115,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(256)
     for_each_class(k, [&](uint32_t j) { dstudent[row * k + j] = factor * (expf(log_q(j)) - expf(log_p(j))); });
 }
 
-/// The sum of `x` over a block of `THREADS`, in every thread: pairwise, always in the same order.
+/// The sum of `x` over a block of `THREADS`, in every thread: pairwise, in a fixed order.
 template <int THREADS, class T> __device__ __forceinline__ T block_sum(T x) {
     struct Shared {
         T of[THREADS];
@@ -130,7 +130,7 @@ template <int THREADS, class T> __device__ __forceinline__ T block_sum(T x) {
     return s.of[0];
 }
 
-/// Sums of `(a − b)²`: of each block, over the elements that are its threads' with a step of the whole grid.
+/// Each block's sum of `(a − b)²` over its threads' elements; each thread strides by the whole grid.
 extern "C" __global__ void __launch_bounds__(256) mse_partials(uint64_t n, const float* a, const float* b, float* partials) {
     float sum = 0;
     for (uint64_t i = global_thread(); i < n; i += uint64_t(gridDim.x) * blockDim.x) sum += (a[i] - b[i]) * (a[i] - b[i]);

@@ -1,8 +1,8 @@
-// What the tiles of `mma_tile.cuh` are filled from: a matrix, or the windows of a convolution seen as one.
+// The sources of the tiles of `mma_tile.cuh`: a matrix, or the windows of a convolution viewed as one.
 //
-// A view says where element (row, k) lies, in two parts: the part of its row and the part of its k. Of the two one
-// stays the same from step to step, so it is worked out once. The other moves on by the same distance each step: along
-// the channels that is an addition, and only a new tap takes more.
+// A view computes the address of element (row, k) in two parts: one for the row and one for k. One of them is the
+// same in every step, so it is computed once. The other advances by the same amount each step: along the channels
+// that is an addition, and only a new tap costs more.
 //
 //   Matrix:   row·row_step + k·k_step
 //   Windows:  row = pixel → (image, i, j) → its window's corner;  k = (tap, channel) → distance from the corner
@@ -10,28 +10,28 @@
 #include "ptx.cuh"
 #include "types.cuh"
 
-/// Division by a number that the launcher knows (Granlund & Montgomery 1994): exact below 2³¹.
+/// Division by a number known to the launcher (Granlund & Montgomery 1994): exact below 2³¹.
 struct Divide {
     uint32_t by, multiplier, shift;
 
     __device__ __forceinline__ int operator()(int x) const { return int(uint64_t(uint32_t(x)) * multiplier >> shift); }
 };
 
-/// As `Windows` in the launchers: which element each tap reads from each position,
-/// `(i·stride + origin + tap·dilation)` along height and width. Distances may be negative.
+/// `Windows` in mma/windows.rs: each position reads tap elements at `(i·stride + origin + tap·dilation)` along height
+/// and width. Distances may be negative.
 struct Windows {
     int images, h, w, c;    // of the array that is read: [images, h, w, c]
-    int rows, columns;      // positions in an image
-    int taps_h, taps;       // of a window, along the height and in all
-    int channels;           // of a tap; k = tap·channels + channel
+    int rows, columns;      // positions per image
+    int taps_h, taps;       // of a window, along the height and in total
+    int channels;           // per tap; k = tap·channels + channel
     int stride[2], origin[2], dilation[2];
     Divide by_rows, by_columns, by_channels, by_taps_w;
 };
 
-/// An offset that no sum with another brings into an image.
+/// An offset so far outside that no other offset brings it back into the image.
 constexpr int OUTSIDE = -(1 << 30);
 
-/// Where an element lies, and whether it does: if not, `at` is any address.
+/// The address of an element, and whether it exists; if not, `at` is arbitrary.
 template <class T> struct Element {
     const T* at;
     bool there;
@@ -44,7 +44,7 @@ template <class T> struct Matrix {
 
     struct Row {
         const T* start;
-        int ks; // none outside
+        int ks; // zero outside
     };
     using Column = int;
     __device__ __forceinline__ Row row(int r) const { return {keep(base + int64_t(r) * row_step), r < rows ? ks : 0}; }
@@ -55,7 +55,7 @@ template <class T> struct Matrix {
     }
 };
 
-/// The windows' elements: a row for each position, a column for each tap and channel.
+/// The elements of the windows: a row per position, a column per tap and channel.
 template <class T> struct WindowView {
     const T* base;
     const Windows& g;
@@ -82,7 +82,7 @@ template <class T> struct WindowView {
         k.channel += by, k.offset += by;
         while (k.channel >= g.channels) next_tap(k);
     }
-    /// From a channel past the tap's to the next tap's.
+    /// Moves from a channel past the current tap to the next tap.
     __device__ __forceinline__ void next_tap(Column& k) const {
         int step = g.dilation[1], width = int(g.by_taps_w.by) * step;
         k.channel -= g.channels;
@@ -98,36 +98,36 @@ template <class T> struct WindowView {
     }
 };
 
-/// Channels come in blocks of as many where some are left out.
+/// The number of channels that are kept or skipped together.
 constexpr int BLOCK = 16;
 
-/// As `Live` in the launchers: the filters, live ones first, and the blocks of channels that are read; null: all.
+/// `Live` in mma/masked.rs: the filters, live ones first, and the blocks of channels that are read, or null for all.
 struct Live {
     const uint32_t* filters;
     const uint32_t* blocks;
     int live;
 
-    /// The block behind position `channel` of those that are read, side by side.
+    /// The block at position `channel` among the blocks that are read, counted contiguously.
     __device__ __forceinline__ int block(int channel) const {
         return blocks ? int(blocks[channel / BLOCK]) : channel / BLOCK;
     }
 };
 
-/// The windows' elements of the blocks that are read. A column keeps its block as the list has it, so that the load is
-/// waited for a step later, when the address is made.
+/// The windows' elements in the blocks that are read. A column keeps its block as loaded from the list, so that the
+/// load is not awaited until the next step computes the address.
 template <class T> struct LiveWindows {
     WindowView<T> all;
     const Live& l;
 
     using Row = typename WindowView<T>::Row;
     struct Column {
-        typename WindowView<T>::Column k; // as if the blocks lay side by side
+        typename WindowView<T>::Column k; // as if the blocks were contiguous
         int block;
     };
     __device__ __forceinline__ Row row(int pixel) const { return all.row(pixel); }
     __device__ __forceinline__ Column column(int i) const {
         auto k = all.column(i);
-        return {k, k.channel < all.g.channels ? l.block(k.channel) : 0}; // not where the list is empty
+        return {k, k.channel < all.g.channels ? l.block(k.channel) : 0}; // does not read an empty list
     }
     __device__ __forceinline__ void advance(Column& column, int by) const {
         all.advance(column.k, by);
@@ -139,7 +139,7 @@ template <class T> struct LiveWindows {
     }
 };
 
-/// The live filters' elements of the blocks that are read, in place.
+/// The live filters' elements in the blocks that are read, in place.
 template <class T> struct LiveFilters {
     const T* base;
     const Windows& g;
@@ -147,7 +147,7 @@ template <class T> struct LiveFilters {
 
     struct Row {
         const T* start;
-        int taps; // none outside
+        int taps; // zero outside
     };
     struct Column {
         int tap, channel, block;
@@ -169,7 +169,7 @@ template <class T> struct LiveFilters {
     }
 };
 
-/// A view with rows and columns exchanged.
+/// A view with rows and columns swapped.
 template <class View> struct Transposed {
     View view;
     using Row = typename View::Column;
@@ -179,22 +179,22 @@ template <class View> struct Transposed {
     __device__ __forceinline__ auto at(Row r, Column k) const { return view.at(k, r); }
 };
 
-/// Fills tiles of `Layout` from a view, one after another along k. With VECTORS sixteen bytes at a time, where the view
-/// has as many elements side by side at a multiple of sixteen bytes, or none of them; else one by one, through
-/// registers.
+/// Fills tiles of `Layout` from a view, one after another along k. With VECTORS it copies sixteen bytes at a time,
+/// which requires that the view has that many contiguous elements at a multiple of sixteen bytes, or none of them;
+/// otherwise it copies one by one, through registers.
 template <class T, class Layout, class View, int THREADS, bool VECTORS> struct Loader {
     static constexpr int LANES = 16 / sizeof(T);
     static constexpr int APART = THREADS / Layout::CHUNKS; // lines between a thread's chunks
     static constexpr int EACH = Layout::LINES / APART;
-    static_assert(THREADS % Layout::CHUNKS == 0 && Layout::LINES % APART == 0, "every thread has as many chunks");
-    static_assert(APART % 8 == 0, "which are turned alike");
+    static_assert(THREADS % Layout::CHUNKS == 0 && Layout::LINES % APART == 0, "all threads have equally many chunks");
+    static_assert(APART % 8 == 0, "a thread's chunks have the same XOR");
 
     View view;
     int first_row, line, chunk, place, k;
     typename View::Row rows[Layout::K_MAJOR ? EACH : 1];
-    typename View::Column column; // of a K_MAJOR tile's chunks
+    typename View::Column column; // of the chunks of a K_MAJOR tile
 
-    /// Of rows from `row` on, beginning at `first`.
+    /// Loads rows from `row` on, starting at k = `first`.
     __device__ __forceinline__ Loader(View v, int row, int first)
         : view(v), first_row(row), line(threadIdx.x / Layout::CHUNKS), chunk(threadIdx.x % Layout::CHUNKS),
           place(keep(Layout::offset(line, chunk))), k(first) {

@@ -1,16 +1,17 @@
-// How a tile of sums leaves: through shared memory, so that a thread has sixteen bytes of a row to add to and to store.
+// How a tile of sums is stored: through shared memory, so that a thread adds to and stores sixteen bytes of a row.
 //
 //   fragments ─▶ shared memory, f32 ─▶ + bias + residual ─ activation ─ round once ─▶ y
 #pragma once
 #include "mma_operand.cuh"
 #include "mma_tile.cuh"
 
-/// As `Output` in the launchers: where sums go. Row r of the product is row `place(r)` of y, which has `columns`.
+/// `Output` in mma/output.rs: the destination of the sums. Row r of the product is row `place(r)` of y, which has
+/// `columns`.
 struct Output {
     int rows, columns;
     int activation; // 0: none, 1: ReLU, 2: ReLU6
-    int f32;        // y and the residual are f32, whatever the operands are
-    int scattered;  // r = (image, i, j) goes to pixel (image, i·step + first, j·step + first) of [h, w]; else to r
+    int f32;        // y and the residual are f32, regardless of the operand type
+    int scattered;  // r = (image, i, j) goes to pixel (image, i·step + first, j·step + first) of [h, w]; otherwise to r
     int h, w, step[2], first[2];
     Divide by_rows, by_columns;
 
@@ -20,15 +21,15 @@ struct Output {
         int i = line - image * int(by_rows.by), j = r - line * int(by_columns.by);
         return (int64_t(image) * h + i * step[0] + first[0]) * w + j * step[1] + first[1];
     }
-    /// Written so that a NaN stays one.
+    /// Passes a NaN through.
     __device__ __forceinline__ float activate(float x) const {
         if (activation != 0 && x < 0) return 0;
         return activation == 2 && x > 6 ? 6 : x;
     }
 };
 
-/// The place of a sum among the tile's: a row's columns are turned by XOR in groups of eight, so that the 8-byte stores
-/// of half a warp, four rows of eight columns, fall into 32 banks.
+/// The position of a sum in the staged tile: XOR permutes a row's columns in groups of eight, so that the 8-byte
+/// stores of half a warp, four rows of eight columns, cover all 32 banks.
 template <class Tile> __device__ __forceinline__ int sum_at(int row, int column) {
     return row * Tile::N + (column ^ (row & 3) << 3);
 }
@@ -47,7 +48,8 @@ template <class Tile> __device__ __forceinline__ void spread(float* to, const ty
             }
 }
 
-/// Stores the tile at (`row0`, `column0`) as elements of type U; column n goes to column `order[n]`, if there is one.
+/// Stores the tile at (`row0`, `column0`) as elements of type U; column n goes to column `order[n]` if `order` is not
+/// null.
 template <class Tile, class U>
 __device__ __forceinline__ void store(const float* sums, int row0, int column0, const Output& out, const float* bias,
                                       const U* residual, U* y, const uint32_t* order) {
@@ -87,7 +89,7 @@ __device__ __forceinline__ void finish(typename Tile::Shared& s, const typename 
         store<Tile>(s.sums, row0, column0, out, bias, (const T*)residual, (T*)y, order);
 }
 
-/// Where this block's slice of k puts its sums: each slice has a y of its own, f32 where there are several.
+/// The output of this block's slice of k; if there are several slices, each has its own f32 y.
 __device__ __forceinline__ void* slice_of(void* y, const Output& out) {
     return (float*)y + uint64_t(blockIdx.z) * out.rows * out.columns;
 }

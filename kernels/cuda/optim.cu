@@ -1,11 +1,12 @@
-// Optimizer steps and running averages, as PyTorch defines them, on parameters `p` with gradients `g`, all tensors of a network in one launch
-// (tensors.cuh). Where there is a `mask`, weights that it drops (0) become zero in the same pass.
+// Optimizer steps and running averages, as PyTorch defines them, on parameters `p` with gradients `g`, for all
+// tensors of a network in one launch (tensors.cuh). With a `mask`, dropped weights (0) become zero in the same pass.
 //
-// Memory bounds them: a step of Adam reads four numbers of each weight and writes three, once, sixteen bytes at a time.
-// A chunk is eight steps of a block, enough to hide the search for its tensor.
+// The steps are memory-bound: a step of Adam reads four numbers per weight and writes three, once, sixteen bytes at a
+// time. A chunk is eight steps of a block, enough to hide the search for its tensor.
 #include "tensors.cuh"
 
-/// A tensor and its hyperparameters, as in the launchers. `v` is null without momentum, `mask` where there is none.
+/// A tensor and its hyperparameters; `SgdEntry` in ops/optim.rs. `v` is null without momentum, `mask` if there is
+/// none.
 struct Sgd {
     float* p;
     const float* g;
@@ -16,7 +17,8 @@ struct Sgd {
     uint16_t nesterov, first;
 };
 
-/// `p`, or 0 where the mask drops it: chosen, not multiplied, because a masked NaN must become zero too.
+/// Sets `p` to 0 where the mask drops it. It selects and does not multiply, because a masked NaN must become zero
+/// too.
 template <int N> __device__ __forceinline__ void drop(Piece<float, N>& p, const float* mask, uint64_t i) {
     if (!mask) return;
     auto keep = Piece<float, N>::load(mask + i);
@@ -24,8 +26,8 @@ template <int N> __device__ __forceinline__ void drop(Piece<float, N>& p, const 
     for (int n = 0; n < N; n++) p.lane[n] = keep.lane[n] == 0 ? 0 : p.lane[n];
 }
 
-/// `d = g + weight_decay·p`; `v = momentum·v + d`, or `v = d` on the first step, whatever it holds;
-/// `p −= lr · (d + momentum·v if nesterov, else v)`. Without momentum that is `p −= lr·d` either way.
+/// `d = g + weight_decay·p`; `v = momentum·v + d`, or `v = d` on the first step regardless of its value;
+/// `p −= lr · (d + momentum·v if nesterov, else v)`. Without momentum, both forms are `p −= lr·d`.
 extern "C" __global__ void __launch_bounds__(256) sgd_step(const __grid_constant__ Table<Sgd, 64> table) {
     int tensor = my_tensor(table);
     const Sgd h = table.of[tensor];
@@ -46,8 +48,8 @@ extern "C" __global__ void __launch_bounds__(256) sgd_step(const __grid_constant
     });
 }
 
-/// A tensor and its hyperparameters, as in the launchers. `rate` is `lr/(1−β₁ᵗ)`, `inv_root` is `1/√(1−β₂ᵗ)`; `penalty`
-/// is the decay that passes through the moments, `shrink` what the one that does not leaves of a parameter.
+/// A tensor and its hyperparameters; `AdamEntry` in ops/optim.rs. `rate` is `lr/(1−β₁ᵗ)`, `inv_root` is `1/√(1−β₂ᵗ)`;
+/// `penalty` is the weight decay that passes through the moments, `shrink` the factor of the decoupled decay.
 struct Adam {
     float* p;
     const float* g;
@@ -80,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(256) adam_step(const __grid_constan
     });
 }
 
-/// A running average, as in the launchers.
+/// A running average; `Average` in ops/optim.rs.
 struct Average {
     float* r;
     const float* s;
@@ -102,15 +104,15 @@ extern "C" __global__ void __launch_bounds__(256)
     });
 }
 
-/// A gradient, as in the launchers.
+/// A gradient; `Gradient` in ops/optim.rs.
 struct Gradient {
     const void* x;
     uint64_t len;
     int type, unused;
 };
 
-/// Sets `*found` to 1 where a gradient holds an infinity or a NaN, and leaves it otherwise. Whoever writes writes the
-/// same.
+/// Sets `*found` to 1 if a gradient holds an infinity or a NaN, and otherwise leaves it. All writers write the same
+/// value.
 extern "C" __global__ void __launch_bounds__(256)
     find_non_finite(const __grid_constant__ Table<Gradient, 128> table, float* found) {
     int tensor = my_tensor(table);

@@ -1,23 +1,23 @@
-// Loaders that read the patches of an image in place: the matrix that a convolution multiplies, never built.
+// Loaders that read the patches of an image in place: the implicit matrix of a convolution.
 //
 //   row: a patch (image, row, column of the grid of patches)        step: (tap row, tap column, channel), channels first
 //   element = image[patch · stride + first + tap · distance][channel], 0 outside the image
 //
-// A forward pass has a patch for each output pixel. An input gradient has the patches of `dy`: with stride s, the
-// input pixels of one remainder modulo s are reached by the same taps and form a grid of their own, whose taps step
-// backwards. Both are a `Patches`.
+// A forward pass has one patch per output pixel. An input gradient has patches of `dy`: with stride s, the input
+// pixels of one remainder modulo s are reached by the same taps and form their own grid, whose taps step backward.
+// `Patches` describes both.
 #pragma once
 #include "tile_f32.cuh"
 
-/// The patches, and where their results go.
+/// The patches, and the destination of their results.
 struct Patches {
     int images, h, w, c; // `[images, h, w, c]`, c of all groups
-    int rows, columns; // of patches, an image
+    int rows, columns; // of patches, per image
     int taps_h, taps_w;
     int stride_h, stride_w; // between patches
     int tap_h, tap_w; // between taps; negative for gradients
-    int first_h, first_w; // the first tap of the first patch
-    int channels; // of a group
+    int first_h, first_w; // position of the first tap of the first patch
+    int channels; // per group
     int out_h, out_w; // of an image of results, in which patch (row, column) is pixel
     int step_h, step_w; // (row · step_h + start_h, column · step_w + start_w)
     int start_h, start_w;
@@ -47,18 +47,18 @@ struct Cursor {
     }
 };
 
-/// Patches as rows of a product whose steps are adjacent in memory. Quads stay within a tap where four divides the
-/// channels; else each element is found for itself.
+/// Patches as rows of a product whose steps are contiguous in memory. If four divides the channels, quads stay within
+/// a tap; otherwise each element is located separately.
 template <int EXTENT, int THREADS> struct PatchRows {
     using Map = AlongSteps<EXTENT, THREADS>;
     const Patches& p;
     Cursor cursor;
     bool aligned;
-    const float* image[Map::PASSES]; // null: past the last patch
+    const float* image[Map::PASSES]; // null past the last patch
     int top[Map::PASSES], left[Map::PASSES]; // of the first tap
     float quads[Map::PASSES][4];
 
-    /// Patches `first..` of `x`, which begins at the group's first channel; steps `begin..`.
+    /// Patches of `x` from `first` on, where `x` begins at the group's first channel; steps from `begin` on.
     __device__ __forceinline__ PatchRows(const Patches& p, const float* x, int first, int begin)
         : p(p), cursor(p, begin + Map::step()), aligned(p.channels % 4 == 0) {
 #pragma unroll
@@ -100,7 +100,7 @@ template <int EXTENT, int THREADS> struct PatchRows {
     __device__ __forceinline__ void put(StepTile<EXTENT>& tile) { Map::put(quads, tile); }
 };
 
-/// Patches as steps of a product: (tap, channel) are its columns, which are adjacent in memory, and pixels the steps.
+/// Patches as steps of a product: its columns are (tap, channel), contiguous in memory, and its steps are pixels.
 template <int EXTENT, int THREADS> struct PatchColumns {
     using Map = AlongExtent<EXTENT, THREADS>;
     const Patches& p;
@@ -111,7 +111,7 @@ template <int EXTENT, int THREADS> struct PatchColumns {
     int row[Map::PASSES], column[Map::PASSES], image[Map::PASSES];
     float quads[Map::PASSES][4];
 
-    /// Columns `first..`, steps `begin..end`.
+    /// Columns from `first` on, steps `begin..end`.
     __device__ __forceinline__ PatchColumns(const Patches& p, const float* x, int first, int begin, int end)
         : p(p), x(x), first(p, first + Map::i()), aligned(p.channels % 4 == 0), step(begin), end(end) {
 #pragma unroll
@@ -120,7 +120,7 @@ template <int EXTENT, int THREADS> struct PatchColumns {
             image[pass] = i / p.columns / p.rows, row[pass] = i / p.columns % p.rows, column[pass] = i % p.columns;
         }
     }
-    /// Where the patch of `pass` reads at `at`; null in the padding and past the end.
+    /// The address that the patch of `pass` reads at `at`; null in the padding and past the end.
     __device__ __forceinline__ const float* source(int pass, const Cursor& at) const {
         int y = row[pass] * p.stride_h + p.first_h + at.tap_h * p.tap_h;
         int z = column[pass] * p.stride_w + p.first_w + at.tap_w * p.tap_w;

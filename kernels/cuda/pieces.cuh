@@ -1,8 +1,8 @@
-// Neighbouring elements that one thread moves at once, in f32: sixteen bytes of them, or one alone.
+// Neighboring elements that one thread moves at once, in f32: sixteen bytes of them, or a single one.
 #pragma once
 #include "types.cuh"
 
-/// N neighbouring elements in f32: a vector of T, or one alone.
+/// N neighboring elements in f32: a vector of T, or a single element.
 template <class T, int N> struct Piece {
     float lane[N];
 
@@ -33,7 +33,7 @@ template <int N> struct Count {
     static constexpr int VALUE = N;
 };
 
-/// Calls `f` with a value of the type and with how many elements a thread moves at once.
+/// Calls `f` with a value of the type and with the number of elements that a thread moves at once.
 template <class F> __device__ __forceinline__ void with_lanes(int type, uint32_t c, F f) {
     with_type(type, [&](auto t) {
         constexpr int LANES = 16 / sizeof(t);

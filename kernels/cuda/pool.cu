@@ -3,59 +3,59 @@
 //   forward       thread: one y[n, i, j, N channels] ─ for the pixels of window (i, j): fold x
 //   input grad    thread: one x[n, h, w, N channels] ─ for the windows that hold pixel (h, w): add dy's share
 //
-// A thread owns sixteen bytes of neighbouring channels where `C` is divisible, so a warp reads whole lines; windows
-// overlap, and what neighbours read again comes from the first-level cache. The gradient gathers: each element of dx has
-// one owner, which adds in the order of the windows, so no atomics and the same bits every time. That of the maximum
-// looks for each window's winner anew, instead of storing an index for each output: a 3×3 window is nine cached reads.
-// Loops over windows are not unrolled: eight channels of sums, winners and places fill 64 registers, and 1024 threads of
-// a multiprocessor hide the latency better than spilled ones would.
+// A thread owns sixteen bytes of neighboring channels if `C` is divisible, so a warp reads whole lines; windows
+// overlap, and neighbors' repeated reads come from the first-level cache. The gradient gathers: each element of dx
+// has one owner, which adds in the order of the windows, so there are no atomics and every run gives the same bits.
+// The max gradient recomputes each window's maximum instead of storing an index per output: a 3×3 window is nine
+// cached reads. Loops over windows are not unrolled: eight channels of sums, maxima and positions fill 64 registers,
+// and 1024 threads per multiprocessor hide the latency better than an unrolled loop that spills.
 #include "pieces.cuh"
 
-/// One axis of a pooling: `in` pixels, `out` windows. Fixed steps; or adaptive, where window `i` is
-/// `⌊i·in/out⌋ .. ⌈(i+1)·in/out⌉` and `kernel` is 0; the launchers see to it that the products fit.
+/// One axis of a pooling: `in` pixels, `out` windows. Windows have fixed steps, or are adaptive if `kernel` is 0:
+/// window `i` is then `⌊i·in/out⌋ .. ⌈(i+1)·in/out⌉`; the launchers make sure that the products fit.
 struct Axis {
     uint32_t in, out, kernel, stride, padding;
 };
 
-/// As in the launchers.
+/// `Pooling` in ops/pool.rs.
 struct Pooling {
     uint32_t n, c;
     Axis rows, cols;
-    uint32_t count_padding; // an average divides by the whole window, the padding included
+    uint32_t count_padding; // an average divides by the whole window, including padding
 };
 
 struct Range {
     uint32_t begin, end;
 };
 
-/// The pixels of window `i`, the padding left out.
+/// The pixels of window `i`, without padding.
 __device__ __forceinline__ Range pixels(const Axis& a, uint32_t i) {
     if (a.kernel == 0) return {i * a.in / a.out, ((i + 1) * a.in + a.out - 1) / a.out};
     uint32_t start = i * a.stride;
     return {start > a.padding ? start - a.padding : 0, min(start + a.kernel - a.padding, a.in)};
 }
 
-/// The windows that hold pixel `p`: of fixed steps those with `i·stride ≤ p + padding < i·stride + kernel`. Adaptive
-/// windows are their own inverse, with `in` and `out` exchanged.
+/// The windows that contain pixel `p`: with fixed steps, those with `i·stride ≤ p + padding < i·stride + kernel`.
+/// Adaptive windows are their own inverse, with `in` and `out` swapped.
 __device__ __forceinline__ Range windows(const Axis& a, uint32_t p) {
     if (a.kernel == 0) return pixels({a.out, a.in, 0, 0, 0}, p);
     uint32_t at = p + a.padding;
     return {at < a.kernel ? 0 : (at - a.kernel) / a.stride + 1, min(at / a.stride + 1, a.out)};
 }
 
-/// What window `i` counts for along one axis: with `count_padding` its length less what hangs out over the far padding.
+/// The extent of window `i` along one axis; with `count_padding`, its length minus the part beyond the far padding.
 __device__ __forceinline__ uint32_t extent(const Axis& a, uint32_t i, bool count_padding) {
     if (count_padding) return min(a.kernel, a.in + 2 * a.padding - i * a.stride);
     Range r = pixels(a, i);
     return r.end - r.begin;
 }
 
-/// What each pixel of window `(i, j)` contributes to its mean.
+/// The weight of each pixel of window `(i, j)` in its mean.
 __device__ __forceinline__ float window_share(const Pooling& g, uint32_t i, uint32_t j) {
     return 1 / (float(extent(g.rows, i, g.count_padding)) * extent(g.cols, j, g.count_padding));
 }
 
-/// Where a thread stands in `[N, height, width, C]`, N lanes of channels at a time.
+/// A thread's position in `[N, height, width, C]`, with N channels per thread.
 struct Spot {
     uint32_t image, row, col, channel;
     bool inside;
@@ -78,8 +78,8 @@ __device__ __forceinline__ uint64_t offset_of(uint32_t image, uint32_t row, uint
     return ((uint64_t(image) * height + row) * width + col) * c;
 }
 
-/// The largest value of each window and the offset, in pixels of the image, where it is: of equals the first, and a NaN
-/// beats all.
+/// The largest value of each window and its offset, in pixels of the image: ties go to the first, and a NaN beats
+/// all.
 template <class T, int N>
 __device__ __forceinline__ void window_max(const Pooling& g, const T* x, const Spot& at, Range rows, Range cols,
                                            Piece<T, N>& best, uint32_t (&where)[N]) {
@@ -101,7 +101,7 @@ __device__ __forceinline__ void window_max(const Pooling& g, const T* x, const S
     }
 }
 
-/// The largest value of each window; padding is never it.
+/// The largest value of each window, ignoring padding.
 extern "C" __global__ void __launch_bounds__(256) max_pool_forward(int type, Pooling g, const void* x, void* y) {
     with_lanes(type, g.c, [&](auto t, auto n) {
         using T = decltype(t);
@@ -115,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool_forward(int type, Poo
     });
 }
 
-/// Passes each gradient to the pixel that was the largest of its window.
+/// Passes each gradient to the largest pixel of its window.
 extern "C" __global__ void __launch_bounds__(256)
     max_pool_input_grad(int type, Pooling g, const void* x, const void* dy, void* dx) {
     with_lanes(type, g.c, [&](auto t, auto n) {
@@ -143,7 +143,7 @@ extern "C" __global__ void __launch_bounds__(256)
     });
 }
 
-/// The mean of each window: rows are added up first, so that large windows stay accurate.
+/// The mean of each window: each row is summed separately, which keeps large windows accurate.
 extern "C" __global__ void __launch_bounds__(256) avg_pool_forward(int type, Pooling g, const void* x, void* y) {
     with_lanes(type, g.c, [&](auto t, auto n) {
         using T = decltype(t);

@@ -1,5 +1,5 @@
-// Sums over rows: the gradient of a bias. The tile and the two stages are those of columns.cuh: it reads `x` once, as
-// fast as memory gives it, and does next to nothing else.
+// Sums over rows: the gradient of a bias. The tile and the two stages are those of columns.cuh. The kernel reads `x`
+// once and is memory-bound.
 #include "columns.cuh"
 
 /// Each block's sums of its rows of `x` `[rows, c]`: `partials[block, channel]`.

@@ -1,25 +1,25 @@
 // Many tensors in one launch (as in Apex's multi_tensor_apply): a network has hundreds of parameters, most of them so
-// small that starting a kernel takes longer than running it.
+// small that launching a kernel takes longer than running it.
 //
-//   tensors   [ 0          | 1 | 2     … ]     block b ─▶ the last tensor whose first_block is not above b
+//   tensors   [ 0          | 1 | 2     … ]     block b ─▶ the last tensor with first_block ≤ b
 //   blocks      0   1   2  | 3 | 4   5 …               ─▶ its chunk b − first_block, CHUNK elements long
 //
-// The table is an argument of the kernel, by value: nothing is uploaded, and a launch that was captured keeps it. That
-// bounds it to 4 KiB; the launchers start as many kernels as it takes.
+// The table is a kernel argument, passed by value: nothing is uploaded, and a captured launch keeps it. That limits
+// it to 4 KiB; the launchers start as many kernels as needed.
 #pragma once
 #include "pieces.cuh"
 
-/// Elements that a block of 256 threads works on.
+/// Elements per block of 256 threads.
 constexpr uint64_t CHUNK = 8192;
 
-/// Up to MOST tensors; entries that are not used begin at block 2³² − 1.
+/// Up to MOST tensors; unused entries begin at block 2³² − 1.
 template <class T, int MOST> struct Table {
     uint32_t first_block[MOST];
     T of[MOST];
 };
 
-/// Calls `f(tensor, i, Count<N>())` with the N elements from `i` on, in turn for all that are this thread's: LANES at a
-/// time, and one by one where fewer are left.
+/// Calls `f(i, Count<N>())` for the N elements from `i` on, in turn for all elements of this thread: LANES at a time,
+/// and one by one if fewer remain.
 template <int LANES, class T, class F>
 __device__ __forceinline__ void for_my_chunk(const T& tensor, uint32_t first_block, F f) {
     uint64_t begin = (blockIdx.x - first_block) * CHUNK, end = min(begin + CHUNK, tensor.len);

@@ -1,18 +1,18 @@
 // The f32 product that matrices and convolutions share: one tile loop, several loaders.
 //
-//   block: a BM × BN tile of C                                   registers: 8 × 8 of C a thread
+//   block: a BM × BN tile of C                                   registers: 8 × 8 of C per thread
 //     for 16 steps of k at a time
 //       fetch the next 16 steps of A and B into registers        in flight while …
 //       for k of these 16, from shared memory                    … 64 products for every 4 loads of 16 bytes
 //         C[8][8] += A[k][8] · B[k][8]
-//       put what was fetched into the other half of shared memory; one barrier
+//       store the fetched steps to the other half of shared memory; one barrier
 //
-// A thread's 8 rows (and columns) are two runs of four that lie a half warp tile apart: a warp then reads whole
-// 128-byte rows of shared memory, without bank conflicts. 8 × 8 makes two shared loads of A and two of B for 64 fused
-// multiply-adds, enough to keep the arithmetic units and not shared memory the limit.
+// A thread's 8 rows (and columns) are two runs of four, half a warp tile apart, so that a warp reads whole 128-byte
+// rows of shared memory without bank conflicts. 8 × 8 needs two shared loads of A and two of B for 64 fused
+// multiply-adds, which keeps the arithmetic units, not shared memory, the bottleneck.
 //
-// A loader is what differs: it knows where element (i, k) lives. It has
-//   fetch()     reads the quads of the next 16 steps that are this thread's into registers, zeros outside
+// Only the loader differs: it locates element (i, k). It has
+//   fetch()     reads this thread's quads of the next 16 steps into registers, with zeros outside
 //   put(tile)   writes them to `tile[k][i]`
 #pragma once
 #include "epilogue.cuh"
@@ -23,20 +23,20 @@ constexpr int STEP = 16;
 /// A tile of 16 steps: `[k][i]`. Four floats of padding spread the transposing stores over the banks.
 template <int EXTENT> using StepTile = float[STEP][EXTENT + 4];
 
-/// Both operands, twice.
+/// Both operands, double-buffered.
 template <int BM, int BN> struct TileShared {
     StepTile<BM> a[2];
     StepTile<BN> b[2];
 };
 
-/// How a BM × BN tile is divided: lanes of a warp, warps of a block.
+/// The division of a BM × BN tile among the lanes of a warp and the warps of a block.
 template <int BM, int BN> struct Division {
     static constexpr int LANES_N = BN < 64 ? 4 : 8, LANES_M = 32 / LANES_N;
     static constexpr int WARP_M = 8 * LANES_M, WARP_N = 8 * LANES_N;
     static constexpr int THREADS = BM / WARP_M * (BN / WARP_N) * 32;
     static_assert(BM % WARP_M == 0 && BN % WARP_N == 0, "whole warps");
 
-    /// This thread's first row, and the one of its second run of four.
+    /// This thread's first row in the given run of four.
     static __device__ __forceinline__ int row(int run) {
         int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
         return warp / (BN / WARP_N) * WARP_M + run * (WARP_M / 2) + lane / LANES_N * 4;
@@ -47,8 +47,8 @@ template <int BM, int BN> struct Division {
     }
 };
 
-/// Which quads of a tile a thread moves where memory runs along k: 16 rows × 2 quads a warp, so that it reads whole
-/// sectors of 32 bytes and its transposing stores hit 32 banks.
+/// The quads of a tile that a thread moves if memory is contiguous along k: 16 rows × 2 quads per warp, so that it
+/// reads whole sectors of 32 bytes and its transposing stores hit 32 banks.
 template <int EXTENT, int THREADS> struct AlongSteps {
     static constexpr int PASSES = EXTENT * STEP / 4 / THREADS;
     static __device__ __forceinline__ int step() { return (threadIdx.x / 32 % 2 * 2 + threadIdx.x % 2) * 4; }
@@ -63,7 +63,7 @@ template <int EXTENT, int THREADS> struct AlongSteps {
     }
 };
 
-/// Which quads a thread moves where memory runs along i: whole rows of the tile.
+/// The quads that a thread moves if memory is contiguous along i: whole rows of the tile.
 template <int EXTENT, int THREADS> struct AlongExtent {
     static constexpr int PASSES = EXTENT * STEP / 4 / THREADS, QUADS = EXTENT / 4;
     static __device__ __forceinline__ int step(int pass) { return threadIdx.x / QUADS + pass * (THREADS / QUADS); }
@@ -77,7 +77,7 @@ template <int EXTENT, int THREADS> struct AlongExtent {
     }
 };
 
-/// Reads the first `count` of four floats, zeros for the rest; at once where `aligned` to 16 bytes.
+/// Reads the first `count` of four floats, with zeros for the rest; in one load if `aligned` to 16 bytes.
 __device__ __forceinline__ void load_quad(float (&quad)[4], const float* from, int count, bool aligned) {
     if (aligned && count >= 4) {
         float4 v = *(const float4*)from;
@@ -91,12 +91,12 @@ __device__ __forceinline__ void load_quad(float (&quad)[4], const float* from, i
 /// A matrix whose element (i, k) is `data[i·ld + k]`.
 template <int EXTENT, int THREADS> struct StepsAdjacent {
     using Map = AlongSteps<EXTENT, THREADS>;
-    const float* row[Map::PASSES]; // null: past the last
+    const float* row[Map::PASSES]; // null past the last row
     int k, end;
     bool aligned;
     float quads[Map::PASSES][4];
 
-    /// Rows `first..` of `rows`, steps `begin..end`.
+    /// Rows of `rows` from `first` on, steps `begin..end`.
     __device__ __forceinline__ StepsAdjacent(const float* data, size_t ld, int first, int rows, int begin, int end)
         : k(begin + Map::step()), end(end), aligned(ld % 4 == 0) {
 #pragma unroll
@@ -123,7 +123,7 @@ template <int EXTENT, int THREADS> struct ExtentAdjacent {
     bool aligned;
     float quads[Map::PASSES][4];
 
-    /// Columns `first..` of `columns`, steps `begin..end`.
+    /// Columns of `columns` from `first` on, steps `begin..end`.
     __device__ __forceinline__ ExtentAdjacent(const float* data, size_t ld, int first, int columns, int begin, int end,
                                               bool aligned)
         : column(data + first + Map::i()), ld(ld), count(columns - first - Map::i()), k(begin), end(end),
@@ -139,7 +139,7 @@ template <int EXTENT, int THREADS> struct ExtentAdjacent {
     __device__ __forceinline__ void put(StepTile<EXTENT>& tile) { Map::put(quads, tile); }
 };
 
-/// Four floats of a tile in shared memory.
+/// Reads four floats of a tile in shared memory.
 __device__ __forceinline__ void read_quad(float* to, const float* from) {
     float4 v = *(const float4*)from;
     to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
@@ -149,7 +149,7 @@ __device__ __forceinline__ void read_quad(float* to, const float* from) {
 template <int BM, int BN>
 __device__ __forceinline__ void multiply(const StepTile<BM>& a, const StepTile<BN>& b, float (&sum)[8][8]) {
     using D = Division<BM, BN>;
-    // More makes the large tile take over 128 registers, and leaves room for one block of 256 threads only.
+    // More unrolling takes the large tile over 128 registers, which leaves room for only one block of 256 threads.
     constexpr int UNROLL = BM * BN == 128 * 128 ? 2 : STEP;
     int row = D::row(0), column = D::column(0);
 #pragma unroll UNROLL
@@ -164,7 +164,7 @@ __device__ __forceinline__ void multiply(const StepTile<BM>& a, const StepTile<B
     }
 }
 
-/// The product of what two loaders bring in `steps` steps. Every thread of the block calls it.
+/// The product over the `steps` steps that two loaders fetch. Every thread of the block calls it.
 template <int BM, int BN, class A, class B>
 __device__ __forceinline__ void tile_product(A& a, B& b, int steps, float (&sum)[8][8]) {
     auto& shared = shared_memory<TileShared<BM, BN>>();
@@ -187,7 +187,7 @@ __device__ __forceinline__ void tile_product(A& a, B& b, int steps, float (&sum)
     }
 }
 
-/// The steps of one of `splits` parts of a reduction over `k`: whole tiles, except for the end.
+/// The steps of one of `splits` parts of a reduction over `k`: whole tiles, except at the end.
 struct Steps {
     int begin, end;
     __device__ __forceinline__ Steps(int k, int splits, int split) {
@@ -209,7 +209,7 @@ __device__ __forceinline__ void for_each_quad(int m, int n, const float (&sum)[8
             store(m + D::row(i / 4) + i % 4, n + D::column(run), &sum[i][4 * run]);
 }
 
-/// Stores the first `count` of four sums with their epilogue at `y[index..]`, at once where they are `aligned`.
+/// Stores the first `count` of four sums with their epilogue at `y[index..]`, in one store if `aligned`.
 __device__ __forceinline__ void store_quad(float* y, size_t index, int column, int count, const float* sums,
                                            const Epilogue& end, bool aligned) {
     float v[4];

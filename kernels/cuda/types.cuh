@@ -1,11 +1,11 @@
-// Kernels that take any storage: the type is an argument, and sixteen bytes move at a time.
+// Kernels for any storage type: the type is an argument, and sixteen bytes move at a time.
 #pragma once
 #include "device.cuh"
 
-/// As `Dtype` in the launchers.
+/// `Dtype` in params.rs.
 enum Type { TYPE_F32 = 0, TYPE_BF16 = 1, TYPE_F16 = 2 };
 
-/// Calls `f` with a value of the type: every thread takes the same branch.
+/// Calls `f` with a value of the type; every thread takes the same branch.
 template <class F> __device__ __forceinline__ void with_type(int type, F f) {
     switch (type) {
     case TYPE_F32: f(float()); break;
@@ -14,7 +14,7 @@ template <class F> __device__ __forceinline__ void with_type(int type, F f) {
     }
 }
 
-/// Sixteen bytes of elements, which begin at a multiple of sixteen bytes.
+/// Sixteen bytes of elements, aligned to sixteen bytes.
 template <class T> struct Vector {
     static constexpr int LANES = 16 / sizeof(T);
     union {

@@ -3,7 +3,10 @@
 //!
 //! Large buffers ask for huge pages. A kernel that streams through megabytes, or strides through them as Winograd's
 //! does, otherwise spends its time on translating addresses.
+//!
+//! Tests let every buffer end, or begin, at a page that faults instead ([`Guard`](crate::guard::Guard)).
 
+use crate::guard::{Guard, GuardedPages};
 use crate::recycler::Recycler;
 use bytemuck::{Pod, Zeroable};
 use memmap2::MmapMut;
@@ -20,7 +23,7 @@ const LINE: usize = 16;
 /// Bytes of a huge page.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// `len` floats, 64-byte aligned. Dereferences to `[f32]`.
+/// `len` floats, 64-byte aligned unless buffers are guarded. Dereferences to `[f32]`.
 pub struct Buffer {
     memory: Memory,
     len: usize,
@@ -33,13 +36,30 @@ enum Memory {
     Lines(Vec<Line>),
     /// Mapped pages; the floats begin at a multiple of a huge page, this many bytes in.
     Pages(MmapMut, usize),
+    /// Between pages that fault.
+    Guarded(GuardedPages),
 }
 
 impl Buffer {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
         let lines = || Memory::Lines(vec![Line::zeroed(); len.div_ceil(LINE)]);
-        Self { memory: pages(4 * len).unwrap_or_else(lines), len, recycler: None }
+        let memory = GuardedPages::new(len).map(Memory::Guarded).or_else(|| pages(4 * len));
+        Self { memory: memory.unwrap_or_else(lines), len, recycler: None }
+    }
+
+    /// `len` floats of unspecified value, to be written before they are read: NaN while buffers are guarded.
+    pub fn unspecified(len: usize) -> Self {
+        let mut buffer = Self::zeros(len);
+        buffer.forget();
+        buffer
+    }
+
+    /// Makes the values unspecified.
+    pub(crate) fn forget(&mut self) {
+        if Guard::is_on() {
+            self.fill(f32::NAN);
+        }
     }
 
     /// This buffer, which goes to `recycler` when it is dropped.
@@ -50,7 +70,7 @@ impl Buffer {
 
     /// A copy of `values`.
     pub fn from_slice(values: &[f32]) -> Self {
-        let mut buffer = Self::zeros(values.len());
+        let mut buffer = Self::unspecified(values.len());
         buffer.copy_from_slice(values);
         buffer
     }
@@ -59,7 +79,8 @@ impl Buffer {
 /// Zeroed pages for `bytes`, huge ones where the system grants them; `None` for what fills less than two, and where
 /// the system has no pages to map, so that the allocator may try.
 fn pages(bytes: usize) -> Option<Memory> {
-    if bytes < 2 * HUGE_PAGE {
+    // Miri has no pages to advise on.
+    if bytes < 2 * HUGE_PAGE || cfg!(miri) {
         return None;
     }
     let map = MmapMut::map_anon(bytes.next_multiple_of(HUGE_PAGE) + HUGE_PAGE).ok()?;
@@ -99,6 +120,7 @@ impl Deref for Buffer {
         match &self.memory {
             Memory::Lines(lines) => &bytemuck::cast_slice(lines)[..self.len],
             Memory::Pages(map, start) => bytemuck::cast_slice(&map[*start..start + 4 * self.len]),
+            Memory::Guarded(pages) => pages.floats(),
         }
     }
 }
@@ -108,6 +130,7 @@ impl DerefMut for Buffer {
         match &mut self.memory {
             Memory::Lines(lines) => &mut bytemuck::cast_slice_mut(lines)[..self.len],
             Memory::Pages(map, start) => bytemuck::cast_slice_mut(&mut map[*start..*start + 4 * self.len]),
+            Memory::Guarded(pages) => pages.floats_mut(),
         }
     }
 }
@@ -128,7 +151,7 @@ mod tests {
             let values: Vec<f32> = (0..len).map(|i| i as f32).collect();
             let buffer = Buffer::from_slice(&values);
             assert_eq!(&buffer[..], &values[..]);
-            assert_eq!(buffer.as_ptr() as usize % 64, 0);
+            assert!((buffer.as_ptr() as usize).is_multiple_of(64) || Guard::is_on());
         }
     }
 }

@@ -12,8 +12,10 @@
 pub mod buffer;
 pub mod cpu;
 pub mod cuda;
+pub mod guard;
 pub mod params;
 mod recycler;
 pub mod reference;
+mod residue;
 pub mod shapes;
 mod windows;

@@ -1,4 +1,4 @@
-//! What an operation is told besides its geometry: transposes, fused epilogues, live channels, hyperparameters.
+//! The parameters of an operation besides its geometry: transposes, fused epilogues, live channels, hyperparameters.
 //! Plain values, shared by every implementation of an operation.
 
 /// Whether a matrix is read as stored or transposed.
@@ -10,7 +10,7 @@ pub enum Trans {
     Yes,
 }
 
-/// The function that ends a fused convolution or linear layer.
+/// The function applied at the end of a fused convolution or linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Activation {
     /// The identity.
@@ -22,32 +22,32 @@ pub enum Activation {
     Relu6,
 }
 
-/// How packed weights are stored. Arithmetic is f32 always.
+/// The storage type of packed weights. Arithmetic is always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Storage {
     /// Four bytes each.
     #[default]
     F32,
-    /// Two bytes each: the upper half of an f32, rounded to nearest, eight bits of mantissa.
+    /// Two bytes each: the upper half of an f32, rounded to nearest, with eight significant bits.
     Bf16,
 }
 
-/// How the elements of a device's buffer are stored.
+/// The element type of a device buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum Dtype {
     /// Four bytes, IEEE single precision.
     F32 = 0,
-    /// Two bytes: the upper half of an f32, eight bits of mantissa.
+    /// Two bytes: the upper half of an f32, with eight significant bits.
     Bf16 = 1,
-    /// Two bytes: IEEE half precision, eleven bits of mantissa and a largest number of 65,504.
+    /// Two bytes: IEEE half precision, with eleven significant bits and a largest number of 65,504.
     F16 = 2,
     /// Four bytes: classes and indices.
     U32 = 3,
 }
 
 impl Dtype {
-    /// Bytes of an element.
+    /// Bytes per element.
     pub fn bytes(self) -> usize {
         match self {
             Self::F32 | Self::U32 => 4,
@@ -61,13 +61,13 @@ impl Dtype {
     }
 }
 
-/// What a GPU's matrix products, convolutions among them, round their factors to. Sums are f32 always.
+/// The precision to which a GPU's matrix products and convolutions round their factors. Sums are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
     /// Single precision, on the multiprocessors' ordinary units.
     #[default]
     F32,
-    /// Single precision in memory, ten bits of mantissa in the tensor cores.
+    /// Single precision in memory, eleven significant bits in the tensor cores.
     Tf32,
     /// [`Dtype::Bf16`] in memory, on tensor cores.
     Bf16,
@@ -76,7 +76,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -86,7 +86,7 @@ impl Precision {
         }
     }
 
-    /// How activations are stored.
+    /// The storage type of activations.
     pub fn storage(self) -> Dtype {
         match self {
             Self::F32 | Self::Tf32 => Dtype::F32,
@@ -96,15 +96,15 @@ impl Precision {
     }
 }
 
-/// Which channels a compacted convolution keeps, of an outer width that does not change.
+/// The channels that a compact convolution keeps within an unchanged outer width.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CompactIndex {
-    /// Input channels that are gathered, ascending.
+    /// Input channels to gather, ascending.
     pub inputs: Vec<u32>,
-    /// Filters that are computed, ascending: where the live outputs are scattered to.
+    /// Filters to compute, ascending; also the positions to which the live outputs are scattered.
     pub outputs: Vec<u32>,
-    /// Whether the gathered image has one more last channel that is 1 inside the image and 0 in the padding.
-    /// Its weights carry exactly the effect of dead inputs that are constant but not zero.
+    /// Whether the gathered image has an additional last channel that is 1 inside the image and 0 in the padding. Its
+    /// weights hold the exact effect of dead inputs with a constant nonzero value.
     pub carrier: bool,
 }
 
@@ -113,9 +113,9 @@ pub struct CompactIndex {
 pub struct Sgd {
     /// Learning rate.
     pub lr: f32,
-    /// Share of the velocity that survives a step; 0 keeps no velocity.
+    /// The fraction of the velocity that survives a step; 0 keeps no velocity.
     pub momentum: f32,
-    /// Step along the gradient plus the velocity it is about to have.
+    /// Steps along the gradient plus momentum times the updated velocity.
     pub nesterov: bool,
     /// L2 penalty: `weight_decay · p` is added to the gradient.
     pub weight_decay: f32,
@@ -134,6 +134,6 @@ pub struct Adam {
     pub eps: f32,
     /// L2 penalty on the gradient or, if decoupled, shrinkage of the parameter by `lr · weight_decay`.
     pub weight_decay: f32,
-    /// AdamW: the decay does not pass through the moments.
+    /// AdamW: the decay bypasses the moments.
     pub decoupled: bool,
 }

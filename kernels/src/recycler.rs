@@ -30,10 +30,12 @@ impl Recycler {
     /// A buffer of `len` floats of unspecified value.
     pub(crate) fn buffer(self: &Arc<Self>, len: usize) -> Buffer {
         if len < LEAST {
-            return Buffer::zeros(len);
+            return Buffer::unspecified(len);
         }
         let kept = self.with(|memory| memory.lend(len));
-        kept.unwrap_or_else(|| Buffer::zeros(len)).recycled_by(self.clone())
+        let mut buffer = kept.unwrap_or_else(|| Buffer::zeros(len));
+        buffer.forget();
+        buffer.recycled_by(self.clone())
     }
 
     /// Takes back a buffer that it lent.

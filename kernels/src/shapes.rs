@@ -1,11 +1,11 @@
-//! The checked geometry of each operation: what it reads, what it writes, what it costs.
+//! The checked geometry of each operation: its input, its output, its cost.
 //!
-//! A geometry is a plain value with public fields. `check` refuses one that cannot be computed; everything
-//! else may then assume that it was checked.
+//! A geometry is a plain value with public fields. `check` rejects one that cannot be computed; all other functions
+//! may assume that the geometry is valid.
 
 use std::ops::Range;
 
-/// A geometry that cannot be computed, in words a user can act on.
+/// An invalid geometry, with a message the user can act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ShapeError(pub String);
@@ -27,26 +27,26 @@ pub struct Conv2d {
     pub h: usize,
     /// Input width.
     pub w: usize,
-    /// Input channels, of all groups together.
+    /// Input channels, across all groups.
     pub c: usize,
-    /// Output channels (filters), of all groups together.
+    /// Output channels (filters), across all groups.
     pub o: usize,
     /// Kernel height.
     pub kh: usize,
     /// Kernel width.
     pub kw: usize,
-    /// Step between neighbouring windows.
+    /// Step between neighboring windows.
     pub stride: [usize; 2],
     /// Zeros added on each side.
     pub padding: [usize; 2],
-    /// Distance between neighbouring taps of the kernel.
+    /// Distance between neighboring taps of the kernel.
     pub dilation: [usize; 2],
     /// Independent groups of channels; `groups == c` is a depthwise convolution.
     pub groups: usize,
 }
 
 impl Conv2d {
-    /// A square kernel with the same stride and padding both ways, no dilation, one group.
+    /// A square kernel with the same stride and padding in both dimensions, no dilation, and one group.
     pub fn square(x: [usize; 4], o: usize, k: usize, stride: usize, padding: usize) -> Self {
         let [n, h, w, c] = x;
         Self {
@@ -64,11 +64,11 @@ impl Conv2d {
         }
     }
 
-    /// Refuses zero sizes, channels that the groups do not divide, and a kernel larger than the padded image.
+    /// Rejects zero sizes, channels that the groups do not divide, and a kernel larger than the padded image.
     pub fn check(&self) -> Result<(), ShapeError> {
         let sizes = [self.n, self.h, self.w, self.c, self.o, self.kh, self.kw, self.groups];
         if sizes.contains(&0) || self.stride.contains(&0) || self.dilation.contains(&0) {
-            return refuse(format!("a convolution with a size of zero: {self:?}"));
+            return refuse(format!("a convolution has a size of zero: {self:?}"));
         }
         if !self.c.is_multiple_of(self.groups) || !self.o.is_multiple_of(self.groups) {
             return refuse(format!(
@@ -115,32 +115,32 @@ impl Conv2d {
         [self.n, self.oh(), self.ow(), self.o]
     }
 
-    /// Elements of the input.
+    /// The number of input elements.
     pub fn x_len(&self) -> usize {
         self.x_shape().iter().product()
     }
 
-    /// Elements of the weight.
+    /// The number of weight elements.
     pub fn w_len(&self) -> usize {
         self.w_shape().iter().product()
     }
 
-    /// Elements of the output.
+    /// The number of output elements.
     pub fn y_len(&self) -> usize {
         self.y_shape().iter().product()
     }
 
-    /// Whether every input channel has filters of its own.
+    /// Whether every input channel has its own filters.
     pub fn is_depthwise(&self) -> bool {
         self.groups == self.c && self.groups > 1
     }
 
-    /// Multiply-accumulates of one forward pass, taps over the padding border counted (the field's convention).
+    /// Multiply-accumulates of one forward pass, including taps in the padding (the field's convention).
     pub fn macs(&self) -> u64 {
         self.y_len() as u64 * (self.kh * self.kw * self.c / self.groups) as u64
     }
 
-    /// Bytes of input, weight and output, each once: the least that must move.
+    /// Bytes of input, weight and output, each counted once: the minimum memory traffic.
     pub fn bytes(&self) -> u64 {
         4 * (self.x_len() + self.w_len() + self.y_len()) as u64
     }
@@ -166,12 +166,12 @@ pub struct Pool2d {
     pub padding: [usize; 2],
     /// Round the output size up; a window that would start in the far padding is dropped, as in PyTorch.
     pub ceil_mode: bool,
-    /// Average pooling only: divide by the whole window where it overlaps the padding.
+    /// Average pooling only: divide by the whole window even where it overlaps the padding.
     pub count_include_pad: bool,
 }
 
 impl Pool2d {
-    /// A square window with no padding, PyTorch's defaults otherwise.
+    /// A square window without padding, otherwise with PyTorch's defaults.
     pub fn square(x: [usize; 4], kernel: usize, stride: usize) -> Self {
         let [n, h, w, c] = x;
         Self {
@@ -187,13 +187,13 @@ impl Pool2d {
         }
     }
 
-    /// Refuses zero sizes, padding above half the window, and windows larger than the padded image.
+    /// Rejects zero sizes, padding above half the window, and windows larger than the padded image.
     pub fn check(&self) -> Result<(), ShapeError> {
         if [self.n, self.h, self.w, self.c].contains(&0)
             || self.kernel.contains(&0)
             || self.stride.contains(&0)
         {
-            return refuse(format!("a pooling with a size of zero: {self:?}"));
+            return refuse(format!("a pooling has a size of zero: {self:?}"));
         }
         for (size, k, p) in
             [(self.h, self.kernel[0], self.padding[0]), (self.w, self.kernel[1], self.padding[1])]
@@ -228,7 +228,7 @@ impl Pool2d {
         self.out(self.w, 1)
     }
 
-    /// Elements of the input.
+    /// The number of input elements.
     pub fn x_len(&self) -> usize {
         self.n * self.h * self.w * self.c
     }
@@ -238,14 +238,14 @@ impl Pool2d {
         [self.n, self.oh(), self.ow(), self.c]
     }
 
-    /// Elements of the output.
+    /// The number of output elements.
     pub fn y_len(&self) -> usize {
         self.y_shape().iter().product()
     }
 }
 
-/// Adaptive pooling to a fixed output size: output row `i` of `OH` covers input rows
-/// `⌊i·H/OH⌋ .. ⌈(i+1)·H/OH⌉`, also where the output is the larger one.
+/// Adaptive pooling to a fixed output size: output row `i` of `OH` covers input rows `⌊i·H/OH⌋ .. ⌈(i+1)·H/OH⌉`, even
+/// if the output is larger than the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AdaptivePool2d {
     /// Images in the batch.
@@ -263,15 +263,15 @@ pub struct AdaptivePool2d {
 }
 
 impl AdaptivePool2d {
-    /// Refuses zero sizes.
+    /// Rejects zero sizes.
     pub fn check(&self) -> Result<(), ShapeError> {
         if [self.n, self.h, self.w, self.c, self.oh, self.ow].contains(&0) {
-            return refuse(format!("an adaptive pooling with a size of zero: {self:?}"));
+            return refuse(format!("an adaptive pooling has a size of zero: {self:?}"));
         }
         Ok(())
     }
 
-    /// Input rows that output row `i` of `out` covers, of `size` rows.
+    /// The input rows, of `size`, that output row `i` of `out` covers.
     pub fn window(i: usize, size: usize, out: usize) -> Range<usize> {
         i * size / out..((i + 1) * size).div_ceil(out)
     }
@@ -281,12 +281,12 @@ impl AdaptivePool2d {
         [self.n, self.oh, self.ow, self.c]
     }
 
-    /// Elements of the input.
+    /// The number of input elements.
     pub fn x_len(&self) -> usize {
         self.n * self.h * self.w * self.c
     }
 
-    /// Elements of the output.
+    /// The number of output elements.
     pub fn y_len(&self) -> usize {
         self.y_shape().iter().product()
     }
@@ -304,10 +304,10 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Refuses zero sizes.
+    /// Rejects zero sizes.
     pub fn check(&self) -> Result<(), ShapeError> {
         if [self.n, self.inputs, self.outputs].contains(&0) {
-            return refuse(format!("a linear layer with a size of zero: {self:?}"));
+            return refuse(format!("a linear layer has a size of zero: {self:?}"));
         }
         Ok(())
     }
@@ -317,15 +317,14 @@ impl Linear {
         (self.n * self.inputs * self.outputs) as u64
     }
 
-    /// Bytes of input, weight and output, each once.
+    /// Bytes of input, weight and output, each counted once.
     pub fn bytes(&self) -> u64 {
         4 * (self.n * self.inputs + self.inputs * self.outputs + self.n * self.outputs) as u64
     }
 }
 
-/// A residual shortcut without parameters (He et al. 2016, option A): every `stride`-th pixel, with
-/// `before` zero channels in front and `after` behind.
-/// `[N, H, W, C] → [N, ⌈H/s⌉, ⌈W/s⌉, before + C + after]`.
+/// A residual shortcut without parameters (He et al. 2016, option A): takes every `stride`-th pixel and adds `before`
+/// zero channels in front and `after` behind: `[N, H, W, C] → [N, ⌈H/s⌉, ⌈W/s⌉, before + C + after]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PadShortcut {
     /// Images in the batch.
@@ -338,17 +337,17 @@ pub struct PadShortcut {
     pub c: usize,
     /// Step between the pixels that are kept.
     pub stride: usize,
-    /// Zero channels in front.
+    /// Zero channels before the copied ones.
     pub before: usize,
-    /// Zero channels behind.
+    /// Zero channels after the copied ones.
     pub after: usize,
 }
 
 impl PadShortcut {
-    /// Refuses zero sizes.
+    /// Rejects zero sizes.
     pub fn check(&self) -> Result<(), ShapeError> {
         if [self.n, self.h, self.w, self.c, self.stride].contains(&0) {
-            return refuse(format!("a shortcut with a size of zero: {self:?}"));
+            return refuse(format!("a shortcut has a size of zero: {self:?}"));
         }
         Ok(())
     }
@@ -363,12 +362,12 @@ impl PadShortcut {
         ]
     }
 
-    /// Elements of the input.
+    /// The number of input elements.
     pub fn x_len(&self) -> usize {
         self.n * self.h * self.w * self.c
     }
 
-    /// Elements of the output.
+    /// The number of output elements.
     pub fn y_len(&self) -> usize {
         self.y_shape().iter().product()
     }
@@ -389,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_geometry_is_refused() {
+    fn impossible_geometry_is_rejected() {
         assert!(Conv2d::square([1, 2, 2, 1], 1, 5, 1, 1).check().is_err());
         assert!(Conv2d { groups: 2, ..Conv2d::square([1, 8, 8, 3], 4, 3, 1, 1) }.check().is_err());
         assert!(Pool2d { padding: [2, 2], ..Pool2d::square([1, 8, 8, 3], 3, 1) }.check().is_err());

@@ -1,10 +1,10 @@
-//! Where the windows of a pooling lie: one view of both geometries, [`Pool2d`] and [`AdaptivePool2d`].
+//! The windows of a pooling: one interface to both geometries, [`Pool2d`] and [`AdaptivePool2d`].
 
 use crate::shapes::{AdaptivePool2d, Pool2d};
 use std::ops::Range;
 
-/// A pooling from `[N, H, W, C]` to `[N, OH, OW, C]`. Output `(i, j)` reads the pixels `rows(i) × cols(j)`, of which
-/// there is at least one.
+/// A pooling from `[N, H, W, C]` to `[N, OH, OW, C]`. Output `(i, j)` reads the pixels `rows(i) × cols(j)`, at least
+/// one.
 pub(crate) trait Windows: Sync {
     /// `[N, H, W, C]`.
     fn x_shape(&self) -> [usize; 4];
@@ -12,23 +12,23 @@ pub(crate) trait Windows: Sync {
     /// `[N, OH, OW, C]`.
     fn y_shape(&self) -> [usize; 4];
 
-    /// Input rows that output row `i` covers, the padding left out.
+    /// The input rows that output row `i` covers, without padding.
     fn rows(&self, i: usize) -> Range<usize>;
 
-    /// Input columns that output column `j` covers, the padding left out.
+    /// The input columns that output column `j` covers, without padding.
     fn cols(&self, j: usize) -> Range<usize>;
 
-    /// What an average over window `(i, j)` divides by.
+    /// The divisor of an average over window `(i, j)`.
     fn divisor(&self, i: usize, j: usize) -> usize {
         self.rows(i).len() * self.cols(j).len()
     }
 
-    /// Elements of the input.
+    /// The number of input elements.
     fn x_len(&self) -> usize {
         self.x_shape().iter().product()
     }
 
-    /// Elements of the output.
+    /// The number of output elements.
     fn y_len(&self) -> usize {
         self.y_shape().iter().product()
     }
@@ -51,8 +51,8 @@ impl Windows for Pool2d {
         inside(self, 1, j, self.w)
     }
 
-    /// With `count_include_pad` the area of the window, less what `ceil_mode` lets hang out over the far padding;
-    /// otherwise its pixels inside the image (as in PyTorch).
+    /// With `count_include_pad`, the area of the window minus the part that `ceil_mode` lets extend beyond the far
+    /// padding; otherwise, the number of its pixels inside the image (as in PyTorch).
     fn divisor(&self, i: usize, j: usize) -> usize {
         if !self.count_include_pad {
             return self.rows(i).len() * self.cols(j).len();

@@ -2,6 +2,7 @@
 
 mod support;
 
+use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{
     self, Algorithm, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked, Packing,
 };
@@ -83,28 +84,36 @@ fn large_geometries() -> [Conv2d; 7] {
     ]
 }
 
+/// The output of `kernel`, `len` floats, with all operands guarded.
+fn guarded(
+    len: usize,
+    [a, b]: [&[f32]; 2],
+    bias: Option<&[f32]>,
+    kernel: impl FnOnce(&[f32], &[f32], Option<&[f32]>, &mut [f32]),
+) -> Vec<f32> {
+    let (a, b, bias) = (Buffer::from_slice(a), Buffer::from_slice(b), bias.map(Buffer::from_slice));
+    let mut out = Buffer::unspecified(len);
+    out.fill(f32::NAN);
+    kernel(&a, &b, bias.as_deref(), &mut out);
+    out.to_vec()
+}
+
 fn forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let mut y = vec![f32::NAN; g.y_len()];
-    cpu::conv2d_forward(cpu, g, x, w, bias, &mut y);
-    y
+    guarded(g.y_len(), [x, w], bias, |x, w, bias, y| cpu::conv2d_forward(cpu, g, x, w, bias, y))
 }
 
 fn input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32]) -> Vec<f32> {
-    let mut dx = vec![f32::NAN; g.x_len()];
-    cpu::conv2d_input_grad(cpu, g, dy, w, &mut dx);
-    dx
+    guarded(g.x_len(), [dy, w], None, |dy, w, _, dx| cpu::conv2d_input_grad(cpu, g, dy, w, dx))
 }
 
 fn weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32]) -> Vec<f32> {
-    let mut dw = vec![f32::NAN; g.w_len()];
-    cpu::conv2d_weight_grad(cpu, g, x, dy, &mut dw);
-    dw
+    guarded(g.w_len(), [x, dy], None, |x, dy, _, dw| cpu::conv2d_weight_grad(cpu, g, x, dy, dw))
 }
 
 fn masked(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, live: &[bool]) -> Vec<f32> {
-    let mut y = vec![f32::NAN; g.y_len()];
-    cpu::conv2d_masked_forward(cpu, g, x, w, bias, live, &mut y);
-    y
+    guarded(g.y_len(), [x, w], bias, |x, w, bias, y| {
+        cpu::conv2d_masked_forward(cpu, g, x, w, bias, live, y);
+    })
 }
 
 /// `f` in double precision, of the operands and of their absolute values.

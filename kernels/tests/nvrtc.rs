@@ -1,7 +1,8 @@
-//! Every kernel compiles to machine code for the architectures that it is written for, spills no register, and has
-//! nothing in it that the assembler warns to be slow.
+//! Every kernel compiles to machine code for its target architectures, spills no registers, and triggers no
+//! performance warning of the assembler.
 //!
-//! NVRTC needs no GPU. Where it is not installed the test says so; with `LOPPER_REQUIRE_CUDA=1` that is a failure.
+//! NVRTC needs no GPU. If it is not installed, the test prints a note and passes; `LOPPER_REQUIRE_CUDA=1` turns that
+//! skip into a failure.
 
 use lopper_kernels::cuda::source::{MODULES, Source};
 use lopper_kernels::cuda::{CudaError, nvrtc};
@@ -9,7 +10,7 @@ use rayon::prelude::*;
 use std::io::Write;
 
 #[test]
-fn what_does_not_compile_is_named_with_its_line() {
+fn compile_errors_name_the_file_and_line() {
     let broken =
         Source { name: "broken.cu", text: "extern \"C\" __global__ void broken() {\n  int x = y;\n}" };
     for (source, arch, words) in [
@@ -27,18 +28,18 @@ fn what_does_not_compile_is_named_with_its_line() {
     }
 }
 
-/// Says that NVRTC is missing, where that is no failure.
+/// Reports that NVRTC is missing; fails if CUDA is required.
 fn skip(why: &str) {
     assert!(std::env::var_os("LOPPER_REQUIRE_CUDA").is_none(), "{why}");
-    // Past the harness, which keeps the output of tests that pass.
+    // Written directly, because the test harness captures the output of passing tests.
     writeln!(std::io::stderr(), "SKIPPED: {why}").ok();
 }
 
 #[test]
-fn every_kernel_compiles_and_none_spills_or_waits() {
+fn every_kernel_compiles_without_spills_or_warnings() {
     let every = MODULES.iter().flat_map(|module| ["sm_80", "sm_90", "sm_90a"].map(|arch| (module, arch)));
     let every: Vec<_> = every.collect();
-    // NVRTC takes seconds for each, and any number of threads.
+    // NVRTC takes seconds per source and runs on any number of threads.
     let cubins: Result<Vec<_>, CudaError> =
         every.par_iter().map(|(module, arch)| nvrtc::compile(module, arch)).collect();
     let cubins = match cubins {

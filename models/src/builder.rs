@@ -1,17 +1,18 @@
-//! A builder that lets an architecture read like its paper: each call adds a layer behind the last one, knows the
-//! shape that flows there, and draws the layer's weights.
+//! Builder that lets an architecture read like its paper: each call appends a layer, infers its input shape, and draws
+//! its weights.
 
 use crate::init::Init;
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool};
+use lopper_engine::memory::{Budget, bytes_of};
 use lopper_engine::{Error, Graph, Layer, NodeId, Param, Tensor};
 use std::fmt::Display;
 
-/// A convolution before it knows what it reads: no padding, stride 1, one group, no bias unless said.
+/// Convolution whose input is not yet known. Defaults: no padding, stride 1, one group, no bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv {
-    /// Filters.
+    /// Number of filters.
     pub out: usize,
-    /// `[KH, KW]`.
+    /// Kernel size, `[KH, KW]`.
     pub kernel: [usize; 2],
     /// Step between windows.
     pub stride: [usize; 2],
@@ -21,12 +22,12 @@ pub struct Conv {
     pub dilation: [usize; 2],
     /// Independent groups of channels.
     pub groups: usize,
-    /// Whether each filter adds a constant.
+    /// Whether the convolution has a bias.
     pub bias: bool,
 }
 
 impl Conv {
-    /// `out` filters of `kernel × kernel`.
+    /// Creates `out` filters of `kernel × kernel`.
     pub fn new(out: usize, kernel: usize) -> Self {
         Self {
             out,
@@ -39,47 +40,48 @@ impl Conv {
         }
     }
 
-    /// `out` filters of an odd `kernel × kernel`, padded so that stride 1 keeps the size.
+    /// Creates `out` filters of an odd `kernel × kernel`, padded so that stride 1 keeps the size.
     pub fn same(out: usize, kernel: usize) -> Self {
         Self { padding: [kernel / 2; 2], ..Self::new(out, kernel) }
     }
 
-    /// With this step between windows.
+    /// Sets the step between windows.
     pub fn stride(self, stride: usize) -> Self {
         Self { stride: [stride; 2], ..self }
     }
 
-    /// In this many independent groups of channels.
+    /// Sets the number of independent groups of channels.
     pub fn groups(self, groups: usize) -> Self {
         Self { groups, ..self }
     }
 
-    /// With a bias.
+    /// Adds a bias.
     pub fn bias(self) -> Self {
         Self { bias: true, ..self }
     }
 }
 
-/// A graph under construction and the node that the next layer will read.
+/// Graph under construction, and the node that the next layer reads.
 ///
-/// The first error is kept, everything after it is ignored, and [`Builder::finish`] returns it: so layers chain
-/// without a `?` on each.
+/// The builder keeps the first error, ignores everything after it, and returns it from [`Builder::finish`], so layers
+/// chain without a `?` on each.
 #[derive(Debug)]
 pub struct Builder {
     graph: Graph,
-    /// Of every node, for one image.
+    /// Output shape of every node, for one image.
     shapes: Vec<Vec<usize>>,
     at: NodeId,
     prefix: String,
     seed: Option<u64>,
     conv_init: Init,
     linear_init: Init,
+    budget: Budget,
     error: Option<Error>,
 }
 
 impl Builder {
-    /// A network for images of `[H, W, C]`. Weights are drawn from `seed`, by PyTorch's defaults; where it is
-    /// `None` they stay zero, for a network that is only counted or whose weights come from a file.
+    /// Creates a network for images of `[H, W, C]`. Weights are drawn from `seed` with PyTorch's defaults. With `None`
+    /// they stay zero, for a network that is only counted or whose weights come from a file.
     pub fn new(image: [usize; 3], seed: Option<u64>) -> Self {
         let [h, w, c] = image;
         Self {
@@ -90,17 +92,18 @@ impl Builder {
             seed,
             conv_init: Init::Uniform,
             linear_init: Init::Uniform,
+            budget: Budget::now(),
             error: None,
         }
     }
 
-    /// Draws the weights of later convolutions and linear layers thus.
+    /// Sets how the weights of later convolutions and linear layers are drawn.
     pub fn init(&mut self, conv: Init, linear: Init) -> &mut Self {
         (self.conv_init, self.linear_init) = (conv, linear);
         self
     }
 
-    /// Builds with `scope.` in front of every name.
+    /// Builds with the prefix `scope.` on every name.
     pub fn within(&mut self, scope: impl Display, build: impl FnOnce(&mut Self)) -> &mut Self {
         let outer = self.prefix.len();
         self.prefix += &format!("{scope}.");
@@ -109,42 +112,42 @@ impl Builder {
         self
     }
 
-    /// The node that the next layer will read.
+    /// Returns the node that the next layer reads.
     pub fn at(&self) -> NodeId {
         self.at
     }
 
-    /// Lets the next layer read `node`: the start of a branch.
+    /// Makes the next layer read `node`, to start a branch.
     pub fn go_to(&mut self, node: NodeId) -> &mut Self {
         self.at = node;
         self
     }
 
-    /// The shape that the next layer will read, for one image: `[1, H, W, C]`, or `[1, C]` once flattened.
+    /// Returns the shape that the next layer reads, for one image: `[1, H, W, C]`, or `[1, C]` after flattening.
     pub fn shape(&self) -> &[usize] {
         &self.shapes[self.at]
     }
 
-    /// The channels or features that the next layer will read.
+    /// Returns the number of channels or features that the next layer reads.
     pub fn channels(&self) -> usize {
         *self.shape().last().expect("no layer yields a scalar")
     }
 
-    /// A convolution.
+    /// Appends a convolution.
     pub fn conv(&mut self, name: impl Display, conv: Conv) -> &mut Self {
         let Conv { out, kernel: [kh, kw], stride, padding, dilation, groups, bias } = conv;
-        // A group count that does not divide the channels is refused, with the node's name, in `join`.
+        // `join` rejects a group count that does not divide the channels, and names the node.
         let inputs = self.channels().checked_div(groups).unwrap_or(0);
         let (weight, bias) = self.weights(&name, self.conv_init, &[out, kh, kw, inputs], bias);
         self.layer(name, Layer::Conv2d(Conv2d { weight, bias, stride, padding, dilation, groups }))
     }
 
-    /// A fully connected layer with a bias.
+    /// Appends a fully connected layer with a bias.
     pub fn linear(&mut self, name: impl Display, outputs: usize) -> &mut Self {
         self.fully_connected(name, outputs, true)
     }
 
-    /// A fully connected layer without a bias.
+    /// Appends a fully connected layer without a bias.
     pub fn linear_without_bias(&mut self, name: impl Display, outputs: usize) -> &mut Self {
         self.fully_connected(name, outputs, false)
     }
@@ -154,22 +157,22 @@ impl Builder {
         self.layer(name, Layer::Linear(Linear { weight, bias }))
     }
 
-    /// Batch normalisation, the identity at first.
+    /// Appends batch normalization, initially the identity.
     pub fn batch_norm(&mut self, name: impl Display) -> &mut Self {
         self.layer(name, Layer::BatchNorm(BatchNorm::new(self.channels())))
     }
 
-    /// max(0, x).
+    /// Appends `max(0, x)`.
     pub fn relu(&mut self, name: impl Display) -> &mut Self {
         self.layer(name, Layer::Relu)
     }
 
-    /// min(max(0, x), 6).
+    /// Appends `min(max(0, x), 6)`.
     pub fn relu6(&mut self, name: impl Display) -> &mut Self {
         self.layer(name, Layer::Relu6)
     }
 
-    /// Max pooling over a square window.
+    /// Appends max pooling over a square window.
     pub fn max_pool(
         &mut self,
         name: impl Display,
@@ -180,42 +183,42 @@ impl Builder {
         self.layer(name, Layer::MaxPool(Pool::square(kernel, stride, padding)))
     }
 
-    /// Mean pooling to `size × size`.
+    /// Appends mean pooling to `size × size`.
     pub fn adaptive_avg_pool(&mut self, name: impl Display, size: usize) -> &mut Self {
         self.layer(name, Layer::AdaptiveAvgPool([size; 2]))
     }
 
-    /// Max pooling to `size × size`.
+    /// Appends max pooling to `size × size`.
     pub fn adaptive_max_pool(&mut self, name: impl Display, size: usize) -> &mut Self {
         self.layer(name, Layer::AdaptiveMaxPool([size; 2]))
     }
 
-    /// An image to a vector.
+    /// Appends a layer that flattens an image into a vector.
     pub fn flatten(&mut self, name: impl Display) -> &mut Self {
         self.layer(name, Layer::Flatten)
     }
 
-    /// Dropout with probability `p`.
+    /// Appends dropout with probability `p`.
     pub fn dropout(&mut self, name: impl Display, p: f32) -> &mut Self {
         self.layer(name, Layer::Dropout { p })
     }
 
-    /// The sum with `other`.
+    /// Appends the sum with `other`.
     pub fn add(&mut self, name: impl Display, other: NodeId) -> &mut Self {
         self.join(name, Layer::Add, &[self.at, other])
     }
 
-    /// `nodes` side by side.
+    /// Appends the concatenation of `nodes` along the channels.
     pub fn concat(&mut self, name: impl Display, nodes: &[NodeId]) -> &mut Self {
         self.join(name, Layer::Concat, nodes)
     }
 
-    /// Any layer with one input.
+    /// Appends any layer with one input.
     pub fn layer(&mut self, name: impl Display, layer: Layer) -> &mut Self {
         self.join(name, layer, &[self.at])
     }
 
-    /// Any layer, reading `inputs`.
+    /// Appends any layer that reads `inputs`.
     pub fn join(&mut self, name: impl Display, layer: Layer, inputs: &[NodeId]) -> &mut Self {
         if self.error.is_some() {
             return self;
@@ -233,22 +236,28 @@ impl Builder {
         self
     }
 
-    /// The graph, or the first error that its construction met.
+    /// Returns the graph, or the first error during its construction.
     pub fn finish(self) -> lopper_engine::Result<Graph> {
         self.error.map_or(Ok(self.graph), Err)
     }
 
-    /// Weight and bias of the layer `name`, drawn from the seed.
+    /// Draws the weight and bias of the layer `name` from the seed.
     fn weights(
-        &self,
+        &mut self,
         name: &impl Display,
         init: Init,
         shape: &[usize],
         bias: bool,
     ) -> (Param, Option<Param>) {
+        if self.error.is_none() {
+            let what = format_args!("layer `{}{name}`: its weights", self.prefix);
+            self.error = self.budget.take(what, bytes_of::<f32>(shape.iter().copied())).err();
+        }
+        // A layer behind an error is dropped, whatever its weights.
+        let nothing = vec![0; shape.len()];
+        let shape = if self.error.is_some() { &nothing } else { shape };
         let (outputs, fan_in) = (shape[0], shape[1..].iter().product());
         let path = |slot| format!("{}{name}.{slot}", self.prefix);
-        // After an error the layer is dropped: it need not be drawn.
         let (weight, constants) = match self.seed.filter(|_| self.error.is_none()) {
             Some(seed) => {
                 (init.weight(seed, &path("weight"), shape), init.bias(seed, &path("bias"), outputs, fan_in))
@@ -284,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_names_its_layer_and_survives() {
+    fn the_first_error_is_kept_and_names_its_layer() {
         for groups in [0, 2] {
             let mut net = Builder::new([8, 8, 3], Some(1));
             net.conv("odd", Conv::new(4, 3).groups(groups)).flatten("flatten").linear("fc", 0);

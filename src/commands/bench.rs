@@ -8,7 +8,7 @@ use crate::latency::{Latency, Spread, test_images};
 use clap::Args;
 use layers::Layers;
 use lopper_engine::plan::{Plan, PlanOptions};
-use lopper_engine::{Error, Result, Tensor};
+use lopper_engine::{Error, Result, Tensor, memory};
 use lopper_kernels::params::Storage;
 use serde::Serialize;
 use std::time::Duration;
@@ -74,17 +74,21 @@ impl Bench {
         let batch = self.batch as usize;
         let device = common.device()?;
         let shape = [batch, h, w, c];
-        let images = test_images(shape.iter().product());
+        memory::require(format_args!("--batch {batch}: the images"), memory::bytes_of::<f32>(shape))?;
         let time = Duration::try_from_secs_f64(self.seconds).map_err(|e| {
             Error::invalid(format!("--seconds: expected at least 0, found {}: {e}", self.seconds))
         })?;
         if self.training {
+            graph.require_training(shape, training::MOMENTS, &device)?;
+            let images = test_images(shape.iter().product());
             let images = Tensor::from_vec(&shape, images)?;
             let timing = training::measure(self, graph, images, time, &device)?;
             return common.print(&timing, || timing.text());
         }
-        let options = PlanOptions { direct: self.direct, linear: self.weights.storage() };
+        let options =
+            PlanOptions { direct: self.direct, strict: common.strict, linear: self.weights.storage() };
         let mut plan = Plan::with(&graph, shape, &device, options)?;
+        let images = test_images(shape.iter().product());
         let latency = Latency::measure(&mut plan, &images, 5, time)?;
         let layers = self.layers.then(|| Layers::measure(&mut plan, &images, &device)).transpose()?;
         let rounding = match options.linear {

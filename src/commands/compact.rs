@@ -31,6 +31,6 @@ impl Compact {
         };
         config.check()?;
         let stage = Stage { compact: Some(config), ..Stage::default() };
-        run_stage("compacted", Some(&self.model), stage, &self.output, common)
+        run_stage("compacted", Some(&self.model), stage, &self.output, None, common)
     }
 }

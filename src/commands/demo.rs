@@ -1,7 +1,8 @@
 //! `lopper demo`.
 
 use super::Common;
-use super::run::walk;
+use super::run::Walk;
+use crate::keeping::KeepArgs;
 use crate::recipe::Recipe;
 use clap::Args;
 use lopper_engine::Result;
@@ -16,11 +17,17 @@ pub struct Demo {
     /// A trial of under a minute: few images, one epoch a training
     #[arg(long)]
     quick: bool,
+    /// Replace the result of an earlier run
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    keep: KeepArgs,
 }
 
 impl Demo {
     pub fn run(&self, common: &Common) -> Result<()> {
         let recipe = Recipe::parse(include_str!("../../recipes/demo.toml"))?;
-        walk(recipe, self.quick, None, &self.out, common)
+        let Self { quick, force, keep, out } = self;
+        Walk { quick: *quick, data: None, out, force: *force, keep }.run(recipe, common)
     }
 }

@@ -5,7 +5,7 @@ use crate::latency::test_images;
 use clap::Args;
 use lopper_engine::data::Batches;
 use lopper_engine::tape::{Mode, Tape};
-use lopper_engine::{Device, Error, Graph, Result, Tensor, file};
+use lopper_engine::{Device, Error, Graph, Result, Tensor, file, memory};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub struct Diff {
     #[command(flatten)]
     data: DataArgs,
     /// Differences up to this count as none, and larger ones as failure (exit status 1)
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-3, value_parser = super::tolerance)]
     tolerance: f32,
 }
 
@@ -47,7 +47,7 @@ impl Diff {
             )));
         }
         let device = common.device()?;
-        let images = self.images(&a, common)?;
+        let images = self.images(&a, common, &device)?;
         let found = compare(&a, &b, &images, self.tolerance, &device)?;
         common.print(&found, || {
             let at = match &found.first_layer_that_differs {
@@ -60,14 +60,18 @@ impl Diff {
                 found.largest_logit_difference, found.images
             )
         })?;
-        // `!(<=)`: a NaN is a difference.
-        match found.largest_logit_difference <= self.tolerance {
+        let largest = found.largest_logit_difference;
+        match largest <= self.tolerance {
+            // Whatever is tolerated: an infinity says that one of them computes no numbers.
+            _ if !largest.is_finite() => {
+                Err(Error::invalid(format!("the networks differ by {largest}: expected a finite difference")))
+            }
             true => Ok(()),
             false => Err(Error::invalid(format!("the networks differ by more than {}", self.tolerance))),
         }
     }
 
-    fn images(&self, graph: &Graph, common: &Common) -> Result<Tensor> {
+    fn images(&self, graph: &Graph, common: &Common, device: &Device) -> Result<Tensor> {
         if let Some(config) = self.data.config(Some(graph)) {
             let mut splits = super::open_data(&config, graph, common)?;
             let first = splits.val.epoch(0)?.next();
@@ -76,6 +80,7 @@ impl Diff {
                 .map(|b| b.images);
         }
         let [h, w, c] = graph.info.input;
+        graph.require_inference([4, h, w, c], device)?;
         Tensor::from_vec(&[4, h, w, c], test_images(4 * h * w * c))
     }
 }
@@ -85,6 +90,7 @@ fn compare(a: &Graph, b: &Graph, images: &Tensor, tolerance: f32, device: &Devic
         a.nodes().iter().enumerate().filter_map(|(i, node)| b.id(&node.name).ok().map(|j| (i, j))).collect();
     let taps = |side: fn(&(usize, usize)) -> usize| pairs.iter().map(side).collect::<Vec<_>>();
     let pass = |graph: &Graph, taps: &[usize]| {
+        require_values(graph, images)?;
         graph.forward(&mut Tape::no_grad(device), Mode::Eval, images.clone(), taps)
     };
     let (first, second) = (pass(a, &taps(|p| p.0))?, pass(b, &taps(|p| p.1))?);
@@ -111,4 +117,12 @@ fn class(logits: &Tensor, row: usize) -> Option<usize> {
     let k = logits.dim(1);
     let row = &logits.data()[row * k..][..k];
     (0..k).max_by(|&i, &j| row[i].total_cmp(&row[j]))
+}
+
+/// Checks that the memory holds all values of a pass, which are kept to be compared.
+fn require_values(graph: &Graph, images: &Tensor) -> Result<()> {
+    let &[n, h, w, c] = images.shape() else { return Ok(()) };
+    let values = graph.shapes([n, h, w, c])?;
+    let bytes = values.into_iter().map(memory::bytes_of::<f32>).fold(0, u64::saturating_add);
+    memory::require(format_args!("the values of all layers on images {:?}", images.shape()), bytes)
 }

@@ -17,10 +17,10 @@ pub struct Distill {
     #[arg(long)]
     teacher: PathBuf,
     /// Share of distillation in the loss
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_parser = super::single)]
     weight: f32,
     /// Softens the teacher's answers
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = super::single)]
     temperature: f32,
     /// What is compared: soft_targets or logits
     #[arg(long, default_value = "soft_targets")]
@@ -48,6 +48,6 @@ impl Distill {
             ));
         }
         let stage = Stage { distill: Some(config), teacher, train, ..Stage::default() };
-        run_stage("distilled", Some(&self.model), stage, &self.output, common)
+        run_stage("distilled", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
 }

@@ -22,7 +22,7 @@ pub struct Factorize {
     energy: Option<f64>,
     /// Layers too that become no smaller
     #[arg(long)]
-    force: bool,
+    even_if_larger: bool,
     #[command(flatten)]
     layers: Layers,
     #[command(flatten)]
@@ -36,12 +36,12 @@ impl Factorize {
         let config = FactorizeConfig {
             fraction: self.fraction,
             energy: self.energy,
-            force: self.force,
+            force: self.even_if_larger,
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
         };
         config.check()?;
         let stage = Stage { factorize: Some(config), train: self.train.config(0)?, ..Stage::default() };
-        run_stage("factorized", Some(&self.model), stage, &self.output, common)
+        run_stage("factorized", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
 }

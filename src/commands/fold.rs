@@ -19,6 +19,6 @@ pub struct Fold {
 impl Fold {
     pub fn run(&self, common: &Common) -> Result<()> {
         let stage = Stage { fold: Some(FoldStage {}), ..Stage::default() };
-        run_stage("folded", Some(&self.model), stage, &self.output, common)
+        run_stage("folded", Some(&self.model), stage, &self.output, None, common)
     }
 }

@@ -19,8 +19,9 @@ mod weights;
 
 use crate::pipeline::check_images;
 use crate::progress::note;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use lopper_engine::{Device, Error, Graph, Result, file};
+use lopper_engine::{Device, Error, Graph, Result, file, memory, number};
 use lopper_kernels::cuda::{Cuda, CudaError, cache};
 use lopper_kernels::params::{self, Storage};
 use lopper_models::data::{DataConfig, DataName, Splits};
@@ -77,6 +78,13 @@ pub struct Common {
     /// Threads [default: one per core]
     #[arg(long, global = true)]
     threads: Option<usize>,
+    /// Memory that may be used, such as 4GB or 512MiB [default: what the machine or its control group has available]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = memory_size)]
+    max_memory: Option<u64>,
+    /// Compute convolutions directly, whose outputs depend on nothing but the pixels that they read, and refuse images that
+    /// are not finite
+    #[arg(long, global = true)]
+    strict: bool,
     /// Print one JSON object on standard output
     #[arg(long, global = true)]
     json: bool,
@@ -84,8 +92,11 @@ pub struct Common {
 
 impl Common {
     fn device(&self) -> Result<Device> {
-        let device =
+        let mut device =
             Device::open(&self.device, self.threads)?.with_precision(self.precision.of_products())?;
+        if self.strict {
+            device = device.strict()?;
+        }
         if let Device::Cuda(gpu) = &device {
             compile(gpu)?;
         }
@@ -100,7 +111,8 @@ impl Common {
         if !shown.ends_with('\n') {
             shown.push('\n');
         }
-        match std::io::stdout().write_all(shown.as_bytes()) {
+        let mut stdout = std::io::stdout();
+        match stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
             // A reader that has seen enough (`| head`) is no failure.
             Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::file("standard output", e)),
             _ => Ok(()),
@@ -162,6 +174,9 @@ impl Cli {
     /// Does what was asked.
     pub fn run(&self) -> Result<()> {
         let common = &self.common;
+        if let Some(bytes) = common.max_memory {
+            memory::set_limit(bytes);
+        }
         match &self.command {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
@@ -285,10 +300,40 @@ fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Spli
     Ok(splits)
 }
 
+/// What `--out` accepts where a safetensors file is written: a name that does not promise another format.
+fn safetensors_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.extension() {
+        Some(extension) if !extension.eq_ignore_ascii_case("safetensors") => Err(format!(
+            "expected a name that ends in .safetensors, the format that is written; found .{}",
+            extension.display()
+        )),
+        _ => Ok(path),
+    })
+}
+
 /// The side of an image in pixels, from the command line.
 fn image_side(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
         Ok(side) if (1..=16_384).contains(&side) => Ok(side),
         _ => Err("expected a number of pixels, 1 to 16384".into()),
+    }
+}
+
+/// A number of bytes, from the command line.
+fn memory_size(text: &str) -> std::result::Result<u64, String> {
+    memory::parse(text).map_err(|e| e.to_string())
+}
+
+/// A number of single precision, from the command line.
+fn single(text: &str) -> std::result::Result<f32, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number")?;
+    number::narrowed(value).map_err(|note| format!("the number {note}"))
+}
+
+/// A difference that counts as none, from the command line.
+fn tolerance(text: &str) -> std::result::Result<f32, String> {
+    match single(text)? {
+        value if value >= 0.0 => Ok(value),
+        _ => Err("expected a number of at least 0".into()),
     }
 }

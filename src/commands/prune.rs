@@ -6,7 +6,7 @@ use crate::recipe::Stage;
 use clap::Args;
 use lopper_compress::prune::{Constants, PruneConfig, PrunePlan};
 use lopper_compress::{Context, Criterion};
-use lopper_engine::{Error, Result};
+use lopper_engine::{Error, Result, input};
 use std::path::{Path, PathBuf};
 
 /// Remove channels.
@@ -55,7 +55,7 @@ impl Prune {
         let plan = self.plan.as_deref().map(read_plan).transpose()?;
         let (save_plan, train) = (self.save_plan.clone(), self.train.config(0)?);
         let stage = Stage { prune: Some(config), plan, save_plan, train, ..Stage::default() };
-        run_stage("pruned", Some(&self.model), stage, &self.output, common)
+        run_stage("pruned", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
 }
 
@@ -67,6 +67,6 @@ fn criterion_help() -> String {
 }
 
 fn read_plan(path: &Path) -> Result<PrunePlan> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    let text = input::read_to_string(path)?;
     toml::from_str(&text).map_err(|e| Error::file(path, e.to_string().trim_end()))
 }

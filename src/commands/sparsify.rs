@@ -48,6 +48,6 @@ impl Sparsify {
         };
         config.check()?;
         let stage = Stage { sparsify: Some(config), train: self.train.config(5)?, ..Stage::default() };
-        run_stage("sparsified", Some(&self.model), stage, &self.output, common)
+        run_stage("sparsified", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
 }

@@ -2,9 +2,12 @@
 //! options.
 
 use super::{Common, DataArgs};
+use crate::binding::Binding;
+use crate::keeping::{KeepArgs, Keeping};
+use crate::output_file::{OutputFile, refuse_existing_plans};
 use crate::pipeline::Pipeline;
 use crate::recipe::{Stage, TrainConfig};
-use crate::report;
+use crate::{report, signals};
 use clap::{Args, ValueEnum};
 use lopper_engine::train::{OptimizerConfig, Schedule};
 use lopper_engine::{Error, Result, file};
@@ -14,8 +17,11 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 pub struct Output {
     /// The model file to write
-    #[arg(long)]
+    #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
+    /// Overwrite the model file if it exists, and forget the checkpoint of an unfinished run
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     data: DataArgs,
 }
@@ -51,7 +57,9 @@ pub struct TrainArgs {
     schedule: Option<ScheduleName>,
     /// Share of each target that is spread over all classes [default: 0]
     #[arg(long)]
-    label_smoothing: Option<f32>,
+    label_smoothing: Option<f64>,
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -112,40 +120,60 @@ impl TrainArgs {
             ("--weight-decay", self.weight_decay.is_some()),
             ("--schedule", self.schedule.is_some()),
             ("--label-smoothing", self.label_smoothing.is_some()),
+            ("--resume", self.keep.resume),
         ];
         options.into_iter().find_map(|(option, given)| given.then_some(option))
     }
 }
 
 /// Runs `stage`, which starts from `model` unless it builds an architecture, and prints its row beside that of
-/// the model before it.
+/// the model before it. Its training, if it has one, is kept and resumed as `keep` says.
 pub fn run_stage(
     name: &str,
     model: Option<&Path>,
     stage: Stage,
     output: &Output,
+    keep: Option<&KeepArgs>,
     common: &Common,
 ) -> Result<()> {
+    let keep = keep.filter(|_| stage.train.is_some());
+    let resume = keep.is_some_and(|keep| keep.resume);
+    let file = OutputFile::claim(&output.out, output.force, resume)?;
+    refuse_existing_plans(std::slice::from_ref(&stage), output.force || resume)?;
     let device = common.device()?;
     let seed = common.seed.unwrap_or(0);
     let before = model.map(file::load).transpose()?;
-    let data = match (output.data.config(before.as_ref()), &before) {
+    let config = output.data.config(before.as_ref());
+    let data = match (&config, &before) {
         (None, _) if stage.train.is_some() => {
             return Err(Error::invalid("--data is missing: training needs images"));
         }
         (None, _) => None,
-        (Some(config), Some(graph)) => Some(super::open_data(&config, graph, common)?),
-        (Some(config), None) => Some(lopper_models::data::open(&config, None, seed)?),
+        (Some(config), Some(graph)) => Some(super::open_data(config, graph, common)?),
+        (Some(config), None) => Some(lopper_models::data::open(config, None, seed)?),
     };
+    let stage = Stage { name: name.to_string(), from: model.map(|m| m.display().to_string()), ..stage };
+    let stages = std::slice::from_ref(&stage);
     let mut pipeline = Pipeline::new(&device, data, seed);
+    if let (Some(graph), Some(from)) = (&before, &stage.from) {
+        pipeline.files.insert(from.clone(), graph.clone());
+    }
+    pipeline.preflight(stages, &[&output.out], file.checkpoint())?;
+    if let Some(keep) = keep {
+        let data = config.as_ref().zip(pipeline.data.as_ref());
+        let binding = Binding::new(stages, data, seed, &device)?;
+        pipeline.keeping = Some(Keeping::new(file.checkpoint().to_path_buf(), keep, binding)?);
+        signals::listen()?;
+    }
+    file.forget(resume)?;
     let mut rows = Vec::new();
     if let (Some(graph), Some(path)) = (&before, model) {
         rows.push(pipeline.measure("before", graph, path)?);
     }
-    let stage = Stage { name: name.to_string(), from: model.map(|m| m.display().to_string()), ..stage };
     rows.push(pipeline.stage(&stage, &output.out)?.row);
     pipeline.report_skipped();
     common.print(&report::Stages { stages: &rows }, || {
         format!("{}wrote {}", report::table(&rows), output.out.display())
-    })
+    })?;
+    pipeline.keeping.as_ref().map_or(Ok(()), Keeping::remove)
 }

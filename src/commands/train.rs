@@ -35,7 +35,7 @@ impl Train {
         let train = self.train.config(5)?;
         let stage =
             Stage { arch: self.arch.clone(), width: self.width, head: self.head, train, ..Stage::default() };
-        run_stage("trained", self.model.as_deref(), stage, &self.output, common)
+        run_stage("trained", self.model.as_deref(), stage, &self.output, Some(&self.train.keep), common)
     }
 }
 

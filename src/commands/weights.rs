@@ -1,6 +1,7 @@
 //! `lopper export` and `lopper import`.
 
 use super::{Common, classes, is_file, open_network};
+use crate::output_file::refuse_existing;
 use clap::Args;
 use lopper_engine::{Result, file, torchvision};
 use lopper_models::data::{IMAGENET_MEAN, IMAGENET_STD};
@@ -13,12 +14,16 @@ pub struct Export {
     /// A model file
     model: PathBuf,
     /// The safetensors file to write
-    #[arg(long)]
+    #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
+    /// Overwrite it if it exists
+    #[arg(long)]
+    force: bool,
 }
 
 impl Export {
     pub fn run(&self, common: &Common) -> Result<()> {
+        refuse_existing(&self.out, self.force)?;
         torchvision::export_weights(&file::load(&self.model)?, &self.out)?;
         common.print(&json!({ "written": self.out }), || format!("wrote {}", self.out.display()))
     }
@@ -39,12 +44,16 @@ pub struct Import {
     #[arg(long, default_value_t = 224, value_parser = super::image_side)]
     size: usize,
     /// The model file to write
-    #[arg(long)]
+    #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
+    /// Overwrite it if it exists
+    #[arg(long)]
+    force: bool,
 }
 
 impl Import {
     pub fn run(&self, common: &Common) -> Result<()> {
+        refuse_existing(&self.out, self.force)?;
         let mut graph = if is_file(&self.arch) {
             open_network(&self.arch, self.classes, self.size, None)?
         } else {

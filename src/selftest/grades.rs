@@ -1,4 +1,4 @@
-//! The three grades of the matrix kernels, and the dispatch that chooses among them, by one signature each.
+//! The three grades of matrix kernels and the dispatch that chooses among them, with one set of signatures.
 
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue, mma, simt, wgmma};
 use lopper_kernels::params::{Precision, Trans};
@@ -7,17 +7,17 @@ use lopper_kernels::shapes::Conv2d;
 /// A family of kernels for matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grade {
-    /// The multiprocessors' ordinary units.
+    /// General-purpose arithmetic units of the multiprocessors.
     Simt,
-    /// Tensor cores by `mma.sync`.
+    /// Tensor cores via `mma.sync`.
     Mma,
-    /// Hopper's tensor cores by `wgmma`, fed by its copy engine.
+    /// Hopper's tensor cores via `wgmma`, fed by its copy engine.
     Wgmma,
-    /// Whichever suits the device, its precision and the shape.
+    /// Whichever grade suits the device, its precision and the shape.
     Chosen,
 }
 
-/// The product of a convolution that is asked for.
+/// Product of a convolution to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
     Forward,
@@ -47,7 +47,7 @@ impl Grade {
         }
     }
 
-    /// The precisions that it computes in.
+    /// Returns the precisions that this grade supports.
     pub fn precisions(self) -> &'static [Precision] {
         match self {
             Self::Simt => &[Precision::F32],
@@ -56,13 +56,13 @@ impl Grade {
         }
     }
 
-    /// Whether it computes `pass` of `g` on `cuda`; else why not.
+    /// Checks whether this grade computes `pass` of `g` on `cuda`; the error says why not.
     pub fn applies(self, cuda: &Cuda, pass: Pass, g: &Conv2d, precision: Precision) -> Result<(), String> {
         let dtype = precision.storage();
         match self {
             Self::Simt | Self::Chosen => Ok(()),
             Self::Mma if g.groups == 1 => Ok(()),
-            Self::Mma => Err("mma computes one group".into()),
+            Self::Mma => Err("mma supports only one group".into()),
             Self::Wgmma if cuda.arch() != "sm_90a" => {
                 Err(format!("wgmma needs sm_90a, this device is {}", cuda.arch()))
             }
@@ -78,7 +78,7 @@ impl Grade {
         }
     }
 
-    /// `y = activation(x ∗ w + bias + residual)`. Here and below `cuda` has the precision of the operands.
+    /// Computes `y = activation(x ∗ w + bias + residual)`. Here and below, `cuda` has the precision of the operands.
     pub fn forward(
         self,
         cuda: &Cuda,
@@ -97,7 +97,8 @@ impl Grade {
         forward(cuda, g, x, w, end, y)
     }
 
-    /// The product `pass` of `g` without a fused end: of `x` and `w`, of `dy` and `w`, or of `x` and `dy`.
+    /// Computes the product `pass` of `g` without a fused epilogue: of `x` and `w`, of `dy` and `w`, or of `x` and
+    /// `dy`.
     pub fn product(
         self,
         cuda: &Cuda,
@@ -121,8 +122,8 @@ impl Grade {
         product(cuda, g, a, b, out)
     }
 
-    /// `C = op(A)·op(B)`, or `C += op(A)·op(B)`. Hopper's grade has `A·Bᵀ` alone, into a matrix: a convolution of images of
-    /// one pixel.
+    /// Computes `C = op(A)·op(B)`, or `C += op(A)·op(B)`. Hopper's grade supports only `C = A·Bᵀ`, as a convolution of
+    /// one-pixel images.
     pub fn gemm(
         self,
         cuda: &Cuda,
@@ -138,7 +139,7 @@ impl Grade {
             Self::Mma => mma::gemm,
             Self::Chosen => cuda::gemm,
             Self::Wgmma => {
-                assert!(ta == Trans::No && tb == Trans::Yes && !accumulate, "a product that wgmma computes");
+                assert!(ta == Trans::No && tb == Trans::Yes && !accumulate, "wgmma computes only A·Bᵀ");
                 let g = Conv2d::square([m, 1, 1, k], n, 1, 1, 0);
                 return wgmma::conv2d_forward(cuda, &g, a, b, &Epilogue::default(), c);
             }

@@ -1,30 +1,30 @@
-//! What a self-test finds out: a line of its report for each check and each timing.
+//! Results of a self-test: one line of the report for each check and each timing.
 
 use serde::{Deserialize, Serialize};
 
-/// A line of the report: a check or a timing, done or not.
+/// Line of the report: a check or a timing, finished or not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
     /// What is checked or timed.
     pub what: String,
-    /// The kernels' grade and the precision of their operands, where there is a choice.
+    /// Grade of the kernels and precision of their operands, if there is a choice.
     pub how: String,
     #[serde(flatten)]
     pub status: Status,
-    /// Of a check: the comparison that came closest to its limit, or went furthest beyond.
+    /// For a check, the comparison that came closest to its limit, or exceeded it most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worst: Option<Worst>,
-    /// Of a timing.
+    /// For a timing, its result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timing: Option<Timing>,
-    /// What else it printed.
+    /// Additional output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Wall-clock time that it took.
+    /// Wall-clock time taken.
     pub seconds: f64,
 }
 
-/// How it ended.
+/// Outcome of a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Status {
@@ -32,71 +32,71 @@ pub enum Status {
     Failed {
         why: String,
     },
-    /// It does not apply to this device.
+    /// Does not apply to this device.
     Skipped {
         why: String,
     },
-    /// There was no time, or no device any more.
+    /// Did not run because time ran out or the device was lost.
     NotRun {
         why: String,
     },
 }
 
-/// The error of a comparison, as a share of the largest value that was expected.
+/// Error of a comparison, relative to the largest expected value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Worst {
     pub error: f64,
     pub limit: f64,
-    /// The operation and its shape.
+    /// Operation and its shape.
     pub at: String,
 }
 
 impl Worst {
-    /// Above 1 beyond the limit.
+    /// Returns error over limit, which is above 1 if the limit is exceeded.
     fn ratio(&self) -> f64 {
         if self.error == 0.0 { 0.0 } else { self.error / self.limit }
     }
 }
 
-/// The median of several runs.
+/// Median of several runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Timing {
     pub median_ms: f64,
     pub runs: usize,
-    /// Work in a second: of the direct algorithm, a product being two operations.
+    /// Throughput per second, counting the work of the direct algorithm at two operations per product.
     pub rate: f64,
     pub unit: String,
 }
 
 impl Line {
-    /// One that is still to be run.
+    /// Creates a line that has not run yet.
     pub fn new(what: impl Into<String>, how: impl Into<String>) -> Self {
-        let status = Status::NotRun { why: "its process ended before".into() };
+        let status = Status::NotRun { why: "its process ended before it ran".into() };
         let (what, how) = (what.into(), how.into());
         Self { what, how, status, worst: None, timing: None, note: None, seconds: 0.0 }
     }
 
-    /// Its name in one line.
+    /// Returns its name in one line.
     pub fn title(&self) -> String {
         if self.how.is_empty() { self.what.clone() } else { format!("{}, {}", self.what, self.how) }
     }
 }
 
-/// What the comparisons of one check came to.
+/// Summary of the comparisons of one check.
 #[derive(Default)]
 pub struct Tally {
     compared: usize,
     worst: Option<Worst>,
-    /// What went beyond its limit first.
+    /// First failure.
     failure: Option<String>,
-    /// Why the first shape that was left out was.
+    /// Reason for the first skip.
     skipped: Option<String>,
-    /// Anything else to say in the report.
+    /// Additional text for the report.
     pub note: Option<String>,
 }
 
 impl Tally {
-    /// Compares what a device computed for `at` with what it should be: `max |got − want| ≤ limit · max |want|`.
+    /// Compares a device's result for `at` with the expected values: `max |got − want| ≤ limit · max |want|`.
     pub fn compare(&mut self, at: &str, limit: f64, got: &[f32], want: &[f32]) {
         self.compared += 1;
         if got.len() != want.len() {
@@ -115,8 +115,8 @@ impl Tally {
         self.note_error(at, limit, error);
     }
 
-    /// Compares as vectors: `‖got − want‖ ≤ limit · ‖want‖`. For numbers of which a few are far off by nature, as gradients
-    /// are where a rounding moves a value across the kink of a ReLU.
+    /// Compares the values as vectors: `‖got − want‖ ≤ limit · ‖want‖`. Suits values of which a few are inherently far
+    /// off, such as gradients where rounding moves a value across the kink of a ReLU.
     pub fn compare_vectors(&mut self, at: &str, limit: f64, got: &[f32], want: &[f32]) {
         self.compared += 1;
         let square = |x: f64| x * x;
@@ -125,9 +125,7 @@ impl Tally {
         let error = (apart / whole).sqrt();
         match got.len() == want.len() && error.is_finite() {
             true => self.note_error(at, limit, error),
-            false => {
-                self.fail(format!("{at}: values that cannot be compared, {} for {}", got.len(), want.len()))
-            }
+            false => self.fail(format!("{at}: cannot compare {} values with {}", got.len(), want.len())),
         }
     }
 
@@ -141,7 +139,7 @@ impl Tally {
         }
     }
 
-    /// Records that something that must hold for `at` does, or does not.
+    /// Records whether a condition holds; `at` is the failure message if it does not.
     pub fn expect(&mut self, holds: bool, at: impl Into<String>) {
         self.compared += 1;
         if !holds {
@@ -149,7 +147,7 @@ impl Tally {
         }
     }
 
-    /// Leaves something out, because `why`.
+    /// Records that something is skipped, and why.
     pub fn skip(&mut self, why: impl Into<String>) {
         self.skipped.get_or_insert(why.into());
     }
@@ -158,7 +156,7 @@ impl Tally {
         self.failure.get_or_insert(why);
     }
 
-    /// Writes the result to `line`.
+    /// Writes the outcome to `line`.
     pub fn finish(self, line: &mut Line) {
         line.status = match (self.failure, self.skipped, self.compared) {
             (Some(why), ..) => Status::Failed { why },
@@ -183,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tally_passes_within_its_limits_alone() {
+    fn a_tally_passes_only_within_its_limits() {
         assert_eq!(status(|t| t.compare("a", 0.1, &[1.0, 9.9], &[1.5, 10.0])), Status::Passed);
         assert_eq!(status(|t| t.compare("a", 0.0, &[1.0], &[1.0])), Status::Passed);
         assert_eq!(status(|t| t.compare_vectors("a", 0.11, &[1.0, 10.0], &[2.0, 10.0])), Status::Passed);
@@ -208,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_survives_its_way_through_json() {
+    fn a_line_round_trips_through_json() {
         let mut line = Line::new("gemm", "mma, bf16");
         line.status = Status::Failed { why: "off".into() };
         let json = serde_json::to_string(&line).unwrap();

@@ -1,11 +1,11 @@
-//! The self-test of a GPU: every kernel against the CPU, whole networks, the demo, and timings.
+//! Self-test of a GPU: every kernel against the CPU, whole networks, the demo, and timings.
 //!
 //! ```text
-//!   supervisor ──starts──▶ a process for each part ──▶ lines, one after the other ──▶ report
+//!   supervisor ──starts──▶ a process for each part ──▶ lines, one after another ──▶ report
 //! ```
 //!
-//! A kernel that never ends, or that breaks the device's context, takes its own process with it and no more: the
-//! supervisor ends the process, says so in the report, and goes on with the next part.
+//! A kernel that never ends or that breaks the device's context takes down only its own process: the supervisor ends
+//! that process, records the failure in the report, and goes on with the next part.
 
 mod checks;
 mod grades;
@@ -27,7 +27,7 @@ use report::PartReport;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-/// A check or a timing that is still to be run.
+/// Check or timing that has not run yet.
 pub struct Case {
     line: Line,
     work: Work,
@@ -58,7 +58,7 @@ impl Case {
         Self { line: Line::new(what, how), work: Work::Time(Box::new(run)) }
     }
 
-    /// Runs it. An error, and the panic of a kernel's assertion, are its failure and not the end of the others.
+    /// Runs the case. An error or the panic of a kernel's assertion fails only this case; the others still run.
     fn run(self, rig: &Rig) -> Line {
         let Self { mut line, work } = self;
         let start = Instant::now();
@@ -97,19 +97,19 @@ impl Work {
     }
 }
 
-/// The message of a panic.
+/// Returns the message of a panic.
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_string()
 }
 
-/// A share of the self-test, which has a process of its own.
+/// Group of cases that runs in its own process.
 pub struct Part {
-    /// On the command line.
+    /// Name on the command line.
     pub name: &'static str,
-    /// In the report.
+    /// Title in the report.
     pub title: &'static str,
-    /// What it runs, in order.
+    /// Function that lists its cases, in order.
     cases: fn(&Rig) -> Result<Vec<Case>>,
 }
 
@@ -121,7 +121,11 @@ pub const PARTS: [Part; 13] = [
     Part { name: "simt", title: "Products in f32", cases: checks::simt },
     Part { name: "mma", title: "Products on tensor cores by mma.sync", cases: checks::mma },
     Part { name: "wgmma", title: "Products on tensor cores by wgmma", cases: checks::wgmma },
-    Part { name: "dispatch", title: "Products by the kernels that are chosen", cases: checks::dispatch },
+    Part {
+        name: "dispatch",
+        title: "Products by the kernels that dispatch chooses",
+        cases: checks::dispatch,
+    },
     Part { name: "networks", title: "Networks: losses, gradients, training", cases: networks::cases },
     Part { name: "demo", title: "The demo's walkthrough", cases: walkthrough::cases },
     Part { name: "time-networks", title: "Time of networks", cases: timings::networks },
@@ -131,7 +135,7 @@ pub const PARTS: [Part; 13] = [
 ];
 
 impl Part {
-    /// The part called `name`.
+    /// Returns the part called `name`.
     pub fn named(name: &str) -> Result<&'static Self> {
         PARTS.iter().find(|part| part.name == name).ok_or_else(|| {
             let names = PARTS.map(|part| part.name).join(", ");

@@ -1,4 +1,4 @@
-//! Whole networks on the device against the CPU: losses, the gradients of all parameters, and two steps of training.
+//! Whole networks on the device against the CPU: losses, the gradients of all parameters, and two training steps.
 
 use super::line::Tally;
 use super::rig::random;
@@ -13,7 +13,7 @@ const NETWORKS: [&str; 2] = ["vgg8_bn", "resnet8"];
 const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16];
 const SIDE: usize = 32;
 
-/// Two cases for each network and precision.
+/// Returns two cases for each network and precision.
 pub fn cases(_: &Rig) -> Result<Vec<Case>> {
     let of = |(network, precision): (&'static str, Precision)| {
         let how = precision.name();
@@ -21,7 +21,7 @@ pub fn cases(_: &Rig) -> Result<Vec<Case>> {
             Case::check(format!("{network}, gradients"), how, move |rig, tally| {
                 compare_gradients(rig, tally, network, precision)
             }),
-            Case::check(format!("{network}, two steps of training"), how, move |rig, tally| {
+            Case::check(format!("{network}, two training steps"), how, move |rig, tally| {
                 compare_training(rig, tally, network, precision)
             }),
         ]
@@ -30,8 +30,8 @@ pub fn cases(_: &Rig) -> Result<Vec<Case>> {
     Ok(all.flat_map(of).collect())
 }
 
-/// How far may be off a loss, the gradient of a parameter as a vector, and the losses after two steps: a rounding of a
-/// factor goes through eight layers both ways, and through batch norms that magnify it.
+/// Error limits for a loss, the gradient of a parameter as a vector, and the losses after two steps. They are wide
+/// because the rounding of a factor passes through eight layers in both directions, and batch norms magnify it.
 struct Limits {
     loss: f64,
     gradient: f64,
@@ -50,7 +50,7 @@ impl Limits {
     }
 }
 
-/// A network, and images with labels for it.
+/// Builds a network, and images with labels for it.
 fn workload(rig: &Rig, network: &str) -> Result<(Graph, Images)> {
     let (width, images) = if rig.large { (1.0, 32) } else { (0.125, 4) };
     let classes = numbered_classes(10);
@@ -64,7 +64,7 @@ fn workload(rig: &Rig, network: &str) -> Result<(Graph, Images)> {
 
 fn compare_gradients(rig: &Rig, tally: &mut Tally, network: &str, precision: Precision) -> Result<()> {
     let (graph, images) = workload(rig, network)?;
-    // As in training: gradients that f16 does not hold are moved to where it does.
+    // As in training, loss scaling moves gradients that underflow in f16 into its range.
     let scale = if precision == Precision::F16 { 1024.0 } else { 1.0 };
     let run = |device: &Device| -> Result<(f32, ParamGradients)> {
         let tape = Tape::new(device).scaled(scale);
@@ -80,10 +80,10 @@ fn compare_gradients(rig: &Rig, tally: &mut Tally, network: &str, precision: Pre
     for (path, want) in &want {
         let Some(got) = got.get(path) else { continue };
         got.fetch()?;
-        // The gradient of a bias in front of a batch norm is zero but for rounding.
+        // The gradient of a bias before a batch norm is zero except for rounding.
         if largest(want.data()) < 1e-3 * overall {
             let small = largest(got.data()) < limits.gradient as f32 * overall;
-            tally.expect(small, format!("{path}: up to {}, expected next to 0", largest(got.data())));
+            tally.expect(small, format!("{path}: up to {}, expected almost 0", largest(got.data())));
         } else {
             tally.compare_vectors(path, limits.gradient, got.data(), want.data());
         }
@@ -91,7 +91,7 @@ fn compare_gradients(rig: &Rig, tally: &mut Tally, network: &str, precision: Pre
     Ok(())
 }
 
-/// Losses before, between and after two steps.
+/// Compares the losses before, between and after two steps.
 fn compare_training(rig: &Rig, tally: &mut Tally, network: &str, precision: Precision) -> Result<()> {
     let (graph, mut images) = workload(rig, network)?;
     let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
@@ -110,12 +110,12 @@ fn compare_training(rig: &Rig, tally: &mut Tally, network: &str, precision: Prec
         Ok(history.iter().map(|epoch| epoch.train_loss as f32).collect())
     };
     let (got, want) = (run(&rig.device(precision))?, run(&Device::Cpu(rig.cpu.clone()))?);
-    tally.expect(want[2] < want[0], format!("the CPU's losses do not fall: {want:?}"));
+    tally.expect(want[2] < want[0], format!("the losses on the CPU do not decrease: {want:?}"));
     tally.compare(&format!("losses {want:.4?}"), Limits::of(precision).training, &got, &want);
     Ok(())
 }
 
-/// One batch, again and again.
+/// The same batch every epoch.
 struct Images {
     batch: Batch,
     classes: Vec<String>,

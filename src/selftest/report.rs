@@ -1,38 +1,39 @@
-//! The report: Markdown with a table for each part, and the same as JSON at its end.
+//! The report: Markdown with a table for each part, followed by the same data as JSON.
 
 use super::{Line, Part, Status};
 use serde::Serialize;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// All that a self-test found.
+/// Complete result of a self-test.
 #[derive(Serialize)]
 pub struct Report {
     pub date: String,
     pub device: String,
     pub arch: String,
     pub emulated: bool,
-    /// What the driver says of itself, where it does.
+    /// Version line of the driver, if available.
     pub driver: Option<String>,
     pub lopper: &'static str,
-    /// The yardstick.
+    /// CPU whose results are the reference.
     pub cpu: String,
-    /// Bytes of the device's memory.
+    /// Device memory, in bytes.
     pub memory: usize,
     pub seconds: f64,
     pub parts: Vec<PartReport>,
 }
 
-/// What one part found.
+/// Result of one part.
 #[derive(Serialize)]
 pub struct PartReport {
     pub name: &'static str,
     pub title: &'static str,
     pub lines: Vec<Line>,
     pub seconds: f64,
-    /// Bytes of the device's memory in use at its end: what it took at the most, for a GPU's buffers are kept for the next.
+    /// Bytes of device memory in use when the part ends. This is the peak, because freed GPU buffers are kept for
+    /// reuse.
     pub memory: usize,
-    /// The line that is being run.
+    /// Index of the line that is running.
     #[serde(skip)]
     pub running: Option<usize>,
 }
@@ -42,7 +43,7 @@ impl PartReport {
         Self { name: part.name, title: part.title, lines: Vec::new(), seconds: 0.0, memory: 0, running: None }
     }
 
-    /// Line `i` is done.
+    /// Records the result of line `i`.
     pub fn done(&mut self, i: usize, line: Line) {
         self.running = None;
         if let Some(place) = self.lines.get_mut(i) {
@@ -50,7 +51,7 @@ impl PartReport {
         }
     }
 
-    /// The process has ended, because of `why`: what it was running has failed, what would have followed is not run.
+    /// Records that the process has ended because of `why`: the running line fails, and later lines are not run.
     pub fn close(&mut self, why: &str) {
         if self.lines.is_empty() {
             self.lines.push(Line::new("all", ""));
@@ -70,13 +71,13 @@ impl PartReport {
 }
 
 impl Report {
-    /// The lines that failed, with their parts.
+    /// Returns the titles of the lines that failed.
     pub fn failures(&self) -> Vec<String> {
         let lines = self.parts.iter().flat_map(|part| &part.lines);
         lines.filter(|line| matches!(line.status, Status::Failed { .. })).map(Line::title).collect()
     }
 
-    /// How many lines ended how, in words.
+    /// Returns a summary that counts the lines by outcome.
     pub fn counts(&self) -> String {
         let mut counts = [0; 4];
         for line in self.parts.iter().flat_map(|part| &part.lines) {
@@ -91,13 +92,13 @@ impl Report {
         format!("{passed} passed, {skipped} skipped, {not_run} not run, {failed} failed")
     }
 
-    /// The file.
+    /// Returns the report as Markdown.
     pub fn markdown(&self) -> String {
         let mut text = self.head();
         for part in &self.parts {
             let _ = write!(text, "\n## {}\n\n{:.1} s", part.title, part.seconds);
             if !self.emulated {
-                let _ = write!(text, ", {:.2} GB of the device's memory", part.memory as f64 / 1e9);
+                let _ = write!(text, ", {:.2} GB of device memory", part.memory as f64 / 1e9);
             }
             text += ".\n\n";
             text += &table(&part.lines);
@@ -121,7 +122,7 @@ impl Report {
             ("Result", verdict),
             ("Date", self.date.clone()),
             ("Device", format!("{}, {}, {:.1} GB", self.device, self.arch, self.memory as f64 / 1e9)),
-            ("Driver", self.driver.clone().unwrap_or_else(|| "not known".into())),
+            ("Driver", self.driver.clone().unwrap_or_else(|| "unknown".into())),
             ("CPU", self.cpu.clone()),
             ("lopper", self.lopper.to_string()),
             ("Time", format!("{:.0} s", self.seconds)),
@@ -130,11 +131,11 @@ impl Report {
             let _ = writeln!(text, "| {name} | {} |", cell(&value));
         }
         if self.emulated {
-            text += "\nThis device is the CPU, which emulates one: the times are the emulator's and say nothing of a GPU.\n";
+            text += "\nThis device is emulated on the CPU: the times measure the emulator, not a GPU.\n";
         }
-        text += "\nAn error is the largest of an operation's differences from the CPU, as a share of the largest value; of gradients \
-                 of networks, the length of the difference as a share of theirs. Each operation ran twice: bits that differ \
-                 are a failure. TFLOP/s count two operations a product.\n";
+        text += "\nAn error is the largest difference from the CPU in an operation's results, relative to the largest \
+                 value; for gradients of networks, it is the length of the difference relative to theirs. Each \
+                 operation runs twice, and bits that differ are a failure. TFLOP/s count two operations per product.\n";
         text
     }
 }
@@ -163,18 +164,18 @@ fn table(lines: &[Line]) -> String {
     text
 }
 
-/// `text` in a cell of a table.
+/// Escapes `text` for a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 
-/// What the Linux driver says of itself, where there is one.
+/// Returns the version line of the Linux driver, if it is loaded.
 pub fn driver_version() -> Option<String> {
     let text = std::fs::read_to_string("/proc/driver/nvidia/version").ok()?;
     Some(text.lines().next()?.trim().to_string())
 }
 
-/// The time now, as `2026-01-31 12:00 UTC`.
+/// Returns the current time, formatted as `2026-01-31 12:00 UTC`.
 pub fn utc() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (days, minutes) = (seconds / 86_400, seconds % 86_400 / 60);
@@ -182,8 +183,8 @@ pub fn utc() -> String {
     format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", minutes / 60, minutes % 60)
 }
 
-/// Year, month and day, `days` after 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms", 2013): years that
-/// begin in March have their leap day at the end.
+/// Returns year, month and day, `days` after 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms", 2013).
+/// Years start in March, so that the leap day comes last.
 fn civil(days: u64) -> [u64; 3] {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_dies_fails_what_it_was_running() {
+    fn a_process_that_dies_fails_its_running_line() {
         let mut report = PartReport::new(&PARTS[0]);
         report.lines = ["a", "b", "c"].map(|what| Line::new(what, "")).to_vec();
         let passed = Line { status: Status::Passed, ..report.lines[0].clone() };

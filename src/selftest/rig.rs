@@ -1,4 +1,4 @@
-//! What every check and timing works with: the two devices, and values on both.
+//! Context of all checks and timings: the two devices, and values on both.
 
 use lopper_engine::{Device, Error, Result};
 use lopper_kernels::cpu::Cpu;
@@ -6,31 +6,31 @@ use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
 use lopper_kernels::params::{Dtype, Precision};
 use std::time::Instant;
 
-/// The types that a floating-point buffer can have.
+/// Floating-point types of a buffer.
 pub const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::F16];
 
-/// The device under test, the CPU that knows the answers, and how much there is time for.
+/// Device under test, the CPU that serves as reference, and the size and time limits.
 pub struct Rig {
     pub gpu: Cuda,
     pub cpu: Cpu,
-    /// Whether sizes are those of a GPU; else those of its emulation.
+    /// Whether to use sizes that suit a GPU; otherwise, they suit its emulator.
     pub large: bool,
-    /// When to stop.
+    /// Deadline.
     pub until: Instant,
 }
 
 impl Rig {
-    /// The device with matrix products of `precision`.
+    /// Returns the device, set to compute matrix products in `precision`.
     pub fn gpu(&self, precision: Precision) -> Cuda {
         self.gpu.clone().with_precision(precision)
     }
 
-    /// The same as the engine takes it.
+    /// Returns the same device as an engine device.
     pub fn device(&self, precision: Precision) -> Device {
         Device::Cuda(self.gpu(precision))
     }
 
-    /// `values` on the device, stored as `dtype`.
+    /// Copies `values` to the device, stored as `dtype`.
     pub fn put(&self, dtype: Dtype, values: &[f32]) -> Result<DeviceBuffer> {
         let wide = self.gpu.upload(values)?;
         if dtype == Dtype::F32 {
@@ -41,7 +41,7 @@ impl Rig {
         Ok(buffer)
     }
 
-    /// The elements of `buffer`.
+    /// Returns the elements of `buffer`.
     pub fn get(&self, buffer: &DeviceBuffer) -> Result<Vec<f32>> {
         if buffer.dtype() == Dtype::F32 {
             return Ok(self.gpu.download(buffer)?);
@@ -51,7 +51,7 @@ impl Rig {
         Ok(self.gpu.download(&wide)?)
     }
 
-    /// What `fill` writes to a new buffer: an error where a second run does not give the same bits.
+    /// Returns what `fill` writes to a new buffer, or an error if a second run gives different bits.
     pub fn twice(
         &self,
         dtype: Dtype,
@@ -67,14 +67,14 @@ impl Rig {
         match first.iter().zip(&second).position(|(a, b)| a.to_bits() != b.to_bits()) {
             None => Ok(first),
             Some(i) => Err(Error::invalid(format!(
-                "two runs differ: element {i} of {len} is {} and then {}",
+                "two runs differ: element {i} of {len} is {}, then {}",
                 first[i], second[i]
             ))),
         }
     }
 }
 
-/// `len` values in −1..1 that depend on `seed` alone (SplitMix64).
+/// Returns `len` values in −1..1 that depend only on `seed` (SplitMix64).
 pub fn random(seed: u64, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0xd134_2543_de82_ef95);
     let next = |_| {
@@ -86,7 +86,7 @@ pub fn random(seed: u64, len: usize) -> Vec<f32> {
     (0..len).map(next).collect()
 }
 
-/// `values` as `dtype` stores them.
+/// Rounds `values` as storing them in `dtype` does.
 pub fn stored(dtype: Dtype, mut values: Vec<f32>) -> Vec<f32> {
     match dtype {
         Dtype::F32 | Dtype::U32 => {}
@@ -96,16 +96,16 @@ pub fn stored(dtype: Dtype, mut values: Vec<f32>) -> Vec<f32> {
     values
 }
 
-/// `values` as products of `precision` take them: exactly, so that the CPU multiplies the same numbers.
+/// Rounds `values` so that products of `precision` use them exactly: the CPU then multiplies the same numbers.
 pub fn factors(precision: Precision, mut values: Vec<f32>) -> Vec<f32> {
     if precision == Precision::Tf32 {
-        // Ten bits of mantissa are left of 23.
+        // TF32 keeps 10 of the 23 mantissa bits.
         values.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits() & !0x1fff));
     }
     stored(precision.storage(), values)
 }
 
-/// The spacing of numbers just above 1.
+/// Returns the spacing of numbers just above 1.
 pub fn epsilon(dtype: Dtype) -> f64 {
     match dtype {
         Dtype::Bf16 => f64::from(half::bf16::EPSILON),
@@ -114,13 +114,13 @@ pub fn epsilon(dtype: Dtype) -> f64 {
     }
 }
 
-/// The limit of an operation that rounds its result once: a unit in the last place of a 16-bit type, whose rounding may
-/// fall to the other side, or a few of single precision.
+/// Returns the error limit of an operation that rounds its result once: one unit in the last place of a 16-bit type,
+/// which may round the other way, or a few units of single precision.
 pub fn rounding(dtype: Dtype) -> f64 {
     if dtype == Dtype::F32 { 1e-6 } else { epsilon(dtype) }
 }
 
-/// The name of a type in the report.
+/// Returns the name of a type in the report.
 pub fn name(dtype: Dtype) -> &'static str {
     match dtype {
         Dtype::F32 => "f32",

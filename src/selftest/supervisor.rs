@@ -1,4 +1,4 @@
-//! Parts in processes of their own, and what they say to the one that started them: a line of JSON for each event.
+//! Parts in separate processes, which report to the supervisor: one line of JSON for each event.
 
 use super::{Line, Part, PartReport, Rig, Status};
 use crate::progress::note;
@@ -9,16 +9,16 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// What the process of a part says.
+/// Event reported by the process of a part.
 #[derive(Serialize, Deserialize)]
 enum Event {
-    /// What it is going to do.
+    /// All lines that it will run.
     Planned(Vec<Line>),
-    /// It begins with the line of this number.
+    /// The line of this index starts.
     Started(usize),
-    /// That line is done.
+    /// The line of this index is done.
     Done(usize, Line),
-    /// All are, and this many bytes of the device's memory are in use.
+    /// All lines are done, with this many bytes of device memory in use.
     Ended(usize),
 }
 
@@ -27,9 +27,9 @@ fn say(event: &Event) -> Result<()> {
     writeln!(std::io::stdout(), "{text}").map_err(|e| Error::file("standard output", e))
 }
 
-/// Runs the cases of `part` on `rig`, and says how each ends. Once the device has failed, none is run any more.
+/// Runs the cases of `part` on `rig` and reports each result. After the device fails, the remaining cases do not run.
 pub fn serve(part: &Part, rig: &Rig) -> Result<()> {
-    // What panics is told by its line.
+    // The line reports a panic, so the default hook stays silent.
     std::panic::set_hook(Box::new(|_| {}));
     let cases = (part.cases)(rig)?;
     say(&Event::Planned(cases.iter().map(|case| case.line.clone()).collect()))?;
@@ -50,23 +50,23 @@ pub fn serve(part: &Part, rig: &Rig) -> Result<()> {
     }
     match rig.gpu.memory() {
         Ok((free, total)) => say(&Event::Ended(total - free)),
-        // A device that has failed, which its lines have told.
+        // The device has failed, as its lines already report.
         Err(_) => Ok(()),
     }
 }
 
-/// Starts parts one after the other, and waits for each no longer than it may take.
+/// Starts parts one after another, and bounds the time each may take.
 pub struct Supervisor {
-    /// The arguments of `lopper` that run one part, less its name and its time.
+    /// Arguments of `lopper` that run one part, without its name and time limit.
     pub arguments: Vec<String>,
-    /// When all has to be done.
+    /// Deadline for all parts.
     pub until: Instant,
-    /// How long a process may be silent: the longest case, and the compilation of its kernels.
+    /// Longest time that a process may stay silent: it must cover the longest case and the compilation of its kernels.
     pub patience: Duration,
 }
 
 impl Supervisor {
-    /// Runs `part` in a process of its own to the end, or ends it.
+    /// Runs `part` in its own process until it ends or exceeds its time, in which case the process is killed.
     pub fn run(&self, part: &Part) -> Result<PartReport> {
         let left = self.until.saturating_duration_since(Instant::now());
         let mut report = PartReport::new(part);
@@ -80,7 +80,7 @@ impl Supervisor {
         let events = listen(&mut child)?;
         let ending = self.follow(&events, &mut report);
         if ending.is_err() {
-            // It may have ended by itself meanwhile.
+            // The process may have ended by itself in the meantime.
             child.kill().ok();
         }
         let status = child.wait().map_err(|e| Error::invalid(format!("part {}: {e}", part.name)))?;
@@ -97,10 +97,10 @@ impl Supervisor {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)
     }
 
-    /// Takes in events until there are no more; an error, in words, where they stay out.
+    /// Processes events until there are no more. Returns an error message if they fail to arrive in time.
     fn follow(&self, events: &Receiver<Event>, report: &mut PartReport) -> Result<(), String> {
         loop {
-            // A case that was begun in time may end after it.
+            // A case that starts in time may finish late.
             let left = self.until.saturating_duration_since(Instant::now()) + GRACE;
             let wait = self.patience.min(left);
             match events.recv_timeout(wait) {
@@ -113,23 +113,26 @@ impl Supervisor {
                 Ok(Event::Ended(bytes)) => report.memory = bytes,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("no answer for {:.0} s: its process was ended", wait.as_secs_f64()));
+                    return Err(format!(
+                        "no response for {:.0} s: its process was killed",
+                        wait.as_secs_f64()
+                    ));
                 }
             }
         }
     }
 }
 
-/// How long a process may go on after its time, to finish what it has begun.
+/// Extra time after the deadline in which a process may finish its running case.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Reads the events of `child` on a thread of its own.
+/// Reads the events of `child` on a separate thread.
 fn listen(child: &mut Child) -> Result<Receiver<Event>> {
     let output = child.stdout.take().ok_or_else(|| Error::invalid("a part without standard output"))?;
     let (sender, events) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
-            // Libraries of the driver may print lines of their own.
+            // The driver's libraries may print other lines.
             if let Ok(event) = serde_json::from_str(&line)
                 && sender.send(event).is_err()
             {
@@ -140,12 +143,12 @@ fn listen(child: &mut Child) -> Result<Receiver<Event>> {
     Ok(events)
 }
 
-/// Why a process that has ended did.
+/// Returns the reason that a process ended, empty if it succeeded.
 fn farewell(status: ExitStatus) -> String {
     if status.success() { String::new() } else { format!("its process ended with {status}") }
 }
 
-/// Shows a line on standard error.
+/// Prints a line to standard error.
 fn show(line: &Line) {
     let end = match (&line.status, &line.worst, &line.timing) {
         (Status::Passed, _, Some(t)) => format!("{:.3} ms, {:.1} {}", t.median_ms, t.rate, t.unit),

@@ -1,15 +1,17 @@
-//! The demo's walkthrough on the device: train, distil, sparsify, prune, tune, fold, factorize.
+//! The demo's walkthrough on the device: train, distill, sparsify, prune, tune, fold, factorize.
 
 use super::line::Tally;
 use super::{Case, Rig};
+use crate::keeping::KeepArgs;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
 use crate::recipe::Recipe;
 use crate::report;
+use crate::run_directory::RunDirectory;
 use lopper_engine::{Error, Result};
 use lopper_kernels::params::Precision;
 
-/// For the emulator: an image of each class.
+/// Recipe for the emulator, with one image of each class.
 const EMULATED: &str = include_str!("emulated.toml");
 
 pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
@@ -25,19 +27,20 @@ fn run(rig: &Rig, tally: &mut Tally) -> Result<()> {
     let out = tempfile::tempdir().map_err(|e| Error::file(std::env::temp_dir(), e))?;
     let (device, seed) = (rig.device(Precision::F32), recipe.seed);
     let splits = lopper_models::data::open(&recipe.data, None, seed)?;
-    let rows = Pipeline::new(&device, Some(splits), seed).run(&recipe, out.path(), |row| {
+    let mut directory = RunDirectory::claim(out.path(), false, &KeepArgs::default())?;
+    let rows = Pipeline::new(&device, Some(splits), seed).run(&recipe, &mut directory, |row| {
         note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
     })?;
     tally.expect(
         rows.len() == recipe.stages.len(),
         format!("{} of {} stages", rows.len(), recipe.stages.len()),
     );
-    // Chance is 10 %; a trial of one epoch on 1,000 images gets beyond half.
+    // Chance is 10 %; a trial run of one epoch on 1,000 images exceeds 50 %.
     let top1 = rows.last().and_then(|row| row.top1).unwrap_or(0.0);
     if rig.large {
         tally.expect(top1 > 0.3, format!("the last network's top-1 is {:.0} %", 100.0 * top1));
     }
-    // Stages that leave the function as it is.
+    // Stages that preserve the function.
     for row in rows.iter().filter(|row| row.logit_difference.is_some()) {
         let difference = row.logit_difference.unwrap_or(f32::NAN);
         tally.expect(difference < 1e-2, format!("{} moves the logits by {difference}", row.stage));

@@ -1,6 +1,8 @@
 //! What several integration tests share.
 #![allow(dead_code, unused_imports, reason = "each test crate uses a part")]
 
+pub mod child;
+pub mod command;
 pub mod fixtures;
 pub mod oracle;
 pub mod random_graph;

@@ -3,7 +3,7 @@
 use super::CompactConfig;
 use super::live::Live;
 use crate::constants::constants;
-use crate::weights::Filters;
+use crate::weights::{Filters, require_copy};
 use lopper_engine::rewrite::{Edit, Report, Rewrite};
 use lopper_engine::{Graph, Layer, Result};
 
@@ -12,6 +12,7 @@ pub fn compact(graph: &Graph, config: &CompactConfig) -> Result<Rewrite> {
     config.check()?;
     let convs = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Conv2d(_)));
     config.lists().check("convolution", convs.map(|node| node.name.as_str()))?;
+    require_copy(graph, "compact")?;
     let known = constants(graph)?;
     let mut rewrite = Rewrite { graph: graph.clone(), edits: Vec::new(), report: Report::new("compact") };
     for (id, node) in graph.nodes().iter().enumerate() {

@@ -42,6 +42,9 @@ impl Evidence {
             sites.iter().map(|site| site.node).filter(|_| needs(Need::Activations)).collect();
         for batch in data.epoch(0)?.take(batches) {
             let batch = batch?;
+            if let &[n, h, w, c] = batch.images.shape() {
+                graph.require_training([n, h, w, c], 0, device)?;
+            }
             let backward = needs(Need::Gradients);
             let mut tape = if backward { Tape::new(device) } else { Tape::no_grad(device) };
             let pass = graph.forward(&mut tape, Mode::Eval, batch.images, &taps)?;
@@ -108,6 +111,19 @@ impl Evidence {
             sums.iter_mut().zip(&terms).for_each(|(sum, term)| *sum += term);
         }
         Ok(())
+    }
+
+    /// The observations (by layer: steps, and sums for each group) and the initial weights, as a checkpoint keeps them.
+    pub(crate) fn parts(&self) -> (BTreeMap<String, (usize, Vec<f64>)>, BTreeMap<String, Tensor>) {
+        (self.observed.clone(), self.initial.clone())
+    }
+
+    /// The evidence that [`Evidence::parts`] took apart.
+    pub(crate) fn from_parts(
+        observed: BTreeMap<String, (usize, Vec<f64>)>,
+        initial: BTreeMap<String, Tensor>,
+    ) -> Self {
+        Self { initial, observed }
     }
 
     /// The weight of `layer` at the beginning of the training.

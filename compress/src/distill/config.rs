@@ -1,7 +1,8 @@
 //! The options of distillation.
 
 use crate::names::named;
-use lopper_engine::{Error, Result};
+use lopper_engine::Result;
+use lopper_engine::number::{self, Range};
 use serde::{Deserialize, Serialize};
 
 /// How the student's logits are compared with the teacher's.
@@ -28,7 +29,7 @@ pub struct Hint {
     /// The teacher's layer, whose output has the same shape.
     pub teacher: String,
     /// The weight of the pair, relative to the loss of the logits.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "number::deserialize")]
     pub weight: f32,
 }
 
@@ -41,10 +42,12 @@ fn one() -> f32 {
 #[serde(deny_unknown_fields, default)]
 pub struct DistillConfig {
     /// The weight of distillation in the loss, in 0..=1. The task gets the rest.
+    #[serde(deserialize_with = "number::deserialize")]
     pub weight: f32,
     /// How the logits are compared.
     pub loss: DistillLoss,
     /// The temperature T > 0 of soft targets. The higher, the more the teacher's small probabilities count.
+    #[serde(deserialize_with = "number::deserialize")]
     pub temperature: f32,
     /// Pairs of layers whose outputs are compared, too.
     pub hints: Vec<Hint>,
@@ -60,24 +63,14 @@ impl Default for DistillConfig {
 impl DistillConfig {
     /// Checks the options that can be checked without the networks. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
-        if !(0.0..=1.0).contains(&self.weight) {
-            return Err(Error::invalid(format!(
-                "distillation weight: expected in [0, 1], found {}",
-                self.weight
-            )));
-        }
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(Error::invalid(format!(
-                "distillation temperature: expected above 0, found {}",
-                self.temperature
-            )));
-        }
-        match self.hints.iter().find(|h| !(h.weight >= 0.0 && h.weight.is_finite())) {
-            Some(hint) => Err(Error::invalid(format!(
-                "hint {} ← {}: expected a weight of at least 0, found {}",
-                hint.student, hint.teacher, hint.weight
-            ))),
-            None => Ok(()),
-        }
+        number::single("distillation weight", self.weight.into(), Range::UpToOne)?;
+        let temperature = f64::from(self.temperature);
+        number::single("distillation temperature", temperature, Range::AboveZero)?;
+        // The loss has the factor T².
+        number::single("distillation temperature, squared", temperature * temperature, Range::AboveZero)?;
+        self.hints.iter().try_for_each(|Hint { student, teacher, weight }| {
+            let what = format_args!("hint {student} ← {teacher}: weight");
+            number::single(what, (*weight).into(), Range::AtLeastZero).map(drop)
+        })
     }
 }

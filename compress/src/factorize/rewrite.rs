@@ -4,7 +4,7 @@ use super::svd::Svd;
 use super::{FactorizeConfig, factor_params};
 use lopper_engine::layer::Linear;
 use lopper_engine::rewrite::{Edit, Report, Rewrite};
-use lopper_engine::{Error, Graph, Layer, NodeId, Param, Result};
+use lopper_engine::{Error, Graph, Layer, NodeId, Param, Result, memory};
 
 /// Splits each linear layer that `config` selects into two factors. The report gives rank, size and error. Fails if an
 /// option is invalid or a weight is not finite. A mask on a weight is dropped with the weight.
@@ -13,7 +13,9 @@ pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
     let linear = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Linear(_)));
     config.lists().check("linear layer", linear.map(|node| node.name.as_str()))?;
     let mut rewrite = Rewrite { graph: graph.clone(), edits: Vec::new(), report: Report::new("factorize") };
-    for node in graph.nodes() {
+    // Each layer that was split moves those behind it by one.
+    let mut inserted = 0;
+    for (id, node) in graph.nodes().iter().enumerate() {
         let Layer::Linear(linear) = &node.layer else { continue };
         if let Some(why) = config.lists().skips(&node.name) {
             rewrite.report.skipped(&node.name, why);
@@ -22,8 +24,8 @@ pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
         match split(linear, config).map_err(|e| e.in_node(&node.name))? {
             Ok(factors) => {
                 rewrite.report.changed(&node.name, factors.summary);
-                let id = rewrite.graph.id(&node.name)?;
-                rewrite.edits.extend(replace(&mut rewrite.graph, id, factors.layers)?);
+                rewrite.edits.extend(replace(&mut rewrite.graph, id + inserted, factors.layers)?);
+                inserted += 1;
             }
             Err(why) => rewrite.report.skipped(&node.name, why),
         }
@@ -53,6 +55,7 @@ fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, St
     if let Some(value) = weight.data().iter().find(|w| !w.is_finite()) {
         return Err(Error::invalid(format!("factorize: a weight is {value}")));
     }
+    memory::require("the matrices of the decomposition", Svd::bytes(outputs, inputs))?;
     let svd =
         Svd::new(weight).ok_or_else(|| Error::invalid("factorize: the decomposition did not converge"))?;
     let rank =

@@ -12,6 +12,7 @@ use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, Par, Side};
 use lopper_engine::Tensor;
+use lopper_engine::memory::bytes_of;
 use std::ops::Range;
 
 /// The number of columns (or rows) of the long side that are held as f64 at a time.
@@ -28,6 +29,16 @@ pub(super) struct Svd<'a> {
 }
 
 impl<'a> Svd<'a> {
+    /// Bytes that the decomposition of a matrix of these sides takes, and its factors of full rank: in f64 the Gram matrix, its
+    /// eigenvectors, the solver's two copies, a basis, and panels.
+    pub fn bytes(outputs: usize, inputs: usize) -> u64 {
+        let (short, long) = (outputs.min(inputs), outputs.max(inputs));
+        let factors = bytes_of::<f32>([short, long]).saturating_add(bytes_of::<f32>([short, short]));
+        bytes_of::<f64>([5, short, short])
+            .saturating_add(bytes_of::<f64>([2, PANEL, short]))
+            .saturating_add(factors.saturating_mul(2))
+    }
+
     /// The decomposition of `matrix`, whose values must be finite. None if it does not converge.
     pub fn new(matrix: &'a Tensor) -> Option<Self> {
         let short = matrix.dim(0).min(matrix.dim(1));

@@ -7,7 +7,7 @@ use crate::channels::{ChannelFlow, Group};
 use crate::select::{Context, Scored, select};
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 /// The channels that stay. Groups that are not listed are not cut.
@@ -63,10 +63,13 @@ impl PrunePlan {
     /// count are not cut.
     pub fn highest(graph: &Graph, scores: &UnitScores, counts: &BTreeMap<String, usize>) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
+        let mut first_group = HashMap::new();
+        for (index, group) in flow.groups().iter().enumerate() {
+            group.layers.iter().for_each(|&layer| _ = first_group.entry(layer).or_insert(index));
+        }
         let mut wanted = BTreeMap::new();
         for (layer, &count) in counts {
-            let id = graph.id(layer)?;
-            let group = flow.groups().iter().position(|g| g.layers.contains(&id));
+            let group = first_group.get(&graph.id(layer)?).copied();
             let index = group.ok_or_else(|| Error::invalid(format!("prune: `{layer}` makes no channels")))?;
             let group = &flow.groups()[index];
             if let Some(why) = group.frozen {
@@ -112,8 +115,12 @@ impl PrunePlan {
     /// or touches a frozen one.
     pub(super) fn removed(&self, graph: &Graph, flow: &ChannelFlow) -> Result<Vec<bool>> {
         let mut removed = vec![false; flow.unit_count()];
+        let mut by_names: HashMap<Vec<String>, Vec<&Group>> = HashMap::new();
+        for group in flow.groups() {
+            by_names.entry(group.layer_names(graph)).or_default().push(group);
+        }
         for plan in &self.groups {
-            let group = plan.find(graph, flow)?;
+            let group = plan.find(by_names.get(&plan.layers).map_or(&[], Vec::as_slice))?;
             let refuse = |what: String| Err(Error::invalid(format!("prune plan: {}: {what}", plan.title())));
             if plan.units != group.units.len() {
                 return refuse(format!("made for {} channels, found {}", plan.units, group.units.len()));
@@ -121,10 +128,12 @@ impl PrunePlan {
             if plan.keep.is_empty() {
                 return refuse("a group keeps at least one channel".into());
             }
-            if let Some(channel) = plan.keep.iter().find(|c| group.units.iter().all(|u| u.channel != **c)) {
+            let channels: HashSet<usize> = group.units.iter().map(|unit| unit.channel).collect();
+            if let Some(channel) = plan.keep.iter().find(|channel| !channels.contains(channel)) {
                 return refuse(format!("channel {channel} is not one of the group's"));
             }
-            let dropped = group.units.iter().filter(|unit| !plan.keep.contains(&unit.channel));
+            let keep: HashSet<usize> = plan.keep.iter().copied().collect();
+            let dropped = group.units.iter().filter(|unit| !keep.contains(&unit.channel));
             dropped.for_each(|unit| removed[unit.id] = true);
         }
         Ok(removed)
@@ -137,9 +146,9 @@ impl PrunePlan {
 }
 
 impl GroupPlan {
-    fn find<'a>(&self, graph: &Graph, flow: &'a ChannelFlow) -> Result<&'a Group> {
-        let mut found = flow.groups().iter().filter(|group| group.layer_names(graph) == self.layers);
-        match (found.clone().find(|group| group.frozen.is_none()), found.next()) {
+    /// The group that can be cut, among those that its layers make.
+    fn find<'a>(&self, groups: &[&'a Group]) -> Result<&'a Group> {
+        match (groups.iter().find(|group| group.frozen.is_none()), groups.first()) {
             (Some(group), _) => Ok(group),
             (None, Some(group)) => Err(frozen(&self.title(), group.frozen.unwrap_or_default())),
             (None, None) => Err(Error::invalid(format!(

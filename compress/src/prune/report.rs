@@ -24,11 +24,15 @@ impl Changes<'_> {
     /// the channels that the group lost.
     pub fn report(&self) -> Report {
         let mut report = Report::new("prune");
+        let mut starting: Vec<Vec<&Group>> = vec![Vec::new(); self.before.nodes().len()];
+        self.flow.groups().iter().for_each(|group| starting[group.layers[0]].push(group));
+        let mut notes = vec![None; self.before.nodes().len()];
+        self.absorbed.notes.iter().for_each(|&(node, note)| _ = notes[node].get_or_insert(note));
         for (id, node) in self.before.nodes().iter().enumerate() {
-            let groups = self.flow.groups().iter().filter(|group| group.layers[0] == id);
-            let tallies = groups.clone().filter_map(|group| self.tally(group));
-            let changes: Vec<String> = self.cut(id).into_iter().chain(tallies).chain(self.note(id)).collect();
-            let frozen = groups.clone().find_map(|group| group.frozen);
+            let tallies = starting[id].iter().filter_map(|group| self.tally(group));
+            let note = notes[id].map(str::to_string);
+            let changes: Vec<String> = self.cut(id).into_iter().chain(tallies).chain(note).collect();
+            let frozen = starting[id].iter().find_map(|group| group.frozen);
             match frozen {
                 _ if !changes.is_empty() => report.changed(&node.name, changes.join("; ")),
                 Some(why) => report.skipped(&node.name, format!("its channels are tied to {why}")),
@@ -44,11 +48,6 @@ impl Changes<'_> {
             |graph: &Graph| Some(graph.nodes()[id].layer.params().first()?.1.value().shape().to_vec());
         let (old, new) = (shape(self.before)?, shape(self.after)?);
         (old != new).then(|| format!("{old:?} → {new:?}"))
-    }
-
-    fn note(&self, id: NodeId) -> Option<String> {
-        let mut notes = self.absorbed.notes.iter();
-        notes.find(|(node, _)| *node == id).map(|(_, note)| note.to_string())
     }
 
     /// The channels of `group` that were removed, and the dead channels that had to stay.

@@ -8,6 +8,7 @@ use super::slice::slice;
 use super::state::{State, states};
 use crate::channels::ChannelFlow;
 use crate::names::named;
+use crate::weights::require_copy;
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::{Graph, Result};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,7 @@ named!(Constants, "constants");
 /// Under [`Constants::Exact`] a few dead channels may stay: carriers (see the report), and channels that some layer
 /// on the way to a reader turns into a non-constant image.
 pub fn prune(graph: &Graph, plan: &PrunePlan, constants: Constants) -> Result<Rewrite> {
+    require_copy(graph, "prune")?;
     let flow = ChannelFlow::new(graph)?;
     let states = states(graph, &flow)?;
     let planned = plan.removed(graph, &flow)?;

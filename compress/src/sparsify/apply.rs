@@ -5,8 +5,9 @@ use super::layers::{self, Target};
 use crate::criteria::{Evidence, Site};
 use crate::granularity::Groups;
 use crate::select::{Scored, select, select_beside};
+use crate::weights::require_copy;
 use lopper_engine::rewrite::{Report, Rewrite};
-use lopper_engine::{Graph, NodeId, Param, Result, Tensor};
+use lopper_engine::{Error, Graph, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
 
 /// Masks a network at once, at the final sparsity of `config`; its schedule is ignored. `evidence` holds what the
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 /// The rewrite has no edits: parameters apply their mask to every write, momentum included.
 pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Evidence>) -> Result<Rewrite> {
     config.check()?;
+    require_copy(graph, "sparsify")?;
     let mut graph = graph.clone();
     mask(&mut graph, config, config.sparsity, evidence)?;
     let report = report(&graph, config)?;
@@ -77,6 +79,23 @@ impl Masks {
         Ok(Self(layers::targets(graph, config)?.into_iter().map(mask).collect()))
     }
 
+    /// The masks by node, as a checkpoint keeps them.
+    pub fn parts(&self) -> BTreeMap<String, Tensor> {
+        let mask = |(node, mask): (&NodeId, &Option<Tensor>)| Some((node.to_string(), mask.clone()?));
+        self.0.iter().filter_map(mask).collect()
+    }
+
+    /// The snapshot that [`Masks::parts`] took apart.
+    pub fn from_parts(parts: BTreeMap<String, Tensor>) -> Result<Self> {
+        let mask = |(node, mask): (String, Tensor)| match node.parse() {
+            Ok(node) => Ok((node, Some(mask))),
+            Err(_) => {
+                Err(Error::invalid(format!("checkpoint: expected a mask of a node, found one of `{node}`")))
+            }
+        };
+        parts.into_iter().map(mask).collect::<Result<_>>().map(Self)
+    }
+
     /// Lowers the sparsity of the selected layers of `graph` to `sparsity`. Groups return with weights of zero, highest
     /// scores first; groups that this snapshot drops stay dropped. Returns the fraction of groups that is still dropped.
     pub fn release(
@@ -89,6 +108,16 @@ impl Masks {
         let targets = layers::targets(graph, config)?;
         let scored = scored(graph, config, &targets, evidence)?;
         let mask = |target: &Target| self.0.get(&target.node).and_then(Option::as_ref);
+        for target in &targets {
+            let (node, weight) = (&graph.nodes()[target.node], layers::weight(graph, target.node).value());
+            if let Some(mask) = mask(target).filter(|mask| mask.shape() != weight.shape()) {
+                let (mask, weight) = (mask.shape(), weight.shape());
+                return Err(Error::invalid(format!(
+                    "layer `{}`: an earlier mask {mask:?} for a weight {weight:?}",
+                    node.name
+                )));
+            }
+        }
         let before = targets.iter().map(|target| dropped_by(mask(target), &target.groups)).collect();
         let dropped = select_beside(&scored, config.context, sparsity, before);
         for (target, dropped) in targets.iter().zip(&dropped) {

@@ -77,7 +77,12 @@ fn choose(
 /// The convolutions and linear layers whose output reaches the network's output without passing through another one.
 fn output_layers(graph: &Graph) -> HashSet<NodeId> {
     let (mut found, mut pending) = (HashSet::new(), vec![graph.output()]);
+    // Each node once: sums of sums have more paths than nodes.
+    let mut seen = vec![false; graph.nodes().len()];
     while let Some(id) = pending.pop() {
+        if std::mem::replace(&mut seen[id], true) {
+            continue;
+        }
         if has_weight(&graph.nodes()[id].layer) {
             found.insert(id);
         } else {

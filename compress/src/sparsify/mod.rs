@@ -11,6 +11,7 @@ mod apply;
 mod config;
 mod layers;
 mod measure;
+mod remembered;
 mod schedule;
 mod sparsifier;
 

@@ -11,7 +11,7 @@ use std::str::FromStr;
 /// The share of the final sparsity as a function of the time `x ∈ [0, 1]` within the window of growth, which
 /// is `start..end` of [`SparsifyConfig`](super::SparsifyConfig).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
     /// `1`: the final sparsity from the start of the window.
     OneShot,

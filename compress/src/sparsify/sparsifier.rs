@@ -2,10 +2,12 @@
 
 use super::SparsifyConfig;
 use super::apply::{Masks, mask, report};
+use super::remembered::Remembered;
 use crate::criteria::{Evidence, Need};
 use lopper_engine::rewrite::Report;
-use lopper_engine::train::{Callback, Progress, Step};
+use lopper_engine::train::{Callback, Progress, State, Step};
 use lopper_engine::{Error, Graph, Result};
+use serde::{Deserialize, Serialize};
 
 /// Follows a schedule while a network trains. After a step it drops as many groups as the schedule asks for, scored by the
 /// weights at that moment and by the evidence of all steps so far that the criterion needs. Dropped weights stay zero
@@ -21,7 +23,8 @@ pub struct Sparsifier {
 }
 
 /// One update of the masks.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
     /// The epoch, counted from 0.
     pub epoch: usize,
@@ -105,6 +108,20 @@ impl Callback for Sparsifier {
         };
         let Progress { epoch, step, .. } = step.progress;
         self.history.push(Record { epoch, step, target, sparsity });
+        Ok(())
+    }
+
+    fn state(&self) -> State {
+        let (observed, initial) = self.evidence.parts();
+        let before = self.before.parts();
+        Remembered { history: self.history.clone(), observed, initial, before }.into_state()
+    }
+
+    fn restore(&mut self, state: State) -> Result<()> {
+        let Remembered { history, observed, initial, before } = Remembered::from_state(state)?;
+        self.history = history;
+        self.evidence = Evidence::from_parts(observed, initial);
+        self.before = Masks::from_parts(before)?;
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! ReLU and ReLU6. Both go back from their output alone, which the next operation keeps anyway.
+//! ReLU and ReLU6. The backward pass of both needs only the output, which the next operation keeps anyway.
 
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
-    /// `max(0, x)`, of any shape.
+    /// Computes `max(0, x)` for any shape.
     pub fn relu(&mut self, x: &Var) -> Result<Var> {
         let mut y = Tensor::like(self.device(), x.value(), x.shape())?;
         match self.device() {
@@ -15,7 +15,7 @@ impl Tape {
         Ok(self.record(&[x], y.clone(), Relu { y }))
     }
 
-    /// `min(max(0, x), 6)`, of any shape.
+    /// Computes `min(max(0, x), 6)` for any shape.
     pub fn relu6(&mut self, x: &Var) -> Result<Var> {
         let mut y = Tensor::like(self.device(), x.value(), x.shape())?;
         match self.device() {

@@ -1,4 +1,4 @@
-//! Sums, differences, products and reductions of tensors of one shape.
+//! Sums, differences, products and reductions of tensors of equal shape.
 
 use super::{same_shape, sum_rows};
 use crate::tape::{Backward, Tape, Var};
@@ -6,7 +6,7 @@ use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
-    /// `a + b`, of one shape.
+    /// Computes `a + b` for equal shapes.
     pub fn add(&mut self, a: &Var, b: &Var) -> Result<Var> {
         same_shape("add", a.shape(), b.shape())?;
         let (a_value, b_value) = (a.value(), b.value().as_stored(self.device(), a.value())?);
@@ -18,7 +18,7 @@ impl Tape {
         Ok(self.record(&[a, b], y, Add))
     }
 
-    /// `a − b`, of one shape.
+    /// Computes `a − b` for equal shapes.
     pub fn sub(&mut self, a: &Var, b: &Var) -> Result<Var> {
         same_shape("sub", a.shape(), b.shape())?;
         let b_value = b.value().as_stored(self.device(), a.value())?;
@@ -30,7 +30,7 @@ impl Tape {
         Ok(self.record(&[a, b], y, Sub))
     }
 
-    /// `a · b`, element by element, of one shape.
+    /// Computes the elementwise product `a · b` for equal shapes.
     pub fn mul(&mut self, a: &Var, b: &Var) -> Result<Var> {
         same_shape("mul", a.shape(), b.shape())?;
         let op = Mul { a: a.value().clone(), b: b.value().as_stored(self.device(), a.value())? };
@@ -38,24 +38,24 @@ impl Tape {
         Ok(self.record(&[a, b], y, op))
     }
 
-    /// `factor · x`.
+    /// Computes `factor · x`.
     pub fn scale(&mut self, x: &Var, factor: f32) -> Result<Var> {
         let y = scaled(self.device(), factor, x.value())?;
         Ok(self.record(&[x], y, Scale { factor }))
     }
 
-    /// The sum of all elements, of shape `[]`.
+    /// Computes the sum of all elements, of shape `[]`.
     pub fn sum(&mut self, x: &Var) -> Result<Var> {
         let y = sum_rows(self.device(), x.value(), 1)?.reshape(&[])?;
         Ok(self.record(&[x], y, Sum { shape: x.shape().to_vec() }))
     }
 
-    /// The mean of all elements, of shape `[]`; an error where there are none.
+    /// Computes the mean of all elements, of shape `[]`. Returns an error if there are none.
     pub fn mean(&mut self, x: &Var) -> Result<Var> {
         if x.value().is_empty() {
-            return Err(Error::shape("mean", "of no elements"));
+            return Err(Error::shape("mean", "expected at least one element, found none"));
         }
-        // Divided first: the sum of values whose mean is finite may not be.
+        // Divide first: the sum can overflow even if the mean is finite.
         let shares = self.scale(x, 1.0 / x.value().len() as f32)?;
         self.sum(&shares)
     }

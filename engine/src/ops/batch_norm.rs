@@ -1,4 +1,4 @@
-//! Batch normalisation (Ioffe & Szegedy 2015) over the last axis: of images and of vectors alike.
+//! Batch normalization (Ioffe & Szegedy 2015) over the last axis, for images and vectors alike.
 
 use super::{rows, same_shape, vector};
 use crate::tape::{Backward, Tape, Var};
@@ -7,20 +7,20 @@ use lopper_kernels::cpu::{self, Statistics};
 use lopper_kernels::cuda::{self, AverageTensor};
 use lopper_kernels::params::Activation;
 
-/// The statistics of a batch.
+/// Batch statistics.
 #[derive(Clone, Debug)]
 pub struct BatchStats {
-    /// `[C]`.
+    /// Mean of each channel, `[C]`.
     pub mean: Tensor,
-    /// `[C]`, biased: divided by the number of rows.
+    /// Biased variance of each channel, `[C]`: divided by the number of rows.
     pub var: Tensor,
-    /// Values of each channel that they were taken over, at least two.
+    /// Number of values per channel that the statistics cover, at least two.
     pub rows: usize,
 }
 
 impl BatchStats {
-    /// How running statistics move towards these: `r ← (1 − momentum)·r + momentum·s`, the variance unbiased (divided by
-    /// `rows − 1`).
+    /// Returns the updates that move running statistics towards these: `r ← (1 − momentum)·r + momentum·s`, where the
+    /// variance is unbiased (divided by `rows − 1`).
     pub(crate) fn moves<'a>(
         &'a self,
         mean: &'a mut Tensor,
@@ -35,7 +35,7 @@ impl BatchStats {
     }
 }
 
-/// A running statistic on its way: `r ← r + momentum·(factor·s − r)`.
+/// Pending update of a running statistic: `r ← r + momentum·(factor·s − r)`.
 pub(crate) struct Move<'a> {
     running: &'a mut Tensor,
     towards: &'a Tensor,
@@ -43,7 +43,7 @@ pub(crate) struct Move<'a> {
     momentum: f32,
 }
 
-/// Makes all `moves`, on a GPU in one launch.
+/// Applies all `moves`, on a GPU in one launch.
 pub(crate) fn move_running(device: &Device, moves: Vec<Move>) -> Result<()> {
     match device {
         Device::Cpu(_) => {
@@ -65,18 +65,18 @@ pub(crate) fn move_running(device: &Device, moves: Vec<Move>) -> Result<()> {
     Ok(())
 }
 
-/// What follows a batch norm in the same pass over memory: `activation(y + residual)`.
+/// Operations fused after a batch norm into the same pass over memory: `activation(y + residual)`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tail<'a> {
-    /// Of the shape of the batch norm's output.
+    /// Residual, of the same shape as the batch norm's output.
     pub residual: Option<&'a Var>,
-    /// Applied last.
+    /// Activation, applied last.
     pub activation: Activation,
 }
 
 impl Tape {
-    /// `γ (x − μ) / √(σ² + eps) + β` with the statistics of the batch: `x` `[…, C]`, `gamma` and `beta` `[C]`.
-    /// An error where a channel has one value alone, of which there is no variance.
+    /// Computes `γ (x − μ) / √(σ² + eps) + β` with the statistics of the batch: `x` `[…, C]`, `gamma` and `beta` `[C]`.
+    /// Returns an error if a channel has only one value, because its variance is undefined.
     pub fn batch_norm_train(
         &mut self,
         x: &Var,
@@ -87,7 +87,7 @@ impl Tape {
         self.batch_norm_train_then(x, gamma, beta, eps, Tail::default())
     }
 
-    /// [`Tape::batch_norm_train`] and what follows it: the same bits as one after the other.
+    /// Computes [`Tape::batch_norm_train`] followed by `tail`, bit-identical to separate operations.
     pub fn batch_norm_train_then(
         &mut self,
         x: &Var,
@@ -101,7 +101,7 @@ impl Tape {
             let shape = x.shape();
             return Err(Error::shape(
                 OP,
-                format!("training needs more than one value of each channel, found {shape:?}"),
+                format!("training needs more than one value per channel, found {shape:?}"),
             ));
         }
         let device = self.device();
@@ -144,7 +144,7 @@ impl Tape {
         Ok((self.record_batch_norm(Statistics::Batch, [x, gamma, beta], mean, var, eps, tail, y), stats))
     }
 
-    /// `γ (x − mean) / √(var + eps) + β` with given statistics: `x` `[…, C]`, everything else `[C]`.
+    /// Computes `γ (x − mean) / √(var + eps) + β` with the given statistics: `x` `[…, C]`, everything else `[C]`.
     pub fn batch_norm_eval(
         &mut self,
         x: &Var,
@@ -157,7 +157,7 @@ impl Tape {
         self.batch_norm_eval_then(x, gamma, beta, mean, var, eps, Tail::default())
     }
 
-    /// [`Tape::batch_norm_eval`] and what follows it: the same bits as one after the other.
+    /// Computes [`Tape::batch_norm_eval`] followed by `tail`, bit-identical to separate operations.
     pub fn batch_norm_eval_then(
         &mut self,
         x: &Var,
@@ -242,8 +242,8 @@ impl Tape {
 
 const OP: &str = "batch norm";
 
-/// Rows and channels of `x`, or an error where one of `vectors` has not as many elements as there are channels or
-/// the residual has another shape.
+/// Returns the rows and channels of `x`, or an error if the length of one of `vectors` differs from the number of
+/// channels or the residual has another shape.
 fn checked<const V: usize>(x: &Var, vectors: [(&str, &[usize]); V], tail: Tail) -> Result<(usize, usize)> {
     let (rows, c) = rows(OP, x)?;
     vectors.into_iter().try_for_each(|(name, shape)| vector(OP, name, shape, c))?;
@@ -259,7 +259,7 @@ struct BatchNormBackward {
     var: Tensor,
     eps: f32,
     activation: Activation,
-    /// The output, where an activation made it.
+    /// Output, saved only if there is an activation.
     y: Option<Tensor>,
 }
 

@@ -1,4 +1,4 @@
-//! Concatenation along the last axis and the residual shortcut without parameters.
+//! Concatenation along the last axis and the parameter-free residual shortcut.
 
 use super::rows;
 use crate::shape::shortcut_geometry;
@@ -8,9 +8,9 @@ use lopper_kernels::shapes;
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
-    /// The parts side by side along the last axis, of which each has some; every other axis is the same.
+    /// Concatenates the parts along the last axis, which must not be empty; all other axes must be equal.
     pub fn concat(&mut self, parts: &[&Var]) -> Result<Var> {
-        let &first = parts.first().ok_or_else(|| Error::shape("concat", "of no parts"))?;
+        let &first = parts.first().ok_or_else(|| Error::shape("concat", "expected at least one part"))?;
         let (count, _) = rows("concat", first)?;
         let outer = &first.shape()[..first.shape().len() - 1];
         if let Some(other) = parts.iter().find(|p| p.shape().split_last().map(|(_, o)| o) != Some(outer)) {
@@ -38,7 +38,7 @@ impl Tape {
         Ok(self.record(parts, y, Concat { rows: count, widths, outer: outer.to_vec() }))
     }
 
-    /// The residual shortcut without parameters: see [`shapes::PadShortcut`]. `x` is `[N, H, W, C]`.
+    /// Computes the parameter-free residual shortcut: see [`shapes::PadShortcut`]. `x` is `[N, H, W, C]`.
     pub fn pad_shortcut(&mut self, x: &Var, stride: usize, before: usize, after: usize) -> Result<Var> {
         let g = shortcut_geometry(x.shape(), stride, before, after)?;
         let mut y = Tensor::like(self.device(), x.value(), &g.y_shape())?;

@@ -1,4 +1,4 @@
-//! Convolution, and the compact convolution that inference alone knows.
+//! Convolution, and the inference-only compact convolution.
 
 use super::{sum_rows, vector};
 use crate::layer::CompactConv2d;
@@ -9,7 +9,7 @@ use lopper_kernels::shapes::Conv2d;
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
-    /// The convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`, plus `bias` `[O]`:
+    /// Computes the convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`, plus `bias` `[O]`:
     /// see [`lopper_kernels::shapes::Conv2d`]. Pairs are `[height, width]`.
     pub fn conv2d(
         &mut self,
@@ -44,8 +44,8 @@ impl Tape {
         Ok(self.record(&inputs, y, op))
     }
 
-    /// A convolution over the live channels of `x` `[N, H, W, C]`. For inference: an error where a gradient
-    /// would have to flow back through it.
+    /// Computes a convolution over the live channels of `x` `[N, H, W, C]`. For inference only: returns an error if a
+    /// gradient would have to flow back through it.
     pub fn conv2d_compact(&mut self, x: &Var, layer: &CompactConv2d) -> Result<Var> {
         let g = layer.geometry(x.shape())?;
         if self.wants_gradient(x) || (self.is_recording() && layer.conv.weight.trainable) {
@@ -101,7 +101,7 @@ impl Backward for ConvBackward {
             }
             shares[1] = Some(dw);
         }
-        // Freed before the gradient of as many elements is made.
+        // Free x before allocating its equally large gradient.
         drop(x);
         if wanted[0] {
             let mut dx = Tensor::like(device, &dy, &g.x_shape())?;

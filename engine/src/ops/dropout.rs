@@ -1,13 +1,13 @@
-//! Dropout (Srivastava et al. 2014), scaled while training so that evaluation needs nothing.
+//! Dropout (Srivastava et al. 2014), scaled during training so that evaluation is the identity.
 
 use crate::tape::{Backward, Mode, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
-    /// While training, zeroes each element with probability `p`, in `[0, 1)`, and multiplies the rest by
-    /// `1/(1 − p)`; otherwise `x` itself. What is dropped follows from the tape's seed and the number of dropouts
-    /// before this one.
+    /// During training, zeroes each element with probability `p`, in `[0, 1)`, and multiplies the rest by
+    /// `1/(1 − p)`; otherwise returns `x` itself. The tape's seed and the number of dropouts before this one determine
+    /// which elements are dropped.
     pub fn dropout(&mut self, x: &Var, p: f32, mode: Mode) -> Result<Var> {
         if !(0.0..1.0).contains(&p) {
             return Err(Error::invalid(format!("dropout: expected a probability in [0, 1), found {p}")));
@@ -39,7 +39,7 @@ impl Dropout {
 
 impl Backward for Dropout {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        // The same elements are dropped again: that is a matter of the seed alone.
+        // The same elements are dropped again, because they depend only on the seed.
         Ok(vec![Some(self.apply(device, &dy)?)])
     }
 }

@@ -9,7 +9,7 @@ use lopper_kernels::shapes;
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
-    /// `y[n, o] = bias[o] + Σ_i x[n, i] · w[o, i]`: `x` `[N, IN]`, `w` `[OUT, IN]`, `bias` `[OUT]`.
+    /// Computes `y[n, o] = bias[o] + Σ_i x[n, i] · w[o, i]`: `x` `[N, IN]`, `w` `[OUT, IN]`, `bias` `[OUT]`.
     pub fn linear(&mut self, x: &Var, w: &Var, bias: Option<&Var>) -> Result<Var> {
         let g = linear_geometry(x.shape(), w.shape())?;
         if let Some(bias) = bias {
@@ -34,11 +34,14 @@ impl Tape {
         Ok(self.record(&inputs, y, op))
     }
 
-    /// The matrix product of `a` `[M, K]` and `b` `[K, N]`, `[M, N]`.
+    /// Computes the matrix product of `a` `[M, K]` and `b` `[K, N]`, `[M, N]`.
     pub fn matmul(&mut self, a: &Var, b: &Var) -> Result<Var> {
         let ([m, k], [inner, n]) = (matrix("matmul", a)?, matrix("matmul", b)?);
         if inner != k {
-            return Err(Error::shape("matmul", format!("{:?} does not multiply {:?}", a.shape(), b.shape())));
+            return Err(Error::shape(
+                "matmul",
+                format!("cannot multiply {:?} by {:?}", a.shape(), b.shape()),
+            ));
         }
         let device = self.device();
         let (a_value, b_value) = (a.value().as_single(device)?, b.value().as_single(device)?);
@@ -115,7 +118,7 @@ impl Backward for MatmulBackward {
     }
 }
 
-/// `op(a) · op(b)`, `[m, n]`, with `k` terms a sum.
+/// Computes `op(a) · op(b)`, `[m, n]`, with `k` terms per sum.
 fn product(
     device: &Device,
     [ta, tb]: [Trans; 2],

@@ -7,8 +7,8 @@ use lopper_kernels::cuda::DeviceBuffer;
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
-    /// Cross entropy of `logits` `[N, K]` against the class of each row, with label smoothing (Szegedy et al.
-    /// 2016) by `smoothing` in `[0, 1]`. An error where a class is not below `K`.
+    /// Computes the cross entropy of `logits` `[N, K]` against the class of each row, with label smoothing (Szegedy et
+    /// al. 2016) by `smoothing` in `[0, 1]`. Returns an error if a class is not below `K`.
     pub fn cross_entropy(&mut self, logits: &Var, targets: &[u32], smoothing: f32) -> Result<Var> {
         const OP: &str = "cross entropy";
         let [rows, k] = matrix(OP, logits)?;
@@ -16,10 +16,10 @@ impl Tape {
             return Err(Error::shape(OP, format!("{} labels for {rows} rows of logits", targets.len())));
         }
         if let Some(class) = targets.iter().find(|&&t| t as usize >= k) {
-            return Err(Error::shape(OP, format!("a label of class {class}, but logits of {k} classes")));
+            return Err(Error::shape(OP, format!("label {class} is out of range for {k} classes")));
         }
         if !(0.0..=1.0).contains(&smoothing) {
-            return Err(Error::invalid(format!("{OP}: expected a smoothing in [0, 1], found {smoothing}")));
+            return Err(Error::invalid(format!("{OP}: expected smoothing in [0, 1], found {smoothing}")));
         }
         let device = self.device();
         let x = logits.value().as_single(device)?;
@@ -38,15 +38,18 @@ impl Tape {
         Ok(self.record(&[logits], loss, CrossEntropy { logits: x, targets, smoothing }))
     }
 
-    /// Distillation with soft targets (Hinton et al. 2015):
-    /// `T² · mean_row KL(softmax(teacher / T) ‖ softmax(student / T))`, both `[N, K]`. T² keeps the size of its
-    /// gradient that of the task loss, whatever the temperature.
+    /// Computes the distillation loss for soft targets (Hinton et al. 2015):
+    /// `T² · mean_row KL(softmax(teacher / T) ‖ softmax(student / T))`, both `[N, K]`. The factor T² keeps its gradient
+    /// on the scale of the task loss's gradient at any temperature.
     pub fn kl_divergence(&mut self, student: &Var, teacher: &Tensor, temperature: f32) -> Result<Var> {
         const OP: &str = "KL divergence";
         let [rows, k] = matrix(OP, student)?;
         same_shape(OP, student.shape(), teacher.shape())?;
         if student.value().is_empty() {
-            return Err(Error::shape(OP, format!("of no logits: {:?}", student.shape())));
+            return Err(Error::shape(
+                OP,
+                format!("expected at least one logit, found {:?}", student.shape()),
+            ));
         }
         if !(temperature > 0.0 && temperature.is_finite()) {
             return Err(Error::invalid(format!("{OP}: expected a temperature above 0, found {temperature}")));
@@ -67,11 +70,11 @@ impl Tape {
         Ok(self.record(&[student], loss, KlDivergence { student: s, teacher: t, temperature }))
     }
 
-    /// The mean over all elements of `(a − b)²`, of one shape.
+    /// Computes the mean of `(a − b)²` over all elements, for equal shapes.
     pub fn mse(&mut self, a: &Var, b: &Var) -> Result<Var> {
         same_shape("mse", a.shape(), b.shape())?;
         if a.value().is_empty() {
-            return Err(Error::shape("mse", "of no elements"));
+            return Err(Error::shape("mse", "expected at least one element, found none"));
         }
         let device = self.device();
         let op = Mse { a: a.value().as_single(device)?, b: b.value().as_single(device)? };
@@ -84,7 +87,7 @@ impl Tape {
     }
 }
 
-/// The class of each row.
+/// Class of each row.
 enum Targets {
     Cpu(Vec<u32>),
     Cuda(DeviceBuffer),

@@ -1,5 +1,5 @@
-//! The operations of a [`Tape`](crate::tape::Tape), one family a file. Each checks the shapes it is given,
-//! computes its value, and leaves a record that knows the way back.
+//! Operations of a [`Tape`](crate::tape::Tape), one family per file. Each operation checks its input shapes,
+//! computes its value, and records what its backward pass needs.
 
 mod activation;
 mod arithmetic;
@@ -20,7 +20,7 @@ use crate::tape::Var;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 
-/// The sum of the rows of `x` `[…, c]`, in single precision.
+/// Sums the rows of `x` `[…, c]`, in single precision.
 fn sum_rows(device: &Device, x: &Tensor, c: usize) -> Result<Tensor> {
     let mut sums = Tensor::empty(device, &[c])?;
     match device {
@@ -30,7 +30,7 @@ fn sum_rows(device: &Device, x: &Tensor, c: usize) -> Result<Tensor> {
     Ok(sums)
 }
 
-/// An error where `a` and `b` differ in shape.
+/// Returns an error if the shapes `a` and `b` differ.
 fn same_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<()> {
     match a == b {
         true => Ok(()),
@@ -38,7 +38,7 @@ fn same_shape(op: &'static str, a: &[usize], b: &[usize]) -> Result<()> {
     }
 }
 
-/// An error where `v`, called `name`, is not a vector of `len` elements.
+/// Returns an error if `v`, called `name`, is not a vector of `len` elements.
 fn vector(op: &'static str, name: &str, v: &[usize], len: usize) -> Result<()> {
     match v == [len] {
         true => Ok(()),
@@ -46,17 +46,18 @@ fn vector(op: &'static str, name: &str, v: &[usize], len: usize) -> Result<()> {
     }
 }
 
-/// The two sizes of a matrix, or an error.
+/// Returns both sizes of a matrix, or an error.
 fn matrix(op: &'static str, x: &Var) -> Result<[usize; 2]> {
     let shape = x.shape();
     shape.try_into().map_err(|_| Error::shape(op, format!("expected two axes, found {shape:?}")))
 }
 
-/// Rows and length of the last axis of `x`, or an error where it has no axis or the last one is empty.
+/// Returns the number of rows and the length of the last axis of `x`, or an error if there is no axis or the last one
+/// is empty.
 fn rows(op: &'static str, x: &Var) -> Result<(usize, usize)> {
     match x.shape() {
-        [.., 0] => Err(Error::shape(op, format!("{:?} has no element along its last axis", x.shape()))),
+        [.., 0] => Err(Error::shape(op, format!("the last axis of {:?} is empty", x.shape()))),
         [outer @ .., last] => Ok((outer.iter().product(), *last)),
-        [] => Err(Error::shape(op, "expected at least one axis, found a single number")),
+        [] => Err(Error::shape(op, "expected at least one axis, found a scalar")),
     }
 }

@@ -1,5 +1,5 @@
-//! Max and average pooling, by windows and adaptive. Max pooling finds its maxima again on the way back, from its
-//! input, instead of storing indices.
+//! Max and average pooling, with fixed or adaptive windows. The backward pass of max pooling finds the maxima again
+//! from its input instead of storing indices.
 
 use crate::layer::Pool;
 use crate::shape::adaptive_geometry;
@@ -9,7 +9,7 @@ use lopper_kernels::shapes::{AdaptivePool2d, Pool2d};
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
-    /// The largest value of each window of `x` `[N, H, W, C]`.
+    /// Computes the largest value of each window of `x` `[N, H, W, C]`.
     pub fn max_pool2d(&mut self, x: &Var, pool: Pool) -> Result<Var> {
         let g = pool.geometry(x.shape())?;
         let mut y = Tensor::like(self.device(), x.value(), &g.y_shape())?;
@@ -20,7 +20,7 @@ impl Tape {
         Ok(self.record(&[x], y, MaxPool { g, x: x.value().clone() }))
     }
 
-    /// The mean of each window of `x` `[N, H, W, C]`.
+    /// Computes the mean of each window of `x` `[N, H, W, C]`.
     pub fn avg_pool2d(&mut self, x: &Var, pool: Pool) -> Result<Var> {
         let g = pool.geometry(x.shape())?;
         let mut y = Tensor::like(self.device(), x.value(), &g.y_shape())?;
@@ -31,7 +31,7 @@ impl Tape {
         Ok(self.record(&[x], y, AvgPool { g }))
     }
 
-    /// The means of `x` `[N, H, W, C]` over `out` (`[height, width]`) windows that cover the image.
+    /// Computes the means of `x` `[N, H, W, C]` over `out` (`[height, width]`) windows that cover the image.
     pub fn adaptive_avg_pool2d(&mut self, x: &Var, out: [usize; 2]) -> Result<Var> {
         let g = adaptive_geometry(x.shape(), out)?;
         let mut y = Tensor::like(self.device(), x.value(), &g.y_shape())?;
@@ -44,7 +44,7 @@ impl Tape {
         Ok(self.record(&[x], y, AdaptiveAvgPool { g }))
     }
 
-    /// The largest values of `x` `[N, H, W, C]` over `out` (`[height, width]`) windows that cover the image.
+    /// Computes the largest values of `x` `[N, H, W, C]` over `out` (`[height, width]`) windows that cover the image.
     pub fn adaptive_max_pool2d(&mut self, x: &Var, out: [usize; 2]) -> Result<Var> {
         let g = adaptive_geometry(x.shape(), out)?;
         let mut y = Tensor::like(self.device(), x.value(), &g.y_shape())?;

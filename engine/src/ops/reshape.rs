@@ -1,20 +1,20 @@
-//! The same elements under another shape: free both ways.
+//! Reshaping, which copies nothing in either direction.
 
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 
 impl Tape {
-    /// The elements of `x` under `shape`, which holds as many.
+    /// Returns the elements of `x` in `shape`, which must hold as many elements.
     pub fn reshape(&mut self, x: &Var, shape: &[usize]) -> Result<Var> {
         let y = x.value().reshape(shape)?;
         Ok(self.record(&[x], y, Reshape { shape: x.shape().to_vec() }))
     }
 
-    /// `[N, …] → [N, product of the rest]`.
+    /// Flattens all axes after the first: `[N, …] → [N, product of the rest]`.
     pub fn flatten(&mut self, x: &Var) -> Result<Var> {
         match x.shape() {
             [n, rest @ ..] => self.reshape(x, &[*n, rest.iter().product()]),
-            [] => Err(Error::shape("flatten", "expected at least one axis, found a single number")),
+            [] => Err(Error::shape("flatten", "expected at least one axis, found a scalar")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Softmax and its logarithm over the last axis.
+//! Softmax and log-softmax over the last axis.
 
 use super::rows;
 use crate::tape::{Backward, Tape, Var};
@@ -6,7 +6,7 @@ use crate::{Device, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
-    /// `exp(x) / Σ exp(x)` over the last axis of `x` `[…, K]`.
+    /// Computes `exp(x) / Σ exp(x)` over the last axis of `x` `[…, K]`.
     pub fn softmax(&mut self, x: &Var) -> Result<Var> {
         let (rows, k) = rows("softmax", x)?;
         let x_value = x.value().as_single(self.device())?;
@@ -18,7 +18,7 @@ impl Tape {
         Ok(self.record(&[x], y.clone(), Softmax { k, y }))
     }
 
-    /// `x − log Σ exp(x)` over the last axis of `x` `[…, K]`.
+    /// Computes `x − log Σ exp(x)` over the last axis of `x` `[…, K]`.
     pub fn log_softmax(&mut self, x: &Var) -> Result<Var> {
         let (rows, k) = rows("log softmax", x)?;
         let x_value = x.value().as_single(self.device())?;
@@ -37,7 +37,7 @@ struct Softmax {
 }
 
 impl Backward for Softmax {
-    /// `dx = y · (dy − Σ dy·y)`.
+    /// Computes `dx = y · (dy − Σ dy·y)`.
     fn backward(self: Box<Self>, _: &Device, mut dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         for (dy, y) in dy.data_mut().chunks_exact_mut(self.k).zip(self.y.data().chunks_exact(self.k)) {
             let dot: f32 = dy.iter().zip(y).map(|(dy, y)| dy * y).sum();
@@ -53,7 +53,7 @@ struct LogSoftmax {
 }
 
 impl Backward for LogSoftmax {
-    /// `dx = dy − exp(y) · Σ dy`.
+    /// Computes `dx = dy − exp(y) · Σ dy`.
     fn backward(self: Box<Self>, _: &Device, mut dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         for (dy, y) in dy.data_mut().chunks_exact_mut(self.k).zip(self.y.data().chunks_exact(self.k)) {
             let total: f32 = dy.iter().sum();

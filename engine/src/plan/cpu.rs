@@ -8,7 +8,8 @@ use crate::Tensor;
 use crate::layer::{BatchNorm, Linear};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{
-    self, Choice, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedLinear, PackedMasked, Packing,
+    self, Choice, Cpu, Epilogue, PackedBatchNorm, PackedCompact, PackedConv2d, PackedLinear, PackedMasked,
+    Packing,
 };
 use lopper_kernels::params::{Activation, Storage};
 use lopper_kernels::shapes::{self, AdaptivePool2d};
@@ -29,7 +30,7 @@ impl Runner {
     /// Packs the weights of `works`, which `ops` ask for.
     pub fn new(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Self {
         let calls = ops.iter().zip(works).map(|(op, work)| Call::new(op, packer.kernel(work), places));
-        Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena: Buffer::zeros(places.len) }
+        Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena: Buffer::unspecified(places.len) }
     }
 
     /// The kernel of each call.
@@ -99,8 +100,7 @@ enum Kernel {
     Masked(shapes::Conv2d, PackedMasked, Option<Tensor>),
     Compact(shapes::Conv2d, PackedCompact, Option<Tensor>),
     Linear(shapes::Linear, PackedLinear, Option<Tensor>),
-    /// As a convolution: see [`Packer::batch_norm`].
-    BatchNorm(shapes::Conv2d, PackedConv2d, Option<Tensor>),
+    BatchNorm(PackedBatchNorm),
     Plain(Plain),
 }
 
@@ -131,7 +131,7 @@ impl Packer<'_> {
                 Kernel::Compact(*g, packed, bias)
             }
             Work::Linear(g, linear, pool) => Kernel::Linear(*g, self.linear(g, linear, pool.as_ref()), bias),
-            Work::BatchNorm(rows, bn) => self.batch_norm(*rows, bn),
+            Work::BatchNorm(_, bn) => batch_norm(bn),
             Work::Plain(plain) => Kernel::Plain(plain.clone()),
         }
     }
@@ -139,20 +139,18 @@ impl Packer<'_> {
     fn linear(&self, g: &shapes::Linear, linear: &Linear, pool: Option<&AdaptivePool2d>) -> PackedLinear {
         let weight = linear.weight.value().data();
         let Some(pool) = pool else { return PackedLinear::stored(self.cpu, g, weight, self.linear) };
-        let mut pooling = Buffer::zeros(pool.x_len());
+        let mut pooling = Buffer::unspecified(pool.x_len());
         cpu::adaptive_avg_pool2d_input_grad(self.cpu, pool, weight, &mut pooling);
         PackedLinear::stored(self.cpu, g, &pooling, self.linear)
     }
+}
 
-    /// With its statistics fixed, a batch norm is `scale · x + shift`: a depthwise convolution with 1×1 windows,
-    /// which brings the epilogue with it.
-    fn batch_norm(&self, rows: usize, bn: &BatchNorm) -> Kernel {
-        let (scale, shift): (Vec<f32>, Vec<f32>) = bn.affine().into_iter().unzip();
-        let c = scale.len();
-        let g = shapes::Conv2d { groups: c, ..shapes::Conv2d::square([1, 1, rows, c], c, 1, 1, 0) };
-        let packed = PackedConv2d::new(self.cpu, &g, &scale);
-        Kernel::BatchNorm(g, packed, Some(Tensor::from_fn(&[c], |i| shift[i])))
-    }
+/// The kernel that the graph uses as well, so that a plan gives the same bits: `(x − mean)` comes first. As
+/// `scale · x + shift`, a channel of little variance about a large mean would lose its digits to cancellation.
+fn batch_norm(bn: &BatchNorm) -> Kernel {
+    let [mean, var] = [&bn.running_mean, &bn.running_var].map(Tensor::data);
+    let [gamma, beta] = [&bn.weight, &bn.bias].map(|param| param.value().data());
+    Kernel::BatchNorm(PackedBatchNorm::new(mean, var, gamma, beta, bn.eps))
 }
 
 impl Kernel {
@@ -173,9 +171,8 @@ impl Kernel {
         };
         let x = input(0);
         match self {
-            Self::Conv2d(g, w, bias) | Self::BatchNorm(g, w, bias) => {
-                cpu::conv2d_forward_packed(cpu, g, x, w, &end(bias), y);
-            }
+            Self::Conv2d(g, w, bias) => cpu::conv2d_forward_packed(cpu, g, x, w, &end(bias), y),
+            Self::BatchNorm(bn) => cpu::batch_norm_forward_packed(cpu, bn, x, residual, activation, y),
             Self::Masked(g, w, bias) => cpu::conv2d_masked_forward_packed(cpu, g, x, w, &end(bias), y),
             Self::Compact(g, w, bias) => cpu::conv2d_compact_forward(cpu, g, x, w, &end(bias), y),
             Self::Linear(g, w, bias) => cpu::linear_forward_packed(cpu, g, x, w, &end(bias), y),
@@ -198,7 +195,7 @@ impl Kernel {
                 (w.kernel(), choice(w.choice()), Some(w.products(g)), w.bytes(), bias)
             }
             Self::Linear(_, w, bias) => (w.kernel(), None, None, w.bytes(), bias),
-            Self::BatchNorm(_, w, bias) => (w.kernel(), None, None, w.bytes(), bias),
+            Self::BatchNorm(bn) => ("batch_norm", None, None, bn.bytes(), &None),
             Self::Plain(plain) => (plain.name(), None, None, 0, &None),
         };
         let bias = bias.as_ref().map_or(0, |bias| 4 * bias.len());

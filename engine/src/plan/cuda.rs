@@ -1,5 +1,5 @@
-//! A plan on a GPU: weights uploaded once in the precision that multiplies them, every value in one block, and the
-//! whole run recorded as one CUDA graph, so that a small batch does not wait for launches.
+//! Plan on a GPU: weights are uploaded once in the precision that multiplies them, all values share one block, and the
+//! whole run is recorded as one CUDA graph, so that a small batch does not wait for launches.
 //!
 //! ```text
 //!   images, f32 ─► as stored ─► call ─► call ─► … ─► output, f32
@@ -19,12 +19,12 @@ use lopper_kernels::params::{Activation, Dtype, Precision};
 use lopper_kernels::shapes::{self, AdaptivePool2d};
 use std::time::Duration;
 
-/// Values begin where allocations do and so fit every vector load, bytes.
+/// Alignment of values in bytes: that of allocations, which suits every vector load.
 pub(super) const ALIGNMENT: usize = 256;
 
-/// The calls of a plan, recorded, and the buffers that they work on.
+/// Recorded calls of a plan, and the buffers that they work on.
 pub(super) struct Runner {
-    /// The first to be dropped: its replays use the buffers.
+    /// Dropped first, because its replays use the buffers.
     graph: CudaGraph,
     gpu: Cuda,
     input: [usize; 4],
@@ -32,15 +32,16 @@ pub(super) struct Runner {
     calls: Vec<Call>,
     output: Border,
     arena_bytes: usize,
-    /// The output, for the caller.
+    /// Output on the host, for the caller.
     host: Vec<f32>,
 }
 
 impl Runner {
-    /// Uploads the weights of `works`, which `ops` ask for, runs them once and records them, for images of shape `input`.
+    /// Uploads the weights of `works`, one for each of `ops`, runs the operations once, and records them, for images of
+    /// shape `input`.
     ///
     /// # Errors
-    /// Where the device's memory does not hold a step, or its kernel fails; the error names the node.
+    /// If the device runs out of memory or a kernel fails; the error names the node.
     pub fn new(gpu: &Cuda, input: [usize; 4], ops: &[Op], works: &[Work], places: &Places) -> Result<Self> {
         let dtype = gpu.precision().storage();
         let of_images = |e| of_plan(input, e);
@@ -59,7 +60,8 @@ impl Runner {
         let mut calls = ops.iter().zip(works).map(call).collect::<Result<Vec<Call>>>()?;
         let last = ops.last().expect("one operation writes the output").output;
         let mut output = Border::new(gpu, slice(places.of(last))).map_err(of_images)?;
-        // Afterwards every kernel is compiled and the pool holds what they borrow: the graph asks for nothing new.
+        // After this run, every kernel is compiled and the pool holds the buffers they borrow: the graph allocates
+        // nothing.
         for (op, call) in ops.iter().zip(&mut calls) {
             call.run(gpu).and_then(|()| gpu.synchronize()).map_err(|e| in_node(op, e))?;
         }
@@ -74,18 +76,19 @@ impl Runner {
         Ok(Self { graph, gpu: gpu.clone(), input, images, calls, output, arena_bytes: arena.bytes(), host })
     }
 
-    /// The kernel of each call.
+    /// Returns the kernel of each call.
     pub fn chosen(&self) -> impl Iterator<Item = Chosen> {
         self.calls.iter().map(|call| call.chosen(self.gpu.precision()))
     }
 
-    /// Bytes of the arena, and what the graph's kernels and the ends of a run take beside it.
+    /// Returns the bytes of the arena, and of all other buffers: those that the graph's kernels borrow, and those at
+    /// both ends of a run.
     pub fn memory(&self) -> [usize; 2] {
         let ends = self.images.stored.bytes() + self.images.beside() + self.output.beside();
         [self.arena_bytes, self.graph.borrowed_bytes() + ends]
     }
 
-    /// The network's output for `images`.
+    /// Returns the network's output for `images`.
     pub fn run(&mut self, images: &[f32]) -> Result<&[f32]> {
         let Self { graph, gpu, images: Border { single, .. }, output, host, .. } = self;
         let written = gpu.write(single, images).and_then(|()| graph.replay());
@@ -93,7 +96,7 @@ impl Runner {
         Ok(&self.host)
     }
 
-    /// How long each call takes on the device, launched by itself.
+    /// Returns how long each call takes on the device, launched individually.
     pub fn run_timed(&mut self, images: &[f32]) -> Result<Vec<Duration>> {
         self.time_calls(images).map_err(|e| of_plan(self.input, e))
     }
@@ -107,13 +110,13 @@ impl Runner {
     }
 }
 
-/// What failed in a plan of images of shape `input`, in none of its layers.
+/// Wraps an error that belongs to a plan for images of shape `input`, but to none of its layers.
 fn of_plan(input: [usize; 4], error: CudaError) -> Error {
     Error::from(error).of_operation(|| format!("plan of {input:?}"))
 }
 
-/// Values that come from the host or go to it, both in single precision and as the plan stores them: the same memory
-/// where that is single precision.
+/// Values that come from or go to the host, both in single precision and as the plan stores them; the two share memory
+/// if the plan stores single precision.
 struct Border {
     single: DeviceBuffer,
     stored: DeviceBuffer,
@@ -128,7 +131,7 @@ impl Border {
         Ok(Self { single, stored })
     }
 
-    /// Bytes of what it holds beside the stored values.
+    /// Returns the bytes that it holds besides the stored values.
     fn beside(&self) -> usize {
         if self.stored.dtype() == Dtype::F32 { 0 } else { self.single.bytes() }
     }
@@ -148,7 +151,7 @@ impl Border {
     }
 }
 
-/// One kernel call, its data in fixed places.
+/// One kernel call with its data in fixed places.
 struct Call {
     kernel: Kernel,
     inputs: Vec<DeviceBuffer>,
@@ -159,7 +162,7 @@ struct Call {
 }
 
 impl Call {
-    /// `at` tells where a value is.
+    /// Creates the call of `op`; `at` returns the buffer of a value.
     fn new(gpu: &Cuda, op: &Op, work: &Work, at: impl Fn(usize) -> DeviceBuffer) -> cuda::Result<Self> {
         Ok(Self {
             kernel: Kernel::new(gpu, work)?,
@@ -201,7 +204,7 @@ impl Call {
     }
 }
 
-/// A kernel and everything that it is told, save the data and its epilogue.
+/// Kernel with all its arguments except the data and the epilogue.
 enum Kernel {
     Conv2d(shapes::Conv2d, DeviceBuffer),
     Masked(shapes::Conv2d, DeviceBuffer, Masked),
@@ -211,7 +214,7 @@ enum Kernel {
     Plain(Plain),
 }
 
-/// A batch norm with its statistics fixed.
+/// Batch norm with fixed statistics.
 struct Norm {
     rows: usize,
     /// Mean, variance, γ and β of each channel.
@@ -220,7 +223,7 @@ struct Norm {
 }
 
 impl Kernel {
-    /// The kernel of `work`, with its weights in the device's memory.
+    /// Creates the kernel of `work`, with its weights in device memory.
     fn new(gpu: &Cuda, work: &Work) -> cuda::Result<Self> {
         Ok(match work {
             Work::Conv2d(g, conv) => Self::Conv2d(*g, filters(gpu, g, conv.weight.value())?),
@@ -239,7 +242,7 @@ impl Kernel {
         })
     }
 
-    /// Runs over `inputs`, and applies `end` where it has an epilogue.
+    /// Runs on `inputs`, and applies `end` if the kernel has an epilogue.
     fn run(
         &self,
         gpu: &Cuda,
@@ -298,7 +301,7 @@ impl Plain {
     }
 }
 
-/// Single-precision `values` as the device multiplies them.
+/// Converts single-precision `values` to the type in which the device multiplies.
 fn factor(gpu: &Cuda, values: DeviceBuffer) -> cuda::Result<DeviceBuffer> {
     match gpu.precision().storage() {
         Dtype::F32 => Ok(values),
@@ -310,13 +313,13 @@ fn factor(gpu: &Cuda, values: DeviceBuffer) -> cuda::Result<DeviceBuffer> {
     }
 }
 
-/// The weight of convolution `g`. Several groups are multiplied in single precision, whatever the images are.
+/// Returns the weight of convolution `g`. Several groups are multiplied in single precision, whatever the image type.
 fn filters(gpu: &Cuda, g: &shapes::Conv2d, weight: &Tensor) -> cuda::Result<DeviceBuffer> {
     let weight = gpu.upload(weight.data())?;
     if g.groups == 1 { factor(gpu, weight) } else { Ok(weight) }
 }
 
-/// The weight of `linear`, which does what `pool` does before it.
+/// Returns the weight of `linear`, with `pool` folded into it.
 fn linear_weight(gpu: &Cuda, linear: &Linear, pool: Option<&AdaptivePool2d>) -> cuda::Result<DeviceBuffer> {
     let weight = gpu.upload(linear.weight.value().data())?;
     let Some(pool) = pool else { return factor(gpu, weight) };

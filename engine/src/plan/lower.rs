@@ -1,56 +1,56 @@
-//! From the graph to a list of operations, each one kernel call.
+//! Lowers the graph to a list of operations, each one kernel call.
 //!
-//! - Dropout and flatten compute nothing: whoever reads them reads their input.
-//! - A ReLU or a sum of two becomes the epilogue of the convolution, linear layer or batch norm that it reads, if
-//!   that has no other reader. The fused operation stands where the *last* of its nodes stood, so everything that
-//!   it reads is ready by then.
-//! - An adaptive average pool that enlarges its map goes into the weight of the linear layer behind it, if that is its
-//!   only reader: both are linear, and the weight becomes smaller. (VGG16 at 128 px averages 4×4 maps into 7×7, and
+//! - Dropout and flatten compute nothing: nodes that read them read their input instead.
+//! - A ReLU or a sum of two becomes the epilogue of the convolution, linear layer or batch norm that it reads, if that
+//!   has no other reader. The fused operation runs in place of the *last* of its nodes, so everything that it reads is
+//!   ready by then.
+//! - An adaptive average pool that enlarges its map is folded into the weight of the linear layer after it, if that is
+//!   its only reader: both are linear, and the weight becomes smaller. (VGG16 at 128 px averages 4×4 maps into 7×7, and
 //!   its first linear layer then reads a third of the bytes.)
-//! - Nodes that the output does not depend on are left out.
+//! - Nodes that the output does not depend on are omitted.
 
 use crate::{Graph, Layer, Node, NodeId, Result};
 use lopper_kernels::params::Activation;
 
-/// A value of the run: 0 is the images, `v` what operation `v` writes.
+/// Value of the run: 0 stands for the images, `v` for the output of operation `v`.
 pub(super) type Value = usize;
 
-/// The images.
+/// Value of the images.
 pub(super) const IMAGES: Value = 0;
 
-/// The most parts that one concatenation joins: the list of them has to fit on the stack.
+/// Maximum number of parts of one concatenation: the list of parts has to fit on the stack.
 pub(super) const MAX_PARTS: usize = 16;
 
 /// One kernel call.
 #[derive(Debug)]
 pub(super) struct Op<'g> {
-    /// The node that it computes.
+    /// Node that it computes.
     pub node: &'g Node,
-    /// The shape of its first input, as the node sees it.
+    /// Shape of its first input, as the node sees it.
     pub x: Vec<usize>,
-    /// The size of the adaptive average pool that a linear layer's weight takes over.
+    /// Size of the adaptive average pool that is folded into a linear layer's weight.
     pub pool: Option<[usize; 2]>,
-    /// What it reads.
+    /// Values that it reads.
     pub inputs: Vec<Value>,
-    /// What is added before the activation.
+    /// Value added before the activation.
     pub residual: Option<Value>,
-    /// What ends it.
+    /// Activation, applied last.
     pub activation: Activation,
-    /// The nodes that are computed with it: a pool before it, its epilogue.
+    /// Nodes that are computed with it: a pool before it, its epilogue.
     pub fused: Vec<&'g Node>,
-    /// What it writes.
+    /// Value that it writes.
     pub output: Value,
-    /// The shape of what it writes.
+    /// Shape of that value.
     pub shape: Vec<usize>,
 }
 
 impl Op<'_> {
-    /// Whether its kernel can still add a residual.
+    /// Returns whether its kernel can still add a residual.
     fn takes_residual(&self) -> bool {
         self.residual.is_none() && self.takes_activation()
     }
 
-    /// Whether its kernel can still apply an activation.
+    /// Returns whether its kernel can still apply an activation.
     fn takes_activation(&self) -> bool {
         let layer = &self.node.layer;
         let epilogue = matches!(
@@ -60,13 +60,13 @@ impl Op<'_> {
         epilogue && self.activation == Activation::None
     }
 
-    /// Floats that it writes.
+    /// Returns the number of floats that it writes.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
-/// The operations of `graph` on images of shape `input`, in an order in which they can run; the last one writes the
+/// Returns the operations of `graph` on images of shape `input`, in a valid order of execution; the last one writes the
 /// network's output.
 pub(super) fn lower(graph: &Graph, input: [usize; 4]) -> Result<Vec<Op<'_>>> {
     let shapes = graph.shapes(input)?;
@@ -81,14 +81,14 @@ pub(super) fn lower(graph: &Graph, input: [usize; 4]) -> Result<Vec<Op<'_>>> {
     }
     let output = graph.output();
     if lowering.source[output] == 0 {
-        // A network that computes nothing: its output is a copy of the images.
+        // The network computes nothing: its output is a copy of the images.
         let copy = lowering.op(output, vec![IMAGES]);
         lowering.push(copy);
     }
     Ok(lowering.ops.into_iter().flatten().collect())
 }
 
-/// For every node, the one whose output it has: itself, unless it computes nothing.
+/// Returns, for every node, the node whose output it passes on: itself, unless it computes nothing.
 fn sources(graph: &Graph) -> Vec<NodeId> {
     let mut source: Vec<NodeId> = Vec::with_capacity(graph.nodes().len());
     for (id, node) in graph.nodes().iter().enumerate() {
@@ -98,7 +98,7 @@ fn sources(graph: &Graph) -> Vec<NodeId> {
     source
 }
 
-/// How often each source is read, by nodes that the output depends on and as the output.
+/// Counts the reads of each source, by nodes that the output depends on and as the output.
 fn reads(graph: &Graph, source: &[NodeId]) -> Vec<usize> {
     let mut reads = vec![0; source.len()];
     reads[source[graph.output()]] += 1;
@@ -115,9 +115,9 @@ struct Lowering<'g> {
     shapes: Vec<Vec<usize>>,
     source: Vec<NodeId>,
     reads: Vec<usize>,
-    /// The value of each source.
+    /// Value of each source.
     value: Vec<Value>,
-    /// The operation that writes each value. One that was fused has moved to the end.
+    /// Operation that writes each value. An operation that was fused has moved to the end.
     ops: Vec<Option<Op<'g>>>,
 }
 
@@ -154,7 +154,7 @@ impl<'g> Lowering<'g> {
         self.ops.len() - 1
     }
 
-    /// Takes back the operation of `source` where nothing else reads it and `fits` says that it can grow.
+    /// Takes back the operation of `source` if nothing else reads it and `fits` accepts it.
     fn take_back(&mut self, source: NodeId, fits: impl Fn(&Op<'g>) -> bool) -> Option<Op<'g>> {
         let op = &mut self.ops[self.value[source]];
         if self.reads[source] == 1 && op.as_ref().is_some_and(fits) { op.take() } else { None }
@@ -167,7 +167,7 @@ impl<'g> Lowering<'g> {
         Some(op)
     }
 
-    /// A linear layer that pools with its weight, where the pool before it does not make its map smaller.
+    /// Returns a linear layer whose weight includes the pool before it, if that pool does not shrink its map.
     fn with_pool(&mut self, id: NodeId, x: NodeId) -> Option<Op<'g>> {
         let enlarges = |op: &Op| match op.node.layer {
             Layer::AdaptiveAvgPool(size) => op.x[1] * op.x[2] <= size.iter().product(),
@@ -179,7 +179,7 @@ impl<'g> Lowering<'g> {
         Some(Op { x: pool.x, pool: Some(size), fused: vec![pool.node], ..linear })
     }
 
-    /// Fuses a sum into the later of its addends, so that little has to wait.
+    /// Fuses a sum into one of its addends, preferably the later one, which delays the least work.
     fn with_residual(&mut self, node: &'g Node, addends: &[NodeId]) -> Option<Op<'g>> {
         let (early, late) = (addends[0].min(addends[1]), addends[0].max(addends[1]));
         for (x, other) in [(late, early), (early, late)] {
@@ -192,21 +192,27 @@ impl<'g> Lowering<'g> {
         None
     }
 
-    /// Joins the first parts of a concatenation until few enough are left.
+    /// Joins neighboring parts of a concatenation until few enough remain: a tree, which copies every value once per level.
     fn join_long_lists(&mut self, id: NodeId, mut parts: Vec<Value>) -> Vec<Value> {
         while parts.len() > MAX_PARTS {
-            let rest = parts.split_off(MAX_PARTS);
-            let mut op = self.op(id, parts);
-            let rows: usize = op.shape.iter().rev().skip(1).product();
-            let len: usize = op.inputs.iter().map(|&v| self.len(v)).sum();
-            op.shape = vec![rows, len / rows];
-            let joined = self.push(op);
-            parts = std::iter::once(joined).chain(rest).collect();
+            parts = parts.chunks(MAX_PARTS).map(|parts| self.join(id, parts)).collect();
         }
         parts
     }
 
-    /// Floats of a value.
+    /// Returns a value that holds `parts` of the concatenation `id` side by side.
+    fn join(&mut self, id: NodeId, parts: &[Value]) -> Value {
+        if let &[part] = parts {
+            return part;
+        }
+        let mut op = self.op(id, parts.to_vec());
+        let rows: usize = op.shape.iter().rev().skip(1).product();
+        let len: usize = parts.iter().map(|&v| self.len(v)).sum();
+        op.shape = vec![rows, len / rows];
+        self.push(op)
+    }
+
+    /// Returns the number of floats of a value.
     fn len(&self, value: Value) -> usize {
         self.ops[value].as_ref().map_or_else(|| self.shapes[0].iter().product(), Op::len)
     }
@@ -224,7 +230,7 @@ mod tests {
         Layer::Conv2d(Conv2d { weight, bias: None, stride, padding, dilation, groups: 1 })
     }
 
-    /// Each operation as `node+fused(inputs|residual)->output`.
+    /// Formats each operation as `node+fused(inputs|residual)->output`.
     fn listing(graph: &Graph) -> Vec<String> {
         let show = |op: &Op| {
             let names: Vec<&str> =
@@ -247,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_branch_of_a_sum_is_fused_and_only_once() {
+    fn a_sum_fuses_into_only_one_branch_and_only_once() {
         let mut g = Graph::new(2);
         let a = g.push("a", conv(2), &[0]).unwrap();
         let b = g.push("b", conv(2), &[0]).unwrap();
@@ -268,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_computes_nothing_costs_nothing() {
+    fn layers_that_compute_nothing_cost_nothing() {
         let mut g = Graph::new(2);
         let a = g.push("a", conv(2), &[0]).unwrap();
         g.push("unread", conv(2), &[a]).unwrap();
@@ -290,6 +296,6 @@ mod tests {
         g.push("concat", Layer::Concat, &[0; 33]).unwrap();
         let ops = lower(&g, [1, 2, 2, 2]).unwrap();
         let lens: Vec<(usize, usize)> = ops.iter().map(|op| (op.inputs.len(), op.len())).collect();
-        assert_eq!(lens, [(16, 16 * 8), (16, 31 * 8), (3, 33 * 8)]);
+        assert_eq!(lens, [(16, 16 * 8), (16, 16 * 8), (3, 33 * 8)]);
     }
 }

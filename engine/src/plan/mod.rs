@@ -12,6 +12,7 @@
 //! recorded as one CUDA graph.
 
 mod arena;
+mod budget;
 mod cpu;
 mod cuda;
 mod lower;
@@ -42,6 +43,9 @@ pub struct Plan {
     output: Vec<usize>,
     steps: Vec<Step>,
     weight_bytes: usize,
+    budget: u64,
+    /// Whether images have to be finite.
+    strict: bool,
     runner: Runner,
 }
 
@@ -58,6 +62,9 @@ pub struct PlanOptions {
     /// Compute every convolution by the direct algorithm, whose error bound is a quarter of Winograd's, as are its
     /// packed 3×3 weights: the plan then holds each weight once.
     pub direct: bool,
+    /// Promise numbers where numbers are due: compute directly, as with `direct`, and refuse images that hold an infinity or
+    /// a NaN. Winograd's algorithm would spread either, and the rounding of a huge value, over its neighbours.
+    pub strict: bool,
     /// How the weights of linear layers are stored: as bf16, a small batch reads them in half the time.
     pub linear: Storage,
 }
@@ -70,11 +77,15 @@ impl PlanOptions {
     fn packer<'a>(&self, cpu: &'a Cpu, graph: &Graph) -> cpu::Packer<'a> {
         let bytes: usize = graph.params().map(|(_, param)| 4 * param.value().len()).sum();
         let weights = if bytes <= CACHED { Weights::Cache } else { Weights::Memory };
-        let conv2d = if self.direct { Packing::By(Algorithm::Direct) } else { Packing::Fastest(weights) };
+        let conv2d = if self.direct || self.strict {
+            Packing::By(Algorithm::Direct)
+        } else {
+            Packing::Fastest(weights)
+        };
         cpu::Packer { cpu, conv2d, linear: self.linear }
     }
 
-    /// An error where one is set that a GPU does not have.
+    /// An error where one is set that a GPU does not have. Strict it can be: it has no other than the direct algorithm.
     fn check_for_gpu(&self) -> Result<()> {
         match self {
             Self { direct: true, .. } => {
@@ -83,7 +94,7 @@ impl PlanOptions {
             Self { linear: Storage::Bf16, .. } => Err(Error::invalid(
                 "linear weights as bf16: a storage of plans on the CPU; on a GPU all weights have its precision's",
             )),
-            Self { direct: false, linear: Storage::F32 } => Ok(()),
+            Self { direct: false, linear: Storage::F32, strict: _ } => Ok(()),
         }
     }
 }
@@ -127,8 +138,8 @@ impl Plan {
     /// Plans `graph` for images `input` `[N, H, W, C]`: in eval mode, weights as they are now.
     ///
     /// # Errors
-    /// Where a layer's parameters do not fit together, it cannot take the shape it is given, or a GPU's memory does not
-    /// hold what it needs; the error names it.
+    /// Where a layer's parameters do not fit together, it cannot take the shape it is given, or the memory of the machine or
+    /// of a GPU does not hold what it needs; the error names it.
     pub fn new(graph: &Graph, input: [usize; 4], device: &Device) -> Result<Self> {
         Self::with(graph, input, device, PlanOptions::default())
     }
@@ -141,6 +152,7 @@ impl Plan {
         if let Device::Cuda(_) = device {
             options.check_for_gpu()?;
         }
+        let strict = options.strict || device.is_strict();
         if input.contains(&0) {
             return Err(Error::shape("plan", format!("expected images [N, H, W, C], found {input:?}")));
         }
@@ -155,9 +167,12 @@ impl Plan {
             .iter()
             .map(|op| Work::of(op, &places.lens(op)).map_err(|e| e.in_node(&op.node.name)))
             .collect::<Result<Vec<_>>>()?;
+        let mut budget = 0;
         let runner = match device {
             Device::Cpu(cpu) => {
-                Runner::Cpu(cpu::Runner::new(&options.packer(cpu, graph), &ops, &works, &places))
+                let packer = options.packer(cpu, graph);
+                budget = budget::require(&packer, &ops, &works, &places)?;
+                Runner::Cpu(cpu::Runner::new(&packer, &ops, &works, &places))
             }
             Device::Cuda(gpu) => Runner::Cuda(cuda::Runner::new(gpu, input, &ops, &works, &places)?),
         };
@@ -169,7 +184,7 @@ impl Plan {
         let steps = ops.iter().zip(&works).zip(chosen);
         let steps = steps.map(|((op, work), chosen)| Step::new(op, work, chosen, element * places.moved(op)));
         let output = graph.shapes(input)?.swap_remove(graph.output());
-        Ok(Self { input, output, steps: steps.collect(), weight_bytes, runner })
+        Ok(Self { input, output, steps: steps.collect(), weight_bytes, budget, strict, runner })
     }
 
     /// The shape of its output, `[N, classes]` for a classifier.
@@ -191,8 +206,16 @@ impl Plan {
         PlanMemory { weights: self.weight_bytes, arena, scratch }
     }
 
-    /// The network's output for `images`, row-major in the shape that was planned for. An error where their number
-    /// is another one.
+    /// Bytes that it was estimated to take at most, images not among them, before anything was allocated; 0 on a GPU, which
+    /// keeps its own account.
+    pub fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// The network's output for `images`, row-major in the shape that was planned for.
+    ///
+    /// # Errors
+    /// If their number is another one, or a strict plan finds an infinity or NaN among them.
     pub fn run(&mut self, images: &[f32]) -> Result<&[f32]> {
         self.check(images)?;
         match &mut self.runner {
@@ -213,6 +236,7 @@ impl Plan {
     fn check(&self, images: &[f32]) -> Result<()> {
         let expected: usize = self.input.iter().product();
         match images.len() == expected {
+            true if self.strict => check_finite(images),
             true => Ok(()),
             false => {
                 let (shape, found) = (self.input, images.len());
@@ -220,6 +244,18 @@ impl Plan {
             }
         }
     }
+}
+
+/// An error where a value of `images` is infinite or not a number.
+pub(crate) fn check_finite(images: &[f32]) -> Result<()> {
+    // Zero times any number is zero, and NaN otherwise: a sum that vectorizes, where a search would not.
+    if images.iter().fold(0.0, |sum, x| sum + 0.0 * x) == 0.0 {
+        return Ok(());
+    }
+    let found = images.iter().enumerate().find(|(_, x)| !x.is_finite());
+    found.map_or(Ok(()), |(at, x)| {
+        Err(Error::invalid(format!("strict: expected finite images, found {x} as value {at}")))
+    })
 }
 
 /// The kernel that a device chose for an operation.

@@ -1,30 +1,30 @@
-//! Where each value of a list of operations is.
+//! Location of each value of a list of operations.
 
 use super::arena::{self, Lifetime};
 use super::lower::{IMAGES, Op, Value};
 use std::ops::Range;
 
-/// Where a value is.
+/// Location of a value.
 pub(super) enum Place {
     Images,
     Arena(Range<usize>),
 }
 
-/// Where each value of a list of operations is, and how large.
+/// Location and size of each value of a list of operations.
 pub(super) struct Places {
-    /// By value; the images have an empty one.
+    /// Ranges in the arena, by value; the range of the images is empty.
     ranges: Vec<Range<usize>>,
-    /// Elements of the images.
+    /// Number of elements of the images.
     pub images: usize,
-    /// Elements of the whole arena.
+    /// Number of elements of the whole arena.
     pub len: usize,
 }
 
 impl Places {
-    /// For `ops` on images of shape `input`, each value at a multiple of `alignment` elements.
+    /// Places the values of `ops` on images of shape `input`, each at a multiple of `alignment` elements.
     pub fn new(ops: &[Op], input: [usize; 4], alignment: usize) -> Self {
-        // A value is written at its position in the list and lives until its last reader; the output, which is the
-        // last value, has none.
+        // A value is written at its position in the list and lives until its last reader. The output, which is the last
+        // value, has no reader.
         let mut lifetimes: Vec<Lifetime> =
             ops.iter().enumerate().map(|(i, op)| Lifetime { first: i, last: i, len: op.len() }).collect();
         let values = ops.last().map_or(1, |op| op.output + 1);
@@ -43,22 +43,22 @@ impl Places {
         Self { ranges, images: input.iter().product(), len }
     }
 
-    /// Where `value` is.
+    /// Returns the location of `value`.
     pub fn of(&self, value: Value) -> Place {
         if value == IMAGES { Place::Images } else { Place::Arena(self.written(value)) }
     }
 
-    /// Where an operation writes `value`.
+    /// Returns the range of the arena in which an operation writes `value`.
     pub fn written(&self, value: Value) -> Range<usize> {
         self.ranges[value].clone()
     }
 
-    /// The elements of each input of `op`.
+    /// Returns the number of elements of each input of `op`.
     pub fn lens(&self, op: &Op) -> Vec<usize> {
         op.inputs.iter().map(|&v| self.elements(v)).collect()
     }
 
-    /// Elements that `op` reads and writes.
+    /// Returns the number of elements that `op` reads and writes.
     pub fn moved(&self, op: &Op) -> usize {
         let read: usize = op.inputs.iter().chain(&op.residual).map(|&v| self.elements(v)).sum();
         read + op.len()

@@ -1,4 +1,4 @@
-//! What an operation computes, the same on every device: the geometry of its kernel, and the layer that has its weights.
+//! Device-independent work of an operation: the geometry of its kernel, and the layer that has its weights.
 
 use super::lower::Op;
 use crate::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
@@ -6,15 +6,15 @@ use crate::shape::{adaptive_geometry, shortcut_geometry};
 use crate::{Layer, Param, Result, Tensor};
 use lopper_kernels::shapes::{self, AdaptivePool2d, PadShortcut, Pool2d};
 
-/// What an operation computes. Those with weights take an epilogue; a device packs or uploads them.
+/// Work of an operation. Operations with weights take an epilogue; a device packs or uploads the weights.
 pub(super) enum Work<'g> {
     Conv2d(shapes::Conv2d, &'g Conv2d),
-    /// With the filters that its mask keeps some of.
+    /// Convolution whose mask zeroes whole filters; a filter's flag is true if its mask keeps any weight.
     Masked(shapes::Conv2d, &'g Conv2d, Vec<bool>),
     Compact(shapes::Conv2d, &'g CompactConv2d),
-    /// With the pool that its weight takes over: from the map to the layer's inputs, a filter an image.
+    /// Linear layer, with the pool folded into its weight: from the map to the layer's inputs, one filter per image.
     Linear(shapes::Linear, &'g Linear, Option<AdaptivePool2d>),
-    /// With the number of rows that it normalises.
+    /// Batch norm, with the number of rows to normalize.
     BatchNorm(usize, &'g BatchNorm),
     Plain(Plain),
 }
@@ -29,13 +29,14 @@ pub(super) enum Plain {
     Relu,
     Relu6,
     Add,
-    /// Rows, and the channels of each part.
+    /// Number of rows, and the channels of each part.
     Concat(usize, Vec<usize>),
     PadShortcut(PadShortcut),
 }
 
 impl<'g> Work<'g> {
-    /// What `op` computes. `lens` are the elements of each input. An error where its layer does not take such inputs.
+    /// Returns the work of `op`, where `lens` are the sizes of its inputs. Returns an error if its layer does not take
+    /// such inputs.
     pub fn of(op: &Op<'g>, lens: &[usize]) -> Result<Self> {
         let plain = match &op.node.layer {
             Layer::Conv2d(conv) => return Ok(Self::conv2d(conv, conv.geometry(&op.x)?)),
@@ -52,7 +53,7 @@ impl<'g> Work<'g> {
             Layer::PadShortcut { stride, before, after } => {
                 Plain::PadShortcut(shortcut_geometry(&op.x, *stride, *before, *after)?)
             }
-            // What computes nothing is here only where its output must be a copy of the images.
+            // Layers that compute nothing appear here only if their output must be a copy of the images.
             Layer::Concat | Layer::Input { .. } | Layer::Flatten | Layer::Dropout { .. } => {
                 let rows = op.shape.iter().rev().skip(1).product();
                 Plain::Concat(rows, lens.iter().map(|len| len / rows).collect())
@@ -63,14 +64,14 @@ impl<'g> Work<'g> {
 
     fn conv2d(conv: &'g Conv2d, g: shapes::Conv2d) -> Self {
         match live_filters(&conv.weight) {
-            // A depthwise kernel is bound by reading the image, dead channels and all.
+            // A depthwise kernel is bound by reading the image, including dead channels.
             Some(live) if !g.is_depthwise() => Self::Masked(g, conv, live),
             _ => Self::Conv2d(g, conv),
         }
     }
 
-    /// With a pool, the weight is the one that reads the map itself: `w · pool(x) = (poolᵀ wᵀ)ᵀ x`, and poolᵀ is the
-    /// pool's input gradient.
+    /// Creates a linear layer. With a pool, the weight is the one that reads the map itself:
+    /// `w · pool(x) = (poolᵀ wᵀ)ᵀ x`, and poolᵀ is the pool's input gradient.
     fn linear(linear: &'g Linear, x: &[usize], pool: Option<[usize; 2]>) -> Result<Self> {
         let Some(size) = pool else { return Ok(Self::Linear(linear.geometry(x)?, linear, None)) };
         let rows = AdaptivePool2d { n: linear.out_features(), ..adaptive_geometry(x, size)? };
@@ -78,7 +79,7 @@ impl<'g> Work<'g> {
         Ok(Self::Linear(g, linear, ([rows.h, rows.w] != size).then_some(rows)))
     }
 
-    /// The bias of each output channel. (A batch norm's is among its parameters.)
+    /// Returns the bias of each output channel. (A batch norm's bias is one of its own parameters.)
     pub fn bias(&self) -> Option<Tensor> {
         let bias = match self {
             Self::Conv2d(_, conv) | Self::Masked(_, conv, _) => &conv.bias,
@@ -89,12 +90,12 @@ impl<'g> Work<'g> {
         bias.as_ref().map(|bias| bias.value().clone())
     }
 
-    /// The kind of `layer`, as it is run.
+    /// Returns the kind of `layer`, as executed.
     pub fn kind(&self, layer: &Layer) -> &'static str {
         if matches!(self, Self::Masked(..)) { "masked conv2d" } else { layer.kind() }
     }
 
-    /// Multiply-accumulates that it does: a filter that is left out does none, and only convolutions and linear layers
+    /// Returns the number of multiply-accumulates. Skipped filters do none, and only convolutions and linear layers
     /// count.
     pub fn macs(&self) -> u64 {
         match self {
@@ -110,7 +111,7 @@ impl<'g> Work<'g> {
 }
 
 impl Plain {
-    /// The name of the kernel.
+    /// Returns the name of the kernel.
     pub fn name(&self) -> &'static str {
         match self {
             Self::MaxPool(_) => "max_pool2d",
@@ -126,7 +127,8 @@ impl Plain {
     }
 }
 
-/// Which filters the mask of a convolution's weight keeps some of; `None` where it keeps some of every one.
+/// Returns, for each filter of a convolution, whether the weight's mask keeps any of it; `None` if every filter is live
+/// or there is no mask.
 fn live_filters(weight: &Param) -> Option<Vec<bool>> {
     let mask = weight.mask()?;
     let filters = mask.data().chunks_exact(mask.len() / mask.dim(0));

@@ -1,6 +1,6 @@
 //! What may happen between the steps of training.
 
-use super::EpochMetrics;
+use super::{EpochMetrics, State};
 use crate::exec::ParamGradients;
 use crate::{Error, Graph, Result};
 
@@ -41,7 +41,9 @@ pub struct Step<'a> {
     pub loss: f32,
 }
 
-/// A hook into training. Every method does nothing unless it is written.
+/// A hook into training. Every method does nothing unless it is written. A callback that remembers anything from one step
+/// to another implements both [`Callback::state`] and [`Callback::restore`]: otherwise a training that goes on from a
+/// checkpoint would end with other bits.
 pub trait Callback {
     /// Before the first step.
     fn on_begin(&mut self, _graph: &mut Graph) -> Result<()> {
@@ -66,6 +68,16 @@ pub trait Callback {
     /// After the last step.
     fn on_end(&mut self, _graph: &mut Graph) -> Result<()> {
         Ok(())
+    }
+
+    /// What it remembers, for a checkpoint.
+    fn state(&self) -> State {
+        State::default()
+    }
+
+    /// Goes on from what [`Callback::state`] gave; called after [`Callback::on_begin`].
+    fn restore(&mut self, state: State) -> Result<()> {
+        state.expect_empty("a callback")
     }
 }
 

@@ -4,9 +4,11 @@
 use crate::exec::ParamGradients;
 use crate::{Device, Result};
 use lopper_kernels::cuda::{self, DeviceBuffer, Precision};
+use serde::{Deserialize, Serialize};
 
 /// What the loss is multiplied by before the way back. It halves whenever a gradient overflows, a step that is then left
 /// out, and doubles after [`PATIENCE`] steps in which none did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct LossScale {
     factor: f32,
     steps: u32,
@@ -20,6 +22,11 @@ impl LossScale {
     pub fn new(device: &Device) -> Self {
         let narrow = matches!(device, Device::Cuda(gpu) if gpu.precision() == Precision::F16);
         Self { factor: if narrow { START } else { 1.0 }, steps: 0 }
+    }
+
+    /// Whether a training can have come to it.
+    pub fn is_valid(&self) -> bool {
+        self.factor > 0.0 && self.factor.is_finite() && self.steps < PATIENCE
     }
 
     /// The factor of the next step.

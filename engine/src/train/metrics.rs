@@ -3,9 +3,10 @@
 use crate::data::Batches;
 use crate::tape::Tape;
 use crate::{Device, Error, Graph, Result, Tensor};
+use serde::{Deserialize, Serialize};
 
 /// How many images were classified correctly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// Images whose class had the largest logit.
     pub correct: usize,
@@ -54,7 +55,7 @@ impl std::ops::AddAssign for Accuracy {
 }
 
 /// What an epoch came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// The epoch, from 0.
     pub epoch: usize,

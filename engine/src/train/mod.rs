@@ -1,18 +1,24 @@
 //! The training loop: batches → loss → gradients → optimizer, with callbacks that compression hooks into.
 
 mod callback;
+mod checkpoint;
 mod freeze;
+mod keeper;
 mod loss_scale;
 mod metrics;
 mod objective;
 mod optimizer;
 mod schedule;
+mod state;
 mod trainer;
 
 pub use callback::{Callback, ClipGradients, Progress, Step};
+pub use checkpoint::{Checkpoint, Position};
 pub use freeze::{freeze, unfreeze};
+pub use keeper::{Keeper, Why, Wish};
 pub use metrics::{Accuracy, EpochMetrics, Evaluation, evaluate};
 pub use objective::{CrossEntropy, Objective};
-pub use optimizer::{Optimizer, OptimizerConfig};
+pub use optimizer::{Optimizer, OptimizerConfig, ParamState};
 pub use schedule::{Rates, Schedule};
+pub use state::State;
 pub use trainer::{Trainer, gradients};

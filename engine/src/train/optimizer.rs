@@ -2,6 +2,7 @@
 
 use super::Rates;
 use crate::exec::ParamGradients;
+use crate::number::{self, Range};
 use crate::rewrite::Edit;
 use crate::{Device, Error, Graph, Param, Result, Tensor};
 use lopper_kernels::cpu::{self, Cpu};
@@ -65,25 +66,29 @@ fn adamw_decay() -> f64 {
 }
 
 impl OptimizerConfig {
+    /// Number of tensors that it remembers for each parameter.
+    pub fn moments(&self) -> usize {
+        match self {
+            Self::Sgd { .. } => 1,
+            Self::Adam { .. } | Self::AdamW { .. } => 2,
+        }
+    }
+
     /// An error that names the first number that makes no sense.
     pub fn check(&self) -> Result<()> {
-        let share = |name: &str, value: f64| match (0.0..1.0).contains(&value) {
-            true => Ok(()),
-            false => Err(Error::invalid(format!("optimizer {name}: expected in [0, 1), found {value}"))),
-        };
-        let finite = |name: &str, value: f64| match value >= 0.0 && value.is_finite() {
-            true => Ok(()),
-            false => Err(Error::invalid(format!("optimizer {name}: expected at least 0, found {value}"))),
+        let check = |name: &str, value: f64, range: Range| {
+            number::single(format_args!("optimizer {name}"), value, range).map(drop)
         };
         match *self {
             Self::Sgd { momentum, weight_decay, .. } => {
-                share("momentum", momentum)?;
-                finite("weight_decay", weight_decay)
+                check("momentum", momentum, Range::BelowOne)?;
+                check("weight_decay", weight_decay, Range::AtLeastZero)
             }
             Self::Adam { betas, eps, weight_decay } | Self::AdamW { betas, eps, weight_decay } => {
-                betas.into_iter().try_for_each(|beta| share("betas", beta))?;
-                finite("eps", eps)?;
-                finite("weight_decay", weight_decay)
+                betas.into_iter().try_for_each(|beta| check("betas", beta, Range::BelowOne))?;
+                // Without it, a parameter whose gradients are zero would step by 0 / 0.
+                check("eps", eps, Range::AboveZero)?;
+                check("weight_decay", weight_decay, Range::AtLeastZero)
             }
         }
     }
@@ -94,16 +99,16 @@ impl OptimizerConfig {
 pub struct Optimizer {
     config: OptimizerConfig,
     decay_vectors: bool,
-    states: HashMap<String, State>,
+    states: HashMap<String, ParamState>,
 }
 
 /// What is remembered of one parameter.
 #[derive(Clone, Debug)]
-struct State {
+pub struct ParamState {
     /// Steps that it has taken.
-    steps: u32,
+    pub steps: u32,
     /// The velocity, or the two moments; each of the parameter's shape.
-    moments: Vec<Tensor>,
+    pub moments: Vec<Tensor>,
 }
 
 impl Optimizer {
@@ -169,8 +174,8 @@ impl Optimizer {
         let due = |(path, param): (String, &'a mut Param)| {
             let shape = param.value().shape();
             let rule = self.config.rule(rates, self.decay_vectors || shape.len() > 1);
-            let mut state = self.states.remove(&path).unwrap_or_else(|| State::new(&rule, shape));
-            state.steps += 1;
+            let mut state = self.states.remove(&path).unwrap_or_else(|| ParamState::new(&rule, shape));
+            state.steps = state.steps.saturating_add(1);
             Due { gradient: &gradients[&path], path, param, state, rule }
         };
         Ok(graph.params_mut().filter(stepped).map(due).collect())
@@ -196,9 +201,39 @@ impl Optimizer {
     pub fn moments(&self, path: &str) -> Option<&[Tensor]> {
         self.states.get(path).map(|s| s.moments.as_slice())
     }
+
+    /// What is remembered of every parameter, sorted by path. The tensors are shared, not copied.
+    pub fn states(&self) -> Vec<(String, ParamState)> {
+        let mut states: Vec<_> =
+            self.states.iter().map(|(path, state)| (path.clone(), state.clone())).collect();
+        states.sort_by(|a, b| a.0.cmp(&b.0));
+        states
+    }
+
+    /// Goes on from `states`, those of an optimizer of the same configuration that steps `graph`.
+    ///
+    /// # Errors
+    /// An [`Error::Invalid`] that names the parameter which is unknown, or whose state has another number or shape of
+    /// moments than this optimizer keeps.
+    pub fn restore(&mut self, states: Vec<(String, ParamState)>, graph: &Graph) -> Result<()> {
+        let moments = self.config.moments();
+        for (path, state) in &states {
+            let shape = graph.param(path)?.value().shape();
+            let fits = state.moments.len() == moments && state.moments.iter().all(|m| m.shape() == shape);
+            if !fits || state.steps == 0 {
+                let found: Vec<&[usize]> = state.moments.iter().map(Tensor::shape).collect();
+                return Err(Error::invalid(format!(
+                    "optimizer: {path} after {} steps: expected {moments} moments of {shape:?}, found {found:?}",
+                    state.steps
+                )));
+            }
+        }
+        self.states = states.into_iter().collect();
+        Ok(())
+    }
 }
 
-impl State {
+impl ParamState {
     fn new(rule: &Rule, shape: &[usize]) -> Self {
         let count = match rule {
             Rule::Sgd(_) => 1,
@@ -219,7 +254,7 @@ struct Due<'a> {
     path: String,
     param: &'a mut Param,
     gradient: &'a Tensor,
-    state: State,
+    state: ParamState,
     rule: Rule,
 }
 

@@ -1,5 +1,6 @@
 //! How the learning rate, and with it the momentum, moves over a training.
 
+use crate::number::{self, Range};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
@@ -22,7 +23,7 @@ impl From<f64> for Rates {
 
 /// A course of the learning rate over a training, for any largest rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "name", rename_all = "snake_case", from = "Table")]
 pub enum Schedule {
     /// The largest rate throughout.
     Constant,
@@ -30,22 +31,48 @@ pub enum Schedule {
     /// Hutter 2017, without restarts).
     Cosine {
         /// Share of the training, in `[0, 1)`.
-        #[serde(default)]
         warmup: f64,
     },
     /// One cycle (Smith 2018) as fastai's `fit_one_cycle` defines it: half a cosine up from `max / div` over the
     /// share `pct_start`, then half a cosine down to `max / div_final`. Momentum mirrors it: .95 → .85 → .95.
     OneCycle {
         /// Share of the training that rises, in `[0, 1]`.
-        #[serde(default = "pct_start")]
         pct_start: f64,
         /// The largest rate over the first.
-        #[serde(default = "div")]
         div: f64,
         /// The largest rate over the last.
+        div_final: f64,
+    },
+}
+
+/// A [`Schedule`] as tables write it. Every variant has braces: of an internally tagged enum serde refuses unknown keys in
+/// those alone.
+#[derive(Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+enum Table {
+    Constant {},
+    Cosine {
+        #[serde(default)]
+        warmup: f64,
+    },
+    OneCycle {
+        #[serde(default = "pct_start")]
+        pct_start: f64,
+        #[serde(default = "div")]
+        div: f64,
         #[serde(default = "div_final")]
         div_final: f64,
     },
+}
+
+impl From<Table> for Schedule {
+    fn from(table: Table) -> Self {
+        match table {
+            Table::Constant {} => Self::Constant,
+            Table::Cosine { warmup } => Self::Cosine { warmup },
+            Table::OneCycle { pct_start, div, div_final } => Self::OneCycle { pct_start, div, div_final },
+        }
+    }
 }
 
 fn pct_start() -> f64 {
@@ -101,6 +128,21 @@ impl Schedule {
             Self::OneCycle { div, div_final, .. } => Err(Error::invalid(format!(
                 "schedule: expected a div and a div_final above 0, found {div} and {div_final}"
             ))),
+        }
+    }
+
+    /// An error where this schedule makes no sense, or where the largest learning rate `max`, or what it rises from or falls
+    /// to, is not a positive number of single precision. (A cosine begins and ends at zero by definition.)
+    pub fn check_rates(&self, max: f64) -> Result<()> {
+        self.check()?;
+        let check = |what: &str, rate: f64| number::single(what, rate, Range::AboveZero).map(drop);
+        check("learning_rate", max)?;
+        match *self {
+            Self::Constant | Self::Cosine { .. } => Ok(()),
+            Self::OneCycle { div, div_final, .. } => {
+                check("schedule: the first learning rate, learning_rate / div", max / div)?;
+                check("schedule: the last learning rate, learning_rate / div_final", max / div_final)
+            }
         }
     }
 }
@@ -162,10 +204,37 @@ mod tests {
 
     #[test]
     fn recipes_name_schedules() {
-        let read = |json| serde_json::from_str::<Schedule>(json);
+        let read = |json: &str| serde_json::from_str::<Schedule>(json);
         assert_eq!(read(r#"{"name": "one_cycle"}"#).unwrap(), Schedule::one_cycle());
-        assert!(read(r#"{"name": "one_cycle", "pct": 0.1}"#).is_err(), "an unknown option");
+        assert_eq!(read(r#"{"name": "constant"}"#).unwrap(), Schedule::Constant);
+        for name in ["constant", "cosine", "one_cycle"] {
+            let message = read(&format!(r#"{{"name": "{name}", "pct": 0.1}}"#)).unwrap_err().to_string();
+            assert!(message.contains("unknown field `pct`"), "{message}");
+        }
+        let schedule = Schedule::Cosine { warmup: 0.25 };
+        assert_eq!(read(&serde_json::to_string(&schedule).unwrap()).unwrap(), schedule);
         assert!(Schedule::Cosine { warmup: 1.0 }.check().is_err());
         assert!(Schedule::OneCycle { pct_start: 0.3, div: 0.0, div_final: 1.0 }.check().is_err());
+    }
+
+    #[test]
+    fn rates_that_single_precision_cannot_hold_are_refused() {
+        let huge_div = Schedule::OneCycle { pct_start: 0.25, div: 1e300, div_final: 1e5 };
+        let tiny_div = Schedule::OneCycle { pct_start: 0.25, div: 25.0, div_final: 1e-300 };
+        for (schedule, max, words) in [
+            (Schedule::Constant, 1e39, "learning_rate: expected above 0, found 1e39, which overflows"),
+            (Schedule::Constant, 0.0, "learning_rate: expected above 0, found 0"),
+            (Schedule::Constant, f64::NAN, "learning_rate: expected above 0, found NaN"),
+            (Schedule::Cosine { warmup: 0.0 }, 1e-50, "vanishes in single precision"),
+            (Schedule::one_cycle(), 1e-36, "which vanishes in single precision"),
+            (huge_div, 1e-3, "learning_rate / div: expected above 0"),
+            (tiny_div, 1e-3, "learning_rate / div_final: expected above 0"),
+        ] {
+            let message = schedule.check_rates(max).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+        for schedule in [Schedule::Constant, Schedule::Cosine { warmup: 0.5 }, Schedule::one_cycle()] {
+            schedule.check_rates(1e-3).unwrap();
+        }
     }
 }

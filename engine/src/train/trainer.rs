@@ -1,9 +1,13 @@
 //! The training loop.
 
 use super::loss_scale::LossScale;
-use super::{Callback, EpochMetrics, Objective, Optimizer, Progress, Schedule, Step, evaluate};
+use super::{
+    Callback, Checkpoint, EpochMetrics, Keeper, Objective, Optimizer, Position, Progress, Schedule, Step,
+    Why, Wish, evaluate,
+};
 use crate::data::{Batch, Batches};
 use crate::exec::ParamGradients;
+use crate::file::check_numbers;
 use crate::tape::{Mode, Tape};
 use crate::{Device, Error, Graph, Result};
 use std::time::Instant;
@@ -28,82 +32,229 @@ pub struct Trainer<'a> {
     pub callbacks: Vec<&'a mut dyn Callback>,
 }
 
+/// What a training knows of itself between two steps, besides network and optimizer.
+struct Run {
+    at: Position,
+    history: Vec<EpochMetrics>,
+    scale: LossScale,
+}
+
+/// Why the steps of an epoch pause.
+enum Pause {
+    EpochOver,
+    Keep,
+    Stop,
+    /// The next batch cannot be read.
+    BadData(Error),
+}
+
 impl Trainer<'_> {
     /// Trains `graph` on `train`, and evaluates it on `val` after each epoch. The first error of data, loss or
     /// callback ends the training; a loss that is not finite is [`Error::Diverged`], and that step is not taken.
     /// The same seed and data give the same bits, for any number of threads.
     pub fn fit(
+        self,
+        graph: &mut Graph,
+        train: &mut dyn Batches,
+        val: Option<&mut dyn Batches>,
+    ) -> Result<Vec<EpochMetrics>> {
+        self.fit_kept(graph, train, val, None, None)
+    }
+
+    /// [`Trainer::fit`], begun `from` a checkpoint of the same training where there is one, with checkpoints that go to
+    /// `keeper`: after each epoch, whenever it wishes, and before an error of the data. The network is then that of the
+    /// checkpoint, and ends with the same bits as without the interruption.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`]; [`Error::Stopped`] where the keeper wishes the end; [`Error::Invalid`] where the checkpoint is
+    /// that of another training; an error of the keeper.
+    pub fn fit_kept(
         mut self,
         graph: &mut Graph,
         train: &mut dyn Batches,
         mut val: Option<&mut dyn Batches>,
+        from: Option<Checkpoint>,
+        mut keeper: Option<&mut dyn Keeper>,
     ) -> Result<Vec<EpochMetrics>> {
-        self.check()?;
+        self.check(train.len())?;
+        if let Some(batch) = train.samples().checked_div(train.len()) {
+            let [h, w, c] = train.image_shape();
+            let moments = self.optimizer.config().moments();
+            graph.require_training([batch.max(1), h, w, c], moments, self.device)?;
+        }
+        if let Some(checkpoint) = &from {
+            *graph = checkpoint.graph.clone();
+        }
         self.callbacks.iter_mut().try_for_each(|c| c.on_begin(graph))?;
-        let mut history = Vec::with_capacity(self.epochs);
-        let mut scale = LossScale::new(self.device);
-        for epoch in 0..self.epochs {
-            let mut metrics = self.epoch(epoch, graph, train, &mut scale)?;
+        let mut run =
+            Run { at: Position::default(), history: Vec::new(), scale: LossScale::new(self.device) };
+        if let Some(checkpoint) = from {
+            run = self.restore(checkpoint, graph, train)?;
+        }
+        while run.at.epoch < self.epochs {
+            let keeper = keeper.as_mut().map(|k| &mut **k as &mut dyn Keeper);
+            let mut metrics = self.epoch(graph, train, &mut run, keeper)?;
             if let Some(val) = &mut val {
                 let evaluation = evaluate(graph, &mut **val, self.device)?;
                 metrics.val_loss = Some(evaluation.loss);
                 metrics.val = Some(evaluation.accuracy);
             }
             self.callbacks.iter_mut().try_for_each(|c| c.on_epoch_end(graph, &metrics))?;
-            history.push(metrics);
+            run.history.push(metrics);
+            run.at = Position { epoch: run.at.epoch + 1, ..Position::default() };
         }
         self.callbacks.iter_mut().try_for_each(|c| c.on_end(graph))?;
-        Ok(history)
+        Ok(run.history)
     }
 
-    fn check(&self) -> Result<()> {
-        self.schedule.check()?;
+    /// Checks the numbers of a training with `batches` batches an epoch.
+    fn check(&self, batches: usize) -> Result<()> {
+        self.schedule.check_rates(self.learning_rate)?;
         self.optimizer.config().check()?;
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+        // Optimizers count steps in 32 bits.
+        match self.epochs.checked_mul(batches) {
+            Some(steps) if u32::try_from(steps).is_ok() => Ok(()),
+            _ => Err(Error::invalid(format!(
+                "epochs: {} epochs of {batches} batches are more than {} steps",
+                self.epochs,
+                u32::MAX
+            ))),
+        }
+    }
+
+    /// Goes on from `checkpoint`, whose network `graph` is already.
+    fn restore(&mut self, checkpoint: Checkpoint, graph: &Graph, train: &mut dyn Batches) -> Result<Run> {
+        let Checkpoint { position, history, optimizer, scale, callbacks, images, .. } = checkpoint;
+        let (epochs, batches) = (self.epochs, train.len());
+        if position.epoch >= epochs || position.batch > batches {
             return Err(Error::invalid(format!(
-                "training: expected a learning rate above 0, found {}",
-                self.learning_rate
+                "checkpoint: it stands in epoch {} at batch {}, of a training of {epochs} epochs of {batches} batches",
+                position.epoch + 1,
+                position.batch
             )));
         }
-        Ok(())
+        if callbacks.len() != self.callbacks.len() {
+            let (found, expected) = (callbacks.len(), self.callbacks.len());
+            return Err(Error::invalid(format!(
+                "checkpoint: expected the states of {expected} callbacks, found {found}"
+            )));
+        }
+        self.optimizer.restore(optimizer, graph)?;
+        self.callbacks.iter_mut().zip(callbacks).try_for_each(|(c, state)| c.restore(state))?;
+        train.restore(images)?;
+        Ok(Run { at: position, history, scale })
     }
 
+    /// The rest of the epoch that `run` stands in.
     fn epoch(
         &mut self,
-        epoch: usize,
         graph: &mut Graph,
         train: &mut dyn Batches,
-        scale: &mut LossScale,
+        run: &mut Run,
+        mut keeper: Option<&mut dyn Keeper>,
     ) -> Result<EpochMetrics> {
+        loop {
+            let pause = self.steps(graph, train, run, &mut keeper)?;
+            if run.at.images == 0 {
+                return match pause {
+                    Pause::BadData(error) => Err(error),
+                    _ => Err(Error::invalid("training: the data set holds no image")),
+                };
+            }
+            // Whoever reads the weights from here on finds them, or this training has failed.
+            graph.fetch()?;
+            check_numbers(graph).map_err(|e| {
+                let (epoch, step) = (run.at.epoch + 1, run.at.batch);
+                Error::NotFinite { epoch, step, source: Box::new(e) }
+            })?;
+            if let Some(keeper) = &mut keeper {
+                let why = match pause {
+                    Pause::EpochOver => Why::EpochOver,
+                    Pause::Keep => Why::Asked,
+                    Pause::Stop => Why::Stopping,
+                    Pause::BadData(_) => Why::BadData,
+                };
+                keeper.keep(self.checkpoint(graph, train, run)?, why)?;
+            }
+            match pause {
+                Pause::EpochOver => return Ok(self.metrics(&run.at)),
+                Pause::Keep => {}
+                Pause::Stop => return Err(Error::Stopped),
+                Pause::BadData(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The steps of the epoch that `run` stands in, until it is over or something else is to be done first.
+    fn steps(
+        &mut self,
+        graph: &mut Graph,
+        train: &mut dyn Batches,
+        run: &mut Run,
+        keeper: &mut Option<&mut dyn Keeper>,
+    ) -> Result<Pause> {
         let started = Instant::now();
-        let per_epoch = train.len();
-        let (mut loss, mut images, mut learning_rate) = (0.0, 0, 0.0);
-        for (i, batch) in train.epoch(epoch)?.enumerate() {
-            let step = epoch * per_epoch + i;
+        let (epoch, per_epoch) = (run.at.epoch, train.len());
+        let mut pause = Pause::EpochOver;
+        for item in train.epoch_from(epoch, run.at.batch)? {
+            let (number, batch) = match item {
+                Ok(item) => item,
+                Err(error) => {
+                    pause = Pause::BadData(error);
+                    break;
+                }
+            };
+            let step = epoch * per_epoch + number;
             let progress = Progress { epoch, epochs: self.epochs, step, steps: self.epochs * per_epoch };
-            let batch = batch?;
             let size = batch.labels.len();
-            let (step_loss, step_rate) = self.step(graph, batch, progress, i, scale)?;
-            loss += f64::from(step_loss) * size as f64;
-            images += size;
-            learning_rate = step_rate;
+            let (loss, rate) = self.step(graph, batch, progress, number, &mut run.scale)?;
+            run.at.batch = number + 1;
+            run.at.loss += f64::from(loss) * size as f64;
+            run.at.images += size;
+            run.at.learning_rate = rate;
+            pause = match keeper.as_mut().map_or(Wish::GoOn, |keeper| keeper.wish(progress)) {
+                Wish::Stop => Pause::Stop,
+                Wish::Keep if number + 1 < per_epoch => Pause::Keep,
+                _ => Pause::EpochOver,
+            };
+            if !matches!(pause, Pause::EpochOver) {
+                break;
+            }
         }
-        if images == 0 {
-            return Err(Error::invalid("training: the data set holds no image"));
+        if matches!(pause, Pause::EpochOver) {
+            run.at.batch = per_epoch;
         }
-        // Whoever reads the weights from here on finds them, or this training has failed.
-        graph.fetch()?;
-        let seconds = started.elapsed().as_secs_f64();
-        Ok(EpochMetrics {
-            epoch,
+        run.at.seconds += started.elapsed().as_secs_f64();
+        Ok(pause)
+    }
+
+    /// The training as it is now, with its tensors on the host.
+    fn checkpoint(&self, graph: &Graph, train: &dyn Batches, run: &Run) -> Result<Checkpoint> {
+        let optimizer = self.optimizer.states();
+        optimizer.iter().flat_map(|(_, state)| &state.moments).try_for_each(crate::Tensor::fetch)?;
+        Ok(Checkpoint {
+            graph: graph.clone(),
+            position: run.at,
+            history: run.history.clone(),
+            label: serde_json::Value::Null,
+            optimizer,
+            scale: run.scale,
+            callbacks: self.callbacks.iter().map(|c| c.state()).collect(),
+            images: train.state(),
+        })
+    }
+
+    fn metrics(&self, at: &Position) -> EpochMetrics {
+        EpochMetrics {
+            epoch: at.epoch,
             epochs: self.epochs,
-            train_loss: loss / images as f64,
+            train_loss: at.loss / at.images as f64,
             val_loss: None,
             val: None,
-            seconds,
-            images_per_second: images as f64 / seconds,
-            learning_rate,
-        })
+            seconds: at.seconds,
+            images_per_second: at.images as f64 / at.seconds,
+            learning_rate: at.learning_rate,
+        }
     }
 
     /// One step; its loss and learning rate.

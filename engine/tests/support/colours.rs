@@ -1,4 +1,4 @@
-//! A task that a small network learns in seconds, and the network.
+//! A task that a small network learns in seconds, and that network.
 
 use lopper_engine::data::{Batch, Batches};
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool};
@@ -9,18 +9,18 @@ use lopper_engine::{Device, Error, Graph, Layer, Param, Result, Tensor};
 
 const CLASSES: [&str; 3] = ["red", "green", "blue"];
 
-/// Numbers in (−1, 1), no two alike, the same every time.
+/// Returns distinct numbers in (−1, 1), the same on every run.
 pub fn noise(i: usize, seed: u64) -> f32 {
     let x =
         (i as u64 ^ seed.wrapping_mul(0x51_7cc1_b727)).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((x ^ (x >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1u32 << 23) as f32 - 1.0
 }
 
-/// Noisy 6 × 6 images in which one of three channels, the class, is brighter.
+/// Noisy 6 × 6 images whose class is the brightest of three channels.
 pub struct Colours {
     pub batches: usize,
     pub batch_size: usize,
-    /// The batch that cannot be read, and the batch that holds a NaN.
+    /// Batch that cannot be read, and batch that contains a NaN.
     pub unreadable: Option<usize>,
     pub not_a_number: Option<usize>,
     pub classes: Vec<String>,
@@ -34,7 +34,7 @@ impl Colours {
 
     fn batch(&self, epoch: usize, i: usize) -> Result<Batch> {
         if self.unreadable == Some(i) {
-            return Err(Error::file("broken.jpg", "is no image"));
+            return Err(Error::file("broken.jpg", "is not an image"));
         }
         let seed = (epoch * self.batches + i) as u64;
         let labels: Vec<u32> = (0..self.batch_size).map(|n| ((n + i) % 3) as u32).collect();
@@ -72,7 +72,7 @@ pub fn conv(o: usize, c: usize, seed: u64) -> Conv2d {
     Conv2d { weight, bias: None, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 }
 }
 
-/// Convolution, a residual block, pooling, dropout and a linear layer.
+/// Builds a convolution, a residual block, pooling, dropout and a linear layer.
 pub fn network() -> Graph {
     let mut g = Graph::new(3);
     let stem = g.push("conv1", Layer::Conv2d(conv(8, 3, 1)), &[0]).unwrap();

@@ -1,6 +1,6 @@
 //! Random networks and a plain evaluator of them, for the tests of plans and files.
 
-#![allow(dead_code)] // Each test binary uses its own part.
+#![allow(dead_code)] // Each test binary uses only some of it.
 
 pub mod colours;
 
@@ -9,12 +9,12 @@ use lopper_engine::{Device, Graph, Layer, NodeId, Param, Tensor};
 use lopper_kernels::params::CompactIndex;
 use lopper_kernels::reference as r;
 
-/// CUDA on the CPU, if it can be had: see [`lopper_kernels::cuda::emulator::for_tests`].
+/// Returns CUDA on the CPU, if available: see [`lopper_kernels::cuda::emulator::for_tests`].
 pub fn cuda_on_cpu() -> Option<Device> {
     lopper_kernels::cuda::emulator::for_tests().map(Device::Cuda)
 }
 
-/// A small deterministic generator (SplitMix64).
+/// Small deterministic generator (SplitMix64).
 pub struct Random(pub u64);
 
 impl Random {
@@ -25,7 +25,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A whole number in `low..=high`.
+    /// Returns an integer in `low..=high`.
     pub fn int(&mut self, low: usize, high: usize) -> usize {
         low + (self.next() % (high - low + 1) as u64) as usize
     }
@@ -34,7 +34,7 @@ impl Random {
         self.int(1, 100) <= percent
     }
 
-    /// A number in [−1, 1).
+    /// Returns a number in [−1, 1).
     pub fn float(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
@@ -44,7 +44,7 @@ impl Random {
     }
 }
 
-/// Builds a network node by node and knows the shape of each.
+/// Builds a network node by node and tracks the shape of each.
 struct Builder {
     graph: Graph,
     shapes: Vec<Vec<usize>>,
@@ -69,7 +69,7 @@ impl Builder {
         groups: usize,
     ) -> NodeId {
         let (c, dilation) = (self.shapes[x][3], if k == 1 { 1 } else { self.random.int(1, 2) });
-        // Dilation eats two more pixels on each side; padding gives them back.
+        // Dilation consumes one more pixel on each side; padding restores it.
         let padding = if k == 3 && dilation == 2 { padding + 1 } else { padding };
         let mut weight = Param::new(self.random.tensor(&[o, k, k, c / groups]));
         if self.random.chance(25) {
@@ -122,7 +122,7 @@ impl Builder {
         self.push(Layer::Linear(Linear { weight, bias }), &[x])
     }
 
-    /// A residual block: its shortcut is the input or a projection of it.
+    /// Adds a residual block, whose shortcut is the input or a projection of it.
     fn residual(&mut self, x: NodeId) -> NodeId {
         let c = self.shapes[x][3];
         let conv = self.conv(x, c, 3, 1, 1, 1);
@@ -154,7 +154,7 @@ impl Builder {
         self.push(if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) }, &[x])
     }
 
-    /// One random piece of a network behind `x`, which is an image.
+    /// Appends one random block to `x`, which is an image.
     fn block(&mut self, x: NodeId) -> NodeId {
         let c = self.shapes[x][3];
         let small = self.shapes[x][1] < 4 || self.shapes[x][2] < 4;
@@ -194,8 +194,8 @@ impl Builder {
     }
 }
 
-/// A network with residual sums, concatenations, strides, pools, groups, masks and compact convolutions, different
-/// for every seed. Its `info` names the image that it takes.
+/// Builds a network with residual sums, concatenations, strides, pools, groups, masks and compact convolutions,
+/// different for every seed. Its `info` gives the image size.
 pub fn random_graph(seed: u64) -> Graph {
     let mut random = Random(seed);
     let input = [random.int(6, 12), random.int(6, 12), random.int(1, 5)];
@@ -221,13 +221,13 @@ pub fn random_graph(seed: u64) -> Graph {
     b.graph
 }
 
-/// `n` random images for `graph`.
+/// Returns `n` random images for `graph`.
 pub fn images(graph: &Graph, n: usize, seed: u64) -> Tensor {
     let [h, w, c] = graph.info.input;
     Random(seed).tensor(&[n, h, w, c])
 }
 
-/// The output of every node in f64, by the reference kernels and nothing else.
+/// Returns the output of every node in f64, computed only by the reference kernels.
 pub fn evaluate(graph: &Graph, images: &Tensor) -> Vec<Vec<f64>> {
     let shapes = graph.shapes(images.shape().try_into().unwrap()).unwrap();
     let mut values: Vec<Vec<f64>> = Vec::new();
@@ -242,8 +242,8 @@ pub fn evaluate(graph: &Graph, images: &Tensor) -> Vec<Vec<f64>> {
     values
 }
 
-/// How far `found` is from `expected`, against the largest value of any layer: errors of one layer are carried
-/// through the ones behind it.
+/// Returns the error of `found` relative to the largest value of any layer: errors of one layer propagate through the
+/// layers after it.
 pub fn error(found: &[f32], nodes: &[Vec<f64>]) -> f64 {
     let expected = nodes.last().unwrap();
     assert_eq!(found.len(), expected.len());

@@ -1,9 +1,10 @@
-// The CUDA driver's entry points that lopper uses, on the CPU: a libcuda for machines without a GPU.
+// The CUDA driver entry points that lopper uses, on the CPU: a libcuda for machines without a GPU.
 //
-// Everything above it, from cudarc to the engine, runs unchanged, so the tests reach the code that a GPU runs. Kernels
-// come as shared libraries (`emulator.h`) instead of machine code. Memory is poisoned when it is allocated and ends at
-// a page that faults; a kernel that touches it, waits for ever or exits with copies in flight fails its launch as a
-// broken kernel fails on a device: with a sticky error. Streams run at once, or record while a graph is captured.
+// Everything above it, from cudarc to the engine, runs unchanged, so the tests cover the code that a GPU runs.
+// Kernels are shared libraries (`emulator.h`) instead of machine code. Memory is poisoned when it is allocated and
+// ends at a page that faults. A kernel that touches that page, waits forever or exits with copies in flight fails its
+// launch as a broken kernel does on a device: with a sticky error. Streams run immediately, or record while a graph
+// is captured.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -30,7 +31,7 @@ enum Result {
 
 constexpr size_t PAGE = 4096;
 constexpr unsigned char CANARY = 0xa5;
-constexpr unsigned MAX_SHARED = 227 << 10; // a block's on sm_90
+constexpr unsigned MAX_SHARED = 227 << 10; // per block, on sm_90
 
 struct Kernel { // as in emulator.h
     const char* name;
@@ -70,7 +71,7 @@ int64_t calls_until_lost = -1;
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #define API EXPORT Result
 
-/// Every call takes the lock, and fails where the device is lost or has failed.
+/// Takes the lock, and fails if the device is lost or has failed; every call does this.
 #define ENTER                                                                                                  \
     std::lock_guard<std::recursive_mutex> guard(lock);                                                         \
     if (calls_until_lost >= 0 && calls_until_lost-- == 0) sticky = UNKNOWN, message = "the device was lost";   \
@@ -81,7 +82,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
         if (sigjmp_buf* to = fault()) siglongjmp(*to, 1);
     struct sigaction& old = previous[signal == SIGBUS];
     if (old.sa_flags & SA_SIGINFO) return old.sa_sigaction(signal, info, context);
-    sigaction(signal, &old, nullptr); // not ours: again, without us
+    sigaction(signal, &old, nullptr); // not ours: fault again without this handler
 }
 
 void handle_faults() {
@@ -100,7 +101,7 @@ bool written(const char* from, const char* to) {
 const char* wrote_behind() {
     for (auto& [at, a] : allocations)
         if (written(reinterpret_cast<char*>(at) + a.bytes, a.map + a.map_bytes - PAGE))
-            return "wrote behind an allocation";
+            return "wrote past an allocation";
     return nullptr;
 }
 
@@ -110,10 +111,10 @@ Result launch(const Kernel* kernel, const unsigned* grid, const unsigned* size, 
     if (!error) error = wrote_behind();
     if (!error) return SUCCESS;
     message = std::string(kernel->name) + ": " + error;
-    return sticky = strstr(error, "out of bounds") || strstr(error, "wrote behind") ? ILLEGAL_ADDRESS : LAUNCH_FAILED;
+    return sticky = strstr(error, "out of bounds") || strstr(error, "wrote past") ? ILLEGAL_ADDRESS : LAUNCH_FAILED;
 }
 
-/// Does `node` now, or adds it to the graph that `stream` captures.
+/// Runs `node` now, or adds it to the graph that `stream` captures.
 Result submit(Stream* stream, std::function<Result()> node) {
     if (stream && stream->capturing) {
         stream->capturing->nodes.push_back(std::move(node));
@@ -124,7 +125,7 @@ Result submit(Stream* stream, std::function<Result()> node) {
 
 } // namespace
 
-// What tests set and ask.
+// Hooks for tests.
 EXPORT void emulator_capacity(size_t bytes) { capacity = bytes; }
 EXPORT size_t emulator_allocated() { return allocated; }
 EXPORT void emulator_lose_device_after(int64_t calls) { calls_until_lost = calls; }
@@ -140,17 +141,17 @@ API cuDriverGetVersion(int* version) { *version = 13000; return SUCCESS; }
 API cuDeviceGetCount(int* count) { *count = 1; return SUCCESS; }
 API cuDeviceGet(int* device, int ordinal) { *device = ordinal; return ordinal == 0 ? SUCCESS : INVALID_VALUE; }
 API cuDeviceGetName(char* name, int len, int) { snprintf(name, len, "CUDA on the CPU"); return SUCCESS; }
-/// The compute capability, ten times: that of Hopper, so that every kernel applies, or what the environment says.
+/// Ten times the compute capability: from the environment, or Hopper's, so that every kernel applies.
 int capability() {
     const char* text = getenv("LOPPER_EMULATOR_ARCH");
     return text ? atoi(text) : 90;
 }
 API cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
-    case 16: *value = 4; break; // multiprocessors: few, so that small problems reach what depends on them
+    case 16: *value = 4; break; // multiprocessors: few, so that small problems reach the code that depends on the number
     case 75: *value = capability() / 10; break;
     case 76: *value = capability() % 10; break;
-    case 97: *value = MAX_SHARED; break; // shared memory a block may opt in to
+    case 97: *value = MAX_SHARED; break; // shared memory that a block may opt in to
     default: return INVALID_VALUE;
     }
     return SUCCESS;
@@ -171,7 +172,7 @@ API cuMemAlloc_v2(uint64_t* at, size_t bytes) {
     ENTER;
     if (bytes == 0) return INVALID_VALUE;
     if (allocated + bytes > capacity) return OUT_OF_MEMORY;
-    // Aligned to 16 and no more, so that the end touches the guard page.
+    // Aligned to 16 only, so that the end touches the guard page.
     size_t padded = (bytes + 15) & ~size_t(15), pages = (padded + PAGE - 1) / PAGE;
     size_t map_bytes = (pages + 2) * PAGE;
     void* map = mmap(nullptr, map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -187,7 +188,7 @@ API cuMemAlloc_v2(uint64_t* at, size_t bytes) {
     return SUCCESS;
 }
 API cuMemFree_v2(uint64_t at) {
-    // Also on a device that has failed: nothing stays allocated.
+    // Also works on a device that has failed, so that nothing stays allocated.
     std::lock_guard<std::recursive_mutex> guard(lock);
     auto found = allocations.find(at);
     if (found == allocations.end()) return INVALID_VALUE;
@@ -220,7 +221,7 @@ API cuMemsetD8Async(uint64_t at, unsigned char value, size_t bytes, Stream* stre
 API cuMemHostAlloc(void** at, size_t bytes, unsigned) { *at = malloc(bytes); return *at ? SUCCESS : OUT_OF_MEMORY; }
 API cuMemFreeHost(void* at) { free(at); return SUCCESS; }
 
-/// A map of four dimensions with the 128-byte swizzle, as hopper.h reads it.
+/// Encodes a map of four dimensions with the 128-byte swizzle, as hopper.h reads it.
 API cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, const uint64_t* size,
                            const uint64_t* stride, const uint32_t* box, const uint32_t* step, int interleave,
                            int swizzle, int, int fill) {
@@ -231,14 +232,14 @@ API cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* address, co
         uint64_t stride[3];
         uint32_t size[4], box[4], step[4], element_bytes, tf32, unused[10];
     } fields = {};
-    if (!element || rank != 4 || interleave || swizzle != 3 || fill) return INVALID_VALUE; // what is not emulated
-    // A device's limits.
+    if (!element || rank != 4 || interleave || swizzle != 3 || fill) return INVALID_VALUE; // not emulated
+    // The limits of a device.
     if (reinterpret_cast<uint64_t>(address) % 16 || box[0] * element > 128 || box[0] * element % 16) return INVALID_VALUE;
     fields.address = address, fields.element_bytes = element, fields.tf32 = type == 11;
     for (unsigned d = 0; d < rank; d++) {
         if (!size[d] || size[d] > uint64_t(1) << 32 || !box[d] || box[d] > 256) return INVALID_VALUE;
         if (!step[d] || step[d] > 8) return INVALID_VALUE;
-        if (d > 0 && box[d] % step[d]) return INVALID_VALUE; // of which documents and drivers say different things
+        if (d > 0 && box[d] % step[d]) return INVALID_VALUE; // documentation and drivers disagree on this case
         if (d > 0 && (stride[d - 1] % 16 || stride[d - 1] >> 40)) return INVALID_VALUE;
         if (d > 0) fields.stride[d - 1] = stride[d - 1];
         fields.size[d] = uint32_t(size[d]), fields.box[d] = box[d], fields.step[d] = d ? step[d] : 1;
@@ -261,7 +262,7 @@ API cuModuleLoadData(Module** module, const void* image) {
     return SUCCESS;
 }
 API cuModuleUnload(Module* module) {
-    // The library stays: its threads' fibers do.
+    // The library stays loaded, because its threads' fibers remain.
     delete module;
     return SUCCESS;
 }
@@ -272,11 +273,15 @@ API cuModuleGetFunction(const Kernel** kernel, Module* module, const char* name)
     return NOT_FOUND;
 }
 API cuFuncSetAttribute(const Kernel*, int, int) { ENTER; return SUCCESS; }
+API cuFuncGetParamInfo(const Kernel* kernel, size_t index, size_t* offset, size_t* bytes) {
+    if (index >= kernel->args) return INVALID_VALUE;
+    return *offset = 0, *bytes = kernel->arg_bytes[index], SUCCESS;
+}
 
 API cuLaunchKernel(const Kernel* kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, Stream* stream, void** args, void**) {
     ENTER;
-    // A device's limits.
+    // The limits of a device.
     if (!gx || !gy || !gz || gy > 65535 || gz > 65535 || !bx || !by || !bz || gx > 2147483647u) return INVALID_VALUE;
     if (uint64_t(bx) * by * bz > 1024 || shared > MAX_SHARED) return LAUNCH_OUT_OF_RESOURCES;
     auto values = std::make_shared<std::vector<std::vector<char>>>();

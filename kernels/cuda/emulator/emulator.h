@@ -1,8 +1,9 @@
-// CUDA C++ for a host compiler: the words of the language, over fibers.
+// CUDA C++ for a host compiler: the language's extensions, implemented over fibers.
 //
-// Included before a `.cu` file, it makes of it plain C++17. What the hardware forbids or leaves open is made visible:
-// barriers release in random order, shared memory begins as NaN and ends at a page that faults, asynchronous copies
-// land as late as the rules allow. Not modelled: bank conflicts, the weak memory model, the tensor cores' rounding.
+// Included before a `.cu` file, it makes the file plain C++17. It exposes what the hardware forbids or leaves open:
+// barriers release in random order, shared memory begins as NaN and ends at a page that faults, and asynchronous
+// copies land as late as the rules allow. Not modeled: bank conflicts, the weak memory model, the tensor cores'
+// rounding.
 #pragma once
 #include "fibers.h"
 #include <cmath>
@@ -77,7 +78,7 @@ inline unsigned __ballot_sync(unsigned mask, int yes) {
     return votes;
 }
 
-// How the driver finds and calls a kernel: its arguments come as cuLaunchKernel takes them, one pointer each.
+// How the driver finds and calls a kernel: arguments arrive as in cuLaunchKernel, one pointer each.
 namespace emulator {
 struct Kernel {
     const char* name;
@@ -103,7 +104,7 @@ template <class... A, void (*KERNEL)(A...)> struct Entry<KERNEL> {
 
 #define EMULATOR_EXPORT __attribute__((visibility("default")))
 
-/// At the end of a module: `EMULATOR_MODULE(EMULATOR_KERNEL(a), EMULATOR_KERNEL(b))`.
+/// Ends a module: `EMULATOR_MODULE(EMULATOR_KERNEL(a), EMULATOR_KERNEL(b))`.
 #define EMULATOR_KERNEL(name) emulator::Entry<&name>::named(#name)
 #define EMULATOR_MODULE(...)                                                                                   \
     extern "C" EMULATOR_EXPORT const emulator::Kernel* emulator_kernels(unsigned* count) {                                     \

@@ -1,10 +1,10 @@
-// The threads of a block as fibers: each has a stack of its own, and runs until it waits.
+// The threads of a block as fibers: each has its own stack, and runs until it waits.
 //
-//   block ─▶ fiber 0  fiber 1  …  fiber n−1        a fiber that waits (for a barrier, for its warp) is parked;
-//              │ run      │ ready                  whoever completes the wait makes the parked fibers ready,
-//              └─ waits ─▶│ run …                  in random order, so that a missing barrier shows
+//   block ─▶ fiber 0  fiber 1  …  fiber n−1        a fiber that waits (for a barrier or its warp) is parked;
+//              │ run      │ ready                  the fiber that completes the wait makes the parked ones ready,
+//              └─ waits ─▶│ run …                  in random order, which exposes missing barriers
 //
-// One block runs at a time, on one thread of the system. Blocks come in random order too.
+// One block runs at a time, on one system thread. Blocks also run in random order.
 #pragma once
 #include <algorithm>
 #include <csetjmp>
@@ -37,7 +37,7 @@ struct Context {
     void* sp;
 };
 extern "C" void emulator_switch(void** save, void* to);
-// Saves the callee-saved registers on the old stack and takes them from the new one (System V ABI).
+// Saves the callee-saved registers on the old stack and restores them from the new one (System V ABI).
 asm(R"(
 .text
 .weak emulator_switch
@@ -53,7 +53,7 @@ emulator_switch:
 inline void switch_to(Context& from, Context& to) { emulator_switch(&from.sp, to.sp); }
 inline void prepare(Context& c, char* stack, size_t size, void (*entry)()) {
     void** top = reinterpret_cast<void**>(reinterpret_cast<uintptr_t>(stack + size) & ~uintptr_t(63));
-    *--top = nullptr; // where a return address of `entry` would be: aligns the stack as a call does
+    *--top = nullptr; // in place of the return address of `entry`: aligns the stack as a call does
     *--top = reinterpret_cast<void*>(entry);
     for (int i = 0; i < 6; i++) *--top = nullptr;
     c.sp = top;
@@ -72,7 +72,7 @@ inline void prepare(Context& c, char* stack, size_t size, void (*entry)()) {
 }
 #endif
 
-/// A copy that was asked for and has not landed: `cp.async`.
+/// A copy that was requested and has not landed: `cp.async`.
 struct Copy {
     void* to;
     const void* from; // null: zeros
@@ -82,7 +82,7 @@ struct Copy {
 /// A box of a tensor on its way to shared memory: `cp.async.bulk.tensor`. See hopper.h.
 struct BulkCopy {
     void* to;
-    uint64_t map[16]; // a copy: the thread that asked may be gone when it lands
+    uint64_t map[16]; // a copy: the requesting thread may be gone when it lands
     void* barrier;
     int at[4];
 };
@@ -98,7 +98,8 @@ struct Fiber {
     bool done;
 };
 
-/// Where the lanes of a warp exchange values: two halves, so that the next exchange may begin before all have read.
+/// The area where the lanes of a warp exchange values: two halves, so that the next exchange may begin before all
+/// have read.
 struct Warp {
     uint32_t slot[2][WARP][8];
     const void* pointer[2][WARP];
@@ -116,9 +117,9 @@ struct Block {
     size_t next;
     int waiting[16][MAX_THREADS], waits[16], wanted[16]; // named barriers; barrier 0 is __syncthreads
     std::vector<BulkCopy> bulk; // in flight
-    unsigned idle; // turns of spinning since anything happened
+    unsigned idle; // spins since the last progress
     char* stacks;
-    char* arena; // of the kernel's shared memory, its end at a page that cannot be touched
+    char* arena; // the kernel's shared memory, ending at an inaccessible page
     size_t arena_bytes, arena_pages;
     uint64_t random;
     char error[256];
@@ -148,7 +149,7 @@ inline Fiber& me() { return block->fiber[block->current]; }
     abort();
 }
 
-/// Gives the processor to the next fiber that is ready.
+/// Switches to the next ready fiber.
 inline void leave(const char* if_none) {
     Block& b = *block;
     if (b.next == b.ready.size()) fail(if_none);
@@ -168,7 +169,7 @@ inline void make_ready(int* who, int n) {
 
 constexpr const char* DEADLOCK = "deadlock: some threads wait for a barrier that others never reach";
 
-/// Waits until `wanted` threads (0: all that have not exited) have come to barrier `id`.
+/// Waits until `wanted` threads (0: all that have not exited) have arrived at barrier `id`.
 inline void barrier(int id, int wanted) {
     Block& b = *block;
     b.wanted[id] = wanted;
@@ -194,7 +195,7 @@ inline void sync_warp(unsigned mask) {
     leave(DEADLOCK);
 }
 
-/// One turn of waiting for what another thread will do to memory.
+/// Spins once while waiting for another thread to change memory.
 inline void spin() {
     Block& b = *block;
     if (++b.idle > 64u * b.threads + 4096) fail("deadlock: every thread spins");
@@ -223,7 +224,7 @@ inline void thread_main() {
     f.done = true;
     b.idle = 0;
     b.warp[b.current / WARP].lanes--;
-    // Threads that have exited do not count for __syncthreads.
+    // Exited threads do not count for __syncthreads.
     if (--b.live > 0 && b.waits[0] == b.live) {
         b.waits[0] = 0;
         make_ready(b.waiting[0], b.live);
@@ -232,7 +233,7 @@ inline void thread_main() {
         Context dead;
         switch_to(dead, b.outside);
     }
-    leave("deadlock: a thread exits and others wait for it");
+    leave("deadlock: a thread exits while others wait for it");
     abort();
 }
 
@@ -245,7 +246,7 @@ inline Block* new_block() {
     return b;
 }
 
-/// `bytes` of shared memory that end at a page without access; aligned to 16, or to 1024 where `bytes` is.
+/// Reserves `bytes` of shared memory that end at an inaccessible page; aligned to 16, or to 1024 if `bytes` is.
 inline void reserve_shared(Block& b, size_t bytes) {
     size_t pages = (bytes + PAGE - 1) / PAGE;
     if (pages > b.arena_pages) {
@@ -269,7 +270,7 @@ inline void run_block(Block& b, const std::function<void()>& body) {
     b.bulk.clear();
     b.body = &body;
     memset(b.waits, 0, sizeof b.waits);
-    if (b.arena_bytes) memset(shared_arena(), 0xff, b.arena_bytes); // NaN: a read of what nobody wrote shows
+    if (b.arena_bytes) memset(shared_arena(), 0xff, b.arena_bytes); // NaN: exposes reads of unwritten memory
     for (int w = 0; w * WARP < b.threads; w++) {
         b.warp[w].waits = 0;
         b.warp[w].lanes = std::min(WARP, b.threads - w * WARP);
@@ -285,7 +286,7 @@ inline void run_block(Block& b, const std::function<void()>& body) {
         f.product_groups.clear();
         f.phase = 0;
         f.done = false;
-        // Staggered, so that the stacks' tops do not all fall into one set of the cache.
+        // Staggered, so that the stack tops do not all fall into one cache set.
         prepare(f.context, b.stacks + i * STACK, STACK - (i % 64) * 192, thread_main);
         order[i] = i;
     }
@@ -294,7 +295,7 @@ inline void run_block(Block& b, const std::function<void()>& body) {
     switch_to(b.outside, b.fiber[b.current].context);
 }
 
-/// Runs every block of a grid; null, or what went wrong.
+/// Runs every block of a grid; returns null or an error.
 inline const char* run_grid(const unsigned* grid, const unsigned* size, unsigned shared, uint64_t seed,
                             const std::function<void()>& body) {
     if (!block) block = new_block();

@@ -1,18 +1,18 @@
-// The emulated twin of `hopper.cuh`'s instructions: the same names over memory and fibers.
+// The emulated counterparts of `hopper.cuh`'s instructions: the same names over memory and fibers.
 //
-// What the hardware does asynchronously happens as late as the rules allow. A bulk copy lands while somebody waits for
-// it, in random order among the copies in flight; a wgmma reads shared memory when its group is waited for. A kernel
-// that frees a stage too early, or reads one too soon, computes with NaN or with another step's numbers.
+// Asynchronous operations complete as late as the rules allow. A bulk copy lands while some thread waits for it, in
+// random order among the copies in flight; a wgmma reads shared memory when its group is waited for. A kernel that
+// frees a stage too early, or reads one too soon, computes with NaN or with another step's numbers.
 #pragma once
 
-/// What `cuTensorMapEncodeTiled` of the emulated driver packs into 128 bytes.
+/// The 128 bytes that the emulated driver's `cuTensorMapEncodeTiled` writes.
 struct TensorMap {
     const char* address;
     uint64_t stride[3]; // bytes, of dimensions 1..3
     uint32_t size[4], box[4], step[4];
     uint32_t element_bytes, tf32, unused[10];
 };
-static_assert(sizeof(TensorMap) == 128, "as CUtensorMap");
+static_assert(sizeof(TensorMap) == 128, "same size as CUtensorMap");
 
 /// An mbarrier: a phase ends when all arrivals have come and all announced bytes have landed.
 struct Barrier {
@@ -21,8 +21,8 @@ struct Barrier {
 };
 
 namespace emulator {
-/// Where the 128-byte swizzle puts the byte at `offset` of shared memory: the 16-byte chunk's number within its
-/// 128-byte row is xored with the row's number within its eight rows.
+/// The position in shared memory of the byte at `offset` under the 128-byte swizzle: the number of the 16-byte chunk
+/// within its 128-byte row is XORed with the row's number within its eight rows.
 inline size_t swizzled(size_t offset) { return offset ^ ((offset >> 7 & 7) << 4); }
 
 inline uint32_t shared_offset(const void* p) {
@@ -37,10 +37,10 @@ inline void complete(Barrier& b) {
 }
 
 inline void need_ready(const Barrier& b) {
-    if (b.ready != 1 || b.arrivals == 0 || b.arrivals == 0xfff) fail("an mbarrier that was not initialized");
+    if (b.ready != 1 || b.arrivals == 0 || b.arrivals == 0xfff) fail("use of an uninitialized mbarrier");
 }
 
-/// Rounds the f32 at `p` to eleven bits of mantissa, to nearest; infinities and NaNs stay.
+/// Rounds the f32 at `p` to eleven significant bits, ties away from zero; infinities and NaNs stay.
 inline void round_to_tf32(char* p) {
     uint32_t u;
     memcpy(&u, p, 4);
@@ -48,7 +48,7 @@ inline void round_to_tf32(char* p) {
     memcpy(p, &u, 4);
 }
 
-/// Writes a box to shared memory, swizzled; zeros where it leaves the tensor.
+/// Writes a box to shared memory, swizzled, with zeros outside the tensor.
 inline void land(const BulkCopy& copy) {
     TensorMap m;
     memcpy(&m, copy.map, sizeof m);
@@ -93,12 +93,12 @@ inline bool land_any() {
     return true;
 }
 
-/// Row `row` of the operand that `descriptor` names, `DEPTH` elements.
+/// Reads row `row` of the operand that `descriptor` describes, `DEPTH` elements.
 template <class T, bool TRANSPOSED, int DEPTH> void operand(uint64_t descriptor, int row, float (&to)[DEPTH]) {
     size_t base = (descriptor & 0x3fff) << 4, lead = (descriptor >> 16 & 0x3fff) << 4;
     size_t atom = (descriptor >> 32 & 0x3fff) << 4;
-    if (descriptor >> 46 != 1 << 16) fail("a descriptor that is not of the 128-byte swizzle alone");
-    if (base & 0x380) fail("a descriptor of no base offset, of rows that do not begin at a multiple of 1024");
+    if (descriptor >> 46 != 1 << 16) fail("a descriptor with anything but the plain 128-byte swizzle");
+    if (base & 0x380) fail("a descriptor without base offset for rows that do not begin at a multiple of 1024");
     constexpr int WIDE = 128 / sizeof(T), CHUNK = 16 / sizeof(T);
     const char* arena = shared_arena();
     T values[DEPTH];
@@ -113,8 +113,8 @@ template <class T, bool TRANSPOSED, int DEPTH> void operand(uint64_t descriptor,
     for (int k = 0; k < DEPTH; k++) to[k] = to_float(values[k]);
 }
 
-/// This thread's part of `d += a·bᵀ`, one step of depth 32 bytes: rows r and r + 8 of its warp's sixteen, and two
-/// columns of every eight.
+/// This thread's part of `d += a·bᵀ`, one step with a depth of 32 bytes: rows r and r + 8 of its warp's sixteen, and
+/// two columns of every eight.
 template <class T, bool TRANSPOSED, int R> void multiply(float* d, uint64_t a, uint64_t b) {
     constexpr int DEPTH = 32 / sizeof(T);
     int thread = block->current % 128, row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
@@ -131,13 +131,13 @@ template <class T, bool TRANSPOSED, int R> void multiply(float* d, uint64_t a, u
 } // namespace emulator
 
 inline void barrier_init(Barrier& b, unsigned arrivals) {
-    if (emulator::shared_offset(&b) % 8) emulator::fail("an mbarrier at an address that is no multiple of 8");
+    if (emulator::shared_offset(&b) % 8) emulator::fail("an mbarrier at an address that is not a multiple of 8");
     b.phase = 0, b.bytes = 0, b.missing = b.arrivals = arrivals, b.ready = 1;
 }
 inline void barrier_init_fence() {}
 inline void barrier_arrive(Barrier& b) {
     emulator::need_ready(b);
-    if (b.missing == 0) emulator::fail("more arrivals at an mbarrier than it takes");
+    if (b.missing == 0) emulator::fail("more arrivals at an mbarrier than it expects");
     b.missing--;
     emulator::complete(b);
 }
@@ -148,7 +148,7 @@ inline void barrier_expect(Barrier& b, unsigned bytes) {
 inline void barrier_wait(Barrier& b, unsigned parity) {
     emulator::need_ready(b);
     while (b.phase == parity)
-        // Now and then a copy lands; mostly others run first.
+        // Occasionally a copy lands; mostly other fibers run first.
         if (emulator::draw() % 256 || !emulator::land_any()) emulator::spin();
 }
 

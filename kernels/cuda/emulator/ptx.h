@@ -1,12 +1,12 @@
-// What `ptx.cuh` says in PTX, over fibers. Copies land at the wait that demands them and no sooner; a warp's matrices
-// pass through its exchange area.
+// The instructions of `ptx.cuh` over fibers. Copies land only at the wait that requires them; a warp's matrices pass
+// through its exchange area.
 #pragma once
 
 template <class X> X keep(X x) { return x; }
 
 inline void copy_async(void* to, const void* from, bool there) {
     if (reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16)
-        emulator::fail("cp.async of 16 bytes at an address that is no multiple of 16");
+        emulator::fail("cp.async of 16 bytes at an address that is not a multiple of 16");
     emulator::me().copies.push_back({to, there ? from : nullptr, 16, there ? 16u : 0u});
 }
 
@@ -30,9 +30,9 @@ template <int N> inline void copy_wait() {
 }
 
 namespace emulator {
-/// Gives every lane the row that each lane of its warp named.
+/// Gives every lane the rows that all lanes of its warp passed.
 inline const void** exchange_rows(const void* row, int& lane) {
-    if (reinterpret_cast<uintptr_t>(row) % 16) fail("ldmatrix of a row whose address is no multiple of 16");
+    if (reinterpret_cast<uintptr_t>(row) % 16) fail("ldmatrix of a row whose address is not a multiple of 16");
     Exchange x = exchange();
     x.warp.pointer[x.half][x.lane] = row;
     sync_warp(~0u);
@@ -60,7 +60,7 @@ inline uint32_t round_tf32(uint32_t x) {
 }
 
 namespace emulator {
-/// `d += a·b` where `product(x, y)` multiplies the elements in four bytes each, and adds the products.
+/// `d += a·b`, where `product(x, y)` multiplies the elements in four bytes of each and sums the products.
 template <class F> void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, F product) {
     Exchange x = exchange();
     auto& slot = x.warp.slot[x.half];
@@ -87,7 +87,7 @@ inline void mma(f16, float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_
     emulator::mma(d, a, b0, b1, emulator::product_of_pairs<f16>);
 }
 inline void mma(float, float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-    // Tensor cores ignore the low bits of an operand: one that nobody rounded would be cut off.
+    // Tensor cores ignore the low bits of an operand, so an unrounded operand is truncated.
     auto cut = [](uint32_t u) { return __uint_as_float(u & ~0x1fffu); };
     emulator::mma(d, a, b0, b1, [&](uint32_t x, uint32_t y) { return cut(x) * cut(y); });
 }

@@ -15,7 +15,7 @@
 //! of the size of the spread, not of the mean, and even if that row is an outlier the relative error stays below `ε ·`
 //! rows of a chunk. Chunks are combined in `f64`, by the formula of Chan, Golub & LeVeque (1983).
 
-use super::columns::{Shift, column_sums, map_channels};
+use super::columns::{Repeated, Shift, column_sums, map_channels};
 use super::{Activation, Cpu};
 
 /// Normalizes by the statistics of this batch, which it also returns: `mean`, and the biased variance `var`, `[C]`.
@@ -81,9 +81,37 @@ pub fn batch_norm_forward_eval(
     activation: Activation,
     y: &mut [f32],
 ) {
-    assert_eq!((x.len(), y.len(), mean.len(), beta.len()), (rows * c, rows * c, c, c));
-    let factor = factors(var, gamma, eps);
-    let params = [mean, &factor, beta];
+    assert_eq!((x.len(), mean.len()), (rows * c, c));
+    let packed = PackedBatchNorm::new(mean, var, gamma, beta, eps);
+    batch_norm_forward_packed(cpu, &packed, x, residual, activation, y);
+}
+
+/// A batch norm whose statistics are given, in the order in which the kernel reads it.
+pub struct PackedBatchNorm(Repeated<3>);
+
+impl PackedBatchNorm {
+    /// Of parameters `[C]`.
+    pub fn new(mean: &[f32], var: &[f32], gamma: &[f32], beta: &[f32], eps: f32) -> Self {
+        Self(Repeated::new(mean.len(), [mean, &factors(var, gamma, eps), beta]))
+    }
+
+    /// Bytes of packed parameters.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+/// [`batch_norm_forward_eval`] with packed parameters: the same bits, and it allocates nothing.
+pub fn batch_norm_forward_packed(
+    cpu: &Cpu,
+    packed: &PackedBatchNorm,
+    x: &[f32],
+    residual: Option<&[f32]>,
+    activation: Activation,
+    y: &mut [f32],
+) {
+    assert_eq!((x.len(), x.len() % packed.0.channels()), (y.len(), 0));
+    let params = &packed.0;
     let [low, high] = bounds(activation);
     // A NaN passes both comparisons.
     let clamp = move |z: f32| {
@@ -91,10 +119,10 @@ pub fn batch_norm_forward_eval(
         if above > high { high } else { above }
     };
     match residual {
-        None => map_channels(cpu, c, params, [y], [x], move |[mean, factor, beta], _, [x]| {
+        None => map_channels(cpu, params, [y], [x], move |[mean, factor, beta], _, [x]| {
             [clamp((x - mean) * factor + beta)]
         }),
-        Some(r) => map_channels(cpu, c, params, [y], [x, r], move |[mean, factor, beta], _, [x, r]| {
+        Some(r) => map_channels(cpu, params, [y], [x, r], move |[mean, factor, beta], _, [x, r]| {
             [clamp((x - mean) * factor + beta + r)]
         }),
     }
@@ -153,12 +181,12 @@ pub fn batch_norm_backward(
         Statistics::Batch => through_statistics(rows, var, eps, dgamma, dbeta),
         Statistics::Given => [vec![0.0; c], vec![0.0; c]],
     };
-    let params = [mean, &factor, &shift, &slope];
+    let params = &Repeated::new(c, [mean, &factor, &shift, &slope]);
     let dx_of =
         |[mean, factor, shift, slope]: [f32; 4], x: f32, dz: f32| factor * (dz - shift - (x - mean) * slope);
     match residual_dx {
-        None => map_channels(cpu, c, params, [dy], [x, y], move |p, [dy], [x, y]| [dx_of(p, x, mask(y, dy))]),
-        Some(dx) => map_channels(cpu, c, params, [dy, dx], [x, y], move |p, [dy, _], [x, y]| {
+        None => map_channels(cpu, params, [dy], [x, y], move |p, [dy], [x, y]| [dx_of(p, x, mask(y, dy))]),
+        Some(dx) => map_channels(cpu, params, [dy, dx], [x, y], move |p, [dy, _], [x, y]| {
             let dz = mask(y, dy);
             [dz, dx_of(p, x, dz)]
         }),
@@ -186,11 +214,37 @@ fn bounds(activation: Activation) -> [f32; 2] {
 
 /// `1/√(var + eps)`.
 fn inv_std(var: f32, eps: f32) -> f64 {
-    (f64::from(var) + f64::from(eps)).sqrt().recip()
+    (widened(var) + widened(eps)).sqrt().recip()
+}
+
+/// `x` in double precision, where a subnormal number is a normal one. A thread that flushes subnormals would make zero of
+/// it in a plain conversion, others would not, and a variance of zero is another thing than a small one.
+fn widened(x: f32) -> f64 {
+    if !x.is_subnormal() {
+        return x.into();
+    }
+    let steps = f64::from(x.to_bits() & !(1 << 31)) * 2f64.powi(-149);
+    if x.is_sign_negative() { -steps } else { steps }
 }
 
 /// `gamma/√(var + eps)`.
 fn factors(var: &[f32], gamma: &[f32], eps: f32) -> Vec<f32> {
     assert_eq!(var.len(), gamma.len());
-    var.iter().zip(gamma).map(|(&var, &gamma)| (f64::from(gamma) * inv_std(var, eps)) as f32).collect()
+    var.iter().zip(gamma).map(|(&var, &gamma)| (widened(gamma) * inv_std(var, eps)) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Cpu;
+
+    #[test]
+    fn widening_is_exact_in_every_thread() {
+        let values = [0.0, -0.0, 1.0, f32::MIN_POSITIVE, 1e-40, -1e-40, f32::from_bits(1), f32::MAX];
+        let want = values.map(|x| f64::from(x).to_bits());
+        assert_eq!(values.map(|x| widened(x).to_bits()), want);
+        let flushing =
+            Cpu::detect().threads(1).run(|| values.map(|x| widened(std::hint::black_box(x)).to_bits()));
+        assert_eq!(flushing, want);
+    }
 }

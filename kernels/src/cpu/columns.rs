@@ -42,11 +42,34 @@ fn repeat(parameter: &[f32], width: usize) -> Buffer {
     parameter.iter().copied().cycle().take(width).collect()
 }
 
+/// Parameters of `c` channels, repeated across a tile of a map.
+pub(super) struct Repeated<const P: usize> {
+    c: usize,
+    width: usize,
+    params: [Buffer; P],
+}
+
+impl<const P: usize> Repeated<P> {
+    /// Of parameters `[C]` each.
+    pub(super) fn new(c: usize, params: [&[f32]; P]) -> Self {
+        assert!(params.iter().all(|p| p.len() == c), "a parameter has one value a channel");
+        let width = tile_width(c, MAP_TILE);
+        Self { c, width, params: params.map(|p| repeat(p, width)) }
+    }
+
+    pub(super) fn channels(&self) -> usize {
+        self.c
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<f32>() * P * self.width
+    }
+}
+
 /// `outs[..][row, ch] = op(params[..][ch], outs[..][row, ch], ins[..][row, ch])`.
 pub(super) fn map_channels<const P: usize, const OUT: usize, const IN: usize>(
     cpu: &Cpu,
-    c: usize,
-    params: [&[f32]; P],
+    params: &Repeated<P>,
     outs: [&mut [f32]; OUT],
     ins: [&[f32]; IN],
     op: impl Fn([f32; P], [f32; OUT], [f32; IN]) -> [f32; OUT] + Copy + Send + Sync,
@@ -54,9 +77,8 @@ pub(super) fn map_channels<const P: usize, const OUT: usize, const IN: usize>(
     let len = outs[0].len();
     let lengths = outs.iter().map(|out| out.len()).chain(ins.iter().map(|x| x.len()));
     assert!(lengths.into_iter().all(|l| l == len), "matrices of different sizes");
-    let width = tile_width(c, MAP_TILE);
-    let params = params.map(|p| repeat(p, width));
-    let params = params.each_ref().map(|p| &p[..]);
+    let width = params.width;
+    let params = params.params.each_ref().map(|p| &p[..]);
     cpu.run(|| halve(cpu, chunk_len(width), MapChunk { width, params, outs, ins, op }));
 }
 

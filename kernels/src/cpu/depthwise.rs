@@ -43,7 +43,7 @@ pub(super) fn pack_taps(g: &Conv2d, w: &[f32], taps: &[usize], packed: &mut [f32
 }
 
 /// `y[target, c] = activation(Σ_tap x[window @ tap, c] · w[tap, c] + bias + residual)` for every window.
-/// `w` is packed; `zeros` is a pixel of zeros.
+/// `w` is packed; `zeros` is a row of the windows.
 pub(super) fn run(
     cpu: &Cpu,
     windows: &Windows,
@@ -53,6 +53,7 @@ pub(super) fn run(
     epilogue: &Epilogue,
     y: &mut [f32],
 ) {
+    assert!(windows.channels <= windows.row_len, "a row has all channels");
     let count = windows.count();
     let y = Shared::new(y);
     cpu.run(|| {
@@ -60,7 +61,7 @@ pub(super) fn run(
             let first = block * BLOCK;
             cpu.with_workspace(|Workspace { rows, out, .. }| {
                 let count = BLOCK.min(count - first);
-                windows.rows(x.as_ptr(), zeros.as_ptr(), first, count, BLOCK, rows);
+                windows.rows(x, zeros, first, count, BLOCK, rows);
                 windows.targets(first, count, out);
                 cpu.dispatch(Forward { channels: windows.channels, rows, out, w, epilogue, y });
             });
@@ -124,7 +125,7 @@ pub(super) fn weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
     let windows = Windows::forward(g, &offsets);
     let pixels = windows.count();
     let chunk = pixels.div_ceil(CHUNKS).next_multiple_of(BLOCK);
-    let zeros = cpu.zeros(g.c);
+    let zeros = cpu.zeros(windows.row_len);
     let mut partial = cpu.scratch(pixels.div_ceil(chunk) * g.w_len());
     let mut summed = cpu.scratch(g.w_len());
     cpu.run(|| {
@@ -133,7 +134,7 @@ pub(super) fn weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
             cpu.with_workspace(|Workspace { rows, .. }| {
                 for first in (at * chunk..((at + 1) * chunk).min(pixels)).step_by(BLOCK) {
                     let count = BLOCK.min(pixels - first);
-                    windows.rows(x.as_ptr(), zeros.as_ptr(), first, count, BLOCK, rows);
+                    windows.rows(x, &zeros, first, count, BLOCK, rows);
                     let dy = &dy[first * g.c..(first + count) * g.c];
                     cpu.dispatch(WeightGrad { channels: g.c, rows, dy, sums });
                 }

@@ -37,10 +37,13 @@ pub use adaptive_pool::{
     adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
     adaptive_max_pool2d_input_grad,
 };
-pub use batch_norm::{Statistics, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_train};
+pub use batch_norm::{
+    PackedBatchNorm, Statistics, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_packed,
+    batch_norm_forward_train,
+};
 pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use conv2d::{
-    Algorithm, Choice, Epilogue, PackedCompact, PackedConv2d, PackedMasked, Packing, Weights,
+    Algorithm, Choice, Epilogue, Footprint, PackedCompact, PackedConv2d, PackedMasked, Packing, Weights,
     conv2d_compact_forward, conv2d_forward, conv2d_forward_packed, conv2d_input_grad, conv2d_masked_forward,
     conv2d_masked_forward_packed, conv2d_weight_grad,
 };
@@ -120,6 +123,14 @@ pub enum CpuError {
     /// `LOPPER_ISA` names an instruction set that the machine lacks.
     #[error("{ISA_VARIABLE}: this machine has no {0}")]
     MissingIsa(Isa),
+    /// The system refuses to start that many threads.
+    #[error("threads: the system cannot start {count}: {reason}")]
+    Threads {
+        /// How many were asked for.
+        count: usize,
+        /// What the system says.
+        reason: String,
+    },
 }
 
 /// The environment variable that forces an instruction set.
@@ -170,6 +181,7 @@ pub struct Cpu {
     pool: Arc<rayon::ThreadPool>,
     shelf: Arc<scratch::Shelf>,
     recycler: Arc<Recycler>,
+    strict: bool,
 }
 
 impl fmt::Debug for Cpu {
@@ -181,12 +193,20 @@ impl fmt::Debug for Cpu {
 impl Cpu {
     /// The best instruction set of the machine, or the one that `LOPPER_ISA` names where it can be had;
     /// one thread a core.
+    ///
+    /// # Panics
+    /// Where the system cannot start the threads.
     pub fn detect() -> Self {
         Self::try_detect().unwrap_or_else(|_| Self::new(best_backend(), core_count()))
     }
 
-    /// Like [`detect`](Self::detect), but an unusable `LOPPER_ISA` is an error.
+    /// Like [`detect`](Self::detect), but an unusable `LOPPER_ISA` and threads that do not start are errors.
     pub fn try_detect() -> Result<Self, CpuError> {
+        Self::open(core_count())
+    }
+
+    /// Like [`try_detect`](Self::try_detect), with a pool of `threads` threads, at least 1 and at most [`MAX_THREADS`].
+    pub fn open(threads: usize) -> Result<Self, CpuError> {
         let backend = match std::env::var_os(ISA_VARIABLE) {
             None => best_backend(),
             Some(name) => {
@@ -194,7 +214,7 @@ impl Cpu {
                 Backend::new(isa).ok_or(CpuError::MissingIsa(isa))?
             }
         };
-        Ok(Self::new(backend, core_count()))
+        Self::try_new(backend, threads)
     }
 
     /// This instruction set with one thread a core; `None` where the machine lacks it.
@@ -204,23 +224,41 @@ impl Cpu {
 
     /// The same instruction set with a pool of `n` threads, at least 1 and at most [`MAX_THREADS`].
     pub fn threads(self, n: usize) -> Self {
-        if self.thread_count() == n { self } else { Self::new(self.backend, n) }
+        let strict = self.strict;
+        let cpu = if self.thread_count() == n { self } else { Self::new(self.backend, n) };
+        Self { strict, ..cpu }
+    }
+
+    /// The same CPU, which computes every convolution and its gradients by the direct algorithm, whatever is asked for:
+    /// an output then depends on nothing but the pixels that it reads, however large they are.
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// Whether it computes by the direct algorithm only.
+    pub fn is_strict(&self) -> bool {
+        self.strict
     }
 
     fn new(backend: Backend, threads: usize) -> Self {
-        let threads = threads.clamp(1, MAX_THREADS);
+        Self::try_new(backend, threads).expect("the system can start the threads of a small pool")
+    }
+
+    fn try_new(backend: Backend, threads: usize) -> Result<Self, CpuError> {
+        let count = threads.clamp(1, MAX_THREADS);
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
+            .num_threads(count)
             .thread_name(|i| format!("lopper-{i}"))
             .start_handler(|_| flush_subnormals())
             .build()
-            .expect("the system can start the threads of a small pool");
-        Self {
+            .map_err(|e| CpuError::Threads { count, reason: e.to_string() })?;
+        Ok(Self {
             backend,
             pool: Arc::new(pool),
-            shelf: Arc::new(scratch::Shelf::new(threads)),
+            shelf: Arc::new(scratch::Shelf::new(count)),
             recycler: Arc::default(),
-        }
+            strict: false,
+        })
     }
 
     /// The instruction set in use.
@@ -268,7 +306,8 @@ fn core_count() -> usize {
 /// Makes this thread read and produce zero instead of subnormal numbers. A batch norm that is folded into a
 /// convolution can create hundreds of them, and each one costs a slow path of a hundred cycles and more.
 fn flush_subnormals() {
-    #[cfg(target_arch = "x86_64")]
+    // Miri knows no inline assembly.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         const FLUSH_TO_ZERO: u32 = 1 << 15;
         const DENORMALS_ARE_ZERO: u32 = 1 << 6;
@@ -298,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     fn workers_flush_subnormals() {
         use std::hint::black_box;
         let cpu = Cpu::detect().threads(2);

@@ -42,7 +42,7 @@ pub(super) struct Tile {
     pub a_offset: usize,
     /// Distance between a row's consecutive elements.
     pub a_step: usize,
-    /// `segments · len` rows of NR elements, 64-byte aligned; of which type, the kernel knows.
+    /// `segments · len` rows of NR elements, fastest when 64-byte aligned; of which type, the kernel knows.
     pub b: *const u8,
     /// What the tiles after this one will read of B: a cache line of it is asked for in each step.
     pub next: *const u8,

@@ -18,7 +18,7 @@ pub fn adaptive_max_pool2d_forward<F: Float>(g: &AdaptivePool2d, x: &[F], y: &mu
     windows::max_forward(g, x, y);
 }
 
-/// Passes each gradient to the pixel that was the largest; of equals, to the first in the window.
+/// Passes each gradient to the largest pixel of its window; ties go to the first.
 pub fn adaptive_max_pool2d_input_grad<F: Float>(g: &AdaptivePool2d, x: &[F], dy: &[F], dx: &mut [F]) {
     windows::max_input_grad(g, x, dy, dx);
 }

@@ -1,9 +1,9 @@
 //! Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, C]`, with `rows = N·H·W` for images and
-//! `N` for vectors: `x̂ = (x − mean)/√(var + eps)`, `y = gamma·x̂ + beta`, each channel by itself.
+//! `N` for vectors: `x̂ = (x − mean)/√(var + eps)`, `y = gamma·x̂ + beta`, separately for each channel.
 
 use super::Float;
 
-/// Normalizes by the statistics of this batch, which it also returns: `mean`, and the biased variance `var`, `[C]`.
+/// Normalizes by the statistics of this batch and returns them: `mean`, and the biased variance `var`, `[C]`.
 pub fn batch_norm_forward_train<F: Float>(
     rows: usize,
     c: usize,
@@ -24,7 +24,7 @@ pub fn batch_norm_forward_train<F: Float>(
     batch_norm_forward_eval(rows, c, x, mean, var, gamma, beta, eps, y);
 }
 
-/// Normalizes by statistics that are given.
+/// Normalizes by the given statistics.
 pub fn batch_norm_forward_eval<F: Float>(
     rows: usize,
     c: usize,
@@ -43,7 +43,7 @@ pub fn batch_norm_forward_eval<F: Float>(
     }
 }
 
-/// The gradients of [`batch_norm_forward_train`], where mean and variance depend on `x`:
+/// The gradients of [`batch_norm_forward_train`], whose mean and variance depend on `x`:
 ///
 /// `dbeta = Σ dy`, `dgamma = Σ dy·x̂`, `dx = gamma/√(var + eps) · (dy − dbeta/rows − x̂·dgamma/rows)`.
 pub fn batch_norm_backward<F: Float>(
@@ -69,7 +69,7 @@ pub fn batch_norm_backward<F: Float>(
     }
 }
 
-/// The gradients of [`batch_norm_forward_eval`], where the statistics are constants: `dx = dy·gamma/√(var + eps)`.
+/// The gradients of [`batch_norm_forward_eval`], whose statistics are constants: `dx = dy·gamma/√(var + eps)`.
 pub fn batch_norm_eval_backward<F: Float>(
     rows: usize,
     c: usize,

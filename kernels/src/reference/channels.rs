@@ -1,4 +1,4 @@
-//! Operations that move channels: concatenation, and the parameter-free residual shortcut.
+//! Operations that move channels: concatenation and the parameter-free residual shortcut.
 
 use super::Float;
 use crate::shapes::PadShortcut;
@@ -16,7 +16,7 @@ pub fn concat_forward<F: Float>(rows: usize, parts: &[(&[F], usize)], y: &mut [F
     }
 }
 
-/// The gradient of [`concat_forward`]: cuts `dy` `[rows, Σ c]` into its parts.
+/// The gradient of [`concat_forward`]: splits `dy` `[rows, Σ c]` into its parts.
 pub fn split_channels<F: Float>(rows: usize, dy: &[F], parts: &mut [(&mut [F], usize)]) {
     let width: usize = parts.iter().map(|(_, c)| *c).sum();
     assert_eq!(dy.len(), rows * width);
@@ -29,14 +29,14 @@ pub fn split_channels<F: Float>(rows: usize, dy: &[F], parts: &mut [(&mut [F], u
     }
 }
 
-/// Every `stride`-th pixel, with zero channels in front and behind: `y[n,i,j,before+c] = x[n, i·s, j·s, c]`.
+/// Takes every `stride`-th pixel and adds zero channels before and after: `y[n,i,j,before+c] = x[n, i·s, j·s, c]`.
 pub fn pad_shortcut_forward<F: Float>(g: &PadShortcut, x: &[F], y: &mut [F]) {
     assert_eq!((x.len(), y.len()), (g.x_len(), g.y_len()));
     y.fill(F::ZERO);
     for_each_kept(g, |ix, iy| y[iy] = x[ix]);
 }
 
-/// The gradient of [`pad_shortcut_forward`]: pixels and channels that were not copied get none.
+/// The gradient of [`pad_shortcut_forward`]; it is zero for pixels and channels that were not copied.
 pub fn pad_shortcut_input_grad<F: Float>(g: &PadShortcut, dy: &[F], dx: &mut [F]) {
     assert_eq!((dx.len(), dy.len()), (g.x_len(), g.y_len()));
     dx.fill(F::ZERO);

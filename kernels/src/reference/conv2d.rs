@@ -1,7 +1,7 @@
 //! Two-dimensional convolution with stride, padding, dilation and groups, and its gradients.
 //!
-//! A convolution is one set of index triples: output `y` reads input `x` through weight `w`. The forward pass and
-//! both gradients visit the same triples and differ only in which of the three they write:
+//! A convolution is a set of index triples: output `y` reads input `x` through weight `w`. The forward pass and both
+//! gradients visit the same triples and differ only in which of the three they write:
 //!
 //! ```text
 //! y += x·w        dx += dy·w        dw += x·dy
@@ -36,7 +36,7 @@ fn for_each_product(g: &Conv2d, mut visit: impl FnMut(usize, usize, usize)) {
     }
 }
 
-/// All indices of a four-dimensional array, the last fastest.
+/// All indices of a four-dimensional array; the last varies fastest.
 fn positions([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = (usize, usize, usize, usize)> {
     (0..a * b * c * d).map(move |i| (i / (b * c * d), i / (c * d) % b, i / d % c, i % d))
 }
@@ -81,7 +81,7 @@ pub fn conv2d_weight_grad<F: Float>(g: &Conv2d, x: &[F], dy: &[F], dw: &mut [F])
     for_each_product(g, |ix, iw, iy| dw[iw] += x[ix] * dy[iy]);
 }
 
-/// What a fused convolution does last: `y = activation(y + residual)`.
+/// The end of a fused convolution: `y = activation(y + residual)`.
 pub fn conv2d_epilogue<F: Float>(residual: Option<&[F]>, activation: Activation, y: &mut [F]) {
     for (i, y) in y.iter_mut().enumerate() {
         let sum = residual.map_or(*y, |r| *y + r[i]);

@@ -1,9 +1,9 @@
-//! Dropout (Srivastava et al. 2014), from a counter instead of a stream: whether element `i` is kept depends on
-//! `(seed, i)` alone, so any number of threads gives the same bits and the gradient needs no stored mask.
+//! Dropout (Srivastava et al. 2014) from a counter instead of a stream: whether element `i` is kept depends only on
+//! `(seed, i)`, so any number of threads gives the same bits and the gradient needs no stored mask.
 
 use super::Float;
 
-/// Zeroes each element with probability `p` and multiplies the others by `1/(1 − p)`. Its gradient is the same call
+/// Zeroes each element with probability `p` and multiplies the others by `1/(1 − p)`. The gradient is the same call
 /// on `dy`.
 pub fn dropout<F: Float>(p: f32, seed: u64, x: &[F], y: &mut [F]) {
     assert_eq!(x.len(), y.len());
@@ -13,8 +13,8 @@ pub fn dropout<F: Float>(p: f32, seed: u64, x: &[F], y: &mut [F]) {
     }
 }
 
-/// Whether dropout keeps element `i`: a uniform number of 24 bits, drawn by SplitMix64 (Steele et al. 2014) at
-/// position `i` of the sequence that starts at `seed`, is at least `p`.
+/// Whether dropout keeps element `i`: a uniform 24-bit number, drawn by SplitMix64 (Steele et al. 2014) at position
+/// `i` of the sequence with seed `seed`, is at least `p`.
 pub fn keeps(p: f32, seed: u64, i: u64) -> bool {
     let mut z = seed.wrapping_add((i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

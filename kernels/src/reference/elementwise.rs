@@ -1,4 +1,4 @@
-//! Operations that treat every element alike. A NaN stays a NaN, so that training that diverged is noticed.
+//! Elementwise operations. A NaN stays a NaN, so that a diverged training run is noticed.
 
 use super::Float;
 

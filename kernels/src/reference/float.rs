@@ -1,4 +1,4 @@
-//! The number type of the reference: enough of a trait to write every operation once for `f32` and `f64`.
+//! The number type of the reference: a minimal trait that lets every operation be written once for `f32` and `f64`.
 
 use std::fmt::Debug;
 use std::iter::Sum;
@@ -33,7 +33,7 @@ pub trait Float:
     fn exp(self) -> Self;
     /// The natural logarithm.
     fn ln(self) -> Self;
-    /// Whether this is not a number.
+    /// Whether this is NaN.
     fn is_nan(self) -> bool;
 }
 

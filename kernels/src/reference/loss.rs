@@ -83,7 +83,7 @@ fn softened<F: Float>(rows: usize, k: usize, logits: &[F], temperature: F) -> Ve
     log_p
 }
 
-/// The mean over all elements of `(a − b)²`.
+/// The mean of `(a − b)²` over all elements.
 pub fn mse_forward<F: Float>(a: &[F], b: &[F]) -> F {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(&a, &b)| (a - b) * (a - b)).sum::<F>() / F::of(a.len() as f64)

@@ -3,7 +3,8 @@
 use super::Float;
 use crate::params::Trans;
 
-/// `C = op(A)·op(B)`, or `C += op(A)·op(B)`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C` is `[m, n]`, row-major.
+/// `C = op(A)·op(B)`, or `C += …` with `accumulate`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C` is `[m, n]`,
+/// row-major.
 pub fn gemm<F: Float>(
     ta: Trans,
     tb: Trans,
@@ -27,7 +28,8 @@ pub fn gemm<F: Float>(
     }
 }
 
-/// `y = A·x` (`x` has `n` elements, `y` has `m`) or `y = Aᵀ·x` (the other way round), with `A` `[m, n]` as stored.
+/// `y = A·x` (`x` has `n` elements, `y` has `m`) or `y = Aᵀ·x` (`x` has `m`, `y` has `n`), with `A` stored as
+/// `[m, n]`.
 pub fn gemv<F: Float>(ta: Trans, m: usize, n: usize, a: &[F], x: &[F], y: &mut [F]) {
     let (rows, inner) = if ta == Trans::No { (m, n) } else { (n, m) };
     gemm(ta, Trans::No, rows, 1, inner, a, x, false, y);

@@ -1,7 +1,7 @@
 //! Plain loops: the executable specification.
 //!
-//! Each function has the name, the argument order and the meaning of its twin in [`crate::cpu`], less the device, and
-//! is generic over [`Float`]: `f64` makes it the oracle of tests. Nothing here is fast.
+//! Each function has the same name, argument order and meaning as its counterpart in [`crate::cpu`], without the
+//! device, and is generic over [`Float`]: with `f64` it is the tests' oracle. Nothing here is fast.
 
 mod adaptive_pool;
 mod batch_norm;

@@ -1,5 +1,5 @@
-//! Optimizer steps, as PyTorch defines them, on a parameter `p` with gradient `g`. Where there is a `mask`, weights
-//! that it drops (0) become zero.
+//! Optimizer steps, as PyTorch defines them, on a parameter `p` with gradient `g`. With a `mask`, dropped weights (0)
+//! become zero.
 
 use super::Float;
 use crate::params::{Adam, Sgd};
@@ -57,7 +57,7 @@ pub fn adam_step<F: Float>(
     apply_mask(p, mask);
 }
 
-/// Zeroes what the mask drops.
+/// Zeroes the weights that the mask drops.
 fn apply_mask<F: Float>(p: &mut [F], mask: Option<&[F]>) {
     for (p, &mask) in p.iter_mut().zip(mask.unwrap_or_default()) {
         if mask == F::ZERO {

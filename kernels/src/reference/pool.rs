@@ -3,17 +3,17 @@
 use super::{Float, windows};
 use crate::shapes::Pool2d;
 
-/// The largest value of each window; padding is never it.
+/// The largest value of each window, ignoring padding.
 pub fn max_pool2d_forward<F: Float>(g: &Pool2d, x: &[F], y: &mut [F]) {
     windows::max_forward(g, x, y);
 }
 
-/// Passes each gradient to the pixel that was the largest; of equals, to the first in the window.
+/// Passes each gradient to the largest pixel of its window; ties go to the first.
 pub fn max_pool2d_input_grad<F: Float>(g: &Pool2d, x: &[F], dy: &[F], dx: &mut [F]) {
     windows::max_input_grad(g, x, dy, dx);
 }
 
-/// The mean of each window. With `count_include_pad` the padding counts as zeros.
+/// The mean of each window. With `count_include_pad`, padding counts as zeros.
 pub fn avg_pool2d_forward<F: Float>(g: &Pool2d, x: &[F], y: &mut [F]) {
     windows::avg_forward(g, x, y);
 }

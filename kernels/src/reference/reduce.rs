@@ -2,7 +2,7 @@
 
 use super::Float;
 
-/// `out[c] = Σ_row x[row, c]` of `x` `[rows, c]`: the gradient of a bias.
+/// `out[c] = Σ_row x[row, c]` for `x` `[rows, c]`: the gradient of a bias.
 pub fn sum_rows<F: Float>(rows: usize, c: usize, x: &[F], out: &mut [F]) {
     assert_eq!((x.len(), out.len()), (rows * c, c));
     out.fill(F::ZERO);

@@ -1,4 +1,4 @@
-//! Softmax and its logarithm over the last axis of `x` `[rows, k]`, shifted by the row's maximum so that nothing
+//! Softmax and its logarithm over the last axis of `x` `[rows, k]`. The row's maximum is subtracted first, so nothing
 //! overflows.
 
 use super::Float;

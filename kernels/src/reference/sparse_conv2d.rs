@@ -1,10 +1,10 @@
-//! Convolutions that leave out what is known not to matter: masked (dead filters) and compact (dead inputs too).
+//! Convolutions that skip work known not to matter: masked (dead filters) and compact (dead inputs too).
 
 use super::{Float, conv2d_forward};
 use crate::params::CompactIndex;
 use crate::shapes::Conv2d;
 
-/// A convolution whose dead filters (`live[o]` false) are not computed: their output is `bias[o]`, or 0.
+/// A convolution that does not compute dead filters (`live[o]` is false): their output is `bias[o]`, or 0.
 pub fn conv2d_masked_forward<F: Float>(
     g: &Conv2d,
     x: &[F],
@@ -24,8 +24,8 @@ pub fn conv2d_masked_forward<F: Float>(
 }
 
 /// A convolution with a small weight inside a wide geometry `g` (one group): gathers the live inputs, convolves with
-/// `w` `[live outputs, KH, KW, live inputs (+ carrier)]`, scatters the live outputs. Output `o` that is dead becomes
-/// `fill[o]`; of `fill` and `bias`, both of length `O`, the first is read at dead outputs and the second at live ones.
+/// `w` `[live outputs, KH, KW, live inputs (+ carrier)]`, and scatters the live outputs. A dead output `o` becomes
+/// `fill[o]`. `fill` and `bias` both have length `O`; `fill` is read at dead outputs and `bias` at live ones.
 pub fn conv2d_compact_forward<F: Float>(
     g: &Conv2d,
     x: &[F],

@@ -1,9 +1,9 @@
-//! Pooling over any windows: what fixed-step and adaptive pooling have in common.
+//! Pooling over arbitrary windows: shared by fixed-step and adaptive pooling.
 
 use super::Float;
 use crate::windows::Windows;
 
-/// The offsets into `x` that the output at offset `y` reads, row by row, and what its average divides by.
+/// The offsets into `x` that the output at offset `y` reads, row by row, and the divisor of its average.
 fn window(g: &impl Windows, y: usize) -> (Vec<usize>, usize) {
     let ([_, h, w, channels], [_, height, width, _]) = (g.x_shape(), g.y_shape());
     let (pixel, c) = (y / channels, y % channels);
@@ -12,10 +12,10 @@ fn window(g: &impl Windows, y: usize) -> (Vec<usize>, usize) {
     (pixels.map(|pixel| pixel * channels + c).collect(), g.divisor(i, j))
 }
 
-/// The offset of the largest value that output `y` reads; of equals the first, and a NaN beats all (PyTorch's rule).
+/// The offset of the largest value that output `y` reads; ties go to the first, and a NaN beats all (PyTorch's rule).
 fn argmax<F: Float>(g: &impl Windows, x: &[F], y: usize) -> usize {
     let larger = |best: usize, tap: usize| if x[tap] > x[best] || x[tap].is_nan() { tap } else { best };
-    window(g, y).0.into_iter().reduce(larger).expect("a window holds a pixel")
+    window(g, y).0.into_iter().reduce(larger).expect("a window contains a pixel")
 }
 
 /// The largest value of each window.
@@ -26,7 +26,7 @@ pub(super) fn max_forward<F: Float>(g: &impl Windows, x: &[F], y: &mut [F]) {
     }
 }
 
-/// Passes each gradient to the pixel that was the largest.
+/// Passes each gradient to the largest pixel of its window.
 pub(super) fn max_input_grad<F: Float>(g: &impl Windows, x: &[F], dy: &[F], dx: &mut [F]) {
     assert_eq!((x.len(), dy.len(), dx.len()), (g.x_len(), g.y_len(), g.x_len()));
     dx.fill(F::ZERO);

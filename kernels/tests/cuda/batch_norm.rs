@@ -1,4 +1,5 @@
-//! Batch norm with what follows it, both ways, against the reference in double precision.
+//! Batch norm with its fused residual and activation, forward and backward, against the reference in double
+//! precision.
 
 use crate::support::device;
 use crate::values::{FLOATS, check_close, epsilon, get, narrow, put, random};
@@ -26,7 +27,7 @@ impl Case {
         [(1, len), (2, len), (3, len), (4, c), (5, c)].map(|(i, len)| random(self.seed * 8 + i, len))
     }
 
-    /// Statistics that are given.
+    /// The given statistics.
     fn given(&self) -> [Vec<f64>; 2] {
         [vec![0.125; self.c], vec![0.5; self.c]]
     }
@@ -39,7 +40,7 @@ impl Case {
         }
     }
 
-    /// Output, mean, variance, `dx`, `dz`, `dgamma`, `dbeta`; which outputs lie within the bounds is told by `y`.
+    /// Output, mean, variance, `dx`, `dz`, `dgamma`, `dbeta`; `y_stored` decides which outputs lie within the bounds.
     fn reference(&self, y_stored: &[f32]) -> [Vec<f64>; 7] {
         let (&Self { rows, c, .. }, eps) = (self, f64::from(EPS));
         let [x, residual, dy, gamma, beta] = self.inputs();
@@ -115,13 +116,13 @@ impl Case {
         assert!(got.iter().flatten().zip(again.iter().flatten()).all(|(a, b)| a.to_bits() == b.to_bits()));
         let want = self.reference(&got[0]);
         let sums = 4.0 * f64::from(f32::EPSILON) * (self.rows as f64).sqrt();
-        // Where the inputs hardly differ, what divides by their spread magnifies every error, to 1/√EPS at the most.
+        // If the inputs hardly differ, division by their spread magnifies every error by up to 1/√EPS.
         let f32s = 32.0 * sums;
         let stored = f32s + epsilon(dtype) * if dtype == Dtype::F32 { 0.0 } else { 1.0 };
         let tolerances = [stored, sums, sums, 32.0 * stored, 0.0, f32s * 32.0, sums * self.rows as f64];
         let names = ["y", "mean", "var", "dx", "dz", "dgamma", "dbeta"];
         for (((name, got), want), tolerance) in names.iter().zip(&got).zip(&want).zip(tolerances) {
-            // Without a residual the gradient before the activation is not kept.
+            // Without a residual, the gradient before the activation is not stored.
             if *name != "dz" || self.residual {
                 check_close(&format!("{name} of {dtype:?}"), got, want, tolerance);
             }

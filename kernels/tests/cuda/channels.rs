@@ -1,4 +1,4 @@
-//! Channels that move, exactly, in every type.
+//! Operations that move channels are exact in every type.
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, integers, narrow, put};

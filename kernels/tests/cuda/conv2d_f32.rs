@@ -8,7 +8,7 @@ use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
 
-/// Random geometries, of which none takes long.
+/// Random geometries, all cheap to compute.
 pub fn geometry() -> impl Strategy<Value = Conv2d> {
     let image = (1..=2usize, 1..=11usize, 1..=11usize);
     let channels =
@@ -18,7 +18,7 @@ pub fn geometry() -> impl Strategy<Value = Conv2d> {
     (image, channels, kernel, window, any::<bool>()).prop_filter_map(
         "a window that fits",
         |((n, h, w), (c, o, groups), (kh, kw), (sh, sw, ph, pw, dh, dw), fours)| {
-            // Zero groups stands for depthwise; fours for channels whose loads are aligned.
+            // Zero groups stands for depthwise; `fours` for channels whose loads are aligned.
             let round = |size: usize| if fours { size.next_multiple_of(4) } else { size };
             let (c, o, groups) = match groups {
                 0 => (c + 1, c + 1, c + 1),
@@ -41,7 +41,8 @@ proptest! {
     }
 }
 
-/// Several ranges of pixels; several filters a channel and many taps, which are grouped convolutions like others.
+/// Several ranges of pixels; also several filters per channel and many taps, which run as ordinary grouped
+/// convolutions.
 #[test]
 fn depthwise_convolutions_are_exact_and_bounded() {
     let Some(gpu) = device() else { return };
@@ -77,7 +78,7 @@ fn chosen_geometries_are_exact_and_bounded() {
     }
 }
 
-/// What `run` writes into `len` f32s, twice with the same bits.
+/// Returns what `run` writes to `len` f32s, after checking that two runs give the same bits.
 pub fn result(gpu: &Cuda, len: usize, run: impl Fn(&mut DeviceBuffer) -> cuda::Result<()>) -> Vec<f32> {
     let once = || {
         let mut out = gpu.buffer(Dtype::F32, len).unwrap();

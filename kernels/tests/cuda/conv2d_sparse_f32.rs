@@ -13,7 +13,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(30))]
 
     #[test]
-    fn dead_filters_and_channels_are_left_out(g in geometry(), seed: u64) {
+    fn dead_filters_and_channels_are_skipped(g in geometry(), seed: u64) {
         let Some(gpu) = device() else { return Ok(()) };
         let live = Random(seed ^ 1).flags(g.o);
         masked(gpu, &g, &live, seed);
@@ -26,7 +26,7 @@ proptest! {
     }
 }
 
-/// Several blocks of channels, split reductions and large tiles; nothing alive, everything alive.
+/// Several blocks of channels, split reductions and large tiles; no channels alive, all channels alive.
 #[test]
 fn chosen_masks() {
     let Some(gpu) = device() else { return };
@@ -49,7 +49,7 @@ fn masked(gpu: &Cuda, g: &Conv2d, live: &[bool], seed: u64) {
     let mut random = Random(seed);
     let (x, mut w, bias) = (random.integers(g.x_len()), random.integers(g.w_len()), random.integers(g.o));
     let residual = random.integers(g.y_len());
-    // Live filters have no weights for every other block of 16 channels.
+    // Live filters have zero weights in every other block of 16 channels.
     let channels = g.c / g.groups;
     for (i, w) in w.iter_mut().enumerate() {
         let dead = i % channels / 16 % 2 == 1;

@@ -1,4 +1,4 @@
-//! Operations on each element, in every type, against the reference and the rounding of the type.
+//! Elementwise operations in every type, against the reference and the type's rounding.
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, integers, narrow, put, random, round};
@@ -65,7 +65,7 @@ fn conversion_rounds_to_nearest() {
 }
 
 #[test]
-fn dropout_keeps_what_the_reference_keeps() {
+fn dropout_keeps_the_same_elements_as_the_reference() {
     let Some(gpu) = device() else { return };
     for (dtype, len) in FLOATS.into_iter().flat_map(|dtype| LENGTHS.map(|len| (dtype, len))) {
         let x: Vec<f64> = integers(3, len).iter().map(|x| x + 8.0).collect();

@@ -1,4 +1,4 @@
-//! Products of f32 matrices and linear layers: every transpose and tile, split reductions, fused ends.
+//! f32 matrix products and linear layers: every transpose and tile, split reductions, fused epilogues.
 
 use crate::bounds::{Random, assert_bounded, magnitude, wide};
 use crate::support::device;
@@ -32,7 +32,7 @@ proptest! {
     }
 }
 
-/// Long reductions, which are split, and products of many tiles, which take the large one.
+/// Long reductions, which are split, and products of many tiles, which use the large one.
 #[test]
 fn split_reductions_and_large_tiles() {
     let Some(gpu) = device() else { return };
@@ -43,7 +43,7 @@ fn split_reductions_and_large_tiles() {
     linear(gpu, &Linear { n: 1, inputs: 3000, outputs: 40 }, 5);
 }
 
-/// The product, twice with the same bits.
+/// Computes the product, after checking that two runs give the same bits.
 fn run(
     gpu: &Cuda,
     ts: [Trans; 2],
@@ -88,7 +88,7 @@ fn exact(gpu: &Cuda, m: usize, n: usize, k: usize, seed: u64) {
     }
 }
 
-/// Forward with a fused end, and both gradients.
+/// Checks the forward pass with a fused epilogue, and both gradients.
 fn linear(gpu: &Cuda, g: &Linear, seed: u64) {
     let mut random = Random(seed);
     let (x, w) = (random.integers(g.n * g.inputs), random.integers(g.outputs * g.inputs));

@@ -1,5 +1,5 @@
-//! Every precision and number of groups through the functions that choose the units. Small whole numbers, whose sums all
-//! types hold, make every comparison exact.
+//! Every precision and number of groups through the functions that choose the units. The values are small integers
+//! whose sums are exact in all types, so every comparison is exact.
 
 use crate::support::device;
 use crate::values::{get, integers, narrow, put};
@@ -15,7 +15,7 @@ fn signs(seed: u64, len: usize) -> Vec<f64> {
     integers(seed, len).into_iter().map(f64::signum).collect()
 }
 
-/// Every precision of the device, with the type that its operands are stored as.
+/// Calls `check` with every precision of the device and the type that stores its operands.
 fn each(check: impl Fn(&Cuda, Dtype)) {
     let Some(gpu) = device() else { return };
     for precision in PRECISIONS {
@@ -103,7 +103,7 @@ fn masked_and_compact_convolutions() {
     }
     let mut y = vec![0.0; g.y_len()];
     reference::conv2d_forward(&g, &x, &dead, Some(&bias), &mut y);
-    // Compact: the live filters over the channels that they read; what is not computed is its bias.
+    // Compact: the live filters over the channels that they read; outputs that are not computed are their bias.
     let index = CompactIndex {
         inputs: (0..16).collect(),
         outputs: (0..g.o as u32).filter(|&o| live[o as usize]).collect(),

@@ -7,7 +7,7 @@ use lopper_kernels::params::Dtype::F32;
 use lopper_kernels::reference;
 use proptest::prelude::*;
 
-/// What `fill` writes into as many zeros.
+/// Returns `len` zeros after `fill` has written to them.
 fn wanted(len: usize, fill: impl FnOnce(&mut [f64])) -> Vec<f64> {
     let mut out = vec![0.0; len];
     fill(&mut out);
@@ -86,7 +86,7 @@ proptest! {
 }
 
 #[test]
-fn a_target_beyond_the_classes_shows() {
+fn a_target_beyond_the_classes_gives_nan() {
     let Some(gpu) = device() else { return };
     let (logits, targets) = (put(gpu, F32, &[0.0; 6]), gpu.upload_u32(&[1, 3]).unwrap());
     let scale = put(gpu, F32, &[1.0]);

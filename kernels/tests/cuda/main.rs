@@ -1,4 +1,4 @@
-//! The CUDA kernels against the reference in double precision, on CUDA on the CPU.
+//! The CUDA kernels against the reference in double precision, on the CPU emulator.
 
 mod batch_norm;
 #[path = "../support/mod.rs"]

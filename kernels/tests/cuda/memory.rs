@@ -1,10 +1,10 @@
-//! Buffers: what goes up comes back, what is unwritten shows, what is dropped is freed.
+//! Buffers: upload, download, duplicate and zeros.
 
 use crate::support::device;
 use lopper_kernels::params::Dtype;
 
 #[test]
-fn what_goes_up_comes_back() {
+fn uploaded_values_are_downloaded_unchanged() {
     let Some(cuda) = device() else { return };
     for len in [0, 1, 3, 1000] {
         let values: Vec<f32> = (0..len).map(|i| i as f32).collect();

@@ -1,9 +1,9 @@
-//! Tensor cores against the reference. The values are multiples of 1/128, whose products and sums are exact in f32: a
-//! result may differ from the reference's in nothing but its one rounding, so all comparisons are exact.
+//! Tensor cores against the reference. The values are multiples of 1/128, whose products and sums are exact in f32. A
+//! result differs from the reference only by its single rounding, so all comparisons are exact.
 
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, narrow, put, random, round};
-use lopper_kernels::cuda::mma::{self, Mask, Plan, Tile};
+use lopper_kernels::cuda::mma::{self, Blocking, LiveLists, Tile};
 use lopper_kernels::cuda::{Cuda, Epilogue};
 use lopper_kernels::params::{Activation, Dtype, Trans};
 use lopper_kernels::reference;
@@ -19,7 +19,7 @@ fn stored(dtype: Dtype, values: &[f64]) -> Vec<f32> {
 
 fn check_forward(
     gpu: &Cuda,
-    plan: Plan,
+    blocking: Blocking,
     g: &Conv2d,
     dtype: Dtype,
     activation: Activation,
@@ -37,12 +37,12 @@ fn check_forward(
     let residual = residual.map(|residual| put(gpu, dtype, &residual));
     let epilogue = Epilogue { bias: bias.as_ref(), residual: residual.as_ref(), activation };
     let y = filled(gpu, dtype, g.y_len(), |y| {
-        mma::conv2d_forward_planned(gpu, plan, g, &x, &w, &epilogue, y).unwrap();
+        mma::conv2d_forward_blocked(gpu, blocking, g, &x, &w, &epilogue, y).unwrap();
     });
-    assert_eq!(y, stored(dtype, &want), "{plan:?} {g:?} {dtype:?}");
+    assert_eq!(y, stored(dtype, &want), "{blocking:?} {g:?} {dtype:?}");
 }
 
-/// Small convolutions of one group; a third of them with whole vectors of channels.
+/// Small convolutions of one group; a third of them have whole vectors of channels.
 fn geometry() -> impl Strategy<Value = Conv2d> {
     let channels =
         || prop_oneof![1usize..20, (1usize..5).prop_map(|c| 4 * c), (1usize..6).prop_map(|c| 8 * c)];
@@ -69,8 +69,8 @@ fn forward_of_any_geometry() {
     let Some(gpu) = device() else { return };
     let case = (geometry(), 0usize..3, (0usize..3, 1usize..6), 0usize..3, any::<[bool; 2]>());
     proptest!(ProptestConfig::with_cases(60), |((g, dtype, (tile, slices), activation, [bias, residual]) in case)| {
-        let (plan, activation) = (Plan { tile: Tile::ALL[tile], slices }, ACTIVATIONS[activation]);
-        check_forward(gpu, plan, &g, FLOATS[dtype], activation, bias, residual);
+        let (blocking, activation) = (Blocking { tile: Tile::ALL[tile], slices }, ACTIVATIONS[activation]);
+        check_forward(gpu, blocking, &g, FLOATS[dtype], activation, bias, residual);
     });
 }
 
@@ -81,17 +81,17 @@ fn forward_of_many_tiles_and_steps() {
     for dtype in FLOATS {
         for tile in Tile::ALL {
             for slices in [1, 4] {
-                check_forward(gpu, Plan { tile, slices }, &g, dtype, Activation::Relu, true, true);
+                check_forward(gpu, Blocking { tile, slices }, &g, dtype, Activation::Relu, true, true);
             }
         }
         let image = Conv2d::square([1, 15, 14, 3], 70, 7, 2, 3);
-        let plan = Plan { tile: Tile::Square128, slices: 1 };
-        check_forward(gpu, plan, &image, dtype, Activation::None, true, false);
+        let blocking = Blocking { tile: Tile::Square128, slices: 1 };
+        check_forward(gpu, blocking, &image, dtype, Activation::None, true, false);
     }
 }
 
 #[test]
-fn tiles_are_shared_where_they_are_few() {
+fn tiles_are_shared_if_they_are_few() {
     let Some(gpu) = device() else { return };
     let few = Conv2d::square([1, 4, 4, 128], 16, 3, 1, 1);
     let many = Conv2d { n: 16, ..few };
@@ -117,7 +117,7 @@ fn forward_chooses_a_tile_and_keeps_a_nan() {
     }
 }
 
-/// Rounded to ten bits of mantissa, ties away from zero.
+/// Rounds to ten mantissa bits, ties away from zero.
 fn tf32(x: f64) -> f64 {
     f32::from_bits(((x as f32).to_bits() + 0x1000) & !0x1fff).into()
 }
@@ -135,7 +135,7 @@ fn f32_operands_are_rounded_to_tf32() {
     let mut y = gpu.buffer(Dtype::F32, g.y_len()).unwrap();
     mma::conv2d_forward(gpu, &g, &x, &w, &Epilogue::default(), &mut y).unwrap();
     for (got, want) in get(gpu, &y).into_iter().zip(want) {
-        // 36 products below 1 each.
+        // 36 products, each below 1.
         assert!((f64::from(got) - want).abs() <= 36.0 * f64::from(f32::EPSILON), "{got} for {want}");
     }
 }
@@ -220,7 +220,7 @@ fn input_grad() {
         for stride in [1, 2] {
             check(&Conv2d::square([2, 18, 13, 72], 24, 3, stride, 1), dtype);
         }
-        // Few pixels and a long k: in slices, a scattered class of pixels too.
+        // Few pixels and a long k: in slices, also for a scattered class of pixels.
         check(&Conv2d::square([1, 4, 4, 24], 128, 3, 1, 1), dtype);
         check(&Conv2d::square([1, 4, 4, 24], 512, 3, 2, 1), dtype);
     }
@@ -233,7 +233,7 @@ fn masked_forward() {
         let (x, mut w, bias) = (random(1, g.x_len()), random(2, g.w_len()), random(3, g.o));
         let given = w.clone();
         for (i, w) in w.iter_mut().enumerate() {
-            let dead = blocks.is_some_and(|blocks| !blocks[i % g.c / Mask::BLOCK]);
+            let dead = blocks.is_some_and(|blocks| !blocks[i % g.c / LiveLists::BLOCK]);
             if dead || !live[i / (g.w_len() / g.o)] {
                 *w = 0.0;
             }
@@ -243,7 +243,7 @@ fn masked_forward() {
         reference::conv2d_epilogue(None, Activation::Relu, &mut want);
         let [x, w] = [&x, &given].map(|values| put(gpu, dtype, values));
         let bias = put(gpu, Dtype::F32, &bias);
-        let mask = Mask::new(gpu, live, blocks).unwrap();
+        let mask = LiveLists::new(gpu, live, blocks).unwrap();
         let epilogue = Epilogue { bias: Some(&bias), residual: None, activation: Activation::Relu };
         let y = filled(gpu, dtype, g.y_len(), |y| {
             mma::conv2d_masked_forward(gpu, g, &x, &w, &mask, &epilogue, y).unwrap();

@@ -1,4 +1,4 @@
-//! Optimizer steps against the reference in double precision, of one tensor and of many.
+//! Optimizer steps against the reference in double precision, for one tensor and for many.
 
 use crate::support::device;
 use crate::values::{FLOATS, check_close, get, put, random};
@@ -6,7 +6,7 @@ use lopper_kernels::cuda::{self, AdamTensor, AverageTensor, DeviceBuffer, SgdTen
 use lopper_kernels::params::{Adam, Dtype::F32, Sgd};
 use lopper_kernels::reference;
 
-/// Lengths of many tensors: more than a table holds, empty ones among them, and one of several chunks.
+/// Lengths of many tensors: more than a table holds, some of them empty, and one of several chunks.
 fn lengths() -> Vec<usize> {
     (0..70).map(|i| i * 7 % 23).chain([20_001, 0]).collect()
 }
@@ -26,7 +26,7 @@ fn buffers(which: usize) -> Vec<DeviceBuffer> {
 }
 
 #[test]
-fn sgd_steps_as_the_reference() {
+fn sgd_agrees_with_the_reference() {
     let Some(gpu) = device() else { return };
     let h = |i: usize| Sgd {
         lr: 0.1,
@@ -57,7 +57,7 @@ fn sgd_steps_as_the_reference() {
 }
 
 #[test]
-fn averages_move() {
+fn averages_follow_their_formula() {
     let Some(gpu) = device() else { return };
     let (mut r, s) = (buffers(0), buffers(1));
     let shares = |i: usize| [[0.9, 0.1], [0.5, 2.0]][i % 2];
@@ -74,7 +74,7 @@ fn averages_move() {
 }
 
 #[test]
-fn adam_steps_as_the_reference() {
+fn adam_agrees_with_the_reference() {
     let Some(gpu) = device() else { return };
     let h = |i: usize| Adam {
         lr: 0.01,
@@ -113,7 +113,7 @@ fn a_masked_nan_and_a_stale_velocity_are_dropped() {
 }
 
 #[test]
-fn one_number_that_is_not_finite_is_found() {
+fn a_single_non_finite_number_is_found() {
     let Some(gpu) = device() else { return };
     for (dtype, bad) in FLOATS.into_iter().zip([f64::NAN, f64::INFINITY, f64::NEG_INFINITY]) {
         let mut tensors: Vec<Vec<f64>> = lengths().into_iter().map(|len| vec![65504.0; len]).collect();

@@ -47,7 +47,7 @@ struct Ops<G> {
 fn check<G>(g: &G, ops: &Ops<G>, dtype: Dtype, seed: u64) {
     let Some(gpu) = device() else { return };
     let [x_len, y_len] = ops.lens;
-    // Integers: many ties, and gradients that are exact.
+    // Integers give many ties, and exact gradients.
     let (x, dy) = (integers(seed, x_len), integers(seed + 1, y_len));
     let [on_x, on_dy] = [&x, &dy].map(|x| put(gpu, dtype, x));
     let mut y = vec![0.0; y_len];

@@ -1,12 +1,12 @@
-//! Values for the tests of operations: seeded, on the device in any type, and compared with the reference.
+//! Values for the tests of operations: seeded, stored on the device in any type, and compared with the reference.
 
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
 use lopper_kernels::params::Dtype;
 
-/// The types that a floating-point buffer can have.
+/// The types of floating-point buffers.
 pub const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::Bf16, Dtype::F16];
 
-/// `len` numbers in −1..1 that depend on `seed` alone, exact in every type.
+/// `len` numbers in −1..1 that depend only on `seed`, exact in every type.
 pub fn random(seed: u64, len: usize) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let step = |_| {
@@ -21,7 +21,7 @@ pub fn integers(seed: u64, len: usize) -> Vec<f64> {
     random(seed, len).into_iter().map(|x| (4.5 * x).round().clamp(-4.0, 4.0)).collect()
 }
 
-/// In single precision.
+/// Converts to single precision.
 pub fn narrow(x: &[f64]) -> Vec<f32> {
     x.iter().map(|&x| x as f32).collect()
 }
@@ -35,7 +35,7 @@ pub fn epsilon(dtype: Dtype) -> f64 {
     }
 }
 
-/// `x`, rounded to the type.
+/// Rounds `x` to the type.
 pub fn round(dtype: Dtype, x: f64) -> f64 {
     match dtype {
         Dtype::Bf16 => half::bf16::from_f32(x as f32).into(),
@@ -44,7 +44,7 @@ pub fn round(dtype: Dtype, x: f64) -> f64 {
     }
 }
 
-/// `values` on the device.
+/// Uploads `values` to the device.
 pub fn put(gpu: &Cuda, dtype: Dtype, values: &[f64]) -> DeviceBuffer {
     let wide = gpu.upload(&narrow(values)).unwrap();
     let mut buffer = gpu.buffer(dtype, values.len()).unwrap();
@@ -59,7 +59,7 @@ pub fn get(gpu: &Cuda, buffer: &DeviceBuffer) -> Vec<f32> {
     gpu.download(&wide).unwrap()
 }
 
-/// What `fill` writes to a new buffer: the same bits twice.
+/// Returns what `fill` writes to a new buffer, after checking that two runs give the same bits.
 pub fn filled(gpu: &Cuda, dtype: Dtype, len: usize, mut fill: impl FnMut(&mut DeviceBuffer)) -> Vec<f32> {
     let [first, second] = [(); 2].map(|()| {
         let mut buffer = gpu.buffer(dtype, len).unwrap();

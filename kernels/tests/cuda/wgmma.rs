@@ -9,7 +9,7 @@ use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
 
-/// `x`, rounded to what the tensor cores take of the type: of f32 all but the last thirteen bits.
+/// Rounds `x` to what the tensor cores read of the type: for f32, all but the last thirteen bits.
 fn operand(dtype: Dtype, x: f32) -> f32 {
     match dtype {
         Dtype::F32 => f32::from_bits(x.to_bits() & !0x1fff),
@@ -52,7 +52,7 @@ impl Inputs {
         get(gpu, &y)
     }
 
-    /// What it should be, and the sums of the absolute values.
+    /// The expected result, and the sums of the absolute values.
     fn reference(&self, g: &Conv2d, activation: Activation) -> [Vec<f64>; 2] {
         let run = |activation, f: fn(&[f32]) -> Vec<f64>| {
             let (bias, residual) = (self.bias.as_deref().map(f), self.residual.as_deref().map(f));
@@ -65,7 +65,7 @@ impl Inputs {
     }
 }
 
-/// `|got − want| ≤ 2ε√K·Σ|a||b|`, and half a unit of the type for the rounding.
+/// Asserts `|got − want| ≤ 2ε√K·Σ|a||b|`, plus half a unit of the type for the rounding.
 fn assert_close(dtype: Dtype, depth: usize, got: &[f32], [want, sums]: &[Vec<f64>; 2]) {
     assert_eq!(got.len(), want.len());
     for (i, ((&got, &want), &sum)) in got.iter().zip(want).zip(sums).enumerate() {
@@ -90,7 +90,7 @@ const TYPES: [Dtype; 3] = FLOATS;
 #[test]
 fn every_tile_of_filters() {
     for (i, o) in [64, 128, 200, 256, 201].into_iter().enumerate() {
-        // Enough pixels that four multiprocessors each have a block.
+        // Enough pixels for a block on each of four multiprocessors.
         let g = Conv2d::square([5, 10, 11, 64], o, 1, 1, 0);
         check(&g, TYPES[i % 3], true, i % 2 == 0, Activation::Relu, 3);
     }
@@ -137,7 +137,7 @@ fn input_gradients() {
 #[test]
 fn strided_input_gradients() {
     check_input_grad(&Conv2d::square([2, 9, 8, 40], 72, 3, 2, 1), Dtype::Bf16, 19);
-    // Three of four classes of pixels are reached by no tap; a dilation that the stride divides; a stride beyond 8.
+    // No tap reaches three of four classes of pixels; a dilation that the stride divides; a stride beyond 8.
     check_input_grad(&Conv2d::square([2, 8, 7, 16], 24, 1, 2, 0), Dtype::F16, 20);
     let dilated = Conv2d { dilation: [2, 3], ..Conv2d::square([1, 11, 12, 9], 16, 3, 2, 2) };
     check_input_grad(&dilated, Dtype::Bf16, 21);
@@ -168,7 +168,7 @@ fn check_weight_grad(g: &Conv2d, dtype: Dtype, seed: u64) {
 
 #[test]
 fn weight_gradients() {
-    // Many boxes of pixels, so that blocks share them; each width of a tile; edges that boxes do not divide.
+    // Many boxes of pixels, so that blocks share them; each tile width; edges that boxes do not divide.
     check_weight_grad(&Conv2d::square([2, 24, 32, 16], 8, 1, 1, 0), Dtype::Bf16, 14);
     check_weight_grad(&Conv2d::square([3, 6, 7, 136], 72, 3, 1, 1), Dtype::F16, 15);
     check_weight_grad(&Conv2d::square([3, 5, 5, 264], 136, 1, 1, 0), Dtype::Bf16, 16);
@@ -204,7 +204,7 @@ fn single_precision_is_rounded_to_tf32() {
 }
 
 #[test]
-fn a_nan_stays() {
+fn a_nan_stays_a_nan() {
     let Some(gpu) = device() else { return };
     let g = Conv2d::square([1, 4, 4, 8], 8, 1, 1, 0);
     let mut inputs = Inputs::integers(&g, 8);

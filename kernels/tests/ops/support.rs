@@ -1,6 +1,7 @@
 //! Random inputs, every CPU that the machine can be, and comparison with an oracle.
 
 use lopper_kernels::cpu::{Cpu, Isa};
+use lopper_kernels::guard::Guard;
 use std::sync::OnceLock;
 
 /// `len` numbers in −1..1 that depend on `seed` alone, exact in `f32`.
@@ -33,10 +34,13 @@ pub fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
-/// Each instruction set of this machine, with one thread and with three.
+/// Each instruction set of this machine, with one thread and with three. What kernels borrow is guarded.
 fn cpus() -> &'static [[Cpu; 2]] {
     static CPUS: OnceLock<Vec<[Cpu; 2]>> = OnceLock::new();
     CPUS.get_or_init(|| {
+        if Guard::current() == Guard::Off {
+            Guard::After.set();
+        }
         let available = Isa::ALL.into_iter().filter_map(Cpu::with_isa);
         available.map(|cpu| [cpu.clone().threads(1), cpu.threads(3)]).collect()
     })

@@ -2,12 +2,22 @@
 #![allow(dead_code)] // Each test binary uses its part.
 
 use lopper_kernels::cpu::{Cpu, Isa};
+use lopper_kernels::guard::Guard;
 use std::sync::LazyLock;
 
-/// One `Cpu` of two threads for each instruction set that this machine has.
+/// One `Cpu` of two threads for each instruction set that this machine has. Whoever uses them has its buffers guarded,
+/// at the end where the environment does not say otherwise.
 pub static CPUS: LazyLock<Vec<Cpu>> = LazyLock::new(|| {
+    guard();
     Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)).map(|cpu| cpu.threads(2)).collect()
 });
+
+/// Guards the buffers of this process.
+pub fn guard() {
+    if Guard::current() == Guard::Off {
+        Guard::After.set();
+    }
+}
 
 /// Seeded pseudo-random bits (SplitMix64).
 pub struct Random(pub u64);

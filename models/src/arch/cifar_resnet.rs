@@ -1,21 +1,21 @@
-//! The residual networks that He et al. (2016) trained on CIFAR-10: three stages of 16, 32 and 64 channels, and
-//! shortcuts without parameters ("option A": every second pixel, new channels zero).
-//! Names and initial weights are those of `akamaster/pytorch_resnet_cifar10`.
+//! The residual networks of He et al. (2016) for CIFAR-10: three stages of 16, 32 and 64 channels, and parameter-free
+//! shortcuts ("option A": every second pixel, new channels zero).
+//! Names and initial weights match `akamaster/pytorch_resnet_cifar10`.
 
 use super::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
 use lopper_engine::Layer;
 
-/// A network of 6n + 2 layers.
+/// Network of 6n + 2 layers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CifarResNet {
-    /// n: blocks of each stage.
+    /// Blocks per stage, n.
     pub blocks: usize,
 }
 
 impl CifarResNet {
-    /// Everything up to the last block.
+    /// Adds everything up to the last block.
     pub(super) fn body(&self, net: &mut Builder, options: &Options) {
         net.init(Init::KaimingFanIn, Init::KaimingFanIn);
         net.conv("conv1", Conv::same(options.scaled(16), 3)).batch_norm("bn1").relu("relu");
@@ -29,7 +29,7 @@ impl CifarResNet {
         }
     }
 
-    /// Pooling and the linear layer.
+    /// Adds pooling and the linear layer.
     pub(super) fn classifier(&self, net: &mut Builder, options: &Options) {
         net.adaptive_avg_pool("avgpool", 1).flatten("flatten").linear("linear", options.classes.len());
     }

@@ -1,4 +1,4 @@
-//! fastai's head, which fits behind any body, and training it alone.
+//! fastai's head, which fits any body, and freezing the body to train only the head.
 
 use super::Options;
 use crate::builder::Builder;
@@ -8,8 +8,8 @@ use lopper_engine::{Error, Graph, Layer, Result};
 /// Width of the hidden layer.
 const HIDDEN: usize = 512;
 
-/// fastai's head (`create_head` of its vision learner), its modules numbered as there. Pooling by maximum comes
-/// first: channel `c` of `C` is a maximum, `C + c` the mean.
+/// Adds fastai's head (`create_head` of its vision learner), with fastai's module numbers. The maximum comes first in
+/// the concatenation: channel `c` of `C` is a maximum, `C + c` a mean.
 ///
 /// ```text
 /// ─┬─ max over the image  ─┬─ concat ─ flatten ─ bn ─ dropout ¼ ─ linear ─ relu ─ bn ─ dropout ½ ─ linear
@@ -26,9 +26,9 @@ pub(super) fn fastai(net: &mut Builder, options: &Options) {
     });
 }
 
-/// Freezes the body, that is every parameter before the image becomes a vector, for training the head on
-/// features that stay. Batch norms are never frozen: they adapt to the new images. An error where the network
-/// has no flatten layer.
+/// Freezes the body, that is, every parameter before the image becomes a vector, so that training the head works on
+/// fixed features. Batch norms are never frozen: they adapt to the new images. Returns an error if the network has no
+/// flatten layer.
 pub fn freeze_body(graph: &mut Graph) -> Result<()> {
     let flatten = graph.nodes().iter().position(|n| matches!(n.layer, Layer::Flatten));
     let end = flatten.ok_or_else(|| Error::invalid("freezing the body: the network has no flatten layer"))?;

@@ -1,4 +1,4 @@
-//! The architectures by name. Each is a body, which ends in an image, and a classifier on it.
+//! Architectures by name. Each is a body, which outputs an image, and a classifier on top of it.
 
 mod cifar_resnet;
 mod head;
@@ -16,46 +16,47 @@ use vgg::Vgg;
 
 pub use head::freeze_body;
 
-/// What a network is built for.
+/// Options for building a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// The name of each class.
+    /// Name of each class.
     pub classes: Vec<String>,
     /// Width multiplier: every layer has `⌊width · channels⌋` channels, at least 1.
     pub width: f64,
     /// `[H, W, C]` of the images.
     pub input: [usize; 3],
-    /// Where initial weights come from; where it is `None` they are zero, which saves the time where they only
-    /// get counted or overwritten.
+    /// Seed of the initial weights. With `None` they are zero, which saves time if they are only counted or
+    /// overwritten.
     pub seed: Option<u64>,
-    /// What classifies.
+    /// Classifier on top of the body.
     pub head: Head,
 }
 
-/// What stands behind a body.
+/// Classifier on top of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Head {
     /// The architecture's own classifier.
     #[default]
     Own,
-    /// fastai's: mean and maximum over the image, then two linear layers with batch norm and dropout.
+    /// fastai's head: mean and maximum over the image, then two linear layers with batch norm and dropout.
     Fastai,
 }
 
 impl Options {
-    /// Full width, seed 0 and the architecture's own classifier, for `classes` and images of `[H, W, C]`.
+    /// Creates options with full width, seed 0 and the architecture's own classifier, for `classes` and images of
+    /// `[H, W, C]`.
     pub fn new(classes: Vec<String>, input: [usize; 3]) -> Self {
         Self { classes, width: 1.0, input, seed: Some(0), head: Head::Own }
     }
 
-    /// The width that stands for `channels` of the paper.
+    /// Scales a channel count of the paper by the width multiplier.
     fn scaled(&self, channels: usize) -> usize {
         ((channels as f64 * self.width) as usize).max(1)
     }
 
     fn check(&self) -> Result<()> {
-        // The bound, beyond any published multiplier, keeps a slip of the keyboard from asking for terabytes.
+        // The bound exceeds any published multiplier, and keeps a typo from requesting terabytes.
         if !(self.width > 0.0 && self.width <= 16.0) {
             return Err(Error::invalid(format!(
                 "width: expected a multiplier above 0, at most 16, found {}",
@@ -73,13 +74,13 @@ impl Options {
 }
 
 impl Default for Options {
-    /// Ten numbered classes of 224×224 colour images.
+    /// Creates options for ten numbered classes and color images of 224×224 pixels.
     fn default() -> Self {
         Self::new(numbered_classes(10), [224, 224, 3])
     }
 }
 
-/// Names for `count` classes that have none: `0`, `1`, ….
+/// Returns names for `count` unnamed classes: `0`, `1`, ….
 pub fn numbered_classes(count: usize) -> Vec<String> {
     (0..count).map(|class| class.to_string()).collect()
 }
@@ -120,14 +121,14 @@ const ARCHITECTURES: &[(&str, Architecture)] = &[
     ("resnet8", A::ResNet(ResNet::resnet8())),
 ];
 
-/// The name of every architecture that [`build`] knows.
+/// Returns the name of every architecture that [`build`] supports.
 pub fn names() -> impl Iterator<Item = &'static str> {
     ARCHITECTURES.iter().map(|&(name, _)| name)
 }
 
-/// The architecture `name` with initial weights. Its image channels pass unnormalised (mean 0, deviation 1 in
-/// [`Graph::info`]) until whoever knows the data says otherwise. An error where the name is unknown, an option
-/// out of range, or the image too small for the layers that halve it.
+/// Builds the architecture `name` with initial weights. Image channels are not normalized (mean 0, deviation 1 in
+/// [`Graph::info`]) until the caller sets the statistics of the data. Returns an error if the name is unknown, an
+/// option is out of range, or the image is too small for the layers that halve it.
 pub fn build(name: &str, options: &Options) -> Result<Graph> {
     options.check()?;
     let architecture = find(name)?;

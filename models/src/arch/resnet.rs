@@ -1,63 +1,63 @@
-//! ResNet (He et al. 2016): stages of blocks whose output is added to their input. Module names and initial
-//! weights are torchvision's; layers without parameters are named as its feature extraction names them (`relu_1`
-//! is a block's second use of `relu`).
+//! ResNet (He et al. 2016): stages of blocks whose output is added to their input. Module names and initial weights
+//! match torchvision's; layers without parameters are named as in its feature extraction (`relu_1` is a block's second
+//! use of `relu`).
 
 use super::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
 
-/// A network of the ResNet family.
+/// Network of the ResNet family.
 ///
 /// ```text
 /// stem    conv ─ bn ─ relu ─ max pool?
 /// stage   block × n                                    layer1.0, layer1.1, …
 /// block   ─┬─ conv ─ bn ─ relu ─ … ─ conv ─ bn ─ add ─ relu
-///          └─ (conv1×1 ─ bn where the shape changes) ─┘
+///          └─ (conv1×1 ─ bn if the shape changes) ────┘
 /// head    mean over the image ─ linear
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResNet {
     block: Block,
-    /// Blocks of each stage.
+    /// Number of blocks in each stage.
     blocks: &'static [usize],
     stem: Stem,
 }
 
-/// What a residual block computes beside its shortcut.
+/// Main path of a residual block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Block {
     /// Two 3×3 convolutions.
     Basic,
-    /// 1×1 down to the width, 3×3, 1×1 up to four times the width. The 3×3 has the stride ("v1.5").
+    /// 1×1 down to the width, 3×3, 1×1 up to four times the width. The 3×3 convolution has the stride ("v1.5").
     Bottleneck,
 }
 
-/// What comes before the blocks.
+/// Layers before the blocks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stem {
-    /// For ImageNet: 7×7 to half the size, then max pooling to half of that.
+    /// For ImageNet: a 7×7 convolution that halves the image, then max pooling that halves it again.
     Imagenet,
-    /// For small pictures: 3×3 at full size; the first stage halves it instead.
+    /// For small images: 3×3 at full size; the first stage halves the image instead.
     Small,
 }
 
 impl ResNet {
-    /// Stages of basic blocks (ResNet-18 and -34).
+    /// Creates stages of basic blocks (ResNet-18 and -34).
     pub(super) const fn basic(blocks: &'static [usize]) -> Self {
         Self { block: Block::Basic, blocks, stem: Stem::Imagenet }
     }
 
-    /// Stages of bottleneck blocks (ResNet-50, -101 and -152).
+    /// Creates stages of bottleneck blocks (ResNet-50, -101 and -152).
     pub(super) const fn bottleneck(blocks: &'static [usize]) -> Self {
         Self { block: Block::Bottleneck, blocks, stem: Stem::Imagenet }
     }
 
-    /// Three basic blocks: a teacher for 32×32 pictures, 45 million multiply-accumulates each.
+    /// Creates three basic blocks: a teacher for 32×32 images, with 45 million multiply-accumulates per image.
     pub(super) const fn resnet8() -> Self {
         Self { block: Block::Basic, blocks: &[1, 1, 1], stem: Stem::Small }
     }
 
-    /// Everything up to the last block.
+    /// Adds everything up to the last block.
     pub(super) fn body(&self, net: &mut Builder, options: &Options) {
         net.init(Init::KaimingFanOut, Init::Uniform);
         match self.stem {
@@ -80,7 +80,7 @@ impl ResNet {
         }
     }
 
-    /// Pooling and the linear layer.
+    /// Adds pooling and the linear layer.
     pub(super) fn classifier(&self, net: &mut Builder, options: &Options) {
         net.adaptive_avg_pool("avgpool", 1).flatten("flatten").linear("fc", options.classes.len());
     }

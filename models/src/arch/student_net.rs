@@ -1,5 +1,5 @@
-//! StudentNet, the depthwise-separable network (Howard et al. 2017) of Hung-yi Lee's course on machine learning,
-//! made to be distilled and thinned.
+//! StudentNet, the depthwise-separable network (Howard et al. 2017) of Hung-yi Lee's machine learning course, designed
+//! for distillation and pruning.
 
 use super::Options;
 use crate::builder::{Builder, Conv};
@@ -7,14 +7,14 @@ use crate::builder::{Builder, Conv};
 /// Channels of the first layer and of the seven blocks.
 const CHANNELS: [usize; 8] = [16, 32, 64, 128, 256, 256, 256, 256];
 
-/// Blocks up to this one halve the image, as the first layer does.
+/// Last block that halves the image, as the first layer does.
 const POOLED: usize = 3;
 
 /// ```text
 /// first   conv3×3 ─ bn ─ relu6 ─ max pool 2
 /// block   depthwise 3×3 ─ bn ─ relu6 ─ conv1×1 (─ max pool 2, in the first three)
 /// ```
-/// No ReLU follows the 1×1 convolution. The width multiplier thins channels 3 to 6 alone, as in the original.
+/// No ReLU follows the 1×1 convolution. The width multiplier applies only to entries 3 to 6, as in the original.
 pub(super) fn body(net: &mut Builder, options: &Options) {
     let mut channels = CHANNELS;
     for width in &mut channels[3..=6] {
@@ -35,7 +35,7 @@ pub(super) fn body(net: &mut Builder, options: &Options) {
     }
 }
 
-/// Pooling and the linear layer.
+/// Adds pooling and the linear layer.
 pub(super) fn classifier(net: &mut Builder, options: &Options) {
     net.adaptive_avg_pool("cnn.8", 1).flatten("flatten").linear("fc.0", options.classes.len());
 }

@@ -1,11 +1,11 @@
-//! VGG (Simonyan & Zisserman 2015): stages of 3×3 convolutions, each stage halved by max pooling, then linear
-//! layers. Module names and initial weights are torchvision's.
+//! VGG (Simonyan & Zisserman 2015): stages of 3×3 convolutions, each ending in max pooling that halves the image, then
+//! linear layers. Module names and initial weights match torchvision's.
 
 use super::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
 
-/// A network of the VGG family.
+/// Network of the VGG family.
 ///
 /// ```text
 /// stage   (conv3×3 ─ bn? ─ relu) × n ─ max pool 2      features.0, features.1, …
@@ -14,7 +14,7 @@ use crate::init::Init;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vgg {
-    /// Convolutions of each stage, and their filters.
+    /// Number of convolutions and of filters in each stage.
     stages: &'static [(usize, usize)],
     /// Whether a batch norm follows each convolution.
     norm: bool,
@@ -27,35 +27,35 @@ pub(super) struct Vgg {
 }
 
 impl Vgg {
-    /// The 11-layer network (configuration A of the paper).
+    /// Creates the 11-layer network (configuration A of the paper).
     pub(super) const fn vgg11(norm: bool) -> Self {
         Self::imagenet(&[(1, 64), (1, 128), (2, 256), (2, 512), (2, 512)], norm)
     }
 
-    /// The 13-layer network (B).
+    /// Creates the 13-layer network (B).
     pub(super) const fn vgg13(norm: bool) -> Self {
         Self::imagenet(&[(2, 64), (2, 128), (2, 256), (2, 512), (2, 512)], norm)
     }
 
-    /// The 16-layer network (D).
+    /// Creates the 16-layer network (D).
     pub(super) const fn vgg16(norm: bool) -> Self {
         Self::imagenet(&[(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], norm)
     }
 
-    /// The 19-layer network (E).
+    /// Creates the 19-layer network (E).
     pub(super) const fn vgg19(norm: bool) -> Self {
         Self::imagenet(&[(2, 64), (2, 128), (4, 256), (4, 512), (4, 512)], norm)
     }
 
-    /// Five convolutions with batch norm and three linear layers: a student for 32×32 pictures, 15 million
-    /// multiply-accumulates each.
+    /// Creates five convolutions with batch norm and three linear layers: a student for 32×32 images, with 15 million
+    /// multiply-accumulates per image.
     pub(super) const fn vgg8_bn() -> Self {
         Self {
             stages: &[(1, 32), (1, 64), (1, 128), (2, 128)],
             norm: true,
             pool: 2,
             hidden: 256,
-            // Narrow linear layers: torchvision's 0.01 would all but silence them.
+            // The linear layers are narrow: with torchvision's 0.01 their outputs would almost vanish.
             linear_init: Init::KaimingFanIn,
             dropout: 0.25,
         }
@@ -65,7 +65,7 @@ impl Vgg {
         Self { stages, norm, pool: 7, hidden: 4096, linear_init: Init::Normal { std: 0.01 }, dropout: 0.5 }
     }
 
-    /// The convolutions.
+    /// Adds the convolutions.
     pub(super) fn body(&self, net: &mut Builder, options: &Options) {
         net.init(Init::KaimingFanOut, self.linear_init);
         let mut index = 0..;
@@ -84,7 +84,7 @@ impl Vgg {
         });
     }
 
-    /// The linear layers.
+    /// Adds the linear layers.
     pub(super) fn classifier(&self, net: &mut Builder, options: &Options) {
         let hidden = options.scaled(self.hidden);
         net.adaptive_avg_pool("avgpool", self.pool).flatten("flatten");

@@ -177,8 +177,8 @@ impl DataConfig {
             (self.workers <= 256, format!("workers: expected at most 256, found {}", self.workers)),
             (self.limit != Some(0), "limit: expected at least 1 image a class, found 0".into()),
             (
-                fraction > 0.0 && fraction <= 1.0,
-                format!("center_fraction: expected (0, 1], found {fraction}"),
+                (1e-3..=1.0).contains(&fraction),
+                format!("center_fraction: expected [0.001, 1], found {fraction}"),
             ),
             (ordered(scale, 1.0), format!("augment.scale: expected 0 < low ≤ high ≤ 1, found {scale:?}")),
             (ordered(ratio, 1e3), format!("augment.ratio: expected 0 < low ≤ high ≤ 1000, found {ratio:?}")),

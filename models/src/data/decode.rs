@@ -1,29 +1,28 @@
 //! Image files as RGB bytes.
 //!
 //! A bad file is common in image collections, so each way of being bad has its own message: the file is
-//! empty, is no image, ends early, or claims more pixels than anyone would train on.
+//! empty, is no image, ends early, is damaged, or claims more pixels than anyone would train on.
 
+use super::jpeg;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
-use lopper_engine::{Error, Result};
-use std::io::{Cursor, Read};
+use lopper_engine::{Error, Result, input, memory};
+use std::io::Cursor;
 use std::path::Path;
 
 /// Longest image file that is read.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Largest picture that is decoded, in bytes of pixels: 89 million RGB pixels.
-const MAX_DECODED_BYTES: u64 = 256 << 20;
+pub(super) const MAX_DECODED_BYTES: u64 = 256 << 20;
+/// Pictures of up to so many bytes are decoded without asking for memory, which would take as long as a small one.
+const ASK_ABOVE: u64 = 8 << 20;
 
 /// Reads the JPEG, PNG or PNM file at `path`, by content and not by extension, into 8-bit RGB.
 /// Grey is replicated, CMYK converted, an alpha channel dropped; EXIF orientation is not applied (as torchvision).
 ///
 /// # Errors
-/// An [`Error::File`] where the file cannot be read, is empty, is no such image, is truncated or too large.
+/// An [`Error::File`] where the file cannot be read, is empty, is no such image, is truncated, damaged or too large.
 pub fn decode_file(path: &Path) -> Result<RgbImage> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|e| Error::file(path, e))?;
-    decode(&bytes).map_err(|message| Error::file(path, message))
+    decode(&input::read(path, MAX_FILE_BYTES)?).map_err(|message| Error::file(path, message))
 }
 
 /// Decodes the bytes of an image file, or says what is wrong with them.
@@ -31,16 +30,10 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     if bytes.is_empty() {
         return Err("the file is empty".into());
     }
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("the file is longer than {MAX_FILE_BYTES} bytes"));
-    }
     let format = match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Pnm)) => format,
         _ => return Err("not a JPEG, PNG or PNM image".into()),
     };
-    if format == ImageFormat::Jpeg && !has_end_marker(bytes) {
-        return Err("the JPEG data ends early".into());
-    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(2 * MAX_DECODED_BYTES);
@@ -53,30 +46,16 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     if decoder.total_bytes() > MAX_DECODED_BYTES {
         return Err(format!("{width}×{height} pixels decode to more than {MAX_DECODED_BYTES} bytes"));
     }
+    if decoder.total_bytes() > ASK_ABOVE {
+        // Coefficients of a progressive JPEG, decoded samples, and RGB made of them.
+        memory::require("its pixels", 6 * decoder.total_bytes()).map_err(|e| e.to_string())?;
+    }
+    // The decoder fills in what a damaged file lacks, so that is looked for first.
+    if format == ImageFormat::Jpeg {
+        jpeg::check(bytes)?;
+    }
     let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
     Ok(image.into_rgb8())
-}
-
-/// Whether a JPEG's coded data is followed by an end-of-image marker. Decoders fill what a truncated file lacks
-/// with grey and report success, which would train the network on grey.
-///
-/// The search starts at the first scan, because a thumbnail in the header has an end marker of its own.
-fn has_end_marker(jpeg: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xDA;
-    let mut at = 2;
-    // Each header segment is FF, its marker, and a big-endian length that counts itself.
-    while let Some(&[first, marker, high, low]) = jpeg.get(at..at + 4) {
-        if first != 0xFF {
-            at += 1; // stray bytes between segments, which decoders also step over
-        } else if marker == START_OF_SCAN {
-            return jpeg[at..].windows(2).rev().any(|pair| pair == [0xFF, 0xD9]);
-        } else if marker == 0xFF {
-            at += 1; // padding
-        } else {
-            at += 2 + usize::from(u16::from_be_bytes([high, low]));
-        }
-    }
-    false
 }
 
 #[cfg(test)]

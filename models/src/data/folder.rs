@@ -3,7 +3,7 @@
 use super::Dataset;
 use super::decode::decode_file;
 use image::RgbImage;
-use lopper_engine::{Error, Result};
+use lopper_engine::{Error, Result, input};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl ImageFolder {
     /// # Errors
     /// An [`Error::File`] where the list cannot be read, or names no picture, or one that this split does not have.
     pub fn keep_listed(&mut self, list: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(list).map_err(|e| Error::file(list, e))?;
+        let text = input::read_to_string(list)?;
         let known: HashSet<&str> = self.samples.iter().map(|s| s.path.as_str()).collect();
         let mut listed = HashSet::new();
         for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
@@ -143,6 +143,15 @@ impl Dataset for ImageFolder {
 
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
         decode_file(&self.root.join(&self.samples[index].path)).map(Cow::Owned)
+    }
+
+    fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
+        feed(self.classes.join("\n").as_bytes());
+        for Sample { path, label } in &self.samples {
+            // Its content is not read: that would take as long as an epoch.
+            let bytes = std::fs::metadata(self.root.join(path)).map_or(0, |file| file.len());
+            feed(format!("\n{path}\t{label}\t{bytes}").as_bytes());
+        }
     }
 }
 

@@ -5,15 +5,20 @@
 //! <http://yann.lecun.com/exdb/mnist/>).
 
 use super::Dataset;
+use super::decode::MAX_DECODED_BYTES;
 use flate2::bufread::GzDecoder;
 use image::{Rgb, RgbImage};
-use lopper_engine::{Error, Result};
+use lopper_engine::{Error, Result, input, memory};
 use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
 
 /// Largest array that is read: ninety times MNIST.
-const MAX_VALUES: usize = 4 << 30;
+const MAX_VALUES: u64 = 4 << 30;
+/// Longest header: the magic number and 255 dimensions.
+const MAX_HEADER: u64 = 4 + 4 * 255;
+/// What a byte of deflated data can unpack to at the most.
+const MAX_EXPANSION: u64 = 1032;
 
 /// An array of bytes with its dimensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +35,7 @@ impl IdxArray {
     /// # Errors
     /// An [`Error::File`] where it cannot be read or its magic number, dimensions or length are wrong.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
-        Self::parse(&bytes, path)
+        Self::parse(&input::read(path, MAX_VALUES + MAX_HEADER)?, path)
     }
 
     /// Parses the bytes of a file, gzipped or not. `name` stands for the file in errors.
@@ -39,15 +43,17 @@ impl IdxArray {
     /// # Errors
     /// An [`Error::File`] where magic number, dimensions or length are wrong.
     pub fn parse(bytes: &[u8], name: &Path) -> Result<Self> {
+        let there = bytes.len() as u64;
         let array = if bytes.starts_with(&[0x1F, 0x8B]) {
-            Self::from_reader(GzDecoder::new(bytes))
+            Self::from_reader(GzDecoder::new(bytes), there.saturating_mul(MAX_EXPANSION))
         } else {
-            Self::from_reader(bytes)
+            Self::from_reader(bytes, there)
         };
         array.map_err(|message| Error::file(name, message))
     }
 
-    fn from_reader(mut reader: impl Read) -> Result<Self, String> {
+    /// Parses what `reader` yields, which is at most `there` bytes.
+    fn from_reader(mut reader: impl Read, there: u64) -> Result<Self, String> {
         let mut read_u32 = |what: &str| {
             let mut bytes = [0; 4];
             reader.read_exact(&mut bytes).map_err(|e| format!("cannot read {what}: {e}"))?;
@@ -63,14 +69,22 @@ impl IdxArray {
         for axis in 0..rank {
             dims.push(u32::from_be_bytes(read_u32(&format!("dimension {axis}"))?) as usize);
         }
-        let expected = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MAX_VALUES);
+        let expected =
+            dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).filter(|&n| n <= MAX_VALUES);
         let Some(expected) = expected else {
             return Err(format!("dimensions {dims:?} hold more than {MAX_VALUES} values"));
         };
-        // One byte more than expected tells a longer file; the buffer grows with what is there, not with what is claimed.
+        if expected > there {
+            return Err(format!("dimensions {dims:?} need {expected} values, there are {there} at most"));
+        }
+        memory::require(format_args!("values of dimensions {dims:?}"), expected)
+            .map_err(|e| e.to_string())?;
+        // One byte more than expected tells a longer file.
         let mut values = Vec::new();
-        let read = reader.take(expected as u64 + 1).read_to_end(&mut values);
+        values.try_reserve_exact(expected as usize + 1).map_err(|e| e.to_string())?;
+        let read = reader.take(expected + 1).read_to_end(&mut values);
         read.map_err(|e| format!("cannot read the values: {e}"))?;
+        let expected = expected as usize;
         if values.len() != expected {
             let found = if values.len() > expected { "more".to_string() } else { values.len().to_string() };
             return Err(format!("dimensions {dims:?} need {expected} values, found {found}"));
@@ -100,10 +114,17 @@ impl IdxImages {
         classes: Vec<String>,
         padded: usize,
     ) -> Result<Self> {
-        let &[count, 1..=usize::MAX, 1..=usize::MAX] = &images.dims[..] else {
+        let &[count, height @ 1..=usize::MAX, width @ 1..=usize::MAX] = &images.dims[..] else {
             let message = format!("images have dimensions [N, H, W], found {:?}", images.dims);
             return Err(Error::file(names[0], message));
         };
+        let pixels = height.max(padded).saturating_mul(width.max(padded));
+        if pixels as u64 > MAX_DECODED_BYTES / 3 {
+            let message = format!(
+                "pictures of {height}×{width} pixels are too large: more than {MAX_DECODED_BYTES} bytes as RGB"
+            );
+            return Err(Error::file(names[0], message));
+        }
         if labels.dims != [count] {
             let message =
                 format!("{count} images need labels of dimensions [{count}], found {:?}", labels.dims);
@@ -178,6 +199,13 @@ impl Dataset for IdxImages {
         }
         Ok(Cow::Owned(image))
     }
+
+    fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
+        feed(self.classes.join("\n").as_bytes());
+        feed(format!("{:?} in {}", self.images.dims, self.padded).as_bytes());
+        feed(&self.images.values);
+        feed(&self.labels.values);
+    }
 }
 
 #[cfg(test)]
@@ -222,11 +250,12 @@ mod tests {
     #[test]
     fn wrong_files_say_what_is_wrong() {
         assert!(error(&[0, 0, 9, 1, 0, 0, 0, 1, 5]).contains("some-idx: not an IDX file of unsigned bytes"));
-        assert!(error(&idx(&[2, 2], &[1, 2, 3])).contains("dimensions [2, 2] need 4 values, found 3"));
+        assert!(error(&idx(&[2, 3], &[1, 2, 3, 4, 5])).contains("dimensions [2, 3] need 6 values, found 5"));
         assert!(error(&idx(&[2, 2], &[0; 5])).contains("dimensions [2, 2] need 4 values, found more"));
         assert!(error(&idx(&[u32::MAX; 3], &[])).contains("hold more than"));
         // Billions of values claimed, none there: refused for its length, without allocating for the claim.
-        assert!(error(&idx(&[1 << 31], &[])).contains("found 0"));
+        assert!(error(&idx(&[1 << 31], &[])).contains("need 2147483648 values, there are 8 at most"));
+        assert!(error(&gzip(&idx(&[1 << 31], &[]))).contains("need 2147483648 values"));
         let mut cut = gzip(&idx(&[100], &[7; 100]));
         cut.truncate(cut.len() - 9);
         assert!(error(&cut).contains("cannot read the values"));
@@ -249,6 +278,15 @@ mod tests {
         assert!(
             message(array(&[12], &[0; 12]), array(&[2], &[0, 0])).contains("images: images have dimensions")
         );
+        // One row of pixels, padded to a square, is a hundred million.
+        let wide = IdxImages::new(
+            array(&[1, 1, 10_000], &[0; 10_000]),
+            array(&[1], &[0]),
+            names,
+            vec!["a".into()],
+            10_000,
+        );
+        assert!(wide.err().unwrap().to_string().contains("images: pictures of 1×10000 pixels are too large"));
 
         let mut set = new(images(), array(&[2], &[1, 1])).unwrap();
         let image = set.image(0).unwrap().into_owned();

@@ -1,6 +1,6 @@
 //! What is special about Imagenette: readable class names and tables of deliberately wrong labels.
 
-use lopper_engine::{Error, Result};
+use lopper_engine::{Error, Result, input};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -33,7 +33,8 @@ pub fn class_name(folder: &str) -> &str {
 /// An [`Error::File`] where the table cannot be read or has no such column.
 pub fn noisy_labels(path: &Path, percent: u32) -> Result<HashMap<String, String>> {
     let failed = |e: csv::Error| Error::file(path, e);
-    let mut reader = csv::Reader::from_path(path).map_err(failed)?;
+    let table = input::read(path, input::MAX_TEXT_BYTES)?;
+    let mut reader = csv::Reader::from_reader(&table[..]);
     let headers = reader.headers().map_err(failed)?.clone();
     let column = |name: &str| {
         headers.iter().position(|h| h == name).ok_or_else(|| {

@@ -12,10 +12,12 @@
 
 use super::random::generator;
 use super::{Dataset, Scratch, Transform};
-use lopper_engine::data::{Batch, Batches};
-use lopper_engine::{Error, Result, Tensor};
+use lopper_engine::data::{Batch, Batches, Numbered};
+use lopper_engine::train::State;
+use lopper_engine::{Error, Result, Tensor, memory};
 use rand::seq::SliceRandom;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,6 +72,22 @@ impl Loader {
         self.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Checks that memory holds the batches in preparation, those that wait, and the one that is read.
+    fn require_batches(&self) -> Result<()> {
+        let LoaderOptions { batch, workers, .. } = self.options;
+        let (images, size) = (batch.min(self.data.len()), self.transform.size);
+        let waiting = if workers == 0 { 0 } else { PREFETCH.div_ceil(workers) * workers };
+        let batches = (waiting + workers + 2).min(self.len() + 1);
+        let bytes = memory::bytes_of::<f32>([batches, images, size, size, 3]);
+        let what = format_args!("batch: up to {batches} batches of {images} images of {size}×{size} pixels",);
+        memory::require(what, bytes)
+    }
+
+    /// Hands `feed` the bytes that make this data set what it is: see [`Dataset::identify`].
+    pub fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
+        self.data.identify(feed);
+    }
+
     fn job(&self, epoch: usize) -> Job {
         let mut order: Vec<usize> = (0..self.data.len()).collect();
         if self.options.shuffle {
@@ -98,21 +116,46 @@ impl Batches for Loader {
     }
 
     fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        Ok(Box::new(self.epoch_from(epoch, 0)?.map(|made| made.map(|(_, batch)| batch))))
+    }
+
+    fn epoch_from(&mut self, epoch: usize, first: usize) -> Result<Numbered<'_>> {
         let (job, batches) = (self.job(epoch), self.len());
         if batches == 0 {
             let (batch, images) = (self.options.batch, self.data.len());
             return Err(Error::invalid(format!("batch: {images} images do not fill a batch of {batch}")));
         }
-        if self.options.workers == 0 {
+        self.require_batches()?;
+        let numbers = first.min(batches)..batches;
+        if self.options.workers == 0 || numbers.is_empty() {
             let (mut scratch, mut failed) = (Scratch::default(), false);
-            let until_error = (0..batches).map_while(move |number| {
+            let until_error = numbers.map_while(move |number| {
                 let made = (!failed).then(|| job.batch(number, &mut scratch).transpose());
                 failed = matches!(made, Some(Some(Err(_))));
-                made
+                made.map(|made| made.map(|batch| batch.map(|batch| (number, batch))))
             });
             return Ok(Box::new(until_error.flatten()));
         }
-        Ok(Box::new(Prefetched::start(job, self.options.workers.min(batches), batches)?))
+        Ok(Box::new(Prefetched::start(job, self.options.workers.min(numbers.len()), numbers)?))
+    }
+
+    /// The images that were skipped.
+    fn state(&self) -> State {
+        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        match skipped.is_empty() {
+            true => State::default(),
+            false => State { value: serde_json::json!(*skipped), arrays: BTreeMap::new() },
+        }
+    }
+
+    fn restore(&mut self, state: State) -> Result<()> {
+        if state.is_empty() {
+            return Ok(());
+        }
+        let skipped: BTreeMap<usize, String> = serde_json::from_value(state.value)
+            .map_err(|e| Error::invalid(format!("checkpoint: the list of skipped images is damaged: {e}")))?;
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).extend(skipped);
+        Ok(())
     }
 }
 
@@ -170,18 +213,21 @@ struct Prefetched {
     job: Arc<Job>,
     channels: Vec<Receiver<Made>>,
     workers: Vec<JoinHandle<()>>,
-    next: usize,
-    batches: usize,
+    /// Batches that have been taken so far.
+    taken: usize,
+    /// The numbers of the epoch's batches.
+    numbers: Range<usize>,
 }
 
 impl Prefetched {
-    fn start(job: Job, workers: usize, batches: usize) -> Result<Self> {
-        let mut epoch =
-            Self { job: Arc::new(job), channels: Vec::new(), workers: Vec::new(), next: 0, batches };
+    fn start(job: Job, workers: usize, numbers: Range<usize>) -> Result<Self> {
+        let (channels, threads) = (Vec::new(), Vec::new());
+        let mut epoch = Self { job: Arc::new(job), channels, workers: threads, taken: 0, numbers };
         for worker in 0..workers {
             let (sender, receiver) = sync_channel(PREFETCH.div_ceil(workers));
             let job = epoch.job.clone();
-            let work = move || Self::work(&job, (worker..batches).step_by(workers), &sender);
+            let numbers = epoch.numbers.clone().skip(worker).step_by(workers);
+            let work = move || Self::work(&job, numbers, &sender);
             let thread = std::thread::Builder::new().name(format!("data-{worker}")).spawn(work);
             epoch
                 .workers
@@ -202,18 +248,19 @@ impl Prefetched {
 }
 
 impl Iterator for Prefetched {
-    type Item = Result<Batch>;
+    type Item = Result<(usize, Batch)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.next < self.batches {
-            let made = self.channels[self.next % self.channels.len()].recv();
-            self.next += 1;
+        while self.taken < self.numbers.len() {
+            let made = self.channels[self.taken % self.channels.len()].recv();
+            let number = self.numbers.start + self.taken;
+            self.taken += 1;
             // A worker hangs up before its last batch only by a panic, in a decoder.
             match made.unwrap_or_else(|_| Err(Error::invalid("a data worker panicked"))) {
-                Ok(Some(batch)) => return Some(Ok(batch)),
+                Ok(Some(batch)) => return Some(Ok((number, batch))),
                 Ok(None) => {}
                 Err(error) => {
-                    self.next = self.batches;
+                    self.taken = self.numbers.len();
                     return Some(Err(error));
                 }
             }

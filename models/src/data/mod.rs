@@ -14,6 +14,7 @@ pub mod fashion_mnist;
 mod folder;
 mod idx;
 pub mod imagenette;
+mod jpeg;
 mod loader;
 mod random;
 mod transform;

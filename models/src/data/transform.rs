@@ -25,7 +25,8 @@ impl Normalize {
     /// The normalisation by `mean` and `std` of red, green and blue in `[0, 1]`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where a number is not finite or a standard deviation not positive.
+    /// [`Error::Invalid`] where a number is not finite, a standard deviation not positive, or so small that a pixel
+    /// becomes infinite.
     pub fn new(mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         if mean.iter().chain(&std).any(|v| !v.is_finite()) || std.iter().any(|&s| s <= 0.0) {
             return Err(Error::invalid(format!("cannot normalise by mean {mean:?} and std {std:?}")));
@@ -35,6 +36,11 @@ impl Normalize {
             for (byte, value) in values.iter_mut().enumerate() {
                 *value = (byte as f32 / 255.0 - mean[channel]) / std[channel];
             }
+        }
+        if table.iter().flatten().any(|value| !value.is_finite()) {
+            return Err(Error::invalid(format!(
+                "normalising by mean {mean:?} and std {std:?} overflows single precision"
+            )));
         }
         Ok(Self { table })
     }
@@ -174,9 +180,9 @@ struct Region {
 }
 
 impl Region {
-    /// The centred square with `fraction` of the shorter side.
+    /// The centred square with `fraction` of the shorter side, at least a pixel.
     fn center(width: u32, height: u32, fraction: f64) -> Self {
-        let side = f64::from(width.min(height)) * fraction;
+        let side = (f64::from(width.min(height)) * fraction).max(1.0);
         Self::centered(width, height, side, side)
     }
 

@@ -16,6 +16,9 @@ const LEARNING_RATE: f64 = 1e-6;
 /// Steps that the breakdown by layers is the mean of.
 const PROFILED_STEPS: u32 = 5;
 
+/// Numbers that Adam remembers of each parameter.
+pub const MOMENTS: usize = 2;
+
 /// What was measured of a training step.
 #[derive(Serialize)]
 pub struct Timing {

@@ -1,5 +1,5 @@
-//! Batch norm with what follows it, both ways. Each pass is given the CPU's results of the pass before, so that errors do
-//! not add up.
+//! Batch norm with its fused tail, in both directions. Each pass takes the CPU's results of the pass before, so that
+//! errors do not accumulate.
 
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, epsilon, random, stored};
@@ -10,7 +10,7 @@ use lopper_kernels::params::{Activation, Dtype};
 
 const EPS: f32 = 1e-5;
 
-/// Rows of pixels, channels, what follows, and whether something is added in front of it.
+/// Rows of pixels, channels, the activation that follows, and whether a residual is added before it.
 type Shape = (usize, usize, Activation, bool);
 
 fn shapes(rig: &Rig) -> Vec<Shape> {
@@ -28,12 +28,12 @@ fn shapes(rig: &Rig) -> Vec<Shape> {
     shapes
 }
 
-/// Errors of sums over the rows of a channel, divided by a spread of about ½.
+/// Returns the error limit of sums over the rows of a channel, divided by a spread of about ½.
 fn limit(dtype: Dtype) -> f64 {
     if dtype == Dtype::F32 { 2e-5 } else { 2.0 * epsilon(dtype) }
 }
 
-/// What both passes read, and what the CPU's forward pass makes of it.
+/// Inputs of both passes, and the results of the CPU's forward pass.
 struct Inputs {
     x: Vec<f32>,
     residual: Option<Vec<f32>>,
@@ -41,7 +41,7 @@ struct Inputs {
     beta: Vec<f32>,
     mean: Vec<f32>,
     var: Vec<f32>,
-    /// As the device stores it.
+    /// Output, rounded as the device stores it.
     y: Vec<f32>,
 }
 
@@ -97,7 +97,7 @@ pub fn forward(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
         tally.compare(&format!("training, {rows}×{c}"), limit(dtype), &got, &y);
         tally.compare(&format!("mean, {rows}×{c}"), 1e-5, &gpu.download(&on_mean)?, &mean);
         tally.compare(&format!("variance, {rows}×{c}"), 1e-5, &gpu.download(&on_var)?, &var);
-        // With the batch's own statistics the two modes agree.
+        // With the batch's own statistics, both modes agree.
         let (on_mean, on_var) = (gpu.upload(&mean)?, gpu.upload(&var)?);
         let got = rig.twice(dtype, y.len(), |y| {
             cuda::batch_norm_forward_eval(
@@ -151,7 +151,7 @@ fn gradients(rig: &Rig, tally: &mut Tally, dtype: Dtype, shape: Shape, statistic
     let mut on_dz = gpu.buffer(dtype, dy.len())?;
     let got = rig.twice(dtype, dy.len(), |out| {
         let beside = residual.is_some();
-        // The gradient of the input is written over dy, or beside it.
+        // The input gradient overwrites dy, or goes to a separate buffer.
         gpu.copy(&on_dy, if beside { &mut on_dz } else { &mut *out })?;
         let (over, dx) = if beside { (&mut on_dz, Some(out)) } else { (out, None) };
         cuda::batch_norm_backward(

@@ -1,4 +1,4 @@
-//! Convolutions and both their gradients: one group by every grade, several by what is chosen for them.
+//! Convolutions and both their gradients: one group with every grade, several groups with the dispatched kernels.
 
 use super::products::limit;
 use crate::selftest::Case;
@@ -11,7 +11,7 @@ use lopper_kernels::cuda::Epilogue;
 use lopper_kernels::params::{Activation, Dtype, Precision};
 use lopper_kernels::shapes::Conv2d;
 
-/// A case for each pass.
+/// Returns a case for each pass.
 pub fn cases(grade: Grade, precision: Precision) -> Vec<Case> {
     let of = |pass: Pass| {
         let how = format!("{}, {}", grade.name(), precision.name());
@@ -30,7 +30,7 @@ pub fn cases(grade: Grade, precision: Precision) -> Vec<Case> {
     Pass::ALL.map(of).into()
 }
 
-/// Odd shapes with every option; on a GPU, layers of VGG16 and the ResNets on four images of 224 pixels as well.
+/// Returns odd shapes with every option; on a GPU, also layers of VGG16 and the ResNets on four images of 224 pixels.
 fn geometries(large: bool) -> Vec<Conv2d> {
     let square = Conv2d::square;
     let mut all = vec![
@@ -106,7 +106,7 @@ fn one(
     Ok(())
 }
 
-/// With a bias, something that is added, and an activation.
+/// Checks the forward pass with a bias, a residual and an activation.
 fn forward(rig: &Rig, tally: &mut Tally, grade: Grade, precision: Precision, g: &Conv2d) -> Result<()> {
     let values = |seed, len| factors(precision, random(seed, len));
     let dtype = precision.storage();
@@ -124,7 +124,7 @@ fn forward(rig: &Rig, tally: &mut Tally, grade: Grade, precision: Precision, g: 
     Ok(())
 }
 
-/// Batch, input height, width and channels, filters, kernel and stride.
+/// Describes a shape: batch, input height, width and channels, filters, kernel and stride.
 pub fn shape(g: &Conv2d) -> String {
     let Conv2d { n, h, w, c, o, kh, kw, stride: [sh, sw], groups, .. } = *g;
     let groups = if groups > 1 { format!(" in {groups} groups") } else { String::new() };

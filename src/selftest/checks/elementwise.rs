@@ -1,4 +1,4 @@
-//! Operations on each element, and on channels.
+//! Elementwise operations, and operations on channels.
 
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{FLOATS, Rig, name, random, rounding, stored};
@@ -11,7 +11,7 @@ use lopper_kernels::shapes::PadShortcut;
 type OnDevice = fn(&Cuda, &DeviceBuffer, &DeviceBuffer, &mut DeviceBuffer) -> cuda::Result<()>;
 type OnCpu = fn(&Cpu, &[f32], &[f32], &mut [f32]);
 
-/// Each writes its third argument.
+/// Operations, each of which writes its last argument.
 const OPERATIONS: [(&str, OnDevice, OnCpu); 9] = [
     ("relu", |d, a, _, y| cuda::relu_forward(d, a, y), |d, a, _, y| cpu::relu_forward(d, a, y)),
     ("relu gradient", cuda::relu_input_grad, cpu::relu_input_grad),
@@ -38,7 +38,7 @@ const OPERATIONS: [(&str, OnDevice, OnCpu); 9] = [
     ),
 ];
 
-/// Lengths beside whole vectors, of several blocks, and, on a GPU, of a large layer.
+/// Returns lengths around that of a vector, of several blocks and, on a GPU, of a large layer.
 fn lengths(rig: &Rig) -> Vec<usize> {
     [1, 7, 8, 4103].into_iter().chain(rig.large.then_some(4 * 56 * 56 * 256 + 3)).collect()
 }
@@ -60,7 +60,7 @@ pub fn operations(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
     Ok(())
 }
 
-/// From `to` every type; exactly.
+/// Checks that conversion from `from` to every type is exact.
 pub fn conversion(rig: &Rig, tally: &mut Tally, from: Dtype) -> Result<()> {
     for len in lengths(rig) {
         let x = stored(from, random(3, len));
@@ -107,7 +107,7 @@ pub fn channels(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
     Ok(())
 }
 
-/// Two images side by side, and cut again.
+/// Concatenates two tensors along their channels and splits the result again.
 fn concatenation(rig: &Rig, tally: &mut Tally, dtype: Dtype, rows: usize, widths: [usize; 2]) -> Result<()> {
     let total = widths[0] + widths[1];
     let parts = widths.map(|c| stored(dtype, random(c as u64, rows * c)));

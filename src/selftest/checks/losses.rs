@@ -7,12 +7,12 @@ use lopper_kernels::cpu;
 use lopper_kernels::cuda;
 use lopper_kernels::params::Dtype::{self, F32};
 
-/// Rows and classes.
+/// Returns rows and classes.
 fn shapes(rig: &Rig) -> Vec<[usize; 2]> {
     [[5, 10], [33, 100], [7, 257]].into_iter().chain(rig.large.then_some([512, 1000])).collect()
 }
 
-/// Rows and channels of the image whose columns are summed.
+/// Checks sums over the rows of matrices, each given as rows and channels.
 pub fn sums(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
     let large = rig.large.then_some([4 * 112 * 112, 64]);
     for [rows, c] in [[1, 5], [300, 40], [77, 136]].into_iter().chain(large) {
@@ -40,7 +40,7 @@ pub fn softmax(rig: &Rig, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// Cross entropy, divergence from a teacher and squared error, with their gradients.
+/// Checks cross entropy, KL divergence and squared error, with their gradients.
 pub fn losses(rig: &Rig, tally: &mut Tally) -> Result<()> {
     const SMOOTHING: f32 = 0.1;
     const TEMPERATURE: f32 = 4.0;

@@ -1,4 +1,4 @@
-//! The kernels one by one against those of the CPU, on the same numbers.
+//! Each kernel against the CPU's, on the same numbers.
 
 mod batch_norm;
 mod conv2d;
@@ -65,7 +65,7 @@ fn of_grade(grade: Grade) -> Vec<Case> {
     grade.precisions().iter().flat_map(of).collect()
 }
 
-/// What is built on the grades, in every precision.
+/// Returns the checks of the operations that dispatch to a grade, in every precision.
 pub fn dispatch(_: &Rig) -> Result<Vec<Case>> {
     let of = |&precision: &Precision| {
         let mut cases = vec![products::linear(precision)];

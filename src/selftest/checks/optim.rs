@@ -1,4 +1,4 @@
-//! Optimizer steps with and without masks, and the search for what is not finite.
+//! Optimizer steps with and without masks, and the search for non-finite values.
 
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, random, stored};
@@ -7,7 +7,7 @@ use lopper_kernels::cpu;
 use lopper_kernels::cuda;
 use lopper_kernels::params::{Adam, Dtype, Sgd};
 
-/// A parameter with its gradient, two states and a mask that drops a quarter.
+/// Parameter with its gradient, two states and a mask that drops a quarter.
 struct Tensors {
     p: Vec<f32>,
     g: Vec<f32>,
@@ -16,7 +16,7 @@ struct Tensors {
     mask: Vec<f32>,
 }
 
-/// Of one chunk and of several, beside whole vectors; on a GPU, as many as a large layer has.
+/// Returns tensors of one chunk and of several, not all whole vectors; on a GPU, also one as large as a large layer.
 fn tensors(rig: &Rig) -> Vec<Tensors> {
     let of = |len: usize| {
         let [p, g, m, v, mask] = [1, 2, 3, 4, 5].map(|seed| random(seed, len));
@@ -76,7 +76,7 @@ fn masked(is: bool) -> &'static str {
     if is { ", masked" } else { "" }
 }
 
-/// One infinity among many tensors is found, and none where there is none.
+/// Checks that one infinity among many tensors is found, and that none is reported if all values are finite.
 pub fn non_finite(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
     let mut tensors: Vec<Vec<f32>> =
         (1..140).map(|i| stored(dtype, random(i, 7 * i as usize % 300))).collect();
@@ -85,8 +85,8 @@ pub fn non_finite(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
         let on = tensors.iter().map(|x| rig.put(dtype, x)).collect::<Result<Vec<_>>>()?;
         Ok(cuda::has_non_finite(&rig.gpu, &on.iter().collect::<Vec<_>>())?)
     };
-    tally.expect(!find(&tensors)?, "140 tensors: something that is not finite, and there is nothing");
+    tally.expect(!find(&tensors)?, "140 tensors: non-finite values reported, expected none");
     tensors[139][20_000] = f32::INFINITY;
-    tally.expect(find(&tensors)?, "140 tensors: an infinity was not found");
+    tally.expect(find(&tensors)?, "140 tensors: the infinity was not found");
     Ok(())
 }

@@ -13,7 +13,7 @@ type MaxGrad<G> = fn(&Cuda, &G, &DeviceBuffer, &DeviceBuffer, &mut DeviceBuffer)
 type MapOnCpu<G> = fn(&Cpu, &G, &[f32], &mut [f32]);
 type MaxGradOnCpu<G> = fn(&Cpu, &G, &[f32], &[f32], &mut [f32]);
 
-/// Maximum, its gradient, mean, its gradient; on the device and on the CPU.
+/// Maximum, its gradient, mean and its gradient, on the device and on the CPU.
 struct Operations<G> {
     device: (Map<G>, MaxGrad<G>, Map<G>, Map<G>),
     cpu: (MapOnCpu<G>, MaxGradOnCpu<G>, MapOnCpu<G>, MapOnCpu<G>),
@@ -30,7 +30,7 @@ impl<G> Operations<G> {
         [x_len, y_len]: [usize; 2],
     ) -> Result<()> {
         let (gpu, cpu) = (&rig.gpu, &rig.cpu);
-        // Few values, so that many tie.
+        // Few distinct values, so that many tie.
         let coarse = random(1, x_len).iter().map(|x| (4.0 * x).round()).collect::<Vec<_>>();
         let dy = stored(dtype, random(2, y_len));
         let (on_x, on_dy) = (rig.put(dtype, &coarse)?, rig.put(dtype, &dy)?);

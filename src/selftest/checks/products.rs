@@ -1,4 +1,4 @@
-//! Products of matrices and linear layers.
+//! Matrix products and linear layers.
 
 use crate::selftest::Case;
 use crate::selftest::grades::Grade;
@@ -10,23 +10,23 @@ use lopper_kernels::cuda::{self, Epilogue};
 use lopper_kernels::params::{Dtype, Precision, Trans};
 use lopper_kernels::shapes::Linear;
 
-/// How far a sum of `depth` products of random numbers may lie from another order's, as a share of the largest sum, and
-/// what storing it as `dtype` adds. Tensor cores cut the digits of their sums where others round. A product left out is
-/// `1/√depth` of a sum, and beyond.
+/// Returns how far a sum of `depth` products of random numbers may differ between summation orders, relative to the
+/// largest sum, plus the rounding to `dtype`. The limit is wider for tensor cores, which truncate their sums where
+/// others round. It still detects a missing product, which changes a sum by `1/√depth` or more.
 pub fn limit(precision: Precision, depth: usize, dtype: Dtype) -> f64 {
     let growth = f64::from(f32::EPSILON) * (depth as f64).sqrt();
     let sums = if precision == Precision::F32 { 2e-5 + 2.0 * growth } else { 1e-4 + 8.0 * growth };
     sums + if dtype == Dtype::F32 { 0.0 } else { epsilon(dtype) }
 }
 
-/// m, n and k.
+/// Returns m, n and k.
 fn sizes(rig: &Rig) -> Vec<[usize; 3]> {
     let small = [[7, 5, 9], [33, 65, 130], [136, 72, 40], [24, 40, 520]];
     let large = [[1000, 512, 768], [64, 1000, 2048], [512, 4608, 1568]];
     small.into_iter().chain(large.into_iter().filter(|_| rig.large)).collect()
 }
 
-/// Every transpose, into a matrix and onto one; of Hopper's kernels those that there are.
+/// Checks every transpose, overwriting C and adding to it; for Hopper's kernels, only the supported combinations.
 pub fn gemm(grade: Grade, precision: Precision) -> Case {
     let how = format!("{}, {}", grade.name(), precision.name());
     Case::check("gemm", how, move |rig, tally| {
@@ -37,7 +37,7 @@ pub fn gemm(grade: Grade, precision: Precision) -> Case {
         for sizes in sizes(rig) {
             for ta in [Trans::No, Trans::Yes] {
                 for tb in [Trans::No, Trans::Yes] {
-                    // Rows of whole vectors, and neither a transposed A nor a B as it is.
+                    // Rows of whole vectors, A as is and B transposed.
                     let hopper = [ta, tb] == [Trans::No, Trans::Yes] && sizes[2].is_multiple_of(8);
                     if grade != Grade::Wgmma || hopper {
                         one(rig, tally, grade, precision, [ta, tb], sizes)?;
@@ -76,7 +76,7 @@ fn one(
     Ok(())
 }
 
-/// Linear layers with a bias, and both gradients.
+/// Checks linear layers with a bias, and both gradients.
 pub fn linear(precision: Precision) -> Case {
     Case::check("linear", precision.name(), move |rig, tally| {
         let small = [[3, 17, 5], [16, 130, 70], [1, 3000, 40], [40, 72, 24]];

@@ -34,7 +34,7 @@ fn geometries(rig: &Rig) -> Vec<Conv2d> {
     small.into_iter().chain(large.into_iter().filter(|_| rig.large)).collect()
 }
 
-/// Two of three filters live; live filters read every other block of channels.
+/// Checks a layer in which two of three filters are live and read every other block of channels.
 fn one_masked(rig: &Rig, tally: &mut Tally, precision: Precision, g: &Conv2d) -> Result<()> {
     let (gpu, dtype) = (rig.gpu(precision), precision.storage());
     let live: Vec<bool> = (0..g.o).map(|o| o % 3 != 1).collect();
@@ -53,7 +53,7 @@ fn one_masked(rig: &Rig, tally: &mut Tally, precision: Precision, g: &Conv2d) ->
     Ok(())
 }
 
-/// Zeroes the weights `w` of every other block of 16 input channels, which a mask is then to skip.
+/// Zeroes the weights `w` of every other block of 16 input channels, so that a mask can skip them.
 pub fn kill_every_other_block(g: &Conv2d, w: &mut [f32]) {
     for (i, w) in w.iter_mut().enumerate() {
         if i % g.c / 16 % 2 == 1 {
@@ -62,7 +62,7 @@ pub fn kill_every_other_block(g: &Conv2d, w: &mut [f32]) {
     }
 }
 
-/// Half the inputs and two of three filters live, with a carrier of constants.
+/// Checks a layer with half the inputs and two of three filters live, and a carrier of constants.
 fn one_compact(rig: &Rig, tally: &mut Tally, precision: Precision, g: &Conv2d) -> Result<()> {
     let (gpu, dtype) = (rig.gpu(precision), precision.storage());
     let index = CompactIndex {
@@ -71,7 +71,7 @@ fn one_compact(rig: &Rig, tally: &mut Tally, precision: Precision, g: &Conv2d) -
         carrier: true,
     };
     let depth = g.kh * g.kw * (index.inputs.len() + 1);
-    // Its weights are f32 on the device too.
+    // The weights are f32 on the device too.
     let (x, w) = (factors(precision, random(1, g.x_len())), random(2, index.outputs.len() * depth));
     let (fill, bias) = (random(3, g.o), random(4, g.o));
     let (on_x, on_bias) = (rig.put(dtype, &x)?, gpu.upload(&bias)?);

@@ -1,4 +1,4 @@
-//! The convolutions of VGG16 and two ResNets, 64 images of 128 pixels, and both their gradients.
+//! The convolutions of VGG16 and two ResNets on 64 images of 128 pixels, with both their gradients.
 
 use super::{GRADES, noise, time};
 use crate::selftest::grades::{Grade, Pass};
@@ -9,7 +9,7 @@ use lopper_kernels::params::{Dtype, Precision};
 use lopper_kernels::shapes::Conv2d;
 use lopper_models::{Options, numbered_classes};
 
-/// Every layer by every kernel that computes it.
+/// Times every layer with every kernel that supports it.
 pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
     let layers = match rig.large {
         true => layers(&["vgg16_bn", "resnet18", "resnet50"], 128, 64)?,
@@ -17,7 +17,7 @@ pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
     };
     let mut cases = Vec::new();
     for (name, g) in layers {
-        // Nobody asks for the gradient of the images.
+        // Training never needs the gradient of the images.
         for pass in Pass::ALL.into_iter().filter(|&pass| pass != Pass::InputGrad || g.c != 3) {
             for grade in GRADES {
                 for &precision in grade.precisions() {
@@ -36,7 +36,7 @@ fn case(name: &str, g: Conv2d, pass: Pass, grade: Grade, precision: Precision) -
     Case::time(name, how, move |rig| product(rig, &g, pass, grade, precision))
 }
 
-/// Of one product.
+/// Times one product.
 pub fn product(rig: &Rig, g: &Conv2d, pass: Pass, grade: Grade, precision: Precision) -> Result<Timing> {
     let dtype = precision.storage();
     let (x, w, y) = (g.x_len(), g.w_len(), g.y_len());
@@ -51,11 +51,12 @@ pub fn product(rig: &Rig, g: &Conv2d, pass: Pass, grade: Grade, precision: Preci
     time(rig, g.macs(), || grade.product(&gpu, pass, g, &a, &b, &mut out))
 }
 
-/// The convolutions of `networks` on `batch` images of `size` pixels, each geometry once, with a name that tells it.
+/// Returns the convolutions of `networks` on `batch` images of `size` pixels, each geometry once, with a descriptive
+/// name.
 pub fn layers(networks: &[&str], size: usize, batch: usize) -> Result<Vec<(String, Conv2d)>> {
     let mut layers: Vec<(String, Conv2d)> = Vec::new();
     for network in networks {
-        // Geometry alone matters: no random weights.
+        // Only the geometry matters, so there is no need for random weights.
         let options = Options { seed: None, ..Options::new(numbered_classes(10), [size, size, 3]) };
         let graph = lopper_models::build(network, &options)?;
         let shapes = graph.shapes([batch, size, size, 3])?;
@@ -76,7 +77,7 @@ mod tests {
     use super::layers;
 
     #[test]
-    fn networks_have_their_layers_once() {
+    fn each_layer_geometry_occurs_once() {
         let layers = layers(&["vgg16_bn", "resnet18", "resnet50"], 128, 64).unwrap();
         assert!(layers.iter().any(|(name, g)| name.contains("7×7/2") && g.n == 64));
         for (i, (name, g)) in layers.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Times on the device: matrix products, convolutions, and whole networks. The emulator runs a small one of each, so that
-//! what times is itself tested.
+//! Times on the device: matrix products, convolutions, and whole networks. The emulator runs a small one of each, to
+//! test the timing code itself.
 
 mod conv2d;
 mod networks;
@@ -18,14 +18,14 @@ use lopper_kernels::cuda::{self, DeviceBuffer, Timer};
 use lopper_kernels::params::{Dtype, Precision, Trans};
 use std::time::{Duration, Instant};
 
-/// The grades that are timed, each in all of its precisions.
+/// Grades to time, each in all of its precisions.
 const GRADES: [Grade; 3] = [Grade::Simt, Grade::Mma, Grade::Wgmma];
 
-/// How long one kernel is timed for, after its first two runs.
+/// Time spent on one kernel, after its first two runs.
 const TIME: Duration = Duration::from_millis(50);
 
-/// The median of several samples, each of enough calls of `work` that the timer's grain does not matter; `macs`
-/// multiply-accumulates a call.
+/// Returns the median of several samples. Each makes enough calls of `work` that the timer's resolution does not
+/// matter; one call does `macs` multiply-accumulates.
 fn time(rig: &Rig, macs: u64, mut work: impl FnMut() -> cuda::Result<()>) -> Result<Timing> {
     let mut timer = Timer::new(&rig.gpu)?;
     timer.time(&mut work)?;
@@ -44,7 +44,7 @@ fn time(rig: &Rig, macs: u64, mut work: impl FnMut() -> cuda::Result<()>) -> Res
     Ok(Timing { median_ms, runs: samples.len(), rate, unit: "TFLOP/s".into() })
 }
 
-/// `len` elements on the device that no kernel can profit from: a block of random ones, again and again.
+/// Returns `len` elements on the device without exploitable structure: a block of random numbers, repeated.
 fn noise(rig: &Rig, dtype: Dtype, len: usize) -> Result<DeviceBuffer> {
     const BLOCK: usize = 1 << 20;
     let block = rig.put(dtype, &random(len as u64, len.min(BLOCK)))?;
@@ -56,7 +56,7 @@ fn noise(rig: &Rig, dtype: Dtype, len: usize) -> Result<DeviceBuffer> {
     Ok(buffer)
 }
 
-/// Square products of every grade.
+/// Times square products with every grade.
 pub fn gemm(rig: &Rig) -> Result<Vec<Case>> {
     let size = if rig.large { 4096 } else { 64 };
     let of = |(grade, precision): (Grade, Precision)| {
@@ -65,7 +65,7 @@ pub fn gemm(rig: &Rig) -> Result<Vec<Case>> {
             let dtype = precision.storage();
             let (a, b) = (noise(rig, dtype, size * size)?, noise(rig, dtype, size * size)?);
             let mut c = rig.gpu.buffer(dtype, size * size)?;
-            // What a linear layer computes, and all that wgmma does.
+            // The product of a linear layer, and the only one that wgmma supports.
             let trans = [Trans::No, Trans::Yes];
             let gpu = rig.gpu(precision);
             time(rig, (size as u64).pow(3), || grade.gemm(&gpu, trans, [size; 3], &a, &b, false, &mut c))

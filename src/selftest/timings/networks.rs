@@ -1,4 +1,4 @@
-//! Whole networks by the clock on the wall: an image's latency, and steps of training.
+//! Whole networks in wall-clock time: the latency of one image, and training steps.
 
 use crate::latency::{Latency, test_images};
 use crate::selftest::line::Timing;
@@ -11,7 +11,7 @@ use lopper_kernels::params::Precision;
 use lopper_models::{Options, numbered_classes};
 use std::time::Duration;
 
-/// Small, so that the weights hardly move however many steps are timed.
+/// Small, so that the weights hardly change over any number of timed steps.
 const LEARNING_RATE: f64 = 1e-6;
 
 pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
@@ -35,7 +35,7 @@ fn network(rig: &Rig, name: &str, size: usize) -> Result<Graph> {
     lopper_models::build(name, &Options { width, ..Options::new(numbered_classes(10), [size, size, 3]) })
 }
 
-/// How often at least, and how long: once on the emulator.
+/// Returns the minimum number of runs and the minimum time: a single run on the emulator.
 fn effort(rig: &Rig) -> (usize, Duration) {
     if rig.large { (5, Duration::from_secs(1)) } else { (1, Duration::ZERO) }
 }
@@ -47,7 +47,7 @@ fn of_one_image(rig: &Rig, name: &str, size: usize) -> Result<Timing> {
     Ok(images(&latency, 1))
 }
 
-/// Forward, cross entropy, backward, Adam, until the device is done.
+/// Times forward pass, cross entropy, backward pass and Adam, until the device has finished.
 fn training(rig: &Rig, name: &str, size: usize, batch: usize, precision: Precision) -> Result<Timing> {
     let (mut graph, device) = (network(rig, name, size)?, rig.device(precision));
     let shape = [batch, size, size, 3];
@@ -60,7 +60,7 @@ fn training(rig: &Rig, name: &str, size: usize, batch: usize, precision: Precisi
         let tape = Tape::new(&device);
         let (loss, gradients) = gradients(&mut graph, &mut CrossEntropy::default(), &batch_of_it, tape)?;
         if !loss.is_finite() {
-            return Err(Error::invalid(format!("the loss is {loss}, so there is no step to time")));
+            return Err(Error::invalid(format!("the loss is {loss}, so the step cannot be timed")));
         }
         optimizer.step(&mut graph, &gradients, LEARNING_RATE, &device)?;
         device.synchronize()

@@ -1,4 +1,4 @@
-//! What dead filters buy: the same share of filters is dead in a layer and in the one before it.
+//! Speedup from dead filters: a layer and the one before it have the same share of dead filters.
 
 use super::conv2d::{layers, product};
 use super::{noise, time};
@@ -12,14 +12,14 @@ use lopper_kernels::cuda::{self, Compact, Epilogue, Masked};
 use lopper_kernels::params::{CompactIndex, Precision};
 use lopper_kernels::shapes::Conv2d;
 
-/// VGG16's layers with half of their filters and inputs dead: dense, masked, compacted, pruned.
+/// Times VGG16's layers with half of their filters and inputs dead: dense, masked, compacted, pruned.
 pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
     let layers = match rig.large {
         true => layers(&["vgg16_bn"], 128, 64)?,
         false => vec![("a small layer".into(), Conv2d::square([1, 6, 6, 32], 32, 3, 1, 1))],
     };
     let mut cases = Vec::new();
-    // An image has no dead channels.
+    // The channels of an image are never dead.
     for (name, g) in layers.into_iter().filter(|(_, g)| g.c != 3) {
         let half = Conv2d { c: g.c / 2, o: g.o / 2, ..g };
         for (grade, precision) in [(Grade::Simt, Precision::F32), (Grade::Mma, Precision::Bf16)] {
@@ -37,14 +37,14 @@ pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// Every other filter, in an order that no tile can profit from.
+/// Marks half of the filters as dead, in an order that no tile can profit from.
 fn live(len: usize) -> Vec<bool> {
     let mut live = vec![true; len];
     (0..len / 2).for_each(|i| live[i * 37 % len] = false);
     live
 }
 
-/// Every other block of input channels is dead; the rate counts live products.
+/// Times a masked layer in which every other block of input channels is dead; the rate counts only live products.
 fn masked(rig: &Rig, g: &Conv2d, precision: Precision) -> Result<Timing> {
     let (gpu, dtype) = (rig.gpu(precision), precision.storage());
     let mut w = random(1, g.w_len());

@@ -1,4 +1,4 @@
-//! From the description of a random network to its graph.
+//! Builds the graph of a described random network.
 
 use super::values::randomize;
 use super::{
@@ -9,7 +9,7 @@ use lopper_models::builder::{Builder, Conv};
 use lopper_models::init;
 
 impl RandomNet {
-    /// The network, with random weights and statistics.
+    /// Builds the network, with random weights and statistics.
     pub fn graph(&self) -> Graph {
         let mut net = Builder::new(self.image, None);
         for (i, block) in self.blocks.iter().enumerate() {
@@ -24,7 +24,7 @@ impl RandomNet {
         graph
     }
 
-    /// `n` images of normal noise, `[N, H, W, C]`.
+    /// Returns `n` images of normally distributed noise, `[N, H, W, C]`.
     pub fn images(&self, n: usize) -> Tensor {
         let [h, w, c] = self.image;
         init::normal(self.seed, "images", &[n, h, w, c], 1.0)
@@ -57,7 +57,7 @@ impl Block {
                 let mut ends: Vec<NodeId> = input_too.then_some(input).into_iter().collect();
                 for (i, unit) in units.iter().enumerate() {
                     net.go_to(input);
-                    // Branches meet, so none of them changes the size; narrow, as their widths add up.
+                    // Branches are joined, so none may change the size. They are narrow because their widths add up.
                     let unit = Unit { out: unit.out.div_ceil(3), stride: 1, padded: true, ..unit.clone() };
                     net.within(format!("branch{i}"), |net| unit.build(net));
                     ends.push(net.at());
@@ -105,7 +105,7 @@ fn residual(net: &mut Builder, first: &Unit, norm: bool, shortcut: Shortcut) {
 }
 
 impl Unit {
-    /// The convolution that reads what `net` is at: unpadded only where its window fits.
+    /// Returns the convolution at the current node of `net`, unpadded only if its window fits.
     fn conv(&self, net: &Builder) -> Conv {
         let (channels, &[_, h, w, _]) = (net.channels(), net.shape()) else { unreachable!("images so far") };
         let (groups, out) = match self.grouping {
@@ -129,7 +129,7 @@ impl Unit {
     }
 
     fn build(&self, net: &mut Builder) {
-        // Batch norm and activation keep the shape: the convolution is the same wherever it stands.
+        // Batch norm and activation preserve the shape, so the convolution does not depend on its position.
         let (conv, act) = (self.conv(net), self.activation.layer());
         match self.order {
             Order::Conv => net.conv("conv", conv),

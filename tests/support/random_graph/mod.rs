@@ -1,7 +1,7 @@
 //! Random valid networks for property tests of rewrites and plans.
 //!
-//! [`networks`] is a proptest strategy over [`RandomNet`], a small readable description that shrinks block by
-//! block; [`RandomNet::graph`] builds it and [`RandomNet::images`] gives it something to look at:
+//! [`networks`] is a proptest strategy over [`RandomNet`], a small readable description that shrinks block by block.
+//! [`RandomNet::graph`] builds the network and [`RandomNet::images`] generates its input:
 //!
 //! ```text
 //! image ─ block ─ block ─ … ─ pool? ─ flatten ─ hidden ─ … ─ logits
@@ -9,7 +9,7 @@
 //! unit      conv, dense, grouped or depthwise, with batch norm and activation in any order
 //! residual  ─┬─ unit ─ conv ─ bn? ─ add ─ act?     shortcut: identity, 1×1 projection or zero-padded channels
 //!            └──── shortcut ────────┘
-//! fork      ─ conv ─┬─ bn ─ act ─ join              or from behind the bn: what folding must not break
+//! fork      ─ conv ─┬─ bn ─ act ─ join              or from after the bn: a case that folding must not break
 //!                   └───────────────┘
 //! branches  ─┬─ unit ─ concat ─
 //!            ├─ unit ──┤
@@ -26,33 +26,33 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// A network to build. Where a window does not fit the image that is left, it is padded or left out.
+/// Network to build. If a window does not fit the remaining image, it is padded or omitted.
 #[derive(Clone, Debug)]
 pub struct RandomNet {
-    /// `[H, W, C]`.
+    /// Size of the images, `[H, W, C]`.
     pub image: [usize; 3],
-    /// The layers over images.
+    /// Layers on images.
     pub blocks: Vec<Block>,
-    /// The layers over vectors.
+    /// Layers on vectors.
     pub head: Head,
-    /// Of weights, statistics and images.
+    /// Seed of weights, statistics and images.
     pub seed: u64,
 }
 
-/// A few layers over images.
+/// A few layers on images.
 #[derive(Clone, Debug)]
 pub enum Block {
-    /// A convolution and its company.
+    /// Convolution with batch norm and activation.
     Unit(Unit),
-    /// Two convolutions beside a shortcut, summed.
+    /// Two convolutions and a shortcut, summed.
     Residual { first: Unit, norm: bool, shortcut: Shortcut, after: Option<Activation> },
-    /// Convolution, batch norm and activation, an earlier one of which is read a second time at the end.
+    /// Convolution, batch norm and activation; an earlier output is read again at the end.
     Fork { unit: Unit, tap: Tap, join: Join },
-    /// Units side by side, and perhaps what they read.
+    /// Parallel units, and possibly their input, concatenated.
     Branches { units: Vec<Unit>, input_too: bool },
-    /// A pooling window.
+    /// Pooling window.
     Pool { max: bool, pool: Pool },
-    /// A batch norm that no convolution feeds.
+    /// Batch norm that does not follow a convolution.
     Norm,
     /// Dropout, the identity in eval mode.
     Dropout,
@@ -65,7 +65,7 @@ pub struct Unit {
     pub kernel: usize,
     pub stride: usize,
     pub dilation: usize,
-    /// With a border of zeros, so that stride 1 keeps the size.
+    /// Whether a border of zeros is added, so that stride 1 keeps the size.
     pub padded: bool,
     pub grouping: Grouping,
     pub bias: bool,
@@ -73,17 +73,17 @@ pub struct Unit {
     pub activation: Activation,
 }
 
-/// Which channels a filter reads.
+/// Channels that a filter reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Grouping {
     Dense,
     /// The largest number of groups up to 4 that divides the channels.
     Grouped,
-    /// One channel a filter, one or (where it stays narrow) two filters a channel.
+    /// One channel per filter, and one or (if the layer stays narrow) two filters per channel.
     Depthwise,
 }
 
-/// What stands beside a convolution, and where.
+/// Batch norm and activation of a convolution, and their order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Order {
     Conv,
@@ -107,12 +107,12 @@ pub enum Shortcut {
     Pad { before: usize, after: usize },
 }
 
-/// The output that a [`Block::Fork`] reads twice.
+/// Output that a [`Block::Fork`] reads twice.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tap {
     Conv,
     Norm,
-    /// Both, which makes the join one of three.
+    /// Both, so that the join has three inputs.
     Both,
 }
 
@@ -136,22 +136,22 @@ pub enum HeadPool {
     None,
     Avg(usize),
     Max(usize),
-    /// Mean and maximum side by side.
+    /// Mean and maximum, concatenated.
     Both,
 }
 
-/// A hidden linear layer and its company.
+/// Hidden linear layer with normalization, activation and dropout.
 #[derive(Clone, Debug)]
 pub struct Hidden {
     pub width: usize,
     pub bias: bool,
-    /// A batch norm over the vector, before the activation or behind it.
+    /// Batch norm of the vector, before (`true`) or after the activation.
     pub norm: Option<bool>,
     pub activation: Option<Activation>,
     pub dropout: bool,
 }
 
-/// Networks of up to six blocks and two hidden linear layers, 1 to 40 channels wide.
+/// Generates networks of up to six blocks and two hidden linear layers, 1 to 40 channels wide.
 pub fn networks() -> impl Strategy<Value = RandomNet> {
     let image = (6..=13usize, 6..=13usize, 1..=4usize).prop_map(|(h, w, c)| [h, w, c]);
     let nets = (image, vec(block(), 1..=6), head(), any::<u64>());
@@ -242,8 +242,8 @@ fn head() -> impl Strategy<Value = Head> {
     })
 }
 
-/// The largest difference of two tensors of one shape, as a share of the largest magnitude (of 1 where that is
-/// smaller). Infinite where a value is not a finite number.
+/// Returns the largest difference of two tensors of equal shape, relative to the largest magnitude, which is taken as
+/// at least 1. The result is infinite if a value is not finite.
 pub fn relative_difference(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.shape(), b.shape());
     let largest = a.data().iter().fold(1.0_f32, |m, v| m.max(v.abs()));

@@ -1,11 +1,11 @@
-//! The weights and statistics of a random network.
+//! Weights and statistics of a random network.
 
 use lopper_engine::layer::BatchNorm;
 use lopper_engine::{Graph, Layer};
 use lopper_models::init;
 
-/// Draws every weight and statistic of `graph`: scales of either sign and some of zero, variances that are tiny
-/// or zero for some channels. Activations stay within a few units, so that absolute errors mean something.
+/// Draws every weight and statistic of `graph`: scales of both signs, some of them zero, and variances that are tiny or
+/// zero for some channels. Activations stay within a few units, so that absolute errors are meaningful.
 pub fn randomize(graph: &mut Graph, seed: u64) {
     for id in 1..graph.nodes().len() {
         let name = graph.nodes()[id].name.clone();
@@ -32,7 +32,7 @@ fn randomize_norm(bn: &mut BatchNorm, seed: u64, name: &str) {
         *var += 1.0;
         match *kind {
             ..-0.9 => *gamma = 0.0,
-            // A channel that hardly varies: γ is as small as its standard deviation, so that the scale is not.
+            // A nearly constant channel: γ is as small as its standard deviation, so their ratio is not.
             ..-0.8 => {
                 *var *= 1e-7;
                 *gamma *= (*var + bn.eps).sqrt();

@@ -144,8 +144,13 @@ fn with_ends(reduction: f64) -> f64 {
 }
 
 impl Choice {
+    /// For `g` with as many filters as are live.
     pub(super) fn new(cpu: &Cpu, g: &Conv2d, packing: Packing) -> Self {
+        if g.o == 0 {
+            return Self::only("no filter is live");
+        }
         match packing {
+            _ if cpu.is_strict() => Self { algorithm: Algorithm::Direct, reason: Reason::Asked },
             Packing::By(algorithm) => match winograd::refuses(g) {
                 Some(why) if algorithm != Algorithm::Direct => Self::only(why),
                 _ => Self { algorithm, reason: Reason::Asked },
@@ -161,6 +166,9 @@ impl Choice {
 
     /// The fastest algorithm for `g`.
     pub(super) fn fastest(cpu: &Cpu, g: &Conv2d, weights: Weights) -> Self {
+        if cpu.is_strict() {
+            return Self { algorithm: Algorithm::Direct, reason: Reason::Asked };
+        }
         if let Some(why) = winograd::refuses(g) {
             return Self::only(why);
         }

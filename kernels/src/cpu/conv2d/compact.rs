@@ -52,7 +52,7 @@ impl PackedCompact {
         let inner = Conv2d { c: c.max(1), o: o.max(1), ..*g };
         let zeros = vec![0.0; if c == 0 { o * g.kh * g.kw } else { 0 }];
         let w = if c == 0 { &zeros } else { w_inner };
-        let packed = PackedConv2d::with_filters(cpu, &inner, w, &[o], packing, Buffer::zeros);
+        let packed = PackedConv2d::with_filters(cpu, &inner, w, &[o], packing, Buffer::unspecified);
         Self { packed, scatter, inputs: index.inputs.clone(), carrier: index.carrier, outer: *g }
     }
 

@@ -43,7 +43,7 @@ const TASKS_PER_THREAD: usize = 4;
 pub(super) struct ImplicitGemm<'a> {
     pub windows: Windows<'a>,
     pub source: &'a [f32],
-    /// A source pixel of zeros, for taps in the padding.
+    /// A row of zeros, for taps in the padding and slots without a window.
     pub zeros: &'a [f32],
     pub panels: &'a [Panel],
     /// The panels' elements; two in the place of an f32 where they are stored as bf16.
@@ -62,6 +62,11 @@ impl ImplicitGemm<'_> {
             // Only a scatter without live filters has no panel.
             return self.scatter.expect("a product has columns").fill_all(cpu, &self.epilogue, y);
         }
+        let row_len = self.windows.row_len;
+        assert!(
+            self.panels.iter().all(|panel| panel.a_offset + self.len <= row_len),
+            "a reduction leaves its row"
+        );
         let windows = self.windows.count();
         let mr = self.panels[0].kernel.mr;
         let wanted = TASKS_PER_THREAD * cpu.thread_count();
@@ -116,7 +121,7 @@ impl ImplicitGemm<'_> {
         let stride = count.next_multiple_of(mr);
         let scattered = Workspace::floats(floats, if self.scatter.is_some() { count * MAX_NR } else { 0 });
         self.windows.targets(first, count, out);
-        self.windows.rows(self.source.as_ptr(), self.zeros.as_ptr(), first, count, stride, rows);
+        self.windows.rows(self.source, self.zeros, first, count, stride, rows);
         let shape = Reduction { segments: self.windows.taps.len(), len: self.len, stride, count };
         for index in panels {
             let panel = &self.panels[index];
@@ -184,8 +189,8 @@ impl ImplicitGemm<'_> {
                         activation: if last { epilogue.activation } else { Default::default() },
                     };
                     // SAFETY: the panel's kernel comes from a backend that this machine has. Each of the
-                    // `segments × stride` row pointers leads to `a_offset + len` floats: a pixel of `source` or of
-                    // `zeros`. B holds `k · nr` elements from `panel.offset`, of the type of `run`. Offsets in
+                    // `segments × stride` row pointers leads to the windows' `row_len ≥ a_offset + len` floats, of `source`
+                    // or of `zeros`. B holds `k · nr` elements from `panel.offset`, of the type of `run`. Offsets in
                     // `out` are whole pixels of C and of the residual, `panel.start + panel.width` columns
                     // exist in each and in the bias; no other task has this block and panel.
                     unsafe { run(&tile) }

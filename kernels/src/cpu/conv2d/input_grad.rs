@@ -1,10 +1,9 @@
 //! The gradient with respect to the input, as a convolution of `dy`.
 //!
 //! `dx[i, c] = Σ_{k, o} dy[(i + p − k·d) / s, o] · w[o, k, c]` over the taps `k` for which the division is exact.
-//! Pixels `i` whose residue modulo the stride is the same use the same taps, and within such a class both `i` and
-//! the pixel of `dy` advance one by one: each class is a convolution of stride 1 over `dy` with its own taps, and
-//! no multiplication by an inserted zero takes place. Each tap belongs to one class, so all classes together pack
-//! the weight once, here with C as columns and O as reduction.
+//! The pixels of one [`Residue`] of the stride are a convolution of stride 1 over `dy` with their own taps, so no
+//! inserted zero is multiplied. Each tap belongs to one class of pixels, so all classes together pack the weight once,
+//! with C as columns and O as reduction.
 
 use super::Epilogue;
 use super::algorithm::{Algorithm, Choice, Weights};
@@ -15,6 +14,7 @@ use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
 use crate::cpu::scratch::Shared;
 use crate::cpu::{Cpu, depthwise};
 use crate::params::Storage;
+use crate::residue::Residue;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
@@ -28,25 +28,18 @@ struct Class {
 
 /// All residues that occur in the image.
 fn classes(g: &Conv2d) -> Vec<Class> {
-    let along = |axis: usize, residue: usize, kernel: usize| -> Vec<(usize, isize)> {
-        let (s, p, d) = (g.stride[axis] as isize, g.padding[axis] as isize, g.dilation[axis] as isize);
-        let source = |k: usize| residue as isize + p - k as isize * d;
-        (0..kernel).filter(|&k| source(k) % s == 0).map(|k| (k, source(k) / s)).collect()
-    };
-    let mut classes = Vec::new();
-    for y in 0..g.stride[0].min(g.h) {
-        for x in 0..g.stride[1].min(g.w) {
-            let (mut taps, mut offsets) = (Vec::new(), Vec::new());
-            for (kh, dy) in along(0, y, g.kh) {
-                for (kw, dx) in along(1, x, g.kw) {
-                    taps.push(kh * g.kw + kw);
-                    offsets.push([dy, dx]);
-                }
+    let [rows, columns] = [0, 1].map(|axis| Residue::along(g, axis));
+    let class = |row: &Residue, column: &Residue| {
+        let (mut taps, mut offsets) = (Vec::new(), Vec::new());
+        for (kh, dy) in row.reads() {
+            for (kw, dx) in column.reads() {
+                taps.push(kh * g.kw + kw);
+                offsets.push([dy, dx]);
             }
-            classes.push(Class { residue: [y, x], taps, offsets });
         }
-    }
-    classes
+        Class { residue: [row.first, column.first], taps, offsets }
+    };
+    rows.iter().flat_map(|row| columns.iter().map(move |column| class(row, column))).collect()
 }
 
 impl Class {
@@ -59,6 +52,7 @@ impl Class {
             taps: &self.offsets,
             source: [g.oh(), g.ow()],
             channels: g.o,
+            row_len: g.o,
             target: [g.h, g.w],
             target_step: g.stride,
             target_origin: self.residue,
@@ -114,7 +108,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
     for class in classes(g) {
         let windows = class.windows(g);
         if depthwise::applies(g) {
-            let mut scratch = cpu.scratch(class.taps.len() * g.c + g.o);
+            let mut scratch = cpu.scratch(class.taps.len() * g.c + windows.row_len);
             let (packed, zeros) = scratch.split_at_mut(class.taps.len() * g.c);
             zeros.fill(0.0);
             depthwise::pack_taps(g, w, &class.taps, packed);
@@ -123,7 +117,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
         }
         let panels = class.panels(cpu, g);
         let len = packed_len(&panels, class.taps.len() * (g.o / g.groups));
-        let mut scratch = cpu.scratch(len + g.o);
+        let mut scratch = cpu.scratch(len + windows.row_len);
         let (packed, zeros) = scratch.split_at_mut(len);
         zeros.fill(0.0);
         class.pack(cpu, g, w, &panels, packed);

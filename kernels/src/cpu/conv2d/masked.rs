@@ -46,7 +46,7 @@ impl PackedMasked {
             .chunks_exact(g.o / g.groups)
             .map(|group| group.iter().filter(|live| **live).count())
             .collect();
-        let packed = PackedConv2d::with_filters(cpu, g, &compacted, &per_group, packing, Buffer::zeros);
+        let packed = PackedConv2d::with_filters(cpu, g, &compacted, &per_group, packing, Buffer::unspecified);
         Self { packed, scatter, outer: *g }
     }
 

@@ -10,6 +10,7 @@
 
 mod algorithm;
 mod compact;
+mod footprint;
 mod implicit_gemm;
 mod input_grad;
 mod masked;
@@ -21,6 +22,7 @@ mod winograd;
 
 pub use algorithm::{Algorithm, Choice, Packing, Weights};
 pub use compact::{PackedCompact, conv2d_compact_forward};
+pub use footprint::Footprint;
 pub use input_grad::conv2d_input_grad;
 pub use masked::{PackedMasked, conv2d_masked_forward, conv2d_masked_forward_packed};
 pub use weight_grad::conv2d_weight_grad;
@@ -36,7 +38,6 @@ use crate::params::{Activation, Storage};
 use crate::shapes::Conv2d;
 use half::{bf16, slice::HalfFloatSliceExt};
 use implicit_gemm::ImplicitGemm;
-use padded::Padded;
 use rayon::prelude::*;
 use scatter::Scatter;
 use winograd::{Direction, Filters, Winograd, run_fresh};
@@ -72,7 +73,7 @@ pub struct PackedConv2d {
     layout: Layout,
     storage: Storage,
     data: Buffer,
-    /// One pixel of zeros: what a tap in the padding reads.
+    /// A row of zeros: what a tap in the padding reads, and a slot without a window.
     zeros: Buffer,
 }
 
@@ -94,7 +95,7 @@ impl PackedConv2d {
 
     /// Packs `w` for an algorithm that `packing` allows.
     pub fn with(cpu: &Cpu, g: &Conv2d, w: &[f32], packing: Packing) -> Self {
-        Self::in_buffer(cpu, g, w, packing, Buffer::zeros)
+        Self::in_buffer(cpu, g, w, packing, Buffer::unspecified)
     }
 
     /// Packs `w` for the direct algorithm.
@@ -123,8 +124,8 @@ impl PackedConv2d {
         packing: Packing,
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
-        let taps = if padded::applies(g) { padded::row_taps(g) } else { tap_offsets(g) };
-        let (zeros, storage) = (Buffer::zeros(g.c), Storage::F32);
+        let taps = forward_taps(g);
+        let (zeros, storage) = (Buffer::zeros(forward_windows(g, &taps).row_len), Storage::F32);
         if depthwise::applies(g) {
             let mut data = buffer(w.len());
             depthwise::pack(g, w, &mut data);
@@ -219,7 +220,7 @@ impl PackedConv2d {
     /// place of one.
     pub(super) fn into_bf16(mut self, cpu: &Cpu) -> Self {
         assert!(matches!(self.layout, Layout::Panels(_)) && self.storage == Storage::F32, "panels of f32");
-        let mut halves = Buffer::zeros(self.data.len().div_ceil(2));
+        let mut halves = Buffer::unspecified(self.data.len().div_ceil(2));
         let to = &mut bytemuck::cast_slice_mut::<f32, bf16>(&mut halves)[..self.data.len()];
         const CHUNK: usize = 1 << 16;
         cpu.run(|| {
@@ -252,19 +253,16 @@ impl PackedConv2d {
                     .run(cpu, Shared::new(y));
             }
             Layout::Panels(panels) => {
-                let padded = padded::applies(g).then(|| Padded::new(cpu, g, x));
-                let (windows, source, len) = match &padded {
-                    Some(padded) => (padded.windows(g, &self.taps), &*padded.floats, g.kw * g.c),
-                    None => (Windows::forward(g, &self.taps), x, g.c / g.groups),
-                };
+                let padded = padded::applies(g).then(|| padded::images(cpu, g, x));
+                let windows = forward_windows(g, &self.taps);
                 let product = ImplicitGemm {
                     windows,
-                    source,
+                    source: padded.as_deref().unwrap_or(x),
                     zeros: &self.zeros,
                     panels,
                     packed: &self.data,
                     storage: self.storage,
-                    len,
+                    len: windows.row_len / g.groups,
                     scatter,
                     epilogue: *epilogue,
                 };
@@ -272,6 +270,16 @@ impl PackedConv2d {
             }
         }
     }
+}
+
+/// The taps of a forward pass: rows of the kernel over a padded copy, or single ones.
+fn forward_taps(g: &Conv2d) -> Vec<[isize; 2]> {
+    if padded::applies(g) { padded::row_taps(g) } else { tap_offsets(g) }
+}
+
+/// The windows of a forward pass over the image or its padded copy; `taps` are its [`forward_taps`].
+fn forward_windows<'t>(g: &Conv2d, taps: &'t [[isize; 2]]) -> Windows<'t> {
+    if padded::applies(g) { padded::windows(g, taps) } else { Windows::forward(g, taps) }
 }
 
 /// Asserts that weights packed for `packed` serve `g`, which may differ in batch and image size, and that the slices have

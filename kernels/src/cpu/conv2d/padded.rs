@@ -28,35 +28,39 @@ pub(super) fn row_taps(g: &Conv2d) -> Vec<[isize; 2]> {
     (0..g.kh).map(|k| [(k * g.dilation[0]) as isize, 0]).collect()
 }
 
-/// Images `[N, H + 2·PH, W + 2·PW, C]`, zero in the padding.
-pub(super) struct Padded<'a> {
-    pub floats: Scratch<'a>,
-    size: [usize; 2],
+/// Bytes of the copy of the images of `g`; `u64::MAX` where they are beyond counting.
+pub(super) fn bytes(g: &Conv2d) -> u64 {
+    let side = |size: usize, padding: usize| size as u64 + 2 * padding as u64;
+    let sizes = [side(g.h, g.padding[0]), side(g.w, g.padding[1]), g.c as u64, 4];
+    sizes.into_iter().fold(g.n as u64, u64::saturating_mul)
 }
 
-impl<'a> Padded<'a> {
-    pub(super) fn new(cpu: &'a Cpu, g: &Conv2d, x: &[f32]) -> Self {
-        let [top, left] = g.padding;
-        let size @ [height, width] = [g.h + 2 * top, g.w + 2 * left];
-        let mut floats = cpu.scratch(g.n * height * width * g.c);
-        cpu.run(|| {
-            floats.par_chunks_mut(width * g.c).with_min_len(16).enumerate().for_each(|(row, to)| {
-                let (image, y) = (row / height, (row % height).wrapping_sub(top));
-                if y >= g.h {
-                    return to.fill(0.0);
-                }
-                let (before, rest) = to.split_at_mut(left * g.c);
-                let (inside, after) = rest.split_at_mut(g.w * g.c);
-                inside.copy_from_slice(&x[(image * g.h + y) * g.w * g.c..][..g.w * g.c]);
-                before.fill(0.0);
-                after.fill(0.0);
-            });
+/// Images `[N, H + 2·PH, W + 2·PW, C]`, zero in the padding.
+pub(super) fn images<'a>(cpu: &'a Cpu, g: &Conv2d, x: &[f32]) -> Scratch<'a> {
+    let ([top, left], [height, width]) = (g.padding, size(g));
+    let mut padded = cpu.scratch(g.n * height * width * g.c);
+    cpu.run(|| {
+        padded.par_chunks_mut(width * g.c).with_min_len(16).enumerate().for_each(|(row, to)| {
+            let (image, y) = (row / height, (row % height).wrapping_sub(top));
+            if y >= g.h {
+                return to.fill(0.0);
+            }
+            let (before, rest) = to.split_at_mut(left * g.c);
+            let (inside, after) = rest.split_at_mut(g.w * g.c);
+            inside.copy_from_slice(&x[(image * g.h + y) * g.w * g.c..][..g.w * g.c]);
+            before.fill(0.0);
+            after.fill(0.0);
         });
-        Self { floats, size }
-    }
+    });
+    padded
+}
 
-    /// The windows of a forward pass over the copy; `taps` are its [`row_taps`], each of `KW · C` floats.
-    pub(super) fn windows<'t>(&self, g: &Conv2d, taps: &'t [[isize; 2]]) -> Windows<'t> {
-        Windows { source: self.size, ..Windows::forward(g, taps) }
-    }
+/// The windows of a forward pass over a padded copy; `taps` are its [`row_taps`], each of `KW · C` floats.
+pub(super) fn windows<'t>(g: &Conv2d, taps: &'t [[isize; 2]]) -> Windows<'t> {
+    Windows { source: size(g), row_len: g.kw * g.c, ..Windows::forward(g, taps) }
+}
+
+/// Height and width of a padded image.
+fn size(g: &Conv2d) -> [usize; 2] {
+    [g.h + 2 * g.padding[0], g.w + 2 * g.padding[1]]
 }

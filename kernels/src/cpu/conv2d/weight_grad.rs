@@ -15,9 +15,8 @@
 //! work where the gradient is small and the image large. All depend on the shape alone, so the bits do not depend on
 //! the threads. An image of few channels is padded first: a kernel row is then one run of columns.
 
-use super::padded::{self, Padded};
-use super::windows::{Windows, tap_offsets};
-use super::winograd;
+use super::windows::Windows;
+use super::{forward_taps, forward_windows, padded, winograd};
 use crate::cpu::panels::{Panel, split_columns};
 use crate::cpu::scratch::{Shared, Workspace};
 use crate::cpu::simd::{Kernel, Simd};
@@ -86,21 +85,20 @@ pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
     if depthwise::applies(g) {
         return depthwise::weight_grad(cpu, g, x, dy, dw);
     }
-    if winograd::weight_grad_pays(g) {
+    if !cpu.is_strict() && winograd::weight_grad_pays(g) {
         return winograd::weight_grad(cpu, g, x, dy, dw);
     }
-    let padded = padded::applies(g).then(|| Padded::new(cpu, g, x));
-    let taps = if padded.is_some() { padded::row_taps(g) } else { tap_offsets(g) };
-    let (windows, x, run) = match &padded {
-        Some(padded) => (padded.windows(g, &taps), &*padded.floats, g.kw * g.c),
-        None => (Windows::forward(g, &taps), x, g.c / g.groups),
-    };
+    let padded = padded::applies(g).then(|| padded::images(cpu, g, x));
+    let x = padded.as_deref().unwrap_or(x);
+    let taps = forward_taps(g);
+    let windows = forward_windows(g, &taps);
+    let run = windows.row_len / g.groups;
     let (pixels, filters, columns) = (windows.count(), g.o / g.groups, g.w_len() / g.o);
     let panels = split_columns(cpu.backend, columns, STEP, 0);
     let division = Division::new(pixels, g.groups, filters, columns, panels.len());
     let Division { chunks, chunk, filter_blocks, filters_each, panel_blocks, panels_each } = division;
 
-    let zeros = cpu.zeros(g.c);
+    let zeros = cpu.zeros(windows.row_len);
     let mut scratch = cpu.scratch(if chunks > 1 { chunks * g.w_len() } else { 0 });
     let partial = Shared::new(if chunks > 1 { &mut scratch } else { &mut *dw });
     let product = WeightGrad { cpu, g, windows, x, run, dy, zeros: &zeros, columns };
@@ -200,7 +198,7 @@ impl WeightGrad<'_> {
 
         for first in pixels.clone().step_by(STEP) {
             let count = STEP.min(pixels.end - first);
-            windows.rows(self.x.as_ptr(), self.zeros.as_ptr(), first, count, STEP, rows);
+            windows.rows(self.x, self.zeros, first, count, STEP, rows);
             let dy = &self.dy[first * self.g.o..(first + count) * self.g.o];
             self.cpu.dispatch(PackStrips { dy, row: self.g.o, filters: filters.clone(), strips });
             for panel in panels {
@@ -292,8 +290,8 @@ impl Kernel for PackWindows<'_> {
             let run = (self.run - offset).min(width - column);
             let rows = &self.rows[tap * STEP..][..self.count];
             let (offset, to) = (self.channel + offset, &mut packed[column..]);
-            // SAFETY: a row is a pixel of x or of zeros, or a kernel row of a padded image; the run lies inside it. A
-            // row of `packed` has `nr ≥ column + run` floats.
+            // SAFETY: a row is one of x or of zeros, of the windows' `row_len = groups · self.run` floats; the run lies inside
+            // its group's share. A row of `packed` has `nr ≥ column + run` floats.
             unsafe {
                 match (run / S::LANES, run % S::LANES) {
                     (0, _) => copy_rows::<S, 1>(s, rows, offset, run, to, nr),

@@ -18,6 +18,11 @@ pub(in crate::cpu) struct Windows<'a> {
     pub taps: &'a [[isize; 2]],
     pub source: [usize; 2],
     pub channels: usize,
+    /// Floats that a kernel reads behind each row pointer: a source pixel, or as many adjacent ones as a tap spans.
+    ///
+    /// This is the length of the row of zeros as well. Taps in the padding point to it, and so do the slots that fill
+    /// up a tile behind the last window: kernels read those like any other row and drop what they compute of them.
+    pub row_len: usize,
     pub target: [usize; 2],
     pub target_step: [usize; 2],
     pub target_origin: [usize; 2],
@@ -40,6 +45,7 @@ impl<'a> Windows<'a> {
             taps,
             source: [g.h, g.w],
             channels: g.c,
+            row_len: g.c,
             target: [g.oh(), g.ow()],
             target_step: [1; 2],
             target_origin: [0; 2],
@@ -72,18 +78,20 @@ impl<'a> Windows<'a> {
     }
 
     /// Fills `rows[t * stride + p]` with a pointer to the source pixel that tap `t` of window `first + p` meets,
-    /// or to `zeros` in the padding; slots from `count` on, up to `stride`, point to `zeros`.
+    /// or to `zeros` in the padding; slots from `count` on, up to `stride`, point to `zeros`. [`row_len`](Self::row_len)
+    /// floats can be read behind each.
     pub(in crate::cpu) fn rows(
         &self,
-        source: *const f32,
-        zeros: *const f32,
+        source: &[f32],
+        zeros: &[f32],
         first: usize,
         count: usize,
         stride: usize,
         rows: &mut Vec<*const f32>,
     ) {
+        assert!(zeros.len() >= self.row_len, "{} zeros stand for rows of {}", zeros.len(), self.row_len);
         rows.clear();
-        rows.resize(self.taps.len() * stride, zeros);
+        rows.resize(self.taps.len() * stride, zeros.as_ptr());
         let [height, width] = self.source.map(|size| size as isize);
         self.for_each_run(first, count, |p, image, a, b, run| {
             for (t, tap) in self.taps.iter().enumerate() {
@@ -94,11 +102,16 @@ impl<'a> Windows<'a> {
                 // Window `b + i` meets column `x + i · step`: from the first inside the image to the last.
                 let (x, step) = ((b * self.step[1]) as isize + tap[1], self.step[1]);
                 let inside = |edge: isize| ((edge - x).max(0) as usize).div_ceil(step).min(run);
-                let start = source
-                    .wrapping_offset(((image as isize * height + y) * width + x) * self.channels as isize);
-                let slots = &mut rows[t * stride + p..][inside(0)..inside(width)];
-                for (i, slot) in slots.iter_mut().enumerate() {
-                    *slot = start.wrapping_add((inside(0) + i) * step * self.channels);
+                let start = ((image as isize * height + y) * width + x) * self.channels as isize;
+                let (from, to) = (inside(0), inside(width));
+                if from == to {
+                    continue;
+                }
+                let last = start + ((to - 1) * step * self.channels) as isize;
+                assert!(last as usize + self.row_len <= source.len(), "a row reaches beyond its image");
+                let start = source.as_ptr().wrapping_offset(start);
+                for (i, slot) in rows[t * stride + p..][from..to].iter_mut().enumerate() {
+                    *slot = start.wrapping_add((from + i) * step * self.channels);
                 }
             }
         });

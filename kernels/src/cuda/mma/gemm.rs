@@ -1,8 +1,10 @@
-//! Products of matrices on tensor cores.
+//! Matrix products on tensor cores.
 
-use super::{Kernels, Output, Slices, Tile, grades, sum_slices};
-use crate::cuda::error::Result;
-use crate::cuda::source::GEMM_MMA;
+use super::output::Output;
+use super::slices::{Slices, sum_slices};
+use super::tiles::{Kernels, Tile, grades};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::source::GEMM_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::{Activation, Dtype, Trans};
 use bytemuck::{Pod, Zeroable};
@@ -19,14 +21,14 @@ macro_rules! layout {
     };
 }
 
-/// A row times a row: both contiguous along k.
+/// Rows times rows: both operands are contiguous along k.
 const NT: Kernels = layout!("gemm_mma_nt");
-/// The second contiguous along n.
+/// The second operand is contiguous along n.
 const NN: Kernels = layout!("gemm_mma_nn");
-/// Both contiguous along their rows.
+/// The first operand is contiguous along m, the second along n.
 const TN: Kernels = layout!("gemm_mma_tn");
 
-/// Elements between neighbouring rows and neighbouring k of both operands.
+/// Elements between neighboring rows, and between neighboring k, of each operand.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Steps {
@@ -34,9 +36,9 @@ struct Steps {
     b: [i32; 2],
 }
 
-/// `C = op(A)·op(B)`, or `C += op(A)·op(B)`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C` is `[m, n]`, row-major. A and
-/// B are of one floating-point type, C of the same or f32. Sizes below 2³¹. A linear layer with a bias and an activation
-/// is [`super::conv2d_forward`] of an image of one pixel.
+/// Computes `C = op(A)·op(B)`, or `C += op(A)·op(B)` with `accumulate`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C`
+/// is `[m, n]`, row-major. A and B have one floating-point type; C has the same type or f32. Sizes are below
+/// 2³¹ − 256. A linear layer with a bias and an activation is [`super::conv2d_forward`] on images of one pixel.
 pub fn gemm(
     cuda: &Cuda,
     ta: Trans,
@@ -52,17 +54,17 @@ pub fn gemm(
     assert_eq!(
         (a.len(), b.len(), c.len()),
         (m * k, k * n, m * n),
-        "matrices have the lengths of their shapes"
+        "the lengths of the matrices match their shapes"
     );
-    assert_eq!(a.dtype(), b.dtype(), "factors of one type");
-    assert!(c.dtype() == a.dtype() || c.dtype() == Dtype::F32, "a product of the factors' type, or f32");
-    assert!([m, n, k].into_iter().all(|size| size < (1 << 31) - 256), "sizes are below 2³¹");
+    assert_eq!(a.dtype(), b.dtype(), "both factors have the same type");
+    assert!(c.dtype() == a.dtype() || c.dtype() == Dtype::F32, "the product has the factors' type, or f32");
+    assert!([m, n, k].into_iter().all(|size| size < (1 << 31) - 256), "sizes are below 2³¹ - 256");
     let whole = |size: usize| size.is_multiple_of(a.dtype().lanes());
     let (kernels, vectors) = match (ta, tb) {
         (Trans::No, Trans::Yes) => (&NT, whole(k)),
         (Trans::No, Trans::No) => (&NN, whole(k) && whole(n)),
         (Trans::Yes, Trans::No) => (&TN, whole(m) && whole(n)),
-        // No layer asks for it.
+        // No layer uses this.
         (Trans::Yes, Trans::Yes) => (&NT, false),
     };
     let tile = if m > 64 && n > 64 { Tile::Square128 } else { Tile::Square64 };
@@ -84,12 +86,13 @@ pub fn gemm(
             k.into(),
             slices.len.into(),
         ];
-        // SAFETY: rows, columns and k end where the matrices do (asserted); `sums` has a C for each slice of the grid.
+        // SAFETY: rows, columns and k stop at the matrices' sizes (asserted); `sums` has one C for each slice of the
+        // grid.
         unsafe { cuda.launch(&GEMM_MMA, kernel, tile.grid(m, n, slices.count), &args) }
     })
 }
 
-/// Steps along the rows and along k of a matrix with `rows` rows of `k`, stored so or transposed.
+/// Strides along rows and along k of a matrix of `rows` rows of `k`, stored row-major or transposed.
 fn steps(trans: Trans, rows: usize, k: usize) -> [i32; 2] {
     match trans {
         Trans::No => [k as i32, 1],
@@ -97,7 +100,7 @@ fn steps(trans: Trans, rows: usize, k: usize) -> [i32; 2] {
     }
 }
 
-/// B is seen as rows of k: the other way round than as a factor.
+/// The kernels treat B as rows of k, the transpose of B as a factor.
 fn opposite(trans: Trans) -> Trans {
     match trans {
         Trans::No => Trans::Yes,

@@ -1,9 +1,12 @@
-//! Convolution on tensor cores that leaves out filters and blocks of channels.
+//! Convolution on tensor cores that skips filters and blocks of channels.
 
-use super::conv2d::{check, forward_windows};
-use super::{Kernels, Output, Slices, Tile, Windows, grades, sum_slices};
-use crate::cuda::error::Result;
-use crate::cuda::source::CONV2D_MMA;
+use super::forward::check;
+use super::output::Output;
+use super::slices::{Slices, sum_slices};
+use super::tiles::{Kernels, Tile, grades};
+use super::windows::Windows;
+use crate::cuda::driver::Result;
+use crate::cuda::driver::source::CONV2D_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::shapes::Conv2d;
 use bytemuck::{Pod, Zeroable};
@@ -16,27 +19,27 @@ const MASKED: Kernels = Kernels {
     any: grades!("conv2d_mma_masked", "_any"),
 };
 
-/// What a masked convolution computes, as lists on the device.
+/// The filters and channels that a masked convolution computes, as lists on the device.
 #[derive(Debug)]
-pub struct Mask {
-    /// All filters, the live ones first.
+pub struct LiveLists {
+    /// All filters, live ones first.
     filters: DeviceBuffer,
     live: usize,
-    /// Blocks of channels that are read; `None`: all of them.
+    /// Blocks of channels that are read; `None` means all.
     blocks: Option<DeviceBuffer>,
-    /// Channels of those blocks, and of all that the mask speaks of.
+    /// Channels in the blocks that are read, and in all blocks of the mask.
     channels: [usize; 2],
 }
 
-impl Mask {
-    /// Channels of a block.
+impl LiveLists {
+    /// Channels per block.
     pub const BLOCK: usize = 16;
 
-    /// Lists filters with `live[o]`, and of the blocks of [`Self::BLOCK`] channels those with `blocks[i]`: the weights of
-    /// the others are taken for zeros. Blocks must cover all channels of a convolution.
+    /// Lists the filters with `live[o]`, and those blocks of [`Self::BLOCK`] channels with `blocks[i]`; all other
+    /// weights are treated as zero. The blocks must cover all channels of the convolution.
     ///
     /// # Errors
-    /// Where the device's memory does not hold the lists.
+    /// If the device's memory does not suffice.
     pub fn new(cuda: &Cuda, live: &[bool], blocks: Option<&[bool]>) -> Result<Self> {
         let list = |flags: &[bool], wanted: bool| -> Vec<u32> {
             (0..flags.len() as u32).filter(|&i| flags[i as usize] == wanted).collect()
@@ -56,41 +59,41 @@ struct Live {
     filters: u64,
     blocks: u64,
     live: i32,
-    /// The struct's last four bytes, which a compiler would leave out.
+    /// Explicit padding for the last four bytes, because `Pod` allows no implicit padding.
     unused: i32,
 }
 
-/// `y = activation(x ∗ w + bias + residual)` where filters and blocks of channels that `mask` leaves out contribute
-/// nothing to `x ∗ w`, and take no time. Shapes and types as for [`super::conv2d_forward`].
+/// Computes `y = activation(x ∗ w + bias + residual)`. Filters and blocks of channels that are not in `lists`
+/// contribute nothing to `x ∗ w` and take no time. Shapes and types as for [`super::conv2d_forward`].
 pub fn conv2d_masked_forward(
     cuda: &Cuda,
     g: &Conv2d,
     x: &DeviceBuffer,
     w: &DeviceBuffer,
-    mask: &Mask,
+    lists: &LiveLists,
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     check(g, x, w, y);
-    assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output of one type");
-    assert_eq!(mask.filters.len(), g.o, "a mask of the filters");
-    assert!(mask.blocks.is_none() || mask.channels[1] == g.c, "a mask of all blocks of channels");
+    assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output have the same type");
+    assert_eq!(lists.filters.len(), g.o, "the mask covers the filters");
+    assert!(lists.blocks.is_none() || lists.channels[1] == g.c, "the mask covers all blocks of channels");
     epilogue.check(g.o, y);
     let pixels = y.len() / g.o;
     let vectors = g.c.is_multiple_of(x.dtype().lanes());
-    let windows = match mask.blocks {
-        Some(_) => forward_windows(g).with_channels(mask.channels[0]),
-        None => forward_windows(g),
+    let windows = match lists.blocks {
+        Some(_) => Windows::forward(g).with_channels(lists.channels[0]),
+        None => Windows::forward(g),
     };
     let k = (windows.taps * windows.channels) as usize;
-    let plan = MASKED.plan(cuda, [pixels, mask.live, k], x.dtype());
-    let (kernel, tile) = MASKED.choose(x.dtype(), vectors, plan.tile);
-    let slices = Slices::at_most(plan.slices, k, x.dtype());
+    let blocking = MASKED.blocking(cuda, [pixels, lists.live, k], x.dtype());
+    let (kernel, tile) = MASKED.choose(x.dtype(), vectors, blocking.tile);
+    let slices = Slices::at_most(blocking.slices, k, x.dtype());
     let address = |list: &DeviceBuffer| list.address();
     let live = [Live {
-        filters: address(&mask.filters),
-        blocks: mask.blocks.as_ref().map_or(0, address),
-        live: if mask.blocks.is_some() && mask.channels[0] == 0 { 0 } else { mask.live as i32 },
+        filters: address(&lists.filters),
+        blocks: lists.blocks.as_ref().map_or(0, address),
+        live: if lists.blocks.is_some() && lists.channels[0] == 0 { 0 } else { lists.live as i32 },
         unused: 0,
     }];
     let (windows, output) = ([windows], Output::dense(pixels, g.o, epilogue.activation, y));
@@ -107,15 +110,9 @@ pub fn conv2d_masked_forward(
             (&output).into(),
             slices.len.into(),
         ];
-        // SAFETY: windows end at the image's edge, the lists at the last live filter and block, which lie inside the
-        // weight (asserted); rows and columns of the output are below its own, for each slice of the grid.
+        // SAFETY: windows stop at the image's edge and the lists at the last live filter and block, which lie inside
+        // the weight (asserted); output rows and columns are below its row and column counts, in each slice of the
+        // grid.
         unsafe { cuda.launch(&CONV2D_MMA, kernel, tile.grid(pixels, g.o, slices.count), &args) }
     })
-}
-
-impl Windows {
-    /// The same windows, of `channels` of the array's channels.
-    fn with_channels(self, channels: usize) -> Self {
-        Self { channels: channels as i32, by_channels: super::Divide::by(channels.max(1)), ..self }
-    }
 }

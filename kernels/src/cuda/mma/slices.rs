@@ -1,34 +1,35 @@
-//! Products with few tiles and a long k: the multiprocessors share k, and their sums are added afterwards.
+//! Products with few tiles and a long k: the multiprocessors share k, and their partial sums are added afterwards.
 
-use super::Output;
-use crate::cuda::error::Result;
-use crate::cuda::launch::{Arg, Grid};
-use crate::cuda::source::GEMM_MMA;
+use super::output::Output;
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::{Arg, Grid};
+use crate::cuda::driver::source::GEMM_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::Dtype;
 
-/// How k is cut: `count` slices of `len` elements, of which the last may be shorter.
+/// The division of k into `count` slices of `len` elements; the last may be shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slices {
     pub count: usize,
-    /// A multiple of a step.
+    /// A multiple of the step.
     pub len: usize,
 }
 
 impl Slices {
-    /// Elements of k that a tile takes at a step.
+    /// Elements of k that a tile processes per step.
     pub fn step(dtype: Dtype) -> usize {
         64 / dtype.bytes()
     }
 
-    /// At most `count`, of equal length.
+    /// At most `count` slices of equal length.
     pub fn at_most(count: usize, k: usize, dtype: Dtype) -> Self {
         let step = Self::step(dtype);
         let len = k.div_ceil(step).div_ceil(count).max(1) * step;
         Self { count: k.div_ceil(len).max(1), len }
     }
 
-    /// So many that a product of `blocks` tiles gives every multiprocessor two blocks, but none shorter than eight steps.
+    /// Enough slices that a product of `blocks` tiles gives every multiprocessor two blocks, but none shorter than
+    /// eight steps.
     pub fn filling(cuda: &Cuda, blocks: usize, k: usize, dtype: Dtype) -> Self {
         let steps = k.div_ceil(Self::step(dtype));
         // A mask may leave no block.
@@ -37,8 +38,9 @@ impl Slices {
     }
 }
 
-/// Runs `launch` on what it is to write, and how that ends: `output` of `y` with its epilogue, or where there are
-/// several slices a buffer of f32 sums for each, which are then added in order, ended and written to `y`.
+/// Runs `launch` with its output and epilogue. With one slice these are `output` to `y` and `epilogue`; with several,
+/// each slice gets a buffer of f32 sums, which are then added in order, passed through the epilogue and written to
+/// `y`.
 pub(super) fn sum_slices(
     cuda: &Cuda,
     slices: usize,
@@ -63,8 +65,8 @@ pub(super) fn sum_slices(
         epilogue.residual.into(),
         y.into(),
     ];
-    // SAFETY: a thread touches element `i < n` of each slice, of which `sums` holds `slices`, and the element of y and
-    // of the residual that `output` places there; its column is one of the bias.
+    // SAFETY: a thread accesses element `i < n` of each slice, and `sums` holds `slices` of them; it accesses the
+    // element of y and of the residual at the position that `output` gives it; its column indexes the bias.
     unsafe { cuda.launch(&GEMM_MMA, "gemm_mma_add_slices", Grid::over(n), &args) }
 }
 

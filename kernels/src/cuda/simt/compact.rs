@@ -1,37 +1,37 @@
-//! Compact convolution: the outer width stays, inside only live channels exist.
+//! Compact convolution: the outer width stays, but only live channels exist inside.
 //!
-//! Live inputs are gathered by the loads of the product and live outputs scattered by its stores: there is no copy of the
-//! image. The *carrier* channel is 1 inside the image and, like every channel, 0 in the padding. Its weights hold the
-//! summed effect of dead inputs whose value is constant but not zero, exactly, at the border too.
+//! The product's loads gather live inputs and its stores scatter live outputs, so the image is never copied. The
+//! *carrier* channel is 1 inside the image and, like every channel, 0 in the padding. Its weights hold the summed
+//! effect of dead inputs with a constant nonzero value, which makes the result exact at the border too.
 
 use super::selected::Selected;
-use super::tiles::{Plan, kernel};
-use crate::cuda::error::Result;
-use crate::cuda::grades::in_single;
+use super::tiles::{Blocking, kernel};
+use crate::cuda::driver::Result;
+use crate::cuda::ops::grades::in_single;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::{CompactIndex, Dtype};
 use crate::shapes::Conv2d;
 
-/// A compact convolution's weights, with the channels it gathers and scatters.
+/// A compact convolution's weights, and the channels that it gathers and scatters.
 pub struct Compact {
     selected: Selected,
     weight: DeviceBuffer,
-    /// `[O]`: the value of outputs that are not computed.
+    /// `[O]`: the values of outputs that are not computed.
     fill: DeviceBuffer,
     outer: Conv2d,
 }
 
 impl Compact {
-    /// Of `w_inner` `[L_out, KH, KW, L_in (+ 1 with a carrier)]` inside the outer geometry `g`, of one group. `fill` `[O]` is
-    /// the value of outputs that are not computed.
+    /// Uploads `w_inner` `[L_out, KH, KW, L_in (+ 1 with a carrier)]` for the outer geometry `g`, which has one
+    /// group. `fill` `[O]` holds the values of outputs that are not computed.
     ///
     /// # Errors
-    /// Where the device's memory does not hold them.
+    /// If the device's memory does not suffice.
     pub fn new(cuda: &Cuda, g: &Conv2d, index: &CompactIndex, w_inner: &[f32], fill: &[f32]) -> Result<Self> {
         assert_eq!(
             (g.groups, fill.len()),
             (1, g.o),
-            "a compact convolution has one group and fills its width"
+            "a compact convolution has one group and a fill value per output"
         );
         assert!(index.inputs.iter().all(|&c| (c as usize) < g.c), "live inputs lie inside the width");
         assert!(index.outputs.iter().all(|&o| (o as usize) < g.o), "live outputs lie inside the width");
@@ -41,32 +41,32 @@ impl Compact {
         assert_eq!(
             w_inner.len(),
             outputs * g.kh * g.kw * channels,
-            "the weight has the length of its live channels"
+            "the weight's length matches its live channels"
         );
         let mut live = vec![false; g.o];
         index.outputs.iter().for_each(|&o| live[o as usize] = true);
-        // Without inputs the sum is empty: a carrier with weights of zero stands for it.
+        // Without inputs the sum is empty; a carrier with zero weights stands in for it.
         let zeros = vec![0.0; if channels == 0 { outputs * g.kh * g.kw } else { 0 }];
         let weight = cuda.upload(if channels == 0 { &zeros } else { w_inner })?;
         let selected = Selected::new(cuda, g, &live, &index.inputs, channels.max(1), listed)?;
         Ok(Self { selected, weight, fill: cuda.upload(fill)?, outer: *g })
     }
 
-    /// Multiply-accumulates that computing `g` takes.
+    /// The number of multiply-accumulates to compute `g`.
     pub fn products(&self, g: &Conv2d) -> u64 {
         (g.n * g.oh() * g.ow() * self.selected.products(g)) as u64
     }
 
-    /// Bytes of its weights.
+    /// The size of its weights in bytes.
     pub fn bytes(&self) -> usize {
         self.weight.len() * Dtype::F32.bytes()
     }
 }
 
-/// Convolution with live channels only. `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]` of the outer geometry `g`, of one
-/// floating-point type; other types than f32 are converted, as gathering is no work for tensor cores.
-/// A computed output is `activation(gathered(x) ∗ w_inner + bias + residual)`, any other
-/// `activation(fill + residual)`; the bias has length `O` and is read at computed outputs.
+/// Convolution of live channels only: `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]` of the outer geometry `g`, both of
+/// one floating-point type. Types other than f32 are converted first, because gathering does not suit tensor cores.
+/// A computed output is `activation(gathered(x) ∗ w_inner + bias + residual)`, any other is
+/// `activation(fill + residual)`. The bias has length `O` and is read at computed outputs only.
 pub fn conv2d_compact_forward(
     cuda: &Cuda,
     g: &Conv2d,
@@ -75,12 +75,12 @@ pub fn conv2d_compact_forward(
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    assert_eq!(*g, Conv2d { n: g.n, h: g.h, w: g.w, ..w.outer }, "the weights are of another convolution");
-    assert_eq!((x.len(), y.len()), (g.x_len(), g.y_len()), "images have the lengths of their shapes");
+    assert_eq!(*g, Conv2d { n: g.n, h: g.h, w: g.w, ..w.outer }, "the weights belong to another convolution");
+    assert_eq!((x.len(), y.len()), (g.x_len(), g.y_len()), "the lengths of the images match their shapes");
     epilogue.check(g.o, y);
     let fill = w.fill.address();
     in_single(cuda, [x], epilogue, y, |[x], epilogue, y| {
-        let name = |plan: &Plan| kernel!(plan.tile, "conv2d_compact_forward");
+        let name = |blocking: &Blocking| kernel!(blocking.tile, "conv2d_compact_forward");
         w.selected.run(cuda, g, [x, &w.weight], epilogue.arg(), fill, y, name)
     })
 }

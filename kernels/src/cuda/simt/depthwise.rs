@@ -1,25 +1,24 @@
-//! Depthwise convolution, one filter a channel (`depthwise.cu`). Shapes and types are checked by the operations that
-//! dispatch here.
+//! Depthwise convolution, one filter per channel (`depthwise.cu`). The dispatching operations check shapes and types.
 
-use super::int;
+use super::patches::int;
 use super::tiles::in_parts;
-use crate::cuda::epilogue::EpilogueArg;
-use crate::cuda::error::Result;
-use crate::cuda::launch::Grid;
-use crate::cuda::source::DEPTHWISE;
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::Grid;
+use crate::cuda::driver::source::DEPTHWISE;
+use crate::cuda::ops::EpilogueArg;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::shapes::Conv2d;
 
-/// Pixels of a row that a thread computes (`PIXELS` in `depthwise.cu`).
+/// Pixels of a row per thread (`PIXELS` in `depthwise.cu`).
 const PIXELS: usize = 4;
-/// Pixels that a block of the weight gradient takes at a time (`CHUNK`).
+/// Pixels that a block of the weight gradient processes at a time (`CHUNK`).
 const CHUNK: usize = 256;
 /// Channels of such a block.
 const CHANNELS: usize = 32;
-/// The most taps whose sums its shared memory holds: 64 KiB.
+/// The maximum number of taps whose sums fit its shared memory: 64 KiB.
 const MOST_TAPS: usize = 64;
 
-/// Whether a convolution takes this path.
+/// Whether this path handles the convolution.
 pub(super) fn applies(g: &Conv2d) -> bool {
     g.is_depthwise() && g.o == g.c && g.kh * g.kw <= MOST_TAPS
 }
@@ -46,7 +45,7 @@ impl Geometry {
     }
 }
 
-/// A thread for each channel of `PIXELS` pixels of a row.
+/// A thread for each channel of each `PIXELS` pixels of a row.
 fn grid(g: &Conv2d, rows: usize, columns: usize) -> Grid {
     Grid::over(g.n * rows * columns.div_ceil(PIXELS) * g.c)
 }
@@ -74,7 +73,7 @@ pub(super) fn input_grad(
 ) -> Result<()> {
     let geometry = [Geometry::new(g)];
     let args = [(&geometry).into(), dy.into(), w.into(), dx.into()];
-    // SAFETY: outputs that do not exist are not read, and no pixel past the last is written.
+    // SAFETY: outputs outside the geometry are not read, and no pixel past the last is written.
     unsafe { cuda.launch(&DEPTHWISE, "depthwise_input_grad", grid(g, g.h, g.w), &args) }
 }
 
@@ -86,7 +85,7 @@ pub(super) fn weight_grad(
     dw: &mut DeviceBuffer,
 ) -> Result<()> {
     let (pixels, blocks) = (g.n * g.oh() * g.ow(), g.c.div_ceil(CHANNELS));
-    // Eight blocks a multiprocessor, each of at least a chunk.
+    // Eight blocks per multiprocessor, each of at least one chunk.
     let wanted = (8 * cuda.multiprocessors()).div_ceil(blocks);
     let each = pixels.div_ceil(wanted.min(65_535)).next_multiple_of(CHUNK);
     let parts = pixels.div_ceil(each);
@@ -94,8 +93,8 @@ pub(super) fn weight_grad(
         let geometry = [Geometry::new(g)];
         let args = [(&geometry).into(), each.into(), x.into(), dy.into(), dw.into()];
         let grid = Grid { blocks: [blocks, parts, 1], threads: 256, shared: g.kh * g.kw * 256 * 4 };
-        // SAFETY: pixels outside the image and past the last are not read, channels past the last neither read nor
-        // written; dw holds a gradient for each part.
+        // SAFETY: pixels outside the image or past the last are not read; channels past the last are neither read nor
+        // written; dw holds one gradient per part.
         unsafe { cuda.launch(&DEPTHWISE, "depthwise_weight_grad", grid, &args) }
     })
 }

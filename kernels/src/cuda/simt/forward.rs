@@ -1,13 +1,14 @@
-//! The forward pass.
+//! The forward pass of a convolution.
 
-use super::tiles::{Plan, in_parts, kernel};
-use super::{Convolution, Patches, check, depthwise, int};
-use crate::cuda::error::Result;
-use crate::cuda::source::CONV2D_F32;
+use super::depthwise;
+use super::patches::{Convolution, Patches, check, int};
+use super::tiles::{Blocking, in_parts, kernel};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::source::CONV2D_F32;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::shapes::Conv2d;
 
-/// Convolution with a fused end: `y = activation(x ∗ w + bias + residual)`.
+/// Convolution with a fused epilogue: `y = activation(x ∗ w + bias + residual)`.
 /// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`, all f32.
 pub fn conv2d_forward(
     cuda: &Cuda,
@@ -23,12 +24,12 @@ pub fn conv2d_forward(
         return depthwise::forward(cuda, g, x, w, epilogue.arg(), y);
     }
     let (pixels, filters) = (g.n * g.oh() * g.ow(), g.o / g.groups);
-    let plan = Plan::new(cuda, g.groups, pixels, filters, g.w_len() / g.o);
-    in_parts(cuda, plan.splits, g.o, epilogue.arg(), y, |y, end| {
+    let blocking = Blocking::new(cuda, g.groups, pixels, filters, g.w_len() / g.o);
+    in_parts(cuda, blocking.splits, g.o, epilogue.arg(), y, |y, end| {
         let convolution = Convolution {
             p: Patches::of_input(g),
             groups: int(g.groups),
-            splits: int(plan.splits),
+            splits: int(blocking.splits),
             columns: int(filters),
             weight: [0; 2],
             tap: [0; 2],
@@ -39,10 +40,10 @@ pub fn conv2d_forward(
             part: g.y_len() as u64,
             end,
         };
-        let name = kernel!(plan.tile, "conv2d_forward");
-        let grid = plan.grid(g.groups, pixels, filters);
-        // SAFETY: taps outside the image are not read, nor pixels, filters and steps past the last; the buffers have
-        // the lengths of their shapes (asserted), y that of all parts.
+        let name = kernel!(blocking.tile, "conv2d_forward");
+        let grid = blocking.grid(g.groups, pixels, filters);
+        // SAFETY: taps outside the image are not read, nor are pixels, filters or steps past the last. The buffers
+        // have the lengths of their shapes (asserted), and y that of all parts.
         unsafe { cuda.launch(&CONV2D_F32, name, grid, &[(&[convolution]).into()]) }
     })
 }

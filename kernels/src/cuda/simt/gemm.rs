@@ -1,15 +1,15 @@
-//! Products of f32 matrices.
+//! f32 matrix products.
 
-use super::tiles::{Plan, in_parts, kernel};
-use crate::cuda::epilogue::{Epilogue, EpilogueArg};
-use crate::cuda::error::Result;
-use crate::cuda::launch::Grid;
-use crate::cuda::source::GEMM_F32;
+use super::tiles::{Blocking, in_parts, kernel};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::Grid;
+use crate::cuda::driver::source::GEMM_F32;
+use crate::cuda::ops::{Epilogue, EpilogueArg};
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Dtype, Trans};
 use crate::shapes::Linear;
 
-/// Up to as many rows of A share one reading of a transposed B.
+/// Up to this many rows of A share each read of a transposed B.
 pub const FEW_ROWS: usize = 16;
 
 /// `Product` in `gemm_f32.cu`.
@@ -26,8 +26,8 @@ struct Product {
     end: EpilogueArg,
 }
 
-/// `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`, f32,
-/// row-major; A is stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does.
+/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`,
+/// all f32 and row-major; A is stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does.
 pub fn gemm(
     cuda: &Cuda,
     ta: Trans,
@@ -40,7 +40,7 @@ pub fn gemm(
     accumulate: bool,
     c: &mut DeviceBuffer,
 ) -> Result<()> {
-    // Adding to C is a residual that is C: each element is read and written by one thread.
+    // To accumulate, C is its own residual: one thread reads and writes each element.
     let mut end = Epilogue::default().arg();
     if accumulate {
         end.residual = c.address();
@@ -48,7 +48,7 @@ pub fn gemm(
     product(cuda, [ta, tb], [m, n, k], a, b, end, c)
 }
 
-/// `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]` → `y` `[N, O]`.
+/// Computes `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]` → `y` `[N, O]`.
 pub fn linear_forward(
     cuda: &Cuda,
     g: &Linear,
@@ -61,7 +61,7 @@ pub fn linear_forward(
     product(cuda, [Trans::No, Trans::Yes], [g.n, g.outputs, g.inputs], x, w, epilogue.arg(), y)
 }
 
-/// `C = activation(op(A) · op(B) + bias + residual)`, shapes as for [`gemm`]; `end` fits `C`.
+/// Computes `C = activation(op(A) · op(B) + bias + residual)`; shapes as for [`gemm`]. `end` matches `C`.
 fn product(
     cuda: &Cuda,
     trans: [Trans; 2],
@@ -74,10 +74,10 @@ fn product(
     assert_eq!(
         (a.len(), b.len(), c.len()),
         (m * k, k * n, m * n),
-        "matrices have the lengths of their shapes"
+        "the lengths of the matrices match their shapes"
     );
-    assert!([a, b, c].iter().all(|matrix| matrix.dtype() == Dtype::F32), "matrices of f32");
-    let int = |size: usize| i32::try_from(size).expect("a matrix of at most 2³¹ rows and columns");
+    assert!([a, b, c].iter().all(|matrix| matrix.dtype() == Dtype::F32), "matrices are f32");
+    let int = |size: usize| i32::try_from(size).expect("a matrix of fewer than 2³¹ rows and columns");
     let [m_arg, n_arg, k_arg] = [m, n, k].map(int);
     let argument = |splits: usize, c: &DeviceBuffer, end: EpilogueArg| Product {
         m: m_arg,
@@ -95,21 +95,21 @@ fn product(
         // SAFETY: reads and writes stay below m, n and k, whose products are the lengths (asserted).
         return unsafe { cuda.launch(&GEMM_F32, name, grid, &[(&product).into()]) };
     }
-    let plan = Plan::new(cuda, 1, m, n, k);
+    let blocking = Blocking::new(cuda, 1, m, n, k);
     let name = match trans {
-        [Trans::No, Trans::No] => kernel!(plan.tile, "gemm_nn"),
-        [Trans::No, Trans::Yes] => kernel!(plan.tile, "gemm_nt"),
-        [Trans::Yes, Trans::No] => kernel!(plan.tile, "gemm_tn"),
-        [Trans::Yes, Trans::Yes] => kernel!(plan.tile, "gemm_tt"),
+        [Trans::No, Trans::No] => kernel!(blocking.tile, "gemm_nn"),
+        [Trans::No, Trans::Yes] => kernel!(blocking.tile, "gemm_nt"),
+        [Trans::Yes, Trans::No] => kernel!(blocking.tile, "gemm_tn"),
+        [Trans::Yes, Trans::Yes] => kernel!(blocking.tile, "gemm_tt"),
     };
-    in_parts(cuda, plan.splits, n, end, c, |c, end| {
-        let product = [argument(plan.splits, c, end)];
+    in_parts(cuda, blocking.splits, n, end, c, |c, end| {
+        let product = [argument(blocking.splits, c, end)];
         // SAFETY: reads and writes stay below m, n and k, whose products are the lengths (asserted).
-        unsafe { cuda.launch(&GEMM_F32, name, plan.grid(1, m, n), &[(&product).into()]) }
+        unsafe { cuda.launch(&GEMM_F32, name, blocking.grid(1, m, n), &[(&product).into()]) }
     })
 }
 
-/// The kernel for up to 16 rows by a transposed matrix of `n` rows, and its grid (`thin` in `gemm_f32.cu`).
+/// The kernel for up to 16 rows times a transposed matrix of `n` rows, and its grid (`thin` in `gemm_f32.cu`).
 fn thin(m: usize, n: usize) -> (&'static str, Grid) {
     let (name, rows, outputs) = match m {
         0..=1 => ("gemm_nt_1_row", 1, 1),

@@ -1,41 +1,43 @@
 //! Masked convolution: dead filters are not computed, and dead blocks of input channels are skipped.
 
+use super::BLOCK;
+use super::patches::check;
 use super::selected::Selected;
 use super::tiles::kernel;
-use super::{BLOCK, check};
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue, Result};
 use crate::shapes::Conv2d;
 
 /// Live filters and blocks of input channels, as lists on the device.
-pub struct Mask(Selected);
+pub struct LiveLists(Selected);
 
-impl Mask {
-    /// Of `live` `[O]` filters of `g`, and of `blocks` of [`BLOCK`] input channels of a group that any of them reads.
+impl LiveLists {
+    /// Lists the `live` `[O]` filters of `g`, and the `blocks` of [`BLOCK`] input channels of a group that any of
+    /// them reads.
     ///
     /// # Errors
-    /// Where the device's memory does not hold the lists.
+    /// If the device's memory does not suffice.
     pub fn new(cuda: &Cuda, g: &Conv2d, live: &[bool], blocks: &[bool]) -> Result<Self> {
         let mut blocks: Vec<u32> = (0..blocks.len() as u32).filter(|&block| blocks[block as usize]).collect();
         if blocks.is_empty() {
-            blocks.push(0); // a reduction has at least one step; its weights are zero
+            blocks.push(0); // a reduction needs at least one step; its weights are zero
         }
         Ok(Self(Selected::new(cuda, g, live, &blocks, blocks.len() * BLOCK, g.c / g.groups)?))
     }
 }
 
-/// `y = activation(x ∗ w + bias + residual)`, where what `mask` leaves out contributes nothing to `x ∗ w`. Shapes as for
-/// [`super::conv2d_forward`], all f32.
+/// Computes `y = activation(x ∗ w + bias + residual)`; weights that `mask` drops contribute nothing to `x ∗ w`.
+/// Shapes as for [`super::conv2d_forward`], all f32.
 pub fn conv2d_masked_forward(
     cuda: &Cuda,
     g: &Conv2d,
     x: &DeviceBuffer,
     w: &DeviceBuffer,
-    mask: &Mask,
+    mask: &LiveLists,
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     check(g, x, w, y);
     epilogue.check(g.o, y);
     let end = epilogue.arg();
-    mask.0.run(cuda, g, [x, w], end, end.bias, y, |plan| kernel!(plan.tile, "conv2d_masked_forward"))
+    mask.0.run(cuda, g, [x, w], end, end.bias, y, |blocking| kernel!(blocking.tile, "conv2d_masked_forward"))
 }

@@ -1,11 +1,11 @@
-//! What masked and compact convolutions share: lists of live channels, and the outputs that are not computed.
+//! The parts that masked and compact convolutions share: lists of live channels, and outputs that are not computed.
 
-use super::tiles::{Plan, in_parts};
-use super::{Patches, int};
-use crate::cuda::epilogue::EpilogueArg;
-use crate::cuda::error::Result;
-use crate::cuda::launch::Grid;
-use crate::cuda::source::CONV2D_SPARSE_F32;
+use super::patches::{Patches, int};
+use super::tiles::{Blocking, in_parts};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::Grid;
+use crate::cuda::driver::source::CONV2D_SPARSE_F32;
+use crate::cuda::ops::EpilogueArg;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::shapes::Conv2d;
 
@@ -31,22 +31,22 @@ struct Argument {
 
 /// The live channels of a convolution, on the device.
 pub(super) struct Selected {
-    /// Live blocks of 16 input channels, or live input channels.
+    /// Live blocks of 16 input channels (masked), or live input channels (compact).
     pub inputs: DeviceBuffer,
-    /// Channels that a step of the reduction runs over: 16 for each block, or the gathered ones and the carrier.
+    /// The channels that the reduction covers: 16 per block, or the gathered ones and the carrier.
     pub channels: usize,
-    /// Input channels: masked, of a group; compact, those that are gathered.
+    /// Input channels: of a group (masked), or those that are gathered (compact).
     pub inner: usize,
     outputs: DeviceBuffer,
-    /// Where each group's live filters begin in `outputs`, and where the last one's end.
+    /// The offset in `outputs` of each group's live filters, followed by the end of the last group's.
     first: DeviceBuffer,
-    /// Live filters of the group that has the most.
+    /// The largest number of live filters in a group.
     most: usize,
     dead: DeviceBuffer,
 }
 
 impl Selected {
-    /// Lists for filters `live` `[O]` of `g`.
+    /// Builds the lists for the `live` `[O]` filters of `g`.
     pub fn new(
         cuda: &Cuda,
         g: &Conv2d,
@@ -77,13 +77,13 @@ impl Selected {
         })
     }
 
-    /// Multiply-accumulates of a pixel.
+    /// Multiply-accumulates per pixel.
     pub fn products(&self, g: &Conv2d) -> usize {
         self.outputs.len() * g.kh * g.kw * self.channels
     }
 
-    /// Computes the live filters with the kernel that `name` gives for a plan, and sets the others to
-    /// `activation(dead + residual)`. `end` fits `y`; `dead` is the address of `[O]` f32s, or null for zeros.
+    /// Computes the live filters with the kernel that `name` returns for a blocking, and sets the others to
+    /// `activation(dead + residual)`. `end` matches `y`; `dead` is the address of `[O]` f32s, or null for zeros.
     pub fn run(
         &self,
         cuda: &Cuda,
@@ -92,16 +92,16 @@ impl Selected {
         end: EpilogueArg,
         dead: u64,
         y: &mut DeviceBuffer,
-        name: impl Fn(&Plan) -> &'static str,
+        name: impl Fn(&Blocking) -> &'static str,
     ) -> Result<()> {
         let pixels = g.n * g.oh() * g.ow();
-        let plan = Plan::new(cuda, g.groups, pixels, self.most, g.kh * g.kw * self.channels);
-        // Partial results have gaps where filters are dead; what their sum writes there is written over below.
-        in_parts(cuda, plan.splits, g.o, end, y, |y, end| {
+        let blocking = Blocking::new(cuda, g.groups, pixels, self.most, g.kh * g.kw * self.channels);
+        // Partial results have gaps at dead filters; the sums written there are overwritten below.
+        in_parts(cuda, blocking.splits, g.o, end, y, |y, end| {
             let argument = Argument {
                 p: Patches { channels: int(self.channels), ..Patches::of_input(g) },
                 groups: int(g.groups),
-                splits: int(plan.splits),
+                splits: int(blocking.splits),
                 width: int(g.o),
                 inner: int(self.inner),
                 columns: int(self.most),
@@ -114,11 +114,11 @@ impl Selected {
                 outputs: self.outputs.address(),
                 first: self.first.address(),
             };
-            let grid = plan.grid(g.groups, pixels, self.most);
-            // SAFETY: the lists hold channels of the shapes, as asserted where they were made; pixels, filters and steps
-            // past the last are not read, nor taps outside the image. Buffers have the lengths of their shapes (asserted
-            // by the caller), y that of all parts.
-            unsafe { cuda.launch(&CONV2D_SPARSE_F32, name(&plan), grid, &[(&[argument]).into()]) }
+            let grid = blocking.grid(g.groups, pixels, self.most);
+            // SAFETY: the lists hold channels inside the shapes, as asserted at their creation. Pixels, filters and
+            // steps past the last are not read, nor are taps outside the image. Buffers have the lengths of their
+            // shapes (asserted by the caller), and y that of all parts.
+            unsafe { cuda.launch(&CONV2D_SPARSE_F32, name(&blocking), grid, &[(&[argument]).into()]) }
         })?;
         let end = [EpilogueArg { bias: dead, ..end }];
         let args = [
@@ -130,7 +130,7 @@ impl Selected {
             y.into(),
         ];
         let grid = Grid::over(pixels * self.dead.len());
-        // SAFETY: a thread for each pixel and dead output, all below the lengths of y, residual and `dead`.
+        // SAFETY: one thread per pixel and dead output, all below the lengths of y, residual and `dead`.
         unsafe { cuda.launch(&CONV2D_SPARSE_F32, "conv2d_dead_outputs", grid, &args) }
     }
 }

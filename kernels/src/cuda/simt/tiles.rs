@@ -1,19 +1,19 @@
-//! Which tile computes a product, and in how many parts its reduction is cut.
+//! The choice of a product's tile, and the number of parts of its reduction.
 
-use crate::cuda::epilogue::EpilogueArg;
-use crate::cuda::error::Result;
-use crate::cuda::launch::Grid;
-use crate::cuda::source::GEMM_F32;
+use crate::cuda::driver::Result;
+use crate::cuda::driver::launch::Grid;
+use crate::cuda::driver::source::GEMM_F32;
+use crate::cuda::ops::EpilogueArg;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 
 /// Steps of the reduction that a tile in shared memory holds (`STEP` in `tile_f32.cuh`).
 pub(super) const STEP: usize = 16;
 
-/// A tile of an f32 product: one block's share of the output. Kernels have its name as their suffix.
+/// A tile of an f32 product: one block's share of the output. Kernel names end in the tile's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tile {
-    /// 128 × 128, for products that fill the device with them.
+    /// 128 × 128, for products large enough to fill the device with such tiles.
     Large,
     /// 64 × 64.
     Small,
@@ -39,7 +39,7 @@ impl Tile {
         m.div_ceil(rows) * n.div_ceil(columns)
     }
 
-    /// Of two operands, twice: rows of `extent + 4` floats (`TileShared`).
+    /// Two operands, double-buffered, in rows of `extent + 4` floats (`TileShared`).
     fn shared_bytes(self) -> usize {
         2 * STEP * 4 * self.extent().iter().map(|extent| extent + 4).sum::<usize>()
     }
@@ -47,14 +47,14 @@ impl Tile {
 
 /// How a product is divided among blocks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
+pub(super) struct Blocking {
     pub tile: Tile,
-    /// Parts of the reduction; with more than one, each has an output of its own.
+    /// Parts of the reduction; if there are several, each has a separate output.
     pub splits: usize,
 }
 
-impl Plan {
-    /// For `groups` products of `[m, k]` by `[k, n]`.
+impl Blocking {
+    /// Chooses the blocking of `groups` products of `[m, k]` by `[k, n]`.
     pub fn new(cuda: &Cuda, groups: usize, m: usize, n: usize, k: usize) -> Self {
         let blocks = |tile: Tile| groups * tile.count(m, n);
         let tile = if n <= 32 {
@@ -64,7 +64,7 @@ impl Plan {
         } else {
             Tile::Small
         };
-        // Blocks of two warps: four a multiprocessor keep it busy. A part is at least 8 tiles of k long.
+        // Four blocks of two warps keep a multiprocessor busy. A part is at least 8 tiles of k long.
         let wanted = if tile == Tile::Large { 1 } else { 4 * cuda.multiprocessors() / blocks(tile).max(1) };
         let splits = wanted.min(k / (8 * STEP)).clamp(1, 65_535 / groups);
         Self { tile, splits }
@@ -77,7 +77,7 @@ impl Plan {
     }
 }
 
-/// The name of the kernel for `tile`: `kernel!(tile, "gemm_nn")` is `gemm_nn_64x64` or another.
+/// The name of the kernel for `tile`: `kernel!(tile, "gemm_nn")` is, for example, `gemm_nn_64x64`.
 macro_rules! kernel {
     ($tile:expr, $name:literal) => {
         match $tile {
@@ -89,7 +89,7 @@ macro_rules! kernel {
 }
 pub(super) use kernel;
 
-/// Runs a product of `splits` parts: `launch` gets what it writes and how it ends. One part writes `y` with its
+/// Runs a product in `splits` parts; `launch` gets its output and epilogue. One part writes `y` with the given
 /// epilogue; several write `[splits, y.len()]` partial sums, which are then added in order.
 pub(super) fn in_parts(
     cuda: &Cuda,
@@ -107,7 +107,7 @@ pub(super) fn in_parts(
     let (len, end) = (y.len(), [end]);
     let args =
         [splits.into(), (len as u64).into(), columns.into(), (&partial).into(), (&end).into(), y.into()];
-    // SAFETY: a thread below `len` reads that element of each part, of the residual, and writes it in `y`; its column
-    // is below `columns`, the length of the bias.
+    // SAFETY: a thread below `len` reads that element of each part and of the residual, and writes it in `y`; its
+    // column is below `columns`, the length of the bias.
     unsafe { cuda.launch(&GEMM_F32, "sum_parts", Grid::over(len), &args) }
 }

@@ -1,10 +1,11 @@
-//! The gradient of the weight: a product whose steps are pixels, which are many where the result is small. It is then cut
-//! into ranges of pixels, each with a partial gradient.
+//! The gradient of the weight: a product that reduces over pixels. If the result is small and the pixels many, the
+//! reduction is split into ranges of pixels, each with a partial gradient.
 
-use super::tiles::{Plan, in_parts, kernel};
-use super::{Patches, check, depthwise, int};
-use crate::cuda::error::Result;
-use crate::cuda::source::CONV2D_F32;
+use super::depthwise;
+use super::patches::{Patches, check, int};
+use super::tiles::{Blocking, in_parts, kernel};
+use crate::cuda::driver::Result;
+use crate::cuda::driver::source::CONV2D_F32;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::shapes::Conv2d;
 
@@ -34,21 +35,21 @@ pub fn conv2d_weight_grad(
         return depthwise::weight_grad(cuda, g, x, dy, dw);
     }
     let (filters, columns) = (g.o / g.groups, g.w_len() / g.o);
-    let plan = Plan::new(cuda, g.groups, filters, columns, g.n * g.oh() * g.ow());
-    in_parts(cuda, plan.splits, columns, Epilogue::default().arg(), dw, |dw, _| {
+    let blocking = Blocking::new(cuda, g.groups, filters, columns, g.n * g.oh() * g.ow());
+    in_parts(cuda, blocking.splits, columns, Epilogue::default().arg(), dw, |dw, _| {
         let product = WeightGrad {
             p: Patches::of_input(g),
             groups: int(g.groups),
-            splits: int(plan.splits),
+            splits: int(blocking.splits),
             filters: int(filters),
             x: x.address(),
             dy: dy.address(),
             dw: dw.address(),
         };
-        let name = kernel!(plan.tile, "conv2d_weight_grad");
-        let grid = plan.grid(g.groups, filters, columns);
-        // SAFETY: taps outside the image are not read, nor pixels, filters and columns past the last; the buffers have
-        // the lengths of their shapes (asserted), dw that of all parts.
+        let name = kernel!(blocking.tile, "conv2d_weight_grad");
+        let grid = blocking.grid(g.groups, filters, columns);
+        // SAFETY: taps outside the image are not read, nor are pixels, filters or columns past the last. The buffers
+        // have the lengths of their shapes (asserted), and dw that of all parts.
         unsafe { cuda.launch(&CONV2D_F32, name, grid, &[(&[product]).into()]) }
     })
 }

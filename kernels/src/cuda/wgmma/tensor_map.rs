@@ -1,6 +1,6 @@
-//! Tensor maps: what Hopper's copy engine is told about a tensor, so that it copies boxes of it.
+//! Tensor maps: descriptions of tensors from which Hopper's copy engine copies boxes.
 
-use crate::cuda::error::{Result, check};
+use crate::cuda::driver::{Result, check};
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 use cudarc::driver::sys::{
@@ -8,25 +8,25 @@ use cudarc::driver::sys::{
     CUtensorMapSwizzle,
 };
 
-/// A tensor of four dimensions in device memory and a box of it, as a kernel's argument
+/// A tensor of four dimensions in device memory and the size of its boxes, as a kernel argument
 /// (`const __grid_constant__ TensorMap`).
 #[repr(C, align(128))]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct TensorMap([u64; 16]);
 
-/// The most that a box has along a dimension, with what its stride skips.
+/// The largest extent of a box along a dimension, including elements that its stride skips.
 pub(super) const MAX_BOX: usize = 256;
 
 /// The largest stride between the elements of a box.
 pub(super) const MAX_STRIDE: usize = 8;
 
 impl Cuda {
-    /// The map of `buffer` as `[n, h, w, c]`, the last contiguous, with boxes of `[bn, bh, bw, bc]` elements that are
-    /// `[sh, sw]` apart along rows and columns. Rows of a box land in the 128-byte swizzle: `bc` elements are at most
-    /// 128 bytes, and `c` elements are a multiple of 16 bytes. Elements of f32 are rounded to TF32.
+    /// Maps `buffer` as `[n, h, w, c]`, the last dimension contiguous, with boxes of `[bn, bh, bw, bc]` elements
+    /// spaced `[sh, sw]` apart along rows and columns. Rows of a box land in the 128-byte swizzle, so `bc` elements
+    /// are at most 128 bytes, and `c` elements are a multiple of 16 bytes. f32 elements are rounded to TF32.
     ///
     /// # Errors
-    /// Where the driver refuses.
+    /// If the driver rejects the map.
     pub(super) fn tensor_map(
         &self,
         buffer: &DeviceBuffer,
@@ -37,7 +37,7 @@ impl Cuda {
         assert_eq!(buffer.len(), n * h * w * c, "a map covers its buffer");
         let element = buffer.dtype().bytes();
         let data_type = match buffer.dtype() {
-            // The tensor cores would cut off what they do not take; the copy engine rounds.
+            // Tensor cores would truncate the excess mantissa bits; the copy engine rounds.
             Dtype::F32 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
             Dtype::U32 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_UINT32,
             Dtype::Bf16 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
@@ -45,13 +45,13 @@ impl Cuda {
         };
         let sizes = [c, w, h, n].map(|size| size as u64);
         let strides = [c, w * c, h * w * c].map(|stride| (stride * element) as u64);
-        // A box is measured with what it skips.
+        // A box's extent includes the elements that it skips.
         let boxes = [bc, bw * sw, bh * sh, bn].map(|size| size as u32);
         let steps = [1, sw, sh, 1].map(|step| step as u32);
         let mut map = TensorMap([0; 16]);
         self.bind()?;
-        // SAFETY: writes the map's 128 bytes, aligned as it asks; reads four sizes, three strides, four boxes and four
-        // steps. The address is one of this device.
+        // SAFETY: writes the map's 128 bytes, aligned as required; reads four sizes, three strides, four box extents
+        // and four steps. The address is on this device.
         let code = unsafe {
             sys::cuTensorMapEncodeTiled(
                 std::ptr::from_mut(&mut map).cast(),

@@ -1,7 +1,7 @@
 //! Transformed filters `U = G g Gᵀ`, packed for the products of all points.
 
 use super::transform::both_sides;
-use super::{SKEW, Tiling, f2, f4};
+use super::{BLOCK, SKEW, TOGETHER, Tiling, f2, f4};
 use crate::cpu::Cpu;
 use crate::cpu::panels::{Panel, packed_len, split_columns};
 use crate::cpu::scratch::Shared;
@@ -57,6 +57,22 @@ impl Filters {
     /// Floats of all transformed filters.
     pub(in crate::cpu::conv2d) fn len(&self) -> usize {
         self.tiling.points() * self.point_len
+    }
+
+    /// Floats of a point of V, of `channels` channels, and of M where a pass takes `count` tiles.
+    pub(super) fn point_lens(&self, channels: usize, count: usize) -> (usize, usize) {
+        let tiles = count.next_multiple_of(self.panels.first().map_or(1, |panel| panel.kernel.mr));
+        let point = |width: usize| (tiles * width).next_multiple_of(16) + SKEW;
+        (point(channels), point(self.columns()))
+    }
+
+    /// The most floats of V and M, for `tiles` tiles of `channels` channels: where all threads take the same ones, and where
+    /// a thread takes its own.
+    pub(in crate::cpu::conv2d) fn pass_lens(&self, channels: usize, tiles: usize) -> [usize; 2] {
+        [TOGETHER, BLOCK].map(|most| {
+            let (v, m) = self.point_lens(channels, tiles.min(most));
+            self.tiling.points() * (v + m)
+        })
     }
 
     /// Transforms `w` `[O, 3, 3, C]` into `packed`, of [`len`](Self::len) floats.

@@ -12,6 +12,22 @@
 //! U. Where U is larger than that cache, or tiles are few, all threads take up to 256 tiles through each step together,
 //! and each reads its own share of U, once. The input gradient is the same with filters rotated by half a turn and
 //! transposed.
+//!
+//! # Large and infinite values
+//!
+//! The direct algorithm computes an output from the pixels that it reads. Here the outputs of a tile are differences of
+//! the same products. With F(2×2) an output still depends on the pixels that it reads only; with F(4×4) it depends on all
+//! pixels of the patch but its outermost, which cancel exactly only in exact arithmetic:
+//!
+//! - an infinite pixel, or a NaN, makes each output that depends on it infinite or NaN: most often NaN, for ∞ is subtracted
+//!   from ∞. Directly computed, outputs that read an infinity are infinite, and all others are unharmed;
+//! - a pixel that is much larger than the others leaves its rounding errors in the outputs that depend on it: the error
+//!   bound is relative to the largest sum of magnitudes in the tile, not to the output's own;
+//! - transforms make values larger before they make them smaller: Bᵀ d B by a factor of up to 27 for F(4×4) and 4 for
+//!   F(2×2), Aᵀ M A by up to 55 and 9. Pixels above `f32::MAX / (1,500 · Σ|w|)`, about 2e35 for a filter whose magnitudes
+//!   sum to one, may overflow on the way to an output that is not infinite.
+//!
+//! Where inputs may be so, a strict CPU ([`Cpu::strict`]) takes the direct algorithm everywhere.
 
 mod f2;
 mod f4;
@@ -228,9 +244,7 @@ struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// Floats of a point of V and of M.
     fn point_lens(product: &Winograd, count: usize) -> (usize, usize) {
-        let tiles = count.next_multiple_of(product.filters.panels[0].kernel.mr);
-        let point = |width: usize| (tiles * width).next_multiple_of(16) + SKEW;
-        (point(product.channels), point(product.columns))
+        product.filters.point_lens(product.channels, count)
     }
 
     /// Floats that a pass of `count` tiles needs.

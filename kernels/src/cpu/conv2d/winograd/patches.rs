@@ -31,7 +31,7 @@ impl Source<'_> {
 }
 
 /// Where the N×N pixels are whose first is `corner − padding` of an image of `data` `[N, H, W, channels]`; pixels
-/// outside the image are `zeros`.
+/// outside the image are `zeros`. `channels` floats can be read behind each.
 #[inline(always)]
 pub(super) fn pixels<const N: usize>(
     data: &[f32],
@@ -42,13 +42,14 @@ pub(super) fn pixels<const N: usize>(
     corner: [usize; 2],
     padding: [usize; 2],
 ) -> [[*const f32; N]; N] {
+    assert!(zeros.len() >= channels, "{} zeros stand for pixels of {channels}", zeros.len());
     let mut pixels = [[zeros.as_ptr(); N]; N];
     for (dy, pixels) in pixels.iter_mut().enumerate() {
         for (dx, pixel) in pixels.iter_mut().enumerate() {
             let y = (corner[0] + dy).wrapping_sub(padding[0]);
             let x = (corner[1] + dx).wrapping_sub(padding[1]);
             if y < height && x < width {
-                *pixel = data[((image * height + y) * width + x) * channels..].as_ptr();
+                *pixel = data[((image * height + y) * width + x) * channels..][..channels].as_ptr();
             }
         }
     }

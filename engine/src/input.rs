@@ -1,0 +1,166 @@
+//! The one way to read a file that a user names.
+//!
+//! A path may lead to anything: a pipe that nobody writes to blocks whoever opens it, `/dev/zero` never ends, and opening
+//! some devices has effects of its own. So a file is looked at before it is opened, opened without blocking, looked at
+//! again through its descriptor (what the path leads to may have changed in between), and read up to a limit.
+
+use crate::{Error, Result, memory};
+use std::fs::{File, FileType, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Longest text that is read: recipes, plans, lists of images, tables of labels.
+pub const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// Opening a pipe does not wait for its other end, and opening a terminal does not make it the process's own.
+#[cfg(unix)]
+const FLAGS: i32 = rustix::fs::OFlags::NONBLOCK.union(rustix::fs::OFlags::NOCTTY).bits() as i32;
+
+/// Files of up to this many bytes are read without asking for memory, which takes longer than reading them.
+const SMALL: u64 = 4 << 20;
+
+/// Opens the regular file at `path`, symbolic links followed, and returns it with its length in bytes.
+///
+/// # Errors
+/// An [`Error::File`] where there is no such file, it may not be read, or it is a directory, pipe, socket or device. It
+/// is returned at once: nothing waits for the other end of a pipe.
+pub fn open(path: &Path) -> Result<(File, u64)> {
+    let failed = |e: io::Error| Error::file(path, format!("cannot be read: {e}"));
+    regular(path, &std::fs::metadata(path).map_err(failed)?)?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, FLAGS);
+    let file = options.open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    regular(path, &metadata)?;
+    Ok((file, metadata.len()))
+}
+
+/// Reads the regular file at `path`, which may be `limit` bytes long.
+///
+/// # Errors
+/// As [`open`], and where the file is longer than `limit`, longer than the memory that is left, or cannot be read.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let (file, length) = open(path)?;
+    let too_long = || Error::file(path, format!("the file is longer than {limit} bytes"));
+    if length > limit {
+        return Err(too_long());
+    }
+    if length > SMALL {
+        memory::require(format_args!("{}: its bytes", path.display()), length)?;
+    }
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(length as usize + 1)
+        .map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    // The length is a claim: files in /proc say 0, and others grow while they are read.
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
+}
+
+/// Reads the text in the regular file at `path`, of [`MAX_TEXT_BYTES`] at most.
+///
+/// # Errors
+/// As [`read`], and where the bytes are not UTF-8.
+pub fn read_to_string(path: &Path) -> Result<String> {
+    String::from_utf8(read(path, MAX_TEXT_BYTES)?)
+        .map_err(|e| Error::file(path, format!("not a text file: {}", e.utf8_error())))
+}
+
+/// An error that says what `path` leads to, where that is no regular file.
+fn regular(path: &Path, metadata: &Metadata) -> Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(Error::file(path, format!("expected a regular file, found {}", kind(metadata.file_type()))))
+}
+
+/// The kind of file in words.
+fn kind(kind: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a named pipe";
+        } else if kind.is_socket() {
+            return "a socket";
+        } else if kind.is_block_device() || kind.is_char_device() {
+            return "a device";
+        }
+    }
+    if kind.is_dir() { "a directory" } else { "something else" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_regular_file_is_read_up_to_the_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "text").unwrap();
+        assert_eq!(open(&path).unwrap().1, 4);
+        assert_eq!(read(&path, 4).unwrap(), b"text");
+        assert_eq!(read_to_string(&path).unwrap(), "text");
+        let message = read(&path, 3).unwrap_err().to_string();
+        assert!(message.ends_with("file: the file is longer than 3 bytes"), "{message}");
+        std::fs::write(&path, [b'a', 0xFF]).unwrap();
+        let message = read_to_string(&path).unwrap_err().to_string();
+        assert!(message.contains("file: not a text file: ") && message.contains("index 1"), "{message}");
+        let message = read(&directory.path().join("absent"), 3).unwrap_err().to_string();
+        assert!(message.contains("absent: cannot be read: "), "{message}");
+    }
+
+    /// A file that takes up no space but claims more than any machine has.
+    #[test]
+    fn a_length_beyond_the_memory_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sparse");
+        // Some file systems have no files that large: nothing to refuse there.
+        if File::create(&path).unwrap().set_len(1 << 42).is_err() {
+            return;
+        }
+        let message = read(&path, u64::MAX).unwrap_err().to_string();
+        assert!(message.contains("sparse") && message.contains("4.0 TiB"), "{message}");
+    }
+
+    /// A file that says that it is empty, and is not.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn files_of_the_system_are_limited_too() {
+        assert!(read_to_string(Path::new("/proc/self/status")).unwrap().contains("Pid:"));
+        assert!(
+            read(Path::new("/proc/self/status"), 10)
+                .unwrap_err()
+                .to_string()
+                .contains("longer than 10 bytes")
+        );
+    }
+
+    /// A symbolic link to something that is no regular file is refused as what it leads to is. A pipe has no writer here:
+    /// opening it the usual way would wait forever.
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let [pipe, socket, link] = ["pipe", "socket", "link"].map(|name| directory.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        let device = |name: &str| Path::new("/dev").join(name);
+        for (path, found) in [
+            (&pipe, "a named pipe"),
+            (&link, "a named pipe"),
+            (&socket, "a socket"),
+            (&device("null"), "a device"),
+            (&device("zero"), "a device"),
+            (&directory.path().to_path_buf(), "a directory"),
+        ] {
+            let message = read(path, 10).unwrap_err().to_string();
+            assert_eq!(message, format!("{}: expected a regular file, found {found}", path.display()));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What a plan on the CPU takes, from shapes alone: asked of the memory before anything is packed.
+
+use super::cpu::Packer;
+use super::lower::Op;
+use super::places::Places;
+use super::work::Work;
+use crate::Result;
+use crate::layer::CompactConv2d;
+use crate::memory::{Budget, bytes_of};
+use lopper_kernels::cpu::{Algorithm, Footprint, Packing};
+use lopper_kernels::params::Storage;
+use lopper_kernels::shapes::{Conv2d, Linear};
+use std::fmt;
+
+/// Buffers that a call borrows of the device at the same time at most. The device keeps as many, each as large as the
+/// largest.
+const BORROWED: u64 = 2;
+
+/// Bytes of what a layer's kernel adds to its weights: the bias, indices, the description of the call.
+const CALL: u64 = 1024;
+
+/// Checks that the plan fits into memory, and returns the bytes that it takes at most. An error names what does not fit: the
+/// values between the layers, a layer's packed weights, or its scratch.
+pub(super) fn require(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Result<u64> {
+    let mut account = Account { budget: Budget::now(), bytes: 0 };
+    let largest = ops.iter().max_by_key(|op| op.len()).map_or("", |op| op.node.name.as_str());
+    account.take(
+        format_args!("the values between the layers, the largest of them that of `{largest}`,"),
+        bytes_of::<f32>([places.len]),
+    )?;
+    let (mut borrowed, mut workspaces) = ((0, ""), (0, ""));
+    for (op, work) in ops.iter().zip(works) {
+        let name = op.node.name.as_str();
+        let needs = packer.footprint(work);
+        account
+            .take(format_args!("layer `{name}`: its packed weights"), needs.packed.saturating_add(CALL))?;
+        borrowed = borrowed.max((needs.borrowed, name));
+        workspaces = workspaces.max((needs.workspaces, name));
+    }
+    let (borrowed, layer) = borrowed;
+    account.take(format_args!("layer `{layer}`: its buffers"), borrowed.saturating_mul(BORROWED))?;
+    let (workspaces, layer) = workspaces;
+    account.take(format_args!("layer `{layer}`: its workspaces"), workspaces)?;
+    Ok(account.bytes)
+}
+
+/// What is left, and what was taken.
+struct Account {
+    budget: Budget,
+    bytes: u64,
+}
+
+impl Account {
+    fn take(&mut self, what: fmt::Arguments, bytes: u64) -> Result<()> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.budget.take(what, bytes)
+    }
+}
+
+impl Packer<'_> {
+    /// What the kernel of `work` needs.
+    fn footprint(&self, work: &Work) -> Footprint {
+        match work {
+            Work::Conv2d(g, _) => self.conv(g, &per_group(g, |group| group.len()), 0),
+            Work::Masked(g, _, live) => {
+                let filters = per_group(g, |group| live[group].iter().filter(|&&live| live).count());
+                // The live filters are copied together before they are packed.
+                self.conv(g, &filters, bytes_of::<f32>(g.w_shape()))
+            }
+            Work::Compact(g, compact) => self.compact(g, compact),
+            Work::Linear(g, _, pool) => {
+                let pooled = pool.as_ref().map_or(0, |pool| bytes_of::<f32>([pool.x_len()]));
+                self.fully_connected(g, pooled)
+            }
+            Work::BatchNorm(rows, bn) => {
+                let c = bn.channels();
+                let g = Conv2d { groups: c, ..Conv2d::square([1, 1, *rows, c], c, 1, 1, 0) };
+                Footprint::new(self.cpu, &g, &vec![1; c], self.conv2d)
+            }
+            Work::Plain(_) => Footprint::default(),
+        }
+    }
+
+    /// Of a convolution that copies `copied` bytes of weights for packing.
+    fn conv(&self, g: &Conv2d, filters: &[usize], copied: u64) -> Footprint {
+        let needs = Footprint::new(self.cpu, g, filters, self.conv2d);
+        Footprint { borrowed: needs.borrowed.max(copied), ..needs }
+    }
+
+    /// The live channels are gathered into a buffer of their own.
+    fn compact(&self, g: &Conv2d, compact: &CompactConv2d) -> Footprint {
+        let c = compact.inputs.len() + usize::from(compact.carrier);
+        let inner = Conv2d { c: c.max(1), o: compact.outputs.len().max(1), ..*g };
+        let needs = Footprint::new(self.cpu, &inner, &[compact.outputs.len()], self.conv2d);
+        let gathered = bytes_of::<f32>(inner.x_shape());
+        let index = 8 * (compact.inputs.len() + compact.outputs.len() + 2 * compact.fill.len()) as u64;
+        Footprint { packed: needs.packed + index, borrowed: needs.borrowed.max(gathered), ..needs }
+    }
+
+    /// As a convolution over the rows of the batch; weights that become bf16 are packed as f32 first.
+    fn fully_connected(&self, g: &Linear, pooled: u64) -> Footprint {
+        let conv = Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0);
+        let needs = Footprint::new(self.cpu, &conv, &[g.outputs], Packing::By(Algorithm::Direct));
+        match self.linear {
+            Storage::F32 => Footprint { borrowed: pooled, ..needs },
+            Storage::Bf16 => Footprint { packed: needs.packed / 2, borrowed: needs.packed + pooled, ..needs },
+        }
+    }
+}
+
+/// For each group of `g`, the filters that `count` finds in its range.
+fn per_group(g: &Conv2d, count: impl Fn(std::ops::Range<usize>) -> usize) -> Vec<usize> {
+    let filters = g.o / g.groups;
+    (0..g.groups).map(|group| count(group * filters..(group + 1) * filters)).collect()
+}

@@ -1,0 +1,242 @@
+//! A training between two steps, as a file.
+//!
+//! Everything random in a training is counted by seed, epoch and index, so what is kept is small: the network with its
+//! masks and running statistics, the optimizer's steps and moments, the loss scale, what callbacks and images remember,
+//! and the place. A training that goes on from it ends with the bits of one that was never interrupted.
+//!
+//! The file is a safetensors file like a model's. Its header's metadata has one entry, `lopper-checkpoint`; the network's
+//! tensors stand under `network/`, the moments of parameter `P` under `optimizer/P/0` and `/1`, lists of numbers of callback `i`
+//! under `callback/i/` and those of the images under `images/`.
+
+use super::loss_scale::LossScale;
+use super::optimizer::ParamState;
+use super::{EpochMetrics, State};
+use crate::file::{aligned, take_tensors, tensors_of};
+use crate::tensor_file::{self, TensorFile, Values};
+use crate::{Error, Graph, Result};
+use safetensors::Dtype;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const KEY: &str = "lopper-checkpoint";
+const VERSION: u32 = 1;
+const NETWORK: &str = "network/";
+
+/// Where a training stands, and what its epoch has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// The epoch, from 0.
+    pub epoch: usize,
+    /// The batch that comes next, from 0; the number of batches where only validation is left.
+    pub batch: usize,
+    /// Σ loss · images over the epoch's steps.
+    pub loss: f64,
+    /// Images that the epoch's steps have seen.
+    pub images: usize,
+    /// The learning rate of the last step.
+    pub learning_rate: f64,
+    /// Seconds that the epoch's steps took.
+    pub seconds: f64,
+}
+
+/// A training between two steps.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The network.
+    pub graph: Graph,
+    /// The place.
+    pub position: Position,
+    /// The epochs that are over.
+    pub history: Vec<EpochMetrics>,
+    /// What the caller wants to find again: which training it is.
+    pub label: Value,
+    pub(super) optimizer: Vec<(String, ParamState)>,
+    pub(super) scale: LossScale,
+    pub(super) callbacks: Vec<State>,
+    pub(super) images: State,
+}
+
+/// What every version of the format says first.
+#[derive(Deserialize)]
+struct Preamble {
+    version: u32,
+}
+
+/// The metadata entry; `G` is `Graph` to read and `&Graph` to write.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header<G> {
+    version: u32,
+    graph: G,
+    position: Position,
+    history: Vec<EpochMetrics>,
+    label: Value,
+    scale: LossScale,
+    /// By parameter: steps, and the number of moments.
+    optimizer: BTreeMap<String, (u32, usize)>,
+    callbacks: Vec<Remembered>,
+    images: Remembered,
+}
+
+/// A [`State`] without its numbers: the names of its arrays.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remembered {
+    value: Value,
+    arrays: Vec<String>,
+}
+
+impl Remembered {
+    fn of(state: &State) -> Self {
+        Self { value: state.value.clone(), arrays: state.arrays.keys().cloned().collect() }
+    }
+
+    fn take(self, file: &mut TensorFile, prefix: &str) -> Result<State> {
+        let mut arrays = BTreeMap::new();
+        for name in self.arrays {
+            let path = format!("{prefix}{name}");
+            arrays.insert(name, file.take_f64(&path)?.ok_or_else(|| missing(&path))?);
+        }
+        Ok(State { value: self.value, arrays })
+    }
+}
+
+impl Checkpoint {
+    /// Writes it to `path`, whole or not at all. Its tensors must be on the host: see [`Graph::fetch`].
+    ///
+    /// # Errors
+    /// An [`Error::File`] where `path` cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        tensor_file::write(path, (KEY, self.header(path)?), &aligned(self.tensors()))
+    }
+
+    /// Bytes of the file that [`Checkpoint::write`] would make.
+    pub fn size(&self) -> Result<u64> {
+        let path = Path::new("checkpoint");
+        tensor_file::size(path, (KEY, self.header(path)?), &aligned(self.tensors()))
+    }
+
+    /// Reads the checkpoint in `path`.
+    ///
+    /// # Errors
+    /// An [`Error::File`] that says what is wrong: the file is truncated or no checkpoint, a tensor is missing, left over
+    /// or of another shape or type than it must be, or the network would not load as a model.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::take(&mut TensorFile::read(path)?).map_err(|e| e.in_file(path))
+    }
+
+    fn header(&self, path: &Path) -> Result<String> {
+        let header = Header {
+            version: VERSION,
+            graph: &self.graph,
+            position: self.position,
+            history: self.history.clone(),
+            label: self.label.clone(),
+            scale: self.scale,
+            optimizer: self.optimizer.iter().map(|(p, s)| (p.clone(), (s.steps, s.moments.len()))).collect(),
+            callbacks: self.callbacks.iter().map(Remembered::of).collect(),
+            images: Remembered::of(&self.images),
+        };
+        serde_json::to_string(&header).map_err(|e| Error::file(path, e))
+    }
+
+    fn tensors(&self) -> Vec<(String, Values<'_>)> {
+        let mut tensors = tensors_of(&self.graph, NETWORK);
+        for (path, state) in &self.optimizer {
+            let moments = state.moments.iter().enumerate();
+            tensors.extend(moments.map(|(i, m)| (moment(path, i), Values::F32(Cow::Borrowed(m)))));
+        }
+        let callbacks = self.callbacks.iter().enumerate().map(|(i, state)| (callback(i), state));
+        for (prefix, state) in callbacks.chain([(IMAGES.to_string(), &self.images)]) {
+            let arrays = state.arrays.iter();
+            tensors.extend(arrays.map(|(name, list)| (format!("{prefix}{name}"), Values::F64(list))));
+        }
+        tensors
+    }
+
+    fn take(file: &mut TensorFile) -> Result<Self> {
+        let damaged = |e| Error::invalid(format!("the header's `{KEY}` entry is damaged: {e}"));
+        let text = file.metadata(KEY).ok_or_else(|| Error::invalid("not a checkpoint of lopper"))?;
+        let Preamble { version } = serde_json::from_str(text).map_err(damaged)?;
+        if version != VERSION {
+            return Err(Error::invalid(format!(
+                "checkpoint format {version}: this version of lopper reads format {VERSION}"
+            )));
+        }
+        let header: Header<Graph> = serde_json::from_str(text).map_err(damaged)?;
+        let mut graph = header.graph;
+        take_tensors(&mut graph, file, NETWORK)?;
+        let mut optimizer = Vec::new();
+        for (path, (steps, count)) in header.optimizer {
+            let shape = graph.param(&path)?.value().shape().to_vec();
+            let take = |i| {
+                let name = moment(&path, i);
+                let tensor = file.take(&name, &[Dtype::F32])?.ok_or_else(|| missing(&name))?;
+                match tensor.shape() == shape {
+                    true => Ok(tensor),
+                    false => Err(Error::invalid(format!(
+                        "tensor `{name}`: expected the shape {shape:?}, found {:?}",
+                        tensor.shape()
+                    ))),
+                }
+            };
+            let moments = (0..count.min(MAX_MOMENTS)).map(take).collect::<Result<_>>()?;
+            optimizer.push((path, ParamState { steps, moments }));
+        }
+        let callbacks = header.callbacks.into_iter().enumerate();
+        let callbacks = callbacks.map(|(i, state)| state.take(file, &callback(i))).collect::<Result<_>>()?;
+        let images = header.images.take(file, IMAGES)?;
+        if let Some(name) = file.left().next() {
+            return Err(Error::invalid(format!("tensor `{name}` belongs to nothing")));
+        }
+        let checkpoint = Self {
+            graph,
+            position: header.position,
+            history: header.history,
+            label: header.label,
+            optimizer,
+            scale: header.scale,
+            callbacks,
+            images,
+        };
+        checkpoint.check()?;
+        Ok(checkpoint)
+    }
+
+    /// Whether the place is one that a training comes by.
+    fn check(&self) -> Result<()> {
+        let Position { epoch, loss, seconds, learning_rate, .. } = self.position;
+        let finite = [loss, seconds, learning_rate].iter().all(|v| v.is_finite());
+        match finite && seconds >= 0.0 && self.history.len() == epoch && self.scale.is_valid() {
+            true => Ok(()),
+            false => Err(Error::invalid(format!(
+                "the place in the training makes no sense: {:?} after {} epochs, {:?}",
+                self.position,
+                self.history.len(),
+                self.scale
+            ))),
+        }
+    }
+}
+
+/// No optimizer remembers more of a parameter; a damaged count beyond it shows as tensors that are missing.
+const MAX_MOMENTS: usize = 16;
+const IMAGES: &str = "images/";
+
+fn moment(path: &str, i: usize) -> String {
+    format!("optimizer/{path}/{i}")
+}
+
+fn callback(i: usize) -> String {
+    format!("callback/{i}/")
+}
+
+fn missing(name: &str) -> Error {
+    Error::invalid(format!("tensor `{name}` is missing"))
+}

@@ -1,0 +1,48 @@
+//! A plan holds no more memory than it was estimated to, and the estimate is not far above. Alone in its binary: the counter
+//! sees every thread of the process.
+
+mod support;
+
+use lopper_engine::Device;
+use lopper_engine::plan::{Plan, PlanOptions};
+use lopper_kernels::params::Storage;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use std::alloc::System;
+use support::{Random, random_graph};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The names and shapes of a plan's steps, and the thread pool's queues: in no estimate.
+const TABLES: u64 = 32 << 10;
+
+/// How far the estimate may lie above: these plans are so small that tables for whole blocks of pixels make up most of it.
+const FACTOR: u64 = 8;
+
+#[test]
+fn a_plan_holds_what_was_estimated() {
+    let options = [
+        PlanOptions::default(),
+        PlanOptions { direct: true, ..PlanOptions::default() },
+        PlanOptions { linear: Storage::Bf16, ..PlanOptions::default() },
+    ];
+    // Threads of a pool that is dropped give their memory back at any time.
+    let mut devices = Vec::new();
+    for (seed, options) in (0..60).zip(options.into_iter().cycle()) {
+        let graph = random_graph(seed);
+        let [h, w, c] = graph.info.input;
+        let images = Random(seed).tensor(&[2, h, w, c]);
+        let device = Device::open("cpu", Some(1 + seed as usize % 2)).unwrap();
+        devices.push(device.clone());
+        let region = Region::new(ALLOCATOR);
+        let mut plan = Plan::with(&graph, [2, h, w, c], &device, options).unwrap();
+        (0..3).for_each(|_| _ = plan.run(images.data()).unwrap());
+        let change = region.change();
+        let held = (change.bytes_allocated as i64 - change.bytes_deallocated as i64) as u64;
+        let budget = plan.budget();
+        assert!(
+            held <= budget + TABLES && budget <= FACTOR * (held + TABLES),
+            "seed {seed}, {options:?}: {held} bytes held, {budget} estimated"
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! Mutations that know a little of the formats: most of what goes wrong hides behind one number.
+
+/// Numbers in text that are at, or just past, some limit.
+const NUMBERS: [&str; 28] = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "7",
+    "8",
+    "9",
+    "16",
+    "17",
+    "31",
+    "64",
+    "100",
+    "255",
+    "1000",
+    "65535",
+    "65536",
+    "65537",
+    "4294967295",
+    "4294967296",
+    "9223372036854775807",
+    "18446744073709551615",
+    "-1",
+    "1e39",
+    "1e-300",
+    "nan",
+    "inf",
+];
+
+/// The same in bytes.
+const FIELDS: [u32; 14] =
+    [0, 1, 2, 3, 8, 64, 255, 256, 4096, 65_535, 65_536, 1 << 20, i32::MAX as u32, u32::MAX];
+
+/// A generator of random numbers, the same for the same seed (xorshift64).
+pub struct Random(u64);
+
+impl Random {
+    /// A generator that begins at `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// A number below `end`, which is not 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % end
+    }
+}
+
+/// Three times in four, puts one of [`NUMBERS`] in the place of a number in the text `data[..size]`, and returns its new
+/// size, `max_size` at most. Otherwise, or where there is no number, nothing.
+pub fn number(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> Option<usize> {
+    let mut random = Random::new(seed.into());
+    if random.below(4) == 0 {
+        return None;
+    }
+    let digit = |i: usize| data[i].is_ascii_digit();
+    let starts: Vec<usize> = (0..size).filter(|&i| digit(i) && (i == 0 || !digit(i - 1))).collect();
+    let start = *starts.get(random.below(starts.len().max(1)))?;
+    let end = (start..size).find(|&i| !digit(i)).unwrap_or(size);
+    let number = NUMBERS[random.below(NUMBERS.len())].as_bytes();
+    let new_size = size - (end - start) + number.len();
+    if new_size > max_size {
+        return None;
+    }
+    data.copy_within(end..size, start + number.len());
+    data[start..start + number.len()].copy_from_slice(number);
+    Some(new_size)
+}
+
+/// Every other time, puts one of [`FIELDS`] in 1, 2 or 4 bytes of `data[..size]`, of either order, mostly near its
+/// beginning, and returns its size. Otherwise nothing.
+pub fn field(data: &mut [u8], size: usize, seed: u32) -> Option<usize> {
+    let mut random = Random::new(seed.into());
+    if random.below(2) == 0 || size < 4 {
+        return None;
+    }
+    let (value, width) = (FIELDS[random.below(FIELDS.len())], 1 << random.below(3));
+    let reach = if random.below(3) == 0 { size } else { size.min(64) };
+    let at = random.below(reach - width + 1);
+    let bytes = if random.below(4) == 0 { value.to_le_bytes() } else { value.to_be_bytes() };
+    let bytes = if bytes[0] == 0 { &bytes[4 - width..] } else { &bytes[..width] };
+    data[at..at + width].copy_from_slice(bytes);
+    Some(size)
+}

@@ -1,0 +1,176 @@
+//! The targets: each takes bytes as a file of its kind and does with them what the command line does.
+
+use crate::exercise::exercise;
+use lopper::recipe::{Recipe, model_path};
+use lopper_compress::PrunePlan;
+use lopper_compress::prune::{Constants, prune};
+use lopper_engine::{Graph, file, memory, torchvision};
+use lopper_models::data::{
+    Cut, Dataset, IdxArray, IdxImages, Normalize, Scratch, Transform, decode_file, generator, imagenette,
+};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use tempfile::TempDir;
+
+/// Does with some bytes what the command line does with a file of them.
+pub type Target = fn(&[u8]);
+
+/// The targets by name.
+pub const ALL: [(&str, Target); 7] = [
+    ("csv", csv),
+    ("idx", idx),
+    ("image", image),
+    ("model", model),
+    ("plan", plan),
+    ("recipe", recipe),
+    ("weights", weights),
+];
+
+/// What the targets may allocate, bytes: the same on every machine.
+const MEMORY: u64 = 2 << 30;
+
+/// A small network that weights are imported into and plans prune.
+static NETWORK: LazyLock<Graph> = LazyLock::new(|| {
+    let classes = lopper_models::numbered_classes(2);
+    let options = lopper_models::Options { width: 0.03, ..lopper_models::Options::new(classes, [32, 32, 3]) };
+    lopper_models::build("resnet8", &options).expect("a network of ours")
+});
+
+/// A directory in memory, where there is one: the files in it are synchronized often.
+fn scratch() -> TempDir {
+    memory::set_limit(MEMORY);
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
+    tempfile::tempdir_in(parent).expect("a place for temporary files")
+}
+
+/// Writes `data` to the file `name` in a directory of its own.
+fn file_of(data: &[u8], name: &str) -> (TempDir, PathBuf) {
+    let directory = scratch();
+    let path = directory.path().join(name);
+    std::fs::write(&path, data).expect("a temporary file");
+    (directory, path)
+}
+
+/// `data` is the header of a model file, whose tensors are made to fit.
+pub fn model(data: &[u8]) {
+    let (directory, path) = file_of(&model_file(data), "m.safetensors");
+    if let Ok(graph) = file::load(&path) {
+        exercise(&graph, &directory.path().join("out.safetensors"));
+    }
+}
+
+/// A model file with `header` and values for the tensors that it names: small numbers, and zeros and ones in masks.
+pub fn model_file(header: &[u8]) -> Vec<u8> {
+    const LONGEST: u64 = 1 << 20;
+    let mut body = Vec::new();
+    if let Ok(Value::Object(tensors)) = serde_json::from_slice(header) {
+        let place = |tensor: &Value, end: usize| {
+            tensor["data_offsets"][end].as_u64().unwrap_or(0).min(LONGEST) as usize
+        };
+        let end = tensors.values().map(|tensor| place(tensor, 1)).max().unwrap_or(0);
+        let value = |i: u32| (i.wrapping_mul(2_654_435_761) >> 7) as f32 % 2001.0 / 1000.0 + 0.001;
+        body = (0..end.div_ceil(4)).flat_map(|i| value(i as u32).to_le_bytes()).collect();
+        body.truncate(end);
+        for mask in tensors.values().filter(|tensor| tensor["dtype"] == "U8") {
+            for (i, byte) in body.iter_mut().enumerate().take(place(mask, 1)).skip(place(mask, 0)) {
+                *byte = u8::from(i % 3 != 0);
+            }
+        }
+    }
+    [&(header.len() as u64).to_le_bytes(), header, &body].concat()
+}
+
+/// `data` is a whole file of weights, read as a model and as weights to import.
+pub fn weights(data: &[u8]) {
+    let (_directory, path) = file_of(data, "w.safetensors");
+    let _ = file::load(&path);
+    let _ = torchvision::import_weights(&mut NETWORK.clone(), &path);
+}
+
+/// `data` is a recipe; one that is accepted keeps its promises.
+pub fn recipe(data: &[u8]) {
+    let (_directory, path) = file_of(data, "r.toml");
+    let Ok(recipe) = Recipe::read(&path) else { return };
+    for (i, stage) in recipe.stages.iter().enumerate() {
+        let _ = (stage.summary(), model_path(Path::new("x"), i, stage));
+        for done in [0.0, 0.3, 1.0] {
+            if let Some(train) = &stage.train {
+                let rates = train.schedule.at(train.learning_rate, done);
+                assert!(!rates.learning_rate.is_nan(), "the learning rate is not a number: {train:?}");
+            }
+            if let Some(config) = &stage.sparsify {
+                let sparsity = config.sparsity_at(done);
+                assert!((0.0..=1.0).contains(&sparsity), "a sparsity of {sparsity}: {config:?}");
+            }
+        }
+        if let (Some(plan), Some(config)) = (&stage.plan, &stage.prune) {
+            replay(plan, config.constants);
+        }
+    }
+    let _ = recipe.quick();
+}
+
+/// `data` is a pruning plan.
+pub fn plan(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(plan) = toml::from_str::<PrunePlan>(text) {
+        replay(&plan, Constants::Exact);
+    }
+}
+
+/// A network that a plan leaves runs.
+fn replay(plan: &PrunePlan, constants: Constants) {
+    if let Ok(rewrite) = prune(&NETWORK, plan, constants) {
+        let [h, w, c] = rewrite.graph.info.input;
+        rewrite.graph.shapes([1, h, w, c]).expect("a pruned network runs");
+    }
+}
+
+/// The first byte of `data` says where the rest is cut into a file of images and one of labels.
+pub fn idx(data: &[u8]) {
+    memory::set_limit(MEMORY);
+    let Some((&cut, rest)) = data.split_first() else { return };
+    let (images, labels) = rest.split_at(rest.len() * usize::from(cut) / 256);
+    let name = Path::new("x");
+    let (Ok(images), Ok(labels)) = (IdxArray::parse(images, name), IdxArray::parse(labels, name)) else {
+        return;
+    };
+    let classes = (0..10).map(|digit| digit.to_string()).collect();
+    if let Ok(mut set) = IdxImages::new(images, labels, [name, name], classes, 32) {
+        set.limit(2);
+        for i in 0..set.len().min(3) {
+            let _ = (set.label(i), set.image(i));
+        }
+    }
+}
+
+/// `data` is an image; one that is accepted gives finite numbers under any augmentation.
+pub fn image(data: &[u8]) {
+    let (_directory, path) = file_of(data, "i.jpg");
+    let Ok(image) = decode_file(&path) else { return };
+    if u64::from(image.width()) * u64::from(image.height()) > 1 << 20 {
+        return;
+    }
+    let cuts = [
+        (8, Cut::Center { fraction: 0.875 }),
+        (1, Cut::Resized { scale: [0.35, 1.0], ratio: [0.75, 4.0 / 3.0] }),
+        (5, Cut::Padded { padding: 3 }),
+        (3, Cut::Center { fraction: 1e-9 }),
+        (4, Cut::Resized { scale: [1e-12, 1e-6], ratio: [1e-6, 1e3] }),
+    ];
+    for (size, cut) in cuts {
+        let normalize = Normalize::new([0.5; 3], [0.5; 3]).expect("a deviation above 0");
+        let transform = Transform { size, cut, flip: 0.5, normalize };
+        let mut out = vec![0.0; size * size * 3];
+        transform.apply(&image, &mut generator(data.len() as u64, 0, 0), &mut Scratch::default(), &mut out);
+        assert!(out.iter().all(|v| v.is_finite()), "{cut:?}");
+    }
+}
+
+/// `data` is a table of noisy labels.
+pub fn csv(data: &[u8]) {
+    let (_directory, path) = file_of(data, "t.csv");
+    let _ = imagenette::noisy_labels(&path, 1);
+}

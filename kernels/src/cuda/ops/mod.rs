@@ -1,0 +1,31 @@
+//! Operations: a launcher for each function of [`crate::cpu`], with the same shapes and types.
+//!
+//! Products choose their units in `grades`; every other operation has one kernel.
+
+mod batch_norm;
+mod channels;
+mod columns;
+mod conv2d;
+mod elementwise;
+mod epilogue;
+pub(in crate::cuda) mod grades;
+mod linear;
+mod loss;
+mod masked;
+mod optim;
+mod pool;
+mod reduce;
+mod tensors;
+
+pub use batch_norm::*;
+pub use channels::*;
+pub use conv2d::*;
+pub use elementwise::*;
+pub use epilogue::Epilogue;
+pub(in crate::cuda) use epilogue::EpilogueArg;
+pub use linear::*;
+pub use loss::*;
+pub use masked::*;
+pub use optim::*;
+pub use pool::*;
+pub use reduce::*;

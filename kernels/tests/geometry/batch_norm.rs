@@ -1,0 +1,170 @@
+//! Batch norm in training and with given statistics, both ways; sums over rows.
+
+use crate::cases::run;
+use crate::draw::{Draw, filled, wanted};
+use crate::support::{CPUS, assert_bounded, magnitude, wide};
+use lopper_kernels::buffer::Buffer;
+use lopper_kernels::cpu::{self, Statistics};
+use lopper_kernels::params::Activation;
+use lopper_kernels::reference;
+
+const EPS: f32 = 1e-3;
+
+/// Rows and channels: a few of either kind, at times more of one than a task takes.
+fn shape(draw: &mut Draw) -> (usize, usize) {
+    match draw.between(0..=49) {
+        0 => (draw.between(1..=3), draw.between(16_300..=16_500)),
+        1 => (draw.between(2000..=4000), draw.between(1..=20)),
+        _ => (draw.between(1..=150), draw.between(1..=100)),
+    }
+}
+
+/// Asserts that each value is within `tolerance`, relative to `1 + |want|`.
+fn close(what: &str, tolerance: f64, got: &[f32], want: &[f64]) {
+    assert_eq!(got.len(), want.len());
+    for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
+        let error = (f64::from(got) - want).abs();
+        assert!(error <= tolerance * (1.0 + want.abs()), "{what}[{i}]: {got} for {want}, off by {error:e}");
+    }
+}
+
+#[test]
+fn batch_norms() {
+    run("batch_norms", 50, |draw| {
+        let (rows, c) = shape(draw);
+        let statistics = draw.pick(&[Statistics::Batch, Statistics::Given]);
+        let activation = draw.pick(&[Activation::None, Activation::Relu]);
+        let with_residual = draw.one_in(2);
+        draw.about(format_args!("{rows}×{c}, {statistics:?}, {activation:?}, residual: {with_residual}"));
+        let (x, dy) = (draw.reals(rows * c), draw.reals(rows * c));
+        let residual = with_residual.then(|| draw.reals(rows * c));
+        let (gamma, beta) = (draw.reals(c), draw.reals(c));
+        let (given_mean, given_var) =
+            (draw.reals(c), draw.reals(c).iter().map(|v| v.abs()).collect::<Buffer>());
+
+        let (mut mean, mut var, eps) = (wide(&given_mean), wide(&given_var), f64::from(EPS));
+        let mut y = vec![f64::NAN; rows * c];
+        let [x64, gamma64, beta64] = [&x, &gamma, &beta].map(|v| wide(v));
+        match statistics {
+            Statistics::Batch => {
+                reference::batch_norm_forward_train(
+                    rows, c, &x64, &gamma64, &beta64, eps, &mut y, &mut mean, &mut var,
+                );
+            }
+            Statistics::Given => {
+                reference::batch_norm_forward_eval(
+                    rows, c, &x64, &mean, &var, &gamma64, &beta64, eps, &mut y,
+                );
+            }
+        }
+        reference::conv2d_epilogue(residual.as_deref().map(wide).as_deref(), activation, &mut y);
+        // A channel of few rows may be nearly constant; what eps leaves of its deviation bounds how roundings grow.
+        let growth = 1.0 / f64::from(EPS).sqrt();
+        for cpu in &*CPUS {
+            let what = |part: &str| format!("{} {part}", cpu.isa());
+            let (mut got, mut got_mean, mut got_var) =
+                (Buffer::unspecified(rows * c), given_mean.clone(), given_var.clone());
+            let residual = residual.as_deref();
+            match statistics {
+                Statistics::Batch => cpu::batch_norm_forward_train(
+                    cpu,
+                    rows,
+                    c,
+                    &x,
+                    &gamma,
+                    &beta,
+                    EPS,
+                    residual,
+                    activation,
+                    &mut got,
+                    &mut got_mean,
+                    &mut got_var,
+                ),
+                Statistics::Given => cpu::batch_norm_forward_eval(
+                    cpu, rows, c, &x, &got_mean, &got_var, &gamma, &beta, EPS, residual, activation, &mut got,
+                ),
+            }
+            close(&what("y"), 1e-6 * growth, &got, &y);
+            close(&what("mean"), 1e-6, &got_mean, &mean);
+            close(&what("var"), 1e-5, &got_var, &var);
+            backward(
+                cpu,
+                rows,
+                c,
+                statistics,
+                activation,
+                [&x, &gamma, &got, &dy, &got_mean, &got_var],
+                with_residual,
+            );
+        }
+    });
+}
+
+/// The gradients, at the activation's output and the statistics that the forward pass gave.
+fn backward(
+    cpu: &cpu::Cpu,
+    rows: usize,
+    c: usize,
+    statistics: Statistics,
+    activation: Activation,
+    [x, gamma, y, dy, mean, var]: [&Buffer; 6],
+    with_residual: bool,
+) {
+    let mut dz = wide(dy);
+    if activation == Activation::Relu {
+        dz.iter_mut().zip(&y[..]).filter(|(_, y)| **y <= 0.0).for_each(|(dz, _)| *dz = 0.0);
+    }
+    let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
+    let gradient = match statistics {
+        Statistics::Batch => reference::batch_norm_backward,
+        Statistics::Given => reference::batch_norm_eval_backward,
+    };
+    let [x64, mean64, var64, gamma64] = [x, mean, var, gamma].map(|v| wide(v));
+    gradient(rows, c, &x64, &mean64, &var64, &gamma64, EPS.into(), &dz, &mut dx, &mut dgamma, &mut dbeta);
+    let (mut in_place, mut apart) = (dy.clone(), with_residual.then(|| Buffer::unspecified(rows * c)));
+    let (mut got_gamma, mut got_beta) = (Buffer::unspecified(c), Buffer::unspecified(c));
+    let y = if activation == Activation::None { &[] } else { &y[..] };
+    cpu::batch_norm_backward(
+        cpu,
+        rows,
+        c,
+        statistics,
+        x,
+        mean,
+        var,
+        gamma,
+        EPS,
+        activation,
+        y,
+        &mut in_place,
+        apart.as_deref_mut(),
+        &mut got_gamma,
+        &mut got_beta,
+    );
+    if with_residual {
+        close("residual", 0.0, &in_place, &dz);
+    }
+    let growth = 1.0 / f64::from(EPS).sqrt();
+    let rows = (rows as f64).sqrt();
+    close("dx", 1e-6 * growth * growth, apart.as_ref().unwrap_or(&in_place), &dx);
+    close("dgamma", 2e-6 * growth * rows, &got_gamma, &dgamma);
+    close("dbeta", 1e-6 * rows, &got_beta, &dbeta);
+}
+
+#[test]
+fn sums_over_rows() {
+    run("sums_over_rows", 20, |draw| {
+        let (rows, c) = shape(draw);
+        let integers = draw.one_in(2);
+        draw.about(format_args!("{rows}×{c}, integers: {integers}"));
+        let x = draw.values(integers, rows * c);
+        let sums = |of: fn(&[f32]) -> Vec<f64>| wanted(c, |out| reference::sum_rows(rows, c, &of(&x), out));
+        let constant = if integers { 0.0 } else { 2.0 };
+        for cpu in &*CPUS {
+            let got = filled(c, |out| cpu::sum_rows(cpu, rows, c, &x, out));
+            assert_bounded("rows", constant, rows, &got, &sums(wide), &sums(magnitude));
+            let (want, all) = (reference::sum(&wide(&x)), reference::sum(&magnitude(&x)));
+            assert_bounded("all", constant, rows * c, &[cpu::sum(cpu, &x)], &[want], &[all]);
+        }
+    });
+}

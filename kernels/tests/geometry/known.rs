@@ -1,0 +1,45 @@
+//! Geometries that failed once.
+
+use crate::draw::{Draw, filled};
+use crate::support::{CPUS, guard};
+use lopper_kernels::cpu::{self, Algorithm, Epilogue, PackedMasked, Packing};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Conv2d;
+
+/// Slots without a window fill up the last tile of an image of few channels. They read a row of zeros that is as long as
+/// a kernel row of the padded image, which a pixel is not.
+#[test]
+fn slots_without_a_window_read_zeros() {
+    guard();
+    let mut draw = Draw::new(1, |_| ());
+    let stem = Conv2d::square([1, 40, 40, 3], 64, 7, 2, 3);
+    let wide_row = Conv2d { kw: 400, ..Conv2d::square([1, 3, 400, 15], 1, 1, 1, 0) };
+    for g in [stem, wide_row] {
+        let (x, w) = (draw.integers(g.x_len()), draw.integers(g.w_len()));
+        let want = filled(g.y_len(), |y| reference::conv2d_forward(&g, &x, &w, None, y));
+        for cpu in &*CPUS {
+            let y = filled(g.y_len(), |y| cpu::conv2d_forward(cpu, &g, &x, &w, None, y));
+            assert_eq!(y[..], want[..], "{} of {g:?}", cpu.isa());
+        }
+    }
+}
+
+/// Winograd's algorithm has no panel of filters to begin with where all are dead.
+#[test]
+fn filters_that_are_all_dead_need_no_algorithm() {
+    guard();
+    let mut draw = Draw::new(2, |_| ());
+    let g = Conv2d::square([1, 6, 6, 20], 20, 3, 1, 1);
+    let (x, w, bias) = (draw.reals(g.x_len()), draw.reals(g.w_len()), draw.reals(g.o));
+    let want: Vec<f32> = bias.iter().copied().cycle().take(g.y_len()).collect();
+    let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
+    for cpu in &*CPUS {
+        for algorithm in [Algorithm::Direct, Algorithm::Winograd2, Algorithm::Winograd4] {
+            let packed = PackedMasked::with(cpu, &g, &w, &[false; 20], Packing::By(algorithm));
+            let y = filled(g.y_len(), |y| {
+                cpu::conv2d_masked_forward_packed(cpu, &g, &x, &packed, &epilogue, y);
+            });
+            assert_eq!(y[..], want[..], "{} {algorithm}", cpu.isa());
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Products of matrices, and linear layers with their gradients.
+
+use crate::cases::run;
+use crate::draw::{filled, wanted};
+use crate::support::{CPUS, assert_bounded, magnitude, wide};
+use half::bf16;
+use lopper_kernels::buffer::Buffer;
+use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
+use lopper_kernels::params::{Activation, Storage, Trans};
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Linear;
+
+#[test]
+fn matrix_products() {
+    run("matrix_products", 50, |draw| {
+        let [m, n] = [0; 2].map(|_| draw.between(1..=130));
+        let k = if draw.one_in(20) { draw.between(500..=1100) } else { draw.between(1..=60) };
+        let [ta, tb] = [0; 2].map(|_| draw.pick(&[Trans::No, Trans::Yes]));
+        let (accumulate, integers) = (draw.one_in(2), draw.one_in(2));
+        draw.about(format_args!(
+            "{ta:?} × {tb:?}, {m}×{k}×{n}, accumulate: {accumulate}, integers: {integers}"
+        ));
+        let (a, b, c) =
+            (draw.values(integers, m * k), draw.values(integers, k * n), draw.values(integers, m * n));
+        let product = |of: fn(&[f32]) -> Vec<f64>| {
+            let mut want = of(&c);
+            reference::gemm(ta, tb, m, n, k, &of(&a), &of(&b), accumulate, &mut want);
+            want
+        };
+        let (want, sums) = (product(wide), product(magnitude));
+        let (outputs, inputs) = if ta == Trans::No { (m, k) } else { (k, m) };
+        let x = draw.values(integers, inputs);
+        let vector =
+            |of: fn(&[f32]) -> Vec<f64>| wanted(outputs, |y| reference::gemv(ta, m, k, &of(&a), &of(&x), y));
+        let (want_vector, sums_vector) = (vector(wide), vector(magnitude));
+        let constant = if integers { 0.0 } else { 2.0 };
+        for cpu in &*CPUS {
+            let mut got = if accumulate { c.clone() } else { Buffer::unspecified(m * n) };
+            cpu::gemm(cpu, ta, tb, m, n, k, &a, &b, accumulate, &mut got);
+            assert_bounded(&format!("{} gemm", cpu.isa()), constant, k + 1, &got, &want, &sums);
+            let got = filled(outputs, |y| cpu::gemv(cpu, ta, m, k, &a, &x, y));
+            assert_bounded(
+                &format!("{} gemv", cpu.isa()),
+                constant,
+                inputs,
+                &got,
+                &want_vector,
+                &sums_vector,
+            );
+        }
+    });
+}
+
+#[test]
+fn linear_layers() {
+    run("linear_layers", 50, |draw| {
+        let g =
+            Linear { n: draw.between(1..=40), inputs: draw.between(1..=150), outputs: draw.between(1..=150) };
+        let integers = draw.one_in(2);
+        let storage = draw.pick(&[Storage::F32, Storage::Bf16]);
+        let activation = draw.pick(&[Activation::None, Activation::Relu, Activation::Relu6]);
+        draw.about(format_args!("{g:?} as {storage:?}, {activation:?}, integers: {integers}"));
+        let x = draw.values(integers, g.n * g.inputs);
+        let w = draw.values(integers, g.inputs * g.outputs);
+        // Weights that bf16 holds exactly.
+        let w: Buffer = w.iter().map(|&w| bf16::from_f32(w).to_f32()).collect();
+        let (bias, dy) = (draw.values(integers, g.outputs), draw.values(integers, g.n * g.outputs));
+        let forward = |of: fn(&[f32]) -> Vec<f64>| {
+            wanted(dy.len(), |y| reference::linear_forward(&g, &of(&x), &of(&w), Some(&of(&bias)), y))
+        };
+        let dx = |of: fn(&[f32]) -> Vec<f64>| {
+            wanted(x.len(), |dx| reference::linear_input_grad(&g, &of(&dy), &of(&w), dx))
+        };
+        let dw = |of: fn(&[f32]) -> Vec<f64>| {
+            wanted(w.len(), |dw| reference::linear_weight_grad(&g, &of(&x), &of(&dy), dw))
+        };
+        let mut activated = forward(wide);
+        reference::conv2d_epilogue(None, activation, &mut activated);
+        let constant = if integers { 0.0 } else { 2.0 };
+        for cpu in &*CPUS {
+            let check = |what: &str, k: usize, got: Buffer, want: &[f64], sums: &[f64]| {
+                assert_bounded(&format!("{} {what}", cpu.isa()), constant, k, &got, want, sums);
+            };
+            let y = filled(dy.len(), |y| cpu::linear_forward(cpu, &g, &x, &w, Some(&bias), y));
+            check("y", g.inputs + 1, y, &forward(wide), &forward(magnitude));
+            let packed = PackedLinear::stored(cpu, &g, &w, storage);
+            let epilogue = Epilogue { bias: Some(&bias), residual: None, activation };
+            let y = filled(dy.len(), |y| cpu::linear_forward_packed(cpu, &g, &x, &packed, &epilogue, y));
+            check(packed.kernel(), g.inputs + 1, y, &activated, &forward(magnitude));
+            let got = filled(x.len(), |dx| cpu::linear_input_grad(cpu, &g, &dy, &w, dx));
+            check("dx", g.outputs, got, &dx(wide), &dx(magnitude));
+            let got = filled(w.len(), |dw| cpu::linear_weight_grad(cpu, &g, &x, &dy, dw));
+            check("dw", g.n, got, &dw(wide), &dw(magnitude));
+        }
+    });
+}

@@ -1,0 +1,100 @@
+//! Masked and compact convolution.
+
+use crate::cases::run;
+use crate::convolution::{Tail, by_filter, conv2d, packing};
+use crate::draw::{Draw, filled, wanted};
+use crate::support::{CPUS, assert_bounded, magnitude, wide};
+use lopper_kernels::cpu::{self, Algorithm, PackedCompact, PackedMasked};
+use lopper_kernels::params::CompactIndex;
+use lopper_kernels::reference;
+use lopper_kernels::shapes::Conv2d;
+
+/// Which of `len` channels live: some, at times none or all.
+fn live(draw: &mut Draw, len: usize) -> Vec<bool> {
+    match draw.between(0..=9) {
+        0 => vec![false; len],
+        1 => vec![true; len],
+        _ => draw.flags(len),
+    }
+}
+
+#[test]
+fn masked_convolution() {
+    run("masked_convolution", 80, |draw| {
+        let g = conv2d(draw);
+        let (packing, constant) = packing(draw, &g);
+        let integers = draw.one_in(2);
+        let live = live(draw, g.o);
+        draw.about(format_args!("{packing:?} of {g:?}, integers: {integers}, live {live:?}"));
+        let (x, w) = (draw.values(integers, g.x_len()), draw.values(integers, g.w_len()));
+        let tail = Tail::draw(draw, integers, &g);
+        let forward = |of: fn(&[f32]) -> Vec<f64>| {
+            let (bias, x, w) = (tail.bias().map(of), of(&x), of(&w));
+            wanted(g.y_len(), |y| reference::conv2d_masked_forward(&g, &x, &w, bias.as_deref(), &live, y))
+        };
+        let (mut want, mut sums) = (forward(wide), forward(magnitude));
+        tail.finish(&mut want, &mut sums);
+        for cpu in &*CPUS {
+            let packed = PackedMasked::with(cpu, &g, &w, &live, packing);
+            let y = filled(g.y_len(), |y| {
+                cpu::conv2d_masked_forward_packed(cpu, &g, &x, &packed, &tail.epilogue(), y);
+            });
+            let direct = packed.choice().algorithm == Algorithm::Direct;
+            check(&g, packed.kernel(), direct, integers, constant, &y, &want, &sums);
+        }
+    });
+}
+
+#[test]
+fn compact_convolution() {
+    run("compact_convolution", 80, |draw| {
+        let g = Conv2d { groups: 1, ..conv2d(draw) };
+        let (packing, constant) = packing(draw, &g);
+        let integers = draw.one_in(2);
+        let positions =
+            |flags: Vec<bool>| (0..).zip(flags).filter_map(|(i, live)| live.then_some(i)).collect();
+        let (inputs, outputs) = (positions(live(draw, g.c)), positions(live(draw, g.o)));
+        let index = CompactIndex { inputs, outputs, carrier: draw.one_in(2) };
+        draw.about(format_args!("{packing:?} of {g:?}, integers: {integers}, {index:?}"));
+        let inner = index.inputs.len() + usize::from(index.carrier);
+        let x = draw.values(integers, g.x_len());
+        let w = draw.values(integers, index.outputs.len() * g.kh * g.kw * inner);
+        let fill = draw.values(integers, g.o);
+        let tail = Tail::draw(draw, integers, &g);
+        let forward = |of: fn(&[f32]) -> Vec<f64>| {
+            let (bias, x, w, fill) = (tail.bias().map(of), of(&x), of(&w), of(&fill));
+            wanted(g.y_len(), |y| {
+                reference::conv2d_compact_forward(&g, &x, &index, &w, &fill, bias.as_deref(), y);
+            })
+        };
+        let (mut want, mut sums) = (forward(wide), forward(magnitude));
+        tail.finish(&mut want, &mut sums);
+        for cpu in &*CPUS {
+            let packed = PackedCompact::with(cpu, &g, &index, &w, &fill, packing);
+            let y = filled(g.y_len(), |y| {
+                cpu::conv2d_compact_forward(cpu, &g, &x, &packed, &tail.epilogue(), y);
+            });
+            let direct = packed.choice().algorithm == Algorithm::Direct;
+            check(&g, packed.kernel(), direct, integers, constant, &y, &want, &sums);
+        }
+    });
+}
+
+/// Checks an output: exactly where integers were computed directly.
+fn check(
+    g: &Conv2d,
+    kernel: &str,
+    direct: bool,
+    integers: bool,
+    constant: f64,
+    y: &[f32],
+    want: &[f64],
+    sums: &[f64],
+) {
+    let mut sums = sums.to_vec();
+    if !direct {
+        by_filter(g, &mut sums);
+    }
+    let constant = if direct && integers { 0.0 } else { constant };
+    assert_bounded(kernel, constant, g.kh * g.kw * (g.c / g.groups + 1) + 2, y, want, &sums);
+}

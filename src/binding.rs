@@ -1,0 +1,125 @@
+//! What the bits of a training depend on: a checkpoint is gone on with where all of it is the same.
+
+use crate::digest;
+use crate::progress::note;
+use crate::recipe::Stage;
+use lopper_engine::{Device, Error, Result};
+use lopper_models::data::{DataConfig, Splits};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// By name, what was the case when a training began: short things as they are, long ones by their checksum.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Binding(BTreeMap<String, String>);
+
+impl Binding {
+    /// For `stages` on `device`, with their images and the model files that they read.
+    pub fn new(
+        stages: &[Stage],
+        data: Option<(&DataConfig, &Splits)>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut items = BTreeMap::from([
+            ("version of lopper".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+            ("device".into(), computes(device)),
+            ("seed".into(), seed.to_string()),
+        ]);
+        if let Some((config, splits)) = data {
+            items.insert("data options".into(), digest::of_data(config));
+            items.insert("images".into(), digest::of_images(splits));
+        }
+        for (i, stage) in stages.iter().enumerate() {
+            // Where a plan goes does not change it.
+            let stage = Stage { save_plan: None, ..stage.clone() };
+            items
+                .insert(format!("options of stage `{}`", stage.name), digest::of_text(&format!("{stage:?}")));
+            for name in [&stage.from, &stage.teacher].into_iter().flatten() {
+                if !stages[..i].iter().any(|earlier| earlier.name == *name) {
+                    items.insert(format!("file {name}"), digest::of_file(Path::new(name))?);
+                }
+            }
+        }
+        items.insert(
+            "order of stages".into(),
+            stages.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", "),
+        );
+        Ok(Self(items))
+    }
+
+    /// Refuses `found`, the binding in the file `path`, where it differs; or says so, where `anyway`.
+    pub fn check(&self, found: &Self, path: &Path, anyway: bool) -> Result<()> {
+        let names: std::collections::BTreeSet<&String> = self.0.keys().chain(found.0.keys()).collect();
+        let differs = |name: &&&String| self.0.get(**name) != found.0.get(**name);
+        let differing: Vec<String> =
+            names.iter().filter(differs).map(|name| self.told(name, found)).collect();
+        let list = differing.join("; ");
+        match differing.is_empty() {
+            true => Ok(()),
+            false if anyway => {
+                note(format_args!(
+                    "{}: resumed though it began with other conditions ({list}): the bits will differ from those of an \
+                     uninterrupted run",
+                    path.display()
+                ));
+                Ok(())
+            }
+            false => Err(Error::file(
+                path,
+                format!(
+                    "it began with other conditions ({list}); --resume-anyway accepts that the bits differ, --force starts over"
+                ),
+            )),
+        }
+    }
+
+    /// How the item `name` differs.
+    fn told(&self, name: &str, found: &Self) -> String {
+        let value = |binding: &Self| match binding.0.get(name) {
+            None => "none".to_string(),
+            // A checksum says nothing to a reader.
+            Some(value) if value.len() == 64 => "some".into(),
+            Some(value) => value.clone(),
+        };
+        match (value(found), value(self)) {
+            (then, now) if then == now => format!("the {name} changed"),
+            (then, now) => format!("{name}: {then} then, {now} now"),
+        }
+    }
+}
+
+/// What computes, as far as bits depend on it: not how many threads.
+fn computes(device: &Device) -> String {
+    match device {
+        Device::Cpu(cpu) => format!("cpu, {}", cpu.isa()),
+        Device::Cuda(gpu) => format!("{}, {}, {}", gpu.name(), gpu.arch(), gpu.precision().name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(items: &[(&str, &str)]) -> Binding {
+        Binding(items.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let [hash, other] = ["a".repeat(64), "b".repeat(64)];
+        let then = binding(&[("seed", "1"), ("images", &hash), ("device", "cpu")]);
+        let path = Path::new("m.checkpoint");
+        assert!(then.check(&then, path, false).is_ok());
+        for (now, expected) in [
+            (binding(&[("seed", "2"), ("images", &hash), ("device", "cpu")]), "(seed: 1 then, 2 now)"),
+            (binding(&[("seed", "1"), ("images", &other), ("device", "cpu")]), "(the images changed)"),
+            (binding(&[("seed", "1"), ("device", "cpu")]), "(images: some then, none now)"),
+        ] {
+            let message = now.check(&then, path, false).unwrap_err().to_string();
+            assert!(message.starts_with("m.checkpoint") && message.contains(expected), "{message}");
+            assert!(now.check(&then, path, true).is_ok());
+        }
+    }
+}

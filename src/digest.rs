@@ -1,0 +1,54 @@
+//! Checksums of files, options and data sets.
+
+use lopper_engine::{Error, Result};
+use lopper_models::data::{DataConfig, Splits};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// SHA-256 of the file `path`, in hexadecimal digits.
+pub fn of_file(path: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut file = std::fs::File::open(path).map_err(|e| Error::file(path, e))?;
+    std::io::copy(&mut file, &mut hash).map_err(|e| Error::file(path, e))?;
+    Ok(hex(hash))
+}
+
+/// SHA-256 of `text`.
+pub fn of_text(text: &str) -> String {
+    hex(Sha256::new_with_prefix(text))
+}
+
+/// What stands behind `splits`: see [`lopper_models::data::Dataset::identify`].
+pub fn of_images(splits: &Splits) -> String {
+    let mut hash = Sha256::new();
+    for loader in [&splits.train, &splits.val] {
+        loader.identify(&mut |bytes| hash.update(bytes));
+        hash.update([0]);
+    }
+    hex(hash)
+}
+
+/// How images are served, as far as the bits of a training depend on it.
+pub fn of_data(config: &DataConfig) -> String {
+    let path = None;
+    of_text(&format!("{:?}", DataConfig { path, workers: 0, cache: false, ..config.clone() }))
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first example of FIPS 180-2.
+    #[test]
+    fn sha256_is_sha256() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(of_text("abc"), expected);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "abc").unwrap();
+        assert_eq!(of_file(file.path()).unwrap(), expected);
+    }
+}

@@ -1,0 +1,168 @@
+//! The training of a stage: what is minimized, who watches, and what is kept where it fails.
+
+use crate::keeping::Keeping;
+use crate::pipeline::Pipeline;
+use crate::progress::{Progress, note};
+use crate::recipe::{Stage, TrainConfig};
+use crate::{rescue, signals};
+use lopper_compress::distill::Distillation;
+use lopper_compress::sparsify::{Sparsifier, Sparsity};
+use lopper_engine::data::{Batch, Batches, Numbered};
+use lopper_engine::train::{
+    Callback, Checkpoint, CrossEntropy, EpochMetrics, Keeper, Objective, Optimizer, State, Trainer,
+};
+use lopper_engine::{Error, Graph, Result, file};
+use std::path::Path;
+
+/// How a training begins.
+#[derive(Default)]
+pub struct Start {
+    /// The checkpoint that it goes on from.
+    pub checkpoint: Option<Checkpoint>,
+    /// How far the stage's rewrite moved the logits.
+    pub logit_difference: Option<f32>,
+    /// Seconds that the stage has taken so far.
+    pub seconds: f64,
+}
+
+impl Pipeline<'_> {
+    /// Trains `graph`, whose network will stand in the file `path`, as `train` and the rest of `stage` say.
+    pub(crate) fn train(
+        &mut self,
+        stage: &Stage,
+        train: &TrainConfig,
+        graph: &mut Graph,
+        path: &Path,
+        start: Start,
+    ) -> Result<()> {
+        let mut objective = self.objective(stage, train, graph)?;
+        let (mut progress, mut good) = (Progress::new(&stage.name), LastGood::new(start.checkpoint.as_ref()));
+        let mut sparsifier = stage.sparsify.clone().map(Sparsifier::new).transpose()?;
+        let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
+        if let Some(sparsifier) = &mut sparsifier {
+            callbacks.push(sparsifier);
+        }
+        callbacks.extend([&mut good as &mut dyn Callback, &mut progress]);
+        let trainer = Trainer {
+            device: self.device,
+            optimizer: &mut Optimizer::new(train.optimizer).without_vector_decay(),
+            schedule: train.schedule,
+            learning_rate: train.learning_rate,
+            epochs: train.epochs,
+            seed: self.seed,
+            objective: objective.as_mut(),
+            callbacks,
+        };
+        let data = self.data.as_mut().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
+        let keeping = self.keeping.as_ref();
+        let mut keeper =
+            keeping.map(|k: &Keeping| k.keeper(&stage.name, start.logit_difference, start.seconds));
+        let trained = trainer.fit_kept(
+            graph,
+            &mut data.train,
+            Some(&mut Stoppable(&mut data.val)),
+            start.checkpoint,
+            keeper.as_mut().map(|keeper| keeper as &mut dyn Keeper),
+        );
+        if let Err(error) = trained {
+            if let Some(keeper) = &keeper {
+                keeper.tell();
+            }
+            return Err(match error {
+                Error::Diverged { .. } | Error::NotFinite { .. } => good.rescue(path, error),
+                other => other,
+            });
+        }
+        if let Some(config) = &stage.sparsify {
+            note(Sparsity::measure(graph, config)?.to_string().trim_end());
+        }
+        Ok(())
+    }
+
+    /// What `stage` minimizes.
+    pub(crate) fn objective(
+        &self,
+        stage: &Stage,
+        train: &TrainConfig,
+        graph: &Graph,
+    ) -> Result<Box<dyn Objective>> {
+        let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
+        Ok(match (&stage.distill, &stage.teacher) {
+            (Some(config), Some(teacher)) => {
+                let (teacher, image) = (self.network(teacher)?, graph.info.input);
+                Box::new(Distillation::new(config.clone(), task, graph, teacher, image)?)
+            }
+            _ => Box::new(task),
+        })
+    }
+}
+
+/// Remembers the network after each epoch, whose numbers the trainer has checked, for the case that a later one fails.
+struct LastGood(Option<(String, Graph)>);
+
+impl LastGood {
+    fn new(from: Option<&Checkpoint>) -> Self {
+        Self(
+            from.map(|c| {
+                (format!("epoch {}, step {}", c.position.epoch + 1, c.position.batch), c.graph.clone())
+            }),
+        )
+    }
+
+    /// Writes the network beside `path`, and adds to `error` where it is.
+    fn rescue(self, path: &Path, error: Error) -> Error {
+        let Some((when, graph)) = self.0 else { return error };
+        let beside = rescue::unused(path.parent().unwrap_or(Path::new("")), path);
+        match rescue::write("it", &beside, |place| file::save(&graph, place)) {
+            Ok(()) => Error::invalid(format!(
+                "{error}; the last good network, of {when}, is in {}",
+                beside.display()
+            )),
+            Err(e) => Error::invalid(format!("{error}; the last good network, of {when}: {e}")),
+        }
+    }
+}
+
+impl Callback for LastGood {
+    fn on_epoch_end(&mut self, graph: &mut Graph, epoch: &EpochMetrics) -> Result<()> {
+        self.0 = Some((format!("epoch {}", epoch.epoch + 1), graph.clone()));
+        Ok(())
+    }
+}
+
+/// Batches that end with [`Error::Stopped`] where a signal asks for the end.
+pub struct Stoppable<'a>(pub &'a mut dyn Batches);
+
+impl Batches for Stoppable<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn samples(&self) -> usize {
+        self.0.samples()
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        self.0.image_shape()
+    }
+
+    fn classes(&self) -> &[String] {
+        self.0.classes()
+    }
+
+    fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        Ok(Box::new(self.0.epoch(epoch)?.map(|batch| signals::check().and(batch))))
+    }
+
+    fn epoch_from(&mut self, epoch: usize, first: usize) -> Result<Numbered<'_>> {
+        Ok(Box::new(self.0.epoch_from(epoch, first)?.map(|batch| signals::check().and(batch))))
+    }
+
+    fn state(&self) -> State {
+        self.0.state()
+    }
+
+    fn restore(&mut self, state: State) -> Result<()> {
+        self.0.restore(state)
+    }
+}

@@ -1,0 +1,76 @@
+//! Replays the corpus of the fuzz targets: what once ended in a panic, or comes close to a limit, on a stable compiler.
+
+#[path = "../../fuzz/src/exercise.rs"]
+mod exercise;
+#[path = "../support/model_file.rs"]
+mod model_file;
+#[path = "../../fuzz/src/mutate.rs"]
+mod mutate;
+#[path = "../support/networks.rs"]
+mod networks;
+mod seeds;
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
+
+use std::path::Path;
+
+/// The files of a target's corpus, sorted by name.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} is empty", folder.display());
+    paths.into_iter().map(|path| (path.display().to_string(), std::fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn the_corpus_ends_in_results_and_errors_only() {
+    for (target, run) in targets::ALL {
+        for (name, bytes) in corpus(target) {
+            println!("{name}");
+            run(&bytes);
+        }
+    }
+}
+
+/// A few steps of what the fuzzer does, the same ones each time.
+#[test]
+fn mutations_of_the_corpus_end_in_results_and_errors_only() {
+    const STEPS: u32 = 40;
+    for (target, run) in targets::ALL {
+        for (name, bytes) in corpus(target).into_iter().filter(|(_, bytes)| bytes.len() < 1 << 14) {
+            let mut data = bytes.clone();
+            let mut size = data.len();
+            data.resize(size + 64, 0);
+            for seed in 0..STEPS {
+                let room = data.len();
+                let binary = ["idx", "image", "weights"].contains(&target);
+                let mutated = match binary {
+                    true => mutate::field(&mut data, size, seed),
+                    false => mutate::number(&mut data, size, room, seed),
+                };
+                size = mutated.unwrap_or(size);
+                println!("{name}, step {seed}");
+                run(&data[..size]);
+                // Four changes in a row, then from the beginning.
+                if seed % 4 == 3 {
+                    data[..bytes.len()].copy_from_slice(&bytes);
+                    size = bytes.len();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_target_has_a_program() {
+    let manifest =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/Cargo.toml")).unwrap();
+    let names: Vec<&str> =
+        manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")).collect();
+    assert_eq!(names.len(), targets::ALL.len());
+    for (target, _) in targets::ALL {
+        assert!(names.contains(&format!("{target}.rs\"").as_str()), "{target}");
+    }
+}

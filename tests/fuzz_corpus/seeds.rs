@@ -1,0 +1,131 @@
+//! Writes the corpus: `cargo test --release --test fuzz_corpus -- --ignored write_the_seeds`. Findings are added by hand.
+
+use crate::networks;
+use flate2::{Compression, write::GzEncoder};
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+/// A file by name.
+type Seed = (String, Vec<u8>);
+
+/// The seeds of each target: its name, and files by name.
+pub fn seeds() -> Vec<(&'static str, Vec<Seed>)> {
+    let headers =
+        networks::all().into_iter().map(|(name, model)| (name.to_string(), model.header())).collect();
+    let whole = networks::all().into_iter().map(|(name, model)| (name.to_string(), model.bytes()));
+    vec![
+        ("csv", tables()),
+        ("idx", idx_files()),
+        ("image", images()),
+        ("model", headers),
+        ("plan", plans()),
+        ("recipe", recipes()),
+        ("weights", whole.filter(|(_, bytes)| bytes.len() < 4000).collect()),
+    ]
+}
+
+#[test]
+#[ignore = "writes the files that the other tests read"]
+fn write_the_seeds() {
+    for (target, files) in seeds() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, bytes) in files {
+            std::fs::write(folder.join(format!("seed-{name}")), bytes).unwrap();
+        }
+    }
+}
+
+fn recipes() -> Vec<Seed> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let named = |path: std::path::PathBuf| {
+        (path.file_stem().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap())
+    };
+    let mut all: Vec<_> = entries.map(named).collect();
+    all.push(("everything".into(), include_bytes!("everything.toml").to_vec()));
+    all
+}
+
+fn plans() -> Vec<Seed> {
+    let group = |layers: &str, units: usize, keep: &str| {
+        format!("[[groups]]\nlayers = [{layers}]\nunits = {units}\nkeep = [{keep}]\n")
+    };
+    [
+        ("one", group("\"conv1\"", 1, "0")),
+        ("two", group("\"conv1\"", 1, "0") + &group("\"layer1.0.conv1\", \"layer1.0.conv2\"", 2, "0, 1")),
+        ("empty", "groups = []\n".into()),
+    ]
+    .map(|(name, text)| (name.to_string(), text.into_bytes()))
+    .into()
+}
+
+fn tables() -> Vec<Seed> {
+    [
+        ("plain", "path,noisy_labels_1\ntrain/a/0.png,a\n\"x,y\",b\n"),
+        ("more", "path,noisy_labels_0,noisy_labels_1,is_valid\ntrain/a/0.png,a,b,False\n"),
+        ("quote", "path,noisy_labels_1\n\"train/a/0.png,a\n"),
+        ("short", "path,noisy_labels_1\ntrain/a/0.png\n"),
+    ]
+    .map(|(name, text)| (name.to_string(), text.as_bytes().to_vec()))
+    .into()
+}
+
+fn idx_files() -> Vec<Seed> {
+    let idx = |dims: &[u32], values: &[u8]| {
+        let mut bytes = vec![0, 0, 8, dims.len() as u8];
+        bytes.extend(dims.iter().flat_map(|d| d.to_be_bytes()));
+        bytes.extend(values);
+        bytes
+    };
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    // The first byte says where images end, in 256ths of what follows, rounded down.
+    let pair = |images: &[u8], labels: &[u8]| {
+        let (total, images_len) = (images.len() + labels.len(), images.len());
+        let cut = (0..=255).find(|&cut| total * usize::from(cut) / 256 == images_len).expect("images fit");
+        [&[cut], images, labels].concat()
+    };
+    let (images, labels) = (idx(&[3, 4, 5], &[7; 60]), idx(&[3], &[0, 1, 9]));
+    let bomb = gzip(&idx(&[4, 512, 512], &vec![0; 4 << 18]));
+    vec![
+        ("plain".into(), pair(&images, &labels)),
+        ("gzip".into(), pair(&gzip(&images), &gzip(&labels))),
+        ("claim".into(), [&[255][..], &idx(&[65_535, 65_535, 1], &[]), &[0; 20]].concat()),
+        ("bomb".into(), [&[255][..], &bomb, &[0; 4]].concat()),
+    ]
+}
+
+fn images() -> Vec<Seed> {
+    let picture =
+        RgbImage::from_fn(17, 11, |x, y| Rgb([(x * 15) as u8, (y * 23) as u8, ((x ^ y) * 9) as u8]));
+    let encoded = |image: DynamicImage, format: ImageFormat| {
+        let mut bytes = Vec::new();
+        image.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+        bytes
+    };
+    let rgb = DynamicImage::from(picture);
+    let mut all: Vec<Seed> = vec![
+        ("rgb.png".into(), encoded(rgb.clone(), ImageFormat::Png)),
+        ("grey.png".into(), encoded(rgb.to_luma8().into(), ImageFormat::Png)),
+        ("rgba16.png".into(), encoded(rgb.to_rgba16().into(), ImageFormat::Png)),
+        ("baseline.jpg".into(), encoded(rgb.clone(), ImageFormat::Jpeg)),
+        ("grey.jpg".into(), encoded(rgb.to_luma8().into(), ImageFormat::Jpeg)),
+        ("p6.ppm".into(), encoded(rgb, ImageFormat::Pnm)),
+        ("p1.pbm".into(), b"P1 3 2\n1 0 1 0 1 0".to_vec()),
+        ("p2.pgm".into(), b"P2 3 2 255\n1 2 3 4 5 6".to_vec()),
+        ("p3.ppm".into(), b"P3 1 2 255\n1 2 3 4 5 6".to_vec()),
+        ("p6-huge.ppm".into(), b"P6 100000 100000 255\n".to_vec()),
+        ("p7.pam".into(), b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01".to_vec()),
+    ];
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tests/fixtures/jpeg");
+    for entry in std::fs::read_dir(fixtures).unwrap() {
+        let path = entry.unwrap().path();
+        all.push((path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()));
+    }
+    all
+}

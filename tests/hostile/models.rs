@@ -1,0 +1,170 @@
+//! Model files: numbers, entries, tensors and bytes that are wrong.
+
+use crate::model_file::ModelFile;
+use crate::mutate::{self, Random};
+use crate::networks::{self, FASHION};
+use crate::runner::{Case, OUT};
+use serde_json::{Value, json};
+
+const MODEL: &str = "m.safetensors";
+
+/// A changed model file, given to some command.
+pub fn case(random: &mut Random) -> Case {
+    let all = networks::all();
+    let (network, model) = &all[random.below(all.len())];
+    let (change, bytes) = match random.below(4) {
+        0 => ("other bytes", changed_bytes(random, model.bytes())),
+        1 => ("another number", changed_numbers(random, model)),
+        2 => ("another entry", changed_entries(random, model)),
+        _ => ("another tensor", changed_tensors(random, model)),
+    };
+    Case::new(format!("{network} with {change}"), &command(random)).with(MODEL, bytes)
+}
+
+/// What is done with the file.
+fn command(random: &mut Random) -> Vec<&'static str> {
+    let commands: [&[&str]; 13] = [
+        &["summary", MODEL],
+        &["bench", MODEL, "--seconds", "0"],
+        &["bench", MODEL, "--seconds", "0", "--training", "--batch", "2"],
+        &["eval", MODEL, "--data", "fashion-mnist", "--limit", "1"],
+        &["fold", MODEL, "--out", OUT],
+        &["prune", MODEL, "--out", OUT],
+        &["prune", MODEL, "--criterion", "large_final", "--fraction", "0.9", "--out", OUT],
+        &["compact", MODEL, "--out", OUT],
+        &["factorize", MODEL, "--fraction", "0.5", "--out", OUT],
+        &["sparsify", MODEL, "--sparsity", "0.5", "--epochs", "0", "--out", OUT],
+        &["diff", MODEL, MODEL],
+        &["export", MODEL, "--out", OUT],
+        &[
+            "train",
+            "--model",
+            MODEL,
+            "--data",
+            "fashion-mnist",
+            "--limit",
+            "1",
+            "--batch",
+            "4",
+            "--epochs",
+            "1",
+            "--out",
+            OUT,
+        ],
+    ];
+    commands[random.below(commands.len())].to_vec()
+}
+
+/// Some bytes changed, the file cut or something behind it.
+pub fn changed_bytes(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
+    for _ in 0..[1, 2, 5, 20][random.below(4)] {
+        let reach = if random.below(2) == 0 { bytes.len() } else { bytes.len().min(64) };
+        if reach > 0 {
+            bytes[random.below(reach)] = random.below(256) as u8;
+        }
+    }
+    match random.below(6) {
+        0 => bytes.truncate(random.below(bytes.len().max(1))),
+        1 => bytes.extend((0..random.below(40)).map(|i| i as u8)),
+        _ => {}
+    }
+    bytes
+}
+
+/// Numbers of the header replaced; the tensors stay.
+fn changed_numbers(random: &mut Random, model: &ModelFile) -> Vec<u8> {
+    let mut header = model.header();
+    for _ in 0..1 + random.below(3) {
+        let size = header.len();
+        header.resize(size + 64, b' ');
+        let seed = random.below(1 << 32) as u32;
+        let new_size = mutate::number(&mut header, size, size + 64, seed).unwrap_or(size);
+        header.truncate(new_size);
+    }
+    let body: Vec<u8> = model.tensors.iter().flat_map(|tensor| &tensor.bytes).copied().collect();
+    [&(header.len() as u64).to_le_bytes(), &header[..], &body[..]].concat()
+}
+
+/// One entry of the program replaced or removed.
+fn changed_entries(random: &mut Random, model: &ModelFile) -> Vec<u8> {
+    let mut model = model.clone();
+    let mut at = &mut model.program;
+    // Down to some entry: each step may be the last one.
+    while random.below(6) > 0 {
+        let count = match &*at {
+            Value::Object(map) => map.len(),
+            Value::Array(list) => list.len(),
+            _ => break,
+        };
+        if count == 0 {
+            break;
+        }
+        let index = random.below(count);
+        at = match at {
+            Value::Object(map) => map.values_mut().nth(index).expect("an entry"),
+            Value::Array(list) => &mut list[index],
+            _ => unreachable!("counted above"),
+        };
+    }
+    let values = [
+        json!(null),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(1.5),
+        json!(65_536),
+        json!(65_537),
+        json!(4_294_967_296u64),
+        json!(u64::MAX),
+        json!(1e39),
+        json!("x"),
+        json!(""),
+        json!([]),
+        json!({}),
+        json!([0, 0]),
+        json!([1, 1]),
+        json!([65_536, 65_536]),
+        json!([30_000, 30_000]),
+        json!([3, 3]),
+        json!([4096, 4096, 3]),
+        json!([1, 1, 3]),
+        json!([0]),
+        json!([5, 3, 5, 3]),
+        json!(vec![0; 1000]),
+        json!("Relu"),
+        json!("Add"),
+        json!("Concat"),
+        json!({ "AdaptiveAvgPool": [65_536, 65_536] }),
+        json!({ "AdaptiveMaxPool": [4096, 4096] }),
+        json!({ "PadShortcut": { "stride": 1, "before": 65_536, "after": 65_536 } }),
+        json!(FASHION),
+        json!({ "MaxPool": { "kernel": [5000, 5000], "stride": [1, 1], "padding": [2500, 2500], "ceil_mode": true, "count_include_pad": true } }),
+    ];
+    *at = values[random.below(values.len())].clone();
+    model.bytes()
+}
+
+/// A tensor renamed, of another type, shape or content, missing or there twice.
+fn changed_tensors(random: &mut Random, model: &ModelFile) -> Vec<u8> {
+    let mut model = model.clone();
+    let index = random.below(model.tensors.len());
+    let floats =
+        |value: f32, bytes: usize| value.to_le_bytes().into_iter().cycle().take(bytes).collect::<Vec<u8>>();
+    let tensor = &mut model.tensors[index];
+    match random.below(8) {
+        0 => tensor.name = ["", "x", "c1.weight", "input", "../x"][random.below(5)].into(),
+        1 => tensor.dtype = ["F16", "BF16", "F64", "U8", "I64", "BOOL", "F8_E4M3"][random.below(7)],
+        2 => tensor.shape.reverse(),
+        3 => tensor.shape.push([0, 1, 2, u64::MAX][random.below(4)]),
+        4 | 5 => {
+            let value = [f32::NAN, f32::INFINITY, 3e38, -3e38, 1e-40, 1e-38, 0.0, -1.0][random.below(8)];
+            tensor.bytes = floats(value, tensor.bytes.len());
+        }
+        6 => drop(model.tensors.remove(index)),
+        _ => {
+            let again = tensor.clone();
+            model.tensors.push(again);
+        }
+    }
+    model.bytes()
+}

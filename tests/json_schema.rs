@@ -1,0 +1,101 @@
+//! Every command's `--json` output is what `docs/json.md` documents.
+
+#[path = "support/schema.rs"]
+mod schema;
+
+use lopper_kernels::cuda::emulator;
+use schema::Schema;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+fn documented() -> Schema {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md");
+    Schema::parse(&std::fs::read_to_string(page).unwrap())
+}
+
+/// The standard output of `lopper ARGUMENTS --json` in `dir`.
+fn json_of(dir: &Path, arguments: &str) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lopper"));
+    command.args(arguments.split_whitespace()).arg("--json").current_dir(dir);
+    let output = command.output().expect("lopper starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "lopper {arguments}: {error}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("lopper {arguments}: {e}"))
+}
+
+#[test]
+fn outputs_have_the_documented_fields() {
+    let (schema, dir) = (documented(), tempfile::tempdir().unwrap());
+    let data = "--data fashion-mnist --limit 2 --batch 8";
+    let small = "--size 32 --seconds 0";
+    let wanted = [
+        ("Stages", format!("train --arch vgg8_bn --width 0.1 --epochs 1 --out a.safetensors {data}")),
+        (
+            "Stages",
+            format!("distill a.safetensors --teacher a.safetensors --epochs 1 --out b.safetensors {data}"),
+        ),
+        (
+            "Stages",
+            "sparsify a.safetensors --sparsity 0.5 --granularity filter --epochs 0 --out s.safetensors"
+                .into(),
+        ),
+        ("Stages", "prune s.safetensors --out p.safetensors".into()),
+        ("Stages", "compact s.safetensors --out c.safetensors".into()),
+        ("Stages", "fold a.safetensors --out f.safetensors".into()),
+        ("Stages", "factorize a.safetensors --fraction 0.5 --out x.safetensors".into()),
+        ("Evaluation", format!("eval a.safetensors {data}")),
+        ("Difference", "diff s.safetensors p.safetensors".into()),
+        ("Summary", "summary s.safetensors".into()),
+        ("Bench", format!("bench resnet8 {small}")),
+        ("Bench", format!("bench resnet8 {small} --layers --fold --linear-weights bf16")),
+        ("Training step", format!("bench resnet8 {small} --training --batch 4 --layers")),
+        ("Written", "export a.safetensors --out w.safetensors".into()),
+        ("Written", "import w.safetensors --arch a.safetensors --out i.safetensors".into()),
+    ];
+    for (heading, arguments) in wanted {
+        let found = schema.differences(heading, &json_of(dir.path(), &arguments));
+        assert!(found.is_empty(), "lopper {arguments}:\n{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn a_self_test_has_the_documented_fields() {
+    if emulator::for_tests().is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for only in ["elementwise", "time-gemm"] {
+        let report =
+            json_of(dir.path(), &format!("selftest --device cuda-on-cpu --only {only} --out {only}.md"));
+        let found = documented().differences("Self-test", &report);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn differences_are_found() {
+    let schema = documented();
+    let good = json!({ "top1": 0.5, "interval": [0.25, 0.75], "loss": 1.0, "images": 4 });
+    assert_eq!(schema.differences("Evaluation", &good), Vec::<String>::new());
+    for (field, value, message) in [
+        ("top1", json!("0.5"), "Evaluation.top1: expected number"),
+        ("interval", json!(["a"]), "Evaluation.interval[]: expected number"),
+        ("images", json!(0.5), "Evaluation.images: expected integer"),
+        ("extra", json!(1), "Evaluation.extra: not documented"),
+    ] {
+        let mut bad = good.clone();
+        bad[field] = value;
+        let found = schema.differences("Evaluation", &bad);
+        assert!(found.len() == 1 && found[0].starts_with(message), "{found:?}");
+    }
+    let mut missing = good.clone();
+    missing.as_object_mut().unwrap().remove("loss");
+    assert_eq!(schema.differences("Evaluation", &missing), ["Evaluation.loss: missing"]);
+    let stage = json!({ "stages": [{ "stage": 1 }] });
+    assert!(
+        schema
+            .differences("Stages", &stage)
+            .contains(&"Stages.stages[].stage: expected string, found 1".into())
+    );
+}

@@ -1,0 +1,119 @@
+//! Runs of the command line, and images and models for them.
+#![allow(dead_code, reason = "each test crate uses a part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The program under test.
+pub const LOPPER: &str = env!("CARGO_BIN_EXE_lopper");
+
+/// A run of `lopper`, with its output as text.
+pub struct Run {
+    pub status: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs `lopper` with `args` until it ends.
+pub fn lopper(args: &[&str]) -> Run {
+    finished(Command::new(LOPPER).args(args).output().expect("lopper starts"))
+}
+
+/// What a process that has ended said.
+pub fn finished(output: Output) -> Run {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Run { status: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+/// Runs a line of a shell in which `$LOPPER` is the program, in `directory`.
+#[cfg(unix)]
+pub fn shell(script: &str, directory: &Path) -> Run {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).env("LOPPER", LOPPER).current_dir(directory);
+    finished(command.output().expect("a shell"))
+}
+
+impl Run {
+    #[track_caller]
+    pub fn succeeded(self) -> Self {
+        assert_eq!(self.status, Some(0), "{}", self.err);
+        self
+    }
+
+    /// Refused with exit status 1 or 2 and a message that contains every one of `words`.
+    #[track_caller]
+    pub fn refused(&self, words: &[&str]) {
+        assert!(matches!(self.status, Some(1 | 2)), "status {:?}: {}", self.status, self.err);
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        for word in words {
+            assert!(self.err.contains(word), "expected `{word}` in: {}", self.err);
+        }
+    }
+
+    /// Failed with exit status 1 and one clear last line on standard error that holds every one of `words`.
+    #[track_caller]
+    pub fn failed_naming(self, words: &[&str]) {
+        assert_eq!(self.status, Some(1), "{}", self.err);
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        let line = self.err.lines().rfind(|l| l.starts_with("lopper: ")).unwrap_or_default();
+        for word in words {
+            assert!(line.contains(word) || self.err.contains(word), "expected `{word}` in: {}", self.err);
+        }
+    }
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary path is UTF-8")
+}
+
+/// Runs `lopper` in a shell that has executed `before`.
+pub fn lopper_after(before: &str, args: &[&str]) -> Run {
+    let script = format!("{before}; exec \"$0\" \"$@\"");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script, LOPPER]).args(args);
+    finished(shell.output().expect("a shell starts"))
+}
+
+/// A directory of `train/<class>/*` and `val/<class>/*` with two classes that a network can tell apart.
+pub fn image_folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for split in ["train", "val"] {
+        for (class, tint) in [("dark", 40u8), ("light", 200u8)] {
+            let folder = dir.path().join(split).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for i in 0..8u8 {
+                let pixel =
+                    |x: u32, y: u32| image::Rgb([tint + i, tint ^ (x as u8 & 15), tint ^ (y as u8 & 15)]);
+                image::RgbImage::from_fn(40, 36, pixel).save(folder.join(format!("{i}.png"))).unwrap();
+            }
+        }
+    }
+    dir
+}
+
+/// A network trained for an instant on `data`, in `dir`.
+pub fn model(dir: &Path, data: &Path) -> PathBuf {
+    let path = dir.join("model.safetensors");
+    train(data, &path, &[]).succeeded();
+    path
+}
+
+/// `lopper train` of a small network on `data` for an epoch, with `more` options.
+pub fn train(data: &Path, out: &Path, more: &[&str]) -> Run {
+    lopper(&[&training(data, out)[..], more].concat())
+}
+
+/// The command line of [`train`].
+pub fn training<'a>(data: &'a Path, out: &'a Path) -> Vec<&'a str> {
+    let network = ["train", "--arch", "vgg8_bn", "--size", "32", "--batch", "8", "--epochs", "1"];
+    [&network[..], &["--data", text(data), "--out", text(out)]].concat()
+}
+
+/// The names in `directory`, sorted.
+pub fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

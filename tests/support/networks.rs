@@ -1,0 +1,108 @@
+//! Small networks as hand-written model files: between them, they have every layer and its options.
+
+use crate::model_file::{ModelFile, conv, input, norm, param, small};
+use serde_json::{Value, json};
+
+/// The classes of Fashion-MNIST, as lopper names them.
+pub const FASHION: [&str; 10] = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+];
+
+/// A network for the images that are built in, normalized as they are.
+pub fn fashion() -> ModelFile {
+    let mut model = small(&FASHION);
+    let info = &mut model.program["graph"]["info"];
+    info["mean"] = json!(vec![0.2860f32; 3]);
+    info["std"] = json!(vec![0.3530f32; 3]);
+    model
+}
+
+/// All of them by name.
+pub fn all() -> Vec<(&'static str, ModelFile)> {
+    vec![
+        ("small", small(&["a", "b", "c"])),
+        ("fashion", fashion()),
+        ("mix", mix()),
+        ("short", short()),
+        ("compact", compact()),
+        ("group", group()),
+    ]
+}
+
+/// Every activation, pool and join, a depthwise convolution and a mask.
+fn mix() -> ModelFile {
+    let pool = |kernel: usize, stride: usize, padding: usize, ceil: bool| {
+        json!({ "kernel": [kernel, kernel], "stride": [stride, stride], "padding": [padding, padding],
+                "ceil_mode": ceil, "count_include_pad": !ceil })
+    };
+    let nodes: [(&str, Value, &[usize]); 10] = [
+        ("input", input(2), &[]),
+        ("c", conv(3, json!({})), &[0]),
+        ("b", norm(), &[1]),
+        ("r", json!("Relu6"), &[2]),
+        ("m", json!({ "MaxPool": pool(2, 2, 0, false) }), &[3]),
+        ("d", conv(3, json!({ "groups": 4 })), &[4]),
+        ("a", json!({ "AvgPool": pool(3, 1, 1, true) }), &[5]),
+        ("k", json!("Concat"), &[4, 6]),
+        ("f", json!("Flatten"), &[7]),
+        ("l", json!({ "Linear": { "weight": param(), "bias": null } }), &[8]),
+    ];
+    ModelFile::new(&nodes, [6, 6, 2], &[])
+        .with("c.weight", &[4, 3, 3, 2])
+        .with_norm("b", 4)
+        .with("d.weight", &[4, 3, 3, 1])
+        .with("l.weight", &[2, 72])
+        .with_mask("c.weight", &[4, 3, 3, 2])
+}
+
+/// A residual block whose shortcut pads channels.
+fn short() -> ModelFile {
+    let nodes: [(&str, Value, &[usize]); 7] = [
+        ("input", input(3), &[]),
+        ("c", conv(1, json!({ "stride": [2, 2] })), &[0]),
+        ("s", json!({ "PadShortcut": { "stride": 2, "before": 0, "after": 1 } }), &[0]),
+        ("a", json!("Add"), &[1, 2]),
+        ("b", norm(), &[3]),
+        ("p", json!({ "AdaptiveMaxPool": [2, 1] }), &[4]),
+        ("dr", json!({ "Dropout": { "p": 0.5 } }), &[5]),
+    ];
+    ModelFile::new(&nodes, [5, 7, 3], &[]).with("c.weight", &[4, 1, 1, 3]).with_norm("b", 4)
+}
+
+/// A compacted convolution with a carrier.
+fn compact() -> ModelFile {
+    let inner = conv(3, json!({ "bias": param() }))["Conv2d"].clone();
+    let nodes: [(&str, Value, &[usize]); 3] = [
+        ("input", input(3), &[]),
+        (
+            "cc",
+            json!({ "CompactConv2d": { "conv": inner, "inputs": [0, 2], "outputs": [1, 3], "in_width": 3,
+                       "carrier": true, "fill": [0.5, 0, -1, 0] } }),
+            &[0],
+        ),
+        ("r", json!("Relu"), &[1]),
+    ];
+    ModelFile::new(&nodes, [5, 5, 3], &[]).with("cc.weight", &[2, 3, 3, 3]).with("cc.bias", &[2])
+}
+
+/// Groups, dilation, and padding and strides that differ by axis.
+fn group() -> ModelFile {
+    let nodes: [(&str, Value, &[usize]); 3] = [
+        ("input", input(4), &[]),
+        ("c", conv(3, json!({ "groups": 2, "dilation": [2, 1], "padding": [2, 1] })), &[0]),
+        ("c2", conv(2, json!({ "padding": [0, 1], "stride": [1, 2], "bias": param() })), &[1]),
+    ];
+    ModelFile::new(&nodes, [7, 6, 4], &[])
+        .with("c.weight", &[8, 3, 3, 2])
+        .with("c2.weight", &[4, 2, 2, 8])
+        .with("c2.bias", &[4])
+}
