@@ -8,8 +8,8 @@ use crate::report::Row;
 use crate::run_directory::RunDirectory;
 use crate::training::{Start, Stoppable};
 use crate::{rescue, signals};
+use lopper_compress::criteria::{Criterion, Evidence, Site};
 use lopper_compress::prune::{self, Constants};
-use lopper_compress::sparsify::{Criterion, SparsifyConfig, Taylor};
 use lopper_engine::data::Batches;
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::train::evaluate;
@@ -22,8 +22,8 @@ use std::time::Instant;
 /// How many validation images the largest logit difference of a rewrite is taken over.
 const COMPARED_IMAGES: usize = 64;
 
-/// How many training batches the Taylor criterion sees of a network that is not being trained.
-const TAYLOR_BATCHES: usize = 16;
+/// How many training batches a criterion sees of a network that is not being trained.
+const EVIDENCE_BATCHES: usize = 16;
 
 /// A recipe at work.
 pub struct Pipeline<'a> {
@@ -115,8 +115,8 @@ impl<'a> Pipeline<'a> {
             Some(train) => self.train(stage, train, &mut graph, path, start)?,
             None => {
                 if let Some(config) = &stage.sparsify {
-                    let taylor = self.taylor(Some(config.criterion), &graph)?;
-                    let rewrite = lopper_compress::sparsify(&graph, config, taylor.as_ref())?;
+                    let evidence = self.evidence(&config.criterion, &graph, config.sites(&graph)?)?;
+                    let rewrite = lopper_compress::sparsify(&graph, config, Some(&evidence))?;
                     note(rewrite.report.to_string().trim_end());
                     graph = rewrite.graph;
                 }
@@ -181,7 +181,11 @@ impl<'a> Pipeline<'a> {
         let (rewrite, equivalent): (Rewrite, bool) = if let Some(config) = &stage.prune {
             let plan = match &stage.plan {
                 Some(plan) => plan.clone(),
-                None => config.plan(start, self.taylor(config.criterion, start)?.as_ref())?,
+                None => {
+                    let evidence = config.criterion.as_ref();
+                    let evidence = evidence.map(|c| self.evidence(c, start, config.sites(start)?));
+                    config.plan(start, evidence.transpose()?.as_ref())?
+                }
             };
             if let Some(path) = &stage.save_plan {
                 let text = toml::to_string(&plan).map_err(|e| Error::file(path, e))?;
@@ -211,18 +215,18 @@ impl<'a> Pipeline<'a> {
         Ok((rewrite.graph, difference))
     }
 
-    /// The gradients that a Taylor criterion judges by, over some training images; nothing for other criteria.
-    fn taylor(&mut self, criterion: Option<Criterion>, graph: &Graph) -> Result<Option<Taylor>> {
-        if criterion != Some(Criterion::Taylor) {
-            return Ok(None);
+    /// The evidence of some training images that `criterion` needs at `sites` of `graph`; none for criteria that need no
+    /// images.
+    fn evidence(&mut self, criterion: &Criterion, graph: &Graph, sites: Vec<Site>) -> Result<Evidence> {
+        if !criterion.needs_data() {
+            return Ok(Evidence::default());
         }
         let device = self.device;
         let data = self
             .data
             .as_mut()
-            .ok_or_else(|| Error::invalid("the taylor criterion needs images: give --data"))?;
-        let config = SparsifyConfig { criterion: Criterion::Taylor, ..SparsifyConfig::new(0.0) };
-        Taylor::measure(graph, &config, &mut data.train, TAYLOR_BATCHES, device).map(Some)
+            .ok_or_else(|| Error::invalid(format!("the {criterion} criterion needs images: give --data")))?;
+        Evidence::measure(criterion, graph, &sites, &mut data.train, EVIDENCE_BATCHES, device)
     }
 
     /// The largest difference of a logit between two networks, over some validation images.

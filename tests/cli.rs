@@ -219,6 +219,37 @@ fn a_plan_is_saved_and_replayed_with_any_criterion() {
 }
 
 #[test]
+fn evidence_is_measured_at_the_granularity_that_is_sparsified() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let start = model(dir.path(), data.path());
+    let out = dir.path().join("out.safetensors");
+    let at_once = [
+        "--criterion",
+        "taylor",
+        "--epochs",
+        "0",
+        "--batch",
+        "8",
+        "--data",
+        text(data.path()),
+        "--out",
+        text(&out),
+    ];
+    for (granularity, layer) in [
+        ("weight", "classifier"),
+        ("kernel", "features"),
+        ("filter", "features"),
+        ("row", "classifier"),
+        ("column", "classifier"),
+    ] {
+        let rest = ["--sparsity", "0.5", "--granularity", granularity, "--include", layer];
+        lopper(&[&["sparsify", text(&start)], &rest[..], &at_once[..]].concat()).succeeded();
+    }
+    let rows = ["prune", text(&start), "--fraction", "0.5", "--include", "classifier.0"];
+    lopper(&[&rows[..], &at_once].concat()).succeeded();
+}
+
+#[test]
 fn a_broken_model_file_is_refused() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let bytes = fs::read(model(dir.path(), data.path())).unwrap();

@@ -4,9 +4,9 @@
 mod support;
 
 use lopper_compress::channels::ChannelFlow;
+use lopper_compress::criteria::{Random, Scoring};
 use lopper_compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
-use lopper_compress::sparsify::{Context, Criterion};
-use lopper_compress::{CompactConfig, FactorizeConfig, compact, factorize};
+use lopper_compress::{CompactConfig, Context, FactorizeConfig, compact, factorize};
 use lopper_engine::{Device, Graph, Layer, NodeId, Tensor};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -25,7 +25,7 @@ fn difference(net: &RandomNet, before: &Graph, after: &Graph) -> f32 {
 
 /// Returns a plan that removes a random half of all units.
 fn random_plan(graph: &Graph, seed: u64) -> PrunePlan {
-    let scores = UnitScores::new(graph, Criterion::Random, seed, None, |_| true).unwrap();
+    let scores = UnitScores::new(graph, &Scoring::new(&Random.into()).seed(seed), |_| true).unwrap();
     PrunePlan::lowest(graph, &scores, Context::Global, 0.5).unwrap()
 }
 

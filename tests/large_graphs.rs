@@ -1,8 +1,9 @@
 //! Graphs of tens of thousands of nodes take seconds: nothing that is done with a graph takes the square of its size, let
 //! alone visits every path through it.
 
+use lopper_compress::criteria::Random;
 use lopper_compress::prune::PruneConfig;
-use lopper_compress::sparsify::{Criterion, SparsifyConfig};
+use lopper_compress::sparsify::SparsifyConfig;
 use lopper_compress::{CompactConfig, FactorizeConfig, compact, factorize, fold, sparsify};
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
 use lopper_engine::plan::Plan;
@@ -89,8 +90,7 @@ fn five_thousand_batch_norms_are_folded() {
 #[test]
 fn ten_thousand_convolutions_are_pruned_compacted_and_sparsified() {
     let graph = normalized(10_000);
-    let criterion =
-        PruneConfig { criterion: Some(Criterion::Random), fraction: Some(0.5), ..Default::default() };
+    let criterion = PruneConfig { criterion: Some(Random.into()), fraction: Some(0.5), ..Default::default() };
     let pruned = soon("pruning by a criterion", || criterion.apply(&graph, None).unwrap());
     assert!(pruned.graph.param_count() < graph.param_count());
     let masked = soon("sparsifying", || sparsify(&graph, &SparsifyConfig::new(0.4), None).unwrap()).graph;

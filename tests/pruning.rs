@@ -3,10 +3,10 @@
 
 mod support;
 
+use lopper_compress::criteria::{BatchNormGamma, Criterion, LargeFinal, Random, Scoring};
 use lopper_compress::factorize::factor_params;
 use lopper_compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
-use lopper_compress::sparsify::{Context, Criterion};
-use lopper_compress::{CompactConfig, FactorizeConfig, PruneConfig, compact, fold};
+use lopper_compress::{CompactConfig, Context, FactorizeConfig, PruneConfig, compact, fold};
 use lopper_engine::rewrite::Outcome;
 use lopper_engine::train::{Optimizer, OptimizerConfig};
 use lopper_engine::{Device, Graph, Layer, Tensor};
@@ -26,8 +26,8 @@ fn network(name: &str, size: usize, seed: Option<u64>) -> Graph {
     graph
 }
 
-fn scores(graph: &Graph, criterion: Criterion) -> UnitScores {
-    UnitScores::new(graph, criterion, 1, None, |_| true).unwrap()
+fn scores(graph: &Graph, criterion: impl Into<Criterion>) -> UnitScores {
+    UnitScores::new(graph, &Scoring::new(&criterion.into()).seed(1), |_| true).unwrap()
 }
 
 /// Returns the parameter counts of all layers with parameters, in graph order.
@@ -42,7 +42,7 @@ fn vgg16_has_the_published_size_after_each_step() {
     let graph = network("vgg16_bn", 128, None);
     let convs = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Conv2d(_)));
     let counts: BTreeMap<String, usize> = convs.map(|node| node.name.clone()).zip(kept).collect();
-    let plan = PrunePlan::highest(&graph, &scores(&graph, Criterion::Random), &counts).unwrap();
+    let plan = PrunePlan::highest(&graph, &scores(&graph, Random), &counts).unwrap();
     let pruned = prune(&graph, &plan, Constants::Drop).unwrap().graph;
     assert_eq!(pruned.param_count(), 54_411_224);
     let folded = fold(&pruned).unwrap().graph;
@@ -67,7 +67,7 @@ fn the_small_net_loses_30_percent_of_each_layer() {
     let graph = network("small_net", 128, Some(3));
     assert_eq!(params_by_layer(&graph), [1_520, 40, 25_050, 100, 125_100, 200, 5_050, 510]);
     let config = PruneConfig {
-        criterion: Some(Criterion::LargeFinal),
+        criterion: Some(LargeFinal.into()),
         fraction: Some(0.3),
         context: Context::Local,
         ..PruneConfig::default()
@@ -79,7 +79,7 @@ fn the_small_net_loses_30_percent_of_each_layer() {
 #[test]
 fn pruning_the_student_net_equals_building_it_narrower() {
     let graph = network("student_net", 64, None);
-    let scores = scores(&graph, Criterion::BatchNormGamma);
+    let scores = scores(&graph, BatchNormGamma);
     for step in 1..=5 {
         let width = 0.95_f64.powi(step);
         let channels = [(3, 128), (4, 256), (5, 256), (6, 256)];
@@ -157,8 +157,7 @@ fn folding_removes_every_batch_norm_that_a_weight_can_absorb() {
 fn residual_networks_prune_by_stage() {
     for name in ["resnet18", "resnet50", "cifar_resnet20"] {
         let graph = network(name, 32, Some(5));
-        let plan =
-            PrunePlan::lowest(&graph, &scores(&graph, Criterion::LargeFinal), Context::Local, 0.5).unwrap();
+        let plan = PrunePlan::lowest(&graph, &scores(&graph, LargeFinal), Context::Local, 0.5).unwrap();
         let pruned = prune(&graph, &plan, Constants::Drop).unwrap();
         let images = init::normal(0, "images", &[2, 32, 32, 3], 1.0);
         let logits = |graph: &Graph| graph.logits(&Device::cpu(), images.clone()).unwrap();
@@ -183,7 +182,7 @@ fn residual_networks_prune_by_stage() {
 #[test]
 fn a_plan_can_be_printed_stored_and_replayed() {
     let graph = network("cifar_resnet20", 32, Some(7));
-    let plan = PrunePlan::lowest(&graph, &scores(&graph, Criterion::Random), Context::Global, 0.4).unwrap();
+    let plan = PrunePlan::lowest(&graph, &scores(&graph, Random), Context::Global, 0.4).unwrap();
     let printed = plan.to_string();
     // 16, 16 and 32 units that the three stages share, and 16, 32 and 64 inside each of three blocks.
     assert!(printed.starts_with("plan: 240 of 400 channels stay\n  conv1 and 9 more"), "{printed}");
@@ -217,7 +216,7 @@ fn a_plan_that_does_not_fit_is_refused() {
         (plan("fc2", 10, &[0]), "fc2 cannot be removed: they are tied to the network's output"),
         (plan("conv9", 20, &[0]), "no group of channels made by conv9"),
         (plan("conv1", 20, &[]), "conv1: a group keeps at least one channel"),
-        (plan("conv1", 20, &[20]), "conv1: channel 20 is none of the group's"),
+        (plan("conv1", 20, &[20]), "conv1: channel 20 is not one of the group's"),
         (plan("conv1", 32, &[0]), "conv1: made for 32 channels, found 20"),
     ] {
         let error = prune(&graph, &plan, Constants::Exact).unwrap_err().to_string();
@@ -245,7 +244,7 @@ fn momentum_is_sliced_with_its_parameter() {
     let gradients: BTreeMap<String, Tensor> =
         graph.params().map(|(path, param)| (path, param.value().clone())).collect();
     optimizer.step(&mut graph.clone(), &gradients, 0.1, &Device::cpu()).unwrap();
-    let plan = PrunePlan::lowest(&graph, &scores(&graph, Criterion::Random), Context::Local, 0.5).unwrap();
+    let plan = PrunePlan::lowest(&graph, &scores(&graph, Random), Context::Local, 0.5).unwrap();
     let pruned = prune(&graph, &plan, Constants::Drop).unwrap();
     optimizer.apply(&pruned.edits);
     for (path, param) in pruned.graph.params() {

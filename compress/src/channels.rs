@@ -24,6 +24,7 @@
 //! A set of tied atoms is a *unit*: it is removed as a whole or not at all. Units that the same layers make form a
 //! *group*. Units of the image, of the network's output and of compact convolutions are frozen.
 
+use crate::weights::has_weight;
 use lopper_engine::layer::Conv2d;
 use lopper_engine::{Error, Graph, Layer, NodeId, Result, memory};
 use std::collections::BTreeMap;
@@ -48,6 +49,13 @@ pub struct Group {
     pub units: Vec<Unit>,
     /// Why they cannot be removed, if they cannot.
     pub frozen: Option<Frozen>,
+}
+
+impl Group {
+    /// The names of the layers that make it.
+    pub fn layer_names(&self, graph: &Graph) -> Vec<String> {
+        self.layers.iter().map(|&layer| graph.nodes()[layer].name.clone()).collect()
+    }
 }
 
 /// A set of channels that are removed together.
@@ -231,7 +239,7 @@ fn groups(graph: &Graph, units: &[Vec<usize>], frozen: &[Option<Frozen>]) -> Vec
     let mut makers: Vec<Vec<NodeId>> = vec![Vec::new(); frozen.len()];
     let mut first_channel = vec![0; frozen.len()];
     for (id, node) in graph.nodes().iter().enumerate() {
-        if !matches!(node.layer, Layer::Conv2d(_) | Layer::CompactConv2d(_) | Layer::Linear(_)) {
+        if !has_weight(&node.layer) {
             continue;
         }
         for (channel, &unit) in units[id].iter().enumerate() {

@@ -1,22 +1,22 @@
-//! Constant channels: which channels of a network hold the same number at every pixel of every image.
+//! Constant channels: the channels that hold the same value at every pixel of every image.
 //!
-//! A forward pass over the lattice `unknown | constant(value)`, in eval mode. A filter of zeros emits its bias; batch
-//! norm, activations and pooling map a constant to a constant; so after convolution, batch norm and ReLU a dead
-//! filter is max(0, β − γμ/√(σ² + ε)), which is *constant* but mostly not *zero*.
+//! The analysis is a forward pass in eval mode over the lattice `unknown | constant(value)`. A zero filter outputs its
+//! bias, and batch norm, activations and pooling map constants to constants. After convolution, batch norm and ReLU a dead
+//! filter therefore outputs max(0, β − γμ/√(σ² + ε)): *constant*, but usually not *zero*.
 //!
-//! Padding is where constants end: a window that reaches over the border sees zeros beside a constant. So a padded
-//! convolution of constants is constant only where the constants that it weighs are zero, and so is a padded
-//! average that counts its padding. Max pooling pads with −∞, which never wins.
+//! Constants do not survive padding: a window that reaches past the border sees zeros next to the constant. A padded
+//! convolution is constant only if every input with a nonzero weight is zero, and a padded average that counts its padding
+//! only if its input is zero. Max pooling pads with −∞, which never wins.
 
 use crate::channels::image_shapes;
 use crate::weights::Filters;
 use lopper_engine::layer::Pool;
 use lopper_engine::{Graph, Layer, Result};
 
-/// The value of a channel that is constant; none where it is not known to be.
+/// The value of a channel that is known to be constant.
 pub type Constant = Option<f32>;
 
-/// For every node, the value of each of its output channels. An error as of [`crate::channels::ChannelFlow::new`].
+/// The constants among the output channels of every node. Fails as [`crate::channels::ChannelFlow::new`] does.
 pub fn constants(graph: &Graph) -> Result<Vec<Vec<Constant>>> {
     let shapes = image_shapes(graph)?;
     let mut known: Vec<Vec<Constant>> = Vec::with_capacity(graph.nodes().len());
@@ -29,7 +29,7 @@ pub fn constants(graph: &Graph) -> Result<Vec<Vec<Constant>>> {
     Ok(known)
 }
 
-/// The output channels of `layer`, `width` of them, for the given input channels.
+/// The `width` output channels of `layer`, given its input channels.
 fn through(layer: &Layer, inputs: &[&[Constant]], width: usize) -> Vec<Constant> {
     let map = |f: &dyn Fn(f32) -> Constant| inputs[0].iter().map(|c| c.and_then(f)).collect();
     match layer {
@@ -44,7 +44,7 @@ fn through(layer: &Layer, inputs: &[&[Constant]], width: usize) -> Vec<Constant>
             out
         }
         Layer::BatchNorm(bn) => {
-            // γ = 0 makes a constant of anything.
+            // γ = 0 turns any input into a constant.
             let value = |(&x, (scale, shift)): (&Constant, (f32, f32))| match scale == 0.0 {
                 true => Some(shift),
                 false => x.map(|x| scale * x + shift),
@@ -68,7 +68,8 @@ fn through(layer: &Layer, inputs: &[&[Constant]], width: usize) -> Vec<Constant>
     }
 }
 
-/// What filter `o` emits: `b + Σ w·x` where every input that it weighs is constant, and zero if there is padding.
+/// The output of filter `o`: `b + Σ w·x`, if every input with a nonzero weight is constant (and zero, if there is
+/// padding).
 fn weighed(filters: &Filters, o: usize, inputs: &[Constant]) -> Constant {
     let (first, depth) = (filters.first_input(o), filters.depth());
     let mut sum = filters.bias_of(o);
@@ -121,7 +122,7 @@ mod tests {
             g.param_mut("bn.bias").unwrap().update(|w| w.fill(shift));
             let relu = g.push("relu", Layer::Relu, &[2]).unwrap();
             let next = g.push("next", conv(1, 3, 2, 1), &[relu]).unwrap();
-            // The live channel is not weighed, so that the dead one alone decides.
+            // The live channel has weight 0, so only the dead one matters.
             g.param_mut("next.weight")
                 .unwrap()
                 .update(|w| w.iter_mut().skip(1).step_by(2).for_each(|w| *w = 0.0));

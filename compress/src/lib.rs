@@ -1,24 +1,32 @@
-//! The techniques that make a network smaller: each a folder, each a rewrite of a graph or a callback of its training.
+//! Techniques that make a network smaller. Each is a folder: a rewrite of a graph, or a callback of its training.
+//!
+//! [`criteria`], [`granularity`] and [`Context`] are shared by sparsification and pruning.
 
 #![forbid(unsafe_code)]
 
 pub mod channels;
 pub mod compact;
 pub mod constants;
+pub mod criteria;
 pub mod distill;
 pub mod factorize;
 pub mod fold;
+pub mod granularity;
 mod lists;
 mod names;
 pub mod prune;
+mod select;
 pub mod sparsify;
 #[cfg(test)]
 mod testing;
 mod weights;
 
 pub use compact::{CompactConfig, compact};
+pub use criteria::Criterion;
 pub use distill::{DistillConfig, Distillation};
 pub use factorize::{FactorizeConfig, factorize};
 pub use fold::fold;
+pub use granularity::Granularity;
 pub use prune::{PruneConfig, PrunePlan, prune};
+pub use select::Context;
 pub use sparsify::{Sparsifier, SparsifyConfig, sparsify};

@@ -1,19 +1,19 @@
-//! The lists `include` and `exclude` of a configuration: names of layers, or of modules that contain them, so that
-//! `layer1` stands for `layer1.0.conv1` and all its neighbours.
+//! The `include` and `exclude` lists of a configuration: names of layers, or of modules that contain them. `layer1`
+//! stands for every layer whose name begins with `layer1.`.
 
 use lopper_engine::{Error, Result};
 
 /// The two lists of a configuration.
 #[derive(Clone, Copy)]
 pub(crate) struct Lists<'a> {
-    /// What an error calls the configuration.
+    /// The name of the technique in errors.
     pub technique: &'static str,
     pub include: &'a [String],
     pub exclude: &'a [String],
 }
 
 impl Lists<'_> {
-    /// An error where an entry stands for none of `layers`; `kind` is what they are called in it.
+    /// An error if an entry matches none of `layers`; the message calls them `kind`.
     pub fn check<'n>(&self, kind: &str, layers: impl Iterator<Item = &'n str> + Clone) -> Result<()> {
         for (list, entries) in [("include", self.include), ("exclude", self.exclude)] {
             if let Some(entry) =
@@ -38,7 +38,7 @@ impl Lists<'_> {
         self.exclude.iter().any(|entry| stands_for(entry, layer))
     }
 
-    /// Why `layer` is left alone, if it is; no list at all leaves none alone.
+    /// Why `layer` is skipped, if it is. Two empty lists skip nothing.
     pub fn skips(&self, layer: &str) -> Option<&'static str> {
         if self.excludes(layer) {
             Some("excluded")
@@ -50,7 +50,7 @@ impl Lists<'_> {
     }
 }
 
-/// Whether `entry` means the layer `name`: it is the name, or a module's path in front of it.
+/// Whether `entry` is the layer `name` or a module that contains it.
 fn stands_for(entry: &str, name: &str) -> bool {
     name.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -1,7 +1,9 @@
-//! Options that are one word: read and printed by the names that serde gives them.
+//! Options that are one word: how recipes and command lines read and print them.
 
-/// Gives a plain enum with serde names `FromStr` (the error lists the names) and `Display`, for command lines
-/// and tables. `$option` is what the error calls it.
+use lopper_engine::Error;
+
+/// Implements `FromStr` and `Display` for a plain enum by its serde names, for command lines and tables. Parse errors
+/// list the names and call the option `$option`.
 macro_rules! named {
     ($type:ty, $option:literal) => {
         impl std::str::FromStr for $type {
@@ -22,3 +24,18 @@ macro_rules! named {
     };
 }
 pub(crate) use named;
+
+/// The error for an `option` called `found` that is none of `expected`.
+pub(crate) fn unknown(option: &str, expected: &str, found: &str) -> Error {
+    Error::invalid(format!("{option}: expected {expected}, found `{found}`"))
+}
+
+/// `names` as a list: "a, b or c".
+pub(crate) fn one_of(names: impl IntoIterator<Item = impl Into<String>>) -> String {
+    let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
+    match (names.pop(), names.as_slice()) {
+        (None, _) => String::new(),
+        (Some(only), []) => only,
+        (Some(last), first) => format!("{} or {last}", first.join(", ")),
+    }
+}

@@ -1,9 +1,9 @@
-//! Layers with varied weights for the tests of this crate.
+//! Layers with varied weights, for the unit tests of this crate.
 
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
 use lopper_engine::{Layer, Param, Tensor};
 
-/// Numbers in −1..1 without a pattern, fixed by position (a multiplicative hash).
+/// Pseudorandom numbers in −1..1: a multiplicative hash of the position.
 fn noise(shape: &[usize]) -> Tensor {
     Tensor::from_fn(shape, |i| {
         let hash = (i as u32 + 1).wrapping_mul(2_654_435_761) >> 8;
@@ -11,7 +11,7 @@ fn noise(shape: &[usize]) -> Tensor {
     })
 }
 
-/// A convolution of `c` to `o` channels that keeps the image's size (odd `k`), without bias.
+/// A convolution from `c` to `o` channels, without bias, that preserves the image size (for odd `k`).
 pub fn conv(o: usize, k: usize, c: usize, groups: usize) -> Layer {
     Layer::Conv2d(Conv2d {
         weight: Param::new(noise(&[o, k, k, c / groups])),
@@ -31,7 +31,7 @@ pub fn linear(outputs: usize, inputs: usize) -> Layer {
     })
 }
 
-/// A batch norm that is not the identity.
+/// A batch norm that differs from the identity.
 pub fn bn(channels: usize) -> Layer {
     let mut bn = BatchNorm::new(channels);
     bn.weight = Param::new(noise(&[channels]));

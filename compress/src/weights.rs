@@ -1,6 +1,6 @@
-//! What several rewrites do to the weights of a convolution or linear layer.
+//! The weights of convolutions and linear layers, as the rewrites read and write them.
 //!
-//! Both are seen as filters `[O, TAPS, C / groups]`; a linear layer has one tap and no padding.
+//! Both kinds of layer are seen as filters `[O, TAPS, C / groups]`; a linear layer has one tap and no padding.
 
 use lopper_engine::rewrite::Edit;
 use lopper_engine::{Graph, Layer, NodeId, Param, Result, Tensor, memory};
@@ -13,12 +13,12 @@ pub(crate) struct Filters<'a> {
     pub bias: Option<&'a Param>,
     /// Independent groups of channels.
     pub groups: usize,
-    /// Whether windows reach over the image's border, where they read zero.
+    /// Whether windows reach past the image's border, where they read zeros.
     pub padded: bool,
 }
 
 impl<'a> Filters<'a> {
-    /// Those of `layer`, if it is a convolution (not a compact one) or linear.
+    /// The filters of `layer`. None unless it is a (non-compact) convolution or a linear layer.
     pub fn of(layer: &'a Layer) -> Option<Self> {
         match layer {
             Layer::Conv2d(conv) => Some(Self {
@@ -39,7 +39,7 @@ impl<'a> Filters<'a> {
         self.weight.value().dim(0)
     }
 
-    /// Input channels that one filter reads, C / groups.
+    /// The number of input channels that a filter reads, C / groups.
     pub fn depth(&self) -> usize {
         self.weight.value().shape().last().copied().unwrap_or(0)
     }
@@ -56,7 +56,7 @@ impl<'a> Filters<'a> {
         &values[o * size..][..size]
     }
 
-    /// The bias of filter `o`; 0 where there is none.
+    /// The bias of filter `o`; 0 if the layer has none.
     pub fn bias_of(&self, o: usize) -> f64 {
         self.bias.map_or(0.0, |b| f64::from(b.value().data()[o]))
     }
@@ -66,8 +66,8 @@ impl<'a> Filters<'a> {
         (0..self.outputs()).map(|o| self.bias_of(o)).collect()
     }
 
-    /// What filter `o` makes of channels that are constant: `Σ_c w[o, t, c] · constant[c]` for each tap t, with the
-    /// constants of all input channels.
+    /// The contribution of constant input channels to filter `o`: `Σ_c w[o, t, c] · constant[c]` for each tap t.
+    /// `constants` covers all input channels of the layer.
     pub fn response(&self, o: usize, constants: &[f64]) -> Vec<f64> {
         let constants = &constants[self.first_input(o)..][..self.depth()];
         let tap = |w: &[f32]| w.iter().zip(constants).map(|(&w, &c)| f64::from(w) * c).sum();
@@ -75,7 +75,38 @@ impl<'a> Filters<'a> {
     }
 }
 
-/// Checks that the memory holds the parameters of `graph` once more, with masks: what a rewrite called `what` may copy.
+/// Whether `layer` produces new channels from weights: a convolution (compact or not) or a linear layer.
+pub(crate) fn has_weight(layer: &Layer) -> bool {
+    matches!(layer, Layer::Conv2d(_) | Layer::CompactConv2d(_) | Layer::Linear(_))
+}
+
+/// Whether `layer` is a depthwise convolution, whose channels are tied to those of the layer before it.
+pub(crate) fn is_depthwise(layer: &Layer) -> bool {
+    matches!(layer, Layer::Conv2d(conv) if conv.is_depthwise())
+}
+
+/// The weight of a convolution (not a compact one) or linear layer, or γ of a batch norm.
+pub(crate) fn weight(layer: &Layer) -> Option<&Param> {
+    match layer {
+        Layer::BatchNorm(bn) => Some(&bn.weight),
+        _ => Filters::of(layer).map(|filters| filters.weight),
+    }
+}
+
+/// The batch norm that scales the output of `node`, one γ per filter: its only reader, possibly behind activations.
+/// `readers` are [`Graph::readers`].
+pub(crate) fn batch_norm_behind(graph: &Graph, readers: &[Vec<NodeId>], mut node: NodeId) -> Option<NodeId> {
+    loop {
+        let &[reader] = readers[node].as_slice() else { return None };
+        match &graph.nodes()[reader].layer {
+            Layer::BatchNorm(_) => return Some(reader),
+            Layer::Relu | Layer::Relu6 => node = reader,
+            _ => return None,
+        }
+    }
+}
+
+/// Checks that memory holds the parameters of `graph` once more, with masks: as much as the rewrite called `what` may copy.
 pub(crate) fn require_copy(graph: &Graph, what: &str) -> Result<()> {
     let params = graph.params().map(|(_, param)| memory::bytes_of::<f32>([param.value().len(), 2]));
     memory::require(format_args!("{what}: new parameters"), params.fold(0, u64::saturating_add))
@@ -90,7 +121,7 @@ pub(crate) fn filters_mut(layer: &mut Layer) -> Option<(&mut Param, &mut Option<
     }
 }
 
-/// Sets the bias of the convolution or linear layer `node`; where it has none, it gets one, and the edit says so.
+/// Sets the bias of the convolution or linear layer `node`. Returns an edit if the layer had no bias before.
 pub(crate) fn set_bias(graph: &mut Graph, node: NodeId, values: &[f64]) -> Option<Edit> {
     let path = format!("{}.bias", graph.nodes()[node].name);
     let (_, bias) = filters_mut(graph.layer_mut(node))?;
@@ -107,7 +138,7 @@ pub(crate) fn set_bias(graph: &mut Graph, node: NodeId, values: &[f64]) -> Optio
     }
 }
 
-/// Replaces the values of `param`, in its shape; where a new one is not zero, the mask opens.
+/// Replaces the values of `param`, keeping its shape. The mask opens where a new value is not zero.
 pub(crate) fn overwrite(param: &mut Param, values: Vec<f32>) {
     let shape = param.value().shape().to_vec();
     let mask = param.mask().map(|mask| {

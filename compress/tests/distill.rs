@@ -1,4 +1,4 @@
-//! Distillation: its loss and gradients from their definitions, and what it leaves alone.
+//! Distillation: its loss and gradients from their definitions, and what it does not change.
 
 mod support;
 
@@ -74,7 +74,7 @@ fn definition(config: &DistillConfig, student: &[f64], teacher: &[f64], labels: 
 
 #[test]
 fn loss_and_gradient_agree_with_the_definition() {
-    // The teacher's batch norms tell evaluation from training.
+    // The teacher's batch norms behave differently in eval and training mode.
     let (student, teacher) = (plain_net(5, 3, 1), small_net(3));
     let batch = Toy::new(1, 3).batch(0);
     let (ours, theirs) = (output(&student, "fc", &batch.images), output(&teacher, "fc2", &batch.images));

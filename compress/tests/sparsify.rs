@@ -1,8 +1,11 @@
-//! Masks at once: what each granularity, criterion and context drops, and what is left alone.
+//! Masks at once: what each granularity, criterion and context drops, and which layers are skipped.
 
 mod support;
 
+use lopper_compress::criteria::*;
+use lopper_compress::granularity::Granularity;
 use lopper_compress::sparsify::*;
+use lopper_compress::{Context, Criterion};
 use lopper_engine::layer::Layer;
 use lopper_engine::rewrite::Outcome;
 use lopper_engine::{Graph, Param, Tensor};
@@ -41,8 +44,8 @@ fn each_granularity_drops_its_own_shape() {
         let rewritten = sparsify(&graph, &config(0.5, granularity, Context::Local), None).unwrap();
         weight(&rewritten.graph, "a").mask().unwrap().data().to_vec()
     };
-    assert_eq!(mask(Granularity::Weight), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
-    assert_eq!(mask(Granularity::Filter), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
+    assert_eq!(mask(Granularity::WEIGHT), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
+    assert_eq!(mask(Granularity::FILTER), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
 
     // Kernels lie across: (o, c) owns positions o·4 + c and o·4 + c + 2.
     let values = [1.0, 9.0, 1.0, 9.0, 8.0, 2.0, 8.0, 2.0];
@@ -51,7 +54,7 @@ fn each_granularity_drops_its_own_shape() {
         .unwrap()
         .set_value(Tensor::from_slice(&[2, 1, 2, 2], &values).unwrap())
         .unwrap();
-    let rewritten = sparsify(&graph, &config(0.5, Granularity::Kernel, Context::Local), None).unwrap();
+    let rewritten = sparsify(&graph, &config(0.5, Granularity::KERNEL, Context::Local), None).unwrap();
     assert_eq!(
         weight(&rewritten.graph, "a").mask().unwrap().data(),
         [0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0]
@@ -64,21 +67,24 @@ fn each_granularity_drops_its_own_shape() {
         let rewritten = sparsify(&graph, &config(0.34, granularity, Context::Local), None).unwrap();
         weight(&rewritten.graph, "fc").value().data().to_vec()
     };
-    assert_eq!(value(Granularity::Row), [0.0, 0.0, 0.0, 3.0, -7.0, 4.0]);
-    assert_eq!(value(Granularity::Column), [0.0, -5.0, 2.0, 0.0, -7.0, 4.0]);
-    assert_eq!(value(Granularity::Weight), [0.0, -5.0, 0.0, 3.0, -7.0, 4.0]);
+    assert_eq!(value(Granularity::ROW), [0.0, 0.0, 0.0, 3.0, -7.0, 4.0]);
+    assert_eq!(value(Granularity::COLUMN), [0.0, -5.0, 2.0, 0.0, -7.0, 4.0]);
+    assert_eq!(value(Granularity::WEIGHT), [0.0, -5.0, 0.0, 3.0, -7.0, 4.0]);
 }
 
 #[test]
 fn measured_sparsity_is_the_one_asked_for() {
     let graph = small_net(3);
     for granularity in
-        [Granularity::Weight, Granularity::Kernel, Granularity::Filter, Granularity::Row, Granularity::Column]
+        [Granularity::WEIGHT, Granularity::KERNEL, Granularity::FILTER, Granularity::ROW, Granularity::COLUMN]
     {
         for context in [Context::Local, Context::Global] {
-            for criterion in [Criterion::LargeFinal, Criterion::Random] {
+            for criterion in [Criterion::from(LargeFinal), Random.into()] {
                 for sparsity in [0.0, 0.25, 0.5, 0.8] {
-                    let config = SparsifyConfig { criterion, ..config(sparsity, granularity, context) };
+                    let config = SparsifyConfig {
+                        criterion: criterion.clone(),
+                        ..config(sparsity, granularity, context)
+                    };
                     let rewritten = sparsify(&graph, &config, None).unwrap();
                     let measured = Sparsity::measure(&rewritten.graph, &config).unwrap();
                     for layer in &measured.layers {
@@ -108,14 +114,14 @@ fn half_of_vgg16_is_2112_filters() {
     let (mut chain, mut inputs) = (Chain::new(3), 3);
     for (i, &width) in widths.iter().enumerate() {
         let Layer::Conv2d(mut layer) = conv(width, inputs, 1, 1, i as u64) else { unreachable!() };
-        // Deeper layers have smaller weights, as He's initialisation gives them.
+        // Deeper layers have smaller weights, as He initialization gives them.
         layer.weight.update(|w| w.iter_mut().for_each(|w| *w /= (inputs as f32).sqrt()));
         chain = chain.then(&format!("features.{i}"), Layer::Conv2d(layer));
         inputs = width;
     }
     let graph = chain.then("flatten", Layer::Flatten).then("classifier", linear(10, 512, 99)).graph;
 
-    let config = config(0.5, Granularity::Filter, Context::Global);
+    let config = config(0.5, Granularity::FILTER, Context::Global);
     let rewritten = sparsify(&graph, &config, None).unwrap();
     let measured = Sparsity::measure(&rewritten.graph, &config).unwrap();
     let (groups, zero) = measured.layers.iter().fold((0, 0), |(n, z), l| (n + l.groups, z + l.zero_groups));
@@ -133,7 +139,7 @@ fn local_sparsity_gives_the_published_filter_counts() {
         .then("conv3", conv(100, 50, 5, 1, 3))
         .then("fc", linear(10, 100, 4))
         .graph;
-    let config = config(0.3, Granularity::Filter, Context::Local);
+    let config = config(0.3, Granularity::FILTER, Context::Local);
     let measured = Sparsity::measure(&sparsify(&graph, &config, None).unwrap().graph, &config).unwrap();
     let kept: Vec<usize> = measured.layers.iter().map(|l| l.groups - l.zero_groups).collect();
     assert_eq!(kept, [14, 35, 70]);
@@ -143,7 +149,7 @@ fn local_sparsity_gives_the_published_filter_counts() {
 fn total_sparsity_leaves_a_group_in_each_layer() {
     let graph = small_net(3);
     for context in [Context::Local, Context::Global] {
-        let config = config(1.0, Granularity::Filter, context);
+        let config = config(1.0, Granularity::FILTER, context);
         let measured = Sparsity::measure(&sparsify(&graph, &config, None).unwrap().graph, &config).unwrap();
         assert!(measured.layers.iter().all(|l| l.zero_groups == l.groups - 1), "{measured}");
     }
@@ -153,7 +159,7 @@ fn total_sparsity_leaves_a_group_in_each_layer() {
 fn what_is_left_alone_is_said() {
     let mut graph = small_net(3);
     graph.param_mut("body.conv2.weight").unwrap().trainable = false;
-    let rewrite = sparsify(&graph, &config(0.5, Granularity::Filter, Context::Local), None).unwrap();
+    let rewrite = sparsify(&graph, &config(0.5, Granularity::FILTER, Context::Local), None).unwrap();
     let outcome = |layer: &str| match rewrite.report.nodes.iter().find(|(n, _)| n == layer).unwrap().1.clone()
     {
         Outcome::Changed(how) | Outcome::Skipped(how) => how,
@@ -164,7 +170,7 @@ fn what_is_left_alone_is_said() {
     assert_eq!(outcome("fc1"), "granularity filter does not apply to a linear layer");
     assert_eq!(rewrite.report.changed_count(), 1);
 
-    let rows = config(0.5, Granularity::Row, Context::Local);
+    let rows = config(0.5, Granularity::ROW, Context::Local);
     let report = sparsify(&graph, &rows, None).unwrap().report.to_string();
     assert!(report.contains("5 of 10 rows kept"), "{report}");
     assert!(report.contains("it makes the network's output"), "{report}");
@@ -178,7 +184,7 @@ fn layers_are_chosen_by_name_or_module() {
         let config = SparsifyConfig {
             include: own(include),
             exclude: own(exclude),
-            ..config(0.5, Granularity::Weight, Context::Local)
+            ..config(0.5, Granularity::WEIGHT, Context::Local)
         };
         let graph = sparsify(&graph, &config, None).map(|r| r.graph)?;
         let masked = graph.params().filter(|(_, p)| p.mask().is_some()).map(|(path, _)| path);
@@ -198,17 +204,18 @@ fn layers_are_chosen_by_name_or_module() {
 #[test]
 fn taylor_agrees_with_a_hand_example() {
     let graph = one_linear(2, &[1.0, 2.0, -1.0, 3.0]);
-    let mut taylor = Taylor::default();
-    let rows =
-        SparsifyConfig { criterion: Criterion::Taylor, ..config(0.5, Granularity::Row, Context::Local) };
+    let mut evidence = Evidence::default();
+    let rows = SparsifyConfig { criterion: Taylor.into(), ..config(0.5, Granularity::ROW, Context::Local) };
+    let sites = rows.sites(&graph).unwrap();
     for gradient in [[4.0, -1.0, 1.0, 2.0], [0.0, -3.0, 2.0, 0.0]] {
         let gradient = Tensor::from_slice(&[2, 2], &gradient).unwrap();
-        taylor.observe(&graph, &rows, &BTreeMap::from([("fc.weight".to_string(), gradient)])).unwrap();
+        let gradients = BTreeMap::from([("fc.weight".to_string(), gradient)]);
+        evidence.observe(&rows.criterion, &graph, &sites, &gradients).unwrap();
     }
     // Row 0: |1·4 − 2·1| = 2 and |−2·3| = 6. Row 1: |−1 + 6| = 5 and |−2| = 2.
-    let groups = Granularity::Row.groups(&graph.nodes()[1].layer).unwrap();
-    assert_eq!(taylor.scores("fc", &groups).unwrap(), [4.0, 3.5]);
-    let rewritten = sparsify(&graph, &rows, Some(&taylor)).unwrap();
+    let scoring = Scoring::new(&rows.criterion).evidence(Some(&evidence));
+    assert_eq!(scoring.scores(&graph, &sites[0]).unwrap(), [4.0, 3.5]);
+    let rewritten = sparsify(&graph, &rows, Some(&evidence)).unwrap();
     assert_eq!(weight(&rewritten.graph, "fc").value().data(), [1.0, 2.0, 0.0, 0.0]);
 
     let error = sparsify(&graph, &rows, None).unwrap_err().to_string();
@@ -227,8 +234,8 @@ fn batch_norm_gamma_judges_the_filter_that_it_scales() {
         graph.param_mut(path).unwrap().set_value(gammas).unwrap();
     }
     let slim = SparsifyConfig {
-        criterion: Criterion::BatchNormGamma,
-        ..config(3.0 / 14.0, Granularity::Filter, Context::Global)
+        criterion: BatchNormGamma.into(),
+        ..config(3.0 / 14.0, Granularity::FILTER, Context::Global)
     };
     let rewritten = sparsify(&graph, &slim, None).unwrap().graph;
     let dead = |layer: &str| {
@@ -245,9 +252,9 @@ fn random_is_fixed_by_its_seed() {
     let graph = small_net(3);
     let masked = |seed| {
         let config = SparsifyConfig {
-            criterion: Criterion::Random,
+            criterion: Random.into(),
             seed,
-            ..config(0.5, Granularity::Weight, Context::Global)
+            ..config(0.5, Granularity::WEIGHT, Context::Global)
         };
         let graph = sparsify(&graph, &config, None).unwrap().graph;
         weight(&graph, "body.conv1").value().clone()
@@ -259,9 +266,9 @@ fn random_is_fixed_by_its_seed() {
 #[test]
 fn masks_of_two_granularities_add_up() {
     let graph = small_net(3);
-    let weights = config(0.4, Granularity::Weight, Context::Local);
+    let weights = config(0.4, Granularity::WEIGHT, Context::Local);
     let once = sparsify(&graph, &weights, None).unwrap().graph;
-    let filters = config(0.5, Granularity::Filter, Context::Local);
+    let filters = config(0.5, Granularity::FILTER, Context::Local);
     let twice = sparsify(&once, &filters, None).unwrap().graph;
     let (before, after) = (weight(&once, "body.conv1"), weight(&twice, "body.conv1"));
     let pairs = before.value().data().iter().zip(after.value().data());
@@ -308,7 +315,7 @@ fn options_read_as_recipes_write_them() {
         "#,
     )
     .unwrap();
-    assert_eq!((config.granularity, config.context), (Granularity::Kernel, Context::Local));
+    assert_eq!((config.granularity, config.context), (Granularity::KERNEL, Context::Local));
     assert_eq!((config.schedule, config.end), (Schedule::Iterative { steps: 3 }, 0.8));
     assert_eq!(read("sparsity = 0.5\nschedule = \"gradual\"").unwrap().schedule, Schedule::Gradual);
     assert_eq!(read("sparsity = 0.25").unwrap(), SparsifyConfig::new(0.25));
@@ -324,11 +331,11 @@ fn options_read_as_recipes_write_them() {
     }
     let schedule = Schedule::Iterative { steps: 0 };
     assert!(SparsifyConfig { schedule, ..config.clone() }.check().is_err());
-    let gamma = SparsifyConfig { criterion: Criterion::BatchNormGamma, ..config };
+    let gamma = SparsifyConfig { criterion: BatchNormGamma.into(), ..config };
     assert!(gamma.check().unwrap_err().to_string().contains("granularity kernel"));
 
-    assert_eq!("row".parse::<Granularity>().unwrap(), Granularity::Row);
-    assert_eq!(Criterion::LargeFinal.to_string().parse::<Criterion>().unwrap(), Criterion::LargeFinal);
+    assert_eq!("row".parse::<Granularity>().unwrap(), Granularity::ROW);
+    assert_eq!(LargeFinal.name().parse::<Criterion>().unwrap(), LargeFinal.into());
     let error = "filters".parse::<Granularity>().unwrap_err().to_string();
     assert!(error.contains("filters") && error.contains("column"), "{error}");
 }

@@ -2,7 +2,10 @@
 
 mod support;
 
+use lopper_compress::criteria::*;
+use lopper_compress::granularity::Granularity;
 use lopper_compress::sparsify::*;
+use lopper_compress::{Context, Criterion};
 use lopper_engine::train::{
     Callback, Checkpoint, CrossEntropy, Keeper, Optimizer, OptimizerConfig, Progress, State, Step, Trainer,
     Why, Wish,
@@ -67,7 +70,7 @@ fn run(config: &SparsifyConfig, optimizer: &mut Optimizer, epochs: usize) -> Res
 #[test]
 fn dropped_weights_stay_zero_through_momentum() {
     for optimizer in OPTIMIZERS {
-        for granularity in [Granularity::Weight, Granularity::Kernel, Granularity::Filter, Granularity::Row] {
+        for granularity in [Granularity::WEIGHT, Granularity::KERNEL, Granularity::FILTER, Granularity::ROW] {
             for context in [Context::Local, Context::Global] {
                 let config = SparsifyConfig { granularity, context, ..SparsifyConfig::new(0.5) };
                 let mut optimizer = Optimizer::new(optimizer);
@@ -86,8 +89,7 @@ fn dropped_weights_stay_zero_through_momentum() {
 
 #[test]
 fn every_criterion_and_schedule_arrives() {
-    for criterion in [Criterion::LargeFinal, Criterion::Random, Criterion::Taylor, Criterion::BatchNormGamma]
-    {
+    for criterion in [Criterion::from(LargeFinal), Random.into(), Taylor.into(), BatchNormGamma.into()] {
         for schedule in [
             Schedule::OneShot,
             Schedule::Iterative { steps: 3 },
@@ -95,8 +97,13 @@ fn every_criterion_and_schedule_arrives() {
             Schedule::Cosine,
             Schedule::Gradual,
         ] {
-            let config =
-                SparsifyConfig { criterion, schedule, start: 0.25, end: 0.75, ..SparsifyConfig::new(0.5) };
+            let config = SparsifyConfig {
+                criterion: criterion.clone(),
+                schedule,
+                start: 0.25,
+                end: 0.75,
+                ..SparsifyConfig::new(0.5)
+            };
             let (graph, sparsifier) = run(&config, &mut Optimizer::new(OPTIMIZERS[0]), 2).unwrap();
             assert_eq!(Sparsity::measure(&graph, &config).unwrap().of_groups(), 0.5, "{config:?}");
             let last = sparsifier.history().last().unwrap();
@@ -150,15 +157,15 @@ fn taylor_predicts_the_change_of_the_loss() {
     let graph = small_net(3);
     let mut data = Toy::new(1, 3);
     let config = SparsifyConfig {
-        granularity: Granularity::Weight,
-        criterion: Criterion::Taylor,
+        granularity: Granularity::WEIGHT,
+        criterion: Taylor.into(),
         include: vec!["fc2".into()],
         ..SparsifyConfig::new(0.5)
     };
-    let taylor = Taylor::measure(&graph, &config, &mut data, 1, &device).unwrap();
-    let fc2 = graph.id("fc2").unwrap();
-    let groups = Granularity::Weight.groups(&graph.nodes()[fc2].layer).unwrap();
-    let scores = taylor.scores("fc2", &groups).unwrap();
+    let sites = config.sites(&graph).unwrap();
+    let evidence = Evidence::measure(&config.criterion, &graph, &sites, &mut data, 1, &device).unwrap();
+    let scoring = Scoring::new(&config.criterion).evidence(Some(&evidence));
+    let scores = scoring.scores(&graph, &sites[0]).unwrap();
     let mut loss_where = |i: usize, factor: f32| {
         let mut graph = graph.clone();
         graph.param_mut("fc2.weight").unwrap().update(|w| w[i] *= factor);
@@ -170,6 +177,49 @@ fn taylor_predicts_the_change_of_the_loss() {
         assert!((slope - f64::from(score)).abs() < 1e-3 + 0.02 * slope, "weight {i}: {slope} and {score}");
     }
     assert!(scores.iter().any(|&s| s > 0.01));
+}
+
+/// Dense, sparse, dense: in the middle third half of the weights are zero, at the end no mask is left but the one that
+/// was there before.
+#[test]
+fn dense_sparse_dense_gives_back_what_it_dropped() {
+    struct Count(Vec<(usize, usize)>);
+    impl Callback for Count {
+        fn after_step(&mut self, step: &mut Step) -> Result<()> {
+            let count = |layer: &str| {
+                let weight = step.graph.param(&format!("{layer}.weight")).unwrap();
+                weight.value().data().iter().filter(|&&w| w == 0.0).count()
+            };
+            self.0.push((count("body.conv1"), count("fc1")));
+            Ok(())
+        }
+    }
+    let config = SparsifyConfig {
+        granularity: Granularity::WEIGHT,
+        context: Context::Local,
+        schedule: Schedule::DenseSparseDense,
+        include: vec!["body.conv1".into(), "fc1".into()],
+        ..SparsifyConfig::new(0.5)
+    };
+    let mut graph = small_net(3);
+    let before = SparsifyConfig { include: vec!["fc1".into()], ..config.clone() };
+    graph = sparsify(&graph, &SparsifyConfig { sparsity: 0.25, ..before }, None).unwrap().graph;
+    let mask = graph.param("fc1.weight").unwrap().mask().unwrap().clone();
+
+    let (mut sparsifier, mut count) = (Sparsifier::new(config).unwrap(), Count(Vec::new()));
+    let callbacks: Vec<&mut dyn Callback> = vec![&mut sparsifier, &mut count];
+    let optimizer = &mut Optimizer::new(OPTIMIZERS[0]);
+    train(&mut graph, optimizer, 3, &mut CrossEntropy::default(), callbacks).unwrap();
+    // 12 steps, 108 and 80 weights. The end of step 4 is 1/3, the end of step 8 is 2/3, where the masks go; what comes back
+    // at zero moves in the step after.
+    for (step, &(conv1, fc1)) in count.0.iter().enumerate() {
+        let expected = if (3..=7).contains(&step) { (54, 40) } else { (0, 20) };
+        assert_eq!((conv1, fc1), expected, "step {step}");
+    }
+    assert!(graph.param("body.conv1.weight").unwrap().mask().is_none());
+    assert!(graph.param("fc1.weight").unwrap().mask().unwrap().same_bits(&mask));
+    let records: Vec<_> = sparsifier.history().iter().map(|r| (r.step, r.target)).collect();
+    assert_eq!(records, [(3, 0.5), (7, 0.0)]);
 }
 
 /// A training that is stopped after any step and gone on with by another sparsifier: same history, same bits.
@@ -185,12 +235,11 @@ fn what_a_sparsifier_remembers_outlives_an_interruption() {
             Ok(())
         }
     }
-    let part = |criterion, from: Option<Checkpoint>, keeper: Option<&mut dyn Keeper>| {
-        let schedule = Schedule::Linear;
+    let part = |criterion: &str, schedule, from: Option<Checkpoint>, keeper: Option<&mut dyn Keeper>| {
         let config = SparsifyConfig {
-            criterion,
+            criterion: criterion.parse().unwrap(),
             schedule,
-            granularity: Granularity::Weight,
+            granularity: Granularity::WEIGHT,
             ..SparsifyConfig::new(0.6)
         };
         let (mut graph, mut sparsifier) = (small_net(3), Sparsifier::new(config).unwrap());
@@ -207,13 +256,15 @@ fn what_a_sparsifier_remembers_outlives_an_interruption() {
         let done = trainer.fit_kept(&mut graph, &mut Toy::new(4, 3), None, from, keeper);
         (graph, sparsifier.history().to_vec(), done.is_ok())
     };
-    for criterion in [Criterion::Taylor, Criterion::Random] {
-        let (whole, history, _) = part(criterion, None, None);
+    for (criterion, schedule) in
+        [("taylor", Schedule::Linear), ("random", Schedule::Linear), ("taylor", Schedule::DenseSparseDense)]
+    {
+        let (whole, history, _) = part(criterion, schedule, None, None);
         for step in 0..8 {
             let mut stopper = StopAfter(step, None);
-            let (_, begun, done) = part(criterion, None, Some(&mut stopper));
+            let (_, begun, done) = part(criterion, schedule, None, Some(&mut stopper));
             assert!(!done && begun[..] == history[..begun.len()]);
-            let (rest, again, done) = part(criterion, stopper.1, None);
+            let (rest, again, done) = part(criterion, schedule, stopper.1, None);
             assert!(done && same_bits(&whole, &rest), "{criterion} stopped after step {step}");
             assert_eq!(again, history);
         }
@@ -226,11 +277,15 @@ fn a_damaged_state_of_sparsification_is_refused() {
     let whole = sparsifier.state();
     sparsifier.restore(whole.clone()).unwrap();
     let with = |observed: &str, sums: &str| State {
-        value: serde_json::json!({ "history": [], "observed": { observed: 1 } }),
-        arrays: [(sums.to_string(), vec![1.0])].into(),
+        value: serde_json::json!({ "history": [], "observed": { observed: 1 }, "initial": {}, "before": {} }),
+        arrays: [(format!("observed/{sums}"), vec![1.0])].into(),
     };
     assert!(sparsifier.restore(with("a", "a")).is_ok());
-    for damaged in [with("a", "b"), State::default(), State { value: 3.into(), ..whole }] {
+    let mask = State {
+        value: serde_json::json!({ "history": [], "observed": {}, "initial": {}, "before": { "1": [2] } }),
+        arrays: [("before/1".to_string(), vec![1.0])].into(),
+    };
+    for damaged in [with("a", "b"), mask, State::default(), State { value: 3.into(), ..whole }] {
         assert!(sparsifier.restore(damaged).unwrap_err().to_string().starts_with("checkpoint: "));
     }
 }

@@ -5,7 +5,7 @@ use super::step::{Layers, Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
 use lopper_compress::prune::{Constants, PruneConfig, PrunePlan};
-use lopper_compress::sparsify::{Context, Criterion};
+use lopper_compress::{Context, Criterion};
 use lopper_engine::{Error, Result, input};
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 pub struct Prune {
     /// A model file
     model: PathBuf,
-    /// What a channel is worth; without it, channels that sparsification left dead go, and no others
-    #[arg(long, requires = "fraction")]
+    #[arg(long, requires = "fraction", help = criterion_help())]
     criterion: Option<Criterion>,
     /// Fraction of channels to remove by the criterion, in [0, 1]
     #[arg(long, requires = "criterion")]
@@ -43,13 +42,14 @@ pub struct Prune {
 impl Prune {
     pub fn run(&self, common: &Common) -> Result<()> {
         let config = PruneConfig {
-            criterion: self.criterion,
+            criterion: self.criterion.clone(),
             fraction: self.fraction,
             context: self.context,
             constants: self.constants,
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
             seed: common.seed.unwrap_or(0),
+            ..PruneConfig::default()
         };
         config.check()?;
         let plan = self.plan.as_deref().map(read_plan).transpose()?;
@@ -57,6 +57,13 @@ impl Prune {
         let stage = Stage { prune: Some(config), plan, save_plan, train, ..Stage::default() };
         run_stage("pruned", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
+}
+
+fn criterion_help() -> String {
+    let names = Criterion::names();
+    format!(
+        "What a channel is worth: {names}; without it, channels that sparsification left dead go, and no others"
+    )
 }
 
 fn read_plan(path: &Path) -> Result<PrunePlan> {

@@ -1,26 +1,26 @@
-//! How much a teacher counts, and what is learnt from it.
+//! The options of distillation.
 
 use crate::names::named;
 use lopper_engine::Result;
 use lopper_engine::number::{self, Range};
 use serde::{Deserialize, Serialize};
 
-/// What the student's logits are compared with.
+/// How the student's logits are compared with the teacher's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DistillLoss {
-    /// `T² · KL(softmax(teacher/T) ‖ softmax(student/T))` (Hinton et al. 2015). The T² keeps the gradient's
-    /// size when the temperature T changes.
+    /// `T² · KL(softmax(teacher/T) ‖ softmax(student/T))` (Hinton et al. 2015). The factor T² keeps the size of
+    /// the gradient independent of the temperature T.
     #[default]
     SoftTargets,
-    /// The mean squared difference of the logits (Ba & Caruana 2014).
+    /// The mean squared error of the logits (Ba & Caruana 2014).
     Logits,
 }
 
 named!(DistillLoss, "distillation loss");
 
 /// A pair of layers whose outputs are compared (FitNets, Romero et al. 2015), by their mean squared
-/// difference.
+/// error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hint {
@@ -28,7 +28,7 @@ pub struct Hint {
     pub student: String,
     /// The teacher's layer, whose output has the same shape.
     pub teacher: String,
-    /// The weight beside the loss of the logits.
+    /// The weight of the pair, relative to the loss of the logits.
     #[serde(default = "one", deserialize_with = "number::deserialize")]
     pub weight: f32,
 }
@@ -41,27 +41,27 @@ fn one() -> f32 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DistillConfig {
-    /// The share of distillation in the loss, in 0..=1; the task has the rest.
+    /// The weight of distillation in the loss, in 0..=1. The task gets the rest.
     #[serde(deserialize_with = "number::deserialize")]
     pub weight: f32,
-    /// What the logits are compared with.
+    /// How the logits are compared.
     pub loss: DistillLoss,
-    /// T, above 0: the higher, the more the teacher's small probabilities tell. Of soft targets alone.
+    /// The temperature T > 0 of soft targets. The higher, the more the teacher's small probabilities count.
     #[serde(deserialize_with = "number::deserialize")]
     pub temperature: f32,
-    /// Layers whose outputs are compared as well.
+    /// Pairs of layers whose outputs are compared, too.
     pub hints: Vec<Hint>,
 }
 
 impl Default for DistillConfig {
-    /// Soft targets at T = 5, as much as the task.
+    /// Soft targets at T = 5, weighted equally with the task.
     fn default() -> Self {
         Self { weight: 0.5, loss: DistillLoss::default(), temperature: 5.0, hints: Vec::new() }
     }
 }
 
 impl DistillConfig {
-    /// An error that names the first option that makes no sense, whatever the networks.
+    /// Checks the options that can be checked without the networks. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
         number::single("distillation weight", self.weight.into(), Range::UpToOne)?;
         let temperature = f64::from(self.temperature);

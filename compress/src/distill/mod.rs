@@ -1,4 +1,4 @@
-//! Distillation: a student network learns from a teacher's outputs besides the labels.
+//! Distillation: a student network learns from a teacher's outputs in addition to the labels.
 
 mod config;
 mod objective;

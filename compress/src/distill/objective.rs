@@ -1,16 +1,15 @@
-//! The loss of a student that has a teacher.
+//! The loss of a student with a teacher.
 
 use super::{DistillConfig, DistillLoss};
 use lopper_engine::data::Batch;
 use lopper_engine::train::{CrossEntropy, Objective};
 use lopper_engine::{Error, Graph, Mode, NodeId, Pass, Result, Tape, Tensor, Var};
 
-/// `(1 − weight) · task + weight · (logits + Σ hints)`: cross entropy with the labels, and what
-/// [`DistillConfig`] takes from the teacher.
+/// `(1 − weight) · task + weight · (logits + Σ hints)`: cross entropy with the labels, and the
+/// terms of [`DistillConfig`].
 ///
-/// The teacher sees the very images that the student sees, augmented alike, in evaluation mode and without a
-/// tape; it never changes. At weight 0 it is not asked at all, and training is plain training, bit for bit.
-/// Validation measures the task alone.
+/// The teacher sees the same augmented images as the student, in eval mode and without a tape; it never changes. At
+/// weight 0 it does not run, and training equals plain training bit for bit. Validation measures only the task.
 #[derive(Debug)]
 pub struct Distillation {
     config: DistillConfig,
@@ -21,12 +20,10 @@ pub struct Distillation {
 }
 
 impl Distillation {
-    /// The objective of `student`, taught by `teacher`, on images `[H, W, C]`. An error where an option makes
-    /// no sense, the networks differ in classes, a hint names a layer that is not there, or its two outputs
-    /// differ in shape.
+    /// The objective of `student`, taught by `teacher`, on images `[H, W, C]`. Fails if an option is invalid, the
+    /// networks differ in classes, a hint names a layer that does not exist, or its two outputs differ in shape.
     ///
-    /// The student may learn, but not be rewritten, while the objective is in use: hints hold positions of
-    /// its layers.
+    /// The student must not be rewritten while the objective is in use: hints refer to its layers by position.
     pub fn new(
         config: DistillConfig,
         task: CrossEntropy,
@@ -68,11 +65,11 @@ impl Distillation {
         &self.teacher
     }
 
-    /// The part of the loss that comes from the teacher.
+    /// The teacher's part of the loss.
     fn lesson(&self, tape: &mut Tape, pass: &Pass, images: &Tensor) -> Result<Var> {
         let mut silent = Tape::no_grad(tape.device());
         let taught = self.teacher.forward(&mut silent, Mode::Eval, images.clone(), &self.teacher_taps)?;
-        // Variables of another tape are constants on this one: no gradient goes back into the teacher.
+        // Variables of another tape are constants on this one, so no gradient flows into the teacher.
         let mut loss = match self.config.loss {
             DistillLoss::SoftTargets => {
                 tape.kl_divergence(&pass.output, taught.output.value(), self.config.temperature)?

@@ -1,12 +1,12 @@
-//! The singular values of a weight matrix, and its best approximation of a rank.
+//! The singular values of a weight matrix, and its best low-rank approximations.
 //!
 //! With `W [OUT, IN]` and m the shorter side, the eigenvectors of the m × m Gram matrix `WWᵀ` (or `WᵀW`) are the
 //! singular vectors of that side, and its eigenvalues are σ². The other side's vectors are never needed: by Eckart &
 //! Young (1936) the best approximation of rank r is the projection `U_r (U_rᵀ W)`.
 //!
-//! Squaring halves the digits: in f64 singular values are right to 10⁻⁸ of the largest, about what an f32 weight
-//! holds. In return a 4096 × 25088 matrix takes seconds where a bidiagonalisation takes minutes, and `W` is read a
-//! panel at a time. Everything runs on one thread, so that the result has the same bits on every machine of a kind.
+//! Squaring halves the number of correct digits: in f64, singular values are accurate to 10⁻⁸ of the largest, about the
+//! precision of f32 weights. In return a 4096 × 25088 matrix takes seconds instead of the minutes of a bidiagonalization,
+//! and `W` is read a panel at a time. Everything runs on one thread, so that equal machines give equal bits.
 
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
@@ -15,14 +15,14 @@ use lopper_engine::Tensor;
 use lopper_engine::memory::bytes_of;
 use std::ops::Range;
 
-/// Columns (or rows) of the long side that are held as f64 at a time.
+/// The number of columns (or rows) of the long side that are held as f64 at a time.
 const PANEL: usize = 512;
 
-/// A matrix with its singular values.
+/// A matrix with its singular values and the singular vectors of its shorter side.
 pub(super) struct Svd<'a> {
     /// `[OUT, IN]`.
     matrix: &'a Tensor,
-    /// Singular vectors of the shorter side, one a column, by ascending σ.
+    /// Singular vectors of the shorter side, one per column, by ascending σ.
     vectors: Mat<f64>,
     /// σ² in descending order.
     squares: Vec<f64>,
@@ -39,7 +39,7 @@ impl<'a> Svd<'a> {
             .saturating_add(factors.saturating_mul(2))
     }
 
-    /// The decomposition of `matrix`, all of whose values are finite; none where it does not converge.
+    /// The decomposition of `matrix`, whose values must be finite. None if it does not converge.
     pub fn new(matrix: &'a Tensor) -> Option<Self> {
         let short = matrix.dim(0).min(matrix.dim(1));
         let mut gram = Mat::<f64>::zeros(short, short);
@@ -51,7 +51,7 @@ impl<'a> Svd<'a> {
         }
         let eigen = gram.self_adjoint_eigen(Side::Lower).ok()?;
         let values = eigen.S().column_vector();
-        // A matrix of low rank has eigenvalues of zero, which may come out just below.
+        // Zero eigenvalues of a low-rank matrix may come out slightly negative.
         let squares = (0..short).rev().map(|i| values[i].max(0.0)).collect();
         Some(Self { matrix, vectors: eigen.U().to_owned(), squares })
     }
@@ -75,7 +75,7 @@ impl<'a> Svd<'a> {
     }
 
     /// `A [rank, IN]` and `B [OUT, rank]` with `B·A` the best approximation of that rank. Each σ is split evenly, √σ to
-    /// either factor: so both have the same norm, and a step of one learning rate moves both alike.
+    /// each factor. Both factors then have the same norm, so one learning rate suits both.
     pub fn factors(&self, rank: usize) -> (Tensor, Tensor) {
         let short = self.squares.len();
         let basis = Mat::from_fn(short, rank, |i, r| self.vectors[(i, short - 1 - r)]);
@@ -86,7 +86,7 @@ impl<'a> Svd<'a> {
             let part = projection.as_mut().subcols_mut(range.start, range.len());
             matmul(part, Accum::Replace, basis.transpose(), panel.as_ref(), 1.0, Par::Seq);
         }
-        // The length of a projected row is σ, precise for the smallest σ too.
+        // The norm of a projected row is σ, which is accurate even for the smallest σ.
         let split: Vec<f64> = (0..rank).map(|r| projection.row(r).norm_l2().sqrt()).collect();
         let scale = |r: usize| if split[r] == 0.0 { 0.0 } else { split[r].recip() };
         let short_factor = |i: usize, r: usize| (basis[(i, r)] * split[r]) as f32;

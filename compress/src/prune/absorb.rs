@@ -1,15 +1,15 @@
-//! Absorbing constants: what makes the removal of a channel that is constant, but not zero, exact.
+//! Absorption of constants, which makes the removal of a constant nonzero channel exact.
 //!
-//! A layer that reads constant channels i with values c_i computes `Σ_i c_i·w[o, t, i]` from them at each tap t.
+//! Constant channels i with values c_i contribute `Σ_i c_i·w[o, t, i]` to a layer that reads them, at each tap t.
 //!
 //! ```text
 //!   no padding   b'[o] = b[o] + Σ_t Σ_i c_i·w[o, t, i]            or, right before a batch norm, μ' = μ − that
 //!   padding      w'[o, t, k] = w[o, t, k] + Σ_i (c_i / c_k)·w[o, t, i]
 //! ```
 //!
-//! At a padded border the taps outside of the image read zero instead of c_i, and no bias can follow that. But a
-//! channel k that is constant too reads zero there as well: one dead channel, the *carrier*, stays and carries the
-//! effect of all others, border included. The strongest one is chosen, so that c_i / c_k ≤ 1 loses no precision.
+//! At a padded border the taps outside the image read zero instead of c_i, which no bias can reproduce. Another constant
+//! channel k reads zero there too. So one dead channel, the *carrier*, stays and carries the effect of all others, border
+//! included. The strongest one is chosen: c_i / c_k ≤ 1 loses no precision.
 
 use super::state::readers;
 use crate::channels::ChannelFlow;
@@ -18,27 +18,27 @@ use crate::weights::{Filters, filters_mut, overwrite, set_bias};
 use lopper_engine::rewrite::Edit;
 use lopper_engine::{Graph, Layer, NodeId, Result};
 
-/// A channel carries the others of a layer if its constant is at least this share of the strongest.
+/// A channel can be the carrier of a layer if its constant is at least this fraction of the strongest.
 const CARRIES: f32 = 1e-3;
 
-/// What became of the constants.
+/// The outcome of absorption.
 #[derive(Default)]
 pub(super) struct Absorbed {
     /// New parameters.
     pub edits: Vec<Edit>,
-    /// Units that stay to carry others.
+    /// Units that stay as carriers.
     pub carriers: Vec<usize>,
-    /// What happened to the layers that read constants.
+    /// Notes for the report, by the layer that reads the constants.
     pub notes: Vec<(NodeId, &'static str)>,
 }
 
-/// Rewrites every layer that reads channels of `removed` units, all of them constant there, so that it no longer
-/// weighs them; units that have to stay as carriers leave `removed`.
+/// Rewrites every layer that reads channels of `removed` units, which are constant there, so that it no longer depends on
+/// them. Clears `removed` for units that stay as carriers.
 pub(super) fn absorb(graph: &mut Graph, flow: &ChannelFlow, removed: &mut [bool]) -> Result<Absorbed> {
     let known = constants(graph)?;
     let mut absorbed = Absorbed::default();
     let readers: Vec<NodeId> = readers(graph).collect();
-    // A carrier for one layer stays for all, so carriers are chosen before anything is absorbed.
+    // A carrier stays for all layers, so all carriers are chosen before anything is absorbed.
     for &reader in &readers {
         let Some(read) = Read::of(graph, reader, flow, &known) else { continue };
         for group in 0..if read.filters.padded { read.filters.groups } else { 0 } {
@@ -78,7 +78,7 @@ impl<'a> Read<'a> {
         Some(Self { filters: Filters::of(&node.layer)?, units: flow.units(input), known: &known[input] })
     }
 
-    /// What the constants of removed channels make at each tap of each filter; none where that is nothing.
+    /// The contribution of removed channels at each tap of each filter. None if there is none.
     fn responses(&self, removed: &[bool]) -> Option<Vec<Vec<f64>>> {
         let dropped = |(&unit, value): (&usize, &Constant)| match value {
             Some(value) if removed[unit] => f64::from(*value),
@@ -89,8 +89,8 @@ impl<'a> Read<'a> {
         any.then(|| (0..self.filters.outputs()).map(|o| self.filters.response(o, &dropped)).collect())
     }
 
-    /// The channel of the strongest constant that the filters of `group` read, and the constant, among those of
-    /// units that are `wanted`.
+    /// The channel with the strongest constant among those that the filters of `group` read and whose unit is
+    /// `wanted`, and the constant.
     fn strongest(&self, group: usize, wanted: impl Fn(usize) -> bool) -> Option<(usize, f32)> {
         let channels = group * self.filters.depth()..(group + 1) * self.filters.depth();
         let constant = |channel: usize| Some((channel, self.known[channel].filter(|&c| c != 0.0)?));
@@ -98,7 +98,8 @@ impl<'a> Read<'a> {
         wanted.filter_map(constant).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))
     }
 
-    /// The unit that has to stay to carry the constants of `group`, if there are any and no kept channel can.
+    /// The unit that must stay to carry the constants of `group`. None if there are no constants, or a kept channel can
+    /// carry them.
     fn missing_carrier(&self, group: usize, removed: &[bool]) -> Option<usize> {
         let (channel, value) = self.strongest(group, |unit| removed[unit])?;
         let carried = self.strongest(group, |unit| !removed[unit]);
@@ -113,7 +114,7 @@ impl<'a> Read<'a> {
         let size = weights.len() / outputs;
         for (o, (filter, taps)) in weights.chunks_exact_mut(size).zip(responses).enumerate() {
             let group = o / (outputs / self.filters.groups);
-            // Where a group reads no constants, it needs no carrier.
+            // A group that reads no constants needs no carrier.
             let Some((carrier, value)) = self.strongest(group, |unit| !removed[unit]) else { continue };
             for (weights, tap) in filter.chunks_exact_mut(depth).zip(taps) {
                 let weight = &mut weights[carrier - group * depth];
@@ -124,8 +125,8 @@ impl<'a> Read<'a> {
     }
 }
 
-/// Adds `delta` to what `node` emits: to its bias, or, where it has none and a batch norm alone reads it, to that one's
-/// mean, which costs no parameter.
+/// Adds `delta` to the output of `node`: to its bias, or, if it has none and a batch norm is its only reader, to the mean
+/// of that batch norm, which adds no parameter.
 fn shift(graph: &mut Graph, node: NodeId, delta: &[f64]) -> (&'static str, Option<Edit>) {
     let filters = Filters::of(&graph.nodes()[node].layer).expect("a layer that was read as filters");
     let (biases, has_bias) = (filters.biases(), filters.bias.is_some());

@@ -1,42 +1,46 @@
-//! What to prune, as a recipe writes it.
+//! The options of pruning.
 
 use super::{Constants, PrunePlan, UnitScores, prune};
+use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Site};
 use crate::lists::Lists;
-use crate::sparsify::{Context, Criterion, Taylor};
+use crate::select::Context;
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::{Error, Graph, Layer, Result};
 use serde::{Deserialize, Serialize};
 
-/// The options of pruning. With no option at all: every dead channel, exactly.
+/// The options of pruning, as a recipe writes them. The defaults remove every dead channel, exactly.
 ///
 /// `include` and `exclude` hold names of layers, or of modules that contain them, as in sparsification. A group is
-/// included where one of its layers is, and excluded where one of them is.
+/// included if one of its layers is, and excluded if one of its layers is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PruneConfig {
-    /// What a channel is worth; where absent, dead channels go and all others stay.
+    /// How channels are scored. If absent, dead channels are removed and all others stay.
     pub criterion: Option<Criterion>,
-    /// The fraction of channels to remove by `criterion`, in 0..=1. A group's last channel stays all the same.
+    /// The fraction of channels to remove by `criterion`, in 0..=1. Each group keeps at least one channel.
     pub fraction: Option<f64>,
-    /// Whether groups are cut alike or against each other.
+    /// The divisor of a layer's scores, which makes layers comparable.
+    pub normalization: Normalization,
+    /// Whether every group loses the same fraction, or groups compete.
     pub context: Context,
-    /// What becomes of the value of a dead channel that is not zero.
+    /// The treatment of a dead channel whose constant value is not zero.
     pub constants: Constants,
-    /// The groups to prune; where empty, dead channels go from all, and a criterion asks those of convolutions alone.
+    /// The groups to prune. If empty, dead channels are removed from all groups, and a criterion considers only those
+    /// that convolutions make.
     pub include: Vec<String>,
-    /// Groups to leave alone.
+    /// Groups to skip.
     pub exclude: Vec<String>,
-    /// Seed of the random criterion.
+    /// The seed of the random criterion.
     pub seed: u64,
 }
 
 impl PruneConfig {
-    /// An error that names the first option that makes no sense, whatever the network.
+    /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
-        match (self.criterion, self.fraction) {
+        match (&self.criterion, self.fraction) {
             (None, None) => Ok(()),
             (None, Some(_)) => {
-                Err(Error::invalid("prune fraction: of which criterion? dead channels need none"))
+                Err(Error::invalid("prune fraction: of which criterion? expected a criterion beside it"))
             }
             (Some(criterion), None) => {
                 Err(Error::invalid(format!("prune criterion {criterion}: expected a fraction beside it")))
@@ -48,33 +52,49 @@ impl PruneConfig {
         }
     }
 
-    /// The plan for `graph`. [`Taylor`] holds the gradients that the criterion of this name needs.
-    pub fn plan(&self, graph: &Graph, taylor: Option<&Taylor>) -> Result<PrunePlan> {
+    /// The plan for `graph`. `evidence` holds what the criterion needs besides the weights: [`Evidence::measure`] at
+    /// [`Self::sites`].
+    pub fn plan(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<PrunePlan> {
         self.check()?;
         self.lists().check("layer", graph.nodes().iter().map(|node| node.name.as_str()))?;
-        let (Some(criterion), Some(fraction)) = (self.criterion, self.fraction) else {
+        let (Some(criterion), Some(fraction)) = (&self.criterion, self.fraction) else {
             let mut plan = PrunePlan::dead(graph)?;
             plan.groups.retain(|group| self.admits(&group.layers, true));
             return Ok(plan);
         };
-        let is_conv = |name: &String| {
-            graph.id(name).is_ok_and(|id| matches!(graph.nodes()[id].layer, Layer::Conv2d(_)))
-        };
-        let eligible = |layers: &[String]| self.admits(layers, layers.iter().all(is_conv));
-        let scores = UnitScores::new(graph, criterion, self.seed, taylor, eligible)?;
+        let scoring =
+            Scoring::new(criterion).normalization(self.normalization).seed(self.seed).evidence(evidence);
+        let scores = UnitScores::new(graph, &scoring, |layers| self.eligible(graph, layers))?;
         PrunePlan::lowest(graph, &scores, self.context, fraction)
     }
 
+    /// Where the criterion scores the layers of `graph`, in graph order. Evidence is gathered there. Empty without
+    /// a criterion.
+    pub fn sites(&self, graph: &Graph) -> Result<Vec<Site>> {
+        match &self.criterion {
+            Some(criterion) => UnitScores::sites(graph, criterion, |layers| self.eligible(graph, layers)),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// [`prune`] by the plan for `graph`.
-    pub fn apply(&self, graph: &Graph, taylor: Option<&Taylor>) -> Result<Rewrite> {
-        prune(graph, &self.plan(graph, taylor)?, self.constants)
+    pub fn apply(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<Rewrite> {
+        prune(graph, &self.plan(graph, evidence)?, self.constants)
+    }
+
+    /// Whether the criterion scores the group that `layers` make. By default, only groups of convolutions.
+    fn eligible(&self, graph: &Graph, layers: &[String]) -> bool {
+        let is_conv = |name: &String| {
+            graph.id(name).is_ok_and(|id| matches!(graph.nodes()[id].layer, Layer::Conv2d(_)))
+        };
+        self.admits(layers, layers.iter().all(is_conv))
     }
 
     fn lists(&self) -> Lists<'_> {
         Lists { technique: "prune", include: &self.include, exclude: &self.exclude }
     }
 
-    /// Whether the group that `layers` make is to be pruned; `by_default` where nothing is included by name.
+    /// Whether the lists admit the group that `layers` make; `by_default` applies if nothing is included by name.
     fn admits(&self, layers: &[String], by_default: bool) -> bool {
         let (lists, by_default) = (self.lists(), self.include.is_empty() && by_default);
         let included = by_default || layers.iter().any(|name| lists.includes(name));

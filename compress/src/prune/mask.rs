@@ -1,18 +1,17 @@
-//! Masking: the network that pruning has to equal.
+//! Masking: the network that a pruned one must equal.
 //!
 //! ```text
 //!   before   conv (w, b) ─ bn (γ, β) ─ …        after   w[o] = b[o] = γ[o] = β[o] = 0, held there by masks
 //! ```
 //!
-//! Whatever makes or moves a channel of a removed unit is zeroed, so that the channel is zero wherever it is read.
+//! Every parameter that produces or shifts a channel of a removed unit is zeroed, so that all its readers read zero.
 
 use super::PrunePlan;
 use crate::channels::ChannelFlow;
 use lopper_engine::rewrite::{Report, Rewrite};
 use lopper_engine::{Graph, Param, Result, Tensor};
 
-/// The network with the channels that `plan` removes at zero, every shape as before. An error where the plan does not
-/// fit.
+/// `graph` with the channels that `plan` removes at zero and all shapes unchanged. An error if the plan does not fit.
 pub fn mask(graph: &Graph, plan: &PrunePlan) -> Result<Rewrite> {
     let flow = ChannelFlow::new(graph)?;
     let removed = plan.removed(graph, &flow)?;
@@ -41,7 +40,7 @@ pub(super) fn mask_units(graph: &Graph, flow: &ChannelFlow, removed: &[bool]) ->
     Ok(masked)
 }
 
-/// Masks the rows of `param` that are `dead`, beside those that are masked already.
+/// Masks the rows of `param` that are `dead`, in addition to its existing mask.
 fn mask_rows(param: &mut Param, dead: &[bool]) -> Result<()> {
     let shape = param.value().shape().to_vec();
     let mut mask = param.mask().cloned().unwrap_or_else(|| Tensor::full(&shape, 1.0));

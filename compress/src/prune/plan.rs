@@ -1,16 +1,16 @@
-//! The plan of a pruning: which channels of which groups stay. A plain value that prints as a table, is stored as TOML
-//! or JSON, and replays on the network that it was made for.
+//! The plan of a pruning: the channels of each group that stay. A plain value that prints as a table, serializes to TOML
+//! or JSON, and can be replayed on the network that it was made for.
 
 use super::score::UnitScores;
 use super::state::{State, states};
 use crate::channels::{ChannelFlow, Group};
-use crate::sparsify::{Context, Scored, select};
+use crate::select::{Context, Scored, select};
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-/// Which channels stay. Groups that are not listed stay whole.
+/// The channels that stay. Groups that are not listed are not cut.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrunePlan {
@@ -19,21 +19,21 @@ pub struct PrunePlan {
     pub groups: Vec<GroupPlan>,
 }
 
-/// Which channels of a group stay.
+/// The channels of one group that stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupPlan {
-    /// The layers whose outputs are cut alike, in graph order.
+    /// The layers whose outputs are cut together, in graph order.
     pub layers: Vec<String>,
-    /// How many units the group has.
+    /// The number of units in the group.
     pub units: usize,
-    /// The units that stay, each by its first output channel in the first layer, ascending.
+    /// The units that stay, ascending. A unit is named by its first output channel in the first layer.
     pub keep: Vec<usize>,
 }
 
 impl PrunePlan {
-    /// Removes every unit that is dead: its filters are zero, or whatever reads it reads constants. A group that is
-    /// dead as a whole keeps its first unit.
+    /// Removes every dead unit: its filters are zero, or all its readers read constants. A group whose units are all
+    /// dead keeps its first one.
     pub fn dead(graph: &Graph) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
         let states = states(graph, &flow)?;
@@ -44,8 +44,8 @@ impl PrunePlan {
         }))
     }
 
-    /// Removes the `round(fraction · units)` units of the lowest scores, of each group or of all groups together, but
-    /// never the last of a group. Groups without scores stay whole, and do not count.
+    /// Removes the `round(fraction · units)` units with the lowest scores, of each group or of all groups together, but
+    /// never the last unit of a group. Groups without scores are not cut and do not count.
     pub fn lowest(graph: &Graph, scores: &UnitScores, context: Context, fraction: f64) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
         let scored = scores.of_groups(&flow)?.map(|scores| {
@@ -59,8 +59,8 @@ impl PrunePlan {
         }))
     }
 
-    /// Keeps the `counts[layer]` units of the highest scores in the first group that `layer` makes. Groups without a
-    /// count stay whole.
+    /// Keeps the `counts[layer]` units with the highest scores in the first group that `layer` makes. Groups without a
+    /// count are not cut.
     pub fn highest(graph: &Graph, scores: &UnitScores, counts: &BTreeMap<String, usize>) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
         let mut first_group = HashMap::new();
@@ -85,7 +85,7 @@ impl PrunePlan {
         }
         let scores: Vec<Option<&[f32]>> = scores.of_groups(&flow)?.collect();
         if let Some(index) = wanted.keys().find(|&&index| scores[index].is_none()) {
-            let layers = names(graph, &flow.groups()[*index]).join(" and ");
+            let layers = flow.groups()[*index].layer_names(graph).join(" and ");
             return Err(Error::invalid(format!("prune: the channels of {layers} have no scores")));
         }
         Ok(Self::from_kept(graph, &flow, |index, group| {
@@ -99,25 +99,25 @@ impl PrunePlan {
         }))
     }
 
-    /// The plan that keeps the units, by position in their group, that `keep` gives for the number of a group. Frozen
-    /// groups are no part of a plan.
+    /// The plan that keeps, in each group, the units at the positions that `keep` returns for the group's index. Frozen
+    /// groups are not part of a plan.
     fn from_kept(graph: &Graph, flow: &ChannelFlow, keep: impl Fn(usize, &Group) -> Vec<usize>) -> Self {
         let free = flow.groups().iter().enumerate().filter(|(_, group)| group.frozen.is_none());
         let plan = |(index, group): (usize, &Group)| GroupPlan {
-            layers: names(graph, group),
+            layers: group.layer_names(graph),
             units: group.units.len(),
             keep: keep(index, group).into_iter().map(|unit| group.units[unit].channel).collect(),
         };
         Self { groups: free.map(plan).collect() }
     }
 
-    /// For each unit of `flow`, whether it is to be removed. An error where the plan does not fit `graph`, empties a
-    /// group or touches a frozen one.
+    /// For each unit of `flow`, whether the plan removes it. An error if the plan does not fit `graph`, empties a group
+    /// or touches a frozen one.
     pub(super) fn removed(&self, graph: &Graph, flow: &ChannelFlow) -> Result<Vec<bool>> {
         let mut removed = vec![false; flow.unit_count()];
         let mut by_names: HashMap<Vec<String>, Vec<&Group>> = HashMap::new();
         for group in flow.groups() {
-            by_names.entry(names(graph, group)).or_default().push(group);
+            by_names.entry(group.layer_names(graph)).or_default().push(group);
         }
         for plan in &self.groups {
             let group = plan.find(by_names.get(&plan.layers).map_or(&[], Vec::as_slice))?;
@@ -130,7 +130,7 @@ impl PrunePlan {
             }
             let channels: HashSet<usize> = group.units.iter().map(|unit| unit.channel).collect();
             if let Some(channel) = plan.keep.iter().find(|channel| !channels.contains(channel)) {
-                return refuse(format!("channel {channel} is none of the group's"));
+                return refuse(format!("channel {channel} is not one of the group's"));
             }
             let keep: HashSet<usize> = plan.keep.iter().copied().collect();
             let dropped = group.units.iter().filter(|unit| !keep.contains(&unit.channel));
@@ -139,26 +139,26 @@ impl PrunePlan {
         Ok(removed)
     }
 
-    /// How many units stay, and how many there are.
+    /// The number of units that stay, and of all units.
     pub fn counts(&self) -> (usize, usize) {
         self.groups.iter().fold((0, 0), |(kept, all), g| (kept + g.keep.len(), all + g.units))
     }
 }
 
 impl GroupPlan {
-    /// Of the groups that its layers make, the one that can be cut.
+    /// The group that can be cut, among those that its layers make.
     fn find<'a>(&self, groups: &[&'a Group]) -> Result<&'a Group> {
         match (groups.iter().find(|group| group.frozen.is_none()), groups.first()) {
             (Some(group), _) => Ok(group),
             (None, Some(group)) => Err(frozen(&self.title(), group.frozen.unwrap_or_default())),
             (None, None) => Err(Error::invalid(format!(
-                "prune plan: the network has no group of channels made by {} alone",
+                "prune plan: the network has no group of channels made by {} only",
                 self.layers.join(" and ")
             ))),
         }
     }
 
-    /// The first layer, and how many more there are.
+    /// The first layer, and the number of others.
     fn title(&self) -> String {
         let first = self.layers.first().map_or("", String::as_str);
         match self.layers.len() {
@@ -166,11 +166,6 @@ impl GroupPlan {
             n => format!("{first} and {} more", n - 1),
         }
     }
-}
-
-/// The names of the layers that make `group`.
-pub(super) fn names(graph: &Graph, group: &Group) -> Vec<String> {
-    group.layers.iter().map(|&layer| graph.nodes()[layer].name.clone()).collect()
 }
 
 fn frozen(layers: &str, why: &str) -> Error {
@@ -193,7 +188,7 @@ impl fmt::Display for PrunePlan {
     }
 }
 
-/// Ascending numbers, runs shortened: `0-3 7 9-10`.
+/// Ascending numbers, with runs shortened: `0-3 7 9-10`.
 fn ranges(numbers: &[usize]) -> String {
     let runs = numbers.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
         [one] => one.to_string(),

@@ -1,4 +1,4 @@
-//! What pruning says of each layer.
+//! The report of a pruning, a line for each layer.
 
 use super::absorb::Absorbed;
 use super::state::State;
@@ -6,8 +6,8 @@ use crate::channels::{ChannelFlow, Group};
 use lopper_engine::rewrite::Report;
 use lopper_engine::{Graph, NodeId};
 
-/// What there is to tell.
-pub(super) struct Told<'a> {
+/// A pruning, as the report needs it.
+pub(super) struct Changes<'a> {
     pub before: &'a Graph,
     pub after: &'a Graph,
     pub flow: &'a ChannelFlow,
@@ -19,8 +19,9 @@ pub(super) struct Told<'a> {
     pub absorbed: Absorbed,
 }
 
-impl Told<'_> {
-    /// A line for each layer that was cut, absorbed a constant or is frozen. What a group lost stands at its first layer.
+impl Changes<'_> {
+    /// A line for each layer that was cut, absorbed a constant or is frozen. The line of a group's first layer also lists
+    /// the channels that the group lost.
     pub fn report(&self) -> Report {
         let mut report = Report::new("prune");
         let mut starting: Vec<Vec<&Group>> = vec![Vec::new(); self.before.nodes().len()];
@@ -49,7 +50,7 @@ impl Told<'_> {
         (old != new).then(|| format!("{old:?} → {new:?}"))
     }
 
-    /// What of `group` was removed, and which dead channels had to stay.
+    /// The channels of `group` that were removed, and the dead channels that had to stay.
     fn tally(&self, group: &Group) -> Option<String> {
         let [mut live, mut zero, mut constant, mut carriers] = [0; 4];
         let (mut largest, mut uneven) = (0.0_f32, Vec::new());

@@ -1,10 +1,10 @@
-//! What a unit is worth: the criteria of sparsification, asked of every layer that makes the unit.
+//! What a unit is worth: a criterion, asked of every layer that makes the unit.
 
-use super::plan::names;
 use crate::channels::{ChannelFlow, Group};
-use crate::sparsify::{Criterion, Granularity, Taylor};
-use lopper_engine::{Error, Graph, Layer, NodeId, Result};
-use std::collections::BTreeMap;
+use crate::criteria::{Criterion, Scoring, Site, Subject};
+use crate::granularity::{Granularity, Groups};
+use crate::weights::is_depthwise;
+use lopper_engine::{Error, Graph, Layer, Result};
 
 /// The scores of all units, by group; none for a group that is not to be cut.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,66 +13,28 @@ pub struct UnitScores {
 }
 
 impl UnitScores {
-    /// Scores the groups that are not frozen and for which `eligible`, given the names of their layers, is true: the
-    /// mean of `criterion` over the filters (of linear layers: rows) of a unit, depthwise ones left out, which live and
-    /// die with the layer before them; the mean of |γ| over the batch norms that its channels run through. `seed` is
-    /// read by [`Criterion::Random`], `taylor` by [`Criterion::Taylor`]. A group with a unit that no batch norm scales
-    /// gets no scores from [`Criterion::BatchNormGamma`].
-    pub fn new(
-        graph: &Graph,
-        criterion: Criterion,
-        seed: u64,
-        taylor: Option<&Taylor>,
-        eligible: impl Fn(&[String]) -> bool,
-    ) -> Result<Self> {
+    /// Scores the groups that are not frozen and for which `eligible`, given the names of their layers, is true. The score
+    /// of a unit is the mean of its channels' over the layers that the criterion reads: filters (of linear layers: rows),
+    /// depthwise ones left out, which live and die with the layer before them; or all batch norms that the channels run
+    /// through. A group with a unit of which the criterion reads nothing gets no scores.
+    pub fn new(graph: &Graph, scoring: &Scoring, eligible: impl Fn(&[String]) -> bool) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
-        let wanted = |group: &Group| group.frozen.is_none() && eligible(&names(graph, group));
-        let mut makes_wanted = vec![false; graph.nodes().len()];
-        for group in flow.groups().iter().filter(|group| wanted(group)) {
-            group.layers.iter().for_each(|&layer| makes_wanted[layer] = true);
-        }
+        let wanted = Wanted::new(graph, &flow, eligible);
         let mut means = Means::new(&flow);
-        for (id, node) in graph.nodes().iter().enumerate() {
-            match (&node.layer, criterion) {
-                (Layer::BatchNorm(bn), Criterion::BatchNormGamma) => {
-                    means.add(flow.units(id), bn.weight.value().data().iter().map(|gamma| gamma.abs()));
-                }
-                (_, Criterion::BatchNormGamma) => {}
-                (Layer::Conv2d(conv), _) if conv.is_depthwise() => {}
-                (Layer::Conv2d(_), _) if makes_wanted[id] => {
-                    means.add(
-                        flow.units(id),
-                        scores(graph, id, Granularity::Filter, criterion, seed, taylor)?,
-                    );
-                }
-                (Layer::Linear(_), _) if makes_wanted[id] => {
-                    means.add(flow.units(id), scores(graph, id, Granularity::Row, criterion, seed, taylor)?);
-                }
-                _ => {}
-            }
+        for site in wanted.sites(graph, &flow, scoring.criterion()) {
+            means.add(flow.units(site.node), scoring.scores(graph, &site)?);
         }
-        Ok(means.scores(wanted))
+        Ok(means.scores(&wanted))
     }
 
-    /// Scores from elsewhere: one number for each output channel of each layer named; a unit's is their mean. An error
-    /// where a score is negative or not finite, or their number is not the layer's width.
-    pub fn given(graph: &Graph, channels: &BTreeMap<String, Vec<f32>>) -> Result<Self> {
+    /// Where [`Self::new`] scores by `criterion`, in graph order: what evidence is gathered of.
+    pub fn sites(
+        graph: &Graph,
+        criterion: &Criterion,
+        eligible: impl Fn(&[String]) -> bool,
+    ) -> Result<Vec<Site>> {
         let flow = ChannelFlow::new(graph)?;
-        let mut means = Means::new(&flow);
-        for (layer, scores) in channels {
-            let units = flow.units(graph.id(layer)?);
-            if scores.len() != units.len() {
-                let (width, found) = (units.len(), scores.len());
-                return Err(Error::invalid(format!("scores of `{layer}`: expected {width}, found {found}")));
-            }
-            if let Some(score) = scores.iter().find(|s| !s.is_finite() || **s < 0.0) {
-                return Err(Error::invalid(format!(
-                    "scores of `{layer}`: expected at least 0, found {score}"
-                )));
-            }
-            means.add(units, scores.iter().copied());
-        }
-        Ok(means.scores(|group| group.frozen.is_none()))
+        Ok(Wanted::new(graph, &flow, eligible).sites(graph, &flow, criterion))
     }
 
     /// The scores of the units of each group of `flow`. An error where they are those of another network.
@@ -87,16 +49,45 @@ impl UnitScores {
     }
 }
 
-fn scores(
-    graph: &Graph,
-    id: NodeId,
-    granularity: Granularity,
-    criterion: Criterion,
-    seed: u64,
-    taylor: Option<&Taylor>,
-) -> Result<Vec<f32>> {
-    let groups = granularity.groups(&graph.nodes()[id].layer).expect("the granularity is the layer's");
-    criterion.scores(graph, id, &groups, seed, taylor)
+/// The groups that are to be scored.
+struct Wanted {
+    /// By group.
+    groups: Vec<bool>,
+    /// By unit: whether it is one of a wanted group.
+    units: Vec<bool>,
+}
+
+impl Wanted {
+    fn new(graph: &Graph, flow: &ChannelFlow, eligible: impl Fn(&[String]) -> bool) -> Self {
+        let wanted = |group: &Group| group.frozen.is_none() && eligible(&group.layer_names(graph));
+        let groups: Vec<bool> = flow.groups().iter().map(wanted).collect();
+        let mut units = vec![false; flow.unit_count()];
+        for (group, _) in flow.groups().iter().zip(&groups).filter(|(_, wanted)| **wanted) {
+            group.units.iter().for_each(|unit| units[unit.id] = true);
+        }
+        Self { groups, units }
+    }
+
+    /// The layers that `criterion` reads and whose output channels are, some of them, of wanted groups.
+    fn sites(&self, graph: &Graph, flow: &ChannelFlow, criterion: &Criterion) -> Vec<Site> {
+        let site = |node: usize| {
+            let layer = &graph.nodes()[node].layer;
+            let groups = match (criterion.subject(), layer) {
+                (Subject::BatchNorm, Layer::BatchNorm(bn)) => Some(Groups::of_channels(bn.channels())),
+                (Subject::Weight, layer) if !is_depthwise(layer) => filters(layer),
+                _ => None,
+            };
+            let wanted = flow.units(node).iter().any(|&unit| self.units[unit]);
+            groups.filter(|_| wanted).map(|groups| Site { node, groups })
+        };
+        (0..graph.nodes().len()).filter_map(site).collect()
+    }
+}
+
+/// The weight of a convolution or linear layer as one group an output channel.
+fn filters(layer: &Layer) -> Option<Groups> {
+    let filters = Granularity::FILTER.groups(layer).or_else(|_| Granularity::ROW.groups(layer));
+    filters.ok()
 }
 
 /// The mean of what is known of each unit.
@@ -117,15 +108,15 @@ impl<'a> Means<'a> {
         }
     }
 
-    fn scores(self, wanted: impl Fn(&Group) -> bool) -> UnitScores {
+    fn scores(self, wanted: &Wanted) -> UnitScores {
         let mean = |unit: usize| match self.sums[unit] {
             (_, 0) => None,
             (sum, count) => Some((sum / count as f64) as f32),
         };
-        let of_group = |group: &Group| match wanted(group) {
+        let of_group = |(group, &wanted): (&Group, &bool)| match wanted {
             true => group.units.iter().map(|unit| mean(unit.id)).collect(),
             false => None,
         };
-        UnitScores { groups: self.flow.groups().iter().map(of_group).collect() }
+        UnitScores { groups: self.flow.groups().iter().zip(&wanted.groups).map(of_group).collect() }
     }
 }

@@ -1,11 +1,11 @@
-//! Slicing: what is left of every layer when units are gone.
+//! Slicing: cuts removed units out of every layer.
 
 use crate::channels::ChannelFlow;
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
 use lopper_engine::rewrite::Edit;
 use lopper_engine::{Graph, Layer, Param};
 
-/// Cuts the units `removed` from every weight, bias, mask and statistic. A mask that has nothing left to drop goes.
+/// Cuts the units `removed` out of every weight, bias, mask and statistic. A mask that drops nothing any more is lifted.
 pub(super) fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) -> Vec<Edit> {
     let mut edits = Vec::new();
     for id in 1..graph.nodes().len() {
@@ -17,13 +17,13 @@ pub(super) fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) -> 
             Layer::Linear(linear) => cut.linear(linear, &inputs, &outputs),
             Layer::BatchNorm(bn) => cut.batch_norm(bn, &outputs),
             Layer::PadShortcut { before, after, .. } => {
-                // New channels in front, those of the input, new channels behind.
+                // The layer prepends `before` new channels to its input and appends `after`.
                 let first = *before;
                 let last = flow.units(id).len() - *after;
                 *before = outputs.iter().filter(|&&channel| channel < first).count();
                 *after = outputs.iter().filter(|&&channel| channel >= last).count();
             }
-            // Channel flow freezes what a compact convolution reads and makes.
+            // Channel flow freezes the inputs and outputs of compact convolutions.
             Layer::CompactConv2d(_) | Layer::Input { .. } => {}
             Layer::Relu
             | Layer::Relu6
@@ -51,7 +51,7 @@ impl Cut<'_> {
         if conv.is_depthwise() {
             conv.groups = inputs.len();
         } else {
-            // The first group's inputs: the others keep the same positions.
+            // The inputs of the first group: every group keeps the same positions.
             let depth = conv.weight.value().dim(3);
             let first = &inputs[..inputs.partition_point(|&channel| channel < depth)];
             self.param(&mut conv.weight, "weight", 3, first);

@@ -1,21 +1,21 @@
-//! What is known of a unit: whether it is dead, and what it emits then.
+//! The state of a unit: live, or dead with a known value.
 
 use crate::channels::{ChannelFlow, ends_at};
 use crate::constants::{Constant, constants};
-use crate::weights::Filters;
-use lopper_engine::{Graph, Layer, NodeId, Result};
+use crate::weights::{Filters, is_depthwise};
+use lopper_engine::{Graph, NodeId, Result};
 
-/// A unit, seen from the layers that read its channels.
+/// A unit, as the layers that read its channels see it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum State {
-    /// It carries information, or is not known not to.
+    /// It may carry information.
     Live,
     /// Every reader reads zero from it.
     Zero,
-    /// Every reader reads a constant from it; the largest of them in magnitude.
+    /// Every reader reads a constant from it. Holds the largest in magnitude.
     Constant(f32),
-    /// All its filters are zero, but something between them and this reader (the padding of an average or of a
-    /// depthwise convolution) makes an image of what they emit.
+    /// All its filters are zero, but a layer on the way to this reader (the padding of an average or of a depthwise
+    /// convolution) turns their output into a non-constant image.
     Uneven {
         /// The reader.
         reader: NodeId,
@@ -41,7 +41,7 @@ pub(super) fn readers(graph: &Graph) -> impl Iterator<Item = NodeId> {
     (0..graph.nodes().len()).filter(|&id| ends_at(&graph.nodes()[id].layer))
 }
 
-/// The state of a unit that was in state `before`, and of which one more channel is read as `value`.
+/// The state of a unit in state `before` after one more reader reads a channel of it as `value`.
 fn seen(before: State, value: Constant, reader: NodeId, dead: bool) -> State {
     match (before, value) {
         (State::Live | State::Uneven { .. }, _) => before,
@@ -53,13 +53,13 @@ fn seen(before: State, value: Constant, reader: NodeId, dead: bool) -> State {
     }
 }
 
-/// Whether every filter that makes the unit is zero. Depthwise filters do not count: their channels live and die with
+/// Whether every filter that makes the unit is zero. Depthwise filters do not count: their channels are tied to those of
 /// the layer before them.
 fn dead_units(graph: &Graph, flow: &ChannelFlow) -> Vec<bool> {
     let mut made = vec![false; flow.unit_count()];
     let mut alive = vec![false; flow.unit_count()];
     for (id, node) in graph.nodes().iter().enumerate() {
-        if matches!(&node.layer, Layer::Conv2d(conv) if conv.is_depthwise()) {
+        if is_depthwise(&node.layer) {
             continue;
         }
         let Some(filters) = Filters::of(&node.layer) else { continue };

@@ -1,67 +1,155 @@
-//! From a sparsity to masks on parameters: the rewrite of a trained network, and the step that the callback
-//! repeats.
+//! Applies a sparsity as masks on parameters: the rewrite of a trained network, and the update that the callback repeats.
 
-use super::layers::{self, Choice};
-use super::select::{Scored, select};
-use super::{Groups, SparsifyConfig, Taylor};
+use super::SparsifyConfig;
+use super::layers::{self, Target};
+use crate::criteria::{Evidence, Site};
+use crate::granularity::Groups;
+use crate::select::{Scored, select, select_beside};
 use crate::weights::require_copy;
 use lopper_engine::rewrite::{Report, Rewrite};
-use lopper_engine::{Graph, Param, Result, Tensor};
+use lopper_engine::{Error, Graph, NodeId, Param, Result, Tensor};
+use std::collections::BTreeMap;
 
-/// Masks a network at once, at the sparsity that `config` asks for; its schedule is not read. `taylor` is
-/// what the criterion of that name judges by, and read by no other. Masks that are there already stay, and
-/// count.
+/// Masks a network at once, at the final sparsity of `config`; its schedule is ignored. `evidence` holds what the
+/// criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Existing masks stay and count
+/// toward the sparsity.
 ///
-/// No edit is needed: a mask holds by itself through whatever momentum writes.
-pub fn sparsify(graph: &Graph, config: &SparsifyConfig, taylor: Option<&Taylor>) -> Result<Rewrite> {
+/// The rewrite has no edits: parameters apply their mask to every write, momentum included.
+pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Evidence>) -> Result<Rewrite> {
     config.check()?;
     require_copy(graph, "sparsify")?;
     let mut graph = graph.clone();
-    mask(&mut graph, config, config.sparsity, taylor)?;
+    mask(&mut graph, config, config.sparsity, evidence)?;
     let report = report(&graph, config)?;
     Ok(Rewrite { graph, edits: Vec::new(), report })
 }
 
-/// What the masks of `graph` keep of each convolution and linear layer, or why `config` leaves it alone.
+impl SparsifyConfig {
+    /// Where the criterion scores the layers of `graph` that are sparsified, in graph order. Evidence is
+    /// gathered there. An error if a list names a layer that does not exist.
+    pub fn sites(&self, graph: &Graph) -> Result<Vec<Site>> {
+        Ok(layers::targets(graph, self)?.into_iter().map(|target| target.site).collect())
+    }
+}
+
+/// Reports how many groups the masks of `graph` keep in each convolution and linear layer, or why `config` skips it.
 pub(super) fn report(graph: &Graph, config: &SparsifyConfig) -> Result<Report> {
     let mut report = Report::new("sparsify");
     for (id, choice) in layers::choices(graph, config)? {
         let name = &graph.nodes()[id].name;
         match choice {
-            Choice::Skip(why) => report.skipped(name, why),
-            Choice::Sparsify(groups) => {
-                let dead = dead(layers::weight(graph, id), &groups);
-                let (kept, all) = (dead.iter().filter(|&&d| !d).count(), groups.count());
-                report.changed(name, format!("{kept} of {all} {}s kept", config.granularity));
+            Err(why) => report.skipped(name, why),
+            Ok(target) => {
+                let dead = dropped_by(layers::weight(graph, id).mask(), &target.groups);
+                let (kept, all) = (dead.iter().filter(|&&d| !d).count(), dead.len());
+                report.changed(name, format!("{kept} of {all} {}s kept", config.granularity.name()));
             }
         }
     }
     Ok(report)
 }
 
-/// Raises the sparsity of the chosen layers of `graph` to `sparsity`, by `config`'s criterion and context;
-/// returns the fraction of their groups that is dropped then. A group that is dropped never returns: its
-/// weights are zero, and so tell nothing of what it might be worth.
+/// Raises the sparsity of the selected layers of `graph` to `sparsity` and returns the fraction of their groups that is
+/// dropped afterwards. No dropped group returns: its weights are zero, so its score would say nothing.
 pub(super) fn mask(
     graph: &mut Graph,
     config: &SparsifyConfig,
     sparsity: f64,
-    taylor: Option<&Taylor>,
+    evidence: Option<&Evidence>,
 ) -> Result<f64> {
-    let chosen = layers::chosen(graph, config)?;
-    let scored = chosen.iter().map(|(node, groups)| {
-        let scores = config.criterion.scores(graph, *node, groups, config.seed, taylor)?;
-        Ok(Scored { scores, dead: dead(layers::weight(graph, *node), groups) })
-    });
-    let scored = scored.collect::<Result<Vec<Scored>>>()?;
+    let targets = layers::targets(graph, config)?;
+    let scored = scored(graph, config, &targets, evidence)?;
     let dropped = select(&scored, config.context, sparsity);
-    for (((node, groups), before), dropped) in chosen.iter().zip(&scored).zip(&dropped) {
+    for ((target, before), dropped) in targets.iter().zip(&scored).zip(&dropped) {
         if *dropped != before.dead {
-            drop_groups(layers::weight_mut(graph, *node), groups, dropped)?;
+            drop_groups(layers::weight_mut(graph, target.node), &target.groups, dropped)?;
         }
     }
+    Ok(fraction(&dropped))
+}
+
+/// A snapshot of the masks of the layers that a configuration sparsifies.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Masks(BTreeMap<NodeId, Option<Tensor>>);
+
+impl Masks {
+    /// The current masks of `graph`.
+    pub fn of(graph: &Graph, config: &SparsifyConfig) -> Result<Self> {
+        let mask = |target: Target| (target.node, layers::weight(graph, target.node).mask().cloned());
+        Ok(Self(layers::targets(graph, config)?.into_iter().map(mask).collect()))
+    }
+
+    /// The masks by node, as a checkpoint keeps them.
+    pub fn parts(&self) -> BTreeMap<String, Tensor> {
+        let mask = |(node, mask): (&NodeId, &Option<Tensor>)| Some((node.to_string(), mask.clone()?));
+        self.0.iter().filter_map(mask).collect()
+    }
+
+    /// The snapshot that [`Masks::parts`] took apart.
+    pub fn from_parts(parts: BTreeMap<String, Tensor>) -> Result<Self> {
+        let mask = |(node, mask): (String, Tensor)| match node.parse() {
+            Ok(node) => Ok((node, Some(mask))),
+            Err(_) => {
+                Err(Error::invalid(format!("checkpoint: expected a mask of a node, found one of `{node}`")))
+            }
+        };
+        parts.into_iter().map(mask).collect::<Result<_>>().map(Self)
+    }
+
+    /// Lowers the sparsity of the selected layers of `graph` to `sparsity`. Groups return with weights of zero, highest
+    /// scores first; groups that this snapshot drops stay dropped. Returns the fraction of groups that is still dropped.
+    pub fn release(
+        &self,
+        graph: &mut Graph,
+        config: &SparsifyConfig,
+        sparsity: f64,
+        evidence: Option<&Evidence>,
+    ) -> Result<f64> {
+        let targets = layers::targets(graph, config)?;
+        let scored = scored(graph, config, &targets, evidence)?;
+        let mask = |target: &Target| self.0.get(&target.node).and_then(Option::as_ref);
+        for target in &targets {
+            let (node, weight) = (&graph.nodes()[target.node], layers::weight(graph, target.node).value());
+            if let Some(mask) = mask(target).filter(|mask| mask.shape() != weight.shape()) {
+                let (mask, weight) = (mask.shape(), weight.shape());
+                return Err(Error::invalid(format!(
+                    "layer `{}`: an earlier mask {mask:?} for a weight {weight:?}",
+                    node.name
+                )));
+            }
+        }
+        let before = targets.iter().map(|target| dropped_by(mask(target), &target.groups)).collect();
+        let dropped = select_beside(&scored, config.context, sparsity, before);
+        for (target, dropped) in targets.iter().zip(&dropped) {
+            let weight = layers::weight_mut(graph, target.node);
+            weight.set_mask(mask(target).cloned())?;
+            if dropped.contains(&true) {
+                drop_groups(weight, &target.groups, dropped)?;
+            }
+        }
+        Ok(fraction(&dropped))
+    }
+}
+
+/// The scores of the groups of `targets`, and which of them are dropped.
+fn scored(
+    graph: &Graph,
+    config: &SparsifyConfig,
+    targets: &[Target],
+    evidence: Option<&Evidence>,
+) -> Result<Vec<Scored>> {
+    let scoring = config.scoring(evidence);
+    let scored = targets.iter().map(|target| {
+        let dead = dropped_by(layers::weight(graph, target.node).mask(), &target.groups);
+        Ok(Scored { scores: scoring.scores(graph, &target.site)?, dead })
+    });
+    scored.collect()
+}
+
+/// The fraction of groups that is dropped.
+fn fraction(dropped: &[Vec<bool>]) -> f64 {
     let groups = dropped.iter().flatten();
-    Ok(groups.clone().filter(|&&d| d).count() as f64 / groups.count().max(1) as f64)
+    groups.clone().filter(|&&d| d).count() as f64 / groups.count().max(1) as f64
 }
 
 /// Adds the groups in `dropped` to what the mask of `weight` drops.
@@ -71,9 +159,9 @@ fn drop_groups(weight: &mut Param, groups: &Groups, dropped: &[bool]) -> Result<
     weight.set_mask(Some(mask))
 }
 
-/// The groups that the mask of `weight` drops as a whole.
-fn dead(weight: &Param, groups: &Groups) -> Vec<bool> {
-    match weight.mask() {
+/// The groups that `mask` drops as a whole.
+fn dropped_by(mask: Option<&Tensor>, groups: &Groups) -> Vec<bool> {
+    match mask {
         Some(mask) => groups.all(|i| mask.data()[i] == 0.0),
         None => vec![false; groups.count()],
     }

@@ -1,61 +1,53 @@
-//! What to sparsify, how far, and by which rules.
+//! The options of sparsification.
 
-use super::{Criterion, Granularity, Schedule};
+use super::Schedule;
+use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Subject};
+use crate::granularity::Granularity;
 use crate::lists::Lists;
-use crate::names::named;
+use crate::select::Context;
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Whether layers are cut alike or against each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Context {
-    /// Every layer loses the same fraction of its groups.
-    Local,
-    /// The lowest groups of all layers together are lost, so that each layer finds its own sparsity.
-    #[default]
-    Global,
-}
-
-named!(Context, "context");
-
 /// The options of sparsification, as a recipe writes them. Only `sparsity` has no default.
 ///
-/// `include` and `exclude` hold names of layers, or of modules that contain them: `layer1` stands for
-/// `layer1.0.conv1` and all its neighbours.
+/// `include` and `exclude` hold names of layers, or of modules that contain them: `layer1` stands for every layer whose
+/// name begins with `layer1.`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SparsifyConfig {
-    /// The fraction of groups to drop, in 0..=1. A layer's last group stays all the same.
+    /// The fraction of groups to drop, in 0..=1. Each layer keeps at least one group.
     pub sparsity: f64,
-    /// Which weights live and die together.
+    /// Which weights are dropped together.
     #[serde(default)]
     pub granularity: Granularity,
-    /// Whether layers are cut alike or against each other.
+    /// Whether every layer loses the same fraction, or layers compete.
     #[serde(default)]
     pub context: Context,
-    /// What a group is worth.
+    /// How groups are scored.
     #[serde(default)]
     pub criterion: Criterion,
+    /// The divisor of a layer's scores, which makes layers comparable.
+    #[serde(default)]
+    pub normalization: Normalization,
     /// How sparsity grows while training.
     #[serde(default)]
     pub schedule: Schedule,
-    /// Where growth begins, as a fraction of the training: nothing is dropped before.
+    /// The start of growth, as a fraction of the training. Nothing is dropped earlier.
     #[serde(default)]
     pub start: f64,
-    /// Where growth is complete, as a fraction of the training.
+    /// The end of growth, as a fraction of the training.
     #[serde(default = "whole")]
     pub end: f64,
-    /// Training steps between two updates of the masks; the last step always is one.
+    /// Training steps between two updates of the masks. The last step always updates them.
     #[serde(default = "every_step")]
     pub every: usize,
-    /// The layers to sparsify; where empty, every layer that the granularity applies to but the last.
+    /// The layers to sparsify. If empty: every layer that the granularity applies to, except the output layer.
     #[serde(default)]
     pub include: Vec<String>,
-    /// Layers to leave alone.
+    /// Layers to skip.
     #[serde(default)]
     pub exclude: Vec<String>,
-    /// Seed of the random criterion.
+    /// The seed of the random criterion.
     #[serde(default)]
     pub seed: u64,
 }
@@ -73,14 +65,15 @@ impl SparsifyConfig {
         Lists { technique: "sparsify", include: &self.include, exclude: &self.exclude }
     }
 
-    /// Drops the fraction `sparsity` by the defaults: filters of the smallest magnitude in all layers
-    /// together, on a cosine schedule.
+    /// The defaults at a final sparsity of `sparsity`: filters of the smallest magnitude across all layers, on a
+    /// cosine schedule.
     pub fn new(sparsity: f64) -> Self {
         Self {
             sparsity,
             granularity: Granularity::default(),
             context: Context::default(),
             criterion: Criterion::default(),
+            normalization: Normalization::default(),
             schedule: Schedule::default(),
             start: 0.0,
             end: whole(),
@@ -91,7 +84,12 @@ impl SparsifyConfig {
         }
     }
 
-    /// An error that names the first option that makes no sense, whatever the network.
+    /// The scoring of these options, given the evidence for the criterion.
+    pub(super) fn scoring<'a>(&'a self, evidence: Option<&'a Evidence>) -> Scoring<'a> {
+        Scoring::new(&self.criterion).normalization(self.normalization).seed(self.seed).evidence(evidence)
+    }
+
+    /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
         if !(0.0..=1.0).contains(&self.sparsity) {
             return Err(Error::invalid(format!(
@@ -102,15 +100,14 @@ impl SparsifyConfig {
         if self.every == 0 {
             return Err(Error::invalid("sparsify every: expected at least 1 step, found 0"));
         }
-        if self.criterion == Criterion::BatchNormGamma && self.granularity != Granularity::Filter {
+        self.granularity.check()?;
+        if self.criterion.subject() == Subject::BatchNorm && self.granularity != Granularity::FILTER {
             return Err(Error::invalid(format!(
                 "criterion {} scores filters, found granularity {}",
                 self.criterion, self.granularity
             )));
         }
-        if self.schedule == (Schedule::Iterative { steps: 0 }) {
-            return Err(Error::invalid("sparsify schedule: iterative needs at least 1 step, found 0"));
-        }
+        self.schedule.check()?;
         let Self { start, end, .. } = *self;
         if !(0.0 <= start && start <= end && end <= 1.0) {
             return Err(Error::invalid(format!(
@@ -120,11 +117,11 @@ impl SparsifyConfig {
         Ok(())
     }
 
-    /// The sparsity that is due at `fraction` of the training: the schedule's share of the final one.
+    /// The target at `fraction` of the training: the schedule's share of the final sparsity.
     pub fn sparsity_at(&self, fraction: f64) -> f64 {
         let share = match fraction {
             f if f < self.start => 0.0,
-            f if f >= self.end => 1.0,
+            f if f >= self.end => self.schedule.share(1.0),
             f => self.schedule.share((f - self.start) / (self.end - self.start)),
         };
         self.sparsity * share

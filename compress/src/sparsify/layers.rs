@@ -1,58 +1,63 @@
-//! Which layers are sparsified, and why the others are not.
+//! Selects the layers to sparsify, and gives the reason for each one that is skipped.
 
-use super::criterion::batch_norm_behind;
-use super::{Criterion, Granularity, Groups, SparsifyConfig};
-use crate::weights::{Filters, filters_mut};
-use lopper_engine::{Graph, Layer, NodeId, Param, Result};
+use super::SparsifyConfig;
+use crate::criteria::Site;
+use crate::granularity::Groups;
+use crate::weights::{Filters, filters_mut, has_weight, is_depthwise};
+use lopper_engine::{Graph, NodeId, Param, Result};
 use std::collections::HashSet;
 
-/// What becomes of a layer.
-pub(super) enum Choice {
-    /// Its weight is divided like this.
-    Sparsify(Groups),
-    /// It is left alone: why.
-    Skip(String),
+/// A layer that is sparsified.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    /// The layer.
+    pub node: NodeId,
+    /// The division of its weight.
+    pub groups: Groups,
+    /// Where its groups are scored.
+    pub site: Site,
 }
 
-/// The choice for each convolution and linear layer of `graph`, in graph order. An error where `config` lists
-/// a layer that is not there.
+/// A layer to sparsify, or why it is skipped.
+pub(super) type Choice = std::result::Result<Target, String>;
+
+/// The choice for each convolution and linear layer of `graph`, in graph order. An error if `config` lists a
+/// layer that does not exist.
 pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(NodeId, Choice)>> {
-    let weighted: Vec<NodeId> = (0..graph.nodes().len()).filter(|&id| has_weight(graph, id)).collect();
+    let weighted: Vec<NodeId> =
+        (0..graph.nodes().len()).filter(|&id| has_weight(&graph.nodes()[id].layer)).collect();
     let names = weighted.iter().map(|&id| graph.nodes()[id].name.as_str());
     config.lists().check("convolution or linear layer", names)?;
     let last = output_layers(graph);
-    Ok(weighted.into_iter().map(|id| (id, choose(graph, config, id, last.contains(&id)))).collect())
+    let readers = graph.readers();
+    Ok(weighted.into_iter().map(|id| (id, choose(graph, &readers, config, id, last.contains(&id)))).collect())
 }
 
-/// The layers to sparsify and their groups, in graph order.
-pub(super) fn chosen(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(NodeId, Groups)>> {
-    let groups = |(id, choice)| match choice {
-        Choice::Sparsify(groups) => Some((id, groups)),
-        Choice::Skip(_) => None,
-    };
-    Ok(choices(graph, config)?.into_iter().filter_map(groups).collect())
+/// The layers to sparsify, in graph order.
+pub(super) fn targets(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<Target>> {
+    Ok(choices(graph, config)?.into_iter().filter_map(|(_, choice)| choice.ok()).collect())
 }
 
-/// The weight of a chosen layer.
+/// The weight of a selected layer.
 pub(super) fn weight(graph: &Graph, id: NodeId) -> &Param {
-    Filters::of(&graph.nodes()[id].layer).expect("chosen layers are convolutions and linear").weight
+    Filters::of(&graph.nodes()[id].layer).expect("selected layers are convolutions or linear").weight
 }
 
-/// The weight of a chosen layer, for writing.
+/// The weight of a selected layer, mutable.
 pub(super) fn weight_mut(graph: &mut Graph, id: NodeId) -> &mut Param {
-    filters_mut(graph.layer_mut(id)).expect("chosen layers are convolutions and linear").0
+    filters_mut(graph.layer_mut(id)).expect("selected layers are convolutions or linear").0
 }
 
-fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -> Choice {
+fn choose(
+    graph: &Graph,
+    readers: &[Vec<NodeId>],
+    config: &SparsifyConfig,
+    id: NodeId,
+    is_output: bool,
+) -> Choice {
     let node = &graph.nodes()[id];
-    let SparsifyConfig { granularity, criterion, .. } = config;
-    let skip = |why: &str| Choice::Skip(why.to_string());
-    let Some(groups) = granularity.groups(&node.layer) else {
-        return Choice::Skip(format!(
-            "granularity {granularity} does not apply to a {} layer",
-            node.layer.kind()
-        ));
-    };
+    let skip = |why: &str| Err(why.to_string());
+    let groups = config.granularity.groups(&node.layer)?;
     if let Some(why) = config.lists().skips(&node.name) {
         return skip(why);
     }
@@ -62,21 +67,14 @@ fn choose(graph: &Graph, config: &SparsifyConfig, id: NodeId, is_output: bool) -
     if node.layer.params().iter().any(|(slot, p)| *slot == "weight" && !p.trainable) {
         return skip("frozen");
     }
-    let whole_channels = matches!(granularity, Granularity::Kernel | Granularity::Filter);
-    if whole_channels && matches!(&node.layer, Layer::Conv2d(conv) if conv.is_depthwise()) {
-        return skip("depthwise: its channels live and die with the layer before it");
+    if config.granularity.takes_whole_kernels() && is_depthwise(&node.layer) {
+        return skip("depthwise: its channels are tied to those of the layer before it");
     }
-    if *criterion == Criterion::BatchNormGamma && batch_norm_behind(graph, id).is_none() {
-        return skip("no batch norm scales its output alone");
-    }
-    Choice::Sparsify(groups)
+    let site = Site::find(&config.criterion, graph, readers, id, groups)?;
+    Ok(Target { node: id, groups, site })
 }
 
-fn has_weight(graph: &Graph, id: NodeId) -> bool {
-    matches!(graph.nodes()[id].layer, Layer::Conv2d(_) | Layer::CompactConv2d(_) | Layer::Linear(_))
-}
-
-/// The convolutions and linear layers whose output reaches the network's without passing another one.
+/// The convolutions and linear layers whose output reaches the network's output without passing through another one.
 fn output_layers(graph: &Graph) -> HashSet<NodeId> {
     let (mut found, mut pending) = (HashSet::new(), vec![graph.output()]);
     // Each node once: sums of sums have more paths than nodes.
@@ -85,7 +83,7 @@ fn output_layers(graph: &Graph) -> HashSet<NodeId> {
         if std::mem::replace(&mut seen[id], true) {
             continue;
         }
-        if has_weight(graph, id) {
+        if has_weight(&graph.nodes()[id].layer) {
             found.insert(id);
         } else {
             pending.extend(&graph.nodes()[id].inputs);

@@ -1,28 +1,29 @@
-//! The sparsity that a network has, counted, not assumed.
+//! The actual sparsity of a network, counted from its weights.
 
-use super::{Granularity, SparsifyConfig, layers};
+use super::{SparsifyConfig, layers};
+use crate::granularity::Granularity;
 use lopper_engine::{Graph, Result};
 use std::fmt;
 
-/// How much of a layer's weight is zero.
+/// The zeros in a layer's weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerSparsity {
     /// The layer's name.
     pub layer: String,
-    /// The groups that its weight divides into.
+    /// The number of groups.
     pub groups: usize,
-    /// Groups of which every weight is exactly zero.
+    /// The number of groups whose weights are all exactly zero.
     pub zero_groups: usize,
-    /// Weights.
+    /// The number of weights.
     pub weights: usize,
-    /// Weights that are exactly zero.
+    /// The number of weights that are exactly zero.
     pub zero_weights: usize,
 }
 
 /// The sparsity of the layers that a configuration sparsifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sparsity {
-    /// The unit that is counted.
+    /// The granularity of the groups.
     pub granularity: Granularity,
     /// In graph order.
     pub layers: Vec<LayerSparsity>,
@@ -32,7 +33,7 @@ impl Sparsity {
     /// Counts the zeros of the layers of `graph` that `config` sparsifies.
     pub fn measure(graph: &Graph, config: &SparsifyConfig) -> Result<Self> {
         let mut measured = Vec::new();
-        for (node, groups) in layers::chosen(graph, config)? {
+        for layers::Target { node, groups, .. } in layers::targets(graph, config)? {
             let weight = layers::weight(graph, node).value().data();
             let zero = groups.all(|i| weight[i] == 0.0);
             measured.push(LayerSparsity {
@@ -57,7 +58,7 @@ impl Sparsity {
     }
 }
 
-/// Σ parts / Σ wholes; 0 of nothing.
+/// Σ parts / Σ wholes; 0 if there are none.
 fn ratio(counts: impl Iterator<Item = (usize, usize)>) -> f64 {
     let (part, whole) = counts.fold((0, 0), |(p, w), (part, whole)| (p + part, w + whole));
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
@@ -69,7 +70,7 @@ impl fmt::Display for Sparsity {
         let width = self.layers.iter().map(|l| l.layer.len()).max().unwrap_or(0);
         for l in &self.layers {
             let (groups, weights) = (percent(l.zero_groups, l.groups), percent(l.zero_weights, l.weights));
-            let (zero, all, granularity) = (l.zero_groups, l.groups, self.granularity);
+            let (zero, all, granularity) = (l.zero_groups, l.groups, self.granularity.name());
             writeln!(
                 f,
                 "{:width$}  {zero} of {all} {granularity}s zero ({groups:.2} %), {weights:.2} % of weights",
@@ -80,7 +81,8 @@ impl fmt::Display for Sparsity {
         writeln!(
             f,
             "{:width$}  {groups:.2} % of {}s zero, {weights:.2} % of weights",
-            "all", self.granularity
+            "all",
+            self.granularity.name()
         )
     }
 }

@@ -1,42 +1,110 @@
-//! Schedules: how much of the final sparsity is in force at each moment of training. Pure functions of time.
+//! Schedules: the share of the final sparsity at each moment of the training. Pure functions of time.
 
+use crate::names::{one_of, unknown};
+use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
+use std::fmt;
+use std::mem::discriminant;
+use std::str::FromStr;
 
 /// The share of the final sparsity as a function of the time `x ∈ [0, 1]` within the window of growth, which
 /// is `start..end` of [`SparsifyConfig`](super::SparsifyConfig).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
-    /// 1: everything at once, at the window's start.
+    /// `1`: the final sparsity from the start of the window.
     OneShot,
-    /// `⌈x·steps⌉ / steps`: equal parts, the first right after the window's start.
+    /// `⌈x·steps⌉ / steps`: equal increments, the first right after the start of the window.
     Iterative {
-        /// How many.
+        /// The number of increments.
         steps: usize,
     },
     /// `x`.
     Linear,
-    /// `(1 − cos πx) / 2`: slow, fast, slow.
+    /// `(1 − cos πx) / 2`: slow, fast, then slow again.
     #[default]
     Cosine,
-    /// `1 − (1 − x)³`: fast while much is redundant, then slow (Zhu & Gupta 2017, equation 1).
+    /// `1` in the middle third `1/3 ≤ x < 2/3`, `0` before and after: trains dense, then sparse, then dense again, with the
+    /// dropped weights back at zero (Han et al. 2017, "DSD: dense-sparse-dense training for deep neural networks"). It
+    /// regularizes: the network that comes out is as dense as it was. Meant for single weights.
+    DenseSparseDense,
+    /// `1 − (1 − x)³`: fast while the network is redundant, then slow (Zhu & Gupta 2017, equation 1).
     Gradual,
 }
 
+/// The schedules as command lines write them, in the order in which help texts list them. STEPS stands for a number of
+/// at least 1.
+const SCHEDULES: &[(&str, Schedule)] = &[
+    ("one_shot", Schedule::OneShot),
+    ("linear", Schedule::Linear),
+    ("cosine", Schedule::Cosine),
+    ("gradual", Schedule::Gradual),
+    ("dense_sparse_dense", Schedule::DenseSparseDense),
+    ("iterative:STEPS", Schedule::Iterative { steps: 0 }),
+];
+
 impl Schedule {
-    /// The share of the final sparsity, in 0..=1, at the time `x ∈ [0, 1]`. It never falls, and is 1 at 1.
+    /// The names that command lines accept, as a list for help texts.
+    pub fn names() -> String {
+        one_of(SCHEDULES.iter().map(|(name, _)| *name))
+    }
+
+    /// An error if a parameter is invalid.
+    pub fn check(self) -> Result<()> {
+        match self {
+            Self::Iterative { steps: 0 } => {
+                Err(Error::invalid("sparsify schedule: iterative needs at least 1 step, found 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The share of the final sparsity, in 0..=1, at the time `x ∈ [0, 1]`. It is 1 at 1 and never
+    /// falls, except for [`Self::DenseSparseDense`].
     pub fn share(self, x: f64) -> f64 {
         match self {
             Self::OneShot => 1.0,
             Self::Iterative { steps } => {
                 let n = steps as f64;
-                // A hair less, so that rounding in x·n does not begin the next part early.
+                // Slightly less, so that rounding of x·n does not start the next increment early.
                 ((x * n - 1e-9).ceil() / n).clamp(0.0, 1.0)
             }
             Self::Linear => x,
             Self::Cosine => (1.0 - (PI * x).cos()) / 2.0,
+            Self::DenseSparseDense => f64::from(u8::from((1.0 / 3.0..2.0 / 3.0).contains(&x))),
             Self::Gradual => 1.0 - (1.0 - x).powi(3),
+        }
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = Error;
+
+    /// Reads a name, for [`Schedule::Iterative`] with the number of steps: `iterative:4`.
+    fn from_str(text: &str) -> Result<Self> {
+        let unknown = || unknown("schedule", &Self::names(), text);
+        let (name, steps) = text.split_once(':').map_or((text, None), |(name, steps)| (name, Some(steps)));
+        let mut entries = SCHEDULES.iter().map(|(entry, schedule)| (entry.split(':').next(), *schedule));
+        let (_, schedule) = entries.find(|(entry, _)| *entry == Some(name)).ok_or_else(unknown)?;
+        match (schedule, steps) {
+            (Self::Iterative { .. }, Some(steps)) => {
+                Ok(Self::Iterative { steps: steps.parse().map_err(|_| unknown())? })
+            }
+            (Self::Iterative { .. }, None) | (_, Some(_)) => Err(unknown()),
+            (schedule, None) => Ok(schedule),
+        }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let same_kind = |schedule: &Self| discriminant(schedule) == discriminant(self);
+        let found = SCHEDULES.iter().find(|(_, schedule)| same_kind(schedule));
+        let name = found.and_then(|(name, _)| name.split(':').next()).unwrap_or_default();
+        match self {
+            Self::Iterative { steps } => write!(f, "{name}:{steps}"),
+            _ => f.pad(name),
         }
     }
 }
@@ -75,15 +143,38 @@ mod tests {
     }
 
     #[test]
+    fn dense_sparse_dense_is_sparse_in_the_middle_third() {
+        let shares: Vec<f64> =
+            (0..=6).map(|i| Schedule::DenseSparseDense.share(f64::from(i) / 6.0)).collect();
+        assert_eq!(shares, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
     fn iterative_takes_equal_parts() {
         let schedule = Schedule::Iterative { steps: 4 };
         let shares: Vec<f64> = (0..=8).map(|i| schedule.share(f64::from(i) / 8.0)).collect();
         assert_eq!(shares, [0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1.0, 1.0]);
     }
 
+    #[test]
+    fn every_schedule_is_read_as_it_is_printed() {
+        for (_, schedule) in SCHEDULES {
+            let schedule = match schedule {
+                Schedule::Iterative { .. } => Schedule::Iterative { steps: 3 },
+                other => *other,
+            };
+            assert_eq!(schedule.to_string().parse::<Schedule>().unwrap(), schedule);
+        }
+        assert_eq!("iterative:4".parse::<Schedule>().unwrap(), Schedule::Iterative { steps: 4 });
+        for text in ["iterative", "iterative:", "iterative:x", "cosine:3", "sudden", ""] {
+            let error = text.parse::<Schedule>().unwrap_err().to_string();
+            assert!(error.contains("or iterative:STEPS"), "{text}: {error}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn every_schedule_rises_to_one(schedule in schedules(), a in 0.0..=1.0f64, b in 0.0..=1.0f64) {
+        fn every_rising_schedule_ends_at_one(schedule in schedules(), a in 0.0..=1.0f64, b in 0.0..=1.0f64) {
             let (early, late) = (schedule.share(a.min(b)), schedule.share(a.max(b)));
             prop_assert!(0.0 <= early && early <= late && late <= 1.0, "{early} {late}");
             prop_assert_eq!(schedule.share(1.0), 1.0);

@@ -1,25 +1,28 @@
-//! Sparsification while training: a callback that raises the sparsity step by step.
+//! Sparsification while training: a callback that follows a schedule.
 
-use super::apply::{mask, report};
-use super::{Criterion, SparsifyConfig, Taylor, layers};
+use super::SparsifyConfig;
+use super::apply::{Masks, mask, report};
+use super::remembered::Remembered;
+use crate::criteria::{Evidence, Need};
 use lopper_engine::rewrite::Report;
 use lopper_engine::train::{Callback, Progress, State, Step};
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
-/// Follows a schedule while a network trains. After a step it drops the groups that the schedule calls for,
-/// judged by the weights as they are then (and, for [`Criterion::Taylor`], by the gradients of all steps so
-/// far); what it has dropped stays zero, whatever the optimizer's momentum writes, because [`lopper_engine::Param`]
-/// applies its mask to every write. A dropped group does not return.
+/// Follows a schedule while a network trains. After a step it drops as many groups as the schedule asks for, scored by the
+/// weights at that moment and by the evidence of all steps so far that the criterion needs. Dropped weights stay zero
+/// whatever the optimizer's momentum writes, because [`lopper_engine::Param`] applies its mask to every write. Dropped
+/// groups return only if the schedule falls, with weights of zero.
 #[derive(Debug)]
 pub struct Sparsifier {
     config: SparsifyConfig,
-    taylor: Taylor,
+    evidence: Evidence,
+    /// The masks before the training: what they drop never returns.
+    before: Masks,
     history: Vec<Record>,
 }
 
-/// An update of the masks.
+/// One update of the masks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
@@ -27,17 +30,24 @@ pub struct Record {
     pub epoch: usize,
     /// The step of the whole training, counted from 0.
     pub step: usize,
-    /// The sparsity that the schedule asked for, as a fraction of groups.
+    /// The scheduled sparsity, as a fraction of groups.
     pub target: f64,
-    /// The fraction of groups that were dropped after it.
+    /// The fraction of groups that are dropped after the update.
     pub sparsity: f64,
 }
 
 impl Sparsifier {
-    /// A callback for one training. An error names an option that makes no sense.
+    /// A callback for one training. Fails on invalid options, and on a criterion that
+    /// needs evidence that training does not provide.
     pub fn new(config: SparsifyConfig) -> Result<Self> {
         config.check()?;
-        Ok(Self { config, taylor: Taylor::default(), history: Vec::new() })
+        if config.criterion.needs().contains(&Need::Activations) {
+            return Err(Error::invalid(format!(
+                "criterion {}: a training step exposes no activations; sparsify at once, without training",
+                config.criterion
+            )));
+        }
+        Ok(Self { config, evidence: Evidence::default(), before: Masks::default(), history: Vec::new() })
     }
 
     /// Every update of the masks, in order.
@@ -45,66 +55,73 @@ impl Sparsifier {
         &self.history
     }
 
-    /// What the masks of `graph` keep of each convolution and linear layer, or why it was left alone.
+    /// Reports how many groups the masks of `graph` keep in each convolution and linear layer, or why it was skipped.
     pub fn report(&self, graph: &Graph) -> Result<Report> {
         report(graph, &self.config)
     }
 
-    /// The target of `progress`, if the masks are to be updated after it.
+    /// The target after the step of `progress`, if it updates the masks.
     fn due(&self, progress: Progress) -> Option<f64> {
         let Progress { step, steps, .. } = progress;
         let its_turn = (step + 1) % self.config.every == 0 || step + 1 == steps;
         let target = self.config.sparsity_at(progress.end_of_step());
-        let reached = self.history.last().map_or(0.0, |record| record.target);
-        (its_turn && target > reached).then_some(target)
+        (its_turn && target != self.reached()).then_some(target)
+    }
+
+    /// The target of the last update of the masks.
+    fn reached(&self) -> f64 {
+        self.history.last().map_or(0.0, |record| record.target)
     }
 }
 
 impl Callback for Sparsifier {
     fn on_begin(&mut self, graph: &mut Graph) -> Result<()> {
-        match layers::chosen(graph, &self.config)?.is_empty() {
-            true => Err(Error::invalid(format!(
+        let sites = self.config.sites(graph)?;
+        if sites.is_empty() {
+            return Err(Error::invalid(format!(
                 "sparsify: no layer is left to sparsify at granularity {}",
                 self.config.granularity
-            ))),
-            false => Ok(()),
+            )));
         }
+        self.evidence = Evidence::start(&self.config.criterion, graph, &sites);
+        self.before = Masks::of(graph, &self.config)?;
+        Ok(())
     }
 
     fn before_step(&mut self, step: &mut Step) -> Result<()> {
-        match self.config.criterion {
-            Criterion::Taylor => self.taylor.observe(step.graph, &self.config, step.gradients),
-            _ => Ok(()),
+        let criterion = &self.config.criterion;
+        match criterion.needs_data() {
+            true => {
+                let sites = self.config.sites(step.graph)?;
+                self.evidence.observe(criterion, step.graph, &sites, step.gradients)
+            }
+            false => Ok(()),
         }
     }
 
     fn after_step(&mut self, step: &mut Step) -> Result<()> {
         let Some(target) = self.due(step.progress) else { return Ok(()) };
-        let sparsity = mask(step.graph, &self.config, target, Some(&self.taylor))?;
+        let evidence = Some(&self.evidence);
+        let sparsity = match target > self.reached() {
+            true => mask(step.graph, &self.config, target, evidence)?,
+            false => self.before.release(step.graph, &self.config, target, evidence)?,
+        };
         let Progress { epoch, step, .. } = step.progress;
         self.history.push(Record { epoch, step, target, sparsity });
         Ok(())
     }
 
     fn state(&self) -> State {
-        let (observed, arrays) = self.taylor.state();
-        let value = serde_json::json!({ "history": self.history, "observed": observed });
-        State { value, arrays }
+        let (observed, initial) = self.evidence.parts();
+        let before = self.before.parts();
+        Remembered { history: self.history.clone(), observed, initial, before }.into_state()
     }
 
     fn restore(&mut self, state: State) -> Result<()> {
-        let remembered: Remembered = serde_json::from_value(state.value).map_err(|e| {
-            Error::invalid(format!("checkpoint: the state of sparsification is damaged: {e}"))
-        })?;
-        self.history = remembered.history;
-        self.taylor.restore(remembered.observed, state.arrays)
+        let Remembered { history, observed, initial, before } = Remembered::from_state(state)?;
+        self.history = history;
+        self.evidence = Evidence::from_parts(observed, initial);
+        self.before = Masks::from_parts(before)?;
+        Ok(())
     }
-}
-
-/// What a checkpoint keeps of a [`Sparsifier`], besides the sums of the Taylor criterion.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Remembered {
-    history: Vec<Record>,
-    observed: BTreeMap<String, usize>,
 }

@@ -1,20 +1,44 @@
-//! Selection: from scores to the groups that are dropped, layer by layer or over all layers together.
+//! Selection: turns scores into the set of groups to drop, layer by layer or over all layers together.
 
-use super::Context;
+use crate::names::named;
+use serde::{Deserialize, Serialize};
+
+/// Whether every layer loses the same fraction, or layers compete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Context {
+    /// Every layer loses the same fraction of its groups.
+    Local,
+    /// The groups with the lowest scores are dropped across all layers, so each layer finds its own sparsity.
+    #[default]
+    Global,
+}
+
+named!(Context, "context");
 
 /// The groups of a layer.
 pub(crate) struct Scored {
-    /// What each is worth: finite, not negative.
+    /// The score of each group: finite and at least 0.
     pub scores: Vec<f32>,
-    /// Which are dropped already.
+    /// The groups that are already dropped.
     pub dead: Vec<bool>,
 }
 
 /// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each
 /// layer, or of all layers together), those that are dead already first, and never all of a layer. Of two
-/// equal groups the one that comes first goes first.
+/// equal groups the one that comes first goes first. Dead groups stay dropped, however many they are.
 pub(crate) fn select(layers: &[Scored], context: Context, sparsity: f64) -> Vec<Vec<bool>> {
-    let mut dropped: Vec<Vec<bool>> = layers.iter().map(|layer| layer.dead.clone()).collect();
+    let dead = layers.iter().map(|layer| layer.dead.clone()).collect();
+    select_beside(layers, context, sparsity, dead)
+}
+
+/// [`select`], but dead groups return if there are more than `sparsity` asks for, except those of `dropped`.
+pub(crate) fn select_beside(
+    layers: &[Scored],
+    context: Context,
+    sparsity: f64,
+    mut dropped: Vec<Vec<bool>>,
+) -> Vec<Vec<bool>> {
     match context {
         Context::Local => {
             for (layer, dropped) in layers.iter().zip(dropped.chunks_mut(1)) {
@@ -26,11 +50,11 @@ pub(crate) fn select(layers: &[Scored], context: Context, sparsity: f64) -> Vec<
     dropped
 }
 
-/// Where a group stands: dead ones first, then by score, then in graph order.
+/// The position of a group in the order of dropping: dead groups first, then by score, then in graph order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     alive: bool,
-    /// The bits of a score that is not negative: they order as the scores do.
+    /// The bits of the score. For scores of at least 0 they sort like the scores.
     score: u32,
     layer: usize,
     group: usize,
@@ -42,10 +66,10 @@ fn drop_lowest(layers: &[Scored], sparsity: f64, dropped: &mut [Vec<bool>]) {
     for (layer, Scored { scores, dead }) in layers.iter().enumerate() {
         let start = ranks.len();
         ranks.extend(scores.iter().zip(dead).enumerate().map(|(group, (&score, &dead))| {
-            // abs: of a zero's two signs, only the positive one has the lowest bits.
+            // abs turns −0 into +0, whose bits are the lowest.
             Rank { alive: !dead, score: score.abs().to_bits(), layer, group }
         }));
-        // A layer's best group stays whatever the others are worth: a layer is never emptied.
+        // The best group of a layer always stays, so that no layer is emptied.
         if let Some(best) = (start..ranks.len()).max_by_key(|&i| ranks[i]) {
             ranks.swap_remove(best);
         }
@@ -96,6 +120,17 @@ mod tests {
         let mut scored = layer(&[0.0, 5.0, 9.0, 1.0]);
         scored.dead = vec![true, false, true, true];
         assert_eq!(select(&[scored], Context::Local, 0.25), [vec![true, false, true, true]]);
+    }
+
+    #[test]
+    fn the_best_dead_groups_return_first() {
+        let scored = Scored { dead: vec![true, true, true, false], ..layer(&[0.0, 5.0, 1.0, 0.5]) };
+        let at = |sparsity, fixed: [bool; 4]| {
+            select_beside(std::slice::from_ref(&scored), Context::Local, sparsity, vec![fixed.to_vec()])
+        };
+        assert_eq!(at(0.5, [false; 4]), [vec![true, false, true, false]]);
+        assert_eq!(at(0.0, [false; 4]), [vec![false; 4]]);
+        assert_eq!(at(0.0, [false, true, false, false]), [vec![false, true, false, false]]);
     }
 
     proptest! {

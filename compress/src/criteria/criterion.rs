@@ -1,0 +1,124 @@
+//! Any criterion: one of the table, or one of another crate.
+
+use super::{CRITERIA, LargeFinal, Need, Score};
+use crate::granularity::Groups;
+use crate::names::{one_of, unknown};
+use lopper_engine::{Error, Result};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A criterion as configurations hold it: any [`Score`], `MyCriterion.into()`.
+///
+/// Recipes and command lines name it, and so does serialization: reading finds the criteria of this crate only. Criteria of
+/// equal names are equal.
+///
+/// ```
+/// use lopper_compress::criteria::{Criterion, LargeFinal};
+///
+/// assert_eq!("large_final".parse::<Criterion>().unwrap(), LargeFinal.into());
+/// ```
+#[derive(Clone)]
+pub struct Criterion(Source);
+
+#[derive(Clone)]
+enum Source {
+    Table(&'static dyn Score),
+    Given(Arc<dyn Score>),
+}
+
+impl Criterion {
+    /// The names that recipes and command lines accept, as a list for help texts.
+    pub fn names() -> String {
+        one_of(CRITERIA.iter().map(|criterion| criterion.name()))
+    }
+
+    /// Whether it needs images: gradients or activations.
+    pub fn needs_data(&self) -> bool {
+        self.needs().iter().any(|need| matches!(need, Need::Gradients | Need::Activations))
+    }
+
+    /// An error if `found`, the number of its `results` for `layer`, is not the number of `groups`.
+    pub(super) fn expect_one_each(
+        &self,
+        results: &str,
+        layer: &str,
+        found: usize,
+        groups: &Groups,
+    ) -> Result<()> {
+        match (groups.count(), found) {
+            (expected, found) if expected == found => Ok(()),
+            (expected, found) => Err(Error::invalid(format!(
+                "criterion {self}: expected {expected} {results} for layer `{layer}`, found {found}"
+            ))),
+        }
+    }
+}
+
+impl Deref for Criterion {
+    type Target = dyn Score;
+
+    fn deref(&self) -> &Self::Target {
+        match &self.0 {
+            Source::Table(criterion) => *criterion,
+            Source::Given(criterion) => criterion.as_ref(),
+        }
+    }
+}
+
+impl<S: Score + 'static> From<S> for Criterion {
+    fn from(criterion: S) -> Self {
+        Self(Source::Given(Arc::new(criterion)))
+    }
+}
+
+impl Default for Criterion {
+    /// [`LargeFinal`].
+    fn default() -> Self {
+        LargeFinal.into()
+    }
+}
+
+impl PartialEq for Criterion {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Criterion {}
+
+impl fmt::Debug for Criterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl fmt::Display for Criterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Criterion {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = CRITERIA.iter().find(|criterion| criterion.name() == name);
+        let found = found.ok_or_else(|| unknown("criterion", &Self::names(), name))?;
+        Ok(Self(Source::Table(*found)))
+    }
+}
+
+impl Serialize for Criterion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Criterion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,71 @@
+//! Scoring: a criterion, its evidence and a normalization, applied to the layers of a graph.
+
+use super::{Criterion, Evidence, LayerView, Need, Normalization, Site};
+use lopper_engine::{Error, Graph, Result};
+
+/// How the groups of a network are scored.
+#[derive(Clone, Copy, Debug)]
+pub struct Scoring<'a> {
+    criterion: &'a Criterion,
+    normalization: Normalization,
+    seed: u64,
+    evidence: Option<&'a Evidence>,
+}
+
+impl<'a> Scoring<'a> {
+    /// Scores by `criterion`, not normalized, with seed 0 and no evidence but the weights.
+    pub fn new(criterion: &'a Criterion) -> Self {
+        Self { criterion, normalization: Normalization::None, seed: 0, evidence: None }
+    }
+
+    /// Normalizes the scores of each layer.
+    pub fn normalization(self, normalization: Normalization) -> Self {
+        Self { normalization, ..self }
+    }
+
+    /// Sets the seed of criteria that draw random numbers.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Sets the evidence for criteria that need more than the weights.
+    pub fn evidence(self, evidence: Option<&'a Evidence>) -> Self {
+        Self { evidence, ..self }
+    }
+
+    /// The criterion.
+    pub fn criterion(&self) -> &'a Criterion {
+        self.criterion
+    }
+
+    /// The score of each group of `site`, finite and at least 0. An error if the criterion gives another number, or lacks
+    /// evidence.
+    pub fn scores(&self, graph: &Graph, site: &Site) -> Result<Vec<f32>> {
+        let (criterion, name) = (self.criterion, site.name(graph));
+        let means = self.evidence.and_then(|evidence| evidence.means(name, site.groups.count()));
+        let activations = criterion.needs().contains(&Need::Activations);
+        let weight = site.weight(graph).value();
+        // Of another shape, it is the weight of another network.
+        let initial = self.evidence.and_then(|evidence| evidence.initial(name));
+        let initial = initial.filter(|initial| initial.shape() == weight.shape());
+        let view = LayerView {
+            name,
+            weight,
+            groups: &site.groups,
+            seed: self.seed ^ ((site.node as u64) << 32),
+            initial,
+            observed: means.as_deref(),
+            evidence: if activations { "activations" } else { "gradients" },
+        };
+        let scores = criterion.score(&view);
+        let mut scores = scores.map_err(|e| Error::invalid(format!("criterion {criterion}: {e}")))?;
+        criterion.expect_one_each("scores", name, scores.len(), &site.groups)?;
+        if let Some(score) = scores.iter().find(|score| !(score.is_finite() && **score >= 0.0)) {
+            return Err(Error::invalid(format!(
+                "layer `{name}`: criterion {criterion} scores a group {score}, expected a finite number of at least 0"
+            )));
+        }
+        self.normalization.apply(&mut scores);
+        Ok(scores)
+    }
+}

@@ -1,0 +1,46 @@
+//! Where a criterion looks: the parameters that it scores.
+
+use super::{Criterion, Subject};
+use crate::granularity::Groups;
+use crate::weights::{batch_norm_behind, weight};
+use lopper_engine::{Graph, NodeId, Param};
+
+/// A parameter that a criterion scores: the weight of a convolution or linear layer, or γ of a batch norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The layer.
+    pub(crate) node: NodeId,
+    /// The division of its weight.
+    pub(crate) groups: Groups,
+}
+
+impl Site {
+    /// Where `criterion` looks to score the `groups` of the convolution or linear layer `node`; `Err` says why it
+    /// cannot. `readers` are [`Graph::readers`], found once for all layers.
+    pub(crate) fn find(
+        criterion: &Criterion,
+        graph: &Graph,
+        readers: &[Vec<NodeId>],
+        node: NodeId,
+        groups: Groups,
+    ) -> Result<Self, &'static str> {
+        match criterion.subject() {
+            Subject::Weight => Ok(Self { node, groups }),
+            Subject::BatchNorm => {
+                let found = batch_norm_behind(graph, readers, node);
+                let batch_norm = found.ok_or("no batch norm is the only reader of its output")?;
+                Ok(Self { node: batch_norm, groups: Groups::of_channels(groups.count()) })
+            }
+        }
+    }
+
+    /// The layer's name.
+    pub fn name<'g>(&self, graph: &'g Graph) -> &'g str {
+        &graph.nodes()[self.node].name
+    }
+
+    /// The parameter.
+    pub(super) fn weight<'g>(&self, graph: &'g Graph) -> &'g Param {
+        weight(&graph.nodes()[self.node].layer).expect("sites are layers with a weight")
+    }
+}

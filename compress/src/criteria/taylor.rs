@@ -1,0 +1,32 @@
+//! The first-order estimate of how much the loss changes without a group.
+
+use super::{LayerView, Need, Reduction, Score, StepView};
+use lopper_engine::Result;
+
+/// `taylor`: `|Σ w·∂L/∂w|` over the group, averaged over training steps (Molchanov et al. 2017, "Pruning convolutional
+/// neural networks for resource efficient inference", in the form for weights of Molchanov et al. 2019).
+///
+/// Without the group its weights change by −w, and the loss, to first order, by `−Σ w·∂L/∂w`. It is the loss that is
+/// estimated, so this is a sum and not a mean, and groups of any size compare.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taylor;
+
+impl Score for Taylor {
+    fn name(&self) -> &str {
+        "taylor"
+    }
+
+    fn needs(&self) -> &[Need] {
+        &[Need::Gradients]
+    }
+
+    fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
+        let (weight, gradient) = (step.weight(), step.gradient()?);
+        let changes = Reduction::Sum.of(step.groups(), |i| f64::from(weight[i]) * f64::from(gradient[i]));
+        Ok(changes.into_iter().map(f64::abs).collect())
+    }
+
+    fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
+        Ok(layer.observed()?.iter().map(|&change| change as f32).collect())
+    }
+}

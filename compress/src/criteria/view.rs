@@ -1,0 +1,105 @@
+//! What a criterion sees of a layer.
+
+use crate::granularity::Groups;
+use lopper_engine::{Error, Result, Tensor};
+
+/// A layer whose groups are scored.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerView<'a> {
+    pub(super) name: &'a str,
+    pub(super) weight: &'a Tensor,
+    pub(super) groups: &'a Groups,
+    pub(super) seed: u64,
+    pub(super) initial: Option<&'a Tensor>,
+    pub(super) observed: Option<&'a [f64]>,
+    /// What is observed, for the error if it is missing.
+    pub(super) evidence: &'static str,
+}
+
+impl<'a> LayerView<'a> {
+    /// The layer's name.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// The weight, `[O, KH, KW, C / groups]` or `[OUT, IN]`; of a batch norm γ, `[C]`.
+    pub fn weight(&self) -> &'a [f32] {
+        self.weight.data()
+    }
+
+    /// How the weight is divided.
+    pub fn groups(&self) -> &'a Groups {
+        self.groups
+    }
+
+    /// A seed that differs from layer to layer and is fixed by the seed of the configuration.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The weight at the beginning of the training, in the same layout. An error if it is not known or has another
+    /// shape; only for criteria that need [`InitialWeights`](super::Need::InitialWeights).
+    pub fn initial_weight(&self) -> Result<&'a [f32]> {
+        match self.initial {
+            Some(initial) if initial.shape() == self.weight.shape() => Ok(initial.data()),
+            Some(initial) => Err(Error::invalid(format!(
+                "layer `{}`: its initial weight is {:?}, its weight {:?}",
+                self.name,
+                initial.shape(),
+                self.weight.shape()
+            ))),
+            None => Err(Error::invalid(format!("the initial weight of layer `{}` is not known", self.name))),
+        }
+    }
+
+    /// For each group, the mean of [`Score::observe`](super::Score::observe) over all steps. An error if nothing was
+    /// observed of this layer at this granularity.
+    pub fn observed(&self) -> Result<&'a [f64]> {
+        let missing =
+            || Error::invalid(format!("no {} of layer `{}` were observed", self.evidence, self.name));
+        self.observed.ok_or_else(missing)
+    }
+}
+
+/// A layer in one training step or batch.
+#[derive(Clone, Copy, Debug)]
+pub struct StepView<'a> {
+    pub(super) name: &'a str,
+    pub(super) weight: &'a Tensor,
+    pub(super) groups: &'a Groups,
+    pub(super) gradient: Option<&'a Tensor>,
+    pub(super) output: Option<&'a Tensor>,
+}
+
+impl<'a> StepView<'a> {
+    /// The layer's name.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// The weight before the step, as [`LayerView::weight`].
+    pub fn weight(&self) -> &'a [f32] {
+        self.weight.data()
+    }
+
+    /// How the weight is divided.
+    pub fn groups(&self) -> &'a Groups {
+        self.groups
+    }
+
+    /// ∂L/∂w in the layout of the weight. An error if the criterion does not need
+    /// [`Gradients`](super::Need::Gradients).
+    pub fn gradient(&self) -> Result<&'a [f32]> {
+        self.gradient.map(Tensor::data).ok_or_else(|| self.missing("gradients"))
+    }
+
+    /// The layer's output `[N, H, W, C]` or `[N, OUT]`. An error if the criterion does not need
+    /// [`Activations`](super::Need::Activations).
+    pub fn output(&self) -> Result<&'a Tensor> {
+        self.output.ok_or_else(|| self.missing("activations"))
+    }
+
+    fn missing(&self, evidence: &str) -> Error {
+        Error::invalid(format!("layer `{}`: the criterion reads {evidence} without needing them", self.name))
+    }
+}

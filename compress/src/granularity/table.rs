@@ -1,0 +1,39 @@
+//! The granularities that recipes and command lines name.
+
+use super::Extent::{All, Block, One};
+use super::Granularity;
+
+/// Every granularity with a name of its own, in the order in which help texts list them.
+pub const GRANULARITIES: &[Granularity] = &[
+    Granularity::WEIGHT,
+    Granularity::KERNEL,
+    Granularity::FILTER,
+    Granularity::ROW,
+    Granularity::COLUMN,
+    Granularity::INPUT_CHANNEL_BLOCK,
+];
+
+impl Granularity {
+    /// One weight, of convolutions and linear layers.
+    pub const WEIGHT: Self = Self::new("weight").conv([One, One, One]).linear([One, One]);
+    /// The KH × KW weights that join one input channel to one filter of a convolution.
+    pub const KERNEL: Self = Self::new("kernel").conv([One, All, One]);
+    /// One filter of a convolution: all the weights that make one output channel.
+    pub const FILTER: Self = Self::new("filter").conv([One, All, All]);
+    /// One row of a linear layer: all the weights that make one output feature.
+    pub const ROW: Self = Self::new("row").linear([One, All]);
+    /// One column of a linear layer: all the weights that read one input feature.
+    pub const COLUMN: Self = Self::new("column").linear([All, One]);
+    /// b consecutive input channels of one filter at all kernel positions, `{w[o, ·, ·, c] : k·b ≤ c < (k + 1)·b}` for
+    /// filter o and block k: between kernels and filters, and regular enough for a kernel that reads b channels at a time
+    /// (Mao et al. 2017, "Exploring the granularity of sparsity in convolutional neural networks"; Narang et al. 2017,
+    /// "Block-sparse recurrent neural networks"). b is the block size, `input_channel_block:4`; layers whose input
+    /// channels (those of one group of a grouped convolution) are no multiple of it are skipped.
+    pub const INPUT_CHANNEL_BLOCK: Self = Self::new("input_channel_block").conv([One, All, Block]);
+}
+
+impl Default for Granularity {
+    fn default() -> Self {
+        Self::FILTER
+    }
+}

@@ -1,0 +1,55 @@
+//! The rewrite: masks live units, absorbs constants, slices off the rest.
+
+use super::PrunePlan;
+use super::absorb::{Absorbed, absorb};
+use super::mask::mask_units;
+use super::report::Changes;
+use super::slice::slice;
+use super::state::{State, states};
+use crate::channels::ChannelFlow;
+use crate::names::named;
+use crate::weights::require_copy;
+use lopper_engine::rewrite::Rewrite;
+use lopper_engine::{Graph, Result};
+use serde::{Deserialize, Serialize};
+
+/// The treatment of a dead channel whose constant value is not zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Constants {
+    /// The layers that read the channel absorb its value: the function does not change.
+    #[default]
+    Exact,
+    /// The value becomes zero, as in published implementations. The report gives its size.
+    Drop,
+}
+
+named!(Constants, "constants");
+
+/// Removes the channels that `plan` does not keep. An error if the plan does not fit.
+///
+/// Under [`Constants::Exact`] a few dead channels may stay: carriers (see the report), and channels that some layer
+/// on the way to a reader turns into a non-constant image.
+pub fn prune(graph: &Graph, plan: &PrunePlan, constants: Constants) -> Result<Rewrite> {
+    require_copy(graph, "prune")?;
+    let flow = ChannelFlow::new(graph)?;
+    let states = states(graph, &flow)?;
+    let planned = plan.removed(graph, &flow)?;
+    let (mut masked, mut removed) = (planned.clone(), planned.clone());
+    if constants == Constants::Exact {
+        for (unit, state) in states.iter().enumerate() {
+            masked[unit] &= *state == State::Live;
+            removed[unit] &= !matches!(state, State::Uneven { .. });
+        }
+    }
+    let mut pruned = mask_units(graph, &flow, &masked)?;
+    let absorbed = match constants {
+        Constants::Exact => absorb(&mut pruned, &flow, &mut removed)?,
+        Constants::Drop => Absorbed::default(),
+    };
+    let mut edits = absorbed.edits.clone();
+    edits.extend(slice(&mut pruned, &flow, &removed));
+    let changes =
+        Changes { before: graph, after: &pruned, flow: &flow, states: &states, planned, removed, absorbed };
+    Ok(Rewrite { report: changes.report(), graph: pruned, edits })
+}
