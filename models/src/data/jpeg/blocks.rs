@@ -71,14 +71,11 @@ impl Band {
         let table = part.ac.ok_or(Damaged)?;
         let mut k = 1;
         while k < 64 {
-            let symbol = codes.symbol(table).ok_or(Damaged)?;
+            let symbol = codes.coefficient(table).ok_or(Damaged)?;
             match (usize::from(symbol >> 4), u32::from(symbol & 15)) {
                 (15, 0) => k += 16,
                 (_, 0) => return Ok(()),
-                (zeros, size) if size < self.largest_size => {
-                    codes.pass(size);
-                    k += zeros + 1;
-                }
+                (zeros, size) if size < self.largest_size => k += zeros + 1,
                 _ => return Err(Damaged),
             }
         }

@@ -1,7 +1,7 @@
 //! Huffman codes of a JPEG: tables, and the reader of entropy-coded data.
 
 /// Length of the codes that one look at a table resolves, bits.
-const LOOK: u32 = 9;
+const LOOK: u32 = 10;
 
 /// A table of codes.
 pub(super) struct Table {
@@ -118,6 +118,21 @@ impl<'a> Codes<'a> {
         self.skip(length as u32);
         let place = (next >> (16 - length)) as i32 + table.offsets[length];
         table.symbols.get(place as usize).copied()
+    }
+
+    /// The symbol of the next code, passing over the value behind it, whose size in bits is in the symbol's low four.
+    #[inline(always)]
+    pub fn coefficient(&mut self, table: &Table) -> Option<u8> {
+        self.refill();
+        let (length, symbol) = table.look[(self.bits >> (64 - LOOK)) as usize];
+        if length > 0 {
+            // Both together take 25 bits at most, which are ready.
+            self.skip(u32::from(length) + u32::from(symbol & 15));
+            return Some(symbol);
+        }
+        let symbol = self.symbol(table)?;
+        self.pass(u32::from(symbol & 15));
+        Some(symbol)
     }
 
     /// The next `count` bits, 16 at most.
