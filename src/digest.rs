@@ -1,6 +1,6 @@
 //! Checksums of files, options and data sets.
 
-use lopper_engine::{Error, Result};
+use lopper_engine::{Error, Result, input};
 use lopper_models::data::{DataConfig, Splits};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 /// SHA-256 of the file `path`, in hexadecimal digits.
 pub fn of_file(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
-    let mut file = std::fs::File::open(path).map_err(|e| Error::file(path, e))?;
+    let (mut file, _) = input::open(path)?;
     std::io::copy(&mut file, &mut hash).map_err(|e| Error::file(path, e))?;
     Ok(hex(hash))
 }

@@ -13,7 +13,7 @@ use crate::digest;
 use crate::keeping::KeepArgs;
 use crate::recipe::{Recipe, model_path};
 use crate::report::{self, Row};
-use lopper_engine::{Error, Result, atomic};
+use lopper_engine::{Error, Result, atomic, input};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -162,10 +162,10 @@ impl RunDirectory {
 impl State {
     /// What stands in `path`, if there is such a file.
     fn read(path: &Path) -> Result<Option<Self>> {
-        let text = match std::fs::read_to_string(path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(|e| Error::file(path, e))?,
-        };
+        if !path.try_exists().map_err(|e| Error::file(path, e))? {
+            return Ok(None);
+        }
+        let text = input::read_to_string(path)?;
         let state: Self =
             serde_json::from_str(&text).map_err(|e| Error::file(path, format!("damaged: {e}")))?;
         match state.format {

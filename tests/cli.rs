@@ -232,6 +232,7 @@ fn evidence_is_measured_at_the_granularity_that_is_sparsified() {
         "8",
         "--data",
         text(data.path()),
+        "--force",
         "--out",
         text(&out),
     ];

@@ -17,7 +17,7 @@ impl Graph {
     /// An error names the layer that needs most.
     pub fn require_inference(&self, input: [usize; 4], device: &Device) -> Result<()> {
         let Device::Cpu(cpu) = device else { return Ok(()) };
-        let run = Run::new(self, input, cpu)?;
+        let run = Run::new(self, input, cpu, 1)?;
         let bytes = kept(run.alive()).saturating_add(run.scratch);
         memory::require(format_args!("the values of a pass over images {input:?}, {}", run.largest()), bytes)
     }
@@ -26,7 +26,7 @@ impl Graph {
     /// `moments` numbers of each parameter. As [`Graph::require_inference`] otherwise.
     pub fn require_training(&self, input: [usize; 4], moments: usize, device: &Device) -> Result<()> {
         let Device::Cpu(cpu) = device else { return Ok(()) };
-        let run = Run::new(self, input, cpu)?;
+        let run = Run::new(self, input, cpu, PARTIAL_SUMS)?;
         let params = self.params().filter(|(_, param)| param.trainable);
         let params =
             params.map(|(_, param)| bytes_of::<f32>([param.value().len()])).fold(0, u64::saturating_add);
@@ -55,11 +55,11 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(graph: &'a Graph, input: [usize; 4], cpu: &Cpu) -> Result<Self> {
+    fn new(graph: &'a Graph, input: [usize; 4], cpu: &Cpu, weights: u64) -> Result<Self> {
         graph.check()?;
         let shapes = graph.shapes(input)?;
         let values = shapes.iter().map(|shape| bytes_of::<f32>(shape.iter().copied())).collect();
-        let mut scratch = Scratch::default();
+        let mut scratch = Scratch { weights, ..Scratch::default() };
         for node in graph.nodes() {
             let x = node.inputs.first().map_or(&[][..], |&x| shapes[x].as_slice());
             scratch.take_in(cpu, node, x).map_err(|e| e.in_node(&node.name))?;
@@ -107,6 +107,8 @@ impl<'a> Run<'a> {
 struct Scratch {
     borrowed: u64,
     workspaces: u64,
+    /// How many buffers of a weight's length a kernel borrows as one.
+    weights: u64,
 }
 
 impl Scratch {
@@ -145,7 +147,7 @@ impl Scratch {
             self.add(&Footprint::new(cpu, g, &filters, packing));
         }
         let weight = bytes_of::<f32>([conv.weight.value().len()]);
-        self.borrowed = self.borrowed.max(weight.saturating_mul(PARTIAL_SUMS));
+        self.borrowed = self.borrowed.max(weight.saturating_mul(self.weights));
     }
 
     fn add(&mut self, needs: &Footprint) {

@@ -149,7 +149,7 @@ fn a_batch_that_cannot_be_read_ends_the_training_behind_a_checkpoint() {
     let mut keeper = Stopper { path: path.clone(), after: None, kept: Vec::new() };
     let mut broken = Colours { unreadable: Some(2), ..Colours::new(BATCHES) };
     let part = train(&Device::cpu(), ADAM, &mut broken, None, Some(&mut keeper));
-    assert_eq!(part.history.unwrap_err().to_string(), "broken.jpg: is no image");
+    assert_eq!(part.history.unwrap_err().to_string(), "broken.jpg: is not an image");
     assert_eq!(keeper.kept, [Why::Asked, Why::Asked, Why::BadData]);
     let whole = train(&Device::cpu(), ADAM, &mut Colours::new(BATCHES), None, None);
     let checkpoint = Checkpoint::read(&path).unwrap();

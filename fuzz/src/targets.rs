@@ -4,6 +4,7 @@ use crate::exercise::exercise;
 use lopper::recipe::{Recipe, model_path};
 use lopper_compress::PrunePlan;
 use lopper_compress::prune::{Constants, prune};
+use lopper_engine::train::Checkpoint;
 use lopper_engine::{Graph, file, memory, torchvision};
 use lopper_models::data::{
     Cut, Dataset, IdxArray, IdxImages, Normalize, Scratch, Transform, decode_file, generator, imagenette,
@@ -17,7 +18,8 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// The targets by name.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 8] = [
+    ("checkpoint", checkpoint),
     ("csv", csv),
     ("idx", idx),
     ("image", image),
@@ -87,6 +89,16 @@ pub fn weights(data: &[u8]) {
     let (_directory, path) = file_of(data, "w.safetensors");
     let _ = file::load(&path);
     let _ = torchvision::import_weights(&mut NETWORK.clone(), &path);
+}
+
+/// `data` is a whole checkpoint; one that is accepted can be written and read again.
+pub fn checkpoint(data: &[u8]) {
+    let (directory, path) = file_of(data, "c.safetensors");
+    let Ok(checkpoint) = Checkpoint::read(&path) else { return };
+    let again = directory.path().join("again.safetensors");
+    checkpoint.write(&again).expect("an accepted checkpoint can be written");
+    let read = Checkpoint::read(&again).expect("a written checkpoint can be read");
+    assert_eq!(read.position, checkpoint.position);
 }
 
 /// `data` is a recipe; one that is accepted keeps its promises.

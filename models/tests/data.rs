@@ -304,9 +304,7 @@ fn bad_images_are_skipped_and_listed_when_asked() {
         for (message, path) in skipped.iter().zip(&spoilt) {
             assert!(message.starts_with(&path.display().to_string()), "{message}");
         }
-        assert!(
-            skipped[0].ends_with("the file is empty") && skipped[1].ends_with("the JPEG data ends early")
-        );
+        assert!(skipped[0].ends_with("the file is empty") && skipped[1].contains("the JPEG data ends early"));
     }
 }
 

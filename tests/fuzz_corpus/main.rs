@@ -1,5 +1,6 @@
 //! Replays the corpus of the fuzz targets: what once ended in a panic, or comes close to a limit, on a stable compiler.
 
+mod checkpoints;
 #[path = "../../fuzz/src/exercise.rs"]
 mod exercise;
 #[path = "../support/model_file.rs"]
@@ -45,7 +46,7 @@ fn mutations_of_the_corpus_end_in_results_and_errors_only() {
             data.resize(size + 64, 0);
             for seed in 0..STEPS {
                 let room = data.len();
-                let binary = ["idx", "image", "weights"].contains(&target);
+                let binary = ["checkpoint", "idx", "image", "weights"].contains(&target);
                 let mutated = match binary {
                     true => mutate::field(&mut data, size, seed),
                     false => mutate::number(&mut data, size, room, seed),

@@ -15,6 +15,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Seed>)> {
         networks::all().into_iter().map(|(name, model)| (name.to_string(), model.header())).collect();
     let whole = networks::all().into_iter().map(|(name, model)| (name.to_string(), model.bytes()));
     vec![
+        ("checkpoint", crate::checkpoints::seeds()),
         ("csv", tables()),
         ("idx", idx_files()),
         ("image", images()),

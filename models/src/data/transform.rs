@@ -308,7 +308,7 @@ mod tests {
         ) {
             let image = noise(width, height, seed);
             let out = run(&transform(size, Cut::Center { fraction }, 0.0), &image, seed);
-            let side = f64::from(width.min(height)) * fraction;
+            let side = (f64::from(width.min(height)) * fraction).max(1.0);
             let weights = |length: u32| triangle(length, (f64::from(length) - side) / 2.0, side, size);
             let (columns, rows) = (weights(width), weights(height));
             for (i, &byte) in denormalize(&out).iter().enumerate() {
