@@ -186,7 +186,7 @@ fn an_image_that_vanishes_stops_the_training_behind_a_checkpoint() {
     let image = data.path().join("train/dark/3.png");
     let bytes = fs::read(&image).unwrap();
     fs::remove_file(&image).unwrap();
-    end(child).failed_naming(&["train/dark/3.png", "--resume goes on from it"]);
+    end(child).failed_naming(&["train/dark/3.png", "--resume continues from it"]);
     assert!(!paths[0].exists() && checkpoint_of(&paths[0]).exists());
     fs::write(&image, bytes).unwrap();
     lopper(&[&args(&paths[0])[..], &["--resume"]].concat()).succeeded();
@@ -252,7 +252,7 @@ fn two_runs_never_mix_in_one_directory() {
     assert!(wait_until(&mut child, trains_b));
     for more in [&[][..], &["--force"], &["--resume"]] {
         let run = lopper(&[&into(&second, &both)[..], more].concat());
-        refused_before_training(run, &[text(&both), "another run is at work"]);
+        refused_before_training(run, &[text(&both), "another run is active"]);
     }
     signal(&child, "TERM");
     let run = end(child);
@@ -320,7 +320,7 @@ fn a_result_is_overwritten_by_force_only() {
     ] {
         fs::write(&out, "precious").unwrap();
         let run = |more: &[&str]| lopper(&[command, &["--out", to], more].concat());
-        refused_before_training(run(&[]), &["out.safetensors", "it exists already", "--force"]);
+        refused_before_training(run(&[]), &["out.safetensors", "already exists", "--force"]);
         assert_eq!(fs::read(&out).unwrap(), b"precious");
         run(&["--force"]).succeeded();
         assert_ne!(fs::read(&out).unwrap(), b"precious");
@@ -330,10 +330,10 @@ fn a_result_is_overwritten_by_force_only() {
     lopper(&prune).succeeded();
     let new = dir.path().join("new.safetensors");
     lopper(&["prune", from, "--out", text(&new), "--save-plan", text(&plan)])
-        .failed_naming(&["plan.toml", "it exists already"]);
+        .failed_naming(&["plan.toml", "already exists"]);
     let weights = dir.path().join("weights.safetensors");
     lopper(&["export", from, "--out", text(&weights)]).succeeded();
-    lopper(&["import", text(&weights), "--arch", from, "--out", to]).failed_naming(&["it exists already"]);
+    lopper(&["import", text(&weights), "--arch", from, "--out", to]).failed_naming(&["already exists"]);
 }
 
 #[test]

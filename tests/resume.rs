@@ -118,7 +118,7 @@ fn interrupted(args: &[&str], directory: &Path, after: Duration, way: u64) -> bo
     match run.status {
         Some(0) => true,
         // Killed between the removal of its checkpoint and its end, it is done.
-        Some(1) if run.err.contains("it exists already") => true,
+        Some(1) if run.err.contains("already exists") => true,
         None | Some(130 | 143) if asked => false,
         status => panic!("{args:?} ended with {status:?}: {}", run.err),
     }
@@ -165,7 +165,7 @@ fn stopped(args: &[&str], out: &Path) {
     signal(&child, "INT");
     let run = end(child);
     assert_eq!(run.status, Some(130), "{}", run.err);
-    assert!(run.err.contains("--resume goes on") && run.err.contains("stopped by SIGINT"), "{}", run.err);
+    assert!(run.err.contains("--resume continues") && run.err.contains("stopped by SIGINT"), "{}", run.err);
     assert!(checkpoint.exists() && !out.exists());
 }
 
@@ -197,7 +197,7 @@ fn only_the_same_training_is_resumed() {
     fs::write(&image, &bytes).unwrap();
     let accepted = run(with("30", "2", &["--resume", "--resume-anyway"])).succeeded();
     assert!(accepted.err.contains("the bits will differ"), "{}", accepted.err);
-    run(with("2", "1", &["--resume"])).failed_naming(&["it exists already"]);
+    run(with("2", "1", &["--resume"])).failed_naming(&["already exists"]);
     run(with("0", "1", &["--resume", "--force"])).failed_naming(&["--resume", "--epochs"]);
 }
 
