@@ -227,7 +227,7 @@ impl Stage {
             (self.factorize.is_some(), "factorize"),
             (self.compact.is_some(), "compact"),
             (self.sparsify.is_some(), "sparsify"),
-            (self.distill.is_some(), "distil"),
+            (self.distill.is_some(), "distill"),
         ];
         parts.extend(rewrites.iter().filter(|(on, _)| *on).map(|(_, what)| what.to_string()));
         if let Some(train) = &self.train {
