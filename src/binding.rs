@@ -69,7 +69,8 @@ impl Binding {
             false => Err(Error::file(
                 path,
                 format!(
-                    "it was started under other conditions ({list}); --resume-anyway accepts that the bits differ, --force starts over"
+                    "it was started under other conditions ({list}); --resume-anyway accepts that the bits differ, \
+                     --force starts over"
                 ),
             )),
         }

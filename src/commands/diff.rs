@@ -56,7 +56,7 @@ impl Diff {
             };
             let agree = 100.0 * found.same_class;
             format!(
-                "largest logit difference {:.3e} over {} images, {agree:.1} % the same class{at}",
+                "largest logit difference {:.3e} over {} images, {agree:.1} % with the same class{at}",
                 found.largest_logit_difference, found.images
             )
         })?;

@@ -36,7 +36,8 @@ impl Selftest {
         let until = start + Duration::from_secs_f64(60.0 * self.minutes);
         let Device::Cuda(gpu) = common.device()? else {
             return Err(Error::invalid(
-                "selftest --device cpu: the CPU is the reference that a GPU is compared with; use --device cuda, or cuda-on-cpu to try the command",
+                "selftest --device cpu: the CPU is the reference that a GPU is compared with; use --device cuda, or \
+                 cuda-on-cpu to try the command",
             ));
         };
         let cpu = Device::open_cpu(common.threads)?;
@@ -102,7 +103,7 @@ impl Selftest {
     }
 }
 
-/// Returns an error if kernels cannot be compiled at all: the user has to fix that first, and a report would be useless.
+/// Returns an error if kernels cannot be compiled at all: the user has to fix that first, and a report would not help.
 fn require_compiler(gpu: &Cuda) -> Result<()> {
     let tried = gpu.upload(&[1.0]).and_then(|x| {
         let mut y = gpu.buffer(Dtype::Bf16, 1)?;

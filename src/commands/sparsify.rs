@@ -17,7 +17,7 @@ pub struct Sparsify {
     /// Fraction of groups to drop, in [0, 1]
     #[arg(long)]
     sparsity: f64,
-    #[arg(long, default_value_t, help = format!("Group of weights that are dropped together: {}", Granularity::names()))]
+    #[arg(long, default_value_t, help = format!("Weights that are dropped together: {}", Granularity::names()))]
     granularity: Granularity,
     /// global: the lowest scores of all layers; local: the same fraction of each layer
     #[arg(long, default_value = "global")]

@@ -134,7 +134,7 @@ impl Timing {
     /// Formats the measurements for people.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "{} at {} px, training, batch {}, {}: median {:.2} ms a step, 10–90 % {:.2}–{:.2} ms, {} steps, {:.1} images/s\n",
+            "{} at {} px, training, batch {}, {}: median {:.2} ms per step, 10–90 % {:.2}–{:.2} ms, {} steps, {:.1} images/s\n",
             self.network,
             self.size,
             self.batch,
