@@ -1,4 +1,4 @@
-//! What the bits of a training depend on: a checkpoint is gone on with where all of it is the same.
+//! Everything that the bits of a training run depend on. A checkpoint is resumed only if all of it is unchanged.
 
 use crate::digest;
 use crate::progress::note;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// By name, what was the case when a training began: short things as they are, long ones by their checksum.
+/// Conditions under which a training run started, by name: short values verbatim, long ones as checksums.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Binding(BTreeMap<String, String>);
 
 impl Binding {
-    /// For `stages` on `device`, with their images and the model files that they read.
+    /// Returns the binding of `stages` on `device`, with their images and the model files that they read.
     pub fn new(
         stages: &[Stage],
         data: Option<(&DataConfig, &Splits)>,
@@ -32,7 +32,7 @@ impl Binding {
             items.insert("images".into(), digest::of_images(splits));
         }
         for (i, stage) in stages.iter().enumerate() {
-            // Where a plan goes does not change it.
+            // The path that a plan is written to does not affect training.
             let stage = Stage { save_plan: None, ..stage.clone() };
             items
                 .insert(format!("options of stage `{}`", stage.name), digest::of_text(&format!("{stage:?}")));
@@ -49,7 +49,7 @@ impl Binding {
         Ok(Self(items))
     }
 
-    /// Refuses `found`, the binding in the file `path`, where it differs; or says so, where `anyway`.
+    /// Returns an error if `found`, the binding in the file `path`, differs. With `anyway`, only prints a note.
     pub fn check(&self, found: &Self, path: &Path, anyway: bool) -> Result<()> {
         let names: std::collections::BTreeSet<&String> = self.0.keys().chain(found.0.keys()).collect();
         let differs = |name: &&&String| self.0.get(**name) != found.0.get(**name);
@@ -60,8 +60,8 @@ impl Binding {
             true => Ok(()),
             false if anyway => {
                 note(format_args!(
-                    "{}: resumed though it began with other conditions ({list}): the bits will differ from those of an \
-                     uninterrupted run",
+                    "{}: resuming, although it was started under other conditions ({list}): the bits will differ from \
+                     those of an uninterrupted run",
                     path.display()
                 ));
                 Ok(())
@@ -69,17 +69,18 @@ impl Binding {
             false => Err(Error::file(
                 path,
                 format!(
-                    "it began with other conditions ({list}); --resume-anyway accepts that the bits differ, --force starts over"
+                    "it was started under other conditions ({list}); --resume-anyway accepts that the bits differ, \
+                     --force starts over"
                 ),
             )),
         }
     }
 
-    /// How the item `name` differs.
+    /// Describes how the item `name` differs.
     fn told(&self, name: &str, found: &Self) -> String {
         let value = |binding: &Self| match binding.0.get(name) {
             None => "none".to_string(),
-            // A checksum says nothing to a reader.
+            // A checksum means nothing to a reader.
             Some(value) if value.len() == 64 => "some".into(),
             Some(value) => value.clone(),
         };
@@ -90,7 +91,7 @@ impl Binding {
     }
 }
 
-/// What computes, as far as bits depend on it: not how many threads.
+/// Describes the device as far as bits depend on it; the number of threads does not matter.
 fn computes(device: &Device) -> String {
     match device {
         Device::Cpu(cpu) => format!("cpu, {}", cpu.isa()),
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named() {
+    fn differences_are_named() {
         let [hash, other] = ["a".repeat(64), "b".repeat(64)];
         let then = binding(&[("seed", "1"), ("images", &hash), ("device", "cpu")]);
         let path = Path::new("m.checkpoint");

@@ -18,7 +18,7 @@ pub fn of_text(text: &str) -> String {
     hex(Sha256::new_with_prefix(text))
 }
 
-/// What stands behind `splits`: see [`lopper_models::data::Dataset::identify`].
+/// SHA-256 of the data behind `splits`: see [`lopper_models::data::Dataset::identify`].
 pub fn of_images(splits: &Splits) -> String {
     let mut hash = Sha256::new();
     for loader in [&splits.train, &splits.val] {
@@ -28,7 +28,7 @@ pub fn of_images(splits: &Splits) -> String {
     hex(hash)
 }
 
-/// How images are served, as far as the bits of a training depend on it.
+/// SHA-256 of the data options that the bits of a training run depend on.
 pub fn of_data(config: &DataConfig) -> String {
     let path = None;
     of_text(&format!("{:?}", DataConfig { path, workers: 0, cache: false, ..config.clone() }))
@@ -42,9 +42,9 @@ fn hex(hash: Sha256) -> String {
 mod tests {
     use super::*;
 
-    /// The first example of FIPS 180-2.
+    /// Checks the first example of FIPS 180-2.
     #[test]
-    fn sha256_is_sha256() {
+    fn sha256_matches_fips_180_2() {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(of_text("abc"), expected);
         let file = tempfile::NamedTempFile::new().unwrap();

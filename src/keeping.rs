@@ -1,4 +1,4 @@
-//! Checkpoints of a run: when they are written, where, and how a run goes on from one.
+//! Checkpoints of a run: when and where they are written, and how a run resumes from one.
 
 use crate::binding::Binding;
 use crate::progress::note;
@@ -14,25 +14,25 @@ use std::time::{Duration, Instant};
 /// Options of every command that trains.
 #[derive(Args, Clone, Debug)]
 pub struct KeepArgs {
-    /// Go on from the checkpoint that an interrupted run left behind; from the start where there is none
+    /// Continue from the checkpoint of an interrupted run, or from the beginning if there is none
     #[arg(long)]
     pub resume: bool,
-    /// With --resume: even where options, images, device or version changed, so that the bits will differ
+    /// With --resume: continue even if options, images, device or version changed; the bits will differ
     #[arg(long, requires = "resume")]
     pub resume_anyway: bool,
-    /// Minutes between checkpoints, besides one after each epoch; 0 for one after each step
+    /// Minutes between checkpoints, in addition to one after each epoch; 0 for one after each step
     #[arg(long, value_name = "MINUTES", default_value = "10", value_parser = minutes)]
     pub checkpoint_every: Duration,
 }
 
 impl Default for KeepArgs {
-    /// What a command line without these options asks for.
+    /// Returns the values of a command line without these options.
     fn default() -> Self {
         Self { resume: false, resume_anyway: false, checkpoint_every: Duration::from_secs(600) }
     }
 }
 
-/// More than this is as good as never.
+/// Upper bound of `--checkpoint-every`; anything longer amounts to never.
 const MOST_MINUTES: f64 = 1e6;
 
 fn minutes(text: &str) -> std::result::Result<Duration, String> {
@@ -42,7 +42,7 @@ fn minutes(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-/// How the trainings of a run are kept.
+/// Checkpointing of a run's training.
 #[derive(Debug)]
 pub struct Keeping {
     path: PathBuf,
@@ -51,23 +51,23 @@ pub struct Keeping {
     from: Option<(Label, Checkpoint)>,
 }
 
-/// What a run finds again in its checkpoint.
+/// State of the run that is stored in its checkpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Label {
-    /// Of which run.
+    /// Binding of the run.
     pub binding: Binding,
-    /// The stage that was being trained.
+    /// Stage that was being trained.
     pub stage: String,
-    /// How far its rewrite moved the logits, where that was measured.
+    /// Largest logit difference of the stage's rewrite, if it was measured.
     pub logit_difference: Option<f32>,
-    /// Seconds that the stage took before the checkpoint.
+    /// Seconds that the stage had taken before the checkpoint.
     pub seconds: f64,
 }
 
 impl Keeping {
-    /// Checkpoints in the file `path` of the run that `binding` describes. Where it is to be resumed and the file is
-    /// there, the run goes on from it: an error where it is damaged, or of another run.
+    /// Sets up checkpoints in the file `path` for the run that `binding` describes. With `--resume`, the run continues
+    /// from that file if it exists; it is an error if the file is damaged or belongs to another run.
     pub fn new(path: PathBuf, args: &KeepArgs, binding: Binding) -> Result<Self> {
         let mut from = None;
         if args.resume && path.symlink_metadata().is_ok() {
@@ -80,12 +80,12 @@ impl Keeping {
         Ok(Self { path, every: args.checkpoint_every, binding, from })
     }
 
-    /// The checkpoint to go on from, where it is one of `stage`.
+    /// Takes the checkpoint to continue from, if it belongs to `stage`.
     pub fn take(&mut self, stage: &str) -> Option<(Label, Checkpoint)> {
         let (label, checkpoint) = self.from.take_if(|(label, _)| label.stage == stage)?;
         let at = checkpoint.position;
         note(format_args!(
-            "{stage:>14}  goes on in epoch {} after step {}, from {}",
+            "{stage:>14}  continues in epoch {} after step {}, from {}",
             at.epoch + 1,
             at.batch,
             self.path.display()
@@ -93,20 +93,20 @@ impl Keeping {
         Some((label, checkpoint))
     }
 
-    /// Who keeps the training of `stage`.
+    /// Returns the keeper of the training of `stage`.
     pub fn keeper(&self, stage: &str, logit_difference: Option<f32>, seconds: f64) -> StageKeeper<'_> {
         let label =
             Label { binding: self.binding.clone(), stage: stage.to_string(), logit_difference, seconds };
         StageKeeper { keeping: self, label, started: Instant::now(), last: Instant::now(), kept: None }
     }
 
-    /// Removes the checkpoint, once what came of it is written.
+    /// Removes the checkpoint, once the result is written.
     pub fn remove(&self) -> Result<()> {
         atomic::remove(&self.path)
     }
 }
 
-/// Keeps the training of one stage.
+/// Writes the checkpoints of one stage's training.
 pub struct StageKeeper<'a> {
     keeping: &'a Keeping,
     label: Label,
@@ -116,12 +116,12 @@ pub struct StageKeeper<'a> {
 }
 
 impl StageKeeper<'_> {
-    /// Says where the training can be gone on from, if it can.
+    /// Prints where training can be resumed from, if a checkpoint was written.
     pub fn tell(&self) {
         if let Some((epoch, step)) = self.kept {
             let path = self.keeping.path.display();
             note(format_args!(
-                "{path} holds the training up to epoch {epoch}, step {step}: --resume goes on from it"
+                "{path} holds the training up to epoch {epoch}, step {step}: --resume continues from it"
             ));
         }
     }
@@ -144,7 +144,7 @@ impl Keeper for StageKeeper<'_> {
         checkpoint.label = label.map_err(|e| Error::file(&self.keeping.path, e))?;
         let path = &self.keeping.path;
         let written = match why {
-            // It is the last one: better in another place than in none.
+            // This is the last checkpoint: better written elsewhere than lost.
             Why::Stopping | Why::BadData => {
                 rescue::write("the checkpoint", path, |place| checkpoint.write(place))
             }
@@ -154,7 +154,7 @@ impl Keeper for StageKeeper<'_> {
         match (written, why) {
             (Ok(()), _) => self.kept = Some((checkpoint.position.epoch + 1, checkpoint.position.batch)),
             (Err(error), Why::EpochOver | Why::Asked) => {
-                note(format_args!("no checkpoint: {error}; the training goes on"));
+                note(format_args!("no checkpoint written: {error}; training continues"));
             }
             (Err(error), _) => return Err(error),
         }

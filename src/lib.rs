@@ -2,12 +2,12 @@
 //!
 //! This package is the command line and a facade over the four crates that do the work:
 //!
-//! - [`kernels`]: functions over slices; plain loops and SIMD.
+//! - [`kernels`]: functions on slices, as plain loops and SIMD.
 //! - [`engine`]: tensors, the tape, the graph, training, inference plans, model files.
 //! - [`models`]: VGG, ResNet and others as graphs; data sets and augmentation.
-//! - [`compress`]: sparsify, prune, distil, fold, factorize and compact.
+//! - [`compress`]: sparsify, prune, distill, fold, factorize and compact.
 //!
-//! and the [`recipe`] that the command line runs.
+//! It also defines the [`recipe`] that the command line runs.
 //!
 //! ```
 //! use lopper::prelude::*;
@@ -27,7 +27,7 @@ pub use {
     lopper_compress as compress, lopper_engine as engine, lopper_kernels as kernels, lopper_models as models,
 };
 
-/// What most programs that use lopper need.
+/// The items that most programs need.
 pub mod prelude {
     pub use lopper_engine::data::{Batch, Batches};
     pub use lopper_engine::plan::Plan;

@@ -21,18 +21,18 @@ mod training;
 
 use clap::Parser;
 use lopper_engine::Error;
-// The modules above name it `crate::recipe`.
+// The modules above refer to it as `crate::recipe`.
 use lopper::recipe;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     signals::survive_file_size_limit();
-    // A wrong command line ends here, with exit status 2.
+    // An invalid command line exits here with status 2.
     let cli = commands::Cli::parse();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Stopped) => {
-            // As a shell shows a command that a signal ended.
+            // The status that a shell reports for a command killed by a signal.
             let (signal, name) = signals::received().unwrap_or_default();
             progress::note(format_args!("lopper: stopped by {name}"));
             ExitCode::from(128u8.wrapping_add(signal as u8))

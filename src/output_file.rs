@@ -1,4 +1,4 @@
-//! The model file that a command writes: not over another one unasked, and not by two commands at once.
+//! The model file that a command writes: never over an existing one unless asked, and never by two commands at once.
 
 use crate::progress::note;
 use crate::recipe::Stage;
@@ -6,25 +6,26 @@ use lopper_engine::{Error, Result, atomic};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a file's name, so that those of its checkpoint and lock fit into the 255 that systems take.
+/// Maximum length of a file name in bytes, so that the names of its checkpoint and lock stay within the usual limit
+/// of 255.
 const LONGEST_NAME: usize = 240;
 
-/// A file that this process has for itself.
+/// Output file that this process has locked.
 pub struct OutputFile {
     checkpoint: PathBuf,
     _lock: atomic::Lock,
 }
 
 impl OutputFile {
-    /// Takes `path`, whose training is kept in `path.checkpoint`, for a command with `force` or one that is to `resume`.
+    /// Locks `path`, whose training checkpoint is `path.checkpoint`. `force` and `resume` are the command's options.
     ///
     /// # Errors
-    /// An [`Error::File`] where it cannot be written, another command is at work on it, or it holds what would be lost.
+    /// Returns an [`Error::File`] if the file cannot be written, another command is writing it, or a result would be lost.
     pub fn claim(path: &Path, force: bool, resume: bool) -> Result<Self> {
         atomic::check(path)?;
         let length = path.file_name().unwrap_or_default().len();
         if length > LONGEST_NAME {
-            let message = format!("a name of at most {LONGEST_NAME} bytes is needed, found {length}");
+            let message = format!("expected a name of at most {LONGEST_NAME} bytes, found {length}");
             return Err(Error::file(path, message));
         }
         let sibling = |prefix: &str, suffix: &str| {
@@ -41,47 +42,48 @@ impl OutputFile {
         }
         if resume {
             if path.exists() {
-                let message = "it exists already, without a checkpoint to resume from: --force starts over";
+                let message = "already exists, without a checkpoint to resume from: --force starts over";
                 return Err(Error::file(path, message));
             }
-            note(format_args!("there is no {}: starts from the beginning", checkpoint.display()));
+            note(format_args!("{} does not exist: starting from the beginning", checkpoint.display()));
         }
         refuse_existing(path, false)?;
         if checkpoint.exists() {
             let message =
-                "the checkpoint of an unfinished training: --resume goes on from it, --force starts over";
+                "the checkpoint of an unfinished training: --resume continues from it, --force starts over";
             return Err(Error::file(checkpoint, message));
         }
         Ok(Self { checkpoint, _lock: lock })
     }
 
-    /// Where its training is kept.
+    /// Returns the path of the training checkpoint.
     pub fn checkpoint(&self) -> &Path {
         &self.checkpoint
     }
 
-    /// Removes the checkpoint of an earlier training, unless the command is to `resume` it.
+    /// Removes the checkpoint of an earlier training, unless `resume`.
     pub fn forget(&self, resume: bool) -> Result<()> {
         if resume { Ok(()) } else { atomic::remove(&self.checkpoint) }
     }
 }
 
-/// An error where a plan that one of `stages` writes exists, unless `allowed`, or two of them write the same file.
+/// Returns an error if a plan that one of `stages` writes already exists, unless `allowed`, or if two stages write the
+/// same file.
 pub fn refuse_existing_plans(stages: &[Stage], allowed: bool) -> Result<()> {
     let plans: Vec<&PathBuf> = stages.iter().filter_map(|stage| stage.save_plan.as_ref()).collect();
     for (i, plan) in plans.iter().enumerate() {
         refuse_existing(plan, allowed)?;
         if plans[..i].contains(plan) {
-            return Err(Error::file(plan, "save_plan: two stages write this file"));
+            return Err(Error::file(plan, "save_plan: two stages write to this file"));
         }
     }
     Ok(())
 }
 
-/// An error where the file `path` exists, unless `force`.
+/// Returns an error if the file `path` exists, unless `force`.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
     match path.symlink_metadata() {
-        Ok(_) if !force => Err(Error::file(path, "it exists already: --force overwrites it")),
+        Ok(_) if !force => Err(Error::file(path, "already exists: --force overwrites it")),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! The picture of a walkthrough: accuracy against latency, a point a stage, its area the size of the file.
+//! The picture of a walkthrough: accuracy against latency, one point per stage, sized by its model file.
 
 use crate::report::Row;
 use lopper_engine::{Error, Result};
@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (900, 520);
 
-/// An SVG of the rows.
+/// Draws the rows as an SVG.
 pub fn svg(title: &str, rows: &[Row]) -> Result<String> {
     let mut text = String::new();
     draw(&mut text, title, rows).map_err(|e| Error::invalid(format!("drawing the picture: {e}")))?;
@@ -18,7 +18,7 @@ fn draw(text: &mut String, title: &str, rows: &[Row]) -> std::result::Result<(),
     root.fill(&WHITE)?;
     let intervals = rows.iter().filter_map(|r| r.interval);
     let (low, high) = intervals.fold((1.0f64, 0.0f64), |(low, high), (a, b)| (low.min(a), high.max(b)));
-    // Room for one percent on either side; all of it where no stage has an accuracy.
+    // A margin of one percent on either side; the full range if no stage has an accuracy.
     let (low, high) = if low < high { (100.0 * low - 1.0, 100.0 * high + 1.0) } else { (0.0, 100.0) };
     let slowest = rows.iter().map(|r| r.latency_ms).fold(0.0, f64::max).max(1e-6);
     let mut chart = ChartBuilder::on(&root)

@@ -19,42 +19,42 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
-/// How many validation images the largest logit difference of a rewrite is taken over.
+/// Number of validation images, rounded up to whole batches, on which the logit difference of a rewrite is measured.
 const COMPARED_IMAGES: usize = 64;
 
-/// How many training batches a criterion sees of a network that is not being trained.
+/// Number of training batches that a criterion sees if the network is not being trained.
 const EVIDENCE_BATCHES: usize = 16;
 
-/// A recipe at work.
+/// Runner of a recipe's stages.
 pub struct Pipeline<'a> {
-    /// Where it runs.
+    /// Device to compute on.
     pub device: &'a Device,
-    /// The images, where the recipe needs any.
+    /// Images, if the recipe needs any.
     pub data: Option<Splits>,
     /// Seed of weights and dropout.
     pub seed: u64,
-    /// Where trainings are kept, if they are.
+    /// Checkpointing of training, if enabled.
     pub keeping: Option<Keeping>,
     done: Vec<(String, Graph)>,
     /// Model files that stages read, by name.
     pub(crate) files: HashMap<String, Graph>,
 }
 
-/// What a stage made.
+/// Result of a stage.
 pub struct Outcome {
-    /// The network.
+    /// Network.
     pub graph: Graph,
-    /// Its line of the table.
+    /// Row of the table.
     pub row: Row,
 }
 
 impl<'a> Pipeline<'a> {
-    /// A pipeline that has run no stage yet.
+    /// Creates a pipeline that has run no stage yet.
     pub fn new(device: &'a Device, data: Option<Splits>, seed: u64) -> Self {
         Self { device, data, seed, keeping: None, done: Vec::new(), files: HashMap::new() }
     }
 
-    /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and hands each row to
+    /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and passes each row to
     /// `show` as soon as it is known.
     pub fn run(
         mut self,
@@ -83,7 +83,7 @@ impl<'a> Pipeline<'a> {
         Ok(rows)
     }
 
-    /// Says which images were left out because they could not be decoded.
+    /// Lists the images that were skipped because they could not be decoded.
     pub fn report_skipped(&self) {
         let Some(data) = &self.data else { return };
         let skipped: Vec<String> = data.train.skipped().into_iter().chain(data.val.skipped()).collect();
@@ -94,7 +94,8 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Runs one stage and writes its network to `path`, or elsewhere if that cannot be: then the error says where.
+    /// Runs one stage and writes its network to `path`. If that fails, writes it elsewhere and returns an error that names
+    /// the place.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
@@ -130,7 +131,7 @@ impl<'a> Pipeline<'a> {
         Ok(Outcome { graph, row })
     }
 
-    /// The network that a stage begins with.
+    /// Returns the network that a stage starts from.
     fn start(&self, stage: &Stage) -> Result<Graph> {
         match (&stage.arch, &stage.from, self.done.last()) {
             (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
@@ -140,10 +141,10 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// The architecture `arch` as `stage` wants it, for the images.
+    /// Builds the architecture `arch` with the options of `stage`, for the images at hand.
     pub(crate) fn build(&self, stage: &Stage, arch: &str, seed: Option<u64>) -> Result<Graph> {
         let data = self.data.as_ref().ok_or_else(|| {
-            Error::invalid(format!("building {arch} needs --data: its classes and image size"))
+            Error::invalid(format!("building {arch} needs --data for its classes and image size"))
         })?;
         let options = lopper_models::Options {
             width: stage.width.unwrap_or(1.0),
@@ -157,7 +158,7 @@ impl<'a> Pipeline<'a> {
         Ok(graph)
     }
 
-    /// The network of an earlier stage, or of a model file.
+    /// Returns the network of an earlier stage or of a model file.
     pub(crate) fn network(&self, name: &str) -> Result<Graph> {
         let stage = self.done.iter().find(|(stage, _)| stage == name);
         match stage.map(|(_, graph)| graph).or_else(|| self.files.get(name)) {
@@ -166,7 +167,7 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// The network in the model file `name`, which must be for these images.
+    /// Loads the model file `name`, whose network must match the images.
     pub(crate) fn load(&self, name: &str) -> Result<Graph> {
         let graph = file::load(name)?;
         self.data
@@ -175,8 +176,8 @@ impl<'a> Pipeline<'a> {
         Ok(graph)
     }
 
-    /// Applies the stage's rewrite, if it has one, and measures how far it moves the logits where it claims
-    /// not to.
+    /// Applies the stage's rewrite, if any. If the rewrite claims to keep the function, also measures the largest logit
+    /// difference.
     fn rewrite(&mut self, stage: &Stage, start: &Graph) -> Result<(Graph, Option<f32>)> {
         let (rewrite, equivalent): (Rewrite, bool) = if let Some(config) = &stage.prune {
             let plan = match &stage.plan {
@@ -192,7 +193,7 @@ impl<'a> Pipeline<'a> {
                 atomic::write(path, |w| w.write_all(text.as_bytes()))?;
             }
             let rewrite = prune::prune(start, &plan, config.constants)?;
-            // Live channels that go take their function with them.
+            // Removing live channels changes the function.
             let dead_only = config.criterion.is_none() && stage.plan.is_none();
             (rewrite, dead_only && config.constants == Constants::Exact)
         } else if stage.fold.is_some() {
@@ -208,15 +209,15 @@ impl<'a> Pipeline<'a> {
         let difference = if equivalent { Some(self.logit_difference(start, &rewrite.graph)?) } else { None };
         if let Some(found) = difference.filter(|difference| !difference.is_finite()) {
             return Err(Error::invalid(format!(
-                "a rewrite that keeps the function moved a logit by {found}: expected a finite difference; the weights or \
-                 running statistics of the network hold values that are not finite, or become so"
+                "a rewrite that keeps the function changed a logit by {found}: expected a finite difference; the weights or \
+                 running statistics of the network are not finite, or overflow"
             )));
         }
         Ok((rewrite.graph, difference))
     }
 
-    /// The evidence of some training images that `criterion` needs at `sites` of `graph`; none for criteria that need no
-    /// images.
+    /// Measures the evidence that `criterion` needs at `sites` of `graph` on some training images. Empty if the criterion
+    /// needs no images.
     fn evidence(&mut self, criterion: &Criterion, graph: &Graph, sites: Vec<Site>) -> Result<Evidence> {
         if !criterion.needs_data() {
             return Ok(Evidence::default());
@@ -229,13 +230,13 @@ impl<'a> Pipeline<'a> {
         Evidence::measure(criterion, graph, &sites, &mut data.train, EVIDENCE_BATCHES, device)
     }
 
-    /// The largest difference of a logit between two networks, over some validation images.
+    /// Returns the largest logit difference of two networks over some validation images.
     fn logit_difference(&mut self, before: &Graph, after: &Graph) -> Result<f32> {
         let images = self.some_images(before)?;
         before.logits(self.device, images.clone())?.max_difference(&after.logits(self.device, images)?)
     }
 
-    /// The first validation images, or test images where there is no data.
+    /// Returns the first validation images, or synthetic images if there is no data.
     fn some_images(&mut self, graph: &Graph) -> Result<Tensor> {
         let Some(data) = &mut self.data else {
             let [h, w, c] = graph.info.input;
@@ -255,7 +256,7 @@ impl<'a> Pipeline<'a> {
         Tensor::from_vec(&[count, h, w, c], values)
     }
 
-    /// The row of a network that stands in the file at `path`.
+    /// Measures a network that is stored in the file `path` and returns its row.
     pub fn measure(&mut self, name: &str, graph: &Graph, path: &Path) -> Result<Row> {
         let mut row = Row {
             stage: name.to_string(),
@@ -277,7 +278,7 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-/// `error`, seen from `stage`; that it was stopped is nothing of the stage's.
+/// Adds the name of `stage` to `error`, except to [`Error::Stopped`], which does not concern the stage.
 pub(crate) fn in_stage(stage: &Stage, error: Error) -> Error {
     match error {
         Error::Stopped => error,
@@ -285,8 +286,9 @@ pub(crate) fn in_stage(stage: &Stage, error: Error) -> Error {
     }
 }
 
-/// An error where `graph` was made for other classes than `data` has, or for images that were normalised otherwise:
-/// its accuracy and its lessons would be nonsense. Numbered classes, as imported weights have them, stand for any.
+/// Returns an error if `graph` was made for other classes than those of `data`, or for images that were normalized
+/// differently: its accuracy, and anything learned from it, would be meaningless. Numbered classes, which imported
+/// weights have, match any classes.
 pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
     let classes = &graph.info.classes;
     if *classes != data.classes && *classes != lopper_models::numbered_classes(data.classes.len()) {
@@ -298,7 +300,7 @@ pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
     }
     if graph.info.mean != data.mean || graph.info.std != data.std {
         return Err(Error::invalid(format!(
-            "the network's images were normalised by mean {:?} and std {:?}, these are by {:?} and {:?}",
+            "the network expects images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
             graph.info.mean, graph.info.std, data.mean, data.std
         )));
     }

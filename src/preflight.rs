@@ -1,8 +1,8 @@
-//! What can be known before training is checked before training: hours of work are not lost to a slip of the keyboard
-//! in the last stage.
+//! Checks before training everything that can be checked then, so that a typo in the last stage does not cost hours of
+//! work.
 //!
-//! The stages are gone through with *sketches*: networks with the layers that each stage will have, but untrained weights.
-//! Where the outcome of a rewrite depends on weights, widths and names behind it are unknown, and nothing is asked of them.
+//! The stages are traversed with *sketches*: networks that have the layers of each stage, but untrained weights. If the
+//! result of a rewrite depends on the weights, the widths and names after it are unknown and are not checked.
 
 use crate::pipeline::{Pipeline, in_stage};
 use crate::recipe::{Stage, TrainConfig};
@@ -15,23 +15,23 @@ use lopper_engine::{Error, Graph, Result, Tensor, atomic, file};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// What is known of the network that a stage will make.
+/// What is known about the network that a stage will produce.
 #[derive(Clone)]
 struct Sketch {
     graph: Graph,
-    /// Whether it has these widths.
+    /// Whether the widths of `graph` are those of the network.
     widths: bool,
-    /// Whether it has these layers and no others.
+    /// Whether the layers of `graph` are exactly those of the network.
     layers: bool,
 }
 
-/// Room for what is small: reports, plans, the state of a run.
+/// Bytes reserved for a small file: a report, a plan, the state of a run.
 const SMALL_FILE: u64 = 1 << 16;
 
 impl Pipeline<'_> {
-    /// Checks `stages`, which will write their networks to `outputs`, and the trainings' checkpoint to `checkpoint`:
-    /// architectures, model files, names of layers, plans, images, and that everything can be written. Model files are
-    /// read here, and not again.
+    /// Checks `stages`, which will write their networks to `outputs` and their training checkpoints to `checkpoint`:
+    /// architectures, model files, layer names, plans, images, and that everything can be written. Model files are read
+    /// here and not again.
     pub fn preflight(&mut self, stages: &[Stage], outputs: &[&Path], checkpoint: &Path) -> Result<()> {
         let mut sketches: HashMap<String, Sketch> = HashMap::new();
         let mut last: Option<Sketch> = None;
@@ -40,7 +40,7 @@ impl Pipeline<'_> {
         for (stage, output) in stages.iter().zip(outputs) {
             let checked = (|| {
                 let sketch = self.sketch(stage, &sketches, last.as_ref(), trains)?;
-                // A bound where the size is unknown could refuse what fits.
+                // If the size is unknown, an upper bound could refuse a network that fits.
                 let known = sketch.widths && sketch.layers;
                 let bytes = if known { file::size(&sketch.graph)? } else { SMALL_FILE };
                 held.push(atomic::reserve(output, bytes)?);
@@ -60,8 +60,8 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    /// The sketch of the network that `stage` makes, and an error where the stage cannot work. Where nothing `trains`
-    /// there are no hours to lose, and the rewrite is not tried twice.
+    /// Returns the sketch of the network that `stage` produces, or an error if the stage cannot work. If no stage
+    /// `trains`, there are no hours to lose, and the rewrite is not tried in advance.
     fn sketch(
         &mut self,
         stage: &Stage,
@@ -95,7 +95,7 @@ impl Pipeline<'_> {
         Ok(sketch)
     }
 
-    /// The sketch of an earlier stage, or the network of a model file.
+    /// Returns the sketch of an earlier stage, or the network of a model file.
     fn named(&mut self, name: &str, earlier: &HashMap<String, Sketch>) -> Result<Sketch> {
         if let Some(sketch) = earlier.get(name) {
             return Ok(sketch.clone());
@@ -107,7 +107,7 @@ impl Pipeline<'_> {
         Ok(Sketch { graph: self.files[name].clone(), widths: true, layers: true })
     }
 
-    /// Whether there are images for a training, and its objective fits.
+    /// Checks that there are images to train on and that the objective fits the network.
     fn can_train(
         &mut self,
         stage: &Stage,
@@ -118,7 +118,7 @@ impl Pipeline<'_> {
         train.check()?;
         let data = self.data.as_ref().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
         if data.train.is_empty() {
-            let message = "batch: the training images do not fill one; give a smaller batch or more images";
+            let message = "batch: the training images do not fill one; use a smaller batch or more images";
             return Err(Error::invalid(message));
         }
         let (Some(config), Some(teacher)) = (&stage.distill, &stage.teacher) else { return Ok(()) };
@@ -145,7 +145,7 @@ impl Pipeline<'_> {
     }
 }
 
-/// The sketch behind the rewrite of `stage`.
+/// Returns the sketch after the rewrite of `stage`.
 fn rewritten(stage: &Stage, sketch: Sketch) -> Result<Sketch> {
     if !sketch.layers {
         return Ok(sketch);
@@ -158,12 +158,12 @@ fn rewritten(stage: &Stage, sketch: Sketch) -> Result<Sketch> {
         return Ok(Sketch { graph: lopper_compress::fold(graph)?.graph, ..sketch });
     }
     if let Some(config) = &stage.compact {
-        // Which layers are computed otherwise depends on the weights, but not what they are called.
+        // Which layers are compacted depends on the weights, but their names do not.
         lopper_compress::compact(graph, &CompactConfig { min_saving: 1.0, ..config.clone() })?;
         return Ok(Sketch { widths: false, ..sketch });
     }
     if let Some(config) = &stage.factorize {
-        // At full rank no layer gets smaller, so that nothing is decomposed: this resolves the names only.
+        // At full rank no layer gets smaller, so nothing is decomposed: this only resolves the names.
         let whole = FactorizeConfig { fraction: Some(0.0), energy: None, force: false, ..config.clone() };
         lopper_compress::factorize(graph, &whole)?;
         return Ok(Sketch { layers: false, widths: false, ..sketch });
@@ -171,9 +171,9 @@ fn rewritten(stage: &Stage, sketch: Sketch) -> Result<Sketch> {
     Ok(sketch)
 }
 
-/// The sketch behind a pruning: it keeps its layers' names; its widths, unless a plan gives them, are unknown.
+/// Returns the sketch after pruning: layer names stay; widths are unknown unless a plan specifies them.
 fn pruned(stage: &Stage, config: &PruneConfig, sketch: Sketch) -> Result<Sketch> {
-    // By no criterion nothing is scored: this resolves the names only.
+    // Without a criterion nothing is scored: this only resolves the names.
     PruneConfig { criterion: None, fraction: None, ..config.clone() }.plan(&sketch.graph, None)?;
     match &stage.plan {
         Some(plan) if sketch.widths => {
@@ -183,7 +183,8 @@ fn pruned(stage: &Stage, config: &PruneConfig, sketch: Sketch) -> Result<Sketch>
     }
 }
 
-/// `graph`, which was built without drawing its weights, with no weight that is zero: nothing of it is dead.
+/// Fills the all-zero parameters of `graph`, which was built without drawing weights, with ones, so that nothing in it
+/// is dead.
 fn alive(mut graph: Graph) -> Graph {
     for (_, param) in graph.params_mut() {
         if param.value().data().iter().all(|&w| w == 0.0) {

@@ -1,4 +1,4 @@
-//! How training shows itself: a bar on a terminal, plain lines otherwise.
+//! Progress of training: a bar on a terminal, plain lines otherwise.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lopper_engine::train::{Callback, EpochMetrics, Step};
@@ -6,20 +6,20 @@ use lopper_engine::{Graph, Result};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
-/// Writes a line to standard error. Unlike `eprintln!` it does not panic where nobody reads any more
-/// (`lopper … 2>&1 | head`): the work goes on.
+/// Writes a line to standard error. Unlike `eprintln!`, it does not panic if the reader has gone
+/// (`lopper … 2>&1 | head`): the work continues.
 pub fn note(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Shows the steps of a training and a line for each epoch, on standard error: standard output is for results.
+/// Shows the steps of a training run and a line per epoch on standard error; standard output is for results.
 pub struct Progress {
     title: String,
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// For the training called `title`.
+    /// Shows the progress of the training named `title`.
     pub fn new(title: &str) -> Self {
         let bar = ProgressBar::new(0);
         if !std::io::stderr().is_terminal() {
@@ -31,7 +31,7 @@ impl Progress {
         Self { title: title.to_string(), bar }
     }
 
-    /// Prints a line, above the bar where there is one.
+    /// Prints a line, above the bar if there is one.
     pub fn line(&self, text: &str) {
         if self.bar.is_hidden() { note(text) } else { self.bar.println(text) }
     }

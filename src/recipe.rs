@@ -10,7 +10,7 @@
 //! arch = "vgg8_bn"
 //! train = { epochs = 5, learning_rate = 2e-3 }
 //!
-//! [[stage]]                      # takes the stage before and rewrites it
+//! [[stage]]                      # rewrites the network of the previous stage
 //! name = "folded"
 //! fold = {}
 //! ```
@@ -31,73 +31,73 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// What the walkthrough is called, in its table and picture.
+    /// Title of the table and picture.
     #[serde(default)]
     pub title: String,
-    /// Seed of initial weights, of the order and augmentation of images, and of dropout.
+    /// Seed of the initial weights, the order and augmentation of images, and dropout.
     #[serde(default)]
     pub seed: u64,
-    /// The images.
+    /// Images.
     pub data: DataConfig,
-    /// What is done, in order.
+    /// Stages, in order.
     #[serde(rename = "stage")]
     pub stages: Vec<Stage>,
 }
 
-/// A stage: where its network comes from, at most one rewrite, then, where asked for, training.
+/// A stage: the source of its network, at most one rewrite, then optional training.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
-    /// Names the stage, its row and its model file.
+    /// Name of the stage, its row and its model file.
     pub name: String,
-    /// Builds this architecture afresh.
+    /// Architecture to build.
     pub arch: Option<String>,
     /// Width multiplier of `arch`.
     pub width: Option<f64>,
-    /// Classifier of `arch`: its `own`, or `fastai`'s.
+    /// Classifier of `arch`: its `own` or `fastai`'s.
     #[serde(default)]
     pub head: Head,
-    /// Starts from an earlier stage or a model file; without it and `arch`, from the stage before.
+    /// Earlier stage or model file to start from. Without this and `arch`, the previous stage.
     pub from: Option<String>,
-    /// Removes channels.
+    /// Channel pruning.
     pub prune: Option<PruneConfig>,
-    /// What to prune, decided beforehand: it replaces the choice of `prune`.
+    /// Pruning plan to replay; it replaces the choice that `prune` would make.
     pub plan: Option<PrunePlan>,
-    /// Where to write what was pruned, for a later `plan`.
+    /// File to write the pruning plan to, for a later `plan`.
     pub save_plan: Option<PathBuf>,
-    /// Folds batch norms.
+    /// Batch-norm folding.
     pub fold: Option<Fold>,
-    /// Splits linear layers in two.
+    /// Factorization of linear layers.
     pub factorize: Option<FactorizeConfig>,
-    /// Computes live channels only.
+    /// Compaction: only live channels are computed.
     pub compact: Option<CompactConfig>,
-    /// Learns from `teacher` while training.
+    /// Distillation from `teacher` during training.
     pub distill: Option<DistillConfig>,
-    /// The teacher: an earlier stage or a model file.
+    /// Teacher: an earlier stage or a model file.
     pub teacher: Option<String>,
-    /// Masks weights: while training, or at once where there is no `train`.
+    /// Weight masking: during training, or at once if there is no `train`.
     pub sparsify: Option<SparsifyConfig>,
-    /// Trains the network after the rewrite.
+    /// Training after the rewrite.
     pub train: Option<TrainConfig>,
 }
 
-/// Folding has no options.
+/// Options of folding; there are none.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fold {}
 
-/// How a network is trained.
+/// Options of training.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
     /// Passes over the training images.
     pub epochs: usize,
-    /// The largest learning rate of the schedule.
+    /// Largest learning rate of the schedule.
     pub learning_rate: f64,
-    /// How gradients become steps; by default AdamW. Biases and batch norms do not decay.
+    /// Optimizer, by default AdamW. Biases and batch norms do not decay.
     #[serde(default = "adamw")]
     pub optimizer: OptimizerConfig,
-    /// How the learning rate moves; by default one cycle.
+    /// Learning rate schedule, by default one cycle.
     #[serde(default = "Schedule::one_cycle")]
     pub schedule: Schedule,
     /// Share of each target that is spread over all classes.
@@ -105,7 +105,7 @@ pub struct TrainConfig {
     pub label_smoothing: f64,
 }
 
-/// Beyond any training; more is a slip of the keyboard.
+/// More epochs than any training needs; a larger number is a typo.
 const MAX_EPOCHS: usize = 1_000_000;
 
 fn adamw() -> OptimizerConfig {
@@ -126,7 +126,7 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The same recipe cut to a trial: few images, unless it limits them itself, and one epoch a training.
+    /// Shortens the recipe to a trial: few images, unless it already limits them, and one epoch per training.
     pub fn quick(mut self) -> Self {
         self.data.limit = self.data.limit.or(Some(QUICK_IMAGES_A_CLASS));
         for train in self.stages.iter_mut().filter_map(|s| s.train.as_mut()) {
@@ -150,7 +150,7 @@ impl Recipe {
 
 const QUICK_IMAGES_A_CLASS: usize = 100;
 
-/// Characters of a stage's name, which names a file and heads a row of the table.
+/// Maximum length of a stage's name, which names a file and heads a row of the table.
 const LONGEST_NAME: usize = 64;
 
 impl Stage {
@@ -158,11 +158,13 @@ impl Stage {
         let refuse = |message: &str| Err(Error::invalid(message));
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.name.is_empty() || !self.name.chars().all(plain) {
-            return refuse("a name is made of letters, digits, `-` and `_`");
+            return refuse("a name consists of letters, digits, `-` and `_`");
         }
         if self.name.len() > LONGEST_NAME {
             let (found, short) = (self.name.len(), &self.name[..LONGEST_NAME]);
-            return refuse(&format!("a name of at most {LONGEST_NAME} characters, found {found}: {short}…"));
+            return refuse(&format!(
+                "expected a name of at most {LONGEST_NAME} characters, found {found}: {short}…"
+            ));
         }
         if earlier.iter().any(|s| s.name == self.name) {
             return refuse("an earlier stage has the same name");
@@ -170,25 +172,27 @@ impl Stage {
         let rewrites =
             [self.prune.is_some(), self.fold.is_some(), self.factorize.is_some(), self.compact.is_some()];
         if rewrites.iter().filter(|&&r| r).count() > 1 {
-            return refuse("only one of prune, fold, factorize, compact: give each a stage of its own");
+            return refuse(
+                "only one of prune, fold, factorize and compact is allowed: give each its own stage",
+            );
         }
         if self.arch.is_some() && self.from.is_some() {
-            return refuse("either `arch` or `from`");
+            return refuse("expected either `arch` or `from`, found both");
         }
         if self.arch.is_none() && self.from.is_none() && earlier.is_empty() {
             return refuse("the first stage needs `arch` or `from`");
         }
         if self.distill.is_some() != self.teacher.is_some() {
-            return refuse("`distill` and `teacher` go together");
+            return refuse("`distill` and `teacher` require each other");
         }
         if self.distill.is_some() && self.train.is_none() {
-            return refuse("`distill` acts while training: add `train`");
+            return refuse("`distill` acts during training: add `train`");
         }
         if self.arch.is_none() && (self.width.is_some() || self.head != Head::Own) {
-            return refuse("`width` and `head` go with `arch`");
+            return refuse("`width` and `head` require `arch`");
         }
         if self.prune.is_none() && (self.plan.is_some() || self.save_plan.is_some()) {
-            return refuse("`plan` and `save_plan` go with `prune`");
+            return refuse("`plan` and `save_plan` require `prune`");
         }
         if self.summary().is_empty() && self.from.is_none() {
             return refuse("expected something to do: arch, from, a rewrite, sparsify or train");
@@ -201,7 +205,7 @@ impl Stage {
         self.check_options()
     }
 
-    /// Lets each technique check its options.
+    /// Checks the options of each technique.
     fn check_options(&self) -> Result<()> {
         self.prune.as_ref().map_or(Ok(()), PruneConfig::check)?;
         self.factorize.as_ref().map_or(Ok(()), FactorizeConfig::check)?;
@@ -211,7 +215,7 @@ impl Stage {
         self.train.as_ref().map_or(Ok(()), TrainConfig::check)
     }
 
-    /// What the stage does, in a few words.
+    /// Summarizes the stage in a few words.
     pub fn summary(&self) -> String {
         let mut parts = Vec::new();
         if let Some(arch) = &self.arch {
@@ -223,7 +227,7 @@ impl Stage {
             (self.factorize.is_some(), "factorize"),
             (self.compact.is_some(), "compact"),
             (self.sparsify.is_some(), "sparsify"),
-            (self.distill.is_some(), "distil"),
+            (self.distill.is_some(), "distill"),
         ];
         parts.extend(rewrites.iter().filter(|(on, _)| *on).map(|(_, what)| what.to_string()));
         if let Some(train) = &self.train {
@@ -234,7 +238,7 @@ impl Stage {
 }
 
 impl TrainConfig {
-    /// An error that names the option that makes no sense.
+    /// Returns an error that names the first invalid option.
     pub fn check(&self) -> Result<()> {
         if !(1..=MAX_EPOCHS).contains(&self.epochs) {
             return Err(Error::invalid(format!("epochs: expected 1 to {MAX_EPOCHS}, found {}", self.epochs)));
@@ -245,7 +249,7 @@ impl TrainConfig {
     }
 }
 
-/// The file that stage `index` (from 0) writes in `dir`.
+/// Returns the model file that stage `index` (from 0) writes in `dir`.
 pub fn model_path(dir: &Path, index: usize, stage: &Stage) -> PathBuf {
     dir.join(format!("{}-{}.safetensors", index + 1, stage.name))
 }

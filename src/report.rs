@@ -1,4 +1,4 @@
-//! What a walkthrough found, as a table, as files for machines, and as a picture.
+//! Results of a walkthrough as a table, machine-readable files and a picture.
 
 use lopper_engine::train::Accuracy;
 use lopper_engine::{Error, Result, atomic};
@@ -6,34 +6,34 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// What a stage left behind.
+/// Result of a stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// The stage.
+    /// Name of the stage.
     pub stage: String,
-    /// What it did.
+    /// Summary of what it did.
     pub what: String,
-    /// Share of validation images whose class is found, 0..=1, where there are labelled images.
+    /// Share of validation images classified correctly, 0..=1, if there are labeled images.
     pub top1: Option<f64>,
     /// 95 % Wilson interval of `top1`.
     pub interval: Option<(f64, f64)>,
-    /// Trainable numbers.
+    /// Number of parameters.
     pub params: u64,
-    /// Multiply-accumulates an image.
+    /// Multiply-accumulates per image.
     pub macs: u64,
-    /// Bytes of the model file.
+    /// Size of the model file in bytes.
     pub bytes: u64,
-    /// Median latency of the inference plan for one image, milliseconds.
+    /// Median latency of the inference plan for one image, in milliseconds.
     pub latency_ms: f64,
-    /// Largest difference of a logit from the network before the step, where the step claims equivalence.
+    /// Largest logit difference from the network before the step, if the step claims equivalence.
     pub logit_difference: Option<f32>,
-    /// Seconds that the stage took.
+    /// Duration of the stage in seconds.
     pub seconds: f64,
 }
 
 impl Row {
-    /// Fills in `top1` and its interval.
+    /// Sets `top1` and its interval.
     pub fn set_accuracy(&mut self, accuracy: &Accuracy) {
         self.top1 = Some(accuracy.top1());
         self.interval = Some(accuracy.wilson95());
@@ -69,7 +69,7 @@ const HEADINGS: [&str; 10] = [
     "seconds",
 ];
 
-/// The rows as a Markdown table, aligned to be read as plain text too.
+/// Formats the rows as a Markdown table that is also aligned as plain text.
 pub fn table(rows: &[Row]) -> String {
     let cells: Vec<[String; 10]> = rows.iter().map(Row::cells).collect();
     let width = |i: usize| {
@@ -80,7 +80,7 @@ pub fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     let mut line = |cell: &dyn Fn(usize) -> String| {
         for (i, &width) in widths.iter().enumerate() {
-            // Words to the left, figures to the right.
+            // Words are left-aligned, figures right-aligned.
             let _ = if i < 2 {
                 write!(text, "| {:width$} ", cell(i))
             } else {
@@ -97,14 +97,14 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
-/// The rows as machines read them: on standard output with `--json`, and in `report.json`.
+/// Machine-readable rows: printed with `--json` and written to `report.json`.
 #[derive(Serialize)]
 pub struct Stages<'a> {
-    /// One for each stage, in order.
+    /// One row per stage, in order.
     pub stages: &'a [Row],
 }
 
-/// What [`write`] makes.
+/// Files that [`write`] creates.
 pub const FILES: [&str; 4] = ["report.json", "report.md", "report.csv", "report.svg"];
 
 /// Writes `report.md`, `report.json`, `report.csv` and `report.svg` in `dir`.
@@ -117,7 +117,7 @@ pub fn write(dir: &Path, title: &str, rows: &[Row]) -> Result<()> {
     atomic::write(dir.join("report.svg"), |w| w.write_all(svg.as_bytes()))
 }
 
-/// The rows with plain figures in the units of [`Row`]; empty where there is none.
+/// Formats the rows as CSV, with plain figures in the units of [`Row`]. A missing figure is an empty field.
 fn csv(rows: &[Row]) -> std::io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record([
@@ -152,7 +152,7 @@ fn csv(rows: &[Row]) -> std::io::Result<Vec<u8>> {
     writer.into_inner().map_err(|e| e.into_error())
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
@@ -191,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn the_csv_has_figures_that_parse() {
+    fn csv_figures_are_plain_numbers() {
         let text = String::from_utf8(csv(&[row()]).unwrap()).unwrap();
         let line = text.lines().nth(1).unwrap();
         assert_eq!(line, "baseline,\"vgg16_bn, 5 epochs\",,,,134309962,5130000000,537000000,52.5,0.5,12");
     }
 
     #[test]
-    fn the_table_lines_up() {
+    fn table_columns_are_aligned() {
         let mut row = row();
         row.set_accuracy(&Accuracy { correct: 90, total: 100 });
         let text = table(&[row]);

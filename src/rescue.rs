@@ -1,13 +1,13 @@
-//! What cannot be written where it was wanted is written elsewhere, and not lost.
+//! Fallback for results that cannot be written to their file: they are written elsewhere instead of being lost.
 
 use lopper_engine::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Lets `write` write `path`. Where it cannot, it is to write next to it, in the current directory or in that for
-/// temporary files: the first place that works.
+/// Calls `write` with `path`. If that fails, tries a new file next to it, in the current directory and in the directory
+/// for temporary files, and stops at the first that works.
 ///
 /// # Errors
-/// Always where `path` could not be written: the error says why, and where `what` is instead.
+/// Returns an error whenever `path` could not be written; it gives the reason and the place where `what` is instead.
 pub fn write(what: &str, path: &Path, write: impl Fn(&Path) -> Result<()>) -> Result<()> {
     let Err(error) = write(path) else { return Ok(()) };
     let beside = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -17,10 +17,10 @@ pub fn write(what: &str, path: &Path, write: impl Fn(&Path) -> Result<()>) -> Re
             return Err(Error::invalid(format!("{error}; {what} is in {} instead", place.display())));
         }
     }
-    Err(Error::invalid(format!("{error}; nor can {what} be written anywhere else")))
+    Err(Error::invalid(format!("{error}; {what} cannot be written anywhere else either")))
 }
 
-/// A name in `directory` like that of `path` which no file has.
+/// Returns an unused path in `directory` with a name like that of `path`.
 pub fn unused(directory: &Path, path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
@@ -40,7 +40,7 @@ mod tests {
     use lopper_engine::atomic;
 
     #[test]
-    fn the_next_place_is_taken_and_named() {
+    fn a_failed_write_goes_to_the_next_place_and_names_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("m.safetensors");
         let save = |place: &Path| atomic::write(place, |file| file.write_all(b"weights"));
@@ -57,6 +57,6 @@ mod tests {
             assert_eq!(std::fs::read(directory.path().join(kept)).unwrap(), b"weights");
         }
         let never = write("the network", &path, |place| Err(Error::file(place, "full")));
-        assert!(never.unwrap_err().to_string().contains("nor can the network"));
+        assert!(never.unwrap_err().to_string().contains("the network cannot be written anywhere else"));
     }
 }

@@ -1,11 +1,12 @@
-//! The directory of a run: one run at a time, its results never mixed with those of another, and what of it is done.
+//! The directory of a run. It belongs to one run at a time, never mixes the results of two, and records which stages are
+//! finished.
 //!
 //! ```text
-//!   runs/demo/  state.json            what run it is, and each finished stage with its file's checksum and its row
+//!   runs/demo/  state.json            the run's binding, and each finished stage with its file's checksum and its row
 //!               1-teacher.safetensors …
-//!               checkpoint            the training that was interrupted
+//!               checkpoint            the interrupted training
 //!               report.md, .json, .csv, .svg
-//!               .lopper-lock          while a run is at work
+//!               .lopper-lock          present while a run is active
 //! ```
 
 use crate::binding::Binding;
@@ -22,14 +23,14 @@ const CHECKPOINT: &str = "checkpoint";
 const LOCK: &str = ".lopper-lock";
 const FORMAT: u32 = 1;
 
-/// A directory that this process has for itself.
+/// Run directory that this process has locked.
 pub struct RunDirectory {
     path: PathBuf,
     state: State,
     _lock: atomic::Lock,
 }
 
-/// What a run has done so far.
+/// Progress of a run.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
@@ -38,46 +39,46 @@ struct State {
     finished: Vec<Finished>,
 }
 
-/// A stage that is done.
+/// Finished stage.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Finished {
-    /// The name of its model file.
+    /// Name of its model file.
     file: String,
-    /// The checksum of that file.
+    /// Checksum of that file.
     sha256: String,
-    /// What was measured of it.
+    /// Its row of the table.
     pub row: Row,
 }
 
 impl RunDirectory {
-    /// Takes `path`, made if need be, for a run with `force` or that resumes as `keep` says.
+    /// Locks the directory `path`, creating it if necessary. `force` and `keep` are the run's options.
     ///
     /// # Errors
-    /// An [`Error::File`] where another run is at work in it, where it holds a result that this run would mix with or
-    /// overwrite, or where the state of the run to resume is damaged.
+    /// Returns an [`Error::File`] if another run is active in the directory, if it holds a result that this run would
+    /// overwrite or mix with, or if the state of the run to resume is damaged.
     pub fn claim(path: &Path, force: bool, keep: &KeepArgs) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(|e| Error::file(path, e))?;
         let lock = atomic::lock(path.join(LOCK))?
-            .ok_or_else(|| Error::file(path, "another run is at work in this directory"))?;
+            .ok_or_else(|| Error::file(path, "another run is active in this directory"))?;
         let (earlier, state) = (results(path)?, State::read(&path.join(STATE))?);
         let refuse = |why: &str| {
             let listed = earlier.first().map(|file| format!(" ({})", file.display())).unwrap_or_default();
             Err(Error::file(path, why.replace("@", &listed)))
         };
-        // A run that died before it had finished or kept anything leaves its state only.
+        // A run that died before it finished a stage or wrote a checkpoint leaves only its state.
         let nothing = earlier.is_empty()
             || (earlier.len() == 1 && state.as_ref().is_some_and(|s| s.finished.is_empty()));
         let state = match (keep.resume, state) {
             (true, None) if !nothing => {
                 return refuse(
-                    "it holds files of a run@ but no state.json to resume it by: --force starts over",
+                    "contains files of a run@ but no state.json to resume from: --force starts over",
                 );
             }
             (true, Some(state)) => state,
             (false, _) if !force && !nothing => {
                 return refuse(
-                    "it holds the result of an earlier run@: --force replaces it, --resume goes on with it, --out names \
+                    "contains the result of an earlier run@: --force replaces it, --resume continues it, --out names \
                      another directory",
                 );
             }
@@ -86,8 +87,8 @@ impl RunDirectory {
         Ok(Self { path: path.to_path_buf(), state, _lock: lock })
     }
 
-    /// Begins the run that `binding` describes, or goes on with it: an error where the one to go on with is another.
-    /// What an earlier run left here is removed where this one does not go on with it.
+    /// Starts or resumes the run that `binding` describes. Returns an error if the run to resume is a different one.
+    /// Files of an earlier run are removed unless this run resumes it.
     pub fn begin(&mut self, recipe: &Recipe, binding: Binding, keep: &KeepArgs) -> Result<()> {
         if self.state.format != 0 {
             binding.check(&self.state.binding, &self.path.join(STATE), keep.resume_anyway)?;
@@ -98,13 +99,10 @@ impl RunDirectory {
             let path = model_path(&self.path, i, stage);
             if path.file_name().is_none_or(|name| name != done.file.as_str()) || done.row.stage != stage.name
             {
-                return Err(Error::file(
-                    self.path.join(STATE),
-                    format!("stage `{}` is not there", stage.name),
-                ));
+                return Err(Error::file(self.path.join(STATE), format!("stage `{}` is missing", stage.name)));
             }
             if digest::of_file(&path)? != done.sha256 {
-                let message = "it changed since its stage was finished: --force starts over";
+                let message = "changed since its stage was finished: --force starts over";
                 return Err(Error::file(path, message));
             }
         }
@@ -115,7 +113,7 @@ impl RunDirectory {
         self.write()
     }
 
-    /// Removes what an earlier run left here, unless `recipe` reads any of it.
+    /// Removes the files of an earlier run, unless `recipe` reads any of them.
     fn remove_earlier(&self, recipe: &Recipe) -> Result<()> {
         let earlier = results(&self.path)?;
         let same =
@@ -123,29 +121,29 @@ impl RunDirectory {
         let read = recipe.stages.iter().flat_map(|stage| [&stage.from, &stage.teacher]).flatten();
         for (file, name) in read.flat_map(|name| earlier.iter().map(move |file| (file, name))) {
             if same(file, Path::new(name)) {
-                let message = "the recipe reads this file of an earlier run, which --force would remove";
+                let message = "the recipe reads this file of an earlier run, but --force would remove it";
                 return Err(Error::file(file, message));
             }
         }
         earlier.iter().try_for_each(atomic::remove)
     }
 
-    /// The directory.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the training at work is kept.
+    /// Returns the path of the training checkpoint.
     pub fn checkpoint(&self) -> PathBuf {
         self.path.join(CHECKPOINT)
     }
 
-    /// The stage `index` if it is done.
+    /// Returns stage `index` if it is finished.
     pub fn finished(&self, index: usize) -> Option<&Finished> {
         self.state.finished.get(index)
     }
 
-    /// Notes that the stage behind the finished ones is done, and made `path`, which `row` describes.
+    /// Records that the next stage is finished and wrote `path`, which `row` describes.
     pub fn finish(&mut self, path: &Path, row: &Row) -> Result<()> {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.state.finished.push(Finished { file, sha256: digest::of_file(path)?, row: row.clone() });
@@ -160,7 +158,7 @@ impl RunDirectory {
 }
 
 impl State {
-    /// What stands in `path`, if there is such a file.
+    /// Reads the state from `path`, if the file exists.
     fn read(path: &Path) -> Result<Option<Self>> {
         if !path.try_exists().map_err(|e| Error::file(path, e))? {
             return Ok(None);
@@ -178,7 +176,7 @@ impl State {
     }
 }
 
-/// The files in `directory` that a run makes, sorted: an earlier result, or part of one.
+/// Returns the files in `directory` that a run creates, sorted: a result, or part of one.
 fn results(directory: &Path) -> Result<Vec<PathBuf>> {
     let failed = |e| Error::file(directory, e);
     let mut found = Vec::new();
@@ -194,7 +192,7 @@ fn results(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Whether `name` is one that [`model_path`] gives: `3-pruned.safetensors`.
+/// Returns whether `name` is of the form that [`model_path`] generates: `3-pruned.safetensors`.
 fn is_model(name: &str) -> bool {
     let parts = name.strip_suffix(".safetensors").and_then(|stem| stem.split_once('-'));
     parts.is_some_and(|(number, _)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
@@ -205,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_of_a_run_are_told_from_others() {
+    fn model_files_of_a_run_are_recognized() {
         for (name, is) in [
             ("1-a.safetensors", true),
             ("12-a-b.safetensors", true),

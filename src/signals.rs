@@ -1,4 +1,4 @@
-//! Signals that end a training in order: the first one asks for a checkpoint and the end, the second one is the end.
+//! Signals that stop training cleanly: the first requests a checkpoint and a stop, the second ends the process.
 
 use lopper_engine::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -6,7 +6,7 @@ use signal_hook::flag;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// What the handlers write: whether a signal came, and which was the last.
+/// Flags that the handlers set: whether a signal arrived, and which came last.
 #[derive(Default)]
 struct Flags {
     came: Arc<AtomicBool>,
@@ -15,7 +15,7 @@ struct Flags {
 
 static FLAGS: OnceLock<Flags> = OnceLock::new();
 
-/// The signals that are listened to, with their names.
+/// Handled signals and their names.
 const SIGNALS: &[(i32, &str)] = &[
     (SIGINT, "SIGINT"),
     (SIGTERM, "SIGTERM"),
@@ -23,47 +23,48 @@ const SIGNALS: &[(i32, &str)] = &[
     (signal_hook::consts::SIGHUP, "SIGHUP"),
 ];
 
-/// From here on a first SIGINT, SIGTERM or SIGHUP is remembered, for [`received`], and a second one ends the process at
-/// once, with status 128 + its number. What was ignored when the process began (SIGHUP under `nohup`, SIGINT of a
-/// script's background job) stays ignored.
+/// Installs the handlers. A first SIGINT, SIGTERM or SIGHUP is recorded for [`received`]; a second one ends the process
+/// immediately with status 128 + its number. Signals that were ignored when the process started (SIGHUP under `nohup`,
+/// SIGINT in a script's background job) stay ignored.
 pub fn listen() -> Result<()> {
     if FLAGS.get().is_some() {
         return Ok(());
     }
     let (flags, ignored) = (Flags::default(), ignored());
     for &(signal, name) in SIGNALS.iter().filter(|(signal, _)| ignored >> (signal - 1) & 1 == 0) {
-        // In this order: the first signal finds the flag unset, and sets it.
+        // The order matters: the first signal finds the flag unset, then sets it.
         flag::register_conditional_shutdown(signal, 128 + signal, flags.came.clone())
             .and_then(|_| flag::register_usize(signal, flags.which.clone(), signal as usize))
             .and_then(|_| flag::register(signal, flags.came.clone()))
-            .map_err(|e| Error::invalid(format!("cannot listen to {name}: {e}")))?;
+            .map_err(|e| Error::invalid(format!("cannot handle {name}: {e}")))?;
     }
     let _ = FLAGS.set(flags);
     Ok(())
 }
 
-/// The signal that asks for the end, its number and name.
+/// Returns the number and name of the signal that requested a stop.
 pub fn received() -> Option<(i32, &'static str)> {
     let flags = FLAGS.get().filter(|flags| flags.came.load(Ordering::SeqCst))?;
     let which = flags.which.load(Ordering::SeqCst);
     SIGNALS.iter().copied().find(|&(signal, _)| signal as usize == which)
 }
 
-/// [`Error::Stopped`] where a signal asks for the end.
+/// Returns [`Error::Stopped`] if a signal requested a stop.
 pub fn check() -> Result<()> {
     received().map_or(Ok(()), |_| Err(Error::Stopped))
 }
 
-/// Makes a write beyond the limit on file sizes (`ulimit -f`) an error of that write rather than the end of the process.
+/// Makes a write beyond the file size limit (`ulimit -f`) fail with an error instead of ending the process.
 pub fn survive_file_size_limit() {
     #[cfg(unix)]
     {
-        // The handler does nothing of consequence; that there is one is enough. Without it there is a signal, no worse.
+        // The handler does nothing that matters; its presence is enough. If it cannot be installed, the signal ends the
+        // process as before.
         let _ = flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     }
 }
 
-/// A bit for each signal that the process ignores, as Linux tells; none where it cannot be known.
+/// Returns a bit mask of the signals that the process ignores, as reported by Linux; 0 if that is unknown.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -78,7 +79,7 @@ mod tests {
 
     const ALONE: &str = "LOPPER_TEST_TWO_SIGNALS";
 
-    /// What the test below runs in a process of its own, because it is the end of it.
+    /// Helper of the test below, which runs it in a separate process because it ends the process.
     #[test]
     #[ignore = "ends its process"]
     fn two_signals() {
@@ -86,19 +87,19 @@ mod tests {
             return; // `--include-ignored`
         }
         listen().unwrap();
-        listen().unwrap(); // again changes nothing
+        listen().unwrap(); // a second call has no effect
         assert_eq!((received(), check().is_ok()), (None, true));
         raise(SIGINT).unwrap();
         assert_eq!(received(), Some((SIGINT, "SIGINT")));
         assert!(matches!(check(), Err(Error::Stopped)));
         raise(SIGTERM).unwrap();
-        unreachable!("the second signal is the end");
+        unreachable!("the second signal ends the process");
     }
 
     #[test]
-    fn the_first_signal_asks_and_the_second_one_ends() {
+    fn the_first_signal_requests_a_stop_and_the_second_ends_the_process() {
         let program = std::env::current_exe().unwrap();
-        // Whoever started this test may ignore SIGINT: `env` resets that where it can.
+        // The parent process may ignore SIGINT: `env` resets that if it supports it.
         let resets =
             Command::new("env").args(["--default-signal", "true"]).status().is_ok_and(|s| s.success());
         if !resets && ignored() != 0 {

@@ -1,4 +1,4 @@
-//! The training of a stage: what is minimized, who watches, and what is kept where it fails.
+//! Training of a stage: the objective, the callbacks, and the network that is saved if training fails.
 
 use crate::keeping::Keeping;
 use crate::pipeline::Pipeline;
@@ -14,19 +14,19 @@ use lopper_engine::train::{
 use lopper_engine::{Error, Graph, Result, file};
 use std::path::Path;
 
-/// How a training begins.
+/// Starting point of a training run.
 #[derive(Default)]
 pub struct Start {
-    /// The checkpoint that it goes on from.
+    /// Checkpoint to continue from.
     pub checkpoint: Option<Checkpoint>,
-    /// How far the stage's rewrite moved the logits.
+    /// Largest logit difference of the stage's rewrite.
     pub logit_difference: Option<f32>,
     /// Seconds that the stage has taken so far.
     pub seconds: f64,
 }
 
 impl Pipeline<'_> {
-    /// Trains `graph`, whose network will stand in the file `path`, as `train` and the rest of `stage` say.
+    /// Trains `graph`, which will be written to the file `path`, with the options of `train` and `stage`.
     pub(crate) fn train(
         &mut self,
         stage: &Stage,
@@ -79,7 +79,7 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    /// What `stage` minimizes.
+    /// Returns the objective of `stage`.
     pub(crate) fn objective(
         &self,
         stage: &Stage,
@@ -97,7 +97,7 @@ impl Pipeline<'_> {
     }
 }
 
-/// Remembers the network after each epoch, whose numbers the trainer has checked, for the case that a later one fails.
+/// Remembers the network after each epoch, when the trainer has checked its numbers, in case a later epoch fails.
 struct LastGood(Option<(String, Graph)>);
 
 impl LastGood {
@@ -109,16 +109,16 @@ impl LastGood {
         )
     }
 
-    /// Writes the network beside `path`, and adds to `error` where it is.
+    /// Writes the network next to `path` and adds the place to `error`.
     fn rescue(self, path: &Path, error: Error) -> Error {
         let Some((when, graph)) = self.0 else { return error };
         let beside = rescue::unused(path.parent().unwrap_or(Path::new("")), path);
         match rescue::write("it", &beside, |place| file::save(&graph, place)) {
             Ok(()) => Error::invalid(format!(
-                "{error}; the last good network, of {when}, is in {}",
+                "{error}; the last good network, from {when}, is in {}",
                 beside.display()
             )),
-            Err(e) => Error::invalid(format!("{error}; the last good network, of {when}: {e}")),
+            Err(e) => Error::invalid(format!("{error}; the last good network, from {when}: {e}")),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Callback for LastGood {
     }
 }
 
-/// Batches that end with [`Error::Stopped`] where a signal asks for the end.
+/// Batches that end with [`Error::Stopped`] if a signal requests a stop.
 pub struct Stoppable<'a>(pub &'a mut dyn Batches);
 
 impl Batches for Stoppable<'_> {

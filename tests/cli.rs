@@ -1,4 +1,4 @@
-//! The command line as a user meets it: what it prints, its exit status, and what it leaves behind after bad input.
+//! The command line from a user's point of view: output, exit status, and the files left after bad input.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use support::command::{LOPPER, finished, image_folder, lopper, model, text, train};
 
 #[test]
-fn every_command_explains_itself() {
+fn every_command_has_a_help_text() {
     let help = lopper(&["--help"]).succeeded().out;
     for command in [
         "demo",
@@ -33,7 +33,7 @@ fn every_command_explains_itself() {
 }
 
 #[test]
-fn a_wrong_command_line_ends_with_status_2() {
+fn an_invalid_command_line_exits_with_status_2() {
     for args in [
         &["prone"][..],
         &["bench"],
@@ -104,12 +104,12 @@ fn a_training_step_is_timed_layer_by_layer() {
         assert!(layer(name)["backward_ms"].as_f64() > Some(0.0), "{name} backward");
     }
     assert!(layer("optimizer")["forward_ms"].as_f64() > Some(0.0));
-    // Of one value a channel there is no variance to normalise by.
+    // One value per channel has no variance to normalize by.
     lopper(&["bench", "resnet18", "--training", "--size", "32", "--seconds", "0"]).failed_naming(&["layer4"]);
 }
 
 #[test]
-fn weights_survive_the_way_out_and_back() {
+fn weights_survive_export_and_import() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let start = model(dir.path(), data.path());
     let (weights, back) = (dir.path().join("weights.safetensors"), dir.path().join("back.safetensors"));
@@ -131,7 +131,7 @@ fn weights_survive_the_way_out_and_back() {
 }
 
 #[test]
-fn bad_images_are_named_or_skipped_where_asked() {
+fn bad_images_are_named_or_skipped_on_request() {
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("model.safetensors");
     for (name, bytes) in [
@@ -150,13 +150,13 @@ fn bad_images_are_named_or_skipped_where_asked() {
 }
 
 #[test]
-fn a_folder_that_makes_no_sense_is_explained() {
+fn an_invalid_image_folder_is_explained() {
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("model.safetensors");
     let empty = image_folder();
-    fs::create_dir(empty.path().join("train/grey")).unwrap();
-    fs::create_dir(empty.path().join("val/grey")).unwrap();
-    train(empty.path(), &file, &[]).failed_naming(&["grey"]);
+    fs::create_dir(empty.path().join("train/gray")).unwrap();
+    fs::create_dir(empty.path().join("val/gray")).unwrap();
+    train(empty.path(), &file, &[]).failed_naming(&["gray"]);
     let uneven = image_folder();
     fs::rename(uneven.path().join("val/light"), uneven.path().join("val/bright")).unwrap();
     train(uneven.path(), &file, &[]).failed_naming(&["light", "val"]);
@@ -165,7 +165,7 @@ fn a_folder_that_makes_no_sense_is_explained() {
 }
 
 #[test]
-fn where_nothing_can_be_written_nothing_is_trained() {
+fn nothing_is_trained_if_the_output_cannot_be_written() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     for out in [dir.path().join("absent/model.safetensors"), dir.path().to_path_buf()] {
         let run = train(data.path(), &out, &[]);
@@ -175,7 +175,7 @@ fn where_nothing_can_be_written_nothing_is_trained() {
 }
 
 #[test]
-fn images_that_are_all_bad_are_no_training() {
+fn training_without_a_valid_image_is_refused() {
     let (data, out) = (image_folder(), tempfile::tempdir().unwrap());
     for class in ["dark", "light"] {
         for i in 0..8 {
@@ -187,9 +187,9 @@ fn images_that_are_all_bad_are_no_training() {
     assert!(!file.exists());
 }
 
-/// `lopper … 2>&1 | head`: whoever read the messages has gone, and the work goes on.
+/// `lopper … 2>&1 | head`: the reader of the messages has gone, and the work continues.
 #[test]
-fn a_reader_that_leaves_does_not_stop_the_work() {
+fn a_closed_pipe_does_not_stop_the_work() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let (start, out) = (model(dir.path(), data.path()), dir.path().join("folded.safetensors"));
     let mut child = Command::new(LOPPER)
@@ -219,7 +219,7 @@ fn a_plan_is_saved_and_replayed_with_any_criterion() {
 }
 
 #[test]
-fn evidence_is_measured_at_the_granularity_that_is_sparsified() {
+fn evidence_is_measured_at_the_granularity_of_sparsification() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let start = model(dir.path(), data.path());
     let out = dir.path().join("out.safetensors");
@@ -296,13 +296,13 @@ fn a_recipe_with_a_mistake_is_refused() {
     ] {
         fs::write(&recipe, text_of).unwrap();
         let run = lopper(&["run", text(&recipe), "--quick", "--out", text(&dir.path().join("out"))]);
-        assert!(!run.err.contains("training loss"), "found out before the first stage: {}", run.err);
+        assert!(!run.err.contains("training loss"), "detected before the first stage: {}", run.err);
         run.failed_naming(&[word]);
     }
 }
 
 #[test]
-fn a_loss_that_is_not_a_number_stops_the_training() {
+fn a_loss_that_is_not_finite_stops_training() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let file = dir.path().join("model.safetensors");
     train(data.path(), &file, &["--learning-rate", "1e30", "--optimizer", "sgd"])
@@ -322,7 +322,7 @@ fn another_image_size_or_class_list_is_explained() {
     let images = ["--data", text(data.path()), "--batch", "8"];
     lopper(&[&lesson[..], &images].concat()).failed_naming(&["fashion.safetensors", "classes"]);
     lopper(&[&lesson[..], &images, &["--epochs", "0"]].concat()).failed_naming(&["--epochs"]);
-    // A network takes images of another size than it was trained on.
+    // A network accepts images of another size than it was trained on.
     lopper(&[&["fold", text(&start), "--size", "64", "--out", text(&out)][..], &images].concat()).succeeded();
     lopper(&["prune", text(&start), "--learning-rate", "0.1", "--force", "--out", text(&out)])
         .failed_naming(&["--learning-rate", "--epochs"]);
@@ -338,7 +338,7 @@ fn another_image_size_or_class_list_is_explained() {
     lopper(&["bench", "resnet18", "--threads", "0"]).failed_naming(&["threads"]);
 }
 
-/// A full disk, as a file-size limit makes one: writes fail part way.
+/// Simulates a full disk by a file size limit: writes fail part way.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_the_old_file_and_no_other() {
@@ -352,11 +352,11 @@ fn a_full_disk_leaves_the_old_file_and_no_other() {
     finished(Command::new("sh").args(["-c", &script]).output().unwrap())
         .failed_naming(&["folded.safetensors"]);
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
-    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1, "no temporary file stays");
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1, "no temporary file remains");
 }
 
 #[test]
-fn quick_demo_writes_a_model_a_stage_and_a_report() {
+fn quick_demo_writes_a_model_per_stage_and_a_report() {
     let dir = tempfile::tempdir().unwrap();
     let run = lopper(&["demo", "--quick", "--out", text(dir.path())]).succeeded();
     for stage in ["teacher", "control", "distilled", "sparsified", "pruned", "folded", "factorized"] {

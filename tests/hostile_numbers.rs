@@ -1,5 +1,4 @@
-//! Numbers that make no sense, or that single precision cannot hold, are refused before any work starts; so are keys that no
-//! table has.
+//! Invalid numbers, numbers that single precision cannot represent, and unknown keys are refused before any work starts.
 
 #[path = "support/command.rs"]
 mod command;
@@ -15,7 +14,7 @@ fn run(recipe: &str) -> Run {
     run_with(recipe, &[])
 }
 
-/// Runs `recipe` with more options.
+/// Runs `recipe` with additional options.
 fn run_with(recipe: &str, options: &[&str]) -> Run {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("recipe.toml");
@@ -24,7 +23,7 @@ fn run_with(recipe: &str, options: &[&str]) -> Run {
     lopper(&[&["run", path.to_str().unwrap(), "--out", out.to_str().unwrap()], options].concat())
 }
 
-/// A recipe that trains for a moment, with `data` and `train` among the entries of these tables.
+/// Returns a recipe that trains briefly, with `data` and `train` added to the entries of these tables.
 fn recipe(data: &str, train: &str) -> String {
     format!(
         "[data]\nname = \"fashion-mnist\"\nbatch = 8\nlimit = 1\n{data}\n\
@@ -168,12 +167,12 @@ fn numbers_at_the_edge_are_accepted() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn threads_that_the_system_refuses_are_an_error() {
+fn threads_that_cannot_be_started_are_an_error() {
     let bench = ["bench", "resnet8", "--size", "32", "--seconds", "0", "--threads", "256"];
     lopper_after("ulimit -v 300000", &bench).refused(&["threads"]);
 }
 
-/// A recipe with every kind of table.
+/// Recipe with every kind of table.
 const EVERY_TABLE: &str = r#"
 title = "all"
 [data]
@@ -205,7 +204,7 @@ name = "f"
 compact = {}
 "#;
 
-/// The path of every table in `value`.
+/// Collects the path of every table in `value`.
 fn tables(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(entries) => {
@@ -219,7 +218,7 @@ fn tables(value: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// `value` with the entry `nonsense` in its table at `path`.
+/// Returns `value` with an entry `nonsense` in the table at `path`.
 fn with_nonsense(value: &Value, path: &str) -> Value {
     let mut value = value.clone();
     let table = value.pointer_mut(path).and_then(Value::as_object_mut).expect("a path of a table");
@@ -228,9 +227,9 @@ fn with_nonsense(value: &Value, path: &str) -> Value {
 }
 
 #[test]
-fn a_key_that_a_table_of_a_recipe_does_not_have_is_refused() {
+fn an_unknown_key_in_any_table_of_a_recipe_is_refused() {
     let recipe: Value = serde_json::to_value(toml::from_str::<toml::Value>(EVERY_TABLE).unwrap()).unwrap();
-    // The recipe itself is read; then it is refused for the memory that it takes.
+    // The recipe itself is valid; it is refused only for the memory that it needs.
     run_with(EVERY_TABLE, &["--max-memory", "1kB"]).refused(&["take", "(--max-memory)"]);
     let mut paths = Vec::new();
     tables(&recipe, "", &mut paths);
@@ -239,7 +238,7 @@ fn a_key_that_a_table_of_a_recipe_does_not_have_is_refused() {
         let text = toml::to_string(&with_nonsense(&recipe, path)).unwrap();
         let run = run(&text);
         run.refused(&[]);
-        // An externally tagged variant is a table of one entry, whatever that is called.
+        // An externally tagged variant is a table of exactly one entry, whatever its name.
         assert!(
             run.err.contains("nonsense") || run.err.contains("exactly 1 element"),
             "{path}: an unknown key passed: {}",
@@ -248,7 +247,7 @@ fn a_key_that_a_table_of_a_recipe_does_not_have_is_refused() {
     }
 }
 
-/// A network with every kind of layer that has fields.
+/// Builds a network with every kind of layer that has fields.
 fn every_layer() -> Graph {
     let param = |shape: &[usize]| Param::new(Tensor::full(shape, 0.5));
     let conv = |o: usize, c: usize| Conv2d {
@@ -287,7 +286,7 @@ fn every_layer() -> Graph {
 }
 
 #[test]
-fn a_key_that_a_table_of_a_model_does_not_have_is_refused() {
+fn an_unknown_key_in_any_table_of_a_model_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (path, changed) = (dir.path().join("m.safetensors"), dir.path().join("changed.safetensors"));
     file::save(&every_layer(), &path).unwrap();

@@ -1,5 +1,5 @@
-//! Graphs of tens of thousands of nodes take seconds: nothing that is done with a graph takes the square of its size, let
-//! alone visits every path through it.
+//! Graphs of tens of thousands of nodes take seconds: no operation is quadratic in the size of a graph, let alone visits
+//! every path through it.
 
 use lopper_compress::criteria::Random;
 use lopper_compress::prune::PruneConfig;
@@ -10,10 +10,10 @@ use lopper_engine::plan::Plan;
 use lopper_engine::{Device, Graph, Layer, Param, Tensor, file};
 use std::time::{Duration, Instant};
 
-/// Far above what any of these takes, on a machine that does much else; the square of their sizes takes minutes.
+/// Far more than any of these operations takes, even on a busy machine. Quadratic algorithms would take minutes.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs `work`, which must end within [`LIMIT`].
+/// Runs `work`, which must finish within [`LIMIT`].
 #[track_caller]
 fn soon<R>(what: &str, work: impl FnOnce() -> R) -> R {
     let start = Instant::now();
@@ -29,7 +29,7 @@ fn conv(filters: usize, channels: usize) -> Layer {
     Layer::Conv2d(Conv2d { weight: Param::new(weight), bias: None, stride, padding, dilation, groups: 1 })
 }
 
-/// An image of one pixel with `channels` channels, then `nodes` layers one after the other.
+/// Builds a chain of `nodes` layers on images of one pixel with `channels` channels.
 fn chain(channels: usize, nodes: usize, layer: impl Fn(usize) -> Layer) -> Graph {
     let mut graph = Graph::new(channels);
     graph.info.input = [1, 1, channels];
@@ -39,7 +39,7 @@ fn chain(channels: usize, nodes: usize, layer: impl Fn(usize) -> Layer) -> Graph
     graph
 }
 
-/// Convolutions, every other node a batch norm.
+/// Builds a chain of convolutions, each followed by a batch norm.
 fn normalized(convs: usize) -> Graph {
     chain(2, 2 * convs, |i| if i % 2 == 0 { conv(2, 2) } else { Layer::BatchNorm(BatchNorm::new(2)) })
 }
@@ -127,7 +127,7 @@ fn two_thousand_linear_layers_are_factorized() {
     assert_eq!(factorized.graph.nodes().len(), 4_002);
 }
 
-/// With d sums of a value with itself there are 2ᵈ paths to the output.
+/// A chain of d sums of a value with itself has 2ᵈ paths to the output.
 #[test]
 fn paths_are_not_counted_one_by_one() {
     let mut graph = chain(2, 1, |_| conv(2, 2));

@@ -1,5 +1,5 @@
-//! What would not fit into memory is refused, with the layer or option that asks for it, before it is allocated; and what a
-//! plan is said to take is what it takes.
+//! Allocations that would not fit into memory are refused beforehand, with an error that names the layer or option, and
+//! the estimated memory of a plan matches what it uses.
 
 #[path = "support/command.rs"]
 mod command;
@@ -13,7 +13,7 @@ use lopper_models::data::fashion_mnist;
 use lopper_models::{Options, numbered_classes};
 use std::path::{Path, PathBuf};
 
-/// A network of one layer for images `[H, W, 1]`.
+/// Builds a network of one layer for images `[H, W, 1]`.
 fn network(layer: Layer, [h, w]: [usize; 2]) -> Graph {
     let mut graph = Graph::new(1);
     graph.push("layer", layer, &[0]).unwrap();
@@ -26,7 +26,8 @@ fn conv(weight: Tensor, stride: usize, padding: usize) -> Conv2d {
     Conv2d { weight: Param::new(weight), bias: None, stride, padding, dilation: [1; 2], groups: 1 }
 }
 
-/// Small files that ask for much: an output of 16 GiB, a padded copy of 64 GiB, a kernel with 2³² taps and no filter.
+/// Writes small files that request a lot of memory: an output of 16 GiB, a padded copy of 64 GiB, a kernel with 2³² taps
+/// and no filter.
 fn greedy(dir: &Path) -> [PathBuf; 3] {
     let empty = CompactConv2d {
         conv: conv(Tensor::zeros(&[0, 1 << 16, 1 << 16, 0]), 1, 1 << 15),
@@ -49,7 +50,7 @@ fn greedy(dir: &Path) -> [PathBuf; 3] {
 }
 
 #[test]
-fn files_that_ask_for_too_much_are_refused_by_every_command() {
+fn every_command_refuses_files_that_need_too_much_memory() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out.safetensors");
     let out = out.to_str().unwrap();
@@ -67,7 +68,7 @@ fn files_that_ask_for_too_much_are_refused_by_every_command() {
             let limited = [command, &["--max-memory", "2GB"]].concat();
             let run = lopper(&limited);
             run.refused(&["`layer`"]);
-            // A value of four such images is beyond any machine, and needs no budget to be refused.
+            // An activation of four such images exceeds any machine and is refused without a budget.
             let for_its_memory = run.err.contains("GiB are available (--max-memory)");
             assert!(for_its_memory || run.err.contains("holds more than 4294967296 values"), "{}", run.err);
         }
@@ -78,7 +79,7 @@ fn files_that_ask_for_too_much_are_refused_by_every_command() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_limit_of_the_address_space_counts_without_an_option() {
+fn the_address_space_limit_applies_without_an_option() {
     let dir = tempfile::tempdir().unwrap();
     for path in greedy(dir.path()) {
         let bench = ["bench", path.to_str().unwrap(), "--seconds", "0"];
@@ -87,7 +88,7 @@ fn the_limit_of_the_address_space_counts_without_an_option() {
 }
 
 #[test]
-fn options_that_ask_for_too_much_are_named() {
+fn options_that_need_too_much_memory_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out.safetensors");
     let out = out.to_str().unwrap();
@@ -137,7 +138,7 @@ fn options_that_ask_for_too_much_are_named() {
 }
 
 #[test]
-fn a_file_that_is_larger_than_the_memory_is_not_read() {
+fn a_file_larger_than_memory_is_not_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("wide.safetensors");
     let graph = network(Layer::Conv2d(conv(Tensor::full(&[4096, 1, 1, 1], 0.1), 1, 0)), [1; 2]);
@@ -147,13 +148,13 @@ fn a_file_that_is_larger_than_the_memory_is_not_read() {
         .refused(&["wide.safetensors: its tensors take 32.0 KiB"]);
 }
 
-/// How far an estimate may lie above what is held: rounding to whole tables and buffers that not every plan needs.
+/// Allowed ratio of estimate to actual use: it covers rounding to whole tables and buffers that not every plan needs.
 const FACTOR: u64 = 3;
-/// The same of small plans, bytes.
+/// Additional allowance for small plans, in bytes.
 const SLACK: u64 = 4 << 20;
 
 #[test]
-fn a_plan_takes_what_was_estimated() {
+fn a_plan_uses_the_estimated_memory() {
     let options = [
         PlanOptions::default(),
         PlanOptions { direct: true, ..PlanOptions::default() },
@@ -164,7 +165,7 @@ fn a_plan_takes_what_was_estimated() {
         let built = Options::new(numbered_classes(10), [size, size, 3]);
         let graph = lopper_models::build(name, &built).unwrap();
         for (batch, options) in [(1, options[0]), (5, options[0]), (2, options[1]), (2, options[2])] {
-            // A device of its own: scratch is counted by the device.
+            // A separate device, because scratch is counted per device.
             let device = Device::open("cpu", Some(2)).unwrap();
             let input = [batch, size, size, 3];
             let mut plan = Plan::with(&graph, input, &device, options).unwrap();
@@ -181,7 +182,7 @@ fn a_plan_takes_what_was_estimated() {
     }
 }
 
-/// In a process of its own, so that the peak is that of this training.
+/// Runs in a separate process, so that the peak is that of this training only.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_training_stays_within_its_estimate() {
@@ -189,7 +190,7 @@ fn a_training_stays_within_its_estimate() {
         let limited = [&["bench", "vgg8_bn", "--size", "32", "--training", "--seconds", "0"], bench].concat();
         lopper(&[&limited[..], &["--threads", "2", "--max-memory", limit]].concat())
     };
-    // What is accepted within a limit runs within a limit of the address space that is hardly larger.
+    // A training that is accepted within a limit also runs within a slightly larger address space limit.
     let limit_kib = 400 << 10;
     let fits = ["--batch", "64"];
     peak(&fits, "400MiB").succeeded();

@@ -1,5 +1,5 @@
-//! Full disks, read-only media, kills, signals, two runs at once, slips of the keyboard: what is there stays whole, and
-//! hours of work are not lost.
+//! Full disks, read-only media, kills, signals, concurrent runs and typos: existing files stay intact, and hours of work
+//! are not lost.
 #![cfg(unix)]
 
 mod support;
@@ -10,7 +10,7 @@ use std::process::Child;
 use support::child::{end, signal, start, wait_until, writes};
 use support::command::{Run, image_folder, lopper, model, names, shell, text, train, training};
 
-/// A training on built-in images that goes on until it is interrupted.
+/// Returns a command line that trains on built-in images until it is interrupted.
 fn long(out: &Path) -> Vec<&str> {
     let network = ["train", "--arch", "vgg8_bn", "--width", "0.1", "--epochs", "500"];
     let images = ["--data", "fashion-mnist", "--limit", "2", "--batch", "5", "--checkpoint-every", "0"];
@@ -21,7 +21,7 @@ fn checkpoint_of(out: &Path) -> PathBuf {
     PathBuf::from(format!("{}.checkpoint", text(out)))
 }
 
-/// Starts `args`, a training into `out`, and waits for its first checkpoint.
+/// Starts `args`, which train into `out`, and waits for the first checkpoint.
 fn under_way(args: &[&str], out: &Path) -> Child {
     let mut child = start(args);
     assert!(wait_until(&mut child, || checkpoint_of(out).exists()), "{}", end(child).err);
@@ -35,7 +35,7 @@ fn refused_before_training(run: Run, words: &[&str]) {
 }
 
 #[test]
-fn what_killed_writers_leave_behind_the_next_one_removes() {
+fn the_next_writer_removes_the_leftovers_of_killed_ones() {
     let (data, dir, out) = (image_folder(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let start_model = model(dir.path(), data.path());
     let target = out.path().join("x.safetensors");
@@ -48,9 +48,9 @@ fn what_killed_writers_leave_behind_the_next_one_removes() {
             signal(&child, "KILL");
         }
         end(child);
-        assert!(fs::read(&target).unwrap() == whole, "never in part");
+        assert!(fs::read(&target).unwrap() == whole, "never partially written");
     }
-    // One that is certainly dead, and files of other programs.
+    // A leftover of a writer that is certainly dead, and files of other programs.
     let others = [".x.safetensors.abcdef", "x.lopper-tmp"];
     others
         .iter()
@@ -60,7 +60,7 @@ fn what_killed_writers_leave_behind_the_next_one_removes() {
     assert_eq!(names(out.path()), [others[0], "x.lopper-tmp", "x.safetensors"]);
 }
 
-/// The first stage of the recipes below.
+/// First stage of the recipes below.
 const TRAINED: &str = r#"
 [data]
 name = "fashion-mnist"
@@ -75,7 +75,7 @@ train = { epochs = 1, learning_rate = 1e-3 }
 "#;
 
 #[test]
-fn a_recipe_is_checked_whole_before_its_first_stage_trains() {
+fn the_whole_recipe_is_checked_before_training() {
     let dir = tempfile::tempdir().unwrap();
     let (recipe, out) = (dir.path().join("recipe.toml"), dir.path().join("out"));
     let other = model(dir.path(), image_folder().path());
@@ -130,9 +130,9 @@ fn a_recipe_is_checked_whole_before_its_first_stage_trains() {
 }
 
 #[test]
-fn a_disk_that_is_too_small_or_read_only_is_found_out_before_training() {
+fn a_full_or_read_only_disk_is_detected_before_training() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
-    // A limit on the size of files is the full disk that every user can make.
+    // A file size limit simulates a full disk without privileges.
     let out = dir.path().join("m.safetensors");
     let line = training(data.path(), &out).join(" ");
     let run = shell(&format!("ulimit -f 64; exec \"$LOPPER\" {line}"), dir.path());
@@ -152,19 +152,19 @@ fn a_disk_that_is_too_small_or_read_only_is_found_out_before_training() {
             Some(1) if !run.err.contains("unshare") => {
                 refused_before_training(run, &["disk/m.safetensors", why]);
             }
-            _ => eprintln!("skipped: no file system of its own can be mounted here: {}", run.err),
+            _ => eprintln!("skipped: cannot mount a file system here: {}", run.err),
         }
     }
 }
 
 #[test]
-fn training_that_cannot_write_its_result_keeps_it() {
+fn a_result_that_cannot_be_written_is_saved_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("m.safetensors");
     let mut args = long(&out);
     args[6] = "60";
     let child = under_way(&args, &out);
-    fs::create_dir(&out).unwrap(); // no file can be renamed to it any more
+    fs::create_dir(&out).unwrap(); // no file can be renamed to it anymore
     let run = end(child);
     let kept = dir.path().join("m-kept.safetensors");
     assert!(run.err.contains(&format!("the network is in {} instead", text(&kept))), "{}", run.err);
@@ -173,7 +173,7 @@ fn training_that_cannot_write_its_result_keeps_it() {
 }
 
 #[test]
-fn an_image_that_vanishes_stops_the_training_behind_a_checkpoint() {
+fn a_vanished_image_stops_training_after_a_checkpoint() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let paths = ["m.safetensors", "whole.safetensors"].map(|name| dir.path().join(name));
     let args = |out| {
@@ -186,20 +186,20 @@ fn an_image_that_vanishes_stops_the_training_behind_a_checkpoint() {
     let image = data.path().join("train/dark/3.png");
     let bytes = fs::read(&image).unwrap();
     fs::remove_file(&image).unwrap();
-    end(child).failed_naming(&["train/dark/3.png", "--resume goes on from it"]);
+    end(child).failed_naming(&["train/dark/3.png", "--resume continues from it"]);
     assert!(!paths[0].exists() && checkpoint_of(&paths[0]).exists());
     fs::write(&image, bytes).unwrap();
     lopper(&[&args(&paths[0])[..], &["--resume"]].concat()).succeeded();
     lopper(&args(&paths[1])).succeeded();
     assert!(
         fs::read(&paths[0]).unwrap() == fs::read(&paths[1]).unwrap(),
-        "the same bits as without the stop"
+        "the same bits as without the interruption"
     );
     assert_eq!(names(dir.path()), ["m.safetensors", "whole.safetensors"]);
 }
 
 #[test]
-fn an_image_that_vanishes_is_skipped_where_asked() {
+fn a_vanished_image_is_skipped_on_request() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let out = dir.path().join("m.safetensors");
     let network =
@@ -211,9 +211,9 @@ fn an_image_that_vanishes_is_skipped_where_asked() {
     assert!(run.err.contains("skipped 1 image") && run.err.contains("train/dark/3.png"), "{}", run.err);
 }
 
-/// The rate is 0 in the first step, which is the first epoch, and far too large in the second.
+/// The learning rate is 0 in the first step, which is the whole first epoch, and far too large in the second.
 #[test]
-fn the_last_good_network_of_a_training_that_diverges_is_kept() {
+fn the_last_good_network_is_saved_if_training_diverges() {
     let dir = tempfile::tempdir().unwrap();
     let (recipe, out) = (dir.path().join("recipe.toml"), dir.path().join("out"));
     let text_of = TRAINED.replace("[[stage]]\n", "").replace("name = \"a\"", "[[stage]]\nname = \"a\"");
@@ -226,7 +226,7 @@ fn the_last_good_network_of_a_training_that_diverges_is_kept() {
     lopper(&["summary", text(&kept)]).succeeded();
 }
 
-/// A recipe whose models depend on the seed.
+/// Writes a recipe whose models depend on the seed.
 fn two_stages(dir: &Path, name: &str, seed: u32, epochs: u32) -> PathBuf {
     let path = dir.join(name);
     let stages = format!(
@@ -246,13 +246,13 @@ fn two_runs_never_mix_in_one_directory() {
     let mut child = start(&into(&first, &both));
     let trains_b = || {
         let checkpoint = fs::read(both.join("checkpoint")).unwrap_or_default();
-        // In the header, a string of JSON in JSON.
+        // The label is JSON in a string of the JSON header.
         checkpoint.windows(15).any(|bytes| bytes == br#"\"stage\":\"b\""#)
     };
     assert!(wait_until(&mut child, trains_b));
     for more in [&[][..], &["--force"], &["--resume"]] {
         let run = lopper(&[&into(&second, &both)[..], more].concat());
-        refused_before_training(run, &[text(&both), "another run is at work"]);
+        refused_before_training(run, &[text(&both), "another run is active"]);
     }
     signal(&child, "TERM");
     let run = end(child);
@@ -268,7 +268,7 @@ fn two_runs_never_mix_in_one_directory() {
             "report.svg",
             "state.json"
         ],
-        "a checkpoint and a report of what is done"
+        "a checkpoint, and a report of the finished stage"
     );
     let report = fs::read_to_string(both.join("report.md")).unwrap();
     assert!(report.contains("(1 of 2 stages)") && report.contains("| a "), "{report}");
@@ -297,12 +297,12 @@ fn two_commands_never_write_one_file() {
     }
     signal(&child, "KILL");
     end(child);
-    // The lock of the dead holds nobody up, its checkpoint does.
+    // The lock of a dead process blocks nobody, but its checkpoint does.
     refused_before_training(lopper(&long(&out)), &["unfinished training", "--resume", "--force"]);
 }
 
 #[test]
-fn a_result_is_overwritten_by_force_only() {
+fn only_force_overwrites_a_result() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let start = model(dir.path(), data.path());
     let out = dir.path().join("out.safetensors");
@@ -320,7 +320,7 @@ fn a_result_is_overwritten_by_force_only() {
     ] {
         fs::write(&out, "precious").unwrap();
         let run = |more: &[&str]| lopper(&[command, &["--out", to], more].concat());
-        refused_before_training(run(&[]), &["out.safetensors", "it exists already", "--force"]);
+        refused_before_training(run(&[]), &["out.safetensors", "already exists", "--force"]);
         assert_eq!(fs::read(&out).unwrap(), b"precious");
         run(&["--force"]).succeeded();
         assert_ne!(fs::read(&out).unwrap(), b"precious");
@@ -330,14 +330,14 @@ fn a_result_is_overwritten_by_force_only() {
     lopper(&prune).succeeded();
     let new = dir.path().join("new.safetensors");
     lopper(&["prune", from, "--out", text(&new), "--save-plan", text(&plan)])
-        .failed_naming(&["plan.toml", "it exists already"]);
+        .failed_naming(&["plan.toml", "already exists"]);
     let weights = dir.path().join("weights.safetensors");
     lopper(&["export", from, "--out", text(&weights)]).succeeded();
-    lopper(&["import", text(&weights), "--arch", from, "--out", to]).failed_naming(&["it exists already"]);
+    lopper(&["import", text(&weights), "--arch", from, "--out", to]).failed_naming(&["already exists"]);
 }
 
 #[test]
-fn signals_end_a_training_in_order() {
+fn signals_stop_training_cleanly() {
     let dir = tempfile::tempdir().unwrap();
     for (name, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let out = dir.path().join(format!("{name}.safetensors"));
@@ -352,10 +352,10 @@ fn signals_end_a_training_in_order() {
         );
         assert!(!out.exists() && checkpoint_of(&out).exists());
     }
-    assert_eq!(names(dir.path()).len(), 3, "neither locks nor temporary files stay");
+    assert_eq!(names(dir.path()).len(), 3, "neither locks nor temporary files remain");
 }
 
-/// `nohup lopper …`, or the background job of a script: what was ignored stays ignored.
+/// `nohup lopper …`, or a script's background job: an ignored signal stays ignored.
 #[test]
 fn an_ignored_signal_stays_ignored() {
     let dir = tempfile::tempdir().unwrap();
@@ -367,14 +367,14 @@ fn an_ignored_signal_stays_ignored() {
         args.join(" ")
     );
     if !Path::new("/proc/self/status").exists() {
-        return eprintln!("skipped: this system does not say which signals are ignored");
+        return eprintln!("skipped: this system does not report ignored signals");
     }
     shell(&script, dir.path()).succeeded();
     assert!(out.exists());
 }
 
 #[test]
-fn a_standard_output_that_is_full_is_an_error_behind_the_result() {
+fn a_full_standard_output_is_an_error_after_the_result_is_written() {
     if !Path::new("/dev/full").exists() {
         return eprintln!("skipped: this system has no /dev/full");
     }

@@ -1,5 +1,5 @@
-//! Networks whose numbers end in infinities: a rewrite that claims to keep the function says so and writes nothing, and
-//! strict commands do not take what is not finite.
+//! Networks that overflow to infinity: a rewrite that claims to keep the function reports it and writes nothing, and
+//! strict commands refuse values that are not finite.
 
 use lopper_engine::layer::{BatchNorm, Conv2d};
 use lopper_engine::{Graph, Layer, Param, Tensor, file};
@@ -16,7 +16,7 @@ fn assert_fails_naming(output: &Output, words: &[&str]) {
     assert!(words.iter().all(|word| told.contains(word)), "{words:?} in {told}");
 }
 
-/// A convolution and a batch norm of variance `var` with nothing added to it.
+/// Writes a network with a convolution and a batch norm of variance `var` and ε = 0.
 fn network(path: &Path, var: f32) {
     let mut graph = Graph::new(2);
     let weight = Param::new(Tensor::from_fn(&[2, 1, 1, 2], |i| i as f32 - 1.5));
@@ -41,7 +41,7 @@ fn a_rewrite_that_measures_an_infinity_fails() {
     let folded = lopper(&["fold", from_text, "--out", to_text]);
     assert_fails_naming(&folded, &["keeps the function", "finite"]);
     assert!(!to.exists());
-    // It differs from itself: no tolerance makes numbers of it.
+    // The network differs from itself: no tolerance accepts values that are not finite.
     let diff = lopper(&["diff", from_text, from_text, "--tolerance", "1e30"]);
     assert_fails_naming(&diff, &["finite"]);
 

@@ -22,8 +22,8 @@ fn network() -> Graph {
 /// Returns the first `n` images, normalized, and their labels.
 fn images(golden: &Fixture, n: usize) -> (Tensor, Vec<u32>) {
     let bytes = golden.bytes("images_u8_nhwc");
-    let normalised = |i: usize| ((f64::from(bytes[i]) / 255.0 - MEAN[i % 3]) / STD[i % 3]) as f32;
-    (Tensor::from_fn(&[n, 32, 32, 3], normalised), golden.classes("labels")[..n].to_vec())
+    let normalized = |i: usize| ((f64::from(bytes[i]) / 255.0 - MEAN[i % 3]) / STD[i % 3]) as f32;
+    (Tensor::from_fn(&[n, 32, 32, 3], normalized), golden.classes("labels")[..n].to_vec())
 }
 
 /// Returns the largest difference between `found` and `expected`, relative to the largest value of `expected`.

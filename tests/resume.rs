@@ -1,4 +1,4 @@
-//! A run that is killed, wherever and however often, and resumed ends with the bits of one that was not.
+//! A run that is killed any number of times, anywhere, and resumed ends with the bits of an uninterrupted run.
 #![cfg(unix)]
 
 mod support;
@@ -23,7 +23,7 @@ impl Random {
 
 const DATA: [&str; 6] = ["--data", "fashion-mnist", "--limit", "2", "--batch", "5"];
 
-/// A network trained for an epoch, in `dir`.
+/// Trains a network for one epoch, in `dir`.
 fn network(dir: &Path, name: &str, seed: &str) -> PathBuf {
     let path = dir.join(name);
     let build = ["train", "--arch", "vgg8_bn", "--width", "0.1", "--epochs", "1", "--seed", seed];
@@ -31,7 +31,7 @@ fn network(dir: &Path, name: &str, seed: &str) -> PathBuf {
     path
 }
 
-/// A recipe with a teacher, distillation, a pruning with fine-tuning and a folding.
+/// Recipe with a teacher, distillation, pruning with fine-tuning, and folding.
 const RECIPE: &str = r#"
 seed = 3
 [data]
@@ -60,9 +60,9 @@ name = "folded"
 fold = {}
 "#;
 
-/// Runs `args` once to its end, and once with `--resume` and interruptions until it is done, in directories of their
-/// own; `{}` in an argument stands for the directory. The models that both leave behind must be the same. The result is
-/// how often it was interrupted, and how often in the middle of a write.
+/// Runs `args` once without interruption, and once with `--resume` and interruptions until it is done, in separate
+/// directories; `{}` in an argument stands for the directory. Both must produce the same models. Returns the number of
+/// interruptions, and how many of them were in the middle of a write.
 fn ends_alike(args: &[&str], random: &mut Random) -> [usize; 2] {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let inside = |dir: &Path, more: &[&str]| -> Vec<String> {
@@ -75,7 +75,7 @@ fn ends_alike(args: &[&str], random: &mut Random) -> [usize; 2] {
     let again = inside(broken.path(), &["--resume", "--checkpoint-every", "0"]);
     let again: Vec<&str> = again.iter().map(String::as_str).collect();
     let mut interruptions = [0, 0];
-    // The first attempt is killed at the first file that it writes, whatever comes later.
+    // The first attempt is always killed at the first file that it writes.
     let mut first = Some((Duration::ZERO, 0));
     loop {
         let later = (takes.mul_f64(random.below(1000) as f64 / 800.0), random.below(4));
@@ -85,9 +85,9 @@ fn ends_alike(args: &[&str], random: &mut Random) -> [usize; 2] {
         }
         interruptions[0] += 1;
         interruptions[1] += usize::from(writes(broken.path()));
-        assert!(interruptions[0] < 100, "{args:?} does not get on");
+        assert!(interruptions[0] < 100, "{args:?} makes no progress");
     }
-    // Whoever was killed while writing has left nothing that the next run does not remove.
+    // The next run has removed the leftovers of every run that was killed while writing.
     assert_eq!(names(broken.path()), names(whole.path()));
     for name in names(whole.path()).iter().filter(|name| name.ends_with(".safetensors")) {
         let [a, b] = [&whole, &broken].map(|dir| fs::read(dir.path().join(name)).unwrap());
@@ -96,7 +96,7 @@ fn ends_alike(args: &[&str], random: &mut Random) -> [usize; 2] {
     interruptions
 }
 
-/// That the interruptions of a test were many, and some of them in the middle of a write.
+/// Asserts that there were many interruptions, some of them in the middle of a write.
 fn assert_many(interruptions: &[[usize; 2]]) {
     let [all, writing] = [0, 1].map(|kind| interruptions.iter().map(|counts| counts[kind]).sum::<usize>());
     println!(
@@ -106,8 +106,8 @@ fn assert_many(interruptions: &[[usize; 2]]) {
     assert!(all >= interruptions.len() && writing > 0, "{interruptions:?}");
 }
 
-/// Runs `args` and interrupts it `after` a while, by SIGKILL while it writes (way 0) or wherever it is (1), SIGTERM (2) or
-/// SIGINT (3): whether it was done before.
+/// Runs `args` and interrupts it `after` a while by SIGKILL, during a write (way 0) or anywhere (1), SIGTERM (2) or
+/// SIGINT (3). Returns whether it finished before that.
 fn interrupted(args: &[&str], directory: &Path, after: Duration, way: u64) -> bool {
     let (mut child, begin) = (start(args), Instant::now());
     let asked = wait_until(&mut child, || begin.elapsed() >= after && (way != 0 || writes(directory)));
@@ -117,8 +117,8 @@ fn interrupted(args: &[&str], directory: &Path, after: Duration, way: u64) -> bo
     let run = end(child);
     match run.status {
         Some(0) => true,
-        // Killed between the removal of its checkpoint and its end, it is done.
-        Some(1) if run.err.contains("it exists already") => true,
+        // Killed after the removal of its checkpoint: the run had finished.
+        Some(1) if run.err.contains("already exists") => true,
         None | Some(130 | 143) if asked => false,
         status => panic!("{args:?} ended with {status:?}: {}", run.err),
     }
@@ -157,7 +157,7 @@ fn a_recipe_killed_anywhere_ends_with_the_same_bits() {
     assert_many(&interruptions.collect::<Vec<_>>());
 }
 
-/// Starts a training of `more` options and stops it behind its first checkpoint.
+/// Starts the training `args` into `out` and stops it after its first checkpoint.
 fn stopped(args: &[&str], out: &Path) {
     let checkpoint = PathBuf::from(format!("{}.checkpoint", text(out)));
     let mut child = start(&[args, &["--checkpoint-every", "0"]].concat());
@@ -165,7 +165,7 @@ fn stopped(args: &[&str], out: &Path) {
     signal(&child, "INT");
     let run = end(child);
     assert_eq!(run.status, Some(130), "{}", run.err);
-    assert!(run.err.contains("--resume goes on") && run.err.contains("stopped by SIGINT"), "{}", run.err);
+    assert!(run.err.contains("--resume continues") && run.err.contains("stopped by SIGINT"), "{}", run.err);
     assert!(checkpoint.exists() && !out.exists());
 }
 
@@ -197,12 +197,12 @@ fn only_the_same_training_is_resumed() {
     fs::write(&image, &bytes).unwrap();
     let accepted = run(with("30", "2", &["--resume", "--resume-anyway"])).succeeded();
     assert!(accepted.err.contains("the bits will differ"), "{}", accepted.err);
-    run(with("2", "1", &["--resume"])).failed_naming(&["it exists already"]);
+    run(with("2", "1", &["--resume"])).failed_naming(&["already exists"]);
     run(with("0", "1", &["--resume", "--force"])).failed_naming(&["--resume", "--epochs"]);
 }
 
 #[test]
-fn a_damaged_checkpoint_is_refused_by_its_name() {
+fn a_damaged_checkpoint_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("m.safetensors");
     let args = ["train", "--arch", "vgg8_bn", "--width", "0.1", "--epochs", "400", "--out", text(&out)];
@@ -213,13 +213,13 @@ fn a_damaged_checkpoint_is_refused_by_its_name() {
     for damaged in [&whole[..0], &whole[..9], &whole[..whole.len() - 1], &b"nothing of the kind"[..]] {
         fs::write(&checkpoint, damaged).unwrap();
         lopper(&[&args[..], &["--resume"]].concat()).failed_naming(&["m.safetensors.checkpoint"]);
-        assert_eq!(fs::read(&checkpoint).unwrap(), damaged, "it is left as it is");
+        assert_eq!(fs::read(&checkpoint).unwrap(), damaged, "the file is left unchanged");
     }
     assert!(!out.exists());
 }
 
 #[test]
-fn finished_stages_are_skipped_while_their_files_are_what_they_were() {
+fn finished_stages_are_skipped_if_their_files_are_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let (recipe, out) = (dir.path().join("recipe.toml"), dir.path().join("out"));
     fs::write(&recipe, RECIPE).unwrap();

@@ -178,9 +178,9 @@ fn networks_that_do_not_match_are_refused() {
     assert!(error.contains("[1, 5]") && error.contains("[1, 6]"), "{error}");
     let error = refused(&student, plain_net(6, 3, 1), vec![hint("hidden", "layer9")]);
     assert!(error.contains("`layer9`"), "{error}");
-    let mut grey = Graph::new(1);
-    grey.push("relu", Layer::Relu, &[0]).unwrap();
-    let error = refused(&student, grey, vec![]);
+    let mut gray = Graph::new(1);
+    gray.push("relu", Layer::Relu, &[0]).unwrap();
+    let error = refused(&student, gray, vec![]);
     assert!(error.contains("teacher") && error.contains("channels"), "{error}");
 }
 

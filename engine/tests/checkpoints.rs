@@ -9,13 +9,13 @@ use lopper_engine::train::{
 };
 use lopper_engine::{Device, Error, Graph, Result, Tensor};
 use std::path::{Path, PathBuf};
-use support::colours::{ADAM, Colours, SGD};
+use support::colors::{ADAM, Colors, SGD};
 
 const EPOCHS: usize = 3;
 const BATCHES: usize = 4;
 
 fn network() -> Graph {
-    let mut graph = support::colours::network();
+    let mut graph = support::colors::network();
     graph.info.input = [6, 6, 3];
     graph
 }
@@ -87,7 +87,7 @@ fn train(
         objective: &mut CrossEntropy { smoothing: 0.1 },
         callbacks: vec![&mut nibbler],
     };
-    let history = trainer.fit_kept(&mut graph, data, Some(&mut Colours::new(2)), from, keeper);
+    let history = trainer.fit_kept(&mut graph, data, Some(&mut Colors::new(2)), from, keeper);
     Trained { graph, history, losses: nibbler.0 }
 }
 
@@ -114,20 +114,20 @@ fn stopped_anywhere_ends_alike(device: &Device, stops: impl Iterator<Item = usiz
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("checkpoint");
     for (config, stop) in stops.flat_map(|stop| [(SGD, stop), (ADAM, stop)]) {
-        let whole = train(device, config, &mut Colours::new(BATCHES), None, None);
+        let whole = train(device, config, &mut Colors::new(BATCHES), None, None);
         let mut keeper = Stopper { path: path.clone(), after: Some(stop), kept: Vec::new() };
-        let part = train(device, config, &mut Colours::new(BATCHES), None, Some(&mut keeper));
+        let part = train(device, config, &mut Colors::new(BATCHES), None, Some(&mut keeper));
         assert!(matches!(part.history, Err(Error::Stopped)), "{:?}", part.history);
         assert_eq!(keeper.kept.last(), Some(&Why::Stopping));
         let checkpoint = Checkpoint::read(&path).unwrap();
         assert_eq!(checkpoint.position.epoch, stop / BATCHES);
         keeper.after = None;
-        let rest = train(device, config, &mut Colours::new(BATCHES), Some(checkpoint), Some(&mut keeper));
+        let rest = train(device, config, &mut Colors::new(BATCHES), Some(checkpoint), Some(&mut keeper));
         assert_same(&whole, &rest);
         // The last one of the whole training is kept before its last validation.
         let last = Checkpoint::read(&path).unwrap();
         assert_eq!((last.position.epoch, last.position.batch), (EPOCHS - 1, BATCHES));
-        assert_same(&whole, &train(device, config, &mut Colours::new(BATCHES), Some(last), None));
+        assert_same(&whole, &train(device, config, &mut Colors::new(BATCHES), Some(last), None));
     }
 }
 
@@ -147,13 +147,13 @@ fn a_batch_that_cannot_be_read_ends_the_training_behind_a_checkpoint() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("checkpoint");
     let mut keeper = Stopper { path: path.clone(), after: None, kept: Vec::new() };
-    let mut broken = Colours { unreadable: Some(2), ..Colours::new(BATCHES) };
+    let mut broken = Colors { unreadable: Some(2), ..Colors::new(BATCHES) };
     let part = train(&Device::cpu(), ADAM, &mut broken, None, Some(&mut keeper));
     assert_eq!(part.history.unwrap_err().to_string(), "broken.jpg: is not an image");
     assert_eq!(keeper.kept, [Why::Asked, Why::Asked, Why::BadData]);
-    let whole = train(&Device::cpu(), ADAM, &mut Colours::new(BATCHES), None, None);
+    let whole = train(&Device::cpu(), ADAM, &mut Colors::new(BATCHES), None, None);
     let checkpoint = Checkpoint::read(&path).unwrap();
-    assert_same(&whole, &train(&Device::cpu(), ADAM, &mut Colours::new(BATCHES), Some(checkpoint), None));
+    assert_same(&whole, &train(&Device::cpu(), ADAM, &mut Colors::new(BATCHES), Some(checkpoint), None));
 }
 
 #[test]
@@ -161,11 +161,11 @@ fn the_checkpoint_of_another_training_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("checkpoint");
     let mut keeper = Stopper { path: path.clone(), after: Some(6), kept: Vec::new() };
-    train(&Device::cpu(), ADAM, &mut Colours::new(BATCHES), None, Some(&mut keeper));
+    train(&Device::cpu(), ADAM, &mut Colors::new(BATCHES), None, Some(&mut keeper));
     let read = || Checkpoint::read(&path).unwrap();
     for (trained, word) in [
-        (train(&Device::cpu(), SGD, &mut Colours::new(BATCHES), Some(read()), None), "expected 1 moments"),
-        (train(&Device::cpu(), ADAM, &mut Colours::new(2), Some(read()), None), "epochs of 2 batches"),
+        (train(&Device::cpu(), SGD, &mut Colors::new(BATCHES), Some(read()), None), "expected 1 moments"),
+        (train(&Device::cpu(), ADAM, &mut Colors::new(2), Some(read()), None), "epochs of 2 batches"),
     ] {
         let message = trained.history.unwrap_err().to_string();
         assert!(message.contains(word), "{message}");
@@ -197,7 +197,7 @@ fn a_weight_that_is_no_number_ends_the_training_and_is_not_kept() {
         objective: &mut CrossEntropy { smoothing: 0.0 },
         callbacks: vec![&mut poison],
     };
-    let error = trainer.fit_kept(&mut network(), &mut Colours::new(BATCHES), None, None, Some(&mut keeper));
+    let error = trainer.fit_kept(&mut network(), &mut Colors::new(BATCHES), None, None, Some(&mut keeper));
     let error = error.unwrap_err();
     assert!(matches!(error, Error::NotFinite { epoch: 2, step: 2, .. }), "{error}");
     assert!(error.to_string().contains("fc.weight"), "{error}");
@@ -210,7 +210,7 @@ fn a_damaged_checkpoint_is_an_error_that_names_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("checkpoint");
     let mut keeper = Stopper { path: path.clone(), after: Some(5), kept: Vec::new() };
-    train(&Device::cpu(), ADAM, &mut Colours::new(BATCHES), None, Some(&mut keeper));
+    train(&Device::cpu(), ADAM, &mut Colors::new(BATCHES), None, Some(&mut keeper));
     let (whole, damaged) = (std::fs::read(&path).unwrap(), directory.path().join("damaged"));
     let read = |bytes: &[u8]| {
         std::fs::write(&damaged, bytes).unwrap();

@@ -9,7 +9,7 @@ use lopper_engine::train::{
 use lopper_engine::{Device, Graph, Layer, Mode, Pass, Result, Tape, Tensor, Var};
 use lopper_kernels::cuda::Precision;
 use proptest::prelude::*;
-use support::colours::{ADAM, Colours, SGD, network, train};
+use support::colors::{ADAM, Colors, SGD, network, train};
 use support::{Random, cuda_on_cpu, random_graph};
 
 fn largest(x: &Tensor) -> f32 {
@@ -74,7 +74,7 @@ fn the_same_seed_gives_the_same_bits() {
     let Some(device) = cuda_on_cpu() else { return };
     let losses = || {
         let mut graph = network();
-        let history = train(&mut graph, &mut Colours::new(2), 1, SGD, &device, vec![]).unwrap();
+        let history = train(&mut graph, &mut Colors::new(2), 1, SGD, &device, vec![]).unwrap();
         (history[0].train_loss, graph)
     };
     let ((a, graph_a), (b, graph_b)) = (losses(), losses());
@@ -91,7 +91,7 @@ fn trainings_agree_with_the_cpu() {
     for config in [SGD, ADAM, adamw] {
         let run = |device: &Device| {
             let mut graph = network();
-            let history = train(&mut graph, &mut Colours::new(3), 2, config, device, vec![]).unwrap();
+            let history = train(&mut graph, &mut Colors::new(3), 2, config, device, vec![]).unwrap();
             (history, graph)
         };
         let ((found, graph), (expected, same)) = (run(&device), run(&Device::cpu()));
@@ -107,14 +107,14 @@ fn trainings_agree_with_the_cpu() {
 #[test]
 fn every_precision_learns() {
     let Some(device) = cuda_on_cpu() else { return };
-    let exact = train(&mut network(), &mut Colours::new(6), 3, SGD, &Device::cpu(), vec![]).unwrap();
+    let exact = train(&mut network(), &mut Colors::new(6), 3, SGD, &Device::cpu(), vec![]).unwrap();
     for precision in [Precision::Tf32, Precision::Bf16, Precision::F16] {
         let device = device.clone().with_precision(precision).unwrap();
         let mut graph = network();
-        let history = train(&mut graph, &mut Colours::new(6), 3, SGD, &device, vec![]).unwrap();
+        let history = train(&mut graph, &mut Colors::new(6), 3, SGD, &device, vec![]).unwrap();
         let (first, exact) = (history[0].train_loss, exact[0].train_loss);
         assert!((first - exact).abs() < 0.1 * exact, "{precision:?}: {first} for {exact}");
-        let accuracy = evaluate(&graph, &mut Colours::new(5), &device).unwrap().accuracy.top1();
+        let accuracy = evaluate(&graph, &mut Colors::new(5), &device).unwrap().accuracy.top1();
         assert!(accuracy > 0.9, "{precision:?}: {accuracy}");
     }
 }
@@ -124,7 +124,7 @@ fn every_precision_learns() {
 fn a_scaled_loss_keeps_small_gradients() {
     let Some(device) = cuda_on_cpu() else { return };
     let device = device.with_precision(Precision::F16).unwrap();
-    let batch = Colours::new(1).epoch(0).unwrap().next().unwrap().unwrap();
+    let batch = Colors::new(1).epoch(0).unwrap().next().unwrap().unwrap();
     let norm = |scale: f32| {
         let tape = Tape::new(&device).scaled(scale);
         let mut small = Shrunk(2f32.powi(-22));
@@ -168,7 +168,7 @@ fn an_overflow_takes_no_step() {
         objective: &mut CrossEntropy { smoothing: 0.0 },
         callbacks: Vec::new(),
     };
-    trainer.fit(&mut graph, &mut Colours::new(1), None).unwrap();
+    trainer.fit(&mut graph, &mut Colors::new(1), None).unwrap();
     let same = graph.params().zip(start.params()).all(|((_, a), (_, b))| a.value().same_bits(b.value()));
     assert!(same && optimizer.moments("fc.weight").is_none(), "the first step overflows and is skipped");
 }

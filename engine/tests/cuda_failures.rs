@@ -6,13 +6,13 @@ mod support;
 use lopper_engine::train::{CrossEntropy, gradients};
 use lopper_engine::{Device, Error, Graph, Tape, Tensor};
 use lopper_kernels::cuda::{CudaError, emulator};
-use support::colours::{Colours, SGD, network, train};
+use support::colors::{Colors, SGD, network, train};
 use support::cuda_on_cpu;
 
 /// Computes the loss and gradients of a step on one batch of the task.
 fn step(graph: &mut Graph, device: &Device) -> lopper_engine::Result<f32> {
     use lopper_engine::data::Batches;
-    let batch = Colours::new(1).epoch(0)?.next().expect("a batch")?;
+    let batch = Colors::new(1).epoch(0)?.next().expect("a batch")?;
     gradients(graph, &mut CrossEntropy::default(), &batch, Tape::new(device)).map(|(loss, _)| loss)
 }
 
@@ -55,7 +55,7 @@ fn failures_are_errors_and_free_what_they_had() {
     for calls in (0..2000).step_by(97) {
         let mut graph = network();
         emulator::lose_device_after(calls);
-        let result = train(&mut graph, &mut Colours::new(1), 1, SGD, &device, vec![]);
+        let result = train(&mut graph, &mut Colors::new(1), 1, SGD, &device, vec![]);
         lost += usize::from(result.is_err());
         let finite = |t: &Tensor| t.data().iter().all(|v| v.is_finite());
         match result {

@@ -5,7 +5,7 @@ mod support;
 use lopper_engine::layer::BatchNorm;
 use lopper_engine::train::{Accuracy, Callback, EpochMetrics, Step, evaluate, freeze, unfreeze};
 use lopper_engine::{Device, Error, Graph, Layer, Mode, Result, Tape, Tensor};
-use support::colours::*;
+use support::colors::*;
 
 fn assert_same_bits(a: &Graph, b: &Graph) {
     for ((path, a), (_, b)) in a.params().zip(b.params()) {
@@ -21,14 +21,14 @@ fn a_network_learns() {
     let device = Device::cpu();
     for config in [SGD, ADAM] {
         let mut graph = network();
-        let before = evaluate(&graph, &mut Colours::new(5), &device).unwrap();
-        let history = train(&mut graph, &mut Colours::new(6), 4, config, &device, vec![]).unwrap();
+        let before = evaluate(&graph, &mut Colors::new(5), &device).unwrap();
+        let history = train(&mut graph, &mut Colors::new(6), 4, config, &device, vec![]).unwrap();
         let [first, .., last] = history.as_slice() else { panic!("four epochs") };
         assert!(last.train_loss < 0.5 * first.train_loss, "{history:?}");
         assert!(last.val.unwrap().top1() > 0.95 && before.accuracy.top1() < 0.7, "{before:?} {last:?}");
         assert!(last.val_loss.unwrap() < before.loss);
         assert_eq!(last.val.unwrap().total, 60);
-        let after = evaluate(&graph, &mut Colours::new(5), &device).unwrap();
+        let after = evaluate(&graph, &mut Colors::new(5), &device).unwrap();
         assert_eq!((Some(after.accuracy), Some(after.loss)), (last.val, last.val_loss));
     }
 }
@@ -38,7 +38,7 @@ fn one_thread_and_two_give_the_same_bits() {
     let run = |threads, config| {
         let device = Device::open("cpu", Some(threads)).unwrap();
         let mut graph = network();
-        let history = train(&mut graph, &mut Colours::new(6), 2, config, &device, vec![]).unwrap();
+        let history = train(&mut graph, &mut Colors::new(6), 2, config, &device, vec![]).unwrap();
         (graph, history.into_iter().map(|e| (e.train_loss, e.val_loss)).collect::<Vec<_>>())
     };
     for config in [SGD, ADAM] {
@@ -54,7 +54,7 @@ fn masked_weights_stay_zero_while_momentum_pushes() {
         let mut graph = network();
         // Train first, so that the weights that are then masked have momentum.
         let mut mask_midway = MaskMidway;
-        train(&mut graph, &mut Colours::new(6), 2, config, &Device::cpu(), vec![&mut mask_midway]).unwrap();
+        train(&mut graph, &mut Colors::new(6), 2, config, &Device::cpu(), vec![&mut mask_midway]).unwrap();
         let w = graph.param("conv2.weight").unwrap();
         assert_eq!(w.masked_fraction(), 0.5);
         for (i, (&w, &m)) in w.value().data().iter().zip(w.mask().unwrap().data()).enumerate() {
@@ -80,7 +80,7 @@ impl Callback for MaskMidway {
 #[test]
 fn a_non_finite_loss_ends_the_training_before_the_step() {
     let device = Device::cpu();
-    let mut data = Colours { not_a_number: Some(2), ..Colours::new(6) };
+    let mut data = Colors { not_a_number: Some(2), ..Colors::new(6) };
     let mut graph = network();
     let error = train(&mut graph, &mut data, 3, SGD, &device, vec![]).unwrap_err();
     assert!(matches!(error, Error::Diverged { epoch: 1, step: 3, loss } if loss.is_nan()), "{error}");
@@ -91,12 +91,12 @@ fn a_non_finite_loss_ends_the_training_before_the_step() {
 
 #[test]
 fn the_first_data_error_ends_the_training() {
-    let mut data = Colours { unreadable: Some(1), ..Colours::new(6) };
+    let mut data = Colors { unreadable: Some(1), ..Colors::new(6) };
     let error = train(&mut network(), &mut data, 3, SGD, &Device::cpu(), vec![]).unwrap_err();
     assert_eq!(error.to_string(), "broken.jpg: is not an image");
-    let none = train(&mut network(), &mut Colours::new(0), 3, SGD, &Device::cpu(), vec![]);
+    let none = train(&mut network(), &mut Colors::new(0), 3, SGD, &Device::cpu(), vec![]);
     assert!(none.unwrap_err().to_string().contains("the data set holds no"));
-    assert!(evaluate(&network(), &mut Colours::new(0), &Device::cpu()).is_err());
+    assert!(evaluate(&network(), &mut Colors::new(0), &Device::cpu()).is_err());
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn frozen_layers_stay_and_batch_norms_adapt() {
     let (start, mut graph) = (network(), network());
     let fc = graph.id("fc").unwrap();
     freeze(&mut graph, fc);
-    train(&mut graph, &mut Colours::new(6), 1, SGD, &Device::cpu(), vec![]).unwrap();
+    train(&mut graph, &mut Colors::new(6), 1, SGD, &Device::cpu(), vec![]).unwrap();
     for (path, param) in graph.params() {
         let moved = !param.value().same_bits(start.param(&path).unwrap().value());
         assert_eq!(moved, !path.starts_with("conv"), "{path}");
@@ -147,7 +147,7 @@ impl Callback for Journal {
 #[test]
 fn callbacks_are_called_in_order() {
     let (mut graph, mut journal) = (network(), Journal::default());
-    train(&mut graph, &mut Colours::new(1), 2, SGD, &Device::cpu(), vec![&mut journal]).unwrap();
+    train(&mut graph, &mut Colors::new(1), 2, SGD, &Device::cpu(), vec![&mut journal]).unwrap();
     let expected = "begin, before 0 at 0, after 0, epoch 0 of 2, before 1 at 0.5, after 1, epoch 1 of 2, end";
     assert_eq!(journal.0.join(", "), expected);
     assert_eq!(graph.param("fc.bias").unwrap().value().data(), [0.0; 3], "its gradient was removed");

@@ -1,4 +1,4 @@
-//! Everything that the command line does with a model that loaded.
+//! Everything that the command line does with a loaded model.
 
 use lopper_compress::{PruneConfig, SparsifyConfig};
 use lopper_engine::plan::Plan;
@@ -6,14 +6,14 @@ use lopper_engine::{Device, Error, Graph, Tensor, file, torchvision};
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// One thread, so that a finding depends on the input only.
+/// CPU device with one thread, so that findings depend only on the input.
 static DEVICE: LazyLock<Device> = LazyLock::new(|| Device::open("cpu", Some(1)).expect("there is a CPU"));
 
-/// Values and multiply-accumulates of networks that are run; larger ones take too long for a fuzzer.
+/// Maximum number of values and multiply-accumulates of networks to run; larger ones take too long for a fuzzer.
 const MOST_VALUES: usize = 1 << 18;
 const MOST_PRODUCTS: u64 = 1 << 26;
 
-/// Runs `graph`, which was loaded, writes it and reads it again, and does the same with each rewrite of it.
+/// Runs the loaded `graph`, writes it and reads it back, and does the same with each rewrite of it.
 pub fn exercise(graph: &Graph, scratch: &Path) {
     let [h, w, c] = graph.info.input;
     let shapes = graph.shapes([1, h, w, c]).expect("what loads has shapes");
@@ -21,7 +21,7 @@ pub fn exercise(graph: &Graph, scratch: &Path) {
         graph.costs(graph.info.input).expect("what loads has costs").iter().map(|cost| cost.macs).sum();
     let values = shapes.iter().map(|shape| shape.iter().product::<usize>()).fold(0, usize::saturating_add);
     if values > MOST_VALUES || products > MOST_PRODUCTS {
-        // It is still asked for its plan, which may be refused for its size.
+        // Still creates its plan, which may be refused for its size.
         let _ = Plan::new(graph, [1, h, w, c], &DEVICE);
         return;
     }
@@ -40,7 +40,7 @@ pub fn exercise(graph: &Graph, scratch: &Path) {
     .flatten()
     {
         let _ = rewrite.report.to_string();
-        // Products of finite weights may be infinite: such a network is refused when it is written.
+        // Products of finite weights may overflow: writing such a network is refused.
         if file::save(&rewrite.graph, scratch).is_ok() {
             runs_and_is_written(&rewrite.graph, scratch);
         }
@@ -51,7 +51,7 @@ pub fn exercise(graph: &Graph, scratch: &Path) {
 fn runs_and_is_written(graph: &Graph, scratch: &Path) {
     let [h, w, c] = graph.info.input;
     let mut plan = match Plan::new(graph, [1, h, w, c], &DEVICE) {
-        // Few values may take many weights, or buffers, on the way.
+        // Even with few values, weights or buffers may be large.
         Err(Error::Memory { .. }) => return,
         plan => plan.expect("a small network has a plan"),
     };
@@ -59,5 +59,5 @@ fn runs_and_is_written(graph: &Graph, scratch: &Path) {
     file::save(graph, scratch).expect("what loads can be written");
     let again = file::load(scratch).expect("what was written loads");
     let text = |graph: &Graph| serde_json::to_string(graph).expect("a graph is JSON");
-    assert_eq!(text(graph), text(&again), "what was written comes back");
+    assert_eq!(text(graph), text(&again), "the graph survives writing and reading");
 }

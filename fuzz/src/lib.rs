@@ -1,4 +1,4 @@
-//! What the fuzz targets do with an input: one function a target, so that a test can replay the corpus without libFuzzer.
+//! Functions of the fuzz targets, one per target, so that a test can replay the corpus without libFuzzer.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! Mutations that know a little of the formats: most of what goes wrong hides behind one number.
+//! Mutations with some knowledge of the formats: most bugs are triggered by a single number.
 
-/// Numbers in text that are at, or just past, some limit.
+/// Numbers in text form that are at or just beyond some limit.
 const NUMBERS: [&str; 28] = [
     "0",
     "1",
@@ -32,20 +32,20 @@ const NUMBERS: [&str; 28] = [
     "inf",
 ];
 
-/// The same in bytes.
+/// Such numbers in binary form.
 const FIELDS: [u32; 14] =
     [0, 1, 2, 3, 8, 64, 255, 256, 4096, 65_535, 65_536, 1 << 20, i32::MAX as u32, u32::MAX];
 
-/// A generator of random numbers, the same for the same seed (xorshift64).
+/// Deterministic random number generator (xorshift64).
 pub struct Random(u64);
 
 impl Random {
-    /// A generator that begins at `seed`.
+    /// Creates a generator with the given seed.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -54,8 +54,8 @@ impl Random {
     }
 }
 
-/// Three times in four, puts one of [`NUMBERS`] in the place of a number in the text `data[..size]`, and returns its new
-/// size, `max_size` at most. Otherwise, or where there is no number, nothing.
+/// In three of four cases, replaces a number in the text `data[..size]` by one of [`NUMBERS`] and returns the new size.
+/// Otherwise, or if there is no number or the result would exceed `max_size`, returns `None`.
 pub fn number(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> Option<usize> {
     let mut random = Random::new(seed.into());
     if random.below(4) == 0 {
@@ -75,8 +75,8 @@ pub fn number(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> Optio
     Some(new_size)
 }
 
-/// Every other time, puts one of [`FIELDS`] in 1, 2 or 4 bytes of `data[..size]`, of either order, mostly near its
-/// beginning, and returns its size. Otherwise nothing.
+/// In every other case, writes one of [`FIELDS`] to 1, 2 or 4 bytes of `data[..size]`, in either byte order and mostly
+/// near the beginning, and returns `size`. Otherwise returns `None`.
 pub fn field(data: &mut [u8], size: usize, seed: u32) -> Option<usize> {
     let mut random = Random::new(seed.into());
     if random.below(2) == 0 || size < 4 {

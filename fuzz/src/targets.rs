@@ -1,4 +1,4 @@
-//! The targets: each takes bytes as a file of its kind and does with them what the command line does.
+//! The fuzz targets: each treats the input as a file of one kind and processes it like the command line.
 
 use crate::exercise::exercise;
 use lopper::recipe::{Recipe, model_path};
@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
-/// Does with some bytes what the command line does with a file of them.
+/// Processes bytes as the command line processes a file with this content.
 pub type Target = fn(&[u8]);
 
-/// The targets by name.
+/// All targets, by name.
 pub const ALL: [(&str, Target); 8] = [
     ("checkpoint", checkpoint),
     ("csv", csv),
@@ -29,17 +29,17 @@ pub const ALL: [(&str, Target); 8] = [
     ("weights", weights),
 ];
 
-/// What the targets may allocate, bytes: the same on every machine.
+/// Memory limit of the targets in bytes, the same on every machine.
 const MEMORY: u64 = 2 << 30;
 
-/// A small network that weights are imported into and plans prune.
+/// Small network to import weights into and to apply pruning plans to.
 static NETWORK: LazyLock<Graph> = LazyLock::new(|| {
     let classes = lopper_models::numbered_classes(2);
     let options = lopper_models::Options { width: 0.03, ..lopper_models::Options::new(classes, [32, 32, 3]) };
-    lopper_models::build("resnet8", &options).expect("a network of ours")
+    lopper_models::build("resnet8", &options).expect("a built-in architecture")
 });
 
-/// A directory in memory, where there is one: the files in it are synchronized often.
+/// Creates a temporary directory, in memory if possible, because its files are synced often.
 fn scratch() -> TempDir {
     memory::set_limit(MEMORY);
     let memory = Path::new("/dev/shm");
@@ -47,7 +47,7 @@ fn scratch() -> TempDir {
     tempfile::tempdir_in(parent).expect("a place for temporary files")
 }
 
-/// Writes `data` to the file `name` in a directory of its own.
+/// Writes `data` to the file `name` in a fresh directory.
 fn file_of(data: &[u8], name: &str) -> (TempDir, PathBuf) {
     let directory = scratch();
     let path = directory.path().join(name);
@@ -55,7 +55,7 @@ fn file_of(data: &[u8], name: &str) -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-/// `data` is the header of a model file, whose tensors are made to fit.
+/// Loads `data` as the header of a model file with matching tensors.
 pub fn model(data: &[u8]) {
     let (directory, path) = file_of(&model_file(data), "m.safetensors");
     if let Ok(graph) = file::load(&path) {
@@ -63,7 +63,7 @@ pub fn model(data: &[u8]) {
     }
 }
 
-/// A model file with `header` and values for the tensors that it names: small numbers, and zeros and ones in masks.
+/// Returns a model file with `header` and values for the tensors in it: small numbers, and zeros and ones in masks.
 pub fn model_file(header: &[u8]) -> Vec<u8> {
     const LONGEST: u64 = 1 << 20;
     let mut body = Vec::new();
@@ -84,14 +84,14 @@ pub fn model_file(header: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header, &body].concat()
 }
 
-/// `data` is a whole file of weights, read as a model and as weights to import.
+/// Reads `data`, a whole weights file, as a model and as weights to import.
 pub fn weights(data: &[u8]) {
     let (_directory, path) = file_of(data, "w.safetensors");
     let _ = file::load(&path);
     let _ = torchvision::import_weights(&mut NETWORK.clone(), &path);
 }
 
-/// `data` is a whole checkpoint; one that is accepted can be written and read again.
+/// Reads `data` as a whole checkpoint. If it is accepted, it must survive being written and read again.
 pub fn checkpoint(data: &[u8]) {
     let (directory, path) = file_of(data, "c.safetensors");
     let Ok(checkpoint) = Checkpoint::read(&path) else { return };
@@ -101,7 +101,7 @@ pub fn checkpoint(data: &[u8]) {
     assert_eq!(read.position, checkpoint.position);
 }
 
-/// `data` is a recipe; one that is accepted keeps its promises.
+/// Reads `data` as a recipe. If it is accepted, its schedules and plans must be valid.
 pub fn recipe(data: &[u8]) {
     let (_directory, path) = file_of(data, "r.toml");
     let Ok(recipe) = Recipe::read(&path) else { return };
@@ -110,7 +110,7 @@ pub fn recipe(data: &[u8]) {
         for done in [0.0, 0.3, 1.0] {
             if let Some(train) = &stage.train {
                 let rates = train.schedule.at(train.learning_rate, done);
-                assert!(!rates.learning_rate.is_nan(), "the learning rate is not a number: {train:?}");
+                assert!(!rates.learning_rate.is_nan(), "the learning rate is NaN: {train:?}");
             }
             if let Some(config) = &stage.sparsify {
                 let sparsity = config.sparsity_at(done);
@@ -124,7 +124,7 @@ pub fn recipe(data: &[u8]) {
     let _ = recipe.quick();
 }
 
-/// `data` is a pruning plan.
+/// Reads `data` as a pruning plan.
 pub fn plan(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(plan) = toml::from_str::<PrunePlan>(text) {
@@ -132,7 +132,7 @@ pub fn plan(data: &[u8]) {
     }
 }
 
-/// A network that a plan leaves runs.
+/// Applies `plan`. If it succeeds, the shapes of the network must be valid.
 fn replay(plan: &PrunePlan, constants: Constants) {
     if let Ok(rewrite) = prune(&NETWORK, plan, constants) {
         let [h, w, c] = rewrite.graph.info.input;
@@ -140,7 +140,7 @@ fn replay(plan: &PrunePlan, constants: Constants) {
     }
 }
 
-/// The first byte of `data` says where the rest is cut into a file of images and one of labels.
+/// Reads `data` as IDX files. The first byte determines where the rest is split into images and labels.
 pub fn idx(data: &[u8]) {
     memory::set_limit(MEMORY);
     let Some((&cut, rest)) = data.split_first() else { return };
@@ -158,7 +158,7 @@ pub fn idx(data: &[u8]) {
     }
 }
 
-/// `data` is an image; one that is accepted gives finite numbers under any augmentation.
+/// Reads `data` as an image. If it is accepted, every augmentation must return finite numbers.
 pub fn image(data: &[u8]) {
     let (_directory, path) = file_of(data, "i.jpg");
     let Ok(image) = decode_file(&path) else { return };
@@ -181,7 +181,7 @@ pub fn image(data: &[u8]) {
     }
 }
 
-/// `data` is a table of noisy labels.
+/// Reads `data` as a table of noisy labels.
 pub fn csv(data: &[u8]) {
     let (_directory, path) = file_of(data, "t.csv");
     let _ = imagenette::noisy_labels(&path, 1);

@@ -20,8 +20,8 @@ fn params_by_layer(graph: &Graph) -> Vec<usize> {
     counts.filter(|&count| count > 0).collect()
 }
 
-const COLOUR_224: [usize; 3] = [224, 224, 3];
-const COLOUR_32: [usize; 3] = [32, 32, 3];
+const COLOR_224: [usize; 3] = [224, 224, 3];
+const COLOR_32: [usize; 3] = [32, 32, 3];
 
 /// torchvision's table of classification weights: parameters, and GMACs (which it calls GFLOPS) at 224 px.
 #[test]
@@ -42,7 +42,7 @@ fn torchvision_networks_have_their_parameters_and_macs() {
         ("resnet152", 60_192_808, "11.514"),
     ];
     for (name, params, gmacs) in table {
-        let graph = counted(name, 1000, 1.0, COLOUR_224);
+        let graph = counted(name, 1000, 1.0, COLOR_224);
         assert_eq!(graph.param_count(), params, "{name}");
         assert_eq!(format!("{:.3}", macs(&graph) as f64 / 1e9), gmacs, "{name}");
     }
@@ -59,7 +59,7 @@ fn vgg16_bn_has_the_counts_of_imagenette() {
 fn cifar_resnets_have_their_parameters() {
     let table = [(20, 269_722), (32, 464_154), (44, 658_586), (56, 853_018), (110, 1_727_962)];
     for (depth, params) in table {
-        let graph = counted(&format!("cifar_resnet{depth}"), 10, 1.0, COLOUR_32);
+        let graph = counted(&format!("cifar_resnet{depth}"), 10, 1.0, COLOR_32);
         assert_eq!(graph.param_count(), params, "{depth} layers");
         let is_weighted = |l: &Layer| matches!(l, Layer::Conv2d(_) | Layer::Linear(_));
         assert_eq!(graph.nodes().iter().filter(|n| is_weighted(&n.layer)).count(), depth);
@@ -107,7 +107,7 @@ fn fastai_head_leaves_the_published_parameters_to_train() {
 
 #[test]
 fn demo_networks_have_the_size_that_their_comments_say() {
-    let (student, teacher) = (counted("vgg8_bn", 10, 1.0, COLOUR_32), counted("resnet8", 10, 1.0, COLOUR_32));
+    let (student, teacher) = (counted("vgg8_bn", 10, 1.0, COLOR_32), counted("resnet8", 10, 1.0, COLOR_32));
     assert_eq!((macs(&student), macs(&teacher)), (15_239_680, 44_927_488));
     assert_eq!((student.param_count(), teacher.param_count()), (589_066, 1_210_410));
 }
@@ -116,7 +116,7 @@ fn demo_networks_have_the_size_that_their_comments_say() {
 fn every_architecture_builds_at_any_width_size_and_number_of_classes() {
     for name in names() {
         for (classes, width, input) in
-            [(2, 0.25, [64, 48, 3]), (7, 0.01, [96, 96, 1]), (3, 1.3, [33, 65, 4]), (10, 1.0, COLOUR_32)]
+            [(2, 0.25, [64, 48, 3]), (7, 0.01, [96, 96, 1]), (3, 1.3, [33, 65, 4]), (10, 1.0, COLOR_32)]
         {
             // The largest are slow to allocate: narrow ones show as much.
             let large = name.starts_with("vgg1") || name.starts_with("resnet1");
@@ -139,7 +139,7 @@ fn every_architecture_builds_at_any_width_size_and_number_of_classes() {
 #[test]
 fn parameters_have_torchvision_names() {
     let has = |arch: &str, paths: &[&str]| {
-        let graph = counted(arch, 10, 0.1, COLOUR_224);
+        let graph = counted(arch, 10, 0.1, COLOR_224);
         for path in paths {
             assert!(graph.param(path).is_ok(), "{arch}: {path}");
         }
@@ -154,7 +154,7 @@ fn parameters_have_torchvision_names() {
     has("resnet50", &["layer1.0.conv3.weight", "layer1.0.downsample.1.bias", "layer4.2.bn3.weight"]);
     has("cifar_resnet20", &["conv1.weight", "layer3.2.conv2.weight", "layer3.2.bn2.bias", "linear.bias"]);
     has("student_net", &["cnn.0.0.weight", "cnn.7.3.bias", "fc.0.weight"]);
-    let downsampled = counted("resnet18", 10, 0.1, COLOUR_224);
+    let downsampled = counted("resnet18", 10, 0.1, COLOR_224);
     assert!(
         downsampled.param("layer1.0.downsample.0.weight").is_err(),
         "the first stage of resnet18 keeps its shape"
@@ -170,7 +170,7 @@ fn parameters_have_torchvision_names() {
 fn the_seed_decides_the_bits_and_a_layer_more_leaves_the_others() {
     let built = |name: &str, seed| {
         let options =
-            Options { seed: Some(seed), width: 0.1, ..Options::new(numbered_classes(10), COLOUR_224) };
+            Options { seed: Some(seed), width: 0.1, ..Options::new(numbered_classes(10), COLOR_224) };
         build(name, &options).unwrap()
     };
     let bits =
@@ -191,7 +191,7 @@ fn the_seed_decides_the_bits_and_a_layer_more_leaves_the_others() {
 #[test]
 fn bad_options_are_refused_in_words() {
     let refused = |name: &str, options: &Options| build(name, options).unwrap_err().to_string();
-    let good = Options { seed: None, ..Options::new(numbered_classes(10), COLOUR_32) };
+    let good = Options { seed: None, ..Options::new(numbered_classes(10), COLOR_32) };
     let unknown = refused("resnet-18", &good);
     assert!(unknown.contains("`resnet-18`") && unknown.contains("resnet18"), "{unknown}");
     assert!(refused("vgg16_nb", &good).contains("vgg16_bn"));

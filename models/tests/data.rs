@@ -133,7 +133,7 @@ fn cmyk_and_progressive_jpegs_decode() {
 }
 
 #[test]
-fn the_embedded_pictures_are_balanced_grey_and_padded() {
+fn the_embedded_pictures_are_balanced_gray_and_padded() {
     let config = DataConfig { batch: 100, ..DataConfig::new(DataName::FashionMnist) };
     let Splits { train, mut val, classes, mean, std } = open(&config, None, 0).unwrap();
     assert_eq!((train.samples(), val.samples()), (6000, 1000));

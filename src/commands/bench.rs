@@ -13,15 +13,15 @@ use lopper_kernels::params::Storage;
 use serde::Serialize;
 use std::time::Duration;
 
-/// Latency of the inference plan, or of a step of training.
+/// Measure the latency of the inference plan or of a training step.
 #[derive(Args)]
 pub struct Bench {
     /// A model file, or an architecture with random weights
     network: String,
-    /// Images in a batch
+    /// Images per batch
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Side of the square images, pixels [default: the model's, or 128]
+    /// Side of the square images in pixels [default: the model's, or 128]
     #[arg(long, value_parser = super::image_side)]
     size: Option<usize>,
     /// Fold the batch norms first
@@ -30,16 +30,16 @@ pub struct Bench {
     /// Seconds to measure for
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Compute convolutions by the direct algorithm only: each weight is held once
+    /// Use only the direct convolution algorithm, which stores each weight once
     #[arg(long)]
     direct: bool,
     #[command(flatten)]
     weights: LinearWeights,
-    /// Show every step of the plan: kernel and why, time, GFLOP/s, bytes, and on the CPU shares of the machine's peaks
-    /// and which limit binds; of training, the time of each layer both ways
+    /// Show every step of the plan: kernel and reason, time, GFLOP/s, bytes, and on the CPU shares of the machine's
+    /// peaks and the binding limit; with --training, the forward and backward time of each layer
     #[arg(long)]
     layers: bool,
-    /// Time whole steps of training instead: forward, backward and Adam
+    /// Time whole training steps instead: forward, backward and Adam
     #[arg(long, conflicts_with_all = ["direct", "linear_weights"])]
     training: bool,
 }
@@ -56,7 +56,7 @@ struct Timing {
     weight_bytes: usize,
     arena_bytes: usize,
     scratch_bytes: usize,
-    /// Of the network's largest output, how far rounded weights move any.
+    /// Largest change of an output by rounded weights, as a fraction of the largest output.
     #[serde(skip_serializing_if = "Option::is_none")]
     rounding: Option<f64>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -143,8 +143,10 @@ fn text(t: &Timing) -> String {
         t.scratch_bytes as f64 / 1e6
     );
     if let Some(rounding) = t.rounding {
-        text +=
-            &format!("linear weights as bf16: outputs change by at most {:.2e} of the largest\n", rounding);
+        text += &format!(
+            "linear weights as bf16: outputs change by at most {:.2e} of the largest output\n",
+            rounding
+        );
     }
     if let Some(layers) = &t.layers {
         text += &layers.text();

@@ -8,12 +8,12 @@ use lopper_compress::CompactConfig;
 use lopper_engine::Result;
 use std::path::PathBuf;
 
-/// Compute live channels only.
+/// Compute only live channels.
 #[derive(Args)]
 pub struct Compact {
     /// A model file with dead channels
     model: PathBuf,
-    /// Fraction of a convolution's weights that has to go for it to be worth a gather and a scatter
+    /// Minimum fraction of a convolution's weights that must go to justify a gather and a scatter
     #[arg(long, default_value_t = CompactConfig::default().min_saving)]
     min_saving: f64,
     #[command(flatten)]

@@ -8,13 +8,13 @@ use clap::Args;
 use lopper_engine::Result;
 use std::path::PathBuf;
 
-/// The whole walkthrough, on images that are built in.
+/// Run the whole walkthrough on built-in images.
 #[derive(Args)]
 pub struct Demo {
-    /// Where model files and the report go
+    /// Directory for model files and the report
     #[arg(long, default_value = "runs/demo")]
     out: PathBuf,
-    /// A trial of under a minute: few images, one epoch a training
+    /// Short trial of under a minute: few images, one epoch per training
     #[arg(long)]
     quick: bool,
     /// Replace the result of an earlier run

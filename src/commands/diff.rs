@@ -9,16 +9,16 @@ use lopper_engine::{Device, Error, Graph, Result, Tensor, file, memory};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Largest difference of two networks' logits.
+/// Compare two networks by their largest logit difference.
 #[derive(Args)]
 pub struct Diff {
     /// A model file
     first: PathBuf,
-    /// Another; layers of the same name and shape are compared too
+    /// Another model file; layers of the same name and shape are compared too
     second: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// Differences up to this count as none, and larger ones as failure (exit status 1)
+    /// Largest difference that counts as equal; a larger one is a failure (exit status 1)
     #[arg(long, default_value_t = 1e-3, value_parser = super::tolerance)]
     tolerance: f32,
 }
@@ -43,7 +43,7 @@ impl Diff {
         let (x, y) = (a.info.classes.len(), b.info.classes.len());
         if x != y {
             return Err(Error::invalid(format!(
-                "the networks tell different numbers of classes apart: {x} and {y}"
+                "the networks have different numbers of classes: {x} and {y}"
             )));
         }
         let device = common.device()?;
@@ -56,13 +56,13 @@ impl Diff {
             };
             let agree = 100.0 * found.same_class;
             format!(
-                "largest logit difference {:.3e} over {} images, {agree:.1} % the same class{at}",
+                "largest logit difference {:.3e} over {} images, {agree:.1} % with the same class{at}",
                 found.largest_logit_difference, found.images
             )
         })?;
         let largest = found.largest_logit_difference;
         match largest <= self.tolerance {
-            // Whatever is tolerated: an infinity says that one of them computes no numbers.
+            // Regardless of the tolerance: if this is not finite, one of the networks produces infinities or NaN.
             _ if !largest.is_finite() => {
                 Err(Error::invalid(format!("the networks differ by {largest}: expected a finite difference")))
             }
@@ -100,7 +100,7 @@ fn compare(a: &Graph, b: &Graph, images: &Tensor, tolerance: f32, device: &Devic
         x.shape() == y.shape() && x.max_difference(y).is_ok_and(|d| d.is_nan() || d > tolerance)
     };
     let largest = x.max_difference(y)?;
-    // Networks that agree may well differ inside: a folded convolution does what its batch norm did.
+    // Networks that agree may differ inside: a folded convolution includes its batch norm.
     let start = if largest <= tolerance { None } else { (0..pairs.len()).find(differs) };
     let rows = x.dim(0);
     let same = (0..rows).filter(|&r| class(x, r) == class(y, r)).count();
@@ -112,14 +112,14 @@ fn compare(a: &Graph, b: &Graph, images: &Tensor, tolerance: f32, device: &Devic
     })
 }
 
-/// The largest logit's index in row `row`.
+/// Returns the index of the largest logit in row `row`.
 fn class(logits: &Tensor, row: usize) -> Option<usize> {
     let k = logits.dim(1);
     let row = &logits.data()[row * k..][..k];
     (0..k).max_by(|&i, &j| row[i].total_cmp(&row[j]))
 }
 
-/// Checks that the memory holds all values of a pass, which are kept to be compared.
+/// Checks that all values of a pass, which are kept for comparison, fit into memory.
 fn require_values(graph: &Graph, images: &Tensor) -> Result<()> {
     let &[n, h, w, c] = images.shape() else { return Ok(()) };
     let values = graph.shapes([n, h, w, c])?;

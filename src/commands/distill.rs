@@ -11,18 +11,18 @@ use std::path::PathBuf;
 /// Train a network to imitate a teacher.
 #[derive(Args)]
 pub struct Distill {
-    /// The student, a model file
+    /// Model file of the student
     model: PathBuf,
-    /// The teacher, a model file
+    /// Model file of the teacher
     #[arg(long)]
     teacher: PathBuf,
-    /// Share of distillation in the loss
+    /// Weight of the distillation loss in the total loss
     #[arg(long, default_value_t = 0.5, value_parser = super::single)]
     weight: f32,
-    /// Softens the teacher's answers
+    /// Temperature that softens the teacher's predictions
     #[arg(long, default_value_t = 5.0, value_parser = super::single)]
     temperature: f32,
-    /// What is compared: soft_targets or logits
+    /// What to compare: soft_targets or logits
     #[arg(long, default_value = "soft_targets")]
     loss: DistillLoss,
     #[command(flatten)]
@@ -44,7 +44,7 @@ impl Distill {
         let train = self.train.config(5)?;
         if train.is_none() {
             return Err(Error::invalid(
-                "--epochs: distillation acts while training: expected at least 1, found 0",
+                "--epochs: distillation acts during training: expected at least 1, found 0",
             ));
         }
         let stage = Stage { distill: Some(config), teacher, train, ..Stage::default() };

@@ -9,7 +9,7 @@ use lopper_kernels::params::Storage;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Accuracy on validation images.
+/// Measure the accuracy on validation images.
 #[derive(Args)]
 pub struct Eval {
     /// A model file
@@ -37,7 +37,7 @@ impl Eval {
         let config = self
             .data
             .config(Some(&graph))
-            .ok_or_else(|| Error::invalid("--data is missing: which images?"))?;
+            .ok_or_else(|| Error::invalid("--data is missing: evaluation needs images"))?;
         let device = common.device()?;
         let mut splits = super::open_data(&config, &graph, common)?;
         let evaluation = evaluate(&graph, &mut splits.val, &device)?;
@@ -62,7 +62,7 @@ impl Eval {
     }
 }
 
-/// Rounds the weights of linear layers as a plan does that stores them as bf16.
+/// Rounds the weights of linear layers as a plan with bf16 weights does.
 fn round_linear_weights(graph: &mut Graph) {
     for id in 0..graph.nodes().len() {
         if let Layer::Linear(linear) = graph.layer_mut(id) {

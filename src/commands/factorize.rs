@@ -20,7 +20,7 @@ pub struct Factorize {
     /// Share of the squared singular values to keep, in [0, 1]
     #[arg(long)]
     energy: Option<f64>,
-    /// Layers too that become no smaller
+    /// Also factorize layers that do not become smaller
     #[arg(long)]
     even_if_larger: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The commands, one file each; those that make one network from another share `step`.
+//! The commands, one file each. Those that turn one network into another share `step`.
 
 mod bench;
 mod compact;
@@ -44,11 +44,11 @@ enum Precision {
     /// Single precision
     #[default]
     F32,
-    /// Single precision in memory, rounded to ten bits of mantissa for tensor cores
+    /// Single precision in memory, rounded to ten mantissa bits for tensor cores
     Tf32,
-    /// Activations of 16 bits with the range of f32; weights are kept in f32
+    /// 16-bit activations with the range of f32; weights stay in f32
     Bf16,
-    /// Activations of 16 bits with more digits; weights are kept in f32, and the loss is scaled
+    /// 16-bit activations with more mantissa bits than bf16; weights stay in f32, and the loss is scaled
     F16,
 }
 
@@ -63,10 +63,10 @@ impl Precision {
     }
 }
 
-/// Options that mean the same in every command.
+/// Options that all commands share.
 #[derive(Args, Clone)]
 pub struct Common {
-    /// Where to compute: cpu, cuda, or cuda-on-cpu, which runs the CUDA kernels slowly on the CPU to check them
+    /// Device: cpu, cuda, or cuda-on-cpu, which runs the CUDA kernels on the CPU, slowly, to check them
     #[arg(long, global = true, default_value = "cpu")]
     device: String,
     /// Precision of matrix products on a GPU
@@ -78,11 +78,11 @@ pub struct Common {
     /// Threads [default: one per core]
     #[arg(long, global = true)]
     threads: Option<usize>,
-    /// Memory that may be used, such as 4GB or 512MiB [default: what the machine or its control group has available]
+    /// Memory limit, such as 4GB or 512MiB [default: what is available on the machine or in its control group]
     #[arg(long, global = true, value_name = "SIZE", value_parser = memory_size)]
     max_memory: Option<u64>,
-    /// Compute convolutions directly, whose outputs depend on nothing but the pixels that they read, and refuse images that
-    /// are not finite
+    /// Compute convolutions directly, so that each output depends only on the pixels in its window, and refuse images
+    /// that are not finite
     #[arg(long, global = true)]
     strict: bool,
     /// Print one JSON object on standard output
@@ -103,7 +103,7 @@ impl Common {
         Ok(device)
     }
 
-    /// Prints `value` as JSON where that was asked for, otherwise what `text` makes.
+    /// Prints `value` as JSON with `--json`, otherwise the result of `text`.
     fn print(&self, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<()> {
         use std::io::Write;
         let json = || serde_json::to_string(value).map_err(|e| Error::invalid(format!("printing JSON: {e}")));
@@ -113,20 +113,24 @@ impl Common {
         }
         let mut stdout = std::io::stdout();
         match stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
-            // A reader that has seen enough (`| head`) is no failure.
+            // A reader that closes the pipe early (`| head`) is not a failure.
             Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::file("standard output", e)),
             _ => Ok(()),
         }
     }
 }
 
-/// Compiles the kernels for `gpu`, and says so where that takes time. One that does not compile is an error of those who use
-/// it.
+/// Compiles the kernels for `gpu` and prints a note if that takes time. A kernel that does not compile is an error only
+/// when it is used.
 fn compile(gpu: &Cuda) -> Result<()> {
     let said = Once::new();
     let say = || {
         let folder = cache::folder();
-        note(format!("compiling CUDA kernels for {}, once; {} keeps them", gpu.arch(), folder.display()));
+        note(format!(
+            "compiling CUDA kernels for {} once; they are kept in {}",
+            gpu.arch(),
+            folder.display()
+        ));
     };
     match gpu.compile_all(|| said.call_once(say)) {
         Ok(()) | Err(CudaError::Compile { .. }) => Ok(()),
@@ -136,15 +140,15 @@ fn compile(gpu: &Cuda) -> Result<()> {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The whole walkthrough, on images that are built in
+    /// Run the whole walkthrough on built-in images
     Demo(demo::Demo),
-    /// A walkthrough on a recipe and images of yours
+    /// Run a walkthrough on your own recipe and images
     Run(run::Run),
-    /// Train a network from scratch, or an existing one further
+    /// Train a network from scratch, or train an existing one further
     Train(train::Train),
     /// Train a network to imitate a teacher
     Distill(distill::Distill),
-    /// Set weights to zero: while training, or at once with --epochs 0
+    /// Set weights to zero, during training or at once with --epochs 0
     Sparsify(sparsify::Sparsify),
     /// Remove channels, then fine-tune with --epochs
     Prune(prune::Prune),
@@ -152,26 +156,26 @@ enum Command {
     Fold(fold::Fold),
     /// Split linear layers in two by singular value decomposition, then fine-tune with --epochs
     Factorize(factorize::Factorize),
-    /// Compute live channels only, keeping every outer width
+    /// Compute only live channels, keeping every outer width
     Compact(compact::Compact),
-    /// Accuracy on validation images, with its 95 % interval
+    /// Measure the accuracy on validation images, with its 95 % interval
     Eval(eval::Eval),
-    /// Layers, shapes, parameters, multiply-accumulates and bytes
+    /// List layers, shapes, parameters, multiply-accumulates and bytes
     Summary(summary::Summary),
-    /// Latency of the inference plan
+    /// Measure the latency of the inference plan
     Bench(bench::Bench),
-    /// Largest difference of two networks' logits, and the layer where it starts
+    /// Find the largest logit difference of two networks, and the layer where it starts
     Diff(diff::Diff),
     /// Check a GPU: every kernel against the CPU, the demo and the benchmarks, in one report
     Selftest(selftest::Selftest),
-    /// Write the weights under torchvision's names and layouts
+    /// Write the weights with torchvision's names and layouts
     Export(weights::Export),
     /// Read weights with torchvision's names and layouts into an architecture
     Import(weights::Import),
 }
 
 impl Cli {
-    /// Does what was asked.
+    /// Runs the command.
     pub fn run(&self) -> Result<()> {
         let common = &self.common;
         if let Some(bytes) = common.max_memory {
@@ -198,31 +202,31 @@ impl Cli {
     }
 }
 
-/// Which images, and how they are served.
+/// Data set and data loading options.
 #[derive(Args)]
 pub struct DataArgs {
     /// `fashion-mnist` (built in), or a directory with train/<class>/* and val/<class>/*, or with MNIST's IDX files
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Side of the square images, pixels [default: the network's, else 32 built in, 128 from a directory]
+    /// Side of the square images in pixels [default: the network's, else 32 built in, 128 from a directory]
     #[arg(long, value_parser = image_side)]
     size: Option<usize>,
-    /// Images in a batch
+    /// Images per batch
     #[arg(long, default_value_t = 64)]
     batch: usize,
-    /// Images of each class to use [default: all]
+    /// Images per class [default: all]
     #[arg(long)]
     limit: Option<usize>,
-    /// Percent of wrong labels: which column of Imagenette's noisy_imagenette.csv to learn from
+    /// Percentage of wrong labels: selects the column of Imagenette's noisy_imagenette.csv to learn from
     #[arg(long)]
     label_noise: Option<u32>,
-    /// Leave out images that cannot be decoded instead of stopping
+    /// Skip images that cannot be decoded instead of stopping
     #[arg(long)]
     skip_bad_images: bool,
 }
 
 impl DataArgs {
-    /// The data set that was asked for, served at `network`'s size where no other is given.
+    /// Returns the configuration of the data set, at the image size of `network` unless another is given.
     fn config(&self, network: Option<&Graph>) -> Option<DataConfig> {
         let path = self.data.as_ref()?;
         let mut config = DataConfig::new(data_name(path));
@@ -236,10 +240,10 @@ impl DataArgs {
     }
 }
 
-/// How linear layers' weights are stored.
+/// Storage of linear layers' weights.
 #[derive(Args)]
 pub struct LinearWeights {
-    /// Weights of linear layers: f32, or bf16, rounded to half the bytes
+    /// Storage of the weights of linear layers: f32, or bf16, which rounds them to half the bytes
     #[arg(long, value_name = "STORAGE", default_value = "f32", value_parser = ["f32", "bf16"])]
     linear_weights: String,
 }
@@ -250,7 +254,7 @@ impl LinearWeights {
     }
 }
 
-/// `fashion-mnist` is built in; a directory tells by its files what it is.
+/// Returns the kind of data set: built-in `fashion-mnist`, or the kind that a directory's files indicate.
 fn data_name(path: &Path) -> DataName {
     if path.as_os_str() == "fashion-mnist" {
         DataName::FashionMnist
@@ -263,23 +267,26 @@ fn data_name(path: &Path) -> DataName {
     }
 }
 
-/// What `--classes` accepts. The bound keeps a slip of the keyboard from asking for terabytes.
+/// Parser of `--classes`. The bound prevents a typo from requesting terabytes.
 fn classes() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=65_536)
 }
 
-/// Whether `name` means a model file and not an architecture.
+/// Returns whether `name` refers to a model file rather than an architecture.
 fn is_file(name: &str) -> bool {
     Path::new(name).exists() || name.ends_with(".safetensors")
 }
 
-/// The network that `name` stands for: a model file, or an architecture with ten classes, unless `classes` says
-/// otherwise, at `size` pixels. Its weights are drawn from `seed`.
+/// Opens the network `name`: a model file, or an architecture at `size` pixels with `classes` classes (10 by default)
+/// and weights drawn from `seed`.
 fn open_network(name: &str, classes: Option<u32>, size: usize, seed: Option<u64>) -> Result<Graph> {
     if is_file(name) {
         return match classes {
             None => file::load(name),
-            Some(_) => Err(Error::file(name, "--classes is for an architecture, a model file has its own")),
+            Some(_) => Err(Error::file(
+                name,
+                "--classes applies to architectures only; a model file has its own classes",
+            )),
         };
     }
     let classes = lopper_models::numbered_classes(classes.unwrap_or(10) as usize);
@@ -289,7 +296,7 @@ fn open_network(name: &str, classes: Option<u32>, size: usize, seed: Option<u64>
     )
 }
 
-/// Opens `config` for `graph`, normalised as the graph's images were; their classes must be the same.
+/// Opens `config` for `graph`, with the normalization of the graph's images. The classes must match.
 fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Splits> {
     let mut config = config.clone();
     let channels = |values: &[f32]| <[f32; 3]>::try_from(values).ok();
@@ -300,18 +307,18 @@ fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Spli
     Ok(splits)
 }
 
-/// What `--out` accepts where a safetensors file is written: a name that does not promise another format.
+/// Parser of `--out` for safetensors files: rejects a name with the extension of another format.
 fn safetensors_path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| match path.extension() {
         Some(extension) if !extension.eq_ignore_ascii_case("safetensors") => Err(format!(
-            "expected a name that ends in .safetensors, the format that is written; found .{}",
+            "expected a name that ends in .safetensors, the only format that is written; found .{}",
             extension.display()
         )),
         _ => Ok(path),
     })
 }
 
-/// The side of an image in pixels, from the command line.
+/// Parses the side of an image in pixels.
 fn image_side(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
         Ok(side) if (1..=16_384).contains(&side) => Ok(side),
@@ -319,18 +326,18 @@ fn image_side(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
-/// A number of bytes, from the command line.
+/// Parses a number of bytes.
 fn memory_size(text: &str) -> std::result::Result<u64, String> {
     memory::parse(text).map_err(|e| e.to_string())
 }
 
-/// A number of single precision, from the command line.
+/// Parses a single-precision number.
 fn single(text: &str) -> std::result::Result<f32, String> {
     let value: f64 = text.parse().map_err(|_| "expected a number")?;
     number::narrowed(value).map_err(|note| format!("the number {note}"))
 }
 
-/// A difference that counts as none, from the command line.
+/// Parses a tolerance.
 fn tolerance(text: &str) -> std::result::Result<f32, String> {
     match single(text)? {
         value if value >= 0.0 => Ok(value),

@@ -16,21 +16,21 @@ pub struct Prune {
     model: PathBuf,
     #[arg(long, requires = "fraction", help = criterion_help())]
     criterion: Option<Criterion>,
-    /// Fraction of channels to remove by the criterion, in [0, 1]
+    /// Fraction of channels for the criterion to remove, in [0, 1]
     #[arg(long, requires = "criterion")]
     fraction: Option<f64>,
-    /// global: the least of all layers; local: the same fraction of each
+    /// global: the lowest scores of all layers; local: the same fraction of each layer
     #[arg(long, default_value = "global")]
     context: Context,
-    /// A dead channel that is a constant: exact (readers absorb it) or drop (it becomes zero)
+    /// Dead channels with constant output: exact (later layers absorb it) or drop (it becomes zero)
     #[arg(long, default_value = "exact")]
     constants: Constants,
     #[command(flatten)]
     layers: Layers,
-    /// Replay the plan in this TOML file
+    /// Replay the pruning plan in this TOML file
     #[arg(long, conflicts_with_all = ["criterion", "context", "include", "exclude"])]
     plan: Option<PathBuf>,
-    /// Write the plan to this TOML file
+    /// Write the pruning plan to this TOML file
     #[arg(long)]
     save_plan: Option<PathBuf>,
     #[command(flatten)]
@@ -62,7 +62,7 @@ impl Prune {
 fn criterion_help() -> String {
     let names = Criterion::names();
     format!(
-        "What a channel is worth: {names}; without it, channels that sparsification left dead go, and no others"
+        "How to score channels: {names}; without it, only channels that sparsification left dead are removed"
     )
 }
 

@@ -14,24 +14,24 @@ use clap::Args;
 use lopper_engine::Result;
 use std::path::{Path, PathBuf};
 
-/// A walkthrough on a recipe.
+/// Run a walkthrough on your own recipe and images.
 #[derive(Args)]
 pub struct Run {
-    /// The recipe, a TOML file
+    /// TOML file with the recipe
     recipe: PathBuf,
-    /// The directory of its images [default: the recipe's `data.path`]
+    /// Directory with its images [default: the recipe's `data.path`]
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Where model files and the report go [default: runs/NAME of the recipe]
+    /// Directory for model files and the report [default: runs/NAME, after the recipe's file]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// A trial: one epoch a training, 100 images of each class unless --limit says otherwise
+    /// Short trial: one epoch per training, and 100 images per class unless limited otherwise
     #[arg(long)]
     quick: bool,
-    /// Images of each class to use [default: the recipe's, or all]
+    /// Images per class [default: the recipe's, or all]
     #[arg(long)]
     limit: Option<usize>,
-    /// Leave out images that cannot be decoded instead of stopping
+    /// Skip images that cannot be decoded instead of stopping
     #[arg(long)]
     skip_bad_images: bool,
     /// Replace the result of an earlier run
@@ -53,23 +53,23 @@ impl Run {
     }
 }
 
-/// What `run` and `demo` have in common.
+/// Common part of `run` and `demo`.
 pub struct Walk<'a> {
-    /// Whether it is cut to a trial.
+    /// Whether to shorten the recipe to a trial.
     pub quick: bool,
-    /// The directory of its images, where that is not the recipe's.
+    /// Directory of the images, if not the recipe's.
     pub data: Option<&'a Path>,
-    /// Where its models and report go.
+    /// Directory for models and the report.
     pub out: &'a Path,
-    /// Whether an earlier result is replaced.
+    /// Whether to replace an earlier result.
     pub force: bool,
-    /// How trainings are kept and resumed.
+    /// Checkpoint and resume options.
     pub keep: &'a KeepArgs,
 }
 
 impl Walk<'_> {
-    /// Runs `recipe`, prints its table and writes its report. Where it fails or is stopped, the report is that of the
-    /// stages that are done.
+    /// Runs `recipe`, prints its table and writes its report. If the run fails or is stopped, the report covers the
+    /// finished stages.
     pub fn run(&self, recipe: Recipe, common: &Common) -> Result<()> {
         let recipe = if self.quick { recipe.quick() } else { recipe };
         let mut directory = RunDirectory::claim(self.out, self.force, self.keep)?;
@@ -97,7 +97,7 @@ impl Walk<'_> {
             Ok(_) => report::write(self.out, title, &rows)?,
             Err(error) if rows.is_empty() => return Err(error),
             Err(error) => {
-                // What went wrong first is what the user has to know.
+                // The first error is the one that the user needs to see.
                 let _ = report::write(self.out, &unfinished, &rows).map_err(note);
                 return Err(error);
             }

@@ -13,21 +13,21 @@ use std::time::{Duration, Instant};
 /// Check every kernel of a GPU against the CPU, run the demo and the benchmarks there, and write one report.
 #[derive(Args)]
 pub struct Selftest {
-    /// The report, Markdown
+    /// Markdown file for the report
     #[arg(long, default_value = "selftest.md")]
     out: PathBuf,
-    /// These parts only, separated by commas, such as `simt,mma,wgmma`
+    /// Run only these parts, separated by commas, such as `simt,mma,wgmma`
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Time for everything, minutes; what does not fit is listed as not run
+    /// Time limit in minutes; checks that do not fit are listed as not run
     #[arg(long, default_value_t = 8.0, value_parser = minutes)]
     minutes: f64,
-    /// Run this part in this process, and say in JSON how each of its lines ends
+    /// Run this part in this process and report the result of each line as JSON
     #[arg(long, hide = true)]
     part: Option<String>,
 }
 
-/// How long a part may be silent on a GPU, and on its emulation, which compiles by a C++ compiler.
+/// Longest silence of a part: on a GPU, and on the emulator, which invokes a C++ compiler.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(100), Duration::from_secs(600)];
 
 impl Selftest {
@@ -36,7 +36,8 @@ impl Selftest {
         let until = start + Duration::from_secs_f64(60.0 * self.minutes);
         let Device::Cuda(gpu) = common.device()? else {
             return Err(Error::invalid(
-                "selftest --device cpu: the CPU is what a GPU is compared with: use --device cuda, or cuda-on-cpu to try the command",
+                "selftest --device cpu: the CPU is the reference that a GPU is compared with; use --device cuda, or \
+                 cuda-on-cpu to try the command",
             ));
         };
         let cpu = Device::open_cpu(common.threads)?;
@@ -62,7 +63,7 @@ impl Selftest {
             seconds: 0.0,
             parts: Vec::new(),
         };
-        // The parts' processes have the device for themselves.
+        // Leaves the device to the processes of the parts.
         drop(gpu);
         let patience = PATIENCE[usize::from(report.emulated)];
         let supervisor = Supervisor { arguments: self.arguments(common), until, patience };
@@ -74,7 +75,7 @@ impl Selftest {
         self.finish(&report, common)
     }
 
-    /// Writes the report; an error that names what failed first.
+    /// Writes the report. Returns an error that names the first failures, if any.
     fn finish(&self, report: &Report, common: &Common) -> Result<()> {
         let text = report.markdown();
         atomic::write(&self.out, |file| file.write_all(text.as_bytes()))?;
@@ -84,7 +85,7 @@ impl Selftest {
         match &report.failures()[..] {
             [] => Ok(()),
             failed => Err(Error::invalid(format!(
-                "selftest: {} of its lines failed, first {}: see {}",
+                "selftest: {} lines failed, the first: {}; see {}",
                 failed.len(),
                 failed.iter().take(3).cloned().collect::<Vec<_>>().join("; "),
                 self.out.display()
@@ -92,7 +93,7 @@ impl Selftest {
         }
     }
 
-    /// What the process of a part is told.
+    /// Returns the arguments for the process of a part.
     fn arguments(&self, common: &Common) -> Vec<String> {
         let mut arguments = vec!["selftest".into(), "--device".into(), common.device.clone()];
         if let Some(threads) = common.threads {
@@ -102,7 +103,7 @@ impl Selftest {
     }
 }
 
-/// An error where no kernel can be compiled: that is for the user to mend, and not worth a report.
+/// Returns an error if kernels cannot be compiled at all: the user has to fix that first, and a report would not help.
 fn require_compiler(gpu: &Cuda) -> Result<()> {
     let tried = gpu.upload(&[1.0]).and_then(|x| {
         let mut y = gpu.buffer(Dtype::Bf16, 1)?;
@@ -110,12 +111,12 @@ fn require_compiler(gpu: &Cuda) -> Result<()> {
     });
     match tried {
         Err(error @ CudaError::Missing(_)) => Err(error.into()),
-        // Whatever else is wrong, the parts tell.
+        // The parts report any other failure.
         _ => Ok(()),
     }
 }
 
-/// A time in minutes, from the command line.
+/// Parses a time in minutes.
 fn minutes(text: &str) -> std::result::Result<f64, String> {
     match text.parse() {
         Ok(minutes) if (0.0..=1e4).contains(&minutes) => Ok(minutes),

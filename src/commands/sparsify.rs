@@ -17,14 +17,14 @@ pub struct Sparsify {
     /// Fraction of groups to drop, in [0, 1]
     #[arg(long)]
     sparsity: f64,
-    #[arg(long, default_value_t, help = format!("What lives and dies together: {}", Granularity::names()))]
+    #[arg(long, default_value_t, help = format!("Weights that are dropped together: {}", Granularity::names()))]
     granularity: Granularity,
-    /// global: the least of all layers; local: the same fraction of each
+    /// global: the lowest scores of all layers; local: the same fraction of each layer
     #[arg(long, default_value = "global")]
     context: Context,
-    #[arg(long, default_value_t, help = format!("What a group is worth: {}", Criterion::names()))]
+    #[arg(long, default_value_t, help = format!("How to score groups: {}", Criterion::names()))]
     criterion: Criterion,
-    #[arg(long, default_value_t, help = format!("How sparsity grows while training: {}", Schedule::names()))]
+    #[arg(long, default_value_t, help = format!("How sparsity grows during training: {}", Schedule::names()))]
     growth: Schedule,
     #[command(flatten)]
     layers: Layers,

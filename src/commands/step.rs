@@ -1,5 +1,4 @@
-//! What the commands that make one network from another share: each is a single stage of a recipe, written as
-//! options.
+//! Common part of the commands that turn one network into another: each is a single recipe stage, given as options.
 
 use super::{Common, DataArgs};
 use crate::binding::Binding;
@@ -13,20 +12,20 @@ use lopper_engine::train::{OptimizerConfig, Schedule};
 use lopper_engine::{Error, Result, file};
 use std::path::{Path, PathBuf};
 
-/// The network that comes out, and the images that it is trained and measured on.
+/// The network to write, and the images to train and measure it on.
 #[derive(Args)]
 pub struct Output {
     /// The model file to write
     #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
-    /// Overwrite the model file if it exists, and forget the checkpoint of an unfinished run
+    /// Overwrite the model file if it exists, and discard the checkpoint of an unfinished run
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     data: DataArgs,
 }
 
-/// Which layers a technique may touch, by name or by the name of a module that holds them.
+/// Layers that a technique may change, by name or by the name of a module that contains them.
 #[derive(Args)]
 pub struct Layers {
     /// Only these layers, separated by commas
@@ -37,22 +36,22 @@ pub struct Layers {
     pub exclude: Vec<String>,
 }
 
-/// How the network is trained.
+/// Options of training.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Passes over the training images; 0 for none
+    /// Passes over the training images; 0 for no training
     #[arg(long)]
     epochs: Option<usize>,
-    /// The largest learning rate of the schedule [default: 0.001]
+    /// Largest learning rate of the schedule [default: 0.001]
     #[arg(long)]
     learning_rate: Option<f64>,
-    /// How gradients become steps [default: adamw]
+    /// Optimizer [default: adamw]
     #[arg(long, value_enum)]
     optimizer: Option<OptimizerName>,
-    /// How strongly weights are pulled to zero; biases and batch norms are not [default: 0.01]
+    /// Weight decay; biases and batch norms do not decay [default: 0.01]
     #[arg(long)]
     weight_decay: Option<f64>,
-    /// How the learning rate moves [default: one-cycle]
+    /// Learning rate schedule [default: one-cycle]
     #[arg(long, value_enum)]
     schedule: Option<ScheduleName>,
     /// Share of each target that is spread over all classes [default: 0]
@@ -74,21 +73,23 @@ enum OptimizerName {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ScheduleName {
-    /// The same rate throughout
+    /// Constant rate
     Constant,
-    /// Half a cosine down to 0
+    /// Half a cosine, down to 0
     Cosine,
     /// Up and down again (fastai's one-cycle)
     OneCycle,
 }
 
 impl TrainArgs {
-    /// The training of so many `epochs` unless `--epochs` says otherwise, or none for no epochs.
+    /// Returns the training configuration, with `epochs` epochs unless `--epochs` is given, or `None` for 0 epochs.
     pub fn config(&self, epochs: usize) -> Result<Option<TrainConfig>> {
         let epochs = self.epochs.unwrap_or(epochs);
         if epochs == 0 {
             return match self.given() {
-                Some(option) => Err(Error::invalid(format!("{option} is for training: give --epochs too"))),
+                Some(option) => {
+                    Err(Error::invalid(format!("{option} applies to training only: give --epochs too")))
+                }
                 None => Ok(None),
             };
         }
@@ -112,7 +113,7 @@ impl TrainArgs {
         Ok(Some(config))
     }
 
-    /// An option, apart from `--epochs`, that was given.
+    /// Returns the first training option other than `--epochs` that was given.
     fn given(&self) -> Option<&'static str> {
         let options = [
             ("--learning-rate", self.learning_rate.is_some()),
@@ -126,8 +127,8 @@ impl TrainArgs {
     }
 }
 
-/// Runs `stage`, which starts from `model` unless it builds an architecture, and prints its row beside that of
-/// the model before it. Its training, if it has one, is kept and resumed as `keep` says.
+/// Runs `stage`, which starts from `model` unless it builds an architecture, and prints its row below that of the
+/// original model. `keep` controls the checkpoints and resumption of its training, if any.
 pub fn run_stage(
     name: &str,
     model: Option<&Path>,

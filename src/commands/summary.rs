@@ -7,15 +7,15 @@ use lopper_engine::cost::Cost;
 use lopper_engine::{Graph, Layer, Result};
 use serde::Serialize;
 
-/// Layers, shapes, parameters, multiply-accumulates and bytes.
+/// List layers, shapes, parameters, multiply-accumulates and bytes.
 #[derive(Args)]
 pub struct Summary {
     /// An architecture (`lopper summary help` lists them) or a model file
     network: String,
-    /// Classes of an architecture [default: 10]
+    /// Number of classes of an architecture [default: 10]
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
-    /// Side of the square image, pixels [default: the model's, or 128]
+    /// Side of the square image in pixels [default: the model's, or 128]
     #[arg(long, value_parser = super::image_side)]
     size: Option<usize>,
 }
@@ -77,7 +77,7 @@ fn totals(network: &str, graph: &Graph, size: Option<usize>) -> Result<Totals> {
     })
 }
 
-/// The share of a layer's weight that its mask holds at zero.
+/// Returns the share of a layer's weight that its mask keeps at zero.
 fn sparsity(layer: &Layer) -> f64 {
     layer.params().first().map_or(0.0, |(_, p)| p.masked_fraction())
 }

@@ -8,11 +8,11 @@ use lopper_engine::Result;
 use lopper_models::Head;
 use std::path::PathBuf;
 
-/// Train a network from scratch, or an existing one further.
+/// Train a network from scratch, or train an existing one further.
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("start").required(true).args(["arch", "model"]))]
 pub struct Train {
-    /// The architecture (`lopper summary help` lists them)
+    /// Architecture to build (`lopper summary help` lists them)
     #[arg(long)]
     arch: Option<String>,
     /// Width multiplier of the architecture
@@ -21,7 +21,7 @@ pub struct Train {
     /// Classifier of the architecture: own or fastai
     #[arg(long, value_parser = parse_head, default_value = "own", conflicts_with = "model")]
     head: Head,
-    /// A model file to train further
+    /// Model file to train further
     #[arg(long)]
     model: Option<PathBuf>,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use lopper_models::data::{IMAGENET_MEAN, IMAGENET_STD};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Write the weights under torchvision's names and layouts.
+/// Write the weights with torchvision's names and layouts.
 #[derive(Args)]
 pub struct Export {
     /// A model file
@@ -16,7 +16,7 @@ pub struct Export {
     /// The safetensors file to write
     #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
-    /// Overwrite it if it exists
+    /// Overwrite the file if it exists
     #[arg(long)]
     force: bool,
 }
@@ -34,19 +34,19 @@ impl Export {
 pub struct Import {
     /// A safetensors file with torchvision's names
     weights: PathBuf,
-    /// The architecture, or a model file of it
+    /// The architecture, or a model file with it
     #[arg(long)]
     arch: String,
-    /// Classes of the architecture [default: ImageNet's 1000]
+    /// Number of classes of the architecture [default: ImageNet's 1000]
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
-    /// Side of the architecture's square images, pixels
+    /// Side of the architecture's square images in pixels
     #[arg(long, default_value_t = 224, value_parser = super::image_side)]
     size: usize,
     /// The model file to write
     #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
-    /// Overwrite it if it exists
+    /// Overwrite the file if it exists
     #[arg(long)]
     force: bool,
 }
@@ -58,7 +58,7 @@ impl Import {
             open_network(&self.arch, self.classes, self.size, None)?
         } else {
             let mut graph = open_network(&self.arch, self.classes.or(Some(1000)), self.size, None)?;
-            // What torchvision's weights were trained with; a model file says it itself.
+            // The normalization of torchvision's weights; a model file stores its own.
             (graph.info.mean, graph.info.std) = (IMAGENET_MEAN.to_vec(), IMAGENET_STD.to_vec());
             graph
         };

@@ -1,4 +1,4 @@
-//! Replays the corpus of the fuzz targets: what once ended in a panic, or comes close to a limit, on a stable compiler.
+//! Replays the corpus of the fuzz targets on a stable compiler: inputs that once caused a panic, or come close to a limit.
 
 mod checkpoints;
 #[path = "../../fuzz/src/exercise.rs"]
@@ -15,7 +15,7 @@ mod targets;
 
 use std::path::Path;
 
-/// The files of a target's corpus, sorted by name.
+/// Returns the files of a target's corpus, sorted by name.
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -26,7 +26,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn the_corpus_ends_in_results_and_errors_only() {
+fn the_corpus_does_not_panic() {
     for (target, run) in targets::ALL {
         for (name, bytes) in corpus(target) {
             println!("{name}");
@@ -35,9 +35,9 @@ fn the_corpus_ends_in_results_and_errors_only() {
     }
 }
 
-/// A few steps of what the fuzzer does, the same ones each time.
+/// Simulates a few deterministic steps of the fuzzer.
 #[test]
-fn mutations_of_the_corpus_end_in_results_and_errors_only() {
+fn mutations_of_the_corpus_do_not_panic() {
     const STEPS: u32 = 40;
     for (target, run) in targets::ALL {
         for (name, bytes) in corpus(target).into_iter().filter(|(_, bytes)| bytes.len() < 1 << 14) {
@@ -54,7 +54,7 @@ fn mutations_of_the_corpus_end_in_results_and_errors_only() {
                 size = mutated.unwrap_or(size);
                 println!("{name}, step {seed}");
                 run(&data[..size]);
-                // Four changes in a row, then from the beginning.
+                // Four changes accumulate, then the input is reset.
                 if seed % 4 == 3 {
                     data[..bytes.len()].copy_from_slice(&bytes);
                     size = bytes.len();
@@ -65,7 +65,7 @@ fn mutations_of_the_corpus_end_in_results_and_errors_only() {
 }
 
 #[test]
-fn every_target_has_a_program() {
+fn every_target_has_a_binary() {
     let manifest =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/Cargo.toml")).unwrap();
     let names: Vec<&str> =

@@ -1,4 +1,5 @@
-//! Writes the corpus: `cargo test --release --test fuzz_corpus -- --ignored write_the_seeds`. Findings are added by hand.
+//! Writes the seeds of the corpus: `cargo test --release --test fuzz_corpus -- --ignored write_the_seeds`. Findings are
+//! added by hand.
 
 use crate::networks;
 use flate2::{Compression, write::GzEncoder};
@@ -6,10 +7,10 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use std::io::{Cursor, Write};
 use std::path::Path;
 
-/// A file by name.
+/// Name and content of a file.
 type Seed = (String, Vec<u8>);
 
-/// The seeds of each target: its name, and files by name.
+/// Returns the name and seeds of each target.
 pub fn seeds() -> Vec<(&'static str, Vec<Seed>)> {
     let headers =
         networks::all().into_iter().map(|(name, model)| (name.to_string(), model.header())).collect();
@@ -85,7 +86,7 @@ fn idx_files() -> Vec<Seed> {
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     };
-    // The first byte says where images end, in 256ths of what follows, rounded down.
+    // The first byte is the end of the images, in 256ths of the rest, rounded down.
     let pair = |images: &[u8], labels: &[u8]| {
         let (total, images_len) = (images.len() + labels.len(), images.len());
         let cut = (0..=255).find(|&cut| total * usize::from(cut) / 256 == images_len).expect("images fit");
@@ -112,10 +113,10 @@ fn images() -> Vec<Seed> {
     let rgb = DynamicImage::from(picture);
     let mut all: Vec<Seed> = vec![
         ("rgb.png".into(), encoded(rgb.clone(), ImageFormat::Png)),
-        ("grey.png".into(), encoded(rgb.to_luma8().into(), ImageFormat::Png)),
+        ("gray.png".into(), encoded(rgb.to_luma8().into(), ImageFormat::Png)),
         ("rgba16.png".into(), encoded(rgb.to_rgba16().into(), ImageFormat::Png)),
         ("baseline.jpg".into(), encoded(rgb.clone(), ImageFormat::Jpeg)),
-        ("grey.jpg".into(), encoded(rgb.to_luma8().into(), ImageFormat::Jpeg)),
+        ("gray.jpg".into(), encoded(rgb.to_luma8().into(), ImageFormat::Jpeg)),
         ("p6.ppm".into(), encoded(rgb, ImageFormat::Pnm)),
         ("p1.pbm".into(), b"P1 3 2\n1 0 1 0 1 0".to_vec()),
         ("p2.pgm".into(), b"P2 3 2 255\n1 2 3 4 5 6".to_vec()),

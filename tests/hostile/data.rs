@@ -1,4 +1,4 @@
-//! Data sets: pictures, IDX files and tables of labels that are damaged or claim what they do not hold.
+//! Hostile data sets: images, IDX files and label tables that are damaged or claim more than they contain.
 
 use crate::models::changed_bytes;
 use crate::mutate::{self, Random};
@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use std::io::{Cursor, Write};
 
-/// A training run on data of which one file was changed.
+/// Returns a training run on data with one changed file.
 pub fn case(random: &mut Random) -> Case {
     let mut args = vec!["train", "--arch", "vgg8_bn", "--width", "0.25", "--data", "data", "--size", "32"];
     args.extend(["--batch", "4", "--epochs", "1", "--out", OUT]);
@@ -18,13 +18,13 @@ pub fn case(random: &mut Random) -> Case {
         0 | 1 => idx_files(random, Case::new("", &args)),
         2 => {
             args.extend(["--label-noise", "1"]);
-            let case = folder(Case::new("a table of labels with other bytes", &args));
+            let case = folder(Case::new("a label table with changed bytes", &args));
             let rows: String = ["a", "b"].map(|class| format!("train/{class}/0.png,{class}\n")).concat();
             let table = format!("path,noisy_labels_1\n{rows}{rows}").into_bytes();
             case.with("data/noisy_imagenette.csv", changed_bytes(random, table))
         }
         _ => {
-            let case = folder(Case::new("a picture with other bytes", &args));
+            let case = folder(Case::new("an image with changed bytes", &args));
             let (name, bytes) = picture(random);
             let place = ["train", "val"][random.below(2)];
             case.with(format!("data/{place}/a/x-{name}"), bytes)
@@ -32,7 +32,7 @@ pub fn case(random: &mut Random) -> Case {
     }
 }
 
-/// Sound pictures of two classes.
+/// Adds valid images of two classes.
 pub fn folder(mut case: Case) -> Case {
     for (class, tint) in [("a", 40), ("b", 200)] {
         let image = RgbImage::from_fn(40, 36, |x, y| Rgb([tint, (x * 3) as u8, (y * 5) as u8]));
@@ -52,7 +52,7 @@ fn encoded(image: DynamicImage, format: ImageFormat) -> Vec<u8> {
     bytes
 }
 
-/// A damaged picture, or one that claims to be large.
+/// Returns a damaged image, or one that claims to be large.
 fn picture(random: &mut Random) -> (&'static str, Vec<u8>) {
     let image = RgbImage::from_fn(40, 33, |x, y| Rgb([(x * 6) as u8, (y * 7) as u8, ((x ^ y) * 5) as u8]));
     let progressive = include_bytes!("../../models/tests/fixtures/jpeg/progressive.jpg");
@@ -83,7 +83,7 @@ fn picture(random: &mut Random) -> (&'static str, Vec<u8>) {
     }
 }
 
-/// A file of a few bytes whose header promises a large picture, and a PNG that unpacks to one.
+/// Returns a small file whose header claims a large image, or a PNG that decompresses to up to 8 MiB.
 fn claim(random: &mut Random) -> (&'static str, Vec<u8>) {
     let sides = [1, 9_000, 20_000, 65_500, 1 << 20, u32::MAX >> 1];
     let (width, height) = (sides[random.below(sides.len())], sides[random.below(sides.len())]);
@@ -100,7 +100,7 @@ fn claim(random: &mut Random) -> (&'static str, Vec<u8>) {
     }
 }
 
-/// A PNG of one bit a pixel that says how large it is, and holds `bytes` zeros.
+/// Encodes a PNG with one bit per pixel that claims the given size and contains `bytes` zeros.
 fn png(width: u32, height: u32, bytes: usize) -> Vec<u8> {
     let chunk = |kind: &[u8], data: &[u8]| {
         let mut crc = flate2::Crc::new();
@@ -115,7 +115,7 @@ fn png(width: u32, height: u32, bytes: usize) -> Vec<u8> {
     [&b"\x89PNG\r\n\x1a\n"[..], &chunks.concat()].concat()
 }
 
-/// A data set in IDX files of which one was changed.
+/// Adds a data set of IDX files with one changed file.
 fn idx_files(random: &mut Random, mut case: Case) -> Case {
     let gzipped = random.below(2) == 0;
     let mut files =
@@ -132,7 +132,7 @@ fn idx_files(random: &mut Random, mut case: Case) -> Case {
                 [4, 32_768, 32_768],
             ];
             files[0] = idx(&dims[random.below(dims.len())], &[]);
-            "IDX images that claim more than they hold"
+            "IDX images that claim more than they contain"
         }
         1 => {
             files[0] = idx(&[20, 1 << random.below(12), 1 << random.below(12)], &vec![0; 1 << 20]);
@@ -141,11 +141,11 @@ fn idx_files(random: &mut Random, mut case: Case) -> Case {
         2 => {
             let size = files[changed].len();
             mutate::field(&mut files[changed], size, random.below(1 << 32) as u32);
-            "an IDX file with another number"
+            "an IDX file with a changed number"
         }
         _ => {
             files[changed] = changed_bytes(random, std::mem::take(&mut files[changed]));
-            "an IDX file with other bytes"
+            "an IDX file with changed bytes"
         }
     }
     .into();
@@ -162,7 +162,7 @@ fn idx_files(random: &mut Random, mut case: Case) -> Case {
     case
 }
 
-/// An IDX file of bytes.
+/// Encodes an IDX file of bytes.
 pub fn idx(dims: &[u32], values: &[u8]) -> Vec<u8> {
     let dims_bytes = dims.iter().flat_map(|d| d.to_be_bytes());
     [0, 0, 8, dims.len() as u8].into_iter().chain(dims_bytes).chain(values.iter().copied()).collect()

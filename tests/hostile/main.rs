@@ -1,8 +1,9 @@
-//! Hostile input as a user meets it: files, recipes, data sets and options that make no sense, thousands of them, each one
-//! run of `lopper`. Whatever comes, it ends with exit status 0, 1 or 2 and, where it failed, a message; it does not
-//! panic, abort, hang or leave half a file behind, and stays below 4 GiB and 20 seconds.
+//! Hostile input from the command line: thousands of invalid files, recipes, data sets and options, each in its own run of
+//! `lopper`. Every run must end with exit status 0, 1 or 2, and with a message if it fails. It must not panic, abort, hang
+//! or leave a partial file behind, and must stay below 4 GiB and 20 seconds.
 //!
-//! `LOPPER_HOSTILE_RUNS=10000` runs as many; run number n is the same on every machine, and `LOPPER_HOSTILE_FIRST=n` begins with it.
+//! `LOPPER_HOSTILE_RUNS=10000` sets the number of runs, and `LOPPER_HOSTILE_FIRST=n` the first. Run n is the same on every
+//! machine.
 
 #[path = "../support/model_file.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
@@ -25,13 +26,13 @@ use runner::{Case, run};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The first run of the ordinary test suite, and how many there are.
+/// First run and number of runs in the ordinary test suite.
 const FIRST: u64 = 1000;
 const RUNS: u64 = 240;
-/// Runs at a time.
+/// Number of concurrent runs.
 const WORKERS: usize = 2;
 
-/// Run number `n`.
+/// Returns the case of run `n`.
 fn case(n: u64) -> Case {
     let mut random = Random::new(n);
     match n % 4 {
@@ -47,7 +48,7 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn hostile_input_is_refused_and_nothing_worse() {
+fn hostile_input_causes_errors_at_worst() {
     let first = setting("LOPPER_HOSTILE_FIRST", FIRST);
     let end = first + setting("LOPPER_HOSTILE_RUNS", RUNS);
     let next = AtomicU64::new(first);
@@ -84,6 +85,6 @@ fn hostile_input_is_refused_and_nothing_worse() {
         "runs {first} to {end}: {well} succeed, {failed} fail, {usage} are wrong command lines, {other} end otherwise"
     );
     assert!(faults.is_empty(), "{} of {} runs:\n{}", faults.len(), end - first, faults.join("\n"));
-    // The mutations are neither all nonsense nor all harmless.
+    // The mutations are neither all invalid nor all harmless.
     assert!(end - first < 100 || (well > 0 && failed > 0 && usage > 0));
 }

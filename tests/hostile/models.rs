@@ -1,4 +1,4 @@
-//! Model files: numbers, entries, tensors and bytes that are wrong.
+//! Hostile model files: invalid numbers, entries, tensors and bytes.
 
 use crate::model_file::ModelFile;
 use crate::mutate::{self, Random};
@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 
 const MODEL: &str = "m.safetensors";
 
-/// A changed model file, given to some command.
+/// Returns a random command on a changed model file.
 pub fn case(random: &mut Random) -> Case {
     let all = networks::all();
     let (network, model) = &all[random.below(all.len())];
     let (change, bytes) = match random.below(4) {
-        0 => ("other bytes", changed_bytes(random, model.bytes())),
-        1 => ("another number", changed_numbers(random, model)),
-        2 => ("another entry", changed_entries(random, model)),
-        _ => ("another tensor", changed_tensors(random, model)),
+        0 => ("changed bytes", changed_bytes(random, model.bytes())),
+        1 => ("a changed number", changed_numbers(random, model)),
+        2 => ("a changed entry", changed_entries(random, model)),
+        _ => ("a changed tensor", changed_tensors(random, model)),
     };
     Case::new(format!("{network} with {change}"), &command(random)).with(MODEL, bytes)
 }
 
-/// What is done with the file.
+/// Returns a random command that reads the file.
 fn command(random: &mut Random) -> Vec<&'static str> {
     let commands: [&[&str]; 13] = [
         &["summary", MODEL],
@@ -55,7 +55,7 @@ fn command(random: &mut Random) -> Vec<&'static str> {
     commands[random.below(commands.len())].to_vec()
 }
 
-/// Some bytes changed, the file cut or something behind it.
+/// Changes some bytes, truncates the file or appends to it.
 pub fn changed_bytes(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
     for _ in 0..[1, 2, 5, 20][random.below(4)] {
         let reach = if random.below(2) == 0 { bytes.len() } else { bytes.len().min(64) };
@@ -71,7 +71,7 @@ pub fn changed_bytes(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Numbers of the header replaced; the tensors stay.
+/// Replaces numbers of the header but keeps the tensors.
 fn changed_numbers(random: &mut Random, model: &ModelFile) -> Vec<u8> {
     let mut header = model.header();
     for _ in 0..1 + random.below(3) {
@@ -85,11 +85,11 @@ fn changed_numbers(random: &mut Random, model: &ModelFile) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), &header[..], &body[..]].concat()
 }
 
-/// One entry of the program replaced or removed.
+/// Replaces one entry of the program.
 fn changed_entries(random: &mut Random, model: &ModelFile) -> Vec<u8> {
     let mut model = model.clone();
     let mut at = &mut model.program;
-    // Down to some entry: each step may be the last one.
+    // Descends to a random entry: each step may be the last.
     while random.below(6) > 0 {
         let count = match &*at {
             Value::Object(map) => map.len(),
@@ -144,7 +144,7 @@ fn changed_entries(random: &mut Random, model: &ModelFile) -> Vec<u8> {
     model.bytes()
 }
 
-/// A tensor renamed, of another type, shape or content, missing or there twice.
+/// Renames, removes or duplicates a tensor, or changes its type, shape or content.
 fn changed_tensors(random: &mut Random, model: &ModelFile) -> Vec<u8> {
     let mut model = model.clone();
     let index = random.below(model.tensors.len());

@@ -1,4 +1,4 @@
-//! Command lines: options with values that make no sense.
+//! Hostile command lines: options with invalid values.
 
 use crate::mutate::Random;
 use crate::networks;
@@ -35,7 +35,7 @@ const VALUES: [&str; 26] = [
     "/dev/null",
 ];
 
-/// Numbers that ask for no more than a moment's work where they are accepted.
+/// Values that cause only little work if they are accepted.
 const SHORT: [&str; 14] = [
     "0",
     "1",
@@ -53,7 +53,7 @@ const SHORT: [&str; 14] = [
     "2",
 ];
 
-/// A command, the options that are given nonsense, and those of them that ask for time.
+/// A command, the options that get invalid values, and those of them that can take long.
 struct Template {
     fixed: &'static [&'static str],
     options: &'static [&'static str],
@@ -199,7 +199,7 @@ const TEMPLATES: [Template; 11] = [
     },
 ];
 
-/// A command with an option that makes no sense, in place of what the command has there.
+/// Returns a command with one option set to a random value.
 pub fn case(random: &mut Random) -> Case {
     let template = &TEMPLATES[random.below(TEMPLATES.len())];
     let option = template.options[random.below(template.options.len())];

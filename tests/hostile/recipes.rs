@@ -1,10 +1,10 @@
-//! Recipes: values, keys and lines that are wrong.
+//! Hostile recipes: invalid values, keys and lines.
 
 use crate::models::changed_bytes;
 use crate::mutate::Random;
 use crate::runner::Case;
 
-/// Short runs that make use of every table of a recipe, between them.
+/// Short runs that together use every table of a recipe.
 const RECIPES: [&str; 3] = [
     r#"title = "t"
 seed = 1
@@ -151,10 +151,10 @@ const VALUES: [&str; 40] = [
     "'''",
 ];
 
-/// Keys of which a sensible number may ask for hours: they are only given numbers that do not.
+/// Keys for which a valid value may take hours: they only get values that do not.
 const SLOW: [&str; 4] = ["epochs", "size", "width", "arch"];
 
-/// A changed recipe.
+/// Returns a run of a changed recipe.
 pub fn case(random: &mut Random) -> Case {
     let recipe = RECIPES[random.below(RECIPES.len())];
     let mut lines: Vec<String> = recipe.lines().map(str::to_string).collect();
@@ -183,7 +183,7 @@ pub fn case(random: &mut Random) -> Case {
     let mut text = lines.join("\n").into_bytes();
     if random.below(12) == 0 {
         text = changed_bytes(random, text);
-        changes.push("with other bytes".into());
+        changes.push("with changed bytes".into());
     }
     Case::new(format!("recipe {}", changes.join(", ")), &["run", "r.toml", "--out", "runs"])
         .with("r.toml", text)

@@ -1,59 +1,59 @@
-//! Runs `lopper` on hostile input, with limits, and says what it must not do.
+//! Runs `lopper` on hostile input with resource limits, and reports forbidden behavior.
 
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a run may use: bytes of address space, and seconds of processor time, all threads together.
+/// Limits of a run: bytes of address space, and seconds of CPU time over all threads.
 const MEMORY: u64 = 4 << 30;
 const SECONDS: u64 = 20;
-/// A run that sleeps for so long hangs.
+/// Wall-clock time after which a run counts as hanging.
 const HANGS_AFTER: Duration = Duration::from_secs(120);
 
-/// The output file of cases that write one.
+/// Output file of the cases that write one.
 pub const OUT: &str = "out.safetensors";
 
-/// Files of a directory of its own, and a command line that is run there.
+/// A command line, and the files of the directory that it runs in.
 #[derive(Clone, Debug, Default)]
 pub struct Case {
-    /// What was changed, in words.
+    /// Description of the change.
     pub name: String,
-    /// Files by their path in the directory.
+    /// Files, by their path in the directory.
     pub files: Vec<(String, Vec<u8>)>,
     pub args: Vec<String>,
 }
 
 impl Case {
-    /// A case without files.
+    /// Creates a case without files.
     pub fn new<S: AsRef<str>>(name: impl Into<String>, args: &[S]) -> Self {
         let args = args.iter().map(|arg| arg.as_ref().to_string()).collect();
         Self { name: name.into(), files: Vec::new(), args }
     }
 
-    /// With the file `path`.
+    /// Adds the file `path`.
     pub fn with(mut self, path: impl Into<String>, bytes: Vec<u8>) -> Self {
         self.files.push((path.into(), bytes));
         self
     }
 
-    /// Whether the command writes [`OUT`] as a model file.
+    /// Returns whether the command writes [`OUT`] as a model file.
     fn writes_a_model(&self) -> bool {
         self.args.iter().any(|arg| arg == OUT) && self.args[0] != "export"
     }
 }
 
-/// How a run ended.
+/// Result of a run.
 pub struct Outcome {
-    /// The exit status; nothing where a signal ended it.
+    /// Exit status; `None` if a signal ended the run.
     pub status: Option<i32>,
     /// Standard error.
     pub errors: String,
-    /// What it did that it must not, in words.
+    /// Descriptions of forbidden behavior.
     pub faults: Vec<String>,
 }
 
-/// Runs `case` in a directory of its own.
+/// Runs `case` in a fresh directory.
 pub fn run(case: &Case) -> Outcome {
     let directory = tempfile::tempdir().unwrap();
     for (path, bytes) in &case.files {
@@ -66,7 +66,7 @@ pub fn run(case: &Case) -> Outcome {
 
 /// Runs `case` in `directory`, which holds its files.
 pub fn run_in(directory: &Path, case: &Case) -> Outcome {
-    // Outside of it, so that nothing of ours is in the way.
+    // The output goes elsewhere, so that `directory` holds only files of the run.
     let said = tempfile::tempdir().unwrap();
     let [out, errors] = ["out", "errors"].map(|name| said.path().join(name));
     let limits = format!("ulimit -v {}; ulimit -t {SECONDS}; ulimit -c 0; exec \"$0\" \"$@\"", MEMORY >> 10);
@@ -102,7 +102,7 @@ pub fn run_in(directory: &Path, case: &Case) -> Outcome {
     Outcome { status, errors, faults }
 }
 
-/// What is wrong with the files that a run left behind.
+/// Returns what is wrong with the files that a run left behind.
 fn wrong_files(directory: &Path, case: &Case, status: Option<i32>) -> Vec<String> {
     let mut faults = Vec::new();
     let out = directory.join(OUT);
@@ -123,7 +123,7 @@ fn wrong_files(directory: &Path, case: &Case, status: Option<i32>) -> Vec<String
     faults
 }
 
-/// Waits for the end of `child`: its exit status, and whether it had to be killed.
+/// Waits for `child` to end. Returns its exit status, and whether it had to be killed.
 fn wait(mut child: Child) -> (Option<i32>, bool) {
     let begin = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! Pipes, sockets, devices and directories where a file is expected: refused at once, by name.
+//! Pipes, sockets, devices and directories in place of regular files: each is refused at once, by name.
 
 use crate::data::{folder, idx};
 use crate::networks;
@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
-/// A kind of file, and the words of its error.
+/// Kinds of files, with the words of their error messages.
 const KINDS: [(&str, &str); 5] = [
     ("pipe", "a named pipe"),
     ("socket", "a socket"),
@@ -18,13 +18,13 @@ const KINDS: [(&str, &str); 5] = [
     ("link to a pipe", "a named pipe"),
 ];
 
-/// Puts a file of `kind` in the place of `path`.
+/// Replaces `path` by a file of `kind`.
 fn put(kind: &str, path: &Path) {
     let _ = fs::remove_file(path);
     let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     match kind {
         "pipe" => pipe(path),
-        // The socket stays when its listener goes.
+        // The socket file outlives its listener.
         "socket" => drop(UnixListener::bind(path).unwrap()),
         "endless" => symlink("/dev/zero", path).unwrap(),
         "directory" => fs::create_dir(path).unwrap(),
@@ -36,7 +36,7 @@ fn put(kind: &str, path: &Path) {
     }
 }
 
-/// Runs `case` in which `path` is no regular file, of each kind; it fails with a message about it.
+/// Runs `case` with `path` replaced by each kind of special file, and asserts that it fails with a message about it.
 fn refused(case: &Case, path: &str) {
     for (kind, words) in KINDS {
         let directory = tempfile::tempdir().unwrap();
@@ -68,7 +68,7 @@ fn train(more: &[&str]) -> Case {
 }
 
 #[test]
-fn a_picture_that_is_no_file_is_refused_or_skipped() {
+fn a_special_file_as_an_image_is_refused_or_skipped() {
     for split in ["train", "val"] {
         let picture = format!("data/{split}/a/x.jpg");
         refused(&folder(train(&[])), &picture);
@@ -83,7 +83,7 @@ fn a_picture_that_is_no_file_is_refused_or_skipped() {
 }
 
 #[test]
-fn models_recipes_plans_and_tables_that_are_no_files_are_refused() {
+fn special_files_as_models_recipes_plans_and_tables_are_refused() {
     let model = networks::fashion().bytes();
     for args in [
         &["summary", "m.safetensors"][..],
@@ -116,7 +116,7 @@ fn models_recipes_plans_and_tables_that_are_no_files_are_refused() {
 }
 
 #[test]
-fn idx_files_that_are_no_files_are_refused() {
+fn special_files_as_idx_files_are_refused() {
     let (images, labels) = (idx(&[4, 28, 28], &[9; 4 * 784]), idx(&[4], &[0, 1, 2, 3]));
     let mut case = train(&[]);
     for split in ["train", "t10k"] {
@@ -129,9 +129,9 @@ fn idx_files_that_are_no_files_are_refused() {
     }
 }
 
-/// A name that promises another format than the one that is written.
+/// Tests output names with the extension of another format than the one written.
 #[test]
-fn an_output_whose_name_is_of_another_format_is_refused() {
+fn an_output_name_of_another_format_is_refused() {
     let model = networks::fashion().bytes();
     for (args, out) in [
         (&["export", "m.safetensors"][..], "x.onnx"),

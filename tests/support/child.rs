@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// How long anything in a test may take before it counts as hanging.
+/// Time after which a test counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Starts `lopper` with `args`.
 pub fn start(args: &[&str]) -> Child {
-    // A script's background job ignores SIGINT, one under `nohup` SIGHUP, and whoever they start inherits it.
+    // A script's background job ignores SIGINT, a process under `nohup` ignores SIGHUP, and their children inherit that.
     static RESETS: LazyLock<bool> = LazyLock::new(|| {
         let probe = Command::new("env").args(["--default-signal", "true"]).output();
         probe.is_ok_and(|probe| probe.status.success())
@@ -23,7 +23,7 @@ pub fn start(args: &[&str]) -> Child {
     command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lopper starts")
 }
 
-/// Waits until `event`, or until `child` has ended: whether the event came first.
+/// Waits for `event` or for the end of `child`. Returns whether the event came first.
 pub fn wait_until(child: &mut Child, mut event: impl FnMut() -> bool) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE {
@@ -38,19 +38,19 @@ pub fn wait_until(child: &mut Child, mut event: impl FnMut() -> bool) -> bool {
     panic!("it hangs");
 }
 
-/// Sends `child` the signal called `name`.
+/// Sends the signal `name` to `child`.
 #[cfg(unix)]
 pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).output();
-    drop(sent.expect("kill")); // a child that has ended just now is no failure
+    drop(sent.expect("kill")); // not a failure if the child has just ended
 }
 
-/// What `child` said and how it ended.
+/// Waits for the end of `child` and returns its output and exit status.
 pub fn end(child: Child) -> Run {
     finished(child.wait_with_output().expect("a child"))
 }
 
-/// Whether a temporary file is in `directory`: something is being written.
+/// Returns whether `directory` contains a temporary file, i.e. a write is in progress or was interrupted.
 pub fn writes(directory: &Path) -> bool {
     directory.is_dir() && names(directory).iter().any(|name| name.ends_with(".lopper-tmp"))
 }

@@ -1,4 +1,4 @@
-//! Runs of the command line, and images and models for them.
+//! Runs `lopper`, and creates images and models for it.
 #![allow(dead_code, reason = "each test crate uses a part")]
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 /// The program under test.
 pub const LOPPER: &str = env!("CARGO_BIN_EXE_lopper");
 
-/// A run of `lopper`, with its output as text.
+/// A finished run of `lopper`, with its output as text.
 pub struct Run {
     pub status: Option<i32>,
     pub out: String,
@@ -20,13 +20,13 @@ pub fn lopper(args: &[&str]) -> Run {
     finished(Command::new(LOPPER).args(args).output().expect("lopper starts"))
 }
 
-/// What a process that has ended said.
+/// Converts the output of a finished process.
 pub fn finished(output: Output) -> Run {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Run { status: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-/// Runs a line of a shell in which `$LOPPER` is the program, in `directory`.
+/// Runs a shell script in `directory`, with the program in `$LOPPER`.
 #[cfg(unix)]
 pub fn shell(script: &str, directory: &Path) -> Run {
     let mut command = Command::new("sh");
@@ -41,7 +41,7 @@ impl Run {
         self
     }
 
-    /// Refused with exit status 1 or 2 and a message that contains every one of `words`.
+    /// Asserts that the run was refused with exit status 1 or 2 and a message that contains all of `words`.
     #[track_caller]
     pub fn refused(&self, words: &[&str]) {
         assert!(matches!(self.status, Some(1 | 2)), "status {:?}: {}", self.status, self.err);
@@ -51,7 +51,7 @@ impl Run {
         }
     }
 
-    /// Failed with exit status 1 and one clear last line on standard error that holds every one of `words`.
+    /// Asserts that the run failed with exit status 1 and a message on standard error that contains all of `words`.
     #[track_caller]
     pub fn failed_naming(self, words: &[&str]) {
         assert_eq!(self.status, Some(1), "{}", self.err);
@@ -67,7 +67,7 @@ pub fn text(path: &Path) -> &str {
     path.to_str().expect("a temporary path is UTF-8")
 }
 
-/// Runs `lopper` in a shell that has executed `before`.
+/// Runs `lopper` in a shell after the commands `before`.
 pub fn lopper_after(before: &str, args: &[&str]) -> Run {
     let script = format!("{before}; exec \"$0\" \"$@\"");
     let mut shell = Command::new("sh");
@@ -75,7 +75,7 @@ pub fn lopper_after(before: &str, args: &[&str]) -> Run {
     finished(shell.output().expect("a shell starts"))
 }
 
-/// A directory of `train/<class>/*` and `val/<class>/*` with two classes that a network can tell apart.
+/// Creates a directory of `train/<class>/*` and `val/<class>/*` with two classes that a network can distinguish.
 pub fn image_folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for split in ["train", "val"] {
@@ -92,25 +92,25 @@ pub fn image_folder() -> tempfile::TempDir {
     dir
 }
 
-/// A network trained for an instant on `data`, in `dir`.
+/// Trains a small network on `data` for one epoch and writes it in `dir`.
 pub fn model(dir: &Path, data: &Path) -> PathBuf {
     let path = dir.join("model.safetensors");
     train(data, &path, &[]).succeeded();
     path
 }
 
-/// `lopper train` of a small network on `data` for an epoch, with `more` options.
+/// Runs `lopper train` of a small network on `data` for one epoch, with the additional options `more`.
 pub fn train(data: &Path, out: &Path, more: &[&str]) -> Run {
     lopper(&[&training(data, out)[..], more].concat())
 }
 
-/// The command line of [`train`].
+/// Returns the command line of [`train`].
 pub fn training<'a>(data: &'a Path, out: &'a Path) -> Vec<&'a str> {
     let network = ["train", "--arch", "vgg8_bn", "--size", "32", "--batch", "8", "--epochs", "1"];
     [&network[..], &["--data", text(data), "--out", text(out)]].concat()
 }
 
-/// The names in `directory`, sorted.
+/// Returns the names in `directory`, sorted.
 pub fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();

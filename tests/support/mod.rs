@@ -1,4 +1,4 @@
-//! What several integration tests share.
+//! Helpers of several integration tests.
 #![allow(dead_code, unused_imports, reason = "each test crate uses a part")]
 
 pub mod child;

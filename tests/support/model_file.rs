@@ -1,8 +1,8 @@
-//! Model files written by hand, so that a test can write what lopper itself would not.
+//! Handwritten model files, so that tests can create files that lopper itself would not write.
 
 use serde_json::{Map, Value, json};
 
-/// A tensor in a file: name, type, shape and bytes.
+/// Tensor in a file: name, type, shape and bytes.
 #[derive(Clone)]
 pub struct Stored {
     pub name: String,
@@ -11,7 +11,7 @@ pub struct Stored {
     pub bytes: Vec<u8>,
 }
 
-/// A model file in parts: the program, which may make no sense, and tensors.
+/// Parts of a model file: the program, which may be invalid, and tensors.
 #[derive(Clone)]
 pub struct ModelFile {
     pub program: Value,
@@ -19,7 +19,7 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// The program of `nodes`, each a name, a layer and inputs, for images of `input` = [height, width, channels].
+    /// Creates a program of `nodes`, each with name, layer and inputs, for images of `input` = [height, width, channels].
     pub fn new(nodes: &[(&str, Value, &[usize])], input: [usize; 3], classes: &[&str]) -> Self {
         let node = |(name, layer, inputs): &(&str, Value, &[usize])| json!({ "name": name, "layer": layer, "inputs": inputs });
         let info = json!({
@@ -29,7 +29,7 @@ impl ModelFile {
         Self { program: json!({ "version": 1, "layout": "OHWI", "graph": graph }), tensors: Vec::new() }
     }
 
-    /// With a tensor of small numbers, of which no two neighbors are alike.
+    /// Adds a tensor of small numbers in which no two neighbors are equal.
     pub fn with(mut self, name: &str, shape: &[u64]) -> Self {
         let count: u64 = shape.iter().product();
         let bytes = (0..count).flat_map(|i| (((i * 37) % 19) as f32 / 20.0 - 0.43).to_le_bytes()).collect();
@@ -37,7 +37,7 @@ impl ModelFile {
         self
     }
 
-    /// With the four tensors of the batch norm `name` of `channels`.
+    /// Adds the four tensors of the batch norm `name` with `channels` channels.
     pub fn with_norm(mut self, name: &str, channels: u64) -> Self {
         for part in ["weight", "bias", "running_mean", "running_var"] {
             self = self.with(&format!("{name}.{part}"), &[channels]);
@@ -47,14 +47,14 @@ impl ModelFile {
         self
     }
 
-    /// With a mask of zeros and ones for the tensor `name`.
+    /// Adds a mask of zeros and ones for the tensor `name`.
     pub fn with_mask(mut self, name: &str, shape: &[u64]) -> Self {
         let bytes = (0..shape.iter().product::<u64>()).map(|i| u8::from(i % 2 == 0)).collect();
         self.tensors.push(Stored { name: format!("{name}.mask"), dtype: "U8", shape: shape.into(), bytes });
         self
     }
 
-    /// The JSON header.
+    /// Returns the JSON header.
     pub fn header(&self) -> Vec<u8> {
         let mut header = Map::new();
         header.insert("__metadata__".into(), json!({ "lopper": self.program.to_string() }));
@@ -72,7 +72,7 @@ impl ModelFile {
         text
     }
 
-    /// The whole file.
+    /// Returns the whole file.
     pub fn bytes(&self) -> Vec<u8> {
         let (header, body) =
             (self.header(), self.tensors.iter().flat_map(|t| &t.bytes).copied().collect::<Vec<u8>>());
@@ -80,12 +80,12 @@ impl ModelFile {
     }
 }
 
-/// A trainable parameter in a program.
+/// Returns a trainable parameter of a program.
 pub fn param() -> Value {
     json!({ "trainable": true })
 }
 
-/// A convolution without bias of stride 1 with the padding that keeps the size, changed by `more`.
+/// Returns a convolution with stride 1, size-preserving padding and no bias, with the entries of `more` replaced.
 pub fn conv(kernel: usize, more: Value) -> Value {
     let mut conv = json!({
         "weight": param(), "bias": null, "stride": [1, 1], "padding": [kernel / 2, kernel / 2], "dilation": [1, 1], "groups": 1,
@@ -94,24 +94,24 @@ pub fn conv(kernel: usize, more: Value) -> Value {
     json!({ "Conv2d": conv })
 }
 
-/// A batch norm.
+/// Returns a batch norm.
 pub fn norm() -> Value {
     json!({ "BatchNorm": { "weight": param(), "bias": param(), "momentum": 0.1, "eps": 1e-5 } })
 }
 
-/// An input layer of `channels`.
+/// Returns an input layer of `channels` channels.
 pub fn input(channels: usize) -> Value {
     json!({ "Input": { "channels": channels } })
 }
 
-/// Puts the entries of `more` in `object`.
+/// Inserts the entries of `more` into `object`.
 pub fn merge(object: &mut Value, more: Value) {
     if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
         object.extend(more);
     }
 }
 
-/// A small residual network for 32×32 images of `classes.len()` classes.
+/// Returns a small residual network for 32×32 images of `classes.len()` classes.
 pub fn small(classes: &[&str]) -> ModelFile {
     let nodes = [
         ("input", input(3), &[][..]),

@@ -1,9 +1,9 @@
-//! Small networks as hand-written model files: between them, they have every layer and its options.
+//! Small networks as handwritten model files that together cover every layer and its options.
 
 use crate::model_file::{ModelFile, conv, input, norm, param, small};
 use serde_json::{Value, json};
 
-/// The classes of Fashion-MNIST, as lopper names them.
+/// Classes of Fashion-MNIST, as lopper names them.
 pub const FASHION: [&str; 10] = [
     "T-shirt/top",
     "Trouser",
@@ -17,7 +17,7 @@ pub const FASHION: [&str; 10] = [
     "Ankle boot",
 ];
 
-/// A network for the images that are built in, normalized as they are.
+/// Returns a network for the built-in images, with their normalization.
 pub fn fashion() -> ModelFile {
     let mut model = small(&FASHION);
     let info = &mut model.program["graph"]["info"];
@@ -26,7 +26,7 @@ pub fn fashion() -> ModelFile {
     model
 }
 
-/// All of them by name.
+/// Returns all networks by name.
 pub fn all() -> Vec<(&'static str, ModelFile)> {
     vec![
         ("small", small(&["a", "b", "c"])),
@@ -38,7 +38,7 @@ pub fn all() -> Vec<(&'static str, ModelFile)> {
     ]
 }
 
-/// Every activation, pool and join, a depthwise convolution and a mask.
+/// Returns a network with every activation, pool and join, a depthwise convolution and a mask.
 fn mix() -> ModelFile {
     let pool = |kernel: usize, stride: usize, padding: usize, ceil: bool| {
         json!({ "kernel": [kernel, kernel], "stride": [stride, stride], "padding": [padding, padding],
@@ -64,7 +64,7 @@ fn mix() -> ModelFile {
         .with_mask("c.weight", &[4, 3, 3, 2])
 }
 
-/// A residual block whose shortcut pads channels.
+/// Returns a residual block whose shortcut pads channels.
 fn short() -> ModelFile {
     let nodes: [(&str, Value, &[usize]); 7] = [
         ("input", input(3), &[]),
@@ -78,7 +78,7 @@ fn short() -> ModelFile {
     ModelFile::new(&nodes, [5, 7, 3], &[]).with("c.weight", &[4, 1, 1, 3]).with_norm("b", 4)
 }
 
-/// A compacted convolution with a carrier.
+/// Returns a compacted convolution with a carrier.
 fn compact() -> ModelFile {
     let inner = conv(3, json!({ "bias": param() }))["Conv2d"].clone();
     let nodes: [(&str, Value, &[usize]); 3] = [
@@ -94,7 +94,7 @@ fn compact() -> ModelFile {
     ModelFile::new(&nodes, [5, 5, 3], &[]).with("cc.weight", &[2, 3, 3, 3]).with("cc.bias", &[2])
 }
 
-/// Groups, dilation, and padding and strides that differ by axis.
+/// Returns a network with groups, dilation, and padding and strides that differ by axis.
 fn group() -> ModelFile {
     let nodes: [(&str, Value, &[usize]); 3] = [
         ("input", input(4), &[]),

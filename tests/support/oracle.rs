@@ -1,4 +1,4 @@
-//! A graph in f64: every node by the reference kernels, plain and slow.
+//! Evaluates a graph in f64: every node runs the plain, slow reference kernel.
 
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool};
 use lopper_engine::shape::{adaptive_geometry, shortcut_geometry};
@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 /// Parameters in f64, by path.
 pub type Params = BTreeMap<String, Vec<f64>>;
 
-/// The parameters of `graph`.
+/// Returns the parameters of `graph`.
 pub fn params(graph: &Graph) -> Params {
     graph.params().map(|(path, p)| (path, doubles(p.value()))).collect()
 }
 
-/// The output of `graph` for `images`, with the parameters `params` in the place of its own. Dropout does nothing,
-/// compact convolutions there must be none.
+/// Returns the output of `graph` for `images`, with `params` in place of its own parameters. Dropout is the identity;
+/// compact convolutions are not supported.
 pub fn output(graph: &Graph, params: &Params, mode: Mode, images: &Tensor) -> Vec<f64> {
     let input = images.shape().try_into().expect("images have four axes");
     let shapes = graph.shapes(input).expect("the images fit");

@@ -1,9 +1,9 @@
-//! The tables of `docs/json.md` as a schema that JSON values are checked against.
+//! Checks JSON values against the tables of `docs/json.md` as a schema.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Objects by the heading that describes them.
+/// Objects, by the heading that describes them.
 pub struct Schema(BTreeMap<String, Vec<Field>>);
 
 struct Field {
@@ -36,7 +36,7 @@ impl Schema {
         Self(objects)
     }
 
-    /// Every difference between `value` and the object under `heading`, each with the path to it.
+    /// Returns every difference between `value` and the object under `heading`, with its path.
     pub fn differences(&self, heading: &str, value: &Value) -> Vec<String> {
         let mut found = Vec::new();
         self.check(heading, value, heading, &mut found);

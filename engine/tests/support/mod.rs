@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // Each test binary uses only some of it.
 
-pub mod colours;
+pub mod colors;
 
 use lopper_engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
 use lopper_engine::{Device, Graph, Layer, NodeId, Param, Tensor};

@@ -90,10 +90,10 @@ mod tests {
     }
 
     #[test]
-    fn grey_is_replicated_and_alpha_dropped() {
-        let grey = GrayImage::from_fn(5, 4, |x, y| Luma([(x * 40 + y) as u8]));
+    fn gray_is_replicated_and_alpha_dropped() {
+        let gray = GrayImage::from_fn(5, 4, |x, y| Luma([(x * 40 + y) as u8]));
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Pnm] {
-            let rgb = decode(&encoded(&grey.clone().into(), format)).unwrap();
+            let rgb = decode(&encoded(&gray.clone().into(), format)).unwrap();
             assert!(rgb.pixels().all(|p| p[0] == p[1] && p[1] == p[2]), "{format:?}");
         }
         let rgba = RgbaImage::from_fn(5, 4, |x, y| image::Rgba([x as u8, y as u8, 7, 0]));

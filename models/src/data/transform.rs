@@ -260,7 +260,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn normalisation_inverts(size in 1u32..20, seed: u64) {
+        fn normalization_inverts(size in 1u32..20, seed: u64) {
             let image = noise(size, size, seed);
             let out = run(&transform(size as usize, CENTER, 0.0), &image, seed);
             prop_assert_eq!(&denormalize(&out), image.as_raw());

@@ -1,10 +1,10 @@
-//! `lopper bench MODEL --layers`: what each step of a plan takes, and on the CPU what holds it up.
+//! `lopper bench MODEL --layers`: the cost of each step of a plan and, on the CPU, what limits it.
 
 use lopper_engine::plan::{Plan, Step};
 use lopper_engine::{Device, Result};
 use serde::Serialize;
 
-/// The steps of a plan; on the CPU beside the limits of the machine, measured in the same process.
+/// Steps of a plan and, on the CPU, the peaks of the machine, measured in the same process.
 #[derive(Serialize)]
 pub struct Layers {
     #[serde(flatten)]
@@ -12,7 +12,7 @@ pub struct Layers {
     layers: Vec<Layer>,
 }
 
-/// What the machine can do at most.
+/// Peak rates of the machine.
 #[derive(Serialize)]
 struct Peaks {
     fma_peak_gflops: f64,
@@ -24,19 +24,19 @@ struct Layer {
     layer: String,
     kernel: &'static str,
     fused: Vec<String>,
-    /// Of the definition, and those that the kernel takes.
+    /// Multiply-accumulates by definition; `products` are those that the kernel computes.
     macs: u64,
     products: u64,
     bytes: u64,
     median_ms: f64,
-    /// Of the definition.
+    /// Rate in terms of `macs`.
     gflops: f64,
     #[serde(flatten)]
     reached: Option<Reached>,
     why: Option<String>,
 }
 
-/// How much of each peak a step reaches, with the products and bytes that its kernel takes.
+/// Share of each peak that a step reaches, counting its kernel's products and bytes.
 #[derive(Serialize)]
 struct Reached {
     fma_percent: f64,
@@ -45,7 +45,7 @@ struct Reached {
 }
 
 impl Layers {
-    /// Times every step of `plan` over some runs.
+    /// Times every step of `plan` over several runs.
     pub fn measure(plan: &mut Plan, images: &[f32], device: &Device) -> Result<Self> {
         const RUNS: usize = 15;
         let peaks = match device {
@@ -68,7 +68,7 @@ impl Layers {
         Ok(Self { peaks, layers })
     }
 
-    /// A table of them.
+    /// Formats the steps as a table.
     pub fn text(&self) -> String {
         let width = |of: fn(&Layer) -> usize| self.layers.iter().map(of).max().unwrap_or(0).max(6);
         let (name, kernel) = (width(|l| l.layer.len()), width(|l| l.kernel.len()));
@@ -76,7 +76,7 @@ impl Layers {
             None => (String::new(), String::new()),
             Some(Peaks { fma_peak_gflops, read_peak_gb_per_s }) => (
                 format!(
-                    "peaks, measured now: FMA {fma_peak_gflops:.0} GFLOP/s, reading memory {read_peak_gb_per_s:.1} GB/s\n"
+                    "peaks, as just measured: FMA {fma_peak_gflops:.0} GFLOP/s, reading memory {read_peak_gb_per_s:.1} GB/s\n"
                 ),
                 format!("{:>6}  {:>6}  limit     ", "FMA %", "read %"),
             ),
@@ -127,7 +127,7 @@ impl Peaks {
     fn reached(&self, step: &Step, seconds: f64) -> Reached {
         let fma_percent = 2e-7 * step.products as f64 / seconds / self.fma_peak_gflops;
         let read_percent = 1e-7 * step.bytes as f64 / seconds / self.read_peak_gb_per_s;
-        // Neither binds a step that is far from both: it is too short, or waits for a cache.
+        // Neither limit binds a step that is far from both: it is too short, or waits for a cache.
         let limit = match (fma_percent, read_percent) {
             (fma, read) if fma.max(read) < 50.0 => "neither",
             (fma, read) if fma >= read => "products",

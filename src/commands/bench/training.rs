@@ -1,4 +1,4 @@
-//! `lopper bench MODEL --training`: whole steps of training on images and labels that do not change.
+//! `lopper bench MODEL --training`: whole training steps on fixed images and labels.
 
 use super::Bench;
 use crate::latency::{Latency, Spread};
@@ -10,16 +10,16 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Small, so that the weights hardly move however many steps are timed.
+/// Small, so that the weights hardly move over any number of timed steps.
 const LEARNING_RATE: f64 = 1e-6;
 
-/// Steps that the breakdown by layers is the mean of.
+/// Number of steps that the breakdown by layer averages over.
 const PROFILED_STEPS: u32 = 5;
 
-/// Numbers that Adam remembers of each parameter.
+/// Number of values that Adam stores per parameter.
 pub const MOMENTS: usize = 2;
 
-/// What was measured of a training step.
+/// Measurements of a training step.
 #[derive(Serialize)]
 pub struct Timing {
     network: String,
@@ -35,7 +35,7 @@ pub struct Timing {
     layers: Vec<Part>,
 }
 
-/// The mean time that a part of the network takes in a step, both ways.
+/// Mean forward and backward time of a part of the network in a step.
 #[derive(Serialize)]
 struct Part {
     name: String,
@@ -44,7 +44,7 @@ struct Part {
     backward_ms: f64,
 }
 
-/// Times steps of `graph` on `images` for `time`: forward, cross entropy, backward, Adam.
+/// Times training steps of `graph` on `images` for `time`: forward, cross entropy, backward, Adam.
 pub fn measure(
     bench: &Bench,
     mut graph: Graph,
@@ -57,7 +57,7 @@ pub fn measure(
     let batch_of_images = Batch { images, labels: (0..batch as u32).map(|i| i % classes).collect() };
     let adam = OptimizerConfig::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
     let mut optimizer = Optimizer::new(adam);
-    // The step itself; the time that the optimizer took.
+    // Runs a step and returns the time of its optimizer.
     let mut step = |tape: Tape| -> Result<Duration> {
         let (loss, gradients) = gradients(&mut graph, &mut CrossEntropy::default(), &batch_of_images, tape)?;
         if !loss.is_finite() {
@@ -81,7 +81,7 @@ pub fn measure(
     })
 }
 
-/// The mean times of each layer, the loss and the optimizer over some profiled steps.
+/// Returns the mean times of each layer, the loss and the optimizer over the profiled steps.
 fn breakdown(device: &Device, step: &mut impl FnMut(Tape) -> Result<Duration>) -> Result<Vec<Part>> {
     let mut layers: Vec<Part> = Vec::new();
     let mut optimizer = Part::zero("optimizer", "optimizer");
@@ -102,7 +102,7 @@ fn breakdown(device: &Device, step: &mut impl FnMut(Tape) -> Result<Duration>) -
     Ok(layers)
 }
 
-/// The share of one step in the mean over the profiled ones.
+/// Returns the contribution of one step to the mean over the profiled steps.
 fn mean_ms(time: Duration) -> f64 {
     1e3 * time.as_secs_f64() / f64::from(PROFILED_STEPS)
 }
@@ -117,7 +117,7 @@ impl Part {
     }
 }
 
-/// The layers of each kind together, the slowest first.
+/// Sums the layers of each kind, slowest first.
 fn by_kind(layers: &[Part]) -> Vec<Part> {
     let mut kinds = BTreeMap::new();
     for layer in layers {
@@ -131,10 +131,10 @@ fn by_kind(layers: &[Part]) -> Vec<Part> {
 }
 
 impl Timing {
-    /// What a person reads.
+    /// Formats the measurements for people.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "{} at {} px, training, batch {}, {}: median {:.2} ms a step, 10–90 % {:.2}–{:.2} ms, {} steps, {:.1} images/s\n",
+            "{} at {} px, training, batch {}, {}: median {:.2} ms per step, 10–90 % {:.2}–{:.2} ms, {} steps, {:.1} images/s\n",
             self.network,
             self.size,
             self.batch,

@@ -41,8 +41,8 @@ fn whole_files_pass() {
     for (width, height) in [(1, 1), (7, 9), (8, 8), (16, 17), (40, 24), (33, 65), (300, 200)] {
         for quality in [1, 30, 75, 95, 100] {
             check(&encoded(&picture(width, height).into(), quality)).unwrap();
-            let grey = GrayImage::from_fn(width, height, |x, y| Luma([((x * 3) ^ (y * 5)) as u8]));
-            check(&encoded(&grey.into(), quality)).unwrap();
+            let gray = GrayImage::from_fn(width, height, |x, y| Luma([((x * 3) ^ (y * 5)) as u8]));
+            check(&encoded(&gray.into(), quality)).unwrap();
         }
     }
     for (name, jpeg) in fixtures() {

@@ -17,7 +17,7 @@ pub fn noise(i: usize, seed: u64) -> f32 {
 }
 
 /// Noisy 6 × 6 images whose class is the brightest of three channels.
-pub struct Colours {
+pub struct Colors {
     pub batches: usize,
     pub batch_size: usize,
     /// Batch that cannot be read, and batch that contains a NaN.
@@ -26,7 +26,7 @@ pub struct Colours {
     pub classes: Vec<String>,
 }
 
-impl Colours {
+impl Colors {
     pub fn new(batches: usize) -> Self {
         let classes = CLASSES.map(String::from).to_vec();
         Self { batches, batch_size: 12, unreadable: None, not_a_number: None, classes }
@@ -49,7 +49,7 @@ impl Colours {
     }
 }
 
-impl Batches for Colours {
+impl Batches for Colors {
     fn len(&self) -> usize {
         self.batches
     }
@@ -97,7 +97,7 @@ pub const ADAM: OptimizerConfig = OptimizerConfig::Adam { betas: [0.9, 0.999], e
 /// Trains `graph` for `epochs` on six batches.
 pub fn train(
     graph: &mut Graph,
-    data: &mut Colours,
+    data: &mut Colors,
     epochs: usize,
     config: OptimizerConfig,
     device: &Device,
@@ -113,6 +113,6 @@ pub fn train(
         objective: &mut CrossEntropy { smoothing: 0.0 },
         callbacks: callbacks.into_iter().map(|c| c as &mut dyn Callback).collect(),
     };
-    let mut val = Colours::new(5);
+    let mut val = Colors::new(5);
     trainer.fit(graph, data, Some(&mut val))
 }
