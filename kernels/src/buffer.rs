@@ -1,5 +1,5 @@
-//! A vector of `f32` aligned to a cache line, so that no vector load of a kernel straddles two lines. (A straddling load
-//! from L1 runs at half the speed.)
+//! A vector of `f32` aligned to a cache line, so that no vector load of a kernel straddles two lines. (A straddling
+//! load from L1 runs at half the speed.)
 //!
 //! Large buffers request huge pages. Otherwise, a kernel that streams through megabytes, or strides through them as
 //! Winograd's does, spends its time on address translation.
@@ -77,8 +77,8 @@ impl Buffer {
     }
 }
 
-/// Maps zeroed pages for `bytes`, huge ones if the system grants them. Returns `None` for less than two huge pages, and if
-/// the system cannot map pages, so that the allocator may try.
+/// Maps zeroed pages for `bytes`, huge ones if the system grants them. Returns `None` for less than two huge pages, and
+/// if the system cannot map pages, so that the allocator may try.
 fn pages(bytes: usize) -> Option<Memory> {
     // Miri does not support `madvise`.
     if bytes < 2 * HUGE_PAGE || cfg!(miri) {

@@ -7,13 +7,13 @@
 //!   └────────┴───────────────────────┴────────┘   └────────┴───────────────────────┴────────┘
 //! ```
 //!
-//! A processor protects whole pages, so only one end of a buffer can touch a protected page: its end, where most mistakes
-//! occur, or its start. With [`Guard::After`], floats are aligned to only four bytes. Kernels need alignment for speed,
-//! not for correctness.
+//! A processor protects whole pages, so only one end of a buffer can touch a protected page: its end, where most
+//! mistakes occur, or its start. With [`Guard::After`], floats are aligned to only four bytes. Kernels need alignment
+//! for speed, not for correctness.
 //!
-//! While guarding is on, buffers to be written ([`Buffer::unspecified`]), recycled or not, are filled with NaN instead of
-//! zeros, so that code that reads them first propagates the NaN. No buffer is larger than requested either; otherwise
-//! its end would not touch a protected page.
+//! While guarding is on, buffers to be written ([`Buffer::unspecified`]), recycled or not, are filled with NaN instead
+//! of zeros, so that code that reads them first propagates the NaN. No buffer is larger than requested either;
+//! otherwise its end would not touch a protected page.
 //!
 //! [`Buffer::unspecified`]: crate::buffer::Buffer::unspecified
 
@@ -122,8 +122,8 @@ mod pages {
             // SAFETY: `page + body` lies inside the mapping of `body + 2 · page` bytes.
             let start = unsafe { map.add(page) };
             let skip = if guard == Guard::After { body - size_of::<f32>() * len } else { 0 };
-            // SAFETY: the floats take `4 · len ≤ body` bytes from `skip` on, which is `body − 4 · len` or 0. They are aligned
-            // because pages are, and because `body` and `skip` are multiples of four.
+            // SAFETY: the floats take `4 · len ≤ body` bytes from `skip` on, which is `body − 4 · len` or 0. They are
+            // aligned because pages are, and because `body` and `skip` are multiples of four.
             let floats = unsafe { start.add(skip) }.cast();
             let pages = Self { map, bytes, floats, len };
             // SAFETY: these `body` bytes belong to the mapping, and nothing else refers to them yet.
@@ -134,7 +134,8 @@ mod pages {
         }
 
         pub fn floats(&self) -> &[f32] {
-            // SAFETY: the `len` floats lie between the two pages that fault; they are zeros from the system or written since.
+            // SAFETY: the `len` floats lie between the two pages that fault; they are zeros from the system or written
+            // since.
             unsafe { std::slice::from_raw_parts(self.floats.as_ptr(), self.len) }
         }
 
@@ -146,7 +147,8 @@ mod pages {
 
     impl Drop for GuardedPages {
         fn drop(&mut self) {
-            // SAFETY: `new` created this mapping of `bytes` bytes; its floats are borrowed from `self`, which is dropped here.
+            // SAFETY: `new` created this mapping of `bytes` bytes; its floats are borrowed from `self`, which is
+            // dropped here.
             unsafe { libc::munmap(self.map.as_ptr().cast(), self.bytes) };
         }
     }

@@ -5,9 +5,9 @@
 //! - [`mod@reference`]: plain loops, generic over `f32` and `f64`, which are the executable specification.
 //! - [`cpu`]: the same operations with SIMD and threads. The tests of `cpu` compare it with `reference`.
 //!
-//! Every image is channels-last, `[N, H, W, C]`, every convolution weight is `[O, KH, KW, C / groups]`, and every slice is
-//! contiguous `f32`. Callers check shapes and report errors. Kernels trust their geometry and only assert the lengths of
-//! their slices.
+//! Every image is channels-last, `[N, H, W, C]`, every convolution weight is `[O, KH, KW, C / groups]`, and every slice
+//! is contiguous `f32`. Callers check shapes and report errors. Kernels trust their geometry and only assert the
+//! lengths of their slices.
 
 pub mod buffer;
 pub mod cpu;

@@ -1,8 +1,8 @@
 //! The memory of dropped buffers, kept for the next buffer of the same length.
 //!
-//! A training step creates and drops tensors of a hundred lengths, the same ones in every step. Each page that comes fresh
-//! from the system costs a page fault and is cleared before it is written, which takes as long as a batch norm over it.
-//! With recycling, a steady state allocates nothing and clears nothing.
+//! A training step creates and drops tensors of a hundred lengths, the same ones in every step. Each page that comes
+//! fresh from the system costs a page fault and is cleared before it is written, which takes as long as a batch norm
+//! over it. With recycling, a steady state allocates nothing and clears nothing.
 
 use crate::buffer::Buffer;
 use std::collections::VecDeque;
@@ -11,16 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The minimum length of recycled buffers, in floats. The allocator serves shorter ones quickly.
 const LEAST: usize = 1024;
 
-/// Lends buffers and keeps them when they are dropped. The total of lent and kept memory stays within 3/2 of the maximum
-/// that was ever lent at one time. Beyond that, the buffers unused for the longest time are freed.
+/// Lends buffers and keeps them when they are dropped. The total of lent and kept memory stays within 3/2 of the
+/// maximum that was ever lent at one time. Beyond that, the buffers unused for the longest time are freed.
 #[derive(Default)]
 pub(crate) struct Recycler(Mutex<Memory>);
 
 /// The state of a [`Recycler`]. Lengths are in floats.
 #[derive(Default)]
 struct Memory {
-    /// The kept buffers, in the order in which they were dropped. They hold no reference to the recycler, which would be a
-    /// cycle.
+    /// The kept buffers, in the order in which they were dropped. They hold no reference to the recycler, which would
+    /// be a cycle.
     kept: VecDeque<Buffer>,
     kept_len: usize,
     lent_len: usize,

@@ -57,8 +57,8 @@ fn winograd_applies(g: &Conv2d) -> bool {
     [g.kh, g.kw] == [3; 2] && g.stride == [1; 2] && g.dilation == [1; 2] && g.groups == 1
 }
 
-/// Geometries that Winograd applies to, with every padding, tiles cut by the border, and channels around the edge of every
-/// tile.
+/// Geometries that Winograd applies to, with every padding, tiles cut by the border, and channels around the edge of
+/// every tile.
 fn winograd_geometry() -> impl Strategy<Value = Conv2d> {
     let image = (1..=4usize, 5..=18usize, 5..=18usize);
     (image, 8..=110usize, 8..=110usize, 0..=2usize, 0..=2usize).prop_filter_map(
@@ -71,8 +71,8 @@ fn winograd_geometry() -> impl Strategy<Value = Conv2d> {
 }
 
 /// Shapes that cross the limits of the loop nests: more windows than one task takes, reductions longer than a chunk
-/// (5120 steps), one tap longer than a chunk, several chunks of pixels and blocks of filters in the weight gradient, and
-/// three channels.
+/// (5120 steps), one tap longer than a chunk, several chunks of pixels and blocks of filters in the weight gradient,
+/// and three channels.
 fn large_geometries() -> [Conv2d; 7] {
     [
         Conv2d::square([1, 20, 20, 13], 130, 5, 1, 2),
@@ -226,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn threads_do_not_change_a_bit(g in geometry(), seed: u64) {
+    fn results_do_not_depend_on_the_thread_count(g in geometry(), seed: u64) {
         same_bits(&g, seed);
     }
 }
@@ -321,7 +321,7 @@ fn large_shapes_compact() {
 }
 
 #[test]
-fn threads_do_not_change_a_bit_of_large_shapes() {
+fn large_shapes_do_not_depend_on_the_thread_count() {
     for g in large_geometries() {
         same_bits(&g, 3);
     }
@@ -382,8 +382,8 @@ fn winograd_geometries() -> [Conv2d; 4] {
     ]
 }
 
-/// A shape with so many pairs of channels that all threads work on the same tiles, and with more tiles than they take at
-/// a time.
+/// A shape with so many pairs of channels that all threads work on the same tiles, and with more tiles than they take
+/// at a time.
 fn large_winograd() -> Conv2d {
     Conv2d::square([258, 3, 3, 181], 163, 3, 1, 1)
 }
@@ -484,7 +484,7 @@ fn fresh_winograd_weights_stay_within_the_bound() {
 }
 
 #[test]
-fn threads_do_not_change_a_bit_of_winograd() {
+fn winograd_does_not_depend_on_the_thread_count() {
     let gradients = winograd_gradient_geometries();
     for g in winograd_geometries().iter().chain([&large_winograd()]).chain(&gradients) {
         same_bits(g, 6);

@@ -26,8 +26,8 @@ fn reads(g: &Conv2d, p: usize, at: usize) -> bool {
     (p / g.w).abs_diff(at / g.w) <= 1 && (p % g.w).abs_diff(at % g.w) <= 1
 }
 
-/// Whether output pixel `p` depends on input pixel `at` through its tile. Along each axis, it depends on the inner pixels
-/// of the patch, and on an outermost one only if it reads it.
+/// Whether output pixel `p` depends on input pixel `at` through its tile. Along each axis, it depends on the inner
+/// pixels of the patch, and on an outermost one only if it reads it.
 fn depends(g: &Conv2d, p: usize, at: usize, side: usize) -> bool {
     let along = |out: usize, pixel: usize| {
         let first = out / side * side;
@@ -101,7 +101,7 @@ fn values_below_the_stated_limit_do_not_overflow() {
             assert!(finite(cpu, limit, algorithm), "{algorithm} on {}", cpu.isa());
         }
         assert!(finite(cpu, 1000.0 * limit, Algorithm::Direct), "direct on a thousand times the limit");
-        assert!(!finite(cpu, 1000.0 * limit, Algorithm::Winograd4), "the limit is not far from the actual one");
+        assert!(!finite(cpu, 1000.0 * limit, Algorithm::Winograd4), "the limit is close to the actual one");
     }
 }
 

@@ -116,7 +116,7 @@ macro_rules! gemm_tile {
     ($name:ident, $vectors:literal) => {{
         #[target_feature(enable = "avx2,fma")]
         unsafe fn $name<E: Element>(t: &Tile) {
-            // SAFETY: the caller guarantees the features and the tile.
+            // SAFETY: the caller guarantees the features and a valid tile.
             unsafe { tile::<Avx2, E, 6, $vectors>(Avx2(()), t) }
         }
         let (run, run_bf16) = ($name::<f32>, $name::<bf16>);

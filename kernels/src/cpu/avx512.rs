@@ -114,7 +114,7 @@ macro_rules! gemm_tile {
     ($name:ident, $vectors:literal) => {{
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
         unsafe fn $name<E: Element>(t: &Tile) {
-            // SAFETY: the caller guarantees the features and the tile.
+            // SAFETY: the caller guarantees the features and a valid tile.
             unsafe { tile::<Avx512, E, 8, $vectors>(Avx512(()), t) }
         }
         let (run, run_bf16) = ($name::<f32>, $name::<bf16>);

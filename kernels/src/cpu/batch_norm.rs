@@ -12,8 +12,9 @@
 //! gradient passes if the output `y` is at a bound of the activation.
 //!
 //! A one-pass variance in `f32` is safe here because each chunk of rows subtracts its own first row. The squares then
-//! have the magnitude of the spread, not of the mean. Even if that row is an outlier, the relative error stays below `ε`
-//! times the number of rows in a chunk. Chunks are combined in `f64`, by the formula of Chan, Golub & LeVeque (1983).
+//! have the magnitude of the spread, not of the mean. Even if that row is an outlier, the relative error stays below
+//! `ε` times the number of rows in a chunk. Chunks are combined in `f64`, by the formula of Chan, Golub & LeVeque
+//! (1983).
 
 use super::columns::{Repeated, Shift, column_sums, map_channels};
 use super::{Activation, Cpu};
@@ -65,8 +66,8 @@ fn statistics(cpu: &Cpu, rows: usize, x: &[f32], mean: &mut [f32], var: &mut [f3
     }
 }
 
-/// Normalizes by the given statistics, adds `residual` and applies the activation. The mean is subtracted first, so that
-/// a large mean causes no cancellation.
+/// Normalizes by the given statistics, adds `residual` and applies the activation. The mean is subtracted first, so
+/// that a large mean causes no cancellation.
 pub fn batch_norm_forward_eval(
     cpu: &Cpu,
     rows: usize,
@@ -140,11 +141,11 @@ pub enum Statistics {
 /// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz = dy` if the output
 /// `y` lies within the bounds of the activation, and `dz = 0` otherwise:
 ///
-/// `dbeta = Σ dz`, `dgamma = Σ dz·x̂`, `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`. The last two terms
-/// apply only to statistics of the batch.
+/// `dbeta = Σ dz`, `dgamma = Σ dz·x̂`, `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`. The last two
+/// terms apply only to statistics of the batch.
 ///
-/// Without a residual, `dy` is overwritten with `dx`. With a residual, `dy` is overwritten with `dz`, the gradient of the
-/// residual, and `dx` is written to `residual_dx`. `y` is not read if there is no activation.
+/// Without a residual, `dy` is overwritten with `dx`. With a residual, `dy` is overwritten with `dz`, the gradient of
+/// the residual, and `dx` is written to `residual_dx`. `y` is not read if there is no activation.
 pub fn batch_norm_backward(
     cpu: &Cpu,
     rows: usize,
@@ -218,8 +219,8 @@ fn inv_std(var: f32, eps: f32) -> f64 {
 }
 
 /// Widens `x` to double precision, in which a subnormal `f32` is a normal number. A plain conversion would turn it into
-/// zero on a thread that flushes subnormals, but not on others, and a zero variance gives a different result than a small
-/// one.
+/// zero on a thread that flushes subnormals, but not on others, and a zero variance gives a different result than a
+/// small one.
 fn widened(x: f32) -> f64 {
     if !x.is_subnormal() {
         return x.into();

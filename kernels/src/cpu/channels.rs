@@ -1,5 +1,5 @@
-//! Operations that move channels: concatenation and the parameter-free residual shortcut. Rows are processed in parallel,
-//! and each row of a result is copied piece by piece.
+//! Operations that move channels: concatenation and the parameter-free residual shortcut. Rows are processed in
+//! parallel, and each row of a result is copied piece by piece.
 
 use super::Cpu;
 use super::lanewise::CHUNK;

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A task works on a fixed number of tiles, about [`CHUNK`] floats. Its sums are `f32`, one per column of the tile, few
-//! enough to stay in the L1 cache while the rows stream past. The sums of different columns and chunks are then added in
-//! `f64`, in a fixed order, so the results are bit-identical for any number of threads.
+//! enough to stay in the L1 cache while the rows stream past. The sums of different columns and chunks are then added
+//! in `f64`, in a fixed order, so the results are bit-identical for any number of threads.
 
 use super::Cpu;
 use super::lanewise::CHUNK;

@@ -1,5 +1,5 @@
-//! Depthwise convolution. Each channel has one filter, so channels share nothing and there is no matrix product. Vectors
-//! run along the channels, which are contiguous:
+//! Depthwise convolution. Each channel has one filter, so channels share nothing and there is no matrix product.
+//! Vectors run along the channels, which are contiguous:
 //!
 //! ```text
 //!   for pixel (4 at a time, so that a weight vector is loaded once for four)

@@ -1,7 +1,7 @@
 //! Fully connected layers: `y[n, o] = b[o] + Σ_i x[n, i] · w[o, i]`.
 //!
-//! Training uses the unpacked weight. Inference packs it as a 1×1 convolution over the rows of the batch. With few rows,
-//! both are bound by all threads reading the weight from memory once.
+//! Training uses the unpacked weight. Inference packs it as a 1×1 convolution over the rows of the batch. With few
+//! rows, both are bound by all threads reading the weight from memory once.
 
 use super::Cpu;
 use super::conv2d::{Epilogue, PackedConv2d, conv2d_forward_packed};
@@ -54,8 +54,8 @@ impl PackedLinear {
         Self::stored(cpu, g, w, Storage::F32)
     }
 
-    /// Packs `w` with the given storage type. With few rows, a layer takes as long as reading its weight. In bf16 that is
-    /// half as long, and each weight is rounded by at most 2⁻⁹ of its value.
+    /// Packs `w` with the given storage type. With few rows, a layer takes as long as reading its weight. In bf16 that
+    /// is half as long, and each weight is rounded by at most 2⁻⁹ of its value.
     pub fn stored(cpu: &Cpu, g: &Linear, w: &[f32], storage: Storage) -> Self {
         let packed = PackedConv2d::new(cpu, &as_conv2d(g), w);
         Self(match storage {

@@ -53,8 +53,8 @@ fn target_shares(k: usize, target: u32, smoothing: f32) -> impl Iterator<Item = 
     (0..k).map(move |j| if j == target { 1.0 - smoothing } else { 0.0 } + smoothing / k as f64)
 }
 
-/// Computes the distillation loss with soft targets (Hinton et al. 2015): `T² · mean_row KL(p ‖ q)` with `p = softmax(teacher/T)` and
-/// `q = softmax(student/T)`.
+/// Computes the distillation loss with soft targets (Hinton et al. 2015): `T² · mean_row KL(p ‖ q)` with
+/// `p = softmax(teacher/T)` and `q = softmax(student/T)`.
 pub fn kl_divergence_forward(
     cpu: &Cpu,
     rows: usize,

@@ -1,8 +1,8 @@
 //! CPU kernels. The vector instructions are chosen at run time, and the threads belong to a private pool.
 //!
-//! The first argument of every kernel is a [`Cpu`], which selects the instruction set and the threads. Each algorithm is
-//! written once, over the vector trait in [`simd`], which `avx512`, `avx2` and `portable` implement. The order of every
-//! sum depends only on the shape, so the results are bit-identical for any number of threads.
+//! The first argument of every kernel is a [`Cpu`], which selects the instruction set and the threads. Each algorithm
+//! is written once, over the vector trait in [`simd`], which `avx512`, `avx2` and `portable` implement. The order of
+//! every sum depends only on the shape, so the results are bit-identical for any number of threads.
 
 mod adaptive_pool;
 #[cfg(target_arch = "x86_64")]
@@ -199,7 +199,8 @@ impl Cpu {
         Self::try_detect().unwrap_or_else(|_| Self::new(best_backend(), core_count()))
     }
 
-    /// Like [`detect`](Self::detect), but returns an error if `LOPPER_ISA` is unusable or the threads cannot be started.
+    /// Like [`detect`](Self::detect), but returns an error if `LOPPER_ISA` is unusable or the threads cannot be
+    /// started.
     pub fn try_detect() -> Result<Self, CpuError> {
         Self::open(core_count())
     }
@@ -270,7 +271,8 @@ impl Cpu {
         self.pool.current_num_threads()
     }
 
-    /// Returns `len` floats of unspecified value for a kernel to write. Reuses the memory of an earlier buffer if possible.
+    /// Returns `len` floats of unspecified value for a kernel to write. Reuses the memory of an earlier buffer if
+    /// possible.
     pub fn buffer(&self, len: usize) -> Buffer {
         self.recycler.buffer(len)
     }

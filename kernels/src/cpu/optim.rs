@@ -45,8 +45,8 @@ pub fn sgd_step(
     }
 }
 
-/// Performs step number `step` (from 1) of [`Adam`]: with `d = g + weight_decay·p`, or `d = g` and `p` shrunk if decoupled,
-/// `m = β₁m + (1−β₁)d`, `v = β₂v + (1−β₂)d²`, `p −= lr · m/(1−β₁ᵗ) / (√(v/(1−β₂ᵗ)) + eps)`.
+/// Performs step number `step` (from 1) of [`Adam`]: with `d = g + weight_decay·p`, or `d = g` and `p` shrunk if
+/// decoupled, `m = β₁m + (1−β₁)d`, `v = β₂v + (1−β₂)d²`, `p −= lr · m/(1−β₁ᵗ) / (√(v/(1−β₂ᵗ)) + eps)`.
 pub fn adam_step(
     cpu: &Cpu,
     h: &Adam,

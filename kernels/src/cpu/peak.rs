@@ -96,8 +96,8 @@ impl Cpu {
         self.run(|| median(&group) - median(&|| _ = task()))
     }
 
-    /// Measures the peak rate of this instruction set's fused multiply-adds on all threads of this `Cpu`, in GFLOP/s (an
-    /// FMA counts as two), as the best of several runs of a few milliseconds.
+    /// Measures the peak rate of this instruction set's fused multiply-adds on all threads of this `Cpu`, in GFLOP/s
+    /// (an FMA counts as two), as the best of several runs of a few milliseconds.
     pub fn fma_peak(&self) -> f64 {
         const STEPS: usize = 400_000;
         const RUNS: usize = 7;

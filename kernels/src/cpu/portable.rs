@@ -100,12 +100,12 @@ impl Simd for Portable {
 }
 
 unsafe fn gemm_4x8_portable(t: &Tile) {
-    // SAFETY: the caller guarantees the tile.
+    // SAFETY: the caller guarantees that the tile is valid.
     unsafe { tile::<Portable, f32, 4, 1>(Portable, t) }
 }
 
 unsafe fn gemm_4x8_portable_bf16(t: &Tile) {
-    // SAFETY: the caller guarantees the tile.
+    // SAFETY: the caller guarantees that the tile is valid.
     unsafe { tile::<Portable, bf16, 4, 1>(Portable, t) }
 }
 

@@ -36,8 +36,8 @@ pub(super) struct Scratch<'a> {
 }
 
 impl Cpu {
-    /// Takes a buffer of at least `len` floats of unspecified value off the shelf: the smallest one that is large enough,
-    /// or a new one that replaces the largest.
+    /// Takes a buffer of at least `len` floats of unspecified value off the shelf: the smallest one that is large
+    /// enough, or a new one that replaces the largest.
     ///
     /// While buffers are guarded, the buffer is always new, so that it ends exactly after `len` floats.
     pub(super) fn take_buffer(&self, len: usize) -> Buffer {

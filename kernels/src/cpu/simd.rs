@@ -6,8 +6,8 @@
 //! [`Cpu::dispatch`](super::Cpu::dispatch), which picks the backend) calls it inside a `#[target_feature]` function.
 //! Everything is inlined into that function, so that the compiler can use the wide registers.
 //!
-//! Rules for a `Kernel`: mark `run` and every generic helper `#[inline(always)]`, and dispatch *inside* the closure that
-//! a thread runs, not around it, because a closure handed to another thread does not inherit the features.
+//! Rules for a `Kernel`: mark `run` and every generic helper `#[inline(always)]`, and dispatch *inside* the closure
+//! that a thread runs, not around it, because a closure handed to another thread does not inherit the features.
 
 use half::bf16;
 

@@ -14,9 +14,9 @@
 //! A's rows are read in place through pointers, one per row and segment. A convolution of channels-last data is thus a
 //! matrix product without an im2col matrix. A tap in the padding points to a row of zeros.
 //!
-//! Tile sizes: AVX-512 8×48 uses 24 accumulators, 3 vectors of B and one broadcast out of 32 registers. Its 24 FMAs take
-//! 12 cycles on two ports, and its 11 loads take 6 on two load ports. AVX2 6×16 does the same with 16 registers. Eight
-//! row pointers, the B pointer and the index also fit in the general-purpose registers.
+//! Tile sizes: AVX-512 8×48 uses 24 accumulators, 3 vectors of B and one broadcast out of 32 registers. Its 24 FMAs
+//! take 12 cycles on two ports, and its 11 loads take 6 on two load ports. AVX2 6×16 does the same with 16 registers.
+//! Eight row pointers, the B pointer and the index also fit in the general-purpose registers.
 
 use super::simd::Simd;
 use crate::params::Activation;
@@ -102,8 +102,8 @@ impl Element for bf16 {
     }
 }
 
-/// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer with batch size 1, is limited by the
-/// speed at which B arrives from memory. It has a separate loop that does no work for missing rows.
+/// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer with batch size 1, is limited by
+/// the speed at which B arrives from memory. It has a separate loop that does no work for missing rows.
 ///
 /// Each backend instantiates this inside a `#[target_feature]` function.
 ///
@@ -173,7 +173,7 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
         }
     }
     for i in 0..t.m {
-        // SAFETY: the caller guarantees C, the bias and the residual.
+        // SAFETY: the caller guarantees that C, the bias and the residual are valid.
         unsafe { finish_row(s, t, i, &sums.0[i * NV * S::LANES..]) }
     }
 }

@@ -24,7 +24,7 @@ fn close(what: &str, tolerance: f64, got: &[f32], want: &[f64]) {
     assert_eq!(got.len(), want.len());
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
         let error = (f64::from(got) - want).abs();
-        assert!(error <= tolerance * (1.0 + want.abs()), "{what}[{i}]: got {got}, want {want}, error {error:e}");
+        assert!(error <= tolerance * (1.0 + want.abs()), "{what}[{i}]: {got} for {want}, error {error:e}");
     }
 }
 

@@ -76,7 +76,8 @@ fn install() {
     }
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
         // The handler runs only once: the faulting access is then repeated and kills the process as usual.
-        // SAFETY: an empty set of flags and signals is all zeros, and the handler calls only async-signal-safe functions.
+        // SAFETY: an empty set of flags and signals is all zeros, and the handler calls only async-signal-safe
+        // functions.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = faulted as extern "C" fn(libc::c_int) as libc::sighandler_t;

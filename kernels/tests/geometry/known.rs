@@ -6,8 +6,8 @@ use lopper_kernels::cpu::{self, Algorithm, Epilogue, PackedMasked, Packing};
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 
-/// Slots without a window fill up the last tile of an image with few channels. They read a row of zeros, which must be as
-/// long as a kernel row of the padded image, not only as long as a pixel.
+/// Slots without a window fill up the last tile of an image with few channels. They read a row of zeros, which must be
+/// as long as a kernel row of the padded image, not only as long as a pixel.
 #[test]
 fn slots_without_a_window_read_zeros() {
     guard();

@@ -1,5 +1,5 @@
-//! Fuzzes the kernels with random geometries, on every instruction set of the machine. The last (or first) element of each
-//! buffer touches a page that faults, and results are compared with the reference in `f64`.
+//! Fuzzes the kernels with random geometries, on every instruction set of the machine. The last (or first) element of
+//! each buffer touches a page that faults, and results are compared with the reference in `f64`.
 //!
 //! ```text
 //! LOPPER_GEOMETRIES=100000 cargo test --release -p lopper-kernels --test geometry    # number of cases of all operations

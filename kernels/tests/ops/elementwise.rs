@@ -83,7 +83,7 @@ fn dropout_keeps_its_rate_and_the_mean() {
         let (rate, deviation) = (1.0 - f64::from(p), (f64::from(p) * (1.0 - f64::from(p)) / n as f64).sqrt());
         assert!((kept / n as f64 - rate).abs() < 4.0 * deviation, "p = {p}: kept {kept} of {n}");
         assert!(y.iter().all(|&y| y == 0.0 || y == 1.0 / (1.0 - p)));
-        assert_ne!(y, filled(n, |y| cpu::dropout(&cpu, p, 43, &x, y)), "a different seed gives a different mask");
+        assert_ne!(y, filled(n, |y| cpu::dropout(&cpu, p, 43, &x, y)), "another seed gives another mask");
     }
     assert_eq!(filled(n, |y| cpu::dropout(&cpu, 0.0, 1, &x, y)), x);
     assert_eq!(filled(n, |y| cpu::dropout(&cpu, 1.0, 1, &x, y)), vec![0.0; n]);

@@ -8,7 +8,7 @@ use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut, Pool2d
 fn check(what: &str, x: &[f64], grad: &[f64], loss: impl Fn(&[f64]) -> f64) {
     const STEP: f64 = 1e-5;
     assert_eq!(x.len(), grad.len());
-    assert!(grad.iter().any(|&g| g != 0.0), "{what}: the gradient is zero everywhere, so the test would prove nothing");
+    assert!(grad.iter().any(|&g| g != 0.0), "{what}: the gradient is zero everywhere and proves nothing");
     let mut x = x.to_vec();
     for i in 0..x.len() {
         let center = x[i];

@@ -7,11 +7,11 @@
 //! ```
 //!
 //! F(4×4) needs the fewest multiplications, and direct reads the fewest weights. F(2×2) lies in between, and pays for
-//! small maps with many channels. [`Weights`] specifies where the weights come from. Each weight has too few products to
-//! hide the load of the next one, so the two times add up. The transforms read and write the images and compute little.
-//! All costs are in units of multiply-accumulates that take the same time, so the estimate needs no clock. It depends
-//! neither on the number of threads (which bring their own bandwidth) nor on a measurement; otherwise results would not
-//! be bit-identical from run to run.
+//! small maps with many channels. [`Weights`] specifies where the weights come from. Each weight has too few products
+//! to hide the load of the next one, so the two times add up. The transforms read and write the images and compute
+//! little. All costs are in units of multiply-accumulates that take the same time, so the estimate needs no clock. It
+//! depends neither on the number of threads (which bring their own bandwidth) nor on a measurement; otherwise results
+//! would not be bit-identical from run to run.
 
 use super::winograd::{self, Tiling};
 use crate::cpu::Cpu;

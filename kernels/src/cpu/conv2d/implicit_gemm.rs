@@ -28,8 +28,8 @@ const BLOCK: usize = 128;
 /// The minimum number of windows per task.
 const MIN_BLOCK: usize = 32;
 
-/// At most this many windows count as few. A task with few windows soon needs the next panel, so it prefetches one panel
-/// ahead.
+/// At most this many windows count as few. A task with few windows soon needs the next panel, so it prefetches one
+/// panel ahead.
 const FEW: usize = 64;
 
 /// The number of steps of the reduction between two updates of C. A panel of 48 columns then takes 960 KiB, half of a
@@ -190,10 +190,10 @@ impl ImplicitGemm<'_> {
                         activation: if last { epilogue.activation } else { Default::default() },
                     };
                     // SAFETY: the panel's kernel comes from a backend that this machine supports. Each of the
-                    // `segments × stride` row pointers leads to the windows' `row_len ≥ a_offset + len` floats, in `source`
-                    // or in `zeros`. B holds `k · nr` elements from `panel.offset` on, of the type that `run` reads. The
-                    // offsets in `out` are whole pixels of C and of the residual; each pixel, and the bias, has at least
-                    // `panel.start + panel.width` columns. No other task has this block and panel.
+                    // `segments × stride` row pointers leads to the windows' `row_len ≥ a_offset + len` floats, in
+                    // `source` or in `zeros`. B holds `k · nr` elements from `panel.offset` on, of the type that `run`
+                    // reads. The offsets in `out` are whole pixels of C and of the residual; each pixel, and the bias,
+                    // has at least `panel.start + panel.width` columns. No other task has this block and panel.
                     unsafe { run(&tile) }
                 }
             }

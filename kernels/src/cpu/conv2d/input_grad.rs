@@ -94,7 +94,8 @@ impl Class {
     }
 }
 
-/// Computes the gradient with respect to the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C/G]` → `dx` `[N, H, W, C]`.
+/// Computes the gradient with respect to the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C/G]` → `dx`
+/// `[N, H, W, C]`.
 pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     assert_eq!(
         (dy.len(), w.len(), dx.len()),

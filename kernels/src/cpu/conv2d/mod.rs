@@ -311,7 +311,8 @@ pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<
 }
 
 /// Convolution with packed weights and a fused epilogue: `y = activation(x ∗ w + bias + residual)`.
-/// `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]`. `g` may differ in batch and image size from the geometry used for packing.
+/// `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]`. `g` may differ in batch and image size from the geometry used for
+/// packing.
 pub fn conv2d_forward_packed(
     cpu: &Cpu,
     g: &Conv2d,

@@ -8,9 +8,9 @@
 //!                 │0 0 0 r g b r g b r g …│
 //! ```
 //!
-//! A tap of three channels is too short for its own loop. Copying each window together does not pay either: it is written
-//! once per pixel but read only once per panel. The padded copy costs one pass over an image that is small compared with
-//! the output.
+//! A tap of three channels is too short for its own loop. Copying each window together does not pay either: it is
+//! written once per pixel but read only once per panel. The padded copy costs one pass over an image that is small
+//! compared with the output.
 
 use super::windows::Windows;
 use crate::cpu::Cpu;

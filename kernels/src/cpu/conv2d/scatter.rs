@@ -19,8 +19,8 @@ pub(super) struct Scatter {
 }
 
 impl Scatter {
-    /// Creates a scatter. `outputs` are ascending and below `width`. The other columns get `fill` or, without a fill, the
-    /// bias or zero.
+    /// Creates a scatter. `outputs` are ascending and below `width`. The other columns get `fill` or, without a fill,
+    /// the bias or zero.
     pub(super) fn new(outputs: Vec<u32>, fill: Option<Vec<f32>>, width: usize) -> Self {
         assert!(outputs.is_sorted_by(|a, b| a < b), "live outputs are listed in ascending order");
         assert!(outputs.last().is_none_or(|&o| (o as usize) < width), "live outputs lie inside the width");
@@ -38,9 +38,9 @@ impl Scatter {
         self.width
     }
 
-    /// Writes the output columns that belong to the computed columns `columns`. The range starts at the output column of
-    /// the first one (at 0 if it is the first computed column overall) and ends before the next computed column (at the
-    /// width if there is none). `computed` holds rows of `row_len` floats, one per pixel offset in `pixels`.
+    /// Writes the output columns that belong to the computed columns `columns`. The range starts at the output column
+    /// of the first one (at 0 if it is the first computed column overall) and ends before the next computed column (at
+    /// the width if there is none). `computed` holds rows of `row_len` floats, one per pixel offset in `pixels`.
     pub(super) fn expand(
         &self,
         cpu: &Cpu,

@@ -76,7 +76,8 @@ impl Division {
     }
 }
 
-/// Computes the gradient with respect to the weight: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw` `[O, KH, KW, C/G]`.
+/// Computes the gradient with respect to the weight: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw`
+/// `[O, KH, KW, C/G]`.
 pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     assert_eq!(
         (x.len(), dy.len(), dw.len()),
@@ -168,7 +169,8 @@ struct WeightGrad<'a> {
 }
 
 impl WeightGrad<'_> {
-    /// Overwrites the rows `filters` and the columns of `panels` of the partial gradient `c` with the sum over `pixels`.
+    /// Overwrites the rows `filters` and the columns of `panels` of the partial gradient `c` with the sum over
+    /// `pixels`.
     fn task(
         &self,
         pixels: Range<usize>,
@@ -227,9 +229,9 @@ impl WeightGrad<'_> {
                 for i in (0..filters.len()).step_by(panel.kernel.mr) {
                     let (rows, out) = (a[i..].as_ptr(), out[i..].as_ptr());
                     let tile = Tile { rows, out, m: panel.kernel.mr.min(filters.len() - i), ..tile };
-                    // SAFETY: the kernel comes from a backend that this machine supports. A strip holds `count` steps of
-                    // `lanes` filters, B has `count` rows of `nr` floats, and the tables have MAX_MR entries from `i`
-                    // on. Only this task writes these rows and columns of the partial gradient.
+                    // SAFETY: the kernel comes from a backend that this machine supports. A strip holds `count` steps
+                    // of `lanes` filters, B has `count` rows of `nr` floats, and the tables have MAX_MR entries from
+                    // `i` on. Only this task writes these rows and columns of the partial gradient.
                     unsafe { (panel.kernel.run)(&tile) }
                 }
             }
@@ -262,8 +264,8 @@ impl Kernel for PackStrips<'_> {
     }
 }
 
-/// Packs the columns of a panel for `count` pixels, one run of adjacent floats per tap. Columns count from the first tap
-/// in `rows`.
+/// Packs the columns of a panel for `count` pixels, one run of adjacent floats per tap. Columns count from the first
+/// tap in `rows`.
 struct PackWindows<'a> {
     rows: &'a [*const f32],
     start: usize,
@@ -291,8 +293,8 @@ impl Kernel for PackWindows<'_> {
             let run = (self.run - offset).min(width - column);
             let rows = &self.rows[tap * STEP..][..self.count];
             let (offset, to) = (self.channel + offset, &mut packed[column..]);
-            // SAFETY: a row is one of x or of zeros and has the windows' `row_len = groups · self.run` floats; the run lies
-            // inside its group's part. A row of `packed` has `nr ≥ column + run` floats.
+            // SAFETY: a row is one of x or of zeros and has the windows' `row_len = groups · self.run` floats; the run
+            // lies inside its group's part. A row of `packed` has `nr ≥ column + run` floats.
             unsafe {
                 match (run / S::LANES, run % S::LANES) {
                     (0, _) => copy_rows::<S, 1>(s, rows, offset, run, to, nr),
@@ -307,8 +309,8 @@ impl Kernel for PackWindows<'_> {
     }
 }
 
-/// Copies `run` floats, at most `VECTORS` vectors, from `rows[p] + offset` to row `p` of `to`. The rows of `to` are `nr`
-/// floats apart.
+/// Copies `run` floats, at most `VECTORS` vectors, from `rows[p] + offset` to row `p` of `to`. The rows of `to` are
+/// `nr` floats apart.
 ///
 /// # Safety
 /// Each row has at least `run` floats from `offset` on, and `run` is more than `VECTORS − 1` vectors.
@@ -326,7 +328,7 @@ unsafe fn copy_rows<S: Simd, const VECTORS: usize>(
     for (p, row) in rows.iter().enumerate() {
         for v in 0..VECTORS {
             let lanes = if v + 1 < VECTORS { S::LANES } else { last };
-            // SAFETY: the caller guarantees the row; the assertion covers the last row of `to`.
+            // SAFETY: the caller guarantees that the row is long enough; the assertion covers the last row of `to`.
             unsafe {
                 let from = load_lanes(s, row.add(offset + v * S::LANES), lanes);
                 store_lanes(s, to.as_mut_ptr().add(p * nr + v * S::LANES), from, lanes);

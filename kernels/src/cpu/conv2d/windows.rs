@@ -1,5 +1,5 @@
-//! The geometry of windows, shared by the forward pass and both gradients: the source pixel that each tap reads, and the
-//! target pixel that gets the result.
+//! The geometry of windows, shared by the forward pass and both gradients: the source pixel that each tap reads, and
+//! the target pixel that gets the result.
 //!
 //! Windows form a grid `[n, a, b]`. Tap `t` of window `(a, b)` reads the source pixel `(a · step + taps[t])`, and the
 //! result belongs to the target pixel `(a · target_step + target_origin)`:
@@ -20,8 +20,8 @@ pub(in crate::cpu) struct Windows<'a> {
     pub channels: usize,
     /// The number of floats readable from each row pointer: a source pixel, or the adjacent pixels that a tap spans.
     ///
-    /// This is also the length of the row of zeros. Taps in the padding point to that row, and so do the slots that fill
-    /// up a tile after the last window. Kernels read those slots like any other row and discard their results.
+    /// This is also the length of the row of zeros. Taps in the padding point to that row, and so do the slots that
+    /// fill up a tile after the last window. Kernels read those slots like any other row and discard their results.
     pub row_len: usize,
     pub target: [usize; 2],
     pub target_step: [usize; 2],

@@ -66,8 +66,8 @@ impl Filters {
         (point(channels), point(self.columns()))
     }
 
-    /// The maximum length of V and M together, in floats, for `tiles` tiles of `channels` channels: first for all threads
-    /// working on the same tiles, then for one thread working on its own.
+    /// The maximum length of V and M together, in floats, for `tiles` tiles of `channels` channels: first for all
+    /// threads working on the same tiles, then for one thread working on its own.
     pub(in crate::cpu::conv2d) fn pass_lens(&self, channels: usize, tiles: usize) -> [usize; 2] {
         [TOGETHER, BLOCK].map(|most| {
             let (v, m) = self.point_lens(channels, tiles.min(most));

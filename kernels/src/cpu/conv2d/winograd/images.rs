@@ -41,8 +41,8 @@ impl<const PATCH: usize, T: Map<PATCH, PATCH>> Kernel for TransformInput<'_, PAT
                     *d = unsafe { load_lanes(s, pixel.add(c), lanes) };
                 }
                 for (point, &value) in both_sides(s, self.map, &d).as_flattened().iter().enumerate() {
-                    // SAFETY: V has `channels ≥ c + lanes` floats for each point and tile, and only this task writes this
-                    // tile.
+                    // SAFETY: V has `channels ≥ c + lanes` floats for each point and tile, and only this task writes
+                    // this tile.
                     unsafe { store_lanes(s, v.add(point * pass.v_point + c), value, lanes) };
                 }
             }

@@ -8,17 +8,17 @@
 //!  y = Aᵀ M A                   of each output tile of m², with bias, residual and activation
 //! ```
 //!
-//! If U is small, each task takes 32 tiles through all three steps, and V and M stay in its L2 cache together with U. If
-//! U is larger than that cache, or if there are few tiles, all threads take up to 256 tiles through each step together,
-//! and each thread reads only its share of U, once. The input gradient is the same computation with the filters rotated
-//! by 180° and transposed.
+//! If U is small, each task takes 32 tiles through all three steps, and V and M stay in its L2 cache together with U.
+//! If U is larger than that cache, or if there are few tiles, all threads take up to 256 tiles through each step
+//! together, and each thread reads only its share of U, once. The input gradient is the same computation with the
+//! filters rotated by 180° and transposed.
 //!
 //! # Large and infinite values
 //!
 //! The direct algorithm computes each output from the pixels that it reads. In Winograd's algorithm, the outputs of a
-//! tile are differences of the same products. With F(2×2), an output still depends only on the pixels that it reads. With
-//! F(4×4), it depends on all pixels of the patch except the outermost ones, and the extra pixels cancel exactly only in
-//! exact arithmetic. This has three consequences:
+//! tile are differences of the same products. With F(2×2), an output still depends only on the pixels that it reads.
+//! With F(4×4), it depends on all pixels of the patch except the outermost ones, and the extra pixels cancel exactly
+//! only in exact arithmetic. This has three consequences:
 //!
 //! - An infinite or NaN pixel makes every output that depends on it infinite or NaN, usually NaN, because ∞ is
 //!   subtracted from ∞. With the direct algorithm, outputs that read an infinity are infinite and all others are
@@ -26,8 +26,8 @@
 //! - A pixel that is much larger than the others leaves its rounding errors in every output that depends on it: the
 //!   error bound is relative to the largest sum of magnitudes in the tile, not to the output's own sum.
 //! - The transforms enlarge values before they shrink them: Bᵀ d B by a factor of up to 27 for F(4×4) and 4 for F(2×2),
-//!   Aᵀ M A by up to 55 and 9. Pixels above `f32::MAX / (1,500 · Σ|w|)`, about 2e35 for a filter whose magnitudes sum to
-//!   one, may overflow on the way to a finite output.
+//!   Aᵀ M A by up to 55 and 9. Pixels above `f32::MAX / (1,500 · Σ|w|)`, about 2e35 for a filter whose magnitudes sum
+//!   to one, may overflow on the way to a finite output.
 //!
 //! For such inputs, a strict CPU ([`Cpu::strict`]) uses the direct algorithm everywhere.
 
@@ -95,15 +95,16 @@ impl Tiling {
 const POINTS: usize = Tiling::F4.points();
 const SIDE: usize = Tiling::F4.side();
 const PATCH: usize = Tiling::F4.patch();
-/// The padding, in floats, after each point's part of a buffer. Without it, all points of a vector would map to the same
-/// cache set, because the numbers of channels and tiles are usually powers of two.
+/// The padding, in floats, after each point's part of a buffer. Without it, all points of a vector would map to the
+/// same cache set, because the numbers of channels and tiles are usually powers of two.
 const SKEW: usize = 16;
 
 /// At most this many floats of filters count as small: V and M of a block then fit in the L2 cache beside them.
 const SMALL: usize = 1 << 20;
 /// The maximum number of tiles per task if filters are small.
 const BLOCK: usize = 32;
-/// At most this many tiles count as few. A pass over few tiles soon needs the next panel, so it prefetches one panel ahead.
+/// At most this many tiles count as few. A pass over few tiles soon needs the next panel, so it prefetches one panel
+/// ahead.
 const FEW: usize = 32;
 /// The maximum number of tiles that all threads take through the three steps together if filters are large.
 const TOGETHER: usize = 256;
@@ -145,8 +146,8 @@ pub(super) struct Winograd<'a> {
 }
 
 impl<'a> Winograd<'a> {
-    /// Creates the forward pass of `g`, or its input gradient, for which `source` is dy. With a scatter, `filters` holds
-    /// only the live filters.
+    /// Creates the forward pass of `g`, or its input gradient, for which `source` is dy. With a scatter, `filters`
+    /// holds only the live filters.
     pub(super) fn new(
         g: &Conv2d,
         source: &'a [f32],
@@ -230,8 +231,8 @@ impl<'a> Winograd<'a> {
 
 /// The tiles `first .. first + count` on their way through V and M.
 ///
-/// V is `[points, tiles, channels]` and M is `[points, tiles, columns]`. Each point is followed by `SKEW` floats of padding,
-/// and `tiles` is `count` rounded up to whole register tiles.
+/// V is `[points, tiles, channels]` and M is `[points, tiles, columns]`. Each point is followed by `SKEW` floats of
+/// padding, and `tiles` is `count` rounded up to whole register tiles.
 struct Pass<'a> {
     product: &'a Winograd<'a>,
     first: usize,
@@ -302,8 +303,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Computes the columns of one panel of `M[ξ]`. Overwrites them if `reduced` starts at the first channel and adds to
-    /// them otherwise. `u` has a row of NR floats for each reduced channel.
+    /// Computes the columns of one panel of `M[ξ]`. Overwrites them if `reduced` starts at the first channel and adds
+    /// to them otherwise. `u` has a row of NR floats for each reduced channel.
     fn multiply_panel(&self, point: usize, panel: &Panel, reduced: Range<usize>, u: &[f32]) {
         let (p, kernel) = (self.product, panel.kernel);
         let v = self.v.as_mut_ptr().wrapping_add(point * self.v_point);
@@ -337,9 +338,9 @@ impl<'a> Pass<'a> {
                 residual: std::ptr::null(),
                 activation: Activation::None,
             };
-            // SAFETY: the kernel comes from a backend that this machine supports. V has rows of `channels` floats, up to a
-            // multiple of MR rows; `u` has a row of NR floats for each reduced channel; M has rows of `columns` floats, and
-            // only this task writes this panel's columns of this point.
+            // SAFETY: the kernel comes from a backend that this machine supports. V has rows of `channels` floats, up
+            // to a multiple of MR rows; `u` has a row of NR floats for each reduced channel; M has rows of `columns`
+            // floats, and only this task writes this panel's columns of this point.
             unsafe { (kernel.run)(&tile) }
         }
     }

@@ -122,8 +122,8 @@ impl<const N: usize, T: Map<N, PATCH>> Kernel for TransformPatches<'_, N, T> {
                     let channel = self.span.first + panel.start + column;
                     let mut d = [[s.zero(); N]; N];
                     for (d, pixel) in d.as_flattened_mut().iter_mut().zip(pixels.as_flattened()) {
-                        // SAFETY: a pixel, whether from the image or from `zeros`, has all channels, including the `lanes`
-                        // read here.
+                        // SAFETY: a pixel, whether from the image or from `zeros`, has all channels, including the
+                        // `lanes` read here.
                         *d = unsafe { load_lanes(s, pixel.add(channel), lanes) };
                     }
                     let to = panel.offset + i * panel.kernel.nr + column;

@@ -1,7 +1,7 @@
 //! The gradient with respect to the weight by Winograd's algorithm: the transpose of the forward pass.
 //!
-//! The forward pass computes `Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A` for each tile, which is linear in w. Its transpose maps a tile
-//! e of dy back through A, multiplies it by the same transformed patch d of x, and applies Gᵀ once for all tiles:
+//! The forward pass computes `Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A` for each tile, which is linear in w. Its transpose maps a
+//! tile e of dy back through A, multiplies it by the same transformed patch d of x, and applies Gᵀ once for all tiles:
 //!
 //! ```text
 //!   dw = Gᵀ [Σ_tile (A e Aᵀ) ⊙ (Bᵀ d B)] G
@@ -17,8 +17,8 @@
 //! U of a block stays in the L2 cache and never reaches memory, where U of 512 × 512 channels would take 37 MB. The
 //! number of blocks decides where V and Y live:
 //!
-//! - *Few blocks*, usually with many tiles: each task owns a chunk of the tiles and transforms and multiplies 48 of them
-//!   at a time, with V and Y in the cache beside U. The chunks' gradients are then added.
+//! - *Few blocks*, usually with many tiles: each task owns a chunk of the tiles and transforms and multiplies 48 of
+//!   them at a time, with V and Y in the cache beside U. The chunks' gradients are then added.
 //! - *Many blocks* would each transform the same tiles again. Instead, 64 tiles at a time are transformed once for all
 //!   blocks, and each block is a task. V and Y then come from the L3 cache.
 //!
@@ -44,15 +44,16 @@ const BLOCK_FILTERS: usize = 64;
 const BLOCK_CHANNELS: usize = 96;
 /// From this many blocks on, the tiles are transformed once for all blocks.
 const MANY_BLOCKS: usize = 8;
-/// The maximum number of tiles multiplied at a time if each block transforms its own tiles, and if all blocks share them.
+/// The maximum number of tiles multiplied at a time if each block transforms its own tiles, and if all blocks share
+/// them.
 const OWN_STEP: usize = 48;
 const COMMON_STEP: usize = 64;
 /// The target number of tasks with few blocks, and the minimum number of tiles per task.
 const TASKS: usize = 16;
 const MIN_CHUNK: usize = 128;
 
-/// Whether Winograd is expected to be faster than the direct product. The maps must fill at least half of their tiles, or
-/// the border costs as many multiplications as Winograd saves. It takes 8 channels on either side to outweigh the
+/// Whether Winograd is expected to be faster than the direct product. The maps must fill at least half of their tiles,
+/// or the border costs as many multiplications as Winograd saves. It takes 8 channels on either side to outweigh the
 /// transforms of x and dy, and 8 tiles to outweigh those of the gradient.
 pub(in crate::cpu::conv2d) fn weight_grad_pays(g: &Conv2d) -> bool {
     let tiles = Tiling::F4.tiles(g);
@@ -220,8 +221,8 @@ impl Block<'_> {
         (self.filters.len * self.width() + SKEW).next_multiple_of(16)
     }
 
-    /// Computes `U[ξ] = Yᵀ[ξ] · V[ξ]` over `count` tiles for all points, or `+=` with `accumulate`. `rows` and `out` are
-    /// the tile kernel's tables.
+    /// Computes `U[ξ] = Yᵀ[ξ] · V[ξ]` over `count` tiles for all points, or `+=` with `accumulate`. `rows` and `out`
+    /// are the tile kernel's tables.
     fn multiply(
         &self,
         count: usize,
