@@ -56,7 +56,7 @@ impl Buffer {
         buffer
     }
 
-    /// Makes the values unspecified.
+    /// Declares the values unspecified: fills them with NaN if buffers are guarded.
     pub(crate) fn forget(&mut self) {
         if Guard::is_on() {
             self.fill(f32::NAN);

@@ -93,7 +93,7 @@ pub struct Choice {
 enum Reason {
     /// Requested by the caller.
     Asked,
-    /// Winograd does not apply; the string names the requirement that is not met.
+    /// Winograd's algorithm does not apply; the string gives the reason.
     Only(&'static str),
     /// Estimated to take the least time; the values are Winograd's estimates as fractions of the direct algorithm's.
     Estimated { winograd2: f64, winograd4: f64 },
