@@ -1,10 +1,10 @@
-//! A vector of `f32` aligned to a cache line, so that no vector load of a kernel straddles two lines
-//! (from L1 a straddling load runs at half the speed).
+//! A vector of `f32` aligned to a cache line, so that no vector load of a kernel straddles two lines. (A straddling
+//! load from L1 runs at half the speed.)
 //!
-//! Large buffers ask for huge pages. A kernel that streams through megabytes, or strides through them as Winograd's
-//! does, otherwise spends its time on translating addresses.
+//! Large buffers request huge pages. Otherwise, a kernel that streams through megabytes, or strides through them as
+//! Winograd's does, spends its time on address translation.
 //!
-//! Tests let every buffer end, or begin, at a page that faults instead ([`Guard`](crate::guard::Guard)).
+//! Tests can instead place every buffer directly before or after a page that faults ([`Guard`](crate::guard::Guard)).
 
 use crate::guard::{Guard, GuardedPages};
 use crate::recycler::Recycler;
@@ -13,62 +13,63 @@ use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-/// One cache line: sixteen floats, one AVX-512 register.
+/// One cache line: sixteen floats, the size of an AVX-512 register.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
 const LINE: usize = 16;
 
-/// Bytes of a huge page.
+/// The size of a huge page in bytes.
 const HUGE_PAGE: usize = 2 << 20;
 
 /// `len` floats, 64-byte aligned unless buffers are guarded. Dereferences to `[f32]`.
 pub struct Buffer {
     memory: Memory,
     len: usize,
-    /// Where this goes when it is dropped, unless back to the system.
+    /// The recycler that gets this buffer's memory when it is dropped; without one, the memory is freed.
     recycler: Option<Arc<Recycler>>,
 }
 
-/// Where the floats are.
+/// The memory of the floats.
 enum Memory {
     Lines(Vec<Line>),
-    /// Mapped pages; the floats begin at a multiple of a huge page, this many bytes in.
+    /// Mapped pages. The floats begin this many bytes in, at a multiple of the huge page size.
     Pages(MmapMut, usize),
-    /// Between pages that fault.
+    /// Pages between two pages that fault.
     Guarded(GuardedPages),
 }
 
 impl Buffer {
-    /// `len` zeros.
+    /// Returns `len` zeros.
     pub fn zeros(len: usize) -> Self {
         let lines = || Memory::Lines(vec![Line::zeroed(); len.div_ceil(LINE)]);
         let memory = GuardedPages::new(len).map(Memory::Guarded).or_else(|| pages(4 * len));
         Self { memory: memory.unwrap_or_else(lines), len, recycler: None }
     }
 
-    /// `len` floats of unspecified value, to be written before they are read: NaN while buffers are guarded.
+    /// Returns `len` floats of unspecified value, to be written before they are read. They are NaN while buffers are
+    /// guarded.
     pub fn unspecified(len: usize) -> Self {
         let mut buffer = Self::zeros(len);
         buffer.forget();
         buffer
     }
 
-    /// Makes the values unspecified.
+    /// Declares the values unspecified: fills them with NaN if buffers are guarded.
     pub(crate) fn forget(&mut self) {
         if Guard::is_on() {
             self.fill(f32::NAN);
         }
     }
 
-    /// This buffer, which goes to `recycler` when it is dropped.
+    /// Makes the buffer return to `recycler` when it is dropped.
     pub(crate) fn recycled_by(mut self, recycler: Arc<Recycler>) -> Self {
         self.recycler = Some(recycler);
         self
     }
 
-    /// A copy of `values`.
+    /// Copies `values` into a new buffer.
     pub fn from_slice(values: &[f32]) -> Self {
         let mut buffer = Self::unspecified(values.len());
         buffer.copy_from_slice(values);
@@ -76,16 +77,16 @@ impl Buffer {
     }
 }
 
-/// Zeroed pages for `bytes`, huge ones where the system grants them; `None` for what fills less than two, and where
-/// the system has no pages to map, so that the allocator may try.
+/// Maps zeroed pages for `bytes`, huge ones if the system grants them. Returns `None` for less than two huge pages, and
+/// if the system cannot map pages, so that the allocator may try.
 fn pages(bytes: usize) -> Option<Memory> {
-    // Miri has no pages to advise on.
+    // Miri does not support `madvise`.
     if bytes < 2 * HUGE_PAGE || cfg!(miri) {
         return None;
     }
     let map = MmapMut::map_anon(bytes.next_multiple_of(HUGE_PAGE) + HUGE_PAGE).ok()?;
     #[cfg(target_os = "linux")]
-    // Without huge pages it is only slower.
+    // A failure is ignored: without huge pages, the buffer is only slower.
     map.advise(memmap2::Advice::HugePage).ok();
     let start = map.as_ptr().align_offset(HUGE_PAGE);
     Some(Memory::Pages(map, start))

@@ -1,13 +1,13 @@
-//! The arithmetic of lopper: functions over slices, with no autograd and no graph.
+//! The arithmetic of lopper: functions over slices, without autograd and without a graph.
 //!
-//! - [`shapes`]: the checked geometry of each operation, what it costs in multiply-accumulates and bytes.
-//! - [`params`]: what an operation is told besides its geometry: transposes, activations, hyperparameters.
-//! - [`mod@reference`]: plain loops, generic over `f32` and `f64`: the executable specification.
-//! - [`cpu`]: the same operations with SIMD and threads. A test of `cpu` compares it with `reference`.
+//! - [`shapes`]: the checked geometry of each operation, and its cost in multiply-accumulates and bytes.
+//! - [`params`]: the parameters of an operation besides its geometry: transposes, activations, hyperparameters.
+//! - [`mod@reference`]: plain loops, generic over `f32` and `f64`, which are the executable specification.
+//! - [`cpu`]: the same operations with SIMD and threads. The tests of `cpu` compare it with `reference`.
 //!
-//! Every image is channels last, `[N, H, W, C]`; every convolution weight is `[O, KH, KW, C / groups]`;
-//! every slice is contiguous `f32`. Kernels assert the lengths of their slices: a caller checks shapes and
-//! reports errors, a kernel trusts its geometry.
+//! Every image is channels-last, `[N, H, W, C]`, every convolution weight is `[O, KH, KW, C / groups]`, and every slice
+//! is contiguous `f32`. Callers check shapes and report errors. Kernels trust their geometry and only assert the
+//! lengths of their slices.
 
 pub mod buffer;
 pub mod cpu;

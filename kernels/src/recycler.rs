@@ -1,25 +1,26 @@
-//! The memory of buffers that were dropped, kept for the next buffer of the same length.
+//! The memory of dropped buffers, kept for the next buffer of the same length.
 //!
-//! A step of training makes tensors of a hundred lengths and drops them again, the same ones in every step. Fresh from
-//! the system each page of them costs a fault and is cleared before it is written, which takes as long as a batch norm
-//! over it. Recycled, a steady state allocates nothing, and nothing is cleared.
+//! A training step creates and drops tensors of a hundred lengths, the same ones in every step. Each page that comes
+//! fresh from the system costs a page fault and is cleared before it is written, which takes as long as a batch norm
+//! over it. With recycling, a steady state allocates nothing and clears nothing.
 
 use crate::buffer::Buffer;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Shorter buffers, in floats, are left to the allocator, which has them at hand.
+/// The minimum length of recycled buffers, in floats. The allocator serves shorter ones quickly.
 const LEAST: usize = 1024;
 
-/// Keeps the buffers that it lent out once they are dropped. What is lent and what is kept together
-/// stay within 3/2 of the most that was ever lent at one time: beyond it the longest unused is freed.
+/// Lends buffers and keeps them when they are dropped. The total of lent and kept memory stays within 3/2 of the
+/// maximum that was ever lent at one time. Beyond that, the buffers unused for the longest time are freed.
 #[derive(Default)]
 pub(crate) struct Recycler(Mutex<Memory>);
 
-/// Lengths are in floats.
+/// The state of a [`Recycler`]. Lengths are in floats.
 #[derive(Default)]
 struct Memory {
-    /// In the order in which they were dropped; none of them knows its recycler, which would be a cycle.
+    /// The kept buffers, in the order in which they were dropped. They hold no reference to the recycler, which would
+    /// be a cycle.
     kept: VecDeque<Buffer>,
     kept_len: usize,
     lent_len: usize,
@@ -27,7 +28,7 @@ struct Memory {
 }
 
 impl Recycler {
-    /// A buffer of `len` floats of unspecified value.
+    /// Returns a buffer of `len` floats of unspecified value.
     pub(crate) fn buffer(self: &Arc<Self>, len: usize) -> Buffer {
         if len < LEAST {
             return Buffer::unspecified(len);
@@ -38,7 +39,7 @@ impl Recycler {
         buffer.recycled_by(self.clone())
     }
 
-    /// Takes back a buffer that it lent.
+    /// Takes back a lent buffer.
     pub(crate) fn take_back(&self, buffer: Buffer) {
         self.with(|memory| {
             memory.lent_len -= buffer.len();
@@ -48,13 +49,13 @@ impl Recycler {
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut Memory) -> R) -> R {
-        // A panic elsewhere cannot leave a list of plain memory broken.
+        // A panic elsewhere cannot leave a list of plain memory in an invalid state.
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Memory {
-    /// The buffer of `len` that was dropped last, unless there is none.
+    /// Lends the most recently dropped buffer of length `len`, if there is one.
     fn lend(&mut self, len: usize) -> Option<Buffer> {
         self.lent_len += len;
         self.most_lent = self.most_lent.max(self.lent_len);
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_is_recycled_by_the_next_of_its_length() {
+    fn the_next_buffer_of_the_same_length_reuses_the_memory() {
         let recycler = Arc::new(Recycler::default());
         let mut first = recycler.buffer(5000);
         first.fill(7.0);
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_nothing_needs_any_more_is_freed() {
+    fn unused_memory_is_freed() {
         let recycler = Arc::new(Recycler::default());
         for len in (1..50).map(|i| LEAST * i) {
             drop([recycler.buffer(len), recycler.buffer(len)]);

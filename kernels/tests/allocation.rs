@@ -1,4 +1,4 @@
-//! Packed forward kernels allocate nothing once they have run: inference plans rely on it.
+//! Packed forward kernels allocate nothing after their first run, which inference plans rely on.
 
 mod support;
 
@@ -9,23 +9,23 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use support::Random;
 
-/// The system's allocator, counting the allocations of each thread.
+/// The system's allocator, which counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: every call is passed on to the system's allocator.
+// SAFETY: every call is forwarded to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise about the layout.
+        // SAFETY: the caller guarantees a valid layout.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise about the pointer and the layout.
+        // SAFETY: the caller guarantees a valid pointer and layout.
         unsafe { System.dealloc(p, layout) }
     }
 }
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// The allocations of the second and third call of `f` on the pool's one thread.
+/// Counts the allocations of the second and third call of `f` on the pool's only thread.
 fn allocations(cpu: &Cpu, mut f: impl FnMut() + Send) -> usize {
     cpu.run(|| {
         f();
@@ -46,7 +46,7 @@ fn allocations(cpu: &Cpu, mut f: impl FnMut() + Send) -> usize {
 
 #[test]
 fn packed_kernels_allocate_nothing_in_a_steady_state() {
-    // One thread, so that the first call warms every workspace there is.
+    // Uses one thread, so that the first call warms up every workspace.
     let cpu = Cpu::detect().threads(1);
     let mut random = Random(1);
     let direct = Conv2d::square([1, 20, 20, 40], 50, 3, 2, 1);

@@ -1,4 +1,4 @@
-//! The CPU convolutions against the reference in double precision, on every instruction set.
+//! Compares the CPU convolutions with the reference in double precision, on every instruction set.
 
 mod support;
 
@@ -12,7 +12,7 @@ use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
 use support::{CPUS, Random, assert_bounded, dot, magnitude, wide};
 
-/// Random geometries: strides, padding, dilation, groups, depthwise, channels around every tile's edge.
+/// Random geometries with strides, padding, dilation, groups, depthwise, and channels around the edge of every tile.
 fn geometry() -> impl Strategy<Value = Conv2d> {
     let image = (1..=3usize, 1..=13usize, 1..=13usize);
     let channels =
@@ -20,10 +20,10 @@ fn geometry() -> impl Strategy<Value = Conv2d> {
     let kernel = (1..=4usize, 1..=4usize);
     let window = (1..=3usize, 1..=3usize, 0..=3usize, 0..=3usize, 1..=2usize, 1..=2usize);
     (image, channels, kernel, window).prop_filter_map(
-        "a window that fits",
+        "the window fits",
         |(image, channels, kernel, window)| {
             let (n, h, w) = image;
-            // Zero groups stands for depthwise.
+            // Zero groups mean depthwise.
             let (c, o, groups) = match channels {
                 (c, _, 0) => (c + 1, c + 1, c + 1),
                 (c, o, groups) => (c.div_ceil(groups) * groups, o.div_ceil(groups) * groups, groups),
@@ -47,21 +47,22 @@ fn geometry() -> impl Strategy<Value = Conv2d> {
     )
 }
 
-/// Those of them that are computed directly: only then are they exact on integers.
+/// Random geometries that are computed directly: only those are exact on integers.
 fn direct_geometry() -> impl Strategy<Value = Conv2d> {
     geometry().prop_filter("Winograd's algorithm does not apply", |g| !winograd_applies(g))
 }
 
-/// Whether Winograd's algorithm could be chosen.
+/// Whether Winograd's algorithm applies.
 fn winograd_applies(g: &Conv2d) -> bool {
     [g.kh, g.kw] == [3; 2] && g.stride == [1; 2] && g.dilation == [1; 2] && g.groups == 1
 }
 
-/// Geometries that it applies to: every padding, tiles that the border cuts, channels around every tile's edge.
+/// Geometries that Winograd applies to, with every padding, tiles cut by the border, and channels around the edge of
+/// every tile.
 fn winograd_geometry() -> impl Strategy<Value = Conv2d> {
     let image = (1..=4usize, 5..=18usize, 5..=18usize);
     (image, 8..=110usize, 8..=110usize, 0..=2usize, 0..=2usize).prop_filter_map(
-        "a quick one",
+        "the case is fast",
         |((n, h, w), c, o, ph, pw)| {
             let g = Conv2d { padding: [ph, pw], ..Conv2d::square([n, h, w, c], o, 3, 1, 0) };
             (g.macs() < 8_000_000).then_some(g)
@@ -69,9 +70,9 @@ fn winograd_geometry() -> impl Strategy<Value = Conv2d> {
     )
 }
 
-/// Shapes that cross the limits of the loop nests: more windows than a task, reductions longer than a chunk
-/// (5120 steps), one tap longer than a chunk, several chunks of pixels and blocks of filters in the weight
-/// gradient, three channels.
+/// Shapes that cross the limits of the loop nests: more windows than one task takes, reductions longer than a chunk
+/// (5120 steps), one tap longer than a chunk, several chunks of pixels and blocks of filters in the weight gradient,
+/// and three channels.
 fn large_geometries() -> [Conv2d; 7] {
     [
         Conv2d::square([1, 20, 20, 13], 130, 5, 1, 2),
@@ -84,7 +85,7 @@ fn large_geometries() -> [Conv2d; 7] {
     ]
 }
 
-/// The output of `kernel`, `len` floats, with all operands guarded.
+/// Returns the output of `kernel`, `len` floats, computed with all operands guarded.
 fn guarded(
     len: usize,
     [a, b]: [&[f32]; 2],
@@ -116,7 +117,7 @@ fn masked(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, liv
     })
 }
 
-/// `f` in double precision, of the operands and of their absolute values.
+/// Applies `f` in double precision to the operands, and to their absolute values.
 fn oracle(f: impl Fn(&[f64], &[f64], &mut [f64]), a: &[f32], b: &[f32], len: usize) -> (Vec<f64>, Vec<f64>) {
     let (mut want, mut sums) = (vec![0.0; len], vec![0.0; len]);
     f(&wide(a), &wide(b), &mut want);
@@ -162,7 +163,7 @@ proptest! {
         let (x, w, dy) = (random.reals(g.x_len()), random.reals(g.w_len()), random.reals(g.y_len()));
         let (_, sums) = oracle(|x, dy, dw| reference::conv2d_weight_grad(&g, x, dy, dw), &x, &dy, g.w_len());
         let sum: f64 = sums.iter().zip(magnitude(&w)).map(|(dw, w)| dw * w).sum();
-        // Both sides round: the forward pass over taps and channels, the gradient over pixels.
+        // Both sides round: the forward pass sums over taps and channels, the gradient over pixels.
         let lengths = (g.w_len() / g.o).max(g.y_len() / g.o) as f64;
         let bound = 2.0 * 8.0 * f64::from(f32::EPSILON) * lengths.sqrt() * sum;
         for cpu in &*CPUS {
@@ -225,12 +226,12 @@ proptest! {
     }
 
     #[test]
-    fn threads_do_not_change_a_bit(g in geometry(), seed: u64) {
+    fn results_do_not_depend_on_the_thread_count(g in geometry(), seed: u64) {
         same_bits(&g, seed);
     }
 }
 
-/// The weight gradient stays within the bound of Winograd's algorithm.
+/// Asserts that the weight gradient stays within the bound of Winograd's algorithm.
 fn bounded_weight_grad(g: &Conv2d, seed: u64) {
     let mut random = Random(seed);
     let (x, dy) = (random.reals(g.x_len()), random.reals(g.y_len()));
@@ -241,7 +242,7 @@ fn bounded_weight_grad(g: &Conv2d, seed: u64) {
     }
 }
 
-/// Forward and gradients of integers equal the reference exactly.
+/// Asserts that the forward pass and the gradients of integers equal the reference exactly.
 fn exact(g: &Conv2d, seed: u64) {
     let mut random = Random(seed);
     let (x, w, dy) = (random.integers(g.x_len()), random.integers(g.w_len()), random.integers(g.y_len()));
@@ -257,8 +258,8 @@ fn exact(g: &Conv2d, seed: u64) {
     }
 }
 
-/// A compact convolution equals the dense one when its dead inputs are constant, its carrier's weights sum what
-/// they contribute, and dead filters are zero.
+/// Asserts that a compact convolution equals the dense one if the dead inputs are constant, the carrier's weights are
+/// the sum of their contributions, and dead filters are zero.
 fn compact(g: &Conv2d, seed: u64) {
     let mut random = Random(seed);
     let (live_in, live_out) = (random.flags(g.c), random.flags(g.o));
@@ -290,7 +291,7 @@ fn compact(g: &Conv2d, seed: u64) {
     }
 }
 
-/// One, two and three threads compute the same bits, gradients included.
+/// Asserts that one, two and three threads compute the same bits, including the gradients.
 fn same_bits(g: &Conv2d, seed: u64) {
     let mut random = Random(seed);
     let (x, w, dy) = (random.reals(g.x_len()), random.reals(g.w_len()), random.reals(g.y_len()));
@@ -320,7 +321,7 @@ fn large_shapes_compact() {
 }
 
 #[test]
-fn threads_do_not_change_a_bit_of_large_shapes() {
+fn large_shapes_do_not_depend_on_the_thread_count() {
     for g in large_geometries() {
         same_bits(&g, 3);
     }
@@ -364,14 +365,14 @@ fn a_nan_passes_through_relu() {
     }
 }
 
-/// Every algorithm, how its kernels are called, and the constant of its error bound.
+/// Every algorithm, the prefix of its kernels' names, and the constant of its error bound.
 const ALGORITHMS: [(Algorithm, &str, f64); 3] = [
     (Algorithm::Direct, "gemm", 2.0),
     (Algorithm::Winograd2, "winograd2", 4.0),
     (Algorithm::Winograd4, "winograd4", 8.0),
 ];
 
-/// Shapes that Winograd's algorithm takes: whole and cut tiles, every padding, partial panels.
+/// Shapes that Winograd's algorithm accepts: whole and cut tiles, every padding, and partial panels.
 fn winograd_geometries() -> [Conv2d; 4] {
     [
         Conv2d::square([8, 16, 16, 50], 70, 3, 1, 1),
@@ -381,7 +382,8 @@ fn winograd_geometries() -> [Conv2d; 4] {
     ]
 }
 
-/// So many pairs of channels that all threads work on the same tiles, and more tiles than they take at a time.
+/// A shape with so many pairs of channels that all threads work on the same tiles, and with more tiles than they take
+/// at a time.
 fn large_winograd() -> Conv2d {
     Conv2d::square([258, 3, 3, 181], 163, 3, 1, 1)
 }
@@ -447,8 +449,8 @@ fn masked_and_compact_winograd_stay_within_the_bound() {
     }
 }
 
-/// Shapes that cross the limits of the weight gradient's loop nests: several chunks of the tiles in one block and in
-/// several, several steps with many blocks of different widths.
+/// Shapes that cross the limits of the weight gradient's loop nests: several chunks of tiles with one block and with
+/// several blocks, and several steps with many blocks of different widths.
 fn winograd_gradient_geometries() -> [Conv2d; 3] {
     [
         Conv2d::square([3, 40, 37, 9], 20, 3, 1, 1),
@@ -464,7 +466,7 @@ fn large_winograd_weight_grads_stay_within_the_bound() {
     }
 }
 
-/// Few tiles and a large weight, whose filters are transformed in pieces of 128 channels.
+/// Tests few tiles and a large weight, whose filters are transformed in pieces of 128 channels.
 #[test]
 fn fresh_winograd_weights_stay_within_the_bound() {
     let g = Conv2d { padding: [1, 2], ..Conv2d::square([2, 12, 12, 200], 150, 3, 1, 0) };
@@ -482,7 +484,7 @@ fn fresh_winograd_weights_stay_within_the_bound() {
 }
 
 #[test]
-fn threads_do_not_change_a_bit_of_winograd() {
+fn winograd_does_not_depend_on_the_thread_count() {
     let gradients = winograd_gradient_geometries();
     for g in winograd_geometries().iter().chain([&large_winograd()]).chain(&gradients) {
         same_bits(g, 6);

@@ -1,4 +1,4 @@
-//! Matrix products and linear layers against the reference, on every instruction set.
+//! Compares matrix products and linear layers with the reference, on every instruction set.
 
 mod support;
 
@@ -52,7 +52,7 @@ proptest! {
         }
     }
 
-    /// Rounding is all that storing a weight as bf16 does: the arithmetic is the same, to the bit.
+    /// Storing a weight as bf16 only rounds it: the results are bit-identical to those of the rounded weight.
     #[test]
     fn bf16_weights_are_rounded_weights(n in 1..=20usize, inputs in 1..=130usize, outputs in 1..=130usize, seed: u64) {
         let g = Linear { n, inputs, outputs };
@@ -79,7 +79,7 @@ proptest! {
     }
 }
 
-/// All transposes, with and without accumulation, equal the reference.
+/// Asserts that all transposes, with and without accumulation, equal the reference.
 fn exact(m: usize, n: usize, k: usize, seed: u64) {
     let mut random = Random(seed);
     let (a, b, start) = (random.integers(m * k), random.integers(k * n), random.integers(m * n));
@@ -96,7 +96,7 @@ fn exact(m: usize, n: usize, k: usize, seed: u64) {
     }
 }
 
-/// Forward, packed forward with a fused end, and both gradients equal the reference.
+/// Asserts that forward, packed forward with a fused epilogue, and both gradients equal the reference.
 fn linear(g: &Linear, seed: u64) {
     let mut random = Random(seed);
     let (x, w) = (random.integers(g.n * g.inputs), random.integers(g.outputs * g.inputs));

@@ -1,4 +1,4 @@
-//! Winograd's algorithm on infinite and huge values, as its documentation states it, and the way around: a strict CPU.
+//! The documented behavior of Winograd's algorithm on infinite and huge values, and the workaround, a strict CPU.
 
 mod support;
 
@@ -14,7 +14,8 @@ fn forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], packing: Packing) -> Vec
     y
 }
 
-/// A geometry with one special pixel in the middle of its only image, and the algorithms that spread it with their tiles.
+/// A geometry, the special pixel in the middle of its only image, and the algorithms that spread it, with the side of
+/// their tiles.
 fn geometry() -> (Conv2d, usize, [(Algorithm, usize); 2]) {
     let g = Conv2d::square([1, 16, 16, 8], 8, 3, 1, 1);
     (g, 6 * 16 + 6, [(Algorithm::Winograd2, 2), (Algorithm::Winograd4, 4)])
@@ -25,8 +26,8 @@ fn reads(g: &Conv2d, p: usize, at: usize) -> bool {
     (p / g.w).abs_diff(at / g.w) <= 1 && (p % g.w).abs_diff(at % g.w) <= 1
 }
 
-/// Whether output pixel `p` depends on input pixel `at` by way of its tile: along each axis on the inner pixels of the
-/// patch, and on an outermost one if it reads it.
+/// Whether output pixel `p` depends on input pixel `at` through its tile. Along each axis, it depends on the inner
+/// pixels of the patch, and on an outermost one only if it reads it.
 fn depends(g: &Conv2d, p: usize, at: usize, side: usize) -> bool {
     let along = |out: usize, pixel: usize| {
         let first = out / side * side;
@@ -36,7 +37,7 @@ fn depends(g: &Conv2d, p: usize, at: usize, side: usize) -> bool {
 }
 
 #[test]
-fn an_infinite_pixel_spoils_the_outputs_that_depend_on_it_and_no_other() {
+fn an_infinite_pixel_spoils_only_the_outputs_that_depend_on_it() {
     let (g, at, tiled) = geometry();
     let mut random = Random(1);
     let (mut x, w) = (random.reals(g.x_len()), random.reals(g.w_len()));
@@ -61,7 +62,7 @@ fn an_infinite_pixel_spoils_the_outputs_that_depend_on_it_and_no_other() {
 }
 
 #[test]
-fn a_huge_pixel_leaves_its_rounding_in_the_outputs_that_depend_on_it() {
+fn a_huge_pixel_leaves_rounding_errors_in_the_outputs_that_depend_on_it() {
     let (g, at, tiled) = geometry();
     let mut random = Random(2);
     let (mut x, w) = (random.reals(g.x_len()), random.reals(g.w_len()));
@@ -87,7 +88,7 @@ fn values_below_the_stated_limit_do_not_overflow() {
     let (g, _, tiled) = geometry();
     let w = vec![1.0; g.w_len()];
     let limit = f32::MAX / (1500.0 * (g.w_len() / g.o) as f32);
-    // The signs that rows of Bᵀ add up: two of each in turn, along both axes.
+    // The signs with which the rows of Bᵀ add magnitudes: pairs of alternating sign, along both axes.
     let sign = |i: usize| if (i / 2).is_multiple_of(2) { 1.0 } else { -1.0 };
     let images = |size: f32| -> Vec<f32> {
         (0..g.x_len()).map(|i| size * sign(i / g.c / g.w) * sign(i / g.c % g.w)).collect()
@@ -99,13 +100,13 @@ fn values_below_the_stated_limit_do_not_overflow() {
         for (algorithm, _) in tiled {
             assert!(finite(cpu, limit, algorithm), "{algorithm} on {}", cpu.isa());
         }
-        assert!(finite(cpu, 1000.0 * limit, Algorithm::Direct), "a thousand times that, directly");
-        assert!(!finite(cpu, 1000.0 * limit, Algorithm::Winograd4), "the limit is not far from the truth");
+        assert!(finite(cpu, 1000.0 * limit, Algorithm::Direct), "direct on a thousand times the limit");
+        assert!(!finite(cpu, 1000.0 * limit, Algorithm::Winograd4), "the limit is close to the actual one");
     }
 }
 
 #[test]
-fn a_strict_cpu_computes_directly() {
+fn a_strict_cpu_uses_the_direct_algorithm() {
     let g = Conv2d::square([4, 16, 16, 64], 64, 3, 1, 1);
     let mut random = Random(4);
     let (x, w, dy) = (random.integers(g.x_len()), random.integers(g.w_len()), random.integers(g.y_len()));
@@ -116,7 +117,7 @@ fn a_strict_cpu_computes_directly() {
             assert_eq!(PackedConv2d::with(&strict, &g, &w, packing).choice().algorithm, Algorithm::Direct);
             assert_ne!(PackedConv2d::with(cpu, &g, &w, packing).choice().algorithm, Algorithm::Direct);
         }
-        // Integers are exact if computed directly; Winograd's √2 makes them inexact.
+        // The direct algorithm is exact on integers; √2 makes Winograd inexact.
         let (mut y, mut dx, mut dw) = (vec![0.0; g.y_len()], vec![0.0; g.x_len()], vec![0.0; g.w_len()]);
         cpu::conv2d_forward(&strict, &g, &x, &w, None, &mut y);
         cpu::conv2d_input_grad(&strict, &g, &dy, &w, &mut dx);

@@ -3,7 +3,7 @@
 use super::{Cpu, windows};
 use crate::shapes::AdaptivePool2d;
 
-/// The mean of each window.
+/// Computes the mean of each window.
 pub fn adaptive_avg_pool2d_forward(cpu: &Cpu, g: &AdaptivePool2d, x: &[f32], y: &mut [f32]) {
     windows::avg_forward(cpu, g, x, y);
 }
@@ -13,12 +13,12 @@ pub fn adaptive_avg_pool2d_input_grad(cpu: &Cpu, g: &AdaptivePool2d, dy: &[f32],
     windows::avg_input_grad(cpu, g, dy, dx);
 }
 
-/// The largest value of each window.
+/// Computes the maximum of each window.
 pub fn adaptive_max_pool2d_forward(cpu: &Cpu, g: &AdaptivePool2d, x: &[f32], y: &mut [f32]) {
     windows::max_forward(cpu, g, x, y);
 }
 
-/// Passes each gradient to the pixel that was the largest; of equals, to the first in the window.
+/// Passes each gradient to the window's largest pixel. Ties go to the first pixel in the window.
 pub fn adaptive_max_pool2d_input_grad(cpu: &Cpu, g: &AdaptivePool2d, x: &[f32], dy: &[f32], dx: &mut [f32]) {
     windows::max_input_grad(cpu, g, x, dy, dx);
 }

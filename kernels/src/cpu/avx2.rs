@@ -1,22 +1,22 @@
-//! AVX2 with FMA: eight lanes, partial loads and stores by mask.
+//! The AVX2 and FMA backend: eight lanes, with masked partial loads and stores.
 
 use super::simd::{Kernel, MAX_LANES, Simd};
 use super::tile::{Element, Tile, TileKernel, tile};
 use half::bf16;
 use std::arch::x86_64::*;
 
-/// The proof that the machine has AVX2 and FMA.
+/// A proof that the machine has AVX2 and FMA.
 #[derive(Debug, Clone, Copy)]
 pub struct Avx2(());
 
 impl Avx2 {
-    /// `None` where the machine lacks a feature.
+    /// Returns `None` if the machine lacks a feature.
     pub fn new() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
     }
 }
 
-/// Arithmetic of one instruction each, all with the same justification.
+/// Defines operations of one instruction each, which share a safety argument.
 macro_rules! operations {
     ($($name:ident($($argument:ident),*) = $value:expr;)*) => {$(
         #[inline(always)]
@@ -49,13 +49,14 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {
-        // SAFETY: the caller vouches for eight readable floats.
+        // SAFETY: the caller guarantees eight readable floats.
         unsafe { _mm256_loadu_ps(p) }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const bf16) -> __m256 {
-        // SAFETY: the caller vouches for eight numbers; `self` proves the instructions. They become upper halves.
+        // The numbers become the upper halves of the lanes.
+        // SAFETY: the caller guarantees eight readable numbers; `self` proves that the machine has AVX2.
         unsafe {
             let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
@@ -64,19 +65,19 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m256) {
-        // SAFETY: the caller vouches for eight writable floats.
+        // SAFETY: the caller guarantees eight writable floats.
         unsafe { _mm256_storeu_ps(p, v) }
     }
 
     #[inline(always)]
     unsafe fn load_partial(self, p: *const f32, n: usize) -> __m256 {
-        // SAFETY: the mask reads `n ≤ 8` floats, for which the caller vouches.
+        // SAFETY: the masked load reads `n ≤ 8` floats, which the caller guarantees to be readable.
         unsafe { _mm256_maskload_ps(p, first(n)) }
     }
 
     #[inline(always)]
     unsafe fn store_partial(self, p: *mut f32, v: __m256, n: usize) {
-        // SAFETY: the mask writes `n ≤ 8` floats, for which the caller vouches.
+        // SAFETY: the masked store writes `n ≤ 8` floats, which the caller guarantees to be writable.
         unsafe { _mm256_maskstore_ps(p, first(n), v) }
     }
 
@@ -98,7 +99,7 @@ impl Simd for Avx2 {
     }
 }
 
-/// The mask of the first `n` lanes: a window of a row of ones followed by zeros.
+/// The mask of the first `n` lanes: a window into a row of ones followed by zeros.
 ///
 /// # Safety
 /// `n ≤ 8`, and the machine has AVX.
@@ -106,7 +107,7 @@ impl Simd for Avx2 {
 unsafe fn first(n: usize) -> __m256i {
     const ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     debug_assert!(n <= 8);
-    // SAFETY: the eight values from `8 − n` lie inside the sixteen.
+    // SAFETY: the eight values from `8 − n` on lie inside the sixteen.
     unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) }
 }
 
@@ -115,7 +116,7 @@ macro_rules! gemm_tile {
     ($name:ident, $vectors:literal) => {{
         #[target_feature(enable = "avx2,fma")]
         unsafe fn $name<E: Element>(t: &Tile) {
-            // SAFETY: whoever calls this proves the features and vouches for the tile.
+            // SAFETY: the caller guarantees the features and a valid tile.
             unsafe { tile::<Avx2, E, 6, $vectors>(Avx2(()), t) }
         }
         let (run, run_bf16) = ($name::<f32>, $name::<bf16>);
@@ -130,5 +131,5 @@ macro_rules! gemm_tile {
     }};
 }
 
-/// Tile kernels by the number of vectors in a row, from one.
+/// Tile kernels ordered by the number of vectors in a row, starting at one.
 pub(super) static GEMM_TILES: [TileKernel; 2] = [gemm_tile!(gemm_6x8_avx2, 1), gemm_tile!(gemm_6x16_avx2, 2)];

@@ -1,16 +1,16 @@
-//! AVX-512: sixteen lanes, partial loads and stores by mask.
+//! The AVX-512 backend: sixteen lanes, with masked partial loads and stores.
 
 use super::simd::{Kernel, MAX_LANES, Simd};
 use super::tile::{Element, Tile, TileKernel, tile};
 use half::bf16;
 use std::arch::x86_64::*;
 
-/// The proof that the machine has AVX-512 F, VL, BW and DQ. (With F alone the compiler spills registers.)
+/// A proof that the machine has AVX-512 F, VL, BW and DQ. (With only F, the compiler spills registers.)
 #[derive(Debug, Clone, Copy)]
 pub struct Avx512(());
 
 impl Avx512 {
-    /// `None` where the machine lacks a feature.
+    /// Returns `None` if the machine lacks a feature.
     pub fn new() -> Option<Self> {
         let present = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512vl")
@@ -20,7 +20,7 @@ impl Avx512 {
     }
 }
 
-/// Arithmetic of one instruction each, all with the same justification.
+/// Defines operations of one instruction each, which share a safety argument.
 macro_rules! operations {
     ($($name:ident($($argument:ident),*) = $value:expr;)*) => {$(
         #[inline(always)]
@@ -53,13 +53,14 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m512 {
-        // SAFETY: the caller vouches for sixteen readable floats.
+        // SAFETY: the caller guarantees sixteen readable floats.
         unsafe { _mm512_loadu_ps(p) }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const bf16) -> __m512 {
-        // SAFETY: the caller vouches for sixteen numbers; `self` proves the instructions. They become upper halves.
+        // The numbers become the upper halves of the lanes.
+        // SAFETY: the caller guarantees sixteen readable numbers; `self` proves that the machine has AVX-512.
         unsafe {
             let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
@@ -68,19 +69,19 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m512) {
-        // SAFETY: the caller vouches for sixteen writable floats.
+        // SAFETY: the caller guarantees sixteen writable floats.
         unsafe { _mm512_storeu_ps(p, v) }
     }
 
     #[inline(always)]
     unsafe fn load_partial(self, p: *const f32, n: usize) -> __m512 {
-        // SAFETY: the mask reads `n` floats, for which the caller vouches.
+        // SAFETY: the masked load reads `n` floats, which the caller guarantees to be readable.
         unsafe { _mm512_maskz_loadu_ps(first(n), p) }
     }
 
     #[inline(always)]
     unsafe fn store_partial(self, p: *mut f32, v: __m512, n: usize) {
-        // SAFETY: the mask writes `n` floats, for which the caller vouches.
+        // SAFETY: the masked store writes `n` floats, which the caller guarantees to be writable.
         unsafe { _mm512_mask_storeu_ps(p, first(n), v) }
     }
 
@@ -113,7 +114,7 @@ macro_rules! gemm_tile {
     ($name:ident, $vectors:literal) => {{
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
         unsafe fn $name<E: Element>(t: &Tile) {
-            // SAFETY: whoever calls this proves the features and vouches for the tile.
+            // SAFETY: the caller guarantees the features and a valid tile.
             unsafe { tile::<Avx512, E, 8, $vectors>(Avx512(()), t) }
         }
         let (run, run_bf16) = ($name::<f32>, $name::<bf16>);
@@ -128,6 +129,6 @@ macro_rules! gemm_tile {
     }};
 }
 
-/// Tile kernels by the number of vectors in a row, from one.
+/// Tile kernels ordered by the number of vectors in a row, starting at one.
 pub(super) static GEMM_TILES: [TileKernel; 3] =
     [gemm_tile!(gemm_8x16_avx512, 1), gemm_tile!(gemm_8x32_avx512, 2), gemm_tile!(gemm_8x48_avx512, 3)];

@@ -1,25 +1,26 @@
 //! Batch normalization (Ioffe & Szegedy 2015) over the rows of `x` `[rows, C]`, with `rows = N·H·W` for images and
-//! `N` for vectors: `x̂ = (x − mean)/√(var + eps)`, `y = activation(gamma·x̂ + beta + residual)`, each channel by itself.
+//! `N` for vectors: `x̂ = (x − mean)/√(var + eps)`, `y = activation(gamma·x̂ + beta + residual)`, per channel.
 //!
-//! Memory bounds all of it, so the aim is to read and write as seldom as possible:
+//! All of it is memory-bound, so the implementation minimizes reads and writes:
 //!
 //! ```text
 //! forward    statistics   reads x                      backward   sums      reads x, y, dy
 //!            normalize    reads x (residual), writes y            dx        reads x, y, dy, writes dx over dy
 //! ```
 //!
-//! The residual sum and the activation, each a pass of its own otherwise, ride along both ways: where the output `y`
-//! stands at a bound of the activation no gradient passes.
+//! The residual sum and the activation would otherwise take separate passes; here they are fused in both directions. No
+//! gradient passes if the output `y` is at a bound of the activation.
 //!
-//! One-pass variance in `f32` is safe here because each chunk of rows subtracts its own first row: the squares are then
-//! of the size of the spread, not of the mean, and even if that row is an outlier the relative error stays below `ε ·`
-//! rows of a chunk. Chunks are combined in `f64`, by the formula of Chan, Golub & LeVeque (1983).
+//! A one-pass variance in `f32` is safe here because each chunk of rows subtracts its own first row. The squares then
+//! have the magnitude of the spread, not of the mean. Even if that row is an outlier, the relative error stays below
+//! `ε` times the number of rows in a chunk. Chunks are combined in `f64`, by the formula of Chan, Golub & LeVeque
+//! (1983).
 
 use super::columns::{Repeated, Shift, column_sums, map_channels};
 use super::{Activation, Cpu};
 
-/// Normalizes by the statistics of this batch, which it also returns: `mean`, and the biased variance `var`, `[C]`.
-/// Adds the `residual`, which is laid out as `x`, and applies the activation.
+/// Normalizes by the statistics of this batch, then adds `residual`, which has the layout of `x`, and applies the
+/// activation. Also returns the statistics: `mean` and the biased variance `var`, both `[C]`.
 pub fn batch_norm_forward_train(
     cpu: &Cpu,
     rows: usize,
@@ -39,7 +40,7 @@ pub fn batch_norm_forward_train(
     batch_norm_forward_eval(cpu, rows, c, x, mean, var, gamma, beta, eps, residual, activation, y);
 }
 
-/// Mean and biased variance of each channel.
+/// Computes the mean and the biased variance of each channel.
 fn statistics(cpu: &Cpu, rows: usize, x: &[f32], mean: &mut [f32], var: &mut [f32]) {
     let c = mean.len();
     let parts = column_sums(cpu, c, Shift::FirstTile, [x], |first, [x]| {
@@ -51,7 +52,7 @@ fn statistics(cpu: &Cpu, rows: usize, x: &[f32], mean: &mut [f32], var: &mut [f3
         center[part.channel] += part.count as f64 * f64::from(x[part.first]) + part.sums[0];
     });
     center.iter_mut().for_each(|center| *center /= rows as f64);
-    // Σ(x − mean)² of a part is its spread about its own mean, and count times the squared way from there to the mean.
+    // Σ(x − mean)² of a part is its spread about its own mean plus count times the squared distance of the two means.
     let mut squares = vec![0.0; c];
     parts.for_each(|part| {
         let [d, dd] = part.sums;
@@ -65,8 +66,8 @@ fn statistics(cpu: &Cpu, rows: usize, x: &[f32], mean: &mut [f32], var: &mut [f3
     }
 }
 
-/// Normalizes by statistics that are given, adds the `residual` and applies the activation. The mean is subtracted
-/// first, so that a large one does not cancel.
+/// Normalizes by the given statistics, adds `residual` and applies the activation. The mean is subtracted first, so
+/// that a large mean causes no cancellation.
 pub fn batch_norm_forward_eval(
     cpu: &Cpu,
     rows: usize,
@@ -86,22 +87,22 @@ pub fn batch_norm_forward_eval(
     batch_norm_forward_packed(cpu, &packed, x, residual, activation, y);
 }
 
-/// A batch norm whose statistics are given, in the order in which the kernel reads it.
+/// A batch norm with given statistics, packed in the order in which the kernel reads it.
 pub struct PackedBatchNorm(Repeated<3>);
 
 impl PackedBatchNorm {
-    /// Of parameters `[C]`.
+    /// Packs the parameters, `[C]` each.
     pub fn new(mean: &[f32], var: &[f32], gamma: &[f32], beta: &[f32], eps: f32) -> Self {
         Self(Repeated::new(mean.len(), [mean, &factors(var, gamma, eps), beta]))
     }
 
-    /// Bytes of packed parameters.
+    /// The size of the packed parameters in bytes.
     pub fn bytes(&self) -> usize {
         self.0.bytes()
     }
 }
 
-/// [`batch_norm_forward_eval`] with packed parameters: the same bits, and it allocates nothing.
+/// [`batch_norm_forward_eval`] with packed parameters. The results are bit-identical, and it allocates nothing.
 pub fn batch_norm_forward_packed(
     cpu: &Cpu,
     packed: &PackedBatchNorm,
@@ -113,7 +114,7 @@ pub fn batch_norm_forward_packed(
     assert_eq!((x.len(), x.len() % packed.0.channels()), (y.len(), 0));
     let params = &packed.0;
     let [low, high] = bounds(activation);
-    // A NaN passes both comparisons.
+    // A NaN passes through both comparisons.
     let clamp = move |z: f32| {
         let above = if z < low { low } else { z };
         if above > high { high } else { above }
@@ -128,23 +129,23 @@ pub fn batch_norm_forward_packed(
     }
 }
 
-/// Whether the statistics of a batch norm are those of its input, so that gradients flow through them too.
+/// The origin of a batch norm's statistics. If they come from the batch, gradients also flow through them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistics {
-    /// Of the batch: [`batch_norm_forward_train`].
+    /// Computed from the batch: [`batch_norm_forward_train`].
     Batch,
-    /// Constants: [`batch_norm_forward_eval`].
+    /// Given constants: [`batch_norm_forward_eval`].
     Given,
 }
 
-/// The gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz = dy` where the output `y`
-/// lies within the bounds of the activation, and 0 elsewhere:
+/// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz = dy` if the output
+/// `y` lies within the bounds of the activation, and `dz = 0` otherwise:
 ///
-/// `dbeta = Σ dz`, `dgamma = Σ dz·x̂`, `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`, the last two terms
-/// for the statistics of the batch alone.
+/// `dbeta = Σ dz`, `dgamma = Σ dz·x̂`, `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`. The last two
+/// terms apply only to statistics of the batch.
 ///
-/// `dy` becomes `dx`; or, with a residual, `dy` becomes `dz`, the gradient of the residual, and `dx` is written to
-/// `residual_dx`. Without an activation `y` is not read.
+/// Without a residual, `dy` is overwritten with `dx`. With a residual, `dy` is overwritten with `dz`, the gradient of
+/// the residual, and `dx` is written to `residual_dx`. `y` is not read if there is no activation.
 pub fn batch_norm_backward(
     cpu: &Cpu,
     rows: usize,
@@ -164,7 +165,7 @@ pub fn batch_norm_backward(
 ) {
     assert_eq!((x.len(), dy.len()), (rows * c, rows * c));
     assert_eq!((mean.len(), var.len(), dgamma.len(), dbeta.len()), (c, c, c, c));
-    // Any matrix of this size lies between infinite bounds.
+    // The bounds are infinite, so any matrix of this size serves as `y`.
     let y = if activation == Activation::None { x } else { y };
     let [low, high] = bounds(activation);
     let mask = move |y: f32, dy: f32| if y > low && y < high { dy } else { 0.0 };
@@ -193,8 +194,8 @@ pub fn batch_norm_backward(
     }
 }
 
-/// `dbeta/rows` and `dgamma/(rows·√(var + eps))`: what flows through the mean, and through the variance for each
-/// unit of `x − mean`.
+/// Computes `dbeta/rows` and `dgamma/(rows·√(var + eps))`: the gradient through the mean, and the gradient through the
+/// variance per unit of `x − mean`.
 fn through_statistics(rows: usize, var: &[f32], eps: f32, dgamma: &[f32], dbeta: &[f32]) -> [Vec<f32>; 2] {
     let n = rows as f64;
     let shift = dbeta.iter().map(|&dbeta| (f64::from(dbeta) / n) as f32).collect();
@@ -203,7 +204,7 @@ fn through_statistics(rows: usize, var: &[f32], eps: f32, dgamma: &[f32], dbeta:
     [shift, slope.collect()]
 }
 
-/// The least and the largest output of `activation`.
+/// The smallest and the largest output of `activation`.
 fn bounds(activation: Activation) -> [f32; 2] {
     match activation {
         Activation::None => [f32::NEG_INFINITY, f32::INFINITY],
@@ -217,8 +218,9 @@ fn inv_std(var: f32, eps: f32) -> f64 {
     (widened(var) + widened(eps)).sqrt().recip()
 }
 
-/// `x` in double precision, where a subnormal number is a normal one. A thread that flushes subnormals would make zero of
-/// it in a plain conversion, others would not, and a variance of zero is another thing than a small one.
+/// Widens `x` to double precision, in which a subnormal `f32` is a normal number. A plain conversion would turn it into
+/// zero on a thread that flushes subnormals, but not on others, and a zero variance gives a different result than a
+/// small one.
 fn widened(x: f32) -> f64 {
     if !x.is_subnormal() {
         return x.into();
@@ -239,7 +241,7 @@ mod tests {
     use crate::cpu::Cpu;
 
     #[test]
-    fn widening_is_exact_in_every_thread() {
+    fn widening_is_exact_on_every_thread() {
         let values = [0.0, -0.0, 1.0, f32::MIN_POSITIVE, 1e-40, -1e-40, f32::from_bits(1), f32::MAX];
         let want = values.map(|x| f64::from(x).to_bits());
         assert_eq!(values.map(|x| widened(x).to_bits()), want);

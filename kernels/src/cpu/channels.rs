@@ -1,12 +1,12 @@
-//! Operations that move channels: concatenation, and the parameter-free residual shortcut. Each row of a result is
-//! copied piece by piece, rows in parallel.
+//! Operations that move channels: concatenation and the parameter-free residual shortcut. Rows are processed in
+//! parallel, and each row of a result is copied piece by piece.
 
 use super::Cpu;
 use super::lanewise::CHUNK;
 use crate::shapes::PadShortcut;
 use rayon::prelude::*;
 
-/// Concatenates along channels: part `i` is `(x, c)` with `x` `[rows, c]`, and `y` is `[rows, Σ c]`.
+/// Concatenates along channels. Each part is `(x, c)` with `x` `[rows, c]`, and `y` is `[rows, Σ c]`.
 pub fn concat_forward(cpu: &Cpu, rows: usize, parts: &[(&[f32], usize)], y: &mut [f32]) {
     let width: usize = parts.iter().map(|(_, c)| c).sum();
     assert_eq!(y.len(), rows * width);
@@ -22,7 +22,7 @@ pub fn concat_forward(cpu: &Cpu, rows: usize, parts: &[(&[f32], usize)], y: &mut
     });
 }
 
-/// The gradient of [`concat_forward`]: cuts `dy` `[rows, Σ c]` into its parts.
+/// Computes the gradient of [`concat_forward`]: splits `dy` `[rows, Σ c]` into its parts.
 pub fn split_channels(cpu: &Cpu, rows: usize, dy: &[f32], parts: &mut [(&mut [f32], usize)]) {
     let width: usize = parts.iter().map(|(_, c)| *c).sum();
     assert_eq!(dy.len(), rows * width);
@@ -40,7 +40,7 @@ pub fn split_channels(cpu: &Cpu, rows: usize, dy: &[f32], parts: &mut [(&mut [f3
     }
 }
 
-/// Every `stride`-th pixel, with zero channels in front and behind: `y[n,i,j,before+c] = x[n, i·s, j·s, c]`.
+/// Copies every `stride`-th pixel, with zero channels before and after: `y[n,i,j,before+c] = x[n, i·s, j·s, c]`.
 pub fn pad_shortcut_forward(cpu: &Cpu, g: &PadShortcut, x: &[f32], y: &mut [f32]) {
     let [n, oh, ow, o] = g.y_shape();
     assert_eq!((x.len(), y.len()), (g.x_len(), n * oh * ow * o));
@@ -56,7 +56,8 @@ pub fn pad_shortcut_forward(cpu: &Cpu, g: &PadShortcut, x: &[f32], y: &mut [f32]
     });
 }
 
-/// The gradient of [`pad_shortcut_forward`]: pixels and channels that were not copied get none.
+/// Computes the gradient of [`pad_shortcut_forward`]; pixels that were not copied get zero, and
+/// padding channels contribute nothing.
 pub fn pad_shortcut_input_grad(cpu: &Cpu, g: &PadShortcut, dy: &[f32], dx: &mut [f32]) {
     let [n, oh, ow, o] = g.y_shape();
     assert_eq!((dx.len(), dy.len()), (g.x_len(), n * oh * ow * o));
@@ -74,7 +75,7 @@ pub fn pad_shortcut_input_grad(cpu: &Cpu, g: &PadShortcut, dy: &[f32], dx: &mut 
     });
 }
 
-/// So many rows that a task is worth starting.
+/// The number of rows that make a task worth starting.
 fn rows_per_task(width: usize) -> usize {
     CHUNK.div_ceil(width.max(1))
 }

@@ -1,16 +1,16 @@
-//! Channels-last data as a matrix `[rows, C]`: maps with a parameter for each channel, and sums over rows.
+//! Channels-last data as a matrix `[rows, C]`: maps with per-channel parameters, and sums over rows.
 //!
-//! Loops run along a row, which is contiguous. A row of few or odd channels would end in a part of a vector again and
-//! again, so as many rows are laid side by side (a *tile*) as make whole vectors; per-channel parameters are repeated
-//! across it.
+//! Loops run along a row, which is contiguous. With few channels, or an odd number of them, every row would end in a
+//! partial vector. Several rows are therefore treated as one (a *tile*) that consists of whole vectors, and per-channel
+//! parameters are repeated across it.
 //!
 //! ```text
 //! x [rows, C=3]:   abc abc abc abc …      one tile:  abcabc…abc   (48 floats are three AVX-512 vectors)
 //! ```
 //!
-//! A task works on a fixed number of tiles, about [`CHUNK`] floats. Its sums are `f32`, one a column of the tile,
-//! short enough to stay in the first-level cache while the rows stream past. Sums of different columns and chunks are
-//! then added in `f64`, in order: the same bits for any number of threads.
+//! A task works on a fixed number of tiles, about [`CHUNK`] floats. Its sums are `f32`, one per column of the tile, few
+//! enough to stay in the L1 cache while the rows stream past. The sums of different columns and chunks are then added
+//! in `f64`, in a fixed order, so the results are bit-identical for any number of threads.
 
 use super::Cpu;
 use super::lanewise::CHUNK;
@@ -18,26 +18,26 @@ use super::simd::{Kernel, MAX_LANES, Simd};
 use crate::buffer::Buffer;
 use rayon::prelude::*;
 
-/// The least tile of a sum: enough independent sums to hide their latency, few enough to add up afterwards.
+/// The minimum tile width for sums: enough independent sums to hide their latency, few enough to add up afterwards.
 const SUM_TILE: usize = 8 * MAX_LANES;
 
-/// The least tile of a map: the start of a loop over it costs little beside the loop.
+/// The minimum tile width for maps: the cost of starting a loop is small compared with the loop itself.
 const MAP_TILE: usize = 32 * MAX_LANES;
 
-/// Floats in a tile, at least `least`, of rows of `c` channels: whole rows, and whole vectors unless rows are so long
-/// that the part of a vector at their end does not matter.
+/// The number of floats in a tile of rows with `c` channels, at least `least`. A tile has whole rows. It also has whole
+/// vectors, unless rows are so long that a partial vector at the end does not matter.
 fn tile_width(c: usize, least: usize) -> usize {
     let whole_vectors = |rows: &usize| c >= SUM_TILE || (c * rows).is_multiple_of(MAX_LANES);
     let width = c * (1..=MAX_LANES).find(whole_vectors).expect("MAX_LANES rows are whole vectors");
     width * least.div_ceil(width)
 }
 
-/// Floats in a task's share of the matrix: whole tiles.
+/// The number of floats that a task works on: whole tiles.
 fn chunk_len(width: usize) -> usize {
     width * (CHUNK / width).max(1)
 }
 
-/// `parameter` (`[C]`), repeated to `width`.
+/// Repeats `parameter` `[C]` to `width` floats.
 fn repeat(parameter: &[f32], width: usize) -> Buffer {
     parameter.iter().copied().cycle().take(width).collect()
 }
@@ -50,9 +50,9 @@ pub(super) struct Repeated<const P: usize> {
 }
 
 impl<const P: usize> Repeated<P> {
-    /// Of parameters `[C]` each.
+    /// Repeats each of `params`, `[C]`.
     pub(super) fn new(c: usize, params: [&[f32]; P]) -> Self {
-        assert!(params.iter().all(|p| p.len() == c), "a parameter has one value a channel");
+        assert!(params.iter().all(|p| p.len() == c), "a parameter has one value per channel");
         let width = tile_width(c, MAP_TILE);
         Self { c, width, params: params.map(|p| repeat(p, width)) }
     }
@@ -66,7 +66,7 @@ impl<const P: usize> Repeated<P> {
     }
 }
 
-/// `outs[..][row, ch] = op(params[..][ch], outs[..][row, ch], ins[..][row, ch])`.
+/// Computes `outs[..][row, ch] = op(params[..][ch], outs[..][row, ch], ins[..][row, ch])`.
 pub(super) fn map_channels<const P: usize, const OUT: usize, const IN: usize>(
     cpu: &Cpu,
     params: &Repeated<P>,
@@ -76,13 +76,13 @@ pub(super) fn map_channels<const P: usize, const OUT: usize, const IN: usize>(
 ) {
     let len = outs[0].len();
     let lengths = outs.iter().map(|out| out.len()).chain(ins.iter().map(|x| x.len()));
-    assert!(lengths.into_iter().all(|l| l == len), "matrices of different sizes");
+    assert!(lengths.into_iter().all(|l| l == len), "matrices have different sizes");
     let width = params.width;
     let params = params.params.each_ref().map(|p| &p[..]);
     cpu.run(|| halve(cpu, chunk_len(width), MapChunk { width, params, outs, ins, op }));
 }
 
-/// Runs `whole`, in halves side by side while it is longer than one chunk.
+/// Runs `whole`, recursively split into parallel halves until they fit in one chunk.
 fn halve<const P: usize, const OUT: usize, const IN: usize, Op>(
     cpu: &Cpu,
     chunk: usize,
@@ -122,7 +122,7 @@ where
     fn run<S: Simd>(mut self, _: S) {
         let all = self.outs[0].len();
         for start in (0..all).step_by(self.width) {
-            // Slices cut to one length let the compiler drop the bounds checks of the loop.
+            // Slices of equal length let the compiler drop the bounds checks in the loop.
             let len = self.width.min(all - start);
             let params = self.params.map(|p| &p[..len]);
             let outs = self.outs.each_mut().map(|out| &mut out[start..][..len]);
@@ -147,17 +147,17 @@ where
     }
 }
 
-/// What the formula of [`column_sums`] is to subtract from the data before it forms products; one that has no need
-/// of it ignores it.
+/// The shift that the formula of [`column_sums`] subtracts from the data before it forms products. A formula that needs
+/// no shift ignores it.
 #[derive(Clone, Copy)]
 pub(super) enum Shift<'a> {
-    /// A value for each channel.
+    /// One value per channel.
     Channels(&'a [f32]),
-    /// In each chunk its own first tile.
+    /// The first tile of each chunk.
     FirstTile,
 }
 
-/// Sums of `K` terms over rows, one for each column of each chunk.
+/// Sums of `K` terms over rows, one set per column and chunk.
 pub(super) struct ColumnSums<const K: usize> {
     c: usize,
     width: usize,
@@ -167,19 +167,19 @@ pub(super) struct ColumnSums<const K: usize> {
     sums: Buffer,
 }
 
-/// One of them.
+/// The sums of one column of one chunk.
 pub(super) struct ColumnSum<const K: usize> {
     /// The channel that the column belongs to.
     pub channel: usize,
-    /// Offset into the data of the first row that was added.
+    /// The offset into the data of the first element added.
     pub first: usize,
-    /// How many rows were added.
+    /// The number of rows added.
     pub count: usize,
-    /// Their sums.
+    /// The `K` sums.
     pub sums: [f64; K],
 }
 
-/// Sums `op(shift, ins[..][row, ch])`, `K` terms at once, over the rows of each column and chunk.
+/// Sums the `K` terms of `op(shift, ins[..][row, ch])` over the rows of each column and chunk.
 pub(super) fn column_sums<const K: usize, const IN: usize>(
     cpu: &Cpu,
     c: usize,
@@ -233,10 +233,11 @@ impl<const K: usize, const IN: usize, Op: Fn(f32, [f32; IN]) -> [f32; K]> Kernel
     }
 }
 
-/// Tiles that are added before their sum is: each sum is read and written a `BLOCK`th as often.
+/// The number of tiles added together before they are added to the sums, which are thus read and written `BLOCK` times
+/// less often.
 const BLOCK: usize = 4;
 
-/// Adds the first `len` columns of `TILES` tiles, which begin at `start`, to the sums.
+/// Adds the first `len` columns of `TILES` tiles, starting at `start`, to the sums.
 #[inline(always)]
 fn add_tiles<const TILES: usize, const K: usize, const IN: usize>(
     width: usize,
@@ -247,7 +248,7 @@ fn add_tiles<const TILES: usize, const K: usize, const IN: usize>(
     sums: &mut [&mut [f32]; K],
     op: &impl Fn(f32, [f32; IN]) -> [f32; K],
 ) {
-    // Slices cut to one length let the compiler drop the bounds checks of the loop.
+    // Slices of equal length let the compiler drop the bounds checks in the loop.
     let mut tiles = [[&shift[..0]; IN]; TILES];
     for tile in 0..TILES {
         for k in 0..IN {
@@ -275,7 +276,7 @@ fn add_tiles<const TILES: usize, const K: usize, const IN: usize>(
 }
 
 impl<const K: usize> ColumnSums<K> {
-    /// Visits every sum, in the order of the chunks.
+    /// Visits every sum, in chunk order.
     pub(super) fn for_each(&self, mut visit: impl FnMut(ColumnSum<K>)) {
         for (i, chunk) in self.sums.chunks_exact(K * self.width).enumerate() {
             let start = i * self.chunk;
@@ -293,7 +294,7 @@ impl<const K: usize> ColumnSums<K> {
         }
     }
 
-    /// The total of each channel.
+    /// Returns the totals of each channel.
     pub(super) fn totals(&self) -> Vec<[f64; K]> {
         let mut totals = vec![[0.0; K]; self.c];
         self.for_each(|part| {

@@ -1,5 +1,5 @@
-//! Depthwise convolution: one filter a channel, so nothing is shared between channels and there is no matrix
-//! product. Vectors run along the channels, which are contiguous:
+//! Depthwise convolution. Each channel has one filter, so channels share nothing and there is no matrix product.
+//! Vectors run along the channels, which are contiguous:
 //!
 //! ```text
 //!   for pixel (4 at a time, so that a weight vector is loaded once for four)
@@ -17,12 +17,12 @@ use super::tile::activate;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
-/// Pixels of a task.
+/// The number of pixels per task.
 const BLOCK: usize = 64;
-/// Pixels that share the load of a weight vector.
+/// The number of pixels that share one load of a weight vector.
 const PIXELS: usize = 4;
 
-/// Whether a convolution takes this path: each channel has exactly one filter.
+/// Whether a convolution takes this path, because each channel has exactly one filter.
 pub(super) fn applies(g: &Conv2d) -> bool {
     g.is_depthwise() && g.o == g.c
 }
@@ -42,8 +42,8 @@ pub(super) fn pack_taps(g: &Conv2d, w: &[f32], taps: &[usize], packed: &mut [f32
     }
 }
 
-/// `y[target, c] = activation(Σ_tap x[window @ tap, c] · w[tap, c] + bias + residual)` for every window.
-/// `w` is packed; `zeros` is a row of the windows.
+/// Computes `y[target, c] = activation(Σ_tap x[window @ tap, c] · w[tap, c] + bias + residual)` for every window.
+/// `w` is packed; `zeros` is a row of zeros with the windows' row length.
 pub(super) fn run(
     cpu: &Cpu,
     windows: &Windows,
@@ -72,9 +72,9 @@ pub(super) fn run(
 /// The forward kernel over a block of windows.
 struct Forward<'a> {
     channels: usize,
-    /// `rows[tap * BLOCK + p]`: a pixel of `channels` floats.
+    /// `rows[tap * BLOCK + p]` points to a pixel of `channels` floats.
     rows: &'a [*const f32],
-    /// Offset of each window's pixel in y.
+    /// The offset of each window's pixel in y.
     out: &'a [usize],
     w: &'a [f32],
     epilogue: &'a Epilogue<'a>,
@@ -90,7 +90,7 @@ impl Kernel for Forward<'_> {
             for c in (0..self.channels).step_by(S::LANES) {
                 let lanes = S::LANES.min(self.channels - c);
                 let mut sums = [s.zero(); PIXELS];
-                // The table is filled up to BLOCK, so the last pixels may be pointers to zeros.
+                // The table is padded to BLOCK entries, so the last pixels may point to zeros.
                 for (rows, w) in self.rows.chunks_exact(BLOCK).zip(self.w.chunks_exact(self.channels)) {
                     let w = s.get(&w[c..c + lanes]);
                     let rows = &rows[part * PIXELS..][..PIXELS];
@@ -109,7 +109,7 @@ impl Kernel for Forward<'_> {
                     if let Some(residual) = self.epilogue.residual {
                         v = s.add(v, s.get(&residual[at..at + lanes]));
                     }
-                    // SAFETY: each window has its own pixel, and a task its own windows.
+                    // SAFETY: each window has its own pixel, and each task its own windows.
                     let y = unsafe { self.y.range(at, lanes) };
                     s.put(y, activate(s, self.epilogue.activation, v));
                 }
@@ -118,7 +118,7 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// `dw[c, tap] = Σ_p dy[p, c] · x[p @ tap, c]`, in at most sixteen chunks of pixels that are summed in order.
+/// Computes `dw[c, tap] = Σ_p dy[p, c] · x[p @ tap, c]` in at most sixteen chunks of pixels, which are summed in order.
 pub(super) fn weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     const CHUNKS: usize = 16;
     let offsets = tap_offsets(g);

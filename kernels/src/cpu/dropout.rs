@@ -1,5 +1,5 @@
-//! Dropout (Srivastava et al. 2014), from a counter instead of a stream: whether element `i` is kept depends on
-//! `(seed, i)` alone, so any number of threads gives the same bits and the gradient needs no stored mask.
+//! Dropout (Srivastava et al. 2014) with a counter-based generator. Whether element `i` is kept depends only on
+//! `(seed, i)`, so the results are bit-identical for any number of threads and the gradient needs no stored mask.
 
 use super::Cpu;
 use super::lanewise::CHUNK;
@@ -7,8 +7,8 @@ use super::simd::{Kernel, Simd};
 use crate::reference::keeps;
 use rayon::prelude::*;
 
-/// Zeroes each element with probability `p` and multiplies the others by `1/(1 − p)`. Its gradient is the same call
-/// on `dy`. Which elements those are is [`keeps`]'s choice.
+/// Zeroes each element with probability `p` and multiplies the others by `1/(1 − p)`. [`keeps`] decides which elements
+/// are kept. The gradient is the same call on `dy`.
 pub fn dropout(cpu: &Cpu, p: f32, seed: u64, x: &[f32], y: &mut [f32]) {
     assert_eq!(x.len(), y.len());
     cpu.run(|| {

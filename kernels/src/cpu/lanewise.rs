@@ -1,16 +1,16 @@
-//! One scalar formula applied to every element of some slices, in fixed chunks.
+//! Applies one scalar formula to every element of several slices, in fixed chunks.
 //!
 //! The formula is inlined into a plain loop inside the backend's `#[target_feature]` function, where the compiler
-//! turns it into that backend's vectors. These loops do a handful of operations on each element that they read from
-//! memory and write back: memory bounds them, and hand-written vectors would gain nothing.
+//! vectorizes it for that backend. These loops perform only a few operations on each element that they read from memory
+//! and write back. They are memory-bound, so hand-written vectors would gain nothing.
 
 use super::Cpu;
 use super::simd::{Kernel, Simd};
 
-/// Floats in the unit of work of one task: 64 KiB, which several slices of fit the second-level cache.
+/// The number of floats that a task works on: 64 KiB, so that several slices of this size fit in the L2 cache.
 pub(super) const CHUNK: usize = 1 << 14;
 
-/// `outs[..][i] = op(outs[..][i], ins[..][i])` for every `i`. All slices have the same length.
+/// Computes `outs[..][i] = op(outs[..][i], ins[..][i])` for every `i`. All slices have the same length.
 pub(super) fn lanewise<const OUT: usize, const IN: usize>(
     cpu: &Cpu,
     outs: [&mut [f32]; OUT],
@@ -19,12 +19,12 @@ pub(super) fn lanewise<const OUT: usize, const IN: usize>(
 ) {
     let len = outs[0].len();
     let lengths = outs.iter().map(|out| out.len()).chain(ins.iter().map(|x| x.len()));
-    assert!(lengths.into_iter().all(|l| l == len), "slices of different lengths");
+    assert!(lengths.into_iter().all(|l| l == len), "slices have different lengths");
     cpu.run(|| halve(cpu, Chunk { outs, ins, op }));
 }
 
-/// Runs `whole`, in halves side by side while it is longer than one chunk. (A parallel iterator over several slices
-/// would need a list of their chunks, and so an allocation.)
+/// Runs `whole`, recursively split into parallel halves until they fit in one chunk. (A parallel iterator over several
+/// slices would need a list of their chunks, and so an allocation.)
 fn halve<const OUT: usize, const IN: usize, Op>(cpu: &Cpu, whole: Chunk<OUT, IN, Op>)
 where
     Op: Fn([f32; OUT], [f32; IN]) -> [f32; OUT] + Copy + Send + Sync,
@@ -56,7 +56,7 @@ where
 
     #[inline(always)]
     fn run<S: Simd>(mut self, _: S) {
-        // Slices cut to one length let the compiler drop the bounds checks of the loop.
+        // Slices of equal length let the compiler drop the bounds checks in the loop.
         let len = self.outs[0].len();
         let outs = self.outs.each_mut().map(|out| &mut out[..len]);
         let ins = self.ins.map(|x| &x[..len]);

@@ -1,7 +1,7 @@
 //! Fully connected layers: `y[n, o] = b[o] + Σ_i x[n, i] · w[o, i]`.
 //!
-//! Training uses the weight as stored, inference packs it as a 1×1 convolution over the rows of the batch. With
-//! few rows both are bound by reading the weight once, from memory, by all threads.
+//! Training uses the unpacked weight. Inference packs it as a 1×1 convolution over the rows of the batch. With few
+//! rows, both are bound by all threads reading the weight from memory once.
 
 use super::Cpu;
 use super::conv2d::{Epilogue, PackedConv2d, conv2d_forward_packed};
@@ -9,9 +9,9 @@ use super::matmul::{gemm, gemv};
 use crate::params::{Storage, Trans};
 use crate::shapes::{Conv2d, Linear};
 
-/// `x` `[N, I]`, `w` `[O, I]`, `bias` `[O]` → `y` `[N, O]`.
+/// Computes the forward pass: `x` `[N, I]`, `w` `[O, I]`, `bias` `[O]` → `y` `[N, O]`.
 pub fn linear_forward(cpu: &Cpu, g: &Linear, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    assert!(bias.is_none_or(|bias| bias.len() == g.outputs), "the bias has one value an output");
+    assert!(bias.is_none_or(|bias| bias.len() == g.outputs), "the bias has one value per output");
     if g.n == 1 {
         gemv(cpu, Trans::No, g.outputs, g.inputs, w, x, y);
     } else {
@@ -26,7 +26,7 @@ pub fn linear_forward(cpu: &Cpu, g: &Linear, x: &[f32], w: &[f32], bias: Option<
     }
 }
 
-/// Gradient with respect to the input: `dy` `[N, O]`, `w` `[O, I]` → `dx` `[N, I]`.
+/// Computes the gradient with respect to the input: `dy` `[N, O]`, `w` `[O, I]` → `dx` `[N, I]`.
 pub fn linear_input_grad(cpu: &Cpu, g: &Linear, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     if g.n == 1 {
         gemv(cpu, Trans::Yes, g.outputs, g.inputs, w, dy, dx);
@@ -35,15 +35,15 @@ pub fn linear_input_grad(cpu: &Cpu, g: &Linear, dy: &[f32], w: &[f32], dx: &mut 
     }
 }
 
-/// Gradient with respect to the weight: `x` `[N, I]`, `dy` `[N, O]` → `dw` `[O, I]`.
+/// Computes the gradient with respect to the weight: `x` `[N, I]`, `dy` `[N, O]` → `dw` `[O, I]`.
 pub fn linear_weight_grad(cpu: &Cpu, g: &Linear, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     gemm(cpu, Trans::Yes, Trans::No, g.outputs, g.inputs, g.n, dy, x, false, dw);
 }
 
-/// The weight of a linear layer in the order in which the kernel reads it.
+/// The weight of a linear layer, packed in the order in which the kernel reads it.
 pub struct PackedLinear(PackedConv2d);
 
-/// A linear layer as a convolution: the rows of the batch are pixels.
+/// The linear layer as a convolution whose pixels are the rows of the batch.
 fn as_conv2d(g: &Linear) -> Conv2d {
     Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0)
 }
@@ -54,8 +54,8 @@ impl PackedLinear {
         Self::stored(cpu, g, w, Storage::F32)
     }
 
-    /// Packs `w` and stores it so. With few rows a layer takes as long as reading its weight: half as long in bf16,
-    /// which rounds each weight by at most 2⁻⁹ of itself.
+    /// Packs `w` with the given storage type. With few rows, a layer takes as long as reading its weight. In bf16 that
+    /// is half as long, and each weight is rounded by at most 2⁻⁹ of its value.
     pub fn stored(cpu: &Cpu, g: &Linear, w: &[f32], storage: Storage) -> Self {
         let packed = PackedConv2d::new(cpu, &as_conv2d(g), w);
         Self(match storage {
@@ -64,18 +64,18 @@ impl PackedLinear {
         })
     }
 
-    /// The kernel that was chosen: operation, tile and instruction set.
+    /// The name of the chosen kernel: operation, tile and instruction set.
     pub fn kernel(&self) -> &'static str {
         self.0.kernel()
     }
 
-    /// Bytes of packed weights.
+    /// The size of the packed weights in bytes.
     pub fn bytes(&self) -> usize {
         self.0.bytes()
     }
 }
 
-/// `y = activation(x · wᵀ + bias + residual)` with a packed weight. Shapes as for [`linear_forward`].
+/// Computes `y = activation(x · wᵀ + bias + residual)` with a packed weight. Shapes are as for [`linear_forward`].
 pub fn linear_forward_packed(
     cpu: &Cpu,
     g: &Linear,

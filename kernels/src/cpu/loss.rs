@@ -1,5 +1,5 @@
 //! Losses over `[rows, k]`, averaged over rows, and their gradients, multiplied by the upstream gradient `scale`.
-//! Each row's loss is an `f64`; they are added in order.
+//! The loss of each row is an `f64`; the losses are added in row order.
 
 use super::Cpu;
 use super::columns::{Shift, column_sums};
@@ -7,7 +7,7 @@ use super::lanewise::lanewise;
 use super::softmax::{log_softmax_row, rows_per_task};
 use rayon::prelude::*;
 
-/// Cross entropy against the target class, with label smoothing (Szegedy et al. 2016):
+/// Computes the cross entropy against the target class, with label smoothing (Szegedy et al. 2016):
 /// `−1/rows · Σ_row Σ_j q_j · log_softmax(logits)_j` with `q = (1 − smoothing)·onehot(target) + smoothing/k`.
 pub fn cross_entropy_forward(
     cpu: &Cpu,
@@ -24,7 +24,7 @@ pub fn cross_entropy_forward(
     })
 }
 
-/// `dlogits = scale/rows · (softmax(logits) − q)`.
+/// Computes `dlogits = scale/rows · (softmax(logits) − q)`.
 pub fn cross_entropy_input_grad(
     cpu: &Cpu,
     rows: usize,
@@ -45,7 +45,7 @@ pub fn cross_entropy_input_grad(
     });
 }
 
-/// `q` of one row.
+/// The target distribution `q` of one row.
 fn target_shares(k: usize, target: u32, smoothing: f32) -> impl Iterator<Item = f64> {
     let target = target as usize;
     assert!(target < k, "class {target} of {k}");
@@ -53,8 +53,8 @@ fn target_shares(k: usize, target: u32, smoothing: f32) -> impl Iterator<Item = 
     (0..k).map(move |j| if j == target { 1.0 - smoothing } else { 0.0 } + smoothing / k as f64)
 }
 
-/// Distillation with soft targets (Hinton et al. 2015): `T² · mean_row KL(p ‖ q)` with `p = softmax(teacher/T)` and
-/// `q = softmax(student/T)`.
+/// Computes the distillation loss with soft targets (Hinton et al. 2015): `T² · mean_row KL(p ‖ q)` with
+/// `p = softmax(teacher/T)` and `q = softmax(student/T)`.
 pub fn kl_divergence_forward(
     cpu: &Cpu,
     rows: usize,
@@ -72,7 +72,7 @@ pub fn kl_divergence_forward(
     })
 }
 
-/// `dstudent = scale · T/rows · (q − p)`.
+/// Computes `dstudent = scale · T/rows · (q − p)`.
 pub fn kl_divergence_input_grad(
     cpu: &Cpu,
     rows: usize,
@@ -95,20 +95,20 @@ pub fn kl_divergence_input_grad(
     });
 }
 
-/// The mean over all elements of `(a − b)²`.
+/// Computes the mean of `(a − b)²` over all elements.
 pub fn mse_forward(cpu: &Cpu, a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let sums = column_sums(cpu, 1, Shift::FirstTile, [a, b], |_, [a, b]| [(a - b) * (a - b)]);
     (sums.totals()[0][0] / a.len() as f64) as f32
 }
 
-/// `da = scale · 2/len · (a − b)`.
+/// Computes `da = scale · 2/len · (a − b)`.
 pub fn mse_input_grad(cpu: &Cpu, a: &[f32], b: &[f32], scale: f32, da: &mut [f32]) {
     let factor = (f64::from(scale) * 2.0 / a.len() as f64) as f32;
     lanewise(cpu, [da], [a, b], move |_, [a, b]| [factor * (a - b)]);
 }
 
-/// The mean of `loss(row)`.
+/// Computes the mean of `loss(row)` over all rows.
 fn mean_of_rows(cpu: &Cpu, rows: usize, k: usize, loss: impl Fn(usize) -> f64 + Send + Sync) -> f32 {
     let losses: Vec<f64> =
         cpu.run(|| (0..rows).into_par_iter().with_min_len(rows_per_task(k)).map(loss).collect());

@@ -1,9 +1,9 @@
-//! Products of plain matrices on the tile kernel.
+//! Matrix products on the tile kernel.
 //!
 //! ```text
 //!   for panel of up to 48 columns, block of rows        one task
 //!     for chunk of 512 steps of the reduction
-//!       pack B: 512 × NR floats, second-level cache
+//!       pack B: 512 × NR floats, L2 cache
 //!       for tile of 8 rows                              A in place, through row pointers and a step
 //!         C (+)= A · B
 //! ```
@@ -17,13 +17,13 @@ use crate::params::{Activation, Trans};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Steps of the reduction that are packed at a time.
+/// The number of steps of the reduction packed at a time.
 const CHUNK: usize = 512;
-/// Rows of C that share a packed chunk in a task, where there are enough.
+/// The number of rows of C that share a packed chunk in a task, if there are enough.
 const ROWS: usize = 512;
 
-/// `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`, row-major;
-/// A is stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does.
+/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` is `[k, n]` and C is
+/// `[m, n]`, all row-major. A is stored as `[k, m]` if `ta` transposes it, and B as `[n, k]` if `tb` does.
 pub fn gemm(
     cpu: &Cpu,
     ta: Trans,
@@ -39,7 +39,7 @@ pub fn gemm(
     assert_eq!(
         (a.len(), b.len(), c.len()),
         (m * k, k * n, m * n),
-        "matrices have the lengths of their shapes"
+        "the matrices have the lengths of their shapes"
     );
     if k == 0 {
         if !accumulate {
@@ -67,7 +67,7 @@ pub fn gemm(
     });
 }
 
-/// A product's operands by strides.
+/// The operands of a product, with their strides.
 struct Product<'a> {
     a: &'a [f32],
     row_step: usize,
@@ -86,7 +86,7 @@ impl Product<'_> {
             self.b.pack(first_k, len, panel, packed);
             for row in rows.clone().step_by(panel.kernel.mr) {
                 let m = panel.kernel.mr.min(rows.end - row);
-                // Rows that do not exist repeat the last one; they are not stored.
+                // Rows that do not exist repeat the last one; their results are not stored.
                 let start = |i: usize| (row + i.min(m - 1)) * self.row_step + first_k * self.k_step;
                 let pointers: [*const f32; MAX_MR] = std::array::from_fn(|i| self.a[start(i)..].as_ptr());
                 let out: [usize; MAX_MR] = std::array::from_fn(|i| (row + i) * self.n);
@@ -108,16 +108,17 @@ impl Product<'_> {
                     residual: std::ptr::null(),
                     activation: Activation::None,
                 };
-                // SAFETY: the kernel comes from a backend that this machine has. Row `i` of A has `len` elements
-                // from `first_k` on; B holds `len` rows of `nr` floats; the rows and the panel's columns of C
-                // belong to this task.
+                // SAFETY: the kernel comes from a backend that this machine supports. Row `i` of A has `len` elements
+                // from `first_k` on, and B has `len` rows of `nr` floats. Only this task writes these rows of the
+                // panel's columns of C.
                 unsafe { (panel.kernel.run)(&tile) }
             }
         }
     }
 }
 
-/// `y = A · x`, or `y = Aᵀ · x` with `Trans::Yes`. A is `m × n` as stored, row-major. Bound by reading A once.
+/// Computes `y = A · x`, or `y = Aᵀ · x` with `Trans::Yes`. A is stored as `m × n`, row-major. The speed is bound by
+/// reading A once.
 pub fn gemv(cpu: &Cpu, ta: Trans, m: usize, n: usize, a: &[f32], x: &[f32], y: &mut [f32]) {
     let (inputs, outputs) = match ta {
         Trans::No => (n, m),
@@ -126,7 +127,7 @@ pub fn gemv(cpu: &Cpu, ta: Trans, m: usize, n: usize, a: &[f32], x: &[f32], y: &
     assert_eq!(
         (a.len(), x.len(), y.len()),
         (m * n, inputs, outputs),
-        "operands have the lengths of their shapes"
+        "the operands have the lengths of their shapes"
     );
     if n == 0 || m == 0 {
         return y.fill(0.0);
@@ -149,7 +150,7 @@ pub fn gemv(cpu: &Cpu, ta: Trans, m: usize, n: usize, a: &[f32], x: &[f32], y: &
     });
 }
 
-/// `Σ_i a[i] · x[i]` with eight independent sums.
+/// Computes `Σ_i a[i] · x[i]` with eight independent sums.
 struct Dot<'a> {
     a: &'a [f32],
     x: &'a [f32],
@@ -178,7 +179,7 @@ impl Kernel for Dot<'_> {
     }
 }
 
-/// `y = Σ_i x[i] · a[i · n ..]` over a block of columns, which stays in the first-level cache.
+/// Computes `y = Σ_i x[i] · a[i · n ..]` for a block of columns, which stays in the L1 cache.
 struct WeightedRows<'a> {
     a: &'a [f32],
     n: usize,

@@ -1,8 +1,8 @@
-//! Kernels for the CPU: vector instructions chosen at run time, threads of an own pool.
+//! CPU kernels. The vector instructions are chosen at run time, and the threads belong to a private pool.
 //!
-//! Every kernel takes a [`Cpu`] first: which instruction set, which threads. Algorithms are written once over
-//! the vector trait of [`simd`]; `avx512`, `avx2` and `portable` implement it. Every sum is formed in an order that
-//! depends on the shape alone, so the same bits come out for any number of threads.
+//! The first argument of every kernel is a [`Cpu`], which selects the instruction set and the threads. Each algorithm
+//! is written once, over the vector trait in [`simd`], which `avx512`, `avx2` and `portable` implement. The order of
+//! every sum depends only on the shape, so the results are bit-identical for any number of threads.
 
 mod adaptive_pool;
 #[cfg(target_arch = "x86_64")]
@@ -72,22 +72,22 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// An instruction set for which kernels exist.
+/// An instruction set that the kernels support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Isa {
-    /// Whatever vectors the target has without asking.
+    /// The vectors that the compilation target has by default, without run-time detection.
     Portable,
-    /// AVX2 with FMA: eight lanes.
+    /// AVX2 with FMA, eight lanes.
     Avx2,
-    /// AVX-512 F, VL, BW and DQ: sixteen lanes.
+    /// AVX-512 F, VL, BW and DQ, sixteen lanes.
     Avx512,
 }
 
 impl Isa {
-    /// All of them, the slowest first.
+    /// All instruction sets, slowest first.
     pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
 
-    /// Whether this machine has it.
+    /// Whether this machine supports it.
     pub fn available(self) -> bool {
         Backend::new(self).is_some()
     }
@@ -114,21 +114,21 @@ impl FromStr for Isa {
     }
 }
 
-/// Why there is no [`Cpu`] as asked for.
+/// The reason why the requested [`Cpu`] cannot be created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CpuError {
-    /// `LOPPER_ISA` holds something else than the name of an instruction set.
+    /// `LOPPER_ISA` is not the name of an instruction set.
     #[error("{ISA_VARIABLE}: unknown instruction set {0:?}; expected portable, avx2 or avx512")]
     UnknownIsa(String),
-    /// `LOPPER_ISA` names an instruction set that the machine lacks.
+    /// `LOPPER_ISA` names an instruction set that this machine does not support.
     #[error("{ISA_VARIABLE}: this machine has no {0}")]
     MissingIsa(Isa),
-    /// The system refuses to start that many threads.
+    /// The system cannot start that many threads.
     #[error("threads: the system cannot start {count}: {reason}")]
     Threads {
-        /// How many were asked for.
+        /// The requested number of threads.
         count: usize,
-        /// What the system says.
+        /// The system's error message.
         reason: String,
     },
 }
@@ -136,10 +136,10 @@ pub enum CpuError {
 /// The environment variable that forces an instruction set.
 const ISA_VARIABLE: &str = "LOPPER_ISA";
 
-/// The most threads that a pool has.
+/// The maximum number of threads in a pool.
 pub const MAX_THREADS: usize = 256;
 
-/// A proof of an instruction set, whichever it is.
+/// A proof that the machine supports one of the instruction sets.
 #[derive(Clone, Copy)]
 enum Backend {
     Portable(portable::Portable),
@@ -173,8 +173,7 @@ impl Backend {
     }
 }
 
-/// An instruction set that this machine has and a pool of threads: what every CPU kernel runs on.
-/// Cloning shares the pool.
+/// The instruction set and the thread pool that every CPU kernel runs on. Clones share the pool.
 #[derive(Clone)]
 pub struct Cpu {
     backend: Backend,
@@ -191,21 +190,22 @@ impl fmt::Debug for Cpu {
 }
 
 impl Cpu {
-    /// The best instruction set of the machine, or the one that `LOPPER_ISA` names where it can be had;
-    /// one thread a core.
+    /// Uses the best instruction set of the machine, or the one that `LOPPER_ISA` names if it is available, with one
+    /// thread per core.
     ///
     /// # Panics
-    /// Where the system cannot start the threads.
+    /// Panics if the system cannot start the threads.
     pub fn detect() -> Self {
         Self::try_detect().unwrap_or_else(|_| Self::new(best_backend(), core_count()))
     }
 
-    /// Like [`detect`](Self::detect), but an unusable `LOPPER_ISA` and threads that do not start are errors.
+    /// Like [`detect`](Self::detect), but returns an error if `LOPPER_ISA` is unusable or the threads cannot be
+    /// started.
     pub fn try_detect() -> Result<Self, CpuError> {
         Self::open(core_count())
     }
 
-    /// Like [`try_detect`](Self::try_detect), with a pool of `threads` threads, at least 1 and at most [`MAX_THREADS`].
+    /// Like [`try_detect`](Self::try_detect), with `threads` threads, clamped to `1..=`[`MAX_THREADS`].
     pub fn open(threads: usize) -> Result<Self, CpuError> {
         let backend = match std::env::var_os(ISA_VARIABLE) {
             None => best_backend(),
@@ -217,25 +217,25 @@ impl Cpu {
         Self::try_new(backend, threads)
     }
 
-    /// This instruction set with one thread a core; `None` where the machine lacks it.
+    /// Uses this instruction set with one thread per core; `None` if the machine does not support it.
     pub fn with_isa(isa: Isa) -> Option<Self> {
         Backend::new(isa).map(|backend| Self::new(backend, core_count()))
     }
 
-    /// The same instruction set with a pool of `n` threads, at least 1 and at most [`MAX_THREADS`].
+    /// Returns the same instruction set with a pool of `n` threads, clamped to `1..=`[`MAX_THREADS`].
     pub fn threads(self, n: usize) -> Self {
         let strict = self.strict;
         let cpu = if self.thread_count() == n { self } else { Self::new(self.backend, n) };
         Self { strict, ..cpu }
     }
 
-    /// The same CPU, which computes every convolution and its gradients by the direct algorithm, whatever is asked for:
-    /// an output then depends on nothing but the pixels that it reads, however large they are.
+    /// Returns a CPU that computes every convolution and its gradients with the direct algorithm, whatever algorithm is
+    /// requested. Each output then depends only on the pixels that it reads, however large they are.
     pub fn strict(self) -> Self {
         Self { strict: true, ..self }
     }
 
-    /// Whether it computes by the direct algorithm only.
+    /// Whether only the direct algorithm is used.
     pub fn is_strict(&self) -> bool {
         self.strict
     }
@@ -266,18 +266,19 @@ impl Cpu {
         self.backend.isa()
     }
 
-    /// Threads in the pool.
+    /// The number of threads in the pool.
     pub fn thread_count(&self) -> usize {
         self.pool.current_num_threads()
     }
 
-    /// `len` floats of unspecified value, for a kernel to write: the memory of an earlier such buffer where it can be.
+    /// Returns `len` floats of unspecified value for a kernel to write. Reuses the memory of an earlier buffer if
+    /// possible.
     pub fn buffer(&self, len: usize) -> Buffer {
         self.recycler.buffer(len)
     }
 
-    /// Runs `f` on a thread of the pool, so that rayon's parallel iterators inside it use the pool, and
-    /// subnormals are flushed to zero. Called from inside the pool it runs `f` at once.
+    /// Runs `f` on a thread of the pool, so that rayon's parallel iterators inside it use the pool and subnormals are
+    /// flushed to zero. A call from inside the pool runs `f` directly.
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         self.pool.install(f)
     }
@@ -303,18 +304,18 @@ fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Makes this thread read and produce zero instead of subnormal numbers. A batch norm that is folded into a
-/// convolution can create hundreds of them, and each one costs a slow path of a hundred cycles and more.
+/// Makes this thread treat subnormal inputs and results as zero. Folding a batch norm into a convolution can create
+/// hundreds of subnormals, each of which takes a slow path of a hundred cycles or more.
 fn flush_subnormals() {
-    // Miri knows no inline assembly.
+    // Miri does not support inline assembly.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         const FLUSH_TO_ZERO: u32 = 1 << 15;
         const DENORMALS_ARE_ZERO: u32 = 1 << 6;
         let mut control = 0u32;
-        // SAFETY: both instructions access the four bytes of `control`. Rounding and exception masks stay as
-        // they were, so every result that is not subnormal is unaffected. The compiler takes the two bits to be
-        // clear: it may compute a subnormal constant that the machine would have flushed, which no kernel has.
+        // SAFETY: both instructions access only the four bytes of `control`. The rounding mode and the exception masks
+        // do not change, so every result that is not subnormal is unaffected. The compiler assumes that the two bits
+        // are clear: it may fold a constant to a subnormal that the machine would flush, but no kernel has one.
         unsafe {
             std::arch::asm!("stmxcsr [{}]", in(reg) &mut control, options(nostack));
             control |= FLUSH_TO_ZERO | DENORMALS_ARE_ZERO;

@@ -1,19 +1,19 @@
-//! Optimizer steps, as PyTorch defines them, on a parameter `p` with gradient `g`. Where there is a `mask`, weights
+//! Optimizer steps, as PyTorch defines them, on a parameter `p` with gradient `g`. If there is a `mask`, the weights
 //! that it drops (0) become zero in the same pass.
 //!
-//! Memory bounds them: a step of Adam reads four numbers of each weight and writes three, once.
+//! The steps are memory-bound: an Adam step reads four numbers per weight and writes three, once each.
 
 use super::Cpu;
 use super::lanewise::lanewise;
 use crate::params::{Adam, Sgd};
 
-/// `p`, or 0 where the mask drops it: chosen, not multiplied, because a masked NaN must become zero too.
+/// `p`, or 0 if the mask drops it. The value is selected, not multiplied, because a masked NaN must also become zero.
 #[inline(always)]
 fn masked(p: f32, mask: f32) -> f32 {
     if mask == 0.0 { 0.0 } else { p }
 }
 
-/// One step of [`Sgd`]: `d = g + weight_decay·p`; `v = momentum·v + d`, or `v = d` on the `first` step;
+/// Performs one step of [`Sgd`]: `d = g + weight_decay·p`; `v = momentum·v + d`, or `v = d` on the `first` step;
 /// `p −= lr · (d + momentum·v if nesterov, else v)`. Without momentum the velocity is neither read nor written.
 pub fn sgd_step(
     cpu: &Cpu,
@@ -26,7 +26,7 @@ pub fn sgd_step(
 ) {
     let Sgd { lr, momentum, nesterov, weight_decay } = *h;
     let plain = move |p: f32, g: f32| p - lr * (g + weight_decay * p);
-    // On the first step whatever the velocity holds is dropped, an infinity or a NaN included.
+    // The first step ignores the contents of the velocity, even an infinity or a NaN.
     let keep = !first;
     let heavy = move |[p, v]: [f32; 2], g: f32| {
         let d = g + weight_decay * p;
@@ -45,8 +45,8 @@ pub fn sgd_step(
     }
 }
 
-/// Step number `step` (from 1) of [`Adam`]: with `d = g + weight_decay·p`, or `d = g` and `p` shrunk if decoupled,
-/// `m = β₁m + (1−β₁)d`, `v = β₂v + (1−β₂)d²`, `p −= lr · m/(1−β₁ᵗ) / (√(v/(1−β₂ᵗ)) + eps)`.
+/// Performs step number `step` (from 1) of [`Adam`]: with `d = g + weight_decay·p`, or `d = g` and `p` shrunk if
+/// decoupled, `m = β₁m + (1−β₁)d`, `v = β₂v + (1−β₂)d²`, `p −= lr · m/(1−β₁ᵗ) / (√(v/(1−β₂ᵗ)) + eps)`.
 pub fn adam_step(
     cpu: &Cpu,
     h: &Adam,

@@ -1,7 +1,7 @@
-//! How the columns of a matrix product are divided into panels, and how B is packed into them.
+//! Division of a matrix product's columns into panels, and packing of B into them.
 //!
-//! A panel holds NR columns of B, row after row, so that the tile kernel reads it in one aligned stream. The
-//! last columns are filled up with zeros to whole vectors.
+//! A panel holds NR columns of B, row by row, so that the tile kernel reads it as one aligned stream. The last columns
+//! are padded with zeros to whole vectors.
 //!
 //! ```text
 //!   columns: 64 = 32 + 32     128 = 48 + 48 + 32     80 = 48 + 32     10 = 16 (6 of them zeros)
@@ -13,7 +13,7 @@ use super::{Backend, portable};
 use super::{avx2, avx512};
 
 impl Backend {
-    /// The tile kernels of this instruction set, by the number of vectors in a row, from one.
+    /// The tile kernels of this instruction set, ordered by the number of vectors in a row, starting at one.
     pub(super) fn gemm_tiles(self) -> &'static [TileKernel] {
         match self {
             Self::Portable(_) => &portable::GEMM_TILES,
@@ -25,22 +25,22 @@ impl Backend {
     }
 }
 
-/// A range of columns that one tile kernel computes.
+/// A range of columns computed by one tile kernel.
 #[derive(Clone, Copy)]
 pub(super) struct Panel {
-    /// First column.
+    /// The first column.
     pub start: usize,
-    /// Columns; the panel is `kernel.nr ≥ width` wide.
+    /// The number of columns; the packed panel is `kernel.nr ≥ width` wide.
     pub width: usize,
     pub kernel: &'static TileKernel,
-    /// Where the panel begins in the packed matrix.
+    /// The offset of the panel in the packed matrix.
     pub offset: usize,
-    /// First element of A's rows that meets this panel: the group's first channel.
+    /// The first element of A's rows that is multiplied by this panel: the group's first channel.
     pub a_offset: usize,
 }
 
-/// Divides `n` columns into panels, each `k` rows long and packed from `offset` on. Widest tiles are preferred;
-/// where the vectors do not divide evenly, narrower tiles share what is left rather than leave one vector over.
+/// Divides `n` columns into panels, each `k` rows long and packed from `offset` on. Prefers the widest tiles. If the
+/// vectors do not divide evenly, narrower tiles share the remainder, so that no single vector is left over.
 pub(super) fn split_columns(backend: Backend, n: usize, k: usize, offset: usize) -> Vec<Panel> {
     let tiles = backend.gemm_tiles();
     let lanes = tiles[0].nr;
@@ -57,12 +57,12 @@ pub(super) fn split_columns(backend: Backend, n: usize, k: usize, offset: usize)
     panels
 }
 
-/// Floats that the panels take when packed, `k` rows long, from the offset of the first.
+/// The number of floats that the packed panels take with `k` rows, from the offset of the first panel on.
 pub(super) fn packed_len(panels: &[Panel], k: usize) -> usize {
     panels.iter().map(|panel| panel.kernel.nr * k).sum()
 }
 
-/// A matrix by strides: element `(k, j)` is `data[k * k_step + j * j_step]`.
+/// A strided matrix: element `(k, j)` is `data[k * k_step + j * j_step]`.
 #[derive(Clone, Copy)]
 pub(super) struct Strided<'a> {
     pub data: &'a [f32],
@@ -71,7 +71,7 @@ pub(super) struct Strided<'a> {
 }
 
 impl Strided<'_> {
-    /// Packs rows `k0 .. k0 + count` of the columns of `panel` into `packed`, NR floats a row.
+    /// Packs rows `k0 .. k0 + count` of the columns of `panel` into `packed`, NR floats per row.
     pub(super) fn pack(self, k0: usize, count: usize, panel: &Panel, packed: &mut [f32]) {
         let nr = panel.kernel.nr;
         let origin = k0 * self.k_step + panel.start * self.j_step;
@@ -83,7 +83,7 @@ impl Strided<'_> {
             }
             return;
         }
-        // A transposition: sixteen rows at a time keep what is written in the first-level cache.
+        // A transposition: sixteen rows at a time keep the output in the L1 cache.
         const ROWS: usize = 16;
         for (block, rows) in packed[..count * nr].chunks_mut(ROWS * nr).enumerate() {
             for j in 0..panel.width {

@@ -1,8 +1,8 @@
-//! The machine's limits: how fast fused multiply-adds run, and memory is read, when nothing else happens.
+//! Measurements of the machine's limits: the peak rates of fused multiply-adds and of memory reads.
 //!
-//! Each thread keeps `CHAINS` independent accumulators in registers, more than latency × ports (4 × 2) where
-//! the registers allow it, and touches no memory. Every reported "share of peak" divides by this figure, taken
-//! in the same process, because clocks differ from one minute to the next on a shared machine.
+//! For multiply-adds, each thread keeps `CHAINS` independent accumulators in registers and touches no memory. There are
+//! more than latency × ports (4 × 2) of them if the registers allow it. Every reported "share of peak" divides by this
+//! figure, measured in the same process, because the clock of a shared machine changes from one minute to the next.
 
 use super::simd::{Kernel, Simd};
 use super::{Cpu, Isa};
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// `steps` rounds of one FMA on each accumulator.
+/// Performs `steps` rounds of one FMA per accumulator.
 struct Chains<const CHAINS: usize> {
     steps: usize,
 }
@@ -32,7 +32,7 @@ impl<const CHAINS: usize> Kernel for Chains<CHAINS> {
     }
 }
 
-/// Sums a slice with enough independent sums that only memory can be slow.
+/// Sums a slice with enough independent sums that only memory limits the speed.
 struct ReadAll<'a>(&'a [f32]);
 
 impl Kernel for ReadAll<'_> {
@@ -52,12 +52,13 @@ impl Kernel for ReadAll<'_> {
 }
 
 impl Cpu {
-    /// Measures how fast all threads of this `Cpu` together read a block of 256 MiB, in GB/s: the best of several runs.
+    /// Measures the rate at which all threads of this `Cpu` together read a block of 256 MiB, in GB/s, as the best of
+    /// several runs.
     pub fn read_peak(&self) -> f64 {
         const LEN: usize = 64 << 20;
         const RUNS: usize = 5;
         let mut block = Buffer::zeros(LEN);
-        // Pages that nobody has written are one and the same.
+        // Pages that have never been written all share one zero page.
         block.fill(1.0);
         let share = LEN.div_ceil(self.thread_count());
         let fastest = (0..RUNS).map(|_| {
@@ -71,8 +72,9 @@ impl Cpu {
         4e-9 * LEN as f64 / fastest.fold(f64::INFINITY, f64::min)
     }
 
-    /// Measures what it costs to give each thread of this `Cpu` a task and to wait for all of them, in seconds: the median
-    /// time of such a group, one behind the other as in a plan, less that of one of its tasks, a few microseconds long.
+    /// Measures the cost, in seconds, of giving each thread of this `Cpu` a task and waiting for all of them. Groups of
+    /// tasks, each a few microseconds long, run back to back as in a plan. The cost is the median time of a group minus
+    /// that of one of its tasks.
     pub fn fork_join(&self) -> f64 {
         const RUNS: usize = 1001;
         let task = || black_box(self.dispatch(Chains::<12> { steps: black_box(2000) }));
@@ -94,12 +96,12 @@ impl Cpu {
         self.run(|| median(&group) - median(&|| _ = task()))
     }
 
-    /// Measures the peak of fused multiply-adds of this instruction set on all threads of this `Cpu`,
-    /// in GFLOP/s (an FMA is two): the best of several runs of a few milliseconds.
+    /// Measures the peak rate of this instruction set's fused multiply-adds on all threads of this `Cpu`, in GFLOP/s
+    /// (an FMA counts as two), as the best of several runs of a few milliseconds.
     pub fn fma_peak(&self) -> f64 {
         const STEPS: usize = 400_000;
         const RUNS: usize = 7;
-        // The portable vectors are two registers of sixteen each: six chains are what fits.
+        // A portable vector takes two of sixteen registers, so six chains fit.
         let (chains, lanes) = match self.isa() {
             Isa::Portable => (6, 8),
             Isa::Avx2 => (12, 8),

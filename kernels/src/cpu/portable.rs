@@ -1,4 +1,4 @@
-//! Any machine, through the `wide` crate: eight lanes, made of whatever vectors the target has by default
+//! The backend for any machine, based on the `wide` crate: eight lanes in the vectors that the target has by default
 //! (two SSE registers on x86-64, without FMA).
 
 use super::simd::{Kernel, MAX_LANES, Simd};
@@ -6,7 +6,7 @@ use super::tile::{Tile, TileKernel, tile};
 use half::bf16;
 use wide::f32x8;
 
-/// The backend that needs no proof.
+/// The portable backend, which needs no proof.
 #[derive(Debug, Clone, Copy)]
 pub struct Portable;
 
@@ -26,7 +26,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> f32x8 {
-        // SAFETY: the caller vouches for eight readable floats.
+        // SAFETY: the caller guarantees eight readable floats.
         f32x8::new(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
     }
 
@@ -34,7 +34,7 @@ impl Simd for Portable {
     unsafe fn load_bf16(self, p: *const bf16) -> f32x8 {
         let mut lanes = [0.0; 8];
         for (i, lane) in lanes.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for eight readable numbers.
+            // SAFETY: the caller guarantees eight readable numbers.
             *lane = unsafe { *p.add(i) }.to_f32();
         }
         f32x8::new(lanes)
@@ -42,21 +42,21 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: f32x8) {
-        // SAFETY: the caller vouches for eight writable floats.
+        // SAFETY: the caller guarantees eight writable floats.
         unsafe { p.cast::<[f32; 8]>().write_unaligned(v.to_array()) }
     }
 
     #[inline(always)]
     unsafe fn load_partial(self, p: *const f32, n: usize) -> f32x8 {
         let mut lanes = [0.0; 8];
-        // SAFETY: the caller vouches for `n ≤ 8` readable floats.
+        // SAFETY: the caller guarantees `n ≤ 8` readable floats.
         unsafe { std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n) };
         f32x8::new(lanes)
     }
 
     #[inline(always)]
     unsafe fn store_partial(self, p: *mut f32, v: f32x8, n: usize) {
-        // SAFETY: the caller vouches for `n ≤ 8` writable floats.
+        // SAFETY: the caller guarantees `n ≤ 8` writable floats.
         unsafe { std::ptr::copy_nonoverlapping(v.to_array().as_ptr(), p, n) }
     }
 
@@ -80,7 +80,7 @@ impl Simd for Portable {
         a.mul_add(b, c)
     }
 
-    // `wide`'s own `max` and `min` treat NaN otherwise than the machine instructions do.
+    // `max` and `min` of `wide` treat NaN differently from the machine instructions.
     #[inline(always)]
     fn max(self, a: f32x8, b: f32x8) -> f32x8 {
         a.simd_gt(b).bitselect(a, b)
@@ -100,16 +100,16 @@ impl Simd for Portable {
 }
 
 unsafe fn gemm_4x8_portable(t: &Tile) {
-    // SAFETY: the caller vouches for the tile.
+    // SAFETY: the caller guarantees that the tile is valid.
     unsafe { tile::<Portable, f32, 4, 1>(Portable, t) }
 }
 
 unsafe fn gemm_4x8_portable_bf16(t: &Tile) {
-    // SAFETY: the caller vouches for the tile.
+    // SAFETY: the caller guarantees that the tile is valid.
     unsafe { tile::<Portable, bf16, 4, 1>(Portable, t) }
 }
 
-/// Tile kernels by the number of vectors in a row, from one.
+/// Tile kernels ordered by the number of vectors in a row, starting at one.
 pub(super) static GEMM_TILES: [TileKernel; 1] = [TileKernel {
     name: "gemm_4x8_portable",
     name_bf16: "gemm_4x8_portable_bf16",

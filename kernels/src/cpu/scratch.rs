@@ -1,5 +1,5 @@
-//! Memory that kernels need for the length of a call, kept by the [`Cpu`] so that a steady state allocates
-//! nothing; and the promise under which threads write disjoint parts of one slice.
+//! Temporary memory of kernels, and [`Shared`], a slice of which threads write disjoint parts. The [`Cpu`] keeps the
+//! memory between calls, so that a steady state allocates nothing.
 
 use super::Cpu;
 use crate::buffer::Buffer;
@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Buffers that wait for their next use, and a workspace for each thread of the pool.
+/// Unused buffers kept for reuse, and a workspace for each thread of the pool.
 pub(super) struct Shelf {
     buffers: Mutex<Vec<Buffer>>,
     workspaces: Vec<Mutex<Workspace>>,
@@ -23,12 +23,12 @@ impl Shelf {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Buffer>> {
-        // A panic elsewhere cannot leave a list of plain buffers broken.
+        // A panic elsewhere cannot leave a list of plain buffers in an invalid state.
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// `len` floats of unspecified value, given back when dropped.
+/// `len` floats of unspecified value, returned to the shelf when dropped.
 pub(super) struct Scratch<'a> {
     cpu: &'a Cpu,
     buffer: Buffer,
@@ -36,10 +36,10 @@ pub(super) struct Scratch<'a> {
 }
 
 impl Cpu {
-    /// Takes a buffer of at least `len` floats of unspecified value off the shelf: the smallest that is large
-    /// enough, or a new one in the place of the largest.
+    /// Takes a buffer of at least `len` floats of unspecified value off the shelf: the smallest one that is large
+    /// enough, or a new one that replaces the largest.
     ///
-    /// While buffers are guarded it is a new one, so that its end is that of what was asked for.
+    /// While buffers are guarded, the buffer is always new, so that it ends exactly after `len` floats.
     pub(super) fn take_buffer(&self, len: usize) -> Buffer {
         if Guard::is_on() {
             return Buffer::unspecified(len);
@@ -92,7 +92,7 @@ impl Drop for Scratch<'_> {
     }
 }
 
-/// What a task of a tiled kernel needs while it runs: pointers to A's rows, offsets of C's rows, packed floats.
+/// The temporary memory of a tiled kernel's task: pointers to A's rows, offsets of C's rows, and packed floats.
 #[derive(Default)]
 pub(super) struct Workspace {
     pub rows: Vec<*const f32>,
@@ -101,7 +101,7 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    /// At least `len` floats of unspecified value.
+    /// Returns at least `len` floats of unspecified value, growing the buffer if necessary.
     pub(super) fn floats(floats: &mut Buffer, len: usize) -> &mut [f32] {
         if floats.len() < len || Guard::is_on() {
             *floats = Buffer::unspecified(len);
@@ -110,19 +110,19 @@ impl Workspace {
     }
 }
 
-// SAFETY: the pointers are written by the task that reads them, and mean nothing to the next one.
+// SAFETY: each task writes the pointers that it reads, and never reads those of an earlier task.
 unsafe impl Send for Workspace {}
 
 impl Cpu {
-    /// Lends `f` the workspace of this thread of the pool. `f` must not wait for other tasks, which would ask for it
-    /// again and wait for ever.
+    /// Lends `f` the workspace of this pool thread. `f` must not wait for other tasks: one of them could run on this
+    /// thread, request the workspace again and deadlock.
     pub(super) fn with_workspace<R>(&self, f: impl FnOnce(&mut Workspace) -> R) -> R {
         let thread = rayon::current_thread_index().expect("tasks run on threads of the pool");
-        // Whoever counts bytes holds it for a moment. What a task that panicked left there is as good as anything.
+        // `scratch_bytes` holds the lock only briefly. A task that panicked leaves valid, unspecified contents.
         f(&mut self.shelf.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Bytes that kernels have needed so far for the length of a call, and that are kept for their next.
+    /// The number of bytes of temporary memory that kernels have needed so far and that are kept for later calls.
     pub fn scratch_bytes(&self) -> usize {
         let buffers: usize = self.shelf.lock().iter().map(|buffer| buffer.len()).sum();
         let workspaces = self.shelf.workspaces.iter().map(|workspace| {
@@ -141,7 +141,7 @@ pub(super) struct Shared<'a> {
     slice: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: a `Shared` only hands out a pointer; whoever writes through it promises disjoint parts.
+// SAFETY: a `Shared` only hands out a pointer; code that writes through it guarantees disjoint parts.
 unsafe impl Send for Shared<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}
@@ -151,7 +151,7 @@ impl<'a> Shared<'a> {
         Self { data: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
-    /// The start of the slice. Writes of different threads must not overlap.
+    /// The start of the slice. Writes by different threads must not overlap.
     pub(super) fn as_mut_ptr(self) -> *mut f32 {
         self.data
     }
@@ -159,19 +159,19 @@ impl<'a> Shared<'a> {
     /// The whole slice.
     ///
     /// # Safety
-    /// While it lives nobody else accesses the slice.
+    /// Nothing else accesses the slice while the result is alive.
     pub(super) unsafe fn all(self) -> &'a mut [f32] {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.range(0, self.len) }
     }
 
     /// A part of the slice.
     ///
     /// # Safety
-    /// While it lives nobody else accesses this range.
+    /// Nothing else accesses this range while the result is alive.
     pub(super) unsafe fn range(self, start: usize, len: usize) -> &'a mut [f32] {
         assert!(start + len <= self.len);
-        // SAFETY: the range lies inside the slice, and the caller promises that it is not shared.
+        // SAFETY: the range lies inside the slice, and the caller guarantees exclusive access.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
     }
 }

@@ -1,46 +1,46 @@
 //! The vector trait over which each CPU algorithm is written once.
 //!
-//! A backend is a zero-sized *token*. Only a check of the running machine creates one, so owning a token is the
-//! proof that its instructions exist, and the arithmetic below is safe to call. An algorithm is a [`Kernel`]:
-//! a value that holds its arguments and runs over any backend. [`Simd::vectorize`] (and
-//! [`Cpu::dispatch`](super::Cpu::dispatch), which picks the backend) calls it inside a `#[target_feature]`
-//! function; everything is inlined into that function, which is what lets the compiler use the wide registers.
+//! A backend is a zero-sized *token*. Tokens are created only by a check of the running machine, so owning one proves
+//! that its instructions are available, and the arithmetic below is safe to call. An algorithm is a [`Kernel`]: a value
+//! that holds its arguments and runs over any backend. [`Simd::vectorize`] (and
+//! [`Cpu::dispatch`](super::Cpu::dispatch), which picks the backend) calls it inside a `#[target_feature]` function.
+//! Everything is inlined into that function, so that the compiler can use the wide registers.
 //!
-//! Rules for a `Kernel`: mark `run` and every generic helper `#[inline(always)]`, and dispatch *inside* the
-//! closure that a thread runs, not around it: a closure handed to another thread does not inherit the features.
+//! Rules for a `Kernel`: mark `run` and every generic helper `#[inline(always)]`, and dispatch *inside* the closure
+//! that a thread runs, not around it, because a closure handed to another thread does not inherit the features.
 
 use half::bf16;
 
-/// An algorithm with its arguments, written over any vector backend.
+/// An algorithm and its arguments, generic over the vector backend.
 pub trait Kernel {
-    /// What it returns.
+    /// The type of the result.
     type Output;
 
     /// Runs the algorithm. Implementations are `#[inline(always)]`.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// Vectors of `LANES` floats of one instruction set.
+/// The operations of one instruction set on vectors of `LANES` floats.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// A vector register (or, in the portable backend, two).
     type F: Copy;
 
-    /// Floats in a vector.
+    /// The number of floats in a vector.
     const LANES: usize;
 
     /// Runs `kernel` compiled for this instruction set.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
 
-    /// Every lane `x`.
+    /// Sets every lane to `x`.
     fn splat(self, x: f32) -> Self::F;
 
-    /// Reads `LANES` floats; no alignment is needed, 64 bytes is fastest.
+    /// Reads `LANES` floats. Any alignment is allowed; 64 bytes is fastest.
     ///
     /// # Safety
     /// `p..p + LANES` is readable.
     unsafe fn load(self, p: *const f32) -> Self::F;
 
-    /// Reads `LANES` numbers of 16 bits, exactly.
+    /// Reads `LANES` bf16 numbers and widens them exactly.
     ///
     /// # Safety
     /// `p..p + LANES` is readable.
@@ -70,22 +70,22 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a · b`.
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
-    /// `a · b + c`, rounded once where the machine can.
+    /// `a · b + c`, rounded once if the instruction set has a fused multiply-add.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// `a > b ? a : b` in each lane: `b` where either is NaN, so `max(0, x)` passes a NaN on.
+    /// `a > b ? a : b` in each lane. The result is `b` if either is NaN, so `max(0, x)` propagates a NaN in `x`.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
-    /// `a < b ? a : b` in each lane: `b` where either is NaN.
+    /// `a < b ? a : b` in each lane. The result is `b` if either is NaN.
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
-    /// The lanes as an array's prefix, in order; the rest is zero.
+    /// Returns the lanes in order at the start of an array; the rest is zero.
     fn to_array(self, v: Self::F) -> [f32; MAX_LANES];
 
-    /// Every lane zero.
+    /// Sets every lane to zero.
     #[inline(always)]
     fn zero(self) -> Self::F {
         self.splat(0.0)
     }
 
-    /// Sum of the lanes, as a balanced tree: the same order on every call.
+    /// Sums the lanes as a balanced tree, in the same order on every call.
     #[inline(always)]
     fn sum(self, v: Self::F) -> f32 {
         let mut lanes = self.to_array(v);
@@ -99,33 +99,33 @@ pub trait Simd: Copy + Send + Sync + 'static {
         lanes[0]
     }
 
-    /// The first `LANES` floats of `x`; where it is shorter, its end is followed by zeros.
-    /// The safe way to walk a slice: `for part in x.chunks(S::LANES) { … simd.get(part) … }`.
+    /// Reads the first `LANES` floats of `x`, padded with zeros if it is shorter.
+    /// This is the safe way to walk a slice: `for part in x.chunks(S::LANES) { … simd.get(part) … }`.
     #[inline(always)]
     fn get(self, x: &[f32]) -> Self::F {
         if x.len() >= Self::LANES {
             // SAFETY: `x` has at least LANES elements.
             unsafe { self.load(x.as_ptr()) }
         } else {
-            // SAFETY: all of `x`, which is shorter than LANES, is read.
+            // SAFETY: only `x` is read, which is shorter than LANES.
             unsafe { self.load_partial(x.as_ptr(), x.len()) }
         }
     }
 
-    /// Writes the first `min(LANES, len)` lanes to the start of `y`: the counterpart of [`get`](Self::get).
+    /// Writes the first `min(LANES, len)` lanes to the start of `y`, the counterpart of [`get`](Self::get).
     #[inline(always)]
     fn put(self, y: &mut [f32], v: Self::F) {
         if y.len() >= Self::LANES {
             // SAFETY: `y` has at least LANES elements.
             unsafe { self.store(y.as_mut_ptr(), v) }
         } else {
-            // SAFETY: all of `y`, which is shorter than LANES, is written.
+            // SAFETY: only `y` is written, which is shorter than LANES.
             unsafe { self.store_partial(y.as_mut_ptr(), v, y.len()) }
         }
     }
 }
 
-/// The most lanes that any backend has.
+/// The maximum number of lanes of any backend.
 pub const MAX_LANES: usize = 16;
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::cpu::{Cpu, Isa};
 
-    /// Applies every operation to two slices and lists the results lane by lane; tells how many lanes a vector has.
+    /// Applies every operation to two slices. Returns the results lane by lane and the number of lanes in a vector.
     struct EveryOperation<'a>(&'a [f32], &'a [f32]);
 
     impl Kernel for EveryOperation<'_> {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_backend_computes_what_scalars_do() {
+    fn every_backend_matches_scalar_arithmetic() {
         for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
             for len in 1..40 {
                 let a: Vec<f32> = (0..len).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
@@ -172,7 +172,7 @@ mod tests {
                 let (lanes, got) = cpu.dispatch(EveryOperation(&a, &b));
                 for i in 0..len {
                     let (x, y) = (a[i], b[i]);
-                    // Small integers: exact in whatever order they are added.
+                    // Small integers add exactly in any order.
                     let sum = a.chunks(lanes).nth(i / lanes).unwrap().iter().sum();
                     let want = [x + y, x - y, x * y, x * y + 1.0, x.max(y), x.min(y), sum];
                     for (op, want) in want.into_iter().enumerate() {
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// `max(0, x)` of a NaN: what ReLU must not hide.
+    /// Computes `max(0, x)` of a NaN, which ReLU must propagate.
     struct ReluOfNan;
 
     impl Kernel for ReluOfNan {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn max_of_zero_passes_nan_on() {
+    fn max_with_zero_propagates_nan() {
         for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
             assert!(cpu.dispatch(ReluOfNan).is_nan(), "{}", cpu.isa());
         }

@@ -1,20 +1,20 @@
-//! Softmax and its logarithm over the last axis of `x` `[rows, k]`. Rows are class scores: few and short, so each is
-//! computed in `f64`, which costs nothing that shows and keeps the differences of logarithms exact that losses take.
+//! Softmax and its logarithm over the last axis of `x` `[rows, k]`. Rows are class scores, few and short, so they are
+//! computed in `f64`. The cost is negligible, and the differences of logarithms that losses take stay exact.
 
 use super::Cpu;
 use rayon::prelude::*;
 
-/// `y = exp(x) / Σ_row exp(x)`.
+/// Computes `y = exp(x) / Σ_row exp(x)`.
 pub fn softmax_forward(cpu: &Cpu, rows: usize, k: usize, x: &[f32], y: &mut [f32]) {
     map_log_softmax(cpu, rows, k, x, y, f64::exp);
 }
 
-/// `y = x − ln Σ_row exp(x)`.
+/// Computes `y = x − ln Σ_row exp(x)`.
 pub fn log_softmax_forward(cpu: &Cpu, rows: usize, k: usize, x: &[f32], y: &mut [f32]) {
     map_log_softmax(cpu, rows, k, x, y, |log_p| log_p);
 }
 
-/// `y = f(log_softmax(x))`.
+/// Computes `y = f(log_softmax(x))`.
 fn map_log_softmax(
     cpu: &Cpu,
     rows: usize,
@@ -33,7 +33,7 @@ fn map_log_softmax(
     });
 }
 
-/// `log_softmax(x / temperature)` of one row, shifted by its maximum so that nothing overflows.
+/// Computes `log_softmax(x / temperature)` of one row, shifted by its maximum so that nothing overflows.
 pub(super) fn log_softmax_row(x: &[f32], temperature: f64) -> impl Iterator<Item = f64> {
     let scaled = move |x: &f32| f64::from(*x) / temperature;
     let max = x.iter().map(scaled).fold(f64::NEG_INFINITY, f64::max);
@@ -41,7 +41,7 @@ pub(super) fn log_softmax_row(x: &[f32], temperature: f64) -> impl Iterator<Item
     x.iter().map(move |x| scaled(x) - log_sum)
 }
 
-/// So many rows of `k` that a task is worth starting.
+/// The number of rows of `k` that make a task worth starting.
 pub(super) fn rows_per_task(k: usize) -> usize {
     const SCORES: usize = 1 << 10;
     SCORES.div_ceil(k.max(1))

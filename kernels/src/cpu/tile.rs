@@ -1,5 +1,5 @@
-//! The one inner kernel: a register tile of `C = A · B`, on which every matrix product, dense, masked or
-//! compact convolution and every gradient of one runs. They differ in how they find A's rows and pack B.
+//! The common inner kernel: a register tile of `C = A · B`. Every matrix product, every dense, masked or compact
+//! convolution and every gradient of one runs on it. They differ only in how they find A's rows and pack B.
 //!
 //! ```text
 //!            B panel, packed: k × NR, aligned          for segment in segments      (taps of a convolution)
@@ -11,74 +11,75 @@
 //!     ⋮          …            in registers               finish: + C or bias, residual, activation; store
 //! ```
 //!
-//! A's rows are read in place through pointers, one a row and segment: that is what makes a convolution over
-//! channels-last data a matrix product without an im2col matrix. A tap that falls into the padding points to a
-//! row of zeros.
+//! A's rows are read in place through pointers, one per row and segment. A convolution of channels-last data is thus a
+//! matrix product without an im2col matrix. A tap in the padding points to a row of zeros.
 //!
-//! Tile sizes: AVX-512 8×48 uses 24 accumulators, 3 vectors of B and a broadcast of 32 registers: for 24 FMAs
-//! (12 cycles on two ports) it loads 11 times, which two load ports do in 6. AVX2 6×16 does the same with 16
-//! registers. Eight row pointers, the B pointer and the index also fit the general registers.
+//! Tile sizes: AVX-512 8×48 uses 24 accumulators, 3 vectors of B and one broadcast out of 32 registers. Its 24 FMAs
+//! take 12 cycles on two ports, and its 11 loads take 6 on two load ports. AVX2 6×16 does the same with 16 registers.
+//! Eight row pointers, the B pointer and the index also fit in the general-purpose registers.
 
 use super::simd::Simd;
 use crate::params::Activation;
 use half::bf16;
 
-/// The most rows of a tile on any instruction set.
+/// The maximum number of rows of a tile on any instruction set.
 pub(super) const MAX_MR: usize = 8;
-/// The most columns of a tile on any instruction set.
+/// The maximum number of columns of a tile on any instruction set.
 pub(super) const MAX_NR: usize = 48;
 
-/// The arguments of one tile. `LANES`-wide columns beyond `n` exist in B (as zeros) and nowhere else.
+/// The arguments of one tile. Columns beyond `n`, up to whole vectors, exist only in B, as zeros.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
-    /// Segments of the reduction, each of `len` steps.
+    /// The number of segments of the reduction, each with `len` steps.
     pub segments: usize,
-    /// Steps in a segment.
+    /// The number of steps per segment.
     pub len: usize,
     /// `rows[s * row_stride + i]` is the start of A's row `i` in segment `s`.
     pub rows: *const *const f32,
     pub row_stride: usize,
-    /// Added to each row pointer, in elements.
+    /// The offset added to each row pointer, in elements.
     pub a_offset: usize,
-    /// Distance between a row's consecutive elements.
+    /// The distance between consecutive elements of a row.
     pub a_step: usize,
-    /// `segments · len` rows of NR elements, fastest when 64-byte aligned; of which type, the kernel knows.
+    /// `segments · len` rows of NR elements, fastest if 64-byte aligned. The kernel determines the element type.
     pub b: *const u8,
-    /// What the tiles after this one will read of B: a cache line of it is asked for in each step.
+    /// The part of B that later tiles will read. Each step prefetches one cache line of it.
     pub next: *const u8,
     /// Row `i` of C begins at `c + out[i]`.
     pub c: *mut f32,
     pub out: *const usize,
-    /// Rows and columns that exist in C: `1..=MR` and `1..=NR`.
+    /// The number of rows that exist in C, `1..=MR`; `n` is that of columns, `1..=NR`.
     pub m: usize,
     pub n: usize,
-    /// Add to C instead of overwriting it.
+    /// Whether to add to C instead of overwriting it.
     pub accumulate: bool,
-    /// `n` floats that are added to each row, or null.
+    /// `n` floats to add to each row, or null.
     pub bias: *const f32,
-    /// A matrix laid out as C that is added, or null.
+    /// A matrix with C's layout to add, or null.
     pub residual: *const f32,
     pub activation: Activation,
 }
 
 /// A tile kernel of one size.
 pub(super) struct TileKernel {
-    /// Operation, rows × columns, instruction set.
+    /// The kernel's name: operation, rows × columns, instruction set.
     pub name: &'static str,
-    /// The same for B of bf16.
+    /// The name for a B of bf16.
     pub name_bf16: &'static str,
     pub mr: usize,
     pub nr: usize,
+    /// Computes a tile.
+    ///
     /// # Safety
-    /// The instruction set is present, and each pointer of the tile is valid for what its field says.
+    /// The machine supports the instruction set, and each pointer of the tile is valid as its field specifies.
     pub run: unsafe fn(&Tile),
-    /// The same for B of bf16.
+    /// Computes a tile with a B of bf16.
     pub run_bf16: unsafe fn(&Tile),
 }
 
-/// What B is made of.
+/// An element type of B.
 pub(super) trait Element {
-    /// Reads a vector of them as f32.
+    /// Reads a vector of elements as f32.
     ///
     /// # Safety
     /// `p..p + LANES` is readable.
@@ -88,7 +89,7 @@ pub(super) trait Element {
 impl Element for f32 {
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, p: *const f32) -> S::F {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { s.load(p) }
     }
 }
@@ -96,32 +97,32 @@ impl Element for f32 {
 impl Element for bf16 {
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, p: *const bf16) -> S::F {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { s.load_bf16(p) }
     }
 }
 
-/// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer of batch 1, runs as fast as B
-/// comes from memory: it has a loop of its own, which does no work for missing rows.
+/// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer with batch size 1, is limited by
+/// the speed at which B arrives from memory. It has a separate loop that does no work for missing rows.
 ///
 /// Each backend instantiates this inside a `#[target_feature]` function.
 ///
 /// # Safety
-/// The pointers of `t` are valid for what their fields say.
+/// The pointers of `t` are valid as their fields specify.
 #[inline(always)]
 pub(super) unsafe fn tile<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { if t.m == 1 { rows::<S, E, 1, NV>(s, t) } else { rows::<S, E, MR, NV>(s, t) } }
 }
 
 /// Computes a tile of `MR × NV` vectors.
 ///
 /// # Safety
-/// The pointers of `t` are valid for what their fields say.
+/// The pointers of `t` are valid as their fields specify.
 #[inline(always)]
 unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
     if t.accumulate {
-        // C is far away when its rows are long: ask for it now, use it after the loop.
+        // C is far away if its rows are long: prefetch it now, use it after the loop.
         for i in 0..t.m {
             for column in (0..t.n).step_by(LINE) {
                 // SAFETY: `out` has an offset for each row that exists.
@@ -148,37 +149,37 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
             prefetch_far(next);
             next = next.wrapping_add(64);
             for i in 0..MR {
-                // SAFETY: each row has `len` elements at distance `a_step`.
+                // SAFETY: each row has `len` elements, `a_step` apart.
                 let a = s.splat(unsafe { *rows[i].add(k) });
                 for j in 0..NV {
                     acc[i][j] = s.fma(a, bv[j], acc[i][j]);
                 }
             }
             k += t.a_step;
-            // SAFETY: at most one past the end of B.
+            // SAFETY: the result is at most one past the end of B.
             b = unsafe { b.add(NV * S::LANES) };
         }
     }
     if t.n == NV * S::LANES {
-        // SAFETY: the caller's promise, for whole vectors.
+        // SAFETY: guaranteed by the caller; all vectors are whole.
         unsafe { finish_whole(s, t, acc) }
         return;
     }
     let mut sums = Sums([0.0; MAX_MR * MAX_NR]);
     for i in 0..MR {
         for j in 0..NV {
-            // SAFETY: MR ≤ MAX_MR rows of NV · LANES ≤ MAX_NR floats.
+            // SAFETY: `sums` has room for MR ≤ MAX_MR rows of NV · LANES ≤ MAX_NR floats.
             unsafe { s.store(sums.0.as_mut_ptr().add((i * NV + j) * S::LANES), acc[i][j]) };
         }
     }
     for i in 0..t.m {
-        // SAFETY: the caller's promise about C, bias and residual.
+        // SAFETY: the caller guarantees that C, the bias and the residual are valid.
         unsafe { finish_row(s, t, i, &sums.0[i * NV * S::LANES..]) }
     }
 }
 
-/// Ends a tile whose vectors are whole, in the registers. Each step is a loop simple enough to be unrolled: a use of
-/// `acc` that is not would make the compiler keep it in memory throughout the reduction.
+/// Finishes a tile of whole vectors, in registers. Each step is a loop simple enough to be unrolled. A loop over `acc`
+/// that is not unrolled would make the compiler keep it in memory throughout the reduction.
 ///
 /// # Safety
 /// As for [`tile`], and `n` is NV · LANES.
@@ -193,7 +194,7 @@ unsafe fn finish_whole<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile
         c[i] = t.c.wrapping_add(offset);
         residual[i] = t.residual.wrapping_add(offset);
     }
-    // SAFETY: the bias has `n` floats; rows `i < m` of C and of the residual have, and the others stand for the last.
+    // SAFETY: the bias has `n` floats, and so do rows `i < m` of C and of the residual; the other rows repeat the last.
     unsafe {
         if !t.bias.is_null() {
             for j in 0..NV {
@@ -233,14 +234,14 @@ unsafe fn finish_whole<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile
     }
 }
 
-/// Steps of the reduction by which B is asked for in advance. The processor's own prefetcher follows a panel that is in
-/// the second-level cache; the first tile of a panel, which reads it from farther away, is half as fast without this.
+/// The number of steps of the reduction by which B is prefetched in advance. The hardware prefetcher keeps up with a
+/// panel in the L2 cache, but the first tile of a panel reads it from farther away and is half as fast without this.
 const AHEAD: usize = 24;
 
-/// Floats in a cache line.
+/// The number of floats in a cache line.
 const LINE: usize = 16;
 
-/// Asks for a cache line without waiting for it. Any address is allowed.
+/// Prefetches a cache line into the L1 cache. Any address is allowed.
 #[inline(always)]
 fn prefetch<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -253,7 +254,7 @@ fn prefetch<T>(p: *const T) {
     let _ = p;
 }
 
-/// Asks for a cache line, in the second-level cache.
+/// Prefetches a cache line into the L2 cache. Any address is allowed.
 #[inline(always)]
 fn prefetch_far<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -270,13 +271,13 @@ fn prefetch_far<T>(p: *const T) {
 #[repr(align(64))]
 struct Sums([f32; MAX_MR * MAX_NR]);
 
-/// Adds to row `i` what is to be added, applies the activation and stores the `n` elements that exist.
+/// Finishes row `i`: adds C if accumulating, the bias and the residual, applies the activation and stores `n` elements.
 ///
 /// # Safety
 /// As for [`tile`]; `sums` has `n` floats, rounded up to whole vectors.
 #[inline(always)]
 unsafe fn finish_row<S: Simd>(s: S, t: &Tile, i: usize, sums: &[f32]) {
-    // SAFETY: row `i < m` of C, and of the residual, has `n` floats, as has the bias.
+    // SAFETY: row `i < m` of C and of the residual has `n` floats, and so does the bias.
     unsafe {
         let offset = *t.out.add(i);
         for column in (0..t.n).step_by(S::LANES) {
@@ -296,7 +297,7 @@ unsafe fn finish_row<S: Simd>(s: S, t: &Tile, i: usize, sums: &[f32]) {
     }
 }
 
-/// The activation of each lane; a NaN stays NaN.
+/// Applies the activation to each lane; a NaN stays NaN.
 #[inline(always)]
 pub(super) fn activate<S: Simd>(s: S, activation: Activation, v: S::F) -> S::F {
     match activation {
@@ -306,18 +307,22 @@ pub(super) fn activate<S: Simd>(s: S, activation: Activation, v: S::F) -> S::F {
     }
 }
 
+/// Reads `lanes` floats; the other lanes are zero.
+///
 /// # Safety
-/// `p..p + lanes` is readable, `lanes ≤ LANES`.
+/// `p..p + lanes` is readable, and `lanes ≤ LANES`.
 #[inline(always)]
 pub(super) unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes) } }
 }
 
+/// Writes the first `lanes` floats.
+///
 /// # Safety
-/// `p..p + lanes` is writable, `lanes ≤ LANES`.
+/// `p..p + lanes` is writable, and `lanes ≤ LANES`.
 #[inline(always)]
 pub(super) unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, v: S::F, lanes: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { if lanes == S::LANES { s.store(p, v) } else { s.store_partial(p, v, lanes) } }
 }

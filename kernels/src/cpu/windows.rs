@@ -1,9 +1,9 @@
-//! Pooling over any windows: what fixed-step and adaptive pooling have in common.
+//! Pooling over arbitrary windows, shared by fixed-step and adaptive pooling.
 //!
 //! ```text
-//! for each output pixel (in parallel over rows, or over images where windows overlap in what they write)
+//! for each output pixel (in parallel over rows, or over images if windows write to overlapping pixels)
 //!   for each pixel of its window
-//!     for c in 0..C                 contiguous, vectorized; the C results stay in the first-level cache
+//!     for c in 0..C                 contiguous, vectorized; the C results stay in the L1 cache
 //! ```
 
 use super::Cpu;
@@ -12,17 +12,17 @@ use crate::windows::Windows;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The largest value of each window; a NaN beats all.
+/// Computes the maximum of each window; a NaN beats every other value.
 pub(super) fn max_forward(cpu: &Cpu, g: &impl Windows, x: &[f32], y: &mut [f32]) {
     for_each_row(cpu, g, x, y, |image, i, y| cpu.dispatch(MaxRow { g, image, i, y }));
 }
 
-/// The mean of each window.
+/// Computes the mean of each window.
 pub(super) fn avg_forward(cpu: &Cpu, g: &impl Windows, x: &[f32], y: &mut [f32]) {
     for_each_row(cpu, g, x, y, |image, i, y| cpu.dispatch(AvgRow { g, image, i, y }));
 }
 
-/// Passes each gradient to the pixel that was the largest; of equals, to the first in the window.
+/// Passes each gradient to the window's largest pixel. Ties go to the first pixel in the window.
 pub(super) fn max_input_grad(cpu: &Cpu, g: &impl Windows, x: &[f32], dy: &[f32], dx: &mut [f32]) {
     assert_eq!(x.len(), g.x_len());
     let image_len = x.len() / g.x_shape()[0];
@@ -74,7 +74,7 @@ fn for_each_image(
     });
 }
 
-/// Where the channels of each pixel of window `(i, j)` lie in an image `[H, W, C]`.
+/// The ranges of the channels of each pixel of window `(i, j)` in an image `[H, W, C]`.
 #[inline(always)]
 fn taps(g: &impl Windows, i: usize, j: usize) -> impl Iterator<Item = Range<usize>> {
     let [_, _, w, c] = g.x_shape();

@@ -1,4 +1,4 @@
-//! Batch norm in training and with given statistics, both ways; sums over rows.
+//! Batch norm with batch statistics and with given ones, forward and backward, and sums over rows.
 
 use crate::cases::run;
 use crate::draw::{Draw, filled, wanted};
@@ -10,7 +10,7 @@ use lopper_kernels::reference;
 
 const EPS: f32 = 1e-3;
 
-/// Rows and channels: a few of either kind, at times more of one than a task takes.
+/// Rows and channels: a few of each, and sometimes more of one than a task takes.
 fn shape(draw: &mut Draw) -> (usize, usize) {
     match draw.between(0..=49) {
         0 => (draw.between(1..=3), draw.between(16_300..=16_500)),
@@ -24,7 +24,7 @@ fn close(what: &str, tolerance: f64, got: &[f32], want: &[f64]) {
     assert_eq!(got.len(), want.len());
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
         let error = (f64::from(got) - want).abs();
-        assert!(error <= tolerance * (1.0 + want.abs()), "{what}[{i}]: {got} for {want}, off by {error:e}");
+        assert!(error <= tolerance * (1.0 + want.abs()), "{what}[{i}]: {got} for {want}, error {error:e}");
     }
 }
 
@@ -58,7 +58,7 @@ fn batch_norms() {
             }
         }
         reference::conv2d_epilogue(residual.as_deref().map(wide).as_deref(), activation, &mut y);
-        // A channel of few rows may be nearly constant; what eps leaves of its deviation bounds how roundings grow.
+        // A channel with few rows may be nearly constant. Then `eps` bounds the growth of rounding errors.
         let growth = 1.0 / f64::from(EPS).sqrt();
         for cpu in &*CPUS {
             let what = |part: &str| format!("{} {part}", cpu.isa());
@@ -100,7 +100,7 @@ fn batch_norms() {
     });
 }
 
-/// The gradients, at the activation's output and the statistics that the forward pass gave.
+/// Checks the gradients, given the output and the statistics of the forward pass.
 fn backward(
     cpu: &cpu::Cpu,
     rows: usize,

@@ -1,14 +1,14 @@
-//! Runs the cases of a family of operations, and reports the one that fails.
+//! Runs the cases of a family of operations and reports the one that fails.
 
 use crate::crash::Slot;
 use crate::draw::Draw;
 use crate::support::guard;
 use std::env::VarError;
 
-/// Cases of all families together, where nothing else is asked for.
+/// The default number of cases of all families together.
 const CASES: usize = 5000;
 
-/// An environment variable's number.
+/// Reads a number from an environment variable.
 fn number(variable: &str) -> Option<usize> {
     match std::env::var(variable) {
         Err(VarError::NotPresent) => None,
@@ -16,7 +16,7 @@ fn number(variable: &str) -> Option<usize> {
     }
 }
 
-/// Runs `case` as often as `share`, of a thousand, of all cases is; or the one case that `LOPPER_GEOMETRY` names.
+/// Runs `case` for `share` thousandths of all cases, or only the case that `LOPPER_GEOMETRY` names.
 pub fn run(family: &'static str, share: usize, case: impl Fn(&mut Draw)) {
     guard();
     let cases = match number("LOPPER_GEOMETRY") {
@@ -32,24 +32,24 @@ pub fn run(family: &'static str, share: usize, case: impl Fn(&mut Draw)) {
             move |geometry: &str| slot.set(&format!("{reproduce}: {geometry}"))
         };
         let _report = Report(slot);
-        // Any odd constant spreads the numbers of the cases over all seeds.
+        // Multiplying by any odd constant spreads the case numbers over all seeds.
         case(&mut Draw::new((number as u64).wrapping_mul(0xd134_2543_de82_ef95), describe));
         slot.clear();
     }
 }
 
-/// Prints the case of its slot when it ends in a panic.
+/// Prints the case in its slot if it is dropped by a panic.
 struct Report(Slot);
 
 impl Drop for Report {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the case that failed: {}", self.0.text());
+            eprintln!("the failed case: {}", self.0.text());
         }
     }
 }
 
-/// A case that faults names its geometry before it dies.
+/// A case that faults prints its geometry before the process dies.
 #[test]
 #[cfg(unix)]
 fn a_fault_names_its_case() {
@@ -59,7 +59,7 @@ fn a_fault_names_its_case() {
         return run("a_fault_names_its_case", 1, |draw| {
             draw.about("one float too many");
             let end = draw.reals(37).as_ptr_range().end;
-            // SAFETY: none: the read is outside the buffer, which is what must fault.
+            // SAFETY: none. The read is deliberately outside the buffer and must fault.
             std::hint::black_box(unsafe { end.read_volatile() });
         });
     }

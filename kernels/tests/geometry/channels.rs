@@ -1,4 +1,4 @@
-//! Concatenation, its gradient, and the padded shortcut: copies, so every comparison is exact.
+//! Concatenation, its gradient, and the padded shortcut. They only copy, so every comparison is exact.
 
 use crate::cases::run;
 use crate::draw::{filled, output};

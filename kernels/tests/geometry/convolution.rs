@@ -1,4 +1,4 @@
-//! Convolution and its gradients, by every algorithm.
+//! Convolution and its gradients, with every algorithm.
 
 use crate::cases::run;
 use crate::draw::{Draw, filled, wanted};
@@ -8,11 +8,11 @@ use lopper_kernels::params::Activation;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 
-/// Multiply-accumulates of most cases, and of the few that cross the limits of the loop nests.
+/// The maximum number of multiply-accumulates of most cases, and of the few that cross the limits of the loop nests.
 const SMALL: u64 = 100_000;
 const LARGE: u64 = 3_000_000;
 
-/// A random geometry of a random kind.
+/// Draws a random geometry of a random kind.
 pub fn conv2d(draw: &mut Draw) -> Conv2d {
     let most = if draw.one_in(64) { LARGE } else { SMALL };
     loop {
@@ -23,7 +23,7 @@ pub fn conv2d(draw: &mut Draw) -> Conv2d {
     }
 }
 
-/// A geometry of a kind that some kernel treats in its own way.
+/// Draws a geometry of a kind that some kernel handles specially.
 fn candidate(draw: &mut Draw) -> Conv2d {
     let image = [draw.between(1..=3), draw.between(1..=14), draw.between(1..=14), draw.between(1..=70)];
     let o = draw.between(1..=70);
@@ -40,7 +40,7 @@ fn candidate(draw: &mut Draw) -> Conv2d {
         ..plain
     };
     match draw.between(0..=9) {
-        // Fewer channels than a vector, a kernel row of fewer and of more floats than one: read from a padded copy.
+        // Fewer channels than a vector, with kernel rows shorter and longer than one: read from a padded copy.
         0 => Conv2d { c: draw.between(1..=15), kw: draw.between(2..=9), ..stepped },
         1 => Conv2d { c: draw.between(1..=4), kh: 3, kw: 3, dilation: [1; 2], ..stepped },
         2 => grouped(stepped, plain.c, plain.c, plain.c),
@@ -48,10 +48,10 @@ fn candidate(draw: &mut Draw) -> Conv2d {
             let groups = draw.between(2..=5);
             grouped(stepped, groups, draw.between(1..=20), draw.between(1..=20))
         }
-        // Rows and columns of pixels.
+        // Images one pixel high or wide.
         4 => Conv2d { h: 1, kh: 1, w: draw.between(1..=150), c: draw.between(1..=20), ..stepped },
         5 => Conv2d { w: 1, kw: 1, h: draw.between(1..=150), ..plain },
-        // Strides that leave pixels out.
+        // Strides that skip pixels.
         6 => Conv2d {
             kh: draw.between(1..=2),
             kw: draw.between(1..=2),
@@ -70,7 +70,7 @@ fn candidate(draw: &mut Draw) -> Conv2d {
     }
 }
 
-/// `groups` groups of `c` input and `o` output channels; as many groups as channels are a depthwise convolution.
+/// Makes `groups` groups of `c` input and `o` output channels; one channel per group is a depthwise convolution.
 fn grouped(g: Conv2d, groups: usize, c: usize, o: usize) -> Conv2d {
     match groups == g.c {
         true => Conv2d { o: groups, groups, ..g },
@@ -78,7 +78,7 @@ fn grouped(g: Conv2d, groups: usize, c: usize, o: usize) -> Conv2d {
     }
 }
 
-/// Another image and batch of which the same weights serve `g`.
+/// Draws another image and batch size that can use weights packed for `g`.
 pub fn another_image(draw: &mut Draw, g: &Conv2d) -> Conv2d {
     loop {
         let other =
@@ -94,7 +94,7 @@ pub fn winograd_applies(g: &Conv2d) -> bool {
     [g.kh, g.kw] == [3; 2] && g.stride == [1; 2] && g.dilation == [1; 2] && g.groups == 1
 }
 
-/// Which algorithm packs the weights, with the constant of its error bound.
+/// Draws the algorithm that the weights are packed for, and returns it with the constant of its error bound.
 pub fn packing(draw: &mut Draw, g: &Conv2d) -> (Packing, f64) {
     let (packing, constant) = draw.pick(&[
         (Packing::By(Algorithm::Direct), 2.0),
@@ -107,7 +107,7 @@ pub fn packing(draw: &mut Draw, g: &Conv2d) -> (Packing, f64) {
     (packing, if winograd_applies(g) { constant } else { 2.0 })
 }
 
-/// The operands of an epilogue, and sums of magnitudes of what it adds.
+/// The operands of an epilogue, and the sums of magnitudes that it adds.
 pub struct Tail {
     bias: Option<lopper_kernels::buffer::Buffer>,
     residual: Option<lopper_kernels::buffer::Buffer>,
@@ -131,7 +131,8 @@ impl Tail {
         self.bias.as_deref()
     }
 
-    /// Ends a product that was computed in double precision, bias included, and the sums of its magnitudes.
+    /// Applies the rest of the epilogue to a product computed in double precision, bias included, and to its sums of
+    /// magnitudes.
     pub fn finish(&self, y: &mut [f64], sums: &mut [f64]) {
         let residual = self.residual.as_deref();
         reference::conv2d_epilogue(residual.map(wide).as_deref(), self.activation, y);
@@ -139,8 +140,8 @@ impl Tail {
     }
 }
 
-/// Winograd's error is that of its tiles: a pixel's own products may be few and small beside its neighbours', whose
-/// roundings it shares. So each filter is measured by its largest pixel.
+/// Replaces the sums of each filter by that of its largest pixel. Winograd's error is that of its tiles: a pixel's own
+/// products may be few and small compared with those of its neighbors, whose rounding errors it shares.
 pub fn by_filter(g: &Conv2d, sums: &mut [f64]) {
     for filter in 0..g.o {
         let largest = sums.iter().skip(filter).step_by(g.o).fold(0.0, |max: f64, &sum| max.max(sum));
@@ -202,7 +203,7 @@ fn convolution_with_fresh_weights() {
     });
 }
 
-/// The constant of the bound where the kernel chooses its algorithm.
+/// The constant of the error bound if the kernel chooses the algorithm.
 fn constant(g: &Conv2d, integers: bool) -> f64 {
     match (winograd_applies(g), integers) {
         (true, _) => 8.0,
@@ -255,7 +256,8 @@ fn convolution_weight_grad() {
     });
 }
 
-/// Likewise each pair of channels of a weight gradient by the largest of its nine taps, which one tile gives together.
+/// Likewise replaces the sums of each pair of channels of a weight gradient by that of the largest of its nine taps,
+/// which come from the same tile.
 fn by_pair(g: &Conv2d, sums: &mut [f64]) {
     for filter in sums.chunks_exact_mut(9 * g.c) {
         for c in 0..g.c {

@@ -1,13 +1,13 @@
-//! Names the running cases when one of them faults: a process that dies by a signal prints nothing by itself.
+//! Prints the running cases if one of them faults. A process killed by a signal prints nothing by itself.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// Most tests that run at a time, and most bytes of a case's description.
+/// The maximum number of tests that run at a time, and the maximum length of a case's description in bytes.
 const SLOTS: usize = 64;
 const BYTES: usize = 1024;
 
-/// The case of each running test, in memory that a signal handler may read at any time.
+/// The case of each running test, in memory that a signal handler can read at any time.
 static TEXTS: [Text; SLOTS] =
     [const { Text { len: AtomicUsize::new(0), bytes: [const { AtomicU8::new(0) }; BYTES] } }; SLOTS];
 
@@ -27,7 +27,7 @@ impl Text {
     }
 }
 
-/// A test's place among [`TEXTS`].
+/// A test's slot in [`TEXTS`].
 #[derive(Clone, Copy)]
 pub struct Slot(usize);
 
@@ -75,8 +75,9 @@ fn install() {
         }
     }
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
-        // SAFETY: an empty set of flags and signals is all zeros; the handler calls only what a handler may. It stays
-        // installed once: the access that faulted runs again behind it and ends the process as it would have.
+        // The handler runs only once: the faulting access is then repeated and kills the process as usual.
+        // SAFETY: an empty set of flags and signals is all zeros, and the handler calls only async-signal-safe
+        // functions.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = faulted as extern "C" fn(libc::c_int) as libc::sighandler_t;

@@ -1,11 +1,11 @@
-//! Random choices of a case, and the guarded buffers that it hands to kernels.
+//! The random choices of a case, and the guarded buffers that it passes to kernels.
 
 use crate::support::Random;
 use lopper_kernels::buffer::Buffer;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-/// A case: its random choices, and where it says what it is about.
+/// A case: its random choices, and the callback that receives its description.
 pub struct Draw {
     random: Random,
     describe: Box<dyn Fn(&str)>,
@@ -16,7 +16,7 @@ impl Draw {
         Self { random: Random(seed), describe: Box::new(describe) }
     }
 
-    /// Says which geometry runs from now on, for the report of a failure.
+    /// Sets the geometry that failures report from now on.
     pub fn about(&self, geometry: impl Display) {
         (self.describe)(&geometry.to_string());
     }
@@ -26,7 +26,7 @@ impl Draw {
         start + (self.random.bits() % (end - start + 1) as u64) as usize
     }
 
-    /// True in one of `n` cases.
+    /// Returns true in one of `n` cases.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.between(1..=n) == 1
     }
@@ -35,22 +35,22 @@ impl Draw {
         of[self.between(0..=of.len() - 1)]
     }
 
-    /// A seed for whatever draws for itself.
+    /// Draws a seed for code with its own generator.
     pub fn seed(&mut self) -> u64 {
         self.random.bits()
     }
 
-    /// A uniform number in −1..1.
+    /// Draws a uniform number in −1..1.
     pub fn real(&mut self) -> f32 {
         self.random.reals(1)[0]
     }
 
-    /// `len` values in −1..1.
+    /// Draws `len` values in −1..1.
     pub fn reals(&mut self, len: usize) -> Buffer {
         Buffer::from_slice(&self.random.reals(len))
     }
 
-    /// `len` integers in −3..=3.
+    /// Draws `len` integers in −3..=3.
     pub fn integers(&mut self, len: usize) -> Buffer {
         Buffer::from_slice(&self.random.integers(len))
     }
@@ -59,13 +59,13 @@ impl Draw {
         self.random.flags(len)
     }
 
-    /// `len` integers, whose products kernels sum exactly, or else reals.
+    /// Draws `len` integers, whose products kernels sum exactly, or `len` reals.
     pub fn values(&mut self, integers: bool, len: usize) -> Buffer {
         if integers { self.integers(len) } else { self.reals(len) }
     }
 }
 
-/// An output of `len` floats that are not numbers yet.
+/// An output of `len` floats, initially NaN.
 pub fn output(len: usize) -> Buffer {
     Buffer::unspecified(len)
 }

@@ -1,4 +1,5 @@
-//! Elementwise operations and dropout: one rounding an element at most, so the same bits as the reference in `f32`.
+//! Elementwise operations and dropout. Each element is rounded at most once, so the results are bit-identical to the
+//! reference in `f32`.
 
 use crate::cases::run;
 use crate::draw::{Draw, filled};
@@ -20,7 +21,7 @@ const ZIPS: [Zip; 4] = [
     (cpu::mul_forward, reference::mul_forward),
 ];
 
-/// Lengths around the edges of vectors and, at times, of the chunks that threads share.
+/// Draws a length around the edges of vectors and, sometimes, of the chunks that threads share.
 pub fn length(draw: &mut Draw) -> usize {
     if draw.one_in(20) { draw.between(16_300..=16_500) } else { draw.between(1..=100) }
 }
@@ -31,7 +32,7 @@ fn elementwise_operations() {
         let len = length(draw);
         let (s, p, seed) = (2.0 * draw.real(), draw.real().abs(), draw.seed());
         draw.about(format_args!("{len} floats, factor {s}, dropout {p} by {seed}"));
-        // On both sides of 0 and of 6.
+        // The factor 9 puts values on both sides of 0 and of 6.
         let [a, b] = [0; 2].map(|_| draw.reals(len).iter().map(|x| 9.0 * x).collect::<Buffer>());
         for cpu in &*CPUS {
             let same = |kernel: &dyn Fn(&mut [f32]), specified: &dyn Fn(&mut [f32])| {
@@ -53,7 +54,7 @@ fn elementwise_operations() {
             let (sum, want) =
                 (from_a(&|y| cpu::add_assign(cpu, y, &b)), from_a(&|y| reference::add_assign(y, &b)));
             assert_eq!(sum[..], want[..], "{}", cpu.isa());
-            // A power of two: the product is exact, fused or not.
+            // The factor is a power of two, so the product is exact, fused or not.
             let sum = from_a(&|y| cpu::axpy(cpu, -0.5, &b, y));
             assert_eq!(sum[..], from_a(&|y| reference::axpy(-0.5, &b, y))[..], "{}", cpu.isa());
         }

@@ -6,8 +6,8 @@ use lopper_kernels::cpu::{self, Algorithm, Epilogue, PackedMasked, Packing};
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 
-/// Slots without a window fill up the last tile of an image of few channels. They read a row of zeros that is as long as
-/// a kernel row of the padded image, which a pixel is not.
+/// Slots without a window fill up the last tile of an image with few channels. They read a row of zeros, which must be
+/// as long as a kernel row of the padded image, not only as long as a pixel.
 #[test]
 fn slots_without_a_window_read_zeros() {
     guard();
@@ -24,7 +24,7 @@ fn slots_without_a_window_read_zeros() {
     }
 }
 
-/// Winograd's algorithm has no panel of filters to begin with where all are dead.
+/// Winograd's algorithm has no first panel of filters if all filters are dead.
 #[test]
 fn filters_that_are_all_dead_need_no_algorithm() {
     guard();

@@ -7,11 +7,11 @@ use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu;
 use lopper_kernels::reference;
 
-/// Asserts that each value is within a few roundings of scores of this size.
+/// Asserts that the error of each value is at most a few rounding errors of scores of this size.
 fn close(what: &str, got: &[f32], want: &[f64]) {
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
         let error = (f64::from(got) - want).abs();
-        assert!(error <= 2e-6 * (1.0 + want.abs()), "{what}[{i}]: {got} for {want}, off by {error:e}");
+        assert!(error <= 2e-6 * (1.0 + want.abs()), "{what}[{i}]: got {got}, want {want}, error {error:e}");
     }
 }
 

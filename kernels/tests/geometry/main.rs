@@ -1,14 +1,14 @@
-//! Kernels fuzzed by geometry: random shapes, buffers whose last (or first) element touches a page that faults, every
-//! instruction set of the machine, results against the reference in `f64`.
+//! Fuzzes the kernels with random geometries, on every instruction set of the machine. The last (or first) element of
+//! each buffer touches a page that faults, and results are compared with the reference in `f64`.
 //!
 //! ```text
-//! LOPPER_GEOMETRIES=100000 cargo test --release -p lopper-kernels --test geometry    # so many, of all operations together
+//! LOPPER_GEOMETRIES=100000 cargo test --release -p lopper-kernels --test geometry    # number of cases of all operations
 //! LOPPER_GUARD=before cargo test …                                                   # guards the other end
-//! LOPPER_GEOMETRY=4711 cargo test … NAME                                             # one of them again
+//! LOPPER_GEOMETRY=4711 cargo test … NAME                                             # reruns one case
 //! ```
 //!
-//! A case is a number: the same geometry and data on every machine. One that fails, be it by a wrong result or by a
-//! fault, prints its number and its geometry.
+//! A case is identified by a number, which gives the same geometry and data on every machine. If a case fails, with a
+//! wrong result or with a fault, its number and its geometry are printed.
 
 mod batch_norm;
 mod cases;

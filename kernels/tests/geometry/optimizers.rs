@@ -1,4 +1,4 @@
-//! Steps of the optimizers, with and without masks.
+//! Optimizer steps, with and without masks.
 
 use crate::cases::run;
 use crate::elementwise::length;
@@ -8,11 +8,11 @@ use lopper_kernels::cpu;
 use lopper_kernels::params::{Adam, Sgd};
 use lopper_kernels::reference;
 
-/// Asserts that each value is within a few roundings.
+/// Asserts that the error of each value is at most a few rounding errors.
 fn close(what: &str, got: &[f32], want: &[f64]) {
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
         let error = (f64::from(got) - want).abs();
-        assert!(error <= 2e-6 * (1.0 + want.abs()), "{what}[{i}]: {got} for {want}, off by {error:e}");
+        assert!(error <= 2e-6 * (1.0 + want.abs()), "{what}[{i}]: got {got}, want {want}, error {error:e}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Pooling over fixed and adaptive windows, both ways.
+//! Pooling over fixed and adaptive windows, forward and backward.
 
 use crate::cases::run;
 use crate::draw::{Draw, filled, wanted};
@@ -27,7 +27,7 @@ fn pool2d(draw: &mut Draw) -> Pool2d {
     }
 }
 
-/// The sum of a mean's gradients, of which a pixel may get as many as there are windows.
+/// Checks the sums of a mean's gradients; a pixel may get as many gradients as there are windows.
 fn check(cpu: &Cpu, windows: usize, got: &[f32], want: &[f64], sums: &[f64]) {
     assert_bounded(&cpu.isa().to_string(), 2.0, windows, got, want, sums);
 }

@@ -1,4 +1,4 @@
-//! Products of matrices, and linear layers with their gradients.
+//! Matrix products, and linear layers with their gradients.
 
 use crate::cases::run;
 use crate::draw::{filled, wanted};
@@ -62,7 +62,7 @@ fn linear_layers() {
         draw.about(format_args!("{g:?} as {storage:?}, {activation:?}, integers: {integers}"));
         let x = draw.values(integers, g.n * g.inputs);
         let w = draw.values(integers, g.inputs * g.outputs);
-        // Weights that bf16 holds exactly.
+        // Weights that are exact in bf16.
         let w: Buffer = w.iter().map(|&w| bf16::from_f32(w).to_f32()).collect();
         let (bias, dy) = (draw.values(integers, g.outputs), draw.values(integers, g.n * g.outputs));
         let forward = |of: fn(&[f32]) -> Vec<f64>| {

@@ -9,7 +9,7 @@ use lopper_kernels::params::CompactIndex;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 
-/// Which of `len` channels live: some, at times none or all.
+/// Draws which of `len` channels are live: some, sometimes none or all.
 fn live(draw: &mut Draw, len: usize) -> Vec<bool> {
     match draw.between(0..=9) {
         0 => vec![false; len],
@@ -80,7 +80,7 @@ fn compact_convolution() {
     });
 }
 
-/// Checks an output: exactly where integers were computed directly.
+/// Checks an output; integers computed directly must be exact.
 fn check(
     g: &Conv2d,
     kernel: &str,

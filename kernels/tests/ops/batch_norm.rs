@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 const EPS: f32 = 1e-5;
 
-/// Everything that a forward and a backward pass return, one after the other.
+/// Returns all results of a forward and a backward pass, concatenated.
 fn forward_and_backward_f64(
     rows: usize,
     c: usize,
@@ -27,7 +27,7 @@ fn forward_and_backward_f64(
     vec![y, mean, var, dx, dgamma, dbeta]
 }
 
-/// The same on a CPU.
+/// Returns the same results from the CPU kernels.
 fn forward_and_backward(
     cpu: &cpu::Cpu,
     rows: usize,
@@ -38,13 +38,13 @@ fn forward_and_backward(
     dy: &[f32],
 ) -> Vec<Vec<f32>> {
     let mut all = with_tail(cpu, rows, c, Statistics::Batch, x, gamma, beta, None, Activation::None, dy);
-    // Without a residual there is no gradient of it.
+    // Without a residual, there is no residual gradient.
     all.pop();
     all
 }
 
-/// Output, mean, variance, and the gradients of input, `gamma`, `beta` and residual, of a batch norm with what follows
-/// it. Given statistics are 0.1 and 0.9.
+/// Returns the output, the mean, the variance, and the gradients of the input, `gamma`, `beta` and the residual, of a
+/// batch norm with a fused residual and activation. Given statistics are 0.1 and 0.9.
 fn with_tail(
     cpu: &cpu::Cpu,
     rows: usize,
@@ -57,7 +57,7 @@ fn with_tail(
     activation: Activation,
     dy: &[f32],
 ) -> Vec<Vec<f32>> {
-    // What is written must not depend on what was there.
+    // Outputs must not depend on their previous contents.
     let (mut y, mut mean, mut var) = (vec![f32::NAN; rows * c], vec![0.1; c], vec![0.9; c]);
     if statistics == Statistics::Batch {
         cpu::batch_norm_forward_train(
@@ -94,7 +94,7 @@ fn with_tail(
     vec![y, mean, var, dx, dgamma, dbeta, residual_grad]
 }
 
-/// [`with_tail`], one kernel after the other.
+/// Computes the results of [`with_tail`] with separate kernels.
 fn one_after_the_other(
     cpu: &cpu::Cpu,
     rows: usize,
@@ -137,7 +137,7 @@ fn data(rows: usize, c: usize, mean: f64, seed: u64) -> Vec<f64> {
     widen(&narrow(&x))
 }
 
-/// Rows and channels: a few of either kind, and more channels than a task's share of the data.
+/// Rows and channels: a few of each, and more channels than a task's part of the data.
 fn shape() -> impl Strategy<Value = (usize, usize)> {
     prop_oneof![9 => (1usize..600, 1usize..150), 1 => (1usize..4, 16_300usize..16_500)]
 }
@@ -152,14 +152,14 @@ proptest! {
         let dy = random(seed + 4, rows * c);
         let want = forward_and_backward_f64(rows, c, &x, &p, &dy);
         let [x, dy, gamma, beta] = [&x, &dy, &p[0], &p[1]].map(|v| narrow(v));
-        // dx divides by the standard deviation, which two rows can make small.
+        // dx is divided by the standard deviation, which can be small with two rows.
         let scale = want[3].iter().fold(1.0, |max: f64, dx| max.max(dx.abs()));
         let tolerances = [1e-5, 1e-6, 1e-6, 3e-5 * scale, 1e-5 * (rows as f64).sqrt(), 1e-6 * rows as f64];
         for (which, tolerance) in tolerances.into_iter().enumerate() {
             let op = |cpu: &cpu::Cpu| {
                 forward_and_backward(cpu, rows, c, &x, &gamma, &beta, &dy).swap_remove(which)
             };
-            // With few rows a channel can be nearly constant, and normalizing it magnifies every rounding.
+            // With few rows, a channel can be nearly constant, and normalizing it magnifies every rounding error.
             let spread = want[2].iter().fold(f64::INFINITY, |min, &var| min.min(var));
             check_close(op, &want[which], tolerance * (1.0 + 0.1 / (spread + 1e-5).sqrt()));
         }
@@ -192,7 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn a_tail_changes_no_bit(
+    fn fusing_a_tail_is_bit_identical(
         rows in 2usize..300,
         c in 1usize..150,
         statistics in prop_oneof![Just(Statistics::Batch), Just(Statistics::Given)],
@@ -235,7 +235,7 @@ proptest! {
     }
 }
 
-/// Where the one-pass formula `E[x²] − E[x]²` in `f32` would have no correct digit left.
+/// Tests a case in which the one-pass formula `E[x²] − E[x]²` in `f32` would have no correct digit left.
 #[test]
 fn statistics_survive_a_mean_far_above_the_spread() {
     for (rows, c) in [(3000, 7), (500, 64), (100, 200)] {
@@ -247,12 +247,12 @@ fn statistics_survive_a_mean_far_above_the_spread() {
         let run = |cpu: &cpu::Cpu| forward_and_backward(cpu, rows, c, &x, &gamma, &beta, &dy);
         check_close(|cpu| run(cpu).swap_remove(1), &want[1], f64::from(f32::EPSILON));
         check_close(|cpu| run(cpu).swap_remove(2), &want[2], 1e-6);
-        // The mean itself is rounded to f32: half an ulp of 1e4 is 5e-4 of the spread.
+        // The mean itself is rounded to f32; half an ulp of 1e4 is 5e-4 of the spread.
         check_close(|cpu| run(cpu).swap_remove(0), &want[0], 1e-3);
     }
 }
 
-/// The first row is what each chunk subtracts: the worst case is that it lies far from all others.
+/// Each chunk subtracts its first row. The worst case is a first row far from all others.
 #[test]
 fn variance_survives_an_outlier_in_the_first_row() {
     let (rows, c) = (20_000, 5);

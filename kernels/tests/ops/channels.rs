@@ -1,4 +1,4 @@
-//! Concatenation and the padded shortcut: copies, so every comparison is exact.
+//! Tests of concatenation and the padded shortcut. They only copy, so every comparison is exact.
 
 use crate::support::{check_exact, filled, narrow, random};
 use lopper_kernels::cpu;
@@ -16,7 +16,7 @@ proptest! {
         let parts: Vec<(&[f32], usize)> = parts.iter().zip(&widths).map(|(x, &c)| (&x[..], c)).collect();
         let y = filled(rows * total, |y| reference::concat_forward(rows, &parts, y));
         check_exact(|cpu| filled(rows * total, |y| cpu::concat_forward(cpu, rows, &parts, y)), &y);
-        // Splitting undoes concatenation.
+        // Splitting inverts concatenation.
         let split = |cpu: &cpu::Cpu| {
             let mut out: Vec<Vec<f32>> = widths.iter().map(|c| vec![0.0; rows * c]).collect();
             let mut parts: Vec<_> = out.iter_mut().zip(&widths).map(|(x, &c)| (&mut x[..], c)).collect();

@@ -26,10 +26,10 @@ fn length() -> impl Strategy<Value = usize> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// One rounding an element at most: the same bits as the reference in `f32`.
+    /// Each element is rounded at most once, so the results are bit-identical to the reference in `f32`.
     #[test]
-    fn the_same_bits_as_the_reference(len in length(), seed in 0u64..1000, s in -2f32..2.0) {
-        // Times 9: on both sides of 0 and of 6.
+    fn bit_identical_to_the_reference(len in length(), seed in 0u64..1000, s in -2f32..2.0) {
+        // The factor 9 puts values on both sides of 0 and of 6.
         let [a, b] = [seed, seed + 1].map(|s| narrow(&random(s, len)).iter().map(|x| 9.0 * x).collect::<Vec<_>>());
         for (kernel, specified) in MAPS {
             check_exact(|cpu| filled(len, |y| kernel(cpu, &a, y)), &filled(len, |y| specified(&a, y)));
@@ -52,7 +52,7 @@ proptest! {
     }
 
     #[test]
-    fn dropout_draws_what_the_reference_draws(len in length(), seed in any::<u64>(), p in 0f32..1.0) {
+    fn dropout_keeps_the_same_elements_as_the_reference(len in length(), seed in any::<u64>(), p in 0f32..1.0) {
         let x = narrow(&random(1, len));
         check_exact(
             |cpu| filled(len, |y| cpu::dropout(cpu, p, seed, &x, y)),
@@ -62,7 +62,7 @@ proptest! {
 }
 
 #[test]
-fn nan_is_not_hidden() {
+fn nan_is_propagated() {
     let x = [f32::NAN; 33];
     for (isa, y) in on_each_isa(|cpu| {
         let mut y = filled(66, |y| cpu::relu_forward(cpu, &x, &mut y[..33]));
@@ -83,7 +83,7 @@ fn dropout_keeps_its_rate_and_the_mean() {
         let (rate, deviation) = (1.0 - f64::from(p), (f64::from(p) * (1.0 - f64::from(p)) / n as f64).sqrt());
         assert!((kept / n as f64 - rate).abs() < 4.0 * deviation, "p = {p}: kept {kept} of {n}");
         assert!(y.iter().all(|&y| y == 0.0 || y == 1.0 / (1.0 - p)));
-        assert_ne!(y, filled(n, |y| cpu::dropout(&cpu, p, 43, &x, y)), "another seed draws another mask");
+        assert_ne!(y, filled(n, |y| cpu::dropout(&cpu, p, 43, &x, y)), "another seed gives another mask");
     }
     assert_eq!(filled(n, |y| cpu::dropout(&cpu, 0.0, 1, &x, y)), x);
     assert_eq!(filled(n, |y| cpu::dropout(&cpu, 1.0, 1, &x, y)), vec![0.0; n]);

@@ -1,14 +1,14 @@
-//! Each gradient of the reference against central differences, in `f64`.
+//! Compares each gradient of the reference with central differences, in `f64`.
 
 use crate::support::{filled, integers, random};
 use lopper_kernels::reference::*;
 use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut, Pool2d};
 
-/// Checks that `grad` is the gradient at `x` of `loss`.
+/// Checks that `grad` is the gradient of `loss` at `x`.
 fn check(what: &str, x: &[f64], grad: &[f64], loss: impl Fn(&[f64]) -> f64) {
     const STEP: f64 = 1e-5;
     assert_eq!(x.len(), grad.len());
-    assert!(grad.iter().any(|&g| g != 0.0), "{what}: the gradient is zero throughout and would show nothing");
+    assert!(grad.iter().any(|&g| g != 0.0), "{what}: the gradient is zero everywhere and proves nothing");
     let mut x = x.to_vec();
     for i in 0..x.len() {
         let center = x[i];
@@ -26,7 +26,7 @@ fn check(what: &str, x: &[f64], grad: &[f64], loss: impl Fn(&[f64]) -> f64) {
     }
 }
 
-/// `⟨dy, y⟩`, the loss whose gradient with respect to `y` is `dy`.
+/// Computes `⟨dy, y⟩`, the loss whose gradient with respect to `y` is `dy`.
 fn dot(dy: &[f64], y: &[f64]) -> f64 {
     dy.iter().zip(y).map(|(a, b)| a * b).sum()
 }
@@ -67,7 +67,7 @@ fn linear() {
 }
 
 #[test]
-fn batch_norm_with_the_statistics_of_the_batch() {
+fn batch_norm_with_batch_statistics() {
     let (rows, c, eps) = (7, 3, 1e-3);
     let (x, gamma, beta, dy) = (random(1, 21), random(2, 3), random(3, 3), random(4, 21));
     let forward = |x: &[f64], gamma: &[f64], beta: &[f64]| {
@@ -134,7 +134,7 @@ fn adaptive_pools() {
 
 #[test]
 fn activations_away_from_their_kinks() {
-    // Halves between −4.5 and 4.5, doubled: never 0 or 6 and never near.
+    // Even integers plus ½: at least ½ away from the kinks at 0 and 6.
     let x: Vec<f64> = integers(1, 60).into_iter().map(|x| 2.0 * x + 0.5).collect();
     let dy = random(2, 60);
     let forward = |x: &[f64]| filled(60, |y| relu_forward(x, y));

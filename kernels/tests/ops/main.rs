@@ -1,5 +1,5 @@
-//! Every operation but the products of matrices: the CPU kernels against the reference in `f64`, on every instruction
-//! set and for several thread counts; and the gradients of the reference, of all operations, against finite
+//! Tests of every operation except matrix products. The CPU kernels are compared with the reference in `f64`, on every
+//! instruction set and for several thread counts. The reference's gradients of all operations are compared with finite
 //! differences.
 
 mod batch_norm;

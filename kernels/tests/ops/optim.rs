@@ -1,4 +1,4 @@
-//! Optimizer steps over several iterations.
+//! Tests of optimizer steps over several iterations.
 
 use crate::support::{check_close, narrow, random};
 use lopper_kernels::cpu::{self, Cpu};
@@ -8,12 +8,12 @@ use lopper_kernels::reference;
 const LEN: usize = 20_000;
 const STEPS: u32 = 5;
 
-/// One weight in three is dropped.
+/// A mask that drops one weight in three.
 fn mask() -> Vec<f64> {
     (0..LEN).map(|i| f64::from(u8::from(i % 3 != 1))).collect()
 }
 
-/// Gradients of step `step`.
+/// The gradients of step `step`.
 fn gradient(step: u32) -> Vec<f64> {
     random(u64::from(step) + 100, LEN)
 }
@@ -67,7 +67,7 @@ fn adam_agrees_with_the_reference() {
     }
 }
 
-/// Whatever the velocity held before the first step, infinities included, is dropped.
+/// The first step ignores the contents of the velocity, even infinities.
 #[test]
 fn first_step_ignores_the_velocity() {
     let h = Sgd { lr: 1.0, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
@@ -76,7 +76,7 @@ fn first_step_ignores_the_velocity() {
     assert_eq!((p, v), ([0.75], [0.25]));
 }
 
-/// What a mask drops is zero even where the step would make it NaN.
+/// A weight that the mask drops is zero even if the step would make it NaN.
 #[test]
 fn a_masked_nan_becomes_zero() {
     let h = Sgd { lr: 1.0, momentum: 0.0, nesterov: false, weight_decay: 0.0 };

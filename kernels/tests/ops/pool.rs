@@ -1,4 +1,4 @@
-//! Pooling.
+//! Tests of pooling.
 
 use crate::support::{check_close, check_exact, filled, integers, narrow, on_each_isa, random};
 use lopper_kernels::cpu::{self, Cpu};
@@ -32,7 +32,7 @@ proptest! {
     #[test]
     fn fixed_windows_agree_with_the_reference(g in pool2d(), seed in 0u64..1000) {
         prop_assume!(g.check().is_ok());
-        // Integers: many ties, which the reference breaks as PyTorch does, and exact gradients.
+        // Integers give many ties, which the reference breaks like PyTorch, and exact gradients.
         let (x, dy) = (narrow(&integers(seed, g.x_len())), narrow(&integers(seed + 1, g.y_len())));
         let y = filled(g.y_len(), |y| reference::max_pool2d_forward(&g, &x, y));
         check_exact(|cpu| filled(g.y_len(), |y| cpu::max_pool2d_forward(cpu, &g, &x, y)), &y);
@@ -60,12 +60,12 @@ proptest! {
         let dy = random(seed, g.y_len());
         let dx = filled(g.x_len(), |dx| reference::adaptive_avg_pool2d_input_grad(&g, &dy, dx));
         let dy = narrow(&dy);
-        // A pixel may be in 64 windows, whose gradients may cancel.
+        // A pixel may lie in 64 windows, whose gradients may cancel.
         check_close(|cpu| filled(g.x_len(), |dx| cpu::adaptive_avg_pool2d_input_grad(cpu, &g, &dy, dx)), &dx, 1e-5);
     }
 }
 
-/// PyTorch's rules where nothing is larger: the first of equals wins, also of −∞; a NaN wins over everything.
+/// PyTorch's rules: the first of several equal values wins, even for −∞, and a NaN wins over everything.
 #[test]
 fn ties_and_nan_follow_pytorch() {
     let g = Pool2d::square([1, 2, 2, 1], 2, 2);
@@ -84,7 +84,7 @@ fn ties_and_nan_follow_pytorch() {
     }
 }
 
-/// VGG's pooling of a 4×4 map to 7×7: windows overlap and the output is the larger side.
+/// VGG pools a 4×4 map to 7×7: windows overlap, and the output is larger than the input.
 #[test]
 fn vgg_pools_a_small_map_to_a_larger_one() {
     let g = AdaptivePool2d { n: 1, h: 4, w: 4, c: 1, oh: 7, ow: 7 };

@@ -1,10 +1,10 @@
-//! Random inputs, every CPU that the machine can be, and comparison with an oracle.
+//! Random inputs, every supported CPU configuration, and comparison with an oracle.
 
 use lopper_kernels::cpu::{Cpu, Isa};
 use lopper_kernels::guard::Guard;
 use std::sync::OnceLock;
 
-/// `len` numbers in −1..1 that depend on `seed` alone, exact in `f32`.
+/// Returns `len` numbers in −1..1 that depend only on `seed` and are exact in `f32`.
 pub fn random(seed: u64, len: usize) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let step = |_| {
@@ -14,27 +14,27 @@ pub fn random(seed: u64, len: usize) -> Vec<f64> {
     (0..len).map(step).collect()
 }
 
-/// `len` integers in −4..=4.
+/// Returns `len` integers in −4..=4.
 pub fn integers(seed: u64, len: usize) -> Vec<f64> {
     random(seed, len).into_iter().map(|x| (4.5 * x).round()).collect()
 }
 
-/// Rounded to single precision.
+/// Rounds to single precision.
 pub fn narrow(x: &[f64]) -> Vec<f32> {
     x.iter().map(|&x| x as f32).collect()
 }
 
-/// In double precision, exactly.
+/// Converts to double precision, exactly.
 pub fn widen(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| x.into()).collect()
 }
 
-/// The bits of each number, so that comparison tells apart what `==` does not.
+/// Returns the bits of each number, so that comparisons distinguish values that `==` does not.
 pub fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
-/// Each instruction set of this machine, with one thread and with three. What kernels borrow is guarded.
+/// Each instruction set of this machine, with one thread and with three. The buffers that kernels borrow are guarded.
 fn cpus() -> &'static [[Cpu; 2]] {
     static CPUS: OnceLock<Vec<[Cpu; 2]>> = OnceLock::new();
     CPUS.get_or_init(|| {
@@ -46,7 +46,7 @@ fn cpus() -> &'static [[Cpu; 2]] {
     })
 }
 
-/// What `op` returns on each instruction set, after checking that one and three threads return the same bits.
+/// Returns the results of `op` on each instruction set, and checks that one and three threads give the same bits.
 pub fn on_each_isa(op: impl Fn(&Cpu) -> Vec<f32>) -> Vec<(Isa, Vec<f32>)> {
     let run = |[one, three]: &[Cpu; 2]| {
         let result = op(one);
@@ -64,13 +64,13 @@ pub fn check_within(op: impl Fn(&Cpu) -> Vec<f32>, want: &[f64], bound: &[f64]) 
             let error = (f64::from(got) - want).abs();
             assert!(
                 error <= *bound,
-                "{isa}: element {i} is {got}, not {want}: off by {error:e}, allowed {bound:e}"
+                "{isa}: element {i}: got {got}, want {want}, error {error:e} above {bound:e}"
             );
         }
     }
 }
 
-/// Checks `op` on each instruction set against `want`, to `tolerance` relative to `1 + |want|`.
+/// Checks `op` on each instruction set against `want`, within `tolerance` relative to `1 + |want|`.
 pub fn check_close(op: impl Fn(&Cpu) -> Vec<f32>, want: &[f64], tolerance: f64) {
     let bound: Vec<f64> = want.iter().map(|want| tolerance * (1.0 + want.abs())).collect();
     check_within(op, want, &bound);
@@ -83,7 +83,7 @@ pub fn check_exact(op: impl Fn(&Cpu) -> Vec<f32>, want: &[f32]) {
     }
 }
 
-/// `len` floats filled by `fill`: turns a kernel that writes its output into an expression. It must write all of them.
+/// Returns `len` floats written by `fill`, which must write all of them. Turns a kernel into an expression.
 pub fn filled<F: lopper_kernels::reference::Float>(len: usize, fill: impl FnOnce(&mut [F])) -> Vec<F> {
     let mut out = vec![F::of(f64::NAN); len];
     fill(&mut out);

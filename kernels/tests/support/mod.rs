@@ -1,12 +1,12 @@
-//! What the kernel tests share: every available instruction set, seeded data, and the error bound.
-#![allow(dead_code)] // Each test binary uses its part.
+//! Shared parts of the kernel tests: every available instruction set, seeded data, and the error bound.
+#![allow(dead_code)] // Each test binary uses only a part.
 
 use lopper_kernels::cpu::{Cpu, Isa};
 use lopper_kernels::guard::Guard;
 use std::sync::LazyLock;
 
-/// One `Cpu` of two threads for each instruction set that this machine has. Whoever uses them has its buffers guarded,
-/// at the end where the environment does not say otherwise.
+/// One `Cpu` with two threads for each instruction set of this machine. Using them turns on guarded buffers, with the
+/// guard after the end unless the environment specifies otherwise.
 pub static CPUS: LazyLock<Vec<Cpu>> = LazyLock::new(|| {
     guard();
     Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)).map(|cpu| cpu.threads(2)).collect()
@@ -23,7 +23,7 @@ pub fn guard() {
 pub struct Random(pub u64);
 
 impl Random {
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -31,28 +31,28 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// `len` values in −1..1.
+    /// Returns `len` values in −1..1.
     pub fn reals(&mut self, len: usize) -> Vec<f32> {
         (0..len).map(|_| (self.bits() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
     }
 
-    /// `len` integers in −3..=3: their products sum exactly in any order while every sum is below 2²⁴.
+    /// Returns `len` integers in −3..=3. Their products sum exactly in any order as long as every sum is below 2²⁴.
     pub fn integers(&mut self, len: usize) -> Vec<f32> {
         (0..len).map(|_| (self.bits() % 7) as f32 - 3.0).collect()
     }
 
-    /// `len` flags.
+    /// Returns `len` random flags.
     pub fn flags(&mut self, len: usize) -> Vec<bool> {
         (0..len).map(|_| self.bits() & 1 == 0).collect()
     }
 }
 
-/// The values in double precision.
+/// Converts the values to double precision.
 pub fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| v.into()).collect()
 }
 
-/// The absolute values in double precision.
+/// Returns the absolute values in double precision.
 pub fn magnitude(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v).abs()).collect()
 }
@@ -63,11 +63,11 @@ pub fn assert_bounded(what: &str, c: f64, k: usize, got: &[f32], want: &[f64], s
     for (i, ((&got, &want), &sum)) in got.iter().zip(want).zip(sums).enumerate() {
         let bound = c * f64::from(f32::EPSILON) * (k as f64).sqrt() * sum;
         let error = (f64::from(got) - want).abs();
-        assert!(error <= bound, "{what}[{i}]: {got} for {want}, error {error:e} above {bound:e}");
+        assert!(error <= bound, "{what}[{i}]: got {got}, want {want}, error {error:e} above {bound:e}");
     }
 }
 
-/// `Σ a·b` in double precision.
+/// Computes `Σ a·b` in double precision.
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }

@@ -1,4 +1,4 @@
-//! Which algorithm a convolution is computed by, and why: an estimate of each, from the shape alone.
+//! The choice of a convolution's algorithm, from a cost estimate that depends only on the shape.
 //!
 //! ```text
 //!   direct   products = MACs                     weights =  9·C·O floats
@@ -6,22 +6,22 @@
 //!   F(2×2)   products = 16·C·O·(H/2)·(W/2)       weights = 16·C·O floats    + transforms
 //! ```
 //!
-//! F(4×4) multiplies least, direct reads the fewest weights; where maps are small and channels many F(2×2) lies between.
-//! Weights come from where [`Weights`] says; then each of them has too few products to hide the next behind, so both
-//! times count. The transforms read and write the images and compute little. Everything is counted in
-//! multiply-accumulates that could have been done in the same time, so the estimate needs no clock. It depends on
-//! neither the number of threads (which bring their own bandwidth) nor a measurement, or results would not be the same
-//! bits on every run.
+//! F(4×4) needs the fewest multiplications, and direct reads the fewest weights. F(2×2) lies in between, and pays for
+//! small maps with many channels. [`Weights`] specifies where the weights come from. Each weight has too few products
+//! to hide the load of the next one, so the two times add up. The transforms read and write the images and compute
+//! little. All costs are in units of multiply-accumulates that take the same time, so the estimate needs no clock. It
+//! depends neither on the number of threads (which bring their own bandwidth) nor on a measurement; otherwise results
+//! would not be bit-identical from run to run.
 
 use super::winograd::{self, Tiling};
 use crate::cpu::Cpu;
 use crate::shapes::Conv2d;
 use std::fmt;
 
-/// How a convolution is computed.
+/// The algorithm that computes a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Multiplies as often as the definition does.
+    /// Performs every multiplication of the definition.
     Direct,
     /// Winograd's F(2×2, 3×3).
     Winograd2,
@@ -30,7 +30,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The tiles, if it is Winograd's.
+    /// The tile size, if this is a Winograd algorithm.
     pub(super) fn tiling(self) -> Option<Tiling> {
         match self {
             Self::Direct => None,
@@ -50,29 +50,29 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// Where a call finds its weights.
+/// The place from which a call reads its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weights {
-    /// In memory: between two calls, as many bytes pass by as a cache holds.
+    /// Memory: between two calls, a cache's worth of other data evicts the weights.
     Memory,
-    /// In a cache, packed by an earlier call: the network is small.
+    /// Cache: an earlier call packed them, and the network is small enough to stay cached.
     Cache,
-    /// They are packed for this call alone, as in training.
+    /// Packed for this call only, as in training.
     Fresh,
 }
 
-/// Which algorithm weights are packed for.
+/// The algorithms that weights may be packed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// This one where it applies, the direct one elsewhere. The direct one's error bound is a quarter of Winograd's, as
-    /// are its packed weights.
+    /// This algorithm if it applies, otherwise direct. The error bound of direct is a quarter of Winograd's, and so is
+    /// the size of its packed weights.
     By(Algorithm),
-    /// The one that takes less time when calls find the weights there.
+    /// The fastest algorithm if calls read the weights from this place.
     Fastest(Weights),
 }
 
 impl Weights {
-    /// Multiply-accumulates of one lane in the time in which a float arrives.
+    /// The number of multiply-accumulates that one lane performs while one float arrives.
     fn float(self) -> f64 {
         match self {
             Self::Memory => 1.2,
@@ -84,40 +84,40 @@ impl Weights {
 /// An algorithm and the reason for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
-    /// The algorithm.
+    /// The chosen algorithm.
     pub algorithm: Algorithm,
     reason: Reason,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Reason {
-    /// The caller's wish.
+    /// Requested by the caller.
     Asked,
-    /// Winograd's algorithm does not apply: this is not as it needs.
+    /// Winograd's algorithm does not apply; the string gives the reason.
     Only(&'static str),
-    /// What takes the least time: these are estimates of Winograd's in shares of the direct algorithm's.
+    /// Estimated to take the least time; the values are Winograd's estimates as fractions of the direct algorithm's.
     Estimated { winograd2: f64, winograd4: f64 },
 }
 
-/// Steps of the reduction that beginning and ending a register tile costs.
+/// The cost of starting and finishing a register tile, in steps of the reduction.
 const TILE_ENDS: f64 = 8.0;
-/// Multiply-accumulates in the time of transforming one point of one channel of a tile, on either end.
+/// The cost of transforming one point of one channel of a tile, on either end, in multiply-accumulates.
 const TRANSFORM: f64 = 5.0;
-/// The same where threads exchange what they have transformed.
+/// The same if threads exchange the transformed data.
 const SHARED_TRANSFORM: f64 = 25.0;
-/// The same of having three steps instead of one.
+/// The cost of running three steps instead of one, in multiply-accumulates.
 const STEPS: f64 = 2e5;
-/// The same of a filter's channel, when its weights are transformed for one call.
+/// The cost of one channel of a filter whose weights are transformed for one call, in multiply-accumulates.
 const FILTER_TRANSFORM: f64 = 3.0;
 
-/// The time of the direct algorithm, in multiply-accumulates.
+/// The estimated time of the direct algorithm, in multiply-accumulates.
 fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
     let taps = (g.kh * g.kw * g.c) as f64;
     let pixels = (g.n * g.oh() * g.ow()) as f64;
     taps * g.o as f64 * (pixels * with_ends(taps) + weights.float() * lanes(cpu))
 }
 
-/// The time of Winograd's algorithm with these tiles, in multiply-accumulates.
+/// The estimated time of Winograd's algorithm with this tile size, in multiply-accumulates.
 fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
     let (c, o, points) = (g.c as f64, g.o as f64, tiling.points() as f64);
     let (tiles, mr) = (tiling.tiles(g), cpu.backend.gemm_tiles()[0].mr);
@@ -133,18 +133,18 @@ fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
         + STEPS
 }
 
-/// Floats of a vector: the narrowest register tile has one in a row.
+/// The number of floats in a vector: the narrowest register tile is one vector wide.
 fn lanes(cpu: &Cpu) -> f64 {
     cpu.backend.gemm_tiles()[0].nr as f64
 }
 
-/// What the ends of a register tile make of each step of a reduction.
+/// The cost factor per step of a reduction, including the ends of a register tile.
 fn with_ends(reduction: f64) -> f64 {
     (reduction + TILE_ENDS) / reduction
 }
 
 impl Choice {
-    /// For `g` with as many filters as are live.
+    /// Chooses for `g`, whose filters are the live ones.
     pub(super) fn new(cpu: &Cpu, g: &Conv2d, packing: Packing) -> Self {
         if g.o == 0 {
             return Self::only("no filter is live");
@@ -159,12 +159,12 @@ impl Choice {
         }
     }
 
-    /// The direct algorithm, for no other applies.
+    /// Chooses the direct algorithm because no other applies.
     pub(super) fn only(why: &'static str) -> Self {
         Self { algorithm: Algorithm::Direct, reason: Reason::Only(why) }
     }
 
-    /// The fastest algorithm for `g`.
+    /// Chooses the algorithm with the lowest estimate for `g`.
     pub(super) fn fastest(cpu: &Cpu, g: &Conv2d, weights: Weights) -> Self {
         if cpu.is_strict() {
             return Self { algorithm: Algorithm::Direct, reason: Reason::Asked };
@@ -175,7 +175,7 @@ impl Choice {
         let direct = direct(cpu, g, weights);
         let winograd2 = winograd(cpu, g, weights, Tiling::F2) / direct;
         let winograd4 = winograd(cpu, g, weights, Tiling::F4) / direct;
-        // In training, where weights are not the bottleneck, F(2×2) has no place.
+        // F(2×2) is never chosen in training, because weights are not the bottleneck there.
         let algorithm = if winograd4 < 1.0 && (winograd4 <= winograd2 || weights == Weights::Fresh) {
             Algorithm::Winograd4
         } else if winograd2 < 1.0 && weights != Weights::Fresh {

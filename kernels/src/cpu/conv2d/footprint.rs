@@ -1,5 +1,6 @@
-//! The memory that a convolution takes beside its input, weight and output, from its shape alone: so that what does not fit
-//! can be refused before it is allocated. Never less than is allocated, as tests of plans assert.
+//! The memory that a convolution needs in addition to its input, weight and output, computed from its shape. A
+//! convolution that does not fit can thus be rejected before it is allocated. The result is never less than what is
+//! allocated, as tests of plans assert.
 
 use super::algorithm::{Choice, Packing};
 use super::padded;
@@ -9,22 +10,22 @@ use crate::cpu::tile::MAX_NR;
 use crate::cpu::{Cpu, depthwise};
 use crate::shapes::Conv2d;
 
-/// The most windows or pixels whose pointers a task of a direct kernel lists at a time.
+/// The maximum number of windows or pixels whose pointers a task of a direct kernel lists at a time.
 const BLOCK: u64 = 128;
 
-/// Bytes of a convolution beside its input, weight and output.
+/// The memory of a convolution in addition to its input, weight and output, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Footprint {
-    /// Packed weights and the list of taps: as long as the weights are packed.
+    /// The packed weights and the list of taps, held as long as the packed convolution lives.
     pub packed: u64,
-    /// The largest buffer that a call borrows of the device.
+    /// The largest buffer that a call borrows from the device.
     pub borrowed: u64,
-    /// What all threads' tables and workspaces come to during a call.
+    /// The tables and workspaces of all threads during a call.
     pub workspaces: u64,
 }
 
 impl Footprint {
-    /// Of `g` with weights packed as `packing` allows, of which group `i` has `filters[i]` filters.
+    /// Computes the footprint of `g` with weights packed as `packing` allows; group `i` has `filters[i]` filters.
     pub fn new(cpu: &Cpu, g: &Conv2d, filters: &[usize], packing: Packing) -> Self {
         let floats = |count: usize| 4 * count as u64;
         let taps = g.kh as u64 * g.kw as u64;
@@ -41,7 +42,7 @@ impl Footprint {
             let workspaces = cpu.thread_count() as u64 * block + tables;
             return Self { packed: plain.packed + floats(filters.len()), borrowed: pass, workspaces };
         }
-        // Rows of filters are as long as one group's taps and channels.
+        // A filter's length is the number of taps times the channels of one group.
         let k = g.kh * g.kw * (g.c / g.groups);
         let panels = |&count: &usize| floats(packed_len(&split_columns(cpu.backend, count, k, 0), k));
         let packed = plain.packed + filters.iter().map(panels).sum::<u64>();

@@ -1,15 +1,15 @@
-//! The loop nest around the tile kernel for everything that is shaped like a forward convolution.
+//! The loop nest around the tile kernel for every computation with the structure of a forward convolution.
 //!
 //! ```text
-//!  for block of ~128 windows, group of panels          one task; its parts of y belong to it alone
+//!  for block of ~128 windows, group of panels          one task; no other task writes its parts of y
 //!    find A's row pointers: taps × windows              once, for all panels
-//!    for panel of up to 48 filters                      packed weights stream from the second-level cache
+//!    for panel of up to 48 filters                      packed weights stream from the L2 cache
 //!      for chunk of the reduction                       as much of a panel as that cache holds
 //!        for tile of 8 windows                          tile kernel: taps × channels in registers
 //! ```
 //!
-//! Every element of y is one sum in one register, in the order taps, channels, whichever task computes it: the
-//! number of threads cannot change a bit.
+//! Every element of y is one sum, in the order taps, channels, regardless of which task computes it. The results are
+//! therefore bit-identical for any number of threads.
 
 use super::windows::Windows;
 use super::{Epilogue, Scatter};
@@ -21,21 +21,22 @@ use crate::params::Storage;
 use half::bf16;
 use rayon::prelude::*;
 
-/// Windows in a task, rounded down to whole tiles: enough that a panel that comes from memory is used often, few
-/// enough that their pixels stay in the second-level cache beside it.
+/// The number of windows per task, rounded down to whole tiles: enough to use a panel loaded from memory often, few
+/// enough that their pixels stay in the L2 cache beside it.
 const BLOCK: usize = 128;
 
-/// The fewest windows that are worth a task.
+/// The minimum number of windows per task.
 const MIN_BLOCK: usize = 32;
 
-/// The most windows of a task that has hardly read a panel when it needs the next: these are asked for one panel ahead.
+/// At most this many windows count as few. A task with few windows soon needs the next panel, so it prefetches one
+/// panel ahead.
 const FEW: usize = 64;
 
-/// Steps of the reduction between two visits to C: a panel of 48 columns then takes 960 KiB, half of a
-/// second-level cache of today.
+/// The number of steps of the reduction between two updates of C. A panel of 48 columns then takes 960 KiB, half of a
+/// current L2 cache.
 const CHUNK: usize = 5120;
 
-/// Tasks for each thread where the shape allows it, to even out their lengths.
+/// The number of tasks per thread, if the shape allows it, to even out their lengths.
 const TASKS_PER_THREAD: usize = 4;
 
 /// A product of windows and packed panels.
@@ -46,31 +47,31 @@ pub(super) struct ImplicitGemm<'a> {
     /// A row of zeros, for taps in the padding and slots without a window.
     pub zeros: &'a [f32],
     pub panels: &'a [Panel],
-    /// The panels' elements; two in the place of an f32 where they are stored as bf16.
+    /// The panels' elements; bf16 storage puts two of them in the place of one f32.
     pub packed: &'a [f32],
     pub storage: Storage,
-    /// Floats that a tap contributes to the reduction.
+    /// The number of floats that each tap contributes to the reduction.
     pub len: usize,
     pub scatter: Option<&'a Scatter>,
     pub epilogue: Epilogue<'a>,
 }
 
 impl ImplicitGemm<'_> {
-    /// Computes all of the targets of its windows.
+    /// Computes the targets of all windows.
     pub(super) fn run(&self, cpu: &Cpu, y: Shared) {
         if self.panels.is_empty() {
-            // Only a scatter without live filters has no panel.
+            // There are no panels only if a scatter has no live filters.
             return self.scatter.expect("a product has columns").fill_all(cpu, &self.epilogue, y);
         }
         let row_len = self.windows.row_len;
         assert!(
             self.panels.iter().all(|panel| panel.a_offset + self.len <= row_len),
-            "a reduction leaves its row"
+            "a reduction extends beyond its row"
         );
         let windows = self.windows.count();
         let mr = self.panels[0].kernel.mr;
         let wanted = TASKS_PER_THREAD * cpu.thread_count();
-        // Panels are divided first: a smaller block would bring each panel in more often.
+        // Panels are divided first, because smaller blocks would load each panel more often.
         let wanted_blocks = wanted.div_ceil(self.panels.len());
         let smallest = MIN_BLOCK / mr * mr;
         let block = windows.div_ceil(wanted_blocks).next_multiple_of(mr).clamp(smallest, BLOCK / mr * mr);
@@ -79,7 +80,7 @@ impl ImplicitGemm<'_> {
         let panels_each = self.panels.len().div_ceil(groups);
         let groups = self.panels.len().div_ceil(panels_each);
         cpu.run(|| {
-            // Neighbouring tasks share panels: those are what is expensive to bring in.
+            // Neighboring tasks share panels, which are expensive to load.
             (0..blocks * groups).into_par_iter().with_max_len(1).for_each(|task| {
                 let (group, first) = (task / blocks, task % blocks * block);
                 let panels = group * panels_each..((group + 1) * panels_each).min(self.panels.len());
@@ -90,7 +91,7 @@ impl ImplicitGemm<'_> {
         });
     }
 
-    /// Where packed element `index` and those behind it are.
+    /// A pointer to the packed elements from `index` on.
     fn weights(&self, index: usize) -> *const u8 {
         match self.storage {
             Storage::F32 => self.packed[index..].as_ptr().cast(),
@@ -98,7 +99,7 @@ impl ImplicitGemm<'_> {
         }
     }
 
-    /// Bytes of a packed element.
+    /// The size of a packed element in bytes.
     fn element_size(&self) -> usize {
         match self.storage {
             Storage::F32 => size_of::<f32>(),
@@ -155,7 +156,7 @@ impl ImplicitGemm<'_> {
             Storage::F32 => kernel.run,
             Storage::Bf16 => kernel.run_bf16,
         };
-        // Either several segments make a chunk, or several chunks a segment.
+        // A chunk holds one or more whole segments, or a segment is divided into several chunks.
         let segments_each = (CHUNK / len).max(1);
         let len_each = if segments_each == 1 { CHUNK.min(len) } else { len };
         let at_column =
@@ -177,7 +178,7 @@ impl ImplicitGemm<'_> {
                         a_offset: panel.a_offset + first_k,
                         a_step: 1,
                         b,
-                        // What follows in memory is the next chunk, or the next panel.
+                        // The next chunk, or the next panel, follows in memory.
                         next: if count <= FEW { b.wrapping_add(bytes + bytes * p / count) } else { b },
                         c: c.wrapping_add(panel.start),
                         out: out[p..].as_ptr(),
@@ -188,11 +189,11 @@ impl ImplicitGemm<'_> {
                         residual: if last { at_column(epilogue.residual) } else { std::ptr::null() },
                         activation: if last { epilogue.activation } else { Default::default() },
                     };
-                    // SAFETY: the panel's kernel comes from a backend that this machine has. Each of the
-                    // `segments × stride` row pointers leads to the windows' `row_len ≥ a_offset + len` floats, of `source`
-                    // or of `zeros`. B holds `k · nr` elements from `panel.offset`, of the type of `run`. Offsets in
-                    // `out` are whole pixels of C and of the residual, `panel.start + panel.width` columns
-                    // exist in each and in the bias; no other task has this block and panel.
+                    // SAFETY: the panel's kernel comes from a backend that this machine supports. Each of the
+                    // `segments × stride` row pointers leads to the windows' `row_len ≥ a_offset + len` floats, in
+                    // `source` or in `zeros`. B holds `k · nr` elements from `panel.offset` on, of the type that `run`
+                    // reads. The offsets in `out` are whole pixels of C and of the residual; each pixel, and the bias,
+                    // has at least `panel.start + panel.width` columns. No other task has this block and panel.
                     unsafe { run(&tile) }
                 }
             }
@@ -200,12 +201,12 @@ impl ImplicitGemm<'_> {
     }
 }
 
-/// How a task's reduction is stored.
+/// The layout of a task's reduction.
 struct Reduction {
     segments: usize,
     len: usize,
-    /// Row pointers of a segment.
+    /// The number of row pointers per segment.
     stride: usize,
-    /// Windows of the task.
+    /// The number of windows in the task.
     count: usize,
 }

@@ -1,9 +1,9 @@
 //! The gradient with respect to the input, as a convolution of `dy`.
 //!
 //! `dx[i, c] = Σ_{k, o} dy[(i + p − k·d) / s, o] · w[o, k, c]` over the taps `k` for which the division is exact.
-//! The pixels of one [`Residue`] of the stride are a convolution of stride 1 over `dy` with their own taps, so no
-//! inserted zero is multiplied. Each tap belongs to one class of pixels, so all classes together pack the weight once,
-//! with C as columns and O as reduction.
+//! The pixels of each [`Residue`] of the stride form a class, which is a convolution of stride 1 over `dy` with its own
+//! taps, so no inserted zeros are multiplied. Each tap belongs to one class, so all classes together pack the weight
+//! once, with C as the columns and O as the reduction.
 
 use super::Epilogue;
 use super::algorithm::{Algorithm, Choice, Weights};
@@ -21,12 +21,12 @@ use rayon::prelude::*;
 /// The pixels of one residue of the stride.
 struct Class {
     residue: [usize; 2],
-    /// Indices of the taps that meet these pixels, and the offsets of the pixels of `dy` that they read.
+    /// The indices of the taps that reach these pixels; `offsets` are those of the pixels of `dy` that they read.
     taps: Vec<usize>,
     offsets: Vec<[isize; 2]>,
 }
 
-/// All residues that occur in the image.
+/// The classes of all residues that occur in the image.
 fn classes(g: &Conv2d) -> Vec<Class> {
     let [rows, columns] = [0, 1].map(|axis| Residue::along(g, axis));
     let class = |row: &Residue, column: &Residue| {
@@ -60,7 +60,7 @@ impl Class {
         }
     }
 
-    /// Panels of input channels, group after group, `[taps · O/G, NR]` each.
+    /// Panels of input channels, group by group, each `[taps · O/G, NR]`.
     fn panels(&self, cpu: &Cpu, g: &Conv2d) -> Vec<Panel> {
         let (c, o) = (g.c / g.groups, g.o / g.groups);
         let k = self.taps.len() * o;
@@ -82,7 +82,7 @@ impl Class {
         let pack = |panel: &Panel, tap: usize| {
             let group = panel.start / c;
             let rows = o * panel.kernel.nr;
-            // SAFETY: each panel and tap has its own rows.
+            // SAFETY: the rows of different panels and taps are disjoint.
             let part = unsafe { shared.range(panel.offset + tap * rows, rows) };
             let data = &w[(group * o * taps + self.taps[tap]) * c..];
             let within_group = Panel { start: panel.start - group * c, ..*panel };
@@ -94,7 +94,8 @@ impl Class {
     }
 }
 
-/// Gradient with respect to the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C/G]` → `dx` `[N, H, W, C]`.
+/// Computes the gradient with respect to the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C/G]` → `dx`
+/// `[N, H, W, C]`.
 pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     assert_eq!(
         (dy.len(), w.len(), dx.len()),

@@ -1,5 +1,5 @@
-//! Masked convolution: dead filters are left out of the packed weights, so the product has only the live columns;
-//! the store puts them where they belong and gives the dead ones their bias.
+//! Masked convolution. Dead filters are left out of the packed weights, so the product has only the live columns. The
+//! store scatters them to their output channels and fills the dead channels with their bias.
 
 use super::algorithm::{Choice, Packing, Weights};
 use super::scatter::Scatter;
@@ -16,9 +16,9 @@ pub struct PackedMasked {
 }
 
 impl PackedMasked {
-    /// Packs the filters of `w` `[O, KH, KW, C/G]` whose entry in `live` `[O]` is set, for the algorithm that
-    /// suits `g` (see [`PackedConv2d::new`]). A depthwise convolution is bound by memory: it computes dead channels
-    /// with zero weights.
+    /// Packs the filters of `w` `[O, KH, KW, C/G]` whose entry in `live` `[O]` is set, for the algorithm that suits `g`
+    /// (see [`PackedConv2d::new`]). A depthwise convolution is memory-bound, so it computes dead channels with zero
+    /// weights instead of skipping them.
     pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32], live: &[bool]) -> Self {
         Self::with(cpu, g, w, live, Packing::Fastest(Weights::Memory))
     }
@@ -28,7 +28,7 @@ impl PackedMasked {
         assert_eq!(
             (w.len(), live.len()),
             (g.w_len(), g.o),
-            "weight and mask have the lengths of their shapes"
+            "the weight and the mask have the lengths of their shapes"
         );
         let k = g.w_len() / g.o;
         let outputs: Vec<u32> = (0..g.o as u32).filter(|&o| live[o as usize]).collect();
@@ -50,30 +50,30 @@ impl PackedMasked {
         Self { packed, scatter, outer: *g }
     }
 
-    /// The kernel that was chosen for the live filters.
+    /// The name of the kernel chosen for the live filters.
     pub fn kernel(&self) -> &'static str {
         self.packed.kernel()
     }
 
-    /// Multiply-accumulates that computing `g` takes.
+    /// The number of multiply-accumulates needed to compute `g`.
     pub fn products(&self, g: &Conv2d) -> u64 {
         self.packed.products(g)
     }
 
-    /// Why that kernel.
+    /// The chosen algorithm and the reason for it.
     pub fn choice(&self) -> &Choice {
         self.packed.choice()
     }
 
-    /// Bytes of packed weights.
+    /// The size of the packed weights in bytes.
     pub fn bytes(&self) -> usize {
         self.packed.bytes()
     }
 }
 
-/// Convolution that computes live filters only: packs them, then runs the packed kernel.
+/// Convolution that computes only the live filters: packs them, then runs the packed kernel.
 /// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` and `live` `[O]` → `y` `[N, OH, OW, O]`;
-/// a dead filter's output is its bias, or zero.
+/// the output of a dead filter is its bias, or zero without a bias.
 pub fn conv2d_masked_forward(
     cpu: &Cpu,
     g: &Conv2d,

@@ -1,12 +1,12 @@
-//! Convolution over channels-last images as an implicit matrix product.
+//! Convolution of channels-last images as an implicit matrix product.
 //!
-//! `y[p, o] = Σ_{tap, c} x[p @ tap, c] · w[o, tap, c]`: rows are output pixels, columns filters, and the reduction
-//! runs over taps and channels. No im2col matrix is built: the tile kernel reads the image in place, through one
-//! pointer a pixel and tap ([`windows`]), against weights that are packed once ([`PackedConv2d`]).
+//! `y[p, o] = Σ_{tap, c} x[p @ tap, c] · w[o, tap, c]`: rows are output pixels, columns are filters, and the reduction
+//! runs over taps and channels. No im2col matrix is built. The tile kernel reads the image in place, through one
+//! pointer per pixel and tap ([`windows`]), and multiplies it by weights that are packed once ([`PackedConv2d`]).
 //!
-//! Dense, masked and compact convolution differ in which filters are packed and where results are stored
-//! ([`masked`], [`compact`]); the input gradient is a convolution of `dy` ([`input_grad`]); the weight gradient is
-//! a product over pixels ([`weight_grad`]).
+//! Dense, masked and compact convolution differ only in which filters are packed and where results are stored
+//! ([`masked`], [`compact`]). The input gradient is a convolution of `dy` ([`input_grad`]), and the weight gradient is
+//! a product that reduces over pixels ([`weight_grad`]).
 
 mod algorithm;
 mod compact;
@@ -42,22 +42,22 @@ use rayon::prelude::*;
 use scatter::Scatter;
 use winograd::{Direction, Filters, Winograd, run_fresh};
 
-/// What ends a convolution or linear layer before its result is stored:
+/// The fused epilogue of a convolution or linear layer, applied before the result is stored:
 /// `y = activation(product + bias + residual)`. The default does nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Epilogue<'a> {
     /// `[O]`.
     pub bias: Option<&'a [f32]>,
-    /// Laid out as the output.
+    /// Has the output's layout.
     pub residual: Option<&'a [f32]>,
     /// Applied last.
     pub activation: Activation,
 }
 
 impl Epilogue<'_> {
-    /// Asserts the lengths for an output of `len` floats in rows of `columns`.
+    /// Asserts that the lengths match an output of `len` floats in rows of `columns`.
     pub(super) fn check(&self, columns: usize, len: usize) {
-        assert!(self.bias.is_none_or(|bias| bias.len() == columns), "the bias has one value a column");
+        assert!(self.bias.is_none_or(|bias| bias.len() == columns), "the bias has one value per column");
         assert!(
             self.residual.is_none_or(|residual| residual.len() == len),
             "the residual has the output's length"
@@ -65,7 +65,7 @@ impl Epilogue<'_> {
     }
 }
 
-/// The weights of a convolution in the order in which the kernel reads them.
+/// The weights of a convolution, packed in the order in which the kernel reads them.
 pub struct PackedConv2d {
     geometry: Conv2d,
     taps: Vec<[isize; 2]>,
@@ -73,7 +73,7 @@ pub struct PackedConv2d {
     layout: Layout,
     storage: Storage,
     data: Buffer,
-    /// A row of zeros: what a tap in the padding reads, and a slot without a window.
+    /// A row of zeros, read by taps in the padding and by slots without a window.
     zeros: Buffer,
 }
 
@@ -87,8 +87,8 @@ enum Layout {
 }
 
 impl PackedConv2d {
-    /// Packs `w` `[O, KH, KW, C/G]` for the algorithm that is the faster one for `g` when weights come from memory.
-    /// Other image and batch sizes may be computed with the same weights.
+    /// Packs `w` `[O, KH, KW, C/G]` for the algorithm that is fastest for `g` when weights come from memory.
+    /// The packed weights also serve other image and batch sizes.
     pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
         Self::with(cpu, g, w, Packing::Fastest(Weights::Memory))
     }
@@ -103,7 +103,7 @@ impl PackedConv2d {
         Self::with(cpu, g, w, Packing::By(Algorithm::Direct))
     }
 
-    /// Packs into a buffer that `buffer` makes, of at least the length it is asked for.
+    /// Packs into a buffer created by `buffer`, which returns at least the requested length.
     fn in_buffer(
         cpu: &Cpu,
         g: &Conv2d,
@@ -115,7 +115,7 @@ impl PackedConv2d {
         Self::with_filters(cpu, g, w, &vec![g.o / g.groups; g.groups], packing, buffer)
     }
 
-    /// Packs the filters of `w`, of which group `i` has `filters[i]`.
+    /// Packs the filters of `w`; group `i` has `filters[i]` of them.
     fn with_filters(
         cpu: &Cpu,
         g: &Conv2d,
@@ -129,7 +129,7 @@ impl PackedConv2d {
         if depthwise::applies(g) {
             let mut data = buffer(w.len());
             depthwise::pack(g, w, &mut data);
-            let choice = Choice::only("one channel a filter");
+            let choice = Choice::only("one channel per filter");
             return Self { geometry: *g, taps, choice, layout: Layout::Depthwise, storage, data, zeros };
         }
         let live = Conv2d { o: filters.iter().sum(), ..*g };
@@ -166,7 +166,7 @@ impl PackedConv2d {
         let matrix = Strided { data: w, k_step: 1, j_step: k };
         cpu.run(|| {
             panels.par_iter().for_each(|panel| {
-                // SAFETY: panels are packed one after the other; their ranges are disjoint.
+                // SAFETY: panels are packed one after another, so their ranges are disjoint.
                 let packed = unsafe { shared.range(panel.offset, k * panel.kernel.nr) };
                 matrix.pack(0, k, panel, packed);
             });
@@ -174,7 +174,7 @@ impl PackedConv2d {
         Self { geometry: *g, taps, choice, layout: Layout::Panels(panels), storage, data, zeros }
     }
 
-    /// The kernel that was chosen: operation, tile and instruction set.
+    /// The name of the chosen kernel: operation, tile and instruction set.
     pub fn kernel(&self) -> &'static str {
         match &self.layout {
             Layout::Depthwise => "depthwise",
@@ -186,12 +186,12 @@ impl PackedConv2d {
         }
     }
 
-    /// Why that kernel.
+    /// The chosen algorithm and the reason for it.
     pub fn choice(&self) -> &Choice {
         &self.choice
     }
 
-    /// Multiply-accumulates that computing `g` takes: those of its definition, or fewer.
+    /// The number of multiply-accumulates needed to compute `g`: that of its definition, or fewer.
     pub fn products(&self, g: &Conv2d) -> u64 {
         let k = self.geometry.w_len() / self.geometry.o;
         let pixels = g.n * g.oh() * g.ow();
@@ -203,7 +203,7 @@ impl PackedConv2d {
         products as u64
     }
 
-    /// Bytes of packed weights.
+    /// The size of the packed weights in bytes.
     pub fn bytes(&self) -> usize {
         let k = self.geometry.w_len() / self.geometry.o;
         4 * match &self.layout {
@@ -216,8 +216,8 @@ impl PackedConv2d {
         }
     }
 
-    /// The same weights of the direct algorithm, rounded to nearest. Panels have even lengths: two numbers take the
-    /// place of one.
+    /// Converts weights packed for the direct algorithm to bf16, rounded to nearest. Two numbers take the place of one,
+    /// because panels have even lengths.
     pub(super) fn into_bf16(mut self, cpu: &Cpu) -> Self {
         assert!(matches!(self.layout, Layout::Panels(_)) && self.storage == Storage::F32, "panels of f32");
         let mut halves = Buffer::unspecified(self.data.len().div_ceil(2));
@@ -272,18 +272,18 @@ impl PackedConv2d {
     }
 }
 
-/// The taps of a forward pass: rows of the kernel over a padded copy, or single ones.
+/// The taps of a forward pass: kernel rows if a padded copy is used, single taps otherwise.
 fn forward_taps(g: &Conv2d) -> Vec<[isize; 2]> {
     if padded::applies(g) { padded::row_taps(g) } else { tap_offsets(g) }
 }
 
-/// The windows of a forward pass over the image or its padded copy; `taps` are its [`forward_taps`].
+/// The windows of a forward pass over the image or its padded copy; `taps` come from [`forward_taps`].
 fn forward_windows<'t>(g: &Conv2d, taps: &'t [[isize; 2]]) -> Windows<'t> {
     if padded::applies(g) { padded::windows(g, taps) } else { Windows::forward(g, taps) }
 }
 
-/// Asserts that weights packed for `packed` serve `g`, which may differ in batch and image size, and that the slices have
-/// the lengths of their shapes.
+/// Asserts that weights packed for `packed` can be used for `g`, which may differ in batch and image size, and that the
+/// slices have the lengths of their shapes.
 fn check(packed: &Conv2d, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &[f32]) {
     let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..*packed };
     assert_eq!(*g, packed, "the weights were packed for another convolution");
@@ -295,7 +295,7 @@ fn check(packed: &Conv2d, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &[f32])
     epilogue.check(g.o, y.len());
 }
 
-/// Convolution with weights as stored: packs them, then runs the packed kernel.
+/// Convolution with unpacked weights: packs them, then runs the packed kernel.
 /// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`.
 pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     if Choice::fastest(cpu, g, Weights::Fresh).algorithm != Algorithm::Direct {
@@ -310,8 +310,9 @@ pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<
     cpu.give_buffer(packed.data);
 }
 
-/// Convolution with packed weights and a fused end: `y = activation(x ∗ w + bias + residual)`.
-/// `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]`. `g` may differ in batch and image size from what was packed for.
+/// Convolution with packed weights and a fused epilogue: `y = activation(x ∗ w + bias + residual)`.
+/// `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]`. `g` may differ in batch and image size from the geometry used for
+/// packing.
 pub fn conv2d_forward_packed(
     cpu: &Cpu,
     g: &Conv2d,

@@ -1,4 +1,4 @@
-//! Images of few channels with their padding written out: a kernel row then meets one run of `KW · C` floats.
+//! Images with few channels, copied with explicit padding. A kernel row then reads one run of `KW · C` floats.
 //!
 //! ```text
 //!                 ┌───────────────────────┐
@@ -8,8 +8,9 @@
 //!                 │0 0 0 r g b r g b r g …│
 //! ```
 //!
-//! A tap of three channels is too short for a loop of its own, and a window copied together is read once for each
-//! panel but written for each pixel. The padded copy costs one pass over an image that is small against the output.
+//! A tap of three channels is too short for its own loop. Copying each window together does not pay either: it is
+//! written once per pixel but read only once per panel. The padded copy costs one pass over an image that is small
+//! compared with the output.
 
 use super::windows::Windows;
 use crate::cpu::Cpu;
@@ -17,25 +18,25 @@ use crate::cpu::scratch::Scratch;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
-/// Whether a kernel's taps are read row by row from a padded copy: fewer channels than a tap needs to be worth a loop.
+/// Whether a kernel's taps are read row by row from a padded copy, because a tap has too few channels for its own loop.
 pub(super) fn applies(g: &Conv2d) -> bool {
     const FEW: usize = 16;
     g.groups == 1 && g.c < FEW && g.kw > 1 && g.dilation[1] == 1
 }
 
-/// Offset of each kernel row from the window's origin in the padded image, `[KH]` pairs.
+/// The offset of each kernel row from the window's origin in the padded image, `[KH]` pairs.
 pub(super) fn row_taps(g: &Conv2d) -> Vec<[isize; 2]> {
     (0..g.kh).map(|k| [(k * g.dilation[0]) as isize, 0]).collect()
 }
 
-/// Bytes of the copy of the images of `g`; `u64::MAX` where they are beyond counting.
+/// The size of the padded copy of the images of `g` in bytes, saturating at `u64::MAX`.
 pub(super) fn bytes(g: &Conv2d) -> u64 {
     let side = |size: usize, padding: usize| size as u64 + 2 * padding as u64;
     let sizes = [side(g.h, g.padding[0]), side(g.w, g.padding[1]), g.c as u64, 4];
     sizes.into_iter().fold(g.n as u64, u64::saturating_mul)
 }
 
-/// Images `[N, H + 2·PH, W + 2·PW, C]`, zero in the padding.
+/// Copies the images to `[N, H + 2·PH, W + 2·PW, C]` with zeros in the padding.
 pub(super) fn images<'a>(cpu: &'a Cpu, g: &Conv2d, x: &[f32]) -> Scratch<'a> {
     let ([top, left], [height, width]) = (g.padding, size(g));
     let mut padded = cpu.scratch(g.n * height * width * g.c);
@@ -55,12 +56,12 @@ pub(super) fn images<'a>(cpu: &'a Cpu, g: &Conv2d, x: &[f32]) -> Scratch<'a> {
     padded
 }
 
-/// The windows of a forward pass over a padded copy; `taps` are its [`row_taps`], each of `KW · C` floats.
+/// The windows of a forward pass over a padded copy; `taps` come from [`row_taps`], and each reads `KW · C` floats.
 pub(super) fn windows<'t>(g: &Conv2d, taps: &'t [[isize; 2]]) -> Windows<'t> {
     Windows { source: size(g), row_len: g.kw * g.c, ..Windows::forward(g, taps) }
 }
 
-/// Height and width of a padded image.
+/// The height and width of a padded image.
 fn size(g: &Conv2d) -> [usize; 2] {
     [g.h + 2 * g.padding[0], g.w + 2 * g.padding[1]]
 }

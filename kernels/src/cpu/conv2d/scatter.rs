@@ -1,4 +1,4 @@
-//! Results of live filters go to their places in an output of full width; dead filters get a constant.
+//! Scatters the results of live filters to their columns in an output of full width. Dead filters get a constant.
 
 use super::Epilogue;
 use crate::cpu::Cpu;
@@ -9,37 +9,38 @@ use crate::params::Activation;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Where the columns of a product belong in rows of `width` floats.
+/// The mapping from the columns of a product to their places in rows of `width` floats.
 pub(super) struct Scatter {
-    /// Output column of each computed column, ascending.
+    /// The output column of each computed column, ascending.
     outputs: Vec<u32>,
-    /// `[width]`: the value of columns that are not computed.
+    /// The values of columns that are not computed, `[width]`.
     fill: Option<Vec<f32>>,
     width: usize,
 }
 
 impl Scatter {
-    /// `outputs` ascending and below `width`; columns outside get `fill` or, without one, the bias or zero.
+    /// Creates a scatter. `outputs` are ascending and below `width`. The other columns get `fill` or, without a fill,
+    /// the bias or zero.
     pub(super) fn new(outputs: Vec<u32>, fill: Option<Vec<f32>>, width: usize) -> Self {
         assert!(outputs.is_sorted_by(|a, b| a < b), "live outputs are listed in ascending order");
         assert!(outputs.last().is_none_or(|&o| (o as usize) < width), "live outputs lie inside the width");
-        assert!(fill.as_ref().is_none_or(|fill| fill.len() == width), "the fill has one value an output");
+        assert!(fill.as_ref().is_none_or(|fill| fill.len() == width), "the fill has one value per output");
         Self { outputs, fill, width }
     }
 
-    /// Whether every column is computed: then each is in its place already.
+    /// Whether every column is computed, so that each is already in its place.
     pub(super) fn is_identity(&self) -> bool {
         self.outputs.len() == self.width
     }
 
-    /// Floats of an output pixel.
+    /// The number of floats per output pixel.
     pub(super) fn width(&self) -> usize {
         self.width
     }
 
-    /// Writes the output columns that belong to the computed columns `columns`: from the first of them (from 0 if
-    /// that is the first of all) up to the one that follows the last (to the end if that is the last of all).
-    /// `computed` holds rows of `row_len` floats, one for each pixel offset in `pixels`.
+    /// Writes the output columns that belong to the computed columns `columns`. The range starts at the output column
+    /// of the first one (at 0 if it is the first computed column overall) and ends before the next computed column (at
+    /// the width if there is none). `computed` holds rows of `row_len` floats, one per pixel offset in `pixels`.
     pub(super) fn expand(
         &self,
         cpu: &Cpu,
@@ -55,7 +56,7 @@ impl Scatter {
         let end = self.outputs.get(columns.end).map_or(self.width, |&column| column as usize);
         let constant = self.fill.as_deref().or(epilogue.bias).map(|values| &values[start..end]);
         for (&pixel, row) in pixels.iter().zip(computed.chunks_exact(row_len)) {
-            // SAFETY: this task alone computes these columns of this pixel.
+            // SAFETY: only this task writes these columns of this pixel.
             let out = unsafe { y.range(pixel + start, end - start) };
             match constant {
                 Some(values) => out.copy_from_slice(values),
@@ -72,9 +73,9 @@ impl Scatter {
         }
     }
 
-    /// The output where no filter is live.
+    /// Writes the output if no filter is live.
     pub(super) fn fill_all(&self, cpu: &Cpu, epilogue: &Epilogue, y: Shared) {
-        // SAFETY: the caller computes nothing else, and rows are divided among the threads below.
+        // SAFETY: the caller writes nothing else, and the rows are divided among the threads below.
         let y = unsafe { y.all() };
         let constant = self.fill.as_deref().or(epilogue.bias);
         cpu.run(|| {
@@ -90,7 +91,7 @@ impl Scatter {
     }
 }
 
-/// `out = activation(out + residual)`.
+/// Computes `out = activation(out + residual)`.
 struct Finish<'a> {
     residual: Option<&'a [f32]>,
     activation: Activation,

@@ -1,19 +1,20 @@
-//! The gradient with respect to the weight: a product whose reduction runs over pixels.
+//! The gradient with respect to the weight, a product whose reduction runs over pixels.
 //!
 //! ```text
 //!   for chunk of the pixels, block of filters, block of panels        one task
 //!     for step of 256 pixels
 //!       pack dy: strips of one vector of filters, whose columns are the tile kernel's A
 //!       for panel of up to 48 columns (tap, c)
-//!         pack x: 256 × NR, its B                     first- to second-level cache
+//!         pack x: 256 × NR, its B                     L1 to L2 cache
 //!         for tile of 8 filters
 //!           C += A · B                                C: this chunk's partial gradient
 //!   sum the chunks' partial gradients in their order
 //! ```
 //!
-//! Each task packs its filters of dy and its columns of x for itself, so blocks are large; chunks give the threads
-//! work where the gradient is small and the image large. All depend on the shape alone, so the bits do not depend on
-//! the threads. An image of few channels is padded first: a kernel row is then one run of columns.
+//! Each task packs its own filters of dy and columns of x, so blocks are large. Chunks keep all threads busy if the
+//! gradient is small and the image is large. Blocks and chunks depend only on the shape, so the results are
+//! bit-identical for any number of threads. An image with few channels is padded first, so that a kernel row is one run
+//! of columns.
 
 use super::windows::Windows;
 use super::{forward_taps, forward_windows, padded, winograd};
@@ -27,27 +28,27 @@ use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Pixels between two visits to C. A panel of x then takes 48 KiB, a strip of dy 16 KiB.
+/// The number of pixels between two updates of C. A panel of x then takes 48 KiB, and a strip of dy 16 KiB.
 const STEP: usize = 256;
-/// Pixels between the starts of two strips: a power of two would map them all to the same cache set.
+/// The distance between the starts of two strips, in pixels. A power of two would map all strips to the same cache set.
 const STRIP: usize = STEP + 2;
-/// Tasks to aim at.
+/// The target number of tasks.
 const TASKS: usize = 8;
-/// Most filters of a block: their strips take 512 KiB, a quarter of a second-level cache.
+/// The maximum number of filters per block, whose strips take 512 KiB, a quarter of an L2 cache.
 const BLOCK_FILTERS: usize = 512;
-/// Columns and pixels that are worth a task of their own.
+/// The minimum number of columns per task; `MIN_CHUNK` is that of pixels.
 const MIN_COLUMNS: usize = 192;
 const MIN_CHUNK: usize = 1024;
 
-/// How the product is divided into tasks.
+/// The division of the product into tasks.
 struct Division {
-    /// Chunks of the pixels, and pixels in each.
+    /// The number of chunks of pixels; each has `chunk` pixels.
     chunks: usize,
     chunk: usize,
-    /// Blocks of a group's filters, and filters in each.
+    /// The number of blocks of a group's filters; each has `filters_each` filters.
     filter_blocks: usize,
     filters_each: usize,
-    /// Blocks of panels, and panels in each.
+    /// The number of blocks of panels; each has `panels_each` panels.
     panel_blocks: usize,
     panels_each: usize,
 }
@@ -57,7 +58,7 @@ impl Division {
         let filter_blocks = filters.div_ceil(BLOCK_FILTERS);
         let filters_each = filters.div_ceil(filter_blocks).next_multiple_of(MAX_MR);
         let filter_blocks = filters.div_ceil(filters_each);
-        // Large blocks of panels, then chunks, and only then smaller blocks.
+        // Prefer large blocks of panels, then more chunks, and only then smaller blocks.
         let others = groups * filter_blocks;
         let panel_blocks = (columns / MIN_COLUMNS).clamp(1, TASKS.div_ceil(others));
         let chunks = TASKS.div_ceil(others * panel_blocks).min(pixels / MIN_CHUNK).max(1);
@@ -75,7 +76,8 @@ impl Division {
     }
 }
 
-/// Gradient with respect to the weight: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw` `[O, KH, KW, C/G]`.
+/// Computes the gradient with respect to the weight: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw`
+/// `[O, KH, KW, C/G]`.
 pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     assert_eq!(
         (x.len(), dy.len(), dw.len()),
@@ -121,7 +123,7 @@ pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
     }
 }
 
-/// `out[i] = Σ_chunk partial[chunk][i]`, in the order of the chunks.
+/// Computes `out[i] = Σ_chunk partial[chunk][i]`, in chunk order.
 pub(in crate::cpu) fn sum_chunks(cpu: &Cpu, partial: &[f32], out: &mut [f32]) {
     const PIECE: usize = 4096;
     let len = out.len();
@@ -136,7 +138,7 @@ pub(in crate::cpu) fn sum_chunks(cpu: &Cpu, partial: &[f32], out: &mut [f32]) {
     });
 }
 
-/// `to += from`.
+/// Computes `to += from`.
 struct AddAssign<'a> {
     to: &'a mut [f32],
     from: &'a [f32],
@@ -158,16 +160,17 @@ struct WeightGrad<'a> {
     g: &'a Conv2d,
     windows: Windows<'a>,
     x: &'a [f32],
-    /// Columns of one tap: adjacent in x.
+    /// The number of columns per tap, which are adjacent in x.
     run: usize,
     dy: &'a [f32],
     zeros: &'a [f32],
-    /// Columns of the gradient.
+    /// The number of columns of the gradient.
     columns: usize,
 }
 
 impl WeightGrad<'_> {
-    /// Overwrites rows `filters` and the columns of `panels` in the partial gradient `c` with the sum over `pixels`.
+    /// Overwrites the rows `filters` and the columns of `panels` of the partial gradient `c` with the sum over
+    /// `pixels`.
     fn task(
         &self,
         pixels: Range<usize>,
@@ -177,7 +180,7 @@ impl WeightGrad<'_> {
         c: *mut f32,
         workspace: &mut Workspace,
     ) {
-        // Only the taps of these columns matter.
+        // Only the taps of these columns are needed.
         let last = panels[panels.len() - 1];
         let first_tap = panels[0].start / self.run;
         let taps = &self.windows.taps[first_tap..(last.start + last.width).div_ceil(self.run)];
@@ -188,7 +191,7 @@ impl WeightGrad<'_> {
         let strips_len = (filters.len().next_multiple_of(lanes) * STRIP).next_multiple_of(16);
         let floats = Workspace::floats(floats, strips_len + STEP * MAX_NR);
         let (strips, packed) = floats.split_at_mut(strips_len);
-        // Tiles reach beyond the last filter; they repeat it, and do not store it.
+        // Register tiles may extend beyond the last filter; they repeat it and do not store the repeats.
         let filter = |i: usize| i.min(filters.len() - 1);
         let a: Vec<*const f32> = (0..filters.len() + MAX_MR)
             .map(|i| strips[filter(i) / lanes * STRIP * lanes + filter(i) % lanes..].as_ptr())
@@ -226,9 +229,9 @@ impl WeightGrad<'_> {
                 for i in (0..filters.len()).step_by(panel.kernel.mr) {
                     let (rows, out) = (a[i..].as_ptr(), out[i..].as_ptr());
                     let tile = Tile { rows, out, m: panel.kernel.mr.min(filters.len() - i), ..tile };
-                    // SAFETY: the kernel comes from a backend that this machine has. A strip holds `count` steps of
-                    // `lanes` filters, B `count` rows of `nr` floats, the tables MAX_MR entries from `i` on; these
-                    // rows and columns of the partial gradient belong to this task.
+                    // SAFETY: the kernel comes from a backend that this machine supports. A strip holds `count` steps
+                    // of `lanes` filters, B has `count` rows of `nr` floats, and the tables have MAX_MR entries from
+                    // `i` on. Only this task writes these rows and columns of the partial gradient.
                     unsafe { (panel.kernel.run)(&tile) }
                 }
             }
@@ -236,11 +239,11 @@ impl WeightGrad<'_> {
     }
 }
 
-/// `strips[filter / LANES][p][filter % LANES] = dy[p][filter]`, each strip of STRIP pixels: read from dy itself, each
-/// step of a tile would touch another page. Filters that do not exist become zeros.
+/// Copies `strips[filter / LANES][p][filter % LANES] = dy[p][filter]`, with STRIP pixels per strip. If a tile read dy
+/// directly, each of its steps would touch another page. Filters that do not exist become zeros.
 struct PackStrips<'a> {
     dy: &'a [f32],
-    /// Floats of a pixel.
+    /// The number of floats per pixel.
     row: usize,
     filters: Range<usize>,
     strips: &'a mut [f32],
@@ -261,12 +264,12 @@ impl Kernel for PackStrips<'_> {
     }
 }
 
-/// Packs `count` pixels of a panel's columns: runs of adjacent floats of one tap. Columns count from the first tap in
-/// `rows`.
+/// Packs the columns of a panel for `count` pixels, one run of adjacent floats per tap. Columns count from the first
+/// tap in `rows`.
 struct PackWindows<'a> {
     rows: &'a [*const f32],
     start: usize,
-    /// Columns of a tap, and where they begin in a pixel.
+    /// The number of columns per tap; they begin at `channel` in a pixel.
     run: usize,
     channel: usize,
     count: usize,
@@ -290,8 +293,8 @@ impl Kernel for PackWindows<'_> {
             let run = (self.run - offset).min(width - column);
             let rows = &self.rows[tap * STEP..][..self.count];
             let (offset, to) = (self.channel + offset, &mut packed[column..]);
-            // SAFETY: a row is one of x or of zeros, of the windows' `row_len = groups · self.run` floats; the run lies inside
-            // its group's share. A row of `packed` has `nr ≥ column + run` floats.
+            // SAFETY: a row is one of x or of zeros and has the windows' `row_len = groups · self.run` floats; the run
+            // lies inside its group's part. A row of `packed` has `nr ≥ column + run` floats.
             unsafe {
                 match (run / S::LANES, run % S::LANES) {
                     (0, _) => copy_rows::<S, 1>(s, rows, offset, run, to, nr),
@@ -306,11 +309,11 @@ impl Kernel for PackWindows<'_> {
     }
 }
 
-/// Copies `run` floats, of at most `VECTORS` vectors, from `rows[p] + offset` to row `p` of `to`; rows are `nr` floats
-/// apart.
+/// Copies `run` floats, at most `VECTORS` vectors, from `rows[p] + offset` to row `p` of `to`. The rows of `to` are
+/// `nr` floats apart.
 ///
 /// # Safety
-/// Each row has that many floats from `offset` on, and `run` is more than `VECTORS − 1` vectors.
+/// Each row has at least `run` floats from `offset` on, and `run` is more than `VECTORS − 1` vectors.
 #[inline(always)]
 unsafe fn copy_rows<S: Simd, const VECTORS: usize>(
     s: S,
@@ -325,7 +328,7 @@ unsafe fn copy_rows<S: Simd, const VECTORS: usize>(
     for (p, row) in rows.iter().enumerate() {
         for v in 0..VECTORS {
             let lanes = if v + 1 < VECTORS { S::LANES } else { last };
-            // SAFETY: the caller's promise about the row; the assertion covers the last row of `to`.
+            // SAFETY: the caller guarantees that the row is long enough; the assertion covers the last row of `to`.
             unsafe {
                 let from = load_lanes(s, row.add(offset + v * S::LANES), lanes);
                 store_lanes(s, to.as_mut_ptr().add(p * nr + v * S::LANES), from, lanes);

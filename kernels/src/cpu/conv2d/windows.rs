@@ -1,11 +1,11 @@
-//! Which source pixel each tap of a window meets, and where the result goes: the geometry that the forward pass
-//! and both gradients share.
+//! The geometry of windows, shared by the forward pass and both gradients: the source pixel that each tap reads, and
+//! the target pixel that gets the result.
 //!
-//! Windows stand on a grid `[n, a, b]`. Tap `t` of window `(a, b)` meets the source pixel
-//! `(a · step + taps[t])` and the result belongs to the target pixel `(a · target_step + target_origin)`:
+//! Windows form a grid `[n, a, b]`. Tap `t` of window `(a, b)` reads the source pixel `(a · step + taps[t])`, and the
+//! result belongs to the target pixel `(a · target_step + target_origin)`:
 //!
-//! - forward: grid = output, `step` = stride, tap offsets `k · dilation − padding`;
-//! - input gradient: one grid for each residue of the stride, `step` = 1, the taps that meet this residue.
+//! - Forward: the grid is the output, `step` is the stride, and tap offsets are `k · dilation − padding`.
+//! - Input gradient: one grid per residue of the stride, `step` is 1, and the taps are those that reach this residue.
 
 use crate::shapes::Conv2d;
 
@@ -18,10 +18,10 @@ pub(in crate::cpu) struct Windows<'a> {
     pub taps: &'a [[isize; 2]],
     pub source: [usize; 2],
     pub channels: usize,
-    /// Floats that a kernel reads behind each row pointer: a source pixel, or as many adjacent ones as a tap spans.
+    /// The number of floats readable from each row pointer: a source pixel, or the adjacent pixels that a tap spans.
     ///
-    /// This is the length of the row of zeros as well. Taps in the padding point to it, and so do the slots that fill
-    /// up a tile behind the last window: kernels read those like any other row and drop what they compute of them.
+    /// This is also the length of the row of zeros. Taps in the padding point to that row, and so do the slots that
+    /// fill up a tile after the last window. Kernels read those slots like any other row and discard their results.
     pub row_len: usize,
     pub target: [usize; 2],
     pub target_step: [usize; 2],
@@ -29,14 +29,14 @@ pub(in crate::cpu) struct Windows<'a> {
     pub target_channels: usize,
 }
 
-/// Offset of each tap from the window's origin, `[KH · KW]` pairs.
+/// The offset of each tap from the window's origin, `[KH · KW]` pairs.
 pub(in crate::cpu) fn tap_offsets(g: &Conv2d) -> Vec<[isize; 2]> {
     let offset = |k: usize, axis: usize| (k * g.dilation[axis]) as isize - g.padding[axis] as isize;
     (0..g.kh * g.kw).map(|t| [offset(t / g.kw, 0), offset(t % g.kw, 1)]).collect()
 }
 
 impl<'a> Windows<'a> {
-    /// The windows of a forward pass; `taps` are its [`tap_offsets`].
+    /// The windows of a forward pass; `taps` come from [`tap_offsets`].
     pub(in crate::cpu) fn forward(g: &Conv2d, taps: &'a [[isize; 2]]) -> Self {
         Self {
             n: g.n,
@@ -53,13 +53,13 @@ impl<'a> Windows<'a> {
         }
     }
 
-    /// Windows in all images.
+    /// The number of windows in all images.
     pub(in crate::cpu) fn count(&self) -> usize {
         self.n * self.grid[0] * self.grid[1]
     }
 
-    /// Calls `visit(p, image, a, b, run)` for each run of windows `first .. first + count` that share a grid row;
-    /// `p` counts from zero.
+    /// Divides the windows `first .. first + count` into runs that share a grid row and calls
+    /// `visit(p, image, a, b, run)` for each; `p` counts from zero.
     fn for_each_run(
         &self,
         first: usize,
@@ -77,9 +77,9 @@ impl<'a> Windows<'a> {
         }
     }
 
-    /// Fills `rows[t * stride + p]` with a pointer to the source pixel that tap `t` of window `first + p` meets,
-    /// or to `zeros` in the padding; slots from `count` on, up to `stride`, point to `zeros`. [`row_len`](Self::row_len)
-    /// floats can be read behind each.
+    /// Fills `rows[t * stride + p]` with a pointer to the source pixel that tap `t` of window `first + p` reads, or to
+    /// `zeros` in the padding. The slots `count..stride` also point to `zeros`. [`row_len`](Self::row_len) floats are
+    /// readable from each pointer.
     pub(in crate::cpu) fn rows(
         &self,
         source: &[f32],
@@ -99,7 +99,7 @@ impl<'a> Windows<'a> {
                 if y < 0 || y >= height {
                     continue;
                 }
-                // Window `b + i` meets column `x + i · step`: from the first inside the image to the last.
+                // Window `b + i` reads column `x + i · step`. `from..to` are the windows inside the image.
                 let (x, step) = ((b * self.step[1]) as isize + tap[1], self.step[1]);
                 let inside = |edge: isize| ((edge - x).max(0) as usize).div_ceil(step).min(run);
                 let start = ((image as isize * height + y) * width + x) * self.channels as isize;
@@ -108,7 +108,7 @@ impl<'a> Windows<'a> {
                     continue;
                 }
                 let last = start + ((to - 1) * step * self.channels) as isize;
-                assert!(last as usize + self.row_len <= source.len(), "a row reaches beyond its image");
+                assert!(last as usize + self.row_len <= source.len(), "a row extends beyond its image");
                 let start = source.as_ptr().wrapping_offset(start);
                 for (i, slot) in rows[t * stride + p..][from..to].iter_mut().enumerate() {
                     *slot = start.wrapping_add((from + i) * step * self.channels);
@@ -117,7 +117,7 @@ impl<'a> Windows<'a> {
         });
     }
 
-    /// Fills `out` with the offset of the target pixel of each of the windows `first .. first + count`.
+    /// Fills `out` with the offsets of the target pixels of the windows `first .. first + count`.
     pub(in crate::cpu) fn targets(&self, first: usize, count: usize, out: &mut Vec<usize>) {
         out.clear();
         let ([height, width], [step_y, step_x], [y0, x0]) =

@@ -1,8 +1,8 @@
 //! The three maps of Winograd's F(2×2, 3×3) with interpolation points 0, ±1, ∞.
 //!
-//! A one-dimensional convolution of four inputs with three taps gives two outputs: four products instead of six; in
-//! two dimensions 16 instead of 36. All entries are small and exact, so its error is hardly that of the direct
-//! algorithm.
+//! A one-dimensional convolution of four inputs with three taps gives two outputs. It takes four products instead of
+//! six, and 16 instead of 36 in two dimensions. All matrix entries are small and exact, so the error is hardly larger
+//! than that of the direct algorithm.
 //!
 //! ```text
 //!      ⎡1  0 −1  0⎤        ⎡1   0  0⎤

@@ -1,9 +1,8 @@
 //! The three maps of Winograd's F(4×4, 3×3) with interpolation points 0, ±√½, ±√2, ∞, and the transposes of
 //! two of them, which the weight gradient needs.
 //!
-//! A one-dimensional convolution of six inputs with three taps gives four outputs:
-//! `y = Aᵀ [(G g) ⊙ (Bᵀ d)]`, six products instead of twelve; in two dimensions 36 instead of 144. With `a = √½`,
-//! `b = √2`:
+//! A one-dimensional convolution of six inputs with three taps gives four outputs: `y = Aᵀ [(G g) ⊙ (Bᵀ d)]`. It takes
+//! six products instead of twelve, and 36 instead of 144 in two dimensions. With `a = √½`, `b = √2`:
 //!
 //! ```text
 //!      ⎡1   0  −5/2   0   1  0⎤        ⎡  1     0     0 ⎤
@@ -14,8 +13,8 @@
 //!      ⎣0   1    0  −5/2  0  1⎦        ⎣  0     0     1 ⎦
 //! ```
 //!
-//! These points come in pairs that are reciprocal to each other, so all three matrices have entries of similar
-//! size: the error is several times smaller than with the usual 0, ±1, ±2 (Barabasz et al. 2020).
+//! These points come in pairs of reciprocals, so the entries of all three matrices have similar sizes. The error is
+//! several times smaller than with the usual points 0, ±1, ±2 (Barabasz et al. 2020).
 
 use super::transform::Map;
 use crate::cpu::simd::Simd;

@@ -11,21 +11,21 @@ use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Which convolution the filters are for.
+/// The convolution that the filters are transformed for.
 #[derive(Clone, Copy, PartialEq)]
 pub(in crate::cpu::conv2d) enum Direction {
-    /// `C` is reduced, columns are filters.
+    /// The reduction runs over `C`, and columns are filters.
     Forward,
-    /// `O` is reduced, columns are input channels, taps are rotated by half a turn.
+    /// The reduction runs over `O`, columns are input channels, and the taps are rotated by 180°.
     InputGrad,
 }
 
-/// The layout of transformed filters: for each of the points the panels of a `[reduced, columns]` matrix.
+/// The layout of transformed filters: for each point, the panels of a `[reduced, columns]` matrix.
 pub(in crate::cpu::conv2d) struct Filters {
     pub(super) tiling: Tiling,
     pub(super) direction: Direction,
     pub(super) panels: Vec<Panel>,
-    /// Floats of one point.
+    /// The length of one point, in floats.
     pub(super) point_len: usize,
 }
 
@@ -40,7 +40,7 @@ impl Filters {
         Self { tiling, direction, panels, point_len }
     }
 
-    /// Columns of the product.
+    /// The number of columns of the product.
     pub(super) fn columns(&self) -> usize {
         self.panels.last().map_or(0, |panel| panel.start + panel.width)
     }
@@ -49,25 +49,25 @@ impl Filters {
         self.tiling
     }
 
-    /// Products of a tile.
+    /// The number of products per tile.
     pub(in crate::cpu::conv2d) fn products(&self, reduced: usize) -> usize {
         self.tiling.points() * reduced * self.columns()
     }
 
-    /// Floats of all transformed filters.
+    /// The length of all transformed filters, in floats.
     pub(in crate::cpu::conv2d) fn len(&self) -> usize {
         self.tiling.points() * self.point_len
     }
 
-    /// Floats of a point of V, of `channels` channels, and of M where a pass takes `count` tiles.
+    /// The lengths of a point of V (with `channels` channels) and of M, in floats, for a pass over `count` tiles.
     pub(super) fn point_lens(&self, channels: usize, count: usize) -> (usize, usize) {
         let tiles = count.next_multiple_of(self.panels.first().map_or(1, |panel| panel.kernel.mr));
         let point = |width: usize| (tiles * width).next_multiple_of(16) + SKEW;
         (point(channels), point(self.columns()))
     }
 
-    /// The most floats of V and M, for `tiles` tiles of `channels` channels: where all threads take the same ones, and where
-    /// a thread takes its own.
+    /// The maximum length of V and M together, in floats, for `tiles` tiles of `channels` channels: first for all
+    /// threads working on the same tiles, then for one thread working on its own.
     pub(in crate::cpu::conv2d) fn pass_lens(&self, channels: usize, tiles: usize) -> [usize; 2] {
         [TOGETHER, BLOCK].map(|most| {
             let (v, m) = self.point_lens(channels, tiles.min(most));
@@ -75,7 +75,7 @@ impl Filters {
         })
     }
 
-    /// Transforms `w` `[O, 3, 3, C]` into `packed`, of [`len`](Self::len) floats.
+    /// Transforms `w` `[O, 3, 3, C]` into `packed`, which has [`len`](Self::len) floats.
     pub(in crate::cpu::conv2d) fn pack(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], packed: &mut [f32]) {
         let Self { tiling, direction, point_len, .. } = *self;
         let packed = Shared::new(packed);
@@ -91,7 +91,7 @@ impl Filters {
         });
     }
 
-    /// The algorithm with the tile kernel of its products.
+    /// The kernel's name: the algorithm and the tile kernel of its products.
     pub(in crate::cpu::conv2d) fn kernel(&self) -> &'static str {
         match (self.tiling, self.panels[0].kernel.name) {
             (Tiling::F4, "gemm_8x48_avx512") => "winograd4_8x48_avx512",
@@ -110,7 +110,7 @@ impl Filters {
     }
 }
 
-/// Transforms a range of the reduced channels of one panel.
+/// Transforms a range of reduced channels of one panel.
 pub(super) struct TransformFilters<'a> {
     pub g: &'a Conv2d,
     pub w: &'a [f32],
@@ -122,7 +122,7 @@ pub(super) struct TransformFilters<'a> {
     pub packed: Shared<'a>,
 }
 
-/// The taps of a panel's columns with a few reduced channels, `[tap][k][column]`.
+/// The taps of a panel's columns for a few reduced channels, `[tap][k][column]`.
 type Block = [[[f32; MAX_NR]; MAX_LANES]; 9];
 
 impl Kernel for TransformFilters<'_> {
@@ -157,17 +157,18 @@ impl Kernel for TransformFilters<'_> {
 }
 
 impl TransformFilters<'_> {
-    /// Stores a vector of each point.
+    /// Stores one vector per point.
     #[inline(always)]
     fn put<S: Simd>(&self, s: S, at: usize, points: &[S::F]) {
         for (point, &values) in points.iter().enumerate() {
-            // SAFETY: each panel's part of each point is written by its own task.
+            // SAFETY: each panel's part of each point is written by one task only.
             let to = unsafe { self.packed.range(point * self.point_len + at, S::LANES) };
             s.put(to, values);
         }
     }
 
-    /// Columns are filters, whose channels lie side by side: a transposition, in the first-level cache.
+    /// Fills `block` for [`Direction::Forward`]: columns are filters, whose channels are contiguous, so this is a
+    /// transposition. It stays in the L1 cache.
     #[inline(always)]
     fn transpose(&self, first: usize, count: usize, block: &mut Block) {
         let Panel { start, width, .. } = *self.panel;
@@ -181,7 +182,7 @@ impl TransformFilters<'_> {
         }
     }
 
-    /// Columns are channels, taps count from the last.
+    /// Fills `block` for [`Direction::InputGrad`]: columns are channels, and the taps are in reverse order.
     #[inline(always)]
     fn rotate(&self, first: usize, count: usize, block: &mut Block) {
         let Panel { start, width, .. } = *self.panel;

@@ -1,13 +1,13 @@
-//! Winograd's algorithm with a weight that is transformed for one call alone, as in training.
+//! Winograd's algorithm with a weight that is transformed for one call only, as in training.
 //!
-//! Transformed filters are four times as large as the weight. Where tiles are few, writing them and reading them
-//! back would take longer than the products; then each task transforms a piece of them and uses it at once:
+//! Transformed filters are four times as large as the weight. If there are few tiles, writing the filters and reading
+//! them back would take longer than the products. Each task then transforms a piece of the filters and uses it at once:
 //!
 //! ```text
 //!  V[ξ][tile][c] = Bᵀ d B       of all tiles
 //!  for panel of up to 48 columns                                 one task
 //!    for 128 of the reduced channels
-//!      U = G g Gᵀ                       36 × 128 × 48, in the second-level cache
+//!      U = G g Gᵀ                       36 × 128 × 48, in the L2 cache
 //!      M[ξ][tile][o] += V[ξ] · U[ξ]     tile kernel
 //!  y = Aᵀ M A
 //! ```
@@ -21,12 +21,12 @@ use crate::cpu::scratch::{Shared, Workspace};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
-/// Reduced channels of a piece: it takes 864 KiB.
+/// The number of reduced channels per piece, which takes 864 KiB.
 const PIECE: usize = 128;
-/// The most tiles that are few.
+/// At most this many tiles count as few.
 const FEW: usize = 128;
 
-/// The forward pass of `g`, or its input gradient, of which `source` is then dy, with `w` `[O, 3, 3, C]`.
+/// Computes the forward pass of `g`, or its input gradient, for which `source` is dy. `w` is `[O, 3, 3, C]`.
 pub(in crate::cpu::conv2d) fn run_fresh(
     cpu: &Cpu,
     g: &Conv2d,
@@ -49,7 +49,7 @@ pub(in crate::cpu::conv2d) fn run_fresh(
 }
 
 impl Winograd<'_> {
-    /// Computes the whole target, transforming the filters on the way.
+    /// Computes the whole target and transforms the filters piece by piece on the way.
     fn run_in_pieces(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], y: Shared) {
         let tiles = self.tiles();
         let mut scratch = cpu.scratch(Pass::len(self, tiles));

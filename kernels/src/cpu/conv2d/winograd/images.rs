@@ -10,10 +10,10 @@ use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::{activate, load_lanes, store_lanes};
 use std::ops::Range;
 
-/// Pixels of the largest tile.
+/// The number of pixels in the largest tile.
 const MAX_TILE: usize = Tiling::F4.side() * Tiling::F4.side();
 
-/// `V[ξ][tile][c] = (Bᵀ d B)[ξ]` of each patch, pixels outside the image zero.
+/// Computes `V[ξ][tile][c] = (Bᵀ d B)[ξ]` for each patch; pixels outside the image are zero.
 pub(super) struct TransformInput<'a, const PATCH: usize, T: Map<PATCH, PATCH>> {
     pub pass: &'a Pass<'a>,
     pub tiles: Range<usize>,
@@ -37,11 +37,12 @@ impl<const PATCH: usize, T: Map<PATCH, PATCH>> Kernel for TransformInput<'_, PAT
                 let lanes = S::LANES.min(p.channels - c);
                 let mut d = [[s.zero(); PATCH]; PATCH];
                 for (d, pixel) in d.as_flattened_mut().iter_mut().zip(pixels.as_flattened()) {
-                    // SAFETY: a pixel, of the source or of zeros, has `channels ≥ c + lanes` floats.
+                    // SAFETY: a pixel, whether from the source or from `zeros`, has `channels ≥ c + lanes` floats.
                     *d = unsafe { load_lanes(s, pixel.add(c), lanes) };
                 }
                 for (point, &value) in both_sides(s, self.map, &d).as_flattened().iter().enumerate() {
-                    // SAFETY: V has `channels ≥ c + lanes` floats for each point and tile, and this tile is ours.
+                    // SAFETY: V has `channels ≥ c + lanes` floats for each point and tile, and only this task writes
+                    // this tile.
                     unsafe { store_lanes(s, v.add(point * pass.v_point + c), value, lanes) };
                 }
             }
@@ -49,7 +50,7 @@ impl<const PATCH: usize, T: Map<PATCH, PATCH>> Kernel for TransformInput<'_, PAT
     }
 }
 
-/// `y = activation(Aᵀ M A + bias + residual)` of each tile, cut at the target's border.
+/// Computes `y = activation(Aᵀ M A + bias + residual)` for each tile, clipped to the target.
 pub(super) struct TransformOutput<'a, const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> {
     pub cpu: &'a Cpu,
     pub pass: &'a Pass<'a>,
@@ -69,7 +70,7 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> Kernel
         let (pass, p) = (self.pass, self.pass.product);
         let [height, width] = p.target_size;
         let row_len = p.scatter.map_or(p.columns, Scatter::width);
-        // The pixels of a tile before they are scattered.
+        // Holds the pixels of a tile before they are scattered.
         let mut computed = p.scatter.map(|_| self.cpu.scratch(SIDE * SIDE * p.columns));
         for tile in self.tiles {
             let (image, row, column) = p.position(pass.first + tile);

@@ -1,5 +1,5 @@
-//! Winograd convolution F(m×m, 3×3): a 3×3 convolution of stride 1 with a quarter of the multiplications for m = 4, and
-//! 4/9 of them for m = 2.
+//! Winograd convolution F(m×m, 3×3): computes a 3×3 convolution of stride 1 with 1/4 of the multiplications for m = 4
+//! and 4/9 for m = 2.
 //!
 //! ```text
 //!  V[ξ][tile][c] = Bᵀ d B       of each input patch of (m + 2)², vectors along c
@@ -8,26 +8,28 @@
 //!  y = Aᵀ M A                   of each output tile of m², with bias, residual and activation
 //! ```
 //!
-//! Where U is small, each task takes 32 tiles through all three steps: V and M stay in its second-level cache, beside
-//! U. Where U is larger than that cache, or tiles are few, all threads take up to 256 tiles through each step together,
-//! and each reads its own share of U, once. The input gradient is the same with filters rotated by half a turn and
-//! transposed.
+//! If U is small, each task takes 32 tiles through all three steps, and V and M stay in its L2 cache together with U.
+//! If U is larger than that cache, or if there are few tiles, all threads take up to 256 tiles through each step
+//! together, and each thread reads only its share of U, once. The input gradient is the same computation with the
+//! filters rotated by 180° and transposed.
 //!
 //! # Large and infinite values
 //!
-//! The direct algorithm computes an output from the pixels that it reads. Here the outputs of a tile are differences of
-//! the same products. With F(2×2) an output still depends on the pixels that it reads only; with F(4×4) it depends on all
-//! pixels of the patch but its outermost, which cancel exactly only in exact arithmetic:
+//! The direct algorithm computes each output from the pixels that it reads. In Winograd's algorithm, the outputs of a
+//! tile are differences of the same products. With F(2×2), an output still depends only on the pixels that it reads.
+//! With F(4×4), it depends on all pixels of the patch except the outermost ones, and the extra pixels cancel exactly
+//! only in exact arithmetic. This has three consequences:
 //!
-//! - an infinite pixel, or a NaN, makes each output that depends on it infinite or NaN: most often NaN, for ∞ is subtracted
-//!   from ∞. Directly computed, outputs that read an infinity are infinite, and all others are unharmed;
-//! - a pixel that is much larger than the others leaves its rounding errors in the outputs that depend on it: the error
-//!   bound is relative to the largest sum of magnitudes in the tile, not to the output's own;
-//! - transforms make values larger before they make them smaller: Bᵀ d B by a factor of up to 27 for F(4×4) and 4 for
-//!   F(2×2), Aᵀ M A by up to 55 and 9. Pixels above `f32::MAX / (1,500 · Σ|w|)`, about 2e35 for a filter whose magnitudes
-//!   sum to one, may overflow on the way to an output that is not infinite.
+//! - An infinite or NaN pixel makes every output that depends on it infinite or NaN, usually NaN, because ∞ is
+//!   subtracted from ∞. With the direct algorithm, outputs that read an infinity are infinite and all others are
+//!   unaffected.
+//! - A pixel that is much larger than the others leaves its rounding errors in every output that depends on it: the
+//!   error bound is relative to the largest sum of magnitudes in the tile, not to the output's own sum.
+//! - The transforms enlarge values before they shrink them: Bᵀ d B by a factor of up to 27 for F(4×4) and 4 for F(2×2),
+//!   Aᵀ M A by up to 55 and 9. Pixels above `f32::MAX / (1,500 · Σ|w|)`, about 2e35 for a filter whose magnitudes sum
+//!   to one, may overflow on the way to a finite output.
 //!
-//! Where inputs may be so, a strict CPU ([`Cpu::strict`]) takes the direct algorithm everywhere.
+//! For such inputs, a strict CPU ([`Cpu::strict`]) uses the direct algorithm everywhere.
 
 mod f2;
 mod f4;
@@ -55,7 +57,7 @@ use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The size of the tiles.
+/// The tile size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tiling {
     /// F(2×2, 3×3): 16 products for 4 pixels.
@@ -65,7 +67,7 @@ pub(super) enum Tiling {
 }
 
 impl Tiling {
-    /// Output pixels along a tile's side.
+    /// The number of output pixels along a tile's side.
     const fn side(self) -> usize {
         match self {
             Self::F2 => 2,
@@ -73,40 +75,41 @@ impl Tiling {
         }
     }
 
-    /// Input pixels along its patch's side.
+    /// The number of input pixels along the side of a tile's patch.
     const fn patch(self) -> usize {
         self.side() + 2
     }
 
-    /// Products of a tile.
+    /// The number of products per tile.
     pub(super) const fn points(self) -> usize {
         self.patch() * self.patch()
     }
 
-    /// Output tiles in the batch.
+    /// The number of output tiles in the batch.
     pub(super) fn tiles(self, g: &Conv2d) -> usize {
         g.n * g.oh().div_ceil(self.side()) * g.ow().div_ceil(self.side())
     }
 }
 
-/// The same of F(4×4, 3×3), which the weight gradient uses.
+/// The sizes of F(4×4, 3×3), which the weight gradient uses.
 const POINTS: usize = Tiling::F4.points();
 const SIDE: usize = Tiling::F4.side();
 const PATCH: usize = Tiling::F4.patch();
-/// Floats added to each point's share of a buffer: without them all points of a vector would fall into the same
-/// set of the cache, because channels and tiles come in powers of two.
+/// The padding, in floats, after each point's part of a buffer. Without it, all points of a vector would map to the
+/// same cache set, because the numbers of channels and tiles are usually powers of two.
 const SKEW: usize = 16;
 
-/// The most floats of filters that are small: beside them V and M of a block fit a second-level cache.
+/// At most this many floats of filters count as small: V and M of a block then fit in the L2 cache beside them.
 const SMALL: usize = 1 << 20;
-/// The most tiles of a task where filters are small.
+/// The maximum number of tiles per task if filters are small.
 const BLOCK: usize = 32;
-/// The most tiles of a pass that has hardly read a panel when it needs the next: these are asked for one panel ahead.
+/// At most this many tiles count as few. A pass over few tiles soon needs the next panel, so it prefetches one panel
+/// ahead.
 const FEW: usize = 32;
-/// The most tiles that all threads take through the three steps together where filters are large.
+/// The maximum number of tiles that all threads take through the three steps together if filters are large.
 const TOGETHER: usize = 256;
 
-/// What keeps Winograd's algorithm from computing `g`, if anything does.
+/// The reason why Winograd's algorithm cannot compute `g`, if there is one.
 pub(super) fn refuses(g: &Conv2d) -> Option<&'static str> {
     let needs = [
         ([g.kh, g.kw] == [3; 2], "the kernel is not 3×3"),
@@ -118,8 +121,8 @@ pub(super) fn refuses(g: &Conv2d) -> Option<&'static str> {
     needs.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
 
-/// Whether all threads take the same tiles through each step: where filters are large; with few tiles even if they are
-/// not, for a thread would read all of them for hardly any product.
+/// Whether all threads take the same tiles through each step. They do if filters are large. With few tiles, they do so
+/// for smaller filters as well, because each thread would otherwise read all filters for very few products.
 pub(super) fn together(filters_len: usize, few_tiles: bool) -> bool {
     filters_len > if few_tiles { SMALL / 8 } else { SMALL }
 }
@@ -143,8 +146,8 @@ pub(super) struct Winograd<'a> {
 }
 
 impl<'a> Winograd<'a> {
-    /// The forward pass of `g`, or its input gradient, of which `source` is then dy. With a scatter the filters
-    /// are the live ones.
+    /// Creates the forward pass of `g`, or its input gradient, for which `source` is dy. With a scatter, `filters`
+    /// holds only the live filters.
     pub(super) fn new(
         g: &Conv2d,
         source: &'a [f32],
@@ -202,7 +205,7 @@ impl<'a> Winograd<'a> {
         });
     }
 
-    /// Tiles of the target.
+    /// The number of tiles in the target.
     fn tiles(&self) -> usize {
         self.n * self.tiles_down() * self.tiles_across()
     }
@@ -219,7 +222,7 @@ impl<'a> Winograd<'a> {
         self.target_size[1].div_ceil(self.side())
     }
 
-    /// Image, and first row and column of the target, of a tile.
+    /// A tile's image, and its first row and column in the target.
     fn position(&self, tile: usize) -> (usize, usize, usize) {
         let (row, across) = (tile / self.tiles_across(), tile % self.tiles_across());
         (row / self.tiles_down(), row % self.tiles_down() * self.side(), across * self.side())
@@ -228,26 +231,26 @@ impl<'a> Winograd<'a> {
 
 /// The tiles `first .. first + count` on their way through V and M.
 ///
-/// V is `[points, tiles, channels]` and M `[points, tiles, columns]`, each point `SKEW` floats longer than that, `tiles` being
-/// `count` rounded up to whole register tiles.
+/// V is `[points, tiles, channels]` and M is `[points, tiles, columns]`. Each point is followed by `SKEW` floats of
+/// padding, and `tiles` is `count` rounded up to whole register tiles.
 struct Pass<'a> {
     product: &'a Winograd<'a>,
     first: usize,
     count: usize,
     v: Shared<'a>,
-    /// Floats of one point of V.
+    /// The length of one point of V, in floats.
     v_point: usize,
     m: Shared<'a>,
     m_point: usize,
 }
 
 impl<'a> Pass<'a> {
-    /// Floats of a point of V and of M.
+    /// The lengths of a point of V and of M, in floats.
     fn point_lens(product: &Winograd, count: usize) -> (usize, usize) {
         product.filters.point_lens(product.channels, count)
     }
 
-    /// Floats that a pass of `count` tiles needs.
+    /// The number of floats that a pass over `count` tiles needs.
     fn len(product: &Winograd, count: usize) -> usize {
         let (v, m) = Self::point_lens(product, count);
         product.filters.tiling.points() * (v + m)
@@ -259,7 +262,7 @@ impl<'a> Pass<'a> {
         Self { product, first, count, v: Shared::new(v), v_point, m: Shared::new(m), m_point }
     }
 
-    /// All three steps, each divided among the threads.
+    /// Runs all three steps, each divided among the threads.
     fn run_together(&self, cpu: &Cpu, y: Shared) {
         let tasks = 4 * cpu.thread_count();
         let each = |len: usize, run: &(dyn Fn(Range<usize>) + Sync)| {
@@ -289,7 +292,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// `M[ξ] = V[ξ] · U[ξ]`, of all points and panels those that are numbered `products`.
+    /// Computes `M[ξ] = V[ξ] · U[ξ]` for the pairs of point and panel with the numbers `products`.
     fn multiply(&self, products: Range<usize>) {
         let p = self.product;
         for product in products {
@@ -300,15 +303,15 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// The columns of one panel of `M[ξ]`: overwrites them with the product of the first of the reduced channels, adds
-    /// that of later ones. `u` has a row of NR for each.
+    /// Computes the columns of one panel of `M[ξ]`. Overwrites them if `reduced` starts at the first channel and adds
+    /// to them otherwise. `u` has a row of NR floats for each reduced channel.
     fn multiply_panel(&self, point: usize, panel: &Panel, reduced: Range<usize>, u: &[f32]) {
         let (p, kernel) = (self.product, panel.kernel);
         let v = self.v.as_mut_ptr().wrapping_add(point * self.v_point);
         let u_start: *const u8 = u.as_ptr().cast();
         let bytes = size_of::<f32>() * reduced.len() * kernel.nr;
         for tile in (0..self.count).step_by(kernel.mr) {
-            // Rows beyond `count` exist up to a multiple of MR; they are not stored.
+            // Rows beyond `count` exist up to a multiple of MR; their results are not stored.
             let rows: [*const f32; MAX_MR] =
                 std::array::from_fn(|i| v.wrapping_add((tile + i) * p.channels).cast_const());
             let out: [usize; MAX_MR] = std::array::from_fn(|i| (tile + i) * p.columns);
@@ -320,7 +323,7 @@ impl<'a> Pass<'a> {
                 a_offset: reduced.start,
                 a_step: 1,
                 b: u_start,
-                // What follows in memory is the next panel, or the next point's first.
+                // The next panel, or the first panel of the next point, follows in memory.
                 next: if self.count <= FEW {
                     u_start.wrapping_add(bytes + bytes * tile / self.count)
                 } else {
@@ -335,9 +338,9 @@ impl<'a> Pass<'a> {
                 residual: std::ptr::null(),
                 activation: Activation::None,
             };
-            // SAFETY: the kernel comes from a backend that this machine has; V has rows of `channels` up to a multiple
-            // of MR, `u` a row of NR for each reduced channel, M rows of `columns`, of which this task alone writes
-            // this panel's in this point.
+            // SAFETY: the kernel comes from a backend that this machine supports. V has rows of `channels` floats, up
+            // to a multiple of MR rows; `u` has a row of NR floats for each reduced channel; M has rows of `columns`
+            // floats, and only this task writes this panel's columns of this point.
             unsafe { (kernel.run)(&tile) }
         }
     }

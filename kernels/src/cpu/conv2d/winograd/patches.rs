@@ -1,5 +1,5 @@
-//! Patches of images, transformed and packed as the tile kernel reads them: one operand of the products of the
-//! weight gradient, which reduce over tiles.
+//! Image patches, transformed and packed in the order in which the tile kernel reads them. They are one operand of the
+//! weight gradient's products, whose reduction runs over tiles.
 
 use super::transform::{Map, both_sides};
 use super::{PATCH, POINTS, SIDE, SKEW};
@@ -8,20 +8,20 @@ use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::load_lanes;
 use std::ops::Range;
 
-/// Images `[N, H, W, channels]` from which patches are taken, one for each 4×4 tile of `map`.
+/// Images `[N, H, W, channels]` that patches are taken from, one for each 4×4 tile of `map`.
 pub(super) struct Source<'a> {
     pub data: &'a [f32],
-    /// A pixel of zeros, for what lies outside the image.
+    /// A pixel of zeros, which stands for pixels outside the image.
     pub zeros: &'a [f32],
     pub size: [usize; 2],
     pub channels: usize,
     pub padding: [usize; 2],
-    /// Height and width of the convolution's output.
+    /// The height and width of the convolution's output.
     pub map: [usize; 2],
 }
 
 impl Source<'_> {
-    /// The N×N pixels of the patch of a tile.
+    /// The N×N pixels of a tile's patch.
     fn patch<const N: usize>(&self, tile: usize) -> [[*const f32; N]; N] {
         let [down, across] = self.map.map(|size| size.div_ceil(SIDE));
         let (row, column) = (tile / across, tile % across);
@@ -30,8 +30,8 @@ impl Source<'_> {
     }
 }
 
-/// Where the N×N pixels are whose first is `corner − padding` of an image of `data` `[N, H, W, channels]`; pixels
-/// outside the image are `zeros`. `channels` floats can be read behind each.
+/// Returns pointers to N×N pixels of an image of `data` `[N, H, W, channels]`, the first of which is at
+/// `corner − padding`. Pixels outside the image point to `zeros`. `channels` floats are readable from each pointer.
 #[inline(always)]
 pub(super) fn pixels<const N: usize>(
     data: &[f32],
@@ -56,14 +56,14 @@ pub(super) fn pixels<const N: usize>(
     pixels
 }
 
-/// A range of channels, and how its transformed patches are packed: `[ξ][panel][tile][NR]`.
+/// A range of channels, and the layout of its packed transformed patches: `[ξ][panel][tile][NR]`.
 pub(super) struct Span {
     pub first: usize,
     pub len: usize,
     pub panels: Vec<Panel>,
-    /// Floats of a point.
+    /// The length of a point, in floats.
     pub point_len: usize,
-    /// Where the points begin among those of all spans.
+    /// The offset of this span's points among those of all spans.
     pub offset: usize,
 }
 
@@ -88,13 +88,13 @@ impl Span {
         (0..n).step_by(len).map(span).collect()
     }
 
-    /// Floats of all points.
+    /// The length of all points, in floats.
     pub(super) fn packed_len(&self) -> usize {
         POINTS * self.point_len
     }
 }
 
-/// The size of the parts of `n` when it is divided as evenly as parts of at most `most` allow.
+/// Divides `n` into the fewest parts of at most `most`, as evenly as possible, and returns the size of a part.
 pub(super) fn even_share(n: usize, most: usize) -> usize {
     n.div_ceil(n.div_ceil(most))
 }
@@ -122,14 +122,15 @@ impl<const N: usize, T: Map<N, PATCH>> Kernel for TransformPatches<'_, N, T> {
                     let channel = self.span.first + panel.start + column;
                     let mut d = [[s.zero(); N]; N];
                     for (d, pixel) in d.as_flattened_mut().iter_mut().zip(pixels.as_flattened()) {
-                        // SAFETY: a pixel, be it of the image or of zeros, has all channels, `lanes` of them here.
+                        // SAFETY: a pixel, whether from the image or from `zeros`, has all channels, including the
+                        // `lanes` read here.
                         *d = unsafe { load_lanes(s, pixel.add(channel), lanes) };
                     }
                     let to = panel.offset + i * panel.kernel.nr + column;
                     let to = &mut self.packed[to..][..(POINTS - 1) * point_len + S::LANES];
                     for (point, &value) in both_sides(s, self.transform, &d).as_flattened().iter().enumerate()
                     {
-                        // SAFETY: `to` reaches to the end of this vector in the last point.
+                        // SAFETY: `to` extends to the end of this vector in the last point.
                         unsafe { s.store(to.as_mut_ptr().add(point * point_len), value) };
                     }
                 }

@@ -1,13 +1,13 @@
-//! What the transforms of every Winograd algorithm have in common: a small matrix times columns, then times rows.
+//! The common part of all Winograd transforms: a small matrix is applied to columns, then to rows.
 //!
 //! An algorithm F(m×m, 3×3) computes `y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A` from a patch `d` of (m + 2)² pixels (Winograd
-//! 1980; Lavin & Gray 2016). Each of Bᵀ, G and Aᵀ is a [`Map`] of vectors; on an image it is applied to both sides.
+//! 1980; Lavin & Gray 2016). Each of Bᵀ, G and Aᵀ is a [`Map`] of vectors, which is applied to both sides of an image.
 
 use crate::cpu::simd::Simd;
 
-/// A constant matrix of O rows and I columns.
+/// A constant matrix with O rows and I columns.
 pub(super) trait Map<const I: usize, const O: usize>: Copy + Send + Sync {
-    /// Its product with a vector.
+    /// Multiplies the matrix by a vector.
     fn apply<S: Simd>(self, s: S, v: [S::F; I]) -> [S::F; O];
 }
 
@@ -18,7 +18,7 @@ pub(super) fn both_sides<S: Simd, const I: usize, const O: usize>(
     map: impl Map<I, O>,
     d: &[[S::F; I]; I],
 ) -> [[S::F; O]; O] {
-    // Loops and not `array::map`: a closure inside it would not be compiled for the instruction set.
+    // Uses loops instead of `array::map`, whose closure would not be compiled for the instruction set.
     let mut columns = [[s.zero(); I]; O];
     for x in 0..I {
         let mut column = [s.zero(); I];

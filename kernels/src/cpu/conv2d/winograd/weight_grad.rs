@@ -1,12 +1,12 @@
 //! The gradient with respect to the weight by Winograd's algorithm: the transpose of the forward pass.
 //!
-//! The forward pass computes `Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A` of each tile, which is linear in w. Its transpose takes a
-//! tile e of dy back through A, meets the same transformed patch d of x, and leaves through G once for all tiles:
+//! The forward pass computes `Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A` for each tile, which is linear in w. Its transpose maps a
+//! tile e of dy back through A, multiplies it by the same transformed patch d of x, and applies Gᵀ once for all tiles:
 //!
 //! ```text
 //!   dw = Gᵀ [Σ_tile (A e Aᵀ) ⊙ (Bᵀ d B)] G
 //!
-//!   for tiles, block of up to 64 filters × 96 channels           one task
+//!   for chunk of tiles, block of up to 64 filters × 96 channels  one task
 //!     V[ξ][tile][c] = Bᵀ d B       in panels of up to 48 channels, the tile kernel's B
 //!     Y[ξ][tile][o] = A e Aᵀ       in strips of one vector, whose columns are its A
 //!     for ξ in 0..36, panel, 8 filters
@@ -14,15 +14,15 @@
 //!     dw = Gᵀ U G
 //! ```
 //!
-//! U of a block stays in the second-level cache; it never reaches memory, where that of 512 × 512 channels would
-//! take 37 MB. Where V and Y are is decided by the number of blocks:
+//! U of a block stays in the L2 cache and never reaches memory, where U of 512 × 512 channels would take 37 MB. The
+//! number of blocks decides where V and Y live:
 //!
-//! - *few blocks*, with many tiles as a rule: each task owns a chunk of the tiles, for which it transforms and
-//!   multiplies 48 at a time, V and Y beside U in the cache. The chunks' gradients are then added.
-//! - *many blocks* would each transform the same tiles again. Steps of 64 tiles are transformed once, for all blocks,
-//!   and the blocks are the tasks. V and Y then come from the third-level cache.
+//! - *Few blocks*, usually with many tiles: each task owns a chunk of the tiles and transforms and multiplies 48 of
+//!   them at a time, with V and Y in the cache beside U. The chunks' gradients are then added.
+//! - *Many blocks* would each transform the same tiles again. Instead, 64 tiles at a time are transformed once for all
+//!   blocks, and each block is a task. V and Y then come from the L3 cache.
 //!
-//! Blocks, chunks and steps depend on the shape alone, so the bits do not depend on the threads.
+//! Blocks, chunks and steps depend only on the shape, so the results are bit-identical for any number of threads.
 
 use super::f4::{FilterGrad, Input, OutputGrad};
 use super::patches::{Source, Span, TransformPatches, even_share};
@@ -39,33 +39,34 @@ use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Most filters and channels of a block: its U takes 864 KiB.
+/// The maximum number of filters and channels per block, whose U takes 864 KiB.
 const BLOCK_FILTERS: usize = 64;
 const BLOCK_CHANNELS: usize = 96;
-/// As many blocks transform the tiles once for all of them.
+/// From this many blocks on, the tiles are transformed once for all blocks.
 const MANY_BLOCKS: usize = 8;
-/// Most tiles that are multiplied at a time when each block transforms for itself, or one for all.
+/// The maximum number of tiles multiplied at a time if each block transforms its own tiles, and if all blocks share
+/// them.
 const OWN_STEP: usize = 48;
 const COMMON_STEP: usize = 64;
-/// With few blocks, the tasks to aim at, and the fewest tiles that are worth a task.
+/// The target number of tasks with few blocks, and the minimum number of tiles per task.
 const TASKS: usize = 16;
 const MIN_CHUNK: usize = 128;
 
-/// Whether Winograd is expected to win over the direct product: maps fill their tiles at least by half, or the saved
-/// multiplications are spent on the border; 8 channels on either side outweigh the transforms of x and dy, and 8
-/// tiles those of the gradient.
+/// Whether Winograd is expected to be faster than the direct product. The maps must fill at least half of their tiles,
+/// or the border costs as many multiplications as Winograd saves. It takes 8 channels on either side to outweigh the
+/// transforms of x and dy, and 8 tiles to outweigh those of the gradient.
 pub(in crate::cpu::conv2d) fn weight_grad_pays(g: &Conv2d) -> bool {
     let tiles = Tiling::F4.tiles(g);
     let filled = 2 * g.n * g.oh() * g.ow() >= tiles * SIDE * SIDE;
     refuses(g).is_none() && filled && g.c.min(g.o) >= 8 && tiles >= 8
 }
 
-/// Gradient with respect to the weight: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw` `[O, 3, 3, C]`.
+/// Computes the gradient with respect to the weight: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw` `[O, 3, 3, C]`.
 pub(in crate::cpu::conv2d) fn weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let map = [g.oh(), g.ow()];
     let tiles = Tiling::F4.tiles(g);
     let many = g.o.div_ceil(BLOCK_FILTERS) * g.c.div_ceil(BLOCK_CHANNELS) >= MANY_BLOCKS;
-    // Even, so that the panels of eight lanes begin at cache lines too.
+    // Even, so that panels of eight lanes also begin at cache lines.
     let step = even_share(tiles, if many { COMMON_STEP } else { OWN_STEP }).next_multiple_of(2);
     let zeros = cpu.zeros(g.c.max(g.o));
     let product = WeightGrad {
@@ -85,15 +86,15 @@ struct WeightGrad<'a> {
     g: &'a Conv2d,
     x: Source<'a>,
     dy: Source<'a>,
-    /// The rows and columns of the blocks.
+    /// The rows of the blocks; `channels` are their columns.
     filters: Vec<Span>,
     channels: Vec<Span>,
-    /// Most tiles that are packed at a time.
+    /// The maximum number of tiles packed at a time.
     step: usize,
 }
 
 impl WeightGrad<'_> {
-    /// One task for each chunk of the tiles and each block.
+    /// Runs one task for each chunk of the tiles and each block.
     fn in_chunks(&self, tiles: usize, dw: &mut [f32]) {
         let (blocks, len) = (self.filters.len() * self.channels.len(), dw.len());
         let chunks = TASKS.div_ceil(blocks).min(tiles / MIN_CHUNK).max(1);
@@ -116,7 +117,7 @@ impl WeightGrad<'_> {
         }
     }
 
-    /// U of a block, summed over `tiles`.
+    /// Computes U of a block, summed over `tiles`.
     fn chunk<'w>(&self, block: &Block, tiles: Range<usize>, workspace: &'w mut Workspace) -> &'w [f32] {
         let Workspace { rows, out, floats } = workspace;
         let (v_len, y_len) = (block.channels.packed_len(), block.filters.packed_len());
@@ -132,7 +133,7 @@ impl WeightGrad<'_> {
         u
     }
 
-    /// In every step of the tiles one task for each span to transform, then one for each block.
+    /// For each step of tiles, runs one task per span to transform it, then one task per block.
     fn in_steps(&self, tiles: usize, dw: &mut [f32]) {
         let len = |spans: &[Span]| spans.iter().map(Span::packed_len).sum::<usize>();
         let (v_len, y_len) = (len(&self.channels), len(&self.filters));
@@ -161,7 +162,7 @@ impl WeightGrad<'_> {
         }
     }
 
-    /// Transforms all spans, a task each.
+    /// Transforms all spans, one task per span.
     fn transform_all<const N: usize, T: Map<N, PATCH>>(
         &self,
         source: &Source,
@@ -172,7 +173,7 @@ impl WeightGrad<'_> {
     ) {
         let packed = Shared::new(packed);
         spans.par_iter().with_max_len(1).for_each(|span| {
-            // SAFETY: each span has floats of its own.
+            // SAFETY: the spans' ranges are disjoint.
             let packed = unsafe { packed.range(span.offset, span.packed_len()) };
             self.transform(source, transform, span, tiles, packed);
         });
@@ -195,7 +196,7 @@ impl WeightGrad<'_> {
     }
 }
 
-/// Strips of one vector: panels from whose columns the tile kernel reads A.
+/// Strips one vector wide: panels whose columns the tile kernel reads as A.
 fn strips(cpu: &Cpu, n: usize, step: usize) -> Vec<Panel> {
     let kernel = &cpu.backend.gemm_tiles()[0];
     let strip =
@@ -210,17 +211,18 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Floats of a row of U.
+    /// The length of a row of U, in floats.
     fn width(&self) -> usize {
         packed_len(&self.channels.panels, 1)
     }
 
-    /// Floats of a point of U.
+    /// The length of a point of U, in floats.
     fn point_len(&self) -> usize {
         (self.filters.len * self.width() + SKEW).next_multiple_of(16)
     }
 
-    /// `U[ξ] = Yᵀ[ξ] · V[ξ]` of `count` tiles for all points, or `+=`. `rows` and `out` are the tile kernel's tables.
+    /// Computes `U[ξ] = Yᵀ[ξ] · V[ξ]` over `count` tiles for all points, or `+=` with `accumulate`. `rows` and `out`
+    /// are the tile kernel's tables.
     fn multiply(
         &self,
         count: usize,
@@ -233,7 +235,7 @@ impl Block<'_> {
     ) {
         let (filters, channels) = (self.filters, self.channels);
         let lanes = filters.panels[0].kernel.nr;
-        // Tiles reach beyond the last filter; they repeat it, and do not store it.
+        // Register tiles may extend beyond the last filter; they repeat it and do not store the repeats.
         let row = |filter: usize| (filter / lanes, filter % lanes);
         let strips = (0..filters.len + MAX_MR).map(|i| row(i.min(filters.len - 1)));
         rows.clear();
@@ -264,23 +266,24 @@ impl Block<'_> {
                         residual: std::ptr::null(),
                         activation: Activation::None,
                     };
-                    // SAFETY: the kernel comes from a backend that this machine has. A strip has `count` steps of
-                    // `lanes` filters in each point, a panel of V `count` rows of NR; U has `filters.len` rows of
-                    // `width ≥ start + n` floats, and the tables MAX_MR entries from each filter on.
+                    // SAFETY: the kernel comes from a backend that this machine supports. In each point, a strip has
+                    // `count` steps of `lanes` filters and a panel of V has `count` rows of NR floats. U has
+                    // `filters.len` rows of `width ≥ start + n` floats, and the tables have MAX_MR entries from each
+                    // filter on.
                     unsafe { (kernel.run)(&tile) }
                 }
             }
         }
     }
 
-    /// Stores the block's part of the gradient that begins at `start` of `dw`, or adds it.
+    /// Stores the block's part of the gradient that begins at `start` in `dw`, or adds it with `accumulate`.
     fn finish(&self, product: &WeightGrad, u: &[f32], accumulate: bool, dw: Shared, start: usize) {
         let g = product.g;
         product.cpu.dispatch(TransformSums { g, block: self, u, accumulate, dw, start });
     }
 }
 
-/// `dw[o][tap][c] = (Gᵀ U G)[tap]` of a block, or `+=`.
+/// Computes `dw[o][tap][c] = (Gᵀ U G)[tap]` for a block, or `+=` with `accumulate`.
 struct TransformSums<'a> {
     g: &'a Conv2d,
     block: &'a Block<'a>,
@@ -303,7 +306,7 @@ impl Kernel for TransformSums<'_> {
                 let sums = &self.u[o * width + c..][..(POINTS - 1) * point_len + S::LANES];
                 let mut u = [[s.zero(); PATCH]; PATCH];
                 for (point, value) in u.as_flattened_mut().iter_mut().enumerate() {
-                    // SAFETY: `sums` reaches to the end of this vector in the last point.
+                    // SAFETY: `sums` extends to the end of this vector in the last point.
                     *value = unsafe { s.load(sums.as_ptr().add(point * point_len)) };
                 }
                 let at = self.start + (filters.first + o) * 9 * self.g.c + channels.first + c;
@@ -322,8 +325,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pays_where_maps_fill_their_tiles() {
-        // ResNet-18 at 128 px, batch 16: all but the 7×7 and the strided ones.
+    fn pays_if_maps_fill_their_tiles() {
+        // ResNet-18 at 128 px, batch 16: all convolutions except the 7×7 and the strided ones.
         for (size, channels) in [(32, 64), (16, 128), (8, 256), (4, 512)] {
             assert!(weight_grad_pays(&Conv2d::square([16, size, size, channels], channels, 3, 1, 1)));
         }
