@@ -216,7 +216,7 @@ impl Checkpoint {
         match finite && seconds >= 0.0 && self.history.len() == epoch && self.scale.is_valid() {
             true => Ok(()),
             false => Err(Error::invalid(format!(
-                "the place in the training makes no sense: {:?} after {} epochs, {:?}",
+                "invalid position in the training: {:?} after {} epochs, {:?}",
                 self.position,
                 self.history.len(),
                 self.scale
