@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
     /// The name of the layer with the largest value, as part of a message.
     fn largest(&self) -> String {
         let largest = self.graph.nodes().iter().zip(&self.values).max_by_key(|(_, bytes)| **bytes);
-        largest.map_or(String::new(), |(node, _)| format!("the largest of which is that of layer `{}`,", node.name))
+        largest.map_or(String::new(), |(node, _)| format!("the largest that of layer `{}`,", node.name))
     }
 }
 
