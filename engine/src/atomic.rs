@@ -82,10 +82,7 @@ fn target(path: &Path) -> Result<(&Path, &OsStr)> {
     };
     let directory = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     if !directory.is_dir() {
-        return Err(Error::file(
-            path,
-            format!("cannot be written: no directory {}", directory.display()),
-        ));
+        return Err(Error::file(path, format!("cannot be written: no directory {}", directory.display())));
     }
     // Renaming onto a device or a directory would replace it, or fail late.
     match path.metadata() {

@@ -135,10 +135,7 @@ fn check(graph: &Graph) -> Result<()> {
     let info = &graph.info;
     let [h, w, c] = info.input;
     if info.input.contains(&0) {
-        return Err(Error::invalid(format!(
-            "the model does not specify its image size: {:?}",
-            info.input
-        )));
+        return Err(Error::invalid(format!("the model does not specify its image size: {:?}", info.input)));
     }
     let shapes = graph.shapes([1, h, w, c])?;
     let outputs = shapes[graph.output()].last().copied();
