@@ -305,7 +305,7 @@ mod tests {
         let d = g.push("depthwise", conv(8, 3, 4, 4), &[a]).unwrap();
         let e = g.push("grouped", conv(6, 3, 8, 2), &[d]).unwrap();
         g.push("out", conv(2, 1, 6, 1), &[e]).unwrap();
-        // `grouped` ties its inputs 0..4 with 4..8. With two filters per channel of `a`, these ties extend to pairs.
+        // `grouped` ties its inputs 0..4 with 4..8; `depthwise`, with two filters per channel of `a`, ties 0 with 1.
         assert_eq!(summary(&g)[0], ("a depthwise".into(), 2, None));
         assert_eq!(summary(&g)[1], ("grouped".into(), 3, None));
         let flow = ChannelFlow::new(&g).unwrap();

@@ -99,7 +99,7 @@ impl Error {
         Self::Invalid(message.into())
     }
 
-    /// Adds `what` was being computed, if this is a GPU error.
+    /// Adds the operation `what` to this error, if it is a GPU error.
     pub(crate) fn of_operation(self, what: impl FnOnce() -> String) -> Self {
         match self {
             Self::Cuda(source) => Self::Operation { what: what(), source },
