@@ -7,8 +7,8 @@
 //!                      └───────────────┘                           (h·W + w)·C + c of the linear layer are one unit
 //! ```
 //!
-//! Each output channel of each node refers to an *atom*. A layer either produces new atoms (convolution, linear) or passes
-//! on those that it reads, in some order. Channels that must keep the same width are tied by union-find:
+//! Each output channel of each node refers to an *atom*. A layer either produces new atoms (convolution, linear) or
+//! passes on those that it reads, in some order. Channels that must keep the same width are tied by union-find:
 //!
 //! | layer | its output channels | ties |
 //! | --- | --- | --- |
@@ -107,8 +107,8 @@ impl ChannelFlow {
     }
 }
 
-/// Whether channels end at `layer`, which then weights every channel that it reads and produces new ones, so that it can
-/// absorb constant channels. This excludes depthwise convolutions, whose outputs are tied to their inputs.
+/// Whether channels end at `layer`, which then weights every channel that it reads and produces new ones, so that it
+/// can absorb constant channels. This excludes depthwise convolutions, whose outputs are tied to their inputs.
 pub fn ends_at(layer: &Layer) -> bool {
     match layer {
         Layer::Conv2d(conv) => !conv.is_depthwise(),

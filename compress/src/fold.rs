@@ -1,5 +1,5 @@
-//! Folding: a batch norm with running statistics computes `s·x + t` for each channel, with s = γ/√(σ² + ε) and t = β − s·μ,
-//! so it can be merged into adjacent weights (Jacob et al. 2018, section 3.2).
+//! Folding: a batch norm with running statistics computes `s·x + t` for each channel, where s = γ/√(σ² + ε) and
+//! t = β − s·μ, so it can be merged into adjacent weights (Jacob et al. 2018, section 3.2).
 //!
 //! ```text
 //!   before   conv (w, b) ─ bn ─ …               after   conv (s·w, s·b + t) ─ …                    backward
@@ -8,8 +8,9 @@
 //!
 //! Backward, filter o becomes `w'[o] = s[o]·w[o]`, `b'[o] = s[o]·b[o] + t[o]`. This is exact for linear layers and for
 //! convolutions with any number of groups, if nothing else reads the layer's output. Forward, which also works through
-//! dropout, flattening and pooling, `w'[o, ·, c] = w[o, ·, c]·s[c]`, `b'[o] = b[o] + Σ_c t[c] Σ_taps w[o, ·, c]`. This is
-//! exact if only that layer reads the batch norm, and if its padding, which is 0 and not t, meets no channel with t ≠ 0.
+//! dropout, flattening and pooling, `w'[o, ·, c] = w[o, ·, c]·s[c]`, `b'[o] = b[o] + Σ_c t[c] Σ_taps w[o, ·, c]`. This
+//! is exact if only that layer reads the batch norm, and if its padding, which is 0 and not t, meets no channel with
+//! t ≠ 0.
 //!
 //! Everything is computed in f64 and rounded once. A masked filter stays zero, but gets a bias.
 
@@ -52,8 +53,8 @@ pub fn fold(graph: &Graph) -> Result<Rewrite> {
     Ok(Rewrite { graph: folding.finish()?, edits, report })
 }
 
-/// A graph whose batch norms are being folded. Folded ones stay in place, so that ids do not change, until all are removed
-/// at once.
+/// A graph whose batch norms are being folded. Folded ones stay in place, so that ids do not change, until all are
+/// removed at once.
 struct Folding {
     graph: Graph,
     /// For every node, the node that provides its value: itself or, for a folded batch norm, its input.
@@ -101,8 +102,8 @@ impl Folding {
     }
 }
 
-/// A note on the number of subnormal `weights`, which have lost precision. Some processors take a hundred times longer to
-/// multiply them; the kernels' threads flush them to zero.
+/// A note on the number of subnormal `weights`, which have lost precision. Some processors take a hundred times longer
+/// to multiply them; the kernels' threads flush them to zero.
 fn subnormals(weights: &[f32]) -> String {
     match weights.iter().filter(|w| w.is_subnormal()).count() {
         0 => String::new(),

@@ -4,8 +4,8 @@
 //!   write ──► .NAME.XXXXXX.lopper-tmp (locked) ──fsync──► rename to NAME ──► fsync of the directory
 //! ```
 //!
-//! The lock on the temporary file shows that its writer is alive. A killed process releases it, and the next [`write()`]
-//! to the same directory removes the abandoned file.
+//! The lock on the temporary file shows that its writer is alive. A killed process releases it, and the next
+//! [`write()`] to the same directory removes the abandoned file.
 
 mod lock;
 mod reserve;
@@ -20,7 +20,8 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 /// Writes the output of `f` to `path`: to a temporary file in the same directory, which is synchronized to disk and
-/// renamed; then the directory is synchronized. A failure leaves an existing file untouched and removes the temporary file.
+/// renamed; then the directory is synchronized. A failure leaves an existing file untouched and removes the temporary
+/// file.
 ///
 /// # Errors
 /// [`Error::File`], with `path`, if the directory is missing, permission is denied, the disk is full, `path` is not a

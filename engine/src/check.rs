@@ -1,5 +1,5 @@
-//! Checks for graphs that this program did not build: parameters may not fit together, and sizes may be too large for any
-//! kernel. A graph that passes runs on every image for which shape inference succeeds.
+//! Checks for graphs that this program did not build: parameters may not fit together, and sizes may be too large for
+//! any kernel. A graph that passes runs on every image for which shape inference succeeds.
 
 use crate::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
 use crate::{Error, Graph, Layer, Result};

@@ -14,9 +14,9 @@ pub enum Device {
 }
 
 impl Device {
-    /// Opens the device `name`: `cpu`, `cuda` (the first GPU) or `cuda-on-cpu` (its kernels, emulated). `threads` is the
-    /// number of CPU workers; `None` is one per core. Returns an error if there is no such device, if `threads` is not in
-    /// `1..=256`, or if the system cannot start them.
+    /// Opens the device `name`: `cpu`, `cuda` (the first GPU) or `cuda-on-cpu` (its kernels, emulated). `threads` is
+    /// the number of CPU workers; `None` is one per core. Returns an error if there is no such device, if `threads` is
+    /// not in `1..=256`, or if the system cannot start them.
     pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
         match name {
             "cpu" => Ok(Self::Cpu(Self::open_cpu(threads)?)),
@@ -50,9 +50,10 @@ impl Device {
         }
     }
 
-    /// This device in strict mode: it computes every convolution directly, gradients included, and rejects images that are
-    /// not finite. This extends [`PlanOptions::strict`](crate::plan::PlanOptions::strict) from a plan to everything that the
-    /// device runs. Returns an error on a GPU, where plans may be strict, but graphs do not check their images.
+    /// This device in strict mode: it computes every convolution directly, gradients included, and rejects images that
+    /// are not finite. This extends [`PlanOptions::strict`](crate::plan::PlanOptions::strict) from a plan to
+    /// everything that the device runs. Returns an error on a GPU, where plans may be strict, but graphs do not check
+    /// their images.
     pub fn strict(self) -> Result<Self> {
         match self {
             Self::Cpu(cpu) => Ok(Self::Cpu(cpu.strict())),
@@ -81,8 +82,8 @@ impl Device {
         }
     }
 
-    /// Runs `f` where calls to the device's operations are fastest: on the CPU, inside the thread pool, so that operations
-    /// need not enter it.
+    /// Runs `f` where calls to the device's operations are fastest: on the CPU, inside the thread pool, so that
+    /// operations need not enter it.
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         match self {
             Self::Cpu(cpu) => cpu.run(f),

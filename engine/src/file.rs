@@ -1,9 +1,9 @@
 //! Model files: a `.safetensors` file that holds both the network's program and its weights.
 //!
-//! The header's metadata has one entry, `lopper`: a JSON object with a format version, the layout of convolution weights
-//! (`OHWI`, the engine's layout) and the graph. Tensors are stored under their paths: parameters and running statistics as
-//! `F32`, the mask of parameter `P` as `P.mask` in `U8`. So a pruned network loads without the source code that built it,
-//! and every tool that reads safetensors can read the weights.
+//! The header's metadata has one entry, `lopper`: a JSON object with a format version, the layout of convolution
+//! weights (`OHWI`, the engine's layout) and the graph. Tensors are stored under their paths: parameters and running
+//! statistics as `F32`, the mask of parameter `P` as `P.mask` in `U8`. So a pruned network loads without the source
+//! code that built it, and every tool that reads safetensors can read the weights.
 
 use crate::tensor_file::{self, TensorFile, Values};
 use crate::{Error, Graph, Result};
@@ -78,9 +78,9 @@ pub(crate) fn aligned<'a>(mut tensors: Vec<(String, Values<'a>)>) -> Vec<(String
 /// Reads the network in `path`.
 ///
 /// # Errors
-/// [`Error::File`], with the reason, if the file is truncated or not a lopper model; if a tensor is missing, unknown, of
-/// the wrong shape or type, or holds a number that is not finite; or if the graph is wired wrongly or does not run on the
-/// images that it specifies.
+/// [`Error::File`], with the reason, if the file is truncated or not a lopper model; if a tensor is missing, unknown,
+/// of the wrong shape or type, or holds a number that is not finite; or if the graph is wired wrongly or does not run
+/// on the images that it specifies.
 pub fn load(path: impl AsRef<Path>) -> Result<Graph> {
     let path = path.as_ref();
     let mut file = TensorFile::read(path)?;
@@ -93,7 +93,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<Graph> {
     Ok(graph)
 }
 
-/// Fills `graph`, which has only its program, with the tensors of `file` whose names start with `prefix`, and checks it.
+/// Fills `graph`, which has only its program, with the tensors of `file` whose names start with `prefix`, and checks
+/// it.
 pub(crate) fn take_tensors(graph: &mut Graph, file: &mut TensorFile, prefix: &str) -> Result<()> {
     graph.check()?;
     let mut take = |name: &str, dtype| file.take(&format!("{prefix}{name}"), &[dtype]);
@@ -128,8 +129,8 @@ fn program(file: &TensorFile) -> Result<Graph, String> {
     Ok(program.graph)
 }
 
-/// Checks the guarantees of a model file: the graph runs on one image of the size that it specifies, and its numbers are
-/// finite. Later operations on the graph then cannot panic.
+/// Checks the guarantees of a model file: the graph runs on one image of the size that it specifies, and its numbers
+/// are finite. Later operations on the graph then cannot panic.
 fn check(graph: &Graph) -> Result<()> {
     graph.check_layers()?;
     let info = &graph.info;

@@ -218,8 +218,8 @@ impl Graph {
         Ok(())
     }
 
-    /// Checks the invariants that a graph from a file may violate: the order of nodes, unique names, a single input node
-    /// in first place, and the number of inputs of each layer.
+    /// Checks the invariants that a graph from a file may violate: the order of nodes, unique names, a single input
+    /// node in first place, and the number of inputs of each layer.
     pub fn check(&self) -> Result<()> {
         if !matches!(self.nodes.first(), Some(Node { layer: Layer::Input { .. }, .. })) {
             return Err(Error::invalid("a graph must start with its input"));

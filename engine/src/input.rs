@@ -1,8 +1,8 @@
 //! The single entry point for reading files that the user names.
 //!
-//! A path can lead to anything: opening a pipe without a writer blocks, `/dev/zero` never ends, and opening some devices has
-//! side effects. So a file is checked before it is opened, opened without blocking, checked again through its descriptor
-//! (the path's target may have changed in between), and read up to a limit.
+//! A path can lead to anything: opening a pipe without a writer blocks, `/dev/zero` never ends, and opening some
+//! devices has side effects. So a file is checked before it is opened, opened without blocking, checked again through
+//! its descriptor (the path's target may have changed in between), and read up to a limit.
 
 use crate::{Error, Result, memory};
 use std::fs::{File, FileType, Metadata, OpenOptions};
@@ -22,8 +22,8 @@ const SMALL: u64 = 4 << 20;
 /// Opens the regular file at `path`, following symbolic links, and returns it with its length in bytes.
 ///
 /// # Errors
-/// [`Error::File`] if the file does not exist, is not readable, or is a directory, pipe, socket or device. The call returns
-/// immediately: it does not wait for the other end of a pipe.
+/// [`Error::File`] if the file does not exist, is not readable, or is a directory, pipe, socket or device. The call
+/// returns immediately: it does not wait for the other end of a pipe.
 pub fn open(path: &Path) -> Result<(File, u64)> {
     let failed = |e: io::Error| Error::file(path, format!("cannot be read: {e}"));
     regular(path, &std::fs::metadata(path).map_err(failed)?)?;
@@ -40,8 +40,8 @@ pub fn open(path: &Path) -> Result<(File, u64)> {
 /// Reads the regular file at `path`, of at most `limit` bytes.
 ///
 /// # Errors
-/// The errors of [`open`]; [`Error::File`] if the file is longer than `limit` or cannot be read; [`Error::Memory`] if it is
-/// larger than the available memory.
+/// The errors of [`open`]; [`Error::File`] if the file is longer than `limit` or cannot be read; [`Error::Memory`] if
+/// it is larger than the available memory.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, length) = open(path)?;
     let too_long = || Error::file(path, format!("the file is longer than {limit} bytes"));
@@ -141,7 +141,8 @@ mod tests {
         );
     }
 
-    /// A symbolic link is treated like its target. The pipe has no writer: opening it the usual way would block forever.
+    /// A symbolic link is treated like its target. The pipe has no writer: opening it the usual way would block
+    /// forever.
     #[test]
     #[cfg(unix)]
     fn special_files_are_rejected_immediately() {

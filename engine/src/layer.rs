@@ -118,8 +118,8 @@ pub struct CompactConv2d {
     pub outputs: Vec<u32>,
     /// Number of input channels.
     pub in_width: usize,
-    /// Whether an additional last channel, of ones inside the image and zeros in the padding, is gathered. It carries the
-    /// exact effect of dead inputs that are constant but not zero.
+    /// Whether an additional last channel, of ones inside the image and zeros in the padding, is gathered. It carries
+    /// the exact effect of dead inputs that are constant but not zero.
     pub carrier: bool,
     /// The values of the output channels that are not computed, `[O]`.
     pub fill: Vec<f32>,

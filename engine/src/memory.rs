@@ -1,8 +1,8 @@
 //! The byte budget: how much memory this process may hold, checked before every large allocation.
 //!
-//! Rust aborts if an allocation fails, and Linux overcommits memory and kills the process that touches it. Inputs that need
-//! too much must therefore be rejected by arithmetic: code that allocates by sizes from a file or an option first calls
-//! [`require`] with an estimate that is never too small.
+//! Rust aborts if an allocation fails, and Linux overcommits memory and kills the process that touches it. Inputs that
+//! need too much must therefore be rejected by arithmetic: code that allocates by sizes from a file or an option first
+//! calls [`require`] with an estimate that is never too small.
 
 mod size;
 mod system;
@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The limit from [`set_limit`]; zero if none is set.
 static LIMIT: AtomicU64 = AtomicU64::new(0);
 
-/// Limits this process to `bytes` in total, including what it already holds, in place of the machine's available memory.
-/// Limits that the system enforces (control groups, `ulimit -v`) still apply.
+/// Limits this process to `bytes` in total, including what it already holds, in place of the machine's available
+/// memory. Limits that the system enforces (control groups, `ulimit -v`) still apply.
 pub fn set_limit(bytes: u64) {
     LIMIT.store(bytes.max(1), Ordering::Relaxed);
 }

@@ -43,8 +43,8 @@ impl Display for Range {
     }
 }
 
-/// Converts `value` to single precision. Returns an error, which starts with `what`, if the value is outside `range` before
-/// or after rounding, or if rounding makes it zero.
+/// Converts `value` to single precision. Returns an error, which starts with `what`, if the value is outside `range`
+/// before or after rounding, or if rounding makes it zero.
 pub fn single(what: impl Display, value: f64, range: Range) -> Result<f32> {
     let found = shown(value);
     let refuse = |note: String| Err(Error::invalid(format!("{what}: expected {range}, found {found}{note}")));

@@ -3,8 +3,8 @@
 use crate::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// A trainable tensor. If it has a mask (1 = keep), every masked-out weight is exactly zero: all writes go through methods
-/// that reapply the mask (for optimizer steps, the step itself applies it).
+/// A trainable tensor. If it has a mask (1 = keep), every masked-out weight is exactly zero: all writes go through
+/// methods that reapply the mask (for optimizer steps, the step itself applies it).
 ///
 /// Serialization covers only the flags; model files store the tensors next to the graph.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,8 +34,8 @@ impl Param {
         self.mask.as_ref()
     }
 
-    /// Sets or removes the mask, and zeroes the weights that it drops. Returns an error if the shapes differ or a value is
-    /// neither 0 nor 1.
+    /// Sets or removes the mask, and zeroes the weights that it drops. Returns an error if the shapes differ or a
+    /// value is neither 0 nor 1.
     pub fn set_mask(&mut self, mask: Option<Tensor>) -> Result<()> {
         if let Some(mask) = &mask {
             if mask.shape() != self.value.shape() {
@@ -79,7 +79,8 @@ impl Param {
         result
     }
 
-    /// The weights for writing, and the mask: for optimizers, which zero the masked weights in their pass over the weights.
+    /// The weights for writing, and the mask: for optimizers, which zero the masked weights in their pass over the
+    /// weights.
     pub(crate) fn for_step(&mut self) -> (&mut Tensor, Option<&Tensor>) {
         (&mut self.value, self.mask.as_ref())
     }

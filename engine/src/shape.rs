@@ -4,13 +4,13 @@ use crate::layer::{checked, image};
 use crate::{Error, Graph, Layer, Result};
 use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
 
-/// Maximum number of values in a node's output (16 GiB). Files and options that need more are rejected before anything is
-/// allocated.
+/// Maximum number of values in a node's output (16 GiB). Files and options that need more are rejected before anything
+/// is allocated.
 const MAX_VALUES: usize = 1 << 32;
 
 impl Graph {
-    /// The output shape of every node for an image of shape `[N, H, W, C]`. The error names the node that cannot take its
-    /// inputs.
+    /// The output shape of every node for an image of shape `[N, H, W, C]`. The error names the node that cannot take
+    /// its inputs.
     pub fn shapes(&self, input: [usize; 4]) -> Result<Vec<Vec<usize>>> {
         let mut shapes: Vec<Vec<usize>> = Vec::with_capacity(self.nodes().len());
         for node in self.nodes() {

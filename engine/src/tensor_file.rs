@@ -1,5 +1,5 @@
-//! The container format of all weight files, safetensors: a length, a JSON header with the name, type, shape and offsets
-//! of each tensor, and the data.
+//! The container format of all weight files, safetensors: a length, a JSON header with the name, type, shape and
+//! offsets of each tensor, and the data.
 
 use crate::{Error, Result, Tensor, atomic, input, memory};
 use half::{bf16, f16};

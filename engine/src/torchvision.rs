@@ -8,9 +8,9 @@
 //! | convolution `[O, KH, KW, C/G]` | `[O, C/G, KH, KW]` |
 //! | features of a flattened image in the order `H, W, C` | `C, H, W` |
 //!
-//! The second permutation affects the readers of flattened features: the columns of the next linear layer, and any batch
-//! norm before it. PyTorch counts batches in `num_batches_tracked`, which lopper does not need: it is written as zero and
-//! ignored on import.
+//! The second permutation affects the readers of flattened features: the columns of the next linear layer, and any
+//! batch norm before it. PyTorch counts batches in `num_batches_tracked`, which lopper does not need: it is written as
+//! zero and ignored on import.
 
 use crate::file::check_numbers;
 use crate::tensor_file::{self, FLOATS, TensorFile, Values};
@@ -34,8 +34,8 @@ pub struct ImportReport {
 /// weights are written as zeros.
 ///
 /// # Errors
-/// [`Error::File`] if `path` cannot be written, or if a layer has no counterpart in PyTorch (a compact convolution, a sum
-/// of differently flattened images).
+/// [`Error::File`] if `path` cannot be written, or if a layer has no counterpart in PyTorch (a compact convolution, a
+/// sum of differently flattened images).
 pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let mut tensors = Vec::new();
@@ -60,8 +60,8 @@ pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
 /// `BF16` tensors under PyTorch's names. Masks stay in place and keep their weights at zero.
 ///
 /// # Errors
-/// [`Error::File`], with a list of the tensors that are missing, unexpected or of the wrong shape, or with the name of a
-/// tensor that holds values that are not finite. `graph` is then unchanged.
+/// [`Error::File`], with a list of the tensors that are missing, unexpected or of the wrong shape, or with the name of
+/// a tensor that holds values that are not finite. `graph` is then unchanged.
 pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<ImportReport> {
     let path = path.as_ref();
     let mut file = TensorFile::read(path)?;
@@ -186,8 +186,8 @@ fn layouts(graph: &Graph) -> Result<Vec<Layout>> {
     graph.nodes().iter().map(layout).collect()
 }
 
-/// For every node whose output consists of flattened images in an order other than PyTorch's, our feature at each PyTorch
-/// position.
+/// For every node whose output consists of flattened images in an order other than PyTorch's, our feature at each
+/// PyTorch position.
 fn feature_orders(graph: &Graph) -> Result<Vec<Option<Vec<usize>>>> {
     let [h, w, c] = graph.info.input;
     let shapes = graph.shapes([1, h, w, c])?;

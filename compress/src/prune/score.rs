@@ -13,10 +13,11 @@ pub struct UnitScores {
 }
 
 impl UnitScores {
-    /// Scores the groups that are not frozen and for which `eligible`, given the names of their layers, is true. The score
-    /// of a unit is the mean of its channels' scores over the layers that the criterion reads. These are either filters
-    /// (for linear layers, rows), except depthwise ones, which are tied to the preceding layer, or all batch norms that the
-    /// channels pass through. A group has no scores if the criterion reads no layer of one of its units.
+    /// Scores the groups that are not frozen and for which `eligible`, given the names of their layers, is true. The
+    /// score of a unit is the mean of its channels' scores over the layers that the criterion reads. These are either
+    /// filters (for linear layers, rows), except depthwise ones, which are tied to the preceding layer, or all batch
+    /// norms that the channels pass through. A group has no scores if the criterion reads no layer of one of its
+    /// units.
     pub fn new(graph: &Graph, scoring: &Scoring, eligible: impl Fn(&[String]) -> bool) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
         let wanted = Wanted::new(graph, &flow, eligible);

@@ -14,8 +14,8 @@ pub struct Lock {
     _file: File,
 }
 
-/// Locks the file `path`, which is created if needed and removed when the lock is dropped. Returns `None` if another process
-/// holds the lock.
+/// Locks the file `path`, which is created if needed and removed when the lock is dropped. Returns `None` if another
+/// process holds the lock.
 ///
 /// # Errors
 /// [`Error::File`] if the file cannot be created or locked. A file system without locks grants every request.
@@ -34,7 +34,8 @@ pub fn lock(path: impl AsRef<Path>) -> Result<Option<Lock>> {
                 return Err(Error::file(path, format!("cannot be locked: {e}")));
             }
         }
-        // The previous holder may have removed the file between the two calls; the next process would then lock a new file.
+        // The previous holder may have removed the file between the two calls; the next process would then lock a new
+        // file.
         if temporary::is_linked(&file).map_err(|e| unwritable(path, &e))? {
             return Ok(Some(Lock { path: path.to_path_buf(), _file: file }));
         }
@@ -43,7 +44,8 @@ pub fn lock(path: impl AsRef<Path>) -> Result<Option<Lock>> {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // The file is still locked: a process that has opened it in the meantime finds it removed and creates a new one.
+        // The file is still locked: a process that has opened it in the meantime finds it removed and creates a new
+        // one.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -14,14 +14,14 @@ pub struct Reservation(#[expect(dead_code, reason = "held, not read")] NamedTemp
 /// Checks that [`super::write()`] can write `path` now, by creating and removing a file in its directory.
 ///
 /// # Errors
-/// [`crate::Error::File`], with the reason, if the directory is missing, not writable or on read-only media, or if `path` is
-/// not a regular file.
+/// [`crate::Error::File`], with the reason, if the directory is missing, not writable or on read-only media, or if
+/// `path` is not a regular file.
 pub fn check(path: impl AsRef<Path>) -> Result<()> {
     reserve(path, 0).map(drop)
 }
 
-/// Reserves `bytes` in the directory of `path`. Reservations held at the same time add up, so that several outputs can be
-/// checked together. Drop them before writing the files.
+/// Reserves `bytes` in the directory of `path`. Reservations held at the same time add up, so that several outputs can
+/// be checked together. Drop them before writing the files.
 ///
 /// # Errors
 /// The errors of [`check`]; [`crate::Error::File`] if the disk has too little space or a file size limit is exceeded.

@@ -29,8 +29,8 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// Parses a number of bytes: a number such as `3e9` or `1.5`, with an optional unit. `kB`, `MB`, `GB`, `TB`, `PB` and `EB`
-/// are powers of 1000; `KiB`, `MiB`, `GiB` and so on, and bare letters such as `G`, are powers of 1024. Units are
+/// Parses a number of bytes: a number such as `3e9` or `1.5`, with an optional unit. `kB`, `MB`, `GB`, `TB`, `PB` and
+/// `EB` are powers of 1000; `KiB`, `MiB`, `GiB` and so on, and bare letters such as `G`, are powers of 1024. Units are
 /// case-insensitive. Returns an error for any other text, and for sizes below one byte or beyond 64 bits.
 pub fn parse(text: &str) -> Result<u64> {
     let expected = || {

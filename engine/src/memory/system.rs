@@ -67,8 +67,8 @@ fn soft_limit(table: &str, name: &str) -> Option<u64> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// The smallest room in this process's control groups and their ancestors. `mounts` is `/proc/self/mountinfo`, `groups` is
-/// `/proc/self/cgroup`.
+/// The smallest room in this process's control groups and their ancestors. `mounts` is `/proc/self/mountinfo`,
+/// `groups` is `/proc/self/cgroup`.
 fn control_groups(root: &Path, mounts: &str, groups: &str) -> u64 {
     let mut least = u64::MAX;
     for mount in mounts.lines() {

@@ -12,15 +12,15 @@ use lopper_kernels::params::Storage;
 use lopper_kernels::shapes::{Conv2d, Linear};
 use std::fmt;
 
-/// Maximum number of buffers that a call borrows from the device at the same time. The device keeps as many, each as large
-/// as the largest.
+/// Maximum number of buffers that a call borrows from the device at the same time. The device keeps as many, each as
+/// large as the largest.
 const BORROWED: u64 = 2;
 
 /// Bytes of a layer's kernel in addition to its weights: the bias, indices, and the description of the call.
 const CALL: u64 = 1024;
 
-/// Checks that the plan fits in memory, and returns an upper bound on its bytes. The error names the part that does not fit:
-/// the values between the layers, a layer's packed weights, or its scratch.
+/// Checks that the plan fits in memory, and returns an upper bound on its bytes. The error names the part that does
+/// not fit: the values between the layers, a layer's packed weights, or its scratch.
 pub(super) fn require(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Result<u64> {
     let mut account = Account { budget: Budget::now(), bytes: 0 };
     let largest = ops.iter().max_by_key(|op| op.len()).map_or("", |op| op.node.name.as_str());
@@ -97,7 +97,8 @@ impl Packer<'_> {
         Footprint { packed: needs.packed + index, borrowed: needs.borrowed.max(gathered), ..needs }
     }
 
-    /// The memory of a linear layer: that of a convolution over the rows of the batch. bf16 weights are first packed as f32.
+    /// The memory of a linear layer: that of a convolution over the rows of the batch. bf16 weights are first packed
+    /// as f32.
     fn fully_connected(&self, g: &Linear, pooled: u64) -> Footprint {
         let conv = Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0);
         let needs = Footprint::new(self.cpu, &conv, &[g.outputs], Packing::By(Algorithm::Direct));

@@ -7,9 +7,9 @@
 //!                              its weights
 //! ```
 //!
-//! Training runs the graph itself ([`Graph::forward`]). Every reported latency is that of a plan, which does no work at run
-//! time that can be done in advance, and allocates nothing. On a GPU, packing means uploading, and the calls are recorded as
-//! one CUDA graph.
+//! Training runs the graph itself ([`Graph::forward`]). Every reported latency is that of a plan, which does no work
+//! at run time that can be done in advance, and allocates nothing. On a GPU, packing means uploading, and the calls
+//! are recorded as one CUDA graph.
 
 mod arena;
 mod budget;
@@ -59,18 +59,18 @@ enum Runner {
 /// precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Whether to compute every convolution with the direct algorithm. Its error bound and packed 3×3 weights are a quarter
-    /// of Winograd's: the plan then holds each weight once.
+    /// Whether to compute every convolution with the direct algorithm. Its error bound and packed 3×3 weights are a
+    /// quarter of Winograd's: the plan then holds each weight once.
     pub direct: bool,
-    /// Whether to compute directly, as with `direct`, and reject images with infinities or NaNs. Winograd's algorithm would
-    /// spread either to neighboring values, as well as the rounding error of a huge value.
+    /// Whether to compute directly, as with `direct`, and reject images with infinities or NaNs. Winograd's algorithm
+    /// would spread either to neighboring values, as well as the rounding error of a huge value.
     pub strict: bool,
     /// The storage type of linear layers' weights. A small batch reads bf16 weights in half the time.
     pub linear: Storage,
 }
 
-/// Maximum bytes of weights that a plan expects to stay in cache between runs: one user's share of the last-level cache of
-/// a server's processor.
+/// Maximum bytes of weights that a plan expects to stay in cache between runs: one user's share of the last-level
+/// cache of a server's processor.
 const CACHED: usize = 48 << 20;
 
 impl PlanOptions {
@@ -85,8 +85,8 @@ impl PlanOptions {
         cpu::Packer { cpu, conv2d, linear: self.linear }
     }
 
-    /// Returns an error if an option is set that GPUs do not support. They support `strict`, as they have only the direct
-    /// algorithm.
+    /// Returns an error if an option is set that GPUs do not support. They support `strict`, as they have only the
+    /// direct algorithm.
     fn check_for_gpu(&self) -> Result<()> {
         match self {
             Self { direct: true, .. } => {
@@ -130,8 +130,8 @@ pub struct PlanMemory {
     pub weights: usize,
     /// The block that holds all values between the layers.
     pub arena: usize,
-    /// Scratch memory that kernels have borrowed during calls, over all plans on this device so far. On a GPU, the memory
-    /// that this plan keeps for its kernels and for the images.
+    /// Scratch memory that kernels have borrowed during calls, over all plans on this device so far. On a GPU, the
+    /// memory that this plan keeps for its kernels and for the images.
     pub scratch: usize,
 }
 
@@ -139,8 +139,8 @@ impl Plan {
     /// Plans `graph` for images of shape `input` `[N, H, W, C]`, in eval mode and with its current weights.
     ///
     /// # Errors
-    /// Returns an error that names the layer if a layer's parameters do not fit together, if it cannot take the shape of its
-    /// input, or if it needs more memory than the machine or the GPU has.
+    /// Returns an error that names the layer if a layer's parameters do not fit together, if it cannot take the shape
+    /// of its input, or if it needs more memory than the machine or the GPU has.
     pub fn new(graph: &Graph, input: [usize; 4], device: &Device) -> Result<Self> {
         Self::with(graph, input, device, PlanOptions::default())
     }
@@ -207,8 +207,8 @@ impl Plan {
         PlanMemory { weights: self.weight_bytes, arena, scratch }
     }
 
-    /// The upper bound on the plan's bytes, without images, that was estimated before anything was allocated. It is 0 on a
-    /// GPU, which does its own accounting.
+    /// The upper bound on the plan's bytes, without images, that was estimated before anything was allocated. It is 0
+    /// on a GPU, which does its own accounting.
     pub fn budget(&self) -> u64 {
         self.budget
     }
@@ -225,7 +225,8 @@ impl Plan {
         }
     }
 
-    /// Runs like [`Plan::run`] and returns the duration of each step. On a GPU, each launch is timed with the GPU's clock.
+    /// Runs like [`Plan::run`] and returns the duration of each step. On a GPU, each launch is timed with the GPU's
+    /// clock.
     pub fn run_timed(&mut self, images: &[f32]) -> Result<Vec<Duration>> {
         self.check(images)?;
         match &mut self.runner {

@@ -1,12 +1,13 @@
 //! Training checkpoints: the state of a training between two steps, as a file.
 //!
 //! All randomness in a training is derived from seed, epoch and index, so a checkpoint holds only the network with its
-//! masks and running statistics, the optimizer's step counts and moments, the loss scale, the state of the callbacks and
-//! of the image source, and the position. A training resumed from it ends with the same bits as an uninterrupted one.
+//! masks and running statistics, the optimizer's step counts and moments, the loss scale, the state of the callbacks
+//! and of the image source, and the position. A training resumed from it ends with the same bits as an uninterrupted
+//! one.
 //!
-//! The file is a safetensors file, like a model file. The metadata in its header has one entry, `lopper-checkpoint`. The
-//! network's tensors are stored under `network/`, the moments of parameter `P` under `optimizer/P/0` and `/1`, the number
-//! lists of callback `i` under `callback/i/`, and those of the image source under `images/`.
+//! The file is a safetensors file, like a model file. The metadata in its header has one entry, `lopper-checkpoint`.
+//! The network's tensors are stored under `network/`, the moments of parameter `P` under `optimizer/P/0` and `/1`, the
+//! number lists of callback `i` under `callback/i/`, and those of the image source under `images/`.
 
 use super::loss_scale::LossScale;
 use super::optimizer::ParamState;
@@ -124,8 +125,8 @@ impl Checkpoint {
     /// Reads the checkpoint in `path`.
     ///
     /// # Errors
-    /// [`Error::File`], with the reason, if the file is truncated or not a checkpoint, if a tensor is missing, unknown or of
-    /// the wrong shape or type, or if the network would not load as a model.
+    /// [`Error::File`], with the reason, if the file is truncated or not a checkpoint, if a tensor is missing, unknown
+    /// or of the wrong shape or type, or if the network would not load as a model.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Self::take(&mut TensorFile::read(path)?).map_err(|e| e.in_file(path))

@@ -213,8 +213,8 @@ impl Optimizer {
     /// Restores `states`, which come from an optimizer of the same configuration for `graph`.
     ///
     /// # Errors
-    /// [`Error::Invalid`], with the parameter's name, if a parameter is unknown or if the number or shape of its moments
-    /// does not fit this optimizer.
+    /// [`Error::Invalid`], with the parameter's name, if a parameter is unknown or if the number or shape of its
+    /// moments does not fit this optimizer.
     pub fn restore(&mut self, states: Vec<(String, ParamState)>, graph: &Graph) -> Result<()> {
         let moments = self.config.moments();
         for (path, state) in &states {

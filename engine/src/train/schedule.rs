@@ -131,8 +131,8 @@ impl Schedule {
         }
     }
 
-    /// Checks this schedule, and that the maximum learning rate `max` and the first and last rate of one cycle are positive
-    /// in single precision. (A cosine starts and ends at zero by definition.)
+    /// Checks this schedule, and that the maximum learning rate `max` and the first and last rate of one cycle are
+    /// positive in single precision. (A cosine starts and ends at zero by definition.)
     pub fn check_rates(&self, max: f64) -> Result<()> {
         self.check()?;
         let check = |what: &str, rate: f64| number::single(what, rate, Range::AboveZero).map(drop);

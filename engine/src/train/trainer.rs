@@ -49,9 +49,9 @@ enum Pause {
 }
 
 impl Trainer<'_> {
-    /// Trains `graph` on `train`, and evaluates it on `val` after each epoch. The first error from the data, the loss or
-    /// a callback ends the training. A loss that is not finite is reported as [`Error::Diverged`], and its step is not
-    /// taken. The same seed and data give the same bits, for any number of threads.
+    /// Trains `graph` on `train`, and evaluates it on `val` after each epoch. The first error from the data, the loss
+    /// or a callback ends the training. A loss that is not finite is reported as [`Error::Diverged`], and its step is
+    /// not taken. The same seed and data give the same bits, for any number of threads.
     pub fn fit(
         self,
         graph: &mut Graph,
@@ -284,9 +284,9 @@ impl Trainer<'_> {
     }
 }
 
-/// Computes the loss of `batch` and its gradients on `tape`, in training mode. If the loss is finite, the batch norms of
-/// `graph` take in the batch's statistics; otherwise, there are no gradients. All other results of the pass are freed
-/// on return, so that the optimizer updates the weights in place.
+/// Computes the loss of `batch` and its gradients on `tape`, in training mode. If the loss is finite, the batch norms
+/// of `graph` take in the batch's statistics; otherwise, there are no gradients. All other results of the pass are
+/// freed on return, so that the optimizer updates the weights in place.
 pub fn gradients(
     graph: &mut Graph,
     objective: &mut dyn Objective,

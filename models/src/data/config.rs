@@ -56,7 +56,8 @@ pub struct DataConfig {
     /// Maximum number of images of each class, in training and in validation.
     #[serde(default)]
     pub limit: Option<usize>,
-    /// A file that lists the training images to keep, one path per line (`train/<class>/<file>`), relative to the directory.
+    /// A file that lists the training images to keep, one path per line (`train/<class>/<file>`), relative to the
+    /// directory.
     #[serde(default)]
     pub train_list: Option<PathBuf>,
     /// The same for validation.
@@ -74,8 +75,8 @@ pub struct DataConfig {
     /// Standard deviation of each channel in `[0, 1]`, with corresponding defaults.
     #[serde(default)]
     pub std: Option<[f32; 3]>,
-    /// Side of the centered validation crop, as a fraction of the shorter side; by default 1 for IDX files and 0.875 for
-    /// folders.
+    /// Side of the centered validation crop, as a fraction of the shorter side; by default 1 for IDX files and 0.875
+    /// for folders.
     #[serde(default)]
     pub center_fraction: Option<f64>,
     /// Augmentation of training images.
@@ -97,8 +98,8 @@ fn default_workers() -> usize {
 pub struct Augment {
     /// The kind of crop; by default `padded` for IDX files and `resized` for folders.
     pub crop: Option<Crop>,
-    /// For `resized`, the minimum and maximum area, as fractions of the image area. At a few dozen pixels, 0.35 leaves more
-    /// to recognize than the 0.08 that is customary for ImageNet.
+    /// For `resized`, the minimum and maximum area, as fractions of the image area. At a few dozen pixels, 0.35 leaves
+    /// more to recognize than the 0.08 that is customary for ImageNet.
     pub scale: [f64; 2],
     /// For `resized`, the minimum and maximum ratio of width to height.
     pub ratio: [f64; 2],
@@ -268,8 +269,8 @@ impl DataConfig {
     }
 }
 
-/// Opens the data set of `config` in `data_dir`, or, if that is `None`, in the configuration's `path`. `seed` determines
-/// the order and augmentation of every epoch.
+/// Opens the data set of `config` in `data_dir`, or, if that is `None`, in the configuration's `path`. `seed`
+/// determines the order and augmentation of every epoch.
 ///
 /// # Errors
 /// [`Error::Invalid`], with the option, if an option is invalid; [`Error::File`], with the path, if a file or folder is

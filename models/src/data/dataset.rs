@@ -25,8 +25,9 @@ pub trait Dataset: Send + Sync {
     /// Decodes image `index`. The error names the image if it cannot be decoded.
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>>;
 
-    /// Passes to `feed` bytes that identify the data set. They differ between data sets with different images, labels or
-    /// order, even under the same options: names and sizes of files, or the images themselves if they are in memory.
+    /// Passes to `feed` bytes that identify the data set. They differ between data sets with different images, labels
+    /// or order, even under the same options: names and sizes of files, or the images themselves if they are in
+    /// memory.
     fn identify(&self, feed: &mut dyn FnMut(&[u8]));
 }
 
@@ -39,8 +40,8 @@ pub struct Cached<D> {
     room: AtomicU64,
 }
 
-/// One part in this many of the memory that is available when a data set is opened may hold images: there are two splits,
-/// and training needs the rest.
+/// One part in this many of the memory that is available when a data set is opened may hold images: there are two
+/// splits, and training needs the rest.
 const SHARE: u64 = 4;
 
 impl<D: Dataset> Cached<D> {

@@ -1,7 +1,7 @@
 //! Decoding of image files into RGB bytes.
 //!
-//! Bad files are common in image collections, so each kind has its own error message: the file is empty, is not an image,
-//! ends early, is damaged, or claims too many pixels for training.
+//! Bad files are common in image collections, so each kind has its own error message: the file is empty, is not an
+//! image, ends early, is damaged, or claims too many pixels for training.
 
 use super::jpeg;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
@@ -13,11 +13,13 @@ use std::path::Path;
 const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Maximum size of a decoded image, in bytes: 89 million RGB pixels.
 pub(super) const MAX_DECODED_BYTES: u64 = 256 << 20;
-/// Images of up to this many bytes are decoded without a memory check, which would take as long as decoding a small one.
+/// Images of up to this many bytes are decoded without a memory check, which would take as long as decoding a small
+/// one.
 const ASK_ABOVE: u64 = 8 << 20;
 
-/// Reads the JPEG, PNG or PNM file at `path` into 8-bit RGB. The format is detected from the content, not the extension.
-/// Gray is replicated, CMYK is converted, and alpha is dropped. EXIF orientation is not applied, as in torchvision.
+/// Reads the JPEG, PNG or PNM file at `path` into 8-bit RGB. The format is detected from the content, not the
+/// extension. Gray is replicated, CMYK is converted, and alpha is dropped. EXIF orientation is not applied, as in
+/// torchvision.
 ///
 /// # Errors
 /// [`Error::File`] if the file cannot be read, is empty, has another format, or is truncated, damaged or too large.

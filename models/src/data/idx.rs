@@ -102,11 +102,12 @@ pub struct IdxImages {
 }
 
 impl IdxImages {
-    /// Combines `images` `[N, H, W]` with `labels` `[N]` into `classes`. Images smaller than `padded` are centered in a black
-    /// square of that side. Errors name the two files `names`.
+    /// Combines `images` `[N, H, W]` with `labels` `[N]` into `classes`. Images smaller than `padded` are centered in
+    /// a black square of that side. Errors name the two files `names`.
     ///
     /// # Errors
-    /// [`Error::File`] if a rank is wrong, the counts differ, the images are empty or too large, or a label is out of range.
+    /// [`Error::File`] if a rank is wrong, the counts differ, the images are empty or too large, or a label is out of
+    /// range.
     pub fn new(
         images: IdxArray,
         labels: IdxArray,

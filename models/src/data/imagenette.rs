@@ -26,8 +26,8 @@ pub fn class_name(folder: &str) -> &str {
     CLASSES.iter().find(|(wnid, _)| *wnid == folder).map_or(folder, |(_, name)| name)
 }
 
-/// Reads the class folder of each image from column `noisy_labels_{percent}` of the table at `path`. Keys are image paths
-/// relative to the data set (`train/n01440764/…JPEG`).
+/// Reads the class folder of each image from column `noisy_labels_{percent}` of the table at `path`. Keys are image
+/// paths relative to the data set (`train/n01440764/…JPEG`).
 ///
 /// # Errors
 /// [`Error::File`] if the table cannot be read or has no such column.

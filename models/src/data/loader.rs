@@ -6,9 +6,9 @@
 //!                     worker 1: 1 3 5 …  ──► channel ─┴► taken in turn: 0 1 2 3 4 5 …
 //! ```
 //!
-//! Each worker produces whole batches, and the reader takes one from each worker in turn, so batches need no sorting and
-//! errors arrive in order. Every sample has a separate generator, so the batches have the same bits for any number of
-//! workers. The bounded channels provide the prefetching.
+//! Each worker produces whole batches, and the reader takes one from each worker in turn, so batches need no sorting
+//! and errors arrive in order. Every sample has a separate generator, so the batches have the same bits for any number
+//! of workers. The bounded channels provide the prefetching.
 
 use super::random::generator;
 use super::{Dataset, Scratch, Transform};

@@ -1,7 +1,7 @@
 //! Transforms from images of any size to squares of normalized floats, channels last.
 //!
-//! A [`Transform`] has two passes: one over bytes that crops and resizes the image with antialiasing, and one that shifts,
-//! flips and normalizes it into the batch. Neither allocates once its [`Scratch`] has grown.
+//! A [`Transform`] has two passes: one over bytes that crops and resizes the image with antialiasing, and one that
+//! shifts, flips and normalizes it into the batch. Neither allocates once its [`Scratch`] has grown.
 
 use super::random::Generator;
 use fast_image_resize::images::{Image, ImageRef};
@@ -25,8 +25,8 @@ impl Normalize {
     /// Creates the normalization by `mean` and `std` of red, green and blue in `[0, 1]`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if a number is not finite, or if a standard deviation is not positive or so small that a pixel
-    /// becomes infinite.
+    /// [`Error::Invalid`] if a number is not finite, or if a standard deviation is not positive or so small that a
+    /// pixel becomes infinite.
     pub fn new(mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         if mean.iter().chain(&std).any(|v| !v.is_finite()) || std.iter().any(|&s| s <= 0.0) {
             return Err(Error::invalid(format!("cannot normalize by mean {mean:?} and std {std:?}")));
@@ -56,8 +56,8 @@ impl Normalize {
 /// The region of the image that becomes the square.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cut {
-    /// The centered square whose side is `fraction` of the shorter side. This is equivalent to resizing the shorter side
-    /// to `size / fraction` and cropping the center.
+    /// The centered square whose side is `fraction` of the shorter side. This is equivalent to resizing the shorter
+    /// side to `size / fraction` and cropping the center.
     Center {
         /// Side of the square as a fraction of the shorter side, in `(0, 1]`.
         fraction: f64,
@@ -69,8 +69,8 @@ pub enum Cut {
         /// Minimum and maximum ratio of width to height.
         ratio: [f64; 2],
     },
-    /// The largest centered square, resized, padded with black on every side, and cropped back to size at a random position
-    /// (He et al. 2015, arXiv:1512.03385, section 4.2).
+    /// The largest centered square, resized, padded with black on every side, and cropped back to size at a random
+    /// position (He et al. 2015, arXiv:1512.03385, section 4.2).
     Padded {
         /// Padding in pixels, at the output's size.
         padding: usize,
@@ -101,7 +101,8 @@ impl Transform {
     /// Writes the transformed `image` to `out`, `[size, size, 3]`, with random choices from `rng`.
     ///
     /// # Panics
-    /// Panics if the length of `out` is not `size · size · 3`, if the image has no pixels, or if `flip` is not a probability.
+    /// Panics if the length of `out` is not `size · size · 3`, if the image has no pixels, or if `flip` is not a
+    /// probability.
     pub fn apply(&self, image: &RgbImage, rng: &mut Generator, scratch: &mut Scratch, out: &mut [f32]) {
         assert_eq!(out.len(), self.size * self.size * 3, "out is [size, size, 3]");
         let (width, height) = image.dimensions();
@@ -146,7 +147,8 @@ impl Transform {
         pixels.as_chunks().0
     }
 
-    /// Normalizes `pixels` into `out`, shifted by `shift` (right and down, filled with black) and mirrored if `flip` is set.
+    /// Normalizes `pixels` into `out`, shifted by `shift` (right and down, filled with black) and mirrored if `flip`
+    /// is set.
     fn write(&self, pixels: &[[u8; 3]], [right, down]: [i32; 2], flip: bool, out: &mut [f32]) {
         let size = self.size;
         let black = self.normalize.pixel([0; 3]);
@@ -192,9 +194,9 @@ impl Region {
         Self { left, top, width: region_width, height: region_height }
     }
 
-    /// A box of random area and shape at a random position, at whole pixels. As in torchvision, the area is uniform over
-    /// `scale` and the ratio log-uniform over `ratio`. After ten boxes that do not fit, it is the largest centered box with a
-    /// valid ratio.
+    /// A box of random area and shape at a random position, at whole pixels. As in torchvision, the area is uniform
+    /// over `scale` and the ratio log-uniform over `ratio`. After ten boxes that do not fit, it is the largest
+    /// centered box with a valid ratio.
     fn random(width: u32, height: u32, scale: [f64; 2], ratio: [f64; 2], rng: &mut Generator) -> Self {
         let area = f64::from(width) * f64::from(height);
         for _ in 0..10 {
@@ -241,8 +243,8 @@ mod tests {
         values.iter().enumerate().map(|(i, &v)| channel(i, v)).collect()
     }
 
-    /// The weights of `length` pixels in each of `size` outputs over `[first, first + span]`: a triangle two output pixels
-    /// wide, but at least two input pixels.
+    /// The weights of `length` pixels in each of `size` outputs over `[first, first + span]`: a triangle two output
+    /// pixels wide, but at least two input pixels.
     fn triangle(length: u32, first: f64, span: f64, size: usize) -> Vec<Vec<f64>> {
         let scale = span / size as f64;
         let row = |i: usize| {

@@ -82,8 +82,8 @@ impl Band {
         if k == 64 { Ok(()) } else { Err(Damaged) }
     }
 
-    /// Walks over a block of a progressive frame (T.81, G.1.2). `nonzero` has a bit for each nonzero coefficient of the block,
-    /// which belongs to component `component` of the scan.
+    /// Walks over a block of a progressive frame (T.81, G.1.2). `nonzero` has a bit for each nonzero coefficient of
+    /// the block, which belongs to component `component` of the scan.
     pub fn progressive(
         &self,
         codes: &mut Codes,
@@ -152,8 +152,8 @@ impl Band {
         if k == self.to + 1 { Ok(()) } else { Err(Damaged) }
     }
 
-    /// Walks over one more bit of each nonzero coefficient of the band, and over the coefficients that become nonzero with
-    /// this bit (T.81, G.1.2.3).
+    /// Walks over one more bit of each nonzero coefficient of the band, and over the coefficients that become nonzero
+    /// with this bit (T.81, G.1.2.3).
     fn more_bits(
         &self,
         codes: &mut Codes,
@@ -174,7 +174,8 @@ impl Band {
                 (_, 1) => codes.pass(1),
                 _ => return Err(Damaged),
             }
-            // Skip as many zero coefficients as the symbol specifies, with one bit for each nonzero coefficient on the way.
+            // Skip as many zero coefficients as the symbol specifies, with one bit for each nonzero coefficient on the
+            // way.
             while k <= self.to {
                 if *nonzero >> k & 1 == 1 {
                     codes.pass(1);

@@ -19,14 +19,15 @@ pub(super) struct Component {
     pub sampling: [usize; 2],
     /// Whether a scan has coded the block means.
     pub begun: bool,
-    /// In progressive frames, the nonzero coefficients of each block: bit `k` stands for coefficient `k` in zigzag order.
-    /// Blocks are row-major, with `row` blocks per row.
+    /// In progressive frames, the nonzero coefficients of each block: bit `k` stands for coefficient `k` in zigzag
+    /// order. Blocks are row-major, with `row` blocks per row.
     pub nonzero: Vec<u64>,
     pub row: usize,
 }
 
 impl Frame {
-    /// Reads the segment of a frame: precision, height, width, and the identifier, sampling and table of each component.
+    /// Reads the segment of a frame: precision, height, width, and the identifier, sampling and table of each
+    /// component.
     pub fn new(progressive: bool, segment: &[u8]) -> Result<Self, String> {
         let damaged = || "the JPEG's frame is damaged".to_string();
         let (&[precision, h1, h0, w1, w0, count], components) =

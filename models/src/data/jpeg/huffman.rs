@@ -5,7 +5,8 @@ const LOOK: u32 = 10;
 
 /// A Huffman table.
 pub(super) struct Table {
-    /// For each value of the next `LOOK` bits, the length and symbol of the code at their start; length 0 for a longer code.
+    /// For each value of the next `LOOK` bits, the length and symbol of the code at their start; length 0 for a longer
+    /// code.
     look: Vec<(u8, u8)>,
     /// For each length, the end of the codes of this length (exclusive), left-aligned to 16 bits.
     limits: [u32; 17],
@@ -79,7 +80,8 @@ impl<'a> Codes<'a> {
         }
     }
 
-    /// Reads single bytes. `FF 00` stands for the byte `FF`; `FF` before any other byte is a marker or the fill before one.
+    /// Reads single bytes. `FF 00` stands for the byte `FF`; `FF` before any other byte is a marker or the fill before
+    /// one.
     #[cold]
     fn refill_bytes(&mut self) {
         while self.left <= 56 {
@@ -120,7 +122,8 @@ impl<'a> Codes<'a> {
         table.symbols.get(place as usize).copied()
     }
 
-    /// The symbol of the next code. Also skips the value after it, whose size in bits is in the low four bits of the symbol.
+    /// The symbol of the next code. Also skips the value after it, whose size in bits is in the low four bits of the
+    /// symbol.
     #[inline(always)]
     pub fn coefficient(&mut self, table: &Table) -> Option<u8> {
         self.refill();
@@ -162,8 +165,8 @@ impl<'a> Codes<'a> {
         self.ended && self.at + 1 >= self.data.len()
     }
 
-    /// The position of the marker that ends the data, if only the padding of the last byte, or whole bytes of zeros or ones,
-    /// which some encoders append, remain before it.
+    /// The position of the marker that ends the data, if only the padding of the last byte, or whole bytes of zeros or
+    /// ones, which some encoders append, remain before it.
     pub fn finish(&mut self) -> Option<usize> {
         let started = self.left % 8;
         self.skip(started.max(0) as u32);

@@ -1,10 +1,10 @@
 //! Detection of damaged JPEGs that decoders accept silently.
 //!
-//! A decoder fills in the missing data of a damaged file and reports success, and the network would train on the fill. So
-//! the entropy-coded data is walked once without computing any pixels. Each scan must have all blocks of its frame, use
-//! only codes from its tables, have its restart markers in place, end after its last block, and give no block mean that
-//! samples cannot have. Changes that preserve the number of codes remain undetected: changed values, changed tables, or
-//! changed codes after which a decoder resynchronizes.
+//! A decoder fills in the missing data of a damaged file and reports success, and the network would train on the fill.
+//! So the entropy-coded data is walked once without computing any pixels. Each scan must have all blocks of its frame,
+//! use only codes from its tables, have its restart markers in place, end after its last block, and give no block mean
+//! that samples cannot have. Changes that preserve the number of codes remain undetected: changed values, changed
+//! tables, or changed codes after which a decoder resynchronizes.
 //!
 //! Source: ITU-T T.81, Annexes B (markers), F (sequential) and G (progressive). Frames that decoders reject anyway
 //! (arithmetic coding, lossless, hierarchical) are not checked.

@@ -23,7 +23,8 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// Reads the segment of a scan: the identifier and tables of each component, then the band of coefficients and bits.
+    /// Reads the segment of a scan: the identifier and tables of each component, then the band of coefficients and
+    /// bits.
     pub fn new(
         frame: &mut Frame,
         tables: &'a Tables,
@@ -47,7 +48,8 @@ impl<'a> Scan<'a> {
             if step == 0 || (band.codes_means() && dc.is_none()) || (band.codes_others() && ac.is_none()) {
                 return Err("a JPEG scan needs a table that is missing".into());
             }
-            // For samples of b bits, means scaled by 8 are at most 2ᵇ⁺²; encoders that overshoot stay within twice that.
+            // For samples of b bits, means scaled by 8 are at most 2ᵇ⁺²; encoders that overshoot stay within twice
+            // that.
             let largest_mean = ((8 << frame.precision) / i32::from(step)) >> band.shift;
             frame.components[component].begun |= band.from == 0;
             parts.push(Part { component, dc, ac, largest_mean });
@@ -84,8 +86,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Walks over the unit at column `x` and row `y`: one block if the scan has one component; otherwise, for each component,
-    /// the number of blocks given by its sampling factors.
+    /// Walks over the unit at column `x` and row `y`: one block if the scan has one component; otherwise, for each
+    /// component, the number of blocks given by its sampling factors.
     fn unit(
         &self,
         frame: &mut Frame,

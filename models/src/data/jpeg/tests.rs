@@ -70,8 +70,8 @@ fn truncated_data_is_rejected_even_with_an_end_marker() {
     }
 }
 
-/// Simulates a lost packet of a download, or a lost disk sector. Damaged data still decodes as codes: if it happens to have
-/// the same number of blocks, the image has a stripe and the damage goes undetected.
+/// Simulates a lost packet of a download, or a lost disk sector. Damaged data still decodes as codes: if it happens to
+/// have the same number of blocks, the image has a stripe and the damage goes undetected.
 #[test]
 fn a_hole_in_the_data_is_nearly_always_detected() {
     for quality in [40, 95] {
