@@ -120,7 +120,7 @@ mod tests {
     fn a_length_beyond_the_memory_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sparse");
-        // Some file systems do not support files of this size; there is nothing to test then.
+        // Some file systems do not support files of this size; then there is nothing to test.
         if File::create(&path).unwrap().set_len(1 << 42).is_err() {
             return;
         }

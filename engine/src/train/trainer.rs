@@ -62,8 +62,9 @@ impl Trainer<'_> {
     }
 
     /// Like [`Trainer::fit`], but resumes `from` a checkpoint of the same training, if given, and passes checkpoints to
-    /// `keeper`: after each epoch, on request, and before it returns a data error. A resumed training replaces `graph`
-    /// with the network of the checkpoint, and ends with the same bits as an uninterrupted one.
+    /// `keeper`: after each epoch, on request, and before it returns a data error, if the epoch has had a step. A
+    /// resumed training replaces `graph` with the network of the checkpoint, and ends with the same bits as an
+    /// uninterrupted one.
     ///
     /// # Errors
     /// The errors of [`Trainer::fit`]; [`Error::Stopped`] if the keeper ends the training; [`Error::Invalid`] if the
