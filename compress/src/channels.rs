@@ -1,27 +1,27 @@
-//! Channel flow: which channels of a network live and die together.
+//! Channel flow: the channels of a network that can only be removed together.
 //!
-//! Removing a filter removes a channel of its output, and with it whatever is tied to that channel:
+//! Removing a filter removes a channel of its output, and with it everything tied to that channel:
 //!
 //! ```text
 //!   conv1 ─ bn ─ relu ─┬─ conv2 ─ bn ─(+)─ flatten ─ linear        conv1[c], conv2[c], both bn[c] and the features
 //!                      └───────────────┘                           (h·W + w)·C + c of the linear layer are one unit
 //! ```
 //!
-//! Each output channel of each node names an *atom*. A layer either makes new atoms (convolution, linear) or hands
-//! on those that it reads, in some order; what must stay equally wide is tied by union-find:
+//! Each output channel of each node refers to an *atom*. A layer either produces new atoms (convolution, linear) or
+//! passes on those that it reads, in some order. Channels that must keep the same width are tied by union-find:
 //!
 //! | layer | its output channels | ties |
 //! | --- | --- | --- |
-//! | convolution, linear | new | none: what it reads and what it makes are cut one by one |
-//! | depthwise convolution, m filters a channel | new | output o with input o / m |
-//! | grouped convolution | new | position j of every group, on both sides: groups stay equally wide |
+//! | convolution, linear | new | none: inputs and outputs are cut independently |
+//! | depthwise convolution, m filters per channel | new | output o with input o / m |
+//! | grouped convolution | new | position j of every group, on both sides: groups keep the same width |
 //! | batch norm, activation, pooling, dropout | those of its input | |
 //! | flatten | those of its input, once for each pixel | |
-//! | add | those of its first input | with those of the others |
-//! | concat | those of its inputs, side by side | |
+//! | add | those of its first input | with those of the other inputs |
+//! | concat | those of its inputs, concatenated | |
 //! | pad shortcut | new (zeros), those of its input, new (zeros) | |
 //!
-//! A set of tied atoms is a *unit*: it is removed as a whole or not at all. Units that the same layers make form a
+//! A set of tied atoms is a *unit*: it is removed as a whole or not at all. Units produced by the same layers form a
 //! *group*. Units of the image, of the network's output and of compact convolutions are frozen.
 
 use crate::weights::has_weight;
@@ -29,10 +29,10 @@ use lopper_engine::layer::Conv2d;
 use lopper_engine::{Error, Graph, Layer, NodeId, Result, memory};
 use std::collections::BTreeMap;
 
-/// Why a unit cannot be removed.
+/// The reason why a unit cannot be removed.
 pub type Frozen = &'static str;
 
-/// How channels run through a graph.
+/// The flow of channels through a graph.
 #[derive(Clone, Debug)]
 pub struct ChannelFlow {
     units: Vec<Vec<usize>>,
@@ -40,19 +40,19 @@ pub struct ChannelFlow {
     count: usize,
 }
 
-/// Units that the same layers make.
+/// Units that are produced by the same layers.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// The convolutions and linear layers that make these units, in graph order.
+    /// The convolutions and linear layers that produce these units, in graph order.
     pub layers: Vec<NodeId>,
     /// The units, by ascending channel.
     pub units: Vec<Unit>,
-    /// Why they cannot be removed, if they cannot.
+    /// The reason why the units cannot be removed, if they are frozen.
     pub frozen: Option<Frozen>,
 }
 
 impl Group {
-    /// The names of the layers that make it.
+    /// The names of the group's layers.
     pub fn layer_names(&self, graph: &Graph) -> Vec<String> {
         self.layers.iter().map(|&layer| graph.nodes()[layer].name.clone()).collect()
     }
@@ -61,15 +61,15 @@ impl Group {
 /// A set of channels that are removed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unit {
-    /// Its first output channel in the first layer of its group.
+    /// The unit's first output channel in the first layer of its group.
     pub channel: usize,
-    /// Its number among all units of the flow.
+    /// The unit's index among all units of the flow.
     pub id: usize,
 }
 
 impl ChannelFlow {
-    /// The flow of `graph`. An error where the graph does not say which image it is for (`info.input`: flattening
-    /// needs the height and width) or its shapes do not fit.
+    /// Computes the flow of `graph`. Returns an error if the graph does not specify its image size (`info.input`, since
+    /// flattening needs the height and width) or if its shapes do not fit.
     pub fn new(graph: &Graph) -> Result<Self> {
         let shapes = image_shapes(graph)?;
         let mut atoms = Atoms::default();
@@ -90,7 +90,7 @@ impl ChannelFlow {
         &self.units[node]
     }
 
-    /// How many units there are, frozen ones included.
+    /// Number of units, including frozen ones.
     pub fn unit_count(&self) -> usize {
         self.count
     }
@@ -107,8 +107,8 @@ impl ChannelFlow {
     }
 }
 
-/// Whether channels end at `layer`: it weighs every channel that it reads and makes new ones, so that a constant
-/// channel can be absorbed there. A depthwise convolution is none: its outputs are tied to its inputs.
+/// Whether channels end at `layer`, which then weights every channel that it reads and produces new ones, so that it
+/// can absorb constant channels. This excludes depthwise convolutions, whose outputs are tied to their inputs.
 pub fn ends_at(layer: &Layer) -> bool {
     match layer {
         Layer::Conv2d(conv) => !conv.is_depthwise(),
@@ -121,12 +121,12 @@ pub fn ends_at(layer: &Layer) -> bool {
     }
 }
 
-/// The shape of every node for one image of the size that the graph was made for.
+/// The shape of every node for one image of the graph's image size.
 pub(crate) fn image_shapes(graph: &Graph) -> Result<Vec<Vec<usize>>> {
     let [h, w, c] = graph.info.input;
     if [h, w, c].contains(&0) {
         return Err(Error::invalid(
-            "the network does not say which image it is for: set `info.input` to [H, W, C]",
+            "the network does not specify its image size: set `info.input` to [H, W, C]",
         ));
     }
     let shapes = graph.shapes([1, h, w, c])?;
@@ -137,7 +137,7 @@ pub(crate) fn image_shapes(graph: &Graph) -> Result<Vec<Vec<usize>>> {
     Ok(shapes)
 }
 
-/// What is known of a channel while its flow and its constants are found.
+/// Bytes per channel that the analyses of flow and constants need.
 const BYTES_A_CHANNEL: u64 = 64;
 
 /// Union-find over atoms.
@@ -148,7 +148,7 @@ struct Atoms {
 }
 
 impl Atoms {
-    /// The output atoms of `layer`, `width` of them, from those of its inputs.
+    /// The `width` output atoms of `layer`, given the atoms of its inputs.
     fn flow(&mut self, layer: &Layer, inputs: &[&[usize]], width: usize) -> Vec<usize> {
         match layer {
             Layer::Input { .. } => self.fresh_frozen(width, "the image"),
@@ -219,7 +219,7 @@ impl Atoms {
         self.parent[a.max(b)] = a.min(b);
     }
 
-    /// The atoms of every node as numbers of units, and for every unit why it is frozen, if it is.
+    /// Maps the atoms of every node to unit indices, and gives the reason for every frozen unit.
     fn units(mut self, mut channels: Vec<Vec<usize>>) -> (Vec<Vec<usize>>, Vec<Option<Frozen>>) {
         let mut numbers = BTreeMap::new();
         for atom in channels.iter_mut().flatten() {
@@ -234,7 +234,7 @@ impl Atoms {
     }
 }
 
-/// The units that layers make, by the layers that make them.
+/// The units that layers produce, grouped by these layers.
 fn groups(graph: &Graph, units: &[Vec<usize>], frozen: &[Option<Frozen>]) -> Vec<Group> {
     let mut makers: Vec<Vec<NodeId>> = vec![Vec::new(); frozen.len()];
     let mut first_channel = vec![0; frozen.len()];
@@ -268,7 +268,7 @@ mod tests {
     use super::*;
     use crate::testing::{bn, conv, linear};
 
-    /// The names of the makers of each group, its number of units, and why it is frozen.
+    /// For each group, the names of its layers, the number of units, and the reason why it is frozen.
     fn summary(graph: &Graph) -> Vec<(String, usize, Option<Frozen>)> {
         let flow = ChannelFlow::new(graph).unwrap();
         let names = |g: &Group| {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_residual_block_ties_its_two_ends_and_a_flatten_ties_its_features() {
+    fn residual_sums_and_flatten_tie_their_channels() {
         let mut g = Graph::new(3);
         g.info.input = [4, 4, 3];
         let a = g.push("a", conv(5, 3, 3, 1), &[0]).unwrap();
@@ -298,14 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn depthwise_and_grouped_convolutions_keep_their_groups_even() {
+    fn depthwise_and_grouped_convolutions_keep_equal_groups() {
         let mut g = Graph::new(3);
         g.info.input = [4, 4, 3];
         let a = g.push("a", conv(4, 1, 3, 1), &[0]).unwrap();
         let d = g.push("depthwise", conv(8, 3, 4, 4), &[a]).unwrap();
         let e = g.push("grouped", conv(6, 3, 8, 2), &[d]).unwrap();
         g.push("out", conv(2, 1, 6, 1), &[e]).unwrap();
-        // The four inputs of each group of `grouped`: 0..4 with 4..8, and, two filters to a channel of `a`, 0 with 1.
+        // `grouped` ties its inputs 0..4 with 4..8; `depthwise`, with two filters per channel of `a`, ties 0 with 1.
         assert_eq!(summary(&g)[0], ("a depthwise".into(), 2, None));
         assert_eq!(summary(&g)[1], ("grouped".into(), 3, None));
         let flow = ChannelFlow::new(&g).unwrap();
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_padded_shortcut_ties_its_middle_and_concat_keeps_apart() {
+    fn a_padded_shortcut_ties_its_input_channels_and_concat_ties_none() {
         let mut g = Graph::new(3);
         g.info.input = [4, 4, 3];
         let a = g.push("a", conv(2, 3, 3, 1), &[0]).unwrap();

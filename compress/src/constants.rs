@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_ends_a_constant_that_is_not_zero() {
+    fn padding_ends_nonzero_constants() {
         for (shift, padded) in [(1.0, None), (-2.0, Some(0.0))] {
             let mut g = dead_filter();
             g.param_mut("bn.bias").unwrap().update(|w| w.fill(shift));

@@ -1,25 +1,26 @@
-//! Folding: batch norm with running statistics is `s·x + t` for each channel, s = γ/√(σ² + ε) and t = β − s·μ,
-//! and disappears into the weights beside it (Jacob et al. 2018, section 3.2).
+//! Folding: a batch norm with running statistics computes `s·x + t` for each channel, where s = γ/√(σ² + ε) and
+//! t = β − s·μ, so it can be merged into adjacent weights (Jacob et al. 2018, section 3.2).
 //!
 //! ```text
 //!   before   conv (w, b) ─ bn ─ …               after   conv (s·w, s·b + t) ─ …                    backward
 //!   before   bn ─ conv (w, b) ─ …               after   conv (w·s, b + Σ w·t) ─ …                  forward
 //! ```
 //!
-//! Backward, filter o becomes `w'[o] = s[o]·w[o]`, `b'[o] = s[o]·b[o] + t[o]`: always exact, for convolutions of any
-//! groups and linear layers, if nothing else reads the layer's output. Forward, through dropout, flattening and
-//! pooling too, `w'[o, ·, c] = w[o, ·, c]·s[c]`, `b'[o] = b[o] + Σ_c t[c] Σ_taps w[o, ·, c]`: exact if the layer alone
-//! reads the batch norm, and its padding, which stands for 0 and not for t, meets no channel with t ≠ 0.
+//! Backward, filter o becomes `w'[o] = s[o]·w[o]`, `b'[o] = s[o]·b[o] + t[o]`. This is exact for linear layers and for
+//! convolutions with any number of groups, if nothing else reads the layer's output. Forward, which also works through
+//! dropout, flattening and pooling, `w'[o, ·, c] = w[o, ·, c]·s[c]`, `b'[o] = b[o] + Σ_c t[c] Σ_taps w[o, ·, c]`. This
+//! is exact if only that layer reads the batch norm, and if its padding, which is 0 and not t, meets no channel with
+//! t ≠ 0.
 //!
-//! Everything is computed in f64 and rounded once. A filter that is masked stays zero, but gets a bias.
+//! Everything is computed in f64 and rounded once. A masked filter stays zero, but gets a bias.
 
 use crate::weights::{Filters, filters_mut, overwrite, require_copy, set_bias};
 use lopper_engine::layer::BatchNorm;
 use lopper_engine::rewrite::{Edit, Report, Rewrite};
 use lopper_engine::{Graph, Layer, NodeId, Result};
 
-/// Folds every batch norm that can be folded exactly, in graph order; the report says where each went, or why it
-/// stays. The result equals `graph` in eval mode; it is not what a batch norm is while training.
+/// Folds every batch norm that can be folded exactly, in graph order. The report gives each one's destination, or the
+/// reason why it stays. The result is equivalent to `graph` in eval mode, but not in training.
 pub fn fold(graph: &Graph) -> Result<Rewrite> {
     require_copy(graph, "fold")?;
     let mut folding = Folding::new(graph);
@@ -52,13 +53,13 @@ pub fn fold(graph: &Graph) -> Result<Rewrite> {
     Ok(Rewrite { graph: folding.finish()?, edits, report })
 }
 
-/// A graph whose batch norms are being folded. Those that were stay in their places, so that ids do not move, until all are
+/// A graph whose batch norms are being folded. Folded ones stay in place, so that ids do not change, until all are
 /// removed at once.
 struct Folding {
     graph: Graph,
-    /// For every node, where its value is found: the node itself, or what a batch norm that was folded read.
+    /// For every node, the node that provides its value: itself or, for a folded batch norm, its input.
     source: Vec<NodeId>,
-    /// For every node, the nodes that read its value.
+    /// For every node, the readers of its value.
     readers: Vec<Vec<NodeId>>,
     folded: Vec<NodeId>,
     /// The last node that stays.
@@ -76,12 +77,12 @@ impl Folding {
         }
     }
 
-    /// What node `id` reads. In graph order, what was folded lies before it and has its final source.
+    /// The node that node `id` reads. Folded nodes precede it in graph order, so their sources are final.
     fn input(&self, id: NodeId) -> NodeId {
         self.source[self.graph.nodes()[id].inputs[0]]
     }
 
-    /// Lets the readers of the batch norm `id` read its input.
+    /// Connects the readers of the batch norm `id` to its input.
     fn remove(&mut self, id: NodeId) {
         let input = self.input(id);
         self.source[id] = input;
@@ -94,15 +95,15 @@ impl Folding {
         }
     }
 
-    /// The graph without the batch norms that were folded.
+    /// The graph without the folded batch norms.
     fn finish(mut self) -> Result<Graph> {
         self.graph.bypass_all(&self.folded)?;
         Ok(self.graph)
     }
 }
 
-/// How many of `weights` are so small that only their last bits are left, in words. Multiplied as they are, such
-/// numbers take some processors a hundred times longer; the kernels' threads flush them to zero.
+/// A note on the number of subnormal `weights`, which have lost precision. Some processors take a hundred times longer
+/// to multiply them; the kernels' threads flush them to zero.
 fn subnormals(weights: &[f32]) -> String {
     match weights.iter().filter(|w| w.is_subnormal()).count() {
         0 => String::new(),
@@ -110,19 +111,19 @@ fn subnormals(weights: &[f32]) -> String {
     }
 }
 
-/// The layer that a batch norm goes into.
+/// The layer into which a batch norm is folded.
 enum Destination<'a> {
     Backward(NodeId, Filters<'a>),
     Forward(NodeId, Filters<'a>),
 }
 
 impl Folding {
-    /// Where the batch norm `id` can go, or why it cannot go anywhere.
+    /// The destination of the batch norm `id`, or the reason why it has none.
     fn destination(&self, id: NodeId, bn: &BatchNorm) -> Result<Destination<'_>, String> {
         let input = self.input(id);
         let source = &self.graph.nodes()[input];
         let no_backward = match (Filters::of(&source.layer), self.readers[input].as_slice()) {
-            // The last node of a graph is its output: without the batch norm, `source` has to be that.
+            // The last node of a graph is its output. Without the batch norm, that must be `source`.
             (Some(filters), [_]) if id != self.output || self.is_last_before(input, id) => {
                 return Ok(Destination::Backward(input, filters));
             }
@@ -135,12 +136,12 @@ impl Folding {
         }
     }
 
-    /// Whether all nodes between `first` and `id` were folded.
+    /// Whether all nodes between `first` and `id` have been folded.
     fn is_last_before(&self, first: NodeId, id: NodeId) -> bool {
         (first + 1..id).all(|between| self.source[between] != between)
     }
 
-    /// The layer behind the batch norm `id` that can take it, or why none can.
+    /// The layer after the batch norm `id` that can absorb it, or the reason why there is none.
     fn forward(&self, id: NodeId, bn: &BatchNorm) -> Result<(NodeId, Filters<'_>), String> {
         let name = |of: NodeId| &self.graph.nodes()[of].name;
         let only_reader = |of: NodeId| match self.readers[of].as_slice() {
@@ -162,13 +163,13 @@ impl Folding {
     }
 }
 
-/// Whether `layer(s·x + t) = s·layer(x) + t`, so that the batch norm may as well stand behind it.
+/// Whether `layer(s·x + t) = s·layer(x) + t`, so that the batch norm can move past it.
 fn commutes(layer: &Layer, bn: &BatchNorm) -> bool {
     match layer {
         Layer::Flatten | Layer::Dropout { .. } | Layer::AdaptiveAvgPool(_) => true,
-        // Not where a mean takes in the zeros of the padding.
+        // Only if means do not include the zeros of the padding.
         Layer::AvgPool(pool) => pool.padding == [0, 0] || !pool.count_include_pad,
-        // A negative scale makes the largest the smallest.
+        // A negative scale would turn the maximum into the minimum.
         Layer::MaxPool(_) | Layer::AdaptiveMaxPool(_) => {
             bn.weight.value().data().iter().all(|&gamma| gamma >= 0.0)
         }
@@ -176,7 +177,7 @@ fn commutes(layer: &Layer, bn: &BatchNorm) -> bool {
     }
 }
 
-/// Whether some weight meets a channel that the batch norm shifts.
+/// Whether a nonzero weight reads a channel that the batch norm shifts.
 fn weighs_shift(filters: &Filters, bn: &BatchNorm) -> bool {
     let affine = bn.affine();
     (0..filters.outputs()).any(|o| {
@@ -210,12 +211,12 @@ fn forward_bias(filters: &Filters, bn: &BatchNorm) -> Vec<f64> {
     (0..filters.outputs()).map(|o| filters.bias_of(o) + response(o)).collect()
 }
 
-/// [`affine`] for each input of the layer behind: after a flatten, feature (h·W + w)·C + c is channel c.
+/// [`affine`] for each input of the following layer: after a flatten, feature (h·W + w)·C + c is channel c.
 fn input_affine(filters: &Filters, bn: &BatchNorm) -> Vec<(f64, f64)> {
     affine(bn).repeat(filters.depth() * filters.groups / bn.channels())
 }
 
-/// Scale and shift of each channel. [`BatchNorm::affine`] rounds to f32; a product with it would round again.
+/// The scale and shift of each channel. [`BatchNorm::affine`] rounds to f32, and a product with it would round again.
 fn affine(bn: &BatchNorm) -> Vec<(f64, f64)> {
     let term = |c: usize| {
         let [gamma, beta, mean, var] =
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_folded_says_why() {
+    fn the_report_explains_batch_norms_that_stay() {
         let mut g = Graph::new(2);
         let a = g.push("a", conv(2, 1, 2, 1), &[0]).unwrap();
         let shared = g.push("shared", bn(2), &[a]).unwrap();
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_norm_goes_forward_through_dropout_and_flatten() {
+    fn a_batch_norm_folds_forward_through_dropout_and_flatten() {
         let mut g = Graph::new(2);
         let relu = g.push("relu", Layer::Relu, &[0]).unwrap();
         let norm = g.push("bn", bn(2), &[relu]).unwrap();

@@ -1,5 +1,5 @@
 //! The `include` and `exclude` lists of a configuration: names of layers, or of modules that contain them. `layer1`
-//! stands for every layer whose name begins with `layer1.`.
+//! stands for every layer whose name starts with `layer1.`.
 
 use lopper_engine::{Error, Result};
 
@@ -13,7 +13,7 @@ pub(crate) struct Lists<'a> {
 }
 
 impl Lists<'_> {
-    /// An error if an entry matches none of `layers`; the message calls them `kind`.
+    /// Returns an error if an entry matches none of `layers`; the message calls them `kind`.
     pub fn check<'n>(&self, kind: &str, layers: impl Iterator<Item = &'n str> + Clone) -> Result<()> {
         for (list, entries) in [("include", self.include), ("exclude", self.exclude)] {
             if let Some(entry) =
@@ -38,7 +38,7 @@ impl Lists<'_> {
         self.exclude.iter().any(|entry| stands_for(entry, layer))
     }
 
-    /// Why `layer` is skipped, if it is. Two empty lists skip nothing.
+    /// The reason why `layer` is skipped, if it is. Two empty lists skip nothing.
     pub fn skips(&self, layer: &str) -> Option<&'static str> {
         if self.excludes(layer) {
             Some("excluded")

@@ -1,11 +1,11 @@
-//! Files that are written whole or not at all, whatever fails and whenever the process dies.
+//! Atomic file writes: a file is written completely or not at all, even if a call fails or the process dies.
 //!
 //! ```text
 //!   write ──► .NAME.XXXXXX.lopper-tmp (locked) ──fsync──► rename to NAME ──► fsync of the directory
 //! ```
 //!
-//! The lock on the temporary file says that its writer is alive. A process that is killed lets go of it, and the next
-//! [`write()`] to the same directory removes what was left behind.
+//! The lock on the temporary file shows that its writer is alive. A killed process releases it, and the next
+//! [`write()`] to the same directory removes the abandoned file.
 
 mod lock;
 mod reserve;
@@ -19,13 +19,13 @@ use std::ffi::OsStr;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 
-/// Writes the file `path` with what `f` writes: to a temporary file in the same directory, which is synchronized to
-/// the disk and then renamed, and the directory after it. Whatever fails, a file that was there before is untouched and
-/// nothing is left behind.
+/// Writes the output of `f` to `path`: to a temporary file in the same directory, which is synchronized to disk and
+/// renamed; then the directory is synchronized. A failure leaves an existing file untouched and removes the temporary
+/// file.
 ///
 /// # Errors
-/// An [`Error::File`] that names `path`: a missing directory, a lack of permission, a full disk, a `path` that is
-/// something else than a file, or the error that `f` returns.
+/// [`Error::File`], with `path`, if the directory is missing, permission is denied, the disk is full, `path` is not a
+/// regular file, or `f` returns an error.
 ///
 /// ```
 /// let directory = tempfile::tempdir().unwrap();
@@ -50,10 +50,10 @@ pub fn write(path: impl AsRef<Path>, f: impl FnOnce(&mut dyn Write) -> io::Resul
     written.map_err(|e| unwritable(path, &e))
 }
 
-/// Removes the file `path` if it is there, so that it does not come back after a power failure.
+/// Removes the file `path` if it exists, such that it does not reappear after a power failure.
 ///
 /// # Errors
-/// An [`Error::File`] where it is there and cannot be removed.
+/// [`Error::File`] if the file exists and cannot be removed.
 pub fn remove(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let removed = match std::fs::remove_file(path) {
@@ -64,29 +64,26 @@ pub fn remove(path: impl AsRef<Path>) -> Result<()> {
     removed.map_err(|e| Error::file(path, format!("cannot be removed: {}", reason(&e))))
 }
 
-/// Makes a rename or a removal in `directory` survive a power failure, where the system can.
+/// Makes a rename or removal in `directory` survive a power failure, if the system supports it.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(()); // a directory cannot be opened
     }
     match std::fs::File::open(directory)?.sync_all() {
-        // Some network and user-space file systems do not know it; the file itself is on the disk.
+        // Some network and user-space file systems do not support this; the file itself is on disk.
         Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         synced => synced,
     }
 }
 
-/// The directory that `path` is to be written in, and its name there.
+/// The directory and file name of `path`, checked for writing.
 fn target(path: &Path) -> Result<(&Path, &OsStr)> {
     let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
-        return Err(Error::file(path, "not the name of a file"));
+        return Err(Error::file(path, "not a file name"));
     };
     let directory = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     if !directory.is_dir() {
-        return Err(Error::file(
-            path,
-            format!("cannot be written: there is no directory {}", directory.display()),
-        ));
+        return Err(Error::file(path, format!("cannot be written: no directory {}", directory.display())));
     }
     // Renaming onto a device or a directory would replace it, or fail late.
     match path.metadata() {
@@ -98,12 +95,12 @@ fn target(path: &Path) -> Result<(&Path, &OsStr)> {
     }
 }
 
-/// That `path` cannot be written, and why.
+/// The error that `path` cannot be written, with the reason.
 fn unwritable(path: &Path, error: &io::Error) -> Error {
     Error::file(path, format!("cannot be written: {}", reason(error)))
 }
 
-/// The error in plain words, without the name of the temporary file.
+/// A plain description of the error, without the name of the temporary file.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::StorageFull => "the disk is full".into(),
@@ -127,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_whole() {
+    fn a_file_is_replaced_completely() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("model");
         for text in ["long old content", "new"] {
@@ -156,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_file_is_refused_by_name() {
+    fn invalid_paths_are_refused_by_name() {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("missing/model");
         let message = write(&missing, |_| Ok(())).unwrap_err().to_string();
@@ -170,7 +167,7 @@ mod tests {
         assert!(write("/", |_| Ok(())).is_err());
     }
 
-    /// The system takes names of 255 bytes; a temporary file's name must not add to them.
+    /// The system allows names of up to 255 bytes; temporary file names must not exceed that.
     #[test]
     fn a_name_as_long_as_the_system_allows_is_written() {
         let directory = tempfile::tempdir().unwrap();
@@ -184,7 +181,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn others_may_read_it_as_the_umask_says() {
+    fn permissions_follow_the_umask() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let (ours, usual) = (directory.path().join("ours"), directory.path().join("usual"));

@@ -1,15 +1,15 @@
-//! What a graph that was not built by this program may break: parameters that do not fit together, sizes that no
-//! kernel could take. A graph that passes runs on any image whose shapes it can infer.
+//! Checks for graphs that this program did not build: parameters may not fit together, and sizes may be too large for
+//! any kernel. A graph that passes runs on every image for which shape inference succeeds.
 
 use crate::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
 use crate::{Error, Graph, Layer, Result};
 
-/// The largest stride, padding, dilation, window, group count or added width: far above any use, and small enough
-/// that no product of two sizes overflows.
+/// The maximum stride, padding, dilation, window, group count or added width: far above any practical value, and small
+/// enough that no product of two sizes overflows.
 const MAX_SIZE: usize = 1 << 16;
 
 impl Graph {
-    /// Checks the wiring and every layer. An error names the layer.
+    /// Checks the wiring and every layer. Errors name the layer.
     pub fn check_layers(&self) -> Result<()> {
         self.check()?;
         self.nodes().iter().try_for_each(|node| node.layer.check().map_err(|e| e.in_node(&node.name)))
@@ -17,8 +17,7 @@ impl Graph {
 }
 
 impl Layer {
-    /// Checks that the parameters have the ranks and lengths that belong together, and every other number its
-    /// range.
+    /// Checks that the ranks and lengths of the parameters match, and that all other numbers are in range.
     pub fn check(&self) -> Result<()> {
         match self {
             Self::Input { channels } => sizes("input", 1, &[*channels]),
@@ -56,7 +55,7 @@ impl Conv2d {
         }
     }
 
-    /// What a compact convolution, which may have no filter or channel left, shares with any other.
+    /// The checks shared with compact convolutions, which may have no filters or channels left.
     fn check_window(&self, op: &'static str) -> Result<()> {
         let shape = expect_rank(op, "weight", self.weight.value().shape(), 4)?;
         if let Some(bias) = &self.bias {

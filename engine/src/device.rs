@@ -1,22 +1,22 @@
-//! Where kernels run.
+//! Devices, on which kernels run.
 
 use crate::{Error, Result};
 use lopper_kernels::cpu::{Cpu, MAX_THREADS};
 use lopper_kernels::cuda::{Cuda, Precision};
 
-/// A place that kernels run on. Each operation matches it once (there is no backend trait).
+/// A device that runs kernels. Each operation matches it once (there is no backend trait).
 #[derive(Clone, Debug)]
 pub enum Device {
     /// The CPU, with an instruction set and a pool of threads.
     Cpu(Cpu),
-    /// A GPU, or the emulation of one.
+    /// A GPU, real or emulated.
     Cuda(Cuda),
 }
 
 impl Device {
-    /// The device called `name`: `cpu`, `cuda` (the first GPU) or `cuda-on-cpu` (its kernels, emulated). `threads` is
-    /// the number of the CPU's workers, one per core where `None`. An error where there is no such device, their
-    /// number is not in `1..=256`, or the system cannot start them.
+    /// Opens the device `name`: `cpu`, `cuda` (the first GPU) or `cuda-on-cpu` (its kernels, emulated). `threads` is
+    /// the number of CPU workers; `None` is one per core. Returns an error if there is no such device, if `threads` is
+    /// not in `1..=256`, or if the system cannot start them.
     pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
         match name {
             "cpu" => Ok(Self::Cpu(Self::open_cpu(threads)?)),
@@ -26,7 +26,7 @@ impl Device {
         }
     }
 
-    /// The CPU with `threads` workers: see [`Device::open`].
+    /// Opens the CPU with `threads` workers; see [`Device::open`].
     pub fn open_cpu(threads: Option<usize>) -> Result<Cpu> {
         let cpu = match threads {
             Some(n) if !(1..=MAX_THREADS).contains(&n) => {
@@ -38,7 +38,7 @@ impl Device {
         cpu.map_err(|e| Error::invalid(e.to_string()))
     }
 
-    /// This device, with matrix products of `precision`: an error on the CPU, which knows f32 alone.
+    /// This device, with matrix products of `precision`. Returns an error on the CPU, which supports only f32.
     pub fn with_precision(self, precision: Precision) -> Result<Self> {
         match self {
             Self::Cuda(gpu) => Ok(Self::Cuda(gpu.with_precision(precision))),
@@ -50,29 +50,30 @@ impl Device {
         }
     }
 
-    /// This device, which computes every convolution directly, gradients too, and refuses images that are not finite: what
-    /// [`PlanOptions::strict`](crate::plan::PlanOptions::strict) means for a plan, for all that it runs. An error on a GPU,
-    /// whose plans may be strict, but whose graphs do not check their images.
+    /// This device in strict mode: it computes every convolution directly, gradients included, and rejects images that
+    /// are not finite. This extends [`PlanOptions::strict`](crate::plan::PlanOptions::strict) from a plan to
+    /// everything that the device runs. Returns an error on a GPU, where plans may be strict, but graphs do not check
+    /// their images.
     pub fn strict(self) -> Result<Self> {
         match self {
             Self::Cpu(cpu) => Ok(Self::Cpu(cpu.strict())),
             Self::Cuda(_) => {
-                Err(Error::invalid("strict: a choice of algorithm of the CPU; on a GPU there is one alone"))
+                Err(Error::invalid("strict: selects an algorithm on the CPU; a GPU has only one"))
             }
         }
     }
 
-    /// Whether it is strict.
+    /// Whether the device is strict.
     pub fn is_strict(&self) -> bool {
         matches!(self, Self::Cpu(cpu) if cpu.is_strict())
     }
 
-    /// The CPU with the best instruction set it has and one thread per core.
+    /// The CPU with its best instruction set and one thread per core.
     pub fn cpu() -> Self {
         Self::Cpu(Cpu::detect())
     }
 
-    /// What computes, in words: the instruction set and the number of threads, or the GPU and its architecture.
+    /// A description of the hardware: the instruction set and the number of threads, or the GPU and its architecture.
     pub fn hardware(&self) -> String {
         match self {
             Self::Cpu(cpu) if cpu.thread_count() == 1 => format!("{}, 1 thread", cpu.isa()),
@@ -81,8 +82,8 @@ impl Device {
         }
     }
 
-    /// Runs `f` where the device's operations are fastest to call: inside the CPU's thread pool, so that none has to
-    /// enter it.
+    /// Runs `f` where calls to the device's operations are fastest: on the CPU, inside the thread pool, so that
+    /// operations need not enter it.
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         match self {
             Self::Cpu(cpu) => cpu.run(f),
@@ -90,7 +91,7 @@ impl Device {
         }
     }
 
-    /// Waits for all that was asked of it, and reports what failed.
+    /// Waits for all pending work, and reports errors.
     pub fn synchronize(&self) -> Result<()> {
         match self {
             Self::Cpu(_) => Ok(()),
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_opened_is_named() {
+    fn invalid_devices_and_thread_counts_are_named() {
         for (name, threads, expected) in [
             ("cpu", Some(0), "threads: expected 1 to 256, found 0"),
             ("cpu", Some(257), "threads: expected 1 to 256, found 257"),

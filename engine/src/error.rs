@@ -1,16 +1,16 @@
-//! What can go wrong, in words that name the operation, node or file and what was expected and found.
+//! Errors. Their messages name the operation, node or file, with what was expected and what was found.
 
 use crate::memory::Bytes;
 use lopper_kernels::cuda::CudaError;
 use std::path::{Path, PathBuf};
 
-/// The result of everything in lopper that can fail.
+/// The result type of all fallible functions in lopper.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of the engine or of what is built on it.
+/// An error of the engine or of a crate built on it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An operation was given shapes that it cannot combine.
+    /// An operation received incompatible shapes.
     #[error("{op}: {message}")]
     Shape {
         /// The operation.
@@ -23,31 +23,31 @@ pub enum Error {
     Node {
         /// The node's name.
         node: String,
-        /// What went wrong in it.
+        /// The error in the node.
         source: Box<Error>,
     },
-    /// A file or directory that cannot be read, written or understood.
+    /// A file or directory that cannot be read, written or parsed.
     #[error("{}: {message}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with the file.
         message: String,
     },
-    /// An option, recipe entry or argument that makes no sense.
+    /// An invalid option, recipe entry or argument.
     #[error("{0}")]
     Invalid(String),
-    /// More memory would be needed than there is: see [`memory::require`](crate::memory::require).
+    /// More memory is needed than is available; see [`memory::require`](crate::memory::require).
     #[error("{what} take {needed}, {available} are available (--max-memory)")]
     Memory {
-        /// What would need it, in the plural.
+        /// What needs the memory, as a plural noun.
         what: String,
-        /// How much it would take.
+        /// The memory needed.
         needed: Bytes,
-        /// How much may still be allocated.
+        /// The memory that may still be allocated.
         available: Bytes,
     },
-    /// A GPU, its driver or its compiler failed, or is not there.
+    /// A GPU, its driver or its compiler failed or is missing.
     #[error("{0}")]
     Cuda(#[from] CudaError),
     /// A GPU failed an operation.
@@ -55,7 +55,7 @@ pub enum Error {
     Operation {
         /// The operation and its shapes.
         what: String,
-        /// What went wrong in it.
+        /// The error in the operation.
         source: CudaError,
     },
     /// Training produced a loss that is not a finite number.
@@ -68,38 +68,38 @@ pub enum Error {
         /// The loss.
         loss: f32,
     },
-    /// Training made a weight or statistic that is not a finite number.
+    /// Training produced a weight or statistic that is not a finite number.
     #[error("{source} after step {step} of epoch {epoch}: lower the learning rate")]
     NotFinite {
         /// Epoch, counted from 1.
         epoch: usize,
         /// Step within the epoch, counted from 1.
         step: usize,
-        /// Which.
+        /// The error that names the weight or statistic.
         source: Box<Error>,
     },
-    /// Training was asked to stop, and did so between two steps.
+    /// Training stopped on request, between two steps.
     #[error("stopped")]
     Stopped,
 }
 
 impl Error {
-    /// An [`Error::Shape`] of operation `op`.
+    /// Creates an [`Error::Shape`] of operation `op`.
     pub fn shape(op: &'static str, message: impl Into<String>) -> Self {
         Self::Shape { op, message: message.into() }
     }
 
-    /// An [`Error::File`] about `path`.
+    /// Creates an [`Error::File`] about `path`.
     pub fn file(path: impl AsRef<Path>, message: impl ToString) -> Self {
         Self::File { path: path.as_ref().to_path_buf(), message: message.to_string() }
     }
 
-    /// An [`Error::Invalid`].
+    /// Creates an [`Error::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(message.into())
     }
 
-    /// This error, with `what` was being computed where a GPU failed at it.
+    /// Adds the operation `what` to this error, if it is a GPU error.
     pub(crate) fn of_operation(self, what: impl FnOnce() -> String) -> Self {
         match self {
             Self::Cuda(source) => Self::Operation { what: what(), source },
@@ -107,7 +107,7 @@ impl Error {
         }
     }
 
-    /// This error as one about `path`, unless it names a file already.
+    /// Turns this error into one about `path`, unless it already names a file.
     pub(crate) fn in_file(self, path: &Path) -> Self {
         match self {
             Self::File { .. } => self,
@@ -115,7 +115,7 @@ impl Error {
         }
     }
 
-    /// This error, seen from node `name` of a graph.
+    /// Wraps this error as one in node `name` of a graph.
     pub fn in_node(self, name: &str) -> Self {
         Self::Node { node: name.to_string(), source: Box::new(self) }
     }

@@ -1,9 +1,9 @@
-//! Model files: one `.safetensors` that carries the network's program beside its weights.
+//! Model files: a `.safetensors` file that holds both the network's program and its weights.
 //!
 //! The header's metadata has one entry, `lopper`: a JSON object with a format version, the layout of convolution
-//! weights (`OHWI`, the engine's own) and the graph. Tensors stand under their paths: parameters and running statistics
-//! as `F32`, the mask of parameter `P` as `P.mask` in `U8`. So a pruned network loads without the source code that
-//! built it, and every tool that reads safetensors can read the weights.
+//! weights (`OHWI`, the engine's layout) and the graph. Tensors are stored under their paths: parameters and running
+//! statistics as `F32`, the mask of parameter `P` as `P.mask` in `U8`. So a pruned network loads without the source
+//! code that built it, and every tool that reads safetensors can read the weights.
 
 use crate::tensor_file::{self, TensorFile, Values};
 use crate::{Error, Graph, Result};
@@ -16,14 +16,14 @@ const KEY: &str = "lopper";
 const VERSION: u32 = 1;
 const LAYOUT: &str = "OHWI";
 
-/// What every version of the format says first.
+/// The fields that all format versions share.
 #[derive(Deserialize)]
 struct Preamble<'a> {
     version: u32,
     layout: Cow<'a, str>,
 }
 
-/// The `lopper` entry; `G` is `Graph` to read and `&Graph` to write.
+/// The `lopper` entry. `G` is `Graph` for reading and `&Graph` for writing.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Program<G> {
@@ -32,30 +32,30 @@ struct Program<G> {
     graph: G,
 }
 
-/// Writes `graph` to `path`, whole or not at all. The same graph gives the same bytes.
+/// Writes `graph` to `path` atomically. The same graph gives the same bytes.
 ///
 /// # Errors
-/// An [`Error::File`] where `path` cannot be written, or where [`load`] would refuse the graph: it does not run on
-/// the images that its `info` names, or a weight is not a finite number.
+/// [`Error::File`] if `path` cannot be written, or if [`load`] would reject the graph because it does not run on the
+/// images that its `info` specifies or because a weight is not finite.
 pub fn save(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     check(graph).map_err(|e| Error::file(path, format!("not written: {e}")))?;
     tensor_file::write(path, (KEY, program_of(graph, path)?), &aligned(tensors_of(graph, "")))
 }
 
-/// Bytes of the file that [`save`] would make of `graph`.
+/// The size in bytes of the file that [`save`] would write for `graph`.
 pub fn size(graph: &Graph) -> Result<u64> {
     let path = Path::new("model");
     tensor_file::size(path, (KEY, program_of(graph, path)?), &aligned(tensors_of(graph, "")))
 }
 
-/// The `lopper` entry of `graph`; `path` is for its errors.
+/// The `lopper` entry of `graph`; errors name `path`.
 fn program_of(graph: &Graph, path: &Path) -> Result<String> {
     let program = Program { version: VERSION, layout: LAYOUT.into(), graph };
     serde_json::to_string(&program).map_err(|e| Error::file(path, e))
 }
 
-/// The tensors of `graph`, each name behind `prefix`.
+/// The tensors of `graph`, with `prefix` before each name.
 pub(crate) fn tensors_of<'a>(graph: &'a Graph, prefix: &str) -> Vec<(String, Values<'a>)> {
     let mut tensors = Vec::new();
     for (name, param) in graph.params() {
@@ -69,7 +69,7 @@ pub(crate) fn tensors_of<'a>(graph: &'a Graph, prefix: &str) -> Vec<(String, Val
     tensors
 }
 
-/// `tensors` in an order in which every number begins at a multiple of its size.
+/// Sorts `tensors` such that every number starts at a multiple of its size.
 pub(crate) fn aligned<'a>(mut tensors: Vec<(String, Values<'a>)>) -> Vec<(String, Values<'a>)> {
     tensors.sort_by_key(|(_, values)| std::cmp::Reverse(values.alignment()));
     tensors
@@ -78,9 +78,9 @@ pub(crate) fn aligned<'a>(mut tensors: Vec<(String, Values<'a>)>) -> Vec<(String
 /// Reads the network in `path`.
 ///
 /// # Errors
-/// An [`Error::File`] that says what is wrong: the file is truncated or no lopper model, a tensor is missing, left
-/// over, of another shape or type than its layer needs, or holds a number that is not finite; the graph is wired
-/// wrongly or does not run on the images that it names.
+/// [`Error::File`], with the reason, if the file is truncated or not a lopper model; if a tensor is missing, unknown,
+/// of the wrong shape or type, or holds a number that is not finite; or if the graph is wired wrongly or does not run
+/// on the images that it specifies.
 pub fn load(path: impl AsRef<Path>) -> Result<Graph> {
     let path = path.as_ref();
     let mut file = TensorFile::read(path)?;
@@ -93,7 +93,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<Graph> {
     Ok(graph)
 }
 
-/// Fills `graph`, which has its program only, from `file`, where each name stands behind `prefix`, and checks it.
+/// Fills `graph`, which has only its program, with the tensors of `file` whose names start with `prefix`, and checks
+/// it.
 pub(crate) fn take_tensors(graph: &mut Graph, file: &mut TensorFile, prefix: &str) -> Result<()> {
     graph.check()?;
     let mut take = |name: &str, dtype| file.take(&format!("{prefix}{name}"), &[dtype]);
@@ -110,11 +111,11 @@ pub(crate) fn take_tensors(graph: &mut Graph, file: &mut TensorFile, prefix: &st
     check(graph)
 }
 
-/// The graph in the header, still without its tensors.
+/// The graph in the header, without its tensors.
 fn program(file: &TensorFile) -> Result<Graph, String> {
     let text = file
         .metadata(KEY)
-        .ok_or("not a lopper model: its header has no graph (weights alone are read by `lopper import`)")?;
+        .ok_or("not a lopper model: its header has no graph (to read only weights, use `lopper import`)")?;
     let preamble: Preamble =
         serde_json::from_str(text).map_err(|e| format!("the header's `{KEY}` entry is damaged: {e}"))?;
     if preamble.version != VERSION || preamble.layout != LAYOUT {
@@ -128,17 +129,14 @@ fn program(file: &TensorFile) -> Result<Graph, String> {
     Ok(program.graph)
 }
 
-/// Checks what a model file promises: the graph runs on one image of the size that it names, and its numbers are
-/// numbers. Nothing that is done with the graph later can then panic.
+/// Checks the guarantees of a model file: the graph runs on one image of the size that it specifies, and its numbers
+/// are finite. Later operations on the graph then cannot panic.
 fn check(graph: &Graph) -> Result<()> {
     graph.check_layers()?;
     let info = &graph.info;
     let [h, w, c] = info.input;
     if info.input.contains(&0) {
-        return Err(Error::invalid(format!(
-            "the model does not say for which images it is: {:?}",
-            info.input
-        )));
+        return Err(Error::invalid(format!("the model does not specify its image size: {:?}", info.input)));
     }
     let shapes = graph.shapes([1, h, w, c])?;
     let outputs = shapes[graph.output()].last().copied();
@@ -150,13 +148,13 @@ fn check(graph: &Graph) -> Result<()> {
         let fits = list.is_empty() || list.len() == c;
         if !fits || list.iter().any(|v| !v.is_finite()) || (what != "means" && list.iter().any(|&v| v <= 0.0))
         {
-            return Err(Error::invalid(format!("{list:?} are no {what} of {c} image channels")));
+            return Err(Error::invalid(format!("{list:?} are not valid {what} for {c} image channels")));
         }
     }
     check_numbers(graph)
 }
 
-/// Checks that every weight and statistic is a finite number, and every variance one that a square root takes.
+/// Checks that all weights and statistics are finite, and that no variance is negative.
 pub(crate) fn check_numbers(graph: &Graph) -> Result<()> {
     let finite = |name: &str, values: &[f32]| match values.iter().find(|v| !v.is_finite()) {
         None => Ok(()),

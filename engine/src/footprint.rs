@@ -1,4 +1,4 @@
-//! The memory that a run of a graph takes, from shapes alone: what is checked before a pass, an evaluation or a training.
+//! Memory estimates for graph runs, computed only from shapes: checked before a pass, an evaluation or a training.
 
 use crate::layer::Conv2d;
 use crate::memory::{self, bytes_of};
@@ -6,15 +6,15 @@ use crate::{Device, Graph, Layer, Node, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, Footprint, Packing, Weights};
 use lopper_kernels::shapes;
 
-/// Buffers that a kernel of training borrows of the device at the same time at most.
+/// Maximum number of buffers that a training kernel borrows from the device at the same time.
 const BORROWED: u64 = 3;
 
-/// Partial sums of a weight gradient at most.
+/// Maximum number of partial sums of a weight gradient.
 const PARTIAL_SUMS: u64 = 8;
 
 impl Graph {
-    /// Checks that the memory holds a pass over images `input` `[N, H, W, C]` without a tape. A GPU keeps its own account.
-    /// An error names the layer that needs most.
+    /// Checks that a pass over images of shape `input` `[N, H, W, C]` without a tape fits in memory. A GPU does its own
+    /// accounting. The error names the layer that needs the most.
     pub fn require_inference(&self, input: [usize; 4], device: &Device) -> Result<()> {
         let Device::Cpu(cpu) = device else { return Ok(()) };
         let run = Run::new(self, input, cpu, 1)?;
@@ -22,15 +22,15 @@ impl Graph {
         memory::require(format_args!("the values of a pass over images {input:?}, {}", run.largest()), bytes)
     }
 
-    /// Checks that the memory holds steps of training on images `input` `[N, H, W, C]`, with an optimizer that remembers
-    /// `moments` numbers of each parameter. As [`Graph::require_inference`] otherwise.
+    /// Checks that training steps on images of shape `input` `[N, H, W, C]` fit in memory, with an optimizer that keeps
+    /// `moments` numbers for each weight. Otherwise like [`Graph::require_inference`].
     pub fn require_training(&self, input: [usize; 4], moments: usize, device: &Device) -> Result<()> {
         let Device::Cpu(cpu) = device else { return Ok(()) };
         let run = Run::new(self, input, cpu, PARTIAL_SUMS)?;
         let params = self.params().filter(|(_, param)| param.trainable);
         let params =
             params.map(|(_, param)| bytes_of::<f32>([param.value().len()])).fold(0, u64::saturating_add);
-        // All values forward, those between two layers backward, and the gradients of the parameters.
+        // All forward values, the values alive between layers in the backward pass, and the parameter gradients.
         let step = run.sum().saturating_add(run.alive()).saturating_add(params);
         let moments = params.saturating_mul(moments as u64);
         let bytes = kept(step).saturating_add(moments).saturating_add(run.scratch);
@@ -41,16 +41,16 @@ impl Graph {
     }
 }
 
-/// The bytes that a device holds which lends `lent` at one time: it keeps up to half as many for later.
+/// The bytes held by a device that lends out up to `lent` at a time: it keeps up to half as many again for reuse.
 fn kept(lent: u64) -> u64 {
     lent.saturating_add(lent / 2)
 }
 
-/// The bytes of a graph's values, in order.
+/// The sizes of a graph's values, in order.
 struct Run<'a> {
     graph: &'a Graph,
     values: Vec<u64>,
-    /// Of the kernels.
+    /// Scratch bytes of the kernels.
     scratch: u64,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Run<'a> {
         Ok(Self { graph, values, scratch: scratch.bytes() })
     }
 
-    /// All values together. Max pooling and dropout remember as much again as they compute, and a batch norm its input.
+    /// The sum of all values. Max pooling and dropout save as much again as they compute. A batch norm saves its input.
     fn sum(&self) -> u64 {
         let remembered = |(node, &bytes): (&Node, &u64)| match node.layer {
             Layer::MaxPool(_) | Layer::AdaptiveMaxPool(_) | Layer::Dropout { .. } => bytes.saturating_mul(2),
@@ -76,7 +76,7 @@ impl<'a> Run<'a> {
         self.graph.nodes().iter().zip(&self.values).map(remembered).fold(0, u64::saturating_add)
     }
 
-    /// The most that is needed at one time where a value is freed after its last reader.
+    /// The peak size if each value is freed after its last reader.
     fn alive(&self) -> u64 {
         let mut last_reader: Vec<usize> = (0..self.values.len()).collect();
         for (id, node) in self.graph.nodes().iter().enumerate() {
@@ -95,14 +95,14 @@ impl<'a> Run<'a> {
         most
     }
 
-    /// The layer with the largest value, in words.
+    /// The name of the layer with the largest value, as part of a message.
     fn largest(&self) -> String {
         let largest = self.graph.nodes().iter().zip(&self.values).max_by_key(|(_, bytes)| **bytes);
-        largest.map_or(String::new(), |(node, _)| format!("most of all that of layer `{}`,", node.name))
+        largest.map_or(String::new(), |(node, _)| format!("the largest that of layer `{}`,", node.name))
     }
 }
 
-/// What kernels borrow over a whole run.
+/// The scratch memory of the kernels over a whole run.
 #[derive(Default)]
 struct Scratch {
     borrowed: u64,
@@ -140,7 +140,7 @@ impl Scratch {
         Ok(())
     }
 
-    /// Either algorithm may be taken, forward or backward; weights are packed for the call.
+    /// Accounts for both algorithms, since either may run, forward or backward; weights are packed for each call.
     fn conv(&mut self, cpu: &Cpu, conv: &Conv2d, g: &shapes::Conv2d) {
         let filters = vec![g.o / g.groups; g.groups];
         for packing in [Packing::By(Algorithm::Direct), Packing::By(Algorithm::Winograd4)] {

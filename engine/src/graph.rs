@@ -1,4 +1,4 @@
-//! The program that compression rewrites: named layers with explicit inputs, a plain value.
+//! The graph, the program that compression rewrites: named layers with explicit inputs, as a plain value.
 
 use crate::graph_index::Index;
 use crate::{Error, Layer, Param, Result, Tensor};
@@ -12,51 +12,51 @@ pub type NodeId = usize;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
-    /// Unique in its graph; torchvision's module path where there is one (`layer1.0.conv1`).
+    /// The name, unique in the graph: torchvision's module path, if there is one (`layer1.0.conv1`).
     pub name: String,
-    /// What it computes.
+    /// The computation.
     pub layer: Layer,
-    /// What it reads; each comes earlier in the graph.
+    /// The nodes that it reads, all earlier in the graph.
     pub inputs: Vec<NodeId>,
 }
 
-/// What a network was made for.
+/// The architecture and data that a network is made for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Info {
-    /// The architecture it was built as (`resnet18`).
+    /// The architecture (`resnet18`).
     pub arch: String,
-    /// `[H, W, C]` of the images that it was built for.
+    /// The image size `[H, W, C]`.
     pub input: [usize; 3],
-    /// The name of each class.
+    /// The class names.
     pub classes: Vec<String>,
-    /// Mean of each image channel, subtracted before the network.
+    /// Mean of each image channel, subtracted from the network's input.
     pub mean: Vec<f32>,
-    /// Standard deviation of each image channel, divided by before the network.
+    /// Standard deviation of each image channel, by which the network's input is divided.
     pub std: Vec<f32>,
 }
 
-/// A network. Nodes stand in an order in which they can run; the first is the input, the last the output.
+/// A network. Nodes are in an executable order; the first is the input, the last the output.
 /// Cloning is cheap: parameters are shared until they are written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Graph {
     nodes: Vec<Node>,
-    /// What it was made for.
+    /// The architecture and data that the network is made for.
     pub info: Info,
     #[serde(skip)]
     index: Index,
 }
 
 impl Graph {
-    /// A graph that holds its input alone, node 0, named `input`.
+    /// Creates a graph with only its input, node 0, named `input`.
     pub fn new(channels: usize) -> Self {
         let input = Node { name: "input".into(), layer: Layer::Input { channels }, inputs: Vec::new() };
         Self { nodes: vec![input], info: Info::default(), index: Index::default() }
     }
 
-    /// Adds a node at the end. An error where the name is taken, an input does not exist, or the layer takes
-    /// another number of inputs.
+    /// Appends a node. Returns an error if the name is taken, an input does not exist, or the number of inputs does not
+    /// suit the layer.
     pub fn push(&mut self, name: impl Into<String>, layer: Layer, inputs: &[NodeId]) -> Result<NodeId> {
         let (id, name) = (self.nodes.len(), name.into());
         if self.index.names(&self.nodes).contains_key(&name) {
@@ -71,12 +71,12 @@ impl Graph {
         Ok(id)
     }
 
-    /// The nodes, in an order in which they can run.
+    /// The nodes, in an executable order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// Node `id`'s layer, for writing.
+    /// The layer of node `id`, for writing.
     pub fn layer_mut(&mut self, id: NodeId) -> &mut Layer {
         &mut self.nodes[id].layer
     }
@@ -86,7 +86,7 @@ impl Graph {
         self.nodes.iter_mut().map(|node| &mut node.layer)
     }
 
-    /// The node whose output is the network's.
+    /// The node whose output is the network's output.
     pub fn output(&self) -> NodeId {
         self.nodes.len() - 1
     }
@@ -97,7 +97,7 @@ impl Graph {
         found.ok_or_else(|| Error::invalid(format!("the network has no layer called `{name}`")))
     }
 
-    /// For every node, the nodes that read it (once for each time that they do).
+    /// The readers of each node. A node that reads another several times is listed as often.
     pub fn readers(&self) -> &[Vec<NodeId>] {
         self.index.readers(&self.nodes)
     }
@@ -124,7 +124,7 @@ impl Graph {
         found.map(|(_, p)| p).ok_or_else(|| no_parameter(path))
     }
 
-    /// The node and the name in it of the parameter at `path`.
+    /// The node of the parameter at `path`, and the parameter's name in that node.
     fn slot<'p>(&self, path: &'p str) -> Result<(NodeId, &'p str)> {
         let found = path
             .rsplit_once('.')
@@ -146,7 +146,7 @@ impl Graph {
         })
     }
 
-    /// Fetches all parameters and buffers from a GPU, where they are there alone: see [`Tensor::fetch`].
+    /// Fetches all parameters and buffers that are only on a GPU; see [`Tensor::fetch`].
     pub fn fetch(&self) -> Result<()> {
         self.params().try_for_each(|(_, param)| param.value().fetch())?;
         self.buffers().try_for_each(|(_, buffer)| buffer.fetch())
@@ -160,25 +160,25 @@ impl Graph {
         })
     }
 
-    /// Removes node `id`, which has one input: its readers read that input instead. Later ids move down by one.
+    /// Removes node `id`, which must have one input. Its readers read that input instead. Later ids decrease by one.
     pub fn bypass(&mut self, id: NodeId) -> Result<()> {
         self.bypass_all(&[id])
     }
 
-    /// [`Graph::bypass`] of all nodes `ids` at once, in one pass over the graph. An error leaves the graph as it was.
+    /// Bypasses all nodes `ids` in one pass over the graph; see [`Graph::bypass`]. An error leaves the graph unchanged.
     pub fn bypass_all(&mut self, ids: &[NodeId]) -> Result<()> {
         let mut removed = vec![false; self.nodes.len()];
         for &id in ids {
             if self.nodes[id].inputs.len() != 1 {
                 return Err(Error::invalid(format!(
-                    "layer `{}` has not one input: it cannot be bypassed",
+                    "layer `{}` cannot be bypassed: it does not have exactly one input",
                     self.nodes[id].name
                 )));
             }
             removed[id] = true;
         }
         self.index = Index::default();
-        // Where each node's output is found afterwards.
+        // The new id of the node that provides each node's output.
         let mut moved: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
         let mut kept = Vec::with_capacity(self.nodes.len());
         for (id, mut node) in std::mem::take(&mut self.nodes).into_iter().enumerate() {
@@ -192,8 +192,8 @@ impl Graph {
         Ok(())
     }
 
-    /// Puts a layer with one input behind node `id`: every reader of `id` reads the new node, whose id is
-    /// `id + 1`. Later ids move up by one. An error leaves the graph as it was.
+    /// Inserts a layer with one input after node `id`: every reader of `id` reads the new node, whose id is
+    /// `id + 1`. Later ids increase by one. An error leaves the graph unchanged.
     pub fn insert_after(&mut self, id: NodeId, name: impl Into<String>, layer: Layer) -> Result<NodeId> {
         self.nodes.insert(id + 1, Node { name: name.into(), layer, inputs: vec![id] });
         self.index = Index::default();
@@ -209,7 +209,7 @@ impl Graph {
         Ok(id + 1)
     }
 
-    /// Gives node `id` another name.
+    /// Renames node `id`.
     pub fn rename(&mut self, id: NodeId, name: impl Into<String>) -> Result<()> {
         let name = name.into();
         self.check_name(&name, Some(id))?;
@@ -218,11 +218,11 @@ impl Graph {
         Ok(())
     }
 
-    /// Checks what a graph from a file may break: the order of nodes, unique names, one input node at the
-    /// front, the number of inputs of each layer.
+    /// Checks the invariants that a graph from a file may violate: the order of nodes, unique names, a single input
+    /// node in first place, and the number of inputs of each layer.
     pub fn check(&self) -> Result<()> {
         if !matches!(self.nodes.first(), Some(Node { layer: Layer::Input { .. }, .. })) {
-            return Err(Error::invalid("a graph begins with its input"));
+            return Err(Error::invalid("a graph must start with its input"));
         }
         let names: HashSet<&str> = self.nodes.iter().map(|n| n.name.as_str()).collect();
         if names.len() != self.nodes.len() {
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn several_nodes_are_bypassed_as_one_by_one() {
+    fn bypassing_nodes_together_equals_one_by_one() {
         let mut g = chain();
         let c = g.push("c", Layer::Relu, &[3]).unwrap();
         g.push("d", Layer::Add, &[c, 2]).unwrap();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn names_follow_every_change() {
+    fn name_lookup_follows_every_change() {
         let mut g = chain();
         assert_eq!((g.id("sum").unwrap(), g.id("a").unwrap()), (3, 1));
         g.rename(1, "z").unwrap();
@@ -340,6 +340,6 @@ mod tests {
         assert!(g.insert_after(1, "lonely", Layer::Add).is_err(), "one addend");
         assert!(g.insert_after(1, "b", Layer::Relu).is_err(), "name taken");
         assert_eq!(g.nodes().len(), 4, "a refused node leaves nothing behind");
-        assert_eq!(g.nodes()[3].inputs, [1, 2], "nor another wiring");
+        assert_eq!(g.nodes()[3].inputs, [1, 2], "the wiring is unchanged");
     }
 }

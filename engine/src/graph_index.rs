@@ -1,10 +1,10 @@
-//! What is looked up in a graph again and again, made when it is first asked for.
+//! An index for frequent graph lookups, built on first use.
 
 use crate::graph::{Node, NodeId};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// The nodes by name, and the readers of each: dropped by whoever changes names or wiring.
+/// The nodes by name, and the readers of each node. Code that changes names or wiring drops the index.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     names: OnceLock<HashMap<String, NodeId>>,
@@ -12,14 +12,14 @@ pub(crate) struct Index {
 }
 
 impl Clone for Index {
-    /// An empty index: a clone is mostly about to be rewritten.
+    /// Returns an empty index, since a clone is usually about to be rewritten.
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
 impl Index {
-    /// The nodes by name; the first where several share one, which a checked graph does not have.
+    /// The nodes by name. If several share a name, which a checked graph rules out, the first.
     pub fn names(&self, nodes: &[Node]) -> &HashMap<String, NodeId> {
         self.names.get_or_init(|| {
             let last_to_first = nodes.iter().enumerate().rev();
@@ -27,7 +27,7 @@ impl Index {
         })
     }
 
-    /// For every node, the nodes that read it.
+    /// The readers of each node.
     pub fn readers(&self, nodes: &[Node]) -> &[Vec<NodeId>] {
         self.readers.get_or_init(|| {
             let mut readers = vec![Vec::new(); nodes.len()];
@@ -38,7 +38,7 @@ impl Index {
         })
     }
 
-    /// Takes in a node that was added at the end.
+    /// Adds a node that was appended to the graph.
     pub fn pushed(&mut self, node: &Node, id: NodeId) {
         if let Some(names) = self.names.get_mut() {
             names.insert(node.name.clone(), id);

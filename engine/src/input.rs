@@ -1,29 +1,29 @@
-//! The one way to read a file that a user names.
+//! The single entry point for reading files that the user names.
 //!
-//! A path may lead to anything: a pipe that nobody writes to blocks whoever opens it, `/dev/zero` never ends, and opening
-//! some devices has effects of its own. So a file is looked at before it is opened, opened without blocking, looked at
-//! again through its descriptor (what the path leads to may have changed in between), and read up to a limit.
+//! A path can lead to anything: opening a pipe without a writer blocks, `/dev/zero` never ends, and opening some
+//! devices has side effects. So a file is checked before it is opened, opened without blocking, checked again through
+//! its descriptor (the path's target may have changed in between), and read up to a limit.
 
 use crate::{Error, Result, memory};
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Longest text that is read: recipes, plans, lists of images, tables of labels.
+/// Maximum length of text files: recipes, plans, lists of images, tables of labels.
 pub const MAX_TEXT_BYTES: u64 = 64 << 20;
 
-/// Opening a pipe does not wait for its other end, and opening a terminal does not make it the process's own.
+/// Flags that keep opening a pipe from blocking, and a terminal from becoming the controlling terminal.
 #[cfg(unix)]
 const FLAGS: i32 = rustix::fs::OFlags::NONBLOCK.union(rustix::fs::OFlags::NOCTTY).bits() as i32;
 
-/// Files of up to this many bytes are read without asking for memory, which takes longer than reading them.
+/// Files of up to this many bytes are read without a memory check, which would take longer than reading them.
 const SMALL: u64 = 4 << 20;
 
-/// Opens the regular file at `path`, symbolic links followed, and returns it with its length in bytes.
+/// Opens the regular file at `path`, following symbolic links, and returns it with its length in bytes.
 ///
 /// # Errors
-/// An [`Error::File`] where there is no such file, it may not be read, or it is a directory, pipe, socket or device. It
-/// is returned at once: nothing waits for the other end of a pipe.
+/// [`Error::File`] if the file does not exist, is not readable, or is a directory, pipe, socket or device. The call
+/// returns immediately: it does not wait for the other end of a pipe.
 pub fn open(path: &Path) -> Result<(File, u64)> {
     let failed = |e: io::Error| Error::file(path, format!("cannot be read: {e}"));
     regular(path, &std::fs::metadata(path).map_err(failed)?)?;
@@ -37,10 +37,11 @@ pub fn open(path: &Path) -> Result<(File, u64)> {
     Ok((file, metadata.len()))
 }
 
-/// Reads the regular file at `path`, which may be `limit` bytes long.
+/// Reads the regular file at `path`, of at most `limit` bytes.
 ///
 /// # Errors
-/// As [`open`], and where the file is longer than `limit`, longer than the memory that is left, or cannot be read.
+/// The errors of [`open`]; [`Error::File`] if the file is longer than `limit` or cannot be read; [`Error::Memory`] if
+/// it is larger than the available memory.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, length) = open(path)?;
     let too_long = || Error::file(path, format!("the file is longer than {limit} bytes"));
@@ -54,22 +55,22 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     bytes
         .try_reserve_exact(length as usize + 1)
         .map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
-    // The length is a claim: files in /proc say 0, and others grow while they are read.
+    // The length is not reliable: files in /proc report 0, and others grow while they are read.
     let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
     if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
 }
 
-/// Reads the text in the regular file at `path`, of [`MAX_TEXT_BYTES`] at most.
+/// Reads the regular text file at `path`, of at most [`MAX_TEXT_BYTES`].
 ///
 /// # Errors
-/// As [`read`], and where the bytes are not UTF-8.
+/// The errors of [`read`]; [`Error::File`] if the bytes are not UTF-8.
 pub fn read_to_string(path: &Path) -> Result<String> {
     String::from_utf8(read(path, MAX_TEXT_BYTES)?)
         .map_err(|e| Error::file(path, format!("not a text file: {}", e.utf8_error())))
 }
 
-/// An error that says what `path` leads to, where that is no regular file.
+/// Checks that `path` leads to a regular file; the error names the kind of file found.
 fn regular(path: &Path, metadata: &Metadata) -> Result<()> {
     if metadata.is_file() {
         return Ok(());
@@ -77,7 +78,7 @@ fn regular(path: &Path, metadata: &Metadata) -> Result<()> {
     Err(Error::file(path, format!("expected a regular file, found {}", kind(metadata.file_type()))))
 }
 
-/// The kind of file in words.
+/// A name for the kind of file.
 fn kind(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -114,12 +115,12 @@ mod tests {
         assert!(message.contains("absent: cannot be read: "), "{message}");
     }
 
-    /// A file that takes up no space but claims more than any machine has.
+    /// A sparse file that takes up no space but is longer than any machine's memory.
     #[test]
     fn a_length_beyond_the_memory_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sparse");
-        // Some file systems have no files that large: nothing to refuse there.
+        // Some file systems do not support files of this size; then there is nothing to test.
         if File::create(&path).unwrap().set_len(1 << 42).is_err() {
             return;
         }
@@ -127,10 +128,10 @@ mod tests {
         assert!(message.contains("sparse") && message.contains("4.0 TiB"), "{message}");
     }
 
-    /// A file that says that it is empty, and is not.
+    /// A file that is not empty but reports a length of 0.
     #[test]
     #[cfg(target_os = "linux")]
-    fn files_of_the_system_are_limited_too() {
+    fn files_in_proc_are_read_up_to_the_limit() {
         assert!(read_to_string(Path::new("/proc/self/status")).unwrap().contains("Pid:"));
         assert!(
             read(Path::new("/proc/self/status"), 10)
@@ -140,11 +141,11 @@ mod tests {
         );
     }
 
-    /// A symbolic link to something that is no regular file is refused as what it leads to is. A pipe has no writer here:
-    /// opening it the usual way would wait forever.
+    /// A symbolic link is treated like its target. The pipe has no writer: opening it the usual way would block
+    /// forever.
     #[test]
     #[cfg(unix)]
-    fn what_is_no_regular_file_is_refused_at_once() {
+    fn special_files_are_rejected_immediately() {
         let directory = tempfile::tempdir().unwrap();
         let [pipe, socket, link] = ["pipe", "socket", "link"].map(|name| directory.path().join(name));
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());

@@ -1,5 +1,5 @@
-//! The layers that a graph is made of. The enum is closed: shape inference, cost, channel flow, execution and
-//! planning match it exhaustively, so a layer without a pruning rule does not compile.
+//! The layers of a graph. The enum is closed: shape inference, cost, channel flow, execution and planning match it
+//! exhaustively, so a layer without a pruning rule does not compile.
 
 use crate::shape::{conv2d_geometry, linear_geometry};
 use crate::{Error, Param, Result, Tensor};
@@ -7,11 +7,11 @@ use lopper_kernels::params::CompactIndex;
 use lopper_kernels::shapes;
 use serde::{Deserialize, Serialize};
 
-/// What a node computes. Sizes follow from the parameters' shapes; only what cannot be derived is stored.
+/// The computation of a node. Sizes follow from the parameters' shapes; only other values are stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Layer {
-    /// The image, `[N, H, W, channels]`. The first node of a graph, and no other.
+    /// The image, `[N, H, W, channels]`. Only the first node of a graph is an input.
     Input {
         /// Channels of the image.
         channels: usize,
@@ -22,13 +22,13 @@ pub enum Layer {
     CompactConv2d(CompactConv2d),
     /// Fully connected: `[N, IN] → [N, OUT]`.
     Linear(Linear),
-    /// Batch normalisation over the last axis, of images and of vectors.
+    /// Batch normalization over the last axis of images or vectors.
     BatchNorm(BatchNorm),
     /// max(0, x).
     Relu,
     /// min(max(0, x), 6).
     Relu6,
-    /// Largest value of each window.
+    /// Maximum of each window.
     MaxPool(Pool),
     /// Mean of each window.
     AvgPool(Pool),
@@ -43,22 +43,22 @@ pub enum Layer {
         /// The probability.
         p: f32,
     },
-    /// The sum of two or more inputs of one shape.
+    /// The sum of two or more inputs of the same shape.
     Add,
-    /// Two or more inputs side by side along the last axis.
+    /// The concatenation of two or more inputs along the last axis.
     Concat,
-    /// The residual shortcut without parameters: see [`shapes::PadShortcut`].
+    /// The parameter-free residual shortcut; see [`shapes::PadShortcut`].
     PadShortcut {
-        /// Step between the pixels that are kept.
+        /// Stride between the pixels that are kept.
         stride: usize,
-        /// Zero channels in front.
+        /// Zero channels before the input's channels.
         before: usize,
-        /// Zero channels behind.
+        /// Zero channels after the input's channels.
         after: usize,
     },
 }
 
-/// A convolution: see [`shapes::Conv2d`].
+/// A convolution; see [`shapes::Conv2d`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conv2d {
@@ -66,9 +66,9 @@ pub struct Conv2d {
     pub weight: Param,
     /// `[O]`.
     pub bias: Option<Param>,
-    /// Step between windows, `[height, width]`.
+    /// Stride between windows, `[height, width]`.
     pub stride: [usize; 2],
-    /// Zeros on each side.
+    /// Zero padding on each side.
     pub padding: [usize; 2],
     /// Distance between taps.
     pub dilation: [usize; 2],
@@ -77,12 +77,12 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Filters.
+    /// Number of filters.
     pub fn out_channels(&self) -> usize {
         self.weight.value().dim(0)
     }
 
-    /// Channels of the image it reads.
+    /// Number of input channels.
     pub fn in_channels(&self) -> usize {
         self.weight.value().dim(3) * self.groups
     }
@@ -92,41 +92,41 @@ impl Conv2d {
         [self.weight.value().dim(1), self.weight.value().dim(2)]
     }
 
-    /// Whether every input channel has filters of its own.
+    /// Whether each input channel has separate filters.
     pub fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.groups == self.in_channels()
     }
 
-    /// Its checked geometry on an input `[N, H, W, C]`.
+    /// The checked geometry for an input `[N, H, W, C]`.
     pub fn geometry(&self, x: &[usize]) -> Result<shapes::Conv2d> {
         let Self { stride, padding, dilation, groups, .. } = *self;
         conv2d_geometry(x, self.weight.value().shape(), stride, padding, dilation, groups)
     }
 }
 
-/// A convolution over the live channels of a wider image, its outer width unchanged: it gathers `inputs`,
-/// convolves, and scatters to `outputs`; every other output channel is the constant in `fill`.
-/// For inference: it has no gradient.
+/// A convolution over the live channels of a wider image, with unchanged outer width. It gathers `inputs`, convolves
+/// them, and scatters the result to `outputs`. The other output channels are the constants in `fill`.
+/// It has no gradient and is only for inference.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompactConv2d {
-    /// The convolution among live channels, one group: `[outputs, KH, KW, inputs (+ 1 with a carrier)]`.
+    /// The convolution between live channels, in one group: `[outputs, KH, KW, inputs (+ 1 with a carrier)]`.
     pub conv: Conv2d,
-    /// Input channels that are read, ascending.
+    /// Indices of the input channels that are read, ascending.
     pub inputs: Vec<u32>,
-    /// Output channels that are computed, ascending.
+    /// Indices of the output channels that are computed, ascending.
     pub outputs: Vec<u32>,
-    /// Channels of the image that it reads.
+    /// Number of input channels.
     pub in_width: usize,
-    /// Whether a last gathered channel of ones (inside the image, zero in the padding) carries, exactly,
-    /// the effect of dead inputs that are constant but not zero.
+    /// Whether an additional last channel, of ones inside the image and zeros in the padding, is gathered. It carries
+    /// the exact effect of dead inputs that are constant but not zero.
     pub carrier: bool,
-    /// `[O]`: the value of each output channel that is not computed.
+    /// The values of the output channels that are not computed, `[O]`.
     pub fill: Vec<f32>,
 }
 
 impl CompactConv2d {
-    /// The geometry of the dense convolution that it stands for, on an input `[N, H, W, C]`.
+    /// The geometry of the equivalent dense convolution for an input `[N, H, W, C]`.
     pub fn geometry(&self, x: &[usize]) -> Result<shapes::Conv2d> {
         let [n, h, w, c] = image("compact conv2d", x)?;
         if c != self.in_width {
@@ -144,12 +144,12 @@ impl CompactConv2d {
         )
     }
 
-    /// Which channels live, as kernels are told.
+    /// The live channels, in the form that kernels take.
     pub fn index(&self) -> CompactIndex {
         CompactIndex { inputs: self.inputs.clone(), outputs: self.outputs.clone(), carrier: self.carrier }
     }
 
-    /// The bias over all `O` output channels: that of the live ones, zero elsewhere.
+    /// The bias over all `O` output channels, zero for those that are not computed.
     pub fn outer_bias(&self) -> Option<Tensor> {
         let bias = self.conv.bias.as_ref()?;
         let mut outer = Tensor::zeros(&[self.fill.len()]);
@@ -161,7 +161,7 @@ impl CompactConv2d {
     }
 }
 
-/// A fully connected layer: see [`shapes::Linear`].
+/// A fully connected layer; see [`shapes::Linear`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Linear {
@@ -172,25 +172,25 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Output features.
+    /// Number of output features.
     pub fn out_features(&self) -> usize {
         self.weight.value().dim(0)
     }
 
-    /// Input features.
+    /// Number of input features.
     pub fn in_features(&self) -> usize {
         self.weight.value().dim(1)
     }
 
-    /// Its checked geometry on an input `[N, IN]`.
+    /// The checked geometry for an input `[N, IN]`.
     pub fn geometry(&self, x: &[usize]) -> Result<shapes::Linear> {
         linear_geometry(x, self.weight.value().shape())
     }
 }
 
-/// Batch normalisation (Ioffe & Szegedy 2015): `γ (x − μ) / √(σ² + ε) + β` for each channel. While training, μ and
-/// σ² are the batch's, and the running statistics move towards them: `r ← (1 − momentum)·r + momentum·s`, the
-/// variance unbiased.
+/// Batch normalization (Ioffe & Szegedy 2015): `γ (x − μ) / √(σ² + ε) + β` for each channel. In training, μ and σ² are
+/// the batch's statistics, and the running statistics move toward them: `r ← (1 − momentum)·r + momentum·s`, with the
+/// unbiased variance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchNorm {
@@ -204,14 +204,14 @@ pub struct BatchNorm {
     /// `[C]`.
     #[serde(skip)]
     pub running_var: Tensor,
-    /// Share of a batch in the running statistics.
+    /// Weight of a batch in the running statistics.
     pub momentum: f32,
     /// ε.
     pub eps: f32,
 }
 
 impl BatchNorm {
-    /// The identity over `channels`: γ = 1, β = 0, mean 0, variance 1, PyTorch's momentum and ε.
+    /// Creates the identity over `channels`: γ = 1, β = 0, mean 0, variance 1, with PyTorch's momentum and ε.
     pub fn new(channels: usize) -> Self {
         Self {
             weight: Param::new(Tensor::full(&[channels], 1.0)),
@@ -223,19 +223,19 @@ impl BatchNorm {
         }
     }
 
-    /// Channels.
+    /// Number of channels.
     pub fn channels(&self) -> usize {
         self.weight.value().len()
     }
 
-    /// Scale and shift of each channel with the running statistics: the layer is `scale·x + shift`.
+    /// The scale and shift of each channel under the running statistics: the layer is `scale·x + shift`.
     pub fn affine(&self) -> Vec<(f32, f32)> {
         let (gamma, beta) = (self.weight.value().data(), self.bias.value().data());
         let statistics = self.running_mean.data().iter().zip(self.running_var.data());
         let terms = gamma.iter().zip(beta).zip(statistics);
         terms
             .map(|((&g, &b), (&mean, &var))| {
-                // In f64: folding multiplies thousands of weights by this scale.
+                // In f64, because folding multiplies thousands of weights by this scale.
                 let scale = f64::from(g) / (f64::from(var) + f64::from(self.eps)).sqrt();
                 (scale as f32, (f64::from(b) - scale * f64::from(mean)) as f32)
             })
@@ -243,19 +243,19 @@ impl BatchNorm {
     }
 }
 
-/// A pooling window: see [`shapes::Pool2d`].
+/// A pooling window; see [`shapes::Pool2d`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
-    /// Window, `[height, width]`.
+    /// Window size, `[height, width]`.
     pub kernel: [usize; 2],
-    /// Step between windows.
+    /// Stride between windows.
     pub stride: [usize; 2],
-    /// Border on each side.
+    /// Padding on each side.
     pub padding: [usize; 2],
-    /// Round the output size up.
+    /// Whether to round the output size up.
     pub ceil_mode: bool,
-    /// Average pooling: divide by the whole window over padding too.
+    /// For average pooling, whether to divide by the whole window size, including padding.
     pub count_include_pad: bool,
 }
 
@@ -271,7 +271,7 @@ impl Pool {
         }
     }
 
-    /// Its checked geometry on an input `[N, H, W, C]`.
+    /// The checked geometry for an input `[N, H, W, C]`.
     pub fn geometry(&self, x: &[usize]) -> Result<shapes::Pool2d> {
         let [n, h, w, c] = image("pool", x)?;
         let Self { kernel, stride, padding, ceil_mode, count_include_pad } = *self;
@@ -307,7 +307,7 @@ impl Layer {
         }
     }
 
-    /// Its parameters by name (`weight`, `bias`), in a fixed order.
+    /// The parameters by name (`weight`, `bias`), in a fixed order.
     pub fn params(&self) -> Vec<(&'static str, &Param)> {
         let (weight, bias) = match self {
             Self::Conv2d(conv) | Self::CompactConv2d(CompactConv2d { conv, .. }) => {
@@ -333,7 +333,7 @@ impl Layer {
         std::iter::once(("weight", weight)).chain(bias.map(|b| ("bias", b))).collect()
     }
 
-    /// Its statistics by name (`running_mean`, `running_var`): stored in files, not trained.
+    /// The running statistics by name (`running_mean`, `running_var`), which are stored in files but not trained.
     pub fn buffers(&self) -> Vec<(&'static str, &Tensor)> {
         match self {
             Self::BatchNorm(bn) => vec![("running_mean", &bn.running_mean), ("running_var", &bn.running_var)],
@@ -352,12 +352,12 @@ impl Layer {
     }
 }
 
-/// The four sizes of an image tensor, or an error of operation `op`.
+/// The four dimensions of an image tensor, or an error of operation `op`.
 pub(crate) fn image(op: &'static str, x: &[usize]) -> Result<[usize; 4]> {
     x.try_into().map_err(|_| Error::shape(op, format!("expected an image [N, H, W, C], found {x:?}")))
 }
 
-/// `geometry` where `check` accepts it.
+/// Returns `geometry` if `check` accepts it.
 pub(crate) fn checked<G>(
     op: &'static str,
     geometry: G,

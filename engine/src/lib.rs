@@ -1,5 +1,5 @@
-//! The machine that compression works on: tensors, a tape for gradients, a graph that is a plain value, the
-//! training loop, the inference plan and model files.
+//! The engine that compression is built on: tensors, a tape for gradients, graphs as plain values, the training loop,
+//! the inference plan and model files.
 
 #![forbid(unsafe_code)]
 

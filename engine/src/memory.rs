@@ -1,8 +1,8 @@
-//! The byte budget: how much memory this process may hold, asked before anything large is allocated.
+//! The byte budget: how much memory this process may hold, checked before every large allocation.
 //!
-//! Rust aborts where an allocation fails, and Linux promises memory that it does not have and kills whoever touches it.
-//! So an input that asks for too much has to be refused by arithmetic: whoever allocates by sizes from a file or an option
-//! first calls [`require`] with an estimate that is never too small.
+//! Rust aborts if an allocation fails, and Linux overcommits memory and kills the process that touches it. Inputs that
+//! need too much must therefore be rejected by arithmetic: code that allocates by sizes from a file or an option first
+//! calls [`require`] with an estimate that is never too small.
 
 mod size;
 mod system;
@@ -14,23 +14,23 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What [`set_limit`] was given; zero until then.
+/// The limit from [`set_limit`]; zero if none is set.
 static LIMIT: AtomicU64 = AtomicU64::new(0);
 
-/// Lets this process hold at most `bytes`, counted with what it holds already, in place of what the machine has available.
-/// Limits that the system enforces (a control group's, `ulimit -v`) apply all the same.
+/// Limits this process to `bytes` in total, including what it already holds, in place of the machine's available
+/// memory. Limits that the system enforces (control groups, `ulimit -v`) still apply.
 pub fn set_limit(bytes: u64) {
     LIMIT.store(bytes.max(1), Ordering::Relaxed);
 }
 
-/// The most bytes that this process may hold: see [`set_limit`]. Without it, the memory that the machine and the process's
-/// control group have available now, and what the process holds; `u64::MAX` where the system does not say.
+/// The maximum number of bytes that this process may hold; see [`set_limit`]. If no limit is set, the memory that the
+/// machine and the process's control group have available now plus what the process holds; `u64::MAX` if unknown.
 pub fn limit() -> u64 {
     let memory = system::memory(Path::new("/"));
     memory.available(configured()).saturating_add(memory.held)
 }
 
-/// The bytes that this process may still allocate: [`limit`] less what it holds already.
+/// The bytes that this process may still allocate: [`limit`] minus what it already holds.
 pub fn available() -> u64 {
     system::memory(Path::new("/")).available(configured())
 }
@@ -41,20 +41,19 @@ pub fn require(what: impl Display, bytes: u64) -> Result<()> {
     Budget::now().take(what, bytes)
 }
 
-/// What is left of the memory while several things are about to be allocated one after the other: it is asked for once, and
-/// every part is taken off.
+/// The remaining memory during a series of allocations: determined once, then reduced by each part.
 #[derive(Debug)]
 pub struct Budget {
     left: u64,
 }
 
 impl Budget {
-    /// What is [`available`] now.
+    /// A budget of the memory that is [`available`] now.
     pub fn now() -> Self {
         Self { left: available() }
     }
 
-    /// Takes `bytes` off; `what` is as for [`require`].
+    /// Subtracts `bytes`; `what` is as for [`require`].
     pub fn take(&mut self, what: impl Display, bytes: u64) -> Result<()> {
         let Some(left) = self.left.checked_sub(bytes) else {
             return Err(Error::Memory {
@@ -68,8 +67,7 @@ impl Budget {
     }
 }
 
-/// The bytes of an array of `T` with axes of the lengths `shape`; `u64::MAX`, which no limit allows, where the product does
-/// not fit.
+/// The bytes of an array of `T` with shape `shape`; if the product overflows, `u64::MAX`, which exceeds every limit.
 pub fn bytes_of<T>(shape: impl IntoIterator<Item = usize>) -> u64 {
     shape.into_iter().fold(size_of::<T>() as u64, |bytes, n| bytes.saturating_mul(n as u64))
 }
@@ -86,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_fit_is_refused_and_what_fits_is_not() {
+    fn only_requests_beyond_the_limit_are_refused() {
         require("a few bytes", 1).unwrap();
         let message = require("layer `conv1`: its weights", u64::MAX - 1).unwrap_err().to_string();
         assert!(message.starts_with("layer `conv1`: its weights take 16.0 EiB, "), "{message}");
@@ -103,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn products_that_overflow_are_more_than_any_limit() {
+    fn overflowing_products_exceed_every_limit() {
         assert_eq!(bytes_of::<f32>([3, 5]), 60);
         assert_eq!(bytes_of::<f32>([usize::MAX, 2]), u64::MAX);
         assert_eq!(bytes_of::<f32>([usize::MAX, 2, 0]), 0, "an empty tensor takes nothing");

@@ -1,13 +1,13 @@
-//! Numbers of options and tables, checked once, in the type that is used.
+//! Validation of numbers in options and tables, in the type in which they are used.
 //!
-//! They are read in double precision and used in single precision, where 1e39 is infinite, 1e-50 is zero and
-//! 0.999999999999 is one. Kernels flush subnormal numbers, so what is subnormal counts as vanished too.
+//! Numbers are read in double precision and used in single precision, where 1e39 is infinite, 1e-50 is zero and
+//! 0.999999999999 is one. Kernels flush subnormal numbers to zero, so subnormal results count as vanished too.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer};
 use std::fmt::{self, Display};
 
-/// The numbers that an option accepts.
+/// The range of numbers that an option accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
     /// `[0, 1)`.
@@ -43,8 +43,8 @@ impl Display for Range {
     }
 }
 
-/// `value` in single precision. An error, which opens with `what`, where it is not in `range`, before or after rounding,
-/// or where rounding makes it zero.
+/// Converts `value` to single precision. Returns an error, which starts with `what`, if the value is outside `range`
+/// before or after rounding, or if rounding makes it zero.
 pub fn single(what: impl Display, value: f64, range: Range) -> Result<f32> {
     let found = shown(value);
     let refuse = |note: String| Err(Error::invalid(format!("{what}: expected {range}, found {found}{note}")));
@@ -58,14 +58,14 @@ pub fn single(what: impl Display, value: f64, range: Range) -> Result<f32> {
     }
 }
 
-/// `value` with an exponent where it would have many zeros.
+/// Formats `value`, with an exponent if it would otherwise have many zeros.
 fn shown(value: f64) -> String {
     let plain = value == 0.0 || !value.is_finite() || (1e-4..1e7).contains(&value.abs());
     if plain { value.to_string() } else { format!("{value:e}") }
 }
 
-/// `value` in single precision, or in words why it has no place there. NaN and infinities pass: they are out of every
-/// range, and whoever knows the range says so.
+/// Converts `value` to single precision, or returns the reason why it does not fit. NaN and infinities pass: no range
+/// contains them, so the range check reports them.
 pub fn narrowed(value: f64) -> Result<f32, &'static str> {
     let rounded = value as f32;
     if value != 0.0 && rounded.abs() < f32::MIN_POSITIVE {
@@ -77,7 +77,7 @@ pub fn narrowed(value: f64) -> Result<f32, &'static str> {
     Ok(rounded)
 }
 
-/// Deserializes a number of single precision with [`narrowed`], for `#[serde(deserialize_with)]`.
+/// Deserializes a single-precision number with [`narrowed`], for `#[serde(deserialize_with)]`.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
     let value = f64::deserialize(deserializer)?;
     narrowed(value).map_err(|note| serde::de::Error::custom(format!("{} {note}", shown(value))))
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_refuse_numbers_that_narrowing_loses() {
+    fn deserialization_rejects_numbers_that_narrowing_loses() {
         #[derive(Debug, Deserialize)]
         struct Table {
             #[serde(deserialize_with = "deserialize")]

@@ -1,12 +1,12 @@
-//! A trainable tensor and the mask that keeps some of it at zero.
+//! A trainable tensor, and the mask that keeps some of its weights at zero.
 
 use crate::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// A trainable tensor. Where it has a mask (1 = keep), every weight outside of it is exactly zero: all writes
-/// go through methods that apply the mask again (an optimizer's step through one that has it applied on the way).
+/// A trainable tensor. If it has a mask (1 = keep), every masked-out weight is exactly zero: all writes go through
+/// methods that reapply the mask (for optimizer steps, the step itself applies it).
 ///
-/// Serialised, a parameter is its flags alone; model files store the tensors beside the graph.
+/// Serialization covers only the flags; model files store the tensors next to the graph.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Param {
@@ -14,12 +14,12 @@ pub struct Param {
     value: Tensor,
     #[serde(skip)]
     mask: Option<Tensor>,
-    /// Whether optimizers change it.
+    /// Whether optimizers update the weights.
     pub trainable: bool,
 }
 
 impl Param {
-    /// A trainable parameter without a mask.
+    /// Creates a trainable parameter without a mask.
     pub fn new(value: Tensor) -> Self {
         Self { value, mask: None, trainable: true }
     }
@@ -29,13 +29,13 @@ impl Param {
         &self.value
     }
 
-    /// The mask, of the weights' shape, if there is one.
+    /// The mask, with the shape of the weights, if there is one.
     pub fn mask(&self) -> Option<&Tensor> {
         self.mask.as_ref()
     }
 
-    /// Sets or lifts the mask and zeroes what it drops. An error where the shapes differ or a value is
-    /// neither 0 nor 1.
+    /// Sets or removes the mask, and zeroes the weights that it drops. Returns an error if the shapes differ or a
+    /// value is neither 0 nor 1.
     pub fn set_mask(&mut self, mask: Option<Tensor>) -> Result<()> {
         if let Some(mask) = &mask {
             if mask.shape() != self.value.shape() {
@@ -53,7 +53,7 @@ impl Param {
         Ok(())
     }
 
-    /// Replaces the weights, keeping shape and mask. An error where the shape differs.
+    /// Replaces the weights and keeps the mask. Returns an error if the shapes differ.
     pub fn set_value(&mut self, value: Tensor) -> Result<()> {
         if value.shape() != self.value.shape() {
             return Err(Error::shape(
@@ -66,7 +66,7 @@ impl Param {
         Ok(())
     }
 
-    /// Replaces weights and mask at once, whatever their shape: for rewrites and files.
+    /// Replaces both weights and mask, which may have a new shape: for rewrites and files.
     pub fn replace(&mut self, value: Tensor, mask: Option<Tensor>) -> Result<()> {
         self.value = value;
         self.set_mask(mask)
@@ -79,13 +79,13 @@ impl Param {
         result
     }
 
-    /// The weights for writing, and the mask: for optimizers, whose pass over the weights sets what the mask drops to
-    /// zero as it goes.
+    /// The weights for writing, and the mask: for optimizers, which zero the masked weights in their pass over the
+    /// weights.
     pub(crate) fn for_step(&mut self) -> (&mut Tensor, Option<&Tensor>) {
         (&mut self.value, self.mask.as_ref())
     }
 
-    /// This parameter with the slices `keep` of `axis` alone, its mask cut alike.
+    /// A copy with only the slices `keep` of `axis`, in both weights and mask.
     pub fn select(&self, axis: usize, keep: &[usize]) -> Self {
         Self {
             value: self.value.select(axis, keep),
@@ -94,7 +94,7 @@ impl Param {
         }
     }
 
-    /// The share of weights that the mask drops, in 0..=1.
+    /// The share of weights that the mask drops, in `[0, 1]`.
     pub fn masked_fraction(&self) -> f64 {
         match &self.mask {
             Some(mask) if !mask.is_empty() => {

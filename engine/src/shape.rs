@@ -1,16 +1,16 @@
-//! Shape inference: the shape of every node's output, from the shape of the image.
+//! Shape inference: derives the output shape of every node from the image shape.
 
 use crate::layer::{checked, image};
 use crate::{Error, Graph, Layer, Result};
 use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
 
-/// The most values that a node's output may hold (16 GiB): a file or an option that asks for more is refused, not
-/// allocated.
+/// Maximum number of values in a node's output (16 GiB). Files and options that need more are rejected before anything
+/// is allocated.
 const MAX_VALUES: usize = 1 << 32;
 
 impl Graph {
-    /// The output shape of every node for an image of shape `[N, H, W, C]`. An error names the node that
-    /// cannot take what it is given.
+    /// The output shape of every node for an image of shape `[N, H, W, C]`. The error names the node that cannot take
+    /// its inputs.
     pub fn shapes(&self, input: [usize; 4]) -> Result<Vec<Vec<usize>>> {
         let mut shapes: Vec<Vec<usize>> = Vec::with_capacity(self.nodes().len());
         for node in self.nodes() {
@@ -29,7 +29,7 @@ impl Graph {
     }
 }
 
-/// `shape` where its values can be held.
+/// Returns `shape` if it has at most [`MAX_VALUES`] values.
 fn bounded(shape: Vec<usize>) -> Result<Vec<usize>> {
     match shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
         Some(len) if len <= MAX_VALUES => Ok(shape),
@@ -38,7 +38,7 @@ fn bounded(shape: Vec<usize>) -> Result<Vec<usize>> {
 }
 
 impl Layer {
-    /// The shape of the output for the shapes of the inputs; a [`Layer::Input`] has none to go by.
+    /// The output shape for the given input shapes. A [`Layer::Input`] has no inputs and gives an error.
     pub fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let &x = inputs.first().ok_or_else(|| Error::shape(self.kind(), "has no input"))?;
         Ok(match self {
@@ -132,7 +132,7 @@ pub fn adaptive_geometry(x: &[usize], [oh, ow]: [usize; 2]) -> Result<AdaptivePo
     checked("adaptive pool", AdaptivePool2d { n, h, w, c, oh, ow }, AdaptivePool2d::check)
 }
 
-/// The checked geometry of a parameter-free shortcut over `x`.
+/// The checked geometry of a parameter-free shortcut of `x`.
 pub fn shortcut_geometry(x: &[usize], stride: usize, before: usize, after: usize) -> Result<PadShortcut> {
     let [n, h, w, c] = image("pad shortcut", x)?;
     checked("pad shortcut", PadShortcut { n, h, w, c, stride, before, after }, PadShortcut::check)

@@ -1,5 +1,5 @@
-//! The container of every file of weights: safetensors, a length, a JSON header that names each tensor with its type,
-//! shape and place, and then the bytes.
+//! The container format of all weight files, safetensors: a length, a JSON header with the name, type, shape and
+//! offsets of each tensor, and the data.
 
 use crate::{Error, Result, Tensor, atomic, input, memory};
 use half::{bf16, f16};
@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// What is written under a name.
+/// The values to write under a name.
 pub(crate) enum Values<'a> {
     /// A tensor, as `F32`.
     F32(Cow<'a, Tensor>),
     /// A mask of zeros and ones, as `U8`.
     Mask(&'a Tensor),
-    /// One whole number, as an `I64` without axes.
+    /// An integer, as an `I64` without axes.
     Count(i64),
     /// A list of numbers, as `F64`.
     F64(&'a [f64]),
@@ -32,7 +32,7 @@ impl Values<'_> {
         }
     }
 
-    /// Bytes of a number: where those of many are written first, each begins at a multiple of its own size.
+    /// Bytes per number. If larger numbers are written first, each number starts at a multiple of its size.
     pub fn alignment(&self) -> usize {
         match self {
             Self::F64(_) | Self::Count(_) => 8,
@@ -58,7 +58,7 @@ impl Values<'_> {
     }
 }
 
-/// Writes `tensors` to `path`, whole or not at all, with one entry of metadata. The same input gives the same bytes.
+/// Writes `tensors` to `path` atomically, with one metadata entry. The same input gives the same bytes.
 pub(crate) fn write(path: &Path, metadata: (&str, String), tensors: &[(String, Values)]) -> Result<()> {
     let (header, _) = header(path, metadata, tensors)?;
     atomic::write(path, |file| {
@@ -68,13 +68,13 @@ pub(crate) fn write(path: &Path, metadata: (&str, String), tensors: &[(String, V
     })
 }
 
-/// Bytes of the file that [`write`] would make; `path` is for its errors.
+/// The size in bytes of the file that [`write`] would write; errors name `path`.
 pub(crate) fn size(path: &Path, metadata: (&str, String), tensors: &[(String, Values)]) -> Result<u64> {
     let (header, bytes) = header(path, metadata, tensors)?;
     Ok(8 + header.len() as u64 + bytes)
 }
 
-/// The JSON header, and the number of bytes that it describes.
+/// The JSON header, and the number of data bytes that it describes.
 fn header(path: &Path, metadata: (&str, String), tensors: &[(String, Values)]) -> Result<(Vec<u8>, u64)> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), json!({ metadata.0: metadata.1 }));
@@ -86,26 +86,26 @@ fn header(path: &Path, metadata: (&str, String), tensors: &[(String, Values)]) -
         header.insert(name.clone(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] }));
     }
     let mut header = serde_json::to_vec(&header).map_err(|e| Error::file(path, e))?;
-    // The format asks for data that begins at a multiple of eight.
+    // The format requires the data to start at a multiple of eight.
     header.resize(header.len().next_multiple_of(8), b' ');
     Ok((header, end as u64))
 }
 
-/// The types that [`TensorFile::take`] turns into `f32`.
+/// The floating-point types that [`TensorFile::take`] converts to `f32`.
 pub(crate) const FLOATS: &[Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64];
 
-/// A file that was read, with its tensors by name. Each is taken once, so that what is left was not expected.
+/// A file's contents, with its tensors by name. Each tensor is taken once; those left at the end were not expected.
 pub(crate) struct TensorFile {
     path: PathBuf,
     bytes: Vec<u8>,
-    /// Where the values begin in `bytes`.
+    /// Start of the values in `bytes`.
     start: usize,
     metadata: Metadata,
     left: BTreeMap<String, TensorInfo>,
 }
 
 impl TensorFile {
-    /// Reads `path`. The container is checked: no tensor reaches outside of the file, none overlap.
+    /// Reads `path` and checks the container: no tensor extends past the file, and no tensors overlap.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = input::read(path, u64::MAX)?;
         let (header, metadata) = SafeTensors::read_metadata(&bytes)
@@ -124,12 +124,12 @@ impl TensorFile {
         self.metadata.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
-    /// The names of the tensors that were not taken yet, sorted.
+    /// The sorted names of the tensors that have not been taken yet.
     pub fn left(&self) -> impl Iterator<Item = &str> {
         self.left.keys().map(String::as_str)
     }
 
-    /// Takes tensor `name`, if there is one, as `f32`. An error where its type is not among `dtypes`.
+    /// Takes tensor `name`, if there is one, as `f32`. Returns an error if its type is not in `dtypes`.
     pub fn take(&mut self, name: &str, dtypes: &[Dtype]) -> Result<Option<Tensor>> {
         let Some(info) = self.left.remove(name) else { return Ok(None) };
         let bytes = &self.bytes[self.start..][info.data_offsets.0..info.data_offsets.1];
@@ -148,7 +148,7 @@ impl TensorFile {
         Tensor::from_vec(&info.shape, values).map(Some).map_err(|e| refused(e.to_string()))
     }
 
-    /// Takes the list of numbers `name`, if there is one. An error where it is none or not of type `F64`.
+    /// Takes the list of numbers `name`, if there is one. Returns an error if it is not a list of type `F64`.
     pub fn take_f64(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
         let Some(info) = self.left.remove(name) else { return Ok(None) };
         if info.dtype != Dtype::F64 || info.shape.len() != 1 {
@@ -169,7 +169,7 @@ fn decode<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<
 mod tests {
     use super::*;
 
-    /// A file with one tensor, `x`, described as given.
+    /// Writes a file with one tensor, `x`, of the given type, shape and bytes.
     fn file(directory: &Path, dtype: &str, shape: &[usize], bytes: &[u8]) -> PathBuf {
         let header =
             json!({ "x": { "dtype": dtype, "shape": shape, "data_offsets": [0, bytes.len()] } }).to_string();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_float_is_read() {
+    fn all_float_types_are_read() {
         let directory = tempfile::tempdir().unwrap();
         let cases: [(&str, Vec<u8>); 4] = [
             ("F32", [1.5f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect()),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn lies_about_a_tensor_are_errors() {
+    fn wrong_tensor_descriptions_are_rejected() {
         let directory = tempfile::tempdir().unwrap();
         for (dtype, shape, len) in [("F32", vec![3], 8), ("F32", vec![usize::MAX, 2], 8), ("F8", vec![8], 8)]
         {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_tensors_make_the_same_bytes_that_the_safetensors_crate_reads() {
+    fn files_are_deterministic_and_the_safetensors_crate_reads_them() {
         let directory = tempfile::tempdir().unwrap();
         let (a, m) = (Tensor::from_fn(&[2, 3], |i| i as f32), Tensor::from_fn(&[3], |i| (i % 2) as f32));
         let written = ["one", "two"].map(|name| {

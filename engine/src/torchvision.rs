@@ -1,6 +1,6 @@
-//! Weights under the names and in the layouts of PyTorch's torchvision, as `.safetensors`.
+//! Import and export of weights with the names and layouts of PyTorch's torchvision, as `.safetensors`.
 //!
-//! A node's name is torchvision's module path, so names agree as they are (`layer1.0.conv1.weight`,
+//! A node's name is torchvision's module path, so names agree without mapping (`layer1.0.conv1.weight`,
 //! `bn1.running_mean`). Layouts are permuted:
 //!
 //! | here | PyTorch |
@@ -8,9 +8,9 @@
 //! | convolution `[O, KH, KW, C/G]` | `[O, C/G, KH, KW]` |
 //! | features of a flattened image in the order `H, W, C` | `C, H, W` |
 //!
-//! The second concerns whatever reads the flattened features: the columns of the next linear layer, and a batch norm
-//! on the way there. PyTorch counts batches in `num_batches_tracked`, which nothing here needs: it is written as zero
-//! and ignored when read.
+//! The second permutation affects the readers of flattened features: the columns of the next linear layer, and any
+//! batch norm before it. PyTorch counts batches in `num_batches_tracked`, which lopper does not need: it is written as
+//! zero and ignored on import.
 
 use crate::file::check_numbers;
 use crate::tensor_file::{self, FLOATS, TensorFile, Values};
@@ -21,21 +21,21 @@ use std::path::Path;
 
 const COUNTER: &str = ".num_batches_tracked";
 
-/// What [`import_weights`] did.
+/// The result of [`import_weights`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportReport {
-    /// Tensors that were read into the graph.
+    /// Number of tensors read into the graph.
     pub imported: usize,
-    /// Names in the file that nothing here needs: counters of batches.
+    /// Names of the tensors that were ignored, which are batch counters.
     pub ignored: Vec<String>,
 }
 
-/// Writes the weights and running statistics of `graph` to `path`, whole or not at all, as PyTorch would name and
-/// lay them out. Masked weights are the zeros that they are.
+/// Writes the weights and running statistics of `graph` to `path` atomically, with PyTorch's names and layouts. Masked
+/// weights are written as zeros.
 ///
 /// # Errors
-/// An [`Error::File`] where `path` cannot be written, or where a layer has no counterpart in PyTorch (a compact
-/// convolution, sums of differently flattened images).
+/// [`Error::File`] if `path` cannot be written, or if a layer has no counterpart in PyTorch (a compact convolution, a
+/// sum of differently flattened images).
 pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let mut tensors = Vec::new();
@@ -51,17 +51,17 @@ pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
             tensors.push((format!("{}{COUNTER}", node.name), Values::Count(0)));
         }
     }
-    // Eight-byte numbers first, so that each begins at a multiple of its size.
+    // Eight-byte numbers come first, so that every number starts at a multiple of its size.
     tensors.sort_by_key(|(_, values)| matches!(values, Values::F32(_)));
     tensor_file::write(path, ("format", "pt".into()), &tensors)
 }
 
-/// Replaces the weights and running statistics of `graph` by those in `path`, which has `F32`, `F64`, `F16` or
-/// `BF16` tensors under PyTorch's names. Masks stay, and keep their weights at zero.
+/// Replaces the weights and running statistics of `graph` with those in `path`, which has `F32`, `F64`, `F16` or
+/// `BF16` tensors under PyTorch's names. Masks stay in place and keep their weights at zero.
 ///
 /// # Errors
-/// An [`Error::File`] that lists every tensor that is missing, unexpected or of another shape, or names one that
-/// holds something else than finite numbers; `graph` is then as it was.
+/// [`Error::File`], with a list of the tensors that are missing, unexpected or of the wrong shape, or with the name of
+/// a tensor that holds values that are not finite. `graph` is then unchanged.
 pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<ImportReport> {
     let path = path.as_ref();
     let mut file = TensorFile::read(path)?;
@@ -106,7 +106,7 @@ pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<Impor
     Ok(report)
 }
 
-/// The first problems in full, and how many there are besides.
+/// Lists the first problems, and the number of further ones.
 fn listing(problems: &[String]) -> String {
     const SHOWN: usize = 8;
     let mut text = problems[..problems.len().min(SHOWN)].join("; ");
@@ -122,15 +122,15 @@ fn slots(node: &Node) -> Vec<(&'static str, &Tensor)> {
     params.chain(node.layer.buffers()).collect()
 }
 
-/// How PyTorch lays out the tensors of a node.
+/// PyTorch's layout of a node's tensors.
 enum Layout {
-    /// As they are here.
+    /// The same as ours.
     Same,
     /// A convolution: the weight is `[O, C/G, KH, KW]`.
     Convolution,
     /// A linear layer over a flattened image: column `i` of PyTorch's weight is our column `order[i]`.
     Columns(Vec<usize>),
-    /// A batch norm over a flattened image: feature `i` of PyTorch's is our feature `order[i]`.
+    /// A batch norm over a flattened image: PyTorch's feature `i` is our feature `order[i]`.
     Features(Vec<usize>),
 }
 
@@ -186,8 +186,8 @@ fn layouts(graph: &Graph) -> Result<Vec<Layout>> {
     graph.nodes().iter().map(layout).collect()
 }
 
-/// For every node whose output is made of flattened images in another order than PyTorch's: our feature at each of
-/// PyTorch's positions.
+/// For every node whose output consists of flattened images in an order other than PyTorch's, our feature at each
+/// PyTorch position.
 fn feature_orders(graph: &Graph) -> Result<Vec<Option<Vec<usize>>>> {
     let [h, w, c] = graph.info.input;
     let shapes = graph.shapes([1, h, w, c])?;
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flattened_features_stand_channel_by_channel() {
+    fn pytorch_flattens_features_channel_by_channel() {
         // A 1×2 image of 3 channels: ours is [a0 b0 c0 a1 b1 c1], PyTorch's [a0 a1 b0 b1 c0 c1].
         assert_eq!(channels_first(1, 2, 3), [0, 3, 1, 4, 2, 5]);
         assert_eq!(inverse(&[0, 3, 1, 4, 2, 5]), [0, 2, 4, 1, 3, 5]);

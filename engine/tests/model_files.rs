@@ -142,10 +142,10 @@ fn each_inconsistency_is_named() {
         (r#"\"inputs\":[1]"#, r#"\"inputs\":[2]"#, "does not come before it"),
         (r#"\"inputs\":[1]"#, r#"\"inputs\":[]"#, "cannot have 0 inputs"),
         (r#"\"name\":\"conv\""#, r#"\"name\":\"bn\""#, "the same name"),
-        (r#"\"input\":[4,4,3]"#, r#"\"input\":[4,0,3]"#, "for which images"),
+        (r#"\"input\":[4,4,3]"#, r#"\"input\":[4,0,3]"#, "does not specify its image size"),
         (r#"\"input\":[4,4,3]"#, r#"\"input\":[4000000000,4000000000,3]"#, "holds more than"),
         (r#"\"classes\":[]"#, r#"\"classes\":[\"cat\"]"#, "names 1 classes and has 2 outputs"),
-        (r#"\"std\":[]"#, r#"\"std\":[1,1,0]"#, "no standard deviations"),
+        (r#"\"std\":[]"#, r#"\"std\":[1,1,0]"#, "not valid standard deviations"),
         (r#"\"eps\":0.00001"#, r#"\"eps\":-1"#, "out of range"),
     ];
     for (old, new, expected) in cases {

@@ -95,7 +95,7 @@ fn the_first_data_error_ends_the_training() {
     let error = train(&mut network(), &mut data, 3, SGD, &Device::cpu(), vec![]).unwrap_err();
     assert_eq!(error.to_string(), "broken.jpg: is not an image");
     let none = train(&mut network(), &mut Colors::new(0), 3, SGD, &Device::cpu(), vec![]);
-    assert!(none.unwrap_err().to_string().contains("the data set holds no"));
+    assert!(none.unwrap_err().to_string().contains("the data set has no"));
     assert!(evaluate(&network(), &mut Colors::new(0), &Device::cpu()).is_err());
 }
 

@@ -1,4 +1,4 @@
-//! VGG, ResNet and other networks as graphs, and the data sets that they train on.
+//! VGG, ResNet and other networks as graphs, and data sets to train them on.
 
 #![forbid(unsafe_code)]
 

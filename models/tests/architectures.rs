@@ -1,10 +1,10 @@
-//! The architectures against published counts: parameters to the last one, multiply-accumulates as printed.
+//! Tests of the architectures against published counts: exact parameter counts, and multiply-accumulates as printed.
 
 use lopper_engine::{Graph, Layer};
 use lopper_models::{Head, Options, build, freeze_body, names, numbered_classes};
 use std::collections::HashSet;
 
-/// The network with zero weights, for counting.
+/// Builds the network with zero weights, for counting.
 fn counted(name: &str, classes: usize, width: f64, input: [usize; 3]) -> Graph {
     let options = Options { width, seed: None, ..Options::new(numbered_classes(classes), input) };
     build(name, &options).unwrap_or_else(|e| panic!("{name}: {e}"))
@@ -14,7 +14,7 @@ fn macs(graph: &Graph) -> u64 {
     graph.costs(graph.info.input).unwrap().iter().map(|cost| cost.macs).sum()
 }
 
-/// Parameters of each node that has any, in graph order.
+/// Parameter counts of the nodes that have parameters, in graph order.
 fn params_by_layer(graph: &Graph) -> Vec<usize> {
     let counts = graph.nodes().iter().map(|n| n.layer.params().iter().map(|(_, p)| p.value().len()).sum());
     counts.filter(|&count| count > 0).collect()
@@ -23,7 +23,7 @@ fn params_by_layer(graph: &Graph) -> Vec<usize> {
 const COLOR_224: [usize; 3] = [224, 224, 3];
 const COLOR_32: [usize; 3] = [32, 32, 3];
 
-/// torchvision's table of classification weights: parameters, and GMACs (which it calls GFLOPS) at 224 px.
+/// Values from torchvision's table of classification weights: parameters, and GMACs (which it calls GFLOPS) at 224 px.
 #[test]
 fn torchvision_networks_have_their_parameters_and_macs() {
     let table = [
@@ -49,7 +49,7 @@ fn torchvision_networks_have_their_parameters_and_macs() {
 }
 
 #[test]
-fn vgg16_bn_has_the_counts_of_imagenette() {
+fn vgg16_bn_has_the_published_counts_for_imagenette() {
     let graph = counted("vgg16_bn", 10, 1.0, [128, 128, 3]);
     assert_eq!(graph.param_count(), 134_309_962);
     assert_eq!(format!("{:.2}", macs(&graph) as f64 / 1e9), "5.13");
@@ -79,13 +79,13 @@ fn student_net_has_its_parameters_at_each_width() {
 fn small_net_has_its_parameters_layer_by_layer() {
     let full = params_by_layer(&counted("small_net", 10, 1.0, [128, 128, 3]));
     assert_eq!(full, [1_520, 40, 25_050, 100, 125_100, 200, 5_050, 510]);
-    // Pruned by 30 % of each layer, it is itself at 0.7 of the width.
+    // Pruning 30 % of each layer gives the same network at a width of 0.7.
     let pruned = params_by_layer(&counted("small_net", 10, 0.7, [128, 128, 3]));
     assert_eq!(pruned, [1_064, 28, 12_285, 70, 61_320, 140, 3_550, 510]);
 }
 
 #[test]
-fn fastai_head_leaves_the_published_parameters_to_train() {
+fn fastai_head_has_the_published_trainable_parameters() {
     let options =
         Options { head: Head::Fastai, seed: None, ..Options::new(numbered_classes(43), [96, 96, 3]) };
     let mut graph = build("resnet18", &options).unwrap();
@@ -96,7 +96,7 @@ fn fastai_head_leaves_the_published_parameters_to_train() {
         let params = graph.params().filter(|(_, p)| p.trainable);
         params.map(|(_, p)| p.value().len()).sum::<usize>()
     };
-    // Two batch norms and two linear layers of the head, and the batch norms of the body.
+    // The head has two batch norms and two linear layers; the batch norms of the body have 9,600 parameters.
     let head = 2 * 1024 + 1024 * 512 + 2 * 512 + 512 * 43;
     assert_eq!((trainable(&graph), head + 9_600), (558_976, 558_976));
 
@@ -106,7 +106,7 @@ fn fastai_head_leaves_the_published_parameters_to_train() {
 }
 
 #[test]
-fn demo_networks_have_the_size_that_their_comments_say() {
+fn demo_networks_have_the_documented_sizes() {
     let (student, teacher) = (counted("vgg8_bn", 10, 1.0, COLOR_32), counted("resnet8", 10, 1.0, COLOR_32));
     assert_eq!((macs(&student), macs(&teacher)), (15_239_680, 44_927_488));
     assert_eq!((student.param_count(), teacher.param_count()), (589_066, 1_210_410));
@@ -118,7 +118,7 @@ fn every_architecture_builds_at_any_width_size_and_number_of_classes() {
         for (classes, width, input) in
             [(2, 0.25, [64, 48, 3]), (7, 0.01, [96, 96, 1]), (3, 1.3, [33, 65, 4]), (10, 1.0, COLOR_32)]
         {
-            // The largest are slow to allocate: narrow ones show as much.
+            // The largest networks are slow to allocate; narrow ones test the same.
             let large = name.starts_with("vgg1") || name.starts_with("resnet1");
             let width = if large { width * 0.2 } else { width };
             for head in [Head::Own, Head::Fastai] {
@@ -167,7 +167,7 @@ fn parameters_have_torchvision_names() {
 }
 
 #[test]
-fn the_seed_decides_the_bits_and_a_layer_more_leaves_the_others() {
+fn initial_weights_depend_only_on_the_seed_and_the_layer() {
     let built = |name: &str, seed| {
         let options =
             Options { seed: Some(seed), width: 0.1, ..Options::new(numbered_classes(10), COLOR_224) };
@@ -185,11 +185,11 @@ fn the_seed_decides_the_bits_and_a_layer_more_leaves_the_others() {
         .filter(|(path, _)| path.contains("conv"))
         .map(|(_, p)| p.value().data()[0].to_bits())
         .collect();
-    assert!(drawn.len() > 15, "no two convolutions draw alike");
+    assert!(drawn.len() > 15, "convolutions draw different weights");
 }
 
 #[test]
-fn bad_options_are_refused_in_words() {
+fn invalid_options_are_rejected_with_a_description() {
     let refused = |name: &str, options: &Options| build(name, options).unwrap_err().to_string();
     let good = Options { seed: None, ..Options::new(numbered_classes(10), COLOR_32) };
     let unknown = refused("resnet-18", &good);

@@ -1,4 +1,4 @@
-//! What a unit is worth: a criterion, asked of every layer that makes the unit.
+//! Unit scores: a criterion, applied to every layer that produces the unit.
 
 use crate::channels::{ChannelFlow, Group};
 use crate::criteria::{Criterion, Scoring, Site, Subject};
@@ -6,17 +6,18 @@ use crate::granularity::{Granularity, Groups};
 use crate::weights::is_depthwise;
 use lopper_engine::{Error, Graph, Layer, Result};
 
-/// The scores of all units, by group; none for a group that is not to be cut.
+/// The scores of all units, by group; none for a group that is not pruned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitScores {
     groups: Vec<Option<Vec<f32>>>,
 }
 
 impl UnitScores {
-    /// Scores the groups that are not frozen and for which `eligible`, given the names of their layers, is true. The score
-    /// of a unit is the mean of its channels' over the layers that the criterion reads: filters (of linear layers: rows),
-    /// depthwise ones left out, which live and die with the layer before them; or all batch norms that the channels run
-    /// through. A group with a unit of which the criterion reads nothing gets no scores.
+    /// Scores the groups that are not frozen and for which `eligible`, given the names of their layers, is true. The
+    /// score of a unit is the mean of its channels' scores over the layers that the criterion reads. These are either
+    /// filters (for linear layers, rows), except depthwise ones, which are tied to the preceding layer, or all batch
+    /// norms that the channels pass through. A group has no scores if the criterion reads no layer of one of its
+    /// units.
     pub fn new(graph: &Graph, scoring: &Scoring, eligible: impl Fn(&[String]) -> bool) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
         let wanted = Wanted::new(graph, &flow, eligible);
@@ -27,7 +28,7 @@ impl UnitScores {
         Ok(means.scores(&wanted))
     }
 
-    /// Where [`Self::new`] scores by `criterion`, in graph order: what evidence is gathered of.
+    /// The sites that [`Self::new`] scores by `criterion`, in graph order: those for which evidence is collected.
     pub fn sites(
         graph: &Graph,
         criterion: &Criterion,
@@ -37,23 +38,23 @@ impl UnitScores {
         Ok(Wanted::new(graph, &flow, eligible).sites(graph, &flow, criterion))
     }
 
-    /// The scores of the units of each group of `flow`. An error where they are those of another network.
+    /// The unit scores of each group of `flow`. Returns an error if the scores belong to a different network.
     pub(super) fn of_groups(&self, flow: &ChannelFlow) -> Result<impl Iterator<Item = Option<&[f32]>>> {
         let fits = |(group, scores): (&Group, &Option<Vec<f32>>)| {
             scores.as_ref().is_none_or(|scores| scores.len() == group.units.len())
         };
         match self.groups.len() == flow.groups().len() && flow.groups().iter().zip(&self.groups).all(fits) {
             true => Ok(self.groups.iter().map(Option::as_deref)),
-            false => Err(Error::invalid("prune: the scores are those of another network")),
+            false => Err(Error::invalid("prune: the scores belong to a different network")),
         }
     }
 }
 
-/// The groups that are to be scored.
+/// The groups to score.
 struct Wanted {
-    /// By group.
+    /// For each group, whether it is scored.
     groups: Vec<bool>,
-    /// By unit: whether it is one of a wanted group.
+    /// For each unit, whether its group is scored.
     units: Vec<bool>,
 }
 
@@ -68,7 +69,7 @@ impl Wanted {
         Self { groups, units }
     }
 
-    /// The layers that `criterion` reads and whose output channels are, some of them, of wanted groups.
+    /// The layers that `criterion` reads and that have output channels in wanted groups.
     fn sites(&self, graph: &Graph, flow: &ChannelFlow, criterion: &Criterion) -> Vec<Site> {
         let site = |node: usize| {
             let layer = &graph.nodes()[node].layer;
@@ -84,13 +85,13 @@ impl Wanted {
     }
 }
 
-/// The weight of a convolution or linear layer as one group an output channel.
+/// The weight of a convolution or linear layer, with one group per output channel.
 fn filters(layer: &Layer) -> Option<Groups> {
     let filters = Granularity::FILTER.groups(layer).or_else(|_| Granularity::ROW.groups(layer));
     filters.ok()
 }
 
-/// The mean of what is known of each unit.
+/// The running mean of each unit's scores.
 struct Means<'a> {
     flow: &'a ChannelFlow,
     sums: Vec<(f64, usize)>,

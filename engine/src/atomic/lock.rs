@@ -1,4 +1,4 @@
-//! One run at a time: a file that is locked for as long as somebody writes what it stands for.
+//! Lock files, which keep two runs from writing the same output at once.
 
 use super::{target, temporary, unwritable};
 use crate::{Error, Result};
@@ -6,7 +6,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Held until it is dropped, or its process ends in whatever way.
+/// A lock, held until it is dropped or its process ends.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -14,11 +14,11 @@ pub struct Lock {
     _file: File,
 }
 
-/// Locks the file `path`, which is made if need be and removed when the lock is dropped; nothing where another process
-/// has locked it.
+/// Locks the file `path`, which is created if needed and removed when the lock is dropped. Returns `None` if another
+/// process holds the lock.
 ///
 /// # Errors
-/// An [`Error::File`] where it cannot be made or locked. A file system that knows no locks gives one to everybody.
+/// [`Error::File`] if the file cannot be created or locked. A file system without locks grants every request.
 pub fn lock(path: impl AsRef<Path>) -> Result<Option<Lock>> {
     let path = path.as_ref();
     target(path)?;
@@ -28,13 +28,14 @@ pub fn lock(path: impl AsRef<Path>) -> Result<Option<Lock>> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            // Some network file systems know no locks: better unprotected than not at all.
+            // Some network file systems do not support locks: run unprotected rather than not at all.
             Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {}
             Err(TryLockError::Error(e)) => {
                 return Err(Error::file(path, format!("cannot be locked: {e}")));
             }
         }
-        // Its holder may have removed it between the two calls; then the next one would lock another file.
+        // The previous holder may have removed the file between the two calls; the next process would then lock a new
+        // file.
         if temporary::is_linked(&file).map_err(|e| unwritable(path, &e))? {
             return Ok(Some(Lock { path: path.to_path_buf(), _file: file }));
         }
@@ -43,7 +44,8 @@ pub fn lock(path: impl AsRef<Path>) -> Result<Option<Lock>> {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Still locked: whoever opens it meanwhile finds it removed, and makes another.
+        // The file is still locked: a process that has opened it in the meantime finds it removed and creates a new
+        // one.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -54,7 +56,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn one_at_a_time() {
+    fn only_one_lock_is_held_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         let held = lock(&path).unwrap().expect("free");
@@ -66,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_lock_and_unlock_never_hold_it_together() {
+    fn threads_never_hold_the_lock_together() {
         let directory = tempfile::tempdir().unwrap();
         let (path, holders) = (directory.path().join("lock"), AtomicUsize::new(0));
         std::thread::scope(|scope| {

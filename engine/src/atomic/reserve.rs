@@ -1,4 +1,4 @@
-//! Asking before hours of work, rather than after them, whether a file can be written.
+//! Checks before hours of work, rather than after them, that a file can be written.
 
 use super::{target, temporary, unwritable};
 use crate::Result;
@@ -7,24 +7,24 @@ use std::io;
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// Bytes on the disk that are set aside until it is dropped.
+/// Disk space, reserved until the value is dropped.
 #[derive(Debug)]
 pub struct Reservation(#[expect(dead_code, reason = "held, not read")] NamedTempFile);
 
-/// Whether [`super::write()`] can write `path` now: a file is created in its directory, and removed.
+/// Checks that [`super::write()`] can write `path` now, by creating and removing a file in its directory.
 ///
 /// # Errors
-/// An [`crate::Error::File`] that says why not: the directory is missing, may not be written or is on read-only media, or
-/// `path` is something else than a file.
+/// [`crate::Error::File`], with the reason, if the directory is missing, not writable or on read-only media, or if
+/// `path` is not a regular file.
 pub fn check(path: impl AsRef<Path>) -> Result<()> {
     reserve(path, 0).map(drop)
 }
 
-/// Sets `bytes` aside in the directory of `path`. Reservations that are held at the same time add up, so that several
-/// outputs can be checked together; they are to be dropped before the files are written.
+/// Reserves `bytes` in the directory of `path`. Reservations held at the same time add up, so that several outputs can
+/// be checked together. Drop them before writing the files.
 ///
 /// # Errors
-/// As [`check`], and where the disk has no room for that many bytes, or a limit on the size of files forbids them.
+/// The errors of [`check`]; [`crate::Error::File`] if the disk has too little space or a file size limit is exceeded.
 pub fn reserve(path: impl AsRef<Path>, bytes: u64) -> Result<Reservation> {
     let path = path.as_ref();
     let (directory, name) = target(path)?;
@@ -36,7 +36,7 @@ pub fn reserve(path: impl AsRef<Path>, bytes: u64) -> Result<Reservation> {
     reserved.map_err(|e| unwritable(path, &e))
 }
 
-/// Gives `file`, which is empty, `bytes` bytes on the disk.
+/// Allocates `bytes` bytes on disk for `file`, which is empty.
 fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     if bytes == 0 {
         return Ok(());
@@ -54,7 +54,7 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
             }
         }
     }
-    // Bytes that are written are there.
+    // The fallback: writing the bytes allocates them.
     io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut &*file)?;
     file.sync_data()
 }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_any_disk_holds_is_refused() {
+    fn a_reservation_beyond_the_disk_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let message = reserve(directory.path().join("model"), 1 << 61).unwrap_err().to_string();
         assert!(message.contains("model") && message.contains("cannot be written"), "{message}");

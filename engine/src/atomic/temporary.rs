@@ -1,4 +1,4 @@
-//! Temporary files that are known to be alive by their lock, and the removal of those that are not.
+//! Temporary files, whose locks show that their writers are alive, and the removal of abandoned ones.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -6,12 +6,12 @@ use std::io;
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// How every temporary file ends: no file of another program is taken for one.
+/// The suffix of all temporary files, which tells them from files of other programs.
 const SUFFIX: &str = ".lopper-tmp";
-/// Bytes of the target's name that a temporary file carries, so that it fits where the target's name does.
+/// Maximum number of bytes of the target's name in a temporary file's name, which must not exceed the system's limit.
 const SHOWN: usize = 64;
 
-/// A new temporary file for `name` in `directory`, locked for as long as it is open.
+/// Creates a temporary file for `name` in `directory`, locked while it is open.
 pub(super) fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
     let name = name.to_string_lossy();
     let shown = (0..=SHOWN).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
@@ -19,17 +19,16 @@ pub(super) fn create(directory: &Path, name: &OsStr) -> io::Result<NamedTempFile
     loop {
         let mut builder = tempfile::Builder::new();
         let file = with_usual_permissions(builder.prefix(&prefix).suffix(SUFFIX)).tempfile_in(directory)?;
-        // Where the file system knows no locks nobody removes it either: see `remove_if_abandoned`.
+        // On a file system without locks, no process removes the file either; see `remove_if_abandoned`.
         let _ = file.as_file().lock();
-        // Another process may have taken it for abandoned before it was locked.
+        // Another process may have removed the file as abandoned before it was locked.
         if is_linked(file.as_file())? {
             return Ok(file);
         }
     }
 }
 
-/// Removes the temporary files in `directory` whose writers are dead. What cannot be removed stays: it is in nobody's
-/// way.
+/// Removes the temporary files in `directory` whose writers are dead. Failures are ignored: the files do no harm.
 pub(super) fn remove_abandoned(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
@@ -44,11 +43,11 @@ pub(super) fn remove_abandoned(directory: &Path) {
 }
 
 fn remove_if_abandoned(path: &Path) -> io::Result<()> {
-    // For writing, though nothing is written: some network file systems lock no file that is open for reading only.
+    // Opened for writing, although nothing is written: some network file systems cannot lock read-only files.
     let file = OpenOptions::new().write(true).open(path)?;
     match file.try_lock() {
         Ok(()) => fs::remove_file(path),
-        Err(_) => Ok(()), // its writer is alive, or nobody can know
+        Err(_) => Ok(()), // its writer is alive, or the file system has no locks
     }
 }
 
@@ -59,13 +58,13 @@ pub(super) fn is_linked(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() > 0)
 }
 
-/// Whether `file` still has a name: elsewhere than on Unix an open file cannot be removed.
+/// Whether `file` still has a name. Outside Unix, an open file cannot be removed.
 #[cfg(not(unix))]
 pub(super) fn is_linked(_: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Lets the umask decide who may read the file; a temporary file is otherwise for its owner only.
+/// Applies the umask's permissions; by default, only the owner can access a temporary file.
 fn with_usual_permissions<'a, 'b>(
     builder: &'a mut tempfile::Builder<'b, 'b>,
 ) -> &'a mut tempfile::Builder<'b, 'b> {
@@ -79,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_dead_left_behind_is_removed() {
+    fn only_abandoned_files_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let dir = directory.path();
         let alive = create(dir, OsStr::new("model")).unwrap();
@@ -100,7 +99,7 @@ mod tests {
 
     /// Two writers and two cleaners at once: no writer loses its file.
     #[test]
-    fn a_living_file_is_never_removed() {
+    fn a_file_in_use_is_never_removed() {
         let directory = tempfile::tempdir().unwrap();
         let dir = directory.path();
         std::thread::scope(|scope| {

@@ -1,15 +1,15 @@
-//! Sizes in bytes, read and written as people do.
+//! Sizes in bytes, in human-readable form.
 
 use crate::{Error, Result};
 use std::fmt;
 
-/// Units by the first letter of their names; each is 1000 (`kB`) or 1024 (`KiB`) times the one before.
+/// First letters of the units; each unit is 1000 (`kB`) or 1024 (`KiB`) times the previous one.
 const PREFIXES: &str = "KMGTPE";
 
-/// A number of bytes that is printed with a binary unit, such as "16.0 GiB".
+/// A number of bytes, printed with a binary unit, such as "16.0 GiB".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(
-    /// The bytes.
+    /// The number of bytes.
     pub u64,
 );
 
@@ -29,9 +29,9 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// The bytes that `text` stands for: a number such as `3e9` or `1.5`, and perhaps a unit: `kB`, `MB`, `GB`, `TB`, `PB`, `EB`
-/// are powers of 1000; `KiB`, `MiB`, `GiB` and so on, and bare letters such as `G`, are powers of 1024. Letters may be of
-/// either case. An error where it is none of these, below one byte, or beyond 64 bits.
+/// Parses a number of bytes: a number such as `3e9` or `1.5`, with an optional unit. `kB`, `MB`, `GB`, `TB`, `PB` and
+/// `EB` are powers of 1000; `KiB`, `MiB`, `GiB` and so on, and bare letters such as `G`, are powers of 1024. Units are
+/// case-insensitive. Returns an error for any other text, and for sizes below one byte or beyond 64 bits.
 pub fn parse(text: &str) -> Result<u64> {
     let expected = || {
         Error::invalid(format!(
@@ -50,7 +50,7 @@ pub fn parse(text: &str) -> Result<u64> {
     if (1.0..u64::MAX as f64).contains(&bytes) { Ok(bytes as u64) } else { Err(expected()) }
 }
 
-/// The bytes of `unit`.
+/// The number of bytes in `unit`.
 fn scale(unit: &str) -> Option<u64> {
     let unit = unit.to_ascii_uppercase();
     let Some(power) = unit.chars().next().and_then(|c| PREFIXES.find(c)) else {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_in_every_unit() {
+    fn sizes_are_parsed_in_every_unit() {
         for (text, bytes) in [
             ("1", 1),
             ("512B", 512),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn invalid_sizes_are_rejected() {
         for text in [
             "", "B", "GB", "0", "0GB", "0.1", "-1", "1e40", "16EiB", "99999EB", "1XB", "1GiBB", "nan", "inf",
             "infinity", "4G4",

@@ -1,33 +1,33 @@
-//! The memory that Linux lets this process have, read from `/proc` and the control groups' file systems.
+//! The memory that Linux grants this process, read from `/proc` and the control group file systems.
 //!
-//! A file that is missing or that says something else counts as no limit: other systems have none of them.
+//! A missing or malformed file counts as no limit, since other systems have no such files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Of what the machine or a control group has available, one part in this many is left alone: stacks, the allocator's own
-/// pages and small values are in no estimate.
+/// One part in this many of the available memory of the machine or control group is kept in reserve: estimates do not
+/// include stacks, the allocator's own pages and small values.
 const RESERVE: u64 = 16;
 
-/// What this process holds and what bounds it, in bytes.
+/// The memory that this process holds, and its bounds, in bytes.
 pub(super) struct Memory {
-    /// What the process holds: resident memory that belongs to it alone.
+    /// Private resident memory of the process.
     pub held: u64,
-    /// What the machine could still give without swapping.
+    /// Memory that the machine can still provide without swapping.
     machine: u64,
-    /// What the system refuses to go beyond: the least room in a control group or below a resource limit.
+    /// The bound enforced by the system: the smallest remaining room in a control group or below a resource limit.
     enforced: u64,
 }
 
 impl Memory {
-    /// The bytes that may still be allocated where `configured` is the most that the process may hold, or else where the
+    /// The bytes that may still be allocated if the process may hold `configured` bytes, or, if that is `None`, if the
     /// machine is the bound.
     pub fn available(&self, configured: Option<u64>) -> u64 {
         let wanted = match configured {
             Some(limit) => limit.saturating_sub(self.held),
             None => self.machine,
         };
-        // No single allocation may be larger.
+        // No single allocation can be larger.
         wanted.min(self.enforced).min(isize::MAX as u64)
     }
 }
@@ -50,31 +50,31 @@ fn less_reserve(bytes: u64) -> u64 {
     bytes - bytes / RESERVE
 }
 
-/// What is left of `limit` where `used` is taken.
+/// The remainder of `limit` after `used`.
 fn room(limit: Option<u64>, used: Option<u64>) -> u64 {
     limit.map_or(u64::MAX, |limit| less_reserve(limit.saturating_sub(used.unwrap_or(0))))
 }
 
-/// The value of line `name` of a table such as `/proc/meminfo`, which counts in units of 1024 bytes.
+/// The value of line `name` in a table such as `/proc/meminfo`, which uses units of 1024 bytes.
 fn kilobytes(table: &str, name: &str) -> Option<u64> {
     let rest = table.lines().find_map(|line| line.strip_prefix(name))?;
     Some(rest.split_whitespace().next()?.parse::<u64>().ok()?.saturating_mul(1024))
 }
 
-/// The soft limit called `name` of `/proc/self/limits`; `None` where it is unlimited.
+/// The soft limit `name` in `/proc/self/limits`; `None` if it is unlimited.
 fn soft_limit(table: &str, name: &str) -> Option<u64> {
     let rest = table.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// The least room in this process's control groups and in those above them. `mounts` is `/proc/self/mountinfo`, `groups`
-/// is `/proc/self/cgroup`.
+/// The smallest room in this process's control groups and their ancestors. `mounts` is `/proc/self/mountinfo`,
+/// `groups` is `/proc/self/cgroup`.
 fn control_groups(root: &Path, mounts: &str, groups: &str) -> u64 {
     let mut least = u64::MAX;
     for mount in mounts.lines() {
         let Some(mount) = Mount::of_memory(mount) else { continue };
         let Some(group) = groups.lines().find_map(|line| mount.version.group(line)) else { continue };
-        // In a container the mount shows a part of the hierarchy, or the group's path starts outside of it.
+        // In a container, the mount shows part of the hierarchy, or the group's path starts outside it.
         let inner = Path::new(group).strip_prefix(mount.subtree).unwrap_or(Path::new(""));
         let top = root.join(mount.point.trim_start_matches('/'));
         for ancestor in inner.ancestors() {
@@ -84,16 +84,16 @@ fn control_groups(root: &Path, mounts: &str, groups: &str) -> u64 {
     least
 }
 
-/// A mounted hierarchy of control groups that accounts for memory.
+/// A mounted control group hierarchy that accounts for memory.
 struct Mount<'a> {
     version: Version,
-    /// The group that is seen at `point`.
+    /// The group that is mounted at `point`.
     subtree: &'a str,
     point: &'a str,
 }
 
 impl<'a> Mount<'a> {
-    /// The hierarchy of a line of `mountinfo`: `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS … - TYPE SOURCE OPTIONS`.
+    /// Parses a line of `mountinfo`: `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS … - TYPE SOURCE OPTIONS`.
     fn of_memory(line: &'a str) -> Option<Self> {
         let (mount, system) = line.split_once(" - ")?;
         let mut system = system.split(' ');
@@ -107,7 +107,7 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// The two interfaces of control groups: <https://docs.kernel.org/admin-guide/cgroup-v2.html> and
+/// The two control group interfaces: <https://docs.kernel.org/admin-guide/cgroup-v2.html> and
 /// <https://docs.kernel.org/admin-guide/cgroup-v1/memory.html>.
 #[derive(Clone, Copy)]
 enum Version {
@@ -116,7 +116,7 @@ enum Version {
 }
 
 impl Version {
-    /// The group of a line of `/proc/self/cgroup`, `ID:CONTROLLERS:PATH`, if it is of this hierarchy.
+    /// The group in a line of `/proc/self/cgroup`, `ID:CONTROLLERS:PATH`, if it belongs to this hierarchy.
     fn group(self, line: &str) -> Option<&str> {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?);
@@ -127,8 +127,7 @@ impl Version {
         own.then_some(path)
     }
 
-    /// The room in the group that `folder` shows. Pages of files that were not used lately are given back when they are
-    /// needed, so they count as room.
+    /// The room in the group at `folder`. Inactive file pages are reclaimed on demand, so they count as room.
     fn room(self, folder: &Path) -> u64 {
         let (limit, usage, inactive) = match self {
             Self::V1 => ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "),
@@ -147,7 +146,7 @@ impl Version {
 mod tests {
     use super::*;
 
-    /// A directory with `files`, which stands for the root of a system.
+    /// A directory with `files`, in place of a system's root.
     fn system(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -167,23 +166,23 @@ mod tests {
         ("proc/self/status", "VmSize:  1000 kB\nVmRSS: 300 kB\nRssAnon:\t 200 kB\nVmData: 500 kB\n");
 
     #[test]
-    fn a_system_that_says_nothing_sets_no_limit() {
+    fn missing_or_malformed_files_set_no_limit() {
         assert_eq!(available(&[], None), isize::MAX as u64);
         assert_eq!(available(&[], Some(1000)), 1000);
         assert_eq!(available(&[("proc/meminfo", "MemAvailable: lots\n")], None), isize::MAX as u64);
     }
 
     #[test]
-    fn the_machine_is_the_limit_where_no_other_is_set() {
+    fn the_machine_is_the_limit_if_no_other_is_set() {
         assert_eq!(available(&[MEMINFO, STATUS], None), 1500 * 1024);
-        // The caller's limit counts what is held, and may be above or below what the machine has.
+        // The caller's limit includes held memory, and may be above or below the machine's memory.
         assert_eq!(available(&[MEMINFO, STATUS], Some(201 * 1024)), 1024);
         assert_eq!(available(&[MEMINFO, STATUS], Some(100)), 0);
         assert_eq!(available(&[MEMINFO, STATUS], Some(1 << 40)), (1 << 40) - 200 * 1024);
     }
 
     #[test]
-    fn resource_limits_apply_whatever_the_caller_allows() {
+    fn resource_limits_apply_despite_a_larger_configured_limit() {
         let limits = |text| ("proc/self/limits", text);
         let address_space = limits("Limit  Soft Limit\nMax address space    2662400   unlimited   bytes\n");
         assert_eq!(available(&[STATUS, address_space], Some(1 << 40)), 1500 * 1024);
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_the_first_version_are_read_where_memory_is_mounted() {
+    fn version_1_groups_are_read_at_the_memory_mount() {
         let files = [
             (
                 "proc/self/mountinfo",
@@ -222,7 +221,7 @@ mod tests {
             ("sys/fs/cgroup/memory/inner/memory.limit_in_bytes", "16000"),
         ];
         assert_eq!(available(&files, None), 15_000);
-        // A path that starts outside of the container: the mount shows the container's own group.
+        // A path that starts outside the container: the mount shows the container's group.
         let outside = [
             files[0],
             ("proc/self/cgroup", "4:memory:/\n"),

@@ -1,4 +1,4 @@
-//! What a plan on the CPU takes, from shapes alone: asked of the memory before anything is packed.
+//! The memory of a plan on the CPU, estimated only from shapes: checked before anything is packed.
 
 use super::cpu::Packer;
 use super::lower::Op;
@@ -12,20 +12,20 @@ use lopper_kernels::params::Storage;
 use lopper_kernels::shapes::{Conv2d, Linear};
 use std::fmt;
 
-/// Buffers that a call borrows of the device at the same time at most. The device keeps as many, each as large as the
-/// largest.
+/// Maximum number of buffers that a call borrows from the device at the same time. The device keeps as many, each as
+/// large as the largest.
 const BORROWED: u64 = 2;
 
-/// Bytes of what a layer's kernel adds to its weights: the bias, indices, the description of the call.
+/// Bytes of a layer's kernel in addition to its weights: the bias, indices, and the description of the call.
 const CALL: u64 = 1024;
 
-/// Checks that the plan fits into memory, and returns the bytes that it takes at most. An error names what does not fit: the
-/// values between the layers, a layer's packed weights, or its scratch.
+/// Checks that the plan fits in memory, and returns an upper bound on its bytes. The error names the part that does
+/// not fit: the values between the layers, a layer's packed weights, or its scratch.
 pub(super) fn require(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Result<u64> {
     let mut account = Account { budget: Budget::now(), bytes: 0 };
     let largest = ops.iter().max_by_key(|op| op.len()).map_or("", |op| op.node.name.as_str());
     account.take(
-        format_args!("the values between the layers, the largest of them that of `{largest}`,"),
+        format_args!("the values between the layers, the largest that of `{largest}`,"),
         bytes_of::<f32>([places.len]),
     )?;
     let (mut borrowed, mut workspaces) = ((0, ""), (0, ""));
@@ -44,7 +44,7 @@ pub(super) fn require(packer: &Packer, ops: &[Op], works: &[Work], places: &Plac
     Ok(account.bytes)
 }
 
-/// What is left, and what was taken.
+/// The remaining budget, and the bytes taken.
 struct Account {
     budget: Budget,
     bytes: u64,
@@ -58,13 +58,13 @@ impl Account {
 }
 
 impl Packer<'_> {
-    /// What the kernel of `work` needs.
+    /// The memory that the kernel of `work` needs.
     fn footprint(&self, work: &Work) -> Footprint {
         match work {
             Work::Conv2d(g, _) => self.conv(g, &per_group(g, |group| group.len()), 0),
             Work::Masked(g, _, live) => {
                 let filters = per_group(g, |group| live[group].iter().filter(|&&live| live).count());
-                // The live filters are copied together before they are packed.
+                // The live filters are copied into one buffer before packing.
                 self.conv(g, &filters, bytes_of::<f32>(g.w_shape()))
             }
             Work::Compact(g, compact) => self.compact(g, compact),
@@ -81,13 +81,13 @@ impl Packer<'_> {
         }
     }
 
-    /// Of a convolution that copies `copied` bytes of weights for packing.
+    /// The memory of a convolution that copies `copied` bytes of weights for packing.
     fn conv(&self, g: &Conv2d, filters: &[usize], copied: u64) -> Footprint {
         let needs = Footprint::new(self.cpu, g, filters, self.conv2d);
         Footprint { borrowed: needs.borrowed.max(copied), ..needs }
     }
 
-    /// The live channels are gathered into a buffer of their own.
+    /// The memory of a compact convolution, which gathers the live channels into a separate buffer.
     fn compact(&self, g: &Conv2d, compact: &CompactConv2d) -> Footprint {
         let c = compact.inputs.len() + usize::from(compact.carrier);
         let inner = Conv2d { c: c.max(1), o: compact.outputs.len().max(1), ..*g };
@@ -97,7 +97,8 @@ impl Packer<'_> {
         Footprint { packed: needs.packed + index, borrowed: needs.borrowed.max(gathered), ..needs }
     }
 
-    /// As a convolution over the rows of the batch; weights that become bf16 are packed as f32 first.
+    /// The memory of a linear layer: that of a convolution over the rows of the batch. bf16 weights are first packed
+    /// as f32.
     fn fully_connected(&self, g: &Linear, pooled: u64) -> Footprint {
         let conv = Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0);
         let needs = Footprint::new(self.cpu, &conv, &[g.outputs], Packing::By(Algorithm::Direct));
@@ -108,7 +109,7 @@ impl Packer<'_> {
     }
 }
 
-/// For each group of `g`, the filters that `count` finds in its range.
+/// The filters of each group of `g`, as counted by `count` over the group's range.
 fn per_group(g: &Conv2d, count: impl Fn(std::ops::Range<usize>) -> usize) -> Vec<usize> {
     let filters = g.o / g.groups;
     (0..g.groups).map(|group| count(group * filters..(group + 1) * filters)).collect()

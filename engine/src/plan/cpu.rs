@@ -1,4 +1,4 @@
-//! A plan on the CPU: kernels with packed weights, called one after the other.
+//! Plans on the CPU: kernels with packed weights, called one after another.
 
 use super::Chosen;
 use super::lower::{MAX_PARTS, Op};
@@ -16,10 +16,10 @@ use lopper_kernels::shapes::{self, AdaptivePool2d};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Values begin at a cache line, bytes.
+/// Alignment of values, in bytes: a cache line.
 pub(super) const ALIGNMENT: usize = 64;
 
-/// The calls of a plan, and the block that holds every value between them.
+/// The calls of a plan, and the block that holds all values between them.
 pub(super) struct Runner {
     cpu: Cpu,
     calls: Vec<Call>,
@@ -27,7 +27,7 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Packs the weights of `works`, which `ops` ask for.
+    /// Packs the weights of `works`, the work of `ops`.
     pub fn new(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Self {
         let calls = ops.iter().zip(works).map(|(op, work)| Call::new(op, packer.kernel(work), places));
         Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena: Buffer::unspecified(places.len) }
@@ -38,7 +38,7 @@ impl Runner {
         self.calls.iter().map(|call| call.kernel.chosen())
     }
 
-    /// Bytes of the arena, and those that kernels have borrowed of the device so far.
+    /// Bytes of the arena, and scratch bytes that kernels have borrowed from the device so far.
     pub fn memory(&self) -> [usize; 2] {
         [4 * self.arena.len(), self.cpu.scratch_bytes()]
     }
@@ -46,12 +46,12 @@ impl Runner {
     /// The network's output for `images`.
     pub fn run(&mut self, images: &[f32]) -> &[f32] {
         let Self { cpu, calls, arena } = self;
-        // In the pool from the first kernel to the last, so that none has to enter it.
+        // All kernels run inside the pool, so that none has to enter it.
         cpu.run(|| calls.iter().for_each(|call| call.run(cpu, images, arena)));
         self.calls.last().map_or(&[], |call| &self.arena[call.output.clone()])
     }
 
-    /// How long each call takes.
+    /// Runs like [`Runner::run`] and returns the duration of each call.
     pub fn run_timed(&mut self, images: &[f32]) -> Vec<Duration> {
         let Self { cpu, calls, arena } = self;
         let timed = |call: &Call, arena: &mut [f32]| {
@@ -63,7 +63,7 @@ impl Runner {
     }
 }
 
-/// One kernel call, its data in fixed places of the arena.
+/// A kernel call with data at fixed places in the arena.
 struct Call {
     kernel: Kernel,
     inputs: Vec<Place>,
@@ -83,7 +83,7 @@ impl Call {
         let (before, rest) = arena.split_at_mut(self.output.start);
         let (y, after) = rest.split_at_mut(self.output.len());
         let (before, after) = (&*before, &*after);
-        // The arena keeps what a call reads apart from what it writes: it lies wholly before or after.
+        // In the arena, the inputs of a call never overlap its output: each lies entirely before or after it.
         let at = |place: &Place| match place {
             Place::Images => images,
             Place::Arena(range) if range.end <= self.output.start => &before[range.clone()],
@@ -94,7 +94,7 @@ impl Call {
     }
 }
 
-/// A kernel and everything that it is told, save the data.
+/// A kernel with all its arguments except the data.
 enum Kernel {
     Conv2d(shapes::Conv2d, PackedConv2d, Option<Tensor>),
     Masked(shapes::Conv2d, PackedMasked, Option<Tensor>),
@@ -104,7 +104,7 @@ enum Kernel {
     Plain(Plain),
 }
 
-/// How a plan packs weights.
+/// The settings by which a plan packs weights.
 #[derive(Clone, Copy)]
 pub(super) struct Packer<'a> {
     pub cpu: &'a Cpu,
@@ -145,8 +145,8 @@ impl Packer<'_> {
     }
 }
 
-/// The kernel that the graph uses as well, so that a plan gives the same bits: `(x − mean)` comes first. As
-/// `scale · x + shift`, a channel of little variance about a large mean would lose its digits to cancellation.
+/// The same kernel as the graph's, so that a plan gives the same bits: `(x − mean)` comes first. In the form
+/// `scale · x + shift`, a channel with a small variance around a large mean would lose its digits to cancellation.
 fn batch_norm(bn: &BatchNorm) -> Kernel {
     let [mean, var] = [&bn.running_mean, &bn.running_var].map(Tensor::data);
     let [gamma, beta] = [&bn.weight, &bn.bias].map(|param| param.value().data());
@@ -154,7 +154,7 @@ fn batch_norm(bn: &BatchNorm) -> Kernel {
 }
 
 impl Kernel {
-    /// Runs over `inputs`, with a residual and an activation where the kernel has an epilogue.
+    /// Runs the kernel on its inputs, with a residual and an activation if the kernel has an epilogue.
     fn run<'a>(
         &'a self,
         cpu: &Cpu,
@@ -184,7 +184,7 @@ impl Kernel {
         let choice = |choice: &Choice| Some(choice.to_string());
         let (kernel, why, products, weight_bytes, bias) = match self {
             Self::Conv2d(g, w, bias) => {
-                // Depthwise there is one algorithm.
+                // There is only one algorithm for depthwise convolutions.
                 let why = if g.is_depthwise() { None } else { choice(w.choice()) };
                 (w.kernel(), why, Some(w.products(g)), w.bytes(), bias)
             }

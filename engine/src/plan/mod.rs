@@ -1,4 +1,4 @@
-//! The inference plan: a graph made ready to run on images of one shape.
+//! The inference plan: a graph prepared to run on images of one shape.
 //!
 //! ```text
 //!   graph ─ lower ─► operations ─ pack ─► kernels ─ arena ─► calls with fixed places
@@ -7,9 +7,9 @@
 //!                              its weights
 //! ```
 //!
-//! Training runs the graph itself ([`Graph::forward`]); every latency that is reported comes from a plan, which does
-//! no work at run time that can be done before, and allocates nothing. On a GPU packing is uploading, and the calls are
-//! recorded as one CUDA graph.
+//! Training runs the graph itself ([`Graph::forward`]). Every reported latency is that of a plan, which does no work
+//! at run time that can be done in advance, and allocates nothing. On a GPU, packing means uploading, and the calls
+//! are recorded as one CUDA graph.
 
 mod arena;
 mod budget;
@@ -27,7 +27,7 @@ use places::Places;
 use std::time::Duration;
 use work::Work;
 
-/// A network made ready to run on images of one shape.
+/// A network prepared to run on images of one shape.
 ///
 /// # Examples
 /// ```
@@ -44,33 +44,33 @@ pub struct Plan {
     steps: Vec<Step>,
     weight_bytes: usize,
     budget: u64,
-    /// Whether images have to be finite.
+    /// Whether images must be finite.
     strict: bool,
     runner: Runner,
 }
 
-/// What runs the operations: the kernels of a device, and the memory between them.
+/// The kernels of a device, and the memory for the values between them.
 enum Runner {
     Cpu(cpu::Runner),
     Cuda(cuda::Runner),
 }
 
-/// What a plan on the CPU trades for what. By default it is as fast as it can be in f32. A GPU has no such choices, but
-/// its precision.
+/// Trade-offs of a plan on the CPU. The default is the fastest plan in f32. On a GPU, the only such choice is the
+/// precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Compute every convolution by the direct algorithm, whose error bound is a quarter of Winograd's, as are its
-    /// packed 3×3 weights: the plan then holds each weight once.
+    /// Whether to compute every convolution with the direct algorithm. Its error bound and packed 3×3 weights are a
+    /// quarter of Winograd's: the plan then holds each weight once.
     pub direct: bool,
-    /// Promise numbers where numbers are due: compute directly, as with `direct`, and refuse images that hold an infinity or
-    /// a NaN. Winograd's algorithm would spread either, and the rounding of a huge value, over its neighbours.
+    /// Whether to compute directly, as with `direct`, and reject images with infinities or NaNs. Winograd's algorithm
+    /// would spread either to neighboring values, as well as the rounding error of a huge value.
     pub strict: bool,
-    /// How the weights of linear layers are stored: as bf16, a small batch reads them in half the time.
+    /// The storage type of linear layers' weights. A small batch reads bf16 weights in half the time.
     pub linear: Storage,
 }
 
-/// The most bytes of weights that a plan expects to find in a cache when it runs again: what the last level of a
-/// server's processor holds for one of its users.
+/// Maximum bytes of weights that a plan expects to stay in cache between runs: one user's share of the last-level
+/// cache of a server's processor.
 const CACHED: usize = 48 << 20;
 
 impl PlanOptions {
@@ -85,69 +85,70 @@ impl PlanOptions {
         cpu::Packer { cpu, conv2d, linear: self.linear }
     }
 
-    /// An error where one is set that a GPU does not have. Strict it can be: it has no other than the direct algorithm.
+    /// Returns an error if an option is set that GPUs do not support. They support `strict`, as they have only the
+    /// direct algorithm.
     fn check_for_gpu(&self) -> Result<()> {
         match self {
             Self { direct: true, .. } => {
-                Err(Error::invalid("direct: an algorithm of plans on the CPU; on a GPU there is one alone"))
+                Err(Error::invalid("direct: selects an algorithm on the CPU; a GPU has only one"))
             }
             Self { linear: Storage::Bf16, .. } => Err(Error::invalid(
-                "linear weights as bf16: a storage of plans on the CPU; on a GPU all weights have its precision's",
+                "linear weights as bf16: only for plans on the CPU; on a GPU, the precision determines the storage",
             )),
             Self { direct: false, linear: Storage::F32, strict: _ } => Ok(()),
         }
     }
 }
 
-/// What one step of a plan does, for tables.
+/// A description of one step of a plan, for tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The node that it computes.
+    /// The name of the computed node.
     pub name: String,
-    /// The kind of layer, as it is run.
+    /// The kind of layer that runs.
     pub kind: &'static str,
-    /// The kernel that was chosen.
+    /// The chosen kernel.
     pub kernel: &'static str,
-    /// Why, where there was a choice: what was estimated, or what leaves only one algorithm.
+    /// The reason for a choice between algorithms: the estimates, or why only one algorithm is possible.
     pub why: Option<String>,
-    /// The nodes that are computed with it: a pool before it, its epilogue.
+    /// The names of the nodes fused into this step: a pool before it, and its epilogue.
     pub fused: Vec<String>,
-    /// Multiply-accumulates that it does, for the whole batch; a filter that is left out does none.
+    /// Multiply-accumulates for the whole batch, without skipped filters.
     pub macs: u64,
-    /// Multiply-accumulates that the kernel takes for that: Winograd's algorithm takes fewer.
+    /// Multiply-accumulates that the kernel performs for these; fewer with Winograd's algorithm.
     pub products: u64,
-    /// Bytes of its inputs, packed weights and output, each moved once.
+    /// Bytes of inputs, packed weights and output, each moved once.
     pub bytes: u64,
-    /// The shape of its output.
+    /// The output shape.
     pub shape: Vec<usize>,
 }
 
-/// Bytes that a plan holds.
+/// The memory of a plan, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlanMemory {
     /// Packed weights and biases.
     pub weights: usize,
-    /// The block in which all values between the layers live.
+    /// The block that holds all values between the layers.
     pub arena: usize,
-    /// What kernels have borrowed for the length of a call, of all plans on this device so far; on a GPU what this plan
-    /// keeps for them, and for the images.
+    /// Scratch memory that kernels have borrowed during calls, over all plans on this device so far. On a GPU, the
+    /// memory that this plan keeps for its kernels and for the images.
     pub scratch: usize,
 }
 
 impl Plan {
-    /// Plans `graph` for images `input` `[N, H, W, C]`: in eval mode, weights as they are now.
+    /// Plans `graph` for images of shape `input` `[N, H, W, C]`, in eval mode and with its current weights.
     ///
     /// # Errors
-    /// Where a layer's parameters do not fit together, it cannot take the shape it is given, or the memory of the machine or
-    /// of a GPU does not hold what it needs; the error names it.
+    /// Returns an error that names the layer if a layer's parameters do not fit together, if it cannot take the shape
+    /// of its input, or if it needs more memory than the machine or the GPU has.
     pub fn new(graph: &Graph, input: [usize; 4], device: &Device) -> Result<Self> {
         Self::with(graph, input, device, PlanOptions::default())
     }
 
-    /// Plans like [`Plan::new`], with these trades.
+    /// Plans like [`Plan::new`], with `options`.
     ///
     /// # Errors
-    /// As for [`Plan::new`], and where a GPU does not have an option that is set.
+    /// The errors of [`Plan::new`]; [`Error::Invalid`] if an option is set that the GPU does not support.
     pub fn with(graph: &Graph, input: [usize; 4], device: &Device, options: PlanOptions) -> Result<Self> {
         if let Device::Cuda(_) = device {
             options.check_for_gpu()?;
@@ -187,17 +188,17 @@ impl Plan {
         Ok(Self { input, output, steps: steps.collect(), weight_bytes, budget, strict, runner })
     }
 
-    /// The shape of its output, `[N, classes]` for a classifier.
+    /// The output shape, `[N, classes]` for a classifier.
     pub fn output_shape(&self) -> &[usize] {
         &self.output
     }
 
-    /// What each step does, in order.
+    /// The steps, in order.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// The memory that it holds, and what its kernels have borrowed.
+    /// The memory of the plan and of its kernels.
     pub fn memory(&self) -> PlanMemory {
         let [arena, scratch] = match &self.runner {
             Runner::Cpu(runner) => runner.memory(),
@@ -206,16 +207,16 @@ impl Plan {
         PlanMemory { weights: self.weight_bytes, arena, scratch }
     }
 
-    /// Bytes that it was estimated to take at most, images not among them, before anything was allocated; 0 on a GPU, which
-    /// keeps its own account.
+    /// The upper bound on the plan's bytes, without images, that was estimated before anything was allocated. It is 0
+    /// on a GPU, which does its own accounting.
     pub fn budget(&self) -> u64 {
         self.budget
     }
 
-    /// The network's output for `images`, row-major in the shape that was planned for.
+    /// The network's output for `images`, row-major in the planned shape.
     ///
     /// # Errors
-    /// If their number is another one, or a strict plan finds an infinity or NaN among them.
+    /// Returns an error if the number of values is wrong, or if a strict plan finds an infinity or NaN among them.
     pub fn run(&mut self, images: &[f32]) -> Result<&[f32]> {
         self.check(images)?;
         match &mut self.runner {
@@ -224,7 +225,8 @@ impl Plan {
         }
     }
 
-    /// Runs like [`Plan::run`] and tells how long each step took; on a GPU launch by launch, by its own clock.
+    /// Runs like [`Plan::run`] and returns the duration of each step. On a GPU, each launch is timed with the GPU's
+    /// clock.
     pub fn run_timed(&mut self, images: &[f32]) -> Result<Vec<Duration>> {
         self.check(images)?;
         match &mut self.runner {
@@ -246,9 +248,9 @@ impl Plan {
     }
 }
 
-/// An error where a value of `images` is infinite or not a number.
+/// Returns an error if a value of `images` is infinite or NaN.
 pub(crate) fn check_finite(images: &[f32]) -> Result<()> {
-    // Zero times any number is zero, and NaN otherwise: a sum that vectorizes, where a search would not.
+    // Zero times a finite number is zero; otherwise it is NaN. The sum vectorizes, whereas a search would not.
     if images.iter().fold(0.0, |sum, x| sum + 0.0 * x) == 0.0 {
         return Ok(());
     }
@@ -261,16 +263,16 @@ pub(crate) fn check_finite(images: &[f32]) -> Result<()> {
 /// The kernel that a device chose for an operation.
 struct Chosen {
     kernel: &'static str,
-    /// Where there was a choice.
+    /// The reason for the choice, if there was one.
     why: Option<String>,
-    /// Multiply-accumulates that it takes, where they may be others than those it does.
+    /// Multiply-accumulates that the kernel performs, if they may differ from those of the operation.
     products: Option<u64>,
-    /// Of its weights as packed, and of its bias.
+    /// Bytes of the packed weights and the bias.
     weight_bytes: usize,
 }
 
 impl Step {
-    /// What `op` does with the kernel that was `chosen`, in which `moved` bytes go in and out.
+    /// Describes `op` with the `chosen` kernel, whose inputs and output take `moved` bytes.
     fn new(op: &Op, work: &Work, chosen: Chosen, moved: usize) -> Self {
         let macs = work.macs();
         Self {

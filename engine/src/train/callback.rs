@@ -1,95 +1,95 @@
-//! What may happen between the steps of training.
+//! Hooks between training steps.
 
 use super::{EpochMetrics, State};
 use crate::exec::ParamGradients;
 use crate::{Error, Graph, Result};
 
-/// Where training stands.
+/// The progress of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The epoch, from 0.
     pub epoch: usize,
-    /// Epochs of the whole training.
+    /// Total number of epochs.
     pub epochs: usize,
     /// The step, from 0, counted over the whole training.
     pub step: usize,
-    /// Steps of the whole training.
+    /// Total number of steps.
     pub steps: usize,
 }
 
 impl Progress {
-    /// The share of the whole training that is done before this step, in `[0, 1)`: 0 at the first step.
+    /// The share of the whole training that precedes this step, in `[0, 1)`: 0 at the first step.
     pub fn fraction(&self) -> f64 {
         self.step as f64 / self.steps as f64
     }
 
-    /// The share that is done after this step, in `(0, 1]`: 1 at the last step.
+    /// The share that is complete after this step, in `(0, 1]`: 1 at the last step.
     pub fn end_of_step(&self) -> f64 {
         (self.step + 1) as f64 / self.steps as f64
     }
 }
 
-/// One step of training, as callbacks see it.
+/// A training step, as callbacks see it.
 pub struct Step<'a> {
     /// The network.
     pub graph: &'a mut Graph,
     /// The gradients of this step.
     pub gradients: &'a mut ParamGradients,
-    /// Where training stands.
+    /// The position in the training.
     pub progress: Progress,
     /// The loss of this step's batch.
     pub loss: f32,
 }
 
-/// A hook into training. Every method does nothing unless it is written. A callback that remembers anything from one step
-/// to another implements both [`Callback::state`] and [`Callback::restore`]: otherwise a training that goes on from a
-/// checkpoint would end with other bits.
+/// A hook into training. By default, hooks do nothing. A callback that keeps state between steps implements both
+/// [`Callback::state`] and [`Callback::restore`]; otherwise, a training resumed from a checkpoint would end with
+/// different bits.
 pub trait Callback {
-    /// Before the first step.
+    /// Called before the first step.
     fn on_begin(&mut self, _graph: &mut Graph) -> Result<()> {
         Ok(())
     }
 
-    /// The gradients are there, the weights not yet updated.
+    /// Called when the gradients are ready, before the weights are updated.
     fn before_step(&mut self, _step: &mut Step) -> Result<()> {
         Ok(())
     }
 
-    /// The weights are updated.
+    /// Called after the weights are updated.
     fn after_step(&mut self, _step: &mut Step) -> Result<()> {
         Ok(())
     }
 
-    /// After an epoch and its validation.
+    /// Called after each epoch and its validation.
     fn on_epoch_end(&mut self, _graph: &mut Graph, _epoch: &EpochMetrics) -> Result<()> {
         Ok(())
     }
 
-    /// After the last step.
+    /// Called after the last step.
     fn on_end(&mut self, _graph: &mut Graph) -> Result<()> {
         Ok(())
     }
 
-    /// What it remembers, for a checkpoint.
+    /// The callback's state, for a checkpoint.
     fn state(&self) -> State {
         State::default()
     }
 
-    /// Goes on from what [`Callback::state`] gave; called after [`Callback::on_begin`].
+    /// Restores the state returned by [`Callback::state`]. Called after [`Callback::on_begin`].
     fn restore(&mut self, state: State) -> Result<()> {
         state.expect_empty("a callback")
     }
 }
 
-/// Scales the gradients of all parameters down together where their Euclidean norm exceeds `max_norm` (Pascanu et
-/// al. 2013).
+/// Scales down the gradients of all parameters by a common factor if their joint Euclidean norm exceeds `max_norm`
+/// (Pascanu et al. 2013).
 #[derive(Clone, Copy, Debug)]
 pub struct ClipGradients {
     max_norm: f64,
 }
 
 impl ClipGradients {
-    /// Clips to `max_norm`; an error where that is not above 0.
+    /// Clips to `max_norm`; an error unless `max_norm` is above 0.
     pub fn new(max_norm: f64) -> Result<Self> {
         match max_norm > 0.0 {
             true => Ok(Self { max_norm }),

@@ -1,12 +1,13 @@
-//! A training between two steps, as a file.
+//! Training checkpoints: the state of a training between two steps, as a file.
 //!
-//! Everything random in a training is counted by seed, epoch and index, so what is kept is small: the network with its
-//! masks and running statistics, the optimizer's steps and moments, the loss scale, what callbacks and images remember,
-//! and the place. A training that goes on from it ends with the bits of one that was never interrupted.
+//! All randomness in a training is derived from seed, epoch and index, so a checkpoint holds only the network with its
+//! masks and running statistics, the optimizer's step counts and moments, the loss scale, the state of the callbacks
+//! and of the image source, and the position. A training resumed from it ends with the same bits as an uninterrupted
+//! one.
 //!
-//! The file is a safetensors file like a model's. Its header's metadata has one entry, `lopper-checkpoint`; the network's
-//! tensors stand under `network/`, the moments of parameter `P` under `optimizer/P/0` and `/1`, lists of numbers of callback `i`
-//! under `callback/i/` and those of the images under `images/`.
+//! The file is a safetensors file, like a model file. The metadata in its header has one entry, `lopper-checkpoint`.
+//! The network's tensors are stored under `network/`, the moments of parameter `P` under `optimizer/P/0` and `/1`, the
+//! number lists of callback `i` under `callback/i/`, and those of the image source under `images/`.
 
 use super::loss_scale::LossScale;
 use super::optimizer::ParamState;
@@ -25,21 +26,21 @@ const KEY: &str = "lopper-checkpoint";
 const VERSION: u32 = 1;
 const NETWORK: &str = "network/";
 
-/// Where a training stands, and what its epoch has come to.
+/// The position in a training, with the running totals of the current epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
     /// The epoch, from 0.
     pub epoch: usize,
-    /// The batch that comes next, from 0; the number of batches where only validation is left.
+    /// The next batch, from 0; the number of batches if only validation is left.
     pub batch: usize,
-    /// Σ loss · images over the epoch's steps.
+    /// Σ loss · images over the steps of the epoch so far.
     pub loss: f64,
-    /// Images that the epoch's steps have seen.
+    /// Images processed in the epoch so far.
     pub images: usize,
     /// The learning rate of the last step.
     pub learning_rate: f64,
-    /// Seconds that the epoch's steps took.
+    /// Duration of the epoch's steps so far, in seconds.
     pub seconds: f64,
 }
 
@@ -48,11 +49,11 @@ pub struct Position {
 pub struct Checkpoint {
     /// The network.
     pub graph: Graph,
-    /// The place.
+    /// The position in the training.
     pub position: Position,
-    /// The epochs that are over.
+    /// The metrics of the completed epochs.
     pub history: Vec<EpochMetrics>,
-    /// What the caller wants to find again: which training it is.
+    /// A label chosen by the caller, which identifies the training.
     pub label: Value,
     pub(super) optimizer: Vec<(String, ParamState)>,
     pub(super) scale: LossScale,
@@ -60,13 +61,13 @@ pub struct Checkpoint {
     pub(super) images: State,
 }
 
-/// What every version of the format says first.
+/// The part of the metadata entry that all format versions share.
 #[derive(Deserialize)]
 struct Preamble {
     version: u32,
 }
 
-/// The metadata entry; `G` is `Graph` to read and `&Graph` to write.
+/// The metadata entry. `G` is `Graph` for reading and `&Graph` for writing.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header<G> {
@@ -76,13 +77,13 @@ struct Header<G> {
     history: Vec<EpochMetrics>,
     label: Value,
     scale: LossScale,
-    /// By parameter: steps, and the number of moments.
+    /// For each parameter, its step count and number of moments.
     optimizer: BTreeMap<String, (u32, usize)>,
     callbacks: Vec<Remembered>,
     images: Remembered,
 }
 
-/// A [`State`] without its numbers: the names of its arrays.
+/// A [`State`] with the names of its arrays in place of their contents.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Remembered {
@@ -106,16 +107,16 @@ impl Remembered {
 }
 
 impl Checkpoint {
-    /// Writes it to `path`, whole or not at all. Its tensors must be on the host: see [`Graph::fetch`].
+    /// Writes the checkpoint to `path` atomically. Its tensors must be on the host; see [`Graph::fetch`].
     ///
     /// # Errors
-    /// An [`Error::File`] where `path` cannot be written.
+    /// [`Error::File`] if `path` cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         tensor_file::write(path, (KEY, self.header(path)?), &aligned(self.tensors()))
     }
 
-    /// Bytes of the file that [`Checkpoint::write`] would make.
+    /// The size in bytes of the file that [`Checkpoint::write`] would write.
     pub fn size(&self) -> Result<u64> {
         let path = Path::new("checkpoint");
         tensor_file::size(path, (KEY, self.header(path)?), &aligned(self.tensors()))
@@ -124,8 +125,8 @@ impl Checkpoint {
     /// Reads the checkpoint in `path`.
     ///
     /// # Errors
-    /// An [`Error::File`] that says what is wrong: the file is truncated or no checkpoint, a tensor is missing, left over
-    /// or of another shape or type than it must be, or the network would not load as a model.
+    /// [`Error::File`], with the reason, if the file is truncated or not a checkpoint, if a tensor is missing, unknown
+    /// or of the wrong shape or type, or if the network would not load as a model.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Self::take(&mut TensorFile::read(path)?).map_err(|e| e.in_file(path))
@@ -209,14 +210,14 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Whether the place is one that a training comes by.
+    /// Checks that a training can reach this position.
     fn check(&self) -> Result<()> {
         let Position { epoch, loss, seconds, learning_rate, .. } = self.position;
         let finite = [loss, seconds, learning_rate].iter().all(|v| v.is_finite());
         match finite && seconds >= 0.0 && self.history.len() == epoch && self.scale.is_valid() {
             true => Ok(()),
             false => Err(Error::invalid(format!(
-                "the place in the training makes no sense: {:?} after {} epochs, {:?}",
+                "invalid position in the training: {:?} after {} epochs, {:?}",
                 self.position,
                 self.history.len(),
                 self.scale
@@ -225,7 +226,8 @@ impl Checkpoint {
     }
 }
 
-/// No optimizer remembers more of a parameter; a damaged count beyond it shows as tensors that are missing.
+/// An upper bound on the moments that an optimizer keeps for each parameter. A larger count is damaged, and is reported
+/// as a missing tensor.
 const MAX_MOMENTS: usize = 16;
 const IMAGES: &str = "images/";
 

@@ -1,9 +1,9 @@
-//! Training the last layers alone.
+//! Training only the last layers.
 
 use crate::{Graph, Layer, NodeId};
 
-/// Freezes the parameters of every node before `end`, so that optimizers leave them alone and their gradients are
-/// not computed. Batch norms stay trainable, as in fastai: they adapt to new images, and cost next to nothing.
+/// Freezes the parameters of every node before `end`: optimizers skip them, and their gradients are not computed.
+/// Batch norms stay trainable, as in fastai: they adapt to new images and cost next to nothing.
 pub fn freeze(graph: &mut Graph, end: NodeId) {
     for id in 0..end.min(graph.nodes().len()) {
         let layer = graph.layer_mut(id);

@@ -1,38 +1,38 @@
-//! Who keeps checkpoints of a training.
+//! The receiver of a training's checkpoints.
 
 use super::{Checkpoint, Progress};
 use crate::Result;
 
-/// What is to happen between two steps.
+/// What to do between two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// The next step.
+    /// Continue with the next step.
     GoOn,
-    /// A checkpoint, then the next step.
+    /// Take a checkpoint, then continue.
     Keep,
-    /// A checkpoint, then the end: [`crate::Error::Stopped`].
+    /// Take a checkpoint, then end the training with [`crate::Error::Stopped`].
     Stop,
 }
 
-/// Why a checkpoint is taken.
+/// The reason for a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// An epoch is over; it is validated next.
+    /// An epoch is complete; validation comes next.
     EpochOver,
-    /// [`Wish::Keep`].
+    /// The keeper returned [`Wish::Keep`].
     Asked,
-    /// [`Wish::Stop`]: nothing comes after it.
+    /// The keeper returned [`Wish::Stop`]; the training ends.
     Stopping,
-    /// An image cannot be read: nothing comes after it.
+    /// An image cannot be read; the training ends.
     BadData,
 }
 
-/// Keeps checkpoints of a training, and may end it between two steps.
+/// Receives the checkpoints of a training, and can end it between two steps.
 pub trait Keeper {
-    /// Asked after each step.
+    /// Decides what to do after each step.
     fn wish(&mut self, progress: Progress) -> Wish;
 
-    /// Keeps `checkpoint`, which is to be dropped before it returns: its tensors are shared with the training, and
-    /// would be copied when that goes on. An error ends the training.
+    /// Stores `checkpoint`, and drops it before returning: its tensors are shared with the training, which would
+    /// otherwise copy them when it continues. An error ends the training.
     fn keep(&mut self, checkpoint: Checkpoint, why: Why) -> Result<()>;
 }

@@ -1,13 +1,12 @@
-//! Loss scaling: gradients that f16 cannot hold are moved to where it can (Micikevicius et al., "Mixed Precision
-//! Training", 2018).
+//! Loss scaling: shifts gradients into the range of f16 (Micikevicius et al., "Mixed Precision Training", 2018).
 
 use crate::exec::ParamGradients;
 use crate::{Device, Result};
 use lopper_kernels::cuda::{self, DeviceBuffer, Precision};
 use serde::{Deserialize, Serialize};
 
-/// What the loss is multiplied by before the way back. It halves whenever a gradient overflows, a step that is then left
-/// out, and doubles after [`PATIENCE`] steps in which none did.
+/// The factor applied to the loss before the backward pass. It halves whenever a gradient overflows, and that step is
+/// skipped. It doubles after [`PATIENCE`] steps without overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct LossScale {
     factor: f32,
@@ -18,24 +17,24 @@ const START: f32 = 65_536.0;
 const PATIENCE: u32 = 2000;
 
 impl LossScale {
-    /// For trainings on `device`: 1 for all time where gradients have the range of f32.
+    /// The scale for trainings on `device`: always 1 if gradients have the range of f32.
     pub fn new(device: &Device) -> Self {
         let narrow = matches!(device, Device::Cuda(gpu) if gpu.precision() == Precision::F16);
         Self { factor: if narrow { START } else { 1.0 }, steps: 0 }
     }
 
-    /// Whether a training can have come to it.
+    /// Whether a training can reach this scale.
     pub fn is_valid(&self) -> bool {
         self.factor > 0.0 && self.factor.is_finite() && self.steps < PATIENCE
     }
 
-    /// The factor of the next step.
+    /// The factor for the next step.
     pub fn factor(&self) -> f32 {
         self.factor
     }
 
-    /// Divides `gradients` of a scaled loss by the factor, and chooses the next one. `false` where one of them is not
-    /// finite though a smaller factor may help: then they are of no use.
+    /// Divides `gradients` of a scaled loss by the factor, and updates the factor. Returns `false` if a gradient is not
+    /// finite and a smaller factor may help; the gradients are then unusable.
     pub fn unscale(&mut self, gradients: &mut ParamGradients, device: &Device) -> Result<bool> {
         let Device::Cuda(gpu) = device else { return Ok(true) };
         if self.factor == 1.0 {

@@ -1,4 +1,4 @@
-//! What a network gets right.
+//! Classification accuracy, and the metrics of an epoch.
 
 use crate::data::Batches;
 use crate::tape::Tape;
@@ -8,15 +8,14 @@ use serde::{Deserialize, Serialize};
 /// How many images were classified correctly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accuracy {
-    /// Images whose class had the largest logit.
+    /// Images whose class has the largest logit.
     pub correct: usize,
-    /// Images.
+    /// Number of images.
     pub total: usize,
 }
 
 impl Accuracy {
-    /// The accuracy of `logits` `[N, K]` for `labels`. Among equal logits the first counts; a row with a NaN is
-    /// wrong.
+    /// The accuracy of `logits` `[N, K]` for `labels`. Ties go to the first logit; a row with a NaN counts as wrong.
     pub fn of(logits: &Tensor, labels: &[u32]) -> Self {
         let k = logits.len() / labels.len().max(1);
         let hit = |(row, &label): (&[f32], &u32)| {
@@ -27,13 +26,13 @@ impl Accuracy {
         Self { correct, total: labels.len() }
     }
 
-    /// The share that is correct, in `[0, 1]`; 0 of no images.
+    /// The share of correct images, in `[0, 1]`; 0 if there are none.
     pub fn top1(&self) -> f64 {
         self.correct as f64 / self.total.max(1) as f64
     }
 
     /// The 95 % score interval of the accuracy (Wilson 1927), which stays inside `[0, 1]` and holds for few images
-    /// and for accuracies near 1. `(0, 1)` of no images.
+    /// and for accuracies near 1. `(0, 1)` if there are no images.
     pub fn wilson95(&self) -> (f64, f64) {
         const Z: f64 = 1.959_963_984_540_054; // the normal distribution's 97.5 % quantile
         if self.total == 0 {
@@ -54,20 +53,20 @@ impl std::ops::AddAssign for Accuracy {
     }
 }
 
-/// What an epoch came to.
+/// The metrics of an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// The epoch, from 0.
     pub epoch: usize,
-    /// Epochs of the whole training.
+    /// Total number of epochs.
     pub epochs: usize,
     /// Mean of the training objective over the epoch's images.
     pub train_loss: f64,
-    /// Mean cross entropy (the task loss alone) over the validation images, where there are any.
+    /// Mean cross entropy (only the task loss) over the validation images, if there are any.
     pub val_loss: Option<f64>,
-    /// Accuracy on the validation images, where there are any.
+    /// Accuracy on the validation images, if there are any.
     pub val: Option<Accuracy>,
-    /// Seconds of training, validation not among them.
+    /// Training time in seconds, without validation.
     pub seconds: f64,
     /// Training images per second.
     pub images_per_second: f64,
@@ -75,10 +74,10 @@ pub struct EpochMetrics {
     pub learning_rate: f64,
 }
 
-/// What a network does on a data set.
+/// The result of evaluating a network on a data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
-    /// How many images it gets right.
+    /// The accuracy.
     pub accuracy: Accuracy,
     /// Mean cross entropy.
     pub loss: f64,
@@ -97,7 +96,7 @@ pub fn evaluate(graph: &Graph, data: &mut dyn Batches, device: &Device) -> Resul
         loss += f64::from(mean) * batch.labels.len() as f64;
     }
     match accuracy.total {
-        0 => Err(Error::invalid("evaluation: the data set holds no image")),
+        0 => Err(Error::invalid("evaluation: the data set has no images")),
         total => Ok(Evaluation { accuracy, loss: loss / total as f64 }),
     }
 }

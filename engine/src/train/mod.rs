@@ -1,4 +1,4 @@
-//! The training loop: batches → loss → gradients → optimizer, with callbacks that compression hooks into.
+//! The training loop: batches → loss → gradients → optimizer, with callbacks for compression to hook into.
 
 mod callback;
 mod checkpoint;

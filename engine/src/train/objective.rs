@@ -1,22 +1,22 @@
-//! What training minimises.
+//! The objective that training minimizes.
 
 use crate::data::Batch;
 use crate::exec::Pass;
 use crate::tape::{Tape, Var};
 use crate::{NodeId, Result};
 
-/// A loss to train by.
+/// A training loss.
 pub trait Objective {
-    /// The loss, one element, of `pass`, the run of the network over `batch`.
+    /// The loss, a single element, of `pass`, the network's forward pass over `batch`.
     fn loss(&mut self, tape: &mut Tape, pass: &Pass, batch: &Batch) -> Result<Var>;
 
-    /// Nodes whose outputs the loss reads, as [`Pass::taps`].
+    /// Nodes whose outputs the loss reads from [`Pass::taps`].
     fn taps(&self) -> Vec<NodeId> {
         Vec::new()
     }
 }
 
-/// The task loss of classification: cross entropy.
+/// Cross entropy, the task loss of classification.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CrossEntropy {
     /// Label smoothing, in `[0, 1]`.

@@ -1,4 +1,4 @@
-//! Optimizers. Their state is kept by parameter path and follows the edits of a rewrite.
+//! Optimizers. Their state is keyed by parameter path and follows the edits of a rewrite.
 
 use super::Rates;
 use crate::exec::ParamGradients;
@@ -11,43 +11,43 @@ use lopper_kernels::params::{Adam, Sgd};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Which optimizer, with PyTorch's definitions and defaults.
+/// The choice of optimizer, with PyTorch's definitions and defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum OptimizerConfig {
-    /// Stochastic gradient descent: see [`Sgd`].
+    /// Stochastic gradient descent; see [`Sgd`].
     Sgd {
-        /// Share of the velocity that survives a step.
+        /// Share of the velocity that a step keeps.
         #[serde(default)]
         momentum: f64,
-        /// Nesterov's form of momentum.
+        /// Whether to use Nesterov momentum.
         #[serde(default)]
         nesterov: bool,
         /// L2 penalty, added to the gradient.
         #[serde(default)]
         weight_decay: f64,
     },
-    /// Adam: see [`Adam`].
+    /// Adam; see [`Adam`].
     Adam {
-        /// Decay of the first and of the second moment.
+        /// Decay rates of the first and second moment.
         #[serde(default = "betas")]
         betas: [f64; 2],
-        /// Added to the root of the second moment.
+        /// A constant added to the square root of the second moment.
         #[serde(default = "eps")]
         eps: f64,
         /// L2 penalty, added to the gradient.
         #[serde(default)]
         weight_decay: f64,
     },
-    /// Adam whose weight decay shrinks the weights directly: see [`Adam::decoupled`].
+    /// Adam with decoupled weight decay, which shrinks the weights directly; see [`Adam::decoupled`].
     AdamW {
-        /// Decay of the first and of the second moment.
+        /// Decay rates of the first and second moment.
         #[serde(default = "betas")]
         betas: [f64; 2],
-        /// Added to the root of the second moment.
+        /// A constant added to the square root of the second moment.
         #[serde(default = "eps")]
         eps: f64,
-        /// Share of the weights, times the learning rate, that a step takes away.
+        /// Share of the weights, times the learning rate, that a step subtracts.
         #[serde(default = "adamw_decay")]
         weight_decay: f64,
     },
@@ -66,7 +66,7 @@ fn adamw_decay() -> f64 {
 }
 
 impl OptimizerConfig {
-    /// Number of tensors that it remembers for each parameter.
+    /// Number of state tensors for each parameter.
     pub fn moments(&self) -> usize {
         match self {
             Self::Sgd { .. } => 1,
@@ -74,7 +74,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// An error that names the first number that makes no sense.
+    /// Checks the hyperparameters; the error names the first invalid one.
     pub fn check(&self) -> Result<()> {
         let check = |name: &str, value: f64, range: Range| {
             number::single(format_args!("optimizer {name}"), value, range).map(drop)
@@ -86,7 +86,7 @@ impl OptimizerConfig {
             }
             Self::Adam { betas, eps, weight_decay } | Self::AdamW { betas, eps, weight_decay } => {
                 betas.into_iter().try_for_each(|beta| check("betas", beta, Range::BelowOne))?;
-                // Without it, a parameter whose gradients are zero would step by 0 / 0.
+                // With `eps` 0, a parameter whose gradients are zero would step by 0 / 0.
                 check("eps", eps, Range::AboveZero)?;
                 check("weight_decay", weight_decay, Range::AtLeastZero)
             }
@@ -102,33 +102,33 @@ pub struct Optimizer {
     states: HashMap<String, ParamState>,
 }
 
-/// What is remembered of one parameter.
+/// The optimizer state of one parameter.
 #[derive(Clone, Debug)]
 pub struct ParamState {
-    /// Steps that it has taken.
+    /// Number of steps taken.
     pub steps: u32,
-    /// The velocity, or the two moments; each of the parameter's shape.
+    /// The velocity, or the two moments, each with the parameter's shape.
     pub moments: Vec<Tensor>,
 }
 
 impl Optimizer {
-    /// An optimizer that has taken no step.
+    /// Creates an optimizer that has taken no steps.
     pub fn new(config: OptimizerConfig) -> Self {
         Self { config, decay_vectors: true, states: HashMap::new() }
     }
 
-    /// What it was made from.
+    /// The optimizer's configuration.
     pub fn config(&self) -> &OptimizerConfig {
         &self.config
     }
 
-    /// Leaves parameters with one axis, biases and batch norms, out of the weight decay.
+    /// Excludes parameters with one axis, that is, biases and batch norms, from weight decay.
     pub fn without_vector_decay(self) -> Self {
         Self { decay_vectors: false, ..self }
     }
 
-    /// One step of every trainable parameter that has a gradient; masked weights stay zero.
-    /// An error where a gradient or what is remembered has another shape than its parameter.
+    /// Updates every trainable parameter that has a gradient; masked weights stay zero.
+    /// Returns an error if a gradient or an optimizer state differs in shape from its parameter.
     pub fn step(
         &mut self,
         graph: &mut Graph,
@@ -138,7 +138,7 @@ impl Optimizer {
     ) -> Result<()> {
         let mut due = self.due(graph, gradients, rates.into())?;
         let stepped = match device {
-            // Inside the thread pool from start to end, so that no parameter's kernel has to enter it.
+            // The whole step runs inside the thread pool, so that the kernels need not enter it for each parameter.
             Device::Cpu(cpu) => cpu.run(|| {
                 due.iter_mut().for_each(|due| due.step_on_cpu(cpu));
                 Ok(())
@@ -151,7 +151,7 @@ impl Optimizer {
         stepped
     }
 
-    /// What is to be stepped, or an error before anything is.
+    /// The parameters to update. Errors are reported before any parameter changes.
     fn due<'a>(
         &mut self,
         graph: &'a mut Graph,
@@ -181,7 +181,7 @@ impl Optimizer {
         Ok(graph.params_mut().filter(stepped).map(due).collect())
     }
 
-    /// Follows a rewrite: what is remembered is sliced with its parameter, or forgotten.
+    /// Follows a rewrite: slices the state along with its parameter, or drops it.
     pub fn apply(&mut self, edits: &[Edit]) {
         for edit in edits {
             match edit {
@@ -197,12 +197,12 @@ impl Optimizer {
         }
     }
 
-    /// What is remembered of the parameter at `path`: SGD's velocity, Adam's first and second moment.
+    /// The state tensors of the parameter at `path`: SGD's velocity, or Adam's first and second moment.
     pub fn moments(&self, path: &str) -> Option<&[Tensor]> {
         self.states.get(path).map(|s| s.moments.as_slice())
     }
 
-    /// What is remembered of every parameter, sorted by path. The tensors are shared, not copied.
+    /// The states of all parameters, sorted by path. The tensors are shared, not copied.
     pub fn states(&self) -> Vec<(String, ParamState)> {
         let mut states: Vec<_> =
             self.states.iter().map(|(path, state)| (path.clone(), state.clone())).collect();
@@ -210,11 +210,11 @@ impl Optimizer {
         states
     }
 
-    /// Goes on from `states`, those of an optimizer of the same configuration that steps `graph`.
+    /// Restores `states`, which come from an optimizer of the same configuration for `graph`.
     ///
     /// # Errors
-    /// An [`Error::Invalid`] that names the parameter which is unknown, or whose state has another number or shape of
-    /// moments than this optimizer keeps.
+    /// [`Error::Invalid`], with the parameter's name, if a parameter is unknown or if the number or shape of its
+    /// moments does not fit this optimizer.
     pub fn restore(&mut self, states: Vec<(String, ParamState)>, graph: &Graph) -> Result<()> {
         let moments = self.config.moments();
         for (path, state) in &states {
@@ -243,13 +243,13 @@ impl ParamState {
     }
 }
 
-/// The hyperparameters of one step, as the kernels take them.
+/// The hyperparameters of one step, in the form that the kernels take.
 enum Rule {
     Sgd(Sgd),
     Adam(Adam),
 }
 
-/// A parameter to be stepped. Its state counts the step already.
+/// A parameter to update. The step count of its state already includes this step.
 struct Due<'a> {
     path: String,
     param: &'a mut Param,
@@ -271,7 +271,7 @@ impl Due<'_> {
     }
 }
 
-/// All parameters in a few launches.
+/// Updates all parameters in a few kernel launches.
 fn step_on_gpu(gpu: &Cuda, due: &mut [Due]) -> Result<()> {
     let (mut sgd, mut first, mut sgd_tensors) = (Vec::new(), Vec::new(), Vec::new());
     let (mut adam, mut steps, mut adam_tensors) = (Vec::new(), Vec::new(), Vec::new());

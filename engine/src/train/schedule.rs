@@ -1,52 +1,52 @@
-//! How the learning rate, and with it the momentum, moves over a training.
+//! Schedules of the learning rate, and with it the momentum, over a training.
 
 use crate::number::{self, Range};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// What a schedule says for one step.
+/// The rates for one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
     /// Learning rate.
     pub learning_rate: f64,
-    /// SGD's momentum or Adam's β₁, where the schedule moves it; otherwise the optimizer's own.
+    /// SGD's momentum or Adam's β₁, if the schedule sets it; otherwise the optimizer's value applies.
     pub momentum: Option<f64>,
 }
 
 impl From<f64> for Rates {
-    /// This learning rate and the optimizer's own momentum.
+    /// Sets the learning rate and keeps the optimizer's momentum.
     fn from(learning_rate: f64) -> Self {
         Self { learning_rate, momentum: None }
     }
 }
 
-/// A course of the learning rate over a training, for any largest rate.
+/// A schedule of the learning rate over a training, relative to its maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", from = "Table")]
 pub enum Schedule {
-    /// The largest rate throughout.
+    /// The maximum rate throughout.
     Constant,
-    /// Linear warm-up from 0 over the share `warmup` of the training, then half a cosine down to 0 (Loshchilov &
+    /// Linear warmup from 0 over the share `warmup` of the training, then half a cosine down to 0 (Loshchilov &
     /// Hutter 2017, without restarts).
     Cosine {
         /// Share of the training, in `[0, 1)`.
         warmup: f64,
     },
-    /// One cycle (Smith 2018) as fastai's `fit_one_cycle` defines it: half a cosine up from `max / div` over the
-    /// share `pct_start`, then half a cosine down to `max / div_final`. Momentum mirrors it: .95 → .85 → .95.
+    /// One cycle (Smith 2018), as defined by fastai's `fit_one_cycle`: half a cosine up from `max / div` over the
+    /// share `pct_start`, then half a cosine down to `max / div_final`. The momentum mirrors it: .95 → .85 → .95.
     OneCycle {
-        /// Share of the training that rises, in `[0, 1]`.
+        /// Share of the training with a rising rate, in `[0, 1]`.
         pct_start: f64,
-        /// The largest rate over the first.
+        /// Ratio of the maximum rate to the first rate.
         div: f64,
-        /// The largest rate over the last.
+        /// Ratio of the maximum rate to the last rate.
         div_final: f64,
     },
 }
 
-/// A [`Schedule`] as tables write it. Every variant has braces: of an internally tagged enum serde refuses unknown keys in
-/// those alone.
+/// The serialized form of a [`Schedule`]. Every variant has braces: in an internally tagged enum, serde rejects unknown
+/// keys only in such variants.
 #[derive(Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 enum Table {
@@ -87,7 +87,7 @@ fn div_final() -> f64 {
     1e5
 }
 
-/// fastai's momenta: at the start, at the largest learning rate, at the end.
+/// fastai's momenta at the start, at the maximum learning rate, and at the end.
 const MOMENTA: [f64; 3] = [0.95, 0.85, 0.95];
 
 impl Schedule {
@@ -96,7 +96,7 @@ impl Schedule {
         Self::OneCycle { pct_start: pct_start(), div: div(), div_final: div_final() }
     }
 
-    /// The rates at `fraction` of the training, in `[0, 1]`, for the largest learning rate `max`.
+    /// The rates at `fraction` of the training, in `[0, 1]`, for the maximum learning rate `max`.
     pub fn at(&self, max: f64, fraction: f64) -> Rates {
         let momentum = match *self {
             Self::OneCycle { pct_start, .. } => Some(two_phases(fraction, pct_start, MOMENTA)),
@@ -113,7 +113,7 @@ impl Schedule {
         Rates { learning_rate, momentum }
     }
 
-    /// An error where a share or divisor makes no sense.
+    /// Checks that shares and divisors are in range.
     pub fn check(&self) -> Result<()> {
         match *self {
             Self::Constant => Ok(()),
@@ -131,8 +131,8 @@ impl Schedule {
         }
     }
 
-    /// An error where this schedule makes no sense, or where the largest learning rate `max`, or what it rises from or falls
-    /// to, is not a positive number of single precision. (A cosine begins and ends at zero by definition.)
+    /// Checks this schedule, and that the maximum learning rate `max` and the first and last rate of one cycle are
+    /// positive in single precision. (A cosine starts and ends at zero by definition.)
     pub fn check_rates(&self, max: f64) -> Result<()> {
         self.check()?;
         let check = |what: &str, rate: f64| number::single(what, rate, Range::AboveZero).map(drop);
@@ -172,7 +172,7 @@ mod tests {
 
     /// Values of fastai's `combined_cos(0.25, max/25, max, max/1e5)` for max = 1, and of its momentum.
     #[test]
-    fn one_cycle_is_that_of_fastai() {
+    fn one_cycle_matches_fastai() {
         for (fraction, learning_rate, momentum) in [
             (0.0, 0.04, 0.95),
             (0.0625, 0.180_588_745_030, 0.935_355_339_059),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_that_single_precision_cannot_hold_are_refused() {
+    fn rates_outside_single_precision_are_rejected() {
         let huge_div = Schedule::OneCycle { pct_start: 0.25, div: 1e300, div_final: 1e5 };
         let tiny_div = Schedule::OneCycle { pct_start: 0.25, div: 25.0, div_final: 1e-300 };
         for (schedule, max, words) in [

@@ -1,30 +1,30 @@
-//! What the parts of a training remember from one step to another.
+//! The state that parts of a training keep between steps.
 
 use crate::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What a callback or a source of images remembers, as a checkpoint keeps it: a JSON value, and lists of numbers, which
-/// may be long and come back with the same bits.
+/// The state of a callback or image source in a checkpoint: a JSON value, and lists of numbers, which may be long and
+/// are restored bit for bit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    /// Words and single numbers; `null` for nothing.
+    /// Strings and single numbers; `null` for no state.
     pub value: Value,
     /// Lists of numbers by name.
     pub arrays: BTreeMap<String, Vec<f64>>,
 }
 
 impl State {
-    /// Whether nothing is remembered.
+    /// Whether there is no state.
     pub fn is_empty(&self) -> bool {
         self.value.is_null() && self.arrays.is_empty()
     }
 
-    /// An error where something is remembered, though `who` remembers nothing.
+    /// Returns an error if there is state, since `who` keeps none.
     pub fn expect_empty(&self, who: &str) -> Result<()> {
         match self.is_empty() {
             true => Ok(()),
-            false => Err(Error::invalid(format!("checkpoint: it holds a state of {who}, which keeps none"))),
+            false => Err(Error::invalid(format!("checkpoint: found a state for {who}, which keeps none"))),
         }
     }
 }

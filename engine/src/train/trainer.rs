@@ -14,32 +14,32 @@ use std::time::Instant;
 
 /// A training, set up and ready to run.
 pub struct Trainer<'a> {
-    /// Where it runs.
+    /// The device to train on.
     pub device: &'a Device,
-    /// What updates the weights. It outlives the training, so that a later one can go on with its state.
+    /// The optimizer. It outlives the training, so that a later training can continue with its state.
     pub optimizer: &'a mut Optimizer,
-    /// The course of the learning rate.
+    /// The schedule of the learning rate.
     pub schedule: Schedule,
-    /// The largest learning rate.
+    /// The maximum learning rate.
     pub learning_rate: f64,
-    /// How often every image is seen.
+    /// Number of passes over the training images.
     pub epochs: usize,
-    /// The seed of dropout.
+    /// The seed for dropout.
     pub seed: u64,
-    /// What is minimised.
+    /// The loss to minimize.
     pub objective: &'a mut dyn Objective,
     /// Hooks, called in this order.
     pub callbacks: Vec<&'a mut dyn Callback>,
 }
 
-/// What a training knows of itself between two steps, besides network and optimizer.
+/// The state of a training between two steps, besides the network and the optimizer.
 struct Run {
     at: Position,
     history: Vec<EpochMetrics>,
     scale: LossScale,
 }
 
-/// Why the steps of an epoch pause.
+/// The reason why the steps of an epoch pause.
 enum Pause {
     EpochOver,
     Keep,
@@ -49,9 +49,9 @@ enum Pause {
 }
 
 impl Trainer<'_> {
-    /// Trains `graph` on `train`, and evaluates it on `val` after each epoch. The first error of data, loss or
-    /// callback ends the training; a loss that is not finite is [`Error::Diverged`], and that step is not taken.
-    /// The same seed and data give the same bits, for any number of threads.
+    /// Trains `graph` on `train`, and evaluates it on `val` after each epoch. The first error from the data, the loss
+    /// or a callback ends the training. A loss that is not finite is reported as [`Error::Diverged`], and its step is
+    /// not taken. The same seed and data give the same bits, for any number of threads.
     pub fn fit(
         self,
         graph: &mut Graph,
@@ -61,13 +61,14 @@ impl Trainer<'_> {
         self.fit_kept(graph, train, val, None, None)
     }
 
-    /// [`Trainer::fit`], begun `from` a checkpoint of the same training where there is one, with checkpoints that go to
-    /// `keeper`: after each epoch, whenever it wishes, and before an error of the data. The network is then that of the
-    /// checkpoint, and ends with the same bits as without the interruption.
+    /// Like [`Trainer::fit`], but resumes `from` a checkpoint of the same training, if given, and passes checkpoints to
+    /// `keeper`: after each epoch, on request, and before it returns a data error, if the epoch has had a step. A
+    /// resumed training replaces `graph` with the network of the checkpoint, and ends with the same bits as an
+    /// uninterrupted one.
     ///
     /// # Errors
-    /// As [`Trainer::fit`]; [`Error::Stopped`] where the keeper wishes the end; [`Error::Invalid`] where the checkpoint is
-    /// that of another training; an error of the keeper.
+    /// The errors of [`Trainer::fit`]; [`Error::Stopped`] if the keeper ends the training; [`Error::Invalid`] if the
+    /// checkpoint is from a different training; an error of the keeper.
     pub fn fit_kept(
         mut self,
         graph: &mut Graph,
@@ -107,7 +108,7 @@ impl Trainer<'_> {
         Ok(run.history)
     }
 
-    /// Checks the numbers of a training with `batches` batches an epoch.
+    /// Checks the hyperparameters of a training with `batches` batches per epoch.
     fn check(&self, batches: usize) -> Result<()> {
         self.schedule.check_rates(self.learning_rate)?;
         self.optimizer.config().check()?;
@@ -115,20 +116,20 @@ impl Trainer<'_> {
         match self.epochs.checked_mul(batches) {
             Some(steps) if u32::try_from(steps).is_ok() => Ok(()),
             _ => Err(Error::invalid(format!(
-                "epochs: {} epochs of {batches} batches are more than {} steps",
+                "epochs: {} epochs of {batches} batches exceed {} steps",
                 self.epochs,
                 u32::MAX
             ))),
         }
     }
 
-    /// Goes on from `checkpoint`, whose network `graph` is already.
+    /// Restores the state in `checkpoint`, except for its network, which `graph` already holds.
     fn restore(&mut self, checkpoint: Checkpoint, graph: &Graph, train: &mut dyn Batches) -> Result<Run> {
         let Checkpoint { position, history, optimizer, scale, callbacks, images, .. } = checkpoint;
         let (epochs, batches) = (self.epochs, train.len());
         if position.epoch >= epochs || position.batch > batches {
             return Err(Error::invalid(format!(
-                "checkpoint: it stands in epoch {} at batch {}, of a training of {epochs} epochs of {batches} batches",
+                "checkpoint: taken in epoch {} at batch {}, but the training has {epochs} epochs of {batches} batches",
                 position.epoch + 1,
                 position.batch
             )));
@@ -145,7 +146,7 @@ impl Trainer<'_> {
         Ok(Run { at: position, history, scale })
     }
 
-    /// The rest of the epoch that `run` stands in.
+    /// Runs the rest of the current epoch of `run`.
     fn epoch(
         &mut self,
         graph: &mut Graph,
@@ -158,10 +159,10 @@ impl Trainer<'_> {
             if run.at.images == 0 {
                 return match pause {
                     Pause::BadData(error) => Err(error),
-                    _ => Err(Error::invalid("training: the data set holds no image")),
+                    _ => Err(Error::invalid("training: the data set has no images")),
                 };
             }
-            // Whoever reads the weights from here on finds them, or this training has failed.
+            // From here on, the weights are on the host, or this training has failed.
             graph.fetch()?;
             check_numbers(graph).map_err(|e| {
                 let (epoch, step) = (run.at.epoch + 1, run.at.batch);
@@ -185,7 +186,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// The steps of the epoch that `run` stands in, until it is over or something else is to be done first.
+    /// Runs steps of the current epoch of `run` until the epoch ends or must pause.
     fn steps(
         &mut self,
         graph: &mut Graph,
@@ -228,7 +229,7 @@ impl Trainer<'_> {
         Ok(pause)
     }
 
-    /// The training as it is now, with its tensors on the host.
+    /// A checkpoint of the training's current state, with its tensors on the host.
     fn checkpoint(&self, graph: &Graph, train: &dyn Batches, run: &Run) -> Result<Checkpoint> {
         let optimizer = self.optimizer.states();
         optimizer.iter().flat_map(|(_, state)| &state.moments).try_for_each(crate::Tensor::fetch)?;
@@ -257,7 +258,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// One step; its loss and learning rate.
+    /// Runs one step and returns its loss and learning rate.
     fn step(
         &mut self,
         graph: &mut Graph,
@@ -284,9 +285,9 @@ impl Trainer<'_> {
     }
 }
 
-/// The loss of `batch` and its gradients on `tape`, in training mode; no gradients where the loss is not finite, else
-/// the batch norms of `graph` take in the statistics of the batch. Everything else that the run made is freed on
-/// return, so that the optimizer writes the weights in place.
+/// Computes the loss of `batch` and its gradients on `tape`, in training mode. If the loss is finite, the batch norms
+/// of `graph` take in the batch's statistics; otherwise, there are no gradients. All other results of the pass are
+/// freed on return, so that the optimizer updates the weights in place.
 pub fn gradients(
     graph: &mut Graph,
     objective: &mut dyn Objective,

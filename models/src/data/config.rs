@@ -1,4 +1,4 @@
-//! Data sets by configuration, as a recipe or the command line names them.
+//! Data set configurations, as given in a recipe or on the command line.
 
 use super::dataset::{Cached, Dataset};
 use super::folder::ImageFolder;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Which data set.
+/// The kind of data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataName {
@@ -21,63 +21,65 @@ pub enum DataName {
     Imagenette,
     /// A directory of `train/<class>/*` and `val/<class>/*`.
     Folder,
-    /// A directory of the four IDX files `train-*` and `t10k-*`, as MNIST comes.
+    /// A directory with the four IDX files `train-*` and `t10k-*`, as in MNIST.
     Idx,
 }
 
 impl DataName {
-    /// Whether its pictures are small grey ones in IDX files, rather than image files.
+    /// Whether the data set consists of small gray images in IDX files, rather than image files.
     fn is_idx(self) -> bool {
         matches!(self, Self::FashionMnist | Self::Idx)
     }
 }
 
-/// A data set and how it is served: the `[data]` table of a recipe.
+/// A data set with its loading options: the `[data]` table of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Which data set.
+    /// The kind of data set.
     pub name: DataName,
-    /// Its directory, where the caller gives none.
+    /// Its directory, used if the caller gives none.
     #[serde(default)]
     pub path: Option<PathBuf>,
-    /// Side of the square images, in pixels; by default 32 for IDX files and 128 for folders.
+    /// Side length of the square images, in pixels; by default 32 for IDX files and 128 for folders.
     #[serde(default)]
     pub size: Option<usize>,
-    /// Images in a batch.
+    /// Images per batch.
     #[serde(default = "default_batch")]
     pub batch: usize,
-    /// Background threads that decode and augment, for training and for validation each; 0 decodes in the foreground.
+    /// Background threads that decode and augment, separately for training and validation; 0 decodes in the foreground.
     #[serde(default = "default_workers")]
     pub workers: usize,
-    /// Percent of wrong training labels: the column of Imagenette's `noisy_imagenette.csv` to learn from.
+    /// Percentage of wrong training labels, which selects the column of Imagenette's `noisy_imagenette.csv`.
     #[serde(default)]
     pub label_noise: Option<u32>,
-    /// How many images of each class to keep, in training and in validation.
+    /// Maximum number of images of each class, in training and in validation.
     #[serde(default)]
     pub limit: Option<usize>,
-    /// A file with the training images to keep, one path a line (`train/<class>/<file>`); relative to the directory.
+    /// A file that lists the training images to keep, one path per line (`train/<class>/<file>`), relative to the
+    /// directory.
     #[serde(default)]
     pub train_list: Option<PathBuf>,
     /// The same for validation.
     #[serde(default)]
     pub val_list: Option<PathBuf>,
-    /// Leaves out images that cannot be decoded, and counts them, rather than stopping.
+    /// Whether to skip and count images that cannot be decoded, rather than stop.
     #[serde(default)]
     pub skip_bad_images: bool,
-    /// Keeps decoded images in memory.
+    /// Whether to keep decoded images in memory.
     #[serde(default)]
     pub cache: bool,
     /// Mean of each channel in `[0, 1]`; by default ImageNet's, or Fashion-MNIST's for IDX files.
     #[serde(default)]
     pub mean: Option<[f32; 3]>,
-    /// Standard deviation of each channel in `[0, 1]`, likewise.
+    /// Standard deviation of each channel in `[0, 1]`, with corresponding defaults.
     #[serde(default)]
     pub std: Option<[f32; 3]>,
-    /// Validation sees this fraction of the shorter side, centred; by default 1 for IDX files and 0.875 for folders.
+    /// Side of the centered validation crop, as a fraction of the shorter side; by default 1 for IDX files and 0.875
+    /// for folders.
     #[serde(default)]
     pub center_fraction: Option<f64>,
-    /// How training images are varied.
+    /// Augmentation of training images.
     #[serde(default)]
     pub augment: Augment,
 }
@@ -90,18 +92,18 @@ fn default_workers() -> usize {
     2
 }
 
-/// How training images are varied.
+/// Augmentation of training images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
-    /// How the square is cut out; by default `padded` for IDX files and `resized` for folders.
+    /// The kind of crop; by default `padded` for IDX files and `resized` for folders.
     pub crop: Option<Crop>,
-    /// `resized`: least and greatest area, as fractions of the picture's. At a few dozen pixels 0.35 leaves more to
-    /// recognise than ImageNet's customary 0.08.
+    /// For `resized`, the minimum and maximum area, as fractions of the image area. At a few dozen pixels, 0.35 leaves
+    /// more to recognize than the 0.08 that is customary for ImageNet.
     pub scale: [f64; 2],
-    /// `resized`: least and greatest ratio of width to height.
+    /// For `resized`, the minimum and maximum ratio of width to height.
     pub ratio: [f64; 2],
-    /// `padded`: pixels of padding on every side.
+    /// For `padded`, the padding on every side, in pixels.
     pub padding: usize,
     /// Probability of a horizontal flip.
     pub flip: f64,
@@ -113,34 +115,34 @@ impl Default for Augment {
     }
 }
 
-/// How training images are cut.
+/// The way training images are cropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Crop {
     /// A random box, resized ([`Cut::Resized`]).
     Resized,
-    /// The whole picture, padded and cut back to size ([`Cut::Padded`]).
+    /// The whole image, padded and randomly cropped back to size ([`Cut::Padded`]).
     Padded,
-    /// The centre, as in validation ([`Cut::Center`]).
+    /// The center, as in validation ([`Cut::Center`]).
     Center,
 }
 
 /// A data set opened for training.
 pub struct Splits {
-    /// Shuffled, augmented, full batches only.
+    /// Training images: shuffled, augmented, only in full batches.
     pub train: Loader,
-    /// In order, centred, every image.
+    /// Validation images: all of them, in order, center-cropped.
     pub val: Loader,
-    /// The name of each class.
+    /// The class names.
     pub classes: Vec<String>,
-    /// What was subtracted from each channel.
+    /// The mean subtracted from each channel.
     pub mean: [f32; 3],
-    /// What each channel was divided by.
+    /// The standard deviation by which each channel is divided.
     pub std: [f32; 3],
 }
 
 impl DataConfig {
-    /// The data set `name` with every option at its default.
+    /// Creates a configuration of the data set `name` with default options.
     pub fn new(name: DataName) -> Self {
         Self {
             name,
@@ -161,12 +163,12 @@ impl DataConfig {
         }
     }
 
-    /// Side of the square images, in pixels.
+    /// Side length of the square images, in pixels.
     pub fn image_size(&self) -> usize {
         self.size.unwrap_or(if self.name.is_idx() { fashion_mnist::PADDED } else { 128 })
     }
 
-    /// Refuses numbers that make no sense, naming the option.
+    /// Checks the numbers; the error names the invalid option.
     fn check(&self) -> Result<()> {
         let Augment { scale, ratio, padding, flip, .. } = self.augment;
         let size = self.image_size();
@@ -175,7 +177,7 @@ impl DataConfig {
         let rules = [
             (size > 0 && size <= 4096, format!("size: expected 1 to 4096 pixels, found {size}")),
             (self.workers <= 256, format!("workers: expected at most 256, found {}", self.workers)),
-            (self.limit != Some(0), "limit: expected at least 1 image a class, found 0".into()),
+            (self.limit != Some(0), "limit: expected at least 1 image per class, found 0".into()),
             (
                 (1e-3..=1.0).contains(&fraction),
                 format!("center_fraction: expected [0.001, 1], found {fraction:?}"),
@@ -191,7 +193,7 @@ impl DataConfig {
         }
     }
 
-    /// Refuses options that only a folder of images has, for a data set that is none.
+    /// Rejects options that only apply to image folders.
     fn check_idx(&self) -> Result<()> {
         let options = [
             ("label_noise", self.label_noise.is_some()),
@@ -217,7 +219,7 @@ impl DataConfig {
         Cut::Center { fraction: self.center_fraction.unwrap_or(default) }
     }
 
-    /// Training and validation pictures.
+    /// The training and validation data sets.
     fn datasets(&self, dir: Option<&Path>) -> Result<[Arc<dyn Dataset>; 2]> {
         let needed = || {
             dir.ok_or_else(|| {
@@ -241,7 +243,7 @@ impl DataConfig {
         if let Some(limit) = self.limit {
             set.limit(limit);
         }
-        Arc::new(set) // already in memory: there is nothing to cache
+        Arc::new(set) // already in memory, so caching is not needed
     }
 
     fn folders(&self, dir: &Path) -> Result<[Arc<dyn Dataset>; 2]> {
@@ -267,11 +269,12 @@ impl DataConfig {
     }
 }
 
-/// Opens the data set of `config`, in `data_dir` or else in the configuration's `path`. The order and augmentation of
-/// every epoch follow from `seed`.
+/// Opens the data set of `config` in `data_dir`, or, if that is `None`, in the configuration's `path`. `seed`
+/// determines the order and augmentation of every epoch.
 ///
 /// # Errors
-/// [`Error::Invalid`] names the option that makes no sense; [`Error::File`] the file or folder that is missing or wrong.
+/// [`Error::Invalid`], with the option, if an option is invalid; [`Error::File`], with the path, if a file or folder is
+/// missing or invalid.
 pub fn open(config: &DataConfig, data_dir: Option<&Path>, seed: u64) -> Result<Splits> {
     config.check()?;
     if config.name.is_idx() {

@@ -1,4 +1,4 @@
-//! What a loader needs to know of a data set.
+//! The data set interface that loaders use.
 
 use image::RgbImage;
 use lopper_engine::{Result, memory};
@@ -6,32 +6,33 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Labelled pictures in a fixed order, readable from several threads.
+/// Labeled images in a fixed order, readable from several threads.
 pub trait Dataset: Send + Sync {
-    /// Number of pictures.
+    /// Number of images.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no images.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The name of each class, by label.
+    /// The class names, by label.
     fn classes(&self) -> &[String];
 
-    /// The class of picture `index`.
+    /// The label of image `index`.
     fn label(&self, index: usize) -> u32;
 
-    /// Picture `index`; an error that names it where it cannot be decoded.
+    /// Decodes image `index`. The error names the image if it cannot be decoded.
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>>;
 
-    /// Hands `feed` bytes that differ where another data set, in images, labels or their order, stands behind the same
-    /// options: names and sizes of files, or the pictures themselves where they are in memory.
+    /// Passes to `feed` bytes that identify the data set. They differ between data sets with different images, labels
+    /// or order, even under the same options: names and sizes of files, or the images themselves if they are in
+    /// memory.
     fn identify(&self, feed: &mut dyn FnMut(&[u8]));
 }
 
-/// A data set that decodes each picture once and keeps it, at `width · height · 3` bytes of memory each, as long as there is
-/// room; pictures beyond that are decoded each time.
+/// A data set that decodes each image once and keeps it, in `width · height · 3` bytes of memory, while there is room.
+/// Images beyond that are decoded each time.
 pub struct Cached<D> {
     inner: D,
     images: Vec<OnceLock<RgbImage>>,
@@ -39,12 +40,12 @@ pub struct Cached<D> {
     room: AtomicU64,
 }
 
-/// Of the memory that is available when a data set is opened, one part in this many may keep pictures: there are two splits,
-/// and training needs the rest.
+/// One part in this many of the memory that is available when a data set is opened may hold images: there are two
+/// splits, and training needs the rest.
 const SHARE: u64 = 4;
 
 impl<D: Dataset> Cached<D> {
-    /// `inner`, remembered as it is read.
+    /// Caches the images of `inner` as they are read.
     pub fn new(inner: D) -> Self {
         let images = (0..inner.len()).map(|_| OnceLock::new()).collect();
         Self { inner, images, room: AtomicU64::new(memory::available() / SHARE) }
@@ -79,7 +80,7 @@ impl<D: Dataset> Dataset for Cached<D> {
         if self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
             return Ok(Cow::Owned(image));
         }
-        // Another worker may have been first, with the same picture.
+        // Another worker may have stored the same image first.
         Ok(Cow::Borrowed(slot.get_or_init(|| image)))
     }
 }
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
-    /// Pictures of 4×4 pixels; counts how often one is decoded.
+    /// Images of 4×4 pixels, with a count of decodes.
     #[derive(Default)]
     struct Counting(AtomicUsize);
 
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_kept_while_there_is_room() {
+    fn images_are_kept_while_there_is_room() {
         let decoded = |room: u64| {
             let mut cached = Cached::new(Counting::default());
             cached.room = AtomicU64::new(room);

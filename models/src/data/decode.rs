@@ -1,7 +1,7 @@
-//! Image files as RGB bytes.
+//! Decoding of image files into RGB bytes.
 //!
-//! A bad file is common in image collections, so each way of being bad has its own message: the file is
-//! empty, is no image, ends early, is damaged, or claims more pixels than anyone would train on.
+//! Bad files are common in image collections, so each kind has its own error message: the file is empty, is not an
+//! image, ends early, is damaged, or claims too many pixels for training.
 
 use super::jpeg;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
@@ -9,23 +9,25 @@ use lopper_engine::{Error, Result, input, memory};
 use std::io::Cursor;
 use std::path::Path;
 
-/// Longest image file that is read.
+/// Maximum size of an image file.
 const MAX_FILE_BYTES: u64 = 256 << 20;
-/// Largest picture that is decoded, in bytes of pixels: 89 million RGB pixels.
+/// Maximum size of a decoded image, in bytes: 89 million RGB pixels.
 pub(super) const MAX_DECODED_BYTES: u64 = 256 << 20;
-/// Pictures of up to so many bytes are decoded without asking for memory, which would take as long as a small one.
+/// Images of up to this many bytes are decoded without a memory check, which would take as long as decoding a small
+/// one.
 const ASK_ABOVE: u64 = 8 << 20;
 
-/// Reads the JPEG, PNG or PNM file at `path`, by content and not by extension, into 8-bit RGB.
-/// Grey is replicated, CMYK converted, an alpha channel dropped; EXIF orientation is not applied (as torchvision).
+/// Reads the JPEG, PNG or PNM file at `path` into 8-bit RGB. The format is detected from the content, not the
+/// extension. Gray is replicated, CMYK is converted, and alpha is dropped. EXIF orientation is not applied, as in
+/// torchvision.
 ///
 /// # Errors
-/// An [`Error::File`] where the file cannot be read, is empty, is no such image, is truncated, damaged or too large.
+/// [`Error::File`] if the file cannot be read, is empty, has another format, or is truncated, damaged or too large.
 pub fn decode_file(path: &Path) -> Result<RgbImage> {
     decode(&input::read(path, MAX_FILE_BYTES)?).map_err(|message| Error::file(path, message))
 }
 
-/// Decodes the bytes of an image file, or says what is wrong with them.
+/// Decodes the bytes of an image file, or returns a description of the problem.
 fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     if bytes.is_empty() {
         return Err("the file is empty".into());
@@ -47,10 +49,10 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
         return Err(format!("{width}×{height} pixels decode to more than {MAX_DECODED_BYTES} bytes"));
     }
     if decoder.total_bytes() > ASK_ABOVE {
-        // Coefficients of a progressive JPEG, decoded samples, and RGB made of them.
+        // The coefficients of a progressive JPEG, the decoded samples, and the RGB image.
         memory::require("its pixels", 6 * decoder.total_bytes()).map_err(|e| e.to_string())?;
     }
-    // The decoder fills in what a damaged file lacks, so that is looked for first.
+    // The decoder fills in missing data of damaged files, so check for damage first.
     if format == ImageFormat::Jpeg {
         jpeg::check(bytes)?;
     }
@@ -74,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn lossless_formats_come_back_bit_for_bit() {
+    fn lossless_formats_decode_exactly() {
         for format in [ImageFormat::Png, ImageFormat::Pnm] {
             assert_eq!(decode(&encoded(&picture().into(), format)).unwrap(), picture(), "{format:?}");
         }
     }
 
     #[test]
-    fn a_jpeg_comes_back_close() {
+    fn a_jpeg_decodes_approximately() {
         let decoded = decode(&encoded(&picture().into(), ImageFormat::Jpeg)).unwrap();
         assert_eq!(decoded.dimensions(), picture().dimensions());
         let error =
@@ -115,7 +117,7 @@ mod tests {
     fn every_truncation_is_an_error() {
         for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Pnm] {
             let bytes = encoded(&picture().into(), format);
-            // The last chunk of a PNG is an empty end mark, which holds nothing of the picture.
+            // The last chunk of a PNG is an empty end marker without image data.
             let needed = bytes.len() - if format == ImageFormat::Png { 12 } else { 0 };
             for len in 0..needed {
                 assert!(decode(&bytes[..len]).is_err(), "{format:?} cut to {len} of {} bytes", bytes.len());
@@ -133,13 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn absurd_sizes_are_refused_before_they_are_allocated() {
+    fn huge_sizes_are_rejected_before_allocation() {
         let message = decode(b"P6 100000 100000 255 ").unwrap_err();
         assert!(message.contains("100000×100000 pixels"), "{message}");
     }
 
     #[test]
-    fn other_files_are_named_for_what_they_are_not() {
+    fn empty_missing_and_non_image_files_are_reported() {
         assert_eq!(decode(b"").unwrap_err(), "the file is empty");
         assert_eq!(decode(b"GIF89a....................").unwrap_err(), "not a JPEG, PNG or PNM image");
         let missing = decode_file(Path::new("no/such.jpg")).unwrap_err().to_string();

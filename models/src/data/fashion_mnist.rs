@@ -9,7 +9,7 @@ use std::path::Path;
 pub const MEAN: f32 = 0.2860;
 /// Standard deviation of Fashion-MNIST's training pixels in `[0, 1]`.
 pub const STD: f32 = 0.3530;
-/// Side of the square that the 28×28 pictures are centred in, so that they halve five times without a remainder.
+/// Side of the square in which the 28×28 images are centered; it can be halved five times without a remainder.
 pub const PADDED: usize = 32;
 
 const CLASSES: [&str; 10] = [
@@ -31,7 +31,7 @@ macro_rules! embedded {
     };
 }
 
-/// The embedded training pictures and test pictures.
+/// The embedded training and test images.
 pub fn open() -> Result<[IdxImages; 2]> {
     Ok([
         images(embedded!("train-images-idx3-ubyte.gz"), embedded!("train-labels-idx1-ubyte.gz"))?,

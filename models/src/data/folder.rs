@@ -1,4 +1,4 @@
-//! Pictures in one folder a class: `train/<class>/*` and `val/<class>/*`.
+//! Images in one folder per class: `train/<class>/*` and `val/<class>/*`.
 
 use super::Dataset;
 use super::decode::decode_file;
@@ -8,15 +8,15 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// File extensions of pictures, in lower case. Other files are ignored.
+/// File extensions of images, in lower case. Other files are ignored.
 const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "pnm", "ppm", "pgm"];
 
-/// The pictures of one split, decoded as they are asked for.
+/// The images of one split, decoded on demand.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
     root: PathBuf,
     split: String,
-    /// Class folders, sorted: a folder's position is its label.
+    /// The sorted class folders. A folder's position is its label.
     folders: Vec<String>,
     classes: Vec<String>,
     samples: Vec<Sample>,
@@ -24,28 +24,28 @@ pub struct ImageFolder {
 
 #[derive(Clone, Debug)]
 struct Sample {
-    /// Relative to the root, with `/` between its parts: `train/n01440764/x.JPEG`.
+    /// Path relative to the root, with `/` as separator: `train/n01440764/x.JPEG`.
     path: String,
     label: u32,
 }
 
 impl ImageFolder {
-    /// The pictures in `root/split/<class>/`. Classes and pictures are sorted by name.
+    /// Opens the images in `root/split/<class>/`. Classes and images are sorted by name.
     ///
     /// # Errors
-    /// An [`Error::File`] that names the folder which is missing, unreadable, or holds no class or no picture.
+    /// [`Error::File`], with the folder, if a folder is missing or unreadable, or has no classes or no images.
     pub fn open(root: &Path, split: &str) -> Result<Self> {
         let dir = root.join(split);
         let folders = sorted_names(&dir, |entry| entry.path().is_dir())?;
         if folders.is_empty() {
-            return Err(Error::file(dir, "no class folder in it"));
+            return Err(Error::file(dir, "no class folders in this folder"));
         }
         let mut samples = Vec::new();
         for (label, folder) in folders.iter().enumerate() {
             let class_dir = dir.join(folder);
             let files = sorted_names(&class_dir, |entry| is_picture(&entry.path()))?;
             if files.is_empty() {
-                return Err(Error::file(class_dir, "no picture in this class folder"));
+                return Err(Error::file(class_dir, "no images in this class folder"));
             }
             let path = |file: String| format!("{split}/{folder}/{file}");
             samples.extend(files.into_iter().map(|file| Sample { path: path(file), label: label as u32 }));
@@ -53,10 +53,10 @@ impl ImageFolder {
         Ok(Self { root: root.into(), split: split.into(), classes: folders.clone(), folders, samples })
     }
 
-    /// The splits `train` and `val` of `root`.
+    /// Opens the splits `train` and `val` of `root`.
     ///
     /// # Errors
-    /// As [`ImageFolder::open`], and where the two do not have the same classes.
+    /// The errors of [`ImageFolder::open`]; [`Error::File`] if the two splits have different classes.
     pub fn open_splits(root: &Path) -> Result<[Self; 2]> {
         let [train, val] = [Self::open(root, "train")?, Self::open(root, "val")?];
         for (has, lacks) in [(&train, &val), (&val, &train)] {
@@ -68,15 +68,15 @@ impl ImageFolder {
         Ok([train, val])
     }
 
-    /// Shows class folder `f` to people as `name(f)`.
+    /// Sets the displayed name of each class folder `f` to `name(f)`.
     pub fn rename_classes(&mut self, name: impl Fn(&str) -> &str) {
         self.classes = self.folders.iter().map(|folder| name(folder).to_string()).collect();
     }
 
-    /// Keeps the pictures that the file `list` names, one path relative to the root a line.
+    /// Keeps only the images listed in the file `list`, one path relative to the root per line.
     ///
     /// # Errors
-    /// An [`Error::File`] where the list cannot be read, or names no picture, or one that this split does not have.
+    /// [`Error::File`] if the list cannot be read, is empty, or names an image that is not in this split.
     pub fn keep_listed(&mut self, list: &Path) -> Result<()> {
         let text = input::read_to_string(list)?;
         let known: HashSet<&str> = self.samples.iter().map(|s| s.path.as_str()).collect();
@@ -84,7 +84,7 @@ impl ImageFolder {
         for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
             if !known.contains(line) {
                 let message =
-                    format!("line {}: `{line}` is no picture of {}", number + 1, self.dir().display());
+                    format!("line {}: `{line}` is not an image in {}", number + 1, self.dir().display());
                 return Err(Error::file(list, message));
             }
             listed.insert(line);
@@ -96,7 +96,7 @@ impl ImageFolder {
         Ok(())
     }
 
-    /// Keeps the first `limit` pictures of each class, in the order of their names.
+    /// Keeps the first `limit` images of each class, by name.
     pub fn limit(&mut self, limit: usize) {
         let mut seen = vec![0; self.folders.len()];
         self.samples.retain(|sample| {
@@ -106,10 +106,10 @@ impl ImageFolder {
         });
     }
 
-    /// Gives each picture the class folder that `labels` has for its path; `table` stands for them in errors.
+    /// Relabels each image with the class folder that `labels` gives for its path. Errors name `table` as the source.
     ///
     /// # Errors
-    /// An [`Error::File`] where a picture has no label or a label is no class.
+    /// [`Error::File`] if an image has no label or a label is not a class folder.
     pub fn relabel(&mut self, labels: &HashMap<String, String>, table: &Path) -> Result<()> {
         let by_folder: HashMap<&str, u32> = self.folders.iter().map(String::as_str).zip(0..).collect();
         for sample in &mut self.samples {
@@ -117,7 +117,7 @@ impl ImageFolder {
                 .get(&sample.path)
                 .ok_or_else(|| Error::file(table, format!("no label for `{}`", sample.path)))?;
             sample.label = *by_folder.get(label.as_str()).ok_or_else(|| {
-                Error::file(table, format!("the label `{label}` of `{}` is no class folder", sample.path))
+                Error::file(table, format!("the label `{label}` of `{}` is not a class folder", sample.path))
             })?;
         }
         Ok(())
@@ -148,14 +148,14 @@ impl Dataset for ImageFolder {
     fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
         feed(self.classes.join("\n").as_bytes());
         for Sample { path, label } in &self.samples {
-            // Its content is not read: that would take as long as an epoch.
+            // The content is not read, as that would take as long as an epoch.
             let bytes = std::fs::metadata(self.root.join(path)).map_or(0, |file| file.len());
             feed(format!("\n{path}\t{label}\t{bytes}").as_bytes());
         }
     }
 }
 
-/// The names in `dir` that `keep` accepts, sorted. Hidden files and names that are not Unicode are left out.
+/// The sorted names in `dir` that `keep` accepts, without hidden files and names that are not Unicode.
 fn sorted_names(dir: &Path, keep: impl Fn(&std::fs::DirEntry) -> bool) -> Result<Vec<String>> {
     let failed = |e: std::io::Error| Error::file(dir, e);
     let mut names = Vec::new();

@@ -1,7 +1,7 @@
 //! IDX files, the format of MNIST and its successors, plain or gzipped.
 //!
-//! A file is the bytes 0, 0, 8 (the code of unsigned bytes), the number of dimensions, each dimension as a
-//! big-endian `u32`, and then the values, the last dimension fastest (LeCun's description at
+//! A file consists of the bytes 0, 0, 8 (the code for unsigned bytes), the number of dimensions, each dimension as a
+//! big-endian `u32`, and the values, with the last dimension varying fastest (see LeCun's description at
 //! <http://yann.lecun.com/exdb/mnist/>).
 
 use super::Dataset;
@@ -13,19 +13,19 @@ use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
 
-/// Largest array that is read: ninety times MNIST.
+/// Maximum number of values in an array: ninety times MNIST.
 const MAX_VALUES: u64 = 4 << 30;
-/// Longest header: the magic number and 255 dimensions.
+/// Maximum length of a header: the magic number and 255 dimensions.
 const MAX_HEADER: u64 = 4 + 4 * 255;
-/// What a byte of deflated data can unpack to at the most.
+/// Maximum number of bytes to which one byte of deflated data can expand.
 const MAX_EXPANSION: u64 = 1032;
 
 /// An array of bytes with its dimensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdxArray {
-    /// Outermost first.
+    /// Dimensions, outermost first.
     pub dims: Vec<usize>,
-    /// Row-major.
+    /// Values, row-major.
     pub values: Vec<u8>,
 }
 
@@ -33,15 +33,15 @@ impl IdxArray {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// An [`Error::File`] where it cannot be read or its magic number, dimensions or length are wrong.
+    /// [`Error::File`] if the file cannot be read or its magic number, dimensions or length are wrong.
     pub fn read(path: &Path) -> Result<Self> {
         Self::parse(&input::read(path, MAX_VALUES + MAX_HEADER)?, path)
     }
 
-    /// Parses the bytes of a file, gzipped or not. `name` stands for the file in errors.
+    /// Parses the bytes of a file, gzipped or not. Errors name the file `name`.
     ///
     /// # Errors
-    /// An [`Error::File`] where magic number, dimensions or length are wrong.
+    /// [`Error::File`] if the magic number, dimensions or length are wrong.
     pub fn parse(bytes: &[u8], name: &Path) -> Result<Self> {
         let there = bytes.len() as u64;
         let array = if bytes.starts_with(&[0x1F, 0x8B]) {
@@ -52,7 +52,7 @@ impl IdxArray {
         array.map_err(|message| Error::file(name, message))
     }
 
-    /// Parses what `reader` yields, which is at most `there` bytes.
+    /// Parses the data from `reader`, which yields at most `there` bytes.
     fn from_reader(mut reader: impl Read, there: u64) -> Result<Self, String> {
         let mut read_u32 = |what: &str| {
             let mut bytes = [0; 4];
@@ -75,11 +75,11 @@ impl IdxArray {
             return Err(format!("dimensions {dims:?} hold more than {MAX_VALUES} values"));
         };
         if expected > there {
-            return Err(format!("dimensions {dims:?} need {expected} values, there are {there} at most"));
+            return Err(format!("dimensions {dims:?} need {expected} values, the file has at most {there}"));
         }
         memory::require(format_args!("values of dimensions {dims:?}"), expected)
             .map_err(|e| e.to_string())?;
-        // One byte more than expected tells a longer file.
+        // Reading one byte more than expected detects a longer file.
         let mut values = Vec::new();
         values.try_reserve_exact(expected as usize + 1).map_err(|e| e.to_string())?;
         let read = reader.take(expected + 1).read_to_end(&mut values);
@@ -93,7 +93,7 @@ impl IdxArray {
     }
 }
 
-/// Grey pictures and labels from two IDX files.
+/// Gray images and labels from two IDX files.
 pub struct IdxImages {
     images: IdxArray,
     labels: IdxArray,
@@ -102,11 +102,12 @@ pub struct IdxImages {
 }
 
 impl IdxImages {
-    /// The pictures `[N, H, W]` of `images`, each centred in a black square of side `padded` where it is smaller,
-    /// with the labels `[N]` of `labels` into `classes`. `names` are the two files, for errors.
+    /// Combines `images` `[N, H, W]` with `labels` `[N]` into `classes`. Images smaller than `padded` are centered in
+    /// a black square of that side. Errors name the two files `names`.
     ///
     /// # Errors
-    /// An [`Error::File`] where a rank is wrong, the counts differ, a picture is empty or a label names no class.
+    /// [`Error::File`] if a rank is wrong, the counts differ, the images are empty or too large, or a label is out of
+    /// range.
     pub fn new(
         images: IdxArray,
         labels: IdxArray,
@@ -121,7 +122,7 @@ impl IdxImages {
         let pixels = height.max(padded).saturating_mul(width.max(padded));
         if pixels as u64 > MAX_DECODED_BYTES / 3 {
             let message = format!(
-                "pictures of {height}×{width} pixels are too large: more than {MAX_DECODED_BYTES} bytes as RGB"
+                "images of {height}×{width} pixels are too large: more than {MAX_DECODED_BYTES} bytes as RGB"
             );
             return Err(Error::file(names[0], message));
         }
@@ -142,7 +143,7 @@ impl IdxImages {
     /// The classes are the digits.
     ///
     /// # Errors
-    /// As [`IdxArray::read`] and [`IdxImages::new`].
+    /// The errors of [`IdxArray::read`] and [`IdxImages::new`].
     pub fn open(dir: &Path, split: &str, padded: usize) -> Result<Self> {
         let file = |what: &str| {
             let plain = dir.join(format!("{split}-{what}-ubyte"));
@@ -153,7 +154,7 @@ impl IdxImages {
         Self::new(IdxArray::read(&images)?, IdxArray::read(&labels)?, [&images, &labels], classes, padded)
     }
 
-    /// Keeps the first `limit` pictures of each class.
+    /// Keeps the first `limit` images of each class.
     pub fn limit(&mut self, limit: usize) {
         let [_, height, width] = self.images.dims[..] else { unreachable!("checked by new") };
         let mut seen = vec![0; self.classes.len()];
@@ -235,7 +236,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn plain_and_gzipped_files_come_back(dims in prop::collection::vec(1u32..6, 1..4), seed: u8) {
+        fn plain_and_gzipped_files_round_trip(dims in prop::collection::vec(1u32..6, 1..4), seed: u8) {
             let values: Vec<u8> = (0..dims.iter().product()).map(|i: u32| (i as u8).wrapping_mul(seed)).collect();
             let bytes = idx(&dims, &values);
             let array = IdxArray { dims: dims.iter().map(|&d| d as usize).collect(), values };
@@ -248,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn wrong_files_say_what_is_wrong() {
+    fn errors_describe_invalid_files() {
         assert!(error(&[0, 0, 9, 1, 0, 0, 0, 1, 5]).contains("some-idx: not an IDX file of unsigned bytes"));
         assert!(error(&idx(&[2, 3], &[1, 2, 3, 4, 5])).contains("dimensions [2, 3] need 6 values, found 5"));
         assert!(error(&idx(&[2, 2], &[0; 5])).contains("dimensions [2, 2] need 4 values, found more"));
         assert!(error(&idx(&[u32::MAX; 3], &[])).contains("hold more than"));
-        // Billions of values claimed, none there: refused for its length, without allocating for the claim.
-        assert!(error(&idx(&[1 << 31], &[])).contains("need 2147483648 values, there are 8 at most"));
+        // The header claims billions of values, but there are none: rejected by length, without an allocation.
+        assert!(error(&idx(&[1 << 31], &[])).contains("need 2147483648 values, the file has at most 8"));
         assert!(error(&gzip(&idx(&[1 << 31], &[]))).contains("need 2147483648 values"));
         let mut cut = gzip(&idx(&[100], &[7; 100]));
         cut.truncate(cut.len() - 9);
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_and_labels_must_agree() {
+    fn images_and_labels_must_agree() {
         let array = |dims: &[usize], values: &[u8]| IdxArray { dims: dims.to_vec(), values: values.to_vec() };
         let names = [Path::new("images"), Path::new("labels")];
         let new = |images, labels| IdxImages::new(images, labels, names, vec!["a".into(), "b".into()], 4);
@@ -278,7 +279,7 @@ mod tests {
         assert!(
             message(array(&[12], &[0; 12]), array(&[2], &[0, 0])).contains("images: images have dimensions")
         );
-        // One row of pixels, padded to a square, is a hundred million.
+        // One row of 10,000 pixels, padded to a square, has a hundred million pixels.
         let wide = IdxImages::new(
             array(&[1, 1, 10_000], &[0; 10_000]),
             array(&[1], &[0]),
@@ -286,7 +287,7 @@ mod tests {
             vec!["a".into()],
             10_000,
         );
-        assert!(wide.err().unwrap().to_string().contains("images: pictures of 1×10000 pixels are too large"));
+        assert!(wide.err().unwrap().to_string().contains("images: images of 1×10000 pixels are too large"));
 
         let mut set = new(images(), array(&[2], &[1, 1])).unwrap();
         let image = set.image(0).unwrap().into_owned();

@@ -1,10 +1,10 @@
-//! What is special about Imagenette: readable class names and tables of deliberately wrong labels.
+//! Support for Imagenette: readable class names, and tables of deliberately wrong labels.
 
 use lopper_engine::{Error, Result, input};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The table of noisy labels beside Imagenette's `train` and `val`.
+/// The table of noisy labels, next to Imagenette's `train` and `val`.
 pub const NOISY_LABELS_FILE: &str = "noisy_imagenette.csv";
 
 /// WordNet ids and names of the ten classes.
@@ -21,16 +21,16 @@ const CLASSES: [(&str, &str); 10] = [
     ("n03888257", "parachute"),
 ];
 
-/// The readable name of a class folder, or the folder's own name where it is none of Imagenette's ten.
+/// The readable name of a class folder, or the folder's name if it is not one of Imagenette's ten.
 pub fn class_name(folder: &str) -> &str {
     CLASSES.iter().find(|(wnid, _)| *wnid == folder).map_or(folder, |(_, name)| name)
 }
 
-/// The class folder that column `noisy_labels_{percent}` of the table at `path` gives each image, by the image's path
-/// relative to the data set (`train/n01440764/…JPEG`).
+/// Reads the class folder of each image from column `noisy_labels_{percent}` of the table at `path`. Keys are image
+/// paths relative to the data set (`train/n01440764/…JPEG`).
 ///
 /// # Errors
-/// An [`Error::File`] where the table cannot be read or has no such column.
+/// [`Error::File`] if the table cannot be read or has no such column.
 pub fn noisy_labels(path: &Path, percent: u32) -> Result<HashMap<String, String>> {
     let failed = |e: csv::Error| Error::file(path, e);
     let table = input::read(path, input::MAX_TEXT_BYTES)?;

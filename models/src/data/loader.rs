@@ -1,4 +1,4 @@
-//! Batches from a data set, decoded and augmented by background threads.
+//! Loading of batches from a data set, decoded and augmented by background threads.
 //!
 //! ```text
 //!   epoch, seed ──► order of the samples, cut into batches 0 1 2 3 4 5 …
@@ -6,9 +6,9 @@
 //!                     worker 1: 1 3 5 …  ──► channel ─┴► taken in turn: 0 1 2 3 4 5 …
 //! ```
 //!
-//! A worker makes whole batches, and the reader takes one from each worker in turn, so the order needs no sorting
-//! and errors arrive in their place. Every sample draws from a generator of its own: the batches have the same bits for
-//! any number of workers. The channels are bounded, which is all the prefetching there is.
+//! Each worker produces whole batches, and the reader takes one from each worker in turn, so batches need no sorting
+//! and errors arrive in order. Every sample has a separate generator, so the batches have the same bits for any number
+//! of workers. The bounded channels provide the prefetching.
 
 use super::random::generator;
 use super::{Dataset, Scratch, Transform};
@@ -23,25 +23,25 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// Batches that may wait for the reader, over all workers.
+/// Number of batches that may wait for the reader, over all workers.
 const PREFETCH: usize = 4;
-/// The index whose generator shuffles an epoch; no sample has it.
+/// The index of the generator that shuffles an epoch; no sample has this index.
 const SHUFFLE: u64 = u64::MAX;
 
-/// What a loader does with its data set.
+/// Options of a loader.
 #[derive(Clone, Debug)]
 pub struct LoaderOptions {
-    /// Images in a batch.
+    /// Images per batch.
     pub batch: usize,
-    /// Whether each epoch has an order of its own.
+    /// Whether each epoch has a different order.
     pub shuffle: bool,
-    /// Whether a last batch that is not full is left out.
+    /// Whether to drop the last batch if it is not full.
     pub drop_last: bool,
-    /// Background threads; with 0 the reader decodes.
+    /// Number of background threads; with 0, the reader decodes.
     pub workers: usize,
-    /// What orders and augmentations follow from.
+    /// The seed for order and augmentation.
     pub seed: u64,
-    /// Whether an image that cannot be decoded is left out of its batch and remembered, rather than an error.
+    /// Whether to skip and record images that cannot be decoded, rather than return an error.
     pub skip_bad_images: bool,
 }
 
@@ -55,24 +55,24 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// The batches of `data`, each image through `transform`.
+    /// Creates a loader for `data` that applies `transform` to each image.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where `batch` is 0. That no batch is full is an error of the first epoch, because the
-    /// training images of a data set may never be asked for.
+    /// [`Error::Invalid`] if `batch` is 0. If no batch can be filled, the error comes from the first epoch, since the
+    /// training images of a data set may never be requested.
     pub fn new(data: Arc<dyn Dataset>, transform: Transform, options: LoaderOptions) -> Result<Self> {
         if options.batch == 0 {
-            return Err(Error::invalid("batch: at least 1 image is needed, found 0"));
+            return Err(Error::invalid("batch: expected at least 1 image, found 0"));
         }
         Ok(Self { data, transform: Arc::new(transform), options, skipped: Arc::default() })
     }
 
-    /// What was wrong with each image that was skipped so far, in the order of the data set. Each message names its file.
+    /// The errors of the images skipped so far, in data set order. Each message names the file.
     pub fn skipped(&self) -> Vec<String> {
         self.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Checks that memory holds the batches in preparation, those that wait, and the one that is read.
+    /// Checks that the batches in preparation, the waiting ones and the one being read fit in memory.
     fn require_batches(&self) -> Result<()> {
         let LoaderOptions { batch, workers, .. } = self.options;
         let (images, size) = (batch.min(self.data.len()), self.transform.size);
@@ -83,7 +83,7 @@ impl Loader {
         memory::require(what, bytes)
     }
 
-    /// Hands `feed` the bytes that make this data set what it is: see [`Dataset::identify`].
+    /// Passes to `feed` the bytes that identify the data set; see [`Dataset::identify`].
     pub fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
         self.data.identify(feed);
     }
@@ -139,7 +139,7 @@ impl Batches for Loader {
         Ok(Box::new(Prefetched::start(job, self.options.workers.min(numbers.len()), numbers)?))
     }
 
-    /// The images that were skipped.
+    /// The skipped images.
     fn state(&self) -> State {
         let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         match skipped.is_empty() {
@@ -159,17 +159,17 @@ impl Batches for Loader {
     }
 }
 
-/// One epoch's work, shared by its workers.
+/// The work of one epoch, shared by its workers.
 struct Job {
     loader: Loader,
     epoch: u64,
     order: Vec<usize>,
-    /// Set when nobody reads any more.
+    /// Set when the reader is gone.
     stop: AtomicBool,
 }
 
 impl Job {
-    /// Batch `number` of the epoch, or `None` where every image of it was skipped or the reader has gone.
+    /// Batch `number` of the epoch, or `None` if all its images were skipped or the reader is gone.
     fn batch(&self, number: usize, scratch: &mut Scratch) -> Result<Option<Batch>> {
         let Loader { data, transform, options, skipped } = &self.loader;
         let first = number * options.batch;
@@ -208,12 +208,12 @@ impl Job {
 
 type Made = Result<Option<Batch>>;
 
-/// The batches of an epoch as its workers deliver them. Dropping it stops them.
+/// The batches of an epoch, as delivered by its workers. Dropping it stops the workers.
 struct Prefetched {
     job: Arc<Job>,
     channels: Vec<Receiver<Made>>,
     workers: Vec<JoinHandle<()>>,
-    /// Batches that have been taken so far.
+    /// Number of batches taken so far.
     taken: usize,
     /// The numbers of the epoch's batches.
     numbers: Range<usize>,
@@ -241,7 +241,7 @@ impl Prefetched {
         let mut scratch = Scratch::default();
         for number in numbers {
             if sender.send(job.batch(number, &mut scratch)).is_err() {
-                return; // the reader has gone
+                return; // the reader is gone
             }
         }
     }
@@ -255,7 +255,7 @@ impl Iterator for Prefetched {
             let made = self.channels[self.taken % self.channels.len()].recv();
             let number = self.numbers.start + self.taken;
             self.taken += 1;
-            // A worker hangs up before its last batch only by a panic, in a decoder.
+            // A worker disconnects before its last batch only if a decoder panics.
             match made.unwrap_or_else(|_| Err(Error::invalid("a data worker panicked"))) {
                 Ok(Some(batch)) => return Some(Ok((number, batch))),
                 Ok(None) => {}
@@ -272,9 +272,9 @@ impl Iterator for Prefetched {
 impl Drop for Prefetched {
     fn drop(&mut self) {
         self.job.stop.store(true, Ordering::Relaxed);
-        self.channels.clear(); // wakes the workers that wait to send
+        self.channels.clear(); // wakes workers that are waiting to send
         for worker in self.workers.drain(..) {
-            let _ = worker.join(); // a panic has been reported as an error, or nobody waits for it
+            let _ = worker.join(); // a panic has been reported as an error, or its batch is not needed
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Data sets: pictures and labels from folders and IDX files, augmented, in batches.
+//! Data sets: images and labels from folders and IDX files, augmented, in batches.
 //!
 //! ```text
 //!   image file ──decode──► RgbImage ──Transform──► [size, size, 3] floats ──Loader──► Batch [N, H, W, C]
-//!        Dataset: which pictures, which labels       cut, resize, flip, normalise      order, threads
+//!          Dataset: images and labels                cut, resize, flip, normalize      order, threads
 //! ```
 //!
-//! [`open`] makes all of it from a [`DataConfig`]; the parts are public for data sets of your own.
+//! [`open`] builds the whole pipeline from a [`DataConfig`]. The parts are public, for custom data sets.
 
 mod config;
 mod dataset;

@@ -1,7 +1,7 @@
-//! From a picture of any size to a square of normalised floats, channels last.
+//! Transforms from images of any size to squares of normalized floats, channels last.
 //!
-//! A [`Transform`] is two passes: one over bytes that cuts a box out of the picture and resizes it, antialiased, and one
-//! that shifts, flips and normalises into the batch. Neither allocates once its [`Scratch`] has grown.
+//! A [`Transform`] has two passes: one over bytes that crops and resizes the image with antialiasing, and one that
+//! shifts, flips and normalizes it into the batch. Neither allocates once its [`Scratch`] has grown.
 
 use super::random::Generator;
 use fast_image_resize::images::{Image, ImageRef};
@@ -10,26 +10,26 @@ use image::RgbImage;
 use lopper_engine::{Error, Result};
 use rand::RngExt;
 
-/// Mean of ImageNet's channels, of pixels in `[0, 1]`.
+/// Mean of ImageNet's channels, for pixels in `[0, 1]`.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// Standard deviation of ImageNet's channels, of pixels in `[0, 1]`.
+/// Standard deviation of ImageNet's channels, for pixels in `[0, 1]`.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// `(pixel / 255 − mean) / std`, channel by channel, as a table of all 3 × 256 results.
+/// Normalization of each channel, `(pixel / 255 − mean) / std`, as a table of all 3 × 256 results.
 #[derive(Clone, Debug)]
 pub struct Normalize {
     table: Box<[[f32; 256]; 3]>,
 }
 
 impl Normalize {
-    /// The normalisation by `mean` and `std` of red, green and blue in `[0, 1]`.
+    /// Creates the normalization by `mean` and `std` of red, green and blue in `[0, 1]`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where a number is not finite, a standard deviation not positive, or so small that a pixel
-    /// becomes infinite.
+    /// [`Error::Invalid`] if a number is not finite, or if a standard deviation is not positive or so small that a
+    /// pixel becomes infinite.
     pub fn new(mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         if mean.iter().chain(&std).any(|v| !v.is_finite()) || std.iter().any(|&s| s <= 0.0) {
-            return Err(Error::invalid(format!("cannot normalise by mean {mean:?} and std {std:?}")));
+            return Err(Error::invalid(format!("cannot normalize by mean {mean:?} and std {std:?}")));
         }
         let mut table = Box::new([[0.0; 256]; 3]);
         for (channel, values) in table.iter_mut().enumerate() {
@@ -39,13 +39,13 @@ impl Normalize {
         }
         if table.iter().flatten().any(|value| !value.is_finite()) {
             return Err(Error::invalid(format!(
-                "normalising by mean {mean:?} and std {std:?} overflows single precision"
+                "normalizing by mean {mean:?} and std {std:?} overflows single precision"
             )));
         }
         Ok(Self { table })
     }
 
-    /// The normalised values of one pixel.
+    /// The normalized values of a pixel.
     #[inline]
     pub fn pixel(&self, [r, g, b]: [u8; 3]) -> [f32; 3] {
         let [red, green, blue] = &*self.table;
@@ -53,44 +53,44 @@ impl Normalize {
     }
 }
 
-/// Where the square comes from.
+/// The region of the image that becomes the square.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cut {
-    /// The centred square whose side is `fraction` of the shorter side: what resizing the shorter side to
-    /// `size / fraction` and cutting the centre gives.
+    /// The centered square whose side is `fraction` of the shorter side. This is equivalent to resizing the shorter
+    /// side to `size / fraction` and cropping the center.
     Center {
         /// Side of the square as a fraction of the shorter side, in `(0, 1]`.
         fraction: f64,
     },
     /// A random box, resized: torchvision's `RandomResizedCrop` (Szegedy et al. 2015, arXiv:1409.4842).
     Resized {
-        /// Least and greatest area, as fractions of the picture's.
+        /// Minimum and maximum area, as fractions of the image area.
         scale: [f64; 2],
-        /// Least and greatest ratio of width to height.
+        /// Minimum and maximum ratio of width to height.
         ratio: [f64; 2],
     },
-    /// The whole centre, padded with black on every side and cut back to size at a random place
-    /// (He et al. 2015, arXiv:1512.03385, section 4.2).
+    /// The largest centered square, resized, padded with black on every side, and cropped back to size at a random
+    /// position (He et al. 2015, arXiv:1512.03385, section 4.2).
     Padded {
-        /// Pixels of padding, at the output's size.
+        /// Padding in pixels, at the output's size.
         padding: usize,
     },
 }
 
-/// How a picture becomes `[size, size, 3]` floats.
+/// A transform of an image into `[size, size, 3]` floats.
 #[derive(Clone, Debug)]
 pub struct Transform {
-    /// Side of the square, in pixels.
+    /// Side length of the square, in pixels.
     pub size: usize,
-    /// Where it comes from.
+    /// The region that becomes the square.
     pub cut: Cut,
     /// Probability of a horizontal flip.
     pub flip: f64,
-    /// What turns bytes into floats.
+    /// The conversion from bytes to floats.
     pub normalize: Normalize,
 }
 
-/// Buffers that one worker keeps from picture to picture.
+/// Buffers that a worker reuses for all images.
 #[derive(Default)]
 pub struct Scratch {
     resizer: Resizer,
@@ -101,7 +101,8 @@ impl Transform {
     /// Writes the transformed `image` to `out`, `[size, size, 3]`, with random choices from `rng`.
     ///
     /// # Panics
-    /// Where `out` is not `size · size · 3` long, the image has no pixels or `flip` is no probability.
+    /// Panics if the length of `out` is not `size · size · 3`, if the image has no pixels, or if `flip` is not a
+    /// probability.
     pub fn apply(&self, image: &RgbImage, rng: &mut Generator, scratch: &mut Scratch, out: &mut [f32]) {
         assert_eq!(out.len(), self.size * self.size * 3, "out is [size, size, 3]");
         let (width, height) = image.dimensions();
@@ -146,11 +147,12 @@ impl Transform {
         pixels.as_chunks().0
     }
 
-    /// Normalises `pixels` moved by `shift` (right and down; black moves in), mirrored where `flip`, into `out`.
+    /// Normalizes `pixels` into `out`, shifted by `shift` (right and down, filled with black) and mirrored if `flip`
+    /// is set.
     fn write(&self, pixels: &[[u8; 3]], [right, down]: [i32; 2], flip: bool, out: &mut [f32]) {
         let size = self.size;
         let black = self.normalize.pixel([0; 3]);
-        // Columns of the output that the moved picture covers, and the column of the picture that the first shows.
+        // The first output column that the shifted image covers, and the first image column that is visible.
         let [skip_out, skip_in] =
             [right.max(0) as usize, (-right).max(0) as usize].map(|skip| skip.min(size));
         let covered = size - skip_out.max(skip_in);
@@ -170,7 +172,7 @@ impl Transform {
     }
 }
 
-/// A box inside a picture, in pixels. Its edges need not fall between pixels.
+/// A box inside an image, in pixels. Its edges need not lie on pixel boundaries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Region {
     left: f64,
@@ -180,7 +182,7 @@ struct Region {
 }
 
 impl Region {
-    /// The centred square with `fraction` of the shorter side, at least a pixel.
+    /// The centered square whose side is `fraction` of the shorter side, but at least one pixel.
     fn center(width: u32, height: u32, fraction: f64) -> Self {
         let side = (f64::from(width.min(height)) * fraction).max(1.0);
         Self::centered(width, height, side, side)
@@ -192,8 +194,9 @@ impl Region {
         Self { left, top, width: region_width, height: region_height }
     }
 
-    /// A box of random area and shape at a random place, at whole pixels. As in torchvision: area uniform over `scale`,
-    /// ratio log-uniform over `ratio`, and after ten boxes that do not fit the largest centred one of legal ratio.
+    /// A box of random area and shape at a random position, at whole pixels. As in torchvision, the area is uniform
+    /// over `scale` and the ratio log-uniform over `ratio`. After ten boxes that do not fit, it is the largest
+    /// centered box with a valid ratio.
     fn random(width: u32, height: u32, scale: [f64; 2], ratio: [f64; 2], rng: &mut Generator) -> Self {
         let area = f64::from(width) * f64::from(height);
         for _ in 0..10 {
@@ -233,15 +236,15 @@ mod tests {
         RgbImage::from_fn(width, height, |_, _| Rgb(rng.random()))
     }
 
-    /// The bytes that normalise to `values`.
+    /// The bytes that normalize to `values`.
     fn denormalize(values: &[f32]) -> Vec<u8> {
         let channel =
             |i: usize, v: f32| ((v * IMAGENET_STD[i % 3] + IMAGENET_MEAN[i % 3]) * 255.0).round() as u8;
         values.iter().enumerate().map(|(i, &v)| channel(i, v)).collect()
     }
 
-    /// The weight of each of `length` pixels in each of `size` outputs over `[first, first + span]`: a triangle two output
-    /// pixels wide, and never narrower than two input pixels.
+    /// The weights of `length` pixels in each of `size` outputs over `[first, first + span]`: a triangle two output
+    /// pixels wide, but at least two input pixels.
     fn triangle(length: u32, first: f64, span: f64, size: usize) -> Vec<Vec<f64>> {
         let scale = span / size as f64;
         let row = |i: usize| {
@@ -260,7 +263,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn normalization_inverts(size in 1u32..20, seed: u64) {
+        fn normalization_is_invertible(size in 1u32..20, seed: u64) {
             let image = noise(size, size, seed);
             let out = run(&transform(size as usize, CENTER, 0.0), &image, seed);
             prop_assert_eq!(&denormalize(&out), image.as_raw());
@@ -287,7 +290,7 @@ mod tests {
         }
 
         #[test]
-        fn a_padded_cut_is_the_picture_moved_with_black_around(size in 1usize..20, padding in 0usize..25, seed: u64) {
+        fn a_padded_cut_shifts_the_image_and_fills_with_black(size in 1usize..20, padding in 0usize..25, seed: u64) {
             let image = noise(size as u32, size as u32, seed);
             let out = denormalize(&run(&transform(size, Cut::Padded { padding }, 0.0), &image, seed));
             let limit = padding as isize;
@@ -317,13 +320,13 @@ mod tests {
                     (0..width).map(|x| column[x as usize] * f64::from(image.get_pixel(x, y).0[channel])).sum()
                 };
                 let exact: f64 = (0..height).map(|y| row[y as usize] * sum(y)).sum();
-                // Rounded to bytes twice, after columns and after rows.
+                // Values are rounded to bytes twice, after columns and after rows.
                 prop_assert!((exact - f64::from(byte)).abs() < 1.2, "{} for {}", byte, exact);
             }
         }
 
         #[test]
-        fn any_picture_gives_finite_values_of_legal_bytes(
+        fn outputs_lie_in_the_range_of_normalized_bytes(
             width in 1u32..70, height in 1u32..70, size in 1usize..40, seed: u64,
         ) {
             let image = noise(width, height, seed);
@@ -336,8 +339,8 @@ mod tests {
     }
 
     #[test]
-    fn the_centre_is_the_centre() {
-        // 8×4 with a white 2×2 centre: half of the shorter side is exactly that centre.
+    fn the_center_cut_takes_the_center() {
+        // An 8×4 image with a white 2×2 center, which is exactly half of the shorter side.
         let image = RgbImage::from_fn(8, 4, |x, y| {
             Rgb([if (3..5).contains(&x) && (1..3).contains(&y) { 255 } else { 0 }; 3])
         });
@@ -361,13 +364,13 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_too_long_for_any_box_gives_its_centre() {
+    fn an_image_too_long_for_any_box_gives_its_center() {
         let region = Region::random(1000, 10, [0.9, 1.0], [0.75, 4.0 / 3.0], &mut generator(0, 0, 0));
         assert_eq!(region, Region { left: 493.5, top: 0.0, width: 13.0, height: 10.0 });
     }
 
     #[test]
-    fn a_zero_deviation_is_refused() {
+    fn invalid_means_and_deviations_are_rejected() {
         assert!(Normalize::new([0.5; 3], [0.5, 0.0, 0.5]).is_err());
         assert!(Normalize::new([f32::NAN; 3], [0.5; 3]).is_err());
     }

@@ -1,38 +1,38 @@
-//! The codes of one block, in sequential and progressive frames.
+//! The codes of a block, in sequential and progressive frames. "Mean" stands for the DC coefficient.
 
 use super::frame::Frame;
 use super::huffman::{Codes, Table};
 use super::scan::Part;
 
-/// Data that breaks a rule.
+/// Data that violates the format.
 pub(super) struct Damaged;
 
 type Walked = Result<(), Damaged>;
 
-/// The coefficients, in zigzag order, that a scan brings of each block, and which of their bits.
+/// The coefficients of each block, in zigzag order, that a scan codes, and which of their bits.
 pub(super) struct Band {
     pub from: usize,
     to: usize,
-    /// Whether it brings one more bit of coefficients that an earlier scan began.
+    /// Whether the scan adds one bit to coefficients from earlier scans.
     refines: bool,
-    /// Low bits that are left to later scans.
+    /// Number of low bits left to later scans.
     pub shift: u32,
-    /// Largest size of a mean's difference, bits; other coefficients have one less.
+    /// Maximum size of a mean's difference, in bits; for other coefficients, it is one less.
     largest_size: u32,
 }
 
-/// What the codes of a block depend on of the blocks before it, from one restart marker to the next.
+/// The state from preceding blocks on which a block's codes depend, reset at each restart marker.
 #[derive(Default)]
 pub(super) struct History {
-    /// Mean of the block before, of each component of the scan.
+    /// Mean of the preceding block, for each component of the scan.
     pub means: [i32; 4],
-    /// How many blocks behind this one bring nothing.
+    /// Number of following blocks without coded values (the end-of-band run).
     pub empty_blocks: u32,
 }
 
 impl Band {
-    /// Reads the end of a scan's header: first and last coefficient, and the bits before and after it. Nothing where this
-    /// makes no sense in `frame` for a scan of `count` components.
+    /// Reads the end of a scan header: the first and last coefficient, and the bit positions before and after the scan.
+    /// Returns `None` if these are invalid in `frame` for a scan of `count` components.
     pub fn new(frame: &Frame, bytes: &[u8], count: u8) -> Option<Self> {
         let &[from, to, bits] = bytes else { return None };
         let largest_size = frame.precision + 3;
@@ -54,17 +54,17 @@ impl Band {
         (fits && band.shift <= 13).then_some(band)
     }
 
-    /// Whether a table for means is needed.
+    /// Whether the scan needs a table for means.
     pub fn codes_means(&self) -> bool {
         self.from == 0 && !self.refines
     }
 
-    /// Whether a table for the other coefficients is needed.
+    /// Whether the scan needs a table for the other coefficients.
     pub fn codes_others(&self) -> bool {
         self.to > 0
     }
 
-    /// Walks over a block of a sequential frame: its mean, and runs of zeros with a value behind each (T.81, F.2.2).
+    /// Walks over a block of a sequential frame: its mean, then runs of zeros, each followed by a value (T.81, F.2.2).
     #[inline(always)]
     pub fn sequential(&self, codes: &mut Codes, part: &Part, last_mean: &mut i32) -> Walked {
         self.mean(codes, part, last_mean)?;
@@ -82,8 +82,8 @@ impl Band {
         if k == 64 { Ok(()) } else { Err(Damaged) }
     }
 
-    /// Walks over a block of a progressive frame (T.81, G.1.2), of which `nonzero` has a bit for each coefficient that is
-    /// not zero. It is number `component` of the scan's.
+    /// Walks over a block of a progressive frame (T.81, G.1.2). `nonzero` has a bit for each nonzero coefficient of
+    /// the block, which belongs to component `component` of the scan.
     pub fn progressive(
         &self,
         codes: &mut Codes,
@@ -103,7 +103,7 @@ impl Band {
         }
     }
 
-    /// The mean of a block, coded as its difference from the one before (T.81, F.2.2.1).
+    /// Reads the mean of a block, coded as the difference from the preceding one (T.81, F.2.2.1).
     #[inline(always)]
     fn mean(&self, codes: &mut Codes, part: &Part, last: &mut i32) -> Walked {
         let size = u32::from(codes.symbol(part.dc.ok_or(Damaged)?).ok_or(Damaged)?);
@@ -111,13 +111,13 @@ impl Band {
             return Err(Damaged);
         }
         let bits = codes.bits(size) as i32;
-        // A value whose highest bit is 0 stands for a negative one.
+        // A value whose highest bit is 0 represents a negative number.
         let negative = bits < (1 << size) >> 1;
         *last += if negative { bits - (1 << size) + 1 } else { bits };
         if last.abs() <= part.largest_mean { Ok(()) } else { Err(Damaged) }
     }
 
-    /// The first bits of the band (T.81, G.1.2.2).
+    /// Walks over the first bits of the band (T.81, G.1.2.2).
     fn first_bits(
         &self,
         codes: &mut Codes,
@@ -152,8 +152,8 @@ impl Band {
         if k == self.to + 1 { Ok(()) } else { Err(Damaged) }
     }
 
-    /// One more bit of each coefficient of the band that is not zero, and the coefficients that this bit makes so
-    /// (T.81, G.1.2.3).
+    /// Walks over one more bit of each nonzero coefficient of the band, and over the coefficients that become nonzero
+    /// with this bit (T.81, G.1.2.3).
     fn more_bits(
         &self,
         codes: &mut Codes,
@@ -174,7 +174,8 @@ impl Band {
                 (_, 1) => codes.pass(1),
                 _ => return Err(Damaged),
             }
-            // Over as many coefficients that are still zero as the symbol says, with a bit for each that is not.
+            // Skip as many zero coefficients as the symbol specifies, with one bit for each nonzero coefficient on the
+            // way.
             while k <= self.to {
                 if *nonzero >> k & 1 == 1 {
                     codes.pass(1);

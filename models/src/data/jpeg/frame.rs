@@ -1,32 +1,33 @@
 //! The frame of a JPEG: its components and their grids of 8×8 blocks.
 
-/// A frame, and which coefficients of it the scans so far have brought.
+/// A frame, and the coefficients that the scans so far have coded.
 pub(super) struct Frame {
     pub progressive: bool,
-    /// Bits of a sample.
+    /// Bits per sample.
     pub precision: u32,
     pub width: usize,
     pub height: usize,
     pub components: Vec<Component>,
 }
 
-/// One of the planes of colour.
+/// A color plane.
 pub(super) struct Component {
     pub id: u8,
-    /// Number of its quantization table.
+    /// Index of the quantization table.
     pub steps: usize,
-    /// Blocks of this component in a unit of an interleaved scan: across and down.
+    /// Blocks of this component in a unit of an interleaved scan, across and down.
     pub sampling: [usize; 2],
-    /// Whether a scan has brought its mean values.
+    /// Whether a scan has coded the block means.
     pub begun: bool,
-    /// In progressive frames, for each block, bit `k` is set where coefficient `k` in zigzag order is not zero. Row-major,
-    /// `row` blocks a row.
+    /// In progressive frames, the nonzero coefficients of each block: bit `k` stands for coefficient `k` in zigzag
+    /// order. Blocks are row-major, with `row` blocks per row.
     pub nonzero: Vec<u64>,
     pub row: usize,
 }
 
 impl Frame {
-    /// Reads the segment of a frame: precision, height, width, and for each component its name, sampling and table.
+    /// Reads the segment of a frame: precision, height, width, and the identifier, sampling and table of each
+    /// component.
     pub fn new(progressive: bool, segment: &[u8]) -> Result<Self, String> {
         let damaged = || "the JPEG's frame is damaged".to_string();
         let (&[precision, h1, h0, w1, w0, count], components) =
@@ -70,13 +71,13 @@ impl Frame {
         Ok(frame)
     }
 
-    /// Units of an interleaved scan, across and down.
+    /// Number of units of an interleaved scan, across and down.
     pub fn units(&self) -> [usize; 2] {
         let [h, v] = self.greatest_sampling();
         [self.width.div_ceil(8 * h), self.height.div_ceil(8 * v)]
     }
 
-    /// Blocks of component `index` that hold pixels, across and down: the units of a scan of this component only.
+    /// Number of blocks of component `index` with pixels, across and down: the units of a scan of only this component.
     pub fn blocks(&self, index: usize) -> [usize; 2] {
         let ([h, v], [most_h, most_v]) = (self.components[index].sampling, self.greatest_sampling());
         [(self.width * h).div_ceil(8 * most_h), (self.height * v).div_ceil(8 * most_v)]
@@ -86,7 +87,7 @@ impl Frame {
         [0, 1].map(|axis| self.components.iter().map(|c| c.sampling[axis]).max().unwrap_or(1))
     }
 
-    /// An error where a component was never brought.
+    /// Checks that every component has been coded.
     pub fn complete(self) -> Result<(), String> {
         match self.components.iter().all(|c| c.begun) {
             true => Ok(()),

@@ -1,21 +1,22 @@
-//! Huffman codes of a JPEG: tables, and the reader of entropy-coded data.
+//! JPEG Huffman codes: tables, and the reader of entropy-coded data.
 
-/// Length of the codes that one look at a table resolves, bits.
+/// Maximum length, in bits, of codes that a single table lookup resolves.
 const LOOK: u32 = 10;
 
-/// A table of codes.
+/// A Huffman table.
 pub(super) struct Table {
-    /// For each `LOOK` bits that may come next: length and symbol of the code that they begin with; length 0 for a longer one.
+    /// For each value of the next `LOOK` bits, the length and symbol of the code at their start; length 0 for a longer
+    /// code.
     look: Vec<(u8, u8)>,
-    /// For each length, the first code behind those of this length, aligned to 16 bits.
+    /// For each length, the end of the codes of this length (exclusive), left-aligned to 16 bits.
     limits: [u32; 17],
-    /// For each length, what added to a code of it gives the place of its symbol.
+    /// For each length, the offset from a code to the index of its symbol.
     offsets: [i32; 17],
     symbols: Vec<u8>,
 }
 
 impl Table {
-    /// Reads sixteen counts of codes by length and the symbols, and returns what comes behind them (T.81, Annex C).
+    /// Reads the sixteen code counts by length and the symbols, and returns the rest of the segment (T.81, Annex C).
     pub fn read(segment: &[u8]) -> Result<(Self, &[u8]), String> {
         let damaged = || "a Huffman table of the JPEG is damaged".to_string();
         let (counts, rest) = segment.split_first_chunk::<16>().ok_or_else(damaged)?;
@@ -45,14 +46,14 @@ impl Table {
     }
 }
 
-/// Reads codes and bits up to the next marker. Bits behind it are zeros, of which [`Codes::overrun`] knows.
+/// A reader of codes and bits up to the next marker. Bits past the end read as zeros, which [`Codes::overrun`] detects.
 pub(super) struct Codes<'a> {
     data: &'a [u8],
-    /// Where the next byte is read, or where the marker stands that ends the data.
+    /// Position of the next byte, or of the marker that ends the data.
     at: usize,
     /// The next bits, from the highest down.
     bits: u64,
-    /// How many of `bits` were read from the data; negative where more were used than there were.
+    /// Number of `bits` that were read from the data; negative if more bits were used than the data has.
     left: i32,
     ended: bool,
 }
@@ -62,7 +63,7 @@ impl<'a> Codes<'a> {
         Self { data, at: 0, bits: 0, left: 0, ended: false }
     }
 
-    /// Makes at least 32 bits ready, fewer only where the data ends.
+    /// Buffers at least 32 bits, or fewer at the end of the data.
     #[inline(always)]
     fn refill(&mut self) {
         if self.left >= 32 || self.ended {
@@ -79,7 +80,8 @@ impl<'a> Codes<'a> {
         }
     }
 
-    /// Reads single bytes. `FF 00` stands for the byte `FF`; `FF` and anything else is a marker or the filling in front of it.
+    /// Reads single bytes. `FF 00` stands for the byte `FF`; `FF` before any other byte is a marker or the fill before
+    /// one.
     #[cold]
     fn refill_bytes(&mut self) {
         while self.left <= 56 {
@@ -104,7 +106,7 @@ impl<'a> Codes<'a> {
         self.left -= count as i32;
     }
 
-    /// The symbol of the next code, or nothing where the table has no such code.
+    /// The symbol of the next code, or `None` if the table has no such code.
     #[inline(always)]
     pub fn symbol(&mut self, table: &Table) -> Option<u8> {
         self.refill();
@@ -120,13 +122,14 @@ impl<'a> Codes<'a> {
         table.symbols.get(place as usize).copied()
     }
 
-    /// The symbol of the next code, passing over the value behind it, whose size in bits is in the symbol's low four.
+    /// The symbol of the next code. Also skips the value after it, whose size in bits is in the low four bits of the
+    /// symbol.
     #[inline(always)]
     pub fn coefficient(&mut self, table: &Table) -> Option<u8> {
         self.refill();
         let (length, symbol) = table.look[(self.bits >> (64 - LOOK)) as usize];
         if length > 0 {
-            // Both together take 25 bits at most, which are ready.
+            // Together, they take at most 25 bits, which are buffered.
             self.skip(u32::from(length) + u32::from(symbol & 15));
             return Some(symbol);
         }
@@ -135,7 +138,7 @@ impl<'a> Codes<'a> {
         Some(symbol)
     }
 
-    /// The next `count` bits, 16 at most.
+    /// The next `count` bits, at most 16.
     #[inline(always)]
     pub fn bits(&mut self, count: u32) -> u32 {
         self.refill();
@@ -144,14 +147,14 @@ impl<'a> Codes<'a> {
         value
     }
 
-    /// Passes over the next `count` bits, 16 at most.
+    /// Skips the next `count` bits, at most 16.
     #[inline(always)]
     pub fn pass(&mut self, count: u32) {
         self.refill();
         self.skip(count);
     }
 
-    /// Whether more was read than there is.
+    /// Whether more bits were used than the data has.
     #[inline(always)]
     pub fn overrun(&self) -> bool {
         self.left < 0
@@ -162,8 +165,8 @@ impl<'a> Codes<'a> {
         self.ended && self.at + 1 >= self.data.len()
     }
 
-    /// The place of the marker that ends the data, where nothing is left in front of it but the filling of the last byte,
-    /// or whole bytes of zeros or ones, which some encoders append.
+    /// The position of the marker that ends the data, if only the padding of the last byte, or whole bytes of zeros or
+    /// ones, which some encoders append, remain before it.
     pub fn finish(&mut self) -> Option<usize> {
         let started = self.left % 8;
         self.skip(started.max(0) as u32);

@@ -1,18 +1,18 @@
-//! Is a JPEG whole? A check of what decoders pass over in silence.
+//! Detection of damaged JPEGs that decoders accept silently.
 //!
-//! A decoder fills in what a damaged file lacks and reports success, and the network would train on the filling. So the
-//! entropy-coded data is walked once without computing a pixel: each scan has to hold as many blocks as its frame is
-//! large, in codes that its tables have, with its restart markers in their places, to end where its blocks end, and to
-//! bring no mean that samples cannot have. What remains undetected are changes that leave as many codes as there were:
-//! to a value, to a table, or to codes between which a decoder falls into step again.
+//! A decoder fills in the missing data of a damaged file and reports success, and the network would train on the fill.
+//! So the entropy-coded data is walked once without computing any pixels. Each scan must have all blocks of its frame,
+//! use only codes from its tables, have its restart markers in place, end after its last block, and give no block mean
+//! that samples cannot have. Changes that preserve the number of codes remain undetected: changed values, changed
+//! tables, or changed codes after which a decoder resynchronizes.
 //!
-//! Source: ITU-T T.81, Annexes B (markers), F (sequential) and G (progressive). Frames that decoders refuse anyway
-//! (arithmetic coding, lossless, hierarchical) are left to them.
+//! Source: ITU-T T.81, Annexes B (markers), F (sequential) and G (progressive). Frames that decoders reject anyway
+//! (arithmetic coding, lossless, hierarchical) are not checked.
 //!
 //! - `frame`: components and their grids of blocks.
-//! - `huffman`: code tables and the reader of codes.
-//! - `scan`: the walk over the blocks of one scan.
-//! - `blocks`: the codes of one block.
+//! - `huffman`: code tables and the code reader.
+//! - `scan`: the walk over the blocks of a scan.
+//! - `blocks`: the codes of a block.
 
 mod blocks;
 mod frame;
@@ -30,7 +30,7 @@ const START_OF_SCAN: u8 = 0xDA;
 const QUANTIZATION_TABLES: u8 = 0xDB;
 const RESTART_INTERVAL: u8 = 0xDD;
 
-/// Tables and frame, as the segments in front of a scan leave them.
+/// The tables and frame defined by the segments before a scan.
 #[derive(Default)]
 struct State {
     frame: Option<Frame>,
@@ -39,16 +39,16 @@ struct State {
     restart_interval: usize,
 }
 
-/// Tables that segments in front of a scan have defined, by number.
+/// The tables defined by the segments before a scan, by number.
 #[derive(Default)]
 struct Tables {
     dc: [Option<Table>; 4],
     ac: [Option<Table>; 4],
-    /// What the means of blocks are divided by, of each quantization table.
+    /// The quantization step of block means, for each quantization table.
     mean_steps: [u16; 4],
 }
 
-/// Checks the entropy-coded data of `jpeg`, or says where it is damaged.
+/// Checks the entropy-coded data of `jpeg`. The error describes the damage.
 pub(super) fn check(jpeg: &[u8]) -> Result<(), String> {
     let mut state = State::default();
     let mut at = 2;
@@ -58,9 +58,9 @@ pub(super) fn check(jpeg: &[u8]) -> Result<(), String> {
         };
         match marker {
             END_OF_IMAGE => {
-                return state.frame.map_or_else(|| Err("the JPEG holds no image".into()), Frame::complete);
+                return state.frame.map_or_else(|| Err("the JPEG has no image".into()), Frame::complete);
             }
-            // Markers without a segment: restarts behind the last unit of a scan, which some encoders write.
+            // Markers without a segment. Some encoders write restart markers after the last unit of a scan.
             START_OF_IMAGE | 0x01 | 0xD0..=0xD7 => continue,
             _ => {}
         }
@@ -69,7 +69,7 @@ pub(super) fn check(jpeg: &[u8]) -> Result<(), String> {
             0xC0..=0xC2 => state.start_frame(marker, segment)?,
             HUFFMAN_TABLES => state.tables.read_codes(segment)?,
             QUANTIZATION_TABLES => state.tables.read_steps(segment)?,
-            // Other frames: no decoder here takes them.
+            // Other frames, which the decoder rejects.
             0xC3 | 0xC5..=0xCF => return Ok(()),
             RESTART_INTERVAL => {
                 let &[high, low] = segment else { return Err("its restart interval is damaged".into()) };
@@ -96,7 +96,7 @@ impl State {
 }
 
 impl Tables {
-    /// Reads a segment of quantization tables: size of an entry and number, and 64 entries, again and again.
+    /// Reads a segment of quantization tables: for each, the entry size and table number, then 64 entries.
     fn read_steps(&mut self, mut segment: &[u8]) -> Result<(), String> {
         while let Some((&head, rest)) = segment.split_first() {
             let bytes = 1 + usize::from(head >> 4);
@@ -110,7 +110,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Reads a segment of Huffman tables: class and number, sixteen counts, and the symbols, again and again.
+    /// Reads a segment of Huffman tables: for each, the class and table number, sixteen counts, and the symbols.
     fn read_codes(&mut self, mut segment: &[u8]) -> Result<(), String> {
         while let Some((&head, rest)) = segment.split_first() {
             let tables = if head >> 4 == 0 { &mut self.dc } else { &mut self.ac };
@@ -123,7 +123,7 @@ impl Tables {
     }
 }
 
-/// The next marker at or behind `at`, which moves behind it. Stray bytes between segments are stepped over, as decoders do.
+/// The next marker at or after `at`, which advances past it. Stray bytes between segments are skipped, as in decoders.
 fn next_marker(jpeg: &[u8], at: &mut usize) -> Option<u8> {
     let found =
         jpeg.get(*at..)?.windows(2).position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0 | 0xFF))?;
@@ -131,7 +131,7 @@ fn next_marker(jpeg: &[u8], at: &mut usize) -> Option<u8> {
     Some(jpeg[*at - 1])
 }
 
-/// The content of the segment at `at`, behind its length, which counts itself. `at` moves behind the segment.
+/// The content of the segment at `at`, after its length, which includes itself. `at` advances past the segment.
 fn segment<'a>(jpeg: &'a [u8], at: &mut usize) -> Result<&'a [u8], String> {
     let early = || "the JPEG data ends early".to_string();
     let length = jpeg.get(*at..*at + 2).ok_or_else(early)?;

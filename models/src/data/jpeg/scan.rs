@@ -1,11 +1,11 @@
-//! The walk over one scan: every block of it has to be there.
+//! The walk over a scan, which checks that every block is present.
 
 use super::Tables;
 use super::blocks::{Band, Damaged, History};
 use super::frame::Frame;
 use super::huffman::{Codes, Table};
 
-/// Which coefficients of which components a scan brings.
+/// The components and coefficients that a scan codes.
 pub(super) struct Scan<'a> {
     parts: Vec<Part<'a>>,
     band: Band,
@@ -18,12 +18,13 @@ pub(super) struct Part<'a> {
     component: usize,
     pub dc: Option<&'a Table>,
     pub ac: Option<&'a Table>,
-    /// The largest mean of a block that its samples can have, in units of this scan.
+    /// The maximum magnitude of a block mean that samples can have, in units of this scan.
     pub largest_mean: i32,
 }
 
 impl<'a> Scan<'a> {
-    /// Reads the segment of a scan: for each component its name and tables, then the band of coefficients and their bits.
+    /// Reads the segment of a scan: the identifier and tables of each component, then the band of coefficients and
+    /// bits.
     pub fn new(
         frame: &mut Frame,
         tables: &'a Tables,
@@ -45,9 +46,10 @@ impl<'a> Scan<'a> {
             let (dc, ac) = (table(&tables.dc, numbers >> 4), table(&tables.ac, numbers & 15));
             let step = tables.mean_steps.get(frame.components[component].steps).copied().unwrap_or(0);
             if step == 0 || (band.codes_means() && dc.is_none()) || (band.codes_others() && ac.is_none()) {
-                return Err("a JPEG scan needs a table that is not there".into());
+                return Err("a JPEG scan needs a table that is missing".into());
             }
-            // Samples of b bits have means, scaled by 8, of up to 2ᵇ⁺²; encoders that overshoot stay within twice that.
+            // For samples of b bits, means scaled by 8 are at most 2ᵇ⁺²; encoders that overshoot stay within twice
+            // that.
             let largest_mean = ((8 << frame.precision) / i32::from(step)) >> band.shift;
             frame.components[component].begun |= band.from == 0;
             parts.push(Part { component, dc, ac, largest_mean });
@@ -55,7 +57,7 @@ impl<'a> Scan<'a> {
         Ok(Self { parts, band, restart_interval })
     }
 
-    /// Walks over the scan's data, which `data` begins with, and returns how many bytes it takes.
+    /// Walks over the scan's data at the start of `data`, and returns its length in bytes.
     pub fn walk(&self, frame: &mut Frame, data: &[u8]) -> Result<usize, String> {
         let single = self.parts.len() == 1;
         let [across, down] = if single { frame.blocks(self.parts[0].component) } else { frame.units() };
@@ -84,8 +86,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Walks over the unit at column `x` and row `y`: one block where the scan has one component, otherwise as many blocks
-    /// of each as it is sampled.
+    /// Walks over the unit at column `x` and row `y`: one block if the scan has one component; otherwise, for each
+    /// component, the number of blocks given by its sampling factors.
     fn unit(
         &self,
         frame: &mut Frame,
@@ -111,7 +113,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// In words, that `codes` break a rule at `unit` of `units`.
+/// Describes the damage in `codes` at `unit` of `units`.
 fn damage(codes: &Codes, unit: usize, units: usize) -> String {
     match codes.truncated() {
         true => "the JPEG data ends early".into(),

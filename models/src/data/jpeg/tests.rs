@@ -1,10 +1,10 @@
-//! Sound files of every kind pass; damaged ones are refused wherever the damage shows in the codes.
+//! Intact files of every kind pass; damaged ones are rejected if the codes show the damage.
 
 use super::check;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 
-/// A picture with structure and noise, so that its codes have all lengths.
+/// An image with structure and noise, so that its codes have all lengths.
 fn picture(width: u32, height: u32) -> RgbImage {
     let mut state = 1u32;
     RgbImage::from_fn(width, height, |x, y| {
@@ -20,7 +20,7 @@ fn encoded(image: &DynamicImage, quality: u8) -> Vec<u8> {
     bytes
 }
 
-/// Files of another encoder (libjpeg-turbo): progressive with refinement, restart markers, four components.
+/// Files from a different encoder (libjpeg-turbo): progressive with refinement, restart markers, four components.
 fn fixtures() -> Vec<(String, Vec<u8>)> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/jpeg");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -30,14 +30,14 @@ fn fixtures() -> Vec<(String, Vec<u8>)> {
     fixtures
 }
 
-/// Where the data of the first scan begins.
+/// Start of the first scan's data.
 fn scan_data(jpeg: &[u8]) -> usize {
     let header = jpeg.windows(2).position(|pair| pair == [0xFF, super::START_OF_SCAN]).unwrap();
     header + 2 + usize::from(jpeg[header + 3])
 }
 
 #[test]
-fn whole_files_pass() {
+fn intact_files_pass() {
     for (width, height) in [(1, 1), (7, 9), (8, 8), (16, 17), (40, 24), (33, 65), (300, 200)] {
         for quality in [1, 30, 75, 95, 100] {
             check(&encoded(&picture(width, height).into(), quality)).unwrap();
@@ -49,19 +49,19 @@ fn whole_files_pass() {
         check(&jpeg).unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut padded = jpeg[..jpeg.len() - 2].to_vec();
         padded.extend([0xFF, 0xFF, 0xFF, 0xD9, 1, 2, 3]);
-        check(&padded).unwrap_or_else(|e| panic!("{name}, with filling and something behind it: {e}"));
+        check(&padded).unwrap_or_else(|e| panic!("{name}, with fill bytes and trailing data: {e}"));
     }
 }
 
 #[test]
-fn data_that_ends_early_is_refused_though_the_file_ends_in_order() {
+fn truncated_data_is_rejected_even_with_an_end_marker() {
     let mut files = fixtures();
     files.push(("baseline".into(), encoded(&picture(40, 24).into(), 75)));
     for (name, jpeg) in files {
         for len in 0..jpeg.len() - 2 {
             assert!(check(&jpeg[..len]).is_err(), "{name} cut to {len} bytes");
         }
-        // A progressive file may end between two scans: coarser, but whole.
+        // A progressive file may end between two scans: it is coarser, but complete.
         let last_scan = jpeg.windows(2).rposition(|pair| pair == [0xFF, super::START_OF_SCAN]).unwrap();
         for len in last_scan + 2..jpeg.len() - 2 {
             let ended = [&jpeg[..len], &[0xFF, 0xD9]].concat();
@@ -70,10 +70,10 @@ fn data_that_ends_early_is_refused_though_the_file_ends_in_order() {
     }
 }
 
-/// As a download loses a packet, or a disk a sector. Wrong codes are codes as well: where there happen to be as many blocks
-/// as without the damage, the picture has a stripe and nothing is noticed.
+/// Simulates a lost packet of a download, or a lost disk sector. Damaged data still decodes as codes: if it happens to
+/// have the same number of blocks, the image has a stripe and the damage goes undetected.
 #[test]
-fn a_hole_in_the_data_is_nearly_always_noticed() {
+fn a_hole_in_the_data_is_nearly_always_detected() {
     for quality in [40, 95] {
         let jpeg = encoded(&picture(300, 200).into(), quality);
         let (start, hole) = (scan_data(&jpeg), 512);
@@ -90,7 +90,7 @@ fn a_hole_in_the_data_is_nearly_always_noticed() {
 }
 
 #[test]
-fn what_a_scan_must_not_do_is_refused() {
+fn invalid_scans_are_rejected() {
     let whole = encoded(&picture(40, 24).into(), 75);
     let scan = whole.windows(2).position(|pair| pair == [0xFF, super::START_OF_SCAN]).unwrap();
     let end = whole.len() - 2;
@@ -104,7 +104,7 @@ fn what_a_scan_must_not_do_is_refused() {
         &[&whole[..scan], &[0xFF, 0xDD, 0, 4, 0, 2], &whole[scan..]].concat(),
         "damaged at block group 2 of 15",
     );
-    refused(&[0xFF, 0xD8, 0xFF, 0xD9], "holds no image");
+    refused(&[0xFF, 0xD8, 0xFF, 0xD9], "has no image");
     let (name, mut restarts) =
         fixtures().into_iter().find(|(name, _)| name.ends_with("/restarts.jpg")).unwrap();
     let second = restarts.windows(2).position(|pair| pair == [0xFF, 0xD1]).unwrap();
@@ -112,9 +112,9 @@ fn what_a_scan_must_not_do_is_refused() {
     assert!(check(&restarts).unwrap_err().contains("lacks a restart marker"), "{name}");
 }
 
-/// Damage anywhere in the file gives an error or passes; nothing panics.
+/// A changed byte anywhere in the file gives an error or passes, but never panics.
 #[test]
-fn a_changed_byte_never_panics_and_is_often_noticed() {
+fn a_changed_byte_never_panics_and_is_often_detected() {
     let (mut noticed, mut changed) = (0, 0);
     for (_, jpeg) in fixtures() {
         for at in 2..jpeg.len() {
