@@ -5,13 +5,15 @@ use lopper_engine::data::Batches;
 use lopper_engine::{Device, Error, Graph, Mode, ParamGradients, Result, Tape, Tensor, Var};
 use std::collections::BTreeMap;
 
+/// By layer: the number of steps observed, and the sum over them for each group.
+pub(crate) type Observed = BTreeMap<String, (usize, Vec<f64>)>;
+
 /// The initial weights of layers, and the running means of what a criterion observes of their groups.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     /// By layer.
     initial: BTreeMap<String, Tensor>,
-    /// By layer: the number of steps, and the sum over them for each group.
-    observed: BTreeMap<String, (usize, Vec<f64>)>,
+    observed: Observed,
 }
 
 impl Evidence {
@@ -114,15 +116,12 @@ impl Evidence {
     }
 
     /// The observations (by layer: steps, and sums for each group) and the initial weights, as a checkpoint keeps them.
-    pub(crate) fn parts(&self) -> (BTreeMap<String, (usize, Vec<f64>)>, BTreeMap<String, Tensor>) {
+    pub(crate) fn parts(&self) -> (Observed, BTreeMap<String, Tensor>) {
         (self.observed.clone(), self.initial.clone())
     }
 
     /// The evidence that [`Evidence::parts`] took apart.
-    pub(crate) fn from_parts(
-        observed: BTreeMap<String, (usize, Vec<f64>)>,
-        initial: BTreeMap<String, Tensor>,
-    ) -> Self {
+    pub(crate) fn from_parts(observed: Observed, initial: BTreeMap<String, Tensor>) -> Self {
         Self { initial, observed }
     }
 

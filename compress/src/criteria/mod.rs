@@ -33,6 +33,7 @@ pub static CRITERIA: &[&dyn Score] = &[&LargeFinal, &L2Magnitude, &Random, &Tayl
 
 pub use criterion::Criterion;
 pub use evidence::Evidence;
+pub(crate) use evidence::Observed;
 pub use normalization::Normalization;
 pub use reduction::Reduction;
 pub use score::{Need, Score, Subject};

@@ -30,7 +30,7 @@ pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(Nod
     config.lists().check("convolution or linear layer", names)?;
     let last = output_layers(graph);
     let readers = graph.readers();
-    Ok(weighted.into_iter().map(|id| (id, choose(graph, &readers, config, id, last.contains(&id)))).collect())
+    Ok(weighted.into_iter().map(|id| (id, choose(graph, readers, config, id, last.contains(&id)))).collect())
 }
 
 /// The layers to sparsify, in graph order.

@@ -3,6 +3,7 @@
 //! Lists of numbers go to the arrays of the state under `PART/NAME`; their shapes and counts stand in its JSON value.
 
 use super::sparsifier::Record;
+use crate::criteria::Observed;
 use lopper_engine::train::State;
 use lopper_engine::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,6 @@ const OBSERVED: &str = "observed";
 const INITIAL: &str = "initial";
 /// The part with the masks from before the training, by node.
 const BEFORE: &str = "before";
-
-/// By layer: the number of steps observed, and the sum over them for each group.
-pub(crate) type Observed = BTreeMap<String, (usize, Vec<f64>)>;
 
 /// Everything that a sparsifier remembers from one step to the next.
 #[derive(Debug, Default)]
