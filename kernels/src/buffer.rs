@@ -4,7 +4,7 @@
 //! Large buffers request huge pages. Otherwise, a kernel that streams through megabytes, or strides through them as
 //! Winograd's does, spends its time on address translation.
 //!
-//! Tests can instead place every buffer directly before or after a page that faults ([`Guard`](crate::guard::Guard)).
+//! Tests can instead place every buffer directly before or after a page that faults ([`Guard`]).
 
 use crate::guard::{Guard, GuardedPages};
 use crate::recycler::Recycler;

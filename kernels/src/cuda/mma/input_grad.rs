@@ -13,7 +13,7 @@ use crate::shapes::Conv2d;
 use bytemuck::{Pod, Zeroable};
 
 /// Computes the gradient of the input: `dx[pixel] = Σ dy·w` over the windows that contain the pixel. `dy`, `w` and
-/// `dx` share one floating-point type; shapes as for [`conv2d_forward`]. One group only.
+/// `dx` share one floating-point type; shapes as for [`conv2d_forward`](super::conv2d_forward). One group only.
 ///
 /// The pixels of each pair of residues are a forward convolution of `dy` with the taps that reach them, at stride 1.
 pub fn conv2d_input_grad(
