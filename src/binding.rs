@@ -54,7 +54,7 @@ impl Binding {
         let names: std::collections::BTreeSet<&String> = self.0.keys().chain(found.0.keys()).collect();
         let differs = |name: &&&String| self.0.get(**name) != found.0.get(**name);
         let differing: Vec<String> =
-            names.iter().filter(differs).map(|name| self.told(name, found)).collect();
+            names.iter().filter(differs).map(|name| self.difference(name, found)).collect();
         let list = differing.join("; ");
         match differing.is_empty() {
             true => Ok(()),
@@ -77,7 +77,7 @@ impl Binding {
     }
 
     /// Describes how the item `name` differs.
-    fn told(&self, name: &str, found: &Self) -> String {
+    fn difference(&self, name: &str, found: &Self) -> String {
         let value = |binding: &Self| match binding.0.get(name) {
             None => "none".to_string(),
             // A checksum means nothing to a reader.

@@ -117,7 +117,7 @@ pub struct StageKeeper<'a> {
 
 impl StageKeeper<'_> {
     /// Prints where training can be resumed from, if a checkpoint was written.
-    pub fn tell(&self) {
+    pub fn announce(&self) {
         if let Some((epoch, step)) = self.kept {
             let path = self.keeping.path.display();
             note(format_args!(

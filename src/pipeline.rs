@@ -60,9 +60,8 @@ impl<'a> Pipeline<'a> {
         mut self,
         recipe: &Recipe,
         directory: &mut RunDirectory,
-        mut show: impl FnMut(&Row),
-    ) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
+        mut show: impl FnMut(Row),
+    ) -> Result<()> {
         for (index, stage) in recipe.stages.iter().enumerate() {
             let path = model_path(directory.path(), index, stage);
             let outcome = match directory.finished(index) {
@@ -75,12 +74,11 @@ impl<'a> Pipeline<'a> {
                     outcome
                 }
             };
-            show(&outcome.row);
-            rows.push(outcome.row);
+            show(outcome.row);
             self.done.push((stage.name.clone(), outcome.graph));
         }
         self.report_skipped();
-        Ok(rows)
+        Ok(())
     }
 
     /// Lists the images that were skipped because they could not be decoded.

@@ -6,6 +6,7 @@
 
 use crate::pipeline::{Pipeline, in_stage};
 use crate::recipe::{Stage, TrainConfig};
+use crate::training::objective;
 use lopper_compress::prune::{self, PruneConfig};
 use lopper_compress::sparsify::{Sparsifier, Sparsity};
 use lopper_compress::{CompactConfig, FactorizeConfig};
@@ -131,15 +132,7 @@ impl Pipeline<'_> {
             teacher.graph.id(&hint.teacher)?;
         }
         if sketch.widths && teacher.widths {
-            let task = lopper_engine::train::CrossEntropy { smoothing: train.label_smoothing as f32 };
-            let image = sketch.graph.info.input;
-            lopper_compress::distill::Distillation::new(
-                config.clone(),
-                task,
-                &sketch.graph,
-                teacher.graph,
-                image,
-            )?;
+            objective(stage, train, &sketch.graph, Some(teacher.graph))?;
         }
         Ok(())
     }

@@ -62,24 +62,23 @@ impl RunDirectory {
         let lock = atomic::lock(path.join(LOCK))?
             .ok_or_else(|| Error::file(path, "another run is active in this directory"))?;
         let (earlier, state) = (results(path)?, State::read(&path.join(STATE))?);
-        let refuse = |why: &str| {
-            let listed = earlier.first().map(|file| format!(" ({})", file.display())).unwrap_or_default();
-            Err(Error::file(path, why.replace("@", &listed)))
-        };
+        let listed = earlier.first().map(|file| format!(" ({})", file.display())).unwrap_or_default();
+        let refuse = |what: &str, choices: &str| Err(Error::file(path, format!("{what}{listed}{choices}")));
         // A run that died before it finished a stage or wrote a checkpoint leaves only its state.
         let nothing = earlier.is_empty()
             || (earlier.len() == 1 && state.as_ref().is_some_and(|s| s.finished.is_empty()));
         let state = match (keep.resume, state) {
             (true, None) if !nothing => {
                 return refuse(
-                    "contains files of a run@ but no state.json to resume from: --force starts over",
+                    "contains files of a run",
+                    " but no state.json to resume from: --force starts over",
                 );
             }
             (true, Some(state)) => state,
             (false, _) if !force && !nothing => {
                 return refuse(
-                    "contains the result of an earlier run@: --force replaces it, --resume continues it, --out names \
-                     another directory",
+                    "contains the result of an earlier run",
+                    ": --force replaces it, --resume continues it, --out names another directory",
                 );
             }
             _ => State::default(),

@@ -35,7 +35,8 @@ impl Pipeline<'_> {
         path: &Path,
         start: Start,
     ) -> Result<()> {
-        let mut objective = self.objective(stage, train, graph)?;
+        let teacher = stage.teacher.as_ref().map(|teacher| self.network(teacher)).transpose()?;
+        let mut objective = objective(stage, train, graph, teacher)?;
         let (mut progress, mut good) = (Progress::new(&stage.name), LastGood::new(start.checkpoint.as_ref()));
         let mut sparsifier = stage.sparsify.clone().map(Sparsifier::new).transpose()?;
         let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
@@ -66,7 +67,7 @@ impl Pipeline<'_> {
         );
         if let Err(error) = trained {
             if let Some(keeper) = &keeper {
-                keeper.tell();
+                keeper.announce();
             }
             return Err(match error {
                 Error::Diverged { .. } | Error::NotFinite { .. } => good.rescue(path, error),
@@ -78,23 +79,22 @@ impl Pipeline<'_> {
         }
         Ok(())
     }
+}
 
-    /// Returns the objective of `stage`.
-    pub(crate) fn objective(
-        &self,
-        stage: &Stage,
-        train: &TrainConfig,
-        graph: &Graph,
-    ) -> Result<Box<dyn Objective>> {
-        let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
-        Ok(match (&stage.distill, &stage.teacher) {
-            (Some(config), Some(teacher)) => {
-                let (teacher, image) = (self.network(teacher)?, graph.info.input);
-                Box::new(Distillation::new(config.clone(), task, graph, teacher, image)?)
-            }
-            _ => Box::new(task),
-        })
-    }
+/// Returns the objective of `stage` for the network `graph`. Returns an error if `teacher` does not fit it.
+pub fn objective(
+    stage: &Stage,
+    train: &TrainConfig,
+    graph: &Graph,
+    teacher: Option<Graph>,
+) -> Result<Box<dyn Objective>> {
+    let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
+    Ok(match (&stage.distill, teacher) {
+        (Some(config), Some(teacher)) => {
+            Box::new(Distillation::new(config.clone(), task, graph, teacher, graph.info.input)?)
+        }
+        _ => Box::new(task),
+    })
 }
 
 /// Remembers the network after each epoch, when the trainer has checked its numbers, in case a later epoch fails.

@@ -54,6 +54,11 @@ impl Graph {
         if let &[n, h, w, c] = images.shape() {
             self.require_inference([n, h, w, c], device)?;
         }
+        self.infer(device, images)
+    }
+
+    /// Like [`Graph::logits`], for a caller that has checked the memory.
+    pub(crate) fn infer(&self, device: &Device, images: Tensor) -> Result<Tensor> {
         let pass = self.forward(&mut Tape::no_grad(device), Mode::Eval, images, &[])?;
         let logits = pass.output.value();
         logits.fetch()?;

@@ -90,11 +90,11 @@ impl Walk<'_> {
         let mut rows: Vec<Row> = Vec::new();
         let ran = pipeline.run(&recipe, &mut directory, |row| {
             note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
-            rows.push(row.clone());
+            rows.push(row);
         });
         let unfinished = format!("{title} ({} of {} stages)", rows.len(), recipe.stages.len());
         match ran {
-            Ok(_) => report::write(self.out, title, &rows)?,
+            Ok(()) => report::write(self.out, title, &rows)?,
             Err(error) if rows.is_empty() => return Err(error),
             Err(error) => {
                 // The first error is the one that the user needs to see.

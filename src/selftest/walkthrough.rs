@@ -28,8 +28,10 @@ fn run(rig: &Rig, tally: &mut Tally) -> Result<()> {
     let (device, seed) = (rig.device(Precision::F32), recipe.seed);
     let splits = lopper_models::data::open(&recipe.data, None, seed)?;
     let mut directory = RunDirectory::claim(out.path(), false, &KeepArgs::default())?;
-    let rows = Pipeline::new(&device, Some(splits), seed).run(&recipe, &mut directory, |row| {
+    let mut rows = Vec::new();
+    Pipeline::new(&device, Some(splits), seed).run(&recipe, &mut directory, |row| {
         note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
+        rows.push(row);
     })?;
     tally.expect(
         rows.len() == recipe.stages.len(),

@@ -44,16 +44,12 @@ impl<'a> Scoring<'a> {
         let (criterion, name) = (self.criterion, site.name(graph));
         let means = self.evidence.and_then(|evidence| evidence.means(name, site.groups.count()));
         let activations = criterion.needs().contains(&Need::Activations);
-        let weight = site.weight(graph).value();
-        // Of another shape, it is the weight of another network.
-        let initial = self.evidence.and_then(|evidence| evidence.initial(name));
-        let initial = initial.filter(|initial| initial.shape() == weight.shape());
         let view = LayerView {
             name,
-            weight,
+            weight: site.weight(graph).value(),
             groups: &site.groups,
             seed: self.seed ^ ((site.node as u64) << 32),
-            initial,
+            initial: self.evidence.and_then(|evidence| evidence.initial(name)),
             observed: means.as_deref(),
             evidence: if activations { "activations" } else { "gradients" },
         };

@@ -7,7 +7,7 @@ use super::work::Work;
 use crate::Result;
 use crate::layer::CompactConv2d;
 use crate::memory::{Budget, bytes_of};
-use lopper_kernels::cpu::{Algorithm, Footprint, Packing};
+use lopper_kernels::cpu::{Algorithm, Footprint, PackedBatchNorm, Packing};
 use lopper_kernels::params::Storage;
 use lopper_kernels::shapes::{Conv2d, Linear};
 use std::fmt;
@@ -72,10 +72,10 @@ impl Packer<'_> {
                 let pooled = pool.as_ref().map_or(0, |pool| bytes_of::<f32>([pool.x_len()]));
                 self.fully_connected(g, pooled)
             }
-            Work::BatchNorm(rows, bn) => {
-                let c = bn.channels();
-                let g = Conv2d { groups: c, ..Conv2d::square([1, 1, *rows, c], c, 1, 1, 0) };
-                Footprint::new(self.cpu, &g, &vec![1; c], self.conv2d)
+            Work::BatchNorm(_, bn) => {
+                let packed = PackedBatchNorm::bytes_of(bn.channels()) as u64;
+                // Packing first computes one factor per channel.
+                Footprint { packed, borrowed: bytes_of::<f32>([bn.channels()]), ..Footprint::default() }
             }
             Work::Plain(_) => Footprint::default(),
         }

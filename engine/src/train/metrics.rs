@@ -86,9 +86,17 @@ pub struct Evaluation {
 /// The accuracy and loss of `graph` on the first epoch of `data`, in eval mode and without gradients.
 pub fn evaluate(graph: &Graph, data: &mut dyn Batches, device: &Device) -> Result<Evaluation> {
     let (mut accuracy, mut loss) = (Accuracy::default(), 0.0);
+    let mut largest = 0;
     for batch in data.epoch(0)? {
         let batch = batch?;
-        let logits = graph.logits(device, batch.images)?;
+        // The first batch is the largest: the memory is checked once.
+        if let &[n, h, w, c] = batch.images.shape()
+            && n > largest
+        {
+            graph.require_inference([n, h, w, c], device)?;
+            largest = n;
+        }
+        let logits = graph.infer(device, batch.images)?;
         accuracy += Accuracy::of(&logits, &batch.labels);
         let mut tape = Tape::no_grad(device);
         let logits = tape.constant(logits);

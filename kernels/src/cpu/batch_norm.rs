@@ -100,6 +100,11 @@ impl PackedBatchNorm {
     pub fn bytes(&self) -> usize {
         self.0.bytes()
     }
+
+    /// The size of the packed parameters of `c` channels in bytes, known before they are packed.
+    pub fn bytes_of(c: usize) -> usize {
+        Repeated::<3>::bytes_of(c)
+    }
 }
 
 /// [`batch_norm_forward_eval`] with packed parameters. The results are bit-identical, and it allocates nothing.

@@ -62,7 +62,12 @@ impl<const P: usize> Repeated<P> {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of::<f32>() * P * self.width
+        Self::bytes_of(self.c)
+    }
+
+    /// The size of the parameters of `c` channels in bytes.
+    pub(super) fn bytes_of(c: usize) -> usize {
+        size_of::<f32>() * P * tile_width(c, MAP_TILE)
     }
 }
 
