@@ -1,5 +1,9 @@
 //! Data sets from files on disk to batches.
 
+mod bad_images;
+mod invalid_options;
+mod resume;
+
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use lopper_engine::Tensor;
 use lopper_engine::data::{Batch, Batches};
@@ -248,66 +252,6 @@ fn noisy_labels_replace_training_labels_only() {
     assert!(open_error(&config(25), dir.path()).contains("noisy_imagenette.csv"));
 }
 
-/// Damages three training images of [`folder`]: one is empty, one truncated, and one not an image.
-fn spoil(dir: &Path) -> [PathBuf; 3] {
-    let [empty, cut, text] =
-        ["n01440764/0.JPEG", "n02102040/2.jpg", "zebra/1.png"].map(|file| dir.join("train").join(file));
-    fs::write(&empty, "").unwrap();
-    let bytes = fs::read(&cut).unwrap();
-    fs::write(&cut, &bytes[..bytes.len() * 2 / 3]).unwrap();
-    fs::write(&text, "no picture").unwrap();
-    [empty, cut, text]
-}
-
-#[test]
-fn a_bad_image_is_an_error_that_names_it() {
-    let dir = folder();
-    let spoilt = spoil(dir.path());
-    for workers in [0, 2] {
-        let config = DataConfig { workers, ..config() };
-        let mut train = open_dir(&config, &dir).train;
-        let results: Vec<_> = train.epoch(0).unwrap().collect();
-        let message = results.last().unwrap().as_ref().unwrap_err().to_string();
-        assert!(spoilt.iter().any(|path| message.starts_with(&path.display().to_string())), "{message}");
-        assert!(results[..results.len() - 1].iter().all(Result::is_ok));
-    }
-}
-
-#[test]
-fn the_first_error_does_not_depend_on_the_number_of_workers() {
-    let dir = folder();
-    spoil(dir.path());
-    let outcome = |workers| {
-        let config = DataConfig { workers, batch: 1, ..config() };
-        let mut train = open_dir(&config, &dir).train;
-        let good = train.epoch(0).unwrap().take_while(Result::is_ok).count();
-        (good, train.epoch(0).unwrap().find_map(Result::err).unwrap().to_string())
-    };
-    let one = outcome(1);
-    assert_eq!((&outcome(3), &outcome(5)), (&one, &one));
-}
-
-#[test]
-fn bad_images_are_skipped_and_listed_when_asked() {
-    let dir = folder();
-    let spoilt = spoil(dir.path());
-    for (workers, batch) in [(0, 1), (1, 6), (3, 6)] {
-        let config = DataConfig { workers, batch, skip_bad_images: true, ..config() };
-        let mut train = open_dir(&config, &dir).train;
-        for epoch in 0..2 {
-            let seen = batches(&mut train, epoch);
-            assert_eq!(labels(&seen).len(), 15);
-            assert!(seen.iter().all(|b| !b.labels.is_empty() && b.images.dim(0) == b.labels.len()));
-        }
-        let skipped = train.skipped();
-        assert_eq!(skipped.len(), 3);
-        for (message, path) in skipped.iter().zip(&spoilt) {
-            assert!(message.starts_with(&path.display().to_string()), "{message}");
-        }
-        assert!(skipped[0].contains("empty") && skipped[1].contains(" early"), "{skipped:?}");
-    }
-}
-
 #[test]
 fn dropping_an_epoch_early_ends_its_workers() {
     let dir = folder();
@@ -318,131 +262,4 @@ fn dropping_an_epoch_early_ends_its_workers() {
         assert_eq!(train.epoch(0).unwrap().take(taken).filter(Result::is_ok).count(), taken);
     }
     assert_eq!(batches(&mut train, 0).len(), 18);
-}
-
-#[test]
-fn invalid_folders_are_named() {
-    let dir = folder();
-    let val_zebra = dir.path().join("val/zebra");
-    fs::rename(&val_zebra, dir.path().join("val/zorse")).unwrap();
-    assert!(open_error(&config(), dir.path()).ends_with("class `zebra` is in train but not in val"));
-    fs::create_dir(&val_zebra).unwrap();
-    assert!(open_error(&config(), dir.path()).contains("val/zebra: no images in this class folder"));
-    write_picture(&val_zebra.join("a.pgm"), 1, 1);
-    assert!(open_error(&config(), dir.path()).ends_with("class `zorse` is in val but not in train"));
-    fs::remove_dir_all(dir.path().join("val")).unwrap();
-    assert!(open_error(&config(), dir.path()).starts_with(&dir.path().join("val").display().to_string()));
-    fs::create_dir(dir.path().join("val")).unwrap();
-    assert!(open_error(&config(), dir.path()).ends_with("val: no class folders in this folder"));
-}
-
-#[test]
-fn invalid_options_are_named() {
-    let dir = folder();
-    let augment = |augment| DataConfig { augment, ..config() };
-    let cases = [
-        (DataConfig { batch: 0, ..config() }, "batch"),
-        (DataConfig { size: Some(0), ..config() }, "size"),
-        (DataConfig { limit: Some(0), ..config() }, "limit"),
-        (DataConfig { workers: 1000, ..config() }, "workers"),
-        (DataConfig { std: Some([0.0; 3]), ..config() }, "std"),
-        (DataConfig { center_fraction: Some(1.5), ..config() }, "center_fraction"),
-        (augment(Augment { scale: [0.5, 0.1], ..Augment::default() }), "augment.scale"),
-        (augment(Augment { scale: [f64::NAN, 1.0], ..Augment::default() }), "augment.scale"),
-        (augment(Augment { ratio: [0.0, 1.0], ..Augment::default() }), "augment.ratio"),
-        (augment(Augment { flip: 2.0, ..Augment::default() }), "augment.flip"),
-        (augment(Augment { padding: 17, ..Augment::default() }), "augment.padding"),
-        (DataConfig { label_noise: Some(5), ..DataConfig::new(DataName::FashionMnist) }, "label_noise"),
-    ];
-    for (config, option) in cases {
-        let message = open_error(&config, dir.path());
-        assert!(message.contains(option), "{option}: {message}");
-    }
-    assert!(open(&config(), None, 0).err().unwrap().to_string().contains("--data DIR"));
-    let message = open_error(&DataConfig::new(DataName::FashionMnist), dir.path());
-    assert!(message.contains("built in"), "{message}");
-}
-
-#[test]
-fn a_batch_larger_than_the_training_set_stops_only_training() {
-    let dir = folder();
-    let Splits { mut train, mut val, .. } = open_dir(&DataConfig { batch: 19, ..config() }, &dir);
-    let message = train.epoch(0).err().unwrap().to_string();
-    assert!(message.contains("batch: 18 images do not fill a batch of 19"), "{message}");
-    assert!(!batches(&mut val, 0).is_empty());
-}
-
-#[test]
-fn unknown_options_in_a_recipe_are_rejected() {
-    let parsed: DataConfig = toml::from_str(
-        "name = 'fashion-mnist'\nbatch = 32\nlimit = 5\naugment = { crop = 'resized', scale = [0.5, 1.0] }",
-    )
-    .unwrap();
-    let expected = DataConfig {
-        batch: 32,
-        limit: Some(5),
-        augment: Augment { crop: Some(Crop::Resized), scale: [0.5, 1.0], ..Augment::default() },
-        ..DataConfig::new(DataName::FashionMnist)
-    };
-    assert_eq!(parsed, expected);
-    assert_eq!(open(&parsed, None, 0).unwrap().val.samples(), 50);
-    for bad in [
-        "name = 'fashion-mnist'\nbatchsize = 3",
-        "name = 'cifar'",
-        "batch = 3",
-        "name='idx'\naugment={zoom=2}",
-    ] {
-        assert!(toml::from_str::<DataConfig>(bad).is_err(), "{bad}");
-    }
-}
-
-/// An epoch can start at any batch: its batches are the same, and earlier ones are not produced.
-#[test]
-fn a_resumed_epoch_gives_the_remaining_batches() {
-    let dir = folder();
-    for (workers, batch) in [(0, 1), (1, 2), (3, 1)] {
-        let mut loader = open_dir(&DataConfig { workers, batch, ..config() }, &dir).train;
-        let whole = batches(&mut loader, 1);
-        for first in 0..=whole.len() + 1 {
-            let rest: Vec<(usize, Batch)> =
-                loader.epoch_from(1, first).unwrap().map(Result::unwrap).collect();
-            let numbers: Vec<usize> = rest.iter().map(|(number, _)| *number).collect();
-            assert_eq!(numbers, (first..whole.len()).collect::<Vec<_>>());
-            let rest: Vec<Batch> = rest.into_iter().map(|(_, batch)| batch).collect();
-            assert!(
-                same(&rest, &whole[first.min(whole.len())..]),
-                "from batch {first} with {workers} workers"
-            );
-        }
-    }
-}
-
-#[test]
-fn skipped_images_are_saved_and_their_batch_numbers_omitted() {
-    let dir = folder();
-    let spoilt = spoil(dir.path());
-    let config = DataConfig { batch: 1, skip_bad_images: true, ..config() };
-    let mut loader = open_dir(&config, &dir).train;
-    assert!(loader.state().is_empty());
-    let numbers: Vec<usize> = loader.epoch_from(0, 0).unwrap().map(|batch| batch.unwrap().0).collect();
-    assert_eq!(numbers.len() + spoilt.len(), loader.len());
-    assert!(numbers.is_sorted() && *numbers.last().unwrap() >= numbers.len() - 1);
-    let mut other = open_dir(&config, &dir).train;
-    other.restore(loader.state()).unwrap();
-    assert_eq!((other.skipped(), other.skipped().len()), (loader.skipped(), 3));
-}
-
-#[test]
-fn different_file_lists_have_different_identities() {
-    let dir = folder();
-    let identity = |config: &DataConfig| {
-        let mut bytes = Vec::new();
-        open_dir(config, &dir).train.identify(&mut |more| bytes.extend_from_slice(more));
-        bytes
-    };
-    let before = identity(&config());
-    assert_eq!(identity(&DataConfig { cache: true, ..config() }), before);
-    assert_ne!(identity(&DataConfig { limit: Some(1), ..config() }), before);
-    spoil(dir.path());
-    assert_ne!(identity(&config()), before);
 }
