@@ -116,10 +116,9 @@ impl Scratch {
         match &node.layer {
             Layer::Conv2d(conv) => self.conv(cpu, conv, &conv.geometry(x)?),
             Layer::CompactConv2d(compact) => {
-                let g = compact.geometry(x)?;
-                let (c, o) = (compact.inputs.len() + usize::from(compact.carrier), compact.outputs.len());
-                let inner = shapes::Conv2d { c: c.max(1), o: o.max(1), ..g };
-                self.add(&Footprint::new(cpu, &inner, &[o], Packing::Fastest(Weights::Memory)));
+                let inner = compact.live_geometry(&compact.geometry(x)?);
+                let filters = [compact.outputs.len()];
+                self.add(&Footprint::new(cpu, &inner, &filters, Packing::Fastest(Weights::Memory)));
                 self.borrowed = self.borrowed.max(bytes_of::<f32>(inner.x_shape()));
             }
             Layer::Linear(_)

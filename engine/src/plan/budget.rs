@@ -89,8 +89,7 @@ impl Packer<'_> {
 
     /// The memory of a compact convolution, which gathers the live channels into a separate buffer.
     fn compact(&self, g: &Conv2d, compact: &CompactConv2d) -> Footprint {
-        let c = compact.inputs.len() + usize::from(compact.carrier);
-        let inner = Conv2d { c: c.max(1), o: compact.outputs.len().max(1), ..*g };
+        let inner = compact.live_geometry(g);
         let needs = Footprint::new(self.cpu, &inner, &[compact.outputs.len()], self.conv2d);
         let gathered = bytes_of::<f32>(inner.x_shape());
         let index = 8 * (compact.inputs.len() + compact.outputs.len() + 2 * compact.fill.len()) as u64;
