@@ -5,7 +5,7 @@ use lopper_engine::ops::Tail;
 use lopper_engine::{Device, Mode, Result, Tape, Tensor, Var};
 use lopper_kernels::params::{Activation, Trans};
 use lopper_kernels::reference as oracle;
-use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
+use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, Matmul, PadShortcut};
 
 /// Returns distinct numbers in (−1, 1), the same on every run.
 fn noise(shape: &[usize], seed: u64) -> Tensor {
@@ -119,7 +119,7 @@ fn linear_and_matmul() {
         |tape, v| tape.matmul(&v[0], &v[1]),
         |v| {
             let mut y = vec![0.0; 6];
-            oracle::gemm(Trans::No, Trans::No, 3, 2, 5, &v[0], &v[1], false, &mut y);
+            oracle::gemm(&Matmul::new([Trans::No, Trans::No], [3, 2, 5]), &v[0], &v[1], false, &mut y);
             y
         },
     );
