@@ -6,8 +6,8 @@ mod fixtures;
 
 use fixtures::{Case, Fixture};
 use lopper_kernels::cpu::{self, Cpu};
-use lopper_kernels::params::{Activation, Adam, Sgd};
-use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, Pool2d};
+use lopper_kernels::params::{Activation, Adam, Normalized, Sgd, Statistics};
+use lopper_kernels::shapes::{AdaptivePool2d, BatchNorm, Conv2d, Linear, Pool2d};
 
 #[test]
 fn all_cases() {
@@ -87,11 +87,9 @@ fn batch_norm(cpu: &Cpu, case: &Case, t: &Fixture) {
     let (c, eps, momentum) = (gamma.len(), case.number("eps"), case.number("momentum"));
     let rows = x.len() / c;
     let (mut mean, mut var) = (vec![f32::NAN; c], vec![f32::NAN; c]);
-    let alone = Activation::None;
+    let (g, end) = (BatchNorm { rows, c, eps }, cpu::Epilogue::default());
     let y = filled(x.len(), |y| {
-        cpu::batch_norm_forward_train(
-            cpu, rows, c, &x, &gamma, &beta, eps, None, alone, y, &mut mean, &mut var,
-        )
+        cpu::batch_norm_forward_train(cpu, &g, &x, [&gamma, &beta], &end, y, [&mut mean, &mut var]);
     });
     check(case, t, "y_train", rows, &y);
 
@@ -104,44 +102,25 @@ fn batch_norm(cpu: &Cpu, case: &Case, t: &Fixture) {
     check(case, t, "running_var_after", rows, &blend(&running_var, &var, unbiased));
 
     let (mut dgamma, mut dbeta) = (vec![f32::NAN; c], vec![f32::NAN; c]);
-    let (mut dx, batch) = (dy, cpu::Statistics::Batch);
-    cpu::batch_norm_backward(
-        cpu,
-        rows,
-        c,
-        batch,
-        &x,
-        &mean,
-        &var,
-        &gamma,
-        eps,
-        alone,
-        &[],
-        &mut dx,
-        None,
-        &mut dgamma,
-        &mut dbeta,
-    );
+    let mut dx = dy;
+    let forward = Normalized {
+        statistics: Statistics::Batch,
+        x: &x[..],
+        mean: &mean,
+        var: &var,
+        gamma: &gamma,
+        activation: Activation::None,
+        y: None,
+    };
+    cpu::batch_norm_backward(cpu, &g, &forward, &mut dx, None, [&mut dgamma, &mut dbeta]);
     check(case, t, "dx", rows, &dx);
     check(case, t, "dgamma", rows, &dgamma);
     check(case, t, "dbeta", rows, &dbeta);
 
     // The fixture's eval pass uses the statistics from before its training pass.
     let y = filled(x.len(), |y| {
-        cpu::batch_norm_forward_eval(
-            cpu,
-            rows,
-            c,
-            &x,
-            &running_mean,
-            &running_var,
-            &gamma,
-            &beta,
-            eps,
-            None,
-            alone,
-            y,
-        )
+        let statistics = [&running_mean[..], &running_var];
+        cpu::batch_norm_forward_eval(cpu, &g, &x, statistics, [&gamma, &beta], &end, y);
     });
     check(case, t, "y_eval", 1, &y);
 }

@@ -293,6 +293,29 @@ impl AdaptivePool2d {
     }
 }
 
+/// Batch normalization of channels: `x` is `[rows, C]`, with `rows = N·H·W` for images and `N` for vectors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNorm {
+    /// Values per channel.
+    pub rows: usize,
+    /// Channels.
+    pub c: usize,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+impl BatchNorm {
+    /// The length of `x`.
+    pub fn len(&self) -> usize {
+        self.rows * self.c
+    }
+
+    /// Whether `x` is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A matrix product `C = op(A)·op(B)`, where `op` transposes or does nothing. All matrices are row-major.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Matmul {

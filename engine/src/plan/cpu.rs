@@ -150,7 +150,7 @@ impl Packer<'_> {
 fn batch_norm(bn: &BatchNorm) -> Kernel {
     let [mean, var] = [&bn.running_mean, &bn.running_var].map(Tensor::data);
     let [gamma, beta] = [&bn.weight, &bn.bias].map(|param| param.value().data());
-    Kernel::BatchNorm(PackedBatchNorm::new(mean, var, gamma, beta, bn.eps))
+    Kernel::BatchNorm(PackedBatchNorm::new([mean, var], [gamma, beta], bn.eps))
 }
 
 impl Kernel {
@@ -172,7 +172,7 @@ impl Kernel {
         let x = input(0);
         match self {
             Self::Conv2d(g, w, bias) => cpu::conv2d_forward_packed(cpu, g, x, w, &end(bias), y),
-            Self::BatchNorm(bn) => cpu::batch_norm_forward_packed(cpu, bn, x, residual, activation, y),
+            Self::BatchNorm(bn) => cpu::batch_norm_forward_packed(cpu, bn, x, &end(&None), y),
             Self::Masked(g, w, bias) => cpu::conv2d_masked_forward_packed(cpu, g, x, w, &end(bias), y),
             Self::Compact(g, w, bias) => cpu::conv2d_compact_forward(cpu, g, x, w, &end(bias), y),
             Self::Linear(g, w, bias) => cpu::linear_forward_packed(cpu, g, x, w, &end(bias), y),

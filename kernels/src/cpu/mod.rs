@@ -38,7 +38,7 @@ pub use adaptive_pool::{
     adaptive_max_pool2d_input_grad,
 };
 pub use batch_norm::{
-    PackedBatchNorm, Statistics, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_packed,
+    PackedBatchNorm, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_packed,
     batch_norm_forward_train,
 };
 pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};

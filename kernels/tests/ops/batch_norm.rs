@@ -3,9 +3,10 @@
 use crate::support::{
     bits, check_close, check_exact, check_within, filled, integers, narrow, on_each_isa, random, widen,
 };
-use lopper_kernels::cpu::{self, Statistics};
-use lopper_kernels::params::Activation;
+use lopper_kernels::cpu::{self, Epilogue};
+use lopper_kernels::params::{Activation, Normalized, Statistics};
 use lopper_kernels::reference;
+use lopper_kernels::shapes::BatchNorm;
 use proptest::prelude::*;
 
 const EPS: f32 = 1e-5;
@@ -21,9 +22,9 @@ fn forward_and_backward_f64(
     let [gamma, beta] = p;
     let (mut y, mut mean, mut var) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
     let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
-    let eps = EPS.into();
-    reference::batch_norm_forward_train(rows, c, x, gamma, beta, eps, &mut y, &mut mean, &mut var);
-    reference::batch_norm_backward(rows, c, x, &mean, &var, gamma, eps, dy, &mut dx, &mut dgamma, &mut dbeta);
+    let g = BatchNorm { rows, c, eps: EPS };
+    reference::batch_norm_forward_train(&g, x, [gamma, beta], &mut y, [&mut mean, &mut var]);
+    reference::batch_norm_backward(&g, x, [&mean, &var], gamma, dy, &mut dx, [&mut dgamma, &mut dbeta]);
     vec![y, mean, var, dx, dgamma, dbeta]
 }
 
@@ -59,33 +60,24 @@ fn with_tail(
 ) -> Vec<Vec<f32>> {
     // Outputs must not depend on their previous contents.
     let (mut y, mut mean, mut var) = (vec![f32::NAN; rows * c], vec![0.1; c], vec![0.9; c]);
+    let (g, affine) = (BatchNorm { rows, c, eps: EPS }, [gamma, beta]);
+    let end = Epilogue { bias: None, residual, activation };
     if statistics == Statistics::Batch {
-        cpu::batch_norm_forward_train(
-            cpu, rows, c, x, gamma, beta, EPS, residual, activation, &mut y, &mut mean, &mut var,
-        );
+        cpu::batch_norm_forward_train(cpu, &g, x, affine, &end, &mut y, [&mut mean, &mut var]);
     } else {
-        cpu::batch_norm_forward_eval(
-            cpu, rows, c, x, &mean, &var, gamma, beta, EPS, residual, activation, &mut y,
-        );
+        cpu::batch_norm_forward_eval(cpu, &g, x, [&mean, &var], affine, &end, &mut y);
     }
     let (mut dy, mut dgamma, mut dbeta) = (dy.to_vec(), vec![f32::NAN; c], vec![f32::NAN; c]);
     let mut residual_dx = residual.map(|_| vec![f32::NAN; rows * c]);
+    let seen = (activation != Activation::None).then_some(&y[..]);
+    let forward = Normalized { statistics, x, mean: &mean, var: &var, gamma, activation, y: seen };
     cpu::batch_norm_backward(
         cpu,
-        rows,
-        c,
-        statistics,
-        x,
-        &mean,
-        &var,
-        gamma,
-        EPS,
-        activation,
-        if activation == Activation::None { &[] } else { &y },
+        &g,
+        &forward,
         &mut dy,
         residual_dx.as_deref_mut(),
-        &mut dgamma,
-        &mut dbeta,
+        [&mut dgamma, &mut dbeta],
     );
     let (dx, residual_grad) = match residual_dx {
         Some(dx) => (dx, dy),
@@ -205,21 +197,21 @@ proptest! {
         let (mean, gamma, beta) = (random(seed + 1, c), random(seed + 2, c), random(seed + 3, c));
         let var: Vec<f64> = widen(&narrow(&random(seed + 4, c).iter().map(|v| v.abs() + 0.1).collect::<Vec<_>>()));
         let dy = random(seed + 5, rows * c);
-        let eps = f64::from(EPS);
-        let y = filled(rows * c, |y| reference::batch_norm_forward_eval(rows, c, &x, &mean, &var, &gamma, &beta, eps, y));
+        let g = BatchNorm { rows, c, eps: EPS };
+        let y = filled(rows * c, |y| reference::batch_norm_forward_eval(&g, &x, [&mean, &var], [&gamma, &beta], y));
         let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
-        reference::batch_norm_eval_backward(rows, c, &x, &mean, &var, &gamma, eps, &dy, &mut dx, &mut dgamma, &mut dbeta);
+        reference::batch_norm_eval_backward(&g, &x, [&mean, &var], &gamma, &dy, &mut dx, [&mut dgamma, &mut dbeta]);
         let want = [y, dx, dgamma, dbeta].concat();
         let [x, dy, mean, var, gamma, beta] = [&x, &dy, &mean, &var, &gamma, &beta].map(|v| narrow(v));
         let op = |cpu: &cpu::Cpu| {
             let y = filled(rows * c, |y| {
-                cpu::batch_norm_forward_eval(cpu, rows, c, &x, &mean, &var, &gamma, &beta, EPS, None, Activation::None, y)
+                cpu::batch_norm_forward_eval(cpu, &g, &x, [&mean, &var], [&gamma, &beta], &Epilogue::default(), y)
             });
             let (mut dx, mut dgamma, mut dbeta) = (dy.clone(), vec![0.0; c], vec![0.0; c]);
-            cpu::batch_norm_backward(
-                cpu, rows, c, Statistics::Given, &x, &mean, &var, &gamma, EPS, Activation::None, &[], &mut dx, None,
-                &mut dgamma, &mut dbeta,
-            );
+            let (statistics, activation) = (Statistics::Given, Activation::None);
+            let forward =
+                Normalized { statistics, x: &x[..], mean: &mean, var: &var, gamma: &gamma, activation, y: None };
+            cpu::batch_norm_backward(cpu, &g, &forward, &mut dx, None, [&mut dgamma, &mut dbeta]);
             [y, dx, dgamma, dbeta].concat()
         };
         check_close(op, &want, 2e-6 * (rows as f64).sqrt());
@@ -295,17 +287,8 @@ fn variance_survives_an_outlier_in_the_first_row() {
     let x = narrow(&x);
     let (mut mean, mut var, mut y) = (vec![0.0; c], vec![0.0; c], vec![0.0; rows * c]);
     let ones = vec![1.0; c];
-    reference::batch_norm_forward_train(
-        rows,
-        c,
-        &widen(&x),
-        &ones,
-        &ones,
-        EPS.into(),
-        &mut y,
-        &mut mean,
-        &mut var,
-    );
+    let g = BatchNorm { rows, c, eps: EPS };
+    reference::batch_norm_forward_train(&g, &widen(&x), [&ones, &ones], &mut y, [&mut mean, &mut var]);
     let relative = |values: &[f64]| -> Vec<f64> { values.iter().map(|v| 1e-4 * v).collect() };
     let run = |cpu: &cpu::Cpu| {
         let ones = vec![1.0; c];
