@@ -172,10 +172,10 @@ fn cross_entropy(cpu: &Cpu, case: &Case, t: &Fixture) {
     let [rows, k] = shape(t, "logits");
     let (logits, target, smoothing) =
         (t.values("logits"), t.classes("target"), case.number("label_smoothing"));
-    let loss = cpu::cross_entropy_forward(cpu, rows, k, &logits, &target, smoothing);
+    let loss = cpu::cross_entropy_forward(cpu, [rows, k], &logits, &target, smoothing);
     check(case, t, "loss", 1, &[loss]);
     let grad = filled(rows * k, |d| {
-        cpu::cross_entropy_input_grad(cpu, rows, k, &logits, &target, smoothing, 1.0, d)
+        cpu::cross_entropy_input_grad(cpu, [rows, k], &logits, &target, smoothing, 1.0, d)
     });
     check(case, t, "dlogits", 1, &grad);
 }
@@ -183,10 +183,10 @@ fn cross_entropy(cpu: &Cpu, case: &Case, t: &Fixture) {
 fn soft_target(cpu: &Cpu, case: &Case, t: &Fixture) {
     let [rows, k] = shape(t, "student");
     let (student, teacher, temperature) = (t.values("student"), t.values("teacher"), case.number("T"));
-    let loss = cpu::kl_divergence_forward(cpu, rows, k, &student, &teacher, temperature);
+    let loss = cpu::kl_divergence_forward(cpu, [rows, k], &student, &teacher, temperature);
     check(case, t, "loss", 1, &[loss]);
     let grad = filled(rows * k, |d| {
-        cpu::kl_divergence_input_grad(cpu, rows, k, &student, &teacher, temperature, 1.0, d)
+        cpu::kl_divergence_input_grad(cpu, [rows, k], &student, &teacher, temperature, 1.0, d)
     });
     check(case, t, "dstudent", 1, &grad);
 }
@@ -226,6 +226,6 @@ fn adam(cpu: &Cpu, case: &Case, t: &Fixture) {
     let len = t.stored("p0").len();
     let (mut m, mut v) = (vec![0.0; len], vec![0.0; len]);
     follow(case, t, |number, p, grad| {
-        cpu::adam_step(cpu, &h, number as u32 + 1, p, grad, &mut m, &mut v, None)
+        cpu::adam_step(cpu, &h, number as u32 + 1, p, grad, [&mut m, &mut v], None)
     });
 }

@@ -335,7 +335,7 @@ fn losses() {
         check(
             &logits,
             |tape, v| tape.cross_entropy(&v[0], &targets, smoothing),
-            |v| vec![oracle::cross_entropy_forward(4, 5, &v[0], &targets, smoothing.into())],
+            |v| vec![oracle::cross_entropy_forward([4, 5], &v[0], &targets, smoothing.into())],
         );
     }
     let teacher = noise(&[4, 5], 2);
@@ -343,7 +343,7 @@ fn losses() {
         check(
             &logits,
             |tape, v| tape.kl_divergence(&v[0], &teacher, temperature),
-            |v| vec![oracle::kl_divergence_forward(4, 5, &v[0], &doubles(&teacher), temperature.into())],
+            |v| vec![oracle::kl_divergence_forward([4, 5], &v[0], &doubles(&teacher), temperature.into())],
         );
     }
     check(

@@ -265,7 +265,9 @@ impl Due<'_> {
         let steps = self.state.steps;
         match (&self.rule, self.state.moments.as_mut_slice()) {
             (Rule::Sgd(h), [velocity]) => cpu::sgd_step(cpu, h, steps == 1, p, g, velocity.data_mut(), mask),
-            (Rule::Adam(h), [m, v]) => cpu::adam_step(cpu, h, steps, p, g, m.data_mut(), v.data_mut(), mask),
+            (Rule::Adam(h), [m, v]) => {
+                cpu::adam_step(cpu, h, steps, p, g, [m.data_mut(), v.data_mut()], mask)
+            }
             _ => unreachable!("{MOMENTS}"),
         }
     }

@@ -184,16 +184,16 @@ fn losses() {
     let targets = [0, 3, 4, 3];
     for smoothing in [0.0, 0.1] {
         let dx =
-            filled(x.len(), |dx| cross_entropy_input_grad(rows, k, &x, &targets, smoothing, upstream, dx));
+            filled(x.len(), |dx| cross_entropy_input_grad([rows, k], &x, &targets, smoothing, upstream, dx));
         check("cross entropy", &x, &dx, |x| {
-            upstream * cross_entropy_forward(rows, k, x, &targets, smoothing)
+            upstream * cross_entropy_forward([rows, k], x, &targets, smoothing)
         });
     }
     for temperature in [1.0, 4.0] {
         let dx =
-            filled(x.len(), |dx| kl_divergence_input_grad(rows, k, &x, &other, temperature, upstream, dx));
+            filled(x.len(), |dx| kl_divergence_input_grad([rows, k], &x, &other, temperature, upstream, dx));
         check("KL divergence", &x, &dx, |x| {
-            upstream * kl_divergence_forward(rows, k, x, &other, temperature)
+            upstream * kl_divergence_forward([rows, k], x, &other, temperature)
         });
     }
     let dx = filled(x.len(), |dx| mse_input_grad(&x, &other, upstream, dx));
