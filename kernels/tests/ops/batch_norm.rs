@@ -38,88 +38,77 @@ fn forward_and_backward(
     beta: &[f32],
     dy: &[f32],
 ) -> Vec<Vec<f32>> {
-    let mut all = with_tail(cpu, rows, c, Statistics::Batch, x, gamma, beta, None, Activation::None, dy);
+    let case =
+        Case { rows, c, statistics: Statistics::Batch, x, affine: [gamma, beta], tail: Epilogue::default() };
+    let mut all = case.run(cpu, dy);
     // Without a residual, there is no residual gradient.
     all.pop();
     all
 }
 
-/// Returns the output, the mean, the variance, and the gradients of the input, `gamma`, `beta` and the residual, of a
-/// batch norm with a fused residual and activation. Given statistics are 0.1 and 0.9.
-fn with_tail(
-    cpu: &cpu::Cpu,
+/// A batch norm with a fused residual and activation.
+#[derive(Clone, Copy)]
+struct Case<'a> {
     rows: usize,
     c: usize,
     statistics: Statistics,
-    x: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    residual: Option<&[f32]>,
-    activation: Activation,
-    dy: &[f32],
-) -> Vec<Vec<f32>> {
-    // Outputs must not depend on their previous contents.
-    let (mut y, mut mean, mut var) = (vec![f32::NAN; rows * c], vec![0.1; c], vec![0.9; c]);
-    let (g, affine) = (BatchNorm { rows, c, eps: EPS }, [gamma, beta]);
-    let end = Epilogue { bias: None, residual, activation };
-    if statistics == Statistics::Batch {
-        cpu::batch_norm_forward_train(cpu, &g, x, affine, &end, &mut y, [&mut mean, &mut var]);
-    } else {
-        cpu::batch_norm_forward_eval(cpu, &g, x, [&mean, &var], affine, &end, &mut y);
-    }
-    let (mut dy, mut dgamma, mut dbeta) = (dy.to_vec(), vec![f32::NAN; c], vec![f32::NAN; c]);
-    let mut residual_dx = residual.map(|_| vec![f32::NAN; rows * c]);
-    let seen = (activation != Activation::None).then_some(&y[..]);
-    let forward = Normalized { statistics, x, mean: &mean, var: &var, gamma, activation, y: seen };
-    cpu::batch_norm_backward(
-        cpu,
-        &g,
-        &forward,
-        &mut dy,
-        residual_dx.as_deref_mut(),
-        [&mut dgamma, &mut dbeta],
-    );
-    let (dx, residual_grad) = match residual_dx {
-        Some(dx) => (dx, dy),
-        None => (dy, Vec::new()),
-    };
-    vec![y, mean, var, dx, dgamma, dbeta, residual_grad]
+    x: &'a [f32],
+    affine: [&'a [f32]; 2],
+    tail: Epilogue<'a>,
 }
 
-/// Computes the results of [`with_tail`] with separate kernels.
-fn one_after_the_other(
-    cpu: &cpu::Cpu,
-    rows: usize,
-    c: usize,
-    statistics: Statistics,
-    x: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    residual: Option<&[f32]>,
-    activation: Activation,
-    dy: &[f32],
-) -> Vec<Vec<f32>> {
-    let alone = |dz: &[f32]| with_tail(cpu, rows, c, statistics, x, gamma, beta, None, Activation::None, dz);
-    let mut z = alone(dy).swap_remove(0);
-    if let Some(residual) = residual {
-        cpu::add_assign(cpu, &mut z, residual);
-    }
-    let (mut y, mut dz) = (z.clone(), dy.to_vec());
-    match activation {
-        Activation::None => {}
-        Activation::Relu => {
-            cpu::relu_forward(cpu, &z, &mut y);
-            cpu::relu_input_grad(cpu, &y, dy, &mut dz);
+impl Case<'_> {
+    /// Returns the output, the mean, the variance, and the gradients of the input, `gamma`, `beta` and the residual.
+    /// Given statistics are 0.1 and 0.9.
+    fn run(&self, cpu: &cpu::Cpu, dy: &[f32]) -> Vec<Vec<f32>> {
+        let Self { rows, c, statistics, x, affine, tail } = *self;
+        let g = BatchNorm { rows, c, eps: EPS };
+        // Outputs must not depend on their previous contents.
+        let (mut y, mut mean, mut var) = (vec![f32::NAN; rows * c], vec![0.1; c], vec![0.9; c]);
+        if statistics == Statistics::Batch {
+            cpu::batch_norm_forward_train(cpu, &g, x, affine, &tail, &mut y, [&mut mean, &mut var]);
+        } else {
+            cpu::batch_norm_forward_eval(cpu, &g, x, [&mean, &var], affine, &tail, &mut y);
         }
-        Activation::Relu6 => {
-            cpu::relu6_forward(cpu, &z, &mut y);
-            cpu::relu6_input_grad(cpu, &y, dy, &mut dz);
-        }
+        let (mut dy, mut dgamma, mut dbeta) = (dy.to_vec(), vec![f32::NAN; c], vec![f32::NAN; c]);
+        let mut residual_dx = tail.residual.map(|_| vec![f32::NAN; rows * c]);
+        let activation = tail.activation;
+        let seen = (activation != Activation::None).then_some(&y[..]);
+        let forward =
+            Normalized { statistics, x, mean: &mean, var: &var, gamma: affine[0], activation, y: seen };
+        let beside = residual_dx.as_deref_mut();
+        cpu::batch_norm_backward(cpu, &g, &forward, &mut dy, beside, [&mut dgamma, &mut dbeta]);
+        let (dx, residual_grad) = match residual_dx {
+            Some(dx) => (dx, dy),
+            None => (dy, Vec::new()),
+        };
+        vec![y, mean, var, dx, dgamma, dbeta, residual_grad]
     }
-    let mut all = alone(&dz);
-    all[0] = y;
-    all[6] = if residual.is_some() { dz } else { Vec::new() };
-    all
+
+    /// Computes the results of [`Case::run`] with separate kernels.
+    fn run_apart(&self, cpu: &cpu::Cpu, dy: &[f32]) -> Vec<Vec<f32>> {
+        let alone = |dz: &[f32]| Self { tail: Epilogue::default(), ..*self }.run(cpu, dz);
+        let mut z = alone(dy).swap_remove(0);
+        if let Some(residual) = self.tail.residual {
+            cpu::add_assign(cpu, &mut z, residual);
+        }
+        let (mut y, mut dz) = (z.clone(), dy.to_vec());
+        match self.tail.activation {
+            Activation::None => {}
+            Activation::Relu => {
+                cpu::relu_forward(cpu, &z, &mut y);
+                cpu::relu_input_grad(cpu, &y, dy, &mut dz);
+            }
+            Activation::Relu6 => {
+                cpu::relu6_forward(cpu, &z, &mut y);
+                cpu::relu6_input_grad(cpu, &y, dy, &mut dz);
+            }
+        }
+        let mut all = alone(&dz);
+        all[0] = y;
+        all[6] = if self.tail.residual.is_some() { dz } else { Vec::new() };
+        all
+    }
 }
 
 /// Bounds the rounding of each of the results `want`, to first order: the error of the statistics is bounded on its own,
@@ -231,8 +220,10 @@ proptest! {
         let (x, residual, dy) = (wide(seed, rows * c), wide(seed + 1, rows * c), wide(seed + 2, rows * c));
         let (gamma, beta) = (wide(seed + 3, c), wide(seed + 4, c));
         let residual = add.then_some(&residual[..]);
-        let fused = |cpu: &cpu::Cpu| with_tail(cpu, rows, c, statistics, &x, &gamma, &beta, residual, activation, &dy).concat();
-        let apart = |cpu: &cpu::Cpu| one_after_the_other(cpu, rows, c, statistics, &x, &gamma, &beta, residual, activation, &dy).concat();
+        let tail = Epilogue { bias: None, residual, activation };
+        let case = Case { rows, c, statistics, x: &x, affine: [&gamma, &beta], tail };
+        let fused = |cpu: &cpu::Cpu| case.run(cpu, &dy).concat();
+        let apart = |cpu: &cpu::Cpu| case.run_apart(cpu, &dy).concat();
         for ((isa, fused), (_, apart)) in on_each_isa(fused).into_iter().zip(on_each_isa(apart)) {
             prop_assert!(bits(&fused) == bits(&apart), "{isa}");
         }
