@@ -143,6 +143,7 @@ fn folding_removes_every_batch_norm_that_a_weight_can_absorb() {
         ("resnet50", Head::Own),
         ("cifar_resnet20", Head::Own),
         ("student_net", Head::Own),
+        ("mobilenet_v2", Head::Own),
         ("small_net", Head::Own),
         ("resnet18", Head::Fastai),
     ] {
@@ -155,7 +156,7 @@ fn folding_removes_every_batch_norm_that_a_weight_can_absorb() {
 
 #[test]
 fn residual_networks_prune_by_stage() {
-    for name in ["resnet18", "resnet50", "cifar_resnet20"] {
+    for name in ["resnet18", "resnet50", "cifar_resnet20", "mobilenet_v2"] {
         let graph = network(name, 32, Some(5));
         let plan = PrunePlan::lowest(&graph, &scores(&graph, LargeFinal), Context::Local, 0.5).unwrap();
         let pruned = prune(&graph, &plan, Constants::Drop).unwrap();

@@ -4,6 +4,7 @@
 mod architecture;
 mod cifar_resnet;
 mod head;
+mod mobilenet_v2;
 mod options;
 mod resnet;
 mod small_net;
@@ -12,6 +13,7 @@ mod vgg;
 
 use architecture::Architecture;
 use cifar_resnet::CifarResNet;
+use mobilenet_v2::MobileNetV2;
 use resnet::ResNet;
 use small_net::SmallNet;
 use student_net::StudentNet;
@@ -40,6 +42,7 @@ const ARCHITECTURES: &[(&str, &dyn Architecture)] = &[
     ("cifar_resnet44", &CifarResNet { blocks: 7 }),
     ("cifar_resnet56", &CifarResNet { blocks: 9 }),
     ("cifar_resnet110", &CifarResNet { blocks: 18 }),
+    ("mobilenet_v2", &MobileNetV2),
     ("student_net", &StudentNet),
     ("small_net", &SmallNet),
     ("vgg8_bn", &Vgg::vgg8_bn()),
