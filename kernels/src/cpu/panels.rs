@@ -7,8 +7,9 @@
 //!   columns: 64 = 32 + 32     128 = 48 + 48 + 32     80 = 48 + 32     10 = 16 (6 of them zeros)
 //! ```
 
+use super::isa::Backend;
+use super::portable;
 use super::tile::TileKernel;
-use super::{Backend, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 

@@ -1,9 +1,9 @@
 //! The walk over a scan, which checks that every block is present.
 
-use super::Tables;
 use super::blocks::{Band, Damaged, History};
 use super::frame::Frame;
 use super::huffman::{Codes, Table};
+use super::tables::Tables;
 
 /// The components and coefficients that a scan codes.
 pub(super) struct Scan<'a> {
