@@ -8,7 +8,7 @@ use std::time::Instant;
 
 /// Check or timing that has not run yet.
 pub struct Case {
-    line: Line,
+    pub line: Line,
     work: Work,
 }
 

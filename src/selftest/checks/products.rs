@@ -1,6 +1,6 @@
 //! Matrix products and linear layers.
 
-use crate::selftest::Case;
+use crate::selftest::case::Case;
 use crate::selftest::grades::Grade;
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, epsilon, factors, random};

@@ -9,10 +9,11 @@ pub use conv2d::cases as conv2d;
 pub use networks::cases as networks;
 pub use sparse::cases as sparse;
 
+use super::case::Case;
 use super::grades::Grade;
 use super::line::Timing;
+use super::rig::Rig;
 use super::rig::random;
-use super::{Case, Rig};
 use lopper_engine::Result;
 use lopper_kernels::cuda::{self, DeviceBuffer, Timer};
 use lopper_kernels::params::{Dtype, Precision, Trans};
