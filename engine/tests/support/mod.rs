@@ -9,9 +9,9 @@ use lopper_engine::{Device, Graph, Layer, NodeId, Param, Tensor};
 use lopper_kernels::params::CompactIndex;
 use lopper_kernels::reference as r;
 
-/// Returns CUDA on the CPU, if available: see [`lopper_kernels::cuda::emulator::for_tests`].
+/// Returns CUDA on the CPU, if available: see [`lopper_kernels::cuda::Cuda::for_tests`].
 pub fn cuda_on_cpu() -> Option<Device> {
-    lopper_kernels::cuda::emulator::for_tests().map(Device::Cuda)
+    lopper_kernels::cuda::Cuda::for_tests().map(Device::Cuda)
 }
 
 /// Small deterministic generator (SplitMix64).

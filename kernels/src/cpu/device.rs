@@ -1,7 +1,7 @@
 //! The CPU as a device: an instruction set and a pool of threads.
 
-use super::isa::{Backend, Isa};
-use super::scratch;
+use super::isa::{Backend, Isa, UnknownIsa};
+use super::shelf::Shelf;
 use super::simd::Kernel;
 use crate::buffer::{Buffer, Lender};
 use crate::recycler::Recycler;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CpuError {
     /// `LOPPER_ISA` is not the name of an instruction set.
-    #[error("{ISA_VARIABLE}: unknown instruction set {0:?}; expected portable, avx2 or avx512")]
-    UnknownIsa(String),
+    #[error("{ISA_VARIABLE}: {0}")]
+    UnknownIsa(#[from] UnknownIsa),
     /// `LOPPER_ISA` names an instruction set that this machine does not support.
     #[error("{ISA_VARIABLE}: this machine has no {0}")]
     MissingIsa(Isa),
@@ -38,7 +38,7 @@ pub const MAX_THREADS: usize = 256;
 pub struct Cpu {
     pub(super) backend: Backend,
     pub(super) pool: Arc<rayon::ThreadPool>,
-    pub(super) shelf: Arc<scratch::Shelf>,
+    pub(super) shelf: Arc<Shelf>,
     recycler: Arc<Recycler>,
     strict: bool,
 }
@@ -115,7 +115,7 @@ impl Cpu {
         Ok(Self {
             backend,
             pool: Arc::new(pool),
-            shelf: Arc::new(scratch::Shelf::new(count)),
+            shelf: Arc::new(Shelf::new(count)),
             recycler: Arc::default(),
             strict: false,
         })

@@ -10,7 +10,8 @@
 
 use super::Cpu;
 use super::panels::{Panel, Strided, split_columns};
-use super::scratch::{Shared, Workspace};
+use super::shared::Shared;
+use super::shelf::Workspace;
 use super::simd::{Kernel, Simd};
 use super::tile::{MAX_MR, MAX_NR, Tile};
 use crate::params::{Activation, Trans};

@@ -29,6 +29,8 @@ mod pool;
 mod portable;
 mod reduce;
 mod scratch;
+mod shared;
+mod shelf;
 pub mod simd;
 mod softmax;
 mod tile;
@@ -55,7 +57,7 @@ pub use elementwise::{
     add_assign, add_forward, axpy, mul_forward, relu_forward, relu_input_grad, relu6_forward,
     relu6_input_grad, scale,
 };
-pub use isa::Isa;
+pub use isa::{Isa, UnknownIsa};
 pub use linear::{
     PackedLinear, linear_forward, linear_forward_packed, linear_input_grad, linear_weight_grad,
 };

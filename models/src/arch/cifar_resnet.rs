@@ -2,8 +2,8 @@
 //! shortcuts ("option A": every second pixel, new channels zero).
 //! Names and initial weights match `akamaster/pytorch_resnet_cifar10`.
 
-use super::Options;
 use super::architecture::Architecture;
+use super::options::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
 use lopper_engine::Layer;

@@ -1,8 +1,8 @@
 //! MobileNetV2 (Sandler et al. 2018): blocks that widen, filter each channel separately, and narrow again. Module names
 //! and initial weights match torchvision's.
 
-use super::Options;
 use super::architecture::Architecture;
+use super::options::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
 

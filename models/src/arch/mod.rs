@@ -2,6 +2,7 @@
 //! and a line in the table.
 
 mod architecture;
+mod build;
 mod cifar_resnet;
 mod head;
 mod mobilenet_v2;
@@ -19,7 +20,7 @@ use small_net::SmallNet;
 use student_net::StudentNet;
 use vgg::Vgg;
 
-pub use architecture::{build, names};
+pub use build::{build, names};
 pub use head::freeze_body;
 pub use options::{Head, Options, numbered_classes};
 

@@ -2,8 +2,8 @@
 //! match torchvision's; layers without parameters are named as in its feature extraction (`relu_1` is a block's second
 //! use of `relu`).
 
-use super::Options;
 use super::architecture::Architecture;
+use super::options::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
 

@@ -1,7 +1,7 @@
 //! Three 5×5 convolutions and two linear layers, small enough to follow by hand what pruning removes.
 
-use super::Options;
 use super::architecture::Architecture;
+use super::options::Options;
 use crate::builder::{Builder, Conv};
 
 /// ```text

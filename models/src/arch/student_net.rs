@@ -1,8 +1,8 @@
 //! StudentNet, the depthwise-separable network (Howard et al. 2017) of Hung-yi Lee's machine learning course, designed
 //! for distillation and pruning.
 
-use super::Options;
 use super::architecture::Architecture;
+use super::options::Options;
 use crate::builder::{Builder, Conv};
 
 /// Channels of the first layer and of the seven blocks.

@@ -1,8 +1,8 @@
 //! VGG (Simonyan & Zisserman 2015): stages of 3×3 convolutions, each ending in max pooling that halves the image, then
 //! linear layers. Module names and initial weights match torchvision's.
 
-use super::Options;
 use super::architecture::Architecture;
+use super::options::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
 

@@ -31,7 +31,7 @@ pub(super) use weight_grad::sum_chunks;
 pub(super) use windows::{Windows, tap_offsets};
 
 use super::panels::{Panel, Strided, packed_len, split_columns};
-use super::scratch::Shared;
+use super::shared::Shared;
 use super::{Cpu, depthwise};
 use crate::buffer::Buffer;
 use crate::params::{Activation, Storage};
@@ -305,9 +305,9 @@ pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<
         return run_fresh(cpu, g, Direction::Forward, x, w, epilogue, y);
     }
     let packed =
-        PackedConv2d::in_buffer(cpu, g, w, Packing::By(Algorithm::Direct), |len| cpu.take_buffer(len));
+        PackedConv2d::in_buffer(cpu, g, w, Packing::By(Algorithm::Direct), |len| cpu.shelf.take(len));
     conv2d_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
-    cpu.give_buffer(packed.data);
+    cpu.shelf.give(packed.data);
 }
 
 /// Convolution with packed weights and a fused epilogue: `y = activation(x ∗ w + bias + residual)`.

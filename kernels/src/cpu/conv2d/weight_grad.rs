@@ -19,7 +19,8 @@
 use super::windows::Windows;
 use super::{forward_taps, forward_windows, padded, winograd};
 use crate::cpu::panels::{Panel, split_columns};
-use crate::cpu::scratch::{Shared, Workspace};
+use crate::cpu::shared::Shared;
+use crate::cpu::shelf::Workspace;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::{MAX_MR, MAX_NR, Tile, load_lanes, store_lanes};
 use crate::cpu::{Cpu, depthwise};

@@ -1,8 +1,8 @@
 //! A GPU: its driver handles, and the stream that runs all its work.
 
 use super::error::{CudaError, Result, check};
-use super::memory::Pool;
-use super::module::Modules;
+use super::modules::Modules;
+use super::pool::Pool;
 use super::{emulator, library};
 use crate::params::Precision;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute, CUstream};

@@ -11,6 +11,15 @@ pub struct Tables {
     pub mean_steps: [u16; 4],
 }
 
+/// A component in a scan, with its tables.
+pub(super) struct Part<'a> {
+    pub component: usize,
+    pub dc: Option<&'a Table>,
+    pub ac: Option<&'a Table>,
+    /// The maximum magnitude of a block mean that samples can have, in units of this scan.
+    pub largest_mean: i32,
+}
+
 impl Tables {
     /// Reads a segment of quantization tables: for each, the entry size and table number, then 64 entries.
     pub fn read_steps(&mut self, mut segment: &[u8]) -> Result<(), String> {
