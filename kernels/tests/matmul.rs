@@ -4,6 +4,7 @@ mod support;
 
 use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
 use lopper_kernels::params::{Activation, Storage, Trans};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{Linear, Matmul};
 use proptest::prelude::*;
@@ -71,6 +72,39 @@ proptest! {
             let (whole, bytes) = run(PackedLinear::new(cpu, &g, &rounded));
             prop_assert_eq!(halves, whole, "{}", cpu.isa());
             prop_assert_eq!(2 * half_bytes, bytes);
+        }
+    }
+
+    /// Rows of zeros need not be computed: the bits are those of the dense layer, for either storage type.
+    #[test]
+    fn dead_rows_are_skipped(n in 1..=20usize, inputs in 1..=130usize, outputs in 1..=130usize, seed: u64) {
+        let g = Linear { n, inputs, outputs };
+        let mut random = Random(seed);
+        let (x, residual, mut bias) =
+            (random.reals(n * inputs), random.reals(n * outputs), random.reals(outputs));
+        bias[0] = -0.0;
+        let live = random.flags(outputs);
+        let mut w = random.reals(outputs * inputs);
+        for (row, _) in w.chunks_exact_mut(inputs).zip(&live).filter(|(_, live)| !**live) {
+            row.fill(0.0);
+        }
+        let pattern = Pattern::of(&w, [outputs, 1, inputs]);
+        prop_assert_eq!(pattern.filters().len(), live.iter().filter(|live| **live).count());
+        let ends = [
+            Epilogue { bias: Some(&bias), ..Default::default() },
+            Epilogue { residual: Some(&residual), activation: Activation::Relu, ..Default::default() },
+        ];
+        for (cpu, storage, end) in CPUS.iter().flat_map(|cpu| {
+            [Storage::F32, Storage::Bf16].into_iter().flat_map(move |storage| ends.map(|end| (cpu, storage, end)))
+        }) {
+            let run = |packed: &PackedLinear| {
+                let mut y = vec![f32::NAN; n * outputs];
+                cpu::linear_forward_packed(cpu, &g, &x, packed, &end, &mut y);
+                y.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+            };
+            let masked = PackedLinear::masked(cpu, &g, &w, &pattern, storage);
+            prop_assert_eq!(run(&masked), run(&PackedLinear::stored(cpu, &g, &w, storage)), "{}", cpu.isa());
+            prop_assert_eq!(masked.products(&g), (n * inputs * pattern.filters().len()) as u64);
         }
     }
 

@@ -3,16 +3,13 @@
 use super::Chosen;
 use super::lower::{MAX_PARTS, Op};
 use super::places::{Place, Places};
-use super::work::{Plain, Work};
+use super::work::{Convolution, FullyConnected, Plain, Work};
 use crate::Tensor;
-use crate::layer::{BatchNorm, Linear};
+use crate::layer::BatchNorm;
 use lopper_kernels::buffer::Buffer;
-use lopper_kernels::cpu::{
-    self, Choice, Cpu, Epilogue, PackedBatchNorm, PackedCompact, PackedConv2d, PackedLinear, PackedMasked,
-    Packing,
-};
+use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedBatchNorm, PackedConv2d, PackedLinear, Packing};
 use lopper_kernels::params::{Activation, Storage};
-use lopper_kernels::shapes::{self, AdaptivePool2d};
+use lopper_kernels::shapes;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -97,8 +94,6 @@ impl Call {
 /// A kernel with all its arguments except the data.
 enum Kernel {
     Conv2d(shapes::Conv2d, PackedConv2d, Option<Tensor>),
-    Masked(shapes::Conv2d, PackedMasked, Option<Tensor>),
-    Compact(shapes::Conv2d, PackedCompact, Option<Tensor>),
     Linear(shapes::Linear, PackedLinear, Option<Tensor>),
     BatchNorm(PackedBatchNorm),
     Plain(Plain),
@@ -115,33 +110,35 @@ pub(super) struct Packer<'a> {
 impl Packer<'_> {
     /// Chooses the kernel of `work` and packs its weights.
     fn kernel(&self, work: &Work) -> Kernel {
-        let (cpu, bias) = (self.cpu, work.bias());
+        let bias = work.bias();
         match work {
-            Work::Conv2d(g, conv) => {
-                Kernel::Conv2d(*g, PackedConv2d::with(cpu, g, conv.weight.value().data(), self.conv2d), bias)
-            }
-            Work::Masked(g, conv, live) => {
-                let weight = conv.weight.value().data();
-                Kernel::Masked(*g, PackedMasked::with(cpu, g, weight, live, self.conv2d), bias)
-            }
-            Work::Compact(g, compact) => {
-                let weight = compact.conv.weight.value().data();
-                let packed =
-                    PackedCompact::with(cpu, g, &compact.index(), weight, &compact.fill, self.conv2d);
-                Kernel::Compact(*g, packed, bias)
-            }
-            Work::Linear(g, linear, pool) => Kernel::Linear(*g, self.linear(g, linear, pool.as_ref()), bias),
+            Work::Conv2d(conv) => Kernel::Conv2d(conv.g, self.conv2d(conv), bias),
+            Work::Linear(linear) => Kernel::Linear(linear.g, self.linear(linear), bias),
             Work::BatchNorm(_, bn) => batch_norm(bn),
             Work::Plain(plain) => Kernel::Plain(plain.clone()),
         }
     }
 
-    fn linear(&self, g: &shapes::Linear, linear: &Linear, pool: Option<&AdaptivePool2d>) -> PackedLinear {
+    fn conv2d(&self, conv: &Convolution) -> PackedConv2d {
+        let Convolution { g, conv, pattern, compact } = conv;
+        let weight = conv.weight.value().data();
+        match compact {
+            None => PackedConv2d::masked(self.cpu, g, weight, pattern, self.conv2d),
+            Some(compact) => {
+                PackedConv2d::compact(self.cpu, g, &compact.index(), weight, &compact.fill, self.conv2d)
+            }
+        }
+    }
+
+    fn linear(&self, linear: &FullyConnected) -> PackedLinear {
+        let FullyConnected { g, linear, pool, pattern } = linear;
         let weight = linear.weight.value().data();
-        let Some(pool) = pool else { return PackedLinear::stored(self.cpu, g, weight, self.linear) };
+        let Some(pool) = pool else {
+            return PackedLinear::masked(self.cpu, g, weight, pattern, self.linear);
+        };
         let mut pooling = Buffer::unspecified(pool.x_len());
         cpu::adaptive_avg_pool2d_input_grad(self.cpu, pool, weight, &mut pooling);
-        PackedLinear::stored(self.cpu, g, &pooling, self.linear)
+        PackedLinear::masked(self.cpu, g, &pooling, pattern, self.linear)
     }
 }
 
@@ -173,28 +170,22 @@ impl Kernel {
         match self {
             Self::Conv2d(g, w, bias) => cpu::conv2d_forward_packed(cpu, g, x, w, &end(bias), y),
             Self::BatchNorm(bn) => cpu::batch_norm_forward_packed(cpu, bn, x, &end(&None), y),
-            Self::Masked(g, w, bias) => cpu::conv2d_masked_forward_packed(cpu, g, x, w, &end(bias), y),
-            Self::Compact(g, w, bias) => cpu::conv2d_compact_forward(cpu, g, x, w, &end(bias), y),
             Self::Linear(g, w, bias) => cpu::linear_forward_packed(cpu, g, x, w, &end(bias), y),
             Self::Plain(plain) => plain.run(cpu, input, inputs, y),
         }
     }
 
     fn chosen(&self) -> Chosen {
-        let choice = |choice: &Choice| Some(choice.to_string());
         let (kernel, why, products, weight_bytes, bias) = match self {
             Self::Conv2d(g, w, bias) => {
                 // There is only one algorithm for depthwise convolutions.
-                let why = if g.is_depthwise() { None } else { choice(w.choice()) };
+                let why = (!g.is_depthwise()).then(|| w.choice().to_string());
                 (w.kernel(), why, Some(w.products(g)), w.bytes(), bias)
             }
-            Self::Masked(g, w, bias) => {
-                (w.kernel(), choice(w.choice()), Some(w.products(g)), w.bytes(), bias)
+            Self::Linear(g, w, bias) => {
+                // There is only one algorithm for linear layers, too.
+                (w.kernel(), w.choice().zeros_note(), Some(w.products(g)), w.bytes(), bias)
             }
-            Self::Compact(g, w, bias) => {
-                (w.kernel(), choice(w.choice()), Some(w.products(g)), w.bytes(), bias)
-            }
-            Self::Linear(_, w, bias) => (w.kernel(), None, None, w.bytes(), bias),
             Self::BatchNorm(bn) => ("batch_norm", None, None, bn.bytes(), &None),
             Self::Plain(plain) => (plain.name(), None, None, 0, &None),
         };

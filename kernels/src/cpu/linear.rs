@@ -4,9 +4,10 @@
 //! rows, both are bound by all threads reading the weight from memory once.
 
 use super::Cpu;
-use super::conv2d::{Epilogue, PackedConv2d, conv2d_forward_packed};
+use super::conv2d::{Algorithm, Choice, Epilogue, PackedConv2d, Packing, conv2d_forward_packed};
 use super::matmul::{gemm, gemv};
 use crate::params::{Storage, Trans};
+use crate::pattern::Pattern;
 use crate::shapes::{Conv2d, Linear};
 
 /// Computes the forward pass: `x` `[N, I]`, `w` `[O, I]`, `bias` `[O]` → `y` `[N, O]`.
@@ -57,7 +58,13 @@ impl PackedLinear {
     /// Packs `w` with the given storage type. With few rows, a layer takes as long as reading its weight. In bf16 that
     /// is half as long, and each weight is rounded by at most 2⁻⁹ of its value.
     pub fn stored(cpu: &Cpu, g: &Linear, w: &[f32], storage: Storage) -> Self {
-        let packed = PackedConv2d::new(cpu, &as_conv2d(g), w);
+        Self::masked(cpu, g, w, &Pattern::dense([g.outputs, 1, g.inputs]), storage)
+    }
+
+    /// Packs the rows of `w` that `pattern` `[O, 1, I]` keeps; see [`PackedConv2d::masked`].
+    pub fn masked(cpu: &Cpu, g: &Linear, w: &[f32], pattern: &Pattern, storage: Storage) -> Self {
+        let direct = Packing::By(Algorithm::Direct);
+        let packed = PackedConv2d::masked(cpu, &as_conv2d(g), w, pattern, direct);
         Self(match storage {
             Storage::F32 => packed,
             Storage::Bf16 => packed.into_bf16(cpu),
@@ -67,6 +74,16 @@ impl PackedLinear {
     /// The name of the chosen kernel: operation, tile and instruction set.
     pub fn kernel(&self) -> &'static str {
         self.0.kernel()
+    }
+
+    /// The chosen algorithm, which is the direct one, and a note on zeros that it multiplies.
+    pub fn choice(&self) -> &Choice {
+        self.0.choice()
+    }
+
+    /// The number of multiply-accumulates needed to compute `g`.
+    pub fn products(&self, g: &Linear) -> u64 {
+        self.0.products(&as_conv2d(g))
     }
 
     /// The size of the packed weights in bytes.

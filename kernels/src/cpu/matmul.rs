@@ -39,8 +39,8 @@ pub fn gemm(cpu: &Cpu, g: &Matmul, a: &[f32], b: &[f32], accumulate: bool, c: &m
         Trans::Yes => (1, m),
     };
     let b = match tb {
-        Trans::No => Strided { data: b, k_step: n, j_step: 1 },
-        Trans::Yes => Strided { data: b, k_step: 1, j_step: k },
+        Trans::No => Strided { data: b, k_step: n, j_step: 1, columns: None },
+        Trans::Yes => Strided { data: b, k_step: 1, j_step: k, columns: None },
     };
     let panels = split_columns(cpu.backend, n, 0, 0);
     let product = Product { a, row_step, k_step, b, n, k, accumulate };

@@ -47,9 +47,8 @@ pub use batch_norm::{
 };
 pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use conv2d::{
-    Algorithm, Choice, Epilogue, Footprint, PackedCompact, PackedConv2d, PackedMasked, Packing, Weights,
-    conv2d_compact_forward, conv2d_forward, conv2d_forward_packed, conv2d_input_grad, conv2d_masked_forward,
-    conv2d_masked_forward_packed, conv2d_weight_grad,
+    Algorithm, Choice, Epilogue, Footprint, PackedConv2d, Packing, Weights, conv2d_forward,
+    conv2d_forward_packed, conv2d_input_grad, conv2d_weight_grad,
 };
 pub use device::{Cpu, CpuError, MAX_THREADS};
 pub use dropout::dropout;

@@ -63,20 +63,23 @@ pub(super) fn packed_len(panels: &[Panel], k: usize) -> usize {
     panels.iter().map(|panel| panel.kernel.nr * k).sum()
 }
 
-/// A strided matrix: element `(k, j)` is `data[k * k_step + j * j_step]`.
+/// A strided matrix: element `(k, j)` is `data[k * k_step + j * j_step]`, or `data[k * k_step + columns[j] * j_step]`
+/// with a list of columns.
 #[derive(Clone, Copy)]
 pub(super) struct Strided<'a> {
     pub data: &'a [f32],
     pub k_step: usize,
     pub j_step: usize,
+    /// The columns to pack, unless they are all columns in order.
+    pub columns: Option<&'a [u32]>,
 }
 
 impl Strided<'_> {
     /// Packs rows `k0 .. k0 + count` of the columns of `panel` into `packed`, NR floats per row.
     pub(super) fn pack(self, k0: usize, count: usize, panel: &Panel, packed: &mut [f32]) {
         let nr = panel.kernel.nr;
-        let origin = k0 * self.k_step + panel.start * self.j_step;
-        if self.j_step == 1 {
+        if self.j_step == 1 && self.columns.is_none() {
+            let origin = k0 * self.k_step + panel.start;
             for (k, row) in packed.chunks_exact_mut(nr).take(count).enumerate() {
                 let from = origin + k * self.k_step;
                 row[..panel.width].copy_from_slice(&self.data[from..from + panel.width]);
@@ -88,7 +91,9 @@ impl Strided<'_> {
         const ROWS: usize = 16;
         for (block, rows) in packed[..count * nr].chunks_mut(ROWS * nr).enumerate() {
             for j in 0..panel.width {
-                let column = &self.data[origin + block * ROWS * self.k_step + j * self.j_step..];
+                let column =
+                    self.columns.map_or(panel.start + j, |columns| columns[panel.start + j] as usize);
+                let column = &self.data[(k0 + block * ROWS) * self.k_step + column * self.j_step..];
                 for (k, row) in rows.chunks_exact_mut(nr).enumerate() {
                     row[j] = column[k * self.k_step];
                 }
@@ -131,8 +136,13 @@ mod tests {
         let columns: Vec<f32> = (0..n * k).map(|i| rows[i % k * n + i / k]).collect();
         for panel in split_columns(backend, n, k, 0) {
             let mut packed = [vec![-1.0; 8 * k], vec![-1.0; 8 * k]];
-            Strided { data: &rows, k_step: n, j_step: 1 }.pack(0, k, &panel, &mut packed[0]);
-            Strided { data: &columns, k_step: 1, j_step: k }.pack(0, k, &panel, &mut packed[1]);
+            Strided { data: &rows, k_step: n, j_step: 1, columns: None }.pack(0, k, &panel, &mut packed[0]);
+            Strided { data: &columns, k_step: 1, j_step: k, columns: None }.pack(
+                0,
+                k,
+                &panel,
+                &mut packed[1],
+            );
             assert_eq!(packed[0], packed[1]);
             assert_eq!(packed[0][8], rows[n + panel.start]);
         }

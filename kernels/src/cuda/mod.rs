@@ -19,4 +19,3 @@ pub mod wgmma;
 pub use crate::params::{Dtype, Precision};
 pub use driver::{Cuda, CudaError, CudaGraph, DeviceBuffer, Result, Timer, cache, emulator, nvrtc, source};
 pub use ops::*;
-pub use simt::{Compact, conv2d_compact_forward};

@@ -3,8 +3,9 @@
 
 use crate::support::device;
 use crate::values::{get, integers, narrow, put};
-use lopper_kernels::cuda::{self, Compact, Cuda, DeviceBuffer, Epilogue, Masked, Precision};
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue, PackedConv2d, Precision};
 use lopper_kernels::params::{Activation, CompactIndex, Dtype};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{Conv2d, Linear};
 
@@ -111,17 +112,17 @@ fn masked_and_compact_convolutions() {
     };
     let inner: Vec<f32> =
         (0..g.w_len()).filter(|i| i % g.c < 16 && live[i / (g.w_len() / g.o)]).map(|i| w[i] as f32).collect();
+    let pattern = Pattern::of(&narrow(&dead), g.filters_shape());
     each(|gpu, dtype| {
-        let masked = Masked::new(gpu, &g, &narrow(&w), &live).unwrap();
+        let masked = PackedConv2d::masked(gpu, &g, &narrow(&w), &pattern).unwrap();
         assert_eq!(masked.products(&g), (g.n * g.oh() * g.ow() * 8 * 9 * 16) as u64);
-        let compact = Compact::new(gpu, &g, &index, &inner, &narrow(&bias)).unwrap();
-        let [x, w] = [&x, &w].map(|values| put(gpu, dtype, values));
+        let compact = PackedConv2d::compact(gpu, &g, &index, &inner, &narrow(&bias)).unwrap();
+        let x = put(gpu, dtype, &x);
         let bias = put(gpu, Dtype::F32, &bias);
         let end = Epilogue { bias: Some(&bias), ..Default::default() };
-        let got =
-            run(gpu, dtype, y.len(), |y| cuda::conv2d_masked_forward(gpu, &g, &x, &w, &masked, &end, y));
+        let got = run(gpu, dtype, y.len(), |y| cuda::conv2d_forward_packed(gpu, &g, &x, &masked, &end, y));
         assert_eq!(got, narrow(&y), "masked {dtype:?}");
-        let got = run(gpu, dtype, y.len(), |y| cuda::conv2d_compact_forward(gpu, &g, &x, &compact, &end, y));
+        let got = run(gpu, dtype, y.len(), |y| cuda::conv2d_forward_packed(gpu, &g, &x, &compact, &end, y));
         assert_eq!(got, narrow(&y), "compact {dtype:?}");
     });
 }

@@ -6,6 +6,7 @@ use crate::values::{FLOATS, filled, get, narrow, put, random, round};
 use lopper_kernels::cuda::mma::{self, Blocking, LiveLists, Tile};
 use lopper_kernels::cuda::{Cuda, Epilogue};
 use lopper_kernels::params::{Activation, Dtype, Trans};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{Conv2d, Matmul};
 use proptest::prelude::*;
@@ -235,9 +236,10 @@ fn masked_forward() {
         let mut want = vec![0.0; g.y_len()];
         reference::conv2d_forward(g, &x, &w, Some(&bias), &mut want);
         reference::conv2d_epilogue(None, Activation::Relu, &mut want);
+        let pattern = Pattern::of(&narrow(&w), g.filters_shape());
         let [x, w] = [&x, &given].map(|values| put(gpu, dtype, values));
         let bias = put(gpu, Dtype::F32, &bias);
-        let mask = LiveLists::new(gpu, live, blocks).unwrap();
+        let mask = LiveLists::new(gpu, &pattern).unwrap();
         let epilogue = Epilogue { bias: Some(&bias), residual: None, activation: Activation::Relu };
         let y = filled(gpu, dtype, g.y_len(), |y| {
             mma::conv2d_masked_forward(gpu, g, &x, &w, &mask, &epilogue, y).unwrap();

@@ -11,8 +11,9 @@
 //! Every element of y is one sum, in the order taps, channels, regardless of which task computes it. The results are
 //! therefore bit-identical for any number of threads.
 
+use super::Epilogue;
+use super::scatter::Scatter;
 use super::windows::Windows;
-use super::{Epilogue, Scatter};
 use crate::cpu::Cpu;
 use crate::cpu::panels::Panel;
 use crate::cpu::shared::Shared;

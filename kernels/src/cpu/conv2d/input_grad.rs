@@ -86,7 +86,7 @@ impl Class {
             let part = unsafe { shared.range(panel.offset + tap * rows, rows) };
             let data = &w[(group * o * taps + self.taps[tap]) * c..];
             let within_group = Panel { start: panel.start - group * c, ..*panel };
-            Strided { data, k_step: taps * c, j_step: 1 }.pack(0, o, &within_group, part);
+            Strided { data, k_step: taps * c, j_step: 1, columns: None }.pack(0, o, &within_group, part);
         };
         cpu.run(|| {
             panels.par_iter().for_each(|panel| (0..self.taps.len()).for_each(|tap| pack(panel, tap)));

@@ -16,8 +16,9 @@
 //! bit-identical for any number of threads. An image with few channels is padded first, so that a kernel row is one run
 //! of columns.
 
+use super::padded::{self, forward_taps, forward_windows};
 use super::windows::Windows;
-use super::{forward_taps, forward_windows, padded, winograd};
+use super::winograd;
 use crate::cpu::panels::{Panel, split_columns};
 use crate::cpu::shared::Shared;
 use crate::cpu::shelf::Workspace;
