@@ -14,10 +14,44 @@
 //!
 //! Everything is computed in f64 and rounded once. A masked filter stays zero, but gets a bias.
 
+use crate::criteria::Evidence;
+use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
 use crate::weights::{Filters, filters_mut, overwrite, require_copy, set_bias};
 use lopper_engine::layer::BatchNorm;
 use lopper_engine::rewrite::{Edit, Report, Rewrite};
 use lopper_engine::{Graph, Layer, NodeId, Result};
+use serde::{Deserialize, Serialize};
+
+/// The options of folding; there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoldConfig {}
+
+impl Listed for FoldConfig {
+    const KIND: Kind = Kind { name: "fold", role: Role::Rewrite };
+}
+
+impl Technique for FoldConfig {
+    fn kind(&self) -> Kind {
+        Self::KIND
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn rehearse(&self, sketch: Sketch, _trains: bool, _teacher: Option<&Sketch>) -> Result<Sketch> {
+        Ok(Sketch { graph: fold(&sketch.graph)?.graph, ..sketch })
+    }
+
+    fn keeps_function(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, graph: &Graph, _evidence: Option<&Evidence>) -> Result<Applied> {
+        Ok(fold(graph)?.into())
+    }
+}
 
 /// Folds every batch norm that can be folded exactly, in graph order. The report gives each one's destination, or the
 /// reason why it stays. The result is equivalent to `graph` in eval mode, but not in training.
