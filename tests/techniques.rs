@@ -43,16 +43,23 @@ fn names(graph: &Graph) -> Vec<&str> {
 
 #[test]
 fn recipes_read_every_technique_of_the_table() {
-    let read: HashSet<&str> =
-        STAGES.iter().flat_map(|keys| stage(keys).techniques).map(|technique| technique.kind().name).collect();
+    let read: HashSet<&str> = STAGES
+        .iter()
+        .flat_map(|keys| stage(keys).techniques)
+        .map(|technique| technique.kind().name)
+        .collect();
     let listed: HashSet<&str> = StageKeys::KINDS.iter().map(|kind| kind.name).collect();
     assert_eq!(read, listed);
     let keys: Vec<&str> = StageKeys::NAMES.iter().copied().flatten().copied().collect();
-    assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len(), "two techniques read one key: {keys:?}");
+    assert_eq!(
+        keys.iter().collect::<HashSet<_>>().len(),
+        keys.len(),
+        "two techniques read one key: {keys:?}"
+    );
     for (kind, keys) in StageKeys::KINDS.iter().zip(StageKeys::NAMES) {
         assert_eq!(keys[0], kind.name);
         let unknown = recipe(&format!("{} = {{ nonsense = 1 }}", kind.name)).unwrap_err().to_string();
-        let place = ["line 7", "^^^^^^^^", "unknown field `nonsense`"];
+        let place = ["line 8", "^^^^^^^^", "unknown field `nonsense`"];
         assert!(place.iter().all(|part| unknown.contains(part)), "{unknown}");
     }
 }
@@ -61,12 +68,15 @@ fn recipes_read_every_technique_of_the_table() {
 fn a_stage_that_contradicts_itself_is_refused() {
     for (keys, complaint) in [
         ("nonsense = 1", "unknown field `nonsense`, expected one of `name`, `arch`, `width`, `head`, `from`"),
-        ("nonsense = 1", "line 7, column 1"),
+        ("nonsense = 1", "line 8, column 1"),
         ("fold = {}\ncompact = {}", "only one of prune, fold, factorize and compact is allowed"),
         ("prune = {}\nfold = {}", "only one of prune, fold, factorize and compact is allowed"),
         ("plan = { groups = [] }", "`plan` and `save_plan` require `prune`"),
         ("save_plan = \"p\"", "`plan` and `save_plan` require `prune`"),
-        ("distill = {}\ntrain = { epochs = 1, learning_rate = 1e-3 }", "`distill` and `teacher` require each"),
+        (
+            "distill = {}\ntrain = { epochs = 1, learning_rate = 1e-3 }",
+            "`distill` and `teacher` require each",
+        ),
         ("teacher = \"first\"", "`distill` and `teacher` require each other"),
         ("teacher = \"first\"\ndistill = {}", "`distill` acts during training: add `train`"),
         ("", "expected something to do: arch, from, a rewrite, sparsify or train"),
@@ -125,7 +135,7 @@ impl Technique for Halve {
     fn apply(&self, graph: &Graph, _: Option<&lopper_compress::criteria::Evidence>) -> Result<Applied> {
         let mut graph = graph.clone();
         graph.params_mut().for_each(|(_, param)| param.update(|w| w.iter_mut().for_each(|w| *w /= 2.0)));
-        Ok(Rewrite { graph, edits: Vec::new(), report: Report::new("halve") }.into())
+        Ok(Rewrite { graph, report: Report::new("halve") }.into())
     }
 }
 

@@ -69,6 +69,7 @@ impl Stage {
     pub(super) fn check(&self, earlier: &[Stage]) -> Result<()> {
         let refuse = |message: &str| Err(Error::invalid(message));
         self.check_name(earlier)?;
+        self.techniques.iter().try_for_each(|technique| technique.check())?;
         let count = |role| self.techniques.iter().filter(|t| t.kind().role == role).count();
         for role in [Role::Rewrite, Role::Objective] {
             if count(role) > 1 {
@@ -89,7 +90,6 @@ impl Stage {
             let callbacks = list(Role::Callback, "or");
             return refuse(&format!("expected something to do: arch, from, a rewrite, {callbacks} or train"));
         }
-        self.techniques.iter().try_for_each(|technique| technique.check())?;
         let objective = self.techniques.iter().map(|t| t.kind()).find(|kind| kind.role == Role::Objective);
         if let (Some(Kind { name, .. }), None) = (objective, &self.train) {
             return refuse(&format!("`{name}` acts during training: add `train`"));
