@@ -4,7 +4,7 @@ use crate::keeping::{Keeping, Label};
 use crate::latency::Latency;
 use crate::progress::note;
 use crate::recipe::{Recipe, Stage, model_path};
-use crate::report::Row;
+use crate::row::Row;
 use crate::run_directory::RunDirectory;
 use crate::training::{Start, Stoppable};
 use crate::{rescue, signals};
