@@ -68,7 +68,7 @@ fn bad_input_is_named_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut cases =
         vec![(vec!["--device", "cpu"], "use --device cuda"), (vec!["--device", "tpu"], "device tpu")];
-    if Cuda::open().is_err() {
+    if Cuda::open(0).is_err() {
         cases.push((vec!["--device", "cuda"], "driver"));
     }
     if Cuda::for_tests().is_some() {
