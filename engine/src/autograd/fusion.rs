@@ -62,7 +62,7 @@ fn ending_at(graph: &Graph, reads: &[usize], end: NodeId) -> Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::BatchNorm;
+    use crate::graph::layer::BatchNorm;
 
     /// Builds two batch norms (1, 2) of the image, their sum (3), and a ReLU (4).
     fn residual() -> Graph {

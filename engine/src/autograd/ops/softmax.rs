@@ -1,7 +1,7 @@
 //! Softmax and log-softmax over the last axis.
 
 use super::rows;
-use crate::tape::{Backward, Tape, Var};
+use crate::autograd::tape::{Backward, Tape, Var};
 use crate::{Device, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 

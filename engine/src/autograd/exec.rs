@@ -1,11 +1,11 @@
 //! Execution of a graph, node by node, through the same tape operations that losses and users call. Operations that
 //! follow a batch norm and are its only readers are fused with it (`fusion.rs`).
 
-use crate::fusion::operations;
-use crate::layer::BatchNorm;
-use crate::ops::{BatchStats, Tail, move_running};
+use crate::autograd::fusion::operations;
+use crate::graph::layer::BatchNorm;
+use crate::autograd::ops::{BatchStats, Tail, move_running};
 use crate::plan::check_finite;
-use crate::tape::{Gradients, Mode, Tape, Var};
+use crate::autograd::tape::{Gradients, Mode, Tape, Var};
 use crate::{Device, Error, Graph, Layer, Node, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
 

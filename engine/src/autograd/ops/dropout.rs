@@ -1,6 +1,6 @@
 //! Dropout (Srivastava et al. 2014), scaled during training so that evaluation is the identity.
 
-use crate::tape::{Backward, Mode, Tape, Var};
+use crate::autograd::tape::{Backward, Mode, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 

@@ -12,8 +12,8 @@
 //! batch norm before it. PyTorch counts batches in `num_batches_tracked`, which lopper does not need: it is written as
 //! zero and ignored on import.
 
-use crate::file::check_numbers;
-use crate::tensor_file::{self, FLOATS, TensorFile, Values};
+use crate::files::file::check_numbers;
+use crate::files::tensor_file::{self, FLOATS, TensorFile, Values};
 use crate::{Error, Graph, Layer, Node, Result, Tensor};
 use std::borrow::Cow;
 use std::collections::BTreeMap;

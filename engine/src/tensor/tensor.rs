@@ -1,6 +1,6 @@
 //! Contiguous array of numbers with a shape, shared until written, on the host, on a device or on both.
 
-use crate::storage::Storage;
+use crate::tensor::storage::Storage;
 use crate::{Device, Error, Result};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};

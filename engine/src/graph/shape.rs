@@ -1,6 +1,6 @@
 //! Shape inference: derives the output shape of every node from the image shape.
 
-use crate::layer::{checked, image};
+use crate::graph::layer::{checked, image};
 use crate::{Error, Graph, Layer, Result};
 use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
 

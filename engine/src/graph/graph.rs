@@ -1,6 +1,6 @@
 //! The graph, the program that compression rewrites: named layers with explicit inputs, as a plain value.
 
-use crate::graph_index::Index;
+use crate::graph::index::Index;
 use crate::{Error, Layer, Node, NodeId, Param, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;

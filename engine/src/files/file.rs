@@ -5,7 +5,7 @@
 //! statistics as `F32`, the mask of parameter `P` as `P.mask` in `U8`. So a pruned network loads without the source
 //! code that built it, and every tool that reads safetensors can read the weights.
 
-use crate::tensor_file::{self, TensorFile, Values};
+use crate::files::tensor_file::{self, TensorFile, Values};
 use crate::{Error, Graph, Result};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};

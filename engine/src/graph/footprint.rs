@@ -1,6 +1,6 @@
 //! Memory estimates for graph runs, computed only from shapes: checked before a pass, an evaluation or a training.
 
-use crate::layer::Conv2d;
+use crate::graph::layer::Conv2d;
 use crate::memory::{self, bytes_of};
 use crate::{Device, Graph, Layer, Node, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, Footprint, Packing, Weights};

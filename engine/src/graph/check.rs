@@ -1,7 +1,7 @@
 //! Checks for graphs that this program did not build: parameters may not fit together, and sizes may be too large for
 //! any kernel. A graph that passes runs on every image for which shape inference succeeds.
 
-use crate::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
+use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
 use crate::{Error, Graph, Layer, Result};
 
 /// The maximum stride, padding, dilation, window, group count or added width: far above any practical value, and small

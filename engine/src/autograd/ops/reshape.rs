@@ -1,6 +1,6 @@
 //! Reshaping, which copies nothing in either direction.
 
-use crate::tape::{Backward, Tape, Var};
+use crate::autograd::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 
 impl Tape {

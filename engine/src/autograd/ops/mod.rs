@@ -1,4 +1,4 @@
-//! Operations of a [`Tape`](crate::tape::Tape), one family per file. Each operation checks its input shapes,
+//! Operations of a [`Tape`](crate::autograd::tape::Tape), one family per file. Each operation checks its input shapes,
 //! computes its value, and records what its backward pass needs.
 
 mod activation;
@@ -16,7 +16,7 @@ mod softmax;
 pub(crate) use batch_norm::move_running;
 pub use batch_norm::{BatchStats, Tail};
 
-use crate::tape::Var;
+use crate::autograd::tape::Var;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 

@@ -1,7 +1,7 @@
 //! Sums, differences, products and reductions of tensors of equal shape.
 
 use super::{same_shape, sum_rows};
-use crate::tape::{Backward, Tape, Var};
+use crate::autograd::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 

@@ -1,7 +1,7 @@
 //! The layers of a graph. The enum is closed: shape inference, cost, channel flow, execution and planning match it
 //! exhaustively, so a layer without a pruning rule does not compile.
 
-use crate::shape::{conv2d_geometry, linear_geometry};
+use crate::graph::shape::{conv2d_geometry, linear_geometry};
 use crate::{Error, Param, Result, Tensor};
 use lopper_kernels::params::CompactIndex;
 use lopper_kernels::shapes;

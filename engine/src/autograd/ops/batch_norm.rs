@@ -1,7 +1,7 @@
 //! Batch normalization (Ioffe & Szegedy 2015) over the last axis, for images and vectors alike.
 
 use super::{rows, same_shape, vector};
-use crate::tape::{Backward, Tape, Var};
+use crate::autograd::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::cuda::{self, AverageTensor};
 use lopper_kernels::params::{Activation, Normalized, Statistics};

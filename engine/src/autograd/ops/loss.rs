@@ -1,7 +1,7 @@
 //! Losses: one number, of shape `[]`, averaged over the batch.
 
 use super::{matrix, same_shape};
-use crate::tape::{Backward, Tape, Var};
+use crate::autograd::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::cuda::DeviceBuffer;
 use lopper_kernels::{cpu, cuda};

@@ -11,7 +11,7 @@
 //!
 //! The walk consumes the tape: what a record saved is freed as soon as it has been used.
 
-use crate::profile::Profile;
+use crate::autograd::profile::Profile;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 use rand_xoshiro::SplitMix64;

@@ -1,6 +1,6 @@
 //! ReLU and ReLU6. The backward pass of both needs only the output, which the next operation keeps anyway.
 
-use crate::tape::{Backward, Tape, Var};
+use crate::autograd::tape::{Backward, Tape, Var};
 use crate::{Device, Result, Tensor};
 use lopper_kernels::{cpu, cuda};
 
