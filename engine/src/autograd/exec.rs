@@ -2,10 +2,10 @@
 //! follow a batch norm and are its only readers are fused with it (`fusion.rs`).
 
 use crate::autograd::fusion::operations;
-use crate::graph::layer::BatchNorm;
 use crate::autograd::ops::{BatchStats, Tail, move_running};
-use crate::plan::check_finite;
 use crate::autograd::tape::{Gradients, Mode, Tape, Var};
+use crate::graph::layer::BatchNorm;
+use crate::plan::check_finite;
 use crate::{Device, Error, Graph, Layer, Node, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Concatenation along the last axis and the parameter-free residual shortcut.
 
 use super::rows;
-use crate::graph::shape::shortcut_geometry;
 use crate::autograd::tape::{Backward, Tape, Var};
+use crate::graph::shape::shortcut_geometry;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::shapes;
 use lopper_kernels::{cpu, cuda};

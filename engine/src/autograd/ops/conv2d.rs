@@ -1,9 +1,9 @@
 //! Convolution, and the inference-only compact convolution.
 
 use super::{sum_rows, vector};
+use crate::autograd::tape::{Backward, Tape, Var};
 use crate::graph::layer::CompactConv2d;
 use crate::graph::shape::conv2d_geometry;
-use crate::autograd::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::cpu::{Packing, Weights};
 use lopper_kernels::shapes::Conv2d;

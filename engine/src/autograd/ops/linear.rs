@@ -1,8 +1,8 @@
 //! The fully connected layer and the matrix product.
 
 use super::{matrix, sum_rows, vector};
-use crate::graph::shape::linear_geometry;
 use crate::autograd::tape::{Backward, Tape, Var};
+use crate::graph::shape::linear_geometry;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::params::Trans;
 use lopper_kernels::shapes::{self, Matmul};

@@ -1,9 +1,9 @@
 //! Max and average pooling, with fixed or adaptive windows. The backward pass of max pooling finds the maxima again
 //! from its input instead of storing indices.
 
+use crate::autograd::tape::{Backward, Tape, Var};
 use crate::graph::layer::Pool;
 use crate::graph::shape::adaptive_geometry;
-use crate::autograd::tape::{Backward, Tape, Var};
 use crate::{Device, Result, Tensor};
 use lopper_kernels::shapes::{AdaptivePool2d, Pool2d};
 use lopper_kernels::{cpu, cuda};

@@ -7,7 +7,7 @@ use super::gather;
 use super::layout::Layout;
 use super::padded;
 use crate::cpu::Cpu;
-use crate::cpu::tile::MAX_NR;
+use crate::cpu::gemm::tile::MAX_NR;
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;

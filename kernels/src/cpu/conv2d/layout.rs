@@ -2,9 +2,10 @@
 
 use super::algorithm::{Choice, Packing};
 use super::winograd::{Direction, Filters};
-use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
-use crate::cpu::shared::Shared;
-use crate::cpu::{Cpu, depthwise};
+use crate::cpu::Cpu;
+use crate::cpu::conv2d::depthwise;
+use crate::cpu::device::shared::Shared;
+use crate::cpu::gemm::panels::{Panel, Strided, packed_len, split_columns};
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;

@@ -19,12 +19,13 @@
 use super::padded::{self, forward_taps, forward_windows};
 use super::windows::Windows;
 use super::winograd;
-use crate::cpu::panels::{Panel, split_columns};
-use crate::cpu::shared::Shared;
-use crate::cpu::shelf::Workspace;
+use crate::cpu::Cpu;
+use crate::cpu::conv2d::depthwise;
+use crate::cpu::device::shared::Shared;
+use crate::cpu::device::shelf::Workspace;
+use crate::cpu::gemm::panels::{Panel, split_columns};
+use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Tile, load_lanes, store_lanes};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::tile::{MAX_MR, MAX_NR, Tile, load_lanes, store_lanes};
-use crate::cpu::{Cpu, depthwise};
 use crate::params::Activation;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;

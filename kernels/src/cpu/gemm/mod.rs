@@ -1,0 +1,5 @@
+//! Matrix products: the register tile, the packing of its operands, and GEMM.
+
+pub(in crate::cpu) mod matmul;
+pub(in crate::cpu) mod panels;
+pub(in crate::cpu) mod tile;
