@@ -76,7 +76,7 @@ impl Pipeline<'_> {
                 sketch = technique.rehearse(sketch, stage.train.is_some(), teacher.as_ref())?;
             }
         }
-        stage.train.as_ref().map_or(Ok(()), |train| self.can_train(train))?;
+        stage.train.as_ref().map_or(Ok(()), |train| self.can_train(train, &sketch))?;
         Ok(sketch)
     }
 
@@ -92,9 +92,13 @@ impl Pipeline<'_> {
         Ok(Sketch::known(self.files[name].clone()))
     }
 
-    /// Checks that there are images to train on.
-    fn can_train(&self, train: &TrainConfig) -> Result<()> {
+    /// Checks that there are images to train on, and that the options of `train` fit the network.
+    fn can_train(&self, train: &TrainConfig, sketch: &Sketch) -> Result<()> {
         train.check()?;
+        // Pruning may add biases.
+        if sketch.layers && sketch.widths {
+            train.optimizer().check(train.learning_rate, &sketch.graph)?;
+        }
         let data = self.data.as_ref().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
         if data.train.is_empty() {
             let message = "batch: the training images do not fill one; use a smaller batch or more images";

@@ -7,7 +7,7 @@ use crate::recipe::{Stage, TrainConfig};
 use crate::{rescue, signals};
 use lopper_engine::data::{Batch, Batches, Numbered};
 use lopper_engine::train::{
-    Callback, Checkpoint, CrossEntropy, EpochMetrics, Keeper, Objective, Optimizer, State, Trainer,
+    Callback, Checkpoint, ClipGradients, CrossEntropy, EpochMetrics, Flow, Keeper, Objective, State, Trainer,
 };
 use lopper_engine::{Error, Graph, Result, file};
 use std::path::Path;
@@ -39,18 +39,22 @@ impl Pipeline<'_> {
         for technique in &stage.techniques {
             of_techniques.extend(technique.callback()?);
         }
+        // Behind the techniques: they observe the whole gradients.
+        let mut clip = train.clip_norm.map(ClipGradients::new).transpose()?;
         let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
         callbacks.extend(of_techniques.iter_mut().map(|callback| &mut **callback as &mut dyn Callback));
+        callbacks.extend(clip.as_mut().map(|clip| clip as &mut dyn Callback));
         callbacks.extend([&mut good as &mut dyn Callback, &mut progress]);
         let trainer = Trainer {
             device: self.device,
-            optimizer: &mut Optimizer::new(train.optimizer).without_vector_decay(),
+            optimizer: &mut train.optimizer(),
             schedule: train.schedule,
             learning_rate: train.learning_rate,
             epochs: train.epochs,
             seed: self.seed,
             objective: objective.as_mut(),
             callbacks,
+            reduce: None,
         };
         let data = self.data.as_mut().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
         let keeping = self.keeping.as_ref();
@@ -119,9 +123,9 @@ impl LastGood {
 }
 
 impl Callback for LastGood {
-    fn on_epoch_end(&mut self, graph: &mut Graph, epoch: &EpochMetrics) -> Result<()> {
+    fn on_epoch_end(&mut self, graph: &mut Graph, epoch: &EpochMetrics) -> Result<Flow> {
         self.0 = Some((format!("epoch {}", epoch.epoch + 1), graph.clone()));
-        Ok(())
+        Ok(Flow::Continue)
     }
 }
 

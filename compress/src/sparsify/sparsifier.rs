@@ -5,7 +5,7 @@ use super::apply::{Masks, mask, report};
 use super::remembered::Remembered;
 use crate::criteria::{Evidence, Need};
 use lopper_engine::rewrite::Report;
-use lopper_engine::train::{Callback, Progress, State, Step};
+use lopper_engine::train::{Callback, Flow, Progress, State, Step};
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 
@@ -99,8 +99,8 @@ impl Callback for Sparsifier {
         }
     }
 
-    fn after_step(&mut self, step: &mut Step) -> Result<()> {
-        let Some(target) = self.due(step.progress) else { return Ok(()) };
+    fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
+        let Some(target) = self.due(step.progress) else { return Ok(Flow::Continue) };
         let evidence = Some(&self.evidence);
         let sparsity = match target > self.reached() {
             true => mask(step.graph, &self.config, target, evidence)?,
@@ -108,7 +108,7 @@ impl Callback for Sparsifier {
         };
         let Progress { epoch, step, .. } = step.progress;
         self.history.push(Record { epoch, step, target, sparsity });
-        Ok(())
+        Ok(Flow::Continue)
     }
 
     fn state(&self) -> State {

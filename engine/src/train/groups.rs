@@ -120,12 +120,13 @@ mod tests {
 
     #[test]
     fn invalid_options_are_named() {
-        let group = |lr_factor: f64, weight_decay| ParamGroup { lr_factor, weight_decay, ..ParamGroup::new("fc.*") };
+        let group =
+            |lr_factor: f64, weight_decay| ParamGroup { lr_factor, weight_decay, ..ParamGroup::new("fc.*") };
         for (group, words) in [
             (group(-1.0, None), "group `fc.*`: lr_factor: expected at least 0, found -1"),
             (group(f64::NAN, None), "lr_factor: expected at least 0, found NaN"),
             (group(1e39, None), "lr_factor"),
-            (group(1e-45, None), "learning_rate · lr_factor"),
+            (group(1e-36, None), "learning_rate · lr_factor"),
             (group(1.0, Some(-0.1)), "group `fc.*`: weight_decay: expected at least 0, found -0.1"),
         ] {
             let message = group.check(1e-3).unwrap_err().to_string();
