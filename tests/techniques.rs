@@ -4,7 +4,8 @@
 mod support;
 
 use lopper::recipe::{Recipe, Stage};
-use lopper_compress::techniques::{Applied, Kind, Role, Sketch, StageKeys, Technique};
+use lopper_compress::StageKeys;
+use lopper_compress::techniques::{Applied, Kind, Role, Sketch, Technique};
 use lopper_engine::rewrite::{Report, Rewrite};
 use lopper_engine::{Device, Graph, Result};
 use proptest::prelude::*;

@@ -2,12 +2,12 @@
 
 use super::SparsifyConfig;
 use super::apply::{Masks, mask, report};
+use super::record::Record;
 use super::remembered::Remembered;
 use crate::criteria::{Evidence, Need};
 use lopper_engine::rewrite::Report;
 use lopper_engine::train::{Callback, Flow, Progress, State, Step};
 use lopper_engine::{Error, Graph, Result};
-use serde::{Deserialize, Serialize};
 
 /// Follows a schedule while a network trains. After a step it drops as many groups as the schedule asks for, scored by the
 /// weights at that moment and by the evidence of all steps so far that the criterion needs. Dropped weights stay zero
@@ -20,20 +20,6 @@ pub struct Sparsifier {
     /// The masks before the training: what they drop never returns.
     before: Masks,
     history: Vec<Record>,
-}
-
-/// One update of the masks.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    /// The epoch, counted from 0.
-    pub epoch: usize,
-    /// The step of the whole training, counted from 0.
-    pub step: usize,
-    /// The scheduled sparsity, as a fraction of groups.
-    pub target: f64,
-    /// The fraction of groups that are dropped after the update.
-    pub sparsity: f64,
 }
 
 impl Sparsifier {

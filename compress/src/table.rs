@@ -1,12 +1,12 @@
 //! The table of techniques.
 
-use super::{Keys, Kind, Technique};
 use crate::compact::CompactConfig;
 use crate::distill::DistillStage;
 use crate::factorize::FactorizeConfig;
 use crate::fold::FoldConfig;
 use crate::prune::PruneStage;
 use crate::sparsify::SparsifyConfig;
+use crate::techniques::{Keys, Kind, Technique};
 use serde::de::MapAccess;
 use std::sync::Arc;
 
