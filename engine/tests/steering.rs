@@ -20,7 +20,7 @@ const ADAMW: OptimizerConfig = OptimizerConfig::AdamW { betas: [0.9, 0.99], eps:
 const RATE: f64 = 0.02;
 const BATCHES: usize = 4;
 
-/// What a training is given besides the network and the images.
+/// The options of a training.
 #[derive(Default)]
 struct Setup<'a> {
     epochs: usize,

@@ -1,6 +1,5 @@
 //! Optimizers. Their state is keyed by parameter path.
 
-use super::groups::check_matches;
 use super::{ParamGroup, Rates};
 use crate::exec::ParamGradients;
 use crate::number::{self, Range};
@@ -138,7 +137,7 @@ impl Optimizer {
     pub fn check(&self, max: f64, graph: &Graph) -> Result<()> {
         self.config.check()?;
         self.groups.iter().try_for_each(|group| group.check(max))?;
-        check_matches(&self.groups, graph)
+        ParamGroup::check_members(&self.groups, graph.params().map(|(path, _)| path))
     }
 
     /// Updates every trainable parameter that has a gradient; masked weights stay zero.
