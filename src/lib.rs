@@ -34,7 +34,8 @@ pub mod prelude {
     pub use lopper_engine::rewrite::{Report, Rewrite};
     pub use lopper_engine::tape::{Mode, Tape, Var};
     pub use lopper_engine::train::{
-        Callback, Checkpoint, Keeper, Objective, Optimizer, OptimizerConfig, Schedule, Trainer, evaluate,
+        Callback, Checkpoint, Flow, Keeper, Objective, Optimizer, OptimizerConfig, Schedule, Trainer,
+        evaluate,
     };
     pub use lopper_engine::{Device, Error, Graph, Layer, Param, Result, Tensor};
     pub use lopper_models::Options as BuildOptions;

@@ -3,15 +3,15 @@
 use crate::keeping::{Keeping, Label};
 use crate::latency::Latency;
 use crate::progress::note;
-use crate::recipe::{Recipe, Stage, model_path};
+use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
 use crate::row::Row;
 use crate::run_directory::RunDirectory;
-use crate::training::{Start, Stoppable};
+use crate::training::{Start, Stoppable, Training};
 use crate::{rescue, signals};
 use lopper_compress::criteria::Evidence;
 use lopper_compress::techniques::{Applied, Demand};
 use lopper_engine::data::Batches;
-use lopper_engine::train::evaluate;
+use lopper_engine::train::{CrossEntropy, Objective, evaluate};
 use lopper_engine::{Device, Error, Graph, Result, Tensor, atomic, file};
 use lopper_models::data::Splits;
 use std::collections::HashMap;
@@ -109,8 +109,13 @@ impl<'a> Pipeline<'a> {
         };
         let (logit_difference, seconds) = (start.logit_difference, start.seconds);
         start.seconds += begin.elapsed().as_secs_f64();
-        if let Some(train) = &stage.train {
-            self.train(stage, train, &mut graph, path, start)?;
+        if let Some(config) = &stage.train {
+            let objective = self.objective(stage, config, &graph)?;
+            let missing = || Error::invalid("training needs images: give --data");
+            let data = self.data.as_mut().ok_or_else(missing)?;
+            let (device, seed, keeping) = (self.device, self.seed, self.keeping.as_ref());
+            let training = Training { stage, config, device, seed, data, keeping, objective };
+            training.run(&mut graph, path, start)?;
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
         let mut row = self.measure(&stage.name, &graph, path)?;
@@ -195,6 +200,19 @@ impl<'a> Pipeline<'a> {
                  running statistics of the network are not finite, or overflow"
             ))),
         }
+    }
+
+    /// Returns the objective of training `graph` in `stage`: that of a technique, or else only the task. Returns an error if
+    /// a teacher does not fit the network.
+    fn objective(&self, stage: &Stage, train: &TrainConfig, graph: &Graph) -> Result<Box<dyn Objective>> {
+        let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
+        for technique in &stage.techniques {
+            let teacher = technique.teacher().map(|teacher| self.network(teacher)).transpose()?;
+            if let Some(objective) = technique.objective(task, graph, teacher)? {
+                return Ok(objective);
+            }
+        }
+        Ok(Box::new(task))
     }
 
     /// Measures the evidence in `demand` about `graph` on some training images. Empty if the criterion needs no images.

@@ -8,6 +8,7 @@ use crate::pipeline::{Pipeline, in_stage};
 use crate::recipe::{Stage, TrainConfig};
 use lopper_compress::techniques::Sketch;
 use lopper_engine::data::Batches;
+use lopper_engine::train::ParamGroup;
 use lopper_engine::{Error, Graph, Result, Tensor, atomic, file};
 use std::collections::HashMap;
 use std::path::Path;
@@ -76,7 +77,7 @@ impl Pipeline<'_> {
                 sketch = technique.rehearse(sketch, stage.train.is_some(), teacher.as_ref())?;
             }
         }
-        stage.train.as_ref().map_or(Ok(()), |train| self.can_train(train))?;
+        stage.train.as_ref().map_or(Ok(()), |train| self.can_train(train, &sketch))?;
         Ok(sketch)
     }
 
@@ -92,9 +93,16 @@ impl Pipeline<'_> {
         Ok(Sketch::known(self.files[name].clone()))
     }
 
-    /// Checks that there are images to train on.
-    fn can_train(&self, train: &TrainConfig) -> Result<()> {
+    /// Checks that there are images to train on, and that the options of `train` fit the network.
+    fn can_train(&self, train: &TrainConfig, sketch: &Sketch) -> Result<()> {
         train.check()?;
+        if sketch.layers {
+            let paths = sketch.graph.params().map(|(path, _)| path);
+            // A rewrite that changes widths may add biases.
+            let added = sketch.graph.nodes().iter().filter(|_| !sketch.widths);
+            let added = added.map(|node| format!("{}.bias", node.name));
+            ParamGroup::check_members(&train.groups, paths.chain(added))?;
+        }
         let data = self.data.as_ref().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
         if data.train.is_empty() {
             let message = "batch: the training images do not fill one; use a smaller batch or more images";

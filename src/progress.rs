@@ -1,7 +1,7 @@
 //! Progress of training: a bar on a terminal, plain lines otherwise.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use lopper_engine::train::{Callback, EpochMetrics, Step};
+use lopper_engine::train::{Callback, EpochMetrics, Flow, Step};
 use lopper_engine::{Graph, Result};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -38,14 +38,14 @@ impl Progress {
 }
 
 impl Callback for Progress {
-    fn after_step(&mut self, step: &mut Step<'_>) -> Result<()> {
+    fn after_step(&mut self, step: &mut Step<'_>) -> Result<Flow> {
         self.bar.set_length(step.progress.steps as u64);
         self.bar.set_position(step.progress.step as u64 + 1);
         self.bar.set_message(format!("loss {:.3}", step.loss));
-        Ok(())
+        Ok(Flow::Continue)
     }
 
-    fn on_epoch_end(&mut self, _: &mut Graph, m: &EpochMetrics) -> Result<()> {
+    fn on_epoch_end(&mut self, _: &mut Graph, m: &EpochMetrics) -> Result<Flow> {
         let validation = match (&m.val, m.val_loss) {
             (Some(accuracy), Some(loss)) => {
                 format!(", validation loss {loss:.3}, top-1 {:.2} %", 100.0 * accuracy.top1())
@@ -61,7 +61,7 @@ impl Callback for Progress {
             m.seconds,
             m.images_per_second
         ));
-        Ok(())
+        Ok(Flow::Continue)
     }
 
     fn on_end(&mut self, _: &mut Graph) -> Result<()> {

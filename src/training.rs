@@ -1,15 +1,15 @@
 //! Training of a stage: the objective, the callbacks, and the network that is saved if training fails.
 
 use crate::keeping::Keeping;
-use crate::pipeline::Pipeline;
 use crate::progress::{Progress, note};
 use crate::recipe::{Stage, TrainConfig};
 use crate::{rescue, signals};
 use lopper_engine::data::{Batch, Batches, Numbered};
 use lopper_engine::train::{
-    Callback, Checkpoint, CrossEntropy, EpochMetrics, Keeper, Objective, Optimizer, State, Trainer,
+    Callback, Checkpoint, ClipGradients, EpochMetrics, Flow, Keeper, Objective, State, Trainer,
 };
-use lopper_engine::{Error, Graph, Result, file};
+use lopper_engine::{Device, Error, Graph, Result, file};
+use lopper_models::data::Splits;
 use std::path::Path;
 
 /// Starting point of a training run.
@@ -23,39 +23,51 @@ pub struct Start {
     pub seconds: f64,
 }
 
-impl Pipeline<'_> {
-    /// Trains `graph`, which will be written to the file `path`, with the options of `train` and `stage`.
-    pub(crate) fn train(
-        &mut self,
-        stage: &Stage,
-        train: &TrainConfig,
-        graph: &mut Graph,
-        path: &Path,
-        start: Start,
-    ) -> Result<()> {
-        let mut objective = self.objective(stage, train, graph)?;
+/// The training of a stage, ready to run.
+pub struct Training<'a> {
+    /// The stage.
+    pub stage: &'a Stage,
+    /// Its options of training.
+    pub config: &'a TrainConfig,
+    /// Device to compute on.
+    pub device: &'a Device,
+    /// Seed of dropout.
+    pub seed: u64,
+    /// Images.
+    pub data: &'a mut Splits,
+    /// Checkpointing, if enabled.
+    pub keeping: Option<&'a Keeping>,
+    /// Loss to minimize.
+    pub objective: Box<dyn Objective>,
+}
+
+impl Training<'_> {
+    /// Trains `graph`, which will be written to the file `path`.
+    pub fn run(self, graph: &mut Graph, path: &Path, start: Start) -> Result<()> {
+        let Self { stage, config, device, seed, data, keeping, mut objective } = self;
         let (mut progress, mut good) = (Progress::new(&stage.name), LastGood::new(start.checkpoint.as_ref()));
         let mut of_techniques = Vec::new();
         for technique in &stage.techniques {
             of_techniques.extend(technique.callback()?);
         }
+        // Behind the techniques: they observe the whole gradients.
+        let mut clip = config.clip_norm.map(ClipGradients::new).transpose()?;
         let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
         callbacks.extend(of_techniques.iter_mut().map(|callback| &mut **callback as &mut dyn Callback));
+        callbacks.extend(clip.as_mut().map(|clip| clip as &mut dyn Callback));
         callbacks.extend([&mut good as &mut dyn Callback, &mut progress]);
         let trainer = Trainer {
-            device: self.device,
-            optimizer: &mut Optimizer::new(train.optimizer).without_vector_decay(),
-            schedule: train.schedule,
-            learning_rate: train.learning_rate,
-            epochs: train.epochs,
-            seed: self.seed,
+            device,
+            optimizer: &mut config.optimizer(),
+            schedule: config.schedule,
+            learning_rate: config.learning_rate,
+            epochs: config.epochs,
+            seed,
             objective: objective.as_mut(),
             callbacks,
+            reduce: None,
         };
-        let data = self.data.as_mut().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
-        let keeping = self.keeping.as_ref();
-        let mut keeper =
-            keeping.map(|k: &Keeping| k.keeper(&stage.name, start.logit_difference, start.seconds));
+        let mut keeper = keeping.map(|k| k.keeper(&stage.name, start.logit_difference, start.seconds));
         let trained = trainer.fit_kept(
             graph,
             &mut data.train,
@@ -76,19 +88,6 @@ impl Pipeline<'_> {
             technique.achieved(graph)?.iter().for_each(|text| note(text.trim_end()));
         }
         Ok(())
-    }
-
-    /// Returns the objective of training `graph` in `stage`: that of a technique, or else only the task. Returns an error if
-    /// a teacher does not fit the network.
-    fn objective(&self, stage: &Stage, train: &TrainConfig, graph: &Graph) -> Result<Box<dyn Objective>> {
-        let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
-        for technique in &stage.techniques {
-            let teacher = technique.teacher().map(|teacher| self.network(teacher)).transpose()?;
-            if let Some(objective) = technique.objective(task, graph, teacher)? {
-                return Ok(objective);
-            }
-        }
-        Ok(Box::new(task))
     }
 }
 
@@ -119,9 +118,9 @@ impl LastGood {
 }
 
 impl Callback for LastGood {
-    fn on_epoch_end(&mut self, graph: &mut Graph, epoch: &EpochMetrics) -> Result<()> {
+    fn on_epoch_end(&mut self, graph: &mut Graph, epoch: &EpochMetrics) -> Result<Flow> {
         self.0 = Some((format!("epoch {}", epoch.epoch + 1), graph.clone()));
-        Ok(())
+        Ok(Flow::Continue)
     }
 }
 

@@ -289,6 +289,18 @@ fn a_recipe_with_a_mistake_is_refused() {
         (&format!("{stage}{next}"), "something to do"),
         (
             &format!(
+                "{stage}{next}train = {{ epochs = 1, learning_rate = 1e-3, groups = [{{ params = \"fc9.*\" }}] }}"
+            ),
+            "group `fc9.*`: the network has no parameter",
+        ),
+        (
+            &format!(
+                "{stage}{next}prune = {{}}\ntrain = {{ epochs = 1, learning_rate = 1e-3, groups = [{{ params = \"fc9.*\" }}] }}"
+            ),
+            "group `fc9.*`: the network has no parameter",
+        ),
+        (
+            &format!(
                 "{stage}{next}train = {{ epochs = 1, learning_rate = 1e-3, optimizer = {{ name = \"sgd\", momentum = 1.0 }} }}"
             ),
             "momentum",

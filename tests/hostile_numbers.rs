@@ -129,6 +129,8 @@ fn numbers_on_the_command_line_are_checked() {
         ("--learning-rate", "nan", &["learning_rate"]),
         ("--weight-decay", "1e300", &["weight_decay"]),
         ("--label-smoothing", "0.99999999999", &["label_smoothing"]),
+        ("--clip-norm", "0", &["clip_norm", "above 0"]),
+        ("--clip-norm", "1e39", &["clip_norm", "overflows"]),
         ("--width", "1e300", &["width"]),
         ("--width", "nan", &["width"]),
         ("--size", "4000000000", &["--size"]),

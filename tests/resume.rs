@@ -54,7 +54,14 @@ train = { epochs = 2, learning_rate = 1e-3 }
 [[stage]]
 name = "pruned"
 prune = {}
-train = { epochs = 1, learning_rate = 1e-3, optimizer = { name = "sgd", momentum = 0.9 } }
+[stage.train]
+epochs = 1
+learning_rate = 1e-3
+clip_norm = 1.0
+optimizer = { name = "sgd", momentum = 0.9 }
+[[stage.train.groups]]
+params = "classifier.*"
+lr_factor = 0.5
 [[stage]]
 name = "folded"
 fold = {}

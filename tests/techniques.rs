@@ -4,7 +4,8 @@
 mod support;
 
 use lopper::recipe::{Recipe, Stage};
-use lopper_compress::techniques::{Applied, Kind, Role, Sketch, StageKeys, Technique};
+use lopper_compress::StageKeys;
+use lopper_compress::techniques::{Applied, Kind, Role, Sketch, Technique};
 use lopper_engine::rewrite::{Report, Rewrite};
 use lopper_engine::{Device, Graph, Result};
 use proptest::prelude::*;
@@ -84,6 +85,47 @@ fn a_stage_that_contradicts_itself_is_refused() {
         let error = recipe(keys).unwrap_err().to_string();
         assert!(error.contains(complaint), "{keys}: {error}");
     }
+}
+
+#[test]
+fn options_of_training_are_checked() {
+    let train = |options: &str| recipe(&format!("train = {{ epochs = 1, learning_rate = 1e-3, {options} }}"));
+    for (options, complaint) in [
+        ("clip_norm = 0", "clip_norm: expected above 0, found 0"),
+        ("groups = [{ lr_factor = 2 }]", "missing field `params`"),
+        ("groups = [{ params = \"*\", factor = 2 }]", "unknown field `factor`"),
+        (
+            "groups = [{ params = \"*\", lr_factor = -1 }]",
+            "group `*`: lr_factor: expected at least 0, found -1",
+        ),
+        ("groups = [{ params = \"*\", weight_decay = nan }]", "group `*`: weight_decay: expected at least 0"),
+    ] {
+        let error = train(options).unwrap_err().to_string();
+        assert!(error.contains(complaint), "{options}: {error}");
+    }
+    assert!(train("clip_norm = 1, groups = [{ params = \"*\" }]").is_ok());
+}
+
+/// A checkpoint is resumed only if the identity of its stage is unchanged.
+#[test]
+fn the_identity_of_a_stage_contains_all_that_bits_depend_on() {
+    let identity = |keys: &str| stage(keys).identity();
+    let train = |options: &str| identity(&format!("train = {{ epochs = 1, learning_rate = 1e-3{options} }}"));
+    let group = |factor: &str| format!(", groups = [{{ params = \"*\", lr_factor = {factor} }}]");
+    let different = [
+        train(""),
+        train(", clip_norm = 1.0"),
+        train(&group("0.5")),
+        train(&group("0.25")),
+        identity("fold = {}"),
+        identity("prune = {}"),
+        identity("prune = { constants = \"drop\" }"),
+        identity("prune = {}\nplan = { groups = [] }"),
+        identity("sparsify = { sparsity = 0.5 }"),
+        identity("sparsify = { sparsity = 0.25 }"),
+    ];
+    assert_eq!(different.iter().collect::<HashSet<_>>().len(), different.len());
+    assert_eq!(identity("prune = {}\nsave_plan = \"p\""), identity("prune = {}"));
 }
 
 proptest! {

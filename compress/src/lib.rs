@@ -18,6 +18,7 @@ mod names;
 pub mod prune;
 mod select;
 pub mod sparsify;
+mod table;
 pub mod techniques;
 #[cfg(test)]
 mod testing;
@@ -32,3 +33,5 @@ pub use granularity::Granularity;
 pub use prune::{PruneConfig, PrunePlan, prune};
 pub use select::Context;
 pub use sparsify::{Sparsifier, SparsifyConfig, sparsify};
+pub use table::StageKeys;
+pub use techniques::Technique;

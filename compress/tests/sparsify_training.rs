@@ -7,8 +7,8 @@ use lopper_compress::granularity::Granularity;
 use lopper_compress::sparsify::*;
 use lopper_compress::{Context, Criterion};
 use lopper_engine::train::{
-    Callback, Checkpoint, CrossEntropy, Keeper, Optimizer, OptimizerConfig, Progress, State, Step, Trainer,
-    Why, Wish,
+    Callback, Checkpoint, CrossEntropy, Flow, Keeper, Optimizer, OptimizerConfig, Progress, State, Step,
+    Trainer, Why, Wish,
 };
 use lopper_engine::{Device, Graph, Result};
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ struct Witness {
 }
 
 impl Callback for Witness {
-    fn after_step(&mut self, step: &mut Step) -> Result<()> {
+    fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
         for (path, param) in step.graph.params() {
             let Some(mask) = param.mask() else {
                 assert!(!self.masks.contains_key(&path), "{path} lost its mask");
@@ -53,7 +53,7 @@ impl Callback for Witness {
             measured.of_groups()
         );
         self.steps += 1;
-        Ok(())
+        Ok(Flow::Continue)
     }
 }
 
@@ -185,13 +185,13 @@ fn taylor_predicts_the_change_of_the_loss() {
 fn dense_sparse_dense_gives_back_what_it_dropped() {
     struct Count(Vec<(usize, usize)>);
     impl Callback for Count {
-        fn after_step(&mut self, step: &mut Step) -> Result<()> {
+        fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
             let count = |layer: &str| {
                 let weight = step.graph.param(&format!("{layer}.weight")).unwrap();
                 weight.value().data().iter().filter(|&&w| w == 0.0).count()
             };
             self.0.push((count("body.conv1"), count("fc1")));
-            Ok(())
+            Ok(Flow::Continue)
         }
     }
     let config = SparsifyConfig {
@@ -252,6 +252,7 @@ fn what_a_sparsifier_remembers_outlives_an_interruption() {
             seed: 7,
             objective: &mut CrossEntropy::default(),
             callbacks: vec![&mut sparsifier],
+            reduce: None,
         };
         let done = trainer.fit_kept(&mut graph, &mut Toy::new(4, 3), None, from, keeper);
         (graph, sparsifier.history().to_vec(), done.is_ok())

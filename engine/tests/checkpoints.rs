@@ -4,8 +4,8 @@ mod support;
 
 use lopper_engine::data::Batches;
 use lopper_engine::train::{
-    Callback, Checkpoint, CrossEntropy, EpochMetrics, Keeper, Optimizer, OptimizerConfig, Progress, Schedule,
-    State, Step, Trainer, Why, Wish,
+    Callback, Checkpoint, CrossEntropy, EpochMetrics, Flow, Keeper, Optimizer, OptimizerConfig, Progress,
+    Schedule, State, Step, Trainer, Why, Wish,
 };
 use lopper_engine::{Device, Error, Graph, Result, Tensor};
 use std::path::{Path, PathBuf};
@@ -25,11 +25,12 @@ fn network() -> Graph {
 struct Nibbler(Vec<f64>);
 
 impl Callback for Nibbler {
-    fn after_step(&mut self, step: &mut Step) -> Result<()> {
+    fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
         self.0.push(f64::from(step.loss) / 3.0);
         let (dropped, param) = (self.0.len() * 7, step.graph.param_mut("conv2.weight")?);
         let mask = Tensor::from_fn(param.value().shape(), |i| f32::from(i >= dropped));
-        param.set_mask(Some(mask))
+        param.set_mask(Some(mask))?;
+        Ok(Flow::Continue)
     }
 
     fn state(&self) -> State {
@@ -86,6 +87,7 @@ fn train(
         seed: 5,
         objective: &mut CrossEntropy { smoothing: 0.1 },
         callbacks: vec![&mut nibbler],
+        reduce: None,
     };
     let history = trainer.fit_kept(&mut graph, data, Some(&mut Colors::new(2)), from, keeper);
     Trained { graph, history, losses: nibbler.0 }
@@ -176,11 +178,11 @@ fn the_checkpoint_of_another_training_is_refused() {
 fn a_weight_that_is_no_number_ends_the_training_and_is_not_kept() {
     struct Poison;
     impl Callback for Poison {
-        fn after_step(&mut self, step: &mut Step) -> Result<()> {
+        fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
             if step.progress.step == BATCHES + 1 {
                 step.graph.param_mut("fc.weight")?.update(|w| w[0] = f32::INFINITY);
             }
-            Ok(())
+            Ok(Flow::Continue)
         }
     }
     let directory = tempfile::tempdir().unwrap();
@@ -196,6 +198,7 @@ fn a_weight_that_is_no_number_ends_the_training_and_is_not_kept() {
         seed: 5,
         objective: &mut CrossEntropy { smoothing: 0.0 },
         callbacks: vec![&mut poison],
+        reduce: None,
     };
     let error = trainer.fit_kept(&mut network(), &mut Colors::new(BATCHES), None, None, Some(&mut keeper));
     let error = error.unwrap_err();

@@ -167,6 +167,7 @@ fn an_overflow_takes_no_step() {
         seed: 1,
         objective: &mut CrossEntropy { smoothing: 0.0 },
         callbacks: Vec::new(),
+        reduce: None,
     };
     trainer.fit(&mut graph, &mut Colors::new(1), None).unwrap();
     let same = graph.params().zip(start.params()).all(|((_, a), (_, b))| a.value().same_bits(b.value()));

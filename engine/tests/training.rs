@@ -3,7 +3,7 @@
 mod support;
 
 use lopper_engine::layer::BatchNorm;
-use lopper_engine::train::{Accuracy, Callback, EpochMetrics, Step, evaluate, freeze, unfreeze};
+use lopper_engine::train::{Accuracy, Callback, EpochMetrics, Flow, Step, evaluate, freeze, unfreeze};
 use lopper_engine::{Device, Error, Graph, Layer, Mode, Result, Tape, Tensor};
 use support::colors::*;
 
@@ -67,13 +67,13 @@ fn masked_weights_stay_zero_while_momentum_pushes() {
 struct MaskMidway;
 
 impl Callback for MaskMidway {
-    fn after_step(&mut self, step: &mut Step) -> Result<()> {
+    fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
         if step.progress.step + 1 == step.progress.steps / 2 {
             let param = step.graph.param_mut("conv2.weight")?;
             let mask = Tensor::from_fn(param.value().shape(), |i| (i / 3 % 2) as f32);
             param.set_mask(Some(mask))?;
         }
-        Ok(())
+        Ok(Flow::Continue)
     }
 }
 
@@ -130,13 +130,13 @@ impl Callback for Journal {
         step.gradients.remove("fc.bias");
         Ok(())
     }
-    fn after_step(&mut self, step: &mut Step) -> Result<()> {
+    fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
         self.0.push(format!("after {}", step.progress.step));
-        Ok(())
+        Ok(Flow::Continue)
     }
-    fn on_epoch_end(&mut self, _: &mut Graph, epoch: &EpochMetrics) -> Result<()> {
+    fn on_epoch_end(&mut self, _: &mut Graph, epoch: &EpochMetrics) -> Result<Flow> {
         self.0.push(format!("epoch {} of {}", epoch.epoch, epoch.epochs));
-        Ok(())
+        Ok(Flow::Continue)
     }
     fn on_end(&mut self, _: &mut Graph) -> Result<()> {
         self.0.push("end".into());

@@ -2,10 +2,12 @@
 
 use super::{Common, DataArgs, LinearWeights};
 use clap::Args;
-use half::bf16;
-use lopper_engine::train::evaluate;
-use lopper_engine::{Error, Graph, Layer, Result, file};
+use lopper_engine::data::Batches;
+use lopper_engine::plan::{Plan, PlanOptions};
+use lopper_engine::train::{Evaluation, evaluate};
+use lopper_engine::{Device, Error, Graph, Result, file};
 use lopper_kernels::params::Storage;
+use lopper_models::data::Loader;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -30,17 +32,14 @@ struct Scores {
 
 impl Eval {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let mut graph = file::load(&self.model)?;
-        if self.weights.storage() == Storage::Bf16 {
-            round_linear_weights(&mut graph);
-        }
+        let graph = file::load(&self.model)?;
         let config = self
             .data
             .config(Some(&graph))
             .ok_or_else(|| Error::invalid("--data is missing: evaluation needs images"))?;
         let device = common.device()?;
         let mut splits = super::open_data(&config, &graph, common)?;
-        let evaluation = evaluate(&graph, &mut splits.val, &device)?;
+        let evaluation = self.evaluate(&graph, &mut splits.val, &device)?;
         let accuracy = &evaluation.accuracy;
         let result = Scores {
             top1: accuracy.top1(),
@@ -60,13 +59,16 @@ impl Eval {
             )
         })
     }
-}
 
-/// Rounds the weights of linear layers as a plan with bf16 weights does.
-fn round_linear_weights(graph: &mut Graph) {
-    for id in 0..graph.nodes().len() {
-        if let Layer::Linear(linear) = graph.layer_mut(id) {
-            linear.weight.update(|weight| weight.iter_mut().for_each(|w| *w = bf16::from_f32(*w).to_f32()));
+    /// Evaluates the graph, or, if its weights are to be rounded, a plan that stores them so.
+    fn evaluate(&self, graph: &Graph, images: &mut Loader, device: &Device) -> Result<Evaluation> {
+        let linear = self.weights.storage();
+        if linear == Storage::F32 {
+            return evaluate(graph, images, device);
         }
+        let [h, w, c] = images.image_shape();
+        let batch = images.samples().clamp(1, self.data.batch);
+        let options = PlanOptions { linear, strict: device.is_strict(), ..PlanOptions::default() };
+        evaluate(&mut Plan::with(graph, [batch, h, w, c], device, options)?, images, device)
     }
 }

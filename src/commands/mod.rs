@@ -345,3 +345,18 @@ fn tolerance(text: &str) -> std::result::Result<f32, String> {
         _ => Err("expected a number of at least 0".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use lopper_compress::StageKeys;
+
+    #[test]
+    fn every_technique_is_a_command() {
+        let cli = Cli::command();
+        for kind in StageKeys::KINDS {
+            assert!(cli.get_subcommands().any(|command| command.get_name() == kind.name), "{}", kind.name);
+        }
+    }
+}

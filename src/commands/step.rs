@@ -57,6 +57,9 @@ pub struct TrainArgs {
     /// Share of each target that is spread over all classes [default: 0]
     #[arg(long)]
     label_smoothing: Option<f64>,
+    /// Largest norm of all gradients together; a larger one is scaled down to it [default: no limit]
+    #[arg(long)]
+    clip_norm: Option<f64>,
     #[command(flatten)]
     pub keep: KeepArgs,
 }
@@ -108,6 +111,8 @@ impl TrainArgs {
                 ScheduleName::OneCycle => Schedule::one_cycle(),
             },
             label_smoothing: self.label_smoothing.unwrap_or(0.0),
+            groups: Vec::new(),
+            clip_norm: self.clip_norm,
         };
         config.check()?;
         Ok(Some(config))
@@ -121,6 +126,7 @@ impl TrainArgs {
             ("--weight-decay", self.weight_decay.is_some()),
             ("--schedule", self.schedule.is_some()),
             ("--label-smoothing", self.label_smoothing.is_some()),
+            ("--clip-norm", self.clip_norm.is_some()),
             ("--resume", self.keep.resume),
         ];
         options.into_iter().find_map(|(option, given)| given.then_some(option))

@@ -1,7 +1,7 @@
 //! Reading a stage: its own keys, and those of the techniques.
 
 use super::Stage;
-use lopper_compress::techniques::StageKeys;
+use lopper_compress::StageKeys;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use std::fmt;

@@ -1,7 +1,8 @@
 //! A stage of a recipe and its checks.
 
 use super::TrainConfig;
-use lopper_compress::techniques::{Kind, Role, StageKeys, Technique};
+use lopper_compress::StageKeys;
+use lopper_compress::techniques::{Kind, Role, Technique};
 use lopper_engine::{Error, Result};
 use lopper_models::Head;
 use std::path::Path;

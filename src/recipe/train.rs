@@ -1,7 +1,7 @@
 //! The options of training in a stage.
 
 use lopper_engine::number::{self, Range};
-use lopper_engine::train::{OptimizerConfig, Schedule};
+use lopper_engine::train::{Optimizer, OptimizerConfig, ParamGroup, Schedule};
 use lopper_engine::{Error, Result};
 use serde::Deserialize;
 
@@ -22,6 +22,11 @@ pub struct TrainConfig {
     /// Share of each target that is spread over all classes.
     #[serde(default)]
     pub label_smoothing: f64,
+    /// Parameters with a learning rate and weight decay of their own.
+    #[serde(default)]
+    pub groups: Vec<ParamGroup>,
+    /// Largest norm of all gradients together; a larger one is scaled down to it. By default, none is.
+    pub clip_norm: Option<f64>,
 }
 
 /// More epochs than any training needs; a larger number is a typo.
@@ -38,7 +43,15 @@ impl TrainConfig {
             return Err(Error::invalid(format!("epochs: expected 1 to {MAX_EPOCHS}, found {}", self.epochs)));
         }
         number::single("label_smoothing", self.label_smoothing, Range::BelowOne)?;
+        self.clip_norm
+            .map_or(Ok(()), |norm| number::single("clip_norm", norm, Range::AboveZero).map(drop))?;
         self.schedule.check_rates(self.learning_rate)?;
-        self.optimizer.check()
+        self.optimizer.check()?;
+        self.groups.iter().try_for_each(|group| group.check(self.learning_rate))
+    }
+
+    /// Returns the optimizer of a new training.
+    pub fn optimizer(&self) -> Optimizer {
+        Optimizer::new(self.optimizer).without_vector_decay().with_groups(self.groups.clone())
     }
 }

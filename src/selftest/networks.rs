@@ -106,6 +106,7 @@ fn compare_training(rig: &Rig, tally: &mut Tally, network: &str, precision: Prec
             seed: 1,
             objective: &mut CrossEntropy::default(),
             callbacks: Vec::new(),
+            reduce: None,
         };
         let history = trainer.fit(&mut graph.clone(), &mut images, None)?;
         Ok(history.iter().map(|epoch| epoch.train_loss as f32).collect())

@@ -52,6 +52,7 @@ fn stopped(optimizer: OptimizerConfig, criterion: &str) -> Vec<u8> {
         seed: 0,
         objective: &mut CrossEntropy::default(),
         callbacks: vec![&mut sparsifier],
+        reduce: None,
     };
     let stopped = trainer.fit_kept(&mut graph, &mut splits.train, None, None, Some(&mut stop));
     assert!(stopped.is_err(), "the keeper stops the training");

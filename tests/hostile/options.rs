@@ -83,6 +83,7 @@ const TEMPLATES: [Template; 11] = [
             "learning-rate",
             "weight-decay",
             "label-smoothing",
+            "clip-norm",
             "optimizer",
             "schedule",
             "head",

@@ -29,6 +29,11 @@ width = 0.25
 epochs = 1
 learning_rate = 1e-3
 label_smoothing = 0.1
+clip_norm = 1.0
+[[stage.train.groups]]
+params = "classifier.*"
+lr_factor = 0.5
+weight_decay = 0.1
 [stage.train.optimizer]
 name = "adamw"
 betas = [0.9, 0.999]

@@ -2,7 +2,7 @@
 //!
 //! Lists of numbers go to the arrays of the state under `PART/NAME`; their shapes and counts stand in its JSON value.
 
-use super::sparsifier::Record;
+use super::record::Record;
 use crate::criteria::Observed;
 use lopper_engine::train::State;
 use lopper_engine::{Error, Result, Tensor};

@@ -2,12 +2,12 @@
 
 use super::SparsifyConfig;
 use super::apply::{Masks, mask, report};
+use super::record::Record;
 use super::remembered::Remembered;
 use crate::criteria::{Evidence, Need};
 use lopper_engine::rewrite::Report;
-use lopper_engine::train::{Callback, Progress, State, Step};
+use lopper_engine::train::{Callback, Flow, Progress, State, Step};
 use lopper_engine::{Error, Graph, Result};
-use serde::{Deserialize, Serialize};
 
 /// Follows a schedule while a network trains. After a step it drops as many groups as the schedule asks for, scored by the
 /// weights at that moment and by the evidence of all steps so far that the criterion needs. Dropped weights stay zero
@@ -20,20 +20,6 @@ pub struct Sparsifier {
     /// The masks before the training: what they drop never returns.
     before: Masks,
     history: Vec<Record>,
-}
-
-/// One update of the masks.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    /// The epoch, counted from 0.
-    pub epoch: usize,
-    /// The step of the whole training, counted from 0.
-    pub step: usize,
-    /// The scheduled sparsity, as a fraction of groups.
-    pub target: f64,
-    /// The fraction of groups that are dropped after the update.
-    pub sparsity: f64,
 }
 
 impl Sparsifier {
@@ -99,8 +85,8 @@ impl Callback for Sparsifier {
         }
     }
 
-    fn after_step(&mut self, step: &mut Step) -> Result<()> {
-        let Some(target) = self.due(step.progress) else { return Ok(()) };
+    fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
+        let Some(target) = self.due(step.progress) else { return Ok(Flow::Continue) };
         let evidence = Some(&self.evidence);
         let sparsity = match target > self.reached() {
             true => mask(step.graph, &self.config, target, evidence)?,
@@ -108,7 +94,7 @@ impl Callback for Sparsifier {
         };
         let Progress { epoch, step, .. } = step.progress;
         self.history.push(Record { epoch, step, target, sparsity });
-        Ok(())
+        Ok(Flow::Continue)
     }
 
     fn state(&self) -> State {

@@ -4,15 +4,15 @@ use super::{Kind, Technique};
 use serde::de::{DeserializeOwned, MapAccess};
 use std::sync::Arc;
 
-/// A technique that has a name before it has options.
+/// A technique that the table lists: its identity is a constant of its type.
 pub trait Listed: Technique + Sized + 'static {
-    /// Its identity, which [`Technique::kind`] returns.
+    /// The identity that [`Technique::kind`] returns.
     const KIND: Kind;
 }
 
 /// The keys of a stage that belong to one technique. They are read one by one, so that errors keep their place in the file.
 pub trait Keys: Default {
-    /// The technique.
+    /// The identity of the technique.
     const KIND: Kind;
     /// The keys; the first is the technique's name.
     const NAMES: &'static [&'static str];
@@ -20,7 +20,7 @@ pub trait Keys: Default {
     /// Reads the value of `key` from `map`. Returns `None`, and reads nothing, if the key belongs to another technique.
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Option<Result<(), A::Error>>;
 
-    /// The technique, if any of its keys was read.
+    /// Returns the technique, or `None` if none of its keys was read.
     fn technique(self) -> Option<Arc<dyn Technique>>;
 }
 

@@ -20,10 +20,10 @@ pub enum Role {
     Objective,
 }
 
-/// The identity of a technique.
+/// The name and role of a technique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// The key of its options in a stage of a recipe, the subcommand, and its name in summaries and reports.
+    /// The key of its options in a recipe, its subcommand, and its name in summaries and reports.
     pub name: &'static str,
     /// Its place in a stage.
     pub role: Role,
@@ -59,7 +59,7 @@ impl From<Rewrite> for Applied {
 /// only [`Self::objective`]. The `Debug` form contains all options. A `&dyn Technique` is also a `&dyn Any`, which gives
 /// access to the options of a known type.
 pub trait Technique: Any + fmt::Debug + Send + Sync {
-    /// Its identity.
+    /// Returns the identity of the technique.
     fn kind(&self) -> Kind;
 
     /// Checks the options that can be checked without a network. The error names the first invalid one.
@@ -69,27 +69,27 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
     /// whether the stage trains, `teacher` the sketch of the network that [`Self::teacher`] names.
     fn rehearse(&self, sketch: Sketch, trains: bool, teacher: Option<&Sketch>) -> Result<Sketch>;
 
-    /// Everything that the bits of its result depend on, as text.
+    /// Returns everything that the bits of the result depend on, as text.
     fn identity(&self) -> String {
         format!("{self:?}")
     }
 
-    /// The name of the network that it learns from: an earlier stage or a model file.
+    /// Returns the name of the network that the technique learns from: an earlier stage or a model file.
     fn teacher(&self) -> Option<&str> {
         None
     }
 
-    /// The files that it writes besides the network, each with the option that names it.
+    /// Returns the files that the technique writes besides the network, each with the option that names it.
     fn outputs(&self) -> Vec<(&'static str, &Path)> {
         Vec::new()
     }
 
-    /// Whether the rewritten network computes the same function, which is then measured.
+    /// Returns whether the rewritten network computes the same function. The difference is then measured.
     fn keeps_function(&self) -> bool {
         false
     }
 
-    /// The evidence that [`Self::apply`] needs to rewrite `graph`, if any.
+    /// Returns the evidence that [`Self::apply`] needs to rewrite `graph`, if any.
     fn demand(&self, _graph: &Graph) -> Result<Option<Demand>> {
         Ok(None)
     }
@@ -100,12 +100,12 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
         Err(Error::invalid(format!("{}: acts during training, not at once", self.kind().name)))
     }
 
-    /// A new callback for one training.
+    /// Returns a new callback for one training.
     fn callback(&self) -> Result<Option<Box<dyn Callback>>> {
         Ok(None)
     }
 
-    /// The objective of training `student`, which includes `task`. `teacher` is the network that [`Self::teacher`] names.
+    /// Returns the objective of training `student`, which includes `task`. `teacher` is the network that [`Self::teacher`] names.
     fn objective(
         &self,
         _task: CrossEntropy,
@@ -115,7 +115,7 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// A description of what a training with this technique achieved, in lines of text.
+    /// Describes the effect of a training with this technique, in lines of text.
     fn achieved(&self, _trained: &Graph) -> Result<Option<String>> {
         Ok(None)
     }

@@ -131,6 +131,7 @@ pub fn train(
         objective,
         // Reborrowed: they may live longer than the device.
         callbacks: callbacks.into_iter().map(|c| c as &mut dyn Callback).collect(),
+        reduce: None,
     };
     trainer.fit(graph, &mut Toy::new(4, 3), Some(&mut Toy::new(1, 3)))
 }

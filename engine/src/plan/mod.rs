@@ -188,6 +188,11 @@ impl Plan {
         Ok(Self { input, output, steps: steps.collect(), weight_bytes, budget, strict, runner })
     }
 
+    /// The shape of the images, `[N, H, W, C]`.
+    pub fn input_shape(&self) -> [usize; 4] {
+        self.input
+    }
+
     /// The output shape, `[N, classes]` for a classifier.
     pub fn output_shape(&self) -> &[usize] {
         &self.output

@@ -1,6 +1,6 @@
 //! Hooks between training steps.
 
-use super::{EpochMetrics, State};
+use super::{EpochMetrics, Rates, State};
 use crate::autograd::exec::ParamGradients;
 use crate::{Error, Graph, Result};
 
@@ -29,6 +29,16 @@ impl Progress {
     }
 }
 
+/// Whether a training goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flow {
+    /// It goes on.
+    #[default]
+    Continue,
+    /// It ends, without an error, as if this step or epoch were its last.
+    Stop,
+}
+
 /// A training step, as callbacks see it.
 pub struct Step<'a> {
     /// The network.
@@ -39,9 +49,12 @@ pub struct Step<'a> {
     pub progress: Progress,
     /// The loss of this step's batch.
     pub loss: f32,
+    /// The rates of this step. A callback may change them before the update.
+    pub rates: Rates,
 }
 
-/// A hook into training. By default, hooks do nothing. A callback that keeps state between steps implements both
+/// A hook into training. By default, hooks do nothing. If one of several callbacks stops the training, the others are
+/// still called for the same step or epoch, and [`Callback::on_end`] of all of them. A callback that keeps state between steps implements both
 /// [`Callback::state`] and [`Callback::restore`]; otherwise, a training resumed from a checkpoint would end with
 /// different bits.
 pub trait Callback {
@@ -56,13 +69,13 @@ pub trait Callback {
     }
 
     /// Called after the weights are updated.
-    fn after_step(&mut self, _step: &mut Step) -> Result<()> {
-        Ok(())
+    fn after_step(&mut self, _step: &mut Step) -> Result<Flow> {
+        Ok(Flow::Continue)
     }
 
     /// Called after each epoch and its validation.
-    fn on_epoch_end(&mut self, _graph: &mut Graph, _epoch: &EpochMetrics) -> Result<()> {
-        Ok(())
+    fn on_epoch_end(&mut self, _graph: &mut Graph, _epoch: &EpochMetrics) -> Result<Flow> {
+        Ok(Flow::Continue)
     }
 
     /// Called after the last step.
@@ -124,7 +137,8 @@ mod tests {
         ]);
         let progress = Progress { epoch: 0, epochs: 1, step: 0, steps: 1 };
         let mut graph = Graph::new(1);
-        let mut step = Step { graph: &mut graph, gradients: &mut gradients, progress, loss: 0.0 };
+        let mut step =
+            Step { graph: &mut graph, gradients: &mut gradients, progress, loss: 0.0, rates: 0.1.into() };
         ClipGradients::new(max_norm).unwrap().before_step(&mut step).unwrap();
         gradients
     }

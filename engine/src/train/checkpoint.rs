@@ -42,6 +42,9 @@ pub struct Position {
     pub learning_rate: f64,
     /// Duration of the epoch's steps so far, in seconds.
     pub seconds: f64,
+    /// Whether a callback has ended the training: no step follows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
 }
 
 /// A training between two steps.

@@ -1,7 +1,7 @@
 //! Groups of parameters with a learning rate and weight decay of their own.
 
 use crate::number::{self, Range};
-use crate::{Error, Graph, Result};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// A learning rate and weight decay for the parameters whose paths match a pattern.
@@ -44,25 +44,25 @@ impl ParamGroup {
         check("learning_rate · lr_factor", max * self.lr_factor, Range::AtLeastZero)?;
         self.weight_decay.map_or(Ok(()), |decay| check("weight_decay", decay, Range::AtLeastZero))
     }
-}
 
-/// Returns an error if one of `groups` contains no parameter of `graph`.
-pub(super) fn check_matches(groups: &[ParamGroup], graph: &Graph) -> Result<()> {
-    if groups.is_empty() {
-        return Ok(());
-    }
-    let mut used = vec![false; groups.len()];
-    for (path, _) in graph.params() {
-        if let Some(index) = groups.iter().position(|group| group.matches(&path)) {
-            used[index] = true;
+    /// Returns an error if one of `groups` contains none of the parameters at `paths`.
+    pub fn check_members(groups: &[Self], paths: impl IntoIterator<Item = String>) -> Result<()> {
+        // For each group, whether a parameter matches, and whether it belongs to the group.
+        let mut found = vec![(false, false); groups.len()];
+        for path in paths {
+            let mut matching = groups.iter().zip(&mut found).filter(|(group, _)| group.matches(&path));
+            if let Some((_, first)) = matching.next() {
+                *first = (true, true);
+            }
+            matching.for_each(|(_, (matched, _))| *matched = true);
         }
+        let empty = groups.iter().zip(found).find(|(_, (_, belongs))| !belongs);
+        let Some((Self { params, .. }, (matched, _))) = empty else { return Ok(()) };
+        Err(Error::invalid(match matched {
+            true => format!("group `{params}`: all parameters that match belong to earlier groups"),
+            false => format!("group `{params}`: the network has no parameter that matches"),
+        }))
     }
-    let Some(index) = used.iter().position(|used| !used) else { return Ok(()) };
-    let params = &groups[index].params;
-    Err(Error::invalid(match graph.params().any(|(path, _)| groups[index].matches(&path)) {
-        true => format!("group `{params}`: all parameters that match belong to earlier groups"),
-        false => format!("group `{params}`: the network has no parameter that matches"),
-    }))
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any sequence of characters.
@@ -120,12 +120,13 @@ mod tests {
 
     #[test]
     fn invalid_options_are_named() {
-        let group = |lr_factor: f64, weight_decay| ParamGroup { lr_factor, weight_decay, ..ParamGroup::new("fc.*") };
+        let group =
+            |lr_factor: f64, weight_decay| ParamGroup { lr_factor, weight_decay, ..ParamGroup::new("fc.*") };
         for (group, words) in [
             (group(-1.0, None), "group `fc.*`: lr_factor: expected at least 0, found -1"),
             (group(f64::NAN, None), "lr_factor: expected at least 0, found NaN"),
             (group(1e39, None), "lr_factor"),
-            (group(1e-45, None), "learning_rate · lr_factor"),
+            (group(1e-36, None), "learning_rate · lr_factor"),
             (group(1.0, Some(-0.1)), "group `fc.*`: weight_decay: expected at least 0, found -0.1"),
         ] {
             let message = group.check(1e-3).unwrap_err().to_string();

@@ -1,8 +1,9 @@
 //! Classification accuracy, and the metrics of an epoch.
 
+use super::Logits;
 use crate::autograd::tape::Tape;
 use crate::train::data::Batches;
-use crate::{Device, Error, Graph, Result, Tensor};
+use crate::{Device, Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// How many images were classified correctly.
@@ -83,8 +84,8 @@ pub struct Evaluation {
     pub loss: f64,
 }
 
-/// The accuracy and loss of `graph` on the first epoch of `data`, in eval mode and without gradients.
-pub fn evaluate(graph: &Graph, data: &mut dyn Batches, device: &Device) -> Result<Evaluation> {
+/// The accuracy and loss of `network` on the first epoch of `data`.
+pub fn evaluate(mut network: impl Logits, data: &mut dyn Batches, device: &Device) -> Result<Evaluation> {
     let (mut accuracy, mut loss) = (Accuracy::default(), 0.0);
     let mut largest = 0;
     for batch in data.epoch(0)? {
@@ -93,10 +94,10 @@ pub fn evaluate(graph: &Graph, data: &mut dyn Batches, device: &Device) -> Resul
         if let &[n, h, w, c] = batch.images.shape()
             && n > largest
         {
-            graph.require_inference([n, h, w, c], device)?;
+            network.require([n, h, w, c], device)?;
             largest = n;
         }
-        let logits = graph.infer(device, batch.images)?;
+        let logits = network.logits(batch.images, device)?;
         accuracy += Accuracy::of(&logits, &batch.labels);
         let mut tape = Tape::no_grad(device);
         let logits = tape.constant(logits);

@@ -1,6 +1,6 @@
 //! Optimizers. Their state is keyed by parameter path.
 
-use super::Rates;
+use super::{ParamGroup, Rates};
 use crate::autograd::exec::ParamGradients;
 use crate::number::{self, Range};
 use crate::{Device, Error, Graph, Param, Result, Tensor};
@@ -98,6 +98,7 @@ impl OptimizerConfig {
 pub struct Optimizer {
     config: OptimizerConfig,
     decay_vectors: bool,
+    groups: Vec<ParamGroup>,
     states: HashMap<String, ParamState>,
 }
 
@@ -113,7 +114,7 @@ pub struct ParamState {
 impl Optimizer {
     /// Creates an optimizer that has taken no steps.
     pub fn new(config: OptimizerConfig) -> Self {
-        Self { config, decay_vectors: true, states: HashMap::new() }
+        Self { config, decay_vectors: true, groups: Vec::new(), states: HashMap::new() }
     }
 
     /// The optimizer's configuration.
@@ -124,6 +125,19 @@ impl Optimizer {
     /// Excludes parameters with one axis, that is, biases and batch norms, from weight decay.
     pub fn without_vector_decay(self) -> Self {
         Self { decay_vectors: false, ..self }
+    }
+
+    /// Gives groups of parameters a learning rate and weight decay of their own.
+    pub fn with_groups(self, groups: Vec<ParamGroup>) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// Checks the hyperparameters for a training of `graph` with the maximum learning rate `max`. Returns an error if one is
+    /// invalid or if a group has no parameters.
+    pub fn check(&self, max: f64, graph: &Graph) -> Result<()> {
+        self.config.check()?;
+        self.groups.iter().try_for_each(|group| group.check(max))?;
+        ParamGroup::check_members(&self.groups, graph.params().map(|(path, _)| path))
     }
 
     /// Updates every trainable parameter that has a gradient; masked weights stay zero.
@@ -172,7 +186,8 @@ impl Optimizer {
         }
         let due = |(path, param): (String, &'a mut Param)| {
             let shape = param.value().shape();
-            let rule = self.config.rule(rates, self.decay_vectors || shape.len() > 1);
+            let group = self.groups.iter().find(|group| group.matches(&path));
+            let rule = self.config.rule(rates, group, self.decay_vectors || shape.len() > 1);
             let mut state = self.states.remove(&path).unwrap_or_else(|| ParamState::new(&rule, shape));
             state.steps = state.steps.saturating_add(1);
             Due { gradient: &gradients[&path], path, param, state, rule }
@@ -285,9 +300,14 @@ fn step_on_gpu(gpu: &Cuda, due: &mut [Due]) -> Result<()> {
 const MOMENTS: &str = "the configuration does not change, so neither does the number of moments";
 
 impl OptimizerConfig {
-    fn rule(self, rates: Rates, decays: bool) -> Rule {
-        let lr = rates.learning_rate as f32;
-        let decay = |weight_decay: f64| if decays { weight_decay as f32 } else { 0.0 };
+    /// The rule for a parameter of `group` that `decays` or not.
+    fn rule(self, rates: Rates, group: Option<&ParamGroup>, decays: bool) -> Rule {
+        let lr = (rates.learning_rate * group.map_or(1.0, |group| group.lr_factor)) as f32;
+        let decay = |weight_decay: f64| match group.and_then(|group| group.weight_decay) {
+            _ if !decays => 0.0,
+            Some(own) => own as f32,
+            None => weight_decay as f32,
+        };
         let adam = |[beta1, beta2]: [f64; 2], eps: f64, weight_decay: f64, decoupled: bool| {
             Rule::Adam(Adam {
                 lr,

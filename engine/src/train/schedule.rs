@@ -14,6 +14,15 @@ pub struct Rates {
     pub momentum: Option<f64>,
 }
 
+impl Rates {
+    /// Checks that both rates are in range in single precision.
+    pub fn check(&self) -> Result<()> {
+        number::single("learning rate of a step", self.learning_rate, Range::AtLeastZero)?;
+        let momentum = |value| number::single("momentum of a step", value, Range::BelowOne).map(drop);
+        self.momentum.map_or(Ok(()), momentum)
+    }
+}
+
 impl From<f64> for Rates {
     /// Sets the learning rate and keeps the optimizer's momentum.
     fn from(learning_rate: f64) -> Self {

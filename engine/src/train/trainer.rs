@@ -2,8 +2,8 @@
 
 use super::loss_scale::LossScale;
 use super::{
-    Callback, Checkpoint, EpochMetrics, Keeper, Objective, Optimizer, Position, Progress, Schedule, Step,
-    Why, Wish, evaluate,
+    Callback, Checkpoint, EpochMetrics, Flow, Keeper, Objective, Optimizer, Position, Progress, Reduce,
+    Schedule, Step, Why, Wish, evaluate,
 };
 use crate::autograd::exec::ParamGradients;
 use crate::autograd::tape::{Mode, Tape};
@@ -30,6 +30,8 @@ pub struct Trainer<'a> {
     pub objective: &'a mut dyn Objective,
     /// Hooks, called in this order.
     pub callbacks: Vec<&'a mut dyn Callback>,
+    /// Combines the gradients with those of other replicas, if there are any.
+    pub reduce: Option<&'a mut dyn Reduce>,
 }
 
 /// The state of a training between two steps, besides the network and the optimizer.
@@ -77,7 +79,7 @@ impl Trainer<'_> {
         from: Option<Checkpoint>,
         mut keeper: Option<&mut dyn Keeper>,
     ) -> Result<Vec<EpochMetrics>> {
-        self.check(train.len())?;
+        self.check(train.len(), from.as_ref().map_or(&*graph, |checkpoint| &checkpoint.graph))?;
         if let Some(batch) = train.samples().checked_div(train.len()) {
             let [h, w, c] = train.image_shape();
             let moments = self.optimizer.config().moments();
@@ -96,22 +98,25 @@ impl Trainer<'_> {
             let keeper = keeper.as_mut().map(|k| &mut **k as &mut dyn Keeper);
             let mut metrics = self.epoch(graph, train, &mut run, keeper)?;
             if let Some(val) = &mut val {
-                let evaluation = evaluate(graph, &mut **val, self.device)?;
+                let evaluation = evaluate(&*graph, &mut **val, self.device)?;
                 metrics.val_loss = Some(evaluation.loss);
                 metrics.val = Some(evaluation.accuracy);
             }
-            self.callbacks.iter_mut().try_for_each(|c| c.on_epoch_end(graph, &metrics))?;
+            let flow = self.each_callback(|c| c.on_epoch_end(graph, &metrics))?;
             run.history.push(metrics);
+            if flow == Flow::Stop || run.at.stopped {
+                break;
+            }
             run.at = Position { epoch: run.at.epoch + 1, ..Position::default() };
         }
         self.callbacks.iter_mut().try_for_each(|c| c.on_end(graph))?;
         Ok(run.history)
     }
 
-    /// Checks the hyperparameters of a training with `batches` batches per epoch.
-    fn check(&self, batches: usize) -> Result<()> {
+    /// Checks the hyperparameters of a training of `graph` with `batches` batches per epoch.
+    fn check(&self, batches: usize, graph: &Graph) -> Result<()> {
         self.schedule.check_rates(self.learning_rate)?;
-        self.optimizer.config().check()?;
+        self.optimizer.check(self.learning_rate, graph)?;
         // Optimizers count steps in 32 bits.
         match self.epochs.checked_mul(batches) {
             Some(steps) if u32::try_from(steps).is_ok() => Ok(()),
@@ -194,6 +199,9 @@ impl Trainer<'_> {
         run: &mut Run,
         keeper: &mut Option<&mut dyn Keeper>,
     ) -> Result<Pause> {
+        if run.at.stopped {
+            return Ok(Pause::EpochOver);
+        }
         let started = Instant::now();
         let (epoch, per_epoch) = (run.at.epoch, train.len());
         let mut pause = Pause::EpochOver;
@@ -208,21 +216,22 @@ impl Trainer<'_> {
             let step = epoch * per_epoch + number;
             let progress = Progress { epoch, epochs: self.epochs, step, steps: self.epochs * per_epoch };
             let size = batch.labels.len();
-            let (loss, rate) = self.step(graph, batch, progress, number, &mut run.scale)?;
+            let Stepped { loss, rate, flow } = self.step(graph, batch, progress, number, &mut run.scale)?;
             run.at.batch = number + 1;
             run.at.loss += f64::from(loss) * size as f64;
             run.at.images += size;
             run.at.learning_rate = rate;
+            run.at.stopped = flow == Flow::Stop;
             pause = match keeper.as_mut().map_or(Wish::GoOn, |keeper| keeper.wish(progress)) {
                 Wish::Stop => Pause::Stop,
                 Wish::Keep if number + 1 < per_epoch => Pause::Keep,
                 _ => Pause::EpochOver,
             };
-            if !matches!(pause, Pause::EpochOver) {
+            if run.at.stopped || !matches!(pause, Pause::EpochOver) {
                 break;
             }
         }
-        if matches!(pause, Pause::EpochOver) {
+        if matches!(pause, Pause::EpochOver) && !run.at.stopped {
             run.at.batch = per_epoch;
         }
         run.at.seconds += started.elapsed().as_secs_f64();
@@ -258,7 +267,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// Runs one step and returns its loss and learning rate.
+    /// Runs one step.
     fn step(
         &mut self,
         graph: &mut Graph,
@@ -266,23 +275,48 @@ impl Trainer<'_> {
         progress: Progress,
         i: usize,
         scale: &mut LossScale,
-    ) -> Result<(f32, f64)> {
+    ) -> Result<Stepped> {
         let seed = self.seed.wrapping_add(progress.step as u64);
         let tape = Tape::new(self.device).seed(seed).scaled(scale.factor());
         let (loss, mut gradients) = gradients(graph, self.objective, &batch, tape)?;
         if !loss.is_finite() {
             return Err(Error::Diverged { epoch: progress.epoch + 1, step: i + 1, loss });
         }
+        if let Some(reduce) = &mut self.reduce {
+            reduce.reduce(&mut gradients)?;
+        }
         let rates = self.schedule.at(self.learning_rate, progress.fraction());
         if !scale.unscale(&mut gradients, self.device)? {
-            return Ok((loss, rates.learning_rate));
+            return Ok(Stepped { loss, rate: rates.learning_rate, flow: Flow::Continue });
         }
-        let mut step = Step { graph, gradients: &mut gradients, progress, loss };
+        let mut step = Step { graph, gradients: &mut gradients, progress, loss, rates };
         self.callbacks.iter_mut().try_for_each(|c| c.before_step(&mut step))?;
-        self.optimizer.step(step.graph, step.gradients, rates, self.device)?;
-        self.callbacks.iter_mut().try_for_each(|c| c.after_step(&mut step))?;
-        Ok((loss, rates.learning_rate))
+        if step.rates != rates {
+            step.rates.check()?;
+        }
+        self.optimizer.step(step.graph, step.gradients, step.rates, self.device)?;
+        let flow = self.each_callback(|c| c.after_step(&mut step))?;
+        Ok(Stepped { loss, rate: step.rates.learning_rate, flow })
     }
+
+    /// Calls `hook` of every callback. The training stops if one of them stops it.
+    fn each_callback(&mut self, mut hook: impl FnMut(&mut dyn Callback) -> Result<Flow>) -> Result<Flow> {
+        let mut flow = Flow::Continue;
+        for callback in &mut self.callbacks {
+            if hook(&mut **callback)? == Flow::Stop {
+                flow = Flow::Stop;
+            }
+        }
+        Ok(flow)
+    }
+}
+
+/// The outcome of a step.
+struct Stepped {
+    loss: f32,
+    /// The learning rate.
+    rate: f64,
+    flow: Flow,
 }
 
 /// Computes the loss of `batch` and its gradients on `tape`, in training mode. If the loss is finite, the batch norms

@@ -112,6 +112,7 @@ pub fn train(
         seed: 5,
         objective: &mut CrossEntropy { smoothing: 0.0 },
         callbacks: callbacks.into_iter().map(|c| c as &mut dyn Callback).collect(),
+        reduce: None,
     };
     let mut val = Colors::new(5);
     trainer.fit(graph, data, Some(&mut val))

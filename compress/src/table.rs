@@ -1,19 +1,19 @@
 //! The table of techniques.
 
-use super::{Keys, Kind, Technique};
 use crate::compact::CompactConfig;
 use crate::distill::DistillStage;
 use crate::factorize::FactorizeConfig;
 use crate::fold::FoldConfig;
 use crate::prune::PruneStage;
 use crate::sparsify::SparsifyConfig;
+use crate::techniques::{Keys, Kind, Technique};
 use serde::de::MapAccess;
 use std::sync::Arc;
 
 /// Defines [`StageKeys`] for a list of [`Keys`].
 macro_rules! techniques {
     ($($name:ident: $keys:ty),+ $(,)?) => {
-        /// The techniques of a stage while its keys are being read.
+        /// The techniques of a stage of a recipe, while the keys of the stage are being read.
         #[derive(Debug, Default)]
         pub struct StageKeys {
             $($name: $keys,)+
@@ -38,7 +38,7 @@ macro_rules! techniques {
                 None
             }
 
-            /// The techniques that were read, in the order of the table.
+            /// Returns the techniques that were read, in the order of the table.
             pub fn techniques(self) -> Vec<Arc<dyn Technique>> {
                 [$(self.$name.technique()),+].into_iter().flatten().collect()
             }
