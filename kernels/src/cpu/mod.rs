@@ -30,9 +30,10 @@ mod scratch;
 pub mod simd;
 mod softmax;
 mod tile;
+mod tile_kernel;
 mod windows;
 
-pub use crate::params::{Activation, Adam, CompactIndex, Sgd, Storage, Trans};
+pub use crate::params::{Activation, Adam, CompactIndex, Dtype, Sgd, Trans};
 pub use adaptive_pool::{
     adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
     adaptive_max_pool2d_input_grad,
