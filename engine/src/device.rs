@@ -14,15 +14,20 @@ pub enum Device {
 }
 
 impl Device {
-    /// Opens the device `name`: `cpu`, `cuda` (the first GPU) or `cuda-on-cpu` (its kernels, emulated). `threads` is
-    /// the number of CPU workers; `None` is one per core. Returns an error if there is no such device, if `threads` is
+    /// Opens the device `name`: `cpu`, `cuda` (the first GPU), `cuda:1` (the second) or `cuda-on-cpu` (their kernels,
+    /// emulated). `threads` is the number of CPU workers; `None` is one per core. Returns an error if there is no such device, if `threads` is
     /// not in `1..=256`, or if the system cannot start them.
     pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
         match name {
             "cpu" => Ok(Self::Cpu(Self::open_cpu(threads)?)),
-            "cuda" => Ok(Self::Cuda(Cuda::open()?)),
+            "cuda" => Ok(Self::Cuda(Cuda::open(0)?)),
             "cuda-on-cpu" => Ok(Self::Cuda(Cuda::on_cpu()?)),
-            other => Err(Error::invalid(format!("device {other}: expected cpu, cuda or cuda-on-cpu"))),
+            other => match other.strip_prefix("cuda:").and_then(|index| index.parse().ok()) {
+                Some(index) => Ok(Self::Cuda(Cuda::open(index)?)),
+                None => Err(Error::invalid(format!(
+                    "device {other}: expected cpu, cuda, cuda:INDEX (from 0) or cuda-on-cpu"
+                ))),
+            },
         }
     }
 
@@ -112,7 +117,10 @@ mod tests {
         for (name, threads, expected) in [
             ("cpu", Some(0), "threads: expected 1 to 256, found 0"),
             ("cpu", Some(257), "threads: expected 1 to 256, found 257"),
-            ("gpu", None, "device gpu: expected cpu, cuda or cuda-on-cpu"),
+            ("gpu", None, "device gpu: expected cpu, cuda, cuda:INDEX (from 0) or cuda-on-cpu"),
+            ("cuda:", None, "device cuda:: expected cpu"),
+            ("cuda:-1", None, "device cuda:-1: expected cpu"),
+            ("cuda:one", None, "device cuda:one: expected cpu"),
         ] {
             let message = Device::open(name, threads).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");

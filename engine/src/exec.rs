@@ -185,7 +185,7 @@ impl Run<'_> {
         let beta = self.param(node, "bias", &bn.bias);
         if self.mode == Mode::Eval {
             let (mean, var) = (&bn.running_mean, &bn.running_var);
-            return self.tape.batch_norm_eval_then(x, &gamma, &beta, mean, var, bn.eps, tail);
+            return self.tape.batch_norm_eval_then(x, &gamma, &beta, [mean, var], bn.eps, tail);
         }
         let (y, stats) = self.tape.batch_norm_train_then(x, &gamma, &beta, bn.eps, tail)?;
         self.stats.insert(id, stats);

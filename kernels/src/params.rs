@@ -24,6 +24,45 @@ pub enum Activation {
     Relu6,
 }
 
+/// The origin of a batch norm's statistics. If they come from the batch, gradients also flow through them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statistics {
+    /// Computed from the batch.
+    Batch,
+    /// Given constants.
+    Given,
+}
+
+/// The operands and results of a batch norm's forward pass that its backward pass reads. `T` is a reference to data on
+/// the host or on a device.
+#[derive(Debug, Clone, Copy)]
+pub struct Normalized<T> {
+    /// The origin of `mean` and `var`.
+    pub statistics: Statistics,
+    /// The input, `[rows, C]`.
+    pub x: T,
+    /// The mean of each channel, `[C]`.
+    pub mean: T,
+    /// The variance of each channel, `[C]`.
+    pub var: T,
+    /// The scale of each channel, `[C]`.
+    pub gamma: T,
+    /// The fused activation.
+    pub activation: Activation,
+    /// The output, `[rows, C]`; needed only with an activation.
+    pub y: Option<T>,
+}
+
+impl<T> Normalized<T> {
+    /// Applies `f` to all data, for instance to find it on a device.
+    pub fn try_map<'a, U, E>(&'a self, mut f: impl FnMut(&'a T) -> Result<U, E>) -> Result<Normalized<U>, E> {
+        let Self { statistics, x, mean, var, gamma, activation, y } = self;
+        let [x, mean, var, gamma] = [f(x)?, f(mean)?, f(var)?, f(gamma)?];
+        let y = y.as_ref().map(f).transpose()?;
+        Ok(Normalized { statistics: *statistics, x, mean, var, gamma, activation: *activation, y })
+    }
+}
+
 /// The channels that a compact convolution keeps within an unchanged outer width.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CompactIndex {

@@ -6,7 +6,7 @@ use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
 use lopper_kernels::params::{Activation, Dtype, Trans};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
-use lopper_kernels::shapes::Linear;
+use lopper_kernels::shapes::{Linear, Matmul};
 use proptest::prelude::*;
 use support::{CPUS, Random, assert_bounded, magnitude, wide};
 
@@ -20,12 +20,13 @@ proptest! {
         let mut random = Random(seed);
         let (a, b) = (random.reals(m * k), random.reals(k * n));
         for (ta, tb) in TRANSPOSES.into_iter().flat_map(|ta| TRANSPOSES.map(|tb| (ta, tb))) {
+        let g = Matmul::new([ta, tb], [m, n, k]);
             let (mut want, mut sums) = (vec![0.0; m * n], vec![0.0; m * n]);
-            reference::gemm(ta, tb, m, n, k, &wide(&a), &wide(&b), false, &mut want);
-            reference::gemm(ta, tb, m, n, k, &magnitude(&a), &magnitude(&b), false, &mut sums);
+            reference::gemm(&g, &wide(&a), &wide(&b), false, &mut want);
+            reference::gemm(&g, &magnitude(&a), &magnitude(&b), false, &mut sums);
             for cpu in &*CPUS {
                 let mut c = vec![f32::NAN; m * n];
-                cpu::gemm(cpu, ta, tb, m, n, k, &a, &b, false, &mut c);
+                cpu::gemm(cpu, &g, &a, &b, false, &mut c);
                 assert_bounded(&format!("{} {ta:?} {tb:?}", cpu.isa()), 2.0, k, &c, &want, &sums);
             }
         }
@@ -118,12 +119,13 @@ fn exact(m: usize, n: usize, k: usize, seed: u64) {
     let mut random = Random(seed);
     let (a, b, start) = (random.integers(m * k), random.integers(k * n), random.integers(m * n));
     for (ta, tb) in TRANSPOSES.into_iter().flat_map(|ta| TRANSPOSES.map(|tb| (ta, tb))) {
+        let g = Matmul::new([ta, tb], [m, n, k]);
         for accumulate in [false, true] {
             let mut want = start.clone();
-            reference::gemm(ta, tb, m, n, k, &a, &b, accumulate, &mut want);
+            reference::gemm(&g, &a, &b, accumulate, &mut want);
             for cpu in &*CPUS {
                 let mut c = start.clone();
-                cpu::gemm(cpu, ta, tb, m, n, k, &a, &b, accumulate, &mut c);
+                cpu::gemm(cpu, &g, &a, &b, accumulate, &mut c);
                 assert_eq!(c, want, "{} {ta:?} {tb:?} {m}×{n}×{k}", cpu.isa());
             }
         }

@@ -64,7 +64,8 @@ const LINEAR_WEIGHTS: [(Dtype, &str); 2] = [(Dtype::F32, ""), (Dtype::Bf16, "")]
 /// Options that all commands share.
 #[derive(Args, Clone)]
 pub struct Common {
-    /// Device: cpu, cuda, or cuda-on-cpu, which runs the CUDA kernels on the CPU, slowly, to check them
+    /// Device: cpu, cuda (the first GPU), cuda:1 (the second) and so on, or cuda-on-cpu, which runs the CUDA kernels on
+    /// the CPU, slowly, to check them
     #[arg(long, global = true, default_value = "cpu")]
     device: String,
     /// Precision of matrix products on a GPU

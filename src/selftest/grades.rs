@@ -2,7 +2,7 @@
 
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue, mma, simt, wgmma};
 use lopper_kernels::params::{Dtype, Trans};
-use lopper_kernels::shapes::Conv2d;
+use lopper_kernels::shapes::{Conv2d, Matmul};
 
 /// A family of kernels for matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +127,7 @@ impl Grade {
     pub fn gemm(
         self,
         cuda: &Cuda,
-        [ta, tb]: [Trans; 2],
-        [m, n, k]: [usize; 3],
+        g: &Matmul,
         a: &DeviceBuffer,
         b: &DeviceBuffer,
         accumulate: bool,
@@ -139,11 +138,11 @@ impl Grade {
             Self::Mma => mma::gemm,
             Self::Chosen => cuda::gemm,
             Self::Wgmma => {
-                assert!(ta == Trans::No && tb == Trans::Yes && !accumulate, "wgmma computes only A·Bᵀ");
-                let g = Conv2d::square([m, 1, 1, k], n, 1, 1, 0);
+                assert!([g.ta, g.tb] == [Trans::No, Trans::Yes] && !accumulate, "wgmma computes only A·Bᵀ");
+                let g = Conv2d::square([g.m, 1, 1, g.k], g.n, 1, 1, 0);
                 return wgmma::conv2d_forward(cuda, &g, a, b, &Epilogue::default(), c);
             }
         };
-        gemm(cuda, ta, tb, m, n, k, a, b, accumulate, c)
+        gemm(cuda, g, a, b, accumulate, c)
     }
 }

@@ -1,8 +1,9 @@
 //! Whole networks on the device against the CPU: losses, the gradients of all parameters, and two training steps.
 
+use super::case::Case;
 use super::line::Tally;
+use super::rig::Rig;
 use super::rig::random;
-use super::{Case, Rig};
 use lopper_engine::data::{Batch, Batches};
 use lopper_engine::train::{CrossEntropy, Optimizer, OptimizerConfig, Schedule, Trainer, gradients};
 use lopper_engine::{Device, Graph, ParamGradients, Result, Tape, Tensor};

@@ -1,7 +1,8 @@
 //! The demo's walkthrough on the device: train, distill, sparsify, prune, tune, fold, factorize.
 
+use super::case::Case;
 use super::line::Tally;
-use super::{Case, Rig};
+use super::rig::Rig;
 use crate::keeping::KeepArgs;
 use crate::pipeline::Pipeline;
 use crate::progress::note;

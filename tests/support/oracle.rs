@@ -83,12 +83,11 @@ fn geometry(pool: &Pool, shape: &[usize]) -> shapes::Pool2d {
 }
 
 fn batch_norm(bn: &BatchNorm, mode: Mode, x: &[f64], gamma: &[f64], beta: &[f64], y: &mut [f64]) {
-    let (c, eps) = (gamma.len(), bn.eps.into());
+    let c = gamma.len();
+    let g = shapes::BatchNorm { rows: x.len() / c, c, eps: bn.eps };
     let (mut mean, mut var) = (doubles(&bn.running_mean), doubles(&bn.running_var));
     match mode {
-        Mode::Eval => reference::batch_norm_forward_eval(x.len() / c, c, x, &mean, &var, gamma, beta, eps, y),
-        Mode::Train => {
-            reference::batch_norm_forward_train(x.len() / c, c, x, gamma, beta, eps, y, &mut mean, &mut var)
-        }
+        Mode::Eval => reference::batch_norm_forward_eval(&g, x, [&mean, &var], [gamma, beta], y),
+        Mode::Train => reference::batch_norm_forward_train(&g, x, [gamma, beta], y, [&mut mean, &mut var]),
     }
 }

@@ -157,7 +157,7 @@ impl Packer<'_> {
 fn batch_norm(bn: &BatchNorm) -> Kernel {
     let [mean, var] = [&bn.running_mean, &bn.running_var].map(Tensor::data);
     let [gamma, beta] = [&bn.weight, &bn.bias].map(|param| param.value().data());
-    Kernel::BatchNorm(PackedBatchNorm::new(mean, var, gamma, beta, bn.eps))
+    Kernel::BatchNorm(PackedBatchNorm::new([mean, var], [gamma, beta], bn.eps))
 }
 
 impl Kernel {
@@ -179,7 +179,7 @@ impl Kernel {
         let x = input(0);
         match self {
             Self::Conv2d(g, w, bias) => cpu::conv2d_forward_packed(cpu, g, x, w, &end(bias), y),
-            Self::BatchNorm(bn) => cpu::batch_norm_forward_packed(cpu, bn, x, residual, activation, y),
+            Self::BatchNorm(bn) => cpu::batch_norm_forward_packed(cpu, bn, x, &end(&None), y),
             Self::Linear(g, w, bias) => cpu::linear_forward_packed(cpu, g, x, w, &end(bias), y),
             Self::Plain(plain) => plain.run(cpu, input, inputs, y),
         }

@@ -249,8 +249,8 @@ impl Norm {
 
     fn run(&self, gpu: &Cuda, x: &DeviceBuffer, end: &Epilogue, y: &mut DeviceBuffer) -> cuda::Result<()> {
         let Self { rows, channels: [mean, var, gamma, beta], eps } = self;
-        let (c, Epilogue { residual, activation, .. }) = (mean.len(), *end);
-        cuda::batch_norm_forward_eval(gpu, *rows, c, x, mean, var, gamma, beta, *eps, residual, activation, y)
+        let g = shapes::BatchNorm { rows: *rows, c: mean.len(), eps: *eps };
+        cuda::batch_norm_forward_eval(gpu, &g, x, [mean, var], [gamma, beta], end, y)
     }
 }
 

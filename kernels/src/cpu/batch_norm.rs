@@ -17,27 +17,24 @@
 //! (1983).
 
 use super::columns::{Repeated, Shift, column_sums, map_channels};
-use super::{Activation, Cpu};
+use super::{Cpu, Epilogue};
+use crate::params::{Activation, Normalized, Statistics};
+use crate::shapes::BatchNorm;
 
-/// Normalizes by the statistics of this batch, then adds `residual`, which has the layout of `x`, and applies the
-/// activation. Also returns the statistics: `mean` and the biased variance `var`, both `[C]`.
+/// Normalizes by the statistics of this batch, scales and shifts by `affine`, which is `gamma` and `beta`, and ends with
+/// `epilogue`, which has no bias. Also returns the statistics: `mean` and the biased variance `var`, both `[C]`.
 pub fn batch_norm_forward_train(
     cpu: &Cpu,
-    rows: usize,
-    c: usize,
+    g: &BatchNorm,
     x: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    eps: f32,
-    residual: Option<&[f32]>,
-    activation: Activation,
+    affine: [&[f32]; 2],
+    epilogue: &Epilogue,
     y: &mut [f32],
-    mean: &mut [f32],
-    var: &mut [f32],
+    [mean, var]: [&mut [f32]; 2],
 ) {
-    assert_eq!((x.len(), mean.len(), var.len()), (rows * c, c, c));
-    statistics(cpu, rows, x, mean, var);
-    batch_norm_forward_eval(cpu, rows, c, x, mean, var, gamma, beta, eps, residual, activation, y);
+    assert_eq!((x.len(), mean.len(), var.len()), (g.len(), g.c, g.c));
+    statistics(cpu, g.rows, x, mean, var);
+    batch_norm_forward_eval(cpu, g, x, [mean, var], affine, epilogue, y);
 }
 
 /// Computes the mean and the biased variance of each channel.
@@ -66,33 +63,28 @@ fn statistics(cpu: &Cpu, rows: usize, x: &[f32], mean: &mut [f32], var: &mut [f3
     }
 }
 
-/// Normalizes by the given statistics, adds `residual` and applies the activation. The mean is subtracted first, so
-/// that a large mean causes no cancellation.
+/// Normalizes by the given mean and variance; the rest is as in [`batch_norm_forward_train`]. The mean is subtracted
+/// first, so that a large mean causes no cancellation.
 pub fn batch_norm_forward_eval(
     cpu: &Cpu,
-    rows: usize,
-    c: usize,
+    g: &BatchNorm,
     x: &[f32],
-    mean: &[f32],
-    var: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    eps: f32,
-    residual: Option<&[f32]>,
-    activation: Activation,
+    statistics: [&[f32]; 2],
+    affine: [&[f32]; 2],
+    epilogue: &Epilogue,
     y: &mut [f32],
 ) {
-    assert_eq!((x.len(), mean.len()), (rows * c, c));
-    let packed = PackedBatchNorm::new(mean, var, gamma, beta, eps);
-    batch_norm_forward_packed(cpu, &packed, x, residual, activation, y);
+    assert_eq!((x.len(), statistics[0].len()), (g.len(), g.c));
+    let packed = PackedBatchNorm::new(statistics, affine, g.eps);
+    batch_norm_forward_packed(cpu, &packed, x, epilogue, y);
 }
 
 /// A batch norm with given statistics, packed in the order in which the kernel reads it.
 pub struct PackedBatchNorm(Repeated<3>);
 
 impl PackedBatchNorm {
-    /// Packs the parameters, `[C]` each.
-    pub fn new(mean: &[f32], var: &[f32], gamma: &[f32], beta: &[f32], eps: f32) -> Self {
+    /// Packs mean and variance, `gamma` and `beta`, `[C]` each.
+    pub fn new([mean, var]: [&[f32]; 2], [gamma, beta]: [&[f32]; 2], eps: f32) -> Self {
         Self(Repeated::new(mean.len(), [mean, &factors(var, gamma, eps), beta]))
     }
 
@@ -112,12 +104,12 @@ pub fn batch_norm_forward_packed(
     cpu: &Cpu,
     packed: &PackedBatchNorm,
     x: &[f32],
-    residual: Option<&[f32]>,
-    activation: Activation,
+    epilogue: &Epilogue,
     y: &mut [f32],
 ) {
     assert_eq!((x.len(), x.len() % packed.0.channels()), (y.len(), 0));
-    let params = &packed.0;
+    let (params, Epilogue { bias, residual, activation }) = (&packed.0, *epilogue);
+    assert!(bias.is_none(), "the bias of a batch norm is beta");
     let [low, high] = bounds(activation);
     // A NaN passes through both comparisons.
     let clamp = move |z: f32| {
@@ -134,15 +126,6 @@ pub fn batch_norm_forward_packed(
     }
 }
 
-/// The origin of a batch norm's statistics. If they come from the batch, gradients also flow through them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Statistics {
-    /// Computed from the batch: [`batch_norm_forward_train`].
-    Batch,
-    /// Given constants: [`batch_norm_forward_eval`].
-    Given,
-}
-
 /// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz = dy` if the output
 /// `y` lies within the bounds of the activation, and `dz = 0` otherwise:
 ///
@@ -153,25 +136,24 @@ pub enum Statistics {
 /// the residual, and `dx` is written to `residual_dx`. `y` is not read if there is no activation.
 pub fn batch_norm_backward(
     cpu: &Cpu,
-    rows: usize,
-    c: usize,
-    statistics: Statistics,
-    x: &[f32],
-    mean: &[f32],
-    var: &[f32],
-    gamma: &[f32],
-    eps: f32,
-    activation: Activation,
-    y: &[f32],
+    g: &BatchNorm,
+    forward: &Normalized<&[f32]>,
     dy: &mut [f32],
     residual_dx: Option<&mut [f32]>,
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
+    [dgamma, dbeta]: [&mut [f32]; 2],
 ) {
+    let BatchNorm { rows, c, eps } = *g;
+    let Normalized { statistics, x, mean, var, gamma, activation, y } = *forward;
     assert_eq!((x.len(), dy.len()), (rows * c, rows * c));
     assert_eq!((mean.len(), var.len(), dgamma.len(), dbeta.len()), (c, c, c, c));
-    // The bounds are infinite, so any matrix of this size serves as `y`.
-    let y = if activation == Activation::None { x } else { y };
+    let y = match y {
+        Some(y) if activation != Activation::None => y,
+        // The bounds are infinite, so any matrix of this size serves as `y`.
+        y => {
+            assert!(activation == Activation::None || y.is_some(), "an activation needs its output");
+            x
+        }
+    };
     let [low, high] = bounds(activation);
     let mask = move |y: f32, dy: f32| if y > low && y < high { dy } else { 0.0 };
     let sums = column_sums(cpu, c, Shift::Channels(mean), [x, y, dy], move |mean, [x, y, dy]| {

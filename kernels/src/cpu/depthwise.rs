@@ -11,7 +11,8 @@
 
 use super::Cpu;
 use super::conv2d::{Epilogue, Windows, sum_chunks, tap_offsets};
-use super::scratch::{Shared, Workspace};
+use super::shared::Shared;
+use super::shelf::Workspace;
 use super::simd::{Kernel, Simd};
 use super::tile::activate;
 use crate::shapes::Conv2d;

@@ -16,7 +16,7 @@ pub fn linear_forward(cpu: &Cpu, g: &Linear, x: &[f32], w: &[f32], bias: Option<
     if g.n == 1 {
         gemv(cpu, Trans::No, g.outputs, g.inputs, w, x, y);
     } else {
-        gemm(cpu, Trans::No, Trans::Yes, g.n, g.outputs, g.inputs, x, w, false, y);
+        gemm(cpu, &g.forward(), x, w, false, y);
     }
     if let Some(bias) = bias {
         for row in y.chunks_exact_mut(g.outputs) {
@@ -32,13 +32,13 @@ pub fn linear_input_grad(cpu: &Cpu, g: &Linear, dy: &[f32], w: &[f32], dx: &mut 
     if g.n == 1 {
         gemv(cpu, Trans::Yes, g.outputs, g.inputs, w, dy, dx);
     } else {
-        gemm(cpu, Trans::No, Trans::No, g.n, g.inputs, g.outputs, dy, w, false, dx);
+        gemm(cpu, &g.input_grad(), dy, w, false, dx);
     }
 }
 
 /// Computes the gradient with respect to the weight: `x` `[N, I]`, `dy` `[N, O]` → `dw` `[O, I]`.
 pub fn linear_weight_grad(cpu: &Cpu, g: &Linear, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    gemm(cpu, Trans::Yes, Trans::No, g.outputs, g.inputs, g.n, dy, x, false, dw);
+    gemm(cpu, &g.weight_grad(), dy, x, false, dw);
 }
 
 /// The weight of a linear layer, packed in the order in which the kernel reads it.

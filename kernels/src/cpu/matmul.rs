@@ -10,11 +10,13 @@
 
 use super::Cpu;
 use super::panels::{Panel, Strided, split_columns};
-use super::scratch::{Shared, Workspace};
+use super::shared::Shared;
+use super::shelf::Workspace;
 use super::simd::{Kernel, Simd};
 use super::tile::{MAX_MR, MAX_NR, Tile};
 use super::tile_kernel::Types;
 use crate::params::{Activation, Trans};
+use crate::shapes::Matmul;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -23,25 +25,10 @@ const CHUNK: usize = 512;
 /// The number of rows of C that share a packed chunk in a task, if there are enough.
 const ROWS: usize = 512;
 
-/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` is `[k, n]` and C is
-/// `[m, n]`, all row-major. A is stored as `[k, m]` if `ta` transposes it, and B as `[n, k]` if `tb` does.
-pub fn gemm(
-    cpu: &Cpu,
-    ta: Trans,
-    tb: Trans,
-    m: usize,
-    n: usize,
-    k: usize,
-    a: &[f32],
-    b: &[f32],
-    accumulate: bool,
-    c: &mut [f32],
-) {
-    assert_eq!(
-        (a.len(), b.len(), c.len()),
-        (m * k, k * n, m * n),
-        "the matrices have the lengths of their shapes"
-    );
+/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. The matrices are those of [`Matmul`].
+pub fn gemm(cpu: &Cpu, g: &Matmul, a: &[f32], b: &[f32], accumulate: bool, c: &mut [f32]) {
+    let Matmul { ta, tb, m, n, k } = *g;
+    assert_eq!([a.len(), b.len(), c.len()], g.lens(), "the matrices have the lengths of their shapes");
     if k == 0 {
         if !accumulate {
             c.fill(0.0);

@@ -11,7 +11,8 @@
 use super::panels::Strided;
 use super::simd::Simd;
 use super::tile::{MAX_NR, Tile};
-use super::{Backend, portable};
+use super::isa::Backend;
+use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 use crate::dtype::Dtype;

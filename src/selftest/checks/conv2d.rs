@@ -1,7 +1,7 @@
 //! Convolutions and both their gradients: one group with every grade, several groups with the dispatched kernels.
 
 use super::products::limit;
-use crate::selftest::Case;
+use crate::selftest::case::Case;
 use crate::selftest::grades::{Grade, Pass};
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, factors, random};

@@ -11,8 +11,9 @@ mod sparse;
 
 pub use sparse::kill_every_other_block;
 
-use super::Case;
+use super::case::Case;
 use super::grades::Grade;
+use super::line::Tally;
 use super::rig::{FLOATS, Rig};
 use lopper_engine::Result;
 use lopper_kernels::params::Dtype;
@@ -76,7 +77,7 @@ pub fn dispatch(_: &Rig) -> Result<Vec<Case>> {
     Ok(Grade::Chosen.precisions().iter().flat_map(of).collect())
 }
 
-type InType = fn(&Rig, &mut super::Tally, Dtype) -> Result<()>;
+type InType = fn(&Rig, &mut Tally, Dtype) -> Result<()>;
 
 fn in_every_type(checks: &[(&'static str, InType)]) -> Vec<Case> {
     let of = |&(what, check): &(&'static str, InType)| {

@@ -1,6 +1,6 @@
 //! Matrix products and linear layers.
 
-use crate::selftest::Case;
+use crate::selftest::case::Case;
 use crate::selftest::grades::Grade;
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, epsilon, factors, random};
@@ -8,7 +8,7 @@ use lopper_engine::Result;
 use lopper_kernels::cpu;
 use lopper_kernels::cuda::{self, Epilogue};
 use lopper_kernels::params::{Dtype, Trans};
-use lopper_kernels::shapes::Linear;
+use lopper_kernels::shapes::{Linear, Matmul};
 
 /// Returns how far a sum of `depth` products of random numbers may differ between summation orders, relative to the
 /// largest sum, plus the rounding to `dtype`. The limit is wider for tensor cores, which truncate their sums where
@@ -57,7 +57,7 @@ fn one(
     trans: [Trans; 2],
     sizes: [usize; 3],
 ) -> Result<()> {
-    let ([m, n, k], dtype) = (sizes, precision.storage());
+    let ([m, n, k], g, dtype) = (sizes, Matmul::new(trans, sizes), precision.storage());
     let (a, b) = (factors(precision, random(1, m * k)), factors(precision, random(2, k * n)));
     let start = factors(precision, random(3, m * n));
     let (on_a, on_b, on_start) = (rig.put(dtype, &a)?, rig.put(dtype, &b)?, rig.put(dtype, &start)?);
@@ -65,10 +65,10 @@ fn one(
     for &accumulate in both {
         let got = rig.twice(dtype, m * n, |c| {
             gpu.copy(&on_start, c)?;
-            grade.gemm(&gpu, trans, sizes, &on_a, &on_b, accumulate, c)
+            grade.gemm(&gpu, &g, &on_a, &on_b, accumulate, c)
         })?;
         let mut want = start.clone();
-        cpu::gemm(&rig.cpu, trans[0], trans[1], m, n, k, &a, &b, accumulate, &mut want);
+        cpu::gemm(&rig.cpu, &g, &a, &b, accumulate, &mut want);
         let sum = if accumulate { ", added" } else { "" };
         let at = format!("{:?} {:?} {m}×{n}×{k}{sum}", trans[0], trans[1]);
         tally.compare(&at, limit(precision, k, dtype), &got, &want);

@@ -2,7 +2,7 @@
 
 use super::conv2d::shape;
 use super::products::limit;
-use crate::selftest::Case;
+use crate::selftest::case::Case;
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, factors, random};
 use lopper_engine::Result;

@@ -1,9 +1,10 @@
 //! The convolutions of VGG16 and two ResNets on 64 images of 128 pixels, with both their gradients.
 
 use super::{GRADES, noise, time};
+use crate::selftest::case::Case;
 use crate::selftest::grades::{Grade, Pass};
 use crate::selftest::line::Timing;
-use crate::selftest::{Case, Rig};
+use crate::selftest::rig::Rig;
 use lopper_engine::{Layer, Result};
 use lopper_kernels::params::Dtype;
 use lopper_kernels::shapes::Conv2d;

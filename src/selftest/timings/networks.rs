@@ -1,8 +1,9 @@
 //! Whole networks in wall-clock time: the latency of one image, and training steps.
 
 use crate::latency::{Latency, test_images};
+use crate::selftest::case::Case;
 use crate::selftest::line::Timing;
-use crate::selftest::{Case, Rig};
+use crate::selftest::rig::Rig;
 use lopper_engine::data::Batch;
 use lopper_engine::plan::Plan;
 use lopper_engine::train::{CrossEntropy, Optimizer, OptimizerConfig, gradients};

@@ -2,11 +2,12 @@
 
 use super::conv2d::{layers, product};
 use super::{noise, time};
+use crate::selftest::case::Case;
 use crate::selftest::checks::kill_every_other_block;
 use crate::selftest::grades::{Grade, Pass};
 use crate::selftest::line::Timing;
+use crate::selftest::rig::Rig;
 use crate::selftest::rig::random;
-use crate::selftest::{Case, Rig};
 use lopper_engine::Result;
 use lopper_kernels::cuda::{self, Epilogue, PackedConv2d};
 use lopper_kernels::params::{CompactIndex, Dtype};

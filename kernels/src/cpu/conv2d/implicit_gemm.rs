@@ -16,7 +16,8 @@ use super::scatter::Scatter;
 use super::windows::Windows;
 use crate::cpu::Cpu;
 use crate::cpu::panels::Panel;
-use crate::cpu::scratch::{Shared, Workspace};
+use crate::cpu::shared::Shared;
+use crate::cpu::shelf::Workspace;
 use crate::cpu::tile::{MAX_NR, Tile};
 use rayon::prelude::*;
 

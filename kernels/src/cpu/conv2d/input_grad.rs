@@ -11,7 +11,7 @@ use super::implicit_gemm::ImplicitGemm;
 use super::windows::Windows;
 use super::winograd::{Direction, run_fresh};
 use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
-use crate::cpu::scratch::Shared;
+use crate::cpu::shared::Shared;
 use crate::cpu::tile_kernel::Types;
 use crate::cpu::{Cpu, depthwise};
 use crate::residue::Residue;

@@ -4,7 +4,7 @@ use super::algorithm::{Algorithm, Choice, Packing};
 use super::winograd::{Direction, Filters};
 use crate::buffer::Buffer;
 use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
-use crate::cpu::scratch::Shared;
+use crate::cpu::shared::Shared;
 use crate::cpu::tile_kernel::{TileKernel, Types};
 use crate::cpu::{Cpu, depthwise};
 use crate::dtype::Dtype;

@@ -18,7 +18,7 @@ use super::scatter::Scatter;
 use super::winograd::{Direction, Winograd, run_fresh};
 use super::{Epilogue, Windows};
 use crate::buffer::Buffer;
-use crate::cpu::scratch::Shared;
+use crate::cpu::shared::Shared;
 use crate::cpu::{Cpu, depthwise};
 use crate::dtype::Dtype;
 use crate::params::CompactIndex;
@@ -216,9 +216,9 @@ pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<
     }
     let dense = Pattern::dense(g.filters_shape());
     let direct = Layout::choose(cpu, g, &dense, Packing::By(Algorithm::Direct), Dtype::F32);
-    let packed = PackedConv2d::pack(cpu, g, w, &dense, direct, |len| cpu.take_buffer(len));
+    let packed = PackedConv2d::pack(cpu, g, w, &dense, direct, |len| cpu.shelf.take(len));
     conv2d_forward_packed(cpu, g, x, &packed, &epilogue, y);
-    cpu.give_buffer(packed.data);
+    cpu.shelf.give(packed.data);
 }
 
 /// Convolution with packed weights and a fused epilogue: `y = activation(x ∗ w + bias + residual)`.

@@ -2,7 +2,7 @@
 
 use super::Epilogue;
 use crate::cpu::Cpu;
-use crate::cpu::scratch::Shared;
+use crate::cpu::shared::Shared;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::activate;
 use crate::params::Activation;

@@ -4,7 +4,7 @@ use super::transform::both_sides;
 use super::{BLOCK, SKEW, TOGETHER, Tiling, f2, f4};
 use crate::cpu::Cpu;
 use crate::cpu::panels::{Panel, packed_len, split_columns};
-use crate::cpu::scratch::Shared;
+use crate::cpu::shared::Shared;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::cpu::tile::MAX_NR;
 use crate::cpu::tile_kernel::Types;

@@ -17,7 +17,8 @@ use super::{Direction, Filters, POINTS, Pass, SKEW, SMALL, Tiling, Winograd};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::panels::Panel;
-use crate::cpu::scratch::{Shared, Workspace};
+use crate::cpu::shared::Shared;
+use crate::cpu::shelf::Workspace;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
