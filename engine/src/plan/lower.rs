@@ -209,7 +209,7 @@ impl<'g> Lowering<'g> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::{Conv2d, Linear};
+    use crate::graph::layer::{Conv2d, Linear};
     use crate::{Param, Tensor};
 
     fn conv(c: usize) -> Layer {

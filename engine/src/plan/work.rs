@@ -1,8 +1,8 @@
 //! Device-independent work of an operation: the geometry of its kernel, and the layer that has its weights.
 
 use super::lower::Op;
-use crate::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
-use crate::shape::{adaptive_geometry, shortcut_geometry};
+use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
+use crate::graph::shape::{adaptive_geometry, shortcut_geometry};
 use crate::{Layer, Result, Tensor};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes::{self, AdaptivePool2d, PadShortcut, Pool2d};

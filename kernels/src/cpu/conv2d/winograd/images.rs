@@ -5,9 +5,9 @@ use super::transform::{Map, both_sides};
 use super::{Epilogue, Pass, Tiling};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::scatter::Scatter;
-use crate::cpu::shared::Shared;
+use crate::cpu::device::shared::Shared;
+use crate::cpu::gemm::tile::{activate, load_lanes, store_lanes};
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::tile::{activate, load_lanes, store_lanes};
 use std::ops::Range;
 
 /// The number of pixels in the largest tile.

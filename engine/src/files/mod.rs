@@ -1,0 +1,7 @@
+//! Files: model files, weights in PyTorch's names, and reading and writing them safely.
+
+pub mod atomic;
+pub mod file;
+pub mod input;
+pub(crate) mod tensor_file;
+pub mod torchvision;
