@@ -18,7 +18,7 @@ use common::ways::{Way, checked_in_turn};
 use common::workload::noise;
 use lopper_engine::Result;
 use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedLinear};
-use lopper_kernels::params::{Storage, Trans};
+use lopper_kernels::params::{Dtype, Trans};
 use lopper_kernels::shapes::{Conv2d, Linear, Matmul};
 use std::process::ExitCode;
 
@@ -83,8 +83,8 @@ fn layer(cpu: &Cpu, g: &Linear, w: &[f32], memory: &Memory, options: &Options) -
         })
     };
     let mut ways = [
-        packed("packed", Storage::F32, &forward),
-        packed("packed bf16", Storage::Bf16, &forward_bf16),
+        packed("packed", Dtype::F32, &forward),
+        packed("packed bf16", Dtype::Bf16, &forward_bf16),
         Way::new("stored", "", &forward, dy.len(), |y| cpu::linear_forward(cpu, g, &x, w, None, y)),
         Way::new("input_grad", "", &input_grad, x.len(), |dx| cpu::linear_input_grad(cpu, g, &dy, w, dx)),
         Way::new("weight_grad", "", &weight_grad, w.len(), |dw| cpu::linear_weight_grad(cpu, g, &x, &dy, dw)),

@@ -11,7 +11,7 @@ use lopper_engine::train::{
     ParamGroup, Progress, Reduce, Schedule, Step, Trainer, Why, Wish, evaluate, gradients,
 };
 use lopper_engine::{Device, Graph, Layer, Param, ParamGradients, Pass, Result, Tape, Tensor, Var};
-use lopper_kernels::params::Storage;
+use lopper_kernels::params::Dtype;
 use proptest::prelude::*;
 use std::path::PathBuf;
 use support::colors::{ADAM, Colors, SGD, network, noise};
@@ -365,14 +365,14 @@ fn plans_are_evaluated_like_graphs() {
     let expected = evaluate(&graph, &mut Colors::new(3), &device).unwrap();
     assert!((0.3..1.0).contains(&expected.accuracy.top1()), "{expected:?}");
     for (planned, linear, tolerance) in
-        [(12, Storage::F32, 1e-5), (17, Storage::F32, 1e-5), (12, Storage::Bf16, 1e-2)]
+        [(12, Dtype::F32, 1e-5), (17, Dtype::F32, 1e-5), (12, Dtype::Bf16, 1e-2)]
     {
         let options = PlanOptions { linear, ..PlanOptions::default() };
         let mut plan = Plan::with(&graph, [planned, 6, 6, 3], &device, options).unwrap();
         let found = evaluate(&mut plan, &mut Colors::new(3), &device).unwrap();
         assert_eq!(found.accuracy.total, expected.accuracy.total);
         assert!((found.loss - expected.loss).abs() <= tolerance * expected.loss, "{found:?}, {expected:?}");
-        if linear == Storage::F32 {
+        if linear == Dtype::F32 {
             assert_eq!(found.accuracy, expected.accuracy);
         }
     }

@@ -77,6 +77,16 @@ impl Buffer {
         self
     }
 
+    /// The bytes of the floats.
+    pub fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(self)
+    }
+
+    /// The bytes of the floats, for writing.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(self)
+    }
+
     /// Copies `values` into a new buffer.
     pub fn from_slice(values: &[f32]) -> Self {
         let mut buffer = Self::unspecified(values.len());

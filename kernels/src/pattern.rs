@@ -15,7 +15,7 @@
 //!   █·██··█·      █·█··██·       █··█·██·
 //!   █·██··█·      ·██·█··█       ·██·····
 //!   ·█··██·█      ██····██       ██·····█
-//!   ·█··██·█      ·█·█·█·█       ···█·█··
+//!   ·█··██·█      ·█·█·█·█       ····██··
 //! ```
 //!
 //! A [`Pattern`] is derived in two steps. First, filters and input channels without any nonzero weight are removed.

@@ -3,7 +3,7 @@
 mod support;
 
 use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
-use lopper_kernels::params::{Activation, Storage, Trans};
+use lopper_kernels::params::{Activation, Dtype, Trans};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{Linear, Matmul};
@@ -68,7 +68,7 @@ proptest! {
                 cpu::linear_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut y);
                 (y, packed.bytes())
             };
-            let (halves, half_bytes) = run(PackedLinear::stored(cpu, &g, &w, Storage::Bf16));
+            let (halves, half_bytes) = run(PackedLinear::stored(cpu, &g, &w, Dtype::Bf16));
             let (whole, bytes) = run(PackedLinear::new(cpu, &g, &rounded));
             prop_assert_eq!(halves, whole, "{}", cpu.isa());
             prop_assert_eq!(2 * half_bytes, bytes);
@@ -95,7 +95,7 @@ proptest! {
             Epilogue { residual: Some(&residual), activation: Activation::Relu, ..Default::default() },
         ];
         for (cpu, storage, end) in CPUS.iter().flat_map(|cpu| {
-            [Storage::F32, Storage::Bf16].into_iter().flat_map(move |storage| ends.map(|end| (cpu, storage, end)))
+            [Dtype::F32, Dtype::Bf16].into_iter().flat_map(move |storage| ends.map(|end| (cpu, storage, end)))
         }) {
             let run = |packed: &PackedLinear| {
                 let mut y = vec![f32::NAN; n * outputs];

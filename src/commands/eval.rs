@@ -6,7 +6,7 @@ use lopper_engine::data::Batches;
 use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::train::{Evaluation, evaluate};
 use lopper_engine::{Device, Error, Graph, Result, file};
-use lopper_kernels::params::Storage;
+use lopper_kernels::params::Dtype;
 use lopper_models::data::Loader;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -62,8 +62,8 @@ impl Eval {
 
     /// Evaluates the graph, or, if its weights are to be rounded, a plan that stores them so.
     fn evaluate(&self, graph: &Graph, images: &mut Loader, device: &Device) -> Result<Evaluation> {
-        let linear = self.weights.storage();
-        if linear == Storage::F32 {
+        let linear = self.weights.linear_weights;
+        if linear == Dtype::F32 {
             return evaluate(graph, images, device);
         }
         let [h, w, c] = images.image_shape();

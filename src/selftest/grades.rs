@@ -1,7 +1,7 @@
 //! The three grades of matrix kernels and the dispatch that chooses among them, with one set of signatures.
 
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue, mma, simt, wgmma};
-use lopper_kernels::params::{Precision, Trans};
+use lopper_kernels::params::{Dtype, Trans};
 use lopper_kernels::shapes::{Conv2d, Matmul};
 
 /// A family of kernels for matrix products.
@@ -48,16 +48,16 @@ impl Grade {
     }
 
     /// Returns the precisions that this grade supports.
-    pub fn precisions(self) -> &'static [Precision] {
+    pub fn precisions(self) -> &'static [Dtype] {
         match self {
-            Self::Simt => &[Precision::F32],
-            Self::Mma | Self::Wgmma => &[Precision::Tf32, Precision::Bf16, Precision::F16],
-            Self::Chosen => &[Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16],
+            Self::Simt => &[Dtype::F32],
+            Self::Mma | Self::Wgmma => &[Dtype::Tf32, Dtype::Bf16, Dtype::F16],
+            Self::Chosen => &Dtype::PRECISIONS,
         }
     }
 
     /// Checks whether this grade computes `pass` of `g` on `cuda`; the error says why not.
-    pub fn applies(self, cuda: &Cuda, pass: Pass, g: &Conv2d, precision: Precision) -> Result<(), String> {
+    pub fn applies(self, cuda: &Cuda, pass: Pass, g: &Conv2d, precision: Dtype) -> Result<(), String> {
         let dtype = precision.storage();
         match self {
             Self::Simt | Self::Chosen => Ok(()),

@@ -10,7 +10,7 @@ use crate::recipe::Recipe;
 use crate::report;
 use crate::run_directory::RunDirectory;
 use lopper_engine::{Error, Result};
-use lopper_kernels::params::Precision;
+use lopper_kernels::params::Dtype;
 
 /// Recipe for the emulator, with one image of each class.
 const EMULATED: &str = include_str!("emulated.toml");
@@ -26,7 +26,7 @@ fn run(rig: &Rig, tally: &mut Tally) -> Result<()> {
         false => Recipe::parse(EMULATED)?,
     };
     let out = tempfile::tempdir().map_err(|e| Error::file(std::env::temp_dir(), e))?;
-    let (device, seed) = (rig.device(Precision::F32), recipe.seed);
+    let (device, seed) = (rig.device(Dtype::F32), recipe.seed);
     let splits = lopper_models::data::open(&recipe.data, None, seed)?;
     let mut directory = RunDirectory::claim(out.path(), false, &KeepArgs::default())?;
     let mut rows = Vec::new();

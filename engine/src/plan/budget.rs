@@ -6,10 +6,8 @@ use super::places::Places;
 use super::work::{Convolution, FullyConnected, Work};
 use crate::Result;
 use crate::memory::{Budget, bytes_of};
-use lopper_kernels::cpu::{Algorithm, Footprint, PackedBatchNorm, Packing};
-use lopper_kernels::params::Storage;
+use lopper_kernels::cpu::{Footprint, PackedBatchNorm};
 use lopper_kernels::pattern::Pattern;
-use lopper_kernels::shapes::Conv2d;
 use std::fmt;
 
 /// Maximum number of buffers that a call borrows from the device at the same time. The device keeps as many, each as
@@ -26,7 +24,7 @@ pub(super) fn require(packer: &Packer, ops: &[Op], works: &[Work], places: &Plac
     let largest = ops.iter().max_by_key(|op| op.len()).map_or("", |op| op.node.name.as_str());
     account.take(
         format_args!("the values between the layers, the largest that of `{largest}`,"),
-        bytes_of::<f32>([places.len]),
+        places.bytes as u64,
     )?;
     let (mut borrowed, mut workspaces) = ((0, ""), (0, ""));
     for (op, work) in ops.iter().zip(works) {
@@ -76,16 +74,10 @@ impl Packer<'_> {
         }
     }
 
-    /// The memory of a linear layer: that of a convolution over the rows of the batch. bf16 weights are first packed
-    /// as f32.
+    /// The memory of a linear layer, whose weight is pooled into a buffer before it is packed.
     fn fully_connected(&self, linear: &FullyConnected) -> Footprint {
         let FullyConnected { g, pattern, pool, .. } = linear;
         let pooled = pool.as_ref().map_or(0, |pool| bytes_of::<f32>([pool.x_len()]));
-        let conv = Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0);
-        let needs = Footprint::new(self.cpu, &conv, pattern, Packing::By(Algorithm::Direct));
-        match self.linear {
-            Storage::F32 => Footprint { borrowed: pooled, ..needs },
-            Storage::Bf16 => Footprint { packed: needs.packed / 2, borrowed: needs.packed + pooled, ..needs },
-        }
+        Footprint { borrowed: pooled, ..Footprint::linear(self.cpu, g, pattern, self.linear) }
     }
 }

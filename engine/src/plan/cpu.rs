@@ -6,9 +6,10 @@ use super::places::{Place, Places};
 use super::work::{Convolution, FullyConnected, Plain, Work};
 use crate::Tensor;
 use crate::graph::layer::BatchNorm;
+use bytemuck::{cast_slice, cast_slice_mut};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedBatchNorm, PackedConv2d, PackedLinear, Packing};
-use lopper_kernels::params::{Activation, Storage};
+use lopper_kernels::params::{Activation, Dtype};
 use lopper_kernels::shapes;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -27,7 +28,8 @@ impl Runner {
     /// Packs the weights of `works`, the work of `ops`.
     pub fn new(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Self {
         let calls = ops.iter().zip(works).map(|(op, work)| Call::new(op, packer.kernel(work), places));
-        Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena: Buffer::unspecified(places.len) }
+        let arena = Buffer::unspecified(places.bytes.div_ceil(size_of::<f32>()));
+        Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena }
     }
 
     /// The kernel of each call.
@@ -37,23 +39,23 @@ impl Runner {
 
     /// Bytes of the arena, and scratch bytes that kernels have borrowed from the device so far.
     pub fn memory(&self) -> [usize; 2] {
-        [4 * self.arena.len(), self.cpu.scratch_bytes()]
+        [self.arena.bytes().len(), self.cpu.scratch_bytes()]
     }
 
     /// The network's output for `images`.
     pub fn run(&mut self, images: &[f32]) -> &[f32] {
         let Self { cpu, calls, arena } = self;
         // All kernels run inside the pool, so that none has to enter it.
-        cpu.run(|| calls.iter().for_each(|call| call.run(cpu, images, arena)));
-        self.calls.last().map_or(&[], |call| &self.arena[call.output.clone()])
+        cpu.run(|| calls.iter().for_each(|call| call.run(cpu, images, arena.bytes_mut())));
+        self.calls.last().map_or(&[], |call| cast_slice(&self.arena.bytes()[call.output.clone()]))
     }
 
     /// Runs like [`Runner::run`] and returns the duration of each call.
     pub fn run_timed(&mut self, images: &[f32]) -> Vec<Duration> {
         let Self { cpu, calls, arena } = self;
-        let timed = |call: &Call, arena: &mut [f32]| {
+        let timed = |call: &Call, arena: &mut Buffer| {
             let start = Instant::now();
-            call.run(cpu, images, arena);
+            call.run(cpu, images, arena.bytes_mut());
             start.elapsed()
         };
         cpu.run(|| calls.iter().map(|call| timed(call, arena)).collect())
@@ -66,6 +68,7 @@ struct Call {
     inputs: Vec<Place>,
     residual: Option<Place>,
     activation: Activation,
+    /// The bytes of the arena that the kernel writes.
     output: Range<usize>,
 }
 
@@ -76,18 +79,25 @@ impl Call {
         Self { kernel, inputs, residual, activation: op.activation, output: places.written(op.output) }
     }
 
-    fn run(&self, cpu: &Cpu, images: &[f32], arena: &mut [f32]) {
+    fn run(&self, cpu: &Cpu, images: &[f32], arena: &mut [u8]) {
         let (before, rest) = arena.split_at_mut(self.output.start);
         let (y, after) = rest.split_at_mut(self.output.len());
         let (before, after) = (&*before, &*after);
         // In the arena, the inputs of a call never overlap its output: each lies entirely before or after it.
         let at = |place: &Place| match place {
             Place::Images => images,
-            Place::Arena(range) if range.end <= self.output.start => &before[range.clone()],
-            Place::Arena(range) => &after[range.start - self.output.end..][..range.len()],
+            Place::Arena(range) if range.end <= self.output.start => cast_slice(&before[range.clone()]),
+            Place::Arena(range) => cast_slice(&after[range.start - self.output.end..][..range.len()]),
         };
         let residual = self.residual.as_ref().map(at);
-        self.kernel.run(cpu, |i| at(&self.inputs[i]), self.inputs.len(), residual, self.activation, y);
+        self.kernel.run(
+            cpu,
+            |i| at(&self.inputs[i]),
+            self.inputs.len(),
+            residual,
+            self.activation,
+            cast_slice_mut(y),
+        );
     }
 }
 
@@ -104,7 +114,7 @@ enum Kernel {
 pub(super) struct Packer<'a> {
     pub cpu: &'a Cpu,
     pub conv2d: Packing,
-    pub linear: Storage,
+    pub linear: Dtype,
 }
 
 impl Packer<'_> {

@@ -13,7 +13,7 @@ use super::work::{Convolution, FullyConnected, Plain, Work};
 use crate::graph::layer::BatchNorm;
 use crate::{Error, Result, Tensor};
 use lopper_kernels::cuda::{self, Cuda, CudaError, CudaGraph, DeviceBuffer, Epilogue, PackedConv2d, Timer};
-use lopper_kernels::params::{Activation, Dtype, Precision};
+use lopper_kernels::params::{Activation, Dtype};
 use lopper_kernels::shapes;
 use std::time::Duration;
 
@@ -41,14 +41,14 @@ impl Runner {
     /// # Errors
     /// If the device runs out of memory or a kernel fails; the error names the node.
     pub fn new(gpu: &Cuda, input: [usize; 4], ops: &[Op], works: &[Work], places: &Places) -> Result<Self> {
-        let dtype = gpu.precision().storage();
+        let dtype = places.dtype;
         let of_images = |e| of_plan(input, e);
-        let arena = gpu.buffer(dtype, places.len).map_err(of_images)?;
+        let arena = gpu.buffer(dtype, places.bytes / dtype.bytes()).map_err(of_images)?;
         let images = gpu.zeros(dtype, places.images).and_then(|images| Border::new(gpu, images));
         let mut images = images.map_err(of_images)?;
         let slice = |place: Place| match place {
             Place::Images => images.stored.slice(0, places.images),
-            Place::Arena(range) => arena.slice(range.start, range.len()),
+            Place::Arena(range) => arena.slice(range.start / dtype.bytes(), range.len() / dtype.bytes()),
         };
         let in_node = |op: &Op, e| {
             let what = || format!("{} of {:?}", op.node.layer.kind(), op.x);
@@ -178,7 +178,7 @@ impl Call {
         self.kernel.run(gpu, &self.inputs, &end, &mut self.output)
     }
 
-    fn chosen(&self, precision: Precision) -> Chosen {
+    fn chosen(&self, precision: Dtype) -> Chosen {
         let (kernel, products, weight_bytes) = match &self.kernel {
             Kernel::Conv2d(g, w) => (w.kernel(precision), Some(w.products(g)), w.bytes()),
             // Dead rows are computed too.

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use lopper_kernels::cpu::{Cpu, MAX_THREADS};
-use lopper_kernels::cuda::{Cuda, Precision};
+use lopper_kernels::cuda::{Cuda, Dtype};
 
 /// A device that runs kernels. Each operation matches it once (there is no backend trait).
 #[derive(Clone, Debug)]
@@ -43,14 +43,17 @@ impl Device {
         cpu.map_err(|e| Error::invalid(e.to_string()))
     }
 
-    /// This device, with matrix products of `precision`. Returns an error on the CPU, which supports only f32.
-    pub fn with_precision(self, precision: Precision) -> Result<Self> {
+    /// This device, with matrix products of `precision`, one of [`Dtype::PRECISIONS`]. Returns an error on the CPU,
+    /// which supports only f32.
+    pub fn with_precision(self, precision: Dtype) -> Result<Self> {
         match self {
+            _ if !Dtype::PRECISIONS.contains(&precision) => {
+                Err(Error::invalid(format!("precision {precision}: expected f32, tf32, bf16 or f16")))
+            }
             Self::Cuda(gpu) => Ok(Self::Cuda(gpu.with_precision(precision))),
-            Self::Cpu(_) if precision == Precision::F32 => Ok(self),
+            Self::Cpu(_) if precision == Dtype::F32 => Ok(self),
             Self::Cpu(_) => Err(Error::invalid(format!(
-                "precision {}: the CPU multiplies in f32; other precisions are for --device cuda",
-                precision.name()
+                "precision {precision}: the CPU multiplies in f32; other precisions are for --device cuda"
             ))),
         }
     }

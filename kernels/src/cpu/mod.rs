@@ -10,7 +10,7 @@ mod gemm;
 mod ops;
 pub mod simd;
 
-pub use crate::params::{Activation, Adam, CompactIndex, Sgd, Storage, Trans};
+pub use crate::params::{Activation, Adam, CompactIndex, Dtype, Sgd, Trans};
 pub use conv2d::{
     Algorithm, Choice, Epilogue, Footprint, PackedConv2d, Packing, Weights, conv2d_forward,
     conv2d_forward_packed, conv2d_input_grad, conv2d_weight_grad,

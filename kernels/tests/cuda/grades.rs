@@ -3,13 +3,11 @@
 
 use crate::support::device;
 use crate::values::{get, integers, narrow, put};
-use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue, PackedConv2d, Precision};
-use lopper_kernels::params::{Activation, CompactIndex, Dtype};
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Dtype, Epilogue, PackedConv2d};
+use lopper_kernels::params::{Activation, CompactIndex};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{Conv2d, Linear};
-
-const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16];
 
 /// −1, 0 or 1.
 fn signs(seed: u64, len: usize) -> Vec<f64> {
@@ -19,7 +17,7 @@ fn signs(seed: u64, len: usize) -> Vec<f64> {
 /// Calls `check` with every precision of the device and the type that stores its operands.
 fn each(check: impl Fn(&Cuda, Dtype)) {
     let Some(gpu) = device() else { return };
-    for precision in PRECISIONS {
+    for precision in Dtype::PRECISIONS {
         check(&gpu.clone().with_precision(precision), precision.storage());
     }
 }

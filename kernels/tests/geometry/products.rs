@@ -6,7 +6,7 @@ use crate::support::{CPUS, assert_bounded, magnitude, wide};
 use half::bf16;
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
-use lopper_kernels::params::{Activation, Storage, Trans};
+use lopper_kernels::params::{Activation, Dtype, Trans};
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{Linear, Matmul};
 
@@ -58,7 +58,7 @@ fn linear_layers() {
         let g =
             Linear { n: draw.between(1..=40), inputs: draw.between(1..=150), outputs: draw.between(1..=150) };
         let integers = draw.one_in(2);
-        let storage = draw.pick(&[Storage::F32, Storage::Bf16]);
+        let storage = draw.pick(&[Dtype::F32, Dtype::Bf16]);
         let activation = draw.pick(&[Activation::None, Activation::Relu, Activation::Relu6]);
         draw.about(format_args!("{g:?} as {storage:?}, {activation:?}, integers: {integers}"));
         let x = draw.values(integers, g.n * g.inputs);

@@ -7,15 +7,15 @@ use crate::selftest::rig::{Rig, epsilon, factors, random};
 use lopper_engine::Result;
 use lopper_kernels::cpu;
 use lopper_kernels::cuda::{self, Epilogue};
-use lopper_kernels::params::{Dtype, Precision, Trans};
+use lopper_kernels::params::{Dtype, Trans};
 use lopper_kernels::shapes::{Linear, Matmul};
 
 /// Returns how far a sum of `depth` products of random numbers may differ between summation orders, relative to the
 /// largest sum, plus the rounding to `dtype`. The limit is wider for tensor cores, which truncate their sums where
 /// others round. It still detects a missing product, which changes a sum by `1/√depth` or more.
-pub fn limit(precision: Precision, depth: usize, dtype: Dtype) -> f64 {
+pub fn limit(precision: Dtype, depth: usize, dtype: Dtype) -> f64 {
     let growth = f64::from(f32::EPSILON) * (depth as f64).sqrt();
-    let sums = if precision == Precision::F32 { 2e-5 + 2.0 * growth } else { 1e-4 + 8.0 * growth };
+    let sums = if precision == Dtype::F32 { 2e-5 + 2.0 * growth } else { 1e-4 + 8.0 * growth };
     sums + if dtype == Dtype::F32 { 0.0 } else { epsilon(dtype) }
 }
 
@@ -27,7 +27,7 @@ fn sizes(rig: &Rig) -> Vec<[usize; 3]> {
 }
 
 /// Checks every transpose, overwriting C and adding to it; for Hopper's kernels, only the supported combinations.
-pub fn gemm(grade: Grade, precision: Precision) -> Case {
+pub fn gemm(grade: Grade, precision: Dtype) -> Case {
     let how = format!("{}, {}", grade.name(), precision.name());
     Case::check("gemm", how, move |rig, tally| {
         if grade == Grade::Wgmma && rig.gpu.arch() != "sm_90a" {
@@ -53,7 +53,7 @@ fn one(
     rig: &Rig,
     tally: &mut Tally,
     grade: Grade,
-    precision: Precision,
+    precision: Dtype,
     trans: [Trans; 2],
     sizes: [usize; 3],
 ) -> Result<()> {
@@ -77,7 +77,7 @@ fn one(
 }
 
 /// Checks linear layers with a bias, and both gradients.
-pub fn linear(precision: Precision) -> Case {
+pub fn linear(precision: Dtype) -> Case {
     Case::check("linear", precision.name(), move |rig, tally| {
         let small = [[3, 17, 5], [16, 130, 70], [1, 3000, 40], [40, 72, 24]];
         let large = [[64, 4096, 4096], [64, 2048, 1000]];
@@ -88,7 +88,7 @@ pub fn linear(precision: Precision) -> Case {
     })
 }
 
-fn layer(rig: &Rig, tally: &mut Tally, precision: Precision, g: &Linear) -> Result<()> {
+fn layer(rig: &Rig, tally: &mut Tally, precision: Dtype, g: &Linear) -> Result<()> {
     let (gpu, cpu, dtype) = (&rig.gpu(precision), &rig.cpu, precision.storage());
     let values = |seed, len| factors(precision, random(seed, len));
     let (x, w, dy) = (values(1, g.n * g.inputs), values(2, g.outputs * g.inputs), values(3, g.n * g.outputs));

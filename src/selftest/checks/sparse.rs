@@ -8,17 +8,17 @@ use crate::selftest::rig::{Rig, factors, random};
 use lopper_engine::Result;
 use lopper_kernels::cpu::{self, Packing, Weights};
 use lopper_kernels::cuda::{self, Epilogue, PackedConv2d};
-use lopper_kernels::params::{Activation, CompactIndex, Precision};
+use lopper_kernels::params::{Activation, CompactIndex, Dtype};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes::Conv2d;
 
-pub fn masked(precision: Precision) -> Case {
+pub fn masked(precision: Dtype) -> Case {
     Case::check("conv2d masked", precision.name(), move |rig, tally| {
         geometries(rig).iter().try_for_each(|g| one_masked(rig, tally, precision, g))
     })
 }
 
-pub fn compact(precision: Precision) -> Case {
+pub fn compact(precision: Dtype) -> Case {
     Case::check("conv2d compact", precision.name(), move |rig, tally| {
         geometries(rig).iter().try_for_each(|g| one_compact(rig, tally, precision, g))
     })
@@ -36,7 +36,7 @@ fn geometries(rig: &Rig) -> Vec<Conv2d> {
 }
 
 /// Checks a layer in which two of three filters are live and read every other block of channels.
-fn one_masked(rig: &Rig, tally: &mut Tally, precision: Precision, g: &Conv2d) -> Result<()> {
+fn one_masked(rig: &Rig, tally: &mut Tally, precision: Dtype, g: &Conv2d) -> Result<()> {
     let (gpu, dtype) = (rig.gpu(precision), precision.storage());
     let x = factors(precision, random(1, g.x_len()));
     let mut w = factors(precision, random(2, g.w_len()));
@@ -66,7 +66,7 @@ pub fn kill_every_other_block(g: &Conv2d, w: &mut [f32]) {
 }
 
 /// Checks a layer with half the inputs and two of three filters live, and a carrier of constants.
-fn one_compact(rig: &Rig, tally: &mut Tally, precision: Precision, g: &Conv2d) -> Result<()> {
+fn one_compact(rig: &Rig, tally: &mut Tally, precision: Dtype, g: &Conv2d) -> Result<()> {
     let (gpu, dtype) = (rig.gpu(precision), precision.storage());
     let index = CompactIndex {
         inputs: (0..g.c as u32).filter(|c| c % 2 == 0).collect(),

@@ -16,7 +16,7 @@ use super::rig::Rig;
 use super::rig::random;
 use lopper_engine::Result;
 use lopper_kernels::cuda::{self, DeviceBuffer, Timer};
-use lopper_kernels::params::{Dtype, Precision, Trans};
+use lopper_kernels::params::{Dtype, Trans};
 use lopper_kernels::shapes::Matmul;
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ fn noise(rig: &Rig, dtype: Dtype, len: usize) -> Result<DeviceBuffer> {
 /// Times square products with every grade.
 pub fn gemm(rig: &Rig) -> Result<Vec<Case>> {
     let size = if rig.large { 4096 } else { 64 };
-    let of = |(grade, precision): (Grade, Precision)| {
+    let of = |(grade, precision): (Grade, Dtype)| {
         let how = format!("{}, {}", grade.name(), precision.name());
         Case::time(format!("gemm {size}³"), how, move |rig| {
             let dtype = precision.storage();

@@ -10,7 +10,7 @@ use crate::selftest::rig::Rig;
 use crate::selftest::rig::random;
 use lopper_engine::Result;
 use lopper_kernels::cuda::{self, Epilogue, PackedConv2d};
-use lopper_kernels::params::{CompactIndex, Precision};
+use lopper_kernels::params::{CompactIndex, Dtype};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes::Conv2d;
 
@@ -24,7 +24,7 @@ pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
     // The channels of an image are never dead.
     for (name, g) in layers.into_iter().filter(|(_, g)| g.c != 3) {
         let half = Conv2d { c: g.c / 2, o: g.o / 2, ..g };
-        for (grade, precision) in [(Grade::Simt, Precision::F32), (Grade::Mma, Precision::Bf16)] {
+        for (grade, precision) in [(Grade::Simt, Dtype::F32), (Grade::Mma, Dtype::Bf16)] {
             let how = |what: &str| format!("{what}, {}, {}", grade.name(), precision.name());
             let dense = move |rig: &Rig| product(rig, &g, Pass::Forward, grade, precision);
             cases.push(Case::time(&name, how("dense"), dense));
@@ -47,7 +47,7 @@ fn live(len: usize) -> Vec<bool> {
 }
 
 /// Times a masked layer in which every other block of input channels is dead; the rate counts only live products.
-fn masked(rig: &Rig, g: &Conv2d, precision: Precision) -> Result<Timing> {
+fn masked(rig: &Rig, g: &Conv2d, precision: Dtype) -> Result<Timing> {
     let (gpu, dtype) = (rig.gpu(precision), precision.storage());
     let mut w = random(1, g.w_len());
     kill_every_other_block(g, &mut w);
@@ -66,7 +66,7 @@ fn compacted(rig: &Rig, g: &Conv2d) -> Result<Timing> {
         CompactIndex { inputs: positions(g.c).collect(), outputs: positions(g.o).collect(), carrier: false };
     let w = random(1, index.outputs.len() * g.kh * g.kw * index.inputs.len());
     let compact = PackedConv2d::compact(&rig.gpu, g, &index, &w, &vec![0.0; g.o])?;
-    let dtype = Precision::F32.storage();
+    let dtype = Dtype::F32.storage();
     let (x, mut y) = (noise(rig, dtype, g.x_len())?, rig.gpu.buffer(dtype, g.y_len())?);
     time(rig, g.macs() / 4, || {
         cuda::conv2d_forward_packed(&rig.gpu, g, &x, &compact, &Epilogue::default(), &mut y)

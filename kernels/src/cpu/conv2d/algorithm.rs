@@ -15,6 +15,7 @@
 
 use super::winograd::{self, Tiling};
 use crate::cpu::Cpu;
+use crate::cpu::gemm::tile_kernel::Types;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use std::fmt;
@@ -123,7 +124,7 @@ fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
 /// The estimated time of Winograd's algorithm with this tile size, in multiply-accumulates.
 fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
     let (c, o, points) = (g.c as f64, g.o as f64, tiling.points() as f64);
-    let (tiles, mr) = (tiling.tiles(g), cpu.backend.gemm_tiles()[0].mr);
+    let (tiles, mr) = (tiling.tiles(g), cpu.backend.tiles(Types::F32)[0].mr);
     let computed = tiles.next_multiple_of(mr);
     let shared = winograd::together(tiling.points() * g.c * g.o, computed < 4 * mr);
     let transform = if shared { SHARED_TRANSFORM } else { TRANSFORM };
@@ -138,7 +139,7 @@ fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
 
 /// The number of floats in a vector: the narrowest register tile is one vector wide.
 fn lanes(cpu: &Cpu) -> f64 {
-    cpu.backend.gemm_tiles()[0].nr as f64
+    cpu.backend.tiles(Types::F32)[0].nr as f64
 }
 
 /// The cost factor per step of a reduction, including the ends of a register tile.

@@ -2,15 +2,17 @@
 //! convolution that does not fit can thus be rejected before it is allocated. The result is never less than what is
 //! allocated, as tests of plans assert.
 
-use super::algorithm::Packing;
+use super::algorithm::{Algorithm, Packing};
 use super::gather;
 use super::layout::Layout;
 use super::padded;
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile::MAX_NR;
+use crate::cpu::ops::linear::as_conv2d;
+use crate::dtype::Dtype;
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
-use crate::shapes::Conv2d;
+use crate::shapes::{Conv2d, Linear};
 
 /// The maximum number of windows or pixels whose pointers a task of a direct kernel lists at a time.
 const BLOCK: u64 = 128;
@@ -29,13 +31,22 @@ pub struct Footprint {
 impl Footprint {
     /// Computes the footprint of `g` with the live filters of `pattern` packed as `packing` allows.
     pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> Self {
+        Self::stored(cpu, g, pattern, packing, Dtype::F32)
+    }
+
+    /// Computes the footprint of a linear layer with the live rows of `pattern` packed as `dtype`.
+    pub fn linear(cpu: &Cpu, g: &Linear, pattern: &Pattern, dtype: Dtype) -> Self {
+        Self::stored(cpu, &as_conv2d(g), pattern, Packing::By(Algorithm::Direct), dtype)
+    }
+
+    fn stored(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing, dtype: Dtype) -> Self {
         let floats = |count: usize| 4 * count as u64;
         let taps = g.kh as u64 * g.kw as u64;
         // Lists of pointers grow by doubling.
         let tables = cpu.thread_count() as u64 * BLOCK * (2 * 8 * (taps + 1) + floats(MAX_NR));
-        let (_, layout) = Layout::choose(cpu, g, pattern, packing);
+        let (_, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
         let index = if pattern.has_dead_filters() { floats(pattern.filters().len()) } else { 0 };
-        let packed = 16 * taps + floats(g.c * g.kw) + floats(layout.len(g)) + index;
+        let packed = 16 * taps + floats(g.c * g.kw) + layout.bytes(g) as u64 + index;
         let (borrowed, workspaces) = match &layout {
             Layout::Winograd(filters) => {
                 let [pass, block] = filters.pass_lens(g.c, filters.tiling().tiles(g)).map(floats);

@@ -1,11 +1,14 @@
 //! The layouts of packed weights: which filters are packed, and in which order a kernel reads them.
 
-use super::algorithm::{Choice, Packing};
+use super::algorithm::{Algorithm, Choice, Packing};
 use super::winograd::{Direction, Filters};
+use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::gemm::panels::{Panel, Strided, packed_len, split_columns};
+use crate::cpu::gemm::tile_kernel::{TileKernel, Types};
+use crate::dtype::Dtype;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
@@ -21,11 +24,19 @@ pub(super) enum Layout {
 }
 
 impl Layout {
-    /// Chooses the algorithm for the filters of `g` that `pattern` keeps, and the layout that it reads. A depthwise
-    /// convolution is memory-bound, so it computes dead channels with zero weights instead of skipping them.
-    pub(super) fn choose(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> (Choice, Self) {
+    /// Chooses the algorithm for the filters of `g` that `pattern` keeps, and the layout that it reads, with weights of
+    /// type `dtype`. A depthwise convolution is memory-bound, so it computes dead channels with zero weights instead of
+    /// skipping them. It and Winograd's algorithm read only f32.
+    pub(super) fn choose(
+        cpu: &Cpu,
+        g: &Conv2d,
+        pattern: &Pattern,
+        packing: Packing,
+        dtype: Dtype,
+    ) -> (Choice, Self) {
         assert_eq!(pattern.shape(), g.filters_shape(), "the pattern has the shape of the weight");
-        if depthwise::applies(g) {
+        let packing = if dtype == Dtype::F32 { packing } else { Packing::By(Algorithm::Direct) };
+        if depthwise::applies(g) && dtype == Dtype::F32 {
             return (Choice::only("one channel per filter"), Self::Depthwise);
         }
         let choice = Choice::new(cpu, g, pattern, packing);
@@ -34,23 +45,24 @@ impl Layout {
                 let live = Conv2d { o: pattern.filters().len(), ..*g };
                 Self::Winograd(Filters::new(cpu, &live, tiling, Direction::Forward))
             }
-            None => Self::Panels(panels(cpu, g, pattern)),
+            None => Self::Panels(panels(cpu.backend.tiles(Types::with_weights(dtype)), g, pattern)),
         };
         (choice, layout)
     }
 
-    /// The length of the packed weights of `g`, in floats.
-    pub(super) fn len(&self, g: &Conv2d) -> usize {
+    /// The size of the packed weights of `g` in bytes.
+    pub(super) fn bytes(&self, g: &Conv2d) -> usize {
+        let k = g.w_len() / g.o;
         match self {
-            Self::Depthwise => g.w_len(),
-            Self::Winograd(filters) => filters.len(),
-            Self::Panels(panels) => packed_len(panels, g.w_len() / g.o),
+            Self::Depthwise => size_of::<f32>() * g.w_len(),
+            Self::Winograd(filters) => size_of::<f32>() * filters.len(),
+            Self::Panels(panels) => panels.iter().map(|panel| panel.kernel.packed_bytes(k)).sum(),
         }
     }
 
-    /// Packs the filters of `w` `[O, KH, KW, C/G]` that `pattern` keeps into `packed`, which has [`len`](Self::len)
-    /// floats.
-    pub(super) fn pack(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packed: &mut [f32]) {
+    /// Packs the filters of `w` `[O, KH, KW, C/G]` that `pattern` keeps into `packed`, which has at least
+    /// [`bytes`](Self::bytes) bytes.
+    pub(super) fn pack(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packed: &mut Buffer) {
         assert_eq!(w.len(), g.w_len(), "the weight has the length of its shape");
         let columns = pattern.has_dead_filters().then_some(pattern.filters());
         match self {
@@ -65,12 +77,13 @@ impl Layout {
             Self::Panels(panels) => {
                 let k = g.w_len() / g.o;
                 let matrix = Strided { data: w, k_step: 1, j_step: k, columns };
-                let shared = Shared::new(packed);
+                let shared = Shared::new(packed.bytes_mut());
                 cpu.run(|| {
                     panels.par_iter().for_each(|panel| {
                         // SAFETY: panels are packed one after another, so their ranges are disjoint.
-                        let packed = unsafe { shared.range(panel.offset, k * panel.kernel.nr) };
-                        matrix.pack(0, k, panel, packed);
+                        let packed =
+                            unsafe { shared.range(panel.first_byte(), panel.kernel.packed_bytes(k)) };
+                        panel.kernel.pack(&matrix, 0..k, panel.columns(), packed);
                     });
                 });
             }
@@ -91,13 +104,13 @@ impl Layout {
     }
 }
 
-/// Panels of the live filters, group by group. Columns count live filters only.
-fn panels(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> Vec<Panel> {
+/// Panels of the live filters for `tiles`, group by group. Columns count live filters only.
+fn panels(tiles: &'static [TileKernel], g: &Conv2d, pattern: &Pattern) -> Vec<Panel> {
     let k = g.w_len() / g.o;
     let mut panels = Vec::new();
     let (mut first, mut offset) = (0, 0);
     for (group, count) in pattern.filters_by_group(g.groups).into_iter().enumerate() {
-        let mut columns = split_columns(cpu.backend, count, k, offset);
+        let mut columns = split_columns(tiles, count, k, offset);
         offset += packed_len(&columns, k);
         for panel in &mut columns {
             panel.start += first;

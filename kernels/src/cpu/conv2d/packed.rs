@@ -21,11 +21,10 @@ use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
 use crate::cpu::device::shared::Shared;
-use crate::params::{CompactIndex, Storage};
+use crate::dtype::Dtype;
+use crate::params::CompactIndex;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
-use half::{bf16, slice::HalfFloatSliceExt};
-use rayon::prelude::*;
 
 /// The weights of a convolution, packed in the order in which the kernel reads them. They also serve other image and
 /// batch sizes than those that they were packed for.
@@ -35,7 +34,6 @@ pub struct PackedConv2d {
     taps: Vec<[isize; 2]>,
     choice: Choice,
     layout: Layout,
-    storage: Storage,
     data: Buffer,
     /// A row of zeros, read by taps in the padding and by slots without a window.
     zeros: Buffer,
@@ -64,7 +62,20 @@ impl PackedConv2d {
     /// Packs the live filters of `pattern`. Dead filters are not read, and their outputs are their bias, or zero
     /// without a bias. Other zeros of the pattern must be zeros of `w`, and are multiplied.
     pub fn masked(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packing: Packing) -> Self {
-        let mut packed = Self::pack(cpu, g, w, pattern, packing, Buffer::unspecified);
+        Self::stored(cpu, g, w, pattern, packing, Dtype::F32)
+    }
+
+    /// Packs the live filters of `pattern` with weights of type `dtype`; a type other than f32 is computed directly.
+    pub(in crate::cpu) fn stored(
+        cpu: &Cpu,
+        g: &Conv2d,
+        w: &[f32],
+        pattern: &Pattern,
+        packing: Packing,
+        dtype: Dtype,
+    ) -> Self {
+        let (choice, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
+        let mut packed = Self::pack(cpu, g, w, pattern, (choice, layout), Buffer::unspecified);
         if !matches!(packed.layout, Layout::Depthwise) {
             packed.scatter = Scatter::new(pattern.filters(), None, g.o);
         }
@@ -95,27 +106,27 @@ impl PackedConv2d {
         // Without live channels on one side, the weights of the geometry's only channel there are zero.
         let zeros = vec![0.0; if w_inner.is_empty() { inner.w_len() } else { 0 }];
         let w = if w_inner.is_empty() { &zeros } else { w_inner };
-        let packed = Self::pack(cpu, &inner, w, &pattern, packing, Buffer::unspecified);
+        let chosen = Layout::choose(cpu, &inner, &pattern, packing, Dtype::F32);
+        let packed = Self::pack(cpu, &inner, w, &pattern, chosen, Buffer::unspecified);
         let (gather, scatter) = (Gather::new(index, g.c), Scatter::new(&index.outputs, Some(fill), g.o));
         Self { geometry: *g, gather: Some(gather), scatter, ..packed }
     }
 
-    /// Packs the live filters into a buffer created by `buffer`, which returns at least the requested length.
+    /// Packs the live filters in the chosen layout, into a buffer created by `buffer`, which returns at least the
+    /// requested length in floats.
     fn pack(
         cpu: &Cpu,
         g: &Conv2d,
         w: &[f32],
         pattern: &Pattern,
-        packing: Packing,
+        (choice, layout): (Choice, Layout),
         buffer: impl FnOnce(usize) -> Buffer,
     ) -> Self {
         let taps = forward_taps(g);
         let zeros = Buffer::zeros(forward_windows(g, &taps).row_len);
-        let (choice, layout) = Layout::choose(cpu, g, pattern, packing);
-        let mut data = buffer(layout.len(g));
+        let mut data = buffer(layout.bytes(g).div_ceil(size_of::<f32>()));
         layout.pack(cpu, g, w, pattern, &mut data);
-        let (storage, gather, scatter) = (Storage::F32, None, None);
-        Self { geometry: *g, taps, choice, layout, storage, data, zeros, gather, scatter }
+        Self { geometry: *g, taps, choice, layout, data, zeros, gather: None, scatter: None }
     }
 
     /// The name of the chosen kernel: operation, tile and instruction set.
@@ -123,10 +134,7 @@ impl PackedConv2d {
         match &self.layout {
             Layout::Depthwise => "depthwise",
             Layout::Winograd(filters) => filters.kernel(),
-            Layout::Panels(panels) => panels.first().map_or("none", |panel| match self.storage {
-                Storage::F32 => panel.kernel.name,
-                Storage::Bf16 => panel.kernel.name_bf16,
-            }),
+            Layout::Panels(panels) => panels.first().map_or("none", |panel| panel.kernel.name),
         }
     }
 
@@ -142,33 +150,12 @@ impl PackedConv2d {
 
     /// The size of the packed weights in bytes.
     pub fn bytes(&self) -> usize {
-        let len = self.layout.len(&self.inner(&self.geometry));
-        match self.storage {
-            Storage::F32 => 4 * len,
-            Storage::Bf16 => 2 * len,
-        }
+        self.layout.bytes(&self.inner(&self.geometry))
     }
 
     /// `g` with the input channels that the product reads.
     fn inner(&self, g: &Conv2d) -> Conv2d {
         Conv2d { c: self.gather.as_ref().map_or(g.c, Gather::width), ..*g }
-    }
-
-    /// Converts weights packed for the direct algorithm to bf16, rounded to nearest. Two numbers take the place of one,
-    /// because panels have even lengths.
-    pub(in crate::cpu) fn into_bf16(mut self, cpu: &Cpu) -> Self {
-        assert!(matches!(self.layout, Layout::Panels(_)) && self.storage == Storage::F32, "panels of f32");
-        let mut halves = Buffer::unspecified(self.data.len().div_ceil(2));
-        let to = &mut bytemuck::cast_slice_mut::<f32, bf16>(&mut halves)[..self.data.len()];
-        const CHUNK: usize = 1 << 16;
-        cpu.run(|| {
-            to.par_chunks_mut(CHUNK).zip(self.data.par_chunks(CHUNK)).for_each(|(to, from)| {
-                to.convert_from_f32_slice(from);
-            });
-        });
-        self.data = halves;
-        self.storage = Storage::Bf16;
-        self
     }
 
     /// Asserts that the weights can be used for `g`, which may differ in batch and image size, and that the slices have
@@ -204,8 +191,7 @@ impl PackedConv2d {
                     source: padded.as_deref().unwrap_or(x),
                     zeros: &self.zeros,
                     panels,
-                    packed: &self.data,
-                    storage: self.storage,
+                    packed: self.data.bytes(),
                     len: windows.row_len / g.groups,
                     scatter,
                     epilogue: *epilogue,
@@ -229,7 +215,8 @@ pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<
         epilogue.check(g.o, y.len());
         return run_fresh(cpu, g, Direction::Forward, x, w, epilogue, y);
     }
-    let (dense, direct) = (Pattern::dense(g.filters_shape()), Packing::By(Algorithm::Direct));
+    let dense = Pattern::dense(g.filters_shape());
+    let direct = Layout::choose(cpu, g, &dense, Packing::By(Algorithm::Direct), Dtype::F32);
     let packed = PackedConv2d::pack(cpu, g, w, &dense, direct, |len| cpu.shelf.take(len));
     conv2d_forward_packed(cpu, g, x, &packed, &epilogue, y);
     cpu.shelf.give(packed.data);

@@ -25,6 +25,7 @@ use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::panels::{Panel, split_columns};
 use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Tile, load_lanes, store_lanes};
+use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::params::Activation;
 use crate::shapes::Conv2d;
@@ -99,7 +100,7 @@ pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
     let windows = forward_windows(g, &taps);
     let run = windows.row_len / g.groups;
     let (pixels, filters, columns) = (windows.count(), g.o / g.groups, g.w_len() / g.o);
-    let panels = split_columns(cpu.backend, columns, STEP, 0);
+    let panels = split_columns(cpu.backend.tiles(Types::F32), columns, STEP, 0);
     let division = Division::new(pixels, g.groups, filters, columns, panels.len());
     let Division { chunks, chunk, filter_blocks, filters_each, panel_blocks, panels_each } = division;
 
@@ -189,7 +190,7 @@ impl WeightGrad<'_> {
         let taps = &self.windows.taps[first_tap..(last.start + last.width).div_ceil(self.run)];
         let windows = Windows { taps, ..self.windows };
 
-        let lanes = self.cpu.backend.gemm_tiles()[0].nr;
+        let lanes = self.cpu.backend.tiles(Types::F32)[0].nr;
         let Workspace { rows, out, floats } = workspace;
         let strips_len = (filters.len().next_multiple_of(lanes) * STRIP).next_multiple_of(16);
         let floats = Workspace::floats(floats, strips_len + STEP * MAX_NR);

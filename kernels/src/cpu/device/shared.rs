@@ -4,24 +4,24 @@ use std::marker::PhantomData;
 
 /// A slice of which threads write disjoint parts.
 #[derive(Clone, Copy)]
-pub(in crate::cpu) struct Shared<'a> {
-    data: *mut f32,
+pub(in crate::cpu) struct Shared<'a, T = f32> {
+    data: *mut T,
     len: usize,
-    slice: PhantomData<&'a mut [f32]>,
+    slice: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: a `Shared` only hands out a pointer; code that writes through it guarantees disjoint parts.
-unsafe impl Send for Shared<'_> {}
+unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<'a> Shared<'a> {
-    pub(in crate::cpu) fn new(slice: &'a mut [f32]) -> Self {
+impl<'a, T: Copy> Shared<'a, T> {
+    pub(in crate::cpu) fn new(slice: &'a mut [T]) -> Self {
         Self { data: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
     /// The start of the slice. Writes by different threads must not overlap.
-    pub(in crate::cpu) fn as_mut_ptr(self) -> *mut f32 {
+    pub(in crate::cpu) fn as_mut_ptr(self) -> *mut T {
         self.data
     }
 
@@ -29,7 +29,7 @@ impl<'a> Shared<'a> {
     ///
     /// # Safety
     /// Nothing else accesses the slice while the result is alive.
-    pub(in crate::cpu) unsafe fn all(self) -> &'a mut [f32] {
+    pub(in crate::cpu) unsafe fn all(self) -> &'a mut [T] {
         // SAFETY: guaranteed by the caller.
         unsafe { self.range(0, self.len) }
     }
@@ -38,7 +38,7 @@ impl<'a> Shared<'a> {
     ///
     /// # Safety
     /// Nothing else accesses this range while the result is alive.
-    pub(in crate::cpu) unsafe fn range(self, start: usize, len: usize) -> &'a mut [f32] {
+    pub(in crate::cpu) unsafe fn range(self, start: usize, len: usize) -> &'a mut [T] {
         assert!(start + len <= self.len);
         // SAFETY: the range lies inside the slice, and the caller guarantees exclusive access.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }

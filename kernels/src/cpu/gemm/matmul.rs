@@ -13,6 +13,7 @@ use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::panels::{Panel, Strided, split_columns};
 use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Tile};
+use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::params::{Activation, Trans};
 use crate::shapes::Matmul;
@@ -42,7 +43,7 @@ pub fn gemm(cpu: &Cpu, g: &Matmul, a: &[f32], b: &[f32], accumulate: bool, c: &m
         Trans::No => Strided { data: b, k_step: n, j_step: 1, columns: None },
         Trans::Yes => Strided { data: b, k_step: 1, j_step: k, columns: None },
     };
-    let panels = split_columns(cpu.backend, n, 0, 0);
+    let panels = split_columns(cpu.backend.tiles(Types::F32), n, 0, 0);
     let product = Product { a, row_step, k_step, b, n, k, accumulate };
     let blocks = m.div_ceil(ROWS);
     let c = Shared::new(c);
@@ -70,7 +71,8 @@ impl Product<'_> {
         let packed = Workspace::floats(&mut workspace.floats, CHUNK * MAX_NR);
         for first_k in (0..self.k).step_by(CHUNK) {
             let len = CHUNK.min(self.k - first_k);
-            self.b.pack(first_k, len, panel, packed);
+            let bytes = bytemuck::cast_slice_mut(packed);
+            panel.kernel.pack(&self.b, first_k..first_k + len, panel.columns(), bytes);
             for row in rows.clone().step_by(panel.kernel.mr) {
                 let m = panel.kernel.mr.min(rows.end - row);
                 // Rows that do not exist repeat the last one; their results are not stored.

@@ -3,3 +3,4 @@
 pub(in crate::cpu) mod matmul;
 pub(in crate::cpu) mod panels;
 pub(in crate::cpu) mod tile;
+pub(in crate::cpu) mod tile_kernel;

@@ -6,7 +6,7 @@
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::{Algorithm, Choice, Epilogue, PackedConv2d, Packing, conv2d_forward_packed};
 use crate::cpu::gemm::matmul::{gemm, gemv};
-use crate::params::{Storage, Trans};
+use crate::params::{Dtype, Trans};
 use crate::pattern::Pattern;
 use crate::shapes::{Conv2d, Linear};
 
@@ -45,30 +45,26 @@ pub fn linear_weight_grad(cpu: &Cpu, g: &Linear, x: &[f32], dy: &[f32], dw: &mut
 pub struct PackedLinear(PackedConv2d);
 
 /// The linear layer as a convolution whose pixels are the rows of the batch.
-fn as_conv2d(g: &Linear) -> Conv2d {
+pub(in crate::cpu) fn as_conv2d(g: &Linear) -> Conv2d {
     Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0)
 }
 
 impl PackedLinear {
     /// Packs `w` `[O, I]`. The number of rows in `g` does not matter.
     pub fn new(cpu: &Cpu, g: &Linear, w: &[f32]) -> Self {
-        Self::stored(cpu, g, w, Storage::F32)
+        Self::stored(cpu, g, w, Dtype::F32)
     }
 
-    /// Packs `w` with the given storage type. With few rows, a layer takes as long as reading its weight. In bf16 that
+    /// Packs `w` as f32 or bf16. With few rows, a layer takes as long as reading its weight. In bf16 that
     /// is half as long, and each weight is rounded by at most 2⁻⁹ of its value.
-    pub fn stored(cpu: &Cpu, g: &Linear, w: &[f32], storage: Storage) -> Self {
-        Self::masked(cpu, g, w, &Pattern::dense([g.outputs, 1, g.inputs]), storage)
+    pub fn stored(cpu: &Cpu, g: &Linear, w: &[f32], dtype: Dtype) -> Self {
+        Self::masked(cpu, g, w, &Pattern::dense([g.outputs, 1, g.inputs]), dtype)
     }
 
-    /// Packs the rows of `w` that `pattern` `[O, 1, I]` keeps; see [`PackedConv2d::masked`].
-    pub fn masked(cpu: &Cpu, g: &Linear, w: &[f32], pattern: &Pattern, storage: Storage) -> Self {
+    /// Packs the rows of `w` that `pattern` `[O, 1, I]` keeps, as f32 or bf16; see [`PackedConv2d::masked`].
+    pub fn masked(cpu: &Cpu, g: &Linear, w: &[f32], pattern: &Pattern, dtype: Dtype) -> Self {
         let direct = Packing::By(Algorithm::Direct);
-        let packed = PackedConv2d::masked(cpu, &as_conv2d(g), w, pattern, direct);
-        Self(match storage {
-            Storage::F32 => packed,
-            Storage::Bf16 => packed.into_bf16(cpu),
-        })
+        Self(PackedConv2d::stored(cpu, &as_conv2d(g), w, pattern, direct, dtype))
     }
 
     /// The name of the chosen kernel: operation, tile and instruction set.

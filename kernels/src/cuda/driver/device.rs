@@ -4,7 +4,7 @@ use super::error::{CudaError, Result, check};
 use super::modules::Modules;
 use super::pool::Pool;
 use super::{emulator, library};
-use crate::params::Precision;
+use crate::params::Dtype;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute, CUstream};
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone)]
 pub struct Cuda {
     inner: Arc<Inner>,
-    precision: Precision,
+    precision: Dtype,
 }
 
 pub(super) struct Inner {
@@ -119,7 +119,7 @@ impl Cuda {
             modules: Modules::default(),
             pool: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner), precision: Precision::default() })
+        Ok(Self { inner: Arc::new(inner), precision: Dtype::default() })
     }
 
     /// The device's name.
@@ -159,12 +159,13 @@ impl Cuda {
     }
 
     /// The precision of matrix products.
-    pub fn precision(&self) -> Precision {
+    pub fn precision(&self) -> Dtype {
         self.precision
     }
 
-    /// The same device with another precision of matrix products.
-    pub fn with_precision(self, precision: Precision) -> Self {
+    /// The same device with another precision of matrix products, one of [`Dtype::PRECISIONS`].
+    pub fn with_precision(self, precision: Dtype) -> Self {
+        assert!(Dtype::PRECISIONS.contains(&precision), "products are not computed in {precision}");
         Self { precision, ..self }
     }
 

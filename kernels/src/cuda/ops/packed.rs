@@ -7,7 +7,7 @@
 use super::grades::{in_single, on_tensor_cores};
 use super::{Epilogue, conv2d_forward, convert};
 use crate::cuda::{Cuda, DeviceBuffer, Result, mma, simt};
-use crate::params::{CompactIndex, Dtype, Precision};
+use crate::params::{CompactIndex, Dtype};
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 
@@ -89,11 +89,11 @@ impl PackedConv2d {
     }
 
     /// The name of the kernel, for tables, at the precision that the weights were packed for.
-    pub fn kernel(&self, precision: Precision) -> &'static str {
+    pub fn kernel(&self, precision: Dtype) -> &'static str {
         match &self.kind {
             Kind::Dense(_) if self.geometry.is_depthwise() => "cuda depthwise",
-            Kind::Compact(_) => product_kernel(Precision::F32),
-            Kind::Dense(_) | Kind::Masked(..) if self.geometry.groups > 1 => product_kernel(Precision::F32),
+            Kind::Compact(_) => product_kernel(Dtype::F32),
+            Kind::Dense(_) | Kind::Masked(..) if self.geometry.groups > 1 => product_kernel(Dtype::F32),
             Kind::Dense(_) | Kind::Masked(..) => product_kernel(precision),
         }
     }
@@ -117,12 +117,13 @@ impl PackedConv2d {
 }
 
 /// The name of the kernels that multiply in `precision`, for tables.
-pub fn product_kernel(precision: Precision) -> &'static str {
+pub fn product_kernel(precision: Dtype) -> &'static str {
     match precision {
-        Precision::F32 => "cuda f32",
-        Precision::Tf32 => "cuda tf32",
-        Precision::Bf16 => "cuda bf16",
-        Precision::F16 => "cuda f16",
+        Dtype::F32 => "cuda f32",
+        Dtype::Tf32 => "cuda tf32",
+        Dtype::Bf16 => "cuda bf16",
+        Dtype::F16 => "cuda f16",
+        Dtype::U32 => panic!("products are of floating-point numbers"),
     }
 }
 

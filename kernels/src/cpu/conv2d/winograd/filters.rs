@@ -6,6 +6,7 @@ use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};
 use crate::cpu::gemm::tile::MAX_NR;
+use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
@@ -35,7 +36,7 @@ impl Filters {
             Direction::Forward => (g.c, g.o),
             Direction::InputGrad => (g.o, g.c),
         };
-        let panels = split_columns(cpu.backend, columns, reduced, 0);
+        let panels = split_columns(cpu.backend.tiles(Types::F32), columns, reduced, 0);
         let point_len = packed_len(&panels, reduced) + SKEW;
         Self { tiling, direction, panels, point_len }
     }
