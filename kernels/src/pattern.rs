@@ -32,6 +32,17 @@ use crate::shapes::Conv2d;
 use std::fmt;
 
 /// Which weights of a layer are zero. Weights that a pattern does not list as zero may have any value.
+///
+/// # Examples
+/// ```
+/// use lopper_kernels::pattern::Pattern;
+/// // Two filters over four input channels: the second filter and the last channel are zero.
+/// let mask = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+/// let pattern = Pattern::of(&mask, [2, 1, 4]);
+/// assert_eq!(pattern.to_string(), "filters and input channels");
+/// assert_eq!((pattern.filters(), pattern.inputs()), (&[0][..], &[0, 1, 2][..]));
+/// assert_eq!(pattern.density(), 3.0 / 8.0);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     /// `[O, taps, C/G]`.

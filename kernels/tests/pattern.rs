@@ -1,8 +1,11 @@
 //! Patterns are derived exactly: they cover every nonzero weight, list every zero, and recognize the granularity that a
 //! mask was made with.
 
+mod support;
+
 use lopper_kernels::pattern::{Pattern, Structure};
 use proptest::prelude::*;
+use support::Random;
 
 /// The granularity that a mask is drawn with.
 #[derive(Debug, Clone, Copy)]
@@ -27,27 +30,6 @@ fn granularity() -> impl Strategy<Value = Granularity> {
             .prop_map(|(n, m)| Granularity::NofM(n, m)),
         Just(Granularity::Weights),
     ]
-}
-
-/// Random flags and indices from one seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn flag(&mut self) -> bool {
-        self.next() % 3 > 0
-    }
-
-    fn flags(&mut self, len: usize) -> Vec<bool> {
-        (0..len).map(|_| self.flag()).collect()
-    }
 }
 
 /// A mask `[O, taps, C]` of random zeros of this granularity.
@@ -77,7 +59,7 @@ fn mask(granularity: Granularity, [o, taps, c]: [usize; 3], random: &mut Random)
 
 fn shuffled(len: usize, random: &mut Random) -> Vec<usize> {
     let mut order: Vec<usize> = (0..len).collect();
-    order.sort_by_cached_key(|_| random.next());
+    order.sort_by_cached_key(|_| random.bits());
     order
 }
 
@@ -125,7 +107,9 @@ proptest! {
         check_structure(granularity, &pattern)?;
 
         // Weights have the pattern of their mask; their values do not matter.
-        let weights: Vec<f32> = mask.iter().map(|m| if random.flag() { -3.5 * m } else { 0.25 * m }).collect();
+        let negative = random.flags(mask.len());
+        let weights: Vec<f32> =
+            mask.iter().zip(negative).map(|(m, negative)| if negative { -3.5 * m } else { 0.25 * m }).collect();
         prop_assert_eq!(&Pattern::of(&weights, shape), &pattern);
     }
 

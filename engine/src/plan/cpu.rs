@@ -194,7 +194,7 @@ impl Kernel {
             }
             Self::Linear(g, w, bias) => {
                 // There is only one algorithm for linear layers, too.
-                (w.kernel(), w.choice().zeros_note(), Some(w.products(g)), w.bytes(), bias)
+                (w.kernel(), w.choice().zeros_note().map(String::from), Some(w.products(g)), w.bytes(), bias)
             }
             Self::BatchNorm(bn) => ("batch_norm", None, None, bn.bytes(), &None),
             Self::Plain(plain) => (plain.name(), None, None, 0, &None),

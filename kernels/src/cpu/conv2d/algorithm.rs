@@ -89,8 +89,8 @@ pub struct Choice {
     /// The chosen algorithm.
     pub algorithm: Algorithm,
     reason: Reason,
-    /// The share of zeros among the weights that the algorithm multiplies, as far as the pattern lists them.
-    zeros: f64,
+    /// A note on the zeros that the algorithm multiplies.
+    zeros: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -160,16 +160,16 @@ impl Choice {
             },
             Packing::Fastest(weights) => Self::fastest(cpu, &live, weights),
         };
-        Self { zeros: pattern.zeros_of_live_filters(), ..choice }
+        Self { zeros: note(pattern), ..choice }
     }
 
     fn asked(algorithm: Algorithm) -> Self {
-        Self { algorithm, reason: Reason::Asked, zeros: 0.0 }
+        Self { algorithm, reason: Reason::Asked, zeros: None }
     }
 
     /// Chooses the direct algorithm because no other applies.
     pub(super) fn only(why: &'static str) -> Self {
-        Self { algorithm: Algorithm::Direct, reason: Reason::Only(why), zeros: 0.0 }
+        Self { algorithm: Algorithm::Direct, reason: Reason::Only(why), zeros: None }
     }
 
     /// Chooses the algorithm with the lowest estimate for `g`.
@@ -191,14 +191,21 @@ impl Choice {
         } else {
             Algorithm::Direct
         };
-        Self { algorithm, reason: Reason::Estimated { winograd2, winograd4 }, zeros: 0.0 }
+        Self { algorithm, reason: Reason::Estimated { winograd2, winograd4 }, zeros: None }
     }
 
     /// A note on the zeros that no kernel skips, if they are at least one percent of the multiplied weights.
-    pub fn zeros_note(&self) -> Option<String> {
-        let percent = 100.0 * self.zeros;
-        (percent >= 1.0).then(|| format!("{percent:.0} % of the weights are zero, which no kernel skips"))
+    pub fn zeros_note(&self) -> Option<&str> {
+        self.zeros.as_deref()
     }
+}
+
+/// A note on the zeros of the live filters, which are multiplied, if they are at least one percent of the weights.
+fn note(pattern: &Pattern) -> Option<String> {
+    let percent = 100.0 * pattern.zeros_of_live_filters();
+    let note =
+        || format!("{percent:.0} % of the weights are zero, which no kernel skips (pattern: {pattern})");
+    (percent >= 1.0).then(note)
 }
 
 impl fmt::Display for Choice {

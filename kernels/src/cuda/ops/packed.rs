@@ -25,8 +25,8 @@ pub struct PackedConv2d {
 enum Kind {
     Dense(DeviceBuffer),
     /// The whole weight, and the parts that are not skipped.
-    Masked(DeviceBuffer, Live),
-    Compact(simt::Compact),
+    Masked(DeviceBuffer, Box<Live>),
+    Compact(Box<simt::Compact>),
 }
 
 /// The live filters of a convolution, and the blocks of input channels that they read.
@@ -67,7 +67,7 @@ impl PackedConv2d {
         };
         let channels = (pattern.input_blocks(BLOCK).len() * BLOCK).min(g.c / g.groups);
         let live = Live { lists, products_of_a_pixel: pattern.filters().len() * g.kh * g.kw * channels };
-        Ok(Self { geometry: *g, kind: Kind::Masked(weight(cuda, g, w)?, live) })
+        Ok(Self { geometry: *g, kind: Kind::Masked(weight(cuda, g, w)?, Box::new(live)) })
     }
 
     /// Uploads the weights `w_inner` `[L_out, KH, KW, L_in (+ 1 with a carrier)]` between the live channels of `index`,
@@ -85,7 +85,7 @@ impl PackedConv2d {
         fill: &[f32],
     ) -> Result<Self> {
         let compact = simt::Compact::new(cuda, g, index, w_inner, fill)?;
-        Ok(Self { geometry: *g, kind: Kind::Compact(compact) })
+        Ok(Self { geometry: *g, kind: Kind::Compact(Box::new(compact)) })
     }
 
     /// The name of the kernel, for tables, at the precision that the weights were packed for.
@@ -157,14 +157,12 @@ pub fn conv2d_forward_packed(
     assert_eq!(*g, packed, "the weights belong to another convolution");
     match &w.kind {
         Kind::Dense(weight) => conv2d_forward(cuda, g, x, weight, epilogue, y),
-        Kind::Masked(weight, Live { lists: Lists::TensorCores(lists), .. }) => {
-            mma::conv2d_masked_forward(cuda, g, x, weight, lists, epilogue, y)
-        }
-        Kind::Masked(weight, Live { lists: Lists::Simt(lists), .. }) => {
-            in_single(cuda, [x, weight], epilogue, y, |[x, weight], epilogue, y| {
+        Kind::Masked(weight, live) => match &live.lists {
+            Lists::TensorCores(lists) => mma::conv2d_masked_forward(cuda, g, x, weight, lists, epilogue, y),
+            Lists::Simt(lists) => in_single(cuda, [x, weight], epilogue, y, |[x, weight], epilogue, y| {
                 simt::conv2d_masked_forward(cuda, g, x, weight, lists, epilogue, y)
-            })
-        }
+            }),
+        },
         Kind::Compact(compact) => in_single(cuda, [x], epilogue, y, |[x], epilogue, y| {
             simt::conv2d_compact_forward(cuda, g, x, compact, epilogue, y)
         }),
