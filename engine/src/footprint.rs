@@ -2,6 +2,7 @@
 
 use crate::layer::Conv2d;
 use crate::memory::{self, bytes_of};
+use crate::pool::{Pool, PoolKind};
 use crate::{Device, Graph, Layer, Node, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, Footprint, Packing, Weights};
 use lopper_kernels::shapes;
@@ -70,7 +71,7 @@ impl<'a> Run<'a> {
     /// The sum of all values. Max pooling and dropout save as much again as they compute. A batch norm saves its input.
     fn sum(&self) -> u64 {
         let remembered = |(node, &bytes): (&Node, &u64)| match node.layer {
-            Layer::MaxPool(_) | Layer::AdaptiveMaxPool(_) | Layer::Dropout { .. } => bytes.saturating_mul(2),
+            Layer::Pool(Pool { kind: PoolKind::Max, .. }) | Layer::Dropout { .. } => bytes.saturating_mul(2),
             _ => bytes,
         };
         self.graph.nodes().iter().zip(&self.values).map(remembered).fold(0, u64::saturating_add)
@@ -124,12 +125,8 @@ impl Scratch {
             Layer::Linear(_)
             | Layer::Input { .. }
             | Layer::BatchNorm(_)
-            | Layer::Relu
-            | Layer::Relu6
-            | Layer::MaxPool(_)
-            | Layer::AvgPool(_)
-            | Layer::AdaptiveAvgPool(_)
-            | Layer::AdaptiveMaxPool(_)
+            | Layer::Activation(_)
+            | Layer::Pool(_)
             | Layer::Flatten
             | Layer::Dropout { .. }
             | Layer::Add

@@ -9,9 +9,12 @@
 //! is contiguous `f32`. Callers check shapes and report errors. Kernels trust their geometry and only assert the
 //! lengths of their slices.
 
+mod activation;
 pub mod buffer;
 pub mod cpu;
 pub mod cuda;
+mod exp;
+mod float;
 pub mod guard;
 pub mod params;
 mod recycler;

@@ -1,7 +1,7 @@
 //! Concatenation along the last axis and the parameter-free residual shortcut.
 
 use super::rows;
-use crate::shape::shortcut_geometry;
+use crate::geometry::shortcut_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::shapes;

@@ -1,8 +1,8 @@
 //! Convolution, and the inference-only compact convolution.
 
 use super::{sum_rows, vector};
+use crate::geometry::conv2d_geometry;
 use crate::layer::CompactConv2d;
-use crate::shape::conv2d_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::shapes::Conv2d;

@@ -1,7 +1,7 @@
 //! The fully connected layer and the matrix product.
 
 use super::{matrix, sum_rows, vector};
-use crate::shape::linear_geometry;
+use crate::geometry::linear_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::params::Trans;

@@ -10,10 +10,10 @@
 //! Weights are packed as `[KH·KW, C]`. The input gradient is the same kernel over `dy` (see `conv2d::input_grad`).
 
 use super::Cpu;
+use super::activation::activate;
 use super::conv2d::{Epilogue, Windows, sum_chunks, tap_offsets};
 use super::scratch::{Shared, Workspace};
 use super::simd::{Kernel, Simd};
-use super::tile::activate;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 

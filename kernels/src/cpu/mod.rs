@@ -4,6 +4,7 @@
 //! is written once, over the vector trait in [`simd`], which `avx512`, `avx2` and `portable` implement. The order of
 //! every sum depends only on the shape, so the results are bit-identical for any number of threads.
 
+mod activation;
 mod adaptive_pool;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -33,6 +34,7 @@ mod tile;
 mod windows;
 
 pub use crate::params::{Activation, Adam, CompactIndex, Sgd, Storage, Trans};
+pub use activation::{activation_forward, activation_input_grad};
 pub use adaptive_pool::{
     adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
     adaptive_max_pool2d_input_grad,
@@ -48,10 +50,7 @@ pub use conv2d::{
     conv2d_masked_forward_packed, conv2d_weight_grad,
 };
 pub use dropout::dropout;
-pub use elementwise::{
-    add_assign, add_forward, axpy, mul_forward, relu_forward, relu_input_grad, relu6_forward,
-    relu6_input_grad, scale,
-};
+pub use elementwise::{add_assign, add_forward, axpy, mul_forward, scale};
 pub use linear::{
     PackedLinear, linear_forward, linear_forward_packed, linear_input_grad, linear_weight_grad,
 };

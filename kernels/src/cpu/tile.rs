@@ -18,6 +18,7 @@
 //! take 12 cycles on two ports, and its 11 loads take 6 on two load ports. AVX2 6×16 does the same with 16 registers.
 //! Eight row pointers, the B pointer and the index also fit in the general-purpose registers.
 
+use super::activation::activate;
 use super::simd::Simd;
 use crate::params::Activation;
 use half::bf16;
@@ -160,7 +161,7 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
             b = unsafe { b.add(NV * S::LANES) };
         }
     }
-    if t.n == NV * S::LANES {
+    if t.n == NV * S::LANES && t.activation.bounds().is_some() {
         // SAFETY: guaranteed by the caller; all vectors are whole.
         unsafe { finish_whole(s, t, acc) }
         return;
@@ -179,7 +180,8 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
 }
 
 /// Finishes a tile of whole vectors, in registers. Each step is a loop simple enough to be unrolled. A loop over `acc`
-/// that is not unrolled would make the compiler keep it in memory throughout the reduction.
+/// that is not unrolled would make the compiler keep it in memory throughout the reduction. Activations other than
+/// clamps need more registers than are free, and therefore take the other path.
 ///
 /// # Safety
 /// As for [`tile`], and `n` is NV · LANES.
@@ -219,9 +221,20 @@ unsafe fn finish_whole<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile
             }
         }
     }
-    for i in 0..MR {
-        for j in 0..NV {
-            acc[i][j] = activate(s, t.activation, acc[i][j]);
+    if let Some([low, high]) = t.activation.bounds() {
+        if low > f32::NEG_INFINITY {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.max(s.splat(low), acc[i][j]);
+                }
+            }
+        }
+        if high < f32::INFINITY {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.min(s.splat(high), acc[i][j]);
+                }
+            }
         }
     }
     for i in 0..MR {
@@ -294,16 +307,6 @@ unsafe fn finish_row<S: Simd>(s: S, t: &Tile, i: usize, sums: &[f32]) {
             }
             store_lanes(s, t.c.add(at), activate(s, t.activation, v), lanes);
         }
-    }
-}
-
-/// Applies the activation to each lane; a NaN stays NaN.
-#[inline(always)]
-pub(super) fn activate<S: Simd>(s: S, activation: Activation, v: S::F) -> S::F {
-    match activation {
-        Activation::None => v,
-        Activation::Relu => s.max(s.zero(), v),
-        Activation::Relu6 => s.min(s.splat(6.0), s.max(s.zero(), v)),
     }
 }
 

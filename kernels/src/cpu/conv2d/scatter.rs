@@ -2,9 +2,9 @@
 
 use super::Epilogue;
 use crate::cpu::Cpu;
+use crate::cpu::activation::activate;
 use crate::cpu::scratch::Shared;
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::tile::activate;
 use crate::params::Activation;
 use rayon::prelude::*;
 use std::ops::Range;

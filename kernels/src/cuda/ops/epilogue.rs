@@ -1,5 +1,6 @@
 //! The epilogue of a product, and its kernel argument.
 
+use super::ActivationArg;
 use crate::cuda::DeviceBuffer;
 use crate::params::{Activation, Dtype};
 
@@ -21,7 +22,7 @@ pub struct Epilogue<'a> {
 pub(in crate::cuda) struct EpilogueArg {
     pub bias: u64,
     pub residual: u64,
-    pub activation: i32,
+    pub activation: ActivationArg,
     pub padding: i32,
 }
 
@@ -40,7 +41,7 @@ impl Epilogue<'_> {
         EpilogueArg {
             bias: address(self.bias),
             residual: address(self.residual),
-            activation: self.activation as i32,
+            activation: self.activation.into(),
             padding: 0,
         }
     }
