@@ -8,11 +8,11 @@
 //!
 //! If nothing else reads the values in between (a tap counts as a reader), a batch norm, the residual sum and the
 //! activation after it form one operation, which runs in place of the activation: by then, everything it reads is
-//! ready. The results are bit-identical, and every fused node saves a pass over memory. Only activations whose gradient
-//! needs nothing but their output are fused, because the values in between are not stored.
+//! ready. The results are bit-identical, and every fused node saves a pass over memory. Only clamps are fused:
+//! their gradient needs nothing but their output, and the backward kernels have no registers left for other functions.
 
 use crate::{Graph, Layer, NodeId};
-use lopper_kernels::params::{Activation, Saved};
+use lopper_kernels::params::Activation;
 
 /// One operation of a run.
 #[derive(Debug, PartialEq)]
@@ -42,8 +42,7 @@ fn ending_at(graph: &Graph, reads: &[usize], end: NodeId) -> Operation {
     let node = |id: NodeId| &graph.nodes()[id];
     let alone = Operation { nodes: vec![end], residual: None, activation: Activation::None };
     let activation = match node(end).layer {
-        // The input of the activation is not stored.
-        Layer::Activation(activation) if activation.saved() == Saved::Output => activation,
+        Layer::Activation(activation) if activation.bounds().is_some() => activation,
         _ => return alone,
     };
     let normalizes = |id: NodeId| reads[id] == 1 && matches!(node(id).layer, Layer::BatchNorm(_));

@@ -102,7 +102,7 @@ extern "C" __global__ void __launch_bounds__(256)
 
 /// `dz`: the gradient before the activation, whose output is `y`; `y` is null if there is no activation.
 template <class T, int N>
-__device__ __forceinline__ Piece<T, N> before_activation(const Activation& activation, const T* y, const T* dy, uint64_t offset) {
+__device__ __forceinline__ Piece<T, N> before_activation(const Clamp& activation, const T* y, const T* dy, uint64_t offset) {
     auto dz = Piece<T, N>::load(dy + offset);
     if (y) {
         auto out = Piece<T, N>::load(y + offset);
@@ -115,7 +115,7 @@ __device__ __forceinline__ Piece<T, N> before_activation(const Activation& activ
 /// Sums of `dz` and of `dz·(x − mean)`: `partials[block, sum, channel]`.
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_backward_partials(int type, Columns g, const void* x, const float* mean, const void* y, const void* dy,
-                                 Activation activation, float* partials) {
+                                 Clamp activation, float* partials) {
     with_lanes(type, g.c, [&](auto t, auto n) {
         using T = decltype(t);
         constexpr int N = decltype(n)::VALUE;
@@ -155,7 +155,7 @@ extern "C" __global__ void __launch_bounds__(256)
 /// `residual_dx`.
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_backward_apply(int type, Columns g, const void* x, const float* mean, const float* var,
-                              const float* gamma, float eps, const void* y, Activation activation, const float* dgamma,
+                              const float* gamma, float eps, const void* y, Clamp activation, const float* dgamma,
                               const float* dbeta, float inv_rows, void* dy, void* residual_dx) {
     with_lanes(type, g.c, [&](auto t, auto n) {
         using T = decltype(t);

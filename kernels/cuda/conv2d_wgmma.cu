@@ -39,7 +39,7 @@ struct Problem {
     int size[2], first[2], step[2]; // of y: pixel i is at first + i·step
     int box[3]; // images, rows and columns of output pixels
     int tiles[3]; // blocks along rows, columns and filters
-    Activation activation;
+    Clamp activation;
 };
 
 constexpr int PIXELS = 128, ROWS = 16; // per block; per warp
@@ -173,7 +173,7 @@ __device__ __forceinline__ void finish(Row* rows, float* acc, int filter, const 
             Pair<T> r = pair(i);
             acc[2 * i] += to_float(r.first), acc[2 * i + 1] += to_float(r.second);
         }
-    p.activation.replace<COUNT>(acc);
+    p.activation.each<COUNT>(acc);
 #pragma unroll
     for (int i = 0; i < COUNT / 2; i++) pair(i) = {from_float<T>(acc[2 * i]), from_float<T>(acc[2 * i + 1])};
 }

@@ -5,7 +5,7 @@
 /// Computes `activation(value + bias[column] + residual[index])`. Null pointers add nothing.
 struct Epilogue {
     const float *bias = nullptr, *residual = nullptr;
-    Activation activation;
+    Clamp activation;
 
     __device__ __forceinline__ float operator()(float value, int column, size_t index) const {
         if (bias) value += bias[column];

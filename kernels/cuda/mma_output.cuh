@@ -10,7 +10,7 @@
 /// `columns`.
 struct Output {
     int rows, columns;
-    Activation activation;
+    Clamp activation;
     int f32;        // y and the residual are f32, regardless of the operand type
     int scattered;  // r = (image, i, j) goes to pixel (image, i·step + first, j·step + first) of [h, w]; otherwise to r
     int h, w, step[2], first[2];

@@ -18,7 +18,7 @@
 
 use super::Cpu;
 use super::columns::{Repeated, Shift, column_sums, map_channels};
-use crate::activation::{Activation, Function, Saved, Visitor};
+use crate::activation::{Activation, Function, Visitor};
 
 /// Normalizes by the statistics of this batch, then adds `residual`, which has the layout of `x`, and applies the
 /// activation. Also returns the statistics: `mean` and the biased variance `var`, both `[C]`.
@@ -166,7 +166,7 @@ pub enum Statistics {
 /// the residual, and `dx` is written to `residual_dx`. `y` is not read if there is no activation.
 ///
 /// # Panics
-/// Panics if the gradient of the activation needs its input ([`Saved::Input`]), which no buffer holds.
+/// Panics if the activation is not a clamp: `y` need not determine the gradient of another.
 pub fn batch_norm_backward(
     cpu: &Cpu,
     rows: usize,
@@ -186,7 +186,7 @@ pub fn batch_norm_backward(
 ) {
     assert_eq!((x.len(), dy.len()), (rows * c, rows * c));
     assert_eq!((mean.len(), var.len(), dgamma.len(), dbeta.len()), (c, c, c, c));
-    assert_eq!(activation.saved(), Saved::Output, "the fused backward pass has no input of the activation");
+    assert!(activation.bounds().is_some(), "only a clamp is fused with the backward pass");
     // The identity ignores `y`, so any matrix of this size serves.
     let y = if activation == Activation::None { x } else { y };
     let scale = factors(var, gamma, eps);

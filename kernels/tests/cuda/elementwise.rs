@@ -3,7 +3,7 @@
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, integers, narrow, put, random, round};
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Result};
-use lopper_kernels::params::{ACTIVATIONS, Dtype};
+use lopper_kernels::params::{ACTIVATIONS, Activation, Dtype};
 use lopper_kernels::reference;
 
 const LENGTHS: [usize; 8] = [0, 1, 3, 4, 7, 8, 1000, 4103];
@@ -66,6 +66,18 @@ fn a_nan_stays_a_nan() {
         let x = put(gpu, dtype, &[f64::NAN; 9]);
         let y = filled(gpu, dtype, 9, |y| cuda::activation_forward(gpu, f, &x, y).unwrap());
         assert!(y.iter().all(|y| y.is_nan()), "{}", f.name());
+    }
+}
+
+#[test]
+fn an_infinite_output_passes_the_gradient_of_relu() {
+    let Some(gpu) = device() else { return };
+    for dtype in FLOATS {
+        let (y, dy) = (put(gpu, dtype, &[0.0, 0.5, f64::INFINITY]), put(gpu, dtype, &[1.0, 2.0, 3.0]));
+        let dx = filled(gpu, dtype, 3, |dx| {
+            cuda::activation_input_grad(gpu, Activation::Relu, &y, &dy, dx).unwrap()
+        });
+        assert_eq!(dx, [0.0, 2.0, 3.0]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{check_exact, filled, integers, narrow, on_each_isa, random};
 use lopper_kernels::cpu::{self, Cpu};
-use lopper_kernels::params::ACTIVATIONS;
+use lopper_kernels::params::{ACTIVATIONS, Activation};
 use lopper_kernels::reference;
 use proptest::prelude::*;
 
@@ -68,6 +68,16 @@ fn nan_is_propagated() {
         for (isa, y) in on_each_isa(|cpu| filled(33, |y| cpu::activation_forward(cpu, f, &x, y))) {
             assert!(y.iter().all(|y| y.is_nan()), "{isa}, {}", f.name());
         }
+    }
+}
+
+#[test]
+fn an_infinite_output_passes_the_gradient_of_relu() {
+    let (y, dy) = ([0.0, f32::MIN_POSITIVE, f32::INFINITY], [1.0, 2.0, 3.0]);
+    for (isa, dx) in
+        on_each_isa(|cpu| filled(3, |dx| cpu::activation_input_grad(cpu, Activation::Relu, &y, &dy, dx)))
+    {
+        assert_eq!(dx, [0.0, 2.0, 3.0], "{isa}");
     }
 }
 

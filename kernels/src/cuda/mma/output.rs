@@ -2,7 +2,7 @@
 
 use super::divide::Divide;
 use crate::cuda::DeviceBuffer;
-use crate::cuda::ops::ActivationArg;
+use crate::cuda::ops::ClampArg;
 use crate::params::{Activation, Dtype};
 use bytemuck::{Pod, Zeroable};
 
@@ -12,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 pub(super) struct Output {
     pub rows: i32,
     pub columns: i32,
-    pub activation: ActivationArg,
+    pub activation: ClampArg,
     /// Whether y is f32, regardless of the operand type.
     pub f32: i32,
     /// Whether row `(image, i, j)` goes to pixel `(i·step + first, j·step + first)` of an image of `size`; otherwise

@@ -4,7 +4,7 @@ use super::elementwise::map;
 use crate::cuda::driver::Result;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Activation;
-use bytemuck::{Pod, Zeroable};
+use bytemuck::{NoUninit, Pod, Zeroable};
 
 /// `y = activation(x)`.
 pub fn activation_forward(
@@ -27,25 +27,41 @@ pub fn activation_input_grad(
     map(cuda, "activation_input_grad", &[(&[ActivationArg::from(activation)]).into()], [saved, dy], dx)
 }
 
-/// An [`Activation`] as a kernel's argument (`Activation` in `activation.cuh`).
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+/// An activation as the argument of an elementwise kernel (`Activation` in `activation.cuh`).
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
-pub(in crate::cuda) struct ActivationArg {
-    /// The bounds of a clamp, infinite if there is none.
-    low: f32,
-    high: f32,
-    /// Which function it is, 0 for a clamp.
+pub(super) struct ActivationArg {
+    /// Infinite if the function is not a clamp.
+    clamp: ClampArg,
+    /// [`Activation::number`].
     function: i32,
 }
 
 impl From<Activation> for ActivationArg {
     fn from(activation: Activation) -> Self {
-        let [low, high] = activation.bounds().unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
-        Self { low, high, function: activation.number() }
+        let clamp = if activation.bounds().is_some() { activation } else { Activation::None };
+        Self { clamp: clamp.into(), function: activation.number() }
     }
 }
 
-impl Default for ActivationArg {
+/// A clamp as part of a kernel's argument (`Clamp` in `activation.cuh`).
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(in crate::cuda) struct ClampArg {
+    /// −∞ if there is no lower bound.
+    low: f32,
+    /// NaN if there is no upper bound, so that an infinite output lies within the bounds.
+    high: f32,
+}
+
+impl From<Activation> for ClampArg {
+    fn from(activation: Activation) -> Self {
+        let [low, high] = activation.bounds().expect("products and backward passes fuse only clamps");
+        Self { low, high: if high == f32::INFINITY { f32::NAN } else { high } }
+    }
+}
+
+impl Default for ClampArg {
     fn default() -> Self {
         Activation::None.into()
     }

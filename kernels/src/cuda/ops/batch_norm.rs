@@ -2,14 +2,15 @@
 //! `y = activation(gamma·x̂ + beta + residual)`, separately for each channel. Images `x`, `y` and their gradients
 //! share one floating-point type; all `[C]` buffers are F32.
 
-use super::ActivationArg;
+use super::ClampArg;
+use super::activation::ActivationArg;
 use super::columns::{self, Columns};
 use crate::cpu::Statistics;
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::Arg;
 use crate::cuda::driver::source::BATCH_NORM;
 use crate::cuda::{Cuda, DeviceBuffer};
-use crate::params::{Activation, Dtype, Saved};
+use crate::params::{Activation, Dtype};
 
 /// Rows that a thread sums.
 const SUM_STEPS: usize = 16;
@@ -107,7 +108,7 @@ pub fn batch_norm_forward_eval(
 /// to `residual_dx`. `y` is required with an activation and ignored without one.
 ///
 /// # Panics
-/// Panics if the gradient of the activation needs its input ([`Saved::Input`]), which no buffer holds.
+/// Panics if the activation is not a clamp.
 pub fn batch_norm_backward(
     cuda: &Cuda,
     rows: usize,
@@ -125,13 +126,13 @@ pub fn batch_norm_backward(
     dgamma: &mut DeviceBuffer,
     dbeta: &mut DeviceBuffer,
 ) -> Result<()> {
-    assert_eq!(activation.saved(), Saved::Output, "the fused backward pass has no input of the activation");
+    assert!(activation.bounds().is_some(), "only a clamp is fused with the backward pass");
     let y = y.filter(|_| activation != Activation::None);
     assert_eq!(y.is_some(), activation != Activation::None, "an activation needs its output");
     let residual_dx = residual_dx.as_deref();
     let dtype = images(rows, c, &[x, dy, y.unwrap_or(x), residual_dx.unwrap_or(x)]);
     channels(c, &[mean, var, gamma, dgamma, dbeta]);
-    let activation = [ActivationArg::from(activation)];
+    let activation = [ClampArg::from(activation)];
     let kind = Arg::Int(dtype as i32);
 
     let g = [Columns::new(rows, c, dtype, SUM_STEPS)];

@@ -85,10 +85,10 @@ pub fn conv2d_masked_forward(
         Conv2d { n: g.n, h: g.h, w: g.w, ..masked.outer },
         "the mask belongs to another convolution"
     );
-    match &masked.lists {
+    epilogue.around(cuda, y, |epilogue, y| match &masked.lists {
         Lists::TensorCores(mask) => mma::conv2d_masked_forward(cuda, g, x, w, mask, epilogue, y),
         Lists::Simt(mask) => in_single(cuda, [x, w], epilogue, y, |[x, w], epilogue, y| {
             simt::conv2d_masked_forward(cuda, g, x, w, mask, epilogue, y)
         }),
-    }
+    })
 }

@@ -18,8 +18,8 @@ mod pool;
 mod reduce;
 mod tensors;
 
-pub(in crate::cuda) use activation::ActivationArg;
-pub use activation::*;
+pub(in crate::cuda) use activation::ClampArg;
+pub use activation::{activation_forward, activation_input_grad};
 pub use batch_norm::*;
 pub use channels::*;
 pub use conv2d::*;

@@ -79,8 +79,10 @@ pub fn conv2d_compact_forward(
     assert_eq!((x.len(), y.len()), (g.x_len(), g.y_len()), "the lengths of the images match their shapes");
     epilogue.check(g.o, y);
     let fill = w.fill.address();
-    in_single(cuda, [x], epilogue, y, |[x], epilogue, y| {
-        let name = |blocking: &Blocking| kernel!(blocking.tile, "conv2d_compact_forward");
-        w.selected.run(cuda, g, [x, &w.weight], epilogue.arg(), fill, y, name)
+    epilogue.around(cuda, y, |epilogue, y| {
+        in_single(cuda, [x], epilogue, y, |[x], epilogue, y| {
+            let name = |blocking: &Blocking| kernel!(blocking.tile, "conv2d_compact_forward");
+            w.selected.run(cuda, g, [x, &w.weight], epilogue.arg(), fill, y, name)
+        })
     })
 }

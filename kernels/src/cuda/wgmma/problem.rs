@@ -4,7 +4,7 @@ use super::tiles::{PIXELS, filters_of_a_block, pixel_tile};
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::{Arg, Grid};
 use crate::cuda::driver::source::CONV2D_WGMMA;
-use crate::cuda::ops::ActivationArg;
+use crate::cuda::ops::ClampArg;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::Dtype;
 use crate::shapes::Conv2d;
@@ -22,7 +22,7 @@ struct Problem {
     tile: [i32; 3],
     /// Blocks along rows, columns and filters.
     tiles: [i32; 3],
-    activation: ActivationArg,
+    activation: ClampArg,
 }
 
 /// The geometry along height and width: the inputs of output pixel `i` through tap `t`, and its destination.
