@@ -8,7 +8,8 @@
 mod common;
 
 use clap::Parser;
-use common::rows::{ImagesRow, Spread, round};
+use common::rows::{ImagesRow, Spread};
+use common::timing::round;
 use common::{Options, timing};
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage, imageops};

@@ -12,14 +12,14 @@ mod common;
 use clap::Parser;
 use common::Options;
 use common::check::Expected;
-use common::rows::{LinearRow, Spread, round};
-use common::timing::Memory;
+use common::rows::{LinearRow, Spread};
+use common::timing::{Memory, round};
 use common::ways::{Way, checked_in_turn};
 use common::workload::noise;
 use lopper_engine::Result;
 use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedLinear};
-use lopper_kernels::params::{Storage, Trans};
-use lopper_kernels::shapes::{Conv2d, Linear};
+use lopper_kernels::params::{Dtype, Trans};
+use lopper_kernels::shapes::{Conv2d, Linear, Matmul};
 use std::process::ExitCode;
 
 /// Inputs and outputs of VGG16's first linear layer, of the same layer with a 4×4 pool folded into it, of VGG16's
@@ -83,8 +83,8 @@ fn layer(cpu: &Cpu, g: &Linear, w: &[f32], memory: &Memory, options: &Options) -
         })
     };
     let mut ways = [
-        packed("packed", Storage::F32, &forward),
-        packed("packed bf16", Storage::Bf16, &forward_bf16),
+        packed("packed", Dtype::F32, &forward),
+        packed("packed bf16", Dtype::Bf16, &forward_bf16),
         Way::new("stored", "", &forward, dy.len(), |y| cpu::linear_forward(cpu, g, &x, w, None, y)),
         Way::new("input_grad", "", &input_grad, x.len(), |dx| cpu::linear_input_grad(cpu, g, &dy, w, dx)),
         Way::new("weight_grad", "", &weight_grad, w.len(), |dw| cpu::linear_weight_grad(cpu, g, &x, &dy, dw)),
@@ -106,7 +106,7 @@ fn square(cpu: &Cpu, side: usize, memory: &Memory, options: &Options) -> Result<
     let conv = Conv2d::square([1, 1, side, side], side, 1, 1, 0);
     let expected = Expected::input_grad(&conv, &a, &b);
     let mut ways = [Way::new("gemm", "", &expected, a.len(), |c| {
-        cpu::gemm(cpu, Trans::No, Trans::No, side, side, side, &a, &b, false, c);
+        cpu::gemm(cpu, &Matmul::new([Trans::No, Trans::No], [side, side, side]), &a, &b, false, c);
     })];
     time(cpu, &g, &mut ways, memory, options)
 }

@@ -7,7 +7,8 @@
 mod common;
 
 use clap::Parser;
-use common::rows::{NetworkRow, Spread, round};
+use common::rows::{NetworkRow, Spread};
+use common::timing::round;
 use common::workload::{network, noise};
 use common::{Options, check, timing};
 use lopper_engine::plan::{Plan, PlanMemory};

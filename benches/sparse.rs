@@ -14,18 +14,23 @@ mod common;
 use clap::Parser;
 use common::Options;
 use common::check::Expected;
-use common::rows::{SparseRow, Spread, round};
+use common::rows::{SparseRow, Spread};
+use common::timing::round;
 use common::ways::{Way, checked_in_turn};
 use common::workload::{ConvLayer, conv_layers, noise};
 use lopper_engine::Result;
 use lopper_kernels::buffer::Buffer;
-use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked};
+use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedConv2d, Packing, Weights};
 use lopper_kernels::params::CompactIndex;
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes::Conv2d;
 use std::process::ExitCode;
 
 /// Percentages of dead filters.
 const DEAD: [usize; 2] = [50, 75];
+
+/// Weights come from memory.
+const PACKING: Packing = Packing::Fastest(Weights::Memory);
 
 /// Benchmark of convolutions with dead filters.
 #[derive(Parser)]
@@ -152,9 +157,10 @@ impl<'a> Case<'a> {
     }
 
     fn masked(&'a self, cpu: &'a Cpu, expected: &'a Expected) -> Way<'a> {
-        let packed = PackedMasked::new(cpu, self.g, &self.w, &self.live_filters);
+        let pattern = Pattern::of(&self.w, self.g.filters_shape());
+        let packed = PackedConv2d::masked(cpu, self.g, &self.w, &pattern, PACKING);
         Way::new("masked", packed.kernel(), expected, self.g.y_len(), move |y| {
-            cpu::conv2d_masked_forward_packed(cpu, self.g, &self.x, &packed, &self.epilogue(), y);
+            cpu::conv2d_forward_packed(cpu, self.g, &self.x, &packed, &self.epilogue(), y);
         })
     }
 
@@ -162,9 +168,9 @@ impl<'a> Case<'a> {
         let positions = |live: &[bool]| (0..live.len() as u32).filter(|&i| live[i as usize]).collect();
         let (inputs, outputs) = (positions(&self.live_inputs), positions(&self.live_filters));
         let index = CompactIndex { inputs, outputs, carrier: false };
-        let packed = PackedCompact::new(cpu, self.g, &index, &self.live_weight(), &self.bias);
+        let packed = PackedConv2d::compact(cpu, self.g, &index, &self.live_weight(), &self.bias, PACKING);
         Way::new("compacted", packed.kernel(), expected, self.g.y_len(), move |y| {
-            cpu::conv2d_compact_forward(cpu, self.g, &self.x, &packed, &self.epilogue(), y);
+            cpu::conv2d_forward_packed(cpu, self.g, &self.x, &packed, &self.epilogue(), y);
         })
     }
 

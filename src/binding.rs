@@ -32,12 +32,9 @@ impl Binding {
             items.insert("images".into(), digest::of_images(splits));
         }
         for (i, stage) in stages.iter().enumerate() {
-            // The path that a plan is written to does not affect training.
-            let stage = Stage { save_plan: None, ..stage.clone() };
-            items
-                .insert(format!("options of stage `{}`", stage.name), digest::of_text(&format!("{stage:?}")));
-            for name in [&stage.from, &stage.teacher].into_iter().flatten() {
-                if !stages[..i].iter().any(|earlier| earlier.name == *name) {
+            items.insert(format!("options of stage `{}`", stage.name), digest::of_text(&stage.identity()));
+            for name in stage.reads() {
+                if !stages[..i].iter().any(|earlier| earlier.name == name) {
                     items.insert(format!("file {name}"), digest::of_file(Path::new(name))?);
                 }
             }

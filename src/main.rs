@@ -14,6 +14,7 @@ mod preflight;
 mod progress;
 mod report;
 mod rescue;
+mod row;
 mod run_directory;
 mod selftest;
 mod signals;

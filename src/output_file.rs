@@ -67,14 +67,14 @@ impl OutputFile {
     }
 }
 
-/// Returns an error if a plan that one of `stages` writes already exists, unless `allowed`, or if two stages write the
-/// same file.
-pub fn refuse_existing_plans(stages: &[Stage], allowed: bool) -> Result<()> {
-    let plans: Vec<&PathBuf> = stages.iter().filter_map(|stage| stage.save_plan.as_ref()).collect();
-    for (i, plan) in plans.iter().enumerate() {
-        refuse_existing(plan, allowed)?;
-        if plans[..i].contains(plan) {
-            return Err(Error::file(plan, "save_plan: two stages write to this file"));
+/// Returns an error if a file that one of `stages` writes besides its network already exists, unless `allowed`, or if two
+/// stages write the same file.
+pub fn refuse_existing_outputs(stages: &[Stage], allowed: bool) -> Result<()> {
+    let outputs: Vec<(&str, &Path)> = stages.iter().flat_map(Stage::outputs).collect();
+    for (i, &(option, path)) in outputs.iter().enumerate() {
+        refuse_existing(path, allowed)?;
+        if outputs[..i].iter().any(|(_, earlier)| *earlier == path) {
+            return Err(Error::file(path, format!("{option}: two stages write to this file")));
         }
     }
     Ok(())

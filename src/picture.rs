@@ -1,6 +1,6 @@
 //! The picture of a walkthrough: accuracy against latency, one point per stage, sized by its model file.
 
-use crate::report::Row;
+use crate::row::Row;
 use lopper_engine::{Error, Result};
 use plotters::prelude::*;
 

@@ -4,14 +4,13 @@ use crate::keeping::{Keeping, Label};
 use crate::latency::Latency;
 use crate::progress::note;
 use crate::recipe::{Recipe, Stage, model_path};
-use crate::report::Row;
+use crate::row::Row;
 use crate::run_directory::RunDirectory;
 use crate::training::{Start, Stoppable};
 use crate::{rescue, signals};
-use lopper_compress::criteria::{Criterion, Evidence, Site};
-use lopper_compress::prune::{self, Constants};
+use lopper_compress::criteria::Evidence;
+use lopper_compress::techniques::{Applied, Demand};
 use lopper_engine::data::Batches;
-use lopper_engine::rewrite::Rewrite;
 use lopper_engine::train::evaluate;
 use lopper_engine::{Device, Error, Graph, Result, Tensor, atomic, file};
 use lopper_models::data::Splits;
@@ -104,22 +103,14 @@ impl<'a> Pipeline<'a> {
             }
             None => {
                 let start = self.start(stage)?;
-                let (graph, logit_difference) = self.rewrite(stage, &start)?;
+                let (graph, logit_difference) = self.rewrite(stage, start)?;
                 (graph, Start { logit_difference, ..Start::default() })
             }
         };
         let (logit_difference, seconds) = (start.logit_difference, start.seconds);
         start.seconds += begin.elapsed().as_secs_f64();
-        match &stage.train {
-            Some(train) => self.train(stage, train, &mut graph, path, start)?,
-            None => {
-                if let Some(config) = &stage.sparsify {
-                    let evidence = self.evidence(&config.criterion, &graph, config.sites(&graph)?)?;
-                    let rewrite = lopper_compress::sparsify(&graph, config, Some(&evidence))?;
-                    note(rewrite.report.to_string().trim_end());
-                    graph = rewrite.graph;
-                }
-            }
+        if let Some(train) = &stage.train {
+            self.train(stage, train, &mut graph, path, start)?;
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
         let mut row = self.measure(&stage.name, &graph, path)?;
@@ -174,49 +165,41 @@ impl<'a> Pipeline<'a> {
         Ok(graph)
     }
 
-    /// Applies the stage's rewrite, if any. If the rewrite claims to keep the function, also measures the largest logit
-    /// difference.
-    fn rewrite(&mut self, stage: &Stage, start: &Graph) -> Result<(Graph, Option<f32>)> {
-        let (rewrite, equivalent): (Rewrite, bool) = if let Some(config) = &stage.prune {
-            let plan = match &stage.plan {
-                Some(plan) => plan.clone(),
-                None => {
-                    let evidence = config.criterion.as_ref();
-                    let evidence = evidence.map(|c| self.evidence(c, start, config.sites(start)?));
-                    config.plan(start, evidence.transpose()?.as_ref())?
-                }
-            };
-            if let Some(path) = &stage.save_plan {
-                let text = toml::to_string(&plan).map_err(|e| Error::file(path, e))?;
+    /// Applies the techniques of the stage that rewrite `graph`. If one claims to keep the function, also measures the
+    /// largest logit difference.
+    fn rewrite(&mut self, stage: &Stage, mut graph: Graph) -> Result<(Graph, Option<f32>)> {
+        let mut difference = None;
+        for technique in stage.rewrites() {
+            let evidence =
+                technique.demand(&graph)?.map(|demand| self.evidence(demand, &graph)).transpose()?;
+            let Applied { rewrite, files } = technique.apply(&graph, evidence.as_ref())?;
+            for (path, text) in files {
                 atomic::write(path, |w| w.write_all(text.as_bytes()))?;
             }
-            let rewrite = prune::prune(start, &plan, config.constants)?;
-            // Removing live channels changes the function.
-            let dead_only = config.criterion.is_none() && stage.plan.is_none();
-            (rewrite, dead_only && config.constants == Constants::Exact)
-        } else if stage.fold.is_some() {
-            (lopper_compress::fold(start)?, true)
-        } else if let Some(config) = &stage.compact {
-            (lopper_compress::compact(start, config)?, true)
-        } else if let Some(config) = &stage.factorize {
-            (lopper_compress::factorize(start, config)?, false)
-        } else {
-            return Ok((start.clone(), None));
-        };
-        note(rewrite.report.to_string().trim_end());
-        let difference = if equivalent { Some(self.logit_difference(start, &rewrite.graph)?) } else { None };
-        if let Some(found) = difference.filter(|difference| !difference.is_finite()) {
-            return Err(Error::invalid(format!(
-                "a rewrite that keeps the function changed a logit by {found}: expected a finite difference; the weights or \
-                 running statistics of the network are not finite, or overflow"
-            )));
+            note(rewrite.report.to_string().trim_end());
+            if technique.keeps_function() {
+                difference = Some(self.require_equivalence(&graph, &rewrite.graph)?);
+            }
+            graph = rewrite.graph;
         }
-        Ok((rewrite.graph, difference))
+        Ok((graph, difference))
     }
 
-    /// Measures the evidence that `criterion` needs at `sites` of `graph` on some training images. Empty if the criterion
-    /// needs no images.
-    fn evidence(&mut self, criterion: &Criterion, graph: &Graph, sites: Vec<Site>) -> Result<Evidence> {
+    /// Returns the largest logit difference of two networks that compute the same function. Returns an error if it is not
+    /// finite.
+    fn require_equivalence(&mut self, before: &Graph, after: &Graph) -> Result<f32> {
+        match self.logit_difference(before, after)? {
+            difference if difference.is_finite() => Ok(difference),
+            found => Err(Error::invalid(format!(
+                "a rewrite that keeps the function changed a logit by {found}: expected a finite difference; the weights or \
+                 running statistics of the network are not finite, or overflow"
+            ))),
+        }
+    }
+
+    /// Measures the evidence in `demand` about `graph` on some training images. Empty if the criterion needs no images.
+    fn evidence(&mut self, demand: Demand, graph: &Graph) -> Result<Evidence> {
+        let Demand { criterion, sites } = demand;
         if !criterion.needs_data() {
             return Ok(Evidence::default());
         }
@@ -225,7 +208,7 @@ impl<'a> Pipeline<'a> {
             .data
             .as_mut()
             .ok_or_else(|| Error::invalid(format!("the {criterion} criterion needs images: give --data")))?;
-        Evidence::measure(criterion, graph, &sites, &mut data.train, EVIDENCE_BATCHES, device)
+        Evidence::measure(&criterion, graph, &sites, &mut data.train, EVIDENCE_BATCHES, device)
     }
 
     /// Returns the largest logit difference of two networks over some validation images.

@@ -6,25 +6,11 @@
 
 use crate::pipeline::{Pipeline, in_stage};
 use crate::recipe::{Stage, TrainConfig};
-use crate::training::objective;
-use lopper_compress::prune::{self, PruneConfig};
-use lopper_compress::sparsify::{Sparsifier, Sparsity};
-use lopper_compress::{CompactConfig, FactorizeConfig};
+use lopper_compress::techniques::Sketch;
 use lopper_engine::data::Batches;
-use lopper_engine::train::Callback;
 use lopper_engine::{Error, Graph, Result, Tensor, atomic, file};
 use std::collections::HashMap;
 use std::path::Path;
-
-/// What is known about the network that a stage will produce.
-#[derive(Clone)]
-struct Sketch {
-    graph: Graph,
-    /// Whether the widths of `graph` are those of the network.
-    widths: bool,
-    /// Whether the layers of `graph` are exactly those of the network.
-    layers: bool,
-}
 
 /// Bytes reserved for a small file: a report, a plan, the state of a run.
 const SMALL_FILE: u64 = 1 << 16;
@@ -45,8 +31,8 @@ impl Pipeline<'_> {
                 let known = sketch.widths && sketch.layers;
                 let bytes = if known { file::size(&sketch.graph)? } else { SMALL_FILE };
                 held.push(atomic::reserve(output, bytes)?);
-                if let Some(plan) = &stage.save_plan {
-                    held.push(atomic::reserve(plan, SMALL_FILE)?);
+                for (_, path) in stage.outputs() {
+                    held.push(atomic::reserve(path, SMALL_FILE)?);
                 }
                 if let Some(train) = &stage.train {
                     largest = largest.max(bytes * (1 + train.optimizer.moments() as u64));
@@ -73,7 +59,7 @@ impl Pipeline<'_> {
         let start = match (&stage.arch, &stage.from) {
             (Some(arch), _) => {
                 let graph = self.build(stage, arch, None)?;
-                Sketch { graph: alive(graph), widths: true, layers: true }
+                Sketch::known(alive(graph))
             }
             (None, Some(from)) => self.named(from, earlier)?,
             (None, None) => last.cloned().ok_or_else(|| Error::invalid("expected `arch` or `from`"))?,
@@ -83,16 +69,14 @@ impl Pipeline<'_> {
         if !trains {
             return Ok(Sketch { widths: false, ..start });
         }
-        let sketch = rewritten(stage, start)?;
-        if let Some(config) = stage.sparsify.as_ref().filter(|_| sketch.layers) {
-            match &stage.train {
-                Some(_) => Sparsifier::new(config.clone())?.on_begin(&mut sketch.graph.clone())?,
-                None => drop(Sparsity::measure(&sketch.graph, config)?),
+        let mut sketch = start;
+        for technique in &stage.techniques {
+            let teacher = technique.teacher().map(|teacher| self.named(teacher, earlier)).transpose()?;
+            if sketch.layers {
+                sketch = technique.rehearse(sketch, stage.train.is_some(), teacher.as_ref())?;
             }
         }
-        if let Some(train) = &stage.train {
-            self.can_train(stage, train, &sketch, earlier)?;
-        }
+        stage.train.as_ref().map_or(Ok(()), |train| self.can_train(train))?;
         Ok(sketch)
     }
 
@@ -105,74 +89,18 @@ impl Pipeline<'_> {
             let graph = self.load(name)?;
             self.files.insert(name.to_string(), graph);
         }
-        Ok(Sketch { graph: self.files[name].clone(), widths: true, layers: true })
+        Ok(Sketch::known(self.files[name].clone()))
     }
 
-    /// Checks that there are images to train on and that the objective fits the network.
-    fn can_train(
-        &mut self,
-        stage: &Stage,
-        train: &TrainConfig,
-        sketch: &Sketch,
-        earlier: &HashMap<String, Sketch>,
-    ) -> Result<()> {
+    /// Checks that there are images to train on.
+    fn can_train(&self, train: &TrainConfig) -> Result<()> {
         train.check()?;
         let data = self.data.as_ref().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
         if data.train.is_empty() {
             let message = "batch: the training images do not fill one; use a smaller batch or more images";
             return Err(Error::invalid(message));
         }
-        let (Some(config), Some(teacher)) = (&stage.distill, &stage.teacher) else { return Ok(()) };
-        let teacher = self.named(teacher, earlier)?;
-        if !(sketch.layers && teacher.layers) {
-            return Ok(());
-        }
-        for hint in &config.hints {
-            sketch.graph.id(&hint.student)?;
-            teacher.graph.id(&hint.teacher)?;
-        }
-        if sketch.widths && teacher.widths {
-            objective(stage, train, &sketch.graph, Some(teacher.graph))?;
-        }
         Ok(())
-    }
-}
-
-/// Returns the sketch after the rewrite of `stage`.
-fn rewritten(stage: &Stage, sketch: Sketch) -> Result<Sketch> {
-    if !sketch.layers {
-        return Ok(sketch);
-    }
-    let graph = &sketch.graph;
-    if let Some(config) = &stage.prune {
-        return pruned(stage, config, sketch);
-    }
-    if stage.fold.is_some() {
-        return Ok(Sketch { graph: lopper_compress::fold(graph)?.graph, ..sketch });
-    }
-    if let Some(config) = &stage.compact {
-        // Which layers are compacted depends on the weights, but their names do not.
-        lopper_compress::compact(graph, &CompactConfig { min_saving: 1.0, ..config.clone() })?;
-        return Ok(Sketch { widths: false, ..sketch });
-    }
-    if let Some(config) = &stage.factorize {
-        // At full rank no layer gets smaller, so nothing is decomposed: this only resolves the names.
-        let whole = FactorizeConfig { fraction: Some(0.0), energy: None, force: false, ..config.clone() };
-        lopper_compress::factorize(graph, &whole)?;
-        return Ok(Sketch { layers: false, widths: false, ..sketch });
-    }
-    Ok(sketch)
-}
-
-/// Returns the sketch after pruning: layer names stay; widths are unknown unless a plan specifies them.
-fn pruned(stage: &Stage, config: &PruneConfig, sketch: Sketch) -> Result<Sketch> {
-    // Without a criterion nothing is scored: this only resolves the names.
-    PruneConfig { criterion: None, fraction: None, ..config.clone() }.plan(&sketch.graph, None)?;
-    match &stage.plan {
-        Some(plan) if sketch.widths => {
-            Ok(Sketch { graph: prune::prune(&sketch.graph, plan, config.constants)?.graph, ..sketch })
-        }
-        _ => Ok(Sketch { widths: false, ..sketch }),
     }
 }
 

@@ -12,8 +12,9 @@
 use crate::binding::Binding;
 use crate::digest;
 use crate::keeping::KeepArgs;
-use crate::recipe::{Recipe, model_path};
-use crate::report::{self, Row};
+use crate::recipe::{Recipe, Stage, model_path};
+use crate::report;
+use crate::row::Row;
 use lopper_engine::{Error, Result, atomic, input};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -117,7 +118,7 @@ impl RunDirectory {
         let earlier = results(&self.path)?;
         let same =
             |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
-        let read = recipe.stages.iter().flat_map(|stage| [&stage.from, &stage.teacher]).flatten();
+        let read = recipe.stages.iter().flat_map(Stage::reads);
         for (file, name) in read.flat_map(|name| earlier.iter().map(move |file| (file, name))) {
             if same(file, Path::new(name)) {
                 let message = "the recipe reads this file of an earlier run, but --force would remove it";

@@ -5,8 +5,6 @@ use crate::pipeline::Pipeline;
 use crate::progress::{Progress, note};
 use crate::recipe::{Stage, TrainConfig};
 use crate::{rescue, signals};
-use lopper_compress::distill::Distillation;
-use lopper_compress::sparsify::{Sparsifier, Sparsity};
 use lopper_engine::data::{Batch, Batches, Numbered};
 use lopper_engine::train::{
     Callback, Checkpoint, CrossEntropy, EpochMetrics, Keeper, Objective, Optimizer, State, Trainer,
@@ -35,14 +33,14 @@ impl Pipeline<'_> {
         path: &Path,
         start: Start,
     ) -> Result<()> {
-        let teacher = stage.teacher.as_ref().map(|teacher| self.network(teacher)).transpose()?;
-        let mut objective = objective(stage, train, graph, teacher)?;
+        let mut objective = self.objective(stage, train, graph)?;
         let (mut progress, mut good) = (Progress::new(&stage.name), LastGood::new(start.checkpoint.as_ref()));
-        let mut sparsifier = stage.sparsify.clone().map(Sparsifier::new).transpose()?;
-        let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
-        if let Some(sparsifier) = &mut sparsifier {
-            callbacks.push(sparsifier);
+        let mut of_techniques = Vec::new();
+        for technique in &stage.techniques {
+            of_techniques.extend(technique.callback()?);
         }
+        let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
+        callbacks.extend(of_techniques.iter_mut().map(|callback| &mut **callback as &mut dyn Callback));
         callbacks.extend([&mut good as &mut dyn Callback, &mut progress]);
         let trainer = Trainer {
             device: self.device,
@@ -74,27 +72,24 @@ impl Pipeline<'_> {
                 other => other,
             });
         }
-        if let Some(config) = &stage.sparsify {
-            note(Sparsity::measure(graph, config)?.to_string().trim_end());
+        for technique in &stage.techniques {
+            technique.achieved(graph)?.iter().for_each(|text| note(text.trim_end()));
         }
         Ok(())
     }
-}
 
-/// Returns the objective of `stage` for the network `graph`. Returns an error if `teacher` does not fit it.
-pub fn objective(
-    stage: &Stage,
-    train: &TrainConfig,
-    graph: &Graph,
-    teacher: Option<Graph>,
-) -> Result<Box<dyn Objective>> {
-    let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
-    Ok(match (&stage.distill, teacher) {
-        (Some(config), Some(teacher)) => {
-            Box::new(Distillation::new(config.clone(), task, graph, teacher, graph.info.input)?)
+    /// Returns the objective of training `graph` in `stage`: that of a technique, or else only the task. Returns an error if
+    /// a teacher does not fit the network.
+    fn objective(&self, stage: &Stage, train: &TrainConfig, graph: &Graph) -> Result<Box<dyn Objective>> {
+        let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
+        for technique in &stage.techniques {
+            let teacher = technique.teacher().map(|teacher| self.network(teacher)).transpose()?;
+            if let Some(objective) = technique.objective(task, graph, teacher)? {
+                return Ok(objective);
+            }
         }
-        _ => Box::new(task),
-    })
+        Ok(Box::new(task))
+    }
 }
 
 /// Remembers the network after each epoch, when the trainer has checked its numbers, in case a later epoch fails.

@@ -6,7 +6,7 @@ mod common;
 
 use common::record::Record;
 use common::rows::PeerRow;
-use lopper_kernels::cuda::emulator;
+use lopper_kernels::cuda::Cuda;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -69,7 +69,7 @@ for kind in ['network', 'training', 'layer', 'images']:
 
 #[test]
 fn gpu_peers_reads_a_self_test() {
-    if emulator::for_tests().is_none() {
+    if Cuda::for_tests().is_none() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! `lopper bench` on the emulated GPU.
 
-use lopper_kernels::cuda::emulator;
+use lopper_kernels::cuda::Cuda;
 use std::process::{Command, Output};
 
 /// Runs `lopper bench resnet8` with the options `more` on CUDA on the CPU, if available.
@@ -9,7 +9,7 @@ fn bench(more: &[&str]) -> Option<Output> {
 }
 
 fn bench_command(more: &[&str]) -> Option<Command> {
-    emulator::for_tests()?;
+    Cuda::for_tests()?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_lopper"));
     command.args(["bench", "resnet8", "--size", "16", "--seconds", "0", "--device", "cuda-on-cpu"]);
     command.args(more);

@@ -3,7 +3,7 @@
 #[path = "support/schema.rs"]
 mod schema;
 
-use lopper_kernels::cuda::emulator;
+use lopper_kernels::cuda::Cuda;
 use schema::Schema;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -61,7 +61,7 @@ fn outputs_have_the_documented_fields() {
 
 #[test]
 fn a_self_test_has_the_documented_fields() {
-    if emulator::for_tests().is_none() {
+    if Cuda::for_tests().is_none() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

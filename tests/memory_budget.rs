@@ -8,7 +8,7 @@ use command::{lopper, lopper_after};
 use lopper_engine::layer::{CompactConv2d, Conv2d, Pool, Window};
 use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::{Device, Graph, Layer, Param, Tensor, file};
-use lopper_kernels::params::Storage;
+use lopper_kernels::params::Dtype;
 use lopper_models::data::fashion_mnist;
 use lopper_models::{Options, numbered_classes};
 use std::path::{Path, PathBuf};
@@ -158,7 +158,7 @@ fn a_plan_uses_the_estimated_memory() {
     let options = [
         PlanOptions::default(),
         PlanOptions { direct: true, ..PlanOptions::default() },
-        PlanOptions { linear: Storage::Bf16, ..PlanOptions::default() },
+        PlanOptions { linear: Dtype::Bf16, ..PlanOptions::default() },
     ];
     for (name, size) in [("resnet8", 32), ("vgg8_bn", 32), ("resnet18", 64), ("vgg11", 64), ("small_net", 64)]
     {

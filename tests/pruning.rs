@@ -1,5 +1,4 @@
-//! Pruning of real architectures: published counts, residual groups, plans that are stored and replayed, and optimizers
-//! that follow.
+//! Pruning of real architectures: published counts, residual groups, and plans that are stored and replayed.
 
 mod support;
 
@@ -8,7 +7,6 @@ use lopper_compress::factorize::factor_params;
 use lopper_compress::prune::{Constants, PrunePlan, UnitScores, mask, prune};
 use lopper_compress::{CompactConfig, Context, FactorizeConfig, PruneConfig, compact, fold};
 use lopper_engine::rewrite::Outcome;
-use lopper_engine::train::{Optimizer, OptimizerConfig};
 use lopper_engine::{Device, Graph, Layer, Tensor};
 use lopper_models::builder::{Builder, Conv};
 use lopper_models::{Head, Options, build, init, numbered_classes};
@@ -143,6 +141,7 @@ fn folding_removes_every_batch_norm_that_a_weight_can_absorb() {
         ("resnet50", Head::Own),
         ("cifar_resnet20", Head::Own),
         ("student_net", Head::Own),
+        ("mobilenet_v2", Head::Own),
         ("small_net", Head::Own),
         ("resnet18", Head::Fastai),
     ] {
@@ -155,7 +154,7 @@ fn folding_removes_every_batch_norm_that_a_weight_can_absorb() {
 
 #[test]
 fn residual_networks_prune_by_stage() {
-    for name in ["resnet18", "resnet50", "cifar_resnet20"] {
+    for name in ["resnet18", "resnet50", "cifar_resnet20", "mobilenet_v2"] {
         let graph = network(name, 32, Some(5));
         let plan = PrunePlan::lowest(&graph, &scores(&graph, LargeFinal), Context::Local, 0.5).unwrap();
         let pruned = prune(&graph, &plan, Constants::Drop).unwrap();
@@ -194,7 +193,6 @@ fn a_plan_can_be_printed_stored_and_replayed() {
     for replay in replays {
         assert_eq!(replay, plan);
         let again = prune(&graph, &replay, Constants::Exact).unwrap();
-        assert_eq!(again.edits, pruned.edits);
         for ((path, a), (_, b)) in pruned.graph.params().zip(again.graph.params()) {
             assert!(a.value().same_bits(b.value()), "{path}");
         }
@@ -233,28 +231,4 @@ fn a_plan_that_does_not_fit_is_refused() {
         assert!(error.contains(complaint), "{error}");
     }
     assert!(toml::from_str::<PruneConfig>("fractoin = 0.5").is_err());
-}
-
-#[test]
-fn momentum_is_sliced_with_its_parameter() {
-    let graph = network("cifar_resnet20", 32, Some(9));
-    let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-    let mut optimizer = Optimizer::new(sgd);
-    // After the first step the velocity is the gradient. Using the weights as gradients makes both comparable.
-    let gradients: BTreeMap<String, Tensor> =
-        graph.params().map(|(path, param)| (path, param.value().clone())).collect();
-    optimizer.step(&mut graph.clone(), &gradients, 0.1, &Device::cpu()).unwrap();
-    let plan = PrunePlan::lowest(&graph, &scores(&graph, Random), Context::Local, 0.5).unwrap();
-    let pruned = prune(&graph, &plan, Constants::Drop).unwrap();
-    optimizer.apply(&pruned.edits);
-    for (path, param) in pruned.graph.params() {
-        assert!(optimizer.moments(&path).unwrap()[0].same_bits(param.value()), "{path}");
-    }
-    let folded = fold(&pruned.graph).unwrap();
-    optimizer.apply(&folded.edits);
-    let classifier = &folded.graph.nodes()[folded.graph.output()].name;
-    for (path, _) in folded.graph.params() {
-        // Folding rescales every filter, which invalidates its momentum.
-        assert_eq!(optimizer.moments(&path).is_some(), path.starts_with(classifier), "{path}");
-    }
 }

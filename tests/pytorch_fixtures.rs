@@ -6,8 +6,8 @@ mod fixtures;
 
 use fixtures::{Case, Fixture};
 use lopper_kernels::cpu::{self, Cpu};
-use lopper_kernels::params::{Activation, Adam, Sgd};
-use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, Pool2d};
+use lopper_kernels::params::{Activation, Adam, Normalized, Sgd, Statistics};
+use lopper_kernels::shapes::{AdaptivePool2d, BatchNorm, Conv2d, Linear, Pool2d};
 
 #[test]
 fn all_cases() {
@@ -87,11 +87,9 @@ fn batch_norm(cpu: &Cpu, case: &Case, t: &Fixture) {
     let (c, eps, momentum) = (gamma.len(), case.number("eps"), case.number("momentum"));
     let rows = x.len() / c;
     let (mut mean, mut var) = (vec![f32::NAN; c], vec![f32::NAN; c]);
-    let alone = Activation::None;
+    let (g, end) = (BatchNorm { rows, c, eps }, cpu::Epilogue::default());
     let y = filled(x.len(), |y| {
-        cpu::batch_norm_forward_train(
-            cpu, rows, c, &x, &gamma, &beta, eps, None, alone, y, &mut mean, &mut var,
-        )
+        cpu::batch_norm_forward_train(cpu, &g, &x, [&gamma, &beta], &end, y, [&mut mean, &mut var]);
     });
     check(case, t, "y_train", rows, &y);
 
@@ -104,44 +102,25 @@ fn batch_norm(cpu: &Cpu, case: &Case, t: &Fixture) {
     check(case, t, "running_var_after", rows, &blend(&running_var, &var, unbiased));
 
     let (mut dgamma, mut dbeta) = (vec![f32::NAN; c], vec![f32::NAN; c]);
-    let (mut dx, batch) = (dy, cpu::Statistics::Batch);
-    cpu::batch_norm_backward(
-        cpu,
-        rows,
-        c,
-        batch,
-        &x,
-        &mean,
-        &var,
-        &gamma,
-        eps,
-        alone,
-        &[],
-        &mut dx,
-        None,
-        &mut dgamma,
-        &mut dbeta,
-    );
+    let mut dx = dy;
+    let forward = Normalized {
+        statistics: Statistics::Batch,
+        x: &x[..],
+        mean: &mean,
+        var: &var,
+        gamma: &gamma,
+        activation: Activation::None,
+        y: None,
+    };
+    cpu::batch_norm_backward(cpu, &g, &forward, &mut dx, None, [&mut dgamma, &mut dbeta]);
     check(case, t, "dx", rows, &dx);
     check(case, t, "dgamma", rows, &dgamma);
     check(case, t, "dbeta", rows, &dbeta);
 
     // The fixture's eval pass uses the statistics from before its training pass.
     let y = filled(x.len(), |y| {
-        cpu::batch_norm_forward_eval(
-            cpu,
-            rows,
-            c,
-            &x,
-            &running_mean,
-            &running_var,
-            &gamma,
-            &beta,
-            eps,
-            None,
-            alone,
-            y,
-        )
+        let statistics = [&running_mean[..], &running_var];
+        cpu::batch_norm_forward_eval(cpu, &g, &x, statistics, [&gamma, &beta], &end, y);
     });
     check(case, t, "y_eval", 1, &y);
 }
@@ -193,10 +172,10 @@ fn cross_entropy(cpu: &Cpu, case: &Case, t: &Fixture) {
     let [rows, k] = shape(t, "logits");
     let (logits, target, smoothing) =
         (t.values("logits"), t.classes("target"), case.number("label_smoothing"));
-    let loss = cpu::cross_entropy_forward(cpu, rows, k, &logits, &target, smoothing);
+    let loss = cpu::cross_entropy_forward(cpu, [rows, k], &logits, &target, smoothing);
     check(case, t, "loss", 1, &[loss]);
     let grad = filled(rows * k, |d| {
-        cpu::cross_entropy_input_grad(cpu, rows, k, &logits, &target, smoothing, 1.0, d)
+        cpu::cross_entropy_input_grad(cpu, [rows, k], &logits, &target, smoothing, 1.0, d)
     });
     check(case, t, "dlogits", 1, &grad);
 }
@@ -204,10 +183,10 @@ fn cross_entropy(cpu: &Cpu, case: &Case, t: &Fixture) {
 fn soft_target(cpu: &Cpu, case: &Case, t: &Fixture) {
     let [rows, k] = shape(t, "student");
     let (student, teacher, temperature) = (t.values("student"), t.values("teacher"), case.number("T"));
-    let loss = cpu::kl_divergence_forward(cpu, rows, k, &student, &teacher, temperature);
+    let loss = cpu::kl_divergence_forward(cpu, [rows, k], &student, &teacher, temperature);
     check(case, t, "loss", 1, &[loss]);
     let grad = filled(rows * k, |d| {
-        cpu::kl_divergence_input_grad(cpu, rows, k, &student, &teacher, temperature, 1.0, d)
+        cpu::kl_divergence_input_grad(cpu, [rows, k], &student, &teacher, temperature, 1.0, d)
     });
     check(case, t, "dstudent", 1, &grad);
 }
@@ -247,6 +226,6 @@ fn adam(cpu: &Cpu, case: &Case, t: &Fixture) {
     let len = t.stored("p0").len();
     let (mut m, mut v) = (vec![0.0; len], vec![0.0; len]);
     follow(case, t, |number, p, grad| {
-        cpu::adam_step(cpu, &h, number as u32 + 1, p, grad, &mut m, &mut v, None)
+        cpu::adam_step(cpu, &h, number as u32 + 1, p, grad, [&mut m, &mut v], None)
     });
 }

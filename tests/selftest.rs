@@ -1,6 +1,6 @@
 //! `lopper selftest` on the emulator of a GPU, and without one.
 
-use lopper_kernels::cuda::emulator;
+use lopper_kernels::cuda::Cuda;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -15,7 +15,7 @@ fn errors(output: &Output) -> String {
 
 #[test]
 fn every_part_passes_on_the_emulator() {
-    if emulator::for_tests().is_none() {
+    if Cuda::for_tests().is_none() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -52,7 +52,7 @@ fn every_part_passes_on_the_emulator() {
 
 #[test]
 fn parts_without_time_are_listed_as_not_run() {
-    if emulator::for_tests().is_none() {
+    if Cuda::for_tests().is_none() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -68,10 +68,10 @@ fn bad_input_is_named_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut cases =
         vec![(vec!["--device", "cpu"], "use --device cuda"), (vec!["--device", "tpu"], "device tpu")];
-    if lopper_kernels::cuda::Cuda::open().is_err() {
+    if Cuda::open(0).is_err() {
         cases.push((vec!["--device", "cuda"], "driver"));
     }
-    if emulator::for_tests().is_some() {
+    if Cuda::for_tests().is_some() {
         cases.push((
             vec!["--device", "cuda-on-cpu", "--only", "simd"],
             "part simd: expected one of elementwise",

@@ -1,6 +1,6 @@
 //! Rows of each result file, which a benchmark writes and `report` reads.
 
-use super::timing::Times;
+use super::timing::{Times, round};
 use serde::{Deserialize, Serialize};
 
 /// Median of many times and their spread, in milliseconds.
@@ -26,11 +26,6 @@ impl Spread {
     pub fn gflops(&self, macs: u64) -> f64 {
         round(2e-6 * macs as f64 / self.median_ms)
     }
-}
-
-/// Rounds to four significant digits: more would be noise, and would change with each run.
-pub fn round(value: f64) -> f64 {
-    format!("{value:.3e}").parse().unwrap_or(value)
 }
 
 /// Declares a row: a struct whose fields are the columns of its file. (The csv crate cannot read a flattened

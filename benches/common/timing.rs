@@ -35,6 +35,11 @@ impl Times {
     }
 }
 
+/// Rounds to four significant digits: more would be noise, and would change with each run.
+pub fn round(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}
+
 /// Result of [`in_turn`].
 pub struct Measured {
     /// FMA peak measured alongside the times: the median over the rounds, in GFLOP/s.
@@ -69,7 +74,7 @@ pub fn in_turn(
             }
         }
     }
-    let median = |values| super::rows::round(Times::new(values).median());
+    let median = |values| round(Times::new(values).median());
     Measured {
         peak_gflops: median(peaks),
         read_gbytes_s: memory.map(|_| median(reads)),

@@ -14,17 +14,51 @@
 //!
 //! Everything is computed in f64 and rounded once. A masked filter stays zero, but gets a bias.
 
+use crate::criteria::Evidence;
+use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
 use crate::weights::{Filters, filters_mut, overwrite, require_copy, set_bias};
 use lopper_engine::layer::{BatchNorm, PoolKind};
-use lopper_engine::rewrite::{Edit, Report, Rewrite};
+use lopper_engine::rewrite::{Report, Rewrite};
 use lopper_engine::{Graph, Layer, NodeId, Result};
+use serde::{Deserialize, Serialize};
+
+/// The options of folding; there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoldConfig {}
+
+impl Listed for FoldConfig {
+    const KIND: Kind = Kind { name: "fold", role: Role::Rewrite };
+}
+
+impl Technique for FoldConfig {
+    fn kind(&self) -> Kind {
+        Self::KIND
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn rehearse(&self, sketch: Sketch, _trains: bool, _teacher: Option<&Sketch>) -> Result<Sketch> {
+        Ok(Sketch { graph: fold(&sketch.graph)?.graph, ..sketch })
+    }
+
+    fn keeps_function(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, graph: &Graph, _evidence: Option<&Evidence>) -> Result<Applied> {
+        Ok(fold(graph)?.into())
+    }
+}
 
 /// Folds every batch norm that can be folded exactly, in graph order. The report gives each one's destination, or the
 /// reason why it stays. The result is equivalent to `graph` in eval mode, but not in training.
 pub fn fold(graph: &Graph) -> Result<Rewrite> {
     require_copy(graph, "fold")?;
     let mut folding = Folding::new(graph);
-    let (mut edits, mut report) = (Vec::new(), Report::new("fold"));
+    let mut report = Report::new("fold");
     for (id, node) in graph.nodes().iter().enumerate() {
         let Layer::BatchNorm(bn) = &node.layer else { continue };
         let name = &node.name;
@@ -42,15 +76,13 @@ pub fn fold(graph: &Graph) -> Result<Rewrite> {
         };
         let into = &graph.nodes()[target].name;
         report.changed(name, format!("into {into}{}", subnormals(&weights)));
-        edits.extend(["weight", "bias"].map(|slot| Edit::Remove { param: format!("{name}.{slot}") }));
-        edits.extend(["weight", "bias"].map(|slot| Edit::Reset { param: format!("{into}.{slot}") }));
         if let Some((weight, _)) = filters_mut(folding.graph.layer_mut(target)) {
             overwrite(weight, weights);
         }
         set_bias(&mut folding.graph, target, &bias);
         folding.remove(id);
     }
-    Ok(Rewrite { graph: folding.finish()?, edits, report })
+    Ok(Rewrite { graph: folding.finish()?, report })
 }
 
 /// A graph whose batch norms are being folded. Folded ones stay in place, so that ids do not change, until all are
@@ -261,8 +293,6 @@ mod tests {
         assert_eq!(weight.value().data(), [0.0, affine[1].0 * w]);
         assert_eq!(weight.mask().unwrap().data(), [0.0, 1.0]);
         assert_eq!(bias.value().data(), [affine[0].1, affine[1].1]);
-        assert_eq!(folded.edits[0], Edit::Remove { param: "bn.weight".into() });
-        assert_eq!(folded.edits[3], Edit::Reset { param: "a.bias".into() });
     }
 
     #[test]
@@ -285,7 +315,6 @@ mod tests {
                 ),
             ]
         );
-        assert!(folded.edits.is_empty());
     }
 
     #[test]

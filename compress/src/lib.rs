@@ -1,4 +1,5 @@
-//! Techniques that make a network smaller. Each is a folder: a rewrite of a graph, or a callback of its training.
+//! Techniques that make a network smaller. Each is a folder: a rewrite of a graph, a callback or an objective of its
+//! training, and its [`techniques::Technique`].
 //!
 //! [`criteria`], [`granularity`] and [`Context`] are shared by sparsification and pruning.
 
@@ -17,6 +18,7 @@ mod names;
 pub mod prune;
 mod select;
 pub mod sparsify;
+pub mod techniques;
 #[cfg(test)]
 mod testing;
 mod weights;

@@ -2,7 +2,6 @@
 //!
 //! Both kinds of layer are seen as filters `[O, TAPS, C / groups]`; a linear layer has one tap and no padding.
 
-use lopper_engine::rewrite::Edit;
 use lopper_engine::{Graph, Layer, NodeId, Param, Result, Tensor, memory};
 
 /// The weights of a convolution or linear layer.
@@ -121,20 +120,13 @@ pub(crate) fn filters_mut(layer: &mut Layer) -> Option<(&mut Param, &mut Option<
     }
 }
 
-/// Sets the bias of the convolution or linear layer `node`. Returns an edit if the layer had no bias before.
-pub(crate) fn set_bias(graph: &mut Graph, node: NodeId, values: &[f64]) -> Option<Edit> {
-    let path = format!("{}.bias", graph.nodes()[node].name);
-    let (_, bias) = filters_mut(graph.layer_mut(node))?;
+/// Sets the bias of the convolution or linear layer `node`.
+pub(crate) fn set_bias(graph: &mut Graph, node: NodeId, values: &[f64]) {
+    let Some((_, bias)) = filters_mut(graph.layer_mut(node)) else { return };
     let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
     match bias {
-        Some(bias) => {
-            overwrite(bias, values);
-            None
-        }
-        None => {
-            *bias = Some(Param::new(Tensor::from_fn(&[values.len()], |o| values[o])));
-            Some(Edit::Reset { param: path })
-        }
+        Some(bias) => overwrite(bias, values),
+        None => *bias = Some(Param::new(Tensor::from_fn(&[values.len()], |o| values[o]))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use lopper_kernels::cpu::{Cpu, MAX_THREADS};
-use lopper_kernels::cuda::{Cuda, Precision};
+use lopper_kernels::cuda::{Cuda, Dtype};
 
 /// A device that runs kernels. Each operation matches it once (there is no backend trait).
 #[derive(Clone, Debug)]
@@ -14,15 +14,20 @@ pub enum Device {
 }
 
 impl Device {
-    /// Opens the device `name`: `cpu`, `cuda` (the first GPU) or `cuda-on-cpu` (its kernels, emulated). `threads` is
-    /// the number of CPU workers; `None` is one per core. Returns an error if there is no such device, if `threads` is
+    /// Opens the device `name`: `cpu`, `cuda` (the first GPU), `cuda:1` (the second) or `cuda-on-cpu` (their kernels,
+    /// emulated). `threads` is the number of CPU workers; `None` is one per core. Returns an error if there is no such device, if `threads` is
     /// not in `1..=256`, or if the system cannot start them.
     pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
         match name {
             "cpu" => Ok(Self::Cpu(Self::open_cpu(threads)?)),
-            "cuda" => Ok(Self::Cuda(Cuda::open()?)),
+            "cuda" => Ok(Self::Cuda(Cuda::open(0)?)),
             "cuda-on-cpu" => Ok(Self::Cuda(Cuda::on_cpu()?)),
-            other => Err(Error::invalid(format!("device {other}: expected cpu, cuda or cuda-on-cpu"))),
+            other => match other.strip_prefix("cuda:").and_then(|index| index.parse().ok()) {
+                Some(index) => Ok(Self::Cuda(Cuda::open(index)?)),
+                None => Err(Error::invalid(format!(
+                    "device {other}: expected cpu, cuda, cuda:INDEX (from 0) or cuda-on-cpu"
+                ))),
+            },
         }
     }
 
@@ -38,14 +43,17 @@ impl Device {
         cpu.map_err(|e| Error::invalid(e.to_string()))
     }
 
-    /// This device, with matrix products of `precision`. Returns an error on the CPU, which supports only f32.
-    pub fn with_precision(self, precision: Precision) -> Result<Self> {
+    /// This device, with matrix products of `precision`, one of [`Dtype::PRECISIONS`]. Returns an error on the CPU,
+    /// which supports only f32.
+    pub fn with_precision(self, precision: Dtype) -> Result<Self> {
         match self {
+            _ if !Dtype::PRECISIONS.contains(&precision) => {
+                Err(Error::invalid(format!("precision {precision}: expected f32, tf32, bf16 or f16")))
+            }
             Self::Cuda(gpu) => Ok(Self::Cuda(gpu.with_precision(precision))),
-            Self::Cpu(_) if precision == Precision::F32 => Ok(self),
+            Self::Cpu(_) if precision == Dtype::F32 => Ok(self),
             Self::Cpu(_) => Err(Error::invalid(format!(
-                "precision {}: the CPU multiplies in f32; other precisions are for --device cuda",
-                precision.name()
+                "precision {precision}: the CPU multiplies in f32; other precisions are for --device cuda"
             ))),
         }
     }
@@ -109,7 +117,10 @@ mod tests {
         for (name, threads, expected) in [
             ("cpu", Some(0), "threads: expected 1 to 256, found 0"),
             ("cpu", Some(257), "threads: expected 1 to 256, found 257"),
-            ("gpu", None, "device gpu: expected cpu, cuda or cuda-on-cpu"),
+            ("gpu", None, "device gpu: expected cpu, cuda, cuda:INDEX (from 0) or cuda-on-cpu"),
+            ("cuda:", None, "device cuda:: expected cpu"),
+            ("cuda:-1", None, "device cuda:-1: expected cpu"),
+            ("cuda:one", None, "device cuda:one: expected cpu"),
         ] {
             let message = Device::open(name, threads).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");

@@ -83,7 +83,7 @@ impl Graph {
     }
 
     fn run(&self, tape: &mut Tape, mode: Mode, images: Tensor, taps: &[NodeId]) -> Result<Pass> {
-        let mut reads = self.reads(taps);
+        let mut reads = self.reads(taps, |id| id);
         let mut values: Vec<Option<Var>> = vec![None; self.nodes().len()];
         let mut run = Run { tape, mode, params: Vec::new(), stats: BTreeMap::new() };
         let mut images = Some(images);
@@ -112,14 +112,16 @@ impl Graph {
     }
 
     /// Counts the reads of each node by nodes that run, as the output and as a tap. A node without reads need not run.
-    fn reads(&self, taps: &[NodeId]) -> Vec<usize> {
+    /// `source` maps a node to the one whose value it passes on: itself, unless it computes nothing. Only sources are
+    /// read.
+    pub(crate) fn reads(&self, taps: &[NodeId], source: impl Fn(NodeId) -> NodeId) -> Vec<usize> {
         let mut reads = vec![0; self.nodes().len()];
         for &kept in taps.iter().chain([&self.output()]) {
-            reads[kept] += 1;
+            reads[source(kept)] += 1;
         }
         for (id, node) in self.nodes().iter().enumerate().rev() {
-            if reads[id] > 0 {
-                node.inputs.iter().for_each(|&i| reads[i] += 1);
+            if source(id) == id && reads[id] > 0 {
+                node.inputs.iter().for_each(|&i| reads[source(i)] += 1);
             }
         }
         reads
@@ -179,7 +181,7 @@ impl Run<'_> {
         let beta = self.param(node, "bias", &bn.bias);
         if self.mode == Mode::Eval {
             let (mean, var) = (&bn.running_mean, &bn.running_var);
-            return self.tape.batch_norm_eval_then(x, &gamma, &beta, mean, var, bn.eps, tail);
+            return self.tape.batch_norm_eval_then(x, &gamma, &beta, [mean, var], bn.eps, tail);
         }
         let (y, stats) = self.tape.batch_norm_train_then(x, &gamma, &beta, bn.eps, tail)?;
         self.stats.insert(id, stats);

@@ -5,6 +5,7 @@ use crate::memory::{self, bytes_of};
 use crate::pool::{Pool, PoolKind};
 use crate::{Device, Graph, Layer, Node, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, Footprint, Packing, Weights};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes;
 
 /// Maximum number of buffers that a training kernel borrows from the device at the same time.
@@ -117,10 +118,8 @@ impl Scratch {
         match &node.layer {
             Layer::Conv2d(conv) => self.conv(cpu, conv, &conv.geometry(x)?),
             Layer::CompactConv2d(compact) => {
-                let inner = compact.live_geometry(&compact.geometry(x)?);
-                let filters = [compact.outputs.len()];
-                self.add(&Footprint::new(cpu, &inner, &filters, Packing::Fastest(Weights::Memory)));
-                self.borrowed = self.borrowed.max(bytes_of::<f32>(inner.x_shape()));
+                let packing = Packing::Fastest(Weights::Memory);
+                self.add(&Footprint::compact(cpu, &compact.geometry(x)?, &compact.index(), packing));
             }
             Layer::Linear(_)
             | Layer::Input { .. }
@@ -138,9 +137,9 @@ impl Scratch {
 
     /// Accounts for both algorithms, since either may run, forward or backward; weights are packed for each call.
     fn conv(&mut self, cpu: &Cpu, conv: &Conv2d, g: &shapes::Conv2d) {
-        let filters = vec![g.o / g.groups; g.groups];
+        let dense = Pattern::dense(g.filters_shape());
         for packing in [Packing::By(Algorithm::Direct), Packing::By(Algorithm::Winograd4)] {
-            self.add(&Footprint::new(cpu, g, &filters, packing));
+            self.add(&Footprint::new(cpu, g, &dense, packing));
         }
         let weight = bytes_of::<f32>([conv.weight.value().len()]);
         self.borrowed = self.borrowed.max(weight.saturating_mul(self.weights));

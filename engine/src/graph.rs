@@ -1,24 +1,9 @@
 //! The graph, the program that compression rewrites: named layers with explicit inputs, as a plain value.
 
 use crate::graph_index::Index;
-use crate::{Error, Layer, Param, Result, Tensor};
+use crate::{Error, Layer, Node, NodeId, Param, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-
-/// A node's position in [`Graph::nodes`].
-pub type NodeId = usize;
-
-/// A named layer and the nodes that it reads.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Node {
-    /// The name, unique in the graph: torchvision's module path, if there is one (`layer1.0.conv1`).
-    pub name: String,
-    /// The computation.
-    pub layer: Layer,
-    /// The nodes that it reads, all earlier in the graph.
-    pub inputs: Vec<NodeId>,
-}
 
 /// The architecture and data that a network is made for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! An index for frequent graph lookups, built on first use.
 
-use crate::graph::{Node, NodeId};
+use crate::node::{Node, NodeId};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 

@@ -139,13 +139,6 @@ impl CompactConv2d {
         )
     }
 
-    /// The geometry of the convolution of live channels inside the dense geometry `g`. Kernels take one channel of zeros
-    /// if there is none, because no size of a geometry is 0.
-    pub(crate) fn live_geometry(&self, g: &shapes::Conv2d) -> shapes::Conv2d {
-        let c = self.inputs.len() + usize::from(self.carrier);
-        shapes::Conv2d { c: c.max(1), o: self.outputs.len().max(1), ..*g }
-    }
-
     /// The live channels, in the form that kernels take.
     pub fn index(&self) -> CompactIndex {
         CompactIndex { inputs: self.inputs.clone(), outputs: self.outputs.clone(), carrier: self.carrier }

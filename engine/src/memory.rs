@@ -4,10 +4,12 @@
 //! need too much must therefore be rejected by arithmetic: code that allocates by sizes from a file or an option first
 //! calls [`require`] with an estimate that is never too small.
 
+mod parse;
 mod size;
 mod system;
 
-pub use size::{Bytes, parse};
+pub use parse::parse;
+pub use size::Bytes;
 
 use crate::{Error, Result};
 use std::fmt::Display;

@@ -1,4 +1,4 @@
-//! Rewrites: a graph in, a graph out, with a report of what happened to every node and how optimizer state follows.
+//! Rewrites: a graph in, a graph out, with a report of what happened to every node.
 
 use crate::Graph;
 use std::fmt;
@@ -8,34 +8,8 @@ use std::fmt;
 pub struct Rewrite {
     /// New graph.
     pub graph: Graph,
-    /// Changes to the parameters, in order.
-    pub edits: Vec<Edit>,
     /// Changes to the nodes.
     pub report: Report,
-}
-
-/// Change of a parameter that the state kept for it (momentum, masks) has to follow.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Edit {
-    /// Only the slices `keep` of `axis` remain.
-    Slice {
-        /// Path of the parameter.
-        param: String,
-        /// Sliced axis.
-        axis: usize,
-        /// Indices that remain, in their new order.
-        keep: Vec<usize>,
-    },
-    /// The parameter is removed.
-    Remove {
-        /// Path of the parameter.
-        param: String,
-    },
-    /// The parameter is new, or its values have a new meaning, so its state starts over.
-    Reset {
-        /// Path of the parameter.
-        param: String,
-    },
 }
 
 /// Effect of a rewrite on a node.

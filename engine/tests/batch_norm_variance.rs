@@ -4,7 +4,7 @@
 use lopper_engine::layer::{Activation, BatchNorm};
 use lopper_engine::plan::Plan;
 use lopper_engine::{Device, Graph, Layer, Param, Tensor};
-use lopper_kernels::reference;
+use lopper_kernels::{reference, shapes};
 use proptest::prelude::*;
 
 fn variance() -> impl Strategy<Value = f32> {
@@ -76,7 +76,8 @@ proptest! {
         let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
         let [gamma, beta, mean, var] = [0, 1, 2, 3].map(|i| wide(column(i).data()));
         let mut want = vec![0.0; x.len()];
-        reference::batch_norm_forward_eval(6, c, &wide(x.data()), &mean, &var, &gamma, &beta, eps.into(), &mut want);
+        let g = shapes::BatchNorm { rows: 6, c, eps };
+        reference::batch_norm_forward_eval(&g, &wide(x.data()), [&mean, &var], [&gamma, &beta], &mut want);
         for (i, (&got, want)) in planned.iter().zip(want).enumerate() {
             let factor = gamma[i % c] / (var[i % c] + f64::from(eps)).sqrt();
             let want = if relu && want <= 0.0 { 0.0 } else { want };

@@ -7,7 +7,7 @@ use lopper_engine::train::{
     CrossEntropy, Objective, Optimizer, OptimizerConfig, Schedule, Trainer, evaluate, gradients,
 };
 use lopper_engine::{Device, Graph, Layer, Mode, Pass, Result, Tape, Tensor, Var};
-use lopper_kernels::cuda::Precision;
+use lopper_kernels::cuda::Dtype;
 use proptest::prelude::*;
 use support::colors::{ADAM, Colors, SGD, network, train};
 use support::{Random, cuda_on_cpu, random_graph};
@@ -108,7 +108,7 @@ fn trainings_agree_with_the_cpu() {
 fn every_precision_learns() {
     let Some(device) = cuda_on_cpu() else { return };
     let exact = train(&mut network(), &mut Colors::new(6), 3, SGD, &Device::cpu(), vec![]).unwrap();
-    for precision in [Precision::Tf32, Precision::Bf16, Precision::F16] {
+    for precision in [Dtype::Tf32, Dtype::Bf16, Dtype::F16] {
         let device = device.clone().with_precision(precision).unwrap();
         let mut graph = network();
         let history = train(&mut graph, &mut Colors::new(6), 3, SGD, &device, vec![]).unwrap();
@@ -123,7 +123,7 @@ fn every_precision_learns() {
 #[test]
 fn a_scaled_loss_keeps_small_gradients() {
     let Some(device) = cuda_on_cpu() else { return };
-    let device = device.with_precision(Precision::F16).unwrap();
+    let device = device.with_precision(Dtype::F16).unwrap();
     let batch = Colors::new(1).epoch(0).unwrap().next().unwrap().unwrap();
     let norm = |scale: f32| {
         let tape = Tape::new(&device).scaled(scale);
@@ -149,7 +149,7 @@ impl Objective for Shrunk {
 #[test]
 fn an_overflow_takes_no_step() {
     let Some(device) = cuda_on_cpu() else { return };
-    let device = device.with_precision(Precision::F16).unwrap();
+    let device = device.with_precision(Dtype::F16).unwrap();
     let mut graph = network();
     // The logits are so wrong that 2¹⁶ times their gradient overflows f16, though the loss does not.
     graph

@@ -5,8 +5,7 @@ mod support;
 use lopper_engine::layer::{Activation, CompactConv2d, Conv2d, FixedWindow, Linear, Pool, Window};
 use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::{Device, Graph, Layer, Param, Tensor};
-use lopper_kernels::cuda::{Precision, emulator};
-use lopper_kernels::params::Storage;
+use lopper_kernels::cuda::{Dtype, emulator};
 use proptest::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::{Random, cuda_on_cpu, error, evaluate, images, random_graph};
@@ -18,7 +17,7 @@ fn gpu() -> Option<(MutexGuard<'static, ()>, Device)> {
     Some((alone, cuda_on_cpu()?))
 }
 
-fn in_precision(gpu: &Device, precision: Precision) -> Device {
+fn in_precision(gpu: &Device, precision: Dtype) -> Device {
     gpu.clone().with_precision(precision).unwrap()
 }
 
@@ -64,7 +63,7 @@ proptest! {
 fn errors_of_other_precisions_match_their_digits() {
     let Some((_alone, gpu)) = gpu() else { return };
     for (precision, expected) in
-        [(Precision::Tf32, 2e-5..2e-3), (Precision::Bf16, 1e-3..2e-2), (Precision::F16, 1e-4..4e-3)]
+        [(Dtype::Tf32, 2e-5..2e-3), (Dtype::Bf16, 1e-3..2e-2), (Dtype::F16, 1e-4..4e-3)]
     {
         let mut largest: f64 = 0.0;
         for seed in 0..12 {
@@ -122,7 +121,7 @@ fn sixteen_bits_halve_the_arena_and_round_every_value() {
     let x = images(&graph, 1, 1);
     let expected = evaluate(&graph, &x);
     let arena = plan(&graph, &x, &gpu).memory().arena;
-    for (precision, tolerance) in [(Precision::Bf16, 2e-2), (Precision::F16, 2e-3)] {
+    for (precision, tolerance) in [(Dtype::Bf16, 2e-2), (Dtype::F16, 2e-3)] {
         let mut plan = plan(&graph, &x, &in_precision(&gpu, precision));
         let error = error(plan.run(x.data()).unwrap(), &expected);
         assert!((1e-6..tolerance).contains(&error), "{}: {error}", precision.name());
@@ -212,7 +211,7 @@ fn a_pool_that_enlarges_is_folded_into_the_linear_layer() {
 #[test]
 fn a_network_may_compute_nothing() {
     let Some((_alone, gpu)) = gpu() else { return };
-    let mut plan = Plan::new(&Graph::new(3), [2, 1, 2, 3], &in_precision(&gpu, Precision::F16)).unwrap();
+    let mut plan = Plan::new(&Graph::new(3), [2, 1, 2, 3], &in_precision(&gpu, Dtype::F16)).unwrap();
     assert_eq!(plan.run(&[7.0; 12]).unwrap(), [7.0; 12]);
 }
 
@@ -240,7 +239,7 @@ fn errors_name_what_cannot_be_planned() {
     let message = |options| Plan::with(&graph, [1, 6, 6, 6], &gpu, options).err().unwrap().to_string();
     let direct = message(PlanOptions { direct: true, ..Default::default() });
     assert!(direct.starts_with("direct: "), "{direct}");
-    let linear = message(PlanOptions { linear: Storage::Bf16, ..Default::default() });
+    let linear = message(PlanOptions { linear: Dtype::Bf16, ..Default::default() });
     assert!(linear.starts_with("linear weights as bf16: "), "{linear}");
     let mut plan = Plan::new(&graph, [1, 6, 6, 6], &gpu).unwrap();
     let images = plan.run(&[0.0; 5]).unwrap_err().to_string();

@@ -6,7 +6,7 @@ mod support;
 use lopper_engine::layer::BatchNorm;
 use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::{Device, Graph, Layer, Param, Tensor};
-use lopper_kernels::params::Storage;
+use lopper_kernels::params::Dtype;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use support::{Random, random_graph};
@@ -25,7 +25,7 @@ fn a_plan_holds_what_was_estimated() {
     let options = [
         PlanOptions::default(),
         PlanOptions { direct: true, ..PlanOptions::default() },
-        PlanOptions { linear: Storage::Bf16, ..PlanOptions::default() },
+        PlanOptions { linear: Dtype::Bf16, ..PlanOptions::default() },
     ];
     // Threads of a pool that is dropped give their memory back at any time.
     let mut devices = Vec::new();

@@ -78,7 +78,7 @@ proptest! {
         for (node, cost) in graph.nodes().iter().zip(costs) {
             if let Some(step) = plan.steps().iter().find(|s| s.name == node.name) {
                 let whole = 3 * cost.macs;
-                let masked = step.kind == "masked conv2d";
+                let masked = step.kind.starts_with("masked");
                 let pools = step.kind == "linear" && step.fused.first().is_some_and(|f| f.contains("pool"));
                 prop_assert!(step.macs < whole || (step.macs == whole && !masked), "`{}`", node.name);
                 prop_assert!(step.macs == whole || masked || pools, "`{}`", node.name);
@@ -175,6 +175,59 @@ fn dead_filters_do_no_work() {
     let (masked, dense) = (&plan.steps()[0], &plan.steps()[2]);
     assert_eq!((masked.kind, masked.macs * 2), ("masked conv2d", dense.macs));
     assert_eq!(dense.macs, 6 * 6 * 8 * 8 * 9);
+}
+
+/// A masked linear layer computes only its live rows, with or without a pool in its weight, and gives the bits of the
+/// same weights without a mask.
+#[test]
+fn dead_rows_of_linear_layers_do_no_work() {
+    for pooled in [false, true] {
+        let mut graph = Graph::new(3);
+        let mut x = 0;
+        if pooled {
+            x = graph.push("pool", Layer::Pool(Pool::average(Window::Adaptive([7, 7]))), &[x]).unwrap();
+        }
+        x = graph.push("flat", Layer::Flatten, &[x]).unwrap();
+        let inputs = if pooled { 7 * 7 * 3 } else { 4 * 4 * 3 };
+        let mut weight = Param::new(Random(1).tensor(&[60, inputs]));
+        let every_third = Tensor::from_fn(&[60, inputs], |i| f32::from(i / inputs % 3 == 0));
+        weight.set_mask(Some(every_third)).unwrap();
+        let bias = Some(Param::new(Random(2).tensor(&[60])));
+        graph.push("fc", Layer::Linear(Linear { weight, bias }), &[x]).unwrap();
+        let mut dense = graph.clone();
+        dense.param_mut("fc.weight").unwrap().set_mask(None).unwrap();
+        let images = Random(3).tensor(&[2, 4, 4, 3]);
+        let [mut masked, mut dense] = [graph, dense].map(|graph| plan(&graph, &images));
+        let [step, whole] = [&masked, &dense].map(|plan| plan.steps().last().unwrap().clone());
+        assert_eq!((step.kind, whole.kind, whole.why), ("masked linear", "linear", None));
+        assert_eq!([3 * step.macs, 3 * step.products], [whole.macs, whole.products]);
+        assert!(masked.memory().weights < dense.memory().weights);
+        assert_eq!(masked.run(images.data()).unwrap(), dense.run(images.data()).unwrap(), "pooled: {pooled}");
+    }
+}
+
+/// Zeros that no kernel skips change nothing but the reason for the choice of a kernel, which reports them.
+#[test]
+fn zeros_between_live_filters_are_reported() {
+    let mut graph = Graph::new(8);
+    let x = graph.push("conv", conv(8, 8, 1), &[0]).unwrap();
+    let x = graph.push("flat", Layer::Flatten, &[x]).unwrap();
+    let weight = Param::new(Random(2).tensor(&[4, 36 * 8]));
+    graph.push("fc", Layer::Linear(Linear { weight, bias: None }), &[x]).unwrap();
+    let images = Random(3).tensor(&[1, 6, 6, 8]);
+    let before = plan(&graph, &images).steps().to_vec();
+    for name in ["conv.weight", "fc.weight"] {
+        let param = graph.param_mut(name).unwrap();
+        let quarter = Tensor::from_fn(param.value().shape(), |i| f32::from(i % 4 == 0));
+        param.set_mask(Some(quarter)).unwrap();
+    }
+    let note = "75 % of the weights are zero, which no kernel skips";
+    let masked = plan(&graph, &images).steps().to_vec();
+    assert_eq!(masked[0].why, Some(format!("{}; {note}", before[0].why.as_ref().unwrap())));
+    assert_eq!((&before[1].why, &masked[1].why), (&None, &Some(note.into())));
+    for (before, masked) in before.iter().zip(&masked) {
+        assert_eq!((before.kind, before.kernel, before.macs), (masked.kind, masked.kernel, masked.macs));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use lopper_engine::ops::Tail;
 use lopper_engine::{Device, Mode, Result, Tape, Tensor, Var};
 use lopper_kernels::params::{ACTIVATIONS, Activation, Trans};
 use lopper_kernels::reference as oracle;
-use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
+use lopper_kernels::shapes::{AdaptivePool2d, BatchNorm, Conv2d, Linear, Matmul, PadShortcut};
 
 /// Returns distinct numbers in (−1, 1), the same on every run.
 fn noise(shape: &[usize], seed: u64) -> Tensor {
@@ -119,7 +119,7 @@ fn linear_and_matmul() {
         |tape, v| tape.matmul(&v[0], &v[1]),
         |v| {
             let mut y = vec![0.0; 6];
-            oracle::gemm(Trans::No, Trans::No, 3, 2, 5, &v[0], &v[1], false, &mut y);
+            oracle::gemm(&Matmul::new([Trans::No, Trans::No], [3, 2, 5]), &v[0], &v[1], false, &mut y);
             y
         },
     );
@@ -133,17 +133,29 @@ fn batch_norm() {
         |tape, v| Ok(tape.batch_norm_train(&v[0], &v[1], &v[2], 1e-3)?.0),
         |v| {
             let (mut y, mut mean, mut var) = (vec![0.0; 36], [0.0; 3], [0.0; 3]);
-            oracle::batch_norm_forward_train(12, 3, &v[0], &v[1], &v[2], 1e-3, &mut y, &mut mean, &mut var);
+            oracle::batch_norm_forward_train(
+                &BatchNorm { rows: 12, c: 3, eps: 1e-3 },
+                &v[0],
+                [&v[1], &v[2]],
+                &mut y,
+                [&mut mean, &mut var],
+            );
             y
         },
     );
     let (mean, var) = (noise(&[3], 4), Tensor::from_vec(&[3], vec![0.5, 1.5, 3.0]).unwrap());
     check(
         &inputs,
-        |tape, v| tape.batch_norm_eval(&v[0], &v[1], &v[2], &mean, &var, 1e-3),
+        |tape, v| tape.batch_norm_eval(&v[0], &v[1], &v[2], [&mean, &var], 1e-3),
         |v| {
             let (m, s, mut y) = (doubles(&mean), doubles(&var), vec![0.0; 36]);
-            oracle::batch_norm_forward_eval(12, 3, &v[0], &m, &s, &v[1], &v[2], 1e-3, &mut y);
+            oracle::batch_norm_forward_eval(
+                &BatchNorm { rows: 12, c: 3, eps: 1e-3 },
+                &v[0],
+                [&m, &s],
+                [&v[1], &v[2]],
+                &mut y,
+            );
             y
         },
     );
@@ -166,17 +178,29 @@ fn batch_norm_with_a_residual_and_an_activation() {
         |tape, v| Ok(tape.batch_norm_train_then(&v[0], &v[1], &v[2], 1e-3, tail(v))?.0),
         |v| {
             let (mut y, mut mean, mut var) = (vec![0.0; 36], [0.0; 3], [0.0; 3]);
-            oracle::batch_norm_forward_train(12, 3, &v[0], &v[1], &v[2], 1e-3, &mut y, &mut mean, &mut var);
+            oracle::batch_norm_forward_train(
+                &BatchNorm { rows: 12, c: 3, eps: 1e-3 },
+                &v[0],
+                [&v[1], &v[2]],
+                &mut y,
+                [&mut mean, &mut var],
+            );
             end(y, &v[3])
         },
     );
     let (mean, var) = (noise(&[3], 4), Tensor::from_vec(&[3], vec![0.5, 1.5, 3.0]).unwrap());
     check(
         &inputs,
-        |tape, v| tape.batch_norm_eval_then(&v[0], &v[1], &v[2], &mean, &var, 1e-3, tail(v)),
+        |tape, v| tape.batch_norm_eval_then(&v[0], &v[1], &v[2], [&mean, &var], 1e-3, tail(v)),
         |v| {
             let (m, s, mut y) = (doubles(&mean), doubles(&var), vec![0.0; 36]);
-            oracle::batch_norm_forward_eval(12, 3, &v[0], &m, &s, &v[1], &v[2], 1e-3, &mut y);
+            oracle::batch_norm_forward_eval(
+                &BatchNorm { rows: 12, c: 3, eps: 1e-3 },
+                &v[0],
+                [&m, &s],
+                [&v[1], &v[2]],
+                &mut y,
+            );
             end(y, &v[3])
         },
     );
@@ -315,7 +339,7 @@ fn losses() {
         check(
             &logits,
             |tape, v| tape.cross_entropy(&v[0], &targets, smoothing),
-            |v| vec![oracle::cross_entropy_forward(4, 5, &v[0], &targets, smoothing.into())],
+            |v| vec![oracle::cross_entropy_forward([4, 5], &v[0], &targets, smoothing.into())],
         );
     }
     let teacher = noise(&[4, 5], 2);
@@ -323,7 +347,7 @@ fn losses() {
         check(
             &logits,
             |tape, v| tape.kl_divergence(&v[0], &teacher, temperature),
-            |v| vec![oracle::kl_divergence_forward(4, 5, &v[0], &doubles(&teacher), temperature.into())],
+            |v| vec![oracle::kl_divergence_forward([4, 5], &v[0], &doubles(&teacher), temperature.into())],
         );
     }
     check(

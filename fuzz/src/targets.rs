@@ -2,14 +2,15 @@
 
 use crate::exercise::exercise;
 use lopper::recipe::{Recipe, model_path};
-use lopper_compress::PrunePlan;
-use lopper_compress::prune::{Constants, prune};
+use lopper_compress::prune::{Constants, PrunePlan, PruneStage, prune};
+use lopper_compress::sparsify::SparsifyConfig;
 use lopper_engine::train::Checkpoint;
 use lopper_engine::{Graph, file, memory, torchvision};
 use lopper_models::data::{
     Cut, Dataset, IdxArray, IdxImages, Normalize, Scratch, Transform, decode_file, generator, imagenette,
 };
 use serde_json::Value;
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use tempfile::TempDir;
@@ -112,13 +113,18 @@ pub fn recipe(data: &[u8]) {
                 let rates = train.schedule.at(train.learning_rate, done);
                 assert!(!rates.learning_rate.is_nan(), "the learning rate is NaN: {train:?}");
             }
-            if let Some(config) = &stage.sparsify {
-                let sparsity = config.sparsity_at(done);
-                assert!((0.0..=1.0).contains(&sparsity), "a sparsity of {sparsity}: {config:?}");
-            }
         }
-        if let (Some(plan), Some(config)) = (&stage.plan, &stage.prune) {
-            replay(plan, config.constants);
+        for technique in &stage.techniques {
+            let technique: &dyn Any = &**technique;
+            if let Some(config) = technique.downcast_ref::<SparsifyConfig>() {
+                for done in [0.0, 0.3, 1.0] {
+                    let sparsity = config.sparsity_at(done);
+                    assert!((0.0..=1.0).contains(&sparsity), "a sparsity of {sparsity}: {config:?}");
+                }
+            }
+            if let Some(PruneStage { prune: Some(config), plan: Some(plan), .. }) = technique.downcast_ref() {
+                replay(plan, config.constants);
+            }
         }
     }
     let _ = recipe.quick();

@@ -7,7 +7,6 @@
 //! Tests can instead place every buffer directly before or after a page that faults ([`Guard`]).
 
 use crate::guard::{Guard, GuardedPages};
-use crate::recycler::Recycler;
 use bytemuck::{Pod, Zeroable};
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
@@ -27,8 +26,17 @@ const HUGE_PAGE: usize = 2 << 20;
 pub struct Buffer {
     memory: Memory,
     len: usize,
-    /// The recycler that gets this buffer's memory when it is dropped; without one, the memory is freed.
-    recycler: Option<Arc<Recycler>>,
+    /// The lender that gets this buffer's memory when it is dropped; without one, the memory is freed.
+    lender: Option<Arc<dyn Lender>>,
+}
+
+/// The origin of buffers whose memory is reused.
+pub(crate) trait Lender: Send + Sync {
+    /// Returns a buffer of `len` floats of unspecified value.
+    fn lend(self: Arc<Self>, len: usize) -> Buffer;
+
+    /// Takes back a lent buffer.
+    fn take_back(&self, buffer: Buffer);
 }
 
 /// The memory of the floats.
@@ -45,7 +53,7 @@ impl Buffer {
     pub fn zeros(len: usize) -> Self {
         let lines = || Memory::Lines(vec![Line::zeroed(); len.div_ceil(LINE)]);
         let memory = GuardedPages::new(len).map(Memory::Guarded).or_else(|| pages(4 * len));
-        Self { memory: memory.unwrap_or_else(lines), len, recycler: None }
+        Self { memory: memory.unwrap_or_else(lines), len, lender: None }
     }
 
     /// Returns `len` floats of unspecified value, to be written before they are read. They are NaN while buffers are
@@ -63,10 +71,20 @@ impl Buffer {
         }
     }
 
-    /// Makes the buffer return to `recycler` when it is dropped.
-    pub(crate) fn recycled_by(mut self, recycler: Arc<Recycler>) -> Self {
-        self.recycler = Some(recycler);
+    /// Makes the buffer return to `lender` when it is dropped.
+    pub(crate) fn lent_by(mut self, lender: Arc<dyn Lender>) -> Self {
+        self.lender = Some(lender);
         self
+    }
+
+    /// The bytes of the floats.
+    pub fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(self)
+    }
+
+    /// The bytes of the floats, for writing.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(self)
     }
 
     /// Copies `values` into a new buffer.
@@ -100,8 +118,8 @@ impl Default for Buffer {
 
 impl Clone for Buffer {
     fn clone(&self) -> Self {
-        let Some(recycler) = &self.recycler else { return Self::from_slice(self) };
-        let mut copy = recycler.buffer(self.len);
+        let Some(lender) = &self.lender else { return Self::from_slice(self) };
+        let mut copy = lender.clone().lend(self.len);
         copy.copy_from_slice(self);
         copy
     }
@@ -109,8 +127,8 @@ impl Clone for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(recycler) = self.recycler.take() {
-            recycler.take_back(std::mem::take(self));
+        if let Some(lender) = self.lender.take() {
+            lender.take_back(std::mem::take(self));
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! - [`shapes`]: the checked geometry of each operation, and its cost in multiply-accumulates and bytes.
 //! - [`params`]: the parameters of an operation besides its geometry: transposes, activations, hyperparameters.
+//! - [`dtype`]: element types.
+//! - [`pattern`]: which weights of a layer are zero.
 //! - [`mod@reference`]: plain loops, generic over `f32` and `f64`, which are the executable specification.
 //! - [`cpu`]: the same operations with SIMD and threads. The tests of `cpu` compare it with `reference`.
 //!
@@ -13,10 +15,12 @@ mod activation;
 pub mod buffer;
 pub mod cpu;
 pub mod cuda;
+pub mod dtype;
 mod exp;
 mod float;
 pub mod guard;
 pub mod params;
+pub mod pattern;
 mod recycler;
 pub mod reference;
 mod residue;

@@ -2,6 +2,7 @@
 //! Plain values, shared by every implementation of an operation.
 
 pub use crate::activation::{Activation, EXAMPLES as ACTIVATIONS, Saved};
+pub use crate::dtype::Dtype;
 
 /// Whether a matrix is read as stored or transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,77 +13,42 @@ pub enum Trans {
     Yes,
 }
 
-/// The storage type of packed weights. Arithmetic is always f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Storage {
-    /// Four bytes each.
-    #[default]
-    F32,
-    /// Two bytes each: the upper half of an f32, rounded to nearest, with eight significant bits.
-    Bf16,
+/// The origin of a batch norm's statistics. If they come from the batch, gradients also flow through them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statistics {
+    /// Computed from the batch.
+    Batch,
+    /// Given constants.
+    Given,
 }
 
-/// The element type of a device buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(i32)]
-pub enum Dtype {
-    /// Four bytes, IEEE single precision.
-    F32 = 0,
-    /// Two bytes: the upper half of an f32, with eight significant bits.
-    Bf16 = 1,
-    /// Two bytes: IEEE half precision, with eleven significant bits and a largest number of 65,504.
-    F16 = 2,
-    /// Four bytes: classes and indices.
-    U32 = 3,
+/// The operands and results of a batch norm's forward pass that its backward pass reads. `T` is a reference to data on
+/// the host or on a device.
+#[derive(Debug, Clone, Copy)]
+pub struct Normalized<T> {
+    /// The origin of `mean` and `var`.
+    pub statistics: Statistics,
+    /// The input, `[rows, C]`.
+    pub x: T,
+    /// The mean of each channel, `[C]`.
+    pub mean: T,
+    /// The variance of each channel, `[C]`.
+    pub var: T,
+    /// The scale of each channel, `[C]`.
+    pub gamma: T,
+    /// The fused activation.
+    pub activation: Activation,
+    /// The output, `[rows, C]`; needed only with an activation.
+    pub y: Option<T>,
 }
 
-impl Dtype {
-    /// Bytes per element.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F32 | Self::U32 => 4,
-            Self::Bf16 | Self::F16 => 2,
-        }
-    }
-
-    /// Elements in sixteen bytes, the most that a thread moves at once.
-    pub(crate) fn lanes(self) -> usize {
-        16 / self.bytes()
-    }
-}
-
-/// The precision to which a GPU's matrix products and convolutions round their factors. Sums are always f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Precision {
-    /// Single precision, on the multiprocessors' ordinary units.
-    #[default]
-    F32,
-    /// Single precision in memory, eleven significant bits in the tensor cores.
-    Tf32,
-    /// [`Dtype::Bf16`] in memory, on tensor cores.
-    Bf16,
-    /// [`Dtype::F16`] in memory, on tensor cores.
-    F16,
-}
-
-impl Precision {
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Tf32 => "tf32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        }
-    }
-
-    /// The storage type of activations.
-    pub fn storage(self) -> Dtype {
-        match self {
-            Self::F32 | Self::Tf32 => Dtype::F32,
-            Self::Bf16 => Dtype::Bf16,
-            Self::F16 => Dtype::F16,
-        }
+impl<T> Normalized<T> {
+    /// Applies `f` to all data, for instance to find it on a device.
+    pub fn try_map<'a, U, E>(&'a self, mut f: impl FnMut(&'a T) -> Result<U, E>) -> Result<Normalized<U>, E> {
+        let Self { statistics, x, mean, var, gamma, activation, y } = self;
+        let [x, mean, var, gamma] = [f(x)?, f(mean)?, f(var)?, f(gamma)?];
+        let y = y.as_ref().map(f).transpose()?;
+        Ok(Normalized { statistics: *statistics, x, mean, var, gamma, activation: *activation, y })
     }
 }
 

@@ -4,7 +4,7 @@
 //! fresh from the system costs a page fault and is cleared before it is written, which takes as long as a batch norm
 //! over it. With recycling, a steady state allocates nothing and clears nothing.
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Lender};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,27 +27,27 @@ struct Memory {
     most_lent: usize,
 }
 
-impl Recycler {
-    /// Returns a buffer of `len` floats of unspecified value.
-    pub(crate) fn buffer(self: &Arc<Self>, len: usize) -> Buffer {
+impl Lender for Recycler {
+    fn lend(self: Arc<Self>, len: usize) -> Buffer {
         if len < LEAST {
             return Buffer::unspecified(len);
         }
         let kept = self.with(|memory| memory.lend(len));
         let mut buffer = kept.unwrap_or_else(|| Buffer::zeros(len));
         buffer.forget();
-        buffer.recycled_by(self.clone())
+        buffer.lent_by(self)
     }
 
-    /// Takes back a lent buffer.
-    pub(crate) fn take_back(&self, buffer: Buffer) {
+    fn take_back(&self, buffer: Buffer) {
         self.with(|memory| {
             memory.lent_len -= buffer.len();
             memory.kept_len += buffer.len();
             memory.kept.push_back(buffer);
         });
     }
+}
 
+impl Recycler {
     fn with<R>(&self, f: impl FnOnce(&mut Memory) -> R) -> R {
         // A panic elsewhere cannot leave a list of plain memory in an invalid state.
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -78,14 +78,14 @@ mod tests {
     #[test]
     fn the_next_buffer_of_the_same_length_reuses_the_memory() {
         let recycler = Arc::new(Recycler::default());
-        let mut first = recycler.buffer(5000);
+        let mut first = recycler.clone().lend(5000);
         first.fill(7.0);
         let address = first.as_ptr();
         let copy = first.clone();
         drop(first);
-        let other = recycler.buffer(6000);
+        let other = recycler.clone().lend(6000);
         assert_ne!(other.as_ptr(), address);
-        let second = recycler.buffer(5000);
+        let second = recycler.clone().lend(5000);
         assert_eq!((second.as_ptr(), second.len()), (address, 5000));
         assert_eq!(&copy[..], [7.0; 5000]);
     }
@@ -94,7 +94,7 @@ mod tests {
     fn unused_memory_is_freed() {
         let recycler = Arc::new(Recycler::default());
         for len in (1..50).map(|i| LEAST * i) {
-            drop([recycler.buffer(len), recycler.buffer(len)]);
+            drop([recycler.clone().lend(len), recycler.clone().lend(len)]);
             recycler.with(|m| {
                 assert_eq!(m.lent_len, 0);
                 assert_eq!(m.kept_len, m.kept.iter().map(|buffer| buffer.len()).sum::<usize>());

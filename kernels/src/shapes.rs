@@ -3,6 +3,7 @@
 //! A geometry is a plain value with public fields. `check` rejects one that cannot be computed; all other functions
 //! may assume that the geometry is valid.
 
+use crate::params::Trans;
 use std::ops::Range;
 
 /// An invalid geometry, with a message the user can act on.
@@ -292,6 +293,56 @@ impl AdaptivePool2d {
     }
 }
 
+/// Batch normalization of channels: `x` is `[rows, C]`, with `rows = N·H·W` for images and `N` for vectors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNorm {
+    /// Values per channel.
+    pub rows: usize,
+    /// Channels.
+    pub c: usize,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+impl BatchNorm {
+    /// The length of `x`.
+    pub fn len(&self) -> usize {
+        self.rows * self.c
+    }
+
+    /// Whether `x` is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A matrix product `C = op(A)·op(B)`, where `op` transposes or does nothing. All matrices are row-major.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Matmul {
+    /// Rows of `C` and of `op(A)`.
+    pub m: usize,
+    /// Columns of `C` and of `op(B)`.
+    pub n: usize,
+    /// Terms per sum: columns of `op(A)`, rows of `op(B)`.
+    pub k: usize,
+    /// Whether `A` is stored `[k, m]` instead of `[m, k]`.
+    pub ta: Trans,
+    /// Whether `B` is stored `[n, k]` instead of `[k, n]`.
+    pub tb: Trans,
+}
+
+impl Matmul {
+    /// The product of sizes `[m, n, k]`.
+    pub fn new([ta, tb]: [Trans; 2], [m, n, k]: [usize; 3]) -> Self {
+        Self { m, n, k, ta, tb }
+    }
+
+    /// The lengths of A, B and C.
+    pub fn lens(&self) -> [usize; 3] {
+        [self.m * self.k, self.k * self.n, self.m * self.n]
+    }
+}
+
 /// A fully connected layer: `y[n,o] = b[o] + Σ_i x[n,i] · w[o,i]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Linear {
@@ -310,6 +361,21 @@ impl Linear {
             return refuse(format!("a linear layer has a size of zero: {self:?}"));
         }
         Ok(())
+    }
+
+    /// The product of a forward pass: `y = x · wᵀ`.
+    pub fn forward(&self) -> Matmul {
+        Matmul::new([Trans::No, Trans::Yes], [self.n, self.outputs, self.inputs])
+    }
+
+    /// The product that gives the gradient of the input: `dx = dy · w`.
+    pub fn input_grad(&self) -> Matmul {
+        Matmul::new([Trans::No, Trans::No], [self.n, self.inputs, self.outputs])
+    }
+
+    /// The product that gives the gradient of the weight: `dw = dyᵀ · x`.
+    pub fn weight_grad(&self) -> Matmul {
+        Matmul::new([Trans::Yes, Trans::No], [self.outputs, self.inputs, self.n])
     }
 
     /// Multiply-accumulates of one forward pass.

@@ -2,8 +2,9 @@
 
 mod support;
 
-use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedLinear, PackedMasked};
+use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedConv2d, PackedLinear, Packing, Weights};
 use lopper_kernels::params::CompactIndex;
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes::{Conv2d, Linear};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -61,16 +62,18 @@ fn packed_kernels_allocate_nothing_in_a_steady_state() {
         let count =
             allocations(&cpu, || cpu::conv2d_forward_packed(&cpu, &g, &x, &packed, &epilogue, &mut y));
         assert_eq!(count, 0, "{} of {g:?}", packed.kernel());
-        let masked = PackedMasked::new(&cpu, &g, &w, &live);
+        let (packing, pattern) =
+            (Packing::Fastest(Weights::Memory), Pattern::of_filters(&live, g.filters_shape()));
+        let masked = PackedConv2d::masked(&cpu, &g, &w, &pattern, packing);
         let count =
-            allocations(&cpu, || cpu::conv2d_masked_forward_packed(&cpu, &g, &x, &masked, &epilogue, &mut y));
+            allocations(&cpu, || cpu::conv2d_forward_packed(&cpu, &g, &x, &masked, &epilogue, &mut y));
         assert_eq!(count, 0, "masked {} of {g:?}", masked.kernel());
         if g.groups == 1 {
             let all = |n: usize| (0..n as u32).collect();
             let index = CompactIndex { inputs: all(g.c), outputs: all(g.o), carrier: false };
-            let compact = PackedCompact::new(&cpu, &g, &index, &w, &vec![0.0; g.o]);
+            let compact = PackedConv2d::compact(&cpu, &g, &index, &w, &vec![0.0; g.o], packing);
             let count =
-                allocations(&cpu, || cpu::conv2d_compact_forward(&cpu, &g, &x, &compact, &epilogue, &mut y));
+                allocations(&cpu, || cpu::conv2d_forward_packed(&cpu, &g, &x, &compact, &epilogue, &mut y));
             assert_eq!(count, 0, "compact {} of {g:?}", compact.kernel());
         }
     }

@@ -3,9 +3,10 @@
 mod support;
 
 use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
-use lopper_kernels::params::{ACTIVATIONS, Activation, Storage, Trans};
+use lopper_kernels::params::{ACTIVATIONS, Activation, Dtype, Trans};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
-use lopper_kernels::shapes::Linear;
+use lopper_kernels::shapes::{Linear, Matmul};
 use proptest::prelude::*;
 use support::{CPUS, Random, assert_bounded, finish, magnitude, wide};
 
@@ -19,12 +20,13 @@ proptest! {
         let mut random = Random(seed);
         let (a, b) = (random.reals(m * k), random.reals(k * n));
         for (ta, tb) in TRANSPOSES.into_iter().flat_map(|ta| TRANSPOSES.map(|tb| (ta, tb))) {
+        let g = Matmul::new([ta, tb], [m, n, k]);
             let (mut want, mut sums) = (vec![0.0; m * n], vec![0.0; m * n]);
-            reference::gemm(ta, tb, m, n, k, &wide(&a), &wide(&b), false, &mut want);
-            reference::gemm(ta, tb, m, n, k, &magnitude(&a), &magnitude(&b), false, &mut sums);
+            reference::gemm(&g, &wide(&a), &wide(&b), false, &mut want);
+            reference::gemm(&g, &magnitude(&a), &magnitude(&b), false, &mut sums);
             for cpu in &*CPUS {
                 let mut c = vec![f32::NAN; m * n];
-                cpu::gemm(cpu, ta, tb, m, n, k, &a, &b, false, &mut c);
+                cpu::gemm(cpu, &g, &a, &b, false, &mut c);
                 assert_bounded(&format!("{} {ta:?} {tb:?}", cpu.isa()), 2.0, k, &c, &want, &sums);
             }
         }
@@ -66,10 +68,43 @@ proptest! {
                 cpu::linear_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut y);
                 (y, packed.bytes())
             };
-            let (halves, half_bytes) = run(PackedLinear::stored(cpu, &g, &w, Storage::Bf16));
+            let (halves, half_bytes) = run(PackedLinear::stored(cpu, &g, &w, Dtype::Bf16));
             let (whole, bytes) = run(PackedLinear::new(cpu, &g, &rounded));
             prop_assert_eq!(halves, whole, "{}", cpu.isa());
             prop_assert_eq!(2 * half_bytes, bytes);
+        }
+    }
+
+    /// Rows of zeros need not be computed: the bits are those of the dense layer, for either storage type.
+    #[test]
+    fn dead_rows_are_skipped(n in 1..=20usize, inputs in 1..=130usize, outputs in 1..=130usize, seed: u64) {
+        let g = Linear { n, inputs, outputs };
+        let mut random = Random(seed);
+        let (x, residual, mut bias) =
+            (random.reals(n * inputs), random.reals(n * outputs), random.reals(outputs));
+        bias[0] = -0.0;
+        let live = random.flags(outputs);
+        let mut w = random.reals(outputs * inputs);
+        for (row, _) in w.chunks_exact_mut(inputs).zip(&live).filter(|(_, live)| !**live) {
+            row.fill(0.0);
+        }
+        let pattern = Pattern::of(&w, [outputs, 1, inputs]);
+        prop_assert_eq!(pattern.filters().len(), live.iter().filter(|live| **live).count());
+        let ends = [
+            Epilogue { bias: Some(&bias), ..Default::default() },
+            Epilogue { residual: Some(&residual), activation: Activation::Relu, ..Default::default() },
+        ];
+        for (cpu, storage, end) in CPUS.iter().flat_map(|cpu| {
+            [Dtype::F32, Dtype::Bf16].into_iter().flat_map(move |storage| ends.map(|end| (cpu, storage, end)))
+        }) {
+            let run = |packed: &PackedLinear| {
+                let mut y = vec![f32::NAN; n * outputs];
+                cpu::linear_forward_packed(cpu, &g, &x, packed, &end, &mut y);
+                y.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+            };
+            let masked = PackedLinear::masked(cpu, &g, &w, &pattern, storage);
+            prop_assert_eq!(run(&masked), run(&PackedLinear::stored(cpu, &g, &w, storage)), "{}", cpu.isa());
+            prop_assert_eq!(masked.products(&g), (n * inputs * pattern.filters().len()) as u64);
         }
     }
 
@@ -84,12 +119,13 @@ fn exact(m: usize, n: usize, k: usize, seed: u64) {
     let mut random = Random(seed);
     let (a, b, start) = (random.integers(m * k), random.integers(k * n), random.integers(m * n));
     for (ta, tb) in TRANSPOSES.into_iter().flat_map(|ta| TRANSPOSES.map(|tb| (ta, tb))) {
+        let g = Matmul::new([ta, tb], [m, n, k]);
         for accumulate in [false, true] {
             let mut want = start.clone();
-            reference::gemm(ta, tb, m, n, k, &a, &b, accumulate, &mut want);
+            reference::gemm(&g, &a, &b, accumulate, &mut want);
             for cpu in &*CPUS {
                 let mut c = start.clone();
-                cpu::gemm(cpu, ta, tb, m, n, k, &a, &b, accumulate, &mut c);
+                cpu::gemm(cpu, &g, &a, &b, accumulate, &mut c);
                 assert_eq!(c, want, "{} {ta:?} {tb:?} {m}×{n}×{k}", cpu.isa());
             }
         }

@@ -40,6 +40,7 @@ fn torchvision_networks_have_their_parameters_and_macs() {
         ("resnet50", 25_557_032, "4.089"),
         ("resnet101", 44_549_160, "7.801"),
         ("resnet152", 60_192_808, "11.514"),
+        ("mobilenet_v2", 3_504_872, "0.301"),
     ];
     for (name, params, gmacs) in table {
         let graph = counted(name, 1000, 1.0, COLOR_224);
@@ -153,6 +154,16 @@ fn parameters_have_torchvision_names() {
     );
     has("resnet50", &["layer1.0.conv3.weight", "layer1.0.downsample.1.bias", "layer4.2.bn3.weight"]);
     has("cifar_resnet20", &["conv1.weight", "layer3.2.conv2.weight", "layer3.2.bn2.bias", "linear.bias"]);
+    has(
+        "mobilenet_v2",
+        &[
+            "features.0.0.weight",
+            "features.1.conv.0.1.bias",
+            "features.1.conv.2.weight",
+            "features.17.conv.3.bias",
+        ],
+    );
+    has("mobilenet_v2", &["features.2.conv.1.0.weight", "features.18.1.weight", "classifier.1.bias"]);
     has("student_net", &["cnn.0.0.weight", "cnn.7.3.bias", "fc.0.weight"]);
     let downsampled = counted("resnet18", 10, 0.1, COLOR_224);
     assert!(
@@ -202,4 +213,12 @@ fn invalid_options_are_rejected_with_a_description() {
     assert!(refused("resnet18", &Options { input: [0, 32, 3], ..good.clone() }).starts_with("input:"));
     let small = refused("vgg16_bn", &Options { input: [16, 16, 3], ..good });
     assert!(small.starts_with("layer `features.43`"), "{small}");
+}
+
+/// Parameters of the paper's table 4 at a width of 1.4, and of torchvision's network at 0.5.
+#[test]
+fn mobilenet_v2_rounds_its_widths_as_published() {
+    let params = |width| counted("mobilenet_v2", 1000, width, COLOR_224).param_count();
+    assert_eq!(format!("{:.1}", params(1.4) as f64 / 1e6), "6.1");
+    assert_eq!(params(0.5), 1_968_680);
 }

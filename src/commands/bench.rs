@@ -9,7 +9,7 @@ use clap::Args;
 use layers::Layers;
 use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::{Error, Result, Tensor, memory};
-use lopper_kernels::params::Storage;
+use lopper_kernels::params::Dtype;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -86,20 +86,16 @@ impl Bench {
             return common.print(&timing, || timing.text());
         }
         let options =
-            PlanOptions { direct: self.direct, strict: common.strict, linear: self.weights.storage() };
+            PlanOptions { direct: self.direct, strict: common.strict, linear: self.weights.linear_weights };
         let mut plan = Plan::with(&graph, shape, &device, options)?;
         let images = test_images(shape.iter().product());
         let latency = Latency::measure(&mut plan, &images, 5, time)?;
         let layers = self.layers.then(|| Layers::measure(&mut plan, &images, &device)).transpose()?;
-        let rounding = match options.linear {
-            Storage::F32 => None,
-            Storage::Bf16 => {
-                let exact = PlanOptions { linear: Storage::F32, ..options };
-                Some(largest_change(
-                    Plan::with(&graph, shape, &device, exact)?.run(&images)?,
-                    plan.run(&images)?,
-                ))
-            }
+        let rounding = if options.linear == Dtype::F32 {
+            None
+        } else {
+            let exact = PlanOptions { linear: Dtype::F32, ..options };
+            Some(largest_change(Plan::with(&graph, shape, &device, exact)?.run(&images)?, plan.run(&images)?))
         };
         let memory = plan.memory();
         let timing = Timing {

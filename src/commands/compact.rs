@@ -29,8 +29,6 @@ impl Compact {
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
         };
-        config.check()?;
-        let stage = Stage { compact: Some(config), ..Stage::default() };
-        run_stage("compacted", Some(&self.model), stage, &self.output, None, common)
+        run_stage("compacted", Some(&self.model), Stage::of(config, None)?, &self.output, None, common)
     }
 }

@@ -4,7 +4,7 @@ use super::Common;
 use super::step::{Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use lopper_compress::distill::{DistillConfig, DistillLoss};
+use lopper_compress::distill::{DistillConfig, DistillLoss, DistillStage};
 use lopper_engine::{Error, Result};
 use std::path::PathBuf;
 
@@ -39,7 +39,6 @@ impl Distill {
             temperature: self.temperature,
             ..DistillConfig::default()
         };
-        let teacher = Some(self.teacher.display().to_string());
         config.check()?;
         let train = self.train.config(5)?;
         if train.is_none() {
@@ -47,7 +46,8 @@ impl Distill {
                 "--epochs: distillation acts during training: expected at least 1, found 0",
             ));
         }
-        let stage = Stage { distill: Some(config), teacher, train, ..Stage::default() };
+        let teacher = Some(self.teacher.display().to_string());
+        let stage = Stage::of(DistillStage { distill: Some(config), teacher }, train)?;
         run_stage("distilled", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use half::bf16;
 use lopper_engine::train::evaluate;
 use lopper_engine::{Error, Graph, Layer, Result, file};
-use lopper_kernels::params::Storage;
+use lopper_kernels::params::Dtype;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ struct Scores {
 impl Eval {
     pub fn run(&self, common: &Common) -> Result<()> {
         let mut graph = file::load(&self.model)?;
-        if self.weights.storage() == Storage::Bf16 {
+        if self.weights.linear_weights == Dtype::Bf16 {
             round_linear_weights(&mut graph);
         }
         let config = self

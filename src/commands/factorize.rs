@@ -40,8 +40,7 @@ impl Factorize {
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
         };
-        config.check()?;
-        let stage = Stage { factorize: Some(config), train: self.train.config(0)?, ..Stage::default() };
+        let stage = Stage::of(config, self.train.config(0)?)?;
         run_stage("factorized", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
 }

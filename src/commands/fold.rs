@@ -2,8 +2,9 @@
 
 use super::Common;
 use super::step::{Output, run_stage};
-use crate::recipe::{Fold as FoldStage, Stage};
+use crate::recipe::Stage;
 use clap::Args;
+use lopper_compress::fold::FoldConfig;
 use lopper_engine::Result;
 use std::path::PathBuf;
 
@@ -18,7 +19,6 @@ pub struct Fold {
 
 impl Fold {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let stage = Stage { fold: Some(FoldStage {}), ..Stage::default() };
-        run_stage("folded", Some(&self.model), stage, &self.output, None, common)
+        run_stage("folded", Some(&self.model), Stage::of(FoldConfig {}, None)?, &self.output, None, common)
     }
 }

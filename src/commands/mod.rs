@@ -19,11 +19,11 @@ mod weights;
 
 use crate::pipeline::check_images;
 use crate::progress::note;
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use lopper_engine::{Device, Error, Graph, Result, file, memory, number};
 use lopper_kernels::cuda::{Cuda, CudaError, cache};
-use lopper_kernels::params::{self, Storage};
+use lopper_kernels::params::Dtype;
 use lopper_models::data::{DataConfig, DataName, Splits};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -38,40 +38,39 @@ pub struct Cli {
     command: Command,
 }
 
-/// [`params::Precision`] on the command line.
-#[derive(Clone, Copy, Default, clap::ValueEnum)]
-enum Precision {
-    /// Single precision
-    #[default]
-    F32,
-    /// Single precision in memory, rounded to ten mantissa bits for tensor cores
-    Tf32,
-    /// 16-bit activations with the range of f32; weights stay in f32
-    Bf16,
-    /// 16-bit activations with more mantissa bits than bf16; weights stay in f32, and the loss is scaled
-    F16,
+/// A parser that accepts the names of these types, with a line of help for each.
+fn dtypes(accepted: &'static [(Dtype, &'static str)]) -> impl TypedValueParser<Value = Dtype> {
+    let value = |(dtype, help): &(Dtype, &'static str)| {
+        let value = PossibleValue::new(dtype.name());
+        if help.is_empty() { value } else { value.help(*help) }
+    };
+    PossibleValuesParser::new(accepted.iter().map(value)).try_map(|name| name.parse::<Dtype>())
 }
 
-impl Precision {
-    fn of_products(self) -> params::Precision {
-        match self {
-            Self::F32 => params::Precision::F32,
-            Self::Tf32 => params::Precision::Tf32,
-            Self::Bf16 => params::Precision::Bf16,
-            Self::F16 => params::Precision::F16,
-        }
-    }
-}
+/// The precisions of matrix products on the command line.
+const PRECISIONS: [(Dtype, &str); 4] = [
+    (Dtype::F32, "Single precision"),
+    (Dtype::Tf32, "Single precision in memory, rounded to ten mantissa bits for tensor cores"),
+    (Dtype::Bf16, "16-bit activations with the range of f32; weights stay in f32"),
+    (
+        Dtype::F16,
+        "16-bit activations with more mantissa bits than bf16; weights stay in f32, and the loss is scaled",
+    ),
+];
+
+/// The types of linear layers' weights on the command line.
+const LINEAR_WEIGHTS: [(Dtype, &str); 2] = [(Dtype::F32, ""), (Dtype::Bf16, "")];
 
 /// Options that all commands share.
 #[derive(Args, Clone)]
 pub struct Common {
-    /// Device: cpu, cuda, or cuda-on-cpu, which runs the CUDA kernels on the CPU, slowly, to check them
+    /// Device: cpu, cuda (the first GPU), cuda:1 (the second) and so on, or cuda-on-cpu, which runs the CUDA kernels on
+    /// the CPU, slowly, to check them
     #[arg(long, global = true, default_value = "cpu")]
     device: String,
     /// Precision of matrix products on a GPU
-    #[arg(long, global = true, value_enum, default_value_t)]
-    precision: Precision,
+    #[arg(long, global = true, default_value = "f32", value_parser = dtypes(&PRECISIONS))]
+    precision: Dtype,
     /// Seed of weights, augmentation and dropout [default: the recipe's, or 0]
     #[arg(long, global = true)]
     seed: Option<u64>,
@@ -92,8 +91,7 @@ pub struct Common {
 
 impl Common {
     fn device(&self) -> Result<Device> {
-        let mut device =
-            Device::open(&self.device, self.threads)?.with_precision(self.precision.of_products())?;
+        let mut device = Device::open(&self.device, self.threads)?.with_precision(self.precision)?;
         if self.strict {
             device = device.strict()?;
         }
@@ -240,18 +238,12 @@ impl DataArgs {
     }
 }
 
-/// Storage of linear layers' weights.
+/// The type of linear layers' weights in memory.
 #[derive(Args)]
 pub struct LinearWeights {
     /// Storage of the weights of linear layers: f32, or bf16, which rounds them to half the bytes
-    #[arg(long, value_name = "STORAGE", default_value = "f32", value_parser = ["f32", "bf16"])]
-    linear_weights: String,
-}
-
-impl LinearWeights {
-    fn storage(&self) -> Storage {
-        if self.linear_weights == "bf16" { Storage::Bf16 } else { Storage::F32 }
-    }
+    #[arg(long, value_name = "STORAGE", default_value = "f32", value_parser = dtypes(&LINEAR_WEIGHTS))]
+    linear_weights: Dtype,
 }
 
 /// Returns the kind of data set: built-in `fashion-mnist`, or the kind that a directory's files indicate.

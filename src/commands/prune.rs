@@ -4,7 +4,7 @@ use super::Common;
 use super::step::{Layers, Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use lopper_compress::prune::{Constants, PruneConfig, PrunePlan};
+use lopper_compress::prune::{Constants, PruneConfig, PrunePlan, PruneStage};
 use lopper_compress::{Context, Criterion};
 use lopper_engine::{Error, Result, input};
 use std::path::{Path, PathBuf};
@@ -53,8 +53,8 @@ impl Prune {
         };
         config.check()?;
         let plan = self.plan.as_deref().map(read_plan).transpose()?;
-        let (save_plan, train) = (self.save_plan.clone(), self.train.config(0)?);
-        let stage = Stage { prune: Some(config), plan, save_plan, train, ..Stage::default() };
+        let pruning = PruneStage { prune: Some(config), plan, save_plan: self.save_plan.clone() };
+        let stage = Stage::of(pruning, self.train.config(0)?)?;
         run_stage("pruned", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
 }

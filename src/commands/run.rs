@@ -3,11 +3,12 @@
 use super::Common;
 use crate::binding::Binding;
 use crate::keeping::{KeepArgs, Keeping};
-use crate::output_file::refuse_existing_plans;
+use crate::output_file::refuse_existing_outputs;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
 use crate::recipe::{Recipe, model_path};
-use crate::report::{self, Row};
+use crate::report;
+use crate::row::Row;
 use crate::run_directory::RunDirectory;
 use crate::signals;
 use clap::Args;
@@ -73,7 +74,7 @@ impl Walk<'_> {
     pub fn run(&self, recipe: Recipe, common: &Common) -> Result<()> {
         let recipe = if self.quick { recipe.quick() } else { recipe };
         let mut directory = RunDirectory::claim(self.out, self.force, self.keep)?;
-        refuse_existing_plans(&recipe.stages, self.force || self.keep.resume)?;
+        refuse_existing_outputs(&recipe.stages, self.force || self.keep.resume)?;
         let device = common.device()?;
         let seed = common.seed.unwrap_or(recipe.seed);
         let splits = lopper_models::data::open(&recipe.data, self.data, seed)?;

@@ -46,8 +46,7 @@ impl Sparsify {
             seed: common.seed.unwrap_or(0),
             ..SparsifyConfig::new(self.sparsity)
         };
-        config.check()?;
-        let stage = Stage { sparsify: Some(config), train: self.train.config(5)?, ..Stage::default() };
+        let stage = Stage::of(config, self.train.config(5)?)?;
         run_stage("sparsified", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Common, DataArgs};
 use crate::binding::Binding;
 use crate::keeping::{KeepArgs, Keeping};
-use crate::output_file::{OutputFile, refuse_existing_plans};
+use crate::output_file::{OutputFile, refuse_existing_outputs};
 use crate::pipeline::Pipeline;
 use crate::recipe::{Stage, TrainConfig};
 use crate::{report, signals};
@@ -140,7 +140,7 @@ pub fn run_stage(
     let keep = keep.filter(|_| stage.train.is_some());
     let resume = keep.is_some_and(|keep| keep.resume);
     let file = OutputFile::claim(&output.out, output.force, resume)?;
-    refuse_existing_plans(std::slice::from_ref(&stage), output.force || resume)?;
+    refuse_existing_outputs(std::slice::from_ref(&stage), output.force || resume)?;
     let device = common.device()?;
     let seed = common.seed.unwrap_or(0);
     let before = model.map(file::load).transpose()?;

@@ -1,8 +1,8 @@
 //! The three grades of matrix kernels and the dispatch that chooses among them, with one set of signatures.
 
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue, mma, simt, wgmma};
-use lopper_kernels::params::{Precision, Trans};
-use lopper_kernels::shapes::Conv2d;
+use lopper_kernels::params::{Dtype, Trans};
+use lopper_kernels::shapes::{Conv2d, Matmul};
 
 /// A family of kernels for matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +48,16 @@ impl Grade {
     }
 
     /// Returns the precisions that this grade supports.
-    pub fn precisions(self) -> &'static [Precision] {
+    pub fn precisions(self) -> &'static [Dtype] {
         match self {
-            Self::Simt => &[Precision::F32],
-            Self::Mma | Self::Wgmma => &[Precision::Tf32, Precision::Bf16, Precision::F16],
-            Self::Chosen => &[Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16],
+            Self::Simt => &[Dtype::F32],
+            Self::Mma | Self::Wgmma => &[Dtype::Tf32, Dtype::Bf16, Dtype::F16],
+            Self::Chosen => &Dtype::PRECISIONS,
         }
     }
 
     /// Checks whether this grade computes `pass` of `g` on `cuda`; the error says why not.
-    pub fn applies(self, cuda: &Cuda, pass: Pass, g: &Conv2d, precision: Precision) -> Result<(), String> {
+    pub fn applies(self, cuda: &Cuda, pass: Pass, g: &Conv2d, precision: Dtype) -> Result<(), String> {
         let dtype = precision.storage();
         match self {
             Self::Simt | Self::Chosen => Ok(()),
@@ -127,8 +127,7 @@ impl Grade {
     pub fn gemm(
         self,
         cuda: &Cuda,
-        [ta, tb]: [Trans; 2],
-        [m, n, k]: [usize; 3],
+        g: &Matmul,
         a: &DeviceBuffer,
         b: &DeviceBuffer,
         accumulate: bool,
@@ -139,11 +138,11 @@ impl Grade {
             Self::Mma => mma::gemm,
             Self::Chosen => cuda::gemm,
             Self::Wgmma => {
-                assert!(ta == Trans::No && tb == Trans::Yes && !accumulate, "wgmma computes only A·Bᵀ");
-                let g = Conv2d::square([m, 1, 1, k], n, 1, 1, 0);
+                assert!([g.ta, g.tb] == [Trans::No, Trans::Yes] && !accumulate, "wgmma computes only A·Bᵀ");
+                let g = Conv2d::square([g.m, 1, 1, g.k], g.n, 1, 1, 0);
                 return wgmma::conv2d_forward(cuda, &g, a, b, &Epilogue::default(), c);
             }
         };
-        gemm(cuda, ta, tb, m, n, k, a, b, accumulate, c)
+        gemm(cuda, g, a, b, accumulate, c)
     }
 }

@@ -1,21 +1,21 @@
 //! Whole networks on the device against the CPU: losses, the gradients of all parameters, and two training steps.
 
+use super::case::Case;
 use super::line::Tally;
+use super::rig::Rig;
 use super::rig::random;
-use super::{Case, Rig};
 use lopper_engine::data::{Batch, Batches};
 use lopper_engine::train::{CrossEntropy, Optimizer, OptimizerConfig, Schedule, Trainer, gradients};
 use lopper_engine::{Device, Graph, ParamGradients, Result, Tape, Tensor};
-use lopper_kernels::params::Precision;
+use lopper_kernels::params::Dtype;
 use lopper_models::{Options, numbered_classes};
 
 const NETWORKS: [&str; 2] = ["vgg8_bn", "resnet8"];
-const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16];
 const SIDE: usize = 32;
 
 /// Returns two cases for each network and precision.
 pub fn cases(_: &Rig) -> Result<Vec<Case>> {
-    let of = |(network, precision): (&'static str, Precision)| {
+    let of = |(network, precision): (&'static str, Dtype)| {
         let how = precision.name();
         [
             Case::check(format!("{network}, gradients"), how, move |rig, tally| {
@@ -26,7 +26,8 @@ pub fn cases(_: &Rig) -> Result<Vec<Case>> {
             }),
         ]
     };
-    let all = NETWORKS.into_iter().flat_map(|network| PRECISIONS.map(|precision| (network, precision)));
+    let all =
+        NETWORKS.into_iter().flat_map(|network| Dtype::PRECISIONS.map(|precision| (network, precision)));
     Ok(all.flat_map(of).collect())
 }
 
@@ -39,12 +40,13 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(precision: Precision) -> Self {
+    fn of(precision: Dtype) -> Self {
         let (loss, gradient, training) = match precision {
-            Precision::F32 => (1e-5, 5e-3, 1e-3),
-            Precision::Tf32 => (1e-3, 0.1, 1e-2),
-            Precision::F16 => (5e-3, 0.3, 5e-2),
-            Precision::Bf16 => (2e-2, 0.4, 5e-2),
+            Dtype::F32 => (1e-5, 5e-3, 1e-3),
+            Dtype::Tf32 => (1e-3, 0.1, 1e-2),
+            Dtype::F16 => (5e-3, 0.3, 5e-2),
+            Dtype::Bf16 => (2e-2, 0.4, 5e-2),
+            Dtype::U32 => unreachable!("networks compute with floating-point numbers"),
         };
         Self { loss, gradient, training }
     }
@@ -62,10 +64,10 @@ fn workload(rig: &Rig, network: &str) -> Result<(Graph, Images)> {
     Ok((lopper_models::build(network, &options)?, Images { batch, classes }))
 }
 
-fn compare_gradients(rig: &Rig, tally: &mut Tally, network: &str, precision: Precision) -> Result<()> {
+fn compare_gradients(rig: &Rig, tally: &mut Tally, network: &str, precision: Dtype) -> Result<()> {
     let (graph, images) = workload(rig, network)?;
     // As in training, loss scaling moves gradients that underflow in f16 into its range.
-    let scale = if precision == Precision::F16 { 1024.0 } else { 1.0 };
+    let scale = if precision == Dtype::F16 { 1024.0 } else { 1.0 };
     let run = |device: &Device| -> Result<(f32, ParamGradients)> {
         let tape = Tape::new(device).scaled(scale);
         gradients(&mut graph.clone(), &mut CrossEntropy::default(), &images.batch, tape)
@@ -92,7 +94,7 @@ fn compare_gradients(rig: &Rig, tally: &mut Tally, network: &str, precision: Pre
 }
 
 /// Compares the losses before, between and after two steps.
-fn compare_training(rig: &Rig, tally: &mut Tally, network: &str, precision: Precision) -> Result<()> {
+fn compare_training(rig: &Rig, tally: &mut Tally, network: &str, precision: Dtype) -> Result<()> {
     let (graph, mut images) = workload(rig, network)?;
     let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
     let mut run = |device: &Device| -> Result<Vec<f32>> {

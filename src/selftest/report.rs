@@ -1,6 +1,7 @@
 //! The report: Markdown with a table for each part, followed by the same data as JSON.
 
-use super::{Line, Part, Status};
+use super::line::{Line, Status};
+use super::parts::Part;
 use serde::Serialize;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -3,7 +3,7 @@
 use lopper_engine::{Device, Error, Result};
 use lopper_kernels::cpu::Cpu;
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
-use lopper_kernels::params::{Dtype, Precision};
+use lopper_kernels::params::Dtype;
 use std::time::Instant;
 
 /// Floating-point types of a buffer.
@@ -21,12 +21,12 @@ pub struct Rig {
 
 impl Rig {
     /// Returns the device, set to compute matrix products in `precision`.
-    pub fn gpu(&self, precision: Precision) -> Cuda {
+    pub fn gpu(&self, precision: Dtype) -> Cuda {
         self.gpu.clone().with_precision(precision)
     }
 
     /// Returns the same device as an engine device.
-    pub fn device(&self, precision: Precision) -> Device {
+    pub fn device(&self, precision: Dtype) -> Device {
         Device::Cuda(self.gpu(precision))
     }
 
@@ -89,7 +89,7 @@ pub fn random(seed: u64, len: usize) -> Vec<f32> {
 /// Rounds `values` as storing them in `dtype` does.
 pub fn stored(dtype: Dtype, mut values: Vec<f32>) -> Vec<f32> {
     match dtype {
-        Dtype::F32 | Dtype::U32 => {}
+        Dtype::F32 | Dtype::Tf32 | Dtype::U32 => {}
         Dtype::Bf16 => values.iter_mut().for_each(|v| *v = half::bf16::from_f32(*v).to_f32()),
         Dtype::F16 => values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32()),
     }
@@ -97,8 +97,8 @@ pub fn stored(dtype: Dtype, mut values: Vec<f32>) -> Vec<f32> {
 }
 
 /// Rounds `values` so that products of `precision` use them exactly: the CPU then multiplies the same numbers.
-pub fn factors(precision: Precision, mut values: Vec<f32>) -> Vec<f32> {
-    if precision == Precision::Tf32 {
+pub fn factors(precision: Dtype, mut values: Vec<f32>) -> Vec<f32> {
+    if precision == Dtype::Tf32 {
         // TF32 keeps 10 of the 23 mantissa bits.
         values.iter_mut().for_each(|v| *v = f32::from_bits(v.to_bits() & !0x1fff));
     }
@@ -110,7 +110,7 @@ pub fn epsilon(dtype: Dtype) -> f64 {
     match dtype {
         Dtype::Bf16 => f64::from(half::bf16::EPSILON),
         Dtype::F16 => f64::from(half::f16::EPSILON),
-        Dtype::F32 | Dtype::U32 => f64::from(f32::EPSILON),
+        Dtype::F32 | Dtype::Tf32 | Dtype::U32 => f64::from(f32::EPSILON),
     }
 }
 
@@ -118,14 +118,4 @@ pub fn epsilon(dtype: Dtype) -> f64 {
 /// which may round the other way, or a few units of single precision.
 pub fn rounding(dtype: Dtype) -> f64 {
     if dtype == Dtype::F32 { 1e-6 } else { epsilon(dtype) }
-}
-
-/// Returns the name of a type in the report.
-pub fn name(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::F32 => "f32",
-        Dtype::Bf16 => "bf16",
-        Dtype::F16 => "f16",
-        Dtype::U32 => "u32",
-    }
 }

@@ -1,6 +1,9 @@
 //! Parts in separate processes, which report to the supervisor: one line of JSON for each event.
 
-use super::{Line, Part, PartReport, Rig, Status};
+use super::line::{Line, Status};
+use super::parts::Part;
+use super::report::PartReport;
+use super::rig::Rig;
 use crate::progress::note;
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,8 @@
 //! The demo's walkthrough on the device: train, distill, sparsify, prune, tune, fold, factorize.
 
+use super::case::Case;
 use super::line::Tally;
-use super::{Case, Rig};
+use super::rig::Rig;
 use crate::keeping::KeepArgs;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
@@ -9,7 +10,7 @@ use crate::recipe::Recipe;
 use crate::report;
 use crate::run_directory::RunDirectory;
 use lopper_engine::{Error, Result};
-use lopper_kernels::params::Precision;
+use lopper_kernels::params::Dtype;
 
 /// Recipe for the emulator, with one image of each class.
 const EMULATED: &str = include_str!("emulated.toml");
@@ -25,7 +26,7 @@ fn run(rig: &Rig, tally: &mut Tally) -> Result<()> {
         false => Recipe::parse(EMULATED)?,
     };
     let out = tempfile::tempdir().map_err(|e| Error::file(std::env::temp_dir(), e))?;
-    let (device, seed) = (rig.device(Precision::F32), recipe.seed);
+    let (device, seed) = (rig.device(Dtype::F32), recipe.seed);
     let splits = lopper_models::data::open(&recipe.data, None, seed)?;
     let mut directory = RunDirectory::claim(out.path(), false, &KeepArgs::default())?;
     let mut rows = Vec::new();

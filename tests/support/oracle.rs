@@ -4,7 +4,7 @@ use lopper_engine::geometry::shortcut_geometry;
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear, PoolKind};
 use lopper_engine::pool::PoolGeometry;
 use lopper_engine::{Graph, Layer, Mode, Node, Tensor};
-use lopper_kernels::reference;
+use lopper_kernels::{reference, shapes};
 use std::collections::BTreeMap;
 
 /// Parameters in f64, by path.
@@ -79,12 +79,11 @@ fn run(node: &Node, params: &Params, mode: Mode, inputs: &[(&[f64], &[usize])], 
 }
 
 fn batch_norm(bn: &BatchNorm, mode: Mode, x: &[f64], gamma: &[f64], beta: &[f64], y: &mut [f64]) {
-    let (c, eps) = (gamma.len(), bn.eps.into());
+    let c = gamma.len();
+    let g = shapes::BatchNorm { rows: x.len() / c, c, eps: bn.eps };
     let (mut mean, mut var) = (doubles(&bn.running_mean), doubles(&bn.running_var));
     match mode {
-        Mode::Eval => reference::batch_norm_forward_eval(x.len() / c, c, x, &mean, &var, gamma, beta, eps, y),
-        Mode::Train => {
-            reference::batch_norm_forward_train(x.len() / c, c, x, gamma, beta, eps, y, &mut mean, &mut var)
-        }
+        Mode::Eval => reference::batch_norm_forward_eval(&g, x, [&mean, &var], [gamma, beta], y),
+        Mode::Train => reference::batch_norm_forward_train(&g, x, [gamma, beta], y, [&mut mean, &mut var]),
     }
 }

@@ -20,6 +20,7 @@
 mod config;
 mod live;
 mod rewrite;
+mod technique;
 
 pub use config::CompactConfig;
 pub use rewrite::compact;

@@ -2,6 +2,8 @@
 
 mod config;
 mod objective;
+mod technique;
 
 pub use config::{DistillConfig, DistillLoss, Hint};
 pub use objective::Distillation;
+pub use technique::DistillStage;

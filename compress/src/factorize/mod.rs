@@ -11,6 +11,7 @@
 mod config;
 mod rewrite;
 mod svd;
+mod technique;
 
 pub use config::{FactorizeConfig, factor_params};
 pub use rewrite::factorize;

@@ -3,7 +3,7 @@
 use super::svd::Svd;
 use super::{FactorizeConfig, factor_params};
 use lopper_engine::layer::Linear;
-use lopper_engine::rewrite::{Edit, Report, Rewrite};
+use lopper_engine::rewrite::{Report, Rewrite};
 use lopper_engine::{Error, Graph, Layer, NodeId, Param, Result, memory};
 
 /// Splits each linear layer that `config` selects into two factors. The report gives rank, size and error. Fails if an
@@ -12,7 +12,7 @@ pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
     config.check()?;
     let linear = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Linear(_)));
     config.lists().check("linear layer", linear.map(|node| node.name.as_str()))?;
-    let mut rewrite = Rewrite { graph: graph.clone(), edits: Vec::new(), report: Report::new("factorize") };
+    let mut rewrite = Rewrite { graph: graph.clone(), report: Report::new("factorize") };
     // Each layer that was split moves those behind it by one.
     let mut inserted = 0;
     for (id, node) in graph.nodes().iter().enumerate() {
@@ -24,7 +24,7 @@ pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
         match split(linear, config).map_err(|e| e.in_node(&node.name))? {
             Ok(factors) => {
                 rewrite.report.changed(&node.name, factors.summary);
-                rewrite.edits.extend(replace(&mut rewrite.graph, id + inserted, factors.layers)?);
+                replace(&mut rewrite.graph, id + inserted, factors.layers)?;
                 inserted += 1;
             }
             Err(why) => rewrite.report.skipped(&node.name, why),
@@ -82,21 +82,12 @@ fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, St
 }
 
 /// Replaces the layer `id` by two, called `name.0` and `name.1`.
-fn replace(graph: &mut Graph, id: NodeId, [first, second]: [Linear; 2]) -> Result<Vec<Edit>> {
+fn replace(graph: &mut Graph, id: NodeId, [first, second]: [Linear; 2]) -> Result<()> {
     let name = graph.nodes()[id].name.clone();
-    let removed = graph.nodes()[id]
-        .layer
-        .params()
-        .into_iter()
-        .map(|(slot, _)| Edit::Remove { param: format!("{name}.{slot}") });
-    let mut edits: Vec<Edit> = removed.collect();
-    let has_bias = second.bias.is_some();
     *graph.layer_mut(id) = Layer::Linear(first);
     graph.rename(id, format!("{name}.0"))?;
     graph.insert_after(id, format!("{name}.1"), Layer::Linear(second))?;
-    let added = ["0.weight", "1.weight"].into_iter().chain(has_bias.then_some("1.bias"));
-    edits.extend(added.map(|slot| Edit::Reset { param: format!("{name}.{slot}") }));
-    Ok(edits)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -171,7 +162,6 @@ mod tests {
         assert_eq!(once.report.nodes[0], ("square".into(), Outcome::Skipped(why)));
         assert_eq!(once.graph.param("wide.0.weight").unwrap().value().shape(), [2, 8]);
         assert_eq!(once.graph.nodes()[once.graph.output()].name, "wide.1");
-        assert_eq!(once.edits.len(), 5);
         let forced = factorize(&g, &FactorizeConfig { force: true, ..config.clone() }).unwrap();
         assert_eq!(forced.report.changed_count(), 2);
         assert!(factorize(&g, &FactorizeConfig { energy: Some(0.5), ..config.clone() }).is_err());

@@ -15,7 +15,6 @@ use super::state::readers;
 use crate::channels::ChannelFlow;
 use crate::constants::{Constant, constants};
 use crate::weights::{Filters, filters_mut, overwrite, set_bias};
-use lopper_engine::rewrite::Edit;
 use lopper_engine::{Graph, Layer, NodeId, Result};
 
 /// A channel can be the carrier of a layer if its constant is at least this fraction of the strongest.
@@ -24,8 +23,6 @@ const CARRIES: f32 = 1e-3;
 /// The outcome of absorption.
 #[derive(Default)]
 pub(super) struct Absorbed {
-    /// New parameters.
-    pub edits: Vec<Edit>,
     /// Units that stay as carriers.
     pub carriers: Vec<usize>,
     /// Notes for the report, by the layer that reads the constants.
@@ -56,9 +53,7 @@ pub(super) fn absorb(graph: &mut Graph, flow: &ChannelFlow, removed: &mut [bool]
             absorbed.notes.push((reader, "constants go through a carrier"));
         } else {
             let delta: Vec<f64> = responses.iter().map(|taps| taps.iter().sum()).collect();
-            let (note, edit) = shift(graph, reader, &delta);
-            absorbed.notes.push((reader, note));
-            absorbed.edits.extend(edit);
+            absorbed.notes.push((reader, shift(graph, reader, &delta)));
         }
     }
     Ok(absorbed)
@@ -127,7 +122,7 @@ impl<'a> Read<'a> {
 
 /// Adds `delta` to the output of `node`: to its bias, or, if it has none and a batch norm is its only reader, to the mean
 /// of that batch norm, which adds no parameter.
-fn shift(graph: &mut Graph, node: NodeId, delta: &[f64]) -> (&'static str, Option<Edit>) {
+fn shift(graph: &mut Graph, node: NodeId, delta: &[f64]) -> &'static str {
     let filters = Filters::of(&graph.nodes()[node].layer).expect("a layer that was read as filters");
     let (biases, has_bias) = (filters.biases(), filters.bias.is_some());
     let readers = graph.readers();
@@ -136,8 +131,9 @@ fn shift(graph: &mut Graph, node: NodeId, delta: &[f64]) -> (&'static str, Optio
     {
         let means = bn.running_mean.data_mut().iter_mut().zip(delta);
         means.for_each(|(mean, d)| *mean = (f64::from(*mean) - d) as f32);
-        return ("constants go into the mean of the batch norm behind it", None);
+        return "constants go into the mean of the batch norm behind it";
     }
     let biases: Vec<f64> = biases.iter().zip(delta).map(|(b, d)| b + d).collect();
-    ("constants go into its bias", set_bias(graph, node, &biases))
+    set_bias(graph, node, &biases);
+    "constants go into its bias"
 }

@@ -24,7 +24,7 @@ pub fn mask(graph: &Graph, plan: &PrunePlan) -> Result<Rewrite> {
             report.changed(&node.name, format!("{zeroed} of {width} channels zero"));
         }
     }
-    Ok(Rewrite { graph: mask_units(graph, &flow, &removed)?, edits: Vec::new(), report })
+    Ok(Rewrite { graph: mask_units(graph, &flow, &removed)?, report })
 }
 
 /// `graph` with the channels of the units `removed` at zero.

@@ -33,9 +33,11 @@ mod rewrite;
 mod score;
 mod slice;
 mod state;
+mod technique;
 
 pub use config::PruneConfig;
 pub use mask::mask;
 pub use plan::{GroupPlan, PrunePlan};
 pub use rewrite::{Constants, prune};
 pub use score::UnitScores;
+pub use technique::PruneStage;

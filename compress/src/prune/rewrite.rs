@@ -47,9 +47,8 @@ pub fn prune(graph: &Graph, plan: &PrunePlan, constants: Constants) -> Result<Re
         Constants::Exact => absorb(&mut pruned, &flow, &mut removed)?,
         Constants::Drop => Absorbed::default(),
     };
-    let mut edits = absorbed.edits.clone();
-    edits.extend(slice(&mut pruned, &flow, &removed));
+    slice(&mut pruned, &flow, &removed);
     let changes =
         Changes { before: graph, after: &pruned, flow: &flow, states: &states, planned, removed, absorbed };
-    Ok(Rewrite { report: changes.report(), graph: pruned, edits })
+    Ok(Rewrite { report: changes.report(), graph: pruned })
 }

@@ -13,15 +13,13 @@ use std::collections::BTreeMap;
 /// Masks a network at once, at the final sparsity of `config`; its schedule is ignored. `evidence` holds what the
 /// criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Existing masks stay and count
 /// toward the sparsity.
-///
-/// The rewrite has no edits: parameters apply their mask to every write, momentum included.
 pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Evidence>) -> Result<Rewrite> {
     config.check()?;
     require_copy(graph, "sparsify")?;
     let mut graph = graph.clone();
     mask(&mut graph, config, config.sparsity, evidence)?;
     let report = report(&graph, config)?;
-    Ok(Rewrite { graph, edits: Vec::new(), report })
+    Ok(Rewrite { graph, report })
 }
 
 impl SparsifyConfig {

@@ -14,6 +14,7 @@ mod measure;
 mod remembered;
 mod schedule;
 mod sparsifier;
+mod technique;
 
 pub use apply::sparsify;
 pub use config::SparsifyConfig;

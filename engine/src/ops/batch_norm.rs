@@ -3,9 +3,9 @@
 use super::{rows, same_shape, vector};
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
-use lopper_kernels::cpu::{self, Statistics};
 use lopper_kernels::cuda::{self, AverageTensor};
-use lopper_kernels::params::Activation;
+use lopper_kernels::params::{Activation, Normalized, Statistics};
+use lopper_kernels::{cpu, shapes};
 
 /// Batch statistics.
 #[derive(Clone, Debug)]
@@ -96,8 +96,8 @@ impl Tape {
         eps: f32,
         tail: Tail,
     ) -> Result<(Var, BatchStats)> {
-        let (rows, c) = checked(x, [("a weight", gamma.shape()), ("a bias", beta.shape())], tail)?;
-        if rows < 2 {
+        let g = checked(x, [("a weight", gamma.shape()), ("a bias", beta.shape())], eps, tail)?;
+        if g.rows < 2 {
             let shape = x.shape();
             return Err(Error::shape(
                 OP,
@@ -107,54 +107,48 @@ impl Tape {
         let device = self.device();
         let residual = tail.residual.map(|r| r.value().as_stored(device, x.value())).transpose()?;
         let mut y = Tensor::like(device, x.value(), x.shape())?;
-        let (mut mean, mut var) = (Tensor::empty(device, &[c])?, Tensor::empty(device, &[c])?);
-        let (x_value, gamma_value, beta_value) = (x.value(), gamma.value(), beta.value());
+        let (mut mean, mut var) = (Tensor::empty(device, &[g.c])?, Tensor::empty(device, &[g.c])?);
         match device {
-            Device::Cpu(cpu) => cpu::batch_norm_forward_train(
-                cpu,
-                rows,
-                c,
-                x_value.data(),
-                gamma_value.data(),
-                beta_value.data(),
-                eps,
-                residual.as_ref().map(Tensor::data),
-                tail.activation,
-                y.data_mut(),
-                mean.data_mut(),
-                var.data_mut(),
-            ),
-            Device::Cuda(gpu) => cuda::batch_norm_forward_train(
-                gpu,
-                rows,
-                c,
-                x_value.on(gpu)?,
-                gamma_value.on(gpu)?,
-                beta_value.on(gpu)?,
-                eps,
-                residual.as_ref().map(|r| r.on(gpu)).transpose()?,
-                tail.activation,
-                y.on_mut(gpu)?,
-                mean.on_mut(gpu)?,
-                var.on_mut(gpu)?,
-            )?,
+            Device::Cpu(cpu) => {
+                let affine = [gamma.value().data(), beta.value().data()];
+                let residual = residual.as_ref().map(Tensor::data);
+                let end = cpu::Epilogue { bias: None, residual, activation: tail.activation };
+                let statistics = [mean.data_mut(), var.data_mut()];
+                cpu::batch_norm_forward_train(
+                    cpu,
+                    &g,
+                    x.value().data(),
+                    affine,
+                    &end,
+                    y.data_mut(),
+                    statistics,
+                );
+            }
+            Device::Cuda(gpu) => {
+                let affine = [gamma.value().on(gpu)?, beta.value().on(gpu)?];
+                let residual = residual.as_ref().map(|r| r.on(gpu)).transpose()?;
+                let end = cuda::Epilogue { bias: None, residual, activation: tail.activation };
+                let (x, y) = (x.value().on(gpu)?, y.on_mut(gpu)?);
+                let statistics = [mean.on_mut(gpu)?, var.on_mut(gpu)?];
+                cuda::batch_norm_forward_train(gpu, &g, x, affine, &end, y, statistics)?;
+            }
         }
-        let stats = BatchStats { mean, var, rows };
-        let (mean, var) = (stats.mean.clone(), stats.var.clone());
-        Ok((self.record_batch_norm(Statistics::Batch, [x, gamma, beta], mean, var, eps, tail, y), stats))
+        let stats = BatchStats { mean, var, rows: g.rows };
+        let statistics = (Statistics::Batch, [&stats.mean, &stats.var]);
+        Ok((self.record_batch_norm([x, gamma, beta], statistics, eps, tail, y), stats))
     }
 
-    /// Computes `γ (x − mean) / √(var + eps) + β` with the given statistics: `x` `[…, C]`, everything else `[C]`.
+    /// Computes `γ (x − mean) / √(var + eps) + β` with the given `statistics`, mean and variance: `x` `[…, C]`,
+    /// everything else `[C]`.
     pub fn batch_norm_eval(
         &mut self,
         x: &Var,
         gamma: &Var,
         beta: &Var,
-        mean: &Tensor,
-        var: &Tensor,
+        statistics: [&Tensor; 2],
         eps: f32,
     ) -> Result<Var> {
-        self.batch_norm_eval_then(x, gamma, beta, mean, var, eps, Tail::default())
+        self.batch_norm_eval_then(x, gamma, beta, statistics, eps, Tail::default())
     }
 
     /// Computes [`Tape::batch_norm_eval`] followed by `tail`, bit-identical to separate operations.
@@ -163,104 +157,86 @@ impl Tape {
         x: &Var,
         gamma: &Var,
         beta: &Var,
-        mean: &Tensor,
-        var: &Tensor,
+        statistics: [&Tensor; 2],
         eps: f32,
         tail: Tail,
     ) -> Result<Var> {
         let vectors = [
             ("a weight", gamma.shape()),
             ("a bias", beta.shape()),
-            ("a mean", mean.shape()),
-            ("a variance", var.shape()),
+            ("a mean", statistics[0].shape()),
+            ("a variance", statistics[1].shape()),
         ];
-        let (rows, c) = checked(x, vectors, tail)?;
+        let g = checked(x, vectors, eps, tail)?;
         let device = self.device();
         let residual = tail.residual.map(|r| r.value().as_stored(device, x.value())).transpose()?;
         let mut y = Tensor::like(device, x.value(), x.shape())?;
         match device {
-            Device::Cpu(cpu) => cpu::batch_norm_forward_eval(
-                cpu,
-                rows,
-                c,
-                x.value().data(),
-                mean.data(),
-                var.data(),
-                gamma.value().data(),
-                beta.value().data(),
-                eps,
-                residual.as_ref().map(Tensor::data),
-                tail.activation,
-                y.data_mut(),
-            ),
-            Device::Cuda(gpu) => cuda::batch_norm_forward_eval(
-                gpu,
-                rows,
-                c,
-                x.value().on(gpu)?,
-                mean.on(gpu)?,
-                var.on(gpu)?,
-                gamma.value().on(gpu)?,
-                beta.value().on(gpu)?,
-                eps,
-                residual.as_ref().map(|r| r.on(gpu)).transpose()?,
-                tail.activation,
-                y.on_mut(gpu)?,
-            )?,
+            Device::Cpu(cpu) => {
+                let affine = [gamma.value().data(), beta.value().data()];
+                let residual = residual.as_ref().map(Tensor::data);
+                let end = cpu::Epilogue { bias: None, residual, activation: tail.activation };
+                let statistics = statistics.map(Tensor::data);
+                cpu::batch_norm_forward_eval(
+                    cpu,
+                    &g,
+                    x.value().data(),
+                    statistics,
+                    affine,
+                    &end,
+                    y.data_mut(),
+                );
+            }
+            Device::Cuda(gpu) => {
+                let affine = [gamma.value().on(gpu)?, beta.value().on(gpu)?];
+                let residual = residual.as_ref().map(|r| r.on(gpu)).transpose()?;
+                let end = cuda::Epilogue { bias: None, residual, activation: tail.activation };
+                let statistics = [statistics[0].on(gpu)?, statistics[1].on(gpu)?];
+                let (x, y) = (x.value().on(gpu)?, y.on_mut(gpu)?);
+                cuda::batch_norm_forward_eval(gpu, &g, x, statistics, affine, &end, y)?;
+            }
         }
-        let (mean, var) = (mean.clone(), var.clone());
-        Ok(self.record_batch_norm(Statistics::Given, [x, gamma, beta], mean, var, eps, tail, y))
+        Ok(self.record_batch_norm([x, gamma, beta], (Statistics::Given, statistics), eps, tail, y))
     }
 
     fn record_batch_norm(
         &mut self,
-        statistics: Statistics,
         [x, gamma, beta]: [&Var; 3],
-        mean: Tensor,
-        var: Tensor,
+        (statistics, [mean, var]): (Statistics, [&Tensor; 2]),
         eps: f32,
         tail: Tail,
         y: Tensor,
     ) -> Var {
+        let inputs: Vec<&Var> = [x, gamma, beta].into_iter().chain(tail.residual).collect();
         let activation = tail.activation;
         let saved = (activation != Activation::None).then(|| y.clone());
-        let (x_value, gamma_value) = (x.value().clone(), gamma.value().clone());
-        let op = BatchNormBackward {
-            statistics,
-            x: x_value,
-            gamma: gamma_value,
-            mean,
-            var,
-            eps,
-            activation,
-            y: saved,
-        };
-        let inputs: Vec<&Var> = [x, gamma, beta].into_iter().chain(tail.residual).collect();
+        let [x_value, gamma, mean, var] = [x.value(), gamma.value(), mean, var].map(Tensor::clone);
+        let forward = Normalized { statistics, x: x_value, mean, var, gamma, activation, y: saved };
+        let op = BatchNormBackward { forward, eps };
         self.record(&inputs, y, op)
     }
 }
 
 const OP: &str = "batch norm";
 
-/// Returns the rows and channels of `x`, or an error if the length of one of `vectors` differs from the number of
+/// Returns the geometry of a batch norm of `x`, or an error if the length of one of `vectors` differs from the number of
 /// channels or the residual has another shape.
-fn checked<const V: usize>(x: &Var, vectors: [(&str, &[usize]); V], tail: Tail) -> Result<(usize, usize)> {
+fn checked<const V: usize>(
+    x: &Var,
+    vectors: [(&str, &[usize]); V],
+    eps: f32,
+    tail: Tail,
+) -> Result<shapes::BatchNorm> {
     let (rows, c) = rows(OP, x)?;
     vectors.into_iter().try_for_each(|(name, shape)| vector(OP, name, shape, c))?;
     tail.residual.map_or(Ok(()), |residual| same_shape(OP, x.shape(), residual.shape()))?;
-    Ok((rows, c))
+    Ok(shapes::BatchNorm { rows, c, eps })
 }
 
 struct BatchNormBackward {
-    statistics: Statistics,
-    x: Tensor,
-    gamma: Tensor,
-    mean: Tensor,
-    var: Tensor,
+    /// The output is saved only if there is an activation.
+    forward: Normalized<Tensor>,
     eps: f32,
-    activation: Activation,
-    /// Output, saved only if there is an activation.
-    y: Option<Tensor>,
 }
 
 impl Backward for BatchNormBackward {
@@ -270,49 +246,28 @@ impl Backward for BatchNormBackward {
         mut dy: Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let Self { statistics, x, gamma, mean, var, eps, activation, y } = *self;
-        let (rows, c) = (x.len() / gamma.len(), gamma.len());
-        dy = dy.as_stored(device, &x)?;
+        let (forward, x) = (&self.forward, &self.forward.x);
+        let c = forward.gamma.len();
+        let g = shapes::BatchNorm { rows: x.len() / c, c, eps: self.eps };
+        dy = dy.as_stored(device, x)?;
         let (mut dgamma, mut dbeta) = (Tensor::empty(device, &[c])?, Tensor::empty(device, &[c])?);
         let mut residual_dx = match wanted.get(3) {
-            Some(true) => Some(Tensor::like(device, &x, x.shape())?),
+            Some(true) => Some(Tensor::like(device, x, x.shape())?),
             _ => None,
         };
         match device {
-            Device::Cpu(cpu) => cpu::batch_norm_backward(
-                cpu,
-                rows,
-                c,
-                statistics,
-                x.data(),
-                mean.data(),
-                var.data(),
-                gamma.data(),
-                eps,
-                activation,
-                y.as_ref().map_or(&[], Tensor::data),
-                dy.data_mut(),
-                residual_dx.as_mut().map(Tensor::data_mut),
-                dgamma.data_mut(),
-                dbeta.data_mut(),
-            ),
-            Device::Cuda(gpu) => cuda::batch_norm_backward(
-                gpu,
-                rows,
-                c,
-                statistics,
-                x.on(gpu)?,
-                mean.on(gpu)?,
-                var.on(gpu)?,
-                gamma.on(gpu)?,
-                eps,
-                activation,
-                y.as_ref().map(|y| y.on(gpu)).transpose()?,
-                dy.on_mut(gpu)?,
-                residual_dx.as_mut().map(|dx| dx.on_mut(gpu)).transpose()?,
-                dgamma.on_mut(gpu)?,
-                dbeta.on_mut(gpu)?,
-            )?,
+            Device::Cpu(cpu) => {
+                let forward = forward.try_map(|tensor| -> Result<_> { Ok(tensor.data()) })?;
+                let (beside, affine) =
+                    (residual_dx.as_mut().map(Tensor::data_mut), [dgamma.data_mut(), dbeta.data_mut()]);
+                cpu::batch_norm_backward(cpu, &g, &forward, dy.data_mut(), beside, affine);
+            }
+            Device::Cuda(gpu) => {
+                let forward = forward.try_map(|tensor| tensor.on(gpu))?;
+                let beside = residual_dx.as_mut().map(|dx| dx.on_mut(gpu)).transpose()?;
+                let affine = [dgamma.on_mut(gpu)?, dbeta.on_mut(gpu)?];
+                cuda::batch_norm_backward(gpu, &g, &forward, dy.on_mut(gpu)?, beside, affine)?;
+            }
         }
         let (dx, residual) = match residual_dx {
             Some(dx) => (dx, Some(dy)),

@@ -5,6 +5,7 @@ use crate::geometry::conv2d_geometry;
 use crate::layer::CompactConv2d;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
+use lopper_kernels::cpu::{Packing, Weights};
 use lopper_kernels::shapes::Conv2d;
 use lopper_kernels::{cpu, cuda};
 
@@ -60,15 +61,16 @@ impl Tape {
         let mut y = Tensor::like(device, &x, &g.y_shape())?;
         match device {
             Device::Cpu(cpu) => {
-                let w = cpu::PackedCompact::new(cpu, &g, &layer.index(), weight, &layer.fill);
+                let packing = Packing::Fastest(Weights::Memory);
+                let w = cpu::PackedConv2d::compact(cpu, &g, &layer.index(), weight, &layer.fill, packing);
                 let epilogue = cpu::Epilogue { bias: bias.as_ref().map(Tensor::data), ..Default::default() };
-                cpu::conv2d_compact_forward(cpu, &g, x.data(), &w, &epilogue, y.data_mut());
+                cpu::conv2d_forward_packed(cpu, &g, x.data(), &w, &epilogue, y.data_mut());
             }
             Device::Cuda(gpu) => {
-                let w = cuda::Compact::new(gpu, &g, &layer.index(), weight, &layer.fill)?;
+                let w = cuda::PackedConv2d::compact(gpu, &g, &layer.index(), weight, &layer.fill)?;
                 let bias = bias.as_ref().map(|b| b.on(gpu)).transpose()?;
                 let epilogue = cuda::Epilogue { bias, ..Default::default() };
-                cuda::conv2d_compact_forward(gpu, &g, x.on(gpu)?, &w, &epilogue, y.on_mut(gpu)?)?;
+                cuda::conv2d_forward_packed(gpu, &g, x.on(gpu)?, &w, &epilogue, y.on_mut(gpu)?)?;
             }
         }
         Ok(self.constant(y))

@@ -5,7 +5,7 @@ use crate::geometry::linear_geometry;
 use crate::tape::{Backward, Tape, Var};
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::params::Trans;
-use lopper_kernels::shapes;
+use lopper_kernels::shapes::{self, Matmul};
 use lopper_kernels::{cpu, cuda};
 
 impl Tape {
@@ -45,8 +45,9 @@ impl Tape {
         }
         let device = self.device();
         let (a_value, b_value) = (a.value().as_single(device)?, b.value().as_single(device)?);
-        let y = product(device, [Trans::No, Trans::No], [m, n, k], &a_value, &b_value)?;
-        let op = MatmulBackward { m, n, k, a: a_value, b: b_value };
+        let g = Matmul::new([Trans::No, Trans::No], [m, n, k]);
+        let y = product(device, &g, &a_value, &b_value)?;
+        let op = MatmulBackward { g, a: a_value, b: b_value };
         Ok(self.record(&[a, b], y, op))
     }
 }
@@ -95,9 +96,7 @@ impl Backward for LinearBackward {
 }
 
 struct MatmulBackward {
-    m: usize,
-    n: usize,
-    k: usize,
+    g: Matmul,
     a: Tensor,
     b: Tensor,
 }
@@ -109,27 +108,23 @@ impl Backward for MatmulBackward {
         dy: Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let Self { m, n, k, a, b } = *self;
+        let Self { g: Matmul { m, n, k, .. }, a, b } = *self;
         let dy = dy.as_single(device)?;
         // dA = dY·Bᵀ, dB = Aᵀ·dY.
-        let da = wanted[0].then(|| product(device, [Trans::No, Trans::Yes], [m, k, n], &dy, &b));
-        let db = wanted[1].then(|| product(device, [Trans::Yes, Trans::No], [k, n, m], &a, &dy));
+        let da =
+            wanted[0].then(|| product(device, &Matmul::new([Trans::No, Trans::Yes], [m, k, n]), &dy, &b));
+        let db =
+            wanted[1].then(|| product(device, &Matmul::new([Trans::Yes, Trans::No], [k, n, m]), &a, &dy));
         Ok(vec![da.transpose()?, db.transpose()?])
     }
 }
 
 /// Computes `op(a) · op(b)`, `[m, n]`, with `k` terms per sum.
-fn product(
-    device: &Device,
-    [ta, tb]: [Trans; 2],
-    [m, n, k]: [usize; 3],
-    a: &Tensor,
-    b: &Tensor,
-) -> Result<Tensor> {
-    let mut y = Tensor::empty(device, &[m, n])?;
+fn product(device: &Device, g: &Matmul, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let mut y = Tensor::empty(device, &[g.m, g.n])?;
     match device {
-        Device::Cpu(cpu) => cpu::gemm(cpu, ta, tb, m, n, k, a.data(), b.data(), false, y.data_mut()),
-        Device::Cuda(gpu) => cuda::gemm(gpu, ta, tb, m, n, k, a.on(gpu)?, b.on(gpu)?, false, y.on_mut(gpu)?)?,
+        Device::Cpu(cpu) => cpu::gemm(cpu, g, a.data(), b.data(), false, y.data_mut()),
+        Device::Cuda(gpu) => cuda::gemm(gpu, g, a.on(gpu)?, b.on(gpu)?, false, y.on_mut(gpu)?)?,
     }
     Ok(y)
 }

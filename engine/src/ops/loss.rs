@@ -25,13 +25,13 @@ impl Tape {
         let x = logits.value().as_single(device)?;
         let (loss, targets) = match device {
             Device::Cpu(cpu) => {
-                let loss = cpu::cross_entropy_forward(cpu, rows, k, x.data(), targets, smoothing);
+                let loss = cpu::cross_entropy_forward(cpu, [rows, k], x.data(), targets, smoothing);
                 (Tensor::scalar(loss), Targets::Cpu(targets.to_vec()))
             }
             Device::Cuda(gpu) => {
                 let (mut loss, targets) = (Tensor::empty(device, &[])?, gpu.upload_u32(targets)?);
                 let (x, y) = (x.on(gpu)?, loss.on_mut(gpu)?);
-                cuda::cross_entropy_forward(gpu, rows, k, x, &targets, smoothing, y)?;
+                cuda::cross_entropy_forward(gpu, [rows, k], x, &targets, smoothing, y)?;
                 (loss, Targets::Cuda(targets))
             }
         };
@@ -59,12 +59,12 @@ impl Tape {
         let mut loss = Tensor::empty(device, &[])?;
         match device {
             Device::Cpu(cpu) => {
-                let value = cpu::kl_divergence_forward(cpu, rows, k, s.data(), t.data(), temperature);
+                let value = cpu::kl_divergence_forward(cpu, [rows, k], s.data(), t.data(), temperature);
                 loss = Tensor::scalar(value);
             }
             Device::Cuda(gpu) => {
                 let (s, t) = (s.on(gpu)?, t.on(gpu)?);
-                cuda::kl_divergence_forward(gpu, rows, k, s, t, temperature, loss.on_mut(gpu)?)?;
+                cuda::kl_divergence_forward(gpu, [rows, k], s, t, temperature, loss.on_mut(gpu)?)?;
             }
         }
         Ok(self.record(&[student], loss, KlDivergence { student: s, teacher: t, temperature }))
@@ -107,11 +107,11 @@ impl Backward for CrossEntropy {
         match (device, targets) {
             (Device::Cpu(cpu), Targets::Cpu(targets)) => {
                 let (x, scale) = (logits.data(), dy.item()?);
-                cpu::cross_entropy_input_grad(cpu, rows, k, x, &targets, smoothing, scale, dx.data_mut());
+                cpu::cross_entropy_input_grad(cpu, [rows, k], x, &targets, smoothing, scale, dx.data_mut());
             }
             (Device::Cuda(gpu), Targets::Cuda(targets)) => {
                 let (x, scale, dx) = (logits.on(gpu)?, dy.on(gpu)?, dx.on_mut(gpu)?);
-                cuda::cross_entropy_input_grad(gpu, rows, k, x, &targets, smoothing, scale, dx)?;
+                cuda::cross_entropy_input_grad(gpu, [rows, k], x, &targets, smoothing, scale, dx)?;
             }
             _ => unreachable!("a tape has one device"),
         }
@@ -134,11 +134,11 @@ impl Backward for KlDivergence {
         match device {
             Device::Cpu(cpu) => {
                 let (student, teacher, scale) = (student.data(), teacher.data(), dy.item()?);
-                cpu::kl_divergence_input_grad(cpu, rows, k, student, teacher, t, scale, dx.data_mut());
+                cpu::kl_divergence_input_grad(cpu, [rows, k], student, teacher, t, scale, dx.data_mut());
             }
             Device::Cuda(gpu) => {
                 let (student, teacher, scale) = (student.on(gpu)?, teacher.on(gpu)?, dy.on(gpu)?);
-                cuda::kl_divergence_input_grad(gpu, rows, k, student, teacher, t, scale, dx.on_mut(gpu)?)?;
+                cuda::kl_divergence_input_grad(gpu, [rows, k], student, teacher, t, scale, dx.on_mut(gpu)?)?;
             }
         }
         Ok(vec![Some(dx)])

@@ -21,7 +21,7 @@ pub(super) struct Lifetime {
     pub first: usize,
     /// Last step that reads it.
     pub last: usize,
-    /// Number of elements.
+    /// Number of bytes.
     pub len: usize,
 }
 
@@ -35,7 +35,7 @@ impl Lifetime {
 /// At most this many values are placed by size, which takes quadratic time; longer lists are placed in the order of time.
 const BY_SIZE: usize = 4096;
 
-/// Returns the offset of each value, a multiple of `alignment`, and the total number of elements. `values` are in the order
+/// Returns the offset of each value, a multiple of `alignment`, and the total number of bytes. `values` are in the order
 /// of their first step.
 pub(super) fn place(values: &[Lifetime], alignment: usize) -> (Vec<usize>, usize) {
     let offsets =
@@ -97,7 +97,7 @@ struct Gaps {
 }
 
 impl Gaps {
-    /// The offset of `len` elements, in the smallest gap that holds them or at the end.
+    /// The offset of `len` bytes, in the smallest gap that holds them or at the end.
     fn take(&mut self, len: usize) -> usize {
         let fitting = self.by_len.range((len, 0)..).next().copied();
         let Some((gap, offset)) = fitting else {
@@ -109,7 +109,7 @@ impl Gaps {
         offset
     }
 
-    /// Makes a gap of `len` elements at `offset`, joined with its neighbors.
+    /// Makes a gap of `len` bytes at `offset`, joined with its neighbors.
     fn give(&mut self, mut offset: usize, mut len: usize) {
         if let Some((&before, &size)) = self.by_offset.range(..offset).next_back()
             && before + size == offset

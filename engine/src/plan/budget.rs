@@ -3,13 +3,11 @@
 use super::cpu::Packer;
 use super::lower::Op;
 use super::places::Places;
-use super::work::Work;
+use super::work::{Convolution, FullyConnected, Work};
 use crate::Result;
-use crate::layer::CompactConv2d;
 use crate::memory::{Budget, bytes_of};
-use lopper_kernels::cpu::{Algorithm, Footprint, PackedBatchNorm, Packing};
-use lopper_kernels::params::Storage;
-use lopper_kernels::shapes::{Conv2d, Linear};
+use lopper_kernels::cpu::{Footprint, PackedBatchNorm};
+use lopper_kernels::pattern::Pattern;
 use std::fmt;
 
 /// Maximum number of buffers that a call borrows from the device at the same time. The device keeps as many, each as
@@ -26,14 +24,15 @@ pub(super) fn require(packer: &Packer, ops: &[Op], works: &[Work], places: &Plac
     let largest = ops.iter().max_by_key(|op| op.len()).map_or("", |op| op.node.name.as_str());
     account.take(
         format_args!("the values between the layers, the largest that of `{largest}`,"),
-        bytes_of::<f32>([places.len]),
+        places.bytes as u64,
     )?;
     let (mut borrowed, mut workspaces) = ((0, ""), (0, ""));
     for (op, work) in ops.iter().zip(works) {
         let name = op.node.name.as_str();
         let needs = packer.footprint(work);
-        account
-            .take(format_args!("layer `{name}`: its packed weights"), needs.packed.saturating_add(CALL))?;
+        // The pattern of the weights is held until all are packed.
+        let packed = needs.packed.saturating_add(CALL + work.pattern().map_or(0, Pattern::bytes) as u64);
+        account.take(format_args!("layer `{name}`: its packed weights"), packed)?;
         borrowed = borrowed.max((needs.borrowed, name));
         workspaces = workspaces.max((needs.workspaces, name));
     }
@@ -61,17 +60,11 @@ impl Packer<'_> {
     /// The memory that the kernel of `work` needs.
     fn footprint(&self, work: &Work) -> Footprint {
         match work {
-            Work::Conv2d(g, _) => self.conv(g, &per_group(g, |group| group.len()), 0),
-            Work::Masked(g, _, live) => {
-                let filters = per_group(g, |group| live[group].iter().filter(|&&live| live).count());
-                // The live filters are copied into one buffer before packing.
-                self.conv(g, &filters, bytes_of::<f32>(g.w_shape()))
+            Work::Conv2d(Convolution { g, compact: Some(compact), .. }) => {
+                Footprint::compact(self.cpu, g, &compact.index(), self.conv2d)
             }
-            Work::Compact(g, compact) => self.compact(g, compact),
-            Work::Linear(g, _, pool) => {
-                let pooled = pool.as_ref().map_or(0, |pool| bytes_of::<f32>([pool.x_len()]));
-                self.fully_connected(g, pooled)
-            }
+            Work::Conv2d(Convolution { g, pattern, .. }) => Footprint::new(self.cpu, g, pattern, self.conv2d),
+            Work::Linear(linear) => self.fully_connected(linear),
             Work::BatchNorm(_, bn) => {
                 let packed = PackedBatchNorm::bytes_of(bn.channels()) as u64;
                 // Packing first computes one factor per channel.
@@ -81,35 +74,10 @@ impl Packer<'_> {
         }
     }
 
-    /// The memory of a convolution that copies `copied` bytes of weights for packing.
-    fn conv(&self, g: &Conv2d, filters: &[usize], copied: u64) -> Footprint {
-        let needs = Footprint::new(self.cpu, g, filters, self.conv2d);
-        Footprint { borrowed: needs.borrowed.max(copied), ..needs }
+    /// The memory of a linear layer, whose weight is pooled into a buffer before it is packed.
+    fn fully_connected(&self, linear: &FullyConnected) -> Footprint {
+        let FullyConnected { g, pattern, pool, .. } = linear;
+        let pooled = pool.as_ref().map_or(0, |pool| bytes_of::<f32>([pool.x_len()]));
+        Footprint { borrowed: pooled, ..Footprint::linear(self.cpu, g, pattern, self.linear) }
     }
-
-    /// The memory of a compact convolution, which gathers the live channels into a separate buffer.
-    fn compact(&self, g: &Conv2d, compact: &CompactConv2d) -> Footprint {
-        let inner = compact.live_geometry(g);
-        let needs = Footprint::new(self.cpu, &inner, &[compact.outputs.len()], self.conv2d);
-        let gathered = bytes_of::<f32>(inner.x_shape());
-        let index = 8 * (compact.inputs.len() + compact.outputs.len() + 2 * compact.fill.len()) as u64;
-        Footprint { packed: needs.packed + index, borrowed: needs.borrowed.max(gathered), ..needs }
-    }
-
-    /// The memory of a linear layer: that of a convolution over the rows of the batch. bf16 weights are first packed
-    /// as f32.
-    fn fully_connected(&self, g: &Linear, pooled: u64) -> Footprint {
-        let conv = Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0);
-        let needs = Footprint::new(self.cpu, &conv, &[g.outputs], Packing::By(Algorithm::Direct));
-        match self.linear {
-            Storage::F32 => Footprint { borrowed: pooled, ..needs },
-            Storage::Bf16 => Footprint { packed: needs.packed / 2, borrowed: needs.packed + pooled, ..needs },
-        }
-    }
-}
-
-/// The filters of each group of `g`, as counted by `count` over the group's range.
-fn per_group(g: &Conv2d, count: impl Fn(std::ops::Range<usize>) -> usize) -> Vec<usize> {
-    let filters = g.o / g.groups;
-    (0..g.groups).map(|group| count(group * filters..(group + 1) * filters)).collect()
 }

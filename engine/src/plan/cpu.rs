@@ -3,16 +3,14 @@
 use super::Chosen;
 use super::lower::{MAX_PARTS, Op};
 use super::places::{Place, Places};
-use super::work::{Plain, Work};
+use super::work::{Convolution, FullyConnected, Plain, Work};
 use crate::Tensor;
-use crate::layer::{BatchNorm, Linear};
+use crate::layer::BatchNorm;
+use bytemuck::{cast_slice, cast_slice_mut};
 use lopper_kernels::buffer::Buffer;
-use lopper_kernels::cpu::{
-    self, Choice, Cpu, Epilogue, PackedBatchNorm, PackedCompact, PackedConv2d, PackedLinear, PackedMasked,
-    Packing,
-};
-use lopper_kernels::params::{Activation, Storage};
-use lopper_kernels::shapes::{self, AdaptivePool2d};
+use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedBatchNorm, PackedConv2d, PackedLinear, Packing};
+use lopper_kernels::params::{Activation, Dtype};
+use lopper_kernels::shapes;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -30,7 +28,8 @@ impl Runner {
     /// Packs the weights of `works`, the work of `ops`.
     pub fn new(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Self {
         let calls = ops.iter().zip(works).map(|(op, work)| Call::new(op, packer.kernel(work), places));
-        Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena: Buffer::unspecified(places.len) }
+        let arena = Buffer::unspecified(places.bytes.div_ceil(size_of::<f32>()));
+        Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena }
     }
 
     /// The kernel of each call.
@@ -40,23 +39,23 @@ impl Runner {
 
     /// Bytes of the arena, and scratch bytes that kernels have borrowed from the device so far.
     pub fn memory(&self) -> [usize; 2] {
-        [4 * self.arena.len(), self.cpu.scratch_bytes()]
+        [self.arena.bytes().len(), self.cpu.scratch_bytes()]
     }
 
     /// The network's output for `images`.
     pub fn run(&mut self, images: &[f32]) -> &[f32] {
         let Self { cpu, calls, arena } = self;
         // All kernels run inside the pool, so that none has to enter it.
-        cpu.run(|| calls.iter().for_each(|call| call.run(cpu, images, arena)));
-        self.calls.last().map_or(&[], |call| &self.arena[call.output.clone()])
+        cpu.run(|| calls.iter().for_each(|call| call.run(cpu, images, arena.bytes_mut())));
+        self.calls.last().map_or(&[], |call| cast_slice(&self.arena.bytes()[call.output.clone()]))
     }
 
     /// Runs like [`Runner::run`] and returns the duration of each call.
     pub fn run_timed(&mut self, images: &[f32]) -> Vec<Duration> {
         let Self { cpu, calls, arena } = self;
-        let timed = |call: &Call, arena: &mut [f32]| {
+        let timed = |call: &Call, arena: &mut Buffer| {
             let start = Instant::now();
-            call.run(cpu, images, arena);
+            call.run(cpu, images, arena.bytes_mut());
             start.elapsed()
         };
         cpu.run(|| calls.iter().map(|call| timed(call, arena)).collect())
@@ -69,6 +68,7 @@ struct Call {
     inputs: Vec<Place>,
     residual: Option<Place>,
     activation: Activation,
+    /// The bytes of the arena that the kernel writes.
     output: Range<usize>,
 }
 
@@ -79,26 +79,31 @@ impl Call {
         Self { kernel, inputs, residual, activation: op.activation, output: places.written(op.output) }
     }
 
-    fn run(&self, cpu: &Cpu, images: &[f32], arena: &mut [f32]) {
+    fn run(&self, cpu: &Cpu, images: &[f32], arena: &mut [u8]) {
         let (before, rest) = arena.split_at_mut(self.output.start);
         let (y, after) = rest.split_at_mut(self.output.len());
         let (before, after) = (&*before, &*after);
         // In the arena, the inputs of a call never overlap its output: each lies entirely before or after it.
         let at = |place: &Place| match place {
             Place::Images => images,
-            Place::Arena(range) if range.end <= self.output.start => &before[range.clone()],
-            Place::Arena(range) => &after[range.start - self.output.end..][..range.len()],
+            Place::Arena(range) if range.end <= self.output.start => cast_slice(&before[range.clone()]),
+            Place::Arena(range) => cast_slice(&after[range.start - self.output.end..][..range.len()]),
         };
         let residual = self.residual.as_ref().map(at);
-        self.kernel.run(cpu, |i| at(&self.inputs[i]), self.inputs.len(), residual, self.activation, y);
+        self.kernel.run(
+            cpu,
+            |i| at(&self.inputs[i]),
+            self.inputs.len(),
+            residual,
+            self.activation,
+            cast_slice_mut(y),
+        );
     }
 }
 
 /// A kernel with all its arguments except the data.
 enum Kernel {
     Conv2d(shapes::Conv2d, PackedConv2d, Option<Tensor>),
-    Masked(shapes::Conv2d, PackedMasked, Option<Tensor>),
-    Compact(shapes::Conv2d, PackedCompact, Option<Tensor>),
     Linear(shapes::Linear, PackedLinear, Option<Tensor>),
     BatchNorm(PackedBatchNorm),
     Plain(Plain),
@@ -109,39 +114,41 @@ enum Kernel {
 pub(super) struct Packer<'a> {
     pub cpu: &'a Cpu,
     pub conv2d: Packing,
-    pub linear: Storage,
+    pub linear: Dtype,
 }
 
 impl Packer<'_> {
     /// Chooses the kernel of `work` and packs its weights.
     fn kernel(&self, work: &Work) -> Kernel {
-        let (cpu, bias) = (self.cpu, work.bias());
+        let bias = work.bias();
         match work {
-            Work::Conv2d(g, conv) => {
-                Kernel::Conv2d(*g, PackedConv2d::with(cpu, g, conv.weight.value().data(), self.conv2d), bias)
-            }
-            Work::Masked(g, conv, live) => {
-                let weight = conv.weight.value().data();
-                Kernel::Masked(*g, PackedMasked::with(cpu, g, weight, live, self.conv2d), bias)
-            }
-            Work::Compact(g, compact) => {
-                let weight = compact.conv.weight.value().data();
-                let packed =
-                    PackedCompact::with(cpu, g, &compact.index(), weight, &compact.fill, self.conv2d);
-                Kernel::Compact(*g, packed, bias)
-            }
-            Work::Linear(g, linear, pool) => Kernel::Linear(*g, self.linear(g, linear, pool.as_ref()), bias),
+            Work::Conv2d(conv) => Kernel::Conv2d(conv.g, self.conv2d(conv), bias),
+            Work::Linear(linear) => Kernel::Linear(linear.g, self.linear(linear), bias),
             Work::BatchNorm(_, bn) => batch_norm(bn),
             Work::Plain(plain) => Kernel::Plain(plain.clone()),
         }
     }
 
-    fn linear(&self, g: &shapes::Linear, linear: &Linear, pool: Option<&AdaptivePool2d>) -> PackedLinear {
+    fn conv2d(&self, conv: &Convolution) -> PackedConv2d {
+        let Convolution { g, conv, pattern, compact } = conv;
+        let weight = conv.weight.value().data();
+        match compact {
+            None => PackedConv2d::masked(self.cpu, g, weight, pattern, self.conv2d),
+            Some(compact) => {
+                PackedConv2d::compact(self.cpu, g, &compact.index(), weight, &compact.fill, self.conv2d)
+            }
+        }
+    }
+
+    fn linear(&self, linear: &FullyConnected) -> PackedLinear {
+        let FullyConnected { g, linear, pool, pattern } = linear;
         let weight = linear.weight.value().data();
-        let Some(pool) = pool else { return PackedLinear::stored(self.cpu, g, weight, self.linear) };
+        let Some(pool) = pool else {
+            return PackedLinear::masked(self.cpu, g, weight, pattern, self.linear);
+        };
         let mut pooling = Buffer::unspecified(pool.x_len());
         cpu::adaptive_avg_pool2d_input_grad(self.cpu, pool, weight, &mut pooling);
-        PackedLinear::stored(self.cpu, g, &pooling, self.linear)
+        PackedLinear::masked(self.cpu, g, &pooling, pattern, self.linear)
     }
 }
 
@@ -150,7 +157,7 @@ impl Packer<'_> {
 fn batch_norm(bn: &BatchNorm) -> Kernel {
     let [mean, var] = [&bn.running_mean, &bn.running_var].map(Tensor::data);
     let [gamma, beta] = [&bn.weight, &bn.bias].map(|param| param.value().data());
-    Kernel::BatchNorm(PackedBatchNorm::new(mean, var, gamma, beta, bn.eps))
+    Kernel::BatchNorm(PackedBatchNorm::new([mean, var], [gamma, beta], bn.eps))
 }
 
 impl Kernel {
@@ -172,29 +179,23 @@ impl Kernel {
         let x = input(0);
         match self {
             Self::Conv2d(g, w, bias) => cpu::conv2d_forward_packed(cpu, g, x, w, &end(bias), y),
-            Self::BatchNorm(bn) => cpu::batch_norm_forward_packed(cpu, bn, x, residual, activation, y),
-            Self::Masked(g, w, bias) => cpu::conv2d_masked_forward_packed(cpu, g, x, w, &end(bias), y),
-            Self::Compact(g, w, bias) => cpu::conv2d_compact_forward(cpu, g, x, w, &end(bias), y),
+            Self::BatchNorm(bn) => cpu::batch_norm_forward_packed(cpu, bn, x, &end(&None), y),
             Self::Linear(g, w, bias) => cpu::linear_forward_packed(cpu, g, x, w, &end(bias), y),
             Self::Plain(plain) => plain.run(cpu, input, inputs, y),
         }
     }
 
     fn chosen(&self) -> Chosen {
-        let choice = |choice: &Choice| Some(choice.to_string());
         let (kernel, why, products, weight_bytes, bias) = match self {
             Self::Conv2d(g, w, bias) => {
                 // There is only one algorithm for depthwise convolutions.
-                let why = if g.is_depthwise() { None } else { choice(w.choice()) };
+                let why = (!g.is_depthwise()).then(|| w.choice().to_string());
                 (w.kernel(), why, Some(w.products(g)), w.bytes(), bias)
             }
-            Self::Masked(g, w, bias) => {
-                (w.kernel(), choice(w.choice()), Some(w.products(g)), w.bytes(), bias)
+            Self::Linear(g, w, bias) => {
+                // There is only one algorithm for linear layers, too.
+                (w.kernel(), w.choice().zeros_note(), Some(w.products(g)), w.bytes(), bias)
             }
-            Self::Compact(g, w, bias) => {
-                (w.kernel(), choice(w.choice()), Some(w.products(g)), w.bytes(), bias)
-            }
-            Self::Linear(_, w, bias) => (w.kernel(), None, None, w.bytes(), bias),
             Self::BatchNorm(bn) => ("batch_norm", None, None, bn.bytes(), &None),
             Self::Plain(plain) => (plain.name(), None, None, 0, &None),
         };

@@ -9,14 +9,12 @@
 use super::Chosen;
 use super::lower::Op;
 use super::places::{Place, Places};
-use super::work::{Plain, Work};
-use crate::layer::{BatchNorm, Linear};
+use super::work::{Convolution, FullyConnected, Plain, Work};
+use crate::layer::BatchNorm;
 use crate::{Error, Result, Tensor};
-use lopper_kernels::cuda::{
-    self, Compact, Cuda, CudaError, CudaGraph, DeviceBuffer, Epilogue, Masked, Timer,
-};
-use lopper_kernels::params::{Activation, Dtype, Precision};
-use lopper_kernels::shapes::{self, AdaptivePool2d};
+use lopper_kernels::cuda::{self, Cuda, CudaError, CudaGraph, DeviceBuffer, Epilogue, PackedConv2d, Timer};
+use lopper_kernels::params::{Activation, Dtype};
+use lopper_kernels::shapes;
 use std::time::Duration;
 
 /// Alignment of values in bytes: that of allocations, which suits every vector load.
@@ -43,14 +41,14 @@ impl Runner {
     /// # Errors
     /// If the device runs out of memory or a kernel fails; the error names the node.
     pub fn new(gpu: &Cuda, input: [usize; 4], ops: &[Op], works: &[Work], places: &Places) -> Result<Self> {
-        let dtype = gpu.precision().storage();
+        let dtype = places.dtype;
         let of_images = |e| of_plan(input, e);
-        let arena = gpu.buffer(dtype, places.len).map_err(of_images)?;
+        let arena = gpu.buffer(dtype, places.bytes / dtype.bytes()).map_err(of_images)?;
         let images = gpu.zeros(dtype, places.images).and_then(|images| Border::new(gpu, images));
         let mut images = images.map_err(of_images)?;
         let slice = |place: Place| match place {
             Place::Images => images.stored.slice(0, places.images),
-            Place::Arena(range) => arena.slice(range.start, range.len()),
+            Place::Arena(range) => arena.slice(range.start / dtype.bytes(), range.len() / dtype.bytes()),
         };
         let in_node = |op: &Op, e| {
             let what = || format!("{} of {:?}", op.node.layer.kind(), op.x);
@@ -180,20 +178,11 @@ impl Call {
         self.kernel.run(gpu, &self.inputs, &end, &mut self.output)
     }
 
-    fn chosen(&self, precision: Precision) -> Chosen {
-        let product = match precision {
-            Precision::F32 => "cuda f32",
-            Precision::Tf32 => "cuda tf32",
-            Precision::Bf16 => "cuda bf16",
-            Precision::F16 => "cuda f16",
-        };
-        let of_groups = |g: &shapes::Conv2d| if g.groups == 1 { product } else { "cuda f32" };
+    fn chosen(&self, precision: Dtype) -> Chosen {
         let (kernel, products, weight_bytes) = match &self.kernel {
-            Kernel::Conv2d(g, w) if g.is_depthwise() => ("cuda depthwise", None, w.bytes()),
-            Kernel::Conv2d(g, w) => (of_groups(g), None, w.bytes()),
-            Kernel::Masked(g, w, masked) => (of_groups(g), Some(masked.products(g)), w.bytes()),
-            Kernel::Linear(_, w) => (product, None, w.bytes()),
-            Kernel::Compact(g, w) => ("cuda f32", Some(w.products(g)), w.bytes()),
+            Kernel::Conv2d(g, w) => (w.kernel(precision), Some(w.products(g)), w.bytes()),
+            // Dead rows are computed too.
+            Kernel::Linear(g, w) => (cuda::product_kernel(precision), Some(g.macs()), w.bytes()),
             Kernel::BatchNorm(norm) => {
                 ("batch_norm", None, norm.channels.iter().map(DeviceBuffer::bytes).sum())
             }
@@ -206,9 +195,7 @@ impl Call {
 
 /// Kernel with all its arguments except the data and the epilogue.
 enum Kernel {
-    Conv2d(shapes::Conv2d, DeviceBuffer),
-    Masked(shapes::Conv2d, DeviceBuffer, Masked),
-    Compact(shapes::Conv2d, Compact),
+    Conv2d(shapes::Conv2d, PackedConv2d),
     Linear(shapes::Linear, DeviceBuffer),
     BatchNorm(Norm),
     Plain(Plain),
@@ -226,17 +213,8 @@ impl Kernel {
     /// Creates the kernel of `work`, with its weights in device memory.
     fn new(gpu: &Cuda, work: &Work) -> cuda::Result<Self> {
         Ok(match work {
-            Work::Conv2d(g, conv) => Self::Conv2d(*g, filters(gpu, g, conv.weight.value())?),
-            Work::Masked(g, conv, live) => {
-                let weight = conv.weight.value();
-                let masked = Masked::new(gpu, g, weight.data(), live)?;
-                Self::Masked(*g, filters(gpu, g, weight)?, masked)
-            }
-            Work::Compact(g, compact) => {
-                let weight = compact.conv.weight.value().data();
-                Self::Compact(*g, Compact::new(gpu, g, &compact.index(), weight, &compact.fill)?)
-            }
-            Work::Linear(g, linear, pool) => Self::Linear(*g, linear_weight(gpu, linear, pool.as_ref())?),
+            Work::Conv2d(conv) => Self::Conv2d(conv.g, packed_conv2d(gpu, conv)?),
+            Work::Linear(linear) => Self::Linear(linear.g, linear_weight(gpu, linear)?),
             Work::BatchNorm(rows, bn) => Self::BatchNorm(Norm::new(gpu, *rows, bn)?),
             Work::Plain(plain) => Self::Plain(plain.clone()),
         })
@@ -252,9 +230,7 @@ impl Kernel {
     ) -> cuda::Result<()> {
         let x = &inputs[0];
         match self {
-            Self::Conv2d(g, w) => cuda::conv2d_forward(gpu, g, x, w, end, y),
-            Self::Masked(g, w, masked) => cuda::conv2d_masked_forward(gpu, g, x, w, masked, end, y),
-            Self::Compact(g, w) => cuda::conv2d_compact_forward(gpu, g, x, w, end, y),
+            Self::Conv2d(g, w) => cuda::conv2d_forward_packed(gpu, g, x, w, end, y),
             Self::Linear(g, w) => cuda::linear_forward(gpu, g, x, w, end, y),
             Self::BatchNorm(norm) => norm.run(gpu, x, end, y),
             Self::Plain(plain) => plain.run_on(gpu, inputs, y),
@@ -273,8 +249,8 @@ impl Norm {
 
     fn run(&self, gpu: &Cuda, x: &DeviceBuffer, end: &Epilogue, y: &mut DeviceBuffer) -> cuda::Result<()> {
         let Self { rows, channels: [mean, var, gamma, beta], eps } = self;
-        let (c, Epilogue { residual, activation, .. }) = (mean.len(), *end);
-        cuda::batch_norm_forward_eval(gpu, *rows, c, x, mean, var, gamma, beta, *eps, residual, activation, y)
+        let g = shapes::BatchNorm { rows: *rows, c: mean.len(), eps: *eps };
+        cuda::batch_norm_forward_eval(gpu, &g, x, [mean, var], [gamma, beta], end, y)
     }
 }
 
@@ -309,14 +285,19 @@ fn factor(gpu: &Cuda, values: DeviceBuffer) -> cuda::Result<DeviceBuffer> {
     }
 }
 
-/// Returns the weight of convolution `g`. Several groups are multiplied in single precision, whatever the image type.
-fn filters(gpu: &Cuda, g: &shapes::Conv2d, weight: &Tensor) -> cuda::Result<DeviceBuffer> {
-    let weight = gpu.upload(weight.data())?;
-    if g.groups == 1 { factor(gpu, weight) } else { Ok(weight) }
+/// Returns the weights of `conv`, packed.
+fn packed_conv2d(gpu: &Cuda, conv: &Convolution) -> cuda::Result<PackedConv2d> {
+    let Convolution { g, conv, pattern, compact } = conv;
+    let weight = conv.weight.value().data();
+    match compact {
+        None => PackedConv2d::masked(gpu, g, weight, pattern),
+        Some(compact) => PackedConv2d::compact(gpu, g, &compact.index(), weight, &compact.fill),
+    }
 }
 
-/// Returns the weight of `linear`, with `pool` folded into it.
-fn linear_weight(gpu: &Cuda, linear: &Linear, pool: Option<&AdaptivePool2d>) -> cuda::Result<DeviceBuffer> {
+/// Returns the weight of `linear`, with its pool folded into it.
+fn linear_weight(gpu: &Cuda, linear: &FullyConnected) -> cuda::Result<DeviceBuffer> {
+    let FullyConnected { linear, pool, .. } = linear;
     let weight = gpu.upload(linear.weight.value().data())?;
     let Some(pool) = pool else { return factor(gpu, weight) };
     let mut pooling = gpu.buffer(Dtype::F32, pool.x_len())?;

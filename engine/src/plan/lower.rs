@@ -72,7 +72,7 @@ impl Op<'_> {
 pub(super) fn lower(graph: &Graph, input: [usize; 4]) -> Result<Vec<Op<'_>>> {
     let shapes = graph.shapes(input)?;
     let source = sources(graph);
-    let reads = reads(graph, &source);
+    let reads = graph.reads(&[], |id| source[id]);
     let mut lowering =
         Lowering { graph, shapes, source, reads, value: vec![IMAGES; graph.nodes().len()], ops: vec![None] };
     for id in 1..graph.nodes().len() {
@@ -97,18 +97,6 @@ fn sources(graph: &Graph) -> Vec<NodeId> {
         source.push(if nothing { source[node.inputs[0]] } else { id });
     }
     source
-}
-
-/// Counts the reads of each source, by nodes that the output depends on and as the output.
-fn reads(graph: &Graph, source: &[NodeId]) -> Vec<usize> {
-    let mut reads = vec![0; source.len()];
-    reads[source[graph.output()]] += 1;
-    for (id, node) in graph.nodes().iter().enumerate().rev() {
-        if source[id] == id && reads[id] > 0 {
-            node.inputs.iter().for_each(|&i| reads[source[i]] += 1);
-        }
-    }
-    reads
 }
 
 struct Lowering<'g> {

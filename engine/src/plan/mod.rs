@@ -21,7 +21,7 @@ mod work;
 
 use crate::{Device, Error, Graph, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, Packing, Weights};
-use lopper_kernels::params::{Dtype, Storage};
+use lopper_kernels::params::Dtype;
 use lower::Op;
 use places::Places;
 use std::time::Duration;
@@ -65,8 +65,8 @@ pub struct PlanOptions {
     /// Whether to compute directly, as with `direct`, and reject images with infinities or NaNs. Winograd's algorithm
     /// would spread either to neighboring values, as well as the rounding error of a huge value.
     pub strict: bool,
-    /// The storage type of linear layers' weights. A small batch reads bf16 weights in half the time.
-    pub linear: Storage,
+    /// The type of linear layers' weights in memory: f32, or bf16, which a small batch reads in half the time.
+    pub linear: Dtype,
 }
 
 /// Maximum bytes of weights that a plan expects to stay in cache between runs: one user's share of the last-level
@@ -85,6 +85,14 @@ impl PlanOptions {
         cpu::Packer { cpu, conv2d, linear: self.linear }
     }
 
+    /// Returns an error if linear weights cannot have this type.
+    fn check(&self) -> Result<()> {
+        match self.linear {
+            Dtype::F32 | Dtype::Bf16 => Ok(()),
+            other => Err(Error::invalid(format!("linear weights as {other}: expected f32 or bf16"))),
+        }
+    }
+
     /// Returns an error if an option is set that GPUs do not support. They support `strict`, as they have only the
     /// direct algorithm.
     fn check_for_gpu(&self) -> Result<()> {
@@ -92,10 +100,10 @@ impl PlanOptions {
             Self { direct: true, .. } => {
                 Err(Error::invalid("direct: selects an algorithm on the CPU; a GPU has only one"))
             }
-            Self { linear: Storage::Bf16, .. } => Err(Error::invalid(
-                "linear weights as bf16: only for plans on the CPU; on a GPU, the precision determines the storage",
-            )),
-            Self { direct: false, linear: Storage::F32, strict: _ } => Ok(()),
+            Self { linear: Dtype::F32, .. } => Ok(()),
+            Self { linear, .. } => Err(Error::invalid(format!(
+                "linear weights as {linear}: only for plans on the CPU; on a GPU, the precision determines the storage"
+            ))),
         }
     }
 }
@@ -148,8 +156,9 @@ impl Plan {
     /// Plans like [`Plan::new`], with `options`.
     ///
     /// # Errors
-    /// The errors of [`Plan::new`]; [`Error::Invalid`] if an option is set that the GPU does not support.
+    /// The errors of [`Plan::new`]; [`Error::Invalid`] if an option is set that the device does not support.
     pub fn with(graph: &Graph, input: [usize; 4], device: &Device, options: PlanOptions) -> Result<Self> {
+        options.check()?;
         if let Device::Cuda(_) = device {
             options.check_for_gpu()?;
         }
@@ -159,11 +168,11 @@ impl Plan {
         }
         graph.check_layers()?;
         let ops = lower::lower(graph, input)?;
-        let (element, alignment) = match device {
-            Device::Cpu(_) => (Dtype::F32.bytes(), cpu::ALIGNMENT),
-            Device::Cuda(gpu) => (gpu.precision().storage().bytes(), cuda::ALIGNMENT),
+        let (dtype, alignment) = match device {
+            Device::Cpu(_) => (Dtype::F32, cpu::ALIGNMENT),
+            Device::Cuda(gpu) => (gpu.precision().storage(), cuda::ALIGNMENT),
         };
-        let places = Places::new(&ops, input, alignment / element);
+        let places = Places::new(&ops, input, dtype, alignment);
         let works = ops
             .iter()
             .map(|op| Work::of(op, &places.lens(op)).map_err(|e| e.in_node(&op.node.name)))
@@ -183,7 +192,7 @@ impl Plan {
         };
         let weight_bytes = chosen.iter().map(|chosen| chosen.weight_bytes).sum();
         let steps = ops.iter().zip(&works).zip(chosen);
-        let steps = steps.map(|((op, work), chosen)| Step::new(op, work, chosen, element * places.moved(op)));
+        let steps = steps.map(|((op, work), chosen)| Step::new(op, work, chosen, places.moved(op)));
         let output = graph.shapes(input)?.swap_remove(graph.output());
         Ok(Self { input, output, steps: steps.collect(), weight_bytes, budget, strict, runner })
     }

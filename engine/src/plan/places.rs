@@ -2,31 +2,36 @@
 
 use super::arena::{self, Lifetime};
 use super::lower::{IMAGES, Op, Value};
+use lopper_kernels::params::Dtype;
 use std::ops::Range;
 
 /// Location of a value.
 pub(super) enum Place {
     Images,
+    /// A range of bytes.
     Arena(Range<usize>),
 }
 
 /// Location and size of each value of a list of operations.
 pub(super) struct Places {
-    /// Ranges in the arena, by value; the range of the images is empty.
+    /// Ranges of bytes in the arena, by value; the range of the images is empty.
     ranges: Vec<Range<usize>>,
+    /// Element type of all values.
+    pub dtype: Dtype,
     /// Number of elements of the images.
     pub images: usize,
-    /// Number of elements of the whole arena.
-    pub len: usize,
+    /// Number of bytes of the whole arena.
+    pub bytes: usize,
 }
 
 impl Places {
-    /// Places the values of `ops` on images of shape `input`, each at a multiple of `alignment` elements.
-    pub fn new(ops: &[Op], input: [usize; 4], alignment: usize) -> Self {
+    /// Places the values of `ops` on images of shape `input`, all of type `dtype`, each at a multiple of `alignment`
+    /// bytes.
+    pub fn new(ops: &[Op], input: [usize; 4], dtype: Dtype, alignment: usize) -> Self {
         // A value is written at its position in the list and lives until its last reader. The output, which is the last
         // value, has no reader.
-        let mut lifetimes: Vec<Lifetime> =
-            ops.iter().enumerate().map(|(i, op)| Lifetime { first: i, last: i, len: op.len() }).collect();
+        let lifetime = |(i, op): (usize, &Op)| Lifetime { first: i, last: i, len: dtype.bytes() * op.len() };
+        let mut lifetimes: Vec<Lifetime> = ops.iter().enumerate().map(lifetime).collect();
         let values = ops.last().map_or(1, |op| op.output + 1);
         let mut position: Vec<Option<usize>> = vec![None; values];
         for (i, op) in ops.iter().enumerate() {
@@ -37,10 +42,10 @@ impl Places {
                 }
             }
         }
-        let (offsets, len) = arena::place(&lifetimes, alignment);
+        let (offsets, bytes) = arena::place(&lifetimes, alignment);
         let range = |i: usize| offsets[i]..offsets[i] + lifetimes[i].len;
         let ranges = position.into_iter().map(|i| i.map_or(0..0, range)).collect();
-        Self { ranges, images: input.iter().product(), len }
+        Self { ranges, dtype, images: input.iter().product(), bytes }
     }
 
     /// Returns the location of `value`.
@@ -48,7 +53,7 @@ impl Places {
         if value == IMAGES { Place::Images } else { Place::Arena(self.written(value)) }
     }
 
-    /// Returns the range of the arena in which an operation writes `value`.
+    /// Returns the bytes of the arena in which an operation writes `value`.
     pub fn written(&self, value: Value) -> Range<usize> {
         self.ranges[value].clone()
     }
@@ -58,13 +63,13 @@ impl Places {
         op.inputs.iter().map(|&v| self.elements(v)).collect()
     }
 
-    /// Returns the number of elements that `op` reads and writes.
+    /// Returns the number of bytes that `op` reads and writes.
     pub fn moved(&self, op: &Op) -> usize {
         let read: usize = op.inputs.iter().chain(&op.residual).map(|&v| self.elements(v)).sum();
-        read + op.len()
+        self.dtype.bytes() * (read + op.len())
     }
 
     fn elements(&self, value: Value) -> usize {
-        if value == IMAGES { self.images } else { self.ranges[value].len() }
+        if value == IMAGES { self.images } else { self.ranges[value].len() / self.dtype.bytes() }
     }
 }

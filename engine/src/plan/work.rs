@@ -4,21 +4,40 @@ use super::lower::Op;
 use crate::geometry::{adaptive_geometry, shortcut_geometry};
 use crate::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
 use crate::ops::Pooling;
-use crate::{Layer, Param, Result, Tensor};
+use crate::{Layer, Result, Tensor};
 use lopper_kernels::params::Activation;
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes::{self, AdaptivePool2d, PadShortcut};
 
 /// Work of an operation. Operations with weights take an epilogue; a device packs or uploads the weights.
 pub(super) enum Work<'g> {
-    Conv2d(shapes::Conv2d, &'g Conv2d),
-    /// Convolution whose mask zeroes whole filters; a filter's flag is true if its mask keeps any weight.
-    Masked(shapes::Conv2d, &'g Conv2d, Vec<bool>),
-    Compact(shapes::Conv2d, &'g CompactConv2d),
-    /// Linear layer, with the pool folded into its weight: from the map to the layer's inputs, one filter per image.
-    Linear(shapes::Linear, &'g Linear, Option<AdaptivePool2d>),
+    Conv2d(Convolution<'g>),
+    Linear(FullyConnected<'g>),
     /// Batch norm, with the number of rows to normalize.
     BatchNorm(usize, &'g BatchNorm),
     Plain(Plain),
+}
+
+/// A dense, masked or compact convolution.
+pub(super) struct Convolution<'g> {
+    /// The geometry as the graph sees it; that of a compact convolution has the outer widths.
+    pub g: shapes::Conv2d,
+    /// The layer that has the weight and the bias.
+    pub conv: &'g Conv2d,
+    /// The zeros of the weight.
+    pub pattern: Pattern,
+    /// The channels that a compact convolution gathers and scatters.
+    pub compact: Option<&'g CompactConv2d>,
+}
+
+/// A linear layer.
+pub(super) struct FullyConnected<'g> {
+    pub g: shapes::Linear,
+    pub linear: &'g Linear,
+    /// The pool folded into the weight: from the map to the layer's inputs, one filter per image.
+    pub pool: Option<AdaptivePool2d>,
+    /// The zeros of the weight, pooled like the weight.
+    pub pattern: Pattern,
 }
 
 /// An operation without weights.
@@ -38,7 +57,7 @@ impl<'g> Work<'g> {
     pub fn of(op: &Op<'g>, lens: &[usize]) -> Result<Self> {
         let plain = match &op.node.layer {
             Layer::Conv2d(conv) => return Ok(Self::conv2d(conv, conv.geometry(&op.x)?)),
-            Layer::CompactConv2d(compact) => return Ok(Self::Compact(compact.geometry(&op.x)?, compact)),
+            Layer::CompactConv2d(compact) => return Ok(Self::compact(compact, compact.geometry(&op.x)?)),
             Layer::Linear(linear) => return Self::linear(linear, &op.x, op.pool),
             Layer::BatchNorm(bn) => return Ok(Self::BatchNorm(op.len() / bn.channels(), bn)),
             Layer::Activation(activation) => Plain::Activation(*activation),
@@ -57,48 +76,77 @@ impl<'g> Work<'g> {
     }
 
     fn conv2d(conv: &'g Conv2d, g: shapes::Conv2d) -> Self {
-        match live_filters(&conv.weight) {
-            // A depthwise kernel is bound by reading the image, including dead channels.
-            Some(live) if !g.is_depthwise() => Self::Masked(g, conv, live),
-            _ => Self::Conv2d(g, conv),
-        }
+        // A depthwise kernel is bound by reading the image, including dead channels.
+        let mask = conv.weight.mask().filter(|_| !g.is_depthwise());
+        Self::Conv2d(Convolution { g, conv, pattern: pattern(mask, g.filters_shape()), compact: None })
+    }
+
+    fn compact(compact: &'g CompactConv2d, g: shapes::Conv2d) -> Self {
+        let conv = &compact.conv;
+        let ([kh, kw], live) = (conv.kernel(), conv.weight.value().dim(3));
+        let pattern = Pattern::dense([conv.out_channels(), kh * kw, live]);
+        Self::Conv2d(Convolution { g, conv, pattern, compact: Some(compact) })
     }
 
     /// Creates a linear layer. With a pool, the weight is the one that reads the map itself:
     /// `w · pool(x) = (poolᵀ wᵀ)ᵀ x`, and poolᵀ is the pool's input gradient.
     fn linear(linear: &'g Linear, x: &[usize], pool: Option<[usize; 2]>) -> Result<Self> {
-        let Some(size) = pool else { return Ok(Self::Linear(linear.geometry(x)?, linear, None)) };
+        let pattern = pattern(linear.weight.mask(), [linear.out_features(), 1, linear.in_features()]);
+        let Some(size) = pool else {
+            let g = linear.geometry(x)?;
+            return Ok(Self::Linear(FullyConnected { g, linear, pool: None, pattern }));
+        };
         let rows = AdaptivePool2d { n: linear.out_features(), ..adaptive_geometry(x, size)? };
         let g = shapes::Linear { n: x[0], inputs: rows.x_len() / rows.n, outputs: rows.n };
-        Ok(Self::Linear(g, linear, ([rows.h, rows.w] != size).then_some(rows)))
+        if [rows.h, rows.w] == size {
+            return Ok(Self::Linear(FullyConnected { g, linear, pool: None, pattern }));
+        }
+        // The pool mixes the weights of a row, but never those of two rows.
+        let pattern = pattern.of_same_filters([g.outputs, 1, g.inputs]);
+        Ok(Self::Linear(FullyConnected { g, linear, pool: Some(rows), pattern }))
     }
 
     /// Returns the bias of each output channel. (A batch norm's bias is one of its own parameters.)
     pub fn bias(&self) -> Option<Tensor> {
         let bias = match self {
-            Self::Conv2d(_, conv) | Self::Masked(_, conv, _) => &conv.bias,
-            Self::Compact(_, compact) => return compact.outer_bias(),
-            Self::Linear(_, linear, _) => &linear.bias,
+            Self::Conv2d(Convolution { compact: Some(compact), .. }) => return compact.outer_bias(),
+            Self::Conv2d(Convolution { conv, .. }) => &conv.bias,
+            Self::Linear(FullyConnected { linear, .. }) => &linear.bias,
             Self::BatchNorm(..) | Self::Plain(_) => &None,
         };
         bias.as_ref().map(|bias| bias.value().clone())
     }
 
+    /// Returns the pattern of the weights of a convolution or linear layer.
+    pub fn pattern(&self) -> Option<&Pattern> {
+        match self {
+            Self::Conv2d(Convolution { pattern, .. }) | Self::Linear(FullyConnected { pattern, .. }) => {
+                Some(pattern)
+            }
+            Self::BatchNorm(..) | Self::Plain(_) => None,
+        }
+    }
+
     /// Returns the kind of `layer`, as executed.
     pub fn kind(&self, layer: &Layer) -> &'static str {
-        if matches!(self, Self::Masked(..)) { "masked conv2d" } else { layer.kind() }
+        match self {
+            Self::Conv2d(conv) if conv.pattern.has_dead_filters() => "masked conv2d",
+            Self::Linear(linear) if linear.pattern.has_dead_filters() => "masked linear",
+            _ => layer.kind(),
+        }
     }
 
     /// Returns the number of multiply-accumulates. Skipped filters do none, and only convolutions and linear layers
     /// count.
     pub fn macs(&self) -> u64 {
         match self {
-            Self::Conv2d(g, _) => g.macs(),
-            Self::Masked(g, _, live) => {
-                g.macs() / g.o as u64 * live.iter().filter(|&&live| live).count() as u64
+            Self::Conv2d(Convolution { g, pattern, .. }) => {
+                let [_, taps, channels] = pattern.shape();
+                (g.y_len() / g.o * pattern.filters().len() * taps * channels) as u64
             }
-            Self::Compact(g, compact) => (g.y_len() / g.o * compact.conv.weight.value().len()) as u64,
-            Self::Linear(g, ..) => g.macs(),
+            Self::Linear(FullyConnected { g, pattern, .. }) => {
+                (g.n * g.inputs * pattern.filters().len()) as u64
+            }
             Self::BatchNorm(..) | Self::Plain(_) => 0,
         }
     }
@@ -117,11 +165,7 @@ impl Plain {
     }
 }
 
-/// Returns, for each filter of a convolution, whether the weight's mask keeps any of it; `None` if every filter is live
-/// or there is no mask.
-fn live_filters(weight: &Param) -> Option<Vec<bool>> {
-    let mask = weight.mask()?;
-    let filters = mask.data().chunks_exact(mask.len() / mask.dim(0));
-    let live: Vec<bool> = filters.map(|filter| filter.contains(&1.0)).collect();
-    live.contains(&false).then_some(live)
+/// Returns the pattern of a weight `[O, taps, C/G]` with this mask.
+fn pattern(mask: Option<&Tensor>, shape: [usize; 3]) -> Pattern {
+    mask.map_or_else(|| Pattern::dense(shape), |mask| Pattern::of(mask.data(), shape))
 }

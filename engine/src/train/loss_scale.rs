@@ -2,7 +2,7 @@
 
 use crate::exec::ParamGradients;
 use crate::{Device, Result};
-use lopper_kernels::cuda::{self, DeviceBuffer, Precision};
+use lopper_kernels::cuda::{self, DeviceBuffer, Dtype};
 use serde::{Deserialize, Serialize};
 
 /// The factor applied to the loss before the backward pass. It halves whenever a gradient overflows, and that step is
@@ -19,7 +19,7 @@ const PATIENCE: u32 = 2000;
 impl LossScale {
     /// The scale for trainings on `device`: always 1 if gradients have the range of f32.
     pub fn new(device: &Device) -> Self {
-        let narrow = matches!(device, Device::Cuda(gpu) if gpu.precision() == Precision::F16);
+        let narrow = matches!(device, Device::Cuda(gpu) if gpu.precision() == Dtype::F16);
         Self { factor: if narrow { START } else { 1.0 }, steps: 0 }
     }
 

@@ -1,9 +1,8 @@
-//! Optimizers. Their state is keyed by parameter path and follows the edits of a rewrite.
+//! Optimizers. Their state is keyed by parameter path.
 
 use super::Rates;
 use crate::exec::ParamGradients;
 use crate::number::{self, Range};
-use crate::rewrite::Edit;
 use crate::{Device, Error, Graph, Param, Result, Tensor};
 use lopper_kernels::cpu::{self, Cpu};
 use lopper_kernels::cuda::{self, AdamTensor, Cuda, SgdTensor};
@@ -181,22 +180,6 @@ impl Optimizer {
         Ok(graph.params_mut().filter(stepped).map(due).collect())
     }
 
-    /// Follows a rewrite: slices the state along with its parameter, or drops it.
-    pub fn apply(&mut self, edits: &[Edit]) {
-        for edit in edits {
-            match edit {
-                Edit::Slice { param, axis, keep } => {
-                    if let Some(state) = self.states.get_mut(param) {
-                        state.moments.iter_mut().for_each(|m| *m = m.select(*axis, keep));
-                    }
-                }
-                Edit::Remove { param } | Edit::Reset { param } => {
-                    self.states.remove(param);
-                }
-            }
-        }
-    }
-
     /// The state tensors of the parameter at `path`: SGD's velocity, or Adam's first and second moment.
     pub fn moments(&self, path: &str) -> Option<&[Tensor]> {
         self.states.get(path).map(|s| s.moments.as_slice())
@@ -265,7 +248,9 @@ impl Due<'_> {
         let steps = self.state.steps;
         match (&self.rule, self.state.moments.as_mut_slice()) {
             (Rule::Sgd(h), [velocity]) => cpu::sgd_step(cpu, h, steps == 1, p, g, velocity.data_mut(), mask),
-            (Rule::Adam(h), [m, v]) => cpu::adam_step(cpu, h, steps, p, g, m.data_mut(), v.data_mut(), mask),
+            (Rule::Adam(h), [m, v]) => {
+                cpu::adam_step(cpu, h, steps, p, g, [m.data_mut(), v.data_mut()], mask)
+            }
             _ => unreachable!("{MOMENTS}"),
         }
     }

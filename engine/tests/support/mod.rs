@@ -13,9 +13,9 @@ use lopper_kernels::params::ACTIVATIONS;
 use lopper_kernels::params::CompactIndex;
 use lopper_kernels::reference as r;
 
-/// Returns CUDA on the CPU, if available: see [`lopper_kernels::cuda::emulator::for_tests`].
+/// Returns CUDA on the CPU, if available: see [`lopper_kernels::cuda::Cuda::for_tests`].
 pub fn cuda_on_cpu() -> Option<Device> {
-    lopper_kernels::cuda::emulator::for_tests().map(Device::Cuda)
+    lopper_kernels::cuda::Cuda::for_tests().map(Device::Cuda)
 }
 
 /// Small deterministic generator (SplitMix64).
@@ -296,9 +296,13 @@ fn evaluate_node(
         }
         Layer::BatchNorm(bn) => {
             let (mean, var) = (wide(bn.running_mean.data()), wide(bn.running_var.data()));
-            let (rows, eps) = (x.len() / bn.channels(), f64::from(bn.eps));
+            let g = lopper_kernels::shapes::BatchNorm {
+                rows: x.len() / bn.channels(),
+                c: bn.channels(),
+                eps: bn.eps,
+            };
             let (gamma, beta) = (weight(&bn.weight), weight(&bn.bias));
-            r::batch_norm_forward_eval(rows, bn.channels(), x, &mean, &var, &gamma, &beta, eps, y);
+            r::batch_norm_forward_eval(&g, x, [&mean, &var], [&gamma, &beta], y);
         }
         Layer::Activation(activation) => r::activation_forward(*activation, x, y),
         Layer::Pool(pool) => match (pool.kind, pool.geometry(shape).unwrap()) {

@@ -1,7 +1,8 @@
 //! The AVX2 and FMA backend: eight lanes, with masked partial loads and stores.
 
 use super::simd::{Kernel, MAX_LANES, Simd};
-use super::tile::{Element, Tile, TileKernel, tile};
+use super::tile::{Tile, tile};
+use super::tile_kernel::TileKernel;
 use half::bf16;
 use std::arch::x86_64::*;
 
@@ -111,25 +112,22 @@ unsafe fn first(n: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) }
 }
 
-/// Instantiates the tile kernel with `vectors` columns of eight.
-macro_rules! gemm_tile {
-    ($name:ident, $vectors:literal) => {{
+/// Instantiates the tile kernel with `vectors` columns of eight and a B of type `element`.
+macro_rules! tile_kernel {
+    ($name:ident, $element:ty, $vectors:literal) => {{
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn $name<E: Element>(t: &Tile) {
+        unsafe fn $name(t: &Tile) {
             // SAFETY: the caller guarantees the features and a valid tile.
-            unsafe { tile::<Avx2, E, 6, $vectors>(Avx2(()), t) }
+            unsafe { tile::<Avx2, $element, 6, $vectors>(Avx2(()), t) }
         }
-        let (run, run_bf16) = ($name::<f32>, $name::<bf16>);
-        TileKernel {
-            name: stringify!($name),
-            name_bf16: concat!(stringify!($name), "_bf16"),
-            mr: 6,
-            nr: 8 * $vectors,
-            run,
-            run_bf16,
-        }
+        TileKernel::new::<$element>(stringify!($name), [6, 8 * $vectors], $name)
     }};
 }
 
-/// Tile kernels ordered by the number of vectors in a row, starting at one.
-pub(super) static GEMM_TILES: [TileKernel; 2] = [gemm_tile!(gemm_6x8_avx2, 1), gemm_tile!(gemm_6x16_avx2, 2)];
+/// Tile kernels, grouped by types and ordered by the number of vectors in a row, starting at one.
+pub(super) static TILES: [TileKernel; 4] = [
+    tile_kernel!(gemm_6x8_avx2, f32, 1),
+    tile_kernel!(gemm_6x16_avx2, f32, 2),
+    tile_kernel!(gemm_6x8_avx2_bf16, bf16, 1),
+    tile_kernel!(gemm_6x16_avx2_bf16, bf16, 2),
+];

@@ -1,7 +1,8 @@
 //! The AVX-512 backend: sixteen lanes, with masked partial loads and stores.
 
 use super::simd::{Kernel, MAX_LANES, Simd};
-use super::tile::{Element, Tile, TileKernel, tile};
+use super::tile::{Tile, tile};
+use super::tile_kernel::TileKernel;
 use half::bf16;
 use std::arch::x86_64::*;
 
@@ -109,26 +110,24 @@ fn first(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
-/// Instantiates the tile kernel with `vectors` columns of sixteen.
-macro_rules! gemm_tile {
-    ($name:ident, $vectors:literal) => {{
+/// Instantiates the tile kernel with `vectors` columns of sixteen and a B of type `element`.
+macro_rules! tile_kernel {
+    ($name:ident, $element:ty, $vectors:literal) => {{
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
-        unsafe fn $name<E: Element>(t: &Tile) {
+        unsafe fn $name(t: &Tile) {
             // SAFETY: the caller guarantees the features and a valid tile.
-            unsafe { tile::<Avx512, E, 8, $vectors>(Avx512(()), t) }
+            unsafe { tile::<Avx512, $element, 8, $vectors>(Avx512(()), t) }
         }
-        let (run, run_bf16) = ($name::<f32>, $name::<bf16>);
-        TileKernel {
-            name: stringify!($name),
-            name_bf16: concat!(stringify!($name), "_bf16"),
-            mr: 8,
-            nr: 16 * $vectors,
-            run,
-            run_bf16,
-        }
+        TileKernel::new::<$element>(stringify!($name), [8, 16 * $vectors], $name)
     }};
 }
 
-/// Tile kernels ordered by the number of vectors in a row, starting at one.
-pub(super) static GEMM_TILES: [TileKernel; 3] =
-    [gemm_tile!(gemm_8x16_avx512, 1), gemm_tile!(gemm_8x32_avx512, 2), gemm_tile!(gemm_8x48_avx512, 3)];
+/// Tile kernels, grouped by types and ordered by the number of vectors in a row, starting at one.
+pub(super) static TILES: [TileKernel; 6] = [
+    tile_kernel!(gemm_8x16_avx512, f32, 1),
+    tile_kernel!(gemm_8x32_avx512, f32, 2),
+    tile_kernel!(gemm_8x48_avx512, f32, 3),
+    tile_kernel!(gemm_8x16_avx512_bf16, bf16, 1),
+    tile_kernel!(gemm_8x32_avx512_bf16, bf16, 2),
+    tile_kernel!(gemm_8x48_avx512_bf16, bf16, 3),
+];

@@ -16,29 +16,26 @@
 //! `ε` times the number of rows in a chunk. Chunks are combined in `f64`, by the formula of Chan, Golub & LeVeque
 //! (1983).
 
-use super::Cpu;
 use super::columns::{Repeated, Shift, column_sums, map_channels};
+use super::{Cpu, Epilogue};
 use crate::activation::{Activation, Function, Visitor};
+use crate::params::{Normalized, Statistics};
+use crate::shapes::BatchNorm;
 
-/// Normalizes by the statistics of this batch, then adds `residual`, which has the layout of `x`, and applies the
-/// activation. Also returns the statistics: `mean` and the biased variance `var`, both `[C]`.
+/// Normalizes by the statistics of this batch, scales and shifts by `affine`, which is `gamma` and `beta`, and ends with
+/// `epilogue`, which has no bias. Also returns the statistics: `mean` and the biased variance `var`, both `[C]`.
 pub fn batch_norm_forward_train(
     cpu: &Cpu,
-    rows: usize,
-    c: usize,
+    g: &BatchNorm,
     x: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    eps: f32,
-    residual: Option<&[f32]>,
-    activation: Activation,
+    affine: [&[f32]; 2],
+    epilogue: &Epilogue,
     y: &mut [f32],
-    mean: &mut [f32],
-    var: &mut [f32],
+    [mean, var]: [&mut [f32]; 2],
 ) {
-    assert_eq!((x.len(), mean.len(), var.len()), (rows * c, c, c));
-    statistics(cpu, rows, x, mean, var);
-    batch_norm_forward_eval(cpu, rows, c, x, mean, var, gamma, beta, eps, residual, activation, y);
+    assert_eq!((x.len(), mean.len(), var.len()), (g.len(), g.c, g.c));
+    statistics(cpu, g.rows, x, mean, var);
+    batch_norm_forward_eval(cpu, g, x, [mean, var], affine, epilogue, y);
 }
 
 /// Computes the mean and the biased variance of each channel.
@@ -67,33 +64,28 @@ fn statistics(cpu: &Cpu, rows: usize, x: &[f32], mean: &mut [f32], var: &mut [f3
     }
 }
 
-/// Normalizes by the given statistics, adds `residual` and applies the activation. The mean is subtracted first, so
-/// that a large mean causes no cancellation.
+/// Normalizes by the given mean and variance; the rest is as in [`batch_norm_forward_train`]. The mean is subtracted
+/// first, so that a large mean causes no cancellation.
 pub fn batch_norm_forward_eval(
     cpu: &Cpu,
-    rows: usize,
-    c: usize,
+    g: &BatchNorm,
     x: &[f32],
-    mean: &[f32],
-    var: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    eps: f32,
-    residual: Option<&[f32]>,
-    activation: Activation,
+    statistics: [&[f32]; 2],
+    affine: [&[f32]; 2],
+    epilogue: &Epilogue,
     y: &mut [f32],
 ) {
-    assert_eq!((x.len(), mean.len()), (rows * c, c));
-    let packed = PackedBatchNorm::new(mean, var, gamma, beta, eps);
-    batch_norm_forward_packed(cpu, &packed, x, residual, activation, y);
+    assert_eq!((x.len(), statistics[0].len()), (g.len(), g.c));
+    let packed = PackedBatchNorm::new(statistics, affine, g.eps);
+    batch_norm_forward_packed(cpu, &packed, x, epilogue, y);
 }
 
 /// A batch norm with given statistics, packed in the order in which the kernel reads it.
 pub struct PackedBatchNorm(Repeated<3>);
 
 impl PackedBatchNorm {
-    /// Packs the parameters, `[C]` each.
-    pub fn new(mean: &[f32], var: &[f32], gamma: &[f32], beta: &[f32], eps: f32) -> Self {
+    /// Packs mean and variance, `gamma` and `beta`, `[C]` each.
+    pub fn new([mean, var]: [&[f32]; 2], [gamma, beta]: [&[f32]; 2], eps: f32) -> Self {
         Self(Repeated::new(mean.len(), [mean, &factors(var, gamma, eps), beta]))
     }
 
@@ -113,11 +105,12 @@ pub fn batch_norm_forward_packed(
     cpu: &Cpu,
     packed: &PackedBatchNorm,
     x: &[f32],
-    residual: Option<&[f32]>,
-    activation: Activation,
+    epilogue: &Epilogue,
     y: &mut [f32],
 ) {
     assert_eq!((x.len(), x.len() % packed.0.channels()), (y.len(), 0));
+    let Epilogue { bias, residual, activation } = *epilogue;
+    assert!(bias.is_none(), "the bias of a batch norm is beta");
     activation.visit(Forward { cpu, params: &packed.0, x, residual, y });
 }
 
@@ -147,15 +140,6 @@ impl Visitor for Forward<'_> {
     }
 }
 
-/// The origin of a batch norm's statistics. If they come from the batch, gradients also flow through them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Statistics {
-    /// Computed from the batch: [`batch_norm_forward_train`].
-    Batch,
-    /// Given constants: [`batch_norm_forward_eval`].
-    Given,
-}
-
 /// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz`, the gradient before
 /// the activation, which follows from `dy` and the output `y`:
 ///
@@ -169,26 +153,25 @@ pub enum Statistics {
 /// Panics if the activation is not a clamp: `y` need not determine the gradient of another.
 pub fn batch_norm_backward(
     cpu: &Cpu,
-    rows: usize,
-    c: usize,
-    statistics: Statistics,
-    x: &[f32],
-    mean: &[f32],
-    var: &[f32],
-    gamma: &[f32],
-    eps: f32,
-    activation: Activation,
-    y: &[f32],
+    g: &BatchNorm,
+    forward: &Normalized<&[f32]>,
     dy: &mut [f32],
     residual_dx: Option<&mut [f32]>,
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
+    [dgamma, dbeta]: [&mut [f32]; 2],
 ) {
+    let BatchNorm { rows, c, eps } = *g;
+    let Normalized { statistics, x, mean, var, gamma, activation, y } = *forward;
     assert_eq!((x.len(), dy.len()), (rows * c, rows * c));
     assert_eq!((mean.len(), var.len(), dgamma.len(), dbeta.len()), (c, c, c, c));
     assert!(activation.bounds().is_some(), "only a clamp is fused with the backward pass");
-    // The identity ignores `y`, so any matrix of this size serves.
-    let y = if activation == Activation::None { x } else { y };
+    let y = match y {
+        Some(y) if activation != Activation::None => y,
+        // The identity ignores `y`, so any matrix of this size serves.
+        y => {
+            assert!(activation == Activation::None || y.is_some(), "an activation needs its output");
+            x
+        }
+    };
     let scale = factors(var, gamma, eps);
     let parameters = |dgamma: &mut [f32], dbeta: &mut [f32], sums: Vec<[f64; 2]>| {
         for (ch, [dz, dz_x]) in sums.into_iter().enumerate() {

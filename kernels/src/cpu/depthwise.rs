@@ -12,7 +12,8 @@
 use super::Cpu;
 use super::activation::activate;
 use super::conv2d::{Epilogue, Windows, sum_chunks, tap_offsets};
-use super::scratch::{Shared, Workspace};
+use super::shared::Shared;
+use super::shelf::Workspace;
 use super::simd::{Kernel, Simd};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;

@@ -4,9 +4,10 @@
 //! rows, both are bound by all threads reading the weight from memory once.
 
 use super::Cpu;
-use super::conv2d::{Epilogue, PackedConv2d, conv2d_forward_packed};
+use super::conv2d::{Algorithm, Choice, Epilogue, PackedConv2d, Packing, conv2d_forward_packed};
 use super::matmul::{gemm, gemv};
-use crate::params::{Storage, Trans};
+use crate::params::{Dtype, Trans};
+use crate::pattern::Pattern;
 use crate::shapes::{Conv2d, Linear};
 
 /// Computes the forward pass: `x` `[N, I]`, `w` `[O, I]`, `bias` `[O]` → `y` `[N, O]`.
@@ -15,7 +16,7 @@ pub fn linear_forward(cpu: &Cpu, g: &Linear, x: &[f32], w: &[f32], bias: Option<
     if g.n == 1 {
         gemv(cpu, Trans::No, g.outputs, g.inputs, w, x, y);
     } else {
-        gemm(cpu, Trans::No, Trans::Yes, g.n, g.outputs, g.inputs, x, w, false, y);
+        gemm(cpu, &g.forward(), x, w, false, y);
     }
     if let Some(bias) = bias {
         for row in y.chunks_exact_mut(g.outputs) {
@@ -31,42 +32,54 @@ pub fn linear_input_grad(cpu: &Cpu, g: &Linear, dy: &[f32], w: &[f32], dx: &mut 
     if g.n == 1 {
         gemv(cpu, Trans::Yes, g.outputs, g.inputs, w, dy, dx);
     } else {
-        gemm(cpu, Trans::No, Trans::No, g.n, g.inputs, g.outputs, dy, w, false, dx);
+        gemm(cpu, &g.input_grad(), dy, w, false, dx);
     }
 }
 
 /// Computes the gradient with respect to the weight: `x` `[N, I]`, `dy` `[N, O]` → `dw` `[O, I]`.
 pub fn linear_weight_grad(cpu: &Cpu, g: &Linear, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    gemm(cpu, Trans::Yes, Trans::No, g.outputs, g.inputs, g.n, dy, x, false, dw);
+    gemm(cpu, &g.weight_grad(), dy, x, false, dw);
 }
 
 /// The weight of a linear layer, packed in the order in which the kernel reads it.
 pub struct PackedLinear(PackedConv2d);
 
 /// The linear layer as a convolution whose pixels are the rows of the batch.
-fn as_conv2d(g: &Linear) -> Conv2d {
+pub(super) fn as_conv2d(g: &Linear) -> Conv2d {
     Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0)
 }
 
 impl PackedLinear {
     /// Packs `w` `[O, I]`. The number of rows in `g` does not matter.
     pub fn new(cpu: &Cpu, g: &Linear, w: &[f32]) -> Self {
-        Self::stored(cpu, g, w, Storage::F32)
+        Self::stored(cpu, g, w, Dtype::F32)
     }
 
-    /// Packs `w` with the given storage type. With few rows, a layer takes as long as reading its weight. In bf16 that
+    /// Packs `w` as f32 or bf16. With few rows, a layer takes as long as reading its weight. In bf16 that
     /// is half as long, and each weight is rounded by at most 2⁻⁹ of its value.
-    pub fn stored(cpu: &Cpu, g: &Linear, w: &[f32], storage: Storage) -> Self {
-        let packed = PackedConv2d::new(cpu, &as_conv2d(g), w);
-        Self(match storage {
-            Storage::F32 => packed,
-            Storage::Bf16 => packed.into_bf16(cpu),
-        })
+    pub fn stored(cpu: &Cpu, g: &Linear, w: &[f32], dtype: Dtype) -> Self {
+        Self::masked(cpu, g, w, &Pattern::dense([g.outputs, 1, g.inputs]), dtype)
+    }
+
+    /// Packs the rows of `w` that `pattern` `[O, 1, I]` keeps, as f32 or bf16; see [`PackedConv2d::masked`].
+    pub fn masked(cpu: &Cpu, g: &Linear, w: &[f32], pattern: &Pattern, dtype: Dtype) -> Self {
+        let direct = Packing::By(Algorithm::Direct);
+        Self(PackedConv2d::stored(cpu, &as_conv2d(g), w, pattern, direct, dtype))
     }
 
     /// The name of the chosen kernel: operation, tile and instruction set.
     pub fn kernel(&self) -> &'static str {
         self.0.kernel()
+    }
+
+    /// The chosen algorithm, which is the direct one, and a note on zeros that it multiplies.
+    pub fn choice(&self) -> &Choice {
+        self.0.choice()
+    }
+
+    /// The number of multiply-accumulates needed to compute `g`.
+    pub fn products(&self, g: &Linear) -> u64 {
+        self.0.products(&as_conv2d(g))
     }
 
     /// The size of the packed weights in bytes.

@@ -11,8 +11,7 @@ use rayon::prelude::*;
 /// `−1/rows · Σ_row Σ_j q_j · log_softmax(logits)_j` with `q = (1 − smoothing)·onehot(target) + smoothing/k`.
 pub fn cross_entropy_forward(
     cpu: &Cpu,
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     logits: &[f32],
     targets: &[u32],
     smoothing: f32,
@@ -27,8 +26,7 @@ pub fn cross_entropy_forward(
 /// Computes `dlogits = scale/rows · (softmax(logits) − q)`.
 pub fn cross_entropy_input_grad(
     cpu: &Cpu,
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     logits: &[f32],
     targets: &[u32],
     smoothing: f32,
@@ -57,8 +55,7 @@ fn target_shares(k: usize, target: u32, smoothing: f32) -> impl Iterator<Item = 
 /// `p = softmax(teacher/T)` and `q = softmax(student/T)`.
 pub fn kl_divergence_forward(
     cpu: &Cpu,
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     student: &[f32],
     teacher: &[f32],
     temperature: f32,
@@ -75,8 +72,7 @@ pub fn kl_divergence_forward(
 /// Computes `dstudent = scale · T/rows · (q − p)`.
 pub fn kl_divergence_input_grad(
     cpu: &Cpu,
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     student: &[f32],
     teacher: &[f32],
     temperature: f32,

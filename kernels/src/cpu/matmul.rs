@@ -10,10 +10,13 @@
 
 use super::Cpu;
 use super::panels::{Panel, Strided, split_columns};
-use super::scratch::{Shared, Workspace};
+use super::shared::Shared;
+use super::shelf::Workspace;
 use super::simd::{Kernel, Simd};
 use super::tile::{MAX_MR, MAX_NR, Tile};
+use super::tile_kernel::Types;
 use crate::params::{Activation, Trans};
+use crate::shapes::Matmul;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -22,25 +25,10 @@ const CHUNK: usize = 512;
 /// The number of rows of C that share a packed chunk in a task, if there are enough.
 const ROWS: usize = 512;
 
-/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` is `[k, n]` and C is
-/// `[m, n]`, all row-major. A is stored as `[k, m]` if `ta` transposes it, and B as `[n, k]` if `tb` does.
-pub fn gemm(
-    cpu: &Cpu,
-    ta: Trans,
-    tb: Trans,
-    m: usize,
-    n: usize,
-    k: usize,
-    a: &[f32],
-    b: &[f32],
-    accumulate: bool,
-    c: &mut [f32],
-) {
-    assert_eq!(
-        (a.len(), b.len(), c.len()),
-        (m * k, k * n, m * n),
-        "the matrices have the lengths of their shapes"
-    );
+/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. The matrices are those of [`Matmul`].
+pub fn gemm(cpu: &Cpu, g: &Matmul, a: &[f32], b: &[f32], accumulate: bool, c: &mut [f32]) {
+    let Matmul { ta, tb, m, n, k } = *g;
+    assert_eq!([a.len(), b.len(), c.len()], g.lens(), "the matrices have the lengths of their shapes");
     if k == 0 {
         if !accumulate {
             c.fill(0.0);
@@ -52,10 +40,10 @@ pub fn gemm(
         Trans::Yes => (1, m),
     };
     let b = match tb {
-        Trans::No => Strided { data: b, k_step: n, j_step: 1 },
-        Trans::Yes => Strided { data: b, k_step: 1, j_step: k },
+        Trans::No => Strided { data: b, k_step: n, j_step: 1, columns: None },
+        Trans::Yes => Strided { data: b, k_step: 1, j_step: k, columns: None },
     };
-    let panels = split_columns(cpu.backend, n, 0, 0);
+    let panels = split_columns(cpu.backend.tiles(Types::F32), n, 0, 0);
     let product = Product { a, row_step, k_step, b, n, k, accumulate };
     let blocks = m.div_ceil(ROWS);
     let c = Shared::new(c);
@@ -83,7 +71,8 @@ impl Product<'_> {
         let packed = Workspace::floats(&mut workspace.floats, CHUNK * MAX_NR);
         for first_k in (0..self.k).step_by(CHUNK) {
             let len = CHUNK.min(self.k - first_k);
-            self.b.pack(first_k, len, panel, packed);
+            let bytes = bytemuck::cast_slice_mut(packed);
+            panel.kernel.pack(&self.b, first_k..first_k + len, panel.columns(), bytes);
             for row in rows.clone().step_by(panel.kernel.mr) {
                 let m = panel.kernel.mr.min(rows.end - row);
                 // Rows that do not exist repeat the last one; their results are not stored.

@@ -53,8 +53,7 @@ pub fn adam_step(
     step: u32,
     p: &mut [f32],
     g: &[f32],
-    m: &mut [f32],
-    v: &mut [f32],
+    [m, v]: [&mut [f32]; 2],
     mask: Option<&[f32]>,
 ) {
     let Adam { lr, beta1, beta2, eps, weight_decay, decoupled } = *h;

@@ -7,23 +7,8 @@
 //!   columns: 64 = 32 + 32     128 = 48 + 48 + 32     80 = 48 + 32     10 = 16 (6 of them zeros)
 //! ```
 
-use super::tile::TileKernel;
-use super::{Backend, portable};
-#[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
-
-impl Backend {
-    /// The tile kernels of this instruction set, ordered by the number of vectors in a row, starting at one.
-    pub(super) fn gemm_tiles(self) -> &'static [TileKernel] {
-        match self {
-            Self::Portable(_) => &portable::GEMM_TILES,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) => &avx2::GEMM_TILES,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => &avx512::GEMM_TILES,
-        }
-    }
-}
+use super::tile_kernel::TileKernel;
+use std::ops::Range;
 
 /// A range of columns computed by one tile kernel.
 #[derive(Clone, Copy)]
@@ -33,16 +18,27 @@ pub(super) struct Panel {
     /// The number of columns; the packed panel is `kernel.nr ≥ width` wide.
     pub width: usize,
     pub kernel: &'static TileKernel,
-    /// The offset of the panel in the packed matrix.
+    /// The offset of the panel in the packed matrix, in elements.
     pub offset: usize,
     /// The first element of A's rows that is multiplied by this panel: the group's first channel.
     pub a_offset: usize,
 }
 
-/// Divides `n` columns into panels, each `k` rows long and packed from `offset` on. Prefers the widest tiles. If the
-/// vectors do not divide evenly, narrower tiles share the remainder, so that no single vector is left over.
-pub(super) fn split_columns(backend: Backend, n: usize, k: usize, offset: usize) -> Vec<Panel> {
-    let tiles = backend.gemm_tiles();
+impl Panel {
+    /// The offset of the panel in the packed matrix, in bytes.
+    pub(super) fn first_byte(&self) -> usize {
+        self.offset * self.kernel.types.b.bytes()
+    }
+
+    /// The columns of the matrix that the panel packs.
+    pub(super) fn columns(&self) -> Range<usize> {
+        self.start..self.start + self.width
+    }
+}
+
+/// Divides `n` columns into panels of `tiles`, each `k` rows long and packed from `offset` on. Prefers the widest tiles.
+/// If the vectors do not divide evenly, narrower tiles share the remainder, so that no single vector is left over.
+pub(super) fn split_columns(tiles: &'static [TileKernel], n: usize, k: usize, offset: usize) -> Vec<Panel> {
     let lanes = tiles[0].nr;
     let (mut start, mut offset) = (0, offset);
     let mut panels = Vec::new();
@@ -52,48 +48,50 @@ pub(super) fn split_columns(backend: Backend, n: usize, k: usize, offset: usize)
         let kernel = &tiles[count - 1];
         panels.push(Panel { start, width: kernel.nr.min(n - start), kernel, offset, a_offset: 0 });
         start += kernel.nr;
-        offset += k * kernel.nr;
+        offset += kernel.packed_len(k);
     }
     panels
 }
 
-/// The number of floats that the packed panels take with `k` rows, from the offset of the first panel on.
+/// The number of elements that the packed panels take with `k` rows, from the offset of the first panel on.
 pub(super) fn packed_len(panels: &[Panel], k: usize) -> usize {
-    panels.iter().map(|panel| panel.kernel.nr * k).sum()
+    panels.iter().map(|panel| panel.kernel.packed_len(k)).sum()
 }
 
-/// A strided matrix: element `(k, j)` is `data[k * k_step + j * j_step]`.
+/// A strided matrix: element `(k, j)` is `data[k * k_step + j * j_step]`, or `data[k * k_step + columns[j] * j_step]`
+/// with a list of columns.
 #[derive(Clone, Copy)]
 pub(super) struct Strided<'a> {
     pub data: &'a [f32],
     pub k_step: usize,
     pub j_step: usize,
+    /// The columns to pack, unless they are all columns in order.
+    pub columns: Option<&'a [u32]>,
 }
 
 impl Strided<'_> {
-    /// Packs rows `k0 .. k0 + count` of the columns of `panel` into `packed`, NR floats per row.
-    pub(super) fn pack(self, k0: usize, count: usize, panel: &Panel, packed: &mut [f32]) {
-        let nr = panel.kernel.nr;
-        let origin = k0 * self.k_step + panel.start * self.j_step;
-        if self.j_step == 1 {
-            for (k, row) in packed.chunks_exact_mut(nr).take(count).enumerate() {
-                let from = origin + k * self.k_step;
-                row[..panel.width].copy_from_slice(&self.data[from..from + panel.width]);
-                row[panel.width..].fill(0.0);
+    /// Copies rows `rows` of the packed columns `columns` to `to`, `nr` floats per row, with zeros after the columns.
+    pub(super) fn copy(&self, rows: Range<usize>, columns: Range<usize>, nr: usize, to: &mut [f32]) {
+        let (width, to) = (columns.len(), &mut to[..rows.len() * nr]);
+        if self.j_step == 1 && self.columns.is_none() {
+            for (k, row) in rows.zip(to.chunks_exact_mut(nr)) {
+                row[..width].copy_from_slice(&self.data[k * self.k_step + columns.start..][..width]);
+                row[width..].fill(0.0);
             }
             return;
         }
         // A transposition: sixteen rows at a time keep the output in the L1 cache.
         const ROWS: usize = 16;
-        for (block, rows) in packed[..count * nr].chunks_mut(ROWS * nr).enumerate() {
-            for j in 0..panel.width {
-                let column = &self.data[origin + block * ROWS * self.k_step + j * self.j_step..];
-                for (k, row) in rows.chunks_exact_mut(nr).enumerate() {
+        for (first, to) in rows.step_by(ROWS).zip(to.chunks_mut(ROWS * nr)) {
+            for (j, column) in columns.clone().enumerate() {
+                let column = self.columns.map_or(column, |listed| listed[column] as usize);
+                let column = &self.data[first * self.k_step + column * self.j_step..];
+                for (k, row) in to.chunks_exact_mut(nr).enumerate() {
                     row[j] = column[k * self.k_step];
                 }
             }
-            for row in rows.chunks_exact_mut(nr) {
-                row[panel.width..].fill(0.0);
+            for row in to.chunks_exact_mut(nr) {
+                row[width..].fill(0.0);
             }
         }
     }
@@ -102,14 +100,16 @@ impl Strided<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::tile_kernel::Types;
     use crate::cpu::{Cpu, Isa};
 
     #[test]
     fn panels_tile_the_columns() {
         for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
-            let lanes = cpu.backend.gemm_tiles()[0].nr;
+            let tiles = cpu.backend.tiles(Types::F32);
+            let lanes = tiles[0].nr;
             for n in 1..300 {
-                let panels = split_columns(cpu.backend, n, 3, 7);
+                let panels = split_columns(tiles, n, 3, 7);
                 let mut column = 0;
                 for panel in &panels {
                     assert_eq!(panel.start, column);
@@ -124,14 +124,24 @@ mod tests {
 
     #[test]
     fn both_orders_pack_alike() {
-        let backend = Cpu::with_isa(Isa::Portable).unwrap().backend;
+        let tiles = Cpu::with_isa(Isa::Portable).unwrap().backend.tiles(Types::F32);
         let (k, n) = (37, 13);
         let rows: Vec<f32> = (0..k * n).map(|i| i as f32).collect();
         let columns: Vec<f32> = (0..n * k).map(|i| rows[i % k * n + i / k]).collect();
-        for panel in split_columns(backend, n, k, 0) {
+        for panel in split_columns(tiles, n, k, 0) {
             let mut packed = [vec![-1.0; 8 * k], vec![-1.0; 8 * k]];
-            Strided { data: &rows, k_step: n, j_step: 1 }.pack(0, k, &panel, &mut packed[0]);
-            Strided { data: &columns, k_step: 1, j_step: k }.pack(0, k, &panel, &mut packed[1]);
+            Strided { data: &rows, k_step: n, j_step: 1, columns: None }.copy(
+                0..k,
+                panel.columns(),
+                8,
+                &mut packed[0],
+            );
+            Strided { data: &columns, k_step: 1, j_step: k, columns: None }.copy(
+                0..k,
+                panel.columns(),
+                8,
+                &mut packed[1],
+            );
             assert_eq!(packed[0], packed[1]);
             assert_eq!(packed[0][8], rows[n + panel.start]);
         }

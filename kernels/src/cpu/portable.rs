@@ -2,7 +2,8 @@
 //! (two SSE registers on x86-64, without FMA).
 
 use super::simd::{Kernel, MAX_LANES, Simd};
-use super::tile::{Tile, TileKernel, tile};
+use super::tile::{Tile, tile};
+use super::tile_kernel::TileKernel;
 use half::bf16;
 use wide::f32x8;
 
@@ -109,12 +110,8 @@ unsafe fn gemm_4x8_portable_bf16(t: &Tile) {
     unsafe { tile::<Portable, bf16, 4, 1>(Portable, t) }
 }
 
-/// Tile kernels ordered by the number of vectors in a row, starting at one.
-pub(super) static GEMM_TILES: [TileKernel; 1] = [TileKernel {
-    name: "gemm_4x8_portable",
-    name_bf16: "gemm_4x8_portable_bf16",
-    mr: 4,
-    nr: 8,
-    run: gemm_4x8_portable,
-    run_bf16: gemm_4x8_portable_bf16,
-}];
+/// Tile kernels, grouped by types and ordered by the number of vectors in a row, starting at one.
+pub(super) static TILES: [TileKernel; 2] = [
+    TileKernel::new::<f32>("gemm_4x8_portable", [4, 8], gemm_4x8_portable),
+    TileKernel::new::<bf16>("gemm_4x8_portable_bf16", [4, 8], gemm_4x8_portable_bf16),
+];

@@ -20,8 +20,8 @@
 
 use super::activation::activate;
 use super::simd::Simd;
+use super::tile_kernel::Element;
 use crate::params::Activation;
-use half::bf16;
 
 /// The maximum number of rows of a tile on any instruction set.
 pub(super) const MAX_MR: usize = 8;
@@ -42,7 +42,7 @@ pub(super) struct Tile {
     pub a_offset: usize,
     /// The distance between consecutive elements of a row.
     pub a_step: usize,
-    /// `segments · len` rows of NR elements, fastest if 64-byte aligned. The kernel determines the element type.
+    /// `segments · len` packed rows, fastest if 64-byte aligned. The kernel determines their layout and type.
     pub b: *const u8,
     /// The part of B that later tiles will read. Each step prefetches one cache line of it.
     pub next: *const u8,
@@ -59,48 +59,6 @@ pub(super) struct Tile {
     /// A matrix with C's layout to add, or null.
     pub residual: *const f32,
     pub activation: Activation,
-}
-
-/// A tile kernel of one size.
-pub(super) struct TileKernel {
-    /// The kernel's name: operation, rows × columns, instruction set.
-    pub name: &'static str,
-    /// The name for a B of bf16.
-    pub name_bf16: &'static str,
-    pub mr: usize,
-    pub nr: usize,
-    /// Computes a tile.
-    ///
-    /// # Safety
-    /// The machine supports the instruction set, and each pointer of the tile is valid as its field specifies.
-    pub run: unsafe fn(&Tile),
-    /// Computes a tile with a B of bf16.
-    pub run_bf16: unsafe fn(&Tile),
-}
-
-/// An element type of B.
-pub(super) trait Element {
-    /// Reads a vector of elements as f32.
-    ///
-    /// # Safety
-    /// `p..p + LANES` is readable.
-    unsafe fn load<S: Simd>(s: S, p: *const Self) -> S::F;
-}
-
-impl Element for f32 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, p: *const f32) -> S::F {
-        // SAFETY: guaranteed by the caller.
-        unsafe { s.load(p) }
-    }
-}
-
-impl Element for bf16 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, p: *const bf16) -> S::F {
-        // SAFETY: guaranteed by the caller.
-        unsafe { s.load_bf16(p) }
-    }
 }
 
 /// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer with batch size 1, is limited by

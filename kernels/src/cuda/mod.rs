@@ -16,7 +16,6 @@ mod ops;
 pub mod simt;
 pub mod wgmma;
 
-pub use crate::params::{Dtype, Precision};
+pub use crate::params::Dtype;
 pub use driver::{Cuda, CudaError, CudaGraph, DeviceBuffer, Result, Timer, cache, emulator, nvrtc, source};
 pub use ops::*;
-pub use simt::{Compact, conv2d_compact_forward};

@@ -5,8 +5,7 @@ use super::{Float, log_softmax_forward, softmax_forward};
 /// Cross entropy against the target class, with label smoothing (Szegedy et al. 2016):
 /// `−1/rows · Σ_row Σ_j q_j · log_softmax(logits)_j` with `q = (1 − smoothing)·onehot(target) + smoothing/k`.
 pub fn cross_entropy_forward<F: Float>(
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     logits: &[F],
     targets: &[u32],
     smoothing: F,
@@ -20,8 +19,7 @@ pub fn cross_entropy_forward<F: Float>(
 
 /// `dlogits = scale/rows · (softmax(logits) − q)`.
 pub fn cross_entropy_input_grad<F: Float>(
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     logits: &[F],
     targets: &[u32],
     smoothing: F,
@@ -46,8 +44,7 @@ fn target_share<F: Float>(k: usize, targets: &[u32], smoothing: F, i: usize) -> 
 /// Distillation with soft targets (Hinton et al. 2015): `T² · mean_row KL(p ‖ q)` with `p = softmax(teacher/T)` and
 /// `q = softmax(student/T)`.
 pub fn kl_divergence_forward<F: Float>(
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     student: &[F],
     teacher: &[F],
     temperature: F,
@@ -60,8 +57,7 @@ pub fn kl_divergence_forward<F: Float>(
 
 /// `dstudent = scale · T/rows · (q − p)`.
 pub fn kl_divergence_input_grad<F: Float>(
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     student: &[F],
     teacher: &[F],
     temperature: F,

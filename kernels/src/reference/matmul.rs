@@ -2,21 +2,12 @@
 
 use super::Float;
 use crate::params::Trans;
+use crate::shapes::Matmul;
 
-/// `C = op(A)·op(B)`, or `C += …` with `accumulate`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C` is `[m, n]`,
-/// row-major.
-pub fn gemm<F: Float>(
-    ta: Trans,
-    tb: Trans,
-    m: usize,
-    n: usize,
-    k: usize,
-    a: &[F],
-    b: &[F],
-    accumulate: bool,
-    c: &mut [F],
-) {
-    assert_eq!((a.len(), b.len(), c.len()), (m * k, k * n, m * n));
+/// `C = op(A)·op(B)`, or `C += …` with `accumulate`.
+pub fn gemm<F: Float>(g: &Matmul, a: &[F], b: &[F], accumulate: bool, c: &mut [F]) {
+    let Matmul { ta, tb, m, n, k } = *g;
+    assert_eq!([a.len(), b.len(), c.len()], g.lens());
     for i in 0..m {
         for j in 0..n {
             let mut sum = F::ZERO;
@@ -32,7 +23,7 @@ pub fn gemm<F: Float>(
 /// `[m, n]`.
 pub fn gemv<F: Float>(ta: Trans, m: usize, n: usize, a: &[F], x: &[F], y: &mut [F]) {
     let (rows, inner) = if ta == Trans::No { (m, n) } else { (n, m) };
-    gemm(ta, Trans::No, rows, 1, inner, a, x, false, y);
+    gemm(&Matmul::new([ta, Trans::No], [rows, 1, inner]), a, x, false, y);
 }
 
 /// Element `(i, j)` of `op(matrix)`, whose shape is `[rows, cols]`.

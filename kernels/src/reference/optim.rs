@@ -36,8 +36,7 @@ pub fn adam_step<F: Float>(
     step: u32,
     p: &mut [F],
     g: &[F],
-    m: &mut [F],
-    v: &mut [F],
+    [m, v]: [&mut [F]; 2],
     mask: Option<&[F]>,
 ) {
     assert_eq!((g.len(), m.len(), v.len()), (p.len(), p.len(), p.len()));

@@ -5,10 +5,9 @@ mod support;
 mod winograd;
 
 use lopper_kernels::buffer::Buffer;
-use lopper_kernels::cpu::{
-    self, Algorithm, Cpu, Epilogue, PackedCompact, PackedConv2d, PackedMasked, Packing,
-};
+use lopper_kernels::cpu::{self, Algorithm, Cpu, Epilogue, PackedConv2d, Packing, Weights};
 use lopper_kernels::params::{ACTIVATIONS, Activation, CompactIndex};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
@@ -115,7 +114,9 @@ fn weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32]) -> Vec<f32> {
 
 fn masked(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, live: &[bool]) -> Vec<f32> {
     guarded(g.y_len(), [x, w], bias, |x, w, bias, y| {
-        cpu::conv2d_masked_forward(cpu, g, x, w, bias, live, y);
+        let pattern = Pattern::of_filters(live, g.filters_shape());
+        let packed = PackedConv2d::masked(cpu, g, w, &pattern, Packing::Fastest(Weights::Fresh));
+        cpu::conv2d_forward_packed(cpu, g, x, &packed, &Epilogue { bias, ..Default::default() }, y);
     })
 }
 
@@ -286,9 +287,10 @@ fn compact(g: &Conv2d, seed: u64) {
     for cpu in &*CPUS {
         let mut want = vec![f32::NAN; g.y_len()];
         cpu::conv2d_forward_packed(cpu, g, &x, &PackedConv2d::new(cpu, g, &w), &epilogue, &mut want);
-        let packed = PackedCompact::new(cpu, g, &index, &inner, &bias);
+        let packing = Packing::Fastest(Weights::Memory);
+        let packed = PackedConv2d::compact(cpu, g, &index, &inner, &bias, packing);
         let mut y = vec![f32::NAN; g.y_len()];
-        cpu::conv2d_compact_forward(cpu, g, &x, &packed, &epilogue, &mut y);
+        cpu::conv2d_forward_packed(cpu, g, &x, &packed, &epilogue, &mut y);
         assert_eq!(y, want, "{} of {g:?}", cpu.isa());
     }
 }

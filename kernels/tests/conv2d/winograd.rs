@@ -68,18 +68,19 @@ fn masked_and_compact_winograd_stay_within_the_bound() {
         let filters = w.chunks_exact(9 * g.c).zip(&live).filter(|(_, live)| **live);
         let inner: Vec<f32> = filters.flat_map(|(filter, _)| filter).copied().collect();
         let index = CompactIndex { inputs: (0..g.c as u32).collect(), outputs, carrier: false };
+        let pattern = Pattern::of_filters(&live, g.filters_shape());
         for cpu in &*CPUS {
             let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
             for (algorithm, name, bound) in ALGORITHMS {
                 let packing = Packing::By(algorithm);
-                let packed = PackedMasked::with(cpu, &g, &w, &live, packing);
+                let packed = PackedConv2d::masked(cpu, &g, &w, &pattern, packing);
                 assert!(packed.kernel().starts_with(name), "{} for {algorithm}", packed.kernel());
                 let mut got = vec![f32::NAN; g.y_len()];
-                cpu::conv2d_masked_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut got);
+                cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut got);
                 assert_bounded(&format!("masked {}", packed.kernel()), bound, 9 * g.c, &got, &y, &sums);
-                let packed = PackedCompact::with(cpu, &g, &index, &inner, &bias, packing);
+                let packed = PackedConv2d::compact(cpu, &g, &index, &inner, &bias, packing);
                 let mut got = vec![f32::NAN; g.y_len()];
-                cpu::conv2d_compact_forward(cpu, &g, &x, &packed, &epilogue, &mut got);
+                cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut got);
                 assert_bounded(&format!("compact {}", packed.kernel()), bound, 9 * g.c, &got, &y, &sums);
             }
         }

@@ -3,10 +3,10 @@
 
 use crate::support::device;
 use crate::values::{FLOATS, check_close, epsilon, get, narrow, put, random};
-use lopper_kernels::cpu::Statistics;
 use lopper_kernels::cuda::{self, Cuda};
-use lopper_kernels::params::{Activation, Dtype};
+use lopper_kernels::params::{Activation, Dtype, Normalized, Statistics};
 use lopper_kernels::reference;
+use lopper_kernels::shapes::BatchNorm;
 use proptest::prelude::*;
 
 const EPS: f32 = 1e-3;
@@ -38,13 +38,14 @@ impl Case {
 
     /// Output, mean, variance, `dx`, `dz`, `dgamma`, `dbeta`; `y_stored` decides which outputs lie within the bounds.
     fn reference(&self, y_stored: &[f32]) -> [Vec<f64>; 7] {
-        let (&Self { rows, c, .. }, eps) = (self, f64::from(EPS));
+        let &Self { rows, c, .. } = self;
+        let g = BatchNorm { rows, c, eps: EPS };
         let [x, residual, dy, gamma, beta] = self.inputs();
         let (mut y, [mut mean, mut var]) = (vec![0.0; rows * c], self.given());
         if self.statistics == Statistics::Batch {
-            reference::batch_norm_forward_train(rows, c, &x, &gamma, &beta, eps, &mut y, &mut mean, &mut var);
+            reference::batch_norm_forward_train(&g, &x, [&gamma, &beta], &mut y, [&mut mean, &mut var]);
         } else {
-            reference::batch_norm_forward_eval(rows, c, &x, &mean, &var, &gamma, &beta, eps, &mut y);
+            reference::batch_norm_forward_eval(&g, &x, [&mean, &var], [&gamma, &beta], &mut y);
         }
         let [low, high] = self.bounds();
         for (y, residual) in y.iter_mut().zip(residual) {
@@ -57,7 +58,7 @@ impl Case {
             Statistics::Batch => reference::batch_norm_backward,
             Statistics::Given => reference::batch_norm_eval_backward,
         };
-        backward(rows, c, &x, &mean, &var, &gamma, eps, &dz, &mut dx, &mut dgamma, &mut dbeta);
+        backward(&g, &x, [&mean, &var], &gamma, &dz, &mut dx, [&mut dgamma, &mut dbeta]);
         [y, mean, var, dx, dz, dgamma, dbeta]
     }
 
@@ -70,37 +71,28 @@ impl Case {
         let residual = self.residual.then_some(&residual);
         let mut y = gpu.buffer(dtype, rows * c).unwrap();
         let [mut mean, mut var] = self.given().map(|x| put(gpu, Dtype::F32, &x));
+        let (g, affine) = (BatchNorm { rows, c, eps: EPS }, [&gamma, &beta]);
+        let end = cuda::Epilogue { bias: None, residual, activation };
         if self.statistics == Statistics::Batch {
-            cuda::batch_norm_forward_train(
-                gpu, rows, c, &x, &gamma, &beta, EPS, residual, activation, &mut y, &mut mean, &mut var,
-            )
+            cuda::batch_norm_forward_train(gpu, &g, &x, affine, &end, &mut y, [&mut mean, &mut var])
         } else {
-            cuda::batch_norm_forward_eval(
-                gpu, rows, c, &x, &mean, &var, &gamma, &beta, EPS, residual, activation, &mut y,
-            )
+            cuda::batch_norm_forward_eval(gpu, &g, &x, [&mean, &var], affine, &end, &mut y)
         }
         .unwrap();
         let [mut dgamma, mut dbeta] = [(); 2].map(|()| gpu.buffer(Dtype::F32, c).unwrap());
         let mut dx = residual.map(|_| gpu.buffer(dtype, rows * c).unwrap());
         let seen = (activation != Activation::None).then_some(&y);
-        cuda::batch_norm_backward(
-            gpu,
-            rows,
-            c,
-            self.statistics,
-            &x,
-            &mean,
-            &var,
-            &gamma,
-            EPS,
+        let forward = Normalized {
+            statistics: self.statistics,
+            x: &x,
+            mean: &mean,
+            var: &var,
+            gamma: &gamma,
             activation,
-            seen,
-            &mut dy,
-            dx.as_mut(),
-            &mut dgamma,
-            &mut dbeta,
-        )
-        .unwrap();
+            y: seen,
+        };
+        cuda::batch_norm_backward(gpu, &g, &forward, &mut dy, dx.as_mut(), [&mut dgamma, &mut dbeta])
+            .unwrap();
         let dx = dx.as_ref().unwrap_or(&dy);
         [&y, &mean, &var, dx, &dy, &dgamma, &dbeta].map(|x| get(gpu, x))
     }
@@ -150,14 +142,13 @@ fn a_large_mean_does_not_cancel() {
     let on = put(gpu, Dtype::F32, &x);
     let [mut mean, mut var] = [(); 2].map(|()| gpu.buffer(Dtype::F32, c).unwrap());
     let mut y = gpu.buffer(Dtype::F32, rows * c).unwrap();
-    let none = Activation::None;
-    cuda::batch_norm_forward_train(
-        gpu, rows, c, &on, &ones, &ones, EPS, None, none, &mut y, &mut mean, &mut var,
-    )
-    .unwrap();
+    let g = BatchNorm { rows, c, eps: EPS };
+    let end = cuda::Epilogue::default();
+    cuda::batch_norm_forward_train(gpu, &g, &on, [&ones, &ones], &end, &mut y, [&mut mean, &mut var])
+        .unwrap();
     let (mut want, mut m, mut v) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
     let ones = vec![1.0; c];
-    reference::batch_norm_forward_train(rows, c, &x, &ones, &ones, EPS.into(), &mut want, &mut m, &mut v);
+    reference::batch_norm_forward_train(&g, &x, [&ones, &ones], &mut want, [&mut m, &mut v]);
     check_close("mean", &get(gpu, &mean), &m, 1e-7);
     check_close("var", &get(gpu, &var), &v, 1e-5);
     assert_eq!(narrow(&m), get(gpu, &mean));

@@ -3,8 +3,9 @@
 use crate::bounds::Random;
 use crate::conv2d_f32::{geometry, result};
 use crate::support::device;
-use lopper_kernels::cuda::{self, Compact, Cuda, Epilogue, Masked};
+use lopper_kernels::cuda::{self, Cuda, Epilogue, PackedConv2d};
 use lopper_kernels::params::{Activation, CompactIndex};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
@@ -60,11 +61,15 @@ fn masked(gpu: &Cuda, g: &Conv2d, live: &[bool], seed: u64) {
     let mut y = vec![0.0; g.y_len()];
     reference::conv2d_masked_forward(g, &x, &w, Some(&bias), live, &mut y);
     reference::conv2d_epilogue(Some(&residual), Activation::Relu, &mut y);
-    let masked = Masked::new(gpu, g, &w, live).unwrap();
+    let mut kept = w.clone();
+    for (filter, _) in kept.chunks_exact_mut(g.w_len() / g.o).zip(live).filter(|(_, live)| !**live) {
+        filter.fill(0.0);
+    }
+    let masked = PackedConv2d::masked(gpu, g, &w, &Pattern::of(&kept, g.filters_shape())).unwrap();
     assert!(channels <= 16 || masked.products(g) < g.macs() + 16 * g.y_len() as u64);
-    let [x, w, bias, residual] = [&x, &w, &bias, &residual].map(|values| gpu.upload(values).unwrap());
+    let [x, bias, residual] = [&x, &bias, &residual].map(|values| gpu.upload(values).unwrap());
     let end = Epilogue { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu };
-    let got = result(gpu, y.len(), |y| cuda::conv2d_masked_forward(gpu, g, &x, &w, &masked, &end, y));
+    let got = result(gpu, y.len(), |y| cuda::conv2d_forward_packed(gpu, g, &x, &masked, &end, y));
     assert_eq!(got, y, "{g:?} {live:?}");
 }
 
@@ -86,9 +91,9 @@ fn run_compact(gpu: &Cuda, g: &Conv2d, index: &CompactIndex, seed: u64) {
     let mut y = vec![0.0; g.y_len()];
     reference::conv2d_compact_forward(g, &x, index, &w, &fill, Some(&bias), &mut y);
     reference::conv2d_epilogue(Some(&residual), Activation::Relu6, &mut y);
-    let compact = Compact::new(gpu, g, index, &w, &fill).unwrap();
+    let compact = PackedConv2d::compact(gpu, g, index, &w, &fill).unwrap();
     let [x, bias, residual] = [&x, &bias, &residual].map(|values| gpu.upload(values).unwrap());
     let end = Epilogue { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu6 };
-    let got = result(gpu, y.len(), |y| cuda::conv2d_compact_forward(gpu, g, &x, &compact, &end, y));
+    let got = result(gpu, y.len(), |y| cuda::conv2d_forward_packed(gpu, g, &x, &compact, &end, y));
     assert_eq!(got, y, "{g:?} {index:?}");
 }

@@ -5,7 +5,7 @@ use crate::support::device;
 use lopper_kernels::cuda::{self, Cuda, Epilogue};
 use lopper_kernels::params::{Activation, Dtype, Trans};
 use lopper_kernels::reference;
-use lopper_kernels::shapes::Linear;
+use lopper_kernels::shapes::{Linear, Matmul};
 use proptest::prelude::*;
 
 const TRANSPOSES: [Trans; 2] = [Trans::No, Trans::Yes];
@@ -44,18 +44,11 @@ fn split_reductions_and_large_tiles() {
 }
 
 /// Computes the product, after checking that two runs give the same bits.
-fn run(
-    gpu: &Cuda,
-    ts: [Trans; 2],
-    [m, n, k]: [usize; 3],
-    a: &[f32],
-    b: &[f32],
-    start: Option<&[f32]>,
-) -> Vec<f32> {
+fn run(gpu: &Cuda, g: &Matmul, a: &[f32], b: &[f32], start: Option<&[f32]>) -> Vec<f32> {
     let (a, b) = (gpu.upload(a).unwrap(), gpu.upload(b).unwrap());
     let once = || {
-        let mut c = start.map_or_else(|| gpu.buffer(Dtype::F32, m * n), |c| gpu.upload(c)).unwrap();
-        cuda::gemm(gpu, ts[0], ts[1], m, n, k, &a, &b, start.is_some(), &mut c).unwrap();
+        let mut c = start.map_or_else(|| gpu.buffer(Dtype::F32, g.m * g.n), |c| gpu.upload(c)).unwrap();
+        cuda::gemm(gpu, g, &a, &b, start.is_some(), &mut c).unwrap();
         gpu.download(&c).unwrap()
     };
     let first = once();
@@ -67,10 +60,11 @@ fn bounded(gpu: &Cuda, m: usize, n: usize, k: usize, seed: u64) {
     let mut random = Random(seed);
     let (a, b) = (random.reals(m * k), random.reals(k * n));
     for (ta, tb) in TRANSPOSES.into_iter().flat_map(|ta| TRANSPOSES.map(|tb| (ta, tb))) {
+        let g = Matmul::new([ta, tb], [m, n, k]);
         let (mut want, mut sums) = (vec![0.0; m * n], vec![0.0; m * n]);
-        reference::gemm(ta, tb, m, n, k, &wide(&a), &wide(&b), false, &mut want);
-        reference::gemm(ta, tb, m, n, k, &magnitude(&a), &magnitude(&b), false, &mut sums);
-        let c = run(gpu, [ta, tb], [m, n, k], &a, &b, None);
+        reference::gemm(&g, &wide(&a), &wide(&b), false, &mut want);
+        reference::gemm(&g, &magnitude(&a), &magnitude(&b), false, &mut sums);
+        let c = run(gpu, &g, &a, &b, None);
         assert_bounded(&format!("{ta:?} {tb:?}"), 2.0, k, &c, &want, &sums);
     }
 }
@@ -79,10 +73,11 @@ fn exact(gpu: &Cuda, m: usize, n: usize, k: usize, seed: u64) {
     let mut random = Random(seed);
     let (a, b, start) = (random.integers(m * k), random.integers(k * n), random.integers(m * n));
     for (ta, tb) in TRANSPOSES.into_iter().flat_map(|ta| TRANSPOSES.map(|tb| (ta, tb))) {
+        let g = Matmul::new([ta, tb], [m, n, k]);
         for accumulate in [false, true] {
             let mut want = start.clone();
-            reference::gemm(ta, tb, m, n, k, &a, &b, accumulate, &mut want);
-            let c = run(gpu, [ta, tb], [m, n, k], &a, &b, accumulate.then_some(&start));
+            reference::gemm(&g, &a, &b, accumulate, &mut want);
+            let c = run(gpu, &g, &a, &b, accumulate.then_some(&start));
             assert_eq!(c, want, "{ta:?} {tb:?} {m}×{n}×{k}");
         }
     }

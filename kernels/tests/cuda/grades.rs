@@ -3,12 +3,11 @@
 
 use crate::support::device;
 use crate::values::{get, integers, narrow, put};
-use lopper_kernels::cuda::{self, Compact, Cuda, DeviceBuffer, Epilogue, Masked, Precision};
-use lopper_kernels::params::{ACTIVATIONS, Activation, CompactIndex, Dtype};
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Dtype, Epilogue, PackedConv2d};
+use lopper_kernels::params::{ACTIVATIONS, Activation, CompactIndex};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{Conv2d, Linear};
-
-const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F16];
 
 /// −1, 0 or 1.
 fn signs(seed: u64, len: usize) -> Vec<f64> {
@@ -18,7 +17,7 @@ fn signs(seed: u64, len: usize) -> Vec<f64> {
 /// Calls `check` with every precision of the device and the type that stores its operands.
 fn each(check: impl Fn(&Cuda, Dtype)) {
     let Some(gpu) = device() else { return };
-    for precision in PRECISIONS {
+    for precision in Dtype::PRECISIONS {
         check(&gpu.clone().with_precision(precision), precision.storage());
     }
 }
@@ -135,23 +134,23 @@ fn masked_and_compact_convolutions() {
     };
     let inner: Vec<f32> =
         (0..g.w_len()).filter(|i| i % g.c < 16 && live[i / (g.w_len() / g.o)]).map(|i| w[i] as f32).collect();
+    let pattern = Pattern::of(&narrow(&dead), g.filters_shape());
     each(|gpu, dtype| {
-        let masked = Masked::new(gpu, &g, &narrow(&w), &live).unwrap();
+        let masked = PackedConv2d::masked(gpu, &g, &narrow(&w), &pattern).unwrap();
         assert_eq!(masked.products(&g), (g.n * g.oh() * g.ow() * 8 * 9 * 16) as u64);
-        let compact = Compact::new(gpu, &g, &index, &inner, &narrow(&bias)).unwrap();
-        let [x, w] = [&x, &w].map(|values| put(gpu, dtype, values));
+        let compact = PackedConv2d::compact(gpu, &g, &index, &inner, &narrow(&bias)).unwrap();
+        let x = put(gpu, dtype, &x);
         let bias = put(gpu, Dtype::F32, &bias);
         let end = Epilogue { bias: Some(&bias), ..Default::default() };
-        let got =
-            run(gpu, dtype, y.len(), |y| cuda::conv2d_masked_forward(gpu, &g, &x, &w, &masked, &end, y));
+        let got = run(gpu, dtype, y.len(), |y| cuda::conv2d_forward_packed(gpu, &g, &x, &masked, &end, y));
         assert_eq!(got, narrow(&y), "masked {dtype:?}");
         check_activations(gpu, dtype, y.len(), end, |end, y| {
-            cuda::conv2d_masked_forward(gpu, &g, &x, &w, &masked, end, y)
+            cuda::conv2d_forward_packed(gpu, &g, &x, &masked, end, y)
         });
-        let got = run(gpu, dtype, y.len(), |y| cuda::conv2d_compact_forward(gpu, &g, &x, &compact, &end, y));
+        let got = run(gpu, dtype, y.len(), |y| cuda::conv2d_forward_packed(gpu, &g, &x, &compact, &end, y));
         assert_eq!(got, narrow(&y), "compact {dtype:?}");
         check_activations(gpu, dtype, y.len(), end, |end, y| {
-            cuda::conv2d_compact_forward(gpu, &g, &x, &compact, end, y)
+            cuda::conv2d_forward_packed(gpu, &g, &x, &compact, end, y)
         });
     });
 }

@@ -62,20 +62,20 @@ proptest! {
             check_close("gradient", &filled(gpu, F32, len, |grad| fill(grad).unwrap()), &want, 2e-6);
         };
         loss(
-            &|loss| cuda::cross_entropy_forward(gpu, rows, k, &on_a, &on_targets, smoothing, loss),
-            reference::cross_entropy_forward(rows, k, &a, &targets, s),
+            &|loss| cuda::cross_entropy_forward(gpu, [rows, k], &on_a, &on_targets, smoothing, loss),
+            reference::cross_entropy_forward([rows, k], &a, &targets, s),
         );
         grad(
-            &|d| cuda::cross_entropy_input_grad(gpu, rows, k, &on_a, &on_targets, smoothing, &on_scale, d),
-            wanted(len, |d| reference::cross_entropy_input_grad(rows, k, &a, &targets, s, scale, d)),
+            &|d| cuda::cross_entropy_input_grad(gpu, [rows, k], &on_a, &on_targets, smoothing, &on_scale, d),
+            wanted(len, |d| reference::cross_entropy_input_grad([rows, k], &a, &targets, s, scale, d)),
         );
         loss(
-            &|loss| cuda::kl_divergence_forward(gpu, rows, k, &on_a, &on_b, temperature, loss),
-            reference::kl_divergence_forward(rows, k, &a, &b, t),
+            &|loss| cuda::kl_divergence_forward(gpu, [rows, k], &on_a, &on_b, temperature, loss),
+            reference::kl_divergence_forward([rows, k], &a, &b, t),
         );
         grad(
-            &|d| cuda::kl_divergence_input_grad(gpu, rows, k, &on_a, &on_b, temperature, &on_scale, d),
-            wanted(len, |d| reference::kl_divergence_input_grad(rows, k, &a, &b, t, scale, d)),
+            &|d| cuda::kl_divergence_input_grad(gpu, [rows, k], &on_a, &on_b, temperature, &on_scale, d),
+            wanted(len, |d| reference::kl_divergence_input_grad([rows, k], &a, &b, t, scale, d)),
         );
         loss(&|loss| cuda::mse_forward(gpu, &on_a, &on_b, loss), reference::mse_forward(&a, &b));
         grad(
@@ -91,10 +91,10 @@ fn a_target_beyond_the_classes_gives_nan() {
     let (logits, targets) = (put(gpu, F32, &[0.0; 6]), gpu.upload_u32(&[1, 3]).unwrap());
     let scale = put(gpu, F32, &[1.0]);
     let loss = filled(gpu, F32, 1, |loss| {
-        cuda::cross_entropy_forward(gpu, 2, 3, &logits, &targets, 0.0, loss).unwrap();
+        cuda::cross_entropy_forward(gpu, [2, 3], &logits, &targets, 0.0, loss).unwrap();
     });
     let grad = filled(gpu, F32, 6, |d| {
-        cuda::cross_entropy_input_grad(gpu, 2, 3, &logits, &targets, 0.0, &scale, d).unwrap();
+        cuda::cross_entropy_input_grad(gpu, [2, 3], &logits, &targets, 0.0, &scale, d).unwrap();
     });
     assert!(
         loss[0].is_nan() && grad[..3].iter().all(|d| d.is_finite()) && grad[3..].iter().all(|d| d.is_nan())

@@ -6,6 +6,7 @@ mod bounds;
 mod channels;
 mod conv2d_f32;
 mod conv2d_sparse_f32;
+mod device;
 mod elementwise;
 mod gemm_f32;
 mod grades;

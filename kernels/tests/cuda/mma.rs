@@ -6,8 +6,9 @@ use crate::values::{FLOATS, filled, get, narrow, put, random, round};
 use lopper_kernels::cuda::mma::{self, Blocking, LiveLists, Tile};
 use lopper_kernels::cuda::{Cuda, Epilogue};
 use lopper_kernels::params::{Activation, Dtype, Trans};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
-use lopper_kernels::shapes::Conv2d;
+use lopper_kernels::shapes::{Conv2d, Matmul};
 use proptest::prelude::*;
 
 const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Relu6];
@@ -162,25 +163,19 @@ fn weight_grad() {
     }
 }
 
-fn check_gemm(
-    gpu: &Cuda,
-    [ta, tb]: [Trans; 2],
-    [m, n, k]: [usize; 3],
-    dtype: Dtype,
-    wide: bool,
-    accumulate: bool,
-) {
-    let (a, b, c) = (random(1, m * k), random(2, k * n), random(3, m * n));
+fn check_gemm(gpu: &Cuda, g: &Matmul, dtype: Dtype, wide: bool, accumulate: bool) {
+    let [a, b, c] = g.lens();
+    let (a, b, c) = (random(1, a), random(2, b), random(3, c));
     let mut want = c.clone();
-    reference::gemm(ta, tb, m, n, k, &a, &b, accumulate, &mut want);
+    reference::gemm(g, &a, &b, accumulate, &mut want);
     let [a, b] = [&a, &b].map(|values| put(gpu, dtype, values));
     let out = if wide { Dtype::F32 } else { dtype };
     let old = put(gpu, out, &c);
-    let got = filled(gpu, out, m * n, |c| {
+    let got = filled(gpu, out, want.len(), |c| {
         gpu.copy(&old, c).unwrap();
-        mma::gemm(gpu, ta, tb, m, n, k, &a, &b, accumulate, c).unwrap();
+        mma::gemm(gpu, g, &a, &b, accumulate, c).unwrap();
     });
-    assert_eq!(got, stored(out, &want), "{ta:?} {tb:?} {m} {n} {k} {dtype:?}");
+    assert_eq!(got, stored(out, &want), "{g:?} {dtype:?}");
 }
 
 #[test]
@@ -190,12 +185,12 @@ fn gemm() {
     let size = || prop_oneof![1usize..80, (1usize..12).prop_map(|n| 8 * n)];
     let case = ([trans(), trans()], [size(), size(), size()], 0usize..3, any::<[bool; 2]>());
     proptest!(ProptestConfig::with_cases(60), |((trans, sizes, dtype, [wide, accumulate]) in case)| {
-        check_gemm(gpu, trans, sizes, FLOATS[dtype], wide, accumulate);
+        check_gemm(gpu, &Matmul::new(trans, sizes), FLOATS[dtype], wide, accumulate);
     });
     for dtype in FLOATS {
         for trans in [[Trans::No, Trans::No], [Trans::No, Trans::Yes], [Trans::Yes, Trans::No]] {
-            check_gemm(gpu, trans, [136, 72, 40], dtype, false, false);
-            check_gemm(gpu, trans, [24, 40, 520], dtype, false, true);
+            check_gemm(gpu, &Matmul::new(trans, [136, 72, 40]), dtype, false, false);
+            check_gemm(gpu, &Matmul::new(trans, [24, 40, 520]), dtype, false, true);
         }
     }
 }
@@ -241,9 +236,10 @@ fn masked_forward() {
         let mut want = vec![0.0; g.y_len()];
         reference::conv2d_forward(g, &x, &w, Some(&bias), &mut want);
         reference::conv2d_epilogue(None, Activation::Relu, &mut want);
+        let pattern = Pattern::of(&narrow(&w), g.filters_shape());
         let [x, w] = [&x, &given].map(|values| put(gpu, dtype, values));
         let bias = put(gpu, Dtype::F32, &bias);
-        let mask = LiveLists::new(gpu, live, blocks).unwrap();
+        let mask = LiveLists::new(gpu, &pattern).unwrap();
         let epilogue = Epilogue { bias: Some(&bias), residual: None, activation: Activation::Relu };
         let y = filled(gpu, dtype, g.y_len(), |y| {
             mma::conv2d_masked_forward(gpu, g, &x, &w, &mask, &epilogue, y).unwrap();

@@ -31,7 +31,7 @@ pub fn epsilon(dtype: Dtype) -> f64 {
     match dtype {
         Dtype::Bf16 => f64::from(half::bf16::EPSILON),
         Dtype::F16 => f64::from(half::f16::EPSILON),
-        Dtype::F32 | Dtype::U32 => f64::from(f32::EPSILON),
+        Dtype::F32 | Dtype::Tf32 | Dtype::U32 => f64::from(f32::EPSILON),
     }
 }
 
@@ -40,7 +40,7 @@ pub fn round(dtype: Dtype, x: f64) -> f64 {
     match dtype {
         Dtype::Bf16 => half::bf16::from_f32(x as f32).into(),
         Dtype::F16 => half::f16::from_f32(x as f32).into(),
-        Dtype::F32 | Dtype::U32 => f64::from(x as f32),
+        Dtype::F32 | Dtype::Tf32 | Dtype::U32 => f64::from(x as f32),
     }
 }
 

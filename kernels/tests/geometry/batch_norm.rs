@@ -4,9 +4,10 @@ use crate::cases::run;
 use crate::draw::{Draw, filled, wanted};
 use crate::support::{CPUS, assert_bounded, magnitude, wide};
 use lopper_kernels::buffer::Buffer;
-use lopper_kernels::cpu::{self, Statistics};
-use lopper_kernels::params::Activation;
+use lopper_kernels::cpu::{self, Epilogue};
+use lopper_kernels::params::{Activation, Normalized, Statistics};
 use lopper_kernels::reference;
+use lopper_kernels::shapes::BatchNorm;
 
 const EPS: f32 = 1e-3;
 
@@ -42,19 +43,21 @@ fn batch_norms() {
         let (given_mean, given_var) =
             (draw.reals(c), draw.reals(c).iter().map(|v| v.abs()).collect::<Buffer>());
 
-        let (mut mean, mut var, eps) = (wide(&given_mean), wide(&given_var), f64::from(EPS));
+        let (mut mean, mut var, g) = (wide(&given_mean), wide(&given_var), BatchNorm { rows, c, eps: EPS });
         let mut y = vec![f64::NAN; rows * c];
         let [x64, gamma64, beta64] = [&x, &gamma, &beta].map(|v| wide(v));
         match statistics {
             Statistics::Batch => {
                 reference::batch_norm_forward_train(
-                    rows, c, &x64, &gamma64, &beta64, eps, &mut y, &mut mean, &mut var,
+                    &g,
+                    &x64,
+                    [&gamma64, &beta64],
+                    &mut y,
+                    [&mut mean, &mut var],
                 );
             }
             Statistics::Given => {
-                reference::batch_norm_forward_eval(
-                    rows, c, &x64, &mean, &var, &gamma64, &beta64, eps, &mut y,
-                );
+                reference::batch_norm_forward_eval(&g, &x64, [&mean, &var], [&gamma64, &beta64], &mut y);
             }
         }
         reference::conv2d_epilogue(residual.as_deref().map(wide).as_deref(), activation, &mut y);
@@ -64,36 +67,28 @@ fn batch_norms() {
             let what = |part: &str| format!("{} {part}", cpu.isa());
             let (mut got, mut got_mean, mut got_var) =
                 (Buffer::unspecified(rows * c), given_mean.clone(), given_var.clone());
-            let residual = residual.as_deref();
+            let end = Epilogue { bias: None, residual: residual.as_deref(), activation };
+            let affine = [&gamma[..], &beta];
             match statistics {
-                Statistics::Batch => cpu::batch_norm_forward_train(
-                    cpu,
-                    rows,
-                    c,
-                    &x,
-                    &gamma,
-                    &beta,
-                    EPS,
-                    residual,
-                    activation,
-                    &mut got,
-                    &mut got_mean,
-                    &mut got_var,
-                ),
-                Statistics::Given => cpu::batch_norm_forward_eval(
-                    cpu, rows, c, &x, &got_mean, &got_var, &gamma, &beta, EPS, residual, activation, &mut got,
-                ),
+                Statistics::Batch => {
+                    let statistics = [&mut got_mean[..], &mut got_var];
+                    cpu::batch_norm_forward_train(cpu, &g, &x, affine, &end, &mut got, statistics);
+                }
+                Statistics::Given => {
+                    let statistics = [&got_mean[..], &got_var];
+                    cpu::batch_norm_forward_eval(cpu, &g, &x, statistics, affine, &end, &mut got);
+                }
             }
             close(&what("y"), 1e-6 * growth, &got, &y);
             close(&what("mean"), 1e-6, &got_mean, &mean);
             close(&what("var"), 1e-5, &got_var, &var);
+            let y = (activation != Activation::None).then_some(&got[..]);
+            let (x, gamma, mean, var) = (&x[..], &gamma[..], &got_mean[..], &got_var[..]);
             backward(
                 cpu,
-                rows,
-                c,
-                statistics,
-                activation,
-                [&x, &gamma, &got, &dy, &got_mean, &got_var],
+                &g,
+                &Normalized { statistics, x, mean, var, gamma, activation, y },
+                &dy,
                 with_residual,
             );
         }
@@ -101,46 +96,23 @@ fn batch_norms() {
 }
 
 /// Checks the gradients, given the output and the statistics of the forward pass.
-fn backward(
-    cpu: &cpu::Cpu,
-    rows: usize,
-    c: usize,
-    statistics: Statistics,
-    activation: Activation,
-    [x, gamma, y, dy, mean, var]: [&Buffer; 6],
-    with_residual: bool,
-) {
+fn backward(cpu: &cpu::Cpu, g: &BatchNorm, forward: &Normalized<&[f32]>, dy: &Buffer, with_residual: bool) {
+    let &BatchNorm { rows, c, .. } = g;
     let mut dz = wide(dy);
-    if activation == Activation::Relu {
-        dz.iter_mut().zip(&y[..]).filter(|(_, y)| **y <= 0.0).for_each(|(dz, _)| *dz = 0.0);
+    if let (Activation::Relu, Some(y)) = (forward.activation, forward.y) {
+        dz.iter_mut().zip(y).filter(|(_, y)| **y <= 0.0).for_each(|(dz, _)| *dz = 0.0);
     }
     let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
-    let gradient = match statistics {
+    let gradient = match forward.statistics {
         Statistics::Batch => reference::batch_norm_backward,
         Statistics::Given => reference::batch_norm_eval_backward,
     };
-    let [x64, mean64, var64, gamma64] = [x, mean, var, gamma].map(|v| wide(v));
-    gradient(rows, c, &x64, &mean64, &var64, &gamma64, EPS.into(), &dz, &mut dx, &mut dgamma, &mut dbeta);
+    let [x, mean, var, gamma] = [forward.x, forward.mean, forward.var, forward.gamma].map(wide);
+    gradient(g, &x, [&mean, &var], &gamma, &dz, &mut dx, [&mut dgamma, &mut dbeta]);
     let (mut in_place, mut apart) = (dy.clone(), with_residual.then(|| Buffer::unspecified(rows * c)));
     let (mut got_gamma, mut got_beta) = (Buffer::unspecified(c), Buffer::unspecified(c));
-    let y = if activation == Activation::None { &[] } else { &y[..] };
-    cpu::batch_norm_backward(
-        cpu,
-        rows,
-        c,
-        statistics,
-        x,
-        mean,
-        var,
-        gamma,
-        EPS,
-        activation,
-        y,
-        &mut in_place,
-        apart.as_deref_mut(),
-        &mut got_gamma,
-        &mut got_beta,
-    );
+    let affine = [&mut got_gamma[..], &mut got_beta];
+    cpu::batch_norm_backward(cpu, g, forward, &mut in_place, apart.as_deref_mut(), affine);
     if with_residual {
         close("residual", 0.0, &in_place, &dz);
     }

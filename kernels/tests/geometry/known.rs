@@ -2,7 +2,8 @@
 
 use crate::draw::{Draw, filled};
 use crate::support::{CPUS, guard};
-use lopper_kernels::cpu::{self, Algorithm, Epilogue, PackedMasked, Packing};
+use lopper_kernels::cpu::{self, Algorithm, Epilogue, PackedConv2d, Packing};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 
@@ -33,11 +34,12 @@ fn filters_that_are_all_dead_need_no_algorithm() {
     let (x, w, bias) = (draw.reals(g.x_len()), draw.reals(g.w_len()), draw.reals(g.o));
     let want: Vec<f32> = bias.iter().copied().cycle().take(g.y_len()).collect();
     let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
+    let dead = Pattern::of_filters(&[false; 20], g.filters_shape());
     for cpu in &*CPUS {
         for algorithm in [Algorithm::Direct, Algorithm::Winograd2, Algorithm::Winograd4] {
-            let packed = PackedMasked::with(cpu, &g, &w, &[false; 20], Packing::By(algorithm));
+            let packed = PackedConv2d::masked(cpu, &g, &w, &dead, Packing::By(algorithm));
             let y = filled(g.y_len(), |y| {
-                cpu::conv2d_masked_forward_packed(cpu, &g, &x, &packed, &epilogue, y);
+                cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, y);
             });
             assert_eq!(y[..], want[..], "{} {algorithm}", cpu.isa());
         }

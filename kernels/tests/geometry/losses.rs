@@ -34,26 +34,30 @@ fn softmax_and_losses() {
             close("softmax", &y, &wanted(len, |y| reference::softmax_forward(rows, k, &x64, y)));
             let y = filled(len, |y| cpu::log_softmax_forward(cpu, rows, k, &x, y));
             close("log-softmax", &y, &wanted(len, |y| reference::log_softmax_forward(rows, k, &x64, y)));
-            let loss = cpu::cross_entropy_forward(cpu, rows, k, &x, &targets, smoothing);
+            let loss = cpu::cross_entropy_forward(cpu, [rows, k], &x, &targets, smoothing);
             close(
                 "cross entropy",
                 &[loss],
-                &[reference::cross_entropy_forward(rows, k, &x64, &targets, smoothing64)],
+                &[reference::cross_entropy_forward([rows, k], &x64, &targets, smoothing64)],
             );
             let d = filled(len, |d| {
-                cpu::cross_entropy_input_grad(cpu, rows, k, &x, &targets, smoothing, scale, d)
+                cpu::cross_entropy_input_grad(cpu, [rows, k], &x, &targets, smoothing, scale, d)
             });
             let want = wanted(len, |d| {
-                reference::cross_entropy_input_grad(rows, k, &x64, &targets, smoothing64, scale64, d);
+                reference::cross_entropy_input_grad([rows, k], &x64, &targets, smoothing64, scale64, d);
             });
             close("its gradient", &d, &want);
-            let loss = cpu::kl_divergence_forward(cpu, rows, k, &x, &other, temperature);
-            close("KL", &[loss], &[reference::kl_divergence_forward(rows, k, &x64, &other64, temperature64)]);
+            let loss = cpu::kl_divergence_forward(cpu, [rows, k], &x, &other, temperature);
+            close(
+                "KL",
+                &[loss],
+                &[reference::kl_divergence_forward([rows, k], &x64, &other64, temperature64)],
+            );
             let d = filled(len, |d| {
-                cpu::kl_divergence_input_grad(cpu, rows, k, &x, &other, temperature, scale, d)
+                cpu::kl_divergence_input_grad(cpu, [rows, k], &x, &other, temperature, scale, d)
             });
             let want = wanted(len, |d| {
-                reference::kl_divergence_input_grad(rows, k, &x64, &other64, temperature64, scale64, d);
+                reference::kl_divergence_input_grad([rows, k], &x64, &other64, temperature64, scale64, d);
             });
             close("its gradient", &d, &want);
             close("MSE", &[cpu::mse_forward(cpu, &x, &other)], &[reference::mse_forward(&x64, &other64)]);

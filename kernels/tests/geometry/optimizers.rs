@@ -51,8 +51,7 @@ fn optimizer_steps() {
             step,
             &mut adam_p,
             &wide(&g),
-            &mut adam_m,
-            &mut adam_v,
+            [&mut adam_m, &mut adam_v],
             wide_mask.as_deref(),
         );
         for cpu in &*CPUS {
@@ -61,7 +60,7 @@ fn optimizer_steps() {
             close("SGD's parameter", &got_p, &sgd_p);
             close("velocity", &got_m, &sgd_m);
             let (mut got_p, mut got_m, mut got_v) = (p.clone(), m.clone(), v.clone());
-            cpu::adam_step(cpu, &adam, step, &mut got_p, &g, &mut got_m, &mut got_v, mask);
+            cpu::adam_step(cpu, &adam, step, &mut got_p, &g, [&mut got_m, &mut got_v], mask);
             close("Adam's parameter", &got_p, &adam_p);
             close("first moment", &got_m, &adam_m);
             close("second moment", &got_v, &adam_v);

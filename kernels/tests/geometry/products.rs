@@ -6,9 +6,9 @@ use crate::support::{CPUS, assert_bounded, magnitude, wide};
 use half::bf16;
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
-use lopper_kernels::params::{Activation, Storage, Trans};
+use lopper_kernels::params::{Activation, Dtype, Trans};
 use lopper_kernels::reference;
-use lopper_kernels::shapes::Linear;
+use lopper_kernels::shapes::{Linear, Matmul};
 
 #[test]
 fn matrix_products() {
@@ -16,6 +16,7 @@ fn matrix_products() {
         let [m, n] = [0; 2].map(|_| draw.between(1..=130));
         let k = if draw.one_in(20) { draw.between(500..=1100) } else { draw.between(1..=60) };
         let [ta, tb] = [0; 2].map(|_| draw.pick(&[Trans::No, Trans::Yes]));
+        let g = Matmul::new([ta, tb], [m, n, k]);
         let (accumulate, integers) = (draw.one_in(2), draw.one_in(2));
         draw.about(format_args!(
             "{ta:?} × {tb:?}, {m}×{k}×{n}, accumulate: {accumulate}, integers: {integers}"
@@ -24,7 +25,7 @@ fn matrix_products() {
             (draw.values(integers, m * k), draw.values(integers, k * n), draw.values(integers, m * n));
         let product = |of: fn(&[f32]) -> Vec<f64>| {
             let mut want = of(&c);
-            reference::gemm(ta, tb, m, n, k, &of(&a), &of(&b), accumulate, &mut want);
+            reference::gemm(&g, &of(&a), &of(&b), accumulate, &mut want);
             want
         };
         let (want, sums) = (product(wide), product(magnitude));
@@ -36,7 +37,7 @@ fn matrix_products() {
         let constant = if integers { 0.0 } else { 2.0 };
         for cpu in &*CPUS {
             let mut got = if accumulate { c.clone() } else { Buffer::unspecified(m * n) };
-            cpu::gemm(cpu, ta, tb, m, n, k, &a, &b, accumulate, &mut got);
+            cpu::gemm(cpu, &g, &a, &b, accumulate, &mut got);
             assert_bounded(&format!("{} gemm", cpu.isa()), constant, k + 1, &got, &want, &sums);
             let got = filled(outputs, |y| cpu::gemv(cpu, ta, m, k, &a, &x, y));
             assert_bounded(
@@ -57,7 +58,7 @@ fn linear_layers() {
         let g =
             Linear { n: draw.between(1..=40), inputs: draw.between(1..=150), outputs: draw.between(1..=150) };
         let integers = draw.one_in(2);
-        let storage = draw.pick(&[Storage::F32, Storage::Bf16]);
+        let storage = draw.pick(&[Dtype::F32, Dtype::Bf16]);
         let activation = draw.pick(&[Activation::None, Activation::Relu, Activation::Relu6]);
         draw.about(format_args!("{g:?} as {storage:?}, {activation:?}, integers: {integers}"));
         let x = draw.values(integers, g.n * g.inputs);

@@ -4,8 +4,9 @@ use crate::cases::run;
 use crate::convolution::{Tail, by_filter, conv2d, packing};
 use crate::draw::{Draw, filled, wanted};
 use crate::support::{CPUS, assert_bounded, magnitude, wide};
-use lopper_kernels::cpu::{self, Algorithm, PackedCompact, PackedMasked};
+use lopper_kernels::cpu::{self, Algorithm, PackedConv2d};
 use lopper_kernels::params::CompactIndex;
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 
@@ -34,10 +35,11 @@ fn masked_convolution() {
         };
         let (mut want, mut sums) = (forward(wide), forward(magnitude));
         tail.finish(&mut want, &mut sums);
+        let pattern = Pattern::of_filters(&live, g.filters_shape());
         for cpu in &*CPUS {
-            let packed = PackedMasked::with(cpu, &g, &w, &live, packing);
+            let packed = PackedConv2d::masked(cpu, &g, &w, &pattern, packing);
             let y = filled(g.y_len(), |y| {
-                cpu::conv2d_masked_forward_packed(cpu, &g, &x, &packed, &tail.epilogue(), y);
+                cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &tail.epilogue(), y);
             });
             let direct = packed.choice().algorithm == Algorithm::Direct;
             check(&g, packed.kernel(), direct, integers, constant, &y, &want, &sums);
@@ -70,9 +72,9 @@ fn compact_convolution() {
         let (mut want, mut sums) = (forward(wide), forward(magnitude));
         tail.finish(&mut want, &mut sums);
         for cpu in &*CPUS {
-            let packed = PackedCompact::with(cpu, &g, &index, &w, &fill, packing);
+            let packed = PackedConv2d::compact(cpu, &g, &index, &w, &fill, packing);
             let y = filled(g.y_len(), |y| {
-                cpu::conv2d_compact_forward(cpu, &g, &x, &packed, &tail.epilogue(), y);
+                cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &tail.epilogue(), y);
             });
             let direct = packed.choice().algorithm == Algorithm::Direct;
             check(&g, packed.kernel(), direct, integers, constant, &y, &want, &sums);

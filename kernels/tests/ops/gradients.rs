@@ -3,7 +3,7 @@
 use crate::support::{filled, integers, random};
 use lopper_kernels::params::{ACTIVATIONS, Saved};
 use lopper_kernels::reference::*;
-use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut, Pool2d};
+use lopper_kernels::shapes::{AdaptivePool2d, BatchNorm, Conv2d, Linear, PadShortcut, Pool2d};
 
 /// Checks that `grad` is the gradient of `loss` at `x`.
 fn check(what: &str, x: &[f64], grad: &[f64], loss: impl Fn(&[f64]) -> f64) {
@@ -69,16 +69,16 @@ fn linear() {
 
 #[test]
 fn batch_norm_with_batch_statistics() {
-    let (rows, c, eps) = (7, 3, 1e-3);
+    let g = BatchNorm { rows: 7, c: 3, eps: 1e-3 };
     let (x, gamma, beta, dy) = (random(1, 21), random(2, 3), random(3, 3), random(4, 21));
     let forward = |x: &[f64], gamma: &[f64], beta: &[f64]| {
         let (mut y, mut mean, mut var) = (vec![0.0; 21], vec![0.0; 3], vec![0.0; 3]);
-        batch_norm_forward_train(rows, c, x, gamma, beta, eps, &mut y, &mut mean, &mut var);
+        batch_norm_forward_train(&g, x, [gamma, beta], &mut y, [&mut mean, &mut var]);
         (y, mean, var)
     };
     let (_, mean, var) = forward(&x, &gamma, &beta);
     let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; 21], vec![0.0; 3], vec![0.0; 3]);
-    batch_norm_backward(rows, c, &x, &mean, &var, &gamma, eps, &dy, &mut dx, &mut dgamma, &mut dbeta);
+    batch_norm_backward(&g, &x, [&mean, &var], &gamma, &dy, &mut dx, [&mut dgamma, &mut dbeta]);
     check("batch norm dx", &x, &dx, |x| dot(&dy, &forward(x, &gamma, &beta).0));
     check("batch norm dgamma", &gamma, &dgamma, |gamma| dot(&dy, &forward(&x, gamma, &beta).0));
     check("batch norm dbeta", &beta, &dbeta, |beta| dot(&dy, &forward(&x, &gamma, beta).0));
@@ -86,14 +86,14 @@ fn batch_norm_with_batch_statistics() {
 
 #[test]
 fn batch_norm_with_given_statistics() {
-    let (rows, c, eps) = (4, 3, 1e-3);
+    let g = BatchNorm { rows: 4, c: 3, eps: 1e-3 };
     let (x, gamma, beta, dy, mean) = (random(1, 12), random(2, 3), random(3, 3), random(4, 12), random(5, 3));
     let var = [0.3, 1.0, 2.5];
     let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| {
-        dot(&dy, &filled(12, |y| batch_norm_forward_eval(rows, c, x, &mean, &var, gamma, beta, eps, y)))
+        dot(&dy, &filled(12, |y| batch_norm_forward_eval(&g, x, [&mean, &var], [gamma, beta], y)))
     };
     let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; 12], vec![0.0; 3], vec![0.0; 3]);
-    batch_norm_eval_backward(rows, c, &x, &mean, &var, &gamma, eps, &dy, &mut dx, &mut dgamma, &mut dbeta);
+    batch_norm_eval_backward(&g, &x, [&mean, &var], &gamma, &dy, &mut dx, [&mut dgamma, &mut dbeta]);
     check("eval batch norm dx", &x, &dx, |x| loss(x, &gamma, &beta));
     check("eval batch norm dgamma", &gamma, &dgamma, |gamma| loss(&x, gamma, &beta));
     check("eval batch norm dbeta", &beta, &dbeta, |beta| loss(&x, &gamma, beta));
@@ -186,16 +186,16 @@ fn losses() {
     let targets = [0, 3, 4, 3];
     for smoothing in [0.0, 0.1] {
         let dx =
-            filled(x.len(), |dx| cross_entropy_input_grad(rows, k, &x, &targets, smoothing, upstream, dx));
+            filled(x.len(), |dx| cross_entropy_input_grad([rows, k], &x, &targets, smoothing, upstream, dx));
         check("cross entropy", &x, &dx, |x| {
-            upstream * cross_entropy_forward(rows, k, x, &targets, smoothing)
+            upstream * cross_entropy_forward([rows, k], x, &targets, smoothing)
         });
     }
     for temperature in [1.0, 4.0] {
         let dx =
-            filled(x.len(), |dx| kl_divergence_input_grad(rows, k, &x, &other, temperature, upstream, dx));
+            filled(x.len(), |dx| kl_divergence_input_grad([rows, k], &x, &other, temperature, upstream, dx));
         check("KL divergence", &x, &dx, |x| {
-            upstream * kl_divergence_forward(rows, k, x, &other, temperature)
+            upstream * kl_divergence_forward([rows, k], x, &other, temperature)
         });
     }
     let dx = filled(x.len(), |dx| mse_input_grad(&x, &other, upstream, dx));

@@ -25,12 +25,12 @@ proptest! {
             [
                 filled(len, |y| softmax_forward(rows, k, &x, y)),
                 filled(len, |y| log_softmax_forward(rows, k, &x, y)),
-                filled(len, |d| cross_entropy_input_grad(rows, k, &x, &targets, smoothing, upstream, d)),
-                filled(len, |d| kl_divergence_input_grad(rows, k, &x, &other, temperature, upstream, d)),
+                filled(len, |d| cross_entropy_input_grad([rows, k], &x, &targets, smoothing, upstream, d)),
+                filled(len, |d| kl_divergence_input_grad([rows, k], &x, &other, temperature, upstream, d)),
                 filled(len, |d| mse_input_grad(&x, &other, upstream, d)),
                 vec![
-                    cross_entropy_forward(rows, k, &x, &targets, smoothing),
-                    kl_divergence_forward(rows, k, &x, &other, temperature),
+                    cross_entropy_forward([rows, k], &x, &targets, smoothing),
+                    kl_divergence_forward([rows, k], &x, &other, temperature),
                     mse_forward(&x, &other),
                 ],
             ].concat()
@@ -43,12 +43,12 @@ proptest! {
             [
                 filled(len, |y| softmax_forward(cpu, rows, k, &x, y)),
                 filled(len, |y| log_softmax_forward(cpu, rows, k, &x, y)),
-                filled(len, |d| cross_entropy_input_grad(cpu, rows, k, &x, &targets, smoothing, upstream, d)),
-                filled(len, |d| kl_divergence_input_grad(cpu, rows, k, &x, &other, temperature, upstream, d)),
+                filled(len, |d| cross_entropy_input_grad(cpu, [rows, k], &x, &targets, smoothing, upstream, d)),
+                filled(len, |d| kl_divergence_input_grad(cpu, [rows, k], &x, &other, temperature, upstream, d)),
                 filled(len, |d| mse_input_grad(cpu, &x, &other, upstream, d)),
                 vec![
-                    cross_entropy_forward(cpu, rows, k, &x, &targets, smoothing),
-                    kl_divergence_forward(cpu, rows, k, &x, &other, temperature),
+                    cross_entropy_forward(cpu, [rows, k], &x, &targets, smoothing),
+                    kl_divergence_forward(cpu, [rows, k], &x, &other, temperature),
                     mse_forward(cpu, &x, &other),
                 ],
             ].concat()
@@ -61,5 +61,5 @@ proptest! {
 fn large_scores_do_not_overflow() {
     let x = [1000.0, 0.0, -1000.0];
     check_close(|cpu| filled(3, |y| cpu::softmax_forward(cpu, 1, 3, &x, y)), &[1.0, 0.0, 0.0], 0.0);
-    check_close(|cpu| vec![cpu::cross_entropy_forward(cpu, 1, 3, &x, &[2], 0.0)], &[2000.0], 0.0);
+    check_close(|cpu| vec![cpu::cross_entropy_forward(cpu, [1, 3], &x, &[2], 0.0)], &[2000.0], 0.0);
 }

@@ -53,13 +53,13 @@ fn adam_agrees_with_the_reference() {
         let [mut p, mut m, mut v] = [random(1, LEN), vec![0.0; LEN], vec![0.0; LEN]];
         let start = narrow(&p);
         for step in 0..STEPS {
-            reference::adam_step(&h, step + 1, &mut p, &gradient(step), &mut m, &mut v, mask);
+            reference::adam_step(&h, step + 1, &mut p, &gradient(step), [&mut m, &mut v], mask);
         }
         let run = |cpu: &Cpu| {
             let [mut p, mut m, mut v] = [start.clone(), vec![0.0; LEN], vec![0.0; LEN]];
             for step in 0..STEPS {
                 let g = narrow(&gradient(step));
-                cpu::adam_step(cpu, &h, step + 1, &mut p, &g, &mut m, &mut v, narrow_mask.as_deref());
+                cpu::adam_step(cpu, &h, step + 1, &mut p, &g, [&mut m, &mut v], narrow_mask.as_deref());
             }
             [p, m, v].concat()
         };

@@ -2,7 +2,8 @@
 //! shortcuts ("option A": every second pixel, new channels zero).
 //! Names and initial weights match `akamaster/pytorch_resnet_cifar10`.
 
-use super::Options;
+use super::architecture::Architecture;
+use super::options::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
 use lopper_engine::Layer;
@@ -14,9 +15,9 @@ pub(super) struct CifarResNet {
     pub blocks: usize,
 }
 
-impl CifarResNet {
+impl Architecture for CifarResNet {
     /// Adds everything up to the last block.
-    pub(super) fn body(&self, net: &mut Builder, options: &Options) {
+    fn body(&self, net: &mut Builder, options: &Options) {
         net.init(Init::KaimingFanIn, Init::KaimingFanIn);
         net.conv("conv1", Conv::same(options.scaled(16), 3)).batch_norm("bn1").relu("relu");
         for stage in 0..3 {
@@ -30,7 +31,7 @@ impl CifarResNet {
     }
 
     /// Adds pooling and the linear layer.
-    pub(super) fn classifier(&self, net: &mut Builder, options: &Options) {
+    fn classifier(&self, net: &mut Builder, options: &Options) {
         net.adaptive_avg_pool("avgpool", 1).flatten("flatten").linear("linear", options.classes.len());
     }
 }

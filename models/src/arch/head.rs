@@ -1,6 +1,6 @@
 //! fastai's head, which fits any body, and freezing the body to train only the head.
 
-use super::Options;
+use super::options::Options;
 use crate::builder::Builder;
 use crate::init::Init;
 use lopper_engine::{Error, Graph, Layer, Result};

@@ -2,7 +2,8 @@
 //! match torchvision's; layers without parameters are named as in its feature extraction (`relu_1` is a block's second
 //! use of `relu`).
 
-use super::Options;
+use super::architecture::Architecture;
+use super::options::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
 
@@ -56,9 +57,11 @@ impl ResNet {
     pub(super) const fn resnet8() -> Self {
         Self { block: Block::Basic, blocks: &[1, 1, 1], stem: Stem::Small }
     }
+}
 
+impl Architecture for ResNet {
     /// Adds everything up to the last block.
-    pub(super) fn body(&self, net: &mut Builder, options: &Options) {
+    fn body(&self, net: &mut Builder, options: &Options) {
         net.init(Init::KaimingFanOut, Init::Uniform);
         match self.stem {
             Stem::Imagenet => {
@@ -81,7 +84,7 @@ impl ResNet {
     }
 
     /// Adds pooling and the linear layer.
-    pub(super) fn classifier(&self, net: &mut Builder, options: &Options) {
+    fn classifier(&self, net: &mut Builder, options: &Options) {
         net.adaptive_avg_pool("avgpool", 1).flatten("flatten").linear("fc", options.classes.len());
     }
 }

@@ -1,7 +1,8 @@
 //! StudentNet, the depthwise-separable network (Howard et al. 2017) of Hung-yi Lee's machine learning course, designed
 //! for distillation and pruning.
 
-use super::Options;
+use super::architecture::Architecture;
+use super::options::Options;
 use crate::builder::{Builder, Conv};
 
 /// Channels of the first layer and of the seven blocks.
@@ -15,27 +16,31 @@ const POOLED: usize = 3;
 /// block   depthwise 3×3 ─ bn ─ relu6 ─ conv1×1 (─ max pool 2, in the first three)
 /// ```
 /// No ReLU follows the 1×1 convolution. The width multiplier applies only to entries 3 to 6, as in the original.
-pub(super) fn body(net: &mut Builder, options: &Options) {
-    let mut channels = CHANNELS;
-    for width in &mut channels[3..=6] {
-        *width = options.scaled(*width);
-    }
-    net.within("cnn.0", |net| {
-        net.conv(0, Conv::same(channels[0], 3).bias()).batch_norm(1).relu6(2).max_pool(3, 2, 2, 0);
-    });
-    for (block, &out) in channels.iter().enumerate().skip(1) {
-        net.within(format!("cnn.{block}"), |net| {
-            let inputs = net.channels();
-            net.conv(0, Conv::same(inputs, 3).groups(inputs).bias()).batch_norm(1).relu6(2);
-            net.conv(3, Conv::new(out, 1).bias());
-            if block <= POOLED {
-                net.max_pool(4, 2, 2, 0);
-            }
-        });
-    }
-}
+pub(super) struct StudentNet;
 
-/// Adds pooling and the linear layer.
-pub(super) fn classifier(net: &mut Builder, options: &Options) {
-    net.adaptive_avg_pool("cnn.8", 1).flatten("flatten").linear("fc.0", options.classes.len());
+impl Architecture for StudentNet {
+    fn body(&self, net: &mut Builder, options: &Options) {
+        let mut channels = CHANNELS;
+        for width in &mut channels[3..=6] {
+            *width = options.scaled(*width);
+        }
+        net.within("cnn.0", |net| {
+            net.conv(0, Conv::same(channels[0], 3).bias()).batch_norm(1).relu6(2).max_pool(3, 2, 2, 0);
+        });
+        for (block, &out) in channels.iter().enumerate().skip(1) {
+            net.within(format!("cnn.{block}"), |net| {
+                let inputs = net.channels();
+                net.conv(0, Conv::same(inputs, 3).groups(inputs).bias()).batch_norm(1).relu6(2);
+                net.conv(3, Conv::new(out, 1).bias());
+                if block <= POOLED {
+                    net.max_pool(4, 2, 2, 0);
+                }
+            });
+        }
+    }
+
+    /// Adds pooling and the linear layer.
+    fn classifier(&self, net: &mut Builder, options: &Options) {
+        net.adaptive_avg_pool("cnn.8", 1).flatten("flatten").linear("fc.0", options.classes.len());
+    }
 }

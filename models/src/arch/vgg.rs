@@ -1,7 +1,8 @@
 //! VGG (Simonyan & Zisserman 2015): stages of 3×3 convolutions, each ending in max pooling that halves the image, then
 //! linear layers. Module names and initial weights match torchvision's.
 
-use super::Options;
+use super::architecture::Architecture;
+use super::options::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
 
@@ -64,9 +65,11 @@ impl Vgg {
     const fn imagenet(stages: &'static [(usize, usize)], norm: bool) -> Self {
         Self { stages, norm, pool: 7, hidden: 4096, linear_init: Init::Normal { std: 0.01 }, dropout: 0.5 }
     }
+}
 
+impl Architecture for Vgg {
     /// Adds the convolutions.
-    pub(super) fn body(&self, net: &mut Builder, options: &Options) {
+    fn body(&self, net: &mut Builder, options: &Options) {
         net.init(Init::KaimingFanOut, self.linear_init);
         let mut index = 0..;
         let mut next = move || index.next().expect("endless");
@@ -85,7 +88,7 @@ impl Vgg {
     }
 
     /// Adds the linear layers.
-    pub(super) fn classifier(&self, net: &mut Builder, options: &Options) {
+    fn classifier(&self, net: &mut Builder, options: &Options) {
         let hidden = options.scaled(self.hidden);
         net.adaptive_avg_pool("avgpool", self.pool).flatten("flatten");
         net.within("classifier", |net| {

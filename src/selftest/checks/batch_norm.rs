@@ -4,9 +4,10 @@
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, epsilon, random, stored};
 use lopper_engine::Result;
-use lopper_kernels::cpu::{self, Statistics};
+use lopper_kernels::cpu;
 use lopper_kernels::cuda;
-use lopper_kernels::params::{Activation, Dtype};
+use lopper_kernels::params::{Activation, Dtype, Normalized, Statistics};
+use lopper_kernels::shapes::BatchNorm;
 
 const EPS: f32 = 1e-5;
 
@@ -51,20 +52,9 @@ impl Inputs {
         let residual = residual.then(|| stored(dtype, random(2, rows * c)));
         let (gamma, beta) = (random(3, c), random(4, c));
         let (mut mean, mut var, mut y) = (vec![0.0; c], vec![0.0; c], vec![0.0; rows * c]);
-        cpu::batch_norm_forward_train(
-            &rig.cpu,
-            rows,
-            c,
-            &x,
-            &gamma,
-            &beta,
-            EPS,
-            residual.as_deref(),
-            activation,
-            &mut y,
-            &mut mean,
-            &mut var,
-        );
+        let (g, affine) = (BatchNorm { rows, c, eps: EPS }, [&gamma[..], &beta]);
+        let end = cpu::Epilogue { bias: None, residual: residual.as_deref(), activation };
+        cpu::batch_norm_forward_train(&rig.cpu, &g, &x, affine, &end, &mut y, [&mut mean, &mut var]);
         Self { x, residual, gamma, beta, mean, var, y: stored(dtype, y) }
     }
 }
@@ -76,23 +66,11 @@ pub fn forward(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
         let Inputs { x, residual, gamma, beta, mean, var, y } = Inputs::new(rig, dtype, shape);
         let (on_x, on_gamma, on_beta) = (rig.put(dtype, &x)?, gpu.upload(&gamma)?, gpu.upload(&beta)?);
         let on_residual = residual.as_ref().map(|r| rig.put(dtype, r)).transpose()?;
-        let residual = on_residual.as_ref();
+        let end = cuda::Epilogue { bias: None, residual: on_residual.as_ref(), activation };
+        let (g, affine) = (BatchNorm { rows, c, eps: EPS }, [&on_gamma, &on_beta]);
         let (mut on_mean, mut on_var) = (gpu.buffer(Dtype::F32, c)?, gpu.buffer(Dtype::F32, c)?);
         let got = rig.twice(dtype, y.len(), |y| {
-            cuda::batch_norm_forward_train(
-                gpu,
-                rows,
-                c,
-                &on_x,
-                &on_gamma,
-                &on_beta,
-                EPS,
-                residual,
-                activation,
-                y,
-                &mut on_mean,
-                &mut on_var,
-            )
+            cuda::batch_norm_forward_train(gpu, &g, &on_x, affine, &end, y, [&mut on_mean, &mut on_var])
         })?;
         tally.compare(&format!("training, {rows}×{c}"), limit(dtype), &got, &y);
         tally.compare(&format!("mean, {rows}×{c}"), 1e-5, &gpu.download(&on_mean)?, &mean);
@@ -100,9 +78,7 @@ pub fn forward(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
         // With the batch's own statistics, both modes agree.
         let (on_mean, on_var) = (gpu.upload(&mean)?, gpu.upload(&var)?);
         let got = rig.twice(dtype, y.len(), |y| {
-            cuda::batch_norm_forward_eval(
-                gpu, rows, c, &on_x, &on_mean, &on_var, &on_gamma, &on_beta, EPS, residual, activation, y,
-            )
+            cuda::batch_norm_forward_eval(gpu, &g, &on_x, [&on_mean, &on_var], affine, &end, y)
         })?;
         tally.compare(&format!("inference, {rows}×{c}"), limit(dtype), &got, &y);
     }
@@ -125,52 +101,39 @@ fn gradients(rig: &Rig, tally: &mut Tally, dtype: Dtype, shape: Shape, statistic
     let (mut dz, mut dx) = (dy.clone(), vec![0.0; rows * c]);
     let (mut dgamma, mut dbeta) = (vec![0.0; c], vec![0.0; c]);
     let residual_dx = residual.is_some().then_some(&mut dx[..]);
-    cpu::batch_norm_backward(
-        &rig.cpu,
-        rows,
-        c,
+    let g = BatchNorm { rows, c, eps: EPS };
+    let forward = Normalized {
         statistics,
-        &x,
-        &mean,
-        &var,
-        &gamma,
-        EPS,
+        x: &x[..],
+        mean: &mean,
+        var: &var,
+        gamma: &gamma,
         activation,
-        &y,
-        &mut dz,
-        residual_dx,
-        &mut dgamma,
-        &mut dbeta,
-    );
+        y: Some(&y[..]),
+    };
+    cpu::batch_norm_backward(&rig.cpu, &g, &forward, &mut dz, residual_dx, [&mut dgamma, &mut dbeta]);
     let want_dx = if residual.is_some() { &dx } else { &dz };
 
     let (on_x, on_y, on_dy) = (rig.put(dtype, &x)?, rig.put(dtype, &y)?, rig.put(dtype, &dy)?);
     let (on_mean, on_var, on_gamma) = (gpu.upload(&mean)?, gpu.upload(&var)?, gpu.upload(&gamma)?);
     let (mut on_dgamma, mut on_dbeta) = (gpu.buffer(Dtype::F32, c)?, gpu.buffer(Dtype::F32, c)?);
     let seen = (activation != Activation::None).then_some(&on_y);
+    let forward = Normalized {
+        statistics,
+        x: &on_x,
+        mean: &on_mean,
+        var: &on_var,
+        gamma: &on_gamma,
+        activation,
+        y: seen,
+    };
     let mut on_dz = gpu.buffer(dtype, dy.len())?;
     let got = rig.twice(dtype, dy.len(), |out| {
         let beside = residual.is_some();
         // The input gradient overwrites dy, or goes to a separate buffer.
         gpu.copy(&on_dy, if beside { &mut on_dz } else { &mut *out })?;
         let (over, dx) = if beside { (&mut on_dz, Some(out)) } else { (out, None) };
-        cuda::batch_norm_backward(
-            gpu,
-            rows,
-            c,
-            statistics,
-            &on_x,
-            &on_mean,
-            &on_var,
-            &on_gamma,
-            EPS,
-            activation,
-            seen,
-            over,
-            dx,
-            &mut on_dgamma,
-            &mut on_dbeta,
-        )
+        cuda::batch_norm_backward(gpu, &g, &forward, over, dx, [&mut on_dgamma, &mut on_dbeta])
     })?;
     let at = |what: &str| format!("{what}, {statistics:?} statistics, {rows}×{c}");
     tally.compare(&at("dx"), limit(dtype), &got, &stored(dtype, want_dx.clone()));

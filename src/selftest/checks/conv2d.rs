@@ -1,18 +1,18 @@
 //! Convolutions and both their gradients: one group with every grade, several groups with the dispatched kernels.
 
 use super::products::limit;
-use crate::selftest::Case;
+use crate::selftest::case::Case;
 use crate::selftest::grades::{Grade, Pass};
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, factors, random};
 use lopper_engine::Result;
 use lopper_kernels::cpu;
 use lopper_kernels::cuda::Epilogue;
-use lopper_kernels::params::{Activation, Dtype, Precision};
+use lopper_kernels::params::{Activation, Dtype};
 use lopper_kernels::shapes::Conv2d;
 
 /// Returns a case for each pass.
-pub fn cases(grade: Grade, precision: Precision) -> Vec<Case> {
+pub fn cases(grade: Grade, precision: Dtype) -> Vec<Case> {
     let of = |pass: Pass| {
         let how = format!("{}, {}", grade.name(), precision.name());
         let chosen = grade == Grade::Chosen;
@@ -76,14 +76,7 @@ fn layers() -> Vec<Conv2d> {
     layers.map(of).into_iter().chain([depthwise]).collect()
 }
 
-fn one(
-    rig: &Rig,
-    tally: &mut Tally,
-    grade: Grade,
-    precision: Precision,
-    pass: Pass,
-    g: &Conv2d,
-) -> Result<()> {
+fn one(rig: &Rig, tally: &mut Tally, grade: Grade, precision: Dtype, pass: Pass, g: &Conv2d) -> Result<()> {
     if pass == Pass::Forward {
         return forward(rig, tally, grade, precision, g);
     }
@@ -107,7 +100,7 @@ fn one(
 }
 
 /// Checks the forward pass with a bias, a residual and an activation.
-fn forward(rig: &Rig, tally: &mut Tally, grade: Grade, precision: Precision, g: &Conv2d) -> Result<()> {
+fn forward(rig: &Rig, tally: &mut Tally, grade: Grade, precision: Dtype, g: &Conv2d) -> Result<()> {
     let values = |seed, len| factors(precision, random(seed, len));
     let dtype = precision.storage();
     let (x, w, residual) = (values(1, g.x_len()), values(2, g.w_len()), values(3, g.y_len()));

@@ -1,7 +1,7 @@
 //! Elementwise operations, and operations on channels.
 
 use crate::selftest::line::Tally;
-use crate::selftest::rig::{FLOATS, Rig, name, random, rounding, stored};
+use crate::selftest::rig::{FLOATS, Rig, random, rounding, stored};
 use lopper_engine::Result;
 use lopper_kernels::cpu::{self, Cpu};
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
@@ -74,7 +74,7 @@ pub fn conversion(rig: &Rig, tally: &mut Tally, from: Dtype) -> Result<()> {
         let on = rig.put(from, &x)?;
         for to in FLOATS {
             let got = rig.twice(to, len, |y| cuda::convert(&rig.gpu, &on, y))?;
-            tally.compare(&format!("to {}, {len}", name(to)), 0.0, &got, &stored(to, x.clone()));
+            tally.compare(&format!("to {to}, {len}"), 0.0, &got, &stored(to, x.clone()));
         }
     }
     Ok(())

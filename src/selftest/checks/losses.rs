@@ -57,25 +57,25 @@ pub fn losses(rig: &Rig, tally: &mut Tally) -> Result<()> {
         };
 
         let got = rig.twice(F32, 1, |loss| {
-            cuda::cross_entropy_forward(gpu, rows, k, &on_a, &on_targets, SMOOTHING, loss)
+            cuda::cross_entropy_forward(gpu, [rows, k], &on_a, &on_targets, SMOOTHING, loss)
         })?;
-        let loss = cpu::cross_entropy_forward(cpu, rows, k, &a, &targets, SMOOTHING);
+        let loss = cpu::cross_entropy_forward(cpu, [rows, k], &a, &targets, SMOOTHING);
         compare("cross entropy", &got, &[loss]);
         let got = rig.twice(F32, a.len(), |d| {
-            cuda::cross_entropy_input_grad(gpu, rows, k, &on_a, &on_targets, SMOOTHING, &on_scale, d)
+            cuda::cross_entropy_input_grad(gpu, [rows, k], &on_a, &on_targets, SMOOTHING, &on_scale, d)
         })?;
-        cpu::cross_entropy_input_grad(cpu, rows, k, &a, &targets, SMOOTHING, SCALE, &mut want);
+        cpu::cross_entropy_input_grad(cpu, [rows, k], &a, &targets, SMOOTHING, SCALE, &mut want);
         compare("cross entropy gradient", &got, &want);
 
         let got = rig.twice(F32, 1, |loss| {
-            cuda::kl_divergence_forward(gpu, rows, k, &on_a, &on_b, TEMPERATURE, loss)
+            cuda::kl_divergence_forward(gpu, [rows, k], &on_a, &on_b, TEMPERATURE, loss)
         })?;
-        let loss = cpu::kl_divergence_forward(cpu, rows, k, &a, &b, TEMPERATURE);
+        let loss = cpu::kl_divergence_forward(cpu, [rows, k], &a, &b, TEMPERATURE);
         compare("divergence", &got, &[loss]);
         let got = rig.twice(F32, a.len(), |d| {
-            cuda::kl_divergence_input_grad(gpu, rows, k, &on_a, &on_b, TEMPERATURE, &on_scale, d)
+            cuda::kl_divergence_input_grad(gpu, [rows, k], &on_a, &on_b, TEMPERATURE, &on_scale, d)
         })?;
-        cpu::kl_divergence_input_grad(cpu, rows, k, &a, &b, TEMPERATURE, SCALE, &mut want);
+        cpu::kl_divergence_input_grad(cpu, [rows, k], &a, &b, TEMPERATURE, SCALE, &mut want);
         compare("divergence gradient", &got, &want);
 
         let got = rig.twice(F32, 1, |loss| cuda::mse_forward(gpu, &on_a, &on_b, loss))?;

@@ -11,11 +11,12 @@ mod sparse;
 
 pub use sparse::kill_every_other_block;
 
+use super::case::Case;
 use super::grades::Grade;
+use super::line::Tally;
 use super::rig::{FLOATS, Rig};
-use super::{Case, rig};
 use lopper_engine::Result;
-use lopper_kernels::params::{Dtype, Precision};
+use lopper_kernels::params::Dtype;
 
 pub fn elementwise(_: &Rig) -> Result<Vec<Case>> {
     Ok(in_every_type(&[
@@ -57,7 +58,7 @@ pub fn wgmma(_: &Rig) -> Result<Vec<Case>> {
 }
 
 fn of_grade(grade: Grade) -> Vec<Case> {
-    let of = |&precision: &Precision| {
+    let of = |&precision: &Dtype| {
         let mut cases = vec![products::gemm(grade, precision)];
         cases.extend(conv2d::cases(grade, precision));
         cases
@@ -67,7 +68,7 @@ fn of_grade(grade: Grade) -> Vec<Case> {
 
 /// Returns the checks of the operations that dispatch to a grade, in every precision.
 pub fn dispatch(_: &Rig) -> Result<Vec<Case>> {
-    let of = |&precision: &Precision| {
+    let of = |&precision: &Dtype| {
         let mut cases = vec![products::linear(precision)];
         cases.extend(conv2d::cases(Grade::Chosen, precision));
         cases.extend([sparse::masked(precision), sparse::compact(precision)]);
@@ -76,12 +77,12 @@ pub fn dispatch(_: &Rig) -> Result<Vec<Case>> {
     Ok(Grade::Chosen.precisions().iter().flat_map(of).collect())
 }
 
-type InType = fn(&Rig, &mut super::Tally, Dtype) -> Result<()>;
+type InType = fn(&Rig, &mut Tally, Dtype) -> Result<()>;
 
 fn in_every_type(checks: &[(&'static str, InType)]) -> Vec<Case> {
     let of = |&(what, check): &(&'static str, InType)| {
         FLOATS.map(|dtype| {
-            Case::check(what, rig::name(dtype), move |rig: &Rig, tally: &mut _| check(rig, tally, dtype))
+            Case::check(what, dtype.name(), move |rig: &Rig, tally: &mut _| check(rig, tally, dtype))
         })
     };
     checks.iter().flat_map(of).collect()

@@ -59,10 +59,10 @@ pub fn adam(rig: &Rig, tally: &mut Tally) -> Result<()> {
                 rig.gpu.write(out, &p)?;
                 rig.gpu.write(&mut on_m, &m)?;
                 rig.gpu.write(&mut on_v, &v)?;
-                cuda::adam_step(&rig.gpu, &h, 3, out, &on_g, &mut on_m, &mut on_v, on_mask.as_ref())
+                cuda::adam_step(&rig.gpu, &h, 3, out, &on_g, [&mut on_m, &mut on_v], on_mask.as_ref())
             })?;
             let (mut m, mut v) = (m.clone(), v.clone());
-            cpu::adam_step(&rig.cpu, &h, 3, &mut p, &g, &mut m, &mut v, mask.map(|m| &m[..]));
+            cpu::adam_step(&rig.cpu, &h, 3, &mut p, &g, [&mut m, &mut v], mask.map(|m| &m[..]));
             let at = format!("{}{}", p.len(), masked(mask.is_some()));
             tally.compare(&format!("p, {at}"), 2e-6, &got, &p);
             tally.compare(&format!("first moment, {at}"), 1e-6, &rig.get(&on_m)?, &m);

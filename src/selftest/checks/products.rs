@@ -1,21 +1,21 @@
 //! Matrix products and linear layers.
 
-use crate::selftest::Case;
+use crate::selftest::case::Case;
 use crate::selftest::grades::Grade;
 use crate::selftest::line::Tally;
 use crate::selftest::rig::{Rig, epsilon, factors, random};
 use lopper_engine::Result;
 use lopper_kernels::cpu;
 use lopper_kernels::cuda::{self, Epilogue};
-use lopper_kernels::params::{Dtype, Precision, Trans};
-use lopper_kernels::shapes::Linear;
+use lopper_kernels::params::{Dtype, Trans};
+use lopper_kernels::shapes::{Linear, Matmul};
 
 /// Returns how far a sum of `depth` products of random numbers may differ between summation orders, relative to the
 /// largest sum, plus the rounding to `dtype`. The limit is wider for tensor cores, which truncate their sums where
 /// others round. It still detects a missing product, which changes a sum by `1/√depth` or more.
-pub fn limit(precision: Precision, depth: usize, dtype: Dtype) -> f64 {
+pub fn limit(precision: Dtype, depth: usize, dtype: Dtype) -> f64 {
     let growth = f64::from(f32::EPSILON) * (depth as f64).sqrt();
-    let sums = if precision == Precision::F32 { 2e-5 + 2.0 * growth } else { 1e-4 + 8.0 * growth };
+    let sums = if precision == Dtype::F32 { 2e-5 + 2.0 * growth } else { 1e-4 + 8.0 * growth };
     sums + if dtype == Dtype::F32 { 0.0 } else { epsilon(dtype) }
 }
 
@@ -27,7 +27,7 @@ fn sizes(rig: &Rig) -> Vec<[usize; 3]> {
 }
 
 /// Checks every transpose, overwriting C and adding to it; for Hopper's kernels, only the supported combinations.
-pub fn gemm(grade: Grade, precision: Precision) -> Case {
+pub fn gemm(grade: Grade, precision: Dtype) -> Case {
     let how = format!("{}, {}", grade.name(), precision.name());
     Case::check("gemm", how, move |rig, tally| {
         if grade == Grade::Wgmma && rig.gpu.arch() != "sm_90a" {
@@ -53,11 +53,11 @@ fn one(
     rig: &Rig,
     tally: &mut Tally,
     grade: Grade,
-    precision: Precision,
+    precision: Dtype,
     trans: [Trans; 2],
     sizes: [usize; 3],
 ) -> Result<()> {
-    let ([m, n, k], dtype) = (sizes, precision.storage());
+    let ([m, n, k], g, dtype) = (sizes, Matmul::new(trans, sizes), precision.storage());
     let (a, b) = (factors(precision, random(1, m * k)), factors(precision, random(2, k * n)));
     let start = factors(precision, random(3, m * n));
     let (on_a, on_b, on_start) = (rig.put(dtype, &a)?, rig.put(dtype, &b)?, rig.put(dtype, &start)?);
@@ -65,10 +65,10 @@ fn one(
     for &accumulate in both {
         let got = rig.twice(dtype, m * n, |c| {
             gpu.copy(&on_start, c)?;
-            grade.gemm(&gpu, trans, sizes, &on_a, &on_b, accumulate, c)
+            grade.gemm(&gpu, &g, &on_a, &on_b, accumulate, c)
         })?;
         let mut want = start.clone();
-        cpu::gemm(&rig.cpu, trans[0], trans[1], m, n, k, &a, &b, accumulate, &mut want);
+        cpu::gemm(&rig.cpu, &g, &a, &b, accumulate, &mut want);
         let sum = if accumulate { ", added" } else { "" };
         let at = format!("{:?} {:?} {m}×{n}×{k}{sum}", trans[0], trans[1]);
         tally.compare(&at, limit(precision, k, dtype), &got, &want);
@@ -77,7 +77,7 @@ fn one(
 }
 
 /// Checks linear layers with a bias, and both gradients.
-pub fn linear(precision: Precision) -> Case {
+pub fn linear(precision: Dtype) -> Case {
     Case::check("linear", precision.name(), move |rig, tally| {
         let small = [[3, 17, 5], [16, 130, 70], [1, 3000, 40], [40, 72, 24]];
         let large = [[64, 4096, 4096], [64, 2048, 1000]];
@@ -88,7 +88,7 @@ pub fn linear(precision: Precision) -> Case {
     })
 }
 
-fn layer(rig: &Rig, tally: &mut Tally, precision: Precision, g: &Linear) -> Result<()> {
+fn layer(rig: &Rig, tally: &mut Tally, precision: Dtype, g: &Linear) -> Result<()> {
     let (gpu, cpu, dtype) = (&rig.gpu(precision), &rig.cpu, precision.storage());
     let values = |seed, len| factors(precision, random(seed, len));
     let (x, w, dy) = (values(1, g.n * g.inputs), values(2, g.outputs * g.inputs), values(3, g.n * g.outputs));

@@ -1,11 +1,12 @@
 //! The convolutions of VGG16 and two ResNets on 64 images of 128 pixels, with both their gradients.
 
 use super::{GRADES, noise, time};
+use crate::selftest::case::Case;
 use crate::selftest::grades::{Grade, Pass};
 use crate::selftest::line::Timing;
-use crate::selftest::{Case, Rig};
+use crate::selftest::rig::Rig;
 use lopper_engine::{Layer, Result};
-use lopper_kernels::params::{Dtype, Precision};
+use lopper_kernels::params::Dtype;
 use lopper_kernels::shapes::Conv2d;
 use lopper_models::{Options, numbered_classes};
 
@@ -31,13 +32,13 @@ pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn case(name: &str, g: Conv2d, pass: Pass, grade: Grade, precision: Precision) -> Case {
+fn case(name: &str, g: Conv2d, pass: Pass, grade: Grade, precision: Dtype) -> Case {
     let how = format!("{}, {}, {}", pass.name(), grade.name(), precision.name());
     Case::time(name, how, move |rig| product(rig, &g, pass, grade, precision))
 }
 
 /// Times one product.
-pub fn product(rig: &Rig, g: &Conv2d, pass: Pass, grade: Grade, precision: Precision) -> Result<Timing> {
+pub fn product(rig: &Rig, g: &Conv2d, pass: Pass, grade: Grade, precision: Dtype) -> Result<Timing> {
     let dtype = precision.storage();
     let (x, w, y) = (g.x_len(), g.w_len(), g.y_len());
     let (a, b, out, stored) = match pass {

@@ -9,13 +9,15 @@ pub use conv2d::cases as conv2d;
 pub use networks::cases as networks;
 pub use sparse::cases as sparse;
 
+use super::case::Case;
 use super::grades::Grade;
 use super::line::Timing;
+use super::rig::Rig;
 use super::rig::random;
-use super::{Case, Rig};
 use lopper_engine::Result;
 use lopper_kernels::cuda::{self, DeviceBuffer, Timer};
-use lopper_kernels::params::{Dtype, Precision, Trans};
+use lopper_kernels::params::{Dtype, Trans};
+use lopper_kernels::shapes::Matmul;
 use std::time::{Duration, Instant};
 
 /// Grades to time, each in all of its precisions.
@@ -59,16 +61,16 @@ fn noise(rig: &Rig, dtype: Dtype, len: usize) -> Result<DeviceBuffer> {
 /// Times square products with every grade.
 pub fn gemm(rig: &Rig) -> Result<Vec<Case>> {
     let size = if rig.large { 4096 } else { 64 };
-    let of = |(grade, precision): (Grade, Precision)| {
+    let of = |(grade, precision): (Grade, Dtype)| {
         let how = format!("{}, {}", grade.name(), precision.name());
         Case::time(format!("gemm {size}³"), how, move |rig| {
             let dtype = precision.storage();
             let (a, b) = (noise(rig, dtype, size * size)?, noise(rig, dtype, size * size)?);
             let mut c = rig.gpu.buffer(dtype, size * size)?;
             // The product of a linear layer, and the only one that wgmma supports.
-            let trans = [Trans::No, Trans::Yes];
+            let g = Matmul::new([Trans::No, Trans::Yes], [size; 3]);
             let gpu = rig.gpu(precision);
-            time(rig, (size as u64).pow(3), || grade.gemm(&gpu, trans, [size; 3], &a, &b, false, &mut c))
+            time(rig, (size as u64).pow(3), || grade.gemm(&gpu, &g, &a, &b, false, &mut c))
         })
     };
     let there = |grade: &Grade| *grade != Grade::Wgmma || rig.gpu.arch() == "sm_90a";

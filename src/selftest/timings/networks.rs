@@ -1,13 +1,14 @@
 //! Whole networks in wall-clock time: the latency of one image, and training steps.
 
 use crate::latency::{Latency, test_images};
+use crate::selftest::case::Case;
 use crate::selftest::line::Timing;
-use crate::selftest::{Case, Rig};
+use crate::selftest::rig::Rig;
 use lopper_engine::data::Batch;
 use lopper_engine::plan::Plan;
 use lopper_engine::train::{CrossEntropy, Optimizer, OptimizerConfig, gradients};
 use lopper_engine::{Error, Graph, Result, Tape, Tensor};
-use lopper_kernels::params::Precision;
+use lopper_kernels::params::Dtype;
 use lopper_models::{Options, numbered_classes};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub fn cases(rig: &Rig) -> Result<Vec<Case>> {
     let latency = format!("{}, one image of {size} px", networks[0]);
     let mut cases = vec![Case::time(latency, "plan, f32", move |rig| of_one_image(rig, networks[0], size))];
     for network in networks {
-        for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+        for precision in [Dtype::F32, Dtype::Tf32, Dtype::Bf16] {
             let what = format!("{network}, training step, {batch} images of {size} px");
             cases.push(Case::time(what, precision.name(), move |rig| {
                 training(rig, network, size, batch, precision)
@@ -41,14 +42,14 @@ fn effort(rig: &Rig) -> (usize, Duration) {
 }
 
 fn of_one_image(rig: &Rig, name: &str, size: usize) -> Result<Timing> {
-    let mut plan = Plan::new(&network(rig, name, size)?, [1, size, size, 3], &rig.device(Precision::F32))?;
+    let mut plan = Plan::new(&network(rig, name, size)?, [1, size, size, 3], &rig.device(Dtype::F32))?;
     let (runs, time) = effort(rig);
     let latency = Latency::measure(&mut plan, &test_images(size * size * 3), runs, time)?;
     Ok(images(&latency, 1))
 }
 
 /// Times forward pass, cross entropy, backward pass and Adam, until the device has finished.
-fn training(rig: &Rig, name: &str, size: usize, batch: usize, precision: Precision) -> Result<Timing> {
+fn training(rig: &Rig, name: &str, size: usize, batch: usize, precision: Dtype) -> Result<Timing> {
     let (mut graph, device) = (network(rig, name, size)?, rig.device(precision));
     let shape = [batch, size, size, 3];
     let images_of_it = Tensor::from_vec(&shape, test_images(shape.iter().product()))?;

@@ -15,6 +15,8 @@
 
 use super::winograd::{self, Tiling};
 use crate::cpu::Cpu;
+use crate::cpu::tile_kernel::Types;
+use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use std::fmt;
 
@@ -87,6 +89,8 @@ pub struct Choice {
     /// The chosen algorithm.
     pub algorithm: Algorithm,
     reason: Reason,
+    /// The share of zeros among the weights that the algorithm multiplies, as far as the pattern lists them.
+    zeros: f64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -120,7 +124,7 @@ fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
 /// The estimated time of Winograd's algorithm with this tile size, in multiply-accumulates.
 fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
     let (c, o, points) = (g.c as f64, g.o as f64, tiling.points() as f64);
-    let (tiles, mr) = (tiling.tiles(g), cpu.backend.gemm_tiles()[0].mr);
+    let (tiles, mr) = (tiling.tiles(g), cpu.backend.tiles(Types::F32)[0].mr);
     let computed = tiles.next_multiple_of(mr);
     let shared = winograd::together(tiling.points() * g.c * g.o, computed < 4 * mr);
     let transform = if shared { SHARED_TRANSFORM } else { TRANSFORM };
@@ -135,7 +139,7 @@ fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
 
 /// The number of floats in a vector: the narrowest register tile is one vector wide.
 fn lanes(cpu: &Cpu) -> f64 {
-    cpu.backend.gemm_tiles()[0].nr as f64
+    cpu.backend.tiles(Types::F32)[0].nr as f64
 }
 
 /// The cost factor per step of a reduction, including the ends of a register tile.
@@ -144,30 +148,34 @@ fn with_ends(reduction: f64) -> f64 {
 }
 
 impl Choice {
-    /// Chooses for `g`, whose filters are the live ones.
-    pub(super) fn new(cpu: &Cpu, g: &Conv2d, packing: Packing) -> Self {
-        if g.o == 0 {
-            return Self::only("no filter is live");
-        }
-        match packing {
-            _ if cpu.is_strict() => Self { algorithm: Algorithm::Direct, reason: Reason::Asked },
-            Packing::By(algorithm) => match winograd::refuses(g) {
+    /// Chooses for the filters of `g` that `pattern` keeps.
+    pub(super) fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> Self {
+        let live = Conv2d { o: pattern.filters().len(), ..*g };
+        let choice = match packing {
+            _ if live.o == 0 => Self::only("no filter is live"),
+            _ if cpu.is_strict() => Self::asked(Algorithm::Direct),
+            Packing::By(algorithm) => match winograd::refuses(&live) {
                 Some(why) if algorithm != Algorithm::Direct => Self::only(why),
-                _ => Self { algorithm, reason: Reason::Asked },
+                _ => Self::asked(algorithm),
             },
-            Packing::Fastest(weights) => Self::fastest(cpu, g, weights),
-        }
+            Packing::Fastest(weights) => Self::fastest(cpu, &live, weights),
+        };
+        Self { zeros: pattern.zeros_of_live_filters(), ..choice }
+    }
+
+    fn asked(algorithm: Algorithm) -> Self {
+        Self { algorithm, reason: Reason::Asked, zeros: 0.0 }
     }
 
     /// Chooses the direct algorithm because no other applies.
     pub(super) fn only(why: &'static str) -> Self {
-        Self { algorithm: Algorithm::Direct, reason: Reason::Only(why) }
+        Self { algorithm: Algorithm::Direct, reason: Reason::Only(why), zeros: 0.0 }
     }
 
     /// Chooses the algorithm with the lowest estimate for `g`.
     pub(super) fn fastest(cpu: &Cpu, g: &Conv2d, weights: Weights) -> Self {
         if cpu.is_strict() {
-            return Self { algorithm: Algorithm::Direct, reason: Reason::Asked };
+            return Self::asked(Algorithm::Direct);
         }
         if let Some(why) = winograd::refuses(g) {
             return Self::only(why);
@@ -183,19 +191,26 @@ impl Choice {
         } else {
             Algorithm::Direct
         };
-        Self { algorithm, reason: Reason::Estimated { winograd2, winograd4 } }
+        Self { algorithm, reason: Reason::Estimated { winograd2, winograd4 }, zeros: 0.0 }
+    }
+
+    /// A note on the zeros that no kernel skips, if they are at least one percent of the multiplied weights.
+    pub fn zeros_note(&self) -> Option<String> {
+        let percent = 100.0 * self.zeros;
+        (percent >= 1.0).then(|| format!("{percent:.0} % of the weights are zero, which no kernel skips"))
     }
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
-            Reason::Asked => f.write_str("as asked"),
-            Reason::Only(why) => f.write_str(why),
+            Reason::Asked => f.write_str("as asked")?,
+            Reason::Only(why) => f.write_str(why)?,
             Reason::Estimated { winograd2, winograd4 } => {
                 let (four, two) = (Algorithm::Winograd4, Algorithm::Winograd2);
-                write!(f, "of direct: {four} {winograd4:.2}, {two} {winograd2:.2}")
+                write!(f, "of direct: {four} {winograd4:.2}, {two} {winograd2:.2}")?;
             }
         }
+        self.zeros_note().map_or(Ok(()), |note| write!(f, "; {note}"))
     }
 }

@@ -2,13 +2,17 @@
 //! convolution that does not fit can thus be rejected before it is allocated. The result is never less than what is
 //! allocated, as tests of plans assert.
 
-use super::algorithm::{Choice, Packing};
+use super::algorithm::{Algorithm, Packing};
+use super::gather;
+use super::layout::Layout;
 use super::padded;
-use super::winograd::{Direction, Filters};
-use crate::cpu::panels::{packed_len, split_columns};
+use crate::cpu::Cpu;
+use crate::cpu::linear::as_conv2d;
 use crate::cpu::tile::MAX_NR;
-use crate::cpu::{Cpu, depthwise};
-use crate::shapes::Conv2d;
+use crate::dtype::Dtype;
+use crate::params::CompactIndex;
+use crate::pattern::Pattern;
+use crate::shapes::{Conv2d, Linear};
 
 /// The maximum number of windows or pixels whose pointers a task of a direct kernel lists at a time.
 const BLOCK: u64 = 128;
@@ -25,28 +29,42 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Computes the footprint of `g` with weights packed as `packing` allows; group `i` has `filters[i]` filters.
-    pub fn new(cpu: &Cpu, g: &Conv2d, filters: &[usize], packing: Packing) -> Self {
+    /// Computes the footprint of `g` with the live filters of `pattern` packed as `packing` allows.
+    pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> Self {
+        Self::stored(cpu, g, pattern, packing, Dtype::F32)
+    }
+
+    /// Computes the footprint of a linear layer with the live rows of `pattern` packed as `dtype`.
+    pub fn linear(cpu: &Cpu, g: &Linear, pattern: &Pattern, dtype: Dtype) -> Self {
+        Self::stored(cpu, &as_conv2d(g), pattern, Packing::By(Algorithm::Direct), dtype)
+    }
+
+    fn stored(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing, dtype: Dtype) -> Self {
         let floats = |count: usize| 4 * count as u64;
         let taps = g.kh as u64 * g.kw as u64;
         // Lists of pointers grow by doubling.
         let tables = cpu.thread_count() as u64 * BLOCK * (2 * 8 * (taps + 1) + floats(MAX_NR));
-        let plain = Self { packed: 16 * taps + floats(g.c * g.kw), borrowed: 0, workspaces: tables };
-        if depthwise::applies(g) {
-            return Self { packed: plain.packed + floats(g.w_len()), ..plain };
-        }
-        let live = Conv2d { o: filters.iter().sum(), ..*g };
-        if let Some(tiling) = Choice::new(cpu, &live, packing).algorithm.tiling() {
-            let filters = Filters::new(cpu, &live, tiling, Direction::Forward);
-            let [pass, block] = filters.pass_lens(g.c, tiling.tiles(g)).map(floats);
-            let workspaces = cpu.thread_count() as u64 * block + tables;
-            return Self { packed: plain.packed + floats(filters.len()), borrowed: pass, workspaces };
-        }
-        // A filter's length is the number of taps times the channels of one group.
-        let k = g.kh * g.kw * (g.c / g.groups);
-        let panels = |&count: &usize| floats(packed_len(&split_columns(cpu.backend, count, k, 0), k));
-        let packed = plain.packed + filters.iter().map(panels).sum::<u64>();
-        let borrowed = if padded::applies(g) { padded::bytes(g) } else { 0 };
-        Self { packed, borrowed, ..plain }
+        let (_, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
+        let index = if pattern.has_dead_filters() { floats(pattern.filters().len()) } else { 0 };
+        let packed = 16 * taps + floats(g.c * g.kw) + layout.bytes(g) as u64 + index;
+        let (borrowed, workspaces) = match &layout {
+            Layout::Winograd(filters) => {
+                let [pass, block] = filters.pass_lens(g.c, filters.tiling().tiles(g)).map(floats);
+                (pass, cpu.thread_count() as u64 * block + tables)
+            }
+            Layout::Panels(_) if padded::applies(g) => (padded::bytes(g), tables),
+            Layout::Panels(_) | Layout::Depthwise => (0, tables),
+        };
+        Self { packed, borrowed, workspaces }
+    }
+
+    /// Computes the footprint of a compact convolution of the outer geometry `g`, which gathers the live channels of
+    /// `index` into a separate buffer.
+    pub fn compact(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Packing) -> Self {
+        let (inner, pattern) = gather::inner(g, index);
+        let needs = Self::new(cpu, &inner, &pattern, packing);
+        let lists = 8 * (index.inputs.len() + index.outputs.len() + 2 * g.o) as u64;
+        let gathered = inner.x_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
+        Self { packed: needs.packed + lists, borrowed: needs.borrowed.max(gathered), ..needs }
     }
 }

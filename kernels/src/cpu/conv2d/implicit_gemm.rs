@@ -11,14 +11,14 @@
 //! Every element of y is one sum, in the order taps, channels, regardless of which task computes it. The results are
 //! therefore bit-identical for any number of threads.
 
+use super::Epilogue;
+use super::scatter::Scatter;
 use super::windows::Windows;
-use super::{Epilogue, Scatter};
 use crate::cpu::Cpu;
 use crate::cpu::panels::Panel;
-use crate::cpu::scratch::{Shared, Workspace};
+use crate::cpu::shared::Shared;
+use crate::cpu::shelf::Workspace;
 use crate::cpu::tile::{MAX_NR, Tile};
-use crate::params::Storage;
-use half::bf16;
 use rayon::prelude::*;
 
 /// The number of windows per task, rounded down to whole tiles: enough to use a panel loaded from memory often, few
@@ -47,9 +47,8 @@ pub(super) struct ImplicitGemm<'a> {
     /// A row of zeros, for taps in the padding and slots without a window.
     pub zeros: &'a [f32],
     pub panels: &'a [Panel],
-    /// The panels' elements; bf16 storage puts two of them in the place of one f32.
-    pub packed: &'a [f32],
-    pub storage: Storage,
+    /// The packed panels, in the layout of their kernels.
+    pub packed: &'a [u8],
     /// The number of floats that each tap contributes to the reduction.
     pub len: usize,
     pub scatter: Option<&'a Scatter>,
@@ -91,22 +90,6 @@ impl ImplicitGemm<'_> {
         });
     }
 
-    /// A pointer to the packed elements from `index` on.
-    fn weights(&self, index: usize) -> *const u8 {
-        match self.storage {
-            Storage::F32 => self.packed[index..].as_ptr().cast(),
-            Storage::Bf16 => bytemuck::cast_slice::<f32, bf16>(self.packed)[index..].as_ptr().cast(),
-        }
-    }
-
-    /// The size of a packed element in bytes.
-    fn element_size(&self) -> usize {
-        match self.storage {
-            Storage::F32 => size_of::<f32>(),
-            Storage::Bf16 => size_of::<bf16>(),
-        }
-    }
-
     /// Computes a range of panels for `count` windows.
     fn task(
         &self,
@@ -133,8 +116,7 @@ impl ImplicitGemm<'_> {
                     let plain = Epilogue::default();
                     let tile = Panel { start: 0, ..*panel };
                     self.panel(&tile, &shape, rows, &local, scattered.as_mut_ptr(), &plain);
-                    let columns = panel.start..panel.start + panel.width;
-                    scatter.expand(cpu, columns, &out[..count], scattered, MAX_NR, &self.epilogue, y);
+                    scatter.expand(cpu, panel.columns(), &out[..count], scattered, MAX_NR, &self.epilogue, y);
                 }
             }
         }
@@ -152,10 +134,6 @@ impl ImplicitGemm<'_> {
     ) {
         let &Reduction { segments, len, stride, count } = shape;
         let kernel = panel.kernel;
-        let run = match self.storage {
-            Storage::F32 => kernel.run,
-            Storage::Bf16 => kernel.run_bf16,
-        };
         // A chunk holds one or more whole segments, or a segment is divided into several chunks.
         let segments_each = (CHUNK / len).max(1);
         let len_each = if segments_each == 1 { CHUNK.min(len) } else { len };
@@ -167,8 +145,9 @@ impl ImplicitGemm<'_> {
                 let step = first_segment * len + first_k;
                 let (segments, len) =
                     (segments_each.min(segments - first_segment), len_each.min(len - first_k));
-                let b = self.weights(panel.offset + step * kernel.nr);
-                let bytes = segments * len * kernel.nr * self.element_size();
+                let offset = panel.first_byte() + kernel.packed_bytes(step);
+                let b = self.packed[offset..].as_ptr();
+                let bytes = kernel.packed_bytes(segments * len);
                 for p in (0..count).step_by(kernel.mr) {
                     let tile = Tile {
                         segments,
@@ -191,10 +170,10 @@ impl ImplicitGemm<'_> {
                     };
                     // SAFETY: the panel's kernel comes from a backend that this machine supports. Each of the
                     // `segments × stride` row pointers leads to the windows' `row_len ≥ a_offset + len` floats, in
-                    // `source` or in `zeros`. B holds `k · nr` elements from `panel.offset` on, of the type that `run`
-                    // reads. The offsets in `out` are whole pixels of C and of the residual; each pixel, and the bias,
-                    // has at least `panel.start + panel.width` columns. No other task has this block and panel.
-                    unsafe { run(&tile) }
+                    // `source` or in `zeros`. B holds `k` rows from the panel's first byte on, packed by this kernel. The
+                    // offsets in `out` are whole pixels of C and of the residual; each pixel, and the bias, has at
+                    // least `panel.start + panel.width` columns. No other task has this block and panel.
+                    unsafe { (kernel.run)(&tile) }
                 }
             }
         }

@@ -11,9 +11,9 @@ use super::implicit_gemm::ImplicitGemm;
 use super::windows::Windows;
 use super::winograd::{Direction, run_fresh};
 use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
-use crate::cpu::scratch::Shared;
+use crate::cpu::shared::Shared;
+use crate::cpu::tile_kernel::Types;
 use crate::cpu::{Cpu, depthwise};
-use crate::params::Storage;
 use crate::residue::Residue;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
@@ -66,7 +66,7 @@ impl Class {
         let k = self.taps.len() * o;
         let mut panels: Vec<Panel> = Vec::new();
         for group in 0..g.groups {
-            let mut columns = split_columns(cpu.backend, c, k, packed_len(&panels, k));
+            let mut columns = split_columns(cpu.backend.tiles(Types::F32), c, k, packed_len(&panels, k));
             for panel in &mut columns {
                 panel.start += group * c;
                 panel.a_offset = group * o;
@@ -85,8 +85,9 @@ impl Class {
             // SAFETY: the rows of different panels and taps are disjoint.
             let part = unsafe { shared.range(panel.offset + tap * rows, rows) };
             let data = &w[(group * o * taps + self.taps[tap]) * c..];
-            let within_group = Panel { start: panel.start - group * c, ..*panel };
-            Strided { data, k_step: taps * c, j_step: 1 }.pack(0, o, &within_group, part);
+            let matrix = Strided { data, k_step: taps * c, j_step: 1, columns: None };
+            let columns = panel.start - group * c..panel.start - group * c + panel.width;
+            panel.kernel.pack(&matrix, 0..o, columns, bytemuck::cast_slice_mut(part));
         };
         cpu.run(|| {
             panels.par_iter().for_each(|panel| (0..self.taps.len()).for_each(|tap| pack(panel, tap)));
@@ -127,8 +128,7 @@ pub fn conv2d_input_grad(cpu: &Cpu, g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut 
             source: dy,
             zeros,
             panels: &panels,
-            packed,
-            storage: Storage::F32,
+            packed: bytemuck::cast_slice(packed),
             len: g.o / g.groups,
             scatter: None,
             epilogue,

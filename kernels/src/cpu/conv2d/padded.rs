@@ -12,7 +12,7 @@
 //! written once per pixel but read only once per panel. The padded copy costs one pass over an image that is small
 //! compared with the output.
 
-use super::windows::Windows;
+use super::windows::{Windows, tap_offsets};
 use crate::cpu::Cpu;
 use crate::cpu::scratch::Scratch;
 use crate::shapes::Conv2d;
@@ -24,8 +24,18 @@ pub(super) fn applies(g: &Conv2d) -> bool {
     g.groups == 1 && g.c < FEW && g.kw > 1 && g.dilation[1] == 1
 }
 
+/// The taps of a forward pass: kernel rows if a padded copy is used, single taps otherwise.
+pub(super) fn forward_taps(g: &Conv2d) -> Vec<[isize; 2]> {
+    if applies(g) { row_taps(g) } else { tap_offsets(g) }
+}
+
+/// The windows of a forward pass over the image or its padded copy; `taps` come from [`forward_taps`].
+pub(super) fn forward_windows<'t>(g: &Conv2d, taps: &'t [[isize; 2]]) -> Windows<'t> {
+    if applies(g) { windows(g, taps) } else { Windows::forward(g, taps) }
+}
+
 /// The offset of each kernel row from the window's origin in the padded image, `[KH]` pairs.
-pub(super) fn row_taps(g: &Conv2d) -> Vec<[isize; 2]> {
+fn row_taps(g: &Conv2d) -> Vec<[isize; 2]> {
     (0..g.kh).map(|k| [(k * g.dilation[0]) as isize, 0]).collect()
 }
 
@@ -57,7 +67,7 @@ pub(super) fn images<'a>(cpu: &'a Cpu, g: &Conv2d, x: &[f32]) -> Scratch<'a> {
 }
 
 /// The windows of a forward pass over a padded copy; `taps` come from [`row_taps`], and each reads `KW · C` floats.
-pub(super) fn windows<'t>(g: &Conv2d, taps: &'t [[isize; 2]]) -> Windows<'t> {
+fn windows<'t>(g: &Conv2d, taps: &'t [[isize; 2]]) -> Windows<'t> {
     Windows { source: size(g), row_len: g.kw * g.c, ..Windows::forward(g, taps) }
 }
 

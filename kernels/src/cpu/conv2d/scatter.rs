@@ -3,7 +3,7 @@
 use super::Epilogue;
 use crate::cpu::Cpu;
 use crate::cpu::activation::activate;
-use crate::cpu::scratch::Shared;
+use crate::cpu::shared::Shared;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::params::Activation;
 use rayon::prelude::*;
@@ -19,18 +19,14 @@ pub(super) struct Scatter {
 }
 
 impl Scatter {
-    /// Creates a scatter. `outputs` are ascending and below `width`. The other columns get `fill` or, without a fill,
-    /// the bias or zero.
-    pub(super) fn new(outputs: Vec<u32>, fill: Option<Vec<f32>>, width: usize) -> Self {
+    /// Creates a scatter, or returns `None` if every column is computed, so that each is already in its place.
+    /// `outputs` are ascending and below `width`. The other columns get `fill` or, without a fill, the bias or zero.
+    pub(super) fn new(outputs: &[u32], fill: Option<&[f32]>, width: usize) -> Option<Self> {
         assert!(outputs.is_sorted_by(|a, b| a < b), "live outputs are listed in ascending order");
         assert!(outputs.last().is_none_or(|&o| (o as usize) < width), "live outputs lie inside the width");
-        assert!(fill.as_ref().is_none_or(|fill| fill.len() == width), "the fill has one value per output");
-        Self { outputs, fill, width }
-    }
-
-    /// Whether every column is computed, so that each is already in its place.
-    pub(super) fn is_identity(&self) -> bool {
-        self.outputs.len() == self.width
+        assert!(fill.is_none_or(|fill| fill.len() == width), "the fill has one value per output");
+        let scatter = || Self { outputs: outputs.to_vec(), fill: fill.map(<[f32]>::to_vec), width };
+        (outputs.len() < width).then(scatter)
     }
 
     /// The number of floats per output pixel.
@@ -54,14 +50,10 @@ impl Scatter {
         let live = &self.outputs[columns.clone()];
         let start = if columns.start == 0 { 0 } else { live[0] as usize };
         let end = self.outputs.get(columns.end).map_or(self.width, |&column| column as usize);
-        let constant = self.fill.as_deref().or(epilogue.bias).map(|values| &values[start..end]);
         for (&pixel, row) in pixels.iter().zip(computed.chunks_exact(row_len)) {
             // SAFETY: only this task writes these columns of this pixel.
             let out = unsafe { y.range(pixel + start, end - start) };
-            match constant {
-                Some(values) => out.copy_from_slice(values),
-                None => out.fill(0.0),
-            }
+            self.put_constants(start..end, epilogue, out);
             for (&column, &value) in live.iter().zip(row) {
                 let bias = epilogue.bias.map_or(0.0, |bias| bias[column as usize]);
                 out[column as usize - start] = value + bias;
@@ -73,17 +65,25 @@ impl Scatter {
         }
     }
 
+    /// Writes the values of the output columns `columns` as if none were computed.
+    fn put_constants(&self, columns: Range<usize>, epilogue: &Epilogue, out: &mut [f32]) {
+        match (&self.fill, epilogue.bias) {
+            (Some(fill), _) => out.copy_from_slice(&fill[columns]),
+            // A sum of zeros is 0.0, which turns a bias of -0.0 into 0.0.
+            (None, Some(bias)) => {
+                out.iter_mut().zip(&bias[columns]).for_each(|(out, bias)| *out = 0.0 + bias);
+            }
+            (None, None) => out.fill(0.0),
+        }
+    }
+
     /// Writes the output if no filter is live.
     pub(super) fn fill_all(&self, cpu: &Cpu, epilogue: &Epilogue, y: Shared) {
         // SAFETY: the caller writes nothing else, and the rows are divided among the threads below.
         let y = unsafe { y.all() };
-        let constant = self.fill.as_deref().or(epilogue.bias);
         cpu.run(|| {
             y.par_chunks_mut(self.width).enumerate().for_each(|(row, out)| {
-                match constant {
-                    Some(values) => out.copy_from_slice(values),
-                    None => out.fill(0.0),
-                }
+                self.put_constants(0..self.width, epilogue, out);
                 let residual = epilogue.residual.map(|r| &r[row * self.width..][..self.width]);
                 cpu.dispatch(Finish { residual, activation: epilogue.activation, out });
             });

@@ -16,12 +16,15 @@
 //! bit-identical for any number of threads. An image with few channels is padded first, so that a kernel row is one run
 //! of columns.
 
+use super::padded::{self, forward_taps, forward_windows};
 use super::windows::Windows;
-use super::{forward_taps, forward_windows, padded, winograd};
+use super::winograd;
 use crate::cpu::panels::{Panel, split_columns};
-use crate::cpu::scratch::{Shared, Workspace};
+use crate::cpu::shared::Shared;
+use crate::cpu::shelf::Workspace;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::{MAX_MR, MAX_NR, Tile, load_lanes, store_lanes};
+use crate::cpu::tile_kernel::Types;
 use crate::cpu::{Cpu, depthwise};
 use crate::params::Activation;
 use crate::shapes::Conv2d;
@@ -96,7 +99,7 @@ pub fn conv2d_weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut
     let windows = forward_windows(g, &taps);
     let run = windows.row_len / g.groups;
     let (pixels, filters, columns) = (windows.count(), g.o / g.groups, g.w_len() / g.o);
-    let panels = split_columns(cpu.backend, columns, STEP, 0);
+    let panels = split_columns(cpu.backend.tiles(Types::F32), columns, STEP, 0);
     let division = Division::new(pixels, g.groups, filters, columns, panels.len());
     let Division { chunks, chunk, filter_blocks, filters_each, panel_blocks, panels_each } = division;
 
@@ -186,7 +189,7 @@ impl WeightGrad<'_> {
         let taps = &self.windows.taps[first_tap..(last.start + last.width).div_ceil(self.run)];
         let windows = Windows { taps, ..self.windows };
 
-        let lanes = self.cpu.backend.gemm_tiles()[0].nr;
+        let lanes = self.cpu.backend.tiles(Types::F32)[0].nr;
         let Workspace { rows, out, floats } = workspace;
         let strips_len = (filters.len().next_multiple_of(lanes) * STRIP).next_multiple_of(16);
         let floats = Workspace::floats(floats, strips_len + STEP * MAX_NR);

@@ -1,10 +1,10 @@
 //! A GPU: its driver handles, and the stream that runs all its work.
 
 use super::error::{CudaError, Result, check};
-use super::memory::Pool;
-use super::module::Modules;
+use super::modules::Modules;
+use super::pool::Pool;
 use super::{emulator, library};
-use crate::params::Precision;
+use crate::params::Dtype;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute, CUstream};
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone)]
 pub struct Cuda {
     inner: Arc<Inner>,
-    precision: Precision,
+    precision: Dtype,
 }
 
 pub(super) struct Inner {
@@ -36,13 +36,13 @@ unsafe impl Sync for Inner {}
 const LEAST: (i32, i32) = (8, 0);
 
 impl Cuda {
-    /// Opens the first GPU.
+    /// Opens the GPU number `index`, from 0, in the driver's order, which `CUDA_VISIBLE_DEVICES` changes.
     ///
     /// # Errors
-    /// If the driver or a GPU is missing, or the GPU is older than `sm_80`; the error says which.
-    pub fn open() -> Result<Self> {
+    /// If the driver or the GPU is missing, or the GPU is older than `sm_80`; the error says which.
+    pub fn open(index: usize) -> Result<Self> {
         library::require_driver()?;
-        Self::first_device(false)
+        Self::device(index, false)
     }
 
     /// Emulates CUDA on the CPU: every kernel runs, slowly, with its memory accesses checked. A process uses either a
@@ -53,10 +53,10 @@ impl Cuda {
     pub fn on_cpu() -> Result<Self> {
         emulator::load_driver()?;
         library::require_driver()?;
-        Self::first_device(true)
+        Self::device(0, true)
     }
 
-    fn first_device(emulated: bool) -> Result<Self> {
+    fn device(index: usize, emulated: bool) -> Result<Self> {
         let missing = |what: &str, e: CudaError| CudaError::Missing(format!("{what}: {e}"));
         // SAFETY: the driver's library is present; this is the first driver call.
         check("cuInit", unsafe { sys::cuInit(0) })
@@ -67,8 +67,16 @@ impl Cuda {
         if count == 0 {
             return Err(CudaError::Missing("no CUDA device: the driver finds none".into()));
         }
-        // SAFETY: writes one handle; device 0 exists.
-        check("cuDeviceGet", unsafe { sys::cuDeviceGet(&mut device, 0) })?;
+        let ordinal = match i32::try_from(index) {
+            Ok(ordinal) if ordinal < count => ordinal,
+            _ => {
+                return Err(CudaError::Missing(format!(
+                    "no CUDA device {index}: the driver finds {count}, numbered from 0"
+                )));
+            }
+        };
+        // SAFETY: writes one handle; the device exists, since `ordinal` is below `count`.
+        check("cuDeviceGet", unsafe { sys::cuDeviceGet(&mut device, ordinal) })?;
         let attribute = |which: CUdevice_attribute| {
             let mut value = 0;
             // SAFETY: writes one int.
@@ -111,7 +119,7 @@ impl Cuda {
             modules: Modules::default(),
             pool: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner), precision: Precision::default() })
+        Ok(Self { inner: Arc::new(inner), precision: Dtype::default() })
     }
 
     /// The device's name.
@@ -151,12 +159,13 @@ impl Cuda {
     }
 
     /// The precision of matrix products.
-    pub fn precision(&self) -> Precision {
+    pub fn precision(&self) -> Dtype {
         self.precision
     }
 
-    /// The same device with another precision of matrix products.
-    pub fn with_precision(self, precision: Precision) -> Self {
+    /// The same device with another precision of matrix products, one of [`Dtype::PRECISIONS`].
+    pub fn with_precision(self, precision: Dtype) -> Self {
+        assert!(Dtype::PRECISIONS.contains(&precision), "products are not computed in {precision}");
         Self { precision, ..self }
     }
 

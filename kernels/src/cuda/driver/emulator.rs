@@ -4,12 +4,11 @@
 //! compiled at first use, as NVRTC compiles a GPU's kernels, and cached. A process uses either the emulator or a real
 //! driver.
 
+use super::cache;
 use super::error::{CudaError, Result};
 use super::library::preload;
 use super::source::{EMULATOR, HEADERS, Source, fingerprint};
-use super::{Cuda, cache};
 use libloading::os::unix::Library;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -28,7 +27,7 @@ pub(super) fn load_driver() -> Result<()> {
 /// The bytes of device memory currently allocated.
 ///
 /// # Panics
-/// If [`Cuda::on_cpu`] has not been called, as for the other three functions. All four are for tests of device
+/// If [`Cuda::on_cpu`](crate::cuda::Cuda::on_cpu) has not been called, as for the other three functions. All four are for tests of device
 /// failures, and act on this process's one device.
 pub fn allocated() -> usize {
     // SAFETY: the type that `driver.cpp` declares.
@@ -70,24 +69,8 @@ pub(super) fn build_module(module: &Source, begins: &dyn Fn()) -> Result<PathBuf
     build(module, &table, &["-include", "emulator/emulator.h"], begins)
 }
 
-/// CUDA on the CPU for tests, or `None` with a note on stderr if there is no C++ compiler. `LOPPER_REQUIRE_CUDA=1`
-/// turns that skip into a failure.
-///
-/// # Panics
-/// If the emulator is required but missing, or does not start.
-pub fn for_tests() -> Option<Cuda> {
-    if compiler().is_none() {
-        let why = "CUDA on the CPU needs a C++ compiler, but none was found";
-        assert!(env::var_os("LOPPER_REQUIRE_CUDA").is_none(), "{why}");
-        // Written directly, because the test harness captures the output of passing tests.
-        writeln!(std::io::stderr(), "SKIPPED: {why}").ok();
-        return None;
-    }
-    Some(Cuda::on_cpu().expect("the emulator should start"))
-}
-
 /// The first C++ compiler that runs.
-fn compiler() -> Option<String> {
+pub(super) fn compiler() -> Option<String> {
     let named = env::var("CXX").ok().filter(|name| !name.is_empty());
     let candidates = named.into_iter().chain(["c++", "g++", "clang++"].map(String::from));
     candidates.into_iter().find(|name| {

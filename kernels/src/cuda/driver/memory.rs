@@ -5,6 +5,7 @@
 
 use super::Cuda;
 use super::error::{CudaError, Result, check};
+use super::pool::Pool;
 use crate::params::Dtype;
 use cudarc::driver::sys::{self, CUresult};
 use std::collections::BTreeMap;
@@ -82,28 +83,6 @@ impl Drop for Block {
 impl std::fmt::Debug for DeviceBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "DeviceBuffer {{ {:?} × {} }}", self.dtype, self.len)
-    }
-}
-
-/// Unused blocks, by size.
-#[derive(Default)]
-pub(in crate::cuda) struct Pool {
-    free: BTreeMap<usize, Vec<u64>>,
-    /// During recording, blocks that were borrowed and given back: replays write to them, so they belong to the
-    /// graph.
-    recorded: Option<BTreeMap<usize, Vec<u64>>>,
-}
-
-impl Pool {
-    /// The addresses of all free blocks.
-    pub fn addresses(self) -> impl Iterator<Item = u64> {
-        self.free.into_values().flatten()
-    }
-
-    /// Takes a block of `bytes`, if there is one.
-    fn take(&mut self, bytes: usize) -> Option<u64> {
-        let recorded = self.recorded.as_mut().and_then(|blocks| blocks.get_mut(&bytes)?.pop());
-        recorded.or_else(|| self.free.get_mut(&bytes)?.pop())
     }
 }
 

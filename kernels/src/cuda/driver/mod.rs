@@ -9,8 +9,11 @@ pub(in crate::cuda) mod launch;
 mod library;
 mod memory;
 mod module;
+mod modules;
 pub mod nvrtc;
+mod pool;
 pub mod source;
+mod testing;
 mod timer;
 
 pub use device::Cuda;

@@ -1,41 +1,15 @@
 //! Modules: the kernels of a source file, compiled for this device and loaded once.
 
 use super::error::{CudaError, Result, check};
+use super::modules::Modules;
 use super::source::{HEADERS, MODULES, Source, fingerprint};
 use super::{Cuda, cache, emulator, nvrtc};
 use cudarc::driver::sys::{self, CUfunction, CUmodule};
 use rayon::prelude::*;
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-
-/// The loaded modules, and the kernels requested so far.
-#[derive(Default)]
-pub(super) struct Modules(Mutex<Loaded>);
-
-#[derive(Default)]
-struct Loaded {
-    modules: HashMap<&'static str, CUmodule>,
-    functions: HashMap<&'static str, CUfunction>,
-}
-
-// SAFETY: driver handles, which any thread may use; the maps are behind a lock.
-unsafe impl Send for Loaded {}
-
-impl Modules {
-    /// Unloads all modules. Their functions must not be used afterwards.
-    pub fn unload(&self) {
-        let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.functions.clear();
-        for (_, module) in loaded.modules.drain() {
-            // SAFETY: loaded by `function` below, and no longer used.
-            unsafe { sys::cuModuleUnload(module) };
-        }
-    }
-}
 
 /// Returns `kernel` of `source` on `cuda`'s device, compiling and loading it at first use.
 pub(super) fn function(
@@ -44,7 +18,7 @@ pub(super) fn function(
     source: &Source,
     kernel: &'static str,
 ) -> Result<CUfunction> {
-    let mut loaded = modules.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut loaded = modules.lock();
     if let Some(&function) = loaded.functions.get(kernel) {
         return Ok(function);
     }

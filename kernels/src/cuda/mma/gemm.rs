@@ -7,6 +7,7 @@ use crate::cuda::driver::Result;
 use crate::cuda::driver::source::GEMM_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::{Activation, Dtype, Trans};
+use crate::shapes::Matmul;
 use bytemuck::{Pod, Zeroable};
 
 macro_rules! layout {
@@ -36,26 +37,18 @@ struct Steps {
     b: [i32; 2],
 }
 
-/// Computes `C = op(A)·op(B)`, or `C += op(A)·op(B)` with `accumulate`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C`
-/// is `[m, n]`, row-major. A and B have one floating-point type; C has the same type or f32. Sizes are below
-/// 2³¹ − 256. A linear layer with a bias and an activation is [`super::conv2d_forward`] on images of one pixel.
+/// Computes `C = op(A)·op(B)`, or `C += op(A)·op(B)` with `accumulate`. A and B have one floating-point type; C has the
+/// same type or f32. Sizes are below 2³¹ − 256. A linear layer with a bias and an activation is [`super::conv2d_forward`] on images of one pixel.
 pub fn gemm(
     cuda: &Cuda,
-    ta: Trans,
-    tb: Trans,
-    m: usize,
-    n: usize,
-    k: usize,
+    g: &Matmul,
     a: &DeviceBuffer,
     b: &DeviceBuffer,
     accumulate: bool,
     c: &mut DeviceBuffer,
 ) -> Result<()> {
-    assert_eq!(
-        (a.len(), b.len(), c.len()),
-        (m * k, k * n, m * n),
-        "the lengths of the matrices match their shapes"
-    );
+    let Matmul { ta, tb, m, n, k } = *g;
+    assert_eq!([a.len(), b.len(), c.len()], g.lens(), "the lengths of the matrices match their shapes");
     assert_eq!(a.dtype(), b.dtype(), "both factors have the same type");
     assert!(c.dtype() == a.dtype() || c.dtype() == Dtype::F32, "the product has the factors' type, or f32");
     assert!([m, n, k].into_iter().all(|size| size < (1 << 31) - 256), "sizes are below 2³¹ - 256");

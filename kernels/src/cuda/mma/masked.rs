@@ -8,6 +8,7 @@ use super::windows::Windows;
 use crate::cuda::driver::Result;
 use crate::cuda::driver::source::CONV2D_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
+use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use bytemuck::{Pod, Zeroable};
 
@@ -27,29 +28,31 @@ pub struct LiveLists {
     live: usize,
     /// Blocks of channels that are read; `None` means all.
     blocks: Option<DeviceBuffer>,
-    /// Channels in the blocks that are read, and in all blocks of the mask.
-    channels: [usize; 2],
+    /// Channels that are read.
+    channels: usize,
+    /// All channels.
+    width: usize,
 }
 
 impl LiveLists {
     /// Channels per block.
     pub const BLOCK: usize = 16;
 
-    /// Lists the filters with `live[o]`, and those blocks of [`Self::BLOCK`] channels with `blocks[i]`; all other
-    /// weights are treated as zero. The blocks must cover all channels of the convolution.
+    /// Lists the live filters of `pattern`, and the blocks of [`Self::BLOCK`] input channels that they read; all other
+    /// weights are treated as zero. Blocks are skipped only if they divide the channels evenly, as the kernels read
+    /// whole blocks.
     ///
     /// # Errors
     /// If the device's memory does not suffice.
-    pub fn new(cuda: &Cuda, live: &[bool], blocks: Option<&[bool]>) -> Result<Self> {
-        let list = |flags: &[bool], wanted: bool| -> Vec<u32> {
-            (0..flags.len() as u32).filter(|&i| flags[i as usize] == wanted).collect()
-        };
-        let alive = list(live, true);
-        let filters = cuda.upload_u32(&[alive.as_slice(), &list(live, false)].concat())?;
-        let kept = blocks.map(|blocks| list(blocks, true));
-        let counts = [kept.as_ref().map_or(0, Vec::len), blocks.map_or(0, <[bool]>::len)];
-        let blocks = kept.map(|kept| cuda.upload_u32(&kept)).transpose()?;
-        Ok(Self { filters, live: alive.len(), blocks, channels: counts.map(|n| n * Self::BLOCK) })
+    pub fn new(cuda: &Cuda, pattern: &Pattern) -> Result<Self> {
+        let [o, _, channels] = pattern.shape();
+        let (alive, kept) = (pattern.filters(), pattern.input_blocks(Self::BLOCK));
+        let dead = (0..o as u32).filter(|filter| alive.binary_search(filter).is_err());
+        let filters = cuda.upload_u32(&alive.iter().copied().chain(dead).collect::<Vec<u32>>())?;
+        let skips = channels.is_multiple_of(Self::BLOCK) && kept.len() * Self::BLOCK < channels;
+        let blocks = skips.then(|| cuda.upload_u32(&kept)).transpose()?;
+        let channels = if skips { kept.len() * Self::BLOCK } else { channels };
+        Ok(Self { filters, live: alive.len(), blocks, channels, width: pattern.shape()[2] })
     }
 }
 
@@ -77,12 +80,12 @@ pub fn conv2d_masked_forward(
     check(g, x, w, y);
     assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output have the same type");
     assert_eq!(lists.filters.len(), g.o, "the mask covers the filters");
-    assert!(lists.blocks.is_none() || lists.channels[1] == g.c, "the mask covers all blocks of channels");
+    assert_eq!(lists.width, g.c, "the mask covers the channels");
     epilogue.check(g.o, y);
     let pixels = y.len() / g.o;
     let vectors = g.c.is_multiple_of(x.dtype().lanes());
     let windows = match lists.blocks {
-        Some(_) => Windows::forward(g).with_channels(lists.channels[0]),
+        Some(_) => Windows::forward(g).with_channels(lists.channels),
         None => Windows::forward(g),
     };
     let k = (windows.taps * windows.channels) as usize;
@@ -93,7 +96,7 @@ pub fn conv2d_masked_forward(
     let live = [Live {
         filters: address(&lists.filters),
         blocks: lists.blocks.as_ref().map_or(0, address),
-        live: if lists.blocks.is_some() && lists.channels[0] == 0 { 0 } else { lists.live as i32 },
+        live: lists.live as i32,
         unused: 0,
     }];
     let (windows, output) = ([windows], Output::dense(pixels, g.o, epilogue.activation, y));

@@ -103,7 +103,7 @@ impl Kernels {
         let grade = match dtype {
             Dtype::Bf16 => 0,
             Dtype::F16 => 1,
-            Dtype::F32 => 2,
+            Dtype::F32 | Dtype::Tf32 => 2,
             Dtype::U32 => panic!("tensor cores multiply floating-point elements"),
         };
         match self.tiles.iter().find(|(t, _)| vectors && *t == tile) {

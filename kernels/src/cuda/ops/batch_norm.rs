@@ -2,15 +2,15 @@
 //! `y = activation(gamma·x̂ + beta + residual)`, separately for each channel. Images `x`, `y` and their gradients
 //! share one floating-point type; all `[C]` buffers are F32.
 
-use super::ClampArg;
 use super::activation::ActivationArg;
 use super::columns::{self, Columns};
-use crate::cpu::Statistics;
+use super::{ClampArg, Epilogue};
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::Arg;
 use crate::cuda::driver::source::BATCH_NORM;
 use crate::cuda::{Cuda, DeviceBuffer};
-use crate::params::{Activation, Dtype};
+use crate::params::{Activation, Dtype, Normalized, Statistics};
+use crate::shapes::BatchNorm;
 
 /// Rows that a thread sums.
 const SUM_STEPS: usize = 16;
@@ -18,24 +18,19 @@ const SUM_STEPS: usize = 16;
 /// Rows that a thread maps: enough to amortize loading the channel parameters.
 const MAP_STEPS: usize = 8;
 
-/// Normalizes by the statistics of this batch and returns them: `mean`, and the biased variance `var`, `[C]`. Adds
-/// the `residual`, which has the layout of `x`, and applies the activation.
+/// Normalizes by the statistics of this batch and returns them: `mean`, and the biased variance `var`, `[C]`. Scales
+/// and shifts by `affine`, which is `gamma` and `beta`, and ends with `epilogue`, which has no bias.
 pub fn batch_norm_forward_train(
     cuda: &Cuda,
-    rows: usize,
-    c: usize,
+    g: &BatchNorm,
     x: &DeviceBuffer,
-    gamma: &DeviceBuffer,
-    beta: &DeviceBuffer,
-    eps: f32,
-    residual: Option<&DeviceBuffer>,
-    activation: Activation,
+    affine: [&DeviceBuffer; 2],
+    epilogue: &Epilogue,
     y: &mut DeviceBuffer,
-    mean: &mut DeviceBuffer,
-    var: &mut DeviceBuffer,
+    [mean, var]: [&mut DeviceBuffer; 2],
 ) -> Result<()> {
-    statistics(cuda, rows, c, x, mean, var)?;
-    batch_norm_forward_eval(cuda, rows, c, x, mean, var, gamma, beta, eps, residual, activation, y)
+    statistics(cuda, g.rows, g.c, x, mean, var)?;
+    batch_norm_forward_eval(cuda, g, x, [mean, var], affine, epilogue, y)
 }
 
 /// Computes the mean and biased variance of each channel.
@@ -63,21 +58,18 @@ fn statistics(
     unsafe { cuda.launch(&BATCH_NORM, "batch_norm_statistics_finish", fold, &args) }
 }
 
-/// Normalizes by the given statistics, adds the `residual` and applies the activation.
+/// Normalizes by the given mean and variance; the rest is as in [`batch_norm_forward_train`].
 pub fn batch_norm_forward_eval(
     cuda: &Cuda,
-    rows: usize,
-    c: usize,
+    g: &BatchNorm,
     x: &DeviceBuffer,
-    mean: &DeviceBuffer,
-    var: &DeviceBuffer,
-    gamma: &DeviceBuffer,
-    beta: &DeviceBuffer,
-    eps: f32,
-    residual: Option<&DeviceBuffer>,
-    activation: Activation,
+    [mean, var]: [&DeviceBuffer; 2],
+    [gamma, beta]: [&DeviceBuffer; 2],
+    epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
+    let (BatchNorm { rows, c, eps }, Epilogue { bias, residual, activation }) = (*g, *epilogue);
+    assert!(bias.is_none(), "the bias of a batch norm is beta");
     let dtype = images(rows, c, &[x, y, residual.unwrap_or(x)]);
     channels(c, &[mean, var, gamma, beta]);
     let (g, activation) = ([Columns::new(rows, c, dtype, MAP_STEPS)], [ActivationArg::from(activation)]);
@@ -111,21 +103,14 @@ pub fn batch_norm_forward_eval(
 /// Panics if the activation is not a clamp.
 pub fn batch_norm_backward(
     cuda: &Cuda,
-    rows: usize,
-    c: usize,
-    statistics: Statistics,
-    x: &DeviceBuffer,
-    mean: &DeviceBuffer,
-    var: &DeviceBuffer,
-    gamma: &DeviceBuffer,
-    eps: f32,
-    activation: Activation,
-    y: Option<&DeviceBuffer>,
+    g: &BatchNorm,
+    forward: &Normalized<&DeviceBuffer>,
     dy: &mut DeviceBuffer,
     residual_dx: Option<&mut DeviceBuffer>,
-    dgamma: &mut DeviceBuffer,
-    dbeta: &mut DeviceBuffer,
+    [dgamma, dbeta]: [&mut DeviceBuffer; 2],
 ) -> Result<()> {
+    let BatchNorm { rows, c, eps } = *g;
+    let Normalized { statistics, x, mean, var, gamma, activation, y } = *forward;
     assert!(activation.bounds().is_some(), "only a clamp is fused with the backward pass");
     let y = y.filter(|_| activation != Activation::None);
     assert_eq!(y.is_some(), activation != Activation::None, "an activation needs its output");

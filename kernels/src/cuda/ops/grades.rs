@@ -11,11 +11,11 @@
 
 use super::{Epilogue, convert};
 use crate::cuda::{Cuda, DeviceBuffer, Result};
-use crate::params::{Dtype, Precision};
+use crate::params::Dtype;
 
 /// Whether products of operands of type `dtype` run on tensor cores if they have one group.
 pub(in crate::cuda) fn on_tensor_cores(cuda: &Cuda, dtype: Dtype) -> bool {
-    dtype != Dtype::F32 || cuda.precision() == Precision::Tf32
+    dtype != Dtype::F32 || cuda.precision() == Dtype::Tf32
 }
 
 /// Runs `product` on f32 operands, residual and result, with f32 copies of those that have another type.

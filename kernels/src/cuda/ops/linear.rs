@@ -4,8 +4,8 @@
 use super::grades::on_tensor_cores;
 use super::{Epilogue, conv2d_forward};
 use crate::cuda::{Cuda, DeviceBuffer, Result, mma, simt};
-use crate::params::{Dtype, Trans};
-use crate::shapes::{Conv2d, Linear};
+use crate::params::Dtype;
+use crate::shapes::{Conv2d, Linear, Matmul};
 
 /// Computes `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]`, `residual` and `y` `[N, O]`, of
 /// one floating-point type; `bias` `[O]` is f32.
@@ -34,7 +34,7 @@ pub fn linear_input_grad(
     w: &DeviceBuffer,
     dx: &mut DeviceBuffer,
 ) -> Result<()> {
-    gemm(cuda, Trans::No, Trans::No, g.n, g.inputs, g.outputs, dy, w, false, dx)
+    gemm(cuda, &g.input_grad(), dy, w, false, dx)
 }
 
 /// The gradient of the weight: `x` `[N, I]` and `dy` `[N, O]` of one floating-point type → `dw` `[O, I]` in f32.
@@ -45,26 +45,21 @@ pub fn linear_weight_grad(
     dy: &DeviceBuffer,
     dw: &mut DeviceBuffer,
 ) -> Result<()> {
-    gemm(cuda, Trans::Yes, Trans::No, g.outputs, g.inputs, g.n, dy, x, false, dw)
+    gemm(cuda, &g.weight_grad(), dy, x, false, dw)
 }
 
-/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`,
-/// row-major; A is stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does. A and B share one floating-point
-/// type; C has the same type or f32. Sizes are below 2³¹.
+/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. A and B share one floating-point type; C
+/// has the same type or f32. Sizes are below 2³¹.
 pub fn gemm(
     cuda: &Cuda,
-    ta: Trans,
-    tb: Trans,
-    m: usize,
-    n: usize,
-    k: usize,
+    g: &Matmul,
     a: &DeviceBuffer,
     b: &DeviceBuffer,
     accumulate: bool,
     c: &mut DeviceBuffer,
 ) -> Result<()> {
     match on_tensor_cores(cuda, a.dtype()) {
-        true => mma::gemm(cuda, ta, tb, m, n, k, a, b, accumulate, c),
-        false => simt::gemm(cuda, ta, tb, m, n, k, a, b, accumulate, c),
+        true => mma::gemm(cuda, g, a, b, accumulate, c),
+        false => simt::gemm(cuda, g, a, b, accumulate, c),
     }
 }

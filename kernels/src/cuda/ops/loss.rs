@@ -38,8 +38,7 @@ pub fn log_softmax_forward(
 /// target outside the classes makes the loss and the row's gradient NaN.
 pub fn cross_entropy_forward(
     cuda: &Cuda,
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     logits: &DeviceBuffer,
     targets: &DeviceBuffer,
     smoothing: f32,
@@ -57,8 +56,7 @@ pub fn cross_entropy_forward(
 /// `dlogits = scale/rows · (softmax(logits) − q)`.
 pub fn cross_entropy_input_grad(
     cuda: &Cuda,
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     logits: &DeviceBuffer,
     targets: &DeviceBuffer,
     smoothing: f32,
@@ -76,8 +74,7 @@ pub fn cross_entropy_input_grad(
 /// `q = softmax(student/T)`.
 pub fn kl_divergence_forward(
     cuda: &Cuda,
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     student: &DeviceBuffer,
     teacher: &DeviceBuffer,
     temperature: f32,
@@ -94,8 +91,7 @@ pub fn kl_divergence_forward(
 /// `dstudent = scale · T/rows · (q − p)`.
 pub fn kl_divergence_input_grad(
     cuda: &Cuda,
-    rows: usize,
-    k: usize,
+    [rows, k]: [usize; 2],
     student: &DeviceBuffer,
     teacher: &DeviceBuffer,
     temperature: f32,

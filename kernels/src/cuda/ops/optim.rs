@@ -86,8 +86,7 @@ pub fn adam_step(
     step: u32,
     p: &mut DeviceBuffer,
     g: &DeviceBuffer,
-    m: &mut DeviceBuffer,
-    v: &mut DeviceBuffer,
+    [m, v]: [&mut DeviceBuffer; 2],
     mask: Option<&DeviceBuffer>,
 ) -> Result<()> {
     adam_step_all(cuda, &[*h], &[step], &mut [AdamTensor { p, g, m, v, mask }])

@@ -7,7 +7,6 @@
 use super::selected::Selected;
 use super::tiles::{Blocking, kernel};
 use crate::cuda::driver::Result;
-use crate::cuda::ops::grades::in_single;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::{CompactIndex, Dtype};
 use crate::shapes::Conv2d;
@@ -18,7 +17,6 @@ pub struct Compact {
     weight: DeviceBuffer,
     /// `[O]`: the values of outputs that are not computed.
     fill: DeviceBuffer,
-    outer: Conv2d,
 }
 
 impl Compact {
@@ -43,13 +41,11 @@ impl Compact {
             outputs * g.kh * g.kw * channels,
             "the weight's length matches its live channels"
         );
-        let mut live = vec![false; g.o];
-        index.outputs.iter().for_each(|&o| live[o as usize] = true);
         // Without inputs the sum is empty; a carrier with zero weights stands in for it.
         let zeros = vec![0.0; if channels == 0 { outputs * g.kh * g.kw } else { 0 }];
         let weight = cuda.upload(if channels == 0 { &zeros } else { w_inner })?;
-        let selected = Selected::new(cuda, g, &live, &index.inputs, channels.max(1), listed)?;
-        Ok(Self { selected, weight, fill: cuda.upload(fill)?, outer: *g })
+        let selected = Selected::new(cuda, g, &index.outputs, &index.inputs, channels.max(1), listed)?;
+        Ok(Self { selected, weight, fill: cuda.upload(fill)? })
     }
 
     /// The number of multiply-accumulates to compute `g`.
@@ -63,8 +59,7 @@ impl Compact {
     }
 }
 
-/// Convolution of live channels only: `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]` of the outer geometry `g`, both of
-/// one floating-point type. Types other than f32 are converted first, because gathering does not suit tensor cores.
+/// Convolution of live channels only: `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]` of the outer geometry `g`, both f32.
 /// A computed output is `activation(gathered(x) ∗ w_inner + bias + residual)`, any other is
 /// `activation(fill + residual)`. The bias has length `O` and is read at computed outputs only.
 pub fn conv2d_compact_forward(
@@ -75,14 +70,9 @@ pub fn conv2d_compact_forward(
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    assert_eq!(*g, Conv2d { n: g.n, h: g.h, w: g.w, ..w.outer }, "the weights belong to another convolution");
     assert_eq!((x.len(), y.len()), (g.x_len(), g.y_len()), "the lengths of the images match their shapes");
+    assert_eq!([x.dtype(), y.dtype()], [Dtype::F32; 2], "the images are f32");
     epilogue.check(g.o, y);
-    let fill = w.fill.address();
-    epilogue.around(cuda, y, |epilogue, y| {
-        in_single(cuda, [x], epilogue, y, |[x], epilogue, y| {
-            let name = |blocking: &Blocking| kernel!(blocking.tile, "conv2d_compact_forward");
-            w.selected.run(cuda, g, [x, &w.weight], epilogue.arg(), fill, y, name)
-        })
-    })
+    let name = |blocking: &Blocking| kernel!(blocking.tile, "conv2d_compact_forward");
+    w.selected.run(cuda, g, [x, &w.weight], epilogue.arg(), w.fill.address(), y, name)
 }

@@ -7,7 +7,7 @@ use crate::cuda::driver::source::GEMM_F32;
 use crate::cuda::ops::{Epilogue, EpilogueArg};
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Dtype, Trans};
-use crate::shapes::Linear;
+use crate::shapes::{Linear, Matmul};
 
 /// Up to this many rows of A share each read of a transposed B.
 pub const FEW_ROWS: usize = 16;
@@ -26,15 +26,10 @@ struct Product {
     end: EpilogueArg,
 }
 
-/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. `op(A)` is `[m, k]`, `op(B)` `[k, n]`, C `[m, n]`,
-/// all f32 and row-major; A is stored `[k, m]` if `ta` transposes it, B `[n, k]` if `tb` does.
+/// Computes `C = op(A) · op(B)`, or `C += …` with `accumulate`. All matrices are f32.
 pub fn gemm(
     cuda: &Cuda,
-    ta: Trans,
-    tb: Trans,
-    m: usize,
-    n: usize,
-    k: usize,
+    g: &Matmul,
     a: &DeviceBuffer,
     b: &DeviceBuffer,
     accumulate: bool,
@@ -45,7 +40,7 @@ pub fn gemm(
     if accumulate {
         end.residual = c.address();
     }
-    product(cuda, [ta, tb], [m, n, k], a, b, end, c)
+    product(cuda, g, a, b, end, c)
 }
 
 /// Computes `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]` → `y` `[N, O]`.
@@ -58,25 +53,21 @@ pub fn linear_forward(
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     epilogue.check(g.outputs, y);
-    product(cuda, [Trans::No, Trans::Yes], [g.n, g.outputs, g.inputs], x, w, epilogue.arg(), y)
+    product(cuda, &g.forward(), x, w, epilogue.arg(), y)
 }
 
 /// Computes `C = activation(op(A) · op(B) + bias + residual)`; shapes as for [`gemm`]. `end` matches `C`.
 fn product(
     cuda: &Cuda,
-    trans: [Trans; 2],
-    [m, n, k]: [usize; 3],
+    g: &Matmul,
     a: &DeviceBuffer,
     b: &DeviceBuffer,
     end: EpilogueArg,
     c: &mut DeviceBuffer,
 ) -> Result<()> {
-    assert_eq!(
-        (a.len(), b.len(), c.len()),
-        (m * k, k * n, m * n),
-        "the lengths of the matrices match their shapes"
-    );
+    assert_eq!([a.len(), b.len(), c.len()], g.lens(), "the lengths of the matrices match their shapes");
     assert!([a, b, c].iter().all(|matrix| matrix.dtype() == Dtype::F32), "matrices are f32");
+    let (Matmul { m, n, k, .. }, trans) = (*g, [g.ta, g.tb]);
     let int = |size: usize| i32::try_from(size).expect("a matrix of fewer than 2³¹ rows and columns");
     let [m_arg, n_arg, k_arg] = [m, n, k].map(int);
     let argument = |splits: usize, c: &DeviceBuffer, end: EpilogueArg| Product {

@@ -5,23 +5,26 @@ use super::patches::check;
 use super::selected::Selected;
 use super::tiles::kernel;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue, Result};
+use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 
 /// Live filters and blocks of input channels, as lists on the device.
 pub struct LiveLists(Selected);
 
 impl LiveLists {
-    /// Lists the `live` `[O]` filters of `g`, and the `blocks` of [`BLOCK`] input channels of a group that any of
-    /// them reads.
+    /// Lists the live filters of `g`, whose weights have this `pattern`, and the blocks of [`BLOCK`] input channels of
+    /// a group that any of them reads.
     ///
     /// # Errors
     /// If the device's memory does not suffice.
-    pub fn new(cuda: &Cuda, g: &Conv2d, live: &[bool], blocks: &[bool]) -> Result<Self> {
-        let mut blocks: Vec<u32> = (0..blocks.len() as u32).filter(|&block| blocks[block as usize]).collect();
+    pub fn new(cuda: &Cuda, g: &Conv2d, pattern: &Pattern) -> Result<Self> {
+        assert_eq!(pattern.shape(), g.filters_shape(), "the pattern has the shape of the weight");
+        let mut blocks = pattern.input_blocks(BLOCK);
         if blocks.is_empty() {
-            blocks.push(0); // a reduction needs at least one step; its weights are zero
+            blocks.push(0); // a reduction needs at least one step; no live filter takes it
         }
-        Ok(Self(Selected::new(cuda, g, live, &blocks, blocks.len() * BLOCK, g.c / g.groups)?))
+        let channels = blocks.len() * BLOCK;
+        Ok(Self(Selected::new(cuda, g, pattern.filters(), &blocks, channels, g.c / g.groups)?))
     }
 }
 

@@ -46,21 +46,18 @@ pub(super) struct Selected {
 }
 
 impl Selected {
-    /// Builds the lists for the `live` `[O]` filters of `g`.
+    /// Builds the lists for the filters `live` of `g`, which ascend.
     pub fn new(
         cuda: &Cuda,
         g: &Conv2d,
-        live: &[bool],
+        live: &[u32],
         inputs: &[u32],
         channels: usize,
         inner: usize,
     ) -> Result<Self> {
-        let list =
-            |wanted: bool| -> Vec<u32> { (0..g.o as u32).filter(|&o| live[o as usize] == wanted).collect() };
-        let counts: Vec<usize> = live
-            .chunks_exact(g.o / g.groups)
-            .map(|group| group.iter().filter(|live| **live).count())
-            .collect();
+        let dead: Vec<u32> = (0..g.o as u32).filter(|filter| live.binary_search(filter).is_err()).collect();
+        let mut counts = vec![0; g.groups];
+        live.iter().for_each(|&filter| counts[filter as usize / (g.o / g.groups)] += 1);
         let mut first = vec![0];
         first.extend(counts.iter().scan(0, |sum, count| {
             *sum += *count as u32;
@@ -70,10 +67,10 @@ impl Selected {
             inputs: cuda.upload_u32(inputs)?,
             channels,
             inner,
-            outputs: cuda.upload_u32(&list(true))?,
+            outputs: cuda.upload_u32(live)?,
             first: cuda.upload_u32(&first)?,
             most: counts.into_iter().max().unwrap_or(0),
-            dead: cuda.upload_u32(&list(false))?,
+            dead: cuda.upload_u32(&dead)?,
         })
     }
 

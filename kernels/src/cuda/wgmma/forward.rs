@@ -1,6 +1,6 @@
 //! The forward pass of a convolution.
 
-use super::problem::{Windows, int, run};
+use super::problem::{Pixels, Windows, int, run};
 use super::tensor_map::MAX_STRIDE;
 use crate::cuda::driver::Result;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
@@ -43,5 +43,6 @@ pub fn conv2d_forward(
         first: [0; 2],
         step: [1; 2],
     };
-    run(cuda, g, windows, outputs, [g.kh, g.kw], [x, w], epilogue, y)
+    let pixels = Pixels { windows, outputs, taps: [g.kh, g.kw] };
+    run(cuda, g, &pixels, [x, w], epilogue, y)
 }

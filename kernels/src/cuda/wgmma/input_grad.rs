@@ -1,7 +1,7 @@
 //! The gradient of the input: a forward convolution of `dy` for each pair of residues of the stride.
 
 use super::applies;
-use super::problem::{Windows, int, run};
+use super::problem::{Pixels, Windows, int, run};
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::Grid;
 use crate::cuda::driver::source::CONV2D_WGMMA;
@@ -51,8 +51,8 @@ pub fn conv2d_input_grad(
                 first: pair(|r| r.first).map(int),
                 step: g.stride.map(int),
             };
-            let (outputs, taps) = (pair(|r| r.count), pair(|r| r.taps));
-            run(cuda, &backwards(g), windows, outputs, taps, [dy, &w], &Epilogue::default(), dx)?;
+            let pixels = Pixels { windows, outputs: pair(|r| r.count), taps: pair(|r| r.taps) };
+            run(cuda, &backwards(g), &pixels, [dy, &w], &Epilogue::default(), dx)?;
         }
     }
     Ok(())

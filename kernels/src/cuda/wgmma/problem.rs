@@ -45,23 +45,31 @@ pub(super) struct Windows {
 /// Bytes of channels per step.
 const ROW_BYTES: usize = 128;
 const THREADS: usize = 288;
-/// Computes `oh`·`ow` pixels of every image, each from `kh`·`kw` taps: `x` and `w` have `g`'s shapes, and y has the
-/// shape that `windows` gives.
+
+/// The output pixels of a launch: all of them, or those of one pair of residues.
+pub(super) struct Pixels {
+    pub windows: Windows,
+    /// Rows and columns of output pixels.
+    pub outputs: [usize; 2],
+    /// Taps of each along height and width.
+    pub taps: [usize; 2],
+}
+
+/// Computes `pixels` of every image. `x` and `w` have `g`'s shapes, and y has the shape that the windows give.
 pub(super) fn run(
     cuda: &Cuda,
     g: &Conv2d,
-    windows: Windows,
-    [oh, ow]: [usize; 2],
-    [kh, kw]: [usize; 2],
+    pixels: &Pixels,
     [x, w]: [&DeviceBuffer; 2],
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
     let dtype = x.dtype();
-    let pixels = g.n * windows.size[0] as usize * windows.size[1] as usize;
+    let &Pixels { windows, outputs: [oh, ow], taps: [kh, kw] } = pixels;
+    let stored = g.n * windows.size[0] as usize * windows.size[1] as usize;
     assert_eq!(
         (w.dtype(), y.dtype(), y.len()),
-        (dtype, dtype, pixels * g.o),
+        (dtype, dtype, stored * g.o),
         "w and y have x's type, and y holds its pixels"
     );
     epilogue.check(g.o, y);

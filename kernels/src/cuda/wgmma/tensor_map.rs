@@ -38,7 +38,7 @@ impl Cuda {
         let element = buffer.dtype().bytes();
         let data_type = match buffer.dtype() {
             // Tensor cores would truncate the excess mantissa bits; the copy engine rounds.
-            Dtype::F32 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
+            Dtype::F32 | Dtype::Tf32 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
             Dtype::U32 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_UINT32,
             Dtype::Bf16 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
             Dtype::F16 => CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,

@@ -2,7 +2,7 @@
 
 use super::frame::Frame;
 use super::huffman::{Codes, Table};
-use super::scan::Part;
+use super::tables::Part;
 
 /// Data that violates the format.
 pub(super) struct Damaged;

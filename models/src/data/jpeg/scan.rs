@@ -1,9 +1,9 @@
 //! The walk over a scan, which checks that every block is present.
 
-use super::Tables;
 use super::blocks::{Band, Damaged, History};
 use super::frame::Frame;
 use super::huffman::{Codes, Table};
+use super::tables::{Part, Tables};
 
 /// The components and coefficients that a scan codes.
 pub(super) struct Scan<'a> {
@@ -11,15 +11,6 @@ pub(super) struct Scan<'a> {
     band: Band,
     /// Units between two restart markers; 0 for none.
     restart_interval: usize,
-}
-
-/// A component in a scan, with its tables.
-pub(super) struct Part<'a> {
-    component: usize,
-    pub dc: Option<&'a Table>,
-    pub ac: Option<&'a Table>,
-    /// The maximum magnitude of a block mean that samples can have, in units of this scan.
-    pub largest_mean: i32,
 }
 
 impl<'a> Scan<'a> {

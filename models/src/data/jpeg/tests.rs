@@ -1,6 +1,6 @@
 //! Intact files of every kind pass; damaged ones are rejected if the codes show the damage.
 
-use super::check;
+use super::check::{START_OF_SCAN, check};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 
@@ -32,7 +32,7 @@ fn fixtures() -> Vec<(String, Vec<u8>)> {
 
 /// Start of the first scan's data.
 fn scan_data(jpeg: &[u8]) -> usize {
-    let header = jpeg.windows(2).position(|pair| pair == [0xFF, super::START_OF_SCAN]).unwrap();
+    let header = jpeg.windows(2).position(|pair| pair == [0xFF, START_OF_SCAN]).unwrap();
     header + 2 + usize::from(jpeg[header + 3])
 }
 
@@ -62,7 +62,7 @@ fn truncated_data_is_rejected_even_with_an_end_marker() {
             assert!(check(&jpeg[..len]).is_err(), "{name} cut to {len} bytes");
         }
         // A progressive file may end between two scans: it is coarser, but complete.
-        let last_scan = jpeg.windows(2).rposition(|pair| pair == [0xFF, super::START_OF_SCAN]).unwrap();
+        let last_scan = jpeg.windows(2).rposition(|pair| pair == [0xFF, START_OF_SCAN]).unwrap();
         for len in last_scan + 2..jpeg.len() - 2 {
             let ended = [&jpeg[..len], &[0xFF, 0xD9]].concat();
             assert!(check(&ended).is_err(), "{name} cut to {len} bytes and ended");
@@ -92,7 +92,7 @@ fn a_hole_in_the_data_is_nearly_always_detected() {
 #[test]
 fn invalid_scans_are_rejected() {
     let whole = encoded(&picture(40, 24).into(), 75);
-    let scan = whole.windows(2).position(|pair| pair == [0xFF, super::START_OF_SCAN]).unwrap();
+    let scan = whole.windows(2).position(|pair| pair == [0xFF, START_OF_SCAN]).unwrap();
     let end = whole.len() - 2;
     let refused = |bytes: &[u8], words: &str| {
         let message = check(bytes).unwrap_err();

@@ -4,9 +4,10 @@ use super::transform::both_sides;
 use super::{BLOCK, SKEW, TOGETHER, Tiling, f2, f4};
 use crate::cpu::Cpu;
 use crate::cpu::panels::{Panel, packed_len, split_columns};
-use crate::cpu::scratch::Shared;
+use crate::cpu::shared::Shared;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::cpu::tile::MAX_NR;
+use crate::cpu::tile_kernel::Types;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -35,7 +36,7 @@ impl Filters {
             Direction::Forward => (g.c, g.o),
             Direction::InputGrad => (g.o, g.c),
         };
-        let panels = split_columns(cpu.backend, columns, reduced, 0);
+        let panels = split_columns(cpu.backend.tiles(Types::F32), columns, reduced, 0);
         let point_len = packed_len(&panels, reduced) + SKEW;
         Self { tiling, direction, panels, point_len }
     }
@@ -75,8 +76,16 @@ impl Filters {
         })
     }
 
-    /// Transforms `w` `[O, 3, 3, C]` into `packed`, which has [`len`](Self::len) floats.
-    pub(in crate::cpu::conv2d) fn pack(&self, cpu: &Cpu, g: &Conv2d, w: &[f32], packed: &mut [f32]) {
+    /// Transforms `w` `[O, 3, 3, C]` into `packed`, which has [`len`](Self::len) floats. In a forward pass, the columns
+    /// are the filters `live`, or all filters.
+    pub(in crate::cpu::conv2d) fn pack(
+        &self,
+        cpu: &Cpu,
+        g: &Conv2d,
+        w: &[f32],
+        live: Option<&[u32]>,
+        packed: &mut [f32],
+    ) {
         let Self { tiling, direction, point_len, .. } = *self;
         let packed = Shared::new(packed);
         let reduced = match direction {
@@ -86,7 +95,17 @@ impl Filters {
         cpu.run(|| {
             self.panels.par_iter().for_each(|panel| {
                 let reduced = reduced.clone();
-                cpu.dispatch(TransformFilters { g, w, tiling, direction, panel, reduced, point_len, packed });
+                cpu.dispatch(TransformFilters {
+                    g,
+                    w,
+                    live,
+                    tiling,
+                    direction,
+                    panel,
+                    reduced,
+                    point_len,
+                    packed,
+                });
             });
         });
     }
@@ -114,6 +133,8 @@ impl Filters {
 pub(super) struct TransformFilters<'a> {
     pub g: &'a Conv2d,
     pub w: &'a [f32],
+    /// The filter of each column of a forward pass; `None` if the columns are all filters.
+    pub live: Option<&'a [u32]>,
     pub tiling: Tiling,
     pub direction: Direction,
     pub panel: &'a Panel,
@@ -173,8 +194,9 @@ impl TransformFilters<'_> {
     fn transpose(&self, first: usize, count: usize, block: &mut Block) {
         let Panel { start, width, .. } = *self.panel;
         for column in 0..width {
+            let filter = self.live.map_or(start + column, |live| live[start + column] as usize);
             for (tap, block) in block.iter_mut().enumerate() {
-                let from = &self.w[((start + column) * 9 + tap) * self.g.c + first..][..count];
+                let from = &self.w[(filter * 9 + tap) * self.g.c + first..][..count];
                 for (row, &value) in block.iter_mut().zip(from) {
                     row[column] = value;
                 }

@@ -17,7 +17,8 @@ use super::{Direction, Filters, POINTS, Pass, SKEW, SMALL, Tiling, Winograd};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::panels::Panel;
-use crate::cpu::scratch::{Shared, Workspace};
+use crate::cpu::shared::Shared;
+use crate::cpu::shelf::Workspace;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
@@ -44,7 +45,7 @@ pub(in crate::cpu::conv2d) fn run_fresh(
         return product.run_in_pieces(cpu, g, w, target);
     }
     let mut packed = cpu.scratch(filters.len());
-    filters.pack(cpu, g, w, &mut packed);
+    filters.pack(cpu, g, w, None, &mut packed);
     Winograd { packed: &packed, ..product }.run(cpu, target);
 }
 
@@ -65,6 +66,7 @@ impl Winograd<'_> {
                         cpu.dispatch(TransformFilters {
                             g,
                             w,
+                            live: None,
                             tiling: Tiling::F4,
                             direction: self.filters.direction,
                             panel: &Panel { offset: 0, ..*panel },

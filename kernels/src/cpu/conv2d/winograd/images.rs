@@ -6,7 +6,7 @@ use super::{Epilogue, Pass, Tiling};
 use crate::cpu::Cpu;
 use crate::cpu::activation::activate;
 use crate::cpu::conv2d::scatter::Scatter;
-use crate::cpu::scratch::Shared;
+use crate::cpu::shared::Shared;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::{load_lanes, store_lanes};
 use std::ops::Range;

@@ -31,9 +31,11 @@ use super::{PATCH, POINTS, SIDE, SKEW, Tiling, refuses};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::sum_chunks;
 use crate::cpu::panels::{Panel, packed_len, split_columns};
-use crate::cpu::scratch::{Shared, Workspace};
+use crate::cpu::shared::Shared;
+use crate::cpu::shelf::Workspace;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::cpu::tile::{MAX_MR, Tile};
+use crate::cpu::tile_kernel::Types;
 use crate::params::Activation;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
@@ -75,7 +77,9 @@ pub(in crate::cpu::conv2d) fn weight_grad(cpu: &Cpu, g: &Conv2d, x: &[f32], dy: 
         x: Source { data: x, zeros: &zeros, size: [g.h, g.w], channels: g.c, padding: g.padding, map },
         dy: Source { data: dy, zeros: &zeros, size: map, channels: g.o, padding: [0; 2], map },
         filters: Span::divide(g.o, BLOCK_FILTERS, step, |n| strips(cpu, n, step)),
-        channels: Span::divide(g.c, BLOCK_CHANNELS, step, |n| split_columns(cpu.backend, n, step, 0)),
+        channels: Span::divide(g.c, BLOCK_CHANNELS, step, |n| {
+            split_columns(cpu.backend.tiles(Types::F32), n, step, 0)
+        }),
         step,
     };
     if many { product.in_steps(tiles, dw) } else { product.in_chunks(tiles, dw) }
@@ -198,7 +202,7 @@ impl WeightGrad<'_> {
 
 /// Strips one vector wide: panels whose columns the tile kernel reads as A.
 fn strips(cpu: &Cpu, n: usize, step: usize) -> Vec<Panel> {
-    let kernel = &cpu.backend.gemm_tiles()[0];
+    let kernel = &cpu.backend.tiles(Types::F32)[0];
     let strip =
         |start| Panel { start, width: kernel.nr.min(n - start), kernel, offset: start * step, a_offset: 0 };
     (0..n).step_by(kernel.nr).map(strip).collect()

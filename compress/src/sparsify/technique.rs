@@ -1,0 +1,45 @@
+//! Sparsification as a technique: a callback of training, or a rewrite without it.
+
+use super::{Sparsifier, SparsifyConfig, Sparsity, sparsify};
+use crate::criteria::Evidence;
+use crate::techniques::{Applied, Demand, Kind, Listed, Role, Sketch, Technique};
+use lopper_engine::train::Callback;
+use lopper_engine::{Graph, Result};
+
+impl Listed for SparsifyConfig {
+    const KIND: Kind = Kind { name: "sparsify", role: Role::Callback };
+}
+
+impl Technique for SparsifyConfig {
+    fn kind(&self) -> Kind {
+        Self::KIND
+    }
+
+    fn check(&self) -> Result<()> {
+        self.check()
+    }
+
+    fn rehearse(&self, sketch: Sketch, trains: bool, _teacher: Option<&Sketch>) -> Result<Sketch> {
+        match trains {
+            true => Sparsifier::new(self.clone())?.on_begin(&mut sketch.graph.clone())?,
+            false => drop(Sparsity::measure(&sketch.graph, self)?),
+        }
+        Ok(sketch)
+    }
+
+    fn demand(&self, graph: &Graph) -> Result<Option<Demand>> {
+        Ok(Some(Demand { criterion: self.criterion.clone(), sites: self.sites(graph)? }))
+    }
+
+    fn apply(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<Applied> {
+        Ok(sparsify(graph, self, evidence)?.into())
+    }
+
+    fn callback(&self) -> Result<Option<Box<dyn Callback>>> {
+        Ok(Some(Box::new(Sparsifier::new(self.clone())?)))
+    }
+
+    fn achieved(&self, trained: &Graph) -> Result<Option<String>> {
+        Ok(Some(Sparsity::measure(trained, self)?.to_string()))
+    }
+}

@@ -1,0 +1,57 @@
+//! The table of techniques.
+
+use super::{Keys, Kind, Technique};
+use crate::compact::CompactConfig;
+use crate::distill::DistillStage;
+use crate::factorize::FactorizeConfig;
+use crate::fold::FoldConfig;
+use crate::prune::PruneStage;
+use crate::sparsify::SparsifyConfig;
+use serde::de::MapAccess;
+use std::sync::Arc;
+
+/// Defines [`StageKeys`] for a list of [`Keys`].
+macro_rules! techniques {
+    ($($name:ident: $keys:ty),+ $(,)?) => {
+        /// The techniques of a stage while its keys are being read.
+        #[derive(Debug, Default)]
+        pub struct StageKeys {
+            $($name: $keys,)+
+        }
+
+        impl StageKeys {
+            /// Every technique.
+            pub const KINDS: &'static [Kind] = &[$(<$keys as Keys>::KIND),+];
+
+            /// The keys of each technique.
+            pub const NAMES: &'static [&'static [&'static str]] = &[$(<$keys as Keys>::NAMES),+];
+
+            /// Reads the value of `key` from `map`. Returns `None`, and reads nothing, if the key belongs to no technique.
+            pub fn read<'de, A: MapAccess<'de>>(
+                &mut self,
+                key: &str,
+                map: &mut A,
+            ) -> Option<Result<(), A::Error>> {
+                $(if let Some(read) = self.$name.read(key, map) {
+                    return Some(read);
+                })+
+                None
+            }
+
+            /// The techniques that were read, in the order of the table.
+            pub fn techniques(self) -> Vec<Arc<dyn Technique>> {
+                [$(self.$name.technique()),+].into_iter().flatten().collect()
+            }
+        }
+    };
+}
+
+// In the order in which a stage applies them and a summary lists them.
+techniques! {
+    prune: PruneStage,
+    fold: Option<FoldConfig>,
+    factorize: Option<FactorizeConfig>,
+    compact: Option<CompactConfig>,
+    sparsify: Option<SparsifyConfig>,
+    distill: DistillStage,
+}

@@ -1,0 +1,122 @@
+//! The interface of a technique.
+
+use super::Sketch;
+use crate::criteria::{Criterion, Evidence, Site};
+use lopper_engine::rewrite::Rewrite;
+use lopper_engine::train::{Callback, CrossEntropy, Objective};
+use lopper_engine::{Error, Graph, Result};
+use std::any::Any;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The place of a technique in a stage of a recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Rewrites the network, before it is trained. A stage has at most one of these.
+    Rewrite,
+    /// Accompanies the training as a callback. Without training, it rewrites the network at once.
+    Callback,
+    /// Replaces the objective of the training, so it needs one. A stage has at most one of these.
+    Objective,
+}
+
+/// The identity of a technique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// The key of its options in a stage of a recipe, the subcommand, and its name in summaries and reports.
+    pub name: &'static str,
+    /// Its place in a stage.
+    pub role: Role,
+}
+
+/// The evidence that a technique needs.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    /// The criterion that evaluates it.
+    pub criterion: Criterion,
+    /// The layers to observe, in graph order.
+    pub sites: Vec<Site>,
+}
+
+/// The result of applying a technique.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The network and the report.
+    pub rewrite: Rewrite,
+    /// The contents of the files in [`Technique::outputs`].
+    pub files: Vec<(PathBuf, String)>,
+}
+
+impl From<Rewrite> for Applied {
+    fn from(rewrite: Rewrite) -> Self {
+        Self { rewrite, files: Vec::new() }
+    }
+}
+
+/// A technique with its options.
+///
+/// A [`Role::Rewrite`] implements [`Self::apply`], a [`Role::Callback`] also [`Self::callback`], and a [`Role::Objective`]
+/// only [`Self::objective`]. The `Debug` form contains all options. A `&dyn Technique` is also a `&dyn Any`, which gives
+/// access to the options of a known type.
+pub trait Technique: Any + fmt::Debug + Send + Sync {
+    /// Its identity.
+    fn kind(&self) -> Kind;
+
+    /// Checks the options that can be checked without a network. The error names the first invalid one.
+    fn check(&self) -> Result<()>;
+
+    /// Checks the options against the network that it will be applied to, and returns a sketch of the result. `trains` is
+    /// whether the stage trains, `teacher` the sketch of the network that [`Self::teacher`] names.
+    fn rehearse(&self, sketch: Sketch, trains: bool, teacher: Option<&Sketch>) -> Result<Sketch>;
+
+    /// Everything that the bits of its result depend on, as text.
+    fn identity(&self) -> String {
+        format!("{self:?}")
+    }
+
+    /// The name of the network that it learns from: an earlier stage or a model file.
+    fn teacher(&self) -> Option<&str> {
+        None
+    }
+
+    /// The files that it writes besides the network, each with the option that names it.
+    fn outputs(&self) -> Vec<(&'static str, &Path)> {
+        Vec::new()
+    }
+
+    /// Whether the rewritten network computes the same function, which is then measured.
+    fn keeps_function(&self) -> bool {
+        false
+    }
+
+    /// The evidence that [`Self::apply`] needs to rewrite `graph`, if any.
+    fn demand(&self, _graph: &Graph) -> Result<Option<Demand>> {
+        Ok(None)
+    }
+
+    /// Rewrites `graph`, given the evidence that [`Self::demand`] asks for. The default is an error, for a technique that
+    /// acts only on the training.
+    fn apply(&self, _graph: &Graph, _evidence: Option<&Evidence>) -> Result<Applied> {
+        Err(Error::invalid(format!("{}: acts during training, not at once", self.kind().name)))
+    }
+
+    /// A new callback for one training.
+    fn callback(&self) -> Result<Option<Box<dyn Callback>>> {
+        Ok(None)
+    }
+
+    /// The objective of training `student`, which includes `task`. `teacher` is the network that [`Self::teacher`] names.
+    fn objective(
+        &self,
+        _task: CrossEntropy,
+        _student: &Graph,
+        _teacher: Option<Graph>,
+    ) -> Result<Option<Box<dyn Objective>>> {
+        Ok(None)
+    }
+
+    /// A description of what a training with this technique achieved, in lines of text.
+    fn achieved(&self, _trained: &Graph) -> Result<Option<String>> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,243 @@
+//! Packed weights, and the forward pass that reads them.
+//!
+//! ```text
+//!   x [N,H,W,C] ─ gather ─► live inputs ─ product with live filters ─► live outputs ─ scatter ─► y [N,OH,OW,O]
+//!                 compact                 every layout                                masked, compact
+//! ```
+//!
+//! Dense, masked and compact convolution are one type. A masked convolution packs only the live filters of its pattern
+//! and scatters their results among the dead channels, which get their bias. A compact one, whose weights are those of
+//! live channels only, gathers the inputs too, and has a constant for each dead output.
+
+use super::algorithm::{Algorithm, Choice, Packing, Weights};
+use super::gather::{self, Gather};
+use super::implicit_gemm::ImplicitGemm;
+use super::layout::Layout;
+use super::padded::{self, forward_taps, forward_windows};
+use super::scatter::Scatter;
+use super::winograd::{Direction, Winograd, run_fresh};
+use super::{Epilogue, Windows};
+use crate::buffer::Buffer;
+use crate::cpu::shared::Shared;
+use crate::cpu::{Cpu, depthwise};
+use crate::dtype::Dtype;
+use crate::params::CompactIndex;
+use crate::pattern::Pattern;
+use crate::shapes::Conv2d;
+
+/// The weights of a convolution, packed in the order in which the kernel reads them. They also serve other image and
+/// batch sizes than those that they were packed for.
+pub struct PackedConv2d {
+    /// The geometry as the caller sees it.
+    geometry: Conv2d,
+    taps: Vec<[isize; 2]>,
+    choice: Choice,
+    layout: Layout,
+    data: Buffer,
+    /// A row of zeros, read by taps in the padding and by slots without a window.
+    zeros: Buffer,
+    /// The input channels, unless all are read in place.
+    gather: Option<Gather>,
+    /// The places of the computed channels, unless all are computed in place.
+    scatter: Option<Scatter>,
+}
+
+impl PackedConv2d {
+    /// Packs `w` `[O, KH, KW, C/G]` for the algorithm that is fastest for `g` when weights come from memory.
+    pub fn new(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
+        Self::with(cpu, g, w, Packing::Fastest(Weights::Memory))
+    }
+
+    /// Packs `w` for an algorithm that `packing` allows.
+    pub fn with(cpu: &Cpu, g: &Conv2d, w: &[f32], packing: Packing) -> Self {
+        Self::masked(cpu, g, w, &Pattern::dense(g.filters_shape()), packing)
+    }
+
+    /// Packs `w` for the direct algorithm.
+    pub fn direct(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> Self {
+        Self::with(cpu, g, w, Packing::By(Algorithm::Direct))
+    }
+
+    /// Packs the live filters of `pattern`. Dead filters are not read, and their outputs are their bias, or zero
+    /// without a bias. Other zeros of the pattern must be zeros of `w`, and are multiplied.
+    pub fn masked(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packing: Packing) -> Self {
+        Self::stored(cpu, g, w, pattern, packing, Dtype::F32)
+    }
+
+    /// Packs the live filters of `pattern` with weights of type `dtype`; a type other than f32 is computed directly.
+    pub(in crate::cpu) fn stored(
+        cpu: &Cpu,
+        g: &Conv2d,
+        w: &[f32],
+        pattern: &Pattern,
+        packing: Packing,
+        dtype: Dtype,
+    ) -> Self {
+        let (choice, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
+        let mut packed = Self::pack(cpu, g, w, pattern, (choice, layout), Buffer::unspecified);
+        if !matches!(packed.layout, Layout::Depthwise) {
+            packed.scatter = Scatter::new(pattern.filters(), None, g.o);
+        }
+        packed
+    }
+
+    /// Packs the weights `w_inner` `[L_out, KH, KW, L_in (+ 1 with a carrier)]` between the live channels of `index`,
+    /// for images of the outer geometry `g`, which has one group. An output that is not computed gets its value in
+    /// `fill` `[O]` instead of a sum and a bias.
+    pub fn compact(
+        cpu: &Cpu,
+        g: &Conv2d,
+        index: &CompactIndex,
+        w_inner: &[f32],
+        fill: &[f32],
+        packing: Packing,
+    ) -> Self {
+        assert_eq!(g.groups, 1, "a compact convolution has one group");
+        assert_eq!(fill.len(), g.o, "the fill has one value per output");
+        let channels = index.inputs.len() + usize::from(index.carrier);
+        let outputs = index.outputs.len();
+        assert_eq!(
+            w_inner.len(),
+            outputs * g.kh * g.kw * channels,
+            "the weight has the length of its live channels"
+        );
+        let (inner, pattern) = gather::inner(g, index);
+        // Without live channels on one side, the weights of the geometry's only channel there are zero.
+        let zeros = vec![0.0; if w_inner.is_empty() { inner.w_len() } else { 0 }];
+        let w = if w_inner.is_empty() { &zeros } else { w_inner };
+        let chosen = Layout::choose(cpu, &inner, &pattern, packing, Dtype::F32);
+        let packed = Self::pack(cpu, &inner, w, &pattern, chosen, Buffer::unspecified);
+        let (gather, scatter) = (Gather::new(index, g.c), Scatter::new(&index.outputs, Some(fill), g.o));
+        Self { geometry: *g, gather: Some(gather), scatter, ..packed }
+    }
+
+    /// Packs the live filters in the chosen layout, into a buffer created by `buffer`, which returns at least the
+    /// requested length in floats.
+    fn pack(
+        cpu: &Cpu,
+        g: &Conv2d,
+        w: &[f32],
+        pattern: &Pattern,
+        (choice, layout): (Choice, Layout),
+        buffer: impl FnOnce(usize) -> Buffer,
+    ) -> Self {
+        let taps = forward_taps(g);
+        let zeros = Buffer::zeros(forward_windows(g, &taps).row_len);
+        let mut data = buffer(layout.bytes(g).div_ceil(size_of::<f32>()));
+        layout.pack(cpu, g, w, pattern, &mut data);
+        Self { geometry: *g, taps, choice, layout, data, zeros, gather: None, scatter: None }
+    }
+
+    /// The name of the chosen kernel: operation, tile and instruction set.
+    pub fn kernel(&self) -> &'static str {
+        match &self.layout {
+            Layout::Depthwise => "depthwise",
+            Layout::Winograd(filters) => filters.kernel(),
+            Layout::Panels(panels) => panels.first().map_or("none", |panel| panel.kernel.name),
+        }
+    }
+
+    /// The chosen algorithm and the reason for it.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// The number of multiply-accumulates needed to compute `g`: that of its definition, or fewer.
+    pub fn products(&self, g: &Conv2d) -> u64 {
+        self.layout.products(&self.inner(g))
+    }
+
+    /// The size of the packed weights in bytes.
+    pub fn bytes(&self) -> usize {
+        self.layout.bytes(&self.inner(&self.geometry))
+    }
+
+    /// `g` with the input channels that the product reads.
+    fn inner(&self, g: &Conv2d) -> Conv2d {
+        Conv2d { c: self.gather.as_ref().map_or(g.c, Gather::width), ..*g }
+    }
+
+    /// Asserts that the weights can be used for `g`, which may differ in batch and image size, and that the slices have
+    /// the lengths of their shapes.
+    fn check(&self, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &[f32]) {
+        let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..self.geometry };
+        assert_eq!(*g, packed, "the weights were packed for another convolution");
+        assert_eq!(
+            (x.len(), y.len()),
+            (g.x_len(), g.y_len()),
+            "input and output have the lengths of their shapes"
+        );
+        epilogue.check(g.o, y.len());
+    }
+
+    /// Computes the product of the gathered images `x` of `g` and scatters it to `y`.
+    fn product(&self, cpu: &Cpu, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &mut [f32]) {
+        let scatter = self.scatter.as_ref();
+        match &self.layout {
+            Layout::Depthwise => {
+                let windows = Windows::forward(g, &self.taps);
+                depthwise::run(cpu, &windows, x, &self.zeros, &self.data, epilogue, y);
+            }
+            Layout::Winograd(filters) => {
+                Winograd::new(g, x, filters, &self.data, &self.zeros, scatter, *epilogue)
+                    .run(cpu, Shared::new(y));
+            }
+            Layout::Panels(panels) => {
+                let padded = padded::applies(g).then(|| padded::images(cpu, g, x));
+                let windows = forward_windows(g, &self.taps);
+                let product = ImplicitGemm {
+                    windows,
+                    source: padded.as_deref().unwrap_or(x),
+                    zeros: &self.zeros,
+                    panels,
+                    packed: self.data.bytes(),
+                    len: windows.row_len / g.groups,
+                    scatter,
+                    epilogue: *epilogue,
+                };
+                product.run(cpu, Shared::new(y));
+            }
+        }
+    }
+}
+
+/// Convolution with unpacked weights: packs them, then runs the packed kernel.
+/// `x` `[N, H, W, C]`, `w` `[O, KH, KW, C/G]`, `bias` `[O]` → `y` `[N, OH, OW, O]`.
+pub fn conv2d_forward(cpu: &Cpu, g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    let epilogue = Epilogue { bias, ..Default::default() };
+    if Choice::fastest(cpu, g, Weights::Fresh).algorithm != Algorithm::Direct {
+        assert_eq!(
+            (x.len(), w.len(), y.len()),
+            (g.x_len(), g.w_len(), g.y_len()),
+            "input, weight and output have the lengths of their shapes"
+        );
+        epilogue.check(g.o, y.len());
+        return run_fresh(cpu, g, Direction::Forward, x, w, epilogue, y);
+    }
+    let dense = Pattern::dense(g.filters_shape());
+    let direct = Layout::choose(cpu, g, &dense, Packing::By(Algorithm::Direct), Dtype::F32);
+    let packed = PackedConv2d::pack(cpu, g, w, &dense, direct, |len| cpu.shelf.take(len));
+    conv2d_forward_packed(cpu, g, x, &packed, &epilogue, y);
+    cpu.shelf.give(packed.data);
+}
+
+/// Convolution with packed weights and a fused epilogue: `y = activation(x ∗ w + bias + residual)`.
+/// `x` `[N, H, W, C]` → `y` `[N, OH, OW, O]`. `g` may differ in batch and image size from the geometry used for
+/// packing. Outputs that are not computed are `activation(constant + residual)`, where the constant is that of
+/// [`PackedConv2d::masked`] or [`PackedConv2d::compact`].
+pub fn conv2d_forward_packed(
+    cpu: &Cpu,
+    g: &Conv2d,
+    x: &[f32],
+    w: &PackedConv2d,
+    epilogue: &Epilogue,
+    y: &mut [f32],
+) {
+    w.check(g, x, epilogue, y);
+    let Some(gather) = &w.gather else { return w.product(cpu, g, x, epilogue, y) };
+    // Targets are pixels of the outer width; the scatter finds their columns.
+    let inner = w.inner(g);
+    let mut gathered = cpu.scratch(inner.x_len());
+    gather.run(cpu, x, &mut gathered);
+    w.product(cpu, &inner, &gathered, epilogue, y);
+}

@@ -1,0 +1,13 @@
+//! What an architecture is.
+
+use super::options::Options;
+use crate::builder::Builder;
+
+/// A network: a body, which outputs an image, and its own classifier.
+pub(super) trait Architecture: Sync {
+    /// Adds everything up to the last image.
+    fn body(&self, net: &mut Builder, options: &Options);
+
+    /// Adds the classifier.
+    fn classifier(&self, net: &mut Builder, options: &Options);
+}

@@ -1,0 +1,47 @@
+//! Building an architecture by name.
+
+use super::ARCHITECTURES;
+use super::architecture::Architecture;
+use super::head::fastai;
+use super::options::{Head, Options};
+use crate::builder::Builder;
+use lopper_engine::{Error, Graph, Result};
+
+/// Returns the name of every architecture that [`build`] supports.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ARCHITECTURES.iter().map(|&(name, _)| name)
+}
+
+/// Builds the architecture `name` with initial weights. Image channels are not normalized (mean 0, deviation 1 in
+/// [`Graph::info`]) until the caller sets the statistics of the data. Returns an error if the name is unknown, an
+/// option is out of range, or the image is too small for the layers that halve it.
+pub fn build(name: &str, options: &Options) -> Result<Graph> {
+    options.check()?;
+    let architecture = find(name)?;
+    let mut net = Builder::new(options.input, options.seed);
+    architecture.body(&mut net, options);
+    match options.head {
+        Head::Own => architecture.classifier(&mut net, options),
+        Head::Fastai => fastai(&mut net, options),
+    }
+    let mut graph = net.finish()?;
+    let channels = options.input[2];
+    graph.info = lopper_engine::Info {
+        arch: name.into(),
+        input: options.input,
+        classes: options.classes.clone(),
+        mean: vec![0.0; channels],
+        std: vec![1.0; channels],
+    };
+    Ok(graph)
+}
+
+fn find(name: &str) -> Result<&'static dyn Architecture> {
+    if let Some((_, found)) = ARCHITECTURES.iter().find(|(known, _)| *known == name) {
+        return Ok(*found);
+    }
+    let mut near: Vec<&str> = names().collect();
+    near.sort_by_key(|known| strsim::damerau_levenshtein(known, name));
+    near.truncate(3);
+    Err(Error::invalid(format!("unknown architecture `{name}`: did you mean {}?", near.join(", "))))
+}

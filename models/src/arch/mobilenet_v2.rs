@@ -1,0 +1,87 @@
+//! MobileNetV2 (Sandler et al. 2018): blocks that widen, filter each channel separately, and narrow again. Module names
+//! and initial weights match torchvision's.
+
+use super::architecture::Architecture;
+use super::options::Options;
+use crate::builder::{Builder, Conv};
+use crate::init::Init;
+
+/// ```text
+/// first   conv3×3 stride 2 ─ bn ─ relu6
+/// block   ─┬─ conv1×1 ─ bn ─ relu6 ─ depthwise 3×3 ─ bn ─ relu6 ─ conv1×1 ─ bn ─ add
+///          └──────────── if the shape stays the same ───────────────────────────┘
+/// last    conv1×1 ─ bn ─ relu6
+/// head    mean over the image ─ dropout ─ linear
+/// ```
+/// No activation follows the narrow layers ("linear bottlenecks"). The first block does not widen. Scaled widths are
+/// rounded to multiples of 8, and the last layer never becomes narrower, as published.
+pub(super) struct MobileNetV2;
+
+/// Stages: factor by which a block widens, channels, blocks, and stride of the first block.
+const STAGES: [(usize, usize, usize, usize); 7] = [
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+];
+
+impl Architecture for MobileNetV2 {
+    fn body(&self, net: &mut Builder, options: &Options) {
+        net.init(Init::KaimingFanOut, Init::Normal { std: 0.01 });
+        net.within("features", |net| {
+            normalized(net, "0", Conv::same(scaled(32, options.width), 3).stride(2));
+            let mut index = 0;
+            for (factor, channels, blocks, first_stride) in STAGES {
+                for block in 0..blocks {
+                    index += 1;
+                    let stride = if block == 0 { first_stride } else { 1 };
+                    net.within(index, |net| {
+                        inverted_residual(net, factor, scaled(channels, options.width), stride);
+                    });
+                }
+            }
+            normalized(net, &format!("{}", index + 1), Conv::new(scaled(1280, options.width.max(1.0)), 1));
+        });
+    }
+
+    fn classifier(&self, net: &mut Builder, options: &Options) {
+        net.adaptive_avg_pool("avgpool", 1).flatten("flatten");
+        net.within("classifier", |net| {
+            net.dropout(0, 0.2).linear(1, options.classes.len());
+        });
+    }
+}
+
+/// Adds a convolution with batch norm and ReLU6, under the module `name`.
+fn normalized(net: &mut Builder, name: &str, conv: Conv) {
+    net.within(name, |net| {
+        net.conv(0, conv).batch_norm(1).relu6(2);
+    });
+}
+
+fn inverted_residual(net: &mut Builder, factor: usize, out: usize, stride: usize) {
+    let (input, channels) = (net.at(), net.channels());
+    let wide = factor * channels;
+    net.within("conv", |net| {
+        let mut module = 0;
+        if factor != 1 {
+            normalized(net, "0", Conv::new(wide, 1));
+            module = 1;
+        }
+        normalized(net, &format!("{module}"), Conv::same(wide, 3).stride(stride).groups(wide));
+        net.conv(module + 1, Conv::new(out, 1)).batch_norm(module + 2);
+    });
+    if stride == 1 && channels == out {
+        net.add("add", input);
+    }
+}
+
+/// Scales channels to the nearest multiple of 8, at least 8, that is not below 90 % of the exact value.
+fn scaled(channels: usize, width: f64) -> usize {
+    let exact = channels as f64 * width;
+    let rounded = ((exact + 4.0) as usize / 8 * 8).max(8);
+    if (rounded as f64) < 0.9 * exact { rounded + 8 } else { rounded }
+}

@@ -1,0 +1,142 @@
+//! A stage of a recipe and its checks.
+
+use super::TrainConfig;
+use lopper_compress::techniques::{Kind, Role, StageKeys, Technique};
+use lopper_engine::{Error, Result};
+use lopper_models::Head;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A stage: the source of its network, techniques that change it, and its training.
+#[derive(Clone, Debug, Default)]
+pub struct Stage {
+    /// Name of the stage, its row and its model file.
+    pub name: String,
+    /// Architecture to build.
+    pub arch: Option<String>,
+    /// Width multiplier of `arch`.
+    pub width: Option<f64>,
+    /// Classifier of `arch`: its `own` or `fastai`'s.
+    pub head: Head,
+    /// Earlier stage or model file to start from. Without this and `arch`, the previous stage.
+    pub from: Option<String>,
+    /// Techniques, in the order of their table: at most one rewrite, then those that act on the training.
+    pub techniques: Vec<Arc<dyn Technique>>,
+    /// Training after the rewrite.
+    pub train: Option<TrainConfig>,
+}
+
+/// Maximum length of a stage's name, which names a file and heads a row of the table.
+const LONGEST_NAME: usize = 64;
+
+impl Stage {
+    /// Returns a stage that applies `technique` and then trains, if `train` is given. Returns an error if an option of the
+    /// technique is invalid.
+    pub fn of(technique: impl Technique + 'static, train: Option<TrainConfig>) -> Result<Self> {
+        technique.check()?;
+        Ok(Self { techniques: vec![Arc::new(technique)], train, ..Self::default() })
+    }
+
+    /// Returns the names of the networks that the stage reads: earlier stages or model files.
+    pub fn reads(&self) -> impl Iterator<Item = &str> {
+        self.from.as_deref().into_iter().chain(self.techniques.iter().filter_map(|t| t.teacher()))
+    }
+
+    /// Returns the files that the stage writes besides its network, each with the option that names it.
+    pub fn outputs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        self.techniques.iter().flat_map(|technique| technique.outputs())
+    }
+
+    /// Returns the techniques that rewrite the network before it is trained, or instead of training.
+    pub fn rewrites(&self) -> impl Iterator<Item = &dyn Technique> {
+        let trains = self.train.is_some();
+        let rewrites = move |role| match role {
+            Role::Rewrite => true,
+            Role::Callback => !trains,
+            Role::Objective => false,
+        };
+        self.techniques.iter().map(|t| &**t).filter(move |t| rewrites(t.kind().role))
+    }
+
+    /// Returns everything that the bits of the stage's network depend on, as text.
+    pub fn identity(&self) -> String {
+        let Self { name, arch, width, head, from, techniques, train } = self;
+        let techniques: Vec<String> = techniques.iter().map(|technique| technique.identity()).collect();
+        format!("{name:?} {arch:?} {width:?} {head:?} {from:?} {techniques:?} {train:?}")
+    }
+
+    /// Checks the stage, which follows the stages `earlier`.
+    pub(super) fn check(&self, earlier: &[Stage]) -> Result<()> {
+        let refuse = |message: &str| Err(Error::invalid(message));
+        self.check_name(earlier)?;
+        self.techniques.iter().try_for_each(|technique| technique.check())?;
+        let count = |role| self.techniques.iter().filter(|t| t.kind().role == role).count();
+        for role in [Role::Rewrite, Role::Objective] {
+            if count(role) > 1 {
+                let names = list(role, "and");
+                return refuse(&format!("only one of {names} is allowed: give each its own stage"));
+            }
+        }
+        if self.arch.is_some() && self.from.is_some() {
+            return refuse("expected either `arch` or `from`, found both");
+        }
+        if self.arch.is_none() && self.from.is_none() && earlier.is_empty() {
+            return refuse("the first stage needs `arch` or `from`");
+        }
+        if self.arch.is_none() && (self.width.is_some() || self.head != Head::Own) {
+            return refuse("`width` and `head` require `arch`");
+        }
+        if self.summary().is_empty() && self.from.is_none() {
+            let callbacks = list(Role::Callback, "or");
+            return refuse(&format!("expected something to do: arch, from, a rewrite, {callbacks} or train"));
+        }
+        let objective = self.techniques.iter().map(|t| t.kind()).find(|kind| kind.role == Role::Objective);
+        if let (Some(Kind { name, .. }), None) = (objective, &self.train) {
+            return refuse(&format!("`{name}` acts during training: add `train`"));
+        }
+        for name in self.reads() {
+            if !earlier.iter().any(|s| s.name == name) && !Path::new(name).exists() {
+                return refuse(&format!("`{name}` is neither an earlier stage nor a model file"));
+            }
+        }
+        self.train.as_ref().map_or(Ok(()), TrainConfig::check)
+    }
+
+    fn check_name(&self, earlier: &[Stage]) -> Result<()> {
+        let refuse = |message: &str| Err(Error::invalid(message));
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if self.name.is_empty() || !self.name.chars().all(plain) {
+            return refuse("a name consists of letters, digits, `-` and `_`");
+        }
+        if self.name.len() > LONGEST_NAME {
+            let (found, short) = (self.name.len(), &self.name[..LONGEST_NAME]);
+            return refuse(&format!(
+                "expected a name of at most {LONGEST_NAME} characters, found {found}: {short}…"
+            ));
+        }
+        match earlier.iter().any(|s| s.name == self.name) {
+            true => refuse("an earlier stage has the same name"),
+            false => Ok(()),
+        }
+    }
+
+    /// Summarizes the stage in a few words.
+    pub fn summary(&self) -> String {
+        let mut parts: Vec<String> = self.arch.iter().cloned().collect();
+        parts.extend(self.techniques.iter().map(|technique| technique.kind().name.to_string()));
+        if let Some(train) = &self.train {
+            parts.push(format!("{} epoch{}", train.epochs, if train.epochs == 1 { "" } else { "s" }));
+        }
+        parts.join(", ")
+    }
+}
+
+/// Lists the techniques of `role`, as in "prune, fold and compact".
+fn list(role: Role, conjunction: &str) -> String {
+    let names: Vec<&str> =
+        StageKeys::KINDS.iter().filter(|kind| kind.role == role).map(|kind| kind.name).collect();
+    match names.split_last() {
+        Some((last, first)) if !first.is_empty() => format!("{} {conjunction} {last}", first.join(", ")),
+        _ => names.concat(),
+    }
+}

@@ -1,0 +1,147 @@
+//! What every technique of the table promises, checked on random networks: its sketch is like its result, it keeps the
+//! function if it says so, and recipes read it. A technique of another crate takes part in a stage like a built-in one.
+
+mod support;
+
+use lopper::recipe::{Recipe, Stage};
+use lopper_compress::techniques::{Applied, Kind, Role, Sketch, StageKeys, Technique};
+use lopper_engine::rewrite::{Report, Rewrite};
+use lopper_engine::{Device, Graph, Result};
+use proptest::prelude::*;
+use std::collections::HashSet;
+use support::random_graph::{networks, relative_difference};
+
+/// A stage for each technique, without evidence that needs images.
+const STAGES: [&str; 7] = [
+    "prune = {}",
+    "prune = { criterion = \"random\", fraction = 0.4 }",
+    "fold = {}",
+    "factorize = { fraction = 0.3 }",
+    "compact = {}",
+    "sparsify = { sparsity = 0.5 }",
+    "teacher = \"first\"\ndistill = {}\ntrain = { epochs = 1, learning_rate = 1e-3 }",
+];
+
+/// Reads a recipe whose second stage consists of `keys`.
+fn recipe(keys: &str) -> Result<Recipe> {
+    let first = "[data]\nname = \"fashion-mnist\"\n[[stage]]\nname = \"first\"\narch = \"vgg8_bn\"\n";
+    Recipe::parse(&format!("{first}[[stage]]\nname = \"second\"\n{keys}\n"))
+}
+
+fn stage(keys: &str) -> Stage {
+    recipe(keys).unwrap_or_else(|e| panic!("{keys}: {e}")).stages.pop().unwrap()
+}
+
+/// The parameters of a network with their shapes.
+fn shapes(graph: &Graph) -> Vec<(String, Vec<usize>)> {
+    graph.params().map(|(path, param)| (path, param.value().shape().to_vec())).collect()
+}
+
+fn names(graph: &Graph) -> Vec<&str> {
+    graph.nodes().iter().map(|node| node.name.as_str()).collect()
+}
+
+#[test]
+fn recipes_read_every_technique_of_the_table() {
+    let read: HashSet<&str> = STAGES
+        .iter()
+        .flat_map(|keys| stage(keys).techniques)
+        .map(|technique| technique.kind().name)
+        .collect();
+    let listed: HashSet<&str> = StageKeys::KINDS.iter().map(|kind| kind.name).collect();
+    assert_eq!(read, listed);
+    let keys: Vec<&str> = StageKeys::NAMES.iter().copied().flatten().copied().collect();
+    assert_eq!(
+        keys.iter().collect::<HashSet<_>>().len(),
+        keys.len(),
+        "two techniques read one key: {keys:?}"
+    );
+    for (kind, keys) in StageKeys::KINDS.iter().zip(StageKeys::NAMES) {
+        assert_eq!(keys[0], kind.name);
+        let unknown = recipe(&format!("{} = {{ nonsense = 1 }}", kind.name)).unwrap_err().to_string();
+        let place = ["line 8", "^^^^^^^^", "unknown field `nonsense`"];
+        assert!(place.iter().all(|part| unknown.contains(part)), "{unknown}");
+    }
+}
+
+#[test]
+fn a_stage_that_contradicts_itself_is_refused() {
+    for (keys, complaint) in [
+        ("nonsense = 1", "unknown field `nonsense`, expected one of `name`, `arch`, `width`, `head`, `from`"),
+        ("nonsense = 1", "line 8, column 1"),
+        ("fold = {}\ncompact = {}", "only one of prune, fold, factorize and compact is allowed"),
+        ("prune = {}\nfold = {}", "only one of prune, fold, factorize and compact is allowed"),
+        ("plan = { groups = [] }", "`plan` and `save_plan` require `prune`"),
+        ("save_plan = \"p\"", "`plan` and `save_plan` require `prune`"),
+        (
+            "distill = {}\ntrain = { epochs = 1, learning_rate = 1e-3 }",
+            "`distill` and `teacher` require each",
+        ),
+        ("teacher = \"first\"", "`distill` and `teacher` require each other"),
+        ("teacher = \"first\"\ndistill = {}", "`distill` acts during training: add `train`"),
+        ("", "expected something to do: arch, from, a rewrite, sparsify or train"),
+    ] {
+        let error = recipe(keys).unwrap_err().to_string();
+        assert!(error.contains(complaint), "{keys}: {error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn results_are_like_their_sketches_and_keep_the_function_if_claimed(net in networks()) {
+        let graph = net.graph();
+        let device = Device::cpu();
+        for keys in STAGES {
+            let stage = stage(keys);
+            for technique in stage.rewrites() {
+                let Ok(applied) = technique.apply(&graph, None) else { continue };
+                let (before, after) = (&graph, &applied.rewrite.graph);
+                let sketch = technique.rehearse(Sketch::known(graph.clone()), false, None).unwrap();
+                if sketch.layers {
+                    prop_assert_eq!(names(&sketch.graph), names(after), "{}", keys);
+                }
+                if sketch.layers && sketch.widths {
+                    prop_assert_eq!(shapes(&sketch.graph), shapes(after), "{}", keys);
+                }
+                if technique.keeps_function() {
+                    let logits = |graph: &Graph| graph.logits(&device, net.images(2)).unwrap();
+                    let difference = relative_difference(&logits(before), &logits(after));
+                    prop_assert!(difference <= 1e-4, "{}: {}", keys, difference);
+                }
+            }
+        }
+    }
+}
+
+/// A technique that a user could write.
+#[derive(Debug)]
+struct Halve;
+
+impl Technique for Halve {
+    fn kind(&self) -> Kind {
+        Kind { name: "halve", role: Role::Rewrite }
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn rehearse(&self, sketch: Sketch, _: bool, _: Option<&Sketch>) -> Result<Sketch> {
+        Ok(sketch)
+    }
+
+    fn apply(&self, graph: &Graph, _: Option<&lopper_compress::criteria::Evidence>) -> Result<Applied> {
+        let mut graph = graph.clone();
+        graph.params_mut().for_each(|(_, param)| param.update(|w| w.iter_mut().for_each(|w| *w /= 2.0)));
+        Ok(Rewrite { graph, report: Report::new("halve") }.into())
+    }
+}
+
+#[test]
+fn a_stage_holds_techniques_of_other_crates() {
+    let stage = Stage::of(Halve, None).unwrap();
+    assert_eq!((stage.summary(), stage.rewrites().count()), ("halve".to_string(), 1));
+    assert!(stage.identity().contains("Halve"));
+}
