@@ -3,45 +3,24 @@
 
 #![forbid(unsafe_code)]
 
-pub mod atomic;
-mod check;
-pub mod cost;
-pub mod data;
-pub mod device;
+pub mod autograd;
 pub mod error;
-pub mod exec;
-pub mod file;
-mod footprint;
-mod fusion;
-pub mod geometry;
+pub mod files;
 pub mod graph;
-mod graph_index;
-pub mod input;
-pub mod layer;
-mod legacy;
 pub mod memory;
-mod node;
 pub mod number;
-pub mod ops;
-pub mod param;
 pub mod plan;
-pub mod pool;
-pub mod profile;
-pub mod rewrite;
-mod shape;
-mod storage;
-pub mod tape;
 pub mod tensor;
-mod tensor_file;
-pub mod torchvision;
 pub mod train;
 
-pub use device::Device;
+pub use autograd::exec::{ParamGradients, Pass};
+pub use autograd::tape::{Gradients, Mode, Tape, Var};
+pub use autograd::{exec, ops, profile, tape};
 pub use error::{Error, Result};
-pub use exec::{ParamGradients, Pass};
-pub use graph::{Graph, Info};
-pub use layer::Layer;
-pub use node::{Node, NodeId};
-pub use param::Param;
-pub use tape::{Gradients, Mode, Tape, Var};
-pub use tensor::Tensor;
+pub use files::{atomic, file, input, torchvision};
+pub use graph::layer::Layer;
+pub use graph::param::Param;
+pub use graph::{Graph, Info, Node, NodeId, cost, geometry, layer, param, pool, rewrite};
+pub use tensor::device::Device;
+pub use tensor::tensor::Tensor;
+pub use train::data;

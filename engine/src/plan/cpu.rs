@@ -5,7 +5,7 @@ use super::lower::{MAX_PARTS, Op};
 use super::places::{Place, Places};
 use super::work::{Convolution, FullyConnected, Plain, Work};
 use crate::Tensor;
-use crate::layer::BatchNorm;
+use crate::graph::layer::BatchNorm;
 use bytemuck::{cast_slice, cast_slice_mut};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedBatchNorm, PackedConv2d, PackedLinear, Packing};

@@ -10,7 +10,7 @@ use super::Chosen;
 use super::lower::Op;
 use super::places::{Place, Places};
 use super::work::{Convolution, FullyConnected, Plain, Work};
-use crate::layer::BatchNorm;
+use crate::graph::layer::BatchNorm;
 use crate::{Error, Result, Tensor};
 use lopper_kernels::cuda::{self, Cuda, CudaError, CudaGraph, DeviceBuffer, Epilogue, PackedConv2d, Timer};
 use lopper_kernels::params::{Activation, Dtype};

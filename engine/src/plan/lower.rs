@@ -9,7 +9,7 @@
 //!   its first linear layer then reads a third of the bytes.)
 //! - Nodes that the output does not depend on are omitted.
 
-use crate::pool::{Pool, PoolKind};
+use crate::graph::pool::{Pool, PoolKind};
 use crate::{Graph, Layer, Node, NodeId, Result};
 use lopper_kernels::params::Activation;
 
@@ -208,7 +208,7 @@ impl<'g> Lowering<'g> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::{Conv2d, Linear};
+    use crate::graph::layer::{Conv2d, Linear};
     use crate::{Param, Tensor};
 
     fn conv(c: usize) -> Layer {

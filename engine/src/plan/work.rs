@@ -1,9 +1,9 @@
 //! Device-independent work of an operation: the geometry of its kernel, and the layer that has its weights.
 
 use super::lower::Op;
-use crate::geometry::{adaptive_geometry, shortcut_geometry};
-use crate::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
-use crate::ops::Pooling;
+use crate::autograd::ops::Pooling;
+use crate::graph::geometry::{adaptive_geometry, shortcut_geometry};
+use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
 use crate::{Layer, Result, Tensor};
 use lopper_kernels::params::Activation;
 use lopper_kernels::pattern::Pattern;

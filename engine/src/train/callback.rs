@@ -1,7 +1,7 @@
 //! Hooks between training steps.
 
 use super::{EpochMetrics, State};
-use crate::exec::ParamGradients;
+use crate::autograd::exec::ParamGradients;
 use crate::{Error, Graph, Result};
 
 /// The progress of a training.

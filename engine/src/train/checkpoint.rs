@@ -13,9 +13,9 @@
 use super::loss_scale::LossScale;
 use super::optimizer::ParamState;
 use super::{EpochMetrics, State};
-use crate::file::{aligned, take_tensors, tensors_of};
-use crate::legacy::Graph1;
-use crate::tensor_file::{self, TensorFile, Values};
+use crate::files::file::{aligned, take_tensors, tensors_of};
+use crate::files::legacy::Graph1;
+use crate::files::tensor_file::{self, TensorFile, Values};
 use crate::{Error, Graph, Result};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! Loss scaling: shifts gradients into the range of f16 (Micikevicius et al., "Mixed Precision Training", 2018).
 
-use crate::exec::ParamGradients;
+use crate::autograd::exec::ParamGradients;
 use crate::{Device, Result};
 use lopper_kernels::cuda::{self, DeviceBuffer, Dtype};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Classification accuracy, and the metrics of an epoch.
 
-use crate::data::Batches;
-use crate::tape::Tape;
+use crate::autograd::tape::Tape;
+use crate::train::data::Batches;
 use crate::{Device, Error, Graph, Result, Tensor};
 use serde::{Deserialize, Serialize};
 

@@ -2,6 +2,7 @@
 
 mod callback;
 mod checkpoint;
+pub mod data;
 mod freeze;
 mod keeper;
 mod loss_scale;

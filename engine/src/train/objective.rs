@@ -1,8 +1,8 @@
 //! The objective that training minimizes.
 
-use crate::data::Batch;
-use crate::exec::Pass;
-use crate::tape::{Tape, Var};
+use crate::autograd::exec::Pass;
+use crate::autograd::tape::{Tape, Var};
+use crate::train::data::Batch;
 use crate::{NodeId, Result};
 
 /// A training loss.

@@ -1,7 +1,7 @@
 //! Optimizers. Their state is keyed by parameter path.
 
 use super::Rates;
-use crate::exec::ParamGradients;
+use crate::autograd::exec::ParamGradients;
 use crate::number::{self, Range};
 use crate::{Device, Error, Graph, Param, Result, Tensor};
 use lopper_kernels::cpu::{self, Cpu};

@@ -5,10 +5,10 @@ use super::{
     Callback, Checkpoint, EpochMetrics, Keeper, Objective, Optimizer, Position, Progress, Schedule, Step,
     Why, Wish, evaluate,
 };
-use crate::data::{Batch, Batches};
-use crate::exec::ParamGradients;
-use crate::file::check_numbers;
-use crate::tape::{Mode, Tape};
+use crate::autograd::exec::ParamGradients;
+use crate::autograd::tape::{Mode, Tape};
+use crate::files::file::check_numbers;
+use crate::train::data::{Batch, Batches};
 use crate::{Device, Error, Graph, Result};
 use std::time::Instant;
 

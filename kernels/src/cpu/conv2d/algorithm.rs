@@ -15,7 +15,7 @@
 
 use super::winograd::{self, Tiling};
 use crate::cpu::Cpu;
-use crate::cpu::tile_kernel::Types;
+use crate::cpu::gemm::tile_kernel::Types;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use std::fmt;

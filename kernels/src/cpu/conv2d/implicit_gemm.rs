@@ -15,10 +15,10 @@ use super::Epilogue;
 use super::scatter::Scatter;
 use super::windows::Windows;
 use crate::cpu::Cpu;
-use crate::cpu::panels::Panel;
-use crate::cpu::shared::Shared;
-use crate::cpu::shelf::Workspace;
-use crate::cpu::tile::{MAX_NR, Tile};
+use crate::cpu::device::shared::Shared;
+use crate::cpu::device::shelf::Workspace;
+use crate::cpu::gemm::panels::Panel;
+use crate::cpu::gemm::tile::{MAX_NR, Tile};
 use rayon::prelude::*;
 
 /// The number of windows per task, rounded down to whole tiles: enough to use a panel loaded from memory often, few

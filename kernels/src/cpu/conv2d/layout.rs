@@ -3,10 +3,11 @@
 use super::algorithm::{Algorithm, Choice, Packing};
 use super::winograd::{Direction, Filters};
 use crate::buffer::Buffer;
-use crate::cpu::panels::{Panel, Strided, packed_len, split_columns};
-use crate::cpu::shared::Shared;
-use crate::cpu::tile_kernel::{TileKernel, Types};
-use crate::cpu::{Cpu, depthwise};
+use crate::cpu::Cpu;
+use crate::cpu::conv2d::depthwise;
+use crate::cpu::device::shared::Shared;
+use crate::cpu::gemm::panels::{Panel, Strided, packed_len, split_columns};
+use crate::cpu::gemm::tile_kernel::{TileKernel, Types};
 use crate::dtype::Dtype;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;

@@ -9,6 +9,7 @@
 //! is a product that reduces over pixels ([`weight_grad`]).
 
 mod algorithm;
+pub(in crate::cpu) mod depthwise;
 mod footprint;
 mod gather;
 mod implicit_gemm;

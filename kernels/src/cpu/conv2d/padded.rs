@@ -14,7 +14,7 @@
 
 use super::windows::{Windows, tap_offsets};
 use crate::cpu::Cpu;
-use crate::cpu::scratch::Scratch;
+use crate::cpu::device::scratch::Scratch;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 

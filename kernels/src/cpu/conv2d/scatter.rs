@@ -2,8 +2,8 @@
 
 use super::Epilogue;
 use crate::cpu::Cpu;
-use crate::cpu::activation::activate;
-use crate::cpu::shared::Shared;
+use crate::cpu::device::shared::Shared;
+use crate::cpu::ops::activation::activate;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::params::Activation;
 use rayon::prelude::*;

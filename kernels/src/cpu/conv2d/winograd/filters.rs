@@ -3,11 +3,11 @@
 use super::transform::both_sides;
 use super::{BLOCK, SKEW, TOGETHER, Tiling, f2, f4};
 use crate::cpu::Cpu;
-use crate::cpu::panels::{Panel, packed_len, split_columns};
-use crate::cpu::shared::Shared;
+use crate::cpu::device::shared::Shared;
+use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};
+use crate::cpu::gemm::tile::MAX_NR;
+use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
-use crate::cpu::tile::MAX_NR;
-use crate::cpu::tile_kernel::Types;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;

@@ -16,9 +16,9 @@ use super::filters::TransformFilters;
 use super::{Direction, Filters, POINTS, Pass, SKEW, SMALL, Tiling, Winograd};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
-use crate::cpu::panels::Panel;
-use crate::cpu::shared::Shared;
-use crate::cpu::shelf::Workspace;
+use crate::cpu::device::shared::Shared;
+use crate::cpu::device::shelf::Workspace;
+use crate::cpu::gemm::panels::Panel;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 

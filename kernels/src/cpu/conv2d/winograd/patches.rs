@@ -3,9 +3,9 @@
 
 use super::transform::{Map, both_sides};
 use super::{PATCH, POINTS, SIDE, SKEW};
-use crate::cpu::panels::{Panel, packed_len};
+use crate::cpu::gemm::panels::{Panel, packed_len};
+use crate::cpu::gemm::tile::load_lanes;
 use crate::cpu::simd::{Kernel, Simd};
-use crate::cpu::tile::load_lanes;
 use std::ops::Range;
 
 /// Images `[N, H, W, channels]` that patches are taken from, one for each 4×4 tile of `map`.

@@ -1,0 +1,181 @@
+//! Model files: a `.safetensors` file that holds both the network's program and its weights.
+//!
+//! The header's metadata has one entry, `lopper`: a JSON object with a format version, the layout of convolution
+//! weights (`OHWI`, the engine's layout) and the graph. Tensors are stored under their paths: parameters and running
+//! statistics as `F32`, the mask of parameter `P` as `P.mask` in `U8`. So a pruned network loads without the source
+//! code that built it, and every tool that reads safetensors can read the weights.
+//!
+//! Format 2 is written; format 1, in which each activation and each pool is a layer of its own, is still read.
+
+use crate::files::legacy::Graph1;
+use crate::files::tensor_file::{self, TensorFile, Values};
+use crate::{Error, Graph, Result};
+use safetensors::Dtype;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::path::Path;
+
+const KEY: &str = "lopper";
+const VERSION: u32 = 2;
+const LAYOUT: &str = "OHWI";
+
+/// The fields that all format versions share.
+#[derive(Deserialize)]
+struct Preamble<'a> {
+    version: u32,
+    layout: Cow<'a, str>,
+}
+
+/// The `lopper` entry. `G` is `Graph` for reading and `&Graph` for writing.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Program<G> {
+    version: u32,
+    layout: Cow<'static, str>,
+    graph: G,
+}
+
+/// Writes `graph` to `path` atomically. The same graph gives the same bytes.
+///
+/// # Errors
+/// [`Error::File`] if `path` cannot be written, or if [`load`] would reject the graph because it does not run on the
+/// images that its `info` specifies or because a weight is not finite.
+pub fn save(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    check(graph).map_err(|e| Error::file(path, format!("not written: {e}")))?;
+    tensor_file::write(path, (KEY, program_of(graph, path)?), &aligned(tensors_of(graph, "")))
+}
+
+/// The size in bytes of the file that [`save`] would write for `graph`.
+pub fn size(graph: &Graph) -> Result<u64> {
+    let path = Path::new("model");
+    tensor_file::size(path, (KEY, program_of(graph, path)?), &aligned(tensors_of(graph, "")))
+}
+
+/// The `lopper` entry of `graph`; errors name `path`.
+fn program_of(graph: &Graph, path: &Path) -> Result<String> {
+    let program = Program { version: VERSION, layout: LAYOUT.into(), graph };
+    serde_json::to_string(&program).map_err(|e| Error::file(path, e))
+}
+
+/// The tensors of `graph`, with `prefix` before each name.
+pub(crate) fn tensors_of<'a>(graph: &'a Graph, prefix: &str) -> Vec<(String, Values<'a>)> {
+    let mut tensors = Vec::new();
+    for (name, param) in graph.params() {
+        if let Some(mask) = param.mask() {
+            tensors.push((format!("{prefix}{name}.mask"), Values::Mask(mask)));
+        }
+        tensors.push((format!("{prefix}{name}"), Values::F32(Cow::Borrowed(param.value()))));
+    }
+    let buffers = graph.buffers().map(|(name, t)| (format!("{prefix}{name}"), Values::F32(Cow::Borrowed(t))));
+    tensors.extend(buffers);
+    tensors
+}
+
+/// Sorts `tensors` such that every number starts at a multiple of its size.
+pub(crate) fn aligned<'a>(mut tensors: Vec<(String, Values<'a>)>) -> Vec<(String, Values<'a>)> {
+    tensors.sort_by_key(|(_, values)| std::cmp::Reverse(values.alignment()));
+    tensors
+}
+
+/// Reads the network in `path`.
+///
+/// # Errors
+/// [`Error::File`], with the reason, if the file is truncated or not a lopper model; if a tensor is missing, unknown,
+/// of the wrong shape or type, or holds a number that is not finite; or if the graph is wired wrongly or does not run
+/// on the images that it specifies.
+pub fn load(path: impl AsRef<Path>) -> Result<Graph> {
+    let path = path.as_ref();
+    let mut file = TensorFile::read(path)?;
+    let wrong = |e: String| Error::file(path, e);
+    let mut graph = program(&file).map_err(wrong)?;
+    take_tensors(&mut graph, &mut file, "").map_err(|e| e.in_file(path))?;
+    if let Some(name) = file.left().next() {
+        return Err(wrong(format!("tensor `{name}` belongs to no layer")));
+    }
+    Ok(graph)
+}
+
+/// Fills `graph`, which has only its program, with the tensors of `file` whose names start with `prefix`, and checks
+/// it.
+pub(crate) fn take_tensors(graph: &mut Graph, file: &mut TensorFile, prefix: &str) -> Result<()> {
+    graph.check()?;
+    let mut take = |name: &str, dtype| file.take(&format!("{prefix}{name}"), &[dtype]);
+    let missing = |name: &str| Error::invalid(format!("tensor `{prefix}{name}` is missing"));
+    for (name, param) in graph.params_mut() {
+        let value = take(&name, Dtype::F32)?.ok_or_else(|| missing(&name))?;
+        let mask = take(&format!("{name}.mask"), Dtype::U8)?;
+        let wrong = |e| Error::invalid(format!("tensor `{prefix}{name}.mask`: {e}"));
+        param.replace(value, mask).map_err(wrong)?;
+    }
+    for (name, buffer) in graph.buffers_mut() {
+        *buffer = take(&name, Dtype::F32)?.ok_or_else(|| missing(&name))?;
+    }
+    check(graph)
+}
+
+/// The graph in the header, without its tensors.
+fn program(file: &TensorFile) -> Result<Graph, String> {
+    let text = file
+        .metadata(KEY)
+        .ok_or("not a lopper model: its header has no graph (to read only weights, use `lopper import`)")?;
+    let preamble: Preamble =
+        serde_json::from_str(text).map_err(|e| format!("the header's `{KEY}` entry is damaged: {e}"))?;
+    let damaged = |e| format!("the graph in the header is damaged: {e}");
+    match (preamble.version, preamble.layout.as_ref()) {
+        (1, LAYOUT) => serde_json::from_str(text).map(|p: Program<Graph1>| p.graph.into()).map_err(damaged),
+        (VERSION, LAYOUT) => serde_json::from_str(text).map(|p: Program<Graph>| p.graph).map_err(damaged),
+        (version, layout) => Err(format!(
+            "model format {version} with layout {layout}: this version of lopper reads formats 1 to {VERSION} with \
+             layout {LAYOUT}"
+        )),
+    }
+}
+
+/// Checks the guarantees of a model file: the graph runs on one image of the size that it specifies, and its numbers
+/// are finite. Later operations on the graph then cannot panic.
+fn check(graph: &Graph) -> Result<()> {
+    graph.check_layers()?;
+    let info = &graph.info;
+    let [h, w, c] = info.input;
+    if info.input.contains(&0) {
+        return Err(Error::invalid(format!("the model does not specify its image size: {:?}", info.input)));
+    }
+    let shapes = graph.shapes([1, h, w, c])?;
+    let outputs = shapes[graph.output()].last().copied();
+    if !info.classes.is_empty() && outputs != Some(info.classes.len()) {
+        let (names, outputs) = (info.classes.len(), outputs.unwrap_or(0));
+        return Err(Error::invalid(format!("the model names {names} classes and has {outputs} outputs")));
+    }
+    for (what, list) in [("means", &info.mean), ("standard deviations", &info.std)] {
+        let fits = list.is_empty() || list.len() == c;
+        if !fits || list.iter().any(|v| !v.is_finite()) || (what != "means" && list.iter().any(|&v| v <= 0.0))
+        {
+            return Err(Error::invalid(format!("{list:?} are not valid {what} for {c} image channels")));
+        }
+    }
+    check_numbers(graph)
+}
+
+/// Checks that all weights and statistics are finite, and that no variance is negative.
+pub(crate) fn check_numbers(graph: &Graph) -> Result<()> {
+    let finite = |name: &str, values: &[f32]| match values.iter().find(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(v) => Err(Error::invalid(format!("tensor `{name}` holds {v}"))),
+    };
+    for (name, param) in graph.params() {
+        finite(&name, param.value().data())?;
+    }
+    for (name, buffer) in graph.buffers() {
+        finite(&name, buffer.data())?;
+        if name.ends_with(".running_var") && buffer.data().iter().any(|&v| v < 0.0) {
+            return Err(Error::invalid(format!("tensor `{name}` holds a negative variance")));
+        }
+    }
+    for node in graph.nodes() {
+        if let crate::Layer::CompactConv2d(compact) = &node.layer {
+            finite(&format!("{}.fill", node.name), &compact.fill)?;
+        }
+    }
+    Ok(())
+}

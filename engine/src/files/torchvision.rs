@@ -1,0 +1,254 @@
+//! Import and export of weights with the names and layouts of PyTorch's torchvision, as `.safetensors`.
+//!
+//! A node's name is torchvision's module path, so names agree without mapping (`layer1.0.conv1.weight`,
+//! `bn1.running_mean`). Layouts are permuted:
+//!
+//! | here | PyTorch |
+//! | --- | --- |
+//! | convolution `[O, KH, KW, C/G]` | `[O, C/G, KH, KW]` |
+//! | features of a flattened image in the order `H, W, C` | `C, H, W` |
+//!
+//! The second permutation affects the readers of flattened features: the columns of the next linear layer, and any
+//! batch norm before it. PyTorch counts batches in `num_batches_tracked`, which lopper does not need: it is written as
+//! zero and ignored on import.
+
+use crate::files::file::check_numbers;
+use crate::files::tensor_file::{self, FLOATS, TensorFile, Values};
+use crate::{Error, Graph, Layer, Node, Result, Tensor};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const COUNTER: &str = ".num_batches_tracked";
+
+/// The result of [`import_weights`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportReport {
+    /// Number of tensors read into the graph.
+    pub imported: usize,
+    /// Names of the tensors that were ignored, which are batch counters.
+    pub ignored: Vec<String>,
+}
+
+/// Writes the weights and running statistics of `graph` to `path` atomically, with PyTorch's names and layouts. Masked
+/// weights are written as zeros.
+///
+/// # Errors
+/// [`Error::File`] if `path` cannot be written, or if a layer has no counterpart in PyTorch (a compact convolution, a
+/// sum of differently flattened images).
+pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let mut tensors = Vec::new();
+    let layouts = layouts(graph).map_err(|e| Error::file(path, format!("not written: {e}")))?;
+    for (node, layout) in graph.nodes().iter().zip(&layouts) {
+        for (slot, tensor) in slots(node) {
+            tensors.push((
+                format!("{}.{slot}", node.name),
+                Values::F32(Cow::Owned(layout.export(slot, tensor))),
+            ));
+        }
+        if matches!(node.layer, Layer::BatchNorm(_)) {
+            tensors.push((format!("{}{COUNTER}", node.name), Values::Count(0)));
+        }
+    }
+    // Eight-byte numbers come first, so that every number starts at a multiple of its size.
+    tensors.sort_by_key(|(_, values)| matches!(values, Values::F32(_)));
+    tensor_file::write(path, ("format", "pt".into()), &tensors)
+}
+
+/// Replaces the weights and running statistics of `graph` with those in `path`, which has `F32`, `F64`, `F16` or
+/// `BF16` tensors under PyTorch's names. Masks stay in place and keep their weights at zero.
+///
+/// # Errors
+/// [`Error::File`], with a list of the tensors that are missing, unexpected or of the wrong shape, or with the name of
+/// a tensor that holds values that are not finite. `graph` is then unchanged.
+pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<ImportReport> {
+    let path = path.as_ref();
+    let mut file = TensorFile::read(path)?;
+    let layouts = layouts(graph).map_err(|e| Error::file(path, e))?;
+    let (mut found, mut problems) = (BTreeMap::new(), Vec::new());
+    for (node, layout) in graph.nodes().iter().zip(&layouts) {
+        for (slot, current) in slots(node) {
+            let name = format!("{}.{slot}", node.name);
+            let expected = layout.pytorch_shape(current.shape());
+            match file.take(&name, FLOATS)? {
+                None => problems.push(format!("`{name}` is missing")),
+                Some(tensor) if tensor.shape() != expected => {
+                    problems
+                        .push(format!("`{name}` has the shape {:?}, expected {expected:?}", tensor.shape()));
+                }
+                Some(tensor) => {
+                    found.insert(name, layout.import(slot, &tensor));
+                }
+            }
+        }
+    }
+    let (ignored, unexpected): (Vec<_>, Vec<_>) =
+        file.left().map(String::from).partition(|name| name.ends_with(COUNTER));
+    problems.extend(unexpected.iter().map(|name| format!("`{name}` belongs to no layer")));
+    if !problems.is_empty() {
+        return Err(Error::file(path, listing(&problems)));
+    }
+    let report = ImportReport { imported: found.len(), ignored };
+    let mut filled = graph.clone();
+    for (name, param) in filled.params_mut() {
+        if let Some(value) = found.remove(&name) {
+            param.set_value(value)?;
+        }
+    }
+    for (name, buffer) in filled.buffers_mut() {
+        if let Some(value) = found.remove(&name) {
+            *buffer = value;
+        }
+    }
+    check_numbers(&filled).map_err(|e| Error::file(path, e))?;
+    *graph = filled;
+    Ok(report)
+}
+
+/// Lists the first problems, and the number of further ones.
+fn listing(problems: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = problems[..problems.len().min(SHOWN)].join("; ");
+    if problems.len() > SHOWN {
+        text += &format!("; and {} more", problems.len() - SHOWN);
+    }
+    text
+}
+
+/// The parameters and running statistics of a node, by slot.
+fn slots(node: &Node) -> Vec<(&'static str, &Tensor)> {
+    let params = node.layer.params().into_iter().map(|(slot, param)| (slot, param.value()));
+    params.chain(node.layer.buffers()).collect()
+}
+
+/// PyTorch's layout of a node's tensors.
+enum Layout {
+    /// The same as ours.
+    Same,
+    /// A convolution: the weight is `[O, C/G, KH, KW]`.
+    Convolution,
+    /// A linear layer over a flattened image: column `i` of PyTorch's weight is our column `order[i]`.
+    Columns(Vec<usize>),
+    /// A batch norm over a flattened image: PyTorch's feature `i` is our feature `order[i]`.
+    Features(Vec<usize>),
+}
+
+impl Layout {
+    fn export(&self, slot: &str, ours: &Tensor) -> Tensor {
+        match self {
+            Self::Convolution if slot == "weight" => ours.permute(&[0, 3, 1, 2]),
+            Self::Columns(order) if slot == "weight" => ours.select(1, order),
+            Self::Features(order) => ours.select(0, order),
+            _ => ours.clone(),
+        }
+    }
+
+    fn import(&self, slot: &str, theirs: &Tensor) -> Tensor {
+        match self {
+            Self::Convolution if slot == "weight" => theirs.permute(&[0, 2, 3, 1]),
+            Self::Columns(order) if slot == "weight" => theirs.select(1, &inverse(order)),
+            Self::Features(order) => theirs.select(0, &inverse(order)),
+            _ => theirs.clone(),
+        }
+    }
+
+    fn pytorch_shape(&self, ours: &[usize]) -> Vec<usize> {
+        match (self, ours) {
+            (Self::Convolution, &[o, kh, kw, c]) => vec![o, c, kh, kw],
+            _ => ours.to_vec(),
+        }
+    }
+}
+
+fn inverse(order: &[usize]) -> Vec<usize> {
+    let mut inverse = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(theirs, &ours)| inverse[ours] = theirs);
+    inverse
+}
+
+/// The layout of every node.
+fn layouts(graph: &Graph) -> Result<Vec<Layout>> {
+    let orders = feature_orders(graph)?;
+    let layout = |node: &Node| {
+        let order = node.inputs.first().and_then(|&x| orders[x].clone());
+        Ok(match (&node.layer, order) {
+            (Layer::Conv2d(_), _) => Layout::Convolution,
+            (Layer::CompactConv2d(_), _) => {
+                let none = Error::invalid("a compact convolution has no counterpart in PyTorch");
+                return Err(none.in_node(&node.name));
+            }
+            (Layer::Linear(_), Some(order)) => Layout::Columns(order),
+            (Layer::BatchNorm(_), Some(order)) => Layout::Features(order),
+            _ => Layout::Same,
+        })
+    };
+    graph.nodes().iter().map(layout).collect()
+}
+
+/// For every node whose output consists of flattened images in an order other than PyTorch's, our feature at each
+/// PyTorch position.
+fn feature_orders(graph: &Graph) -> Result<Vec<Option<Vec<usize>>>> {
+    let [h, w, c] = graph.info.input;
+    let shapes = graph.shapes([1, h, w, c])?;
+    let mut orders: Vec<Option<Vec<usize>>> = Vec::with_capacity(shapes.len());
+    for node in graph.nodes() {
+        let inputs = node.inputs.iter().map(|&i| (&orders[i], shapes[i].as_slice()));
+        let order = match node.layer {
+            Layer::Flatten => match shapes[node.inputs[0]][..] {
+                [_, h, w, c] if h * w > 1 && c > 1 => Some(channels_first(h, w, c)),
+                _ => orders[node.inputs[0]].clone(),
+            },
+            Layer::BatchNorm(_) | Layer::Activation(_) | Layer::Dropout { .. } => {
+                orders[node.inputs[0]].clone()
+            }
+            Layer::Add if node.inputs.iter().any(|&i| orders[i] != orders[node.inputs[0]]) => {
+                let mixed = Error::invalid("adds features of differently flattened images");
+                return Err(mixed.in_node(&node.name));
+            }
+            Layer::Add => orders[node.inputs[0]].clone(),
+            Layer::Concat => side_by_side(inputs),
+            Layer::Input { .. }
+            | Layer::Conv2d(_)
+            | Layer::CompactConv2d(_)
+            | Layer::Linear(_)
+            | Layer::Pool(_)
+            | Layer::PadShortcut { .. } => None,
+        };
+        orders.push(order);
+    }
+    Ok(orders)
+}
+
+/// Our index `(y·W + x)·C + c` of each feature, in the order `c, y, x`.
+fn channels_first(h: usize, w: usize, c: usize) -> Vec<usize> {
+    (0..c).flat_map(|channel| (0..h * w).map(move |pixel| pixel * c + channel)).collect()
+}
+
+/// The order of concatenated features.
+fn side_by_side<'a>(
+    parts: impl Iterator<Item = (&'a Option<Vec<usize>>, &'a [usize])> + Clone,
+) -> Option<Vec<usize>> {
+    parts.clone().find(|(order, _)| order.is_some())?;
+    let mut joined = Vec::new();
+    for (order, shape) in parts {
+        let (start, len) = (joined.len(), shape[shape.len() - 1]);
+        match order {
+            Some(order) => joined.extend(order.iter().map(|&i| start + i)),
+            None => joined.extend(start..start + len),
+        }
+    }
+    Some(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pytorch_flattens_features_channel_by_channel() {
+        // A 1×2 image of 3 channels: ours is [a0 b0 c0 a1 b1 c1], PyTorch's [a0 a1 b0 b1 c0 c1].
+        assert_eq!(channels_first(1, 2, 3), [0, 3, 1, 4, 2, 5]);
+        assert_eq!(inverse(&[0, 3, 1, 4, 2, 5]), [0, 2, 4, 1, 3, 5]);
+    }
+}

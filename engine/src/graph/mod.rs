@@ -1,0 +1,17 @@
+//! Networks as plain values: nodes, layers, parameters, and what follows from shapes alone.
+
+pub(crate) mod check;
+pub mod cost;
+pub(crate) mod footprint;
+pub mod geometry;
+pub mod graph;
+mod index;
+pub mod layer;
+mod node;
+pub mod param;
+pub mod pool;
+pub mod rewrite;
+mod shape;
+
+pub use graph::{Graph, Info};
+pub use node::{Node, NodeId};

@@ -1,0 +1,195 @@
+//! The CPU as a device: an instruction set and a pool of threads.
+
+use crate::buffer::{Buffer, Lender};
+use crate::cpu::device::isa::{Backend, Isa, UnknownIsa};
+use crate::cpu::device::shelf::Shelf;
+use crate::cpu::simd::Kernel;
+use crate::recycler::Recycler;
+use std::fmt;
+use std::sync::Arc;
+
+/// The reason why the requested [`Cpu`] cannot be created.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CpuError {
+    /// `LOPPER_ISA` is not the name of an instruction set.
+    #[error("{ISA_VARIABLE}: {0}")]
+    UnknownIsa(#[from] UnknownIsa),
+    /// `LOPPER_ISA` names an instruction set that this machine does not support.
+    #[error("{ISA_VARIABLE}: this machine has no {0}")]
+    MissingIsa(Isa),
+    /// The system cannot start that many threads.
+    #[error("threads: the system cannot start {count}: {reason}")]
+    Threads {
+        /// The requested number of threads.
+        count: usize,
+        /// The system's error message.
+        reason: String,
+    },
+}
+
+/// The environment variable that forces an instruction set.
+const ISA_VARIABLE: &str = "LOPPER_ISA";
+
+/// The maximum number of threads in a pool.
+pub const MAX_THREADS: usize = 256;
+
+/// The instruction set and the thread pool that every CPU kernel runs on. Clones share the pool.
+#[derive(Clone)]
+pub struct Cpu {
+    pub(in crate::cpu) backend: Backend,
+    pub(in crate::cpu) pool: Arc<rayon::ThreadPool>,
+    pub(in crate::cpu) shelf: Arc<Shelf>,
+    recycler: Arc<Recycler>,
+    strict: bool,
+}
+
+impl fmt::Debug for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cpu").field("isa", &self.isa()).field("threads", &self.thread_count()).finish()
+    }
+}
+
+impl Cpu {
+    /// Uses the best instruction set of the machine, or the one that `LOPPER_ISA` names if it is available, with one
+    /// thread per core.
+    ///
+    /// # Panics
+    /// Panics if the system cannot start the threads.
+    pub fn detect() -> Self {
+        Self::try_detect().unwrap_or_else(|_| Self::new(Backend::best(), core_count()))
+    }
+
+    /// Like [`detect`](Self::detect), but returns an error if `LOPPER_ISA` is unusable or the threads cannot be
+    /// started.
+    pub fn try_detect() -> Result<Self, CpuError> {
+        Self::open(core_count())
+    }
+
+    /// Like [`try_detect`](Self::try_detect), with `threads` threads, clamped to `1..=`[`MAX_THREADS`].
+    pub fn open(threads: usize) -> Result<Self, CpuError> {
+        let backend = match std::env::var_os(ISA_VARIABLE) {
+            None => Backend::best(),
+            Some(name) => {
+                let isa = name.to_string_lossy().parse()?;
+                Backend::new(isa).ok_or(CpuError::MissingIsa(isa))?
+            }
+        };
+        Self::try_new(backend, threads)
+    }
+
+    /// Uses this instruction set with one thread per core; `None` if the machine does not support it.
+    pub fn with_isa(isa: Isa) -> Option<Self> {
+        Backend::new(isa).map(|backend| Self::new(backend, core_count()))
+    }
+
+    /// Returns the same instruction set with a pool of `n` threads, clamped to `1..=`[`MAX_THREADS`].
+    pub fn threads(self, n: usize) -> Self {
+        let strict = self.strict;
+        let cpu = if self.thread_count() == n { self } else { Self::new(self.backend, n) };
+        Self { strict, ..cpu }
+    }
+
+    /// Returns a CPU that computes every convolution and its gradients with the direct algorithm, whatever algorithm is
+    /// requested. Each output then depends only on the pixels that it reads, however large they are.
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// Whether only the direct algorithm is used.
+    pub fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    fn new(backend: Backend, threads: usize) -> Self {
+        Self::try_new(backend, threads).expect("the system can start the threads of a small pool")
+    }
+
+    fn try_new(backend: Backend, threads: usize) -> Result<Self, CpuError> {
+        let count = threads.clamp(1, MAX_THREADS);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(count)
+            .thread_name(|i| format!("lopper-{i}"))
+            .start_handler(|_| flush_subnormals())
+            .build()
+            .map_err(|e| CpuError::Threads { count, reason: e.to_string() })?;
+        Ok(Self {
+            backend,
+            pool: Arc::new(pool),
+            shelf: Arc::new(Shelf::new(count)),
+            recycler: Arc::default(),
+            strict: false,
+        })
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.backend.isa()
+    }
+
+    /// The number of threads in the pool.
+    pub fn thread_count(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Returns `len` floats of unspecified value for a kernel to write. Reuses the memory of an earlier buffer if
+    /// possible.
+    pub fn buffer(&self, len: usize) -> Buffer {
+        self.recycler.clone().lend(len)
+    }
+
+    /// Runs `f` on a thread of the pool, so that rayon's parallel iterators inside it use the pool and subnormals are
+    /// flushed to zero. A call from inside the pool runs `f` directly.
+    pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(f)
+    }
+
+    /// Runs `kernel` on this thread, compiled for the instruction set in use.
+    pub fn dispatch<K: Kernel>(&self, kernel: K) -> K::Output {
+        self.backend.dispatch(kernel)
+    }
+}
+
+fn core_count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Makes this thread treat subnormal inputs and results as zero. Folding a batch norm into a convolution can create
+/// hundreds of subnormals, each of which takes a slow path of a hundred cycles or more.
+fn flush_subnormals() {
+    // Miri does not support inline assembly.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        const FLUSH_TO_ZERO: u32 = 1 << 15;
+        const DENORMALS_ARE_ZERO: u32 = 1 << 6;
+        let mut control = 0u32;
+        // SAFETY: both instructions access only the four bytes of `control`. The rounding mode and the exception masks
+        // do not change, so every result that is not subnormal is unaffected. The compiler assumes that the two bits
+        // are clear: it may fold a constant to a subnormal that the machine would flush, but no kernel has one.
+        unsafe {
+            std::arch::asm!("stmxcsr [{}]", in(reg) &mut control, options(nostack));
+            control |= FLUSH_TO_ZERO | DENORMALS_ARE_ZERO;
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &control, options(nostack));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    fn workers_flush_subnormals() {
+        use std::hint::black_box;
+        let cpu = Cpu::detect().threads(2);
+        let halves = cpu.pool.broadcast(|_| black_box(f32::MIN_POSITIVE) * black_box(0.5));
+        assert_eq!(halves, [0.0; 2]);
+    }
+
+    #[test]
+    fn threads_are_counted_and_bounded() {
+        let cpu = Cpu::detect().threads(3);
+        assert_eq!(cpu.thread_count(), 3);
+        assert_eq!(cpu.threads(0).thread_count(), 1);
+    }
+}

@@ -1,0 +1,8 @@
+//! The CPU as a device: its instruction set, its threads, and memory that kernels borrow.
+
+pub(in crate::cpu) mod device;
+pub(in crate::cpu) mod isa;
+mod peak;
+pub(in crate::cpu) mod scratch;
+pub(in crate::cpu) mod shared;
+pub(in crate::cpu) mod shelf;

@@ -1,0 +1,6 @@
+//! Matrix products: the register tile, the packing of its operands, and GEMM.
+
+pub(in crate::cpu) mod matmul;
+pub(in crate::cpu) mod panels;
+pub(in crate::cpu) mod tile;
+pub(in crate::cpu) mod tile_kernel;

@@ -1,0 +1,154 @@
+//! Division of a matrix product's columns into panels, and packing of B into them.
+//!
+//! A panel holds NR columns of B, row by row, so that the tile kernel reads it as one aligned stream. The last columns
+//! are padded with zeros to whole vectors.
+//!
+//! ```text
+//!   columns: 64 = 32 + 32     128 = 48 + 48 + 32     80 = 48 + 32     10 = 16 (6 of them zeros)
+//! ```
+
+use crate::cpu::gemm::tile_kernel::TileKernel;
+use std::ops::Range;
+
+/// A range of columns computed by one tile kernel.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Panel {
+    /// The first column.
+    pub start: usize,
+    /// The number of columns; the packed panel is `kernel.nr ≥ width` wide.
+    pub width: usize,
+    pub kernel: &'static TileKernel,
+    /// The offset of the panel in the packed matrix, in elements.
+    pub offset: usize,
+    /// The first element of A's rows that is multiplied by this panel: the group's first channel.
+    pub a_offset: usize,
+}
+
+impl Panel {
+    /// The offset of the panel in the packed matrix, in bytes.
+    pub(in crate::cpu) fn first_byte(&self) -> usize {
+        self.offset * self.kernel.types.b.bytes()
+    }
+
+    /// The columns of the matrix that the panel packs.
+    pub(in crate::cpu) fn columns(&self) -> Range<usize> {
+        self.start..self.start + self.width
+    }
+}
+
+/// Divides `n` columns into panels of `tiles`, each `k` rows long and packed from `offset` on. Prefers the widest tiles.
+/// If the vectors do not divide evenly, narrower tiles share the remainder, so that no single vector is left over.
+pub(in crate::cpu) fn split_columns(
+    tiles: &'static [TileKernel],
+    n: usize,
+    k: usize,
+    offset: usize,
+) -> Vec<Panel> {
+    let lanes = tiles[0].nr;
+    let (mut start, mut offset) = (0, offset);
+    let mut panels = Vec::new();
+    while start < n {
+        let vectors = (n - start).div_ceil(lanes);
+        let count = if vectors == tiles.len() + 1 { vectors.div_ceil(2) } else { vectors.min(tiles.len()) };
+        let kernel = &tiles[count - 1];
+        panels.push(Panel { start, width: kernel.nr.min(n - start), kernel, offset, a_offset: 0 });
+        start += kernel.nr;
+        offset += kernel.packed_len(k);
+    }
+    panels
+}
+
+/// The number of elements that the packed panels take with `k` rows, from the offset of the first panel on.
+pub(in crate::cpu) fn packed_len(panels: &[Panel], k: usize) -> usize {
+    panels.iter().map(|panel| panel.kernel.packed_len(k)).sum()
+}
+
+/// A strided matrix: element `(k, j)` is `data[k * k_step + j * j_step]`, or `data[k * k_step + columns[j] * j_step]`
+/// with a list of columns.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Strided<'a> {
+    pub data: &'a [f32],
+    pub k_step: usize,
+    pub j_step: usize,
+    /// The columns to pack, unless they are all columns in order.
+    pub columns: Option<&'a [u32]>,
+}
+
+impl Strided<'_> {
+    /// Copies rows `rows` of the packed columns `columns` to `to`, `nr` floats per row, with zeros after the columns.
+    pub(in crate::cpu) fn copy(&self, rows: Range<usize>, columns: Range<usize>, nr: usize, to: &mut [f32]) {
+        let (width, to) = (columns.len(), &mut to[..rows.len() * nr]);
+        if self.j_step == 1 && self.columns.is_none() {
+            for (k, row) in rows.zip(to.chunks_exact_mut(nr)) {
+                row[..width].copy_from_slice(&self.data[k * self.k_step + columns.start..][..width]);
+                row[width..].fill(0.0);
+            }
+            return;
+        }
+        // A transposition: sixteen rows at a time keep the output in the L1 cache.
+        const ROWS: usize = 16;
+        for (first, to) in rows.step_by(ROWS).zip(to.chunks_mut(ROWS * nr)) {
+            for (j, column) in columns.clone().enumerate() {
+                let column = self.columns.map_or(column, |listed| listed[column] as usize);
+                let column = &self.data[first * self.k_step + column * self.j_step..];
+                for (k, row) in to.chunks_exact_mut(nr).enumerate() {
+                    row[j] = column[k * self.k_step];
+                }
+            }
+            for row in to.chunks_exact_mut(nr) {
+                row[width..].fill(0.0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::gemm::tile_kernel::Types;
+    use crate::cpu::{Cpu, Isa};
+
+    #[test]
+    fn panels_tile_the_columns() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            let tiles = cpu.backend.tiles(Types::F32);
+            let lanes = tiles[0].nr;
+            for n in 1..300 {
+                let panels = split_columns(tiles, n, 3, 7);
+                let mut column = 0;
+                for panel in &panels {
+                    assert_eq!(panel.start, column);
+                    column += panel.width;
+                }
+                assert_eq!(column, n);
+                let wasted = panels.iter().map(|p| p.kernel.nr).sum::<usize>() - n;
+                assert!(wasted < lanes, "{} wastes {wasted} of {n} columns", cpu.isa());
+            }
+        }
+    }
+
+    #[test]
+    fn both_orders_pack_alike() {
+        let tiles = Cpu::with_isa(Isa::Portable).unwrap().backend.tiles(Types::F32);
+        let (k, n) = (37, 13);
+        let rows: Vec<f32> = (0..k * n).map(|i| i as f32).collect();
+        let columns: Vec<f32> = (0..n * k).map(|i| rows[i % k * n + i / k]).collect();
+        for panel in split_columns(tiles, n, k, 0) {
+            let mut packed = [vec![-1.0; 8 * k], vec![-1.0; 8 * k]];
+            Strided { data: &rows, k_step: n, j_step: 1, columns: None }.copy(
+                0..k,
+                panel.columns(),
+                8,
+                &mut packed[0],
+            );
+            Strided { data: &columns, k_step: 1, j_step: k, columns: None }.copy(
+                0..k,
+                panel.columns(),
+                8,
+                &mut packed[1],
+            );
+            assert_eq!(packed[0], packed[1]);
+            assert_eq!(packed[0][8], rows[n + panel.start]);
+        }
+    }
+}

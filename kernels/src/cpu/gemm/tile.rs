@@ -1,0 +1,289 @@
+//! The common inner kernel: a register tile of `C = A · B`. Every matrix product, every dense, masked or compact
+//! convolution and every gradient of one runs on it. They differ only in how they find A's rows and pack B.
+//!
+//! ```text
+//!            B panel, packed: k × NR, aligned          for segment in segments      (taps of a convolution)
+//!            ┌───────────────┐                           for k in 0..len            (channels)
+//!            │ b₀  b₁  b₂    │ ← NR/LANES vectors           load one row of B
+//!            └───────────────┘                              for row in 0..MR        (unrolled)
+//!  rows[0] → a ─┤acc acc acc│                                  broadcast rows[row][k]
+//!  rows[1] → a ─┤acc acc acc│  MR × NR sums                    MR · NR/LANES fused multiply-adds
+//!     ⋮          …            in registers               finish: + C or bias, residual, activation; store
+//! ```
+//!
+//! A's rows are read in place through pointers, one per row and segment. A convolution of channels-last data is thus a
+//! matrix product without an im2col matrix. A tap in the padding points to a row of zeros.
+//!
+//! Tile sizes: AVX-512 8×48 uses 24 accumulators, 3 vectors of B and one broadcast out of 32 registers. Its 24 FMAs
+//! take 12 cycles on two ports, and its 11 loads take 6 on two load ports. AVX2 6×16 does the same with 16 registers.
+//! Eight row pointers, the B pointer and the index also fit in the general-purpose registers.
+
+use crate::cpu::gemm::tile_kernel::Element;
+use crate::cpu::ops::activation::activate;
+use crate::cpu::simd::Simd;
+use crate::params::Activation;
+
+/// The maximum number of rows of a tile on any instruction set.
+pub(in crate::cpu) const MAX_MR: usize = 8;
+/// The maximum number of columns of a tile on any instruction set.
+pub(in crate::cpu) const MAX_NR: usize = 48;
+
+/// The arguments of one tile. Columns beyond `n`, up to whole vectors, exist only in B, as zeros.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Tile {
+    /// The number of segments of the reduction, each with `len` steps.
+    pub segments: usize,
+    /// The number of steps per segment.
+    pub len: usize,
+    /// `rows[s * row_stride + i]` is the start of A's row `i` in segment `s`.
+    pub rows: *const *const f32,
+    pub row_stride: usize,
+    /// The offset added to each row pointer, in elements.
+    pub a_offset: usize,
+    /// The distance between consecutive elements of a row.
+    pub a_step: usize,
+    /// `segments · len` packed rows, fastest if 64-byte aligned. The kernel determines their layout and type.
+    pub b: *const u8,
+    /// The part of B that later tiles will read. Each step prefetches one cache line of it.
+    pub next: *const u8,
+    /// Row `i` of C begins at `c + out[i]`.
+    pub c: *mut f32,
+    pub out: *const usize,
+    /// The number of rows that exist in C, `1..=MR`; `n` is that of columns, `1..=NR`.
+    pub m: usize,
+    pub n: usize,
+    /// Whether to add to C instead of overwriting it.
+    pub accumulate: bool,
+    /// `n` floats to add to each row, or null.
+    pub bias: *const f32,
+    /// A matrix with C's layout to add, or null.
+    pub residual: *const f32,
+    pub activation: Activation,
+}
+
+/// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer with batch size 1, is limited by
+/// the speed at which B arrives from memory. It has a separate loop that does no work for missing rows.
+///
+/// Each backend instantiates this inside a `#[target_feature]` function.
+///
+/// # Safety
+/// The pointers of `t` are valid as their fields specify.
+#[inline(always)]
+pub(in crate::cpu) unsafe fn tile<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { if t.m == 1 { rows::<S, E, 1, NV>(s, t) } else { rows::<S, E, MR, NV>(s, t) } }
+}
+
+/// Computes a tile of `MR × NV` vectors.
+///
+/// # Safety
+/// The pointers of `t` are valid as their fields specify.
+#[inline(always)]
+unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
+    if t.accumulate {
+        // C is far away if its rows are long: prefetch it now, use it after the loop.
+        for i in 0..t.m {
+            for column in (0..t.n).step_by(LINE) {
+                // SAFETY: `out` has an offset for each row that exists.
+                prefetch(t.c.wrapping_add(unsafe { *t.out.add(i) } + column));
+            }
+        }
+    }
+    let mut acc = [[s.zero(); NV]; MR];
+    let (mut b, mut next) = (t.b.cast::<E>(), t.next);
+    for segment in 0..t.segments {
+        let mut rows = [std::ptr::null::<f32>(); MR];
+        for i in 0..MR {
+            // SAFETY: the table has MR pointers for each segment, and `a_offset` stays inside each row.
+            rows[i] = unsafe { (*t.rows.add(segment * t.row_stride + i)).add(t.a_offset) };
+        }
+        let mut k = 0;
+        for _ in 0..t.len {
+            let mut bv = [s.zero(); NV];
+            for j in 0..NV {
+                // SAFETY: B has NR = NV · LANES elements for each of the `segments · len` steps.
+                bv[j] = unsafe { E::load(s, b.add(j * S::LANES)) };
+                prefetch(b.wrapping_add((AHEAD * NV + j) * S::LANES));
+            }
+            prefetch_far(next);
+            next = next.wrapping_add(64);
+            for i in 0..MR {
+                // SAFETY: each row has `len` elements, `a_step` apart.
+                let a = s.splat(unsafe { *rows[i].add(k) });
+                for j in 0..NV {
+                    acc[i][j] = s.fma(a, bv[j], acc[i][j]);
+                }
+            }
+            k += t.a_step;
+            // SAFETY: the result is at most one past the end of B.
+            b = unsafe { b.add(NV * S::LANES) };
+        }
+    }
+    if t.n == NV * S::LANES && t.activation.bounds().is_some() {
+        // SAFETY: guaranteed by the caller; all vectors are whole.
+        unsafe { finish_whole(s, t, acc) }
+        return;
+    }
+    let mut sums = Sums([0.0; MAX_MR * MAX_NR]);
+    for i in 0..MR {
+        for j in 0..NV {
+            // SAFETY: `sums` has room for MR ≤ MAX_MR rows of NV · LANES ≤ MAX_NR floats.
+            unsafe { s.store(sums.0.as_mut_ptr().add((i * NV + j) * S::LANES), acc[i][j]) };
+        }
+    }
+    for i in 0..t.m {
+        // SAFETY: the caller guarantees that C, the bias and the residual are valid.
+        unsafe { finish_row(s, t, i, &sums.0[i * NV * S::LANES..]) }
+    }
+}
+
+/// Finishes a tile of whole vectors, in registers. Each step is a loop simple enough to be unrolled. A loop over `acc`
+/// that is not unrolled would make the compiler keep it in memory throughout the reduction. Activations other than
+/// clamps need more registers than are free, and therefore take the other path.
+///
+/// # Safety
+/// As for [`tile`], and `n` is NV · LANES.
+#[inline(always)]
+unsafe fn finish_whole<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile, acc: [[S::F; NV]; MR]) {
+    let mut acc = acc;
+    let mut c = [t.c; MR];
+    let mut residual = [t.residual; MR];
+    for i in 0..MR {
+        // SAFETY: `out` has an offset for each of the `m` rows that exist.
+        let offset = unsafe { *t.out.add(i.min(t.m - 1)) };
+        c[i] = t.c.wrapping_add(offset);
+        residual[i] = t.residual.wrapping_add(offset);
+    }
+    // SAFETY: the bias has `n` floats, and so do rows `i < m` of C and of the residual; the other rows repeat the last.
+    unsafe {
+        if !t.bias.is_null() {
+            for j in 0..NV {
+                let bias = s.load(t.bias.add(j * S::LANES));
+                for i in 0..MR {
+                    acc[i][j] = s.add(acc[i][j], bias);
+                }
+            }
+        }
+        if t.accumulate {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.add(acc[i][j], s.load(c[i].add(j * S::LANES)));
+                }
+            }
+        }
+        if !t.residual.is_null() {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.add(acc[i][j], s.load(residual[i].add(j * S::LANES)));
+                }
+            }
+        }
+    }
+    if let Some([low, high]) = t.activation.bounds() {
+        if low > f32::NEG_INFINITY {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.max(s.splat(low), acc[i][j]);
+                }
+            }
+        }
+        if high < f32::INFINITY {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.min(s.splat(high), acc[i][j]);
+                }
+            }
+        }
+    }
+    for i in 0..MR {
+        if i < t.m {
+            for j in 0..NV {
+                // SAFETY: row `i < m` of C has `n` floats.
+                unsafe { s.store(c[i].add(j * S::LANES), acc[i][j]) };
+            }
+        }
+    }
+}
+
+/// The number of steps of the reduction by which B is prefetched in advance. The hardware prefetcher keeps up with a
+/// panel in the L2 cache, but the first tile of a panel reads it from farther away and is half as fast without this.
+const AHEAD: usize = 24;
+
+/// The number of floats in a cache line.
+const LINE: usize = 16;
+
+/// Prefetches a cache line into the L1 cache. Any address is allowed.
+#[inline(always)]
+fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64, and a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
+/// Prefetches a cache line into the L2 cache. Any address is allowed.
+#[inline(always)]
+fn prefetch_far<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64, and a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
+/// A tile's sums on their way from the registers to C.
+#[repr(align(64))]
+struct Sums([f32; MAX_MR * MAX_NR]);
+
+/// Finishes row `i`: adds C if accumulating, the bias and the residual, applies the activation and stores `n` elements.
+///
+/// # Safety
+/// As for [`tile`]; `sums` has `n` floats, rounded up to whole vectors.
+#[inline(always)]
+unsafe fn finish_row<S: Simd>(s: S, t: &Tile, i: usize, sums: &[f32]) {
+    // SAFETY: row `i < m` of C and of the residual has `n` floats, and so does the bias.
+    unsafe {
+        let offset = *t.out.add(i);
+        for column in (0..t.n).step_by(S::LANES) {
+            let (at, lanes) = (offset + column, S::LANES.min(t.n - column));
+            let mut v = s.load(sums.as_ptr().add(column));
+            if !t.bias.is_null() {
+                v = s.add(v, load_lanes(s, t.bias.add(column), lanes));
+            }
+            if t.accumulate {
+                v = s.add(v, load_lanes(s, t.c.add(at), lanes));
+            }
+            if !t.residual.is_null() {
+                v = s.add(v, load_lanes(s, t.residual.add(at), lanes));
+            }
+            store_lanes(s, t.c.add(at), activate(s, t.activation, v), lanes);
+        }
+    }
+}
+
+/// Reads `lanes` floats; the other lanes are zero.
+///
+/// # Safety
+/// `p..p + lanes` is readable, and `lanes ≤ LANES`.
+#[inline(always)]
+pub(in crate::cpu) unsafe fn load_lanes<S: Simd>(s: S, p: *const f32, lanes: usize) -> S::F {
+    // SAFETY: guaranteed by the caller.
+    unsafe { if lanes == S::LANES { s.load(p) } else { s.load_partial(p, lanes) } }
+}
+
+/// Writes the first `lanes` floats.
+///
+/// # Safety
+/// `p..p + lanes` is writable, and `lanes ≤ LANES`.
+#[inline(always)]
+pub(in crate::cpu) unsafe fn store_lanes<S: Simd>(s: S, p: *mut f32, v: S::F, lanes: usize) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { if lanes == S::LANES { s.store(p, v) } else { s.store_partial(p, v, lanes) } }
+}

@@ -1,0 +1,48 @@
+//! Softmax and its logarithm over the last axis of `x` `[rows, k]`. Rows are class scores, few and short, so they are
+//! computed in `f64`. The cost is negligible, and the differences of logarithms that losses take stay exact.
+
+use crate::cpu::Cpu;
+use rayon::prelude::*;
+
+/// Computes `y = exp(x) / Σ_row exp(x)`.
+pub fn softmax_forward(cpu: &Cpu, rows: usize, k: usize, x: &[f32], y: &mut [f32]) {
+    map_log_softmax(cpu, rows, k, x, y, f64::exp);
+}
+
+/// Computes `y = x − ln Σ_row exp(x)`.
+pub fn log_softmax_forward(cpu: &Cpu, rows: usize, k: usize, x: &[f32], y: &mut [f32]) {
+    map_log_softmax(cpu, rows, k, x, y, |log_p| log_p);
+}
+
+/// Computes `y = f(log_softmax(x))`.
+fn map_log_softmax(
+    cpu: &Cpu,
+    rows: usize,
+    k: usize,
+    x: &[f32],
+    y: &mut [f32],
+    f: impl Fn(f64) -> f64 + Sync,
+) {
+    assert_eq!((x.len(), y.len()), (rows * k, rows * k));
+    cpu.run(|| {
+        y.par_chunks_mut(k).with_min_len(rows_per_task(k)).zip(x.par_chunks(k)).for_each(|(y, x)| {
+            for (y, log_p) in y.iter_mut().zip(log_softmax_row(x, 1.0)) {
+                *y = f(log_p) as f32;
+            }
+        });
+    });
+}
+
+/// Computes `log_softmax(x / temperature)` of one row, shifted by its maximum so that nothing overflows.
+pub(in crate::cpu) fn log_softmax_row(x: &[f32], temperature: f64) -> impl Iterator<Item = f64> {
+    let scaled = move |x: &f32| f64::from(*x) / temperature;
+    let max = x.iter().map(scaled).fold(f64::NEG_INFINITY, f64::max);
+    let log_sum = max + x.iter().map(|x| (scaled(x) - max).exp()).sum::<f64>().ln();
+    x.iter().map(move |x| scaled(x) - log_sum)
+}
+
+/// The number of rows of `k` that make a task worth starting.
+pub(in crate::cpu) fn rows_per_task(k: usize) -> usize {
+    const SCORES: usize = 1 << 10;
+    SCORES.div_ceil(k.max(1))
+}

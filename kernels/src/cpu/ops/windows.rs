@@ -1,0 +1,201 @@
+//! Pooling over arbitrary windows, shared by fixed-step and adaptive pooling.
+//!
+//! ```text
+//! for each output pixel (in parallel over rows, or over images if windows write to overlapping pixels)
+//!   for each pixel of its window
+//!     for c in 0..C                 contiguous, vectorized; the C results stay in the L1 cache
+//! ```
+
+use crate::cpu::Cpu;
+use crate::cpu::simd::{Kernel, Simd};
+use crate::windows::Windows;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Computes the maximum of each window; a NaN beats every other value.
+pub(in crate::cpu) fn max_forward(cpu: &Cpu, g: &impl Windows, x: &[f32], y: &mut [f32]) {
+    for_each_row(cpu, g, x, y, |image, i, y| cpu.dispatch(MaxRow { g, image, i, y }));
+}
+
+/// Computes the mean of each window.
+pub(in crate::cpu) fn avg_forward(cpu: &Cpu, g: &impl Windows, x: &[f32], y: &mut [f32]) {
+    for_each_row(cpu, g, x, y, |image, i, y| cpu.dispatch(AvgRow { g, image, i, y }));
+}
+
+/// Passes each gradient to the window's largest pixel. Ties go to the first pixel in the window.
+pub(in crate::cpu) fn max_input_grad(cpu: &Cpu, g: &impl Windows, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+    assert_eq!(x.len(), g.x_len());
+    let image_len = x.len() / g.x_shape()[0];
+    for_each_image(cpu, g, dy, dx, |n, dy, dx| {
+        let image = &x[n * image_len..][..image_len];
+        cpu.dispatch(MaxImageGrad { g, image, dy, dx });
+    });
+}
+
+/// Spreads each gradient evenly over its window.
+pub(in crate::cpu) fn avg_input_grad(cpu: &Cpu, g: &impl Windows, dy: &[f32], dx: &mut [f32]) {
+    for_each_image(cpu, g, dy, dx, |_, dy, dx| cpu.dispatch(AvgImageGrad { g, dy, dx }));
+}
+
+/// Calls `row(image, i, y)` for every row `i` of every output image, in parallel.
+fn for_each_row(
+    cpu: &Cpu,
+    g: &impl Windows,
+    x: &[f32],
+    y: &mut [f32],
+    row: impl Fn(&[f32], usize, &mut [f32]) + Send + Sync,
+) {
+    assert_eq!((x.len(), y.len()), (g.x_len(), g.y_len()));
+    let [n, oh, ow, c] = g.y_shape();
+    let image_len = x.len() / n;
+    cpu.run(|| {
+        y.par_chunks_mut(ow * c)
+            .enumerate()
+            .for_each(|(r, y)| row(&x[r / oh * image_len..][..image_len], r % oh, y));
+    });
+}
+
+/// Calls `image(n, dy, dx)` for every image, in parallel.
+fn for_each_image(
+    cpu: &Cpu,
+    g: &impl Windows,
+    dy: &[f32],
+    dx: &mut [f32],
+    image: impl Fn(usize, &[f32], &mut [f32]) + Send + Sync,
+) {
+    assert_eq!((dy.len(), dx.len()), (g.y_len(), g.x_len()));
+    let n = g.x_shape()[0];
+    let (dy_len, dx_len) = (dy.len() / n, dx.len() / n);
+    cpu.run(|| {
+        dx.par_chunks_mut(dx_len)
+            .zip(dy.par_chunks(dy_len))
+            .enumerate()
+            .for_each(|(n, (dx, dy))| image(n, dy, dx));
+    });
+}
+
+/// The ranges of the channels of each pixel of window `(i, j)` in an image `[H, W, C]`.
+#[inline(always)]
+fn taps(g: &impl Windows, i: usize, j: usize) -> impl Iterator<Item = Range<usize>> {
+    let [_, _, w, c] = g.x_shape();
+    let cols = g.cols(j);
+    g.rows(i).flat_map(move |row| cols.clone().map(move |col| (row * w + col) * c..(row * w + col + 1) * c))
+}
+
+/// One row of [`max_forward`].
+struct MaxRow<'a, W> {
+    g: &'a W,
+    image: &'a [f32],
+    i: usize,
+    y: &'a mut [f32],
+}
+
+impl<W: Windows> Kernel for MaxRow<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (j, best) in self.y.chunks_exact_mut(self.g.x_shape()[3]).enumerate() {
+            best.fill(f32::NEG_INFINITY);
+            for tap in taps(self.g, self.i, j) {
+                for (best, &x) in best.iter_mut().zip(&self.image[tap]) {
+                    *best = if x > *best || x.is_nan() { x } else { *best };
+                }
+            }
+        }
+    }
+}
+
+/// One row of [`avg_forward`].
+struct AvgRow<'a, W> {
+    g: &'a W,
+    image: &'a [f32],
+    i: usize,
+    y: &'a mut [f32],
+}
+
+impl<W: Windows> Kernel for AvgRow<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (j, sum) in self.y.chunks_exact_mut(self.g.x_shape()[3]).enumerate() {
+            sum.fill(0.0);
+            for tap in taps(self.g, self.i, j) {
+                for (sum, &x) in sum.iter_mut().zip(&self.image[tap]) {
+                    *sum += x;
+                }
+            }
+            let divisor = self.g.divisor(self.i, j) as f32;
+            for sum in sum {
+                *sum /= divisor;
+            }
+        }
+    }
+}
+
+/// One image of [`max_input_grad`].
+struct MaxImageGrad<'a, W> {
+    g: &'a W,
+    image: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl<W: Windows> Kernel for MaxImageGrad<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let [_, _, ow, c] = self.g.y_shape();
+        let (mut best, mut winner) = (vec![0.0; c], vec![0u32; c]);
+        self.dx.fill(0.0);
+        for (pixel, dy) in self.dy.chunks_exact(c).enumerate() {
+            let (i, j) = (pixel / ow, pixel % ow);
+            best.fill(f32::NEG_INFINITY);
+            winner.fill(0);
+            for (t, tap) in (0..).zip(taps(self.g, i, j)) {
+                for ((best, winner), &x) in best.iter_mut().zip(&mut winner).zip(&self.image[tap]) {
+                    let wins = x > *best || x.is_nan();
+                    *best = if wins { x } else { *best };
+                    *winner = if wins { t } else { *winner };
+                }
+            }
+            for (t, tap) in (0..).zip(taps(self.g, i, j)) {
+                for ((dx, &winner), &dy) in self.dx[tap].iter_mut().zip(&winner).zip(dy) {
+                    *dx += if winner == t { dy } else { 0.0 };
+                }
+            }
+        }
+    }
+}
+
+/// One image of [`avg_input_grad`].
+struct AvgImageGrad<'a, W> {
+    g: &'a W,
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl<W: Windows> Kernel for AvgImageGrad<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let [_, _, ow, c] = self.g.y_shape();
+        let mut share = vec![0.0; c];
+        self.dx.fill(0.0);
+        for (pixel, dy) in self.dy.chunks_exact(c).enumerate() {
+            let (i, j) = (pixel / ow, pixel % ow);
+            let divisor = self.g.divisor(i, j) as f32;
+            for (share, &dy) in share.iter_mut().zip(dy) {
+                *share = dy / divisor;
+            }
+            for tap in taps(self.g, i, j) {
+                for (dx, &share) in self.dx[tap].iter_mut().zip(&share) {
+                    *dx += share;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The AVX2 and FMA backend: eight lanes, with masked partial loads and stores.
+
+use crate::cpu::gemm::tile::{Tile, tile};
+use crate::cpu::gemm::tile_kernel::TileKernel;
+use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
+use half::bf16;
+use std::arch::x86_64::*;
+
+/// A proof that the machine has AVX2 and FMA.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// Returns `None` if the machine lacks a feature.
+    pub fn new() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+/// Defines operations of one instruction each, which share a safety argument.
+macro_rules! operations {
+    ($($name:ident($($argument:ident),*) = $value:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: Self::F),*) -> Self::F {
+            // SAFETY: `self` proves that the machine has AVX2 and FMA.
+            unsafe { $value }
+        }
+    )*};
+}
+
+impl Simd for Avx2 {
+    type F = __m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn vectorized<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves that the machine has the features.
+        unsafe { vectorized(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX.
+        unsafe { _mm256_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m256 {
+        // SAFETY: the caller guarantees eight readable floats.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const bf16) -> __m256 {
+        // The numbers become the upper halves of the lanes.
+        // SAFETY: the caller guarantees eight readable numbers; `self` proves that the machine has AVX2.
+        unsafe {
+            let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m256) {
+        // SAFETY: the caller guarantees eight writable floats.
+        unsafe { _mm256_storeu_ps(p, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> __m256 {
+        // SAFETY: the masked load reads `n ≤ 8` floats, which the caller guarantees to be readable.
+        unsafe { _mm256_maskload_ps(p, first(n)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, v: __m256, n: usize) {
+        // SAFETY: the masked store writes `n ≤ 8` floats, which the caller guarantees to be writable.
+        unsafe { _mm256_maskstore_ps(p, first(n), v) }
+    }
+
+    operations! {
+        add(a, b) = _mm256_add_ps(a, b);
+        sub(a, b) = _mm256_sub_ps(a, b);
+        mul(a, b) = _mm256_mul_ps(a, b);
+        fma(a, b, c) = _mm256_fmadd_ps(a, b, c);
+        max(a, b) = _mm256_max_ps(a, b);
+        min(a, b) = _mm256_min_ps(a, b);
+    }
+
+    #[inline(always)]
+    fn to_array(self, v: __m256) -> [f32; MAX_LANES] {
+        let mut lanes = [0.0; MAX_LANES];
+        // SAFETY: `lanes` has more than eight floats.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        lanes
+    }
+}
+
+/// The mask of the first `n` lanes: a window into a row of ones followed by zeros.
+///
+/// # Safety
+/// `n ≤ 8`, and the machine has AVX.
+#[inline(always)]
+unsafe fn first(n: usize) -> __m256i {
+    const ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    debug_assert!(n <= 8);
+    // SAFETY: the eight values from `8 − n` on lie inside the sixteen.
+    unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n).cast()) }
+}
+
+/// Instantiates the tile kernel with `vectors` columns of eight and a B of type `element`.
+macro_rules! tile_kernel {
+    ($name:ident, $element:ty, $vectors:literal) => {{
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn $name(t: &Tile) {
+            // SAFETY: the caller guarantees the features and a valid tile.
+            unsafe { tile::<Avx2, $element, 6, $vectors>(Avx2(()), t) }
+        }
+        TileKernel::new::<$element>(stringify!($name), [6, 8 * $vectors], $name)
+    }};
+}
+
+/// Tile kernels, grouped by types and ordered by the number of vectors in a row, starting at one.
+pub(in crate::cpu) static TILES: [TileKernel; 4] = [
+    tile_kernel!(gemm_6x8_avx2, f32, 1),
+    tile_kernel!(gemm_6x16_avx2, f32, 2),
+    tile_kernel!(gemm_6x8_avx2_bf16, bf16, 1),
+    tile_kernel!(gemm_6x16_avx2_bf16, bf16, 2),
+];

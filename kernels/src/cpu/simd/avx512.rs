@@ -1,0 +1,133 @@
+//! The AVX-512 backend: sixteen lanes, with masked partial loads and stores.
+
+use crate::cpu::gemm::tile::{Tile, tile};
+use crate::cpu::gemm::tile_kernel::TileKernel;
+use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
+use half::bf16;
+use std::arch::x86_64::*;
+
+/// A proof that the machine has AVX-512 F, VL, BW and DQ. (With only F, the compiler spills registers.)
+#[derive(Debug, Clone, Copy)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// Returns `None` if the machine lacks a feature.
+    pub fn new() -> Option<Self> {
+        let present = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq");
+        present.then_some(Self(()))
+    }
+}
+
+/// Defines operations of one instruction each, which share a safety argument.
+macro_rules! operations {
+    ($($name:ident($($argument:ident),*) = $value:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: Self::F),*) -> Self::F {
+            // SAFETY: `self` proves that the machine has AVX-512.
+            unsafe { $value }
+        }
+    )*};
+}
+
+impl Simd for Avx512 {
+    type F = __m512;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+        fn vectorized<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` proves that the machine has the features.
+        unsafe { vectorized(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m512 {
+        // SAFETY: the caller guarantees sixteen readable floats.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const bf16) -> __m512 {
+        // The numbers become the upper halves of the lanes.
+        // SAFETY: the caller guarantees sixteen readable numbers; `self` proves that the machine has AVX-512.
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m512) {
+        // SAFETY: the caller guarantees sixteen writable floats.
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> __m512 {
+        // SAFETY: the masked load reads `n` floats, which the caller guarantees to be readable.
+        unsafe { _mm512_maskz_loadu_ps(first(n), p) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, v: __m512, n: usize) {
+        // SAFETY: the masked store writes `n` floats, which the caller guarantees to be writable.
+        unsafe { _mm512_mask_storeu_ps(p, first(n), v) }
+    }
+
+    operations! {
+        add(a, b) = _mm512_add_ps(a, b);
+        sub(a, b) = _mm512_sub_ps(a, b);
+        mul(a, b) = _mm512_mul_ps(a, b);
+        fma(a, b, c) = _mm512_fmadd_ps(a, b, c);
+        max(a, b) = _mm512_max_ps(a, b);
+        min(a, b) = _mm512_min_ps(a, b);
+    }
+
+    #[inline(always)]
+    fn to_array(self, v: __m512) -> [f32; MAX_LANES] {
+        let mut lanes = [0.0; MAX_LANES];
+        // SAFETY: `lanes` has sixteen floats.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        lanes
+    }
+}
+
+/// The mask of the first `n ≤ 16` lanes.
+#[inline(always)]
+fn first(n: usize) -> __mmask16 {
+    ((1u32 << n) - 1) as __mmask16
+}
+
+/// Instantiates the tile kernel with `vectors` columns of sixteen and a B of type `element`.
+macro_rules! tile_kernel {
+    ($name:ident, $element:ty, $vectors:literal) => {{
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+        unsafe fn $name(t: &Tile) {
+            // SAFETY: the caller guarantees the features and a valid tile.
+            unsafe { tile::<Avx512, $element, 8, $vectors>(Avx512(()), t) }
+        }
+        TileKernel::new::<$element>(stringify!($name), [8, 16 * $vectors], $name)
+    }};
+}
+
+/// Tile kernels, grouped by types and ordered by the number of vectors in a row, starting at one.
+pub(in crate::cpu) static TILES: [TileKernel; 6] = [
+    tile_kernel!(gemm_8x16_avx512, f32, 1),
+    tile_kernel!(gemm_8x32_avx512, f32, 2),
+    tile_kernel!(gemm_8x48_avx512, f32, 3),
+    tile_kernel!(gemm_8x16_avx512_bf16, bf16, 1),
+    tile_kernel!(gemm_8x32_avx512_bf16, bf16, 2),
+    tile_kernel!(gemm_8x48_avx512_bf16, bf16, 3),
+];

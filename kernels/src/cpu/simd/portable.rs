@@ -1,0 +1,117 @@
+//! The backend for any machine, based on the `wide` crate: eight lanes in the vectors that the target has by default
+//! (two SSE registers on x86-64, without FMA).
+
+use crate::cpu::gemm::tile::{Tile, tile};
+use crate::cpu::gemm::tile_kernel::TileKernel;
+use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
+use half::bf16;
+use wide::f32x8;
+
+/// The portable backend, which needs no proof.
+#[derive(Debug, Clone, Copy)]
+pub struct Portable;
+
+impl Simd for Portable {
+    type F = f32x8;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32x8 {
+        f32x8::splat(x)
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> f32x8 {
+        // SAFETY: the caller guarantees eight readable floats.
+        f32x8::new(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const bf16) -> f32x8 {
+        let mut lanes = [0.0; 8];
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            // SAFETY: the caller guarantees eight readable numbers.
+            *lane = unsafe { *p.add(i) }.to_f32();
+        }
+        f32x8::new(lanes)
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: f32x8) {
+        // SAFETY: the caller guarantees eight writable floats.
+        unsafe { p.cast::<[f32; 8]>().write_unaligned(v.to_array()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> f32x8 {
+        let mut lanes = [0.0; 8];
+        // SAFETY: the caller guarantees `n ≤ 8` readable floats.
+        unsafe { std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n) };
+        f32x8::new(lanes)
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, v: f32x8, n: usize) {
+        // SAFETY: the caller guarantees `n ≤ 8` writable floats.
+        unsafe { std::ptr::copy_nonoverlapping(v.to_array().as_ptr(), p, n) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: f32x8, b: f32x8) -> f32x8 {
+        a + b
+    }
+
+    #[inline(always)]
+    fn sub(self, a: f32x8, b: f32x8) -> f32x8 {
+        a - b
+    }
+
+    #[inline(always)]
+    fn mul(self, a: f32x8, b: f32x8) -> f32x8 {
+        a * b
+    }
+
+    #[inline(always)]
+    fn fma(self, a: f32x8, b: f32x8, c: f32x8) -> f32x8 {
+        a.mul_add(b, c)
+    }
+
+    // `max` and `min` of `wide` treat NaN differently from the machine instructions.
+    #[inline(always)]
+    fn max(self, a: f32x8, b: f32x8) -> f32x8 {
+        a.simd_gt(b).bitselect(a, b)
+    }
+
+    #[inline(always)]
+    fn min(self, a: f32x8, b: f32x8) -> f32x8 {
+        b.simd_gt(a).bitselect(a, b)
+    }
+
+    #[inline(always)]
+    fn to_array(self, v: f32x8) -> [f32; MAX_LANES] {
+        let mut lanes = [0.0; MAX_LANES];
+        lanes[..8].copy_from_slice(&v.to_array());
+        lanes
+    }
+}
+
+unsafe fn gemm_4x8_portable(t: &Tile) {
+    // SAFETY: the caller guarantees that the tile is valid.
+    unsafe { tile::<Portable, f32, 4, 1>(Portable, t) }
+}
+
+unsafe fn gemm_4x8_portable_bf16(t: &Tile) {
+    // SAFETY: the caller guarantees that the tile is valid.
+    unsafe { tile::<Portable, bf16, 4, 1>(Portable, t) }
+}
+
+/// Tile kernels, grouped by types and ordered by the number of vectors in a row, starting at one.
+pub(in crate::cpu) static TILES: [TileKernel; 2] = [
+    TileKernel::new::<f32>("gemm_4x8_portable", [4, 8], gemm_4x8_portable),
+    TileKernel::new::<bf16>("gemm_4x8_portable_bf16", [4, 8], gemm_4x8_portable_bf16),
+];

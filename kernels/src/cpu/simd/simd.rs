@@ -1,0 +1,204 @@
+//! The vector trait over which each CPU algorithm is written once.
+//!
+//! A backend is a zero-sized *token*. Tokens are created only by a check of the running machine, so owning one proves
+//! that its instructions are available, and the arithmetic below is safe to call. An algorithm is a [`Kernel`]: a value
+//! that holds its arguments and runs over any backend. [`Simd::vectorize`] (and
+//! [`Cpu::dispatch`](crate::cpu::Cpu::dispatch), which picks the backend) calls it inside a `#[target_feature]` function.
+//! Everything is inlined into that function, so that the compiler can use the wide registers.
+//!
+//! Rules for a `Kernel`: mark `run` and every generic helper `#[inline(always)]`, and dispatch *inside* the closure
+//! that a thread runs, not around it, because a closure handed to another thread does not inherit the features.
+
+use half::bf16;
+
+/// An algorithm and its arguments, generic over the vector backend.
+pub trait Kernel {
+    /// The type of the result.
+    type Output;
+
+    /// Runs the algorithm. Implementations are `#[inline(always)]`.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The operations of one instruction set on vectors of `LANES` floats.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// A vector register (or, in the portable backend, two).
+    type F: Copy;
+
+    /// The number of floats in a vector.
+    const LANES: usize;
+
+    /// Runs `kernel` compiled for this instruction set.
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
+
+    /// Sets every lane to `x`.
+    fn splat(self, x: f32) -> Self::F;
+
+    /// Reads `LANES` floats. Any alignment is allowed; 64 bytes is fastest.
+    ///
+    /// # Safety
+    /// `p..p + LANES` is readable.
+    unsafe fn load(self, p: *const f32) -> Self::F;
+
+    /// Reads `LANES` bf16 numbers and widens them exactly.
+    ///
+    /// # Safety
+    /// `p..p + LANES` is readable.
+    unsafe fn load_bf16(self, p: *const bf16) -> Self::F;
+
+    /// Writes `LANES` floats.
+    ///
+    /// # Safety
+    /// `p..p + LANES` is writable.
+    unsafe fn store(self, p: *mut f32, v: Self::F);
+
+    /// Reads the first `n ≤ LANES` lanes; the others are zero.
+    ///
+    /// # Safety
+    /// `p..p + n` is readable and `n ≤ LANES`.
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> Self::F;
+
+    /// Writes the first `n ≤ LANES` lanes.
+    ///
+    /// # Safety
+    /// `p..p + n` is writable and `n ≤ LANES`.
+    unsafe fn store_partial(self, p: *mut f32, v: Self::F, n: usize);
+
+    /// `a + b`.
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a − b`.
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a · b`.
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a · b + c`, rounded once if the instruction set has a fused multiply-add.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a > b ? a : b` in each lane. The result is `b` if either is NaN, so `max(0, x)` propagates a NaN in `x`.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a < b ? a : b` in each lane. The result is `b` if either is NaN.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Returns the lanes in order at the start of an array; the rest is zero.
+    fn to_array(self, v: Self::F) -> [f32; MAX_LANES];
+
+    /// Sets every lane to zero.
+    #[inline(always)]
+    fn zero(self) -> Self::F {
+        self.splat(0.0)
+    }
+
+    /// Sums the lanes as a balanced tree, in the same order on every call.
+    #[inline(always)]
+    fn sum(self, v: Self::F) -> f32 {
+        let mut lanes = self.to_array(v);
+        let mut half = MAX_LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
+    /// Reads the first `LANES` floats of `x`, padded with zeros if it is shorter.
+    /// This is the safe way to walk a slice: `for part in x.chunks(S::LANES) { … simd.get(part) … }`.
+    #[inline(always)]
+    fn get(self, x: &[f32]) -> Self::F {
+        if x.len() >= Self::LANES {
+            // SAFETY: `x` has at least LANES elements.
+            unsafe { self.load(x.as_ptr()) }
+        } else {
+            // SAFETY: only `x` is read, which is shorter than LANES.
+            unsafe { self.load_partial(x.as_ptr(), x.len()) }
+        }
+    }
+
+    /// Writes the first `min(LANES, len)` lanes to the start of `y`, the counterpart of [`get`](Self::get).
+    #[inline(always)]
+    fn put(self, y: &mut [f32], v: Self::F) {
+        if y.len() >= Self::LANES {
+            // SAFETY: `y` has at least LANES elements.
+            unsafe { self.store(y.as_mut_ptr(), v) }
+        } else {
+            // SAFETY: only `y` is written, which is shorter than LANES.
+            unsafe { self.store_partial(y.as_mut_ptr(), v, y.len()) }
+        }
+    }
+}
+
+/// The maximum number of lanes of any backend.
+pub const MAX_LANES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::{Cpu, Isa};
+
+    /// Applies every operation to two slices. Returns the results lane by lane and the number of lanes in a vector.
+    struct EveryOperation<'a>(&'a [f32], &'a [f32]);
+
+    impl Kernel for EveryOperation<'_> {
+        type Output = (usize, Vec<Vec<f32>>);
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let mut results = vec![Vec::new(); 7];
+            for (a, b) in self.0.chunks(S::LANES).zip(self.1.chunks(S::LANES)) {
+                let (va, vb) = (s.get(a), s.get(b));
+                let values = [
+                    s.add(va, vb),
+                    s.sub(va, vb),
+                    s.mul(va, vb),
+                    s.fma(va, vb, s.splat(1.0)),
+                    s.max(va, vb),
+                    s.min(va, vb),
+                    s.splat(s.sum(va)),
+                ];
+                for (result, value) in results.iter_mut().zip(values) {
+                    let mut out = vec![f32::NAN; a.len()];
+                    s.put(&mut out, value);
+                    result.extend(out);
+                }
+            }
+            (S::LANES, results)
+        }
+    }
+
+    #[test]
+    fn every_backend_matches_scalar_arithmetic() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            for len in 1..40 {
+                let a: Vec<f32> = (0..len).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
+                let b: Vec<f32> = (0..len).map(|i| (i * 5 % 13) as f32 - 6.5).collect();
+                let (lanes, got) = cpu.dispatch(EveryOperation(&a, &b));
+                for i in 0..len {
+                    let (x, y) = (a[i], b[i]);
+                    // Small integers add exactly in any order.
+                    let sum = a.chunks(lanes).nth(i / lanes).unwrap().iter().sum();
+                    let want = [x + y, x - y, x * y, x * y + 1.0, x.max(y), x.min(y), sum];
+                    for (op, want) in want.into_iter().enumerate() {
+                        assert_eq!(got[op][i], want, "{} op {op} lane {i} of {len}", cpu.isa());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Computes `max(0, x)` of a NaN, which ReLU must propagate.
+    struct ReluOfNan;
+
+    impl Kernel for ReluOfNan {
+        type Output = f32;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> f32 {
+            s.to_array(s.max(s.zero(), s.splat(f32::NAN)))[0]
+        }
+    }
+
+    #[test]
+    fn max_with_zero_propagates_nan() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            assert!(cpu.dispatch(ReluOfNan).is_nan(), "{}", cpu.isa());
+        }
+    }
+}
