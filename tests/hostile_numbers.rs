@@ -4,7 +4,7 @@
 mod command;
 
 use command::{Run, lopper, lopper_after};
-use lopper_engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
+use lopper_engine::layer::{BatchNorm, CompactConv2d, Conv2d, FixedWindow, Linear, Pool, Window};
 use lopper_engine::{Graph, Layer, Param, Tensor, file};
 use serde_json::Value;
 use std::path::Path;
@@ -272,9 +272,9 @@ fn every_layer() -> Graph {
         Layer::Conv2d(conv(2, 1)),
         Layer::CompactConv2d(compact),
         Layer::BatchNorm(BatchNorm::new(2)),
-        Layer::MaxPool(Pool::square(2, 2, 0)),
+        Layer::Pool(Pool::max(FixedWindow::square(2, 2, 0))),
         Layer::PadShortcut { stride: 1, before: 1, after: 0 },
-        Layer::AdaptiveAvgPool([1, 1]),
+        Layer::Pool(Pool::average(Window::Adaptive([1, 1]))),
         Layer::Dropout { p: 0.5 },
         Layer::Flatten,
         Layer::Linear(Linear { weight: param(&[2, 3]), bias: None }),

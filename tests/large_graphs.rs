@@ -5,7 +5,7 @@ use lopper_compress::criteria::Random;
 use lopper_compress::prune::PruneConfig;
 use lopper_compress::sparsify::SparsifyConfig;
 use lopper_compress::{CompactConfig, FactorizeConfig, compact, factorize, fold, sparsify};
-use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
+use lopper_engine::layer::{Activation, BatchNorm, Conv2d, Linear};
 use lopper_engine::plan::Plan;
 use lopper_engine::{Device, Graph, Layer, Param, Tensor, file};
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ fn normalized(convs: usize) -> Graph {
 #[test]
 fn a_concatenation_of_a_hundred_thousand_inputs_is_planned_and_run() {
     const PARTS: usize = 100_000;
-    let mut graph = chain(1, 1, |_| Layer::Relu);
+    let mut graph = chain(1, 1, |_| Layer::Activation(Activation::Relu));
     let inputs: Vec<usize> = (0..PARTS).map(|i| i % 2).collect();
     graph.push("all", Layer::Concat, &inputs).unwrap();
     let device = Device::cpu();
@@ -65,7 +65,7 @@ fn a_concatenation_of_a_hundred_thousand_inputs_is_planned_and_run() {
 #[test]
 fn a_chain_of_a_hundred_thousand_nodes_is_built_stored_loaded_and_run() {
     const NODES: usize = 100_000;
-    let graph = soon("building", || chain(1, NODES, |_| Layer::Relu6));
+    let graph = soon("building", || chain(1, NODES, |_| Layer::Activation(Activation::Relu6)));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("chain.safetensors");
     soon("saving", || file::save(&graph, &path).unwrap());

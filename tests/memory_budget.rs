@@ -5,7 +5,7 @@
 mod command;
 
 use command::{lopper, lopper_after};
-use lopper_engine::layer::{CompactConv2d, Conv2d};
+use lopper_engine::layer::{CompactConv2d, Conv2d, Pool, Window};
 use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::{Device, Graph, Layer, Param, Tensor, file};
 use lopper_kernels::params::Dtype;
@@ -38,7 +38,7 @@ fn greedy(dir: &Path) -> [PathBuf; 3] {
         fill: vec![1.0],
     };
     let networks = [
-        ("pool", network(Layer::AdaptiveAvgPool([1 << 16; 2]), [4; 2])),
+        ("pool", network(Layer::Pool(Pool::average(Window::Adaptive([1 << 16; 2]))), [4; 2])),
         ("padded", network(Layer::Conv2d(conv(Tensor::full(&[1, 3, 3, 1], 0.1), 1 << 16, 1 << 16)), [3; 2])),
         ("empty", network(Layer::CompactConv2d(empty), [1; 2])),
     ];

@@ -1,7 +1,7 @@
 //! Networks that overflow to infinity: a rewrite that claims to keep the function reports it and writes nothing, and
 //! strict commands refuse values that are not finite.
 
-use lopper_engine::layer::{BatchNorm, Conv2d};
+use lopper_engine::layer::{BatchNorm, Conv2d, Pool, Window};
 use lopper_engine::{Graph, Layer, Param, Tensor, file};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -25,7 +25,7 @@ fn network(path: &Path, var: f32) {
     let mut bn = BatchNorm::new(2);
     (bn.eps, bn.running_var) = (0.0, Tensor::full(&[2], var));
     let bn = graph.push("bn", Layer::BatchNorm(bn), &[1]).unwrap();
-    let pool = graph.push("pool", Layer::AdaptiveAvgPool([1, 1]), &[bn]).unwrap();
+    let pool = graph.push("pool", Layer::Pool(Pool::average(Window::Adaptive([1, 1]))), &[bn]).unwrap();
     graph.push("flatten", Layer::Flatten, &[pool]).unwrap();
     graph.info.input = [4, 4, 2];
     graph.info.classes = vec!["a".into(), "b".into()];

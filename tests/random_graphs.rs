@@ -2,6 +2,7 @@
 
 mod support;
 
+use lopper_engine::layer::Activation;
 use lopper_engine::{Device, Layer};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -48,7 +49,10 @@ fn random_networks_meet_every_layer_and_hard_case() {
                     ("tiny variance", any(&bn.running_var, |v| v > 0.0 && v < 1e-6)),
                     ("input read elsewhere", readers[node.inputs[0]].len() > 1),
                     ("norm read twice", readers[id].len() > 1),
-                    ("norm behind relu", matches!(graph.nodes()[node.inputs[0]].layer, Layer::Relu)),
+                    (
+                        "norm behind relu",
+                        matches!(graph.nodes()[node.inputs[0]].layer, Layer::Activation(Activation::Relu)),
+                    ),
                 ];
                 met.extend(cases.into_iter().filter(|(_, holds)| *holds).map(|(case, _)| case));
             }

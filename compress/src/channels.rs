@@ -113,10 +113,11 @@ pub fn ends_at(layer: &Layer) -> bool {
     match layer {
         Layer::Conv2d(conv) => !conv.is_depthwise(),
         Layer::CompactConv2d(_) | Layer::Linear(_) => true,
-        Layer::Input { .. } | Layer::BatchNorm(_) | Layer::Relu | Layer::Relu6 | Layer::Flatten => false,
-        Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::AdaptiveAvgPool(_) | Layer::AdaptiveMaxPool(_) => {
-            false
-        }
+        Layer::Input { .. }
+        | Layer::BatchNorm(_)
+        | Layer::Activation(_)
+        | Layer::Pool(_)
+        | Layer::Flatten => false,
         Layer::Dropout { .. } | Layer::Add | Layer::Concat | Layer::PadShortcut { .. } => false,
     }
 }
@@ -159,9 +160,9 @@ impl Atoms {
                 self.fresh_frozen(width, WHY)
             }
             Layer::Linear(_) => self.fresh(width),
-            Layer::BatchNorm(_) | Layer::Relu | Layer::Relu6 | Layer::Dropout { .. } => inputs[0].to_vec(),
-            Layer::MaxPool(_) | Layer::AvgPool(_) => inputs[0].to_vec(),
-            Layer::AdaptiveAvgPool(_) | Layer::AdaptiveMaxPool(_) => inputs[0].to_vec(),
+            Layer::BatchNorm(_) | Layer::Activation(_) | Layer::Pool(_) | Layer::Dropout { .. } => {
+                inputs[0].to_vec()
+            }
             Layer::Flatten => inputs[0].repeat(width / inputs[0].len()),
             Layer::Add => {
                 for other in &inputs[1..] {

@@ -10,7 +10,6 @@
 
 use crate::channels::image_shapes;
 use crate::weights::Filters;
-use lopper_engine::layer::Pool;
 use lopper_engine::{Graph, Layer, Result};
 
 /// The value of a channel that is known to be constant.
@@ -51,13 +50,8 @@ fn through(layer: &Layer, inputs: &[&[Constant]], width: usize) -> Vec<Constant>
             };
             inputs[0].iter().zip(bn.affine()).map(value).collect()
         }
-        Layer::Relu => map(&|x| Some(x.max(0.0))),
-        Layer::Relu6 => map(&|x| Some(x.clamp(0.0, 6.0))),
-        Layer::AvgPool(Pool { padding, count_include_pad, .. }) => {
-            let sees_padding = *count_include_pad && *padding != [0, 0];
-            map(&|x| (x == 0.0 || !sees_padding).then_some(x))
-        }
-        Layer::MaxPool(_) | Layer::AdaptiveAvgPool(_) | Layer::AdaptiveMaxPool(_) => inputs[0].to_vec(),
+        Layer::Activation(activation) => map(&|x| Some(activation.apply(x))),
+        Layer::Pool(pool) => map(&|x| (x == 0.0 || !pool.reads_padding()).then_some(x)),
         Layer::Dropout { .. } => inputs[0].to_vec(),
         Layer::Flatten => inputs[0].repeat(width / inputs[0].len()),
         Layer::Add => (0..width).map(|c| inputs.iter().map(|input| input[c]).sum()).collect(),
@@ -87,6 +81,7 @@ mod tests {
     use super::*;
     use crate::testing::{bn, conv, linear};
     use lopper_engine::Tensor;
+    use lopper_engine::layer::{Activation, FixedWindow, Pool};
 
     /// conv (filter 0 zero, bias 0.5 and 7) → γ = 2, β = 1.
     fn dead_filter() -> Graph {
@@ -108,7 +103,7 @@ mod tests {
     #[test]
     fn a_dead_filter_is_a_constant_after_batch_norm_and_relu() {
         let mut g = dead_filter();
-        g.push("relu", Layer::Relu, &[2]).unwrap();
+        g.push("relu", Layer::Activation(Activation::Relu), &[2]).unwrap();
         let known = constants(&g).unwrap();
         assert_eq!(known[1], [Some(0.5), None]);
         assert!((known[3][0].unwrap() - 1.5).abs() < 1e-6);
@@ -120,13 +115,13 @@ mod tests {
         for (shift, padded) in [(1.0, None), (-2.0, Some(0.0))] {
             let mut g = dead_filter();
             g.param_mut("bn.bias").unwrap().update(|w| w.fill(shift));
-            let relu = g.push("relu", Layer::Relu, &[2]).unwrap();
+            let relu = g.push("relu", Layer::Activation(Activation::Relu), &[2]).unwrap();
             let next = g.push("next", conv(1, 3, 2, 1), &[relu]).unwrap();
             // The live channel has weight 0, so only the dead one matters.
             g.param_mut("next.weight")
                 .unwrap()
                 .update(|w| w.iter_mut().skip(1).step_by(2).for_each(|w| *w = 0.0));
-            let average = Layer::AvgPool(Pool::square(3, 1, 1));
+            let average = Layer::Pool(Pool::average(FixedWindow::square(3, 1, 1)));
             let pool = g.push("pool", average, &[relu]).unwrap();
             let known = constants(&g).unwrap();
             assert_eq!((known[next][0], known[pool][0]), (padded, padded));

@@ -17,7 +17,7 @@
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
 use crate::weights::{Filters, filters_mut, overwrite, require_copy, set_bias};
-use lopper_engine::layer::BatchNorm;
+use lopper_engine::layer::{BatchNorm, PoolKind};
 use lopper_engine::rewrite::{Report, Rewrite};
 use lopper_engine::{Graph, Layer, NodeId, Result};
 use serde::{Deserialize, Serialize};
@@ -198,13 +198,13 @@ impl Folding {
 /// Whether `layer(s·x + t) = s·layer(x) + t`, so that the batch norm can move past it.
 fn commutes(layer: &Layer, bn: &BatchNorm) -> bool {
     match layer {
-        Layer::Flatten | Layer::Dropout { .. } | Layer::AdaptiveAvgPool(_) => true,
-        // Only if means do not include the zeros of the padding.
-        Layer::AvgPool(pool) => pool.padding == [0, 0] || !pool.count_include_pad,
-        // A negative scale would turn the maximum into the minimum.
-        Layer::MaxPool(_) | Layer::AdaptiveMaxPool(_) => {
-            bn.weight.value().data().iter().all(|&gamma| gamma >= 0.0)
-        }
+        Layer::Flatten | Layer::Dropout { .. } => true,
+        Layer::Pool(pool) => match pool.kind {
+            // Only if means do not include the zeros of the padding.
+            PoolKind::Average => !pool.reads_padding(),
+            // A negative scale would turn the maximum into the minimum.
+            PoolKind::Max => bn.weight.value().data().iter().all(|&gamma| gamma >= 0.0),
+        },
         _ => false,
     }
 }
@@ -264,6 +264,7 @@ fn affine(bn: &BatchNorm) -> Vec<(f64, f64)> {
 mod tests {
     use super::*;
     use crate::testing::{bn, conv, linear};
+    use lopper_engine::layer::Activation;
     use lopper_engine::rewrite::Outcome;
 
     fn outcomes(rewrite: &Rewrite) -> Vec<(&str, &str)> {
@@ -300,7 +301,7 @@ mod tests {
         let a = g.push("a", conv(2, 1, 2, 1), &[0]).unwrap();
         let shared = g.push("shared", bn(2), &[a]).unwrap();
         let sum = g.push("sum", Layer::Add, &[a, shared]).unwrap();
-        let relu = g.push("relu", Layer::Relu, &[sum]).unwrap();
+        let relu = g.push("relu", Layer::Activation(Activation::Relu), &[sum]).unwrap();
         let padded = g.push("padded", bn(2), &[relu]).unwrap();
         g.push("b", conv(2, 3, 2, 1), &[padded]).unwrap();
         let folded = fold(&g).unwrap();
@@ -319,7 +320,7 @@ mod tests {
     #[test]
     fn a_batch_norm_folds_forward_through_dropout_and_flatten() {
         let mut g = Graph::new(2);
-        let relu = g.push("relu", Layer::Relu, &[0]).unwrap();
+        let relu = g.push("relu", Layer::Activation(Activation::Relu), &[0]).unwrap();
         let norm = g.push("bn", bn(2), &[relu]).unwrap();
         let drop = g.push("drop", Layer::Dropout { p: 0.5 }, &[norm]).unwrap();
         let flat = g.push("flat", Layer::Flatten, &[drop]).unwrap();

@@ -99,7 +99,7 @@ pub(crate) fn batch_norm_behind(graph: &Graph, readers: &[Vec<NodeId>], mut node
         let &[reader] = readers[node].as_slice() else { return None };
         match &graph.nodes()[reader].layer {
             Layer::BatchNorm(_) => return Some(reader),
-            Layer::Relu | Layer::Relu6 => node = reader,
+            Layer::Activation(_) => node = reader,
             _ => return None,
         }
     }

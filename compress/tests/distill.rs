@@ -4,7 +4,7 @@ mod support;
 
 use lopper_compress::distill::*;
 use lopper_engine::data::Batch;
-use lopper_engine::layer::Layer;
+use lopper_engine::layer::{Activation, Layer};
 use lopper_engine::train::{CrossEntropy, Objective, Optimizer, OptimizerConfig, evaluate};
 use lopper_engine::{Device, Error, Graph, Mode, ParamGradients, Tape, Tensor};
 use support::*;
@@ -179,7 +179,7 @@ fn networks_that_do_not_match_are_refused() {
     let error = refused(&student, plain_net(6, 3, 1), vec![hint("hidden", "layer9")]);
     assert!(error.contains("`layer9`"), "{error}");
     let mut gray = Graph::new(1);
-    gray.push("relu", Layer::Relu, &[0]).unwrap();
+    gray.push("relu", Layer::Activation(Activation::Relu), &[0]).unwrap();
     let error = refused(&student, gray, vec![]);
     assert!(error.contains("teacher") && error.contains("channels"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! Batch norm of channels whose running variance is zero, subnormal or huge: a plan gives the bits that the graph gives in
 //! eval mode, and both what the formula gives in double precision.
 
-use lopper_engine::layer::BatchNorm;
+use lopper_engine::layer::{Activation, BatchNorm};
 use lopper_engine::plan::Plan;
 use lopper_engine::{Device, Graph, Layer, Param, Tensor};
 use lopper_kernels::{reference, shapes};
@@ -61,7 +61,7 @@ proptest! {
         let mut graph = Graph::new(c);
         graph.push("bn", Layer::BatchNorm(bn), &[0]).unwrap();
         if relu {
-            graph.push("relu", Layer::Relu, &[1]).unwrap();
+            graph.push("relu", Layer::Activation(Activation::Relu), &[1]).unwrap();
         }
         graph.info.input = [2, 3, c];
         // At the mean and around it.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use lopper_engine::layer::{CompactConv2d, Conv2d, Linear, Pool};
+use lopper_engine::layer::{Activation, CompactConv2d, Conv2d, FixedWindow, Linear, Pool, Window};
 use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::{Device, Graph, Layer, Param, Tensor};
 use lopper_kernels::cuda::{Dtype, emulator};
@@ -103,13 +103,13 @@ fn without_products() -> Graph {
     };
     let compact = graph.push("compact", Layer::CompactConv2d(compact), &[0]).unwrap();
     let sum = graph.push("sum", Layer::Add, &[compact, 0]).unwrap();
-    let relu = graph.push("relu", Layer::Relu6, &[sum]).unwrap();
-    let pooled = graph.push("pooled", Layer::MaxPool(Pool::square(2, 2, 0)), &[relu]).unwrap();
+    let relu = graph.push("relu", Layer::Activation(Activation::Relu6), &[sum]).unwrap();
+    let pooled = graph.push("pooled", Layer::Pool(Pool::max(FixedWindow::square(2, 2, 0))), &[relu]).unwrap();
     let shortcut = Layer::PadShortcut { stride: 2, before: 1, after: 2 };
     let wide = graph.push("wide", shortcut, &[relu]).unwrap();
     let all = graph.push("all", Layer::Concat, &[pooled, wide, pooled]).unwrap();
     let thrice = graph.push("thrice", Layer::Add, &[all, all, all]).unwrap();
-    graph.push("mean", Layer::AdaptiveAvgPool([2, 1]), &[thrice]).unwrap();
+    graph.push("mean", Layer::Pool(Pool::average(Window::Adaptive([2, 1]))), &[thrice]).unwrap();
     graph.info.input = [6, 6, 6];
     graph
 }
@@ -196,7 +196,7 @@ fn a_pool_that_enlarges_is_folded_into_the_linear_layer() {
     let Some((_alone, gpu)) = gpu() else { return };
     for map in [[4, 4], [7, 7], [2, 7]] {
         let mut graph = Graph::new(3);
-        let pool = graph.push("pool", Layer::AdaptiveAvgPool([7, 7]), &[0]).unwrap();
+        let pool = graph.push("pool", Layer::Pool(Pool::average(Window::Adaptive([7, 7]))), &[0]).unwrap();
         let flat = graph.push("flat", Layer::Flatten, &[pool]).unwrap();
         let weight = Param::new(Tensor::from_fn(&[5, 7 * 7 * 3], |i| ((i * 37 % 11) * 16) as f32 - 80.0));
         graph.push("fc", Layer::Linear(Linear { weight, bias: None }), &[flat]).unwrap();

@@ -1,6 +1,6 @@
 //! Execution of a graph: what it computes, keeps and refuses.
 
-use lopper_engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
+use lopper_engine::layer::{Activation, BatchNorm, CompactConv2d, Conv2d, Linear, Pool, Window};
 use lopper_engine::{Device, Error, Graph, Layer, Mode, Param, Tape, Tensor};
 use lopper_kernels::params::CompactIndex;
 use lopper_kernels::reference;
@@ -17,10 +17,10 @@ fn conv(weight: Tensor, bias: Option<Tensor>) -> Conv2d {
 /// Builds two ReLUs of the image, one over channels that the other doubles, and a node that nothing reads.
 fn branches() -> Graph {
     let mut g = Graph::new(2);
-    let relu = g.push("relu", Layer::Relu, &[0]).unwrap();
-    let six = g.push("relu6", Layer::Relu6, &[0]).unwrap();
+    let relu = g.push("relu", Layer::Activation(Activation::Relu), &[0]).unwrap();
+    let six = g.push("relu6", Layer::Activation(Activation::Relu6), &[0]).unwrap();
     // With the two rows of the test it would refuse to train if it ran: there is one value per channel.
-    let pooled = g.push("pool", Layer::AdaptiveAvgPool([1, 1]), &[relu]).unwrap();
+    let pooled = g.push("pool", Layer::Pool(Pool::average(Window::Adaptive([1, 1]))), &[relu]).unwrap();
     g.push("unread", Layer::BatchNorm(BatchNorm::new(2)), &[pooled]).unwrap();
     g.push("sum", Layer::Add, &[relu, six, relu]).unwrap();
     g

@@ -2,7 +2,7 @@
 
 mod support;
 
-use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
+use lopper_engine::layer::{Activation, BatchNorm, Conv2d, Linear, Pool, Window};
 use lopper_engine::plan::Plan;
 use lopper_engine::{Device, Graph, Layer, Param, Tensor};
 use proptest::prelude::*;
@@ -102,14 +102,14 @@ fn residual_block() -> Graph {
     for (name, layer) in [
         ("conv1", conv(8, 8, 1)),
         ("bn1", bn()),
-        ("relu1", Layer::Relu),
+        ("relu1", Layer::Activation(Activation::Relu)),
         ("conv2", conv(8, 8, 2)),
         ("bn2", bn()),
     ] {
         x = graph.push(name, layer, &[x]).unwrap();
     }
     let sum = graph.push("add", Layer::Add, &[x, 0]).unwrap();
-    graph.push("relu2", Layer::Relu, &[sum]).unwrap();
+    graph.push("relu2", Layer::Activation(Activation::Relu), &[sum]).unwrap();
     graph.info.input = [6, 6, 8];
     graph
 }
@@ -140,11 +140,11 @@ fn residual_blocks_are_fused() {
 fn a_pool_that_enlarges_is_folded_into_the_linear_layer() {
     for (map, folds) in [([4, 4], true), ([7, 7], true), ([2, 7], true), ([14, 14], false)] {
         let mut graph = Graph::new(3);
-        let pool = graph.push("pool", Layer::AdaptiveAvgPool([7, 7]), &[0]).unwrap();
+        let pool = graph.push("pool", Layer::Pool(Pool::average(Window::Adaptive([7, 7]))), &[0]).unwrap();
         let flat = graph.push("flat", Layer::Flatten, &[pool]).unwrap();
         let weight = Param::new(Tensor::from_fn(&[5, 7 * 7 * 3], |i| ((i * 37 % 11) * 16) as f32 - 80.0));
         let fc = graph.push("fc", Layer::Linear(Linear { weight, bias: None }), &[flat]).unwrap();
-        graph.push("relu", Layer::Relu, &[fc]).unwrap();
+        graph.push("relu", Layer::Activation(Activation::Relu), &[fc]).unwrap();
         let x = Tensor::from_fn(&[2, map[0], map[1], 3], |i| (i * 29 % 13) as f32 - 6.0);
         let mut plan = plan(&graph, &x);
         assert_eq!(plan.run(x.data()).unwrap(), graph.logits(&DEVICE, x.clone()).unwrap().data(), "{map:?}");
@@ -185,7 +185,7 @@ fn dead_rows_of_linear_layers_do_no_work() {
         let mut graph = Graph::new(3);
         let mut x = 0;
         if pooled {
-            x = graph.push("pool", Layer::AdaptiveAvgPool([7, 7]), &[x]).unwrap();
+            x = graph.push("pool", Layer::Pool(Pool::average(Window::Adaptive([7, 7]))), &[x]).unwrap();
         }
         x = graph.push("flat", Layer::Flatten, &[x]).unwrap();
         let inputs = if pooled { 7 * 7 * 3 } else { 4 * 4 * 3 };

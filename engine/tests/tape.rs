@@ -1,5 +1,6 @@
 //! The tape itself: what it keeps, what it refuses, and which gradients it returns.
 
+use lopper_engine::layer::{Pool, Window};
 use lopper_engine::tape::Backward;
 use lopper_engine::{Device, Error, Mode, Result, Tape, Tensor};
 use std::sync::Arc;
@@ -99,7 +100,7 @@ fn shapes_that_do_not_fit_are_errors() {
         tape.cross_entropy(&matrix, &[0, 3], 0.0).err(),
         tape.kl_divergence(&matrix, one.value(), 1.0).err(),
         tape.mse(&matrix, &one).err(),
-        tape.adaptive_avg_pool2d(&image, [0, 1]).err(),
+        tape.pool2d(&image, Pool::average(Window::Adaptive([0, 1]))).err(),
         tape.pad_shortcut(&image, 0, 0, 0).err(),
         tape.pad_shortcut(&no_pixels, 2, 1, 1).err(),
         tape.batch_norm_train(&no_columns, &nothing, &nothing, 1e-5).err(),

@@ -1,9 +1,9 @@
 //! The gradient of every tape operation against central differences of the reference in f64.
 
-use lopper_engine::layer::Pool;
+use lopper_engine::layer::{FixedWindow, Pool, Window};
 use lopper_engine::ops::Tail;
 use lopper_engine::{Device, Mode, Result, Tape, Tensor, Var};
-use lopper_kernels::params::{Activation, Trans};
+use lopper_kernels::params::{ACTIVATIONS, Activation, Trans};
 use lopper_kernels::reference as oracle;
 use lopper_kernels::shapes::{AdaptivePool2d, BatchNorm, Conv2d, Linear, Matmul, PadShortcut};
 
@@ -170,7 +170,7 @@ fn batch_norm_with_a_residual_and_an_activation() {
     let end = |mut z: Vec<f64>, residual: &[f64]| {
         oracle::add_assign(&mut z, residual);
         let mut y = vec![0.0; z.len()];
-        oracle::relu_forward(&z, &mut y);
+        oracle::activation_forward(Activation::Relu, &z, &mut y);
         y
     };
     check(
@@ -210,17 +210,20 @@ fn batch_norm_with_a_residual_and_an_activation() {
 fn pools() {
     let x = [noise(&[2, 5, 6, 3], 1)];
     for (ceil_mode, count_include_pad) in [(false, true), (true, false)] {
-        let pool = Pool { ceil_mode, count_include_pad, ..Pool::square(3, 2, 1) };
-        let g = pool.geometry(x[0].shape()).unwrap();
+        let window = FixedWindow { ceil_mode, count_include_pad, ..FixedWindow::square(3, 2, 1) };
+        let (max, average) = (Pool::max(window), Pool::average(window));
+        let g = window.geometry(x[0].shape()).unwrap();
         let run = |f: fn(&lopper_kernels::shapes::Pool2d, &[f64], &mut [f64]), x: &[f64]| {
             let mut y = vec![0.0; g.y_len()];
             f(&g, x, &mut y);
             y
         };
-        check(&x, |tape, v| tape.max_pool2d(&v[0], pool), |v| run(oracle::max_pool2d_forward, &v[0]));
-        check(&x, |tape, v| tape.avg_pool2d(&v[0], pool), |v| run(oracle::avg_pool2d_forward, &v[0]));
+        check(&x, |tape, v| tape.pool2d(&v[0], max), |v| run(oracle::max_pool2d_forward, &v[0]));
+        check(&x, |tape, v| tape.pool2d(&v[0], average), |v| run(oracle::avg_pool2d_forward, &v[0]));
     }
-    for [oh, ow] in [[2, 4], [7, 7]] {
+    let windows = [Window::Adaptive([2, 4]), Window::Adaptive([7, 7]), Window::Global];
+    for window in windows {
+        let [oh, ow] = Pool::max(window).output_size().unwrap();
         let g = AdaptivePool2d { n: 2, h: 5, w: 6, c: 3, oh, ow };
         let run = |f: fn(&AdaptivePool2d, &[f64], &mut [f64]), x: &[f64]| {
             let mut y = vec![0.0; g.y_len()];
@@ -229,8 +232,8 @@ fn pools() {
         };
         let avg = |v: &[Vec<f64>]| run(oracle::adaptive_avg_pool2d_forward, &v[0]);
         let max = |v: &[Vec<f64>]| run(oracle::adaptive_max_pool2d_forward, &v[0]);
-        check(&x, |tape, v| tape.adaptive_avg_pool2d(&v[0], [oh, ow]), avg);
-        check(&x, |tape, v| tape.adaptive_max_pool2d(&v[0], [oh, ow]), max);
+        check(&x, |tape, v| tape.pool2d(&v[0], Pool::average(window)), avg);
+        check(&x, |tape, v| tape.pool2d(&v[0], Pool::max(window)), max);
     }
 }
 
@@ -248,8 +251,9 @@ fn zip(a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
 fn activations() {
     // Values reach below 0 and above 6.
     let x = [Tensor::from_fn(&[3, 7], |i| i as f32 - 8.4)];
-    check(&x, |tape, v| tape.relu(&v[0]), |v| map(&v[0], |x| x.max(0.0)));
-    check(&x, |tape, v| tape.relu6(&v[0]), |v| map(&v[0], |x| x.clamp(0.0, 6.0)));
+    for &f in ACTIVATIONS {
+        check(&x, |tape, v| tape.activation(&v[0], f), |v| map(&v[0], |x| f.apply(x)));
+    }
 }
 
 #[test]

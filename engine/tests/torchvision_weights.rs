@@ -2,7 +2,7 @@
 
 mod support;
 
-use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
+use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool, Window};
 use lopper_engine::{Graph, Layer, Param, Tensor, torchvision};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -143,7 +143,7 @@ fn non_finite_weights_and_negative_variances_are_refused() {
 #[test]
 fn concatenated_features_are_permuted_part_by_part() {
     let mut graph = Graph::new(2);
-    graph.push("pool", Layer::AdaptiveMaxPool([1, 1]), &[0]).unwrap();
+    graph.push("pool", Layer::Pool(Pool::max(Window::Adaptive([1, 1]))), &[0]).unwrap();
     graph.push("small", Layer::Flatten, &[1]).unwrap();
     graph.push("large", Layer::Flatten, &[0]).unwrap();
     graph.push("both", Layer::Concat, &[2, 3]).unwrap();

@@ -13,21 +13,10 @@
 // the roughly 40 KB that keep an H100's memory busy. Each block subtracts its own first row before squaring, so that
 // the squares scale with the spread and not with the mean. Blocks are combined in double precision, by the formula of
 // Chan, Golub & LeVeque (1983).
+#include "activation.cuh"
 #include "columns.cuh"
 
 __device__ __forceinline__ float inv_std(float var, float eps) { return 1 / sqrtf(var + eps); }
-
-/// The bounds of an activation's output; strictly between them, its gradient is nonzero.
-struct Bounds {
-    float low, high;
-
-    /// Passes a NaN through, because both comparisons are false.
-    __device__ __forceinline__ float clamp(float z) const {
-        float above = z < low ? low : z;
-        return above > high ? high : above;
-    }
-    __device__ __forceinline__ float mask(float y, float dy) const { return y > low && y < high ? dy : 0; }
-};
 
 /// Sums of `x − first` and of its square, where `first` is the block's first row: `partials[block, sum, channel]`.
 extern "C" __global__ void __launch_bounds__(256)
@@ -82,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(256)
 /// cancellation if it is large. `residual` may be null.
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_apply(int type, Columns g, const void* x, const float* mean, const float* var, const float* gamma,
-                     const float* beta, float eps, const void* residual, Bounds bounds, void* y) {
+                     const float* beta, float eps, const void* residual, Activation activation, void* y) {
     with_lanes(type, g.c, [&](auto t, auto n) {
         using T = decltype(t);
         constexpr int N = decltype(n)::VALUE;
@@ -104,7 +93,7 @@ extern "C" __global__ void __launch_bounds__(256)
             if (residual) more = Piece<T, N>::load((const T*)residual + offset);
 #pragma unroll
             for (int i = 0; i < N; i++) {
-                z.lane[i] = bounds.clamp((z.lane[i] - shift[i]) * factor[i] + add[i] + more.lane[i]);
+                z.lane[i] = activation((z.lane[i] - shift[i]) * factor[i] + add[i] + more.lane[i]);
             }
             z.store((T*)y + offset);
         }
@@ -113,12 +102,12 @@ extern "C" __global__ void __launch_bounds__(256)
 
 /// `dz`: the gradient before the activation, whose output is `y`; `y` is null if there is no activation.
 template <class T, int N>
-__device__ __forceinline__ Piece<T, N> masked(const Bounds& bounds, const T* y, const T* dy, uint64_t offset) {
+__device__ __forceinline__ Piece<T, N> before_activation(const Clamp& activation, const T* y, const T* dy, uint64_t offset) {
     auto dz = Piece<T, N>::load(dy + offset);
     if (y) {
         auto out = Piece<T, N>::load(y + offset);
 #pragma unroll
-        for (int i = 0; i < N; i++) dz.lane[i] = bounds.mask(out.lane[i], dz.lane[i]);
+        for (int i = 0; i < N; i++) dz.lane[i] = activation.gradient(out.lane[i], dz.lane[i]);
     }
     return dz;
 }
@@ -126,7 +115,7 @@ __device__ __forceinline__ Piece<T, N> masked(const Bounds& bounds, const T* y, 
 /// Sums of `dz` and of `dz·(x − mean)`: `partials[block, sum, channel]`.
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_backward_partials(int type, Columns g, const void* x, const float* mean, const void* y, const void* dy,
-                                 Bounds bounds, float* partials) {
+                                 Clamp activation, float* partials) {
     with_lanes(type, g.c, [&](auto t, auto n) {
         using T = decltype(t);
         constexpr int N = decltype(n)::VALUE;
@@ -138,7 +127,7 @@ extern "C" __global__ void __launch_bounds__(256)
         }
         column_partials<2, N>(g, partials, [&](uint64_t offset, float(&sums)[2][N]) {
             auto in = Piece<T, N>::load((const T*)x + offset);
-            auto dz = masked<T, N>(bounds, (const T*)y, (const T*)dy, offset);
+            auto dz = before_activation<T, N>(activation, (const T*)y, (const T*)dy, offset);
 #pragma unroll
             for (int i = 0; i < N; i++) {
                 sums[0][i] += dz.lane[i];
@@ -166,7 +155,7 @@ extern "C" __global__ void __launch_bounds__(256)
 /// `residual_dx`.
 extern "C" __global__ void __launch_bounds__(256)
     batch_norm_backward_apply(int type, Columns g, const void* x, const float* mean, const float* var,
-                              const float* gamma, float eps, const void* y, Bounds bounds, const float* dgamma,
+                              const float* gamma, float eps, const void* y, Clamp activation, const float* dgamma,
                               const float* dbeta, float inv_rows, void* dy, void* residual_dx) {
     with_lanes(type, g.c, [&](auto t, auto n) {
         using T = decltype(t);
@@ -187,7 +176,7 @@ extern "C" __global__ void __launch_bounds__(256)
         for (uint64_t row = at.row; row < at.end; row += at.step) {
             uint64_t offset = row * g.c + at.channel;
             auto in = Piece<T, N>::load((const T*)x + offset);
-            auto dz = masked<T, N>(bounds, (const T*)y, (const T*)dy, offset);
+            auto dz = before_activation<T, N>(activation, (const T*)y, (const T*)dy, offset);
             Piece<T, N> dx;
 #pragma unroll
             for (int i = 0; i < N; i++) {

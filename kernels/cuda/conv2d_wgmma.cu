@@ -27,6 +27,7 @@
 // the least, and 256 filters are the most that fit in registers (128 accumulators per thread). 64 and 128 filters
 // leave room for two blocks per multiprocessor: one computes while the other starts or stores. Six stages (four for
 // the widest tile), about 200 KB, are in flight per multiprocessor.
+#include "activation.cuh"
 #include "hopper.cuh"
 
 /// `Problem` in wgmma/problem.rs.
@@ -38,10 +39,8 @@ struct Problem {
     int size[2], first[2], step[2]; // of y: pixel i is at first + i·step
     int box[3]; // images, rows and columns of output pixels
     int tiles[3]; // blocks along rows, columns and filters
-    int activation;
+    Clamp activation;
 };
-
-enum Activation { NONE = 0, RELU = 1, RELU6 = 2 };
 
 constexpr int PIXELS = 128, ROWS = 16; // per block; per warp
 
@@ -174,13 +173,7 @@ __device__ __forceinline__ void finish(Row* rows, float* acc, int filter, const 
             Pair<T> r = pair(i);
             acc[2 * i] += to_float(r.first), acc[2 * i + 1] += to_float(r.second);
         }
-    // A NaN fails these comparisons and so passes through.
-    if (p.activation != NONE)
-#pragma unroll
-        for (int i = 0; i < COUNT; i++) acc[i] = acc[i] < 0 ? 0 : acc[i];
-    if (p.activation == RELU6)
-#pragma unroll
-        for (int i = 0; i < COUNT; i++) acc[i] = acc[i] > 6 ? 6 : acc[i];
+    p.activation.each<COUNT>(acc);
 #pragma unroll
     for (int i = 0; i < COUNT / 2; i++) pair(i) = {from_float<T>(acc[2 * i]), from_float<T>(acc[2 * i + 1])};
 }

@@ -4,7 +4,7 @@
 //   thread i:  [ 4 × f32 or 8 × bf16 at i ] ─ load 16 bytes ─ f ─ store 16 bytes
 //
 // These kernels are purely memory-bound, so they compute in f32 for every storage type.
-#include "device.cuh"
+#include "activation.cuh"
 #include "types.cuh"
 
 /// `y[i] = f(i, x[i]…)` over `n` elements of type T: whole vectors first, then the remainder one by one.
@@ -31,38 +31,20 @@ __device__ __forceinline__ void map(F f, uint64_t n, T* y, const X*... x) {
     map_indexed([&](uint64_t, auto... in) { return f(in...); }, n, y, x...);
 }
 
-__device__ __forceinline__ float relu(float x) { return x < 0 ? 0 : x; }
-__device__ __forceinline__ float relu6(float x) { return x > 6 ? 6 : relu(x); }
-
-/// `y = max(0, x)`.
-extern "C" __global__ void relu_forward(int type, uint64_t n, const void* x, void* y) {
+/// `y = f(x)`.
+extern "C" __global__ void activation_forward(int type, uint64_t n, Activation f, const void* x, void* y) {
     with_type(type, [&](auto t) {
         using T = decltype(t);
-        map([](float x) { return relu(x); }, n, (T*)y, (const T*)x);
+        map([=](float x) { return f(x); }, n, (T*)y, (const T*)x);
     });
 }
 
-/// `dx = dy` where the output `y` is above 0, and 0 elsewhere.
-extern "C" __global__ void relu_input_grad(int type, uint64_t n, const void* y, const void* dy, void* dx) {
+/// The gradient of x from `dy` and the value that the forward pass saved.
+extern "C" __global__ void activation_input_grad(int type, uint64_t n, Activation f, const void* saved, const void* dy,
+                                                 void* dx) {
     with_type(type, [&](auto t) {
         using T = decltype(t);
-        map([](float y, float dy) { return y > 0 ? dy : 0; }, n, (T*)dx, (const T*)y, (const T*)dy);
-    });
-}
-
-/// `y = min(max(0, x), 6)`.
-extern "C" __global__ void relu6_forward(int type, uint64_t n, const void* x, void* y) {
-    with_type(type, [&](auto t) {
-        using T = decltype(t);
-        map([](float x) { return relu6(x); }, n, (T*)y, (const T*)x);
-    });
-}
-
-/// `dx = dy` where the output `y` lies strictly between 0 and 6, and 0 elsewhere.
-extern "C" __global__ void relu6_input_grad(int type, uint64_t n, const void* y, const void* dy, void* dx) {
-    with_type(type, [&](auto t) {
-        using T = decltype(t);
-        map([](float y, float dy) { return y > 0 && y < 6 ? dy : 0; }, n, (T*)dx, (const T*)y, (const T*)dy);
+        map([=](float saved, float dy) { return f.gradient(saved, dy); }, n, (T*)dx, (const T*)saved, (const T*)dy);
     });
 }
 

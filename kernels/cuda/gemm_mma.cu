@@ -43,7 +43,7 @@ extern "C" __global__ void gemm_mma_add_slices(int type, Output out, int slices,
     with_type(type, [&](auto t) {
         using T = decltype(t);
         if (residual) sum += to_float(((const T*)residual)[to]);
-        ((T*)y)[to] = from_float<T>(out.activate(sum));
+        ((T*)y)[to] = from_float<T>(out.activation(sum));
     });
 }
 

@@ -2,6 +2,7 @@
 //
 //   fragments ─▶ shared memory, f32 ─▶ + bias + residual ─ activation ─ round once ─▶ y
 #pragma once
+#include "activation.cuh"
 #include "mma_operand.cuh"
 #include "mma_tile.cuh"
 
@@ -9,7 +10,7 @@
 /// `columns`.
 struct Output {
     int rows, columns;
-    int activation; // 0: none, 1: ReLU, 2: ReLU6
+    Clamp activation;
     int f32;        // y and the residual are f32, regardless of the operand type
     int scattered;  // r = (image, i, j) goes to pixel (image, i·step + first, j·step + first) of [h, w]; otherwise to r
     int h, w, step[2], first[2];
@@ -20,11 +21,6 @@ struct Output {
         int line = by_columns(r), image = by_rows(line);
         int i = line - image * int(by_rows.by), j = r - line * int(by_columns.by);
         return (int64_t(image) * h + i * step[0] + first[0]) * w + j * step[1] + first[1];
-    }
-    /// Passes a NaN through.
-    __device__ __forceinline__ float activate(float x) const {
-        if (activation != 0 && x < 0) return 0;
-        return activation == 2 && x > 6 ? 6 : x;
     }
 };
 
@@ -68,7 +64,7 @@ __device__ __forceinline__ void store(const float* sums, int row0, int column0, 
             int to = order ? order[n + lane] : n + lane;
             float x = sums[sum_at<Tile>(row, column + lane)] + (bias ? bias[to] : 0);
             if (residual) x += vectors ? old.get(lane) : to_float(residual[line + to]);
-            now.put(lane, out.activate(x));
+            now.put(lane, out.activation(x));
             if (!vectors) y[line + to] = now.lanes[lane];
         }
         if (vectors) now.store(y + line + n);

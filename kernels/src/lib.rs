@@ -11,10 +11,13 @@
 //! is contiguous `f32`. Callers check shapes and report errors. Kernels trust their geometry and only assert the
 //! lengths of their slices.
 
+mod activation;
 pub mod buffer;
 pub mod cpu;
 pub mod cuda;
 pub mod dtype;
+mod exp;
+mod float;
 pub mod guard;
 pub mod params;
 pub mod pattern;

@@ -1,6 +1,7 @@
 //! The parameters of an operation besides its geometry: transposes, fused epilogues, live channels, hyperparameters.
 //! Plain values, shared by every implementation of an operation.
 
+pub use crate::activation::{Activation, EXAMPLES as ACTIVATIONS, Saved};
 pub use crate::dtype::Dtype;
 
 /// Whether a matrix is read as stored or transposed.
@@ -10,18 +11,6 @@ pub enum Trans {
     No,
     /// Transposed: element `(i, j)` is stored at row `j`, column `i`.
     Yes,
-}
-
-/// The function applied at the end of a fused convolution or linear layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Activation {
-    /// The identity.
-    #[default]
-    None,
-    /// `max(0, x)`.
-    Relu,
-    /// `min(max(0, x), 6)`.
-    Relu6,
 }
 
 /// The origin of a batch norm's statistics. If they come from the batch, gradients also flow through them.

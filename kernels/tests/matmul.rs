@@ -3,12 +3,12 @@
 mod support;
 
 use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
-use lopper_kernels::params::{Activation, Dtype, Trans};
+use lopper_kernels::params::{ACTIVATIONS, Activation, Dtype, Trans};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{Linear, Matmul};
 use proptest::prelude::*;
-use support::{CPUS, Random, assert_bounded, magnitude, wide};
+use support::{CPUS, Random, assert_bounded, finish, magnitude, wide};
 
 const TRANSPOSES: [Trans; 2] = [Trans::No, Trans::Yes];
 
@@ -141,14 +141,18 @@ fn linear(g: &Linear, seed: u64) {
     reference::linear_forward(g, &x, &w, Some(&bias), &mut y);
     reference::linear_input_grad(g, &dy, &w, &mut dx);
     reference::linear_weight_grad(g, &x, &dy, &mut dw);
-    let relu: Vec<f32> = y.iter().map(|y| y.max(0.0)).collect();
     for cpu in &*CPUS {
         let mut got = vec![f32::NAN; y.len()];
         cpu::linear_forward(cpu, g, &x, &w, Some(&bias), &mut got);
         assert_eq!(got, y, "{} forward", cpu.isa());
-        let epilogue = Epilogue { bias: Some(&bias), activation: Activation::Relu, ..Default::default() };
-        cpu::linear_forward_packed(cpu, g, &x, &PackedLinear::new(cpu, g, &w), &epilogue, &mut got);
-        assert_eq!(got, relu, "{} packed", cpu.isa());
+        let packed = PackedLinear::new(cpu, g, &w);
+        for &activation in ACTIVATIONS {
+            let mut want = y.clone();
+            finish(None, activation, &mut want);
+            let epilogue = Epilogue { bias: Some(&bias), activation, ..Default::default() };
+            cpu::linear_forward_packed(cpu, g, &x, &packed, &epilogue, &mut got);
+            assert_eq!(got, want, "{} packed, {}", cpu.isa(), activation.name());
+        }
         let mut got = vec![f32::NAN; x.len()];
         cpu::linear_input_grad(cpu, g, &dy, &w, &mut got);
         assert_eq!(got, dx, "{} dx", cpu.isa());

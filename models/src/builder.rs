@@ -2,7 +2,7 @@
 //! its weights.
 
 use crate::init::Init;
-use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool};
+use lopper_engine::layer::{Activation, BatchNorm, Conv2d, FixedWindow, Linear, Pool, Window};
 use lopper_engine::memory::{Budget, bytes_of};
 use lopper_engine::{Error, Graph, Layer, NodeId, Param, Tensor};
 use std::fmt::Display;
@@ -162,14 +162,24 @@ impl Builder {
         self.layer(name, Layer::BatchNorm(BatchNorm::new(self.channels())))
     }
 
+    /// Appends an activation.
+    pub fn activation(&mut self, name: impl Display, activation: Activation) -> &mut Self {
+        self.layer(name, Layer::Activation(activation))
+    }
+
     /// Appends `max(0, x)`.
     pub fn relu(&mut self, name: impl Display) -> &mut Self {
-        self.layer(name, Layer::Relu)
+        self.activation(name, Activation::Relu)
     }
 
     /// Appends `min(max(0, x), 6)`.
     pub fn relu6(&mut self, name: impl Display) -> &mut Self {
-        self.layer(name, Layer::Relu6)
+        self.activation(name, Activation::Relu6)
+    }
+
+    /// Appends a pooling.
+    pub fn pool(&mut self, name: impl Display, pool: Pool) -> &mut Self {
+        self.layer(name, Layer::Pool(pool))
     }
 
     /// Appends max pooling over a square window.
@@ -180,17 +190,17 @@ impl Builder {
         stride: usize,
         padding: usize,
     ) -> &mut Self {
-        self.layer(name, Layer::MaxPool(Pool::square(kernel, stride, padding)))
+        self.pool(name, Pool::max(FixedWindow::square(kernel, stride, padding)))
     }
 
     /// Appends mean pooling to `size × size`.
     pub fn adaptive_avg_pool(&mut self, name: impl Display, size: usize) -> &mut Self {
-        self.layer(name, Layer::AdaptiveAvgPool([size; 2]))
+        self.pool(name, Pool::average(Window::Adaptive([size; 2])))
     }
 
     /// Appends max pooling to `size × size`.
     pub fn adaptive_max_pool(&mut self, name: impl Display, size: usize) -> &mut Self {
-        self.layer(name, Layer::AdaptiveMaxPool([size; 2]))
+        self.pool(name, Pool::max(Window::Adaptive([size; 2])))
     }
 
     /// Appends a layer that flattens an image into a vector.

@@ -1,6 +1,6 @@
 //! Hostile model files: invalid numbers, entries, tensors and bytes.
 
-use crate::model_file::ModelFile;
+use crate::model_file::{ModelFile, activation, pool};
 use crate::mutate::{self, Random};
 use crate::networks::{self, FASHION};
 use crate::runner::{Case, OUT};
@@ -131,14 +131,20 @@ fn changed_entries(random: &mut Random, model: &ModelFile) -> Vec<u8> {
         json!([0]),
         json!([5, 3, 5, 3]),
         json!(vec![0; 1000]),
-        json!("Relu"),
+        activation("Relu"),
+        activation("Silu"),
+        json!({ "Activation": { "Clamp": { "low": 1.0, "high": -1.0 } } }),
         json!("Add"),
         json!("Concat"),
-        json!({ "AdaptiveAvgPool": [65_536, 65_536] }),
-        json!({ "AdaptiveMaxPool": [4096, 4096] }),
+        pool("Average", json!({ "Adaptive": [65_536, 65_536] })),
+        pool("Max", json!({ "Adaptive": [4096, 4096] })),
+        pool("Max", json!("Global")),
         json!({ "PadShortcut": { "stride": 1, "before": 65_536, "after": 65_536 } }),
         json!(FASHION),
-        json!({ "MaxPool": { "kernel": [5000, 5000], "stride": [1, 1], "padding": [2500, 2500], "ceil_mode": true, "count_include_pad": true } }),
+        pool(
+            "Max",
+            json!({ "Fixed": { "kernel": [5000, 5000], "stride": [1, 1], "padding": [2500, 2500], "ceil_mode": true, "count_include_pad": true } }),
+        ),
     ];
     *at = values[random.below(values.len())].clone();
     model.bytes()

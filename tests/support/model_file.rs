@@ -26,7 +26,7 @@ impl ModelFile {
             "arch": "", "input": input, "classes": classes, "mean": vec![0.5; input[2]], "std": vec![0.5; input[2]],
         });
         let graph = json!({ "nodes": nodes.iter().map(node).collect::<Vec<_>>(), "info": info });
-        Self { program: json!({ "version": 1, "layout": "OHWI", "graph": graph }), tensors: Vec::new() }
+        Self { program: json!({ "version": 2, "layout": "OHWI", "graph": graph }), tensors: Vec::new() }
     }
 
     /// Adds a tensor of small numbers in which no two neighbors are equal.
@@ -99,6 +99,16 @@ pub fn norm() -> Value {
     json!({ "BatchNorm": { "weight": param(), "bias": param(), "momentum": 0.1, "eps": 1e-5 } })
 }
 
+/// Returns an activation.
+pub fn activation(name: &str) -> Value {
+    json!({ "Activation": name })
+}
+
+/// Returns a pooling; `kind` is `Max` or `Average`.
+pub fn pool(kind: &str, window: Value) -> Value {
+    json!({ "Pool": { "kind": kind, "window": window } })
+}
+
 /// Returns an input layer of `channels` channels.
 pub fn input(channels: usize) -> Value {
     json!({ "Input": { "channels": channels } })
@@ -117,11 +127,11 @@ pub fn small(classes: &[&str]) -> ModelFile {
         ("input", input(3), &[][..]),
         ("c1", conv(3, json!({})), &[0]),
         ("b1", norm(), &[1]),
-        ("r1", json!("Relu"), &[2]),
+        ("r1", activation("Relu"), &[2]),
         ("c2", conv(3, json!({})), &[3]),
         ("b2", norm(), &[4]),
         ("add", json!("Add"), &[5, 3]),
-        ("pool", json!({ "AdaptiveAvgPool": [1, 1] }), &[6]),
+        ("pool", pool("Average", json!({ "Adaptive": [1, 1] })), &[6]),
         ("flat", json!("Flatten"), &[7]),
         ("fc", json!({ "Linear": { "weight": param(), "bias": param() } }), &[8]),
     ];

@@ -1,6 +1,6 @@
 //! Small networks as handwritten model files that together cover every layer and its options.
 
-use crate::model_file::{ModelFile, conv, input, norm, param, small};
+use crate::model_file::{ModelFile, activation, conv, input, norm, param, pool, small};
 use serde_json::{Value, json};
 
 /// Classes of Fashion-MNIST, as lopper names them.
@@ -40,18 +40,18 @@ pub fn all() -> Vec<(&'static str, ModelFile)> {
 
 /// Returns a network with every activation, pool and join, a depthwise convolution and a mask.
 fn mix() -> ModelFile {
-    let pool = |kernel: usize, stride: usize, padding: usize, ceil: bool| {
-        json!({ "kernel": [kernel, kernel], "stride": [stride, stride], "padding": [padding, padding],
-                "ceil_mode": ceil, "count_include_pad": !ceil })
+    let window = |kernel: usize, stride: usize, padding: usize, ceil: bool| {
+        json!({ "Fixed": { "kernel": [kernel, kernel], "stride": [stride, stride], "padding": [padding, padding],
+                           "ceil_mode": ceil, "count_include_pad": !ceil } })
     };
     let nodes: [(&str, Value, &[usize]); 10] = [
         ("input", input(2), &[]),
         ("c", conv(3, json!({})), &[0]),
         ("b", norm(), &[1]),
-        ("r", json!("Relu6"), &[2]),
-        ("m", json!({ "MaxPool": pool(2, 2, 0, false) }), &[3]),
+        ("r", activation("Relu6"), &[2]),
+        ("m", pool("Max", window(2, 2, 0, false)), &[3]),
         ("d", conv(3, json!({ "groups": 4 })), &[4]),
-        ("a", json!({ "AvgPool": pool(3, 1, 1, true) }), &[5]),
+        ("a", pool("Average", window(3, 1, 1, true)), &[5]),
         ("k", json!("Concat"), &[4, 6]),
         ("f", json!("Flatten"), &[7]),
         ("l", json!({ "Linear": { "weight": param(), "bias": null } }), &[8]),
@@ -72,7 +72,7 @@ fn short() -> ModelFile {
         ("s", json!({ "PadShortcut": { "stride": 2, "before": 0, "after": 1 } }), &[0]),
         ("a", json!("Add"), &[1, 2]),
         ("b", norm(), &[3]),
-        ("p", json!({ "AdaptiveMaxPool": [2, 1] }), &[4]),
+        ("p", pool("Max", json!({ "Adaptive": [2, 1] })), &[4]),
         ("dr", json!({ "Dropout": { "p": 0.5 } }), &[5]),
     ];
     ModelFile::new(&nodes, [5, 7, 3], &[]).with("c.weight", &[4, 1, 1, 3]).with_norm("b", 4)
@@ -89,7 +89,7 @@ fn compact() -> ModelFile {
                        "carrier": true, "fill": [0.5, 0, -1, 0] } }),
             &[0],
         ),
-        ("r", json!("Relu"), &[1]),
+        ("r", activation("Relu"), &[1]),
     ];
     ModelFile::new(&nodes, [5, 5, 3], &[]).with("cc.weight", &[2, 3, 3, 3]).with("cc.bias", &[2])
 }

@@ -1,7 +1,8 @@
 //! Evaluates a graph in f64: every node runs the plain, slow reference kernel.
 
-use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool};
-use lopper_engine::shape::{adaptive_geometry, shortcut_geometry};
+use lopper_engine::geometry::shortcut_geometry;
+use lopper_engine::layer::{BatchNorm, Conv2d, Linear, PoolKind};
+use lopper_engine::pool::PoolGeometry;
 use lopper_engine::{Graph, Layer, Mode, Node, Tensor};
 use lopper_kernels::{reference, shapes};
 use std::collections::BTreeMap;
@@ -54,16 +55,15 @@ fn run(node: &Node, params: &Params, mode: Mode, inputs: &[(&[f64], &[usize])], 
             y,
         ),
         Layer::BatchNorm(bn) => batch_norm(bn, mode, x, weight(), param("bias").expect("β"), y),
-        Layer::Relu => reference::relu_forward(x, y),
-        Layer::Relu6 => reference::relu6_forward(x, y),
-        Layer::MaxPool(pool) => reference::max_pool2d_forward(&geometry(pool, shape), x, y),
-        Layer::AvgPool(pool) => reference::avg_pool2d_forward(&geometry(pool, shape), x, y),
-        Layer::AdaptiveAvgPool(out) => {
-            reference::adaptive_avg_pool2d_forward(&adaptive_geometry(shape, *out).unwrap(), x, y)
-        }
-        Layer::AdaptiveMaxPool(out) => {
-            reference::adaptive_max_pool2d_forward(&adaptive_geometry(shape, *out).unwrap(), x, y)
-        }
+        Layer::Activation(activation) => reference::activation_forward(*activation, x, y),
+        Layer::Pool(pool) => match (pool.kind, pool.geometry(shape).unwrap()) {
+            (PoolKind::Max, PoolGeometry::Fixed(g)) => reference::max_pool2d_forward(&g, x, y),
+            (PoolKind::Max, PoolGeometry::Adaptive(g)) => reference::adaptive_max_pool2d_forward(&g, x, y),
+            (PoolKind::Average, PoolGeometry::Fixed(g)) => reference::avg_pool2d_forward(&g, x, y),
+            (PoolKind::Average, PoolGeometry::Adaptive(g)) => {
+                reference::adaptive_avg_pool2d_forward(&g, x, y)
+            }
+        },
         Layer::Flatten | Layer::Dropout { .. } => y.copy_from_slice(x),
         Layer::Add => inputs.iter().for_each(|(x, _)| reference::add_assign(y, x)),
         Layer::Concat => {
@@ -76,10 +76,6 @@ fn run(node: &Node, params: &Params, mode: Mode, inputs: &[(&[f64], &[usize])], 
             reference::pad_shortcut_forward(&g, x, y)
         }
     }
-}
-
-fn geometry(pool: &Pool, shape: &[usize]) -> shapes::Pool2d {
-    pool.geometry(shape).unwrap()
 }
 
 fn batch_norm(bn: &BatchNorm, mode: Mode, x: &[f64], gamma: &[f64], beta: &[f64], y: &mut [f64]) {

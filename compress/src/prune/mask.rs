@@ -4,7 +4,8 @@
 //!   before   conv (w, b) ─ bn (γ, β) ─ …        after   w[o] = b[o] = γ[o] = β[o] = 0, held there by masks
 //! ```
 //!
-//! Every parameter that produces or shifts a channel of a removed unit is zeroed, so that all its readers read zero.
+//! Every parameter that produces or shifts a channel of a removed unit is zeroed, so that all its readers read zero, or
+//! what the activations in between map zero to.
 
 use super::PrunePlan;
 use crate::channels::ChannelFlow;

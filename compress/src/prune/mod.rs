@@ -17,6 +17,8 @@
 //!   prune(g, plan, Exact) = mask(g, the live units of the plan), which is g if there are none
 //! ```
 //!
+//! The first line requires activations that map 0 to 0: behind a sigmoid, a masked channel is ½ and a dropped one is 0.
+//!
 //! After batch norm a dead channel is constant, but usually not zero: `max(0, β − γμ/√(σ² + ε))` behind a ReLU. Published
 //! implementations drop this constant, which changes the function; [`Constants`] selects the behavior.
 //!

@@ -22,14 +22,12 @@ pub(super) fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) {
             }
             // Channel flow freezes the inputs and outputs of compact convolutions.
             Layer::CompactConv2d(_) | Layer::Input { .. } => {}
-            Layer::Relu
-            | Layer::Relu6
+            Layer::Activation(_)
+            | Layer::Pool(_)
             | Layer::Dropout { .. }
             | Layer::Flatten
             | Layer::Add
             | Layer::Concat => {}
-            Layer::MaxPool(_) | Layer::AvgPool(_) => {}
-            Layer::AdaptiveAvgPool(_) | Layer::AdaptiveMaxPool(_) => {}
         }
     }
 }

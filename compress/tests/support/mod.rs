@@ -2,7 +2,7 @@
 #![allow(dead_code)] // Each test file uses some of them.
 
 use lopper_engine::data::{Batch, Batches};
-use lopper_engine::layer::{BatchNorm, Conv2d, Layer, Linear};
+use lopper_engine::layer::{Activation, BatchNorm, Conv2d, Layer, Linear, Pool, Window};
 use lopper_engine::train::{Callback, EpochMetrics, Objective, Optimizer, Schedule, Trainer};
 use lopper_engine::{Device, Graph, NodeId, Param, Result, Tensor};
 use rand::{RngExt, SeedableRng};
@@ -55,15 +55,15 @@ pub fn small_net(classes: usize) -> Graph {
     Chain::new(2)
         .then("body.conv1", conv(6, 2, 3, 1, 1))
         .then("body.bn1", Layer::BatchNorm(BatchNorm::new(6)))
-        .then("body.relu1", Layer::Relu)
+        .then("body.relu1", Layer::Activation(Activation::Relu))
         .then("body.depthwise", conv(6, 6, 3, 6, 2))
         .then("body.conv2", conv(8, 6, 1, 1, 3))
-        .then("body.relu2", Layer::Relu)
+        .then("body.relu2", Layer::Activation(Activation::Relu))
         .then("body.bn2", Layer::BatchNorm(BatchNorm::new(8)))
-        .then("pool", Layer::AdaptiveAvgPool([1, 1]))
+        .then("pool", Layer::Pool(Pool::average(Window::Adaptive([1, 1]))))
         .then("flatten", Layer::Flatten)
         .then("fc1", linear(10, 8, 4))
-        .then("relu3", Layer::Relu)
+        .then("relu3", Layer::Activation(Activation::Relu))
         .then("fc2", linear(classes, 10, 5))
         .graph
 }

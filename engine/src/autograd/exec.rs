@@ -164,12 +164,8 @@ impl Run<'_> {
                 self.tape.linear(x, &w, b.as_ref())
             }
             Layer::BatchNorm(bn) => self.batch_norm(id, node, bn, x, tail),
-            Layer::Relu => self.tape.relu(x),
-            Layer::Relu6 => self.tape.relu6(x),
-            Layer::MaxPool(pool) => self.tape.max_pool2d(x, *pool),
-            Layer::AvgPool(pool) => self.tape.avg_pool2d(x, *pool),
-            Layer::AdaptiveAvgPool(out) => self.tape.adaptive_avg_pool2d(x, *out),
-            Layer::AdaptiveMaxPool(out) => self.tape.adaptive_max_pool2d(x, *out),
+            Layer::Activation(activation) => self.tape.activation(x, *activation),
+            Layer::Pool(pool) => self.tape.pool2d(x, *pool),
             Layer::Flatten => self.tape.flatten(x),
             Layer::Dropout { p } => self.tape.dropout(x, *p, self.mode),
             Layer::Add => inputs[1..].iter().try_fold(x.clone(), |sum, other| self.tape.add(&sum, other)),

@@ -8,13 +8,14 @@
 //!
 //! If nothing else reads the values in between (a tap counts as a reader), a batch norm, the residual sum and the
 //! activation after it form one operation, which runs in place of the activation: by then, everything it reads is
-//! ready. The results are bit-identical, and every fused node saves a pass over memory.
+//! ready. The results are bit-identical, and every fused node saves a pass over memory. Only clamps are fused:
+//! their gradient needs nothing but their output, and the backward kernels have no registers left for other functions.
 
 use crate::{Graph, Layer, NodeId};
 use lopper_kernels::params::Activation;
 
 /// One operation of a run.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Operation {
     /// The node it runs, followed by the nodes fused into it; its value is that of the last.
     pub nodes: Vec<NodeId>,
@@ -41,8 +42,7 @@ fn ending_at(graph: &Graph, reads: &[usize], end: NodeId) -> Operation {
     let node = |id: NodeId| &graph.nodes()[id];
     let alone = Operation { nodes: vec![end], residual: None, activation: Activation::None };
     let activation = match node(end).layer {
-        Layer::Relu => Activation::Relu,
-        Layer::Relu6 => Activation::Relu6,
+        Layer::Activation(activation) if activation.bounds().is_some() => activation,
         _ => return alone,
     };
     let normalizes = |id: NodeId| reads[id] == 1 && matches!(node(id).layer, Layer::BatchNorm(_));
@@ -70,7 +70,7 @@ mod tests {
         let bn = || Layer::BatchNorm(BatchNorm::new(2));
         let (a, b) = (g.push("a", bn(), &[0]).unwrap(), g.push("b", bn(), &[0]).unwrap());
         let sum = g.push("sum", Layer::Add, &[a, b]).unwrap();
-        g.push("relu", Layer::Relu, &[sum]).unwrap();
+        g.push("relu", Layer::Activation(Activation::Relu), &[sum]).unwrap();
         g
     }
 

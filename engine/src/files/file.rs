@@ -4,7 +4,10 @@
 //! weights (`OHWI`, the engine's layout) and the graph. Tensors are stored under their paths: parameters and running
 //! statistics as `F32`, the mask of parameter `P` as `P.mask` in `U8`. So a pruned network loads without the source
 //! code that built it, and every tool that reads safetensors can read the weights.
+//!
+//! Format 2 is written; format 1, in which each activation and each pool is a layer of its own, is still read.
 
+use crate::files::legacy::Graph1;
 use crate::files::tensor_file::{self, TensorFile, Values};
 use crate::{Error, Graph, Result};
 use safetensors::Dtype;
@@ -13,7 +16,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 const KEY: &str = "lopper";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const LAYOUT: &str = "OHWI";
 
 /// The fields that all format versions share.
@@ -118,15 +121,15 @@ fn program(file: &TensorFile) -> Result<Graph, String> {
         .ok_or("not a lopper model: its header has no graph (to read only weights, use `lopper import`)")?;
     let preamble: Preamble =
         serde_json::from_str(text).map_err(|e| format!("the header's `{KEY}` entry is damaged: {e}"))?;
-    if preamble.version != VERSION || preamble.layout != LAYOUT {
-        return Err(format!(
-            "model format {} with layout {}: this version of lopper reads format {VERSION} with layout {LAYOUT}",
-            preamble.version, preamble.layout
-        ));
+    let damaged = |e| format!("the graph in the header is damaged: {e}");
+    match (preamble.version, preamble.layout.as_ref()) {
+        (1, LAYOUT) => serde_json::from_str(text).map(|p: Program<Graph1>| p.graph.into()).map_err(damaged),
+        (VERSION, LAYOUT) => serde_json::from_str(text).map(|p: Program<Graph>| p.graph).map_err(damaged),
+        (version, layout) => Err(format!(
+            "model format {version} with layout {layout}: this version of lopper reads formats 1 to {VERSION} with \
+             layout {LAYOUT}"
+        )),
     }
-    let program: Program<Graph> =
-        serde_json::from_str(text).map_err(|e| format!("the graph in the header is damaged: {e}"))?;
-    Ok(program.graph)
 }
 
 /// Checks the guarantees of a model file: the graph runs on one image of the size that it specifies, and its numbers

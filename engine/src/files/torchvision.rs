@@ -199,7 +199,7 @@ fn feature_orders(graph: &Graph) -> Result<Vec<Option<Vec<usize>>>> {
                 [_, h, w, c] if h * w > 1 && c > 1 => Some(channels_first(h, w, c)),
                 _ => orders[node.inputs[0]].clone(),
             },
-            Layer::BatchNorm(_) | Layer::Relu | Layer::Relu6 | Layer::Dropout { .. } => {
+            Layer::BatchNorm(_) | Layer::Activation(_) | Layer::Dropout { .. } => {
                 orders[node.inputs[0]].clone()
             }
             Layer::Add if node.inputs.iter().any(|&i| orders[i] != orders[node.inputs[0]]) => {
@@ -212,10 +212,7 @@ fn feature_orders(graph: &Graph) -> Result<Vec<Option<Vec<usize>>>> {
             | Layer::Conv2d(_)
             | Layer::CompactConv2d(_)
             | Layer::Linear(_)
-            | Layer::MaxPool(_)
-            | Layer::AvgPool(_)
-            | Layer::AdaptiveAvgPool(_)
-            | Layer::AdaptiveMaxPool(_)
+            | Layer::Pool(_)
             | Layer::PadShortcut { .. } => None,
         };
         orders.push(order);

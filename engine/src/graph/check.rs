@@ -1,7 +1,8 @@
 //! Checks for graphs that this program did not build: parameters may not fit together, and sizes may be too large for
 //! any kernel. A graph that passes runs on every image for which shape inference succeeds.
 
-use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
+use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
+use crate::graph::pool::{FixedWindow, Pool, Window};
 use crate::{Error, Graph, Layer, Result};
 
 /// The maximum stride, padding, dilation, window, group count or added width: far above any practical value, and small
@@ -25,8 +26,10 @@ impl Layer {
             Self::CompactConv2d(compact) => compact.check(),
             Self::Linear(linear) => linear.check(),
             Self::BatchNorm(bn) => bn.check(),
-            Self::MaxPool(pool) | Self::AvgPool(pool) => pool.check(),
-            Self::AdaptiveAvgPool(size) | Self::AdaptiveMaxPool(size) => sizes("adaptive pool", 1, size),
+            Self::Activation(activation) => {
+                activation.check().map_err(|e| Error::shape(activation.name(), e.to_string()))
+            }
+            Self::Pool(pool) => pool.check(),
             Self::Dropout { p } if !(0.0..1.0).contains(p) => {
                 Err(Error::shape("dropout", format!("expected a probability in [0, 1), found {p}")))
             }
@@ -34,9 +37,7 @@ impl Layer {
                 sizes("pad shortcut", 1, &[*stride])?;
                 sizes("pad shortcut", 0, &[*before, *after])
             }
-            Self::Relu | Self::Relu6 | Self::Flatten | Self::Dropout { .. } | Self::Add | Self::Concat => {
-                Ok(())
-            }
+            Self::Flatten | Self::Dropout { .. } | Self::Add | Self::Concat => Ok(()),
         }
     }
 }
@@ -122,8 +123,14 @@ impl BatchNorm {
 
 impl Pool {
     fn check(&self) -> Result<()> {
-        sizes("pool", 1, &[self.kernel, self.stride].concat())?;
-        sizes("pool", 0, &self.padding)
+        match &self.window {
+            Window::Fixed(FixedWindow { kernel, stride, padding, .. }) => {
+                sizes("pool", 1, &[*kernel, *stride].concat())?;
+                sizes("pool", 0, padding)
+            }
+            Window::Adaptive(size) => sizes("adaptive pool", 1, size),
+            Window::Global => Ok(()),
+        }
     }
 }
 

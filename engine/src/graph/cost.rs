@@ -50,12 +50,8 @@ impl Graph {
                 Layer::Linear(linear) => linear.geometry(x)?.macs(),
                 Layer::Input { .. }
                 | Layer::BatchNorm(_)
-                | Layer::Relu
-                | Layer::Relu6
-                | Layer::MaxPool(_)
-                | Layer::AvgPool(_)
-                | Layer::AdaptiveAvgPool(_)
-                | Layer::AdaptiveMaxPool(_)
+                | Layer::Activation(_)
+                | Layer::Pool(_)
                 | Layer::Flatten
                 | Layer::Dropout { .. }
                 | Layer::Add

@@ -1,6 +1,7 @@
 //! Memory estimates for graph runs, computed only from shapes: checked before a pass, an evaluation or a training.
 
 use crate::graph::layer::Conv2d;
+use crate::graph::pool::{Pool, PoolKind};
 use crate::memory::{self, bytes_of};
 use crate::{Device, Graph, Layer, Node, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, Footprint, Packing, Weights};
@@ -71,7 +72,7 @@ impl<'a> Run<'a> {
     /// The sum of all values. Max pooling and dropout save as much again as they compute. A batch norm saves its input.
     fn sum(&self) -> u64 {
         let remembered = |(node, &bytes): (&Node, &u64)| match node.layer {
-            Layer::MaxPool(_) | Layer::AdaptiveMaxPool(_) | Layer::Dropout { .. } => bytes.saturating_mul(2),
+            Layer::Pool(Pool { kind: PoolKind::Max, .. }) | Layer::Dropout { .. } => bytes.saturating_mul(2),
             _ => bytes,
         };
         self.graph.nodes().iter().zip(&self.values).map(remembered).fold(0, u64::saturating_add)
@@ -123,12 +124,8 @@ impl Scratch {
             Layer::Linear(_)
             | Layer::Input { .. }
             | Layer::BatchNorm(_)
-            | Layer::Relu
-            | Layer::Relu6
-            | Layer::MaxPool(_)
-            | Layer::AvgPool(_)
-            | Layer::AdaptiveAvgPool(_)
-            | Layer::AdaptiveMaxPool(_)
+            | Layer::Activation(_)
+            | Layer::Pool(_)
             | Layer::Flatten
             | Layer::Dropout { .. }
             | Layer::Add

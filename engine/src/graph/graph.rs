@@ -40,6 +40,11 @@ impl Graph {
         Self { nodes: vec![input], info: Info::default(), index: Index::default() }
     }
 
+    /// Creates a graph of `nodes`, which [`Graph::check`] has yet to accept.
+    pub(crate) fn of_nodes(nodes: Vec<Node>, info: Info) -> Self {
+        Self { nodes, info, index: Index::default() }
+    }
+
     /// Appends a node. Returns an error if the name is taken, an input does not exist, or the number of inputs does not
     /// suit the layer.
     pub fn push(&mut self, name: impl Into<String>, layer: Layer, inputs: &[NodeId]) -> Result<NodeId> {
@@ -264,11 +269,12 @@ fn no_parameter(path: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lopper_kernels::params::Activation;
 
     fn chain() -> Graph {
         let mut g = Graph::new(3);
-        let a = g.push("a", Layer::Relu, &[0]).unwrap();
-        let b = g.push("b", Layer::Relu6, &[a]).unwrap();
+        let a = g.push("a", Layer::Activation(Activation::Relu), &[0]).unwrap();
+        let b = g.push("b", Layer::Activation(Activation::Relu6), &[a]).unwrap();
         g.push("sum", Layer::Add, &[a, b]).unwrap();
         g
     }
@@ -278,7 +284,7 @@ mod tests {
         let mut g = chain();
         g.bypass(g.id("b").unwrap()).unwrap();
         assert_eq!(g.nodes()[2].inputs, [1, 1]);
-        let c = g.insert_after(1, "c", Layer::Relu).unwrap();
+        let c = g.insert_after(1, "c", Layer::Activation(Activation::Relu)).unwrap();
         assert_eq!((c, g.nodes()[3].inputs.as_slice()), (2, &[2, 2][..]));
         assert_eq!(g.readers(), [vec![1], vec![2], vec![3, 3], vec![]]);
         g.check().unwrap();
@@ -287,7 +293,7 @@ mod tests {
     #[test]
     fn bypassing_nodes_together_equals_one_by_one() {
         let mut g = chain();
-        let c = g.push("c", Layer::Relu, &[3]).unwrap();
+        let c = g.push("c", Layer::Activation(Activation::Relu), &[3]).unwrap();
         g.push("d", Layer::Add, &[c, 2]).unwrap();
         let mut one_by_one = g.clone();
         for name in ["c", "b", "a"] {
@@ -306,11 +312,11 @@ mod tests {
         assert_eq!((g.id("sum").unwrap(), g.id("a").unwrap()), (3, 1));
         g.rename(1, "z").unwrap();
         assert!(g.id("a").is_err());
-        let first = g.insert_after(1, "a", Layer::Relu).unwrap();
+        let first = g.insert_after(1, "a", Layer::Activation(Activation::Relu)).unwrap();
         assert_eq!((g.id("a").unwrap(), g.id("sum").unwrap()), (first, 4));
-        let last = g.push("last", Layer::Relu, &[4]).unwrap();
+        let last = g.push("last", Layer::Activation(Activation::Relu), &[4]).unwrap();
         assert_eq!(g.id("last").unwrap(), last);
-        assert!(g.push("late", Layer::Relu, &[9]).is_err());
+        assert!(g.push("late", Layer::Activation(Activation::Relu), &[9]).is_err());
         assert!(g.id("late").is_err(), "a refused node leaves no name behind");
         assert!(g.param("sum.weight").is_err() && g.param("weight").is_err());
     }
@@ -318,12 +324,12 @@ mod tests {
     #[test]
     fn wrong_wiring_is_refused() {
         let mut g = chain();
-        assert!(g.push("a", Layer::Relu, &[0]).is_err(), "name taken");
-        assert!(g.push("late", Layer::Relu, &[9]).is_err(), "no such input");
+        assert!(g.push("a", Layer::Activation(Activation::Relu), &[0]).is_err(), "name taken");
+        assert!(g.push("late", Layer::Activation(Activation::Relu), &[9]).is_err(), "no such input");
         assert!(g.push("lonely", Layer::Add, &[0]).is_err(), "one addend");
         assert!(g.bypass(3).is_err(), "two inputs");
         assert!(g.insert_after(1, "lonely", Layer::Add).is_err(), "one addend");
-        assert!(g.insert_after(1, "b", Layer::Relu).is_err(), "name taken");
+        assert!(g.insert_after(1, "b", Layer::Activation(Activation::Relu)).is_err(), "name taken");
         assert_eq!(g.nodes().len(), 4, "a refused node leaves nothing behind");
         assert_eq!(g.nodes()[3].inputs, [1, 2], "the wiring is unchanged");
     }

@@ -1,11 +1,14 @@
 //! The layers of a graph. The enum is closed: shape inference, cost, channel flow, execution and planning match it
 //! exhaustively, so a layer without a pruning rule does not compile.
 
-use crate::graph::shape::{conv2d_geometry, linear_geometry};
+use crate::graph::geometry::{checked, conv2d_geometry, image, linear_geometry};
 use crate::{Error, Param, Result, Tensor};
 use lopper_kernels::params::CompactIndex;
 use lopper_kernels::shapes;
 use serde::{Deserialize, Serialize};
+
+pub use crate::graph::pool::{FixedWindow, Pool, PoolKind, Window};
+pub use lopper_kernels::params::Activation;
 
 /// The computation of a node. Sizes follow from the parameters' shapes; only other values are stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,18 +27,10 @@ pub enum Layer {
     Linear(Linear),
     /// Batch normalization over the last axis of images or vectors.
     BatchNorm(BatchNorm),
-    /// max(0, x).
-    Relu,
-    /// min(max(0, x), 6).
-    Relu6,
-    /// Maximum of each window.
-    MaxPool(Pool),
-    /// Mean of each window.
-    AvgPool(Pool),
-    /// Mean pooling to a fixed `[height, width]`.
-    AdaptiveAvgPool([usize; 2]),
-    /// Max pooling to a fixed `[height, width]`.
-    AdaptiveMaxPool([usize; 2]),
+    /// A function of each value.
+    Activation(Activation),
+    /// The maximum or the mean of each window.
+    Pool(Pool),
     /// `[N, H, W, C] → [N, H·W·C]`: feature `(h·W + w)·C + c` is channel `c`.
     Flatten,
     /// Zeroes each value with probability `p` while training, scaling the rest by 1/(1−p).
@@ -243,46 +238,6 @@ impl BatchNorm {
     }
 }
 
-/// A pooling window; see [`shapes::Pool2d`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pool {
-    /// Window size, `[height, width]`.
-    pub kernel: [usize; 2],
-    /// Stride between windows.
-    pub stride: [usize; 2],
-    /// Padding on each side.
-    pub padding: [usize; 2],
-    /// Whether to round the output size up.
-    pub ceil_mode: bool,
-    /// For average pooling, whether to divide by the whole window size, including padding.
-    pub count_include_pad: bool,
-}
-
-impl Pool {
-    /// A square window.
-    pub fn square(kernel: usize, stride: usize, padding: usize) -> Self {
-        Self {
-            kernel: [kernel; 2],
-            stride: [stride; 2],
-            padding: [padding; 2],
-            ceil_mode: false,
-            count_include_pad: true,
-        }
-    }
-
-    /// The checked geometry for an input `[N, H, W, C]`.
-    pub fn geometry(&self, x: &[usize]) -> Result<shapes::Pool2d> {
-        let [n, h, w, c] = image("pool", x)?;
-        let Self { kernel, stride, padding, ceil_mode, count_include_pad } = *self;
-        checked(
-            "pool",
-            shapes::Pool2d { n, h, w, c, kernel, stride, padding, ceil_mode, count_include_pad },
-            shapes::Pool2d::check,
-        )
-    }
-}
-
 impl Layer {
     /// The kind of layer, for tables and messages.
     pub fn kind(&self) -> &'static str {
@@ -293,12 +248,8 @@ impl Layer {
             Self::CompactConv2d(_) => "compact conv2d",
             Self::Linear(_) => "linear",
             Self::BatchNorm(_) => "batch norm",
-            Self::Relu => "relu",
-            Self::Relu6 => "relu6",
-            Self::MaxPool(_) => "max pool",
-            Self::AvgPool(_) => "avg pool",
-            Self::AdaptiveAvgPool(_) => "adaptive avg pool",
-            Self::AdaptiveMaxPool(_) => "adaptive max pool",
+            Self::Activation(activation) => activation.name(),
+            Self::Pool(pool) => pool.name(),
             Self::Flatten => "flatten",
             Self::Dropout { .. } => "dropout",
             Self::Add => "add",
@@ -350,19 +301,4 @@ impl Layer {
             _ => Vec::new(),
         }
     }
-}
-
-/// The four dimensions of an image tensor, or an error of operation `op`.
-pub(crate) fn image(op: &'static str, x: &[usize]) -> Result<[usize; 4]> {
-    x.try_into().map_err(|_| Error::shape(op, format!("expected an image [N, H, W, C], found {x:?}")))
-}
-
-/// Returns `geometry` if `check` accepts it.
-pub(crate) fn checked<G>(
-    op: &'static str,
-    geometry: G,
-    check: impl Fn(&G) -> Result<(), shapes::ShapeError>,
-) -> Result<G> {
-    check(&geometry).map_err(|e| Error::shape(op, e.to_string()))?;
-    Ok(geometry)
 }

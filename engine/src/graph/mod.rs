@@ -3,13 +3,15 @@
 pub(crate) mod check;
 pub mod cost;
 pub(crate) mod footprint;
+pub mod geometry;
 pub mod graph;
 mod index;
 pub mod layer;
 mod node;
 pub mod param;
+pub mod pool;
 pub mod rewrite;
-pub mod shape;
+mod shape;
 
 pub use graph::{Graph, Info};
 pub use node::{Node, NodeId};

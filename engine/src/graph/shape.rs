@@ -1,8 +1,7 @@
 //! Shape inference: derives the output shape of every node from the image shape.
 
-use crate::graph::layer::{checked, image};
+use crate::graph::geometry::shortcut_geometry;
 use crate::{Error, Graph, Layer, Result};
-use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut};
 
 /// Maximum number of values in a node's output (16 GiB). Files and options that need more are rejected before anything
 /// is allocated.
@@ -58,11 +57,8 @@ impl Layer {
                 }
                 x.to_vec()
             }
-            Self::Relu | Self::Relu6 | Self::Dropout { .. } => x.to_vec(),
-            Self::MaxPool(pool) | Self::AvgPool(pool) => pool.geometry(x)?.y_shape().to_vec(),
-            Self::AdaptiveAvgPool([oh, ow]) | Self::AdaptiveMaxPool([oh, ow]) => {
-                adaptive_geometry(x, [*oh, *ow])?.y_shape().to_vec()
-            }
+            Self::Activation(_) | Self::Dropout { .. } => x.to_vec(),
+            Self::Pool(pool) => pool.geometry(x)?.y_shape().to_vec(),
             Self::Flatten => vec![x[0], x[1..].iter().product()],
             Self::Add => {
                 if let Some(other) = inputs.iter().find(|&&other| other != x) {
@@ -87,53 +83,4 @@ impl Layer {
             }
         })
     }
-}
-
-/// The checked geometry of a convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`.
-pub fn conv2d_geometry(
-    x: &[usize],
-    w: &[usize],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    dilation: [usize; 2],
-    groups: usize,
-) -> Result<Conv2d> {
-    let [n, h, width, c] = image("conv2d", x)?;
-    let &[o, kh, kw, depth] = w else {
-        return Err(Error::shape(
-            "conv2d",
-            format!("expected a weight [O, KH, KW, C / groups], found {w:?}"),
-        ));
-    };
-    if depth.checked_mul(groups) != Some(c) {
-        return Err(Error::shape(
-            "conv2d",
-            format!("expected {} input channels, found {c}", depth.saturating_mul(groups)),
-        ));
-    }
-    let g = Conv2d { n, h, w: width, c, o, kh, kw, stride, padding, dilation, groups };
-    checked("conv2d", g, Conv2d::check)
-}
-
-/// The checked geometry of a linear layer of `x` `[N, IN]` with `w` `[OUT, IN]`.
-pub fn linear_geometry(x: &[usize], w: &[usize]) -> Result<Linear> {
-    let &[outputs, inputs] = w else {
-        return Err(Error::shape("linear", format!("expected a weight [OUT, IN], found {w:?}")));
-    };
-    match *x {
-        [n, found] if found == inputs => checked("linear", Linear { n, inputs, outputs }, Linear::check),
-        _ => Err(Error::shape("linear", format!("expected [N, {inputs}], found {x:?}"))),
-    }
-}
-
-/// The checked geometry of adaptive pooling of `x` to `[height, width]`.
-pub fn adaptive_geometry(x: &[usize], [oh, ow]: [usize; 2]) -> Result<AdaptivePool2d> {
-    let [n, h, w, c] = image("adaptive pool", x)?;
-    checked("adaptive pool", AdaptivePool2d { n, h, w, c, oh, ow }, AdaptivePool2d::check)
-}
-
-/// The checked geometry of a parameter-free shortcut of `x`.
-pub fn shortcut_geometry(x: &[usize], stride: usize, before: usize, after: usize) -> Result<PadShortcut> {
-    let [n, h, w, c] = image("pad shortcut", x)?;
-    checked("pad shortcut", PadShortcut { n, h, w, c, stride, before, after }, PadShortcut::check)
 }

@@ -208,12 +208,8 @@ impl Plain {
     fn run<'a>(&self, cpu: &Cpu, input: impl Fn(usize) -> &'a [f32], inputs: usize, y: &mut [f32]) {
         let x = input(0);
         match self {
-            Self::MaxPool(g) => cpu::max_pool2d_forward(cpu, g, x, y),
-            Self::AvgPool(g) => cpu::avg_pool2d_forward(cpu, g, x, y),
-            Self::AdaptiveAvgPool(g) => cpu::adaptive_avg_pool2d_forward(cpu, g, x, y),
-            Self::AdaptiveMaxPool(g) => cpu::adaptive_max_pool2d_forward(cpu, g, x, y),
-            Self::Relu => cpu::relu_forward(cpu, x, y),
-            Self::Relu6 => cpu::relu6_forward(cpu, x, y),
+            Self::Pool(pooling) => pooling.run(cpu, x, y),
+            Self::Activation(activation) => cpu::activation_forward(cpu, *activation, x, y),
             Self::Add => {
                 cpu::add_forward(cpu, x, input(1), y);
                 (2..inputs).for_each(|i| cpu::add_assign(cpu, y, input(i)));

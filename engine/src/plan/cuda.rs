@@ -258,12 +258,8 @@ impl Plain {
     fn run_on(&self, gpu: &Cuda, inputs: &[DeviceBuffer], y: &mut DeviceBuffer) -> cuda::Result<()> {
         let x = &inputs[0];
         match self {
-            Self::MaxPool(g) => cuda::max_pool2d_forward(gpu, g, x, y),
-            Self::AvgPool(g) => cuda::avg_pool2d_forward(gpu, g, x, y),
-            Self::AdaptiveAvgPool(g) => cuda::adaptive_avg_pool2d_forward(gpu, g, x, y),
-            Self::AdaptiveMaxPool(g) => cuda::adaptive_max_pool2d_forward(gpu, g, x, y),
-            Self::Relu => cuda::relu_forward(gpu, x, y),
-            Self::Relu6 => cuda::relu6_forward(gpu, x, y),
+            Self::Pool(pooling) => pooling.run_on(gpu, x, y),
+            Self::Activation(activation) => cuda::activation_forward(gpu, *activation, x, y),
             Self::Add => {
                 cuda::add_forward(gpu, x, &inputs[1], y)?;
                 inputs[2..].iter().try_for_each(|x| cuda::add_assign(gpu, y, x))

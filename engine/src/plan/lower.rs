@@ -1,7 +1,7 @@
 //! Lowers the graph to a list of operations, each one kernel call.
 //!
 //! - Dropout and flatten compute nothing: nodes that read them read their input instead.
-//! - A ReLU or a sum of two becomes the epilogue of the convolution, linear layer or batch norm that it reads, if that
+//! - An activation or a sum of two becomes the epilogue of the convolution, linear layer or batch norm that it reads, if that
 //!   has no other reader. The fused operation runs in place of the *last* of its nodes, so everything that it reads is
 //!   ready by then.
 //! - An adaptive average pool that enlarges its map is folded into the weight of the linear layer after it, if that is
@@ -9,6 +9,7 @@
 //!   its first linear layer then reads a third of the bytes.)
 //! - Nodes that the output does not depend on are omitted.
 
+use crate::graph::pool::{Pool, PoolKind};
 use crate::{Graph, Layer, Node, NodeId, Result};
 use lopper_kernels::params::Activation;
 
@@ -114,8 +115,7 @@ impl<'g> Lowering<'g> {
         let node = &self.graph.nodes()[id];
         let inputs: Vec<NodeId> = node.inputs.iter().map(|&i| self.source[i]).collect();
         let fused = match node.layer {
-            Layer::Relu => self.with_activation(node, inputs[0], Activation::Relu),
-            Layer::Relu6 => self.with_activation(node, inputs[0], Activation::Relu6),
+            Layer::Activation(activation) => self.with_activation(node, inputs[0], activation),
             Layer::Add if inputs.len() == 2 => self.with_residual(node, &inputs),
             Layer::Linear(_) => self.with_pool(id, inputs[0]),
             _ => None,
@@ -157,12 +157,11 @@ impl<'g> Lowering<'g> {
 
     /// Returns a linear layer whose weight includes the pool before it, if that pool does not shrink its map.
     fn with_pool(&mut self, id: NodeId, x: NodeId) -> Option<Op<'g>> {
-        let enlarges = |op: &Op| match op.node.layer {
-            Layer::AdaptiveAvgPool(size) => op.x[1] * op.x[2] <= size.iter().product(),
-            _ => false,
+        let Layer::Pool(pool @ Pool { kind: PoolKind::Average, .. }) = self.graph.nodes()[x].layer else {
+            return None;
         };
-        let pool = self.take_back(x, enlarges)?;
-        let Layer::AdaptiveAvgPool(size) = pool.node.layer else { return None };
+        let size = pool.output_size()?;
+        let pool = self.take_back(x, |op| op.x[1] * op.x[2] <= size.iter().product())?;
         let linear = self.op(id, pool.inputs);
         Some(Op { x: pool.x, pool: Some(size), fused: vec![pool.node], ..linear })
     }
@@ -233,10 +232,10 @@ mod tests {
     fn a_residual_block_is_two_convolutions() {
         let mut g = Graph::new(2);
         let a = g.push("a", conv(2), &[0]).unwrap();
-        let relu = g.push("relu", Layer::Relu, &[a]).unwrap();
+        let relu = g.push("relu", Layer::Activation(Activation::Relu), &[a]).unwrap();
         let b = g.push("b", conv(2), &[relu]).unwrap();
         let add = g.push("add", Layer::Add, &[b, 0]).unwrap();
-        g.push("out", Layer::Relu6, &[add]).unwrap();
+        g.push("out", Layer::Activation(Activation::Relu6), &[add]).unwrap();
         assert_eq!(listing(&g), ["a+relu([0])->2", "b+add+out([2]|0)->5"]);
     }
 
@@ -254,7 +253,7 @@ mod tests {
     fn a_value_with_two_readers_is_kept() {
         let mut g = Graph::new(2);
         let a = g.push("a", conv(2), &[0]).unwrap();
-        let relu = g.push("relu", Layer::Relu, &[a]).unwrap();
+        let relu = g.push("relu", Layer::Activation(Activation::Relu), &[a]).unwrap();
         g.push("twice", Layer::Add, &[relu, relu]).unwrap();
         let late = g.push("late", Layer::Add, &[3, a]).unwrap();
         assert_eq!(late, g.output());
@@ -268,7 +267,7 @@ mod tests {
         g.push("unread", conv(2), &[a]).unwrap();
         let flat = g.push("flat", Layer::Flatten, &[a]).unwrap();
         let dropout = g.push("dropout", Layer::Dropout { p: 0.5 }, &[flat]).unwrap();
-        let relu = g.push("relu", Layer::Relu, &[dropout]).unwrap();
+        let relu = g.push("relu", Layer::Activation(Activation::Relu), &[dropout]).unwrap();
         let linear = Linear { weight: Param::new(Tensor::zeros(&[3, 8])), bias: None };
         let fc = g.push("fc", Layer::Linear(linear), &[relu]).unwrap();
         g.push("dropout2", Layer::Dropout { p: 0.5 }, &[fc]).unwrap();

@@ -31,9 +31,9 @@ use work::Work;
 ///
 /// # Examples
 /// ```
-/// use lopper_engine::{Device, Graph, Layer, plan::Plan};
+/// use lopper_engine::{Device, Graph, Layer, layer::Activation, plan::Plan};
 /// let mut graph = Graph::new(3);
-/// graph.push("relu", Layer::Relu, &[0])?;
+/// graph.push("relu", Layer::Activation(Activation::Relu), &[0])?;
 /// let mut plan = Plan::new(&graph, [1, 1, 1, 3], &Device::cpu())?;
 /// assert_eq!(plan.run(&[-1.0, 0.5, 2.0])?, [0.0, 0.5, 2.0]);
 /// # Ok::<(), lopper_engine::Error>(())

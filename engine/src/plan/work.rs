@@ -1,11 +1,13 @@
 //! Device-independent work of an operation: the geometry of its kernel, and the layer that has its weights.
 
 use super::lower::Op;
+use crate::autograd::ops::Pooling;
+use crate::graph::geometry::{adaptive_geometry, shortcut_geometry};
 use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
-use crate::graph::shape::{adaptive_geometry, shortcut_geometry};
 use crate::{Layer, Result, Tensor};
+use lopper_kernels::params::Activation;
 use lopper_kernels::pattern::Pattern;
-use lopper_kernels::shapes::{self, AdaptivePool2d, PadShortcut, Pool2d};
+use lopper_kernels::shapes::{self, AdaptivePool2d, PadShortcut};
 
 /// Work of an operation. Operations with weights take an epilogue; a device packs or uploads the weights.
 pub(super) enum Work<'g> {
@@ -41,12 +43,8 @@ pub(super) struct FullyConnected<'g> {
 /// An operation without weights.
 #[derive(Clone)]
 pub(super) enum Plain {
-    MaxPool(Pool2d),
-    AvgPool(Pool2d),
-    AdaptiveAvgPool(AdaptivePool2d),
-    AdaptiveMaxPool(AdaptivePool2d),
-    Relu,
-    Relu6,
+    Pool(Pooling),
+    Activation(Activation),
     Add,
     /// Number of rows, and the channels of each part.
     Concat(usize, Vec<usize>),
@@ -62,12 +60,8 @@ impl<'g> Work<'g> {
             Layer::CompactConv2d(compact) => return Ok(Self::compact(compact, compact.geometry(&op.x)?)),
             Layer::Linear(linear) => return Self::linear(linear, &op.x, op.pool),
             Layer::BatchNorm(bn) => return Ok(Self::BatchNorm(op.len() / bn.channels(), bn)),
-            Layer::Relu => Plain::Relu,
-            Layer::Relu6 => Plain::Relu6,
-            Layer::MaxPool(pool) => Plain::MaxPool(pool.geometry(&op.x)?),
-            Layer::AvgPool(pool) => Plain::AvgPool(pool.geometry(&op.x)?),
-            Layer::AdaptiveAvgPool(size) => Plain::AdaptiveAvgPool(adaptive_geometry(&op.x, *size)?),
-            Layer::AdaptiveMaxPool(size) => Plain::AdaptiveMaxPool(adaptive_geometry(&op.x, *size)?),
+            Layer::Activation(activation) => Plain::Activation(*activation),
+            Layer::Pool(pool) => Plain::Pool(Pooling::new(pool, &op.x)?),
             Layer::Add => Plain::Add,
             Layer::PadShortcut { stride, before, after } => {
                 Plain::PadShortcut(shortcut_geometry(&op.x, *stride, *before, *after)?)
@@ -162,12 +156,8 @@ impl Plain {
     /// Returns the name of the kernel.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::MaxPool(_) => "max_pool2d",
-            Self::AvgPool(_) => "avg_pool2d",
-            Self::AdaptiveAvgPool(_) => "adaptive_avg_pool2d",
-            Self::AdaptiveMaxPool(_) => "adaptive_max_pool2d",
-            Self::Relu => "relu",
-            Self::Relu6 => "relu6",
+            Self::Pool(pooling) => pooling.name(),
+            Self::Activation(activation) => activation.name(),
             Self::Add => "add",
             Self::Concat(..) => "concat",
             Self::PadShortcut(_) => "pad_shortcut",

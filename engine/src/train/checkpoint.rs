@@ -7,12 +7,14 @@
 //!
 //! The file is a safetensors file, like a model file. The metadata in its header has one entry, `lopper-checkpoint`.
 //! The network's tensors are stored under `network/`, the moments of parameter `P` under `optimizer/P/0` and `/1`, the
-//! number lists of callback `i` under `callback/i/`, and those of the image source under `images/`.
+//! number lists of callback `i` under `callback/i/`, and those of the image source under `images/`. The formats differ only
+//! in the graph, as those of model files do.
 
 use super::loss_scale::LossScale;
 use super::optimizer::ParamState;
 use super::{EpochMetrics, State};
 use crate::files::file::{aligned, take_tensors, tensors_of};
+use crate::files::legacy::Graph1;
 use crate::files::tensor_file::{self, TensorFile, Values};
 use crate::{Error, Graph, Result};
 use safetensors::Dtype;
@@ -23,7 +25,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 const KEY: &str = "lopper-checkpoint";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NETWORK: &str = "network/";
 
 /// The position in a training, with the running totals of the current epoch.
@@ -84,6 +86,15 @@ struct Header<G> {
     optimizer: BTreeMap<String, (u32, usize)>,
     callbacks: Vec<Remembered>,
     images: Remembered,
+}
+
+impl Header<Graph1> {
+    /// The header with its graph as the current format spells it; nothing else differs.
+    fn current(self) -> Header<Graph> {
+        let Self { version, graph, position, history, label, scale, optimizer, callbacks, images } = self;
+        let graph = graph.into();
+        Header { version, graph, position, history, label, scale, optimizer, callbacks, images }
+    }
 }
 
 /// A [`State`] with the names of its arrays in place of their contents.
@@ -168,12 +179,15 @@ impl Checkpoint {
         let damaged = |e| Error::invalid(format!("the header's `{KEY}` entry is damaged: {e}"));
         let text = file.metadata(KEY).ok_or_else(|| Error::invalid("not a checkpoint of lopper"))?;
         let Preamble { version } = serde_json::from_str(text).map_err(damaged)?;
-        if version != VERSION {
-            return Err(Error::invalid(format!(
-                "checkpoint format {version}: this version of lopper reads format {VERSION}"
-            )));
-        }
-        let header: Header<Graph> = serde_json::from_str(text).map_err(damaged)?;
+        let header: Header<Graph> = match version {
+            1 => serde_json::from_str::<Header<Graph1>>(text).map(Header::current).map_err(damaged)?,
+            VERSION => serde_json::from_str(text).map_err(damaged)?,
+            _ => {
+                return Err(Error::invalid(format!(
+                    "checkpoint format {version}: this version of lopper reads formats 1 to {VERSION}"
+                )));
+            }
+        };
         let mut graph = header.graph;
         take_tensors(&mut graph, file, NETWORK)?;
         let mut optimizer = Vec::new();

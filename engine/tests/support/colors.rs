@@ -1,7 +1,7 @@
 //! A task that a small network learns in seconds, and that network.
 
 use lopper_engine::data::{Batch, Batches};
-use lopper_engine::layer::{BatchNorm, Conv2d, Linear, Pool};
+use lopper_engine::layer::{Activation, BatchNorm, Conv2d, FixedWindow, Linear, Pool};
 use lopper_engine::train::{
     Callback, CrossEntropy, EpochMetrics, Optimizer, OptimizerConfig, Schedule, Trainer,
 };
@@ -77,12 +77,12 @@ pub fn network() -> Graph {
     let mut g = Graph::new(3);
     let stem = g.push("conv1", Layer::Conv2d(conv(8, 3, 1)), &[0]).unwrap();
     let bn1 = g.push("bn1", Layer::BatchNorm(BatchNorm::new(8)), &[stem]).unwrap();
-    let relu1 = g.push("relu1", Layer::Relu, &[bn1]).unwrap();
+    let relu1 = g.push("relu1", Layer::Activation(Activation::Relu), &[bn1]).unwrap();
     let conv2 = g.push("conv2", Layer::Conv2d(conv(8, 8, 2)), &[relu1]).unwrap();
     let bn2 = g.push("bn2", Layer::BatchNorm(BatchNorm::new(8)), &[conv2]).unwrap();
     let add = g.push("add", Layer::Add, &[bn2, relu1]).unwrap();
-    let relu2 = g.push("relu2", Layer::Relu, &[add]).unwrap();
-    let pool = g.push("pool", Layer::MaxPool(Pool::square(2, 2, 0)), &[relu2]).unwrap();
+    let relu2 = g.push("relu2", Layer::Activation(Activation::Relu), &[add]).unwrap();
+    let pool = g.push("pool", Layer::Pool(Pool::max(FixedWindow::square(2, 2, 0))), &[relu2]).unwrap();
     let flat = g.push("flatten", Layer::Flatten, &[pool]).unwrap();
     let dropout = g.push("dropout", Layer::Dropout { p: 0.2 }, &[flat]).unwrap();
     let weight = Param::new(Tensor::from_fn(&[3, 72], |i| noise(i, 3) * 0.1));

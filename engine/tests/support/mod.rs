@@ -4,8 +4,12 @@
 
 pub mod colors;
 
-use lopper_engine::layer::{BatchNorm, CompactConv2d, Conv2d, Linear, Pool};
+use lopper_engine::layer::{
+    Activation, BatchNorm, CompactConv2d, Conv2d, FixedWindow, Linear, Pool, PoolKind, Window,
+};
+use lopper_engine::pool::PoolGeometry;
 use lopper_engine::{Device, Graph, Layer, NodeId, Param, Tensor};
+use lopper_kernels::params::ACTIVATIONS;
 use lopper_kernels::params::CompactIndex;
 use lopper_kernels::reference as r;
 
@@ -112,8 +116,11 @@ impl Builder {
     }
 
     fn activation(&mut self, x: NodeId) -> NodeId {
-        let layer = if self.random.chance(70) { Layer::Relu } else { Layer::Relu6 };
-        self.push(layer, &[x])
+        let activation = match self.random.chance(60) {
+            true => Activation::Relu,
+            false => ACTIVATIONS[self.random.int(0, ACTIVATIONS.len() - 1)],
+        };
+        self.push(Layer::Activation(activation), &[x])
     }
 
     fn linear(&mut self, x: NodeId, outputs: usize) -> NodeId {
@@ -147,13 +154,13 @@ impl Builder {
     }
 
     fn pool(&mut self, x: NodeId) -> NodeId {
-        let pool = Pool {
+        let window = FixedWindow {
             ceil_mode: self.random.chance(50),
             count_include_pad: self.random.chance(50),
-            ..Pool::square(3, 2, self.random.int(0, 1))
+            ..FixedWindow::square(3, 2, self.random.int(0, 1))
         };
-        let max = self.random.chance(50);
-        self.push(if max { Layer::MaxPool(pool) } else { Layer::AvgPool(pool) }, &[x])
+        let pool = if self.random.chance(50) { Pool::max(window) } else { Pool::average(window) };
+        self.push(Layer::Pool(pool), &[x])
     }
 
     /// Appends one random block to `x`, which is an image.
@@ -208,8 +215,9 @@ pub fn random_graph(seed: u64) -> Graph {
         x = b.block(x);
     }
     let size = [b.random.int(1, 3), b.random.int(1, 3)];
-    let pool = if b.random.chance(50) { Layer::AdaptiveAvgPool(size) } else { Layer::AdaptiveMaxPool(size) };
-    x = b.push(pool, &[x]);
+    let window = if b.random.chance(20) { Window::Global } else { Window::Adaptive(size) };
+    let pool = if b.random.chance(50) { Pool::average(window) } else { Pool::max(window) };
+    x = b.push(Layer::Pool(pool), &[x]);
     x = b.push(Layer::Flatten, &[x]);
     if b.random.chance(50) {
         x = b.batch_norm(x);
@@ -296,24 +304,13 @@ fn evaluate_node(
             let (gamma, beta) = (weight(&bn.weight), weight(&bn.bias));
             r::batch_norm_forward_eval(&g, x, [&mean, &var], [&gamma, &beta], y);
         }
-        Layer::Relu => r::relu_forward(x, y),
-        Layer::Relu6 => r::relu6_forward(x, y),
-        Layer::MaxPool(pool) => r::max_pool2d_forward(&pool.geometry(shape).unwrap(), x, y),
-        Layer::AvgPool(pool) => r::avg_pool2d_forward(&pool.geometry(shape).unwrap(), x, y),
-        Layer::AdaptiveAvgPool(size) => {
-            r::adaptive_avg_pool2d_forward(
-                &lopper_engine::shape::adaptive_geometry(shape, *size).unwrap(),
-                x,
-                y,
-            );
-        }
-        Layer::AdaptiveMaxPool(size) => {
-            r::adaptive_max_pool2d_forward(
-                &lopper_engine::shape::adaptive_geometry(shape, *size).unwrap(),
-                x,
-                y,
-            );
-        }
+        Layer::Activation(activation) => r::activation_forward(*activation, x, y),
+        Layer::Pool(pool) => match (pool.kind, pool.geometry(shape).unwrap()) {
+            (PoolKind::Max, PoolGeometry::Fixed(g)) => r::max_pool2d_forward(&g, x, y),
+            (PoolKind::Max, PoolGeometry::Adaptive(g)) => r::adaptive_max_pool2d_forward(&g, x, y),
+            (PoolKind::Average, PoolGeometry::Fixed(g)) => r::avg_pool2d_forward(&g, x, y),
+            (PoolKind::Average, PoolGeometry::Adaptive(g)) => r::adaptive_avg_pool2d_forward(&g, x, y),
+        },
         Layer::Flatten | Layer::Dropout { .. } => y.copy_from_slice(x),
         Layer::Add => inputs.iter().for_each(|&i| r::add_assign(y, &values[i])),
         Layer::Concat => {
@@ -323,7 +320,7 @@ fn evaluate_node(
             r::concat_forward(rows, &parts, y);
         }
         Layer::PadShortcut { stride, before, after } => {
-            let g = lopper_engine::shape::shortcut_geometry(shape, *stride, *before, *after).unwrap();
+            let g = lopper_engine::geometry::shortcut_geometry(shape, *stride, *before, *after).unwrap();
             r::pad_shortcut_forward(&g, x, y);
         }
     }

@@ -18,6 +18,7 @@ pub use conv2d::{
 pub use device::device::{Cpu, CpuError, MAX_THREADS};
 pub use device::isa::{Isa, UnknownIsa};
 pub use gemm::matmul::{gemm, gemv};
+pub use ops::activation::{activation_forward, activation_input_grad};
 pub use ops::adaptive_pool::{
     adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
     adaptive_max_pool2d_input_grad,
@@ -28,10 +29,7 @@ pub use ops::batch_norm::{
 };
 pub use ops::channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use ops::dropout::dropout;
-pub use ops::elementwise::{
-    add_assign, add_forward, axpy, mul_forward, relu_forward, relu_input_grad, relu6_forward,
-    relu6_input_grad, scale,
-};
+pub use ops::elementwise::{add_assign, add_forward, axpy, mul_forward, scale};
 pub use ops::linear::{
     PackedLinear, linear_forward, linear_forward_packed, linear_input_grad, linear_weight_grad,
 };

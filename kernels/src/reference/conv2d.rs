@@ -85,10 +85,6 @@ pub fn conv2d_weight_grad<F: Float>(g: &Conv2d, x: &[F], dy: &[F], dw: &mut [F])
 pub fn conv2d_epilogue<F: Float>(residual: Option<&[F]>, activation: Activation, y: &mut [F]) {
     for (i, y) in y.iter_mut().enumerate() {
         let sum = residual.map_or(*y, |r| *y + r[i]);
-        *y = match activation {
-            Activation::None => sum,
-            Activation::Relu => super::elementwise::relu(sum),
-            Activation::Relu6 => super::elementwise::relu6(sum),
-        };
+        *y = activation.apply(sum);
     }
 }

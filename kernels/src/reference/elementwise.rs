@@ -2,19 +2,8 @@
 
 use super::Float;
 
-/// `max(0, x)`.
-pub(super) fn relu<F: Float>(x: F) -> F {
-    if x < F::ZERO { F::ZERO } else { x }
-}
-
-/// `min(max(0, x), 6)`.
-pub(super) fn relu6<F: Float>(x: F) -> F {
-    let six = F::of(6.0);
-    if x > six { six } else { relu(x) }
-}
-
 /// `y = f(a)`.
-fn map<F: Float>(a: &[F], y: &mut [F], f: impl Fn(F) -> F) {
+pub(super) fn map<F: Float>(a: &[F], y: &mut [F], f: impl Fn(F) -> F) {
     assert_eq!(a.len(), y.len());
     for (y, &a) in y.iter_mut().zip(a) {
         *y = f(a);
@@ -22,31 +11,11 @@ fn map<F: Float>(a: &[F], y: &mut [F], f: impl Fn(F) -> F) {
 }
 
 /// `y = f(a, b)`.
-fn zip<F: Float>(a: &[F], b: &[F], y: &mut [F], f: impl Fn(F, F) -> F) {
+pub(super) fn zip<F: Float>(a: &[F], b: &[F], y: &mut [F], f: impl Fn(F, F) -> F) {
     assert_eq!((a.len(), b.len()), (y.len(), y.len()));
     for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
         *y = f(a, b);
     }
-}
-
-/// `y = max(0, x)`.
-pub fn relu_forward<F: Float>(x: &[F], y: &mut [F]) {
-    map(x, y, relu);
-}
-
-/// `dx = dy` where the output `y` is above 0, and 0 elsewhere.
-pub fn relu_input_grad<F: Float>(y: &[F], dy: &[F], dx: &mut [F]) {
-    zip(y, dy, dx, |y, dy| if y > F::ZERO { dy } else { F::ZERO });
-}
-
-/// `y = min(max(0, x), 6)`.
-pub fn relu6_forward<F: Float>(x: &[F], y: &mut [F]) {
-    map(x, y, relu6);
-}
-
-/// `dx = dy` where the output `y` lies strictly between 0 and 6, and 0 elsewhere.
-pub fn relu6_input_grad<F: Float>(y: &[F], dy: &[F], dx: &mut [F]) {
-    zip(y, dy, dx, |y, dy| if y > F::ZERO && y < F::of(6.0) { dy } else { F::ZERO });
 }
 
 /// `y = a + b`.

@@ -3,13 +3,13 @@
 //! Each function has the same name, argument order and meaning as its counterpart in [`crate::cpu`], without the
 //! device, and is generic over [`Float`]: with `f64` it is the tests' oracle. Nothing here is fast.
 
+mod activation;
 mod adaptive_pool;
 mod batch_norm;
 mod channels;
 mod conv2d;
 mod dropout;
 mod elementwise;
-mod float;
 mod linear;
 mod loss;
 mod matmul;
@@ -20,6 +20,8 @@ mod softmax;
 mod sparse_conv2d;
 mod windows;
 
+pub use crate::float::Float;
+pub use activation::{activation_forward, activation_input_grad};
 pub use adaptive_pool::{
     adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
     adaptive_max_pool2d_input_grad,
@@ -30,11 +32,7 @@ pub use batch_norm::{
 pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use conv2d::{conv2d_epilogue, conv2d_forward, conv2d_input_grad, conv2d_weight_grad};
 pub use dropout::{dropout, keeps};
-pub use elementwise::{
-    add_assign, add_forward, axpy, mul_forward, relu_forward, relu_input_grad, relu6_forward,
-    relu6_input_grad, scale,
-};
-pub use float::Float;
+pub use elementwise::{add_assign, add_forward, axpy, mul_forward, scale};
 pub use linear::{linear_forward, linear_input_grad, linear_weight_grad};
 pub use loss::{
     cross_entropy_forward, cross_entropy_input_grad, kl_divergence_forward, kl_divergence_input_grad,

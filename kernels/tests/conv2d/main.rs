@@ -6,12 +6,12 @@ mod winograd;
 
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{self, Algorithm, Cpu, Epilogue, PackedConv2d, Packing, Weights};
-use lopper_kernels::params::{Activation, CompactIndex};
+use lopper_kernels::params::{ACTIVATIONS, Activation, CompactIndex};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
-use support::{CPUS, Random, assert_bounded, dot, magnitude, wide};
+use support::{CPUS, Random, assert_bounded, dot, finish, magnitude, wide};
 
 /// Random geometries with strides, padding, dilation, groups, depthwise, and channels around the edge of every tile.
 fn geometry() -> impl Strategy<Value = Conv2d> {
@@ -186,10 +186,10 @@ proptest! {
         let mut random = Random(seed);
         let (x, w) = (random.integers(g.x_len()), random.integers(g.w_len()));
         let (bias, residual) = (random.integers(g.o), random.integers(g.y_len()));
-        for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
+        for &activation in ACTIVATIONS {
             let mut want = vec![0.0; g.y_len()];
             reference::conv2d_forward(&g, &x, &w, Some(&bias), &mut want);
-            reference::conv2d_epilogue(Some(&residual), activation, &mut want);
+            finish(Some(&residual), activation, &mut want);
             let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation };
             for cpu in &*CPUS {
                 let packed = PackedConv2d::new(cpu, &g, &w);

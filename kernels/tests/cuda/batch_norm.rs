@@ -33,11 +33,7 @@ impl Case {
     }
 
     fn bounds(&self) -> [f64; 2] {
-        match self.activation {
-            Activation::None => [f64::NEG_INFINITY, f64::INFINITY],
-            Activation::Relu => [0.0, f64::INFINITY],
-            Activation::Relu6 => [0.0, 6.0],
-        }
+        self.activation.bounds().expect("a clamp").map(f64::from)
     }
 
     /// Output, mean, variance, `dx`, `dz`, `dgamma`, `dbeta`; `y_stored` decides which outputs lie within the bounds.

@@ -4,7 +4,7 @@
 use crate::support::device;
 use crate::values::{get, integers, narrow, put};
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Dtype, Epilogue, PackedConv2d};
-use lopper_kernels::params::{Activation, CompactIndex};
+use lopper_kernels::params::{ACTIVATIONS, Activation, CompactIndex};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{Conv2d, Linear};
@@ -26,6 +26,24 @@ fn run(gpu: &Cuda, dtype: Dtype, len: usize, f: impl Fn(&mut DeviceBuffer) -> cu
     let mut y = gpu.buffer(dtype, len).unwrap();
     f(&mut y).unwrap();
     get(gpu, &y)
+}
+
+/// Asserts that `product` with `end` and each activation equals the product followed by the activation as an operation
+/// of its own.
+fn check_activations(
+    gpu: &Cuda,
+    dtype: Dtype,
+    len: usize,
+    end: Epilogue,
+    product: impl Fn(&Epilogue, &mut DeviceBuffer) -> cuda::Result<()>,
+) {
+    let mut plain = gpu.buffer(dtype, len).unwrap();
+    product(&Epilogue { activation: Activation::None, ..end }, &mut plain).unwrap();
+    for &activation in ACTIVATIONS {
+        let apart = run(gpu, dtype, len, |y| cuda::activation_forward(gpu, activation, &plain, y));
+        let fused = run(gpu, dtype, len, |y| product(&Epilogue { activation, ..end }, y));
+        assert_eq!(fused, apart, "{} {dtype:?}", activation.name());
+    }
 }
 
 #[test]
@@ -53,6 +71,9 @@ fn convolutions() {
             let end = Epilogue { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu };
             let got = run(gpu, dtype, y.len(), |y| cuda::conv2d_forward(gpu, g, &x, &w, &end, y));
             assert_eq!(got, narrow(&y), "{g:?} {dtype:?}");
+            check_activations(gpu, dtype, y.len(), end, |end, y| {
+                cuda::conv2d_forward(gpu, g, &x, &w, end, y)
+            });
             let got = run(gpu, dtype, dx.len(), |dx| cuda::conv2d_input_grad(gpu, g, &dy, &w, dx));
             assert_eq!(got, narrow(&dx), "dx {g:?} {dtype:?}");
             let got = run(gpu, Dtype::F32, dw.len(), |dw| cuda::conv2d_weight_grad(gpu, g, &x, &dy, dw));
@@ -78,6 +99,9 @@ fn linear_layers() {
             let end = Epilogue { bias: Some(&bias), ..Default::default() };
             let got = run(gpu, dtype, y.len(), |y| cuda::linear_forward(gpu, &g, &x, &w, &end, y));
             assert_eq!(got, narrow(&y), "{g:?} {dtype:?}");
+            check_activations(gpu, dtype, y.len(), end, |end, y| {
+                cuda::linear_forward(gpu, &g, &x, &w, end, y)
+            });
             let got = run(gpu, dtype, dx.len(), |dx| cuda::linear_input_grad(gpu, &g, &dy, &w, dx));
             assert_eq!(got, narrow(&dx), "dx {g:?} {dtype:?}");
             let got = run(gpu, Dtype::F32, dw.len(), |dw| cuda::linear_weight_grad(gpu, &g, &x, &dy, dw));
@@ -120,7 +144,13 @@ fn masked_and_compact_convolutions() {
         let end = Epilogue { bias: Some(&bias), ..Default::default() };
         let got = run(gpu, dtype, y.len(), |y| cuda::conv2d_forward_packed(gpu, &g, &x, &masked, &end, y));
         assert_eq!(got, narrow(&y), "masked {dtype:?}");
+        check_activations(gpu, dtype, y.len(), end, |end, y| {
+            cuda::conv2d_forward_packed(gpu, &g, &x, &masked, end, y)
+        });
         let got = run(gpu, dtype, y.len(), |y| cuda::conv2d_forward_packed(gpu, &g, &x, &compact, &end, y));
         assert_eq!(got, narrow(&y), "compact {dtype:?}");
+        check_activations(gpu, dtype, y.len(), end, |end, y| {
+            cuda::conv2d_forward_packed(gpu, &g, &x, &compact, end, y)
+        });
     });
 }

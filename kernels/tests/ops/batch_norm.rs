@@ -4,10 +4,11 @@ use crate::support::{
     bits, check_close, check_exact, check_within, filled, integers, narrow, on_each_isa, random, widen,
 };
 use lopper_kernels::cpu::{self, Epilogue};
-use lopper_kernels::params::{Activation, Normalized, Statistics};
+use lopper_kernels::params::{ACTIVATIONS, Activation, Normalized, Statistics};
 use lopper_kernels::reference;
 use lopper_kernels::shapes::BatchNorm;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 const EPS: f32 = 1e-5;
 
@@ -93,17 +94,8 @@ impl Case<'_> {
             cpu::add_assign(cpu, &mut z, residual);
         }
         let (mut y, mut dz) = (z.clone(), dy.to_vec());
-        match self.tail.activation {
-            Activation::None => {}
-            Activation::Relu => {
-                cpu::relu_forward(cpu, &z, &mut y);
-                cpu::relu_input_grad(cpu, &y, dy, &mut dz);
-            }
-            Activation::Relu6 => {
-                cpu::relu6_forward(cpu, &z, &mut y);
-                cpu::relu6_input_grad(cpu, &y, dy, &mut dz);
-            }
-        }
+        cpu::activation_forward(cpu, self.tail.activation, &z, &mut y);
+        cpu::activation_input_grad(cpu, self.tail.activation, &y, dy, &mut dz);
         let mut all = alone(&dz);
         all[0] = y;
         all[6] = if self.tail.residual.is_some() { dz } else { Vec::new() };
@@ -211,7 +203,7 @@ proptest! {
         rows in 2usize..300,
         c in 1usize..150,
         statistics in prop_oneof![Just(Statistics::Batch), Just(Statistics::Given)],
-        activation in prop_oneof![Just(Activation::None), Just(Activation::Relu), Just(Activation::Relu6)],
+        activation in select(ACTIVATIONS.to_vec()).prop_filter("a clamp", |f| f.bounds().is_some()),
         add in any::<bool>(),
         seed in 0u64..1000,
     ) {

@@ -1,6 +1,7 @@
 //! Compares each gradient of the reference with central differences, in `f64`.
 
 use crate::support::{filled, integers, random};
+use lopper_kernels::params::{ACTIVATIONS, Saved};
 use lopper_kernels::reference::*;
 use lopper_kernels::shapes::{AdaptivePool2d, BatchNorm, Conv2d, Linear, PadShortcut, Pool2d};
 
@@ -134,15 +135,16 @@ fn adaptive_pools() {
 
 #[test]
 fn activations_away_from_their_kinks() {
-    // Even integers plus ½: at least ½ away from the kinks at 0 and 6.
-    let x: Vec<f64> = integers(1, 60).into_iter().map(|x| 2.0 * x + 0.5).collect();
+    // Integers plus ½: at least ½ away from the kinks, which are at integers.
+    let x: Vec<f64> = integers(1, 60).into_iter().map(|x| x + 0.5).collect();
     let dy = random(2, 60);
-    let forward = |x: &[f64]| filled(60, |y| relu_forward(x, y));
-    let dx = filled(60, |dx| relu_input_grad(&forward(&x), &dy, dx));
-    check("relu", &x, &dx, |x| dot(&dy, &forward(x)));
-    let forward = |x: &[f64]| filled(60, |y| relu6_forward(x, y));
-    let dx = filled(60, |dx| relu6_input_grad(&forward(&x), &dy, dx));
-    check("relu6", &x, &dx, |x| dot(&dy, &forward(x)));
+    for &f in ACTIVATIONS {
+        let forward = |x: &[f64]| filled(60, |y| activation_forward(f, x, y));
+        let y = forward(&x);
+        let saved = if f.saved() == Saved::Input { &x } else { &y };
+        let dx = filled(60, |dx| activation_input_grad(f, saved, &dy, dx));
+        check(f.name(), &x, &dx, |x| dot(&dy, &forward(x)));
+    }
 }
 
 #[test]

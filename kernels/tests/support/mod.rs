@@ -3,6 +3,8 @@
 
 use lopper_kernels::cpu::{Cpu, Isa};
 use lopper_kernels::guard::Guard;
+use lopper_kernels::params::Activation;
+use lopper_kernels::reference;
 use std::sync::LazyLock;
 
 /// One `Cpu` with two threads for each instruction set of this machine. Using them turns on guarded buffers, with the
@@ -17,6 +19,12 @@ pub fn guard() {
     if Guard::current() == Guard::Off {
         Guard::After.set();
     }
+}
+
+/// Computes `y = activation(y + residual)` as the kernels' threads do, which flush subnormal results to zero.
+pub fn finish(residual: Option<&[f32]>, activation: Activation, y: &mut [f32]) {
+    reference::conv2d_epilogue(residual, activation, y);
+    y.iter_mut().filter(|y| y.is_subnormal()).for_each(|y| *y = 0.0);
 }
 
 /// Seeded pseudo-random bits (SplitMix64).

@@ -5,18 +5,14 @@ use crate::selftest::rig::{FLOATS, Rig, random, rounding, stored};
 use lopper_engine::Result;
 use lopper_kernels::cpu::{self, Cpu};
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
-use lopper_kernels::params::Dtype;
+use lopper_kernels::params::{ACTIVATIONS, Dtype};
 use lopper_kernels::shapes::PadShortcut;
 
 type OnDevice = fn(&Cuda, &DeviceBuffer, &DeviceBuffer, &mut DeviceBuffer) -> cuda::Result<()>;
 type OnCpu = fn(&Cpu, &[f32], &[f32], &mut [f32]);
 
 /// Operations, each of which writes its last argument.
-const OPERATIONS: [(&str, OnDevice, OnCpu); 9] = [
-    ("relu", |d, a, _, y| cuda::relu_forward(d, a, y), |d, a, _, y| cpu::relu_forward(d, a, y)),
-    ("relu gradient", cuda::relu_input_grad, cpu::relu_input_grad),
-    ("relu6", |d, a, _, y| cuda::relu6_forward(d, a, y), |d, a, _, y| cpu::relu6_forward(d, a, y)),
-    ("relu6 gradient", cuda::relu6_input_grad, cpu::relu6_input_grad),
+const OPERATIONS: [(&str, OnDevice, OnCpu); 5] = [
     ("add", cuda::add_forward, cpu::add_forward),
     ("multiply", cuda::mul_forward, cpu::mul_forward),
     ("scale", |d, a, _, y| cuda::scale(d, 0.7, a, y), |d, a, _, y| cpu::scale(d, 0.7, a, y)),
@@ -50,11 +46,22 @@ pub fn operations(rig: &Rig, tally: &mut Tally, dtype: Dtype) -> Result<()> {
             stored(dtype, wider)
         });
         let (on_a, on_b) = (rig.put(dtype, &a)?, rig.put(dtype, &b)?);
+        let mut compare = |what: &str, got: Vec<f32>, want: &dyn Fn(&mut [f32])| {
+            let mut y = vec![0.0; len];
+            want(&mut y);
+            tally.compare(&format!("{what} of {len}"), rounding(dtype), &got, &stored(dtype, y));
+        };
+        for &f in ACTIVATIONS {
+            let got = rig.twice(dtype, len, |y| cuda::activation_forward(&rig.gpu, f, &on_a, y))?;
+            compare(f.name(), got, &|y| cpu::activation_forward(&rig.cpu, f, &a, y));
+            let got =
+                rig.twice(dtype, len, |dx| cuda::activation_input_grad(&rig.gpu, f, &on_a, &on_b, dx))?;
+            let what = format!("{} gradient", f.name());
+            compare(&what, got, &|dx| cpu::activation_input_grad(&rig.cpu, f, &a, &b, dx));
+        }
         for (what, on_device, on_cpu) in OPERATIONS {
             let got = rig.twice(dtype, len, |y| on_device(&rig.gpu, &on_a, &on_b, y))?;
-            let mut want = vec![0.0; len];
-            on_cpu(&rig.cpu, &a, &b, &mut want);
-            tally.compare(&format!("{what} of {len}"), rounding(dtype), &got, &stored(dtype, want));
+            compare(what, got, &|y| on_cpu(&rig.cpu, &a, &b, y));
         }
     }
     Ok(())

@@ -1,9 +1,7 @@
 //! Builds the graph of a described random network.
 
 use super::values::randomize;
-use super::{
-    Activation, Block, Grouping, Head, HeadPool, Hidden, Join, Order, RandomNet, Shortcut, Tap, Unit,
-};
+use super::{Block, Grouping, Head, HeadPool, Hidden, Join, Order, RandomNet, Shortcut, Tap, Unit};
 use lopper_engine::{Graph, Layer, NodeId, Tensor};
 use lopper_models::builder::{Builder, Conv};
 use lopper_models::init;
@@ -39,13 +37,13 @@ impl Block {
             Self::Residual { first, norm, shortcut, after } => {
                 residual(net, first, *norm, *shortcut);
                 if let Some(after) = after {
-                    net.layer("act", after.layer());
+                    net.activation("act", *after);
                 }
             }
             Self::Fork { unit, tap, join } => {
                 let conv = net.conv("conv", unit.conv(net)).at();
                 let norm = net.batch_norm("norm").at();
-                let end = net.layer("act", unit.activation.layer()).at();
+                let end = net.activation("act", unit.activation).at();
                 let joined = match tap {
                     Tap::Conv => vec![end, conv],
                     Tap::Norm => vec![norm, end],
@@ -66,9 +64,9 @@ impl Block {
                     net.concat("concat", &ends);
                 }
             }
-            Self::Pool { max, pool } => {
+            Self::Pool(pool) => {
                 if pool.geometry(net.shape()).is_ok() {
-                    net.layer("pool", if *max { Layer::MaxPool(*pool) } else { Layer::AvgPool(*pool) });
+                    net.pool("pool", *pool);
                 }
             }
             Self::Norm => drop(net.batch_norm("norm")),
@@ -130,7 +128,7 @@ impl Unit {
 
     fn build(&self, net: &mut Builder) {
         // Batch norm and activation preserve the shape, so the convolution does not depend on its position.
-        let (conv, act) = (self.conv(net), self.activation.layer());
+        let (conv, act) = (self.conv(net), Layer::Activation(self.activation));
         match self.order {
             Order::Conv => net.conv("conv", conv),
             Order::ConvAct => net.conv("conv", conv).layer("act", act),
@@ -170,7 +168,7 @@ impl Hidden {
             net.batch_norm("norm");
         }
         if let Some(activation) = self.activation {
-            net.layer("act", activation.layer());
+            net.activation("act", activation);
         }
         if self.norm == Some(false) {
             net.batch_norm("norm");
@@ -187,15 +185,6 @@ fn linear(net: &mut Builder, name: &str, outputs: usize, bias: bool) {
     } else {
         net.linear_without_bias(name, outputs)
     };
-}
-
-impl Activation {
-    fn layer(self) -> Layer {
-        match self {
-            Self::Relu => Layer::Relu,
-            Self::Relu6 => Layer::Relu6,
-        }
-    }
 }
 
 impl Join {

@@ -20,7 +20,8 @@ mod build;
 pub mod values;
 
 use lopper_engine::Tensor;
-use lopper_engine::layer::Pool;
+use lopper_engine::layer::{Activation, FixedWindow, Pool};
+use lopper_kernels::params::ACTIVATIONS;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -51,7 +52,7 @@ pub enum Block {
     /// Parallel units, and possibly their input, concatenated.
     Branches { units: Vec<Unit>, input_too: bool },
     /// Pooling window.
-    Pool { max: bool, pool: Pool },
+    Pool(Pool),
     /// Batch norm that does not follow a convolution.
     Norm,
     /// Dropout, the identity in eval mode.
@@ -92,12 +93,6 @@ pub enum Order {
     ConvNormAct,
     ConvActNorm,
     NormActConv,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    Relu,
-    Relu6,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -171,9 +166,10 @@ fn block() -> impl Strategy<Value = Block> {
     let branches = (vec(unit(), 1..=3), any::<bool>())
         .prop_map(|(units, input_too)| Block::Branches { units, input_too });
     let pool = (any::<bool>(), 2..=3usize, 1..=2usize, 0..=1usize, any::<bool>(), any::<bool>()).prop_map(
-        |(max, kernel, stride, padding, ceil_mode, count_include_pad)| Block::Pool {
-            max,
-            pool: Pool { ceil_mode, count_include_pad, ..Pool::square(kernel, stride, padding) },
+        |(max, kernel, stride, padding, ceil_mode, count_include_pad)| {
+            let square = FixedWindow::square(kernel, stride, padding);
+            let window = FixedWindow { ceil_mode, count_include_pad, ..square };
+            Block::Pool(if max { Pool::max(window) } else { Pool::average(window) })
         },
     );
     prop_oneof![
@@ -215,7 +211,7 @@ fn unit() -> impl Strategy<Value = Unit> {
 }
 
 fn activation() -> impl Strategy<Value = Activation> {
-    select(vec![Activation::Relu, Activation::Relu, Activation::Relu6])
+    select([&[Activation::Relu; 3][..], &ACTIVATIONS[1..]].concat())
 }
 
 fn head() -> impl Strategy<Value = Head> {

@@ -2,7 +2,7 @@
 
 use super::rows;
 use crate::autograd::tape::{Backward, Tape, Var};
-use crate::graph::shape::shortcut_geometry;
+use crate::graph::geometry::shortcut_geometry;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::shapes;
 use lopper_kernels::{cpu, cuda};

@@ -2,8 +2,8 @@
 
 use super::{sum_rows, vector};
 use crate::autograd::tape::{Backward, Tape, Var};
+use crate::graph::geometry::conv2d_geometry;
 use crate::graph::layer::CompactConv2d;
-use crate::graph::shape::conv2d_geometry;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::cpu::{Packing, Weights};
 use lopper_kernels::shapes::Conv2d;

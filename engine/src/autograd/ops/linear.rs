@@ -2,7 +2,7 @@
 
 use super::{matrix, sum_rows, vector};
 use crate::autograd::tape::{Backward, Tape, Var};
-use crate::graph::shape::linear_geometry;
+use crate::graph::geometry::linear_geometry;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::params::Trans;
 use lopper_kernels::shapes::{self, Matmul};

@@ -15,6 +15,7 @@ mod softmax;
 
 pub(crate) use batch_norm::move_running;
 pub use batch_norm::{BatchStats, Tail};
+pub(crate) use pool::Pooling;
 
 use crate::autograd::tape::Var;
 use crate::{Device, Error, Result, Tensor};

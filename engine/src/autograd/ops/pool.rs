@@ -1,136 +1,124 @@
-//! Max and average pooling, with fixed or adaptive windows. The backward pass of max pooling finds the maxima again
-//! from its input instead of storing indices.
+//! Max and average pooling. The backward pass of max pooling finds the maxima again from its input instead of storing
+//! indices.
 
 use crate::autograd::tape::{Backward, Tape, Var};
-use crate::graph::layer::Pool;
-use crate::graph::shape::adaptive_geometry;
+use crate::graph::pool::{Pool, PoolGeometry, PoolKind};
 use crate::{Device, Result, Tensor};
-use lopper_kernels::shapes::{AdaptivePool2d, Pool2d};
-use lopper_kernels::{cpu, cuda};
+use lopper_kernels::cpu::{self, Cpu};
+use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
 
 impl Tape {
-    /// Computes the largest value of each window of `x` `[N, H, W, C]`.
-    pub fn max_pool2d(&mut self, x: &Var, pool: Pool) -> Result<Var> {
-        let g = pool.geometry(x.shape())?;
-        let mut y = Tensor::like(self.device(), x.value(), &g.y_shape())?;
+    /// Pools the pixels of `x` `[N, H, W, C]`.
+    pub fn pool2d(&mut self, x: &Var, pool: Pool) -> Result<Var> {
+        let pooling = Pooling::new(&pool, x.shape())?;
+        let mut y = Tensor::like(self.device(), x.value(), &pooling.geometry.y_shape())?;
         match self.device() {
-            Device::Cpu(cpu) => cpu::max_pool2d_forward(cpu, &g, x.value().data(), y.data_mut()),
-            Device::Cuda(gpu) => cuda::max_pool2d_forward(gpu, &g, x.value().on(gpu)?, y.on_mut(gpu)?)?,
+            Device::Cpu(cpu) => pooling.run(cpu, x.value().data(), y.data_mut()),
+            Device::Cuda(gpu) => pooling.run_on(gpu, x.value().on(gpu)?, y.on_mut(gpu)?)?,
         }
-        Ok(self.record(&[x], y, MaxPool { g, x: x.value().clone() }))
+        Ok(match pooling.kind {
+            PoolKind::Max => self.record(&[x], y, MaxPool { g: pooling.geometry, x: x.value().clone() }),
+            PoolKind::Average => self.record(&[x], y, AveragePool { g: pooling.geometry }),
+        })
+    }
+}
+
+/// A pooling of an image of known size, for the kernels of either device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pooling {
+    pub kind: PoolKind,
+    pub geometry: PoolGeometry,
+}
+
+impl Pooling {
+    /// The pooling of an input `[N, H, W, C]`.
+    pub fn new(pool: &Pool, x: &[usize]) -> Result<Self> {
+        Ok(Self { kind: pool.kind, geometry: pool.geometry(x)? })
     }
 
-    /// Computes the mean of each window of `x` `[N, H, W, C]`.
-    pub fn avg_pool2d(&mut self, x: &Var, pool: Pool) -> Result<Var> {
-        let g = pool.geometry(x.shape())?;
-        let mut y = Tensor::like(self.device(), x.value(), &g.y_shape())?;
-        match self.device() {
-            Device::Cpu(cpu) => cpu::avg_pool2d_forward(cpu, &g, x.value().data(), y.data_mut()),
-            Device::Cuda(gpu) => cuda::avg_pool2d_forward(gpu, &g, x.value().on(gpu)?, y.on_mut(gpu)?)?,
+    /// The name of the kernel.
+    pub fn name(&self) -> &'static str {
+        match (self.kind, self.geometry) {
+            (PoolKind::Max, PoolGeometry::Fixed(_)) => "max_pool2d",
+            (PoolKind::Max, PoolGeometry::Adaptive(_)) => "adaptive_max_pool2d",
+            (PoolKind::Average, PoolGeometry::Fixed(_)) => "avg_pool2d",
+            (PoolKind::Average, PoolGeometry::Adaptive(_)) => "adaptive_avg_pool2d",
         }
-        Ok(self.record(&[x], y, AvgPool { g }))
     }
 
-    /// Computes the means of `x` `[N, H, W, C]` over `out` (`[height, width]`) windows that cover the image.
-    pub fn adaptive_avg_pool2d(&mut self, x: &Var, out: [usize; 2]) -> Result<Var> {
-        let g = adaptive_geometry(x.shape(), out)?;
-        let mut y = Tensor::like(self.device(), x.value(), &g.y_shape())?;
-        match self.device() {
-            Device::Cpu(cpu) => cpu::adaptive_avg_pool2d_forward(cpu, &g, x.value().data(), y.data_mut()),
-            Device::Cuda(gpu) => {
-                cuda::adaptive_avg_pool2d_forward(gpu, &g, x.value().on(gpu)?, y.on_mut(gpu)?)?
-            }
+    /// Computes the value of each window.
+    pub fn run(&self, cpu: &Cpu, x: &[f32], y: &mut [f32]) {
+        match (self.kind, &self.geometry) {
+            (PoolKind::Max, PoolGeometry::Fixed(g)) => cpu::max_pool2d_forward(cpu, g, x, y),
+            (PoolKind::Max, PoolGeometry::Adaptive(g)) => cpu::adaptive_max_pool2d_forward(cpu, g, x, y),
+            (PoolKind::Average, PoolGeometry::Fixed(g)) => cpu::avg_pool2d_forward(cpu, g, x, y),
+            (PoolKind::Average, PoolGeometry::Adaptive(g)) => cpu::adaptive_avg_pool2d_forward(cpu, g, x, y),
         }
-        Ok(self.record(&[x], y, AdaptiveAvgPool { g }))
     }
 
-    /// Computes the largest values of `x` `[N, H, W, C]` over `out` (`[height, width]`) windows that cover the image.
-    pub fn adaptive_max_pool2d(&mut self, x: &Var, out: [usize; 2]) -> Result<Var> {
-        let g = adaptive_geometry(x.shape(), out)?;
-        let mut y = Tensor::like(self.device(), x.value(), &g.y_shape())?;
-        match self.device() {
-            Device::Cpu(cpu) => cpu::adaptive_max_pool2d_forward(cpu, &g, x.value().data(), y.data_mut()),
-            Device::Cuda(gpu) => {
-                cuda::adaptive_max_pool2d_forward(gpu, &g, x.value().on(gpu)?, y.on_mut(gpu)?)?
-            }
+    /// [`Pooling::run`] on a GPU.
+    pub fn run_on(&self, gpu: &Cuda, x: &DeviceBuffer, y: &mut DeviceBuffer) -> cuda::Result<()> {
+        match (self.kind, &self.geometry) {
+            (PoolKind::Max, PoolGeometry::Fixed(g)) => cuda::max_pool2d_forward(gpu, g, x, y),
+            (PoolKind::Max, PoolGeometry::Adaptive(g)) => cuda::adaptive_max_pool2d_forward(gpu, g, x, y),
+            (PoolKind::Average, PoolGeometry::Fixed(g)) => cuda::avg_pool2d_forward(gpu, g, x, y),
+            (PoolKind::Average, PoolGeometry::Adaptive(g)) => cuda::adaptive_avg_pool2d_forward(gpu, g, x, y),
         }
-        Ok(self.record(&[x], y, AdaptiveMaxPool { g, x: x.value().clone() }))
     }
 }
 
 struct MaxPool {
-    g: Pool2d,
+    g: PoolGeometry,
     x: Tensor,
 }
 
 impl Backward for MaxPool {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let dy = dy.as_stored(device, &self.x)?;
-        let mut dx = Tensor::like(device, &dy, self.x.shape())?;
+        let Self { g, x } = *self;
+        let dy = dy.as_stored(device, &x)?;
+        let mut dx = Tensor::like(device, &dy, x.shape())?;
         match device {
             Device::Cpu(cpu) => {
-                cpu::max_pool2d_input_grad(cpu, &self.g, self.x.data(), dy.data(), dx.data_mut())
+                let (x, dy, dx) = (x.data(), dy.data(), dx.data_mut());
+                match &g {
+                    PoolGeometry::Fixed(g) => cpu::max_pool2d_input_grad(cpu, g, x, dy, dx),
+                    PoolGeometry::Adaptive(g) => cpu::adaptive_max_pool2d_input_grad(cpu, g, x, dy, dx),
+                }
             }
             Device::Cuda(gpu) => {
-                cuda::max_pool2d_input_grad(gpu, &self.g, self.x.on(gpu)?, dy.on(gpu)?, dx.on_mut(gpu)?)?
+                let (x, dy, dx) = (x.on(gpu)?, dy.on(gpu)?, dx.on_mut(gpu)?);
+                match &g {
+                    PoolGeometry::Fixed(g) => cuda::max_pool2d_input_grad(gpu, g, x, dy, dx)?,
+                    PoolGeometry::Adaptive(g) => cuda::adaptive_max_pool2d_input_grad(gpu, g, x, dy, dx)?,
+                }
             }
         }
         Ok(vec![Some(dx)])
     }
 }
 
-struct AvgPool {
-    g: Pool2d,
+struct AveragePool {
+    g: PoolGeometry,
 }
 
-impl Backward for AvgPool {
+impl Backward for AveragePool {
     fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::like(device, &dy, &[self.g.n, self.g.h, self.g.w, self.g.c])?;
-        match device {
-            Device::Cpu(cpu) => cpu::avg_pool2d_input_grad(cpu, &self.g, dy.data(), dx.data_mut()),
-            Device::Cuda(gpu) => cuda::avg_pool2d_input_grad(gpu, &self.g, dy.on(gpu)?, dx.on_mut(gpu)?)?,
-        }
-        Ok(vec![Some(dx)])
-    }
-}
-
-struct AdaptiveAvgPool {
-    g: AdaptivePool2d,
-}
-
-impl Backward for AdaptiveAvgPool {
-    fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let mut dx = Tensor::like(device, &dy, &[self.g.n, self.g.h, self.g.w, self.g.c])?;
-        match device {
-            Device::Cpu(cpu) => cpu::adaptive_avg_pool2d_input_grad(cpu, &self.g, dy.data(), dx.data_mut()),
-            Device::Cuda(gpu) => {
-                cuda::adaptive_avg_pool2d_input_grad(gpu, &self.g, dy.on(gpu)?, dx.on_mut(gpu)?)?
-            }
-        }
-        Ok(vec![Some(dx)])
-    }
-}
-
-struct AdaptiveMaxPool {
-    g: AdaptivePool2d,
-    x: Tensor,
-}
-
-impl Backward for AdaptiveMaxPool {
-    fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let dy = dy.as_stored(device, &self.x)?;
-        let mut dx = Tensor::like(device, &dy, self.x.shape())?;
+        let mut dx = Tensor::like(device, &dy, &self.g.x_shape())?;
         match device {
             Device::Cpu(cpu) => {
-                cpu::adaptive_max_pool2d_input_grad(cpu, &self.g, self.x.data(), dy.data(), dx.data_mut())
+                let (dy, dx) = (dy.data(), dx.data_mut());
+                match &self.g {
+                    PoolGeometry::Fixed(g) => cpu::avg_pool2d_input_grad(cpu, g, dy, dx),
+                    PoolGeometry::Adaptive(g) => cpu::adaptive_avg_pool2d_input_grad(cpu, g, dy, dx),
+                }
             }
-            Device::Cuda(gpu) => cuda::adaptive_max_pool2d_input_grad(
-                gpu,
-                &self.g,
-                self.x.on(gpu)?,
-                dy.on(gpu)?,
-                dx.on_mut(gpu)?,
-            )?,
+            Device::Cuda(gpu) => {
+                let (dy, dx) = (dy.on(gpu)?, dx.on_mut(gpu)?);
+                match &self.g {
+                    PoolGeometry::Fixed(g) => cuda::avg_pool2d_input_grad(gpu, g, dy, dx)?,
+                    PoolGeometry::Adaptive(g) => cuda::adaptive_avg_pool2d_input_grad(gpu, g, dy, dx)?,
+                }
+            }
         }
         Ok(vec![Some(dx)])
     }

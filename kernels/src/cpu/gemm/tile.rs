@@ -19,6 +19,7 @@
 //! Eight row pointers, the B pointer and the index also fit in the general-purpose registers.
 
 use crate::cpu::gemm::tile_kernel::Element;
+use crate::cpu::ops::activation::activate;
 use crate::cpu::simd::Simd;
 use crate::params::Activation;
 
@@ -118,7 +119,7 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
             b = unsafe { b.add(NV * S::LANES) };
         }
     }
-    if t.n == NV * S::LANES {
+    if t.n == NV * S::LANES && t.activation.bounds().is_some() {
         // SAFETY: guaranteed by the caller; all vectors are whole.
         unsafe { finish_whole(s, t, acc) }
         return;
@@ -137,7 +138,8 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
 }
 
 /// Finishes a tile of whole vectors, in registers. Each step is a loop simple enough to be unrolled. A loop over `acc`
-/// that is not unrolled would make the compiler keep it in memory throughout the reduction.
+/// that is not unrolled would make the compiler keep it in memory throughout the reduction. Activations other than
+/// clamps need more registers than are free, and therefore take the other path.
 ///
 /// # Safety
 /// As for [`tile`], and `n` is NV · LANES.
@@ -177,9 +179,20 @@ unsafe fn finish_whole<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile
             }
         }
     }
-    for i in 0..MR {
-        for j in 0..NV {
-            acc[i][j] = activate(s, t.activation, acc[i][j]);
+    if let Some([low, high]) = t.activation.bounds() {
+        if low > f32::NEG_INFINITY {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.max(s.splat(low), acc[i][j]);
+                }
+            }
+        }
+        if high < f32::INFINITY {
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = s.min(s.splat(high), acc[i][j]);
+                }
+            }
         }
     }
     for i in 0..MR {
@@ -252,16 +265,6 @@ unsafe fn finish_row<S: Simd>(s: S, t: &Tile, i: usize, sums: &[f32]) {
             }
             store_lanes(s, t.c.add(at), activate(s, t.activation, v), lanes);
         }
-    }
-}
-
-/// Applies the activation to each lane; a NaN stays NaN.
-#[inline(always)]
-pub(in crate::cpu) fn activate<S: Simd>(s: S, activation: Activation, v: S::F) -> S::F {
-    match activation {
-        Activation::None => v,
-        Activation::Relu => s.max(s.zero(), v),
-        Activation::Relu6 => s.min(s.splat(6.0), s.max(s.zero(), v)),
     }
 }
 

@@ -8,17 +8,18 @@
 //!            normalize    reads x (residual), writes y            dx        reads x, y, dy, writes dx over dy
 //! ```
 //!
-//! The residual sum and the activation would otherwise take separate passes; here they are fused in both directions. No
-//! gradient passes if the output `y` is at a bound of the activation.
+//! The residual sum and the activation would otherwise take separate passes; here they are fused in both directions. The
+//! backward pass takes the activation's gradient from its output `y`.
 //!
 //! A one-pass variance in `f32` is safe here because each chunk of rows subtracts its own first row. The squares then
 //! have the magnitude of the spread, not of the mean. Even if that row is an outlier, the relative error stays below
 //! `ε` times the number of rows in a chunk. Chunks are combined in `f64`, by the formula of Chan, Golub & LeVeque
 //! (1983).
 
+use crate::activation::{Activation, Function, Visitor};
 use crate::cpu::ops::columns::{Repeated, Shift, column_sums, map_channels};
 use crate::cpu::{Cpu, Epilogue};
-use crate::params::{Activation, Normalized, Statistics};
+use crate::params::{Normalized, Statistics};
 use crate::shapes::BatchNorm;
 
 /// Normalizes by the statistics of this batch, scales and shifts by `affine`, which is `gamma` and `beta`, and ends with
@@ -108,32 +109,48 @@ pub fn batch_norm_forward_packed(
     y: &mut [f32],
 ) {
     assert_eq!((x.len(), x.len() % packed.0.channels()), (y.len(), 0));
-    let (params, Epilogue { bias, residual, activation }) = (&packed.0, *epilogue);
+    let Epilogue { bias, residual, activation } = *epilogue;
     assert!(bias.is_none(), "the bias of a batch norm is beta");
-    let [low, high] = bounds(activation);
-    // A NaN passes through both comparisons.
-    let clamp = move |z: f32| {
-        let above = if z < low { low } else { z };
-        if above > high { high } else { above }
-    };
-    match residual {
-        None => map_channels(cpu, params, [y], [x], move |[mean, factor, beta], _, [x]| {
-            [clamp((x - mean) * factor + beta)]
-        }),
-        Some(r) => map_channels(cpu, params, [y], [x, r], move |[mean, factor, beta], _, [x, r]| {
-            [clamp((x - mean) * factor + beta + r)]
-        }),
+    activation.visit(Forward { cpu, params: &packed.0, x, residual, y });
+}
+
+/// [`batch_norm_forward_packed`] without its activation.
+struct Forward<'a> {
+    cpu: &'a Cpu,
+    params: &'a Repeated<3>,
+    x: &'a [f32],
+    residual: Option<&'a [f32]>,
+    y: &'a mut [f32],
+}
+
+impl Visitor for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn visit(self, function: impl Function) {
+        let Self { cpu, params, x, residual, y } = self;
+        match residual {
+            None => map_channels(cpu, params, [y], [x], move |[mean, factor, beta], _, [x]| {
+                [function.apply((x - mean) * factor + beta)]
+            }),
+            Some(r) => map_channels(cpu, params, [y], [x, r], move |[mean, factor, beta], _, [x, r]| {
+                [function.apply((x - mean) * factor + beta + r)]
+            }),
+        }
     }
 }
 
-/// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz = dy` if the output
-/// `y` lies within the bounds of the activation, and `dz = 0` otherwise:
+/// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz`, the gradient before
+/// the activation, which follows from `dy` and the output `y`:
 ///
 /// `dbeta = Σ dz`, `dgamma = Σ dz·x̂`, `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`. The last two
 /// terms apply only to statistics of the batch.
 ///
 /// Without a residual, `dy` is overwritten with `dx`. With a residual, `dy` is overwritten with `dz`, the gradient of
 /// the residual, and `dx` is written to `residual_dx`. `y` is not read if there is no activation.
+///
+/// # Panics
+/// Panics if the activation is not a clamp: `y` need not determine the gradient of another.
 pub fn batch_norm_backward(
     cpu: &Cpu,
     g: &BatchNorm,
@@ -146,38 +163,70 @@ pub fn batch_norm_backward(
     let Normalized { statistics, x, mean, var, gamma, activation, y } = *forward;
     assert_eq!((x.len(), dy.len()), (rows * c, rows * c));
     assert_eq!((mean.len(), var.len(), dgamma.len(), dbeta.len()), (c, c, c, c));
+    assert!(activation.bounds().is_some(), "only a clamp is fused with the backward pass");
     let y = match y {
         Some(y) if activation != Activation::None => y,
-        // The bounds are infinite, so any matrix of this size serves as `y`.
+        // The identity ignores `y`, so any matrix of this size serves.
         y => {
             assert!(activation == Activation::None || y.is_some(), "an activation needs its output");
             x
         }
     };
-    let [low, high] = bounds(activation);
-    let mask = move |y: f32, dy: f32| if y > low && y < high { dy } else { 0.0 };
-    let sums = column_sums(cpu, c, Shift::Channels(mean), [x, y, dy], move |mean, [x, y, dy]| {
-        let dz = mask(y, dy);
-        [dz, dz * (x - mean)]
-    });
-    for (ch, [dz, dz_x]) in sums.totals().into_iter().enumerate() {
-        dbeta[ch] = dz as f32;
-        dgamma[ch] = (dz_x * inv_std(var[ch], eps)) as f32;
-    }
-    let factor = factors(var, gamma, eps);
-    let [shift, slope] = match statistics {
-        Statistics::Batch => through_statistics(rows, var, eps, dgamma, dbeta),
-        Statistics::Given => [vec![0.0; c], vec![0.0; c]],
+    let scale = factors(var, gamma, eps);
+    let parameters = |dgamma: &mut [f32], dbeta: &mut [f32], sums: Vec<[f64; 2]>| {
+        for (ch, [dz, dz_x]) in sums.into_iter().enumerate() {
+            dbeta[ch] = dz as f32;
+            dgamma[ch] = (dz_x * inv_std(var[ch], eps)) as f32;
+        }
+        match statistics {
+            Statistics::Batch => through_statistics(rows, var, eps, dgamma, dbeta),
+            Statistics::Given => [vec![0.0; c], vec![0.0; c]],
+        }
     };
-    let params = &Repeated::new(c, [mean, &factor, &shift, &slope]);
-    let dx_of =
-        |[mean, factor, shift, slope]: [f32; 4], x: f32, dz: f32| factor * (dz - shift - (x - mean) * slope);
-    match residual_dx {
-        None => map_channels(cpu, params, [dy], [x, y], move |p, [dy], [x, y]| [dx_of(p, x, mask(y, dy))]),
-        Some(dx) => map_channels(cpu, params, [dy, dx], [x, y], move |p, [dy, _], [x, y]| {
-            let dz = mask(y, dy);
-            [dz, dx_of(p, x, dz)]
-        }),
+    activation.visit(Backward { cpu, x, mean, scale: &scale, y, dy, residual_dx, dgamma, dbeta, parameters });
+}
+
+/// The two passes of [`batch_norm_backward`] over the images. `parameters` turns the sums of the first into `dgamma` and
+/// `dbeta`, and returns the shift and slope of the second.
+struct Backward<'a, P> {
+    cpu: &'a Cpu,
+    x: &'a [f32],
+    mean: &'a [f32],
+    /// `gamma/√(var + eps)`.
+    scale: &'a [f32],
+    y: &'a [f32],
+    dy: &'a mut [f32],
+    residual_dx: Option<&'a mut [f32]>,
+    dgamma: &'a mut [f32],
+    dbeta: &'a mut [f32],
+    parameters: P,
+}
+
+impl<P: FnOnce(&mut [f32], &mut [f32], Vec<[f64; 2]>) -> [Vec<f32>; 2]> Visitor for Backward<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn visit(self, function: impl Function) {
+        let Self { cpu, x, mean, scale, y, dy, residual_dx, dgamma, dbeta, parameters } = self;
+        let c = mean.len();
+        let sums = column_sums(cpu, c, Shift::Channels(mean), [x, y, dy], move |mean, [x, y, dy]| {
+            let dz = function.gradient(y, dy);
+            [dz, dz * (x - mean)]
+        });
+        let [shift, slope] = parameters(dgamma, dbeta, sums.totals());
+        let params = &Repeated::new(c, [mean, scale, &shift, &slope]);
+        let dx_of = |[mean, scale, shift, slope]: [f32; 4], x: f32, dz: f32| {
+            scale * (dz - shift - (x - mean) * slope)
+        };
+        match residual_dx {
+            None => map_channels(cpu, params, [dy], [x, y], move |p, [dy], [x, y]| {
+                [dx_of(p, x, function.gradient(y, dy))]
+            }),
+            Some(dx) => map_channels(cpu, params, [dy, dx], [x, y], move |p, [dy, _], [x, y]| {
+                let dz = function.gradient(y, dy);
+                [dz, dx_of(p, x, dz)]
+            }),
+        }
     }
 }
 
@@ -189,15 +238,6 @@ fn through_statistics(rows: usize, var: &[f32], eps: f32, dgamma: &[f32], dbeta:
     let slope =
         dgamma.iter().zip(var).map(|(&dgamma, &var)| (f64::from(dgamma) * inv_std(var, eps) / n) as f32);
     [shift, slope.collect()]
-}
-
-/// The smallest and the largest output of `activation`.
-fn bounds(activation: Activation) -> [f32; 2] {
-    match activation {
-        Activation::None => [f32::NEG_INFINITY, f32::INFINITY],
-        Activation::Relu => [0.0, f32::INFINITY],
-        Activation::Relu6 => [0.0, 6.0],
-    }
 }
 
 /// `1/√(var + eps)`.

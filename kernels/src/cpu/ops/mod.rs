@@ -1,5 +1,6 @@
 //! Operations other than convolutions and matrix products.
 
+pub(in crate::cpu) mod activation;
 pub(in crate::cpu) mod adaptive_pool;
 pub(in crate::cpu) mod batch_norm;
 pub(in crate::cpu) mod channels;

@@ -36,6 +36,7 @@ pub const MODULES: &[Source] = &[
 
 /// The headers that they include.
 pub const HEADERS: &[Source] = &[
+    source!("activation.cuh"),
     source!("device.cuh"),
     source!("types.cuh"),
     source!("columns.cuh"),

@@ -2,6 +2,7 @@
 
 use super::divide::Divide;
 use crate::cuda::DeviceBuffer;
+use crate::cuda::ops::ClampArg;
 use crate::params::{Activation, Dtype};
 use bytemuck::{Pod, Zeroable};
 
@@ -11,7 +12,7 @@ use bytemuck::{Pod, Zeroable};
 pub(super) struct Output {
     pub rows: i32,
     pub columns: i32,
-    pub activation: i32,
+    pub activation: ClampArg,
     /// Whether y is f32, regardless of the operand type.
     pub f32: i32,
     /// Whether row `(image, i, j)` goes to pixel `(i·step + first, j·step + first)` of an image of `size`; otherwise
@@ -30,7 +31,7 @@ impl Output {
         Self {
             rows: rows as i32,
             columns: columns as i32,
-            activation: activation as i32,
+            activation: activation.into(),
             f32: (y.dtype() == Dtype::F32).into(),
             scattered: 0,
             size: [1; 2],

@@ -2,15 +2,15 @@
 //! `y = activation(gamma·x̂ + beta + residual)`, separately for each channel. Images `x`, `y` and their gradients
 //! share one floating-point type; all `[C]` buffers are F32.
 
-use super::Epilogue;
+use super::activation::ActivationArg;
 use super::columns::{self, Columns};
+use super::{ClampArg, Epilogue};
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::Arg;
 use crate::cuda::driver::source::BATCH_NORM;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::{Activation, Dtype, Normalized, Statistics};
 use crate::shapes::BatchNorm;
-use bytemuck::NoUninit;
 
 /// Rows that a thread sums.
 const SUM_STEPS: usize = 16;
@@ -72,7 +72,7 @@ pub fn batch_norm_forward_eval(
     assert!(bias.is_none(), "the bias of a batch norm is beta");
     let dtype = images(rows, c, &[x, y, residual.unwrap_or(x)]);
     channels(c, &[mean, var, gamma, beta]);
-    let (g, bounds) = ([Columns::new(rows, c, dtype, MAP_STEPS)], [Bounds::of(activation)]);
+    let (g, activation) = ([Columns::new(rows, c, dtype, MAP_STEPS)], [ActivationArg::from(activation)]);
     let args = [
         Arg::Int(dtype as i32),
         (&g).into(),
@@ -83,21 +83,24 @@ pub fn batch_norm_forward_eval(
         beta.into(),
         eps.into(),
         residual.into(),
-        (&bounds).into(),
+        (&activation).into(),
         y.into(),
     ];
     // SAFETY: images are `[rows, c]` and parameters `[c]` (asserted); the geometry covers each element once.
     unsafe { cuda.launch(&BATCH_NORM, "batch_norm_apply", g[0].grid(dtype, 0), &args) }
 }
 
-/// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. Let `dz` be `dy` where the
-/// output `y` lies within the bounds of the activation, and 0 elsewhere. Then
+/// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz`, the gradient
+/// before the activation, which follows from `dy` and the output `y`:
 ///
 /// `dbeta = Σ dz`, `dgamma = Σ dz·x̂`, `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`; the last two
 /// terms apply only to batch statistics.
 ///
 /// `dy` becomes `dx`. With a residual, `dy` instead becomes `dz`, the gradient of the residual, and `dx` is written
 /// to `residual_dx`. `y` is required with an activation and ignored without one.
+///
+/// # Panics
+/// Panics if the activation is not a clamp.
 pub fn batch_norm_backward(
     cuda: &Cuda,
     g: &BatchNorm,
@@ -108,18 +111,20 @@ pub fn batch_norm_backward(
 ) -> Result<()> {
     let BatchNorm { rows, c, eps } = *g;
     let Normalized { statistics, x, mean, var, gamma, activation, y } = *forward;
+    assert!(activation.bounds().is_some(), "only a clamp is fused with the backward pass");
     let y = y.filter(|_| activation != Activation::None);
     assert_eq!(y.is_some(), activation != Activation::None, "an activation needs its output");
     let residual_dx = residual_dx.as_deref();
     let dtype = images(rows, c, &[x, dy, y.unwrap_or(x), residual_dx.unwrap_or(x)]);
     channels(c, &[mean, var, gamma, dgamma, dbeta]);
-    let bounds = [Bounds::of(activation)];
+    let activation = [ClampArg::from(activation)];
     let kind = Arg::Int(dtype as i32);
 
     let g = [Columns::new(rows, c, dtype, SUM_STEPS)];
     let mut partials = g[0].partials(cuda, 2)?;
-    let (dy_in, bounds_in) = (Arg::from(&*dy), Arg::from(&bounds));
-    let args = [kind, (&g).into(), x.into(), mean.into(), y.into(), dy_in, bounds_in, (&mut partials).into()];
+    let (dy_in, activation_in) = (Arg::from(&*dy), Arg::from(&activation));
+    let args =
+        [kind, (&g).into(), x.into(), mean.into(), y.into(), dy_in, activation_in, (&mut partials).into()];
     // SAFETY: images are `[rows, c]` (asserted), and `partials` has two sums per part and channel.
     unsafe { cuda.launch(&BATCH_NORM, "batch_norm_backward_partials", g[0].grid(dtype, 2), &args) }?;
 
@@ -141,7 +146,7 @@ pub fn batch_norm_backward(
         gamma.into(),
         eps.into(),
         y.into(),
-        (&bounds).into(),
+        (&activation).into(),
         dgamma,
         dbeta,
         inv_rows.into(),
@@ -151,25 +156,6 @@ pub fn batch_norm_backward(
     // SAFETY: as above; the geometry covers each element once, and a thread reads its element before it overwrites
     // it.
     unsafe { cuda.launch(&BATCH_NORM, "batch_norm_backward_apply", g[0].grid(dtype, 0), &args) }
-}
-
-/// The least and greatest outputs of an activation (`Bounds` in `batch_norm.cu`).
-#[derive(Clone, Copy, NoUninit)]
-#[repr(C)]
-struct Bounds {
-    low: f32,
-    high: f32,
-}
-
-impl Bounds {
-    fn of(activation: Activation) -> Self {
-        let (low, high) = match activation {
-            Activation::None => (f32::NEG_INFINITY, f32::INFINITY),
-            Activation::Relu => (0.0, f32::INFINITY),
-            Activation::Relu6 => (0.0, 6.0),
-        };
-        Self { low, high }
-    }
 }
 
 /// Asserts that all are `[rows, c]` of one floating-point type, and returns the type.

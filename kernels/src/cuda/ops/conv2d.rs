@@ -16,17 +16,18 @@ pub fn conv2d_forward(
     epilogue: &Epilogue,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    if !tensor_cores_take(cuda, g, x.dtype()) {
-        let forward = |[x, w]: [&DeviceBuffer; 2], epilogue: &Epilogue, y: &mut DeviceBuffer| {
-            simt::conv2d_forward(cuda, g, x, w, epilogue, y)
-        };
-        return in_single(cuda, [x, w], epilogue, y, forward);
-    }
-    // A few large tiles, as at batch 1, leave most multiprocessors idle, no matter how fast the busy ones are.
-    match wgmma::applies(cuda, g, x.dtype()) && !mma::shares_tiles(cuda, g, x.dtype()) {
-        true => wgmma::conv2d_forward(cuda, g, x, w, epilogue, y),
-        false => mma::conv2d_forward(cuda, g, x, w, epilogue, y),
-    }
+    epilogue.around(cuda, y, |epilogue, y| {
+        if !tensor_cores_take(cuda, g, x.dtype()) {
+            return in_single(cuda, [x, w], epilogue, y, |[x, w], epilogue, y| {
+                simt::conv2d_forward(cuda, g, x, w, epilogue, y)
+            });
+        }
+        // A few large tiles, as at batch 1, leave most multiprocessors idle, no matter how fast the busy ones are.
+        match wgmma::applies(cuda, g, x.dtype()) && !mma::shares_tiles(cuda, g, x.dtype()) {
+            true => wgmma::conv2d_forward(cuda, g, x, w, epilogue, y),
+            false => mma::conv2d_forward(cuda, g, x, w, epilogue, y),
+        }
+    })
 }
 
 /// The gradient of the input: `dy` `[N, OH, OW, O]`, `w` `[O, KH, KW, C/G]` → `dx` `[N, H, W, C]`, all of one

@@ -7,36 +7,6 @@ use crate::cuda::driver::source::ELEMENTWISE;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
 
-/// `y = max(0, x)`.
-pub fn relu_forward(cuda: &Cuda, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()> {
-    map(cuda, "relu_forward", &[], [x], y)
-}
-
-/// `dx = dy` where the output `y` is above 0, and 0 elsewhere.
-pub fn relu_input_grad(
-    cuda: &Cuda,
-    y: &DeviceBuffer,
-    dy: &DeviceBuffer,
-    dx: &mut DeviceBuffer,
-) -> Result<()> {
-    map(cuda, "relu_input_grad", &[], [y, dy], dx)
-}
-
-/// `y = min(max(0, x), 6)`.
-pub fn relu6_forward(cuda: &Cuda, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()> {
-    map(cuda, "relu6_forward", &[], [x], y)
-}
-
-/// `dx = dy` where the output `y` lies strictly between 0 and 6, and 0 elsewhere.
-pub fn relu6_input_grad(
-    cuda: &Cuda,
-    y: &DeviceBuffer,
-    dy: &DeviceBuffer,
-    dx: &mut DeviceBuffer,
-) -> Result<()> {
-    map(cuda, "relu6_input_grad", &[], [y, dy], dx)
-}
-
 /// `y = a + b`.
 pub fn add_forward(cuda: &Cuda, a: &DeviceBuffer, b: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()> {
     map(cuda, "add_forward", &[], [a, b], y)
@@ -86,7 +56,7 @@ pub fn dropout(cuda: &Cuda, p: f32, seed: u64, x: &DeviceBuffer, y: &mut DeviceB
 }
 
 /// Runs a kernel that reads element `i` of each input and writes element `i` of the output.
-fn map<const N: usize>(
+pub(super) fn map<const N: usize>(
     cuda: &Cuda,
     kernel: &'static str,
     scalars: &[Arg],

@@ -1,6 +1,7 @@
 //! The epilogue of a product, and its kernel argument.
 
-use crate::cuda::DeviceBuffer;
+use super::{ClampArg, activation_forward};
+use crate::cuda::{Cuda, DeviceBuffer, Result};
 use crate::params::{Activation, Dtype};
 
 /// The operations applied to a convolution or linear layer before its result is stored:
@@ -21,8 +22,7 @@ pub struct Epilogue<'a> {
 pub(in crate::cuda) struct EpilogueArg {
     pub bias: u64,
     pub residual: u64,
-    pub activation: i32,
-    pub padding: i32,
+    pub activation: ClampArg,
 }
 
 impl Epilogue<'_> {
@@ -35,13 +35,28 @@ impl Epilogue<'_> {
         assert!(fits(self.residual, y.dtype(), y.len()), "the residual has the output's type and length");
     }
 
+    /// Runs `product` with the part of the epilogue that products fuse. An activation that is not a clamp follows, in
+    /// a pass over `y` that reads it as stored.
+    pub(in crate::cuda) fn around(
+        &self,
+        cuda: &Cuda,
+        y: &mut DeviceBuffer,
+        product: impl FnOnce(&Epilogue, &mut DeviceBuffer) -> Result<()>,
+    ) -> Result<()> {
+        if self.activation.bounds().is_some() {
+            return product(self, y);
+        }
+        product(&Epilogue { activation: Activation::None, ..*self }, y)?;
+        let x = y.slice(0, y.len());
+        activation_forward(cuda, self.activation, &x, y)
+    }
+
     pub(in crate::cuda) fn arg(&self) -> EpilogueArg {
         let address = |buffer: Option<&DeviceBuffer>| buffer.map_or(0, DeviceBuffer::address);
         EpilogueArg {
             bias: address(self.bias),
             residual: address(self.residual),
-            activation: self.activation as i32,
-            padding: 0,
+            activation: self.activation.into(),
         }
     }
 }

@@ -20,7 +20,7 @@ pub fn linear_forward(
     // With few rows, reading the weight takes all the time, so rounding it gains nothing.
     let few = g.n <= simt::FEW_ROWS && x.dtype() == Dtype::F32;
     if few || !on_tensor_cores(cuda, x.dtype()) {
-        return simt::linear_forward(cuda, g, x, w, epilogue, y);
+        return epilogue.around(cuda, y, |epilogue, y| simt::linear_forward(cuda, g, x, w, epilogue, y));
     }
     // A row is an image of one pixel.
     conv2d_forward(cuda, &Conv2d::square([g.n, 1, 1, g.inputs], g.outputs, 1, 1, 0), x, w, epilogue, y)

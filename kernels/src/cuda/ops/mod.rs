@@ -2,6 +2,7 @@
 //!
 //! Products choose their units in `grades`; every other operation has one kernel.
 
+mod activation;
 mod batch_norm;
 mod channels;
 mod columns;
@@ -17,6 +18,8 @@ mod pool;
 mod reduce;
 mod tensors;
 
+pub(in crate::cuda) use activation::ClampArg;
+pub use activation::{activation_forward, activation_input_grad};
 pub use batch_norm::*;
 pub use channels::*;
 pub use conv2d::*;

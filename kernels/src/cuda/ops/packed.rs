@@ -155,7 +155,7 @@ pub fn conv2d_forward_packed(
 ) -> Result<()> {
     let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..w.geometry };
     assert_eq!(*g, packed, "the weights belong to another convolution");
-    match &w.kind {
+    epilogue.around(cuda, y, |epilogue, y| match &w.kind {
         Kind::Dense(weight) => conv2d_forward(cuda, g, x, weight, epilogue, y),
         Kind::Masked(weight, live) => match &live.lists {
             Lists::TensorCores(lists) => mma::conv2d_masked_forward(cuda, g, x, weight, lists, epilogue, y),
@@ -166,5 +166,5 @@ pub fn conv2d_forward_packed(
         Kind::Compact(compact) => in_single(cuda, [x], epilogue, y, |[x], epilogue, y| {
             simt::conv2d_compact_forward(cuda, g, x, compact, epilogue, y)
         }),
-    }
+    })
 }

@@ -4,6 +4,7 @@ use super::tiles::{PIXELS, filters_of_a_block, pixel_tile};
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::{Arg, Grid};
 use crate::cuda::driver::source::CONV2D_WGMMA;
+use crate::cuda::ops::ClampArg;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
 use crate::params::Dtype;
 use crate::shapes::Conv2d;
@@ -21,7 +22,7 @@ struct Problem {
     tile: [i32; 3],
     /// Blocks along rows, columns and filters.
     tiles: [i32; 3],
-    activation: i32,
+    activation: ClampArg,
 }
 
 /// The geometry along height and width: the inputs of output pixel `i` through tap `t`, and its destination.
@@ -88,7 +89,7 @@ pub(super) fn run(
         windows,
         tile: tile.map(int),
         tiles: [tiles[1], tiles[2], filter_tiles].map(int),
-        activation: epilogue.activation as i32,
+        activation: epilogue.activation.into(),
     }];
     let args: [Arg; 6] = [
         (&x_map).into(),

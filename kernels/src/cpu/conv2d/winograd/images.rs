@@ -6,7 +6,8 @@ use super::{Epilogue, Pass, Tiling};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::scatter::Scatter;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::gemm::tile::{activate, load_lanes, store_lanes};
+use crate::cpu::gemm::tile::{load_lanes, store_lanes};
+use crate::cpu::ops::activation::activate;
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The number type of the reference: a minimal trait that lets every operation be written once for `f32` and `f64`.
+//! A minimal trait of numbers, which lets the reference and the activations be written once for `f32` and `f64`.
 
 use std::fmt::Debug;
 use std::iter::Sum;
@@ -38,19 +38,21 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($type:ty) => {
+    ($type:ty, $exp:path) => {
         impl Float for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const NEG_INFINITY: Self = <$type>::NEG_INFINITY;
+            #[inline(always)]
             fn of(x: f64) -> Self {
                 x as $type
             }
             fn sqrt(self) -> Self {
                 self.sqrt()
             }
+            #[inline(always)]
             fn exp(self) -> Self {
-                self.exp()
+                $exp(self)
             }
             fn ln(self) -> Self {
                 self.ln()
@@ -62,5 +64,5 @@ macro_rules! float {
     };
 }
 
-float!(f32);
-float!(f64);
+float!(f32, crate::exp::exp);
+float!(f64, f64::exp);

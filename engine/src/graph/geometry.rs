@@ -1,0 +1,68 @@
+//! The checked geometry of operations, from the shapes of their operands.
+
+use crate::{Error, Result};
+use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut, ShapeError};
+
+/// The checked geometry of a convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`.
+pub fn conv2d_geometry(
+    x: &[usize],
+    w: &[usize],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    dilation: [usize; 2],
+    groups: usize,
+) -> Result<Conv2d> {
+    let [n, h, width, c] = image("conv2d", x)?;
+    let &[o, kh, kw, depth] = w else {
+        return Err(Error::shape(
+            "conv2d",
+            format!("expected a weight [O, KH, KW, C / groups], found {w:?}"),
+        ));
+    };
+    if depth.checked_mul(groups) != Some(c) {
+        return Err(Error::shape(
+            "conv2d",
+            format!("expected {} input channels, found {c}", depth.saturating_mul(groups)),
+        ));
+    }
+    let g = Conv2d { n, h, w: width, c, o, kh, kw, stride, padding, dilation, groups };
+    checked("conv2d", g, Conv2d::check)
+}
+
+/// The checked geometry of a linear layer of `x` `[N, IN]` with `w` `[OUT, IN]`.
+pub fn linear_geometry(x: &[usize], w: &[usize]) -> Result<Linear> {
+    let &[outputs, inputs] = w else {
+        return Err(Error::shape("linear", format!("expected a weight [OUT, IN], found {w:?}")));
+    };
+    match *x {
+        [n, found] if found == inputs => checked("linear", Linear { n, inputs, outputs }, Linear::check),
+        _ => Err(Error::shape("linear", format!("expected [N, {inputs}], found {x:?}"))),
+    }
+}
+
+/// The checked geometry of adaptive pooling of `x` to `[height, width]`.
+pub fn adaptive_geometry(x: &[usize], [oh, ow]: [usize; 2]) -> Result<AdaptivePool2d> {
+    let [n, h, w, c] = image("adaptive pool", x)?;
+    checked("adaptive pool", AdaptivePool2d { n, h, w, c, oh, ow }, AdaptivePool2d::check)
+}
+
+/// The checked geometry of a parameter-free shortcut of `x`.
+pub fn shortcut_geometry(x: &[usize], stride: usize, before: usize, after: usize) -> Result<PadShortcut> {
+    let [n, h, w, c] = image("pad shortcut", x)?;
+    checked("pad shortcut", PadShortcut { n, h, w, c, stride, before, after }, PadShortcut::check)
+}
+
+/// The four dimensions of an image tensor, or an error of operation `op`.
+pub(crate) fn image(op: &'static str, x: &[usize]) -> Result<[usize; 4]> {
+    x.try_into().map_err(|_| Error::shape(op, format!("expected an image [N, H, W, C], found {x:?}")))
+}
+
+/// Returns `geometry` if `check` accepts it.
+pub(crate) fn checked<G>(
+    op: &'static str,
+    geometry: G,
+    check: impl Fn(&G) -> Result<(), ShapeError>,
+) -> Result<G> {
+    check(&geometry).map_err(|e| Error::shape(op, e.to_string()))?;
+    Ok(geometry)
+}

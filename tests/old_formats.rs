@@ -1,0 +1,80 @@
+//! Files written in earlier formats still load and describe the same networks.
+
+use lopper_engine::train::Checkpoint;
+use lopper_engine::{Device, Graph, Tensor, file};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Kinds of the layers that format 1 can describe, in the order of the fixture's nodes.
+const KINDS: [&str; 19] = [
+    "input",
+    "conv2d",
+    "batch norm",
+    "relu",
+    "max pool",
+    "grouped conv2d",
+    "relu6",
+    "add",
+    "pad shortcut",
+    "avg pool",
+    "compact conv2d",
+    "concat",
+    "adaptive max pool",
+    "adaptive avg pool",
+    "flatten",
+    "flatten",
+    "concat",
+    "dropout",
+    "linear",
+];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format1").join(name)
+}
+
+fn kinds(graph: &Graph) -> Vec<&'static str> {
+    graph.nodes().iter().map(|node| node.layer.kind()).collect()
+}
+
+/// Asserts that `graph` gives the logits that were computed when the fixture `name` was written.
+#[track_caller]
+fn assert_logits(name: &str, graph: &Graph) {
+    let stored = std::fs::read_to_string(fixture("logits.json")).unwrap();
+    let stored: BTreeMap<String, Vec<f32>> = serde_json::from_str(&stored).unwrap();
+    let images = Tensor::from_fn(&[2, 9, 10, 3], |i| ((i * 37 + 33) % 41) as f32 / 41.0 - 0.48);
+    let logits = graph.logits(&Device::cpu(), images).unwrap();
+    assert_eq!(logits.len(), stored[name].len());
+    for (got, want) in logits.data().iter().zip(&stored[name]) {
+        assert!((got - want).abs() <= 1e-5, "{name}: {got}, expected {want}");
+    }
+}
+
+#[test]
+fn a_model_of_format_1_gives_the_same_logits() {
+    let graph = file::load(fixture("model.safetensors")).unwrap();
+    assert_eq!(kinds(&graph), KINDS);
+    assert_logits("model", &graph);
+}
+
+#[test]
+fn a_model_of_format_1_is_saved_in_the_current_format() {
+    let graph = file::load(fixture("model.safetensors")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    file::save(&graph, &path).unwrap();
+    let again = file::load(&path).unwrap();
+    assert_eq!(kinds(&again), KINDS);
+    assert_logits("model", &again);
+}
+
+#[test]
+fn a_checkpoint_of_format_1_keeps_its_network_and_position() {
+    let checkpoint = Checkpoint::read(fixture("checkpoint.safetensors")).unwrap();
+    assert_eq!((checkpoint.position.epoch, checkpoint.position.batch), (1, 2));
+    assert_eq!(checkpoint.history.len(), 1);
+    assert_logits("checkpoint", &checkpoint.graph);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("checkpoint.safetensors");
+    checkpoint.write(&path).unwrap();
+    assert_logits("checkpoint", &Checkpoint::read(&path).unwrap().graph);
+}
