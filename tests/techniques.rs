@@ -106,6 +106,13 @@ fn options_of_training_are_checked() {
     assert!(train("clip_norm = 1, groups = [{ params = \"*\" }]").is_ok());
 }
 
+#[test]
+fn a_summary_lists_rewrites_callbacks_and_objectives() {
+    let keys = "distill = {}\nteacher = \"first\"\nsparsify = { sparsity = 0.5 }\nprune = {}\n\
+                train = { epochs = 2, learning_rate = 1e-3 }";
+    assert_eq!(stage(keys).summary(), "prune, sparsify, distill, 2 epochs");
+}
+
 /// A checkpoint is resumed only if the identity of its stage is unchanged.
 #[test]
 fn the_identity_of_a_stage_contains_all_that_bits_depend_on() {

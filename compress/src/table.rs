@@ -46,12 +46,12 @@ macro_rules! techniques {
     };
 }
 
-// In the order in which a stage applies them and a summary lists them.
+// In the order in which a stage applies rewrites, and in which errors list the keys.
 techniques! {
     prune: PruneStage,
     fold: Option<FoldConfig>,
     factorize: Option<FactorizeConfig>,
     compact: Option<CompactConfig>,
-    sparsify: Option<SparsifyConfig>,
     distill: DistillStage,
+    sparsify: Option<SparsifyConfig>,
 }

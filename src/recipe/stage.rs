@@ -21,7 +21,7 @@ pub struct Stage {
     pub head: Head,
     /// Earlier stage or model file to start from. Without this and `arch`, the previous stage.
     pub from: Option<String>,
-    /// Techniques, in the order of their table: at most one rewrite, then those that act on the training.
+    /// Techniques, in the order of their table. At most one is a rewrite and at most one an objective.
     pub techniques: Vec<Arc<dyn Technique>>,
     /// Training after the rewrite.
     pub train: Option<TrainConfig>,
@@ -124,7 +124,9 @@ impl Stage {
     /// Summarizes the stage in a few words.
     pub fn summary(&self) -> String {
         let mut parts: Vec<String> = self.arch.iter().cloned().collect();
-        parts.extend(self.techniques.iter().map(|technique| technique.kind().name.to_string()));
+        let mut kinds: Vec<Kind> = self.techniques.iter().map(|technique| technique.kind()).collect();
+        kinds.sort_by_key(|kind| kind.role);
+        parts.extend(kinds.iter().map(|kind| kind.name.to_string()));
         if let Some(train) = &self.train {
             parts.push(format!("{} epoch{}", train.epochs, if train.epochs == 1 { "" } else { "s" }));
         }

@@ -9,8 +9,8 @@ use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The place of a technique in a stage of a recipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The place of a technique in a stage of a recipe, in the order in which summaries list them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Rewrites the network, before it is trained. A stage has at most one of these.
     Rewrite,
