@@ -36,7 +36,7 @@ pub(super) struct FullyConnected<'g> {
     pub linear: &'g Linear,
     /// The pool folded into the weight: from the map to the layer's inputs, one filter per image.
     pub pool: Option<AdaptivePool2d>,
-    /// The zeros of the weight, pooled like the weight.
+    /// The zeros of the weight, after pooling.
     pub pattern: Pattern,
 }
 

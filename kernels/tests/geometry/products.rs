@@ -7,6 +7,7 @@ use half::bf16;
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
 use lopper_kernels::params::{Activation, Dtype, Trans};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{Linear, Matmul};
 
@@ -64,7 +65,12 @@ fn linear_layers() {
         let x = draw.values(integers, g.n * g.inputs);
         let w = draw.values(integers, g.inputs * g.outputs);
         // Weights that are exact in bf16.
-        let w: Buffer = w.iter().map(|&w| bf16::from_f32(w).to_f32()).collect();
+        let mut w: Buffer = w.iter().map(|&w| bf16::from_f32(w).to_f32()).collect();
+        let live = if draw.one_in(2) { draw.flags(g.outputs) } else { vec![true; g.outputs] };
+        for (row, _) in w.chunks_exact_mut(g.inputs).zip(&live).filter(|(_, live)| !**live) {
+            row.fill(0.0);
+        }
+        let pattern = Pattern::of(&w, [g.outputs, 1, g.inputs]);
         let (bias, dy) = (draw.values(integers, g.outputs), draw.values(integers, g.n * g.outputs));
         let forward = |of: fn(&[f32]) -> Vec<f64>| {
             wanted(dy.len(), |y| reference::linear_forward(&g, &of(&x), &of(&w), Some(&of(&bias)), y))
@@ -84,7 +90,7 @@ fn linear_layers() {
             };
             let y = filled(dy.len(), |y| cpu::linear_forward(cpu, &g, &x, &w, Some(&bias), y));
             check("y", g.inputs + 1, y, &forward(wide), &forward(magnitude));
-            let packed = PackedLinear::stored(cpu, &g, &w, storage);
+            let packed = PackedLinear::masked(cpu, &g, &w, &pattern, storage);
             let epilogue = Epilogue { bias: Some(&bias), residual: None, activation };
             let y = filled(dy.len(), |y| cpu::linear_forward_packed(cpu, &g, &x, &packed, &epilogue, y));
             check(packed.kernel(), g.inputs + 1, y, &activated, &forward(magnitude));
