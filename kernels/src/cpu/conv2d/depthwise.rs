@@ -13,7 +13,7 @@ use crate::cpu::Cpu;
 use crate::cpu::conv2d::{Epilogue, Windows, sum_chunks, tap_offsets};
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
-use crate::cpu::ops::activation::activate;
+use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;

@@ -17,6 +17,7 @@ mod input_grad;
 mod layout;
 mod packed;
 mod padded;
+mod partial_sums;
 mod scatter;
 mod weight_grad;
 mod windows;
@@ -28,7 +29,7 @@ pub use input_grad::conv2d_input_grad;
 pub use packed::{PackedConv2d, conv2d_forward, conv2d_forward_packed};
 pub use weight_grad::conv2d_weight_grad;
 
-pub(super) use weight_grad::sum_chunks;
+pub(super) use partial_sums::sum_chunks;
 pub(super) use windows::{Windows, tap_offsets};
 
 use crate::params::Activation;

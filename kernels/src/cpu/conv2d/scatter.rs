@@ -3,7 +3,7 @@
 use super::Epilogue;
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::ops::activation::activate;
+use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::params::Activation;
 use rayon::prelude::*;

@@ -11,7 +11,8 @@
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
-use crate::cpu::gemm::panels::{Panel, Strided, split_columns};
+use crate::cpu::gemm::panels::{Panel, split_columns};
+use crate::cpu::gemm::strided::Strided;
 use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Tile};
 use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::simd::{Kernel, Simd};

@@ -2,5 +2,7 @@
 
 pub(in crate::cpu) mod matmul;
 pub(in crate::cpu) mod panels;
+pub(in crate::cpu) mod strided;
+mod table;
 pub(in crate::cpu) mod tile;
 pub(in crate::cpu) mod tile_kernel;

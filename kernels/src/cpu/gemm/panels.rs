@@ -1,4 +1,4 @@
-//! Division of a matrix product's columns into panels, and packing of B into them.
+//! Division of a matrix product's columns into panels.
 //!
 //! A panel holds NR columns of B, row by row, so that the tile kernel reads it as one aligned stream. The last columns
 //! are padded with zeros to whole vectors.
@@ -63,45 +63,6 @@ pub(in crate::cpu) fn packed_len(panels: &[Panel], k: usize) -> usize {
     panels.iter().map(|panel| panel.kernel.packed_len(k)).sum()
 }
 
-/// A strided matrix: element `(k, j)` is `data[k * k_step + j * j_step]`, or `data[k * k_step + columns[j] * j_step]`
-/// with a list of columns.
-#[derive(Clone, Copy)]
-pub(in crate::cpu) struct Strided<'a> {
-    pub data: &'a [f32],
-    pub k_step: usize,
-    pub j_step: usize,
-    /// The columns to pack, unless they are all columns in order.
-    pub columns: Option<&'a [u32]>,
-}
-
-impl Strided<'_> {
-    /// Copies rows `rows` of the packed columns `columns` to `to`, `nr` floats per row, with zeros after the columns.
-    pub(in crate::cpu) fn copy(&self, rows: Range<usize>, columns: Range<usize>, nr: usize, to: &mut [f32]) {
-        let (width, to) = (columns.len(), &mut to[..rows.len() * nr]);
-        if self.j_step == 1 && self.columns.is_none() {
-            for (k, row) in rows.zip(to.chunks_exact_mut(nr)) {
-                row[..width].copy_from_slice(&self.data[k * self.k_step + columns.start..][..width]);
-                row[width..].fill(0.0);
-            }
-            return;
-        }
-        // A transposition: sixteen rows at a time keep the output in the L1 cache.
-        const ROWS: usize = 16;
-        for (first, to) in rows.step_by(ROWS).zip(to.chunks_mut(ROWS * nr)) {
-            for (j, column) in columns.clone().enumerate() {
-                let column = self.columns.map_or(column, |listed| listed[column] as usize);
-                let column = &self.data[first * self.k_step + column * self.j_step..];
-                for (k, row) in to.chunks_exact_mut(nr).enumerate() {
-                    row[j] = column[k * self.k_step];
-                }
-            }
-            for row in to.chunks_exact_mut(nr) {
-                row[width..].fill(0.0);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,31 +85,6 @@ mod tests {
                 let wasted = panels.iter().map(|p| p.kernel.nr).sum::<usize>() - n;
                 assert!(wasted < lanes, "{} wastes {wasted} of {n} columns", cpu.isa());
             }
-        }
-    }
-
-    #[test]
-    fn both_orders_pack_alike() {
-        let tiles = Cpu::with_isa(Isa::Portable).unwrap().backend.tiles(Types::F32);
-        let (k, n) = (37, 13);
-        let rows: Vec<f32> = (0..k * n).map(|i| i as f32).collect();
-        let columns: Vec<f32> = (0..n * k).map(|i| rows[i % k * n + i / k]).collect();
-        for panel in split_columns(tiles, n, k, 0) {
-            let mut packed = [vec![-1.0; 8 * k], vec![-1.0; 8 * k]];
-            Strided { data: &rows, k_step: n, j_step: 1, columns: None }.copy(
-                0..k,
-                panel.columns(),
-                8,
-                &mut packed[0],
-            );
-            Strided { data: &columns, k_step: 1, j_step: k, columns: None }.copy(
-                0..k,
-                panel.columns(),
-                8,
-                &mut packed[1],
-            );
-            assert_eq!(packed[0], packed[1]);
-            assert_eq!(packed[0][8], rows[n + panel.start]);
         }
     }
 }

@@ -19,8 +19,8 @@
 //! Eight row pointers, the B pointer and the index also fit in the general-purpose registers.
 
 use crate::cpu::gemm::tile_kernel::Element;
-use crate::cpu::ops::activation::activate;
 use crate::cpu::simd::Simd;
+use crate::cpu::simd::activate::activate;
 use crate::params::Activation;
 
 /// The maximum number of rows of a tile on any instruction set.

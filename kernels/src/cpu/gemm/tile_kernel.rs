@@ -8,13 +8,9 @@
 //! An entry owns the layout of its packed B: it packs panels and states their length. A kernel that reads B in another
 //! order, such as one for int8 that interleaves four steps of the reduction, is one more entry.
 
-use crate::cpu::device::isa::Backend;
-use crate::cpu::gemm::panels::Strided;
+use crate::cpu::gemm::strided::Strided;
 use crate::cpu::gemm::tile::{MAX_NR, Tile};
 use crate::cpu::simd::Simd;
-use crate::cpu::simd::portable;
-#[cfg(target_arch = "x86_64")]
-use crate::cpu::simd::{avx2, avx512};
 use crate::dtype::Dtype;
 use half::{bf16, slice::HalfFloatSliceExt};
 use std::ops::Range;
@@ -88,22 +84,6 @@ impl TileKernel {
     ) {
         let bytes = self.packed_bytes(rows.len());
         (self.pack)(matrix, rows, columns, self.nr, &mut packed[..bytes]);
-    }
-}
-
-impl Backend {
-    /// The tile kernels of this instruction set for products of these types, ordered by the number of vectors in a row,
-    /// starting at one.
-    pub(in crate::cpu) fn tiles(self, types: Types) -> &'static [TileKernel] {
-        let table: &[TileKernel] = match self {
-            Self::Portable(_) => &portable::TILES,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) => &avx2::TILES,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => &avx512::TILES,
-        };
-        let tiles = table.chunk_by(|a, b| a.types == b.types).find(|tiles| tiles[0].types == types);
-        tiles.unwrap_or_else(|| panic!("no tile kernel multiplies {} by {} to {}", types.a, types.b, types.c))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Vectors: the trait over which every kernel is written, and the instruction sets that implement it.
 
+pub(in crate::cpu) mod activate;
 #[cfg(target_arch = "x86_64")]
 pub(in crate::cpu) mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -7,7 +7,7 @@ use crate::cpu::Cpu;
 use crate::cpu::conv2d::scatter::Scatter;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::gemm::tile::{load_lanes, store_lanes};
-use crate::cpu::ops::activation::activate;
+use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 
