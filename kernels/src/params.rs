@@ -3,15 +3,7 @@
 
 pub use crate::activation::{Activation, EXAMPLES as ACTIVATIONS, Saved};
 pub use crate::dtype::Dtype;
-
-/// Whether a matrix is read as stored or transposed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Trans {
-    /// As stored, row-major.
-    No,
-    /// Transposed: element `(i, j)` is stored at row `j`, column `i`.
-    Yes,
-}
+pub use crate::shapes::Trans;
 
 /// The origin of a batch norm's statistics. If they come from the batch, gradients also flow through them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::panels::Panel;
-use crate::cpu::gemm::tile::{MAX_NR, Tile};
+use crate::cpu::gemm::tile::{MAX_NR, Rows, Tile};
 use rayon::prelude::*;
 
 /// The number of windows per task, rounded down to whole tiles: enough to use a panel loaded from memory often, few
@@ -116,7 +116,8 @@ impl ImplicitGemm<'_> {
                     let plain = Epilogue::default();
                     let tile = Panel { start: 0, ..*panel };
                     self.panel(&tile, &shape, rows, &local, scattered.as_mut_ptr(), &plain);
-                    scatter.expand(cpu, panel.columns(), &out[..count], scattered, MAX_NR, &self.epilogue, y);
+                    let rows = scattered.chunks_exact(MAX_NR);
+                    scatter.expand(cpu, panel.columns(), &out[..count], rows, &self.epilogue, y);
                 }
             }
         }
@@ -146,28 +147,27 @@ impl ImplicitGemm<'_> {
                 let (segments, len) =
                     (segments_each.min(segments - first_segment), len_each.min(len - first_k));
                 let offset = panel.first_byte() + kernel.packed_bytes(step);
-                let b = self.packed[offset..].as_ptr();
+                let b = &self.packed[offset..];
                 let bytes = kernel.packed_bytes(segments * len);
                 for p in (0..count).step_by(kernel.mr) {
-                    let tile = Tile {
+                    let rows = Rows {
+                        rows: rows.as_ptr().wrapping_add(first_segment * stride + p),
                         segments,
                         len,
-                        rows: rows.as_ptr().wrapping_add(first_segment * stride + p),
                         row_stride: stride,
                         a_offset: panel.a_offset + first_k,
                         a_step: 1,
-                        b,
-                        // The next chunk, or the next panel, follows in memory.
-                        next: if count <= FEW { b.wrapping_add(bytes + bytes * p / count) } else { b },
-                        c: c.wrapping_add(panel.start),
-                        out: out[p..].as_ptr(),
-                        m: kernel.mr.min(count - p),
-                        n: panel.width,
-                        accumulate: step > 0,
-                        bias: if last { at_column(epilogue.bias) } else { std::ptr::null() },
-                        residual: if last { at_column(epilogue.residual) } else { std::ptr::null() },
-                        activation: if last { epilogue.activation } else { Default::default() },
                     };
+                    let size = [kernel.mr.min(count - p), panel.width];
+                    let mut tile = Tile::new(rows, b, c.wrapping_add(panel.start), &out[p..], size, step > 0);
+                    if count <= FEW {
+                        // The next chunk, or the next panel, follows in memory.
+                        tile.next = tile.b.wrapping_add(bytes + bytes * p / count);
+                    }
+                    if last {
+                        (tile.bias, tile.residual) = (at_column(epilogue.bias), at_column(epilogue.residual));
+                        tile.activation = epilogue.activation;
+                    }
                     // SAFETY: the panel's kernel comes from a backend that this machine supports. Each of the
                     // `segments × stride` row pointers leads to the windows' `row_len ≥ a_offset + len` floats, in
                     // `source` or in `zeros`. B holds `k` rows from the panel's first byte on, packed by this kernel. The

@@ -8,6 +8,7 @@ use crate::cpu::simd::{Kernel, Simd};
 use crate::params::Activation;
 use rayon::prelude::*;
 use std::ops::Range;
+use std::slice::ChunksExact;
 
 /// The mapping from the columns of a product to their places in rows of `width` floats.
 pub(super) struct Scatter {
@@ -36,21 +37,20 @@ impl Scatter {
 
     /// Writes the output columns that belong to the computed columns `columns`. The range starts at the output column
     /// of the first one (at 0 if it is the first computed column overall) and ends before the next computed column (at
-    /// the width if there is none). `computed` holds rows of `row_len` floats, one per pixel offset in `pixels`.
+    /// the width if there is none). `computed` are rows, one per pixel offset in `pixels`.
     pub(super) fn expand(
         &self,
         cpu: &Cpu,
         columns: Range<usize>,
         pixels: &[usize],
-        computed: &[f32],
-        row_len: usize,
+        computed: ChunksExact<f32>,
         epilogue: &Epilogue,
         y: Shared,
     ) {
         let live = &self.outputs[columns.clone()];
         let start = if columns.start == 0 { 0 } else { live[0] as usize };
         let end = self.outputs.get(columns.end).map_or(self.width, |&column| column as usize);
-        for (&pixel, row) in pixels.iter().zip(computed.chunks_exact(row_len)) {
+        for (&pixel, row) in pixels.iter().zip(computed) {
             // SAFETY: only this task writes these columns of this pixel.
             let out = unsafe { y.range(pixel + start, end - start) };
             self.put_constants(start..end, epilogue, out);

@@ -25,11 +25,11 @@ use crate::cpu::conv2d::depthwise;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::panels::{Panel, split_columns};
-use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Tile, load_lanes, store_lanes};
+use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Rows, Tile, load_lanes, store_lanes};
 use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::simd::{Kernel, Simd};
-use crate::params::Activation;
 use crate::shapes::Conv2d;
+use bytemuck::cast_slice;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -181,27 +181,18 @@ impl WeightGrad<'_> {
                 let (run, start) = (self.run, panel.start - first_tap * self.run);
                 let channel = group * self.g.c / self.g.groups;
                 self.cpu.dispatch(PackWindows { rows, start, run, channel, count, panel, packed });
-                let tile = Tile {
-                    segments: 1,
-                    len: count,
-                    rows: a.as_ptr(),
-                    row_stride: MAX_MR,
-                    a_offset: 0,
-                    a_step: lanes,
-                    b: packed.as_ptr().cast(),
-                    next: packed.as_ptr().cast(),
-                    c: c.wrapping_add(panel.start),
-                    out: out.as_ptr(),
-                    m: 0,
-                    n: panel.width,
-                    accumulate: first > pixels.start,
-                    bias: std::ptr::null(),
-                    residual: std::ptr::null(),
-                    activation: Activation::None,
-                };
                 for i in (0..filters.len()).step_by(panel.kernel.mr) {
-                    let (rows, out) = (a[i..].as_ptr(), out[i..].as_ptr());
-                    let tile = Tile { rows, out, m: panel.kernel.mr.min(filters.len() - i), ..tile };
+                    let rows = Rows {
+                        rows: a[i..].as_ptr(),
+                        segments: 1,
+                        len: count,
+                        row_stride: MAX_MR,
+                        a_offset: 0,
+                        a_step: lanes,
+                    };
+                    let size = [panel.kernel.mr.min(filters.len() - i), panel.width];
+                    let (c, accumulate) = (c.wrapping_add(panel.start), first > pixels.start);
+                    let tile = Tile::new(rows, cast_slice(packed), c, &out[i..], size, accumulate);
                     // SAFETY: the kernel comes from a backend that this machine supports. A strip holds `count` steps
                     // of `lanes` filters, B has `count` rows of `nr` floats, and the tables have MAX_MR entries from
                     // `i` on. Only this task writes these rows and columns of the partial gradient.

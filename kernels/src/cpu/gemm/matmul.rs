@@ -13,10 +13,10 @@ use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::panels::{Panel, split_columns};
 use crate::cpu::gemm::strided::Strided;
-use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Tile};
+use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Rows, Tile};
 use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::simd::{Kernel, Simd};
-use crate::params::{Activation, Trans};
+use crate::params::Trans;
 use crate::shapes::Matmul;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -80,24 +80,18 @@ impl Product<'_> {
                 let start = |i: usize| (row + i.min(m - 1)) * self.row_step + first_k * self.k_step;
                 let pointers: [*const f32; MAX_MR] = std::array::from_fn(|i| self.a[start(i)..].as_ptr());
                 let out: [usize; MAX_MR] = std::array::from_fn(|i| (row + i) * self.n);
-                let tile = Tile {
+                let rows = Rows {
+                    rows: pointers.as_ptr(),
                     segments: 1,
                     len,
-                    rows: pointers.as_ptr(),
                     row_stride: MAX_MR,
                     a_offset: 0,
                     a_step: self.k_step,
-                    b: packed.as_ptr().cast(),
-                    next: packed.as_ptr().cast(),
-                    c: c.as_mut_ptr().wrapping_add(panel.start),
-                    out: out.as_ptr(),
-                    m,
-                    n: panel.width,
-                    accumulate: self.accumulate || first_k > 0,
-                    bias: std::ptr::null(),
-                    residual: std::ptr::null(),
-                    activation: Activation::None,
                 };
+                let c = c.as_mut_ptr().wrapping_add(panel.start);
+                let accumulate = self.accumulate || first_k > 0;
+                let tile =
+                    Tile::new(rows, bytemuck::cast_slice(packed), c, &out, [m, panel.width], accumulate);
                 // SAFETY: the kernel comes from a backend that this machine supports. Row `i` of A has `len` elements
                 // from `first_k` on, and B has `len` rows of `nr` floats. Only this task writes these rows of the
                 // panel's columns of C.

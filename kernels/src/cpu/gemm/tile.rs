@@ -61,6 +61,51 @@ pub(in crate::cpu) struct Tile {
     pub activation: Activation,
 }
 
+/// The rows of A that a tile multiplies; the fields are those of [`Tile`].
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Rows {
+    pub rows: *const *const f32,
+    pub segments: usize,
+    pub len: usize,
+    pub row_stride: usize,
+    pub a_offset: usize,
+    pub a_step: usize,
+}
+
+impl Tile {
+    /// A tile of `[m, n]` sums, without an epilogue, that prefetches its own B.
+    pub(in crate::cpu) fn new(
+        rows: Rows,
+        b: &[u8],
+        c: *mut f32,
+        out: &[usize],
+        [m, n]: [usize; 2],
+        accumulate: bool,
+    ) -> Self {
+        let Rows { rows, segments, len, row_stride, a_offset, a_step } = rows;
+        let (b, out, none) = (b.as_ptr(), out.as_ptr(), std::ptr::null());
+        let (bias, residual, activation) = (none, none, Activation::None);
+        Self {
+            segments,
+            len,
+            rows,
+            row_stride,
+            a_offset,
+            a_step,
+            b,
+            next: b,
+            c,
+            out,
+            m,
+            n,
+            accumulate,
+            bias,
+            residual,
+            activation,
+        }
+    }
+}
+
 /// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer with batch size 1, is limited by
 /// the speed at which B arrives from memory. It has a separate loop that does no work for missing rows.
 ///

@@ -74,5 +74,5 @@ pub fn conv2d_compact_forward(
     assert_eq!([x.dtype(), y.dtype()], [Dtype::F32; 2], "the images are f32");
     epilogue.check(g.o, y);
     let name = |blocking: &Blocking| kernel!(blocking.tile, "conv2d_compact_forward");
-    w.selected.run(cuda, g, [x, &w.weight], epilogue.arg(), w.fill.address(), y, name)
+    w.selected.run(cuda, g, [x, &w.weight], (epilogue.arg(), w.fill.address()), y, name)
 }

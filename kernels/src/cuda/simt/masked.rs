@@ -42,5 +42,6 @@ pub fn conv2d_masked_forward(
     check(g, x, w, y);
     epilogue.check(g.o, y);
     let end = epilogue.arg();
-    mask.0.run(cuda, g, [x, w], end, end.bias, y, |blocking| kernel!(blocking.tile, "conv2d_masked_forward"))
+    mask.0
+        .run(cuda, g, [x, w], (end, end.bias), y, |blocking| kernel!(blocking.tile, "conv2d_masked_forward"))
 }

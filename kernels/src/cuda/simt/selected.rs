@@ -86,8 +86,7 @@ impl Selected {
         cuda: &Cuda,
         g: &Conv2d,
         [x, w]: [&DeviceBuffer; 2],
-        end: EpilogueArg,
-        dead: u64,
+        (end, dead): (EpilogueArg, u64),
         y: &mut DeviceBuffer,
         name: impl Fn(&Blocking) -> &'static str,
     ) -> Result<()> {

@@ -1,7 +1,8 @@
 //! Transformed filters `U = G g Gᵀ`, packed for the products of all points.
 
+use super::tiling::{BLOCK, SKEW, TOGETHER, Tiling};
 use super::transform::both_sides;
-use super::{BLOCK, SKEW, TOGETHER, Tiling, f2, f4};
+use super::{f2, f4};
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};

@@ -12,8 +12,10 @@
 //!  y = Aᵀ M A
 //! ```
 
-use super::filters::TransformFilters;
-use super::{Direction, Filters, POINTS, Pass, SKEW, SMALL, Tiling, Winograd};
+use super::filters::{Direction, Filters, TransformFilters};
+use super::pass::Pass;
+use super::product::Winograd;
+use super::tiling::{POINTS, SKEW, SMALL, Tiling};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;

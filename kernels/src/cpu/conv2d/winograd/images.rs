@@ -1,9 +1,11 @@
 //! The two ends of Winograd's algorithm: from the image to V, and from M to the image.
 
+use super::pass::Pass;
 use super::patches::pixels;
+use super::tiling::Tiling;
 use super::transform::{Map, both_sides};
-use super::{Epilogue, Pass, Tiling};
 use crate::cpu::Cpu;
+use crate::cpu::conv2d::Epilogue;
 use crate::cpu::conv2d::scatter::Scatter;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::gemm::tile::{load_lanes, store_lanes};
@@ -102,7 +104,8 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> Kernel
                 }
             }
             if let (Some(scatter), Some(computed)) = (p.scatter, &computed) {
-                scatter.expand(self.cpu, 0..p.columns, pixels, computed, p.columns, &p.epilogue, self.y);
+                let rows = computed.chunks_exact(p.columns);
+                scatter.expand(self.cpu, 0..p.columns, pixels, rows, &p.epilogue, self.y);
             }
         }
     }

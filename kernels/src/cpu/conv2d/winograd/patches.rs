@@ -1,8 +1,8 @@
 //! Image patches, transformed and packed in the order in which the tile kernel reads them. They are one operand of the
 //! weight gradient's products, whose reduction runs over tiles.
 
+use super::tiling::{PATCH, POINTS, SIDE, SKEW};
 use super::transform::{Map, both_sides};
-use super::{PATCH, POINTS, SIDE, SKEW};
 use crate::cpu::gemm::panels::{Panel, packed_len};
 use crate::cpu::gemm::tile::load_lanes;
 use crate::cpu::simd::{Kernel, Simd};

@@ -26,18 +26,18 @@
 
 use super::f4::{FilterGrad, Input, OutputGrad};
 use super::patches::{Source, Span, TransformPatches, even_share};
+use super::tiling::{PATCH, POINTS, SIDE, SKEW, Tiling, refuses};
 use super::transform::{Map, both_sides};
-use super::{PATCH, POINTS, SIDE, SKEW, Tiling, refuses};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::sum_chunks;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};
-use crate::cpu::gemm::tile::{MAX_MR, Tile};
+use crate::cpu::gemm::tile::{MAX_MR, Rows, Tile};
 use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::simd::{Kernel, Simd};
-use crate::params::Activation;
 use crate::shapes::Conv2d;
+use bytemuck::cast_slice;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -132,7 +132,7 @@ impl WeightGrad<'_> {
             let step = first..(first + self.step).min(tiles.end);
             self.transform::<PATCH, _>(&self.x, Input, block.channels, &step, v);
             self.transform::<SIDE, _>(&self.dy, OutputGrad, block.filters, &step, y);
-            block.multiply(step.len(), v, y, first > tiles.start, u, rows, out);
+            block.multiply(step.len(), [&*v, &*y], first > tiles.start, u, rows, out);
         }
         u
     }
@@ -157,7 +157,7 @@ impl WeightGrad<'_> {
                         self.cpu.with_workspace(|Workspace { rows, out, floats }| {
                             let u = Workspace::floats(floats, POINTS * block.point_len());
                             let (v, y) = (&v[block.channels.offset..], &y[block.filters.offset..]);
-                            block.multiply(step.len(), v, y, false, u, rows, out);
+                            block.multiply(step.len(), [v, y], false, u, rows, out);
                             block.finish(self, u, first > 0, dw, 0);
                         });
                     },
@@ -230,8 +230,7 @@ impl Block<'_> {
     fn multiply(
         &self,
         count: usize,
-        v: &[f32],
-        y: &[f32],
+        [v, y]: [&[f32]; 2],
         accumulate: bool,
         u: &mut [f32],
         rows: &mut Vec<*const f32>,
@@ -252,24 +251,18 @@ impl Block<'_> {
             for panel in &channels.panels {
                 let kernel = panel.kernel;
                 for filter in (0..filters.len).step_by(kernel.mr) {
-                    let tile = Tile {
+                    let rows = Rows {
+                        rows: rows[filter..].as_ptr(),
                         segments: 1,
                         len: count,
-                        rows: rows[filter..].as_ptr(),
                         row_stride: MAX_MR,
                         a_offset: point * filters.point_len,
                         a_step: lanes,
-                        b: v[panel.offset..].as_ptr().cast(),
-                        next: v[panel.offset..].as_ptr().cast(),
-                        c: u.as_mut_ptr().wrapping_add(panel.start),
-                        out: out[filter..].as_ptr(),
-                        m: kernel.mr.min(filters.len - filter),
-                        n: panel.width,
-                        accumulate,
-                        bias: std::ptr::null(),
-                        residual: std::ptr::null(),
-                        activation: Activation::None,
                     };
+                    let c = u.as_mut_ptr().wrapping_add(panel.start);
+                    let size = [kernel.mr.min(filters.len - filter), panel.width];
+                    let b = cast_slice(&v[panel.offset..]);
+                    let tile = Tile::new(rows, b, c, &out[filter..], size, accumulate);
                     // SAFETY: the kernel comes from a backend that this machine supports. In each point, a strip has
                     // `count` steps of `lanes` filters and a panel of V has `count` rows of NR floats. U has
                     // `filters.len` rows of `width ≥ start + n` floats, and the tables have MAX_MR entries from each

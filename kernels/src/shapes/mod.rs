@@ -1,0 +1,20 @@
+//! The checked geometry of each operation: its input, its output, its cost.
+//!
+//! A geometry is a plain value with public fields. `check` rejects one that cannot be computed; all other functions
+//! may assume that the geometry is valid.
+
+mod batch_norm;
+mod conv2d;
+mod error;
+mod linear;
+mod matmul;
+mod pool;
+mod shortcut;
+
+pub use batch_norm::BatchNorm;
+pub use conv2d::Conv2d;
+pub use error::ShapeError;
+pub use linear::Linear;
+pub use matmul::{Matmul, Trans};
+pub use pool::{AdaptivePool2d, Pool2d};
+pub use shortcut::PadShortcut;
