@@ -38,7 +38,7 @@ __device__ __forceinline__ float sigmoid(float x) { return __fdividef(1, 1 + exp
 
 /// `ActivationArg` in ops/activation.rs.
 struct Activation {
-    enum { CLAMP = 0, SIGMOID = 1 };
+    enum { CLAMP = 0, SIGMOID = 1, SILU = 2 };
 
     Clamp clamp;
     int function;
@@ -46,6 +46,7 @@ struct Activation {
     __device__ __forceinline__ float operator()(float x) const {
         switch (function) {
             case SIGMOID: return sigmoid(x);
+            case SILU: return x * sigmoid(x);
             default: return clamp(x);
         }
     }
@@ -54,6 +55,10 @@ struct Activation {
     __device__ __forceinline__ float gradient(float saved, float dy) const {
         switch (function) {
             case SIGMOID: return dy * (saved * (1 - saved));
+            case SILU: {
+                float s = sigmoid(saved);
+                return dy * (s * (1 + saved * (1 - s)));
+            }
             default: return clamp.gradient(saved, dy);
         }
     }

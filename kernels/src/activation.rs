@@ -26,6 +26,8 @@ pub enum Activation {
     },
     /// `1 / (1 + e⁻ˣ)`.
     Sigmoid,
+    /// `x / (1 + e⁻ˣ)`.
+    Silu,
 }
 
 /// The value from which an activation computes its gradient; the forward pass saves it.
@@ -46,6 +48,7 @@ impl Activation {
             Self::Relu6 => "relu6",
             Self::Clamp { .. } => "clamp",
             Self::Sigmoid => "sigmoid",
+            Self::Silu => "silu",
         }
     }
 
@@ -68,7 +71,7 @@ impl Activation {
             Self::Relu => Some([0.0, f32::INFINITY]),
             Self::Relu6 => Some([0.0, 6.0]),
             Self::Clamp { low, high } => Some([low, high]),
-            Self::Sigmoid => None,
+            Self::Sigmoid | Self::Silu => None,
         }
     }
 
@@ -76,6 +79,7 @@ impl Activation {
     pub fn saved(self) -> Saved {
         match self {
             Self::None | Self::Relu | Self::Relu6 | Self::Clamp { .. } | Self::Sigmoid => Saved::Output,
+            Self::Silu => Saved::Input,
         }
     }
 
@@ -84,6 +88,7 @@ impl Activation {
         match self {
             Self::None | Self::Relu | Self::Relu6 | Self::Clamp { .. } => 0,
             Self::Sigmoid => 1,
+            Self::Silu => 2,
         }
     }
 
@@ -96,6 +101,7 @@ impl Activation {
             Self::Relu6 => visitor.visit(Clamp { low: 0.0, high: 6.0 }),
             Self::Clamp { low, high } => visitor.visit(Clamp { low, high }),
             Self::Sigmoid => visitor.visit(Sigmoid),
+            Self::Silu => visitor.visit(Silu),
         }
     }
 
@@ -202,6 +208,23 @@ impl Function for Sigmoid {
     }
 }
 
+/// The sigmoid-weighted linear unit (Elfwing, Uchibe & Doya 2017).
+#[derive(Clone, Copy)]
+struct Silu;
+
+impl Function for Silu {
+    #[inline(always)]
+    fn apply<F: Float>(self, x: F) -> F {
+        x * Sigmoid.apply(x)
+    }
+
+    #[inline(always)]
+    fn gradient<F: Float>(self, x: F, dy: F) -> F {
+        let s = Sigmoid.apply(x);
+        dy * (s * (F::ONE + x * (F::ONE - s)))
+    }
+}
+
 /// One value of each activation, for tests.
 pub const EXAMPLES: &[Activation] = &[
     Activation::None,
@@ -209,4 +232,5 @@ pub const EXAMPLES: &[Activation] = &[
     Activation::Relu6,
     Activation::Clamp { low: -1.0, high: 1.0 },
     Activation::Sigmoid,
+    Activation::Silu,
 ];

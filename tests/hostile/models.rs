@@ -132,7 +132,7 @@ fn changed_entries(random: &mut Random, model: &ModelFile) -> Vec<u8> {
         json!([5, 3, 5, 3]),
         json!(vec![0; 1000]),
         activation("Relu"),
-        activation("Silu"),
+        activation("Swish"),
         json!({ "Activation": { "Clamp": { "low": 1.0, "high": -1.0 } } }),
         json!("Add"),
         json!("Concat"),

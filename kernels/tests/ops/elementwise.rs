@@ -2,7 +2,7 @@
 
 use crate::support::{check_exact, filled, integers, narrow, on_each_isa, random};
 use lopper_kernels::cpu::{self, Cpu};
-use lopper_kernels::params::{ACTIVATIONS, Activation};
+use lopper_kernels::params::{ACTIVATIONS, Activation, Saved};
 use lopper_kernels::reference;
 use proptest::prelude::*;
 
@@ -67,6 +67,39 @@ fn nan_is_propagated() {
     for &f in ACTIVATIONS {
         for (isa, y) in on_each_isa(|cpu| filled(33, |y| cpu::activation_forward(cpu, f, &x, y))) {
             assert!(y.iter().all(|y| y.is_nan()), "{isa}, {}", f.name());
+        }
+    }
+}
+
+/// Returns `1 / (1 + e⁻ˣ)`.
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// The reference shares its formulas with the kernels, so both are compared with the definitions.
+#[test]
+fn activations_follow_their_definitions() {
+    type Definition = (Activation, fn(f64) -> f64, fn(f64) -> f64);
+    let definitions: [Definition; 2] = [
+        (Activation::Sigmoid, sigmoid, |x| sigmoid(x) * sigmoid(-x)),
+        (Activation::Silu, |x| x * sigmoid(x), |x| sigmoid(x) + x * sigmoid(x) * sigmoid(-x)),
+    ];
+    let x: Vec<f32> = (-2000..=2000).map(|i| i as f32 / 20.0).collect();
+    let (epsilon, ones) = (f64::from(f32::EPSILON), vec![1.0; x.len()]);
+    for (f, value, derivative) in definitions {
+        for (isa, y) in on_each_isa(|cpu| filled(x.len(), |y| cpu::activation_forward(cpu, f, &x, y))) {
+            let saved = if f.saved() == Saved::Input { &x } else { &y };
+            let dx = filled(x.len(), |dx| {
+                cpu::activation_input_grad(&Cpu::detect(), f, saved, &ones, dx);
+            });
+            for i in 0..x.len() {
+                let (x, y, dx) = (f64::from(x[i]), f64::from(y[i]), f64::from(dx[i]));
+                let error = (y - value(x)).abs();
+                // Below −87, the exponential is larger than any float.
+                assert!(error <= 6.0 * epsilon * value(x).abs() + 1e-35, "{isa} {} of {x}: {y}", f.name());
+                let error = (dx - derivative(x)).abs();
+                assert!(error <= 8.0 * epsilon, "{isa} derivative of {} at {x}: {dx}", f.name());
+            }
         }
     }
 }
