@@ -47,13 +47,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     if arguments.images.is_none() {
         make_images(made.path())?;
     }
-    let mut files = Vec::new();
-    collect(arguments.images.as_deref().unwrap_or(made.path()), &mut files)?;
-    files.sort();
-    files.truncate(arguments.limit);
-    if files.is_empty() {
-        return Err(Error::invalid("--images: the directory has no .jpg or .jpeg files"));
-    }
+    let files = images(arguments.images.as_deref().unwrap_or(made.path()), arguments.limit)?;
 
     let size = usize::from(arguments.size);
     let transform = Transform {
@@ -106,6 +100,18 @@ fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     arguments.options.save(&rows)
+}
+
+/// The first `limit` JPEGs in `directory` and its subdirectories, at least one.
+fn images(directory: &Path, limit: usize) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(directory, &mut files)?;
+    files.sort();
+    files.truncate(limit);
+    if files.is_empty() {
+        return Err(Error::invalid("--images: the directory has no .jpg or .jpeg files"));
+    }
+    Ok(files)
 }
 
 /// Adds the JPEGs in `directory` and its subdirectories to `files`.

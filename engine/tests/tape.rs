@@ -1,5 +1,6 @@
 //! The tape itself: what it keeps, what it refuses, and which gradients it returns.
 
+use lopper_engine::geometry::Conv2dOptions;
 use lopper_engine::layer::{Pool, Window};
 use lopper_engine::tape::Backward;
 use lopper_engine::{Device, Error, Mode, Result, Tape, Tensor};
@@ -82,7 +83,7 @@ fn shapes_that_do_not_fit_are_errors() {
     let nothing = tape.leaf(Tensor::zeros(&[0]));
     let [no_rows, no_columns] = [[0, 3], [2, 0]].map(|shape| tape.leaf(Tensor::zeros(&shape)));
     let no_pixels = tape.leaf(Tensor::zeros(&[1, 4, 0, 3]));
-    let mut conv = |w, bias| tape.conv2d(&image, w, bias, [1; 2], [0; 2], [1; 2], 1).err();
+    let mut conv = |w, bias| tape.conv2d(&image, w, bias, Conv2dOptions::default()).err();
     let of_conv = [conv(&filters, None), conv(&matrix, None), conv(&pointwise, Some(&vector))];
     let others = [
         tape.linear(&matrix, &matrix, Some(&vector)).err(),

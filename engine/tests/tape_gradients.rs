@@ -1,5 +1,6 @@
 //! The gradient of every tape operation against central differences of the reference in f64.
 
+use lopper_engine::geometry::Conv2dOptions;
 use lopper_engine::layer::{FixedWindow, Pool, Window};
 use lopper_engine::ops::Tail;
 use lopper_engine::{Device, Mode, Result, Tape, Tensor, Var};
@@ -88,7 +89,9 @@ fn conv2d() {
         inputs.extend(bias.then(|| noise(&[o], 3)));
         check(
             &inputs,
-            |tape, v| tape.conv2d(&v[0], &v[1], v.get(2), stride, padding, dilation, groups),
+            |tape, v| {
+                tape.conv2d(&v[0], &v[1], v.get(2), Conv2dOptions { stride, padding, dilation, groups })
+            },
             |v| {
                 let mut y = vec![0.0; g.y_len()];
                 oracle::conv2d_forward(&g, &v[0], &v[1], v.get(2).map(Vec::as_slice), &mut y);

@@ -156,7 +156,7 @@ impl Run<'_> {
             Layer::Input { .. } => Err(Error::shape("input", "takes no input")),
             Layer::Conv2d(conv) => {
                 let (w, b) = self.weight_and_bias(node, &conv.weight, conv.bias.as_ref());
-                self.tape.conv2d(x, &w, b.as_ref(), conv.stride, conv.padding, conv.dilation, conv.groups)
+                self.tape.conv2d(x, &w, b.as_ref(), conv.options())
             }
             Layer::CompactConv2d(compact) => self.tape.conv2d_compact(x, compact),
             Layer::Linear(linear) => {

@@ -3,15 +3,29 @@
 use crate::{Error, Result};
 use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut, ShapeError};
 
+/// How a convolution reads its image; the sizes follow from the image and the weight. Pairs are `[height, width]`. By
+/// default, windows are next to each other, without padding, dilation or groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dOptions {
+    /// Step between neighboring windows.
+    pub stride: [usize; 2],
+    /// Zeros on each side.
+    pub padding: [usize; 2],
+    /// Distance between neighboring taps.
+    pub dilation: [usize; 2],
+    /// Independent groups of channels.
+    pub groups: usize,
+}
+
+impl Default for Conv2dOptions {
+    fn default() -> Self {
+        Self { stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1 }
+    }
+}
+
 /// The checked geometry of a convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`.
-pub fn conv2d_geometry(
-    x: &[usize],
-    w: &[usize],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    dilation: [usize; 2],
-    groups: usize,
-) -> Result<Conv2d> {
+pub fn conv2d_geometry(x: &[usize], w: &[usize], options: Conv2dOptions) -> Result<Conv2d> {
+    let Conv2dOptions { stride, padding, dilation, groups } = options;
     let [n, h, width, c] = image("conv2d", x)?;
     let &[o, kh, kw, depth] = w else {
         return Err(Error::shape(

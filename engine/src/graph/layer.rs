@@ -1,7 +1,7 @@
 //! The layers of a graph. The enum is closed: shape inference, cost, channel flow, execution and planning match it
 //! exhaustively, so a layer without a pruning rule does not compile.
 
-use crate::graph::geometry::{checked, conv2d_geometry, image, linear_geometry};
+use crate::graph::geometry::{Conv2dOptions, checked, conv2d_geometry, image, linear_geometry};
 use crate::{Error, Param, Result, Tensor};
 use lopper_kernels::params::CompactIndex;
 use lopper_kernels::shapes;
@@ -94,8 +94,13 @@ impl Conv2d {
 
     /// The checked geometry for an input `[N, H, W, C]`.
     pub fn geometry(&self, x: &[usize]) -> Result<shapes::Conv2d> {
+        conv2d_geometry(x, self.weight.value().shape(), self.options())
+    }
+
+    /// How it reads its image.
+    pub fn options(&self) -> Conv2dOptions {
         let Self { stride, padding, dilation, groups, .. } = *self;
-        conv2d_geometry(x, self.weight.value().shape(), stride, padding, dilation, groups)
+        Conv2dOptions { stride, padding, dilation, groups }
     }
 }
 

@@ -41,8 +41,7 @@ fn masked_convolution() {
             let y = filled(g.y_len(), |y| {
                 cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &tail.epilogue(), y);
             });
-            let direct = packed.choice().algorithm == Algorithm::Direct;
-            check(&g, packed.kernel(), direct, integers, constant, &y, &want, &sums);
+            check(&g, &packed, integers, constant, &y, [&want, &sums]);
         }
     });
 }
@@ -76,8 +75,7 @@ fn compact_convolution() {
             let y = filled(g.y_len(), |y| {
                 cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &tail.epilogue(), y);
             });
-            let direct = packed.choice().algorithm == Algorithm::Direct;
-            check(&g, packed.kernel(), direct, integers, constant, &y, &want, &sums);
+            check(&g, &packed, integers, constant, &y, [&want, &sums]);
         }
     });
 }
@@ -85,18 +83,16 @@ fn compact_convolution() {
 /// Checks an output; integers computed directly must be exact.
 fn check(
     g: &Conv2d,
-    kernel: &str,
-    direct: bool,
+    packed: &PackedConv2d,
     integers: bool,
     constant: f64,
     y: &[f32],
-    want: &[f64],
-    sums: &[f64],
+    [want, sums]: [&[f64]; 2],
 ) {
-    let mut sums = sums.to_vec();
+    let (direct, mut sums) = (packed.choice().algorithm == Algorithm::Direct, sums.to_vec());
     if !direct {
         by_filter(g, &mut sums);
     }
     let constant = if direct && integers { 0.0 } else { constant };
-    assert_bounded(kernel, constant, g.kh * g.kw * (g.c / g.groups + 1) + 2, y, want, &sums);
+    assert_bounded(packed.kernel(), constant, g.kh * g.kw * (g.c / g.groups + 1) + 2, y, want, &sums);
 }

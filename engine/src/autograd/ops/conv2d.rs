@@ -2,7 +2,7 @@
 
 use super::{sum_rows, vector};
 use crate::autograd::tape::{Backward, Tape, Var};
-use crate::graph::geometry::conv2d_geometry;
+use crate::graph::geometry::{Conv2dOptions, conv2d_geometry};
 use crate::graph::layer::CompactConv2d;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::cpu::{Packing, Weights};
@@ -11,18 +11,9 @@ use lopper_kernels::{cpu, cuda};
 
 impl Tape {
     /// Computes the convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`, plus `bias` `[O]`:
-    /// see [`lopper_kernels::shapes::Conv2d`]. Pairs are `[height, width]`.
-    pub fn conv2d(
-        &mut self,
-        x: &Var,
-        w: &Var,
-        bias: Option<&Var>,
-        stride: [usize; 2],
-        padding: [usize; 2],
-        dilation: [usize; 2],
-        groups: usize,
-    ) -> Result<Var> {
-        let g = conv2d_geometry(x.shape(), w.shape(), stride, padding, dilation, groups)?;
+    /// see [`lopper_kernels::shapes::Conv2d`].
+    pub fn conv2d(&mut self, x: &Var, w: &Var, bias: Option<&Var>, options: Conv2dOptions) -> Result<Var> {
+        let g = conv2d_geometry(x.shape(), w.shape(), options)?;
         if let Some(bias) = bias {
             vector("conv2d", "a bias", bias.shape(), g.o)?;
         }
