@@ -1,7 +1,9 @@
 //! Matrix products: the register tile, the packing of its operands, and GEMM.
 
+pub(in crate::cpu) mod element;
 pub(in crate::cpu) mod matmul;
 pub(in crate::cpu) mod panels;
+mod sizes;
 pub(in crate::cpu) mod strided;
 mod table;
 pub(in crate::cpu) mod tile;

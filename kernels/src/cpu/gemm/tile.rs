@@ -18,15 +18,11 @@
 //! take 12 cycles on two ports, and its 11 loads take 6 on two load ports. AVX2 6×16 does the same with 16 registers.
 //! Eight row pointers, the B pointer and the index also fit in the general-purpose registers.
 
-use crate::cpu::gemm::tile_kernel::Element;
+use super::element::Element;
+pub(in crate::cpu) use super::sizes::{MAX_MR, MAX_NR};
 use crate::cpu::simd::Simd;
 use crate::cpu::simd::activate::activate;
 use crate::params::Activation;
-
-/// The maximum number of rows of a tile on any instruction set.
-pub(in crate::cpu) const MAX_MR: usize = 8;
-/// The maximum number of columns of a tile on any instruction set.
-pub(in crate::cpu) const MAX_NR: usize = 48;
 
 /// The arguments of one tile. Columns beyond `n`, up to whole vectors, exist only in B, as zeros.
 #[derive(Clone, Copy)]

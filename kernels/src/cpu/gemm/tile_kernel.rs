@@ -8,11 +8,10 @@
 //! An entry owns the layout of its packed B: it packs panels and states their length. A kernel that reads B in another
 //! order, such as one for int8 that interleaves four steps of the reduction, is one more entry.
 
+use crate::cpu::gemm::element::Element;
 use crate::cpu::gemm::strided::Strided;
-use crate::cpu::gemm::tile::{MAX_NR, Tile};
-use crate::cpu::simd::Simd;
+use crate::cpu::gemm::tile::Tile;
 use crate::dtype::Dtype;
-use half::{bf16, slice::HalfFloatSliceExt};
 use std::ops::Range;
 
 /// The element types of a product `C = A · B`.
@@ -87,60 +86,11 @@ impl TileKernel {
     }
 }
 
-/// An element type of B.
-pub(in crate::cpu) trait Element: Sized {
-    const DTYPE: Dtype;
-
-    /// Reads a vector of elements as f32.
-    ///
-    /// # Safety
-    /// `p..p + LANES` is readable.
-    unsafe fn load<S: Simd>(s: S, p: *const Self) -> S::F;
-
-    /// Packs these rows and columns of a matrix into rows of `nr` elements; columns that do not exist become zeros.
-    fn pack(matrix: &Strided, rows: Range<usize>, columns: Range<usize>, nr: usize, packed: &mut [u8]);
-}
-
-impl Element for f32 {
-    const DTYPE: Dtype = Dtype::F32;
-
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, p: *const f32) -> S::F {
-        // SAFETY: guaranteed by the caller.
-        unsafe { s.load(p) }
-    }
-
-    fn pack(matrix: &Strided, rows: Range<usize>, columns: Range<usize>, nr: usize, packed: &mut [u8]) {
-        matrix.copy(rows, columns, nr, bytemuck::cast_slice_mut(packed));
-    }
-}
-
-/// The upper half of an f32, rounded to nearest.
-impl Element for bf16 {
-    const DTYPE: Dtype = Dtype::Bf16;
-
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, p: *const bf16) -> S::F {
-        // SAFETY: guaranteed by the caller.
-        unsafe { s.load_bf16(p) }
-    }
-
-    fn pack(matrix: &Strided, rows: Range<usize>, columns: Range<usize>, nr: usize, packed: &mut [u8]) {
-        const ROWS: usize = 16;
-        let mut exact = [0.0; ROWS * MAX_NR];
-        let packed: &mut [bf16] = bytemuck::cast_slice_mut(packed);
-        for (first, packed) in rows.clone().step_by(ROWS).zip(packed.chunks_mut(ROWS * nr)) {
-            let exact = &mut exact[..packed.len()];
-            matrix.copy(first..rows.end.min(first + ROWS), columns.clone(), nr, exact);
-            packed.convert_from_f32_slice(exact);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cpu::{Cpu, Isa};
+    use half::bf16;
 
     #[test]
     fn tables_are_ordered_and_names_are_unique() {
