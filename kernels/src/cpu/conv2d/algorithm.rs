@@ -202,9 +202,9 @@ impl Choice {
 
 /// A note on the zeros of the live filters, which are multiplied, if they are at least one percent of the weights.
 fn note(pattern: &Pattern) -> Option<String> {
-    let percent = 100.0 * pattern.zeros_of_live_filters();
-    let note =
-        || format!("{percent:.0} % of the weights are zero, which no kernel skips (pattern: {pattern})");
+    // Rounded down: 100 % would mean that no weight is left.
+    let percent = (100.0 * pattern.zeros_of_live_filters()).floor();
+    let note = || format!("{percent} % of the weights are zero, which no kernel skips (pattern: {pattern})");
     (percent >= 1.0).then(note)
 }
 
