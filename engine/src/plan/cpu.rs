@@ -1,6 +1,6 @@
 //! Plans on the CPU: kernels with packed weights, called one after another.
 
-use super::Chosen;
+use super::chosen::Chosen;
 use super::lower::{MAX_PARTS, Op};
 use super::places::{Place, Places};
 use super::work::{Convolution, FullyConnected, Plain, Work};

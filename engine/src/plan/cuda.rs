@@ -6,7 +6,7 @@
 //!   └ written ┘  └──────────────── one graph ──────────────┘└ read
 //! ```
 
-use super::Chosen;
+use super::chosen::Chosen;
 use super::lower::Op;
 use super::places::{Place, Places};
 use super::work::{Convolution, FullyConnected, Plain, Work};

@@ -10,6 +10,7 @@
 
 mod algorithm;
 pub(in crate::cpu) mod depthwise;
+mod epilogue;
 mod footprint;
 mod gather;
 mod implicit_gemm;
@@ -24,6 +25,7 @@ mod windows;
 mod winograd;
 
 pub use algorithm::{Algorithm, Choice, Packing, Weights};
+pub use epilogue::Epilogue;
 pub use footprint::Footprint;
 pub use input_grad::conv2d_input_grad;
 pub use packed::{PackedConv2d, conv2d_forward, conv2d_forward_packed};
@@ -31,28 +33,3 @@ pub use weight_grad::conv2d_weight_grad;
 
 pub(super) use partial_sums::sum_chunks;
 pub(super) use windows::{Windows, tap_offsets};
-
-use crate::params::Activation;
-
-/// The fused epilogue of a convolution or linear layer, applied before the result is stored:
-/// `y = activation(product + bias + residual)`. The default does nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Epilogue<'a> {
-    /// `[O]`.
-    pub bias: Option<&'a [f32]>,
-    /// Has the output's layout.
-    pub residual: Option<&'a [f32]>,
-    /// Applied last.
-    pub activation: Activation,
-}
-
-impl Epilogue<'_> {
-    /// Asserts that the lengths match an output of `len` floats in rows of `columns`.
-    pub(super) fn check(&self, columns: usize, len: usize) {
-        assert!(self.bias.is_none_or(|bias| bias.len() == columns), "the bias has one value per column");
-        assert!(
-            self.residual.is_none_or(|residual| residual.len() == len),
-            "the residual has the output's length"
-        );
-    }
-}

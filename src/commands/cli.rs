@@ -1,0 +1,98 @@
+//! The command line.
+
+use super::common::Common;
+use super::{
+    bench, compact, demo, diff, distill, eval, factorize, fold, prune, run, selftest, sparsify, summary,
+    train, weights,
+};
+use clap::{Parser, Subcommand};
+use lopper_engine::{Result, memory};
+
+/// Makes convolutional networks smaller and faster, and shows what each cut buys.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole walkthrough on built-in images
+    Demo(demo::Demo),
+    /// Run a walkthrough on your own recipe and images
+    Run(run::Run),
+    /// Train a network from scratch, or train an existing one further
+    Train(train::Train),
+    /// Train a network to imitate a teacher
+    Distill(distill::Distill),
+    /// Set weights to zero, during training or at once with --epochs 0
+    Sparsify(sparsify::Sparsify),
+    /// Remove channels, then fine-tune with --epochs
+    Prune(prune::Prune),
+    /// Fold batch norms into the convolutions and linear layers around them
+    Fold(fold::Fold),
+    /// Split linear layers in two by singular value decomposition, then fine-tune with --epochs
+    Factorize(factorize::Factorize),
+    /// Compute only live channels, keeping every outer width
+    Compact(compact::Compact),
+    /// Measure the accuracy on validation images, with its 95 % interval
+    Eval(eval::Eval),
+    /// List layers, shapes, parameters, multiply-accumulates and bytes
+    Summary(summary::Summary),
+    /// Measure the latency of the inference plan
+    Bench(bench::Bench),
+    /// Find the largest logit difference of two networks, and the layer where it starts
+    Diff(diff::Diff),
+    /// Check a GPU: every kernel against the CPU, the demo and the benchmarks, in one report
+    Selftest(selftest::Selftest),
+    /// Write the weights with torchvision's names and layouts
+    Export(weights::Export),
+    /// Read weights with torchvision's names and layouts into an architecture
+    Import(weights::Import),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(&self) -> Result<()> {
+        let common = &self.common;
+        if let Some(bytes) = common.max_memory {
+            memory::set_limit(bytes);
+        }
+        match &self.command {
+            Command::Demo(c) => c.run(common),
+            Command::Run(c) => c.run(common),
+            Command::Train(c) => c.run(common),
+            Command::Distill(c) => c.run(common),
+            Command::Sparsify(c) => c.run(common),
+            Command::Prune(c) => c.run(common),
+            Command::Fold(c) => c.run(common),
+            Command::Factorize(c) => c.run(common),
+            Command::Compact(c) => c.run(common),
+            Command::Eval(c) => c.run(common),
+            Command::Summary(c) => c.run(common),
+            Command::Bench(c) => c.run(common),
+            Command::Diff(c) => c.run(common),
+            Command::Selftest(c) => c.run(common),
+            Command::Export(c) => c.run(common),
+            Command::Import(c) => c.run(common),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use lopper_compress::StageKeys;
+
+    #[test]
+    fn every_technique_is_a_command() {
+        let cli = Cli::command();
+        for kind in StageKeys::KINDS {
+            assert!(cli.get_subcommands().any(|command| command.get_name() == kind.name), "{}", kind.name);
+        }
+    }
+}
