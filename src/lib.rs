@@ -31,7 +31,7 @@ pub use {
 pub mod prelude {
     pub use lopper_engine::data::{Batch, Batches};
     pub use lopper_engine::plan::Plan;
-    pub use lopper_engine::rewrite::{Report, Rewrite};
+    pub use lopper_engine::rewrite::{Rewrite, RewriteReport};
     pub use lopper_engine::tape::{Mode, Tape, Var};
     pub use lopper_engine::train::{
         Callback, Checkpoint, Flow, Keeper, Objective, Optimizer, OptimizerConfig, Schedule, Trainer,

@@ -6,7 +6,7 @@ mod support;
 use lopper::recipe::{Recipe, Stage};
 use lopper_compress::StageKeys;
 use lopper_compress::techniques::{Applied, Kind, Role, Sketch, Technique};
-use lopper_engine::rewrite::{Report, Rewrite};
+use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Device, Graph, Result};
 use proptest::prelude::*;
 use std::collections::HashSet;
@@ -184,7 +184,7 @@ impl Technique for Halve {
     fn apply(&self, graph: &Graph, _: Option<&lopper_compress::criteria::Evidence>) -> Result<Applied> {
         let mut graph = graph.clone();
         graph.params_mut().for_each(|(_, param)| param.update(|w| w.iter_mut().for_each(|w| *w /= 2.0)));
-        Ok(Rewrite { graph, report: Report::new("halve") }.into())
+        Ok(Rewrite { graph, report: RewriteReport::new("halve") }.into())
     }
 }
 

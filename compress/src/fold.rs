@@ -18,7 +18,7 @@ use crate::criteria::Evidence;
 use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
 use crate::weights::{Filters, filters_mut, overwrite, require_copy, set_bias};
 use lopper_engine::layer::{BatchNorm, PoolKind};
-use lopper_engine::rewrite::{Report, Rewrite};
+use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Graph, Layer, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +58,7 @@ impl Technique for FoldConfig {
 pub fn fold(graph: &Graph) -> Result<Rewrite> {
     require_copy(graph, "fold")?;
     let mut folding = Folding::new(graph);
-    let mut report = Report::new("fold");
+    let mut report = RewriteReport::new("fold");
     for (id, node) in graph.nodes().iter().enumerate() {
         let Layer::BatchNorm(bn) = &node.layer else { continue };
         let name = &node.name;

@@ -216,7 +216,8 @@ fn second_moments_are_means_of_squares() {
 fn initial_weights_are_those_at_the_beginning_of_the_training() {
     let start = small_net(3);
     let mut graph = start.clone();
-    let config = SparsifyConfig { every: 100, schedule: Schedule::OneShot, ..sparsify_conv1(&Moved.into()) };
+    let config =
+        SparsifyConfig { every: 100, schedule: SparsitySchedule::OneShot, ..sparsify_conv1(&Moved.into()) };
     let mut sparsifier = Sparsifier::new(config).unwrap();
     let sgd = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
     let mut plain = start.clone();

@@ -290,11 +290,11 @@ fn sparsity_grows_within_its_window() {
     let at = |schedule, start, end, fraction| {
         SparsifyConfig { schedule, start, end, ..SparsifyConfig::new(0.5) }.sparsity_at(fraction)
     };
-    let linear = [0.1, 0.25, 0.5, 0.75, 1.0].map(|f| at(Schedule::Linear, 0.25, 0.75, f));
+    let linear = [0.1, 0.25, 0.5, 0.75, 1.0].map(|f| at(SparsitySchedule::Linear, 0.25, 0.75, f));
     assert_eq!(linear, [0.0, 0.0, 0.25, 0.5, 0.5]);
-    assert_eq!([0.29, 0.3, 1.0].map(|f| at(Schedule::OneShot, 0.3, 1.0, f)), [0.0, 0.5, 0.5]);
+    assert_eq!([0.29, 0.3, 1.0].map(|f| at(SparsitySchedule::OneShot, 0.3, 1.0, f)), [0.0, 0.5, 0.5]);
     assert_eq!(
-        [0.4, 0.5].map(|f| at(Schedule::Cosine, 0.5, 0.5, f)),
+        [0.4, 0.5].map(|f| at(SparsitySchedule::Cosine, 0.5, 0.5, f)),
         [0.0, 0.5],
         "an empty window is a step"
     );
@@ -316,8 +316,8 @@ fn options_read_as_recipes_write_them() {
     )
     .unwrap();
     assert_eq!((config.granularity, config.context), (Granularity::KERNEL, Context::Local));
-    assert_eq!((config.schedule, config.end), (Schedule::Iterative { steps: 3 }, 0.8));
-    assert_eq!(read("sparsity = 0.5\nschedule = \"gradual\"").unwrap().schedule, Schedule::Gradual);
+    assert_eq!((config.schedule, config.end), (SparsitySchedule::Iterative { steps: 3 }, 0.8));
+    assert_eq!(read("sparsity = 0.5\nschedule = \"gradual\"").unwrap().schedule, SparsitySchedule::Gradual);
     assert_eq!(read("sparsity = 0.25").unwrap(), SparsifyConfig::new(0.25));
     assert!(read("sparsity = 0.5\nsparcity = 1").unwrap_err().to_string().contains("sparcity"));
     assert!(read("granularity = \"filter\"").is_err(), "no sparsity");
@@ -329,7 +329,7 @@ fn options_read_as_recipes_write_them() {
     for (start, end) in [(-0.1, 1.0), (0.0, 1.1), (0.6, 0.5), (f64::NAN, 1.0), (0.0, f64::NAN)] {
         assert!(SparsifyConfig { start, end, ..config.clone() }.check().is_err(), "{start}..{end}");
     }
-    let schedule = Schedule::Iterative { steps: 0 };
+    let schedule = SparsitySchedule::Iterative { steps: 0 };
     assert!(SparsifyConfig { schedule, ..config.clone() }.check().is_err());
     let gamma = SparsifyConfig { criterion: BatchNormGamma.into(), ..config };
     assert!(gamma.check().unwrap_err().to_string().contains("granularity kernel"));

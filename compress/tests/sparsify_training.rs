@@ -91,11 +91,11 @@ fn dropped_weights_stay_zero_through_momentum() {
 fn every_criterion_and_schedule_arrives() {
     for criterion in [Criterion::from(LargeFinal), Random.into(), Taylor.into(), BatchNormGamma.into()] {
         for schedule in [
-            Schedule::OneShot,
-            Schedule::Iterative { steps: 3 },
-            Schedule::Linear,
-            Schedule::Cosine,
-            Schedule::Gradual,
+            SparsitySchedule::OneShot,
+            SparsitySchedule::Iterative { steps: 3 },
+            SparsitySchedule::Linear,
+            SparsitySchedule::Cosine,
+            SparsitySchedule::Gradual,
         ] {
             let config = SparsifyConfig {
                 criterion: criterion.clone(),
@@ -197,7 +197,7 @@ fn dense_sparse_dense_gives_back_what_it_dropped() {
     let config = SparsifyConfig {
         granularity: Granularity::WEIGHT,
         context: Context::Local,
-        schedule: Schedule::DenseSparseDense,
+        schedule: SparsitySchedule::DenseSparseDense,
         include: vec!["body.conv1".into(), "fc1".into()],
         ..SparsifyConfig::new(0.5)
     };
@@ -257,9 +257,11 @@ fn what_a_sparsifier_remembers_outlives_an_interruption() {
         let done = trainer.fit_kept(&mut graph, &mut Toy::new(4, 3), None, from, keeper);
         (graph, sparsifier.history().to_vec(), done.is_ok())
     };
-    for (criterion, schedule) in
-        [("taylor", Schedule::Linear), ("random", Schedule::Linear), ("taylor", Schedule::DenseSparseDense)]
-    {
+    for (criterion, schedule) in [
+        ("taylor", SparsitySchedule::Linear),
+        ("random", SparsitySchedule::Linear),
+        ("taylor", SparsitySchedule::DenseSparseDense),
+    ] {
         let (whole, history, _) = part(criterion, schedule, None, None);
         for step in 0..8 {
             let mut stopper = StopAfter(step, None);

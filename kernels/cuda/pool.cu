@@ -17,7 +17,7 @@ struct Axis {
     uint32_t in, out, kernel, stride, padding;
 };
 
-/// `Pooling` in ops/pool.rs.
+/// `PoolingArg` in ops/pool.rs.
 struct Pooling {
     uint32_t n, c;
     Axis rows, cols;

@@ -2,7 +2,7 @@
 
 use super::Common;
 use crate::progress::note;
-use crate::selftest::{PARTS, Part, Report, Rig, Supervisor, driver_version, serve, utc};
+use crate::selftest::{PARTS, Part, Rig, SelftestReport, Supervisor, driver_version, serve, utc};
 use clap::Args;
 use lopper_engine::{Device, Error, Result, atomic};
 use lopper_kernels::cuda::{self, Cuda, CudaError};
@@ -51,7 +51,7 @@ impl Selftest {
         };
         atomic::check(&self.out)?;
         require_compiler(&gpu)?;
-        let mut report = Report {
+        let mut report = SelftestReport {
             date: utc(),
             device: gpu.name().to_string(),
             arch: gpu.arch().to_string(),
@@ -76,7 +76,7 @@ impl Selftest {
     }
 
     /// Writes the report. Returns an error that names the first failures, if any.
-    fn finish(&self, report: &Report, common: &Common) -> Result<()> {
+    fn finish(&self, report: &SelftestReport, common: &Common) -> Result<()> {
         let text = report.markdown();
         atomic::write(&self.out, |file| file.write_all(text.as_bytes()))?;
         common.print(report, || {

@@ -4,7 +4,7 @@ use super::Common;
 use super::step::{Layers, Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use lopper_compress::sparsify::Schedule;
+use lopper_compress::sparsify::SparsitySchedule;
 use lopper_compress::{Context, Criterion, Granularity, SparsifyConfig};
 use lopper_engine::Result;
 use std::path::PathBuf;
@@ -24,8 +24,8 @@ pub struct Sparsify {
     context: Context,
     #[arg(long, default_value_t, help = format!("How to score groups: {}", Criterion::names()))]
     criterion: Criterion,
-    #[arg(long, default_value_t, help = format!("How sparsity grows during training: {}", Schedule::names()))]
-    growth: Schedule,
+    #[arg(long, default_value_t, help = format!("How sparsity grows during training: {}", SparsitySchedule::names()))]
+    growth: SparsitySchedule,
     #[command(flatten)]
     layers: Layers,
     #[command(flatten)]

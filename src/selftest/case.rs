@@ -9,10 +9,10 @@ use std::time::Instant;
 /// Check or timing that has not run yet.
 pub struct Case {
     pub line: Line,
-    work: Work,
+    work: Job,
 }
 
-enum Work {
+enum Job {
     Check(Box<Check>),
     Time(Box<Time>),
 }
@@ -26,7 +26,7 @@ impl Case {
         how: impl Into<String>,
         run: impl Fn(&Rig, &mut Tally) -> Result<()> + 'static,
     ) -> Self {
-        Self { line: Line::new(what, how), work: Work::Check(Box::new(run)) }
+        Self { line: Line::new(what, how), work: Job::Check(Box::new(run)) }
     }
 
     pub fn time(
@@ -34,7 +34,7 @@ impl Case {
         how: impl Into<String>,
         run: impl Fn(&Rig) -> Result<Timing> + 'static,
     ) -> Self {
-        Self { line: Line::new(what, how), work: Work::Time(Box::new(run)) }
+        Self { line: Line::new(what, how), work: Job::Time(Box::new(run)) }
     }
 
     /// Runs the case. An error or the panic of a kernel's assertion fails only this case; the others still run.
@@ -59,7 +59,7 @@ impl Case {
     }
 }
 
-impl Work {
+impl Job {
     fn run(self, rig: &Rig, line: &mut Line) -> Result<()> {
         match self {
             Self::Check(run) => {

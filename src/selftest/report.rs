@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Complete result of a self-test.
 #[derive(Serialize)]
-pub struct Report {
+pub struct SelftestReport {
     pub date: String,
     pub device: String,
     pub arch: String,
@@ -71,7 +71,7 @@ impl PartReport {
     }
 }
 
-impl Report {
+impl SelftestReport {
     /// Returns the titles of the lines that failed.
     pub fn failures(&self) -> Vec<String> {
         let lines = self.parts.iter().flat_map(|part| &part.lines);

@@ -4,7 +4,7 @@ use super::CompactConfig;
 use super::live::Live;
 use crate::constants::constants;
 use crate::weights::{Filters, require_copy};
-use lopper_engine::rewrite::{Report, Rewrite};
+use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Graph, Layer, Result};
 
 /// Compacts every convolution that has dead channels and becomes smaller. The report gives the remaining size of each.
@@ -14,7 +14,7 @@ pub fn compact(graph: &Graph, config: &CompactConfig) -> Result<Rewrite> {
     config.lists().check("convolution", convs.map(|node| node.name.as_str()))?;
     require_copy(graph, "compact")?;
     let known = constants(graph)?;
-    let mut rewrite = Rewrite { graph: graph.clone(), report: Report::new("compact") };
+    let mut rewrite = Rewrite { graph: graph.clone(), report: RewriteReport::new("compact") };
     for (id, node) in graph.nodes().iter().enumerate() {
         let Layer::Conv2d(conv) = &node.layer else { continue };
         if let Some(why) = config.lists().skips(&node.name) {

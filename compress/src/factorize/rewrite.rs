@@ -3,7 +3,7 @@
 use super::svd::Svd;
 use super::{FactorizeConfig, factor_params};
 use lopper_engine::layer::Linear;
-use lopper_engine::rewrite::{Report, Rewrite};
+use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Error, Graph, Layer, NodeId, Param, Result, memory};
 
 /// Splits each linear layer that `config` selects into two factors. The report gives rank, size and error. Fails if an
@@ -12,7 +12,7 @@ pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
     config.check()?;
     let linear = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Linear(_)));
     config.lists().check("linear layer", linear.map(|node| node.name.as_str()))?;
-    let mut rewrite = Rewrite { graph: graph.clone(), report: Report::new("factorize") };
+    let mut rewrite = Rewrite { graph: graph.clone(), report: RewriteReport::new("factorize") };
     // Each layer that was split moves those behind it by one.
     let mut inserted = 0;
     for (id, node) in graph.nodes().iter().enumerate() {

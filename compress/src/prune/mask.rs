@@ -9,14 +9,14 @@
 
 use super::PrunePlan;
 use crate::channels::ChannelFlow;
-use lopper_engine::rewrite::{Report, Rewrite};
+use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Graph, Param, Result, Tensor};
 
 /// `graph` with the channels that `plan` removes at zero and all shapes unchanged. An error if the plan does not fit.
 pub fn mask(graph: &Graph, plan: &PrunePlan) -> Result<Rewrite> {
     let flow = ChannelFlow::new(graph)?;
     let removed = plan.removed(graph, &flow)?;
-    let mut report = Report::new("mask");
+    let mut report = RewriteReport::new("mask");
     for (id, node) in graph.nodes().iter().enumerate() {
         let width = flow.units(id).len();
         let zeroed = width - flow.kept(id, &removed).len();

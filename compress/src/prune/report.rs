@@ -3,7 +3,7 @@
 use super::absorb::Absorbed;
 use super::state::State;
 use crate::channels::{ChannelFlow, Group};
-use lopper_engine::rewrite::Report;
+use lopper_engine::rewrite::RewriteReport;
 use lopper_engine::{Graph, NodeId};
 
 /// A pruning, as the report needs it.
@@ -22,8 +22,8 @@ pub(super) struct Changes<'a> {
 impl Changes<'_> {
     /// A line for each layer that was cut, absorbed a constant or is frozen. The line of a group's first layer also lists
     /// the channels that the group lost.
-    pub fn report(&self) -> Report {
-        let mut report = Report::new("prune");
+    pub fn report(&self) -> RewriteReport {
+        let mut report = RewriteReport::new("prune");
         let mut starting: Vec<Vec<&Group>> = vec![Vec::new(); self.before.nodes().len()];
         self.flow.groups().iter().for_each(|group| starting[group.layers[0]].push(group));
         let mut notes = vec![None; self.before.nodes().len()];

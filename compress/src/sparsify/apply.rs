@@ -6,7 +6,7 @@ use crate::criteria::{Evidence, Site};
 use crate::granularity::Groups;
 use crate::select::{Scored, select, select_beside};
 use crate::weights::require_copy;
-use lopper_engine::rewrite::{Report, Rewrite};
+use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Error, Graph, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ impl SparsifyConfig {
 }
 
 /// Reports how many groups the masks of `graph` keep in each convolution and linear layer, or why `config` skips it.
-pub(super) fn report(graph: &Graph, config: &SparsifyConfig) -> Result<Report> {
-    let mut report = Report::new("sparsify");
+pub(super) fn report(graph: &Graph, config: &SparsifyConfig) -> Result<RewriteReport> {
+    let mut report = RewriteReport::new("sparsify");
     for (id, choice) in layers::choices(graph, config)? {
         let name = &graph.nodes()[id].name;
         match choice {

@@ -1,6 +1,6 @@
 //! The options of sparsification.
 
-use super::Schedule;
+use super::SparsitySchedule;
 use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Subject};
 use crate::granularity::Granularity;
 use crate::lists::Lists;
@@ -31,7 +31,7 @@ pub struct SparsifyConfig {
     pub normalization: Normalization,
     /// How sparsity grows while training.
     #[serde(default)]
-    pub schedule: Schedule,
+    pub schedule: SparsitySchedule,
     /// The start of growth, as a fraction of the training. Nothing is dropped earlier.
     #[serde(default)]
     pub start: f64,
@@ -74,7 +74,7 @@ impl SparsifyConfig {
             context: Context::default(),
             criterion: Criterion::default(),
             normalization: Normalization::default(),
-            schedule: Schedule::default(),
+            schedule: SparsitySchedule::default(),
             start: 0.0,
             end: whole(),
             every: every_step(),

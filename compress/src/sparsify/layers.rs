@@ -19,11 +19,11 @@ pub(super) struct Target {
 }
 
 /// A layer to sparsify, or why it is skipped.
-pub(super) type Choice = std::result::Result<Target, String>;
+pub(super) type Selection = std::result::Result<Target, String>;
 
 /// The choice for each convolution and linear layer of `graph`, in graph order. An error if `config` lists a
 /// layer that does not exist.
-pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(NodeId, Choice)>> {
+pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(NodeId, Selection)>> {
     let weighted: Vec<NodeId> =
         (0..graph.nodes().len()).filter(|&id| has_weight(&graph.nodes()[id].layer)).collect();
     let names = weighted.iter().map(|&id| graph.nodes()[id].name.as_str());
@@ -54,7 +54,7 @@ fn choose(
     config: &SparsifyConfig,
     id: NodeId,
     is_output: bool,
-) -> Choice {
+) -> Selection {
     let node = &graph.nodes()[id];
     let skip = |why: &str| Err(why.to_string());
     let groups = config.granularity.groups(&node.layer)?;

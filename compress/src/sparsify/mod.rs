@@ -2,7 +2,7 @@
 //!
 //! A method is four choices: the [`Granularity`](crate::granularity::Granularity) (which weights
 //! are dropped together), the [`Criterion`](crate::criteria::Criterion) (how groups are scored), the
-//! [`Context`](crate::Context) (whether layers are cut alike or against each other) and the [`Schedule`] (how sparsity
+//! [`Context`](crate::Context) (whether layers are cut alike or against each other) and the [`SparsitySchedule`] (how sparsity
 //! grows while training). [`SparsifyConfig`] is one of each.
 //!
 //! Sparsity alone makes a network neither smaller nor faster; pruning, compaction and masked kernels do.
@@ -21,5 +21,5 @@ pub use apply::sparsify;
 pub use config::SparsifyConfig;
 pub use measure::{LayerSparsity, Sparsity};
 pub use record::Record;
-pub use schedule::Schedule;
+pub use schedule::SparsitySchedule;
 pub use sparsifier::Sparsifier;

@@ -12,7 +12,7 @@ use std::str::FromStr;
 /// is `start..end` of [`SparsifyConfig`](super::SparsifyConfig).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Schedule {
+pub enum SparsitySchedule {
     /// `1`: the final sparsity from the start of the window.
     OneShot,
     /// `⌈x·steps⌉ / steps`: equal increments, the first right after the start of the window.
@@ -35,16 +35,16 @@ pub enum Schedule {
 
 /// The schedules as command lines write them, in the order in which help texts list them. STEPS stands for a number of
 /// at least 1.
-const SCHEDULES: &[(&str, Schedule)] = &[
-    ("one_shot", Schedule::OneShot),
-    ("linear", Schedule::Linear),
-    ("cosine", Schedule::Cosine),
-    ("gradual", Schedule::Gradual),
-    ("dense_sparse_dense", Schedule::DenseSparseDense),
-    ("iterative:STEPS", Schedule::Iterative { steps: 0 }),
+const SCHEDULES: &[(&str, SparsitySchedule)] = &[
+    ("one_shot", SparsitySchedule::OneShot),
+    ("linear", SparsitySchedule::Linear),
+    ("cosine", SparsitySchedule::Cosine),
+    ("gradual", SparsitySchedule::Gradual),
+    ("dense_sparse_dense", SparsitySchedule::DenseSparseDense),
+    ("iterative:STEPS", SparsitySchedule::Iterative { steps: 0 }),
 ];
 
-impl Schedule {
+impl SparsitySchedule {
     /// The names that command lines accept, as a list for help texts.
     pub fn names() -> String {
         one_of(SCHEDULES.iter().map(|(name, _)| *name))
@@ -78,10 +78,10 @@ impl Schedule {
     }
 }
 
-impl FromStr for Schedule {
+impl FromStr for SparsitySchedule {
     type Err = Error;
 
-    /// Reads a name, for [`Schedule::Iterative`] with the number of steps: `iterative:4`.
+    /// Reads a name, for [`SparsitySchedule::Iterative`] with the number of steps: `iterative:4`.
     fn from_str(text: &str) -> Result<Self> {
         let unknown = || unknown("schedule", &Self::names(), text);
         let (name, steps) = text.split_once(':').map_or((text, None), |(name, steps)| (name, Some(steps)));
@@ -97,7 +97,7 @@ impl FromStr for Schedule {
     }
 }
 
-impl fmt::Display for Schedule {
+impl fmt::Display for SparsitySchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let same_kind = |schedule: &Self| discriminant(schedule) == discriminant(self);
         let found = SCHEDULES.iter().find(|(_, schedule)| same_kind(schedule));
@@ -114,13 +114,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn schedules() -> impl Strategy<Value = Schedule> {
+    fn schedules() -> impl Strategy<Value = SparsitySchedule> {
         prop_oneof![
-            Just(Schedule::OneShot),
-            (1usize..20).prop_map(|steps| Schedule::Iterative { steps }),
-            Just(Schedule::Linear),
-            Just(Schedule::Cosine),
-            Just(Schedule::Gradual),
+            Just(SparsitySchedule::OneShot),
+            (1usize..20).prop_map(|steps| SparsitySchedule::Iterative { steps }),
+            Just(SparsitySchedule::Linear),
+            Just(SparsitySchedule::Cosine),
+            Just(SparsitySchedule::Gradual),
         ]
     }
 
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn cosine_gives_the_published_sparsities() {
         let by_epoch = |epochs: usize| -> Vec<String> {
-            let share = |epoch: usize| Schedule::Cosine.share(epoch as f64 / epochs as f64);
+            let share = |epoch: usize| SparsitySchedule::Cosine.share(epoch as f64 / epochs as f64);
             (1..=epochs).map(|epoch| format!("{:.2}", 50.0 * share(epoch))).collect()
         };
         let ten = ["1.22", "4.77", "10.31", "17.27", "25.00", "32.73", "39.69", "45.23", "48.78", "50.00"];
@@ -139,19 +139,19 @@ mod tests {
     #[test]
     fn gradual_is_the_cubic_of_its_paper() {
         // s_t = s_f + (s_i − s_f)(1 − (t − t0)/(nΔt))³ with s_i = 0, s_f = 0.8, halfway: 0.8 − 0.8/8.
-        assert!((0.8 * Schedule::Gradual.share(0.5) - 0.7).abs() < 1e-12);
+        assert!((0.8 * SparsitySchedule::Gradual.share(0.5) - 0.7).abs() < 1e-12);
     }
 
     #[test]
     fn dense_sparse_dense_is_sparse_in_the_middle_third() {
         let shares: Vec<f64> =
-            (0..=6).map(|i| Schedule::DenseSparseDense.share(f64::from(i) / 6.0)).collect();
+            (0..=6).map(|i| SparsitySchedule::DenseSparseDense.share(f64::from(i) / 6.0)).collect();
         assert_eq!(shares, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]
     fn iterative_takes_equal_parts() {
-        let schedule = Schedule::Iterative { steps: 4 };
+        let schedule = SparsitySchedule::Iterative { steps: 4 };
         let shares: Vec<f64> = (0..=8).map(|i| schedule.share(f64::from(i) / 8.0)).collect();
         assert_eq!(shares, [0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1.0, 1.0]);
     }
@@ -160,14 +160,17 @@ mod tests {
     fn every_schedule_is_read_as_it_is_printed() {
         for (_, schedule) in SCHEDULES {
             let schedule = match schedule {
-                Schedule::Iterative { .. } => Schedule::Iterative { steps: 3 },
+                SparsitySchedule::Iterative { .. } => SparsitySchedule::Iterative { steps: 3 },
                 other => *other,
             };
-            assert_eq!(schedule.to_string().parse::<Schedule>().unwrap(), schedule);
+            assert_eq!(schedule.to_string().parse::<SparsitySchedule>().unwrap(), schedule);
         }
-        assert_eq!("iterative:4".parse::<Schedule>().unwrap(), Schedule::Iterative { steps: 4 });
+        assert_eq!(
+            "iterative:4".parse::<SparsitySchedule>().unwrap(),
+            SparsitySchedule::Iterative { steps: 4 }
+        );
         for text in ["iterative", "iterative:", "iterative:x", "cosine:3", "sudden", ""] {
-            let error = text.parse::<Schedule>().unwrap_err().to_string();
+            let error = text.parse::<SparsitySchedule>().unwrap_err().to_string();
             assert!(error.contains("or iterative:STEPS"), "{text}: {error}");
         }
     }
@@ -178,7 +181,7 @@ mod tests {
             let (early, late) = (schedule.share(a.min(b)), schedule.share(a.max(b)));
             prop_assert!(0.0 <= early && early <= late && late <= 1.0, "{early} {late}");
             prop_assert_eq!(schedule.share(1.0), 1.0);
-            prop_assert_eq!(schedule.share(0.0), if schedule == Schedule::OneShot { 1.0 } else { 0.0 });
+            prop_assert_eq!(schedule.share(0.0), if schedule == SparsitySchedule::OneShot { 1.0 } else { 0.0 });
         }
     }
 }

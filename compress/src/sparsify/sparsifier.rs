@@ -5,7 +5,7 @@ use super::apply::{Masks, mask, report};
 use super::record::Record;
 use super::remembered::Remembered;
 use crate::criteria::{Evidence, Need};
-use lopper_engine::rewrite::Report;
+use lopper_engine::rewrite::RewriteReport;
 use lopper_engine::train::{Callback, Flow, Progress, State, Step};
 use lopper_engine::{Error, Graph, Result};
 
@@ -42,7 +42,7 @@ impl Sparsifier {
     }
 
     /// Reports how many groups the masks of `graph` keep in each convolution and linear layer, or why it was skipped.
-    pub fn report(&self, graph: &Graph) -> Result<Report> {
+    pub fn report(&self, graph: &Graph) -> Result<RewriteReport> {
         report(graph, &self.config)
     }
 

@@ -9,7 +9,7 @@ pub struct Rewrite {
     /// New graph.
     pub graph: Graph,
     /// Changes to the nodes.
-    pub report: Report,
+    pub report: RewriteReport,
 }
 
 /// Effect of a rewrite on a node.
@@ -23,14 +23,14 @@ pub enum Outcome {
 
 /// Effects of a rewrite on the nodes that it considered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct RewriteReport {
     /// Name of the rewrite.
     pub technique: &'static str,
     /// Node names and outcomes, in graph order.
     pub nodes: Vec<(String, Outcome)>,
 }
 
-impl Report {
+impl RewriteReport {
     /// Creates an empty report of `technique`.
     pub fn new(technique: &'static str) -> Self {
         Self { technique, nodes: Vec::new() }
@@ -52,7 +52,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for RewriteReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.nodes.iter().map(|(n, _)| n.len()).max().unwrap_or(0);
         writeln!(f, "{}: {} of {} layers changed", self.technique, self.changed_count(), self.nodes.len())?;

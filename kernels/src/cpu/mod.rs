@@ -19,10 +19,6 @@ pub use device::device::{Cpu, CpuError, MAX_THREADS};
 pub use device::isa::{Isa, UnknownIsa};
 pub use gemm::matmul::{gemm, gemv};
 pub use ops::activation::{activation_forward, activation_input_grad};
-pub use ops::adaptive_pool::{
-    adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
-    adaptive_max_pool2d_input_grad,
-};
 pub use ops::batch_norm::{
     PackedBatchNorm, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_packed,
     batch_norm_forward_train,
@@ -38,6 +34,10 @@ pub use ops::loss::{
     mse_forward, mse_input_grad,
 };
 pub use ops::optim::{adam_step, sgd_step};
+pub use ops::pool::{
+    adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
+    adaptive_max_pool2d_input_grad,
+};
 pub use ops::pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, max_pool2d_input_grad};
 pub use ops::reduce::{sum, sum_rows};
 pub use ops::softmax::{log_softmax_forward, softmax_forward};

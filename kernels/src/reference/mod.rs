@@ -4,7 +4,6 @@
 //! device, and is generic over [`Float`]: with `f64` it is the tests' oracle. Nothing here is fast.
 
 mod activation;
-mod adaptive_pool;
 mod batch_norm;
 mod channels;
 mod conv2d;
@@ -18,14 +17,9 @@ mod pool;
 mod reduce;
 mod softmax;
 mod sparse_conv2d;
-mod windows;
 
 pub use crate::float::Float;
 pub use activation::{activation_forward, activation_input_grad};
-pub use adaptive_pool::{
-    adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
-    adaptive_max_pool2d_input_grad,
-};
 pub use batch_norm::{
     batch_norm_backward, batch_norm_eval_backward, batch_norm_forward_eval, batch_norm_forward_train,
 };
@@ -40,6 +34,10 @@ pub use loss::{
 };
 pub use matmul::{gemm, gemv};
 pub use optim::{adam_step, sgd_step};
+pub use pool::{
+    adaptive_avg_pool2d_forward, adaptive_avg_pool2d_input_grad, adaptive_max_pool2d_forward,
+    adaptive_max_pool2d_input_grad,
+};
 pub use pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, max_pool2d_input_grad};
 pub use reduce::{sum, sum_rows};
 pub use softmax::{log_softmax_forward, softmax_forward};

@@ -37,7 +37,7 @@ pub const MAX_THREADS: usize = 256;
 #[derive(Clone)]
 pub struct Cpu {
     pub(in crate::cpu) backend: Backend,
-    pub(in crate::cpu) pool: Arc<rayon::ThreadPool>,
+    pub(in crate::cpu) workers: Arc<rayon::ThreadPool>,
     pub(in crate::cpu) shelf: Arc<Shelf>,
     recycler: Arc<Recycler>,
     strict: bool,
@@ -106,7 +106,7 @@ impl Cpu {
 
     fn try_new(backend: Backend, threads: usize) -> Result<Self, CpuError> {
         let count = threads.clamp(1, MAX_THREADS);
-        let pool = rayon::ThreadPoolBuilder::new()
+        let workers = rayon::ThreadPoolBuilder::new()
             .num_threads(count)
             .thread_name(|i| format!("lopper-{i}"))
             .start_handler(|_| flush_subnormals())
@@ -114,7 +114,7 @@ impl Cpu {
             .map_err(|e| CpuError::Threads { count, reason: e.to_string() })?;
         Ok(Self {
             backend,
-            pool: Arc::new(pool),
+            workers: Arc::new(workers),
             shelf: Arc::new(Shelf::new(count)),
             recycler: Arc::default(),
             strict: false,
@@ -128,7 +128,7 @@ impl Cpu {
 
     /// The number of threads in the pool.
     pub fn thread_count(&self) -> usize {
-        self.pool.current_num_threads()
+        self.workers.current_num_threads()
     }
 
     /// Returns `len` floats of unspecified value for a kernel to write. Reuses the memory of an earlier buffer if
@@ -140,7 +140,7 @@ impl Cpu {
     /// Runs `f` on a thread of the pool, so that rayon's parallel iterators inside it use the pool and subnormals are
     /// flushed to zero. A call from inside the pool runs `f` directly.
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
-        self.pool.install(f)
+        self.workers.install(f)
     }
 
     /// Runs `kernel` on this thread, compiled for the instruction set in use.
@@ -182,7 +182,7 @@ mod tests {
     fn workers_flush_subnormals() {
         use std::hint::black_box;
         let cpu = Cpu::detect().threads(2);
-        let halves = cpu.pool.broadcast(|_| black_box(f32::MIN_POSITIVE) * black_box(0.5));
+        let halves = cpu.workers.broadcast(|_| black_box(f32::MIN_POSITIVE) * black_box(0.5));
         assert_eq!(halves, [0.0; 2]);
     }
 

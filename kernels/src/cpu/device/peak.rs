@@ -63,7 +63,7 @@ impl Cpu {
         let share = LEN.div_ceil(self.thread_count());
         let fastest = (0..RUNS).map(|_| {
             let start = Instant::now();
-            self.pool.broadcast(|context| {
+            self.workers.broadcast(|context| {
                 let from = context.index() * share;
                 black_box(self.dispatch(ReadAll(&block[from..LEN.min(from + share)])))
             });
@@ -110,7 +110,7 @@ impl Cpu {
         let flops = (2 * STEPS * chains * lanes * self.thread_count()) as f64;
         let fastest = (0..RUNS).map(|_| {
             let start = Instant::now();
-            self.pool.broadcast(|_| match self.isa() {
+            self.workers.broadcast(|_| match self.isa() {
                 Isa::Portable => black_box(self.dispatch(Chains::<6> { steps: STEPS })),
                 _ => black_box(self.dispatch(Chains::<12> { steps: STEPS })),
             });

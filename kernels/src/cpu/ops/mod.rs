@@ -1,7 +1,6 @@
 //! Operations other than convolutions and matrix products.
 
 pub(in crate::cpu) mod activation;
-pub(in crate::cpu) mod adaptive_pool;
 pub(in crate::cpu) mod batch_norm;
 pub(in crate::cpu) mod channels;
 pub(in crate::cpu) mod columns;
@@ -14,4 +13,3 @@ pub(in crate::cpu) mod optim;
 pub(in crate::cpu) mod pool;
 pub(in crate::cpu) mod reduce;
 pub(in crate::cpu) mod softmax;
-pub(in crate::cpu) mod windows;

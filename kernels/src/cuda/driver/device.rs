@@ -1,8 +1,8 @@
 //! A GPU: its driver handles, and the stream that runs all its work.
 
 use super::error::{CudaError, Result, check};
+use super::free_blocks::FreeBlocks;
 use super::modules::Modules;
-use super::pool::Pool;
 use super::{emulator, library};
 use crate::params::Dtype;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUdevice_attribute, CUstream};
@@ -24,7 +24,7 @@ pub(super) struct Inner {
     multiprocessors: usize,
     emulated: bool,
     pub(super) modules: Modules,
-    pub(super) pool: Mutex<Pool>,
+    pub(super) free_blocks: Mutex<FreeBlocks>,
 }
 
 // SAFETY: driver handles, which any thread may use once it has made the context current (`Cuda::bind`).
@@ -117,7 +117,7 @@ impl Cuda {
             multiprocessors: multiprocessors as usize,
             emulated,
             modules: Modules::default(),
-            pool: Mutex::default(),
+            free_blocks: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner), precision: Dtype::default() })
     }
@@ -203,7 +203,8 @@ fn device_name(device: CUdevice) -> Result<String> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let pool = std::mem::take(self.pool.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let pool =
+            std::mem::take(self.free_blocks.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner));
         // SAFETY: nothing uses the device any more: each buffer, graph and timer holds a clone of the `Cuda`. On a
         // device that has failed these calls fail too, and the driver frees its memory when the process ends.
         unsafe {

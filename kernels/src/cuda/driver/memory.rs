@@ -5,7 +5,7 @@
 
 use super::Cuda;
 use super::error::{CudaError, Result, check};
-use super::pool::Pool;
+use super::free_blocks::FreeBlocks;
 use crate::params::Dtype;
 use cudarc::driver::sys::{self, CUresult};
 use std::collections::BTreeMap;
@@ -221,7 +221,7 @@ impl Cuda {
 
     /// Frees the pool's unused blocks.
     pub fn trim(&self) {
-        let pool = Pool { free: std::mem::take(&mut self.pool().free), recorded: None };
+        let pool = FreeBlocks { free: std::mem::take(&mut self.free_blocks().free), recorded: None };
         if self.bind().is_ok() {
             for address in pool.addresses() {
                 // SAFETY: the pool owned the block; its work was submitted earlier, and freeing waits for it.
@@ -231,7 +231,7 @@ impl Cuda {
     }
 
     fn block(&self, bytes: usize) -> Result<u64> {
-        if let Some(address) = self.pool().take(bytes) {
+        if let Some(address) = self.free_blocks().take(bytes) {
             return Ok(address);
         }
         self.bind()?;
@@ -255,7 +255,7 @@ impl Cuda {
     }
 
     fn take_back(&self, address: u64, bytes: usize) {
-        let mut pool = self.pool();
+        let mut pool = self.free_blocks();
         if let Some(recorded) = &mut pool.recorded {
             recorded.entry(bytes).or_default().push(address);
         } else if self.is_emulated() {
@@ -268,13 +268,13 @@ impl Cuda {
 
     /// Starts keeping returned blocks for the work being recorded.
     pub(in crate::cuda) fn start_borrowing(&self) {
-        self.pool().recorded = Some(BTreeMap::new());
+        self.free_blocks().recorded = Some(BTreeMap::new());
     }
 
     /// The blocks kept since [`Cuda::start_borrowing`], as buffers, so that they return to the pool when the graph
     /// that uses them is dropped.
     pub(in crate::cuda) fn stop_borrowing(&self) -> Vec<DeviceBuffer> {
-        let recorded = self.pool().recorded.take().unwrap_or_default();
+        let recorded = self.free_blocks().recorded.take().unwrap_or_default();
         let all = recorded.into_iter().flat_map(|(bytes, list)| list.into_iter().map(move |a| (a, bytes)));
         let buffer = |(address, bytes)| DeviceBuffer {
             block: Arc::new(Block { cuda: self.clone(), address, bytes }),
@@ -285,8 +285,8 @@ impl Cuda {
         all.map(buffer).collect()
     }
 
-    fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
+    fn free_blocks(&self) -> std::sync::MutexGuard<'_, FreeBlocks> {
         // A panic elsewhere cannot leave a list of addresses broken.
-        self.inner().pool.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner().free_blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::slices::{Slices, sum_slices};
 use super::tiles::{Blocking, Kernels, Tile, grades};
-use super::windows::Windows;
+use super::windows_arg::WindowsArg;
 use crate::cuda::driver::Result;
 use crate::cuda::driver::source::CONV2D_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
@@ -55,14 +55,14 @@ pub fn conv2d_forward_blocked(
     assert_eq!((w.dtype(), y.dtype()), (x.dtype(), x.dtype()), "input, weight and output have the same type");
     epilogue.check(g.o, y);
     let output = Output::dense(y.len() / g.o, g.o, epilogue.activation, y);
-    launch_forward(cuda, blocking, Windows::forward(g), output, [x, w], epilogue, y)
+    launch_forward(cuda, blocking, WindowsArg::forward(g), output, [x, w], epilogue, y)
 }
 
 /// Multiplies the windows of `x` by the filters `w`, which are stored tap by tap.
 pub(super) fn launch_forward(
     cuda: &Cuda,
     blocking: Blocking,
-    windows: Windows,
+    windows: WindowsArg,
     output: Output,
     [x, w]: [&DeviceBuffer; 2],
     epilogue: &Epilogue,

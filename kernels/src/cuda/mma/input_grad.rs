@@ -2,7 +2,7 @@
 
 use super::forward::{FORWARD, check, launch_forward};
 use super::output::Output;
-use super::windows::Windows;
+use super::windows_arg::WindowsArg;
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::{Arg, Grid};
 use crate::cuda::driver::source::CONV2D_MMA;
@@ -66,7 +66,7 @@ fn input_grad_of(
     let positions = residues.map(|residue| residue.count);
     let origin = residues.map(|residue| residue.origin as i32);
     let dilation = residues.map(|residue| -(residue.distance as i32));
-    let windows = Windows::new(g.y_shape(), positions, taps, [[1; 2], origin, dilation]);
+    let windows = WindowsArg::new(g.y_shape(), positions, taps, [[1; 2], origin, dilation]);
     let rows = g.n * positions[0] * positions[1];
     let output = Output {
         scattered: 1,

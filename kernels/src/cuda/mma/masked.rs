@@ -4,7 +4,7 @@ use super::forward::check;
 use super::output::Output;
 use super::slices::{Slices, sum_slices};
 use super::tiles::{Kernels, Tile, grades};
-use super::windows::Windows;
+use super::windows_arg::WindowsArg;
 use crate::cuda::driver::Result;
 use crate::cuda::driver::source::CONV2D_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
@@ -85,8 +85,8 @@ pub fn conv2d_masked_forward(
     let pixels = y.len() / g.o;
     let vectors = g.c.is_multiple_of(x.dtype().lanes());
     let windows = match lists.blocks {
-        Some(_) => Windows::forward(g).with_channels(lists.channels),
-        None => Windows::forward(g),
+        Some(_) => WindowsArg::forward(g).with_channels(lists.channels),
+        None => WindowsArg::forward(g),
     };
     let k = (windows.taps * windows.channels) as usize;
     let blocking = MASKED.blocking(cuda, [pixels, lists.live, k], x.dtype());

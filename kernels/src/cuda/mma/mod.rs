@@ -12,7 +12,7 @@ mod output;
 mod slices;
 mod tiles;
 mod weight_grad;
-mod windows;
+mod windows_arg;
 
 pub use forward::{conv2d_forward, conv2d_forward_blocked, shares_tiles};
 pub use gemm::gemm;

@@ -4,7 +4,7 @@ use super::forward::check;
 use super::output::Output;
 use super::slices::{Slices, sum_slices};
 use super::tiles::{Kernels, Tile, grades};
-use super::windows::Windows;
+use super::windows_arg::WindowsArg;
 use crate::cuda::driver::Result;
 use crate::cuda::driver::source::CONV2D_MMA;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
@@ -41,7 +41,7 @@ pub fn conv2d_weight_grad(
     let (kernel, tile) = WEIGHT_GRAD.choose(x.dtype(), vectors, tile);
     let slices = Slices::filling(cuda, tile.blocks(g.o, k), dy.len() / g.o, x.dtype());
     let grid = tile.grid(g.o, k, slices.count);
-    let windows = [Windows::forward(g)];
+    let windows = [WindowsArg::forward(g)];
     let output = Output::dense(g.o, k, Activation::None, dw);
     sum_slices(cuda, slices.count, output, &Epilogue::default(), dw, |output, _, sums| {
         let output = [output];

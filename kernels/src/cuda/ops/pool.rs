@@ -7,13 +7,13 @@ use crate::cuda::driver::launch::{Arg, Grid};
 use crate::cuda::driver::source::POOL;
 use crate::cuda::{Cuda, DeviceBuffer};
 use crate::params::Dtype;
+use crate::pool_windows::PoolWindows;
 use crate::shapes::{AdaptivePool2d, Pool2d};
-use crate::windows::Windows;
 use bytemuck::NoUninit;
 
 /// The largest value of each window, ignoring padding.
 pub fn max_pool2d_forward(cuda: &Cuda, g: &Pool2d, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()> {
-    Pooling::fixed(g).forward(cuda, "max_pool_forward", g, x, y)
+    PoolingArg::fixed(g).forward(cuda, "max_pool_forward", g, x, y)
 }
 
 /// Passes each gradient to the largest pixel of its window; ties go to the first.
@@ -24,12 +24,12 @@ pub fn max_pool2d_input_grad(
     dy: &DeviceBuffer,
     dx: &mut DeviceBuffer,
 ) -> Result<()> {
-    Pooling::fixed(g).input_grad(cuda, "max_pool_input_grad", g, Some(x), dy, dx)
+    PoolingArg::fixed(g).input_grad(cuda, "max_pool_input_grad", g, Some(x), dy, dx)
 }
 
 /// The mean of each window. With `count_include_pad`, padding counts as zeros.
 pub fn avg_pool2d_forward(cuda: &Cuda, g: &Pool2d, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()> {
-    Pooling::fixed(g).forward(cuda, "avg_pool_forward", g, x, y)
+    PoolingArg::fixed(g).forward(cuda, "avg_pool_forward", g, x, y)
 }
 
 /// Spreads each gradient evenly over its window.
@@ -39,7 +39,7 @@ pub fn avg_pool2d_input_grad(
     dy: &DeviceBuffer,
     dx: &mut DeviceBuffer,
 ) -> Result<()> {
-    Pooling::fixed(g).input_grad(cuda, "avg_pool_input_grad", g, None, dy, dx)
+    PoolingArg::fixed(g).input_grad(cuda, "avg_pool_input_grad", g, None, dy, dx)
 }
 
 /// The largest value of each window.
@@ -49,7 +49,7 @@ pub fn adaptive_max_pool2d_forward(
     x: &DeviceBuffer,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    Pooling::adaptive(g).forward(cuda, "max_pool_forward", g, x, y)
+    PoolingArg::adaptive(g).forward(cuda, "max_pool_forward", g, x, y)
 }
 
 /// Passes each gradient to the largest pixel of its window; ties go to the first.
@@ -60,7 +60,7 @@ pub fn adaptive_max_pool2d_input_grad(
     dy: &DeviceBuffer,
     dx: &mut DeviceBuffer,
 ) -> Result<()> {
-    Pooling::adaptive(g).input_grad(cuda, "max_pool_input_grad", g, Some(x), dy, dx)
+    PoolingArg::adaptive(g).input_grad(cuda, "max_pool_input_grad", g, Some(x), dy, dx)
 }
 
 /// The mean of each window.
@@ -70,7 +70,7 @@ pub fn adaptive_avg_pool2d_forward(
     x: &DeviceBuffer,
     y: &mut DeviceBuffer,
 ) -> Result<()> {
-    Pooling::adaptive(g).forward(cuda, "avg_pool_forward", g, x, y)
+    PoolingArg::adaptive(g).forward(cuda, "avg_pool_forward", g, x, y)
 }
 
 /// Spreads each gradient evenly over its window.
@@ -80,7 +80,7 @@ pub fn adaptive_avg_pool2d_input_grad(
     dy: &DeviceBuffer,
     dx: &mut DeviceBuffer,
 ) -> Result<()> {
-    Pooling::adaptive(g).input_grad(cuda, "avg_pool_input_grad", g, None, dy, dx)
+    PoolingArg::adaptive(g).input_grad(cuda, "avg_pool_input_grad", g, None, dy, dx)
 }
 
 /// One axis of a pooling (`Axis` in `pool.cu`): adaptive if `kernel` is 0.
@@ -94,10 +94,10 @@ struct Axis {
     padding: u32,
 }
 
-/// A pooling (`Pooling` in `pool.cu`).
+/// A pooling (`PoolingArg` in `pool.cu`).
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
-struct Pooling {
+struct PoolingArg {
     n: u32,
     c: u32,
     rows: Axis,
@@ -105,7 +105,7 @@ struct Pooling {
     count_padding: u32,
 }
 
-impl Pooling {
+impl PoolingArg {
     fn fixed(g: &Pool2d) -> Self {
         let axis = |i: usize| Axis {
             kernel: int(g.kernel[i]),
@@ -130,7 +130,7 @@ impl Pooling {
         self,
         cuda: &Cuda,
         kernel: &'static str,
-        g: &impl Windows,
+        g: &impl PoolWindows,
         x: &DeviceBuffer,
         y: &mut DeviceBuffer,
     ) -> Result<()> {
@@ -143,7 +143,7 @@ impl Pooling {
         self,
         cuda: &Cuda,
         kernel: &'static str,
-        g: &impl Windows,
+        g: &impl PoolWindows,
         x: Option<&DeviceBuffer>,
         dy: &DeviceBuffer,
         dx: &mut DeviceBuffer,
@@ -178,7 +178,7 @@ impl Pooling {
 
 impl Axis {
     /// The adaptive axis of `g`: 0 for rows, 1 for columns.
-    fn of(g: &impl Windows, axis: usize) -> Self {
+    fn of(g: &impl PoolWindows, axis: usize) -> Self {
         let (input, output) = (int(g.x_shape()[1 + axis]), int(g.y_shape()[1 + axis]));
         // The kernels multiply the sizes and add one of them.
         assert!(

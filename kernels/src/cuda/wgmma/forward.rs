@@ -1,6 +1,6 @@
 //! The forward pass of a convolution.
 
-use super::problem::{Pixels, Windows, int, run};
+use super::problem::{Pixels, WindowsArg, int, run};
 use super::tensor_map::MAX_STRIDE;
 use crate::cuda::driver::Result;
 use crate::cuda::{Cuda, DeviceBuffer, Epilogue};
@@ -33,7 +33,7 @@ pub fn conv2d_forward(
 ) -> Result<()> {
     assert!(applies(cuda, g, x.dtype()), "a convolution for wgmma: {g:?} of {:?} on {cuda:?}", x.dtype());
     let outputs = [g.oh(), g.ow()];
-    let windows = Windows {
+    let windows = WindowsArg {
         stride: g.stride.map(int),
         origin: g.padding.map(|p| -int(p)),
         dilation: g.dilation.map(int),

@@ -1,7 +1,7 @@
 //! The gradient of the input: a forward convolution of `dy` for each pair of residues of the stride.
 
 use super::applies;
-use super::problem::{Pixels, Windows, int, run};
+use super::problem::{Pixels, WindowsArg, int, run};
 use crate::cuda::driver::Result;
 use crate::cuda::driver::launch::Grid;
 use crate::cuda::driver::source::CONV2D_WGMMA;
@@ -41,7 +41,7 @@ pub fn conv2d_input_grad(
     for row in rows.iter().filter(|row| row.taps > 0) {
         for column in columns.iter().filter(|column| column.taps > 0) {
             let pair = |part: fn(&Residue) -> usize| [part(row), part(column)];
-            let windows = Windows {
+            let windows = WindowsArg {
                 stride: [1; 2],
                 origin: [row, column].map(|r| r.origin as i32),
                 dilation: pair(|r| r.distance).map(|distance| -int(distance)),

@@ -17,7 +17,7 @@ struct Problem {
     outputs: [i32; 4],
     /// Taps along height and width, channels.
     depth: [i32; 3],
-    windows: Windows,
+    windows: WindowsArg,
     /// Images, rows and columns of a block's output pixels.
     tile: [i32; 3],
     /// Blocks along rows, columns and filters.
@@ -28,7 +28,7 @@ struct Problem {
 /// The geometry along height and width: the inputs of output pixel `i` through tap `t`, and its destination.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct Windows {
+pub(super) struct WindowsArg {
     /// Pixel `i` reads x at `origin + i·stride + t·dilation`,
     pub stride: [i32; 2],
     pub origin: [i32; 2],
@@ -48,7 +48,7 @@ const THREADS: usize = 288;
 
 /// The output pixels of a launch: all of them, or those of one pair of residues.
 pub(super) struct Pixels {
-    pub windows: Windows,
+    pub windows: WindowsArg,
     /// Rows and columns of output pixels.
     pub outputs: [usize; 2],
     /// Taps of each along height and width.

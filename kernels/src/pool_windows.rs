@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// A pooling from `[N, H, W, C]` to `[N, OH, OW, C]`. Output `(i, j)` reads the pixels `rows(i) × cols(j)`, at least
 /// one.
-pub(crate) trait Windows: Sync {
+pub(crate) trait PoolWindows: Sync {
     /// `[N, H, W, C]`.
     fn x_shape(&self) -> [usize; 4];
 
@@ -34,7 +34,7 @@ pub(crate) trait Windows: Sync {
     }
 }
 
-impl Windows for Pool2d {
+impl PoolWindows for Pool2d {
     fn x_shape(&self) -> [usize; 4] {
         [self.n, self.h, self.w, self.c]
     }
@@ -70,7 +70,7 @@ fn inside(g: &Pool2d, axis: usize, i: usize, size: usize) -> Range<usize> {
     start.saturating_sub(p)..(start + k - p).min(size)
 }
 
-impl Windows for AdaptivePool2d {
+impl PoolWindows for AdaptivePool2d {
     fn x_shape(&self) -> [usize; 4] {
         [self.n, self.h, self.w, self.c]
     }

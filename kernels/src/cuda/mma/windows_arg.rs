@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 /// it is inside; likewise along the width.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-pub(super) struct Windows {
+pub(super) struct WindowsArg {
     /// The shape of the array that is read, `[images, h, w, c]`.
     pub shape: [i32; 4],
     /// Positions per image, along height and width.
@@ -26,7 +26,7 @@ pub(super) struct Windows {
     pub by_taps_w: Divide,
 }
 
-impl Windows {
+impl WindowsArg {
     /// # Panics
     /// If the array's images, the positions, or the products of a window exceed what a kernel's ints can count.
     pub fn new(

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 /// Unused blocks, by size.
 #[derive(Default)]
-pub(super) struct Pool {
+pub(super) struct FreeBlocks {
     pub free: BTreeMap<usize, Vec<u64>>,
     /// During recording, blocks that were borrowed and given back: replays write to them, so they belong to the
     /// graph.
     pub recorded: Option<BTreeMap<usize, Vec<u64>>>,
 }
 
-impl Pool {
+impl FreeBlocks {
     /// The addresses of all free blocks.
     pub fn addresses(self) -> impl Iterator<Item = u64> {
         self.free.into_values().flatten()
