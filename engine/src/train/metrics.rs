@@ -40,10 +40,10 @@ impl Accuracy {
             return (0.0, 1.0);
         }
         let (p, n) = (self.top1(), self.total as f64);
-        let centre = p + Z * Z / (2.0 * n);
+        let center = p + Z * Z / (2.0 * n);
         let margin = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
         let scale = 1.0 + Z * Z / n;
-        (((centre - margin) / scale).max(0.0), ((centre + margin) / scale).min(1.0))
+        (((center - margin) / scale).max(0.0), ((center + margin) / scale).min(1.0))
     }
 }
 

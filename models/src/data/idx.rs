@@ -192,8 +192,8 @@ impl Dataset for IdxImages {
         let mut image = RgbImage::new(width.max(self.padded) as u32, height.max(self.padded) as u32);
         let left = (image.width() as usize - width) / 2;
         let top = (image.height() as usize - height) / 2;
-        let grey = &self.images.values[index * height * width..][..height * width];
-        for (row, values) in image.rows_mut().skip(top).zip(grey.chunks_exact(width)) {
+        let gray = &self.images.values[index * height * width..][..height * width];
+        for (row, values) in image.rows_mut().skip(top).zip(gray.chunks_exact(width)) {
             for (pixel, &value) in row.skip(left).zip(values) {
                 *pixel = Rgb([value; 3]);
             }
