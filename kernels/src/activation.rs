@@ -186,9 +186,11 @@ impl Function for Clamp {
     /// Passes the gradient where the output lies strictly between the bounds.
     #[inline(always)]
     fn gradient<F: Float>(self, y: F, dy: F) -> F {
-        let (low, high) = (F::of(self.low.into()), F::of(self.high.into()));
-        let below = y < high || self.high == f32::INFINITY;
-        if y > low && below { dy } else { F::ZERO }
+        // An infinite output reaches no bound if there is none, and nothing compares with a NaN.
+        let high = if self.high == f32::INFINITY { f32::NAN } else { self.high };
+        let (low, high) = (F::of(self.low.into()), F::of(high.into()));
+        let reached = y >= high;
+        if y > low && !reached { dy } else { F::ZERO }
     }
 }
 
