@@ -25,7 +25,9 @@ fn files(folder: &Path, found: &mut Vec<String>) {
 /// The words of `text` in backticks that look like a source file.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     let code = text.split('`').skip(1).step_by(2).flat_map(str::split_whitespace);
-    let placeholder = |word: &str| word.contains(|c: char| "*{$<".contains(c)) || word.contains("NAME");
+    let placeholder = |word: &str| {
+        word.starts_with('.') || word.contains(|c: char| "*{$<".contains(c)) || word.contains("NAME")
+    };
     code.filter(move |word| SOURCES.iter().any(|end| word.ends_with(end)) && !placeholder(word))
 }
 
