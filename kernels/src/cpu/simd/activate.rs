@@ -11,8 +11,16 @@ pub(in crate::cpu) fn activate<S: Simd>(s: S, activation: Activation, v: S::F) -
             let above = if low > f32::NEG_INFINITY { s.max(s.splat(low), v) } else { v };
             if high < f32::INFINITY { s.min(s.splat(high), above) } else { above }
         }
-        None => activation.visit(Lanes(s, v)),
+        None => smooth(s, activation, v),
     }
+}
+
+/// Applies an activation that is not a clamp. Inlined, its exponential would take registers from the loops around it,
+/// which are written for clamps.
+#[cold]
+#[inline(never)]
+fn smooth<S: Simd>(s: S, activation: Activation, v: S::F) -> S::F {
+    activation.visit(Lanes(s, v))
 }
 
 /// Applies a function to the lanes of a vector. The compiler vectorizes the loop.
