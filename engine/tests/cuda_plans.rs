@@ -232,6 +232,36 @@ fn dead_filters_do_no_work() {
     assert_eq!((depthwise.kind, depthwise.kernel), ("grouped conv2d", "cuda depthwise"));
 }
 
+/// With many rows of the batch, a masked linear layer skips its dead rows; with few it is computed whole.
+#[test]
+fn dead_rows_of_linear_layers_do_no_work() {
+    let Some((_alone, gpu)) = gpu() else { return };
+    let (inputs, outputs) = (48, 10);
+    let mut weight = Param::new(Random(1).tensor(&[outputs, inputs]));
+    let mask = Tensor::from_fn(&[outputs, inputs], |i| f32::from(i / inputs % 3 == 0));
+    weight.set_mask(Some(mask)).unwrap();
+    let bias = Some(Param::new(Random(2).tensor(&[outputs])));
+    let mut graph = Graph::new(inputs);
+    let flat = graph.push("flat", Layer::Flatten, &[0]).unwrap();
+    let fc = graph.push("fc", Layer::Linear(Linear { weight, bias }), &[flat]).unwrap();
+    graph.push("relu", Layer::Activation(Activation::Relu), &[fc]).unwrap();
+    for (rows, live) in [(4, outputs), (40, 4)] {
+        let x = Random(3).tensor(&[rows, 1, 1, inputs]);
+        let mut on_cpu = plan(&graph, &x, &Device::cpu());
+        let want = on_cpu.run(x.data()).unwrap().to_vec();
+        for precision in [Dtype::F32, Dtype::Bf16] {
+            let mut plan = plan(&graph, &x, &in_precision(&gpu, precision));
+            let step = &plan.steps()[0];
+            assert_eq!((step.kind, step.products), ("masked linear", (rows * inputs * live) as u64));
+            let got = plan.run(x.data()).unwrap();
+            let limit = if precision == Dtype::F32 { 1e-6 } else { 2e-2 };
+            for (got, want) in got.iter().zip(&want) {
+                assert!((got - want).abs() <= limit * (1.0 + want.abs()), "{precision}: {got} for {want}");
+            }
+        }
+    }
+}
+
 #[test]
 fn errors_name_what_cannot_be_planned() {
     let Some((_alone, gpu)) = gpu() else { return };

@@ -181,7 +181,7 @@ impl Call {
     fn chosen(&self, precision: Dtype) -> Chosen {
         let (kernel, products, weight_bytes) = match &self.kernel {
             Kernel::Conv2d(g, w) => (w.kernel(precision), Some(w.products(g)), w.bytes()),
-            // Dead rows are computed too.
+            // Dead rows that `masked_linear` leaves in are computed too.
             Kernel::Linear(g, w) => (cuda::product_kernel(precision), Some(g.macs()), w.bytes()),
             Kernel::BatchNorm(norm) => {
                 ("batch_norm", None, norm.channels.iter().map(DeviceBuffer::bytes).sum())
@@ -201,6 +201,21 @@ enum Kernel {
     Plain(Plain),
 }
 
+/// A linear layer whose mask leaves out rows, as a masked convolution of images of one pixel. Returns `None` for few rows
+/// of the batch, which are bound by reading the weight, and for weights into which a pool was folded on the device.
+fn masked_linear(
+    gpu: &Cuda,
+    linear: &FullyConnected,
+) -> cuda::Result<Option<(shapes::Conv2d, PackedConv2d)>> {
+    let FullyConnected { g, linear, pool, pattern } = linear;
+    if !pattern.has_dead_filters() || pool.is_some() || g.n <= cuda::simt::FEW_ROWS {
+        return Ok(None);
+    }
+    let g = shapes::Conv2d::square([g.n, 1, 1, g.inputs], g.outputs, 1, 1, 0);
+    let packed = PackedConv2d::masked(gpu, &g, linear.weight.value().data(), pattern)?;
+    Ok(Some((g, packed)))
+}
+
 /// Batch norm with fixed statistics.
 struct Norm {
     rows: usize,
@@ -214,7 +229,10 @@ impl Kernel {
     fn new(gpu: &Cuda, work: &Work) -> cuda::Result<Self> {
         Ok(match work {
             Work::Conv2d(conv) => Self::Conv2d(conv.g, packed_conv2d(gpu, conv)?),
-            Work::Linear(linear) => Self::Linear(linear.g, linear_weight(gpu, linear)?),
+            Work::Linear(linear) => match masked_linear(gpu, linear)? {
+                Some((g, packed)) => Self::Conv2d(g, packed),
+                None => Self::Linear(linear.g, linear_weight(gpu, linear)?),
+            },
             Work::BatchNorm(rows, bn) => Self::BatchNorm(Norm::new(gpu, *rows, bn)?),
             Work::Plain(plain) => Self::Plain(plain.clone()),
         })
