@@ -70,7 +70,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn layer(cpu: &Cpu, g: &Linear, w: &[f32], memory: &Memory, options: &Options) -> Result<Vec<LinearRow>> {
     let (x, dy) = (noise(g.n * g.inputs, 2), noise(g.n * g.outputs, 3));
     // A linear layer is a 1×1 convolution over the rows of the batch.
-    let conv = Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0);
+    let conv = g.over_pixels();
     let forward = Expected::forward(&conv, &x, w, None);
     let (input_grad, weight_grad) =
         (Expected::input_grad(&conv, &dy, w), Expected::weight_grad(&conv, &x, &dy));

@@ -201,8 +201,9 @@ enum Kernel {
     Plain(Plain),
 }
 
-/// A linear layer whose mask leaves out rows, as a masked convolution of images of one pixel. Returns `None` for few rows
-/// of the batch, which are bound by reading the weight, and for weights into which a pool was folded on the device.
+/// A linear layer whose mask leaves out rows, as a masked convolution of images of one pixel. Returns `None` for few
+/// rows of the batch, which are bound by reading the weight, and for weights into which a pool was folded on the
+/// device.
 fn masked_linear(
     gpu: &Cuda,
     linear: &FullyConnected,
@@ -211,7 +212,7 @@ fn masked_linear(
     if !pattern.has_dead_filters() || pool.is_some() || g.n <= cuda::simt::FEW_ROWS {
         return Ok(None);
     }
-    let g = shapes::Conv2d::square([g.n, 1, 1, g.inputs], g.outputs, 1, 1, 0);
+    let g = g.over_images();
     let packed = PackedConv2d::masked(gpu, &g, linear.weight.value().data(), pattern)?;
     Ok(Some((g, packed)))
 }

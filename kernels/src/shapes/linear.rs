@@ -1,5 +1,6 @@
 //! The fully connected layer.
 
+use super::conv2d::Conv2d;
 use super::error::{ShapeError, refuse};
 use super::matmul::{Matmul, Trans};
 
@@ -36,6 +37,16 @@ impl Linear {
     /// The product that gives the gradient of the weight: `dw = dyᵀ · x`.
     pub fn weight_grad(&self) -> Matmul {
         Matmul::new([Trans::Yes, Trans::No], [self.outputs, self.inputs, self.n])
+    }
+
+    /// The layer as a 1×1 convolution of one image, whose pixels are the rows of the batch.
+    pub fn over_pixels(&self) -> Conv2d {
+        Conv2d::square([1, 1, self.n, self.inputs], self.outputs, 1, 1, 0)
+    }
+
+    /// The layer as a 1×1 convolution of images of one pixel, one for each row of the batch.
+    pub fn over_images(&self) -> Conv2d {
+        Conv2d::square([self.n, 1, 1, self.inputs], self.outputs, 1, 1, 0)
     }
 
     /// Multiply-accumulates of one forward pass.

@@ -8,7 +8,6 @@ use super::layout::Layout;
 use super::padded;
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile::MAX_NR;
-use crate::cpu::ops::linear::as_conv2d;
 use crate::dtype::Dtype;
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
@@ -36,7 +35,7 @@ impl Footprint {
 
     /// Computes the footprint of a linear layer with the live rows of `pattern` packed as `dtype`.
     pub fn linear(cpu: &Cpu, g: &Linear, pattern: &Pattern, dtype: Dtype) -> Self {
-        Self::stored(cpu, &as_conv2d(g), pattern, Packing::By(Algorithm::Direct), dtype)
+        Self::stored(cpu, &g.over_pixels(), pattern, Packing::By(Algorithm::Direct), dtype)
     }
 
     fn stored(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing, dtype: Dtype) -> Self {

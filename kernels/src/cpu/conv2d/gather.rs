@@ -1,8 +1,8 @@
 //! Gathers the live input channels of a compact convolution into an image of their own.
 //!
-//! The *carrier* is a gathered channel that is 1 inside the image and, like every channel, 0 in the padding. Its weights
-//! hold the summed effect of dead inputs whose value is constant but not zero. The result is exact, at the border as
-//! well.
+//! The *carrier* is a gathered channel that is 1 inside the image and, like every channel, 0 in the padding. Its
+//! weights hold the summed effect of dead inputs whose value is constant but not zero. The result is exact, at the
+//! border as well.
 
 use crate::cpu::Cpu;
 use crate::params::CompactIndex;

@@ -170,8 +170,8 @@ impl ImplicitGemm<'_> {
                     }
                     // SAFETY: the panel's kernel comes from a backend that this machine supports. Each of the
                     // `segments × stride` row pointers leads to the windows' `row_len ≥ a_offset + len` floats, in
-                    // `source` or in `zeros`. B holds `k` rows from the panel's first byte on, packed by this kernel. The
-                    // offsets in `out` are whole pixels of C and of the residual; each pixel, and the bias, has at
+                    // `source` or in `zeros`. B holds `k` rows from the panel's first byte on, packed by this kernel.
+                    // The offsets in `out` are whole pixels of C and of the residual; each pixel, and the bias, has at
                     // least `panel.start + panel.width` columns. No other task has this block and panel.
                     unsafe { (kernel.run)(&tile) }
                 }

@@ -5,8 +5,8 @@
 //! pointer per pixel and tap ([`windows`]), and multiplies it by weights that are packed once ([`PackedConv2d`]).
 //!
 //! Dense, masked and compact convolution differ only in which filters are packed, which channels are gathered and where
-//! results are stored ([`packed`]). The input gradient is a convolution of `dy` ([`input_grad`]), and the weight gradient
-//! is a product that reduces over pixels ([`weight_grad`]).
+//! results are stored ([`packed`]). The input gradient is a convolution of `dy` ([`input_grad`]), and the weight
+//! gradient is a product that reduces over pixels ([`weight_grad`]).
 
 mod algorithm;
 pub(in crate::cpu) mod depthwise;

@@ -36,8 +36,9 @@ impl Panel {
     }
 }
 
-/// Divides `n` columns into panels of `tiles`, each `k` rows long and packed from `offset` on. Prefers the widest tiles.
-/// If the vectors do not divide evenly, narrower tiles share the remainder, so that no single vector is left over.
+/// Divides `n` columns into panels of `tiles`, each `k` rows long and packed from `offset` on. Prefers the widest
+/// tiles. If the vectors do not divide evenly, narrower tiles share the remainder, so that no single vector is left
+/// over.
 pub(in crate::cpu) fn split_columns(
     tiles: &'static [TileKernel],
     n: usize,

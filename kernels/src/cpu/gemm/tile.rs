@@ -24,20 +24,26 @@ use crate::cpu::simd::Simd;
 use crate::cpu::simd::activate::activate;
 use crate::params::Activation;
 
-/// The arguments of one tile. Columns beyond `n`, up to whole vectors, exist only in B, as zeros.
+/// The rows of A that a tile multiplies.
 #[derive(Clone, Copy)]
-pub(in crate::cpu) struct Tile {
+pub(in crate::cpu) struct Rows {
+    /// `rows[s * row_stride + i]` is the start of A's row `i` in segment `s`.
+    pub rows: *const *const f32,
+    pub row_stride: usize,
     /// The number of segments of the reduction, each with `len` steps.
     pub segments: usize,
     /// The number of steps per segment.
     pub len: usize,
-    /// `rows[s * row_stride + i]` is the start of A's row `i` in segment `s`.
-    pub rows: *const *const f32,
-    pub row_stride: usize,
     /// The offset added to each row pointer, in elements.
     pub a_offset: usize,
     /// The distance between consecutive elements of a row.
     pub a_step: usize,
+}
+
+/// The arguments of one tile. Columns beyond `n`, up to whole vectors, exist only in B, as zeros.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Tile {
+    pub a: Rows,
     /// `segments · len` packed rows, fastest if 64-byte aligned. The kernel determines their layout and type.
     pub b: *const u8,
     /// The part of B that later tiles will read. Each step prefetches one cache line of it.
@@ -57,48 +63,19 @@ pub(in crate::cpu) struct Tile {
     pub activation: Activation,
 }
 
-/// The rows of A that a tile multiplies; the fields are those of [`Tile`].
-#[derive(Clone, Copy)]
-pub(in crate::cpu) struct Rows {
-    pub rows: *const *const f32,
-    pub segments: usize,
-    pub len: usize,
-    pub row_stride: usize,
-    pub a_offset: usize,
-    pub a_step: usize,
-}
-
 impl Tile {
     /// A tile of `[m, n]` sums, without an epilogue, that prefetches its own B.
     pub(in crate::cpu) fn new(
-        rows: Rows,
+        a: Rows,
         b: &[u8],
         c: *mut f32,
         out: &[usize],
         [m, n]: [usize; 2],
         accumulate: bool,
     ) -> Self {
-        let Rows { rows, segments, len, row_stride, a_offset, a_step } = rows;
         let (b, out, none) = (b.as_ptr(), out.as_ptr(), std::ptr::null());
         let (bias, residual, activation) = (none, none, Activation::None);
-        Self {
-            segments,
-            len,
-            rows,
-            row_stride,
-            a_offset,
-            a_step,
-            b,
-            next: b,
-            c,
-            out,
-            m,
-            n,
-            accumulate,
-            bias,
-            residual,
-            activation,
-        }
+        Self { a, b, next: b, c, out, m, n, accumulate, bias, residual, activation }
     }
 }
 
@@ -132,14 +109,14 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
     }
     let mut acc = [[s.zero(); NV]; MR];
     let (mut b, mut next) = (t.b.cast::<E>(), t.next);
-    for segment in 0..t.segments {
+    for segment in 0..t.a.segments {
         let mut rows = [std::ptr::null::<f32>(); MR];
         for i in 0..MR {
             // SAFETY: the table has MR pointers for each segment, and `a_offset` stays inside each row.
-            rows[i] = unsafe { (*t.rows.add(segment * t.row_stride + i)).add(t.a_offset) };
+            rows[i] = unsafe { (*t.a.rows.add(segment * t.a.row_stride + i)).add(t.a.a_offset) };
         }
         let mut k = 0;
-        for _ in 0..t.len {
+        for _ in 0..t.a.len {
             let mut bv = [s.zero(); NV];
             for j in 0..NV {
                 // SAFETY: B has NR = NV · LANES elements for each of the `segments · len` steps.
@@ -155,7 +132,7 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
                     acc[i][j] = s.fma(a, bv[j], acc[i][j]);
                 }
             }
-            k += t.a_step;
+            k += t.a.a_step;
             // SAFETY: the result is at most one past the end of B.
             b = unsafe { b.add(NV * S::LANES) };
         }

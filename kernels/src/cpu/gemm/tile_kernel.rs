@@ -41,14 +41,14 @@ pub(in crate::cpu) struct TileKernel {
     pub nr: usize,
     /// The number of elements of a packed panel of `k` rows and `nr` columns.
     packed_len: fn(k: usize, nr: usize) -> usize,
-    /// Packs these rows and columns, at most `nr`, of a matrix of f32. The packed panel is aligned for elements of B and
-    /// has the bytes of its elements.
+    /// Packs these rows and columns, at most `nr`, of a matrix of f32. The packed panel is aligned for elements of B
+    /// and has the bytes of its elements.
     pack: fn(matrix: &Strided, rows: Range<usize>, columns: Range<usize>, nr: usize, packed: &mut [u8]),
     /// Computes a tile.
     ///
     /// # Safety
-    /// The machine supports the instruction set, each pointer of the tile is valid as its field specifies, and B has the
-    /// type and the layout of this entry.
+    /// The machine supports the instruction set, each pointer of the tile is valid as its field specifies, and B has
+    /// the type and the layout of this entry.
     pub run: unsafe fn(&Tile),
 }
 

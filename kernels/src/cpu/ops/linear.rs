@@ -8,7 +8,7 @@ use crate::cpu::conv2d::{Algorithm, Choice, Epilogue, PackedConv2d, Packing, con
 use crate::cpu::gemm::matmul::{gemm, gemv};
 use crate::params::{Dtype, Trans};
 use crate::pattern::Pattern;
-use crate::shapes::{Conv2d, Linear};
+use crate::shapes::Linear;
 
 /// Computes the forward pass: `x` `[N, I]`, `w` `[O, I]`, `bias` `[O]` → `y` `[N, O]`.
 pub fn linear_forward(cpu: &Cpu, g: &Linear, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
@@ -44,11 +44,6 @@ pub fn linear_weight_grad(cpu: &Cpu, g: &Linear, x: &[f32], dy: &[f32], dw: &mut
 /// The weight of a linear layer, packed in the order in which the kernel reads it.
 pub struct PackedLinear(PackedConv2d);
 
-/// The linear layer as a convolution whose pixels are the rows of the batch.
-pub(in crate::cpu) fn as_conv2d(g: &Linear) -> Conv2d {
-    Conv2d::square([1, 1, g.n, g.inputs], g.outputs, 1, 1, 0)
-}
-
 impl PackedLinear {
     /// Packs `w` `[O, I]`. The number of rows in `g` does not matter.
     pub fn new(cpu: &Cpu, g: &Linear, w: &[f32]) -> Self {
@@ -64,7 +59,7 @@ impl PackedLinear {
     /// Packs the rows of `w` that `pattern` `[O, 1, I]` keeps, as f32 or bf16; see [`PackedConv2d::masked`].
     pub fn masked(cpu: &Cpu, g: &Linear, w: &[f32], pattern: &Pattern, dtype: Dtype) -> Self {
         let direct = Packing::By(Algorithm::Direct);
-        Self(PackedConv2d::stored(cpu, &as_conv2d(g), w, pattern, direct, dtype))
+        Self(PackedConv2d::stored(cpu, &g.over_pixels(), w, pattern, direct, dtype))
     }
 
     /// The name of the chosen kernel: operation, tile and instruction set.
@@ -79,7 +74,7 @@ impl PackedLinear {
 
     /// The number of multiply-accumulates needed to compute `g`.
     pub fn products(&self, g: &Linear) -> u64 {
-        self.0.products(&as_conv2d(g))
+        self.0.products(&g.over_pixels())
     }
 
     /// The size of the packed weights in bytes.
@@ -97,5 +92,5 @@ pub fn linear_forward_packed(
     epilogue: &Epilogue,
     y: &mut [f32],
 ) {
-    conv2d_forward_packed(cpu, &as_conv2d(g), x, &w.0, epilogue, y);
+    conv2d_forward_packed(cpu, &g.over_pixels(), x, &w.0, epilogue, y);
 }

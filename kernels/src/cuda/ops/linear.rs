@@ -5,7 +5,7 @@ use super::grades::on_tensor_cores;
 use super::{Epilogue, conv2d_forward};
 use crate::cuda::{Cuda, DeviceBuffer, Result, mma, simt};
 use crate::params::Dtype;
-use crate::shapes::{Conv2d, Linear, Matmul};
+use crate::shapes::{Linear, Matmul};
 
 /// Computes `y = activation(x · wᵀ + bias + residual)`: `x` `[N, I]`, `w` `[O, I]`, `residual` and `y` `[N, O]`, of
 /// one floating-point type; `bias` `[O]` is f32.
@@ -23,7 +23,7 @@ pub fn linear_forward(
         return epilogue.around(cuda, y, |epilogue, y| simt::linear_forward(cuda, g, x, w, epilogue, y));
     }
     // A row is an image of one pixel.
-    conv2d_forward(cuda, &Conv2d::square([g.n, 1, 1, g.inputs], g.outputs, 1, 1, 0), x, w, epilogue, y)
+    conv2d_forward(cuda, &g.over_images(), x, w, epilogue, y)
 }
 
 /// The gradient of the input: `dy` `[N, O]`, `w` `[O, I]` → `dx` `[N, I]`, of one floating-point type.

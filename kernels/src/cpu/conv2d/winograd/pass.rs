@@ -5,8 +5,8 @@ use crate::cpu::device::shared::Shared;
 
 /// The tiles `first .. first + count` on their way through V and M.
 ///
-/// V is `[points, tiles, channels]` and M is `[points, tiles, columns]`. Each point is followed by [`SKEW`](super::tiling::SKEW) floats of
-/// padding, and `tiles` is `count` rounded up to whole register tiles.
+/// V is `[points, tiles, channels]` and M is `[points, tiles, columns]`. Each point is followed by
+/// [`SKEW`](super::tiling::SKEW) floats of padding, and `tiles` is `count` rounded up to whole register tiles.
 pub struct Pass<'a> {
     pub product: &'a Winograd<'a>,
     pub first: usize,
