@@ -20,7 +20,8 @@ impl OutputFile {
     /// Locks `path`, whose training checkpoint is `path.checkpoint`. `force` and `resume` are the command's options.
     ///
     /// # Errors
-    /// Returns an [`Error::File`] if the file cannot be written, another command is writing it, or a result would be lost.
+    /// Returns an [`Error::File`] if the file cannot be written, another command is writing it, or a result would be
+    /// lost.
     pub fn claim(path: &Path, force: bool, resume: bool) -> Result<Self> {
         atomic::check(path)?;
         let length = path.file_name().unwrap_or_default().len();
@@ -67,8 +68,8 @@ impl OutputFile {
     }
 }
 
-/// Returns an error if a file that one of `stages` writes besides its network already exists, unless `allowed`, or if two
-/// stages write the same file.
+/// Returns an error if a file that one of `stages` writes besides its network already exists, unless `allowed`, or if
+/// two stages write the same file.
 pub fn refuse_existing_outputs(stages: &[Stage], allowed: bool) -> Result<()> {
     let outputs: Vec<(&str, &Path)> = stages.iter().flat_map(Stage::outputs).collect();
     for (i, &(option, path)) in outputs.iter().enumerate() {

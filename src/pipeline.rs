@@ -53,8 +53,8 @@ impl<'a> Pipeline<'a> {
         Self { device, data, seed, keeping: None, done: Vec::new(), files: HashMap::new() }
     }
 
-    /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and passes each row to
-    /// `show` as soon as it is known.
+    /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and passes each row
+    /// to `show` as soon as it is known.
     pub fn run(
         mut self,
         recipe: &Recipe,
@@ -91,8 +91,8 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Runs one stage and writes its network to `path`. If that fails, writes it elsewhere and returns an error that names
-    /// the place.
+    /// Runs one stage and writes its network to `path`. If that fails, writes it elsewhere and returns an error that
+    /// names the place.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
@@ -190,8 +190,8 @@ impl<'a> Pipeline<'a> {
         Ok((graph, difference))
     }
 
-    /// Returns the largest logit difference of two networks that compute the same function. Returns an error if it is not
-    /// finite.
+    /// Returns the largest logit difference of two networks that compute the same function. Returns an error if it is
+    /// not finite.
     fn require_equivalence(&mut self, before: &Graph, after: &Graph) -> Result<f32> {
         match self.logit_difference(before, after)? {
             difference if difference.is_finite() => Ok(difference),
@@ -202,8 +202,8 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Returns the objective of training `graph` in `stage`: that of a technique, or else only the task. Returns an error if
-    /// a teacher does not fit the network.
+    /// Returns the objective of training `graph` in `stage`: that of a technique, or else only the task. Returns an
+    /// error if a teacher does not fit the network.
     fn objective(&self, stage: &Stage, train: &TrainConfig, graph: &Graph) -> Result<Box<dyn Objective>> {
         let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
         for technique in &stage.techniques {

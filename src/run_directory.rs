@@ -1,5 +1,5 @@
-//! The directory of a run. It belongs to one run at a time, never mixes the results of two, and records which stages are
-//! finished.
+//! The directory of a run. It belongs to one run at a time, never mixes the results of two, and records which stages
+//! are finished.
 //!
 //! ```text
 //!   runs/demo/  state.json            the run's binding, and each finished stage with its file's checksum and its row

@@ -1,4 +1,5 @@
-//! Invalid numbers, numbers that single precision cannot represent, and unknown keys are refused before any work starts.
+//! Invalid numbers, numbers that single precision cannot represent, and unknown keys are refused before any work
+//! starts.
 
 #[path = "support/command.rs"]
 mod command;

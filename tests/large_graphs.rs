@@ -1,5 +1,5 @@
-//! Graphs of tens of thousands of nodes take seconds: no operation is quadratic in the size of a graph, let alone visits
-//! every path through it.
+//! Graphs of tens of thousands of nodes take seconds: no operation is quadratic in the size of a graph, let alone
+//! visits every path through it.
 
 use lopper_compress::criteria::Random;
 use lopper_compress::prune::PruneConfig;

@@ -26,8 +26,8 @@ fn conv(weight: Tensor, stride: usize, padding: usize) -> Conv2d {
     Conv2d { weight: Param::new(weight), bias: None, stride, padding, dilation: [1; 2], groups: 1 }
 }
 
-/// Writes small files that request a lot of memory: an output of 16 GiB, a padded copy of 64 GiB, a kernel with 2³² taps
-/// and no filter.
+/// Writes small files that request a lot of memory: an output of 16 GiB, a padded copy of 64 GiB, a kernel with 2³²
+/// taps and no filter.
 fn greedy(dir: &Path) -> [PathBuf; 3] {
     let empty = CompactConv2d {
         conv: conv(Tensor::zeros(&[0, 1 << 16, 1 << 16, 0]), 1, 1 << 15),

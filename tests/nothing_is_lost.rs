@@ -1,5 +1,5 @@
-//! Full disks, read-only media, kills, signals, concurrent runs and typos: existing files stay intact, and hours of work
-//! are not lost.
+//! Full disks, read-only media, kills, signals, concurrent runs and typos: existing files stay intact, and hours of
+//! work are not lost.
 #![cfg(unix)]
 
 mod support;

@@ -1,7 +1,7 @@
 //! lopper compared with other engines, by ratios of times measured in turn.
 //!
-//! A ratio is the median over the rounds of one engine's time over another's in the same round, so that the machine's drift
-//! cancels. The best peer of a case is the one against which lopper does worst.
+//! A ratio is the median over the rounds of one engine's time over another's in the same round, so that the machine's
+//! drift cancels. The best peer of a case is the one against which lopper does worst.
 
 use crate::common::rows::{PeerRow, TargetRow};
 

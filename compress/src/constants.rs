@@ -1,12 +1,12 @@
 //! Constant channels: the channels that hold the same value at every pixel of every image.
 //!
 //! The analysis is a forward pass in eval mode over the lattice `unknown | constant(value)`. A zero filter outputs its
-//! bias, and batch norm, activations and pooling map constants to constants. After convolution, batch norm and ReLU a dead
-//! filter therefore outputs max(0, β − γμ/√(σ² + ε)): *constant*, but usually not *zero*.
+//! bias, and batch norm, activations and pooling map constants to constants. After convolution, batch norm and ReLU a
+//! dead filter therefore outputs max(0, β − γμ/√(σ² + ε)): *constant*, but usually not *zero*.
 //!
 //! Constants do not survive padding: a window that reaches past the border sees zeros next to the constant. A padded
-//! convolution is constant only if every input with a nonzero weight is zero, and a padded average that counts its padding
-//! only if its input is zero. Max pooling pads with −∞, which never wins.
+//! convolution is constant only if every input with a nonzero weight is zero, and a padded average that counts its
+//! padding only if its input is zero. Max pooling pads with −∞, which never wins.
 
 use crate::channels::image_shapes;
 use crate::weights::Filters;

@@ -26,7 +26,8 @@ macro_rules! techniques {
             /// The keys of each technique.
             pub const NAMES: &'static [&'static [&'static str]] = &[$(<$keys as Keys>::NAMES),+];
 
-            /// Reads the value of `key` from `map`. Returns `None`, and reads nothing, if the key belongs to no technique.
+            /// Reads the value of `key` from `map`. Returns `None`, and reads nothing, if the key belongs to no
+            /// technique.
             pub fn read<'de, A: MapAccess<'de>>(
                 &mut self,
                 key: &str,

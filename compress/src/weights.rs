@@ -105,7 +105,8 @@ pub(crate) fn batch_norm_behind(graph: &Graph, readers: &[Vec<NodeId>], mut node
     }
 }
 
-/// Checks that memory holds the parameters of `graph` once more, with masks: as much as the rewrite called `what` may copy.
+/// Checks that memory holds the parameters of `graph` once more, with masks: as much as the rewrite called `what` may
+/// copy.
 pub(crate) fn require_copy(graph: &Graph, what: &str) -> Result<()> {
     let params = graph.params().map(|(_, param)| memory::bytes_of::<f32>([param.value().len(), 2]));
     memory::require(format_args!("{what}: new parameters"), params.fold(0, u64::saturating_add))

@@ -210,8 +210,8 @@ fn dense_sparse_dense_gives_back_what_it_dropped() {
     let callbacks: Vec<&mut dyn Callback> = vec![&mut sparsifier, &mut count];
     let optimizer = &mut Optimizer::new(OPTIMIZERS[0]);
     train(&mut graph, optimizer, 3, &mut CrossEntropy::default(), callbacks).unwrap();
-    // 12 steps, 108 and 80 weights. The end of step 4 is 1/3, the end of step 8 is 2/3, where the masks go; what comes back
-    // at zero moves in the step after.
+    // 12 steps, 108 and 80 weights. The end of step 4 is 1/3, the end of step 8 is 2/3, where the masks go; what comes
+    // back at zero moves in the step after.
     for (step, &(conv1, fc1)) in count.0.iter().enumerate() {
         let expected = if (3..=7).contains(&step) { (54, 40) } else { (0, 20) };
         assert_eq!((conv1, fc1), expected, "step {step}");

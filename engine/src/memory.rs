@@ -37,8 +37,8 @@ pub fn available() -> u64 {
     system::memory(Path::new("/")).available(configured())
 }
 
-/// Checks that `bytes` may still be allocated. `what` is the plural noun of the error, such as "layer `conv1`: its weights",
-/// which then reads "layer `conv1`: its weights take 16.0 GiB, 3.2 GiB are available (--max-memory)".
+/// Checks that `bytes` may still be allocated. `what` is the plural noun of the error, such as "layer `conv1`: its
+/// weights", which then reads "layer `conv1`: its weights take 16.0 GiB, 3.2 GiB are available (--max-memory)".
 pub fn require(what: impl Display, bytes: u64) -> Result<()> {
     Budget::now().take(what, bytes)
 }

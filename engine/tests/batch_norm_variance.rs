@@ -1,5 +1,5 @@
-//! Batch norm of channels whose running variance is zero, subnormal or huge: a plan gives the bits that the graph gives in
-//! eval mode, and both what the formula gives in double precision.
+//! Batch norm of channels whose running variance is zero, subnormal or huge: a plan gives the bits that the graph gives
+//! in eval mode, and both what the formula gives in double precision.
 
 use lopper_engine::layer::{Activation, BatchNorm};
 use lopper_engine::plan::Plan;

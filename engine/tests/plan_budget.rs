@@ -1,5 +1,5 @@
-//! A plan holds no more memory than it was estimated to, and the estimate is not far above. Alone in its binary: the counter
-//! sees every thread of the process.
+//! A plan holds no more memory than it was estimated to, and the estimate is not far above. Alone in its binary: the
+//! counter sees every thread of the process.
 
 mod support;
 
@@ -17,7 +17,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// The names and shapes of a plan's steps, and the thread pool's queues: in no estimate.
 const TABLES: u64 = 32 << 10;
 
-/// How far the estimate may lie above: these plans are so small that tables for whole blocks of pixels make up most of it.
+/// How far the estimate may lie above: these plans are so small that tables for whole blocks of pixels make up most of
+/// it.
 const FACTOR: u64 = 8;
 
 #[test]

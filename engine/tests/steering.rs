@@ -1,5 +1,5 @@
-//! Steering a training: groups of parameters, callbacks that stop it and set rates, gradients from several replicas; and
-//! evaluating anything that gives logits.
+//! Steering a training: groups of parameters, callbacks that stop it and set rates, gradients from several replicas;
+//! and evaluating anything that gives logits.
 
 mod support;
 

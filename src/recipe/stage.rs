@@ -31,8 +31,8 @@ pub struct Stage {
 const LONGEST_NAME: usize = 64;
 
 impl Stage {
-    /// Returns a stage that applies `technique` and then trains, if `train` is given. Returns an error if an option of the
-    /// technique is invalid.
+    /// Returns a stage that applies `technique` and then trains, if `train` is given. Returns an error if an option of
+    /// the technique is invalid.
     pub fn of(technique: impl Technique + 'static, train: Option<TrainConfig>) -> Result<Self> {
         technique.check()?;
         Ok(Self { techniques: vec![Arc::new(technique)], train, ..Self::default() })

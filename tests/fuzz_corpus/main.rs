@@ -1,4 +1,5 @@
-//! Replays the corpus of the fuzz targets on a stable compiler: inputs that once caused a panic, or come close to a limit.
+//! Replays the corpus of the fuzz targets on a stable compiler: inputs that once caused a panic, or come close to a
+//! limit.
 
 mod checkpoints;
 #[path = "../../fuzz/src/exercise.rs"]

@@ -1,9 +1,9 @@
-//! Hostile input from the command line: thousands of invalid files, recipes, data sets and options, each in its own run of
-//! `lopper`. Every run must end with exit status 0, 1 or 2, and with a message if it fails. It must not panic, abort, hang
-//! or leave a partial file behind, and must stay below 4 GiB and 20 seconds.
+//! Hostile input from the command line: thousands of invalid files, recipes, data sets and options, each in its own run
+//! of `lopper`. Every run must end with exit status 0, 1 or 2, and with a message if it fails. It must not panic,
+//! abort, hang or leave a partial file behind, and must stay below 4 GiB and 20 seconds.
 //!
-//! `LOPPER_HOSTILE_RUNS=10000` sets the number of runs, and `LOPPER_HOSTILE_FIRST=n` the first. Run n is the same on every
-//! machine.
+//! `LOPPER_HOSTILE_RUNS=10000` sets the number of runs, and `LOPPER_HOSTILE_FIRST=n` the first. Run n is the same on
+//! every machine.
 
 #[path = "../support/model_file.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]

@@ -11,7 +11,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Starts `lopper` with `args`.
 pub fn start(args: &[&str]) -> Child {
-    // A script's background job ignores SIGINT, a process under `nohup` ignores SIGHUP, and their children inherit that.
+    // A script's background job ignores SIGINT, a process under `nohup` ignores SIGHUP, and their children inherit
+    // that.
     static RESETS: LazyLock<bool> = LazyLock::new(|| {
         let probe = Command::new("env").args(["--default-signal", "true"]).output();
         probe.is_ok_and(|probe| probe.status.success())

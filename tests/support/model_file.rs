@@ -19,7 +19,8 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// Creates a program of `nodes`, each with name, layer and inputs, for images of `input` = [height, width, channels].
+    /// Creates a program of `nodes`, each with name, layer and inputs, for images of `input` = [height, width,
+    /// channels].
     pub fn new(nodes: &[(&str, Value, &[usize])], input: [usize; 3], classes: &[&str]) -> Self {
         let node = |(name, layer, inputs): &(&str, Value, &[usize])| json!({ "name": name, "layer": layer, "inputs": inputs });
         let info = json!({

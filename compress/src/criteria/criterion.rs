@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 /// A criterion as configurations hold it: any [`Score`], `MyCriterion.into()`.
 ///
-/// Recipes and command lines name it, and so does serialization: reading finds the criteria of this crate only. Criteria of
-/// equal names are equal.
+/// Recipes and command lines name it, and so does serialization: reading finds the criteria of this crate only.
+/// Criteria of equal names are equal.
 ///
 /// ```
 /// use lopper_compress::criteria::{Criterion, LargeFinal};

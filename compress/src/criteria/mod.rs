@@ -1,8 +1,8 @@
 //! Criteria: what a group of weights is worth. Groups with the lowest scores are dropped first, by sparsification as by
 //! pruning.
 //!
-//! A criterion is a file: a type that implements [`Score`]. It says what evidence it needs besides the weights ([`Need`])
-//! and which parameter it reads ([`Subject`]), and gives each group a score, mostly by a [`Reduction`]. A
+//! A criterion is a file: a type that implements [`Score`]. It says what evidence it needs besides the weights
+//! ([`Need`]) and which parameter it reads ([`Subject`]), and gives each group a score, mostly by a [`Reduction`]. A
 //! [`Normalization`] then makes the scores of different layers comparable. [`Scoring`] puts all of it together.
 //!
 //! [`Criterion`] is any of them, those of other crates included. To add one here, write its file and list it below.

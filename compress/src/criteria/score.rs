@@ -4,8 +4,8 @@ use super::{LayerView, StepView};
 use lopper_engine::{Error, Result};
 use std::fmt;
 
-/// Evidence that a criterion needs besides the weights. Second moments need no kind of their own: they are the mean over
-/// steps of the squares that [`Score::observe`] returns.
+/// Evidence that a criterion needs besides the weights. Second moments need no kind of their own: they are the mean
+/// over steps of the squares that [`Score::observe`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// The weights at the beginning of the training.

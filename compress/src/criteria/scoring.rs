@@ -38,8 +38,8 @@ impl<'a> Scoring<'a> {
         self.criterion
     }
 
-    /// The score of each group of `site`, finite and at least 0. An error if the criterion gives another number, or lacks
-    /// evidence.
+    /// The score of each group of `site`, finite and at least 0. An error if the criterion gives another number, or
+    /// lacks evidence.
     pub fn scores(&self, graph: &Graph, site: &Site) -> Result<Vec<f32>> {
         let (criterion, name) = (self.criterion, site.name(graph));
         let means = self.evidence.and_then(|evidence| evidence.means(name, site.groups.count()));

@@ -5,8 +5,9 @@
 //!   after    fc.0 [RANK, IN]  ─ fc.1 [OUT, RANK], bias    y = B (A x) + b,    B·A the best approximation of W of that rank
 //! ```
 //!
-//! `‖W − BA‖ / ‖W‖ = √(Σ_{i > rank} σ_i² / Σ σ_i²)`: the error is the tail of the singular values, and zero at full rank.
-//! Two layers are smaller than one if `rank · (IN + OUT) < IN · OUT`. Otherwise the layer is skipped unless forced.
+//! `‖W − BA‖ / ‖W‖ = √(Σ_{i > rank} σ_i² / Σ σ_i²)`: the error is the tail of the singular values, and zero at full
+//! rank. Two layers are smaller than one if `rank · (IN + OUT) < IN · OUT`. Otherwise the layer is skipped unless
+//! forced.
 
 mod config;
 mod rewrite;

@@ -5,8 +5,9 @@
 //! Young (1936) the best approximation of rank r is the projection `U_r (U_rᵀ W)`.
 //!
 //! Squaring halves the number of correct digits: in f64, singular values are accurate to 10⁻⁸ of the largest, about the
-//! precision of f32 weights. In return a 4096 × 25088 matrix takes seconds instead of the minutes of a bidiagonalization,
-//! and `W` is read a panel at a time. Everything runs on one thread, so that equal machines give equal bits.
+//! precision of f32 weights. In return a 4096 × 25088 matrix takes seconds instead of the minutes of a
+//! bidiagonalization, and `W` is read a panel at a time. Everything runs on one thread, so that equal machines give
+//! equal bits.
 
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
@@ -29,8 +30,8 @@ pub(super) struct Svd<'a> {
 }
 
 impl<'a> Svd<'a> {
-    /// Bytes that the decomposition of a matrix of these sides takes, and its factors of full rank: in f64 the Gram matrix, its
-    /// eigenvectors, the solver's two copies, a basis, and panels.
+    /// Bytes that the decomposition of a matrix of these sides takes, and its factors of full rank: in f64 the Gram
+    /// matrix, its eigenvectors, the solver's two copies, a basis, and panels.
     pub fn bytes(outputs: usize, inputs: usize) -> u64 {
         let (short, long) = (outputs.min(inputs), outputs.max(inputs));
         let factors = bytes_of::<f32>([short, long]).saturating_add(bytes_of::<f32>([short, short]));

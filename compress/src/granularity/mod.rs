@@ -1,7 +1,7 @@
 //! Granularity: which weights are kept or dropped together.
 //!
-//! A [`Granularity`] is a value: for each kind of layer, how far a group reaches along the axes of the weight. Dividing a
-//! weight by it gives [`Groups`]. A new one is a constant and a line of the table in `table.rs`.
+//! A [`Granularity`] is a value: for each kind of layer, how far a group reaches along the axes of the weight. Dividing
+//! a weight by it gives [`Groups`]. A new one is a constant and a line of the table in `table.rs`.
 
 mod groups;
 mod names;

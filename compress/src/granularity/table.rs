@@ -25,10 +25,10 @@ impl Granularity {
     /// One column of a linear layer: all the weights that read one input feature.
     pub const COLUMN: Self = Self::new("column").linear([All, One]);
     /// b consecutive input channels of one filter at all kernel positions, `{w[o, ·, ·, c] : k·b ≤ c < (k + 1)·b}` for
-    /// filter o and block k: between kernels and filters, and regular enough for a kernel that reads b channels at a time
-    /// (Mao et al. 2017, "Exploring the granularity of sparsity in convolutional neural networks"; Narang et al. 2017,
-    /// "Block-sparse recurrent neural networks"). b is the block size, `input_channel_block:4`; layers whose input
-    /// channels (those of one group of a grouped convolution) are no multiple of it are skipped.
+    /// filter o and block k: between kernels and filters, and regular enough for a kernel that reads b channels at a
+    /// time (Mao et al. 2017, "Exploring the granularity of sparsity in convolutional neural networks"; Narang et al.
+    /// 2017, "Block-sparse recurrent neural networks"). b is the block size, `input_channel_block:4`; layers whose
+    /// input channels (those of one group of a grouped convolution) are no multiple of it are skipped.
     pub const INPUT_CHANNEL_BLOCK: Self = Self::new("input_channel_block").conv([One, All, Block]);
 }
 

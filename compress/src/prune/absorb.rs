@@ -7,9 +7,9 @@
 //!   padding      w'[o, t, k] = w[o, t, k] + Σ_i (c_i / c_k)·w[o, t, i]
 //! ```
 //!
-//! At a padded border the taps outside the image read zero instead of c_i, which no bias can reproduce. Another constant
-//! channel k reads zero there too. So one dead channel, the *carrier*, stays and carries the effect of all others, border
-//! included. The strongest one is chosen: c_i / c_k ≤ 1 loses no precision.
+//! At a padded border the taps outside the image read zero instead of c_i, which no bias can reproduce. Another
+//! constant channel k reads zero there too. So one dead channel, the *carrier*, stays and carries the effect of all
+//! others, border included. The strongest one is chosen: c_i / c_k ≤ 1 loses no precision.
 
 use super::state::readers;
 use crate::channels::ChannelFlow;
@@ -29,8 +29,8 @@ pub(super) struct Absorbed {
     pub notes: Vec<(NodeId, &'static str)>,
 }
 
-/// Rewrites every layer that reads channels of `removed` units, which are constant there, so that it no longer depends on
-/// them. Clears `removed` for units that stay as carriers.
+/// Rewrites every layer that reads channels of `removed` units, which are constant there, so that it no longer depends
+/// on them. Clears `removed` for units that stay as carriers.
 pub(super) fn absorb(graph: &mut Graph, flow: &ChannelFlow, removed: &mut [bool]) -> Result<Absorbed> {
     let known = constants(graph)?;
     let mut absorbed = Absorbed::default();
@@ -120,8 +120,8 @@ impl<'a> Read<'a> {
     }
 }
 
-/// Adds `delta` to the output of `node`: to its bias, or, if it has none and a batch norm is its only reader, to the mean
-/// of that batch norm, which adds no parameter.
+/// Adds `delta` to the output of `node`: to its bias, or, if it has none and a batch norm is its only reader, to the
+/// mean of that batch norm, which adds no parameter.
 fn shift(graph: &mut Graph, node: NodeId, delta: &[f64]) -> &'static str {
     let filters = Filters::of(&graph.nodes()[node].layer).expect("a layer that was read as filters");
     let (biases, has_bias) = (filters.biases(), filters.bias.is_some());

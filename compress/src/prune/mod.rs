@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Channels are removed in *units*: all channels that residual sums, batch norms, flattening and concatenation tie
-//! together ([`crate::channels`]). A [`PrunePlan`] lists the units of each group that stay: those that sparsification left
-//! alive ([`PrunePlan::dead`]), or those with the highest scores ([`UnitScores`], [`PrunePlan::lowest`]).
+//! together ([`crate::channels`]). A [`PrunePlan`] lists the units of each group that stay: those that sparsification
+//! left alive ([`PrunePlan::dead`]), or those with the highest scores ([`UnitScores`], [`PrunePlan::lowest`]).
 //!
 //! [`prune`] takes three steps. It masks the live units to be removed, so that all their channels are constant; it lets
 //! the layers that read these constants absorb them; and it slices the channels off. Hence
@@ -19,8 +19,8 @@
 //!
 //! The first line requires activations that map 0 to 0: behind a sigmoid, a masked channel is ½ and a dropped one is 0.
 //!
-//! After batch norm a dead channel is constant, but usually not zero: `max(0, β − γμ/√(σ² + ε))` behind a ReLU. Published
-//! implementations drop this constant, which changes the function; [`Constants`] selects the behavior.
+//! After batch norm a dead channel is constant, but usually not zero: `max(0, β − γμ/√(σ² + ε))` behind a ReLU.
+//! Published implementations drop this constant, which changes the function; [`Constants`] selects the behavior.
 //!
 //! Frozen units (the image, the network's output) are never removed, and every group keeps at least one channel.
 

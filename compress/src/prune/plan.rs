@@ -1,5 +1,5 @@
-//! The plan of a pruning: the channels of each group that stay. A plain value that prints as a table, serializes to TOML
-//! or JSON, and can be replayed on the network that it was made for.
+//! The plan of a pruning: the channels of each group that stay. A plain value that prints as a table, serializes to
+//! TOML or JSON, and can be replayed on the network that it was made for.
 
 use super::score::UnitScores;
 use super::state::{State, states};

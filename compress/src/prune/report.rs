@@ -20,8 +20,8 @@ pub(super) struct Changes<'a> {
 }
 
 impl Changes<'_> {
-    /// A line for each layer that was cut, absorbed a constant or is frozen. The line of a group's first layer also lists
-    /// the channels that the group lost.
+    /// A line for each layer that was cut, absorbed a constant or is frozen. The line of a group's first layer also
+    /// lists the channels that the group lost.
     pub fn report(&self) -> RewriteReport {
         let mut report = RewriteReport::new("prune");
         let mut starting: Vec<Vec<&Group>> = vec![Vec::new(); self.before.nodes().len()];

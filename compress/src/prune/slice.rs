@@ -4,7 +4,8 @@ use crate::channels::ChannelFlow;
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
 use lopper_engine::{Graph, Layer, Param};
 
-/// Cuts the units `removed` out of every weight, bias, mask and statistic. A mask that drops nothing any more is lifted.
+/// Cuts the units `removed` out of every weight, bias, mask and statistic. A mask that drops nothing any more is
+/// lifted.
 pub(super) fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) {
     for id in 1..graph.nodes().len() {
         let input = graph.nodes()[id].inputs[0];

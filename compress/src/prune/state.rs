@@ -53,8 +53,8 @@ fn seen(before: State, value: Constant, reader: NodeId, dead: bool) -> State {
     }
 }
 
-/// Whether every filter that makes the unit is zero. Depthwise filters do not count: their channels are tied to those of
-/// the layer before them.
+/// Whether every filter that makes the unit is zero. Depthwise filters do not count: their channels are tied to those
+/// of the layer before them.
 fn dead_units(graph: &Graph, flow: &ChannelFlow) -> Vec<bool> {
     let mut made = vec![false; flow.unit_count()];
     let mut alive = vec![false; flow.unit_count()];

@@ -1,4 +1,5 @@
-//! Applies a sparsity as masks on parameters: the rewrite of a trained network, and the update that the callback repeats.
+//! Applies a sparsity as masks on parameters: the rewrite of a trained network, and the update that the callback
+//! repeats.
 
 use super::SparsifyConfig;
 use super::layers::{self, Target};
@@ -11,8 +12,8 @@ use lopper_engine::{Error, Graph, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
 
 /// Masks a network at once, at the final sparsity of `config`; its schedule is ignored. `evidence` holds what the
-/// criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Existing masks stay and count
-/// toward the sparsity.
+/// criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Existing masks stay and
+/// count toward the sparsity.
 pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Evidence>) -> Result<Rewrite> {
     config.check()?;
     require_copy(graph, "sparsify")?;
@@ -95,7 +96,8 @@ impl Masks {
     }
 
     /// Lowers the sparsity of the selected layers of `graph` to `sparsity`. Groups return with weights of zero, highest
-    /// scores first; groups that this snapshot drops stay dropped. Returns the fraction of groups that is still dropped.
+    /// scores first; groups that this snapshot drops stay dropped. Returns the fraction of groups that is still
+    /// dropped.
     pub fn release(
         &self,
         graph: &mut Graph,

@@ -2,8 +2,8 @@
 //!
 //! A method is four choices: the [`Granularity`](crate::granularity::Granularity) (which weights
 //! are dropped together), the [`Criterion`](crate::criteria::Criterion) (how groups are scored), the
-//! [`Context`](crate::Context) (whether layers are cut alike or against each other) and the [`SparsitySchedule`] (how sparsity
-//! grows while training). [`SparsifyConfig`] is one of each.
+//! [`Context`](crate::Context) (whether layers are cut alike or against each other) and the [`SparsitySchedule`] (how
+//! sparsity grows while training). [`SparsifyConfig`] is one of each.
 //!
 //! Sparsity alone makes a network neither smaller nor faster; pruning, compaction and masked kernels do.
 

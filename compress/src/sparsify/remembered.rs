@@ -1,4 +1,5 @@
-//! A sparsifier's memory as a checkpoint keeps it: its history, the evidence so far, and the masks from before the training.
+//! A sparsifier's memory as a checkpoint keeps it: its history, the evidence so far, and the masks from before the
+//! training.
 //!
 //! Lists of numbers go to the arrays of the state under `PART/NAME`; their shapes and counts stand in its JSON value.
 

@@ -25,9 +25,9 @@ pub enum SparsitySchedule {
     /// `(1 − cos πx) / 2`: slow, fast, then slow again.
     #[default]
     Cosine,
-    /// `1` in the middle third `1/3 ≤ x < 2/3`, `0` before and after: trains dense, then sparse, then dense again, with the
-    /// dropped weights back at zero (Han et al. 2017, "DSD: dense-sparse-dense training for deep neural networks"). It
-    /// regularizes: the network that comes out is as dense as it was. Meant for single weights.
+    /// `1` in the middle third `1/3 ≤ x < 2/3`, `0` before and after: trains dense, then sparse, then dense again, with
+    /// the dropped weights back at zero (Han et al. 2017, "DSD: dense-sparse-dense training for deep neural networks").
+    /// It regularizes: the network that comes out is as dense as it was. Meant for single weights.
     DenseSparseDense,
     /// `1 − (1 − x)³`: fast while the network is redundant, then slow (Zhu & Gupta 2017, equation 1).
     Gradual,

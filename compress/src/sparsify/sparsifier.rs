@@ -9,10 +9,10 @@ use lopper_engine::rewrite::RewriteReport;
 use lopper_engine::train::{Callback, Flow, Progress, State, Step};
 use lopper_engine::{Error, Graph, Result};
 
-/// Follows a schedule while a network trains. After a step it drops as many groups as the schedule asks for, scored by the
-/// weights at that moment and by the evidence of all steps so far that the criterion needs. Dropped weights stay zero
-/// whatever the optimizer's momentum writes, because [`lopper_engine::Param`] applies its mask to every write. Dropped
-/// groups return only if the schedule falls, with weights of zero.
+/// Follows a schedule while a network trains. After a step it drops as many groups as the schedule asks for, scored by
+/// the weights at that moment and by the evidence of all steps so far that the criterion needs. Dropped weights stay
+/// zero whatever the optimizer's momentum writes, because [`lopper_engine::Param`] applies its mask to every write.
+/// Dropped groups return only if the schedule falls, with weights of zero.
 #[derive(Debug)]
 pub struct Sparsifier {
     config: SparsifyConfig,

@@ -10,7 +10,8 @@ pub trait Listed: Technique + Sized + 'static {
     const KIND: Kind;
 }
 
-/// The keys of a stage that belong to one technique. They are read one by one, so that errors keep their place in the file.
+/// The keys of a stage that belong to one technique. They are read one by one, so that errors keep their place in the
+/// file.
 pub trait Keys: Default {
     /// The identity of the technique.
     const KIND: Kind;

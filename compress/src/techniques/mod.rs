@@ -1,8 +1,8 @@
 //! The interface that all techniques share.
 //!
-//! A technique is its options and a [`Technique`]: how it checks them, how it rewrites a network, and how it takes part in
-//! training. Recipes, the pipeline and the command line read only that trait and the table, [`StageKeys`](crate::StageKeys).
-//! To add a technique, implement the trait in its file and list it in `table.rs`.
+//! A technique is its options and a [`Technique`]: how it checks them, how it rewrites a network, and how it takes part
+//! in training. Recipes, the pipeline and the command line read only that trait and the table,
+//! [`StageKeys`](crate::StageKeys). To add a technique, implement the trait in its file and list it in `table.rs`.
 
 mod keys;
 mod sketch;

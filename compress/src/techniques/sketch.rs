@@ -2,8 +2,9 @@
 
 use lopper_engine::Graph;
 
-/// What is known, before anything is trained, about the network that a stage will produce. It has the layers of the network,
-/// but untrained weights. If the result of a technique depends on the weights, the widths and names after it are unknown.
+/// What is known, before anything is trained, about the network that a stage will produce. It has the layers of the
+/// network, but untrained weights. If the result of a technique depends on the weights, the widths and names after it
+/// are unknown.
 #[derive(Clone, Debug)]
 pub struct Sketch {
     /// A network like the one that the stage will produce.

@@ -55,9 +55,9 @@ impl From<Rewrite> for Applied {
 
 /// A technique with its options.
 ///
-/// A [`Role::Rewrite`] implements [`Self::apply`], a [`Role::Callback`] also [`Self::callback`], and a [`Role::Objective`]
-/// only [`Self::objective`]. The `Debug` form contains all options. A `&dyn Technique` is also a `&dyn Any`, which gives
-/// access to the options of a known type.
+/// A [`Role::Rewrite`] implements [`Self::apply`], a [`Role::Callback`] also [`Self::callback`], and a
+/// [`Role::Objective`] only [`Self::objective`]. The `Debug` form contains all options. A `&dyn Technique` is also a
+/// `&dyn Any`, which gives access to the options of a known type.
 pub trait Technique: Any + fmt::Debug + Send + Sync {
     /// Returns the identity of the technique.
     fn kind(&self) -> Kind;
@@ -65,8 +65,8 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
     /// Checks the options that can be checked without a network. The error names the first invalid one.
     fn check(&self) -> Result<()>;
 
-    /// Checks the options against the network that it will be applied to, and returns a sketch of the result. `trains` is
-    /// whether the stage trains, `teacher` the sketch of the network that [`Self::teacher`] names.
+    /// Checks the options against the network that it will be applied to, and returns a sketch of the result. `trains`
+    /// is whether the stage trains, `teacher` the sketch of the network that [`Self::teacher`] names.
     fn rehearse(&self, sketch: Sketch, trains: bool, teacher: Option<&Sketch>) -> Result<Sketch>;
 
     /// Returns everything that the bits of the result depend on, as text.
@@ -94,8 +94,8 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Rewrites `graph`, given the evidence that [`Self::demand`] asks for. The default is an error, for a technique that
-    /// acts only on the training.
+    /// Rewrites `graph`, given the evidence that [`Self::demand`] asks for. The default is an error, for a technique
+    /// that acts only on the training.
     fn apply(&self, _graph: &Graph, _evidence: Option<&Evidence>) -> Result<Applied> {
         Err(Error::invalid(format!("{}: acts during training, not at once", self.kind().name)))
     }
@@ -105,7 +105,8 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Returns the objective of training `student`, which includes `task`. `teacher` is the network that [`Self::teacher`] names.
+    /// Returns the objective of training `student`, which includes `task`. `teacher` is the network that
+    /// [`Self::teacher`] names.
     fn objective(
         &self,
         _task: CrossEntropy,

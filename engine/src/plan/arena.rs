@@ -32,11 +32,12 @@ impl Lifetime {
     }
 }
 
-/// At most this many values are placed by size, which takes quadratic time; longer lists are placed in the order of time.
+/// At most this many values are placed by size, which takes quadratic time; longer lists are placed in the order of
+/// time.
 const BY_SIZE: usize = 4096;
 
-/// Returns the offset of each value, a multiple of `alignment`, and the total number of bytes. `values` are in the order
-/// of their first step.
+/// Returns the offset of each value, a multiple of `alignment`, and the total number of bytes. `values` are in the
+/// order of their first step.
 pub(super) fn place(values: &[Lifetime], alignment: usize) -> (Vec<usize>, usize) {
     let offsets =
         if values.len() <= BY_SIZE { by_size(values, alignment) } else { by_time(values, alignment) };

@@ -179,7 +179,8 @@ impl<'g> Lowering<'g> {
         None
     }
 
-    /// Joins neighboring parts of a concatenation until few enough remain: a tree, which copies every value once per level.
+    /// Joins neighboring parts of a concatenation until few enough remain: a tree, which copies every value once per
+    /// level.
     fn join_long_lists(&mut self, id: NodeId, mut parts: Vec<Value>) -> Vec<Value> {
         while parts.len() > MAX_PARTS {
             parts = parts.chunks(MAX_PARTS).map(|parts| self.join(id, parts)).collect();

@@ -7,9 +7,9 @@
 //!                              its weights
 //! ```
 //!
-//! Training runs the graph itself ([`Graph::forward`](crate::Graph::forward)). Every reported latency is that of a plan, which does no work
-//! at run time that can be done in advance, and allocates nothing. On a GPU, packing means uploading, and the calls
-//! are recorded as one CUDA graph.
+//! Training runs the graph itself ([`Graph::forward`](crate::Graph::forward)). Every reported latency is that of a
+//! plan, which does no work at run time that can be done in advance, and allocates nothing. On a GPU, packing means
+//! uploading, and the calls are recorded as one CUDA graph.
 
 mod arena;
 mod budget;

@@ -15,8 +15,8 @@ pub enum Device {
 
 impl Device {
     /// Opens the device `name`: `cpu`, `cuda` (the first GPU), `cuda:1` (the second) or `cuda-on-cpu` (their kernels,
-    /// emulated). `threads` is the number of CPU workers; `None` is one per core. Returns an error if there is no such device, if `threads` is
-    /// not in `1..=256`, or if the system cannot start them.
+    /// emulated). `threads` is the number of CPU workers; `None` is one per core. Returns an error if there is no such
+    /// device, if `threads` is not in `1..=256`, or if the system cannot start them.
     pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
         match name {
             "cpu" => Ok(Self::Cpu(Self::open_cpu(threads)?)),

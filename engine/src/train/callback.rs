@@ -54,9 +54,9 @@ pub struct Step<'a> {
 }
 
 /// A hook into training. By default, hooks do nothing. If one of several callbacks stops the training, the others are
-/// still called for the same step or epoch, and [`Callback::on_end`] of all of them. A callback that keeps state between steps implements both
-/// [`Callback::state`] and [`Callback::restore`]; otherwise, a training resumed from a checkpoint would end with
-/// different bits.
+/// still called for the same step or epoch, and [`Callback::on_end`] of all of them. A callback that keeps state
+/// between steps implements both [`Callback::state`] and [`Callback::restore`]; otherwise, a training resumed from a
+/// checkpoint would end with different bits.
 pub trait Callback {
     /// Called before the first step.
     fn on_begin(&mut self, _graph: &mut Graph) -> Result<()> {

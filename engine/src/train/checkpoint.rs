@@ -7,8 +7,8 @@
 //!
 //! The file is a safetensors file, like a model file. The metadata in its header has one entry, `lopper-checkpoint`.
 //! The network's tensors are stored under `network/`, the moments of parameter `P` under `optimizer/P/0` and `/1`, the
-//! number lists of callback `i` under `callback/i/`, and those of the image source under `images/`. The formats differ only
-//! in the graph, as those of model files do.
+//! number lists of callback `i` under `callback/i/`, and those of the image source under `images/`. The formats differ
+//! only in the graph, as those of model files do.
 
 use super::loss_scale::LossScale;
 use super::optimizer::ParamState;

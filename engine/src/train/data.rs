@@ -37,9 +37,9 @@ pub trait Batches {
     /// Returns the batches of epoch `epoch`, counted from 0.
     fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>>;
 
-    /// The batches of epoch `epoch` from number `first` on, each with its number in `0..len()`. A number may be missing,
-    /// where no image of its batch could be read and such images are left out. A source whose batches cost something to
-    /// make overrides this, so that the first ones are not made.
+    /// The batches of epoch `epoch` from number `first` on, each with its number in `0..len()`. A number may be
+    /// missing, where no image of its batch could be read and such images are left out. A source whose batches cost
+    /// something to make overrides this, so that the first ones are not made.
     fn epoch_from(&mut self, epoch: usize, first: usize) -> Result<Numbered<'_>> {
         let numbered = self.epoch(epoch)?.enumerate().map(|(number, batch)| batch.map(|b| (number, b)));
         Ok(Box::new(numbered.skip(first)))

@@ -25,7 +25,8 @@ fn one() -> f64 {
 }
 
 impl ParamGroup {
-    /// A group of the parameters that match `params`, with the scheduled learning rate and the optimizer's weight decay.
+    /// A group of the parameters that match `params`, with the scheduled learning rate and the optimizer's weight
+    /// decay.
     pub fn new(params: impl Into<String>) -> Self {
         Self { params: params.into(), lr_factor: one(), weight_decay: None }
     }

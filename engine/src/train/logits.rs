@@ -5,8 +5,8 @@ use crate::{Device, Error, Graph, Result, Tensor};
 
 /// Computes logits: a graph, a plan, or any other form or combination of networks.
 pub trait Logits {
-    /// The logits `[N, K]` of `images` `[N, H, W, C]`, on the host. They are computed on `device`, unless the form of the
-    /// network is bound to one.
+    /// The logits `[N, K]` of `images` `[N, H, W, C]`, on the host. They are computed on `device`, unless the form of
+    /// the network is bound to one.
     fn logits(&mut self, images: Tensor, device: &Device) -> Result<Tensor>;
 
     /// Returns an error if there is not enough memory for images of shape `[N, H, W, C]`. By default, there is.

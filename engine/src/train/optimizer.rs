@@ -132,8 +132,8 @@ impl Optimizer {
         Self { groups, ..self }
     }
 
-    /// Checks the hyperparameters for a training of `graph` with the maximum learning rate `max`. Returns an error if one is
-    /// invalid or if a group has no parameters.
+    /// Checks the hyperparameters for a training of `graph` with the maximum learning rate `max`. Returns an error if
+    /// one is invalid or if a group has no parameters.
     pub fn check(&self, max: f64, graph: &Graph) -> Result<()> {
         self.config.check()?;
         self.groups.iter().try_for_each(|group| group.check(max))?;

@@ -103,9 +103,9 @@ impl Case<'_> {
     }
 }
 
-/// Bounds the rounding of each of the results `want`, to first order: the error of the statistics is bounded on its own,
-/// then carried through the formulas. With few rows, a channel can be nearly constant, and normalizing it magnifies the
-/// error of the mean; no fixed tolerance fits.
+/// Bounds the rounding of each of the results `want`, to first order: the error of the statistics is bounded on its
+/// own, then carried through the formulas. With few rows, a channel can be nearly constant, and normalizing it
+/// magnifies the error of the mean; no fixed tolerance fits.
 fn rounding(
     rows: usize,
     c: usize,

@@ -1,5 +1,5 @@
-//! Architectures by name. Each is a body, which outputs an image, and a classifier on top of it. A new one is a file here
-//! and a line in the table.
+//! Architectures by name. Each is a body, which outputs an image, and a classifier on top of it. A new one is a file
+//! here and a line in the table.
 
 mod architecture;
 mod build;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Options {
     /// Name of each class.
     pub classes: Vec<String>,
-    /// Width multiplier: every layer has `⌊width · channels⌋` channels, at least 1. MobileNetV2 rounds to multiples of 8
-    /// instead.
+    /// Width multiplier: every layer has `⌊width · channels⌋` channels, at least 1. MobileNetV2 rounds to multiples of
+    /// 8 instead.
     pub width: f64,
     /// `[H, W, C]` of the images.
     pub input: [usize; 3],

@@ -219,8 +219,8 @@ impl Tape {
 
 const OP: &str = "batch norm";
 
-/// Returns the geometry of a batch norm of `x`, or an error if the length of one of `vectors` differs from the number of
-/// channels or the residual has another shape.
+/// Returns the geometry of a batch norm of `x`, or an error if the length of one of `vectors` differs from the number
+/// of channels or the residual has another shape.
 fn checked<const V: usize>(
     x: &Var,
     vectors: [(&str, &[usize]); V],

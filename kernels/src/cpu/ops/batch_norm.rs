@@ -8,8 +8,8 @@
 //!            normalize    reads x (residual), writes y            dx        reads x, y, dy, writes dx over dy
 //! ```
 //!
-//! The residual sum and the activation would otherwise take separate passes; here they are fused in both directions. The
-//! backward pass takes the activation's gradient from its output `y`.
+//! The residual sum and the activation would otherwise take separate passes; here they are fused in both directions.
+//! The backward pass takes the activation's gradient from its output `y`.
 //!
 //! A one-pass variance in `f32` is safe here because each chunk of rows subtracts its own first row. The squares then
 //! have the magnitude of the spread, not of the mean. Even if that row is an outlier, the relative error stays below
@@ -22,8 +22,8 @@ use crate::cpu::{Cpu, Epilogue};
 use crate::params::{Normalized, Statistics};
 use crate::shapes::BatchNorm;
 
-/// Normalizes by the statistics of this batch, scales and shifts by `affine`, which is `gamma` and `beta`, and ends with
-/// `epilogue`, which has no bias. Also returns the statistics: `mean` and the biased variance `var`, both `[C]`.
+/// Normalizes by the statistics of this batch, scales and shifts by `affine`, which is `gamma` and `beta`, and ends
+/// with `epilogue`, which has no bias. Also returns the statistics: `mean` and the biased variance `var`, both `[C]`.
 pub fn batch_norm_forward_train(
     cpu: &Cpu,
     g: &BatchNorm,
@@ -140,8 +140,8 @@ impl Visitor for Forward<'_> {
     }
 }
 
-/// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz`, the gradient before
-/// the activation, which follows from `dy` and the output `y`:
+/// Computes the gradients of [`batch_norm_forward_train`] or [`batch_norm_forward_eval`]. With `dz`, the gradient
+/// before the activation, which follows from `dy` and the output `y`:
 ///
 /// `dbeta = Σ dz`, `dgamma = Σ dz·x̂`, `dx = gamma/√(var + eps) · (dz − dbeta/rows − x̂·dgamma/rows)`. The last two
 /// terms apply only to statistics of the batch.
@@ -186,8 +186,8 @@ pub fn batch_norm_backward(
     activation.visit(Backward { cpu, x, mean, scale: &scale, y, dy, residual_dx, dgamma, dbeta, parameters });
 }
 
-/// The two passes of [`batch_norm_backward`] over the images. `parameters` turns the sums of the first into `dgamma` and
-/// `dbeta`, and returns the shift and slope of the second.
+/// The two passes of [`batch_norm_backward`] over the images. `parameters` turns the sums of the first into `dgamma`
+/// and `dbeta`, and returns the shift and slope of the second.
 struct Backward<'a, P> {
     cpu: &'a Cpu,
     x: &'a [f32],

@@ -3,8 +3,8 @@
 //! A backend is a zero-sized *token*. Tokens are created only by a check of the running machine, so owning one proves
 //! that its instructions are available, and the arithmetic below is safe to call. An algorithm is a [`Kernel`]: a value
 //! that holds its arguments and runs over any backend. [`Simd::vectorize`] (and
-//! [`Cpu::dispatch`](crate::cpu::Cpu::dispatch), which picks the backend) calls it inside a `#[target_feature]` function.
-//! Everything is inlined into that function, so that the compiler can use the wide registers.
+//! [`Cpu::dispatch`](crate::cpu::Cpu::dispatch), which picks the backend) calls it inside a `#[target_feature]`
+//! function. Everything is inlined into that function, so that the compiler can use the wide registers.
 //!
 //! Rules for a `Kernel`: mark `run` and every generic helper `#[inline(always)]`, and dispatch *inside* the closure
 //! that a thread runs, not around it, because a closure handed to another thread does not inherit the features.

@@ -27,8 +27,8 @@ pub(super) fn load_driver() -> Result<()> {
 /// The bytes of device memory currently allocated.
 ///
 /// # Panics
-/// If [`Cuda::on_cpu`](crate::cuda::Cuda::on_cpu) has not been called, as for the other three functions. All four are for tests of device
-/// failures, and act on this process's one device.
+/// If [`Cuda::on_cpu`](crate::cuda::Cuda::on_cpu) has not been called, as for the other three functions. All four are
+/// for tests of device failures, and act on this process's one device.
 pub fn allocated() -> usize {
     // SAFETY: the type that `driver.cpp` declares.
     unsafe { hook::<unsafe extern "C" fn() -> usize>(b"emulator_allocated")() }

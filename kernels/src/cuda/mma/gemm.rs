@@ -38,7 +38,8 @@ struct Steps {
 }
 
 /// Computes `C = op(A)·op(B)`, or `C += op(A)·op(B)` with `accumulate`. A and B have one floating-point type; C has the
-/// same type or f32. Sizes are below 2³¹ − 256. A linear layer with a bias and an activation is [`super::conv2d_forward`] on images of one pixel.
+/// same type or f32. Sizes are below 2³¹ − 256. A linear layer with a bias and an activation is
+/// [`super::conv2d_forward`] on images of one pixel.
 pub fn gemm(
     cuda: &Cuda,
     g: &Matmul,

@@ -20,7 +20,8 @@ const WEIGHT_GRAD: Kernels = Kernels {
 };
 
 /// Computes the gradient of the weight: `dw[o, kh, kw, c] = Σ x·dy` over the pixels. `x` and `dy` share one
-/// floating-point type; shapes as for [`conv2d_forward`](super::conv2d_forward); `dw` is `[O, KH, KW, C]` f32. One group only.
+/// floating-point type; shapes as for [`conv2d_forward`](super::conv2d_forward); `dw` is `[O, KH, KW, C]` f32. One
+/// group only.
 pub fn conv2d_weight_grad(
     cuda: &Cuda,
     g: &Conv2d,

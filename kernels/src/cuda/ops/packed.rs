@@ -41,8 +41,8 @@ enum Lists {
 }
 
 impl PackedConv2d {
-    /// Uploads `w` `[O, KH, KW, C/G]` for `cuda`'s precision. Several groups are multiplied in f32, whatever the type of
-    /// the images.
+    /// Uploads `w` `[O, KH, KW, C/G]` for `cuda`'s precision. Several groups are multiplied in f32, whatever the type
+    /// of the images.
     ///
     /// # Errors
     /// If the device's memory does not suffice.
