@@ -40,7 +40,10 @@ impl Kernel for MultiplyListed<'_> {
     fn run<S: Simd>(self, s: S) {
         let (nr, channels) = (self.panel.kernel.nr, self.pass.product.channels);
         assert!(self.u.len() >= self.channels.len() * nr, "U has a row for each channel of the list");
-        assert!(self.channels.last().is_none_or(|&c| (c as usize) < channels), "the list ascends to a channel of V");
+        assert!(
+            self.channels.last().is_none_or(|&c| (c as usize) < channels),
+            "the list ascends to a channel of V"
+        );
         match (nr / S::LANES, self.mr) {
             (1, 8) => self.tiles::<S, 8, 1>(s),
             (2, 8) => self.tiles::<S, 8, 2>(s),
