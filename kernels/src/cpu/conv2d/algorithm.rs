@@ -172,6 +172,12 @@ impl Choice {
         Self { algorithm, reason: Reason::Asked, zeros: None }
     }
 
+    /// The same choice for filters of which `dead` are computed in vain.
+    pub(super) fn with_dead_filters(self, dead: usize) -> Self {
+        let note = format!("{dead} dead filters are computed, because leaving them out takes longer");
+        Self { zeros: Some(note), ..self }
+    }
+
     /// Chooses the direct algorithm because no other applies.
     pub(super) fn only(why: &'static str) -> Self {
         Self { algorithm: Algorithm::Direct, reason: Reason::Only(why), zeros: None }
@@ -182,8 +188,8 @@ impl Choice {
         Self::estimated(cpu, g, weights, 1.0)
     }
 
-    /// Chooses the algorithm with the lowest estimate for `g` if the products of Winograd's algorithm take `products` of
-    /// the time of dense filters.
+    /// Chooses the algorithm with the lowest estimate for `g` if the products of Winograd's algorithm take `products`
+    /// of the time of dense filters.
     fn estimated(cpu: &Cpu, g: &Conv2d, weights: Weights, products: f64) -> Self {
         if cpu.is_strict() {
             return Self::asked(Algorithm::Direct);

@@ -14,7 +14,7 @@ use super::gather::{self, Gather};
 use super::implicit_gemm::ImplicitGemm;
 use super::layout::Layout;
 use super::padded::{self, forward_taps, forward_windows};
-use super::scatter::Scatter;
+use super::scatter::{self, Scatter};
 use super::winograd::{Direction, Winograd, run_fresh};
 use super::{Epilogue, Windows};
 use crate::buffer::Buffer;
@@ -60,8 +60,18 @@ impl PackedConv2d {
     }
 
     /// Packs the live filters of `pattern`. Dead filters are not read, and their outputs are their bias, or zero
-    /// without a bias. Other zeros of the pattern must be zeros of `w`, and are multiplied.
+    /// without a bias. If leaving them out would take longer than computing them, they are packed as zeros. Other zeros
+    /// of the pattern must be zeros of `w`, and are multiplied.
     pub fn masked(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packing: Packing) -> Self {
+        if computes_dead_filters(cpu, g, pattern) {
+            let mut zeroed = Buffer::from_slice(w);
+            let rows = zeroed.chunks_exact_mut(g.w_len() / g.o).enumerate();
+            let dead = rows.filter(|(row, _)| pattern.filters().binary_search(&(*row as u32)).is_err());
+            dead.for_each(|(_, row)| row.fill(0.0));
+            let packed = Self::with(cpu, g, &zeroed, packing);
+            let choice = packed.choice.with_dead_filters(g.o - pattern.filters().len());
+            return Self { choice, ..packed };
+        }
         Self::stored(cpu, g, w, pattern, packing, Dtype::F32)
     }
 
@@ -200,6 +210,12 @@ impl PackedConv2d {
             }
         }
     }
+}
+
+/// Whether a masked convolution packs zeros for its dead filters instead of leaving them out.
+pub(super) fn computes_dead_filters(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> bool {
+    // A depthwise layout does so in any case.
+    pattern.has_dead_filters() && !depthwise::applies(g) && !scatter::pays(cpu, g, pattern)
 }
 
 /// Convolution with unpacked weights: packs them, then runs the packed kernel.

@@ -16,12 +16,12 @@
 //!
 //! With few rows of x, a dense layer takes as long as reading its weight. At a density `d`, this layout takes
 //! `4·d + 1/8` bytes per weight instead of 4 (`2·d + 1/8` for bf16). The multiplications by zero remain, so the time
-//! stops falling where expanding the vectors takes as long as reading them. N:M patterns need no code of their own: a bit
-//! per weight of 2:4 is two bits per nonzero weight, what an index in its group would take.
+//! stops falling where expanding the vectors takes as long as reading them. N:M patterns need no code of their own: a
+//! bit per weight of 2:4 is two bits per nonzero weight, what an index in its group would take.
 //!
-//! Tile: expanding a vector takes about three cycles, so four sums hide the latency of a multiply-add, and four rows of w
-//! share a vector of x. They are interleaved, so that bits and values are one stream each: with a stream per row, every
-//! fourth row would begin where no prefetcher has been.
+//! Tile: expanding a vector takes about three cycles, so four sums hide the latency of a multiply-add, and four rows of
+//! w share a vector of x. They are interleaved, so that bits and values are one stream each: with a stream per row,
+//! every fourth row would begin where no prefetcher has been.
 
 use super::rows::{OUTPUTS, SparseRows, Sums, Weight};
 use crate::buffer::Buffer;
@@ -197,7 +197,8 @@ impl<E: Weight, const N: usize> Kernel for Dots<'_, E, N> {
         for group in self.groups {
             let bits = &bits[group * each..][..each];
             let first = w.starts[group];
-            // SAFETY: a group has one value for each of its bits, followed by as many readable ones as a vector has lanes.
+            // SAFETY: a group has one value for each of its bits, followed by as many readable ones as a vector has
+            // lanes.
             let acc = unsafe { dots(s, bits, values.add(first), &self.x.map(|x| &x[..w.inputs])) };
             for (r, &output) in w.groups[group].iter().enumerate() {
                 for n in 0..N {
@@ -237,8 +238,8 @@ unsafe fn dots<S: Simd, E: Weight, const N: usize>(
             if r % 2 == 0 {
                 prefetch(values.cast::<u8>().wrapping_add(AHEAD));
             }
-            // SAFETY: the pointer has moved by the number of bits before this vector, so it lies at most at the end of the
-            // values, where a vector is readable.
+            // SAFETY: the pointer has moved by the number of bits before this vector, so it lies at most at the end of
+            // the values, where a vector is readable.
             let value = s.expand(unsafe { E::load(s, values) }, mask);
             values = values.wrapping_add(mask.count_ones() as usize);
             for n in 0..N {

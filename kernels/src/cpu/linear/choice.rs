@@ -11,6 +11,7 @@
 //! Zen 4. The estimate depends neither on the number of threads nor on a measurement;
 //! otherwise results would not be bit-identical from run to run.
 
+use super::lists::CHUNK;
 use super::rows::BATCH;
 use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::{Cpu, Isa};
@@ -66,19 +67,17 @@ enum Reason {
     },
 }
 
-/// The cycles that a core takes to read a byte of a weight whose panels take at most so many bytes: one that may still be
-/// in a core's own cache, in a shared one, or in memory.
+/// The cycles that a core takes to read a byte of a weight whose panels take at most so many bytes: one that may still
+/// be in a core's own cache, in a shared one, or in memory.
 const BYTE: [(usize, f64); 3] = [(4 << 20, 0.04), (16 << 20, 0.067), (usize::MAX, 0.125)];
 /// The cycles of an entry of a list.
 const ENTRY: f64 = 1.7;
 /// The cycles of starting and finishing a list, per row of w and chunk of inputs.
 const LIST_ENDS: f64 = 20.0;
-/// The number of inputs that a list covers at most.
-const LISTED: f64 = 4096.0;
 /// The part of the shorter of two overlapping times, reading and computing, that the longer one does not hide.
 const EXPOSED: f64 = 1.0 / 3.0;
-/// The time of reading values that expanding does not hide, compared to the time of reading alone, with one row of x and
-/// with several, whose multiply-adds leave less room for loads ahead of them.
+/// The time of reading values that expanding does not hide, compared to the time of reading alone, with one row of x
+/// and with several, whose multiply-adds leave less room for loads ahead of them.
 const READ: [f64; 2] = [1.0, 1.45];
 /// A sparse layout must be estimated to take at most this fraction of the time of panels, so that the error of the
 /// estimate never makes a layer slower.
@@ -117,7 +116,7 @@ fn estimates(cpu: &Cpu, g: &Linear, dtype: Dtype, density: f64) -> [f64; 3] {
     let (passes, n) = (g.n.div_ceil(BATCH) as f64, g.n as f64);
     let expand = passes * cycles.expand + (n - passes) * cycles.row;
     let bits = expand + READ[usize::from(g.n > 1)] * byte * lanes * (density * size + 0.125);
-    let ends = n * LIST_ENDS * lanes / LISTED.min(g.inputs as f64);
+    let ends = n * LIST_ENDS * lanes / CHUNK.min(g.inputs) as f64;
     let entries = f64::max(ENTRY * n, byte * (size + 2.0));
     let lists = density * lanes * entries + ends;
     [panels, bits, lists]
