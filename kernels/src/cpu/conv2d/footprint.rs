@@ -51,6 +51,10 @@ impl Footprint {
                 let [pass, block] = filters.pass_lens(g.c, filters.tiling().tiles(g)).map(floats);
                 (pass, cpu.thread_count() as u64 * block + tables)
             }
+            Layout::RowLanes(lanes) => {
+                let [input, sums] = lanes.workspace(g).map(floats);
+                (0, cpu.thread_count() as u64 * (input + sums) + tables)
+            }
             Layout::Panels(_) if padded::applies(g) => (padded::bytes(g), tables),
             Layout::Panels(_) | Layout::Depthwise => (0, tables),
         };

@@ -25,6 +25,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// A vector register (or, in the portable backend, two).
     type F: Copy;
 
+    /// A set of lanes.
+    type Set: Copy;
+
     /// The number of floats in a vector.
     const LANES: usize;
 
@@ -76,6 +79,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a < b ? a : b` in each lane. The result is `b` if either is NaN.
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The set of the lanes whose bits are set.
+    fn set(self, bits: u32) -> Self::Set;
+    /// Moves each lane up by one. Lane 0 becomes the last lane of `before`, and lanes outside `keep` become zero.
+    fn shift_up(self, before: Self::F, v: Self::F, keep: Self::Set) -> Self::F;
+    /// Moves each lane down by one. The last lane becomes lane 0 of `after`, and lanes outside `keep` become zero.
+    fn shift_down(self, v: Self::F, after: Self::F, keep: Self::Set) -> Self::F;
+    /// Transposes the matrix whose rows are the first `LANES` vectors. The other vectors are unspecified.
+    fn transpose(self, rows: [Self::F; MAX_LANES]) -> [Self::F; MAX_LANES];
     /// Returns the lanes in order at the start of an array; the rest is zero.
     fn to_array(self, v: Self::F) -> [f32; MAX_LANES];
 
@@ -177,6 +188,48 @@ mod tests {
                     let want = [x + y, x - y, x * y, x * y + 1.0, x.max(y), x.min(y), sum];
                     for (op, want) in want.into_iter().enumerate() {
                         assert_eq!(got[op][i], want, "{} op {op} lane {i} of {len}", cpu.isa());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shifts lanes across two vectors in both directions, and transposes a matrix of the numbers 0, 1, 2, …
+    struct MoveLanes {
+        keep: u32,
+    }
+
+    impl Kernel for MoveLanes {
+        type Output = (usize, [Vec<f32>; 2], Vec<Vec<f32>>);
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let numbers: Vec<f32> = (0..MAX_LANES * MAX_LANES).map(|i| i as f32).collect();
+            let row = |i: usize| s.get(&numbers[i * S::LANES..]);
+            let lanes = |v: S::F| s.to_array(v)[..S::LANES].to_vec();
+            let keep = s.set(self.keep);
+            let shifted = [s.shift_up(row(0), row(1), keep), s.shift_down(row(0), row(1), keep)].map(lanes);
+            let transposed =
+                s.transpose(std::array::from_fn(|i| if i < S::LANES { row(i) } else { s.zero() }));
+            (S::LANES, shifted, transposed.into_iter().take(S::LANES).map(lanes).collect())
+        }
+    }
+
+    #[test]
+    fn lanes_move_in_order() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            for keep in [0xffff, 0x0000, 0xfefe, 0x7f7f, 0x1235] {
+                let (lanes, [up, down], transposed) = cpu.dispatch(MoveLanes { keep });
+                for i in 0..lanes {
+                    let kept = |value: usize| if keep >> i & 1 == 1 { value as f32 } else { 0.0 };
+                    assert_eq!(
+                        (up[i], down[i]),
+                        (kept(lanes + i - 1), kept(i + 1)),
+                        "{} lane {i}",
+                        cpu.isa()
+                    );
+                    for (j, row) in transposed.iter().enumerate() {
+                        assert_eq!(row[i], (i * lanes + j) as f32, "{} row {j}, column {i}", cpu.isa());
                     }
                 }
             }
