@@ -75,6 +75,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a · b + c`, rounded once if the instruction set has a fused multiply-add.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a · b + c` of single numbers.
+    fn fma_one(self, a: f32, b: f32, c: f32) -> f32;
     /// `a > b ? a : b` in each lane. The result is `b` if either is NaN, so `max(0, x)` propagates a NaN in `x`.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a < b ? a : b` in each lane. The result is `b` if either is NaN.
@@ -87,6 +89,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn shift_down(self, v: Self::F, after: Self::F, keep: Self::Set) -> Self::F;
     /// Transposes the matrix whose rows are the first `LANES` vectors. The other vectors are unspecified.
     fn transpose(self, rows: [Self::F; MAX_LANES]) -> [Self::F; MAX_LANES];
+
+    /// Moves the first lanes of `v`, in order, to the lanes whose bits are set in `mask`; the other lanes are zero.
+    /// `mask` has no bits beyond `LANES`.
+    fn expand(self, v: Self::F, mask: u32) -> Self::F;
+
+    /// Moves the lanes of `v` whose bits are set in `mask` to the first lanes, in order; the rest is zero. This is the
+    /// inverse of [`expand`](Self::expand).
+    fn compress(self, v: Self::F, mask: u32) -> Self::F;
+
     /// Returns the lanes in order at the start of an array; the rest is zero.
     fn to_array(self, v: Self::F) -> [f32; MAX_LANES];
 
@@ -215,6 +226,22 @@ mod tests {
         }
     }
 
+    /// Expands and compresses `self.0` by every mask, or by many of them, and returns both results as arrays.
+    struct EveryMask<'a>(&'a [f32; MAX_LANES]);
+
+    impl Kernel for EveryMask<'_> {
+        type Output = (usize, Vec<(u32, [f32; MAX_LANES], [f32; MAX_LANES])>);
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let v = s.get(self.0);
+            let masks = (0..1u32 << S::LANES).step_by(if S::LANES > 8 { 7 } else { 1 });
+            let moved =
+                masks.map(|mask| (mask, s.to_array(s.expand(v, mask)), s.to_array(s.compress(v, mask))));
+            (S::LANES, moved.collect())
+        }
+    }
+
     #[test]
     fn lanes_move_in_order() {
         for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
@@ -232,6 +259,24 @@ mod tests {
                         assert_eq!(row[i], (i * lanes + j) as f32, "{} row {j}, column {i}", cpu.isa());
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn expand_and_compress_move_lanes_by_their_mask() {
+        let v = std::array::from_fn(|i| i as f32 + 1.0);
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            let (lanes, moved) = cpu.dispatch(EveryMask(&v));
+            for (mask, expanded, compressed) in moved {
+                let set: Vec<usize> = (0..lanes).filter(|lane| mask >> lane & 1 == 1).collect();
+                let (mut want_expanded, mut want_compressed) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
+                for (i, &lane) in set.iter().enumerate() {
+                    want_expanded[lane] = v[i];
+                    want_compressed[i] = v[lane];
+                }
+                assert_eq!(expanded, want_expanded, "{} expand by {mask:b}", cpu.isa());
+                assert_eq!(compressed, want_compressed, "{} compress by {mask:b}", cpu.isa());
             }
         }
     }
