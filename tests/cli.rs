@@ -244,15 +244,10 @@ fn evidence_is_measured_at_the_granularity_of_sparsification() {
         ("column", "classifier"),
         ("block:4", "features"),
         ("kernel_block:8", "classifier"),
-        ("2:4", "classifier"),
     ] {
         let rest = ["--sparsity", "0.5", "--granularity", granularity, "--include", layer];
         lopper(&[&["sparsify", text(&start)], &rest[..], &at_once[..]].concat()).succeeded();
     }
-    let sparsify = |rest: &[&str]| lopper(&[&["sparsify", text(&start)], rest, &at_once[..]].concat());
-    sparsify(&["--granularity", "2:4"]).succeeded();
-    sparsify(&["--granularity", "2:4", "--sparsity", "0.6"]).failed_naming(&["2:4", "0.5", "0.6"]);
-    sparsify(&["--granularity", "block:4"]).failed_naming(&["sparsity", "blocks"]);
     let rows = ["prune", text(&start), "--fraction", "0.5", "--include", "classifier.0"];
     lopper(&[&rows[..], &at_once].concat()).succeeded();
 }
