@@ -233,6 +233,18 @@ impl Pattern {
         bits
     }
 
+    /// The input channels, of a group, for which one of `filters` has a nonzero weight, ascending.
+    pub fn channels_of(&self, filters: &[u32]) -> Vec<u32> {
+        let [_, taps, c] = self.shape;
+        let mut words = vec![0; c.div_ceil(32)];
+        for (&filter, tap) in filters.iter().flat_map(|filter| (0..taps).map(move |tap| (filter, tap))) {
+            for (first, word) in (0..c).step_by(32).zip(&mut words) {
+                *word |= self.live_bits(filter as usize, tap * c + first, 32.min(c - first));
+            }
+        }
+        (0..c as u32).filter(|channel| words[*channel as usize / 32] >> (channel % 32) & 1 == 1).collect()
+    }
+
     /// The positions (`tap · C/G + channel`) of the nonzero weights of a filter, ascending; with
     /// [`Structure::Blocks`], those of its whole block.
     pub fn positions(&self, filter: usize) -> impl Iterator<Item = usize> + '_ {

@@ -136,8 +136,9 @@ fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
     taps * g.o as f64 * (pixels * with_ends(taps) + weights.float() * lanes(cpu))
 }
 
-/// The estimated time of Winograd's algorithm with this tile size, in multiply-accumulates.
-fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
+/// The estimated time of Winograd's algorithm with this tile size, in multiply-accumulates, where the products take
+/// `products` of the time of dense filters.
+fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling, products: f64) -> f64 {
     let (c, o, points) = (g.c as f64, g.o as f64, tiling.points() as f64);
     let (tiles, mr) = (tiling.tiles(g), cpu.backend.tiles(Types::F32)[0].mr);
     let computed = tiles.next_multiple_of(mr);
@@ -146,7 +147,7 @@ fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
     let filters = if weights == Weights::Fresh { FILTER_TRANSFORM * c * o } else { 0.0 };
     let transforms = points * (tiles as f64 * transform * (c + o) + filters);
     let images = (g.x_len() + g.y_len()) as f64 * Weights::Memory.float() * lanes(cpu);
-    points * c * o * (computed as f64 * with_ends(c) + weights.float() * lanes(cpu))
+    products * points * c * o * (computed as f64 * with_ends(c) + weights.float() * lanes(cpu))
         + transforms
         + images
         + STEPS
@@ -173,10 +174,16 @@ impl Choice {
                 Some(why) => Self::only(why),
                 None => Self::asked(algorithm),
             },
-            Packing::Fastest(weights) => Self::fastest(cpu, &live, weights),
+            Packing::Fastest(weights) => {
+                Self::estimated(cpu, &live, weights, winograd::products_with_lists(cpu, pattern))
+            }
         };
-        let skipped = choice.algorithm == Algorithm::RowLanes;
-        Self { zeros: if skipped { None } else { note(pattern) }, ..choice }
+        let skipped = match choice.algorithm {
+            Algorithm::RowLanes => true,
+            Algorithm::Direct => false,
+            Algorithm::Winograd2 | Algorithm::Winograd4 => winograd::products_with_lists(cpu, pattern) < 1.0,
+        };
+        Self { zeros: note(pattern, skipped), ..choice }
     }
 
     fn asked(algorithm: Algorithm) -> Self {
@@ -190,6 +197,12 @@ impl Choice {
 
     /// Chooses the algorithm with the lowest estimate for `g`.
     pub(super) fn fastest(cpu: &Cpu, g: &Conv2d, weights: Weights) -> Self {
+        Self::estimated(cpu, g, weights, 1.0)
+    }
+
+    /// Chooses the algorithm with the lowest estimate for `g` if the products of Winograd's algorithm take `products` of
+    /// the time of dense filters.
+    fn estimated(cpu: &Cpu, g: &Conv2d, weights: Weights, products: f64) -> Self {
         if cpu.is_strict() {
             return Self::asked(Algorithm::Direct);
         }
@@ -197,8 +210,8 @@ impl Choice {
             return Self::only(why);
         }
         let direct = direct(cpu, g, weights);
-        let winograd2 = winograd(cpu, g, weights, Tiling::F2) / direct;
-        let winograd4 = winograd(cpu, g, weights, Tiling::F4) / direct;
+        let winograd2 = winograd(cpu, g, weights, Tiling::F2, products) / direct;
+        let winograd4 = winograd(cpu, g, weights, Tiling::F4, products) / direct;
         // F(2×2) is never chosen in training, because weights are not the bottleneck there.
         let algorithm = if winograd4 < 1.0 && (winograd4 <= winograd2 || weights == Weights::Fresh) {
             Algorithm::Winograd4
@@ -210,17 +223,19 @@ impl Choice {
         Self { algorithm, reason: Reason::Estimated { winograd2, winograd4 }, zeros: None }
     }
 
-    /// A note on the zeros that no kernel skips, if they are at least one percent of the multiplied weights.
+    /// A note on the zeros, if they are at least one percent of the multiplied weights.
     pub fn zeros_note(&self) -> Option<&str> {
         self.zeros.as_deref()
     }
 }
 
-/// A note on the zeros of the live filters, which are multiplied, if they are at least one percent of the weights.
-fn note(pattern: &Pattern) -> Option<String> {
+/// A note on the zeros of the live filters, if they are at least one percent of the weights: whether Winograd's
+/// algorithm leaves out the kernels of zeros, or all are multiplied.
+fn note(pattern: &Pattern, skipped: bool) -> Option<String> {
     // Rounded down: 100 % would mean that no weight is left.
     let percent = (100.0 * pattern.zeros_of_live_filters()).floor();
-    let note = || format!("{percent} % of the weights are zero, which no kernel skips (pattern: {pattern})");
+    let what = if skipped { "lists of channels skip kernels of zeros" } else { "which no kernel skips" };
+    let note = || format!("{percent} % of the weights are zero, {what} (pattern: {pattern})");
     (percent >= 1.0).then(note)
 }
 
