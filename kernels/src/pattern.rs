@@ -26,7 +26,7 @@
 //! | --- | --- |
 //! | filters | the CPU's and the GPU's convolutions, the CPU's linear layers |
 //! | input channels | the GPU's convolutions, in blocks of 16, if filters are dead too |
-//! | blocks, N:M, weights | no kernel: the weights are multiplied as if they were dense |
+//! | blocks, N:M, weights | the CPU's convolutions in row lanes, if that is faster; otherwise, the weights are multiplied as if they were dense |
 
 use crate::shapes::Conv2d;
 use std::fmt;
