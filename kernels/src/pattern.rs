@@ -27,6 +27,7 @@
 //! | filters | the CPU's and the GPU's convolutions, the CPU's linear layers |
 //! | input channels | the GPU's convolutions, in blocks of 16, if filters are dead too |
 //! | whole kernels | the CPU's convolutions by Winograd's algorithm, for filters that share them |
+//! | blocks, N:M, weights | the CPU's convolutions in row lanes, if that is faster |
 //! | all | the CPU's linear layers with few rows in a batch |
 //!
 //! Other zeros are multiplied as if they were weights.
