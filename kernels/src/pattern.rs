@@ -27,6 +27,7 @@
 //! | filters | the CPU's and the GPU's convolutions, the CPU's linear layers |
 //! | input channels | the GPU's convolutions, in blocks of 16, if filters are dead too |
 //! | whole kernels | the CPU's convolutions by Winograd's algorithm, for filters that share them |
+//! | blocks, N:M, weights | the CPU's convolutions in row lanes, if that is faster |
 //! | all | the CPU's linear layers with few rows in a batch |
 //!
 //! Other zeros are multiplied as if they were weights.
@@ -82,8 +83,8 @@ pub enum Structure {
     Weights,
 }
 
-/// The values of `m` that are looked for, smallest first.
-const GROUPS: [usize; 3] = [4, 8, 16];
+/// The largest `m` that is looked for.
+const LARGEST_GROUP: usize = 32;
 
 impl Pattern {
     /// The pattern of a weight `[O, taps, C/G]` without zeros.
@@ -337,7 +338,7 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
 /// The N:M structure of the live filters, if they have one.
 fn n_of_m(values: &[f32], [_, taps, c]: [usize; 3], filters: &[u32]) -> Option<Structure> {
     let count = |group: &[f32]| group.iter().filter(|value| **value != 0.0).count();
-    GROUPS.into_iter().filter(|&m| c.is_multiple_of(m)).find_map(|m| {
+    (2..=LARGEST_GROUP).filter(|&m| c.is_multiple_of(m)).find_map(|m| {
         let mut groups =
             filters.iter().flat_map(|&i| values[i as usize * taps * c..][..taps * c].chunks_exact(m));
         let n = count(groups.next()?);

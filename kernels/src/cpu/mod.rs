@@ -7,6 +7,7 @@
 mod conv2d;
 mod device;
 mod gemm;
+mod lanes;
 mod linear;
 mod ops;
 pub mod simd;

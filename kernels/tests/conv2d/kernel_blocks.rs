@@ -102,7 +102,7 @@ fn shared_kernels_of_zeros_are_skipped() {
         let share = packed.products(&g) as f64 / dense.products(&g) as f64;
         assert!((0.4..0.6).contains(&share), "{share} of the products");
         assert!(packed.bytes() * 10 < dense.bytes() * 7);
-        assert!(packed.choice().to_string().contains("lists of channels skip kernels of zeros"));
+        assert!(packed.choice().to_string().contains("lists of channels skip by whole kernels"));
     }
 }
 

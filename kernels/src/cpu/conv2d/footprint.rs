@@ -56,11 +56,17 @@ impl Footprint {
         let (_, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
         let bits = bits_len(pattern.shape()[0]) as u64;
         let index = if pattern.has_dead_filters() { floats(pattern.filters().len()) + bits } else { 0 };
-        let packed = 16 * taps + floats(g.c * g.kw) + layout.bytes(g) as u64 + index;
+        // The places of taps in lanes, whose lists grow by doubling, too.
+        let places = if matches!(layout, Layout::RowLanes(_)) { 128 * taps } else { 0 };
+        let packed = 16 * taps + places + floats(g.c * g.kw) + layout.bytes(g) as u64 + index;
         let (borrowed, workspaces) = match &layout {
             Layout::Winograd(filters) => {
                 let [pass, block] = filters.pass_lens(g.c, filters.tiling().tiles(g)).map(floats);
                 (pass, cpu.thread_count() as u64 * block + tables)
+            }
+            Layout::RowLanes(lanes) => {
+                let [input, sums] = lanes.workspace(g).map(floats);
+                (0, cpu.thread_count() as u64 * (input + sums) + tables)
             }
             Layout::Panels(_) if padded::applies(g) => (padded::bytes(g), tables),
             Layout::Panels(_) | Layout::Depthwise => (0, tables),

@@ -34,6 +34,7 @@ macro_rules! operations {
 
 impl Simd for Avx2 {
     type F = __m256;
+    type Set = __m256;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -93,6 +94,60 @@ impl Simd for Avx2 {
         fma(a, b, c) = _mm256_fmadd_ps(a, b, c);
         max(a, b) = _mm256_max_ps(a, b);
         min(a, b) = _mm256_min_ps(a, b);
+    }
+
+    #[inline(always)]
+    fn set(self, bits: u32) -> __m256 {
+        let lanes: [f32; 8] =
+            std::array::from_fn(|i| f32::from_bits(if bits >> i & 1 == 1 { u32::MAX } else { 0 }));
+        // SAFETY: `lanes` has eight floats; `self` proves that the machine has AVX.
+        unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn shift_up(self, before: __m256, v: __m256, keep: __m256) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe {
+            // Each half of the result ends the half before it and begins its own.
+            let ends = _mm256_castps_si256(_mm256_permute2f128_ps::<0x21>(before, v));
+            let shifted = _mm256_alignr_epi8::<12>(_mm256_castps_si256(v), ends);
+            _mm256_and_ps(_mm256_castsi256_ps(shifted), keep)
+        }
+    }
+
+    #[inline(always)]
+    fn shift_down(self, v: __m256, after: __m256, keep: __m256) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe {
+            let starts = _mm256_castps_si256(_mm256_permute2f128_ps::<0x21>(v, after));
+            let shifted = _mm256_alignr_epi8::<4>(starts, _mm256_castps_si256(v));
+            _mm256_and_ps(_mm256_castsi256_ps(shifted), keep)
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [__m256; MAX_LANES]) -> [__m256; MAX_LANES] {
+        // SAFETY: `self` proves that the machine has AVX.
+        unsafe {
+            // Blocks of 4×4 within the halves of four rows: `quads[4 i + j]` has column `4 q + j` in half q.
+            let mut quads = rows;
+            for i in [0, 4] {
+                let low =
+                    [_mm256_unpacklo_ps(rows[i], rows[i + 1]), _mm256_unpacklo_ps(rows[i + 2], rows[i + 3])];
+                let high =
+                    [_mm256_unpackhi_ps(rows[i], rows[i + 1]), _mm256_unpackhi_ps(rows[i + 2], rows[i + 3])];
+                quads[i] = _mm256_shuffle_ps::<0x44>(low[0], low[1]);
+                quads[i + 1] = _mm256_shuffle_ps::<0xee>(low[0], low[1]);
+                quads[i + 2] = _mm256_shuffle_ps::<0x44>(high[0], high[1]);
+                quads[i + 3] = _mm256_shuffle_ps::<0xee>(high[0], high[1]);
+            }
+            let mut columns = rows;
+            for j in 0..4 {
+                columns[j] = _mm256_permute2f128_ps::<0x20>(quads[j], quads[4 + j]);
+                columns[4 + j] = _mm256_permute2f128_ps::<0x31>(quads[j], quads[4 + j]);
+            }
+            columns
+        }
     }
 
     #[inline(always)]

@@ -35,6 +35,7 @@ macro_rules! operations {
 
 impl Simd for Avx512 {
     type F = __m512;
+    type Set = __mmask16;
     const LANES: usize = 16;
 
     #[inline(always)]
@@ -94,6 +95,61 @@ impl Simd for Avx512 {
         fma(a, b, c) = _mm512_fmadd_ps(a, b, c);
         max(a, b) = _mm512_max_ps(a, b);
         min(a, b) = _mm512_min_ps(a, b);
+    }
+
+    #[inline(always)]
+    fn set(self, bits: u32) -> __mmask16 {
+        bits as __mmask16
+    }
+
+    #[inline(always)]
+    fn shift_up(self, before: __m512, v: __m512, keep: __mmask16) -> __m512 {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe {
+            let (v, before) = (_mm512_castps_si512(v), _mm512_castps_si512(before));
+            _mm512_castsi512_ps(_mm512_maskz_alignr_epi32::<15>(keep, v, before))
+        }
+    }
+
+    #[inline(always)]
+    fn shift_down(self, v: __m512, after: __m512, keep: __mmask16) -> __m512 {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe {
+            let (v, after) = (_mm512_castps_si512(v), _mm512_castps_si512(after));
+            _mm512_castsi512_ps(_mm512_maskz_alignr_epi32::<1>(keep, after, v))
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [__m512; MAX_LANES]) -> [__m512; MAX_LANES] {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe {
+            // Blocks of 4×4 within the quarters of four rows: `quads[4 i + j]` has column `4 q + j` in quarter q.
+            let mut quads = rows;
+            for i in (0..16).step_by(4) {
+                let low =
+                    [_mm512_unpacklo_ps(rows[i], rows[i + 1]), _mm512_unpacklo_ps(rows[i + 2], rows[i + 3])];
+                let high =
+                    [_mm512_unpackhi_ps(rows[i], rows[i + 1]), _mm512_unpackhi_ps(rows[i + 2], rows[i + 3])];
+                quads[i] = _mm512_shuffle_ps::<0x44>(low[0], low[1]);
+                quads[i + 1] = _mm512_shuffle_ps::<0xee>(low[0], low[1]);
+                quads[i + 2] = _mm512_shuffle_ps::<0x44>(high[0], high[1]);
+                quads[i + 3] = _mm512_shuffle_ps::<0xee>(high[0], high[1]);
+            }
+            // The quarters of four vectors, as a 4×4 matrix of quarters.
+            let mut columns = rows;
+            for j in 0..4 {
+                let even = _mm512_shuffle_f32x4::<0x88>(quads[j], quads[4 + j]);
+                let odd = _mm512_shuffle_f32x4::<0xdd>(quads[j], quads[4 + j]);
+                let even_below = _mm512_shuffle_f32x4::<0x88>(quads[8 + j], quads[12 + j]);
+                let odd_below = _mm512_shuffle_f32x4::<0xdd>(quads[8 + j], quads[12 + j]);
+                columns[j] = _mm512_shuffle_f32x4::<0x88>(even, even_below);
+                columns[4 + j] = _mm512_shuffle_f32x4::<0x88>(odd, odd_below);
+                columns[8 + j] = _mm512_shuffle_f32x4::<0xdd>(even, even_below);
+                columns[12 + j] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_below);
+            }
+            columns
+        }
     }
 
     #[inline(always)]

@@ -14,6 +14,7 @@ pub struct Portable;
 
 impl Simd for Portable {
     type F = f32x8;
+    type Set = u32;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -91,6 +92,37 @@ impl Simd for Portable {
     #[inline(always)]
     fn min(self, a: f32x8, b: f32x8) -> f32x8 {
         b.simd_gt(a).bitselect(a, b)
+    }
+
+    #[inline(always)]
+    fn set(self, bits: u32) -> u32 {
+        bits
+    }
+
+    #[inline(always)]
+    fn shift_up(self, before: f32x8, v: f32x8, keep: u32) -> f32x8 {
+        let (before, v) = (before.to_array(), v.to_array());
+        f32x8::new(std::array::from_fn(|i| match i {
+            _ if keep >> i & 1 == 0 => 0.0,
+            0 => before[7],
+            _ => v[i - 1],
+        }))
+    }
+
+    #[inline(always)]
+    fn shift_down(self, v: f32x8, after: f32x8, keep: u32) -> f32x8 {
+        let (v, after) = (v.to_array(), after.to_array());
+        f32x8::new(std::array::from_fn(|i| match i {
+            _ if keep >> i & 1 == 0 => 0.0,
+            7 => after[0],
+            _ => v[i + 1],
+        }))
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [f32x8; MAX_LANES]) -> [f32x8; MAX_LANES] {
+        let rows = rows.map(|row| row.to_array());
+        std::array::from_fn(|j| f32x8::new(std::array::from_fn(|i| rows[i][j % 8])))
     }
 
     #[inline(always)]

@@ -25,6 +25,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// A vector register (or, in the portable backend, two).
     type F: Copy;
 
+    /// A set of lanes.
+    type Set: Copy;
+
     /// The number of floats in a vector.
     const LANES: usize;
 
@@ -78,6 +81,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a < b ? a : b` in each lane. The result is `b` if either is NaN.
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The set of the lanes whose bits are set.
+    fn set(self, bits: u32) -> Self::Set;
+    /// Moves each lane up by one. Lane 0 becomes the last lane of `before`, and lanes outside `keep` become zero.
+    fn shift_up(self, before: Self::F, v: Self::F, keep: Self::Set) -> Self::F;
+    /// Moves each lane down by one. The last lane becomes lane 0 of `after`, and lanes outside `keep` become zero.
+    fn shift_down(self, v: Self::F, after: Self::F, keep: Self::Set) -> Self::F;
+    /// Transposes the matrix whose rows are the first `LANES` vectors. The other vectors are unspecified.
+    fn transpose(self, rows: [Self::F; MAX_LANES]) -> [Self::F; MAX_LANES];
+
     /// Moves the first lanes of `v`, in order, to the lanes whose bits are set in `mask`; the other lanes are zero.
     /// `mask` has no bits beyond `LANES`.
     fn expand(self, v: Self::F, mask: u32) -> Self::F;
@@ -206,6 +218,27 @@ mod tests {
         }
     }
 
+    /// Shifts lanes across two vectors in both directions, and transposes a matrix of the numbers 0, 1, 2, …
+    struct MoveLanes {
+        keep: u32,
+    }
+
+    impl Kernel for MoveLanes {
+        type Output = (usize, [Vec<f32>; 2], Vec<Vec<f32>>);
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let numbers: Vec<f32> = (0..MAX_LANES * MAX_LANES).map(|i| i as f32).collect();
+            let row = |i: usize| s.get(&numbers[i * S::LANES..]);
+            let lanes = |v: S::F| s.to_array(v)[..S::LANES].to_vec();
+            let keep = s.set(self.keep);
+            let shifted = [s.shift_up(row(0), row(1), keep), s.shift_down(row(0), row(1), keep)].map(lanes);
+            let transposed =
+                s.transpose(std::array::from_fn(|i| if i < S::LANES { row(i) } else { s.zero() }));
+            (S::LANES, shifted, transposed.into_iter().take(S::LANES).map(lanes).collect())
+        }
+    }
+
     /// Expands, compresses and selects lanes of `self.0` by every mask, or by many of them.
     struct EveryMask<'a>(&'a [f32; MAX_LANES]);
 
@@ -222,6 +255,27 @@ mod tests {
                 moved.push((mask, results.map(|result| s.to_array(result))));
             }
             (S::LANES, moved)
+        }
+    }
+
+    #[test]
+    fn lanes_move_in_order() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            for keep in [0xffff, 0x0000, 0xfefe, 0x7f7f, 0x1235] {
+                let (lanes, [up, down], transposed) = cpu.dispatch(MoveLanes { keep });
+                for i in 0..lanes {
+                    let kept = |value: usize| if keep >> i & 1 == 1 { value as f32 } else { 0.0 };
+                    assert_eq!(
+                        (up[i], down[i]),
+                        (kept(lanes + i - 1), kept(i + 1)),
+                        "{} lane {i}",
+                        cpu.isa()
+                    );
+                    for (j, row) in transposed.iter().enumerate() {
+                        assert_eq!(row[i], (i * lanes + j) as f32, "{} row {j}, column {i}", cpu.isa());
+                    }
+                }
+            }
         }
     }
 
