@@ -1,7 +1,7 @@
 //! The layout of each value between the steps of a plan on the CPU.
 //!
-//! Sparse convolutions compute in row lanes, and convert channels-last images on the way in and out. A value stays in lanes
-//! if its writer and all its readers work on the same lanes, as in the residual blocks of a ResNet:
+//! Sparse convolutions compute in row lanes, and convert channels-last images on the way in and out. A value stays in
+//! lanes if its writer and all its readers work on the same lanes, as in the residual blocks of a ResNet:
 //!
 //! ```text
 //!   x ─ conv ─► lanes ─ batch norm, relu ─► lanes ─ conv ─► lanes ─ batch norm, +, relu ─► lanes ─ conv …

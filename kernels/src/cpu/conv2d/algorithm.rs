@@ -141,11 +141,11 @@ const STEPS: f64 = 2e5;
 /// The cost of one channel of a filter whose weights are transformed for one call, in multiply-accumulates.
 const FILTER_TRANSFORM: f64 = 3.0;
 
-/// Row lanes are chosen if their estimate is below this fraction of the direct algorithm's. Neither estimate is exact, and
-/// a mask must not make a layer slower.
+/// Row lanes are chosen if their estimate is below this fraction of the direct algorithm's. Neither estimate is exact,
+/// and a mask must not make a layer slower.
 const BELOW_DIRECT: f64 = 0.95;
 /// The same for Winograd's algorithm, whose estimate is up to a third too high for few tiles in cache.
-const BELOW_WINOGRAD: f64 = 0.8;
+const BELOW_WINOGRAD: f64 = 0.75;
 
 /// The estimated time of the direct algorithm, in multiply-accumulates.
 fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
@@ -154,8 +154,9 @@ fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
     taps * g.o as f64 * (pixels * with_ends(taps) + weights.float() * lanes(cpu))
 }
 
-/// The estimated time of Winograd's algorithm with this tile size, in multiply-accumulates.
-fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
+/// The estimated time of Winograd's algorithm with this tile size, in multiply-accumulates, where the products take
+/// `products` of the time of dense filters.
+fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling, products: f64) -> f64 {
     let (c, o, points) = (g.c as f64, g.o as f64, tiling.points() as f64);
     let (tiles, mr) = (tiling.tiles(g), cpu.backend.tiles(Types::F32)[0].mr);
     let computed = tiles.next_multiple_of(mr);
@@ -164,7 +165,7 @@ fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
     let filters = if weights == Weights::Fresh { FILTER_TRANSFORM * c * o } else { 0.0 };
     let transforms = points * (tiles as f64 * transform * (c + o) + filters);
     let images = (g.x_len() + g.y_len()) as f64 * Weights::Memory.float() * lanes(cpu);
-    points * c * o * (computed as f64 * with_ends(c) + weights.float() * lanes(cpu))
+    products * points * c * o * (computed as f64 * with_ends(c) + weights.float() * lanes(cpu))
         + transforms
         + images
         + STEPS
@@ -192,11 +193,20 @@ impl Choice {
                 None => Self::asked(algorithm),
             },
             Packing::Fastest(weights) => {
-                Self::fastest(cpu, &live, weights).or_lanes(cpu, g, pattern, weights)
+                let products = winograd::products_with_lists(cpu, pattern);
+                Self::estimated(cpu, &live, weights, products).or_lanes(cpu, g, pattern, weights)
             }
         };
-        let skipped = choice.algorithm == Algorithm::RowLanes;
-        let zeros = if skipped { None } else { note(pattern, choice.lanes.is_some()) };
+        let zeros = match choice.algorithm {
+            Algorithm::RowLanes => None,
+            Algorithm::Winograd2 | Algorithm::Winograd4
+                if winograd::products_with_lists(cpu, pattern) < 1.0 =>
+            {
+                note(pattern, "lists of channels skip kernels of zeros")
+            }
+            _ if choice.lanes.is_some() => note(pattern, "which row lanes would skip more slowly"),
+            _ => note(pattern, "which no kernel skips"),
+        };
         Self { zeros, ..choice }
     }
 
@@ -239,6 +249,12 @@ impl Choice {
 
     /// Chooses the algorithm with the lowest estimate for `g`.
     pub(super) fn fastest(cpu: &Cpu, g: &Conv2d, weights: Weights) -> Self {
+        Self::estimated(cpu, g, weights, 1.0)
+    }
+
+    /// Chooses the algorithm with the lowest estimate for `g` if the products of Winograd's algorithm take `products`
+    /// of the time of dense filters.
+    fn estimated(cpu: &Cpu, g: &Conv2d, weights: Weights, products: f64) -> Self {
         if cpu.is_strict() {
             return Self::asked(Algorithm::Direct);
         }
@@ -246,8 +262,8 @@ impl Choice {
             return Self::only(why);
         }
         let direct = direct(cpu, g, weights);
-        let winograd2 = winograd(cpu, g, weights, Tiling::F2) / direct;
-        let winograd4 = winograd(cpu, g, weights, Tiling::F4) / direct;
+        let winograd2 = winograd(cpu, g, weights, Tiling::F2, products) / direct;
+        let winograd4 = winograd(cpu, g, weights, Tiling::F4, products) / direct;
         // F(2×2) is never chosen in training, because weights are not the bottleneck there.
         let algorithm = if winograd4 < 1.0 && (winograd4 <= winograd2 || weights == Weights::Fresh) {
             Algorithm::Winograd4
@@ -260,19 +276,18 @@ impl Choice {
         Self { algorithm, reason, lanes: None, zeros: None }
     }
 
-    /// A note on the zeros that the kernel multiplies, if they are at least one percent of its weights.
+    /// A note on the zeros, if they are at least one percent of the multiplied weights.
     pub fn zeros_note(&self) -> Option<&str> {
         self.zeros.as_deref()
     }
 }
 
-/// A note on the zeros of the live filters, which are multiplied, if they are at least one percent of the weights.
-/// `skippable` states whether another kernel would skip them.
-fn note(pattern: &Pattern, skippable: bool) -> Option<String> {
+/// A note on the zeros of the live filters, and on `what` becomes of them, if they are at least one percent of the
+/// weights.
+fn note(pattern: &Pattern, what: &str) -> Option<String> {
     // Rounded down: 100 % would mean that no weight is left.
     let percent = (100.0 * pattern.zeros_of_live_filters()).floor();
-    let skips = if skippable { "row lanes would skip more slowly" } else { "no kernel skips" };
-    let note = || format!("{percent} % of the weights are zero, which {skips} (pattern: {pattern})");
+    let note = || format!("{percent} % of the weights are zero, {what} (pattern: {pattern})");
     (percent >= 1.0).then(note)
 }
 

@@ -61,7 +61,7 @@ impl PackedConv2d {
     }
 
     /// Packs the live filters of `pattern`. Dead filters are not read, and their outputs are their bias, or zero
-    /// without a bias. Other zeros of the pattern must be zeros of `w`, and are multiplied.
+    /// without a bias. Other zeros of the pattern must be zeros of `w`, and the algorithm may skip them.
     pub fn masked(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packing: Packing) -> Self {
         Self::stored(cpu, g, w, pattern, packing, Dtype::F32)
     }
@@ -227,8 +227,8 @@ impl PackedConv2d {
     }
 }
 
-/// Returns the layouts in row lanes that a convolution with the zeros of `pattern`, packed as `packing` allows, can read
-/// and write, if there are any. Each can also read and write channels-last images.
+/// Returns the layouts in row lanes that a convolution with the zeros of `pattern`, packed as `packing` allows, can
+/// read and write, if there are any. Each can also read and write channels-last images.
 pub fn conv2d_lane_images(
     cpu: &Cpu,
     g: &Conv2d,
@@ -241,8 +241,8 @@ pub fn conv2d_lane_images(
     }
 }
 
-/// Convolution like [`conv2d_forward_packed`] of images in the first of `layouts` to images, and with a residual, in the
-/// second. Either is channels-last or as [`conv2d_lane_images`] returns for `g`.
+/// Convolution like [`conv2d_forward_packed`] of images in the first of `layouts` to images, and with a residual, in
+/// the second. Either is channels-last or as [`conv2d_lane_images`] returns for `g`.
 pub fn conv2d_forward_between(
     cpu: &Cpu,
     g: &Conv2d,

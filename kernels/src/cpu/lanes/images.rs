@@ -1,7 +1,7 @@
 //! Images that stay in row lanes between two convolutions.
 //!
 //! ```text
-//!   [group][channel][row][vectors · LANES]       a group is an image, or the narrow images that share the lanes of a row
+//!   [group][channel][row][vectors · LANES]     a group is an image, or the narrow images that share the lanes of a row
 //! ```
 //!
 //! A convolution that reads such images copies the rows of its band instead of transposing pixels, and one that writes

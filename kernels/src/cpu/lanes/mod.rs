@@ -10,8 +10,8 @@
 //!       for nonzero weight         sums[0..8] += weight · x[0..8]      8 vectors of pixels
 //! ```
 //!
-//! The time is proportional to the number of nonzero weights. Images are converted from and to channels-last within each
-//! task ([`load`], [`finish`]), while they are in its L2 cache.
+//! The time is proportional to the number of nonzero weights. Images are converted from and to channels-last within
+//! each task ([`load`], [`finish`]), while they are in its L2 cache.
 //!
 //! Between two such convolutions of the same geometry, images may stay in lanes ([`images`], [`rows`]).
 //!

@@ -225,9 +225,9 @@ impl Task<'_> {
                 enterable: self.slots.enterable(),
             };
             // SAFETY: `pack` wrote the lists of these teams for this shape. Its steps lead to a row of a plane of a
-            // channel, of which `plane` has at least `halo` below the tile's first row, and as many more as the tile has
-            // rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and `plane` has that many more.
-            // `sums` has a tile of vectors for each filter of each team.
+            // channel, of which `plane` has at least `halo` below the tile's first row, and as many more as the tile
+            // has rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and `plane` has that
+            // many more. `sums` has a tile of vectors for each filter of each team.
             unsafe { run(cpu, &tile) }
         }
     }

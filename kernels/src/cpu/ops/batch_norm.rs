@@ -142,8 +142,8 @@ impl Visitor for Forward<'_> {
     }
 }
 
-/// [`batch_norm_forward_packed`] of images in row lanes; a residual is in the same lanes. The bits of each pixel are the
-/// same.
+/// [`batch_norm_forward_packed`] of images in row lanes; a residual is in the same lanes. The bits of each pixel are
+/// the same.
 pub fn batch_norm_forward_lanes(
     cpu: &Cpu,
     packed: &PackedBatchNorm,

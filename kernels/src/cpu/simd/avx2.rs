@@ -2,18 +2,22 @@
 
 use crate::cpu::gemm::tile::{Tile, tile};
 use crate::cpu::gemm::tile_kernel::TileKernel;
+use crate::cpu::simd::moves::{COMPRESS, EXPAND, Moves, ZERO};
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use half::bf16;
 use std::arch::x86_64::*;
 
-/// A proof that the machine has AVX2 and FMA.
+/// A proof that the machine has AVX2, FMA and POPCNT.
 #[derive(Debug, Clone, Copy)]
 pub struct Avx2(());
 
 impl Avx2 {
     /// Returns `None` if the machine lacks a feature.
     pub fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let present = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("popcnt");
+        present.then_some(Self(()))
     }
 }
 
@@ -35,7 +39,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,popcnt")]
         fn vectorized<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
             kernel.run(simd)
         }
@@ -147,11 +151,52 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn fma_one(self, a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn expand(self, v: __m256, mask: u32) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe { moved(v, &EXPAND[usize::from(mask as u8)]) }
+    }
+
+    #[inline(always)]
+    fn compress(self, v: __m256, mask: u32) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe { moved(v, &COMPRESS[usize::from(mask as u8)]) }
+    }
+
+    #[inline(always)]
+    fn select(self, mask: u32, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe {
+            let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask as i32), lanes), lanes);
+            _mm256_blendv_ps(b, a, _mm256_castsi256_ps(set))
+        }
+    }
+
+    #[inline(always)]
     fn to_array(self, v: __m256) -> [f32; MAX_LANES] {
         let mut lanes = [0.0; MAX_LANES];
         // SAFETY: `lanes` has more than eight floats.
         unsafe { self.store(lanes.as_mut_ptr(), v) };
         lanes
+    }
+}
+
+/// The lanes of `v` that `from` names, or zero.
+///
+/// # Safety
+/// The machine has AVX2.
+#[inline(always)]
+unsafe fn moved(v: __m256, from: &Moves) -> __m256 {
+    // SAFETY: the caller guarantees AVX2; `from` has eight bytes.
+    unsafe {
+        let from = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()));
+        let kept = _mm256_cmpgt_epi32(_mm256_set1_epi32(ZERO.into()), from);
+        _mm256_and_ps(_mm256_castsi256_ps(kept), _mm256_permutevar8x32_ps(v, from))
     }
 }
 

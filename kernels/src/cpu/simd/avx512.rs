@@ -6,7 +6,7 @@ use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use half::bf16;
 use std::arch::x86_64::*;
 
-/// A proof that the machine has AVX-512 F, VL, BW and DQ. (With only F, the compiler spills registers.)
+/// A proof that the machine has POPCNT and AVX-512 F, VL, BW and DQ. (With only F, the compiler spills registers.)
 #[derive(Debug, Clone, Copy)]
 pub struct Avx512(());
 
@@ -16,7 +16,8 @@ impl Avx512 {
         let present = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq");
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("popcnt");
         present.then_some(Self(()))
     }
 }
@@ -39,7 +40,7 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,popcnt")]
         fn vectorized<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
             kernel.run(simd)
         }
@@ -152,12 +153,75 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn fma_one(self, a: f32, b: f32, c: f32) -> f32 {
+        scalar(a).mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn expand(self, v: __m512, mask: u32) -> __m512 {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe { _mm512_maskz_expand_ps(mask as __mmask16, in_register(v)) }
+    }
+
+    #[inline(always)]
+    fn compress(self, v: __m512, mask: u32) -> __m512 {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe { _mm512_maskz_compress_ps(mask as __mmask16, v) }
+    }
+
+    #[inline(always)]
+    fn select(self, mask: u32, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe { _mm512_mask_blend_ps(mask as __mmask16, b, a) }
+    }
+
+    #[inline(always)]
     fn to_array(self, v: __m512) -> [f32; MAX_LANES] {
         let mut lanes = [0.0; MAX_LANES];
         // SAFETY: `lanes` has sixteen floats.
         unsafe { self.store(lanes.as_mut_ptr(), v) };
         lanes
     }
+}
+
+/// Keeps the compiler from turning scalar operations on numbers from scattered places into gathers, which take more
+/// cycles than the loads that they replace.
+#[inline(always)]
+fn scalar(x: f32) -> f32 {
+    // Miri does not support inline assembly.
+    #[cfg(not(miri))]
+    {
+        let mut x = x;
+        // SAFETY: there is no instruction, only a comment that names the register.
+        unsafe {
+            std::arch::asm!("/* {0} */", inout(xmm_reg) x, options(pure, nomem, nostack, preserves_flags))
+        };
+        x
+    }
+    #[cfg(miri)]
+    x
+}
+
+/// Keeps the compiler from merging a load of `v` with the instruction that uses it: an expansion from memory takes twice
+/// as long as one from a register on Zen 4, and longer on Intel's cores, too.
+///
+/// # Safety
+/// The machine has AVX-512.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn in_register(v: __m512) -> __m512 {
+    // Miri does not support inline assembly.
+    #[cfg(not(miri))]
+    {
+        let mut v = v;
+        // SAFETY: there is no instruction, only a comment that names the register.
+        unsafe {
+            std::arch::asm!("/* {0} */", inout(zmm_reg) v, options(pure, nomem, nostack, preserves_flags))
+        };
+        v
+    }
+    #[cfg(miri)]
+    v
 }
 
 /// The mask of the first `n ≤ 16` lanes.
