@@ -134,7 +134,7 @@ impl ImplicitGemm<'_> {
         epilogue: &Epilogue,
     ) {
         let &Reduction { segments, len, stride, count } = shape;
-        let kernel = panel.kernel;
+        let (kernel, total) = (panel.kernel, segments * len);
         // A chunk holds one or more whole segments, or a segment is divided into several chunks.
         let segments_each = (CHUNK / len).max(1);
         let len_each = if segments_each == 1 { CHUNK.min(len) } else { len };
@@ -146,7 +146,7 @@ impl ImplicitGemm<'_> {
                 let step = first_segment * len + first_k;
                 let (segments, len) =
                     (segments_each.min(segments - first_segment), len_each.min(len - first_k));
-                let offset = panel.first_byte() + kernel.packed_bytes(step);
+                let offset = panel.first_byte() + kernel.bytes_before(step);
                 let b = &self.packed[offset..];
                 let bytes = kernel.packed_bytes(segments * len);
                 for p in (0..count).step_by(kernel.mr) {
@@ -160,6 +160,7 @@ impl ImplicitGemm<'_> {
                     };
                     let size = [kernel.mr.min(count - p), panel.width];
                     let mut tile = Tile::new(rows, b, c.wrapping_add(panel.start), &out[p..], size, step > 0);
+                    tile.b_column = total;
                     if count <= FEW {
                         // The next chunk, or the next panel, follows in memory.
                         tile.next = tile.b.wrapping_add(bytes + bytes * p / count);

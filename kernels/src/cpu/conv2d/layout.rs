@@ -1,14 +1,16 @@
 //! The layouts of packed weights: which filters are packed, and in which order a kernel reads them.
 
 use super::algorithm::{Algorithm, Choice, Packing};
+use super::padded::forward_taps;
 use super::winograd::{Direction, Filters};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
+use crate::cpu::device::isa::Backend;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};
+use crate::cpu::gemm::panels::{Panel, packed_len, split_columns, split_with_dots};
 use crate::cpu::gemm::strided::Strided;
-use crate::cpu::gemm::tile_kernel::{TileKernel, Types};
+use crate::cpu::gemm::tile_kernel::Types;
 use crate::dtype::Dtype;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
@@ -46,7 +48,7 @@ impl Layout {
                 let live = Conv2d { o: pattern.filters().len(), ..*g };
                 Self::Winograd(Filters::new(cpu, &live, tiling, Direction::Forward))
             }
-            None => Self::Panels(panels(cpu.backend.tiles(Types::with_weights(dtype)), g, pattern)),
+            None => Self::Panels(panels(cpu.backend, Types::with_weights(dtype), g, pattern)),
         };
         (choice, layout)
     }
@@ -105,9 +107,14 @@ impl Layout {
     }
 }
 
-/// Panels of the live filters for `tiles`, group by group. Columns count live filters only.
-fn panels(tiles: &'static [TileKernel], g: &Conv2d, pattern: &Pattern) -> Vec<Panel> {
+/// Panels of the live filters, group by group. Columns count live filters only.
+fn panels(backend: Backend, types: Types, g: &Conv2d, pattern: &Pattern) -> Vec<Panel> {
     let k = g.w_len() / g.o;
+    if g.groups == 1 {
+        let segments = forward_taps(g).len();
+        return split_with_dots(backend, types, pattern.filters().len(), [segments, k / segments]);
+    }
+    let tiles = backend.tiles(types);
     let mut panels = Vec::new();
     let (mut first, mut offset) = (0, 0);
     for (group, count) in pattern.filters_by_group(g.groups).into_iter().enumerate() {

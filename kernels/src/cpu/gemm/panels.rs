@@ -5,9 +5,11 @@
 //!
 //! ```text
 //!   columns: 64 = 32 + 32     128 = 48 + 48 + 32     80 = 48 + 32     10 = 16 (6 of them zeros)
+//!   with dot tiles: 33 = 32 + 1     131 = 48 + 48 + 32 + 3     37 = 32 + 3 + 2     45 = 48 (3 of them zeros)
 //! ```
 
-use crate::cpu::gemm::tile_kernel::TileKernel;
+use crate::cpu::device::isa::Backend;
+use crate::cpu::gemm::tile_kernel::{TileKernel, Types};
 use std::ops::Range;
 
 /// A range of columns computed by one tile kernel.
@@ -53,6 +55,38 @@ pub(in crate::cpu) fn split_columns(
         let count = if vectors == tiles.len() + 1 { vectors.div_ceil(2) } else { vectors.min(tiles.len()) };
         let kernel = &tiles[count - 1];
         panels.push(Panel { start, width: kernel.nr.min(n - start), kernel, offset, a_offset: 0 });
+        start += kernel.nr;
+        offset += kernel.packed_len(k);
+    }
+    panels
+}
+
+/// The cost of adding up the lanes of a dot tile's sum and of storing it alone, in vectors of the reduction.
+const DOT_ENDS: usize = 8;
+
+/// Divides `n` columns like [`split_columns`], for a product whose A has adjacent elements in each of the
+/// `[segments, len]` of its reduction. If the last vector of columns would be mostly empty, dot tiles compute its
+/// columns.
+pub(in crate::cpu) fn split_with_dots(
+    backend: Backend,
+    types: Types,
+    n: usize,
+    [segments, len]: [usize; 2],
+) -> Vec<Panel> {
+    let (tiles, dots, k) = (backend.tiles(types), backend.dots(types), segments * len);
+    let lanes = tiles[0].nr;
+    let rest = n % lanes;
+    // In vectors of the reduction: a vector of columns needs one per step, a dot tile one per column and LANES steps.
+    let dot_cost = rest * (segments * len.div_ceil(lanes) + DOT_ENDS);
+    if n < lanes || rest == 0 || dots.is_empty() || dot_cost >= k {
+        return split_columns(tiles, n, k, 0);
+    }
+    let mut panels = split_columns(tiles, n - rest, k, 0);
+    let (mut start, mut offset) = (n - rest, packed_len(&panels, k));
+    // As even as possible, because a dot tile of one column loads a vector for each multiply-add.
+    for passes in (1..=rest.div_ceil(dots.len())).rev() {
+        let kernel = &dots[(n - start).div_ceil(passes) - 1];
+        panels.push(Panel { start, width: kernel.nr, kernel, offset, a_offset: 0 });
         start += kernel.nr;
         offset += kernel.packed_len(k);
     }

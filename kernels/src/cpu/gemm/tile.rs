@@ -46,6 +46,8 @@ pub(in crate::cpu) struct Tile {
     pub a: Rows,
     /// `segments · len` packed rows, fastest if 64-byte aligned. The kernel determines their layout and type.
     pub b: *const u8,
+    /// The distance between columns of B in elements, for kernels that read it column by column.
+    pub b_column: usize,
     /// The part of B that later tiles will read. Each step prefetches one cache line of it.
     pub next: *const u8,
     /// Row `i` of C begins at `c + out[i]`.
@@ -75,7 +77,7 @@ impl Tile {
     ) -> Self {
         let (b, out, none) = (b.as_ptr(), out.as_ptr(), std::ptr::null());
         let (bias, residual, activation) = (none, none, Activation::None);
-        Self { a, b, next: b, c, out, m, n, accumulate, bias, residual, activation }
+        Self { a, b, b_column: 0, next: b, c, out, m, n, accumulate, bias, residual, activation }
     }
 }
 

@@ -5,9 +5,9 @@ use super::transform::both_sides;
 use super::{f2, f4};
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};
+use crate::cpu::gemm::panels::{Panel, packed_len, split_with_dots};
 use crate::cpu::gemm::tile::MAX_NR;
-use crate::cpu::gemm::tile_kernel::Types;
+use crate::cpu::gemm::tile_kernel::{Order, Types};
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
@@ -37,8 +37,8 @@ impl Filters {
             Direction::Forward => (g.c, g.o),
             Direction::InputGrad => (g.o, g.c),
         };
-        let panels = split_columns(cpu.backend.tiles(Types::F32), columns, reduced, 0);
-        let point_len = packed_len(&panels, reduced) + SKEW;
+        let panels = split_with_dots(cpu.backend, Types::F32, columns, [1, reduced]);
+        let point_len = packed_len(&panels, reduced).next_multiple_of(16) + SKEW;
         Self { tiling, direction, panels, point_len }
     }
 
@@ -167,10 +167,14 @@ impl Kernel for TransformFilters<'_> {
                     for (tap, block) in taps.as_flattened_mut().iter_mut().zip(&block) {
                         *tap = s.get(&block[k][column..]);
                     }
-                    let at = self.panel.offset + (first - start + k) * nr + column;
+                    let row = first - start + k;
                     match self.tiling {
-                        Tiling::F4 => self.put(s, at, both_sides(s, f4::Filter, &taps).as_flattened()),
-                        Tiling::F2 => self.put(s, at, both_sides(s, f2::Filter, &taps).as_flattened()),
+                        Tiling::F4 => {
+                            self.put(s, row, column, both_sides(s, f4::Filter, &taps).as_flattened())
+                        }
+                        Tiling::F2 => {
+                            self.put(s, row, column, both_sides(s, f2::Filter, &taps).as_flattened())
+                        }
                     }
                 }
             }
@@ -179,13 +183,22 @@ impl Kernel for TransformFilters<'_> {
 }
 
 impl TransformFilters<'_> {
-    /// Stores one vector per point.
+    /// Stores the vector of each point at `row` and, from `column` on, the columns of the panel.
     #[inline(always)]
-    fn put<S: Simd>(&self, s: S, at: usize, points: &[S::F]) {
+    fn put<S: Simd>(&self, s: S, row: usize, column: usize, points: &[S::F]) {
+        let Panel { offset, kernel, width, .. } = *self.panel;
         for (point, &values) in points.iter().enumerate() {
+            let panel = point * self.point_len + offset;
             // SAFETY: each panel's part of each point is written by one task only.
-            let to = unsafe { self.packed.range(point * self.point_len + at, S::LANES) };
-            s.put(to, values);
+            let part = |at: usize, len: usize| unsafe { self.packed.range(panel + at, len) };
+            match kernel.order {
+                Order::Rows => s.put(part(row * kernel.nr + column, S::LANES), values),
+                Order::Columns => {
+                    for (j, value) in s.to_array(values).into_iter().take(width).enumerate() {
+                        part(j * self.reduced.len() + row, 1)[0] = value;
+                    }
+                }
+            }
         }
     }
 

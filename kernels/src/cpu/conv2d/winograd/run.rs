@@ -108,6 +108,7 @@ impl Pass<'_> {
             let c = self.m.as_mut_ptr().wrapping_add(point * self.m_point + panel.start);
             let size = [kernel.mr.min(self.count - first), panel.width];
             let mut tile = Tile::new(a, u, c, &out, size, reduced.start > 0);
+            tile.b_column = reduced.len();
             if self.count <= FEW {
                 // The next panel, or the first panel of the next point, follows in memory.
                 tile.next = tile.b.wrapping_add(bytes + bytes * first / self.count);
