@@ -101,8 +101,9 @@ pub(in crate::cpu) fn packed_len(panels: &[Panel], k: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::gemm::tile_kernel::Types;
+    use crate::cpu::gemm::tile_kernel::Order;
     use crate::cpu::{Cpu, Isa};
+    use crate::dtype::Dtype;
 
     #[test]
     fn panels_tile_the_columns() {
@@ -120,6 +121,41 @@ mod tests {
                 let wasted = panels.iter().map(|p| p.kernel.nr).sum::<usize>() - n;
                 assert!(wasted < lanes, "{} wastes {wasted} of {n} columns", cpu.isa());
             }
+        }
+    }
+
+    #[test]
+    fn dot_tiles_take_the_last_columns_of_long_reductions() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            let lanes = cpu.backend.tiles(Types::F32)[0].nr;
+            let (mut with_dots, mut all) = (0, 0);
+            for n in 1..150 {
+                for reduction in [[1, 8], [1, 100], [9, 33], [9, 512], [3, 9]] {
+                    let panels = split_with_dots(cpu.backend, Types::F32, n, reduction);
+                    let (mut column, mut offset) = (0, 0);
+                    for panel in &panels {
+                        assert_eq!((panel.start, panel.offset), (column, offset));
+                        let dots = panel.kernel.order == Order::Columns;
+                        assert!(!dots || panel.width == panel.kernel.nr, "a dot tile has no empty columns");
+                        (column, offset) = (
+                            column + panel.width,
+                            offset + panel.kernel.packed_len(reduction[0] * reduction[1]),
+                        );
+                    }
+                    assert_eq!(column, n);
+                    let dots = panels.iter().filter(|panel| panel.kernel.order == Order::Columns);
+                    let dots: usize = dots.map(|panel| panel.width).sum();
+                    assert!(dots < lanes && (dots == 0 || n > lanes), "{}: {dots} of {n}", cpu.isa());
+                    (with_dots, all) = (with_dots + usize::from(dots > 0), all + 1);
+                }
+                let one = split_with_dots(cpu.backend, Types::F32, lanes * n + 1, [9, 64]);
+                let last = one.last().unwrap();
+                assert_eq!((last.width, last.kernel.order), (1, Order::Columns), "one column is a dot tile");
+            }
+            assert!(with_dots > all / 10 && with_dots < all / 2, "{}: {with_dots} of {all}", cpu.isa());
+            let bf16 = Types::with_weights(Dtype::Bf16);
+            let panels = split_with_dots(cpu.backend, bf16, lanes + 1, [9, 64]);
+            assert!(panels.iter().all(|panel| panel.kernel.types == bf16), "bf16 has vector tiles only");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | f32 | f32 | f32 | 8×16, 8×32, 8×48 | 6×8, 6×16 | 4×8 |
 //! | f32 | bf16 | f32 | the same | the same | the same |
+//! | f32 | f32, column by column | f32 | 8×1, 8×2, 8×3 | 6×1, 6×2 | 4×1 |
 //!
 //! An entry owns the layout of its packed B: it packs panels and states their length. A kernel that reads B in another
 //! order, such as one for int8 that interleaves four steps of the reduction, is one more entry.
