@@ -1,6 +1,6 @@
 //! Transformed filters `U = G g Gᵀ`, packed for the products of all points.
 
-use super::tiling::{BLOCK, SKEW, TOGETHER, Tiling};
+use super::tiling::{BLOCK, SKEW, TOGETHER, Tiling, padded};
 use super::transform::both_sides;
 use super::{f2, f4};
 use crate::cpu::Cpu;
@@ -64,7 +64,7 @@ impl Filters {
     /// The lengths of a point of V (with `channels` channels) and of M, in floats, for a pass over `count` tiles.
     pub(super) fn point_lens(&self, channels: usize, count: usize) -> (usize, usize) {
         let tiles = count.next_multiple_of(self.panels.first().map_or(1, |panel| panel.kernel.mr));
-        let point = |width: usize| (tiles * width).next_multiple_of(16) + SKEW;
+        let point = |width: usize| tiles * padded(width) + SKEW;
         (point(channels), point(self.columns()))
     }
 
