@@ -39,8 +39,8 @@ const STEP: usize = 256;
 const STRIP: usize = STEP + 2;
 /// The target number of tasks.
 const TASKS: usize = 8;
-/// The maximum number of filters per block, whose strips take 256 KiB, a quarter of a small L2 cache.
-const BLOCK_FILTERS: usize = 256;
+/// The maximum number of filters per block, whose strips take 512 KiB, a quarter of an L2 cache.
+const BLOCK_FILTERS: usize = 512;
 /// The minimum number of columns per task; `MIN_CHUNK` is that of pixels.
 const MIN_COLUMNS: usize = 192;
 const MIN_CHUNK: usize = 1024;
