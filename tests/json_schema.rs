@@ -49,6 +49,7 @@ fn outputs_have_the_documented_fields() {
         ("Summary", "summary s.safetensors".into()),
         ("Bench", format!("bench resnet8 {small}")),
         ("Bench", format!("bench resnet8 {small} --layers --fold --linear-weights bf16")),
+        ("Bench", format!("bench s.safetensors {small} --layers")),
         ("Training step", format!("bench resnet8 {small} --training --batch 4 --layers")),
         ("Written", "export a.safetensors --out w.safetensors".into()),
         ("Written", "import w.safetensors --arch a.safetensors --out i.safetensors".into()),

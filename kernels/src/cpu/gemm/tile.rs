@@ -253,7 +253,7 @@ const LINE: usize = 16;
 
 /// Prefetches a cache line into the L1 cache. Any address is allowed.
 #[inline(always)]
-fn prefetch<T>(p: *const T) {
+pub(in crate::cpu) fn prefetch<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -266,7 +266,7 @@ fn prefetch<T>(p: *const T) {
 
 /// Prefetches a cache line into the L2 cache. Any address is allowed.
 #[inline(always)]
-fn prefetch_far<T>(p: *const T) {
+pub(in crate::cpu) fn prefetch_far<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
