@@ -44,3 +44,7 @@ pub use ops::pool::{
 pub use ops::pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, max_pool2d_input_grad};
 pub use ops::reduce::{sum, sum_rows};
 pub use ops::softmax::{log_softmax_forward, softmax_forward};
+pub use ops::winners::{
+    adaptive_max_pool2d_winners_grad, adaptive_max_pool2d_with_winners, max_pool2d_winners_grad,
+    max_pool2d_with_winners,
+};

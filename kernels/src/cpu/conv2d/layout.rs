@@ -1,14 +1,16 @@
 //! The layouts of packed weights: which filters are packed, and in which order a kernel reads them.
 
 use super::algorithm::{Algorithm, Choice, Packing};
+use super::padded::forward_taps;
 use super::winograd::Filters;
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
+use crate::cpu::device::isa::Backend;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};
+use crate::cpu::gemm::panels::{Panel, packed_len, split_columns, split_with_dots};
 use crate::cpu::gemm::strided::Strided;
-use crate::cpu::gemm::tile_kernel::{TileKernel, Types};
+use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::lanes::RowLanes;
 use crate::dtype::Dtype;
 use crate::pattern::Pattern;
@@ -51,7 +53,7 @@ impl Layout {
                 Self::Winograd(Filters::of_pattern(cpu, &live, tiling, pattern))
             }
             None if choice.algorithm == Algorithm::RowLanes => Self::RowLanes(RowLanes::new(cpu, g, pattern)),
-            None => Self::Panels(panels(cpu.backend.tiles(Types::with_weights(dtype)), g, pattern)),
+            None => Self::Panels(panels(cpu.backend, Types::with_weights(dtype), g, pattern)),
         };
         (choice, layout)
     }
@@ -118,9 +120,16 @@ impl Layout {
     }
 }
 
-/// Panels of the live filters for `tiles`, group by group. Columns count live filters only.
-fn panels(tiles: &'static [TileKernel], g: &Conv2d, pattern: &Pattern) -> Vec<Panel> {
+/// Panels of the live filters, group by group. Columns count live filters only.
+fn panels(backend: Backend, types: Types, g: &Conv2d, pattern: &Pattern) -> Vec<Panel> {
     let k = g.w_len() / g.o;
+    // A linear layer, whose image is one pixel high, keeps vector tiles: an output then has the same bits for any type of
+    // weights and with any rows masked, and reading the weights is what takes its time.
+    if g.groups == 1 && g.h > 1 {
+        let segments = forward_taps(g).len();
+        return split_with_dots(backend, types, pattern.filters().len(), [segments, k / segments]);
+    }
+    let tiles = backend.tiles(types);
     let mut panels = Vec::new();
     let (mut first, mut offset) = (0, 0);
     for (group, count) in pattern.filters_by_group(g.groups).into_iter().enumerate() {

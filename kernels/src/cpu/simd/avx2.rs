@@ -1,5 +1,6 @@
 //! The AVX2 and FMA backend: eight lanes, with masked partial loads and stores.
 
+use crate::cpu::gemm::dot_tile::dot_tile;
 use crate::cpu::gemm::tile::{Tile, tile};
 use crate::cpu::gemm::tile_kernel::TileKernel;
 use crate::cpu::simd::moves::{COMPRESS, EXPAND, Moves, ZERO};
@@ -97,6 +98,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn sum(self, v: __m256) -> f32 {
+        // SAFETY: `self` proves that the machine has AVX.
+        unsafe { sum_of_eight(v) }
+    }
+
+    #[inline(always)]
     fn set(self, bits: u32) -> __m256 {
         let lanes: [f32; 8] =
             std::array::from_fn(|i| f32::from_bits(if bits >> i & 1 == 1 { u32::MAX } else { 0 }));
@@ -186,6 +193,20 @@ impl Simd for Avx2 {
     }
 }
 
+/// Sums eight lanes as a balanced tree: lanes four apart, then two, then one, as [`Simd::sum`] does.
+///
+/// # Safety
+/// The machine has AVX.
+#[inline(always)]
+pub(super) unsafe fn sum_of_eight(v: __m256) -> f32 {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
 /// The lanes of `v` that `from` names, or zero.
 ///
 /// # Safety
@@ -231,3 +252,19 @@ pub(in crate::cpu) static TILES: [TileKernel; 4] = [
     tile_kernel!(gemm_6x8_avx2_bf16, bf16, 1),
     tile_kernel!(gemm_6x16_avx2_bf16, bf16, 2),
 ];
+
+/// Instantiates the dot tile for `columns` columns.
+macro_rules! dot_kernel {
+    ($name:ident, $columns:literal) => {{
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn $name(t: &Tile) {
+            // SAFETY: the caller guarantees the features and a valid tile.
+            unsafe { dot_tile::<Avx2, 6, $columns>(Avx2(()), t) }
+        }
+        TileKernel::by_columns(stringify!($name), [6, $columns], $name)
+    }};
+}
+
+/// Kernels for the last columns of a product, ordered by their number of columns, starting at one.
+pub(in crate::cpu) static DOTS: [TileKernel; 2] =
+    [dot_kernel!(dot_6x1_avx2, 1), dot_kernel!(dot_6x2_avx2, 2)];

@@ -1,7 +1,9 @@
 //! The AVX-512 backend: sixteen lanes, with masked partial loads and stores.
 
+use crate::cpu::gemm::dot_tile::dot_tile;
 use crate::cpu::gemm::tile::{Tile, tile};
 use crate::cpu::gemm::tile_kernel::TileKernel;
+use crate::cpu::simd::avx2::sum_of_eight;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use half::bf16;
 use std::arch::x86_64::*;
@@ -95,6 +97,15 @@ impl Simd for Avx512 {
         fma(a, b, c) = _mm512_fmadd_ps(a, b, c);
         max(a, b) = _mm512_max_ps(a, b);
         min(a, b) = _mm512_min_ps(a, b);
+    }
+
+    #[inline(always)]
+    fn sum(self, v: __m512) -> f32 {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe {
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v));
+            sum_of_eight(eight)
+        }
     }
 
     #[inline(always)]
@@ -251,3 +262,19 @@ pub(in crate::cpu) static TILES: [TileKernel; 6] = [
     tile_kernel!(gemm_8x32_avx512_bf16, bf16, 2),
     tile_kernel!(gemm_8x48_avx512_bf16, bf16, 3),
 ];
+
+/// Instantiates the dot tile for `columns` columns.
+macro_rules! dot_kernel {
+    ($name:ident, $columns:literal) => {{
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+        unsafe fn $name(t: &Tile) {
+            // SAFETY: the caller guarantees the features and a valid tile.
+            unsafe { dot_tile::<Avx512, 8, $columns>(Avx512(()), t) }
+        }
+        TileKernel::by_columns(stringify!($name), [8, $columns], $name)
+    }};
+}
+
+/// Kernels for the last columns of a product, ordered by their number of columns, starting at one.
+pub(in crate::cpu) static DOTS: [TileKernel; 3] =
+    [dot_kernel!(dot_8x1_avx512, 1), dot_kernel!(dot_8x2_avx512, 2), dot_kernel!(dot_8x3_avx512, 3)];

@@ -1,6 +1,7 @@
 //! The backend for any machine, based on the `wide` crate: eight lanes in the vectors that the target has by default
 //! (two SSE registers on x86-64, without FMA).
 
+use crate::cpu::gemm::dot_tile::dot_tile;
 use crate::cpu::gemm::tile::{Tile, tile};
 use crate::cpu::gemm::tile_kernel::TileKernel;
 use crate::cpu::simd::moves::{COMPRESS, EXPAND, Moves};
@@ -185,3 +186,12 @@ pub(in crate::cpu) static TILES: [TileKernel; 2] = [
     TileKernel::new::<f32>("gemm_4x8_portable", [4, 8], gemm_4x8_portable),
     TileKernel::new::<bf16>("gemm_4x8_portable_bf16", [4, 8], gemm_4x8_portable_bf16),
 ];
+
+unsafe fn dot_4x1_portable(t: &Tile) {
+    // SAFETY: the caller guarantees that the tile is valid.
+    unsafe { dot_tile::<Portable, 4, 1>(Portable, t) }
+}
+
+/// Kernels for the last columns of a product, ordered by their number of columns, starting at one.
+pub(in crate::cpu) static DOTS: [TileKernel; 1] =
+    [TileKernel::by_columns("dot_4x1_portable", [4, 1], dot_4x1_portable)];

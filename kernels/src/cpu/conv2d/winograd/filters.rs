@@ -1,13 +1,13 @@
 //! Transformed filters `U = G g Gᵀ`, packed for the products of all points.
 
 use super::lists::ChannelLists;
-use super::tiling::{BLOCK, SKEW, TOGETHER, Tiling};
+use super::tiling::{BLOCK, SKEW, TOGETHER, Tiling, padded};
 use super::transform::both_sides;
 use super::{f2, f4};
 use crate::cpu::device::shared::Shared;
-use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};
+use crate::cpu::gemm::panels::{Panel, packed_len, split_with_dots};
 use crate::cpu::gemm::tile::MAX_NR;
-use crate::cpu::gemm::tile_kernel::Types;
+use crate::cpu::gemm::tile_kernel::{Order, Types};
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::cpu::{Cpu, Isa};
 use crate::pattern::Pattern;
@@ -41,8 +41,8 @@ impl Filters {
             Direction::Forward => (g.c, g.o),
             Direction::InputGrad => (g.o, g.c),
         };
-        let panels = split_columns(cpu.backend.tiles(Types::F32), columns, reduced, 0);
-        let point_len = packed_len(&panels, reduced) + SKEW;
+        let panels = split_with_dots(cpu.backend, Types::F32, columns, [1, reduced]);
+        let point_len = packed_len(&panels, reduced).next_multiple_of(16) + SKEW;
         Self { tiling, direction, panels, lists: None, point_len }
     }
 
@@ -100,7 +100,7 @@ impl Filters {
     /// The lengths of a point of V (with `channels` channels) and of M, in floats, for a pass over `count` tiles.
     pub(super) fn point_lens(&self, channels: usize, count: usize) -> (usize, usize) {
         let tiles = count.next_multiple_of(self.mr());
-        let point = |width: usize| (tiles * width).next_multiple_of(16) + SKEW;
+        let point = |width: usize| tiles * padded(width) + SKEW;
         (point(channels), point(self.columns()))
     }
 
@@ -218,10 +218,14 @@ impl Kernel for TransformFilters<'_> {
                     for (tap, block) in taps.as_flattened_mut().iter_mut().zip(&block) {
                         *tap = s.get(&block[k][column..]);
                     }
-                    let at = self.panel.offset + (first - start + k) * nr + column;
+                    let row = first - start + k;
                     match self.tiling {
-                        Tiling::F4 => self.put(s, at, both_sides(s, f4::Filter, &taps).as_flattened()),
-                        Tiling::F2 => self.put(s, at, both_sides(s, f2::Filter, &taps).as_flattened()),
+                        Tiling::F4 => {
+                            self.put(s, row, column, both_sides(s, f4::Filter, &taps).as_flattened())
+                        }
+                        Tiling::F2 => {
+                            self.put(s, row, column, both_sides(s, f2::Filter, &taps).as_flattened())
+                        }
                     }
                 }
             }
@@ -230,13 +234,25 @@ impl Kernel for TransformFilters<'_> {
 }
 
 impl TransformFilters<'_> {
-    /// Stores one vector per point.
+    /// Stores the vector of each point at `row` and, from `column` on, the columns of the panel.
     #[inline(always)]
-    fn put<S: Simd>(&self, s: S, at: usize, points: &[S::F]) {
+    fn put<S: Simd>(&self, s: S, row: usize, column: usize, points: &[S::F]) {
+        let Panel { offset, kernel, width, .. } = *self.panel;
         for (point, &values) in points.iter().enumerate() {
+            let panel = point * self.point_len + offset;
             // SAFETY: each panel's part of each point is written by one task only.
-            let to = unsafe { self.packed.range(point * self.point_len + at, S::LANES) };
-            s.put(to, values);
+            let part = |at: usize, len: usize| unsafe { self.packed.range(panel + at, len) };
+            match kernel.order {
+                // A panel for lists may be half a vector wide.
+                Order::Rows => {
+                    s.put(part(row * kernel.nr + column, S::LANES.min(kernel.nr - column)), values)
+                }
+                Order::Columns => {
+                    for (j, value) in s.to_array(values).into_iter().take(width).enumerate() {
+                        part(j * self.reduced.len() + row, 1)[0] = value;
+                    }
+                }
+            }
         }
     }
 

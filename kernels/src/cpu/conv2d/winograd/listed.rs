@@ -13,7 +13,7 @@
 //! broadcast comes from the list, which is read once for all rows.
 
 use super::pass::Pass;
-use super::tiling::FEW;
+use super::tiling::{FEW, padded};
 use crate::cpu::gemm::panels::Panel;
 use crate::cpu::gemm::tile::{prefetch, prefetch_far, store_lanes};
 use crate::cpu::simd::{Kernel, Simd};
@@ -68,12 +68,12 @@ impl MultiplyListed<'_> {
             let mut rows = [v; MR];
             for i in 0..MR {
                 // Rows beyond `count` exist up to a multiple of MR; their results are not stored.
-                rows[i] = v.wrapping_add((first + i) * p.channels);
+                rows[i] = v.wrapping_add((first + i) * padded(p.channels));
             }
             // The next panel, or the first one of the next point, follows in memory.
             let next = if pass.count <= FEW { self.u_len() + self.u_len() * first / pass.count } else { 0 };
             let next = self.u.as_ptr().wrapping_add(next);
-            // SAFETY: V has rows of `channels` floats, more than any index of the list, and U has a row for each index,
+            // SAFETY: V has rows of `channels` floats or more, more than any index of the list, and U has a row for each index,
             // as `run` asserts.
             let acc = unsafe { self.tile::<S, MR, NV>(s, rows, next) };
             for i in 0..MR.min(pass.count - first) {
@@ -81,7 +81,7 @@ impl MultiplyListed<'_> {
                     let column = j * S::LANES;
                     if column < self.panel.width {
                         let lanes = S::LANES.min(self.panel.width - column);
-                        let to = m.wrapping_add((first + i) * p.columns + column);
+                        let to = m.wrapping_add((first + i) * padded(p.columns) + column);
                         // SAFETY: M has rows of `columns ≥ start + width` floats, and only this task writes this
                         // panel's columns of this point.
                         unsafe { store_lanes(s, to, acc[i][j], lanes) };
