@@ -248,6 +248,8 @@ fn evidence_is_measured_at_the_granularity_of_sparsification() {
         ("filter", "features"),
         ("row", "classifier"),
         ("column", "classifier"),
+        ("block:4", "features"),
+        ("kernel_block:8", "classifier"),
     ] {
         let rest = ["--sparsity", "0.5", "--granularity", granularity, "--include", layer];
         lopper(&[&["sparsify", text(&start)], &rest[..], &at_once[..]].concat()).succeeded();

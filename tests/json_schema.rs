@@ -49,6 +49,7 @@ fn outputs_have_the_documented_fields() {
         ("Summary", "summary s.safetensors".into()),
         ("Bench", format!("bench resnet8 {small}")),
         ("Bench", format!("bench resnet8 {small} --layers --fold --linear-weights bf16")),
+        ("Bench", format!("bench s.safetensors {small} --layers")),
         ("Training step", format!("bench resnet8 {small} --training --batch 4 --layers")),
         ("Sparse stages", format!("bench resnet8 {small} --stages")),
         ("Sparse stages", format!("bench s.safetensors {small} --stages")),

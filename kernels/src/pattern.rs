@@ -26,7 +26,10 @@
 //! | --- | --- |
 //! | filters | the CPU's and the GPU's convolutions, the CPU's linear layers |
 //! | input channels | the GPU's convolutions, in blocks of 16, if filters are dead too |
-//! | blocks, N:M, weights | no kernel: the weights are multiplied as if they were dense |
+//! | whole kernels | the CPU's convolutions by Winograd's algorithm, for filters that share them |
+//! | all | the CPU's linear layers with few rows in a batch |
+//!
+//! Other zeros are multiplied as if they were weights.
 
 use crate::shapes::Conv2d;
 use std::fmt;
@@ -79,8 +82,8 @@ pub enum Structure {
     Weights,
 }
 
-/// The values of `m` that are looked for, smallest first.
-const GROUPS: [usize; 3] = [4, 8, 16];
+/// The largest `m` that is looked for.
+const LARGEST_GROUP: usize = 32;
 
 impl Pattern {
     /// The pattern of a weight `[O, taps, C/G]` without zeros.
@@ -197,6 +200,39 @@ impl Pattern {
         self.live.get(row * taps * c + position)
     }
 
+    /// Whether weights `position .. position + count` of a filter may be nonzero, the first one in the lowest bit;
+    /// `count ≤ 32`.
+    pub fn live_bits(&self, filter: usize, position: usize, count: usize) -> u32 {
+        let [_, taps, c] = self.shape;
+        assert!(count <= 32 && position + count <= taps * c, "the weights lie inside the filter");
+        let row = match self.structure {
+            Structure::Dense => return self.dense_bits(filter, position, count),
+            Structure::Blocks { filters } => filter / filters,
+            Structure::NofM { .. } | Structure::Weights => filter,
+        };
+        self.live.range(row * taps * c + position, count)
+    }
+
+    /// [`live_bits`](Self::live_bits) of a dense structure.
+    fn dense_bits(&self, filter: usize, position: usize, count: usize) -> u32 {
+        let c = self.shape[2];
+        if self.filters.binary_search(&(filter as u32)).is_err() {
+            return 0;
+        }
+        let (mut bits, mut at) = (0, 0);
+        while at < count {
+            // The part of the range that lies in one tap.
+            let channel = (position + at) % c;
+            let len = (count - at).min(c - channel);
+            let first = self.inputs.partition_point(|&input| (input as usize) < channel);
+            for &input in self.inputs[first..].iter().take_while(|&&input| (input as usize) < channel + len) {
+                bits |= 1 << (at + input as usize - channel);
+            }
+            at += len;
+        }
+        bits
+    }
+
     /// The positions (`tap · C/G + channel`) of the nonzero weights of a filter, ascending; with
     /// [`Structure::Blocks`], those of its whole block.
     pub fn positions(&self, filter: usize) -> impl Iterator<Item = usize> + '_ {
@@ -289,7 +325,7 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
 /// The N:M structure of the live filters, if they have one.
 fn n_of_m(values: &[f32], [_, taps, c]: [usize; 3], filters: &[u32]) -> Option<Structure> {
     let count = |group: &[f32]| group.iter().filter(|value| **value != 0.0).count();
-    GROUPS.into_iter().filter(|&m| c.is_multiple_of(m)).find_map(|m| {
+    (2..=LARGEST_GROUP).filter(|&m| c.is_multiple_of(m)).find_map(|m| {
         let mut groups =
             filters.iter().flat_map(|&i| values[i as usize * taps * c..][..taps * c].chunks_exact(m));
         let n = count(groups.next()?);
@@ -316,6 +352,13 @@ impl Bits {
 
     fn get(&self, i: usize) -> bool {
         self.0[i / 64] >> (i % 64) & 1 == 1
+    }
+
+    /// Bits `i .. i + count`, at most 32, the first one in the lowest bit.
+    fn range(&self, i: usize, count: usize) -> u32 {
+        let word = |word: usize| self.0.get(word).copied().unwrap_or(0);
+        let both = u128::from(word(i / 64)) | u128::from(word(i / 64 + 1)) << 64;
+        ((both >> (i % 64)) as u64 & ((1 << count) - 1)) as u32
     }
 
     fn bytes(&self) -> usize {

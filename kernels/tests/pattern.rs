@@ -93,6 +93,10 @@ proptest! {
                     "{:?} as {}: weight {} of filter {}", granularity, pattern, position, filter
                 );
             }
+            let first = seed as usize % row.len();
+            let len = (1 + (seed >> 32) as usize % 32).min(row.len() - first);
+            let bits = row[first..][..len].iter().rev().fold(0, |bits, v| bits << 1 | u32::from(*v != 0.0));
+            prop_assert_eq!(pattern.live_bits(filter, first, len), bits);
             let positions: Vec<usize> = pattern.positions(filter).collect();
             prop_assert!(positions.iter().all(|&position| row[position] != 0.0));
             prop_assert_eq!(positions.len(), count(row));

@@ -193,8 +193,9 @@ impl Kernel {
                 (w.kernel(), why, Some(w.products(g)), w.bytes(), bias)
             }
             Self::Linear(g, w, bias) => {
-                // There is only one algorithm for linear layers, too.
-                (w.kernel(), w.choice().zeros_note().map(String::from), Some(w.products(g)), w.bytes(), bias)
+                // A weight without zeros has only one layout.
+                let why = w.choice().is_estimated().then(|| w.choice().to_string());
+                (w.kernel(), why, Some(w.products(g)), w.bytes(), bias)
             }
             Self::BatchNorm(bn) => ("batch_norm", None, None, bn.bytes(), &None),
             Self::Plain(plain) => (plain.name(), None, None, 0, &None),

@@ -4,9 +4,11 @@ use super::lower::Op;
 use crate::autograd::ops::Pooling;
 use crate::graph::geometry::{adaptive_geometry, shortcut_geometry};
 use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
+use crate::memory::{self, bytes_of};
 use crate::{Layer, Result, Tensor};
 use lopper_kernels::params::Activation;
 use lopper_kernels::pattern::Pattern;
+use lopper_kernels::reference;
 use lopper_kernels::shapes::{self, AdaptivePool2d, PadShortcut};
 
 /// Work of an operation. Operations with weights take an epilogue; a device packs or uploads the weights.
@@ -101,8 +103,7 @@ impl<'g> Work<'g> {
         if [rows.h, rows.w] == size {
             return Ok(Self::Linear(FullyConnected { g, linear, pool: None, pattern }));
         }
-        // The pool mixes the weights of a row, but never those of two rows.
-        let pattern = pattern.of_same_filters([g.outputs, 1, g.inputs]);
+        let pattern = pooled_pattern(linear, &rows, &pattern, [g.outputs, 1, g.inputs])?;
         Ok(Self::Linear(FullyConnected { g, linear, pool: Some(rows), pattern }))
     }
 
@@ -163,6 +164,25 @@ impl Plain {
             Self::PadShortcut(_) => "pad_shortcut",
         }
     }
+}
+
+/// Returns the pattern of a linear layer's weight with a pool folded into it, a weight of shape `shape`. A folded weight is
+/// a sum over the outputs of the pool that read a pixel, and is zero where all of them meet zeros of `pattern`: where the
+/// folded mask, a sum of the same terms without signs, is zero.
+fn pooled_pattern(
+    linear: &Linear,
+    pool: &AdaptivePool2d,
+    pattern: &Pattern,
+    shape: [usize; 3],
+) -> Result<Pattern> {
+    let Some(mask) = linear.weight.mask().filter(|_| pattern.zeros_of_live_filters() > 0.0) else {
+        // The pool mixes the weights of a row, but never those of two rows.
+        return Ok(pattern.of_same_filters(shape));
+    };
+    memory::require("a linear layer's mask with a pool folded into it", bytes_of::<f32>([pool.x_len()]))?;
+    let mut folded = vec![0.0; pool.x_len()];
+    reference::adaptive_avg_pool2d_input_grad(pool, mask.data(), &mut folded);
+    Ok(Pattern::of(&folded, shape))
 }
 
 /// Returns the pattern of a weight `[O, taps, C/G]` with this mask.

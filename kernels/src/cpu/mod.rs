@@ -7,6 +7,8 @@
 mod conv2d;
 mod device;
 mod gemm;
+mod lanes;
+mod linear;
 mod ops;
 pub mod simd;
 
@@ -18,6 +20,7 @@ pub use conv2d::{
 pub use device::device::{Cpu, CpuError, MAX_THREADS};
 pub use device::isa::{Isa, UnknownIsa};
 pub use gemm::matmul::{gemm, gemv};
+pub use linear::{LinearChoice, LinearLayout, PackedLinear, linear_forward_packed};
 pub use ops::activation::{activation_forward, activation_input_grad};
 pub use ops::batch_norm::{
     PackedBatchNorm, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_packed,
@@ -26,9 +29,7 @@ pub use ops::batch_norm::{
 pub use ops::channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use ops::dropout::dropout;
 pub use ops::elementwise::{add_assign, add_forward, axpy, mul_forward, scale};
-pub use ops::linear::{
-    PackedLinear, linear_forward, linear_forward_packed, linear_input_grad, linear_weight_grad,
-};
+pub use ops::linear::{linear_forward, linear_input_grad, linear_weight_grad};
 pub use ops::loss::{
     cross_entropy_forward, cross_entropy_input_grad, kl_divergence_forward, kl_divergence_input_grad,
     mse_forward, mse_input_grad,

@@ -4,6 +4,7 @@
 //!   direct   products = MACs                     weights =  9·C·O floats
 //!   F(4×4)   products = 36·C·O·(H/4)·(W/4)       weights = 36·C·O floats    + transforms
 //!   F(2×2)   products = 16·C·O·(H/2)·(W/2)       weights = 16·C·O floats    + transforms
+//!   lanes    products = nonzeros · pixels        weights = 2 · nonzeros     + conversions
 //! ```
 //!
 //! F(4×4) needs the fewest multiplications, and direct reads the fewest weights. F(2×2) lies in between, and pays for
@@ -14,8 +15,8 @@
 //! would not be bit-identical from run to run.
 
 use super::winograd::{self, Tiling};
-use crate::cpu::Cpu;
 use crate::cpu::gemm::tile_kernel::Types;
+use crate::cpu::{Cpu, lanes};
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use std::fmt;
@@ -29,15 +30,28 @@ pub enum Algorithm {
     Winograd2,
     /// Winograd's F(4×4, 3×3).
     Winograd4,
+    /// Row lanes: only the multiplications by nonzero weights, with a list for each filter.
+    RowLanes,
 }
 
 impl Algorithm {
     /// The tile size, if this is a Winograd algorithm.
     pub(super) fn tiling(self) -> Option<Tiling> {
         match self {
-            Self::Direct => None,
+            Self::Direct | Self::RowLanes => None,
             Self::Winograd2 => Some(Tiling::F2),
             Self::Winograd4 => Some(Tiling::F4),
+        }
+    }
+}
+
+impl Algorithm {
+    /// The reason why this algorithm does not apply to `g` with the zeros of `pattern`, if there is one.
+    fn refuses(self, g: &Conv2d, pattern: &Pattern) -> Option<&'static str> {
+        match self {
+            Self::Direct => None,
+            Self::Winograd2 | Self::Winograd4 => winograd::refuses(g),
+            Self::RowLanes => lanes::refuses(g, pattern),
         }
     }
 }
@@ -48,6 +62,7 @@ impl fmt::Display for Algorithm {
             Self::Direct => "direct",
             Self::Winograd2 => "F(2×2)",
             Self::Winograd4 => "F(4×4)",
+            Self::RowLanes => "row lanes",
         })
     }
 }
@@ -154,13 +169,14 @@ impl Choice {
         let choice = match packing {
             _ if live.o == 0 => Self::only("no filter is live"),
             _ if cpu.is_strict() => Self::asked(Algorithm::Direct),
-            Packing::By(algorithm) => match winograd::refuses(&live) {
-                Some(why) if algorithm != Algorithm::Direct => Self::only(why),
-                _ => Self::asked(algorithm),
+            Packing::By(algorithm) => match algorithm.refuses(&live, pattern) {
+                Some(why) => Self::only(why),
+                None => Self::asked(algorithm),
             },
             Packing::Fastest(weights) => Self::fastest(cpu, &live, weights),
         };
-        Self { zeros: note(pattern), ..choice }
+        let skipped = choice.algorithm == Algorithm::RowLanes;
+        Self { zeros: if skipped { None } else { note(pattern) }, ..choice }
     }
 
     fn asked(algorithm: Algorithm) -> Self {

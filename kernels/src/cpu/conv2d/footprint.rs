@@ -2,7 +2,7 @@
 //! convolution that does not fit can thus be rejected before it is allocated. The result is never less than what is
 //! allocated, as tests of plans assert.
 
-use super::algorithm::{Algorithm, Packing};
+use super::algorithm::Packing;
 use super::gather;
 use super::layout::Layout;
 use super::padded;
@@ -11,7 +11,7 @@ use crate::cpu::gemm::tile::MAX_NR;
 use crate::dtype::Dtype;
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
-use crate::shapes::{Conv2d, Linear};
+use crate::shapes::Conv2d;
 
 /// The maximum number of windows or pixels whose pointers a task of a direct kernel lists at a time.
 const BLOCK: u64 = 128;
@@ -33,12 +33,14 @@ impl Footprint {
         Self::stored(cpu, g, pattern, packing, Dtype::F32)
     }
 
-    /// Computes the footprint of a linear layer with the live rows of `pattern` packed as `dtype`.
-    pub fn linear(cpu: &Cpu, g: &Linear, pattern: &Pattern, dtype: Dtype) -> Self {
-        Self::stored(cpu, &g.over_pixels(), pattern, Packing::By(Algorithm::Direct), dtype)
-    }
-
-    fn stored(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing, dtype: Dtype) -> Self {
+    /// Computes the footprint of `g` with weights of type `dtype`.
+    pub(in crate::cpu) fn stored(
+        cpu: &Cpu,
+        g: &Conv2d,
+        pattern: &Pattern,
+        packing: Packing,
+        dtype: Dtype,
+    ) -> Self {
         let floats = |count: usize| 4 * count as u64;
         let taps = g.kh as u64 * g.kw as u64;
         // Lists of pointers grow by doubling.
@@ -50,6 +52,10 @@ impl Footprint {
             Layout::Winograd(filters) => {
                 let [pass, block] = filters.pass_lens(g.c, filters.tiling().tiles(g)).map(floats);
                 (pass, cpu.thread_count() as u64 * block + tables)
+            }
+            Layout::RowLanes(lanes) => {
+                let [input, sums] = lanes.workspace(g).map(floats);
+                (0, cpu.thread_count() as u64 * (input + sums) + tables)
             }
             Layout::Panels(_) if padded::applies(g) => (padded::bytes(g), tables),
             Layout::Panels(_) | Layout::Depthwise => (0, tables),

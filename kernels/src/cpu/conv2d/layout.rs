@@ -9,12 +9,14 @@ use crate::cpu::device::shared::Shared;
 use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};
 use crate::cpu::gemm::strided::Strided;
 use crate::cpu::gemm::tile_kernel::{TileKernel, Types};
+use crate::cpu::lanes::RowLanes;
 use crate::dtype::Dtype;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
-/// The layout of a convolution's packed weights. Every layout but the depthwise one leaves out dead filters.
+/// The layout of a convolution's packed weights. Panels and Winograd's filters leave out dead filters, whose outputs are
+/// then scattered; the other layouts compute every filter.
 pub(super) enum Layout {
     /// Panels of filters, each `[KH·KW·C/G, NR]`.
     Panels(Vec<Panel>),
@@ -22,6 +24,8 @@ pub(super) enum Layout {
     Depthwise,
     /// Filters transformed for Winograd's algorithm.
     Winograd(Filters),
+    /// Lists of nonzero weights.
+    RowLanes(RowLanes),
 }
 
 impl Layout {
@@ -46,9 +50,15 @@ impl Layout {
                 let live = Conv2d { o: pattern.filters().len(), ..*g };
                 Self::Winograd(Filters::new(cpu, &live, tiling, Direction::Forward))
             }
+            None if choice.algorithm == Algorithm::RowLanes => Self::RowLanes(RowLanes::new(cpu, g, pattern)),
             None => Self::Panels(panels(cpu.backend.tiles(Types::with_weights(dtype)), g, pattern)),
         };
         (choice, layout)
+    }
+
+    /// Whether the outputs of dead filters are computed like the others.
+    pub(super) fn computes_every_filter(&self) -> bool {
+        matches!(self, Self::Depthwise | Self::RowLanes(_))
     }
 
     /// The size of the packed weights of `g` in bytes.
@@ -57,6 +67,7 @@ impl Layout {
         match self {
             Self::Depthwise => size_of::<f32>() * g.w_len(),
             Self::Winograd(filters) => size_of::<f32>() * filters.len(),
+            Self::RowLanes(lanes) => size_of::<f32>() * lanes.len(),
             Self::Panels(panels) => panels.iter().map(|panel| panel.kernel.packed_bytes(k)).sum(),
         }
     }
@@ -75,6 +86,7 @@ impl Layout {
                 }
             }
             Self::Winograd(filters) => filters.pack(cpu, g, w, columns, packed),
+            Self::RowLanes(lanes) => lanes.pack(pattern, w, packed),
             Self::Panels(panels) => {
                 let k = g.w_len() / g.o;
                 let matrix = Strided { data: w, k_step: 1, j_step: k, columns };
@@ -97,6 +109,7 @@ impl Layout {
         let products = match self {
             Self::Depthwise => pixels * g.w_len(),
             Self::Winograd(filters) => filters.tiling().tiles(g) * filters.products(g.c),
+            Self::RowLanes(lanes) => pixels * lanes.products(),
             Self::Panels(panels) => {
                 pixels * (g.w_len() / g.o) * panels.iter().map(|panel| panel.width).sum::<usize>()
             }

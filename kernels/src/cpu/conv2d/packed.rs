@@ -21,6 +21,7 @@ use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
 use crate::cpu::device::shared::Shared;
+use crate::cpu::lanes::Product;
 use crate::dtype::Dtype;
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
@@ -76,7 +77,7 @@ impl PackedConv2d {
     ) -> Self {
         let (choice, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
         let mut packed = Self::pack(cpu, g, w, pattern, (choice, layout), Buffer::unspecified);
-        if !matches!(packed.layout, Layout::Depthwise) {
+        if !packed.layout.computes_every_filter() {
             packed.scatter = Scatter::new(pattern.filters(), None, g.o);
         }
         packed
@@ -134,6 +135,7 @@ impl PackedConv2d {
         match &self.layout {
             Layout::Depthwise => "depthwise",
             Layout::Winograd(filters) => filters.kernel(),
+            Layout::RowLanes(lanes) => lanes.kernel(),
             Layout::Panels(panels) => panels.first().map_or("none", |panel| panel.kernel.name),
         }
     }
@@ -182,6 +184,10 @@ impl PackedConv2d {
             Layout::Winograd(filters) => {
                 Winograd::new(g, x, filters, &self.data, &self.zeros, scatter, *epilogue)
                     .run(cpu, Shared::new(y));
+            }
+            Layout::RowLanes(lanes) => {
+                let product = Product { x, zeros: &self.zeros, packed: &self.data, epilogue: *epilogue };
+                lanes.run(cpu, g, &product, Shared::new(y));
             }
             Layout::Panels(panels) => {
                 let padded = padded::applies(g).then(|| padded::images(cpu, g, x));

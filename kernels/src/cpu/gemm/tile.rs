@@ -232,7 +232,7 @@ const LINE: usize = 16;
 
 /// Prefetches a cache line into the L1 cache. Any address is allowed.
 #[inline(always)]
-fn prefetch<T>(p: *const T) {
+pub(in crate::cpu) fn prefetch<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

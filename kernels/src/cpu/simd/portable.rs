@@ -3,6 +3,7 @@
 
 use crate::cpu::gemm::tile::{Tile, tile};
 use crate::cpu::gemm::tile_kernel::TileKernel;
+use crate::cpu::simd::moves::{COMPRESS, EXPAND, Moves};
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use half::bf16;
 use wide::f32x8;
@@ -13,6 +14,7 @@ pub struct Portable;
 
 impl Simd for Portable {
     type F = f32x8;
+    type Set = u32;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -93,11 +95,70 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn set(self, bits: u32) -> u32 {
+        bits
+    }
+
+    #[inline(always)]
+    fn shift_up(self, before: f32x8, v: f32x8, keep: u32) -> f32x8 {
+        let (before, v) = (before.to_array(), v.to_array());
+        f32x8::new(std::array::from_fn(|i| match i {
+            _ if keep >> i & 1 == 0 => 0.0,
+            0 => before[7],
+            _ => v[i - 1],
+        }))
+    }
+
+    #[inline(always)]
+    fn shift_down(self, v: f32x8, after: f32x8, keep: u32) -> f32x8 {
+        let (v, after) = (v.to_array(), after.to_array());
+        f32x8::new(std::array::from_fn(|i| match i {
+            _ if keep >> i & 1 == 0 => 0.0,
+            7 => after[0],
+            _ => v[i + 1],
+        }))
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [f32x8; MAX_LANES]) -> [f32x8; MAX_LANES] {
+        let rows = rows.map(|row| row.to_array());
+        std::array::from_fn(|j| f32x8::new(std::array::from_fn(|i| rows[i][j % 8])))
+    }
+
+    #[inline(always)]
+    fn fma_one(self, a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+
+    #[inline(always)]
+    fn expand(self, v: f32x8, mask: u32) -> f32x8 {
+        moved(v, &EXPAND[usize::from(mask as u8)])
+    }
+
+    #[inline(always)]
+    fn compress(self, v: f32x8, mask: u32) -> f32x8 {
+        moved(v, &COMPRESS[usize::from(mask as u8)])
+    }
+
+    #[inline(always)]
     fn to_array(self, v: f32x8) -> [f32; MAX_LANES] {
         let mut lanes = [0.0; MAX_LANES];
         lanes[..8].copy_from_slice(&v.to_array());
         lanes
     }
+}
+
+/// The lanes of `v` that `from` names, or zero.
+#[inline(always)]
+fn moved(v: f32x8, from: &Moves) -> f32x8 {
+    // Entry `ZERO` and the ones behind it are zero.
+    let mut lanes = [0.0; 16];
+    lanes[..8].copy_from_slice(&v.to_array());
+    let mut result = [0.0; 8];
+    for (lane, &from) in result.iter_mut().zip(from) {
+        *lane = lanes[usize::from(from) % 16];
+    }
+    f32x8::new(result)
 }
 
 unsafe fn gemm_4x8_portable(t: &Tile) {

@@ -1,0 +1,144 @@
+//! Row lanes on shapes that cross the limits of the loop nests, and against the direct algorithm.
+
+use super::*;
+use lopper_kernels::pattern::Structure;
+
+/// Convolutions in row lanes: wide, narrow and cut rows, bands, strips, strides, and several blocks of channels.
+fn geometries() -> [Conv2d; 12] {
+    let rows = Conv2d::square([2, 5, 6, 20], 21, 3, 1, 1);
+    [
+        rows,
+        Conv2d::square([3, 33, 34, 17], 18, 3, 1, 1),
+        Conv2d::square([1, 8, 8, 300], 40, 3, 1, 1),
+        Conv2d::square([1, 4, 4, 130], 35, 3, 1, 1),
+        Conv2d::square([17, 4, 4, 9], 33, 3, 1, 1),
+        Conv2d::square([5, 2, 2, 70], 7, 3, 1, 1),
+        Conv2d::square([1, 7, 260, 5], 6, 3, 1, 1),
+        Conv2d::square([2, 31, 29, 40], 24, 3, 2, 1),
+        Conv2d::square([2, 14, 14, 65], 40, 1, 1, 0),
+        Conv2d::square([3, 15, 13, 65], 17, 1, 2, 0),
+        Conv2d::square([2, 9, 20, 12], 10, 3, 1, 0),
+        Conv2d { dilation: [2, 1], padding: [2, 1], ..rows },
+    ]
+}
+
+/// A weight of integers in which `percent` in a hundred blocks of `block` filters are zero at each position.
+fn sparse(g: &Conv2d, block: usize, percent: u64, random: &mut Random) -> Vec<f32> {
+    let (row, mut w) = (g.w_len() / g.o, random.integers(g.w_len()));
+    w.iter_mut().filter(|w| **w == 0.0).for_each(|w| *w = 5.0);
+    for filters in w.chunks_mut(block * row) {
+        for position in 0..row {
+            if random.bits() % 100 < percent {
+                filters.iter_mut().skip(position).step_by(row).for_each(|w| *w = 0.0);
+            }
+        }
+    }
+    w
+}
+
+/// Packs `w` in row lanes.
+fn packed(cpu: &Cpu, g: &Conv2d, w: &[f32]) -> PackedConv2d {
+    let pattern = Pattern::of(w, g.filters_shape());
+    let packed = PackedConv2d::masked(cpu, g, w, &pattern, Packing::By(Algorithm::RowLanes));
+    assert_eq!(packed.choice().algorithm, Algorithm::RowLanes, "{g:?}: {}", packed.choice());
+    packed
+}
+
+#[test]
+fn row_lanes_are_exact_on_integers() {
+    let mut random = Random(11);
+    for g in geometries() {
+        for (block, percent) in [(1, 50), (1, 95), (2, 60), (4, 90), (3, 80)] {
+            let (x, w) = (random.integers(g.x_len()), sparse(&g, block, percent, &mut random));
+            let (bias, residual) = (random.integers(g.o), random.integers(g.y_len()));
+            for &activation in ACTIVATIONS {
+                let mut want = vec![0.0; g.y_len()];
+                reference::conv2d_forward(&g, &x, &w, Some(&bias), &mut want);
+                finish(Some(&residual), activation, &mut want);
+                let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation };
+                for cpu in &*CPUS {
+                    let packed = packed(cpu, &g, &w);
+                    let mut y = vec![f32::NAN; g.y_len()];
+                    cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut y);
+                    assert_eq!(y, want, "{} of {g:?}, blocks of {block}", packed.kernel());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn row_lanes_give_the_same_bits_for_any_number_of_threads() {
+    let mut random = Random(12);
+    for g in geometries() {
+        for block in [1, 2] {
+            let (x, mask) = (random.reals(g.x_len()), sparse(&g, block, 80, &mut random));
+            let reals = random.reals(g.w_len());
+            let w: Vec<f32> = reals.iter().zip(&mask).map(|(w, mask)| w * mask).collect();
+            for cpu in &*CPUS {
+                let results = [1, 2, 3].map(|threads| {
+                    let cpu = cpu.clone().threads(threads);
+                    let mut y = vec![f32::NAN; g.y_len()];
+                    let packed = packed(&cpu, &g, &w);
+                    cpu::conv2d_forward_packed(&cpu, &g, &x, &packed, &Epilogue::default(), &mut y);
+                    y
+                });
+                assert!(results.iter().all(|y| *y == results[0]), "{} of {g:?}", cpu.isa());
+            }
+        }
+    }
+}
+
+#[test]
+fn only_nonzero_weights_are_multiplied_and_stored() {
+    let (mut random, g) = (Random(13), Conv2d::square([2, 8, 8, 64], 32, 3, 1, 1));
+    for block in [1, 2, 3, 8] {
+        let w = sparse(&g, block, 90, &mut random);
+        let pattern = Pattern::of(&w, g.filters_shape());
+        let found = matches!(pattern.structure(), Structure::Blocks { filters } if filters == block);
+        assert!(found || block == 1 && pattern.structure() == Structure::Weights, "{pattern}");
+        let nonzeros = w.iter().filter(|w| **w != 0.0).count();
+        for cpu in &*CPUS {
+            let packed = packed(cpu, &g, &w);
+            assert_eq!(packed.products(&g), (2 * 8 * 8 * nonzeros) as u64, "blocks of {block}");
+            assert!(packed.bytes() < 4 * g.w_len(), "{} bytes", packed.bytes());
+        }
+    }
+}
+
+#[test]
+fn row_lanes_state_why_they_do_not_apply() {
+    let square = Conv2d::square([1, 8, 8, 8], 8, 3, 1, 1);
+    for (g, dense, why) in [
+        (square, true, "no single weight is zero"),
+        (Conv2d { groups: 2, ..square }, false, "channels are grouped"),
+        (Conv2d::square([1, 8, 8, 8], 8, 5, 1, 2), false, "a row of taps reads more than three lanes"),
+    ] {
+        let mut w = vec![1.0; g.w_len()];
+        w[0] = f32::from(dense);
+        let pattern = Pattern::of(&w, g.filters_shape());
+        for cpu in &*CPUS {
+            let packed = PackedConv2d::masked(cpu, &g, &w, &pattern, Packing::By(Algorithm::RowLanes));
+            assert_eq!(packed.choice().algorithm, Algorithm::Direct);
+            assert!(packed.choice().to_string().starts_with(why), "{}", packed.choice());
+        }
+    }
+}
+
+/// An infinity reaches only the outputs that multiply it by a nonzero weight.
+#[test]
+fn zero_weights_do_not_spread_infinities() {
+    let g = Conv2d::square([1, 6, 6, 2], 2, 3, 1, 1);
+    let mut x = vec![1.0; g.x_len()];
+    x[2 * (6 * 2 + 3)] = f32::INFINITY;
+    let mut w = vec![0.0; g.w_len()];
+    // The first filter reads the pixel itself in channel 0, the second the one to its right in channel 1.
+    w[2 * 4] = 1.0;
+    w[18 + 2 * 5 + 1] = 1.0;
+    for cpu in &*CPUS {
+        let mut y = vec![f32::NAN; g.y_len()];
+        cpu::conv2d_forward_packed(cpu, &g, &x, &packed(cpu, &g, &w), &Epilogue::default(), &mut y);
+        assert!(y.iter().all(|y| !y.is_nan()), "{}", cpu.isa());
+        assert_eq!(y.iter().filter(|y| y.is_infinite()).count(), 1);
+    }
+}
