@@ -48,7 +48,8 @@ impl<'a> OnCpu<'a> {
     pub(super) fn algorithm(&self) -> Algorithm {
         match &self.packed {
             Packed::Conv2d(packed) => packed.choice().algorithm,
-            Packed::Linear(packed) => packed.choice().algorithm,
+            // A linear layer multiplies directly, however its weight is stored.
+            Packed::Linear(_) => Algorithm::Direct,
         }
     }
 

@@ -65,6 +65,7 @@ impl Way {
     pub(super) fn forced(self) -> Option<Algorithm> {
         match self {
             Self::Dense(algorithm) => Some(algorithm),
+            Self::Sparse(Kind::Weights | Kind::Blocks(_) | Kind::NofM) => Some(Algorithm::RowLanes),
             Self::Sparse(Kind::Kernels(_)) => Some(Algorithm::Winograd4),
             _ => None,
         }

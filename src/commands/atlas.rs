@@ -134,6 +134,7 @@ impl Atlas {
                 if counts.is_empty() {
                     counts = vec![1, cpu.thread_count()];
                 }
+                counts.sort_unstable();
                 counts.dedup();
                 let open = |count| Ok(Device::Cpu(Device::open_cpu(Some(count))?));
                 let strict = |device: Result<Device>| if common.strict { device?.strict() } else { device };
