@@ -238,7 +238,8 @@ fn a_folded_pool_keeps_the_zeros_of_a_mask() {
     assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() <= 1e-6), "{got:?} {want:?}");
 }
 
-/// Zeros between live filters are part of the reason for the choice of a kernel.
+/// Zeros between live filters change nothing but the choice of the kernel and its reason: row lanes skip those of a
+/// convolution if that pays, and bits or lists those of a linear layer with few rows.
 #[test]
 fn zeros_between_live_filters_are_reported() {
     let mut graph = Graph::new(8);
@@ -253,9 +254,13 @@ fn zeros_between_live_filters_are_reported() {
         let quarter = Tensor::from_fn(param.value().shape(), |i| f32::from(i % 4 == i / 8 % 4));
         param.set_mask(Some(quarter)).unwrap();
     }
-    let note = |pattern| format!("75 % of the weights are zero, which no kernel skips (pattern: {pattern})");
+    let note = |skips, pattern| format!("75 % of the weights are zero, which {skips} (pattern: {pattern})");
     let masked = plan(&graph, &images).steps().to_vec();
-    assert_eq!(masked[0].why, Some(format!("{}; {}", before[0].why.as_ref().unwrap(), note("1:4"))));
+    let why = masked[0].why.as_ref().unwrap();
+    assert!(why.starts_with("of direct: F(4×4) ") && why.contains("; row lanes "), "{why}");
+    let skipped = masked[0].kernel.starts_with("row_lanes");
+    assert_ne!(skipped, why.ends_with(&note("row lanes would skip more slowly", "1:4")), "{why}");
+    assert_eq!(masked[0].products < before[0].products, skipped);
     assert_eq!(before[1].why, None);
     assert!(masked[1].why.as_ref().unwrap().starts_with("of panels: bits"), "{:?}", masked[1].why);
     for (before, masked) in before.iter().zip(&masked) {

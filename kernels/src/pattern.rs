@@ -27,6 +27,7 @@
 //! | filters | the CPU's and the GPU's convolutions, the CPU's linear layers |
 //! | input channels | the GPU's convolutions, in blocks of 16, if filters are dead too |
 //! | whole kernels | the CPU's convolutions by Winograd's algorithm, for filters that share them |
+//! | blocks, N:M, weights | the CPU's convolutions in row lanes, if that is faster |
 //! | all | the CPU's linear layers with few rows in a batch |
 //!
 //! Other zeros are multiplied as if they were weights.
@@ -231,6 +232,18 @@ impl Pattern {
             at += len;
         }
         bits
+    }
+
+    /// The input channels, of a group, for which one of `filters` has a nonzero weight, ascending.
+    pub fn channels_of(&self, filters: &[u32]) -> Vec<u32> {
+        let [_, taps, c] = self.shape;
+        let mut words = vec![0; c.div_ceil(32)];
+        for (&filter, tap) in filters.iter().flat_map(|filter| (0..taps).map(move |tap| (filter, tap))) {
+            for (first, word) in (0..c).step_by(32).zip(&mut words) {
+                *word |= self.live_bits(filter as usize, tap * c + first, 32.min(c - first));
+            }
+        }
+        (0..c as u32).filter(|channel| words[*channel as usize / 32] >> (channel % 32) & 1 == 1).collect()
     }
 
     /// The positions (`tap · C/G + channel`) of the nonzero weights of a filter, ascending; with

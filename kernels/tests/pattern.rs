@@ -106,6 +106,12 @@ proptest! {
             let used = mask.iter().skip(channel).step_by(c).any(|value| *value != 0.0);
             prop_assert_eq!(pattern.inputs().contains(&(channel as u32)), used);
         }
+        let some: Vec<u32> = (0..o as u32).filter(|i| seed >> i & 1 == 1).collect();
+        let read = |channel: &u32| {
+            let weights = |i: &u32| mask[*i as usize * taps * c..][..taps * c].iter().skip(*channel as usize);
+            some.iter().any(|i| weights(i).step_by(c).any(|value| *value != 0.0))
+        };
+        prop_assert_eq!(pattern.channels_of(&some), (0..c as u32).filter(read).collect::<Vec<u32>>());
         prop_assert_eq!(pattern.nonzeros(), count(&mask));
         prop_assert_eq!(pattern.density(), count(&mask) as f64 / mask.len() as f64);
         check_structure(granularity, &pattern)?;

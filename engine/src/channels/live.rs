@@ -25,6 +25,9 @@ pub(crate) struct Live {
     pub bytes: u64,
 }
 
+/// The number of removals, one after another. The second one rarely finds anything.
+const PASSES: usize = 4;
+
 /// How a node was cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
@@ -47,9 +50,9 @@ pub(crate) fn live(graph: &Graph, input: [usize; 4], strict: bool) -> Result<Opt
     let mut live = cut(graph, input, zeros)?;
     // A depthwise convolution that is left with one channel is an ordinary one, whose filters are no longer tied to its
     // input: more of them can go.
-    while let Some(before) = &live
-        && let Some(after) = cut(&before.graph, input, zeros)?
-    {
+    for _ in 1..PASSES {
+        let Some(before) = &live else { break };
+        let Some(after) = cut(&before.graph, input, zeros)? else { break };
         live = Some(before.then(after));
     }
     Ok(live)

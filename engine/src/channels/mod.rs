@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Pruning chooses by the values of the weights and gives the smaller graph to the user. A plan chooses by the masks
-//! ([`live`]) and lowers the smaller graph: a network with masked filters runs like the pruned one.
+//! (`live.rs`) and lowers the smaller graph: a network with masked filters runs like the pruned one.
 
 mod absorb;
 mod constants;

@@ -1,5 +1,6 @@
 //! Compares the CPU convolutions with the reference in double precision, on every instruction set.
 
+mod kernel_blocks;
 mod row_lanes;
 #[path = "../support/mod.rs"]
 mod support;

@@ -125,6 +125,37 @@ fn row_lanes_state_why_they_do_not_apply() {
     }
 }
 
+/// Row lanes are chosen for few nonzero weights, and the choice names the density at which it changes.
+#[test]
+fn the_choice_follows_the_density() {
+    let mut random = Random(14);
+    for g in [Conv2d::square([4, 16, 16, 128], 64, 3, 1, 1), Conv2d::square([4, 16, 16, 128], 64, 1, 1, 0)] {
+        for cpu in &*CPUS {
+            let choice = |percent| {
+                let pattern = Pattern::of(&sparse(&g, 1, percent, &mut random), g.filters_shape());
+                let packing = Packing::Fastest(Weights::Cache);
+                let packed = PackedConv2d::masked(cpu, &g, &vec![0.5; g.w_len()], &pattern, packing);
+                let why = packed.choice().to_string();
+                let (_, rest) = why.split_once("chosen below ").unwrap_or_else(|| panic!("{why}"));
+                let below: u64 = rest.split_once(" %").unwrap().0.parse().unwrap();
+                (packed.choice().algorithm == Algorithm::RowLanes, below)
+            };
+            let percents = [5u64, 40, 70, 80, 90, 96];
+            let choices = percents.map(choice);
+            assert!(!choices[0].0 && choices[5].0, "{}: {choices:?} for {g:?}", cpu.isa());
+            let below = choices[5].1;
+            assert!((6..95).contains(&below), "{}: {choices:?}", cpu.isa());
+            // The density at which the choice changes hardly depends on the density itself.
+            assert!(choices.iter().all(|choice| choice.1.abs_diff(below) <= 2), "{}: {choices:?}", cpu.isa());
+            for ((lanes, _), zeros) in choices.into_iter().zip(percents) {
+                if (100 - zeros).abs_diff(below) > 3 {
+                    assert_eq!(lanes, 100 - zeros < below, "{}: {choices:?}", cpu.isa());
+                }
+            }
+        }
+    }
+}
+
 /// An infinity reaches only the outputs that multiply it by a nonzero weight.
 #[test]
 fn zero_weights_do_not_spread_infinities() {

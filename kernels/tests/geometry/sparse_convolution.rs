@@ -19,6 +19,18 @@ fn live(draw: &mut Draw, len: usize) -> Vec<bool> {
     }
 }
 
+/// Sets dead filters, and kernels that blocks of filters share, to zero.
+fn zero_kernels(draw: &mut Draw, g: &Conv2d, live: &[bool], w: &mut [f32]) {
+    let (block, channels) = (draw.pick(&[1, 8, 16]), g.c / g.groups);
+    let zero = draw.flags(g.o.div_ceil(block) * channels);
+    for (i, weight) in w.iter_mut().enumerate() {
+        let (filter, channel) = (i / (g.w_len() / g.o), i % channels);
+        if !live[filter] || zero[filter / block * channels + channel] {
+            *weight = 0.0;
+        }
+    }
+}
+
 #[test]
 fn masked_convolution() {
     run("masked_convolution", 80, |draw| {
@@ -27,7 +39,11 @@ fn masked_convolution() {
         let integers = draw.one_in(2);
         let live = live(draw, g.o);
         draw.about(format_args!("{packing:?} of {g:?}, integers: {integers}, live {live:?}"));
-        let (x, w) = (draw.values(integers, g.x_len()), draw.values(integers, g.w_len()));
+        let (x, mut w) = (draw.values(integers, g.x_len()), draw.values(integers, g.w_len()));
+        let kernels = draw.one_in(2);
+        if kernels {
+            zero_kernels(draw, &g, &live, &mut w);
+        }
         let tail = Tail::draw(draw, integers, &g);
         let forward = |of: fn(&[f32]) -> Vec<f64>| {
             let (bias, x, w) = (tail.bias().map(of), of(&x), of(&w));
@@ -35,7 +51,10 @@ fn masked_convolution() {
         };
         let (mut want, mut sums) = (forward(wide), forward(magnitude));
         tail.finish(&mut want, &mut sums);
-        let pattern = Pattern::of_filters(&live, g.filters_shape());
+        let pattern = match kernels {
+            true => Pattern::of(&w, g.filters_shape()),
+            false => Pattern::of_filters(&live, g.filters_shape()),
+        };
         for cpu in &*CPUS {
             let packed = PackedConv2d::masked(cpu, &g, &w, &pattern, packing);
             let y = filled(g.y_len(), |y| {

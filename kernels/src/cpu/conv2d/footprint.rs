@@ -6,6 +6,7 @@ use super::algorithm::Packing;
 use super::gather;
 use super::layout::Layout;
 use super::padded;
+use super::scatter::bits_len;
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile::MAX_NR;
 use crate::dtype::Dtype;
@@ -46,8 +47,11 @@ impl Footprint {
         // Lists of pointers grow by doubling.
         let tables = cpu.thread_count() as u64 * BLOCK * (2 * 8 * (taps + 1) + floats(MAX_NR));
         let (_, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
-        let index = if pattern.has_dead_filters() { floats(pattern.filters().len()) } else { 0 };
-        let packed = 16 * taps + floats(g.c * g.kw) + layout.bytes(g) as u64 + index;
+        let bits = bits_len(pattern.shape()[0]) as u64;
+        let index = if pattern.has_dead_filters() { floats(pattern.filters().len()) + bits } else { 0 };
+        // The places of taps in lanes, whose lists grow by doubling, too.
+        let places = if matches!(layout, Layout::RowLanes(_)) { 128 * taps } else { 0 };
+        let packed = 16 * taps + places + floats(g.c * g.kw) + layout.bytes(g) as u64 + index;
         let (borrowed, workspaces) = match &layout {
             Layout::Winograd(filters) => {
                 let [pass, block] = filters.pass_lens(g.c, filters.tiling().tiles(g)).map(floats);
@@ -68,7 +72,8 @@ impl Footprint {
     pub fn compact(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Packing) -> Self {
         let (inner, pattern) = gather::inner(g, index);
         let needs = Self::new(cpu, &inner, &pattern, packing);
-        let lists = 8 * (index.inputs.len() + index.outputs.len() + 2 * g.o) as u64;
+        let bits = (bits_len(g.c) + bits_len(g.o)) as u64;
+        let lists = bits + 8 * (index.outputs.len() + 2 * g.o) as u64;
         let gathered = inner.x_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
         Self { packed: needs.packed + lists, borrowed: needs.borrowed.max(gathered), ..needs }
     }

@@ -1,7 +1,7 @@
 //! The layouts of packed weights: which filters are packed, and in which order a kernel reads them.
 
 use super::algorithm::{Algorithm, Choice, Packing};
-use super::winograd::{Direction, Filters};
+use super::winograd::Filters;
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
@@ -48,7 +48,7 @@ impl Layout {
         let layout = match choice.algorithm.tiling() {
             Some(tiling) => {
                 let live = Conv2d { o: pattern.filters().len(), ..*g };
-                Self::Winograd(Filters::new(cpu, &live, tiling, Direction::Forward))
+                Self::Winograd(Filters::of_pattern(cpu, &live, tiling, pattern))
             }
             None if choice.algorithm == Algorithm::RowLanes => Self::RowLanes(RowLanes::new(cpu, g, pattern)),
             None => Self::Panels(panels(cpu.backend.tiles(Types::with_weights(dtype)), g, pattern)),
@@ -66,7 +66,7 @@ impl Layout {
         let k = g.w_len() / g.o;
         match self {
             Self::Depthwise => size_of::<f32>() * g.w_len(),
-            Self::Winograd(filters) => size_of::<f32>() * filters.len(),
+            Self::Winograd(filters) => size_of::<f32>() * filters.len() + filters.list_bytes(),
             Self::RowLanes(lanes) => size_of::<f32>() * lanes.len(),
             Self::Panels(panels) => panels.iter().map(|panel| panel.kernel.packed_bytes(k)).sum(),
         }

@@ -245,7 +245,7 @@ pub(in crate::cpu) fn prefetch<T>(p: *const T) {
 
 /// Prefetches a cache line into the L2 cache. Any address is allowed.
 #[inline(always)]
-fn prefetch_far<T>(p: *const T) {
+pub(in crate::cpu) fn prefetch_far<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

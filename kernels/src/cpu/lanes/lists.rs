@@ -80,6 +80,11 @@ impl Lists {
         self.blocks() * self.teams() * (1 + HEADER) + self.entries * self.entry()
     }
 
+    /// The number of nonzero weights, each counted once for a team of filters.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
     /// The number of multiply-accumulates for each output pixel.
     pub fn products(&self) -> usize {
         self.entries * self.team

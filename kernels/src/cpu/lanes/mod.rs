@@ -11,17 +11,20 @@
 //! ```
 //!
 //! The time is proportional to the number of nonzero weights. Images are converted from and to channels-last within each
-//! task ([`convert`]), while they are in its L2 cache.
+//! task ([`load`], [`finish`]), while they are in its L2 cache.
 //!
 //! A kernel's taps become rows, phases and shifts by one lane ([`taps`]); rows of images become lanes ([`shape`],
 //! [`places`]); weights become lists ([`lists`]); [`tile`] is the inner kernel.
 
-mod convert;
+mod estimate;
+mod finish;
 mod lists;
+mod load;
 mod places;
 mod run;
 mod shape;
 mod taps;
 mod tile;
 
+pub(in crate::cpu) use estimate::Estimate;
 pub(in crate::cpu) use run::{Product, RowLanes, refuses};

@@ -25,8 +25,11 @@ pub(super) struct Place {
     pub stored: bool,
 }
 
+/// The maximum number of lanes of a row.
+pub(super) const PLACES: usize = MAX_VECTORS * MAX_LANES;
+
 /// The places of the lanes of a row; lanes without a slot have none.
-pub(super) type Places = [Option<Place>; MAX_VECTORS * MAX_LANES];
+pub(super) type Places = [Option<Place>; PLACES];
 
 /// The division of the images of a geometry into slots.
 #[derive(Debug, Clone, Copy)]

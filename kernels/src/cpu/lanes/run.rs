@@ -11,8 +11,9 @@
 //!
 //! The order of each output's sum depends on the shape and on the pattern, but not on how tasks divide the output.
 
-use super::convert::{Finish, Load};
+use super::finish::{Finish, Targets};
 use super::lists::{Lists, team};
+use super::load::Load;
 use super::places::Slots;
 use super::shape::{MAX_VECTORS, Shape};
 use super::taps::Taps;
@@ -30,9 +31,9 @@ use std::ops::Range;
 /// The layout of weights packed as lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cpu) struct RowLanes {
-    taps: Taps,
-    shape: Shape,
-    lists: Lists,
+    pub(super) taps: Taps,
+    pub(super) shape: Shape,
+    pub(super) lists: Lists,
     name: &'static str,
 }
 
@@ -50,7 +51,7 @@ pub(in crate::cpu) fn refuses(g: &Conv2d, pattern: &Pattern) -> Option<&'static 
 }
 
 /// A geometry with the same result and the widest rows: a kernel of one pixel does not see where rows end.
-fn widest(g: &Conv2d) -> Conv2d {
+pub(super) fn widest(g: &Conv2d) -> Conv2d {
     let pointwise = [g.kh, g.kw, g.stride[0], g.stride[1]] == [1; 4] && g.padding == [0; 2];
     if pointwise { Conv2d { n: 1, h: 1, w: g.n * g.h * g.w, ..*g } } else { *g }
 }
@@ -164,11 +165,12 @@ impl Task<'_> {
         let (input, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
         let places = &self.slots.places(self.group);
+        let targets = &Targets::new(g, shape, places);
         cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes: &mut *input });
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
             self.add_products(cpu, &input[row * shape.row()..], sums);
             let filters = lists.filters_of(self.teams.clone());
-            cpu.dispatch(Finish { g, shape, places, row, filters, sums: &*sums, epilogue, y });
+            cpu.dispatch(Finish { g, shape, targets, row, filters, sums: &*sums, epilogue, y });
         }
     }
 

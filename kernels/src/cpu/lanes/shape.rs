@@ -99,9 +99,14 @@ impl Shape {
         self.band.div_ceil(self.rows)
     }
 
+    /// Rows per phase of a channel's part of a band's input.
+    pub fn input_rows(&self, taps: &Taps) -> usize {
+        self.tiles() * self.rows + taps.halo
+    }
+
     /// Floats per phase of a channel's part of a band's input.
     pub fn plane(&self, taps: &Taps) -> usize {
-        (self.tiles() * self.rows + taps.halo) * self.row()
+        self.input_rows(taps) * self.row()
     }
 }
 

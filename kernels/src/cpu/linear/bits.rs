@@ -276,22 +276,12 @@ unsafe fn step<S: Simd, E: Weight, const R: usize, const N: usize>(
     acc: &mut [[S::F; N]; R],
 ) {
     for r in 0..R {
-        let mask = mask::<S>(rows[r].bits, vector);
+        let mask = s.mask(rows[r].bits, vector);
         // SAFETY: guaranteed by the caller.
         let value = s.expand(unsafe { E::load(s, rows[r].values) }, mask);
         rows[r].values = rows[r].values.wrapping_add(mask.count_ones() as usize);
         for n in 0..N {
             acc[r][n] = s.fma(value, x[n], acc[r][n]);
         }
-    }
-}
-
-/// The bits of a vector of weights.
-#[inline(always)]
-fn mask<S: Simd>(bits: &[u8], vector: usize) -> u32 {
-    if S::LANES == 8 {
-        bits[vector].into()
-    } else {
-        u16::from_le_bytes([bits[2 * vector], bits[2 * vector + 1]]).into()
     }
 }

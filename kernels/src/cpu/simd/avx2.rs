@@ -168,6 +168,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn select(self, mask: u32, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe {
+            let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask as i32), lanes), lanes);
+            _mm256_blendv_ps(b, a, _mm256_castsi256_ps(set))
+        }
+    }
+
+    #[inline(always)]
     fn to_array(self, v: __m256) -> [f32; MAX_LANES] {
         let mut lanes = [0.0; MAX_LANES];
         // SAFETY: `lanes` has more than eight floats.

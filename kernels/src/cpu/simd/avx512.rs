@@ -170,6 +170,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn select(self, mask: u32, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe { _mm512_mask_blend_ps(mask as __mmask16, b, a) }
+    }
+
+    #[inline(always)]
     fn to_array(self, v: __m512) -> [f32; MAX_LANES] {
         let mut lanes = [0.0; MAX_LANES];
         // SAFETY: `lanes` has sixteen floats.

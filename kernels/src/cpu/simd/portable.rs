@@ -141,6 +141,15 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn select(self, mask: u32, a: f32x8, b: f32x8) -> f32x8 {
+        let (mut lanes, a) = (b.to_array(), a.to_array());
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            *lane = if mask >> i & 1 == 1 { a[i] } else { *lane };
+        }
+        f32x8::new(lanes)
+    }
+
+    #[inline(always)]
     fn to_array(self, v: f32x8) -> [f32; MAX_LANES] {
         let mut lanes = [0.0; MAX_LANES];
         lanes[..8].copy_from_slice(&v.to_array());

@@ -98,6 +98,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// inverse of [`expand`](Self::expand).
     fn compress(self, v: Self::F, mask: u32) -> Self::F;
 
+    /// The lanes of `a` whose bits are set in `mask`, and those of `b` elsewhere.
+    fn select(self, mask: u32, a: Self::F, b: Self::F) -> Self::F;
+
     /// Returns the lanes in order at the start of an array; the rest is zero.
     fn to_array(self, v: Self::F) -> [f32; MAX_LANES];
 
@@ -105,6 +108,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn zero(self) -> Self::F {
         self.splat(0.0)
+    }
+
+    /// Vector `vector` of a list of bits, as a mask. The list has whole vectors of [`MAX_LANES`] bits.
+    #[inline(always)]
+    fn mask(self, bits: &[u8], vector: usize) -> u32 {
+        if Self::LANES == 8 {
+            bits[vector].into()
+        } else {
+            u16::from_le_bytes([bits[2 * vector], bits[2 * vector + 1]]).into()
+        }
     }
 
     /// Sums the lanes as a balanced tree, in the same order on every call.
@@ -226,19 +239,22 @@ mod tests {
         }
     }
 
-    /// Expands and compresses `self.0` by every mask, or by many of them, and returns both results as arrays.
+    /// Expands, compresses and selects lanes of `self.0` by every mask, or by many of them.
     struct EveryMask<'a>(&'a [f32; MAX_LANES]);
 
     impl Kernel for EveryMask<'_> {
-        type Output = (usize, Vec<(u32, [f32; MAX_LANES], [f32; MAX_LANES])>);
+        type Output = (usize, Vec<(u32, [[f32; MAX_LANES]; 3])>);
 
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> Self::Output {
             let v = s.get(self.0);
             let masks = (0..1u32 << S::LANES).step_by(if S::LANES > 8 { 7 } else { 1 });
-            let moved =
-                masks.map(|mask| (mask, s.to_array(s.expand(v, mask)), s.to_array(s.compress(v, mask))));
-            (S::LANES, moved.collect())
+            let mut moved = Vec::new();
+            for mask in masks {
+                let results = [s.expand(v, mask), s.compress(v, mask), s.select(mask, v, s.splat(-1.0))];
+                moved.push((mask, results.map(|result| s.to_array(result))));
+            }
+            (S::LANES, moved)
         }
     }
 
@@ -264,11 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn expand_and_compress_move_lanes_by_their_mask() {
+    fn masks_move_and_select_lanes() {
         let v = std::array::from_fn(|i| i as f32 + 1.0);
         for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
             let (lanes, moved) = cpu.dispatch(EveryMask(&v));
-            for (mask, expanded, compressed) in moved {
+            for (mask, [expanded, compressed, selected]) in moved {
                 let set: Vec<usize> = (0..lanes).filter(|lane| mask >> lane & 1 == 1).collect();
                 let (mut want_expanded, mut want_compressed) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
                 for (i, &lane) in set.iter().enumerate() {
@@ -277,6 +293,12 @@ mod tests {
                 }
                 assert_eq!(expanded, want_expanded, "{} expand by {mask:b}", cpu.isa());
                 assert_eq!(compressed, want_compressed, "{} compress by {mask:b}", cpu.isa());
+                let want = std::array::from_fn(|lane| match set.contains(&lane) {
+                    true => v[lane],
+                    false if lane < lanes => -1.0,
+                    false => 0.0,
+                });
+                assert_eq!(selected, want, "{} select by {mask:b}", cpu.isa());
             }
         }
     }

@@ -13,12 +13,15 @@
 //! broadcast comes from the list, which is read once for all rows.
 
 use super::pass::Pass;
+use super::tiling::FEW;
 use crate::cpu::gemm::panels::Panel;
-use crate::cpu::gemm::tile::{prefetch, store_lanes};
+use crate::cpu::gemm::tile::{prefetch, prefetch_far, store_lanes};
 use crate::cpu::simd::{Kernel, Simd};
 
 /// The number of steps by which U is prefetched in advance.
 const AHEAD: usize = 24;
+/// The number of floats in a cache line.
+const LINE: usize = 16;
 
 /// Computes the columns of one panel of `M[ξ] = V[ξ] · U[ξ]`.
 pub(super) struct MultiplyListed<'a> {
@@ -39,8 +42,11 @@ impl Kernel for MultiplyListed<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (nr, channels) = (self.panel.kernel.nr, self.pass.product.channels);
-        assert!(self.u.len() >= self.channels.len() * nr, "U has a row for each channel of the list");
-        assert!(self.channels.last().is_none_or(|&c| (c as usize) < channels), "the list ascends to a channel of V");
+        assert!(self.u.len() >= self.u_len(), "U has a row for each channel of the list");
+        assert!(
+            self.channels.last().is_none_or(|&c| (c as usize) < channels),
+            "the list ascends to a channel of V"
+        );
         match (nr / S::LANES, self.mr) {
             (1, 8) => self.tiles::<S, 8, 1>(s),
             (2, 8) => self.tiles::<S, 8, 2>(s),
@@ -64,9 +70,12 @@ impl MultiplyListed<'_> {
                 // Rows beyond `count` exist up to a multiple of MR; their results are not stored.
                 rows[i] = v.wrapping_add((first + i) * p.channels);
             }
+            // The next panel, or the first one of the next point, follows in memory.
+            let next = if pass.count <= FEW { self.u_len() + self.u_len() * first / pass.count } else { 0 };
+            let next = self.u.as_ptr().wrapping_add(next);
             // SAFETY: V has rows of `channels` floats, more than any index of the list, and U has a row for each index,
             // as `run` asserts.
-            let acc = unsafe { self.tile::<S, MR, NV>(s, rows) };
+            let acc = unsafe { self.tile::<S, MR, NV>(s, rows, next) };
             for i in 0..MR.min(pass.count - first) {
                 for j in 0..NV {
                     let column = j * S::LANES;
@@ -82,7 +91,13 @@ impl MultiplyListed<'_> {
         }
     }
 
-    /// The sums of a register tile.
+    /// The number of floats of the panel's U.
+    #[inline(always)]
+    fn u_len(&self) -> usize {
+        self.channels.len() * self.panel.kernel.nr
+    }
+
+    /// The sums of a register tile. Each step of at least a cache line prefetches one of what follows `next`.
     ///
     /// # Safety
     /// Each row has a float for each channel of the list, and U has NR floats for each.
@@ -91,15 +106,20 @@ impl MultiplyListed<'_> {
         &self,
         s: S,
         rows: [*const f32; MR],
+        next: *const f32,
     ) -> [[S::F; NV]; MR] {
         let mut acc = [[s.zero(); NV]; MR];
-        let mut u = self.u.as_ptr();
+        let (mut u, mut next) = (self.u.as_ptr(), next);
         for &channel in self.channels {
             let mut uv = [s.zero(); NV];
             for j in 0..NV {
                 // SAFETY: guaranteed by the caller.
                 uv[j] = unsafe { s.load(u.add(j * S::LANES)) };
                 prefetch(u.wrapping_add((AHEAD * NV + j) * S::LANES));
+            }
+            if NV * S::LANES >= LINE {
+                prefetch_far(next);
+                next = next.wrapping_add(LINE);
             }
             for i in 0..MR {
                 // SAFETY: guaranteed by the caller.

@@ -36,17 +36,26 @@ const MARGIN: f64 = 0.95;
 /// multiply-adds.
 const NARROW: f64 = 1.1;
 /// The same for a tile of half a vector. Some cores compute two halves in the time of a whole one, some do not.
-const HALF: f64 = 1.5;
+const HALF: f64 = 1.7;
+
+/// The estimated time of the products of a pattern's live filters, compared to that of dense panels: 1 if dense panels
+/// are used.
+pub(in crate::cpu::conv2d) fn products_with_lists(cpu: &Cpu, pattern: &Pattern) -> f64 {
+    ChannelLists::fastest(cpu, pattern).map_or(1.0, |(products, _, _)| products)
+}
 
 impl ChannelLists {
-    /// The panels of the live filters of `pattern` with the fastest lists, or `None` if dense panels, which cost
-    /// `(C + TILE_ENDS) · columns`, are faster.
-    pub(super) fn fastest(cpu: &Cpu, pattern: &Pattern, columns: usize) -> Option<(Vec<Panel>, Self)> {
+    /// The panels of the live filters of `pattern` with the fastest lists, and the estimated time of their products
+    /// compared to that of dense panels; `None` if dense panels are faster.
+    pub(super) fn fastest(cpu: &Cpu, pattern: &Pattern) -> Option<(f64, Vec<Panel>, Self)> {
         if pattern.zeros_of_live_filters() == 0.0 {
             return None;
         }
+        let lanes = cpu.backend.tiles(Types::F32)[0].nr;
+        let columns = pattern.filters().len().next_multiple_of(lanes);
         let dense = (pattern.shape()[2] as f64 + TILE_ENDS) * columns as f64;
-        let native = cpu.backend.tiles(Types::F32).iter().map(|kernel| (cpu.backend, kernel, NARROW));
+        let factor = |kernel: &TileKernel| if kernel.nr == lanes { NARROW } else { 1.0 };
+        let native = cpu.backend.tiles(Types::F32).iter().map(|kernel| (cpu.backend, kernel, factor(kernel)));
         let half = Backend::new(Isa::Avx2).filter(|_| cpu.isa() == Isa::Avx512);
         let half = half.map(|backend| (backend, &backend.tiles(Types::F32)[0], HALF));
         let candidates = native.chain(half).map(|(backend, kernel, factor)| {
@@ -55,7 +64,7 @@ impl ChannelLists {
             (steps * kernel.nr as f64 * factor, panels, lists)
         });
         let (cost, panels, lists) = candidates.min_by(|a, b| a.0.total_cmp(&b.0))?;
-        (cost < MARGIN * dense).then_some((panels, lists))
+        (cost < MARGIN * dense).then_some((cost / dense, panels, lists))
     }
 
     /// Panels as wide as `kernel`.
@@ -85,7 +94,7 @@ impl ChannelLists {
         size_of::<u32>() * self.channels.len() + size_of::<usize>() * self.starts.len()
     }
 
-    /// The kernel's name: the algorithm's prefix is the caller's.
+    /// The instruction set of the kernel.
     pub(super) fn isa(&self) -> Isa {
         self.backend.isa()
     }

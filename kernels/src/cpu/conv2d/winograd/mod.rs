@@ -36,6 +36,8 @@ mod f4;
 mod filters;
 mod fresh;
 mod images;
+mod listed;
+mod lists;
 mod pass;
 mod patches;
 mod product;
@@ -46,6 +48,7 @@ mod weight_grad;
 
 pub(super) use filters::{Direction, Filters};
 pub(super) use fresh::run_fresh;
+pub(super) use lists::products_with_lists;
 pub(super) use product::Winograd;
 pub(super) use tiling::{Tiling, refuses, together};
 pub(super) use weight_grad::{weight_grad, weight_grad_pays};

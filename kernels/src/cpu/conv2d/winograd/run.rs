@@ -1,6 +1,7 @@
 //! The three steps of Winograd's algorithm, and how threads divide them.
 
 use super::images::{TransformInput, TransformOutput};
+use super::listed::MultiplyListed;
 use super::pass::Pass;
 use super::product::Winograd;
 use super::tiling::{BLOCK, FEW, TOGETHER, Tiling, together};
@@ -18,7 +19,7 @@ impl Winograd<'_> {
     /// Computes the whole target.
     pub fn run(&self, cpu: &Cpu, y: Shared) {
         let tiles = self.tiles();
-        let mr = self.filters.panels[0].kernel.mr;
+        let mr = self.filters.mr();
         if together(self.filters.len(), tiles < 2 * mr * cpu.thread_count()) {
             let mut scratch = cpu.scratch(Pass::len(self, tiles.min(TOGETHER)));
             return cpu.run(|| {
@@ -78,10 +79,16 @@ impl Pass<'_> {
     pub fn multiply(&self, products: Range<usize>) {
         let p = self.product;
         for product in products {
-            let (point, panel) = (product / p.filters.panels.len(), product % p.filters.panels.len());
-            let panel = &p.filters.panels[panel];
+            let (point, index) = (product / p.filters.panels.len(), product % p.filters.panels.len());
+            let panel = &p.filters.panels[index];
             let u = &p.packed[point * p.filters.point_len + panel.offset..];
-            self.multiply_panel(point, panel, 0..p.channels, u);
+            match &p.filters.lists {
+                None => self.multiply_panel(point, panel, 0..p.channels, u),
+                Some(lists) => {
+                    let (channels, mr) = (lists.of(index), lists.mr);
+                    lists.backend.dispatch(MultiplyListed { pass: self, point, panel, channels, u, mr });
+                }
+            }
         }
     }
 
