@@ -106,7 +106,13 @@ fn cell(crossover: &Crossover, crossing: &Crossing) -> String {
     if crossover.skips_nothing {
         return "=".into();
     }
-    let percent = |at: Option<f64>| at.map_or("never".into(), |at| format!("{at:.0}"));
+    // Nothing is known below the lowest sparsity measured.
+    let lowest = crossover.measured[0];
+    let percent = |at: Option<f64>| match at {
+        None => "never".into(),
+        Some(at) if at == lowest && lowest > 0.0 => format!("≤ {at:.0}"),
+        Some(at) => format!("{at:.0}"),
+    };
     let (at, low, high) = (percent(crossing.at), percent(crossing.low), percent(crossing.high));
     if low == high { at } else { format!("{at} ({low}–{high})") }
 }
@@ -150,6 +156,9 @@ mod tests {
         assert_eq!(tables[1].rows[0][2..], ["91 (85–never)", "never"]);
         assert!(tables[1].markdown().contains("| a\\|b |"));
         assert!(tables[1].text().contains("Against the best dense kernel: cpu, 2 threads, batch 1\n"));
+        one.measured = [50.0, 98.0];
+        one.direct = crossing(Some(50.0), Some(50.0), Some(61.0));
+        assert_eq!(Table::of_crossovers(&[one.clone()])[0].rows[0][2], "≤ 50 (≤ 50–61)");
         one.skips_nothing = true;
         assert_eq!(Table::of_crossovers(&[one])[0].rows[0][2], "=");
     }
