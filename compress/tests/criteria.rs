@@ -84,6 +84,32 @@ impl Score for Fisher {
     }
 }
 
+/// Regrowth: the largest gradient, and of a dropped weight that tells whether it should return (Evci et al. 2020,
+/// "Rigging the lottery"). Adds up the gradients of weights that are zero.
+#[derive(Debug)]
+struct Regrow(Need, Arc<Mutex<f64>>);
+
+impl Score for Regrow {
+    fn name(&self) -> &str {
+        "regrow"
+    }
+
+    fn needs(&self) -> &[Need] {
+        std::slice::from_ref(&self.0)
+    }
+
+    fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
+        let (weight, gradient) = (step.weight(), step.gradient()?);
+        let dropped = weight.iter().zip(gradient).filter(|(w, _)| **w == 0.0);
+        *self.1.lock().unwrap() += dropped.map(|(_, g)| f64::from(g.abs())).sum::<f64>();
+        Ok(Reduction::Max.of(step.groups(), |i| f64::from(gradient[i].abs())))
+    }
+
+    fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
+        Ok(layer.observed()?.iter().map(|&gradient| gradient as f32).collect())
+    }
+}
+
 /// Gives the scores that it is made of, and remembers the layers that it was asked about.
 #[derive(Debug)]
 struct Fixed(Vec<f32>, Arc<Mutex<Vec<String>>>);
@@ -237,6 +263,34 @@ fn initial_weights_are_those_at_the_beginning_of_the_training() {
     let mut least: Vec<usize> = moved[..3].iter().map(|&(_, o)| o).collect();
     least.sort_unstable();
     assert_eq!(zero_filters(&of(&graph)), least);
+}
+
+/// A criterion that needs the gradients of all weights gets those of dropped ones, in training and without it; others
+/// get zeros.
+#[test]
+fn dropped_weights_have_gradients_if_a_criterion_needs_them() {
+    for granularity in [Granularity::WEIGHT, Granularity::FILTER] {
+        for (need, expected) in [(Need::Gradients, true), (Need::LiveGradients, false)] {
+            let seen = Arc::default();
+            let criterion = Criterion::from(Regrow(need, Arc::clone(&seen)));
+            let include = vec!["body.conv1".into(), "body.conv2".into()];
+            let schedule = SparsitySchedule::OneShot;
+            let config =
+                SparsifyConfig { criterion, granularity, include, schedule, ..SparsifyConfig::new(0.5) };
+            let mut graph = small_net(3);
+            let mut sparsifier = Sparsifier::new(config.clone()).unwrap();
+            let sgd = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+            let callbacks: Vec<&mut dyn lopper_engine::train::Callback> = vec![&mut sparsifier];
+            train(&mut graph, &mut Optimizer::new(sgd), 2, &mut CrossEntropy::default(), callbacks).unwrap();
+            let in_training = std::mem::take(&mut *seen.lock().unwrap());
+            assert_eq!(in_training > 0.0, expected, "{granularity} {need:?}: {in_training}");
+
+            let (sites, mut data) = (config.sites(&graph).unwrap(), Toy::new(3, 3));
+            Evidence::measure(&config.criterion, &graph, &sites, &mut data, 3, &Device::cpu()).unwrap();
+            let measured = *seen.lock().unwrap();
+            assert_eq!(measured > 0.0, expected, "{granularity} {need:?}: {measured}");
+        }
+    }
 }
 
 /// A layer on a smaller scale takes the whole cut, unless scores are normalized: then its scale does not matter.

@@ -74,6 +74,10 @@ impl Callback for Sparsifier {
         Ok(())
     }
 
+    fn reads_masked_gradients(&self) -> bool {
+        self.config.criterion.needs().contains(&Need::Gradients)
+    }
+
     fn before_step(&mut self, step: &mut Step) -> Result<()> {
         let criterion = &self.config.criterion;
         match criterion.needs_data() {

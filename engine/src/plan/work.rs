@@ -166,9 +166,9 @@ impl Plain {
     }
 }
 
-/// Returns the pattern of a linear layer's weight with a pool folded into it, a weight of shape `shape`. A folded weight is
-/// a sum over the outputs of the pool that read a pixel, and is zero where all of them meet zeros of `pattern`: where the
-/// folded mask, a sum of the same terms without signs, is zero.
+/// Returns the pattern of a linear layer's weight with a pool folded into it, a weight of shape `shape`. A folded
+/// weight is a sum over the outputs of the pool that read a pixel, and is zero where all of them meet zeros of
+/// `pattern`: where the folded mask, a sum of the same terms without signs, is zero.
 fn pooled_pattern(
     linear: &Linear,
     pool: &AdaptivePool2d,

@@ -88,8 +88,8 @@ fn extreme_lists_change_no_result() {
     bounded(&g, &one_weight, &mut random);
 }
 
-/// Blocks of 16 filters with half of their kernels zero are multiplied by lists on every instruction set, and the reason
-/// says so.
+/// Blocks of 16 filters with half of their kernels zero are multiplied by lists on every instruction set, and the
+/// reason says so.
 #[test]
 fn shared_kernels_of_zeros_are_skipped() {
     let g = Conv2d::square([4, 16, 16, 128], 128, 3, 1, 1);
@@ -103,5 +103,20 @@ fn shared_kernels_of_zeros_are_skipped() {
         assert!((0.4..0.6).contains(&share), "{share} of the products");
         assert!(packed.bytes() * 10 < dense.bytes() * 7);
         assert!(packed.choice().to_string().contains("lists of channels skip by whole kernels"));
+    }
+}
+
+/// Zeros that leave every kernel alive change neither the kernel nor its products.
+#[test]
+fn scattered_zeros_are_not_listed() {
+    let g = Conv2d::square([1, 9, 9, 16], 8, 3, 1, 1);
+    let w: Vec<f32> = (0..g.w_len()).map(|i| f32::from(i % 3 != 0)).collect();
+    let pattern = Pattern::of(&w, g.filters_shape());
+    for cpu in &*CPUS {
+        let packing = Packing::By(Algorithm::Winograd4);
+        let [masked, dense] = [&pattern, &Pattern::dense(g.filters_shape())]
+            .map(|pattern| PackedConv2d::masked(cpu, &g, &w, pattern, packing));
+        assert_eq!((masked.kernel(), masked.products(&g)), (dense.kernel(), dense.products(&g)));
+        assert!(masked.choice().zeros_note().unwrap().contains("which no kernel skips"));
     }
 }

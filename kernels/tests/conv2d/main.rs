@@ -1,5 +1,6 @@
 //! Compares the CPU convolutions with the reference in double precision, on every instruction set.
 
+mod dead_filters;
 mod kernel_blocks;
 mod row_lanes;
 #[path = "../support/mod.rs"]

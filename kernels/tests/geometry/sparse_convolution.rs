@@ -1,10 +1,10 @@
 //! Masked and compact convolution.
 
 use crate::cases::run;
-use crate::convolution::{Tail, by_filter, conv2d, packing};
+use crate::convolution::{Tail, by_filter, by_pair, constant, conv2d, packing, winograd_applies};
 use crate::draw::{Draw, filled, wanted};
 use crate::support::{CPUS, assert_bounded, magnitude, wide};
-use lopper_kernels::cpu::{self, Algorithm, PackedConv2d};
+use lopper_kernels::cpu::{self, Algorithm, Cpu, PackedConv2d};
 use lopper_kernels::params::CompactIndex;
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
@@ -95,6 +95,77 @@ fn compact_convolution() {
                 cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &tail.epilogue(), y);
             });
             check(&g, &packed, integers, constant, &y, [&want, &sums]);
+        }
+    });
+}
+
+/// A training step of a weight with dead filters, dead inputs, and perhaps single zeros between: forward, and both
+/// gradients.
+#[test]
+fn masked_training() {
+    run("masked_training", 120, |draw| {
+        let g = conv2d(draw);
+        let integers = !winograd_applies(&g) && draw.one_in(2);
+        let [_, taps, c] = g.filters_shape();
+        let (filters, inputs) = (live(draw, g.o), live(draw, c));
+        let single = if draw.one_in(3) { draw.flags(g.w_len()) } else { vec![true; g.w_len()] };
+        draw.about(format_args!("{g:?}, integers: {integers}, filters {filters:?}, inputs {inputs:?}"));
+        let mask: Vec<bool> =
+            (0..g.w_len()).map(|i| filters[i / (taps * c)] && inputs[i % c] && single[i]).collect();
+        let values: Vec<f32> = mask.iter().copied().map(f32::from).collect();
+        let pattern = Pattern::of(&values, g.filters_shape());
+        let (x, dy) = (draw.values(integers, g.x_len()), draw.values(integers, g.y_len()));
+        let mut w = draw.values(integers, g.w_len());
+        w.iter_mut().zip(&values).for_each(|(w, m)| *w *= m);
+        let bias = draw.one_in(2).then(|| draw.values(integers, g.o));
+        let forward = |of: fn(&[f32]) -> Vec<f64>| {
+            let bias = bias.as_deref().map(of);
+            wanted(g.y_len(), |y| reference::conv2d_forward(&g, &of(&x), &of(&w), bias.as_deref(), y))
+        };
+        let input_grad = |of: fn(&[f32]) -> Vec<f64>| {
+            wanted(g.x_len(), |dx| reference::conv2d_input_grad(&g, &of(&dy), &of(&w), dx))
+        };
+        // Zero for dead filters and channels, and the whole gradient between the others.
+        let dead = |i: usize| {
+            let listed = |list: &[u32], item: usize| list.contains(&(item as u32));
+            !(listed(pattern.filters(), i / (taps * c)) && listed(pattern.inputs(), i % c))
+        };
+        let weight_grad = |of: fn(&[f32]) -> Vec<f64>| {
+            let mut dw = wanted(g.w_len(), |dw| reference::conv2d_weight_grad(&g, &of(&x), &of(&dy), dw));
+            dw.iter_mut().enumerate().filter(|(i, _)| dead(*i)).for_each(|(_, dw)| *dw = 0.0);
+            dw
+        };
+        let (y_want, mut y_sums) = (forward(wide), forward(magnitude));
+        let (dx_want, mut dx_sums) = (input_grad(wide), input_grad(magnitude));
+        let (dw_want, mut dw_sums) = (weight_grad(wide), weight_grad(magnitude));
+        if winograd_applies(&g) {
+            by_filter(&Conv2d { o: g.c, ..g }, &mut dx_sums);
+            by_pair(&g, &mut dw_sums);
+            by_filter(&g, &mut y_sums);
+        }
+        let constant = constant(&g, integers);
+        for cpu in &*CPUS {
+            let step = |cpu: &Cpu| {
+                let y = filled(g.y_len(), |y| {
+                    cpu::conv2d_masked_forward(cpu, &g, &pattern, [&x, &w], bias.as_deref(), y);
+                });
+                let dx =
+                    filled(g.x_len(), |dx| cpu::conv2d_masked_input_grad(cpu, &g, &pattern, &dy, &w, dx));
+                let dw =
+                    filled(g.w_len(), |dw| cpu::conv2d_masked_weight_grad(cpu, &g, &pattern, &x, &dy, dw));
+                (y, dx, dw)
+            };
+            let (y, dx, dw) = step(cpu);
+            let isa = cpu.isa();
+            assert_bounded(&format!("{isa} y"), constant, taps * c + 1, &y, &y_want, &y_sums);
+            assert_bounded(&format!("{isa} dx"), constant, taps * g.o, &dx, &dx_want, &dx_sums);
+            assert_bounded(&format!("{isa} dw"), constant, g.y_len() / g.o, &dw, &dw_want, &dw_sums);
+            assert!(dw.iter().enumerate().all(|(i, &dw)| !dead(i) || dw.to_bits() == 0), "{isa} dead dw");
+            let more = step(&cpu.clone().threads(3));
+            assert!(
+                y[..] == more.0[..] && dx[..] == more.1[..] && dw[..] == more.2[..],
+                "{isa}: three threads"
+            );
         }
     });
 }

@@ -141,11 +141,11 @@ const STEPS: f64 = 2e5;
 /// The cost of one channel of a filter whose weights are transformed for one call, in multiply-accumulates.
 const FILTER_TRANSFORM: f64 = 3.0;
 
-/// Row lanes are chosen if their estimate is below this fraction of the direct algorithm's. Neither estimate is exact, and
-/// a mask must not make a layer slower.
+/// Row lanes are chosen if their estimate is below this fraction of the direct algorithm's. Neither estimate is exact,
+/// and a mask must not make a layer slower.
 const BELOW_DIRECT: f64 = 0.95;
 /// The same for Winograd's algorithm, whose estimate is up to a third too high for few tiles in cache.
-const BELOW_WINOGRAD: f64 = 0.8;
+const BELOW_WINOGRAD: f64 = 0.75;
 
 /// The estimated time of the direct algorithm, in multiply-accumulates.
 fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
@@ -213,6 +213,12 @@ impl Choice {
         Self { algorithm, reason: Reason::Asked, lanes: None, zeros: None }
     }
 
+    /// The same choice for filters of which `dead` are computed in vain.
+    pub(super) fn with_dead_filters(self, dead: usize) -> Self {
+        let note = format!("{dead} dead filters are computed, because leaving them out takes longer");
+        Self { zeros: Some(note), ..self }
+    }
+
     /// Chooses the direct algorithm because no other applies.
     pub(super) fn only(why: &'static str) -> Self {
         Self { algorithm: Algorithm::Direct, reason: Reason::Only(why), lanes: None, zeros: None }
@@ -251,8 +257,8 @@ impl Choice {
         Self::estimated(cpu, g, weights, 1.0)
     }
 
-    /// Chooses the algorithm with the lowest estimate for `g` if the products of Winograd's algorithm take `products` of
-    /// the time of dense filters.
+    /// Chooses the algorithm with the lowest estimate for `g` if the products of Winograd's algorithm take `products`
+    /// of the time of dense filters.
     fn estimated(cpu: &Cpu, g: &Conv2d, weights: Weights, products: f64) -> Self {
         if cpu.is_strict() {
             return Self::asked(Algorithm::Direct);

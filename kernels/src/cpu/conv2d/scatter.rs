@@ -9,11 +9,15 @@
 //! Every column is written once, in whole vectors, by the pass that has the computed values in its cache.
 
 use super::Epilogue;
+use super::winograd::refuses;
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
+use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::params::Activation;
+use crate::pattern::Pattern;
+use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::slice::ChunksExact;
@@ -90,6 +94,27 @@ impl Scatter {
     }
 }
 
+/// The time of scattering a vector of outputs, in steps of a reduction.
+const SCATTER: usize = 10;
+
+/// Whether leaving out the dead filters of `pattern` saves more than scattering the others costs. It does not with a
+/// short reduction, such as that of the first layer, or if the live filters fill as many vectors as all of them. The
+/// dead ones are then computed, with weights of zero.
+pub(super) fn pays(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> bool {
+    // Only weights that are all multiplied may include those of dead filters, and a strict device multiplies no zeros
+    // in their place.
+    if pattern.filters().is_empty() || pattern.zeros_of_live_filters() > 0.0 || cpu.is_strict() {
+        return true;
+    }
+    let lanes = cpu.backend.tiles(Types::F32)[0].nr;
+    let vectors = |counts: Vec<usize>| counts.iter().map(|count| count.div_ceil(lanes)).sum::<usize>();
+    let all = vectors(vec![g.o / g.groups; g.groups]);
+    let saved = all - vectors(pattern.filters_by_group(g.groups));
+    // Winograd's F(4×4) takes 36 products for 16 pixels.
+    let steps = if refuses(g).is_none() { g.c * 36 / 16 } else { g.w_len() / g.o };
+    saved * steps > all * SCATTER
+}
+
 /// One bit for each of `len` channels, set for those that are listed, in whole vectors of the widest instruction set.
 pub(super) fn bits(listed: &[u32], len: usize) -> Vec<u8> {
     let mut bits = vec![0; bits_len(len)];
@@ -128,7 +153,8 @@ impl Kernel for Expand<'_> {
                 let mask = s.mask(live, column / S::LANES) >> skipped & ((1 << (to - column)) - 1);
                 let mut v = s.expand(s.get(&row[next..]), mask);
                 next += mask.count_ones() as usize;
-                // Without a fill, the others are their bias. A sum of zeros is 0.0, which turns a bias of -0.0 into 0.0.
+                // Without a fill, the others are their bias. A sum of zeros is 0.0, which turns a bias of -0.0 into
+                // 0.0.
                 if let Some(bias) = self.epilogue.bias {
                     v = s.add(v, s.get(&bias[column..to]));
                 }

@@ -15,7 +15,7 @@ impl Footprint {
             LinearLayout::Panels => {
                 return Self::stored(cpu, &g.over_pixels(), pattern, Packing::By(Algorithm::Direct), dtype);
             }
-            LinearLayout::Bits => bits::bytes(pattern, dtype),
+            LinearLayout::Bits => bits::bytes(cpu, pattern, dtype),
             LinearLayout::Lists => lists::bytes(pattern, dtype),
         };
         Self { packed: packed as u64, ..Self::default() }

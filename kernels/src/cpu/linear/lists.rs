@@ -25,7 +25,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// The number of inputs per chunk. A chunk of 8,192, which would fill an L1 cache of 32 KiB, takes a sixth longer.
-const CHUNK: usize = 4096;
+pub(super) const CHUNK: usize = 4096;
 /// The number of sums of a row.
 const SUMS: usize = 8;
 /// The number of entries by which indices and values are prefetched in advance.

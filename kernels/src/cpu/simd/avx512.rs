@@ -202,8 +202,8 @@ fn scalar(x: f32) -> f32 {
     x
 }
 
-/// Keeps the compiler from merging a load of `v` with the instruction that uses it: an expansion from memory takes twice
-/// as long as one from a register on Zen 4, and longer on Intel's cores, too.
+/// Keeps the compiler from merging a load of `v` with the instruction that uses it: an expansion from memory takes
+/// twice as long as one from a register on Zen 4, and longer on Intel's cores, too.
 ///
 /// # Safety
 /// The machine has AVX-512.

@@ -46,8 +46,8 @@ impl Filters {
         Self { tiling, direction, panels, lists: None, point_len }
     }
 
-    /// The live filters of `pattern`, which `g` consists of, in a forward pass. Kernels of zeros are left out if that is
-    /// estimated to be faster.
+    /// The live filters of `pattern`, which `g` consists of, in a forward pass. Kernels of zeros are left out if that
+    /// is estimated to be faster.
     pub(in crate::cpu::conv2d) fn of_pattern(
         cpu: &Cpu,
         g: &Conv2d,

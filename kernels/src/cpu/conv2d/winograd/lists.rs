@@ -58,10 +58,13 @@ impl ChannelLists {
         let native = cpu.backend.tiles(Types::F32).iter().map(|kernel| (cpu.backend, kernel, factor(kernel)));
         let half = Backend::new(Isa::Avx2).filter(|_| cpu.isa() == Isa::Avx512);
         let half = half.map(|backend| (backend, &backend.tiles(Types::F32)[0], HALF));
-        let candidates = native.chain(half).map(|(backend, kernel, factor)| {
+        let candidates = native.chain(half).filter_map(|(backend, kernel, factor)| {
             let (panels, lists) = Self::of_width(backend, kernel, pattern);
+            if lists.channels.len() == panels.len() * pattern.shape()[2] {
+                return None;
+            }
             let steps: f64 = (0..panels.len()).map(|panel| lists.of(panel).len() as f64 + TILE_ENDS).sum();
-            (steps * kernel.nr as f64 * factor, panels, lists)
+            Some((steps * kernel.nr as f64 * factor, panels, lists))
         });
         let (cost, panels, lists) = candidates.min_by(|a, b| a.0.total_cmp(&b.0))?;
         (cost < MARGIN * dense).then_some((cost / dense, panels, lists))
