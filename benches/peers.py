@@ -36,6 +36,10 @@ NETWORKS = [
     ("vgg16_bn", 128, 16),
     ("vgg16_bn", 224, 1),
 ]
+# Single weights are zero everywhere but in the first and the last layer, by name.
+ENDS = {"resnet18": "conv1,fc", "vgg16_bn": "features.0,classifier.6", "mobilenet_v2": "features.0.0,classifier.1"}
+SPARSE = [("resnet18", 128), ("mobilenet_v2", 128), ("vgg16_bn", 224)]
+ZEROS = [70, 80, 90, 95]
 PACKAGES = ["onnxruntime", "openvino", "torch", "torchvision", "pillow", "deepsparse"]
 
 
@@ -76,6 +80,13 @@ def cases(arguments):
     """Returns the cases whose names contain every word of --cases."""
     threads = sorted({int(n) for n in arguments.threads.split(",")})
     every = [Case("network", *network, n) for network in NETWORKS for n in threads]
+    every += [
+        Case("sparse", f"{name}+{zeros}", size, batch, n)
+        for name, size in SPARSE
+        for zeros in ZEROS
+        for batch in [1, 16]
+        for n in threads
+    ]
     every += [Case("training", name, 128, 16, n) for name in ["resnet18", "vgg16_bn"] for n in threads]
     every += [Case("layer", "3x3", 128, 16, n) for n in threads]
     every += [Case("images", what, 128, 1, 1) for what in ["decode", "decode and augment"]]
@@ -123,6 +134,7 @@ def engines(case, arguments):
     """Returns the names of the engines for a case, each with its interpreter."""
     names = {
         "network": ["onnxruntime", "openvino", "pytorch", "deepsparse"],
+        "sparse": ["deepsparse"],
         "training": ["pytorch", "torch.compile"],
         "layer": ["onednn"],
         "images": ["torchvision", "pillow"],
@@ -139,6 +151,38 @@ def lopper_network(case, arguments):
     name, _, bf16 = case.what.partition("+")
     options = ["--linear-weights", "bf16"] if bf16 else []
     command = [arguments.lopper, "bench", name, mode, *options, *numbers.split(), "--json"]
+    return float(json.loads(said_by(command))["median_ms"])
+
+
+def sparse_model(case, arguments):
+    """Returns the folded model file of a sparse case, with ONNX beside it, which has the same zeros. Makes both if missing."""
+    name, _, zeros = case.what.partition("+")
+    work = Path(arguments.work).resolve()
+    lopper = lambda *words: said_by([arguments.lopper, *words])
+    folded, masked = work / f"{name}_{case.size}.safetensors", work / f"{case.what}_{case.size}.safetensors"
+    if not folded.exists():
+        # An architecture takes its number of classes and its image size from data.
+        for label in range(20):
+            pixel = work / "classes" / ["train", "val"][label % 2] / str(label // 2) / "0.ppm"
+            pixel.parent.mkdir(parents=True, exist_ok=True)
+            pixel.write_bytes(b"P6 1 1 255\n" + bytes([12 * label, 100, 200]))
+        data = ["--data", work / "classes", "--size", case.size, "--batch", 1]
+        random = work / f"{name}_{case.size}.random.safetensors"
+        lopper("train", "--arch", name, "--epochs", 0, "--out", random, "--force", *data)
+        lopper("fold", random, "--out", folded)
+    if not masked.exists():
+        share = ["--sparsity", int(zeros) / 100, "--granularity", "weight", "--context", "local", "--epochs", 0]
+        lopper("sparsify", folded, *share, "--exclude", ENDS[name], "--out", masked)
+    onnx = work / f"{case.what}_{case.size}_b{case.batch}.onnx"
+    if arguments.deepsparse and not onnx.exists():
+        said_by([arguments.deepsparse, WORKER.with_name("sparse_onnx.py"), masked, onnx, case.size, case.batch])
+    return masked
+
+
+def lopper_sparse(case, arguments):
+    """Returns the milliseconds that `lopper bench` reports for the masked model file."""
+    numbers = f"--size {case.size} --batch {case.batch} --threads {case.threads} --seconds {arguments.seconds}"
+    command = [arguments.lopper, "bench", sparse_model(case, arguments), *numbers.split(), "--json"]
     return float(json.loads(said_by(command))["median_ms"])
 
 
@@ -192,7 +236,9 @@ def run_case(case, arguments):
         return run_layers(case, arguments)
     if case.kind == "network" and arguments.python:
         export(case, arguments)
-    ours = lopper_images if case.kind == "images" else lopper_network
+    if case.kind == "sparse":
+        sparse_model(case, arguments)
+    ours = {"images": lopper_images, "sparse": lopper_sparse}.get(case.kind, lopper_network)
     peers = start(case, arguments)
     rows = in_turn(case, peers, lambda: ours(case, arguments), arguments)
     for peer in peers:
