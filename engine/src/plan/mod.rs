@@ -19,6 +19,7 @@ mod budget;
 mod chosen;
 mod cpu;
 mod cuda;
+mod layouts;
 mod lower;
 mod places;
 mod plan;

@@ -1,6 +1,7 @@
 //! The plan and its options.
 
 use super::chosen::Chosen;
+use super::layouts::Layouts;
 use super::lower::Op;
 use super::places::Places;
 use super::step::Step;
@@ -137,7 +138,8 @@ impl Plan {
             Device::Cpu(_) => (Dtype::F32, cpu::ALIGNMENT),
             Device::Cuda(gpu) => (gpu.precision().storage(), cuda::ALIGNMENT),
         };
-        let places = Places::new(&ops, input, dtype, alignment);
+        let place = |layouts: &Layouts| Places::new(&ops, layouts, input, dtype, alignment);
+        let places = place(&Layouts::channels_last(&ops));
         let works = ops
             .iter()
             .map(|op| Work::of(op, &places.lens(op)).map_err(|e| e.in_node(&op.node.name)))
@@ -146,8 +148,10 @@ impl Plan {
         let runner = match device {
             Device::Cpu(cpu) => {
                 let packer = options.packer(cpu, graph);
+                let layouts = Layouts::choose(cpu, packer.conv2d, &ops, &works);
+                let places = place(&layouts);
                 budget = budget::require(&packer, &ops, &works, &places, held)?;
-                Runner::Cpu(cpu::Runner::new(&packer, &ops, &works, &places))
+                Runner::Cpu(cpu::Runner::new(&packer, &ops, &works, (&layouts, &places)))
             }
             Device::Cuda(gpu) => Runner::Cuda(cuda::Runner::new(gpu, input, &ops, &works, &places)?),
         };

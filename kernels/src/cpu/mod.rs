@@ -15,16 +15,17 @@ pub mod simd;
 pub use crate::params::{Activation, Adam, CompactIndex, Dtype, Sgd, Trans};
 pub use conv2d::{
     Algorithm, Choice, Epilogue, Footprint, PackedConv2d, Packing, Weights, conv2d_forward,
-    conv2d_forward_packed, conv2d_input_grad, conv2d_weight_grad,
+    conv2d_forward_between, conv2d_forward_packed, conv2d_input_grad, conv2d_lane_images, conv2d_weight_grad,
 };
 pub use device::device::{Cpu, CpuError, MAX_THREADS};
 pub use device::isa::{Isa, UnknownIsa};
 pub use gemm::matmul::{gemm, gemv};
+pub use lanes::{ImageLayout, LaneImages};
 pub use linear::{LinearChoice, LinearLayout, PackedLinear, linear_forward_packed};
 pub use ops::activation::{activation_forward, activation_input_grad};
 pub use ops::batch_norm::{
-    PackedBatchNorm, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_packed,
-    batch_norm_forward_train,
+    PackedBatchNorm, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_lanes,
+    batch_norm_forward_packed, batch_norm_forward_train,
 };
 pub use ops::channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use ops::dropout::dropout;

@@ -1,6 +1,7 @@
 //! Row lanes on shapes that cross the limits of the loop nests, and against the direct algorithm.
 
 use super::*;
+use lopper_kernels::cpu::{ImageLayout, LaneImages};
 use lopper_kernels::pattern::Structure;
 
 /// Convolutions in row lanes: wide, narrow and cut rows, bands, strips, strides, and several blocks of channels.
@@ -171,5 +172,69 @@ fn zero_weights_do_not_spread_infinities() {
         cpu::conv2d_forward_packed(cpu, &g, &x, &packed(cpu, &g, &w), &Epilogue::default(), &mut y);
         assert!(y.iter().all(|y| !y.is_nan()), "{}", cpu.isa());
         assert_eq!(y.iter().filter(|y| y.is_infinite()).count(), 1);
+    }
+}
+
+/// Sparse convolutions as in a residual block: `last(relu6(main(relu(first(x))) + bias + side(x)))`.
+struct Block {
+    x: Vec<f32>,
+    bias: Vec<f32>,
+    /// The geometries and weights of first, side, main and last.
+    convs: [(Conv2d, Vec<f32>); 4],
+}
+
+impl Block {
+    fn new(g: &Conv2d, random: &mut Random) -> Self {
+        let (first, side) = (Conv2d { c: 11, o: g.c, ..*g }, Conv2d { c: 11, ..*g });
+        let last = Conv2d { c: g.o, o: 4, ..*g };
+        let convs = [(first, 1), (side, 2), (*g, 2), (last, 1)];
+        let convs = convs.map(|(g, block)| (g, sparse(&g, block, 70, random)));
+        Self { x: random.reals(first.x_len()), bias: random.reals(g.o), convs }
+    }
+
+    /// The lanes that each convolution can read and write.
+    fn lanes(&self, cpu: &Cpu) -> [[Option<LaneImages>; 2]; 4] {
+        self.convs.each_ref().map(|(g, w)| {
+            let pattern = Pattern::of(w, g.filters_shape());
+            cpu::conv2d_lane_images(cpu, g, &pattern, Packing::By(Algorithm::RowLanes))
+        })
+    }
+
+    /// Computes the block with the result of `first` in layout `inner` and the sum in layout `outer`.
+    fn run(&self, cpu: &Cpu, inner: ImageLayout, outer: ImageLayout) -> Vec<f32> {
+        let conv = |i: usize, [from, to]: [ImageLayout; 2], x: &[f32], epilogue: &Epilogue| {
+            let (g, w) = &self.convs[i];
+            let mut y = Buffer::unspecified(to.len(g.y_shape()));
+            cpu::conv2d_forward_between(cpu, g, [from, to], x, &packed(cpu, g, w), epilogue, &mut y);
+            y
+        };
+        let (plain, none) = (ImageLayout::ChannelsLast, Epilogue::default());
+        let relu = Epilogue { activation: Activation::Relu, ..none };
+        let first = conv(0, [plain, inner], &self.x, &relu);
+        let side = conv(1, [plain, outer], &self.x, &none);
+        let activation = Activation::Relu6;
+        let sum = Epilogue { bias: Some(&self.bias), residual: Some(&side), activation };
+        conv(3, [outer, plain], &conv(2, [inner, outer], &first, &sum), &none).to_vec()
+    }
+}
+
+#[test]
+fn images_that_stay_in_lanes_give_the_same_bits() {
+    let mut random = Random(15);
+    for cpu in &*CPUS {
+        let (mut inner, mut outer) = (0, 0);
+        for g in geometries().iter().filter(|g| g.kw == 3 && [g.h, g.w] == [g.oh(), g.ow()]) {
+            let (block, plain) = (Block::new(g, &mut random), ImageLayout::ChannelsLast);
+            let [[_, first], [_, side], [read, written], [last, _]] = block.lanes(cpu);
+            let want = block.run(cpu, plain, plain);
+            let Some(lanes) = first.filter(|_| first == read).map(ImageLayout::RowLanes) else { continue };
+            assert_eq!(block.run(cpu, lanes, plain), want, "{} of {g:?}", cpu.isa());
+            inner += 1;
+            let Some(sum) = written.filter(|_| written == side && written == last) else { continue };
+            let sum = ImageLayout::RowLanes(sum);
+            assert_eq!(block.run(cpu, lanes, sum), want, "{} of {g:?}, with the sum in lanes", cpu.isa());
+            outer += 1;
+        }
+        assert!(inner >= 3 && outer >= 2, "{}: {inner} and {outer} geometries", cpu.isa());
     }
 }

@@ -141,11 +141,11 @@ const STEPS: f64 = 2e5;
 /// The cost of one channel of a filter whose weights are transformed for one call, in multiply-accumulates.
 const FILTER_TRANSFORM: f64 = 3.0;
 
-/// Row lanes are chosen if their estimate is below this fraction of the direct algorithm's. Neither estimate is exact, and
-/// a mask must not make a layer slower.
+/// Row lanes are chosen if their estimate is below this fraction of the direct algorithm's. Neither estimate is exact,
+/// and a mask must not make a layer slower.
 const BELOW_DIRECT: f64 = 0.95;
 /// The same for Winograd's algorithm, whose estimate is up to a third too high for few tiles in cache.
-const BELOW_WINOGRAD: f64 = 0.8;
+const BELOW_WINOGRAD: f64 = 0.75;
 
 /// The estimated time of the direct algorithm, in multiply-accumulates.
 fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {

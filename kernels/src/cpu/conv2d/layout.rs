@@ -15,8 +15,8 @@ use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
-/// The layout of a convolution's packed weights. Panels and Winograd's filters leave out dead filters, whose outputs are
-/// then scattered; the other layouts compute every filter.
+/// The layout of a convolution's packed weights. Panels and Winograd's filters leave out dead filters, whose outputs
+/// are then scattered; the other layouts compute every filter.
 pub(super) enum Layout {
     /// Panels of filters, each `[KH·KW·C/G, NR]`.
     Panels(Vec<Panel>),

@@ -21,7 +21,7 @@ use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::lanes::Product;
+use crate::cpu::lanes::{ImageLayout, LaneImages, Product};
 use crate::dtype::Dtype;
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
@@ -62,7 +62,7 @@ impl PackedConv2d {
 
     /// Packs the live filters of `pattern`. Dead filters are not read, and their outputs are their bias, or zero
     /// without a bias. If leaving them out would take longer than computing them, they are packed as zeros. Other zeros
-    /// of the pattern must be zeros of `w`, and are multiplied.
+    /// of the pattern must be zeros of `w`, and the algorithm may skip them.
     pub fn masked(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packing: Packing) -> Self {
         if computes_dead_filters(cpu, g, pattern, packing) {
             let mut zeroed = Buffer::from_slice(w);
@@ -173,14 +173,29 @@ impl PackedConv2d {
     /// Asserts that the weights can be used for `g`, which may differ in batch and image size, and that the slices have
     /// the lengths of their shapes.
     fn check(&self, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &[f32]) {
-        let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..self.geometry };
-        assert_eq!(*g, packed, "the weights were packed for another convolution");
+        self.check_geometry(g);
         assert_eq!(
             (x.len(), y.len()),
             (g.x_len(), g.y_len()),
             "input and output have the lengths of their shapes"
         );
         epilogue.check(g.o, y.len());
+    }
+
+    /// Asserts that `g` is the convolution that the weights were packed for, up to batch and image size.
+    fn check_geometry(&self, g: &Conv2d) {
+        let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..self.geometry };
+        assert_eq!(*g, packed, "the weights were packed for another convolution");
+    }
+
+    /// The operands of a convolution in row lanes.
+    fn lanes_product<'a>(
+        &'a self,
+        layouts: [ImageLayout; 2],
+        x: &'a [f32],
+        epilogue: &Epilogue<'a>,
+    ) -> Product<'a> {
+        Product { x, zeros: &self.zeros, packed: &self.data, epilogue: *epilogue, layouts }
     }
 
     /// Computes the product of the gathered images `x` of `g` and scatters it to `y`.
@@ -196,8 +211,12 @@ impl PackedConv2d {
                     .run(cpu, Shared::new(y));
             }
             Layout::RowLanes(lanes) => {
-                let product = Product { x, zeros: &self.zeros, packed: &self.data, epilogue: *epilogue };
-                lanes.run(cpu, g, &product, Shared::new(y));
+                lanes.run(
+                    cpu,
+                    g,
+                    &self.lanes_product([ImageLayout::ChannelsLast; 2], x, epilogue),
+                    Shared::new(y),
+                );
             }
             Layout::Panels(panels) => {
                 let padded = padded::applies(g).then(|| padded::images(cpu, g, x));
@@ -223,6 +242,46 @@ pub(super) fn computes_dead_filters(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, pa
     // Depthwise layouts and row lanes do so in any case.
     let scatters = !depthwise::applies(g) && packing != Packing::By(Algorithm::RowLanes);
     scatters && pattern.has_dead_filters() && !scatter::pays(cpu, g, pattern)
+}
+
+/// Returns the layouts in row lanes that a convolution with the zeros of `pattern`, packed as `packing` allows, can
+/// read and write, if there are any. Each can also read and write channels-last images.
+pub fn conv2d_lane_images(
+    cpu: &Cpu,
+    g: &Conv2d,
+    pattern: &Pattern,
+    packing: Packing,
+) -> [Option<LaneImages>; 2] {
+    match Layout::choose(cpu, g, pattern, packing, Dtype::F32).1 {
+        Layout::RowLanes(lanes) => lanes.images(g),
+        _ => [None; 2],
+    }
+}
+
+/// Convolution like [`conv2d_forward_packed`] of images in the first of `layouts` to images, and with a residual, in
+/// the second. Either is channels-last or as [`conv2d_lane_images`] returns for `g`.
+pub fn conv2d_forward_between(
+    cpu: &Cpu,
+    g: &Conv2d,
+    layouts: [ImageLayout; 2],
+    x: &[f32],
+    w: &PackedConv2d,
+    epilogue: &Epilogue,
+    y: &mut [f32],
+) {
+    let Layout::RowLanes(lanes) = &w.layout else {
+        assert_eq!(layouts, [ImageLayout::ChannelsLast; 2], "only row lanes have another layout");
+        return conv2d_forward_packed(cpu, g, x, w, epilogue, y);
+    };
+    w.check_geometry(g);
+    for (layout, possible) in layouts.into_iter().zip(lanes.images(g)) {
+        let fits = layout == ImageLayout::ChannelsLast || possible.map(ImageLayout::RowLanes) == Some(layout);
+        assert!(fits, "the convolution can read and write the layouts");
+    }
+    let lens = [layouts[0].len(g.x_shape()), layouts[1].len(g.y_shape())];
+    assert_eq!([x.len(), y.len()], lens, "input and output have the lengths of their layouts");
+    epilogue.check(g.o, y.len());
+    lanes.run(cpu, g, &w.lanes_product(layouts, x, epilogue), Shared::new(y));
 }
 
 /// Convolution with unpacked weights: packs them, then runs the packed kernel.

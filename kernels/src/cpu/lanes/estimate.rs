@@ -7,10 +7,10 @@
 //!                        loads, stores       vectors converted from and to channels-last
 //! ```
 //!
-//! The unit is a fused multiply-add of one vector in the direct algorithm. The costs were fitted on one thread with AVX-512
-//! to fifteen layers at four densities, alone and in pairs of filters, and checked on nine other layers: the estimate is
-//! within a fifth of the measurement wherever the choice is close. They hold for the other instruction sets in so far as
-//! those are limited by the same loads and multiply-adds.
+//! The unit is a fused multiply-add of one vector in the direct algorithm. The costs were fitted on one thread with
+//! AVX-512 to fifteen layers at four densities, alone and in pairs of filters, and checked on nine other layers: the
+//! estimate is within a fifth of the measurement wherever the choice is close. They hold for the other instruction sets
+//! in so far as those are limited by the same loads and multiply-adds.
 
 use super::places::Slots;
 use super::run::{RowLanes, widest};
@@ -19,13 +19,13 @@ use crate::shapes::Conv2d;
 /// The cost of a product, including the wait for its pixels.
 const PRODUCT: f64 = 0.78;
 /// The cost of an entry of a list: its loads, and the end of the loop over the tile's vectors.
-const ENTRY: f64 = 3.9;
+const ENTRY: f64 = 4.0;
 /// The cost of a team's lists in a tile: their ends are mispredicted, and sums are shifted, loaded and stored.
-const LISTS: f64 = 19.0;
+const LISTS: f64 = 15.4;
 /// The cost of converting a vector of pixels to lanes.
-const LOAD: f64 = 13.6;
+const LOAD: f64 = 11.6;
 /// The cost of converting a vector of sums to pixels, with the epilogue.
-const STORE: f64 = 24.0;
+const STORE: f64 = 17.9;
 
 /// An estimated time, in fused multiply-adds of one vector.
 pub(in crate::cpu) struct Estimate {

@@ -89,9 +89,9 @@ impl Kernel for Finish<'_> {
                     let (filter, count) =
                         (self.filters.start + first, S::LANES.min(self.filters.len() - first));
                     let end = End { epilogue: self.epilogue, y: self.y.as_mut_ptr(), filter, count };
-                    // SAFETY: the sums of `count` filters, a tile apart, end inside `sums`, as asserted. Each stored lane
-                    // is a pixel of the output, which has a row of `o ≥ filter + count` floats, as the residual has. No
-                    // other lane or task has this pixel and these filters.
+                    // SAFETY: the sums of `count` filters, a tile apart, end inside `sums`, as asserted. Each stored
+                    // lane is a pixel of the output, which has a row of `o ≥ filter + count` floats, as the residual
+                    // has. No other lane or task has this pixel and these filters.
                     unsafe {
                         end.put(
                             s,

@@ -9,9 +9,8 @@
 //!       (step, weight …)                same:   sums that stay
 //! ```
 //!
-//! A step leads from the pixels of one weight to those of the next, in bytes. It is added to a pointer, which then serves
-//! all vectors of the tile; an index register in each load would cost up to a tenth of the speed. The lists are words of
-//! 32 bits, after a table of where each team starts.
+//! A step leads from the pixels of one weight to those of the next, in bytes. It is added to a pointer, which serves
+//! all vectors of the tile. The lists are words of 32 bits, after a table of where each team starts.
 
 use super::shape::Shape;
 use super::taps::{Side, Taps};

@@ -81,9 +81,9 @@ impl Kernel for Load<'_> {
                     }
                     let first = index * plane + row * self.shape.row() + vector * S::LANES;
                     let lanes = self.lanes[first..].as_mut_ptr();
-                    // SAFETY: each pointer leads to a pixel of `x`, whose row and column are inside the image, or to the
-                    // zeros: `c` floats. The vector of channel `i` starts `i · phases` planes after that of the first,
-                    // and ends inside `lanes`, as asserted.
+                    // SAFETY: each pointer leads to a pixel of `x`, whose row and column are inside the image, or to
+                    // the zeros: `c` floats. The vector of channel `i` starts `i · phases` planes after that of the
+                    // first, and ends inside `lanes`, as asserted.
                     unsafe { transpose_pixels(s, &pixels, c, lanes, phases * plane) };
                 }
             }
@@ -105,8 +105,8 @@ unsafe fn transpose_pixels<S: Simd>(
 ) {
     let whole = channels / S::LANES * S::LANES;
     let mut rows = [s.zero(); MAX_LANES];
-    // SAFETY: `LANES` floats follow each of the first `whole` channels of a pixel, and the others after those. The caller
-    // guarantees that the vectors are writable.
+    // SAFETY: `LANES` floats follow each of the first `whole` channels of a pixel, and the others after those. The
+    // caller guarantees that the vectors are writable.
     unsafe {
         for first in (0..whole).step_by(S::LANES) {
             for i in 0..S::LANES {

@@ -10,21 +10,26 @@
 //!       for nonzero weight         sums[0..8] += weight · x[0..8]      8 vectors of pixels
 //! ```
 //!
-//! The time is proportional to the number of nonzero weights. Images are converted from and to channels-last within each
-//! task ([`load`], [`finish`]), while they are in its L2 cache.
+//! The time is proportional to the number of nonzero weights. Images are converted from and to channels-last within
+//! each task ([`load`], [`finish`]), while they are in its L2 cache.
+//!
+//! Between two such convolutions of the same geometry, images may stay in lanes ([`images`], [`rows`]).
 //!
 //! A kernel's taps become rows, phases and shifts by one lane ([`taps`]); rows of images become lanes ([`shape`],
 //! [`places`]); weights become lists ([`lists`]); [`tile`] is the inner kernel.
 
 mod estimate;
 mod finish;
+mod images;
 mod lists;
 mod load;
 mod places;
+mod rows;
 mod run;
 mod shape;
 mod taps;
 mod tile;
 
 pub(in crate::cpu) use estimate::Estimate;
+pub use images::{ImageLayout, LaneImages};
 pub(in crate::cpu) use run::{Product, RowLanes, refuses};

@@ -8,6 +8,7 @@
 //!   strips or no padding   lanes 1 …  are the pixels of a strip; lanes at the ends hold pixels of its neighbors
 //! ```
 
+use super::images::LaneImages;
 use super::shape::{MAX_VECTORS, Shape};
 use super::taps::{Side, Taps};
 use crate::cpu::simd::MAX_LANES;
@@ -67,6 +68,22 @@ impl Slots {
     pub fn groups(&self) -> usize {
         let units = (self.images * self.bands * self.strips).div_ceil(self.per_unit);
         units.div_ceil(self.shape.vectors / self.shape.unit())
+    }
+
+    /// The layout of the output as images in row lanes, if the lanes of a group are those of whole images.
+    pub fn images(&self, height: usize) -> Option<LaneImages> {
+        let Shape { lanes, vectors, linked, .. } = self.shape;
+        let whole = self.ends == [0; 2] && self.strips == 1 && (linked || self.bands == 1);
+        whole.then_some(LaneImages { images: self.images, height, width: self.width, lanes, vectors, linked })
+    }
+
+    /// The group of images in row lanes that group `group` is a band of, and the band's first row.
+    pub fn band(&self, group: usize) -> (usize, usize) {
+        if self.shape.linked {
+            (group / self.bands, group % self.bands * self.shape.band)
+        } else {
+            (group, 0)
+        }
     }
 
     /// The places of the lanes of group `group`.

@@ -1,20 +1,22 @@
-//! A convolution in row lanes, with channels-last input and output.
+//! A convolution in row lanes, whose input and output are channels-last or stay in lanes.
 //!
 //! ```text
-//!   for group of slots, range of teams        a task
-//!     convert the band's input to lanes       → workspace, in the L2 cache
+//!   for group of slots, range of teams                        a task
+//!     convert the band's input to lanes, or copy its rows     → workspace, in the L2 cache
 //!     for tile of the band
 //!       for block of channels
-//!         add the products of all teams       → workspace
-//!       convert the sums to pixels, with bias, residual and activation
+//!         add the products of all teams                       → workspace
+//!       convert the sums to pixels, or store them as rows, with bias, residual and activation
 //! ```
 //!
 //! The order of each output's sum depends on the shape and on the pattern, but not on how tasks divide the output.
 
 use super::finish::{Finish, Targets};
+use super::images::{ImageLayout, LaneImages};
 use super::lists::{Lists, team};
 use super::load::Load;
 use super::places::Slots;
+use super::rows::{FinishRows, LoadRows, Section};
 use super::shape::{MAX_VECTORS, Shape};
 use super::taps::Taps;
 use super::tile::{Tile, kernel};
@@ -102,6 +104,17 @@ impl RowLanes {
         [input, self.lists.teams() * self.team_len()]
     }
 
+    /// The layouts in row lanes that a convolution of `g` can read and write, if there are any.
+    pub fn images(&self, g: &Conv2d) -> [Option<LaneImages>; 2] {
+        if widest(g) != *g {
+            return [None; 2];
+        }
+        let written = Slots::new(g, &self.taps, self.shape).images(g.oh());
+        // Each lane must read the pixel in its own place.
+        let aligned = g.stride == [1; 2] && self.taps.center == 0 && [g.h, g.w] == [g.oh(), g.ow()];
+        [written.filter(|_| aligned), written]
+    }
+
     /// The length of a team's sums in a tile.
     fn team_len(&self) -> usize {
         self.lists.team * self.shape.rows * self.shape.row()
@@ -137,13 +150,15 @@ impl RowLanes {
 
 /// The operands of a convolution.
 pub(in crate::cpu) struct Product<'a> {
-    /// `[N, H, W, C]`.
+    /// The images, in the first layout.
     pub x: &'a [f32],
     /// At least `C` zeros.
     pub zeros: &'a [f32],
     /// The packed weights.
     pub packed: &'a [f32],
     pub epilogue: Epilogue<'a>,
+    /// The layouts of input and output.
+    pub layouts: [ImageLayout; 2],
 }
 
 /// The output of some teams for a group of slots.
@@ -159,19 +174,40 @@ struct Task<'a> {
 impl Task<'_> {
     fn run(&self, cpu: &Cpu, workspace: &mut Workspace, y: Shared) {
         let (g, RowLanes { taps, shape, lists, .. }) = (self.g, self.lanes);
-        let Product { x, zeros, ref epilogue, .. } = *self.product;
+        let Product { x, zeros, ref epilogue, layouts, .. } = *self.product;
         let input_len = self.lanes.workspace(g)[0];
         let sums_len = self.teams.len() * self.lanes.team_len();
         let (input, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
         let places = &self.slots.places(self.group);
+        let lanes = &mut *input;
+        match layouts[0] {
+            ImageLayout::ChannelsLast => cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes }),
+            ImageLayout::RowLanes(images) => {
+                let section = self.section(images);
+                cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes });
+            }
+        }
         let targets = &Targets::new(g, shape, places);
-        cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes: &mut *input });
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
             self.add_products(cpu, &input[row * shape.row()..], sums);
-            let filters = lists.filters_of(self.teams.clone());
-            cpu.dispatch(Finish { g, shape, targets, row, filters, sums: &*sums, epilogue, y });
+            let (filters, sums) = (lists.filters_of(self.teams.clone()), &*sums);
+            match layouts[1] {
+                ImageLayout::ChannelsLast => {
+                    cpu.dispatch(Finish { g, shape, targets, row, filters, sums, epilogue, y });
+                }
+                ImageLayout::RowLanes(images) => {
+                    let (section, channels) = (self.section(images), g.o);
+                    cpu.dispatch(FinishRows { section, shape, row, channels, filters, sums, epilogue, y });
+                }
+            }
         }
+    }
+
+    /// The part of images in row lanes that the task reads and writes.
+    fn section(&self, images: LaneImages) -> Section {
+        let (group, y) = self.slots.band(self.group);
+        Section { images, group, y }
     }
 
     /// Computes the sums of a tile, whose input starts at `input`.
@@ -189,9 +225,9 @@ impl Task<'_> {
                 enterable: self.slots.enterable(),
             };
             // SAFETY: `pack` wrote the lists of these teams for this shape. Its steps lead to a row of a plane of a
-            // channel, of which `plane` has at least `halo` below the tile's first row, and as many more as the tile has
-            // rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and `plane` has that many more.
-            // `sums` has a tile of vectors for each filter of each team.
+            // channel, of which `plane` has at least `halo` below the tile's first row, and as many more as the tile
+            // has rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and `plane` has that
+            // many more. `sums` has a tile of vectors for each filter of each team.
             unsafe { run(cpu, &tile) }
         }
     }

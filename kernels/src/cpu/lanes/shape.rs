@@ -9,8 +9,8 @@
 //!   ┆                 ┆   band: the rows of one task
 //! ```
 //!
-//! The vectors of a *unit* are neighbors in a row, and lanes shift from one to the next. On wide maps, a row of a tile is
-//! a unit; on narrow maps, each vector is. With few images, bands of an image lie side by side instead.
+//! The vectors of a *unit* are neighbors in a row, and lanes shift from one to the next. On wide maps, a row of a tile
+//! is a unit; on narrow maps, each vector is. With few images, bands of an image lie side by side instead.
 //!
 //! The shape also serves images of other sizes ([`super::places`]), with lanes to spare.
 

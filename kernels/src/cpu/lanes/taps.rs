@@ -1,11 +1,11 @@
 //! The taps of a kernel as rows, phases and shifts of lanes.
 //!
-//! Output `(y, x)` reads input `(y·s + d, x·s + d')` for a tap with the offsets `d = k·dilation − padding`. The input is
-//! split into *phases*, `s` apart along each axis, so that neighboring outputs read neighboring pixels of a phase:
+//! Output `(y, x)` reads input `(y·s + d, x·s + d')` for a tap with the offsets `d = k·dilation − padding`. The input
+//! is split into *phases*, `s` apart along each axis, so that neighboring outputs read neighboring pixels of a phase:
 //!
 //! ```text
-//!   stride 2    input   0 1 2 3 4 5 6 7         even phase  0 2 4 6       kx = 1 reads lane x of even
-//!   padding 1   output  0   1   2   3           odd phase   1 3 5 7       kx = 2 reads lane x of odd, kx = 0 lane x − 1
+//!   stride 2    input   0 1 2 3 4 5 6 7       even phase  0 2 4 6     kx = 1 reads lane x of even
+//!   padding 1   output  0   1   2   3         odd phase   1 3 5 7     kx = 2 reads lane x of odd, kx = 0 lane x − 1
 //! ```
 //!
 //! With stride 1 there is one phase. A tap is thus a phase, a row in it, and a shift by at most one lane.

@@ -54,8 +54,8 @@ pub(super) fn kernel(vectors: usize, unit: usize, team: usize) -> Run {
 /// Runs the kernel for `N` vectors, in units of `V`, and teams of `T` filters.
 ///
 /// # Safety
-/// `tile.lists` are the lists of `tile.teams` teams of `T` filters. The steps of each list lead from `x` to `N` readable
-/// vectors, and `y` has `N` vectors for each filter of a team.
+/// `tile.lists` are the lists of `tile.teams` teams of `T` filters. The steps of each list lead from `x` to `N`
+/// readable vectors, and `y` has `N` vectors for each filter of a team.
 unsafe fn run<const T: usize, const N: usize, const V: usize>(cpu: &Cpu, tile: &Tile) {
     cpu.dispatch(Teams::<T, N, V>(tile));
 }
