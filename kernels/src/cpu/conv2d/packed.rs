@@ -64,7 +64,7 @@ impl PackedConv2d {
     /// without a bias. If leaving them out would take longer than computing them, they are packed as zeros. Other zeros
     /// of the pattern must be zeros of `w`, and the algorithm may skip them.
     pub fn masked(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packing: Packing) -> Self {
-        if computes_dead_filters(cpu, g, pattern) {
+        if computes_dead_filters(cpu, g, pattern, packing) {
             let mut zeroed = Buffer::from_slice(w);
             let rows = zeroed.chunks_exact_mut(g.w_len() / g.o).enumerate();
             let dead = rows.filter(|(row, _)| pattern.filters().binary_search(&(*row as u32)).is_err());
@@ -238,9 +238,10 @@ impl PackedConv2d {
 }
 
 /// Whether a masked convolution packs zeros for its dead filters instead of leaving them out.
-pub(super) fn computes_dead_filters(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> bool {
-    // A depthwise layout does so in any case.
-    pattern.has_dead_filters() && !depthwise::applies(g) && !scatter::pays(cpu, g, pattern)
+pub(super) fn computes_dead_filters(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> bool {
+    // Depthwise layouts and row lanes do so in any case.
+    let scatters = !depthwise::applies(g) && packing != Packing::By(Algorithm::RowLanes);
+    scatters && pattern.has_dead_filters() && !scatter::pays(cpu, g, pattern)
 }
 
 /// Returns the layouts in row lanes that a convolution with the zeros of `pattern`, packed as `packing` allows, can

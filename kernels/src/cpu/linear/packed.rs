@@ -23,7 +23,7 @@ pub struct PackedLinear {
 
 /// The weight in its layout.
 enum Packed {
-    Panels(PackedConv2d),
+    Panels(Box<PackedConv2d>),
     Rows(Box<dyn SparseRows>),
 }
 
@@ -70,7 +70,8 @@ impl PackedLinear {
         let weight = match (choice.layout, dtype) {
             (LinearLayout::Panels, _) => {
                 let direct = Packing::By(Algorithm::Direct);
-                Packed::Panels(PackedConv2d::stored(cpu, &g.over_pixels(), w, pattern, direct, dtype))
+                let panels = PackedConv2d::stored(cpu, &g.over_pixels(), w, pattern, direct, dtype);
+                Packed::Panels(Box::new(panels))
             }
             (layout, Dtype::Bf16) => Packed::Rows(rows_of::<bf16>(cpu, w, pattern, layout)),
             (layout, Dtype::F32) => Packed::Rows(rows_of::<f32>(cpu, w, pattern, layout)),
