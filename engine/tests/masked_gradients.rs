@@ -17,8 +17,11 @@ fn conv(o: usize, k: usize, c: usize, seed: usize) -> Layer {
     Layer::Conv2d(Conv2d { weight, bias, stride: [1; 2], padding: [k / 2; 2], dilation: [1; 2], groups: 1 })
 }
 
+/// Whether a mask keeps the weight of a filter and an input channel.
+type Keeps = fn(usize, usize) -> bool;
+
 /// `a` (3×3, 24 → 40) → ReLU → `b` (3×3, 40 → 32) → ReLU → `c` (1×1, 32 → 20), with the masks `masks`.
-fn network(masks: &[(&str, fn(usize, usize) -> bool)]) -> Graph {
+fn network(masks: &[(&str, Keeps)]) -> Graph {
     let mut graph = Graph::new(24);
     let relu = || Layer::Activation(Activation::Relu);
     let layers = [
@@ -67,7 +70,7 @@ fn assert_where(name: &str, found: &Tensor, expected: &Tensor, counts: impl Fn(u
 /// Dead filters, dead inputs, both, and single weights in their places, in every layer.
 #[test]
 fn gradients_are_zero_where_the_mask_is_and_unchanged_elsewhere() {
-    let every: [(&str, fn(usize, usize) -> bool); 5] = [
+    let every: [(&str, Keeps); 5] = [
         ("filters", |filter, _| filter % 2 == 0),
         ("inputs", |_, input| input % 3 != 0),
         ("both", |filter, input| filter % 4 == 1 && input % 2 == 1),

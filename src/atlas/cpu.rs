@@ -20,7 +20,7 @@ pub(super) struct OnCpu<'a> {
 }
 
 enum Packed {
-    Conv2d(PackedConv2d),
+    Conv2d(Box<PackedConv2d>),
     Linear(PackedLinear),
 }
 
@@ -36,9 +36,11 @@ impl<'a> OnCpu<'a> {
         let Problem { operation, w, bias, pattern, compact, .. } = problem;
         let packed = match (operation, compact) {
             (Operation::Linear(g), _) => Packed::Linear(PackedLinear::masked(cpu, g, w, pattern, Dtype::F32)),
-            (Operation::Conv2d(g), None) => Packed::Conv2d(PackedConv2d::masked(cpu, g, w, pattern, packing)),
+            (Operation::Conv2d(g), None) => {
+                Packed::Conv2d(Box::new(PackedConv2d::masked(cpu, g, w, pattern, packing)))
+            }
             (Operation::Conv2d(g), Some(index)) => {
-                Packed::Conv2d(PackedConv2d::compact(cpu, g, index, w, bias, packing))
+                Packed::Conv2d(Box::new(PackedConv2d::compact(cpu, g, index, w, bias, packing)))
             }
         };
         Self { cpu, problem, packed, out: out.clone() }

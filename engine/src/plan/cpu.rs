@@ -110,7 +110,7 @@ impl Call {
 /// A kernel with all its arguments except the data.
 enum Kernel {
     /// A convolution, with the layouts of its input and its output.
-    Conv2d(shapes::Conv2d, PackedConv2d, Option<Tensor>, [ImageLayout; 2]),
+    Conv2d(shapes::Conv2d, Box<PackedConv2d>, Option<Tensor>, [ImageLayout; 2]),
     Linear(shapes::Linear, PackedLinear, Option<Tensor>),
     /// A batch norm, with the layout of its input and its output.
     BatchNorm(PackedBatchNorm, ImageLayout),
@@ -130,7 +130,7 @@ impl Packer<'_> {
     fn kernel(&self, work: &Work, between: [ImageLayout; 2]) -> Kernel {
         let bias = work.bias();
         match work {
-            Work::Conv2d(conv) => Kernel::Conv2d(conv.g, self.conv2d(conv), bias, between),
+            Work::Conv2d(conv) => Kernel::Conv2d(conv.g, Box::new(self.conv2d(conv)), bias, between),
             Work::Linear(linear) => Kernel::Linear(linear.g, self.linear(linear), bias),
             Work::BatchNorm(_, bn) => Kernel::BatchNorm(batch_norm(bn), between[1]),
             Work::Plain(plain) => Kernel::Plain(plain.clone()),

@@ -99,6 +99,16 @@ fn compact_convolution() {
     });
 }
 
+/// The zeros of a weight and its mask: dead filters, dead inputs, and perhaps single zeros between.
+fn masked(draw: &mut Draw, g: &Conv2d) -> (Pattern, Vec<f32>) {
+    let [o, taps, c] = g.filters_shape();
+    let (filters, inputs) = (live(draw, o), live(draw, c));
+    let single = if draw.one_in(3) { draw.flags(g.w_len()) } else { vec![true; g.w_len()] };
+    let kept = |i: usize| filters[i / (taps * c)] && inputs[i % c] && single[i];
+    let mask: Vec<f32> = (0..g.w_len()).map(|i| f32::from(kept(i))).collect();
+    (Pattern::of(&mask, g.filters_shape()), mask)
+}
+
 /// A training step of a weight with dead filters, dead inputs, and perhaps single zeros between: forward, and both
 /// gradients.
 #[test]
@@ -107,16 +117,11 @@ fn masked_training() {
         let g = conv2d(draw);
         let integers = !winograd_applies(&g) && draw.one_in(2);
         let [_, taps, c] = g.filters_shape();
-        let (filters, inputs) = (live(draw, g.o), live(draw, c));
-        let single = if draw.one_in(3) { draw.flags(g.w_len()) } else { vec![true; g.w_len()] };
-        draw.about(format_args!("{g:?}, integers: {integers}, filters {filters:?}, inputs {inputs:?}"));
-        let mask: Vec<bool> =
-            (0..g.w_len()).map(|i| filters[i / (taps * c)] && inputs[i % c] && single[i]).collect();
-        let values: Vec<f32> = mask.iter().copied().map(f32::from).collect();
-        let pattern = Pattern::of(&values, g.filters_shape());
+        let (pattern, mask) = masked(draw, &g);
+        draw.about(format_args!("{g:?}, integers: {integers}, {pattern:?}"));
         let (x, dy) = (draw.values(integers, g.x_len()), draw.values(integers, g.y_len()));
         let mut w = draw.values(integers, g.w_len());
-        w.iter_mut().zip(&values).for_each(|(w, m)| *w *= m);
+        w.iter_mut().zip(&mask).for_each(|(w, m)| *w *= m);
         let bias = draw.one_in(2).then(|| draw.values(integers, g.o));
         let forward = |of: fn(&[f32]) -> Vec<f64>| {
             let bias = bias.as_deref().map(of);
