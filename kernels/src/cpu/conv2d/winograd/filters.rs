@@ -125,6 +125,8 @@ impl Filters {
     ) {
         let Self { tiling, direction, point_len, .. } = *self;
         let packed = Shared::new(packed);
+        // Panels of lists may be narrower than a vector of `cpu`.
+        let backend = self.lists.as_ref().map_or(cpu.backend, |lists| lists.backend);
         let reduced = match direction {
             Direction::Forward => 0..g.c,
             Direction::InputGrad => 0..g.o,
@@ -133,7 +135,7 @@ impl Filters {
             self.panels.par_iter().enumerate().for_each(|(i, panel)| {
                 let channels = self.lists.as_ref().map(|lists| lists.of(i));
                 let reduced = channels.map_or(reduced.clone(), |channels| 0..channels.len());
-                cpu.dispatch(TransformFilters {
+                backend.dispatch(TransformFilters {
                     g,
                     w,
                     live,
@@ -204,6 +206,8 @@ impl Kernel for TransformFilters<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let nr = self.panel.kernel.nr;
+        // A vector beyond the last row would be written to the next panel, which another thread may have packed.
+        assert!(nr.is_multiple_of(S::LANES), "a row of a panel consists of whole vectors");
         let Range { start, end } = self.reduced;
         let mut block: Block = [[[0.0; MAX_NR]; MAX_LANES]; 9];
         for first in (start..end).step_by(MAX_LANES) {
