@@ -1,11 +1,12 @@
 //! Convolution, and the inference-only compact convolution.
 
+use super::arithmetic::product;
 use super::{sum_rows, vector};
 use crate::autograd::tape::{Backward, Tape, Var};
 use crate::graph::geometry::{Conv2dOptions, conv2d_geometry};
 use crate::graph::layer::CompactConv2d;
 use crate::{Device, Error, Result, Tensor};
-use lopper_kernels::cpu::{Cpu, Packing, Weights};
+use lopper_kernels::cpu::{Packing, Weights};
 use lopper_kernels::pattern::{Pattern, Structure};
 use lopper_kernels::shapes::Conv2d;
 use lopper_kernels::{cpu, cuda};
@@ -20,7 +21,8 @@ impl Tape {
 
     /// Computes [`Tape::conv2d`] with a weight that is zero where `mask` is. A recorded run and its gradients skip dead
     /// filters and dead input channels, and the gradient of a masked weight is zero, unless
-    /// [`Tape::with_masked_gradients`] asks for it. A GPU computes everything.
+    /// [`Tape::with_masked_gradients`] asks for it. A GPU computes everything, and then clears the gradients of masked
+    /// weights.
     pub(crate) fn conv2d_masked(
         &mut self,
         x: &Var,
@@ -108,26 +110,29 @@ struct Mask {
     whole: bool,
 }
 
-/// The gradient of the weight on the CPU, zero where `mask` is unless it is wanted whole.
-fn weight_grad(
-    device: &Device,
-    cpu: &Cpu,
-    g: &Conv2d,
-    mask: Option<&Mask>,
-    [x, dy]: [&Tensor; 2],
-) -> Result<Tensor> {
-    let mut dw = Tensor::empty(device, &g.w_shape())?;
-    let Some(Mask { values, pattern, whole: false }) = mask else {
-        cpu::conv2d_weight_grad(cpu, g, x.data(), dy.data(), dw.data_mut());
-        return Ok(dw);
-    };
-    cpu::conv2d_masked_weight_grad(cpu, g, pattern, x.data(), dy.data(), dw.data_mut());
-    if pattern.structure() == Structure::Dense {
-        return Ok(dw);
+impl ConvBackward {
+    /// The gradient of the weight, zero where the mask is unless it is wanted whole.
+    fn weight_grad(&self, device: &Device, dy: &Tensor) -> Result<Tensor> {
+        let Self { g, x, mask, .. } = self;
+        let mask = mask.as_ref().filter(|mask| !mask.whole);
+        let mut dw = Tensor::empty(device, &g.w_shape())?;
+        match (device, mask) {
+            (Device::Cpu(cpu), Some(Mask { pattern, .. })) => {
+                cpu::conv2d_masked_weight_grad(cpu, g, pattern, x.data(), dy.data(), dw.data_mut());
+                if pattern.structure() == Structure::Dense {
+                    return Ok(dw);
+                }
+            }
+            (Device::Cpu(cpu), None) => cpu::conv2d_weight_grad(cpu, g, x.data(), dy.data(), dw.data_mut()),
+            (Device::Cuda(gpu), _) => {
+                cuda::conv2d_weight_grad(gpu, g, x.on(gpu)?, dy.on(gpu)?, dw.on_mut(gpu)?)?;
+            }
+        }
+        match mask {
+            Some(mask) => product(device, &dw, &mask.values),
+            None => Ok(dw),
+        }
     }
-    let mut masked = Tensor::empty(device, &g.w_shape())?;
-    cpu::mul_forward(cpu, dw.data(), values.data(), masked.data_mut());
-    Ok(masked)
 }
 
 impl Backward for ConvBackward {
@@ -137,19 +142,12 @@ impl Backward for ConvBackward {
         dy: Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let Self { g, x, w, mask } = *self;
-        let dy = dy.as_stored(device, &x)?;
+        let dy = dy.as_stored(device, &self.x)?;
         let mut shares = vec![None; wanted.len()];
         if wanted[1] {
-            shares[1] = Some(match device {
-                Device::Cpu(cpu) => weight_grad(device, cpu, &g, mask.as_ref(), [&x, &dy])?,
-                Device::Cuda(gpu) => {
-                    let mut dw = Tensor::empty(device, &g.w_shape())?;
-                    cuda::conv2d_weight_grad(gpu, &g, x.on(gpu)?, dy.on(gpu)?, dw.on_mut(gpu)?)?;
-                    dw
-                }
-            });
+            shares[1] = Some(self.weight_grad(device, &dy)?);
         }
+        let Self { g, x, w, mask } = *self;
         // Free x before allocating its equally large gradient.
         drop(x);
         if wanted[0] {

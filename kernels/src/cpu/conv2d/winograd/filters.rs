@@ -125,8 +125,6 @@ impl Filters {
     ) {
         let Self { tiling, direction, point_len, .. } = *self;
         let packed = Shared::new(packed);
-        // Panels of lists may be narrower than a vector of `cpu`.
-        let backend = self.lists.as_ref().map_or(cpu.backend, |lists| lists.backend);
         let reduced = match direction {
             Direction::Forward => 0..g.c,
             Direction::InputGrad => 0..g.o,
@@ -135,7 +133,7 @@ impl Filters {
             self.panels.par_iter().enumerate().for_each(|(i, panel)| {
                 let channels = self.lists.as_ref().map(|lists| lists.of(i));
                 let reduced = channels.map_or(reduced.clone(), |channels| 0..channels.len());
-                backend.dispatch(TransformFilters {
+                cpu.dispatch(TransformFilters {
                     g,
                     w,
                     live,
@@ -206,8 +204,6 @@ impl Kernel for TransformFilters<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let nr = self.panel.kernel.nr;
-        // A vector beyond the last row would be written to the next panel, which another thread may have packed.
-        assert!(nr.is_multiple_of(S::LANES), "a row of a panel consists of whole vectors");
         let Range { start, end } = self.reduced;
         let mut block: Block = [[[0.0; MAX_NR]; MAX_LANES]; 9];
         for first in (start..end).step_by(MAX_LANES) {
@@ -247,7 +243,7 @@ impl TransformFilters<'_> {
             // SAFETY: each panel's part of each point is written by one task only.
             let part = |at: usize, len: usize| unsafe { self.packed.range(panel + at, len) };
             match kernel.order {
-                // A panel for lists may be half a vector wide.
+                // A panel for lists may be half a vector wide, and another thread packs the next one.
                 Order::Rows => {
                     s.put(part(row * kernel.nr + column, S::LANES.min(kernel.nr - column)), values)
                 }
