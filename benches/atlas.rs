@@ -1,6 +1,6 @@
 //! The atlas of sparse kernels: every way of being sparse against the best dense kernel, on the layers of four networks.
 //!
-//!     cargo bench --bench atlas -- [--quick] [--networks vgg16_bn,…] [--batch 1,16] [--budget MINUTES] [--csv FILE]
+//!     cargo bench --bench atlas -- [--quick] [--networks vgg16_bn,…] [--layer 128x128@16:3] [--batch 1,16] [--budget MINUTES] [--csv FILE]
 //!
 //! `lopper atlas` measures other networks and single layers, with the same code (`src/atlas`).
 
@@ -27,6 +27,9 @@ struct Arguments {
     /// Only layers whose name contains one of these
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// A layer by shape, as in `lopper atlas`, besides those of the networks; may be repeated
+    #[arg(long = "layer", value_name = "SHAPE")]
+    layers: Vec<Layer>,
     /// Side of the square images in pixels
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
     size: u16,
@@ -71,7 +74,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     options.save(&rows)
 }
 
-/// The distinct layers of all networks that `--only` selects.
+/// The distinct layers of all networks that `--only` selects, and those given by shape.
 fn layers(arguments: &Arguments) -> Result<Vec<Layer>> {
     let size = usize::from(arguments.size);
     let mut layers: Vec<Layer> = Vec::new();
@@ -91,6 +94,7 @@ fn layers(arguments: &Arguments) -> Result<Vec<Layer>> {
             }
         }
     }
+    layers.extend(arguments.layers.iter().cloned());
     match layers.is_empty() {
         true => Err(Error::invalid("--only: no layer's name contains any of these")),
         false => Ok(layers),

@@ -62,7 +62,7 @@ def parse():
     parser.add_argument("--lopper", default=str(ROOT / "target/release/lopper"), help="[default: %(default)s]")
     parser.add_argument("--work", default=str(ROOT / "target/peers"), help="directory for models and images [default: %(default)s]")
     parser.add_argument("--out", default="docs/benchmarks/peers.csv", help="[default: %(default)s]")
-    parser.add_argument("--cases", default="", help="run only cases that contain all of these words, such as 'network resnet18 b16'")
+    parser.add_argument("--cases", default="", help="run only cases that contain all of these words, such as 'network resnet18 b16'; `sparse` cases run only if named")
     parser.add_argument("--engines", default="", help="run only these other engines, separated by commas")
     parser.add_argument("--threads", default=f"1,{os.cpu_count()}", help="[default: %(default)s]")
     parser.add_argument("--rounds", type=int, default=5, help="[default: %(default)s]")
@@ -77,7 +77,7 @@ def parse():
 
 
 def cases(arguments):
-    """Returns the cases whose names contain every word of --cases."""
+    """Returns the cases whose names contain every word of --cases, the sparse ones only if it has the word `sparse`."""
     threads = sorted({int(n) for n in arguments.threads.split(",")})
     every = [Case("network", *network, n) for network in NETWORKS for n in threads]
     every += [
@@ -90,7 +90,9 @@ def cases(arguments):
     every += [Case("training", name, 128, 16, n) for name in ["resnet18", "vgg16_bn"] for n in threads]
     every += [Case("layer", "3x3", 128, 16, n) for n in threads]
     every += [Case("images", what, 128, 1, 1) for what in ["decode", "decode and augment"]]
-    return [case for case in every if all(word in str(case).split() for word in arguments.cases.split())]
+    words = arguments.cases.split()
+    wanted = [case for case in every if case.kind != "sparse" or "sparse" in words]
+    return [case for case in wanted if all(word in str(case).split() for word in words)]
 
 
 class Peer:

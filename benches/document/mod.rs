@@ -30,6 +30,8 @@ struct Results {
     images: Record<ImagesRow>,
     cuda_resources: Record<ResourcesRow>,
     peers: Record<PeerRow>,
+    /// Networks with zero weights, beside an engine that skips them.
+    sparse_peers: Record<PeerRow>,
     targets: Record<TargetRow>,
 }
 
@@ -44,6 +46,7 @@ impl Results {
             images: Record::read(&directory.join("images.csv"))?,
             cuda_resources: Record::read(&directory.join("cuda_resources.csv"))?,
             peers: Record::read(&directory.join("peers.csv"))?,
+            sparse_peers: Record::read(&directory.join("sparse_peers.csv"))?,
             targets: Record::read(&directory.join("targets.csv"))?,
         })
     }

@@ -26,6 +26,7 @@ pub fn document(results: &Results) -> String {
     [
         HEAD.to_string(),
         peers(results),
+        sparse_peers(results),
         networks(results),
         conv2d(&results.conv2d),
         linear(&results.linear),
@@ -100,6 +101,15 @@ Engines: {}.\n
             text += &format!("\n### {title}\n{}", peer_table(&cases, &targets.rows));
         }
     }
+    text
+}
+
+fn sparse_peers(results: &Results) -> String {
+    let words = "Single weights are zero in every layer but the first and the last one; `resnet18+90` has 90 % zeros. Both
+engines read the same weights: lopper from a model file with masks, the other one from an ONNX file with the same zeros.";
+    let cases = cases(&results.sparse_peers.rows, "sparse");
+    let mut text = section("Networks with zero weights beside DeepSparse", &results.sparse_peers, words);
+    text += &peer_table(&cases, &results.targets.rows);
     text
 }
 
