@@ -16,7 +16,7 @@ pub enum Kind {
     Blocks(usize),
     /// The kernels (all taps of an input channel) of so many consecutive filters.
     Kernels(usize),
-    /// n of every m consecutive input channels of a tap are nonzero; see [`n_of_m`].
+    /// n of every m consecutive input channels of a tap are nonzero; see `n_of_m`.
     NofM,
 }
 

@@ -110,7 +110,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         self.splat(0.0)
     }
 
-    /// Vector `vector` of a list of bits, as a mask. The list has whole vectors of [`MAX_LANES`] bits.
+    /// Vector `vector` of a list of bits, as a mask. The list has whole vectors of `MAX_LANES` bits.
     #[inline(always)]
     fn mask(self, bits: &[u8], vector: usize) -> u32 {
         if Self::LANES == 8 {
