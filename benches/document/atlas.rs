@@ -5,7 +5,7 @@
 //! the figures change.
 
 use super::charts::distinct;
-use super::pages::{table, three};
+use super::pages::{source, table, three};
 use crate::common::record::Record;
 use lopper::atlas::{self, Crossing, Crossover, Row};
 use lopper_engine::{Error, Result};
@@ -61,19 +61,8 @@ fn replaced(text: &str, name: &str, block: &str) -> Result<String> {
 }
 
 fn machine(record: &Record<Row>) -> String {
-    let says = |key| record.says(key);
-    format!(
-        "    {}\n\n{}, commit {}: {}, {} cores, {}, {}. {} layers, {} rows.\n",
-        says("command"),
-        says("date"),
-        says("commit"),
-        says("cpu"),
-        says("cores"),
-        says("isa"),
-        says("rustc"),
-        distinct(&record.rows, |row| &row.shape).len(),
-        record.rows.len(),
-    )
+    let layers = distinct(&record.rows, |row| &row.shape).len();
+    format!("{} {layers} layers, {} rows.\n", source(record), record.rows.len())
 }
 
 fn place_of(batch: usize, threads: usize) -> String {

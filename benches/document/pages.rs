@@ -42,8 +42,14 @@ fn section<Row: DeserializeOwned>(title: &str, record: &Record<Row>, words: &str
     let says = |key| record.says(key);
     let short = says("command").contains("--quick") || says("command").contains("--rounds 1 ");
     let caution = if short { "**A short run that tests the benchmark, not the machine.**\n\n" } else { "" };
+    format!("## {title}\n\n{}\n\n{caution}{words}\n", source(record))
+}
+
+/// Returns the command, date, commit and machine of a measurement.
+pub fn source<Row: DeserializeOwned>(record: &Record<Row>) -> String {
+    let says = |key| record.says(key);
     format!(
-        "## {title}\n\n    {}\n\n{}, commit {}: {}, {} cores, {}, {}.\n\n{caution}{words}\n",
+        "    {}\n\n{}, commit {}: {}, {} cores, {}, {}.",
         says("command"),
         says("date"),
         says("commit"),

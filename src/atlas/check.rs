@@ -14,11 +14,14 @@ pub(super) struct Samples {
     elements: Vec<Element>,
 }
 
-struct Element {
-    index: usize,
-    value: f64,
-    /// `ε · √K · Σ|a||b|`.
-    unit: f64,
+/// A known element of a result.
+pub struct Element {
+    /// Its position.
+    pub index: usize,
+    /// Its value.
+    pub value: f64,
+    /// The unit of its error, `ε · √K · Σ|a||b|`.
+    pub unit: f64,
 }
 
 /// Products of all samples together, so that a check takes a fraction of a second.
@@ -50,17 +53,25 @@ impl Samples {
     /// # Errors
     /// If an element differs by more than `c` units; the error names `what` and the element.
     pub(super) fn check(&self, what: &str, c: f64, result: &[f32]) -> Result<()> {
-        for &Element { index, value, unit } in &self.elements {
-            let (found, bound) = (f64::from(result[index]), c * unit);
-            let close = (found - value).abs() <= bound; // false for NaN
-            if !close {
-                return Err(Error::invalid(format!(
-                    "{what}: element {index} is {found}, expected {value} ± {bound:.1e}"
-                )));
-            }
-        }
-        Ok(())
+        compare(&self.elements, what, c, result)
     }
+}
+
+/// Compares a whole result with its known `elements`.
+///
+/// # Errors
+/// If an element differs by more than `c` units; the error names `what` and the element.
+pub fn compare(elements: &[Element], what: &str, c: f64, result: &[f32]) -> Result<()> {
+    for &Element { index, value, unit } in elements {
+        let (found, bound) = (f64::from(result[index]), c * unit);
+        let close = (found - value).abs() <= bound; // false for NaN
+        if !close {
+            return Err(Error::invalid(format!(
+                "{what}: element {index} is {found}, expected {value} ± {bound:.1e}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// An output and the sum of its products' magnitudes, by the reference on one window.

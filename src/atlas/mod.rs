@@ -29,6 +29,7 @@ mod table;
 mod timing;
 mod way;
 
+pub use check::{Element, compare};
 pub use crossover::{Crossing, Crossover, crossovers};
 pub use layer::{Layer, Operation, of_graph};
 pub use machine::cpu_model;

@@ -4,7 +4,6 @@ use super::alternatives::Alternatives;
 use super::steps::{self, skips};
 use lopper_engine::plan::Step;
 use lopper_engine::{Device, Graph, Layer, Result};
-use lopper_kernels::pattern::Pattern;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -35,7 +34,7 @@ impl Zeros {
     pub fn of(graph: &Graph, device: &Device) -> Result<Self> {
         let [h, w, c] = graph.info.input;
         let input = [1, h, w, c];
-        let pattern = |layer: &Layer| Some(Pattern::of(steps::weight(layer)?.mask()?.data(), shape(layer)?));
+        let pattern = |layer: &Layer| steps::weight(layer)?.pattern().cloned();
         let nodes = graph.nodes().iter();
         let patterns: Vec<_> = nodes.filter_map(|node| Some((node, pattern(&node.layer)?))).collect();
         if patterns.is_empty() {
@@ -71,15 +70,6 @@ impl Zeros {
             layers.push(MaskedLayer { name, pattern: pattern.to_string(), density, verdict });
         }
         Ok(Self(layers))
-    }
-}
-
-/// Returns the shape of the weight of a convolution or linear layer as patterns see it.
-fn shape(layer: &Layer) -> Option<[usize; 3]> {
-    match *steps::weight(layer)?.value().shape() {
-        [o, kh, kw, c] => Some([o, kh * kw, c]),
-        [outputs, inputs] => Some([outputs, 1, inputs]),
-        _ => None,
     }
 }
 

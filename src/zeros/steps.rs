@@ -1,6 +1,6 @@
 //! Plans with and without masks, and their differences.
 
-use lopper_engine::layer::{Conv2d, Linear};
+use lopper_engine::channels::{Filters, filters_mut};
 use lopper_engine::plan::{Plan, Step};
 use lopper_engine::{Device, Graph, Layer, Param, Result, Tensor, memory};
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ pub fn dense(graph: &Graph, input: [usize; 4], device: &Device) -> Result<Steps>
     memory::require("planning without masks", memory::bytes_of::<f32>([ids.iter().map(len).sum()]))?;
     let mut graph = graph.clone();
     for id in ids {
-        if let Some(weight) = weight_mut(graph.layer_mut(id)) {
+        if let Some((weight, _)) = filters_mut(graph.layer_mut(id)) {
             fill(weight, None)?;
         }
     }
@@ -34,7 +34,7 @@ pub fn dense(graph: &Graph, input: [usize; 4], device: &Device) -> Result<Steps>
 /// mask; the weights do not matter.
 pub fn alone(layer: &Layer, x: &[usize], mask: Option<Tensor>, device: &Device) -> Result<Option<Step>> {
     let (mut layer, channels) = (layer.clone(), x[x.len() - 1]);
-    if let Some(weight) = weight_mut(&mut layer) {
+    if let Some((weight, _)) = filters_mut(&mut layer) {
         fill(weight, mask)?;
     }
     let mut graph = Graph::new(channels);
@@ -54,17 +54,7 @@ pub fn skips(step: &Step, dense: &Step) -> bool {
 
 /// Returns the weight of a convolution or linear layer.
 pub fn weight(layer: &Layer) -> Option<&Param> {
-    match layer {
-        Layer::Conv2d(Conv2d { weight, .. }) | Layer::Linear(Linear { weight, .. }) => Some(weight),
-        _ => None,
-    }
-}
-
-fn weight_mut(layer: &mut Layer) -> Option<&mut Param> {
-    match layer {
-        Layer::Conv2d(Conv2d { weight, .. }) | Layer::Linear(Linear { weight, .. }) => Some(weight),
-        _ => None,
-    }
+    Filters::of(layer).map(|filters| filters.weight)
 }
 
 /// Sets all weights to one, except those that `mask` drops.

@@ -10,6 +10,7 @@ use lopper_kernels::params::Activation;
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::{self, AdaptivePool2d, PadShortcut};
+use std::sync::Arc;
 
 /// Work of an operation. Operations with weights take an epilogue; a device packs or uploads the weights.
 pub(super) enum Work<'g> {
@@ -27,7 +28,7 @@ pub(super) struct Convolution<'g> {
     /// The layer that has the weight and the bias.
     pub conv: &'g Conv2d,
     /// The zeros of the weight.
-    pub pattern: Pattern,
+    pub pattern: Arc<Pattern>,
     /// The channels that a compact convolution gathers and scatters.
     pub compact: Option<&'g CompactConv2d>,
 }
@@ -39,7 +40,7 @@ pub(super) struct FullyConnected<'g> {
     /// The pool folded into the weight: from the map to the layer's inputs, one filter per image.
     pub pool: Option<AdaptivePool2d>,
     /// The zeros of the weight, after pooling.
-    pub pattern: Pattern,
+    pub pattern: Arc<Pattern>,
 }
 
 /// An operation without weights.
@@ -79,21 +80,21 @@ impl<'g> Work<'g> {
 
     fn conv2d(conv: &'g Conv2d, g: shapes::Conv2d) -> Self {
         // A depthwise kernel is bound by reading the image, including dead channels.
-        let mask = conv.weight.mask().filter(|_| !g.is_depthwise());
-        Self::Conv2d(Convolution { g, conv, pattern: pattern(mask, g.filters_shape()), compact: None })
+        let masked = conv.weight.pattern().filter(|_| !g.is_depthwise());
+        Self::Conv2d(Convolution { g, conv, pattern: or_dense(masked, g.filters_shape()), compact: None })
     }
 
     fn compact(compact: &'g CompactConv2d, g: shapes::Conv2d) -> Self {
         let conv = &compact.conv;
         let ([kh, kw], live) = (conv.kernel(), conv.weight.value().dim(3));
-        let pattern = Pattern::dense([conv.out_channels(), kh * kw, live]);
+        let pattern = or_dense(None, [conv.out_channels(), kh * kw, live]);
         Self::Conv2d(Convolution { g, conv, pattern, compact: Some(compact) })
     }
 
     /// Creates a linear layer. With a pool, the weight is the one that reads the map itself:
     /// `w · pool(x) = (poolᵀ wᵀ)ᵀ x`, and poolᵀ is the pool's input gradient.
     fn linear(linear: &'g Linear, x: &[usize], pool: Option<[usize; 2]>) -> Result<Self> {
-        let pattern = pattern(linear.weight.mask(), [linear.out_features(), 1, linear.in_features()]);
+        let pattern = or_dense(linear.weight.pattern(), [linear.out_features(), 1, linear.in_features()]);
         let Some(size) = pool else {
             let g = linear.geometry(x)?;
             return Ok(Self::Linear(FullyConnected { g, linear, pool: None, pattern }));
@@ -104,6 +105,7 @@ impl<'g> Work<'g> {
             return Ok(Self::Linear(FullyConnected { g, linear, pool: None, pattern }));
         }
         let pattern = pooled_pattern(linear, &rows, &pattern, [g.outputs, 1, g.inputs])?;
+        let pattern = Arc::new(pattern);
         Ok(Self::Linear(FullyConnected { g, linear, pool: Some(rows), pattern }))
     }
 
@@ -185,7 +187,7 @@ fn pooled_pattern(
     Ok(Pattern::of(&folded, shape))
 }
 
-/// Returns the pattern of a weight `[O, taps, C/G]` with this mask.
-fn pattern(mask: Option<&Tensor>, shape: [usize; 3]) -> Pattern {
-    mask.map_or_else(|| Pattern::dense(shape), |mask| Pattern::of(mask.data(), shape))
+/// Returns the pattern of a mask, or that of a weight `[O, taps, C/G]` without one.
+fn or_dense(masked: Option<&Arc<Pattern>>, shape: [usize; 3]) -> Arc<Pattern> {
+    masked.map_or_else(|| Arc::new(Pattern::dense(shape)), Arc::clone)
 }

@@ -36,6 +36,33 @@ fn dead_filters_are_computed_where_that_is_faster() {
     exact_masked(&pointwise, &std::array::from_fn::<_, 64, _>(|o| o % 2 == 0), Some(32));
 }
 
+/// Zeros between the live filters that no kernel skips change nothing.
+#[test]
+fn dead_filters_between_other_zeros_are_computed_where_that_is_faster() {
+    let g = Conv2d::square([2, 9, 8, 3], 64, 7, 2, 3);
+    let mut random = Random(8);
+    let (x, mut w) = (random.integers(g.x_len()), random.integers(g.w_len()));
+    for (o, filter) in w.chunks_mut(7 * 7 * 3).enumerate() {
+        filter
+            .iter_mut()
+            .enumerate()
+            .filter(|(i, _)| o % 21 == 2 || (o / 8 + i) % 2 == 0)
+            .for_each(|(_, w)| *w = 0.0);
+    }
+    let mut want = vec![0.0; g.y_len()];
+    reference::conv2d_forward(&g, &x, &w, None, &mut want);
+    let pattern = Pattern::of(&w, g.filters_shape());
+    assert!(pattern.has_dead_filters() && pattern.zeros_of_live_filters() > 0.4);
+    for cpu in &*CPUS {
+        let packed = PackedConv2d::masked(cpu, &g, &w, &pattern, Packing::By(Algorithm::Direct));
+        let mut y = vec![f32::NAN; g.y_len()];
+        cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &Epilogue::default(), &mut y);
+        assert_eq!(y, want, "{}", packed.kernel());
+        let note = packed.choice().zeros_note().unwrap();
+        assert!(note.ends_with("dead filters are computed, because leaving them out takes longer"), "{note}");
+    }
+}
+
 #[test]
 fn dead_filters_are_left_out_where_that_is_faster() {
     let g = Conv2d::square([1, 7, 8, 40], 64, 3, 1, 1);

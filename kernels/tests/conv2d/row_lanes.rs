@@ -50,20 +50,8 @@ fn row_lanes_are_exact_on_integers() {
     let mut random = Random(11);
     for g in geometries() {
         for (block, percent) in [(1, 50), (1, 95), (2, 60), (4, 90), (3, 80)] {
-            let (x, w) = (random.integers(g.x_len()), sparse(&g, block, percent, &mut random));
-            let (bias, residual) = (random.integers(g.o), random.integers(g.y_len()));
-            for &activation in ACTIVATIONS {
-                let mut want = vec![0.0; g.y_len()];
-                reference::conv2d_forward(&g, &x, &w, Some(&bias), &mut want);
-                finish(Some(&residual), activation, &mut want);
-                let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation };
-                for cpu in &*CPUS {
-                    let packed = packed(cpu, &g, &w);
-                    let mut y = vec![f32::NAN; g.y_len()];
-                    cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut y);
-                    assert_eq!(y, want, "{} of {g:?}, blocks of {block}", packed.kernel());
-                }
-            }
+            let w = sparse(&g, block, percent, &mut random);
+            exact_epilogues(&g, &w, &mut random, |cpu| packed(cpu, &g, &w));
         }
     }
 }

@@ -44,9 +44,7 @@ impl Algorithm {
             Self::Winograd4 => Some(Tiling::F4),
         }
     }
-}
 
-impl Algorithm {
     /// The reason why this algorithm does not apply to `g` with the zeros of `pattern`, if there is one.
     fn refuses(self, g: &Conv2d, pattern: &Pattern) -> Option<&'static str> {
         match self {
@@ -107,7 +105,7 @@ pub struct Choice {
     reason: Reason,
     /// The estimate of row lanes, if they apply and were compared.
     lanes: Option<Lanes>,
-    /// A note on the zeros that the algorithm multiplies.
+    /// A note on the zeros of the live filters, and on what becomes of them.
     zeros: Option<String>,
 }
 
@@ -185,6 +183,7 @@ impl Choice {
     /// Chooses for the filters of `g` that `pattern` keeps.
     pub(super) fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> Self {
         let live = Conv2d { o: pattern.filters().len(), ..*g };
+        let products = winograd::products_with_lists(cpu, pattern);
         let choice = match packing {
             _ if live.o == 0 => Self::only("no filter is live"),
             _ if cpu.is_strict() => Self::asked(Algorithm::Direct),
@@ -193,14 +192,12 @@ impl Choice {
                 None => Self::asked(algorithm),
             },
             Packing::Fastest(weights) => {
-                let products = winograd::products_with_lists(cpu, pattern);
                 Self::estimated(cpu, &live, weights, products).or_lanes(cpu, g, pattern, weights)
             }
         };
-        let lists = winograd::products_with_lists(cpu, pattern) < 1.0;
         let zeros = match choice.algorithm {
             Algorithm::RowLanes => None,
-            Algorithm::Winograd2 | Algorithm::Winograd4 if lists => {
+            Algorithm::Winograd2 | Algorithm::Winograd4 if products < 1.0 => {
                 note(pattern, "lists of channels skip by whole kernels")
             }
             _ if choice.lanes.is_some() => note(pattern, "row lanes would skip more slowly"),

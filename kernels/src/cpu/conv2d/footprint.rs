@@ -32,7 +32,8 @@ pub struct Footprint {
 impl Footprint {
     /// Computes the footprint of `g` with the live filters of `pattern` packed as `packing` allows.
     pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> Self {
-        if computes_dead_filters(cpu, g, pattern, packing) {
+        let (_, layout) = Layout::choose(cpu, g, pattern, packing, Dtype::F32);
+        if computes_dead_filters(cpu, g, pattern, &layout) {
             // A copy of the weight gets the zeros of dead filters before it is packed.
             let needs = Self::stored(cpu, g, &Pattern::dense(pattern.shape()), packing, Dtype::F32);
             let copy = g.w_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));

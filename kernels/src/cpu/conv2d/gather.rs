@@ -41,12 +41,11 @@ pub(super) fn inner(g: &Conv2d, index: &CompactIndex) -> (Conv2d, Pattern) {
 }
 
 impl Gather {
-    /// Gathers the inputs of `index` from images with `channels` channels.
-    pub(super) fn new(index: &CompactIndex, channels: usize) -> Self {
-        assert!(index.inputs.is_sorted_by(|a, b| a < b), "live inputs are listed in ascending order");
-        assert!(index.inputs.iter().all(|&c| (c as usize) < channels), "live inputs lie inside the width");
-        let (live, bits) = (index.inputs.len(), bits(&index.inputs, channels));
-        Self { live, bits, carrier: index.carrier, channels }
+    /// Gathers the channels `inputs` of images with `channels` channels, and perhaps a carrier.
+    pub(super) fn new(inputs: &[u32], carrier: bool, channels: usize) -> Self {
+        assert!(inputs.is_sorted_by(|a, b| a < b), "live inputs are listed in ascending order");
+        assert!(inputs.iter().all(|&c| (c as usize) < channels), "live inputs lie inside the width");
+        Self { live: inputs.len(), bits: bits(inputs, channels), carrier, channels }
     }
 
     /// The number of channels of the gathered image, at least one.

@@ -63,6 +63,15 @@ impl Layout {
         matches!(self, Self::Depthwise | Self::RowLanes(_))
     }
 
+    /// Whether the kernel leaves out zeros between live filters.
+    pub(super) fn skips_zeros(&self) -> bool {
+        match self {
+            Self::RowLanes(_) => true,
+            Self::Winograd(filters) => filters.has_lists(),
+            Self::Panels(_) | Self::Depthwise => false,
+        }
+    }
+
     /// The size of the packed weights of `g` in bytes.
     pub(super) fn bytes(&self, g: &Conv2d) -> usize {
         let k = g.w_len() / g.o;

@@ -16,18 +16,20 @@
 //! A channel that is left out saves K·C (or K·O) products per pixel. A copy moves one float per pixel and channel, so it
 //! pays unless few channels are dead or the kernel is 1×1 and narrow.
 
+use super::Epilogue;
+use super::gather::Gather;
 use super::input_grad::conv2d_input_grad;
 use super::packed::conv2d_forward;
+use super::scatter::Scatter;
 use super::weight_grad::conv2d_weight_grad;
 use crate::cpu::Cpu;
+use crate::cpu::device::shared::Shared;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
 /// The number of products that take as long as the copy of one float.
 const COPY: usize = 16;
-/// The number of pixels that a task copies.
-const PIXELS: usize = 256;
 
 /// The convolution of live filters and input channels.
 struct Live<'a> {
@@ -125,19 +127,22 @@ pub fn conv2d_masked_forward(
         Some(bias) => dead.iter_mut().zip(bias).for_each(|(dead, bias)| *dead = 0.0 + bias),
         None => dead.fill(0.0),
     }
-    if live.is_empty() {
-        return fill_pixels(cpu, dead, y);
+    let scatter = Scatter::new(live.filters, Some(dead), g.o);
+    if let (Some(scatter), true) = (&scatter, live.is_empty()) {
+        return scatter.fill_all(cpu, &Epilogue::default(), Shared::new(y));
     }
     let live_bias = &mut live_bias[..live.filters.len()];
     pick(live.filters, dead, live_bias);
     let x = gather(cpu, live.inputs, g.c, x, x_copy);
     live.copy_weight(cpu, w, w_copy);
     let bias = bias.is_some().then_some(&*live_bias);
-    if y_len == 0 {
-        return conv2d_forward(cpu, &live.inner, x, w_copy, bias, y);
+    match scatter {
+        None => conv2d_forward(cpu, &live.inner, x, w_copy, bias, y),
+        Some(scatter) => {
+            conv2d_forward(cpu, &live.inner, x, w_copy, bias, y_copy);
+            scatter.rows(cpu, y_copy, y);
+        }
     }
-    conv2d_forward(cpu, &live.inner, x, w_copy, bias, y_copy);
-    scatter(cpu, live.filters, y_copy, dead, y);
 }
 
 /// Computes the gradient with respect to the input of a convolution whose weight `w` is zero outside `pattern`; shapes
@@ -165,12 +170,13 @@ pub fn conv2d_masked_input_grad(
     let (dx_copy, w_copy) = rest.split_at_mut(dx_len);
     let dy = live.dy(cpu, dy, dy_copy);
     live.copy_weight(cpu, w, w_copy);
-    if dx_len == 0 {
-        return conv2d_input_grad(cpu, &live.inner, dy, w_copy, dx);
+    match Scatter::new(live.inputs, None, g.c) {
+        None => conv2d_input_grad(cpu, &live.inner, dy, w_copy, dx),
+        Some(scatter) => {
+            conv2d_input_grad(cpu, &live.inner, dy, w_copy, dx_copy);
+            scatter.rows(cpu, dx_copy, dx);
+        }
     }
-    conv2d_input_grad(cpu, &live.inner, dy, w_copy, dx_copy);
-    let zeros = cpu.zeros(g.c);
-    scatter(cpu, live.inputs, dx_copy, &zeros, dx);
 }
 
 /// Computes the gradient with respect to the weights of the live filters and input channels of `pattern`, with zeros
@@ -227,37 +233,8 @@ fn gather<'a>(cpu: &Cpu, live: &[u32], width: usize, from: &'a [f32], copy: &'a 
     if live.len() == width {
         return from;
     }
-    cpu.run(|| {
-        copy.par_chunks_mut(PIXELS * live.len()).zip(from.par_chunks(PIXELS * width)).for_each(
-            |(to, from)| {
-                let pixels = to.chunks_exact_mut(live.len()).zip(from.chunks_exact(width));
-                pixels.for_each(|(to, from)| pick(live, from, to));
-            },
-        );
-    });
+    Gather::new(live, false, width).run(cpu, from, copy);
     copy
-}
-
-/// Writes `from` `[P, live]` to the channels `live` of `to` `[P, width]`, and `between` `[width]` to the others.
-fn scatter(cpu: &Cpu, live: &[u32], from: &[f32], between: &[f32], to: &mut [f32]) {
-    let width = between.len();
-    cpu.run(|| {
-        to.par_chunks_mut(PIXELS * width).zip(from.par_chunks(PIXELS * live.len())).for_each(|(to, from)| {
-            for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(live.len())) {
-                to.copy_from_slice(between);
-                place(live, from, to);
-            }
-        });
-    });
-}
-
-/// Writes `pixel` to each pixel of `y`.
-fn fill_pixels(cpu: &Cpu, pixel: &[f32], y: &mut [f32]) {
-    cpu.run(|| {
-        y.par_chunks_mut(PIXELS * pixel.len()).for_each(|pixels| {
-            pixels.chunks_exact_mut(pixel.len()).for_each(|to| to.copy_from_slice(pixel));
-        });
-    });
 }
 
 /// Copies the values `live` of `from`.

@@ -64,7 +64,8 @@ impl PackedConv2d {
     /// without a bias. If leaving them out would take longer than computing them, they are packed as zeros. Other zeros
     /// of the pattern must be zeros of `w`, and the algorithm may skip them.
     pub fn masked(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packing: Packing) -> Self {
-        if computes_dead_filters(cpu, g, pattern, packing) {
+        let (choice, layout) = Layout::choose(cpu, g, pattern, packing, Dtype::F32);
+        if computes_dead_filters(cpu, g, pattern, &layout) {
             let mut zeroed = Buffer::from_slice(w);
             let rows = zeroed.chunks_exact_mut(g.w_len() / g.o).enumerate();
             let dead = rows.filter(|(row, _)| pattern.filters().binary_search(&(*row as u32)).is_err());
@@ -73,7 +74,7 @@ impl PackedConv2d {
             let choice = packed.choice.with_dead_filters(g.o - pattern.filters().len());
             return Self { choice, ..packed };
         }
-        Self::stored(cpu, g, w, pattern, packing, Dtype::F32)
+        Self::of_filters(cpu, g, w, pattern, (choice, layout))
     }
 
     /// Packs the live filters of `pattern` with weights of type `dtype`; a type other than f32 is computed directly.
@@ -85,8 +86,12 @@ impl PackedConv2d {
         packing: Packing,
         dtype: Dtype,
     ) -> Self {
-        let (choice, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
-        let mut packed = Self::pack(cpu, g, w, pattern, (choice, layout), Buffer::unspecified);
+        Self::of_filters(cpu, g, w, pattern, Layout::choose(cpu, g, pattern, packing, dtype))
+    }
+
+    /// Packs the live filters of `pattern` in the chosen layout.
+    fn of_filters(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, chosen: (Choice, Layout)) -> Self {
+        let mut packed = Self::pack(cpu, g, w, pattern, chosen, Buffer::unspecified);
         if !packed.layout.computes_every_filter() {
             packed.scatter = Scatter::new(pattern.filters(), None, g.o);
         }
@@ -119,7 +124,8 @@ impl PackedConv2d {
         let w = if w_inner.is_empty() { &zeros } else { w_inner };
         let chosen = Layout::choose(cpu, &inner, &pattern, packing, Dtype::F32);
         let packed = Self::pack(cpu, &inner, w, &pattern, chosen, Buffer::unspecified);
-        let (gather, scatter) = (Gather::new(index, g.c), Scatter::new(&index.outputs, Some(fill), g.o));
+        let (gather, scatter) =
+            (Gather::new(&index.inputs, index.carrier, g.c), Scatter::new(&index.outputs, Some(fill), g.o));
         Self { geometry: *g, gather: Some(gather), scatter, ..packed }
     }
 
@@ -237,10 +243,10 @@ impl PackedConv2d {
     }
 }
 
-/// Whether a masked convolution packs zeros for its dead filters instead of leaving them out.
-pub(super) fn computes_dead_filters(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> bool {
-    // Depthwise layouts and row lanes do so in any case.
-    let scatters = !depthwise::applies(g) && packing != Packing::By(Algorithm::RowLanes);
+/// Whether a masked convolution in `layout` packs zeros for its dead filters instead of leaving them out.
+pub(super) fn computes_dead_filters(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, layout: &Layout) -> bool {
+    // A kernel that leaves out other zeros cannot take those of dead filters for weights.
+    let scatters = !layout.computes_every_filter() && !layout.skips_zeros();
     scatters && pattern.has_dead_filters() && !scatter::pays(cpu, g, pattern)
 }
 

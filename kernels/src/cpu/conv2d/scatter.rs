@@ -68,6 +68,21 @@ impl Scatter {
         cpu.dispatch(Expand { scatter: self, columns: start..end, pixels, computed, epilogue, y });
     }
 
+    /// Writes the rows of `y` from `computed`, which has the computed columns of each.
+    pub(super) fn rows(&self, cpu: &Cpu, computed: &[f32], y: &mut [f32]) {
+        const ROWS: usize = 256;
+        let live = self.outputs.len();
+        cpu.run(|| {
+            y.par_chunks_mut(ROWS * self.width).zip(computed.par_chunks(ROWS * live)).for_each(
+                |(y, computed)| {
+                    let pixels: [usize; ROWS] = std::array::from_fn(|row| row * self.width);
+                    let computed = computed.chunks_exact(live);
+                    self.expand(cpu, 0..live, &pixels, computed, &Epilogue::default(), Shared::new(y));
+                },
+            );
+        });
+    }
+
     /// Writes the values of the output columns `columns` as if none were computed.
     fn put_constants(&self, columns: Range<usize>, epilogue: &Epilogue, out: &mut [f32]) {
         match (&self.fill, epilogue.bias) {
@@ -101,9 +116,8 @@ const SCATTER: usize = 10;
 /// short reduction, such as that of the first layer, or if the live filters fill as many vectors as all of them. The
 /// dead ones are then computed, with weights of zero.
 pub(super) fn pays(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> bool {
-    // Only weights that are all multiplied may include those of dead filters, and a strict device multiplies no zeros
-    // in their place.
-    if pattern.filters().is_empty() || pattern.zeros_of_live_filters() > 0.0 || cpu.is_strict() {
+    // A strict device multiplies no zeros in the place of dead filters.
+    if pattern.filters().is_empty() || cpu.is_strict() {
         return true;
     }
     let lanes = cpu.backend.tiles(Types::F32)[0].nr;

@@ -67,6 +67,11 @@ impl Filters {
         self.lists.as_ref().map_or_else(of_panels, |lists| lists.mr)
     }
 
+    /// Whether kernels of zeros are left out.
+    pub(in crate::cpu::conv2d) fn has_lists(&self) -> bool {
+        self.lists.is_some()
+    }
+
     /// The size of the lists of channels in bytes.
     pub(in crate::cpu::conv2d) fn list_bytes(&self) -> usize {
         self.lists.as_ref().map_or(0, ChannelLists::bytes)
