@@ -1,45 +1,32 @@
 //! Reproducible random numbers and subsets.
 
-/// A SplitMix64 generator (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
-pub(super) struct Random(u64);
+use lopper_models::data::{Generator, generator};
+use rand::seq::index;
+use rand::{Rng, RngExt};
+
+/// A seeded generator.
+pub(super) struct Random(Generator);
 
 impl Random {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0xd134_2543_de82_ef95))
+        Self(generator(seed, 0, 0))
     }
 
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// An integer below `bound`, which is far below 2⁵³.
+    /// An integer below `bound`.
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        (self.unit() * bound as f64) as usize
-    }
-
-    /// A number in [0, 1).
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        self.0.random_range(0..bound)
     }
 
     /// `len` values in −0.5..0.5, none of which is zero.
     pub(super) fn values(&mut self, len: usize) -> impl Iterator<Item = f32> {
-        (0..len).map(|_| ((self.next() >> 41) as f32 + 0.5) / (1 << 23) as f32 - 0.5)
+        (0..len).map(|_| ((self.0.next_u64() >> 41) as f32 + 0.5) / (1 << 23) as f32 - 0.5)
     }
 
-    /// Flags of which exactly `count` of `len` are set, every subset equally likely (selection sampling: Knuth, The Art
-    /// of Computer Programming 2, algorithm 3.4.2 S).
+    /// Flags of which exactly `count` of `len` are set, every subset equally likely.
     pub(super) fn subset(&mut self, count: usize, len: usize) -> Vec<bool> {
-        let mut left = count.min(len);
-        let choose = |i| {
-            let chosen = self.unit() * ((len - i) as f64) < left as f64;
-            left -= usize::from(chosen);
-            chosen
-        };
-        (0..len).map(choose).collect()
+        let mut flags = vec![false; len];
+        index::sample(&mut self.0, len, count.min(len)).into_iter().for_each(|i| flags[i] = true);
+        flags
     }
 }
 

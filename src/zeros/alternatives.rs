@@ -5,6 +5,8 @@ use lopper_compress::Granularity;
 use lopper_engine::plan::Step;
 use lopper_engine::{Device, Layer, Result, Tensor, memory};
 use lopper_kernels::pattern::{Pattern, Structure};
+use lopper_models::data::generator;
+use rand::RngExt;
 use std::fmt;
 
 /// Granularities that are tried at the density of the mask, finest first.
@@ -103,8 +105,9 @@ fn random_mask(layer: &Layer, granularity: Granularity, density: f64) -> Result<
     let shape = weight.value().shape();
     memory::require("trying masks", memory::bytes_of::<f32>([groups.weights(), 2]))?;
     // One group is always live.
+    let mut random = generator(0, 0, 0);
     let mut live: Vec<bool> =
-        (0..groups.count()).map(|group| group == 0 || uniform(group) < density).collect();
+        (0..groups.count()).map(|group| random.random_bool(density) || group == 0).collect();
     if ![Granularity::FILTER, Granularity::ROW].contains(&granularity) {
         let filter = groups.weights() / shape[0];
         // By filter: its first group, and whether one is live.
@@ -119,14 +122,6 @@ fn random_mask(layer: &Layer, granularity: Granularity, density: f64) -> Result<
     let values = mask.data_mut();
     groups.for_each_weight(|i, group| values[i] = f32::from(live[group]));
     Ok(Some(mask))
-}
-
-/// Returns a number in 0..1 that looks random and depends on `i` alone (the finalizer of SplitMix64).
-fn uniform(i: usize) -> f64 {
-    let mut bits = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((bits ^ (bits >> 31)) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// As a part of a sentence: "skipped with filter at this density, or with weight at 20 %".
@@ -188,7 +183,8 @@ mod tests {
         assert!(found.granularity.is_some() && found.density.is_none(), "{found}");
         assert!(found.to_string().starts_with("skipped with "), "{found}");
         let linear = Layer::Linear(Linear { weight: Param::new(Tensor::zeros(&[16, 32])), bias: None });
-        let weights: Vec<f32> = (0..16 * 32).map(|i| f32::from(uniform(i) < 0.5)).collect();
+        let mut random = generator(1, 0, 0);
+        let weights: Vec<f32> = (0..16 * 32).map(|_| f32::from(random.random_bool(0.5))).collect();
         let pattern = Pattern::of(&weights, [16, 1, 32]);
         let found = Alternatives::find(&linear, &[1, 32], &pattern, &Device::cpu()).unwrap();
         assert!(found.granularity.is_some(), "{found}");
