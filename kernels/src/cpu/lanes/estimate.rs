@@ -17,15 +17,15 @@ use super::run::{RowLanes, widest};
 use crate::shapes::Conv2d;
 
 /// The cost of a product, including the wait for its pixels.
-const PRODUCT: f64 = 0.78;
+const PRODUCT: f64 = 1.04;
 /// The cost of an entry of a list: its loads, and the end of the loop over the tile's vectors.
-const ENTRY: f64 = 4.0;
+const ENTRY: f64 = 1.3;
 /// The cost of a team's lists in a tile: their ends are mispredicted, and sums are shifted, loaded and stored.
-const LISTS: f64 = 15.4;
+const LISTS: f64 = 11.0;
 /// The cost of converting a vector of pixels to lanes.
-const LOAD: f64 = 11.6;
+const LOAD: f64 = 8.9;
 /// The cost of converting a vector of sums to pixels, with the epilogue.
-const STORE: f64 = 17.9;
+const STORE: f64 = 15.9;
 
 /// An estimated time, in fused multiply-adds of one vector.
 pub(in crate::cpu) struct Estimate {
