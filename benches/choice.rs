@@ -363,12 +363,8 @@ fn summarize(rows: &[Row]) {
                     && row.algorithm == algorithm
                     && (row.zeros_percent > 0) == (algorithm == Algorithm::RowLanes.to_string())
             };
-            let errors: Vec<f64> =
-                rows.iter().filter(of).map(|row| (row.estimated / row.of_direct).ln()).collect();
-            quantiles(
-                &format!("{set}: {algorithm}, estimate over time"),
-                errors.iter().map(|error| error.exp()),
-            );
+            let ratios = rows.iter().filter(of).map(|row| row.estimated / row.of_direct);
+            quantiles(&format!("{set}: {algorithm}, estimate over time"), ratios);
         }
         let chosen = || rows.iter().filter(|row| row.set == set && row.chosen);
         quantiles(

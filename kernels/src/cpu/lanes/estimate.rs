@@ -8,9 +8,8 @@
 //! ```
 //!
 //! The unit is a fused multiply-add of one vector in the direct algorithm. The costs were fitted on one thread with
-//! AVX-512 to fifteen layers at four densities, alone and in pairs of filters, and checked on nine other layers: the
-//! estimate is within a fifth of the measurement wherever the choice is close. They hold for the other instruction sets
-//! in so far as those are limited by the same loads and multiply-adds.
+//! AVX-512 to the first list of layers in `benches/choice.rs`, alone and in pairs of filters, and checked on the second.
+//! They hold for the other instruction sets in so far as those are limited by the same loads and multiply-adds.
 
 use super::places::Slots;
 use super::run::{RowLanes, widest};
