@@ -1,6 +1,7 @@
 //! The layouts of packed weights: which filters are packed, and in which order a kernel reads them.
 
-use super::algorithm::{Algorithm, Choice, Packing};
+use super::algorithm::{Algorithm, Packing};
+use super::choice::Choice;
 use super::padded::forward_taps;
 use super::winograd::Filters;
 use crate::buffer::Buffer;

@@ -8,7 +8,7 @@
 //! ```
 
 use super::Epilogue;
-use super::algorithm::Choice;
+use super::choice::Choice;
 use super::winograd::{Tiling, weight_grad_pays};
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;

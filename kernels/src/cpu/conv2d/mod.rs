@@ -9,8 +9,10 @@
 //! gradient is a product that reduces over pixels ([`weight_grad`]).
 
 mod algorithm;
+mod choice;
 pub(in crate::cpu) mod depthwise;
 mod epilogue;
+mod estimate;
 mod footprint;
 mod gather;
 mod implicit_gemm;
@@ -26,7 +28,8 @@ mod weight_grad;
 mod windows;
 mod winograd;
 
-pub use algorithm::{Algorithm, Choice, Packing, Weights};
+pub use algorithm::{Algorithm, Packing, Weights};
+pub use choice::Choice;
 pub use epilogue::Epilogue;
 pub use footprint::Footprint;
 pub use input_grad::conv2d_input_grad;

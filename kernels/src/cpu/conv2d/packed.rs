@@ -9,7 +9,8 @@
 //! and scatters their results among the dead channels, which get their bias. A compact one, whose weights are those of
 //! live channels only, gathers the inputs too, and has a constant for each dead output.
 
-use super::algorithm::{Algorithm, Choice, Packing, Weights};
+use super::algorithm::{Algorithm, Packing, Weights};
+use super::choice::Choice;
 use super::gather::{self, Gather};
 use super::implicit_gemm::ImplicitGemm;
 use super::layout::Layout;
@@ -126,7 +127,7 @@ impl PackedConv2d {
         let packed = Self::pack(cpu, &inner, w, &pattern, chosen, Buffer::unspecified);
         let (gather, scatter) =
             (Gather::new(&index.inputs, index.carrier, g.c), Scatter::new(&index.outputs, Some(fill), g.o));
-        Self { geometry: *g, gather: Some(gather), scatter, ..packed }
+        Self { geometry: *g, gather, scatter, ..packed }
     }
 
     /// Packs the live filters in the chosen layout, into a buffer created by `buffer`, which returns at least the

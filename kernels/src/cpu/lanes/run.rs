@@ -150,14 +150,14 @@ impl RowLanes {
         });
     }
 
-    /// The number of teams of a task: all of them, unless there are too few groups for all threads.
+    /// The number of teams of a task: all of them, unless there are too few groups for all threads. Each part of the
+    /// teams converts the input again, so there are as few parts as keep all threads busy.
     fn teams_each(&self, cpu: &Cpu, groups: usize) -> usize {
         let (teams, threads) = (self.lists.teams(), cpu.thread_count());
-        if threads == 1 || groups >= 4 * threads {
-            return teams;
-        }
+        let even = |parts: usize| (groups * parts).is_multiple_of(threads) || groups * parts >= 4 * threads;
+        let parts = (1..=4 * threads).find(|&parts| even(parts)).unwrap_or(1);
         // Whole vectors of output channels.
-        teams.div_ceil((4 * threads).div_ceil(groups)).next_multiple_of(self.shape.lanes).min(teams)
+        if parts == 1 { teams } else { teams.div_ceil(parts).next_multiple_of(self.shape.lanes).min(teams) }
     }
 }
 
