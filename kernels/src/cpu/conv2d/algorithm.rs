@@ -17,7 +17,7 @@
 use super::winograd::{self, Tiling};
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile_kernel::Types;
-use crate::cpu::lanes::{self, Estimate, RowLanes};
+use crate::cpu::lanes::{self, Estimate, RowLanes, Rows};
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use std::fmt;
@@ -85,6 +85,16 @@ pub enum Packing {
     By(Algorithm),
     /// The fastest algorithm if calls read the weights from this place.
     Fastest(Weights),
+    /// Row lanes of the images if they apply, otherwise direct: images stay in lanes between this convolution and its
+    /// neighbors. Calls read the weights from this place.
+    InLanes(Weights),
+}
+
+impl Packing {
+    /// The rows of lanes of a kernel of one pixel.
+    pub(super) fn rows(self) -> Rows {
+        if matches!(self, Self::InLanes(_)) { Rows::OfImages } else { Rows::Joined }
+    }
 }
 
 impl Weights {
@@ -105,6 +115,8 @@ pub struct Choice {
     reason: Reason,
     /// The estimate of row lanes, if they apply and were compared.
     lanes: Option<Lanes>,
+    /// Whether row lanes were chosen together with the neighbors of the convolution.
+    chained: bool,
     /// A note on the zeros of the live filters, and on what becomes of them.
     zeros: Option<String>,
 }
@@ -194,6 +206,14 @@ impl Choice {
             Packing::Fastest(weights) => {
                 Self::estimated(cpu, &live, weights, products).or_lanes(cpu, g, pattern, weights)
             }
+            Packing::InLanes(weights) => match Algorithm::RowLanes.refuses(&live, pattern) {
+                Some(why) => Self::only(why),
+                None => {
+                    let choice = Self::estimated(cpu, &live, weights, products);
+                    let algorithm = Algorithm::RowLanes;
+                    Self { algorithm, chained: true, ..choice.or_lanes(cpu, g, pattern, weights) }
+                }
+            },
         };
         let zeros = match choice.algorithm {
             Algorithm::RowLanes => None,
@@ -207,7 +227,7 @@ impl Choice {
     }
 
     fn asked(algorithm: Algorithm) -> Self {
-        Self { algorithm, reason: Reason::Asked, lanes: None, zeros: None }
+        Self { algorithm, reason: Reason::Asked, lanes: None, chained: false, zeros: None }
     }
 
     /// The same choice for filters of which `dead` are computed in vain.
@@ -218,7 +238,13 @@ impl Choice {
 
     /// Chooses the direct algorithm because no other applies.
     pub(super) fn only(why: &'static str) -> Self {
-        Self { algorithm: Algorithm::Direct, reason: Reason::Only(why), lanes: None, zeros: None }
+        Self {
+            algorithm: Algorithm::Direct,
+            reason: Reason::Only(why),
+            lanes: None,
+            chained: false,
+            zeros: None,
+        }
     }
 
     /// Chooses row lanes instead if they apply to the zeros of `pattern` and are clearly faster than this choice.
@@ -227,17 +253,23 @@ impl Choice {
             return self;
         }
         let live = Conv2d { o: pattern.filters().len(), ..*g };
-        let (direct, packed) = (direct(cpu, &live, weights), RowLanes::new(cpu, g, pattern));
-        let Estimate { products, fixed } = packed.estimate(g);
+        let direct = direct(cpu, &live, weights);
+        let packed = RowLanes::new(cpu, g, pattern, Rows::Joined);
+        let Estimate { products, fixed } = packed.estimate(g, [false; 2]);
         let products = products + packed.len() as f64 * weights.float();
         let [products, fixed] = [products, fixed].map(|vectors| vectors * lanes(cpu) / direct);
-        let most = match self.algorithm {
-            Algorithm::Direct => BELOW_DIRECT,
-            _ => BELOW_WINOGRAD * self.of_direct(),
-        };
+        let most = self.most();
         let below = (pattern.density() * (most - fixed) / products).clamp(0.0, 1.0);
         let algorithm = if products + fixed < most { Algorithm::RowLanes } else { self.algorithm };
         Self { algorithm, lanes: Some(Lanes { of_direct: products + fixed, below }), ..self }
+    }
+
+    /// The fraction of the direct algorithm's time that row lanes must stay below to replace this choice.
+    fn most(&self) -> f64 {
+        match self.algorithm {
+            Algorithm::Direct => BELOW_DIRECT,
+            _ => BELOW_WINOGRAD * self.of_direct(),
+        }
     }
 
     /// The estimate of the chosen algorithm as a fraction of the direct one's.
@@ -275,12 +307,52 @@ impl Choice {
             Algorithm::Direct
         };
         let reason = Reason::Estimated { winograd2, winograd4 };
-        Self { algorithm, reason, lanes: None, zeros: None }
+        Self { algorithm, reason, lanes: None, chained: false, zeros: None }
     }
 
     /// A note on the zeros, if they are at least one percent of the multiplied weights.
     pub fn zeros_note(&self) -> Option<&str> {
         self.zeros.as_deref()
+    }
+}
+
+/// The estimated times of a convolution whose images may stay in row lanes, in multiply-accumulates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LaneEstimates {
+    /// The time of the algorithm that [`Packing::Fastest`] chooses. If that is another than row lanes, less the margin
+    /// by which these must be faster.
+    pub fastest: f64,
+    /// The times in row lanes, by whether input and output are in lanes.
+    pub in_lanes: [[f64; 2]; 2],
+    /// The times of adding a residual in another layout than the output.
+    pub residual: f64,
+}
+
+impl LaneEstimates {
+    /// Estimates `g` with the zeros of `pattern`. Returns `None` if the convolution has no choice, because row lanes do
+    /// not apply or `packing` asks for an algorithm.
+    pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> Option<Self> {
+        let Packing::Fastest(weights) = packing else { return None };
+        if cpu.is_strict() || pattern.filters().is_empty() || lanes::refuses(g, pattern).is_some() {
+            return None;
+        }
+        let live = Conv2d { o: pattern.filters().len(), ..*g };
+        let products = winograd::products_with_lists(cpu, pattern);
+        let dense = Choice::estimated(cpu, &live, weights, products);
+        let of_direct = match dense.clone().or_lanes(cpu, g, pattern, weights) {
+            Choice { algorithm: Algorithm::RowLanes, lanes: Some(lanes), .. } => lanes.of_direct,
+            _ => dense.most(),
+        };
+        let packed = RowLanes::new(cpu, g, pattern, Rows::OfImages);
+        let time = |reads, writes| {
+            let Estimate { products, fixed } = packed.estimate(g, [reads, writes]);
+            (products + fixed + packed.len() as f64 * weights.float()) * lanes(cpu)
+        };
+        let times = |reads| [time(reads, false), time(reads, true)];
+        let in_lanes = [times(false), times(true)];
+        // A residual is converted as an output is.
+        let residual = in_lanes[0][0] - in_lanes[0][1];
+        Some(Self { fastest: of_direct * direct(cpu, &live, weights), in_lanes, residual })
     }
 }
 
@@ -306,6 +378,9 @@ impl fmt::Display for Choice {
         if let Some(Lanes { of_direct, below }) = self.lanes {
             let (row_lanes, percent) = (Algorithm::RowLanes, 100.0 * below);
             write!(f, "; {row_lanes} {of_direct:.2} of direct, chosen below {percent:.0} % nonzero weights")?;
+        }
+        if self.chained {
+            f.write_str("; chosen with its neighbors")?;
         }
         self.zeros_note().map_or(Ok(()), |note| write!(f, "; {note}"))
     }
