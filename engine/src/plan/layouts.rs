@@ -10,7 +10,8 @@
 //!
 //! - a convolution in row lanes reads and writes the lanes of its geometry, or channels-last images, and adds a residual
 //!   in either layout;
-//! - batch norms, activations, sums and depthwise 3×3 convolutions of stride 1 read and write one layout;
+//! - batch norms, activations and sums read and write one layout;
+//! - depthwise 3×3 convolutions read any lanes and write those of their output, or read and write channels-last images;
 //! - everything else is channels-last.
 //!
 //! No conversion is inserted: a value that cannot stay in lanes is channels-last, which every kernel reads and writes.
@@ -18,7 +19,8 @@
 
 use super::lower::{Op, Value};
 use super::work::{Convolution, Plain, Work};
-use lopper_kernels::cpu::{Cpu, ImageLayout, ImageLayouts, Packing, conv2d_keeps_lanes, conv2d_lane_images};
+use lopper_kernels::cpu::{Cpu, ImageLayout, ImageLayouts, Packing, conv2d_lane_images, conv2d_lanes_after};
+use lopper_kernels::shapes;
 
 /// The layout of each value, and the algorithms that the weights of each operation may be packed for.
 pub(super) struct Layouts {
@@ -33,6 +35,8 @@ pub(super) enum Possible {
     Between([ImageLayout; 2]),
     /// Any, but the same for inputs and output.
     Same,
+    /// Channels-last images, or any lanes that the depthwise convolution takes.
+    Depthwise(shapes::Conv2d),
 }
 
 impl Layouts {
@@ -50,7 +54,7 @@ impl Layouts {
         for (op, possible) in ops.iter().zip(possible) {
             layouts.values[op.output] = match possible {
                 Possible::Between([_, written]) => *written,
-                Possible::Same => layouts.of(op.inputs[0]),
+                Possible::Same | Possible::Depthwise(_) => possible.written(layouts.of(op.inputs[0])),
             };
         }
         // … but not the output of the network, what a reader cannot take, and what is tied to those.
@@ -62,11 +66,13 @@ impl Layouts {
                     removed.extend(op.inputs.iter().filter(|&&value| layouts.of(value) != *read));
                     removed.extend(op.residual.filter(|&value| layouts.of(value) != *written));
                 }
-                Possible::Same => {
-                    for value in op.inputs.iter().copied().chain(op.residual) {
+                Possible::Same | Possible::Depthwise(_) => {
+                    let after = |value| possible.written(layouts.of(value));
+                    let inputs = op.inputs.iter().map(|&value| (value, after(value)));
+                    for (value, layout) in inputs.chain(op.residual.map(|value| (value, layouts.of(value)))) {
                         tied[value].push(op.output);
                         tied[op.output].push(value);
-                        if layouts.of(value) != layouts.of(op.output) {
+                        if layout != layouts.of(op.output) || layout == ImageLayout::ChannelsLast {
                             removed.extend([value, op.output]);
                         }
                     }
@@ -107,11 +113,23 @@ impl Layouts {
 }
 
 impl Possible {
+    /// The layout that an operation without a layout of its own writes if it reads `x`.
+    fn written(&self, x: ImageLayout) -> ImageLayout {
+        match (self, x) {
+            (Self::Depthwise(g), ImageLayout::RowLanes(images)) => {
+                conv2d_lanes_after(g, &images).map_or(ImageLayout::ChannelsLast, ImageLayout::RowLanes)
+            }
+            _ => x,
+        }
+    }
+
     /// The layouts that `work` can read and write if its weights are packed as `packing` allows.
     pub fn of(cpu: &Cpu, packing: Packing, work: &Work) -> Self {
         let lanes = match work {
             Work::BatchNorm(..) | Work::Plain(Plain::Activation(_) | Plain::Add) => return Self::Same,
-            Work::Conv2d(Convolution { g, compact: None, .. }) if conv2d_keeps_lanes(g) => return Self::Same,
+            Work::Conv2d(Convolution { g, compact: None, .. }) if g.is_depthwise() => {
+                return Self::Depthwise(*g);
+            }
             Work::Conv2d(Convolution { g, pattern, compact: None, .. }) => {
                 conv2d_lane_images(cpu, g, pattern, packing)
             }

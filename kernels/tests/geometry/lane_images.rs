@@ -53,9 +53,12 @@ impl Sparse {
     }
 }
 
-/// `last(relu(main(depthwise(first(x))) + side(x)))`.
+/// `last(relu(main(depthwise(first(x))) + side(x)))`. The depthwise convolution may have stride 2; `side` has then its own
+/// image.
 struct Block {
     x: Buffer,
+    /// The image that `side` reads, of the size of the output.
+    shortcut: Buffer,
     bias: Buffer,
     first: Sparse,
     depthwise: (Conv2d, Buffer),
@@ -70,31 +73,35 @@ impl Block {
         let image = [draw.between(1..=9), draw.between(1..=9), draw.between(1..=if wide { 150 } else { 17 })];
         let [n, h, w] = image;
         let [c, middle, o] = [9, 20, 20].map(|most| draw.between(2..=most));
-        let depthwise = Conv2d { groups: middle, ..Conv2d::square([n, h, w, middle], middle, 3, 1, 1) };
+        let stride = draw.between(1..=2);
+        let depthwise = Conv2d { groups: middle, ..Conv2d::square([n, h, w, middle], middle, 3, stride, 1) };
+        let after = [n, depthwise.oh(), depthwise.ow()];
         Self {
             x: draw.reals(n * h * w * c),
+            shortcut: draw.reals(after.iter().product::<usize>() * c),
             bias: draw.reals(o),
             first: Sparse::draw(draw, image, c, middle),
             depthwise: (depthwise, draw.reals(depthwise.w_len())),
-            side: Sparse::draw(draw, image, c, o),
-            main: Sparse::draw(draw, image, middle, o),
-            last: Sparse::draw(draw, image, o, 3),
+            side: Sparse::draw(draw, after, c, o),
+            main: Sparse::draw(draw, after, middle, o),
+            last: Sparse::draw(draw, after, o, 3),
         }
     }
 
-    fn run(&self, cpu: &Cpu, [inner, side, outer]: [ImageLayout; 3]) -> Buffer {
+    /// Computes the block with the results of `first`, the depthwise convolution, `side` and `main` in these layouts.
+    fn run(&self, cpu: &Cpu, [inner, deep, side, outer]: [ImageLayout; 4]) -> Buffer {
         let none = Epilogue::default();
         let first = self.first.run(cpu, [PLAIN, PLAIN, inner], &self.x, &none);
         let (g, w) = &self.depthwise;
-        let layouts = ImageLayouts { x: inner, residual: PLAIN, y: inner };
-        let deep = filled(first.len(), |y| {
+        let layouts = ImageLayouts { x: inner, residual: PLAIN, y: deep };
+        let read = filled(deep.len(g.y_shape()), |y| {
             let relu6 = Epilogue { activation: Activation::Relu6, ..none };
             cpu::conv2d_forward_between(cpu, g, &layouts, &first, &PackedConv2d::new(cpu, g, w), &relu6, y);
         });
-        let residual = self.side.run(cpu, [PLAIN, PLAIN, side], &self.x, &none);
+        let residual = self.side.run(cpu, [PLAIN, PLAIN, side], &self.shortcut, &none);
         let (bias, activation) = (Some(&*self.bias), Activation::Relu);
         let end = Epilogue { bias, residual: Some(&residual), activation };
-        let sum = self.main.run(cpu, [inner, side, outer], &deep, &end);
+        let sum = self.main.run(cpu, [deep, side, outer], &read, &end);
         self.last.run(cpu, [outer, PLAIN, PLAIN], &sum, &none)
     }
 }
@@ -109,13 +116,19 @@ fn lane_images() {
             let if_shared =
                 |one: ImageLayout, other, wanted| if one == other && wanted { one } else { PLAIN };
             let [[_, first], [read, written]] = [&block.first, &block.main].map(|conv| conv.lanes(cpu));
+            let after = match first {
+                ImageLayout::RowLanes(images) => cpu::conv2d_lanes_after(&block.depthwise.0, &images),
+                ImageLayout::ChannelsLast => None,
+            };
+            let deep = if_shared(after.map_or(PLAIN, ImageLayout::RowLanes), read, flags[0]);
             let [side, last] = [block.side.lanes(cpu)[1], block.last.lanes(cpu)[0]];
             let layouts = [
-                if_shared(first, read, flags[0]),
+                if deep == PLAIN { PLAIN } else { first },
+                deep,
                 if_shared(side, written, flags[1]),
                 if_shared(written, last, flags[2]),
             ];
-            let (want, found) = (block.run(cpu, [PLAIN; 3]), block.run(cpu, layouts));
+            let (want, found) = (block.run(cpu, [PLAIN; 4]), block.run(cpu, layouts));
             assert!(want.iter().all(|y| !y.is_nan()), "every pixel is written");
             assert_eq!(*found, *want, "{} in {layouts:?}", cpu.isa());
         }

@@ -31,8 +31,8 @@ pub use footprint::Footprint;
 pub use input_grad::conv2d_input_grad;
 pub use masked::{conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad};
 pub use packed::{
-    PackedConv2d, conv2d_forward, conv2d_forward_between, conv2d_forward_packed, conv2d_keeps_lanes,
-    conv2d_lane_images,
+    PackedConv2d, conv2d_forward, conv2d_forward_between, conv2d_forward_packed, conv2d_lane_images,
+    conv2d_lanes_after,
 };
 pub use weight_grad::conv2d_weight_grad;
 

@@ -259,14 +259,15 @@ pub fn conv2d_lane_images(
     }
 }
 
-/// Whether a convolution can read and write images in any row lanes, if they are the same lanes.
-pub fn conv2d_keeps_lanes(g: &Conv2d) -> bool {
-    lanes::depthwise::keeps_lanes(g)
+/// Returns the row lanes in which a convolution writes its output if it reads images in the lanes of `x`, if it can do
+/// that for any lanes.
+pub fn conv2d_lanes_after(g: &Conv2d, x: &LaneImages) -> Option<LaneImages> {
+    lanes::depthwise::lanes_after(g, x)
 }
 
 /// Convolution like [`conv2d_forward_packed`] of images, and with a residual, in `layouts`. Input and output are
-/// channels-last or as [`conv2d_lane_images`] returns for `g`, and a residual may be as either output. If
-/// [`conv2d_keeps_lanes`] accepts `g`, all may be in the same lanes instead.
+/// channels-last or as [`conv2d_lane_images`] returns for `g`, and a residual may be as either output. Input and output
+/// may also be in lanes that [`conv2d_lanes_after`] relates, and a residual as the output.
 pub fn conv2d_forward_between(
     cpu: &Cpu,
     g: &Conv2d,
@@ -279,10 +280,11 @@ pub fn conv2d_forward_between(
     w.check_geometry(g);
     let lanes = match (&w.layout, layouts.y) {
         (Layout::RowLanes(lanes), _) => lanes,
-        (Layout::Depthwise, ImageLayout::RowLanes(images)) => {
-            let residual = if epilogue.residual.is_some() { layouts.y } else { layouts.residual };
-            assert_eq!(*layouts, ImageLayouts { x: layouts.y, residual, y: layouts.y }, "one layout");
-            return lanes::depthwise::run(cpu, g, &images, x, &w.data, epilogue, y);
+        (Layout::Depthwise, ImageLayout::RowLanes(to)) => {
+            let ImageLayout::RowLanes(from) = layouts.x else { panic!("input and output are in lanes") };
+            let same = layouts.residual == layouts.y || epilogue.residual.is_none();
+            assert!(same, "a residual has the layout of the output");
+            return lanes::depthwise::run(cpu, g, [&from, &to], x, &w.data, epilogue, y);
         }
         _ => {
             assert_eq!(*layouts, ImageLayouts::default(), "only row lanes have another layout");

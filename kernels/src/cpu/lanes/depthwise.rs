@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Each row is loaded once for three rows of outputs. A sum adds its taps in the order of the channels-last kernel, so
-//! that both give the same bits.
+//! that both give the same bits. With stride 2, every second row is stored, and of that every second lane: sums that
+//! nothing stores take less time than moving pixels would.
 
 use super::images::LaneImages;
 use crate::cpu::Cpu;
@@ -25,44 +26,49 @@ use rayon::prelude::*;
 /// The number of floats of the planes of a task.
 const TASK: usize = 1 << 13;
 
-/// Whether a depthwise convolution can read and write images in any row lanes.
-pub(in crate::cpu) fn keeps_lanes(g: &Conv2d) -> bool {
-    let square = [g.kh, g.kw] == [3; 2] && g.stride == [1; 2] && g.padding == [1; 2] && g.dilation == [1; 2];
-    g.is_depthwise() && g.o == g.c && square
+/// The lanes in which a depthwise convolution of `g` writes its output if it reads images in the lanes of `x`, if it can.
+pub(in crate::cpu) fn lanes_after(g: &Conv2d, x: &LaneImages) -> Option<LaneImages> {
+    let square = [g.kh, g.kw] == [3; 2] && g.padding == [1; 2] && g.dilation == [1; 2];
+    if !(g.is_depthwise() && g.o == g.c && square && x.holds([g.n, g.h, g.w])) {
+        return None;
+    }
+    let (height, width) = (g.oh(), g.ow());
+    match g.stride {
+        [1, 1] => Some(*x),
+        // Half a vector of outputs for each vector of a row; narrow images would move to other groups.
+        [2, 2] if x.linked => Some(LaneImages { height, width, vectors: width.div_ceil(x.lanes), ..*x }),
+        _ => None,
+    }
 }
 
-/// Computes `y = activation(x ∗ w + bias + residual)` for images, and a residual, in the lanes of `images`, where
-/// [`keeps_lanes`] accepts `g` and `w` is `[9, C]`.
+/// Computes `y = activation(x ∗ w + bias + residual)` for images in the first of `images` to images, and a residual, in
+/// the second, which [`lanes_after`] returns. `w` is `[9, C]`.
 pub(in crate::cpu) fn run(
     cpu: &Cpu,
     g: &Conv2d,
-    images: &LaneImages,
+    images: [&LaneImages; 2],
     x: &[f32],
     w: &[f32],
     epilogue: &Epilogue,
     y: &mut [f32],
 ) {
-    assert!(keeps_lanes(g) && w.len() >= 9 * g.c, "a 3×3 kernel for each channel");
-    assert!(images.holds([g.n, g.h, g.w]), "the lanes are those of the images");
-    let (plane, len) = (images.plane(), images.len(g.c));
-    assert_eq!([x.len(), y.len()], [len; 2], "input and output have the length of their layout");
-    epilogue.check(g.c, len);
-    let planes = (TASK / plane).max(1);
+    assert!(lanes_after(g, images[0]).as_ref() == Some(images[1]) && w.len() >= 9 * g.c, "one geometry");
+    let [from, to] = images.map(LaneImages::plane);
+    let lens = images.map(|images| images.len(g.c));
+    assert_eq!([x.len(), y.len()], lens, "input and output have the length of their layout");
+    epilogue.check(g.c, lens[1]);
+    let planes = (TASK / from).max(1);
     cpu.run(|| {
-        y.par_chunks_mut(planes * plane).enumerate().for_each(|(task, y)| {
-            for (i, y) in y.chunks_exact_mut(plane).enumerate() {
+        y.par_chunks_mut(planes * to).enumerate().for_each(|(task, y)| {
+            for (i, y) in y.chunks_exact_mut(to).enumerate() {
                 let index = task * planes + i;
-                let (at, channel) = (index * plane..(index + 1) * plane, index % g.c);
+                let channel = index % g.c;
                 let weights = std::array::from_fn(|tap| w[tap * g.c + channel]);
                 let bias = epilogue.bias.map(|bias| bias[channel]);
-                let residual = epilogue.residual.map(|residual| &residual[at.clone()]);
-                cpu.dispatch(Plane {
-                    images,
-                    x: &x[at],
-                    weights: &weights,
-                    end: End { bias, residual, epilogue },
-                    y,
-                });
+                let residual = epilogue.residual.map(|residual| &residual[index * to..(index + 1) * to]);
+                let end = End { bias, residual, epilogue };
+                let x = &x[index * from..(index + 1) * from];
+                cpu.dispatch(Plane { images, stride: g.stride[0], x, weights: &weights, end, y });
             }
         });
     });
@@ -77,7 +83,9 @@ struct End<'a> {
 
 /// A channel of a group of images.
 struct Plane<'a> {
-    images: &'a LaneImages,
+    /// The lanes of the input and of the output.
+    images: [&'a LaneImages; 2],
+    stride: usize,
     x: &'a [f32],
     weights: &'a [f32; 9],
     end: End<'a>,
@@ -87,7 +95,7 @@ struct Plane<'a> {
 impl Plane<'_> {
     /// The lanes of vector `vector` that have a neighbor before and after them, as bits.
     fn neighbors(&self, vector: usize) -> [u32; 2] {
-        let LaneImages { width, lanes, linked, .. } = *self.images;
+        let LaneImages { width, lanes, linked, .. } = *self.images[0];
         let column = |lane: usize| if linked { vector * lanes + lane } else { lane % width };
         let bits = |has: &dyn Fn(usize) -> bool| {
             (0..lanes).fold(0, |bits, lane| bits | u32::from(has(column(lane))) << lane)
@@ -101,12 +109,15 @@ impl Kernel for Plane<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let LaneImages { height, vectors, linked, lanes, .. } = *self.images;
-        let row = vectors * S::LANES;
-        assert!(lanes == S::LANES && [self.x.len(), self.y.len()] == [height * row; 2]);
+        let LaneImages { height, vectors, linked, lanes, .. } = *self.images[0];
+        let (row, written) = (vectors * S::LANES, self.images[1].row());
+        assert!(lanes == S::LANES && self.x.len() == height * row);
+        // The lanes of a vector that are stored, and their number.
+        let (stored, count) = (u32::MAX / 3 >> (u32::BITS as usize - S::LANES), S::LANES / self.stride);
         let weights = self.weights.map(|weight| s.splat(weight));
         let bias = self.end.bias.map(|bias| s.splat(bias));
-        for vector in 0..vectors {
+        // A row may have more vectors than its pixels need, but no more than the output has places for.
+        for vector in 0..vectors.min(written / count) {
             let [has_before, has_after] = self.neighbors(vector).map(|bits| s.set(bits));
             let at = |y: usize, vector: usize| y * row + vector * S::LANES;
             // The sums of the output rows before and at the input row, which lack their last rows of taps.
@@ -127,17 +138,21 @@ impl Kernel for Plane<'_> {
                 let mut sum = add(above, &weights[6..]);
                 above = add(here, &weights[3..6]);
                 here = add(s.zero(), &weights[..3]);
-                if r >= 2 {
-                    let at = at(r - 2, vector);
-                    if let Some(bias) = bias {
-                        sum = s.add(sum, bias);
-                    }
-                    if let Some(residual) = self.end.residual {
-                        sum = s.add(sum, s.get(&residual[at..at + S::LANES]));
-                    }
-                    let y = &mut self.y[at..at + S::LANES];
-                    s.put(y, activate(s, self.end.epilogue.activation, sum));
+                if r < 2 || (r - 2) % self.stride > 0 {
+                    continue;
                 }
+                if self.stride > 1 {
+                    sum = s.compress(sum, stored);
+                }
+                let at = (r - 2) / self.stride * written + vector * count;
+                if let Some(bias) = bias {
+                    sum = s.add(sum, bias);
+                }
+                if let Some(residual) = self.end.residual {
+                    sum = s.add(sum, s.get(&residual[at..at + count]));
+                }
+                let y = &mut self.y[at..at + count];
+                s.put(y, activate(s, self.end.epilogue.activation, sum));
             }
         }
     }
