@@ -15,7 +15,7 @@
 //! - everything else is channels-last.
 //!
 //! No conversion is inserted: a value that cannot stay in lanes is channels-last, which every kernel reads and writes.
-//! Which convolutions compute in row lanes is chosen in [`super::chains`].
+//! Which convolutions compute in row lanes is chosen in `chains.rs`.
 
 use super::lower::{Op, Value};
 use super::work::{Convolution, Plain, Work};

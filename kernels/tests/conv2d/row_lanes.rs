@@ -1,7 +1,7 @@
 //! Row lanes on shapes that cross the limits of the loop nests, and against the direct algorithm.
 
 use super::*;
-use lopper_kernels::cpu::{ImageLayout, ImageLayouts, LaneImages};
+use lopper_kernels::cpu::{ImageLayout, ImageLayouts, LaneEstimates, LaneImages};
 use lopper_kernels::pattern::Structure;
 
 /// Convolutions in row lanes: wide, narrow and cut rows, bands, strips, strides, and several blocks of channels.
@@ -308,4 +308,24 @@ fn pointwise_and_depthwise_convolutions_stay_in_lanes() {
         }
     }
     assert!(in_lanes >= 6 * CPUS.len(), "{in_lanes} sizes and instruction sets");
+}
+
+/// What stays in lanes is not converted, and only a choice by time has estimates.
+#[test]
+fn estimates_fall_with_every_conversion() {
+    let mut random = Random(17);
+    for g in [Conv2d::square([4, 16, 16, 64], 48, 3, 1, 1), Conv2d::square([4, 16, 16, 48], 64, 1, 1, 0)] {
+        let pattern = Pattern::of(&sparse(&g, 1, 80, &mut random), g.filters_shape());
+        let dense = Pattern::dense(g.filters_shape());
+        for cpu in &*CPUS {
+            let packing = Packing::Fastest(Weights::Cache);
+            let LaneEstimates { fastest, in_lanes: [[none, writes], [reads, both]], residual } =
+                LaneEstimates::new(cpu, &g, &pattern, packing).expect("row lanes apply");
+            assert!(fastest > 0.0 && residual > 0.0 && both > 0.0, "{}", cpu.isa());
+            assert!(none > writes && none > reads && writes > both && reads > both, "{}", cpu.isa());
+            assert_eq!(LaneEstimates::new(cpu, &g, &dense, packing), None);
+            assert_eq!(LaneEstimates::new(cpu, &g, &pattern, Packing::By(Algorithm::RowLanes)), None);
+            assert_eq!(LaneEstimates::new(&cpu.clone().strict(), &g, &pattern, packing), None);
+        }
+    }
 }

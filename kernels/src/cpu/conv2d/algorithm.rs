@@ -99,7 +99,7 @@ impl Packing {
 
 impl Weights {
     /// The number of multiply-accumulates that one lane performs while one float arrives.
-    fn float(self) -> f64 {
+    pub(super) fn float(self) -> f64 {
         match self {
             Self::Memory => 1.2,
             Self::Cache | Self::Fresh => 0.8,
@@ -158,7 +158,7 @@ const BELOW_DIRECT: f64 = 0.95;
 const BELOW_WINOGRAD: f64 = 0.75;
 
 /// The estimated time of the direct algorithm, in multiply-accumulates.
-fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
+pub(super) fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
     let taps = (g.kh * g.kw * g.c) as f64;
     let pixels = (g.n * g.oh() * g.ow()) as f64;
     taps * g.o as f64 * (pixels * with_ends(taps) + weights.float() * lanes(cpu))
@@ -182,7 +182,7 @@ fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling, products: f
 }
 
 /// The number of floats in a vector: the narrowest register tile is one vector wide.
-fn lanes(cpu: &Cpu) -> f64 {
+pub(super) fn lanes(cpu: &Cpu) -> f64 {
     cpu.backend.tiles(Types::F32)[0].nr as f64
 }
 
@@ -264,6 +264,18 @@ impl Choice {
         Self { algorithm, lanes: Some(Lanes { of_direct: products + fixed, below }), ..self }
     }
 
+    /// The estimated time of the fastest algorithm as a fraction of the direct one's; less the margin by which row lanes
+    /// must be faster, if it is another.
+    pub(super) fn to_beat(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, weights: Weights) -> f64 {
+        let live = Conv2d { o: pattern.filters().len(), ..*g };
+        let products = winograd::products_with_lists(cpu, pattern);
+        let choice = Self::estimated(cpu, &live, weights, products).or_lanes(cpu, g, pattern, weights);
+        match (choice.algorithm, choice.lanes) {
+            (Algorithm::RowLanes, Some(lanes)) => lanes.of_direct,
+            _ => choice.most(),
+        }
+    }
+
     /// The fraction of the direct algorithm's time that row lanes must stay below to replace this choice.
     fn most(&self) -> f64 {
         match self.algorithm {
@@ -313,46 +325,6 @@ impl Choice {
     /// A note on the zeros, if they are at least one percent of the multiplied weights.
     pub fn zeros_note(&self) -> Option<&str> {
         self.zeros.as_deref()
-    }
-}
-
-/// The estimated times of a convolution whose images may stay in row lanes, in multiply-accumulates.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LaneEstimates {
-    /// The time of the algorithm that [`Packing::Fastest`] chooses. If that is another than row lanes, less the margin
-    /// by which these must be faster.
-    pub fastest: f64,
-    /// The times in row lanes, by whether input and output are in lanes.
-    pub in_lanes: [[f64; 2]; 2],
-    /// The times of adding a residual in another layout than the output.
-    pub residual: f64,
-}
-
-impl LaneEstimates {
-    /// Estimates `g` with the zeros of `pattern`. Returns `None` if the convolution has no choice, because row lanes do
-    /// not apply or `packing` asks for an algorithm.
-    pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> Option<Self> {
-        let Packing::Fastest(weights) = packing else { return None };
-        if cpu.is_strict() || pattern.filters().is_empty() || lanes::refuses(g, pattern).is_some() {
-            return None;
-        }
-        let live = Conv2d { o: pattern.filters().len(), ..*g };
-        let products = winograd::products_with_lists(cpu, pattern);
-        let dense = Choice::estimated(cpu, &live, weights, products);
-        let of_direct = match dense.clone().or_lanes(cpu, g, pattern, weights) {
-            Choice { algorithm: Algorithm::RowLanes, lanes: Some(lanes), .. } => lanes.of_direct,
-            _ => dense.most(),
-        };
-        let packed = RowLanes::new(cpu, g, pattern, Rows::OfImages);
-        let time = |reads, writes| {
-            let Estimate { products, fixed } = packed.estimate(g, [reads, writes]);
-            (products + fixed + packed.len() as f64 * weights.float()) * lanes(cpu)
-        };
-        let times = |reads| [time(reads, false), time(reads, true)];
-        let in_lanes = [times(false), times(true)];
-        // A residual is converted as an output is.
-        let residual = in_lanes[0][0] - in_lanes[0][1];
-        Some(Self { fastest: of_direct * direct(cpu, &live, weights), in_lanes, residual })
     }
 }
 

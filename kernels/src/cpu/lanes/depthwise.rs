@@ -113,7 +113,7 @@ impl Kernel for Plane<'_> {
         let (row, written) = (vectors * S::LANES, self.images[1].row());
         assert!(lanes == S::LANES && self.x.len() == height * row);
         // The lanes of a vector that are stored, and their number.
-        let (stored, count) = (u32::MAX / 3 >> (u32::BITS as usize - S::LANES), S::LANES / self.stride);
+        let (stored, count) = ((u32::MAX / 3) >> (u32::BITS as usize - S::LANES), S::LANES / self.stride);
         let weights = self.weights.map(|weight| s.splat(weight));
         let bias = self.end.bias.map(|bias| s.splat(bias));
         // A row may have more vectors than its pixels need, but no more than the output has places for.
