@@ -1,7 +1,7 @@
 //! The algorithms of a convolution, and the reasons why one does not apply.
 
 use super::winograd::{self, Tiling};
-use crate::cpu::lanes;
+use crate::cpu::lanes::{self, Rows};
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use std::fmt;
@@ -69,4 +69,14 @@ pub enum Packing {
     By(Algorithm),
     /// The fastest algorithm if calls read the weights from this place.
     Fastest(Weights),
+    /// Row lanes of the images if they apply, otherwise direct: images stay in lanes between this convolution and its
+    /// neighbors. Calls read the weights from this place.
+    InLanes(Weights),
+}
+
+impl Packing {
+    /// The rows of lanes of a kernel of one pixel.
+    pub(super) fn rows(self) -> Rows {
+        if matches!(self, Self::InLanes(_)) { Rows::OfImages } else { Rows::Joined }
+    }
 }

@@ -4,7 +4,7 @@ use super::algorithm::{Algorithm, Packing, Weights};
 use super::estimate::{self, LanesTime};
 use super::winograd::{self, ListsEstimate, Tiling};
 use crate::cpu::Cpu;
-use crate::cpu::lanes::{self, RowLanes};
+use crate::cpu::lanes::{self, RowLanes, Rows};
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use std::fmt;
@@ -19,6 +19,8 @@ pub struct Choice {
     lanes: Option<Lanes>,
     /// The estimate of lists of channels in Winograd's algorithm, if it is chosen and a kernel is zero.
     lists: Option<ListsEstimate>,
+    /// Whether row lanes were chosen together with the neighbors of the convolution.
+    chained: bool,
     /// A note on the zeros of the live filters, and on what becomes of them.
     zeros: Option<String>,
 }
@@ -64,6 +66,14 @@ impl Choice {
             Packing::Fastest(weights) => {
                 Self::estimated(cpu, &live, weights, products).or_lanes(cpu, g, pattern, weights)
             }
+            Packing::InLanes(weights) => match Algorithm::RowLanes.refuses(&live, pattern) {
+                Some(why) => Self::only(why),
+                None => {
+                    let choice = Self::estimated(cpu, &live, weights, products);
+                    let algorithm = Algorithm::RowLanes;
+                    Self { algorithm, chained: true, ..choice.or_lanes(cpu, g, pattern, weights) }
+                }
+            },
         };
         let zeros = match choice.algorithm {
             Algorithm::RowLanes => None,
@@ -78,7 +88,7 @@ impl Choice {
     }
 
     fn asked(algorithm: Algorithm) -> Self {
-        Self { algorithm, reason: Reason::Asked, lanes: None, lists: None, zeros: None }
+        Self { algorithm, reason: Reason::Asked, lanes: None, lists: None, chained: false, zeros: None }
     }
 
     /// The same choice for filters of which `dead` are computed in vain.
@@ -94,6 +104,7 @@ impl Choice {
             reason: Reason::Only(why),
             lanes: None,
             lists: None,
+            chained: false,
             zeros: None,
         }
     }
@@ -105,15 +116,31 @@ impl Choice {
         }
         let live = Conv2d { o: pattern.filters().len(), ..*g };
         let direct = estimate::direct(cpu, &live, weights);
-        let lanes = LanesTime::new(cpu, g, &RowLanes::new(cpu, g, pattern), weights);
-        let most = match self.algorithm {
-            Algorithm::Direct => BELOW_DIRECT,
-            chosen => BELOW_WINOGRAD * self.of_direct(chosen).unwrap_or(1.0),
-        };
+        let lanes =
+            LanesTime::new(cpu, g, &RowLanes::new(cpu, g, pattern, Rows::Joined), [false; 2], weights);
+        let most = self.most();
         let of_direct = lanes.time() / direct;
         let below = (pattern.density() * lanes.nonzeros_within(most * direct)).clamp(0.0, 1.0);
         let algorithm = if of_direct < most { Algorithm::RowLanes } else { self.algorithm };
         Self { algorithm, lanes: Some(Lanes { of_direct, below }), ..self }
+    }
+
+    /// The estimated time of the fastest algorithm as a fraction of the direct one's; less the margin by which row lanes
+    /// must be faster, if it is another.
+    pub(super) fn to_beat(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, weights: Weights) -> f64 {
+        let choice = Self::new(cpu, g, pattern, Packing::Fastest(weights));
+        match (choice.algorithm, choice.lanes) {
+            (Algorithm::RowLanes, Some(lanes)) => lanes.of_direct,
+            _ => choice.most(),
+        }
+    }
+
+    /// The fraction of the direct algorithm's time that row lanes must stay below to replace this choice.
+    fn most(&self) -> f64 {
+        match self.algorithm {
+            Algorithm::Direct => BELOW_DIRECT,
+            chosen => BELOW_WINOGRAD * self.of_direct(chosen).unwrap_or(1.0),
+        }
     }
 
     /// The estimated time of `algorithm` as a fraction of the direct one's, if it was compared.
@@ -153,7 +180,7 @@ impl Choice {
             Algorithm::Direct
         };
         let reason = Reason::Estimated { winograd2, winograd4 };
-        Self { algorithm, reason, lanes: None, lists: None, zeros: None }
+        Self { algorithm, reason, lanes: None, lists: None, chained: false, zeros: None }
     }
 
     /// The estimated time of the fastest dense algorithm for one call with weights that it packs, in
@@ -194,6 +221,9 @@ impl fmt::Display for Choice {
         }
         if let Some(lists) = self.lists {
             write!(f, "; {lists}")?;
+        }
+        if self.chained {
+            f.write_str("; chosen with its neighbors")?;
         }
         self.zeros_note().map_or(Ok(()), |note| write!(f, "; {note}"))
     }

@@ -101,8 +101,15 @@ pub(super) struct LanesTime {
 }
 
 impl LanesTime {
-    pub(super) fn new(cpu: &Cpu, g: &Conv2d, packed: &RowLanes, weights: Weights) -> Self {
-        let Estimate { products, fixed } = packed.estimate(g);
+    /// The time of `packed` for `g`; `in_lanes` states whether input and output are in lanes.
+    pub(super) fn new(
+        cpu: &Cpu,
+        g: &Conv2d,
+        packed: &RowLanes,
+        in_lanes: [bool; 2],
+        weights: Weights,
+    ) -> Self {
+        let Estimate { products, fixed } = packed.estimate(g, in_lanes);
         let [products, fixed] = [products, fixed].map(|vectors| vectors * lanes(cpu));
         let arrival = LISTED * packed.len() as f64 * weights.float(packed.len()) * lanes(cpu);
         Self { products, arrival, fixed, far: FAR[2] * far(g) }

@@ -17,6 +17,7 @@ mod footprint;
 mod gather;
 mod implicit_gemm;
 mod input_grad;
+mod lane_estimates;
 mod layout;
 mod masked;
 mod masked_lanes;
@@ -33,9 +34,11 @@ pub use choice::Choice;
 pub use epilogue::Epilogue;
 pub use footprint::Footprint;
 pub use input_grad::conv2d_input_grad;
+pub use lane_estimates::LaneEstimates;
 pub use masked::{conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad};
 pub use packed::{
     PackedConv2d, conv2d_forward, conv2d_forward_between, conv2d_forward_packed, conv2d_lane_images,
+    conv2d_lanes_after,
 };
 pub use weight_grad::conv2d_weight_grad;
 

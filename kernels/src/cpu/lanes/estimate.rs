@@ -12,7 +12,7 @@
 //! They hold for the other instruction sets in so far as those are limited by the same loads and multiply-adds.
 
 use super::places::Slots;
-use super::run::{RowLanes, widest};
+use super::run::RowLanes;
 use super::weight_grad::LaneWeightGrad;
 use crate::shapes::Conv2d;
 
@@ -28,7 +28,12 @@ const LOAD: f64 = 8.9;
 const STORE: f64 = 15.9;
 
 /// The cost of an entry in the weight gradient: its loads, and its part of the transposes that sum lanes.
-const DOT_ENTRY: f64 = 8.0;
+const DOT_ENTRY: f64 = 5.5;
+
+/// The cost of copying a vector of pixels that is in lanes.
+const COPY: f64 = 3.0;
+/// The cost of storing a vector of sums in lanes, with the epilogue.
+const STORE_LANES: f64 = 8.0;
 
 /// An estimated time, in fused multiply-adds of one vector.
 pub(in crate::cpu) struct Estimate {
@@ -39,9 +44,10 @@ pub(in crate::cpu) struct Estimate {
 }
 
 impl RowLanes {
-    /// Estimates the time for `g`, without that of reading the packed weights.
-    pub fn estimate(&self, g: &Conv2d) -> Estimate {
-        let g = &widest(g);
+    /// Estimates the time for `g`, without that of reading the packed weights. `lanes` states whether input and output
+    /// are in lanes.
+    pub fn estimate(&self, g: &Conv2d, lanes: [bool; 2]) -> Estimate {
+        let g = &self.geometry(g);
         let (shape, lists) = (&self.shape, &self.lists);
         let groups = Slots::new(g, &self.taps, *shape).groups();
         let tiles = groups * shape.tiles();
@@ -50,9 +56,11 @@ impl RowLanes {
         let teams = (tiles * lists.blocks() * lists.teams()) as f64;
         let loads = (groups * self.workspace(g)[0] / shape.lanes) as f64;
         let stores = (tiles * shape.tile() * g.o) as f64;
+        let load = if lanes[0] { COPY } else { LOAD };
+        let store = if lanes[1] { STORE_LANES } else { STORE };
         Estimate {
             products: entries * (PRODUCT * team + ENTRY),
-            fixed: LISTS * teams + LOAD * loads + STORE * stores,
+            fixed: LISTS * teams + load * loads + store * stores,
         }
     }
 }
