@@ -157,9 +157,11 @@ fn an_invalid_image_folder_is_explained() {
     fs::create_dir(empty.path().join("train/gray")).unwrap();
     fs::create_dir(empty.path().join("val/gray")).unwrap();
     train(empty.path(), &file, &[]).failed_naming(&["gray"]);
-    let uneven = image_folder();
-    fs::rename(uneven.path().join("val/light"), uneven.path().join("val/bright")).unwrap();
-    train(uneven.path(), &file, &[]).failed_naming(&["light", "val"]);
+    let single = image_folder();
+    for split in ["train", "val"] {
+        fs::remove_dir_all(single.path().join(split).join("light")).unwrap();
+    }
+    train(single.path(), &file, &[]).failed_naming(&["only one class (dark)", "--one-class"]);
     train(Path::new("no/such/folder"), &file, &[]).failed_naming(&["no/such/folder"]);
     assert!(!file.exists());
 }

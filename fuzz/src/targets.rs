@@ -180,7 +180,7 @@ pub fn image(data: &[u8]) {
     ];
     for (size, cut) in cuts {
         let normalize = Normalize::new([0.5; 3], [0.5; 3]).expect("a deviation above 0");
-        let transform = Transform { size, cut, flip: 0.5, normalize };
+        let transform = Transform { size, cut: cut.clone(), flip: 0.5, normalize };
         let mut out = vec![0.0; size * size * 3];
         transform.apply(&image, &mut generator(data.len() as u64, 0, 0), &mut Scratch::default(), &mut out);
         assert!(out.iter().all(|v| v.is_finite()), "{cut:?}");

@@ -3,6 +3,7 @@
 use super::{Common, classes, is_file, open_network};
 use crate::output_file::refuse_existing;
 use clap::Args;
+use lopper_engine::info::Preparation;
 use lopper_engine::{Result, file, torchvision};
 use lopper_models::data::{IMAGENET_MEAN, IMAGENET_STD};
 use serde_json::json;
@@ -58,8 +59,10 @@ impl Import {
             open_network(&self.arch, self.classes, self.size, None)?
         } else {
             let mut graph = open_network(&self.arch, self.classes.or(Some(1000)), self.size, None)?;
-            // The normalization of torchvision's weights; a model file stores its own.
+            // The normalization and preparation of torchvision's weights; a model file stores its own.
             (graph.info.mean, graph.info.std) = (IMAGENET_MEAN.to_vec(), IMAGENET_STD.to_vec());
+            // Images of 224 pixels are the centers of images whose shorter side has 256.
+            graph.info.preparation = Some(Preparation::torchvision((self.size * 256).div_ceil(224)));
             graph
         };
         let report = torchvision::import_weights(&mut graph, &self.weights)?;

@@ -123,6 +123,10 @@ impl Batches for Loader {
         let (job, batches) = (self.job(epoch), self.len());
         if batches == 0 {
             let (batch, images) = (self.options.batch, self.data.len());
+            if images == 0 {
+                let kind = if self.options.shuffle { "to train on" } else { "to score" };
+                return Err(Error::invalid(format!("data: there are no images {kind}")));
+            }
             return Err(Error::invalid(format!("batch: {images} images do not fill a batch of {batch}")));
         }
         self.require_batches()?;

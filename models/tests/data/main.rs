@@ -2,6 +2,7 @@
 
 mod bad_images;
 mod invalid_options;
+mod layouts;
 mod resume;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
@@ -113,7 +114,7 @@ fn epochs_and_seeds_differ_and_repeat() {
 fn random_crops_vary_and_center_crops_do_not() {
     let dir = folder();
     for (crop, varies) in [(Crop::Resized, true), (Crop::Padded, true), (Crop::Center, false)] {
-        let augment = Augment { crop: Some(crop), flip: 0.0, ..Augment::default() };
+        let augment = Augment { crop: Some(crop), flip: 0.0, ..Augment::default() }.into();
         let config = DataConfig { augment, batch: 18, ..config() };
         let mut train = open_dir(&config, &dir).train;
         let sum = |batch: &Batch| {
