@@ -212,3 +212,50 @@ fn presets_train_on_any_data() {
         assert!(batch.images.data().iter().all(|v| v.is_finite()));
     }
 }
+
+/// With the same seed, a mixed batch consists of the images of the batch that is not mixed.
+#[test]
+fn batches_are_mixed_after_their_images_are_augmented() {
+    let batch = |json: &str, workers| {
+        let mut all = steps(r#"[{"random_horizontal_flip": {}}, {"random_rotation": {"degrees": 9}}]"#);
+        all.extend(steps(json));
+        let augment = Augmentation::Steps(all);
+        let config = DataConfig {
+            augment,
+            limit: Some(4),
+            batch: 20,
+            workers,
+            ..DataConfig::new(DataName::FashionMnist)
+        };
+        let mut train = open(&config, None, 3).unwrap().train;
+        train.epoch(1).unwrap().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    let length = 32 * 32 * 3;
+    for (k, plain) in batch("[]", 1).iter().enumerate() {
+        assert_eq!(plain.mixed, None);
+        let blended = &batch(r#"[{"mixup": {"alpha": 2}}]"#, 2)[k];
+        let mixed = blended.mixed.as_ref().unwrap();
+        assert_eq!(blended.labels, plain.labels);
+        let image = |i: usize| &plain.images.data()[i * length..][..length];
+        for i in 0..20 {
+            let before = (i + 19) % 20;
+            assert_eq!(mixed.labels[i], plain.labels[before]);
+            let pairs = image(i).iter().zip(image(before));
+            let found = &blended.images.data()[i * length..][..length];
+            assert!(
+                found.iter().zip(pairs).all(|(v, (a, b))| (v - (a + mixed.share * (b - a))).abs() < 1e-5)
+            );
+        }
+        let pasted = &batch(r#"[{"cutmix": {}}]"#, 0)[k];
+        let from_either = |i: usize| {
+            let found = &pasted.images.data()[i * length..][..length];
+            found.iter().zip(image(i)).zip(image((i + 19) % 20)).all(|((v, a), b)| v == a || v == b)
+        };
+        assert!((0..20).all(from_either));
+    }
+    // Of two steps that mix, each batch has one, and batches have shares of their own.
+    let both = batch(r#"[{"mixup": {}}, {"CutMix": {}}]"#, 1);
+    assert!(both.iter().all(|batch| batch.mixed.is_some()));
+    assert_ne!(both[0].mixed.as_ref().unwrap().share, both[1].mixed.as_ref().unwrap().share);
+    assert!(Steps::new(steps(r#"[{"mixup": {"alpha": 0}}]"#), SIZE).is_err());
+}

@@ -3,57 +3,15 @@
 //! A [`Transform`] has two passes: one over bytes that crops and resizes the image with antialiasing, and one that
 //! shifts, flips and normalizes it into the batch. Neither allocates once its [`Scratch`] has grown.
 
+use super::normalize::Normalize;
 use super::pixels::{Placement, Region, placement, resize};
 use super::random::Generator;
 use super::steps::{Steps, random_region};
 use fast_image_resize::Resizer;
 use image::RgbImage;
+use lopper_engine::data::Mixed;
 use lopper_engine::info::{Filter, Preparation, Resize};
-use lopper_engine::{Error, Result};
 use rand::RngExt;
-
-/// Mean of ImageNet's channels, for pixels in `[0, 1]`.
-pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// Standard deviation of ImageNet's channels, for pixels in `[0, 1]`.
-pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-
-/// Normalization of each channel, `(pixel / 255 − mean) / std`, as a table of all 3 × 256 results.
-#[derive(Clone, Debug)]
-pub struct Normalize {
-    table: Box<[[f32; 256]; 3]>,
-}
-
-impl Normalize {
-    /// Creates the normalization by `mean` and `std` of red, green and blue in `[0, 1]`.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if a number is not finite, or if a standard deviation is not positive or so small that a
-    /// pixel becomes infinite.
-    pub fn new(mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
-        if mean.iter().chain(&std).any(|v| !v.is_finite()) || std.iter().any(|&s| s <= 0.0) {
-            return Err(Error::invalid(format!("cannot normalize by mean {mean:?} and std {std:?}")));
-        }
-        let mut table = Box::new([[0.0; 256]; 3]);
-        for (channel, values) in table.iter_mut().enumerate() {
-            for (byte, value) in values.iter_mut().enumerate() {
-                *value = (byte as f32 / 255.0 - mean[channel]) / std[channel];
-            }
-        }
-        if table.iter().flatten().any(|value| !value.is_finite()) {
-            return Err(Error::invalid(format!(
-                "normalizing by mean {mean:?} and std {std:?} overflows single precision"
-            )));
-        }
-        Ok(Self { table })
-    }
-
-    /// The normalized values of a pixel.
-    #[inline]
-    pub fn pixel(&self, [r, g, b]: [u8; 3]) -> [f32; 3] {
-        let [red, green, blue] = &*self.table;
-        [red[r as usize], green[g as usize], blue[b as usize]]
-    }
-}
 
 /// The region of the image that becomes the square.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,6 +106,14 @@ impl Transform {
         self.write(pixels, shift, flip, out);
     }
 
+    /// Mixes transformed images, `[N, size, size, 3]`, if a step asks for it.
+    pub fn mix(&self, images: &mut [f32], labels: &[u32], rng: &mut Generator) -> Option<Mixed> {
+        match &self.cut {
+            Cut::Steps { steps, .. } => steps.mix(images, labels, rng),
+            _ => None,
+        }
+    }
+
     /// The pixels of `region`, resized to the square.
     fn resize<'a>(&self, image: &'a RgbImage, region: Region, scratch: &'a mut Scratch) -> &'a [[u8; 3]] {
         let (width, height) = image.dimensions();
@@ -230,6 +196,7 @@ fn centered_square(width: u32, height: u32, fraction: f64) -> Region {
 
 #[cfg(test)]
 mod tests {
+    use super::super::normalize::{IMAGENET_MEAN, IMAGENET_STD};
     use super::super::random::generator;
     use super::*;
     use image::Rgb;
@@ -384,11 +351,5 @@ mod tests {
     fn an_image_too_long_for_any_box_gives_its_center() {
         let region = random_region(1000, 10, [0.9, 1.0], [0.75, 4.0 / 3.0], &mut generator(0, 0, 0));
         assert_eq!(region, Region { left: 493.5, top: 0.0, width: 13.0, height: 10.0 });
-    }
-
-    #[test]
-    fn invalid_means_and_deviations_are_rejected() {
-        assert!(Normalize::new([0.5; 3], [0.5, 0.0, 0.5]).is_err());
-        assert!(Normalize::new([f32::NAN; 3], [0.5; 3]).is_err());
     }
 }

@@ -2,12 +2,14 @@
 
 use super::check::{check, sides};
 use super::geometric::uniform;
+use super::mix::Mixing;
 use super::step::{ColorJitter, RandomErasing, Range, ResizeStep, Side, Step};
 use crate::data::pixels::{Padding, Region, color, crop, half_to_even, resize, shorter};
 use crate::data::random::Generator;
 use fast_image_resize::Resizer;
 use image::{RgbImage, imageops};
 use lopper_engine::Result;
+use lopper_engine::data::Mixed;
 use lopper_engine::info::Filter;
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -55,6 +57,18 @@ impl Steps {
                 erasing.apply(values, self.size, rng);
             }
         }
+    }
+
+    /// Mixes the images of a batch, `[N, size, size, 3]`, if there is a step for it.
+    pub fn mix(&self, images: &mut [f32], labels: &[u32], rng: &mut Generator) -> Option<Mixed> {
+        let mixing = |step: &Step| match *step {
+            Step::Mixup(mix) => Some(Mixing::Blend(mix)),
+            Step::Cutmix(mix) => Some(Mixing::Paste(mix)),
+            _ => None,
+        };
+        let choices: Vec<Mixing> = self.steps.iter().filter_map(mixing).collect();
+        let chosen = (!choices.is_empty()).then(|| choices[rng.random_range(0..choices.len())]);
+        chosen.map(|mixing| mixing.apply(images, labels, self.size, rng))
     }
 
     fn step(&self, step: &Step, image: RgbImage, rng: &mut Generator, resizer: &mut Resizer) -> RgbImage {

@@ -79,6 +79,8 @@ fn name(step: &Step) -> &'static str {
         Step::ColorJitter(_) => "color_jitter",
         Step::RandomErasing(_) => "random_erasing",
         Step::Fastai(_) => "fastai",
+        Step::Mixup(_) => "mixup",
+        Step::Cutmix(_) => "cutmix",
     }
 }
 
@@ -115,6 +117,7 @@ fn check_step(step: &Step) -> Result<()> {
             .and(ordered("ratio", s.ratio, 1e-3, 1e3))
             .and(ordered("value", [s.value.into(); 2], -1e6, 1e6)),
         Step::Fastai(s) => check_fastai(s),
+        Step::Mixup(s) | Step::Cutmix(s) => ordered("alpha", [s.alpha; 2], 0.01, 100.0),
     }
 }
 

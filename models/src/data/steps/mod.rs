@@ -11,6 +11,7 @@ mod apply;
 mod check;
 mod fastai;
 mod geometric;
+mod mix;
 mod presets;
 mod step;
 
@@ -19,6 +20,6 @@ pub use apply::Steps;
 pub(super) use geometric::random_region;
 pub use presets::{PRESETS, preset};
 pub use step::{
-    CenterCrop, ColorJitter, Fastai, RandomAffine, RandomCrop, RandomErasing, RandomFlip, RandomPerspective,
-    RandomResizedCrop, RandomRotation, RandomZoom, Range, ResizeStep, Side, Step,
+    CenterCrop, ColorJitter, Fastai, Mix, RandomAffine, RandomCrop, RandomErasing, RandomFlip,
+    RandomPerspective, RandomResizedCrop, RandomRotation, RandomZoom, Range, ResizeStep, Side, Step,
 };

@@ -45,6 +45,12 @@ pub enum Step {
     RandomErasing(RandomErasing),
     /// fastai's flips, rotation, zoom, warp and lighting, interpolated once. Not in torchvision.
     Fastai(Fastai),
+    /// Means of two images of a batch. Of several steps that mix, one is chosen for each batch.
+    #[serde(alias = "MixUp")]
+    Mixup(Mix),
+    /// A box of one image in another.
+    #[serde(alias = "CutMix")]
+    Cutmix(Mix),
 }
 
 /// A height and width, or one number for both, or for the shorter side.
@@ -281,6 +287,20 @@ pub struct RandomErasing {
 impl Default for RandomErasing {
     fn default() -> Self {
         Self { p: 0.5, scale: [0.02, 0.33], ratio: [0.3, 3.3], value: 0.0 }
+    }
+}
+
+/// Options of [`Step::Mixup`] and [`Step::Cutmix`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mix {
+    /// Both parameters of the beta distribution of the share.
+    pub alpha: f64,
+}
+
+impl Default for Mix {
+    fn default() -> Self {
+        Self { alpha: 1.0 }
     }
 }
 
