@@ -14,6 +14,12 @@ pub fn fit(config: &mut DataConfig, network: &Graph) {
     config.mean = config.mean.or(channels(&info.mean));
     config.std = config.std.or(channels(&info.std));
     config.prepare_like(info.preparation);
+    if info.preparation.is_none() && config.resize.is_none() && config.center_fraction.is_none() {
+        let assumed = config.preparation();
+        note(format_args!(
+            "the model does not say how images are prepared: {assumed} (--resize, --center-fraction)"
+        ));
+    }
     if config.classes.is_none() && !info.classes.is_empty() {
         config.classes = Some(info.class_folders().to_vec());
     }

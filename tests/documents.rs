@@ -3,8 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 6] =
-    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "BENCHMARKS.md", "docs/json.md"];
+const PAGES: [&str; 7] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "BENCHMARKS.md",
+    "docs/json.md",
+    "docs/images.md",
+];
 
 /// Extensions of source files. A page may also name model files and the like, which a user would have.
 const SOURCES: [&str; 7] = [".rs", ".cu", ".cuh", ".h", ".cpp", ".py", ".sh"];

@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 use support::command::{image_folder, lopper, model, text};
+use support::fixtures::Fixture;
 
 /// The numbers in a JSON result: the fields `names` of the object at `pointer`.
 fn numbers(json: &str, pointer: &str, names: &[&str]) -> Vec<f64> {
@@ -101,6 +102,37 @@ fn eval_prune_and_a_recipe_agree() {
     let run = ["run", text(&recipe), "--data", text(&data), "--out", text(&dir.path().join("run")), "--json"];
     let row = lopper(&run).succeeded().out;
     assert_eq!(numbers(&row, "/stages/0", &["top1"]), numbers(&scored, "", &["top1"]));
+}
+
+/// A network for 32-pixel images is scored on whole images, as in its golden outputs, and not on their centers.
+#[test]
+fn a_network_for_small_images_is_scored_on_whole_images() {
+    let golden = Fixture::open("cifar_resnet20/golden.safetensors");
+    let (bytes, labels) = (golden.bytes("images_u8_nhwc"), golden.classes("labels"));
+    let dir = tempfile::tempdir().unwrap();
+    for (i, (pixels, label)) in bytes.chunks_exact(32 * 32 * 3).zip(&labels).enumerate() {
+        let class = dir.path().join("images").join(format!("{label:03}"));
+        fs::create_dir_all(&class).unwrap();
+        image::RgbImage::from_raw(32, 32, pixels.to_vec())
+            .unwrap()
+            .save(class.join(format!("{i}.png")))
+            .unwrap();
+    }
+    let out = dir.path().join("m.safetensors");
+    let weights = support::fixtures::path("cifar_resnet20/model.safetensors");
+    let import =
+        ["import", text(&weights), "--arch", "cifar_resnet20", "--classes", "10", "--size", "32", "--out"];
+    lopper(&[&import[..], &[text(&out)]].concat()).succeeded();
+    let eval = |more: &[&str]| {
+        let images = dir.path().join("images");
+        let args = ["eval", text(&out), "--data", text(&images), "--split", "all", "--json"];
+        numbers(&lopper(&[&args[..], more].concat()).succeeded().out, "", &["top1", "images"])
+    };
+    let logits = golden.stored("logits_eval");
+    let best = |row: &[f32]| (0..10).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u32;
+    let right = logits.chunks(10).zip(&labels).filter(|(row, label)| best(row) == **label).count();
+    assert_eq!(eval(&[]), [right as f64 / 64.0, 64.0]);
+    assert!(eval(&["--resize", "37"])[0] < right as f64 / 64.0, "a crop loses the border");
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn validation(config: &DataConfig, root: &Path, listing: &mut Listing) -> Result
     }
     let holdout = config.holdout();
     holdout.apply(listing);
-    let (percent, seed) = (100.0 * holdout.fraction, holdout.seed);
+    let (percent, seed) = ((1e6 * holdout.fraction).round() / 1e4, holdout.seed);
     listing.notes.push(format!(
         "no validation images are set apart: {percent} % of each class are held out (--val-fraction; --split-seed {seed})"
     ));
