@@ -15,9 +15,6 @@ pub struct DataArgs {
     /// of labels (.csv)
     #[arg(long, help_heading = "Images")]
     data: Option<PathBuf>,
-    /// Percentage of wrong labels: selects the column of Imagenette's noisy_imagenette.csv to learn from
-    #[arg(long, help_heading = "Images")]
-    label_noise: Option<u32>,
     #[command(flatten)]
     options: DataOptions,
 }
@@ -29,7 +26,6 @@ impl DataArgs {
         let Some(path) = &self.data else { return Ok(None) };
         let mut config = DataConfig::new(data_name(path));
         config.path = (config.name != DataName::FashionMnist).then(|| path.clone());
-        config.label_noise = self.label_noise;
         self.options.apply(&mut config)?;
         if let Some(network) = network {
             fit(&mut config, network);

@@ -1,6 +1,6 @@
 //! The options of images that the command line and a recipe's `[data]` table share, under the same names.
 
-use super::image_side;
+use super::{image_side, single};
 use clap::{Args, ValueEnum};
 use lopper_engine::info::{Filter, Resize};
 use lopper_engine::{Error, Result};
@@ -38,6 +38,27 @@ pub struct DataOptions {
     /// Images per class [default: all]
     #[arg(long)]
     limit: Option<usize>,
+    /// Percentage of wrong labels: selects the column of Imagenette's noisy_imagenette.csv to learn from
+    #[arg(long, value_name = "PERCENT")]
+    label_noise: Option<u32>,
+    /// File that lists the training images to keep, one path a line, relative to the directory
+    #[arg(long, value_name = "FILE")]
+    train_list: Option<PathBuf>,
+    /// The same for validation
+    #[arg(long, value_name = "FILE")]
+    val_list: Option<PathBuf>,
+    /// Background threads that decode and augment, separately for training and scoring [default: 2]
+    #[arg(long, value_name = "THREADS")]
+    workers: Option<usize>,
+    /// Keep decoded images in memory
+    #[arg(long)]
+    cache: bool,
+    /// Mean of red, green and blue in [0, 1] [default: the network's, or ImageNet's]
+    #[arg(long, value_name = "R,G,B", value_parser = channels)]
+    mean: Option<Channels>,
+    /// Standard deviation of red, green and blue in [0, 1] [default: the network's, or ImageNet's]
+    #[arg(long, value_name = "R,G,B", value_parser = channels)]
+    std: Option<Channels>,
     /// Skip and list images that cannot be decoded instead of stopping
     #[arg(long)]
     skip_bad_images: bool,
@@ -120,6 +141,13 @@ impl DataOptions {
         config.orient = self.orient.then_some(true).or(config.orient);
         config.batch = self.batch.unwrap_or(config.batch);
         config.limit = self.limit.or(config.limit);
+        config.label_noise = self.label_noise.or(config.label_noise);
+        config.train_list = self.train_list.clone().or(config.train_list.take());
+        config.val_list = self.val_list.clone().or(config.val_list.take());
+        config.workers = self.workers.unwrap_or(config.workers);
+        config.cache |= self.cache;
+        config.mean = self.mean.map(|Channels(mean)| mean).or(config.mean);
+        config.std = self.std.map(|Channels(std)| std).or(config.std);
         config.skip_bad_images |= self.skip_bad_images;
         if let Some(augment) = &self.augment {
             config.augment.clone_from(augment);
@@ -165,6 +193,20 @@ fn augmentation(text: &str) -> Result<Augmentation, String> {
         true => Ok(Augmentation::Preset(text.to_string())),
         false => Err(format!("expected {} or a list of steps", PRESETS.join(", "))),
     }
+}
+
+/// A number for each of red, green and blue.
+#[derive(Clone, Copy)]
+struct Channels([f32; 3]);
+
+/// Reads three numbers separated by commas.
+fn channels(text: &str) -> Result<Channels, String> {
+    let numbers =
+        text.split(',').map(|number| single(number.trim())).collect::<Result<Vec<f32>, String>>()?;
+    numbers
+        .try_into()
+        .map(Channels)
+        .map_err(|found: Vec<f32>| format!("expected 3 numbers, found {}", found.len()))
 }
 
 /// Sets a column from `what=name`.

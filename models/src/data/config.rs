@@ -98,10 +98,10 @@ pub struct DataConfig {
     #[serde(default)]
     pub split: Scored,
     /// The images to train on.
-    #[serde(default)]
+    #[serde(default, alias = "train_on")]
     pub train: Trained,
     /// All classes in the order of their labels, if not only those found: names of class folders.
-    #[serde(default)]
+    #[serde(default, alias = "class_folders")]
     pub classes: Option<Vec<String>>,
     /// The treatment of class folders without images.
     #[serde(default)]
