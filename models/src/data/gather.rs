@@ -72,6 +72,10 @@ pub fn gather(config: &DataConfig, data: &Path) -> Result<Gathered> {
         Some(split) => (split.adjective(), of(split, &|of| of == split)),
         None => ("available", of(Split::Val, &|_| true)),
     };
+    if config.train == Trained::All && scored_as != Split::Test.adjective() {
+        let note = format!("the {scored_as} images are trained on: their accuracy says little about others");
+        listing.notes.push(note);
+    }
     absent(&mut listing, &folders, [(&train, "training"), (&scored, scored_as)]);
     let Listing { ignored, notes, .. } = listing;
     let mut gathered = Gathered { train, scored, scored_as, folders, ignored: ignored.describe(), notes };

@@ -85,7 +85,9 @@ fn class_folders_without_a_split_are_split_by_seed_and_class() {
     let (train, held) = (ids(DataConfig { split: Scored::Train, ..config() }), ids(config()));
     assert!(held.iter().all(|id| !train.contains(id)) && train.len() + held.len() == 35);
     assert_ne!(held, ids(DataConfig { split_seed: 1, ..config() }));
-    assert_eq!(opened(&DataConfig { train: Trained::All, ..config() }, dir.path()).0, [35, 7, 3]);
+    let (counts, text) = opened(&DataConfig { train: Trained::All, ..config() }, dir.path());
+    assert_eq!(counts, [35, 7, 3]);
+    assert!(text.contains("the validation images are trained on"), "{text}");
 
     let message = open_error(&DataConfig { val_fraction: Some(1.0), ..config() }, dir.path());
     assert!(message.contains("val_fraction: expected"), "{message}");
