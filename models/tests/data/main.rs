@@ -140,7 +140,7 @@ fn cmyk_and_progressive_jpegs_decode() {
 #[test]
 fn the_embedded_images_are_balanced_gray_and_padded() {
     let config = DataConfig { batch: 100, ..DataConfig::new(DataName::FashionMnist) };
-    let Splits { train, mut val, classes, mean, std } = open(&config, None, 0).unwrap();
+    let Splits { train, mut val, classes, mean, std, .. } = open(&config, None, 0).unwrap();
     assert_eq!((train.samples(), val.samples()), (6000, 1000));
     assert_eq!((classes.len(), classes[9].as_str()), (10, "ankle boot"));
     let all = batches(&mut val, 0);

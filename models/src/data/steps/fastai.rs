@@ -2,7 +2,7 @@
 
 use super::geometric::uniform;
 use super::step::Fastai;
-use crate::data::pixels::{Padding, Sampling, Warp, color};
+use crate::data::pixels::{Sampling, Warp, color};
 use crate::data::random::Generator;
 use image::RgbImage;
 use rand::RngExt;
@@ -84,6 +84,7 @@ fn zoom(scale: f64, rng: &mut Generator) -> Warp {
 mod tests {
     use super::*;
     use crate::data::generator;
+    use crate::data::pixels::Padding;
     use image::Rgb;
 
     #[test]
