@@ -184,11 +184,11 @@ fn options_of_images_are_checked() {
     let out = dir.path().join("m.safetensors");
     for (options, words) in [
         (&["--columns", "where=x"][..], &["--columns", "where=x"][..]),
-        (&["--labels", "none.csv"], &["none.csv"]),
-        (&["--val-fraction", "2"], &["val_fraction", "2.0"]),
-        (&["--filter", "lanczos"], &["resize", "bilinear"]),
-        (&["--class-folders", "dark,bright"], &["dark, bright", "dark, light"]),
-        (&["--resize", "100000"], &["resize", "100000"]),
+        (&["--labels", "none.csv"][..], &["none.csv"][..]),
+        (&["--val-fraction", "2"][..], &["val_fraction", "2.0"][..]),
+        (&["--filter", "lanczos"][..], &["resize", "bilinear"][..]),
+        (&["--class-folders", "dark,bright"][..], &["dark, bright", "dark, light"][..]),
+        (&["--resize", "100000"][..], &["resize", "100000"][..]),
     ] {
         support::command::train(data.path(), &out, options).failed_naming(words);
     }
