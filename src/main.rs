@@ -20,6 +20,7 @@ mod run_directory;
 mod selftest;
 mod signals;
 mod training;
+mod zeros;
 
 use clap::Parser;
 use lopper_engine::Error;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -11,6 +11,7 @@ const PAGES: [&str; 7] = [
     "BENCHMARKS.md",
     "docs/json.md",
     "docs/images.md",
+    "docs/sparse-vs-pruned.md",
 ];
 
 /// Extensions of source files. A page may also name model files and the like, which a user would have.

@@ -99,7 +99,8 @@ fn eval_prune_and_a_recipe_agree() {
     let recipe = dir.path().join("r.toml");
     let text_of = format!("[data]\nname = 'folder'\n[[stage]]\nname = 'again'\nfrom = {:?}\n", text(&first));
     fs::write(&recipe, text_of).unwrap();
-    let run = ["run", text(&recipe), "--data", text(&data), "--out", text(&dir.path().join("run")), "--json"];
+    let run_dir = dir.path().join("run");
+    let run = ["run", text(&recipe), "--data", text(&data), "--out", text(&run_dir), "--json"];
     let row = lopper(&run).succeeded().out;
     assert_eq!(numbers(&row, "/stages/0", &["top1"]), numbers(&scored, "", &["top1"]));
 }

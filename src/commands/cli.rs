@@ -2,8 +2,8 @@
 
 use super::common::Common;
 use super::{
-    bench, compact, demo, diff, distill, eval, factorize, fold, prune, run, selftest, sparsify, summary,
-    train, weights,
+    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, prune, run, selftest, sparsify,
+    summary, train, weights,
 };
 use clap::{Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -44,6 +44,8 @@ enum Command {
     Summary(summary::Summary),
     /// Measure the latency of the inference plan
     Bench(bench::Bench),
+    /// Measure each way of being sparse against the best dense kernel, layer by layer, and draw the result
+    Atlas(atlas::Atlas),
     /// Find the largest logit difference of two networks, and the layer where it starts
     Diff(diff::Diff),
     /// Check a GPU: every kernel against the CPU, the demo and the benchmarks, in one report
@@ -74,6 +76,7 @@ impl Cli {
             Command::Eval(c) => c.run(common),
             Command::Summary(c) => c.run(common),
             Command::Bench(c) => c.run(common),
+            Command::Atlas(c) => c.run(common),
             Command::Diff(c) => c.run(common),
             Command::Selftest(c) => c.run(common),
             Command::Export(c) => c.run(common),

@@ -277,7 +277,8 @@ impl Trainer<'_> {
         scale: &mut LossScale,
     ) -> Result<Stepped> {
         let seed = self.seed.wrapping_add(progress.step as u64);
-        let tape = Tape::new(self.device).seed(seed).scaled(scale.factor());
+        let whole = self.callbacks.iter().any(|callback| callback.reads_masked_gradients());
+        let tape = Tape::new(self.device).seed(seed).scaled(scale.factor()).with_masked_gradients(whole);
         let (loss, mut gradients) = gradients(graph, self.objective, &batch, tape)?;
         if !loss.is_finite() {
             return Err(Error::Diverged { epoch: progress.epoch + 1, step: i + 1, loss });
