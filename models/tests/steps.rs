@@ -78,6 +78,21 @@ proptest! {
         prop_assert_eq!(&out, part.as_raw());
     }
 
+    /// The box is cut out first, as in torchvision: the pixels around it do not count.
+    #[test]
+    fn a_random_box_is_cut_out_and_resized(width in 40u32..50, height in 40u32..50, seed: u64) {
+        let image = picture(width, height);
+        let share = 400.0 / f64::from(width * height);
+        let options = format!(r#"{{"scale": [{share}, {share}], "ratio": [1, 1], "filter": "bicubic"}}"#);
+        let out = bytes(&run(&image, &format!(r#"[{{"random_resized_crop": {options}}}]"#), seed));
+        let is_out = |left, top| {
+            let part = image::imageops::crop_imm(&image, left, top, 20, 20).to_image();
+            bytes(&run(&part, r#"[{"resize": {"filter": "bicubic"}}]"#, seed)) == out
+        };
+        let lefts = 0..=width - 20;
+        prop_assert!(lefts.into_iter().any(|left| (0..=height - 20).any(|top| is_out(left, top))));
+    }
+
     /// A box has one value, and everything around it stays.
     #[test]
     fn erasing_leaves_one_box(seed: u64) {

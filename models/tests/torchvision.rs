@@ -38,7 +38,7 @@ fn transformed(image: &RgbImage, size: usize, cut: Cut) -> Vec<u8> {
     out.iter().map(|value| (value * 255.0).round() as u8).collect()
 }
 
-/// Pillow and this library round filter weights differently, so that a byte may differ by one.
+/// Antialiased, every byte is Pillow's. PyTorch interpolates in single precision, and may round a tie the other way.
 #[test]
 fn a_resized_and_cropped_image_is_torchvisions() {
     let cases = cases("prepare");
@@ -55,7 +55,8 @@ fn a_resized_and_cropped_image_is_torchvisions() {
         let size = size.parse().unwrap();
         let found = transformed(&picture(&source), size, Cut::Prepared(preparation));
         let (largest, share) = difference(&found, &expected);
-        assert!(largest <= 1 && share < 0.02, "{source} {arguments}: {largest}, {share} of all bytes");
+        let limit = if preparation.antialias { 0.0 } else { 0.002 };
+        assert!(largest <= 1 && share <= limit, "{source} {arguments}: {largest}, {share} of all bytes");
     }
 }
 

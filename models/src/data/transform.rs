@@ -4,13 +4,12 @@
 //! shifts, flips and normalizes it into the batch. Neither allocates once its [`Scratch`] has grown.
 
 use super::normalize::Normalize;
-use super::pixels::{Placement, Region, placement, resize};
+use super::pixels::{Placement, Region, Resizer, placement};
 use super::random::Generator;
 use super::steps::{Steps, random_region};
-use fast_image_resize::Resizer;
 use image::RgbImage;
 use lopper_engine::data::Mixed;
-use lopper_engine::info::{Filter, Preparation, Resize};
+use lopper_engine::info::{Preparation, Resize};
 use rand::RngExt;
 
 /// The region of the image that becomes the square.
@@ -122,7 +121,7 @@ impl Transform {
             return image.as_raw().as_chunks().0;
         }
         let Scratch { resizer, pixels, .. } = scratch;
-        resize(image, region, [size; 2], (Filter::Bilinear, true), resizer, pixels);
+        resizer.resize_fast(image, region, [size; 2], pixels);
         pixels.as_chunks().0
     }
 
@@ -144,7 +143,7 @@ impl Transform {
         }
         let Scratch { resizer, pixels, padded } = scratch;
         let filter = (preparation.filter, preparation.antialias);
-        resize(image, region, [x.taken, y.taken], filter, resizer, pixels);
+        resizer.resize(image, region, [x.taken, y.taken], filter, pixels);
         if [x.taken, y.taken] == [size; 2] {
             return pixels.as_chunks().0;
         }

@@ -56,17 +56,21 @@ fn to_hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
     } else {
         4.0 + gc - rc
     };
-    let h = (h / 6.0 + 1.0) % 1.0;
-    [(h * 255.0) as u8, (range / f32::from(max) * 255.0) as u8, max]
+    // In double precision and back, as in Pillow: pure blue would otherwise fall just short of its byte.
+    let h = ((f64::from(h) / 6.0 + 1.0) % 1.0) as f32;
+    let bytes = |share: f32| (f64::from(share) * 255.0) as u8;
+    [bytes(h), bytes(range / f32::from(max)), max]
 }
 
 fn from_hsv([h, s, v]: [u8; 3]) -> [u8; 3] {
     if s == 0 {
         return [v; 3];
     }
-    let (h, s, value) = (f32::from(h) * 6.0 / 255.0, f32::from(s) / 255.0, f32::from(v));
-    let (sector, f) = (h.floor(), h - h.floor());
-    let [p, q, t] = [1.0 - s, 1.0 - s * f, 1.0 - s * (1.0 - f)]
+    let (h, value) = (f64::from(h) * 6.0 / 255.0, f64::from(v));
+    // Pillow keeps both shares in single precision.
+    let (sector, f) = (h.floor(), f64::from((h - h.floor()) as f32));
+    let s = f64::from((f64::from(s) / 255.0) as f32);
+    let [p, q, t] = [1.0 - s, 1.0 - f64::from((s * f) as f32), 1.0 - s * (1.0 - f)]
         .map(|share| (value * share).round().clamp(0.0, 255.0) as u8);
     match sector as u32 % 6 {
         0 => [v, t, p],
@@ -93,6 +97,13 @@ pub fn lighting(image: &mut RgbImage, odds: f64, power: f64) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Values of Pillow's `convert("HSV")`.
+    #[test]
+    fn pure_colors_have_pillows_hue() {
+        let hues = [[255, 0, 0], [255, 255, 0], [0, 255, 0], [0, 255, 255], [0, 0, 255], [255, 0, 255]];
+        assert_eq!(hues.map(|rgb| to_hsv(rgb)[0]), [0, 42, 85, 127, 170, 212]);
+    }
 
     proptest! {
         #[test]

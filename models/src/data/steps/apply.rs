@@ -4,9 +4,8 @@ use super::check::{check, sides};
 use super::geometric::uniform;
 use super::mix::Mixing;
 use super::step::{ColorJitter, RandomErasing, Range, ResizeStep, Side, Step};
-use crate::data::pixels::{Padding, Region, color, crop, half_to_even, resize, shorter};
+use crate::data::pixels::{Padding, Region, Resizer, color, crop, half_to_even, shorter};
 use crate::data::random::Generator;
-use fast_image_resize::Resizer;
 use image::{RgbImage, imageops};
 use lopper_engine::Result;
 use lopper_engine::data::Mixed;
@@ -79,7 +78,9 @@ impl Steps {
             Step::RandomCrop(s) => s.apply(&image, self.size, rng),
             Step::RandomResizedCrop(s) => {
                 let [height, width] = sides(s.size, self.size).map(|side| side as u32);
-                resized(&image, s.region(&image, rng), [width, height], (s.filter, s.antialias), resizer)
+                let part = s.part(&image, rng);
+                let whole = Region::whole(part.width(), part.height());
+                resized(&part, whole, [width, height], (s.filter, s.antialias), resizer)
             }
             Step::RandomHorizontalFlip(s) if chance(rng, s.p) => imageops::flip_horizontal(&image),
             Step::RandomVerticalFlip(s) if chance(rng, s.p) => imageops::flip_vertical(&image),
@@ -122,8 +123,8 @@ fn resized(
         return image.clone();
     }
     let mut pixels = Vec::new();
-    resize(image, region, [width, height], filter, resizer, &mut pixels);
-    RgbImage::from_raw(width, height, pixels).expect("resize fills the image")
+    resizer.resize(image, region, [width, height], filter, &mut pixels);
+    RgbImage::from_raw(width, height, pixels).expect("resized to this size")
 }
 
 /// The centered part of `image` of height and width `sides`, padded with black if the image is too small.

@@ -41,8 +41,11 @@ pub fn random_region(
 }
 
 impl RandomResizedCrop {
-    pub(super) fn region(&self, image: &RgbImage, rng: &mut Generator) -> Region {
-        random_region(image.width(), image.height(), self.scale, self.ratio, rng)
+    /// The pixels of the box. As in torchvision, those around it do not count when it is resized.
+    pub(super) fn part(&self, image: &RgbImage, rng: &mut Generator) -> RgbImage {
+        let region = random_region(image.width(), image.height(), self.scale, self.ratio, rng);
+        let corner = [region.left as i64, region.top as i64];
+        crop(image, corner, [region.width as u32, region.height as u32], Padding::Edge, [0; 3])
     }
 }
 
