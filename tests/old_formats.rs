@@ -101,3 +101,26 @@ fn a_model_of_format_2_has_no_preparation_and_can_get_one() {
     let error = file::save(&graph, &path).unwrap_err().to_string();
     assert!(error.contains("class folders"), "{error}");
 }
+
+/// The formats of checkpoints differ only in the graph.
+#[test]
+fn a_checkpoint_of_format_2_is_read_and_a_later_one_refused() {
+    let checkpoint = Checkpoint::read(fixture("checkpoint.safetensors")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("checkpoint.safetensors");
+    checkpoint.write(&path).unwrap();
+    let written = std::fs::read(&path).unwrap();
+    let current = br#"\"version\":3"#;
+    let at = written.windows(current.len()).position(|window| window == current).unwrap() + current.len() - 1;
+    let read = |format: u8| {
+        let mut bytes = written.clone();
+        bytes[at] = format;
+        std::fs::write(&path, bytes).unwrap();
+        Checkpoint::read(&path)
+    };
+    let earlier = read(b'2').unwrap();
+    assert_eq!((earlier.graph.info.preparation, earlier.position), (None, checkpoint.position));
+    assert_logits("checkpoint", &earlier.graph);
+    let error = read(b'4').unwrap_err().to_string();
+    assert!(error.contains("checkpoint format 4: this version of lopper reads formats 1 to 3"), "{error}");
+}
