@@ -1,6 +1,7 @@
 //! Images for networks: the options that a network implies, and the check that both fit.
 
 use crate::progress::note;
+use lopper_engine::data::Batches;
 use lopper_engine::{Error, Graph, Info, Result};
 use lopper_models::data::{DataConfig, Loader, Splits, same_classes};
 use std::path::Path;

@@ -52,10 +52,11 @@ fn a_training_reports_what_it_found() {
 fn a_folder_that_is_not_understood_shows_the_arrangements() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("m.safetensors");
-    let run = support::command::train(dir.path(), &out, &[]);
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let run = support::command::train(&empty, &out, &[]);
     run.failed_naming(&[
-        "no images in class folders here; found nothing",
-        "train/CLASS/*.jpg",
+        "no images in class folders here; found nothing. What is understood:\n  train/CLASS/*.jpg",
         "--class-pattern",
     ]);
 }

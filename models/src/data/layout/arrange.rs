@@ -17,8 +17,8 @@ pub struct Finding<'a> {
 }
 
 /// The arrangements that are understood, for error messages.
-const LAYOUTS: &str = "\
-  train/CLASS/*.jpg and val/CLASS/*.jpg    (val, valid, validation, test or testing, in any case)
+const LAYOUTS: &str =
+    "  train/CLASS/*.jpg and val/CLASS/*.jpg    (val, valid, validation, test or testing, in any case)
   CLASS/*.jpg                              (a part of each class is held out: --val-fraction)
   CLASS_17.jpg, train/CLASS_17.jpg         (the name carries the class: --class-pattern '{class}_*')
   labels.csv with paths and labels         (--labels labels.csv, or --data labels.csv)
@@ -172,8 +172,11 @@ impl Arrange<'_> {
         }
         let mut ignored = self.found.ignored.clone();
         ignored.loose = None;
+        if here.is_empty() {
+            here.push("nothing".into());
+        }
         here.extend(ignored.describe());
-        let here = if here.is_empty() { "nothing".into() } else { here.join("; ") };
+        let here = here.join("; ");
         Error::file(
             self.root,
             format!("no images in class folders here; found {here}. What is understood:\n{LAYOUTS}"),
