@@ -1,6 +1,7 @@
 //! Data sets from files on disk to batches.
 
 mod bad_images;
+mod formats;
 mod invalid_options;
 mod layouts;
 mod resume;
