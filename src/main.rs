@@ -5,6 +5,7 @@
 mod binding;
 mod commands;
 mod digest;
+mod images;
 mod keeping;
 mod latency;
 mod output_file;

@@ -1,6 +1,7 @@
 //! `lopper eval MODEL --data DIR`.
 
 use super::{Common, DataArgs, LinearWeights};
+use crate::images::report_skipped;
 use clap::Args;
 use lopper_engine::data::Batches;
 use lopper_engine::plan::{Plan, PlanOptions};
@@ -35,11 +36,12 @@ impl Eval {
         let graph = file::load(&self.model)?;
         let config = self
             .data
-            .config(Some(&graph))
+            .config(Some(&graph))?
             .ok_or_else(|| Error::invalid("--data is missing: evaluation needs images"))?;
         let device = common.device()?;
         let mut splits = super::open_data(&config, &graph, common)?;
-        let evaluation = self.evaluate(&graph, &mut splits.val, &device)?;
+        let evaluation = self.evaluate(&graph, &mut splits.val, config.batch, &device)?;
+        report_skipped(&[&splits.val]);
         let accuracy = &evaluation.accuracy;
         let result = Scores {
             top1: accuracy.top1(),
@@ -61,13 +63,19 @@ impl Eval {
     }
 
     /// Evaluates the graph, or, if its weights are to be rounded, a plan that stores them so.
-    fn evaluate(&self, graph: &Graph, images: &mut Loader, device: &Device) -> Result<Evaluation> {
+    fn evaluate(
+        &self,
+        graph: &Graph,
+        images: &mut Loader,
+        batch: usize,
+        device: &Device,
+    ) -> Result<Evaluation> {
         let linear = self.weights.linear_weights;
         if linear == Dtype::F32 {
             return evaluate(graph, images, device);
         }
         let [h, w, c] = images.image_shape();
-        let batch = images.samples().clamp(1, self.data.batch);
+        let batch = images.samples().clamp(1, batch);
         let options = PlanOptions { linear, strict: device.is_strict(), ..PlanOptions::default() };
         evaluate(&mut Plan::with(graph, [batch, h, w, c], device, options)?, images, device)
     }

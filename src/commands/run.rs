@@ -1,10 +1,11 @@
 //! `lopper run RECIPE.toml`.
 
-use super::Common;
+use super::{Common, DataOptions};
 use crate::binding::Binding;
+use crate::images::{open_for, open_images};
 use crate::keeping::{KeepArgs, Keeping};
 use crate::output_file::refuse_existing_outputs;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, in_stage};
 use crate::progress::note;
 use crate::recipe::{Recipe, model_path};
 use crate::report;
@@ -12,7 +13,8 @@ use crate::row::Row;
 use crate::run_directory::RunDirectory;
 use crate::signals;
 use clap::Args;
-use lopper_engine::Result;
+use lopper_engine::{Result, file};
+use lopper_models::data::Splits;
 use std::path::{Path, PathBuf};
 
 /// Run a walkthrough on your own recipe and images.
@@ -20,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub struct Run {
     /// TOML file with the recipe
     recipe: PathBuf,
-    /// Directory with its images [default: the recipe's `data.path`]
+    /// Directory with its images, or a table of them [default: the recipe's `data.path`]
     #[arg(long)]
     data: Option<PathBuf>,
     /// Directory for model files and the report [default: runs/NAME, after the recipe's file]
@@ -29,15 +31,11 @@ pub struct Run {
     /// Short trial: one epoch per training, and 100 images per class unless limited otherwise
     #[arg(long)]
     quick: bool,
-    /// Images per class [default: the recipe's, or all]
-    #[arg(long)]
-    limit: Option<usize>,
-    /// Skip images that cannot be decoded instead of stopping
-    #[arg(long)]
-    skip_bad_images: bool,
     /// Replace the result of an earlier run
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    images: DataOptions,
     #[command(flatten)]
     keep: KeepArgs,
 }
@@ -45,8 +43,7 @@ pub struct Run {
 impl Run {
     pub fn run(&self, common: &Common) -> Result<()> {
         let mut recipe = Recipe::read(&self.recipe)?;
-        recipe.data.skip_bad_images |= self.skip_bad_images;
-        recipe.data.limit = self.limit.or(recipe.data.limit);
+        self.images.apply(&mut recipe.data)?;
         let name = self.recipe.file_stem().unwrap_or_default();
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
         let Self { quick, force, keep, .. } = self;
@@ -72,12 +69,12 @@ impl Walk<'_> {
     /// Runs `recipe`, prints its table and writes its report. If the run fails or is stopped, the report covers the
     /// finished stages.
     pub fn run(&self, recipe: Recipe, common: &Common) -> Result<()> {
-        let recipe = if self.quick { recipe.quick() } else { recipe };
+        let mut recipe = if self.quick { recipe.quick() } else { recipe };
         let mut directory = RunDirectory::claim(self.out, self.force, self.keep)?;
         refuse_existing_outputs(&recipe.stages, self.force || self.keep.resume)?;
         let device = common.device()?;
         let seed = common.seed.unwrap_or(recipe.seed);
-        let splits = lopper_models::data::open(&recipe.data, self.data, seed)?;
+        let splits = self.images(&mut recipe, seed)?;
         let binding = Binding::new(&recipe.stages, Some((&recipe.data, &splits)), seed, &device)?;
         let mut pipeline = Pipeline::new(&device, Some(splits), seed);
         let paths: Vec<PathBuf> =
@@ -107,5 +104,19 @@ impl Walk<'_> {
             let (table, out) = (report::table(&rows), self.out.display());
             format!("\n{title}\n{table}\nModels, report.md, .json, .csv and .svg are in {out}\n")
         })
+    }
+
+    /// Opens the images of `recipe`, prepared for the first network that it reads from a model file.
+    fn images(&self, recipe: &mut Recipe, seed: u64) -> Result<Splits> {
+        let Recipe { data, stages, .. } = recipe;
+        let is_stage = |name: &str| stages.iter().any(|stage| stage.name == name);
+        let mut reads = stages.iter().filter_map(|stage| Some((stage, stage.from.as_deref()?)));
+        match reads.find(|(_, name)| !is_stage(name)) {
+            None => open_images(data, self.data, seed),
+            Some((stage, path)) => {
+                let network = file::load(path).map_err(|e| in_stage(stage, e))?;
+                open_for(data, self.data, seed, (&network, path))
+            }
+        }
     }
 }
