@@ -6,6 +6,7 @@ use super::fashion_mnist;
 use super::folder::ImageFolder;
 use super::gather::{Gathered, gather};
 use super::idx::IdxImages;
+use super::layout::listed;
 use super::loader::{Loader, LoaderOptions};
 use super::normalize::{IMAGENET_MEAN, IMAGENET_STD, Normalize};
 use super::summary::Summary;
@@ -141,9 +142,10 @@ fn small(config: &DataConfig, sets: [IdxImages; 2]) -> Result<Sets> {
         _ => return Err(Error::invalid("split, train: `all` is only for images in files")),
     };
     let folders = sets[0].classes().to_vec();
-    if let Some(known) = &config.classes {
-        super::vocabulary::matched(&folders, known)?;
-    }
+    let notes = match &config.classes {
+        Some(known) => numbered(&folders, known)?,
+        None => Vec::new(),
+    };
     let sets = sets.map(|mut set| {
         if let Some(limit) = config.limit {
             set.limit(limit);
@@ -151,5 +153,19 @@ fn small(config: &DataConfig, sets: [IdxImages; 2]) -> Result<Sets> {
         Arc::new(set) as Arc<dyn Dataset>
     });
     let [train, val] = [sets[0].clone(), sets[scored].clone()];
-    Ok(Sets { train, val, folders, scored_as, ignored: None, notes: Vec::new() })
+    Ok(Sets { train, val, folders, scored_as, ignored: None, notes })
+}
+
+/// Checks that the labels of IDX files, which name the classes `found`, are positions among the classes `known`. Returns
+/// a remark if they match by their order alone.
+fn numbered(found: &[String], known: &[String]) -> Result<Vec<String>> {
+    let matched = super::vocabulary::matched(found, known)?;
+    match known.len() == found.len() && matched.labels.iter().copied().eq(0..found.len() as u32) {
+        true => Ok(matched.note.into_iter().collect()),
+        false => Err(Error::invalid(format!(
+            "classes: the labels of these files are fixed: expected {}, found {}",
+            listed(found),
+            listed(known)
+        ))),
+    }
 }

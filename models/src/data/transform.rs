@@ -1,7 +1,7 @@
 //! Transforms from images of any size to squares of normalized floats, channels last.
 //!
 //! A [`Transform`] has two passes: one over bytes that crops and resizes the image with antialiasing, and one that
-//! shifts, flips and normalizes it into the batch. Neither allocates once its [`Scratch`] has grown.
+//! shifts, flips and normalizes it into the batch. Neither allocates for pixels once its [`Scratch`] has grown.
 
 use super::normalize::Normalize;
 use super::pixels::{Placement, Region, Resizer, placement};

@@ -236,3 +236,18 @@ fn a_directory_that_is_not_understood_is_described() {
     let message = open_error(&DataConfig { split: Scored::Test, ..config() }, folder().path());
     assert!(message.contains("split: there are no test images, only train and val"), "{message}");
 }
+
+#[test]
+fn the_labels_of_idx_files_are_fixed() {
+    let with = |classes: Vec<String>| {
+        let config = DataConfig { classes: Some(classes), ..DataConfig::new(DataName::FashionMnist) };
+        open(&config, None, 0).map(|splits| splits.summary.to_string())
+    };
+    let mut names = open(&DataConfig::new(DataName::FashionMnist), None, 0).unwrap().classes;
+    assert!(!with(names.clone()).unwrap().contains("order"));
+    assert!(with((0..10).map(|i| i.to_string()).collect()).unwrap().contains("matched in their order"));
+    names.swap(0, 1);
+    assert!(with(names.clone()).err().unwrap().to_string().contains("labels of these files are fixed"));
+    names.push("Scarf".into());
+    assert!(with(names).is_err());
+}

@@ -44,7 +44,7 @@ impl Resizer {
         }
     }
 
-    /// Resizes by the antialiased bilinear filter, faster than [`Resizer::resize`]. Weights have 16 bits and the vertical
+    /// Resizes by the antialiased bilinear filter, with vector instructions. Weights have 16 bits and the vertical
     /// pass comes first, so that many bytes differ by one.
     ///
     /// # Panics
