@@ -32,13 +32,6 @@ pub struct Footprint {
 impl Footprint {
     /// Computes the footprint of `g` with the live filters of `pattern` packed as `packing` allows.
     pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> Self {
-        let (_, layout) = Layout::choose(cpu, g, pattern, packing, Dtype::F32);
-        if computes_dead_filters(cpu, g, pattern, &layout) {
-            // A copy of the weight gets the zeros of dead filters before it is packed.
-            let needs = Self::stored(cpu, g, &Pattern::dense(pattern.shape()), packing, Dtype::F32);
-            let copy = g.w_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
-            return Self { packed: needs.packed.saturating_add(copy), ..needs };
-        }
         Self::stored(cpu, g, pattern, packing, Dtype::F32)
     }
 
@@ -50,11 +43,17 @@ impl Footprint {
         packing: Packing,
         dtype: Dtype,
     ) -> Self {
+        let (_, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
+        if computes_dead_filters(cpu, g, pattern, &layout) {
+            // A copy of the weight gets the zeros of dead filters before it is packed.
+            let needs = Self::stored(cpu, g, &Pattern::dense(pattern.shape()), packing, dtype);
+            let copy = g.w_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
+            return Self { packed: needs.packed.saturating_add(copy), ..needs };
+        }
         let floats = |count: usize| 4 * count as u64;
         let taps = g.kh as u64 * g.kw as u64;
         // Lists of pointers grow by doubling.
         let tables = cpu.thread_count() as u64 * BLOCK * (2 * 8 * (taps + 1) + floats(MAX_NR));
-        let (_, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
         let bits = bits_len(pattern.shape()[0]) as u64;
         let index = if pattern.has_dead_filters() { floats(pattern.filters().len()) + bits } else { 0 };
         // The places of taps in lanes, whose lists grow by doubling, too.

@@ -5,7 +5,7 @@
 //! border as well.
 //!
 //! ```text
-//!   for pixel, vector of channels
+//!   for pixel that is read, vector of channels
 //!     compress the lanes whose channel is live; store a whole vector     the next one overwrites its end
 //! ```
 
@@ -40,6 +40,13 @@ pub(super) fn inner(g: &Conv2d, index: &CompactIndex) -> (Conv2d, Pattern) {
     (inner, pattern)
 }
 
+/// The convolution that reads the gathered image in place of `g`: a kernel of one pixel reads only one pixel of each
+/// stride, so that only those are gathered.
+pub(super) fn read(g: &Conv2d) -> Conv2d {
+    let pointwise = [g.kh, g.kw] == [1; 2] && g.padding == [0; 2];
+    if pointwise { Conv2d { h: g.oh(), w: g.ow(), stride: [1; 2], ..*g } } else { *g }
+}
+
 impl Gather {
     /// Gathers the channels `inputs` of images with `channels` channels, and perhaps a carrier. Returns `None` if all
     /// channels are read as they are.
@@ -55,24 +62,42 @@ impl Gather {
         (self.live + usize::from(self.carrier)).max(1)
     }
 
-    /// Copies the live channels of `x` into contiguous pixels.
-    pub(super) fn run(&self, cpu: &Cpu, x: &[f32], gathered: &mut [f32]) {
+    /// Copies the live channels of the pixels of `x` that `g` reads into contiguous pixels, those of [`read`].
+    pub(super) fn run(&self, cpu: &Cpu, g: &Conv2d, x: &[f32], gathered: &mut [f32]) {
+        let (inner, width) = (read(g), self.width());
+        if inner.x_shape()[..3] == g.x_shape()[..3] {
+            return self.run_all(cpu, x, gathered);
+        }
+        let [step_y, step_x] = g.stride;
+        let row = g.w * g.c;
+        cpu.run(|| {
+            gathered.par_chunks_exact_mut(inner.w * width).enumerate().for_each(|(at, to)| {
+                let (image, y) = (at / inner.h, at % inner.h * step_y);
+                let from = &x[(image * g.h + y) * row..][..row];
+                cpu.dispatch(Compress { gather: self, from, step: step_x, to });
+            });
+        });
+    }
+
+    /// Copies the live channels of all pixels of `x`.
+    pub(super) fn run_all(&self, cpu: &Cpu, x: &[f32], gathered: &mut [f32]) {
         // A thread copies this many floats while another one wakes up.
         const FLOATS: usize = 1 << 16;
         let (c, width) = (self.channels, self.width());
         let pixels = FLOATS.div_ceil(c);
         cpu.run(|| {
             gathered.par_chunks_mut(pixels * width).zip(x.par_chunks(pixels * c)).for_each(|(to, from)| {
-                cpu.dispatch(Compress { gather: self, from, to });
+                cpu.dispatch(Compress { gather: self, from, step: 1, to });
             });
         });
     }
 }
 
-/// Copies the live channels of some pixels.
+/// Copies the live channels of every `step`-th pixel.
 struct Compress<'a> {
     gather: &'a Gather,
     from: &'a [f32],
+    step: usize,
     to: &'a mut [f32],
 }
 
@@ -83,9 +108,9 @@ impl Kernel for Compress<'_> {
     fn run<S: Simd>(self, s: S) {
         let &Gather { live, ref bits, carrier, channels } = self.gather;
         let width = self.gather.width();
-        for (to, from) in self.to.chunks_exact_mut(width).zip(self.from.chunks_exact(channels)) {
+        for (to, from) in self.to.chunks_exact_mut(width).zip(self.from.chunks(self.step * channels)) {
             let mut next = 0;
-            for (vector, from) in from.chunks(S::LANES).enumerate() {
+            for (vector, from) in from[..channels].chunks(S::LANES).enumerate() {
                 let mask = s.mask(bits, vector);
                 let end = width.min(next + S::LANES);
                 s.put(&mut to[next..end], s.compress(s.get(from), mask));

@@ -246,7 +246,7 @@ fn clear_dead(cpu: &Cpu, pattern: &Pattern, dw: &mut [f32]) {
 /// The channels `live` of `from` `[P, width]`: itself if all are live, otherwise a copy.
 fn gather<'a>(cpu: &Cpu, live: &[u32], width: usize, from: &'a [f32], copy: &'a mut [f32]) -> &'a [f32] {
     let Some(gather) = Gather::new(live, false, width) else { return from };
-    gather.run(cpu, from, copy);
+    gather.run_all(cpu, from, copy);
     copy
 }
 

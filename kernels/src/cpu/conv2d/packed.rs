@@ -65,20 +65,10 @@ impl PackedConv2d {
     /// without a bias. If leaving them out would take longer than computing them, they are packed as zeros. Other zeros
     /// of the pattern must be zeros of `w`, and the algorithm may skip them.
     pub fn masked(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packing: Packing) -> Self {
-        let (choice, layout) = Layout::choose(cpu, g, pattern, packing, Dtype::F32);
-        if computes_dead_filters(cpu, g, pattern, &layout) {
-            let mut zeroed = Buffer::from_slice(w);
-            let rows = zeroed.chunks_exact_mut(g.w_len() / g.o).enumerate();
-            let dead = rows.filter(|(row, _)| pattern.filters().binary_search(&(*row as u32)).is_err());
-            dead.for_each(|(_, row)| row.fill(0.0));
-            let packed = Self::with(cpu, g, &zeroed, packing);
-            let choice = packed.choice.with_dead_filters(g.o - pattern.filters().len());
-            return Self { choice, ..packed };
-        }
-        Self::of_filters(cpu, g, w, pattern, (choice, layout))
+        Self::stored(cpu, g, w, pattern, packing, Dtype::F32)
     }
 
-    /// Packs the live filters of `pattern` with weights of type `dtype`; a type other than f32 is computed directly.
+    /// Packs like [`masked`](Self::masked), with weights of type `dtype`; a type other than f32 is computed directly.
     pub(in crate::cpu) fn stored(
         cpu: &Cpu,
         g: &Conv2d,
@@ -87,7 +77,17 @@ impl PackedConv2d {
         packing: Packing,
         dtype: Dtype,
     ) -> Self {
-        Self::of_filters(cpu, g, w, pattern, Layout::choose(cpu, g, pattern, packing, dtype))
+        let (choice, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
+        if computes_dead_filters(cpu, g, pattern, &layout) {
+            let mut zeroed = Buffer::from_slice(w);
+            let rows = zeroed.chunks_exact_mut(g.w_len() / g.o).enumerate();
+            let dead = rows.filter(|(row, _)| pattern.filters().binary_search(&(*row as u32)).is_err());
+            dead.for_each(|(_, row)| row.fill(0.0));
+            let packed = Self::stored(cpu, g, &zeroed, &Pattern::dense(pattern.shape()), packing, dtype);
+            let choice = packed.choice.with_dead_filters(g.o - pattern.filters().len());
+            return Self { choice, ..packed };
+        }
+        Self::of_filters(cpu, g, w, pattern, (choice, layout))
     }
 
     /// Packs the live filters of `pattern` in the chosen layout.
@@ -338,8 +338,8 @@ pub fn conv2d_forward_packed(
     w.check(g, x, epilogue, y);
     let Some(gather) = &w.gather else { return w.product(cpu, g, x, epilogue, y) };
     // Targets are pixels of the outer width; the scatter finds their columns.
-    let inner = w.inner(g);
+    let inner = gather::read(&w.inner(g));
     let mut gathered = cpu.scratch(inner.x_len());
-    gather.run(cpu, x, &mut gathered);
+    gather.run(cpu, g, x, &mut gathered);
     w.product(cpu, &inner, &gathered, epilogue, y);
 }
