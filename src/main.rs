@@ -2,14 +2,17 @@
 
 #![forbid(unsafe_code)]
 
+mod about;
 mod binding;
 mod commands;
 mod digest;
+mod history;
 mod keeping;
 mod latency;
 mod output_file;
 mod picture;
 mod pipeline;
+mod plots;
 mod preflight;
 mod progress;
 mod report;
@@ -18,6 +21,7 @@ mod row;
 mod run_directory;
 mod selftest;
 mod signals;
+mod tables;
 mod training;
 
 use clap::Parser;

@@ -21,6 +21,8 @@ fn every_command_has_a_help_text() {
         "factorize",
         "compact",
         "eval",
+        "lr-find",
+        "predict",
         "summary",
         "bench",
         "diff",

@@ -2,8 +2,8 @@
 
 use super::common::Common;
 use super::{
-    bench, compact, demo, diff, distill, eval, factorize, fold, prune, run, selftest, sparsify, summary,
-    train, weights,
+    bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run, selftest,
+    sparsify, summary, train, weights,
 };
 use clap::{Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -26,6 +26,8 @@ enum Command {
     Run(run::Run),
     /// Train a network from scratch, or train an existing one further
     Train(train::Train),
+    /// Find a learning rate by the range test, with a picture of losses by rate
+    LrFind(lr_find::LrFind),
     /// Train a network to imitate a teacher
     Distill(distill::Distill),
     /// Set weights to zero, during training or at once with --epochs 0
@@ -38,8 +40,10 @@ enum Command {
     Factorize(factorize::Factorize),
     /// Compute only live channels, keeping every outer width
     Compact(compact::Compact),
-    /// Measure the accuracy on validation images, with its 95 % interval
+    /// Measure the accuracy on validation images, and other metrics, with 95 % intervals
     Eval(eval::Eval),
+    /// Classify images
+    Predict(predict::Predict),
     /// List layers, shapes, parameters, multiply-accumulates and bytes
     Summary(summary::Summary),
     /// Measure the latency of the inference plan
@@ -65,6 +69,7 @@ impl Cli {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
             Command::Train(c) => c.run(common),
+            Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),
             Command::Sparsify(c) => c.run(common),
             Command::Prune(c) => c.run(common),
@@ -72,6 +77,7 @@ impl Cli {
             Command::Factorize(c) => c.run(common),
             Command::Compact(c) => c.run(common),
             Command::Eval(c) => c.run(common),
+            Command::Predict(c) => c.run(common),
             Command::Summary(c) => c.run(common),
             Command::Bench(c) => c.run(common),
             Command::Diff(c) => c.run(common),

@@ -59,12 +59,21 @@ fn data_name(path: &Path) -> DataName {
     }
 }
 
-/// Opens `config` for `graph`, with the normalization of the graph's images. The classes must match.
-pub(super) fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Splits> {
-    let mut config = config.clone();
+/// Returns `config` as `graph` needs its images: with its normalization, and at its size unless another is given.
+/// Everything that a network is evaluated on or classifies goes through here, so that it is treated alike.
+pub(super) fn for_network(config: &DataConfig, graph: &Graph) -> DataConfig {
     let channels = |values: &[f32]| <[f32; 3]>::try_from(values).ok();
-    config.mean = channels(&graph.info.mean).or(config.mean);
-    config.std = channels(&graph.info.std).or(config.std);
+    DataConfig {
+        mean: channels(&graph.info.mean).or(config.mean),
+        std: channels(&graph.info.std).or(config.std),
+        size: config.size.or(Some(graph.info.input[0]).filter(|&size| size > 0)),
+        ..config.clone()
+    }
+}
+
+/// Opens `config` for `graph`. The classes must match.
+pub(super) fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Splits> {
+    let config = for_network(config, graph);
     let splits = lopper_models::data::open(&config, None, common.seed.unwrap_or(0))?;
     check_images(graph, &splits)?;
     Ok(splits)

@@ -47,6 +47,6 @@ impl Sparsify {
             ..SparsifyConfig::new(self.sparsity)
         };
         let stage = Stage::of(config, self.train.config(5)?)?;
-        run_stage("sparsified", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
+        run_stage("sparsified", Some(&self.model), stage, &self.output, Some(&self.train), common)
     }
 }

@@ -46,6 +46,11 @@ pub(super) fn memory(root: &Path) -> Memory {
     Memory { held, machine, enforced }
 }
 
+/// The largest resident memory of this process so far.
+pub(super) fn peak(root: &Path) -> Option<u64> {
+    kilobytes(&fs::read_to_string(root.join("proc/self/status")).ok()?, "VmHWM:")
+}
+
 fn less_reserve(bytes: u64) -> u64 {
     bytes - bytes / RESERVE
 }

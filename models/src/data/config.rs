@@ -168,6 +168,26 @@ impl DataConfig {
         self.size.unwrap_or(if self.name.is_idx() { fashion_mnist::PADDED } else { 128 })
     }
 
+    /// The mean and standard deviation of each channel.
+    fn normalization(&self) -> ([f32; 3], [f32; 3]) {
+        let (mean, std) = match self.name.is_idx() {
+            true => ([fashion_mnist::MEAN; 3], [fashion_mnist::STD; 3]),
+            false => (IMAGENET_MEAN, IMAGENET_STD),
+        };
+        (self.mean.unwrap_or(mean), self.std.unwrap_or(std))
+    }
+
+    /// The transform of images that are not trained on: validation images, and those of a prediction.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], with the option, if an option is invalid.
+    pub fn eval_transform(&self) -> Result<Transform> {
+        self.check()?;
+        let (mean, std) = self.normalization();
+        let normalize = Normalize::new(mean, std)?;
+        Ok(Transform { size: self.image_size(), cut: self.center(), flip: 0.0, normalize })
+    }
+
     /// Checks the numbers; the error names the invalid option.
     fn check(&self) -> Result<()> {
         let Augment { scale, ratio, padding, flip, .. } = self.augment;
@@ -276,20 +296,15 @@ impl DataConfig {
 /// [`Error::Invalid`], with the option, if an option is invalid; [`Error::File`], with the path, if a file or folder is
 /// missing or invalid.
 pub fn open(config: &DataConfig, data_dir: Option<&Path>, seed: u64) -> Result<Splits> {
-    config.check()?;
+    let plain = config.eval_transform()?;
     if config.name.is_idx() {
         config.check_idx()?;
     }
-    let (mean, std) = match config.name.is_idx() {
-        true => ([fashion_mnist::MEAN; 3], [fashion_mnist::STD; 3]),
-        false => (IMAGENET_MEAN, IMAGENET_STD),
-    };
-    let (mean, std) = (config.mean.unwrap_or(mean), config.std.unwrap_or(std));
-    let normalize = Normalize::new(mean, std)?;
+    let (mean, std) = config.normalization();
     let [train, val] = config.datasets(data_dir.or(config.path.as_deref()))?;
     let classes = train.classes().to_vec();
-    let loader = |data, cut, flip, training| {
-        let transform = Transform { size: config.image_size(), cut, flip, normalize: normalize.clone() };
+    let augmented = Transform { cut: config.cut(), flip: config.augment.flip, ..plain.clone() };
+    let loader = |data, transform, training| {
         let options = LoaderOptions {
             batch: config.batch,
             shuffle: training,
@@ -300,11 +315,5 @@ pub fn open(config: &DataConfig, data_dir: Option<&Path>, seed: u64) -> Result<S
         };
         Loader::new(data, transform, options)
     };
-    Ok(Splits {
-        train: loader(train, config.cut(), config.augment.flip, true)?,
-        val: loader(val, config.center(), 0.0, false)?,
-        classes,
-        mean,
-        std,
-    })
+    Ok(Splits { train: loader(train, augmented, true)?, val: loader(val, plain, false)?, classes, mean, std })
 }

@@ -141,6 +141,10 @@ impl Dataset for ImageFolder {
         self.samples[index].label
     }
 
+    fn name(&self, index: usize) -> String {
+        self.samples[index].path.clone()
+    }
+
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
         decode_file(&self.root.join(&self.samples[index].path)).map(Cow::Owned)
     }
