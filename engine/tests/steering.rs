@@ -274,27 +274,6 @@ impl Objective for Squares {
     }
 }
 
-/// Two batches of four images, which [`One`] has as one batch.
-struct Halves([One; 2]);
-
-impl Batches for Halves {
-    fn len(&self) -> usize {
-        2
-    }
-    fn samples(&self) -> usize {
-        8
-    }
-    fn image_shape(&self) -> [usize; 3] {
-        [1, 1, 3]
-    }
-    fn classes(&self) -> &[String] {
-        self.0[0].classes()
-    }
-    fn epoch(&mut self, _: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
-        Ok(Box::new(self.0.iter().map(|half| Ok(half.0.clone()))))
-    }
-}
-
 /// The same images in every epoch, as one batch.
 struct One(Batch, Vec<String>);
 
@@ -335,14 +314,10 @@ fn linear() -> Graph {
 }
 
 fn fit(data: &mut One, reduce: Option<&mut dyn Reduce>) -> Graph {
-    fit_accumulating(data, 1, reduce)
-}
-
-fn fit_accumulating(data: &mut dyn Batches, batches: usize, reduce: Option<&mut dyn Reduce>) -> Graph {
     let mut graph = linear();
     let trainer = Trainer {
         device: &Device::cpu(),
-        optimizer: &mut Optimizer::new(PLAIN).accumulating(batches),
+        optimizer: &mut Optimizer::new(PLAIN),
         schedule: Schedule::Constant,
         learning_rate: 0.5,
         epochs: 2,
@@ -381,24 +356,6 @@ fn averaging_with_a_replica_equals_training_on_all_images() {
     );
     let alone = fit(&mut One::new(0..4), None);
     assert!(!alone.param("fc.weight").unwrap().value().same_bits(whole.param("fc.weight").unwrap().value()));
-}
-
-#[test]
-fn two_batches_make_the_step_of_one() {
-    let whole = fit(&mut One::new(0..8), None);
-    let halves = || Halves([One::new(0..4), One::new(4..8)]);
-    assert_same_bits(&fit_accumulating(&mut halves(), 2, None), &whole);
-    assert_same_bits(&fit_accumulating(&mut halves(), 5, None), &whole);
-    // The step is taken once: replicas combine the mean gradient.
-    let mut calls = 0;
-    let mut count = |_: &mut ParamGradients| -> Result<()> {
-        calls += 1;
-        Ok(())
-    };
-    fit_accumulating(&mut halves(), 2, Some(&mut count));
-    assert_eq!(calls, 2);
-    let weight = |graph: &Graph| graph.param("fc.weight").unwrap().value().clone();
-    assert!(!weight(&fit_accumulating(&mut halves(), 1, None)).same_bits(&weight(&whole)));
 }
 
 #[test]

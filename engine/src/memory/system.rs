@@ -187,6 +187,13 @@ mod tests {
     }
 
     #[test]
+    fn the_peak_is_that_of_the_process() {
+        let status = ("proc/self/status", "VmPeak: 900 kB\nVmHWM:\t 700 kB\nVmRSS: 300 kB\n");
+        assert_eq!(peak(system(&[status]).path()), Some(700 * 1024));
+        assert_eq!((peak(system(&[STATUS]).path()), peak(system(&[]).path())), (None, None));
+    }
+
+    #[test]
     fn resource_limits_apply_despite_a_larger_configured_limit() {
         let limits = |text| ("proc/self/limits", text);
         let address_space = limits("Limit  Soft Limit\nMax address space    2662400   unlimited   bytes\n");

@@ -43,3 +43,31 @@ impl LayerSparsity {
         self.zeros as f64 / self.weights.max(1) as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::Linear;
+    use crate::{Param, Tensor};
+
+    #[test]
+    fn masked_weights_are_counted_by_layer() {
+        let mut graph = Graph::new(3);
+        let mut node = 0;
+        for name in ["a", "b"] {
+            let (weight, bias) =
+                (Param::new(Tensor::full(&[3, 3], 1.0)), Some(Param::new(Tensor::zeros(&[3]))));
+            node = graph.push(name, Layer::Linear(Linear { weight, bias }), &[node]).unwrap();
+        }
+        assert_eq!(LayerSparsity::of(&graph), [], "zeros without a mask do not count");
+        let mask = Tensor::from_fn(&[3, 3], |i| f32::from(i >= 4));
+        graph.param_mut("b.weight").unwrap().set_mask(Some(mask)).unwrap();
+        let layers = LayerSparsity::of(&graph);
+        assert_eq!(
+            layers.iter().map(|l| (&l.layer[..], l.zeros, l.weights)).collect::<Vec<_>>(),
+            [("a", 0, 9), ("b", 4, 9)]
+        );
+        assert_eq!(LayerSparsity::total(&layers).fraction(), 4.0 / 18.0);
+        assert_eq!(LayerSparsity::total(&[]).fraction(), 0.0);
+    }
+}
