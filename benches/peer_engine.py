@@ -89,6 +89,15 @@ def deepsparse_network(name, size, batch, threads, work):
     return lambda: engine.run([x])
 
 
+def deepsparse_sparse(what, size, batch, threads, work):
+    """Runs the masked network that peers.py made."""
+    from deepsparse import compile_model
+
+    engine = compile_model(f"{work}/{what}_{size}_b{batch}.onnx", batch_size=batch, num_cores=threads)
+    x = images(size, batch)
+    return lambda: engine.run([x])
+
+
 def pytorch_network(name, size, batch, threads, work):
     import torch
 
@@ -204,6 +213,7 @@ ENGINES = {
     ("network", "openvino"): openvino_network,
     ("network", "pytorch"): pytorch_network,
     ("network", "deepsparse"): deepsparse_network,
+    ("sparse", "deepsparse"): deepsparse_sparse,
     ("training", "pytorch"): pytorch_training,
     ("training", "torch.compile"): compiled_training,
     ("layer", "onednn"): onednn_layer,
@@ -214,11 +224,12 @@ ENGINES = {
 
 def main():
     engine, kind, what, size, batch, threads, work = sys.argv[1:]
-    what = what.partition("+")[0]  # a suffix that only lopper acts on
+    if kind == "network":
+        what = what.partition("+")[0]  # a suffix that only lopper acts on
     # Engine output goes to standard error; standard output is only for times.
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    if kind != "network" or engine == "pytorch":
+    if kind not in ["network", "sparse"] or engine == "pytorch":
         import torch
 
         torch.set_num_threads(int(threads))

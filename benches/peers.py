@@ -36,6 +36,10 @@ NETWORKS = [
     ("vgg16_bn", 128, 16),
     ("vgg16_bn", 224, 1),
 ]
+# Single weights are zero everywhere but in the first and the last layer, by name.
+ENDS = {"resnet18": "conv1,fc", "vgg16_bn": "features.0,classifier.6", "mobilenet_v2": "features.0.0,classifier.1"}
+SPARSE = [("resnet18", 128), ("mobilenet_v2", 128), ("vgg16_bn", 224)]
+ZEROS = [70, 80, 90, 95]
 PACKAGES = ["onnxruntime", "openvino", "torch", "torchvision", "pillow", "deepsparse"]
 
 
@@ -58,7 +62,7 @@ def parse():
     parser.add_argument("--lopper", default=str(ROOT / "target/release/lopper"), help="[default: %(default)s]")
     parser.add_argument("--work", default=str(ROOT / "target/peers"), help="directory for models and images [default: %(default)s]")
     parser.add_argument("--out", default="docs/benchmarks/peers.csv", help="[default: %(default)s]")
-    parser.add_argument("--cases", default="", help="run only cases that contain all of these words, such as 'network resnet18 b16'")
+    parser.add_argument("--cases", default="", help="run only cases that contain all of these words, such as 'network resnet18 b16'; `sparse` cases run only if named")
     parser.add_argument("--engines", default="", help="run only these other engines, separated by commas")
     parser.add_argument("--threads", default=f"1,{os.cpu_count()}", help="[default: %(default)s]")
     parser.add_argument("--rounds", type=int, default=5, help="[default: %(default)s]")
@@ -73,13 +77,22 @@ def parse():
 
 
 def cases(arguments):
-    """Returns the cases whose names contain every word of --cases."""
+    """Returns the cases whose names contain every word of --cases, the sparse ones only if it has the word `sparse`."""
     threads = sorted({int(n) for n in arguments.threads.split(",")})
     every = [Case("network", *network, n) for network in NETWORKS for n in threads]
+    every += [
+        Case("sparse", f"{name}+{zeros}", size, batch, n)
+        for name, size in SPARSE
+        for zeros in ZEROS
+        for batch in [1, 16]
+        for n in threads
+    ]
     every += [Case("training", name, 128, 16, n) for name in ["resnet18", "vgg16_bn"] for n in threads]
     every += [Case("layer", "3x3", 128, 16, n) for n in threads]
     every += [Case("images", what, 128, 1, 1) for what in ["decode", "decode and augment"]]
-    return [case for case in every if all(word in str(case).split() for word in arguments.cases.split())]
+    words = arguments.cases.split()
+    wanted = [case for case in every if case.kind != "sparse" or "sparse" in words]
+    return [case for case in wanted if all(word in str(case).split() for word in words)]
 
 
 class Peer:
@@ -123,6 +136,7 @@ def engines(case, arguments):
     """Returns the names of the engines for a case, each with its interpreter."""
     names = {
         "network": ["onnxruntime", "openvino", "pytorch", "deepsparse"],
+        "sparse": ["deepsparse"],
         "training": ["pytorch", "torch.compile"],
         "layer": ["onednn"],
         "images": ["torchvision", "pillow"],
@@ -139,6 +153,38 @@ def lopper_network(case, arguments):
     name, _, bf16 = case.what.partition("+")
     options = ["--linear-weights", "bf16"] if bf16 else []
     command = [arguments.lopper, "bench", name, mode, *options, *numbers.split(), "--json"]
+    return float(json.loads(said_by(command))["median_ms"])
+
+
+def sparse_model(case, arguments):
+    """Returns the folded model file of a sparse case, with ONNX beside it, which has the same zeros. Makes both if missing."""
+    name, _, zeros = case.what.partition("+")
+    work = Path(arguments.work).resolve()
+    lopper = lambda *words: said_by([arguments.lopper, *words])
+    folded, masked = work / f"{name}_{case.size}.safetensors", work / f"{case.what}_{case.size}.safetensors"
+    if not folded.exists():
+        # An architecture takes its number of classes and its image size from data.
+        for label in range(20):
+            pixel = work / "classes" / ["train", "val"][label % 2] / str(label // 2) / "0.ppm"
+            pixel.parent.mkdir(parents=True, exist_ok=True)
+            pixel.write_bytes(b"P6 1 1 255\n" + bytes([12 * label, 100, 200]))
+        data = ["--data", work / "classes", "--size", case.size, "--batch", 1]
+        random = work / f"{name}_{case.size}.random.safetensors"
+        lopper("train", "--arch", name, "--epochs", 0, "--out", random, "--force", *data)
+        lopper("fold", random, "--out", folded)
+    if not masked.exists():
+        share = ["--sparsity", int(zeros) / 100, "--granularity", "weight", "--context", "local", "--epochs", 0]
+        lopper("sparsify", folded, *share, "--exclude", ENDS[name], "--out", masked)
+    onnx = work / f"{case.what}_{case.size}_b{case.batch}.onnx"
+    if arguments.deepsparse and not onnx.exists():
+        said_by([arguments.deepsparse, WORKER.with_name("sparse_onnx.py"), masked, onnx, case.size, case.batch])
+    return masked
+
+
+def lopper_sparse(case, arguments):
+    """Returns the milliseconds that `lopper bench` reports for the masked model file."""
+    numbers = f"--size {case.size} --batch {case.batch} --threads {case.threads} --seconds {arguments.seconds}"
+    command = [arguments.lopper, "bench", sparse_model(case, arguments), *numbers.split(), "--json"]
     return float(json.loads(said_by(command))["median_ms"])
 
 
@@ -192,7 +238,9 @@ def run_case(case, arguments):
         return run_layers(case, arguments)
     if case.kind == "network" and arguments.python:
         export(case, arguments)
-    ours = lopper_images if case.kind == "images" else lopper_network
+    if case.kind == "sparse":
+        sparse_model(case, arguments)
+    ours = {"images": lopper_images, "sparse": lopper_sparse}.get(case.kind, lopper_network)
     peers = start(case, arguments)
     rows = in_turn(case, peers, lambda: ours(case, arguments), arguments)
     for peer in peers:

@@ -10,10 +10,13 @@ use clap::Parser;
 use common::Options;
 use common::timing::{Measured, Memory, in_turn};
 use common::workload::noise;
-use lopper_engine::{Error, Result};
+use lopper_compress::{Context, Granularity, PruneConfig, SparsifyConfig, sparsify};
+use lopper_engine::plan::Plan;
+use lopper_engine::{Device, Error, Graph, Layer, Result};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{self, Cpu, Epilogue, Isa, PackedConv2d, PackedLinear};
 use lopper_kernels::shapes::{Conv2d, Linear};
+use std::hint::black_box;
 use std::process::ExitCode;
 
 /// Checks the ratios between kernels and the machine's limits.
@@ -48,6 +51,12 @@ fn run(options: &Options) -> Result<()> {
     if cpu.thread_count() > 1 {
         ratios.push(threads(&one, &cpu, options));
         println!("a fork and join of {} threads takes {:.1} µs", cpu.thread_count(), 1e6 * cpu.fork_join());
+    }
+    for name in ["vgg16_bn", "resnet18", "mobilenet_v2"] {
+        let graphs = masked_and_pruned(name)?;
+        for batch in [1, 16] {
+            ratios.push(masked_over_pruned(&cpu, options, name, batch, &graphs)?);
+        }
     }
     let mut missed = 0;
     for Ratio { what, value, at_least } in &ratios {
@@ -125,4 +134,45 @@ fn threads(one: &Cpu, all: &Cpu, options: &Options) -> Ratio {
     let count = all.thread_count();
     let what = format!("convolution on {count} threads: speedup over one");
     Ratio { what, value: alone / together, at_least: 0.85 * count as f64 }
+}
+
+/// Returns a network for images of 128 px with half of each layer's filters masked, and the same network pruned. Its batch
+/// norms turn the masked channels into constants.
+fn masked_and_pruned(name: &str) -> Result<[Graph; 2]> {
+    let classes = lopper_models::numbered_classes(10);
+    let built =
+        lopper_models::Options { seed: Some(0), ..lopper_models::Options::new(classes, [128, 128, 3]) };
+    let mut graph = lopper_models::build(name, &built)?;
+    for id in 1..graph.nodes().len() {
+        if let Layer::BatchNorm(bn) = graph.layer_mut(id) {
+            let beta = noise(bn.channels(), id as u32);
+            bn.bias.update(|values| values.copy_from_slice(&beta));
+        }
+    }
+    let (granularity, context) = (Granularity::FILTER, Context::Local);
+    let config = SparsifyConfig { granularity, context, ..SparsifyConfig::new(0.5) };
+    let masked = sparsify(&graph, &config, None)?.graph;
+    let pruned = PruneConfig::default().apply(&masked, None)?.graph;
+    Ok([masked, pruned])
+}
+
+fn masked_over_pruned(
+    cpu: &Cpu,
+    options: &Options,
+    name: &str,
+    batch: usize,
+    graphs: &[Graph; 2],
+) -> Result<Ratio> {
+    let images = noise(batch * 128 * 128 * 3, 1);
+    let plan = |graph| Plan::new(graph, [batch, 128, 128, 3], &Device::Cpu(cpu.clone()));
+    let mut plans = [plan(&graphs[0])?, plan(&graphs[1])?];
+    let [mut masked, mut pruned] = plans.each_mut().map(|plan| {
+        || {
+            black_box(plan.run(&images).expect("the images fit"));
+        }
+    });
+    let measured = in_turn(cpu, 3 * options.budget(), None, &mut [&mut masked, &mut pruned]);
+    let [masked, pruned] = [0, 1].map(|i| measured.times[i].quantile(0.1));
+    let what = format!("{name} with half of its filters masked, batch {batch}: speed of the pruned network");
+    Ok(Ratio { what, value: pruned / masked, at_least: 0.97 })
 }

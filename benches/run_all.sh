@@ -22,6 +22,7 @@ smoke() {
     bench conv2d "${small[@]}"
     bench linear --batch 1 --threads 1
     bench sparse --batch 1 --threads 1
+    bench atlas --networks resnet8 --size 32 --batch 1 --threads 1 --sparsity 0,90
     bench images
     cargo bench --quiet --bench ratios -- --help >/dev/null
     python3 benches/peers.py --rounds 1 --seconds 0.01 --threads 1 --cases 'network resnet18 b1' --work "$out/peers" --out "$out/peers.csv"
@@ -44,7 +45,7 @@ case ${1-} in
 esac
 
 cargo build --release
-for name in networks conv2d linear sparse images; do
+for name in networks conv2d linear sparse atlas images; do
     cargo bench --bench "$name" -- "${bench_options[@]}" --csv "docs/benchmarks/$name.csv"
 done
 # Needs NVRTC, but no GPU; without NVRTC, the result file stays unchanged.
@@ -52,5 +53,6 @@ cargo bench --bench cuda_resources -- --csv docs/benchmarks/cuda_resources.csv |
 if [[ ${1-} ]]; then
     engines=(--python "$1/bin/python" ${2:+--deepsparse "$2/bin/python"})
     python3 benches/peers.py "${engines[@]}" "${peers_options[@]}"
+    python3 benches/peers.py "${engines[@]}" "${peers_options[@]}" --cases sparse --out docs/benchmarks/sparse_peers.csv
 fi
 cargo bench --bench report

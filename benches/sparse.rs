@@ -1,11 +1,12 @@
-//! Speedup from dead filters on VGG16's convolutions: dense, masked, compacted and pruned.
+//! Speedup from dead filters on VGG16's convolutions: dense, masked, compacted, and the pruned layers that bound them.
 //!
 //!     cargo bench --bench sparse -- [--quick] [--batch 1,16] [--csv FILE]
 //!
 //! - *dense* computes every filter, dead or not, with the algorithm that packing chooses: the baseline;
 //! - *masked* computes live filters and stores them among the dead ones' constants;
+//! - *pruned filters* has no dead filters in its tensors, but every input: the bound of masked, which does that work;
 //! - *compacted* also skips the input channels that the previous layer no longer fills; widths stay;
-//! - *pruned* is what remains after the dead channels are removed from the tensors.
+//! - *pruned* is what remains after all dead channels are removed from the tensors: the bound of compacted.
 //!
 //! The layer and the one before it have the same share of dead filters.
 
@@ -66,7 +67,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 fn print(row: &SparseRow) {
     println!(
-        "{:12} batch {:2} × {} threads, {:2} % dead  {:9} {:22} {:9.3} ms {:6.2}×",
+        "{:12} batch {:2} × {} threads, {:2} % dead  {:14} {:22} {:9.3} ms {:6.2}×",
         row.layer,
         row.batch,
         row.threads,
@@ -117,13 +118,14 @@ impl<'a> Case<'a> {
     ) -> Result<Vec<SparseRow>> {
         let what = format!("{}, batch {}, {dead_percent} % dead", layer.name, self.g.n);
         let all = Expected::forward(self.g, &self.x, &self.w, Some(&self.bias));
-        let live =
-            Expected::forward(&self.inner(), &self.live_x(), &self.live_weight(), Some(&self.live_bias()));
+        let [outputs, live] = [self.without_filters(), self.without_channels()];
+        let [of_outputs, of_live] = [&outputs, &live].map(Narrow::expected);
         let mut ways = [
             self.dense(cpu, &all),
             self.masked(cpu, &all),
+            outputs.way(cpu, "pruned filters", &of_outputs),
             self.compacted(cpu, &all),
-            self.pruned(cpu, &live),
+            live.way(cpu, "pruned", &of_live),
         ];
         let measured = checked_in_turn(cpu, options.budget(), None, &what, &mut ways)?;
         let dense = measured.times[0].median();
@@ -174,36 +176,62 @@ impl<'a> Case<'a> {
         })
     }
 
-    fn pruned(&'a self, cpu: &'a Cpu, expected: &'a Expected) -> Way<'a> {
-        let (g, x, bias) = (self.inner(), self.live_x(), self.live_bias());
-        let packed = PackedConv2d::new(cpu, &g, &self.live_weight());
-        Way::new("pruned", packed.kernel(), expected, g.y_len(), move |y| {
-            let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
-            cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, y);
-        })
+    /// Returns the layer without dead filters, which reads every input.
+    fn without_filters(&self) -> Narrow {
+        let all = vec![true; self.g.c];
+        let g = Conv2d { o: count(&self.live_filters), ..*self.g };
+        Narrow { g, x: self.x.iter().copied().collect(), w: self.weight_of(&all), bias: self.live_bias() }
     }
 
-    /// Returns the geometry of the live part.
-    fn inner(&self) -> Conv2d {
-        let count = |live: &[bool]| live.iter().filter(|live| **live).count();
-        Conv2d { c: count(&self.live_inputs), o: count(&self.live_filters), ..*self.g }
+    /// Returns the layer without dead channels on either side.
+    fn without_channels(&self) -> Narrow {
+        let g = Conv2d { c: count(&self.live_inputs), o: count(&self.live_filters), ..*self.g };
+        let x = only(&self.x, &self.live_inputs);
+        Narrow { g, x, w: self.live_weight(), bias: self.live_bias() }
     }
 
     /// Returns the weight of only the live filters and live inputs.
     fn live_weight(&self) -> Buffer {
+        self.weight_of(&self.live_inputs)
+    }
+
+    /// Returns the weight of the live filters at `inputs`.
+    fn weight_of(&self, inputs: &[bool]) -> Buffer {
         let filters = self.w.chunks_exact(self.w.len() / self.g.o).zip(&self.live_filters);
         let live: Vec<f32> =
             filters.filter(|(_, live)| **live).flat_map(|(filter, _)| filter).copied().collect();
-        only(&live, &self.live_inputs)
-    }
-
-    fn live_x(&self) -> Buffer {
-        only(&self.x, &self.live_inputs)
+        only(&live, inputs)
     }
 
     fn live_bias(&self) -> Buffer {
         only(&self.bias, &self.live_filters)
     }
+}
+
+/// A layer whose dead channels are removed from its tensors.
+struct Narrow {
+    g: Conv2d,
+    x: Buffer,
+    w: Buffer,
+    bias: Buffer,
+}
+
+impl Narrow {
+    fn expected(&self) -> Expected {
+        Expected::forward(&self.g, &self.x, &self.w, Some(&self.bias))
+    }
+
+    fn way<'a>(&'a self, cpu: &'a Cpu, name: &'static str, expected: &'a Expected) -> Way<'a> {
+        let packed = PackedConv2d::new(cpu, &self.g, &self.w);
+        Way::new(name, packed.kernel(), expected, self.g.y_len(), move |y| {
+            let epilogue = Epilogue { bias: Some(&self.bias), ..Default::default() };
+            cpu::conv2d_forward_packed(cpu, &self.g, &self.x, &packed, &epilogue, y);
+        })
+    }
+}
+
+fn count(live: &[bool]) -> usize {
+    live.iter().filter(|live| **live).count()
 }
 
 /// Keeps only the live channels of every pixel.

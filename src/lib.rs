@@ -7,7 +7,7 @@
 //! - [`models`]: VGG, ResNet and others as graphs; data sets and augmentation.
 //! - [`compress`]: sparsify, prune, distill, fold, factorize and compact.
 //!
-//! It also defines the [`recipe`] that the command line runs.
+//! It also defines the [`recipe`] that the command line runs, and the [`atlas`] of sparse kernels.
 //!
 //! ```
 //! use lopper::prelude::*;
@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod atlas;
 pub mod recipe;
 
 pub use {

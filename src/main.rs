@@ -23,6 +23,7 @@ mod selftest;
 mod signals;
 mod tables;
 mod training;
+mod zeros;
 
 use clap::Parser;
 use lopper_engine::Error;

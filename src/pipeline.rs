@@ -8,6 +8,7 @@ use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
 use crate::row::Row;
 use crate::run_directory::{Finished, RunDirectory};
 use crate::training::{Start, Stoppable, Training};
+use crate::zeros::Zeros;
 use crate::{rescue, signals};
 use lopper_compress::criteria::Evidence;
 use lopper_compress::techniques::{Applied, Demand};
@@ -136,11 +137,23 @@ impl<'a> Pipeline<'a> {
             epochs = training.run(&mut graph, path, start)?;
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
+        if stage.techniques.iter().any(|technique| technique.masks()) {
+            self.report_zeros(&graph);
+        }
         let mut row = self.measure(&stage.name, &graph, path)?;
         row.what = stage.summary();
         row.logit_difference = logit_difference;
         row.seconds = seconds + begin.elapsed().as_secs_f64();
         Ok(Outcome { graph, row, epochs })
+    }
+
+    /// Notes what a plan makes of the masks of `graph`, which is already written: a report that does not fit into memory
+    /// is no failure of the stage.
+    fn report_zeros(&self, graph: &Graph) {
+        match Zeros::of(graph, self.device) {
+            Ok(zeros) => note(zeros),
+            Err(error) => note(format_args!("what a plan makes of the masks is not known: {error}")),
+        }
     }
 
     /// Returns the network that a stage starts from.

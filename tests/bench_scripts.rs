@@ -53,18 +53,45 @@ fn peers_times_lopper_without_the_other_engines() {
     assert!(record.rows.iter().all(|row| row.engine == "lopper" && row.ms > 0.0));
 }
 
+/// A sparse case makes its own model file, which keeps the zeros that were asked for.
+#[test]
+fn peers_times_a_masked_network() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, work) = (dir.path().join("peers.csv"), dir.path().join("work"));
+    let [out, work_text] = [&out, &work].map(|path| path.to_str().unwrap());
+    let lopper = env!("CARGO_BIN_EXE_lopper");
+    let fixed = ["benches/peers.py", "--lopper", lopper, "--out", out, "--work", work_text, "--rounds", "1"];
+    let cases = ["--seconds", "0.01", "--threads", "1", "--cases", "sparse mobilenet_v2+90 b1"];
+    let Some(output) = python(&[&fixed[..], &cases].concat()) else { return };
+    assert!(text_of(output).contains("sparse mobilenet_v2+90 128px b1 t1: lopper "));
+    let graph = lopper_engine::file::load(work.join("mobilenet_v2+90_128.safetensors")).unwrap();
+    for (name, param) in graph.params().filter(|(name, _)| name.ends_with("weight")) {
+        let zeros = param.masked_fraction();
+        let ends = ["features.0.0.weight", "classifier.1.weight"].contains(&name.as_str());
+        assert!(if ends { zeros == 0.0 } else { (zeros - 0.9).abs() < 0.02 }, "{name}: {zeros}");
+    }
+}
+
+/// The converter of sparse networks needs numpy and onnx, which only the engines' environments have.
+#[test]
+fn the_converter_to_onnx_is_python() {
+    let compiled = "import ast; ast.parse(open('benches/sparse_onnx.py').read()); print('parsed')";
+    let Some(output) = python(&["-c", compiled]) else { return };
+    assert_eq!(text_of(output), "parsed\n");
+}
+
 /// Every engine that `peers.py` may start is one that `peer_engine.py` knows.
 #[test]
 fn peers_and_its_engines_agree() {
     let code = "import sys; sys.path.insert(0, 'benches')
 import argparse, peers, peer_engine
 options = argparse.Namespace(engines='', python='python3', deepsparse='python3')
-for kind in ['network', 'training', 'layer', 'images']:
+for kind in ['network', 'sparse', 'training', 'layer', 'images']:
     for name, _ in peers.engines(peers.Case(kind, '', 0, 0, 0), options):
         assert (kind, name) in peer_engine.ENGINES, (kind, name)
         print(kind, name)";
     let Some(output) = python(&["-c", code]) else { return };
-    assert_eq!(text_of(output).lines().count(), 9);
+    assert_eq!(text_of(output).lines().count(), 10);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use common::record::Record;
 use common::rows::{ImagesRow, PeerRow, TargetRow};
 use common::workload::noise;
 use document::peers::{cases, engines};
+use lopper::atlas::Row;
 use lopper_kernels::cpu::{self, Cpu, Isa};
 use lopper_kernels::shapes::Conv2d;
 use std::path::Path;
@@ -25,6 +26,17 @@ fn the_document_matches_its_command() {
         // assert_eq would print both texts.
         assert!(committed == text, "{name} differs: run `cargo bench --bench report`");
     }
+}
+
+#[test]
+fn a_document_without_a_block_is_named() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let record = Record::<Row>::read(&root.join("docs/benchmarks/atlas.csv")).unwrap();
+    let text = std::fs::read_to_string(root.join("docs/sparse-vs-pruned.md")).unwrap();
+    assert!(document::atlas::document(&text, &record).unwrap() == text, "a second time changes nothing");
+    let without = text.replace("<!-- end: crossovers -->", "");
+    let message = document::atlas::document(&without, &record).unwrap_err().to_string();
+    assert!(message.contains("sparse-vs-pruned.md") && message.contains("crossovers"), "{message}");
 }
 
 #[test]

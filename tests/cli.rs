@@ -25,6 +25,7 @@ fn every_command_has_a_help_text() {
         "predict",
         "summary",
         "bench",
+        "atlas",
         "diff",
         "export",
         "import",
@@ -40,6 +41,11 @@ fn an_invalid_command_line_exits_with_status_2() {
         &["prone"][..],
         &["bench"],
         &["bench", "resnet18", "--batch", "0"],
+        &["atlas", "--layer", "64"],
+        &["atlas", "resnet8", "--sparsity", "100"],
+        &["atlas", "resnet8", "--budget", "10"],
+        &["atlas", "resnet8", "--ways", "blocks"],
+        &["atlas", "resnet8", "--threads", "1", "--thread-counts", "2"],
         &["demo", "--fast"],
         &["summary", "vgg8_bn", "--classes", "99999999999"],
         &["train", "--model", "m", "--head", "fastai", "--out", "n"],
@@ -244,6 +250,8 @@ fn evidence_is_measured_at_the_granularity_of_sparsification() {
         ("filter", "features"),
         ("row", "classifier"),
         ("column", "classifier"),
+        ("block:4", "features"),
+        ("kernel_block:8", "classifier"),
     ] {
         let rest = ["--sparsity", "0.5", "--granularity", granularity, "--include", layer];
         lopper(&[&["sparsify", text(&start)], &rest[..], &at_once[..]].concat()).succeeded();

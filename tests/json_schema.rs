@@ -54,7 +54,11 @@ fn outputs_have_the_documented_fields() {
         ("Summary", "summary s.safetensors".into()),
         ("Bench", format!("bench resnet8 {small}")),
         ("Bench", format!("bench resnet8 {small} --layers --fold --linear-weights bf16")),
+        ("Bench", format!("bench s.safetensors {small} --layers")),
         ("Training step", format!("bench resnet8 {small} --training --batch 4 --layers")),
+        ("Sparse stages", format!("bench resnet8 {small} --stages")),
+        ("Sparse stages", format!("bench s.safetensors {small} --stages")),
+        ("Atlas", "atlas --layer 16x16@8:3 --layer 32x16 --batch 1 --sparsity 0,50,90 --seconds 0".into()),
         ("Written", "export a.safetensors --out w.safetensors".into()),
         ("Written", "import w.safetensors --arch a.safetensors --out i.safetensors".into()),
     ];

@@ -96,6 +96,7 @@ fn ten_thousand_convolutions_are_pruned_compacted_and_sparsified() {
     let masked = soon("sparsifying", || sparsify(&graph, &SparsifyConfig::new(0.4), None).unwrap()).graph;
     let dead = soon("pruning what is dead", || PruneConfig::default().apply(&masked, None).unwrap());
     assert!(dead.graph.param_count() < graph.param_count());
+    soon("planning what is masked", || Plan::new(&masked, [1, 1, 1, 2], &Device::cpu()).unwrap());
     soon("compacting", || compact(&masked, &CompactConfig::default()).unwrap());
 }
 

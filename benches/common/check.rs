@@ -5,6 +5,7 @@
 //! them in full, including every border, with [`lopper_kernels::reference`], and compares elementwise within `c · ε ·
 //! √K · Σ|a||b|`: K is the number of products in a sum, and c is 2 for direct algorithms and 8 for Winograd's.
 
+use lopper::atlas::{Element, compare};
 use lopper_engine::{Error, Result};
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
@@ -16,23 +17,14 @@ pub fn bound(way: &str, kernel: &str) -> f64 {
 }
 
 /// Some elements of a result, in f64.
-pub struct Expected {
-    elements: Vec<Element>,
-}
-
-struct Element {
-    index: usize,
-    value: f64,
-    /// `ε · √K · Σ|a||b|`.
-    unit: f64,
-}
+pub struct Expected(Vec<Element>);
 
 impl Expected {
     /// Computes the outputs of some filters on the first and the last image.
     pub fn forward(g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Self {
         let (inputs, filters) = (g.c / g.groups, g.o / g.groups);
         let slice = Conv2d { n: 1, c: inputs, o: 1, groups: 1, ..*g };
-        let mut expected = Self { elements: Vec::new() };
+        let mut expected = Self(Vec::new());
         for (n, o) in pairs(g.n, g.o) {
             let first = o / filters * inputs;
             let x = channels(image(x, g.n, n), g.c, first..first + inputs);
@@ -53,7 +45,7 @@ impl Expected {
     pub fn input_grad(g: &Conv2d, dy: &[f32], w: &[f32]) -> Self {
         let (inputs, filters) = (g.c / g.groups, g.o / g.groups);
         let slice = Conv2d { n: 1, c: 1, o: filters, groups: 1, ..*g };
-        let mut expected = Self { elements: Vec::new() };
+        let mut expected = Self(Vec::new());
         for (n, c) in pairs(g.n, g.c) {
             let first = c / inputs * filters;
             let dy = channels(image(dy, g.n, n), g.o, first..first + filters);
@@ -74,7 +66,7 @@ impl Expected {
     pub fn weight_grad(g: &Conv2d, x: &[f32], dy: &[f32]) -> Self {
         let (inputs, filters) = (g.c / g.groups, g.o / g.groups);
         let slice = Conv2d { c: 1, o: 1, groups: 1, ..*g };
-        let mut expected = Self { elements: Vec::new() };
+        let mut expected = Self(Vec::new());
         for (c, o) in pairs(inputs, g.o) {
             let channel = o / filters * inputs + c;
             let (x, dy) = (channels(x, g.c, channel..channel + 1), channels(dy, g.o, o..o + 1));
@@ -92,28 +84,18 @@ impl Expected {
     fn add(&mut self, products: usize, value: &[f64], sum: &[f64], index: impl Fn(usize) -> usize) {
         let unit = f64::from(f32::EPSILON) * (products as f64).sqrt();
         let elements = value.iter().zip(sum).enumerate();
-        self.elements.extend(elements.map(|(i, (&value, &sum))| Element {
+        self.0.extend(elements.map(|(i, (&value, &sum))| Element {
             index: index(i),
             value,
             unit: unit * sum,
         }));
     }
-
     /// Compares a whole result with the known elements.
     ///
     /// # Errors
     /// If an element differs by more than `c` units; the error names `what` and the element.
     pub fn check(&self, what: &str, c: f64, result: &[f32]) -> Result<()> {
-        for &Element { index, value, unit } in &self.elements {
-            let (found, bound) = (f64::from(result[index]), c * unit);
-            let close = (found - value).abs() <= bound; // false for NaN
-            if !close {
-                return Err(Error::invalid(format!(
-                    "{what}: element {index} is {found}, expected {value} ± {bound:.1e}"
-                )));
-            }
-        }
-        Ok(())
+        compare(&self.0, what, c, result)
     }
 }
 

@@ -1,8 +1,7 @@
 //! Result files: CSV under comments that state what was measured, where, and by which command.
 
-use lopper_engine::{Error, Result, atomic};
+use lopper_engine::{Error, Result};
 use lopper_kernels::cpu::Isa;
-use std::io;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,14 +10,8 @@ use std::process::Command;
 /// # Errors
 /// If the file cannot be written.
 pub fn write(path: &Path, isa: Isa, rows: &[impl serde::Serialize]) -> Result<()> {
-    atomic::write(path, |file| {
-        for (key, value) in provenance(isa) {
-            writeln!(file, "# {key}: {value}")?;
-        }
-        let mut writer = csv::Writer::from_writer(file);
-        rows.iter().try_for_each(|row| writer.serialize(row)).map_err(io::Error::other)?;
-        writer.flush()
-    })
+    let head = provenance(isa).map(|(key, value)| (key.to_string(), value));
+    lopper::atlas::write(path, &head, rows)
 }
 
 /// Result file.
@@ -63,7 +56,7 @@ fn provenance(isa: Isa) -> [(&'static str, String); 7] {
     [
         ("date", said_by("date", &["-u", "+%Y-%m-%d"])),
         ("commit", commit()),
-        ("cpu", cpu_model()),
+        ("cpu", lopper::atlas::cpu_model()),
         ("cores", cores.to_string()),
         ("isa", isa.to_string()),
         ("rustc", said_by("rustc", &["--version"])),
@@ -82,16 +75,6 @@ fn commit() -> String {
     let commit = said_by("git", &["rev-parse", "--short", "HEAD"]);
     let changed = said_by("git", &["status", "--porcelain", "--", ":!docs", ":!*.md"]);
     if changed.is_empty() { commit } else { format!("{commit} with changes") }
-}
-
-/// Returns the CPU model, with the numbers that distinguish CPUs to which a hypervisor gives the same name.
-fn cpu_model() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let value = |key: &str| {
-        let line = info.lines().find(|line| line.split(':').next().is_some_and(|k| k.trim() == key));
-        line.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown").to_string()
-    };
-    format!("{}, family {}, model {}", value("model name"), value("cpu family"), value("model"))
 }
 
 /// Returns the command that started this process, as typed.

@@ -69,7 +69,7 @@ row! {
     /// Convolution with some dead filters and inputs, by one technique.
     SparseRow {
         layer: String, batch: usize, threads: usize, dead_percent: usize,
-        /// `dense`, `masked`, `compacted` or `pruned`.
+        /// `dense`, `masked`, `pruned filters` (the bound of masked), `compacted` or `pruned` (the bound of compacted).
         technique: String,
         kernel: String, median_ms: f64, p10_ms: f64, p90_ms: f64,
         /// Median time of dense over that of this technique.

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!   docs/benchmarks/*.csv ─► Results ─► pages (tables)  ─► BENCHMARKS.md
-//!                                    └► charts (dots)   ─► docs/benchmarks/*.svg
+//!                                    ├► charts (dots)   ─► docs/benchmarks/*.svg
+//!                                    └► atlas           ─► docs/benchmarks/atlas.html, docs/sparse-vs-pruned.md
 //! ```
 
+pub mod atlas;
 mod charts;
 mod dots;
 mod pages;
@@ -14,7 +16,8 @@ use crate::common::record::Record;
 use crate::common::rows::{
     Conv2dRow, ImagesRow, LinearRow, NetworkRow, PeerRow, ResourcesRow, SparseRow, TargetRow,
 };
-use lopper_engine::Result;
+use lopper::atlas::Row;
+use lopper_engine::{Error, Result};
 use std::path::Path;
 
 /// All result files.
@@ -23,9 +26,12 @@ struct Results {
     conv2d: Record<Conv2dRow>,
     linear: Record<LinearRow>,
     sparse: Record<SparseRow>,
+    atlas: Record<Row>,
     images: Record<ImagesRow>,
     cuda_resources: Record<ResourcesRow>,
     peers: Record<PeerRow>,
+    /// Networks with zero weights, beside an engine that skips them.
+    sparse_peers: Record<PeerRow>,
     targets: Record<TargetRow>,
 }
 
@@ -36,9 +42,11 @@ impl Results {
             conv2d: Record::read(&directory.join("conv2d.csv"))?,
             linear: Record::read(&directory.join("linear.csv"))?,
             sparse: Record::read(&directory.join("sparse.csv"))?,
+            atlas: Record::read(&directory.join("atlas.csv"))?,
             images: Record::read(&directory.join("images.csv"))?,
             cuda_resources: Record::read(&directory.join("cuda_resources.csv"))?,
             peers: Record::read(&directory.join("peers.csv"))?,
+            sparse_peers: Record::read(&directory.join("sparse_peers.csv"))?,
             targets: Record::read(&directory.join("targets.csv"))?,
         })
     }
@@ -50,10 +58,14 @@ impl Results {
 /// If a result file is missing or malformed; the error names it.
 pub fn files(root: &Path) -> Result<Vec<(&'static str, String)>> {
     let results = Results::read(&root.join("docs/benchmarks"))?;
+    let explained = root.join("docs/sparse-vs-pruned.md");
+    let explained = std::fs::read_to_string(&explained).map_err(|e| Error::file(explained, e))?;
     Ok(vec![
         ("BENCHMARKS.md", pages::document(&results)),
         ("docs/benchmarks/networks.svg", charts::networks(&results)?),
         ("docs/benchmarks/conv2d.svg", charts::conv2d(&results)?),
         ("docs/benchmarks/sparse.svg", charts::sparse(&results)?),
+        ("docs/benchmarks/atlas.html", atlas::page(&results.atlas)),
+        ("docs/sparse-vs-pruned.md", atlas::document(&explained, &results.atlas)?),
     ])
 }

@@ -26,6 +26,7 @@ pub fn document(results: &Results) -> String {
     [
         HEAD.to_string(),
         peers(results),
+        sparse_peers(results),
         networks(results),
         conv2d(&results.conv2d),
         linear(&results.linear),
@@ -41,8 +42,14 @@ fn section<Row: DeserializeOwned>(title: &str, record: &Record<Row>, words: &str
     let says = |key| record.says(key);
     let short = says("command").contains("--quick") || says("command").contains("--rounds 1 ");
     let caution = if short { "**A short run that tests the benchmark, not the machine.**\n\n" } else { "" };
+    format!("## {title}\n\n{}\n\n{caution}{words}\n", source(record))
+}
+
+/// Returns the command, date, commit and machine of a measurement.
+pub fn source<Row: DeserializeOwned>(record: &Record<Row>) -> String {
+    let says = |key| record.says(key);
     format!(
-        "## {title}\n\n    {}\n\n{}, commit {}: {}, {} cores, {}, {}.\n\n{caution}{words}\n",
+        "    {}\n\n{}, commit {}: {}, {} cores, {}, {}.",
         says("command"),
         says("date"),
         says("commit"),
@@ -54,7 +61,7 @@ fn section<Row: DeserializeOwned>(title: &str, record: &Record<Row>, words: &str
 }
 
 /// Returns a Markdown table, whose first `words` columns hold words and the others numbers.
-fn table(words: usize, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub fn table(words: usize, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let rules = (0..head.len()).map(|i| if i < words { "---" } else { "---:" }.to_string());
     let head = head.iter().map(|cell| cell.to_string());
@@ -64,7 +71,7 @@ fn table(words: usize, head: &[&str], rows: impl IntoIterator<Item = Vec<String>
 }
 
 /// Formats three significant digits.
-fn three(value: f64) -> String {
+pub fn three(value: f64) -> String {
     let decimals = if value <= 0.0 { 2 } else { (2 - value.log10().floor() as i32).clamp(0, 3) };
     format!("{value:.*}", decimals as usize)
 }
@@ -100,6 +107,15 @@ Engines: {}.\n
             text += &format!("\n### {title}\n{}", peer_table(&cases, &targets.rows));
         }
     }
+    text
+}
+
+fn sparse_peers(results: &Results) -> String {
+    let words = "Single weights are zero in every layer but the first and the last one; `resnet18+90` has 90 % zeros. Both
+engines read the same weights: lopper from a model file with masks, the other one from an ONNX file with the same zeros.";
+    let cases = cases(&results.sparse_peers.rows, "sparse");
+    let mut text = section("Networks with zero weights beside DeepSparse", &results.sparse_peers, words);
+    text += &peer_table(&cases, &results.targets.rows);
     text
 }
 
@@ -254,13 +270,16 @@ between runs, and can then be read faster than from memory.";
 
 fn sparse(record: &Record<SparseRow>) -> String {
     let words = "VGG16's convolutions. The layer and the one before it have the same share of dead filters. *Masked* skips dead
-filters; *compacted* also skips dead inputs but keeps every width; *pruned* has neither left. Speedups are over dense,
-timed in turn with it.\n\n![speedups by technique](docs/benchmarks/sparse.svg)";
+filters, and *pruned filters*, whose tensors have none, is its bound. *Compacted* also skips dead inputs but keeps every
+width; its bound is *pruned*, which has no dead channels left. Speedups are over dense, timed in turn with it.\n
+![speedups by technique](docs/benchmarks/sparse.svg)";
     let mut text = section("Speedup from dead filters", record, words);
     let dead = distinct(&record.rows, |row| row.dead_percent);
-    let techniques = ["masked", "compacted", "pruned"];
+    let timed = distinct(&record.rows, |row| row.technique.as_str());
+    let techniques = ["masked", "pruned filters", "compacted", "pruned"];
+    let techniques: Vec<&str> = techniques.into_iter().filter(|name| timed.contains(name)).collect();
     let columns: Vec<(usize, &str)> =
-        dead.iter().flat_map(|&dead| techniques.map(|name| (dead, name))).collect();
+        dead.iter().flat_map(|&dead| techniques.iter().map(move |&name| (dead, name))).collect();
     let titles: Vec<String> = columns.iter().map(|(dead, name)| format!("{name} {dead} %")).collect();
     for (batch, threads) in distinct(&record.rows, |row| (row.batch, row.threads)) {
         text += &format!("\nBatch {batch}, {threads} threads:\n");

@@ -16,7 +16,8 @@
 
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
-use crate::weights::{Filters, filters_mut, overwrite, require_copy, set_bias};
+use crate::weights::require_copy;
+use lopper_engine::channels::{Filters, filters_mut, overwrite, set_bias};
 use lopper_engine::layer::{BatchNorm, PoolKind};
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Graph, Layer, NodeId, Result};

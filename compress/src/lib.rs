@@ -5,9 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-pub mod channels;
 pub mod compact;
-pub mod constants;
 pub mod criteria;
 pub mod distill;
 pub mod factorize;
@@ -23,6 +21,9 @@ pub mod techniques;
 #[cfg(test)]
 mod testing;
 mod weights;
+
+/// How channels are tied, which are dead, and how they are removed.
+pub use lopper_engine::channels;
 
 pub use compact::{CompactConfig, compact};
 pub use criteria::Criterion;

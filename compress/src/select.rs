@@ -1,5 +1,6 @@
 //! Selection: turns scores into the set of groups to drop, layer by layer or over all layers together.
 
+use crate::granularity::Quota;
 use crate::names::named;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,21 @@ pub enum Context {
 
 named!(Context, "context");
 
+/// Which groups compete with each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rule {
+    /// Those of a layer, or of all layers.
+    Context(Context),
+    /// Those of a run of `m` neighbors, of which `n` stay at the end: no run loses more, and all lose the same.
+    Quota(Quota),
+}
+
+impl From<Context> for Rule {
+    fn from(context: Context) -> Self {
+        Self::Context(context)
+    }
+}
+
 /// The groups of a layer.
 pub(crate) struct Scored {
     /// The score of each group: finite and at least 0.
@@ -24,30 +40,47 @@ pub(crate) struct Scored {
     pub dead: Vec<bool>,
 }
 
-/// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each
+/// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each run, of each
 /// layer, or of all layers together), those that are dead already first, and never all of a layer. Of two
 /// equal groups the one that comes first goes first. Dead groups stay dropped, however many they are.
-pub(crate) fn select(layers: &[Scored], context: Context, sparsity: f64) -> Vec<Vec<bool>> {
+pub(crate) fn select(layers: &[Scored], rule: impl Into<Rule>, sparsity: f64) -> Vec<Vec<bool>> {
     let dead = layers.iter().map(|layer| layer.dead.clone()).collect();
-    select_beside(layers, context, sparsity, dead)
+    select_beside(layers, rule, sparsity, dead)
 }
 
 /// [`select`], but dead groups return if there are more than `sparsity` asks for, except those of `dropped`.
 pub(crate) fn select_beside(
     layers: &[Scored],
-    context: Context,
+    rule: impl Into<Rule>,
     sparsity: f64,
     mut dropped: Vec<Vec<bool>>,
 ) -> Vec<Vec<bool>> {
-    match context {
-        Context::Local => {
+    match rule.into() {
+        Rule::Context(Context::Local) => {
             for (layer, dropped) in layers.iter().zip(dropped.chunks_mut(1)) {
                 drop_lowest(std::slice::from_ref(layer), sparsity, dropped);
             }
         }
-        Context::Global => drop_lowest(layers, sparsity, &mut dropped),
+        Rule::Context(Context::Global) => drop_lowest(layers, sparsity, &mut dropped),
+        Rule::Quota(quota) => {
+            layers.iter().zip(&mut dropped).for_each(|(layer, dropped)| {
+                drop_lowest_of_runs(layer, quota, sparsity, dropped);
+            });
+        }
     }
     dropped
+}
+
+/// Drops the lowest `round(sparsity · m)` groups of each run of `m`, dead ones first, and at most `m − n`.
+fn drop_lowest_of_runs(layer: &Scored, Quota { n, m }: Quota, sparsity: f64, dropped: &mut [bool]) {
+    let count = ((sparsity * m as f64).round() as usize).min(m.saturating_sub(n));
+    let mut run: Vec<usize> = Vec::with_capacity(m);
+    for first in (0..dropped.len()).step_by(m) {
+        run.clear();
+        run.extend(first..(first + m).min(dropped.len()));
+        run.sort_by_key(|&i| (!layer.dead[i], layer.scores[i].abs().to_bits()));
+        run[..count].iter().for_each(|&i| dropped[i] = true);
+    }
 }
 
 /// The position of a group in the order of dropping: dead groups first, then by score, then in graph order.
@@ -131,6 +164,21 @@ mod tests {
         assert_eq!(at(0.5, [false; 4]), [vec![true, false, true, false]]);
         assert_eq!(at(0.0, [false; 4]), [vec![false; 4]]);
         assert_eq!(at(0.0, [false, true, false, false]), [vec![false, true, false, false]]);
+    }
+
+    #[test]
+    fn a_quota_cuts_every_run_alike() {
+        let rule = Rule::Quota(Quota { n: 2, m: 4 });
+        let mut layer = layer(&[4.0, 1.0, 3.0, 2.0, 9.0, 9.0, 9.0, 9.0]);
+        let at = |layer: &Scored, sparsity| select(std::slice::from_ref(layer), rule, sparsity).concat();
+        let [no, yes] = [false, true];
+        assert_eq!(at(&layer, 0.5), [no, yes, no, yes, yes, yes, no, no]);
+        assert_eq!(at(&layer, 0.25), [no, yes, no, no, yes, no, no, no]);
+        assert_eq!(at(&layer, 0.1), [no; 8]);
+        assert_eq!(at(&layer, 1.0), at(&layer, 0.5), "the quota stays");
+        // The dead go first, and count.
+        layer.dead[0] = true;
+        assert_eq!(at(&layer, 0.5), [yes, yes, no, no, yes, yes, no, no]);
     }
 
     proptest! {

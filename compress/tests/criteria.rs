@@ -84,6 +84,32 @@ impl Score for Fisher {
     }
 }
 
+/// Regrowth: the largest gradient, and of a dropped weight that tells whether it should return (Evci et al. 2020,
+/// "Rigging the lottery"). Adds up the gradients of weights that are zero.
+#[derive(Debug)]
+struct Regrow(Need, Arc<Mutex<f64>>);
+
+impl Score for Regrow {
+    fn name(&self) -> &str {
+        "regrow"
+    }
+
+    fn needs(&self) -> &[Need] {
+        std::slice::from_ref(&self.0)
+    }
+
+    fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
+        let (weight, gradient) = (step.weight(), step.gradient()?);
+        let dropped = weight.iter().zip(gradient).filter(|(w, _)| **w == 0.0);
+        *self.1.lock().unwrap() += dropped.map(|(_, g)| f64::from(g.abs())).sum::<f64>();
+        Ok(Reduction::Max.of(step.groups(), |i| f64::from(gradient[i].abs())))
+    }
+
+    fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
+        Ok(layer.observed()?.iter().map(|&gradient| gradient as f32).collect())
+    }
+}
+
 /// Gives the scores that it is made of, and remembers the layers that it was asked about.
 #[derive(Debug)]
 struct Fixed(Vec<f32>, Arc<Mutex<Vec<String>>>);
@@ -239,6 +265,34 @@ fn initial_weights_are_those_at_the_beginning_of_the_training() {
     assert_eq!(zero_filters(&of(&graph)), least);
 }
 
+/// A criterion that needs the gradients of all weights gets those of dropped ones, in training and without it; others
+/// get zeros.
+#[test]
+fn dropped_weights_have_gradients_if_a_criterion_needs_them() {
+    for granularity in [Granularity::WEIGHT, Granularity::FILTER] {
+        for (need, expected) in [(Need::Gradients, true), (Need::LiveGradients, false)] {
+            let seen = Arc::default();
+            let criterion = Criterion::from(Regrow(need, Arc::clone(&seen)));
+            let include = vec!["body.conv1".into(), "body.conv2".into()];
+            let schedule = SparsitySchedule::OneShot;
+            let config =
+                SparsifyConfig { criterion, granularity, include, schedule, ..SparsifyConfig::new(0.5) };
+            let mut graph = small_net(3);
+            let mut sparsifier = Sparsifier::new(config.clone()).unwrap();
+            let sgd = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+            let callbacks: Vec<&mut dyn lopper_engine::train::Callback> = vec![&mut sparsifier];
+            train(&mut graph, &mut Optimizer::new(sgd), 2, &mut CrossEntropy::default(), callbacks).unwrap();
+            let in_training = std::mem::take(&mut *seen.lock().unwrap());
+            assert_eq!(in_training > 0.0, expected, "{granularity} {need:?}: {in_training}");
+
+            let (sites, mut data) = (config.sites(&graph).unwrap(), Toy::new(3, 3));
+            Evidence::measure(&config.criterion, &graph, &sites, &mut data, 3, &Device::cpu()).unwrap();
+            let measured = *seen.lock().unwrap();
+            assert_eq!(measured > 0.0, expected, "{granularity} {need:?}: {measured}");
+        }
+    }
+}
+
 /// A layer on a smaller scale takes the whole cut, unless scores are normalized: then its scale does not matter.
 #[test]
 fn a_normalization_makes_layers_comparable() {
@@ -272,8 +326,12 @@ fn a_granularity_of_another_crate_divides_as_it_says() {
         assert_eq!(zero.len(), count);
         assert!(zero.chunks(2).all(|pair| pair[0] % 2 == 0 && pair[1] == pair[0] + 1), "{zero:?}");
     }
-    let uneven = sparsify(&graph, &config(pairs.block(4)), None).unwrap().report.to_string();
-    assert!(uneven.contains("granularity filter_block:4: 6 is no multiple of 4"), "{uneven}");
+    // conv1 has blocks of four and of two filters: one of the two goes as a whole.
+    let uneven = sparsify(&graph, &config(pairs.block(4)), None).unwrap();
+    let zero = zero_filters(uneven.graph.param("body.conv1.weight").unwrap().value());
+    assert!(zero == [0, 1, 2, 3] || zero == [4, 5], "{zero:?}");
+    let report = uneven.report.to_string();
+    assert!(report.contains("1 of 2 filter_blocks kept"), "{report}");
     let error = sparsify(&graph, &config(pairs), None).unwrap_err().to_string();
     assert!(error.contains("expected a block size of at least 1"), "{error}");
 }

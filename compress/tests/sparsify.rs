@@ -288,7 +288,7 @@ fn numbers_that_are_no_numbers_are_refused() {
 #[test]
 fn sparsity_grows_within_its_window() {
     let at = |schedule, start, end, fraction| {
-        SparsifyConfig { schedule, start, end, ..SparsifyConfig::new(0.5) }.sparsity_at(fraction)
+        SparsifyConfig { schedule, start, end, ..SparsifyConfig::new(0.5) }.sparsity_at(fraction).unwrap()
     };
     let linear = [0.1, 0.25, 0.5, 0.75, 1.0].map(|f| at(SparsitySchedule::Linear, 0.25, 0.75, f));
     assert_eq!(linear, [0.0, 0.0, 0.25, 0.5, 0.5]);
@@ -320,7 +320,8 @@ fn options_read_as_recipes_write_them() {
     assert_eq!(read("sparsity = 0.5\nschedule = \"gradual\"").unwrap().schedule, SparsitySchedule::Gradual);
     assert_eq!(read("sparsity = 0.25").unwrap(), SparsifyConfig::new(0.25));
     assert!(read("sparsity = 0.5\nsparcity = 1").unwrap_err().to_string().contains("sparcity"));
-    assert!(read("granularity = \"filter\"").is_err(), "no sparsity");
+    let error = read("granularity = \"kernel\"").unwrap().check().unwrap_err().to_string();
+    assert!(error.contains("expected the fraction of kernels to drop, found none"), "{error}");
 
     for sparsity in [-0.1, 1.5, f64::NAN] {
         let error = SparsifyConfig::new(sparsity).check().unwrap_err().to_string();

@@ -42,7 +42,7 @@ impl Callback for Witness {
             }
         }
         let measured = Sparsity::measure(step.graph, &self.config)?;
-        let target = self.config.sparsity_at(step.progress.end_of_step());
+        let target = self.config.sparsity_at(step.progress.end_of_step()).unwrap();
         let groups: usize = measured.layers.iter().map(|l| l.groups).sum();
         // Rounded once (global), or in each layer (local).
         let roundings = if self.config.context == Context::Global { 1 } else { measured.layers.len() };
@@ -110,6 +110,43 @@ fn every_criterion_and_schedule_arrives() {
             assert_eq!((last.target, last.sparsity), (0.5, 0.5));
             assert!(sparsifier.report(&graph).unwrap().to_string().contains("of 6 filters kept"));
         }
+    }
+}
+
+/// Runs of inputs lose the same number at each moment of a schedule, and end at exactly N of M.
+#[test]
+fn n_of_m_grows_run_by_run() {
+    struct Runs(Vec<usize>);
+    impl Callback for Runs {
+        fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
+            let mask = step.graph.param("body.conv2.weight").unwrap().mask();
+            let kept = |mask: &lopper_engine::Tensor| -> Vec<usize> {
+                mask.data().chunks(3).map(|run| run.iter().filter(|&&m| m == 1.0).count()).collect()
+            };
+            let kept = mask.map_or(vec![3; 16], kept);
+            assert!(kept.iter().all(|&count| count == kept[0]), "{kept:?}");
+            self.0.push(kept[0]);
+            Ok(Flow::Continue)
+        }
+    }
+    for (schedule, expected) in [
+        (SparsitySchedule::Linear, [3, 2, 2, 2, 2, 1, 1, 1]),
+        (SparsitySchedule::OneShot, [1; 8]),
+        (SparsitySchedule::DenseSparseDense, [3, 3, 1, 1, 1, 3, 3, 3]),
+    ] {
+        let config = SparsifyConfig {
+            sparsity: None,
+            granularity: Granularity::WEIGHT.keep(1, 3),
+            schedule,
+            include: vec!["body.conv2".into()],
+            ..SparsifyConfig::new(0.0)
+        };
+        let (mut graph, mut runs) = (small_net(3), Runs(Vec::new()));
+        let mut sparsifier = Sparsifier::new(config).unwrap();
+        let callbacks: Vec<&mut dyn Callback> = vec![&mut sparsifier, &mut runs];
+        let mut optimizer = Optimizer::new(OPTIMIZERS[2]);
+        train(&mut graph, &mut optimizer, 2, &mut CrossEntropy::default(), callbacks).unwrap();
+        assert_eq!(runs.0, expected, "{schedule}");
     }
 }
 
@@ -203,7 +240,7 @@ fn dense_sparse_dense_gives_back_what_it_dropped() {
     };
     let mut graph = small_net(3);
     let before = SparsifyConfig { include: vec!["fc1".into()], ..config.clone() };
-    graph = sparsify(&graph, &SparsifyConfig { sparsity: 0.25, ..before }, None).unwrap().graph;
+    graph = sparsify(&graph, &SparsifyConfig { sparsity: Some(0.25), ..before }, None).unwrap().graph;
     let mask = graph.param("fc1.weight").unwrap().mask().unwrap().clone();
 
     let (mut sparsifier, mut count) = (Sparsifier::new(config).unwrap(), Count(Vec::new()));

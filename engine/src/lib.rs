@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod autograd;
+pub mod channels;
 pub mod error;
 pub mod files;
 pub mod graph;

@@ -51,7 +51,8 @@ proptest! {
         let x = images(&graph, 1, seed);
         let steps = |device: &Device| -> Vec<_> {
             let plan = plan(&graph, &x, device);
-            plan.steps().iter().map(|s| (s.name.clone(), s.kind, s.fused.clone(), s.macs, s.shape.clone())).collect()
+            let steps = plan.steps().iter();
+            steps.map(|s| (s.name.clone(), s.kind, s.fused.clone(), s.macs, s.shape.clone(), s.channels.clone())).collect()
         };
         prop_assert_eq!(steps(&gpu), steps(&Device::cpu()));
     }

@@ -118,7 +118,7 @@ pub fn recipe(data: &[u8]) {
             let technique: &dyn Any = &**technique;
             if let Some(config) = technique.downcast_ref::<SparsifyConfig>() {
                 for done in [0.0, 0.3, 1.0] {
-                    let sparsity = config.sparsity_at(done);
+                    let sparsity = config.sparsity_at(done).expect("its options are checked");
                     assert!((0.0..=1.0).contains(&sparsity), "a sparsity of {sparsity}: {config:?}");
                 }
             }

@@ -26,7 +26,11 @@
 //! | --- | --- |
 //! | filters | the CPU's and the GPU's convolutions, the CPU's linear layers |
 //! | input channels | the GPU's convolutions, in blocks of 16, if filters are dead too |
-//! | blocks, N:M, weights | no kernel: the weights are multiplied as if they were dense |
+//! | whole kernels | the CPU's convolutions by Winograd's algorithm, for filters that share them |
+//! | blocks, N:M, weights | the CPU's convolutions in row lanes, if that is faster |
+//! | all | the CPU's linear layers with few rows in a batch |
+//!
+//! Other zeros are multiplied as if they were weights.
 
 use crate::shapes::Conv2d;
 use std::fmt;
@@ -79,8 +83,8 @@ pub enum Structure {
     Weights,
 }
 
-/// The values of `m` that are looked for, smallest first.
-const GROUPS: [usize; 3] = [4, 8, 16];
+/// The largest `m` that is looked for.
+const LARGEST_GROUP: usize = 32;
 
 impl Pattern {
     /// The pattern of a weight `[O, taps, C/G]` without zeros.
@@ -197,6 +201,51 @@ impl Pattern {
         self.live.get(row * taps * c + position)
     }
 
+    /// Whether weights `position .. position + count` of a filter may be nonzero, the first one in the lowest bit;
+    /// `count ≤ 32`.
+    pub fn live_bits(&self, filter: usize, position: usize, count: usize) -> u32 {
+        let [_, taps, c] = self.shape;
+        assert!(count <= 32 && position + count <= taps * c, "the weights lie inside the filter");
+        let row = match self.structure {
+            Structure::Dense => return self.dense_bits(filter, position, count),
+            Structure::Blocks { filters } => filter / filters,
+            Structure::NofM { .. } | Structure::Weights => filter,
+        };
+        self.live.range(row * taps * c + position, count)
+    }
+
+    /// [`live_bits`](Self::live_bits) of a dense structure.
+    fn dense_bits(&self, filter: usize, position: usize, count: usize) -> u32 {
+        let c = self.shape[2];
+        if self.filters.binary_search(&(filter as u32)).is_err() {
+            return 0;
+        }
+        let (mut bits, mut at) = (0, 0);
+        while at < count {
+            // The part of the range that lies in one tap.
+            let channel = (position + at) % c;
+            let len = (count - at).min(c - channel);
+            let first = self.inputs.partition_point(|&input| (input as usize) < channel);
+            for &input in self.inputs[first..].iter().take_while(|&&input| (input as usize) < channel + len) {
+                bits |= 1 << (at + input as usize - channel);
+            }
+            at += len;
+        }
+        bits
+    }
+
+    /// The input channels, of a group, for which one of `filters` has a nonzero weight, ascending.
+    pub fn channels_of(&self, filters: &[u32]) -> Vec<u32> {
+        let [_, taps, c] = self.shape;
+        let mut words = vec![0; c.div_ceil(32)];
+        for (&filter, tap) in filters.iter().flat_map(|filter| (0..taps).map(move |tap| (filter, tap))) {
+            for (first, word) in (0..c).step_by(32).zip(&mut words) {
+                *word |= self.live_bits(filter as usize, tap * c + first, 32.min(c - first));
+            }
+        }
+        (0..c as u32).filter(|channel| words[*channel as usize / 32] >> (channel % 32) & 1 == 1).collect()
+    }
+
     /// The positions (`tap · C/G + channel`) of the nonzero weights of a filter, ascending; with
     /// [`Structure::Blocks`], those of its whole block.
     pub fn positions(&self, filter: usize) -> impl Iterator<Item = usize> + '_ {
@@ -289,7 +338,7 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
 /// The N:M structure of the live filters, if they have one.
 fn n_of_m(values: &[f32], [_, taps, c]: [usize; 3], filters: &[u32]) -> Option<Structure> {
     let count = |group: &[f32]| group.iter().filter(|value| **value != 0.0).count();
-    GROUPS.into_iter().filter(|&m| c.is_multiple_of(m)).find_map(|m| {
+    (2..=LARGEST_GROUP).filter(|&m| c.is_multiple_of(m)).find_map(|m| {
         let mut groups =
             filters.iter().flat_map(|&i| values[i as usize * taps * c..][..taps * c].chunks_exact(m));
         let n = count(groups.next()?);
@@ -316,6 +365,13 @@ impl Bits {
 
     fn get(&self, i: usize) -> bool {
         self.0[i / 64] >> (i % 64) & 1 == 1
+    }
+
+    /// Bits `i .. i + count`, at most 32, the first one in the lowest bit.
+    fn range(&self, i: usize, count: usize) -> u32 {
+        let word = |word: usize| self.0.get(word).copied().unwrap_or(0);
+        let both = u128::from(word(i / 64)) | u128::from(word(i / 64 + 1)) << 64;
+        ((both >> (i % 64)) as u64 & ((1 << count) - 1)) as u32
     }
 
     fn bytes(&self) -> usize {

@@ -2,8 +2,8 @@
 
 mod support;
 
-use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedConv2d, PackedLinear, Packing, Weights};
-use lopper_kernels::params::CompactIndex;
+use lopper_kernels::cpu::{self, Cpu, Epilogue, LinearLayout, PackedConv2d, PackedLinear, Packing, Weights};
+use lopper_kernels::params::{CompactIndex, Dtype};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes::{Conv2d, Linear};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -80,6 +80,13 @@ fn packed_kernels_allocate_nothing_in_a_steady_state() {
     let g = Linear { n: 3, inputs: 100, outputs: 70 };
     let (x, w, mut y) = (random.reals(300), random.reals(7000), vec![0.0; 210]);
     let packed = PackedLinear::new(&cpu, &g, &w);
-    let run = || cpu::linear_forward_packed(&cpu, &g, &x, &packed, &Epilogue::default(), &mut y);
-    assert_eq!(allocations(&cpu, run), 0, "linear");
+    let mut run = |packed: &PackedLinear| {
+        allocations(&cpu, || cpu::linear_forward_packed(&cpu, &g, &x, packed, &Epilogue::default(), &mut y))
+    };
+    assert_eq!(run(&packed), 0, "linear");
+    let pattern = Pattern::of(&w, [g.outputs, 1, g.inputs]);
+    for layout in [LinearLayout::Bits, LinearLayout::Lists] {
+        let packed = PackedLinear::laid_out(&cpu, &g, &w, &pattern, Dtype::F32, layout);
+        assert_eq!(run(&packed), 0, "{}", packed.kernel());
+    }
 }

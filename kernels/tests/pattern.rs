@@ -93,6 +93,10 @@ proptest! {
                     "{:?} as {}: weight {} of filter {}", granularity, pattern, position, filter
                 );
             }
+            let first = seed as usize % row.len();
+            let len = (1 + (seed >> 32) as usize % 32).min(row.len() - first);
+            let bits = row[first..][..len].iter().rev().fold(0, |bits, v| bits << 1 | u32::from(*v != 0.0));
+            prop_assert_eq!(pattern.live_bits(filter, first, len), bits);
             let positions: Vec<usize> = pattern.positions(filter).collect();
             prop_assert!(positions.iter().all(|&position| row[position] != 0.0));
             prop_assert_eq!(positions.len(), count(row));
@@ -102,6 +106,12 @@ proptest! {
             let used = mask.iter().skip(channel).step_by(c).any(|value| *value != 0.0);
             prop_assert_eq!(pattern.inputs().contains(&(channel as u32)), used);
         }
+        let some: Vec<u32> = (0..o as u32).filter(|i| seed >> i & 1 == 1).collect();
+        let read = |channel: &u32| {
+            let weights = |i: &u32| mask[*i as usize * taps * c..][..taps * c].iter().skip(*channel as usize);
+            some.iter().any(|i| weights(i).step_by(c).any(|value| *value != 0.0))
+        };
+        prop_assert_eq!(pattern.channels_of(&some), (0..c as u32).filter(read).collect::<Vec<u32>>());
         prop_assert_eq!(pattern.nonzeros(), count(&mask));
         prop_assert_eq!(pattern.density(), count(&mask) as f64 / mask.len() as f64);
         check_structure(granularity, &pattern)?;

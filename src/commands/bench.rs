@@ -1,6 +1,8 @@
 //! `lopper bench MODEL`.
 
+mod gap;
 mod layers;
+mod stages;
 mod training;
 
 use super::{Common, LinearWeights, open_network};
@@ -11,6 +13,7 @@ use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::{Error, Result, Tensor, memory};
 use lopper_kernels::params::Dtype;
 use serde::Serialize;
+use stages::{Request, Stages};
 use std::time::Duration;
 
 /// Measure the latency of the inference plan or of a training step.
@@ -42,6 +45,11 @@ pub struct Bench {
     /// Time whole training steps instead: forward, backward and Adam
     #[arg(long, conflicts_with_all = ["direct", "linear_weights"])]
     training: bool,
+    /// Time ways of being sparse side by side instead: the network dense, masked, compacted, pruned, and with zeros of
+    /// finer granularities, with SHARE of the groups of each layer masked; a network with masks is shown with its own
+    #[arg(long, value_name = "SHARE", num_args = 0..=1, default_missing_value = "0.5",
+        conflicts_with_all = ["layers", "training"])]
+    stages: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -87,6 +95,12 @@ impl Bench {
         }
         let options =
             PlanOptions { direct: self.direct, strict: common.strict, linear: self.weights.linear_weights };
+        if let Some(sparsity) = self.stages {
+            let images = test_images(shape.iter().product());
+            let request = Request { network: &self.network, graph: &graph, shape, sparsity, options, time };
+            let stages = Stages::measure(&request, &images, &device)?;
+            return common.print(&stages, || stages.text());
+        }
         let mut plan = Plan::with(&graph, shape, &device, options)?;
         let images = test_images(shape.iter().product());
         let latency = Latency::measure(&mut plan, &images, 5, time)?;

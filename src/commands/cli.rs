@@ -2,7 +2,7 @@
 
 use super::common::Common;
 use super::{
-    bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run, selftest,
+    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run, selftest,
     sparsify, summary, train, weights,
 };
 use clap::{Parser, Subcommand};
@@ -48,6 +48,8 @@ enum Command {
     Summary(summary::Summary),
     /// Measure the latency of the inference plan
     Bench(bench::Bench),
+    /// Measure each way of being sparse against the best dense kernel, layer by layer, and draw the result
+    Atlas(atlas::Atlas),
     /// Find the largest logit difference of two networks, and the layer where it starts
     Diff(diff::Diff),
     /// Check a GPU: every kernel against the CPU, the demo and the benchmarks, in one report
@@ -80,6 +82,7 @@ impl Cli {
             Command::Predict(c) => c.run(common),
             Command::Summary(c) => c.run(common),
             Command::Bench(c) => c.run(common),
+            Command::Atlas(c) => c.run(common),
             Command::Diff(c) => c.run(common),
             Command::Selftest(c) => c.run(common),
             Command::Export(c) => c.run(common),

@@ -1,5 +1,6 @@
 //! The commands, one file each. Those that turn one network into another share `step`.
 
+mod atlas;
 mod bench;
 mod cli;
 mod common;

@@ -14,10 +14,10 @@ use std::path::PathBuf;
 pub struct Sparsify {
     /// A model file
     model: PathBuf,
-    /// Fraction of groups to drop, in [0, 1]
+    /// Fraction of groups to drop, in [0, 1]; a granularity N:M implies it
     #[arg(long)]
-    sparsity: f64,
-    #[arg(long, default_value_t, help = format!("Weights that are dropped together: {}", Granularity::names()))]
+    sparsity: Option<f64>,
+    #[arg(long, default_value_t, help = format!("Weights that are dropped together: {}, which keeps N of every M inputs", Granularity::names()))]
     granularity: Granularity,
     /// global: the lowest scores of all layers; local: the same fraction of each layer
     #[arg(long, default_value = "global")]
@@ -44,7 +44,8 @@ impl Sparsify {
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
             seed: common.seed.unwrap_or(0),
-            ..SparsifyConfig::new(self.sparsity)
+            sparsity: self.sparsity,
+            ..SparsifyConfig::new(0.0)
         };
         let stage = Stage::of(config, self.train.config(5)?)?;
         run_stage("sparsified", Some(&self.model), stage, &self.output, Some(&self.train), common)

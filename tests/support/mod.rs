@@ -4,5 +4,6 @@
 pub mod child;
 pub mod command;
 pub mod fixtures;
+pub mod masks;
 pub mod oracle;
 pub mod random_graph;

@@ -1,7 +1,6 @@
 //! The live part of a convolution, and the compact layer that computes it.
 
-use crate::constants::Constant;
-use crate::weights::Filters;
+use lopper_engine::channels::{Constant, Filters};
 use lopper_engine::layer::{CompactConv2d, Conv2d};
 use lopper_engine::{Param, Tensor};
 

@@ -5,7 +5,7 @@
 //!   after    x [C] ─ gather live inputs ─ conv [L, KH, KW, K] ─ scatter live outputs, fill the others ─ y [O]
 //! ```
 //!
-//! An output is dead if it is provably constant ([`crate::constants`]), such as a masked filter, which outputs its
+//! An output is dead if it is provably constant ([`crate::channels::constants`]), such as a masked filter, which outputs its
 //! bias. It is filled in instead of computed. An input is dead if it is constant, or if no live filter has a nonzero
 //! weight for it. Zero inputs are not read; other constants c_i are absorbed exactly:
 //!

@@ -2,8 +2,8 @@
 
 use super::CompactConfig;
 use super::live::Live;
-use crate::constants::constants;
-use crate::weights::{Filters, require_copy};
+use crate::weights::require_copy;
+use lopper_engine::channels::{Filters, constants};
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Graph, Layer, Result};
 

@@ -37,7 +37,12 @@ impl Criterion {
 
     /// Whether it needs images: gradients or activations.
     pub fn needs_data(&self) -> bool {
-        self.needs().iter().any(|need| matches!(need, Need::Gradients | Need::Activations))
+        self.needs_gradients() || self.needs().contains(&Need::Activations)
+    }
+
+    /// Whether it needs gradients, of all weights or of those that are not dropped.
+    pub fn needs_gradients(&self) -> bool {
+        self.needs().iter().any(|need| matches!(need, Need::Gradients | Need::LiveGradients))
     }
 
     /// An error if `found`, the number of its `results` for `layer`, is not the number of `groups`.

@@ -47,8 +47,9 @@ impl Evidence {
             if let &[n, h, w, c] = batch.images.shape() {
                 graph.require_training([n, h, w, c], 0, device)?;
             }
-            let backward = needs(Need::Gradients);
-            let mut tape = if backward { Tape::new(device) } else { Tape::no_grad(device) };
+            let backward = criterion.needs_gradients();
+            let tape = if backward { Tape::new(device) } else { Tape::no_grad(device) };
+            let mut tape = tape.with_masked_gradients(needs(Need::Gradients));
             let pass = graph.forward(&mut tape, Mode::Eval, batch.images, &taps)?;
             let gradients = match backward {
                 true => {
@@ -73,7 +74,7 @@ impl Evidence {
         sites: &[Site],
         gradients: &ParamGradients,
     ) -> Result<()> {
-        match criterion.needs().contains(&Need::Gradients) {
+        match criterion.needs_gradients() {
             true => self.add(criterion, graph, sites, gradients, &[]),
             false => Ok(()),
         }
@@ -91,7 +92,7 @@ impl Evidence {
         for (index, site) in sites.iter().enumerate() {
             let (name, weight) = (site.name(graph), site.weight(graph).value());
             let gradient = gradients.get(&format!("{name}.weight"));
-            if gradient.is_none() && criterion.needs().contains(&Need::Gradients) {
+            if gradient.is_none() && criterion.needs_gradients() {
                 continue;
             }
             if let Some(gradient) = gradient.filter(|gradient| gradient.shape() != weight.shape()) {

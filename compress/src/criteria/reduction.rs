@@ -32,7 +32,9 @@ impl Reduction {
             }
         });
         match self {
-            Self::Mean => reduced.iter_mut().for_each(|x| *x /= groups.size() as f64),
+            Self::Mean => {
+                reduced.iter_mut().enumerate().for_each(|(group, x)| *x /= groups.size_of(group) as f64);
+            }
             Self::L2 => reduced.iter_mut().for_each(|x| *x = x.sqrt()),
             Self::Sum | Self::Max => {}
         }
@@ -54,6 +56,13 @@ mod tests {
         assert_eq!(of(Reduction::Mean), [-0.5, -0.5]);
         assert_eq!(of(Reduction::Max), [3.0, 0.0]);
         assert_eq!(of(Reduction::L2), [5.0, 1.0]);
+    }
+
+    #[test]
+    fn a_mean_divides_by_the_weights_of_its_own_group() {
+        // Three rows in blocks of two: {2, 4} and {9}.
+        let rows = Groups::new([3, 1, 1], [2, 1, 1]);
+        assert_eq!(Reduction::Mean.of(&rows, |i| [2.0, 4.0, 9.0][i]), [3.0, 9.0]);
     }
 
     #[test]

@@ -10,8 +10,11 @@ use std::fmt;
 pub enum Need {
     /// The weights at the beginning of the training.
     InitialWeights,
-    /// The gradients of the loss by the weights, step by step.
+    /// The gradients of the loss by the weights, step by step: also by those that are dropped, which tell which of them
+    /// should return.
     Gradients,
+    /// The gradients by the weights that are not dropped. Those of dropped weights may be zero, and need not be computed.
+    LiveGradients,
     /// The outputs of the layer, batch by batch. A training step does not expose them: they are measured on a network
     /// that is not being trained.
     Activations,

@@ -16,8 +16,9 @@ impl Score for Taylor {
         "taylor"
     }
 
+    /// Dropped weights are zero, and so are their terms.
     fn needs(&self) -> &[Need] {
-        &[Need::Gradients]
+        &[Need::LiveGradients]
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {

@@ -1,7 +1,8 @@
-//! A weight divided into groups of one size.
+//! A weight divided into groups.
 
-/// A division of a weight into boxes of one size. Seen along three axes `[OUT, POSITIONS, IN]` (a linear layer has one
-/// position), a group is a box of `blocks` weights, and the groups are numbered row-major by the position of their box:
+/// A division of a weight into boxes. Seen along three axes `[OUT, POSITIONS, IN]` (a linear layer has one position), a
+/// group is a box of `blocks` weights, and the groups are numbered row-major by the position of their box. A block that
+/// does not divide its axis leaves a smaller box at the end:
 ///
 /// ```text
 ///              blocks                                   groups
@@ -9,19 +10,20 @@
 ///   kernel     [1,   POSITIONS, 1 ]                     OUT × IN
 ///   filter     [1,   POSITIONS, IN]      (linear: row)  OUT
 ///   column     [OUT, 1,         1 ]                     IN
+///   block:4    [4,   1,         1 ]                     ⌈OUT / 4⌉ × POSITIONS × IN
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Groups {
-    /// The number of boxes along each axis.
-    boxes: [usize; 3],
+    /// The lengths of the weight.
+    axes: [usize; 3],
     /// The lengths of a box.
     blocks: [usize; 3],
 }
 
 impl Groups {
-    /// Divides a weight of the given axes into boxes of `blocks`, which divide the axes evenly.
+    /// Divides a weight of the given axes into boxes of `blocks`, which are at least 1.
     pub(crate) fn new(axes: [usize; 3], blocks: [usize; 3]) -> Self {
-        Self { boxes: [0, 1, 2].map(|axis| axes[axis] / blocks[axis]), blocks }
+        Self { axes, blocks }
     }
 
     /// A group for each of `channels` values.
@@ -29,14 +31,27 @@ impl Groups {
         Self::new([channels, 1, 1], [1; 3])
     }
 
-    /// The number of groups.
-    pub fn count(&self) -> usize {
-        self.boxes.iter().product()
+    /// The number of boxes along each axis.
+    fn boxes(&self) -> [usize; 3] {
+        [0, 1, 2].map(|axis| self.axes[axis].div_ceil(self.blocks[axis]))
     }
 
-    /// The number of weights in a group.
-    pub fn size(&self) -> usize {
-        self.blocks.iter().product()
+    /// The number of groups.
+    pub fn count(&self) -> usize {
+        self.boxes().iter().product()
+    }
+
+    /// The number of weights in a group. Those at the end of an axis may be smaller than the others.
+    pub fn size_of(&self, group: usize) -> usize {
+        let [_, positions, ins] = self.boxes();
+        let at = [group / (positions * ins), group / ins % positions, group % ins];
+        let length = |axis: usize| self.blocks[axis].min(self.axes[axis] - at[axis] * self.blocks[axis]);
+        length(0) * length(1) * length(2)
+    }
+
+    /// The number of weights in all groups.
+    pub fn weights(&self) -> usize {
+        self.axes.iter().product()
     }
 
     /// The groups in which every weight satisfies `holds(i)`, `i` the position of a weight.
@@ -52,7 +67,7 @@ impl Groups {
     /// If `dropped` or `values` belongs to another division.
     pub fn clear(&self, dropped: &[bool], values: &mut [f32]) {
         assert_eq!(dropped.len(), self.count(), "one entry for each group");
-        assert_eq!(values.len(), self.count() * self.size(), "the weight that was divided");
+        assert_eq!(values.len(), self.weights(), "the weight that was divided");
         self.for_each_weight(|i, group| {
             if dropped[group] {
                 values[i] = 0.0;
@@ -62,14 +77,14 @@ impl Groups {
 
     /// Calls `f(position, group)` for each weight, in the order of positions.
     pub fn for_each_weight(&self, mut f: impl FnMut(usize, usize)) {
-        let ([outs, positions, ins], [out_block, position_block, in_block]) = (self.boxes, self.blocks);
+        let ([_, positions, ins], [out_block, position_block, in_block]) = (self.boxes(), self.blocks);
         let mut i = 0;
-        for out in 0..outs * out_block {
-            for position in 0..positions * position_block {
+        for out in 0..self.axes[0] {
+            for position in 0..self.axes[1] {
                 let first = (out / out_block * positions + position / position_block) * ins;
-                for group in first..first + ins {
-                    for _ in 0..in_block {
-                        f(i, group);
+                for group in 0..ins {
+                    for _ in 0..in_block.min(self.axes[2] - group * in_block) {
+                        f(i, first + group);
                         i += 1;
                     }
                 }
@@ -86,10 +101,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_weight_is_in_the_box_of_its_coordinates(
-            boxes in prop::array::uniform3(1usize..4),
-            blocks in prop::array::uniform3(1usize..4),
+            axes in prop::array::uniform3(1usize..10),
+            blocks in prop::array::uniform3(1usize..12),
         ) {
-            let axes = [0, 1, 2].map(|axis| boxes[axis] * blocks[axis]);
+            let boxes = [0, 1, 2].map(|axis| axes[axis].div_ceil(blocks[axis]));
             let groups = Groups::new(axes, blocks);
             let mut sizes = vec![0; groups.count()];
             let mut next = 0;
@@ -102,7 +117,9 @@ mod tests {
                 sizes[group] += 1;
             });
             prop_assert_eq!(next, axes.iter().product::<usize>());
-            prop_assert!(sizes.iter().all(|&size| size == groups.size()));
+            prop_assert_eq!(next, groups.weights());
+            prop_assert!(sizes.iter().all(|&size| size > 0), "no group is empty");
+            prop_assert_eq!(sizes, (0..groups.count()).map(|group| groups.size_of(group)).collect::<Vec<_>>());
         }
     }
 }

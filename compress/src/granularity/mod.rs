@@ -5,9 +5,11 @@
 
 mod groups;
 mod names;
+mod quota;
 mod table;
 mod value;
 
 pub use groups::Groups;
+pub use quota::Quota;
 pub use table::GRANULARITIES;
 pub use value::{Extent, Granularity};

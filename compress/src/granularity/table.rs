@@ -3,7 +3,8 @@
 use super::Extent::{All, Block, One};
 use super::Granularity;
 
-/// Every granularity with a name of its own, in the order in which help texts list them.
+/// Every granularity with a name of its own, in the order in which help texts list them. N:M sparsity is
+/// [`Granularity::WEIGHT`] with a quota.
 pub const GRANULARITIES: &[Granularity] = &[
     Granularity::WEIGHT,
     Granularity::KERNEL,
@@ -11,6 +12,8 @@ pub const GRANULARITIES: &[Granularity] = &[
     Granularity::ROW,
     Granularity::COLUMN,
     Granularity::INPUT_CHANNEL_BLOCK,
+    Granularity::BLOCK,
+    Granularity::KERNEL_BLOCK,
 ];
 
 impl Granularity {
@@ -27,9 +30,19 @@ impl Granularity {
     /// b consecutive input channels of one filter at all kernel positions, `{w[o, ·, ·, c] : k·b ≤ c < (k + 1)·b}` for
     /// filter o and block k: between kernels and filters, and regular enough for a kernel that reads b channels at a
     /// time (Mao et al. 2017, "Exploring the granularity of sparsity in convolutional neural networks"; Narang et al.
-    /// 2017, "Block-sparse recurrent neural networks"). b is the block size, `input_channel_block:4`; layers whose
-    /// input channels (those of one group of a grouped convolution) are no multiple of it are skipped.
+    /// 2017, "Block-sparse recurrent neural networks"). b is the block size, `input_channel_block:4`.
     pub const INPUT_CHANNEL_BLOCK: Self = Self::new("input_channel_block").conv([One, All, Block]);
+    /// The weights of b consecutive filters at one tap and input channel, `{w[o, t, c] : k·b ≤ o < (k + 1)·b}`; of a
+    /// linear layer, those of b consecutive rows that read one input. The filters of a block share the list of their
+    /// nonzero weights, so that a kernel reads an input once for b products: nearly as free as single weights, and
+    /// faster (Elsen et al. 2020, "Fast sparse ConvNets"). b is the block size: kernels are made for `block:2`,
+    /// `block:4` and `block:8`.
+    pub const BLOCK: Self = Self::new("block").conv([Block, One, One]).linear([Block, One]);
+    /// The kernels that join one input channel to b consecutive filters, `{w[o, ·, ·, c] : k·b ≤ o < (k + 1)·b}`; of a
+    /// linear layer, the weights of b rows that read one input. The filters of a block share a list of input channels.
+    /// A zero kernel stays zero in Winograd's transform, which single zeros do not. b is the block size: kernels are
+    /// made for `kernel_block:8` and `kernel_block:16`.
+    pub const KERNEL_BLOCK: Self = Self::new("kernel_block").conv([Block, All, One]).linear([Block, One]);
 }
 
 impl Default for Granularity {

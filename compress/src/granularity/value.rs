@@ -1,6 +1,6 @@
 //! A granularity as a value: the extent of a group along each axis of a weight.
 
-use super::Groups;
+use super::{Groups, Quota};
 use lopper_engine::{Error, Layer, Result};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -10,7 +10,7 @@ use std::fmt;
 pub enum Extent {
     /// One index: neighbors belong to different groups.
     One,
-    /// As many consecutive indices as the granularity's block size.
+    /// As many consecutive indices as the granularity's block size; the last block of an axis may have fewer.
     Block,
     /// The whole axis.
     All,
@@ -19,7 +19,8 @@ pub enum Extent {
 /// The weights that are kept or dropped together.
 ///
 /// Convolution weights `[O, KH, KW, C / groups]` have three axes here: output channels, kernel positions (KH × KW) and
-/// input channels. Linear weights `[OUT, IN]` have two. Granularities with equal names and block sizes are equal.
+/// input channels. Linear weights `[OUT, IN]` have two. With a [`Quota`], the groups compete in small runs, each of
+/// which keeps the same number. Granularities with equal names, block sizes and quotas are equal.
 ///
 /// ```
 /// use lopper_compress::granularity::{Extent, Granularity};
@@ -28,6 +29,7 @@ pub enum Extent {
 /// let pairs = Granularity::new("filter_block").conv([Extent::Block, Extent::All, Extent::All]).block(2);
 /// assert_eq!(pairs.to_string(), "filter_block:2");
 /// assert_eq!("filter".parse::<Granularity>().unwrap(), Granularity::FILTER);
+/// assert_eq!("2:4".parse::<Granularity>().unwrap(), Granularity::WEIGHT.keep(2, 4));
 /// ```
 #[derive(Clone, Copy, Debug, Eq)]
 pub struct Granularity {
@@ -35,12 +37,13 @@ pub struct Granularity {
     conv: Option<[Extent; 3]>,
     linear: Option<[Extent; 2]>,
     block: usize,
+    quota: Option<Quota>,
 }
 
 impl Granularity {
     /// A granularity that applies to no layer until [`Self::conv`] or [`Self::linear`] says how.
     pub const fn new(name: &'static str) -> Self {
-        Self { name, conv: None, linear: None, block: 0 }
+        Self { name, conv: None, linear: None, block: 0, quota: None }
     }
 
     /// Applies to convolutions: the extent of a group in output channels, kernel positions and input channels.
@@ -58,20 +61,30 @@ impl Granularity {
         Self { block, ..self }
     }
 
-    /// The name, without the block size.
+    /// Keeps exactly `n` of every `m` consecutive groups along the input channels: N:M sparsity.
+    pub const fn keep(self, n: usize, m: usize) -> Self {
+        Self { quota: Some(Quota { n, m }), ..self }
+    }
+
+    /// The name, without block size and quota.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// An error if the granularity needs a block size and has none.
+    /// What each run of groups keeps, if they compete in runs.
+    pub fn quota(&self) -> Option<Quota> {
+        self.quota
+    }
+
+    /// An error if the granularity needs a block size and has none, or has an impossible quota.
     pub fn check(&self) -> Result<()> {
-        match self.takes_block() && self.block == 0 {
-            true => Err(Error::invalid(format!(
+        if self.takes_block() && self.block == 0 {
+            return Err(Error::invalid(format!(
                 "granularity {}: expected a block size of at least 1, as in {0}:4",
                 self.name
-            ))),
-            false => Ok(()),
+            )));
         }
+        self.quota.map_or(Ok(()), Quota::check)
     }
 
     /// Divides the weight of `layer` into groups. `Err` says why it does not apply.
@@ -94,11 +107,14 @@ impl Granularity {
                 Extent::All => length.max(1),
                 Extent::Block => self.block.max(1),
             };
-            if length % *block != 0 {
-                return Err(format!("granularity {self}: {length} is no multiple of {block}"));
-            }
         }
-        Ok(Groups::new(axes.map(|(length, _)| length), blocks))
+        let inputs = axes[2].0.div_ceil(blocks[2]);
+        match self.quota {
+            Some(Quota { m, .. }) if m == 0 || inputs % m != 0 => {
+                Err(format!("granularity {self}: {inputs} inputs are no multiple of {m}"))
+            }
+            _ => Ok(Groups::new(axes.map(|(length, _)| length), blocks)),
+        }
     }
 
     /// Whether a group of a convolution holds all positions of the kernels that it holds a part of.
@@ -115,15 +131,18 @@ impl Granularity {
 
 impl PartialEq for Granularity {
     fn eq(&self, other: &Self) -> bool {
-        (self.name, self.block) == (other.name, other.block)
+        (self.name, self.block, self.quota) == (other.name, other.block, other.quota)
     }
 }
 
 impl fmt::Display for Granularity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.takes_block() {
-            true => write!(f, "{}:{}", self.name, self.block),
-            false => f.pad(self.name),
+        match (self.takes_block(), self.quota) {
+            (true, None) => write!(f, "{}:{}", self.name, self.block),
+            (true, Some(quota)) => write!(f, "{}:{} {quota}", self.name, self.block),
+            (false, None) => f.pad(self.name),
+            (false, Some(quota)) if self.name == Self::WEIGHT.name => quota.fmt(f),
+            (false, Some(quota)) => write!(f, "{} {quota}", self.name),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! what the activations in between map zero to.
 
 use super::PrunePlan;
-use crate::channels::ChannelFlow;
+use lopper_engine::channels::ChannelFlow;
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Graph, Param, Result, Tensor};
 

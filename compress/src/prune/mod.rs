@@ -7,7 +7,7 @@
 //!
 //! Channels are removed in *units*: all channels that residual sums, batch norms, flattening and concatenation tie
 //! together ([`crate::channels`]). A [`PrunePlan`] lists the units of each group that stay: those that sparsification
-//! left alive ([`PrunePlan::dead`]), or those with the highest scores ([`UnitScores`], [`PrunePlan::lowest`]).
+//! left alive and that are read ([`PrunePlan::dead`]), or those with the highest scores ([`UnitScores`], [`PrunePlan::lowest`]).
 //!
 //! [`prune`] takes three steps. It masks the live units to be removed, so that all their channels are constant; it lets
 //! the layers that read these constants absorb them; and it slices the channels off. Hence
@@ -24,15 +24,12 @@
 //!
 //! Frozen units (the image, the network's output) are never removed, and every group keeps at least one channel.
 
-mod absorb;
 mod config;
 mod mask;
 mod plan;
 mod report;
 mod rewrite;
 mod score;
-mod slice;
-mod state;
 mod technique;
 
 pub use config::PruneConfig;

@@ -2,9 +2,8 @@
 //! TOML or JSON, and can be replayed on the network that it was made for.
 
 use super::score::UnitScores;
-use super::state::{State, states};
-use crate::channels::{ChannelFlow, Group};
 use crate::select::{Context, Scored, select};
+use lopper_engine::channels::{ChannelFlow, Group, removable, states};
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -32,15 +31,13 @@ pub struct GroupPlan {
 }
 
 impl PrunePlan {
-    /// Removes every dead unit: its filters are zero, or all its readers read constants. A group whose units are all
-    /// dead keeps its first one.
+    /// Removes every dead unit: its filters are zero, all its readers read constants, or no weight reads it. A group whose
+    /// units are all dead keeps its first one.
     pub fn dead(graph: &Graph) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
-        let states = states(graph, &flow)?;
+        let removed = removable(&flow, &states(graph, &flow)?);
         Ok(Self::from_kept(graph, &flow, |_, group| {
-            let live = |unit: &usize| states[group.units[*unit].id] == State::Live;
-            let keep: Vec<usize> = (0..group.units.len()).filter(live).collect();
-            if keep.is_empty() { vec![0] } else { keep }
+            (0..group.units.len()).filter(|&unit| !removed[group.units[unit].id]).collect()
         }))
     }
 

@@ -1,8 +1,6 @@
 //! The report of a pruning, a line for each layer.
 
-use super::absorb::Absorbed;
-use super::state::State;
-use crate::channels::{ChannelFlow, Group};
+use lopper_engine::channels::{ChannelFlow, Group, State};
 use lopper_engine::rewrite::RewriteReport;
 use lopper_engine::{Graph, NodeId};
 
@@ -16,7 +14,8 @@ pub(super) struct Changes<'a> {
     pub planned: Vec<bool>,
     /// The units that were removed.
     pub removed: Vec<bool>,
-    pub absorbed: Absorbed,
+    /// Where constants went, by the layer that read them.
+    pub notes: Vec<(NodeId, &'static str)>,
 }
 
 impl Changes<'_> {
@@ -27,7 +26,7 @@ impl Changes<'_> {
         let mut starting: Vec<Vec<&Group>> = vec![Vec::new(); self.before.nodes().len()];
         self.flow.groups().iter().for_each(|group| starting[group.layers[0]].push(group));
         let mut notes = vec![None; self.before.nodes().len()];
-        self.absorbed.notes.iter().for_each(|&(node, note)| _ = notes[node].get_or_insert(note));
+        self.notes.iter().for_each(|&(node, note)| _ = notes[node].get_or_insert(note));
         for (id, node) in self.before.nodes().iter().enumerate() {
             let tallies = starting[id].iter().filter_map(|group| self.tally(group));
             let note = notes[id].map(str::to_string);
@@ -52,13 +51,14 @@ impl Changes<'_> {
 
     /// The channels of `group` that were removed, and the dead channels that had to stay.
     fn tally(&self, group: &Group) -> Option<String> {
-        let [mut live, mut zero, mut constant, mut carriers] = [0; 4];
+        let [mut live, mut unread, mut zero, mut constant, mut carriers] = [0; 5];
         let (mut largest, mut uneven) = (0.0_f32, Vec::new());
         for unit in group.units.iter().map(|unit| unit.id).filter(|&unit| self.planned[unit]) {
             match self.states[unit] {
                 State::Uneven { reader } if !self.removed[unit] => uneven.push(reader),
                 _ if !self.removed[unit] => carriers += 1,
                 State::Live | State::Uneven { .. } => live += 1,
+                State::Unread => unread += 1,
                 State::Zero => zero += 1,
                 State::Constant(value) => {
                     constant += 1;
@@ -74,6 +74,7 @@ impl Changes<'_> {
         let parts = [
             part(zero, "zero removed"),
             part(constant, &format!("constant removed (up to {largest:.3})")),
+            part(unread, "unread removed"),
             part(live, "live removed"),
             part(carriers, "dead kept as carrier"),
             uneven.first().map(why),

@@ -1,14 +1,11 @@
 //! The rewrite: masks live units, absorbs constants, slices off the rest.
 
 use super::PrunePlan;
-use super::absorb::{Absorbed, absorb};
 use super::mask::mask_units;
 use super::report::Changes;
-use super::slice::slice;
-use super::state::{State, states};
-use crate::channels::ChannelFlow;
 use crate::names::named;
 use crate::weights::require_copy;
+use lopper_engine::channels::{self, ChannelFlow, State, remove, slice, states};
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::{Graph, Result};
 use serde::{Deserialize, Serialize};
@@ -35,20 +32,23 @@ pub fn prune(graph: &Graph, plan: &PrunePlan, constants: Constants) -> Result<Re
     let flow = ChannelFlow::new(graph)?;
     let states = states(graph, &flow)?;
     let planned = plan.removed(graph, &flow)?;
-    let (mut masked, mut removed) = (planned.clone(), planned.clone());
+    let mut masked = planned.clone();
     if constants == Constants::Exact {
-        for (unit, state) in states.iter().enumerate() {
-            masked[unit] &= *state == State::Live;
-            removed[unit] &= !matches!(state, State::Uneven { .. });
-        }
+        masked.iter_mut().zip(&states).for_each(|(masked, state)| *masked &= *state == State::Live);
     }
     let mut pruned = mask_units(graph, &flow, &masked)?;
-    let absorbed = match constants {
-        Constants::Exact => absorb(&mut pruned, &flow, &mut removed)?,
-        Constants::Drop => Absorbed::default(),
+    let (removed, notes) = match constants {
+        Constants::Exact => {
+            let known = channels::constants(&pruned)?;
+            let removal = remove(&mut pruned, &flow, &known, &states, &planned)?;
+            (removal.removed, removal.notes)
+        }
+        Constants::Drop => {
+            slice(&mut pruned, &flow, &planned);
+            (planned.clone(), Vec::new())
+        }
     };
-    slice(&mut pruned, &flow, &removed);
     let changes =
-        Changes { before: graph, after: &pruned, flow: &flow, states: &states, planned, removed, absorbed };
+        Changes { before: graph, after: &pruned, flow: &flow, states: &states, planned, removed, notes };
     Ok(Rewrite { report: changes.report(), graph: pruned })
 }

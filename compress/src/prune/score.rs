@@ -1,9 +1,8 @@
 //! Unit scores: a criterion, applied to every layer that produces the unit.
 
-use crate::channels::{ChannelFlow, Group};
 use crate::criteria::{Criterion, Scoring, Site, Subject};
 use crate::granularity::{Granularity, Groups};
-use crate::weights::is_depthwise;
+use lopper_engine::channels::{ChannelFlow, Group, is_depthwise};
 use lopper_engine::{Error, Graph, Layer, Result};
 
 /// The scores of all units, by group; none for a group that is not pruned.

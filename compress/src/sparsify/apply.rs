@@ -18,7 +18,7 @@ pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Eviden
     config.check()?;
     require_copy(graph, "sparsify")?;
     let mut graph = graph.clone();
-    mask(&mut graph, config, config.sparsity, evidence)?;
+    mask(&mut graph, config, config.final_sparsity()?, evidence)?;
     let report = report(&graph, config)?;
     Ok(Rewrite { graph, report })
 }
@@ -58,7 +58,7 @@ pub(super) fn mask(
 ) -> Result<f64> {
     let targets = layers::targets(graph, config)?;
     let scored = scored(graph, config, &targets, evidence)?;
-    let dropped = select(&scored, config.context, sparsity);
+    let dropped = select(&scored, config.rule(), sparsity);
     for ((target, before), dropped) in targets.iter().zip(&scored).zip(&dropped) {
         if *dropped != before.dead {
             drop_groups(layers::weight_mut(graph, target.node), &target.groups, dropped)?;
@@ -119,7 +119,7 @@ impl Masks {
             }
         }
         let before = targets.iter().map(|target| dropped_by(mask(target), &target.groups)).collect();
-        let dropped = select_beside(&scored, config.context, sparsity, before);
+        let dropped = select_beside(&scored, config.rule(), sparsity, before);
         for (target, dropped) in targets.iter().zip(&dropped) {
             let weight = layers::weight_mut(graph, target.node);
             weight.set_mask(mask(target).cloned())?;

@@ -2,11 +2,14 @@
 
 use super::SparsitySchedule;
 use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Subject};
-use crate::granularity::Granularity;
+use crate::granularity::{Granularity, Quota};
 use crate::lists::Lists;
-use crate::select::Context;
+use crate::select::{Context, Rule};
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
+
+/// How far a sparsity may be from the one that a quota implies: it is written with a few digits.
+const ROUNDED: f64 = 1e-3;
 
 /// The options of sparsification, as a recipe writes them. Only `sparsity` has no default.
 ///
@@ -15,12 +18,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SparsifyConfig {
-    /// The fraction of groups to drop, in 0..=1. Each layer keeps at least one group.
-    pub sparsity: f64,
+    /// The fraction of groups to drop, in 0..=1. Each layer keeps at least one group. A granularity N:M implies it, and
+    /// needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<f64>,
     /// Which weights are dropped together.
     #[serde(default)]
     pub granularity: Granularity,
-    /// Whether every layer loses the same fraction, or layers compete.
+    /// Whether every layer loses the same fraction, or layers compete. Does not matter for N:M, whose runs all lose the
+    /// same.
     #[serde(default)]
     pub context: Context,
     /// How groups are scored.
@@ -69,7 +75,7 @@ impl SparsifyConfig {
     /// cosine schedule.
     pub fn new(sparsity: f64) -> Self {
         Self {
-            sparsity,
+            sparsity: Some(sparsity),
             granularity: Granularity::default(),
             context: Context::default(),
             criterion: Criterion::default(),
@@ -89,18 +95,41 @@ impl SparsifyConfig {
         Scoring::new(&self.criterion).normalization(self.normalization).seed(self.seed).evidence(evidence)
     }
 
+    /// Which groups compete with each other.
+    pub(super) fn rule(&self) -> Rule {
+        self.granularity.quota().map_or(Rule::Context(self.context), Rule::Quota)
+    }
+
+    /// The fraction of groups to drop in the end.
+    ///
+    /// # Errors
+    /// If it is missing or no fraction, or if N:M implies another one.
+    pub fn final_sparsity(&self) -> Result<f64> {
+        let granularity = self.granularity;
+        match (self.sparsity, granularity.quota().map(Quota::sparsity)) {
+            (None, Some(implied)) => Ok(implied),
+            (Some(given), Some(implied)) if (given - implied).abs() <= ROUNDED => Ok(implied),
+            (Some(given), Some(implied)) => Err(Error::invalid(format!(
+                "sparsity: granularity {granularity} drops {implied} of the weights, found {given}; omit it"
+            ))),
+            (Some(given), None) if (0.0..=1.0).contains(&given) => Ok(given),
+            (Some(given), None) => {
+                Err(Error::invalid(format!("sparsity: expected a fraction in [0, 1], found {given}")))
+            }
+            (None, None) => Err(Error::invalid(format!(
+                "sparsity: expected the fraction of {}s to drop, found none; only a granularity N:M implies it",
+                granularity.name()
+            ))),
+        }
+    }
+
     /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
-        if !(0.0..=1.0).contains(&self.sparsity) {
-            return Err(Error::invalid(format!(
-                "sparsity: expected a fraction in [0, 1], found {}",
-                self.sparsity
-            )));
-        }
+        self.granularity.check()?;
+        self.final_sparsity()?;
         if self.every == 0 {
             return Err(Error::invalid("sparsify every: expected at least 1 step, found 0"));
         }
-        self.granularity.check()?;
         if self.criterion.subject() == Subject::BatchNorm && self.granularity != Granularity::FILTER {
             return Err(Error::invalid(format!(
                 "criterion {} scores filters, found granularity {}",
@@ -118,12 +147,15 @@ impl SparsifyConfig {
     }
 
     /// The target at `fraction` of the training: the schedule's share of the final sparsity.
-    pub fn sparsity_at(&self, fraction: f64) -> f64 {
+    ///
+    /// # Errors
+    /// Those of [`Self::final_sparsity`].
+    pub fn sparsity_at(&self, fraction: f64) -> Result<f64> {
         let share = match fraction {
             f if f < self.start => 0.0,
             f if f >= self.end => self.schedule.share(1.0),
             f => self.schedule.share((f - self.start) / (self.end - self.start)),
         };
-        self.sparsity * share
+        Ok(self.final_sparsity()? * share)
     }
 }

@@ -3,7 +3,7 @@
 use super::SparsifyConfig;
 use crate::criteria::Site;
 use crate::granularity::Groups;
-use crate::weights::{Filters, filters_mut, has_weight, is_depthwise};
+use lopper_engine::channels::{Filters, filters_mut, has_weight, is_depthwise};
 use lopper_engine::{Graph, NodeId, Param, Result};
 use std::collections::HashSet;
 

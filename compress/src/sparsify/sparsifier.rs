@@ -47,11 +47,11 @@ impl Sparsifier {
     }
 
     /// The target after the step of `progress`, if it updates the masks.
-    fn due(&self, progress: Progress) -> Option<f64> {
+    fn due(&self, progress: Progress) -> Result<Option<f64>> {
         let Progress { step, steps, .. } = progress;
         let its_turn = (step + 1) % self.config.every == 0 || step + 1 == steps;
-        let target = self.config.sparsity_at(progress.end_of_step());
-        (its_turn && target != self.reached()).then_some(target)
+        let target = self.config.sparsity_at(progress.end_of_step())?;
+        Ok((its_turn && target != self.reached()).then_some(target))
     }
 
     /// The target of the last update of the masks.
@@ -74,6 +74,10 @@ impl Callback for Sparsifier {
         Ok(())
     }
 
+    fn reads_masked_gradients(&self) -> bool {
+        self.config.criterion.needs().contains(&Need::Gradients)
+    }
+
     fn before_step(&mut self, step: &mut Step) -> Result<()> {
         let criterion = &self.config.criterion;
         match criterion.needs_data() {
@@ -86,7 +90,7 @@ impl Callback for Sparsifier {
     }
 
     fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
-        let Some(target) = self.due(step.progress) else { return Ok(Flow::Continue) };
+        let Some(target) = self.due(step.progress)? else { return Ok(Flow::Continue) };
         let evidence = Some(&self.evidence);
         let sparsity = match target > self.reached() {
             true => mask(step.graph, &self.config, target, evidence)?,

@@ -27,6 +27,10 @@ impl Technique for SparsifyConfig {
         Ok(sketch)
     }
 
+    fn masks(&self) -> bool {
+        true
+    }
+
     fn demand(&self, graph: &Graph) -> Result<Option<Demand>> {
         Ok(Some(Demand { criterion: self.criterion.clone(), sites: self.sites(graph)? }))
     }

@@ -89,6 +89,11 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
         false
     }
 
+    /// Returns whether the network has masks afterwards. What a plan makes of them is then reported.
+    fn masks(&self) -> bool {
+        false
+    }
+
     /// Returns the evidence that [`Self::apply`] needs to rewrite `graph`, if any.
     fn demand(&self, _graph: &Graph) -> Result<Option<Demand>> {
         Ok(None)

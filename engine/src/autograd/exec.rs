@@ -156,7 +156,8 @@ impl Run<'_> {
             Layer::Input { .. } => Err(Error::shape("input", "takes no input")),
             Layer::Conv2d(conv) => {
                 let (w, b) = self.weight_and_bias(node, &conv.weight, conv.bias.as_ref());
-                self.tape.conv2d(x, &w, b.as_ref(), conv.options())
+                let mask = conv.weight.mask().zip(conv.weight.pattern());
+                self.tape.conv2d_masked(x, &w, b.as_ref(), conv.options(), mask)
             }
             Layer::CompactConv2d(compact) => self.tape.conv2d_compact(x, compact),
             Layer::Linear(linear) => {

@@ -83,6 +83,8 @@ pub struct Tape {
     recording: bool,
     dropout: SplitMix64,
     scale: f32,
+    /// Whether masked weights get their gradients, too.
+    whole: bool,
     /// Names and kinds of the parts of the run.
     parts: Vec<(String, &'static str)>,
     profile: Option<Profile>,
@@ -101,6 +103,7 @@ impl Tape {
             recording: true,
             dropout: SplitMix64::seed_from_u64(0),
             scale: 1.0,
+            whole: false,
             parts: Vec::new(),
             profile: None,
             span: None,
@@ -122,6 +125,11 @@ impl Tape {
         Self { scale: factor, ..self }
     }
 
+    /// Computes the gradients of masked weights too, which are zero otherwise, if `whole`.
+    pub fn with_masked_gradients(self, whole: bool) -> Self {
+        Self { whole, ..self }
+    }
+
     /// Records times in `profile`.
     pub fn profiled(self, profile: &Profile) -> Self {
         Self { profile: Some(profile.clone()), ..self }
@@ -139,6 +147,11 @@ impl Tape {
     /// Returns the device on which operations run.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Returns whether masked weights get their gradients, too.
+    pub(crate) fn has_masked_gradients(&self) -> bool {
+        self.whole
     }
 
     /// Returns whether the tape records.

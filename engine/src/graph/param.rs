@@ -1,7 +1,9 @@
 //! A trainable tensor, and the mask that keeps some of its weights at zero.
 
 use crate::{Error, Result, Tensor};
+use lopper_kernels::pattern::Pattern;
 use serde::{Deserialize, Serialize};
+use std::sync::{Arc, OnceLock};
 
 /// A trainable tensor. If it has a mask (1 = keep), every masked-out weight is exactly zero: all writes go through
 /// methods that reapply the mask (for optimizer steps, the step itself applies it).
@@ -14,6 +16,9 @@ pub struct Param {
     value: Tensor,
     #[serde(skip)]
     mask: Option<Tensor>,
+    /// The pattern of the mask, once it is asked for.
+    #[serde(skip)]
+    pattern: OnceLock<Arc<Pattern>>,
     /// Whether optimizers update the weights.
     pub trainable: bool,
 }
@@ -21,7 +26,7 @@ pub struct Param {
 impl Param {
     /// Creates a trainable parameter without a mask.
     pub fn new(value: Tensor) -> Self {
-        Self { value, mask: None, trainable: true }
+        Self { value, mask: None, pattern: OnceLock::new(), trainable: true }
     }
 
     /// The weights.
@@ -32,6 +37,18 @@ impl Param {
     /// The mask, with the shape of the weights, if there is one.
     pub fn mask(&self) -> Option<&Tensor> {
         self.mask.as_ref()
+    }
+
+    /// The pattern of the mask, if there is one, for a weight `[O, KH, KW, C / groups]` or `[OUT, IN]`. It is derived
+    /// once for each mask.
+    pub fn pattern(&self) -> Option<&Arc<Pattern>> {
+        let mask = self.mask.as_ref()?;
+        let shape = match *mask.shape() {
+            [o, kh, kw, c] => [o, kh * kw, c],
+            [outputs, inputs] => [outputs, 1, inputs],
+            _ => return None,
+        };
+        (!mask.is_empty()).then(|| self.pattern.get_or_init(|| Arc::new(Pattern::of(mask.data(), shape))))
     }
 
     /// Sets or removes the mask, and zeroes the weights that it drops. Returns an error if the shapes differ or a
@@ -49,6 +66,7 @@ impl Param {
             }
         }
         self.mask = mask;
+        self.pattern = OnceLock::new();
         self.apply_mask();
         Ok(())
     }
@@ -90,6 +108,7 @@ impl Param {
         Self {
             value: self.value.select(axis, keep),
             mask: self.mask.as_ref().map(|m| m.select(axis, keep)),
+            pattern: OnceLock::new(),
             trainable: self.trainable,
         }
     }

@@ -17,10 +17,17 @@ const BORROWED: u64 = 2;
 /// Bytes of a layer's kernel in addition to its weights: the bias, indices, and the description of the call.
 const CALL: u64 = 1024;
 
-/// Checks that the plan fits in memory, and returns an upper bound on its bytes. The error names the part that does
-/// not fit: the values between the layers, a layer's packed weights, or its scratch.
-pub(super) fn require(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Result<u64> {
-    let mut account = Account { budget: Budget::now(), bytes: 0 };
+/// Checks that the plan fits in memory, and returns an upper bound on its bytes, including the `held` bytes of weights
+/// that are allocated already. The error names the part that does not fit: the values between the layers, a layer's packed
+/// weights, or its scratch.
+pub(super) fn require(
+    packer: &Packer,
+    ops: &[Op],
+    works: &[Work],
+    places: &Places,
+    held: u64,
+) -> Result<u64> {
+    let mut account = Account { budget: Budget::now(), bytes: held };
     let largest = ops.iter().max_by_key(|op| op.len()).map_or("", |op| op.node.name.as_str());
     account.take(
         format_args!("the values between the layers, the largest that of `{largest}`,"),

@@ -1,6 +1,7 @@
 //! Plans on the CPU: kernels with packed weights, called one after another.
 
 use super::chosen::Chosen;
+use super::layouts::Layouts;
 use super::lower::{MAX_PARTS, Op};
 use super::places::{Place, Places};
 use super::work::{Convolution, FullyConnected, Plain, Work};
@@ -8,7 +9,9 @@ use crate::Tensor;
 use crate::graph::layer::BatchNorm;
 use bytemuck::{cast_slice, cast_slice_mut};
 use lopper_kernels::buffer::Buffer;
-use lopper_kernels::cpu::{self, Cpu, Epilogue, PackedBatchNorm, PackedConv2d, PackedLinear, Packing};
+use lopper_kernels::cpu::{
+    self, Cpu, Epilogue, ImageLayout, PackedBatchNorm, PackedConv2d, PackedLinear, Packing,
+};
 use lopper_kernels::params::{Activation, Dtype};
 use lopper_kernels::shapes;
 use std::ops::Range;
@@ -26,8 +29,11 @@ pub(super) struct Runner {
 
 impl Runner {
     /// Packs the weights of `works`, the work of `ops`.
-    pub fn new(packer: &Packer, ops: &[Op], works: &[Work], places: &Places) -> Self {
-        let calls = ops.iter().zip(works).map(|(op, work)| Call::new(op, packer.kernel(work), places));
+    pub fn new(packer: &Packer, ops: &[Op], works: &[Work], (layouts, places): (&Layouts, &Places)) -> Self {
+        let calls = ops.iter().zip(works).map(|(op, work)| {
+            let between = [op.inputs[0], op.output].map(|value| layouts.of(value));
+            Call::new(op, packer.kernel(work, between), places)
+        });
         let arena = Buffer::unspecified(places.bytes.div_ceil(size_of::<f32>()));
         Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena }
     }
@@ -103,9 +109,11 @@ impl Call {
 
 /// A kernel with all its arguments except the data.
 enum Kernel {
-    Conv2d(shapes::Conv2d, PackedConv2d, Option<Tensor>),
+    /// A convolution, with the layouts of its input and its output.
+    Conv2d(shapes::Conv2d, Box<PackedConv2d>, Option<Tensor>, [ImageLayout; 2]),
     Linear(shapes::Linear, PackedLinear, Option<Tensor>),
-    BatchNorm(PackedBatchNorm),
+    /// A batch norm, with the layout of its input and its output.
+    BatchNorm(PackedBatchNorm, ImageLayout),
     Plain(Plain),
 }
 
@@ -118,13 +126,13 @@ pub(super) struct Packer<'a> {
 }
 
 impl Packer<'_> {
-    /// Chooses the kernel of `work` and packs its weights.
-    fn kernel(&self, work: &Work) -> Kernel {
+    /// Chooses the kernel of `work`, whose input and output have the layouts `between`, and packs its weights.
+    fn kernel(&self, work: &Work, between: [ImageLayout; 2]) -> Kernel {
         let bias = work.bias();
         match work {
-            Work::Conv2d(conv) => Kernel::Conv2d(conv.g, self.conv2d(conv), bias),
+            Work::Conv2d(conv) => Kernel::Conv2d(conv.g, Box::new(self.conv2d(conv)), bias, between),
             Work::Linear(linear) => Kernel::Linear(linear.g, self.linear(linear), bias),
-            Work::BatchNorm(_, bn) => batch_norm(bn),
+            Work::BatchNorm(_, bn) => Kernel::BatchNorm(batch_norm(bn), between[1]),
             Work::Plain(plain) => Kernel::Plain(plain.clone()),
         }
     }
@@ -154,10 +162,10 @@ impl Packer<'_> {
 
 /// The same kernel as the graph's, so that a plan gives the same bits: `(x − mean)` comes first. In the form
 /// `scale · x + shift`, a channel with a small variance around a large mean would lose its digits to cancellation.
-fn batch_norm(bn: &BatchNorm) -> Kernel {
+fn batch_norm(bn: &BatchNorm) -> PackedBatchNorm {
     let [mean, var] = [&bn.running_mean, &bn.running_var].map(Tensor::data);
     let [gamma, beta] = [&bn.weight, &bn.bias].map(|param| param.value().data());
-    Kernel::BatchNorm(PackedBatchNorm::new([mean, var], [gamma, beta], bn.eps))
+    PackedBatchNorm::new([mean, var], [gamma, beta], bn.eps)
 }
 
 impl Kernel {
@@ -178,8 +186,15 @@ impl Kernel {
         };
         let x = input(0);
         match self {
-            Self::Conv2d(g, w, bias) => cpu::conv2d_forward_packed(cpu, g, x, w, &end(bias), y),
-            Self::BatchNorm(bn) => cpu::batch_norm_forward_packed(cpu, bn, x, &end(&None), y),
+            Self::Conv2d(g, w, bias, between) => {
+                cpu::conv2d_forward_between(cpu, g, *between, x, w, &end(bias), y);
+            }
+            Self::BatchNorm(bn, ImageLayout::ChannelsLast) => {
+                cpu::batch_norm_forward_packed(cpu, bn, x, &end(&None), y);
+            }
+            Self::BatchNorm(bn, ImageLayout::RowLanes(images)) => {
+                cpu::batch_norm_forward_lanes(cpu, bn, images, x, &end(&None), y);
+            }
             Self::Linear(g, w, bias) => cpu::linear_forward_packed(cpu, g, x, w, &end(bias), y),
             Self::Plain(plain) => plain.run(cpu, input, inputs, y),
         }
@@ -187,20 +202,31 @@ impl Kernel {
 
     fn chosen(&self) -> Chosen {
         let (kernel, why, products, weight_bytes, bias) = match self {
-            Self::Conv2d(g, w, bias) => {
+            Self::Conv2d(g, w, bias, between) => {
                 // There is only one algorithm for depthwise convolutions.
-                let why = (!g.is_depthwise()).then(|| w.choice().to_string());
+                let why = (!g.is_depthwise()).then(|| format!("{}{}", w.choice(), stays(between)));
                 (w.kernel(), why, Some(w.products(g)), w.bytes(), bias)
             }
             Self::Linear(g, w, bias) => {
-                // There is only one algorithm for linear layers, too.
-                (w.kernel(), w.choice().zeros_note().map(String::from), Some(w.products(g)), w.bytes(), bias)
+                // A weight without zeros has only one layout.
+                let why = w.choice().is_estimated().then(|| w.choice().to_string());
+                (w.kernel(), why, Some(w.products(g)), w.bytes(), bias)
             }
-            Self::BatchNorm(bn) => ("batch_norm", None, None, bn.bytes(), &None),
+            Self::BatchNorm(bn, _) => ("batch_norm", None, None, bn.bytes(), &None),
             Self::Plain(plain) => (plain.name(), None, None, 0, &None),
         };
         let bias = bias.as_ref().map_or(0, |bias| 4 * bias.len());
         Chosen { kernel, why, products, weight_bytes: weight_bytes + bias }
+    }
+}
+
+/// A note on the images that stay in row lanes.
+fn stays(between: &[ImageLayout; 2]) -> &'static str {
+    match between.map(|layout| layout != ImageLayout::ChannelsLast) {
+        [false, false] => "",
+        [true, false] => "; reads lanes",
+        [false, true] => "; writes lanes",
+        [true, true] => "; reads and writes lanes",
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) const MAX_PARTS: usize = 16;
 pub(super) struct Op<'g> {
     /// Node that it computes.
     pub node: &'g Node,
+    /// Id of that node.
+    pub id: NodeId,
     /// Shape of its first input, as the node sees it.
     pub x: Vec<usize>,
     /// Size of the adaptive average pool that is folded into a linear layer's weight.
@@ -133,7 +135,7 @@ impl<'g> Lowering<'g> {
         let x = node.inputs.first().map_or(&self.shapes[id], |&x| &self.shapes[x]).clone();
         let shape = self.shapes[id].clone();
         let (residual, activation, fused, output) = (None, Activation::None, Vec::new(), IMAGES);
-        Op { node, x, pool: None, inputs, residual, activation, fused, output, shape }
+        Op { node, id, x, pool: None, inputs, residual, activation, fused, output, shape }
     }
 
     fn push(&mut self, mut op: Op<'g>) -> Value {

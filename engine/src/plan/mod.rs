@@ -1,11 +1,14 @@
 //! The inference plan: a graph prepared to run on images of one shape.
 //!
 //! ```text
-//!   graph ─ lower ─► operations ─ pack ─► kernels ─ arena ─► calls with fixed places
-//!           fuse ReLU and      choose each     lay out every value
-//!           residual sums      kernel, pack    in one block
-//!                              its weights
+//!   graph ─ live ─► graph ─ lower ─► operations ─ pack ─► kernels ─ arena ─► calls with fixed places
+//!           leave out       fuse ReLU and      choose each     lay out every value
+//!           dead channels   residual sums      kernel, pack    in one block
+//!                                              its weights
 //! ```
+//!
+//! Values hold live channels only: what masks kill is removed as pruning does it ([`crate::channels`]), so that a network
+//! with masked filters runs like the pruned one.
 //!
 //! Training runs the graph itself ([`Graph::forward`](crate::Graph::forward)). Every reported latency is that of a
 //! plan, which does no work at run time that can be done in advance, and allocates nothing. On a GPU, packing means
@@ -16,10 +19,13 @@ mod budget;
 mod chosen;
 mod cpu;
 mod cuda;
+mod layouts;
 mod lower;
 mod places;
 mod plan;
+mod step;
 mod work;
 
 pub(crate) use plan::check_finite;
-pub use plan::{Plan, PlanMemory, PlanOptions, Step};
+pub use plan::{Plan, PlanMemory, PlanOptions};
+pub use step::{LiveChannels, Step};

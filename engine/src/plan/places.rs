@@ -1,6 +1,7 @@
 //! Location of each value of a list of operations.
 
 use super::arena::{self, Lifetime};
+use super::layouts::Layouts;
 use super::lower::{IMAGES, Op, Value};
 use lopper_kernels::params::Dtype;
 use std::ops::Range;
@@ -25,12 +26,13 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Places the values of `ops` on images of shape `input`, all of type `dtype`, each at a multiple of `alignment`
-    /// bytes.
-    pub fn new(ops: &[Op], input: [usize; 4], dtype: Dtype, alignment: usize) -> Self {
+    /// Places the values of `ops`, in these layouts, on images of shape `input`, all of type `dtype`, each at a multiple
+    /// of `alignment` bytes.
+    pub fn new(ops: &[Op], layouts: &Layouts, input: [usize; 4], dtype: Dtype, alignment: usize) -> Self {
         // A value is written at its position in the list and lives until its last reader. The output, which is the last
         // value, has no reader.
-        let lifetime = |(i, op): (usize, &Op)| Lifetime { first: i, last: i, len: dtype.bytes() * op.len() };
+        let lifetime =
+            |(i, op): (usize, &Op)| Lifetime { first: i, last: i, len: dtype.bytes() * layouts.len(op) };
         let mut lifetimes: Vec<Lifetime> = ops.iter().enumerate().map(lifetime).collect();
         let values = ops.last().map_or(1, |op| op.output + 1);
         let mut position: Vec<Option<usize>> = vec![None; values];

@@ -1,10 +1,13 @@
 //! The plan and its options.
 
 use super::chosen::Chosen;
+use super::layouts::Layouts;
 use super::lower::Op;
 use super::places::Places;
+use super::step::Step;
 use super::work::Work;
 use super::{budget, cpu, cuda, lower};
+use crate::channels::live::{Live, live};
 use crate::{Device, Error, Graph, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, Packing, Weights};
 use lopper_kernels::params::Dtype;
@@ -46,7 +49,8 @@ pub struct PlanOptions {
     /// quarter of Winograd's: the plan then holds each weight once.
     pub direct: bool,
     /// Whether to compute directly, as with `direct`, and reject images with infinities or NaNs. Winograd's algorithm
-    /// would spread either to neighboring values, as well as the rounding error of a huge value.
+    /// would spread either to neighboring values, as well as the rounding error of a huge value. Filters that only masked
+    /// weights read are computed too: if they overflow, the result is NaN, as in the graph.
     pub strict: bool,
     /// The type of linear layers' weights in memory: f32, or bf16, which a small batch reads in half the time.
     pub linear: Dtype,
@@ -91,29 +95,6 @@ impl PlanOptions {
     }
 }
 
-/// A description of one step of a plan, for tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// The name of the computed node.
-    pub name: String,
-    /// The kind of layer that runs.
-    pub kind: &'static str,
-    /// The chosen kernel.
-    pub kernel: &'static str,
-    /// The reason for a choice between algorithms: the estimates, or why only one algorithm is possible.
-    pub why: Option<String>,
-    /// The names of the nodes fused into this step: a pool before it, and its epilogue.
-    pub fused: Vec<String>,
-    /// Multiply-accumulates for the whole batch, without skipped filters.
-    pub macs: u64,
-    /// Multiply-accumulates that the kernel performs for these; fewer with Winograd's algorithm.
-    pub products: u64,
-    /// Bytes of inputs, packed weights and output, each moved once.
-    pub bytes: u64,
-    /// The output shape.
-    pub shape: Vec<usize>,
-}
-
 /// The memory of a plan, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlanMemory {
@@ -150,22 +131,27 @@ impl Plan {
             return Err(Error::shape("plan", format!("expected images [N, H, W, C], found {input:?}")));
         }
         graph.check_layers()?;
+        let live = live(graph, input, strict)?;
+        let graph = live.as_ref().map_or(graph, |live| &live.graph);
         let ops = lower::lower(graph, input)?;
         let (dtype, alignment) = match device {
             Device::Cpu(_) => (Dtype::F32, cpu::ALIGNMENT),
             Device::Cuda(gpu) => (gpu.precision().storage(), cuda::ALIGNMENT),
         };
-        let places = Places::new(&ops, input, dtype, alignment);
+        let place = |layouts: &Layouts| Places::new(&ops, layouts, input, dtype, alignment);
+        let places = place(&Layouts::channels_last(&ops));
         let works = ops
             .iter()
             .map(|op| Work::of(op, &places.lens(op)).map_err(|e| e.in_node(&op.node.name)))
             .collect::<Result<Vec<_>>>()?;
-        let mut budget = 0;
+        let (mut budget, held) = (0, live.as_ref().map_or(0, |live| live.bytes));
         let runner = match device {
             Device::Cpu(cpu) => {
                 let packer = options.packer(cpu, graph);
-                budget = budget::require(&packer, &ops, &works, &places)?;
-                Runner::Cpu(cpu::Runner::new(&packer, &ops, &works, &places))
+                let layouts = Layouts::choose(cpu, packer.conv2d, &ops, &works);
+                let places = place(&layouts);
+                budget = budget::require(&packer, &ops, &works, &places, held)?;
+                Runner::Cpu(cpu::Runner::new(&packer, &ops, &works, (&layouts, &places)))
             }
             Device::Cuda(gpu) => Runner::Cuda(cuda::Runner::new(gpu, input, &ops, &works, &places)?),
         };
@@ -174,8 +160,9 @@ impl Plan {
             Runner::Cuda(runner) => runner.chosen().collect(),
         };
         let weight_bytes = chosen.iter().map(|chosen| chosen.weight_bytes).sum();
+        let cut = |op: &Op| live.as_ref().and_then(|live: &Live| live.cuts[op.id].as_ref());
         let steps = ops.iter().zip(&works).zip(chosen);
-        let steps = steps.map(|((op, work), chosen)| Step::new(op, work, chosen, places.moved(op)));
+        let steps = steps.map(|((op, work), chosen)| Step::new(op, work, cut(op), chosen, places.moved(op)));
         let output = graph.shapes(input)?.swap_remove(graph.output());
         Ok(Self { input, output, steps: steps.collect(), weight_bytes, budget, strict, runner })
     }
@@ -255,22 +242,4 @@ pub(crate) fn check_finite(images: &[f32]) -> Result<()> {
     found.map_or(Ok(()), |(at, x)| {
         Err(Error::invalid(format!("strict: expected finite images, found {x} as value {at}")))
     })
-}
-
-impl Step {
-    /// Describes `op` with the `chosen` kernel, whose inputs and output take `moved` bytes.
-    fn new(op: &Op, work: &Work, chosen: Chosen, moved: usize) -> Self {
-        let macs = work.macs();
-        Self {
-            name: op.node.name.clone(),
-            kind: work.kind(&op.node.layer),
-            kernel: chosen.kernel,
-            why: chosen.why,
-            fused: op.fused.iter().map(|node| node.name.clone()).collect(),
-            macs,
-            products: chosen.products.unwrap_or(macs),
-            bytes: (moved + chosen.weight_bytes) as u64,
-            shape: op.shape.clone(),
-        }
-    }
 }

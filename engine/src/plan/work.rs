@@ -4,10 +4,13 @@ use super::lower::Op;
 use crate::autograd::ops::Pooling;
 use crate::graph::geometry::{adaptive_geometry, shortcut_geometry};
 use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
+use crate::memory::{self, bytes_of};
 use crate::{Layer, Result, Tensor};
 use lopper_kernels::params::Activation;
 use lopper_kernels::pattern::Pattern;
+use lopper_kernels::reference;
 use lopper_kernels::shapes::{self, AdaptivePool2d, PadShortcut};
+use std::sync::Arc;
 
 /// Work of an operation. Operations with weights take an epilogue; a device packs or uploads the weights.
 pub(super) enum Work<'g> {
@@ -25,7 +28,7 @@ pub(super) struct Convolution<'g> {
     /// The layer that has the weight and the bias.
     pub conv: &'g Conv2d,
     /// The zeros of the weight.
-    pub pattern: Pattern,
+    pub pattern: Arc<Pattern>,
     /// The channels that a compact convolution gathers and scatters.
     pub compact: Option<&'g CompactConv2d>,
 }
@@ -37,7 +40,7 @@ pub(super) struct FullyConnected<'g> {
     /// The pool folded into the weight: from the map to the layer's inputs, one filter per image.
     pub pool: Option<AdaptivePool2d>,
     /// The zeros of the weight, after pooling.
-    pub pattern: Pattern,
+    pub pattern: Arc<Pattern>,
 }
 
 /// An operation without weights.
@@ -77,21 +80,21 @@ impl<'g> Work<'g> {
 
     fn conv2d(conv: &'g Conv2d, g: shapes::Conv2d) -> Self {
         // A depthwise kernel is bound by reading the image, including dead channels.
-        let mask = conv.weight.mask().filter(|_| !g.is_depthwise());
-        Self::Conv2d(Convolution { g, conv, pattern: pattern(mask, g.filters_shape()), compact: None })
+        let masked = conv.weight.pattern().filter(|_| !g.is_depthwise());
+        Self::Conv2d(Convolution { g, conv, pattern: or_dense(masked, g.filters_shape()), compact: None })
     }
 
     fn compact(compact: &'g CompactConv2d, g: shapes::Conv2d) -> Self {
         let conv = &compact.conv;
         let ([kh, kw], live) = (conv.kernel(), conv.weight.value().dim(3));
-        let pattern = Pattern::dense([conv.out_channels(), kh * kw, live]);
+        let pattern = or_dense(None, [conv.out_channels(), kh * kw, live]);
         Self::Conv2d(Convolution { g, conv, pattern, compact: Some(compact) })
     }
 
     /// Creates a linear layer. With a pool, the weight is the one that reads the map itself:
     /// `w · pool(x) = (poolᵀ wᵀ)ᵀ x`, and poolᵀ is the pool's input gradient.
     fn linear(linear: &'g Linear, x: &[usize], pool: Option<[usize; 2]>) -> Result<Self> {
-        let pattern = pattern(linear.weight.mask(), [linear.out_features(), 1, linear.in_features()]);
+        let pattern = or_dense(linear.weight.pattern(), [linear.out_features(), 1, linear.in_features()]);
         let Some(size) = pool else {
             let g = linear.geometry(x)?;
             return Ok(Self::Linear(FullyConnected { g, linear, pool: None, pattern }));
@@ -101,8 +104,8 @@ impl<'g> Work<'g> {
         if [rows.h, rows.w] == size {
             return Ok(Self::Linear(FullyConnected { g, linear, pool: None, pattern }));
         }
-        // The pool mixes the weights of a row, but never those of two rows.
-        let pattern = pattern.of_same_filters([g.outputs, 1, g.inputs]);
+        let pattern = pooled_pattern(linear, &rows, &pattern, [g.outputs, 1, g.inputs])?;
+        let pattern = Arc::new(pattern);
         Ok(Self::Linear(FullyConnected { g, linear, pool: Some(rows), pattern }))
     }
 
@@ -165,7 +168,26 @@ impl Plain {
     }
 }
 
-/// Returns the pattern of a weight `[O, taps, C/G]` with this mask.
-fn pattern(mask: Option<&Tensor>, shape: [usize; 3]) -> Pattern {
-    mask.map_or_else(|| Pattern::dense(shape), |mask| Pattern::of(mask.data(), shape))
+/// Returns the pattern of a linear layer's weight with a pool folded into it, a weight of shape `shape`. A folded
+/// weight is a sum over the outputs of the pool that read a pixel, and is zero where all of them meet zeros of
+/// `pattern`: where the folded mask, a sum of the same terms without signs, is zero.
+fn pooled_pattern(
+    linear: &Linear,
+    pool: &AdaptivePool2d,
+    pattern: &Pattern,
+    shape: [usize; 3],
+) -> Result<Pattern> {
+    let Some(mask) = linear.weight.mask().filter(|_| pattern.zeros_of_live_filters() > 0.0) else {
+        // The pool mixes the weights of a row, but never those of two rows.
+        return Ok(pattern.of_same_filters(shape));
+    };
+    memory::require("a linear layer's mask with a pool folded into it", bytes_of::<f32>([pool.x_len()]))?;
+    let mut folded = vec![0.0; pool.x_len()];
+    reference::adaptive_avg_pool2d_input_grad(pool, mask.data(), &mut folded);
+    Ok(Pattern::of(&folded, shape))
+}
+
+/// Returns the pattern of a mask, or that of a weight `[O, taps, C/G]` without one.
+fn or_dense(masked: Option<&Arc<Pattern>>, shape: [usize; 3]) -> Arc<Pattern> {
+    masked.map_or_else(|| Arc::new(Pattern::dense(shape)), Arc::clone)
 }

@@ -63,6 +63,12 @@ pub trait Callback {
         Ok(())
     }
 
+    /// Whether it reads the gradients of masked weights, which are otherwise not computed but zero: to decide which of
+    /// them return.
+    fn reads_masked_gradients(&self) -> bool {
+        false
+    }
+
     /// Called when the gradients are ready, before the weights are updated.
     fn before_step(&mut self, _step: &mut Step) -> Result<()> {
         Ok(())

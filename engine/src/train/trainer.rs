@@ -308,11 +308,13 @@ impl Trainer<'_> {
         first: usize,
         factor: f32,
     ) -> Result<(f32, ParamGradients)> {
+        let whole = self.callbacks.iter().any(|callback| callback.reads_masked_gradients());
         let (mut mean, mut sum) = (0.0, ParamGradients::new());
         for (i, batch) in group.batches.iter().enumerate() {
             let seed = self.seed.wrapping_add((first + i) as u64);
             let share = batch.labels.len() as f64 / group.images() as f64;
-            let tape = Tape::new(self.device).seed(seed).scaled(factor * share as f32);
+            let scale = factor * share as f32;
+            let tape = Tape::new(self.device).seed(seed).scaled(scale).with_masked_gradients(whole);
             let (loss, gradients) = gradients(graph, self.objective, batch, tape)?;
             if !loss.is_finite() {
                 return Ok((loss, ParamGradients::new()));

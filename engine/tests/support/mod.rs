@@ -82,10 +82,21 @@ impl Builder {
             weight
                 .set_mask(Some(Tensor::from_fn(weight.value().shape(), |i| f32::from(!dead[i / len]))))
                 .unwrap();
+        } else if self.random.chance(30) {
+            weight.set_mask(Some(self.sparse(weight.value().shape()))).unwrap();
         }
         let bias = self.random.chance(60).then(|| Param::new(self.random.tensor(&[o])));
         let (stride, padding, dilation) = ([stride; 2], [padding; 2], [dilation; 2]);
         self.push(Layer::Conv2d(Conv2d { weight, bias, stride, padding, dilation, groups }), &[x])
+    }
+
+    /// A mask `[O, KH, KW, C/G]` of single weights, or of weights that pairs of filters share, few of which are live.
+    fn sparse(&mut self, shape: &[usize]) -> Tensor {
+        let (filters, percent) = (self.random.int(1, 2), self.random.int(1, 40));
+        let len = shape[1..].iter().product::<usize>();
+        let live: Vec<bool> =
+            (0..shape[0].div_ceil(filters) * len).map(|_| self.random.chance(percent)).collect();
+        Tensor::from_fn(shape, |i| f32::from(live[i / len / filters * len + i % len]))
     }
 
     fn compact(&mut self, x: NodeId, o: usize) -> NodeId {

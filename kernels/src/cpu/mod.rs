@@ -7,28 +7,31 @@
 mod conv2d;
 mod device;
 mod gemm;
+mod lanes;
+mod linear;
 mod ops;
 pub mod simd;
 
 pub use crate::params::{Activation, Adam, CompactIndex, Dtype, Sgd, Trans};
 pub use conv2d::{
     Algorithm, Choice, Epilogue, Footprint, PackedConv2d, Packing, Weights, conv2d_forward,
-    conv2d_forward_packed, conv2d_input_grad, conv2d_weight_grad,
+    conv2d_forward_between, conv2d_forward_packed, conv2d_input_grad, conv2d_lane_images,
+    conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad, conv2d_weight_grad,
 };
 pub use device::device::{Cpu, CpuError, MAX_THREADS};
 pub use device::isa::{Isa, UnknownIsa};
 pub use gemm::matmul::{gemm, gemv};
+pub use lanes::{ImageLayout, LaneImages};
+pub use linear::{LinearChoice, LinearLayout, PackedLinear, linear_forward_packed};
 pub use ops::activation::{activation_forward, activation_input_grad};
 pub use ops::batch_norm::{
-    PackedBatchNorm, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_packed,
-    batch_norm_forward_train,
+    PackedBatchNorm, batch_norm_backward, batch_norm_forward_eval, batch_norm_forward_lanes,
+    batch_norm_forward_packed, batch_norm_forward_train,
 };
 pub use ops::channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use ops::dropout::dropout;
 pub use ops::elementwise::{add_assign, add_forward, axpy, mul_forward, scale};
-pub use ops::linear::{
-    PackedLinear, linear_forward, linear_forward_packed, linear_input_grad, linear_weight_grad,
-};
+pub use ops::linear::{linear_forward, linear_input_grad, linear_weight_grad};
 pub use ops::loss::{
     cross_entropy_forward, cross_entropy_input_grad, kl_divergence_forward, kl_divergence_input_grad,
     mse_forward, mse_input_grad,
@@ -41,3 +44,7 @@ pub use ops::pool::{
 pub use ops::pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, max_pool2d_input_grad};
 pub use ops::reduce::{sum, sum_rows};
 pub use ops::softmax::{log_softmax_forward, softmax_forward};
+pub use ops::winners::{
+    adaptive_max_pool2d_winners_grad, adaptive_max_pool2d_with_winners, max_pool2d_winners_grad,
+    max_pool2d_with_winners,
+};

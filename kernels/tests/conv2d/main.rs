@@ -1,5 +1,8 @@
 //! Compares the CPU convolutions with the reference in double precision, on every instruction set.
 
+mod dead_filters;
+mod kernel_blocks;
+mod row_lanes;
 #[path = "../support/mod.rs"]
 mod support;
 mod winograd;
@@ -134,6 +137,23 @@ fn without(w: &[f32], live: &[bool]) -> Vec<f32> {
     w.iter().enumerate().map(|(i, &w)| if live[i / filter] { w } else { 0.0 }).collect()
 }
 
+/// The convolution of integers by `w`, packed by `pack`, is exact with a bias, a residual and each activation.
+fn exact_epilogues(g: &Conv2d, w: &[f32], random: &mut Random, pack: impl Fn(&Cpu) -> PackedConv2d) {
+    let (x, bias, residual) = (random.integers(g.x_len()), random.integers(g.o), random.integers(g.y_len()));
+    for &activation in ACTIVATIONS {
+        let mut want = vec![0.0; g.y_len()];
+        reference::conv2d_forward(g, &x, w, Some(&bias), &mut want);
+        finish(Some(&residual), activation, &mut want);
+        let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation };
+        for cpu in &*CPUS {
+            let packed = pack(cpu);
+            let mut y = vec![f32::NAN; g.y_len()];
+            cpu::conv2d_forward_packed(cpu, g, &x, &packed, &epilogue, &mut y);
+            assert_eq!(y, want, "{} of {g:?} on {}", packed.kernel(), cpu.isa());
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -184,20 +204,8 @@ proptest! {
     #[test]
     fn fused_epilogues_are_exact_on_integers(g in direct_geometry(), seed: u64) {
         let mut random = Random(seed);
-        let (x, w) = (random.integers(g.x_len()), random.integers(g.w_len()));
-        let (bias, residual) = (random.integers(g.o), random.integers(g.y_len()));
-        for &activation in ACTIVATIONS {
-            let mut want = vec![0.0; g.y_len()];
-            reference::conv2d_forward(&g, &x, &w, Some(&bias), &mut want);
-            finish(Some(&residual), activation, &mut want);
-            let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation };
-            for cpu in &*CPUS {
-                let packed = PackedConv2d::new(cpu, &g, &w);
-                let mut y = vec![f32::NAN; g.y_len()];
-                cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut y);
-                prop_assert_eq!(&y, &want, "{} {}", cpu.isa(), packed.kernel());
-            }
-        }
+        let w = random.integers(g.w_len());
+        exact_epilogues(&g, &w, &mut random, |cpu| PackedConv2d::new(cpu, &g, &w));
     }
 
     #[test]

@@ -204,7 +204,7 @@ fn convolution_with_fresh_weights() {
 }
 
 /// The constant of the error bound if the kernel chooses the algorithm.
-fn constant(g: &Conv2d, integers: bool) -> f64 {
+pub fn constant(g: &Conv2d, integers: bool) -> f64 {
     match (winograd_applies(g), integers) {
         (true, _) => 8.0,
         (false, false) => 2.0,
@@ -258,7 +258,7 @@ fn convolution_weight_grad() {
 
 /// Likewise replaces the sums of each pair of channels of a weight gradient by that of the largest of its nine taps,
 /// which come from the same tile.
-fn by_pair(g: &Conv2d, sums: &mut [f64]) {
+pub fn by_pair(g: &Conv2d, sums: &mut [f64]) {
     for filter in sums.chunks_exact_mut(9 * g.c) {
         for c in 0..g.c {
             let largest = filter.iter().skip(c).step_by(g.c).fold(0.0, |max: f64, &sum| max.max(sum));

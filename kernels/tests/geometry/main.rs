@@ -22,6 +22,7 @@ mod losses;
 mod optimizers;
 mod pooling;
 mod products;
+mod row_lanes;
 mod sparse_convolution;
 #[path = "../support/mod.rs"]
 mod support;

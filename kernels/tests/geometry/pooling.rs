@@ -49,6 +49,11 @@ fn pooling_of_fixed_windows() {
             assert_eq!(filled(g.y_len(), |y| cpu::max_pool2d_forward(cpu, &g, &x, y))[..], max[..]);
             let dx = filled(g.x_len(), |dx| cpu::max_pool2d_input_grad(cpu, &g, &x, &dy, dx));
             assert_eq!(dx[..], max_dx[..]);
+            let mut winners = filled(g.y_len(), |_| ());
+            let y = filled(g.y_len(), |y| cpu::max_pool2d_with_winners(cpu, &g, &x, y, &mut winners));
+            assert_eq!(y[..], max[..]);
+            let dx = filled(g.x_len(), |dx| cpu::max_pool2d_winners_grad(cpu, &g, &winners, &dy, dx));
+            assert_eq!(dx[..], max_dx[..]);
             let y = filled(g.y_len(), |y| cpu::avg_pool2d_forward(cpu, &g, &x, y));
             check(cpu, 16, &y, &mean(wide), &mean(magnitude));
             let dx = filled(g.x_len(), |dx| cpu::avg_pool2d_input_grad(cpu, &g, &dy, dx));
@@ -77,6 +82,15 @@ fn pooling_of_adaptive_windows() {
             let y = filled(g.y_len(), |y| cpu::adaptive_max_pool2d_forward(cpu, &g, &x, y));
             assert_eq!(y[..], max[..]);
             let dx = filled(g.x_len(), |dx| cpu::adaptive_max_pool2d_input_grad(cpu, &g, &x, &dy, dx));
+            assert_eq!(dx[..], max_dx[..]);
+            let mut winners = filled(g.y_len(), |_| ());
+            let y = filled(g.y_len(), |y| {
+                cpu::adaptive_max_pool2d_with_winners(cpu, &g, &x, y, &mut winners);
+            });
+            assert_eq!(y[..], max[..]);
+            let dx = filled(g.x_len(), |dx| {
+                cpu::adaptive_max_pool2d_winners_grad(cpu, &g, &winners, &dy, dx);
+            });
             assert_eq!(dx[..], max_dx[..]);
             let y = filled(g.y_len(), |y| cpu::adaptive_avg_pool2d_forward(cpu, &g, &x, y));
             check(cpu, h * w, &y, &mean(wide), &mean(magnitude));

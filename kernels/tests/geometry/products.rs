@@ -5,7 +5,7 @@ use crate::draw::{filled, wanted};
 use crate::support::{CPUS, assert_bounded, magnitude, wide};
 use half::bf16;
 use lopper_kernels::buffer::Buffer;
-use lopper_kernels::cpu::{self, Epilogue, PackedLinear};
+use lopper_kernels::cpu::{self, Epilogue, LinearLayout, PackedLinear};
 use lopper_kernels::params::{Activation, Dtype, Trans};
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
@@ -67,6 +67,13 @@ fn linear_layers() {
         // Weights that are exact in bf16.
         let mut w: Buffer = w.iter().map(|&w| bf16::from_f32(w).to_f32()).collect();
         let live = if draw.one_in(2) { draw.flags(g.outputs) } else { vec![true; g.outputs] };
+        let layout = draw.pick(&[LinearLayout::Panels, LinearLayout::Bits, LinearLayout::Lists]);
+        let eighths = draw.between(0..=8);
+        for weight in w.iter_mut() {
+            if draw.between(1..=8) <= eighths {
+                *weight = 0.0;
+            }
+        }
         for (row, _) in w.chunks_exact_mut(g.inputs).zip(&live).filter(|(_, live)| !**live) {
             row.fill(0.0);
         }
@@ -90,7 +97,7 @@ fn linear_layers() {
             };
             let y = filled(dy.len(), |y| cpu::linear_forward(cpu, &g, &x, &w, Some(&bias), y));
             check("y", g.inputs + 1, y, &forward(wide), &forward(magnitude));
-            let packed = PackedLinear::masked(cpu, &g, &w, &pattern, storage);
+            let packed = PackedLinear::laid_out(cpu, &g, &w, &pattern, storage, layout);
             let epilogue = Epilogue { bias: Some(&bias), residual: None, activation };
             let y = filled(dy.len(), |y| cpu::linear_forward_packed(cpu, &g, &x, &packed, &epilogue, y));
             check(packed.kernel(), g.inputs + 1, y, &activated, &forward(magnitude));

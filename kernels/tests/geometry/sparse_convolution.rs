@@ -1,10 +1,10 @@
 //! Masked and compact convolution.
 
 use crate::cases::run;
-use crate::convolution::{Tail, by_filter, conv2d, packing};
+use crate::convolution::{Tail, by_filter, by_pair, constant, conv2d, packing, winograd_applies};
 use crate::draw::{Draw, filled, wanted};
 use crate::support::{CPUS, assert_bounded, magnitude, wide};
-use lopper_kernels::cpu::{self, Algorithm, PackedConv2d};
+use lopper_kernels::cpu::{self, Algorithm, Cpu, PackedConv2d};
 use lopper_kernels::params::CompactIndex;
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
@@ -19,6 +19,18 @@ fn live(draw: &mut Draw, len: usize) -> Vec<bool> {
     }
 }
 
+/// Sets dead filters, and kernels that blocks of filters share, to zero.
+fn zero_kernels(draw: &mut Draw, g: &Conv2d, live: &[bool], w: &mut [f32]) {
+    let (block, channels) = (draw.pick(&[1, 8, 16]), g.c / g.groups);
+    let zero = draw.flags(g.o.div_ceil(block) * channels);
+    for (i, weight) in w.iter_mut().enumerate() {
+        let (filter, channel) = (i / (g.w_len() / g.o), i % channels);
+        if !live[filter] || zero[filter / block * channels + channel] {
+            *weight = 0.0;
+        }
+    }
+}
+
 #[test]
 fn masked_convolution() {
     run("masked_convolution", 80, |draw| {
@@ -27,7 +39,11 @@ fn masked_convolution() {
         let integers = draw.one_in(2);
         let live = live(draw, g.o);
         draw.about(format_args!("{packing:?} of {g:?}, integers: {integers}, live {live:?}"));
-        let (x, w) = (draw.values(integers, g.x_len()), draw.values(integers, g.w_len()));
+        let (x, mut w) = (draw.values(integers, g.x_len()), draw.values(integers, g.w_len()));
+        let kernels = draw.one_in(2);
+        if kernels {
+            zero_kernels(draw, &g, &live, &mut w);
+        }
         let tail = Tail::draw(draw, integers, &g);
         let forward = |of: fn(&[f32]) -> Vec<f64>| {
             let (bias, x, w) = (tail.bias().map(of), of(&x), of(&w));
@@ -35,7 +51,10 @@ fn masked_convolution() {
         };
         let (mut want, mut sums) = (forward(wide), forward(magnitude));
         tail.finish(&mut want, &mut sums);
-        let pattern = Pattern::of_filters(&live, g.filters_shape());
+        let pattern = match kernels {
+            true => Pattern::of(&w, g.filters_shape()),
+            false => Pattern::of_filters(&live, g.filters_shape()),
+        };
         for cpu in &*CPUS {
             let packed = PackedConv2d::masked(cpu, &g, &w, &pattern, packing);
             let y = filled(g.y_len(), |y| {
@@ -76,6 +95,82 @@ fn compact_convolution() {
                 cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &tail.epilogue(), y);
             });
             check(&g, &packed, integers, constant, &y, [&want, &sums]);
+        }
+    });
+}
+
+/// The zeros of a weight and its mask: dead filters, dead inputs, and perhaps single zeros between.
+fn masked(draw: &mut Draw, g: &Conv2d) -> (Pattern, Vec<f32>) {
+    let [o, taps, c] = g.filters_shape();
+    let (filters, inputs) = (live(draw, o), live(draw, c));
+    let single = if draw.one_in(3) { draw.flags(g.w_len()) } else { vec![true; g.w_len()] };
+    let kept = |i: usize| filters[i / (taps * c)] && inputs[i % c] && single[i];
+    let mask: Vec<f32> = (0..g.w_len()).map(|i| f32::from(kept(i))).collect();
+    (Pattern::of(&mask, g.filters_shape()), mask)
+}
+
+/// A training step of a weight with dead filters, dead inputs, and perhaps single zeros between: forward, and both
+/// gradients.
+#[test]
+fn masked_training() {
+    run("masked_training", 120, |draw| {
+        let g = conv2d(draw);
+        let integers = !winograd_applies(&g) && draw.one_in(2);
+        let [_, taps, c] = g.filters_shape();
+        let (pattern, mask) = masked(draw, &g);
+        draw.about(format_args!("{g:?}, integers: {integers}, {pattern:?}"));
+        let (x, dy) = (draw.values(integers, g.x_len()), draw.values(integers, g.y_len()));
+        let mut w = draw.values(integers, g.w_len());
+        w.iter_mut().zip(&mask).for_each(|(w, m)| *w *= m);
+        let bias = draw.one_in(2).then(|| draw.values(integers, g.o));
+        let forward = |of: fn(&[f32]) -> Vec<f64>| {
+            let bias = bias.as_deref().map(of);
+            wanted(g.y_len(), |y| reference::conv2d_forward(&g, &of(&x), &of(&w), bias.as_deref(), y))
+        };
+        let input_grad = |of: fn(&[f32]) -> Vec<f64>| {
+            wanted(g.x_len(), |dx| reference::conv2d_input_grad(&g, &of(&dy), &of(&w), dx))
+        };
+        // Zero for dead filters and channels, and the whole gradient between the others.
+        let dead = |i: usize| {
+            let listed = |list: &[u32], item: usize| list.contains(&(item as u32));
+            !(listed(pattern.filters(), i / (taps * c)) && listed(pattern.inputs(), i % c))
+        };
+        let weight_grad = |of: fn(&[f32]) -> Vec<f64>| {
+            let mut dw = wanted(g.w_len(), |dw| reference::conv2d_weight_grad(&g, &of(&x), &of(&dy), dw));
+            dw.iter_mut().enumerate().filter(|(i, _)| dead(*i)).for_each(|(_, dw)| *dw = 0.0);
+            dw
+        };
+        let (y_want, mut y_sums) = (forward(wide), forward(magnitude));
+        let (dx_want, mut dx_sums) = (input_grad(wide), input_grad(magnitude));
+        let (dw_want, mut dw_sums) = (weight_grad(wide), weight_grad(magnitude));
+        if winograd_applies(&g) {
+            by_filter(&Conv2d { o: g.c, ..g }, &mut dx_sums);
+            by_pair(&g, &mut dw_sums);
+            by_filter(&g, &mut y_sums);
+        }
+        let constant = constant(&g, integers);
+        for cpu in &*CPUS {
+            let step = |cpu: &Cpu| {
+                let y = filled(g.y_len(), |y| {
+                    cpu::conv2d_masked_forward(cpu, &g, &pattern, [&x, &w], bias.as_deref(), y);
+                });
+                let dx =
+                    filled(g.x_len(), |dx| cpu::conv2d_masked_input_grad(cpu, &g, &pattern, &dy, &w, dx));
+                let dw =
+                    filled(g.w_len(), |dw| cpu::conv2d_masked_weight_grad(cpu, &g, &pattern, &x, &dy, dw));
+                (y, dx, dw)
+            };
+            let (y, dx, dw) = step(cpu);
+            let isa = cpu.isa();
+            assert_bounded(&format!("{isa} y"), constant, taps * c + 1, &y, &y_want, &y_sums);
+            assert_bounded(&format!("{isa} dx"), constant, taps * g.o, &dx, &dx_want, &dx_sums);
+            assert_bounded(&format!("{isa} dw"), constant, g.y_len() / g.o, &dw, &dw_want, &dw_sums);
+            assert!(dw.iter().enumerate().all(|(i, &dw)| !dead(i) || dw.to_bits() == 0), "{isa} dead dw");
+            let more = step(&cpu.clone().threads(3));
+            assert!(
+                y[..] == more.0[..] && dx[..] == more.1[..] && dw[..] == more.2[..],
+                "{isa}: three threads"
+            );
         }
     });
 }

@@ -73,6 +73,12 @@ fn ties_and_nan_follow_pytorch() {
         let grad = |cpu: &Cpu| filled(4, |dx| cpu::max_pool2d_input_grad(cpu, &g, &x, &[1.0], dx));
         let want = filled(4, |dx| reference::max_pool2d_input_grad(&g, &x, &[1.0], dx));
         check_exact(grad, &want);
+        let by_winner = |cpu: &Cpu| {
+            let (mut y, mut winners) = ([0.0], [f32::NAN]);
+            cpu::max_pool2d_with_winners(cpu, &g, &x, &mut y, &mut winners);
+            filled(4, |dx| cpu::max_pool2d_winners_grad(cpu, &g, &winners, &[1.0], dx))
+        };
+        check_exact(by_winner, &want);
         want.iter().position(|&dx| dx == 1.0)
     };
     assert_eq!(winner([1.0, 2.0, 2.0, 2.0]), Some(1));

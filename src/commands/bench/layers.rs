@@ -1,6 +1,6 @@
 //! `lopper bench MODEL --layers`: the cost of each step of a plan and, on the CPU, what limits it.
 
-use lopper_engine::plan::{Plan, Step};
+use lopper_engine::plan::{LiveChannels, Plan, Step};
 use lopper_engine::{Device, Result};
 use serde::Serialize;
 
@@ -34,6 +34,20 @@ struct Layer {
     #[serde(flatten)]
     reached: Option<Reached>,
     why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channels: Option<Channels>,
+}
+
+/// The channels that a step computes, where a mask leaves out some of its layer's.
+#[derive(Serialize)]
+struct Channels {
+    inputs: usize,
+    all_inputs: usize,
+    outputs: usize,
+    all_outputs: usize,
+    why: String,
+    #[serde(skip)]
+    text: String,
 }
 
 /// Share of each peak that a step reaches, counting its kernel's products and bytes.
@@ -86,8 +100,12 @@ impl Layers {
             "layer", "kernel", "ms", "MMACs", "GFLOP/s", "MB"
         );
         for l in &self.layers {
-            let notes: Vec<&str> =
-                l.why.as_deref().into_iter().chain(l.fused.iter().map(String::as_str)).collect();
+            let channels = l.channels.as_ref().map(|channels| channels.text.as_str());
+            let notes: Vec<&str> = channels
+                .into_iter()
+                .chain(l.why.as_deref())
+                .chain(l.fused.iter().map(String::as_str))
+                .collect();
             let shares = l.reached.as_ref().map_or(String::new(), |r| {
                 format!("{:>6.1}  {:>6.1}  {:8}  ", r.fma_percent, r.read_percent, r.limit)
             });
@@ -119,7 +137,15 @@ impl Layer {
             gflops: 2e-9 * step.macs as f64 / seconds,
             reached: peaks.map(|peaks| peaks.reached(step, seconds)),
             why: step.why.clone(),
+            channels: step.channels.as_ref().map(Channels::new),
         }
+    }
+}
+
+impl Channels {
+    fn new(live: &LiveChannels) -> Self {
+        let LiveChannels { inputs, all_inputs, outputs, all_outputs, ref why } = *live;
+        Self { inputs, all_inputs, outputs, all_outputs, why: why.clone(), text: live.to_string() }
     }
 }
 

@@ -70,7 +70,8 @@ fn scaled(device: &Device, factor: f32, x: &Tensor) -> Result<Tensor> {
     Ok(y)
 }
 
-fn product(device: &Device, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+/// The product of two tensors of one shape, element by element.
+pub(super) fn product(device: &Device, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mut y = Tensor::like(device, a, a.shape())?;
     match device {
         Device::Cpu(cpu) => cpu::mul_forward(cpu, a.data(), b.data(), y.data_mut()),

@@ -1,18 +1,36 @@
 //! Convolution, and the inference-only compact convolution.
 
+use super::arithmetic::product;
 use super::{sum_rows, vector};
 use crate::autograd::tape::{Backward, Tape, Var};
 use crate::graph::geometry::{Conv2dOptions, conv2d_geometry};
 use crate::graph::layer::CompactConv2d;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::cpu::{Packing, Weights};
+use lopper_kernels::pattern::{Pattern, Structure};
 use lopper_kernels::shapes::Conv2d;
 use lopper_kernels::{cpu, cuda};
+use std::sync::Arc;
 
 impl Tape {
     /// Computes the convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`, plus `bias` `[O]`:
     /// see [`lopper_kernels::shapes::Conv2d`].
     pub fn conv2d(&mut self, x: &Var, w: &Var, bias: Option<&Var>, options: Conv2dOptions) -> Result<Var> {
+        self.conv2d_masked(x, w, bias, options, None)
+    }
+
+    /// Computes [`Tape::conv2d`] with a weight that is zero where `mask` is. A recorded run and its gradients skip dead
+    /// filters and dead input channels, and the gradient of a masked weight is zero, unless
+    /// [`Tape::with_masked_gradients`] asks for it. A GPU computes everything, and then clears the gradients of masked
+    /// weights.
+    pub(crate) fn conv2d_masked(
+        &mut self,
+        x: &Var,
+        w: &Var,
+        bias: Option<&Var>,
+        options: Conv2dOptions,
+        mask: Option<(&Tensor, &Arc<Pattern>)>,
+    ) -> Result<Var> {
         let g = conv2d_geometry(x.shape(), w.shape(), options)?;
         if let Some(bias) = bias {
             vector("conv2d", "a bias", bias.shape(), g.o)?;
@@ -23,7 +41,11 @@ impl Tape {
         match device {
             Device::Cpu(cpu) => {
                 let bias = bias.map(|b| b.value().data());
-                cpu::conv2d_forward(cpu, &g, x_value.data(), w_value.data(), bias, y.data_mut());
+                let (x, w, y) = (x_value.data(), w_value.data(), y.data_mut());
+                match mask.filter(|_| self.is_recording()) {
+                    Some((_, pattern)) => cpu::conv2d_masked_forward(cpu, &g, pattern, [x, w], bias, y),
+                    None => cpu::conv2d_forward(cpu, &g, x, w, bias, y),
+                }
             }
             Device::Cuda(gpu) => {
                 let bias = bias.map(|b| b.value().on(gpu)).transpose()?;
@@ -31,7 +53,12 @@ impl Tape {
                 cuda::conv2d_forward(gpu, &g, x_value.on(gpu)?, w_value.on(gpu)?, &epilogue, y.on_mut(gpu)?)?;
             }
         }
-        let op = ConvBackward { g, x: x_value, w: w_value };
+        let mask = mask.map(|(mask, pattern)| Mask {
+            values: mask.clone(),
+            pattern: Arc::clone(pattern),
+            whole: self.has_masked_gradients(),
+        });
+        let op = ConvBackward { g, x: x_value, w: w_value, mask };
         let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
         Ok(self.record(&inputs, y, op))
     }
@@ -72,6 +99,40 @@ struct ConvBackward {
     g: Conv2d,
     x: Tensor,
     w: Tensor,
+    mask: Option<Mask>,
+}
+
+/// The mask of a weight.
+struct Mask {
+    values: Tensor,
+    pattern: Arc<Pattern>,
+    /// Whether masked weights get their gradients, too.
+    whole: bool,
+}
+
+impl ConvBackward {
+    /// The gradient of the weight, zero where the mask is unless it is wanted whole.
+    fn weight_grad(&self, device: &Device, dy: &Tensor) -> Result<Tensor> {
+        let Self { g, x, mask, .. } = self;
+        let mask = mask.as_ref().filter(|mask| !mask.whole);
+        let mut dw = Tensor::empty(device, &g.w_shape())?;
+        match (device, mask) {
+            (Device::Cpu(cpu), Some(Mask { pattern, .. })) => {
+                cpu::conv2d_masked_weight_grad(cpu, g, pattern, x.data(), dy.data(), dw.data_mut());
+                if pattern.structure() == Structure::Dense {
+                    return Ok(dw);
+                }
+            }
+            (Device::Cpu(cpu), None) => cpu::conv2d_weight_grad(cpu, g, x.data(), dy.data(), dw.data_mut()),
+            (Device::Cuda(gpu), _) => {
+                cuda::conv2d_weight_grad(gpu, g, x.on(gpu)?, dy.on(gpu)?, dw.on_mut(gpu)?)?;
+            }
+        }
+        match mask {
+            Some(mask) => product(device, &dw, &mask.values),
+            None => Ok(dw),
+        }
+    }
 }
 
 impl Backward for ConvBackward {
@@ -81,26 +142,24 @@ impl Backward for ConvBackward {
         dy: Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let Self { g, x, w } = *self;
-        let dy = dy.as_stored(device, &x)?;
+        let dy = dy.as_stored(device, &self.x)?;
         let mut shares = vec![None; wanted.len()];
         if wanted[1] {
-            let mut dw = Tensor::empty(device, &g.w_shape())?;
-            match device {
-                Device::Cpu(cpu) => cpu::conv2d_weight_grad(cpu, &g, x.data(), dy.data(), dw.data_mut()),
-                Device::Cuda(gpu) => {
-                    cuda::conv2d_weight_grad(gpu, &g, x.on(gpu)?, dy.on(gpu)?, dw.on_mut(gpu)?)?;
-                }
-            }
-            shares[1] = Some(dw);
+            shares[1] = Some(self.weight_grad(device, &dy)?);
         }
+        let Self { g, x, w, mask } = *self;
         // Free x before allocating its equally large gradient.
         drop(x);
         if wanted[0] {
             let mut dx = Tensor::like(device, &dy, &g.x_shape())?;
-            match device {
-                Device::Cpu(cpu) => cpu::conv2d_input_grad(cpu, &g, dy.data(), w.data(), dx.data_mut()),
-                Device::Cuda(gpu) => {
+            match (device, &mask) {
+                (Device::Cpu(cpu), Some(Mask { pattern, .. })) => {
+                    cpu::conv2d_masked_input_grad(cpu, &g, pattern, dy.data(), w.data(), dx.data_mut());
+                }
+                (Device::Cpu(cpu), None) => {
+                    cpu::conv2d_input_grad(cpu, &g, dy.data(), w.data(), dx.data_mut());
+                }
+                (Device::Cuda(gpu), _) => {
                     cuda::conv2d_input_grad(gpu, &g, dy.on(gpu)?, w.on(gpu)?, dx.on_mut(gpu)?)?;
                 }
             }

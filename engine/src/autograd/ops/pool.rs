@@ -1,5 +1,5 @@
-//! Max and average pooling. The backward pass of max pooling finds the maxima again from its input instead of storing
-//! indices.
+//! Max and average pooling. On the CPU, a max pooling that will go backward remembers which pixel of each window won; on a
+//! GPU, its backward pass finds the maxima again from its input.
 
 use crate::autograd::tape::{Backward, Tape, Var};
 use crate::graph::pool::{Pool, PoolGeometry, PoolKind};
@@ -11,6 +11,11 @@ impl Tape {
     /// Pools the pixels of `x` `[N, H, W, C]`.
     pub fn pool2d(&mut self, x: &Var, pool: Pool) -> Result<Var> {
         let pooling = Pooling::new(&pool, x.shape())?;
+        if let (PoolKind::Max, Device::Cpu(cpu), true) = (pooling.kind, self.device(), self.wants_gradient(x))
+        {
+            let (y, winners) = max_with_winners(cpu, self.device(), &pooling.geometry, x.value())?;
+            return Ok(self.record(&[x], y, MaxPoolWinners { g: pooling.geometry, winners }));
+        }
         let mut y = Tensor::like(self.device(), x.value(), &pooling.geometry.y_shape())?;
         match self.device() {
             Device::Cpu(cpu) => pooling.run(cpu, x.value().data(), y.data_mut()),
@@ -67,6 +72,39 @@ impl Pooling {
     }
 }
 
+/// The maximum of each window of `x`, and the number of its pixel in the window.
+fn max_with_winners(cpu: &Cpu, device: &Device, g: &PoolGeometry, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    let mut y = Tensor::like(device, x, &g.y_shape())?;
+    let mut winners = Tensor::like(device, x, &g.y_shape())?;
+    let (x, out, won) = (x.data(), y.data_mut(), winners.data_mut());
+    match g {
+        PoolGeometry::Fixed(g) => cpu::max_pool2d_with_winners(cpu, g, x, out, won),
+        PoolGeometry::Adaptive(g) => cpu::adaptive_max_pool2d_with_winners(cpu, g, x, out, won),
+    }
+    Ok((y, winners))
+}
+
+/// Max pooling on the CPU.
+struct MaxPoolWinners {
+    g: PoolGeometry,
+    /// `[N, OH, OW, C]`.
+    winners: Tensor,
+}
+
+impl Backward for MaxPoolWinners {
+    fn backward(self: Box<Self>, device: &Device, dy: Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let Device::Cpu(cpu) = device else { unreachable!("winners are recorded on the CPU only") };
+        let mut dx = Tensor::like(device, &dy, &self.g.x_shape())?;
+        let (winners, dy, out) = (self.winners.data(), dy.data(), dx.data_mut());
+        match &self.g {
+            PoolGeometry::Fixed(g) => cpu::max_pool2d_winners_grad(cpu, g, winners, dy, out),
+            PoolGeometry::Adaptive(g) => cpu::adaptive_max_pool2d_winners_grad(cpu, g, winners, dy, out),
+        }
+        Ok(vec![Some(dx)])
+    }
+}
+
+/// Max pooling on a GPU.
 struct MaxPool {
     g: PoolGeometry,
     x: Tensor,
@@ -77,21 +115,11 @@ impl Backward for MaxPool {
         let Self { g, x } = *self;
         let dy = dy.as_stored(device, &x)?;
         let mut dx = Tensor::like(device, &dy, x.shape())?;
-        match device {
-            Device::Cpu(cpu) => {
-                let (x, dy, dx) = (x.data(), dy.data(), dx.data_mut());
-                match &g {
-                    PoolGeometry::Fixed(g) => cpu::max_pool2d_input_grad(cpu, g, x, dy, dx),
-                    PoolGeometry::Adaptive(g) => cpu::adaptive_max_pool2d_input_grad(cpu, g, x, dy, dx),
-                }
-            }
-            Device::Cuda(gpu) => {
-                let (x, dy, dx) = (x.on(gpu)?, dy.on(gpu)?, dx.on_mut(gpu)?);
-                match &g {
-                    PoolGeometry::Fixed(g) => cuda::max_pool2d_input_grad(gpu, g, x, dy, dx)?,
-                    PoolGeometry::Adaptive(g) => cuda::adaptive_max_pool2d_input_grad(gpu, g, x, dy, dx)?,
-                }
-            }
+        let Device::Cuda(gpu) = device else { unreachable!("the CPU records winners") };
+        let (x, dy, out) = (x.on(gpu)?, dy.on(gpu)?, dx.on_mut(gpu)?);
+        match &g {
+            PoolGeometry::Fixed(g) => cuda::max_pool2d_input_grad(gpu, g, x, dy, out)?,
+            PoolGeometry::Adaptive(g) => cuda::adaptive_max_pool2d_input_grad(gpu, g, x, dy, out)?,
         }
         Ok(vec![Some(dx)])
     }

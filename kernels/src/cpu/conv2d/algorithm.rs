@@ -4,6 +4,7 @@
 //!   direct   products = MACs                     weights =  9·C·O floats
 //!   F(4×4)   products = 36·C·O·(H/4)·(W/4)       weights = 36·C·O floats    + transforms
 //!   F(2×2)   products = 16·C·O·(H/2)·(W/2)       weights = 16·C·O floats    + transforms
+//!   lanes    products = nonzeros · pixels        weights = 2 · nonzeros     + conversions
 //! ```
 //!
 //! F(4×4) needs the fewest multiplications, and direct reads the fewest weights. F(2×2) lies in between, and pays for
@@ -16,6 +17,7 @@
 use super::winograd::{self, Tiling};
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile_kernel::Types;
+use crate::cpu::lanes::{self, Estimate, RowLanes};
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use std::fmt;
@@ -29,15 +31,26 @@ pub enum Algorithm {
     Winograd2,
     /// Winograd's F(4×4, 3×3).
     Winograd4,
+    /// Row lanes: only the multiplications by nonzero weights, with a list for each filter.
+    RowLanes,
 }
 
 impl Algorithm {
     /// The tile size, if this is a Winograd algorithm.
     pub(super) fn tiling(self) -> Option<Tiling> {
         match self {
-            Self::Direct => None,
+            Self::Direct | Self::RowLanes => None,
             Self::Winograd2 => Some(Tiling::F2),
             Self::Winograd4 => Some(Tiling::F4),
+        }
+    }
+
+    /// The reason why this algorithm does not apply to `g` with the zeros of `pattern`, if there is one.
+    fn refuses(self, g: &Conv2d, pattern: &Pattern) -> Option<&'static str> {
+        match self {
+            Self::Direct => None,
+            Self::Winograd2 | Self::Winograd4 => winograd::refuses(g),
+            Self::RowLanes => lanes::refuses(g, pattern),
         }
     }
 }
@@ -48,6 +61,7 @@ impl fmt::Display for Algorithm {
             Self::Direct => "direct",
             Self::Winograd2 => "F(2×2)",
             Self::Winograd4 => "F(4×4)",
+            Self::RowLanes => "row lanes",
         })
     }
 }
@@ -89,8 +103,19 @@ pub struct Choice {
     /// The chosen algorithm.
     pub algorithm: Algorithm,
     reason: Reason,
-    /// A note on the zeros that the algorithm multiplies.
+    /// The estimate of row lanes, if they apply and were compared.
+    lanes: Option<Lanes>,
+    /// A note on the zeros of the live filters, and on what becomes of them.
     zeros: Option<String>,
+}
+
+/// The estimate of row lanes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Lanes {
+    /// As a fraction of the direct algorithm's.
+    of_direct: f64,
+    /// The density of the weights, in `0..=1`, below which row lanes are chosen.
+    below: f64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -114,6 +139,12 @@ const STEPS: f64 = 2e5;
 /// The cost of one channel of a filter whose weights are transformed for one call, in multiply-accumulates.
 const FILTER_TRANSFORM: f64 = 3.0;
 
+/// Row lanes are chosen if their estimate is below this fraction of the direct algorithm's. Neither estimate is exact,
+/// and a mask must not make a layer slower.
+const BELOW_DIRECT: f64 = 0.95;
+/// The same for Winograd's algorithm, whose estimate is up to a third too high for few tiles in cache.
+const BELOW_WINOGRAD: f64 = 0.75;
+
 /// The estimated time of the direct algorithm, in multiply-accumulates.
 fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
     let taps = (g.kh * g.kw * g.c) as f64;
@@ -121,8 +152,9 @@ fn direct(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
     taps * g.o as f64 * (pixels * with_ends(taps) + weights.float() * lanes(cpu))
 }
 
-/// The estimated time of Winograd's algorithm with this tile size, in multiply-accumulates.
-fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
+/// The estimated time of Winograd's algorithm with this tile size, in multiply-accumulates, where the products take
+/// `products` of the time of dense filters.
+fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling, products: f64) -> f64 {
     let (c, o, points) = (g.c as f64, g.o as f64, tiling.points() as f64);
     let (tiles, mr) = (tiling.tiles(g), cpu.backend.tiles(Types::F32)[0].mr);
     let computed = tiles.next_multiple_of(mr);
@@ -131,7 +163,7 @@ fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling) -> f64 {
     let filters = if weights == Weights::Fresh { FILTER_TRANSFORM * c * o } else { 0.0 };
     let transforms = points * (tiles as f64 * transform * (c + o) + filters);
     let images = (g.x_len() + g.y_len()) as f64 * Weights::Memory.float() * lanes(cpu);
-    points * c * o * (computed as f64 * with_ends(c) + weights.float() * lanes(cpu))
+    products * points * c * o * (computed as f64 * with_ends(c) + weights.float() * lanes(cpu))
         + transforms
         + images
         + STEPS
@@ -151,29 +183,80 @@ impl Choice {
     /// Chooses for the filters of `g` that `pattern` keeps.
     pub(super) fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> Self {
         let live = Conv2d { o: pattern.filters().len(), ..*g };
+        let products = winograd::products_with_lists(cpu, pattern);
         let choice = match packing {
             _ if live.o == 0 => Self::only("no filter is live"),
             _ if cpu.is_strict() => Self::asked(Algorithm::Direct),
-            Packing::By(algorithm) => match winograd::refuses(&live) {
-                Some(why) if algorithm != Algorithm::Direct => Self::only(why),
-                _ => Self::asked(algorithm),
+            Packing::By(algorithm) => match algorithm.refuses(&live, pattern) {
+                Some(why) => Self::only(why),
+                None => Self::asked(algorithm),
             },
-            Packing::Fastest(weights) => Self::fastest(cpu, &live, weights),
+            Packing::Fastest(weights) => {
+                Self::estimated(cpu, &live, weights, products).or_lanes(cpu, g, pattern, weights)
+            }
         };
-        Self { zeros: note(pattern), ..choice }
+        let zeros = match choice.algorithm {
+            Algorithm::RowLanes => None,
+            Algorithm::Winograd2 | Algorithm::Winograd4 if products < 1.0 => {
+                note(pattern, "lists of channels skip by whole kernels")
+            }
+            _ if choice.lanes.is_some() => note(pattern, "row lanes would skip more slowly"),
+            _ => note(pattern, "no kernel skips"),
+        };
+        Self { zeros, ..choice }
     }
 
     fn asked(algorithm: Algorithm) -> Self {
-        Self { algorithm, reason: Reason::Asked, zeros: None }
+        Self { algorithm, reason: Reason::Asked, lanes: None, zeros: None }
+    }
+
+    /// The same choice for filters of which `dead` are computed in vain.
+    pub(super) fn with_dead_filters(self, dead: usize) -> Self {
+        let note = format!("{dead} dead filters are computed, because leaving them out takes longer");
+        Self { zeros: Some(note), ..self }
     }
 
     /// Chooses the direct algorithm because no other applies.
     pub(super) fn only(why: &'static str) -> Self {
-        Self { algorithm: Algorithm::Direct, reason: Reason::Only(why), zeros: None }
+        Self { algorithm: Algorithm::Direct, reason: Reason::Only(why), lanes: None, zeros: None }
+    }
+
+    /// Chooses row lanes instead if they apply to the zeros of `pattern` and are clearly faster than this choice.
+    fn or_lanes(self, cpu: &Cpu, g: &Conv2d, pattern: &Pattern, weights: Weights) -> Self {
+        if cpu.is_strict() || lanes::refuses(g, pattern).is_some() {
+            return self;
+        }
+        let live = Conv2d { o: pattern.filters().len(), ..*g };
+        let (direct, packed) = (direct(cpu, &live, weights), RowLanes::new(cpu, g, pattern));
+        let Estimate { products, fixed } = packed.estimate(g);
+        let products = products + packed.len() as f64 * weights.float();
+        let [products, fixed] = [products, fixed].map(|vectors| vectors * lanes(cpu) / direct);
+        let most = match self.algorithm {
+            Algorithm::Direct => BELOW_DIRECT,
+            _ => BELOW_WINOGRAD * self.of_direct(),
+        };
+        let below = (pattern.density() * (most - fixed) / products).clamp(0.0, 1.0);
+        let algorithm = if products + fixed < most { Algorithm::RowLanes } else { self.algorithm };
+        Self { algorithm, lanes: Some(Lanes { of_direct: products + fixed, below }), ..self }
+    }
+
+    /// The estimate of the chosen algorithm as a fraction of the direct one's.
+    fn of_direct(&self) -> f64 {
+        match (&self.reason, self.algorithm) {
+            (Reason::Estimated { winograd2, .. }, Algorithm::Winograd2) => *winograd2,
+            (Reason::Estimated { winograd4, .. }, Algorithm::Winograd4) => *winograd4,
+            _ => 1.0,
+        }
     }
 
     /// Chooses the algorithm with the lowest estimate for `g`.
     pub(super) fn fastest(cpu: &Cpu, g: &Conv2d, weights: Weights) -> Self {
+        Self::estimated(cpu, g, weights, 1.0)
+    }
+
+    /// Chooses the algorithm with the lowest estimate for `g` if the products of Winograd's algorithm take `products`
+    /// of the time of dense filters.
+    fn estimated(cpu: &Cpu, g: &Conv2d, weights: Weights, products: f64) -> Self {
         if cpu.is_strict() {
             return Self::asked(Algorithm::Direct);
         }
@@ -181,8 +264,8 @@ impl Choice {
             return Self::only(why);
         }
         let direct = direct(cpu, g, weights);
-        let winograd2 = winograd(cpu, g, weights, Tiling::F2) / direct;
-        let winograd4 = winograd(cpu, g, weights, Tiling::F4) / direct;
+        let winograd2 = winograd(cpu, g, weights, Tiling::F2, products) / direct;
+        let winograd4 = winograd(cpu, g, weights, Tiling::F4, products) / direct;
         // F(2×2) is never chosen in training, because weights are not the bottleneck there.
         let algorithm = if winograd4 < 1.0 && (winograd4 <= winograd2 || weights == Weights::Fresh) {
             Algorithm::Winograd4
@@ -191,20 +274,22 @@ impl Choice {
         } else {
             Algorithm::Direct
         };
-        Self { algorithm, reason: Reason::Estimated { winograd2, winograd4 }, zeros: None }
+        let reason = Reason::Estimated { winograd2, winograd4 };
+        Self { algorithm, reason, lanes: None, zeros: None }
     }
 
-    /// A note on the zeros that no kernel skips, if they are at least one percent of the multiplied weights.
+    /// A note on the zeros, if they are at least one percent of the multiplied weights.
     pub fn zeros_note(&self) -> Option<&str> {
         self.zeros.as_deref()
     }
 }
 
-/// A note on the zeros of the live filters, which are multiplied, if they are at least one percent of the weights.
-fn note(pattern: &Pattern) -> Option<String> {
+/// A note on the zeros of the live filters, if they are at least one percent of the weights; `skips` states which kernel
+/// skips them, if any.
+fn note(pattern: &Pattern, skips: &str) -> Option<String> {
     // Rounded down: 100 % would mean that no weight is left.
     let percent = (100.0 * pattern.zeros_of_live_filters()).floor();
-    let note = || format!("{percent} % of the weights are zero, which no kernel skips (pattern: {pattern})");
+    let note = || format!("{percent} % of the weights are zero, which {skips} (pattern: {pattern})");
     (percent >= 1.0).then(note)
 }
 
@@ -217,6 +302,10 @@ impl fmt::Display for Choice {
                 let (four, two) = (Algorithm::Winograd4, Algorithm::Winograd2);
                 write!(f, "of direct: {four} {winograd4:.2}, {two} {winograd2:.2}")?;
             }
+        }
+        if let Some(Lanes { of_direct, below }) = self.lanes {
+            let (row_lanes, percent) = (Algorithm::RowLanes, 100.0 * below);
+            write!(f, "; {row_lanes} {of_direct:.2} of direct, chosen below {percent:.0} % nonzero weights")?;
         }
         self.zeros_note().map_or(Ok(()), |note| write!(f, "; {note}"))
     }

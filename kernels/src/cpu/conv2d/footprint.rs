@@ -2,16 +2,18 @@
 //! convolution that does not fit can thus be rejected before it is allocated. The result is never less than what is
 //! allocated, as tests of plans assert.
 
-use super::algorithm::{Algorithm, Packing};
+use super::algorithm::Packing;
 use super::gather;
 use super::layout::Layout;
+use super::packed::computes_dead_filters;
 use super::padded;
+use super::scatter::bits_len;
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile::MAX_NR;
 use crate::dtype::Dtype;
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
-use crate::shapes::{Conv2d, Linear};
+use crate::shapes::Conv2d;
 
 /// The maximum number of windows or pixels whose pointers a task of a direct kernel lists at a time.
 const BLOCK: u64 = 128;
@@ -30,26 +32,42 @@ pub struct Footprint {
 impl Footprint {
     /// Computes the footprint of `g` with the live filters of `pattern` packed as `packing` allows.
     pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing) -> Self {
+        let (_, layout) = Layout::choose(cpu, g, pattern, packing, Dtype::F32);
+        if computes_dead_filters(cpu, g, pattern, &layout) {
+            // A copy of the weight gets the zeros of dead filters before it is packed.
+            let needs = Self::stored(cpu, g, &Pattern::dense(pattern.shape()), packing, Dtype::F32);
+            let copy = g.w_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
+            return Self { packed: needs.packed.saturating_add(copy), ..needs };
+        }
         Self::stored(cpu, g, pattern, packing, Dtype::F32)
     }
 
-    /// Computes the footprint of a linear layer with the live rows of `pattern` packed as `dtype`.
-    pub fn linear(cpu: &Cpu, g: &Linear, pattern: &Pattern, dtype: Dtype) -> Self {
-        Self::stored(cpu, &g.over_pixels(), pattern, Packing::By(Algorithm::Direct), dtype)
-    }
-
-    fn stored(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, packing: Packing, dtype: Dtype) -> Self {
+    /// Computes the footprint of `g` with weights of type `dtype`.
+    pub(in crate::cpu) fn stored(
+        cpu: &Cpu,
+        g: &Conv2d,
+        pattern: &Pattern,
+        packing: Packing,
+        dtype: Dtype,
+    ) -> Self {
         let floats = |count: usize| 4 * count as u64;
         let taps = g.kh as u64 * g.kw as u64;
         // Lists of pointers grow by doubling.
         let tables = cpu.thread_count() as u64 * BLOCK * (2 * 8 * (taps + 1) + floats(MAX_NR));
         let (_, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
-        let index = if pattern.has_dead_filters() { floats(pattern.filters().len()) } else { 0 };
-        let packed = 16 * taps + floats(g.c * g.kw) + layout.bytes(g) as u64 + index;
+        let bits = bits_len(pattern.shape()[0]) as u64;
+        let index = if pattern.has_dead_filters() { floats(pattern.filters().len()) + bits } else { 0 };
+        // The places of taps in lanes, whose lists grow by doubling, too.
+        let places = if matches!(layout, Layout::RowLanes(_)) { 128 * taps } else { 0 };
+        let packed = 16 * taps + places + floats(g.c * g.kw) + layout.bytes(g) as u64 + index;
         let (borrowed, workspaces) = match &layout {
             Layout::Winograd(filters) => {
                 let [pass, block] = filters.pass_lens(g.c, filters.tiling().tiles(g)).map(floats);
                 (pass, cpu.thread_count() as u64 * block + tables)
+            }
+            Layout::RowLanes(lanes) => {
+                let [input, sums] = lanes.workspace(g).map(floats);
+                (0, cpu.thread_count() as u64 * (input + sums) + tables)
             }
             Layout::Panels(_) if padded::applies(g) => (padded::bytes(g), tables),
             Layout::Panels(_) | Layout::Depthwise => (0, tables),
@@ -62,7 +80,8 @@ impl Footprint {
     pub fn compact(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Packing) -> Self {
         let (inner, pattern) = gather::inner(g, index);
         let needs = Self::new(cpu, &inner, &pattern, packing);
-        let lists = 8 * (index.inputs.len() + index.outputs.len() + 2 * g.o) as u64;
+        let bits = (bits_len(g.c) + bits_len(g.o)) as u64;
+        let lists = bits + 8 * (index.outputs.len() + 2 * g.o) as u64;
         let gathered = inner.x_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
         Self { packed: needs.packed + lists, borrowed: needs.borrowed.max(gathered), ..needs }
     }

@@ -3,8 +3,15 @@
 //! The *carrier* is a gathered channel that is 1 inside the image and, like every channel, 0 in the padding. Its
 //! weights hold the summed effect of dead inputs whose value is constant but not zero. The result is exact, at the
 //! border as well.
+//!
+//! ```text
+//!   for pixel, vector of channels
+//!     compress the lanes whose channel is live; store a whole vector     the next one overwrites its end
+//! ```
 
+use super::scatter::bits;
 use crate::cpu::Cpu;
+use crate::cpu::simd::{Kernel, Simd};
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
@@ -12,7 +19,10 @@ use rayon::prelude::*;
 
 /// The input channels that a convolution reads.
 pub(super) struct Gather {
-    inputs: Vec<u32>,
+    /// The number of live inputs.
+    live: usize,
+    /// One bit per channel, set if it is gathered, in whole vectors of the widest instruction set.
+    bits: Vec<u8>,
     carrier: bool,
     /// The number of channels of the image that they are gathered from.
     channels: usize,
@@ -31,30 +41,53 @@ pub(super) fn inner(g: &Conv2d, index: &CompactIndex) -> (Conv2d, Pattern) {
 }
 
 impl Gather {
-    /// Gathers the inputs of `index` from images with `channels` channels.
-    pub(super) fn new(index: &CompactIndex, channels: usize) -> Self {
-        assert!(index.inputs.iter().all(|&c| (c as usize) < channels), "live inputs lie inside the width");
-        Self { inputs: index.inputs.clone(), carrier: index.carrier, channels }
+    /// Gathers the channels `inputs` of images with `channels` channels, and perhaps a carrier.
+    pub(super) fn new(inputs: &[u32], carrier: bool, channels: usize) -> Self {
+        assert!(inputs.is_sorted_by(|a, b| a < b), "live inputs are listed in ascending order");
+        assert!(inputs.iter().all(|&c| (c as usize) < channels), "live inputs lie inside the width");
+        Self { live: inputs.len(), bits: bits(inputs, channels), carrier, channels }
     }
 
     /// The number of channels of the gathered image, at least one.
     pub(super) fn width(&self) -> usize {
-        (self.inputs.len() + usize::from(self.carrier)).max(1)
+        (self.live + usize::from(self.carrier)).max(1)
     }
 
     /// Copies the live channels of `x` into contiguous pixels.
     pub(super) fn run(&self, cpu: &Cpu, x: &[f32], gathered: &mut [f32]) {
         const PIXELS: usize = 256;
-        let (c, width, live) = (self.channels, self.width(), self.inputs.len());
+        let (c, width) = (self.channels, self.width());
         cpu.run(|| {
             gathered.par_chunks_mut(PIXELS * width).zip(x.par_chunks(PIXELS * c)).for_each(|(to, from)| {
-                for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(c)) {
-                    for (value, &channel) in to.iter_mut().zip(&self.inputs) {
-                        *value = from[channel as usize];
-                    }
-                    to[live..].fill(if self.carrier { 1.0 } else { 0.0 });
-                }
+                cpu.dispatch(Compress { gather: self, from, to });
             });
         });
+    }
+}
+
+/// Copies the live channels of some pixels.
+struct Compress<'a> {
+    gather: &'a Gather,
+    from: &'a [f32],
+    to: &'a mut [f32],
+}
+
+impl Kernel for Compress<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let &Gather { live, ref bits, carrier, channels } = self.gather;
+        let width = self.gather.width();
+        for (to, from) in self.to.chunks_exact_mut(width).zip(self.from.chunks_exact(channels)) {
+            let mut next = 0;
+            for (vector, from) in from.chunks(S::LANES).enumerate() {
+                let mask = s.mask(bits, vector);
+                let end = width.min(next + S::LANES);
+                s.put(&mut to[next..end], s.compress(s.get(from), mask));
+                next += mask.count_ones() as usize;
+            }
+            to[live..].fill(if carrier { 1.0 } else { 0.0 });
+        }
     }
 }

@@ -36,6 +36,10 @@ const FEW: usize = 64;
 /// current L2 cache.
 const CHUNK: usize = 5120;
 
+/// An output of more floats is not in an L2 cache, so that storing a tile, or adding to it, waits for its lines unless
+/// they are fetched early. For a smaller one, prefetching takes more time than it saves.
+const FAR: usize = 1 << 18;
+
 /// The number of tasks per thread, if the shape allows it, to even out their lengths.
 const TASKS_PER_THREAD: usize = 4;
 
@@ -106,9 +110,13 @@ impl ImplicitGemm<'_> {
         let scattered = Workspace::floats(floats, if self.scatter.is_some() { count * MAX_NR } else { 0 });
         self.windows.targets(first, count, out);
         self.windows.rows(self.source, self.zeros, first, count, stride, rows);
-        let shape = Reduction { segments: self.windows.taps.len(), len: self.len, stride, count };
-        for index in panels {
+        let contiguous = self.windows.are_contiguous();
+        for index in panels.clone() {
             let panel = &self.panels[index];
+            // The first panel reads the pixels from far away; the others find them in the cache.
+            let streams = (contiguous && index == panels.start).then_some(self.windows.channels);
+            let shape =
+                Reduction { segments: self.windows.taps.len(), len: self.len, stride, count, streams };
             match self.scatter {
                 None => self.panel(panel, &shape, rows, out, y.as_mut_ptr(), &self.epilogue),
                 Some(scatter) => {
@@ -133,8 +141,9 @@ impl ImplicitGemm<'_> {
         c: *mut f32,
         epilogue: &Epilogue,
     ) {
-        let &Reduction { segments, len, stride, count } = shape;
-        let kernel = panel.kernel;
+        let y_far = self.scatter.is_none() && self.windows.target_len() > FAR;
+        let &Reduction { segments, len, stride, count, .. } = shape;
+        let (kernel, total) = (panel.kernel, segments * len);
         // A chunk holds one or more whole segments, or a segment is divided into several chunks.
         let segments_each = (CHUNK / len).max(1);
         let len_each = if segments_each == 1 { CHUNK.min(len) } else { len };
@@ -146,11 +155,14 @@ impl ImplicitGemm<'_> {
                 let step = first_segment * len + first_k;
                 let (segments, len) =
                     (segments_each.min(segments - first_segment), len_each.min(len - first_k));
-                let offset = panel.first_byte() + kernel.packed_bytes(step);
+                let offset = panel.first_byte() + kernel.bytes_before(step);
                 let b = &self.packed[offset..];
                 let bytes = kernel.packed_bytes(segments * len);
+                // The next chunk, or the next panel, follows in memory. With many windows it is needed much later.
+                let after =
+                    |p: usize| (count <= FEW).then(|| b.as_ptr().wrapping_add(bytes + bytes * p / count));
                 for p in (0..count).step_by(kernel.mr) {
-                    let rows = Rows {
+                    let a = Rows {
                         rows: rows.as_ptr().wrapping_add(first_segment * stride + p),
                         segments,
                         len,
@@ -159,11 +171,11 @@ impl ImplicitGemm<'_> {
                         a_step: 1,
                     };
                     let size = [kernel.mr.min(count - p), panel.width];
-                    let mut tile = Tile::new(rows, b, c.wrapping_add(panel.start), &out[p..], size, step > 0);
-                    if count <= FEW {
-                        // The next chunk, or the next panel, follows in memory.
-                        tile.next = tile.b.wrapping_add(bytes + bytes * p / count);
-                    }
+                    let mut tile = Tile::new(a, b, c.wrapping_add(panel.start), &out[p..], size, step > 0);
+                    tile.b_column = total;
+                    tile.far |= y_far;
+                    tile.next =
+                        after(p).or_else(|| shape.pixels_after(rows, p + kernel.mr)).unwrap_or(tile.next);
                     if last {
                         (tile.bias, tile.residual) = (at_column(epilogue.bias), at_column(epilogue.residual));
                         tile.activation = epilogue.activation;
@@ -188,4 +200,13 @@ struct Reduction {
     stride: usize,
     /// The number of windows in the task.
     count: usize,
+    /// The length of a pixel, if the windows are pixels one after another in memory that are yet to be fetched.
+    streams: Option<usize>,
+}
+
+impl Reduction {
+    /// The pixel of window `p` if the windows stream; it may be in the next block.
+    fn pixels_after(&self, rows: &[*const f32], p: usize) -> Option<*const u8> {
+        self.streams.map(|channels| rows[0].wrapping_add(p * channels).cast())
+    }
 }

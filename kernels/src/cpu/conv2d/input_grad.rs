@@ -13,7 +13,7 @@ use super::winograd::{Direction, run_fresh};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};
+use crate::cpu::gemm::panels::{Panel, packed_len, split_columns, split_with_dots};
 use crate::cpu::gemm::strided::Strided;
 use crate::cpu::gemm::tile_kernel::Types;
 use crate::residue::Residue;
@@ -66,6 +66,9 @@ impl Class {
     fn panels(&self, cpu: &Cpu, g: &Conv2d) -> Vec<Panel> {
         let (c, o) = (g.c / g.groups, g.o / g.groups);
         let k = self.taps.len() * o;
+        if g.groups == 1 && self.taps.len() == 1 {
+            return split_with_dots(cpu.backend, Types::F32, c, [1, o]);
+        }
         let mut panels: Vec<Panel> = Vec::new();
         for group in 0..g.groups {
             let mut columns = split_columns(cpu.backend.tiles(Types::F32), c, k, packed_len(&panels, k));

@@ -1,20 +1,24 @@
 //! The layouts of packed weights: which filters are packed, and in which order a kernel reads them.
 
 use super::algorithm::{Algorithm, Choice, Packing};
-use super::winograd::{Direction, Filters};
+use super::padded::forward_taps;
+use super::winograd::Filters;
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
+use crate::cpu::device::isa::Backend;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::gemm::panels::{Panel, packed_len, split_columns};
+use crate::cpu::gemm::panels::{Panel, packed_len, split_columns, split_with_dots};
 use crate::cpu::gemm::strided::Strided;
-use crate::cpu::gemm::tile_kernel::{TileKernel, Types};
+use crate::cpu::gemm::tile_kernel::Types;
+use crate::cpu::lanes::RowLanes;
 use crate::dtype::Dtype;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
-/// The layout of a convolution's packed weights. Every layout but the depthwise one leaves out dead filters.
+/// The layout of a convolution's packed weights. Panels and Winograd's filters leave out dead filters, whose outputs
+/// are then scattered; the other layouts compute every filter.
 pub(super) enum Layout {
     /// Panels of filters, each `[KH·KW·C/G, NR]`.
     Panels(Vec<Panel>),
@@ -22,6 +26,8 @@ pub(super) enum Layout {
     Depthwise,
     /// Filters transformed for Winograd's algorithm.
     Winograd(Filters),
+    /// Lists of nonzero weights.
+    RowLanes(RowLanes),
 }
 
 impl Layout {
@@ -44,11 +50,26 @@ impl Layout {
         let layout = match choice.algorithm.tiling() {
             Some(tiling) => {
                 let live = Conv2d { o: pattern.filters().len(), ..*g };
-                Self::Winograd(Filters::new(cpu, &live, tiling, Direction::Forward))
+                Self::Winograd(Filters::of_pattern(cpu, &live, tiling, pattern))
             }
-            None => Self::Panels(panels(cpu.backend.tiles(Types::with_weights(dtype)), g, pattern)),
+            None if choice.algorithm == Algorithm::RowLanes => Self::RowLanes(RowLanes::new(cpu, g, pattern)),
+            None => Self::Panels(panels(cpu.backend, Types::with_weights(dtype), g, pattern)),
         };
         (choice, layout)
+    }
+
+    /// Whether the outputs of dead filters are computed like the others.
+    pub(super) fn computes_every_filter(&self) -> bool {
+        matches!(self, Self::Depthwise | Self::RowLanes(_))
+    }
+
+    /// Whether the kernel leaves out zeros between live filters.
+    pub(super) fn skips_zeros(&self) -> bool {
+        match self {
+            Self::RowLanes(_) => true,
+            Self::Winograd(filters) => filters.has_lists(),
+            Self::Panels(_) | Self::Depthwise => false,
+        }
     }
 
     /// The size of the packed weights of `g` in bytes.
@@ -56,7 +77,8 @@ impl Layout {
         let k = g.w_len() / g.o;
         match self {
             Self::Depthwise => size_of::<f32>() * g.w_len(),
-            Self::Winograd(filters) => size_of::<f32>() * filters.len(),
+            Self::Winograd(filters) => size_of::<f32>() * filters.len() + filters.list_bytes(),
+            Self::RowLanes(lanes) => size_of::<f32>() * lanes.len(),
             Self::Panels(panels) => panels.iter().map(|panel| panel.kernel.packed_bytes(k)).sum(),
         }
     }
@@ -75,6 +97,7 @@ impl Layout {
                 }
             }
             Self::Winograd(filters) => filters.pack(cpu, g, w, columns, packed),
+            Self::RowLanes(lanes) => lanes.pack(pattern, w, packed),
             Self::Panels(panels) => {
                 let k = g.w_len() / g.o;
                 let matrix = Strided { data: w, k_step: 1, j_step: k, columns };
@@ -97,6 +120,7 @@ impl Layout {
         let products = match self {
             Self::Depthwise => pixels * g.w_len(),
             Self::Winograd(filters) => filters.tiling().tiles(g) * filters.products(g.c),
+            Self::RowLanes(lanes) => pixels * lanes.products(),
             Self::Panels(panels) => {
                 pixels * (g.w_len() / g.o) * panels.iter().map(|panel| panel.width).sum::<usize>()
             }
@@ -105,9 +129,16 @@ impl Layout {
     }
 }
 
-/// Panels of the live filters for `tiles`, group by group. Columns count live filters only.
-fn panels(tiles: &'static [TileKernel], g: &Conv2d, pattern: &Pattern) -> Vec<Panel> {
+/// Panels of the live filters, group by group. Columns count live filters only.
+fn panels(backend: Backend, types: Types, g: &Conv2d, pattern: &Pattern) -> Vec<Panel> {
     let k = g.w_len() / g.o;
+    // A linear layer, whose image is one pixel high, keeps vector tiles: an output then has the same bits for any type of
+    // weights and with any rows masked, and reading the weights is what takes its time.
+    if g.groups == 1 && g.h > 1 {
+        let segments = forward_taps(g).len();
+        return split_with_dots(backend, types, pattern.filters().len(), [segments, k / segments]);
+    }
+    let tiles = backend.tiles(types);
     let mut panels = Vec::new();
     let (mut first, mut offset) = (0, 0);
     for (group, count) in pattern.filters_by_group(g.groups).into_iter().enumerate() {

@@ -16,6 +16,7 @@ mod gather;
 mod implicit_gemm;
 mod input_grad;
 mod layout;
+mod masked;
 mod packed;
 mod padded;
 mod partial_sums;
@@ -28,7 +29,10 @@ pub use algorithm::{Algorithm, Choice, Packing, Weights};
 pub use epilogue::Epilogue;
 pub use footprint::Footprint;
 pub use input_grad::conv2d_input_grad;
-pub use packed::{PackedConv2d, conv2d_forward, conv2d_forward_packed};
+pub use masked::{conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad};
+pub use packed::{
+    PackedConv2d, conv2d_forward, conv2d_forward_between, conv2d_forward_packed, conv2d_lane_images,
+};
 pub use weight_grad::conv2d_weight_grad;
 
 pub(super) use partial_sums::sum_chunks;

@@ -14,13 +14,14 @@ use super::gather::{self, Gather};
 use super::implicit_gemm::ImplicitGemm;
 use super::layout::Layout;
 use super::padded::{self, forward_taps, forward_windows};
-use super::scatter::Scatter;
+use super::scatter::{self, Scatter};
 use super::winograd::{Direction, Winograd, run_fresh};
 use super::{Epilogue, Windows};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
 use crate::cpu::device::shared::Shared;
+use crate::cpu::lanes::{ImageLayout, LaneImages, Product};
 use crate::dtype::Dtype;
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
@@ -60,9 +61,20 @@ impl PackedConv2d {
     }
 
     /// Packs the live filters of `pattern`. Dead filters are not read, and their outputs are their bias, or zero
-    /// without a bias. Other zeros of the pattern must be zeros of `w`, and are multiplied.
+    /// without a bias. If leaving them out would take longer than computing them, they are packed as zeros. Other zeros
+    /// of the pattern must be zeros of `w`, and the algorithm may skip them.
     pub fn masked(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, packing: Packing) -> Self {
-        Self::stored(cpu, g, w, pattern, packing, Dtype::F32)
+        let (choice, layout) = Layout::choose(cpu, g, pattern, packing, Dtype::F32);
+        if computes_dead_filters(cpu, g, pattern, &layout) {
+            let mut zeroed = Buffer::from_slice(w);
+            let rows = zeroed.chunks_exact_mut(g.w_len() / g.o).enumerate();
+            let dead = rows.filter(|(row, _)| pattern.filters().binary_search(&(*row as u32)).is_err());
+            dead.for_each(|(_, row)| row.fill(0.0));
+            let packed = Self::with(cpu, g, &zeroed, packing);
+            let choice = packed.choice.with_dead_filters(g.o - pattern.filters().len());
+            return Self { choice, ..packed };
+        }
+        Self::of_filters(cpu, g, w, pattern, (choice, layout))
     }
 
     /// Packs the live filters of `pattern` with weights of type `dtype`; a type other than f32 is computed directly.
@@ -74,9 +86,13 @@ impl PackedConv2d {
         packing: Packing,
         dtype: Dtype,
     ) -> Self {
-        let (choice, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
-        let mut packed = Self::pack(cpu, g, w, pattern, (choice, layout), Buffer::unspecified);
-        if !matches!(packed.layout, Layout::Depthwise) {
+        Self::of_filters(cpu, g, w, pattern, Layout::choose(cpu, g, pattern, packing, dtype))
+    }
+
+    /// Packs the live filters of `pattern` in the chosen layout.
+    fn of_filters(cpu: &Cpu, g: &Conv2d, w: &[f32], pattern: &Pattern, chosen: (Choice, Layout)) -> Self {
+        let mut packed = Self::pack(cpu, g, w, pattern, chosen, Buffer::unspecified);
+        if !packed.layout.computes_every_filter() {
             packed.scatter = Scatter::new(pattern.filters(), None, g.o);
         }
         packed
@@ -108,7 +124,8 @@ impl PackedConv2d {
         let w = if w_inner.is_empty() { &zeros } else { w_inner };
         let chosen = Layout::choose(cpu, &inner, &pattern, packing, Dtype::F32);
         let packed = Self::pack(cpu, &inner, w, &pattern, chosen, Buffer::unspecified);
-        let (gather, scatter) = (Gather::new(index, g.c), Scatter::new(&index.outputs, Some(fill), g.o));
+        let (gather, scatter) =
+            (Gather::new(&index.inputs, index.carrier, g.c), Scatter::new(&index.outputs, Some(fill), g.o));
         Self { geometry: *g, gather: Some(gather), scatter, ..packed }
     }
 
@@ -134,6 +151,7 @@ impl PackedConv2d {
         match &self.layout {
             Layout::Depthwise => "depthwise",
             Layout::Winograd(filters) => filters.kernel(),
+            Layout::RowLanes(lanes) => lanes.kernel(),
             Layout::Panels(panels) => panels.first().map_or("none", |panel| panel.kernel.name),
         }
     }
@@ -161,14 +179,29 @@ impl PackedConv2d {
     /// Asserts that the weights can be used for `g`, which may differ in batch and image size, and that the slices have
     /// the lengths of their shapes.
     fn check(&self, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &[f32]) {
-        let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..self.geometry };
-        assert_eq!(*g, packed, "the weights were packed for another convolution");
+        self.check_geometry(g);
         assert_eq!(
             (x.len(), y.len()),
             (g.x_len(), g.y_len()),
             "input and output have the lengths of their shapes"
         );
         epilogue.check(g.o, y.len());
+    }
+
+    /// Asserts that `g` is the convolution that the weights were packed for, up to batch and image size.
+    fn check_geometry(&self, g: &Conv2d) {
+        let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..self.geometry };
+        assert_eq!(*g, packed, "the weights were packed for another convolution");
+    }
+
+    /// The operands of a convolution in row lanes.
+    fn lanes_product<'a>(
+        &'a self,
+        layouts: [ImageLayout; 2],
+        x: &'a [f32],
+        epilogue: &Epilogue<'a>,
+    ) -> Product<'a> {
+        Product { x, zeros: &self.zeros, packed: &self.data, epilogue: *epilogue, layouts }
     }
 
     /// Computes the product of the gathered images `x` of `g` and scatters it to `y`.
@@ -182,6 +215,14 @@ impl PackedConv2d {
             Layout::Winograd(filters) => {
                 Winograd::new(g, x, filters, &self.data, &self.zeros, scatter, *epilogue)
                     .run(cpu, Shared::new(y));
+            }
+            Layout::RowLanes(lanes) => {
+                lanes.run(
+                    cpu,
+                    g,
+                    &self.lanes_product([ImageLayout::ChannelsLast; 2], x, epilogue),
+                    Shared::new(y),
+                );
             }
             Layout::Panels(panels) => {
                 let padded = padded::applies(g).then(|| padded::images(cpu, g, x));
@@ -200,6 +241,53 @@ impl PackedConv2d {
             }
         }
     }
+}
+
+/// Whether a masked convolution in `layout` packs zeros for its dead filters instead of leaving them out.
+pub(super) fn computes_dead_filters(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, layout: &Layout) -> bool {
+    // A kernel that leaves out other zeros cannot take those of dead filters for weights.
+    let scatters = !layout.computes_every_filter() && !layout.skips_zeros();
+    scatters && pattern.has_dead_filters() && !scatter::pays(cpu, g, pattern)
+}
+
+/// Returns the layouts in row lanes that a convolution with the zeros of `pattern`, packed as `packing` allows, can
+/// read and write, if there are any. Each can also read and write channels-last images.
+pub fn conv2d_lane_images(
+    cpu: &Cpu,
+    g: &Conv2d,
+    pattern: &Pattern,
+    packing: Packing,
+) -> [Option<LaneImages>; 2] {
+    match Layout::choose(cpu, g, pattern, packing, Dtype::F32).1 {
+        Layout::RowLanes(lanes) => lanes.images(g),
+        _ => [None; 2],
+    }
+}
+
+/// Convolution like [`conv2d_forward_packed`] of images in the first of `layouts` to images, and with a residual, in
+/// the second. Either is channels-last or as [`conv2d_lane_images`] returns for `g`.
+pub fn conv2d_forward_between(
+    cpu: &Cpu,
+    g: &Conv2d,
+    layouts: [ImageLayout; 2],
+    x: &[f32],
+    w: &PackedConv2d,
+    epilogue: &Epilogue,
+    y: &mut [f32],
+) {
+    let Layout::RowLanes(lanes) = &w.layout else {
+        assert_eq!(layouts, [ImageLayout::ChannelsLast; 2], "only row lanes have another layout");
+        return conv2d_forward_packed(cpu, g, x, w, epilogue, y);
+    };
+    w.check_geometry(g);
+    for (layout, possible) in layouts.into_iter().zip(lanes.images(g)) {
+        let fits = layout == ImageLayout::ChannelsLast || possible.map(ImageLayout::RowLanes) == Some(layout);
+        assert!(fits, "the convolution can read and write the layouts");
+    }
+    let lens = [layouts[0].len(g.x_shape()), layouts[1].len(g.y_shape())];
+    assert_eq!([x.len(), y.len()], lens, "input and output have the lengths of their layouts");
+    epilogue.check(g.o, y.len());
+    lanes.run(cpu, g, &w.lanes_product(layouts, x, epilogue), Shared::new(y));
 }
 
 /// Convolution with unpacked weights: packs them, then runs the packed kernel.

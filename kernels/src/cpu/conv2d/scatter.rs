@@ -1,11 +1,23 @@
 //! Scatters the results of live filters to their columns in an output of full width. Dead filters get a constant.
+//!
+//! ```text
+//!   computed   a b c d e                          for pixel, vector of output columns
+//!   live       01001101 00000010                    expand as many computed values as there are bits
+//!   y          ·a··bc·d ······e·                    + bias; constants elsewhere; + residual; activation; store
+//! ```
+//!
+//! Every column is written once, in whole vectors, by the pass that has the computed values in its cache.
 
 use super::Epilogue;
+use super::winograd::refuses;
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
+use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::simd::activate::activate;
-use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::params::Activation;
+use crate::pattern::Pattern;
+use crate::shapes::Conv2d;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::slice::ChunksExact;
@@ -14,6 +26,8 @@ use std::slice::ChunksExact;
 pub(super) struct Scatter {
     /// The output column of each computed column, ascending.
     outputs: Vec<u32>,
+    /// One bit per output column, set if it is computed, in whole vectors of the widest instruction set.
+    live: Vec<u8>,
     /// The values of columns that are not computed, `[width]`.
     fill: Option<Vec<f32>>,
     width: usize,
@@ -26,7 +40,9 @@ impl Scatter {
         assert!(outputs.is_sorted_by(|a, b| a < b), "live outputs are listed in ascending order");
         assert!(outputs.last().is_none_or(|&o| (o as usize) < width), "live outputs lie inside the width");
         assert!(fill.is_none_or(|fill| fill.len() == width), "the fill has one value per output");
-        let scatter = || Self { outputs: outputs.to_vec(), fill: fill.map(<[f32]>::to_vec), width };
+        let live = || bits(outputs, width);
+        let scatter =
+            || Self { outputs: outputs.to_vec(), live: live(), fill: fill.map(<[f32]>::to_vec), width };
         (outputs.len() < width).then(scatter)
     }
 
@@ -47,22 +63,24 @@ impl Scatter {
         epilogue: &Epilogue,
         y: Shared,
     ) {
-        let live = &self.outputs[columns.clone()];
-        let start = if columns.start == 0 { 0 } else { live[0] as usize };
+        let start = if columns.start == 0 { 0 } else { self.outputs[columns.start] as usize };
         let end = self.outputs.get(columns.end).map_or(self.width, |&column| column as usize);
-        for (&pixel, row) in pixels.iter().zip(computed) {
-            // SAFETY: only this task writes these columns of this pixel.
-            let out = unsafe { y.range(pixel + start, end - start) };
-            self.put_constants(start..end, epilogue, out);
-            for (&column, &value) in live.iter().zip(row) {
-                let bias = epilogue.bias.map_or(0.0, |bias| bias[column as usize]);
-                out[column as usize - start] = value + bias;
-            }
-            let residual = epilogue.residual.map(|residual| &residual[pixel + start..pixel + end]);
-            if residual.is_some() || epilogue.activation != Activation::None {
-                cpu.dispatch(Finish { residual, activation: epilogue.activation, out });
-            }
-        }
+        cpu.dispatch(Expand { scatter: self, columns: start..end, pixels, computed, epilogue, y });
+    }
+
+    /// Writes the rows of `y` from `computed`, which has the computed columns of each.
+    pub(super) fn rows(&self, cpu: &Cpu, computed: &[f32], y: &mut [f32]) {
+        const ROWS: usize = 256;
+        let live = self.outputs.len();
+        cpu.run(|| {
+            y.par_chunks_mut(ROWS * self.width).zip(computed.par_chunks(ROWS * live)).for_each(
+                |(y, computed)| {
+                    let pixels: [usize; ROWS] = std::array::from_fn(|row| row * self.width);
+                    let computed = computed.chunks_exact(live);
+                    self.expand(cpu, 0..live, &pixels, computed, &Epilogue::default(), Shared::new(y));
+                },
+            );
+        });
     }
 
     /// Writes the values of the output columns `columns` as if none were computed.
@@ -88,6 +106,84 @@ impl Scatter {
                 cpu.dispatch(Finish { residual, activation: epilogue.activation, out });
             });
         });
+    }
+}
+
+/// The time of scattering a vector of outputs, in steps of a reduction.
+const SCATTER: usize = 10;
+
+/// Whether leaving out the dead filters of `pattern` saves more than scattering the others costs. It does not with a
+/// short reduction, such as that of the first layer, or if the live filters fill as many vectors as all of them. The
+/// dead ones are then computed, with weights of zero.
+pub(super) fn pays(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> bool {
+    // A strict device multiplies no zeros in the place of dead filters.
+    if pattern.filters().is_empty() || cpu.is_strict() {
+        return true;
+    }
+    let lanes = cpu.backend.tiles(Types::F32)[0].nr;
+    let vectors = |counts: Vec<usize>| counts.iter().map(|count| count.div_ceil(lanes)).sum::<usize>();
+    let all = vectors(vec![g.o / g.groups; g.groups]);
+    let saved = all - vectors(pattern.filters_by_group(g.groups));
+    // Winograd's F(4×4) takes 36 products for 16 pixels.
+    let steps = if refuses(g).is_none() { g.c * 36 / 16 } else { g.w_len() / g.o };
+    saved * steps > all * SCATTER
+}
+
+/// One bit for each of `len` channels, set for those that are listed, in whole vectors of the widest instruction set.
+pub(super) fn bits(listed: &[u32], len: usize) -> Vec<u8> {
+    let mut bits = vec![0; bits_len(len)];
+    listed.iter().for_each(|&channel| bits[channel as usize / 8] |= 1 << (channel % 8));
+    bits
+}
+
+/// The number of bytes of [`bits`].
+pub(super) fn bits_len(len: usize) -> usize {
+    len.div_ceil(MAX_LANES) * MAX_LANES / 8
+}
+
+/// Writes the output columns `columns` of some pixels. The first computed value of a row belongs to the first live
+/// column of the range.
+struct Expand<'a> {
+    scatter: &'a Scatter,
+    columns: Range<usize>,
+    pixels: &'a [usize],
+    computed: ChunksExact<'a, f32>,
+    epilogue: &'a Epilogue<'a>,
+    y: Shared<'a>,
+}
+
+impl Kernel for Expand<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (live, Range { start, end }) = (&self.scatter.live[..], self.columns);
+        for (&pixel, row) in self.pixels.iter().zip(self.computed) {
+            let (mut column, mut next) = (start, 0);
+            while column < end {
+                // The first vector of the range may begin in the middle of a vector of bits.
+                let skipped = column % S::LANES;
+                let to = end.min(column - skipped + S::LANES);
+                let mask = s.mask(live, column / S::LANES) >> skipped & ((1 << (to - column)) - 1);
+                let mut v = s.expand(s.get(&row[next..]), mask);
+                next += mask.count_ones() as usize;
+                // Without a fill, the others are their bias. A sum of zeros is 0.0, which turns a bias of -0.0 into
+                // 0.0.
+                if let Some(bias) = self.epilogue.bias {
+                    v = s.add(v, s.get(&bias[column..to]));
+                }
+                if let Some(fill) = &self.scatter.fill {
+                    v = s.select(mask, v, s.get(&fill[column..to]));
+                }
+                if let Some(residual) = self.epilogue.residual {
+                    v = s.add(v, s.get(&residual[pixel + column..pixel + to]));
+                }
+                // SAFETY: only this task writes these columns of this pixel.
+                let out = unsafe { self.y.range(pixel + column, to - column) };
+                s.put(out, activate(s, self.epilogue.activation, v));
+                column = to;
+            }
+        }
     }
 }
 

@@ -141,7 +141,22 @@ struct WeightGrad<'a> {
     columns: usize,
 }
 
-impl WeightGrad<'_> {
+impl<'a> WeightGrad<'a> {
+    /// The parts of dy and x that a task on `filters` and `panels` packs for the pixels `after`, if they are contiguous.
+    fn ahead(&self, after: Range<usize>, filters: &Range<usize>, panels: &[Panel]) -> Ahead<'a> {
+        let part = |data: &'a [f32], row: usize, whole: bool| {
+            let len = (after.len() * row).min(Ahead::MOST);
+            if whole { &data[after.start * row..][..len] } else { &[][..] }
+        };
+        let columns = panels.iter().map(|panel| panel.width).sum::<usize>();
+        let every_column = self.windows.are_contiguous() && columns == self.columns && self.g.groups == 1;
+        let parts =
+            [part(self.dy, self.g.o, filters.len() == self.g.o), part(self.x, self.g.c, every_column)];
+        let tiles = |panel: &Panel| filters.len().div_ceil(panel.kernel.mr);
+        let blocks: usize = parts.iter().map(|part| part.len().div_ceil(STEP * Ahead::LINE)).sum();
+        Ahead { parts, wait: panels.iter().map(tiles).sum::<usize>().saturating_sub(blocks) }
+    }
+
     /// Overwrites the rows `filters` and the columns of `panels` of the partial gradient `c` with the sum over
     /// `pixels`.
     fn task(
@@ -177,6 +192,8 @@ impl WeightGrad<'_> {
             windows.rows(self.x, self.zeros, first, count, STEP, rows);
             let dy = &self.dy[first * self.g.o..(first + count) * self.g.o];
             self.cpu.dispatch(PackStrips { dy, row: self.g.o, filters: filters.clone(), strips });
+            let after = first + count..pixels.end.min(first + count + STEP);
+            let mut ahead = self.ahead(after, &filters, panels);
             for panel in panels {
                 let (run, start) = (self.run, panel.start - first_tap * self.run);
                 let channel = group * self.g.c / self.g.groups;
@@ -192,7 +209,8 @@ impl WeightGrad<'_> {
                     };
                     let size = [panel.kernel.mr.min(filters.len() - i), panel.width];
                     let (c, accumulate) = (c.wrapping_add(panel.start), first > pixels.start);
-                    let tile = Tile::new(rows, cast_slice(packed), c, &out[i..], size, accumulate);
+                    let mut tile = Tile::new(rows, cast_slice(packed), c, &out[i..], size, accumulate);
+                    tile.next = ahead.next(count).unwrap_or(tile.next);
                     // SAFETY: the kernel comes from a backend that this machine supports. A strip holds `count` steps
                     // of `lanes` filters, B has `count` rows of `nr` floats, and the tables have MAX_MR entries from
                     // `i` on. Only this task writes these rows and columns of the partial gradient.
@@ -200,6 +218,32 @@ impl WeightGrad<'_> {
                 }
             }
         }
+    }
+}
+
+/// Memory to prefetch during the tiles of a step, because the next step packs it.
+struct Ahead<'a> {
+    parts: [&'a [f32]; 2],
+    /// The number of tiles that prefetch nothing yet.
+    wait: usize,
+}
+
+impl Ahead<'_> {
+    /// The number of floats in a cache line.
+    const LINE: usize = 16;
+    /// At most this many floats of each part are prefetched, 256 KiB: the L2 cache also holds the strips.
+    const MOST: usize = 1 << 16;
+
+    /// Returns the start of the next `lines` cache lines.
+    fn next(&mut self, lines: usize) -> Option<*const u8> {
+        if self.wait > 0 {
+            self.wait -= 1;
+            return None;
+        }
+        let part = self.parts.iter_mut().find(|part| !part.is_empty())?;
+        let (now, later) = part.split_at(part.len().min(lines * Self::LINE));
+        *part = later;
+        Some(now.as_ptr().cast())
     }
 }
 

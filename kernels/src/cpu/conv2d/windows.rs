@@ -58,6 +58,16 @@ impl<'a> Windows<'a> {
         self.n * self.grid[0] * self.grid[1]
     }
 
+    /// The length of the target in floats.
+    pub(in crate::cpu) fn target_len(&self) -> usize {
+        self.n * self.target[0] * self.target[1] * self.target_channels
+    }
+
+    /// Whether consecutive windows read consecutive pixels, one each.
+    pub(in crate::cpu) fn are_contiguous(&self) -> bool {
+        self.taps == [[0; 2]] && self.step == [1; 2] && self.grid == self.source
+    }
+
     /// Divides the windows `first .. first + count` into runs that share a grid row and calls
     /// `visit(p, image, a, b, run)` for each; `p` counts from zero.
     fn for_each_run(

@@ -12,9 +12,9 @@ use std::str::FromStr;
 pub enum Isa {
     /// The vectors that the compilation target has by default, without run-time detection.
     Portable,
-    /// AVX2 with FMA, eight lanes.
+    /// AVX2 with FMA and POPCNT, eight lanes.
     Avx2,
-    /// AVX-512 F, VL, BW and DQ, sixteen lanes.
+    /// AVX-512 F, VL, BW and DQ with POPCNT, sixteen lanes.
     Avx512,
 }
 

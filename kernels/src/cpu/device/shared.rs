@@ -25,6 +25,11 @@ impl<'a, T: Copy> Shared<'a, T> {
         self.data
     }
 
+    /// The length of the slice.
+    pub(in crate::cpu) fn len(self) -> usize {
+        self.len
+    }
+
     /// The whole slice.
     ///
     /// # Safety

@@ -1,5 +1,6 @@
 //! Matrix products: the register tile, the packing of its operands, and GEMM.
 
+pub(in crate::cpu) mod dot_tile;
 pub(in crate::cpu) mod element;
 pub(in crate::cpu) mod matmul;
 pub(in crate::cpu) mod panels;

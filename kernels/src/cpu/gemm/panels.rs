@@ -5,9 +5,11 @@
 //!
 //! ```text
 //!   columns: 64 = 32 + 32     128 = 48 + 48 + 32     80 = 48 + 32     10 = 16 (6 of them zeros)
+//!   with dot tiles: 33 = 32 + 1     131 = 48 + 48 + 32 + 3     37 = 32 + 3 + 2     45 = 48 (3 of them zeros)
 //! ```
 
-use crate::cpu::gemm::tile_kernel::TileKernel;
+use crate::cpu::device::isa::Backend;
+use crate::cpu::gemm::tile_kernel::{TileKernel, Types};
 use std::ops::Range;
 
 /// A range of columns computed by one tile kernel.
@@ -59,6 +61,38 @@ pub(in crate::cpu) fn split_columns(
     panels
 }
 
+/// The cost of adding up the lanes of a dot tile's sum and of storing it alone, in vectors of the reduction.
+const DOT_ENDS: usize = 8;
+
+/// Divides `n` columns like [`split_columns`], for a product whose A has adjacent elements in each of the
+/// `[segments, len]` of its reduction. If the last vector of columns would be mostly empty, dot tiles compute its
+/// columns.
+pub(in crate::cpu) fn split_with_dots(
+    backend: Backend,
+    types: Types,
+    n: usize,
+    [segments, len]: [usize; 2],
+) -> Vec<Panel> {
+    let (tiles, dots, k) = (backend.tiles(types), backend.dots(types), segments * len);
+    let lanes = tiles[0].nr;
+    let rest = n % lanes;
+    // In vectors of the reduction: a vector of columns needs one per step, a dot tile one per column and LANES steps.
+    let dot_cost = rest * (segments * len.div_ceil(lanes) + DOT_ENDS);
+    if n < lanes || rest == 0 || dots.is_empty() || dot_cost >= k {
+        return split_columns(tiles, n, k, 0);
+    }
+    let mut panels = split_columns(tiles, n - rest, k, 0);
+    let (mut start, mut offset) = (n - rest, packed_len(&panels, k));
+    // As even as possible, because a dot tile of one column loads a vector for each multiply-add.
+    for passes in (1..=rest.div_ceil(dots.len())).rev() {
+        let kernel = &dots[(n - start).div_ceil(passes) - 1];
+        panels.push(Panel { start, width: kernel.nr, kernel, offset, a_offset: 0 });
+        start += kernel.nr;
+        offset += kernel.packed_len(k);
+    }
+    panels
+}
+
 /// The number of elements that the packed panels take with `k` rows, from the offset of the first panel on.
 pub(in crate::cpu) fn packed_len(panels: &[Panel], k: usize) -> usize {
     panels.iter().map(|panel| panel.kernel.packed_len(k)).sum()
@@ -67,8 +101,9 @@ pub(in crate::cpu) fn packed_len(panels: &[Panel], k: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::gemm::tile_kernel::Types;
+    use crate::cpu::gemm::tile_kernel::Order;
     use crate::cpu::{Cpu, Isa};
+    use crate::dtype::Dtype;
 
     #[test]
     fn panels_tile_the_columns() {
@@ -86,6 +121,41 @@ mod tests {
                 let wasted = panels.iter().map(|p| p.kernel.nr).sum::<usize>() - n;
                 assert!(wasted < lanes, "{} wastes {wasted} of {n} columns", cpu.isa());
             }
+        }
+    }
+
+    #[test]
+    fn dot_tiles_take_the_last_columns_of_long_reductions() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            let lanes = cpu.backend.tiles(Types::F32)[0].nr;
+            let (mut with_dots, mut all) = (0, 0);
+            for n in 1..150 {
+                for reduction in [[1, 8], [1, 100], [9, 33], [9, 512], [3, 9]] {
+                    let panels = split_with_dots(cpu.backend, Types::F32, n, reduction);
+                    let (mut column, mut offset) = (0, 0);
+                    for panel in &panels {
+                        assert_eq!((panel.start, panel.offset), (column, offset));
+                        let dots = panel.kernel.order == Order::Columns;
+                        assert!(!dots || panel.width == panel.kernel.nr, "a dot tile has no empty columns");
+                        (column, offset) = (
+                            column + panel.width,
+                            offset + panel.kernel.packed_len(reduction[0] * reduction[1]),
+                        );
+                    }
+                    assert_eq!(column, n);
+                    let dots = panels.iter().filter(|panel| panel.kernel.order == Order::Columns);
+                    let dots: usize = dots.map(|panel| panel.width).sum();
+                    assert!(dots < lanes && (dots == 0 || n > lanes), "{}: {dots} of {n}", cpu.isa());
+                    (with_dots, all) = (with_dots + usize::from(dots > 0), all + 1);
+                }
+                let one = split_with_dots(cpu.backend, Types::F32, lanes * n + 1, [9, 64]);
+                let last = one.last().unwrap();
+                assert_eq!((last.width, last.kernel.order), (1, Order::Columns), "one column is a dot tile");
+            }
+            assert!(with_dots > all / 10 && with_dots < all / 2, "{}: {with_dots} of {all}", cpu.isa());
+            let bf16 = Types::with_weights(Dtype::Bf16);
+            let panels = split_with_dots(cpu.backend, bf16, lanes + 1, [9, 64]);
+            assert!(panels.iter().all(|panel| panel.kernel.types == bf16), "bf16 has vector tiles only");
         }
     }
 }

@@ -41,6 +41,22 @@ impl Strided<'_> {
     }
 }
 
+impl Strided<'_> {
+    /// Copies columns `columns`, rows `rows` of each, to `to`, one column after another.
+    pub(in crate::cpu) fn copy_columns(&self, rows: Range<usize>, columns: Range<usize>, to: &mut [f32]) {
+        for (column, to) in columns.zip(to.chunks_exact_mut(rows.len())) {
+            let column = self.columns.map_or(column, |listed| listed[column] as usize);
+            let data = &self.data[column * self.j_step..];
+            Strided { data, k_step: 0, j_step: self.k_step, columns: None }.copy(
+                0..1,
+                rows.clone(),
+                rows.len(),
+                to,
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,8 +46,12 @@ pub(in crate::cpu) struct Tile {
     pub a: Rows,
     /// `segments · len` packed rows, fastest if 64-byte aligned. The kernel determines their layout and type.
     pub b: *const u8,
-    /// The part of B that later tiles will read. Each step prefetches one cache line of it.
+    /// The distance between columns of B in elements, for kernels that read it column by column.
+    pub b_column: usize,
+    /// Memory that later tiles will read. Each step prefetches one cache line of it.
     pub next: *const u8,
+    /// Whether C and the residual may be far away, so that fetching them while the sums are computed pays.
+    pub far: bool,
     /// Row `i` of C begins at `c + out[i]`.
     pub c: *mut f32,
     pub out: *const usize,
@@ -75,7 +79,21 @@ impl Tile {
     ) -> Self {
         let (b, out, none) = (b.as_ptr(), out.as_ptr(), std::ptr::null());
         let (bias, residual, activation) = (none, none, Activation::None);
-        Self { a, b, next: b, c, out, m, n, accumulate, bias, residual, activation }
+        Self {
+            a,
+            b,
+            b_column: 0,
+            next: b,
+            far: accumulate,
+            c,
+            out,
+            m,
+            n,
+            accumulate,
+            bias,
+            residual,
+            activation,
+        }
     }
 }
 
@@ -98,12 +116,15 @@ pub(in crate::cpu) unsafe fn tile<S: Simd, E: Element, const MR: usize, const NV
 /// The pointers of `t` are valid as their fields specify.
 #[inline(always)]
 unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
-    if t.accumulate {
-        // C is far away if its rows are long: prefetch it now, use it after the loop.
+    if t.far {
         for i in 0..t.m {
             for column in (0..t.n).step_by(LINE) {
                 // SAFETY: `out` has an offset for each row that exists.
-                prefetch(t.c.wrapping_add(unsafe { *t.out.add(i) } + column));
+                let at = unsafe { *t.out.add(i) } + column;
+                prefetch(t.c.wrapping_add(at));
+                if !t.residual.is_null() {
+                    prefetch(t.residual.wrapping_add(at));
+                }
             }
         }
     }
@@ -232,7 +253,7 @@ const LINE: usize = 16;
 
 /// Prefetches a cache line into the L1 cache. Any address is allowed.
 #[inline(always)]
-fn prefetch<T>(p: *const T) {
+pub(in crate::cpu) fn prefetch<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -245,7 +266,7 @@ fn prefetch<T>(p: *const T) {
 
 /// Prefetches a cache line into the L2 cache. Any address is allowed.
 #[inline(always)]
-fn prefetch_far<T>(p: *const T) {
+pub(in crate::cpu) fn prefetch_far<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | f32 | f32 | f32 | 8×16, 8×32, 8×48 | 6×8, 6×16 | 4×8 |
 //! | f32 | bf16 | f32 | the same | the same | the same |
+//! | f32 | f32, column by column | f32 | 8×1, 8×2, 8×3 | 6×1, 6×2 | 4×1 |
 //!
 //! An entry owns the layout of its packed B: it packs panels and states their length. A kernel that reads B in another
 //! order, such as one for int8 that interleaves four steps of the reduction, is one more entry.
@@ -32,6 +33,15 @@ impl Types {
     }
 }
 
+/// The order in which a kernel reads a packed panel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cpu) enum Order {
+    /// One row of `nr` columns after another. A part of the reduction is contiguous.
+    Rows,
+    /// One column after another; each has all rows.
+    Columns,
+}
+
 /// A tile kernel of one size for one combination of types.
 pub(in crate::cpu) struct TileKernel {
     /// The kernel's name: operation, rows × columns, instruction set, and the type of B unless it is f32.
@@ -39,6 +49,7 @@ pub(in crate::cpu) struct TileKernel {
     pub types: Types,
     pub mr: usize,
     pub nr: usize,
+    pub order: Order,
     /// The number of elements of a packed panel of `k` rows and `nr` columns.
     packed_len: fn(k: usize, nr: usize) -> usize,
     /// Packs these rows and columns, at most `nr`, of a matrix of f32. The packed panel is aligned for elements of B
@@ -60,7 +71,28 @@ impl TileKernel {
         run: unsafe fn(&Tile),
     ) -> Self {
         let types = Types::with_weights(E::DTYPE);
-        Self { name, types, mr, nr, packed_len: |k, nr| k * nr, pack: E::pack, run }
+        Self { name, types, mr, nr, order: Order::Rows, packed_len: |k, nr| k * nr, pack: E::pack, run }
+    }
+
+    /// The kernel of `mr` rows and exactly `nr` columns, which are packed one after another; `run` computes a tile.
+    pub(in crate::cpu) const fn by_columns(
+        name: &'static str,
+        [mr, nr]: [usize; 2],
+        run: unsafe fn(&Tile),
+    ) -> Self {
+        let pack =
+            |matrix: &Strided, rows: Range<usize>, columns: Range<usize>, _: usize, packed: &mut [u8]| {
+                matrix.copy_columns(rows, columns, bytemuck::cast_slice_mut(packed));
+            };
+        Self { name, types: Types::F32, mr, nr, order: Order::Columns, packed_len: |k, nr| k * nr, pack, run }
+    }
+
+    /// The distance in bytes from the start of a packed panel to its part that begins at row `k`.
+    pub(in crate::cpu) fn bytes_before(&self, k: usize) -> usize {
+        match self.order {
+            Order::Rows => self.packed_bytes(k),
+            Order::Columns => k * self.types.b.bytes(),
+        }
     }
 
     /// The number of elements of a packed panel of `k` rows.

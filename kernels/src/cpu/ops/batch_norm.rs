@@ -18,9 +18,11 @@
 
 use crate::activation::{Activation, Function, Visitor};
 use crate::cpu::ops::columns::{Repeated, Shift, column_sums, map_channels};
-use crate::cpu::{Cpu, Epilogue};
+use crate::cpu::ops::lanewise::lanewise_here;
+use crate::cpu::{Cpu, Epilogue, LaneImages};
 use crate::params::{Normalized, Statistics};
 use crate::shapes::BatchNorm;
+use rayon::prelude::*;
 
 /// Normalizes by the statistics of this batch, scales and shifts by `affine`, which is `gamma` and `beta`, and ends
 /// with `epilogue`, which has no bias. Also returns the statistics: `mean` and the biased variance `var`, both `[C]`.
@@ -137,6 +139,57 @@ impl Visitor for Forward<'_> {
                 [function.apply((x - mean) * factor + beta + r)]
             }),
         }
+    }
+}
+
+/// [`batch_norm_forward_packed`] of images in row lanes; a residual is in the same lanes. The bits of each pixel are
+/// the same.
+pub fn batch_norm_forward_lanes(
+    cpu: &Cpu,
+    packed: &PackedBatchNorm,
+    images: &LaneImages,
+    x: &[f32],
+    epilogue: &Epilogue,
+    y: &mut [f32],
+) {
+    let len = images.len(packed.0.channels());
+    assert_eq!((x.len(), y.len()), (len, len), "input and output have the length of their layout");
+    let Epilogue { bias, residual, activation } = *epilogue;
+    assert!(bias.is_none(), "the bias of a batch norm is beta");
+    assert!(residual.is_none_or(|residual| residual.len() == len), "the residual has the output's length");
+    activation.visit(ForwardPlanes { cpu, params: &packed.0, plane: images.plane(), x, residual, y });
+}
+
+/// [`Forward`] of channels that are planes of `plane` floats.
+struct ForwardPlanes<'a> {
+    cpu: &'a Cpu,
+    params: &'a Repeated<3>,
+    plane: usize,
+    x: &'a [f32],
+    residual: Option<&'a [f32]>,
+    y: &'a mut [f32],
+}
+
+impl Visitor for ForwardPlanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn visit(self, function: impl Function) {
+        let Self { cpu, params, plane, x, residual, y } = self;
+        cpu.run(|| {
+            y.par_chunks_mut(plane).enumerate().for_each(|(i, y)| {
+                let part = |of: &'_ [f32]| i * plane..(i * plane + y.len()).min(of.len());
+                let [mean, factor, beta] = params.of(i % params.channels());
+                match residual {
+                    None => lanewise_here(cpu, y, [&x[part(x)]], move |[x]| {
+                        function.apply((x - mean) * factor + beta)
+                    }),
+                    Some(r) => lanewise_here(cpu, y, [&x[part(x)], &r[part(r)]], move |[x, r]| {
+                        function.apply((x - mean) * factor + beta + r)
+                    }),
+                }
+            });
+        });
     }
 }
 

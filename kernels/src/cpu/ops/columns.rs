@@ -61,6 +61,12 @@ impl<const P: usize> Repeated<P> {
         self.c
     }
 
+    /// The parameters of a channel.
+    pub(in crate::cpu) fn of(&self, channel: usize) -> [f32; P] {
+        assert!(channel < self.c, "there is such a channel");
+        self.params.each_ref().map(|param| param[channel])
+    }
+
     pub(in crate::cpu) fn bytes(&self) -> usize {
         Self::bytes_of(self.c)
     }

@@ -23,6 +23,16 @@ pub(in crate::cpu) fn lanewise<const OUT: usize, const IN: usize>(
     cpu.run(|| halve(cpu, Chunk { outs, ins, op }));
 }
 
+/// Computes `out[i] = op(ins[..][i])` for every `i` on this thread.
+pub(in crate::cpu) fn lanewise_here<const IN: usize>(
+    cpu: &Cpu,
+    out: &mut [f32],
+    ins: [&[f32]; IN],
+    op: impl Fn([f32; IN]) -> f32,
+) {
+    cpu.dispatch(Chunk { outs: [out], ins, op: |_, x| [op(x)] });
+}
+
 /// Runs `whole`, recursively split into parallel halves until they fit in one chunk. (A parallel iterator over several
 /// slices would need a list of their chunks, and so an allocation.)
 fn halve<const OUT: usize, const IN: usize, Op>(cpu: &Cpu, whole: Chunk<OUT, IN, Op>)

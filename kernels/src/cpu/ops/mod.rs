@@ -13,3 +13,4 @@ pub(in crate::cpu) mod optim;
 pub(in crate::cpu) mod pool;
 pub(in crate::cpu) mod reduce;
 pub(in crate::cpu) mod softmax;
+pub(in crate::cpu) mod winners;

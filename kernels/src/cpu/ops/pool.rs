@@ -98,7 +98,7 @@ fn for_each_row(
 }
 
 /// Calls `image(n, dy, dx)` for every image, in parallel.
-fn for_each_image(
+pub(super) fn for_each_image(
     cpu: &Cpu,
     g: &impl PoolWindows,
     dy: &[f32],
@@ -118,7 +118,7 @@ fn for_each_image(
 
 /// The ranges of the channels of each pixel of window `(i, j)` in an image `[H, W, C]`.
 #[inline(always)]
-fn taps(g: &impl PoolWindows, i: usize, j: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn taps(g: &impl PoolWindows, i: usize, j: usize) -> impl Iterator<Item = Range<usize>> {
     let [_, _, w, c] = g.x_shape();
     let cols = g.cols(j);
     g.rows(i).flat_map(move |row| cols.clone().map(move |col| (row * w + col) * c..(row * w + col + 1) * c))

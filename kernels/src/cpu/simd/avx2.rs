@@ -1,19 +1,24 @@
 //! The AVX2 and FMA backend: eight lanes, with masked partial loads and stores.
 
+use crate::cpu::gemm::dot_tile::dot_tile;
 use crate::cpu::gemm::tile::{Tile, tile};
 use crate::cpu::gemm::tile_kernel::TileKernel;
+use crate::cpu::simd::moves::{COMPRESS, EXPAND, Moves, ZERO};
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use half::bf16;
 use std::arch::x86_64::*;
 
-/// A proof that the machine has AVX2 and FMA.
+/// A proof that the machine has AVX2, FMA and POPCNT.
 #[derive(Debug, Clone, Copy)]
 pub struct Avx2(());
 
 impl Avx2 {
     /// Returns `None` if the machine lacks a feature.
     pub fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let present = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("popcnt");
+        present.then_some(Self(()))
     }
 }
 
@@ -30,11 +35,12 @@ macro_rules! operations {
 
 impl Simd for Avx2 {
     type F = __m256;
+    type Set = __m256;
     const LANES: usize = 8;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,popcnt")]
         fn vectorized<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
             kernel.run(simd)
         }
@@ -92,11 +98,126 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn sum(self, v: __m256) -> f32 {
+        // SAFETY: `self` proves that the machine has AVX.
+        unsafe { sum_of_eight(v) }
+    }
+
+    #[inline(always)]
+    fn set(self, bits: u32) -> __m256 {
+        let lanes: [f32; 8] =
+            std::array::from_fn(|i| f32::from_bits(if bits >> i & 1 == 1 { u32::MAX } else { 0 }));
+        // SAFETY: `lanes` has eight floats; `self` proves that the machine has AVX.
+        unsafe { _mm256_loadu_ps(lanes.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn shift_up(self, before: __m256, v: __m256, keep: __m256) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe {
+            // Each half of the result ends the half before it and begins its own.
+            let ends = _mm256_castps_si256(_mm256_permute2f128_ps::<0x21>(before, v));
+            let shifted = _mm256_alignr_epi8::<12>(_mm256_castps_si256(v), ends);
+            _mm256_and_ps(_mm256_castsi256_ps(shifted), keep)
+        }
+    }
+
+    #[inline(always)]
+    fn shift_down(self, v: __m256, after: __m256, keep: __m256) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe {
+            let starts = _mm256_castps_si256(_mm256_permute2f128_ps::<0x21>(v, after));
+            let shifted = _mm256_alignr_epi8::<4>(starts, _mm256_castps_si256(v));
+            _mm256_and_ps(_mm256_castsi256_ps(shifted), keep)
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [__m256; MAX_LANES]) -> [__m256; MAX_LANES] {
+        // SAFETY: `self` proves that the machine has AVX.
+        unsafe {
+            // Blocks of 4×4 within the halves of four rows: `quads[4 i + j]` has column `4 q + j` in half q.
+            let mut quads = rows;
+            for i in [0, 4] {
+                let low =
+                    [_mm256_unpacklo_ps(rows[i], rows[i + 1]), _mm256_unpacklo_ps(rows[i + 2], rows[i + 3])];
+                let high =
+                    [_mm256_unpackhi_ps(rows[i], rows[i + 1]), _mm256_unpackhi_ps(rows[i + 2], rows[i + 3])];
+                quads[i] = _mm256_shuffle_ps::<0x44>(low[0], low[1]);
+                quads[i + 1] = _mm256_shuffle_ps::<0xee>(low[0], low[1]);
+                quads[i + 2] = _mm256_shuffle_ps::<0x44>(high[0], high[1]);
+                quads[i + 3] = _mm256_shuffle_ps::<0xee>(high[0], high[1]);
+            }
+            let mut columns = rows;
+            for j in 0..4 {
+                columns[j] = _mm256_permute2f128_ps::<0x20>(quads[j], quads[4 + j]);
+                columns[4 + j] = _mm256_permute2f128_ps::<0x31>(quads[j], quads[4 + j]);
+            }
+            columns
+        }
+    }
+
+    #[inline(always)]
+    fn fma_one(self, a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn expand(self, v: __m256, mask: u32) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe { moved(v, &EXPAND[usize::from(mask as u8)]) }
+    }
+
+    #[inline(always)]
+    fn compress(self, v: __m256, mask: u32) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe { moved(v, &COMPRESS[usize::from(mask as u8)]) }
+    }
+
+    #[inline(always)]
+    fn select(self, mask: u32, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe {
+            let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask as i32), lanes), lanes);
+            _mm256_blendv_ps(b, a, _mm256_castsi256_ps(set))
+        }
+    }
+
+    #[inline(always)]
     fn to_array(self, v: __m256) -> [f32; MAX_LANES] {
         let mut lanes = [0.0; MAX_LANES];
         // SAFETY: `lanes` has more than eight floats.
         unsafe { self.store(lanes.as_mut_ptr(), v) };
         lanes
+    }
+}
+
+/// Sums eight lanes as a balanced tree: lanes four apart, then two, then one, as [`Simd::sum`] does.
+///
+/// # Safety
+/// The machine has AVX.
+#[inline(always)]
+pub(super) unsafe fn sum_of_eight(v: __m256) -> f32 {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
+/// The lanes of `v` that `from` names, or zero.
+///
+/// # Safety
+/// The machine has AVX2.
+#[inline(always)]
+unsafe fn moved(v: __m256, from: &Moves) -> __m256 {
+    // SAFETY: the caller guarantees AVX2; `from` has eight bytes.
+    unsafe {
+        let from = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.as_ptr().cast()));
+        let kept = _mm256_cmpgt_epi32(_mm256_set1_epi32(ZERO.into()), from);
+        _mm256_and_ps(_mm256_castsi256_ps(kept), _mm256_permutevar8x32_ps(v, from))
     }
 }
 
@@ -131,3 +252,19 @@ pub(in crate::cpu) static TILES: [TileKernel; 4] = [
     tile_kernel!(gemm_6x8_avx2_bf16, bf16, 1),
     tile_kernel!(gemm_6x16_avx2_bf16, bf16, 2),
 ];
+
+/// Instantiates the dot tile for `columns` columns.
+macro_rules! dot_kernel {
+    ($name:ident, $columns:literal) => {{
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn $name(t: &Tile) {
+            // SAFETY: the caller guarantees the features and a valid tile.
+            unsafe { dot_tile::<Avx2, 6, $columns>(Avx2(()), t) }
+        }
+        TileKernel::by_columns(stringify!($name), [6, $columns], $name)
+    }};
+}
+
+/// Kernels for the last columns of a product, ordered by their number of columns, starting at one.
+pub(in crate::cpu) static DOTS: [TileKernel; 2] =
+    [dot_kernel!(dot_6x1_avx2, 1), dot_kernel!(dot_6x2_avx2, 2)];

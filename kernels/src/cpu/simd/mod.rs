@@ -5,6 +5,7 @@ pub(in crate::cpu) mod activate;
 pub(in crate::cpu) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(in crate::cpu) mod avx512;
+mod moves;
 pub(in crate::cpu) mod portable;
 mod simd;
 

@@ -25,6 +25,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// A vector register (or, in the portable backend, two).
     type F: Copy;
 
+    /// A set of lanes.
+    type Set: Copy;
+
     /// The number of floats in a vector.
     const LANES: usize;
 
@@ -72,10 +75,32 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a · b + c`, rounded once if the instruction set has a fused multiply-add.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a · b + c` of single numbers.
+    fn fma_one(self, a: f32, b: f32, c: f32) -> f32;
     /// `a > b ? a : b` in each lane. The result is `b` if either is NaN, so `max(0, x)` propagates a NaN in `x`.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a < b ? a : b` in each lane. The result is `b` if either is NaN.
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The set of the lanes whose bits are set.
+    fn set(self, bits: u32) -> Self::Set;
+    /// Moves each lane up by one. Lane 0 becomes the last lane of `before`, and lanes outside `keep` become zero.
+    fn shift_up(self, before: Self::F, v: Self::F, keep: Self::Set) -> Self::F;
+    /// Moves each lane down by one. The last lane becomes lane 0 of `after`, and lanes outside `keep` become zero.
+    fn shift_down(self, v: Self::F, after: Self::F, keep: Self::Set) -> Self::F;
+    /// Transposes the matrix whose rows are the first `LANES` vectors. The other vectors are unspecified.
+    fn transpose(self, rows: [Self::F; MAX_LANES]) -> [Self::F; MAX_LANES];
+
+    /// Moves the first lanes of `v`, in order, to the lanes whose bits are set in `mask`; the other lanes are zero.
+    /// `mask` has no bits beyond `LANES`.
+    fn expand(self, v: Self::F, mask: u32) -> Self::F;
+
+    /// Moves the lanes of `v` whose bits are set in `mask` to the first lanes, in order; the rest is zero. This is the
+    /// inverse of [`expand`](Self::expand).
+    fn compress(self, v: Self::F, mask: u32) -> Self::F;
+
+    /// The lanes of `a` whose bits are set in `mask`, and those of `b` elsewhere.
+    fn select(self, mask: u32, a: Self::F, b: Self::F) -> Self::F;
+
     /// Returns the lanes in order at the start of an array; the rest is zero.
     fn to_array(self, v: Self::F) -> [f32; MAX_LANES];
 
@@ -83,6 +108,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn zero(self) -> Self::F {
         self.splat(0.0)
+    }
+
+    /// Vector `vector` of a list of bits, as a mask. The list has whole vectors of `MAX_LANES` bits.
+    #[inline(always)]
+    fn mask(self, bits: &[u8], vector: usize) -> u32 {
+        if Self::LANES == 8 {
+            bits[vector].into()
+        } else {
+            u16::from_le_bytes([bits[2 * vector], bits[2 * vector + 1]]).into()
+        }
     }
 
     /// Sums the lanes as a balanced tree, in the same order on every call.
@@ -179,6 +214,91 @@ mod tests {
                         assert_eq!(got[op][i], want, "{} op {op} lane {i} of {len}", cpu.isa());
                     }
                 }
+            }
+        }
+    }
+
+    /// Shifts lanes across two vectors in both directions, and transposes a matrix of the numbers 0, 1, 2, …
+    struct MoveLanes {
+        keep: u32,
+    }
+
+    impl Kernel for MoveLanes {
+        type Output = (usize, [Vec<f32>; 2], Vec<Vec<f32>>);
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let numbers: Vec<f32> = (0..MAX_LANES * MAX_LANES).map(|i| i as f32).collect();
+            let row = |i: usize| s.get(&numbers[i * S::LANES..]);
+            let lanes = |v: S::F| s.to_array(v)[..S::LANES].to_vec();
+            let keep = s.set(self.keep);
+            let shifted = [s.shift_up(row(0), row(1), keep), s.shift_down(row(0), row(1), keep)].map(lanes);
+            let transposed =
+                s.transpose(std::array::from_fn(|i| if i < S::LANES { row(i) } else { s.zero() }));
+            (S::LANES, shifted, transposed.into_iter().take(S::LANES).map(lanes).collect())
+        }
+    }
+
+    /// Expands, compresses and selects lanes of `self.0` by every mask, or by many of them.
+    struct EveryMask<'a>(&'a [f32; MAX_LANES]);
+
+    impl Kernel for EveryMask<'_> {
+        type Output = (usize, Vec<(u32, [[f32; MAX_LANES]; 3])>);
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let v = s.get(self.0);
+            let masks = (0..1u32 << S::LANES).step_by(if S::LANES > 8 { 7 } else { 1 });
+            let mut moved = Vec::new();
+            for mask in masks {
+                let results = [s.expand(v, mask), s.compress(v, mask), s.select(mask, v, s.splat(-1.0))];
+                moved.push((mask, results.map(|result| s.to_array(result))));
+            }
+            (S::LANES, moved)
+        }
+    }
+
+    #[test]
+    fn lanes_move_in_order() {
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            for keep in [0xffff, 0x0000, 0xfefe, 0x7f7f, 0x1235] {
+                let (lanes, [up, down], transposed) = cpu.dispatch(MoveLanes { keep });
+                for i in 0..lanes {
+                    let kept = |value: usize| if keep >> i & 1 == 1 { value as f32 } else { 0.0 };
+                    assert_eq!(
+                        (up[i], down[i]),
+                        (kept(lanes + i - 1), kept(i + 1)),
+                        "{} lane {i}",
+                        cpu.isa()
+                    );
+                    for (j, row) in transposed.iter().enumerate() {
+                        assert_eq!(row[i], (i * lanes + j) as f32, "{} row {j}, column {i}", cpu.isa());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn masks_move_and_select_lanes() {
+        let v = std::array::from_fn(|i| i as f32 + 1.0);
+        for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
+            let (lanes, moved) = cpu.dispatch(EveryMask(&v));
+            for (mask, [expanded, compressed, selected]) in moved {
+                let set: Vec<usize> = (0..lanes).filter(|lane| mask >> lane & 1 == 1).collect();
+                let (mut want_expanded, mut want_compressed) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
+                for (i, &lane) in set.iter().enumerate() {
+                    want_expanded[lane] = v[i];
+                    want_compressed[i] = v[lane];
+                }
+                assert_eq!(expanded, want_expanded, "{} expand by {mask:b}", cpu.isa());
+                assert_eq!(compressed, want_compressed, "{} compress by {mask:b}", cpu.isa());
+                let want = std::array::from_fn(|lane| match set.contains(&lane) {
+                    true => v[lane],
+                    false if lane < lanes => -1.0,
+                    false => 0.0,
+                });
+                assert_eq!(selected, want, "{} select by {mask:b}", cpu.isa());
             }
         }
     }

@@ -69,6 +69,7 @@ impl Winograd<'_> {
                             g,
                             w,
                             live: None,
+                            channels: None,
                             tiling: Tiling::F4,
                             direction: self.filters.direction,
                             panel: &Panel { offset: 0, ..*panel },

@@ -2,13 +2,13 @@
 
 use super::pass::Pass;
 use super::patches::pixels;
-use super::tiling::Tiling;
+use super::tiling::{Tiling, padded};
 use super::transform::{Map, both_sides};
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::conv2d::scatter::Scatter;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::gemm::tile::{load_lanes, store_lanes};
+use crate::cpu::gemm::tile::load_lanes;
 use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
@@ -35,7 +35,7 @@ impl<const PATCH: usize, T: Map<PATCH, PATCH>> Kernel for TransformInput<'_, PAT
             let corner = [row, column];
             let pixels: [[_; PATCH]; PATCH] =
                 pixels(p.source, p.source_size, p.channels, p.zeros, image, corner, p.padding);
-            let v = pass.v.as_mut_ptr().wrapping_add(tile * p.channels);
+            let v = pass.v.as_mut_ptr().wrapping_add(tile * padded(p.channels));
             for c in (0..p.channels).step_by(S::LANES) {
                 let lanes = S::LANES.min(p.channels - c);
                 let mut d = [[s.zero(); PATCH]; PATCH];
@@ -44,9 +44,9 @@ impl<const PATCH: usize, T: Map<PATCH, PATCH>> Kernel for TransformInput<'_, PAT
                     *d = unsafe { load_lanes(s, pixel.add(c), lanes) };
                 }
                 for (point, &value) in both_sides(s, self.map, &d).as_flattened().iter().enumerate() {
-                    // SAFETY: V has `channels ≥ c + lanes` floats for each point and tile, and only this task writes
-                    // this tile.
-                    unsafe { store_lanes(s, v.add(point * pass.v_point + c), value, lanes) };
+                    // SAFETY: V has rows of at least `c + LANES` floats for each point and tile, and only this task
+                    // writes this tile.
+                    unsafe { s.store(v.add(point * pass.v_point + c), value) };
                 }
             }
         }
@@ -83,7 +83,7 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> Kernel
                 pixels[i] = ((image * height + row + i / across) * width + column + i % across) * row_len;
             }
             let pixels = &pixels[..down * across];
-            let sums = pass.m.as_mut_ptr().cast_const().wrapping_add(tile * p.columns);
+            let sums = pass.m.as_mut_ptr().cast_const().wrapping_add(tile * padded(p.columns));
             for o in (0..p.columns).step_by(S::LANES) {
                 let lanes = S::LANES.min(p.columns - o);
                 let mut m = [[s.zero(); PATCH]; PATCH];

@@ -5,7 +5,7 @@ use crate::cpu::device::shared::Shared;
 
 /// The tiles `first .. first + count` on their way through V and M.
 ///
-/// V is `[points, tiles, channels]` and M is `[points, tiles, columns]`. Each point is followed by
+/// V is `[points, tiles, channels]` and M is `[points, tiles, columns]`, in rows of whole cache lines. Each point is followed by
 /// [`SKEW`](super::tiling::SKEW) floats of padding, and `tiles` is `count` rounded up to whole register tiles.
 pub struct Pass<'a> {
     pub product: &'a Winograd<'a>,

@@ -1,9 +1,10 @@
 //! The three steps of Winograd's algorithm, and how threads divide them.
 
 use super::images::{TransformInput, TransformOutput};
+use super::listed::MultiplyListed;
 use super::pass::Pass;
 use super::product::Winograd;
-use super::tiling::{BLOCK, FEW, TOGETHER, Tiling, together};
+use super::tiling::{BLOCK, FEW, TOGETHER, Tiling, padded, together};
 use super::{f2, f4};
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
@@ -18,7 +19,7 @@ impl Winograd<'_> {
     /// Computes the whole target.
     pub fn run(&self, cpu: &Cpu, y: Shared) {
         let tiles = self.tiles();
-        let mr = self.filters.panels[0].kernel.mr;
+        let mr = self.filters.mr();
         if together(self.filters.len(), tiles < 2 * mr * cpu.thread_count()) {
             let mut scratch = cpu.scratch(Pass::len(self, tiles.min(TOGETHER)));
             return cpu.run(|| {
@@ -78,10 +79,16 @@ impl Pass<'_> {
     pub fn multiply(&self, products: Range<usize>) {
         let p = self.product;
         for product in products {
-            let (point, panel) = (product / p.filters.panels.len(), product % p.filters.panels.len());
-            let panel = &p.filters.panels[panel];
+            let (point, index) = (product / p.filters.panels.len(), product % p.filters.panels.len());
+            let panel = &p.filters.panels[index];
             let u = &p.packed[point * p.filters.point_len + panel.offset..];
-            self.multiply_panel(point, panel, 0..p.channels, u);
+            match &p.filters.lists {
+                None => self.multiply_panel(point, panel, 0..p.channels, u),
+                Some(lists) => {
+                    let (channels, mr) = (lists.of(index), lists.mr);
+                    lists.backend.dispatch(MultiplyListed { pass: self, point, panel, channels, u, mr });
+                }
+            }
         }
     }
 
@@ -95,8 +102,8 @@ impl Pass<'_> {
         for first in (0..self.count).step_by(kernel.mr) {
             // Rows beyond `count` exist up to a multiple of MR; their results are not stored.
             let rows: [*const f32; MAX_MR] =
-                std::array::from_fn(|i| v.wrapping_add((first + i) * p.channels).cast_const());
-            let out: [usize; MAX_MR] = std::array::from_fn(|i| (first + i) * p.columns);
+                std::array::from_fn(|i| v.wrapping_add((first + i) * padded(p.channels)).cast_const());
+            let out: [usize; MAX_MR] = std::array::from_fn(|i| (first + i) * padded(p.columns));
             let a = Rows {
                 rows: rows.as_ptr(),
                 segments: 1,
@@ -108,13 +115,14 @@ impl Pass<'_> {
             let c = self.m.as_mut_ptr().wrapping_add(point * self.m_point + panel.start);
             let size = [kernel.mr.min(self.count - first), panel.width];
             let mut tile = Tile::new(a, u, c, &out, size, reduced.start > 0);
+            tile.b_column = reduced.len();
             if self.count <= FEW {
                 // The next panel, or the first panel of the next point, follows in memory.
                 tile.next = tile.b.wrapping_add(bytes + bytes * first / self.count);
             }
-            // SAFETY: the kernel comes from a backend that this machine supports. V has rows of `channels` floats, up
-            // to a multiple of MR rows; `u` has a row of NR floats for each reduced channel; M has rows of `columns`
-            // floats, and only this task writes this panel's columns of this point.
+            // SAFETY: the kernel comes from a backend that this machine supports. V has rows of `channels` floats or
+            // more, up to a multiple of MR rows; `u` has a row of NR floats for each reduced channel; M has rows of
+            // `columns` floats or more, and only this task writes this panel's columns of this point.
             unsafe { (kernel.run)(&tile) }
         }
     }

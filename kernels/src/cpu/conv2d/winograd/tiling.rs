@@ -44,6 +44,11 @@ pub(super) const PATCH: usize = Tiling::F4.patch();
 /// same cache set, because the numbers of channels and tiles are usually powers of two.
 pub(super) const SKEW: usize = 16;
 
+/// The width of a row of V or M with `width` channels: whole cache lines, so that no vector crosses one.
+pub(super) const fn padded(width: usize) -> usize {
+    width.next_multiple_of(16)
+}
+
 /// At most this many floats of filters count as small: V and M of a block then fit in the L2 cache beside them.
 pub(super) const SMALL: usize = 1 << 20;
 /// The maximum number of tiles per task if filters are small.

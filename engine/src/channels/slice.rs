@@ -1,12 +1,39 @@
 //! Slicing: cuts removed units out of every layer.
 
-use crate::channels::ChannelFlow;
-use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
-use lopper_engine::{Graph, Layer, Param};
+use super::filters::Filters;
+use super::flow::ChannelFlow;
+use crate::graph::layer::{BatchNorm, Conv2d, Linear};
+use crate::memory::bytes_of;
+use crate::{Graph, Layer, Node, Param};
+
+/// Bytes of the parameters of `graph` that [`slice`] makes, with their masks, if it cuts the units `removed`; a layer that
+/// absorbs constants may have a new bias.
+pub(super) fn bytes(graph: &Graph, flow: &ChannelFlow, removed: &[bool]) -> u64 {
+    let of = |(id, node): (usize, &Node)| {
+        let Some(&input) = node.inputs.first() else { return 0 };
+        let (inputs, outputs) = (flow.kept(input, removed).len(), flow.kept(id, removed).len());
+        let (all_inputs, all_outputs) = (flow.units(input).len(), flow.units(id).len());
+        if (inputs, outputs) == (all_inputs, all_outputs) {
+            return 0;
+        }
+        match (&node.layer, Filters::of(&node.layer)) {
+            (Layer::BatchNorm(_), _) => bytes_of::<f32>([outputs, 6]),
+            (_, Some(filters)) => {
+                let taps = filters.filter(0).len() / filters.depth();
+                // A depthwise filter keeps its one input.
+                let depth = (filters.depth() * inputs).div_ceil(all_inputs);
+                let copies = 1 + usize::from(filters.weight.mask().is_some());
+                bytes_of::<f32>([outputs, taps * depth * copies + 2])
+            }
+            _ => 0,
+        }
+    };
+    graph.nodes().iter().enumerate().map(of).fold(0, u64::saturating_add)
+}
 
 /// Cuts the units `removed` out of every weight, bias, mask and statistic. A mask that drops nothing any more is
 /// lifted.
-pub(super) fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) {
+pub fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) {
     for id in 1..graph.nodes().len() {
         let input = graph.nodes()[id].inputs[0];
         let (inputs, outputs) = (flow.kept(input, removed), flow.kept(id, removed));

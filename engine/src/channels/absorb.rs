@@ -11,52 +11,70 @@
 //! constant channel k reads zero there too. So one dead channel, the *carrier*, stays and carries the effect of all
 //! others, border included. The strongest one is chosen: c_i / c_k ≤ 1 loses no precision.
 
+use super::constants::Constant;
+use super::filters::{Filters, filters_mut, overwrite, set_bias};
+use super::flow::ChannelFlow;
 use super::state::readers;
-use crate::channels::ChannelFlow;
-use crate::constants::{Constant, constants};
-use crate::weights::{Filters, filters_mut, overwrite, set_bias};
-use lopper_engine::{Graph, Layer, NodeId, Result};
+use crate::memory::bytes_of;
+use crate::{Graph, Layer, NodeId};
 
 /// A channel can be the carrier of a layer if its constant is at least this fraction of the strongest.
 const CARRIES: f32 = 1e-3;
 
-/// The outcome of absorption.
-#[derive(Default)]
-pub(super) struct Absorbed {
-    /// Units that stay as carriers.
-    pub carriers: Vec<usize>,
-    /// Notes for the report, by the layer that reads the constants.
-    pub notes: Vec<(NodeId, &'static str)>,
-}
-
-/// Rewrites every layer that reads channels of `removed` units, which are constant there, so that it no longer depends
-/// on them. Clears `removed` for units that stay as carriers.
-pub(super) fn absorb(graph: &mut Graph, flow: &ChannelFlow, removed: &mut [bool]) -> Result<Absorbed> {
-    let known = constants(graph)?;
-    let mut absorbed = Absorbed::default();
-    let readers: Vec<NodeId> = readers(graph).collect();
-    // A carrier stays for all layers, so all carriers are chosen before anything is absorbed.
-    for &reader in &readers {
-        let Some(read) = Read::of(graph, reader, flow, &known) else { continue };
+/// Chooses the units that stay as carriers, and clears `removed` for them. `known` are the constants of every node. A
+/// carrier stays for all layers, so all carriers are chosen before anything is absorbed.
+pub(super) fn choose_carriers(
+    graph: &Graph,
+    flow: &ChannelFlow,
+    known: &[Vec<Constant>],
+    removed: &mut [bool],
+) -> Vec<usize> {
+    let mut carriers = Vec::new();
+    for reader in readers(graph) {
+        let Some(read) = Read::of(graph, reader, flow, known) else { continue };
         for group in 0..if read.filters.padded { read.filters.groups } else { 0 } {
             let carrier = read.missing_carrier(group, removed);
             carrier.into_iter().for_each(|unit| removed[unit] = false);
-            absorbed.carriers.extend(carrier);
+            carriers.extend(carrier);
         }
     }
-    for reader in readers {
-        let Some(read) = Read::of(graph, reader, flow, &known) else { continue };
+    carriers
+}
+
+/// Bytes of the weights that [`absorb`] rewrites: at most those of all padded layers that read `removed` channels.
+pub(super) fn bytes(graph: &Graph, flow: &ChannelFlow, known: &[Vec<Constant>], removed: &[bool]) -> u64 {
+    let of = |reader: NodeId| {
+        let read = Read::of(graph, reader, flow, known).filter(|read| read.filters.padded)?;
+        let reads = read.units.iter().any(|&unit| removed[unit]);
+        reads.then(|| bytes_of::<f32>([read.filters.weight.value().len(), 2]))
+    };
+    readers(graph).filter_map(of).fold(0, u64::saturating_add)
+}
+
+/// Rewrites every layer that reads channels of `removed` units, which are constant there, so that it no longer depends
+/// on them. `known` are the constants of every node. Returns where the constants went, by the layer that read them.
+pub(super) fn absorb(
+    graph: &mut Graph,
+    flow: &ChannelFlow,
+    known: &[Vec<Constant>],
+    removed: &[bool],
+) -> Vec<(NodeId, &'static str)> {
+    let mut notes = Vec::new();
+    for reader in readers(graph).collect::<Vec<_>>() {
+        let Some(read) = Read::of(graph, reader, flow, known) else { continue };
         let Some(responses) = read.responses(removed) else { continue };
         if read.filters.padded {
             let weights = read.carried(&responses, removed);
-            filters_mut(graph.layer_mut(reader)).into_iter().for_each(|(w, _)| overwrite(w, weights.clone()));
-            absorbed.notes.push((reader, "constants go through a carrier"));
+            if let Some((weight, _)) = filters_mut(graph.layer_mut(reader)) {
+                overwrite(weight, weights);
+            }
+            notes.push((reader, "constants go through a carrier"));
         } else {
             let delta: Vec<f64> = responses.iter().map(|taps| taps.iter().sum()).collect();
-            absorbed.notes.push((reader, shift(graph, reader, &delta)));
+            notes.push((reader, shift(graph, reader, &delta)));
         }
     }
-    Ok(absorbed)
+    notes
 }
 
 /// A layer and the channels that it reads.
@@ -84,22 +102,29 @@ impl<'a> Read<'a> {
         any.then(|| (0..self.filters.outputs()).map(|o| self.filters.response(o, &dropped)).collect())
     }
 
-    /// The channel with the strongest constant among those that the filters of `group` read and whose unit is
-    /// `wanted`, and the constant.
+    /// The `wanted` channel with the strongest constant among those that the filters of `group` read, and the constant.
     fn strongest(&self, group: usize, wanted: impl Fn(usize) -> bool) -> Option<(usize, f32)> {
         let channels = group * self.filters.depth()..(group + 1) * self.filters.depth();
         let constant = |channel: usize| Some((channel, self.known[channel].filter(|&c| c != 0.0)?));
-        let wanted = channels.filter(|&channel| wanted(self.units[channel]));
+        let wanted = channels.filter(|&channel| wanted(channel));
         wanted.filter_map(constant).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))
     }
 
     /// The unit that must stay to carry the constants of `group`. None if there are no constants, or a kept channel can
     /// carry them.
     fn missing_carrier(&self, group: usize, removed: &[bool]) -> Option<usize> {
-        let (channel, value) = self.strongest(group, |unit| removed[unit])?;
-        let carried = self.strongest(group, |unit| !removed[unit]);
+        let gone = |channel: usize| removed[self.units[channel]] && self.weighs(group, channel);
+        let (channel, value) = self.strongest(group, gone)?;
+        let carried = self.strongest(group, |channel| !removed[self.units[channel]]);
         let enough = carried.is_some_and(|(_, carrier)| carrier.abs() >= CARRIES * value.abs());
         (!enough).then(|| self.units[channel])
+    }
+
+    /// Whether a filter of `group` has a nonzero weight for `channel`.
+    fn weighs(&self, group: usize, channel: usize) -> bool {
+        let (filters, depth) = (self.filters.outputs() / self.filters.groups, self.filters.depth());
+        let weights = |o: usize| self.filters.filter(o).iter().skip(channel % depth).step_by(depth);
+        (group * filters..(group + 1) * filters).any(|o| weights(o).any(|&w| w != 0.0))
     }
 
     /// The weights with `responses` on the carriers.
@@ -110,7 +135,8 @@ impl<'a> Read<'a> {
         for (o, (filter, taps)) in weights.chunks_exact_mut(size).zip(responses).enumerate() {
             let group = o / (outputs / self.filters.groups);
             // A group that reads no constants needs no carrier.
-            let Some((carrier, value)) = self.strongest(group, |unit| !removed[unit]) else { continue };
+            let stays = |channel: usize| !removed[self.units[channel]];
+            let Some((carrier, value)) = self.strongest(group, stays) else { continue };
             for (weights, tap) in filter.chunks_exact_mut(depth).zip(taps) {
                 let weight = &mut weights[carrier - group * depth];
                 *weight = (f64::from(*weight) + tap / f64::from(value)) as f32;

@@ -24,9 +24,9 @@
 //! A set of tied atoms is a *unit*: it is removed as a whole or not at all. Units produced by the same layers form a
 //! *group*. Units of the image, of the network's output and of compact convolutions are frozen.
 
-use crate::weights::has_weight;
-use lopper_engine::layer::Conv2d;
-use lopper_engine::{Error, Graph, Layer, NodeId, Result, memory};
+use super::filters::has_weight;
+use crate::graph::layer::Conv2d;
+use crate::{Error, Graph, Layer, NodeId, Result, memory};
 use std::collections::BTreeMap;
 
 /// The reason why a unit cannot be removed.
@@ -71,7 +71,11 @@ impl ChannelFlow {
     /// Computes the flow of `graph`. Returns an error if the graph does not specify its image size (`info.input`, since
     /// flattening needs the height and width) or if its shapes do not fit.
     pub fn new(graph: &Graph) -> Result<Self> {
-        let shapes = image_shapes(graph)?;
+        Ok(Self::of(graph, &image_shapes(graph)?))
+    }
+
+    /// Computes the flow of `graph`, whose nodes have the output `shapes`.
+    pub(crate) fn of(graph: &Graph, shapes: &[Vec<usize>]) -> Self {
         let mut atoms = Atoms::default();
         let mut channels: Vec<Vec<usize>> = Vec::with_capacity(graph.nodes().len());
         for (id, node) in graph.nodes().iter().enumerate() {
@@ -82,7 +86,7 @@ impl ChannelFlow {
         }
         atoms.freeze(&channels[graph.output()], "the network's output");
         let (units, frozen) = atoms.units(channels);
-        Ok(Self { groups: groups(graph, &units, &frozen), units, count: frozen.len() })
+        Self { groups: groups(graph, &units, &frozen), units, count: frozen.len() }
     }
 
     /// The unit of each output channel of `node`.
@@ -123,7 +127,7 @@ pub fn ends_at(layer: &Layer) -> bool {
 }
 
 /// The shape of every node for one image of the graph's image size.
-pub(crate) fn image_shapes(graph: &Graph) -> Result<Vec<Vec<usize>>> {
+pub(super) fn image_shapes(graph: &Graph) -> Result<Vec<Vec<usize>>> {
     let [h, w, c] = graph.info.input;
     if [h, w, c].contains(&0) {
         return Err(Error::invalid(
@@ -131,11 +135,16 @@ pub(crate) fn image_shapes(graph: &Graph) -> Result<Vec<Vec<usize>>> {
         ));
     }
     let shapes = graph.shapes([1, h, w, c])?;
+    require_channels(&shapes)?;
+    Ok(shapes)
+}
+
+/// Checks that memory holds the analyses of a network whose nodes have the output `shapes`.
+pub(super) fn require_channels(shapes: &[Vec<usize>]) -> Result<()> {
     // A flattened image has as many channels as values.
     let channels =
         shapes.iter().filter_map(|shape| shape.last()).map(|&c| c as u64).fold(0, u64::saturating_add);
-    memory::require("the channels of the network", channels.saturating_mul(BYTES_A_CHANNEL))?;
-    Ok(shapes)
+    memory::require("the channels of the network", channels.saturating_mul(BYTES_A_CHANNEL))
 }
 
 /// Bytes per channel that the analyses of flow and constants need.
@@ -262,82 +271,4 @@ fn groups(graph: &Graph, units: &[Vec<usize>], frozen: &[Option<Frozen>]) -> Vec
         Group { layers, units, frozen }
     };
     groups.into_iter().map(sorted).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{bn, conv, linear};
-
-    /// For each group, the names of its layers, the number of units, and the reason why it is frozen.
-    fn summary(graph: &Graph) -> Vec<(String, usize, Option<Frozen>)> {
-        let flow = ChannelFlow::new(graph).unwrap();
-        let names = |g: &Group| {
-            g.layers.iter().map(|&l| graph.nodes()[l].name.as_str()).collect::<Vec<_>>().join(" ")
-        };
-        flow.groups().iter().map(|g| (names(g), g.units.len(), g.frozen)).collect()
-    }
-
-    #[test]
-    fn residual_sums_and_flatten_tie_their_channels() {
-        let mut g = Graph::new(3);
-        g.info.input = [4, 4, 3];
-        let a = g.push("a", conv(5, 3, 3, 1), &[0]).unwrap();
-        let b = g.push("b", conv(7, 3, 5, 1), &[a]).unwrap();
-        let c = g.push("c", conv(5, 3, 7, 1), &[b]).unwrap();
-        let sum = g.push("sum", Layer::Add, &[a, c]).unwrap();
-        let norm = g.push("bn", bn(5), &[sum]).unwrap();
-        let flat = g.push("flat", Layer::Flatten, &[norm]).unwrap();
-        g.push("fc", linear(2, 80), &[flat]).unwrap();
-        let output = Some("the network's output");
-        assert_eq!(summary(&g), [("a c".into(), 5, None), ("b".into(), 7, None), ("fc".into(), 2, output)]);
-        let flow = ChannelFlow::new(&g).unwrap();
-        let mut removed = vec![false; flow.unit_count()];
-        removed[flow.units(a)[1]] = true;
-        let kept = flow.kept(flat, &removed);
-        assert_eq!(kept, (0..80).filter(|i| i % 5 != 1).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn depthwise_and_grouped_convolutions_keep_equal_groups() {
-        let mut g = Graph::new(3);
-        g.info.input = [4, 4, 3];
-        let a = g.push("a", conv(4, 1, 3, 1), &[0]).unwrap();
-        let d = g.push("depthwise", conv(8, 3, 4, 4), &[a]).unwrap();
-        let e = g.push("grouped", conv(6, 3, 8, 2), &[d]).unwrap();
-        g.push("out", conv(2, 1, 6, 1), &[e]).unwrap();
-        // `grouped` ties its inputs 0..4 with 4..8; `depthwise`, with two filters per channel of `a`, ties 0 with 1.
-        assert_eq!(summary(&g)[0], ("a depthwise".into(), 2, None));
-        assert_eq!(summary(&g)[1], ("grouped".into(), 3, None));
-        let flow = ChannelFlow::new(&g).unwrap();
-        assert_eq!(flow.groups()[0].units.iter().map(|u| u.channel).collect::<Vec<_>>(), [0, 1]);
-    }
-
-    #[test]
-    fn a_padded_shortcut_ties_its_input_channels_and_concat_ties_none() {
-        let mut g = Graph::new(3);
-        g.info.input = [4, 4, 3];
-        let a = g.push("a", conv(2, 3, 3, 1), &[0]).unwrap();
-        let b = g.push("b", conv(4, 3, 2, 1), &[a]).unwrap();
-        let pad = g.push("pad", Layer::PadShortcut { stride: 1, before: 1, after: 1 }, &[a]).unwrap();
-        let sum = g.push("sum", Layer::Add, &[b, pad]).unwrap();
-        let cat = g.push("cat", Layer::Concat, &[sum, 0]).unwrap();
-        g.push("out", conv(2, 1, 7, 1), &[cat]).unwrap();
-        let output = Some("the network's output");
-        assert_eq!(summary(&g), [("a b".into(), 2, None), ("b".into(), 2, None), ("out".into(), 2, output)]);
-        let flow = ChannelFlow::new(&g).unwrap();
-        assert_eq!(flow.groups()[1].units.iter().map(|u| u.channel).collect::<Vec<_>>(), [0, 3]);
-    }
-
-    #[test]
-    fn a_sum_with_the_image_is_frozen() {
-        let mut g = Graph::new(3);
-        g.info.input = [4, 4, 3];
-        let a = g.push("a", conv(3, 3, 3, 1), &[0]).unwrap();
-        let sum = g.push("sum", Layer::Add, &[a, 0]).unwrap();
-        g.push("out", conv(2, 1, 3, 1), &[sum]).unwrap();
-        assert_eq!(summary(&g)[0], ("a".into(), 3, Some("the image")));
-        g.info.input = [0; 3];
-        assert!(ChannelFlow::new(&g).unwrap_err().to_string().contains("info.input"));
-    }
 }

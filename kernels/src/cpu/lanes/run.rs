@@ -1,0 +1,234 @@
+//! A convolution in row lanes, whose input and output are channels-last or stay in lanes.
+//!
+//! ```text
+//!   for group of slots, range of teams                        a task
+//!     convert the band's input to lanes, or copy its rows     → workspace, in the L2 cache
+//!     for tile of the band
+//!       for block of channels
+//!         add the products of all teams                       → workspace
+//!       convert the sums to pixels, or store them as rows, with bias, residual and activation
+//! ```
+//!
+//! The order of each output's sum depends on the shape and on the pattern, but not on how tasks divide the output.
+
+use super::finish::{Finish, Targets};
+use super::images::{ImageLayout, LaneImages};
+use super::lists::{Lists, team};
+use super::load::Load;
+use super::places::Slots;
+use super::rows::{FinishRows, LoadRows, Section};
+use super::shape::{MAX_VECTORS, Shape};
+use super::taps::Taps;
+use super::tile::{Tile, kernel};
+use crate::cpu::conv2d::Epilogue;
+use crate::cpu::device::shared::Shared;
+use crate::cpu::device::shelf::Workspace;
+use crate::cpu::gemm::tile_kernel::Types;
+use crate::cpu::{Cpu, Isa};
+use crate::pattern::{Pattern, Structure};
+use crate::shapes::Conv2d;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// The layout of weights packed as lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cpu) struct RowLanes {
+    pub(super) taps: Taps,
+    pub(super) shape: Shape,
+    pub(super) lists: Lists,
+    name: &'static str,
+}
+
+/// The reason why a convolution cannot be computed in row lanes, or has no reason to be, if there is one.
+pub(in crate::cpu) fn refuses(g: &Conv2d, pattern: &Pattern) -> Option<&'static str> {
+    // A step between two pixels of a band is a 32-bit number of bytes.
+    const MOST: usize = 1 << 13;
+    let needs = [
+        (pattern.structure() != Structure::Dense, "no single weight is zero"),
+        (g.groups == 1, "channels are grouped"),
+        (Taps::new(g).is_some(), "a row of taps reads more than three lanes"),
+        (g.c <= MOST && g.kh <= 16 && g.kh * g.dilation[0] <= 64, "a band of its input is too large"),
+    ];
+    needs.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
+}
+
+/// A geometry with the same result and the widest rows: a kernel of one pixel does not see where rows end.
+pub(super) fn widest(g: &Conv2d) -> Conv2d {
+    let pointwise = [g.kh, g.kw, g.stride[0], g.stride[1]] == [1; 4] && g.padding == [0; 2];
+    if pointwise { Conv2d { n: 1, h: 1, w: g.n * g.h * g.w, ..*g } } else { *g }
+}
+
+impl RowLanes {
+    /// Chooses the layout for `g`, which [`refuses`] accepts.
+    pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> Self {
+        let (g, team) = (widest(g), team(pattern));
+        let taps = Taps::new(&g).expect("the taps fit three lanes");
+        let lanes = cpu.backend.tiles(Types::F32)[0].nr;
+        // With 16 registers, the sums of two filters take eight.
+        let (most, name) = match (cpu.isa(), team) {
+            (Isa::Avx512, 1) => (MAX_VECTORS, "row_lanes_1x8_avx512"),
+            (Isa::Avx512, _) => (MAX_VECTORS, "row_lanes_2x8_avx512"),
+            (Isa::Avx2, 1) => (MAX_VECTORS, "row_lanes_1x8_avx2"),
+            (Isa::Avx2, _) => (MAX_VECTORS / 2, "row_lanes_2x4_avx2"),
+            (Isa::Portable, 1) => (MAX_VECTORS / 2, "row_lanes_1x4_portable"),
+            (Isa::Portable, _) => (MAX_VECTORS / 2, "row_lanes_2x4_portable"),
+        };
+        let shape = Shape::new(&g, &taps, lanes, most);
+        let lists = Lists::new(pattern, &taps, &shape);
+        Self { taps, shape, lists, name }
+    }
+
+    /// The name of the kernel.
+    pub fn kernel(&self) -> &'static str {
+        self.name
+    }
+
+    /// The size of the packed weights, in floats.
+    pub fn len(&self) -> usize {
+        self.lists.len()
+    }
+
+    /// The number of multiply-accumulates for each output pixel.
+    pub fn products(&self) -> usize {
+        self.lists.products()
+    }
+
+    /// Packs the weights `w` `[O, KH, KW, C]` into `packed`, which has [`len`](Self::len) floats.
+    pub fn pack(&self, pattern: &Pattern, w: &[f32], packed: &mut [f32]) {
+        self.lists.pack(pattern, &self.taps, &self.shape, w, bytemuck::cast_slice_mut(packed));
+    }
+
+    /// The lengths of a task's input and of its sums, in floats, for all filters.
+    pub fn workspace(&self, g: &Conv2d) -> [usize; 2] {
+        let input = g.c * self.taps.phases.len() * self.shape.plane(&self.taps);
+        [input, self.lists.teams() * self.team_len()]
+    }
+
+    /// The layouts in row lanes that a convolution of `g` can read and write, if there are any.
+    pub fn images(&self, g: &Conv2d) -> [Option<LaneImages>; 2] {
+        if widest(g) != *g {
+            return [None; 2];
+        }
+        let written = Slots::new(g, &self.taps, self.shape).images(g.oh());
+        // Each lane must read the pixel in its own place.
+        let aligned = g.stride == [1; 2] && self.taps.center == 0 && [g.h, g.w] == [g.oh(), g.ow()];
+        [written.filter(|_| aligned), written]
+    }
+
+    /// The length of a team's sums in a tile.
+    fn team_len(&self) -> usize {
+        self.lists.team * self.shape.rows * self.shape.row()
+    }
+
+    /// Computes the whole output of `g`.
+    pub fn run(&self, cpu: &Cpu, g: &Conv2d, product: &Product, y: Shared) {
+        let g = &widest(g);
+        let slots = Slots::new(g, &self.taps, self.shape);
+        let groups = slots.groups();
+        let teams = self.teams_each(cpu, groups);
+        let parts = self.lists.teams().div_ceil(teams);
+        cpu.run(|| {
+            (0..groups * parts).into_par_iter().with_max_len(1).for_each(|task| {
+                let first = task % parts * teams;
+                let teams = first..(first + teams).min(self.lists.teams());
+                let task = Task { lanes: self, g, slots: &slots, group: task / parts, teams, product };
+                cpu.with_workspace(|workspace| task.run(cpu, workspace, y));
+            });
+        });
+    }
+
+    /// The number of teams of a task: all of them, unless there are too few groups for all threads.
+    fn teams_each(&self, cpu: &Cpu, groups: usize) -> usize {
+        let (teams, threads) = (self.lists.teams(), cpu.thread_count());
+        if threads == 1 || groups >= 4 * threads {
+            return teams;
+        }
+        // Whole vectors of output channels.
+        teams.div_ceil((4 * threads).div_ceil(groups)).next_multiple_of(self.shape.lanes).min(teams)
+    }
+}
+
+/// The operands of a convolution.
+pub(in crate::cpu) struct Product<'a> {
+    /// The images, in the first layout.
+    pub x: &'a [f32],
+    /// At least `C` zeros.
+    pub zeros: &'a [f32],
+    /// The packed weights.
+    pub packed: &'a [f32],
+    pub epilogue: Epilogue<'a>,
+    /// The layouts of input and output.
+    pub layouts: [ImageLayout; 2],
+}
+
+/// The output of some teams for a group of slots.
+struct Task<'a> {
+    lanes: &'a RowLanes,
+    g: &'a Conv2d,
+    slots: &'a Slots,
+    group: usize,
+    teams: Range<usize>,
+    product: &'a Product<'a>,
+}
+
+impl Task<'_> {
+    fn run(&self, cpu: &Cpu, workspace: &mut Workspace, y: Shared) {
+        let (g, RowLanes { taps, shape, lists, .. }) = (self.g, self.lanes);
+        let Product { x, zeros, ref epilogue, layouts, .. } = *self.product;
+        let input_len = self.lanes.workspace(g)[0];
+        let sums_len = self.teams.len() * self.lanes.team_len();
+        let (input, sums) =
+            Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
+        let places = &self.slots.places(self.group);
+        let lanes = &mut *input;
+        match layouts[0] {
+            ImageLayout::ChannelsLast => cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes }),
+            ImageLayout::RowLanes(images) => {
+                let section = self.section(images);
+                cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes });
+            }
+        }
+        let targets = &Targets::new(g, shape, places);
+        for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
+            self.add_products(cpu, &input[row * shape.row()..], sums);
+            let (filters, sums) = (lists.filters_of(self.teams.clone()), &*sums);
+            match layouts[1] {
+                ImageLayout::ChannelsLast => {
+                    cpu.dispatch(Finish { g, shape, targets, row, filters, sums, epilogue, y });
+                }
+                ImageLayout::RowLanes(images) => {
+                    let (section, channels) = (self.section(images), g.o);
+                    cpu.dispatch(FinishRows { section, shape, row, channels, filters, sums, epilogue, y });
+                }
+            }
+        }
+    }
+
+    /// The part of images in row lanes that the task reads and writes.
+    fn section(&self, images: LaneImages) -> Section {
+        let (group, y) = self.slots.band(self.group);
+        Section { images, group, y }
+    }
+
+    /// Computes the sums of a tile, whose input starts at `input`.
+    fn add_products(&self, cpu: &Cpu, input: &[f32], sums: &mut [f32]) {
+        let (RowLanes { shape, lists, .. }, teams) = (self.lanes, self.teams.clone());
+        let packed = bytemuck::cast_slice(self.product.packed);
+        let run = kernel(shape.tile(), shape.unit(), lists.team);
+        for block in 0..lists.blocks() {
+            let tile = Tile {
+                lists: lists.of(packed, block, teams.clone()),
+                teams: teams.len(),
+                x: input.as_ptr(),
+                y: sums.as_mut_ptr(),
+                first: block == 0,
+                enterable: self.slots.enterable(),
+            };
+            // SAFETY: `pack` wrote the lists of these teams for this shape. Its steps lead to a row of a plane of a
+            // channel, of which `plane` has at least `halo` below the tile's first row, and as many more as the tile
+            // has rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and `plane` has that
+            // many more. `sums` has a tile of vectors for each filter of each team.
+            unsafe { run(cpu, &tile) }
+        }
+    }
+}
