@@ -2,8 +2,8 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run, selftest,
-    sparsify, summary, train, weights,
+    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run,
+    selftest, sparsify, summary, train, weights,
 };
 use clap::{Parser, Subcommand};
 use lopper_engine::{Result, memory};
