@@ -3,8 +3,8 @@
 use super::curve::Interpolation;
 use serde::Deserialize;
 
-/// The serialized form of a [`Schedule`](super::Schedule). Every variant has braces: in an internally tagged enum, serde rejects unknown
-/// keys only in such variants.
+/// The serialized form of a [`Schedule`](super::Schedule). Every variant has braces: in an internally tagged enum, serde
+/// rejects unknown keys only in such variants.
 #[derive(Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Table {

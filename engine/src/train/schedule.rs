@@ -1,11 +1,17 @@
 //! Schedules of the learning rate, and with it the momentum, over a training.
 
-use super::curve::{Interpolation, half_cosine, piecewise, two_phases, warm_restarts};
-use super::rates::Rates;
-use super::table::{Table, div, div_final, pct_start};
+mod curve;
+mod rates;
+mod table;
+
 use crate::number::{self, Range};
 use crate::{Error, Result};
+use curve::{half_cosine, piecewise, two_phases, warm_restarts};
 use serde::{Deserialize, Serialize};
+use table::{Table, div, div_final, pct_start};
+
+pub use curve::Interpolation;
+pub use rates::Rates;
 
 /// A schedule of the learning rate over a training, relative to its maximum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
