@@ -18,6 +18,8 @@ struct Case {
     wilson: [f64; 2],
     log_loss: f64,
     top5: Option<f64>,
+    macro_precision: f64,
+    macro_recall: f64,
     macro_f1: f64,
     weighted_f1: f64,
     precision: Vec<f64>,
@@ -67,6 +69,8 @@ fn metrics_equal_those_of_scikit_learn() {
             .map(|i| confusion.count(i / case.classes, i % case.classes))
             .collect();
         assert_eq!(counts, case.confusion);
+        close(confusion.macro_precision().unwrap().value, case.macro_precision);
+        close(confusion.macro_recall().unwrap().value, case.macro_recall);
         close(confusion.macro_f1().unwrap().value, case.macro_f1);
         close(confusion.weighted_f1().unwrap().value, case.weighted_f1);
         for (class, found) in confusion.by_class().iter().enumerate() {

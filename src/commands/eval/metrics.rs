@@ -23,6 +23,8 @@ impl From<Estimate> for Valued {
 #[derive(Serialize)]
 pub struct Metrics {
     top5: Option<Valued>,
+    macro_precision: Option<Valued>,
+    macro_recall: Option<Valued>,
     macro_f1: Option<Valued>,
     weighted_f1: Option<Valued>,
     calibration_error: f64,
@@ -84,6 +86,8 @@ impl Metrics {
         let row = |label| (0..classes.len()).map(|column| confusion.count(label, column)).collect();
         Self {
             top5: top5.map(Valued::from),
+            macro_precision: confusion.macro_precision().map(Valued::from),
+            macro_recall: confusion.macro_recall().map(Valued::from),
             macro_f1: confusion.macro_f1().map(Valued::from),
             weighted_f1: confusion.weighted_f1().map(Valued::from),
             calibration_error: scores.calibration(BINS).error(),
@@ -104,9 +108,13 @@ impl Metrics {
             None => "    –".to_string(),
         };
         let mut text = String::new();
-        for (name, valued) in
-            [("top-5 %", &self.top5), ("macro F1 %", &self.macro_f1), ("weighted F1 %", &self.weighted_f1)]
-        {
+        for (name, valued) in [
+            ("top-5 %", &self.top5),
+            ("macro precision %", &self.macro_precision),
+            ("macro recall %", &self.macro_recall),
+            ("macro F1 %", &self.macro_f1),
+            ("weighted F1 %", &self.weighted_f1),
+        ] {
             if valued.is_some() {
                 text += &format!("{name:24} {}\n", percent(valued, 2).trim_start());
             }

@@ -100,8 +100,7 @@ impl Confusion {
     /// The mean F1 of the classes that are the label or the prediction of an image; `None` if there are no images.
     pub fn macro_f1(&self) -> Option<Estimate> {
         let scores = self.by_class();
-        let occurring = scores.iter().filter(|class| class.f1().is_some()).count();
-        let weights = vec![1.0 / occurring as f64; self.classes];
+        let weights = vec![1.0 / occurring(&scores); self.classes];
         self.average_f1(&scores, &weights, false)
     }
 
@@ -113,39 +112,102 @@ impl Confusion {
         self.average_f1(&scores, &weights, true)
     }
 
-    /// Σ w F1, with its variance by the delta method. With p the shares of the cells, r and c their sums by label and by
-    /// prediction, F1ₖ = 2pₖₖ / (rₖ + cₖ), an image of label i classified as j contributes
+    /// The mean precision of the classes that are the label or the prediction of an image, where a class that is never
+    /// predicted counts as 0; `None` if there are no images.
+    pub fn macro_precision(&self) -> Option<Estimate> {
+        let scores = self.by_class();
+        let part = |class: &ClassScores| Part::new(class.hits, class.predicted);
+        self.macro_share(&scores, part, |_, predicted| predicted)
+    }
+
+    /// The mean recall of the classes that are the label or the prediction of an image, where a class without images
+    /// counts as 0; `None` if there are no images.
+    pub fn macro_recall(&self) -> Option<Estimate> {
+        let scores = self.by_class();
+        let part = |class: &ClassScores| Part::new(class.hits, class.support);
+        self.macro_share(&scores, part, |label, _| Some(label))
+    }
+
+    /// The mean over the occurring classes k of the share hitsₖ / sumₖ of the images that `class_of` assigns to k. Such
+    /// an image contributes ([label = predicted] − shareₖ) · N / sumₖ / classes to the gradient.
+    fn macro_share(
+        &self,
+        scores: &[ClassScores],
+        part: impl Fn(&ClassScores) -> Part,
+        class_of: impl Fn(usize, Option<usize>) -> Option<usize>,
+    ) -> Option<Estimate> {
+        let (classes, images) = (occurring(scores), self.images() as f64);
+        let parts: Vec<Part> = scores.iter().map(part).collect();
+        let value = parts.iter().map(|part| part.share).sum::<f64>() / classes;
+        self.average(value, |label, predicted| {
+            let Some(class) = class_of(label, predicted) else { return 0.0 };
+            let hit = f64::from(predicted == Some(label));
+            (hit - parts[class].share) * images / parts[class].sum / classes
+        })
+    }
+
+    /// Σ w F1. With p the shares of the cells, r and c their sums by label and by prediction, F1ₖ = 2pₖₖ / (rₖ + cₖ), an
+    /// image of label i classified as j contributes
     ///
     /// ```text
     ///   g(i, j) = Σₖ wₖ (2·[i = j = k] − F1ₖ·([i = k] + [j = k])) / (rₖ + cₖ)   + F1ᵢ, if the weights are rₖ
     /// ```
     ///
-    /// to the gradient, and the variance is (Σ p g² − (Σ p g)²) / N.
+    /// to the gradient.
     fn average_f1(&self, scores: &[ClassScores], weights: &[f64], by_support: bool) -> Option<Estimate> {
-        let images = self.images();
-        let n = (images > 0).then_some(images as f64)?;
+        let images = self.images() as f64;
         let f1: Vec<f64> = scores.iter().map(|class| class.f1().map_or(0.0, |f1| f1.value)).collect();
         let value = weights.iter().zip(&f1).map(|(w, f1)| w * f1).sum::<f64>();
         // wₖ / (rₖ + cₖ), which only cells that are empty need if the sums are 0.
         let slope: Vec<f64> = scores
             .iter()
             .zip(weights)
-            .map(|(class, w)| w * n / (class.support + class.predicted).max(1) as f64)
+            .map(|(class, w)| w * images / (class.support + class.predicted).max(1) as f64)
             .collect();
+        self.average(value, |label, predicted| {
+            let own = if by_support { f1[label] } else { 0.0 } - slope[label] * f1[label];
+            let other = predicted.map_or(0.0, |class| slope[class] * f1[class]);
+            let hit = if predicted == Some(label) { 2.0 * slope[label] } else { 0.0 };
+            own - other + hit
+        })
+    }
+
+    /// An average of class scores with this `value`, whose variance follows by the delta method from what an image of
+    /// each label and prediction contributes to its `gradient` g: (Σ p g² − (Σ p g)²) / N. `None` if there are no images.
+    fn average(&self, value: f64, gradient: impl Fn(usize, Option<usize>) -> f64) -> Option<Estimate> {
+        let images = self.images();
+        let n = (images > 0).then_some(images as f64)?;
         let (mut first, mut second) = (0.0, 0.0);
-        let mut add = |count: u64, gradient: f64| {
-            first += count as f64 / n * gradient;
-            second += count as f64 / n * gradient * gradient;
-        };
-        for i in 0..self.classes {
-            let base = if by_support { f1[i] } else { 0.0 } - slope[i] * f1[i];
-            add(self.undecided[i], base);
-            for j in 0..self.classes {
-                let hit = if i == j { 2.0 * slope[i] } else { 0.0 };
-                add(self.count(i, j), base + hit - slope[j] * f1[j]);
+        let mut add = |count: u64, label: usize, predicted: Option<usize>| {
+            // The gradient at an empty cell may divide by zero.
+            if count > 0 {
+                let gradient = gradient(label, predicted);
+                first += count as f64 / n * gradient;
+                second += count as f64 / n * gradient * gradient;
             }
+        };
+        for label in 0..self.classes {
+            add(self.undecided[label], label, None);
+            (0..self.classes).for_each(|class| add(self.count(label, class), label, Some(class)));
         }
         Some(Estimate::average(value, (second - first * first).max(0.0) / n, images))
+    }
+}
+
+/// Number of classes that are the label or the prediction of an image.
+fn occurring(scores: &[ClassScores]) -> f64 {
+    scores.iter().filter(|class| class.support + class.predicted > 0).count() as f64
+}
+
+/// A share of images, 0 if there are none.
+struct Part {
+    share: f64,
+    sum: f64,
+}
+
+impl Part {
+    fn new(hits: u64, sum: u64) -> Self {
+        Self { share: hits as f64 / sum.max(1) as f64, sum: sum as f64 }
     }
 }
 
@@ -186,6 +248,8 @@ mod tests {
         let f1 = [0.75, 2.0 / 6.0];
         assert!((value(matrix.macro_f1()).unwrap() - (f1[0] + f1[1]) / 3.0).abs() < 1e-15);
         assert!((value(matrix.weighted_f1()).unwrap() - (f1[0] + f1[1]) / 2.0).abs() < 1e-15);
+        assert!((value(matrix.macro_precision()).unwrap() - (0.75 + 0.5) / 3.0).abs() < 1e-15);
+        assert!((value(matrix.macro_recall()).unwrap() - (0.75 + 0.25) / 3.0).abs() < 1e-15);
         assert_eq!(Confusion::of(3, &[]).macro_f1(), None);
     }
 
@@ -202,7 +266,9 @@ mod tests {
     #[test]
     fn a_network_that_is_always_right_has_an_interval() {
         let matrix = confusion(&[(0, 0, 20), (1, 1, 20)], 2);
-        for estimate in [matrix.macro_f1(), matrix.weighted_f1()] {
+        for estimate in
+            [matrix.macro_f1(), matrix.weighted_f1(), matrix.macro_precision(), matrix.macro_recall()]
+        {
             let Estimate { value, interval: (low, high) } = estimate.unwrap();
             assert_eq!((value, high), (1.0, 1.0));
             assert!((0.9..0.93).contains(&low), "{low}");
@@ -220,7 +286,13 @@ mod tests {
                 outcome(label, rng.random_bool(0.98).then_some(predicted))
             })
             .collect();
-        for average in [Confusion::macro_f1, Confusion::weighted_f1] {
+        let averages = [
+            Confusion::macro_f1,
+            Confusion::weighted_f1,
+            Confusion::macro_precision,
+            Confusion::macro_recall,
+        ];
+        for average in averages {
             let estimate = average(&Confusion::of(4, &images)).unwrap();
             let values: Vec<f64> = (0..1000)
                 .map(|_| {

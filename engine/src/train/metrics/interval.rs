@@ -1,11 +1,11 @@
-//! Intervals of proportions and of averages of F1.
+//! Intervals of proportions and of averages over classes.
 //!
 //! - A proportion, such as an accuracy, a recall or a precision: the score interval of Wilson ("Probable inference, the
 //!   law of succession, and statistical inference", 1927). It stays inside `[0, 1]` and holds for few images and for
 //!   proportions near 0 and 1, where the usual ± 1.96 standard errors have no width.
 //! - The F1 of a class: with J = TP / (TP + FP + FN), a proportion, F1 = 2J / (1 + J) is monotone, so the ends of
 //!   Wilson's interval of J map to those of F1.
-//! - A macro or weighted average of F1: its variance by the delta method over the multinomial distribution of the cells
+//! - A macro or weighted average of class scores: its variance by the delta method over the multinomial distribution of the cells
 //!   of the confusion matrix (Takahashi et al., "Confidence interval for micro-averaged F1 and macro-averaged F1 scores",
 //!   2022), then Wilson's interval for the number of images that gives a proportion the same variance (Korn and
 //!   Graubard, "Confidence intervals for proportions with small expected number of positive counts", 1998).
