@@ -91,7 +91,7 @@ fn the_options_and_keys_of_the_training_page_exist() {
         let key = row[0].trim_matches('`');
         let value = match key {
             "class_weights" => "\"balanced\"",
-            "monitor" => "\"loss\"",
+            "monitor" => "\"loss\", save_best = true",
             "save_best" => "true",
             "early_stopping" => "{ patience = 2 }",
             "schedule" => "{ name = \"cosine\" }",

@@ -73,7 +73,7 @@ pub struct TrainArgs {
     /// Average the weights over the steps with this decay, such as 0.999; the average is validated and written
     #[arg(long, value_name = "DECAY")]
     ema: Option<f64>,
-    /// Metric of the validation images by which epochs are compared [default: top1]
+    /// With --save-best or --patience: metric of the validation images by which epochs are compared [default: top1]
     #[arg(long, value_enum)]
     monitor: Option<MonitorName>,
     /// Write the network of the best epoch instead of that of the last
@@ -166,7 +166,7 @@ impl TrainArgs {
             clip_norm: self.clip_norm,
             accumulate: self.accumulate.unwrap_or(1),
             ema: self.ema,
-            monitor: self.monitor.map_or(Monitor::default(), MonitorName::monitor),
+            monitor: self.monitor.map(MonitorName::monitor),
             save_best: self.save_best,
             early_stopping: self
                 .patience

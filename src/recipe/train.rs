@@ -38,9 +38,9 @@ pub struct TrainConfig {
     /// Decay of the moving average of the weights, which is validated and becomes the network of the stage. By default,
     /// the weights are not averaged.
     pub ema: Option<f64>,
-    /// Metric of the validation images by which epochs are compared.
-    #[serde(default)]
-    pub monitor: Monitor,
+    /// Metric of the validation images by which epochs are compared, by default the accuracy. Only with `save_best` or
+    /// `early_stopping`.
+    pub monitor: Option<Monitor>,
     /// Whether the network of the best epoch, rather than that of the last, becomes the network of the stage.
     #[serde(default)]
     pub save_best: bool,
@@ -80,6 +80,11 @@ impl TrainConfig {
         self.average()?;
         self.class_weights.as_ref().map_or(Ok(()), ClassWeights::check)?;
         self.early_stopping.map_or(Ok(()), |stopping| stopping.check())?;
+        if self.monitor.is_some() && self.asks_for_best().is_none() {
+            return Err(Error::invalid(
+                "monitor: nothing compares the epochs by it; expected save_best or early_stopping beside it",
+            ));
+        }
         self.schedule.check_rates(self.learning_rate)?;
         self.optimizer.check()?;
         self.groups.iter().try_for_each(|group| group.check(self.learning_rate))
@@ -100,8 +105,8 @@ impl TrainConfig {
 
     /// Returns the follower of a new training's best epoch, if one is wanted.
     pub fn best(&self) -> Option<Best> {
-        let wanted = self.save_best || self.early_stopping.is_some();
-        wanted.then(|| Best::new(self.monitor, self.early_stopping, self.save_best))
+        self.asks_for_best()
+            .map(|_| Best::new(self.monitor.unwrap_or_default(), self.early_stopping, self.save_best))
     }
 
     /// Returns the option that asks for the best epoch, if one does.
