@@ -25,7 +25,6 @@ mod tables;
 mod training;
 mod zeros;
 
-use clap::Parser;
 use lopper_engine::Error;
 // The modules above refer to it as `crate::recipe`.
 use lopper::recipe;
@@ -34,7 +33,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     signals::survive_file_size_limit();
     // An invalid command line exits here with status 2.
-    let cli = commands::Cli::parse();
+    let cli = commands::Cli::from_command_line();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Stopped) => {

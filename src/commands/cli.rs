@@ -5,7 +5,7 @@ use super::{
     atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run,
     selftest, sparsify, summary, train, weights,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
 
 /// Makes convolutional networks smaller and faster, and shows what each cut buys.
@@ -61,6 +61,13 @@ enum Command {
 }
 
 impl Cli {
+    /// Parses the command line. An invalid one ends the process with status 2.
+    pub fn from_command_line() -> Self {
+        let mut command = with_negative_numbers(Self::command());
+        let found = Self::from_arg_matches(&command.get_matches_mut());
+        found.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
     /// Runs the command.
     pub fn run(&self) -> Result<()> {
         let common = &self.common;
@@ -91,10 +98,18 @@ impl Cli {
     }
 }
 
+/// Lets every option take a negative number as its value. Without it, clap takes the number for an unknown option; with
+/// it, the option's own check names the option and what it expects.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let takes_value = |arg: &clap::Arg| !arg.is_positional() && arg.get_action().takes_values();
+    command
+        .mut_args(|arg| if takes_value(&arg) { arg.allow_negative_numbers(true) } else { arg })
+        .mut_subcommands(with_negative_numbers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
     use lopper_compress::StageKeys;
 
     #[test]
