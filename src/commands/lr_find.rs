@@ -92,11 +92,7 @@ impl LrFind {
         let (graph, mut splits) = self.start(common, &device)?;
         let test = self.test(test, graph, &mut splits, common.seed.unwrap_or(0), &device)?;
         let Some(suggestions) = test.suggestions() else {
-            return Err(Error::invalid(format!(
-                "the loss diverged after {} of {} steps: start at a lower --first",
-                test.tested().len(),
-                test.steps()
-            )));
+            return Err(ended_early(&test));
         };
         let line = |&Tested { rate, loss, smoothed }: &Tested| Line { rate, loss, smoothed };
         let found = Found {
@@ -156,6 +152,20 @@ impl LrFind {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The error of a test that ended before there were steps enough for a suggestion.
+fn ended_early(test: &RangeTest) -> Error {
+    let smoothed = test.tested().iter().map(|step| step.smoothed);
+    let (last, lowest) =
+        (smoothed.clone().next_back().unwrap_or(f64::NAN), smoothed.fold(f64::NAN, f64::min));
+    Error::invalid(format!(
+        "the loss diverged after {} of {} steps: smoothed, it was {last:.1e}, and {lowest:.1e} at the lowest; start at \
+         a lower --first, or from a network that has not learned these images yet, as near 0 the noise of the loss \
+         ends the test",
+        test.tested().len(),
+        test.steps()
+    ))
 }
 
 impl Found {
