@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::command::{LOPPER, finished, image_folder, lopper, model, text, train};
+use support::command::{LOPPER, finished, image_folder, lopper, model, names, text, train};
 
 #[test]
 fn every_command_has_a_help_text() {
@@ -395,8 +395,6 @@ fn quick_demo_writes_a_model_per_stage_and_a_report() {
         assert!(row(exact)["logit_difference"].as_f64().unwrap() < 1e-3, "{exact} claims equivalence");
     }
     assert!(row("pruned")["params"].as_u64() < row("sparsified")["params"].as_u64());
-    let models = fs::read_dir(dir.path())
-        .unwrap()
-        .filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|x| x == "safetensors"));
+    let models = names(dir.path()).into_iter().filter(|name| name.ends_with(".safetensors"));
     assert_eq!(models.count(), rows.len());
 }
