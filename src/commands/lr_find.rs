@@ -64,6 +64,9 @@ pub struct LrFind {
     data: DataArgs,
 }
 
+/// Steps at the end that suggestions leave out, and that do not decide the range of the picture.
+const LAST_STEPS: usize = 5;
+
 #[derive(Serialize)]
 struct Found {
     valley: f64,
@@ -180,6 +183,15 @@ impl Found {
         )
     }
 
+    /// The losses to show: around the smoothed ones up to the last steps, whose losses may be many times as large.
+    fn range(&self) -> Option<(f64, f64)> {
+        let shown = self.steps.len().checked_sub(LAST_STEPS).filter(|&shown| shown > 1)?;
+        let smoothed = self.steps[..shown].iter().map(|step| step.smoothed);
+        let (low, high) = (smoothed.clone().fold(f64::NAN, f64::min), smoothed.fold(f64::NAN, f64::max));
+        let margin = 0.5 * (high - low);
+        (margin > 0.0 && margin.is_finite()).then_some((low - 2.0 * margin, high + margin))
+    }
+
     fn write(&self, path: &Path) -> Result<()> {
         if !is_picture(path) {
             return put_csv(path, |w| self.steps.iter().try_for_each(|step| w.serialize(step)));
@@ -196,7 +208,8 @@ impl Found {
             x: "learning rate",
             y: "loss",
             logarithmic: true,
-            curves: vec![curve("smoothed loss", |step| step.smoothed), curve("loss", |step| step.loss)],
+            range: self.range(),
+            curves: vec![curve("loss", |step| step.loss), curve("smoothed loss", |step| step.smoothed)],
             marks: marks.map(|(name, rate)| (format!("{name}: {rate:.1e}"), rate)).to_vec(),
         }
         .svg()?;

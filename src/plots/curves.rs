@@ -4,6 +4,21 @@ use lopper_engine::{Error, Result};
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (900, 520);
+/// Height of the plot without caption and axis labels, and that of a line of the legend and its frame, in pixels, roughly.
+const PLOT_HEIGHT: f64 = 400.0;
+const LEGEND_LINE: f64 = 16.0;
+const LEGEND_FRAME: f64 = 24.0;
+
+/// Colors that people with any color vision can distinguish (Okabe and Ito 2008), without the yellow, which is too pale
+/// for a line.
+const COLORS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(0, 0, 0),
+    RGBColor(86, 180, 233),
+];
 
 /// A picture of curves.
 pub struct Curves<'a> {
@@ -15,6 +30,8 @@ pub struct Curves<'a> {
     pub y: &'a str,
     /// Whether the horizontal axis is logarithmic; all its values must be positive.
     pub logarithmic: bool,
+    /// The vertical range to show, or `None` for that of all points. Curves are cut off at its ends.
+    pub range: Option<(f64, f64)>,
     /// The curves. Points that are not finite are left out.
     pub curves: Vec<Curve>,
     /// Positions on the horizontal axis to mark, with their names.
@@ -27,8 +44,8 @@ pub struct Curve {
     pub name: String,
     /// Its points.
     pub points: Vec<(f64, f64)>,
-    /// Intervals: a position, its low end and its high end.
-    pub intervals: Vec<(f64, f64, f64)>,
+    /// The low and the high end of the interval of each point; empty if there are none.
+    pub intervals: Vec<(f64, f64)>,
 }
 
 impl Curves<'_> {
@@ -44,21 +61,28 @@ impl Curves<'_> {
         if self.logarithmic { x.log10() } else { x }
     }
 
-    /// The ranges of both axes, with a margin.
+    /// The finite points of `curve`, in the picture's coordinates.
+    fn points(&self, curve: &Curve) -> Vec<(f64, f64)> {
+        let points = curve.points.iter().map(|&(x, y)| (self.at(x), y));
+        points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
+    }
+
+    /// The ranges of both axes, with a margin, and at the top with room for the legend.
     fn ranges(&self) -> [(f64, f64); 2] {
-        let points = self.curves.iter().flat_map(|curve| {
-            let ends = curve.intervals.iter().flat_map(|&(x, low, high)| [(x, low), (x, high)]);
-            curve.points.iter().copied().chain(ends)
-        });
-        let finite: Vec<(f64, f64)> =
-            points.map(|(x, y)| (self.at(x), y)).filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        let range = |values: &mut dyn Iterator<Item = f64>| {
-            let (low, high) =
-                values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-            let margin = if high > low { 0.05 * (high - low) } else { 0.5 };
-            if low <= high { (low - margin, high + margin) } else { (0.0, 1.0) }
-        };
-        [range(&mut finite.iter().map(|p| p.0)), range(&mut finite.iter().map(|p| p.1))]
+        let points: Vec<(f64, f64)> = self.curves.iter().flat_map(|curve| self.points(curve)).collect();
+        let ends = self.curves.iter().flat_map(|curve| &curve.intervals).flat_map(|&(low, high)| [low, high]);
+        let xs = spanned(points.iter().map(|point| point.0));
+        let ys = self.range.unwrap_or_else(|| spanned(points.iter().map(|point| point.1).chain(ends)));
+        let legend = LEGEND_FRAME + LEGEND_LINE * (self.curves.len() + self.marks.len()) as f64;
+        let room = (ys.1 - ys.0) * legend / (PLOT_HEIGHT - legend).max(1.0);
+        [xs, (ys.0, ys.1 + room)]
+    }
+
+    /// Most ticks of the horizontal axis: not more than whole numbers if all positions are.
+    fn ticks(&self, (low, high): (f64, f64)) -> usize {
+        let whole = |x: f64| !self.logarithmic && x.fract() == 0.0;
+        let all_whole = self.curves.iter().flat_map(|curve| &curve.points).all(|&(x, _)| whole(x));
+        if all_whole { (high - low + 1.0).clamp(2.0, 11.0) as usize } else { 11 }
     }
 
     fn draw(&self, text: &mut String) -> std::result::Result<(), Box<dyn std::error::Error>> {
@@ -71,27 +95,34 @@ impl Curves<'_> {
             .x_label_area_size(44)
             .y_label_area_size(64)
             .build_cartesian_2d(xs.0..xs.1, ys.0..ys.1)?;
-        let tick = |x: &f64| if self.logarithmic { format!("{:.1e}", 10f64.powf(*x)) } else { plain(*x) };
+        let tick = |x: &f64| if self.logarithmic { format!("{:.0e}", 10f64.powf(*x)) } else { plain(*x) };
         chart
             .configure_mesh()
             .x_desc(self.x)
             .y_desc(self.y)
+            .x_labels(self.ticks(xs))
             .x_label_formatter(&tick)
             .light_line_style(WHITE.mix(0.0))
             .draw()?;
         for (i, curve) in self.curves.iter().enumerate() {
-            let color = Palette99::pick(i).to_rgba();
-            let points = curve.points.iter().map(|&(x, y)| (self.at(x), y));
-            let finite = points.filter(|(x, y)| x.is_finite() && y.is_finite());
-            let line = chart.draw_series(LineSeries::new(finite, color.stroke_width(2)))?;
-            line.label(&curve.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
-            chart.draw_series(curve.intervals.iter().map(|&(x, low, high)| {
-                ErrorBar::new_vertical(self.at(x), low, (low + high) / 2.0, high, color.mix(0.6), 6)
-            }))?;
+            let style = COLORS[i % COLORS.len()].stroke_width(2);
+            for (part, points) in within(&self.points(curve), ys).into_iter().enumerate() {
+                let line = chart.draw_series(LineSeries::new(points, style))?;
+                if part == 0 {
+                    let key = move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style);
+                    line.label(&curve.name).legend(key);
+                }
+            }
+            let color = COLORS[i % COLORS.len()].mix(0.6);
+            let bars = curve.points.iter().zip(&curve.intervals);
+            chart.draw_series(
+                bars.map(|(&(x, y), &(low, high))| {
+                    ErrorBar::new_vertical(self.at(x), low, y, high, color, 6)
+                }),
+            )?;
         }
         for (i, (name, x)) in self.marks.iter().enumerate() {
-            let color = Palette99::pick(self.curves.len() + i).to_rgba();
+            let color = COLORS[(self.curves.len() + i) % COLORS.len()];
             let ends = [(self.at(*x), ys.0), (self.at(*x), ys.1)];
             let line = chart.draw_series(LineSeries::new(ends, color.stroke_width(1)))?;
             line.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
@@ -107,6 +138,44 @@ impl Curves<'_> {
     }
 }
 
+/// The range of `values`, with a margin.
+fn spanned(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    let margin = if high > low { 0.05 * (high - low) } else { 0.5 };
+    if low <= high { (low - margin, high + margin) } else { (0.0, 1.0) }
+}
+
+/// The parts of the line through `points` whose heights are within `low..=high`. A part ends on the edge where the line
+/// leaves.
+fn within(points: &[(f64, f64)], (low, high): (f64, f64)) -> Vec<Vec<(f64, f64)>> {
+    let inside = |y: f64| (low..=high).contains(&y);
+    let mut parts: Vec<Vec<(f64, f64)>> = Vec::new();
+    let mut open = false;
+    for (i, &(x, y)) in points.iter().enumerate() {
+        if let Some(&(before, from)) = i.checked_sub(1).map(|i| &points[i])
+            && inside(from) != inside(y)
+        {
+            let edge = if from.max(y) > high { high } else { low };
+            let cut = (before + (x - before) * (edge - from) / (y - from), edge);
+            if open {
+                parts.last_mut().into_iter().for_each(|part| part.push(cut))
+            } else {
+                parts.push(vec![cut])
+            }
+            open = inside(y);
+        }
+        if inside(y) {
+            if !open {
+                parts.push(Vec::new());
+                open = true;
+            }
+            parts.last_mut().into_iter().for_each(|part| part.push((x, y)));
+        }
+    }
+    parts
+}
+
 /// Formats a tick: whole numbers without a fraction.
 fn plain(x: f64) -> String {
     if (x - x.round()).abs() < 1e-9 { format!("{x:.0}") } else { format!("{x:.2}") }
@@ -115,6 +184,15 @@ fn plain(x: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_cut_off_at_the_edges() {
+        let line = [(0.0, 1.0), (1.0, 3.0), (2.0, 5.0), (3.0, 1.0), (4.0, 0.0), (5.0, -2.0)];
+        let cut = [vec![(0.0, 1.0), (1.0, 3.0), (1.5, 4.0)], vec![(2.25, 4.0), (3.0, 1.0), (4.0, 0.0)]];
+        assert_eq!(within(&line, (0.0, 4.0)), cut);
+        assert_eq!(within(&line, (-9.0, 9.0)), [line.to_vec()]);
+        assert_eq!(within(&line[4..], (6.0, 7.0)), Vec::<Vec<_>>::new());
+    }
 
     #[test]
     fn a_curve_of_any_points_is_drawn() {
@@ -126,7 +204,8 @@ mod tests {
         ] {
             let curve = Curve { name: "loss".into(), points, intervals: Vec::new() };
             let marks = vec![("valley".to_string(), 2.0)];
-            let curves = Curves { title: "a", x: "b", y: "c", logarithmic, curves: vec![curve], marks };
+            let curves =
+                Curves { title: "a", x: "b", y: "c", logarithmic, range: None, curves: vec![curve], marks };
             let svg = curves.svg().unwrap();
             assert!(svg.contains("loss") && svg.contains("valley") && !svg.contains("NaN"), "{svg}");
         }

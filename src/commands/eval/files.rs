@@ -97,10 +97,7 @@ fn curve(views: &[View]) -> Result<String> {
     let accuracy = Curve {
         name: "top-1, with its 95 % interval".into(),
         points: views.iter().map(|view| (at(view), percent(view.top1))).collect(),
-        intervals: views
-            .iter()
-            .map(|view| (at(view), percent(view.interval.0), percent(view.interval.1)))
-            .collect(),
+        intervals: views.iter().map(|view| (percent(view.interval.0), percent(view.interval.1))).collect(),
     };
     let f1 = Curve {
         name: "weighted F1".into(),
@@ -112,6 +109,7 @@ fn curve(views: &[View]) -> Result<String> {
         x: "augmented views of each image",
         y: "%",
         logarithmic: false,
+        range: None,
         curves: vec![accuracy, f1],
         marks: Vec::new(),
     }

@@ -126,10 +126,8 @@ impl Metrics {
         );
         let longest = self.classes.iter().map(|line| line.class.chars().count()).max().unwrap_or(0);
         let width = longest.clamp(5, 16);
-        text += &format!(
-            "{:width$} {:>6}  {:16}{:16}{:16}\n",
-            "class", "images", "precision %", "recall %", "F1 %"
-        );
+        text +=
+            &format!("{:width$} {:>6}  {:16}{:16}{}\n", "class", "images", "precision %", "recall %", "F1 %");
         for line in &self.classes {
             let class: String = line.class.chars().take(width).collect();
             let [precision, recall, f1] =
