@@ -143,10 +143,11 @@ impl Scratch {
         }
         let weight = bytes_of::<f32>([conv.weight.value().len()]);
         self.borrowed = self.borrowed.max(weight.saturating_mul(self.weights));
-        if conv.weight.mask().is_some() {
-            // Gradients copy the live channels of the weight, of the output and of the input.
+        if let Some(pattern) = conv.weight.pattern() {
+            // Gradients copy the live channels of the weight, of the output and of the input, or list nonzero weights.
             let copies = [g.w_len(), g.y_len(), g.x_len()].map(|len| bytes_of::<f32>([len]));
             self.borrowed = self.borrowed.max(copies.into_iter().fold(0, u64::saturating_add));
+            self.add(&Footprint::new(cpu, g, pattern, Packing::By(Algorithm::RowLanes)));
         }
     }
 

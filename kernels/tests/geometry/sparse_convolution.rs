@@ -130,11 +130,7 @@ fn masked_training() {
         let input_grad = |of: fn(&[f32]) -> Vec<f64>| {
             wanted(g.x_len(), |dx| reference::conv2d_input_grad(&g, &of(&dy), &of(&w), dx))
         };
-        // Zero for dead filters and channels, and the whole gradient between the others.
-        let dead = |i: usize| {
-            let listed = |list: &[u32], item: usize| list.contains(&(item as u32));
-            !(listed(pattern.filters(), i / (taps * c)) && listed(pattern.inputs(), i % c))
-        };
+        let dead = |i: usize| !pattern.is_live(i / (taps * c), i % (taps * c));
         let weight_grad = |of: fn(&[f32]) -> Vec<f64>| {
             let mut dw = wanted(g.w_len(), |dw| reference::conv2d_weight_grad(&g, &of(&x), &of(&dy), dw));
             dw.iter_mut().enumerate().filter(|(i, _)| dead(*i)).for_each(|(_, dw)| *dw = 0.0);

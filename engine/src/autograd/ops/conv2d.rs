@@ -7,7 +7,7 @@ use crate::graph::geometry::{Conv2dOptions, conv2d_geometry};
 use crate::graph::layer::CompactConv2d;
 use crate::{Device, Error, Result, Tensor};
 use lopper_kernels::cpu::{Packing, Weights};
-use lopper_kernels::pattern::{Pattern, Structure};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes::Conv2d;
 use lopper_kernels::{cpu, cuda};
 use std::sync::Arc;
@@ -119,9 +119,7 @@ impl ConvBackward {
         match (device, mask) {
             (Device::Cpu(cpu), Some(Mask { pattern, .. })) => {
                 cpu::conv2d_masked_weight_grad(cpu, g, pattern, x.data(), dy.data(), dw.data_mut());
-                if pattern.structure() == Structure::Dense {
-                    return Ok(dw);
-                }
+                return Ok(dw);
             }
             (Device::Cpu(cpu), None) => cpu::conv2d_weight_grad(cpu, g, x.data(), dy.data(), dw.data_mut()),
             (Device::Cuda(gpu), _) => {

@@ -240,6 +240,12 @@ impl Choice {
         Self { algorithm, lanes: Some(Lanes { of_direct: products + fixed, below }), ..self }
     }
 
+    /// The estimated time of the fastest dense algorithm for one call with weights that it packs, in
+    /// multiply-accumulates.
+    pub(super) fn dense_call(cpu: &Cpu, g: &Conv2d) -> f64 {
+        Self::fastest(cpu, g, Weights::Fresh).of_direct() * direct(cpu, g, Weights::Fresh)
+    }
+
     /// The estimate of the chosen algorithm as a fraction of the direct one's.
     fn of_direct(&self) -> f64 {
         match (&self.reason, self.algorithm) {

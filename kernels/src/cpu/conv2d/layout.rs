@@ -97,7 +97,10 @@ impl Layout {
                 }
             }
             Self::Winograd(filters) => filters.pack(cpu, g, w, columns, packed),
-            Self::RowLanes(lanes) => lanes.pack(pattern, w, packed),
+            Self::RowLanes(lanes) => {
+                let filter = g.w_len() / g.o;
+                lanes.pack(cpu, pattern, |o, position| w[o * filter + position], packed);
+            }
             Self::Panels(panels) => {
                 let k = g.w_len() / g.o;
                 let matrix = Strided { data: w, k_step: 1, j_step: k, columns };

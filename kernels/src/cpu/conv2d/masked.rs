@@ -13,12 +13,15 @@
 //!                                     [P, O']     ┴─ weight gradient ▶ [O', K, C'] ── zeros between ─▶ dw
 //! ```
 //!
+//! Zeros between live channels are left out in row lanes, if that is estimated to be faster ([`super::masked_lanes`]).
+//!
 //! A channel that is left out saves K·C (or K·O) products per pixel. A copy moves one float per pixel and channel, so it
 //! pays unless few channels are dead or the kernel is 1×1 and narrow.
 
 use super::Epilogue;
 use super::gather::Gather;
 use super::input_grad::conv2d_input_grad;
+use super::masked_lanes::LaneStep;
 use super::packed::conv2d_forward;
 use super::scatter::Scatter;
 use super::weight_grad::conv2d_weight_grad;
@@ -115,7 +118,11 @@ pub fn conv2d_masked_forward(
         "slices have their shapes' lengths"
     );
     assert!(bias.is_none_or(|bias| bias.len() == g.o), "the bias has one value per filter");
-    let Some(live) = Live::new(g, pattern) else { return conv2d_forward(cpu, g, x, w, bias, y) };
+    let live = Live::new(g, pattern);
+    if let Some(step) = LaneStep::forward(cpu, g, live.as_ref().map_or(g, |live| &live.inner), pattern) {
+        return step.run_forward(cpu, [x, w], bias, y);
+    }
+    let Some(live) = live else { return conv2d_forward(cpu, g, x, w, bias, y) };
     let [y_len, x_len, w_len] = live.lens();
     let mut scratch = cpu.scratch(y_len + x_len + w_len + 2 * g.o);
     let (y_copy, rest) = scratch.split_at_mut(y_len);
@@ -160,7 +167,11 @@ pub fn conv2d_masked_input_grad(
         (g.y_len(), g.w_len(), g.x_len()),
         "slices have their shapes' lengths"
     );
-    let Some(live) = Live::new(g, pattern) else { return conv2d_input_grad(cpu, g, dy, w, dx) };
+    let live = Live::new(g, pattern);
+    if let Some(step) = LaneStep::input_grad(cpu, g, live.as_ref().map_or(g, |live| &live.inner), pattern) {
+        return step.run_input_grad(cpu, dy, w, dx);
+    }
+    let Some(live) = live else { return conv2d_input_grad(cpu, g, dy, w, dx) };
     if live.is_empty() {
         return dx.fill(0.0);
     }
@@ -179,8 +190,8 @@ pub fn conv2d_masked_input_grad(
     }
 }
 
-/// Computes the gradient with respect to the weights of the live filters and input channels of `pattern`, with zeros
-/// elsewhere; shapes are as for [`conv2d_weight_grad`]. Zeros between live channels do have a gradient.
+/// Computes the gradient with respect to the nonzero weights of `pattern`, with zeros elsewhere; shapes are as for
+/// [`conv2d_weight_grad`].
 pub fn conv2d_masked_weight_grad(
     cpu: &Cpu,
     g: &Conv2d,
@@ -194,38 +205,42 @@ pub fn conv2d_masked_weight_grad(
         (g.x_len(), g.y_len(), g.w_len()),
         "slices have their shapes' lengths"
     );
-    let Some(live) = Live::new(g, pattern) else {
-        conv2d_weight_grad(cpu, g, x, dy, dw);
-        return clear_dead(pattern, dw);
-    };
-    if live.is_empty() {
-        return dw.fill(0.0);
+    let live = Live::new(g, pattern);
+    if let Some(step) = LaneStep::weight_grad(cpu, g, live.as_ref().map_or(g, |live| &live.inner), pattern) {
+        return step.run_weight_grad(cpu, x, dy, dw);
     }
-    let [dy_len, x_len, dw_len] = live.lens();
-    let mut scratch = cpu.scratch(dy_len + x_len + dw_len);
-    let (dy_copy, rest) = scratch.split_at_mut(dy_len);
-    let (x_copy, dw_copy) = rest.split_at_mut(x_len);
-    let dy = live.dy(cpu, dy, dy_copy);
-    let x = gather(cpu, live.inputs, g.c, x, x_copy);
-    conv2d_weight_grad(cpu, &live.inner, x, dy, dw_copy);
-    live.place_weight(cpu, dw_copy, dw);
-}
-
-/// Zeroes the dead filters and input channels of `dw`.
-fn clear_dead(pattern: &Pattern, dw: &mut [f32]) {
-    let [_, taps, c] = pattern.shape();
-    let (mut filter_is_dead, mut input_is_dead) = (vec![true; pattern.shape()[0]], vec![true; c]);
-    pattern.filters().iter().for_each(|&filter| filter_is_dead[filter as usize] = false);
-    pattern.inputs().iter().for_each(|&input| input_is_dead[input as usize] = false);
-    for (filter, dead) in dw.chunks_exact_mut(taps * c).zip(filter_is_dead) {
-        if dead {
-            filter.fill(0.0);
-        } else if pattern.inputs().len() < c {
-            for tap in filter.chunks_exact_mut(c) {
-                tap.iter_mut().zip(&input_is_dead).filter(|(_, dead)| **dead).for_each(|(dw, _)| *dw = 0.0);
-            }
+    match live {
+        None => conv2d_weight_grad(cpu, g, x, dy, dw),
+        Some(live) if live.is_empty() => return dw.fill(0.0),
+        Some(live) => {
+            let [dy_len, x_len, dw_len] = live.lens();
+            let mut scratch = cpu.scratch(dy_len + x_len + dw_len);
+            let (dy_copy, rest) = scratch.split_at_mut(dy_len);
+            let (x_copy, dw_copy) = rest.split_at_mut(x_len);
+            let dy = live.dy(cpu, dy, dy_copy);
+            let x = gather(cpu, live.inputs, g.c, x, x_copy);
+            conv2d_weight_grad(cpu, &live.inner, x, dy, dw_copy);
+            live.place_weight(cpu, dw_copy, dw);
         }
     }
+    if pattern.nonzeros() < g.w_len() {
+        clear_dead(cpu, pattern, dw);
+    }
+}
+
+/// Zeroes the gradients in `dw` of weights that are zero.
+fn clear_dead(cpu: &Cpu, pattern: &Pattern, dw: &mut [f32]) {
+    let [o, ..] = pattern.shape();
+    let filter_len = dw.len() / o;
+    cpu.run(|| {
+        dw.par_chunks_exact_mut(filter_len).enumerate().for_each(|(filter, dw)| {
+            for (i, dw) in dw.chunks_mut(32).enumerate() {
+                let live = pattern.live_bits(filter, 32 * i, dw.len());
+                let dead = dw.iter_mut().enumerate().filter(|(i, _)| live >> i & 1 == 0);
+                dead.for_each(|(_, dw)| *dw = 0.0);
+            }
+        });
+    });
 }
 
 /// The channels `live` of `from` `[P, width]`: itself if all are live, otherwise a copy.

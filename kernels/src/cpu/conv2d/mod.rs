@@ -17,6 +17,7 @@ mod implicit_gemm;
 mod input_grad;
 mod layout;
 mod masked;
+mod masked_lanes;
 mod packed;
 mod padded;
 mod partial_sums;

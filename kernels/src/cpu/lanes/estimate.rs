@@ -14,6 +14,7 @@
 
 use super::places::Slots;
 use super::run::{RowLanes, widest};
+use super::weight_grad::LaneWeightGrad;
 use crate::shapes::Conv2d;
 
 /// The cost of a product, including the wait for its pixels.
@@ -26,6 +27,9 @@ const LISTS: f64 = 15.4;
 const LOAD: f64 = 11.6;
 /// The cost of converting a vector of sums to pixels, with the epilogue.
 const STORE: f64 = 17.9;
+
+/// The cost of an entry in the weight gradient: its loads, and its part of the transposes that sum lanes.
+const DOT_ENTRY: f64 = 8.0;
 
 /// An estimated time, in fused multiply-adds of one vector.
 pub(in crate::cpu) struct Estimate {
@@ -50,6 +54,21 @@ impl RowLanes {
         Estimate {
             products: entries * (PRODUCT * team + ENTRY),
             fixed: LISTS * teams + LOAD * loads + STORE * stores,
+        }
+    }
+}
+
+impl LaneWeightGrad<'_> {
+    /// Estimates the time, without those of packing the lists and of storing the gradients.
+    pub fn estimate(&self) -> Estimate {
+        let RowLanes { shape, lists, .. } = &self.lanes;
+        let groups = self.slots.groups();
+        let entries = (groups * shape.tiles() * lists.entries()) as f64;
+        let rows = groups * shape.tiles() * shape.rows * shape.vectors * self.g.o;
+        let loads = groups * self.lanes.workspace(&self.g)[0] / shape.lanes + rows;
+        Estimate {
+            products: entries * (PRODUCT * shape.tile() as f64 + DOT_ENTRY),
+            fixed: LOAD * loads as f64,
         }
     }
 }

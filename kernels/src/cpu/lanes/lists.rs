@@ -14,7 +14,11 @@
 
 use super::shape::Shape;
 use super::taps::{Side, Taps};
+use crate::cpu::Cpu;
+use crate::cpu::device::shared::Shared;
 use crate::pattern::{Pattern, Structure};
+use rayon::prelude::*;
+use std::mem;
 use std::ops::Range;
 
 /// The size of a block of channels in a tile, in bytes: most of the L1 cache.
@@ -37,8 +41,9 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    pub fn new(pattern: &Pattern, taps: &Taps, shape: &Shape) -> Self {
-        let ([filters, _, channels], team) = (pattern.shape(), team(pattern));
+    /// The lists of teams of `team` filters, at most as many as share their positions.
+    pub fn new(pattern: &Pattern, taps: &Taps, shape: &Shape, team: usize) -> Self {
+        let [filters, _, channels] = pattern.shape();
         let tile = size_of::<f32>() * taps.phases.len() * (shape.rows + taps.halo) * shape.row();
         let blocks = channels.div_ceil((BLOCK / tile).max(1));
         // The last filter has its own team if their number is odd.
@@ -89,57 +94,106 @@ impl Lists {
         self.entries * self.team
     }
 
-    /// Packs the weights `w` `[O, taps, C]` of `pattern` into `packed`, for bands of this shape.
-    pub fn pack(&self, pattern: &Pattern, taps: &Taps, shape: &Shape, w: &[f32], packed: &mut [u32]) {
-        let mut at = self.blocks() * self.teams();
-        for block in 0..self.blocks() {
-            for team in 0..self.teams() {
-                packed[block * self.teams() + team] = at as u32;
-                let (filters, header) = (self.filters_of(team..team + 1), at);
-                at += HEADER;
-                let mut position = 0;
-                for (side, list) in Side::ALL.into_iter().zip(header..) {
-                    let first = at;
-                    for (offset, index) in self.list(pattern, taps, shape, filters.clone(), block, side) {
-                        packed[at] = (offset - position) as u32;
-                        for i in 0..self.team {
-                            let weight = filters
-                                .clone()
-                                .nth(i)
-                                .map_or(0.0, |f| w[f * (w.len() / self.filters) + index]);
-                            packed[at + 1 + i] = weight.to_bits();
-                        }
-                        position = offset;
-                        at += self.entry();
+    /// Packs the weights of `pattern` into `packed`, for bands of this shape. `weight` returns that of a filter at a
+    /// position `tap · C + channel`.
+    pub fn pack(
+        &self,
+        cpu: &Cpu,
+        pattern: &Pattern,
+        bands: (&Taps, &Shape),
+        weight: impl Fn(usize, usize) -> f32 + Sync,
+        packed: &mut [u32],
+    ) {
+        assert_eq!(packed.len(), self.len(), "the lists fill their buffer");
+        let (table, lists) = packed.split_at_mut(self.blocks() * self.teams());
+        cpu.run(|| {
+            // First, how long each team's lists are, from which follows where they start.
+            table.par_iter_mut().enumerate().with_min_len(16).for_each(|(part, len)| {
+                *len = (HEADER + self.count(pattern, bands.0, part) * self.entry()) as u32;
+            });
+            let mut start = 0;
+            for entry in &mut *table {
+                start += mem::replace(entry, start);
+            }
+            assert!(start as usize <= lists.len(), "every nonzero weight has an entry");
+            let shared = Shared::new(lists);
+            table.par_iter().enumerate().with_min_len(16).for_each(|(part, &first)| {
+                let end = table.get(part + 1).map_or(start, |&next| next);
+                // SAFETY: the lists of a team end where those of the next one start.
+                let lists = unsafe { shared.range(first as usize, (end - first) as usize) };
+                self.pack_team(pattern, bands, &weight, part, lists);
+            });
+        });
+        table.iter_mut().for_each(|start| *start += (self.blocks() * self.teams()) as u32);
+    }
+
+    /// The channels of a block, in words of at most 32: the first one, and their number.
+    fn words(&self, block: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let end = ((block + 1) * self.block).min(self.channels);
+        (block * self.block..end).step_by(32).map(move |first| (first, 32.min(end - first)))
+    }
+
+    /// The number of entries of a team in a block; `part` is the index of its lists.
+    fn count(&self, pattern: &Pattern, taps: &Taps, part: usize) -> usize {
+        let filter = self.filters_of(part % self.teams()..part % self.teams() + 1).start;
+        let bits = |tap: usize| {
+            let words = self.words(part / self.teams());
+            words.map(move |(first, count)| pattern.live_bits(filter, tap * self.channels + first, count))
+        };
+        (0..taps.list.len()).flat_map(bits).map(|bits| bits.count_ones() as usize).sum()
+    }
+
+    /// Packs the lists of a team in a block; `part` is their index.
+    fn pack_team(
+        &self,
+        pattern: &Pattern,
+        bands: (&Taps, &Shape),
+        weight: impl Fn(usize, usize) -> f32,
+        part: usize,
+        lists: &mut [u32],
+    ) {
+        let (block, team) = (part / self.teams(), part % self.teams());
+        let filters = self.filters_of(team..team + 1);
+        let (header, entries) = lists.split_at_mut(HEADER);
+        let (mut entries, mut position) = (entries.chunks_exact_mut(self.entry()), 0);
+        header.fill(0);
+        self.each(pattern, bands, block, team, |side, offset, index| {
+            let entry = entries.next().expect("the entries were counted");
+            entry[0] = (offset - position) as u32;
+            for (filter, packed) in (filters.start..).zip(&mut entry[1..]) {
+                *packed = if filter < filters.end { weight(filter, index).to_bits() } else { 0 };
+            }
+            position = offset;
+            header[side] += 1;
+        });
+    }
+
+    /// Calls `f` for each entry of a team's lists in a block, in their order, with the index of its list, the offset of
+    /// its pixels in a band's input, in bytes, and its position `tap · C + channel` in a filter.
+    pub fn each(
+        &self,
+        pattern: &Pattern,
+        (taps, shape): (&Taps, &Shape),
+        block: usize,
+        team: usize,
+        mut f: impl FnMut(usize, isize, usize),
+    ) {
+        let (filter, plane, row) = (team * self.team, shape.plane(taps), shape.row());
+        for (list, side) in Side::ALL.into_iter().enumerate() {
+            for (first, count) in self.words(block) {
+                for (tap, place) in taps.list.iter().enumerate().filter(|(_, tap)| tap.side == side) {
+                    let index = tap * self.channels + first;
+                    let mut bits = pattern.live_bits(filter, index, count);
+                    while bits != 0 {
+                        let channel = bits.trailing_zeros() as usize;
+                        let plane = ((first + channel) * taps.phases.len() + place.phase) * plane;
+                        let offset = size_of::<f32>() * (plane + place.row * row);
+                        f(list, offset as isize, index + channel);
+                        bits &= bits - 1;
                     }
-                    packed[list] = ((at - first) / self.entry()) as u32;
                 }
             }
         }
-        assert!(at <= self.len(), "every nonzero weight has an entry");
-    }
-
-    /// The weights of a list: their offsets in a band's input, in bytes, and their indices in the filter.
-    fn list<'a>(
-        &'a self,
-        pattern: &'a Pattern,
-        taps: &'a Taps,
-        shape: &Shape,
-        filters: Range<usize>,
-        block: usize,
-        side: Side,
-    ) -> impl Iterator<Item = (isize, usize)> + 'a {
-        let (plane, row) = (shape.plane(taps), shape.row());
-        let channels = block * self.block..((block + 1) * self.block).min(self.channels);
-        channels.flat_map(move |channel| {
-            let listed = taps.list.iter().enumerate().filter(move |(_, tap)| tap.side == side);
-            listed.filter_map(move |(index, tap)| {
-                let position = index * self.channels + channel;
-                let float = (channel * taps.phases.len() + tap.phase) * plane + tap.row * row;
-                let offset = (size_of::<f32>() * float) as isize;
-                pattern.is_live(filters.start, position).then_some((offset, position))
-            })
-        })
     }
 }
 

@@ -17,7 +17,9 @@
 //!
 //! A kernel's taps become rows, phases and shifts by one lane ([`taps`]); rows of images become lanes ([`shape`],
 //! [`places`]); weights become lists ([`lists`]); [`tile`] is the inner kernel.
+//! The gradient of the nonzero weights reads the same lists ([`weight_grad`], [`dots`]).
 
+mod dots;
 mod estimate;
 mod finish;
 mod images;
@@ -29,7 +31,9 @@ mod run;
 mod shape;
 mod taps;
 mod tile;
+mod weight_grad;
 
 pub(in crate::cpu) use estimate::Estimate;
 pub use images::{ImageLayout, LaneImages};
 pub(in crate::cpu) use run::{Product, RowLanes, refuses};
+pub(in crate::cpu) use weight_grad::LaneWeightGrad;

@@ -61,7 +61,12 @@ pub(super) fn widest(g: &Conv2d) -> Conv2d {
 impl RowLanes {
     /// Chooses the layout for `g`, which [`refuses`] accepts.
     pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> Self {
-        let (g, team) = (widest(g), team(pattern));
+        Self::of_teams(cpu, g, pattern, team(pattern))
+    }
+
+    /// Chooses the layout for teams of `team` filters, at most as many as share their positions.
+    pub(super) fn of_teams(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, team: usize) -> Self {
+        let g = widest(g);
         let taps = Taps::new(&g).expect("the taps fit three lanes");
         let lanes = cpu.backend.tiles(Types::F32)[0].nr;
         // With 16 registers, the sums of two filters take eight.
@@ -74,7 +79,7 @@ impl RowLanes {
             (Isa::Portable, _) => (MAX_VECTORS / 2, "row_lanes_2x4_portable"),
         };
         let shape = Shape::new(&g, &taps, lanes, most);
-        let lists = Lists::new(pattern, &taps, &shape);
+        let lists = Lists::new(pattern, &taps, &shape, team);
         Self { taps, shape, lists, name }
     }
 
@@ -93,9 +98,17 @@ impl RowLanes {
         self.lists.products()
     }
 
-    /// Packs the weights `w` `[O, KH, KW, C]` into `packed`, which has [`len`](Self::len) floats.
-    pub fn pack(&self, pattern: &Pattern, w: &[f32], packed: &mut [f32]) {
-        self.lists.pack(pattern, &self.taps, &self.shape, w, bytemuck::cast_slice_mut(packed));
+    /// Packs the weights of `pattern` into the first [`len`](Self::len) floats of `packed`. `weight` returns that of a
+    /// filter at a position `tap · C + channel`.
+    pub fn pack(
+        &self,
+        cpu: &Cpu,
+        pattern: &Pattern,
+        weight: impl Fn(usize, usize) -> f32 + Sync,
+        packed: &mut [f32],
+    ) {
+        let packed = bytemuck::cast_slice_mut(&mut packed[..self.len()]);
+        self.lists.pack(cpu, pattern, (&self.taps, &self.shape), weight, packed);
     }
 
     /// The lengths of a task's input and of its sums, in floats, for all filters.

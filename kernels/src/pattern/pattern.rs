@@ -1,37 +1,7 @@
-//! Sparsity as a value: which weights of a layer are zero.
-//!
-//! A layer's weight is a matrix with one row per filter: `[O, taps, C/G]` for a convolution with `taps = KH · KW`, and
-//! `[OUT, 1, IN]` for a linear layer. In the pictures, rows are filters, columns are the input channels of one tap, and
-//! `·` is a zero.
-//!
-//! ```text
-//!   dense         filters        input channels   filters and input channels
-//!   ████████      ████████       ██·█·███         ██·█·███
-//!   ████████      ········       ██·█·███         ········
-//!   ████████      ████████       ██·█·███         ██·█·███
-//!   ████████      ········       ██·█·███         ········
-//!
-//!   blocks of 2   2:4            weights
-//!   █·██··█·      █·█··██·       █··█·██·
-//!   █·██··█·      ·██·█··█       ·██·····
-//!   ·█··██·█      ██····██       ██·····█
-//!   ·█··██·█      ·█·█·█·█       ····██··
-//! ```
-//!
-//! A [`Pattern`] is derived in two steps. First, filters and input channels without any nonzero weight are removed.
-//! Then [`Structure`] describes the zeros that remain. Rows of a mask that are removed therefore never hide the
-//! structure of the others.
-//!
-//! | pattern | skipped by |
-//! | --- | --- |
-//! | filters | the CPU's and the GPU's convolutions, the CPU's linear layers |
-//! | input channels | the GPU's convolutions, in blocks of 16, if filters are dead too |
-//! | whole kernels | the CPU's convolutions by Winograd's algorithm, for filters that share them |
-//! | blocks, N:M, weights | the CPU's convolutions in row lanes, if that is faster |
-//! | all | the CPU's linear layers with few rows in a batch |
-//!
-//! Other zeros are multiplied as if they were weights.
+//! A pattern, as its module describes it.
 
+use super::bits::Bits;
+use super::turned::Turned;
 use crate::shapes::Conv2d;
 use std::fmt;
 
@@ -50,16 +20,18 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     /// `[O, taps, C/G]`.
-    shape: [usize; 3],
+    pub(super) shape: [usize; 3],
     /// Filters with a nonzero weight, ascending.
-    filters: Vec<u32>,
+    pub(super) filters: Vec<u32>,
     /// Input channels, of a group, for which a filter of any group has a nonzero weight, ascending.
-    inputs: Vec<u32>,
-    structure: Structure,
+    pub(super) inputs: Vec<u32>,
+    pub(super) structure: Structure,
     /// Nonzero weights, `[O / block, taps · C/G]`; empty for a dense structure, which needs only the two lists.
-    live: Bits,
+    pub(super) live: Bits,
     /// The number of nonzero weights.
-    nonzeros: usize,
+    pub(super) nonzeros: usize,
+    /// The pattern of the gradient of the input.
+    pub(super) turned: Turned,
 }
 
 /// The zeros between the live filters and the live input channels.
@@ -92,7 +64,7 @@ impl Pattern {
         let [o, taps, c] = shape;
         let (filters, inputs) = ((0..o as u32).collect(), (0..c as u32).collect());
         let (structure, live, nonzeros) = (Structure::Dense, Bits::default(), o * taps * c);
-        Self { shape, filters, inputs, structure, live, nonzeros }
+        Self { shape, filters, inputs, structure, live, nonzeros, turned: Turned::default() }
     }
 
     /// The pattern of a weight `[O, taps, C/G]` whose filters are zero unless their entry in `live` `[O]` is set.
@@ -145,7 +117,7 @@ impl Pattern {
             Structure::Blocks { filters } => Bits::of(rows.step_by(filters).flatten()),
             Structure::NofM { .. } | Structure::Weights => Bits::of(rows.flatten()),
         };
-        Self { shape, filters, inputs, structure, live, nonzeros }
+        Self { shape, filters, inputs, structure, live, nonzeros, turned: Turned::default() }
     }
 
     /// `[O, taps, C/G]`.
@@ -344,37 +316,4 @@ fn n_of_m(values: &[f32], [_, taps, c]: [usize; 3], filters: &[u32]) -> Option<S
         let n = count(groups.next()?);
         (n < m && groups.all(|group| count(group) == n)).then_some(Structure::NofM { n, m })
     })
-}
-
-/// A packed list of bits.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Bits(Vec<u64>);
-
-impl Bits {
-    /// One bit per value, set unless the value is zero.
-    fn of<'a>(values: impl Iterator<Item = &'a f32>) -> Self {
-        let mut words = Vec::new();
-        for (i, &value) in values.enumerate() {
-            if i % 64 == 0 {
-                words.push(0);
-            }
-            words[i / 64] |= u64::from(value != 0.0) << (i % 64);
-        }
-        Self(words)
-    }
-
-    fn get(&self, i: usize) -> bool {
-        self.0[i / 64] >> (i % 64) & 1 == 1
-    }
-
-    /// Bits `i .. i + count`, at most 32, the first one in the lowest bit.
-    fn range(&self, i: usize, count: usize) -> u32 {
-        let word = |word: usize| self.0.get(word).copied().unwrap_or(0);
-        let both = u128::from(word(i / 64)) | u128::from(word(i / 64 + 1)) << 64;
-        ((both >> (i % 64)) as u64 & ((1 << count) - 1)) as u32
-    }
-
-    fn bytes(&self) -> usize {
-        size_of::<u64>() * self.0.len()
-    }
 }
