@@ -39,9 +39,8 @@ impl Latency {
         Ok(Self { times })
     }
 
-    /// Measures `graph` on one image of its own size.
-    pub fn of_one_image(graph: &Graph, device: &Device) -> Result<Self> {
-        let [h, w, c] = graph.info.input;
+    /// Measures `graph` on one image of shape `[H, W, C]`.
+    pub fn of_one_image(graph: &Graph, [h, w, c]: [usize; 3], device: &Device) -> Result<Self> {
         let mut plan = Plan::new(graph, [1, h, w, c], device)?;
         Self::measure(&mut plan, &test_images(h * w * c), 5, Duration::from_millis(300))
     }

@@ -7,6 +7,7 @@ mod binding;
 mod commands;
 mod digest;
 mod history;
+mod images;
 mod keeping;
 mod latency;
 mod output_file;

@@ -9,7 +9,7 @@ use crate::row::Row;
 use crate::run_directory::{Finished, RunDirectory};
 use crate::training::{Start, Stoppable, Training};
 use crate::zeros::Zeros;
-use crate::{rescue, signals};
+use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
 use lopper_compress::techniques::{Applied, Demand};
 use lopper_engine::data::Batches;
@@ -99,12 +99,8 @@ impl<'a> Pipeline<'a> {
 
     /// Lists the images that were skipped because they could not be decoded.
     pub fn report_skipped(&self) {
-        let Some(data) = &self.data else { return };
-        let skipped: Vec<String> = data.train.skipped().into_iter().chain(data.val.skipped()).collect();
-        if !skipped.is_empty() {
-            let images = if skipped.len() == 1 { "image" } else { "images" };
-            let list = skipped.join("\n  ");
-            note(format_args!("skipped {} {images} that cannot be decoded:\n  {list}", skipped.len()));
+        if let Some(data) = &self.data {
+            images::report_skipped(&[&data.train, &data.val]);
         }
     }
 
@@ -119,7 +115,10 @@ impl<'a> Pipeline<'a> {
                 (checkpoint.graph.clone(), Start { checkpoint: Some(checkpoint), logit_difference, seconds })
             }
             None => {
-                let start = self.start(stage)?;
+                let mut start = self.start(stage)?;
+                if let Some(data) = &self.data {
+                    images::record(data, &mut start.info);
+                }
                 let (graph, logit_difference) = self.rewrite(stage, start)?;
                 (graph, Start { logit_difference, ..Start::default() })
             }
@@ -178,8 +177,7 @@ impl<'a> Pipeline<'a> {
             ..lopper_models::Options::new(data.classes.clone(), data.val.image_shape())
         };
         let mut graph = lopper_models::build(arch, &options)?;
-        graph.info.mean = data.mean.to_vec();
-        graph.info.std = data.std.to_vec();
+        images::record(data, &mut graph.info);
         Ok(graph)
     }
 
@@ -197,7 +195,7 @@ impl<'a> Pipeline<'a> {
         let graph = file::load(name)?;
         self.data
             .as_ref()
-            .map_or(Ok(()), |data| check_images(&graph, data).map_err(|e| Error::file(name, e)))?;
+            .map_or(Ok(()), |data| images::check_images(&graph, data).map_err(|e| Error::file(name, e)))?;
         Ok(graph)
     }
 
@@ -292,17 +290,19 @@ impl<'a> Pipeline<'a> {
         Tensor::from_vec(&[count, h, w, c], values)
     }
 
-    /// Measures a network that is stored in the file `path` and returns its row.
+    /// Measures a network that is stored in the file `path` and returns its row. Costs, latency and accuracy are those
+    /// of the images at hand, or else of the images that the network is made for.
     pub fn measure(&mut self, name: &str, graph: &Graph, path: &Path) -> Result<Row> {
+        let image = self.data.as_ref().map_or(graph.info.input, |data| data.val.image_shape());
         let mut row = Row {
             stage: name.to_string(),
             what: String::new(),
             top1: None,
             interval: None,
             params: graph.param_count(),
-            macs: graph.costs(graph.info.input)?.iter().map(|c| c.macs).sum(),
+            macs: graph.costs(image)?.iter().map(|c| c.macs).sum(),
             bytes: std::fs::metadata(path).map_err(|e| Error::file(path, e))?.len(),
-            latency_ms: Latency::of_one_image(graph, self.device)?.median(),
+            latency_ms: Latency::of_one_image(graph, image, self.device)?.median(),
             logit_difference: None,
             seconds: 0.0,
         };
@@ -320,25 +320,4 @@ pub(crate) fn in_stage(stage: &Stage, error: Error) -> Error {
         Error::Stopped => error,
         other => Error::invalid(format!("stage `{}`: {other}", stage.name)),
     }
-}
-
-/// Returns an error if `graph` was made for other classes than those of `data`, or for images that were normalized
-/// differently: its accuracy, and anything learned from it, would be meaningless. Numbered classes, which imported
-/// weights have, match any classes.
-pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
-    let classes = &graph.info.classes;
-    if *classes != data.classes && *classes != lopper_models::numbered_classes(data.classes.len()) {
-        return Err(Error::invalid(format!(
-            "the network's classes ({}) are not those of the images ({})",
-            classes.join(", "),
-            data.classes.join(", ")
-        )));
-    }
-    if graph.info.mean != data.mean || graph.info.std != data.std {
-        return Err(Error::invalid(format!(
-            "the network expects images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
-            graph.info.mean, graph.info.std, data.mean, data.std
-        )));
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Files written in earlier formats still load and describe the same networks.
 
+use lopper_engine::info::Preparation;
 use lopper_engine::train::Checkpoint;
 use lopper_engine::{Device, Graph, Tensor, file};
 use std::collections::BTreeMap;
@@ -29,7 +30,11 @@ const KINDS: [&str; 19] = [
 ];
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format1").join(name)
+    fixture_of(1, name)
+}
+
+fn fixture_of(format: u32, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format{format}")).join(name)
 }
 
 fn kinds(graph: &Graph) -> Vec<&'static str> {
@@ -77,4 +82,45 @@ fn a_checkpoint_of_format_1_keeps_its_network_and_position() {
     let path = directory.path().join("checkpoint.safetensors");
     checkpoint.write(&path).unwrap();
     assert_logits("checkpoint", &Checkpoint::read(&path).unwrap().graph);
+}
+
+/// Format 2 does not say how images are prepared; the same network in format 3 may.
+#[test]
+fn a_model_of_format_2_has_no_preparation_and_can_get_one() {
+    let mut graph = file::load(fixture_of(2, "model.safetensors")).unwrap();
+    assert_eq!(kinds(&graph), KINDS);
+    assert_logits("model", &graph);
+    assert_eq!((graph.info.preparation, graph.info.class_folders()), (None, &graph.info.classes[..]));
+    graph.info.preparation = Some(Preparation::torchvision(12));
+    graph.info.folders = graph.info.classes.iter().map(|class| format!("n{class}")).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    file::save(&graph, &path).unwrap();
+    assert_eq!(file::load(&path).unwrap().info, graph.info);
+    graph.info.folders.push("one too many".into());
+    let error = file::save(&graph, &path).unwrap_err().to_string();
+    assert!(error.contains("class folders"), "{error}");
+}
+
+/// The formats of checkpoints differ only in the graph.
+#[test]
+fn a_checkpoint_of_format_2_is_read_and_a_later_one_refused() {
+    let checkpoint = Checkpoint::read(fixture("checkpoint.safetensors")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("checkpoint.safetensors");
+    checkpoint.write(&path).unwrap();
+    let written = std::fs::read(&path).unwrap();
+    let current = br#"\"version\":3"#;
+    let at = written.windows(current.len()).position(|window| window == current).unwrap() + current.len() - 1;
+    let read = |format: u8| {
+        let mut bytes = written.clone();
+        bytes[at] = format;
+        std::fs::write(&path, bytes).unwrap();
+        Checkpoint::read(&path)
+    };
+    let earlier = read(b'2').unwrap();
+    assert_eq!((earlier.graph.info.preparation, earlier.position), (None, checkpoint.position));
+    assert_logits("checkpoint", &earlier.graph);
+    let error = read(b'4').unwrap_err().to_string();
+    assert!(error.contains("checkpoint format 4: this version of lopper reads formats 1 to 3"), "{error}");
 }

@@ -47,7 +47,7 @@ impl Batches for Eight {
         Ok(Box::new((0..self.len()).map(move |number| {
             let first = number * size;
             let images = Tensor::from_fn(&[size, 1, 1, 3], |i| ((first * 3 + i) * 7 % 5) as f32 - 2.0);
-            Ok(Batch { images, labels: (first..first + size).map(|n| (n % 3) as u32).collect() })
+            Ok(Batch::new(images, (first..first + size).map(|n| (n % 3) as u32).collect()))
         })))
     }
 }

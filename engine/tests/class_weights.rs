@@ -2,7 +2,7 @@
 
 mod support;
 
-use lopper_engine::data::Batch;
+use lopper_engine::data::{Batch, Mixed};
 use lopper_engine::layer::Linear;
 use lopper_engine::train::{CrossEntropy, Objective, WeightedCrossEntropy, gradients};
 use lopper_engine::{Device, Graph, Layer, Param, Tape, Tensor};
@@ -14,6 +14,16 @@ const LABELS: [u32; ROWS] = [0, 3, 1, 1, 0, 2];
 
 /// A network whose logits are its bias plus the pixels, so that the gradient of the bias is the sum over rows.
 fn network(device: &Device, objective: &mut dyn Objective, labels: &[u32]) -> (f32, Vec<f32>) {
+    mixed_network(device, objective, labels, None)
+}
+
+/// The same for images that are mixed with others.
+fn mixed_network(
+    device: &Device,
+    objective: &mut dyn Objective,
+    labels: &[u32],
+    mixed: Option<Mixed>,
+) -> (f32, Vec<f32>) {
     let mut graph = Graph::new(CLASSES);
     let flat = graph.push("flatten", Layer::Flatten, &[0]).unwrap();
     let one = |i: usize| f32::from(i.is_multiple_of(CLASSES + 1));
@@ -21,7 +31,7 @@ fn network(device: &Device, objective: &mut dyn Objective, labels: &[u32]) -> (f
     let bias = Some(Param::new(Tensor::zeros(&[CLASSES])));
     graph.push("fc", Layer::Linear(Linear { weight, bias }), &[flat]).unwrap();
     let images = Tensor::from_fn(&[labels.len(), 1, 1, CLASSES], |i| logit(i) as f32);
-    let batch = Batch { images, labels: labels.to_vec() };
+    let batch = Batch { mixed, ..Batch::new(images, labels.to_vec()) };
     let (loss, gradients) = gradients(&mut graph, objective, &batch, Tape::new(device)).unwrap();
     (loss, gradients["fc.bias"].data().to_vec())
 }
@@ -73,6 +83,21 @@ fn equal_weights_change_nothing() {
         let (b, db) = network(&Device::cpu(), &mut weighted, &LABELS);
         assert!((a - b).abs() < 1e-6, "{a} and {b}");
         assert!(da.iter().zip(&db).all(|(a, b)| (a - b).abs() < 1e-6), "{da:?} and {db:?}");
+    }
+}
+
+#[test]
+fn mixed_images_have_the_weighted_loss_of_both_classes() {
+    let mut weighted = WeightedCrossEntropy::new(0.1, vec![0.5, 2.0, 0.0, 1.25]).unwrap();
+    let (others, share) = ([1, 1, 2, 0, 3, 2], 0.25);
+    let (a, da) = network(&Device::cpu(), &mut weighted, &LABELS);
+    let (b, db) = network(&Device::cpu(), &mut weighted, &others);
+    let mixed = Some(Mixed { labels: others.to_vec(), share });
+    let (both, gradient) = mixed_network(&Device::cpu(), &mut weighted, &LABELS, mixed);
+    let mean = |a: f32, b: f32| (1.0 - share) * a + share * b;
+    assert!((both - mean(a, b)).abs() < 1e-6 && (a - b).abs() > 1e-3, "{both} of {a} and {b}");
+    for (found, (a, b)) in gradient.iter().zip(da.iter().zip(&db)) {
+        assert!((found - mean(*a, *b)).abs() < 1e-6, "{found} of {a} and {b}");
     }
 }
 

@@ -26,7 +26,7 @@ fn assert_close(what: &str, found: &Tensor, expected: &Tensor, bound: f32) {
 fn outcome(device: &Device, graph: &Graph, mode: Mode, images: &Tensor) -> Vec<(String, Tensor)> {
     let mut graph = graph.clone();
     let mut tape = Tape::new(device).seed(3);
-    let batch = Batch { images: images.clone(), labels: (0..images.dim(0) as u32).map(|i| i % 4).collect() };
+    let batch = Batch::new(images.clone(), (0..images.dim(0) as u32).map(|i| i % 4).collect());
     let pass = graph.forward(&mut tape, mode, images.clone(), &[]).unwrap();
     let loss = CrossEntropy::default().loss(&mut tape, &pass, &batch).unwrap();
     let gradients = pass.gradients(tape.backward(&loss).unwrap());

@@ -28,7 +28,7 @@ impl Outcome {
 fn run(device: &Device, graph: &Graph, mode: Mode, images: &Tensor, taps: &[NodeId]) -> Outcome {
     let mut graph = graph.clone();
     let mut tape = Tape::new(device).seed(3);
-    let batch = Batch { images: images.clone(), labels: (0..images.dim(0) as u32).map(|i| i % 4).collect() };
+    let batch = Batch::new(images.clone(), (0..images.dim(0) as u32).map(|i| i % 4).collect());
     let pass = graph.forward(&mut tape, mode, images.clone(), taps).unwrap();
     for (&id, tap) in taps.iter().zip(&pass.taps) {
         assert_eq!(tap.shape(), graph.shapes(images.shape().try_into().unwrap()).unwrap()[id]);

@@ -126,7 +126,7 @@ fn refusal(edit: impl Fn(&str) -> String) -> String {
 fn each_inconsistency_is_named() {
     // In the header, the graph is JSON text inside JSON, so its quotes are escaped.
     let cases = [
-        (r#"\"version\":2"#, r#"\"version\":9"#, "model format 9"),
+        (r#"\"version\":3"#, r#"\"version\":9"#, "model format 9"),
         ("OHWI", "OIHW", "layout OIHW"),
         (r#""lopper":"#, r#""other":"#, "not a lopper model"),
         (r#""conv.weight":"#, r#""conv.weigth":"#, "`conv.weight` is missing"),

@@ -282,7 +282,7 @@ impl One {
     fn new(range: std::ops::Range<usize>) -> Self {
         let (start, count) = (range.start * 3, range.len());
         let images = Tensor::from_fn(&[count, 1, 1, 3], |i| ((start + i) * 7 % 5) as f32 - 2.0);
-        Self(Batch { images, labels: range.map(|n| (n % 3) as u32).collect() }, Vec::new())
+        Self(Batch::new(images, range.map(|n| (n % 3) as u32).collect()), Vec::new())
     }
 }
 

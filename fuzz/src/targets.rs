@@ -4,8 +4,10 @@ use crate::exercise::exercise;
 use lopper::recipe::{Recipe, model_path};
 use lopper_compress::prune::{Constants, PrunePlan, PruneStage, prune};
 use lopper_compress::sparsify::SparsifyConfig;
+use lopper_engine::info::{Preparation, Resize};
 use lopper_engine::train::Checkpoint;
 use lopper_engine::{Graph, file, memory, torchvision};
+use lopper_models::data::steps::{self, Steps};
 use lopper_models::data::{
     Cut, Dataset, IdxArray, IdxImages, Normalize, Scratch, Transform, decode_file, generator, imagenette,
 };
@@ -171,16 +173,21 @@ pub fn image(data: &[u8]) {
     if u64::from(image.width()) * u64::from(image.height()) > 1 << 20 {
         return;
     }
+    let steps = steps::preset("get_transforms", 4).expect("a preset");
+    let steps = Steps::new(steps, 4).expect("a valid preset");
     let cuts = [
         (8, Cut::Center { fraction: 0.875 }),
         (1, Cut::Resized { scale: [0.35, 1.0], ratio: [0.75, 4.0 / 3.0] }),
         (5, Cut::Padded { padding: 3 }),
         (3, Cut::Center { fraction: 1e-9 }),
         (4, Cut::Resized { scale: [1e-12, 1e-6], ratio: [1e-6, 1e3] }),
+        (6, Cut::Prepared(Preparation::torchvision(9))),
+        (7, Cut::Prepared(Preparation { resize: Resize::None, ..Preparation::torchvision(9) })),
+        (4, Cut::Steps { steps, preparation: Preparation::center(1.0) }),
     ];
     for (size, cut) in cuts {
         let normalize = Normalize::new([0.5; 3], [0.5; 3]).expect("a deviation above 0");
-        let transform = Transform { size, cut, flip: 0.5, normalize };
+        let transform = Transform { size, cut: cut.clone(), flip: 0.5, normalize };
         let mut out = vec![0.0; size * size * 3];
         transform.apply(&image, &mut generator(data.len() as u64, 0, 0), &mut Scratch::default(), &mut out);
         assert!(out.iter().all(|v| v.is_finite()), "{cut:?}");

@@ -1,6 +1,7 @@
 //! `lopper diff MODEL MODEL`.
 
 use super::{Common, DataArgs};
+use crate::images::report_skipped;
 use crate::latency::test_images;
 use clap::Args;
 use lopper_engine::data::Batches;
@@ -72,9 +73,10 @@ impl Diff {
     }
 
     fn images(&self, graph: &Graph, common: &Common, device: &Device) -> Result<Tensor> {
-        if let Some(config) = self.data.config(Some(graph)) {
+        if let Some(config) = self.data.config(Some(graph))? {
             let mut splits = super::open_data(&config, graph, common)?;
             let first = splits.val.epoch(0)?.next();
+            report_skipped(&[&splits.val]);
             return first
                 .ok_or_else(|| Error::invalid("the data has no validation images"))?
                 .map(|b| b.images);

@@ -5,6 +5,7 @@ mod metrics;
 mod views;
 
 use super::{Common, DataArgs, LinearWeights};
+use crate::images::report_skipped;
 use crate::progress::note;
 use crate::training::Stoppable;
 use clap::Args;
@@ -69,11 +70,12 @@ impl Eval {
         let graph = file::load(&self.model)?;
         let config = self
             .data
-            .config(Some(&graph))
+            .config(Some(&graph))?
             .ok_or_else(|| Error::invalid("--data is missing: evaluation needs images"))?;
         let device = common.device()?;
         let mut splits = super::open_data(&config, &graph, common)?;
-        let (scores, tta) = self.scores(&graph, &mut splits, &device)?;
+        let (scores, tta) = self.scores(&graph, &mut splits, config.batch, &device)?;
+        report_skipped(&[&splits.val]);
         let (classes, names, confusion) = (&splits.classes, splits.val.names(), scores.confusion());
         self.files.write(&scores, &confusion, classes, &names)?;
         self.files.write_curve(&tta)?;
@@ -90,14 +92,20 @@ impl Eval {
         common.print(&report, || report.text())
     }
 
-    /// Scores the graph, or, if its weights are to be rounded, a plan that stores them so, on the validation images.
-    fn scores(&self, graph: &Graph, splits: &mut Splits, device: &Device) -> Result<(Scores, Vec<View>)> {
+    /// Scores the graph, or, if its weights are to be rounded, a plan that stores them so, on the images to score.
+    fn scores(
+        &self,
+        graph: &Graph,
+        splits: &mut Splits,
+        batch: usize,
+        device: &Device,
+    ) -> Result<(Scores, Vec<View>)> {
         let linear = self.weights.linear_weights;
         if linear == Dtype::F32 {
             return self.scores_of(&mut { graph }, splits, device);
         }
         let [h, w, c] = splits.val.image_shape();
-        let batch = splits.val.samples().clamp(1, self.data.batch);
+        let batch = splits.val.samples().clamp(1, batch);
         let options = PlanOptions { linear, strict: device.is_strict(), ..PlanOptions::default() };
         let mut plan = Plan::with(graph, [batch, h, w, c], device, options)?;
         self.scores_of(&mut { &mut plan }, splits, device)

@@ -4,6 +4,7 @@ use super::Common;
 use super::DataArgs;
 use super::file_names::{is_picture, table_or_picture};
 use super::step::OptimizerName;
+use crate::images::open_images;
 use crate::output_file::refuse_existing;
 use crate::pipeline::Pipeline;
 use crate::plots::{Curve, Curves};
@@ -114,13 +115,13 @@ impl LrFind {
     fn start(&self, common: &Common, device: &Device) -> Result<(Graph, Splits)> {
         let graph = self.model.as_ref().map(file::load).transpose()?;
         let missing = || Error::invalid("--data is missing: the range test needs images");
-        let config = self.data.config(graph.as_ref()).ok_or_else(missing)?;
+        let config = self.data.config(graph.as_ref())?.ok_or_else(missing)?;
         let seed = common.seed.unwrap_or(0);
         if let Some(graph) = graph {
             let splits = super::open_data(&config, &graph, common)?;
             return Ok((graph, splits));
         }
-        let splits = lopper_models::data::open(&config, None, seed)?;
+        let splits = open_images(&config, None, seed)?;
         let mut pipeline = Pipeline::new(device, Some(splits), seed);
         let stage = Stage { width: self.width, head: self.head, ..Stage::default() };
         let graph = pipeline.build(&stage, self.arch.as_deref().unwrap_or_default(), Some(seed))?;

@@ -6,6 +6,7 @@ mod cli;
 mod common;
 mod compact;
 mod data_args;
+mod data_options;
 mod demo;
 mod diff;
 mod distill;
@@ -30,5 +31,6 @@ pub use cli::Cli;
 
 use common::Common;
 use data_args::{DataArgs, open_data};
+use data_options::DataOptions;
 use networks::{is_file, open_network};
 use parsers::{LinearWeights, classes, image_side, safetensors_path, single, tolerance};

@@ -1,12 +1,12 @@
 //! `lopper predict MODEL IMAGE…`.
 
-use super::data_args::for_network;
 use super::{Common, image_side};
+use crate::images::fit;
 use crate::progress::note;
 use clap::Args;
 use lopper_engine::train::metrics::softmax;
 use lopper_engine::{Device, Error, Graph, Result, Tensor, file, memory};
-use lopper_models::data::{DataConfig, DataName, Scratch, Transform, decode_file, generator};
+use lopper_models::data::{DataConfig, DataName, Scratch, Transform, decode_file, decode_upright, generator};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -49,15 +49,23 @@ struct Class {
     probability: f64,
 }
 
+/// The way from a file to the network's input, as for the images of an evaluation.
+struct Prepared {
+    /// Whether images are turned upright.
+    orient: bool,
+    transform: Transform,
+}
+
 impl Predict {
     pub fn run(&self, common: &Common) -> Result<()> {
         let graph = file::load(&self.model)?;
         let device = common.device()?;
-        let config = DataConfig { size: self.size, ..DataConfig::new(DataName::Folder) };
-        let transform = for_network(&config, &graph).eval_transform()?;
+        let mut config = DataConfig { size: self.size, ..DataConfig::new(DataName::Folder) };
+        fit(&mut config, &graph);
+        let prepared = Prepared { orient: config.preparation().orient, transform: config.eval_transform()? };
         let mut found = Predictions { images: Vec::new() };
         for paths in self.images.chunks(BATCH) {
-            found.images.extend(self.predict(paths, &graph, &transform, &device)?);
+            found.images.extend(self.predict(paths, &graph, &prepared, &device)?);
         }
         let text = found.text();
         if common.json || !text.is_empty() {
@@ -78,7 +86,7 @@ impl Predict {
         &self,
         paths: &[PathBuf],
         graph: &Graph,
-        transform: &Transform,
+        Prepared { orient, transform }: &Prepared,
         device: &Device,
     ) -> Result<Vec<Prediction>> {
         let side = transform.size;
@@ -87,7 +95,8 @@ impl Predict {
         let (mut scratch, mut values, mut read) = (Scratch::default(), Vec::new(), 0);
         let mut errors = Vec::new();
         for path in paths {
-            let decoded = decode_file(path).map(|image| {
+            let decoded = if *orient { decode_upright(path) } else { decode_file(path) };
+            let decoded = decoded.map(|image| {
                 values.resize((read + 1) * pixels, 0.0);
                 // An evaluation draws no random numbers.
                 let out = &mut values[read * pixels..];

@@ -1,9 +1,10 @@
 //! `lopper run RECIPE.toml`.
 
-use super::Common;
+use super::{Common, DataOptions};
 use crate::about::About;
 use crate::binding::Binding;
 use crate::history::History;
+use crate::images::{fit, open_images};
 use crate::keeping::{KeepArgs, Keeping};
 use crate::output_file::refuse_existing_outputs;
 use crate::pipeline::Pipeline;
@@ -14,7 +15,7 @@ use crate::row::Row;
 use crate::run_directory::RunDirectory;
 use crate::signals;
 use clap::Args;
-use lopper_engine::Result;
+use lopper_engine::{Graph, Result, file};
 use std::path::{Path, PathBuf};
 
 /// Run a walkthrough on your own recipe and images.
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 pub struct Run {
     /// TOML file with the recipe
     recipe: PathBuf,
-    /// Directory with its images [default: the recipe's `data.path`]
+    /// Directory with its images, or a table of them [default: the recipe's `data.path`]
     #[arg(long)]
     data: Option<PathBuf>,
     /// Directory for model files and the report [default: runs/NAME, after the recipe's file]
@@ -31,15 +32,11 @@ pub struct Run {
     /// Short trial: one epoch per training, and 100 images per class unless limited otherwise
     #[arg(long)]
     quick: bool,
-    /// Images per class [default: the recipe's, or all]
-    #[arg(long)]
-    limit: Option<usize>,
-    /// Skip images that cannot be decoded instead of stopping
-    #[arg(long)]
-    skip_bad_images: bool,
     /// Replace the result of an earlier run
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    images: DataOptions,
     #[command(flatten)]
     keep: KeepArgs,
 }
@@ -47,8 +44,7 @@ pub struct Run {
 impl Run {
     pub fn run(&self, common: &Common) -> Result<()> {
         let mut recipe = Recipe::read(&self.recipe)?;
-        recipe.data.skip_bad_images |= self.skip_bad_images;
-        recipe.data.limit = self.limit.or(recipe.data.limit);
+        self.images.apply(&mut recipe.data)?;
         let name = self.recipe.file_stem().unwrap_or_default();
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
         let Self { quick, force, keep, .. } = self;
@@ -74,12 +70,15 @@ impl Walk<'_> {
     /// Runs `recipe`, prints its table, and writes its report after every stage: if the run fails or is stopped, it
     /// covers the finished stages.
     pub fn run(&self, recipe: Recipe, common: &Common) -> Result<()> {
-        let recipe = if self.quick { recipe.quick() } else { recipe };
+        let mut recipe = if self.quick { recipe.quick() } else { recipe };
         let mut directory = RunDirectory::claim(self.out, self.force, self.keep)?;
         refuse_existing_outputs(&recipe.stages, self.force || self.keep.resume)?;
         let device = common.device()?;
         let seed = common.seed.unwrap_or(recipe.seed);
-        let splits = lopper_models::data::open(&recipe.data, self.data, seed)?;
+        if let Some(network) = first_network(&recipe)? {
+            fit(&mut recipe.data, &network);
+        }
+        let splits = open_images(&recipe.data, self.data, seed)?;
         let binding = Binding::new(&recipe.stages, Some((&recipe.data, &splits)), seed, &device)?;
         let mut pipeline = Pipeline::new(&device, Some(splits), seed);
         let paths: Vec<PathBuf> =
@@ -113,4 +112,11 @@ impl Walk<'_> {
             format!("\n{title}\n{table}\nModels, history.csv, report.md, .json, .csv and .svg are in {out}\n")
         })
     }
+}
+
+/// Returns the first network that `recipe` reads from a model file: the images are prepared for it.
+fn first_network(recipe: &Recipe) -> Result<Option<Graph>> {
+    let earlier = |name: &str| recipe.stages.iter().any(|stage| stage.name == name);
+    let mut reads = recipe.stages.iter().filter_map(|stage| stage.from.as_deref());
+    reads.find(|name| !earlier(name)).map(file::load).transpose()
 }

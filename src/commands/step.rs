@@ -4,6 +4,7 @@ use super::file_names::table;
 use super::{Common, DataArgs};
 use crate::binding::Binding;
 use crate::history::History;
+use crate::images::open_images;
 use crate::keeping::{KeepArgs, Keeping};
 use crate::output_file::{OutputFile, refuse_existing, refuse_existing_outputs};
 use crate::pipeline::Pipeline;
@@ -219,14 +220,14 @@ pub fn run_stage(
     let device = common.device()?;
     let seed = common.seed.unwrap_or(0);
     let before = model.map(file::load).transpose()?;
-    let config = output.data.config(before.as_ref());
+    let config = output.data.config(before.as_ref())?;
     let data = match (&config, &before) {
         (None, _) if stage.train.is_some() => {
             return Err(Error::invalid("--data is missing: training needs images"));
         }
         (None, _) => None,
         (Some(config), Some(graph)) => Some(super::open_data(config, graph, common)?),
-        (Some(config), None) => Some(lopper_models::data::open(config, None, seed)?),
+        (Some(config), None) => Some(open_images(config, None, seed)?),
     };
     let stage = Stage { name: name.to_string(), from: model.map(|m| m.display().to_string()), ..stage };
     let stages = std::slice::from_ref(&stage);

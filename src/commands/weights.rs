@@ -3,6 +3,7 @@
 use super::{Common, classes, is_file, open_network};
 use crate::output_file::refuse_existing;
 use clap::Args;
+use lopper_engine::info::{Preparation, Resize};
 use lopper_engine::{Result, file, torchvision};
 use lopper_models::data::{IMAGENET_MEAN, IMAGENET_STD};
 use serde_json::json;
@@ -43,6 +44,11 @@ pub struct Import {
     /// Side of the architecture's square images in pixels
     #[arg(long, default_value_t = 224, value_parser = super::image_side)]
     size: usize,
+    /// Size of an image before its center is cropped: none, square, the shorter side in pixels, or center:SHARE
+    /// [default: the model file's; for an architecture 256 if --size is 224, and in proportion, or below 128 pixels the
+    /// largest centered square]
+    #[arg(long)]
+    resize: Option<Resize>,
     /// The model file to write
     #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
@@ -51,6 +57,9 @@ pub struct Import {
     force: bool,
 }
 
+/// Below this size, networks are made for small images as a whole rather than for the centers of larger ones.
+const WHOLE_BELOW: usize = 128;
+
 impl Import {
     pub fn run(&self, common: &Common) -> Result<()> {
         refuse_existing(&self.out, self.force)?;
@@ -58,10 +67,17 @@ impl Import {
             open_network(&self.arch, self.classes, self.size, None)?
         } else {
             let mut graph = open_network(&self.arch, self.classes.or(Some(1000)), self.size, None)?;
-            // The normalization of torchvision's weights; a model file stores its own.
+            // The normalization and preparation of torchvision's weights; a model file stores its own.
             (graph.info.mean, graph.info.std) = (IMAGENET_MEAN.to_vec(), IMAGENET_STD.to_vec());
+            graph.info.preparation = Some(match self.size {
+                size if size < WHOLE_BELOW => Preparation::center(1.0),
+                size => Preparation::torchvision((size * 256).div_ceil(224)),
+            });
             graph
         };
+        if let Some(resize) = self.resize {
+            graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
+        }
         let report = torchvision::import_weights(&mut graph, &self.weights)?;
         file::save(&graph, &self.out)?;
         common.print(&json!({ "written": self.out }), || {

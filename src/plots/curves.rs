@@ -106,12 +106,10 @@ impl Curves<'_> {
             .draw()?;
         for (i, curve) in self.curves.iter().enumerate() {
             let style = COLORS[i % COLORS.len()].stroke_width(2);
-            for (part, points) in within(&self.points(curve), ys).into_iter().enumerate() {
-                let line = chart.draw_series(LineSeries::new(points, style))?;
-                if part == 0 {
-                    let key = move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style);
-                    line.label(&curve.name).legend(key);
-                }
+            let key = move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style);
+            chart.draw_series(LineSeries::new([], style))?.label(&curve.name).legend(key);
+            for part in within(&self.points(curve), ys) {
+                chart.draw_series(LineSeries::new(part, style))?;
             }
             let color = COLORS[i % COLORS.len()].mix(0.6);
             let bars = curve.points.iter().zip(&curve.intervals);
@@ -150,29 +148,25 @@ fn spanned(values: impl Iterator<Item = f64>) -> (f64, f64) {
 /// leaves.
 fn within(points: &[(f64, f64)], (low, high): (f64, f64)) -> Vec<Vec<(f64, f64)>> {
     let inside = |y: f64| (low..=high).contains(&y);
-    let mut parts: Vec<Vec<(f64, f64)>> = Vec::new();
-    let mut open = false;
-    for (i, &(x, y)) in points.iter().enumerate() {
-        if let Some(&(before, from)) = i.checked_sub(1).map(|i| &points[i])
+    let (mut parts, mut part) = (Vec::new(), Vec::new());
+    let mut before: Option<(f64, f64)> = None;
+    for &(x, y) in points {
+        if let Some((last, from)) = before
             && inside(from) != inside(y)
         {
             let edge = if from.max(y) > high { high } else { low };
-            let cut = (before + (x - before) * (edge - from) / (y - from), edge);
-            if open {
-                parts.last_mut().into_iter().for_each(|part| part.push(cut))
-            } else {
-                parts.push(vec![cut])
-            }
-            open = inside(y);
+            part.push((last + (x - last) * (edge - from) / (y - from), edge));
         }
-        if inside(y) {
-            if !open {
-                parts.push(Vec::new());
-                open = true;
-            }
-            parts.last_mut().into_iter().for_each(|part| part.push((x, y)));
+        match inside(y) {
+            true => part.push((x, y)),
+            false => parts.push(std::mem::take(&mut part)),
         }
+        before = Some((x, y));
     }
+    parts.push(part);
+    // A point on an edge is also where the line crosses it.
+    parts.iter_mut().for_each(Vec::dedup);
+    parts.retain(|part| !part.is_empty());
     parts
 }
 

@@ -60,7 +60,7 @@ fn workload(rig: &Rig, network: &str) -> Result<(Graph, Images)> {
     let shape = [images, SIDE, SIDE, 3];
     let values = random(1, shape.iter().product());
     let labels = (0..images as u32).map(|i| i % 10).collect();
-    let batch = Batch { images: Tensor::from_vec(&shape, values)?, labels };
+    let batch = Batch::new(Tensor::from_vec(&shape, values)?, labels);
     Ok((lopper_models::build(network, &options)?, Images { batch, classes }))
 }
 

@@ -47,6 +47,7 @@ fn recipes() -> Vec<Seed> {
     };
     let mut all: Vec<_> = entries.map(named).collect();
     all.push(("everything".into(), include_bytes!("everything.toml").to_vec()));
+    all.push(("steps".into(), include_bytes!("steps.toml").to_vec()));
     all
 }
 
@@ -117,6 +118,10 @@ fn images() -> Vec<Seed> {
         ("rgba16.png".into(), encoded(rgb.to_rgba16().into(), ImageFormat::Png)),
         ("baseline.jpg".into(), encoded(rgb.clone(), ImageFormat::Jpeg)),
         ("gray.jpg".into(), encoded(rgb.to_luma8().into(), ImageFormat::Jpeg)),
+        ("rgb.bmp".into(), encoded(rgb.clone(), ImageFormat::Bmp)),
+        ("rgb.tif".into(), encoded(rgb.clone(), ImageFormat::Tiff)),
+        ("rgb.webp".into(), encoded(rgb.clone(), ImageFormat::WebP)),
+        ("rgba.gif".into(), encoded(rgb.to_rgba8().into(), ImageFormat::Gif)),
         ("p6.ppm".into(), encoded(rgb, ImageFormat::Pnm)),
         ("p1.pbm".into(), b"P1 3 2\n1 0 1 0 1 0".to_vec()),
         ("p2.pgm".into(), b"P2 3 2 255\n1 2 3 4 5 6".to_vec()),

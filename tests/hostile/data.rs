@@ -57,13 +57,17 @@ fn picture(random: &mut Random) -> (&'static str, Vec<u8>) {
     let image = RgbImage::from_fn(40, 33, |x, y| Rgb([(x * 6) as u8, (y * 7) as u8, ((x ^ y) * 5) as u8]));
     let progressive = include_bytes!("../../models/tests/fixtures/jpeg/progressive.jpg");
     let restarts = include_bytes!("../../models/tests/fixtures/jpeg/progressive_restarts.jpg");
-    let (name, mut bytes) = match random.below(7) {
+    let (name, mut bytes) = match random.below(11) {
         0 => ("rgb.png", encoded(image.into(), ImageFormat::Png)),
         1 => ("rgba.png", encoded(DynamicImage::from(image).to_rgba16().into(), ImageFormat::Png)),
         2 => ("rgb.ppm", encoded(image.into(), ImageFormat::Pnm)),
         3 => ("rgb.jpg", encoded(image.into(), ImageFormat::Jpeg)),
         4 => ("progressive.jpg", progressive.to_vec()),
         5 => ("restarts.jpg", restarts.to_vec()),
+        6 => ("rgb.bmp", encoded(image.into(), ImageFormat::Bmp)),
+        7 => ("rgb.webp", encoded(image.into(), ImageFormat::WebP)),
+        8 => ("rgb.tif", encoded(image.into(), ImageFormat::Tiff)),
+        9 => ("rgba.gif", encoded(DynamicImage::from(image).to_rgba8().into(), ImageFormat::Gif)),
         _ => return claim(random),
     };
     match random.below(3) {

@@ -2,6 +2,7 @@
 
 use super::{Criterion, Need, Site, StepView};
 use lopper_engine::data::Batches;
+use lopper_engine::train::CrossEntropy;
 use lopper_engine::{Device, Error, Graph, Mode, ParamGradients, Result, Tape, Tensor, Var};
 use std::collections::BTreeMap;
 
@@ -53,7 +54,12 @@ impl Evidence {
             let pass = graph.forward(&mut tape, Mode::Eval, batch.images, &taps)?;
             let gradients = match backward {
                 true => {
-                    let loss = tape.cross_entropy(&pass.output, &batch.labels, 0.0)?;
+                    let loss = CrossEntropy::default().of(
+                        &mut tape,
+                        &pass.output,
+                        &batch.labels,
+                        batch.mixed.as_ref(),
+                    )?;
                     pass.gradients(tape.backward(&loss)?)
                 }
                 false => ParamGradients::new(),

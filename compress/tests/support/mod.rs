@@ -86,7 +86,7 @@ impl Toy {
         for (i, value) in images.data_mut().iter_mut().enumerate().step_by(2) {
             *value += (i / 32 % classes) as f32;
         }
-        Batch { images, labels: (0..8).map(|i| (i % classes) as u32).collect() }
+        Batch::new(images, (0..8).map(|i| (i % classes) as u32).collect())
     }
 }
 

@@ -5,7 +5,8 @@
 //! statistics as `F32`, the mask of parameter `P` as `P.mask` in `U8`. So a pruned network loads without the source
 //! code that built it, and every tool that reads safetensors can read the weights.
 //!
-//! Format 2 is written; format 1, in which each activation and each pool is a layer of its own, is still read.
+//! Format 3 is written. Format 2, which does not say how images are prepared, and format 1, in which each activation and
+//! each pool is a layer of its own, are still read.
 
 use crate::files::legacy::Graph1;
 use crate::files::tensor_file::{self, TensorFile, Values};
@@ -16,7 +17,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 const KEY: &str = "lopper";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const LAYOUT: &str = "OHWI";
 
 /// The fields that all format versions share.
@@ -124,7 +125,7 @@ fn program(file: &TensorFile) -> Result<Graph, String> {
     let damaged = |e| format!("the graph in the header is damaged: {e}");
     match (preamble.version, preamble.layout.as_ref()) {
         (1, LAYOUT) => serde_json::from_str(text).map(|p: Program<Graph1>| p.graph.into()).map_err(damaged),
-        (VERSION, LAYOUT) => serde_json::from_str(text).map(|p: Program<Graph>| p.graph).map_err(damaged),
+        (2..=VERSION, LAYOUT) => serde_json::from_str(text).map(|p: Program<Graph>| p.graph).map_err(damaged),
         (version, layout) => Err(format!(
             "model format {version} with layout {layout}: this version of lopper reads formats 1 to {VERSION} with \
              layout {LAYOUT}"
@@ -147,6 +148,11 @@ fn check(graph: &Graph) -> Result<()> {
         let (names, outputs) = (info.classes.len(), outputs.unwrap_or(0));
         return Err(Error::invalid(format!("the model names {names} classes and has {outputs} outputs")));
     }
+    if !info.folders.is_empty() && info.folders.len() != info.classes.len() {
+        let (folders, names) = (info.folders.len(), info.classes.len());
+        return Err(Error::invalid(format!("the model names {names} classes and {folders} class folders")));
+    }
+    info.preparation.map_or(Ok(()), |preparation| preparation.check())?;
     for (what, list) in [("means", &info.mean), ("standard deviations", &info.std)] {
         let fits = list.is_empty() || list.len() == c;
         if !fits || list.iter().any(|v| !v.is_finite()) || (what != "means" && list.iter().any(|&v| v <= 0.0))

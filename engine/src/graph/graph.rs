@@ -1,25 +1,10 @@
 //! The graph, the program that compression rewrites: named layers with explicit inputs, as a plain value.
 
 use crate::graph::index::Index;
+use crate::graph::info::Info;
 use crate::{Error, Layer, Node, NodeId, Param, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-
-/// The architecture and data that a network is made for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Info {
-    /// The architecture (`resnet18`).
-    pub arch: String,
-    /// The image size `[H, W, C]`.
-    pub input: [usize; 3],
-    /// The class names.
-    pub classes: Vec<String>,
-    /// Mean of each image channel, subtracted from the network's input.
-    pub mean: Vec<f32>,
-    /// Standard deviation of each image channel, by which the network's input is divided.
-    pub std: Vec<f32>,
-}
 
 /// A network. Nodes are in an executable order; the first is the input, the last the output.
 /// Cloning is cheap: parameters are shared until they are written.

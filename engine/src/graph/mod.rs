@@ -6,6 +6,7 @@ pub(crate) mod footprint;
 pub mod geometry;
 pub mod graph;
 mod index;
+pub mod info;
 pub mod layer;
 mod node;
 pub mod param;
@@ -13,5 +14,6 @@ pub mod pool;
 pub mod rewrite;
 mod shape;
 
-pub use graph::{Graph, Info};
+pub use graph::Graph;
+pub use info::Info;
 pub use node::{Node, NodeId};

@@ -73,7 +73,7 @@ mod tests {
 
     fn groups(numbers: &[Option<usize>], size: usize) -> Vec<Option<Vec<u32>>> {
         let item = |number: &Option<usize>| match number {
-            Some(n) => Ok((*n, Batch { images: Tensor::zeros(&[1]), labels: vec![*n as u32] })),
+            Some(n) => Ok((*n, Batch::new(Tensor::zeros(&[1]), vec![*n as u32]))),
             None => Err(Error::invalid("unreadable")),
         };
         let items: Vec<Result<(usize, Batch)>> = numbers.iter().map(item).collect();

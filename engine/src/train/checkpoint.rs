@@ -25,7 +25,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 const KEY: &str = "lopper-checkpoint";
-const VERSION: u32 = 2;
+/// Raised with the format of model files, so that an older program says that it cannot read the file instead of calling
+/// its graph damaged.
+const VERSION: u32 = 3;
 const NETWORK: &str = "network/";
 
 /// The position in a training, with the running totals of the current epoch.
@@ -181,7 +183,7 @@ impl Checkpoint {
         let Preamble { version } = serde_json::from_str(text).map_err(damaged)?;
         let header: Header<Graph> = match version {
             1 => serde_json::from_str::<Header<Graph1>>(text).map(Header::current).map_err(damaged)?,
-            VERSION => serde_json::from_str(text).map_err(damaged)?,
+            2..=VERSION => serde_json::from_str(text).map_err(damaged)?,
             _ => {
                 return Err(Error::invalid(format!(
                     "checkpoint format {version}: this version of lopper reads formats 1 to {VERSION}"

@@ -13,6 +13,24 @@ pub struct Batch {
     pub images: Tensor,
     /// Class of each image.
     pub labels: Vec<u32>,
+    /// The second classes, if each image is a mixture of two.
+    pub mixed: Option<Mixed>,
+}
+
+/// The second classes of images that are mixtures of two images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixed {
+    /// The second class of each image.
+    pub labels: Vec<u32>,
+    /// The share of the second image, in `[0, 1]`.
+    pub share: f32,
+}
+
+impl Batch {
+    /// Creates a batch of images of one class each.
+    pub fn new(images: Tensor, labels: Vec<u32>) -> Self {
+        Self { images, labels, mixed: None }
+    }
 }
 
 /// Source of batches. The same epoch always gives the same batches, in the same order.

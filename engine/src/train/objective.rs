@@ -3,7 +3,7 @@
 use crate::autograd::exec::Pass;
 use crate::autograd::tape::{Tape, Var};
 use crate::number::{self, Range};
-use crate::train::data::Batch;
+use crate::train::data::{Batch, Mixed};
 use crate::{Error, NodeId, Result, Tensor};
 
 /// A training loss.
@@ -24,9 +24,21 @@ pub struct CrossEntropy {
     pub smoothing: f32,
 }
 
+impl CrossEntropy {
+    /// The cross entropy of `logits` `[N, K]` with `labels`; for mixed images, the mean of those with both classes,
+    /// weighted by their shares (Zhang et al. 2017, arXiv:1710.09412).
+    pub fn of(&self, tape: &mut Tape, logits: &Var, labels: &[u32], mixed: Option<&Mixed>) -> Result<Var> {
+        let first = tape.cross_entropy(logits, labels, self.smoothing)?;
+        let Some(Mixed { labels, share }) = mixed else { return Ok(first) };
+        let second = tape.cross_entropy(logits, labels, self.smoothing)?;
+        let (first, second) = (tape.scale(&first, 1.0 - share)?, tape.scale(&second, *share)?);
+        tape.add(&first, &second)
+    }
+}
+
 impl Objective for CrossEntropy {
     fn loss(&mut self, tape: &mut Tape, pass: &Pass, batch: &Batch) -> Result<Var> {
-        tape.cross_entropy(&pass.output, &batch.labels, self.smoothing)
+        self.of(tape, &pass.output, &batch.labels, batch.mixed.as_ref())
     }
 }
 
@@ -34,7 +46,8 @@ impl Objective for CrossEntropy {
 /// `CrossEntropyLoss(weight, label_smoothing)`.
 ///
 /// With weights w, labels y, K classes and smoothing s, the target of image n is
-/// `q(n, k) = ((1 − s)·[k = y(n)]·w(k) + s/K·w(k)) / Σₙ w(y(n))`. A batch whose labels all have weight 0 has loss 0.
+/// `q(n, k) = ((1 − s)·[k = y(n)]·w(k) + s/K·w(k)) / Σₙ w(y(n))`. A batch whose labels all have weight 0 has loss 0. Mixed
+/// images have the targets of both classes, weighted by their shares.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightedCrossEntropy {
     smoothing: f32,
@@ -80,6 +93,40 @@ impl WeightedCrossEntropy {
 
 impl Objective for WeightedCrossEntropy {
     fn loss(&mut self, tape: &mut Tape, pass: &Pass, batch: &Batch) -> Result<Var> {
-        tape.soft_cross_entropy(&pass.output, &self.targets(&batch.labels)?)
+        let mut targets = self.targets(&batch.labels)?;
+        if let Some(Mixed { labels, share }) = &batch.mixed {
+            let others = self.targets(labels)?;
+            for (target, other) in targets.data_mut().iter_mut().zip(others.data()) {
+                *target = (1.0 - share) * *target + share * other;
+            }
+        }
+        tape.soft_cross_entropy(&pass.output, &targets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Device;
+
+    /// Values and gradients are the weighted sums of those with each class.
+    #[test]
+    fn mixed_images_have_the_weighted_loss_of_both_classes() {
+        let device = Device::cpu();
+        let values = Tensor::from_fn(&[2, 3], |i| (i * 7 % 5) as f32 - 1.5);
+        let (one, other, share) = ([0, 2], vec![1, 2], 0.25);
+        let loss = |labels: &[u32], mixed: Option<&Mixed>| {
+            let mut tape = Tape::new(&device);
+            let logits = tape.leaf(values.clone());
+            let loss = CrossEntropy { smoothing: 0.1 }.of(&mut tape, &logits, labels, mixed).unwrap();
+            let gradients = tape.backward(&loss).unwrap();
+            (loss.value().item().unwrap(), gradients.get(&logits).unwrap().data().to_vec())
+        };
+        let (a, b) = (loss(&one, None), loss(&other, None));
+        let found = loss(&one, Some(&Mixed { labels: other.clone(), share }));
+        assert!((found.0 - (0.75 * a.0 + 0.25 * b.0)).abs() < 1e-6);
+        for ((found, a), b) in found.1.iter().zip(&a.1).zip(&b.1) {
+            assert!((found - (0.75 * a + 0.25 * b)).abs() < 1e-6);
+        }
     }
 }

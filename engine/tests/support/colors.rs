@@ -45,7 +45,7 @@ impl Colors {
         if self.not_a_number == Some(i) {
             images.data_mut()[17] = f32::NAN;
         }
-        Ok(Batch { images, labels })
+        Ok(Batch::new(images, labels))
     }
 }
 

@@ -32,6 +32,7 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
         classes: options.classes.clone(),
         mean: vec![0.0; channels],
         std: vec![1.0; channels],
+        ..lopper_engine::Info::default()
     };
     Ok(graph)
 }

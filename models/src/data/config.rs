@@ -1,15 +1,15 @@
 //! Data set configurations, as given in a recipe or on the command line.
 
-use super::dataset::{Cached, Dataset};
-use super::folder::ImageFolder;
-use super::idx::IdxImages;
-use super::loader::{Loader, LoaderOptions};
-use super::transform::{Cut, IMAGENET_MEAN, IMAGENET_STD, Normalize, Transform};
-use super::{fashion_mnist, imagenette};
+use super::augment::{Augmentation, Crop};
+use super::fashion_mnist;
+use super::layout::{ClassPattern, Columns, Holdout};
+use super::normalize::{IMAGENET_MEAN, IMAGENET_STD, Normalize};
+use super::steps::Steps;
+use super::transform::{Cut, Transform};
+use lopper_engine::info::{Filter, Preparation, Resize};
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 /// The kind of data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +17,9 @@ use std::sync::Arc;
 pub enum DataName {
     /// The embedded subset of Fashion-MNIST.
     FashionMnist,
-    /// A directory of `train/<class>/*` and `val/<class>/*`, with Imagenette's class names and noisy labels.
+    /// Images in files, with Imagenette's class names and noisy labels.
     Imagenette,
-    /// A directory of `train/<class>/*` and `val/<class>/*`.
+    /// Images in files: in class folders, with the class in their names, or listed in a table.
     Folder,
     /// A directory with the four IDX files `train-*` and `t10k-*`, as in MNIST.
     Idx,
@@ -27,9 +27,48 @@ pub enum DataName {
 
 impl DataName {
     /// Whether the data set consists of small gray images in IDX files, rather than image files.
-    fn is_idx(self) -> bool {
+    pub(super) fn is_idx(self) -> bool {
         matches!(self, Self::FashionMnist | Self::Idx)
     }
+}
+
+/// The images to score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scored {
+    /// Training images.
+    Train,
+    /// Validation images; test images if there are no others.
+    #[default]
+    Val,
+    /// Test images.
+    Test,
+    /// All images.
+    All,
+}
+
+/// The images to train on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trained {
+    /// Training images.
+    #[default]
+    Train,
+    /// Training and validation images.
+    All,
+}
+
+/// The treatment of class folders without images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyClasses {
+    /// An error.
+    #[default]
+    Refuse,
+    /// They are no classes.
+    Drop,
+    /// They are classes without images.
+    Keep,
 }
 
 /// A data set with its loading options: the `[data]` table of a recipe.
@@ -38,9 +77,42 @@ impl DataName {
 pub struct DataConfig {
     /// The kind of data set.
     pub name: DataName,
-    /// Its directory, used if the caller gives none.
+    /// Its directory, or a table of its images, used if the caller gives none.
     #[serde(default)]
     pub path: Option<PathBuf>,
+    /// A table (CSV) of image paths and labels, relative to the directory, instead of class folders.
+    #[serde(default)]
+    pub labels: Option<PathBuf>,
+    /// The columns of that table, if their names are unusual.
+    #[serde(default)]
+    pub columns: Columns,
+    /// The pattern of the images' names, if they carry the class, as in `3_17.jpg`: `{class}_*`.
+    #[serde(default)]
+    pub class_pattern: Option<ClassPattern>,
+    /// Share of each class to hold out for validation if the data set has no validation images; by default 0.2.
+    #[serde(default)]
+    pub val_fraction: Option<f64>,
+    /// Seed of the choice of held-out images.
+    #[serde(default)]
+    pub split_seed: u64,
+    /// The images to score.
+    #[serde(default)]
+    pub split: Scored,
+    /// The images to train on.
+    #[serde(default, alias = "train_on")]
+    pub train: Trained,
+    /// All classes in the order of their labels, if not only those found: names of class folders.
+    #[serde(default, alias = "class_folders")]
+    pub classes: Option<Vec<String>>,
+    /// The treatment of class folders without images.
+    #[serde(default)]
+    pub empty_classes: EmptyClasses,
+    /// Whether a data set of one class is accepted.
+    #[serde(default)]
+    pub one_class: bool,
+    /// Whether to look into hidden folders and at hidden files.
+    #[serde(default)]
+    pub hidden: bool,
     /// Side length of the square images, in pixels; by default 32 for IDX files and 128 for folders.
     #[serde(default)]
     pub size: Option<usize>,
@@ -75,14 +147,29 @@ pub struct DataConfig {
     /// Standard deviation of each channel in `[0, 1]`, with corresponding defaults.
     #[serde(default)]
     pub std: Option<[f32; 3]>,
-    /// Side of the centered validation crop, as a fraction of the shorter side; by default 1 for IDX files and 0.875
-    /// for folders.
+    /// The size of images to score before their center is cropped: `none`, `square`, or the shorter side in pixels.
+    #[serde(default)]
+    pub resize: Option<Resize>,
+    /// The filter of that resizing; by default `bilinear`.
+    #[serde(default)]
+    pub filter: Option<Filter>,
+    /// Whether that filter averages over all pixels when it reduces; by default it does.
+    #[serde(default)]
+    pub antialias: Option<bool>,
+    /// Instead of `resize`, the side of a centered square as a fraction of the shorter side, which is cropped and then
+    /// resized; by default 1 for IDX files and 0.875 for others.
     #[serde(default)]
     pub center_fraction: Option<f64>,
+    /// Whether to turn images upright as their EXIF data say; by default not, as in torchvision.
+    #[serde(default)]
+    pub orient: Option<bool>,
     /// Augmentation of training images.
     #[serde(default)]
-    pub augment: Augment,
+    pub augment: Augmentation,
 }
+
+/// Share of each class that is held out by default.
+const DEFAULT_HOLDOUT: f64 = 0.2;
 
 fn default_batch() -> usize {
     64
@@ -92,61 +179,23 @@ fn default_workers() -> usize {
     2
 }
 
-/// Augmentation of training images.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Augment {
-    /// The kind of crop; by default `padded` for IDX files and `resized` for folders.
-    pub crop: Option<Crop>,
-    /// For `resized`, the minimum and maximum area, as fractions of the image area. At a few dozen pixels, 0.35 leaves
-    /// more to recognize than the 0.08 that is customary for ImageNet.
-    pub scale: [f64; 2],
-    /// For `resized`, the minimum and maximum ratio of width to height.
-    pub ratio: [f64; 2],
-    /// For `padded`, the padding on every side, in pixels.
-    pub padding: usize,
-    /// Probability of a horizontal flip.
-    pub flip: f64,
-}
-
-impl Default for Augment {
-    fn default() -> Self {
-        Self { crop: None, scale: [0.35, 1.0], ratio: [0.75, 4.0 / 3.0], padding: 4, flip: 0.5 }
-    }
-}
-
-/// The way training images are cropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Crop {
-    /// A random box, resized ([`Cut::Resized`]).
-    Resized,
-    /// The whole image, padded and randomly cropped back to size ([`Cut::Padded`]).
-    Padded,
-    /// The center, as in validation ([`Cut::Center`]).
-    Center,
-}
-
-/// A data set opened for training.
-pub struct Splits {
-    /// Training images: shuffled, augmented, only in full batches.
-    pub train: Loader,
-    /// Validation images: all of them, in order, center-cropped.
-    pub val: Loader,
-    /// The class names.
-    pub classes: Vec<String>,
-    /// The mean subtracted from each channel.
-    pub mean: [f32; 3],
-    /// The standard deviation by which each channel is divided.
-    pub std: [f32; 3],
-}
-
 impl DataConfig {
     /// Creates a configuration of the data set `name` with default options.
     pub fn new(name: DataName) -> Self {
         Self {
             name,
             path: None,
+            labels: None,
+            columns: Columns::default(),
+            class_pattern: None,
+            val_fraction: None,
+            split_seed: 0,
+            split: Scored::default(),
+            train: Trained::default(),
+            classes: None,
+            empty_classes: EmptyClasses::default(),
+            one_class: false,
+            hidden: false,
             size: None,
             batch: default_batch(),
             workers: default_workers(),
@@ -158,8 +207,12 @@ impl DataConfig {
             cache: false,
             mean: None,
             std: None,
+            resize: None,
+            filter: None,
+            antialias: None,
             center_fraction: None,
-            augment: Augment::default(),
+            orient: None,
+            augment: Augmentation::default(),
         }
     }
 
@@ -169,7 +222,7 @@ impl DataConfig {
     }
 
     /// The mean and standard deviation of each channel.
-    fn normalization(&self) -> ([f32; 3], [f32; 3]) {
+    pub(super) fn normalization(&self) -> ([f32; 3], [f32; 3]) {
         let (mean, std) = match self.name.is_idx() {
             true => ([fashion_mnist::MEAN; 3], [fashion_mnist::STD; 3]),
             false => (IMAGENET_MEAN, IMAGENET_STD),
@@ -177,7 +230,7 @@ impl DataConfig {
         (self.mean.unwrap_or(mean), self.std.unwrap_or(std))
     }
 
-    /// The transform of images that are not trained on: validation images, and those of a prediction.
+    /// The transform of images to score and to classify.
     ///
     /// # Errors
     /// [`Error::Invalid`], with the option, if an option is invalid.
@@ -189,33 +242,34 @@ impl DataConfig {
     }
 
     /// Checks the numbers; the error names the invalid option.
-    fn check(&self) -> Result<()> {
-        let Augment { scale, ratio, padding, flip, .. } = self.augment;
+    pub(super) fn check(&self) -> Result<()> {
         let size = self.image_size();
-        let fraction = self.center_fraction.unwrap_or(1.0);
-        let ordered = |[low, high]: [f64; 2], max: f64| low > 0.0 && low <= high && high <= max;
         let rules = [
             (size > 0 && size <= 4096, format!("size: expected 1 to 4096 pixels, found {size}")),
             (self.workers <= 256, format!("workers: expected at most 256, found {}", self.workers)),
             (self.limit != Some(0), "limit: expected at least 1 image per class, found 0".into()),
             (
-                (1e-3..=1.0).contains(&fraction),
-                format!("center_fraction: expected [0.001, 1], found {fraction:?}"),
+                self.resize.is_none() || self.center_fraction.is_none(),
+                "resize: expected either `resize` or `center_fraction`, found both".into(),
             ),
-            (ordered(scale, 1.0), format!("augment.scale: expected 0 < low ≤ high ≤ 1, found {scale:?}")),
-            (ordered(ratio, 1e3), format!("augment.ratio: expected 0 < low ≤ high ≤ 1000, found {ratio:?}")),
-            (padding <= size, format!("augment.padding: expected at most the size, {size}, found {padding}")),
-            ((0.0..=1.0).contains(&flip), format!("augment.flip: expected [0, 1], found {flip}")),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, message)) => Err(Error::invalid(message)),
-            None => Ok(()),
+            None => self.preparation().check().and(self.holdout().check()),
         }
     }
 
+    /// The part of each class to hold out if there are no validation images.
+    pub(super) fn holdout(&self) -> Holdout {
+        Holdout { fraction: self.val_fraction.unwrap_or(DEFAULT_HOLDOUT), seed: self.split_seed }
+    }
+
     /// Rejects options that only apply to image folders.
-    fn check_idx(&self) -> Result<()> {
+    pub(super) fn check_idx(&self) -> Result<()> {
         let options = [
+            ("labels", self.labels.is_some()),
+            ("class_pattern", self.class_pattern.is_some()),
+            ("val_fraction", self.val_fraction.is_some()),
             ("label_noise", self.label_noise.is_some()),
             ("train_list", self.train_list.is_some()),
             ("val_list", self.val_list.is_some()),
@@ -226,94 +280,52 @@ impl DataConfig {
         }
     }
 
-    fn cut(&self) -> Cut {
-        match self.augment.crop.unwrap_or(if self.name.is_idx() { Crop::Padded } else { Crop::Resized }) {
-            Crop::Resized => Cut::Resized { scale: self.augment.scale, ratio: self.augment.ratio },
-            Crop::Padded => Cut::Padded { padding: self.augment.padding },
+    /// The cut of training images and the probability of a flip after it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], with the option, if an option of the augmentation is out of range.
+    pub(super) fn cut(&self) -> Result<(Cut, f64)> {
+        let size = self.image_size();
+        if let Some(steps) = self.augment.steps(size)? {
+            return Ok((
+                Cut::Steps { steps: Steps::new(steps, size)?, preparation: self.preparation() },
+                0.0,
+            ));
+        }
+        let Augmentation::Simple(augment) = self.augment else { unreachable!("others have steps") };
+        augment.check(size)?;
+        let crop = augment.crop.unwrap_or(if self.name.is_idx() { Crop::Padded } else { Crop::Resized });
+        let cut = match crop {
+            Crop::Resized => Cut::Resized { scale: augment.scale, ratio: augment.ratio },
+            Crop::Padded => Cut::Padded { padding: augment.padding },
             Crop::Center => self.center(),
-        }
-    }
-
-    fn center(&self) -> Cut {
-        let default = if self.name.is_idx() { 1.0 } else { 0.875 };
-        Cut::Center { fraction: self.center_fraction.unwrap_or(default) }
-    }
-
-    /// The training and validation data sets.
-    fn datasets(&self, dir: Option<&Path>) -> Result<[Arc<dyn Dataset>; 2]> {
-        let needed = || {
-            dir.ok_or_else(|| {
-                Error::invalid("data: this data set needs a directory (`path` or `--data DIR`)")
-            })
         };
-        match self.name {
-            DataName::FashionMnist if dir.is_some() => {
-                Err(Error::invalid("data: fashion-mnist is built in and takes no directory"))
-            }
-            DataName::FashionMnist => Ok(fashion_mnist::open()?.map(|set| self.small(set))),
-            DataName::Idx => {
-                let open = |split| IdxImages::open(needed()?, split, fashion_mnist::PADDED);
-                Ok([self.small(open("train")?), self.small(open("t10k")?)])
-            }
-            DataName::Imagenette | DataName::Folder => self.folders(needed()?),
+        Ok((cut, augment.flip))
+    }
+
+    pub(super) fn center(&self) -> Cut {
+        Cut::Prepared(self.preparation())
+    }
+
+    /// The way from an image to one of the size to score.
+    pub fn preparation(&self) -> Preparation {
+        let fraction = self.center_fraction.unwrap_or(if self.name.is_idx() { 1.0 } else { 0.875 });
+        Preparation {
+            resize: self.resize.unwrap_or(Resize::Center(fraction)),
+            filter: self.filter.unwrap_or_default(),
+            antialias: self.antialias.unwrap_or(true),
+            orient: self.orient.unwrap_or(false),
         }
     }
 
-    fn small(&self, mut set: IdxImages) -> Arc<dyn Dataset> {
-        if let Some(limit) = self.limit {
-            set.limit(limit);
+    /// Sets the options of preparation that are not given to those of `preparation`, unless another size is given.
+    pub fn prepare_like(&mut self, preparation: Option<Preparation>) {
+        let Some(Preparation { resize, filter, antialias, orient }) = preparation else { return };
+        self.orient = self.orient.or(Some(orient));
+        if self.resize.is_none() && self.center_fraction.is_none() {
+            self.resize = Some(resize);
+            self.filter = self.filter.or(Some(filter));
+            self.antialias = self.antialias.or(Some(antialias));
         }
-        Arc::new(set) // already in memory, so caching is not needed
     }
-
-    fn folders(&self, dir: &Path) -> Result<[Arc<dyn Dataset>; 2]> {
-        let mut sets = ImageFolder::open_splits(dir)?;
-        for (set, list) in sets.iter_mut().zip([&self.train_list, &self.val_list]) {
-            if let Some(list) = list {
-                set.keep_listed(&dir.join(list))?;
-            }
-            if let Some(limit) = self.limit {
-                set.limit(limit);
-            }
-            if self.name == DataName::Imagenette {
-                set.rename_classes(imagenette::class_name);
-            }
-        }
-        if let Some(percent) = self.label_noise {
-            let table = dir.join(imagenette::NOISY_LABELS_FILE);
-            sets[0].relabel(&imagenette::noisy_labels(&table, percent)?, &table)?;
-        }
-        Ok(sets.map(
-            |set| if self.cache { Arc::new(Cached::new(set)) as Arc<dyn Dataset> } else { Arc::new(set) },
-        ))
-    }
-}
-
-/// Opens the data set of `config` in `data_dir`, or, if that is `None`, in the configuration's `path`. `seed`
-/// determines the order and augmentation of every epoch.
-///
-/// # Errors
-/// [`Error::Invalid`], with the option, if an option is invalid; [`Error::File`], with the path, if a file or folder is
-/// missing or invalid.
-pub fn open(config: &DataConfig, data_dir: Option<&Path>, seed: u64) -> Result<Splits> {
-    let plain = config.eval_transform()?;
-    if config.name.is_idx() {
-        config.check_idx()?;
-    }
-    let (mean, std) = config.normalization();
-    let [train, val] = config.datasets(data_dir.or(config.path.as_deref()))?;
-    let classes = train.classes().to_vec();
-    let augmented = Transform { cut: config.cut(), flip: config.augment.flip, ..plain.clone() };
-    let loader = |data, transform, training| {
-        let options = LoaderOptions {
-            batch: config.batch,
-            shuffle: training,
-            drop_last: training,
-            workers: config.workers,
-            seed,
-            skip_bad_images: config.skip_bad_images,
-        };
-        Loader::new(data, transform, options)
-    };
-    Ok(Splits { train: loader(train, augmented, true)?, val: loader(val, plain, false)?, classes, mean, std })
 }

@@ -9,6 +9,16 @@ use lopper_engine::{Error, Result, input, memory};
 use std::io::Cursor;
 use std::path::Path;
 
+/// The formats that are read.
+const READ: [ImageFormat; 7] = [
+    ImageFormat::Jpeg,
+    ImageFormat::Png,
+    ImageFormat::Pnm,
+    ImageFormat::WebP,
+    ImageFormat::Bmp,
+    ImageFormat::Gif,
+    ImageFormat::Tiff,
+];
 /// Maximum size of an image file.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Maximum size of a decoded image, in bytes: 89 million RGB pixels.
@@ -17,30 +27,38 @@ pub(super) const MAX_DECODED_BYTES: u64 = 256 << 20;
 /// one.
 const ASK_ABOVE: u64 = 8 << 20;
 
-/// Reads the JPEG, PNG or PNM file at `path` into 8-bit RGB. The format is detected from the content, not the
-/// extension. Gray is replicated, CMYK is converted, and alpha is dropped. EXIF orientation is not applied, as in
-/// torchvision.
+/// Reads the JPEG, PNG, PNM, WebP, BMP, GIF or TIFF file at `path` into 8-bit RGB. The format is detected from the
+/// content, not the extension. Gray is replicated, CMYK is converted, and alpha is dropped. Of several frames or pages,
+/// the first is read. EXIF orientation is not applied, as in torchvision.
 ///
 /// # Errors
 /// [`Error::File`] if the file cannot be read, is empty, has another format, or is truncated, damaged or too large.
 pub fn decode_file(path: &Path) -> Result<RgbImage> {
-    decode(&input::read(path, MAX_FILE_BYTES)?).map_err(|message| Error::file(path, message))
+    decode(&input::read(path, MAX_FILE_BYTES)?, false).map_err(|message| Error::file(path, message))
 }
 
-/// Decodes the bytes of an image file, or returns a description of the problem.
-fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
+/// Reads an image as [`decode_file`] does, and turns it upright as its EXIF data say.
+///
+/// # Errors
+/// The errors of [`decode_file`].
+pub fn decode_upright(path: &Path) -> Result<RgbImage> {
+    decode(&input::read(path, MAX_FILE_BYTES)?, true).map_err(|message| Error::file(path, message))
+}
+
+/// Decodes the bytes of an image file, turned upright if `orient` is set, or returns a description of the problem.
+fn decode(bytes: &[u8], orient: bool) -> Result<RgbImage, String> {
     if bytes.is_empty() {
         return Err("the file is empty".into());
     }
     let format = match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Pnm)) => format,
-        _ => return Err("not a JPEG, PNG or PNM image".into()),
+        Ok(format) if READ.contains(&format) => format,
+        _ => return Err("not a JPEG, PNG, PNM, WebP, BMP, GIF or TIFF image".into()),
     };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(2 * MAX_DECODED_BYTES);
     reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(|e| match format {
+    let mut decoder = reader.into_decoder().map_err(|e| match format {
         // The walk says that the file ends early where the decoder counts missing bytes.
         ImageFormat::Jpeg => jpeg::check(bytes).err().unwrap_or_else(|| e.to_string()),
         _ => e.to_string(),
@@ -60,7 +78,12 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     if format == ImageFormat::Jpeg {
         jpeg::check(bytes)?;
     }
-    let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
+    // Damaged EXIF data do not make the image unusable.
+    let orientation = if orient { decoder.orientation().ok() } else { None };
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
+    if let Some(orientation) = orientation {
+        image.apply_orientation(orientation);
+    }
     Ok(image.into_rgb8())
 }
 
@@ -81,14 +104,23 @@ mod tests {
 
     #[test]
     fn lossless_formats_decode_exactly() {
-        for format in [ImageFormat::Png, ImageFormat::Pnm] {
-            assert_eq!(decode(&encoded(&picture().into(), format)).unwrap(), picture(), "{format:?}");
+        use ImageFormat::{Bmp, Png, Pnm, Tiff, WebP};
+        for format in [Png, Pnm, Bmp, Tiff, WebP] {
+            assert_eq!(decode(&encoded(&picture().into(), format), false).unwrap(), picture(), "{format:?}");
         }
     }
 
     #[test]
+    fn a_gif_decodes_to_its_first_frame() {
+        let frame = |red| image::Frame::new(RgbaImage::from_pixel(9, 5, image::Rgba([red, 0, 255, 255])));
+        let mut bytes = Vec::new();
+        image::codecs::gif::GifEncoder::new(&mut bytes).encode_frames([frame(255), frame(0)]).unwrap();
+        assert_eq!(decode(&bytes, false).unwrap(), RgbImage::from_pixel(9, 5, Rgb([255, 0, 255])));
+    }
+
+    #[test]
     fn a_jpeg_decodes_approximately() {
-        let decoded = decode(&encoded(&picture().into(), ImageFormat::Jpeg)).unwrap();
+        let decoded = decode(&encoded(&picture().into(), ImageFormat::Jpeg), false).unwrap();
         assert_eq!(decoded.dimensions(), picture().dimensions());
         let error =
             decoded.as_raw().iter().zip(picture().as_raw()).map(|(a, b)| a.abs_diff(*b) as u64).sum::<u64>();
@@ -99,11 +131,11 @@ mod tests {
     fn gray_is_replicated_and_alpha_dropped() {
         let gray = GrayImage::from_fn(5, 4, |x, y| Luma([(x * 40 + y) as u8]));
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Pnm] {
-            let rgb = decode(&encoded(&gray.clone().into(), format)).unwrap();
+            let rgb = decode(&encoded(&gray.clone().into(), format), false).unwrap();
             assert!(rgb.pixels().all(|p| p[0] == p[1] && p[1] == p[2]), "{format:?}");
         }
         let rgba = RgbaImage::from_fn(5, 4, |x, y| image::Rgba([x as u8, y as u8, 7, 0]));
-        let rgb = decode(&encoded(&rgba.into(), ImageFormat::Png)).unwrap();
+        let rgb = decode(&encoded(&rgba.into(), ImageFormat::Png), false).unwrap();
         assert_eq!(rgb.get_pixel(3, 2), &Rgb([3, 2, 7]));
     }
 
@@ -113,41 +145,67 @@ mod tests {
         let mut bytes = Vec::new();
         let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
         encoder.write_image(&samples, 3, 1, ExtendedColorType::from(ColorType::L16)).unwrap();
-        let reds: Vec<u8> = decode(&bytes).unwrap().pixels().map(|p| p[0]).collect();
+        let reds: Vec<u8> = decode(&bytes, false).unwrap().pixels().map(|p| p[0]).collect();
         assert_eq!(reds, [0, 128, 255]);
     }
 
     #[test]
     fn every_truncation_is_an_error() {
-        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Pnm] {
+        for format in READ {
             let bytes = encoded(&picture().into(), format);
-            // The last chunk of a PNG is an empty end marker without image data.
-            let needed = bytes.len() - if format == ImageFormat::Png { 12 } else { 0 };
+            // Behind the last pixel a PNG has an empty chunk of 12 bytes, and a GIF the end of its codes (up to two bytes),
+            // an empty block and a trailer.
+            let end = match format {
+                ImageFormat::Png => 12,
+                ImageFormat::Gif => 4,
+                _ => 0,
+            };
+            let needed = bytes.len() - end;
             for len in 0..needed {
-                assert!(decode(&bytes[..len]).is_err(), "{format:?} cut to {len} of {} bytes", bytes.len());
+                assert!(
+                    decode(&bytes[..len], false).is_err(),
+                    "{format:?} cut to {len} of {} bytes",
+                    bytes.len()
+                );
             }
         }
+    }
+
+    /// A 2×1 image whose EXIF data ask for a quarter turn.
+    #[test]
+    fn an_image_is_turned_upright_only_on_request() {
+        let image = RgbImage::from_fn(2, 1, |x, _| Rgb([x as u8 * 200; 3]));
+        let mut bytes = Vec::new();
+        let mut encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+        // One entry of a TIFF directory: tag 0x112, one short, 6 = turned by 90 degrees.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(image.as_raw(), 2, 1, ExtendedColorType::Rgb8).unwrap();
+        assert_eq!(decode(&bytes, false).unwrap(), image);
+        let upright = decode(&bytes, true).unwrap();
+        assert_eq!((upright.dimensions(), upright.get_pixel(0, 1).0), ((1, 2), [200; 3]));
     }
 
     #[test]
     fn the_end_of_a_thumbnail_is_not_the_end_of_the_image() {
         let mut bytes = encoded(&picture().into(), ImageFormat::Jpeg);
         bytes.splice(2..2, [0xFF, 0xE1, 0, 6, 0xFF, 0xD8, 0xFF, 0xD9]);
-        assert!(decode(&bytes).is_ok());
+        assert!(decode(&bytes, false).is_ok());
         bytes.truncate(bytes.len() - 2);
-        assert_eq!(decode(&bytes).unwrap_err(), "the JPEG data ends early");
+        assert_eq!(decode(&bytes, false).unwrap_err(), "the JPEG data ends early");
     }
 
     #[test]
     fn huge_sizes_are_rejected_before_allocation() {
-        let message = decode(b"P6 100000 100000 255 ").unwrap_err();
+        let message = decode(b"P6 100000 100000 255 ", false).unwrap_err();
         assert!(message.contains("100000×100000 pixels"), "{message}");
     }
 
     #[test]
     fn empty_missing_and_non_image_files_are_reported() {
-        assert_eq!(decode(b"").unwrap_err(), "the file is empty");
-        assert_eq!(decode(b"GIF89a....................").unwrap_err(), "not a JPEG, PNG or PNM image");
+        assert_eq!(decode(b"", false).unwrap_err(), "the file is empty");
+        let message = decode(b"8BPS....................", false).unwrap_err();
+        assert_eq!(message, "not a JPEG, PNG, PNM, WebP, BMP, GIF or TIFF image");
         let missing = decode_file(Path::new("no/such.jpg")).unwrap_err().to_string();
         assert!(missing.starts_with("no/such.jpg: "), "{missing}");
     }

@@ -1,76 +1,71 @@
-//! Images in one folder per class: `train/<class>/*` and `val/<class>/*`.
+//! Images in files, decoded on demand.
 
 use super::Dataset;
-use super::decode::decode_file;
+use super::decode::{decode_file, decode_upright};
+use super::layout::Split;
 use image::RgbImage;
 use lopper_engine::{Error, Result, input};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// File extensions of images, in lower case. Other files are ignored.
-const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "pnm", "ppm", "pgm"];
-
 /// The images of one split, decoded on demand.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
     root: PathBuf,
-    split: String,
-    /// The sorted class folders. A folder's position is its label.
+    split: Split,
+    /// The class folders, by label.
     folders: Vec<String>,
     classes: Vec<String>,
     samples: Vec<Sample>,
+    /// Whether images are turned upright.
+    orient: bool,
 }
 
+/// An image file and its label.
 #[derive(Clone, Debug)]
-struct Sample {
-    /// Path relative to the root, with `/` as separator: `train/n01440764/x.JPEG`.
-    path: String,
-    label: u32,
+pub struct Sample {
+    /// Path relative to the root.
+    pub path: PathBuf,
+    /// Position of its class.
+    pub label: u32,
+}
+
+impl Sample {
+    /// The path with `/` as separator: `train/n01440764/x.JPEG`.
+    fn name(&self) -> String {
+        let parts: Vec<_> = self.path.iter().map(|part| part.to_string_lossy()).collect();
+        parts.join("/")
+    }
 }
 
 impl ImageFolder {
-    /// Opens the images in `root/split/<class>/`. Classes and images are sorted by name.
+    /// Creates the split of `samples` below `root`. `folders` are the class folders by label.
     ///
-    /// # Errors
-    /// [`Error::File`], with the folder, if a folder is missing or unreadable, or has no classes or no images.
-    pub fn open(root: &Path, split: &str) -> Result<Self> {
-        let dir = root.join(split);
-        let folders = sorted_names(&dir, |entry| entry.path().is_dir())?;
-        if folders.is_empty() {
-            return Err(Error::file(dir, "no class folders in this folder"));
-        }
-        let mut samples = Vec::new();
-        for (label, folder) in folders.iter().enumerate() {
-            let class_dir = dir.join(folder);
-            let files = sorted_names(&class_dir, |entry| is_picture(&entry.path()))?;
-            if files.is_empty() {
-                return Err(Error::file(class_dir, "no images in this class folder"));
-            }
-            let path = |file: String| format!("{split}/{folder}/{file}");
-            samples.extend(files.into_iter().map(|file| Sample { path: path(file), label: label as u32 }));
-        }
-        Ok(Self { root: root.into(), split: split.into(), classes: folders.clone(), folders, samples })
+    /// # Panics
+    /// Panics if a label is not a position in `folders`.
+    pub fn new(root: &Path, split: Split, folders: Vec<String>, samples: Vec<Sample>) -> Self {
+        assert!(samples.iter().all(|sample| (sample.label as usize) < folders.len()), "labels are positions");
+        Self { root: root.into(), split, classes: folders.clone(), folders, samples, orient: false }
     }
 
-    /// Opens the splits `train` and `val` of `root`.
-    ///
-    /// # Errors
-    /// The errors of [`ImageFolder::open`]; [`Error::File`] if the two splits have different classes.
-    pub fn open_splits(root: &Path) -> Result<[Self; 2]> {
-        let [train, val] = [Self::open(root, "train")?, Self::open(root, "val")?];
-        for (has, lacks) in [(&train, &val), (&val, &train)] {
-            if let Some(class) = has.folders.iter().find(|class| !lacks.folders.contains(class)) {
-                let message = format!("class `{class}` is in {} but not in {}", has.split, lacks.split);
-                return Err(Error::file(root, message));
-            }
-        }
-        Ok([train, val])
+    /// Turns images upright as their EXIF data say, if `orient` is set.
+    pub fn orient(&mut self, orient: bool) {
+        self.orient = orient;
     }
 
-    /// Sets the displayed name of each class folder `f` to `name(f)`.
-    pub fn rename_classes(&mut self, name: impl Fn(&str) -> &str) {
-        self.classes = self.folders.iter().map(|folder| name(folder).to_string()).collect();
+    /// Sets the displayed names of the classes.
+    ///
+    /// # Panics
+    /// Panics if there are fewer or more than class folders.
+    pub fn name_classes(&mut self, names: Vec<String>) {
+        assert_eq!(names.len(), self.folders.len(), "a name for each class folder");
+        self.classes = names;
+    }
+
+    /// The labels of all images.
+    pub fn labels(&self) -> impl Iterator<Item = u32> {
+        self.samples.iter().map(|sample| sample.label)
     }
 
     /// Keeps only the images listed in the file `list`, one path relative to the root per line.
@@ -79,12 +74,14 @@ impl ImageFolder {
     /// [`Error::File`] if the list cannot be read, is empty, or names an image that is not in this split.
     pub fn keep_listed(&mut self, list: &Path) -> Result<()> {
         let text = input::read_to_string(list)?;
-        let known: HashSet<&str> = self.samples.iter().map(|s| s.path.as_str()).collect();
+        let names: Vec<String> = self.samples.iter().map(Sample::name).collect();
+        let known: HashSet<&str> = names.iter().map(String::as_str).collect();
         let mut listed = HashSet::new();
         for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
             if !known.contains(line) {
+                let (split, root) = (self.split.adjective(), self.root.display());
                 let message =
-                    format!("line {}: `{line}` is not an image in {}", number + 1, self.dir().display());
+                    format!("line {}: `{line}` is not an image in the {split} images of {root}", number + 1);
                 return Err(Error::file(list, message));
             }
             listed.insert(line);
@@ -92,7 +89,8 @@ impl ImageFolder {
         if listed.is_empty() {
             return Err(Error::file(list, "the list is empty"));
         }
-        self.samples.retain(|s| listed.contains(s.path.as_str()));
+        let mut names = names.iter();
+        self.samples.retain(|_| names.next().is_some_and(|name| listed.contains(name.as_str())));
         Ok(())
     }
 
@@ -113,18 +111,14 @@ impl ImageFolder {
     pub fn relabel(&mut self, labels: &HashMap<String, String>, table: &Path) -> Result<()> {
         let by_folder: HashMap<&str, u32> = self.folders.iter().map(String::as_str).zip(0..).collect();
         for sample in &mut self.samples {
-            let label = labels
-                .get(&sample.path)
-                .ok_or_else(|| Error::file(table, format!("no label for `{}`", sample.path)))?;
+            let name = sample.name();
+            let label =
+                labels.get(&name).ok_or_else(|| Error::file(table, format!("no label for `{name}`")))?;
             sample.label = *by_folder.get(label.as_str()).ok_or_else(|| {
-                Error::file(table, format!("the label `{label}` of `{}` is not a class folder", sample.path))
+                Error::file(table, format!("the label `{label}` of `{name}` is not a class folder"))
             })?;
         }
         Ok(())
-    }
-
-    fn dir(&self) -> PathBuf {
-        self.root.join(&self.split)
     }
 }
 
@@ -142,11 +136,12 @@ impl Dataset for ImageFolder {
     }
 
     fn name(&self, index: usize) -> String {
-        self.samples[index].path.clone()
+        self.samples[index].name()
     }
 
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
-        decode_file(&self.root.join(&self.samples[index].path)).map(Cow::Owned)
+        let path = self.root.join(&self.samples[index].path);
+        if self.orient { decode_upright(&path) } else { decode_file(&path) }.map(Cow::Owned)
     }
 
     fn identify(&self, feed: &mut dyn FnMut(&[u8])) {
@@ -154,27 +149,9 @@ impl Dataset for ImageFolder {
         for Sample { path, label } in &self.samples {
             // The content is not read, as that would take as long as an epoch.
             let bytes = std::fs::metadata(self.root.join(path)).map_or(0, |file| file.len());
-            feed(format!("\n{path}\t{label}\t{bytes}").as_bytes());
+            feed(b"\n");
+            feed(path.as_os_str().as_encoded_bytes());
+            feed(format!("\t{label}\t{bytes}").as_bytes());
         }
     }
-}
-
-/// The sorted names in `dir` that `keep` accepts, without hidden files and names that are not Unicode.
-fn sorted_names(dir: &Path, keep: impl Fn(&std::fs::DirEntry) -> bool) -> Result<Vec<String>> {
-    let failed = |e: std::io::Error| Error::file(dir, e);
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        match entry.file_name().into_string() {
-            Ok(name) if !name.starts_with('.') && keep(&entry) => names.push(name),
-            _ => {}
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    EXTENSIONS.contains(&extension.as_str())
 }

@@ -27,6 +27,8 @@ use std::thread::JoinHandle;
 const PREFETCH: usize = 4;
 /// The index of the generator that shuffles an epoch; no sample has this index.
 const SHUFFLE: u64 = u64::MAX;
+/// The index of the generator that mixes the first batch of an epoch; those of later batches are below it.
+const MIX: u64 = u64::MAX - 1;
 
 /// Options of a loader.
 #[derive(Clone, Debug)]
@@ -86,9 +88,9 @@ impl Loader {
     }
 
     /// A loader of the same images in the same order that transforms them like `other`: another view of each image in
-    /// every epoch, if `other` augments them.
+    /// every epoch, if `other` augments them. Images are not mixed, as each is to be classified by itself.
     pub fn transformed_like(&self, other: &Self) -> Self {
-        Self { transform: other.transform.clone(), ..self.clone() }
+        Self { transform: Arc::new(other.transform.unmixed()), ..self.clone() }
     }
 
     /// Checks that the batches in preparation, the waiting ones and the one being read fit in memory.
@@ -142,6 +144,10 @@ impl Batches for Loader {
         let (job, batches) = (self.job(epoch), self.len());
         if batches == 0 {
             let (batch, images) = (self.options.batch, self.data.len());
+            if images == 0 {
+                let kind = if self.options.shuffle { "to train on" } else { "to score" };
+                return Err(Error::invalid(format!("data: there are no images {kind}")));
+            }
             return Err(Error::invalid(format!("batch: {images} images do not fill a batch of {batch}")));
         }
         self.require_batches()?;
@@ -221,7 +227,9 @@ impl Job {
             let shape = [labels.len(), transform.size, transform.size, 3];
             images = Tensor::from_slice(&shape, &images.data()[..labels.len() * pixels])?;
         }
-        Ok(Some(Batch { images, labels }))
+        let mut rng = generator(options.seed, self.epoch, MIX - number as u64);
+        let mixed = transform.mix(images.data_mut(), &labels, &mut rng);
+        Ok(Some(Batch { images, labels, mixed }))
     }
 }
 

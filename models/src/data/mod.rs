@@ -1,4 +1,4 @@
-//! Data sets: images and labels from folders and IDX files, augmented, in batches.
+//! Data sets: images and labels from folders, tables and IDX files, augmented, in batches.
 //!
 //! ```text
 //!   image file ──decode──► RgbImage ──Transform──► [size, size, 3] floats ──Loader──► Batch [N, H, W, C]
@@ -7,24 +7,39 @@
 //!
 //! [`open`] builds the whole pipeline from a [`DataConfig`]. The parts are public, for custom data sets.
 
+mod augment;
 mod config;
 mod dataset;
 mod decode;
 pub mod fashion_mnist;
 mod folder;
+mod gather;
 mod idx;
 pub mod imagenette;
 mod jpeg;
+mod layout;
 mod loader;
+mod normalize;
+mod open;
+mod pixels;
 mod random;
+pub mod steps;
+mod summary;
 mod transform;
+mod vocabulary;
 
-pub use config::{Augment, Crop, DataConfig, DataName, Splits, open};
+pub use augment::{Augment, Augmentation, Crop};
+pub use config::{DataConfig, DataName, EmptyClasses, Scored, Trained};
 pub use dataset::{Cached, Dataset};
-pub use decode::decode_file;
-pub use folder::ImageFolder;
+pub use decode::{decode_file, decode_upright};
+pub use folder::{ImageFolder, Sample};
 pub use idx::{IdxArray, IdxImages};
 pub use imagenette::NOISY_LABELS_FILE;
+pub use layout::{ClassPattern, Columns, Split};
 pub use loader::{Loader, LoaderOptions};
+pub use normalize::{IMAGENET_MEAN, IMAGENET_STD, Normalize};
+pub use open::{Splits, open};
 pub use random::{Generator, generator};
-pub use transform::{Cut, IMAGENET_MEAN, IMAGENET_STD, Normalize, Scratch, Transform};
+pub use summary::Summary;
+pub use transform::{Cut, Scratch, Transform};
+pub use vocabulary::same_classes;

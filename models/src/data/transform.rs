@@ -3,65 +3,27 @@
 //! A [`Transform`] has two passes: one over bytes that crops and resizes the image with antialiasing, and one that
 //! shifts, flips and normalizes it into the batch. Neither allocates once its [`Scratch`] has grown.
 
+use super::normalize::Normalize;
+use super::pixels::{Placement, Region, Resizer, placement};
 use super::random::Generator;
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use super::steps::{Steps, random_region};
 use image::RgbImage;
-use lopper_engine::{Error, Result};
+use lopper_engine::data::Mixed;
+use lopper_engine::info::{Preparation, Resize};
 use rand::RngExt;
 
-/// Mean of ImageNet's channels, for pixels in `[0, 1]`.
-pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// Standard deviation of ImageNet's channels, for pixels in `[0, 1]`.
-pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-
-/// Normalization of each channel, `(pixel / 255 − mean) / std`, as a table of all 3 × 256 results.
-#[derive(Clone, Debug)]
-pub struct Normalize {
-    table: Box<[[f32; 256]; 3]>,
-}
-
-impl Normalize {
-    /// Creates the normalization by `mean` and `std` of red, green and blue in `[0, 1]`.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if a number is not finite, or if a standard deviation is not positive or so small that a
-    /// pixel becomes infinite.
-    pub fn new(mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
-        if mean.iter().chain(&std).any(|v| !v.is_finite()) || std.iter().any(|&s| s <= 0.0) {
-            return Err(Error::invalid(format!("cannot normalize by mean {mean:?} and std {std:?}")));
-        }
-        let mut table = Box::new([[0.0; 256]; 3]);
-        for (channel, values) in table.iter_mut().enumerate() {
-            for (byte, value) in values.iter_mut().enumerate() {
-                *value = (byte as f32 / 255.0 - mean[channel]) / std[channel];
-            }
-        }
-        if table.iter().flatten().any(|value| !value.is_finite()) {
-            return Err(Error::invalid(format!(
-                "normalizing by mean {mean:?} and std {std:?} overflows single precision"
-            )));
-        }
-        Ok(Self { table })
-    }
-
-    /// The normalized values of a pixel.
-    #[inline]
-    pub fn pixel(&self, [r, g, b]: [u8; 3]) -> [f32; 3] {
-        let [red, green, blue] = &*self.table;
-        [red[r as usize], green[g as usize], blue[b as usize]]
-    }
-}
-
 /// The region of the image that becomes the square.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Cut {
-    /// The centered square whose side is `fraction` of the shorter side. This is equivalent to resizing the shorter
-    /// side to `size / fraction` and cropping the center.
+    /// The centered square whose side is `fraction` of the shorter side, resized. Resizing the shorter side to
+    /// `size / fraction` and cropping the center, as torchvision does, is slightly different: it rounds the longer side
+    /// and the position of the crop to whole pixels. [`Cut::Prepared`] does exactly that.
     Center {
         /// Side of the square as a fraction of the shorter side, in `(0, 1]`.
         fraction: f64,
     },
+    /// The image resized, and the center of the result cropped.
+    Prepared(Preparation),
     /// A random box, resized: torchvision's `RandomResizedCrop` (Szegedy et al. 2015, arXiv:1409.4842).
     Resized {
         /// Minimum and maximum area, as fractions of the image area.
@@ -74,6 +36,13 @@ pub enum Cut {
     Padded {
         /// Padding in pixels, at the output's size.
         padding: usize,
+    },
+    /// A list of steps.
+    Steps {
+        /// The steps.
+        steps: Steps,
+        /// The preparation before the first step, if no step sets the size.
+        preparation: Preparation,
     },
 }
 
@@ -95,6 +64,7 @@ pub struct Transform {
 pub struct Scratch {
     resizer: Resizer,
     pixels: Vec<u8>,
+    padded: Vec<u8>,
 }
 
 impl Transform {
@@ -107,12 +77,27 @@ impl Transform {
         assert_eq!(out.len(), self.size * self.size * 3, "out is [size, size, 3]");
         let (width, height) = image.dimensions();
         let (region, shift) = match self.cut {
-            Cut::Center { fraction } => (Region::center(width, height, fraction), [0, 0]),
-            Cut::Resized { scale, ratio } => (Region::random(width, height, scale, ratio, rng), [0, 0]),
+            Cut::Center { fraction } => (centered_square(width, height, fraction), [0, 0]),
+            Cut::Prepared(preparation) => {
+                let flip = rng.random_bool(self.flip);
+                let pixels = self.prepare(image, preparation, scratch);
+                return self.write(pixels, [0, 0], flip, out);
+            }
+            Cut::Steps { ref steps, preparation } => {
+                let start = match steps.set_size() {
+                    true => image.clone(),
+                    false => self.square(self.prepare(image, preparation, scratch)),
+                };
+                let end = steps.apply(start, rng, &mut scratch.resizer);
+                let flip = rng.random_bool(self.flip);
+                self.write(end.as_raw().as_chunks().0, [0, 0], flip, out);
+                return steps.erase(out, rng);
+            }
+            Cut::Resized { scale, ratio } => (random_region(width, height, scale, ratio, rng), [0, 0]),
             Cut::Padded { padding } => {
                 let padding = padding as i32;
                 let shift = [rng.random_range(-padding..=padding), rng.random_range(-padding..=padding)];
-                (Region::center(width, height, 1.0), shift)
+                (centered_square(width, height, 1.0), shift)
             }
         };
         let flip = rng.random_bool(self.flip);
@@ -120,31 +105,72 @@ impl Transform {
         self.write(pixels, shift, flip, out);
     }
 
+    /// The same transform of each image, without mixing images.
+    pub fn unmixed(&self) -> Self {
+        let cut = match &self.cut {
+            Cut::Steps { steps, preparation } => {
+                Cut::Steps { steps: steps.unmixed(), preparation: *preparation }
+            }
+            cut => cut.clone(),
+        };
+        Self { cut, ..self.clone() }
+    }
+
+    /// Mixes transformed images, `[N, size, size, 3]`, if a step asks for it.
+    pub fn mix(&self, images: &mut [f32], labels: &[u32], rng: &mut Generator) -> Option<Mixed> {
+        match &self.cut {
+            Cut::Steps { steps, .. } => steps.mix(images, labels, rng),
+            _ => None,
+        }
+    }
+
     /// The pixels of `region`, resized to the square.
     fn resize<'a>(&self, image: &'a RgbImage, region: Region, scratch: &'a mut Scratch) -> &'a [[u8; 3]] {
         let (width, height) = image.dimensions();
         let size = self.size as u32;
-        if (width, height) == (size, size) && region == Region::center(width, height, 1.0) {
+        if (width, height) == (size, size) && region == centered_square(width, height, 1.0) {
             return image.as_raw().as_chunks().0;
         }
-        let Scratch { resizer, pixels } = scratch;
-        pixels.resize(self.size * self.size * 3, 0);
-        let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3);
-        let target = Image::from_slice_u8(size, size, pixels, PixelType::U8x3);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
-            region.left,
-            region.top,
-            region.width,
-            region.height,
-        );
-        resizer
-            .resize(
-                &source.expect("an image holds its pixels"),
-                &mut target.expect("resized above"),
-                &options,
-            )
-            .expect("a region lies inside its image");
+        let Scratch { resizer, pixels, .. } = scratch;
+        resizer.resize_fast(image, region, [size; 2], pixels);
         pixels.as_chunks().0
+    }
+
+    /// The center of the resized image.
+    fn prepare<'a>(
+        &self,
+        image: &'a RgbImage,
+        preparation: Preparation,
+        scratch: &'a mut Scratch,
+    ) -> &'a [[u8; 3]] {
+        let ((width, height), size) = (image.dimensions(), self.size as u32);
+        if let Resize::Center(fraction) = preparation.resize {
+            return self.resize(image, centered_square(width, height, fraction), scratch);
+        }
+        let Placement { x, y } = placement(preparation.resize, width, height, size);
+        let region = Region { left: x.start, top: y.start, width: x.extent, height: y.extent };
+        if (width, height) == (size, size) && region == Region::whole(width, height) {
+            return image.as_raw().as_chunks().0;
+        }
+        let Scratch { resizer, pixels, padded } = scratch;
+        let filter = (preparation.filter, preparation.antialias);
+        resizer.resize(image, region, [x.taken, y.taken], filter, pixels);
+        if [x.taken, y.taken] == [size; 2] {
+            return pixels.as_chunks().0;
+        }
+        padded.clear();
+        padded.resize(self.size * self.size * 3, 0);
+        let rows = padded.chunks_exact_mut(self.size * 3).skip(y.before as usize);
+        for (row, source) in rows.zip(pixels.chunks_exact(x.taken as usize * 3)) {
+            row[x.before as usize * 3..][..source.len()].copy_from_slice(source);
+        }
+        padded.as_chunks().0
+    }
+
+    /// An image of the square `pixels`.
+    fn square(&self, pixels: &[[u8; 3]]) -> RgbImage {
+        let size = self.size as u32;
+        RgbImage::from_raw(size, size, pixels.as_flattened().to_vec()).expect("a square of this size")
     }
 
     /// Normalizes `pixels` into `out`, shifted by `shift` (right and down, filled with black) and mirrored if `flip`
@@ -172,50 +198,15 @@ impl Transform {
     }
 }
 
-/// A box inside an image, in pixels. Its edges need not lie on pixel boundaries.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Region {
-    left: f64,
-    top: f64,
-    width: f64,
-    height: f64,
-}
-
-impl Region {
-    /// The centered square whose side is `fraction` of the shorter side, but at least one pixel.
-    fn center(width: u32, height: u32, fraction: f64) -> Self {
-        let side = (f64::from(width.min(height)) * fraction).max(1.0);
-        Self::centered(width, height, side, side)
-    }
-
-    fn centered(width: u32, height: u32, region_width: f64, region_height: f64) -> Self {
-        let (left, top) =
-            ((f64::from(width) - region_width) / 2.0, (f64::from(height) - region_height) / 2.0);
-        Self { left, top, width: region_width, height: region_height }
-    }
-
-    /// A box of random area and shape at a random position, at whole pixels. As in torchvision, the area is uniform
-    /// over `scale` and the ratio log-uniform over `ratio`. After ten boxes that do not fit, it is the largest
-    /// centered box with a valid ratio.
-    fn random(width: u32, height: u32, scale: [f64; 2], ratio: [f64; 2], rng: &mut Generator) -> Self {
-        let area = f64::from(width) * f64::from(height);
-        for _ in 0..10 {
-            let area = area * rng.random_range(scale[0]..=scale[1]);
-            let ratio = rng.random_range(ratio[0].ln()..=ratio[1].ln()).exp();
-            let (w, h) = ((area * ratio).sqrt().round() as u32, (area / ratio).sqrt().round() as u32);
-            if (1..=width).contains(&w) && (1..=height).contains(&h) {
-                let (left, top) = (rng.random_range(0..=width - w), rng.random_range(0..=height - h));
-                return Self { left: left.into(), top: top.into(), width: w.into(), height: h.into() };
-            }
-        }
-        let (width_f, height_f) = (f64::from(width), f64::from(height));
-        let (w, h) = (width_f.min(height_f * ratio[1]), height_f.min(width_f / ratio[0]));
-        Self::centered(width, height, w.round().max(1.0), h.round().max(1.0))
-    }
+/// The centered square whose side is `fraction` of the shorter side, but at least one pixel.
+fn centered_square(width: u32, height: u32, fraction: f64) -> Region {
+    let side = (f64::from(width.min(height)) * fraction).max(1.0);
+    Region::centered(width, height, side, side)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::normalize::{IMAGENET_MEAN, IMAGENET_STD};
     use super::super::random::generator;
     use super::*;
     use image::Rgb;
@@ -284,7 +275,7 @@ mod tests {
             width in 1u32..600, height in 1u32..600, low in 0.01f64..1.0, ratio in 1.0f64..5.0, seed: u64,
         ) {
             let mut rng = generator(seed, 0, 0);
-            let r = Region::random(width, height, [low, 1.0], [1.0 / ratio, ratio], &mut rng);
+            let r = random_region(width, height, [low, 1.0], [1.0 / ratio, ratio], &mut rng);
             prop_assert!(r.left >= 0.0 && r.top >= 0.0 && r.width >= 1.0 && r.height >= 1.0, "{:?}", r);
             prop_assert!(r.left + r.width <= f64::from(width) && r.top + r.height <= f64::from(height), "{:?}", r);
         }
@@ -331,8 +322,11 @@ mod tests {
         ) {
             let image = noise(width, height, seed);
             let resized = Cut::Resized { scale: [0.08, 1.0], ratio: [0.75, 4.0 / 3.0] };
-            for cut in [resized, Cut::Center { fraction: 0.875 }, Cut::Padded { padding: 4 }] {
-                let out = run(&transform(size, cut, 0.5), &image, seed);
+            let prepared = [Resize::None, Resize::Square, Resize::Shorter(size + size / 7), Resize::Center(0.9)]
+                .map(|resize| Cut::Prepared(Preparation { resize, ..Preparation::center(1.0) }));
+            let cuts = [resized, Cut::Center { fraction: 0.875 }, Cut::Padded { padding: 4 }];
+            for cut in cuts.into_iter().chain(prepared) {
+                let out = run(&transform(size, cut.clone(), 0.5), &image, seed);
                 prop_assert!(out.iter().all(|v| (-2.2..=2.7).contains(v)), "{:?}", cut);
             }
         }
@@ -352,7 +346,7 @@ mod tests {
     fn random_areas_and_ratios_cover_their_ranges() {
         let mut rng = generator(3, 0, 0);
         let regions: Vec<Region> =
-            (0..2000).map(|_| Region::random(1000, 1000, [0.25, 0.5], [0.5, 2.0], &mut rng)).collect();
+            (0..2000).map(|_| random_region(1000, 1000, [0.25, 0.5], [0.5, 2.0], &mut rng)).collect();
         let areas: Vec<f64> = regions.iter().map(|r| r.width * r.height / 1e6).collect();
         let mean = areas.iter().sum::<f64>() / areas.len() as f64;
         assert!(
@@ -365,13 +359,7 @@ mod tests {
 
     #[test]
     fn an_image_too_long_for_any_box_gives_its_center() {
-        let region = Region::random(1000, 10, [0.9, 1.0], [0.75, 4.0 / 3.0], &mut generator(0, 0, 0));
+        let region = random_region(1000, 10, [0.9, 1.0], [0.75, 4.0 / 3.0], &mut generator(0, 0, 0));
         assert_eq!(region, Region { left: 493.5, top: 0.0, width: 13.0, height: 10.0 });
-    }
-
-    #[test]
-    fn invalid_means_and_deviations_are_rejected() {
-        assert!(Normalize::new([0.5; 3], [0.5, 0.0, 0.5]).is_err());
-        assert!(Normalize::new([f32::NAN; 3], [0.5; 3]).is_err());
     }
 }

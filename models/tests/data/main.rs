@@ -1,7 +1,9 @@
 //! Data sets from files on disk to batches.
 
 mod bad_images;
+mod formats;
 mod invalid_options;
+mod layouts;
 mod resume;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
@@ -113,7 +115,7 @@ fn epochs_and_seeds_differ_and_repeat() {
 fn random_crops_vary_and_center_crops_do_not() {
     let dir = folder();
     for (crop, varies) in [(Crop::Resized, true), (Crop::Padded, true), (Crop::Center, false)] {
-        let augment = Augment { crop: Some(crop), flip: 0.0, ..Augment::default() };
+        let augment = Augment { crop: Some(crop), flip: 0.0, ..Augment::default() }.into();
         let config = DataConfig { augment, batch: 18, ..config() };
         let mut train = open_dir(&config, &dir).train;
         let sum = |batch: &Batch| {
@@ -139,7 +141,7 @@ fn cmyk_and_progressive_jpegs_decode() {
 #[test]
 fn the_embedded_images_are_balanced_gray_and_padded() {
     let config = DataConfig { batch: 100, ..DataConfig::new(DataName::FashionMnist) };
-    let Splits { train, mut val, classes, mean, std } = open(&config, None, 0).unwrap();
+    let Splits { train, mut val, classes, mean, std, .. } = open(&config, None, 0).unwrap();
     assert_eq!((train.samples(), val.samples()), (6000, 1000));
     assert_eq!((classes.len(), classes[9].as_str()), (10, "ankle boot"));
     let all = batches(&mut val, 0);

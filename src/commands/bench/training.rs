@@ -54,7 +54,7 @@ pub fn measure(
 ) -> Result<Timing> {
     let (batch, size) = (images.dim(0), images.dim(1));
     let classes = graph.info.classes.len().max(1) as u32;
-    let batch_of_images = Batch { images, labels: (0..batch as u32).map(|i| i % classes).collect() };
+    let batch_of_images = Batch::new(images, (0..batch as u32).map(|i| i % classes).collect());
     let adam = OptimizerConfig::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
     let mut optimizer = Optimizer::new(adam);
     // Runs a step and returns the time of its optimizer.

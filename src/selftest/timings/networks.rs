@@ -53,7 +53,7 @@ fn training(rig: &Rig, name: &str, size: usize, batch: usize, precision: Dtype) 
     let (mut graph, device) = (network(rig, name, size)?, rig.device(precision));
     let shape = [batch, size, size, 3];
     let images_of_it = Tensor::from_vec(&shape, test_images(shape.iter().product()))?;
-    let batch_of_it = Batch { images: images_of_it, labels: (0..batch as u32).map(|i| i % 10).collect() };
+    let batch_of_it = Batch::new(images_of_it, (0..batch as u32).map(|i| i % 10).collect());
     let adam = OptimizerConfig::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
     let mut optimizer = Optimizer::new(adam);
     let (runs, time) = effort(rig);

@@ -1,0 +1,26 @@
+//! Finding the images of a data set and their classes, however its files are arranged.
+//!
+//! ```text
+//!   directory ──Tree──► folders and names ──┬─ train/<class>/*, val/<class>/* ─┐
+//!                                           ├─ <class>/*                       ├──► Listing: (split, class, path)
+//!                                           └─ names that carry the class      │
+//!   table of labels (CSV) ─────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The directory is read once, into a [`Tree`] of names; the arrangement is then recognized from the tree alone.
+
+mod arrange;
+mod holdout;
+mod listing;
+mod pattern;
+mod split;
+mod table;
+mod tree;
+
+pub(super) use arrange::{Finding, find};
+pub use holdout::Holdout;
+pub(super) use listing::{Listing, counted, listed, number, thousands};
+pub use pattern::ClassPattern;
+pub use split::Split;
+pub use table::Columns;
+pub(super) use table::read as read_table;

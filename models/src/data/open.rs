@@ -1,0 +1,149 @@
+//! Opening a data set: from its configuration to loaders.
+
+use super::config::{DataConfig, DataName, Scored, Trained};
+use super::dataset::{Cached, Dataset};
+use super::fashion_mnist;
+use super::folder::ImageFolder;
+use super::gather::{Gathered, gather};
+use super::idx::IdxImages;
+use super::loader::{Loader, LoaderOptions};
+use super::summary::Summary;
+use super::transform::Transform;
+use lopper_engine::info::Preparation;
+use lopper_engine::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A data set opened for training.
+pub struct Splits {
+    /// Training images: shuffled, augmented, only in full batches.
+    pub train: Loader,
+    /// Images to score, by default the validation images: all of them, in order, not augmented.
+    pub val: Loader,
+    /// The class names to display.
+    pub classes: Vec<String>,
+    /// The class folders, by which classes are compared. They differ from the names for Imagenette.
+    pub folders: Vec<String>,
+    /// The mean subtracted from each channel.
+    pub mean: [f32; 3],
+    /// The standard deviation by which each channel is divided.
+    pub std: [f32; 3],
+    /// The way from an image to one of the size to score.
+    pub preparation: Preparation,
+    /// What was found.
+    pub summary: Summary,
+}
+
+/// The images to train on and to score, and their description.
+struct Sets {
+    train: Arc<dyn Dataset>,
+    val: Arc<dyn Dataset>,
+    folders: Vec<String>,
+    scored_as: &'static str,
+    ignored: Option<String>,
+    notes: Vec<String>,
+}
+
+/// Opens the data set of `config` in `data`, a directory or a table, or, if that is `None`, in the configuration's
+/// `path`. `seed` determines the order and augmentation of every epoch.
+///
+/// # Errors
+/// [`Error::Invalid`], with the option, if an option is invalid; [`Error::File`], with the path, if a file or folder is
+/// missing or invalid.
+pub fn open(config: &DataConfig, data: Option<&Path>, seed: u64) -> Result<Splits> {
+    let plain = config.eval_transform()?;
+    if config.name.is_idx() {
+        config.check_idx()?;
+    }
+    let (mean, std) = config.normalization();
+    let (cut, flip) = config.cut()?;
+    let augmented = Transform { cut, flip, ..plain.clone() };
+    let data = data.or(config.path.as_deref());
+    let sets = sets(config, data)?;
+    let classes = sets.val.classes().to_vec();
+    let summary = Summary {
+        name: name(config, data),
+        train: sets.train.len(),
+        scored: sets.val.len(),
+        scored_as: sets.scored_as.into(),
+        classes: classes.len(),
+        ignored: sets.ignored,
+        notes: sets.notes,
+    };
+    let loader = |data, transform, training| {
+        let options = LoaderOptions {
+            batch: config.batch,
+            shuffle: training,
+            drop_last: training,
+            workers: config.workers,
+            seed,
+            skip_bad_images: config.skip_bad_images,
+        };
+        Loader::new(data, transform, options)
+    };
+    Ok(Splits {
+        train: loader(sets.train, augmented, true)?,
+        val: loader(sets.val, plain, false)?,
+        classes,
+        folders: sets.folders,
+        mean,
+        std,
+        preparation: config.preparation(),
+        summary,
+    })
+}
+
+/// The name of the data set: that of its directory or table.
+fn name(config: &DataConfig, data: Option<&Path>) -> String {
+    let absolute = data.and_then(|path| std::path::absolute(path).ok());
+    let name = absolute.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| match config.name {
+        DataName::FashionMnist => "fashion-mnist".into(),
+        _ => "images".into(),
+    })
+}
+
+fn sets(config: &DataConfig, data: Option<&Path>) -> Result<Sets> {
+    let needed = || {
+        data.ok_or_else(|| Error::invalid("data: this data set needs a directory (`path` or `--data DIR`)"))
+    };
+    match config.name {
+        DataName::FashionMnist if data.is_some() => {
+            Err(Error::invalid("data: fashion-mnist is built in and takes no directory"))
+        }
+        DataName::FashionMnist => small(config, fashion_mnist::open()?),
+        DataName::Idx => {
+            let open = |split| IdxImages::open(needed()?, split, fashion_mnist::PADDED);
+            small(config, [open("train")?, open("t10k")?])
+        }
+        DataName::Imagenette | DataName::Folder => {
+            let Gathered { train, scored, scored_as, folders, ignored, notes } = gather(config, needed()?)?;
+            let shared = |set: ImageFolder| match config.cache {
+                true => Arc::new(Cached::new(set)) as Arc<dyn Dataset>,
+                false => Arc::new(set),
+            };
+            Ok(Sets { train: shared(train), val: shared(scored), folders, scored_as, ignored, notes })
+        }
+    }
+}
+
+/// The sets of IDX files, which are in memory already, so that caching is not needed.
+fn small(config: &DataConfig, sets: [IdxImages; 2]) -> Result<Sets> {
+    let (scored, scored_as) = match (config.split, config.train) {
+        (Scored::Val | Scored::Test, Trained::Train) => (1, "test"),
+        (Scored::Train, Trained::Train) => (0, "training"),
+        _ => return Err(Error::invalid("split, train: `all` is only for images in files")),
+    };
+    let folders = sets[0].classes().to_vec();
+    if let Some(known) = &config.classes {
+        super::vocabulary::matched(&folders, known)?;
+    }
+    let sets = sets.map(|mut set| {
+        if let Some(limit) = config.limit {
+            set.limit(limit);
+        }
+        Arc::new(set) as Arc<dyn Dataset>
+    });
+    let [train, val] = [sets[0].clone(), sets[scored].clone()];
+    Ok(Sets { train, val, folders, scored_as, ignored: None, notes: Vec::new() })
+}

@@ -1,0 +1,14 @@
+//! Operations on the pixels of an image, with torchvision's semantics.
+
+mod center;
+pub mod color;
+mod interpolate;
+mod pad;
+mod resample;
+mod resize;
+mod warp;
+
+pub use center::{Placement, half_to_even, placement, shorter};
+pub use pad::{Padding, crop};
+pub use resize::{Region, Resizer};
+pub use warp::{Sampling, Warp};

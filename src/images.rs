@@ -1,0 +1,77 @@
+//! Images for networks: the options that a network implies, and the check that both fit.
+
+use crate::progress::note;
+use lopper_engine::data::Batches;
+use lopper_engine::{Error, Graph, Info, Result};
+use lopper_models::data::{DataConfig, Loader, Splits, same_classes};
+use std::path::Path;
+
+/// Sets the options that are not given to those that `network` is made for: image size, normalization, preparation and
+/// classes.
+pub fn fit(config: &mut DataConfig, network: &Graph) {
+    let info = &network.info;
+    let channels = |values: &[f32]| <[f32; 3]>::try_from(values).ok();
+    config.size = config.size.or(Some(info.input[0]).filter(|&size| size > 0));
+    config.mean = config.mean.or(channels(&info.mean));
+    config.std = config.std.or(channels(&info.std));
+    config.prepare_like(info.preparation);
+    if info.preparation.is_none() && config.resize.is_none() && config.center_fraction.is_none() {
+        let assumed = config.preparation();
+        note(format_args!(
+            "the model does not say how images are prepared: {assumed} (--resize, --center-fraction)"
+        ));
+    }
+    if config.classes.is_none() && !info.classes.is_empty() {
+        config.classes = Some(info.class_folders().to_vec());
+    }
+}
+
+/// Records in `info` how the images of `data` are prepared, so that the network is later used in the same way. Classes
+/// that are numbered get the names of the images' classes.
+pub fn record(data: &Splits, info: &mut Info) {
+    info.input = data.val.image_shape();
+    (info.mean, info.std) = (data.mean.to_vec(), data.std.to_vec());
+    info.preparation = Some(data.preparation);
+    info.classes.clone_from(&data.classes);
+    info.folders = if data.folders == data.classes { Vec::new() } else { data.folders.clone() };
+}
+
+/// Opens the images of `config` and reports what was found on standard error.
+pub fn open_images(config: &DataConfig, data: Option<&Path>, seed: u64) -> Result<Splits> {
+    let splits = lopper_models::data::open(config, data, seed)?;
+    note(&splits.summary);
+    Ok(splits)
+}
+
+/// Returns an error if `graph` was made for other classes than those of `data`, or for images that were normalized
+/// differently: its accuracy, and anything learned from it, would be meaningless. Numbered classes, which imported
+/// weights have, match any classes.
+pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
+    let info = &graph.info;
+    let folders = info.class_folders();
+    let numbered = lopper_models::numbered_classes(data.folders.len());
+    if !same_classes(folders, &data.folders) && folders != numbered {
+        return Err(Error::invalid(format!(
+            "the network's classes ({}) are not those of the images ({})",
+            folders.join(", "),
+            data.folders.join(", ")
+        )));
+    }
+    if info.mean != data.mean || info.std != data.std {
+        return Err(Error::invalid(format!(
+            "the network expects images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
+            info.mean, info.std, data.mean, data.std
+        )));
+    }
+    Ok(())
+}
+
+/// Lists the images of `loaders` that were skipped because they could not be decoded.
+pub fn report_skipped(loaders: &[&Loader]) {
+    let skipped: Vec<String> = loaders.iter().flat_map(|loader| loader.skipped()).collect();
+    if !skipped.is_empty() {
+        let images = if skipped.len() == 1 { "image" } else { "images" };
+        let list = skipped.join("\n  ");
+        note(format_args!("skipped {} {images} that cannot be decoded:\n  {list}", skipped.len()));
+    }
+}
