@@ -124,7 +124,8 @@ impl Batches for Shifted {
     fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
         let labels = self.labels;
         Ok(Box::new((0..2).map(move |batch| {
-            let pixel = |i: usize| (i + batch) as f32 / 4.0 + if i % 3 == 0 { epoch as f32 } else { 0.0 };
+            let pixel =
+                |i: usize| (i + batch) as f32 / 4.0 + if i.is_multiple_of(3) { epoch as f32 } else { 0.0 };
             let images = Tensor::from_fn(&[2, 1, 1, 3], pixel);
             Ok(Batch::new(images, labels[2 * batch..][..2].to_vec()))
         })))
