@@ -20,6 +20,7 @@ smoke() {
     bench() { cargo bench --quiet --bench "$1" -- --quick "${@:2}" --csv "$out/$1.csv" >/dev/null; }
     bench networks "${small[@]}" --threads 1
     bench conv2d "${small[@]}"
+    bench choice --kernel 1 --threads 1 --zeros 0,90 --blocks 1 --weights cache
     bench linear --batch 1 --threads 1
     bench sparse --batch 1 --threads 1
     bench atlas --networks resnet8 --size 32 --batch 1 --threads 1 --sparsity 0,90

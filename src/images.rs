@@ -43,6 +43,27 @@ pub fn open_images(config: &DataConfig, data: Option<&Path>, seed: u64) -> Resul
     Ok(splits)
 }
 
+/// Opens the images of `config`, prepared for the network in the model file `path`, as [`open_images`] does.
+///
+/// # Errors
+/// Those of opening. If only the network's classes do not fit the images, the error names `path`.
+pub fn open_for(
+    config: &mut DataConfig,
+    data: Option<&Path>,
+    seed: u64,
+    (network, path): (&Graph, &str),
+) -> Result<Splits> {
+    let given = config.classes.clone();
+    fit(config, network);
+    open_images(config, data, seed).map_err(|error| {
+        let own = DataConfig { classes: given, ..config.clone() };
+        match lopper_models::data::open(&own, data, seed) {
+            Ok(_) => Error::file(path, error),
+            Err(_) => error,
+        }
+    })
+}
+
 /// Returns an error if `graph` was made for other classes than those of `data`, or for images that were normalized
 /// differently: its accuracy, and anything learned from it, would be meaningless. Numbered classes, which imported
 /// weights have, match any classes.

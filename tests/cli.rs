@@ -156,14 +156,12 @@ fn bad_images_are_named_or_skipped_on_request() {
 fn an_invalid_image_folder_is_explained() {
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("model.safetensors");
-    let empty = image_folder();
-    fs::create_dir(empty.path().join("train/gray")).unwrap();
-    fs::create_dir(empty.path().join("val/gray")).unwrap();
-    train(empty.path(), &file, &[]).failed_naming(&["gray"]);
-    let single = image_folder();
+    let (empty, single) = (image_folder(), image_folder());
     for split in ["train", "val"] {
+        fs::create_dir(empty.path().join(split).join("gray")).unwrap();
         fs::remove_dir_all(single.path().join(split).join("light")).unwrap();
     }
+    train(empty.path(), &file, &[]).failed_naming(&["gray"]);
     train(single.path(), &file, &[]).failed_naming(&["only one class (dark)", "--one-class"]);
     train(Path::new("no/such/folder"), &file, &[]).failed_naming(&["no/such/folder"]);
     assert!(!file.exists());

@@ -19,7 +19,8 @@ const ROUNDS: u32 = 5;
 pub struct Times(Vec<f64>);
 
 impl Times {
-    fn new(mut values: Vec<f64>) -> Self {
+    /// Sorts the values, of which there is at least one.
+    pub fn new(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         Self(values)
     }

@@ -1,6 +1,6 @@
 //! The options of images that the command line and a recipe's `[data]` table share, under the same names.
 
-use super::{image_side, single};
+use super::parsers::{image_side, single};
 use clap::{Args, ValueEnum};
 use lopper_engine::info::{Filter, Resize};
 use lopper_engine::{Error, Result};

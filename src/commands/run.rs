@@ -4,10 +4,10 @@ use super::{Common, DataOptions};
 use crate::about::About;
 use crate::binding::Binding;
 use crate::history::History;
-use crate::images::{fit, open_images};
+use crate::images::{open_for, open_images};
 use crate::keeping::{KeepArgs, Keeping};
 use crate::output_file::refuse_existing_outputs;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, in_stage};
 use crate::progress::note;
 use crate::recipe::{Recipe, model_path};
 use crate::report;
@@ -15,7 +15,8 @@ use crate::row::Row;
 use crate::run_directory::RunDirectory;
 use crate::signals;
 use clap::Args;
-use lopper_engine::{Graph, Result, file};
+use lopper_engine::{Result, file};
+use lopper_models::data::Splits;
 use std::path::{Path, PathBuf};
 
 /// Run a walkthrough on your own recipe and images.
@@ -75,10 +76,7 @@ impl Walk<'_> {
         refuse_existing_outputs(&recipe.stages, self.force || self.keep.resume)?;
         let device = common.device()?;
         let seed = common.seed.unwrap_or(recipe.seed);
-        if let Some(network) = first_network(&recipe)? {
-            fit(&mut recipe.data, &network);
-        }
-        let splits = open_images(&recipe.data, self.data, seed)?;
+        let splits = self.images(&mut recipe, seed)?;
         let binding = Binding::new(&recipe.stages, Some((&recipe.data, &splits)), seed, &device)?;
         let mut pipeline = Pipeline::new(&device, Some(splits), seed);
         let paths: Vec<PathBuf> =
@@ -112,11 +110,18 @@ impl Walk<'_> {
             format!("\n{title}\n{table}\nModels, history.csv, report.md, .json, .csv and .svg are in {out}\n")
         })
     }
-}
 
-/// Returns the first network that `recipe` reads from a model file: the images are prepared for it.
-fn first_network(recipe: &Recipe) -> Result<Option<Graph>> {
-    let earlier = |name: &str| recipe.stages.iter().any(|stage| stage.name == name);
-    let mut reads = recipe.stages.iter().filter_map(|stage| stage.from.as_deref());
-    reads.find(|name| !earlier(name)).map(file::load).transpose()
+    /// Opens the images of `recipe`, prepared for the first network that it reads from a model file.
+    fn images(&self, recipe: &mut Recipe, seed: u64) -> Result<Splits> {
+        let Recipe { data, stages, .. } = recipe;
+        let is_stage = |name: &str| stages.iter().any(|stage| stage.name == name);
+        let mut reads = stages.iter().filter_map(|stage| Some((stage, stage.from.as_deref()?)));
+        match reads.find(|(_, name)| !is_stage(name)) {
+            None => open_images(data, self.data, seed),
+            Some((stage, path)) => {
+                let network = file::load(path).map_err(|e| in_stage(stage, e))?;
+                open_for(data, self.data, seed, (&network, path))
+            }
+        }
+    }
 }

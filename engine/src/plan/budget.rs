@@ -1,6 +1,7 @@
 //! The memory of a plan on the CPU, estimated only from shapes: checked before anything is packed.
 
 use super::cpu::Packer;
+use super::layouts::Layouts;
 use super::lower::Op;
 use super::places::Places;
 use super::work::{Convolution, FullyConnected, Work};
@@ -24,7 +25,7 @@ pub(super) fn require(
     packer: &Packer,
     ops: &[Op],
     works: &[Work],
-    places: &Places,
+    (layouts, places): (&Layouts, &Places),
     held: u64,
 ) -> Result<u64> {
     let mut account = Account { budget: Budget::now(), bytes: held };
@@ -34,9 +35,9 @@ pub(super) fn require(
         places.bytes as u64,
     )?;
     let (mut borrowed, mut workspaces) = ((0, ""), (0, ""));
-    for (op, work) in ops.iter().zip(works) {
+    for ((op, work), &conv2d) in ops.iter().zip(works).zip(layouts.packings()) {
         let name = op.node.name.as_str();
-        let needs = packer.footprint(work);
+        let needs = Packer { conv2d, ..*packer }.footprint(work);
         // The pattern of the weights is held until all are packed.
         let packed = needs.packed.saturating_add(CALL + work.pattern().map_or(0, Pattern::bytes) as u64);
         account.take(format_args!("layer `{name}`: its packed weights"), packed)?;

@@ -10,7 +10,7 @@ use crate::graph::layer::BatchNorm;
 use bytemuck::{cast_slice, cast_slice_mut};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{
-    self, Cpu, Epilogue, ImageLayout, PackedBatchNorm, PackedConv2d, PackedLinear, Packing,
+    self, Cpu, Epilogue, ImageLayout, ImageLayouts, PackedBatchNorm, PackedConv2d, PackedLinear, Packing,
 };
 use lopper_kernels::params::{Activation, Dtype};
 use lopper_kernels::shapes;
@@ -30,9 +30,9 @@ pub(super) struct Runner {
 impl Runner {
     /// Packs the weights of `works`, the work of `ops`.
     pub fn new(packer: &Packer, ops: &[Op], works: &[Work], (layouts, places): (&Layouts, &Places)) -> Self {
-        let calls = ops.iter().zip(works).map(|(op, work)| {
-            let between = [op.inputs[0], op.output].map(|value| layouts.of(value));
-            Call::new(op, packer.kernel(work, between), places)
+        let calls = ops.iter().zip(works).zip(layouts.packings()).map(|((op, work), &conv2d)| {
+            let packer = Packer { conv2d, ..*packer };
+            Call::new(op, packer.kernel(work, layouts.around(op)), places)
         });
         let arena = Buffer::unspecified(places.bytes.div_ceil(size_of::<f32>()));
         Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena }
@@ -109,8 +109,8 @@ impl Call {
 
 /// A kernel with all its arguments except the data.
 enum Kernel {
-    /// A convolution, with the layouts of its input and its output.
-    Conv2d(shapes::Conv2d, Box<PackedConv2d>, Option<Tensor>, [ImageLayout; 2]),
+    /// A convolution, with the layouts of its images.
+    Conv2d(shapes::Conv2d, Box<PackedConv2d>, Option<Tensor>, ImageLayouts),
     Linear(shapes::Linear, PackedLinear, Option<Tensor>),
     /// A batch norm, with the layout of its input and its output.
     BatchNorm(PackedBatchNorm, ImageLayout),
@@ -126,13 +126,13 @@ pub(super) struct Packer<'a> {
 }
 
 impl Packer<'_> {
-    /// Chooses the kernel of `work`, whose input and output have the layouts `between`, and packs its weights.
-    fn kernel(&self, work: &Work, between: [ImageLayout; 2]) -> Kernel {
+    /// Chooses the kernel of `work`, whose images have the layouts `around`, and packs its weights.
+    fn kernel(&self, work: &Work, around: ImageLayouts) -> Kernel {
         let bias = work.bias();
         match work {
-            Work::Conv2d(conv) => Kernel::Conv2d(conv.g, Box::new(self.conv2d(conv)), bias, between),
+            Work::Conv2d(conv) => Kernel::Conv2d(conv.g, Box::new(self.conv2d(conv)), bias, around),
             Work::Linear(linear) => Kernel::Linear(linear.g, self.linear(linear), bias),
-            Work::BatchNorm(_, bn) => Kernel::BatchNorm(batch_norm(bn), between[1]),
+            Work::BatchNorm(_, bn) => Kernel::BatchNorm(batch_norm(bn), around.y),
             Work::Plain(plain) => Kernel::Plain(plain.clone()),
         }
     }
@@ -186,8 +186,8 @@ impl Kernel {
         };
         let x = input(0);
         match self {
-            Self::Conv2d(g, w, bias, between) => {
-                cpu::conv2d_forward_between(cpu, g, *between, x, w, &end(bias), y);
+            Self::Conv2d(g, w, bias, around) => {
+                cpu::conv2d_forward_between(cpu, g, around, x, w, &end(bias), y);
             }
             Self::BatchNorm(bn, ImageLayout::ChannelsLast) => {
                 cpu::batch_norm_forward_packed(cpu, bn, x, &end(&None), y);
@@ -202,9 +202,9 @@ impl Kernel {
 
     fn chosen(&self) -> Chosen {
         let (kernel, why, products, weight_bytes, bias) = match self {
-            Self::Conv2d(g, w, bias, between) => {
+            Self::Conv2d(g, w, bias, around) => {
                 // There is only one algorithm for depthwise convolutions.
-                let why = (!g.is_depthwise()).then(|| format!("{}{}", w.choice(), stays(between)));
+                let why = (!g.is_depthwise()).then(|| format!("{}{}", w.choice(), stays(around)));
                 (w.kernel(), why, Some(w.products(g)), w.bytes(), bias)
             }
             Self::Linear(g, w, bias) => {
@@ -221,8 +221,8 @@ impl Kernel {
 }
 
 /// A note on the images that stay in row lanes.
-fn stays(between: &[ImageLayout; 2]) -> &'static str {
-    match between.map(|layout| layout != ImageLayout::ChannelsLast) {
+fn stays(around: &ImageLayouts) -> &'static str {
+    match [around.x, around.y].map(|layout| layout != ImageLayout::ChannelsLast) {
         [false, false] => "",
         [true, false] => "; reads lanes",
         [false, true] => "; writes lanes",

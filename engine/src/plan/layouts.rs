@@ -8,66 +8,79 @@
 //!   └─────────────── lanes ─────────────────────────────────────────────────────┘
 //! ```
 //!
-//! - a convolution in row lanes reads and writes the lanes of its geometry, or channels-last images;
-//! - batch norms, activations and sums read and write one layout, and so does a fused sum;
+//! - a convolution in row lanes reads and writes the lanes of its geometry, or channels-last images, and adds a residual
+//!   in either layout;
+//! - batch norms, activations and sums read and write one layout;
+//! - depthwise 3×3 convolutions read any lanes and write those of their output, or read and write channels-last images;
 //! - everything else is channels-last.
 //!
 //! No conversion is inserted: a value that cannot stay in lanes is channels-last, which every kernel reads and writes.
+//! Which convolutions compute in row lanes is chosen in `chains.rs`.
 
 use super::lower::{Op, Value};
 use super::work::{Convolution, Plain, Work};
-use lopper_kernels::cpu::{Cpu, ImageLayout, Packing, conv2d_lane_images};
+use lopper_kernels::cpu::{Cpu, ImageLayout, ImageLayouts, Packing, conv2d_lane_images, conv2d_lanes_after};
+use lopper_kernels::shapes;
 
-/// The layout of each value.
-pub(super) struct Layouts(Vec<ImageLayout>);
+/// The layout of each value, and the algorithms that the weights of each operation may be packed for.
+pub(super) struct Layouts {
+    values: Vec<ImageLayout>,
+    packings: Vec<Packing>,
+}
 
 /// The layouts that an operation can read and write.
-enum Possible {
-    /// Channels-last images, or these.
+#[derive(Clone, Copy)]
+pub(super) enum Possible {
+    /// Channels-last images, or these; a residual is as an output.
     Between([ImageLayout; 2]),
     /// Any, but the same for inputs and output.
     Same,
+    /// Channels-last images, or any lanes that the depthwise convolution takes.
+    Depthwise(shapes::Conv2d),
 }
 
 impl Layouts {
     /// Every value of `ops` is channels-last.
-    pub fn channels_last(ops: &[Op]) -> Self {
+    pub fn channels_last(ops: &[Op], packing: Packing) -> Self {
         let values = ops.last().map_or(1, |op| op.output + 1);
-        Self(vec![ImageLayout::ChannelsLast; values])
+        Self { values: vec![ImageLayout::ChannelsLast; values], packings: vec![packing; ops.len()] }
     }
 
-    /// Chooses the layouts for `works`, the work of `ops`, with convolutions packed as `packing` allows.
-    pub fn choose(cpu: &Cpu, packing: Packing, ops: &[Op], works: &[Work]) -> Self {
-        let possible: Vec<Possible> = works.iter().map(|work| Possible::of(cpu, packing, work)).collect();
-        let mut layouts = Self::channels_last(ops);
+    /// Keeps the values of `ops` in lanes that `possible` allows, with weights packed as `packings`.
+    pub fn new(ops: &[Op], possible: &[Possible], packings: Vec<Packing>) -> Self {
+        let values = ops.last().map_or(1, |op| op.output + 1);
+        let mut layouts = Self { values: vec![ImageLayout::ChannelsLast; values], packings };
         // First every value that its writer can leave in lanes …
-        for (op, possible) in ops.iter().zip(&possible) {
-            layouts.0[op.output] = match possible {
+        for (op, possible) in ops.iter().zip(possible) {
+            layouts.values[op.output] = match possible {
                 Possible::Between([_, written]) => *written,
-                Possible::Same => layouts.of(op.inputs[0]),
+                Possible::Same | Possible::Depthwise(_) => possible.written(layouts.of(op.inputs[0])),
             };
         }
         // … but not the output of the network, what a reader cannot take, and what is tied to those.
         let mut removed: Vec<Value> = ops.last().map(|op| op.output).into_iter().collect();
-        let mut tied: Vec<Vec<Value>> = vec![Vec::new(); layouts.0.len()];
-        for (op, possible) in ops.iter().zip(&possible) {
-            let same = match possible {
-                Possible::Between([read, _]) => {
+        let mut tied: Vec<Vec<Value>> = vec![Vec::new(); values];
+        for (op, possible) in ops.iter().zip(possible) {
+            match possible {
+                Possible::Between([read, written]) => {
                     removed.extend(op.inputs.iter().filter(|&&value| layouts.of(value) != *read));
-                    &op.residual.map_or(vec![], |residual| vec![residual])
+                    removed.extend(op.residual.filter(|&value| layouts.of(value) != *written));
                 }
-                Possible::Same => &op.inputs.iter().copied().chain(op.residual).collect(),
-            };
-            for &value in same {
-                tied[value].push(op.output);
-                tied[op.output].push(value);
-                if layouts.of(value) != layouts.of(op.output) {
-                    removed.extend([value, op.output]);
+                Possible::Same | Possible::Depthwise(_) => {
+                    let after = |value| possible.written(layouts.of(value));
+                    let inputs = op.inputs.iter().map(|&value| (value, after(value)));
+                    for (value, layout) in inputs.chain(op.residual.map(|value| (value, layouts.of(value)))) {
+                        tied[value].push(op.output);
+                        tied[op.output].push(value);
+                        if layout != layouts.of(op.output) || layout == ImageLayout::ChannelsLast {
+                            removed.extend([value, op.output]);
+                        }
+                    }
                 }
             }
         }
         while let Some(value) = removed.pop() {
-            layouts.0[value] = ImageLayout::ChannelsLast;
+            layouts.values[value] = ImageLayout::ChannelsLast;
             removed
                 .extend(tied[value].iter().filter(|&&other| layouts.of(other) != ImageLayout::ChannelsLast));
         }
@@ -76,7 +89,18 @@ impl Layouts {
 
     /// The layout of `value`.
     pub fn of(&self, value: Value) -> ImageLayout {
-        self.0[value]
+        self.values[value]
+    }
+
+    /// The layouts of the first input, the residual and the output of `op`.
+    pub fn around(&self, op: &Op) -> ImageLayouts {
+        let residual = op.residual.map_or(ImageLayout::ChannelsLast, |value| self.of(value));
+        ImageLayouts { x: self.of(op.inputs[0]), residual, y: self.of(op.output) }
+    }
+
+    /// The algorithms that the weights of each operation may be packed for.
+    pub fn packings(&self) -> &[Packing] {
+        &self.packings
     }
 
     /// The number of elements of the output of `op`.
@@ -89,9 +113,23 @@ impl Layouts {
 }
 
 impl Possible {
-    fn of(cpu: &Cpu, packing: Packing, work: &Work) -> Self {
+    /// The layout that an operation without a layout of its own writes if it reads `x`.
+    fn written(&self, x: ImageLayout) -> ImageLayout {
+        match (self, x) {
+            (Self::Depthwise(g), ImageLayout::RowLanes(images)) => {
+                conv2d_lanes_after(g, &images).map_or(ImageLayout::ChannelsLast, ImageLayout::RowLanes)
+            }
+            _ => x,
+        }
+    }
+
+    /// The layouts that `work` can read and write if its weights are packed as `packing` allows.
+    pub fn of(cpu: &Cpu, packing: Packing, work: &Work) -> Self {
         let lanes = match work {
             Work::BatchNorm(..) | Work::Plain(Plain::Activation(_) | Plain::Add) => return Self::Same,
+            Work::Conv2d(Convolution { g, compact: None, .. }) if g.is_depthwise() => {
+                return Self::Depthwise(*g);
+            }
             Work::Conv2d(Convolution { g, pattern, compact: None, .. }) => {
                 conv2d_lane_images(cpu, g, pattern, packing)
             }

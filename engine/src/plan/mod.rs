@@ -16,6 +16,7 @@
 
 mod arena;
 mod budget;
+mod chains;
 mod chosen;
 mod cpu;
 mod cuda;

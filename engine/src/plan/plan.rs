@@ -6,7 +6,7 @@ use super::lower::Op;
 use super::places::Places;
 use super::step::Step;
 use super::work::Work;
-use super::{budget, cpu, cuda, lower};
+use super::{budget, chains, cpu, cuda, lower};
 use crate::channels::live::{Live, live};
 use crate::{Device, Error, Graph, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, Packing, Weights};
@@ -139,7 +139,8 @@ impl Plan {
             Device::Cuda(gpu) => (gpu.precision().storage(), cuda::ALIGNMENT),
         };
         let place = |layouts: &Layouts| Places::new(&ops, layouts, input, dtype, alignment);
-        let places = place(&Layouts::channels_last(&ops));
+        let packing = Packing::By(Algorithm::Direct);
+        let places = place(&Layouts::channels_last(&ops, packing));
         let works = ops
             .iter()
             .map(|op| Work::of(op, &places.lens(op)).map_err(|e| e.in_node(&op.node.name)))
@@ -148,9 +149,9 @@ impl Plan {
         let runner = match device {
             Device::Cpu(cpu) => {
                 let packer = options.packer(cpu, graph);
-                let layouts = Layouts::choose(cpu, packer.conv2d, &ops, &works);
+                let layouts = chains::choose(cpu, packer.conv2d, &ops, &works);
                 let places = place(&layouts);
-                budget = budget::require(&packer, &ops, &works, &places, held)?;
+                budget = budget::require(&packer, &ops, &works, (&layouts, &places), held)?;
                 Runner::Cpu(cpu::Runner::new(&packer, &ops, &works, (&layouts, &places)))
             }
             Device::Cuda(gpu) => Runner::Cuda(cuda::Runner::new(gpu, input, &ops, &works, &places)?),

@@ -1,7 +1,7 @@
 //! Row lanes on shapes that cross the limits of the loop nests, and against the direct algorithm.
 
 use super::*;
-use lopper_kernels::cpu::{ImageLayout, LaneImages};
+use lopper_kernels::cpu::{ImageLayout, ImageLayouts, LaneEstimates, LaneImages};
 use lopper_kernels::pattern::Structure;
 
 /// Convolutions in row lanes: wide, narrow and cut rows, bands, strips, strides, and several blocks of channels.
@@ -51,7 +51,12 @@ fn row_lanes_are_exact_on_integers() {
     for g in geometries() {
         for (block, percent) in [(1, 50), (1, 95), (2, 60), (4, 90), (3, 80)] {
             let w = sparse(&g, block, percent, &mut random);
-            exact_epilogues(&g, &w, &mut random, |cpu| packed(cpu, &g, &w));
+            let pattern = Pattern::of(&w, g.filters_shape());
+            for packing in [Packing::By(Algorithm::RowLanes), Packing::InLanes(Weights::Memory)] {
+                exact_epilogues(&g, &w, &mut random, |cpu| {
+                    PackedConv2d::masked(cpu, &g, &w, &pattern, packing)
+                });
+            }
         }
     }
 }
@@ -188,21 +193,23 @@ impl Block {
         })
     }
 
-    /// Computes the block with the result of `first` in layout `inner` and the sum in layout `outer`.
-    fn run(&self, cpu: &Cpu, inner: ImageLayout, outer: ImageLayout) -> Vec<f32> {
-        let conv = |i: usize, [from, to]: [ImageLayout; 2], x: &[f32], epilogue: &Epilogue| {
+    /// Computes the block with the results of `first`, `side` and `main` in these layouts.
+    fn run(&self, cpu: &Cpu, [inner, side, outer]: [ImageLayout; 3]) -> Vec<f32> {
+        let conv = |i: usize, [x_layout, residual, y_layout]: [ImageLayout; 3], x: &[f32], end: &Epilogue| {
             let (g, w) = &self.convs[i];
-            let mut y = Buffer::unspecified(to.len(g.y_shape()));
-            cpu::conv2d_forward_between(cpu, g, [from, to], x, &packed(cpu, g, w), epilogue, &mut y);
+            let layouts = ImageLayouts { x: x_layout, residual, y: y_layout };
+            let mut y = Buffer::unspecified(y_layout.len(g.y_shape()));
+            y.fill(f32::NAN);
+            cpu::conv2d_forward_between(cpu, g, &layouts, x, &packed(cpu, g, w), end, &mut y);
             y
         };
         let (plain, none) = (ImageLayout::ChannelsLast, Epilogue::default());
         let relu = Epilogue { activation: Activation::Relu, ..none };
-        let first = conv(0, [plain, inner], &self.x, &relu);
-        let side = conv(1, [plain, outer], &self.x, &none);
+        let first = conv(0, [plain, plain, inner], &self.x, &relu);
+        let residual = conv(1, [plain, plain, side], &self.x, &none);
         let activation = Activation::Relu6;
-        let sum = Epilogue { bias: Some(&self.bias), residual: Some(&side), activation };
-        conv(3, [outer, plain], &conv(2, [inner, outer], &first, &sum), &none).to_vec()
+        let sum = Epilogue { bias: Some(&self.bias), residual: Some(&residual), activation };
+        conv(3, [outer, plain, plain], &conv(2, [inner, side, outer], &first, &sum), &none).to_vec()
     }
 }
 
@@ -214,15 +221,111 @@ fn images_that_stay_in_lanes_give_the_same_bits() {
         for g in geometries().iter().filter(|g| g.kw == 3 && [g.h, g.w] == [g.oh(), g.ow()]) {
             let (block, plain) = (Block::new(g, &mut random), ImageLayout::ChannelsLast);
             let [[_, first], [_, side], [read, written], [last, _]] = block.lanes(cpu);
-            let want = block.run(cpu, plain, plain);
+            let want = block.run(cpu, [plain; 3]);
             let Some(lanes) = first.filter(|_| first == read).map(ImageLayout::RowLanes) else { continue };
-            assert_eq!(block.run(cpu, lanes, plain), want, "{} of {g:?}", cpu.isa());
+            assert_eq!(block.run(cpu, [lanes, plain, plain]), want, "{} of {g:?}", cpu.isa());
             inner += 1;
             let Some(sum) = written.filter(|_| written == side && written == last) else { continue };
             let sum = ImageLayout::RowLanes(sum);
-            assert_eq!(block.run(cpu, lanes, sum), want, "{} of {g:?}, with the sum in lanes", cpu.isa());
+            for [side, outer] in [[plain, sum], [sum, plain], [sum, sum]] {
+                let found = block.run(cpu, [lanes, side, outer]);
+                assert_eq!(found, want, "{} of {g:?}, {side:?} + … = {outer:?}", cpu.isa());
+            }
             outer += 1;
         }
         assert!(inner >= 3 && outer >= 2, "{}: {inner} and {outer} geometries", cpu.isa());
+    }
+}
+
+/// Sizes of images: wide and narrow rows, with and without lanes to spare, and a batch that does not divide the lanes.
+const SIZES: [[usize; 3]; 10] = [
+    [2, 5, 64],
+    [1, 9, 33],
+    [3, 4, 28],
+    [2, 16, 16],
+    [1, 3, 15],
+    [5, 8, 8],
+    [3, 7, 7],
+    [9, 4, 4],
+    [17, 2, 2],
+    [3, 1, 1],
+];
+
+/// An inverted residual block, `x + project(depthwise(relu6(expand(x)))) `, in lanes from end to end and channels-last.
+#[test]
+fn pointwise_and_depthwise_convolutions_stay_in_lanes() {
+    let (mut random, mut in_lanes) = (Random(16), 0);
+    for [n, h, w] in SIZES {
+        let expand = Conv2d::square([n, h, w, 9], 21, 1, 1, 0);
+        let depthwise = Conv2d { groups: 21, ..Conv2d::square([n, h, w, 21], 21, 3, 1, 1) };
+        let project = Conv2d::square([n, h, w, 21], 9, 1, 1, 0);
+        let sparse = [expand, project].map(|g| {
+            let mask = sparse(&g, 1, 70, &mut random);
+            random.reals(g.w_len()).iter().zip(&mask).map(|(w, mask)| w * mask).collect::<Vec<f32>>()
+        });
+        let (x, kernels) = (random.reals(expand.x_len()), random.reals(depthwise.w_len()));
+        let (bias, none) = (random.reals(21), Epilogue::default());
+        let relu6 = Epilogue { bias: Some(&bias), activation: Activation::Relu6, ..none };
+        let sum = Epilogue { residual: Some(&x), ..none };
+        for cpu in &*CPUS {
+            let pack = |g: &Conv2d, w: &[f32], packing| {
+                PackedConv2d::masked(cpu, g, w, &Pattern::of(w, g.filters_shape()), packing)
+            };
+            let run = |images: Option<LaneImages>| {
+                let plain = ImageLayout::ChannelsLast;
+                let lanes = images.map_or(plain, ImageLayout::RowLanes);
+                let packing = Packing::InLanes(Weights::Cache);
+                let conv = |g: &Conv2d,
+                            w: &PackedConv2d,
+                            [x_layout, y_layout]: [ImageLayout; 2],
+                            x: &[f32],
+                            end: &Epilogue| {
+                    let layouts = ImageLayouts { x: x_layout, residual: plain, y: y_layout };
+                    let mut y = Buffer::unspecified(y_layout.len(g.y_shape()));
+                    y.fill(f32::NAN);
+                    cpu::conv2d_forward_between(cpu, g, &layouts, x, w, end, &mut y);
+                    y
+                };
+                let wide = conv(&expand, &pack(&expand, &sparse[0], packing), [plain, lanes], &x, &relu6);
+                let kernels = PackedConv2d::new(cpu, &depthwise, &kernels);
+                let deep = conv(&depthwise, &kernels, [lanes; 2], &wide, &relu6);
+                conv(&project, &pack(&project, &sparse[1], packing), [lanes, plain], &deep, &sum).to_vec()
+            };
+            let images = [(&expand, 1), (&project, 0)].map(|(g, end)| {
+                let pattern = Pattern::of(&sparse[end ^ 1], g.filters_shape());
+                cpu::conv2d_lane_images(cpu, g, &pattern, Packing::InLanes(Weights::Cache))[end]
+            });
+            assert_eq!(images[0], images[1], "neighbors share their lanes");
+            let want = run(None);
+            // Strips of a row, or bands of an image side by side, do not stay in lanes.
+            if let Some(images) = &images[0] {
+                assert_eq!(cpu::conv2d_lanes_after(&depthwise, images).as_ref(), Some(images));
+            }
+            if images[0].is_some() {
+                assert_eq!(run(images[0]), want, "{}: {n}×{h}×{w} in lanes", cpu.isa());
+                in_lanes += 1;
+            }
+        }
+    }
+    assert!(in_lanes >= 6 * CPUS.len(), "{in_lanes} sizes and instruction sets");
+}
+
+/// What stays in lanes is not converted, and only a choice by time has estimates.
+#[test]
+fn estimates_fall_with_every_conversion() {
+    let mut random = Random(17);
+    for g in [Conv2d::square([4, 16, 16, 64], 48, 3, 1, 1), Conv2d::square([4, 16, 16, 48], 64, 1, 1, 0)] {
+        let pattern = Pattern::of(&sparse(&g, 1, 80, &mut random), g.filters_shape());
+        let dense = Pattern::dense(g.filters_shape());
+        for cpu in &*CPUS {
+            let packing = Packing::Fastest(Weights::Cache);
+            let LaneEstimates { fastest, in_lanes: [[none, writes], [reads, both]], residual } =
+                LaneEstimates::new(cpu, &g, &pattern, packing).expect("row lanes apply");
+            assert!(fastest > 0.0 && residual > 0.0 && both > 0.0, "{}", cpu.isa());
+            assert!(none > writes && none > reads && writes > both && reads > both, "{}", cpu.isa());
+            assert_eq!(LaneEstimates::new(cpu, &g, &dense, packing), None);
+            assert_eq!(LaneEstimates::new(cpu, &g, &pattern, Packing::By(Algorithm::RowLanes)), None);
+            assert_eq!(LaneEstimates::new(&cpu.clone().strict(), &g, &pattern, packing), None);
+        }
     }
 }

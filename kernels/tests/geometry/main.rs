@@ -18,6 +18,7 @@ mod crash;
 mod draw;
 mod elementwise;
 mod known;
+mod lane_images;
 mod losses;
 mod optimizers;
 mod pooling;

@@ -56,7 +56,7 @@ fn row_lanes() {
         tail.finish(&mut want, &mut sums);
         let packing = draw.pick(&[
             Packing::By(Algorithm::RowLanes),
-            Packing::By(Algorithm::RowLanes),
+            Packing::InLanes(Weights::Cache),
             Packing::Fastest(Weights::Cache),
         ]);
         for cpu in &*CPUS {

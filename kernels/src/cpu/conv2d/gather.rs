@@ -41,11 +41,13 @@ pub(super) fn inner(g: &Conv2d, index: &CompactIndex) -> (Conv2d, Pattern) {
 }
 
 impl Gather {
-    /// Gathers the channels `inputs` of images with `channels` channels, and perhaps a carrier.
-    pub(super) fn new(inputs: &[u32], carrier: bool, channels: usize) -> Self {
+    /// Gathers the channels `inputs` of images with `channels` channels, and perhaps a carrier. Returns `None` if all
+    /// channels are read as they are.
+    pub(super) fn new(inputs: &[u32], carrier: bool, channels: usize) -> Option<Self> {
         assert!(inputs.is_sorted_by(|a, b| a < b), "live inputs are listed in ascending order");
         assert!(inputs.iter().all(|&c| (c as usize) < channels), "live inputs lie inside the width");
-        Self { live: inputs.len(), bits: bits(inputs, channels), carrier, channels }
+        let gather = || Self { live: inputs.len(), bits: bits(inputs, channels), carrier, channels };
+        (carrier || inputs.len() < channels).then(gather)
     }
 
     /// The number of channels of the gathered image, at least one.
@@ -55,10 +57,12 @@ impl Gather {
 
     /// Copies the live channels of `x` into contiguous pixels.
     pub(super) fn run(&self, cpu: &Cpu, x: &[f32], gathered: &mut [f32]) {
-        const PIXELS: usize = 256;
+        // A thread copies this many floats while another one wakes up.
+        const FLOATS: usize = 1 << 16;
         let (c, width) = (self.channels, self.width());
+        let pixels = FLOATS.div_ceil(c);
         cpu.run(|| {
-            gathered.par_chunks_mut(PIXELS * width).zip(x.par_chunks(PIXELS * c)).for_each(|(to, from)| {
+            gathered.par_chunks_mut(pixels * width).zip(x.par_chunks(pixels * c)).for_each(|(to, from)| {
                 cpu.dispatch(Compress { gather: self, from, to });
             });
         });

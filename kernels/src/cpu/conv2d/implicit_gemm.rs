@@ -74,8 +74,10 @@ impl ImplicitGemm<'_> {
         let windows = self.windows.count();
         let mr = self.panels[0].kernel.mr;
         let wanted = TASKS_PER_THREAD * cpu.thread_count();
-        // Panels are divided first, because smaller blocks would load each panel more often.
-        let wanted_blocks = wanted.div_ceil(self.panels.len());
+        // Panels are divided first, because smaller blocks would load each panel more often. But a scatter's panels
+        // meet in the middle of a cache line, for which two threads would fight if they wrote the same pixels.
+        let fought_over = self.scatter.is_some() && cpu.thread_count() > 1;
+        let wanted_blocks = if fought_over { wanted } else { wanted.div_ceil(self.panels.len()) };
         let smallest = MIN_BLOCK / mr * mr;
         let block = windows.div_ceil(wanted_blocks).next_multiple_of(mr).clamp(smallest, BLOCK / mr * mr);
         let blocks = windows.div_ceil(block);

@@ -6,7 +6,8 @@
 //! once, with C as the columns and O as the reduction.
 
 use super::Epilogue;
-use super::algorithm::{Algorithm, Choice, Weights};
+use super::algorithm::{Algorithm, Weights};
+use super::choice::Choice;
 use super::implicit_gemm::ImplicitGemm;
 use super::windows::Windows;
 use super::winograd::{Direction, run_fresh};

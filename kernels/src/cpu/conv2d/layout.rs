@@ -1,6 +1,7 @@
 //! The layouts of packed weights: which filters are packed, and in which order a kernel reads them.
 
-use super::algorithm::{Algorithm, Choice, Packing};
+use super::algorithm::{Algorithm, Packing};
+use super::choice::Choice;
 use super::padded::forward_taps;
 use super::winograd::Filters;
 use crate::buffer::Buffer;
@@ -52,7 +53,9 @@ impl Layout {
                 let live = Conv2d { o: pattern.filters().len(), ..*g };
                 Self::Winograd(Filters::of_pattern(cpu, &live, tiling, pattern))
             }
-            None if choice.algorithm == Algorithm::RowLanes => Self::RowLanes(RowLanes::new(cpu, g, pattern)),
+            None if choice.algorithm == Algorithm::RowLanes => {
+                Self::RowLanes(RowLanes::new(cpu, g, pattern, packing.rows()))
+            }
             None => Self::Panels(panels(cpu.backend, Types::with_weights(dtype), g, pattern)),
         };
         (choice, layout)

@@ -245,10 +245,8 @@ fn clear_dead(cpu: &Cpu, pattern: &Pattern, dw: &mut [f32]) {
 
 /// The channels `live` of `from` `[P, width]`: itself if all are live, otherwise a copy.
 fn gather<'a>(cpu: &Cpu, live: &[u32], width: usize, from: &'a [f32], copy: &'a mut [f32]) -> &'a [f32] {
-    if live.len() == width {
-        return from;
-    }
-    Gather::new(live, false, width).run(cpu, from, copy);
+    let Some(gather) = Gather::new(live, false, width) else { return from };
+    gather.run(cpu, from, copy);
     copy
 }
 

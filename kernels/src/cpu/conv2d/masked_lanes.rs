@@ -8,12 +8,12 @@
 //! ```
 
 use super::Epilogue;
-use super::algorithm::Choice;
+use super::choice::Choice;
 use super::winograd::{Tiling, weight_grad_pays};
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::gemm::tile_kernel::Types;
-use crate::cpu::lanes::{self, Estimate, ImageLayout, LaneWeightGrad, Product, RowLanes};
+use crate::cpu::lanes::{self, Estimate, ImageLayouts, LaneWeightGrad, Product, RowLanes, Rows};
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 
@@ -38,8 +38,9 @@ impl<'a> LaneStep<'a> {
     /// The forward pass, if it is estimated to be faster than `dense`, the convolution of the live channels.
     pub fn forward(cpu: &Cpu, g: &Conv2d, dense: &Conv2d, pattern: &'a Pattern) -> Option<Self> {
         let step = Self::applicable(cpu, g, pattern)?;
-        let lanes = RowLanes::new(cpu, g, pattern);
-        (step.time(cpu, &lanes.estimate(g)) < BELOW_DENSE * Choice::dense_call(cpu, dense)).then_some(step)
+        let lanes = RowLanes::new(cpu, g, pattern, Rows::Joined);
+        (step.time(cpu, &lanes.estimate(g, [false; 2])) < BELOW_DENSE * Choice::dense_call(cpu, dense))
+            .then_some(step)
     }
 
     /// The gradient with respect to the input of a convolution `g` of stride 1, if it is estimated to be faster than
@@ -103,13 +104,13 @@ impl<'a> LaneStep<'a> {
         y: &mut [f32],
     ) {
         let Self { g, pattern } = self;
-        let lanes = RowLanes::new(cpu, g, pattern);
+        let lanes = RowLanes::new(cpu, g, pattern, Rows::Joined);
         let mut scratch = cpu.scratch(lanes.len() + g.c);
         let (packed, zeros) = scratch.split_at_mut(lanes.len());
         lanes.pack(cpu, pattern, weight, packed);
         zeros.fill(0.0);
         let epilogue = Epilogue { bias, ..Default::default() };
-        let layouts = [ImageLayout::ChannelsLast; 2];
+        let layouts = ImageLayouts::default();
         lanes.run(cpu, g, &Product { x, zeros, packed, epilogue, layouts }, Shared::new(y));
     }
 }

@@ -9,12 +9,15 @@
 //! gradient is a product that reduces over pixels ([`weight_grad`]).
 
 mod algorithm;
+mod choice;
 pub(in crate::cpu) mod depthwise;
 mod epilogue;
+mod estimate;
 mod footprint;
 mod gather;
 mod implicit_gemm;
 mod input_grad;
+mod lane_estimates;
 mod layout;
 mod masked;
 mod masked_lanes;
@@ -26,13 +29,16 @@ mod weight_grad;
 mod windows;
 mod winograd;
 
-pub use algorithm::{Algorithm, Choice, Packing, Weights};
+pub use algorithm::{Algorithm, Packing, Weights};
+pub use choice::Choice;
 pub use epilogue::Epilogue;
 pub use footprint::Footprint;
 pub use input_grad::conv2d_input_grad;
+pub use lane_estimates::LaneEstimates;
 pub use masked::{conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad};
 pub use packed::{
     PackedConv2d, conv2d_forward, conv2d_forward_between, conv2d_forward_packed, conv2d_lane_images,
+    conv2d_lanes_after,
 };
 pub use weight_grad::conv2d_weight_grad;
 

@@ -9,7 +9,8 @@
 //! and scatters their results among the dead channels, which get their bias. A compact one, whose weights are those of
 //! live channels only, gathers the inputs too, and has a constant for each dead output.
 
-use super::algorithm::{Algorithm, Choice, Packing, Weights};
+use super::algorithm::{Algorithm, Packing, Weights};
+use super::choice::Choice;
 use super::gather::{self, Gather};
 use super::implicit_gemm::ImplicitGemm;
 use super::layout::Layout;
@@ -21,7 +22,7 @@ use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::lanes::{ImageLayout, LaneImages, Product};
+use crate::cpu::lanes::{self, ImageLayout, ImageLayouts, LaneImages, Product};
 use crate::dtype::Dtype;
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
@@ -126,7 +127,7 @@ impl PackedConv2d {
         let packed = Self::pack(cpu, &inner, w, &pattern, chosen, Buffer::unspecified);
         let (gather, scatter) =
             (Gather::new(&index.inputs, index.carrier, g.c), Scatter::new(&index.outputs, Some(fill), g.o));
-        Self { geometry: *g, gather: Some(gather), scatter, ..packed }
+        Self { geometry: *g, gather, scatter, ..packed }
     }
 
     /// Packs the live filters in the chosen layout, into a buffer created by `buffer`, which returns at least the
@@ -197,7 +198,7 @@ impl PackedConv2d {
     /// The operands of a convolution in row lanes.
     fn lanes_product<'a>(
         &'a self,
-        layouts: [ImageLayout; 2],
+        layouts: ImageLayouts,
         x: &'a [f32],
         epilogue: &Epilogue<'a>,
     ) -> Product<'a> {
@@ -217,12 +218,7 @@ impl PackedConv2d {
                     .run(cpu, Shared::new(y));
             }
             Layout::RowLanes(lanes) => {
-                lanes.run(
-                    cpu,
-                    g,
-                    &self.lanes_product([ImageLayout::ChannelsLast; 2], x, epilogue),
-                    Shared::new(y),
-                );
+                lanes.run(cpu, g, &self.lanes_product(ImageLayouts::default(), x, epilogue), Shared::new(y));
             }
             Layout::Panels(panels) => {
                 let padded = padded::applies(g).then(|| padded::images(cpu, g, x));
@@ -264,30 +260,47 @@ pub fn conv2d_lane_images(
     }
 }
 
-/// Convolution like [`conv2d_forward_packed`] of images in the first of `layouts` to images, and with a residual, in
-/// the second. Either is channels-last or as [`conv2d_lane_images`] returns for `g`.
+/// Returns the row lanes in which a convolution writes its output if it reads images in the lanes of `x`, if it can do
+/// that for any lanes.
+pub fn conv2d_lanes_after(g: &Conv2d, x: &LaneImages) -> Option<LaneImages> {
+    lanes::depthwise::lanes_after(g, x)
+}
+
+/// Convolution like [`conv2d_forward_packed`] of images, and with a residual, in `layouts`. Input and output are
+/// channels-last or as [`conv2d_lane_images`] returns for `g`, and a residual may be as either output. Input and output
+/// may also be in lanes that [`conv2d_lanes_after`] relates, and a residual as the output.
 pub fn conv2d_forward_between(
     cpu: &Cpu,
     g: &Conv2d,
-    layouts: [ImageLayout; 2],
+    layouts: &ImageLayouts,
     x: &[f32],
     w: &PackedConv2d,
     epilogue: &Epilogue,
     y: &mut [f32],
 ) {
-    let Layout::RowLanes(lanes) = &w.layout else {
-        assert_eq!(layouts, [ImageLayout::ChannelsLast; 2], "only row lanes have another layout");
-        return conv2d_forward_packed(cpu, g, x, w, epilogue, y);
-    };
     w.check_geometry(g);
-    for (layout, possible) in layouts.into_iter().zip(lanes.images(g)) {
+    let lanes = match (&w.layout, layouts.y) {
+        (Layout::RowLanes(lanes), _) => lanes,
+        (Layout::Depthwise, ImageLayout::RowLanes(to)) => {
+            let ImageLayout::RowLanes(from) = layouts.x else { panic!("input and output are in lanes") };
+            let same = layouts.residual == layouts.y || epilogue.residual.is_none();
+            assert!(same, "a residual has the layout of the output");
+            return lanes::depthwise::run(cpu, g, [&from, &to], x, &w.data, epilogue, y);
+        }
+        _ => {
+            assert_eq!(*layouts, ImageLayouts::default(), "only row lanes have another layout");
+            return conv2d_forward_packed(cpu, g, x, w, epilogue, y);
+        }
+    };
+    let [read, written] = lanes.images(g);
+    for (layout, possible) in [(layouts.x, read), (layouts.residual, written), (layouts.y, written)] {
         let fits = layout == ImageLayout::ChannelsLast || possible.map(ImageLayout::RowLanes) == Some(layout);
         assert!(fits, "the convolution can read and write the layouts");
     }
-    let lens = [layouts[0].len(g.x_shape()), layouts[1].len(g.y_shape())];
+    let lens = [layouts.x.len(g.x_shape()), layouts.y.len(g.y_shape())];
     assert_eq!([x.len(), y.len()], lens, "input and output have the lengths of their layouts");
-    epilogue.check(g.o, y.len());
-    lanes.run(cpu, g, &w.lanes_product(layouts, x, epilogue), Shared::new(y));
+    epilogue.check(g.o, layouts.residual.len(g.y_shape()));
+    lanes.run(cpu, g, &w.lanes_product(*layouts, x, epilogue), Shared::new(y));
 }
 
 /// Convolution with unpacked weights: packs them, then runs the packed kernel.

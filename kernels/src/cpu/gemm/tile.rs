@@ -98,7 +98,8 @@ impl Tile {
 }
 
 /// Computes a tile of at most `MR × NV` vectors. A single row, as in a linear layer with batch size 1, is limited by
-/// the speed at which B arrives from memory. It has a separate loop that does no work for missing rows.
+/// the speed at which B arrives from memory, and up to half of the rows are a quarter of an 8×8 map, or its four tiles
+/// of Winograd's F(4×4). Both have loops of their own that do no work for missing rows.
 ///
 /// Each backend instantiates this inside a `#[target_feature]` function.
 ///
@@ -106,8 +107,16 @@ impl Tile {
 /// The pointers of `t` are valid as their fields specify.
 #[inline(always)]
 pub(in crate::cpu) unsafe fn tile<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &Tile) {
-    // SAFETY: guaranteed by the caller.
-    unsafe { if t.m == 1 { rows::<S, E, 1, NV>(s, t) } else { rows::<S, E, MR, NV>(s, t) } }
+    // SAFETY: guaranteed by the caller; each loop has at least `m` rows and at most MR.
+    unsafe {
+        match (t.m, MR) {
+            (1, _) => rows::<S, E, 1, NV>(s, t),
+            (..=4, 8) => rows::<S, E, 4, NV>(s, t),
+            (..=3, 6) => rows::<S, E, 3, NV>(s, t),
+            (..=2, 4) => rows::<S, E, 2, NV>(s, t),
+            _ => rows::<S, E, MR, NV>(s, t),
+        }
+    }
 }
 
 /// Computes a tile of `MR × NV` vectors.

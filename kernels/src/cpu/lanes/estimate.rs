@@ -8,28 +8,32 @@
 //! ```
 //!
 //! The unit is a fused multiply-add of one vector in the direct algorithm. The costs were fitted on one thread with
-//! AVX-512 to fifteen layers at four densities, alone and in pairs of filters, and checked on nine other layers: the
-//! estimate is within a fifth of the measurement wherever the choice is close. They hold for the other instruction sets
-//! in so far as those are limited by the same loads and multiply-adds.
+//! AVX-512 to the first list of layers in `benches/choice.rs`, alone and in pairs of filters, and checked on the second.
+//! They hold for the other instruction sets in so far as those are limited by the same loads and multiply-adds.
 
 use super::places::Slots;
-use super::run::{RowLanes, widest};
+use super::run::RowLanes;
 use super::weight_grad::LaneWeightGrad;
 use crate::shapes::Conv2d;
 
 /// The cost of a product, including the wait for its pixels.
-const PRODUCT: f64 = 0.78;
+const PRODUCT: f64 = 1.04;
 /// The cost of an entry of a list: its loads, and the end of the loop over the tile's vectors.
-const ENTRY: f64 = 4.0;
+const ENTRY: f64 = 1.3;
 /// The cost of a team's lists in a tile: their ends are mispredicted, and sums are shifted, loaded and stored.
-const LISTS: f64 = 15.4;
+const LISTS: f64 = 11.0;
 /// The cost of converting a vector of pixels to lanes.
-const LOAD: f64 = 11.6;
+const LOAD: f64 = 8.9;
 /// The cost of converting a vector of sums to pixels, with the epilogue.
-const STORE: f64 = 17.9;
+const STORE: f64 = 15.9;
 
 /// The cost of an entry in the weight gradient: its loads, and its part of the transposes that sum lanes.
-const DOT_ENTRY: f64 = 8.0;
+const DOT_ENTRY: f64 = 5.5;
+
+/// The cost of copying a vector of pixels that is in lanes.
+const COPY: f64 = 3.0;
+/// The cost of storing a vector of sums in lanes, with the epilogue.
+const STORE_LANES: f64 = 8.0;
 
 /// An estimated time, in fused multiply-adds of one vector.
 pub(in crate::cpu) struct Estimate {
@@ -40,9 +44,10 @@ pub(in crate::cpu) struct Estimate {
 }
 
 impl RowLanes {
-    /// Estimates the time for `g`, without that of reading the packed weights.
-    pub fn estimate(&self, g: &Conv2d) -> Estimate {
-        let g = &widest(g);
+    /// Estimates the time for `g`, without that of reading the packed weights. `lanes` states whether input and output
+    /// are in lanes.
+    pub fn estimate(&self, g: &Conv2d, lanes: [bool; 2]) -> Estimate {
+        let g = &self.geometry(g);
         let (shape, lists) = (&self.shape, &self.lists);
         let groups = Slots::new(g, &self.taps, *shape).groups();
         let tiles = groups * shape.tiles();
@@ -51,9 +56,11 @@ impl RowLanes {
         let teams = (tiles * lists.blocks() * lists.teams()) as f64;
         let loads = (groups * self.workspace(g)[0] / shape.lanes) as f64;
         let stores = (tiles * shape.tile() * g.o) as f64;
+        let load = if lanes[0] { COPY } else { LOAD };
+        let store = if lanes[1] { STORE_LANES } else { STORE };
         Estimate {
             products: entries * (PRODUCT * team + ENTRY),
-            fixed: LISTS * teams + LOAD * loads + STORE * stores,
+            fixed: LISTS * teams + load * loads + store * stores,
         }
     }
 }

@@ -20,9 +20,9 @@ use std::ops::Range;
 /// The output pixels of the lanes of a band.
 pub(super) struct Targets {
     /// The offset in the output of the first row's pixel.
-    offset: [usize; PLACES],
+    pub(super) offset: [usize; PLACES],
     /// The number of rows that are stored.
-    rows: [usize; PLACES],
+    pub(super) rows: [usize; PLACES],
 }
 
 impl Targets {

@@ -27,6 +27,11 @@ impl LaneImages {
         self.groups() * channels * self.plane()
     }
 
+    /// Whether these are `n` images of size `[h, w]`.
+    pub(super) fn holds(&self, [n, h, w]: [usize; 3]) -> bool {
+        [self.images, self.height, self.width] == [n, h, w]
+    }
+
     fn groups(&self) -> usize {
         if self.linked {
             return self.images;
@@ -63,4 +68,15 @@ impl ImageLayout {
             Self::RowLanes(images) => images.len(shape[3]),
         }
     }
+}
+
+/// The layouts of the images that a convolution reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ImageLayouts {
+    /// The input.
+    pub x: ImageLayout,
+    /// The residual, if there is one.
+    pub residual: ImageLayout,
+    /// The output.
+    pub y: ImageLayout,
 }

@@ -13,12 +13,14 @@
 //! The time is proportional to the number of nonzero weights. Images are converted from and to channels-last within
 //! each task ([`load`], [`finish`]), while they are in its L2 cache.
 //!
-//! Between two such convolutions of the same geometry, images may stay in lanes ([`images`], [`rows`]).
+//! Between two such convolutions of the same geometry, images may stay in lanes ([`images`], [`rows`]), and a residual
+//! may have either layout ([`residual`]).
 //!
 //! A kernel's taps become rows, phases and shifts by one lane ([`taps`]); rows of images become lanes ([`shape`],
 //! [`places`]); weights become lists ([`lists`]); [`tile`] is the inner kernel.
 //! The gradient of the nonzero weights reads the same lists ([`weight_grad`], [`dots`]).
 
+pub(in crate::cpu) mod depthwise;
 mod dots;
 mod estimate;
 mod finish;
@@ -26,6 +28,7 @@ mod images;
 mod lists;
 mod load;
 mod places;
+mod residual;
 mod rows;
 mod run;
 mod shape;
@@ -34,6 +37,6 @@ mod tile;
 mod weight_grad;
 
 pub(in crate::cpu) use estimate::Estimate;
-pub use images::{ImageLayout, LaneImages};
-pub(in crate::cpu) use run::{Product, RowLanes, refuses};
+pub use images::{ImageLayout, ImageLayouts, LaneImages};
+pub(in crate::cpu) use run::{Product, RowLanes, Rows, refuses};
 pub(in crate::cpu) use weight_grad::LaneWeightGrad;

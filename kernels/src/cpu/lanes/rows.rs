@@ -17,6 +17,19 @@ pub(super) struct Section {
     pub y: usize,
 }
 
+impl Section {
+    /// The number of rows of a tile that are in its band and in the images, from row `row` of the band on.
+    pub fn rows(&self, shape: &Shape, row: usize) -> usize {
+        let rows = shape.rows.min(shape.band.saturating_sub(row));
+        rows.min(self.images.height.saturating_sub(self.y + row))
+    }
+
+    /// The start of row `row` of the band in channel `channel` of `channels`.
+    pub fn start(&self, channels: usize, channel: usize, row: usize) -> usize {
+        (self.group * channels + channel) * self.images.plane() + (self.y + row) * self.images.row()
+    }
+}
+
 /// Copies the rows of a band's input, with zeros above and below the images and in lanes to their right.
 pub(super) struct LoadRows<'a> {
     pub section: Section,
@@ -39,16 +52,27 @@ impl Kernel for LoadRows<'_> {
         assert!(images.lanes == S::LANES && row == self.shape.row());
         // The first lane to the right of all pixels of a row.
         let end = if images.linked { images.width } else { S::LANES / images.width * images.width };
+        let full = end == if images.linked { row } else { S::LANES };
+        // The rows of the band that are in the images.
+        let rows = plane / row;
+        let above = (-(y as isize + self.taps.first_row)).clamp(0, rows as isize) as usize;
+        let first = (y as isize + self.taps.first_row + above as isize) as usize;
+        let count = images.height.saturating_sub(first).min(rows - above);
         for (channel, lanes) in self.lanes.chunks_exact_mut(plane).take(self.channels).enumerate() {
-            let first = (group * self.channels + channel) * images.plane();
-            let x = &self.x[first..first + images.plane()];
-            for (i, to) in lanes.chunks_exact_mut(row).enumerate() {
-                let y = y as isize + self.taps.first_row + i as isize;
-                if !(0..images.height as isize).contains(&y) {
-                    to.fill(0.0);
-                    continue;
-                }
-                let from = &x[y as usize * row..][..row];
+            let x = &self.x[(group * self.channels + channel) * images.plane()..][..images.plane()];
+            let (zeros, lanes) = lanes.split_at_mut(above * row);
+            let (lanes, below) = lanes.split_at_mut(count * row);
+            zeros.fill(0.0);
+            below.fill(0.0);
+            if count == 0 {
+                continue;
+            }
+            let x = &x[first * row..][..count * row];
+            if full {
+                lanes.copy_from_slice(x);
+                continue;
+            }
+            for (to, from) in lanes.chunks_exact_mut(row).zip(x.chunks_exact(row)) {
                 for (v, to) in to.chunks_exact_mut(S::LANES).enumerate() {
                     let first = v * S::LANES;
                     let count = if images.linked { end.saturating_sub(first).min(S::LANES) } else { end };
@@ -80,29 +104,46 @@ impl Kernel for FinishRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Section { images, group, y } = self.section;
+        let activation = self.epilogue.activation;
+        match activation.bounds() {
+            Some(bounds) => {
+                let [low, high] = bounds.map(|bound| s.splat(bound));
+                self.store(s, |v| s.min(high, s.max(low, v)));
+            }
+            None => self.store(s, |v| activate(s, activation, v)),
+        }
+    }
+}
+
+impl FinishRows<'_> {
+    /// Stores the sums, with the activation `end`.
+    #[inline(always)]
+    fn store<S: Simd>(self, s: S, end: impl Fn(S::F) -> S::F) {
+        let images = self.section.images;
         let (row, tile) = (images.row(), self.shape.tile() * S::LANES);
         assert!(images.lanes == S::LANES && row == self.shape.row());
-        // The rows of the tile that are in the band and in the image.
-        let rows = self.shape.rows.min(self.shape.band.saturating_sub(self.row));
-        let rows = rows.min(images.height.saturating_sub(y + self.row));
-        if rows == 0 {
+        let len = self.section.rows(self.shape, self.row) * row;
+        if len == 0 {
             return;
         }
         for (i, filter) in self.filters.clone().enumerate() {
             let bias = s.splat(self.epilogue.bias.map_or(0.0, |bias| bias[filter]));
-            let at = (group * self.channels + filter) * images.plane() + (y + self.row) * row;
-            let sums = &self.sums[i * tile..][..rows * row];
-            let residual = self.epilogue.residual.map(|residual| &residual[at..at + rows * row]);
+            let at = self.section.start(self.channels, filter, self.row);
+            let sums = self.sums[i * tile..][..len].chunks_exact(S::LANES);
             // SAFETY: no other task has these rows of this filter.
-            let out = unsafe { self.y.range(at, rows * row) };
-            for (v, out) in out.chunks_exact_mut(S::LANES).enumerate() {
-                let lanes = v * S::LANES..(v + 1) * S::LANES;
-                let mut sum = s.add(s.get(&sums[lanes.clone()]), bias);
-                if let Some(residual) = residual {
-                    sum = s.add(sum, s.get(&residual[lanes]));
+            let out = unsafe { self.y.range(at, len) }.chunks_exact_mut(S::LANES);
+            match self.epilogue.residual {
+                None => {
+                    for (out, sum) in out.zip(sums) {
+                        s.put(out, end(s.add(s.get(sum), bias)));
+                    }
                 }
-                s.put(out, activate(s, self.epilogue.activation, sum));
+                Some(residual) => {
+                    let residual = residual[at..at + len].chunks_exact(S::LANES);
+                    for ((out, sum), residual) in out.zip(sums).zip(residual) {
+                        s.put(out, end(s.add(s.add(s.get(sum), bias), s.get(residual))));
+                    }
+                }
             }
         }
     }

@@ -12,10 +12,11 @@
 //! The order of each output's sum depends on the shape and on the pattern, but not on how tasks divide the output.
 
 use super::finish::{Finish, Targets};
-use super::images::{ImageLayout, LaneImages};
+use super::images::{ImageLayout, ImageLayouts, LaneImages};
 use super::lists::{Lists, team};
 use super::load::Load;
 use super::places::Slots;
+use super::residual::{AddPixels, AddRows};
 use super::rows::{FinishRows, LoadRows, Section};
 use super::shape::{MAX_VECTORS, Shape};
 use super::taps::Taps;
@@ -36,7 +37,18 @@ pub(in crate::cpu) struct RowLanes {
     pub(super) taps: Taps,
     pub(super) shape: Shape,
     pub(super) lists: Lists,
+    /// Whether all pixels of the batch are one row.
+    joined: bool,
     name: &'static str,
+}
+
+/// The rows of a kernel of one pixel, which does not see where they end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cpu) enum Rows {
+    /// All pixels of the batch are one row, so that no lane is left over.
+    Joined,
+    /// Those of the images, as for every other kernel, so that images may stay in lanes.
+    OfImages,
 }
 
 /// The reason why a convolution cannot be computed in row lanes, or has no reason to be, if there is one.
@@ -52,21 +64,17 @@ pub(in crate::cpu) fn refuses(g: &Conv2d, pattern: &Pattern) -> Option<&'static 
     needs.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
 
-/// A geometry with the same result and the widest rows: a kernel of one pixel does not see where rows end.
-pub(super) fn widest(g: &Conv2d) -> Conv2d {
-    let pointwise = [g.kh, g.kw, g.stride[0], g.stride[1]] == [1; 4] && g.padding == [0; 2];
-    if pointwise { Conv2d { n: 1, h: 1, w: g.n * g.h * g.w, ..*g } } else { *g }
-}
-
 impl RowLanes {
     /// Chooses the layout for `g`, which [`refuses`] accepts.
-    pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> Self {
-        Self::of_teams(cpu, g, pattern, team(pattern))
+    pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, rows: Rows) -> Self {
+        Self::of_teams(cpu, g, pattern, rows, team(pattern))
     }
 
     /// Chooses the layout for teams of `team` filters, at most as many as share their positions.
-    pub(super) fn of_teams(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, team: usize) -> Self {
-        let g = widest(g);
+    pub(super) fn of_teams(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, rows: Rows, team: usize) -> Self {
+        let pointwise = [g.kh, g.kw, g.stride[0], g.stride[1]] == [1; 4] && g.padding == [0; 2];
+        let joined = pointwise && rows == Rows::Joined;
+        let g = with_rows(g, joined);
         let taps = Taps::new(&g).expect("the taps fit three lanes");
         let lanes = cpu.backend.tiles(Types::F32)[0].nr;
         // With 16 registers, the sums of two filters take eight.
@@ -80,7 +88,12 @@ impl RowLanes {
         };
         let shape = Shape::new(&g, &taps, lanes, most);
         let lists = Lists::new(pattern, &taps, &shape, team);
-        Self { taps, shape, lists, name }
+        Self { taps, shape, lists, joined, name }
+    }
+
+    /// The geometry with the same result and the rows that lanes run along.
+    pub(super) fn geometry(&self, g: &Conv2d) -> Conv2d {
+        with_rows(g, self.joined)
     }
 
     /// The name of the kernel.
@@ -119,7 +132,7 @@ impl RowLanes {
 
     /// The layouts in row lanes that a convolution of `g` can read and write, if there are any.
     pub fn images(&self, g: &Conv2d) -> [Option<LaneImages>; 2] {
-        if widest(g) != *g {
+        if self.geometry(g) != *g {
             return [None; 2];
         }
         let written = Slots::new(g, &self.taps, self.shape).images(g.oh());
@@ -135,7 +148,7 @@ impl RowLanes {
 
     /// Computes the whole output of `g`.
     pub fn run(&self, cpu: &Cpu, g: &Conv2d, product: &Product, y: Shared) {
-        let g = &widest(g);
+        let g = &self.geometry(g);
         let slots = Slots::new(g, &self.taps, self.shape);
         let groups = slots.groups();
         let teams = self.teams_each(cpu, groups);
@@ -150,15 +163,20 @@ impl RowLanes {
         });
     }
 
-    /// The number of teams of a task: all of them, unless there are too few groups for all threads.
+    /// The number of teams of a task: all of them, unless there are too few groups for all threads. Each part of the
+    /// teams converts the input again, so there are as few parts as keep all threads busy.
     fn teams_each(&self, cpu: &Cpu, groups: usize) -> usize {
         let (teams, threads) = (self.lists.teams(), cpu.thread_count());
-        if threads == 1 || groups >= 4 * threads {
-            return teams;
-        }
+        let even = |parts: usize| (groups * parts).is_multiple_of(threads) || groups * parts >= 4 * threads;
+        let parts = (1..=4 * threads).find(|&parts| even(parts)).unwrap_or(1);
         // Whole vectors of output channels.
-        teams.div_ceil((4 * threads).div_ceil(groups)).next_multiple_of(self.shape.lanes).min(teams)
+        if parts == 1 { teams } else { teams.div_ceil(parts).next_multiple_of(self.shape.lanes).min(teams) }
     }
+}
+
+/// `g`, or a geometry with the same result whose only row has all pixels.
+fn with_rows(g: &Conv2d, joined: bool) -> Conv2d {
+    if joined { Conv2d { n: 1, h: 1, w: g.n * g.h * g.w, ..*g } } else { *g }
 }
 
 /// The operands of a convolution.
@@ -170,8 +188,7 @@ pub(in crate::cpu) struct Product<'a> {
     /// The packed weights.
     pub packed: &'a [f32],
     pub epilogue: Epilogue<'a>,
-    /// The layouts of input and output.
-    pub layouts: [ImageLayout; 2],
+    pub layouts: ImageLayouts,
 }
 
 /// The output of some teams for a group of slots.
@@ -187,14 +204,14 @@ struct Task<'a> {
 impl Task<'_> {
     fn run(&self, cpu: &Cpu, workspace: &mut Workspace, y: Shared) {
         let (g, RowLanes { taps, shape, lists, .. }) = (self.g, self.lanes);
-        let Product { x, zeros, ref epilogue, layouts, .. } = *self.product;
+        let Product { x, zeros, layouts, .. } = *self.product;
         let input_len = self.lanes.workspace(g)[0];
         let sums_len = self.teams.len() * self.lanes.team_len();
         let (input, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
         let places = &self.slots.places(self.group);
         let lanes = &mut *input;
-        match layouts[0] {
+        match layouts.x {
             ImageLayout::ChannelsLast => cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes }),
             ImageLayout::RowLanes(images) => {
                 let section = self.section(images);
@@ -204,8 +221,10 @@ impl Task<'_> {
         let targets = &Targets::new(g, shape, places);
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
             self.add_products(cpu, &input[row * shape.row()..], sums);
-            let (filters, sums) = (lists.filters_of(self.teams.clone()), &*sums);
-            match layouts[1] {
+            let filters = lists.filters_of(self.teams.clone());
+            let epilogue = &self.add_residual(cpu, targets, row, sums);
+            let sums = &*sums;
+            match layouts.y {
                 ImageLayout::ChannelsLast => {
                     cpu.dispatch(Finish { g, shape, targets, row, filters, sums, epilogue, y });
                 }
@@ -215,6 +234,27 @@ impl Task<'_> {
                 }
             }
         }
+    }
+
+    /// Adds bias and residual to the sums of a tile if the residual has another layout than the output. Returns the
+    /// rest of the epilogue.
+    fn add_residual(&self, cpu: &Cpu, targets: &Targets, row: usize, sums: &mut [f32]) -> Epilogue<'_> {
+        let (g, RowLanes { shape, lists, .. }) = (self.g, self.lanes);
+        let Product { epilogue, layouts, .. } = *self.product;
+        let Some(residual) = epilogue.residual.filter(|_| layouts.residual != layouts.y) else {
+            return epilogue;
+        };
+        let (filters, bias) = (lists.filters_of(self.teams.clone()), epilogue.bias);
+        match layouts.residual {
+            ImageLayout::ChannelsLast => {
+                cpu.dispatch(AddPixels { g, shape, targets, row, filters, bias, residual, sums });
+            }
+            ImageLayout::RowLanes(images) => {
+                let (section, channels) = (self.section(images), g.o);
+                cpu.dispatch(AddRows { section, shape, row, channels, filters, bias, residual, sums });
+            }
+        }
+        Epilogue { activation: epilogue.activation, ..Epilogue::default() }
     }
 
     /// The part of images in row lanes that the task reads and writes.

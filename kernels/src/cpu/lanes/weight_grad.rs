@@ -16,7 +16,7 @@ use super::dots::{self, add_dots};
 use super::lists::{HEADER, Lists};
 use super::load::Load;
 use super::places::{Places, Slots};
-use super::run::{RowLanes, widest};
+use super::run::{RowLanes, Rows};
 use super::taps::Taps;
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
@@ -42,8 +42,8 @@ pub(in crate::cpu) struct LaneWeightGrad<'a> {
 impl<'a> LaneWeightGrad<'a> {
     /// Prepares the gradient of `g`, which [`super::refuses`] accepts.
     pub fn new(cpu: &Cpu, g: &Conv2d, pattern: &'a Pattern) -> Self {
-        let lanes = RowLanes::of_teams(cpu, g, pattern, 1);
-        let g = widest(g);
+        let lanes = RowLanes::of_teams(cpu, g, pattern, Rows::Joined, 1);
+        let g = lanes.geometry(g);
         let slots = Slots::new(&g, &lanes.taps, lanes.shape);
         let dy_taps = Taps::new(&seen_by_one_pixel(&g)).expect("one tap fits three lanes");
         Self { lanes, g, slots, dy_taps, pattern }

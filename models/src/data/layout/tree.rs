@@ -21,7 +21,7 @@ const MAC_ATTRIBUTES: &str = "__MACOSX";
 pub struct Tree {
     /// Folders in it.
     pub folders: Vec<(OsString, Tree)>,
-    /// Names of images directly in it.
+    /// Names of images directly in it, and of empty folders that have the name of an image.
     pub images: Vec<OsString>,
     /// Names of tables (CSV) directly in it.
     pub tables: Vec<OsString>,
@@ -80,12 +80,16 @@ impl Reader<'_> {
             let message = format!("more than {} below this directory", counted(MOST_FILES, "image"));
             return Err(Error::file(dir, message));
         }
-        tree.images.sort();
         folders.sort();
         for name in folders {
             let folder = self.folder(&dir.join(&name), depth + 1)?;
-            tree.folders.push((name, folder));
+            match is_image(Path::new(&name)) && folder.is_empty() {
+                // It looks like an image: whoever reads it says that it is a directory.
+                true => tree.images.push(name),
+                false => tree.folders.push((name, folder)),
+            }
         }
+        tree.images.sort();
         Ok(tree)
     }
 
@@ -140,6 +144,18 @@ mod tests {
         assert_eq!(paths, ["a/deep/er/y.webp", "b/x.PNG"]);
         assert_eq!(ignored, "ignored 1 file (.txt), 1 hidden file, 2 folders (.git, __MACOSX)");
         assert_eq!(read(true).0.len(), 5);
+    }
+
+    #[test]
+    fn an_empty_folder_with_the_name_of_an_image_is_not_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/x.jpg")).unwrap();
+        fs::create_dir_all(dir.path().join("a/set.png")).unwrap();
+        fs::write(dir.path().join("a/set.png/y.jpg"), "").unwrap();
+        let tree = Tree::read(dir.path(), false, &mut Ignored::default()).unwrap();
+        let mut paths = Vec::new();
+        tree.each_image(Path::new(""), &mut |path| paths.push(path.to_str().unwrap().to_string()));
+        assert_eq!(paths, ["a/x.jpg", "a/set.png/y.jpg"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Resizing without antialiasing: each output is interpolated between the nearest pixels, as PyTorch's `interpolate`
 //! does in floating point.
 
-use super::resize::Region;
+use super::region::Region;
 use image::RgbImage;
 
 /// The weights of `N` neighboring pixels. A position between the middle two is given as the distance behind the first

@@ -4,11 +4,13 @@ mod center;
 pub mod color;
 mod interpolate;
 mod pad;
+mod region;
 mod resample;
 mod resize;
 mod warp;
 
 pub use center::{Placement, half_to_even, placement, shorter};
 pub use pad::{Padding, crop};
-pub use resize::{Region, Resizer};
+pub use region::Region;
+pub use resize::Resizer;
 pub use warp::{Sampling, Warp};

@@ -7,7 +7,7 @@
 //!
 //! Weights are whole multiples of 2⁻²². The filter widens with the reduction, and is cut off and normalized at the border.
 
-use super::resize::Region;
+use super::region::Region;
 use image::RgbImage;
 use lopper_engine::info::Filter;
 use std::f64::consts::PI;

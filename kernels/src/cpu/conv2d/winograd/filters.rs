@@ -55,7 +55,7 @@ impl Filters {
         pattern: &Pattern,
     ) -> Self {
         let dense = Self::new(cpu, g, tiling, Direction::Forward);
-        let Some((_, panels, lists)) = ChannelLists::fastest(cpu, pattern) else { return dense };
+        let Some((panels, lists)) = ChannelLists::fastest(cpu, pattern) else { return dense };
         let len: usize =
             panels.iter().enumerate().map(|(i, panel)| lists.of(i).len() * panel.kernel.nr).sum();
         Self { panels, lists: Some(lists), point_len: len + SKEW, ..dense }

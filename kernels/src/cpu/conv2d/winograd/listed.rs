@@ -48,44 +48,56 @@ impl Kernel for MultiplyListed<'_> {
             "the list ascends to a channel of V"
         );
         match (nr / S::LANES, self.mr) {
-            (1, 8) => self.tiles::<S, 8, 1>(s),
-            (2, 8) => self.tiles::<S, 8, 2>(s),
-            (3, 8) => self.tiles::<S, 8, 3>(s),
-            (2, 6) => self.tiles::<S, 6, 2>(s),
-            (1, 4) => self.tiles::<S, 4, 1>(s),
+            (1, 8) => self.tiles::<S, 8, 4, 1>(s),
+            (2, 8) => self.tiles::<S, 8, 4, 2>(s),
+            (3, 8) => self.tiles::<S, 8, 4, 3>(s),
+            (2, 6) => self.tiles::<S, 6, 3, 2>(s),
+            (1, 4) => self.tiles::<S, 4, 2, 1>(s),
             (vectors, rows) => unreachable!("no tile of {rows} rows and {vectors} vectors"),
         }
     }
 }
 
 impl MultiplyListed<'_> {
+    /// Computes all rows; if at most HALF are left, they have a loop of their own.
     #[inline(always)]
-    fn tiles<S: Simd, const MR: usize, const NV: usize>(&self, s: S) {
+    fn tiles<S: Simd, const MR: usize, const HALF: usize, const NV: usize>(&self, s: S) {
+        let count = self.pass.count;
+        for first in (0..count).step_by(MR) {
+            if count - first <= HALF {
+                self.rows::<S, HALF, NV>(s, first);
+            } else {
+                self.rows::<S, MR, NV>(s, first);
+            }
+        }
+    }
+
+    /// Computes up to MR rows from `first` on.
+    #[inline(always)]
+    fn rows<S: Simd, const MR: usize, const NV: usize>(&self, s: S, first: usize) {
         let (pass, p) = (self.pass, self.pass.product);
         let v = pass.v.as_mut_ptr().wrapping_add(self.point * pass.v_point).cast_const();
         let m = pass.m.as_mut_ptr().wrapping_add(self.point * pass.m_point + self.panel.start);
-        for first in (0..pass.count).step_by(MR) {
-            let mut rows = [v; MR];
-            for i in 0..MR {
-                // Rows beyond `count` exist up to a multiple of MR; their results are not stored.
-                rows[i] = v.wrapping_add((first + i) * padded(p.channels));
-            }
-            // The next panel, or the first one of the next point, follows in memory.
-            let next = if pass.count <= FEW { self.u_len() + self.u_len() * first / pass.count } else { 0 };
-            let next = self.u.as_ptr().wrapping_add(next);
-            // SAFETY: V has rows of `channels` floats or more, more than any index of the list, and U has a row for each index,
-            // as `run` asserts.
-            let acc = unsafe { self.tile::<S, MR, NV>(s, rows, next) };
-            for i in 0..MR.min(pass.count - first) {
-                for j in 0..NV {
-                    let column = j * S::LANES;
-                    if column < self.panel.width {
-                        let lanes = S::LANES.min(self.panel.width - column);
-                        let to = m.wrapping_add((first + i) * padded(p.columns) + column);
-                        // SAFETY: M has rows of `columns ≥ start + width` floats, and only this task writes this
-                        // panel's columns of this point.
-                        unsafe { store_lanes(s, to, acc[i][j], lanes) };
-                    }
+        let mut rows = [v; MR];
+        for i in 0..MR {
+            // Rows beyond `count` exist up to a whole register tile; their results are not stored.
+            rows[i] = v.wrapping_add((first + i) * padded(p.channels));
+        }
+        // The next panel, or the first one of the next point, follows in memory.
+        let next = if pass.count <= FEW { self.u_len() + self.u_len() * first / pass.count } else { 0 };
+        let next = self.u.as_ptr().wrapping_add(next);
+        // SAFETY: V has rows of `channels` floats or more, more than any index of the list, and U has a row for each index, as
+        // `run` asserts.
+        let acc = unsafe { self.tile::<S, MR, NV>(s, rows, next) };
+        for i in 0..MR.min(pass.count - first) {
+            for j in 0..NV {
+                let column = j * S::LANES;
+                if column < self.panel.width {
+                    let lanes = S::LANES.min(self.panel.width - column);
+                    let to = m.wrapping_add((first + i) * padded(p.columns) + column);
+                    // SAFETY: M has rows of `columns ≥ start + width` floats, and only this task writes this panel's
+                    // columns of this point.
+                    unsafe { store_lanes(s, to, acc[i][j], lanes) };
                 }
             }
         }

@@ -16,6 +16,7 @@ use crate::cpu::gemm::panels::Panel;
 use crate::cpu::gemm::tile_kernel::{TileKernel, Types};
 use crate::cpu::{Cpu, Isa};
 use crate::pattern::Pattern;
+use std::fmt;
 
 /// The channels that each panel reads, and the instruction set of the kernel that multiplies them.
 pub(super) struct ChannelLists {
@@ -38,36 +39,75 @@ const NARROW: f64 = 1.1;
 /// The same for a tile of half a vector. Some cores compute two halves in the time of a whole one, some do not.
 const HALF: f64 = 1.7;
 
-/// The estimated time of the products of a pattern's live filters, compared to that of dense panels: 1 if dense panels
-/// are used.
-pub(in crate::cpu::conv2d) fn products_with_lists(cpu: &Cpu, pattern: &Pattern) -> f64 {
-    ChannelLists::fastest(cpu, pattern).map_or(1.0, |(products, _, _)| products)
+/// The estimated time of the products of a pattern's live filters with the fastest lists.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::cpu::conv2d) struct ListsEstimate {
+    /// As a fraction of the time of dense panels.
+    of_dense: f64,
+    /// The density of the weights, in `0..=1`, below which lists are chosen.
+    below: f64,
+}
+
+impl ListsEstimate {
+    fn chosen(&self) -> bool {
+        self.of_dense < MARGIN
+    }
+
+    /// The time of the products of the layout that is chosen, as a fraction of that of dense panels.
+    pub fn products(&self) -> f64 {
+        if self.chosen() { self.of_dense } else { 1.0 }
+    }
+}
+
+impl fmt::Display for ListsEstimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (of_dense, percent) = (self.of_dense, 100.0 * self.below);
+        write!(
+            f,
+            "products with lists of channels {of_dense:.2} of dense, chosen below {percent:.0} % nonzero weights"
+        )
+    }
+}
+
+/// The estimate for the live filters of `pattern`, if a panel can leave out a channel.
+pub(in crate::cpu::conv2d) fn estimated_lists(cpu: &Cpu, pattern: &Pattern) -> Option<ListsEstimate> {
+    ChannelLists::estimated(cpu, pattern).map(|(estimate, _, _)| estimate)
 }
 
 impl ChannelLists {
-    /// The panels of the live filters of `pattern` with the fastest lists, and the estimated time of their products
-    /// compared to that of dense panels; `None` if dense panels are faster.
-    pub(super) fn fastest(cpu: &Cpu, pattern: &Pattern) -> Option<(f64, Vec<Panel>, Self)> {
+    /// The panels of the live filters of `pattern` with the fastest lists; `None` if dense panels are faster.
+    pub(super) fn fastest(cpu: &Cpu, pattern: &Pattern) -> Option<(Vec<Panel>, Self)> {
+        let (estimate, panels, lists) = Self::estimated(cpu, pattern)?;
+        estimate.chosen().then_some((panels, lists))
+    }
+
+    /// The fastest lists and their estimate; `None` if no panel can leave out a channel.
+    fn estimated(cpu: &Cpu, pattern: &Pattern) -> Option<(ListsEstimate, Vec<Panel>, Self)> {
         if pattern.zeros_of_live_filters() == 0.0 {
             return None;
         }
         let lanes = cpu.backend.tiles(Types::F32)[0].nr;
         let columns = pattern.filters().len().next_multiple_of(lanes);
-        let dense = (pattern.shape()[2] as f64 + TILE_ENDS) * columns as f64;
+        let reduced = pattern.shape()[2];
+        let dense = (reduced as f64 + TILE_ENDS) * columns as f64;
         let factor = |kernel: &TileKernel| if kernel.nr == lanes { NARROW } else { 1.0 };
         let native = cpu.backend.tiles(Types::F32).iter().map(|kernel| (cpu.backend, kernel, factor(kernel)));
         let half = Backend::new(Isa::Avx2).filter(|_| cpu.isa() == Isa::Avx512);
         let half = half.map(|backend| (backend, &backend.tiles(Types::F32)[0], HALF));
         let candidates = native.chain(half).filter_map(|(backend, kernel, factor)| {
             let (panels, lists) = Self::of_width(backend, kernel, pattern);
-            if lists.channels.len() == panels.len() * pattern.shape()[2] {
+            let listed = lists.channels.len() as f64;
+            if lists.channels.len() == panels.len() * reduced {
                 return None;
             }
-            let steps: f64 = (0..panels.len()).map(|panel| lists.of(panel).len() as f64 + TILE_ENDS).sum();
-            Some((steps * kernel.nr as f64 * factor, panels, lists))
+            let step = kernel.nr as f64 * factor;
+            let cost = |listed: f64| (listed + panels.len() as f64 * TILE_ENDS) * step;
+            // The number of listed channels at which lists take as long as is allowed.
+            let most = MARGIN * dense / step - panels.len() as f64 * TILE_ENDS;
+            let below = (pattern.density() * most / listed.max(1.0)).clamp(0.0, 1.0);
+            Some((ListsEstimate { of_dense: cost(listed) / dense, below }, panels, lists))
         });
-        let (cost, panels, lists) = candidates.min_by(|a, b| a.0.total_cmp(&b.0))?;
-        (cost < MARGIN * dense).then_some((cost / dense, panels, lists))
+        candidates.min_by(|a, b| a.0.of_dense.total_cmp(&b.0.of_dense))
     }
 
     /// Panels as wide as `kernel`.

@@ -55,7 +55,7 @@ mod weight_grad;
 
 pub(super) use filters::{Direction, Filters};
 pub(super) use fresh::run_fresh;
-pub(super) use lists::products_with_lists;
+pub(super) use lists::{ListsEstimate, estimated_lists};
 pub(super) use product::Winograd;
-pub(super) use tiling::{Tiling, refuses, together};
+pub(super) use tiling::{Tiling, refuses};
 pub(super) use weight_grad::{weight_grad, weight_grad_pays};
