@@ -2,15 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+mod about;
 mod binding;
 mod commands;
 mod digest;
+mod history;
 mod images;
 mod keeping;
 mod latency;
 mod output_file;
 mod picture;
 mod pipeline;
+mod plots;
 mod preflight;
 mod progress;
 mod report;
@@ -19,10 +22,10 @@ mod row;
 mod run_directory;
 mod selftest;
 mod signals;
+mod tables;
 mod training;
 mod zeros;
 
-use clap::Parser;
 use lopper_engine::Error;
 // The modules above refer to it as `crate::recipe`.
 use lopper::recipe;
@@ -31,7 +34,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     signals::survive_file_size_limit();
     // An invalid command line exits here with status 2.
-    let cli = commands::Cli::parse();
+    let cli = commands::Cli::from_command_line();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Stopped) => {

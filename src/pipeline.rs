@@ -1,18 +1,19 @@
 //! Runs the stages of a recipe: builds or loads a network, rewrites it, trains it, measures it, writes it.
 
+use crate::history::History;
 use crate::keeping::{Keeping, Label};
 use crate::latency::Latency;
 use crate::progress::note;
 use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
 use crate::row::Row;
-use crate::run_directory::RunDirectory;
+use crate::run_directory::{Finished, RunDirectory};
 use crate::training::{Start, Stoppable, Training};
 use crate::zeros::Zeros;
 use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
 use lopper_compress::techniques::{Applied, Demand};
 use lopper_engine::data::Batches;
-use lopper_engine::train::{CrossEntropy, Objective, evaluate};
+use lopper_engine::train::{CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy, evaluate};
 use lopper_engine::{Device, Error, Graph, Result, Tensor, atomic, file};
 use lopper_models::data::Splits;
 use std::collections::HashMap;
@@ -35,6 +36,8 @@ pub struct Pipeline<'a> {
     pub seed: u64,
     /// Checkpointing of training, if enabled.
     pub keeping: Option<Keeping>,
+    /// History of the trainings, if it is kept.
+    pub history: Option<History>,
     done: Vec<(String, Graph)>,
     /// Model files that stages read, by name.
     pub(crate) files: HashMap<String, Graph>,
@@ -46,12 +49,14 @@ pub struct Outcome {
     pub graph: Graph,
     /// Row of the table.
     pub row: Row,
+    /// Epochs of its training.
+    pub epochs: Vec<EpochMetrics>,
 }
 
 impl<'a> Pipeline<'a> {
     /// Creates a pipeline that has run no stage yet.
     pub fn new(device: &'a Device, data: Option<Splits>, seed: u64) -> Self {
-        Self { device, data, seed, keeping: None, done: Vec::new(), files: HashMap::new() }
+        Self { device, data, seed, keeping: None, history: None, done: Vec::new(), files: HashMap::new() }
     }
 
     /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and passes each row
@@ -60,25 +65,36 @@ impl<'a> Pipeline<'a> {
         mut self,
         recipe: &Recipe,
         directory: &mut RunDirectory,
-        mut show: impl FnMut(Row),
+        mut show: impl FnMut(Row) -> Result<()>,
     ) -> Result<()> {
         for (index, stage) in recipe.stages.iter().enumerate() {
             let path = model_path(directory.path(), index, stage);
             let outcome = match directory.finished(index) {
-                Some(finished) => Outcome { graph: file::load(&path)?, row: finished.row.clone() },
+                Some(finished) => self.skip(finished, &path)?,
                 None => {
                     signals::check()?;
                     let outcome = self.stage(stage, &path).map_err(|e| in_stage(stage, e))?;
-                    directory.finish(&path, &outcome.row)?;
+                    directory.finish(&path, &outcome.row, &outcome.epochs)?;
                     self.keeping.as_ref().map_or(Ok(()), Keeping::remove)?;
                     outcome
                 }
             };
-            show(outcome.row);
+            show(outcome.row)?;
             self.done.push((stage.name.clone(), outcome.graph));
         }
         self.report_skipped();
         Ok(())
+    }
+
+    /// Returns the outcome of a stage that an earlier run finished and whose network is in `path`.
+    fn skip(&mut self, finished: &Finished, path: &Path) -> Result<Outcome> {
+        if let Some(history) = &mut self.history
+            && !finished.epochs.is_empty()
+        {
+            history.begin(&finished.row.stage, finished.epochs.clone());
+            history.write()?;
+        }
+        Ok(Outcome { graph: file::load(path)?, row: finished.row.clone(), epochs: finished.epochs.clone() })
     }
 
     /// Lists the images that were skipped because they could not be decoded.
@@ -109,13 +125,15 @@ impl<'a> Pipeline<'a> {
         };
         let (logit_difference, seconds) = (start.logit_difference, start.seconds);
         start.seconds += begin.elapsed().as_secs_f64();
+        let mut epochs = Vec::new();
         if let Some(config) = &stage.train {
             let objective = self.objective(stage, config, &graph)?;
             let missing = || Error::invalid("training needs images: give --data");
             let data = self.data.as_mut().ok_or_else(missing)?;
             let (device, seed, keeping) = (self.device, self.seed, self.keeping.as_ref());
-            let training = Training { stage, config, device, seed, data, keeping, objective };
-            training.run(&mut graph, path, start)?;
+            let history = self.history.as_mut();
+            let training = Training { stage, config, device, seed, data, keeping, history, objective };
+            epochs = training.run(&mut graph, path, start)?;
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
         if stage.techniques.iter().any(|technique| technique.masks()) {
@@ -125,7 +143,7 @@ impl<'a> Pipeline<'a> {
         row.what = stage.summary();
         row.logit_difference = logit_difference;
         row.seconds = seconds + begin.elapsed().as_secs_f64();
-        Ok(Outcome { graph, row })
+        Ok(Outcome { graph, row, epochs })
     }
 
     /// Notes what a plan makes of the masks of `graph`, which is already written: a report that does not fit into memory
@@ -223,7 +241,13 @@ impl<'a> Pipeline<'a> {
                 return Ok(objective);
             }
         }
-        Ok(Box::new(task))
+        match (&train.class_weights, &self.data) {
+            (Some(weights), Some(data)) => {
+                let weights = weights.weights(&data.train.class_counts())?;
+                Ok(Box::new(WeightedCrossEntropy::new(task.smoothing, weights)?))
+            }
+            _ => Ok(Box::new(task)),
+        }
     }
 
     /// Measures the evidence in `demand` about `graph` on some training images. Empty if the criterion needs no images.

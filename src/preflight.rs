@@ -36,7 +36,8 @@ impl Pipeline<'_> {
                     held.push(atomic::reserve(path, SMALL_FILE)?);
                 }
                 if let Some(train) = &stage.train {
-                    largest = largest.max(bytes * (1 + train.optimizer.moments() as u64));
+                    let copies = 1 + train.optimizer.moments() as u64 + 2 * train.copies();
+                    largest = largest.max(bytes * copies);
                 }
                 Ok(sketch)
             })();
@@ -104,6 +105,9 @@ impl Pipeline<'_> {
             ParamGroup::check_members(&train.groups, paths.chain(added))?;
         }
         let data = self.data.as_ref().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
+        if let Some(weights) = &train.class_weights {
+            weights.weights(&data.train.class_counts())?;
+        }
         if data.train.is_empty() {
             let message = "batch: the training images do not fill one; use a smaller batch or more images";
             return Err(Error::invalid(message));

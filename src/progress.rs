@@ -1,26 +1,51 @@
 //! Progress of training: a bar on a terminal, plain lines otherwise.
 
+use crate::history::History;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lopper_engine::train::metrics::LayerSparsity;
 use lopper_engine::train::{Callback, EpochMetrics, Flow, Step};
 use lopper_engine::{Graph, Result};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// When the last line was written.
+static LAST: LazyLock<Mutex<Instant>> = LazyLock::new(|| Mutex::new(Instant::now()));
+
+/// Time without a line off a terminal, after which [`alive`] writes one: `LOPPER_PROGRESS_SECONDS`, or 30 s.
+static QUIET: LazyLock<Duration> = LazyLock::new(|| {
+    let seconds = std::env::var("LOPPER_PROGRESS_SECONDS").ok().and_then(|text| text.parse::<f64>().ok());
+    Duration::try_from_secs_f64(seconds.unwrap_or(30.0)).unwrap_or(Duration::from_secs(30))
+});
 
 /// Writes a line to standard error. Unlike `eprintln!`, it does not panic if the reader has gone
 /// (`lopper … 2>&1 | head`): the work continues.
 pub fn note(text: impl Display) {
+    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Shows the steps of a training run and a line per epoch on standard error; standard output is for results.
-pub struct Progress {
-    title: String,
-    bar: ProgressBar,
+/// Writes `text` to standard error if that is not a terminal and nothing was written there for half a minute, so that
+/// a log shows that the work goes on.
+pub fn alive(text: impl FnOnce() -> String) {
+    let quiet = LAST.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+    if quiet >= *QUIET && !std::io::stderr().is_terminal() {
+        note(text());
+    }
 }
 
-impl Progress {
-    /// Shows the progress of the training named `title`.
-    pub fn new(title: &str) -> Self {
+/// Shows the steps of a training run and a line per epoch on standard error; standard output is for results.
+pub struct Progress<'a> {
+    title: String,
+    bar: ProgressBar,
+    history: Option<&'a mut History>,
+    begun: Option<(Instant, usize)>,
+}
+
+impl<'a> Progress<'a> {
+    /// Shows the progress of the training named `title`, and adds its epochs to `history`.
+    pub fn new(title: &str, history: Option<&'a mut History>) -> Self {
         let bar = ProgressBar::new(0);
         if !std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -28,7 +53,7 @@ impl Progress {
         let style = "{prefix:>14} {bar:32} {pos}/{len} steps, {per_sec}, {eta} left  {msg}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(title.to_string());
-        Self { title: title.to_string(), bar }
+        Self { title: title.to_string(), bar, history, begun: None }
     }
 
     /// Prints a line, above the bar if there is one.
@@ -37,8 +62,22 @@ impl Progress {
     }
 }
 
-impl Callback for Progress {
+impl Callback for Progress<'_> {
     fn after_step(&mut self, step: &mut Step<'_>) -> Result<Flow> {
+        let (at, step_loss) = (step.progress, step.loss);
+        let (begin, first) = *self.begun.get_or_insert((Instant::now(), at.step));
+        alive(|| {
+            let left = match at.step - first {
+                0 => String::new(),
+                steps => {
+                    let pace = begin.elapsed().as_secs_f64() / steps as f64;
+                    format!(", {} left", spoken(pace * (at.steps - at.step - 1) as f64))
+                }
+            };
+            let (epoch, step) = (at.epoch + 1, at.step + 1);
+            let position = format!("epoch {epoch}/{}, step {step}/{}", at.epochs, at.steps);
+            format!("{:>14}  {position}: loss {:.3}{left}", self.title, step_loss)
+        });
         self.bar.set_length(step.progress.steps as u64);
         self.bar.set_position(step.progress.step as u64 + 1);
         self.bar.set_message(format!("loss {:.3}", step.loss));
@@ -61,11 +100,71 @@ impl Callback for Progress {
             m.seconds,
             m.images_per_second
         ));
+        sparsity(&m.sparsity).iter().for_each(|text| self.line(text));
+        if let Some(history) = &mut self.history
+            && let Err(error) = history.add(m.clone())
+        {
+            self.line(&format!("no history written: {error}; training continues"));
+        }
         Ok(Flow::Continue)
     }
 
     fn on_end(&mut self, _: &mut Graph) -> Result<()> {
         self.bar.finish_and_clear();
         Ok(())
+    }
+}
+
+/// The share of masked weights, of all layers and of each, in lines of at most 80 columns unless a name is longer.
+fn sparsity(layers: &[LayerSparsity]) -> Vec<String> {
+    if layers.is_empty() {
+        return Vec::new();
+    }
+    let percent = |layer: &LayerSparsity| format!("{:.2} %", 100.0 * layer.fraction());
+    let mut lines = Vec::new();
+    let mut line = format!("{:>16}sparsity {}:", "", percent(&LayerSparsity::total(layers)));
+    for (i, layer) in layers.iter().enumerate() {
+        let end = if i + 1 < layers.len() { "," } else { "" };
+        let next = format!(" {} {}{end}", layer.layer, percent(layer));
+        if line.chars().count() + next.chars().count() > 80 {
+            lines.push(std::mem::replace(&mut line, format!("{:>17}", "")));
+        }
+        line += &next;
+    }
+    lines.push(line);
+    lines
+}
+
+/// A duration in the largest units that matter: `3 h 20 min`.
+fn spoken(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round() as u64;
+    match minutes {
+        0 => format!("{seconds:.0} s"),
+        1..60 => format!("{minutes} min"),
+        _ => format!("{} h {} min", minutes / 60, minutes % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sparsity_is_listed_by_layer() {
+        let layer = |name: &str, zeros| LayerSparsity { layer: name.into(), zeros, weights: 200 };
+        let layers: Vec<LayerSparsity> = (0..12).map(|i| layer(&format!("features.{i}"), 10 * i)).collect();
+        let lines = sparsity(&layers);
+        assert!(
+            lines[0].trim().starts_with("sparsity 27.50 %: features.0 0.00 %, features.1 5.00 %"),
+            "{lines:?}"
+        );
+        assert!(lines.len() > 1 && lines.iter().all(|line| line.chars().count() <= 80), "{lines:?}");
+        assert!(lines.last().unwrap().ends_with("features.11 55.00 %"), "{lines:?}");
+        assert!(sparsity(&[]).is_empty());
+    }
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        assert_eq!([0.4, 29.0, 61.0, 12_000.0].map(spoken), ["0 s", "29 s", "1 min", "3 h 20 min"]);
     }
 }

@@ -15,6 +15,7 @@
 //! fold = {}
 //! ```
 
+mod class_weights;
 mod keys;
 mod stage;
 mod train;
@@ -24,6 +25,7 @@ use lopper_models::data::DataConfig;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
+pub use class_weights::ClassWeights;
 pub use stage::Stage;
 pub use train::TrainConfig;
 
@@ -42,6 +44,9 @@ pub struct Recipe {
     /// Stages, in order.
     #[serde(rename = "stage")]
     pub stages: Vec<Stage>,
+    /// The text that the recipe was read from.
+    #[serde(skip)]
+    pub source: String,
 }
 
 impl Recipe {
@@ -52,8 +57,9 @@ impl Recipe {
 
     /// Parses and checks a recipe.
     pub fn parse(text: &str) -> Result<Self> {
-        let recipe: Self =
+        let mut recipe: Self =
             toml::from_str(text).map_err(|e| Error::invalid(e.to_string().trim_end().to_string()))?;
+        recipe.source = text.to_string();
         recipe.check()?;
         Ok(recipe)
     }

@@ -1,5 +1,6 @@
 //! Results of a walkthrough as a table, machine-readable files and a picture.
 
+use crate::about::About;
 use crate::row::Row;
 use lopper_engine::{Error, Result, atomic};
 use serde::Serialize;
@@ -70,14 +71,18 @@ pub fn table(rows: &[Row]) -> String {
 pub struct Stages<'a> {
     /// One row per stage, in order.
     pub stages: &'a [Row],
+    /// How the run was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<&'a About>,
 }
 
 /// Files that [`write`] creates.
 pub const FILES: [&str; 4] = ["report.json", "report.md", "report.csv", "report.svg"];
 
 /// Writes `report.md`, `report.json`, `report.csv` and `report.svg` in `dir`.
-pub fn write(dir: &Path, title: &str, rows: &[Row]) -> Result<()> {
-    let json = serde_json::to_vec_pretty(&Stages { stages: rows }).map_err(|e| Error::file(dir, e))?;
+pub fn write(dir: &Path, title: &str, rows: &[Row], about: &About) -> Result<()> {
+    let stages = Stages { stages: rows, run: Some(about) };
+    let json = serde_json::to_vec_pretty(&stages).map_err(|e| Error::file(dir, e))?;
     atomic::write(dir.join("report.json"), |w| w.write_all(&json))?;
     atomic::write(dir.join("report.md"), |w| write!(w, "# {title}\n\n{}", table(rows)))?;
     atomic::write(dir.join("report.csv"), |w| w.write_all(&csv(rows)?))?;

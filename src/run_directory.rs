@@ -5,16 +5,19 @@
 //!   runs/demo/  state.json            the run's binding, and each finished stage with its file's checksum and its row
 //!               1-teacher.safetensors …
 //!               checkpoint            the interrupted training
+//!               history.csv, sparsity.csv
 //!               report.md, .json, .csv, .svg
 //!               .lopper-lock          present while a run is active
 //! ```
 
 use crate::binding::Binding;
 use crate::digest;
+use crate::history;
 use crate::keeping::KeepArgs;
 use crate::recipe::{Recipe, Stage, model_path};
 use crate::report;
 use crate::row::Row;
+use lopper_engine::train::EpochMetrics;
 use lopper_engine::{Error, Result, atomic, input};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -50,6 +53,9 @@ pub struct Finished {
     sha256: String,
     /// Its row of the table.
     pub row: Row,
+    /// Epochs of its training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epochs: Vec<EpochMetrics>,
 }
 
 impl RunDirectory {
@@ -143,10 +149,11 @@ impl RunDirectory {
         self.state.finished.get(index)
     }
 
-    /// Records that the next stage is finished and wrote `path`, which `row` describes.
-    pub fn finish(&mut self, path: &Path, row: &Row) -> Result<()> {
+    /// Records that the next stage is finished and wrote `path`, which `row` describes, after a training of `epochs`.
+    pub fn finish(&mut self, path: &Path, row: &Row, epochs: &[EpochMetrics]) -> Result<()> {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.state.finished.push(Finished { file, sha256: digest::of_file(path)?, row: row.clone() });
+        let (sha256, row, epochs) = (digest::of_file(path)?, row.clone(), epochs.to_vec());
+        self.state.finished.push(Finished { file, sha256, row, epochs });
         self.write()
     }
 
@@ -183,7 +190,11 @@ fn results(directory: &Path) -> Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let known = [STATE, CHECKPOINT].into_iter().chain(report::FILES).any(|file| file == name);
+        let known = [STATE, CHECKPOINT]
+            .into_iter()
+            .chain(report::FILES)
+            .chain(history::FILES)
+            .any(|file| file == name);
         if known || is_model(&name) {
             found.push(entry.path());
         }

@@ -1,12 +1,13 @@
 //! Training of a stage: the objective, the callbacks, and the network that is saved if training fails.
 
+use crate::history::History;
 use crate::keeping::Keeping;
-use crate::progress::{Progress, note};
+use crate::progress::{Progress, alive, note};
 use crate::recipe::{Stage, TrainConfig};
 use crate::{rescue, signals};
 use lopper_engine::data::{Batch, Batches, Numbered};
 use lopper_engine::train::{
-    Callback, Checkpoint, ClipGradients, EpochMetrics, Flow, Keeper, Objective, State, Trainer,
+    Best, Callback, Checkpoint, ClipGradients, EpochMetrics, Flow, Keeper, Objective, State, Trainer,
 };
 use lopper_engine::{Device, Error, Graph, Result, file};
 use lopper_models::data::Splits;
@@ -37,29 +38,39 @@ pub struct Training<'a> {
     pub data: &'a mut Splits,
     /// Checkpointing, if enabled.
     pub keeping: Option<&'a Keeping>,
+    /// History that the epochs are added to, if it is kept.
+    pub history: Option<&'a mut History>,
     /// Loss to minimize.
     pub objective: Box<dyn Objective>,
 }
 
 impl Training<'_> {
-    /// Trains `graph`, which will be written to the file `path`.
-    pub fn run(self, graph: &mut Graph, path: &Path, start: Start) -> Result<()> {
-        let Self { stage, config, device, seed, data, keeping, mut objective } = self;
-        let (mut progress, mut good) = (Progress::new(&stage.name), LastGood::new(start.checkpoint.as_ref()));
+    /// Trains `graph`, which will be written to the file `path`. Returns the metrics of every epoch.
+    pub fn run(self, graph: &mut Graph, path: &Path, start: Start) -> Result<Vec<EpochMetrics>> {
+        let Self { stage, config, device, seed, data, keeping, mut history, mut objective } = self;
+        if let Some(history) = &mut history {
+            let before = start.checkpoint.as_ref().map(|checkpoint| checkpoint.history.clone());
+            history.begin(&stage.name, before.unwrap_or_default());
+        }
+        let mut progress = Progress::new(&stage.name, history);
+        let mut good = LastGood::new(start.checkpoint.as_ref());
         let mut of_techniques = Vec::new();
         for technique in &stage.techniques {
             of_techniques.extend(technique.callback()?);
         }
         // Behind the techniques: they observe the whole gradients.
         let mut clip = config.clip_norm.map(ClipGradients::new).transpose()?;
+        let (mut average, mut best) = (config.average()?, config.best());
         let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
         callbacks.extend(of_techniques.iter_mut().map(|callback| &mut **callback as &mut dyn Callback));
         callbacks.extend(clip.as_mut().map(|clip| clip as &mut dyn Callback));
+        callbacks.extend(average.as_mut().map(|average| average as &mut dyn Callback));
+        callbacks.extend(best.as_mut().map(|best| best as &mut dyn Callback));
         callbacks.extend([&mut good as &mut dyn Callback, &mut progress]);
         let trainer = Trainer {
             device,
             optimizer: &mut config.optimizer(),
-            schedule: config.schedule,
+            schedule: config.schedule.clone(),
             learning_rate: config.learning_rate,
             epochs: config.epochs,
             seed,
@@ -75,19 +86,24 @@ impl Training<'_> {
             start.checkpoint,
             keeper.as_mut().map(|keeper| keeper as &mut dyn Keeper),
         );
-        if let Err(error) = trained {
+        let epochs = trained.map_err(|error| {
             if let Some(keeper) = &keeper {
                 keeper.announce();
             }
-            return Err(match error {
+            match error {
                 Error::Diverged { .. } | Error::NotFinite { .. } => good.rescue(path, error),
                 other => other,
-            });
+            }
+        })?;
+        if let Some(epoch) = best.as_ref().and_then(Best::epoch) {
+            let kept = if config.save_best { "the network is that of" } else { "the best was" };
+            let (best, all) = (epoch + 1, epochs.len());
+            note(format_args!("{:>14}  {all} epochs trained; {kept} epoch {best}", stage.name));
         }
         for technique in &stage.techniques {
             technique.achieved(graph)?.iter().for_each(|text| note(text.trim_end()));
         }
-        Ok(())
+        Ok(epochs)
     }
 }
 
@@ -124,7 +140,7 @@ impl Callback for LastGood {
     }
 }
 
-/// Batches that end with [`Error::Stopped`] if a signal requests a stop.
+/// Batches that end with [`Error::Stopped`] if a signal requests a stop, and that let a log know how far they are.
 pub struct Stoppable<'a>(pub &'a mut dyn Batches);
 
 impl Batches for Stoppable<'_> {
@@ -145,11 +161,21 @@ impl Batches for Stoppable<'_> {
     }
 
     fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
-        Ok(Box::new(self.0.epoch(epoch)?.map(|batch| signals::check().and(batch))))
+        let batches = self.len();
+        Ok(Box::new(self.0.epoch(epoch)?.enumerate().map(move |(number, batch)| {
+            alive(|| format!("{:>16}batch {} of {batches}", "", number + 1));
+            signals::check().and(batch)
+        })))
     }
 
     fn epoch_from(&mut self, epoch: usize, first: usize) -> Result<Numbered<'_>> {
-        Ok(Box::new(self.0.epoch_from(epoch, first)?.map(|batch| signals::check().and(batch))))
+        let batches = self.len();
+        Ok(Box::new(self.0.epoch_from(epoch, first)?.map(move |numbered| {
+            if let Ok((number, _)) = &numbered {
+                alive(|| format!("{:>16}batch {} of {batches}", "", number + 1));
+            }
+            signals::check().and(numbered)
+        })))
     }
 
     fn state(&self) -> State {

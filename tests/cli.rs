@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::command::{LOPPER, finished, image_folder, lopper, model, text, train};
+use support::command::{LOPPER, finished, image_folder, lopper, model, names, text, train};
 
 #[test]
 fn every_command_has_a_help_text() {
@@ -21,6 +21,8 @@ fn every_command_has_a_help_text() {
         "factorize",
         "compact",
         "eval",
+        "lr-find",
+        "predict",
         "summary",
         "bench",
         "atlas",
@@ -69,13 +71,8 @@ fn each_technique_works_on_a_model_file() {
     let path = |name: &str| dir.path().join(format!("{name}.safetensors"));
     let step = |args: &[&str], from: &Path, to: &str| {
         let out = path(to);
-        let all = [
-            &[args[0], text(from)],
-            &args[1..],
-            &["--data", text(data.path()), "--batch", "8", "--out", text(&out)],
-        ]
-        .concat();
-        lopper(&all).succeeded();
+        let rest = ["--data", text(data.path()), "--batch", "8", "--out", text(&out)];
+        lopper(&[&[args[0], text(from)], &args[1..], &rest].concat()).succeeded();
         out
     };
     let sparse = step(&["sparsify", "--sparsity", "0.5", "--epochs", "0"], &start, "sparse");
@@ -393,8 +390,6 @@ fn quick_demo_writes_a_model_per_stage_and_a_report() {
         assert!(row(exact)["logit_difference"].as_f64().unwrap() < 1e-3, "{exact} claims equivalence");
     }
     assert!(row("pruned")["params"].as_u64() < row("sparsified")["params"].as_u64());
-    let models = fs::read_dir(dir.path())
-        .unwrap()
-        .filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|x| x == "safetensors"));
+    let models = names(dir.path()).into_iter().filter(|name| name.ends_with(".safetensors"));
     assert_eq!(models.count(), rows.len());
 }

@@ -1,9 +1,11 @@
 //! The pages name only files that exist.
 
+use lopper::engine::train::Schedule;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -12,6 +14,7 @@ const PAGES: [&str; 8] = [
     "docs/json.md",
     "docs/images.md",
     "docs/sparse-vs-pruned.md",
+    "docs/training.md",
 ];
 
 /// Extensions of source files. A page may also name model files and the like, which a user would have.
@@ -57,4 +60,60 @@ fn every_source_file_that_a_page_names_exists() {
         }
     }
     assert!(checked > 50, "only {checked} names found");
+}
+
+/// The words of `text` that start with `--`.
+fn options(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words.filter(|word| word.starts_with("--") && word.chars().any(char::is_alphanumeric))
+}
+
+#[test]
+fn the_options_and_keys_of_the_training_page_exist() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/training.md")).unwrap();
+    let help = |command: &str| {
+        let mut lopper = std::process::Command::new(env!("CARGO_BIN_EXE_lopper"));
+        String::from_utf8(lopper.args([command, "--help"]).output().unwrap().stdout).unwrap()
+    };
+    let known: String = ["train", "eval", "predict", "lr-find"].map(help).concat();
+    let known: Vec<&str> = options(&known).collect();
+    for option in options(&page) {
+        assert!(known.contains(&option), "docs/training.md names {option}");
+    }
+    // Each key of the first table, and each schedule of the second, with its defaults.
+    let cells =
+        |line: &str| line.trim_matches('|').split('|').map(|c| c.trim().to_string()).collect::<Vec<_>>();
+    let rows = |after: &str| {
+        let table =
+            page.split(after).nth(1).unwrap().split("\n\n").find(|part| part.starts_with("| ")).unwrap();
+        table.lines().skip(2).map(cells).collect::<Vec<_>>()
+    };
+    for row in rows("# Training and evaluating") {
+        let key = row[0].trim_matches('`');
+        let value = match key {
+            "class_weights" => "\"balanced\"",
+            "monitor" => "\"loss\", save_best = true",
+            "save_best" => "true",
+            "early_stopping" => "{ patience = 2 }",
+            "schedule" => "{ name = \"cosine\" }",
+            "optimizer" => "{ name = \"sgd\" }",
+            "accumulate" => "2",
+            _ => "0.5",
+        };
+        let rate = if key == "learning_rate" { "" } else { "learning_rate = 0.1," };
+        let train = format!("train = {{ epochs = 1, {rate} {key} = {value} }}");
+        let recipe = format!(
+            "data = {{ name = \"fashion-mnist\" }}\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\n{train}"
+        );
+        lopper::recipe::Recipe::parse(&recipe).unwrap_or_else(|e| panic!("{key}: {e}"));
+    }
+    for row in rows("## Schedules") {
+        let keys = row[1].replace('`', "");
+        let (name, keys) = (row[0].trim_matches('`'), keys.replace("points, ", "points = [[0.5, 1.0]], "));
+        let comma = if keys.is_empty() { "" } else { "," };
+        let table = format!("schedule = {{ name = \"{name}\"{comma} {keys} }}");
+        let table: HashMap<String, Schedule> =
+            toml::from_str(&table).unwrap_or_else(|e| panic!("{name}: {e}"));
+        table["schedule"].check().unwrap();
+    }
 }

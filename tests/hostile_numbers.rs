@@ -70,6 +70,26 @@ fn numbers_of_a_training_are_checked_in_single_precision() {
 }
 
 #[test]
+fn a_negative_number_is_refused_by_the_name_of_its_option() {
+    let train = ["train", "--arch", "vgg8_bn", "--data", "fashion-mnist", "--out", "never.safetensors"];
+    for (option, name) in [
+        ("--clip-norm", "clip_norm"),
+        ("--learning-rate", "learning_rate"),
+        ("--weight-decay", "weight_decay"),
+        ("--ema", "ema"),
+        ("--accumulate", "--accumulate"),
+        ("--epochs", "--epochs"),
+        ("--batch", "--batch"),
+        ("--size", "--size"),
+        ("--seed", "--seed"),
+    ] {
+        for value in ["-1", "-0.5", "-1e3"] {
+            lopper(&[&train[..], &[option, value]].concat()).refused(&[name]);
+        }
+    }
+}
+
+#[test]
 fn numbers_of_a_data_set_are_checked() {
     for (data, words) in [
         ("center_fraction = 1e-300", &["center_fraction"][..]),

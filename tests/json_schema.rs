@@ -20,7 +20,8 @@ fn json_of(dir: &Path, arguments: &str) -> Value {
     command.args(arguments.split_whitespace()).arg("--json").current_dir(dir);
     let output = command.output().expect("lopper starts");
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "lopper {arguments}: {error}");
+    let fails = arguments.contains("missing.png");
+    assert_eq!(output.status.success(), !fails, "lopper {arguments}: {error}");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("lopper {arguments}: {e}"))
 }
 
@@ -28,6 +29,7 @@ fn json_of(dir: &Path, arguments: &str) -> Value {
 fn outputs_have_the_documented_fields() {
     let (schema, dir) = (documented(), tempfile::tempdir().unwrap());
     let data = "--data fashion-mnist --limit 2 --batch 8";
+    image::RgbImage::new(8, 8).save(dir.path().join("image.png")).unwrap();
     let small = "--size 32 --seconds 0";
     let wanted = [
         ("Stages", format!("train --arch vgg8_bn --width 0.1 --epochs 1 --out a.safetensors {data}")),
@@ -45,6 +47,9 @@ fn outputs_have_the_documented_fields() {
         ("Stages", "fold a.safetensors --out f.safetensors".into()),
         ("Stages", "factorize a.safetensors --fraction 0.5 --out x.safetensors".into()),
         ("Evaluation", format!("eval a.safetensors {data}")),
+        ("Evaluation", format!("eval a.safetensors {data} --metrics --tta 2")),
+        ("Predictions", "predict a.safetensors image.png missing.png --top 3".into()),
+        ("Learning rates", format!("lr-find --arch vgg8_bn --width 0.1 --steps 20 {data}")),
         ("Difference", "diff s.safetensors p.safetensors".into()),
         ("Summary", "summary s.safetensors".into()),
         ("Bench", format!("bench resnet8 {small}")),
@@ -60,6 +65,20 @@ fn outputs_have_the_documented_fields() {
     for (heading, arguments) in wanted {
         let found = schema.differences(heading, &json_of(dir.path(), &arguments));
         assert!(found.is_empty(), "lopper {arguments}:\n{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn the_report_of_a_run_has_the_documented_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = "seed = 2\ndata = { name = \"fashion-mnist\", limit = 2, batch = 8 }\n[[stage]]\nname = \"a\"\n\
+                  arch = \"vgg8_bn\"\nwidth = 0.1\ntrain = { epochs = 1, learning_rate = 1e-3 }\n";
+    std::fs::write(dir.path().join("r.toml"), recipe).unwrap();
+    let printed = json_of(dir.path(), "run r.toml --out out");
+    let report = std::fs::read(dir.path().join("out/report.json")).unwrap();
+    for value in [printed, serde_json::from_slice(&report).unwrap()] {
+        let found = documented().differences("Stages", &value);
+        assert!(found.is_empty(), "{}", found.join("\n"));
     }
 }
 

@@ -262,13 +262,14 @@ fn two_runs_never_mix_in_one_directory() {
         [
             "1-a.safetensors",
             "checkpoint",
+            "history.csv",
             "report.csv",
             "report.json",
             "report.md",
             "report.svg",
             "state.json"
         ],
-        "a checkpoint, and a report of the finished stage"
+        "a checkpoint, and a report and the history of the finished stage"
     );
     let report = fs::read_to_string(both.join("report.md")).unwrap();
     assert!(report.contains("(1 of 2 stages)") && report.contains("| a "), "{report}");

@@ -42,7 +42,7 @@ batch = 5
 name = "teacher"
 arch = "vgg8_bn"
 width = 0.1
-train = { epochs = 1, learning_rate = 1e-3 }
+train = { epochs = 2, learning_rate = 1e-3, accumulate = 2, ema = 0.9, save_best = true, early_stopping = { patience = 3 } }
 [[stage]]
 name = "taught"
 arch = "vgg8_bn"
@@ -138,7 +138,20 @@ fn a_training_killed_anywhere_ends_with_the_same_bits() {
         [("student", "1"), ("teacher", "2")].map(|(name, seed)| network(dir.path(), name, seed));
     let (student, teacher) = (text(&student), text(&teacher));
     let commands: [&[&str]; 4] = [
-        &["train", "--arch", "vgg8_bn", "--width", "0.1", "--epochs", "2"],
+        &[
+            "train",
+            "--arch",
+            "vgg8_bn",
+            "--width",
+            "0.1",
+            "--epochs",
+            "2",
+            "--ema",
+            "0.9",
+            "--save-best",
+            "--accumulate",
+            "2",
+        ],
         &["distill", student, "--teacher", teacher, "--epochs", "2", "--optimizer", "sgd"],
         &["sparsify", student, "--sparsity", "0.5", "--criterion", "taylor", "--epochs", "2"],
         &["factorize", student, "--fraction", "0.5", "--epochs", "2", "--optimizer", "adam"],

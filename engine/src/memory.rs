@@ -37,6 +37,11 @@ pub fn available() -> u64 {
     system::memory(Path::new("/")).available(configured())
 }
 
+/// The largest number of bytes that this process has held resident so far, if the system reports it.
+pub fn peak() -> Option<u64> {
+    system::peak(Path::new("/"))
+}
+
 /// Checks that `bytes` may still be allocated. `what` is the plural noun of the error, such as "layer `conv1`: its
 /// weights", which then reads "layer `conv1`: its weights take 16.0 GiB, 3.2 GiB are available (--max-memory)".
 pub fn require(what: impl Display, bytes: u64) -> Result<()> {

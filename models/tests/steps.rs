@@ -5,7 +5,7 @@ use lopper_engine::data::Batches;
 use lopper_engine::info::Preparation;
 use lopper_models::data::steps::{PRESETS, Step, Steps, preset};
 use lopper_models::data::{
-    Augment, Augmentation, Cut, DataConfig, DataName, Normalize, Scratch, Transform, generator, open,
+    Augment, Augmentation, Cut, DataConfig, DataName, Loader, Normalize, Scratch, Transform, generator, open,
 };
 use proptest::prelude::*;
 use std::collections::HashSet;
@@ -273,4 +273,21 @@ fn batches_are_mixed_after_their_images_are_augmented() {
     assert!(both.iter().all(|batch| batch.mixed.is_some()));
     assert_ne!(both[0].mixed.as_ref().unwrap().share, both[1].mixed.as_ref().unwrap().share);
     assert!(Steps::new(steps(r#"[{"mixup": {"alpha": 0}}]"#), SIZE).is_err());
+}
+
+#[test]
+fn images_to_score_are_augmented_but_not_mixed() {
+    let views = |json: &str| {
+        let augment = Augmentation::Steps(steps(json));
+        let config =
+            DataConfig { augment, limit: Some(2), batch: 20, ..DataConfig::new(DataName::FashionMnist) };
+        let mut splits = open(&config, None, 3).unwrap();
+        let first = |loader: &mut Loader| loader.epoch(1).unwrap().map(Result::unwrap).next().unwrap();
+        (first(&mut splits.val), first(&mut splits.val.transformed_like(&splits.train)))
+    };
+    let (plain, turned) = views(r#"[{"random_rotation": {"degrees": 9}}]"#);
+    let (_, unmixed) = views(r#"[{"mixup": {}}, {"random_rotation": {"degrees": 9}}, {"cutmix": {}}]"#);
+    assert_eq!((&turned.labels, turned.mixed.is_none()), (&plain.labels, true));
+    assert!(!turned.images.same_bits(&plain.images));
+    assert!(unmixed.images.same_bits(&turned.images) && unmixed.mixed.is_none());
 }

@@ -2,10 +2,10 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, prune, run, selftest, sparsify,
-    summary, train, weights,
+    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run,
+    selftest, sparsify, summary, train, weights,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
 
 /// Makes convolutional networks smaller and faster, and shows what each cut buys.
@@ -26,6 +26,8 @@ enum Command {
     Run(run::Run),
     /// Train a network from scratch, or train an existing one further
     Train(train::Train),
+    /// Find a learning rate by the range test, with a picture of losses by rate
+    LrFind(lr_find::LrFind),
     /// Train a network to imitate a teacher
     Distill(distill::Distill),
     /// Set weights to zero, during training or at once with --epochs 0
@@ -38,8 +40,10 @@ enum Command {
     Factorize(factorize::Factorize),
     /// Compute only live channels, keeping every outer width
     Compact(compact::Compact),
-    /// Measure the accuracy on validation images, with its 95 % interval
+    /// Measure the accuracy on validation images, and other metrics, with 95 % intervals
     Eval(eval::Eval),
+    /// Classify images
+    Predict(predict::Predict),
     /// List layers, shapes, parameters, multiply-accumulates and bytes
     Summary(summary::Summary),
     /// Measure the latency of the inference plan
@@ -57,6 +61,13 @@ enum Command {
 }
 
 impl Cli {
+    /// Parses the command line. An invalid one ends the process with status 2.
+    pub fn from_command_line() -> Self {
+        let mut command = with_negative_numbers(Self::command());
+        let found = Self::from_arg_matches(&command.get_matches_mut());
+        found.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
     /// Runs the command.
     pub fn run(&self) -> Result<()> {
         let common = &self.common;
@@ -67,6 +78,7 @@ impl Cli {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
             Command::Train(c) => c.run(common),
+            Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),
             Command::Sparsify(c) => c.run(common),
             Command::Prune(c) => c.run(common),
@@ -74,6 +86,7 @@ impl Cli {
             Command::Factorize(c) => c.run(common),
             Command::Compact(c) => c.run(common),
             Command::Eval(c) => c.run(common),
+            Command::Predict(c) => c.run(common),
             Command::Summary(c) => c.run(common),
             Command::Bench(c) => c.run(common),
             Command::Atlas(c) => c.run(common),
@@ -85,10 +98,18 @@ impl Cli {
     }
 }
 
+/// Lets every option take a negative number as its value. Without it, clap takes the number for an unknown option; with
+/// it, the option's own check names the option and what it expects.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let takes_value = |arg: &clap::Arg| !arg.is_positional() && arg.get_action().takes_values();
+    command
+        .mut_args(|arg| if takes_value(&arg) { arg.allow_negative_numbers(true) } else { arg })
+        .mut_subcommands(with_negative_numbers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
     use lopper_compress::StageKeys;
 
     #[test]

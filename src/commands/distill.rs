@@ -48,6 +48,6 @@ impl Distill {
         }
         let teacher = Some(self.teacher.display().to_string());
         let stage = Stage::of(DistillStage { distill: Some(config), teacher }, train)?;
-        run_stage("distilled", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
+        run_stage("distilled", Some(&self.model), stage, &self.output, Some(&self.train), common)
     }
 }

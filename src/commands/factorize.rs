@@ -41,6 +41,6 @@ impl Factorize {
             exclude: self.layers.exclude.clone(),
         };
         let stage = Stage::of(config, self.train.config(0)?)?;
-        run_stage("factorized", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
+        run_stage("factorized", Some(&self.model), stage, &self.output, Some(&self.train), common)
     }
 }

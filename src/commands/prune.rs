@@ -55,7 +55,7 @@ impl Prune {
         let plan = self.plan.as_deref().map(read_plan).transpose()?;
         let pruning = PruneStage { prune: Some(config), plan, save_plan: self.save_plan.clone() };
         let stage = Stage::of(pruning, self.train.config(0)?)?;
-        run_stage("pruned", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
+        run_stage("pruned", Some(&self.model), stage, &self.output, Some(&self.train), common)
     }
 }
 

@@ -1,7 +1,9 @@
 //! `lopper run RECIPE.toml`.
 
 use super::{Common, DataOptions};
+use crate::about::About;
 use crate::binding::Binding;
+use crate::history::History;
 use crate::images::{open_for, open_images};
 use crate::keeping::{KeepArgs, Keeping};
 use crate::output_file::refuse_existing_outputs;
@@ -66,8 +68,8 @@ pub struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Runs `recipe`, prints its table and writes its report. If the run fails or is stopped, the report covers the
-    /// finished stages.
+    /// Runs `recipe`, prints its table, and writes its report after every stage: if the run fails or is stopped, it
+    /// covers the finished stages.
     pub fn run(&self, recipe: Recipe, common: &Common) -> Result<()> {
         let mut recipe = if self.quick { recipe.quick() } else { recipe };
         let mut directory = RunDirectory::claim(self.out, self.force, self.keep)?;
@@ -83,26 +85,29 @@ impl Walk<'_> {
         pipeline.preflight(&recipe.stages, &outputs, &directory.checkpoint())?;
         directory.begin(&recipe, binding.clone(), self.keep)?;
         pipeline.keeping = Some(Keeping::new(directory.checkpoint(), self.keep, binding)?);
+        pipeline.history = Some(History::in_directory(self.out));
         signals::listen()?;
         let title = if recipe.title.is_empty() { "lopper" } else { &recipe.title };
+        let about = About::new(&recipe, seed, self.data, pipeline.data.as_ref(), &device);
         let mut rows: Vec<Row> = Vec::new();
-        let ran = pipeline.run(&recipe, &mut directory, |row| {
+        pipeline.run(&recipe, &mut directory, |row| {
             note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
             rows.push(row);
-        });
-        let unfinished = format!("{title} ({} of {} stages)", rows.len(), recipe.stages.len());
-        match ran {
-            Ok(()) => report::write(self.out, title, &rows)?,
-            Err(error) if rows.is_empty() => return Err(error),
-            Err(error) => {
-                // The first error is the one that the user needs to see.
-                let _ = report::write(self.out, &unfinished, &rows).map_err(note);
-                return Err(error);
+            let (done, all) = (rows.len(), recipe.stages.len());
+            let unfinished = format!("{title} ({done} of {all} stages)");
+            let title = if done == all { title } else { &unfinished };
+            match report::write(self.out, title, &rows, &about) {
+                // The stages so far are safe: the next report covers them.
+                Err(error) if done < all => {
+                    note(format_args!("no report written: {error}; the run continues"))
+                }
+                written => written?,
             }
-        }
-        common.print(&report::Stages { stages: &rows }, || {
+            Ok(())
+        })?;
+        common.print(&report::Stages { stages: &rows, run: None }, || {
             let (table, out) = (report::table(&rows), self.out.display());
-            format!("\n{title}\n{table}\nModels, report.md, .json, .csv and .svg are in {out}\n")
+            format!("\n{title}\n{table}\nModels, history.csv, report.md, .json, .csv and .svg are in {out}\n")
         })
     }
 

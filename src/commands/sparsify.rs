@@ -48,6 +48,6 @@ impl Sparsify {
             ..SparsifyConfig::new(0.0)
         };
         let stage = Stage::of(config, self.train.config(5)?)?;
-        run_stage("sparsified", Some(&self.model), stage, &self.output, Some(&self.train.keep), common)
+        run_stage("sparsified", Some(&self.model), stage, &self.output, Some(&self.train), common)
     }
 }

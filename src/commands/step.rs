@@ -1,16 +1,18 @@
 //! Common part of the commands that turn one network into another: each is a single recipe stage, given as options.
 
+use super::file_names::table;
 use super::{Common, DataArgs};
 use crate::binding::Binding;
+use crate::history::History;
 use crate::images::open_images;
 use crate::keeping::{KeepArgs, Keeping};
-use crate::output_file::{OutputFile, refuse_existing_outputs};
+use crate::output_file::{OutputFile, refuse_existing, refuse_existing_outputs};
 use crate::pipeline::Pipeline;
-use crate::recipe::{Stage, TrainConfig};
+use crate::recipe::{ClassWeights, Stage, TrainConfig};
 use crate::{report, signals};
 use clap::{Args, ValueEnum};
-use lopper_engine::train::{OptimizerConfig, Schedule};
-use lopper_engine::{Error, Result, file};
+use lopper_engine::train::{EarlyStopping, Monitor, OptimizerConfig, Schedule};
+use lopper_engine::{Error, Result, atomic, file};
 use std::path::{Path, PathBuf};
 
 /// The network to write, and the images to train and measure it on.
@@ -52,21 +54,49 @@ pub struct TrainArgs {
     /// Weight decay; biases and batch norms do not decay [default: 0.01]
     #[arg(long)]
     weight_decay: Option<f64>,
-    /// Learning rate schedule [default: one-cycle]
-    #[arg(long, value_enum)]
-    schedule: Option<ScheduleName>,
+    /// Learning rate schedule: constant, cosine, one-cycle, exponential, polynomial, step, warm-restarts or piecewise,
+    /// with the keys of a recipe behind commas, such as 'step, factor = 0.1, at = [0.5, 0.75]' [default: one-cycle]
+    #[arg(long, value_parser = schedule)]
+    schedule: Option<Schedule>,
     /// Share of each target that is spread over all classes [default: 0]
     #[arg(long)]
     label_smoothing: Option<f64>,
+    /// Weights of the classes in the loss: balanced, so that all classes count alike, or a number for each class,
+    /// separated by commas [default: all images count alike]
+    #[arg(long, value_name = "WEIGHTS")]
+    class_weights: Option<ClassWeights>,
     /// Largest norm of all gradients together; a larger one is scaled down to it [default: no limit]
     #[arg(long)]
     clip_norm: Option<f64>,
+    /// Batches whose gradients make one step, as one larger batch would [default: 1]
+    #[arg(long, value_name = "BATCHES")]
+    accumulate: Option<usize>,
+    /// Average the weights over the steps with this decay, such as 0.999; the average is validated and written
+    #[arg(long, value_name = "DECAY")]
+    ema: Option<f64>,
+    /// With --save-best or --patience: metric of the validation images by which epochs are compared [default: top1]
+    #[arg(long, value_enum)]
+    monitor: Option<MonitorName>,
+    /// Write the network of the best epoch instead of that of the last
+    #[arg(long)]
+    save_best: bool,
+    /// Stop after this many epochs without improvement
+    #[arg(long, value_name = "EPOCHS")]
+    patience: Option<usize>,
+    /// With --patience: smallest gain that counts as an improvement [default: 0]
+    #[arg(long, requires = "patience", value_name = "GAIN")]
+    min_delta: Option<f64>,
+    /// Write a line per epoch with losses, metrics, rates, sparsity, speed and memory to this .csv, and the sparsity of
+    /// each layer to a .sparsity.csv beside it
+    #[arg(long, value_name = "FILE", value_parser = table)]
+    history: Option<PathBuf>,
     #[command(flatten)]
-    pub keep: KeepArgs,
+    keep: KeepArgs,
 }
 
+/// Optimizers on the command line.
 #[derive(Clone, Copy, ValueEnum)]
-enum OptimizerName {
+pub enum OptimizerName {
     /// Stochastic gradient descent with Nesterov momentum 0.9
     Sgd,
     /// Adam
@@ -75,14 +105,40 @@ enum OptimizerName {
     Adamw,
 }
 
+/// Metrics on the command line.
 #[derive(Clone, Copy, ValueEnum)]
-enum ScheduleName {
-    /// Constant rate
-    Constant,
-    /// Half a cosine, down to 0
-    Cosine,
-    /// Up and down again (fastai's one-cycle)
-    OneCycle,
+enum MonitorName {
+    /// Accuracy
+    Top1,
+    /// Cross entropy, the smaller the better
+    Loss,
+    /// Mean F1 of the classes
+    MacroF1,
+    /// Mean F1, weighted by the images of each class
+    WeightedF1,
+}
+
+impl MonitorName {
+    fn monitor(self) -> Monitor {
+        match self {
+            Self::Top1 => Monitor::Top1,
+            Self::Loss => Monitor::Loss,
+            Self::MacroF1 => Monitor::MacroF1,
+            Self::WeightedF1 => Monitor::WeightedF1,
+        }
+    }
+}
+
+impl OptimizerName {
+    /// Returns the configuration with this weight decay.
+    pub fn config(self, weight_decay: f64) -> OptimizerConfig {
+        let (betas, eps) = ([0.9, 0.999], 1e-8);
+        match self {
+            Self::Sgd => OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay },
+            Self::Adam => OptimizerConfig::Adam { betas, eps, weight_decay },
+            Self::Adamw => OptimizerConfig::AdamW { betas, eps, weight_decay },
+        }
+    }
 }
 
 impl TrainArgs {
@@ -97,23 +153,25 @@ impl TrainArgs {
                 None => Ok(None),
             };
         }
-        let (weight_decay, betas, eps) = (self.weight_decay.unwrap_or(0.01), [0.9, 0.999], 1e-8);
         let config = TrainConfig {
             epochs,
             learning_rate: self.learning_rate.unwrap_or(1e-3),
-            optimizer: match self.optimizer.unwrap_or(OptimizerName::Adamw) {
-                OptimizerName::Sgd => OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay },
-                OptimizerName::Adam => OptimizerConfig::Adam { betas, eps, weight_decay },
-                OptimizerName::Adamw => OptimizerConfig::AdamW { betas, eps, weight_decay },
-            },
-            schedule: match self.schedule.unwrap_or(ScheduleName::OneCycle) {
-                ScheduleName::Constant => Schedule::Constant,
-                ScheduleName::Cosine => Schedule::Cosine { warmup: 0.0 },
-                ScheduleName::OneCycle => Schedule::one_cycle(),
-            },
+            optimizer: self
+                .optimizer
+                .unwrap_or(OptimizerName::Adamw)
+                .config(self.weight_decay.unwrap_or(0.01)),
+            schedule: self.schedule.clone().unwrap_or_else(Schedule::one_cycle),
             label_smoothing: self.label_smoothing.unwrap_or(0.0),
+            class_weights: self.class_weights.clone(),
             groups: Vec::new(),
             clip_norm: self.clip_norm,
+            accumulate: self.accumulate.unwrap_or(1),
+            ema: self.ema,
+            monitor: self.monitor.map(MonitorName::monitor),
+            save_best: self.save_best,
+            early_stopping: self
+                .patience
+                .map(|patience| EarlyStopping { patience, min_delta: self.min_delta.unwrap_or(0.0) }),
         };
         config.check()?;
         Ok(Some(config))
@@ -127,7 +185,14 @@ impl TrainArgs {
             ("--weight-decay", self.weight_decay.is_some()),
             ("--schedule", self.schedule.is_some()),
             ("--label-smoothing", self.label_smoothing.is_some()),
+            ("--class-weights", self.class_weights.is_some()),
             ("--clip-norm", self.clip_norm.is_some()),
+            ("--accumulate", self.accumulate.is_some()),
+            ("--ema", self.ema.is_some()),
+            ("--monitor", self.monitor.is_some()),
+            ("--save-best", self.save_best),
+            ("--patience", self.patience.is_some()),
+            ("--history", self.history.is_some()),
             ("--resume", self.keep.resume),
         ];
         options.into_iter().find_map(|(option, given)| given.then_some(option))
@@ -135,19 +200,23 @@ impl TrainArgs {
 }
 
 /// Runs `stage`, which starts from `model` unless it builds an architecture, and prints its row below that of the
-/// original model. `keep` controls the checkpoints and resumption of its training, if any.
+/// original model. `train` controls the checkpoints, resumption and history of its training, if any.
 pub fn run_stage(
     name: &str,
     model: Option<&Path>,
     stage: Stage,
     output: &Output,
-    keep: Option<&KeepArgs>,
+    train: Option<&TrainArgs>,
     common: &Common,
 ) -> Result<()> {
-    let keep = keep.filter(|_| stage.train.is_some());
+    stage.check_training()?;
+    let train = train.filter(|_| stage.train.is_some());
+    let keep = train.map(|train| &train.keep);
     let resume = keep.is_some_and(|keep| keep.resume);
     let file = OutputFile::claim(&output.out, output.force, resume)?;
     refuse_existing_outputs(std::slice::from_ref(&stage), output.force || resume)?;
+    let history = train.and_then(|train| train.history.as_deref());
+    history.map_or(Ok(()), |path| check_history(path, output.force || resume))?;
     let device = common.device()?;
     let seed = common.seed.unwrap_or(0);
     let before = model.map(file::load).transpose()?;
@@ -171,6 +240,7 @@ pub fn run_stage(
         let data = config.as_ref().zip(pipeline.data.as_ref());
         let binding = Binding::new(stages, data, seed, &device)?;
         pipeline.keeping = Some(Keeping::new(file.checkpoint().to_path_buf(), keep, binding)?);
+        pipeline.history = history.map(History::in_file);
         signals::listen()?;
     }
     file.forget(resume)?;
@@ -180,8 +250,58 @@ pub fn run_stage(
     }
     rows.push(pipeline.stage(&stage, &output.out)?.row);
     pipeline.report_skipped();
-    common.print(&report::Stages { stages: &rows }, || {
+    common.print(&report::Stages { stages: &rows, run: None }, || {
         format!("{}wrote {}", report::table(&rows), output.out.display())
     })?;
     pipeline.keeping.as_ref().map_or(Ok(()), Keeping::remove)
+}
+
+/// Returns an error if the history `path`, or the file for its layers, cannot be written, or exists unless `allowed`.
+fn check_history(path: &Path, allowed: bool) -> Result<()> {
+    for path in [path, &History::beside(path)] {
+        refuse_existing(path, allowed)?;
+        atomic::check(path)?;
+    }
+    Ok(())
+}
+
+/// Parses a schedule: its name, and behind a comma the keys of its table in a recipe.
+fn schedule(text: &str) -> std::result::Result<Schedule, String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        schedule: Schedule,
+    }
+    let (name, keys) = text.split_once(',').unwrap_or((text, ""));
+    let name = name.trim().replace('-', "_");
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let comma = if keys.trim().is_empty() { "" } else { "," };
+    let table = format!("schedule = {{ name = \"{name}\"{comma} {keys} }}");
+    match toml::from_str::<Named>(&table) {
+        Ok(Named { schedule }) if plain => Ok(schedule),
+        Ok(_) => Err(format!("expected the name of a schedule, found {name}")),
+        Err(error) => Err(error.message().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_are_named_with_their_keys() {
+        assert_eq!(schedule("one-cycle"), Ok(Schedule::one_cycle()));
+        assert_eq!(schedule("cosine"), Ok(Schedule::Cosine { warmup: 0.0 }));
+        let step = Schedule::Step { factor: 0.2, at: vec![0.25] };
+        assert_eq!(schedule("step, factor = 0.2, at = [0.25]"), Ok(step));
+        for (text, words) in [
+            ("triangle", "unknown variant `triangle`"),
+            ("step, facter = 1", "unknown field `facter`"),
+            ("step, factor", ""),
+            ("constant\" }\nx = { y = \"", ""),
+            ("piecewise", "missing field `points`"),
+        ] {
+            let message = schedule(text).unwrap_err();
+            assert!(message.contains(words), "{message}");
+        }
+    }
 }

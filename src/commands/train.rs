@@ -35,11 +35,11 @@ impl Train {
         let train = self.train.config(5)?;
         let stage =
             Stage { arch: self.arch.clone(), width: self.width, head: self.head, train, ..Stage::default() };
-        run_stage("trained", self.model.as_deref(), stage, &self.output, Some(&self.train.keep), common)
+        run_stage("trained", self.model.as_deref(), stage, &self.output, Some(&self.train), common)
     }
 }
 
-fn parse_head(name: &str) -> std::result::Result<Head, String> {
+pub(super) fn parse_head(name: &str) -> std::result::Result<Head, String> {
     match name {
         "own" => Ok(Head::Own),
         "fastai" => Ok(Head::Fastai),

@@ -95,12 +95,33 @@ impl Stage {
         if let (Some(Kind { name, .. }), None) = (objective, &self.train) {
             return refuse(&format!("`{name}` acts during training: add `train`"));
         }
+        self.check_training()?;
         for name in self.reads() {
             if !earlier.iter().any(|s| s.name == name) && !Path::new(name).exists() {
                 return refuse(&format!("`{name}` is neither an earlier stage nor a model file"));
             }
         }
         self.train.as_ref().map_or(Ok(()), TrainConfig::check)
+    }
+
+    /// Returns an error if an option of the training contradicts a technique: the best epoch, if one acts during
+    /// training, or the weights of classes, if one has its own loss.
+    pub fn check_training(&self) -> Result<()> {
+        let kind_of = |role| self.techniques.iter().map(|t| t.kind()).find(|kind| kind.role == role);
+        let weighs = self.train.as_ref().is_some_and(|train| train.class_weights.is_some());
+        if let (true, Some(Kind { name, .. })) = (weighs, kind_of(Role::Objective)) {
+            return Err(Error::invalid(format!(
+                "`class_weights`: `{name}` has its own loss, without weights"
+            )));
+        }
+        let asked = self.train.as_ref().and_then(TrainConfig::asks_for_best);
+        if let (Some(option), Some(Kind { name, .. })) = (asked, kind_of(Role::Callback)) {
+            return Err(Error::invalid(format!(
+                "`{option}`: `{name}` acts during training, and the best epoch may be one before it is done: train in a \
+                 stage behind it"
+            )));
+        }
+        Ok(())
     }
 
     fn check_name(&self, earlier: &[Stage]) -> Result<()> {

@@ -33,6 +33,7 @@ fn run(rig: &Rig, tally: &mut Tally) -> Result<()> {
     Pipeline::new(&device, Some(splits), seed).run(&recipe, &mut directory, |row| {
         note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
         rows.push(row);
+        Ok(())
     })?;
     tally.expect(
         rows.len() == recipe.stages.len(),

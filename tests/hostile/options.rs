@@ -60,7 +60,7 @@ struct Template {
     slow: &'static [&'static str],
 }
 
-const TEMPLATES: [Template; 11] = [
+const TEMPLATES: [Template; 14] = [
     Template {
         fixed: &[
             "train",
@@ -84,6 +84,12 @@ const TEMPLATES: [Template; 11] = [
             "weight-decay",
             "label-smoothing",
             "clip-norm",
+            "class-weights",
+            "accumulate",
+            "ema",
+            "monitor",
+            "patience",
+            "history",
             "optimizer",
             "schedule",
             "head",
@@ -190,8 +196,19 @@ const TEMPLATES: [Template; 11] = [
     Template { fixed: &["diff", MODEL, MODEL], options: &["tolerance", "size", "threads"], slow: &["size"] },
     Template {
         fixed: &["eval", MODEL, "--data", "fashion-mnist", "--limit", "1"],
-        options: &["size", "batch", "limit", "data", "linear-weights"],
-        slow: &["size"],
+        options: &["size", "batch", "limit", "data", "linear-weights", "tta", "top-losses", "confusion"],
+        slow: &["size", "tta"],
+    },
+    Template {
+        fixed: &["eval", MODEL, "--data", "fashion-mnist", "--limit", "1", "--metrics", "--tta", "1"],
+        options: &["tta-beta", "tta-curve", "predictions", "seed"],
+        slow: &[],
+    },
+    Template { fixed: &["predict", MODEL, "/dev/null"], options: &["top", "size"], slow: &[] },
+    Template {
+        fixed: &["lr-find", "--model", MODEL, "--data", "fashion-mnist", "--limit", "1", "--batch", "4"],
+        options: &["first", "last", "steps", "weight-decay", "label-smoothing", "optimizer", "curve"],
+        slow: &["steps"],
     },
     Template {
         fixed: &["import", MODEL, "--arch", "resnet8", "--classes", "10", "--size", "32", "--out", OUT],

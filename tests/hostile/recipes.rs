@@ -30,6 +30,14 @@ epochs = 1
 learning_rate = 1e-3
 label_smoothing = 0.1
 clip_norm = 1.0
+class_weights = "balanced"
+accumulate = 2
+ema = 0.9
+monitor = "macro_f1"
+save_best = true
+[stage.train.early_stopping]
+patience = 2
+min_delta = 0.01
 [[stage.train.groups]]
 params = "classifier.*"
 lr_factor = 0.5
@@ -103,6 +111,10 @@ loss = "kl"
 [stage.train]
 epochs = 1
 learning_rate = 1e-3
+[stage.train.schedule]
+name = "piecewise"
+points = [[0.0, 1.0], [0.5, 0.1]]
+between = "cosine"
 [[stage]]
 name = "c"
 [stage.factorize]

@@ -46,6 +46,11 @@ pub(super) fn memory(root: &Path) -> Memory {
     Memory { held, machine, enforced }
 }
 
+/// The largest resident memory of this process so far.
+pub(super) fn peak(root: &Path) -> Option<u64> {
+    kilobytes(&fs::read_to_string(root.join("proc/self/status")).ok()?, "VmHWM:")
+}
+
 fn less_reserve(bytes: u64) -> u64 {
     bytes - bytes / RESERVE
 }
@@ -179,6 +184,13 @@ mod tests {
         assert_eq!(available(&[MEMINFO, STATUS], Some(201 * 1024)), 1024);
         assert_eq!(available(&[MEMINFO, STATUS], Some(100)), 0);
         assert_eq!(available(&[MEMINFO, STATUS], Some(1 << 40)), (1 << 40) - 200 * 1024);
+    }
+
+    #[test]
+    fn the_peak_is_that_of_the_process() {
+        let status = ("proc/self/status", "VmPeak: 900 kB\nVmHWM:\t 700 kB\nVmRSS: 300 kB\n");
+        assert_eq!(peak(system(&[status]).path()), Some(700 * 1024));
+        assert_eq!((peak(system(&[STATUS]).path()), peak(system(&[]).path())), (None, None));
     }
 
     #[test]

@@ -79,6 +79,18 @@ pub trait Callback {
         Ok(Flow::Continue)
     }
 
+    /// The network to validate and to keep in place of the one in training. If several callbacks have one, the last
+    /// counts.
+    fn network(&self) -> Option<&Graph> {
+        None
+    }
+
+    /// Called after each epoch and its validation, before [`Callback::on_epoch_end`], with the network that was
+    /// validated.
+    fn on_evaluated(&mut self, _network: &Graph, _epoch: &EpochMetrics) -> Result<Flow> {
+        Ok(Flow::Continue)
+    }
+
     /// Called after each epoch and its validation.
     fn on_epoch_end(&mut self, _graph: &mut Graph, _epoch: &EpochMetrics) -> Result<Flow> {
         Ok(Flow::Continue)

@@ -15,6 +15,16 @@ pub trait Logits {
     }
 }
 
+impl Logits for &mut dyn Logits {
+    fn logits(&mut self, images: Tensor, device: &Device) -> Result<Tensor> {
+        (**self).logits(images, device)
+    }
+
+    fn require(&mut self, images: [usize; 4], device: &Device) -> Result<()> {
+        (**self).require(images, device)
+    }
+}
+
 /// In eval mode and without gradients.
 impl Logits for &Graph {
     fn logits(&mut self, images: Tensor, device: &Device) -> Result<Tensor> {

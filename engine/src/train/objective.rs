@@ -2,8 +2,9 @@
 
 use crate::autograd::exec::Pass;
 use crate::autograd::tape::{Tape, Var};
+use crate::number::{self, Range};
 use crate::train::data::{Batch, Mixed};
-use crate::{NodeId, Result};
+use crate::{Error, NodeId, Result, Tensor};
 
 /// A training loss.
 pub trait Objective {
@@ -41,10 +42,72 @@ impl Objective for CrossEntropy {
     }
 }
 
+/// Cross entropy in which the images of some classes count more than those of others: PyTorch's
+/// `CrossEntropyLoss(weight, label_smoothing)`.
+///
+/// With weights w, labels y, K classes and smoothing s, the target of image n is
+/// `q(n, k) = ((1 − s)·[k = y(n)]·w(k) + s/K·w(k)) / Σₙ w(y(n))`. A batch whose labels all have weight 0 has loss 0. Mixed
+/// images have the targets of both classes, weighted by their shares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightedCrossEntropy {
+    smoothing: f32,
+    weights: Vec<f32>,
+}
+
+impl WeightedCrossEntropy {
+    /// Weighs class k by `weights[k]`, with label smoothing in `[0, 1]`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a weight is negative or not finite, or if none is above 0.
+    pub fn new(smoothing: f32, weights: Vec<f32>) -> Result<Self> {
+        number::single("label_smoothing", smoothing.into(), Range::UpToOne)?;
+        for &weight in &weights {
+            number::single("class_weights", weight.into(), Range::AtLeastZero)?;
+        }
+        match weights.iter().any(|&weight| weight > 0.0) {
+            true => Ok(Self { smoothing, weights }),
+            false => Err(Error::invalid("class_weights: expected a weight above 0, found none")),
+        }
+    }
+
+    /// The targets q `[N, K]` of images with these `labels`.
+    fn targets(&self, labels: &[u32]) -> Result<Tensor> {
+        let classes = self.weights.len();
+        if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
+            return Err(Error::invalid(format!(
+                "class_weights: label {label} has none of {classes} weights"
+            )));
+        }
+        let weight = |class: usize| f64::from(self.weights[class]);
+        let total: f64 = labels.iter().map(|&label| weight(label as usize)).sum();
+        let smoothing = f64::from(self.smoothing);
+        let target = |i: usize| {
+            let (label, class) = (labels[i / classes] as usize, i % classes);
+            let hit = if label == class { 1.0 - smoothing } else { 0.0 };
+            let share = (hit + smoothing / classes as f64) * weight(class);
+            if total > 0.0 { (share / total) as f32 } else { 0.0 }
+        };
+        Ok(Tensor::from_fn(&[labels.len(), classes], target))
+    }
+}
+
+impl Objective for WeightedCrossEntropy {
+    fn loss(&mut self, tape: &mut Tape, pass: &Pass, batch: &Batch) -> Result<Var> {
+        let mut targets = self.targets(&batch.labels)?;
+        if let Some(Mixed { labels, share }) = &batch.mixed {
+            let others = self.targets(labels)?;
+            for (target, other) in targets.data_mut().iter_mut().zip(others.data()) {
+                *target = (1.0 - share) * *target + share * other;
+            }
+        }
+        tape.soft_cross_entropy(&pass.output, &targets)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Device, Tensor};
+    use crate::Device;
 
     /// Values and gradients are the weighted sums of those with each class.
     #[test]

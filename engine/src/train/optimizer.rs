@@ -98,6 +98,7 @@ impl OptimizerConfig {
 pub struct Optimizer {
     config: OptimizerConfig,
     decay_vectors: bool,
+    accumulate: usize,
     groups: Vec<ParamGroup>,
     states: HashMap<String, ParamState>,
 }
@@ -114,7 +115,7 @@ pub struct ParamState {
 impl Optimizer {
     /// Creates an optimizer that has taken no steps.
     pub fn new(config: OptimizerConfig) -> Self {
-        Self { config, decay_vectors: true, groups: Vec::new(), states: HashMap::new() }
+        Self { config, decay_vectors: true, accumulate: 1, groups: Vec::new(), states: HashMap::new() }
     }
 
     /// The optimizer's configuration.
@@ -125,6 +126,17 @@ impl Optimizer {
     /// Excludes parameters with one axis, that is, biases and batch norms, from weight decay.
     pub fn without_vector_decay(self) -> Self {
         Self { decay_vectors: false, ..self }
+    }
+
+    /// Lets a training take one step per `batches` batches, at least 1, with the mean gradient of their images: as with
+    /// one batch of that size, except for batch norms, which see each batch on its own.
+    pub fn accumulating(self, batches: usize) -> Self {
+        Self { accumulate: batches.max(1), ..self }
+    }
+
+    /// Number of batches that make one step.
+    pub fn accumulates(&self) -> usize {
+        self.accumulate
     }
 
     /// Gives groups of parameters a learning rate and weight decay of their own.

@@ -1,15 +1,17 @@
 //! The training loop.
 
+use super::accumulate::{Group, add, grouped};
 use super::loss_scale::LossScale;
 use super::{
     Callback, Checkpoint, EpochMetrics, Flow, Keeper, Objective, Optimizer, Position, Progress, Reduce,
-    Schedule, Step, Why, Wish, evaluate,
+    Schedule, Step, Why, Wish, score,
 };
 use crate::autograd::exec::ParamGradients;
 use crate::autograd::tape::{Mode, Tape};
 use crate::files::file::check_numbers;
 use crate::train::data::{Batch, Batches};
-use crate::{Device, Error, Graph, Result};
+use crate::train::metrics::LayerSparsity;
+use crate::{Device, Error, Graph, Result, memory};
 use std::time::Instant;
 
 /// A training, set up and ready to run.
@@ -97,12 +99,12 @@ impl Trainer<'_> {
         while run.at.epoch < self.epochs {
             let keeper = keeper.as_mut().map(|k| &mut **k as &mut dyn Keeper);
             let mut metrics = self.epoch(graph, train, &mut run, keeper)?;
+            metrics.sparsity = LayerSparsity::of(graph);
             if let Some(val) = &mut val {
-                let evaluation = evaluate(&*graph, &mut **val, self.device)?;
-                metrics.val_loss = Some(evaluation.loss);
-                metrics.val = Some(evaluation.accuracy);
+                let network = self.averaged().unwrap_or(graph);
+                metrics.set_validation(&score(network, &mut **val, self.device)?);
             }
-            let flow = self.each_callback(|c| c.on_epoch_end(graph, &metrics))?;
+            let flow = self.epoch_over(graph, &metrics)?;
             run.history.push(metrics);
             if flow == Flow::Stop || run.at.stopped {
                 break;
@@ -203,28 +205,30 @@ impl Trainer<'_> {
             return Ok(Pause::EpochOver);
         }
         let started = Instant::now();
-        let (epoch, per_epoch) = (run.at.epoch, train.len());
+        let (epoch, per_epoch, size) = (run.at.epoch, train.len(), self.optimizer.accumulates());
+        let steps = per_epoch.div_ceil(size);
         let mut pause = Pause::EpochOver;
-        for item in train.epoch_from(epoch, run.at.batch)? {
-            let (number, batch) = match item {
-                Ok(item) => item,
+        for group in grouped(train.epoch_from(epoch, run.at.batch)?, size) {
+            let group = match group {
+                Ok(group) => group,
                 Err(error) => {
                     pause = Pause::BadData(error);
                     break;
                 }
             };
-            let step = epoch * per_epoch + number;
-            let progress = Progress { epoch, epochs: self.epochs, step, steps: self.epochs * per_epoch };
-            let size = batch.labels.len();
-            let Stepped { loss, rate, flow } = self.step(graph, batch, progress, number, &mut run.scale)?;
-            run.at.batch = number + 1;
-            run.at.loss += f64::from(loss) * size as f64;
-            run.at.images += size;
+            let step = epoch * steps + group.first / size;
+            let progress = Progress { epoch, epochs: self.epochs, step, steps: self.epochs * steps };
+            let (next, images) = (group.last + 1, group.images());
+            let first = epoch * per_epoch + group.first;
+            let Stepped { loss, rate, flow } = self.step(graph, &group, progress, first, &mut run.scale)?;
+            run.at.batch = next;
+            run.at.loss += f64::from(loss) * images as f64;
+            run.at.images += images;
             run.at.learning_rate = rate;
             run.at.stopped = flow == Flow::Stop;
             pause = match keeper.as_mut().map_or(Wish::GoOn, |keeper| keeper.wish(progress)) {
                 Wish::Stop => Pause::Stop,
-                Wish::Keep if number + 1 < per_epoch => Pause::Keep,
+                Wish::Keep if next < per_epoch => Pause::Keep,
                 _ => Pause::EpochOver,
             };
             if run.at.stopped || !matches!(pause, Pause::EpochOver) {
@@ -256,32 +260,27 @@ impl Trainer<'_> {
 
     fn metrics(&self, at: &Position) -> EpochMetrics {
         EpochMetrics {
-            epoch: at.epoch,
-            epochs: self.epochs,
             train_loss: at.loss / at.images as f64,
-            val_loss: None,
-            val: None,
             seconds: at.seconds,
             images_per_second: at.images as f64 / at.seconds,
             learning_rate: at.learning_rate,
+            peak_memory: memory::peak(),
+            ..EpochMetrics::unvalidated(at.epoch, self.epochs)
         }
     }
 
-    /// Runs one step.
+    /// Runs one step on `group`, whose first batch is number `first` of the whole training.
     fn step(
         &mut self,
         graph: &mut Graph,
-        batch: Batch,
+        group: &Group,
         progress: Progress,
-        i: usize,
+        first: usize,
         scale: &mut LossScale,
     ) -> Result<Stepped> {
-        let seed = self.seed.wrapping_add(progress.step as u64);
-        let whole = self.callbacks.iter().any(|callback| callback.reads_masked_gradients());
-        let tape = Tape::new(self.device).seed(seed).scaled(scale.factor()).with_masked_gradients(whole);
-        let (loss, mut gradients) = gradients(graph, self.objective, &batch, tape)?;
+        let (loss, mut gradients) = self.mean_gradients(graph, group, first, scale.factor())?;
         if !loss.is_finite() {
-            return Err(Error::Diverged { epoch: progress.epoch + 1, step: i + 1, loss });
+            return Err(Error::Diverged { epoch: progress.epoch + 1, step: group.first + 1, loss });
         }
         if let Some(reduce) = &mut self.reduce {
             reduce.reduce(&mut gradients)?;
@@ -298,6 +297,46 @@ impl Trainer<'_> {
         self.optimizer.step(step.graph, step.gradients, step.rates, self.device)?;
         let flow = self.each_callback(|c| c.after_step(&mut step))?;
         Ok(Stepped { loss, rate: step.rates.learning_rate, flow })
+    }
+
+    /// The mean loss of the images of `group` and its gradients, times `factor`. Batch number `first` of the training
+    /// determines dropout.
+    fn mean_gradients(
+        &mut self,
+        graph: &mut Graph,
+        group: &Group,
+        first: usize,
+        factor: f32,
+    ) -> Result<(f32, ParamGradients)> {
+        let whole = self.callbacks.iter().any(|callback| callback.reads_masked_gradients());
+        let (mut mean, mut sum) = (0.0, ParamGradients::new());
+        for (i, batch) in group.batches.iter().enumerate() {
+            let seed = self.seed.wrapping_add((first + i) as u64);
+            let share = batch.labels.len() as f64 / group.images() as f64;
+            let scale = factor * share as f32;
+            let tape = Tape::new(self.device).seed(seed).scaled(scale).with_masked_gradients(whole);
+            let (loss, gradients) = gradients(graph, self.objective, batch, tape)?;
+            if !loss.is_finite() {
+                return Ok((loss, ParamGradients::new()));
+            }
+            mean += share * f64::from(loss);
+            add(&mut sum, gradients, self.device)?;
+        }
+        Ok((mean as f32, sum))
+    }
+
+    /// The network that callbacks put in place of the one in training.
+    fn averaged(&self) -> Option<&Graph> {
+        self.callbacks.iter().rev().find_map(|callback| callback.network())
+    }
+
+    /// Passes the end of an epoch to the callbacks. The training stops if one of them stops it.
+    fn epoch_over(&mut self, graph: &mut Graph, metrics: &EpochMetrics) -> Result<Flow> {
+        let averaged = self.averaged().cloned();
+        let network = averaged.as_ref().unwrap_or(graph);
+        let evaluated = self.each_callback(|c| c.on_evaluated(network, metrics))?;
+        let ended = self.each_callback(|c| c.on_epoch_end(graph, metrics))?;
+        Ok(if evaluated == Flow::Stop { Flow::Stop } else { ended })
     }
 
     /// Calls `hook` of every callback. The training stops if one of them stops it.

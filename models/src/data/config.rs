@@ -3,8 +3,9 @@
 use super::augment::{Augmentation, Crop};
 use super::fashion_mnist;
 use super::layout::{ClassPattern, Columns, Holdout};
+use super::normalize::{IMAGENET_MEAN, IMAGENET_STD, Normalize};
 use super::steps::Steps;
-use super::transform::Cut;
+use super::transform::{Cut, Transform};
 use lopper_engine::info::{Filter, Preparation, Resize};
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -218,6 +219,26 @@ impl DataConfig {
     /// Side length of the square images, in pixels.
     pub fn image_size(&self) -> usize {
         self.size.unwrap_or(if self.name.is_idx() { fashion_mnist::PADDED } else { 128 })
+    }
+
+    /// The mean and standard deviation of each channel.
+    pub(super) fn normalization(&self) -> ([f32; 3], [f32; 3]) {
+        let (mean, std) = match self.name.is_idx() {
+            true => ([fashion_mnist::MEAN; 3], [fashion_mnist::STD; 3]),
+            false => (IMAGENET_MEAN, IMAGENET_STD),
+        };
+        (self.mean.unwrap_or(mean), self.std.unwrap_or(std))
+    }
+
+    /// The transform of images to score and to classify.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], with the option, if an option is invalid.
+    pub fn eval_transform(&self) -> Result<Transform> {
+        self.check()?;
+        let (mean, std) = self.normalization();
+        let normalize = Normalize::new(mean, std)?;
+        Ok(Transform { size: self.image_size(), cut: self.center(), flip: 0.0, normalize })
     }
 
     /// Checks the numbers; the error names the invalid option.

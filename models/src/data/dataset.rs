@@ -22,6 +22,11 @@ pub trait Dataset: Send + Sync {
     /// The label of image `index`.
     fn label(&self, index: usize) -> u32;
 
+    /// A name for image `index`, for people: a file's path in the data set, if it has one.
+    fn name(&self, index: usize) -> String {
+        format!("image {index}")
+    }
+
     /// Decodes image `index`. The error names the image if it cannot be decoded.
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>>;
 
@@ -63,6 +68,10 @@ impl<D: Dataset> Dataset for Cached<D> {
 
     fn label(&self, index: usize) -> u32 {
         self.inner.label(index)
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.inner.name(index)
     }
 
     fn identify(&self, feed: &mut dyn FnMut(&[u8])) {

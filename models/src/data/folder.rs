@@ -135,6 +135,10 @@ impl Dataset for ImageFolder {
         self.samples[index].label
     }
 
+    fn name(&self, index: usize) -> String {
+        self.samples[index].name()
+    }
+
     fn image(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
         let path = self.root.join(&self.samples[index].path);
         if self.orient { decode_upright(&path) } else { decode_file(&path) }.map(Cow::Owned)

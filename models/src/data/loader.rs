@@ -74,6 +74,25 @@ impl Loader {
         self.skipped.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// The names of the images of an epoch, in data set order, without those skipped so far.
+    pub fn names(&self) -> Vec<String> {
+        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        (0..self.data.len()).filter(|i| !skipped.contains_key(i)).map(|i| self.data.name(i)).collect()
+    }
+
+    /// Number of images of each class in the data set.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.data.classes().len()];
+        (0..self.data.len()).for_each(|i| counts[self.data.label(i) as usize] += 1);
+        counts
+    }
+
+    /// A loader of the same images in the same order that transforms them like `other`: another view of each image in
+    /// every epoch, if `other` augments them. Images are not mixed, as each is to be classified by itself.
+    pub fn transformed_like(&self, other: &Self) -> Self {
+        Self { transform: Arc::new(other.transform.unmixed()), ..self.clone() }
+    }
+
     /// Checks that the batches in preparation, the waiting ones and the one being read fit in memory.
     fn require_batches(&self) -> Result<()> {
         let LoaderOptions { batch, workers, .. } = self.options;

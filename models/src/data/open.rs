@@ -8,7 +8,6 @@ use super::gather::{Gathered, gather};
 use super::idx::IdxImages;
 use super::layout::listed;
 use super::loader::{Loader, LoaderOptions};
-use super::normalize::{IMAGENET_MEAN, IMAGENET_STD, Normalize};
 use super::summary::Summary;
 use super::transform::Transform;
 use lopper_engine::info::Preparation;
@@ -53,17 +52,13 @@ struct Sets {
 /// [`Error::Invalid`], with the option, if an option is invalid; [`Error::File`], with the path, if a file or folder is
 /// missing or invalid.
 pub fn open(config: &DataConfig, data: Option<&Path>, seed: u64) -> Result<Splits> {
-    config.check()?;
+    let plain = config.eval_transform()?;
     if config.name.is_idx() {
         config.check_idx()?;
     }
-    let (mean, std) = match config.name.is_idx() {
-        true => ([fashion_mnist::MEAN; 3], [fashion_mnist::STD; 3]),
-        false => (IMAGENET_MEAN, IMAGENET_STD),
-    };
-    let (mean, std) = (config.mean.unwrap_or(mean), config.std.unwrap_or(std));
-    let normalize = Normalize::new(mean, std)?;
+    let (mean, std) = config.normalization();
     let (cut, flip) = config.cut()?;
+    let augmented = Transform { cut, flip, ..plain.clone() };
     let data = data.or(config.path.as_deref());
     let sets = sets(config, data)?;
     let classes = sets.val.classes().to_vec();
@@ -76,8 +71,7 @@ pub fn open(config: &DataConfig, data: Option<&Path>, seed: u64) -> Result<Split
         ignored: sets.ignored,
         notes: sets.notes,
     };
-    let loader = |data, cut, flip, training| {
-        let transform = Transform { size: config.image_size(), cut, flip, normalize: normalize.clone() };
+    let loader = |data, transform, training| {
         let options = LoaderOptions {
             batch: config.batch,
             shuffle: training,
@@ -89,8 +83,8 @@ pub fn open(config: &DataConfig, data: Option<&Path>, seed: u64) -> Result<Split
         Loader::new(data, transform, options)
     };
     Ok(Splits {
-        train: loader(sets.train, cut, flip, true)?,
-        val: loader(sets.val, config.center(), 0.0, false)?,
+        train: loader(sets.train, augmented, true)?,
+        val: loader(sets.val, plain, false)?,
         classes,
         folders: sets.folders,
         mean,

@@ -105,6 +105,17 @@ impl Transform {
         self.write(pixels, shift, flip, out);
     }
 
+    /// The same transform of each image, without mixing images.
+    pub fn unmixed(&self) -> Self {
+        let cut = match &self.cut {
+            Cut::Steps { steps, preparation } => {
+                Cut::Steps { steps: steps.unmixed(), preparation: *preparation }
+            }
+            cut => cut.clone(),
+        };
+        Self { cut, ..self.clone() }
+    }
+
     /// Mixes transformed images, `[N, size, size, 3]`, if a step asks for it.
     pub fn mix(&self, images: &mut [f32], labels: &[u32], rng: &mut Generator) -> Option<Mixed> {
         match &self.cut {

@@ -38,6 +38,17 @@ impl Tape {
         Ok(self.record(&[logits], loss, CrossEntropy { logits: x, targets, smoothing }))
     }
 
+    /// Computes `−Σ q · log_softmax(logits)` over all elements, for targets `q` of the shape of `logits` `[N, K]`: cross
+    /// entropy with any distribution of each row's target, times any weight of the row.
+    pub fn soft_cross_entropy(&mut self, logits: &Var, targets: &Tensor) -> Result<Var> {
+        same_shape("soft cross entropy", logits.shape(), targets.shape())?;
+        let log_p = self.log_softmax(logits)?;
+        let targets = self.constant(targets.clone());
+        let products = self.mul(&log_p, &targets)?;
+        let sum = self.sum(&products)?;
+        self.scale(&sum, -1.0)
+    }
+
     /// Computes the distillation loss for soft targets (Hinton et al. 2015):
     /// `T² · mean_row KL(softmax(teacher / T) ‖ softmax(student / T))`, both `[N, K]`. The factor T² keeps its gradient
     /// on the scale of the task loss's gradient at any temperature.

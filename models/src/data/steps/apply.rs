@@ -36,6 +36,12 @@ impl Steps {
         Ok(Self { steps, size, sets_size })
     }
 
+    /// The same steps without those that mix the images of a batch.
+    pub fn unmixed(&self) -> Self {
+        let single = |step: &&Step| !matches!(step, Step::Mixup(_) | Step::Cutmix(_));
+        Self { steps: self.steps.iter().filter(single).cloned().collect(), ..*self }
+    }
+
     /// Whether a step sets the size. If not, images must have it before the first step.
     pub fn set_size(&self) -> bool {
         self.sets_size

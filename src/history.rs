@@ -1,0 +1,134 @@
+//! The history of a run's trainings: `history.csv` with a line per epoch, and, once weights are masked, `sparsity.csv`
+//! with a line per epoch and layer.
+//!
+//! Both files are written after every epoch, whole or not at all. Their lines come from the list of finished stages and
+//! from the checkpoint, so a resumed run neither repeats nor loses an epoch.
+
+use crate::tables::put_csv;
+use lopper_engine::Result;
+use lopper_engine::train::EpochMetrics;
+use lopper_engine::train::metrics::LayerSparsity;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// The names of the files in a run's directory.
+pub const FILES: [&str; 2] = ["history.csv", "sparsity.csv"];
+
+/// The epochs of all stages so far, and where they are written.
+pub struct History {
+    epochs: PathBuf,
+    layers: PathBuf,
+    stages: Vec<(String, Vec<EpochMetrics>)>,
+}
+
+/// A line of `history.csv`. Figures that were not measured are empty.
+#[derive(Serialize)]
+struct Line<'a> {
+    stage: &'a str,
+    epoch: usize,
+    epochs: usize,
+    train_loss: f64,
+    val_loss: Option<f64>,
+    top1: Option<f64>,
+    top1_low: Option<f64>,
+    top1_high: Option<f64>,
+    top5: Option<f64>,
+    macro_f1: Option<f64>,
+    weighted_f1: Option<f64>,
+    learning_rate: f64,
+    sparsity: f64,
+    seconds: f64,
+    images_per_second: f64,
+    peak_memory_bytes: Option<u64>,
+}
+
+/// A line of `sparsity.csv`.
+#[derive(Serialize)]
+struct LayerLine<'a> {
+    stage: &'a str,
+    epoch: usize,
+    layer: &'a str,
+    zeros: u64,
+    weights: u64,
+    sparsity: f64,
+}
+
+impl History {
+    /// A history without epochs, to be written in `directory`.
+    pub fn in_directory(directory: &Path) -> Self {
+        let [epochs, layers] = FILES.map(|file| directory.join(file));
+        Self { epochs, layers, stages: Vec::new() }
+    }
+
+    /// A history without epochs, to be written to the file `path`, and, for layers, to a file beside it:
+    /// `run.csv` and `run.sparsity.csv`.
+    pub fn in_file(path: &Path) -> Self {
+        Self { epochs: path.to_path_buf(), layers: Self::beside(path), stages: Vec::new() }
+    }
+
+    /// The file for layers beside `path`.
+    pub fn beside(path: &Path) -> PathBuf {
+        path.with_extension("sparsity.csv")
+    }
+
+    /// Adds a stage with its `epochs` so far. Nothing is written yet.
+    pub fn begin(&mut self, stage: &str, epochs: Vec<EpochMetrics>) {
+        self.stages.push((stage.to_string(), epochs));
+    }
+
+    /// Adds an epoch of the last stage and writes the files.
+    ///
+    /// # Errors
+    /// [`lopper_engine::Error::File`] if a file cannot be written. The epoch is added nevertheless.
+    pub fn add(&mut self, epoch: EpochMetrics) -> Result<()> {
+        if let Some((_, epochs)) = self.stages.last_mut() {
+            epochs.push(epoch);
+        }
+        self.write()
+    }
+
+    /// Writes the files, if there are epochs.
+    ///
+    /// # Errors
+    /// [`lopper_engine::Error::File`] if a file cannot be written.
+    pub fn write(&self) -> Result<()> {
+        let lines = || self.stages.iter().flat_map(|(stage, epochs)| epochs.iter().map(move |m| (stage, m)));
+        if lines().next().is_some() {
+            put_csv(&self.epochs, |w| lines().try_for_each(|(stage, m)| w.serialize(line(stage, m))))?;
+        }
+        let layers =
+            || lines().flat_map(|(stage, m)| m.sparsity.iter().map(move |l| layer_line(stage, m, l)));
+        if layers().next().is_some() {
+            put_csv(&self.layers, |w| layers().try_for_each(|line| w.serialize(line)))?;
+        }
+        Ok(())
+    }
+}
+
+fn line<'a>(stage: &'a str, m: &EpochMetrics) -> Line<'a> {
+    let interval = m.val.map(|accuracy| accuracy.wilson95());
+    Line {
+        stage,
+        epoch: m.epoch + 1,
+        epochs: m.epochs,
+        train_loss: m.train_loss,
+        val_loss: m.val_loss,
+        top1: m.val.map(|accuracy| accuracy.top1()),
+        top1_low: interval.map(|(low, _)| low),
+        top1_high: interval.map(|(_, high)| high),
+        top5: m.val_top5.map(|accuracy| accuracy.top1()),
+        macro_f1: m.macro_f1,
+        weighted_f1: m.weighted_f1,
+        learning_rate: m.learning_rate,
+        sparsity: LayerSparsity::total(&m.sparsity).fraction(),
+        seconds: m.seconds,
+        images_per_second: m.images_per_second,
+        peak_memory_bytes: m.peak_memory,
+    }
+}
+
+fn layer_line<'a>(stage: &'a str, m: &EpochMetrics, layer: &'a LayerSparsity) -> LayerLine<'a> {
+    let LayerSparsity { layer: name, zeros, weights } = layer;
+    let (epoch, sparsity) = (m.epoch + 1, layer.fraction());
+    LayerLine { stage, epoch, layer: name, zeros: *zeros, weights: *weights, sparsity }
+}
