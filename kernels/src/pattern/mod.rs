@@ -33,6 +33,7 @@
 //! Other zeros are multiplied as if they were weights.
 
 mod bits;
+mod derived;
 mod pattern;
 mod turned;
 

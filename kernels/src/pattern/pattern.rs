@@ -1,7 +1,7 @@
 //! A pattern, as its module describes it.
 
 use super::bits::Bits;
-use super::turned::Turned;
+use super::derived::Derived;
 use crate::shapes::Conv2d;
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub struct Pattern {
     /// The number of nonzero weights.
     pub(super) nonzeros: usize,
     /// The pattern of the gradient of the input.
-    pub(super) turned: Turned,
+    pub(super) turned: Derived<Self>,
 }
 
 /// The zeros between the live filters and the live input channels.
@@ -64,7 +64,7 @@ impl Pattern {
         let [o, taps, c] = shape;
         let (filters, inputs) = ((0..o as u32).collect(), (0..c as u32).collect());
         let (structure, live, nonzeros) = (Structure::Dense, Bits::default(), o * taps * c);
-        Self { shape, filters, inputs, structure, live, nonzeros, turned: Turned::default() }
+        Self { shape, filters, inputs, structure, live, nonzeros, turned: Derived::default() }
     }
 
     /// The pattern of a weight `[O, taps, C/G]` whose filters are zero unless their entry in `live` `[O]` is set.
@@ -117,7 +117,7 @@ impl Pattern {
             Structure::Blocks { filters } => Bits::of(rows.step_by(filters).flatten()),
             Structure::NofM { .. } | Structure::Weights => Bits::of(rows.flatten()),
         };
-        Self { shape, filters, inputs, structure, live, nonzeros, turned: Turned::default() }
+        Self { shape, filters, inputs, structure, live, nonzeros, turned: Derived::default() }
     }
 
     /// `[O, taps, C/G]`.

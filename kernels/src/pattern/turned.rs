@@ -7,29 +7,14 @@
 //!   w' [C, taps, O]     filter c reads channel o by tap taps − 1 − k
 //! ```
 
-use super::Pattern;
 use super::bits::Bits;
-use super::pattern::Structure;
-use std::sync::OnceLock;
-
-/// A pattern that is derived when it is first needed. It follows from the pattern that has it, so it does not matter
-/// when two of those are compared.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Turned(OnceLock<Box<Pattern>>);
-
-impl PartialEq for Turned {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Turned {}
+use super::pattern::{Pattern, Structure};
 
 impl Pattern {
     /// The pattern `[C, taps, O]` of the weight, turned around, with which a convolution of `dy` with stride 1 and one
     /// group gives the gradient of the input. It is derived once.
     pub fn turned(&self) -> &Self {
-        self.turned.0.get_or_init(|| Box::new(self.turn()))
+        self.turned.get_or_init(|| self.turn())
     }
 
     fn turn(&self) -> Self {

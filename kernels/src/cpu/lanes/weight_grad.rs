@@ -142,8 +142,9 @@ impl Task<'_> {
         let (x_len, plane) = (lanes.workspace(g)[0], shape.plane(dy_taps));
         let floats = Workspace::floats(&mut workspace.floats, x_len + g.o * plane);
         let (x_lanes, dy_lanes) = floats.split_at_mut(x_len);
-        for block in 0..lists.blocks() {
-            self.sums_of(block).fill(0.0);
+        for sums in (0..lists.blocks()).map(|block| self.sums_of(block)) {
+            // SAFETY: no other task has these filters in this chunk.
+            unsafe { self.shared.range(sums.start, sums.len()) }.fill(0.0);
         }
         for group in groups {
             let places = &slots.places(group);
@@ -172,13 +173,15 @@ impl Task<'_> {
         let LaneWeightGrad { lanes: RowLanes { shape, lists, .. }, slots, dy_taps, .. } = self.of;
         let step = shape.plane(dy_taps);
         for block in 0..lists.blocks() {
+            let sums = self.sums_of(block);
             let mut tile = dots::Tile {
                 lists: lists.of(self.packed, block, self.filters.clone()),
                 filters: self.filters.len(),
                 x: x.as_ptr(),
                 dy: dy[self.filters.start * step..].as_ptr(),
                 step,
-                sums: self.sums_of(block),
+                // SAFETY: no other task has these filters in this chunk.
+                sums: unsafe { self.shared.range(sums.start, sums.len()) },
                 unit: shape.unit(),
                 enterable: slots.enterable(),
             };
@@ -190,13 +193,13 @@ impl Task<'_> {
         }
     }
 
-    /// The sums of the task's filters in a block.
-    fn sums_of(&self, block: usize) -> &mut [f32] {
+    /// The range of the sums of the task's filters in a block.
+    fn sums_of(&self, block: usize) -> Range<usize> {
         let lists = &self.of.lanes.lists;
-        let first = lists.entries_before(self.packed, block, self.filters.start);
-        let end = lists.entries_before(self.packed, block, self.filters.end);
-        // SAFETY: no other task has these filters in this chunk, and no sums of the task are borrowed twice at a time.
-        unsafe { self.shared.range(self.sums * lists.entries() + first, end - first) }
+        let ends = [self.filters.start, self.filters.end];
+        let [first, end] = ends.map(|filter| lists.entries_before(self.packed, block, filter));
+        let chunk = self.sums * lists.entries();
+        chunk + first..chunk + end
     }
 }
 
