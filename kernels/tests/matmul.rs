@@ -75,9 +75,9 @@ proptest! {
         }
     }
 
-    /// Rows of zeros need not be computed: the bits are those of the dense layer, for either storage type.
+    /// Rows of zeros are not computed if that saves time: the bits are those of the dense layer, for either storage type.
     #[test]
-    fn dead_rows_are_skipped(n in 1..=20usize, inputs in 1..=130usize, outputs in 1..=130usize, seed: u64) {
+    fn dead_rows_are_skipped(n in 1..=20usize, inputs in 1..=300usize, outputs in 1..=130usize, seed: u64) {
         let g = Linear { n, inputs, outputs };
         let mut random = Random(seed);
         let (x, residual, mut bias) =
@@ -104,7 +104,10 @@ proptest! {
             };
             let masked = PackedLinear::masked(cpu, &g, &w, &pattern, storage);
             prop_assert_eq!(run(&masked), run(&PackedLinear::stored(cpu, &g, &w, storage)), "{}", cpu.isa());
-            prop_assert_eq!(masked.products(&g), (n * inputs * pattern.filters().len()) as u64);
+            // A short reduction takes less time than scattering its results among dead rows.
+            let [skipped, all] = [pattern.filters().len(), outputs].map(|rows| (n * inputs * rows) as u64);
+            let pays = outputs - pattern.filters().len() >= 32 && inputs > 10 * outputs.div_ceil(8);
+            prop_assert!(masked.products(&g) == skipped || masked.products(&g) == all && !pays);
         }
     }
 
