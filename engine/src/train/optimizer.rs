@@ -163,11 +163,11 @@ impl Optimizer {
     ) -> Result<()> {
         let mut due = self.due(graph, gradients, rates.into())?;
         let stepped = match device {
-            // The whole step runs inside the thread pool, so that the kernels need not enter it for each parameter.
-            Device::Cpu(cpu) => cpu.run(|| {
-                due.iter_mut().for_each(|due| due.step_on_cpu(cpu));
+            // One pass over all parameters, most of which are too small to keep all threads busy.
+            Device::Cpu(cpu) => {
+                cpu.for_each(&mut due, |due| due.step_on_cpu(cpu));
                 Ok(())
-            }),
+            }
             Device::Cuda(gpu) => step_on_gpu(gpu, &mut due),
         };
         for due in due {

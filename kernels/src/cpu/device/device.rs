@@ -5,6 +5,7 @@ use crate::cpu::device::isa::{Backend, Isa, UnknownIsa};
 use crate::cpu::device::shelf::Shelf;
 use crate::cpu::simd::Kernel;
 use crate::recycler::Recycler;
+use rayon::prelude::*;
 use std::fmt;
 use std::sync::Arc;
 
@@ -141,6 +142,12 @@ impl Cpu {
     /// flushed to zero. A call from inside the pool runs `f` directly.
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         self.workers.install(f)
+    }
+
+    /// Runs `f` for every item, several at a time. `f` may itself use all threads: items of very different sizes share
+    /// them in one pass.
+    pub fn for_each<T: Send>(&self, items: &mut [T], f: impl Fn(&mut T) + Sync) {
+        self.run(|| items.par_iter_mut().with_max_len(1).for_each(|item| f(item)));
     }
 
     /// Runs `kernel` on this thread, compiled for the instruction set in use.

@@ -5,6 +5,7 @@
 //!                        entries of lists    nonzeros · tiles
 //!                        lists               teams · blocks of channels · tiles
 //!                        loads, stores       vectors converted from and to channels-last
+//!                        groups              rows of units, whose lanes have their places found
 //! ```
 //!
 //! The unit is a fused multiply-add of one vector in the direct algorithm. The costs were fitted on one thread with
@@ -30,6 +31,8 @@ const STORE: f64 = 15.9;
 /// The cost of an entry in the weight gradient: its loads, and its part of the transposes that sum lanes.
 const DOT_ENTRY: f64 = 5.5;
 
+/// The cost of a group of slots: finding the places of its lanes, and its task.
+const GROUP: f64 = 6000.0;
 /// The cost of copying a vector of pixels that is in lanes.
 const COPY: f64 = 3.0;
 /// The cost of storing a vector of sums in lanes, with the epilogue.
@@ -60,7 +63,7 @@ impl RowLanes {
         let store = if lanes[1] { STORE_LANES } else { STORE };
         Estimate {
             products: entries * (PRODUCT * team + ENTRY),
-            fixed: LISTS * teams + load * loads + store * stores,
+            fixed: GROUP * groups as f64 + LISTS * teams + load * loads + store * stores,
         }
     }
 }
@@ -75,7 +78,7 @@ impl LaneWeightGrad<'_> {
         let loads = groups * self.lanes.workspace(&self.g)[0] / shape.lanes + rows;
         Estimate {
             products: entries * (PRODUCT * shape.tile() as f64 + DOT_ENTRY),
-            fixed: LOAD * loads as f64,
+            fixed: GROUP * groups as f64 + LOAD * loads as f64,
         }
     }
 }
