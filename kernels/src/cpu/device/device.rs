@@ -147,7 +147,7 @@ impl Cpu {
     /// Runs `f` for every item, several at a time. `f` may itself use all threads: items of very different sizes share
     /// them in one pass.
     pub fn for_each<T: Send>(&self, items: &mut [T], f: impl Fn(&mut T) + Sync) {
-        self.run(|| items.par_iter_mut().with_max_len(1).for_each(|item| f(item)));
+        self.run(|| items.par_iter_mut().with_max_len(1).for_each(&f));
     }
 
     /// Runs `kernel` on this thread, compiled for the instruction set in use.
