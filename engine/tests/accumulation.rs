@@ -1,21 +1,12 @@
 //! Steps of several batches: as with one batch of their size.
 
+mod support;
+
 use lopper_engine::data::{Batch, Batches};
 use lopper_engine::layer::Linear;
-use lopper_engine::train::{Objective, Optimizer, OptimizerConfig, Reduce, Schedule, Trainer};
-use lopper_engine::{Device, Graph, Layer, Param, ParamGradients, Pass, Result, Tape, Tensor, Var};
-
-/// A loss whose gradients are exact for small integers: the mean squared distance of the logits from small targets.
-struct Squares;
-
-impl Objective for Squares {
-    fn loss(&mut self, tape: &mut Tape, pass: &Pass, batch: &Batch) -> Result<Var> {
-        let labels = &batch.labels;
-        let target = Tensor::from_fn(&[labels.len(), 2], |i| labels[i / 2] as f32 - (i % 2) as f32);
-        let target = tape.constant(target);
-        tape.mse(&pass.output, &target)
-    }
-}
+use lopper_engine::train::{Optimizer, OptimizerConfig, Reduce, Schedule, Trainer};
+use lopper_engine::{Device, Graph, Layer, Param, ParamGradients, Result, Tensor};
+use support::squares::Squares;
 
 /// The same eight images, which are small integers, in every epoch, in batches of `size`.
 struct Eight {

@@ -8,7 +8,7 @@ use lopper_engine::train::{
 };
 use lopper_engine::{Device, Error, Graph, Result};
 use std::path::PathBuf;
-use support::colors::{ADAM, Colors, SGD, network};
+use support::colors::{ADAM, Colors, SGD, assert_same_bits, network};
 
 const EPOCHS: usize = 4;
 const BATCHES: usize = 5;
@@ -88,16 +88,6 @@ fn train(
     let history =
         trainer.fit_kept(&mut graph, &mut Colors::new(BATCHES), Some(&mut Colors::new(2)), from, keeper);
     (graph, history, best.and_then(|best| best.epoch()))
-}
-
-#[track_caller]
-fn assert_same_bits(a: &Graph, b: &Graph) {
-    for ((path, a), (_, b)) in a.params().zip(b.params()) {
-        assert!(a.value().same_bits(b.value()), "{path}");
-    }
-    for ((path, a), (_, b)) in a.buffers().zip(b.buffers()) {
-        assert!(a.same_bits(b), "{path}");
-    }
 }
 
 #[test]

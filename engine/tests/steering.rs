@@ -7,14 +7,15 @@ use lopper_engine::data::{Batch, Batches};
 use lopper_engine::layer::Linear;
 use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::train::{
-    Callback, Checkpoint, CrossEntropy, EpochMetrics, Flow, Keeper, Objective, Optimizer, OptimizerConfig,
-    ParamGroup, Progress, Reduce, Schedule, Step, Trainer, Why, Wish, evaluate, gradients,
+    Callback, Checkpoint, CrossEntropy, EpochMetrics, Flow, Keeper, Optimizer, OptimizerConfig, ParamGroup,
+    Progress, Reduce, Schedule, Step, Trainer, Why, Wish, evaluate, gradients,
 };
-use lopper_engine::{Device, Graph, Layer, Param, ParamGradients, Pass, Result, Tape, Tensor, Var};
+use lopper_engine::{Device, Graph, Layer, Param, ParamGradients, Result, Tape, Tensor};
 use lopper_kernels::params::Dtype;
 use proptest::prelude::*;
 use std::path::PathBuf;
-use support::colors::{ADAM, Colors, SGD, network, noise};
+use support::colors::{ADAM, Colors, SGD, assert_same_bits, network, noise};
+use support::squares::Squares;
 
 const ADAMW: OptimizerConfig = OptimizerConfig::AdamW { betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.1 };
 const RATE: f64 = 0.02;
@@ -48,15 +49,6 @@ impl Setup<'_> {
         let (data, val) = (&mut Colors::new(BATCHES), &mut Colors::new(2));
         let history = trainer.fit_kept(&mut graph, data, Some(val), self.from, self.keeper);
         (graph, history)
-    }
-}
-
-fn assert_same_bits(a: &Graph, b: &Graph) {
-    for ((path, a), (_, b)) in a.params().zip(b.params()) {
-        assert!(a.value().same_bits(b.value()), "{path}");
-    }
-    for ((path, a), (_, b)) in a.buffers().zip(b.buffers()) {
-        assert!(a.same_bits(b), "{path}");
     }
 }
 
@@ -259,18 +251,6 @@ fn a_callback_sets_the_rates_of_a_step() {
         let message = factor(value).1.unwrap_err().to_string();
         let expected = format!("learning rate of a step: expected at least 0, found {found}");
         assert!(message.contains(&expected), "{message}");
-    }
-}
-
-/// The mean squared distance from a target for each label. In small integers it has exact gradients.
-struct Squares;
-
-impl Objective for Squares {
-    fn loss(&mut self, tape: &mut Tape, pass: &Pass, batch: &Batch) -> Result<Var> {
-        let labels = &batch.labels;
-        let target = Tensor::from_fn(&[labels.len(), 2], |i| labels[i / 2] as f32 - (i % 2) as f32);
-        let target = tape.constant(target);
-        tape.mse(&pass.output, &target)
     }
 }
 

@@ -7,15 +7,6 @@ use lopper_engine::train::{Accuracy, Callback, EpochMetrics, Flow, Step, evaluat
 use lopper_engine::{Device, Error, Graph, Layer, Mode, Result, Tape, Tensor};
 use support::colors::*;
 
-fn assert_same_bits(a: &Graph, b: &Graph) {
-    for ((path, a), (_, b)) in a.params().zip(b.params()) {
-        assert!(a.value().same_bits(b.value()), "{path}");
-    }
-    for ((path, a), (_, b)) in a.buffers().zip(b.buffers()) {
-        assert!(a.same_bits(b), "{path}");
-    }
-}
-
 #[test]
 fn a_network_learns() {
     let device = Device::cpu();

@@ -117,3 +117,14 @@ pub fn train(
     let mut val = Colors::new(5);
     trainer.fit(graph, data, Some(&mut val))
 }
+
+/// Asserts that two networks have the same bits in all parameters and buffers.
+#[track_caller]
+pub fn assert_same_bits(a: &Graph, b: &Graph) {
+    for ((path, a), (_, b)) in a.params().zip(b.params()) {
+        assert!(a.value().same_bits(b.value()), "{path}");
+    }
+    for ((path, a), (_, b)) in a.buffers().zip(b.buffers()) {
+        assert!(a.same_bits(b), "{path}");
+    }
+}
