@@ -124,10 +124,10 @@ impl Augment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Crop {
-    /// A random box, resized ([`Cut::Resized`]).
+    /// A random box, resized (`Cut::Resized`).
     Resized,
-    /// The whole image, padded and randomly cropped back to size ([`Cut::Padded`]).
+    /// The whole image, padded and randomly cropped back to size (`Cut::Padded`).
     Padded,
-    /// The center, as in validation ([`Cut::Center`]).
+    /// The center, as in validation (`Cut::Center`).
     Center,
 }
