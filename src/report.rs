@@ -3,6 +3,7 @@
 use crate::about::About;
 use crate::row::Row;
 use lopper_engine::{Error, Result, atomic};
+use lopper_models::data::thousands;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -125,29 +126,10 @@ fn csv(rows: &[Row]) -> std::io::Result<Vec<u8>> {
     writer.into_inner().map_err(|e| e.into_error())
 }
 
-/// Formats `1234567` as `1,234,567`.
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use lopper_engine::train::Accuracy;
-
-    #[test]
-    fn thousands_are_grouped() {
-        let grouped = [0, 999, 1000, 134_309_962].map(thousands);
-        assert_eq!(grouped, ["0", "999", "1,000", "134,309,962"]);
-    }
 
     fn row() -> Row {
         Row {

@@ -3,10 +3,9 @@
 mod support;
 
 use lopper_engine::data::{Batch, Batches};
-use lopper_engine::layer::Linear;
-use lopper_engine::train::{Optimizer, OptimizerConfig, Reduce, Schedule, Trainer};
-use lopper_engine::{Device, Graph, Layer, Param, ParamGradients, Result, Tensor};
-use support::squares::Squares;
+use lopper_engine::train::Reduce;
+use lopper_engine::{Graph, ParamGradients, Result};
+use support::exact::{fit, images};
 
 /// The same eight images, which are small integers, in every epoch, in batches of `size`.
 struct Eight {
@@ -37,32 +36,14 @@ impl Batches for Eight {
         let size = self.size;
         Ok(Box::new((0..self.len()).map(move |number| {
             let first = number * size;
-            let images = Tensor::from_fn(&[size, 1, 1, 3], |i| ((first * 3 + i) * 7 % 5) as f32 - 2.0);
-            Ok(Batch::new(images, (first..first + size).map(|n| (n % 3) as u32).collect()))
+            Ok(images(first..first + size))
         })))
     }
 }
 
-fn fit(size: usize, accumulate: usize, reduce: Option<&mut dyn Reduce>) -> Graph {
-    let mut graph = Graph::new(3);
-    let flat = graph.push("flatten", Layer::Flatten, &[0]).unwrap();
-    let weight = Param::new(Tensor::from_fn(&[2, 3], |i| i as f32 - 2.0));
-    let bias = Some(Param::new(Tensor::zeros(&[2])));
-    graph.push("fc", Layer::Linear(Linear { weight, bias }), &[flat]).unwrap();
-    let plain = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-    let trainer = Trainer {
-        device: &Device::cpu(),
-        optimizer: &mut Optimizer::new(plain).accumulating(accumulate),
-        schedule: Schedule::Constant,
-        learning_rate: 0.5,
-        epochs: 2,
-        seed: 0,
-        objective: &mut Squares,
-        callbacks: Vec::new(),
-        reduce: reduce.map(|reduce| reduce as &mut dyn Reduce),
-    };
-    trainer.fit(&mut graph, &mut Eight::in_batches_of(size), None).unwrap();
-    graph
+/// Trains with batches of `size` images and a step for each `accumulate` batches.
+fn fit_in_batches(size: usize, accumulate: usize, reduce: Option<&mut dyn Reduce>) -> Graph {
+    fit(&mut Eight::in_batches_of(size), accumulate, reduce)
 }
 
 fn same_bits(a: &Graph, b: &Graph) -> bool {
@@ -71,11 +52,11 @@ fn same_bits(a: &Graph, b: &Graph) -> bool {
 
 #[test]
 fn several_batches_make_the_step_of_one() {
-    let whole = fit(8, 1, None);
-    assert!(same_bits(&fit(4, 2, None), &whole));
-    assert!(same_bits(&fit(2, 4, None), &whole));
-    assert!(same_bits(&fit(4, 5, None), &whole), "an epoch ends a step");
-    assert!(!same_bits(&fit(4, 1, None), &whole));
+    let whole = fit_in_batches(8, 1, None);
+    assert!(same_bits(&fit_in_batches(4, 2, None), &whole));
+    assert!(same_bits(&fit_in_batches(2, 4, None), &whole));
+    assert!(same_bits(&fit_in_batches(4, 5, None), &whole), "an epoch ends a step");
+    assert!(!same_bits(&fit_in_batches(4, 1, None), &whole));
 }
 
 #[test]
@@ -85,6 +66,6 @@ fn replicas_combine_the_mean_gradient_once_a_step() {
         calls += 1;
         Ok(())
     };
-    fit(2, 2, Some(&mut count));
+    fit_in_batches(2, 2, Some(&mut count));
     assert_eq!(calls, 4);
 }

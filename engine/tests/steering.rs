@@ -4,18 +4,17 @@
 mod support;
 
 use lopper_engine::data::{Batch, Batches};
-use lopper_engine::layer::Linear;
 use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::train::{
     Callback, Checkpoint, CrossEntropy, EpochMetrics, Flow, Keeper, Optimizer, OptimizerConfig, ParamGroup,
-    Progress, Reduce, Schedule, Step, Trainer, Why, Wish, evaluate, gradients,
+    Progress, Schedule, Step, Trainer, Why, Wish, evaluate, gradients,
 };
-use lopper_engine::{Device, Graph, Layer, Param, ParamGradients, Result, Tape, Tensor};
+use lopper_engine::{Device, Graph, ParamGradients, Result, Tape, Tensor};
 use lopper_kernels::params::Dtype;
 use proptest::prelude::*;
 use std::path::PathBuf;
 use support::colors::{ADAM, Colors, SGD, assert_same_bits, network, noise};
-use support::squares::Squares;
+use support::exact::{PLAIN, Squares, fit, images, linear};
 
 const ADAMW: OptimizerConfig = OptimizerConfig::AdamW { betas: [0.9, 0.99], eps: 1e-8, weight_decay: 0.1 };
 const RATE: f64 = 0.02;
@@ -258,11 +257,8 @@ fn a_callback_sets_the_rates_of_a_step() {
 struct One(Batch, Vec<String>);
 
 impl One {
-    /// The images `range` of a set of eight, which are small integers.
     fn new(range: std::ops::Range<usize>) -> Self {
-        let (start, count) = (range.start * 3, range.len());
-        let images = Tensor::from_fn(&[count, 1, 1, 3], |i| ((start + i) * 7 % 5) as f32 - 2.0);
-        Self(Batch::new(images, range.map(|n| (n % 3) as u32).collect()), Vec::new())
+        Self(images(range), Vec::new())
     }
 }
 
@@ -284,37 +280,9 @@ impl Batches for One {
     }
 }
 
-fn linear() -> Graph {
-    let mut graph = Graph::new(3);
-    let flat = graph.push("flatten", Layer::Flatten, &[0]).unwrap();
-    let weight = Param::new(Tensor::from_fn(&[2, 3], |i| i as f32 - 2.0));
-    let bias = Some(Param::new(Tensor::zeros(&[2])));
-    graph.push("fc", Layer::Linear(Linear { weight, bias }), &[flat]).unwrap();
-    graph
-}
-
-fn fit(data: &mut One, reduce: Option<&mut dyn Reduce>) -> Graph {
-    let mut graph = linear();
-    let trainer = Trainer {
-        device: &Device::cpu(),
-        optimizer: &mut Optimizer::new(PLAIN),
-        schedule: Schedule::Constant,
-        learning_rate: 0.5,
-        epochs: 2,
-        seed: 0,
-        objective: &mut Squares,
-        callbacks: Vec::new(),
-        reduce: reduce.map(|reduce| reduce as &mut dyn Reduce),
-    };
-    trainer.fit(&mut graph, data, None).unwrap();
-    graph
-}
-
-const PLAIN: OptimizerConfig = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-
 #[test]
 fn averaging_with_a_replica_equals_training_on_all_images() {
-    let whole = fit(&mut One::new(0..8), None);
+    let whole = fit(&mut One::new(0..8), 1, None);
     // The other replica has half of the images, its own network and optimizer, and the same averages.
     let (mut other, mut optimizer) = (linear(), Optimizer::new(PLAIN));
     let (half, device, mut calls) = (One::new(4..8).0, Device::cpu(), 0);
@@ -327,14 +295,14 @@ fn averaging_with_a_replica_equals_training_on_all_images() {
         calls += 1;
         optimizer.step(&mut other, ours, 0.5, &device)
     };
-    let first = fit(&mut One::new(0..4), Some(&mut average));
+    let first = fit(&mut One::new(0..4), 1, Some(&mut average));
     assert_eq!(calls, 2);
     assert_same_bits(&first, &whole);
     assert_same_bits(&other, &whole);
     assert!(
         !first.param("fc.weight").unwrap().value().same_bits(linear().param("fc.weight").unwrap().value())
     );
-    let alone = fit(&mut One::new(0..4), None);
+    let alone = fit(&mut One::new(0..4), 1, None);
     assert!(!alone.param("fc.weight").unwrap().value().same_bits(whole.param("fc.weight").unwrap().value()));
 }
 

@@ -1,10 +1,10 @@
 //! `lopper summary ARCH|MODEL`.
 
 use super::{Common, classes, open_network};
-use crate::report::thousands;
 use clap::Args;
 use lopper_engine::cost::Cost;
 use lopper_engine::{Graph, Layer, Result};
+use lopper_models::data::thousands;
 use serde::Serialize;
 
 /// List layers, shapes, parameters, multiply-accumulates and bytes.

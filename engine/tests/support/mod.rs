@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Each test binary uses only some of it.
 
 pub mod colors;
-pub mod squares;
+pub mod exact;
 
 use lopper_engine::layer::{
     Activation, BatchNorm, CompactConv2d, Conv2d, FixedWindow, Linear, Pool, PoolKind, Window,

@@ -35,7 +35,7 @@ pub use decode::{decode_file, decode_upright};
 pub use folder::{ImageFolder, Sample};
 pub use idx::{IdxArray, IdxImages};
 pub use imagenette::NOISY_LABELS_FILE;
-pub use layout::{ClassPattern, Columns, Split};
+pub use layout::{ClassPattern, Columns, Split, thousands};
 pub use loader::{Loader, LoaderOptions};
 pub use normalize::{IMAGENET_MEAN, IMAGENET_STD, Normalize};
 pub use open::{Splits, open};

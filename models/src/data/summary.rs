@@ -25,7 +25,7 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, train, scored, scored_as, classes, .. } = self;
-        let train = thousands(*train);
+        let train = thousands(*train as u64);
         let images = counted(*scored, &format!("{scored_as} image"));
         let classes = if *classes == 1 { "1 class".into() } else { format!("{classes} classes") };
         write!(f, "{name}: {train} training and {images}, {classes}")?;

@@ -152,7 +152,7 @@ fn computed(cpu: &Cpu, rows: usize) -> f64 {
 }
 
 /// The number of floats in a vector: the narrowest register tile is one vector wide.
-fn lanes(cpu: &Cpu) -> f64 {
+pub(super) fn lanes(cpu: &Cpu) -> f64 {
     cpu.backend.tiles(Types::F32)[0].nr as f64
 }
 

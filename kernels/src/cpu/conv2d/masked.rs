@@ -21,7 +21,7 @@
 use super::Epilogue;
 use super::gather::Gather;
 use super::input_grad::conv2d_input_grad;
-use super::masked_lanes::LaneStep;
+use super::masked_lanes::{self, LaneStep};
 use super::packed::conv2d_forward;
 use super::scatter::Scatter;
 use super::weight_grad::conv2d_weight_grad;
@@ -103,6 +103,11 @@ impl<'a> Live<'a> {
     }
 }
 
+/// The dense convolution that computes `g`: that of its live part, if there is one.
+fn dense<'a>(g: &'a Conv2d, live: &'a Option<Live>) -> &'a Conv2d {
+    live.as_ref().map_or(g, |live| &live.inner)
+}
+
 /// Computes a convolution whose weight `w` is zero outside `pattern`; shapes are as for [`conv2d_forward`].
 pub fn conv2d_masked_forward(
     cpu: &Cpu,
@@ -119,7 +124,7 @@ pub fn conv2d_masked_forward(
     );
     assert!(bias.is_none_or(|bias| bias.len() == g.o), "the bias has one value per filter");
     let live = Live::new(g, pattern);
-    if let Some(step) = LaneStep::forward(cpu, g, live.as_ref().map_or(g, |live| &live.inner), pattern) {
+    if let Some(step) = LaneStep::forward(cpu, g, dense(g, &live), pattern) {
         return step.run_forward(cpu, [x, w], bias, y);
     }
     let Some(live) = live else { return conv2d_forward(cpu, g, x, w, bias, y) };
@@ -168,7 +173,7 @@ pub fn conv2d_masked_input_grad(
         "slices have their shapes' lengths"
     );
     let live = Live::new(g, pattern);
-    if let Some(step) = LaneStep::input_grad(cpu, g, live.as_ref().map_or(g, |live| &live.inner), pattern) {
+    if let Some(step) = LaneStep::input_grad(cpu, g, dense(g, &live), pattern) {
         return step.run_input_grad(cpu, dy, w, dx);
     }
     let Some(live) = live else { return conv2d_input_grad(cpu, g, dy, w, dx) };
@@ -206,8 +211,8 @@ pub fn conv2d_masked_weight_grad(
         "slices have their shapes' lengths"
     );
     let live = Live::new(g, pattern);
-    if let Some(step) = LaneStep::weight_grad(cpu, g, live.as_ref().map_or(g, |live| &live.inner), pattern) {
-        return step.run_weight_grad(cpu, x, dy, dw);
+    if let Some(step) = masked_lanes::weight_grad(cpu, g, dense(g, &live), pattern) {
+        return step.run(cpu, [x, dy], dw);
     }
     match live {
         None => conv2d_weight_grad(cpu, g, x, dy, dw),

@@ -9,10 +9,10 @@
 
 use super::Epilogue;
 use super::choice::Choice;
+use super::estimate;
 use super::winograd::{Tiling, weight_grad_pays};
 use crate::cpu::Cpu;
 use crate::cpu::device::shared::Shared;
-use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::lanes::{self, Estimate, ImageLayouts, LaneWeightGrad, Product, RowLanes, Rows};
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
@@ -32,42 +32,27 @@ const WEIGHT_GRAD: f64 = 1.25;
 pub(super) struct LaneStep<'a> {
     g: Conv2d,
     pattern: &'a Pattern,
+    lanes: RowLanes,
 }
 
 impl<'a> LaneStep<'a> {
     /// The forward pass, if it is estimated to be faster than `dense`, the convolution of the live channels.
     pub fn forward(cpu: &Cpu, g: &Conv2d, dense: &Conv2d, pattern: &'a Pattern) -> Option<Self> {
-        let step = Self::applicable(cpu, g, pattern)?;
-        let lanes = RowLanes::new(cpu, g, pattern, Rows::Joined);
-        (step.time(cpu, &lanes.estimate(g, [false; 2])) < BELOW_DENSE * Choice::dense_call(cpu, dense))
-            .then_some(step)
+        let step = applies(cpu, g, pattern).then(|| Self::new(cpu, g, pattern))?;
+        let time = time(cpu, g, pattern, &step.lanes.estimate(g, [false; 2]));
+        (time < BELOW_DENSE * Choice::dense_call(cpu, dense)).then_some(step)
     }
 
     /// The gradient with respect to the input of a convolution `g` of stride 1, if it is estimated to be faster than
     /// that of `dense`.
     pub fn input_grad(cpu: &Cpu, g: &Conv2d, dense: &Conv2d, pattern: &'a Pattern) -> Option<Self> {
         let (g, dense) = (turned(g)?, turned(dense)?);
-        Self::applicable(cpu, &g, pattern)?;
-        Self::forward(cpu, &g, &dense, pattern.turned())
+        // Turning a pattern around takes time, so ask first.
+        applies(cpu, &g, pattern).then(|| Self::forward(cpu, &g, &dense, pattern.turned()))?
     }
 
-    /// The gradient with respect to the nonzero weights, if it is estimated to be faster than that of `dense`.
-    pub fn weight_grad(cpu: &Cpu, g: &Conv2d, dense: &Conv2d, pattern: &'a Pattern) -> Option<Self> {
-        let step = Self::applicable(cpu, g, pattern)?;
-        let stored = STORE_ENTRY * lanes_of(cpu) * pattern.nonzeros() as f64;
-        let time = step.time(cpu, &LaneWeightGrad::new(cpu, g, pattern).estimate()) + stored;
-        (time < dense_weight_grad(dense)).then_some(step)
-    }
-
-    /// A step of `g`, if row lanes apply to it.
-    fn applicable(cpu: &Cpu, g: &Conv2d, pattern: &'a Pattern) -> Option<Self> {
-        (!cpu.is_strict() && lanes::refuses(g, pattern).is_none()).then_some(Self { g: *g, pattern })
-    }
-
-    /// The estimated time of a call, in multiply-accumulates.
-    fn time(&self, cpu: &Cpu, product: &Estimate) -> f64 {
-        let lists = LIST_WEIGHT * self.g.w_len() as f64 + LIST_ENTRY * self.pattern.nonzeros() as f64;
-        (product.products + product.fixed + lists) * lanes_of(cpu)
+    fn new(cpu: &Cpu, g: &Conv2d, pattern: &'a Pattern) -> Self {
+        Self { g: *g, pattern, lanes: RowLanes::new(cpu, g, pattern, Rows::Joined) }
     }
 
     /// Computes the forward pass: `x` `[N, H, W, C]`, `w` `[O, KH, KW, C]` → `y` `[N, OH, OW, O]`.
@@ -88,13 +73,6 @@ impl<'a> LaneStep<'a> {
         self.run(cpu, dy, weight, None, dx);
     }
 
-    /// Computes the gradient with respect to the nonzero weights: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw`
-    /// `[O, KH, KW, C]`, with zeros between.
-    pub fn run_weight_grad(&self, cpu: &Cpu, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-        let product = LaneWeightGrad::new(cpu, &self.g, self.pattern);
-        product.run(cpu, [x, dy], &mut cpu.scratch(product.scratch()), dw);
-    }
-
     fn run(
         &self,
         cpu: &Cpu,
@@ -103,8 +81,7 @@ impl<'a> LaneStep<'a> {
         bias: Option<&[f32]>,
         y: &mut [f32],
     ) {
-        let Self { g, pattern } = self;
-        let lanes = RowLanes::new(cpu, g, pattern, Rows::Joined);
+        let Self { g, pattern, lanes } = self;
         let mut scratch = cpu.scratch(lanes.len() + g.c);
         let (packed, zeros) = scratch.split_at_mut(lanes.len());
         lanes.pack(cpu, pattern, weight, packed);
@@ -115,9 +92,27 @@ impl<'a> LaneStep<'a> {
     }
 }
 
-/// The number of floats in a vector.
-fn lanes_of(cpu: &Cpu) -> f64 {
-    cpu.backend.tiles(Types::F32)[0].nr as f64
+/// The gradient with respect to the nonzero weights in row lanes, if it is estimated to be faster than that of `dense`.
+pub(super) fn weight_grad<'a>(
+    cpu: &Cpu,
+    g: &Conv2d,
+    dense: &Conv2d,
+    pattern: &'a Pattern,
+) -> Option<LaneWeightGrad<'a>> {
+    let product = applies(cpu, g, pattern).then(|| LaneWeightGrad::new(cpu, g, pattern))?;
+    let stored = STORE_ENTRY * estimate::lanes(cpu) * pattern.nonzeros() as f64;
+    (time(cpu, g, pattern, &product.estimate()) + stored < dense_weight_grad(dense)).then_some(product)
+}
+
+/// Whether row lanes apply to a step of `g`.
+fn applies(cpu: &Cpu, g: &Conv2d, pattern: &Pattern) -> bool {
+    !cpu.is_strict() && lanes::refuses(g, pattern).is_none()
+}
+
+/// The estimated time of a call, in multiply-accumulates: the product, and the lists that are packed for it.
+fn time(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, product: &Estimate) -> f64 {
+    let lists = LIST_WEIGHT * g.w_len() as f64 + LIST_ENTRY * pattern.nonzeros() as f64;
+    (product.products + product.fixed + lists) * estimate::lanes(cpu)
 }
 
 /// The estimated time of the dense weight gradient of `g`, in multiply-accumulates; a lower bound.
@@ -184,14 +179,14 @@ mod tests {
             for isa in Isa::ALL {
                 let Some(cpu) = Cpu::with_isa(isa) else { continue };
                 let (mut y, mut dx) = (vec![f32::NAN; g.y_len()], vec![f32::NAN; g.x_len()]);
-                LaneStep { g, pattern: &pattern }.run_forward(&cpu, [&x, &w], Some(&bias), &mut y);
-                let back = LaneStep { g: turned(&g).unwrap(), pattern: pattern.turned() };
+                LaneStep::new(&cpu, &g, &pattern).run_forward(&cpu, [&x, &w], Some(&bias), &mut y);
+                let back = LaneStep::new(&cpu, &turned(&g).unwrap(), pattern.turned());
                 back.run_input_grad(&cpu, &dy, &w, &mut dx);
                 assert_eq!((y, dx), (y_want.clone(), dx_want.clone()), "{isa} {g:?}");
                 for threads in [1, 3] {
                     let mut dw = vec![f32::NAN; g.w_len()];
-                    let forward = LaneStep { g, pattern: &pattern };
-                    forward.run_weight_grad(&cpu.clone().threads(threads), &x, &dy, &mut dw);
+                    let cpu = cpu.clone().threads(threads);
+                    LaneWeightGrad::new(&cpu, &g, &pattern).run(&cpu, [&x, &dy], &mut dw);
                     assert_eq!(dw, dw_want, "{isa} {g:?} {threads} threads");
                 }
             }
@@ -205,8 +200,9 @@ mod tests {
         let g = Conv2d::square([16, 16, 16, 128], 128, 3, 1, 1);
         let pays = |each| {
             let pattern = Pattern::of(&mask(&g, each), g.filters_shape());
-            let steps = [LaneStep::forward, LaneStep::input_grad, LaneStep::weight_grad];
-            steps.map(|step| step(&cpu, &g, &g, &pattern).is_some())
+            let steps =
+                [LaneStep::forward, LaneStep::input_grad].map(|step| step(&cpu, &g, &g, &pattern).is_some());
+            [steps[0], steps[1], weight_grad(&cpu, &g, &g, &pattern).is_some()]
         };
         assert_eq!((pays(1), pays(2), pays(20)), ([false; 3], [false; 3], [true; 3]));
         // A gradient across a stride has several convolutions.

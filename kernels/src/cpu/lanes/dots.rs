@@ -14,6 +14,7 @@
 //! The horizontal sums of 16 entries are one transpose, about five operations an entry.
 
 use super::lists::HEADER;
+use super::tile::Entry;
 use crate::cpu::Cpu;
 use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 
@@ -58,17 +59,9 @@ pub(super) unsafe fn add_dots(cpu: &Cpu, vectors: usize, tile: &mut Tile) {
 /// All filters of a tile. Only [`add_dots`] makes one, whose caller guarantees that the tile is valid.
 struct Filters<'a, 'b, const N: usize>(&'a mut Tile<'b>);
 
-/// An entry of a list of a team of one filter.
-#[repr(C)]
-struct Entry {
-    /// The step to its pixels, in bytes.
-    step: i32,
-    weight: f32,
-}
-
 /// The next entry, the pixels of the one before it, and the next entry's sum.
 struct Walk {
-    entry: *const Entry,
+    entry: *const Entry<1>,
     x: *const f32,
     sum: *mut f32,
 }

@@ -79,6 +79,15 @@ impl Lists {
         &packed[start(teams.start)..end]
     }
 
+    /// The number of entries before those of a team in a block, where `team` may be one past the last.
+    pub fn entries_before(&self, packed: &[u32], block: usize, team: usize) -> usize {
+        let (part, parts) = (block * self.teams() + team, self.blocks() * self.teams());
+        if part == parts {
+            return self.entries;
+        }
+        (packed[part] as usize - parts - HEADER * part) / self.entry()
+    }
+
     /// The number of words of the table and the lists.
     pub fn len(&self) -> usize {
         self.blocks() * self.teams() * (1 + HEADER) + self.entries * self.entry()

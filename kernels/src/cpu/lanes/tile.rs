@@ -65,10 +65,10 @@ struct Teams<'a, const T: usize, const N: usize, const V: usize>(&'a Tile<'a>);
 
 /// An entry of a list.
 #[repr(C)]
-struct Entry<const T: usize> {
+pub(super) struct Entry<const T: usize> {
     /// The step to its pixels, in bytes.
-    step: i32,
-    weights: [f32; T],
+    pub step: i32,
+    pub weights: [f32; T],
 }
 
 /// The next entry, and the pixels of the one before it.

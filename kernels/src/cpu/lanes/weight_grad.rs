@@ -13,7 +13,6 @@
 //! Chunks depend only on the shape, so the results are bit-identical for any number of threads.
 
 use super::dots::{self, add_dots};
-use super::lists::{HEADER, Lists};
 use super::load::Load;
 use super::places::{Places, Slots};
 use super::run::{RowLanes, Rows};
@@ -56,17 +55,13 @@ impl<'a> LaneWeightGrad<'a> {
         [each, groups.div_ceil(each)]
     }
 
-    /// The length of the memory of [`run`](Self::run), in floats: lists, sums, and a row of zeros.
-    pub fn scratch(&self) -> usize {
-        self.lanes.len() + self.chunks()[1] * self.lanes.lists.entries() + self.g.c.max(self.g.o)
-    }
-
     /// Computes the gradient: `x` `[N, H, W, C]`, `dy` `[N, OH, OW, O]` → `dw` `[O, KH, KW, C]`, zero where the pattern
-    /// is. `scratch` has [`scratch`](Self::scratch) floats.
-    pub fn run(&self, cpu: &Cpu, [x, dy]: [&[f32]; 2], scratch: &mut [f32], dw: &mut [f32]) {
+    /// is.
+    pub fn run(&self, cpu: &Cpu, [x, dy]: [&[f32]; 2], dw: &mut [f32]) {
         let (lanes, lists) = (&self.lanes, &self.lanes.lists);
-        let (packed, rest) = scratch.split_at_mut(lanes.len());
         let [each, chunks] = self.chunks();
+        let mut scratch = cpu.scratch(lanes.len() + chunks * lists.entries() + self.g.c.max(self.g.o));
+        let (packed, rest) = scratch.split_at_mut(lanes.len());
         let (sums, zeros) = rest.split_at_mut(chunks * lists.entries());
         zeros.fill(0.0);
         lanes.pack(cpu, self.pattern, |_, _| 0.0, packed);
@@ -200,15 +195,5 @@ impl Task<'_> {
         let [first, end] = ends.map(|filter| lists.entries_before(self.packed, block, filter));
         let chunk = self.sums * lists.entries();
         chunk + first..chunk + end
-    }
-}
-
-impl Lists {
-    /// The number of entries before those of a team, or of the end of a block's teams; of one filter per team.
-    fn entries_before(&self, packed: &[u32], block: usize, team: usize) -> usize {
-        let (part, table) = (block * self.teams() + team, self.blocks() * self.teams());
-        let start =
-            if part < table { packed[part] as usize } else { table + HEADER * table + 2 * self.entries() };
-        (start - table - HEADER * part) / 2
     }
 }

@@ -108,11 +108,11 @@ impl Ignored {
 
 /// Returns `count` with its noun, for instance `3,455 files`.
 pub fn counted(count: usize, noun: &str) -> String {
-    format!("{} {noun}{}", thousands(count), if count == 1 { "" } else { "s" })
+    format!("{} {noun}{}", thousands(count as u64), if count == 1 { "" } else { "s" })
 }
 
-/// Returns `count` with a comma between groups of three digits.
-pub fn thousands(count: usize) -> String {
+/// Formats `1234567` as `1,234,567`.
+pub fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -164,5 +164,7 @@ mod tests {
             "ignored 4 files (no extension, .heic, .txt), 1 folder (__MACOSX), 1 image outside the class folders (x.png)"
         );
         assert_eq!(counted(1_234_567, "image"), "1,234,567 images");
+        let grouped = [0, 999, 1000, 134_309_962].map(thousands);
+        assert_eq!(grouped, ["0", "999", "1,000", "134,309,962"]);
     }
 }

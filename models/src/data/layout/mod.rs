@@ -19,7 +19,8 @@ mod tree;
 
 pub(super) use arrange::{Finding, find};
 pub use holdout::Holdout;
-pub(super) use listing::{Listing, counted, listed, number, thousands};
+pub use listing::thousands;
+pub(super) use listing::{Listing, counted, listed, number};
 pub use pattern::ClassPattern;
 pub use split::Split;
 pub use table::Columns;
