@@ -66,7 +66,7 @@ fn program_of(graph: &Graph, path: &Path) -> Result<String> {
 
 /// The oldest version that describes `graph`.
 pub(crate) fn version(graph: &Graph) -> u32 {
-    if mask::any(graph) { VERSION } else { VERSION_WITHOUT_MASKS }
+    if mask::in_graph(graph) { VERSION } else { VERSION_WITHOUT_MASKS }
 }
 
 /// The tensors of `graph`, with `prefix` before each name.

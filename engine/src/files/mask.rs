@@ -27,7 +27,7 @@ pub(crate) fn stored<'a>(path: &str, value: &Tensor, mask: &'a Tensor) -> (Strin
 }
 
 /// Returns whether `graph` has a mask, which files of formats 1 to 3 store differently.
-pub(crate) fn any(graph: &Graph) -> bool {
+pub(crate) fn in_graph(graph: &Graph) -> bool {
     graph.params().any(|(_, param)| param.mask().is_some())
 }
 
