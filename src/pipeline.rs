@@ -117,7 +117,7 @@ impl<'a> Pipeline<'a> {
             None => {
                 let mut start = self.start(stage)?;
                 if let Some(data) = &self.data {
-                    images::record(data, &mut start.info);
+                    data.record(&mut start.info);
                 }
                 let (graph, logit_difference) = self.rewrite(stage, start)?;
                 (graph, Start { logit_difference, ..Start::default() })
@@ -177,7 +177,7 @@ impl<'a> Pipeline<'a> {
             ..lopper_models::Options::new(data.classes.clone(), data.val.image_shape())
         };
         let mut graph = lopper_models::build(arch, &options)?;
-        images::record(data, &mut graph.info);
+        data.record(&mut graph.info);
         Ok(graph)
     }
 

@@ -4,7 +4,10 @@
 
 pub mod arch;
 pub mod builder;
+mod classifier;
 pub mod data;
 pub mod init;
 
 pub use arch::{Head, Options, build, freeze_body, names, numbered_classes};
+pub use builder::{Builder, Conv};
+pub use classifier::{Classifier, Guess};

@@ -48,6 +48,9 @@ impl Technique for PruneStage {
         let options = self.options()?;
         // Without a criterion nothing is scored: this only resolves the names.
         PruneConfig { criterion: None, fraction: None, ..options.clone() }.plan(&sketch.graph, None)?;
+        if self.plan.is_none() {
+            options.check_sites(&sketch.graph)?;
+        }
         match &self.plan {
             Some(plan) if sketch.widths => {
                 Ok(Sketch { graph: prune(&sketch.graph, plan, options.constants)?.graph, ..sketch })
