@@ -24,6 +24,7 @@ mod selftest;
 mod signals;
 mod tables;
 mod training;
+mod trial;
 mod zeros;
 
 use lopper_engine::Error;

@@ -14,6 +14,7 @@ use crate::report;
 use crate::row::Row;
 use crate::run_directory::RunDirectory;
 use crate::signals;
+use crate::trial::Trial;
 use clap::Args;
 use lopper_engine::{Result, file};
 use lopper_models::data::Splits;
@@ -87,7 +88,9 @@ impl Walk<'_> {
         pipeline.keeping = Some(Keeping::new(directory.checkpoint(), self.keep, binding)?);
         pipeline.history = Some(History::in_directory(self.out));
         signals::listen()?;
+        let trial = Trial { quick: self.quick, limit: recipe.data.limit };
         let title = if recipe.title.is_empty() { "lopper" } else { &recipe.title };
+        let title = &trial.title(title);
         let about = About::new(&recipe, seed, self.data, pipeline.data.as_ref(), &device);
         let mut rows: Vec<Row> = Vec::new();
         pipeline.run(&recipe, &mut directory, |row| {
@@ -107,7 +110,10 @@ impl Walk<'_> {
         })?;
         common.print(&report::Stages { stages: &rows, run: None }, || {
             let (table, out) = (report::table(&rows), self.out.display());
-            format!("\n{title}\n{table}\nModels, history.csv, report.md, .json, .csv and .svg are in {out}\n")
+            let remark = trial.remark();
+            format!(
+                "\n{title}\n{table}\n{remark}Models, history.csv, report.md, .json, .csv and .svg are in {out}\n"
+            )
         })
     }
 

@@ -106,5 +106,9 @@ fn text(totals: &Totals) -> String {
         line(&l.layer, l.kind, &output, l.params, l.macs, l.bytes, l.sparsity);
     }
     line("total", "", "", totals.params, totals.macs, totals.bytes, 0.0);
+    if masked {
+        text += "masked weights are stored as zeros, so the file is as large as that of the dense network; prune removes \
+                 channels\n";
+    }
     text
 }
