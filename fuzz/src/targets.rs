@@ -112,7 +112,8 @@ pub fn recipe(data: &[u8]) {
         let _ = (stage.summary(), model_path(Path::new("x"), i, stage));
         for done in [0.0, 0.3, 1.0] {
             if let Some(train) = &stage.train {
-                let rates = train.schedule.at(train.learning_rate, done);
+                let largest = train.largest_rate().expect("checked");
+                let rates = train.schedule.at(largest, done);
                 assert!(!rates.learning_rate.is_nan(), "the learning rate is NaN: {train:?}");
             }
         }

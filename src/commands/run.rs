@@ -4,7 +4,7 @@ use super::{Common, DataOptions};
 use crate::about::About;
 use crate::binding::Binding;
 use crate::history::History;
-use crate::images::{open_for, open_images};
+use crate::images::{open_for, open_images, without_classes};
 use crate::keeping::{KeepArgs, Keeping};
 use crate::output_file::refuse_existing_outputs;
 use crate::pipeline::{Pipeline, in_stage};
@@ -125,7 +125,10 @@ impl Walk<'_> {
         match reads.find(|(_, name)| !is_stage(name)) {
             None => open_images(data, self.data, seed),
             Some((stage, path)) => {
-                let network = file::load(path).map_err(|e| in_stage(stage, e))?;
+                let mut network = file::load(path).map_err(|e| in_stage(stage, e))?;
+                if stage.new_head {
+                    network = without_classes(&network);
+                }
                 open_for(data, self.data, seed, (&network, path))
             }
         }
