@@ -29,6 +29,9 @@ enum Source {
     Given(Arc<dyn Score>),
 }
 
+/// Other names of criteria, which published recipes use.
+pub const ALIASES: [(&str, &str); 2] = [("l1", "large_final"), ("grad", "taylor")];
+
 impl Criterion {
     /// The names that recipes and command lines accept, as a list for help texts.
     pub fn names() -> String {
@@ -109,7 +112,10 @@ impl fmt::Display for Criterion {
 impl FromStr for Criterion {
     type Err = Error;
 
+    /// Finds a criterion by its name or by another name in [`ALIASES`].
     fn from_str(name: &str) -> Result<Self> {
+        let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+        let name = alias.map_or(name, |(_, name)| name);
         let found = CRITERIA.iter().find(|criterion| criterion.name() == name);
         let found = found.ok_or_else(|| unknown("criterion", &Self::names(), name))?;
         Ok(Self(Source::Table(*found)))
