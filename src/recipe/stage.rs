@@ -1,10 +1,11 @@
 //! A stage of a recipe and its checks.
 
-use super::TrainConfig;
+use super::{Reporting, TrainConfig};
 use lopper_compress::StageKeys;
 use lopper_compress::techniques::{Kind, Role, Technique};
 use lopper_engine::{Error, Result};
 use lopper_models::Head;
+use lopper_models::data::Trained;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +26,10 @@ pub struct Stage {
     pub techniques: Vec<Arc<dyn Technique>>,
     /// Training after the rewrite.
     pub train: Option<TrainConfig>,
+    /// The images to train on, if not those of the recipe.
+    pub train_on: Option<Trained>,
+    /// What the stage reports besides its network.
+    pub reporting: Reporting,
 }
 
 /// Maximum length of a stage's name, which names a file and heads a row of the table.
@@ -61,9 +66,13 @@ impl Stage {
 
     /// Returns everything that the bits of the stage's network depend on, as text.
     pub fn identity(&self) -> String {
-        let Self { name, arch, width, head, from, techniques, train } = self;
+        let Self { name, arch, width, head, from, techniques, train, train_on, reporting } = self;
         let techniques: Vec<String> = techniques.iter().map(|technique| technique.identity()).collect();
-        format!("{name:?} {arch:?} {width:?} {head:?} {from:?} {techniques:?} {train:?}")
+        // The result of a finished stage holds its scores; those of other options would be missing.
+        let Reporting { evaluate, lr_find, .. } = reporting;
+        format!(
+            "{name:?} {arch:?} {width:?} {head:?} {from:?} {techniques:?} {train:?} {train_on:?} {evaluate:?} {lr_find:?}"
+        )
     }
 
     /// Checks the stage, which follows the stages `earlier`.
@@ -101,6 +110,10 @@ impl Stage {
                 return refuse(&format!("`{name}` is neither an earlier stage nor a model file"));
             }
         }
+        if self.train_on.is_some() && self.train.is_none() {
+            return refuse("train_on: nothing is trained; expected `train` beside it");
+        }
+        self.reporting.check(self.train.is_some())?;
         self.train.as_ref().map_or(Ok(()), TrainConfig::check)
     }
 
@@ -144,7 +157,8 @@ impl Stage {
 
     /// Summarizes the stage in a few words.
     pub fn summary(&self) -> String {
-        let mut parts: Vec<String> = self.arch.iter().cloned().collect();
+        let control = self.reporting.control.as_ref().map(|of| format!("control {of}"));
+        let mut parts: Vec<String> = control.into_iter().chain(self.arch.clone()).collect();
         let mut kinds: Vec<Kind> = self.techniques.iter().map(|technique| technique.kind()).collect();
         kinds.sort_by_key(|kind| kind.role);
         parts.extend(kinds.iter().map(|kind| kind.name.to_string()));
