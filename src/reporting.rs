@@ -85,7 +85,7 @@ impl Pipeline<'_> {
         let missing = || Error::invalid("lr_find: expected images, found none");
         let data = self.data.as_mut().ok_or_else(missing)?;
         let run = RangeRun {
-            optimizer: config.optimizer(),
+            optimizer: config.optimizer(graph)?,
             objective: objective.as_mut(),
             seed: self.seed,
             device: self.device,
