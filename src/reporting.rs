@@ -95,8 +95,8 @@ impl Pipeline<'_> {
         match &found {
             Some(Found { valley, steepest, minimum_tenth, .. }) => note(format_args!(
                 "{:>14}  range test: valley {valley:.1e}, steepest {steepest:.1e}, minimum / 10 {minimum_tenth:.1e}; the \
-                 recipe's rate is {:.1e}",
-                stage.name, config.learning_rate
+                 recipe's largest rate is {:.1e}",
+                stage.name, config.largest_rate()?
             )),
             None => note(format_args!(
                 "{:>14}  range test: the loss diverged after {} steps, too early for a suggestion",
