@@ -58,12 +58,11 @@ fn main() -> Result<()> {
         let [before, after] = [&graph, &pruned].map(|graph| evaluate(graph, &mut data.val, &device));
         let (before, after) = (before?, after?);
         println!(
-            "{criterion}: {:.1} % of filters dropped; loss {:.3} with {} parameters, {:.3} with {}",
+            "{criterion}: {:.1} % of filters dropped, {} → {} parameters, top-1 {:.1} %",
             100.0 * measured.of_groups(),
-            before.loss,
             graph.param_count(),
-            after.loss,
-            pruned.param_count()
+            pruned.param_count(),
+            100.0 * after.accuracy.top1()
         );
         assert!((before.loss - after.loss).abs() < 1e-3);
     }

@@ -8,10 +8,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "run",
         &[
+            "lopper run small-net --data imagenette2-160 --out runs/small-net",
             "lopper run recipe.toml --data images --quick --out /tmp/trial",
             "lopper run recipe.toml --data images --out runs/mine --resume",
         ],
     ),
+    ("recipes", &["lopper recipes", "lopper recipes small-net > recipe.toml"]),
     (
         "train",
         &[
@@ -148,6 +150,7 @@ mod tests {
         "rates",
         "freeze",
         "unfreeze",
+        "val-track",
     ];
 
     fn cli() -> Command {

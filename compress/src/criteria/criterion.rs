@@ -1,6 +1,6 @@
 //! Any criterion: one of the table, or one of another crate.
 
-use super::{ALIASES, CRITERIA, LargeFinal, Need, Score};
+use super::{CRITERIA, LargeFinal, Need, Score};
 use crate::granularity::Groups;
 use crate::names::{one_of, unknown};
 use lopper_engine::{Error, Result};
@@ -29,6 +29,9 @@ enum Source {
     Table(&'static dyn Score),
     Given(Arc<dyn Score>),
 }
+
+/// Other names of criteria, which published recipes use.
+pub const ALIASES: [(&str, &str); 2] = [("l1", "large_final"), ("grad", "taylor")];
 
 impl Criterion {
     /// The names that recipes and command lines accept, as a list for help texts.

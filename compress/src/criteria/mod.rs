@@ -31,10 +31,7 @@ pub use taylor::Taylor;
 /// Every criterion of this crate, in the order in which help texts list them.
 pub static CRITERIA: &[&dyn Score] = &[&LargeFinal, &L2Magnitude, &Random, &Taylor, &BatchNormGamma];
 
-/// Other names that literature and libraries use, and the criteria of this crate that they mean.
-pub const ALIASES: &[(&str, &str)] = &[("l1", "large_final"), ("grad", "taylor")];
-
-pub use criterion::Criterion;
+pub use criterion::{ALIASES, Criterion};
 pub use evidence::Evidence;
 pub(crate) use evidence::Observed;
 pub use normalization::Normalization;

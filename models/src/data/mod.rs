@@ -22,6 +22,7 @@ mod layout;
 mod loader;
 mod normalize;
 mod open;
+mod parts;
 mod pixels;
 mod random;
 pub mod steps;
@@ -38,7 +39,7 @@ pub use idx::{IdxArray, IdxImages};
 /// A decoded picture, as [`Dataset`] gives it.
 pub use image::RgbImage;
 pub use imagenette::NOISY_LABELS_FILE;
-pub use layout::{ClassPattern, Columns, Split, thousands};
+pub use layout::{ClassPattern, Columns, Part, Split, thousands};
 pub use loader::{Loader, LoaderOptions};
 pub use normalize::{IMAGENET_MEAN, IMAGENET_STD, Normalize};
 pub use open::{Splits, open, open_sets};
