@@ -32,6 +32,7 @@ mod signals;
 mod stage_error;
 mod tables;
 mod training;
+mod trial;
 mod zeros;
 
 use lopper_engine::Error;

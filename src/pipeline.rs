@@ -178,6 +178,9 @@ impl<'a> Pipeline<'a> {
     /// Returns the network that a stage trains, and the largest logit difference of the rewrite that made it.
     pub(crate) fn rewritten(&mut self, stage: &Stage) -> Result<(Graph, Option<f32>)> {
         let mut start = self.start(stage)?;
+        if stage.new_head {
+            start = self.with_new_head(stage, &start, Some(self.seed))?;
+        }
         if let Some(data) = &self.data {
             images::record(data, &mut start.info);
         }
@@ -197,10 +200,23 @@ impl<'a> Pipeline<'a> {
     fn start(&self, stage: &Stage) -> Result<Graph> {
         match (&stage.arch, &stage.from, self.done.last()) {
             (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
-            (None, Some(from), _) => self.network(from),
+            (None, Some(from), _) => self.named(from, stage.new_head),
             (None, None, Some((_, graph))) => Ok(graph.clone()),
             (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),
         }
+    }
+
+    /// Puts the new head of `stage` on `graph`, for the classes of the images, and says what was kept and drawn. Without
+    /// a seed, it only sketches the network, in silence.
+    pub(crate) fn with_new_head(&self, stage: &Stage, graph: &Graph, seed: Option<u64>) -> Result<Graph> {
+        let missing = || Error::invalid("a new head needs --data for its classes");
+        let data = self.data.as_ref().ok_or_else(missing)?;
+        let new = lopper_models::new_head(graph, data.classes.clone(), stage.head, seed)?;
+        if seed.is_some() {
+            note(&new);
+            images::note_differences(graph, data);
+        }
+        Ok(new.graph)
     }
 
     /// Builds the architecture `arch` with the options of `stage`, for the images at hand.
@@ -219,22 +235,35 @@ impl<'a> Pipeline<'a> {
         Ok(graph)
     }
 
-    /// Returns the network of an earlier stage or of a model file.
+    /// Returns the network of an earlier stage or of a model file, whose classes must be those of the images.
     pub(crate) fn network(&self, name: &str) -> Result<Graph> {
+        self.named(name, false)
+    }
+
+    /// Returns the network of an earlier stage or of a model file, which must match the images unless its head is to be
+    /// replaced.
+    fn named(&self, name: &str, new_head: bool) -> Result<Graph> {
         let stage = self.done.iter().find(|(stage, _)| stage == name);
         match stage.map(|(_, graph)| graph).or_else(|| self.files.get(name)) {
             Some(graph) => Ok(graph.clone()),
-            None => self.load(name),
+            None => self.load(name, new_head),
         }
     }
 
-    /// Loads the model file `name`, whose network must match the images.
-    pub(crate) fn load(&self, name: &str) -> Result<Graph> {
+    /// Loads the model file `name`, whose network must match the images unless its head is to be replaced.
+    pub(crate) fn load(&self, name: &str, new_head: bool) -> Result<Graph> {
         let graph = file::load(name)?;
+        if !new_head {
+            self.check_images(name, &graph)?;
+        }
+        Ok(graph)
+    }
+
+    /// Checks that the network in the file `name` matches the images, if there are any.
+    pub(crate) fn check_images(&self, name: &str, graph: &Graph) -> Result<()> {
         self.data
             .as_ref()
-            .map_or(Ok(()), |data| images::check_images(&graph, data).map_err(|e| Error::file(name, e)))?;
-        Ok(graph)
+            .map_or(Ok(()), |data| images::check_images(graph, data).map_err(|e| Error::file(name, e)))
     }
 
     /// Applies the techniques of the stage that rewrite `graph`. If one claims to keep the function, also measures the

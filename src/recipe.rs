@@ -174,7 +174,7 @@ impl Recipe {
     pub fn quick(mut self) -> Self {
         self.data.limit = self.data.limit.or(Some(QUICK_IMAGES_A_CLASS));
         for train in self.stages.iter_mut().filter_map(|s| s.train.as_mut()) {
-            train.epochs = 1;
+            train.resize(1);
         }
         self
     }

@@ -85,7 +85,7 @@ impl Pipeline<'_> {
         let missing = || Error::invalid("lr_find: expected images, found none");
         let data = self.data.as_mut().ok_or_else(missing)?;
         let run = RangeRun {
-            optimizer: config.optimizer(),
+            optimizer: config.optimizer(graph)?,
             objective: objective.as_mut(),
             seed: self.seed,
             device: self.device,
@@ -95,8 +95,8 @@ impl Pipeline<'_> {
         match &found {
             Some(Found { valley, steepest, minimum_tenth, .. }) => note(format_args!(
                 "{:>14}  range test: valley {valley:.1e}, steepest {steepest:.1e}, minimum / 10 {minimum_tenth:.1e}; the \
-                 recipe's rate is {:.1e}",
-                stage.name, config.learning_rate
+                 recipe's largest rate is {:.1e}",
+                stage.name, config.largest_rate()?
             )),
             None => note(format_args!(
                 "{:>14}  range test: the loss diverged after {} steps, too early for a suggestion",

@@ -4,7 +4,7 @@ use super::{Common, DataOptions};
 use crate::about::About;
 use crate::binding::Binding;
 use crate::history::History;
-use crate::images::{open_for, open_images};
+use crate::images::{open_for, open_images, without_classes};
 use crate::keeping::{KeepArgs, Keeping};
 use crate::other_images::OtherImages;
 use crate::output_file::refuse_existing_outputs;
@@ -17,6 +17,7 @@ use crate::row::Row;
 use crate::run_directory::RunDirectory;
 use crate::signals;
 use crate::stage_error::in_stage;
+use crate::trial::Trial;
 use clap::Args;
 use lopper_engine::{Result, file};
 use lopper_models::data::Splits;
@@ -97,7 +98,9 @@ impl Walk<'_> {
         pipeline.keeping = Some(Keeping::new(directory.checkpoint(), self.keep, binding)?);
         pipeline.history = Some(History::in_directory(self.out));
         signals::listen()?;
+        let trial = Trial { quick: self.quick, limit: recipe.data.limit };
         let title = if recipe.title.is_empty() { "lopper" } else { &recipe.title };
+        let title = &trial.title(title);
         let about = About::new(&recipe, seed, self.data, pipeline.data.as_ref(), &device);
         let mut rows: Vec<Row> = Vec::new();
         pipeline.run(&recipe, &mut directory, |row| {
@@ -119,7 +122,10 @@ impl Walk<'_> {
             let (table, out) = (report::table(&rows), self.out.display());
             let (published, scaled) = (published_table::text(&rows), about.scaled_down());
             let published = if published.is_empty() { published } else { format!("\n{published}") };
-            format!("\n{title}\n{table}{published}{scaled}\nModels, history.csv, report.md, .json, .csv and .svg are in {out}\n")
+            let remark = trial.remark();
+            format!(
+                "\n{title}\n{table}{published}{scaled}\n{remark}Models, history.csv, report.md, .json, .csv and .svg are in {out}\n"
+            )
         })
     }
 
@@ -131,7 +137,10 @@ impl Walk<'_> {
         match reads.find(|(_, name)| !is_stage(name)) {
             None => open_images(data, self.data, seed),
             Some((stage, path)) => {
-                let network = file::load(path).map_err(|e| in_stage(stage, e))?;
+                let mut network = file::load(path).map_err(|e| in_stage(stage, e))?;
+                if stage.new_head {
+                    network = without_classes(&network);
+                }
                 open_for(data, self.data, seed, (&network, path))
             }
         }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 /// Keys of a stage that belong to no technique.
-const BEFORE: [&str; 6] = ["name", "arch", "width", "head", "from", "train_on"];
+const BEFORE: [&str; 7] = ["name", "arch", "width", "head", "from", "new_head", "train_on"];
 const TRAIN: &str = "train";
 
 /// All keys of a stage, in the order in which errors list them.
@@ -41,6 +41,7 @@ impl<'de> Visitor<'de> for StageVisitor {
                 "width" => stage.width = map.next_value()?,
                 "head" => stage.head = map.next_value()?,
                 "from" => stage.from = map.next_value()?,
+                "new_head" => stage.new_head = map.next_value()?,
                 "train_on" => stage.train_on = map.next_value()?,
                 TRAIN => stage.train = map.next_value()?,
                 key => match stage.reporting.read(key, &mut map).or_else(|| techniques.read(key, &mut map)) {

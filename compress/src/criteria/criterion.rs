@@ -19,6 +19,7 @@ use std::sync::Arc;
 /// use lopper_compress::criteria::{Criterion, LargeFinal};
 ///
 /// assert_eq!("large_final".parse::<Criterion>().unwrap(), LargeFinal.into());
+/// assert_eq!("l1".parse::<Criterion>().unwrap(), LargeFinal.into());
 /// ```
 #[derive(Clone)]
 pub struct Criterion(Source);
@@ -35,7 +36,12 @@ pub const ALIASES: [(&str, &str); 2] = [("l1", "large_final"), ("grad", "taylor"
 impl Criterion {
     /// The names that recipes and command lines accept, as a list for help texts.
     pub fn names() -> String {
-        one_of(CRITERIA.iter().map(|criterion| criterion.name()))
+        one_of(CRITERIA.iter().map(
+            |criterion| match ALIASES.iter().find(|alias| alias.1 == criterion.name()) {
+                Some((alias, name)) => format!("{name} (or {alias})"),
+                None => criterion.name().to_string(),
+            },
+        ))
     }
 
     /// Whether it needs images: gradients or activations.
@@ -112,12 +118,11 @@ impl fmt::Display for Criterion {
 impl FromStr for Criterion {
     type Err = Error;
 
-    /// Finds a criterion by its name or by another name in [`ALIASES`].
-    fn from_str(name: &str) -> Result<Self> {
-        let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
-        let name = alias.map_or(name, |(_, name)| name);
+    /// Finds a criterion of this crate by its name or an alias.
+    fn from_str(text: &str) -> Result<Self> {
+        let name = ALIASES.iter().find(|(alias, _)| *alias == text).map_or(text, |(_, name)| name);
         let found = CRITERIA.iter().find(|criterion| criterion.name() == name);
-        let found = found.ok_or_else(|| unknown("criterion", &Self::names(), name))?;
+        let found = found.ok_or_else(|| unknown("criterion", &Self::names(), text))?;
         Ok(Self(Source::Table(*found)))
     }
 }
