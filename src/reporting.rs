@@ -1,6 +1,6 @@
 //! Finding out what a stage reports besides its row.
 
-use crate::comparison::Measured;
+use crate::comparison::{Measured, trainable};
 use crate::evaluation::{Evaluation, Valued};
 use crate::findings::Findings;
 use crate::pipeline::{Outcome, Pipeline};
@@ -39,8 +39,13 @@ impl Pipeline<'_> {
             let row = &outcome.row;
             let own = row.top1.zip(row.interval).map(|(value, interval)| Valued { value, interval });
             let other = evaluation.map(|found| Valued { value: found.top1, interval: found.interval });
+            let mut trained = outcome.graph.clone();
+            if let Some(train) = &stage.train {
+                let _ = train.freezing().freeze_at_start(&mut trained)?;
+            }
             let measured = Measured {
                 graph: &outcome.graph,
+                trainable: trainable(&trained),
                 epochs: &outcome.epochs,
                 top1: if self.other.scored(split).is_some() { other } else { own },
                 evaluation,
@@ -96,7 +101,8 @@ impl Pipeline<'_> {
             Some(Found { valley, steepest, minimum_tenth, .. }) => note(format_args!(
                 "{:>14}  range test: valley {valley:.1e}, steepest {steepest:.1e}, minimum / 10 {minimum_tenth:.1e}; the \
                  recipe's largest rate is {:.1e}",
-                stage.name, config.largest_rate()?
+                stage.name,
+                config.largest_rate()?
             )),
             None => note(format_args!(
                 "{:>14}  range test: the loss diverged after {} steps, too early for a suggestion",
