@@ -81,14 +81,12 @@ impl Measured<'_> {
         }
         // Text sorts 10 before 5.
         figures.sort_by_key(|f| f.figure.strip_prefix("f1_tta_").and_then(|n| n.parse::<u32>().ok()));
+        let judged = published.exact;
         let counts = |figure: &str, published: &[u64], ours: Vec<u64>| {
-            let verdict = match published == ours {
-                true => Verdict::Equal,
-                false => Verdict::Differs,
-            };
+            let verdict = judged.then_some(if published == ours { Verdict::Equal } else { Verdict::Differs });
             let numbers = |counts: &[u64]| counts.iter().map(|&count| count as f64).collect::<Vec<_>>();
             let (published, ours) = (numbers(published), numbers(&ours));
-            Compared { figure: figure.into(), published, ours, interval: None, verdict: Some(verdict) }
+            Compared { figure: figure.into(), published, ours, interval: None, verdict }
         };
         let at = figures.len();
         figures.extend(published.params.map(|n| counts("params", &[n], vec![self.graph.param_count()])));
@@ -208,6 +206,8 @@ mod tests {
             ours.figures(published).into_iter().filter_map(|figure| figure.verdict).collect()
         };
         assert_eq!(verdicts(&published), [Equal; 4]);
+        let free = Published { exact: false, params: Some(1), ..published.clone() };
+        assert!(verdicts(&free).is_empty());
         let wrong = Published { params: Some(157_571), kept: vec![20, 50], ..published.clone() };
         assert_eq!(verdicts(&wrong), [Differs, Equal, Differs, Equal]);
         let eleven = Published { classes: Some(11), ..published };

@@ -134,6 +134,20 @@ fn errors_of_a_profile_name_file_profile_and_key() {
 }
 
 #[test]
+fn a_missing_model_file_is_an_error_that_says_how_to_make_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = HEAD.replace("arch = \"vgg8_bn\"\nwidth = 0.1", "from = \"net.safetensors\"");
+    let recipe =
+        format!("{head}[files]\n\"net.safetensors\" = \"lopper import net.pth --out net.safetensors\"\n");
+    let words = ["stage `a`: `net.safetensors` is neither", "to make it:", "lopper import net.pth"];
+    run(dir.path(), &recipe, &[]).failed_naming(&words);
+    run(dir.path(), &head, &[])
+        .failed_naming(&["`net.safetensors` is neither an earlier stage nor a model file"]);
+    // A recipe is text: reading it needs no files.
+    Recipe::parse(&recipe).unwrap();
+}
+
+#[test]
 fn controls_are_added_and_labeled() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = format!(

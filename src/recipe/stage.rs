@@ -116,11 +116,6 @@ impl Stage {
             return refuse(&format!("`{name}` acts during training: add `train`"));
         }
         self.check_training()?;
-        for name in self.reads() {
-            if !earlier.iter().any(|s| s.name == name) && !Path::new(name).exists() {
-                return refuse(&format!("`{name}` is neither an earlier stage nor a model file"));
-            }
-        }
         if self.train_on.is_some() && self.train.is_none() {
             return refuse("train_on: nothing is trained; expected `train` beside it");
         }
