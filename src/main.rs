@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-mod about;
 mod binding;
 mod commands;
 mod digest;
@@ -11,14 +10,12 @@ mod images;
 mod keeping;
 mod latency;
 mod output_file;
-mod picture;
 mod pipeline;
 mod plots;
 mod preflight;
 mod progress;
-mod report;
+mod report_files;
 mod rescue;
-mod row;
 mod run_directory;
 mod selftest;
 mod signals;
@@ -27,8 +24,8 @@ mod training;
 mod zeros;
 
 use lopper_engine::Error;
-// The modules above refer to it as `crate::recipe`.
-use lopper::recipe;
+// The modules above refer to them as `crate::recipe` and so on.
+use lopper::{details, recipe, report};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

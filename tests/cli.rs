@@ -379,7 +379,9 @@ fn quick_demo_writes_a_model_per_stage_and_a_report() {
     for stage in ["teacher", "control", "distilled", "sparsified", "pruned", "folded", "factorized"] {
         assert!(run.out.contains(stage), "{stage} in {}", run.out);
     }
-    for file in ["report.md", "report.json", "report.csv", "report.svg"] {
+    let table = run.out.lines().filter(|line| !line.contains("are in"));
+    assert!(table.clone().all(|line| line.chars().count() <= 80), "{}", run.out);
+    for file in ["report.html", "report.md", "report.json", "report.csv", "report.svg"] {
         assert!(dir.path().join(file).exists(), "{file}");
     }
     let report: serde_json::Value =

@@ -2,7 +2,7 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run,
+    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, report, run,
     selftest, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -24,6 +24,8 @@ enum Command {
     Demo(demo::Demo),
     /// Run a walkthrough on your own recipe and images
     Run(run::Run),
+    /// Write the report of a run again, from its model files
+    Report(report::ReportAgain),
     /// Train a network from scratch, or train an existing one further
     Train(train::Train),
     /// Find a learning rate by the range test, with a picture of losses by rate
@@ -77,6 +79,7 @@ impl Cli {
         match &self.command {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
+            Command::Report(c) => c.run(common),
             Command::Train(c) => c.run(common),
             Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),

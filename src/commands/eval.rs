@@ -1,10 +1,10 @@
 //! `lopper eval MODEL --data DIR`.
 
 mod files;
-mod metrics;
 mod views;
 
 use super::{Common, DataArgs, LinearWeights};
+use crate::details::Metrics;
 use crate::images::report_skipped;
 use crate::progress::note;
 use crate::training::Stoppable;
@@ -18,7 +18,6 @@ use lopper_engine::train::metrics::{Scores, Views, score};
 use lopper_engine::{Device, Error, Graph, Result, file};
 use lopper_kernels::params::Dtype;
 use lopper_models::data::Splits;
-use metrics::Metrics;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
