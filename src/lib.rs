@@ -24,6 +24,7 @@
 
 pub mod atlas;
 pub mod details;
+pub mod findings;
 pub mod page;
 pub mod recipe;
 pub mod report;

@@ -5,27 +5,33 @@
 mod binding;
 mod commands;
 mod digest;
+mod evaluation;
 mod history;
 mod images;
 mod keeping;
 mod latency;
+mod other_images;
 mod output_file;
 mod pipeline;
 mod plots;
 mod preflight;
 mod progress;
+mod range;
 mod report_files;
+mod reporting;
 mod rescue;
 mod run_directory;
 mod selftest;
 mod signals;
+mod stage_error;
 mod tables;
 mod training;
+mod trial;
 mod zeros;
 
 use lopper_engine::Error;
 // The modules above refer to them as `crate::recipe` and so on.
-use lopper::{details, recipe, report};
+use lopper::{details, findings, recipe, report};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

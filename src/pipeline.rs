@@ -7,17 +7,19 @@ use crate::details::{Details, changes, spectra};
 use crate::history::History;
 use crate::keeping::{Before, Keeping, Label};
 use crate::latency::{FEW_ROUNDS, ROUNDS};
+use crate::other_images::OtherImages;
 use crate::progress::note;
 use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
 use crate::report::Row;
 use crate::run_directory::{Finished, RunDirectory};
+use crate::stage_error::in_stage;
 use crate::training::{Start, Training};
 use crate::zeros::Zeros;
 use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
 use lopper_compress::techniques::{Applied, Demand, Kind};
 use lopper_engine::data::Batches;
-use lopper_engine::train::{CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy};
+use lopper_engine::train::{Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy};
 use lopper_engine::{Device, Error, Graph, Result, Tensor, atomic, file};
 use lopper_models::data::Splits;
 use std::collections::HashMap;
@@ -42,6 +44,8 @@ pub struct Pipeline<'a> {
     pub keeping: Option<Keeping>,
     /// History of the trainings, if it is kept.
     pub history: Option<History>,
+    /// Images of some stages.
+    pub other: OtherImages,
     /// Whether stages are described layer by layer, and the latencies of all compared after each.
     pub detailed: bool,
     done: Vec<(String, Graph)>,
@@ -68,6 +72,7 @@ impl<'a> Pipeline<'a> {
             seed,
             keeping: None,
             history: None,
+            other: OtherImages::default(),
             detailed: false,
             done: Vec::new(),
             files: HashMap::new(),
@@ -136,32 +141,38 @@ impl<'a> Pipeline<'a> {
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
-        let built = stage.arch.is_some();
-        let mut origin = None;
+        self.exchange_training_images(stage);
+        let outcome = self.trained(stage, path, resumed, begin);
+        self.exchange_training_images(stage);
+        outcome
+    }
+
+    /// The rest of [`Pipeline::stage`], with the images of the stage.
+    fn trained(
+        &mut self,
+        stage: &Stage,
+        path: &Path,
+        resumed: Option<(Label, Checkpoint)>,
+        begin: Instant,
+    ) -> Result<Outcome> {
+        let origin = if stage.arch.is_some() { None } else { Some(self.start(stage)?) };
         let (mut graph, checkpoint, mut before) = match resumed {
             Some((label, checkpoint)) => {
                 let Label { logit_difference, seconds, details, .. } = label;
-                if !built {
-                    origin = Some(self.start(stage)?);
-                }
                 let before = Before { logit_difference, seconds, details };
                 (checkpoint.graph.clone(), Some(checkpoint), before)
             }
             None => {
-                let mut start = self.start(stage)?;
-                if let Some(data) = &self.data {
-                    images::record(data, &mut start.info);
-                }
-                origin = (!built).then(|| start.clone());
-                let (graph, logit_difference, details) = self.rewrite(stage, start)?;
+                let (graph, logit_difference, details) = self.rewritten(stage)?;
                 (graph, None, Before { logit_difference, seconds: 0.0, details })
             }
         };
         let (logit_difference, seconds) = (before.logit_difference, before.seconds);
         let mut details = before.details.clone();
         before.seconds += begin.elapsed().as_secs_f64();
-        let mut epochs = Vec::new();
+        let (mut epochs, mut lr_find) = (Vec::new(), None);
         if let Some(config) = &stage.train {
+            lr_find = self.range_test_before(stage, config, &graph, checkpoint.is_some())?;
             let objective = self.objective(stage, config, &graph)?;
             let missing = || Error::invalid("training needs images: give --data");
             let data = self.data.as_mut().ok_or_else(missing)?;
@@ -184,8 +195,23 @@ impl<'a> Pipeline<'a> {
         row.from = self.origin(stage);
         row.what = stage.summary();
         row.logit_difference = logit_difference;
-        row.seconds = seconds + begin.elapsed().as_secs_f64();
-        Ok(Outcome { graph, row, epochs })
+        let mut outcome = Outcome { graph, row, epochs };
+        self.report_findings(stage, &mut outcome, lr_find)?;
+        outcome.row.seconds = seconds + begin.elapsed().as_secs_f64();
+        Ok(outcome)
+    }
+
+    /// Returns the network that a stage trains, the largest logit difference of the rewrite that made it, and what the
+    /// rewrite reports.
+    pub(crate) fn rewritten(&mut self, stage: &Stage) -> Result<(Graph, Option<f32>, Details)> {
+        let mut start = self.start(stage)?;
+        if stage.new_head {
+            start = self.with_new_head(stage, &start, Some(self.seed))?;
+        }
+        if let Some(data) = &self.data {
+            images::record(data, &mut start.info);
+        }
+        self.rewrite(stage, start)
     }
 
     /// Notes what a plan makes of the masks of `graph`, which is already written: a report that does not fit into memory
@@ -201,10 +227,23 @@ impl<'a> Pipeline<'a> {
     fn start(&self, stage: &Stage) -> Result<Graph> {
         match (&stage.arch, &stage.from, self.done.last()) {
             (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
-            (None, Some(from), _) => self.network(from),
+            (None, Some(from), _) => self.named(from, stage.new_head),
             (None, None, Some((_, graph))) => Ok(graph.clone()),
             (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),
         }
+    }
+
+    /// Puts the new head of `stage` on `graph`, for the classes of the images, and says what was kept and drawn. Without
+    /// a seed, it only sketches the network, in silence.
+    pub(crate) fn with_new_head(&self, stage: &Stage, graph: &Graph, seed: Option<u64>) -> Result<Graph> {
+        let missing = || Error::invalid("a new head needs --data for its classes");
+        let data = self.data.as_ref().ok_or_else(missing)?;
+        let new = lopper_models::new_head(graph, data.classes.clone(), stage.head, seed)?;
+        if seed.is_some() {
+            note(&new);
+            images::note_differences(graph, data);
+        }
+        Ok(new.graph)
     }
 
     /// Builds the architecture `arch` with the options of `stage`, for the images at hand.
@@ -223,22 +262,35 @@ impl<'a> Pipeline<'a> {
         Ok(graph)
     }
 
-    /// Returns the network of an earlier stage or of a model file.
+    /// Returns the network of an earlier stage or of a model file, whose classes must be those of the images.
     pub(crate) fn network(&self, name: &str) -> Result<Graph> {
+        self.named(name, false)
+    }
+
+    /// Returns the network of an earlier stage or of a model file, which must match the images unless its head is to be
+    /// replaced.
+    fn named(&self, name: &str, new_head: bool) -> Result<Graph> {
         let stage = self.done.iter().find(|(stage, _)| stage == name);
         match stage.map(|(_, graph)| graph).or_else(|| self.files.get(name)) {
             Some(graph) => Ok(graph.clone()),
-            None => self.load(name),
+            None => self.load(name, new_head),
         }
     }
 
-    /// Loads the model file `name`, whose network must match the images.
-    pub(crate) fn load(&self, name: &str) -> Result<Graph> {
+    /// Loads the model file `name`, whose network must match the images unless its head is to be replaced.
+    pub(crate) fn load(&self, name: &str, new_head: bool) -> Result<Graph> {
         let graph = file::load(name)?;
+        if !new_head {
+            self.check_images(name, &graph)?;
+        }
+        Ok(graph)
+    }
+
+    /// Checks that the network in the file `name` matches the images, if there are any.
+    pub(crate) fn check_images(&self, name: &str, graph: &Graph) -> Result<()> {
         self.data
             .as_ref()
-            .map_or(Ok(()), |data| images::check_images(&graph, data).map_err(|e| Error::file(name, e)))?;
-        Ok(graph)
+            .map_or(Ok(()), |data| images::check_images(graph, data).map_err(|e| Error::file(name, e)))
     }
 
     /// Returns the name of the earlier stage whose network a stage starts from.
@@ -288,7 +340,12 @@ impl<'a> Pipeline<'a> {
 
     /// Returns the objective of training `graph` in `stage`: that of a technique, or else only the task. Returns an
     /// error if a teacher does not fit the network.
-    fn objective(&self, stage: &Stage, train: &TrainConfig, graph: &Graph) -> Result<Box<dyn Objective>> {
+    pub(crate) fn objective(
+        &self,
+        stage: &Stage,
+        train: &TrainConfig,
+        graph: &Graph,
+    ) -> Result<Box<dyn Objective>> {
         let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
         for technique in &stage.techniques {
             let teacher = technique.teacher().map(|teacher| self.network(teacher)).transpose()?;
@@ -352,12 +409,4 @@ fn technique_names(stage: &Stage) -> Vec<String> {
     kinds.sort_by_key(|kind| kind.role);
     let train = stage.train.iter().map(|_| "train".to_string());
     kinds.iter().map(|kind| kind.name.to_string()).chain(train).collect()
-}
-
-/// Adds the name of `stage` to `error`, except to [`Error::Stopped`], which does not concern the stage.
-pub(crate) fn in_stage(stage: &Stage, error: Error) -> Error {
-    match error {
-        Error::Stopped => error,
-        other => Error::invalid(format!("stage `{}`: {other}", stage.name)),
-    }
 }

@@ -1,6 +1,6 @@
 //! The files of a run's report.
 
-use crate::report::{Report, csv, pretty, wide};
+use crate::report::{About, Report, csv, pretty, published_markdown, wide};
 use lopper::page;
 use lopper_engine::{Error, Result, atomic};
 use std::path::Path;
@@ -14,7 +14,11 @@ pub fn write(directory: &Path, title: &str, report: &Report) -> Result<()> {
     let rows = &report.stages;
     let table = csv(rows).map_err(|e| Error::file(directory.join("report.csv"), e))?;
     put("report.json", &pretty(report)?)?;
-    put("report.md", format!("# {title}\n\n{}", wide(rows)).as_bytes())?;
+    let published = published_markdown(rows);
+    let separate = if published.is_empty() { "" } else { "\n" };
+    let scaled = report.run.as_ref().map_or(String::new(), About::scaled_down);
+    let markdown = format!("# {title}\n\n{}{separate}{published}{scaled}", wide(rows));
+    put("report.md", markdown.as_bytes())?;
     put("report.csv", &table)?;
     put("report.svg", page::picture(title, rows).as_bytes())?;
     put("report.html", page::page(title, report).as_bytes())

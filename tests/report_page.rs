@@ -9,7 +9,9 @@ use lopper::details::{
     StepTime, StepTimes, TopLoss, Valued,
 };
 use lopper::engine::train::{Accuracy, EpochMetrics, metrics::LayerSparsity};
+use lopper::findings::{Compared, Comparison, Evaluation, Findings, Found, TestedRate, Verdict, View};
 use lopper::page::{page, picture};
+use lopper::recipe::Change as Scaled;
 use lopper::report::{About, Data, Hardware, Report, Resumption, Row};
 
 /// A name that would be markup if it were not escaped.
@@ -121,6 +123,48 @@ fn details(trains: bool) -> Details {
     }
 }
 
+fn findings() -> Findings {
+    let step = |i: u32| TestedRate { rate: 1e-6 * 1.5f64.powi(i as i32), loss: f64::from(i), smoothed: 2.0 };
+    let view = |views| View {
+        views,
+        top1: 0.8,
+        interval: (0.7, 0.9),
+        loss: f64::NAN,
+        macro_f1: Some(0.8),
+        weighted_f1: Some(0.8),
+        weighted_f1_interval: Some((0.7, 0.9)),
+        seconds: 1.5,
+    };
+    let figure = Compared {
+        figure: "top1".into(),
+        published: vec![0.8252],
+        ours: vec![0.8311],
+        interval: Some((0.819, 0.8429)),
+        verdict: Some(Verdict::Within),
+    };
+    Findings {
+        control: Some(HOSTILE.into()),
+        lr_find: Some(Found {
+            valley: 1e-3,
+            steepest: 1e-4,
+            minimum_tenth: 1e-2,
+            steps: (0..40).map(step).collect(),
+        }),
+        evaluation: Some(Evaluation {
+            images_of: HOSTILE.into(),
+            images: 12_630,
+            top1: 0.8,
+            interval: (0.7, 0.9),
+            loss: 1.0,
+            weighted_f1: valued(0.8),
+            chosen_f1: valued(0.7),
+            metrics: None,
+            tta: [0, 5, 10].map(view).to_vec(),
+        }),
+        published: Some(Comparison { figures: vec![figure], note: HOSTILE.into() }),
+    }
+}
+
 fn report() -> Report {
     let row = |stage: &str, from: Option<&str>, correct, details| {
         let mut row = Row {
@@ -156,6 +200,8 @@ fn report() -> Report {
             validation_images: 3925,
         }),
         planned: vec!["baseline".into(); 4],
+        profile: "quick".into(),
+        scaled_down: vec![Scaled { stage: None, key: HOSTILE.into(), full: Some("1".into()), here: None }],
         resumed: vec![Resumption {
             stage: Some("tuned".into()),
             epoch: Some(2),
@@ -163,7 +209,7 @@ fn report() -> Report {
             time: "2026-01-31 12:00 UTC".into(),
         }],
     };
-    let rows = [
+    let mut rows = [
         row("baseline", None, 800, Some(details(true))),
         row(
             "a-stage-with-a-name-of-sixty-four-characters-as-long-as-is-allowed",
@@ -173,6 +219,8 @@ fn report() -> Report {
         ),
         row("tuned", Some("baseline"), 810, None),
     ];
+    rows[2].logit_difference = None;
+    rows[0].findings = findings();
     Report { stages: rows.to_vec(), run: Some(run) }
 }
 
@@ -235,6 +283,11 @@ fn every_section_is_there() {
         "1 of 4 stages are not finished.",
         "went on in stage tuned, epoch 2, after step 3",
         "the intervals overlap",
+        "This stage is a control: ",
+        ">Range test<",
+        ">Evaluation<",
+        ">Published against ours<",
+        "Test-time augmentation",
     ] {
         assert!(view.dom.contains(heading), "{heading}");
     }

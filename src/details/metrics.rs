@@ -2,19 +2,15 @@
 //!
 //! `lopper eval --metrics` prints them, and the report of a run has them for every stage.
 
+use super::null::or_nan;
 use lopper_engine::train::metrics::{Confusion, Estimate, Scores};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// Number of bins of the calibration error, as in its publication.
 const BINS: usize = 15;
 
 /// Most classes whose confusion matrix is kept: it has the square of their number of entries.
 const MOST_CLASSES: usize = 200;
-
-/// JSON writes a number that is not finite as null.
-fn or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
-}
 
 /// A value with its interval.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Report ─┬─► sections of the report: result, recipe, how to repeat it
-//!           └─► for each stage: why, training, sparsity, filters, constants, spectra, latency, confusion, worst images
+//!           └─► for each stage: why, training, sparsity, filters, constants, spectra, latency, confusion, worst images, what the
+//!                                    recipe asks for besides
 //! ```
 //!
 //! A section is a file with a function from the report to HTML; empty text leaves it out. The page is readable without

@@ -10,12 +10,13 @@ const STYLE: &str = include_str!("page/page.css");
 const CHART: &str = include_str!("page/chart.css");
 
 /// Sections of the whole report, before and after those of the stages.
-const BEFORE: [fn(&Report) -> String; 1] = [sections::result];
+const BEFORE: [fn(&Report) -> String; 2] = [sections::result, sections::published];
 const AFTER: [fn(&Report) -> String; 2] = [sections::recipe, sections::origin];
 
 /// Sections of a stage.
-const STAGE: [fn(&Report, &Row) -> String; 10] = [
+const STAGE: [fn(&Report, &Row) -> String; 11] = [
     sections::opening,
+    sections::findings,
     sections::training,
     sections::sparsity,
     sections::filters,

@@ -1,6 +1,7 @@
 //! The result of a stage.
 
 use crate::details::Details;
+use crate::findings::Findings;
 use lopper_engine::train::Accuracy;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -35,6 +36,9 @@ pub struct Row {
     pub logit_difference: Option<f32>,
     /// Duration of the stage in seconds.
     pub seconds: f64,
+    /// What the recipe asks the stage to report besides.
+    #[serde(default, skip_serializing_if = "Findings::is_empty")]
+    pub findings: Findings,
     /// What the stage did layer by layer, in a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
@@ -65,6 +69,7 @@ impl Row {
             stage: self.stage.clone(),
             from: self.from.clone(),
             what: self.what.clone(),
+            findings: self.findings.clone(),
             details: None,
             ..*self
         }
