@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 15] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -16,6 +16,11 @@ const PAGES: [&str; 10] = [
     "docs/recipes.md",
     "docs/sparse-vs-pruned.md",
     "docs/training.md",
+    "docs/tutorial/readme.md",
+    "docs/tutorial/small-net.md",
+    "docs/tutorial/studentnet.md",
+    "docs/tutorial/traffic-signs.md",
+    "docs/tutorial/vgg16.md",
 ];
 
 /// Extensions of source files. A page may also name model files and the like, which a user would have.

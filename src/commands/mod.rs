@@ -20,6 +20,7 @@ mod parsers;
 mod predict;
 mod prune;
 mod recipes;
+mod report;
 mod run;
 mod selftest;
 mod sparsify;

@@ -4,49 +4,82 @@ use crate::recipe::{Change, Recipe, Scaling};
 use lopper_engine::data::Batches;
 use lopper_engine::{Device, memory};
 use lopper_models::data::Splits;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Origin of a run's results.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct About {
-    title: String,
-    seed: u64,
+    /// The recipe's title.
+    pub title: String,
+    /// Seed of weights, augmentation and dropout.
+    pub seed: u64,
     /// The profile of the recipe that was run.
-    profile: String,
+    #[serde(default)]
+    pub profile: String,
     /// What differs from the full recipe.
-    scaled_down: Vec<Change>,
+    #[serde(default)]
+    pub scaled_down: Vec<Change>,
     /// The recipe as it was written, before options of the command line.
-    recipe: String,
+    pub recipe: String,
     /// The command line.
-    command: Vec<String>,
+    pub command: Vec<String>,
     /// Version of lopper.
-    version: &'static str,
-    hardware: Hardware,
-    data: Option<Data>,
+    pub version: String,
+    /// The machine.
+    pub hardware: Hardware,
+    /// The images.
+    pub data: Option<Data>,
+    /// Names of all stages, finished or not.
+    #[serde(default)]
+    pub planned: Vec<String>,
+    /// Where the run went on after an interruption, in order.
+    #[serde(default)]
+    pub resumed: Vec<Resumption>,
+}
+
+/// A place where an interrupted run went on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resumption {
+    /// Stage that was being worked on; none if all were finished.
+    pub stage: Option<String>,
+    /// Epoch of its training, from 1; none if the stage began anew.
+    pub epoch: Option<usize>,
+    /// Steps of that epoch that were already done.
+    pub step: Option<usize>,
+    /// When the run went on, as `2026-01-31 12:00 UTC`.
+    pub time: String,
 }
 
 /// The machine.
-#[derive(Serialize)]
-struct Hardware {
-    device: String,
-    cpu: String,
-    cores: usize,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hardware {
+    /// Device with its instruction set or precision.
+    pub device: String,
+    /// Model of the CPU.
+    pub cpu: String,
+    /// Cores that the process may use.
+    pub cores: usize,
     /// Memory that the process may hold, in bytes; null if it is unknown.
-    memory: Option<u64>,
+    pub memory: Option<u64>,
 }
 
 /// The images.
-#[derive(Serialize)]
-struct Data {
-    path: Option<String>,
-    classes: Vec<String>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Data {
+    /// Directory of the images; null if they are built in.
+    pub path: Option<String>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
     /// Side of the images in pixels.
-    size: usize,
-    batch: usize,
+    pub size: usize,
+    /// Images per batch.
+    pub batch: usize,
     /// Images of an epoch, which leaves out those that do not fill a batch.
-    training_images: usize,
-    validation_images: usize,
+    pub training_images: usize,
+    /// Images that accuracies are measured on.
+    pub validation_images: usize,
 }
 
 impl About {
@@ -74,9 +107,11 @@ impl About {
             scaled_down: recipe.scaling().0,
             recipe: recipe.source.clone(),
             command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").to_string(),
             hardware: Hardware::of(device),
             data,
+            planned: recipe.stages.iter().map(|stage| stage.name.clone()).collect(),
+            resumed: Vec::new(),
         }
     }
 }
@@ -95,7 +130,8 @@ impl About {
 }
 
 impl Hardware {
-    fn of(device: &Device) -> Self {
+    /// The machine that `device` belongs to.
+    pub fn of(device: &Device) -> Self {
         let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         Self {

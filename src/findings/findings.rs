@@ -1,8 +1,6 @@
 //! What a stage reports besides its row: a range test, an evaluation, published figures beside its own.
 
-use crate::comparison::Comparison;
-use crate::evaluation::Evaluation;
-use crate::range::Found;
+use super::{Comparison, Evaluation, Found};
 use serde::{Deserialize, Serialize};
 
 /// The findings of a stage.

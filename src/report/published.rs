@@ -1,7 +1,7 @@
 //! The table of published figures beside those of a run.
 
-use crate::comparison::{Compared, Verdict};
-use crate::row::Row;
+use super::Row;
+use crate::findings::{Compared, Verdict};
 use lopper_models::data::thousands;
 use std::fmt::Write as _;
 
@@ -47,13 +47,15 @@ pub fn markdown(rows: &[Row]) -> String {
     text
 }
 
-fn notes(rows: &[Row]) -> impl Iterator<Item = String> {
+/// The remarks on the published figures of each stage.
+pub fn notes(rows: &[Row]) -> impl Iterator<Item = String> {
     let of = |row: &Row| Some((row.stage.clone(), row.findings.published.clone()?.note));
     let notes = rows.iter().filter_map(of).filter(|(_, note)| !note.is_empty());
     notes.map(|(stage, note)| format!("{stage}: {note}"))
 }
 
-fn lines(rows: &[Row]) -> Vec<[String; 5]> {
+/// The cells of the table: stage, figure, published, ours, verdict.
+pub fn lines(rows: &[Row]) -> Vec<[String; 5]> {
     let of = |row: &Row| {
         let figures = row.findings.published.iter().flat_map(|found| &found.figures);
         figures.map(|figure| cells(&row.stage, figure)).collect::<Vec<_>>()
@@ -117,8 +119,7 @@ fn name(figure: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::comparison::Comparison;
-    use crate::findings::Findings;
+    use crate::findings::{Comparison, Findings};
 
     fn rows() -> Vec<Row> {
         let compared = |figure: &str, published: &[f64], ours: &[f64], interval, verdict| Compared {

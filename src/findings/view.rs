@@ -1,6 +1,6 @@
 //! The scores by the number of augmented views.
 
-use super::or_nan;
+use crate::details::or_nan;
 use lopper_engine::train::metrics::Scores;
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! Published figures beside those of a run.
 
-use crate::evaluation::{Evaluation, Valued};
+use super::Evaluation;
+use crate::details::Valued;
 use crate::recipe::Published;
 use lopper_engine::train::EpochMetrics;
 use lopper_engine::train::metrics::LayerSparsity;
