@@ -72,7 +72,7 @@ impl Pipeline<'_> {
             return Ok(Sketch { widths: false, ..start });
         }
         let mut sketch = start;
-        for technique in &stage.techniques {
+        for technique in &self.resolved(stage, earlier)?.techniques {
             let teacher = technique.teacher().map(|teacher| self.named(teacher, earlier)).transpose()?;
             if sketch.layers {
                 sketch = technique.rehearse(sketch, stage.train.is_some(), teacher.as_ref())?;
@@ -80,6 +80,17 @@ impl Pipeline<'_> {
         }
         stage.train.as_ref().map_or(Ok(()), |train| self.can_train(train, &sketch))?;
         Ok(sketch)
+    }
+
+    /// Returns `stage` with what its techniques take from other networks, as far as these are known.
+    fn resolved(&mut self, stage: &Stage, earlier: &HashMap<String, Sketch>) -> Result<Stage> {
+        for name in stage.techniques.iter().filter_map(|technique| technique.reference()) {
+            let sketch = self.named(name, earlier)?;
+            if !(sketch.widths && sketch.layers) {
+                return Ok(stage.clone());
+            }
+        }
+        stage.resolve(|name| Ok(self.named(name, earlier)?.graph))
     }
 
     /// Returns the sketch of an earlier stage, or the network of a model file.

@@ -17,6 +17,7 @@
 
 mod class_weights;
 mod keys;
+mod repeat;
 mod stage;
 mod train;
 
@@ -60,6 +61,7 @@ impl Recipe {
         let mut recipe: Self =
             toml::from_str(text).map_err(|e| Error::invalid(e.to_string().trim_end().to_string()))?;
         recipe.source = text.to_string();
+        recipe.stages = repeat::expand(recipe.stages)?;
         recipe.check()?;
         Ok(recipe)
     }

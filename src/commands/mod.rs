@@ -21,6 +21,7 @@ mod predict;
 mod prune;
 mod run;
 mod selftest;
+mod slim;
 mod sparsify;
 mod step;
 mod summary;

@@ -10,11 +10,12 @@ use std::sync::LazyLock;
 /// Keys of a stage that belong to no technique.
 const BEFORE: [&str; 5] = ["name", "arch", "width", "head", "from"];
 const TRAIN: &str = "train";
+const REPEAT: &str = "repeat";
 
 /// All keys of a stage, in the order in which errors list them.
 static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let techniques = StageKeys::NAMES.iter().copied().flatten().copied();
-    BEFORE.into_iter().chain(techniques).chain([TRAIN]).collect()
+    BEFORE.into_iter().chain(techniques).chain([TRAIN, REPEAT]).collect()
 });
 
 impl<'de> Deserialize<'de> for Stage {
@@ -42,6 +43,7 @@ impl<'de> Visitor<'de> for StageVisitor {
                 "head" => stage.head = map.next_value()?,
                 "from" => stage.from = map.next_value()?,
                 TRAIN => stage.train = map.next_value()?,
+                REPEAT => stage.repeat = map.next_value()?,
                 key => match techniques.read(key, &mut map) {
                     Some(read) => read?,
                     None => return Err(A::Error::unknown_field(key, &KEYS)),

@@ -1,6 +1,7 @@
 //! The options of sparsification.
 
 use super::SparsitySchedule;
+use super::schedule::check_window;
 use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Subject};
 use crate::granularity::{Granularity, Quota};
 use crate::lists::Lists;
@@ -137,13 +138,7 @@ impl SparsifyConfig {
             )));
         }
         self.schedule.check()?;
-        let Self { start, end, .. } = *self;
-        if !(0.0 <= start && start <= end && end <= 1.0) {
-            return Err(Error::invalid(format!(
-                "sparsify: expected 0 ≤ start ≤ end ≤ 1, found start {start}, end {end}"
-            )));
-        }
-        Ok(())
+        check_window("sparsify", [self.start, self.end])
     }
 
     /// The target at `fraction` of the training: the schedule's share of the final sparsity.
@@ -151,11 +146,6 @@ impl SparsifyConfig {
     /// # Errors
     /// Those of [`Self::final_sparsity`].
     pub fn sparsity_at(&self, fraction: f64) -> Result<f64> {
-        let share = match fraction {
-            f if f < self.start => 0.0,
-            f if f >= self.end => self.schedule.share(1.0),
-            f => self.schedule.share((f - self.start) / (self.end - self.start)),
-        };
-        Ok(self.final_sparsity()? * share)
+        Ok(self.final_sparsity()? * self.schedule.share_within(fraction, [self.start, self.end]))
     }
 }

@@ -22,4 +22,5 @@ pub use config::SparsifyConfig;
 pub use measure::{LayerSparsity, Sparsity};
 pub use record::Record;
 pub use schedule::SparsitySchedule;
+pub(crate) use schedule::check_window;
 pub use sparsifier::Sparsifier;
