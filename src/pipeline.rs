@@ -140,6 +140,7 @@ impl<'a> Pipeline<'a> {
     /// names the place.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
+        let stage = &stage.resolve(|name| self.network(name))?;
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
         self.exchange_training_images(stage);
         let outcome = self.trained(stage, path, resumed, begin);

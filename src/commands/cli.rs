@@ -3,7 +3,7 @@
 use super::common::Common;
 use super::{
     atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, recipes,
-    report, run, selftest, sparsify, summary, train, weights,
+    report, run, selftest, slim, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -36,7 +36,9 @@ enum Command {
     Distill(distill::Distill),
     /// Set weights to zero, during training or at once with --epochs 0
     Sparsify(sparsify::Sparsify),
-    /// Remove channels, then fine-tune with --epochs
+    /// Push the scales of batch norms toward zero while training, so that pruning finds channels that do not matter
+    Slim(slim::Slim),
+    /// Remove channels, then fine-tune with --epochs, or step by step while training
     Prune(prune::Prune),
     /// Fold batch norms into the convolutions and linear layers around them
     Fold(fold::Fold),
@@ -87,6 +89,7 @@ impl Cli {
             Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),
             Command::Sparsify(c) => c.run(common),
+            Command::Slim(c) => c.run(common),
             Command::Prune(c) => c.run(common),
             Command::Fold(c) => c.run(common),
             Command::Factorize(c) => c.run(common),

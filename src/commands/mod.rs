@@ -23,6 +23,7 @@ mod recipes;
 mod report;
 mod run;
 mod selftest;
+mod slim;
 mod sparsify;
 mod step;
 mod summary;
