@@ -25,6 +25,7 @@ mod evaluate;
 mod keys;
 mod profile;
 mod published;
+mod repeat;
 mod reporting;
 mod scaling;
 mod stage;
@@ -119,6 +120,7 @@ impl Recipe {
         })?;
         recipe.settings = settings;
         recipe.source = text.to_string();
+        recipe.stages = repeat::expand(recipe.stages)?;
         recipe.check().map_err(|error| match profiles.contains_key(&name) {
             true => Error::invalid(format!("profile `{name}`: {error}")),
             false => error,

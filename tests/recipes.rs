@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use support::command::{Run, image_folder, lopper, text};
+use support::command::{Run, image_folder, lopper, text, train};
 
 const HEAD: &str = "data = { name = \"fashion-mnist\", limit = 4, batch = 8 }\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\nwidth = 0.1\n";
 
@@ -91,11 +91,14 @@ fn images() -> tempfile::TempDir {
 #[test]
 fn every_recipe_of_the_program_runs_to_its_end() {
     let data = images();
+    let teacher = data.path().join("teacher.safetensors");
+    train(data.path(), &teacher, &[]).succeeded();
     for recipe in BUILTIN {
         let out = tempfile::tempdir().unwrap();
         let built_in = Recipe::parse(recipe.text).unwrap().data.path.is_none() && recipe.name == "readme";
         let folder = if built_in { Vec::new() } else { vec!["--data", text(data.path())] };
         let smaller = SMALLER.iter().fold(recipe.text.to_string(), |text, (from, to)| text.replace(from, to));
+        let smaller = smaller.replace("efficientnet_lite0.safetensors", text(&teacher));
         let file = out.path().join(format!("{}.toml", recipe.name));
         fs::write(&file, &smaller).unwrap();
         let named = if smaller == recipe.text { recipe.name } else { text(&file) };
