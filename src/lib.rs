@@ -141,14 +141,18 @@
 //! | [`models`] | networks as graphs; data sets and augmentation | [`models::build`] |
 //! | [`compress`] | the techniques, and what they share | [`compress::Technique`] |
 //!
-//! It also defines the [`recipe`] that the command line runs, and the [`atlas`] of sparse kernels. [`prelude`] has the
-//! items of all crates that most programs need. `ARCHITECTURE.md` gives the reasons behind it all.
+//! It also defines the [`recipe`] that the command line runs, the [`report`] of a run with the [`details`] of its stages
+//! and its [`page`], and the [`atlas`] of sparse kernels. [`prelude`] has the items of all crates that most programs need. `ARCHITECTURE.md` gives the reasons behind it all.
 
 #![forbid(unsafe_code)]
 
 pub mod atlas;
+pub mod details;
+pub mod findings;
+pub mod page;
 pub mod prelude;
 pub mod recipe;
+pub mod report;
 
 pub use {
     lopper_compress as compress, lopper_engine as engine, lopper_kernels as kernels, lopper_models as models,

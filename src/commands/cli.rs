@@ -3,7 +3,7 @@
 use super::common::Common;
 use super::{
     atlas, bench, compact, completions, demo, diff, distill, eval, factorize, fold, help, lr_find, predict,
-    prune, recipes, run, selftest, sparsify, summary, train, weights,
+    prune, recipes, report, run, selftest, slim, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -24,6 +24,8 @@ enum Command {
     Demo(demo::Demo),
     /// Run a recipe: a built-in one on your images, or your own
     Run(run::Run),
+    /// Write the report of a run again, from its model files
+    Report(report::ReportAgain),
     /// List the built-in recipes, or print one
     Recipes(recipes::Recipes),
     /// Train a network from scratch, or train an existing one further
@@ -34,7 +36,9 @@ enum Command {
     Distill(distill::Distill),
     /// Set weights to zero, during training or at once with --epochs 0
     Sparsify(sparsify::Sparsify),
-    /// Remove channels, then fine-tune with --epochs
+    /// Push the scales of batch norms toward zero while training, so that pruning finds channels that do not matter
+    Slim(slim::Slim),
+    /// Remove channels, then fine-tune with --epochs, or step by step while training
     Prune(prune::Prune),
     /// Fold batch norms into the convolutions and linear layers around them
     Fold(fold::Fold),
@@ -81,11 +85,13 @@ impl Cli {
         match &self.command {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
+            Command::Report(c) => c.run(common),
             Command::Recipes(c) => c.run(common),
             Command::Train(c) => c.run(common),
             Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),
             Command::Sparsify(c) => c.run(common),
+            Command::Slim(c) => c.run(common),
             Command::Prune(c) => c.run(common),
             Command::Fold(c) => c.run(common),
             Command::Factorize(c) => c.run(common),

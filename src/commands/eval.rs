@@ -3,7 +3,9 @@
 mod files;
 
 use super::{Common, DataArgs, LinearWeights};
-use crate::evaluation::{Metrics, Scored, View, score_views};
+use crate::details::Metrics;
+use crate::evaluation::{Scored, score_views};
+use crate::findings::View;
 use crate::images::report_skipped;
 use clap::Args;
 use files::Files;

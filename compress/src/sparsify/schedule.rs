@@ -92,7 +92,7 @@ impl SparsitySchedule {
     pub fn check(self) -> Result<()> {
         match self {
             Self::Iterative { steps: 0 } => {
-                Err(Error::invalid("sparsify schedule: iterative needs at least 1 step, found 0"))
+                Err(Error::invalid("schedule: iterative needs at least 1 step, found 0"))
             }
             _ => Ok(()),
         }
@@ -114,6 +114,26 @@ impl SparsitySchedule {
             Self::Gradual => 1.0 - (1.0 - x).powi(3),
             Self::Custom(custom) => (custom.share)(x),
         }
+    }
+
+    /// The share at `fraction` of the training, if growth starts at `start` and ends at `end`, which are fractions of the
+    /// training too.
+    pub fn share_within(self, fraction: f64, [start, end]: [f64; 2]) -> f64 {
+        match fraction {
+            f if f < start => 0.0,
+            f if f >= end => self.share(1.0),
+            f => self.share((f - start) / (end - start)),
+        }
+    }
+}
+
+/// Checks that growth starts and ends within the training; the error names `technique`.
+pub(crate) fn check_window(technique: &str, [start, end]: [f64; 2]) -> Result<()> {
+    match 0.0 <= start && start <= end && end <= 1.0 {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "{technique}: expected 0 ≤ start ≤ end ≤ 1, found start {start}, end {end}"
+        ))),
     }
 }
 

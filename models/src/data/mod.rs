@@ -27,6 +27,7 @@ mod pixels;
 mod random;
 pub mod steps;
 mod summary;
+mod thumbnail;
 mod transform;
 mod vocabulary;
 
