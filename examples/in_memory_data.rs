@@ -56,7 +56,7 @@ impl Dataset for Shapes {
             let (dx, dy) = (x as i32 - x0, y as i32 - y0);
             let inside = match shape {
                 0 => dx * dx + dy * dy <= radius * radius,
-                1 => dx.abs().max(dy.abs()) <= radius - 1,
+                1 => dx.abs().max(dy.abs()) < radius,
                 _ => dx.abs().max(dy.abs()) <= radius && dx.abs().min(dy.abs()) <= 1,
             };
             if inside { channels.into() } else { [20, 20, 20].into() }

@@ -13,6 +13,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "lopper run recipe.toml --data images --out runs/mine --resume",
         ],
     ),
+    ("report", &["lopper report runs/mine --data images"]),
     ("recipes", &["lopper recipes", "lopper recipes small-net > recipe.toml"]),
     (
         "train",
@@ -41,6 +42,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "lopper sparsify base.safetensors --granularity 2:4 --criterion l1 --epochs 0 --out sparse.safetensors",
         ],
     ),
+    ("slim", &["lopper slim base.safetensors --data images --epochs 10 --out slim.safetensors"]),
     (
         "prune",
         &[
@@ -151,6 +153,9 @@ mod tests {
         "freeze",
         "unfreeze",
         "val-track",
+        "width",
+        "widths",
+        "growth",
     ];
 
     fn cli() -> Command {
