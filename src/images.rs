@@ -26,6 +26,25 @@ pub fn fit(config: &mut DataConfig, network: &Graph) {
     }
 }
 
+/// A copy of `network` that fits images of any classes: for a new head.
+pub fn without_classes(network: &Graph) -> Graph {
+    let mut network = network.clone();
+    network.info.classes.clear();
+    network.info.folders.clear();
+    network
+}
+
+/// Notes how `network`, whose head is new, was made for other images than those of `data`.
+pub fn note_differences(network: &Graph, data: &Splits) {
+    let info = &network.info;
+    if info.mean != data.mean || info.std != data.std {
+        note(format_args!(
+            "the body was trained on images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
+            info.mean, info.std, data.mean, data.std
+        ));
+    }
+}
+
 /// Records in `info` how the images of `data` are prepared, so that the network is later used in the same way. Classes
 /// that are numbered get the names of the images' classes.
 pub fn record(data: &Splits, info: &mut Info) {

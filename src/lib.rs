@@ -7,7 +7,8 @@
 //! - [`models`]: VGG, ResNet and others as graphs; data sets and augmentation.
 //! - [`compress`]: sparsify, prune, distill, fold, factorize and compact.
 //!
-//! It also defines the [`recipe`] that the command line runs, and the [`atlas`] of sparse kernels.
+//! It also defines the [`recipe`] that the command line runs, the [`report`] of a run with the [`details`] of its stages
+//! and its [`page`], and the [`atlas`] of sparse kernels.
 //!
 //! ```
 //! use lopper::prelude::*;
@@ -22,7 +23,11 @@
 #![forbid(unsafe_code)]
 
 pub mod atlas;
+pub mod details;
+pub mod findings;
+pub mod page;
 pub mod recipe;
+pub mod report;
 
 pub use {
     lopper_compress as compress, lopper_engine as engine, lopper_kernels as kernels, lopper_models as models,

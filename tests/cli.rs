@@ -379,7 +379,13 @@ fn quick_demo_writes_a_model_per_stage_and_a_report() {
     for stage in ["teacher", "control", "distilled", "sparsified", "pruned", "folded", "factorized"] {
         assert!(run.out.contains(stage), "{stage} in {}", run.out);
     }
-    for file in ["report.md", "report.json", "report.csv", "report.svg"] {
+    let table = run.out.lines().filter(|line| !line.contains("are in"));
+    assert!(table.clone().all(|line| line.chars().count() <= 80), "{}", run.out);
+    let remark = "Cut short: one epoch per training, at most 100 images per class. One epoch is too few";
+    assert!(run.out.contains(remark), "{}", run.out);
+    let markdown = fs::read_to_string(dir.path().join("report.md")).unwrap();
+    assert!(markdown.contains("(cut short: one epoch per training, at most 100 images"), "{markdown}");
+    for file in ["report.html", "report.md", "report.json", "report.csv", "report.svg"] {
         assert!(dir.path().join(file).exists(), "{file}");
     }
     let report: serde_json::Value =

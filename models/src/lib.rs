@@ -7,4 +7,6 @@ pub mod builder;
 pub mod data;
 pub mod init;
 
-pub use arch::{Head, Options, build, freeze_body, names, numbered_classes};
+pub use arch::{
+    Head, NewHead, Options, build, freeze_body, last_layer, names, new_head, numbered_classes, with_outputs,
+};

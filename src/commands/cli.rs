@@ -2,8 +2,8 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run,
-    selftest, slim, sparsify, summary, train, weights,
+    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, recipes,
+    report, run, selftest, slim, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -22,8 +22,12 @@ pub struct Cli {
 enum Command {
     /// Run the whole walkthrough on built-in images
     Demo(demo::Demo),
-    /// Run a walkthrough on your own recipe and images
+    /// Run a recipe: a built-in one on your images, or your own
     Run(run::Run),
+    /// Write the report of a run again, from its model files
+    Report(report::ReportAgain),
+    /// List the built-in recipes, or print one
+    Recipes(recipes::Recipes),
     /// Train a network from scratch, or train an existing one further
     Train(train::Train),
     /// Find a learning rate by the range test, with a picture of losses by rate
@@ -79,6 +83,8 @@ impl Cli {
         match &self.command {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
+            Command::Report(c) => c.run(common),
+            Command::Recipes(c) => c.run(common),
             Command::Train(c) => c.run(common),
             Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),

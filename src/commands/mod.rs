@@ -19,6 +19,8 @@ mod networks;
 mod parsers;
 mod predict;
 mod prune;
+mod recipes;
+mod report;
 mod run;
 mod selftest;
 mod slim;

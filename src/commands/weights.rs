@@ -1,11 +1,15 @@
 //! `lopper export` and `lopper import`.
 
+use super::train::parse_head;
 use super::{Common, classes, is_file, open_network};
 use crate::output_file::refuse_existing;
+use crate::progress::note;
 use clap::Args;
 use lopper_engine::info::{Preparation, Resize};
-use lopper_engine::{Result, file, torchvision};
+use lopper_engine::torchvision::ImportReport;
+use lopper_engine::{Error, Graph, Result, file, torchvision};
 use lopper_models::data::{IMAGENET_MEAN, IMAGENET_STD};
+use lopper_models::{Head, last_layer, new_head, with_outputs};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -41,6 +45,12 @@ pub struct Import {
     /// Number of classes of the architecture [default: ImageNet's 1000]
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
+    /// Read weights of any number of classes: keep their body and draw a new head for the classes of the architecture
+    #[arg(long)]
+    new_head: bool,
+    /// Kind of the new head: own, for a new last layer, or fastai [default: own]
+    #[arg(long, requires = "new_head", value_parser = parse_head)]
+    head: Option<Head>,
     /// Side of the architecture's square images in pixels
     #[arg(long, default_value_t = 224, value_parser = super::image_side)]
     size: usize,
@@ -78,10 +88,47 @@ impl Import {
         if let Some(resize) = self.resize {
             graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
         }
-        let report = torchvision::import_weights(&mut graph, &self.weights)?;
+        let report = match self.new_head {
+            true => self.import_body(&mut graph, common.seed.unwrap_or(0))?,
+            false => torchvision::import_weights(&mut graph, &self.weights)
+                .map_err(|error| self.of_other_classes(&graph).unwrap_or(error))?,
+        };
         file::save(&graph, &self.out)?;
         common.print(&json!({ "written": self.out }), || {
             format!("{} tensors read; wrote {}", report.imported, self.out.display())
         })
+    }
+
+    /// Reads weights of any number of classes into `graph`, then puts a new head for its own classes on it.
+    fn import_body(&self, graph: &mut Graph, seed: u64) -> Result<ImportReport> {
+        let info = graph.info.clone();
+        let name = graph.nodes()[last_layer(graph)?].name.clone();
+        if let Some(outputs) = torchvision::outputs_of(&self.weights, &name)? {
+            *graph = with_outputs(graph, outputs)?;
+        }
+        let report = torchvision::import_weights(graph, &self.weights)?;
+        let new = new_head(graph, info.classes.clone(), self.head.unwrap_or_default(), Some(seed))?;
+        note(&new);
+        *graph = new.graph;
+        graph.info = info;
+        Ok(report)
+    }
+
+    /// The error of weights that fit `graph` except for their number of classes.
+    fn of_other_classes(&self, graph: &Graph) -> Option<Error> {
+        let name = graph.nodes()[last_layer(graph).ok()?].name.clone();
+        let (found, expected) =
+            (torchvision::outputs_of(&self.weights, &name).ok()??, graph.info.classes.len());
+        torchvision::import_weights(&mut with_outputs(graph, found).ok()?, &self.weights).ok()?;
+        let as_it_is = match is_file(&self.arch) {
+            true => String::new(),
+            false => format!(", --classes {found} reads them as they are"),
+        };
+        Some(Error::file(
+            &self.weights,
+            format!(
+                "has {found} classes, expected {expected}: --new-head keeps the body and draws a new `{name}`{as_it_is}"
+            ),
+        ))
     }
 }

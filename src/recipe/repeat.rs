@@ -51,8 +51,8 @@ fn rounds_of(stage: &Stage, rounds: usize, before: Option<&str>) -> Result<Vec<S
             1 => stage.from.clone(),
             _ => Some(name_of(stage, number - 1)),
         };
-        let techniques = techniques.collect::<Result<_>>()?;
-        Ok(Stage { name: name_of(stage, number), from, techniques, repeat: None, ..stage.clone() })
+        let (techniques, reporting) = (techniques.collect::<Result<_>>()?, stage.reporting.of_round(number));
+        Ok(Stage { name: name_of(stage, number), from, techniques, reporting, repeat: None, ..stage.clone() })
     };
     (1..=rounds).map(round).collect()
 }

@@ -66,14 +66,17 @@ impl PruneConfig {
         let mut given = amounts.into_iter().filter(|(_, given)| *given).map(|(name, _)| name);
         match (&self.criterion, given.next(), given.next()) {
             (_, Some(one), Some(other)) => {
-                return refuse(format!("{one}: expected only one of {one} and {other}"));
+                return refuse(format!("{one}: expected only one of {one} and {other}, found both"));
             }
             (None, Some(amount), _) => {
-                return refuse(format!("{amount}: of which criterion? expected a criterion beside it"));
+                return refuse(format!(
+                    "{amount}: of which criterion? expected a criterion beside it, found none"
+                ));
             }
             (Some(criterion), None, _) => {
                 return refuse(format!(
-                    "criterion {criterion}: expected a fraction beside it, or a width or widths"
+                    "criterion {criterion}: expected a fraction of channels to remove beside it, or a width or widths, \
+                     found none"
                 ));
             }
             (None, None, _) | (Some(_), Some(_), None) => {}

@@ -2,6 +2,7 @@
 
 use super::Sketch;
 use crate::criteria::{Criterion, Evidence, Site};
+use crate::factorize::Spectrum;
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::train::{Callback, CrossEntropy, Objective};
 use lopper_engine::{Error, Graph, Result};
@@ -46,11 +47,13 @@ pub struct Applied {
     pub rewrite: Rewrite,
     /// The contents of the files in [`Technique::outputs`].
     pub files: Vec<(PathBuf, String)>,
+    /// Singular values of the layers that were split.
+    pub spectra: Vec<Spectrum>,
 }
 
 impl From<Rewrite> for Applied {
     fn from(rewrite: Rewrite) -> Self {
-        Self { rewrite, files: Vec::new() }
+        Self { rewrite, files: Vec::new(), spectra: Vec::new() }
     }
 }
 

@@ -56,6 +56,16 @@ pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     tensor_file::write(path, ("format", "pt".into()), &tensors)
 }
 
+/// Returns the number of outputs that the layer `name` has in `path`, a file as [`import_weights`] reads it: for
+/// weights of another number of classes. `None` if the file has no weight of that layer.
+///
+/// # Errors
+/// [`Error::File`] if the file cannot be read or the weight is not of floating-point numbers.
+pub fn outputs_of(path: impl AsRef<Path>, name: &str) -> Result<Option<usize>> {
+    let weight = TensorFile::read(path.as_ref())?.take(&format!("{name}.weight"), FLOATS)?;
+    Ok(weight.and_then(|weight| weight.shape().first().copied()))
+}
+
 /// Replaces the weights and running statistics of `graph` with those in `path`, which has `F32`, `F64`, `F16` or
 /// `BF16` tensors under PyTorch's names. Masks stay in place and keep their weights at zero.
 ///

@@ -6,6 +6,7 @@ mod build;
 mod cifar_resnet;
 mod head;
 mod mobilenet_v2;
+mod new_head;
 mod options;
 mod resnet;
 mod small_net;
@@ -22,6 +23,7 @@ use vgg::Vgg;
 
 pub use build::{build, names};
 pub use head::freeze_body;
+pub use new_head::{NewHead, last_layer, new_head, with_outputs};
 pub use options::{Head, Options, numbered_classes};
 
 const ARCHITECTURES: &[(&str, &dyn Architecture)] = &[

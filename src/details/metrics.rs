@@ -1,16 +1,24 @@
 //! The metrics of an evaluation, as JSON and as text.
+//!
+//! `lopper eval --metrics` prints them, and the report of a run has them for every stage.
 
+use super::null::or_nan;
 use lopper_engine::train::metrics::{Confusion, Estimate, Scores};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Number of bins of the calibration error, as in its publication.
 const BINS: usize = 15;
 
+/// Most classes whose confusion matrix is kept: it has the square of their number of entries.
+const MOST_CLASSES: usize = 200;
+
 /// A value with its interval.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Valued {
-    value: f64,
-    interval: (f64, f64),
+    /// The value, 0 to 1.
+    pub value: f64,
+    /// Its 95 % interval.
+    pub interval: (f64, f64),
 }
 
 impl From<Estimate> for Valued {
@@ -20,38 +28,62 @@ impl From<Estimate> for Valued {
 }
 
 /// All metrics.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Metrics {
-    top5: Option<Valued>,
-    macro_precision: Option<Valued>,
-    macro_recall: Option<Valued>,
-    macro_f1: Option<Valued>,
-    weighted_f1: Option<Valued>,
-    calibration_error: f64,
-    classes: Vec<ClassLine>,
-    confusion: Vec<Vec<u64>>,
-    top_losses: Vec<TopLoss>,
+    /// Share of images whose class is among the five largest logits; none for up to five classes.
+    pub top5: Option<Valued>,
+    /// Mean precision of the classes.
+    pub macro_precision: Option<Valued>,
+    /// Mean recall of the classes.
+    pub macro_recall: Option<Valued>,
+    /// Mean F1 of the classes.
+    pub macro_f1: Option<Valued>,
+    /// Mean F1, weighted by the images of each class.
+    pub weighted_f1: Option<Valued>,
+    /// Expected calibration error.
+    #[serde(deserialize_with = "or_nan")]
+    pub calibration_error: f64,
+    /// The scores of each class.
+    pub classes: Vec<ClassLine>,
+    /// Images by class (row) and prediction (column); empty for more than 200 classes.
+    pub confusion: Vec<Vec<u64>>,
+    /// The images with the largest losses, the largest first.
+    pub top_losses: Vec<TopLoss>,
 }
 
 /// The scores of a class.
-#[derive(Serialize)]
-struct ClassLine {
-    class: String,
-    images: u64,
-    predicted: u64,
-    precision: Option<Valued>,
-    recall: Option<Valued>,
-    f1: Option<Valued>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClassLine {
+    /// Name of the class.
+    pub class: String,
+    /// Images of the class.
+    pub images: u64,
+    /// Images classified as the class.
+    pub predicted: u64,
+    /// Share of the images classified as the class that belong to it.
+    pub precision: Option<Valued>,
+    /// Share of the images of the class that are classified as the class.
+    pub recall: Option<Valued>,
+    /// Harmonic mean of both.
+    pub f1: Option<Valued>,
 }
 
 /// An image with a large loss.
-#[derive(Serialize)]
-struct TopLoss {
-    image: String,
-    class: String,
-    predicted: Option<String>,
-    loss: f64,
-    probability: f64,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TopLoss {
+    /// Path in the data set, or number.
+    pub image: String,
+    /// Its class.
+    pub class: String,
+    /// Its prediction; none if a logit is not a number.
+    pub predicted: Option<String>,
+    /// Cross entropy; none if it is not finite.
+    pub loss: Option<f64>,
+    /// Probability of its class; none if it is not a number.
+    pub probability: Option<f64>,
+    /// A small picture as a data URI, in the report of a run. An image that an earlier stage shows has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<String>,
 }
 
 impl Metrics {
@@ -79,11 +111,13 @@ impl Metrics {
                 image: names[i].clone(),
                 class: classes[outcome.label as usize].clone(),
                 predicted: outcome.predicted.map(|class| classes[class as usize].clone()),
-                loss: outcome.loss,
-                probability: (-outcome.loss).exp(),
+                loss: Some(outcome.loss).filter(|loss| loss.is_finite()),
+                probability: Some((-outcome.loss).exp()).filter(|p| p.is_finite()),
+                picture: None,
             }
         };
         let row = |label| (0..classes.len()).map(|column| confusion.count(label, column)).collect();
+        let rows = if classes.len() <= MOST_CLASSES { classes.len() } else { 0 };
         Self {
             top5: top5.map(Valued::from),
             macro_precision: confusion.macro_precision().map(Valued::from),
@@ -92,7 +126,7 @@ impl Metrics {
             weighted_f1: confusion.weighted_f1().map(Valued::from),
             calibration_error: scores.calibration(BINS).error(),
             classes: classes.iter().zip(confusion.by_class()).map(class).collect(),
-            confusion: (0..classes.len()).map(row).collect(),
+            confusion: (0..rows).map(row).collect(),
             top_losses: scores.top_losses(losses).into_iter().map(loss).collect(),
         }
     }
@@ -138,7 +172,8 @@ impl Metrics {
         if !self.top_losses.is_empty() {
             text += "\nlargest losses\n";
         }
-        for TopLoss { image, class, predicted, loss, probability } in &self.top_losses {
+        for TopLoss { image, class, predicted, loss, probability, .. } in &self.top_losses {
+            let [loss, probability] = [loss, probability].map(|value| value.unwrap_or(f64::NAN));
             let predicted = predicted.as_deref().unwrap_or("nothing, as a logit is NaN");
             text += &format!(
                 "{loss:7.3}  {image}: {class}, predicted {predicted} ({:.2} % for {class})\n",
