@@ -107,8 +107,9 @@ pub fn set_bias(graph: &mut Graph, node: NodeId, values: &[f64]) {
     match bias {
         Some(bias) => overwrite(bias, values),
         None => {
-            let new = Param::new(Tensor::from_fn(&[values.len()], |o| values[o]));
-            *bias = Some(Param { trainable: weight.trainable, ..new });
+            let mut new = Param::new(Tensor::from_fn(&[values.len()], |o| values[o]));
+            new.trainable = weight.trainable;
+            *bias = Some(new);
         }
     }
 }
