@@ -79,6 +79,8 @@ fn the_report_of_a_run_has_the_documented_fields() {
                   sparsify = { granularity = \"filter\", sparsity = 0.5 }\n\
                   train = { epochs = 1, learning_rate = 1e-3 }\n[[stage]]\nname = \"c\"\nprune = {}\n\
                   [[stage]]\nname = \"d\"\nfactorize = { fraction = 0.6 }\n\
+                  [[stage]]\nname = \"e\"\nfrom = \"a\"\ntrain = { epochs = 2, learning_rate = 1e-3 }\n\
+                  prune = { criterion = \"random\", fraction = 0.5, schedule = \"linear\" }\n\
                   [profile.quick]\nseed = 2\nstage.a.width = 0.2\n";
     std::fs::write(dir.path().join("r.toml"), recipe).unwrap();
     let printed = json_of(dir.path(), "run r.toml --out out");

@@ -92,6 +92,16 @@ fn a_recipe_slims_and_shrinks_and_reports_it() {
         assert_eq!(row["params"].as_u64().unwrap() as usize, vgg_params(widths, 4, &[64, 64], 10), "{row}");
         assert!(row["top1"].as_f64().is_some());
     }
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert_eq!(page.matches("Removed channels by epoch and by layer").count(), 1);
+    // The file holds the network of the last epoch: validation, table and evaluation agree.
+    let model = out.join("2-shrunk.safetensors");
+    let eval =
+        lopper(&["eval", text(&model), "--data", "fashion-mnist", "--limit", "3", "--json"]).succeeded();
+    let eval: serde_json::Value = serde_json::from_str(&eval.out).unwrap();
+    assert_eq!(eval["top1"], rows[1]["top1"]);
+    let last: f64 = column("shrunk", "top1")[4].parse().unwrap();
+    assert_eq!(Some(last), rows[1]["top1"].as_f64());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use lopper_engine::train::{
     Callback, CrossEntropy, Flow, MovingAverage, Optimizer, OptimizerConfig, ParamState, Progress, Step,
     gradients,
 };
-use lopper_engine::{Device, Graph, ParamGradients, Result, Tape, Tensor};
+use lopper_engine::{Device, Graph, Layer, ParamGradients, Result, Tape, Tensor};
 use std::collections::BTreeMap;
 use support::shrinking::{ADAMW, SGD, half, net};
 use support::*;
@@ -215,4 +215,20 @@ fn exact_removal_of_dead_channels_moves_their_constants() {
     let expected: Vec<f32> = bias(&average).into_iter().zip(moves).map(|(own, moved)| own + moved).collect();
     assert_eq!(bias(&followed), expected);
     assert_ne!(bias(&followed), bias(&average));
+}
+
+/// A bias that absorbs constants is trained only if the weights beside it are.
+#[test]
+fn a_new_bias_is_frozen_with_its_layer() {
+    for trainable in [true, false] {
+        let mut graph = net();
+        let mask = Tensor::from_fn(&[8, 1, 1, 6], |i| f32::from(i / 6 != 1));
+        graph.param_mut("body.conv2.weight").unwrap().set_mask(Some(mask)).unwrap();
+        graph.param_mut("body.bn2.bias").unwrap().update(|b| b[1] = 0.75);
+        let Layer::Linear(linear) = graph.layer_mut(10) else { panic!("fc1") };
+        linear.bias = None;
+        linear.weight.trainable = trainable;
+        let dead = PruneConfig::default().apply(&graph, None).unwrap().graph;
+        assert_eq!(dead.param("fc1.bias").unwrap().trainable, trainable);
+    }
 }

@@ -121,8 +121,12 @@ impl Measured<'_> {
         Some(Valued { value: view.weighted_f1?, interval: view.weighted_f1_interval? })
     }
 
-    /// The masked share of the weights of convolutions.
+    /// The share of channels that the training has removed, if it removes any, or the masked share of the weights of
+    /// convolutions.
     fn sparsity(&self, epoch: &EpochMetrics) -> f64 {
+        if let Some(pruned) = &epoch.pruned {
+            return pruned.fraction();
+        }
         let is_conv = |layer: &&LayerSparsity| {
             let id = self.graph.id(&layer.layer);
             id.is_ok_and(|id| matches!(self.graph.nodes()[id].layer, Layer::Conv2d(_)))

@@ -14,11 +14,12 @@ const BEFORE: [fn(&Report) -> String; 2] = [sections::result, sections::publishe
 const AFTER: [fn(&Report) -> String; 2] = [sections::recipe, sections::origin];
 
 /// Sections of a stage.
-const STAGE: [fn(&Report, &Row) -> String; 11] = [
+const STAGE: [fn(&Report, &Row) -> String; 12] = [
     sections::opening,
     sections::findings,
     sections::training,
     sections::sparsity,
+    sections::pruned,
     sections::filters,
     sections::constants,
     sections::spectra,

@@ -55,7 +55,7 @@ pub fn sparsity(_: &Report, row: &Row) -> String {
 }
 
 /// A share, behind a bar of its size.
-fn shaded(share: f64) -> String {
+pub(super) fn shaded(share: f64) -> String {
     let percent = 100.0 * share;
     format!(
         "<span style=\"background:linear-gradient(90deg,rgba(var(--hit),.3) {percent:.1}%,transparent {percent:.1}%);\
