@@ -210,7 +210,7 @@ impl<'a> Pipeline<'a> {
             start = self.with_new_head(stage, &start, Some(self.seed))?;
         }
         if let Some(data) = &self.data {
-            images::record(data, &mut start.info);
+            data.record(&mut start.info);
         }
         self.rewrite(stage, start)
     }
@@ -259,7 +259,7 @@ impl<'a> Pipeline<'a> {
             ..lopper_models::Options::new(data.classes.clone(), data.val.image_shape())
         };
         let mut graph = lopper_models::build(arch, &options)?;
-        images::record(data, &mut graph.info);
+        data.record(&mut graph.info);
         Ok(graph)
     }
 

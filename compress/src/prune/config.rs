@@ -129,6 +129,7 @@ impl PruneConfig {
             plan.groups.retain(|group| self.admits(&group.layers, true));
             return Ok(plan);
         };
+        self.check_sites(graph)?;
         let scoring = self.scoring(criterion, evidence);
         let scores = UnitScores::new(graph, &scoring, |layers| self.eligible(graph, layers))?;
         planned(graph, &scores, &goal)
@@ -199,6 +200,17 @@ impl PruneConfig {
         match &self.criterion {
             Some(criterion) => UnitScores::sites(graph, criterion, |layers| self.eligible(graph, layers)),
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns an error if there is a criterion and it would score nothing.
+    pub(super) fn check_sites(&self, graph: &Graph) -> Result<()> {
+        match &self.criterion {
+            Some(criterion) if self.sites(graph)?.is_empty() => Err(Error::invalid(format!(
+                "prune: criterion {criterion} scores no channels of this network: include a layer that it reads, whose \
+                 channels are tied to neither the image nor the output; by default, only convolutions are included"
+            ))),
+            _ => Ok(()),
         }
     }
 

@@ -73,6 +73,9 @@ impl Technique for PruneStage {
         let options = self.options()?;
         let unknown = |sketch: Sketch| Ok(Sketch { widths: false, ..sketch });
         options.check_lists(&sketch.graph)?;
+        if self.plan.is_none() {
+            options.check_sites(&sketch.graph)?;
+        }
         if options.relative_to.is_some() {
             return unknown(sketch);
         }
