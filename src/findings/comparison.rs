@@ -80,7 +80,8 @@ impl Measured<'_> {
         let f1 = self.evaluation.and_then(|found| found.weighted_f1.as_ref());
         figures.extend(published.f1_weighted.map(|value| estimate("f1_weighted", value, f1)));
         for (views, &value) in &published.f1_tta {
-            figures.push(estimate(&format!("f1_tta_{views}"), value, self.with_views(views).as_ref()));
+            let ours = self.with_views(views);
+            figures.extend(ours.map(|ours| estimate(&format!("f1_tta_{views}"), value, Some(&ours))));
         }
         // Text sorts 10 before 5.
         figures.sort_by_key(|f| f.figure.strip_prefix("f1_tta_").and_then(|n| n.parse::<u32>().ok()));
