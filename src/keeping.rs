@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Options of every command that trains.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Checkpoints")]
 pub struct KeepArgs {
     /// Continue from the checkpoint of an interrupted run, or from the beginning if there is none
     #[arg(long)]

@@ -140,6 +140,7 @@ impl<'a> Pipeline<'a> {
     /// names the place.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
+        let stage = &stage.resolve(|name| self.network(name))?;
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
         self.exchange_training_images(stage);
         let outcome = self.trained(stage, path, resumed, begin);
@@ -211,7 +212,7 @@ impl<'a> Pipeline<'a> {
             start = self.with_new_head(stage, &start, Some(self.seed))?;
         }
         if let Some(data) = &self.data {
-            images::record(data, &mut start.info);
+            data.record(&mut start.info);
         }
         self.rewrite(stage, start)
     }
@@ -260,7 +261,7 @@ impl<'a> Pipeline<'a> {
             ..lopper_models::Options::new(data.classes.clone(), data.val.image_shape())
         };
         let mut graph = lopper_models::build(arch, &options)?;
-        images::record(data, &mut graph.info);
+        data.record(&mut graph.info);
         Ok(graph)
     }
 

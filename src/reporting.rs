@@ -2,7 +2,7 @@
 
 use crate::details::Valued;
 use crate::evaluation::evaluate;
-use crate::findings::{Findings, Found, Measured};
+use crate::findings::{Findings, Found, Measured, trainable};
 use crate::pipeline::{Outcome, Pipeline};
 use crate::progress::note;
 use crate::range::RangeRun;
@@ -39,8 +39,13 @@ impl Pipeline<'_> {
             let row = &outcome.row;
             let own = row.top1.zip(row.interval).map(|(value, interval)| Valued { value, interval });
             let other = evaluation.map(|found| Valued { value: found.top1, interval: found.interval });
+            let mut trained = outcome.graph.clone();
+            if let Some(train) = &stage.train {
+                let _ = train.freezing().freeze_at_start(&mut trained)?;
+            }
             let measured = Measured {
                 graph: &outcome.graph,
+                trainable: trainable(&trained),
                 epochs: &outcome.epochs,
                 top1: if self.other.scored(split).is_some() { other } else { own },
                 evaluation,

@@ -8,34 +8,6 @@ use std::process::{Command, Stdio};
 use support::command::{LOPPER, finished, image_folder, lopper, model, names, text, train};
 
 #[test]
-fn every_command_has_a_help_text() {
-    let help = lopper(&["--help"]).succeeded().out;
-    for command in [
-        "demo",
-        "run",
-        "train",
-        "distill",
-        "sparsify",
-        "prune",
-        "fold",
-        "factorize",
-        "compact",
-        "eval",
-        "lr-find",
-        "predict",
-        "summary",
-        "bench",
-        "atlas",
-        "diff",
-        "export",
-        "import",
-    ] {
-        assert!(help.contains(command), "{command}");
-        lopper(&[command, "--help"]).succeeded();
-    }
-}
-
-#[test]
 fn an_invalid_command_line_exits_with_status_2() {
     for args in [
         &["prone"][..],

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 /// The network to write, and the images to train and measure it on.
 #[derive(Args)]
+#[command(next_help_heading = "Output")]
 pub struct Output {
     /// The model file to write
     #[arg(long, value_parser = super::safetensors_path())]
@@ -45,8 +46,9 @@ pub struct Layers {
 
 /// Options of training.
 #[derive(Args)]
+#[command(next_help_heading = "Training")]
 pub struct TrainArgs {
-    /// Passes over the training images; 0 for no training
+    /// Passes over the training images; 0 for no training [default: 5; of prune and factorize 0]
     #[arg(long)]
     epochs: Option<usize>,
     /// Largest learning rate of the schedule [default: 0.001]

@@ -54,6 +54,8 @@ pub enum Verdict {
 pub struct Measured<'a> {
     /// Its network.
     pub graph: &'a Graph,
+    /// Number of parameters that its training changes.
+    pub trainable: u64,
     /// The epochs of its training.
     pub epochs: &'a [EpochMetrics],
     /// Its accuracy.
@@ -82,18 +84,16 @@ impl Measured<'_> {
         }
         // Text sorts 10 before 5.
         figures.sort_by_key(|f| f.figure.strip_prefix("f1_tta_").and_then(|n| n.parse::<u32>().ok()));
+        let judged = published.exact;
         let counts = |figure: &str, published: &[u64], ours: Vec<u64>| {
-            let verdict = match published == ours {
-                true => Verdict::Equal,
-                false => Verdict::Differs,
-            };
+            let verdict = judged.then_some(if published == ours { Verdict::Equal } else { Verdict::Differs });
             let numbers = |counts: &[u64]| counts.iter().map(|&count| count as f64).collect::<Vec<_>>();
             let (published, ours) = (numbers(published), numbers(&ours));
-            Compared { figure: figure.into(), published, ours, interval: None, verdict: Some(verdict) }
+            Compared { figure: figure.into(), published, ours, interval: None, verdict }
         };
         let at = figures.len();
         figures.extend(published.params.map(|n| counts("params", &[n], vec![self.graph.param_count()])));
-        figures.extend(published.trainable.map(|n| counts("trainable", &[n], vec![trainable(self.graph)])));
+        figures.extend(published.trainable.map(|n| counts("trainable", &[n], vec![self.trainable])));
         if !published.params_by_layer.is_empty() {
             figures.push(counts("params_by_layer", &published.params_by_layer, by_layer(self.graph)));
         }
@@ -148,8 +148,8 @@ fn estimate(figure: &str, published: f64, ours: Option<&Valued>) -> Compared {
     }
 }
 
-/// Number of parameters that are trained.
-fn trainable(graph: &Graph) -> u64 {
+/// Number of parameters of `graph` that are trained.
+pub fn trainable(graph: &Graph) -> u64 {
     let trained = graph.params().filter(|(_, param)| param.trainable);
     trained.map(|(_, param)| param.value().len() as u64).sum()
 }
@@ -192,6 +192,7 @@ mod tests {
         let graph = lopper_models::build("small_net", &options).unwrap();
         let ours = Measured {
             graph: &graph,
+            trainable: trainable(&graph),
             epochs: &[],
             top1: None,
             evaluation: None,
@@ -200,6 +201,7 @@ mod tests {
         };
         let published = Published {
             params: Some(157_570),
+            trainable: Some(157_570),
             params_by_layer: vec![1520, 40, 25_050, 100, 125_100, 200, 5_050, 510],
             kept: vec![20, 50, 100],
             images: Some([9469, 3925]),
@@ -208,10 +210,12 @@ mod tests {
         let verdicts = |published: &Published| -> Vec<_> {
             ours.figures(published).into_iter().filter_map(|figure| figure.verdict).collect()
         };
-        assert_eq!(verdicts(&published), [Equal; 4]);
+        assert_eq!(verdicts(&published), [Equal; 5]);
+        let free = Published { exact: false, params: Some(1), ..published.clone() };
+        assert!(verdicts(&free).is_empty());
         let wrong = Published { params: Some(157_571), kept: vec![20, 50], ..published.clone() };
-        assert_eq!(verdicts(&wrong), [Differs, Equal, Differs, Equal]);
+        assert_eq!(verdicts(&wrong), [Differs, Equal, Equal, Differs, Equal]);
         let eleven = Published { classes: Some(11), ..published };
-        assert_eq!(verdicts(&eleven), [OtherClasses, OtherClasses, Equal, Equal]);
+        assert_eq!(verdicts(&eleven), [OtherClasses, OtherClasses, OtherClasses, Equal, Equal]);
     }
 }

@@ -6,7 +6,7 @@ mod range;
 mod scores;
 mod view;
 
-pub use comparison::{Compared, Comparison, Measured, Verdict};
+pub use comparison::{Compared, Comparison, Measured, Verdict, trainable};
 pub use findings::Findings;
 pub use range::{Found, TestedRate};
 pub use scores::Evaluation;
