@@ -187,7 +187,9 @@ impl<'a> Pipeline<'a> {
             self.report_zeros(&graph);
         }
         let mut row = self.measure(&stage.name, &graph, path)?;
-        details.metrics = row.details.take().and_then(|scored| scored.metrics);
+        if let Some(scores) = row.details.take() {
+            (details.metrics, details.right) = (scores.metrics, scores.right);
+        }
         details.techniques = technique_names(stage);
         if self.detailed {
             self.describe(origin.as_ref(), &graph, stage.rewrites().next().is_some(), &mut details);

@@ -74,7 +74,8 @@ fn an_old_run_gets_a_whole_report() {
         {
             assert_eq!(one[field], other[field], "{field} of stage {stage}");
         }
-        for field in ["techniques", "epochs", "changes", "layers", "channels", "spectra", "metrics"] {
+        for field in ["techniques", "epochs", "changes", "layers", "channels", "spectra", "metrics", "right"]
+        {
             assert_eq!(one["details"][field], other["details"][field], "{field} of stage {stage}");
         }
         let steps = |row: &Value| row["details"]["steps"].as_array().unwrap().len();

@@ -120,6 +120,7 @@ fn details(trains: bool) -> Details {
         }],
         steps,
         metrics: Some(metrics(if trains { 43 } else { 10 })),
+        right: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The options of images that the command line and a recipe's `[data]` table share, under the same names.
 
 use super::parsers::{image_side, single};
-use clap::{Args, ValueEnum};
+use clap::{Args, FromArgMatches, ValueEnum};
 use lopper_engine::info::{Filter, Resize};
 use lopper_engine::{Error, Result};
 use lopper_models::data::steps::PRESETS;
@@ -139,6 +139,24 @@ enum EmptyName {
 }
 
 impl DataOptions {
+    /// The options of images in the command line `command` of another command. None if they cannot be read.
+    pub(super) fn among(command: &[String]) -> Option<Self> {
+        let parser = Self::augment_args(clap::Command::new("images").no_binary_name(true));
+        let mut given: Vec<&String> = Vec::new();
+        let mut rest = command.iter();
+        while let Some(word) = rest.next() {
+            let name = word.strip_prefix("--").map(|word| word.split('=').next().unwrap_or(word));
+            let option = parser.get_arguments().find(|option| option.get_long() == name && name.is_some());
+            let Some(option) = option else { continue };
+            given.push(word);
+            if option.get_action().takes_values() && !word.contains('=') {
+                given.extend(rest.next());
+            }
+        }
+        let found = parser.try_get_matches_from(given).ok()?;
+        Self::from_arg_matches(&found).ok()
+    }
+
     /// Sets in `config` the options that were given.
     pub(super) fn apply(&self, config: &mut DataConfig) -> Result<()> {
         config.size = self.size.or(config.size);
@@ -237,4 +255,21 @@ fn name_column(config: &mut DataConfig, text: &str) -> Result<()> {
     };
     *column.0 = Some(column.1.to_string());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_found_among_others() {
+        let among = |command: &str| {
+            let words: Vec<String> = command.split(' ').map(str::to_string).collect();
+            DataOptions::among(&words)
+        };
+        let found = among("lopper run r.toml --data d --limit 5 --out --size=64 --force --orient").unwrap();
+        assert_eq!((found.limit, found.size, found.orient), (Some(5), Some(64), true));
+        assert!(among("lopper demo --quick").unwrap().limit.is_none());
+        assert!(among("lopper run r.toml --limit many").is_none());
+    }
 }

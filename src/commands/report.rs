@@ -4,10 +4,11 @@ use super::{Common, DataOptions};
 use crate::images::open_images;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
-use crate::recipe::Recipe;
+use crate::recipe::{FULL, Recipe};
 use crate::report::{About, Report, short};
 use crate::report_files;
 use crate::run_directory::RunDirectory;
+use crate::trial::Trial;
 use clap::Args;
 use lopper_engine::{Error, Result, input};
 use lopper_models::data::Splits;
@@ -47,8 +48,8 @@ impl ReportAgain {
             serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("damaged: {e}")))?;
         let device = common.device()?;
         let quick = about.command.iter().any(|argument| argument == "--quick");
-        let recipe = Recipe::parse(&about.recipe).map(|recipe| if quick { recipe.quick() } else { recipe });
-        let data = match &recipe {
+        let mut recipe = Self::recipe(&about, quick);
+        let data = match &mut recipe {
             Ok(recipe) => self.open(recipe, &about, about.seed)?,
             Err(error) => {
                 note(format_args!("the run's recipe cannot be read: {error}; its images are not used"));
@@ -62,7 +63,9 @@ impl ReportAgain {
         about.resumed = directory.resumed().to_vec();
         let pipeline = Pipeline::new(&device, data, about.seed);
         let rows = pipeline.again(directory.path(), directory.all_finished(), stages)?;
-        let title = if about.title.is_empty() { "lopper".to_string() } else { about.title.clone() };
+        let limit = recipe.as_ref().ok().and_then(|recipe| recipe.data.limit);
+        let title = if about.title.is_empty() { "lopper" } else { &about.title };
+        let title = Trial { quick, limit }.title(title);
         let (done, all) = (rows.len(), about.planned.len().max(rows.len()));
         let title = if done == all { title } else { format!("{title} ({done} of {all} stages)") };
         let report = Report { stages: rows, run: Some(about) };
@@ -73,10 +76,21 @@ impl ReportAgain {
         })
     }
 
+    /// The recipe of the run, in its profile and with its options of the images.
+    fn recipe(about: &About, quick: bool) -> Result<Recipe> {
+        let profile = if about.profile.is_empty() { FULL } else { &about.profile };
+        let mut recipe = Recipe::parse_profile(&about.recipe, Some(profile))?;
+        if quick {
+            recipe = recipe.quick();
+        }
+        DataOptions::among(&about.command).map_or(Ok(()), |options| options.apply(&mut recipe.data))?;
+        Ok(recipe)
+    }
+
     /// Opens the images of the run: those of `--data`, or else those that it used, if they are still there.
-    fn open(&self, recipe: &Recipe, about: &About, seed: u64) -> Result<Option<Splits>> {
-        let mut config = recipe.data.clone();
-        self.images.apply(&mut config)?;
+    fn open(&self, recipe: &mut Recipe, about: &About, seed: u64) -> Result<Option<Splits>> {
+        let config = &mut recipe.data;
+        self.images.apply(config)?;
         let used = about.data.as_ref().and_then(|data| data.path.as_deref()).map(Path::new);
         let path = self.data.as_deref().or(used);
         if let Some(data) = &about.data
@@ -84,7 +98,7 @@ impl ReportAgain {
         {
             config.size = Some(data.size);
         }
-        match open_images(&config, path, seed) {
+        match open_images(config, path, seed) {
             Ok(splits) => Ok(Some(splits)),
             Err(error) if self.data.is_none() => {
                 note(format_args!("the images of the run are not at hand (--data): {error}"));

@@ -52,7 +52,7 @@ pub struct Metrics {
 }
 
 /// The scores of a class.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ClassLine {
     /// Name of the class.
     pub class: String,

@@ -24,4 +24,6 @@ pub struct Details {
     pub steps: Vec<StepTimes>,
     /// Scores on the validation images, if there are any.
     pub metrics: Option<Metrics>,
+    /// Which validation images are classified correctly, as [`super::right`] writes them.
+    pub right: Option<String>,
 }

@@ -55,7 +55,7 @@ impl Pipeline<'_> {
         }
         let rewrites = rewrites(&details.techniques);
         self.describe(before.as_ref(), graph, rewrites, details);
-        if let Some((accuracy, metrics)) = self.metrics(graph)? {
+        if let Some((accuracy, scores)) = self.scores(graph)? {
             match row.top1 {
                 Some(top1) if top1 != accuracy.top1() => note(format_args!(
                     "{:>14}  top-1 was {:.2} % in the run and is {:.2} % on these images: they are not those of the run, so \
@@ -66,7 +66,7 @@ impl Pipeline<'_> {
                 )),
                 _ => {
                     row.set_accuracy(&accuracy);
-                    details.metrics = Some(metrics);
+                    (details.metrics, details.right) = (scores.metrics, scores.right);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Measuring the network of a stage: its costs, its scores, and what the stage did to it.
 
 use super::Pipeline;
-use crate::details::{Details, Metrics, data_uri, dead_channels, layers, steps};
+use crate::details::{Details, Metrics, data_uri, dead_channels, layers, right, steps};
 use crate::latency::{FEW_ROUNDS, in_turn, test_images};
 use crate::progress::note;
 use crate::report::Row;
@@ -18,7 +18,7 @@ const TOP_LOSSES: usize = 12;
 const PICTURE: u32 = 64;
 
 impl Pipeline<'_> {
-    /// Measures a network that is stored in the file `path` and returns its row, with metrics as the only details. Costs,
+    /// Measures a network that is stored in the file `path` and returns its row, whose only details are scores. Costs,
     /// latency and accuracy are those of the images at hand, or else of the images that the network is made for.
     pub fn measure(&mut self, name: &str, graph: &Graph, path: &Path) -> Result<Row> {
         let image = self.image_of(graph);
@@ -31,15 +31,15 @@ impl Pipeline<'_> {
         };
         let latency = in_turn(&[(graph, image)], FEW_ROUNDS, self.device)?[0];
         (row.latency_ms, row.latency_quartiles_ms) = (latency.median, latency.quartiles);
-        if let Some((accuracy, metrics)) = self.metrics(graph)? {
+        if let Some((accuracy, scores)) = self.scores(graph)? {
             row.set_accuracy(&accuracy);
-            row.details = Some(Details { metrics: Some(metrics), ..Details::default() });
+            row.details = Some(scores);
         }
         Ok(row)
     }
 
-    /// Scores `graph` on the validation images, if there are any.
-    pub(super) fn metrics(&mut self, graph: &Graph) -> Result<Option<(Accuracy, Metrics)>> {
+    /// Scores `graph` on the validation images, if there are any. Only what is scored is set in the details.
+    pub(super) fn scores(&mut self, graph: &Graph) -> Result<Option<(Accuracy, Details)>> {
         let Some(data) = &mut self.data else { return Ok(None) };
         let scores = score(graph, &mut Stoppable(&mut data.val), self.device)?;
         let (names, confusion) = (data.val.names(), scores.confusion());
@@ -48,7 +48,8 @@ impl Pipeline<'_> {
         for (loss, picture) in metrics.top_losses.iter_mut().zip(pictures) {
             loss.picture = picture.map(|bytes| data_uri(&bytes));
         }
-        Ok(Some((scores.top(1), metrics)))
+        let right = Some(right(scores.outcomes()));
+        Ok(Some((scores.top(1), Details { metrics: Some(metrics), right, ..Details::default() })))
     }
 
     /// Measures the latencies of `networks` in turn, in up to `rounds` rounds, and enters them in their `rows`. If that

@@ -1,5 +1,6 @@
 //! The opening of a stage: why its techniques work, what came out, and what that shows.
 
+use crate::details::Paired;
 use crate::page::figures::{bytes, change, count, duration, ms, percent};
 use crate::page::html::Text;
 use crate::page::why::why;
@@ -67,14 +68,9 @@ fn shown(row: &Row, from: &Row) -> Option<String> {
              accuracy changed by {points} points."
         ));
     }
-    let overlap = low <= high_before && low_before <= high;
-    let seen = match overlap {
-        true => format!(
-            "{points} points, but the intervals overlap: these images do not show that the accuracy changed."
-        ),
-        false => {
-            format!("{points} points, and the intervals are apart: on such images, the accuracy changed.")
-        }
+    let seen = match paired(row, from) {
+        Some(paired) => on_the_same(&paired, &points),
+        None => apart(low <= high_before && low_before <= high, &points),
     };
     let trained = match trained {
         true => {
@@ -85,9 +81,43 @@ fn shown(row: &Row, from: &Row) -> Option<String> {
     Some(format!("{seen}{trained}"))
 }
 
+/// The two stages on the same images, if it is known which ones they find.
+fn paired(row: &Row, from: &Row) -> Option<Paired> {
+    let (new, old) = (row.details.as_ref()?, from.details.as_ref()?);
+    let images = new.metrics.as_ref()?.classes.iter().map(|class| class.images).sum();
+    Paired::new(new.right.as_ref()?, old.right.as_ref()?, images)
+}
+
+/// What a comparison on the same images shows.
+fn on_the_same(paired: &Paired, points: &str) -> String {
+    let &Paired { gained, lost, interval: (low, high) } = paired;
+    let verdict = match low <= 0.0 && 0.0 <= high {
+        true => "which includes zero: these images do not show that the accuracy changed.",
+        false => "which excludes zero: on such images, the accuracy changed.",
+    };
+    let [low, high] = [low, high].map(|end| format!("{:+.2}", 100.0 * end).replace('-', "−"));
+    format!(
+        "{points} points, {gained} images gained and {lost} lost. On the same images, the 95 % interval of the difference \
+         is {low} to {high} points, {verdict}"
+    )
+}
+
+/// What two intervals show that overlap or do not.
+fn apart(overlap: bool, points: &str) -> String {
+    match overlap {
+        true => format!(
+            "{points} points, but the intervals overlap: these images do not show that the accuracy changed."
+        ),
+        false => {
+            format!("{points} points, and the intervals are apart: on such images, the accuracy changed.")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::details::{ClassLine, Details, Metrics};
     use lopper_engine::train::Accuracy;
 
     fn row(correct: usize) -> Row {
@@ -103,5 +133,20 @@ mod tests {
         let exact = Row { logit_difference: Some(1e-6), ..row(800) };
         assert!(shown(&exact, &row(800)).unwrap().contains("confirms it"));
         assert_eq!(shown(&Row::default(), &row(800)), None);
+    }
+
+    #[test]
+    fn the_same_images_decide_if_they_are_known() {
+        let known = |correct, right: &str| {
+            let class = ClassLine { images: 1000, ..ClassLine::default() };
+            let metrics = Some(Metrics { classes: vec![class], ..Metrics::default() });
+            let right = Some(right.repeat(50));
+            Row { details: Some(Details { metrics, right, ..Details::default() }), ..row(correct) }
+        };
+        let (before, better) = (known(600, "fff00"), known(750, "ff0ff"));
+        let text = shown(&better, &before).unwrap();
+        assert!(text.contains("400 images gained and 200 lost") && text.contains("excludes zero"), "{text}");
+        let text = shown(&before, &before).unwrap();
+        assert!(text.contains("0 images gained and 0 lost") && text.contains("includes zero"), "{text}");
     }
 }

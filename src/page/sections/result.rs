@@ -48,7 +48,8 @@ const NOTES: &str = "<p class=\"note\"><strong>What the intervals show.</strong>
     cover the chance of training: another seed moves an accuracy, too, often by about as much. So two overlapping \
     intervals do not show a difference, and a stage that trains after a cut can gain from the training alone; only a \
     control, trained as long without the technique, can tell them apart. All stages are scored on the same images, so \
-    the difference of two stages varies less than either accuracy.</p>\n\
+    the difference of two stages varies less than either accuracy: only the images that one of them finds tell them \
+    apart, and each stage below has the interval of its difference.</p>\n\
     <p class=\"note\"><strong>Latencies</strong> are medians over rounds in which all networks take turns on one image, with the \
     quartiles of the rounds: equal networks have equal latencies within these.</p>\n";
 
