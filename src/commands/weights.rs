@@ -2,12 +2,14 @@
 
 use super::{Common, classes, is_file, open_network};
 use crate::output_file::refuse_existing;
+use crate::progress::note;
 use clap::Args;
 use lopper_engine::info::{Preparation, Resize};
+use lopper_engine::torchvision::ImportReport;
 use lopper_engine::{Result, file, torchvision};
 use lopper_models::data::{IMAGENET_MEAN, IMAGENET_STD};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Write the weights with torchvision's names and layouts.
 #[derive(Args)]
@@ -30,10 +32,11 @@ impl Export {
     }
 }
 
-/// Read weights with torchvision's names and layouts into an architecture.
+/// Read weights of PyTorch into an architecture: a safetensors file, or a state dict or checkpoint of torch.save, of which
+/// only the tensors are read.
 #[derive(Args)]
 pub struct Import {
-    /// A safetensors file with torchvision's names
+    /// A .safetensors, .pth, .pt or .bin file with PyTorch's names
     weights: PathBuf,
     /// The architecture, or a model file with it
     #[arg(long)]
@@ -79,9 +82,29 @@ impl Import {
             graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
         }
         let report = torchvision::import_weights(&mut graph, &self.weights)?;
+        report_import(&self.weights, &report);
         file::save(&graph, &self.out)?;
         common.print(&json!({ "written": self.out }), || {
             format!("{} tensors read; wrote {}", report.imported, self.out.display())
         })
+    }
+}
+
+/// Says how the weights were found in their file.
+fn report_import(path: &Path, report: &ImportReport) {
+    for remark in &report.notes {
+        note(format_args!("{}: {remark}", path.display()));
+    }
+    if !report.ignored.is_empty() {
+        note(format_args!("{}: ignored {}", path.display(), shortened(&report.ignored, 4)));
+    }
+}
+
+/// Lists the first `most` names, and the number of further ones.
+fn shortened(names: &[String], most: usize) -> String {
+    let shown = names[..names.len().min(most)].join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
