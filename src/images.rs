@@ -65,9 +65,22 @@ pub fn open_for(
 }
 
 /// Returns an error if `graph` was made for other classes than those of `data`, or for images that were normalized
-/// differently: its accuracy, and anything learned from it, would be meaningless. Numbered classes, which imported
-/// weights have, match any classes.
+/// differently: its accuracy would be meaningless.
 pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
+    check_classes(graph, data)?;
+    let info = &graph.info;
+    if info.mean != data.mean || info.std != data.std {
+        return Err(Error::invalid(format!(
+            "the network expects images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
+            info.mean, info.std, data.mean, data.std
+        )));
+    }
+    Ok(())
+}
+
+/// Returns an error if `graph` was made for other classes than those of `data`: anything learned from it would be
+/// meaningless. Numbered classes, which imported weights have, match any classes.
+pub fn check_classes(graph: &Graph, data: &Splits) -> Result<()> {
     let info = &graph.info;
     let folders = info.class_folders();
     let numbered = lopper_models::numbered_classes(data.folders.len());
@@ -78,13 +91,25 @@ pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
             data.folders.join(", ")
         )));
     }
-    if info.mean != data.mean || info.std != data.std {
-        return Err(Error::invalid(format!(
-            "the network expects images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
-            info.mean, info.std, data.mean, data.std
-        )));
-    }
     Ok(())
+}
+
+/// Notes if `teacher` was made for images that are normalized otherwise or have another size than those of `data`.
+pub fn note_teacher(teacher: &Graph, data: &Splits) {
+    let info = &teacher.info;
+    if !info.mean.is_empty() && (info.mean != data.mean || info.std != data.std) {
+        note(format_args!(
+            "the teacher expects images normalized by mean {:?} and std {:?}: each batch is converted for it",
+            info.mean, info.std
+        ));
+    }
+    let [height, width, _] = data.val.image_shape();
+    if info.input[..2] != [height, width] {
+        let [own_height, own_width, _] = info.input;
+        note(format_args!(
+            "the teacher was made for images of {own_height}×{own_width} pixels and sees the student's, of {height}×{width}"
+        ));
+    }
 }
 
 /// Lists the images of `loaders` that were skipped because they could not be decoded.

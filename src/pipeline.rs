@@ -159,7 +159,11 @@ impl<'a> Pipeline<'a> {
     fn start(&self, stage: &Stage) -> Result<Graph> {
         match (&stage.arch, &stage.from, self.done.last()) {
             (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
-            (None, Some(from), _) => self.network(from),
+            (None, Some(from), _) => {
+                let graph = self.network(from)?;
+                self.check_start(&graph, from)?;
+                Ok(graph)
+            }
             (None, None, Some((_, graph))) => Ok(graph.clone()),
             (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),
         }
@@ -190,13 +194,21 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Loads the model file `name`, whose network must match the images.
+    /// Loads the model file `name`, whose network must have the classes of the images. A teacher may expect another
+    /// normalization.
     pub(crate) fn load(&self, name: &str) -> Result<Graph> {
         let graph = file::load(name)?;
         self.data
             .as_ref()
-            .map_or(Ok(()), |data| images::check_images(&graph, data).map_err(|e| Error::file(name, e)))?;
+            .map_or(Ok(()), |data| images::check_classes(&graph, data).map_err(|e| Error::file(name, e)))?;
         Ok(graph)
+    }
+
+    /// Returns an error if `graph`, which is called `name` and from which a stage starts, was made for other images.
+    pub(crate) fn check_start(&self, graph: &Graph, name: &str) -> Result<()> {
+        self.data
+            .as_ref()
+            .map_or(Ok(()), |data| images::check_images(graph, data).map_err(|e| Error::file(name, e)))
     }
 
     /// Applies the techniques of the stage that rewrite `graph`. If one claims to keep the function, also measures the
@@ -237,6 +249,9 @@ impl<'a> Pipeline<'a> {
         let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
         for technique in &stage.techniques {
             let teacher = technique.teacher().map(|teacher| self.network(teacher)).transpose()?;
+            if let (Some(teacher), Some(data)) = (&teacher, &self.data) {
+                images::note_teacher(teacher, data);
+            }
             if let Some(objective) = technique.objective(task, graph, teacher)? {
                 return Ok(objective);
             }

@@ -63,7 +63,11 @@ impl Pipeline<'_> {
                 let graph = self.build(stage, arch, None)?;
                 Sketch::known(alive(graph))
             }
-            (None, Some(from)) => self.named(from, earlier)?,
+            (None, Some(from)) => {
+                let sketch = self.named(from, earlier)?;
+                self.check_start(&sketch.graph, from)?;
+                sketch
+            }
             (None, None) => last.cloned().ok_or_else(|| Error::invalid("expected `arch` or `from`"))?,
         };
         let [h, w, c] = self.data.as_ref().map_or(start.graph.info.input, |data| data.val.image_shape());
