@@ -7,4 +7,7 @@ pub mod builder;
 pub mod data;
 pub mod init;
 
-pub use arch::{Head, Options, build, freeze_body, names, numbered_classes};
+pub use arch::{
+    Head, Options, Pretraining, build, freeze_body, keep_outputs, names, numbered_classes, our_name,
+    pretraining,
+};

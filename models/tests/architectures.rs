@@ -49,6 +49,16 @@ fn torchvision_networks_have_their_parameters_and_macs() {
     }
 }
 
+/// Counted by the package `efficientnet-lite-pytorch`.
+#[test]
+fn efficientnet_lite0_has_its_parameters() {
+    let graph = counted("efficientnet_lite0", 1000, 1.0, COLOR_224);
+    assert_eq!(graph.param_count(), 4_652_008);
+    assert_eq!(format!("{:.3}", macs(&graph) as f64 / 1e9), "0.385");
+    let shapes = graph.shapes([1, 224, 224, 3]).unwrap();
+    assert_eq!(shapes[graph.id("blocks.6.0.bn3").unwrap()], [1, 7, 7, 320]);
+}
+
 #[test]
 fn vgg16_bn_has_the_published_counts_for_imagenette() {
     let graph = counted("vgg16_bn", 10, 1.0, [128, 128, 3]);

@@ -35,7 +35,7 @@ impl DataArgs {
 }
 
 /// Returns the kind of data set: built-in `fashion-mnist`, or the kind that a directory's files indicate.
-fn data_name(path: &Path) -> DataName {
+pub(super) fn data_name(path: &Path) -> DataName {
     if path.as_os_str() == "fashion-mnist" {
         DataName::FashionMnist
     } else if path.join(lopper_models::data::NOISY_LABELS_FILE).exists() {

@@ -14,6 +14,7 @@ mod eval;
 mod factorize;
 mod file_names;
 mod fold;
+mod import_outputs;
 mod lr_find;
 mod networks;
 mod parsers;

@@ -1,5 +1,6 @@
 //! `lopper export` and `lopper import`.
 
+use super::import_outputs::KeepOutputs;
 use super::{Common, classes, is_file, open_network};
 use crate::output_file::refuse_existing;
 use crate::progress::note;
@@ -7,7 +8,6 @@ use clap::Args;
 use lopper_engine::info::{Preparation, Resize};
 use lopper_engine::torchvision::ImportReport;
 use lopper_engine::{Result, file, torchvision};
-use lopper_models::data::{IMAGENET_MEAN, IMAGENET_STD};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,8 @@ pub struct Import {
     /// largest centered square]
     #[arg(long)]
     resize: Option<Resize>,
+    #[command(flatten)]
+    outputs: KeepOutputs,
     /// The model file to write
     #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
@@ -70,19 +72,23 @@ impl Import {
             open_network(&self.arch, self.classes, self.size, None)?
         } else {
             let mut graph = open_network(&self.arch, self.classes.or(Some(1000)), self.size, None)?;
-            // The normalization and preparation of torchvision's weights; a model file stores its own.
-            (graph.info.mean, graph.info.std) = (IMAGENET_MEAN.to_vec(), IMAGENET_STD.to_vec());
+            // The normalization and preparation of the published weights; a model file stores its own.
+            let published = lopper_models::pretraining(&self.arch)?;
+            (graph.info.mean, graph.info.std) = (published.mean.to_vec(), published.std.to_vec());
             graph.info.preparation = Some(match self.size {
                 size if size < WHOLE_BELOW => Preparation::center(1.0),
-                size => Preparation::torchvision((size * 256).div_ceil(224)),
+                size => published.preparation(size),
             });
             graph
         };
         if let Some(resize) = self.resize {
             graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
         }
-        let report = torchvision::import_weights(&mut graph, &self.weights)?;
+        let arch = graph.info.arch.clone();
+        let rename = |theirs: &str| lopper_models::our_name(&arch, theirs);
+        let report = torchvision::import_renamed(&mut graph, &self.weights, &rename)?;
         report_import(&self.weights, &report);
+        self.outputs.apply(&mut graph, common)?;
         file::save(&graph, &self.out)?;
         common.print(&json!({ "written": self.out }), || {
             format!("{} tensors read; wrote {}", report.imported, self.out.display())

@@ -32,18 +32,18 @@ impl Architecture for MobileNetV2 {
     fn body(&self, net: &mut Builder, options: &Options) {
         net.init(Init::KaimingFanOut, Init::Normal { std: 0.01 });
         net.within("features", |net| {
-            normalized(net, "0", Conv::same(scaled(32, options.width), 3).stride(2));
+            normalized(net, "0", Conv::same(options.rounded(32), 3).stride(2));
             let mut index = 0;
             for (factor, channels, blocks, first_stride) in STAGES {
                 for block in 0..blocks {
                     index += 1;
                     let stride = if block == 0 { first_stride } else { 1 };
                     net.within(index, |net| {
-                        inverted_residual(net, factor, scaled(channels, options.width), stride);
+                        inverted_residual(net, factor, options.rounded(channels), stride);
                     });
                 }
             }
-            normalized(net, &format!("{}", index + 1), Conv::new(scaled(1280, options.width.max(1.0)), 1));
+            normalized(net, &format!("{}", index + 1), Conv::new(options.rounded(1280).max(1280), 1));
         });
     }
 
@@ -77,11 +77,4 @@ fn inverted_residual(net: &mut Builder, factor: usize, out: usize, stride: usize
     if stride == 1 && channels == out {
         net.add("add", input);
     }
-}
-
-/// Scales channels to the nearest multiple of 8, at least 8, that is not below 90 % of the exact value.
-fn scaled(channels: usize, width: f64) -> usize {
-    let exact = channels as f64 * width;
-    let rounded = ((exact + 4.0) as usize / 8 * 8).max(8);
-    if (rounded as f64) < 0.9 * exact { rounded + 8 } else { rounded }
 }
