@@ -121,10 +121,10 @@ fn what_is_no_dictionary_of_tensors_is_refused_with_advice() {
     for (file, expected) in [
         (
             "module.pth",
-            "module.pth: it holds a whole object of Python, `__main__.Tiny`; only tensors in dictionaries are",
+            "module.pth: it is a whole object of Python, a `__main__.Tiny`; only tensors in dictionaries are",
         ),
         ("module.pth", "weights_only=False).state_dict(), 'weights.pth')"),
-        ("arguments.pth", "it refers to, `argparse.Namespace`; only tensors"),
+        ("arguments.pth", "it refers to `argparse.Namespace`; only tensors"),
         ("script.pt", "script.pt: it holds a TorchScript program. Write its tensors alone: python -c"),
         ("list.pth", "list.pth: expected a dictionary of tensors, found another object"),
         ("epoch.pth", "found the entries `epoch`"),

@@ -101,13 +101,18 @@ fn report_import(path: &Path, report: &ImportReport) {
     for remark in &report.notes {
         note(format_args!("{}: {remark}", path.display()));
     }
-    if !report.ignored.is_empty() {
-        note(format_args!("{}: ignored {}", path.display(), shortened(&report.ignored, 4)));
+    let (counters, others): (Vec<_>, Vec<_>) =
+        report.ignored.iter().map(String::as_str).partition(|name| torchvision::is_counter(name));
+    if !counters.is_empty() {
+        note(format_args!("{}: ignored counters of batches ({})", path.display(), counters.len()));
+    }
+    if !others.is_empty() {
+        note(format_args!("{}: ignored {}, which are no tensors", path.display(), shortened(&others, 8)));
     }
 }
 
 /// Lists the first `most` names, and the number of further ones.
-fn shortened(names: &[String], most: usize) -> String {
+fn shortened(names: &[&str], most: usize) -> String {
     let shown = names[..names.len().min(most)].join(", ");
     match names.len().saturating_sub(most) {
         0 => shown,

@@ -109,8 +109,7 @@ pub fn import_renamed(graph: &mut Graph, path: impl AsRef<Path>, rename: Rename)
             }
         }
     }
-    let is_counter = |name: &String| name.ends_with(COUNTER) || name == AVERAGED;
-    let (counters, unexpected): (Vec<_>, Vec<_>) = names.into_values().partition(is_counter);
+    let (counters, unexpected): (Vec<_>, Vec<_>) = names.into_values().partition(|name| is_counter(name));
     ignored.extend(counters);
     problems.extend(unexpected.iter().map(|name| format!("`{name}` belongs to no layer")));
     if !problems.is_empty() {
@@ -131,6 +130,11 @@ pub fn import_renamed(graph: &mut Graph, path: impl AsRef<Path>, rename: Rename)
     check_numbers(&filled).map_err(|e| Error::file(path, e))?;
     *graph = filled;
     Ok(report)
+}
+
+/// Whether a tensor of this name counts batches or averaged models, which no network needs.
+pub fn is_counter(name: &str) -> bool {
+    name.ends_with(COUNTER) || name == AVERAGED
 }
 
 /// The names `theirs` of the tensors in a file, by our names. Prefixes that are removed are remarked in `notes`.

@@ -61,11 +61,11 @@ pub(super) fn refusal(module: &str, name: &str, whole: bool) -> String {
         return script();
     }
     let (what, expression) = match whole {
-        true => ("it holds a whole object of Python", ".state_dict()"),
+        true => ("it is a whole object of Python, a", ".state_dict()"),
         false => ("it refers to", "['state_dict']"),
     };
     format!(
-        "{what}, `{module}.{name}`; only tensors in dictionaries are read, and nothing is run. If you trust the file, \
+        "{what} `{module}.{name}`; only tensors in dictionaries are read, and nothing is run. If you trust the file, \
          write its tensors alone: python -c \"import torch; torch.save(torch.load('FILE', map_location='cpu', \
          weights_only=False){expression}, 'weights.pth')\""
     )
