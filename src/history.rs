@@ -4,7 +4,7 @@
 //! Both files are written after every epoch, whole or not at all. Their lines come from the list of finished stages and
 //! from the checkpoint, so a resumed run neither repeats nor loses an epoch.
 
-use crate::tables::put_csv;
+use crate::tables::{put_csv, put_wide_csv};
 use lopper_engine::Result;
 use lopper_engine::train::EpochMetrics;
 use lopper_engine::train::metrics::LayerSparsity;
@@ -21,7 +21,8 @@ pub struct History {
     stages: Vec<(String, Vec<EpochMetrics>)>,
 }
 
-/// A line of `history.csv`. Figures that were not measured are empty.
+/// A line of `history.csv`. Figures that were not measured are empty. A column for each group of layers with a learning
+/// rate of its own follows: `learning_rate_body`.
 #[derive(Serialize)]
 struct Line<'a> {
     stage: &'a str,
@@ -94,7 +95,13 @@ impl History {
     pub fn write(&self) -> Result<()> {
         let lines = || self.stages.iter().flat_map(|(stage, epochs)| epochs.iter().map(move |m| (stage, m)));
         if lines().next().is_some() {
-            put_csv(&self.epochs, |w| lines().try_for_each(|(stage, m)| w.serialize(line(stage, m))))?;
+            let groups = groups(lines().map(|(_, m)| m));
+            let columns: Vec<String> = groups.iter().map(|group| format!("learning_rate_{group}")).collect();
+            put_wide_csv(
+                &self.epochs,
+                &columns,
+                lines().map(|(stage, m)| (line(stage, m), rates(m, &groups))),
+            )?;
         }
         let layers =
             || lines().flat_map(|(stage, m)| m.sparsity.iter().map(move |l| layer_line(stage, m, l)));
@@ -103,6 +110,26 @@ impl History {
         }
         Ok(())
     }
+}
+
+/// The groups with learning rates of their own in any of `epochs`, in the order in which they appear.
+fn groups<'a>(epochs: impl Iterator<Item = &'a EpochMetrics>) -> Vec<&'a str> {
+    let mut groups: Vec<&str> = Vec::new();
+    for rate in epochs.flat_map(|m| &m.group_rates) {
+        if !groups.contains(&rate.group.as_str()) {
+            groups.push(&rate.group);
+        }
+    }
+    groups
+}
+
+/// The rates of `groups` in an epoch; empty for those without one.
+fn rates(m: &EpochMetrics, groups: &[&str]) -> Vec<String> {
+    let of = |group: &&str| m.group_rates.iter().find(|rate| rate.group == *group);
+    groups
+        .iter()
+        .map(|group| of(group).map_or(String::new(), |rate| rate.learning_rate.to_string()))
+        .collect()
 }
 
 fn line<'a>(stage: &'a str, m: &EpochMetrics) -> Line<'a> {

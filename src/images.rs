@@ -26,6 +26,25 @@ pub fn fit(config: &mut DataConfig, network: &Graph) {
     }
 }
 
+/// A copy of `network` that fits images of any classes: for a new head.
+pub fn without_classes(network: &Graph) -> Graph {
+    let mut network = network.clone();
+    network.info.classes.clear();
+    network.info.folders.clear();
+    network
+}
+
+/// Notes how `network`, whose head is new, was made for other images than those of `data`.
+pub fn note_differences(network: &Graph, data: &Splits) {
+    let info = &network.info;
+    if info.mean != data.mean || info.std != data.std {
+        note(format_args!(
+            "the body was trained on images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
+            info.mean, info.std, data.mean, data.std
+        ));
+    }
+}
+
 /// Records in `info` how the images of `data` are prepared, so that the network is later used in the same way. Classes
 /// that are numbered get the names of the images' classes.
 pub fn record(data: &Splits, info: &mut Info) {
@@ -64,31 +83,41 @@ pub fn open_for(
     })
 }
 
-/// Returns an error if `graph` was made for other classes than those of `data`, or for images that were normalized
-/// differently: its accuracy would be meaningless.
-pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
-    check_classes(graph, data)?;
-    let info = &graph.info;
-    if info.mean != data.mean || info.std != data.std {
-        return Err(Error::invalid(format!(
-            "the network expects images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
-            info.mean, info.std, data.mean, data.std
-        )));
-    }
-    Ok(())
+/// What a network must have in common with the images that it is used on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// Classes and normalization: otherwise its accuracy is meaningless.
+    Images,
+    /// The classes: a teacher, whose images are converted.
+    Classes,
+    /// Nothing: its head is replaced.
+    Nothing,
 }
 
-/// Returns an error if `graph` was made for other classes than those of `data`: anything learned from it would be
-/// meaningless. Numbered classes, which imported weights have, match any classes.
-pub fn check_classes(graph: &Graph, data: &Splits) -> Result<()> {
+impl Fit {
+    /// The fit of a network from which a stage starts, perhaps with a new head.
+    pub fn of_start(new_head: bool) -> Self {
+        if new_head { Self::Nothing } else { Self::Images }
+    }
+}
+
+/// Returns an error if `graph` was made for other images than those of `data`, as far as `fit` matters. Numbered classes,
+/// which imported weights have, match any classes.
+pub fn check_fit(graph: &Graph, data: &Splits, fit: Fit) -> Result<()> {
     let info = &graph.info;
     let folders = info.class_folders();
-    let numbered = lopper_models::numbered_classes(data.folders.len());
-    if !same_classes(folders, &data.folders) && folders != numbered {
+    let numbered = || lopper_models::numbered_classes(data.folders.len());
+    if fit != Fit::Nothing && !same_classes(folders, &data.folders) && folders != numbered() {
         return Err(Error::invalid(format!(
             "the network's classes ({}) are not those of the images ({})",
             folders.join(", "),
             data.folders.join(", ")
+        )));
+    }
+    if fit == Fit::Images && (info.mean != data.mean || info.std != data.std) {
+        return Err(Error::invalid(format!(
+            "the network expects images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
+            info.mean, info.std, data.mean, data.std
         )));
     }
     Ok(())

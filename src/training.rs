@@ -10,7 +10,7 @@ use lopper_engine::train::{
     Best, Callback, Checkpoint, ClipGradients, EpochMetrics, Flow, Keeper, Objective, State, Trainer,
 };
 use lopper_engine::{Device, Error, Graph, Result, file};
-use lopper_models::data::Splits;
+use lopper_models::data::{Splits, thousands};
 use std::path::Path;
 
 /// Starting point of a training run.
@@ -52,6 +52,8 @@ impl Training<'_> {
             let before = start.checkpoint.as_ref().map(|checkpoint| checkpoint.history.clone());
             history.begin(&stage.name, before.unwrap_or_default());
         }
+        let frozen = described(config, graph)?;
+        frozen.iter().for_each(|text| note(format_args!("{:>14}  {text}", stage.name)));
         let mut progress = Progress::new(&stage.name, history);
         let mut good = LastGood::new(start.checkpoint.as_ref());
         let mut of_techniques = Vec::new();
@@ -69,9 +71,9 @@ impl Training<'_> {
         callbacks.extend([&mut good as &mut dyn Callback, &mut progress]);
         let trainer = Trainer {
             device,
-            optimizer: &mut config.optimizer(),
+            optimizer: &mut config.optimizer(graph)?,
             schedule: config.schedule.clone(),
-            learning_rate: config.learning_rate,
+            learning_rate: config.largest_rate()?,
             epochs: config.epochs,
             seed,
             objective: objective.as_mut(),
@@ -105,6 +107,22 @@ impl Training<'_> {
         }
         Ok(epochs)
     }
+}
+
+/// Describes what the training of `graph` trains, if it leaves some layers as they are.
+fn described(config: &TrainConfig, graph: &Graph) -> Result<Option<String>> {
+    if config.freeze.is_empty() {
+        return Ok(None);
+    }
+    let mut frozen = graph.clone();
+    let _ = config.freezing().freeze_at_start(&mut frozen)?;
+    let list = |layers: Vec<String>| layers.join(", ");
+    let freeze = list(config.freeze.iter().map(ToString::to_string).collect());
+    let later: Vec<String> =
+        config.unfreeze.iter().map(|thaw| format!("{} {}", thaw.layers, thaw.when)).collect();
+    let later = if later.is_empty() { String::new() } else { format!("; trains {}", list(later)) };
+    let (trained, all) = (thousands(frozen.trainable_count()), thousands(frozen.param_count()));
+    Ok(Some(format!("trains {trained} of {all} parameters; frozen but for batch norms: {freeze}{later}")))
 }
 
 /// Remembers the network after each epoch, when the trainer has checked its numbers, in case a later epoch fails.

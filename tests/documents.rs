@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -14,6 +14,7 @@ const PAGES: [&str; 10] = [
     "docs/json.md",
     "docs/images.md",
     "docs/import.md",
+    "docs/recipes.md",
     "docs/sparse-vs-pruned.md",
     "docs/training.md",
 ];
@@ -76,7 +77,7 @@ fn the_options_and_keys_of_the_training_page_exist() {
         let mut lopper = std::process::Command::new(env!("CARGO_BIN_EXE_lopper"));
         String::from_utf8(lopper.args([command, "--help"]).output().unwrap().stdout).unwrap()
     };
-    let known: String = ["train", "eval", "predict", "lr-find"].map(help).concat();
+    let known: String = ["train", "eval", "predict", "lr-find", "summary", "import"].map(help).concat();
     let known: Vec<&str> = options(&known).collect();
     for option in options(&page) {
         assert!(known.contains(&option), "docs/training.md names {option}");
@@ -99,9 +100,12 @@ fn the_options_and_keys_of_the_training_page_exist() {
             "schedule" => "{ name = \"cosine\" }",
             "optimizer" => "{ name = \"sgd\" }",
             "accumulate" => "2",
+            "rates" => "{ body = [1e-5, 1e-4], head = 1e-3 }",
+            "freeze" => "\"body\"",
+            "unfreeze" => "[{ layers = \"body\", share = 0.5 }], freeze = [\"body\"]",
             _ => "0.5",
         };
-        let rate = if key == "learning_rate" { "" } else { "learning_rate = 0.1," };
+        let rate = if ["learning_rate", "rates"].contains(&key) { "" } else { "learning_rate = 0.1," };
         let train = format!("train = {{ epochs = 1, {rate} {key} = {value} }}");
         let recipe = format!(
             "data = {{ name = \"fashion-mnist\" }}\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\n{train}"

@@ -80,7 +80,7 @@ fn a_stage_that_contradicts_itself_is_refused() {
         ),
         ("teacher = \"first\"", "`distill` and `teacher` require each other"),
         ("teacher = \"first\"\ndistill = {}", "`distill` acts during training: add `train`"),
-        ("", "expected something to do: arch, from, a rewrite, sparsify or train"),
+        ("", "expected something to do: arch, from, new_head, a rewrite, sparsify or train"),
     ] {
         let error = recipe(keys).unwrap_err().to_string();
         assert!(error.contains(complaint), "{keys}: {error}");

@@ -112,6 +112,14 @@ impl Builder {
         }
     }
 
+    /// Continues the network `graph` for images of `[H, W, C]` behind its last node, with PyTorch's defaults drawn from
+    /// `seed`. Returns an error if the network does not take such images.
+    pub fn continued(graph: Graph, image: [usize; 3], seed: Option<u64>) -> lopper_engine::Result<Self> {
+        let [h, w, c] = image;
+        let (shapes, at) = (graph.shapes([1, h, w, c])?, graph.output());
+        Ok(Self { graph, shapes, at, ..Self::new(image, seed) })
+    }
+
     /// Sets how the weights of later convolutions and linear layers are drawn.
     pub fn init(&mut self, conv: Init, linear: Init) -> &mut Self {
         (self.conv_init, self.linear_init) = (conv, linear);

@@ -8,6 +8,6 @@ pub mod data;
 pub mod init;
 
 pub use arch::{
-    Head, Options, Pretraining, build, freeze_body, keep_outputs, names, numbered_classes, our_name,
-    pretraining,
+    Head, NewHead, Options, Pretraining, build, freeze_body, keep_outputs, last_layer, names, new_head,
+    numbered_classes, our_name, pretraining, with_outputs,
 };

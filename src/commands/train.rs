@@ -4,7 +4,7 @@ use super::Common;
 use super::step::{Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use lopper_engine::Result;
+use lopper_engine::{Error, Result};
 use lopper_models::Head;
 use std::path::PathBuf;
 
@@ -18,12 +18,16 @@ pub struct Train {
     /// Width multiplier of the architecture
     #[arg(long, conflicts_with = "model")]
     width: Option<f64>,
-    /// Classifier of the architecture: own or fastai
-    #[arg(long, value_parser = parse_head, default_value = "own", conflicts_with = "model")]
-    head: Head,
+    /// Classifier of the architecture, or kind of the new head: own or fastai [default: own]
+    #[arg(long, value_parser = parse_head)]
+    head: Option<Head>,
     /// Model file to train further
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Keep the model's body and draw a new head for the classes of the images: its last layer, or with --head fastai
+    /// everything behind the body's last image
+    #[arg(long)]
+    new_head: bool,
     #[command(flatten)]
     train: TrainArgs,
     #[command(flatten)]
@@ -33,8 +37,20 @@ pub struct Train {
 impl Train {
     pub fn run(&self, common: &Common) -> Result<()> {
         let train = self.train.config(5)?;
-        let stage =
-            Stage { arch: self.arch.clone(), width: self.width, head: self.head, train, ..Stage::default() };
+        if self.new_head && self.model.is_none() {
+            return Err(Error::invalid("--new-head: the head of an architecture is new; expected --model"));
+        }
+        if self.head.is_some() && self.model.is_some() && !self.new_head {
+            return Err(Error::invalid("--head: the model has a head; --new-head replaces it"));
+        }
+        let stage = Stage {
+            arch: self.arch.clone(),
+            width: self.width,
+            head: self.head.unwrap_or_default(),
+            new_head: self.new_head,
+            train,
+            ..Stage::default()
+        };
         run_stage("trained", self.model.as_deref(), stage, &self.output, Some(&self.train), common)
     }
 }

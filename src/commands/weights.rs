@@ -1,13 +1,15 @@
 //! `lopper export` and `lopper import`.
 
 use super::import_outputs::KeepOutputs;
+use super::train::parse_head;
 use super::{Common, classes, is_file, open_network};
 use crate::output_file::refuse_existing;
 use crate::progress::note;
 use clap::Args;
 use lopper_engine::info::{Preparation, Resize};
 use lopper_engine::torchvision::ImportReport;
-use lopper_engine::{Result, file, torchvision};
+use lopper_engine::{Error, Graph, Result, file, torchvision};
+use lopper_models::{Head, last_layer, new_head, our_name, with_outputs};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +46,12 @@ pub struct Import {
     /// Number of classes of the architecture [default: ImageNet's 1000]
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
+    /// Read weights of any number of classes: keep their body and draw a new head for the classes of the architecture
+    #[arg(long)]
+    new_head: bool,
+    /// Kind of the new head: own, for a new last layer, or fastai [default: own]
+    #[arg(long, requires = "new_head", value_parser = parse_head)]
+    head: Option<Head>,
     /// Side of the architecture's square images in pixels
     #[arg(long, default_value_t = 224, value_parser = super::image_side)]
     size: usize,
@@ -84,15 +92,62 @@ impl Import {
         if let Some(resize) = self.resize {
             graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
         }
-        let arch = graph.info.arch.clone();
-        let rename = |theirs: &str| lopper_models::our_name(&arch, theirs);
-        let report = torchvision::import_renamed(&mut graph, &self.weights, &rename)?;
+        let report = match self.new_head {
+            true => self.import_body(&mut graph, common.seed.unwrap_or(0))?,
+            false => {
+                self.read_into(&mut graph).map_err(|error| self.of_other_classes(&graph).unwrap_or(error))?
+            }
+        };
         report_import(&self.weights, &report);
         self.outputs.apply(&mut graph, common)?;
         file::save(&graph, &self.out)?;
         common.print(&json!({ "written": self.out }), || {
             format!("{} tensors read; wrote {}", report.imported, self.out.display())
         })
+    }
+
+    /// Reads the weights into `graph`, whose architecture may have other names in other repositories.
+    fn read_into(&self, graph: &mut Graph) -> Result<ImportReport> {
+        let arch = graph.info.arch.clone();
+        torchvision::import_renamed(graph, &self.weights, &|theirs| our_name(&arch, theirs))
+    }
+
+    /// The number of outputs that the layer `name` of `graph` has in the file, if it is there.
+    fn outputs_of(&self, graph: &Graph, name: &str) -> Result<Option<usize>> {
+        let arch = &graph.info.arch;
+        torchvision::outputs_of(graph, &self.weights, name, &|theirs| our_name(arch, theirs))
+    }
+
+    /// Reads weights of any number of classes into `graph`, then puts a new head for its own classes on it.
+    fn import_body(&self, graph: &mut Graph, seed: u64) -> Result<ImportReport> {
+        let info = graph.info.clone();
+        let name = graph.nodes()[last_layer(graph)?].name.clone();
+        if let Some(outputs) = self.outputs_of(graph, &name)? {
+            *graph = with_outputs(graph, outputs)?;
+        }
+        let report = self.read_into(graph)?;
+        let new = new_head(graph, info.classes.clone(), self.head.unwrap_or_default(), Some(seed))?;
+        note(&new);
+        *graph = new.graph;
+        graph.info = info;
+        Ok(report)
+    }
+
+    /// The error of weights that fit `graph` except for their number of classes.
+    fn of_other_classes(&self, graph: &Graph) -> Option<Error> {
+        let name = graph.nodes()[last_layer(graph).ok()?].name.clone();
+        let (found, expected) = (self.outputs_of(graph, &name).ok()??, graph.info.classes.len());
+        self.read_into(&mut with_outputs(graph, found).ok()?).ok()?;
+        let as_it_is = match is_file(&self.arch) {
+            true => String::new(),
+            false => format!(", --classes {found} reads them as they are"),
+        };
+        Some(Error::file(
+            &self.weights,
+            format!(
+                "has {found} classes, expected {expected}: --new-head keeps the body and draws a new `{name}`{as_it_is}"
+            ),
+        ))
     }
 }
 

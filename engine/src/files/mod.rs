@@ -5,6 +5,7 @@ pub(crate) mod decode;
 pub mod file;
 pub mod input;
 pub(crate) mod legacy;
+pub(crate) mod mask;
 mod pytorch;
 pub(crate) mod tensor_file;
 pub mod torchvision;

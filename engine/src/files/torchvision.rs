@@ -69,6 +69,24 @@ pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     tensor_file::write(path, ("format", "pt".into()), &tensors)
 }
 
+/// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_renamed`] reads it: for
+/// weights of another number of classes. `None` if the file has no weight of that layer.
+///
+/// # Errors
+/// [`Error::File`] if the file cannot be read or the weight is not of numbers.
+pub fn outputs_of(
+    graph: &Graph,
+    path: impl AsRef<Path>,
+    name: &str,
+    rename: Rename,
+) -> Result<Option<usize>> {
+    let path = path.as_ref();
+    let mut file = WeightsFile::read(path)?;
+    let names = names(graph, file.left(), rename, &mut Vec::new()).map_err(|e| Error::file(path, e))?;
+    let Some(theirs) = names.get(&format!("{name}.weight")) else { return Ok(None) };
+    Ok(file.take(theirs)?.and_then(|weight| weight.shape().first().copied()))
+}
+
 /// Replaces the weights and running statistics of `graph` with those in `path`, a safetensors file or one that
 /// `torch.save` wrote, under PyTorch's names. Floating-point numbers of any type are rounded to `f32`, and integers must
 /// be exact. Masks stay in place and keep their weights at zero.

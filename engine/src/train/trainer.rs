@@ -85,7 +85,9 @@ impl Trainer<'_> {
         if let Some(batch) = train.samples().checked_div(train.len()) {
             let [h, w, c] = train.image_shape();
             let moments = self.optimizer.config().moments();
-            graph.require_training([batch.max(1), h, w, c], moments, self.device)?;
+            let steps = self.epochs * train.len().div_ceil(self.optimizer.accumulates());
+            let trained = self.optimizer.freezing().at_last(graph, self.epochs, steps)?;
+            trained.require_training([batch.max(1), h, w, c], moments, self.device)?;
         }
         if let Some(checkpoint) = &from {
             *graph = checkpoint.graph.clone();
@@ -264,6 +266,7 @@ impl Trainer<'_> {
             seconds: at.seconds,
             images_per_second: at.images as f64 / at.seconds,
             learning_rate: at.learning_rate,
+            group_rates: self.optimizer.group_rates(at.learning_rate),
             peak_memory: memory::peak(),
             ..EpochMetrics::unvalidated(at.epoch, self.epochs)
         }
@@ -278,7 +281,11 @@ impl Trainer<'_> {
         first: usize,
         scale: &mut LossScale,
     ) -> Result<Stepped> {
-        let (loss, mut gradients) = self.mean_gradients(graph, group, first, scale.factor())?;
+        let frozen = self.optimizer.freezing().freeze(graph, progress)?;
+        let computed = self.mean_gradients(graph, group, first, scale.factor());
+        // Only the gradients are spared: whatever sees the network from here on sees its parameters as they were.
+        frozen.thaw(graph);
+        let (loss, mut gradients) = computed?;
         if !loss.is_finite() {
             return Err(Error::Diverged { epoch: progress.epoch + 1, step: group.first + 1, loss });
         }

@@ -23,7 +23,7 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
     architecture.body(&mut net, options);
     match options.head {
         Head::Own => architecture.classifier(&mut net, options),
-        Head::Fastai => fastai(&mut net, options),
+        Head::Fastai => fastai(&mut net, options.classes.len()),
     }
     let mut graph = net.finish()?;
     let channels = options.input[2];

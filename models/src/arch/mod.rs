@@ -7,6 +7,7 @@ mod cifar_resnet;
 mod efficientnet_lite;
 mod head;
 mod mobilenet_v2;
+mod new_head;
 mod options;
 mod outputs;
 mod pretraining;
@@ -26,6 +27,7 @@ use vgg::Vgg;
 
 pub use build::{build, names, our_name, pretraining};
 pub use head::freeze_body;
+pub use new_head::{NewHead, last_layer, new_head, with_outputs};
 pub use options::{Head, Options, numbered_classes};
 pub use outputs::keep_outputs;
 pub use pretraining::Pretraining;

@@ -1,6 +1,7 @@
 //! The metrics of an epoch.
 
 use super::{Accuracy, LayerSparsity, Scores};
+use crate::train::GroupRate;
 use serde::{Deserialize, Serialize};
 
 /// The metrics of an epoch.
@@ -31,6 +32,9 @@ pub struct EpochMetrics {
     pub images_per_second: f64,
     /// The learning rate of the last step.
     pub learning_rate: f64,
+    /// The learning rates of the last step for groups of parameters that have their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group_rates: Vec<GroupRate>,
     /// The share of masked weights of each layer at the end of the epoch; empty if there is no mask.
     #[serde(default)]
     pub sparsity: Vec<LayerSparsity>,
@@ -54,6 +58,7 @@ impl EpochMetrics {
             seconds: 0.0,
             images_per_second: 0.0,
             learning_rate: 0.0,
+            group_rates: Vec::new(),
             sparsity: Vec::new(),
             peak_memory: None,
         }
