@@ -4,6 +4,7 @@
 
 pub mod arch;
 pub mod builder;
+mod classifier;
 pub mod data;
 pub mod init;
 
@@ -11,3 +12,5 @@ pub use arch::{
     Head, NewHead, Options, Pretraining, build, freeze_body, keep_outputs, last_layer, names, new_head,
     numbered_classes, our_name, pretraining, with_outputs,
 };
+pub use builder::{Builder, Conv};
+pub use classifier::{Classifier, Guess};

@@ -53,6 +53,41 @@ impl Architecture for MobileNetV2 {
             net.dropout(0, 0.2).linear(1, options.classes.len());
         });
     }
+
+    /// timm's names (`mobilenetv2_100`).
+    fn our_name(&self, theirs: &str) -> Option<String> {
+        let (module, slot) = theirs.rsplit_once('.')?;
+        let last = 1 + STAGES.iter().map(|&(.., blocks, _)| blocks).sum::<usize>();
+        let ours = match module {
+            "conv_stem" => "features.0.0".to_string(),
+            "bn1" => "features.0.1".to_string(),
+            "conv_head" => format!("features.{last}.0"),
+            "bn2" => format!("features.{last}.1"),
+            "classifier" => "classifier.1".to_string(),
+            _ => block_name(module)?,
+        };
+        Some(format!("{ours}.{slot}"))
+    }
+}
+
+/// torchvision's name of timm's `blocks.STAGE.BLOCK.LAYER`.
+fn block_name(module: &str) -> Option<String> {
+    let mut parts = module.strip_prefix("blocks.")?.splitn(3, '.');
+    let (stage, block): (usize, usize) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let earlier: usize = STAGES.get(..stage)?.iter().map(|&(.., blocks, _)| blocks).sum();
+    // The first block has no wide convolution.
+    let layer = match (parts.next()?, stage) {
+        ("conv_dw", 0) | ("conv_pw", 1..) => "0.0",
+        ("bn1", _) => "0.1",
+        ("conv_pw", 0) => "1",
+        ("bn2", 0) => "2",
+        ("conv_dw", 1..) => "1.0",
+        ("bn2", 1..) => "1.1",
+        ("conv_pwl", 1..) => "2",
+        ("bn3", 1..) => "3",
+        _ => return None,
+    };
+    Some(format!("features.{}.conv.{layer}", 1 + earlier + block))
 }
 
 /// Adds a convolution with batch norm and ReLU6, under the module `name`.
