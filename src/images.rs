@@ -1,6 +1,7 @@
 //! Images for networks: the options that a network implies, and the check that both fit.
 
 use crate::progress::note;
+use lopper_engine::data::Batches;
 use lopper_engine::{Error, Graph, Result};
 use lopper_models::data::{DataConfig, Loader, Splits, same_classes};
 use std::path::Path;
@@ -65,27 +66,62 @@ pub fn open_for(
     })
 }
 
-/// Returns an error if `graph` was made for other classes than those of `data`, or for images that were normalized
-/// differently: its accuracy, and anything learned from it, would be meaningless. Numbered classes, which imported
-/// weights have, match any classes.
-pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
+/// What a network must have in common with the images that it is used on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// Classes and normalization: otherwise its accuracy is meaningless.
+    Images,
+    /// The classes: a teacher, whose images are converted.
+    Classes,
+    /// Nothing: its head is replaced.
+    Nothing,
+}
+
+impl Fit {
+    /// The fit of a network from which a stage starts, perhaps with a new head.
+    pub fn of_start(new_head: bool) -> Self {
+        if new_head { Self::Nothing } else { Self::Images }
+    }
+}
+
+/// Returns an error if `graph` was made for other images than those of `data`, as far as `fit` matters. Numbered classes,
+/// which imported weights have, match any classes.
+pub fn check_fit(graph: &Graph, data: &Splits, fit: Fit) -> Result<()> {
     let info = &graph.info;
     let folders = info.class_folders();
-    let numbered = lopper_models::numbered_classes(data.folders.len());
-    if !same_classes(folders, &data.folders) && folders != numbered {
+    let numbered = || lopper_models::numbered_classes(data.folders.len());
+    if fit != Fit::Nothing && !same_classes(folders, &data.folders) && folders != numbered() {
         return Err(Error::invalid(format!(
             "the network's classes ({}) are not those of the images ({})",
             folders.join(", "),
             data.folders.join(", ")
         )));
     }
-    if info.mean != data.mean || info.std != data.std {
+    if fit == Fit::Images && (info.mean != data.mean || info.std != data.std) {
         return Err(Error::invalid(format!(
             "the network expects images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
             info.mean, info.std, data.mean, data.std
         )));
     }
     Ok(())
+}
+
+/// Notes if `teacher` was made for images that are normalized otherwise or have another size than those of `data`.
+pub fn note_teacher(teacher: &Graph, data: &Splits) {
+    let info = &teacher.info;
+    if !info.mean.is_empty() && (info.mean != data.mean || info.std != data.std) {
+        note(format_args!(
+            "the teacher expects images normalized by mean {:?} and std {:?}: each batch is converted for it",
+            info.mean, info.std
+        ));
+    }
+    let [height, width, _] = data.val.image_shape();
+    if info.input[..2] != [height, width] {
+        let [own_height, own_width, _] = info.input;
+        note(format_args!(
+            "the teacher was made for images of {own_height}×{own_width} pixels and sees the student's, of {height}×{width}"
+        ));
+    }
 }
 
 /// Lists the images of `loaders` that were skipped because they could not be decoded.

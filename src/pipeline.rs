@@ -5,6 +5,7 @@ mod measure;
 
 use crate::details::{Details, changes, spectra};
 use crate::history::History;
+use crate::images::Fit;
 use crate::keeping::{Before, Keeping, Label};
 use crate::latency::{FEW_ROUNDS, ROUNDS};
 use crate::other_images::OtherImages;
@@ -140,7 +141,7 @@ impl<'a> Pipeline<'a> {
     /// names the place.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
-        let stage = &stage.resolve(|name| self.network(name))?;
+        let stage = &stage.resolve(|name| self.named(name, Fit::Images))?;
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
         self.exchange_training_images(stage);
         let outcome = self.trained(stage, path, resumed, begin);
@@ -230,7 +231,7 @@ impl<'a> Pipeline<'a> {
     fn start(&self, stage: &Stage) -> Result<Graph> {
         match (&stage.arch, &stage.from, self.done.last()) {
             (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
-            (None, Some(from), _) => self.named(from, stage.new_head),
+            (None, Some(from), _) => self.named(from, Fit::of_start(stage.new_head)),
             (None, None, Some((_, graph))) => Ok(graph.clone()),
             (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),
         }
@@ -265,35 +266,27 @@ impl<'a> Pipeline<'a> {
         Ok(graph)
     }
 
-    /// Returns the network of an earlier stage or of a model file, whose classes must be those of the images.
-    pub(crate) fn network(&self, name: &str) -> Result<Graph> {
-        self.named(name, false)
-    }
-
-    /// Returns the network of an earlier stage or of a model file, which must match the images unless its head is to be
-    /// replaced.
-    fn named(&self, name: &str, new_head: bool) -> Result<Graph> {
+    /// Returns the network of an earlier stage or of a model file, which must match the images as far as `fit` says.
+    fn named(&self, name: &str, fit: Fit) -> Result<Graph> {
         let stage = self.done.iter().find(|(stage, _)| stage == name);
         match stage.map(|(_, graph)| graph).or_else(|| self.files.get(name)) {
             Some(graph) => Ok(graph.clone()),
-            None => self.load(name, new_head),
+            None => self.load(name, fit),
         }
     }
 
-    /// Loads the model file `name`, whose network must match the images unless its head is to be replaced.
-    pub(crate) fn load(&self, name: &str, new_head: bool) -> Result<Graph> {
+    /// Loads the model file `name`, whose network must match the images as far as `fit` says.
+    pub(crate) fn load(&self, name: &str, fit: Fit) -> Result<Graph> {
         let graph = file::load(name)?;
-        if !new_head {
-            self.check_images(name, &graph)?;
-        }
+        self.check_images(name, &graph, fit)?;
         Ok(graph)
     }
 
-    /// Checks that the network in the file `name` matches the images, if there are any.
-    pub(crate) fn check_images(&self, name: &str, graph: &Graph) -> Result<()> {
+    /// Checks that the network in the file `name` matches the images, if there are any, as far as `fit` says.
+    pub(crate) fn check_images(&self, name: &str, graph: &Graph, fit: Fit) -> Result<()> {
         self.data
             .as_ref()
-            .map_or(Ok(()), |data| images::check_images(graph, data).map_err(|e| Error::file(name, e)))
+            .map_or(Ok(()), |data| images::check_fit(graph, data, fit).map_err(|e| Error::file(name, e)))
     }
 
     /// Returns the name of the earlier stage whose network a stage starts from.
@@ -351,7 +344,10 @@ impl<'a> Pipeline<'a> {
     ) -> Result<Box<dyn Objective>> {
         let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
         for technique in &stage.techniques {
-            let teacher = technique.teacher().map(|teacher| self.network(teacher)).transpose()?;
+            let teacher = technique.teacher().map(|teacher| self.named(teacher, Fit::Classes)).transpose()?;
+            if let (Some(teacher), Some(data)) = (&teacher, &self.data) {
+                images::note_teacher(teacher, data);
+            }
             if let Some(objective) = technique.objective(task, graph, teacher)? {
                 return Ok(objective);
             }

@@ -4,6 +4,7 @@
 //! The stages are traversed with *sketches*: networks that have the layers of each stage, but untrained weights. If the
 //! result of a rewrite depends on the weights, the widths and names after it are unknown and are not checked.
 
+use crate::images::Fit;
 use crate::pipeline::Pipeline;
 use crate::recipe::{Stage, TrainConfig};
 use crate::stage_error::in_stage;
@@ -64,7 +65,7 @@ impl Pipeline<'_> {
                 let graph = self.build(stage, arch, None)?;
                 Sketch::known(alive(graph))
             }
-            (None, Some(from)) => self.sketch_of(from, earlier, stage.new_head)?,
+            (None, Some(from)) => self.sketch_of(from, earlier, Fit::of_start(stage.new_head))?,
             (None, None) => last.cloned().ok_or_else(|| Error::invalid("expected `arch` or `from`"))?,
         };
         let start = match stage.new_head {
@@ -80,8 +81,10 @@ impl Pipeline<'_> {
         }
         let mut sketch = start;
         for technique in &self.resolved(stage, earlier)?.techniques {
-            let teacher =
-                technique.teacher().map(|teacher| self.sketch_of(teacher, earlier, false)).transpose()?;
+            let teacher = technique
+                .teacher()
+                .map(|teacher| self.sketch_of(teacher, earlier, Fit::Classes))
+                .transpose()?;
             if sketch.layers {
                 sketch = technique.rehearse(sketch, stage.train.is_some(), teacher.as_ref())?;
             }
@@ -93,25 +96,24 @@ impl Pipeline<'_> {
     /// Returns `stage` with what its techniques take from other networks, as far as these are known.
     fn resolved(&mut self, stage: &Stage, earlier: &HashMap<String, Sketch>) -> Result<Stage> {
         for name in stage.techniques.iter().filter_map(|technique| technique.reference()) {
-            let sketch = self.sketch_of(name, earlier, false)?;
+            let sketch = self.sketch_of(name, earlier, Fit::Images)?;
             if !(sketch.widths && sketch.layers) {
                 return Ok(stage.clone());
             }
         }
-        stage.resolve(|name| Ok(self.sketch_of(name, earlier, false)?.graph))
+        stage.resolve(|name| Ok(self.sketch_of(name, earlier, Fit::Images)?.graph))
     }
 
-    /// Returns the sketch of an earlier stage, or the network of a model file, which must match the images unless its
-    /// head is to be replaced.
-    fn sketch_of(&mut self, name: &str, earlier: &HashMap<String, Sketch>, new_head: bool) -> Result<Sketch> {
+    /// Returns the sketch of an earlier stage, or the network of a model file, which must match the images as far
+    /// as `fit` says.
+    fn sketch_of(&mut self, name: &str, earlier: &HashMap<String, Sketch>, fit: Fit) -> Result<Sketch> {
         if let Some(sketch) = earlier.get(name) {
             return Ok(sketch.clone());
         }
         match self.files.get(name) {
-            // Read for a new head, perhaps.
-            Some(graph) if !new_head => self.check_images(name, graph)?,
-            Some(_) => {}
-            None => drop(self.files.insert(name.to_string(), self.load(name, new_head)?)),
+            // Another use may have needed less.
+            Some(graph) => self.check_images(name, graph, fit)?,
+            None => drop(self.files.insert(name.to_string(), self.load(name, fit)?)),
         }
         Ok(Sketch::known(self.files[name].clone()))
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 17] = [
+const PAGES: [&str; 18] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -13,6 +13,7 @@ const PAGES: [&str; 17] = [
     "BENCHMARKS.md",
     "docs/json.md",
     "docs/images.md",
+    "docs/import.md",
     "docs/library.md",
     "docs/pruning.md",
     "docs/recipes.md",

@@ -278,6 +278,7 @@ fn every_layer() -> Graph {
         bias: Some(param(&[o])),
         stride: [1; 2],
         padding: [0; 2],
+        extra_padding: [0; 2],
         dilation: [1; 2],
         groups: 1,
     };

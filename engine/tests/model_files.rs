@@ -92,7 +92,15 @@ fn small() -> Graph {
     let mut weight = Param::new(Tensor::from_fn(&[2, 1, 1, 3], |i| i as f32));
     weight.set_mask(Some(Tensor::from_vec(&[2, 1, 1, 3], vec![1., 1., 1., 0., 0., 0.]).unwrap())).unwrap();
     weight.trainable = false;
-    let conv = Conv2d { weight, bias: None, stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1 };
+    let conv = Conv2d {
+        weight,
+        bias: None,
+        stride: [1; 2],
+        padding: [0; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups: 1,
+    };
     graph.push("conv", Layer::Conv2d(conv), &[0]).unwrap();
     graph.push("bn", Layer::BatchNorm(BatchNorm::new(2)), &[1]).unwrap();
     graph.info.input = [4, 4, 3];

@@ -16,6 +16,7 @@ mod factorize;
 mod file_names;
 mod fold;
 mod help;
+mod import_outputs;
 mod lr_find;
 mod networks;
 mod parsers;

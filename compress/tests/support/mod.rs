@@ -23,6 +23,7 @@ pub fn conv(o: usize, c: usize, k: usize, groups: usize, seed: u64) -> Layer {
         bias: Some(Param::new(Tensor::zeros(&[o]))),
         stride: [1; 2],
         padding: [k / 2; 2],
+        extra_padding: [0; 2],
         dilation: [1; 2],
         groups,
     })

@@ -24,7 +24,7 @@ impl<'a> Filters<'a> {
                 weight: &conv.weight,
                 bias: conv.bias.as_ref(),
                 groups: conv.groups,
-                padded: conv.padding != [0, 0],
+                padded: [conv.padding, conv.extra_padding] != [[0; 2]; 2],
             }),
             Layer::Linear(linear) => {
                 Some(Self { weight: &linear.weight, bias: linear.bias.as_ref(), groups: 1, padded: false })

@@ -265,8 +265,15 @@ mod tests {
         let mut at = 0;
         for i in 0..4 {
             let weight = Param::new(Tensor::zeros(&[1, 1, 1, 1]));
-            let conv =
-                Conv2d { weight, bias: None, stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1 };
+            let conv = Conv2d {
+                weight,
+                bias: None,
+                stride: [1; 2],
+                padding: [0; 2],
+                extra_padding: [0; 2],
+                dilation: [1; 2],
+                groups: 1,
+            };
             at = graph.push(format!("c{i}"), Layer::Conv2d(conv), &[at]).unwrap();
             at = graph.push(format!("n{i}"), Layer::BatchNorm(BatchNorm::new(1)), &[at]).unwrap();
         }
