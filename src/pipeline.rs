@@ -1,6 +1,7 @@
 //! Runs the stages of a recipe: builds or loads a network, rewrites it, trains it, measures it, writes it.
 
 mod again;
+mod equivalence;
 mod measure;
 
 use crate::details::{Details, changes, spectra};
@@ -21,14 +22,11 @@ use lopper_compress::criteria::Evidence;
 use lopper_compress::techniques::{Applied, Demand, Kind};
 use lopper_engine::data::Batches;
 use lopper_engine::train::{Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy};
-use lopper_engine::{Device, Error, Graph, Result, Tensor, atomic, file};
+use lopper_engine::{Device, Error, Graph, Result, atomic, file};
 use lopper_models::data::Splits;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
-
-/// Number of validation images, rounded up to whole batches, on which the logit difference of a rewrite is measured.
-const COMPARED_IMAGES: usize = 64;
 
 /// Number of training batches that a criterion sees if the network is not being trained.
 const EVIDENCE_BATCHES: usize = 16;
@@ -322,18 +320,6 @@ impl<'a> Pipeline<'a> {
         Ok((graph, difference, details))
     }
 
-    /// Returns the largest logit difference of two networks that compute the same function. Returns an error if it is
-    /// not finite.
-    fn require_equivalence(&mut self, before: &Graph, after: &Graph) -> Result<f32> {
-        match self.logit_difference(before, after)? {
-            difference if difference.is_finite() => Ok(difference),
-            found => Err(Error::invalid(format!(
-                "a rewrite that keeps the function changed a logit by {found}: expected a finite difference; the weights or \
-                 running statistics of the network are not finite, or overflow"
-            ))),
-        }
-    }
-
     /// Returns the objective of training `graph` in `stage`: that of a technique, or else only the task. Returns an
     /// error if a teacher does not fit the network.
     pub(crate) fn objective(
@@ -373,32 +359,6 @@ impl<'a> Pipeline<'a> {
             .as_mut()
             .ok_or_else(|| Error::invalid(format!("the {criterion} criterion needs images: give --data")))?;
         Evidence::measure(&criterion, graph, &sites, &mut data.train, EVIDENCE_BATCHES, device)
-    }
-
-    /// Returns the largest logit difference of two networks over some validation images.
-    fn logit_difference(&mut self, before: &Graph, after: &Graph) -> Result<f32> {
-        let images = self.some_images(before)?;
-        before.logits(self.device, images.clone())?.max_difference(&after.logits(self.device, images)?)
-    }
-
-    /// Returns the first validation images, or synthetic images if there is no data.
-    fn some_images(&mut self, graph: &Graph) -> Result<Tensor> {
-        let Some(data) = &mut self.data else {
-            let [h, w, c] = graph.info.input;
-            graph.require_inference([4, h, w, c], self.device)?;
-            return Tensor::from_vec(&[4, h, w, c], crate::latency::test_images(4 * h * w * c));
-        };
-        let [h, w, c] = data.val.image_shape();
-        let (mut values, mut count) = (Vec::new(), 0);
-        for batch in data.val.epoch(0)? {
-            let images = batch?.images;
-            count += images.dim(0);
-            values.extend_from_slice(images.data());
-            if count >= COMPARED_IMAGES {
-                break;
-            }
-        }
-        Tensor::from_vec(&[count, h, w, c], values)
     }
 }
 

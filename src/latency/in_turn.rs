@@ -24,6 +24,10 @@ pub const FEW_ROUNDS: usize = 5;
 const TURN: Duration = Duration::from_millis(4);
 /// A run that takes longer than this hardly notices that the weights are no longer in the cache.
 const LONG: Duration = Duration::from_millis(2);
+/// If the rounds of a final table differ by more than this share, up to [`MORE`] times as many follow.
+const STEADY: f64 = 0.1;
+/// See [`STEADY`].
+const MORE: usize = 4;
 /// Time after which no further round begins, if there were at least [`FEWEST`].
 const LONGEST: Duration = Duration::from_secs(20);
 /// Fewest rounds.
@@ -40,15 +44,18 @@ pub struct Rounds {
     pub quartiles: (f64, f64),
 }
 
-/// Measures each network on one image of its shape `[H, W, C]`, in up to `rounds` rounds.
+/// Measures each network on one image of its shape `[H, W, C]`, in `rounds` rounds: fewer if they take long, and more for a
+/// final table if the machine is busy.
 ///
 /// # Errors
 /// Those of planning and running.
 pub fn in_turn(networks: &[(&Graph, [usize; 3])], rounds: usize, device: &Device) -> Result<Vec<Rounds>> {
     let (begin, mut room) = (Instant::now(), memory::available() / SHARE);
     let mut seats: Vec<(Option<Plan>, Vec<f64>)> = networks.iter().map(|_| (None, Vec::new())).collect();
-    for round in 0..rounds {
-        if round >= FEWEST && begin.elapsed() > LONGEST {
+    let most = if rounds >= ROUNDS { MORE * rounds } else { rounds };
+    for round in 0..most {
+        let late = round >= FEWEST && begin.elapsed() > LONGEST;
+        if late || round >= rounds && seats.iter().all(|(_, times)| Rounds::of(times.clone()).is_steady()) {
             break;
         }
         for place in 0..networks.len() {
@@ -96,6 +103,11 @@ fn turn(plan: &mut Plan, images: &[f32]) -> Result<f64> {
 }
 
 impl Rounds {
+    /// Whether the quartiles are near one another.
+    fn is_steady(&self) -> bool {
+        self.quartiles.1 - self.quartiles.0 <= STEADY * self.median
+    }
+
     fn of(mut times: Vec<f64>) -> Self {
         times.sort_by(f64::total_cmp);
         let at = |share: f64| match times.len() {

@@ -38,8 +38,8 @@ pub fn constants(_: &Report, row: &Row) -> String {
         "Dead channels and their constants",
         &format!(
             "<p class=\"note\">A channel is dead if every filter behind it is zero. Behind a batch norm it is rarely zero \
-             itself: it holds the constant max(0, β − γμ/√(σ² + ε)). Pruning that drops these constants changes the \
-             function; exact pruning hands them to the layers that read them.</p>\n{}{}",
+             itself: it holds the constant β − γμ/√(σ² + ε), or 0 if that is negative and a ReLU follows. Pruning that \
+             drops these constants changes the function; exact pruning hands them to the layers that read them.</p>\n{}{}",
             table(&headings, &[], lines),
             picture(&drawn)
         ),

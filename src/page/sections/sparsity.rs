@@ -5,52 +5,92 @@ use crate::page::html::{Text, section, table};
 use crate::page::svg::{Axis, Curve, curves};
 use crate::report::{Report, Row};
 use lopper_engine::train::EpochMetrics;
-use lopper_engine::train::metrics::LayerSparsity;
 
 /// Most epochs with a column of their own.
 const COLUMNS: usize = 12;
 
-/// The sparsity of a stage that masks weights while it trains.
+/// What an epoch has done to a layer: how many of its weights or channels, of how many.
+struct Part<'a> {
+    layer: &'a str,
+    done: u64,
+    all: u64,
+}
+
+impl Part<'_> {
+    fn share(&self) -> f64 {
+        self.done as f64 / self.all.max(1) as f64
+    }
+}
+
+/// The sparsity of a stage that masks weights while it trains, and the channels that it removes.
 pub fn sparsity(_: &Report, row: &Row) -> String {
     let epochs = row.details.as_ref().map_or(&[][..], |details| &details.epochs);
-    let masked: Vec<&EpochMetrics> = epochs.iter().filter(|epoch| !epoch.sparsity.is_empty()).collect();
-    let (Some(first), Some(last)) = (masked.first(), masked.last()) else { return String::new() };
-    let total = |epoch: &EpochMetrics| 100.0 * LayerSparsity::total(&epoch.sparsity).fraction();
+    let masked = section(
+        "sparsity",
+        "Sparsity by epoch and by layer",
+        &by_epoch(epochs, ("Masked weights of all layers", "weights"), |epoch| {
+            let layers = epoch.sparsity.iter();
+            layers.map(|l| Part { layer: &l.layer, done: l.zeros, all: l.weights }).collect()
+        }),
+    );
+    let pruned = section(
+        "sparsity",
+        "Channels removed by epoch and by layer",
+        &by_epoch(epochs, ("Removed channels of all layers", "channels"), |epoch| {
+            let layers = epoch.pruned.iter().flat_map(|pruned| &pruned.layers);
+            layers.map(|l| Part { layer: &l.layer, done: l.removed, all: l.channels }).collect()
+        }),
+    );
+    masked + &pruned
+}
+
+/// The share of all layers as a curve, and that of each layer as a table. `parts` are those of an epoch; empty if there are
+/// none.
+fn by_epoch<'a>(
+    epochs: &'a [EpochMetrics],
+    (title, unit): (&str, &str),
+    parts: impl Fn(&'a EpochMetrics) -> Vec<Part<'a>>,
+) -> String {
+    let found: Vec<(usize, Vec<Part>)> = epochs.iter().map(|epoch| (epoch.epoch + 1, parts(epoch))).collect();
+    let found: Vec<&(usize, Vec<Part>)> = found.iter().filter(|(_, parts)| !parts.is_empty()).collect();
+    let (Some((first, _)), Some((last, layers))) = (found.first(), found.last()) else {
+        return String::new();
+    };
+    let total = |parts: &[Part]| {
+        let sum = |count: fn(&Part) -> u64| parts.iter().map(count).sum();
+        100.0 * Part { layer: "", done: sum(|part| part.done), all: sum(|part| part.all) }.share()
+    };
     let curve = Curve {
-        name: "zeros".into(),
-        points: masked.iter().map(|epoch| ((epoch.epoch + 1) as f64, total(epoch))).collect(),
+        name: unit.into(),
+        points: found.iter().map(|(epoch, parts)| (*epoch as f64, total(parts))).collect(),
         intervals: Vec::new(),
     };
-    let x = Axis::numbers(first.epoch + 1, last.epoch + 1);
     let y = Axis::from_zero(curve.points.iter().map(|point| point.1));
-    let chart = match masked.len() {
+    let chart = match found.len() {
         1 => String::new(),
-        _ => curves("Masked weights of all layers", [(x, "epoch"), (y, "% of weights")], &[curve]),
+        _ => {
+            let axes = [(Axis::numbers(*first, *last), "epoch"), (y, "%")];
+            format!("<div class=\"charts\">{}</div>\n", curves(title, axes, &[curve]))
+        }
     };
-    let step = masked.len().div_ceil(COLUMNS).max(1);
     // Counted from the end, so that the last epoch is shown.
-    let mut shown: Vec<&&EpochMetrics> = masked.iter().rev().step_by(step).collect();
+    let step = found.len().div_ceil(COLUMNS).max(1);
+    let mut shown: Vec<_> = found.iter().rev().step_by(step).collect();
     shown.reverse();
-    let epochs: Vec<String> = shown.iter().map(|epoch| format!("epoch {}", epoch.epoch + 1)).collect();
-    let mut headings = vec!["layer", "weights"];
-    headings.extend(epochs.iter().map(String::as_str));
-    let lines = last.sparsity.iter().map(|layer| {
-        let mut cells = vec![Text(&layer.layer).to_string(), count(layer.weights)];
-        cells.extend(shown.iter().map(|epoch| {
-            let found = epoch.sparsity.iter().find(|other| other.layer == layer.layer);
-            found.map_or("–".into(), |found| shaded(found.fraction()))
+    let titles: Vec<String> = shown.iter().map(|(epoch, _)| format!("epoch {epoch}")).collect();
+    let headings: Vec<&str> = ["layer", unit].into_iter().chain(titles.iter().map(String::as_str)).collect();
+    let lines = layers.iter().map(|layer| {
+        let mut cells = vec![Text(layer.layer).to_string(), count(layer.all)];
+        cells.extend(shown.iter().map(|(_, parts)| {
+            let found = parts.iter().find(|other| other.layer == layer.layer);
+            found.map_or("–".into(), |part| shaded(part.share()))
         }));
         cells
     });
-    let heat = format!("<div class=\"heat\">{}</div>", table(&headings, &[], lines));
-    section(
-        "sparsity",
-        "Sparsity by epoch and by layer",
-        &format!(
-            "<div class=\"charts\">{chart}</div>\n<p class=\"note\">Percent of each layer's weights that a mask holds at \
-             zero at the end of an epoch. Under a global context the layers compete, and those with weights to spare \
-             lose most.</p>\n{heat}"
-        ),
+    format!(
+        "{chart}<p class=\"note\">Percent of each layer's {unit} at the end of an epoch. Under a global context the layers \
+         compete, and those with {unit} to spare lose most.</p>\n<div class=\"heat\">{}</div>",
+        table(&headings, &[], lines)
     )
 }
 
