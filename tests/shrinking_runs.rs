@@ -5,7 +5,7 @@ mod support;
 use lopper_engine::Layer;
 use std::collections::HashMap;
 use std::path::Path;
-use support::command::{lopper, text};
+use support::command::{Run, lopper, text};
 
 /// The parameters of a VGG with batch norms and convolutions of `widths` channels on RGB images, whose classifier reads
 /// `pixels` pixels of the last one, with hidden widths `hidden`.
@@ -154,16 +154,33 @@ fn gradual_pruning_is_checked_before_training() {
     }
 }
 
+/// The images of the commands below.
+const DATA: [&str; 6] = ["--data", "fashion-mnist", "--limit", "2", "--batch", "5"];
+
+/// A directory with a small network, `a.safetensors`.
+fn directory() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let start = dir.path().join("a.safetensors");
+    let build = ["train", "--arch", "vgg8_bn", "--width", "0.1", "--epochs", "1", "--out", text(&start)];
+    lopper(&[&build[..], &DATA].concat()).succeeded();
+    dir
+}
+
+/// Runs `command` on the network in `dir` with `options`; writes `out`.
+fn command(dir: &Path, command: &[&str], out: &str, options: &[&str]) -> Run {
+    let (start, out) = (dir.join("a.safetensors"), dir.join(out));
+    let fixed = [text(&start), "--out", text(&out)];
+    lopper(&[&command[..1], &fixed, &command[1..], options, &DATA].concat())
+}
+
+/// A pruning by magnitude.
+const PRUNE: [&str; 5] = ["prune", "--criterion", "large_final", "--constants", "drop"];
+
 #[test]
 fn the_command_line_shrinks_by_width_and_by_schedule() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name);
-    let data = ["--data", "fashion-mnist", "--limit", "2", "--batch", "5"];
-    let start = path("a.safetensors");
-    let build = ["train", "--arch", "vgg8_bn", "--width", "0.1", "--epochs", "1", "--out", text(&start)];
-    lopper(&[&build[..], &data].concat()).succeeded();
+    let dir = directory();
     let channels = |name: &str| -> Vec<usize> {
-        let graph = lopper_engine::file::load(path(name)).unwrap();
+        let graph = lopper_engine::file::load(dir.path().join(name)).unwrap();
         let convs = graph.nodes().iter().filter_map(|node| match &node.layer {
             Layer::Conv2d(conv) => Some(conv.out_channels()),
             _ => None,
@@ -171,26 +188,7 @@ fn the_command_line_shrinks_by_width_and_by_schedule() {
         convs.collect()
     };
     let whole = channels("a.safetensors");
-    let run = |out: &str, options: &[&str]| {
-        let out = path(out);
-        lopper(
-            &[
-                &[
-                    "prune",
-                    text(&start),
-                    "--criterion",
-                    "large_final",
-                    "--constants",
-                    "drop",
-                    "--out",
-                    text(&out),
-                ],
-                options,
-                &data,
-            ]
-            .concat(),
-        )
-    };
+    let run = |out: &str, options: &[&str]| command(dir.path(), &PRUNE, out, options);
     run("w.safetensors", &["--width", "0.7"]).succeeded();
     assert_eq!(
         channels("w.safetensors"),
@@ -208,6 +206,12 @@ fn the_command_line_shrinks_by_width_and_by_schedule() {
         channels("g.safetensors"),
         whole.iter().map(|&n| n - (n as f64 / 2.0).round() as usize).collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn wrong_options_of_shrinking_are_refused() {
+    let dir = directory();
+    let run = |out: &str, options: &[&str]| command(dir.path(), &PRUNE, out, options);
     run("x.safetensors", &["--fraction", "0.5", "--width", "0.5"]).refused(&["--width"]);
     run("x.safetensors", &[]).refused(&["--fraction", "--width", "--widths"]);
     run("x.safetensors", &["--widths", "features.0"]).refused(&["expected LAYER=N, found features.0"]);
@@ -216,9 +220,12 @@ fn the_command_line_shrinks_by_width_and_by_schedule() {
         .refused(&["cannot return"]);
     run("x.safetensors", &["--fraction", "0.5", "--growth", "linear", "--epochs", "0"])
         .refused(&["prune schedule", "train"]);
-    let out = path("s.safetensors");
-    let slim =
-        |options: &[&str]| lopper(&[&["slim", text(&start), "--out", text(&out)], options, &data].concat());
+}
+
+#[test]
+fn the_command_line_slims() {
+    let dir = directory();
+    let slim = |options: &[&str]| command(dir.path(), &["slim"], "s.safetensors", options);
     slim(&["--l1", "0"]).refused(&["slim l1: expected above 0"]);
     slim(&["--epochs", "0"]).refused(&["slim"]);
     let slimmed = slim(&["--epochs", "1", "--l1", "1e-3"]).succeeded();
