@@ -49,7 +49,10 @@ fn recipes_are_listed_and_printed() {
     let listed = lopper(&["recipes"]).succeeded().out;
     assert!(listed.lines().all(|line| line.chars().count() <= 80), "{listed}");
     for recipe in BUILTIN {
-        assert!(listed.contains(&format!("{} (", recipe.name)) && listed.contains("quick, full)"), "{listed}");
+        assert!(
+            listed.contains(&format!("{} (", recipe.name)) && listed.contains("quick, full)"),
+            "{listed}"
+        );
         assert_eq!(lopper(&["recipes", recipe.name]).succeeded().out, recipe.text);
         let file = format!("recipes/{}.toml", recipe.name);
         assert_eq!(fs::read_to_string(file).unwrap(), recipe.text);
@@ -284,7 +287,10 @@ fn a_range_test_reports_and_changes_nothing() {
     let network = || fs::read(dir.path().join("out/1-a.safetensors")).unwrap();
     let plain = network();
     let tested = run(dir.path(), &format!("{recipe}lr_find = {{ steps = 30 }}\n"), &["--force"]).succeeded();
-    assert!(tested.err.contains("range test: valley") && tested.err.contains("the recipe's largest rate is 1.0e-3"));
+    assert!(
+        tested.err.contains("range test: valley")
+            && tested.err.contains("the recipe's largest rate is 1.0e-3")
+    );
     assert_eq!(network(), plain);
     let steps = report(dir.path())["stages"][0]["findings"]["lr_find"]["steps"].as_array().unwrap().len();
     assert!((20..=30).contains(&steps), "{steps}");
