@@ -75,6 +75,7 @@ fn block_name(module: &str) -> Option<String> {
     let mut parts = module.strip_prefix("blocks.")?.splitn(3, '.');
     let (stage, block): (usize, usize) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     let earlier: usize = STAGES.get(..stage)?.iter().map(|&(.., blocks, _)| blocks).sum();
+    let &(.., blocks, _) = STAGES.get(stage)?;
     // The first block has no wide convolution.
     let layer = match (parts.next()?, stage) {
         ("conv_dw", 0) | ("conv_pw", 1..) => "0.0",
@@ -87,7 +88,7 @@ fn block_name(module: &str) -> Option<String> {
         ("bn3", 1..) => "3",
         _ => return None,
     };
-    Some(format!("features.{}.conv.{layer}", 1 + earlier + block))
+    (block < blocks).then(|| format!("features.{}.conv.{layer}", 1 + earlier + block))
 }
 
 /// Adds a convolution with batch norm and ReLU6, under the module `name`.
