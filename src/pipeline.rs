@@ -116,9 +116,6 @@ impl<'a> Pipeline<'a> {
             }
             None => {
                 let mut start = self.start(stage)?;
-                if stage.new_head {
-                    start = self.with_new_head(stage, &start, Some(self.seed))?;
-                }
                 if let Some(data) = &self.data {
                     images::record(data, &mut start.info);
                 }
@@ -160,11 +157,15 @@ impl<'a> Pipeline<'a> {
 
     /// Returns the network that a stage starts from.
     fn start(&self, stage: &Stage) -> Result<Graph> {
-        match (&stage.arch, &stage.from, self.done.last()) {
+        let graph = match (&stage.arch, &stage.from, self.done.last()) {
             (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
             (None, Some(from), _) => self.named(from, stage.new_head),
             (None, None, Some((_, graph))) => Ok(graph.clone()),
             (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),
+        };
+        match stage.new_head {
+            true => self.with_new_head(stage, &graph?, Some(self.seed)),
+            false => graph,
         }
     }
 

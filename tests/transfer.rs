@@ -72,6 +72,12 @@ fn a_new_head_takes_the_classes_of_the_images_and_keeps_a_frozen_body() {
     }
     assert!(changed(&before, &after).iter().any(|path| path.starts_with("layer1.0.bn1")));
     assert!(after.params().all(|(_, param)| param.trainable), "nothing stays frozen");
+    // Options prevail over the body's file, and the difference is named.
+    let other = ["--new-head", "--epochs", "1", "--mean", "0.5,0.5,0.5", "--size", "40", "--force"];
+    let run = transfer(&start, data.path(), &dir.path().join("other.safetensors"), &other).succeeded();
+    assert!(run.err.contains("the body was trained on images normalized by"), "{}", run.err);
+    let other = file::load(dir.path().join("other.safetensors")).unwrap().info;
+    assert_eq!((other.mean, other.input), (vec![0.5; 3], [40, 40, 3]));
     // The result is a network like any other.
     let eval = lopper(&["eval", text(&out), "--data", text(data.path()), "--json"]).succeeded();
     assert_eq!(serde_json::from_str::<Value>(&eval.out).unwrap()["images"], 16);
@@ -277,7 +283,7 @@ fn contradictions_are_refused() {
         lopper(&[&args[..], &BUILT_IN, more].concat())
     };
     for (more, words) in [
-        (&["--new-head"][..], "--model"),
+        (&["--new-head"][..], "cannot be used with"),
         (&["--rates", "body=1", "--learning-rate", "1"], "--learning-rate"),
         (&["--rates", "body=fast"], "expected a rate, FIRST..LAST"),
         (&["--rates", "head=1e-3"], "rates: layer `features.0` has none: add `body`"),
@@ -291,7 +297,7 @@ fn contradictions_are_refused() {
     }
     let model = body(dir.path(), "vgg8_bn");
     let further = ["train", "--model", text(&model), "--out", text(&out), "--head", "fastai"];
-    lopper(&[&further[..], &BUILT_IN].concat()).failed_naming(&["--head: the model has a head; --new-head"]);
+    lopper(&[&further[..], &BUILT_IN].concat()).refused(&["--new-head"]);
     let sparsify = [
         "sparsify",
         text(&model),

@@ -245,6 +245,37 @@ fn impossible_choices_are_named() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
+    /// Freezing spares gradients; those that are computed keep their bits, and so do the statistics of batch norms.
+    #[test]
+    fn gradients_of_trained_layers_do_not_depend_on_frozen_ones(chosen in prop::collection::vec(0..4usize, 1..4)) {
+        let device = Device::cpu();
+        let batch = Colors::new(1).epoch(0).unwrap().next().unwrap().unwrap();
+        for start in [network(), plain()] {
+            let names: Vec<String> =
+                start.nodes().iter().filter(|n| !n.layer.params().is_empty()).map(|n| n.name.clone()).collect();
+            let layers: Vec<&str> = chosen.iter().map(|&i| names[i % names.len()].as_str()).collect();
+            let run = |freeze: bool| {
+                let mut graph = start.clone();
+                let frozen = freeze.then(|| freezing(&layers.join(","), &[]).freeze_at_start(&mut graph).unwrap());
+                let objective = &mut CrossEntropy { smoothing: 0.1 };
+                let (loss, gradients) = gradients(&mut graph, objective, &batch, Tape::new(&device)).unwrap();
+                frozen.into_iter().for_each(|frozen| frozen.thaw(&mut graph));
+                (loss, gradients, graph)
+            };
+            let (whole, part) = (run(false), run(true));
+            assert_eq!(whole.0, part.0);
+            for (path, gradient) in &whole.1 {
+                let layer = path.rsplit_once('.').unwrap().0;
+                let frozen = layers.contains(&layer) && !layer.starts_with("bn");
+                match part.1.get(path) {
+                    Some(found) => prop_assert!(!frozen && found.same_bits(gradient), "{}", path),
+                    None => prop_assert!(frozen, "{}", path),
+                }
+            }
+            assert_same_bits(&whole.2, &part.2);
+        }
+    }
+
     /// With plain SGD, a step is `−rate · gradient`, with the rate that even factors give the layer by hand.
     #[test]
     fn each_layer_steps_at_its_own_rate(first in -6.0..-3.0f64, grows in 0.5..3.0f64, head in -4.0..-1.0f64) {

@@ -102,8 +102,7 @@ impl Import {
     /// Reads weights of any number of classes into `graph`, then puts a new head for its own classes on it.
     fn import_body(&self, graph: &mut Graph, seed: u64) -> Result<ImportReport> {
         let info = graph.info.clone();
-        let name = graph.nodes()[last_layer(graph)?].name.clone();
-        if let Some(outputs) = torchvision::outputs_of(&self.weights, &name)? {
+        if let Some(outputs) = torchvision::outputs_of(graph, last_layer(graph)?, &self.weights)? {
             *graph = with_outputs(graph, outputs)?;
         }
         let report = torchvision::import_weights(graph, &self.weights)?;
@@ -116,9 +115,9 @@ impl Import {
 
     /// The error of weights that fit `graph` except for their number of classes.
     fn of_other_classes(&self, graph: &Graph) -> Option<Error> {
-        let name = graph.nodes()[last_layer(graph).ok()?].name.clone();
-        let (found, expected) =
-            (torchvision::outputs_of(&self.weights, &name).ok()??, graph.info.classes.len());
+        let last = last_layer(graph).ok()?;
+        let (name, expected) = (&graph.nodes()[last].name, graph.info.classes.len());
+        let found = torchvision::outputs_of(graph, last, &self.weights).ok()??;
         torchvision::import_weights(&mut with_outputs(graph, found).ok()?, &self.weights).ok()?;
         let as_it_is = match is_file(&self.arch) {
             true => String::new(),

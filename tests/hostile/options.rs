@@ -81,6 +81,8 @@ const TEMPLATES: [Template; 14] = [
         ],
         options: &[
             "learning-rate",
+            "rates",
+            "freeze",
             "weight-decay",
             "label-smoothing",
             "clip-norm",

@@ -14,7 +14,7 @@
 
 use crate::files::file::check_numbers;
 use crate::files::tensor_file::{self, FLOATS, TensorFile, Values};
-use crate::{Error, Graph, Layer, Node, Result, Tensor};
+use crate::{Error, Graph, Layer, Node, NodeId, Result, Tensor};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,16 +54,6 @@ pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     // Eight-byte numbers come first, so that every number starts at a multiple of its size.
     tensors.sort_by_key(|(_, values)| matches!(values, Values::F32(_)));
     tensor_file::write(path, ("format", "pt".into()), &tensors)
-}
-
-/// Returns the number of outputs that the layer `name` has in `path`, a file as [`import_weights`] reads it: for
-/// weights of another number of classes. `None` if the file has no weight of that layer.
-///
-/// # Errors
-/// [`Error::File`] if the file cannot be read or the weight is not of floating-point numbers.
-pub fn outputs_of(path: impl AsRef<Path>, name: &str) -> Result<Option<usize>> {
-    let weight = TensorFile::read(path.as_ref())?.take(&format!("{name}.weight"), FLOATS)?;
-    Ok(weight.and_then(|weight| weight.shape().first().copied()))
 }
 
 /// Replaces the weights and running statistics of `graph` with those in `path`, which has `F32`, `F64`, `F16` or
@@ -124,6 +114,17 @@ fn listing(problems: &[String]) -> String {
         text += &format!("; and {} more", problems.len() - SHOWN);
     }
     text
+}
+
+/// Returns the number of outputs that layer `id` of `graph` has in `path`, a file as [`import_weights`] reads it: for
+/// weights of another number of classes. `None` if the file has no weight of that layer.
+///
+/// # Errors
+/// [`Error::File`] if the file cannot be read, or if the weight is not of numbers that are read.
+pub fn outputs_of(graph: &Graph, id: NodeId, path: impl AsRef<Path>) -> Result<Option<usize>> {
+    let name = format!("{}.weight", graph.nodes()[id].name);
+    let weight = TensorFile::read(path.as_ref())?.take(&name, FLOATS)?;
+    Ok(weight.and_then(|weight| weight.shape().first().copied()))
 }
 
 /// The parameters and running statistics of a node, by slot.
