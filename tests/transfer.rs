@@ -3,15 +3,18 @@
 
 mod support;
 
+use lopper::recipe::Recipe;
 use lopper_engine::train::Layers;
-use lopper_engine::{Graph, file};
-use lopper_models::last_layer;
+use lopper_engine::{Device, Graph, file};
+use lopper_models::{Head, last_layer, new_head, numbered_classes};
+use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::child::{end, signal, start, wait_until};
 use support::command::{Run, image_folder, lopper, text};
+use support::random_graph::networks;
 
 /// Built-in images of ten classes.
 const BUILT_IN: [&str; 6] = ["--data", "fashion-mnist", "--limit", "2", "--batch", "5"];
@@ -117,6 +120,50 @@ fn pruned_folded_and_factorized_networks_get_new_heads() {
             let weight = format!("{layer}.weight");
             let masks = [&before, &after].map(|graph| graph.param(&weight).unwrap().mask().is_some());
             assert_eq!(masks[0], masks[1], "{name}: {layer}");
+        }
+    }
+}
+
+/// Networks made from `graph` by compression, and itself.
+fn compressed(graph: &Graph) -> Vec<Graph> {
+    let mut all = vec![graph.clone()];
+    for keys in
+        ["fold = {}", "factorize = { fraction = 0.3 }", "prune = { criterion = \"random\", fraction = 0.4 }"]
+    {
+        let first = "[data]\nname = \"fashion-mnist\"\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\n";
+        let recipe = Recipe::parse(&format!("{first}[[stage]]\nname = \"b\"\n{keys}\n")).unwrap();
+        let rewritten = recipe.stages[1].rewrites().map(|technique| technique.apply(graph, None));
+        all.extend(rewritten.filter_map(|applied| Some(applied.ok()?.rewrite.graph)));
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Any network with a classifier takes a new head, compressed or not. What is not drawn keeps its bits and masks.
+    #[test]
+    fn random_networks_get_new_heads(net in networks(), classes in 1..6usize, seed in any::<u64>()) {
+        for old in compressed(&net.graph()) {
+            for head in [Head::Own, Head::Fastai] {
+                let new = new_head(&old, numbered_classes(classes), head, Some(seed)).unwrap();
+                new.graph.check().unwrap();
+                let logits = new.graph.logits(&Device::cpu(), net.images(2)).unwrap();
+                prop_assert_eq!(logits.shape(), &[2, classes]);
+                let is_drawn = |path: &str| new.drawn.iter().any(|layer| path.rsplit_once('.').unwrap().0 == layer);
+                let mut kept = 0;
+                for (path, param) in new.graph.params().filter(|(path, _)| !is_drawn(path)) {
+                    let before = old.param(&path).unwrap();
+                    prop_assert!(param.value().same_bits(before.value()), "{}", path);
+                    prop_assert_eq!(param.mask().map(|m| m.data()), before.mask().map(|m| m.data()));
+                    kept += param.value().len() as u64;
+                }
+                prop_assert_eq!(new.kept, kept);
+                for (path, buffer) in new.graph.buffers().filter(|(path, _)| !is_drawn(path)) {
+                    let before = old.buffers().find(|(other, _)| *other == path).unwrap().1;
+                    prop_assert!(buffer.same_bits(before), "{}", path);
+                }
+            }
         }
     }
 }

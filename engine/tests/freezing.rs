@@ -48,11 +48,14 @@ fn train(
     (graph, history)
 }
 
+/// A value for each parameter.
+type ByPath<T> = Vec<(String, T)>;
+
 /// For each parameter, the steps in which it changed.
 #[derive(Default)]
 struct Moves {
     last: Option<Graph>,
-    steps: Vec<(String, Vec<usize>)>,
+    steps: ByPath<Vec<usize>>,
 }
 
 impl Callback for Moves {
@@ -75,7 +78,7 @@ impl Callback for Moves {
 }
 
 /// The steps in which each parameter moves, by path, and the optimizer's step counts.
-fn moves(freezing: Freezing) -> (Vec<(String, Vec<usize>)>, Vec<(String, u32)>) {
+fn moves(freezing: Freezing) -> (ByPath<Vec<usize>>, ByPath<u32>) {
     let (mut moves, mut optimizer) = (Moves::default(), Optimizer::new(ADAM).with_freezing(freezing));
     train(&mut optimizer, vec![&mut moves], None, None).1.unwrap();
     let counts = optimizer.states().into_iter().map(|(path, state)| (path, state.steps)).collect();
