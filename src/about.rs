@@ -1,6 +1,6 @@
 //! How a run was made: what `report.json` needs so that another person can repeat and judge it.
 
-use crate::recipe::Recipe;
+use crate::recipe::{Change, Recipe, Scaling};
 use lopper_engine::data::Batches;
 use lopper_engine::{Device, memory};
 use lopper_models::data::Splits;
@@ -12,6 +12,10 @@ use std::path::Path;
 pub struct About {
     title: String,
     seed: u64,
+    /// The profile of the recipe that was run.
+    profile: String,
+    /// What differs from the full recipe.
+    scaled_down: Vec<Change>,
     /// The recipe as it was written, before options of the command line.
     recipe: String,
     /// The command line.
@@ -66,11 +70,26 @@ impl About {
         Self {
             title: recipe.title.clone(),
             seed,
+            profile: recipe.profile.clone(),
+            scaled_down: recipe.scaling().0,
             recipe: recipe.source.clone(),
             command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
             version: env!("CARGO_PKG_VERSION"),
             hardware: Hardware::of(device),
             data,
+        }
+    }
+}
+
+impl About {
+    /// What differs from the full recipe, as a paragraph; empty if nothing does.
+    pub fn scaled_down(&self) -> String {
+        match self.scaled_down.is_empty() {
+            true => String::new(),
+            false => {
+                let scaling = Scaling(self.scaled_down.clone());
+                format!("\nProfile {}, scaled down from the full recipe: {scaling}.\n", self.profile)
+            }
         }
     }
 }

@@ -1,19 +1,24 @@
 //! Runs the stages of a recipe: builds or loads a network, rewrites it, trains it, measures it, writes it.
 
+use crate::findings::Findings;
 use crate::history::History;
 use crate::keeping::{Keeping, Label};
 use crate::latency::Latency;
+use crate::other_images::OtherImages;
 use crate::progress::note;
 use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
 use crate::row::Row;
 use crate::run_directory::{Finished, RunDirectory};
+use crate::stage_error::in_stage;
 use crate::training::{Start, Stoppable, Training};
 use crate::zeros::Zeros;
 use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
 use lopper_compress::techniques::{Applied, Demand};
 use lopper_engine::data::Batches;
-use lopper_engine::train::{CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy, evaluate};
+use lopper_engine::train::{
+    Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy, evaluate,
+};
 use lopper_engine::{Device, Error, Graph, Result, Tensor, atomic, file};
 use lopper_models::data::Splits;
 use std::collections::HashMap;
@@ -38,6 +43,8 @@ pub struct Pipeline<'a> {
     pub keeping: Option<Keeping>,
     /// History of the trainings, if it is kept.
     pub history: Option<History>,
+    /// Images of some stages.
+    pub other: OtherImages,
     done: Vec<(String, Graph)>,
     /// Model files that stages read, by name.
     pub(crate) files: HashMap<String, Graph>,
@@ -56,7 +63,16 @@ pub struct Outcome {
 impl<'a> Pipeline<'a> {
     /// Creates a pipeline that has run no stage yet.
     pub fn new(device: &'a Device, data: Option<Splits>, seed: u64) -> Self {
-        Self { device, data, seed, keeping: None, history: None, done: Vec::new(), files: HashMap::new() }
+        Self {
+            device,
+            data,
+            seed,
+            keeping: None,
+            history: None,
+            other: OtherImages::default(),
+            done: Vec::new(),
+            files: HashMap::new(),
+        }
     }
 
     /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and passes each row
@@ -109,24 +125,35 @@ impl<'a> Pipeline<'a> {
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
+        self.exchange_training_images(stage);
+        let outcome = self.trained(stage, path, resumed, begin);
+        self.exchange_training_images(stage);
+        outcome
+    }
+
+    /// The rest of [`Pipeline::stage`], with the images of the stage.
+    fn trained(
+        &mut self,
+        stage: &Stage,
+        path: &Path,
+        resumed: Option<(Label, Checkpoint)>,
+        begin: Instant,
+    ) -> Result<Outcome> {
         let (mut graph, mut start) = match resumed {
             Some((label, checkpoint)) => {
                 let Label { logit_difference, seconds, .. } = label;
                 (checkpoint.graph.clone(), Start { checkpoint: Some(checkpoint), logit_difference, seconds })
             }
             None => {
-                let mut start = self.start(stage)?;
-                if let Some(data) = &self.data {
-                    images::record(data, &mut start.info);
-                }
-                let (graph, logit_difference) = self.rewrite(stage, start)?;
+                let (graph, logit_difference) = self.rewritten(stage)?;
                 (graph, Start { logit_difference, ..Start::default() })
             }
         };
         let (logit_difference, seconds) = (start.logit_difference, start.seconds);
         start.seconds += begin.elapsed().as_secs_f64();
-        let mut epochs = Vec::new();
+        let (mut epochs, mut lr_find) = (Vec::new(), None);
         if let Some(config) = &stage.train {
+            lr_find = self.range_test_before(stage, config, &graph, start.checkpoint.is_some())?;
             let objective = self.objective(stage, config, &graph)?;
             let missing = || Error::invalid("training needs images: give --data");
             let data = self.data.as_mut().ok_or_else(missing)?;
@@ -142,8 +169,19 @@ impl<'a> Pipeline<'a> {
         let mut row = self.measure(&stage.name, &graph, path)?;
         row.what = stage.summary();
         row.logit_difference = logit_difference;
-        row.seconds = seconds + begin.elapsed().as_secs_f64();
-        Ok(Outcome { graph, row, epochs })
+        let mut outcome = Outcome { graph, row, epochs };
+        self.report_findings(stage, &mut outcome, lr_find)?;
+        outcome.row.seconds = seconds + begin.elapsed().as_secs_f64();
+        Ok(outcome)
+    }
+
+    /// Returns the network that a stage trains, and the largest logit difference of the rewrite that made it.
+    pub(crate) fn rewritten(&mut self, stage: &Stage) -> Result<(Graph, Option<f32>)> {
+        let mut start = self.start(stage)?;
+        if let Some(data) = &self.data {
+            images::record(data, &mut start.info);
+        }
+        self.rewrite(stage, start)
     }
 
     /// Notes what a plan makes of the masks of `graph`, which is already written: a report that does not fit into memory
@@ -263,7 +301,12 @@ impl<'a> Pipeline<'a> {
 
     /// Returns the objective of training `graph` in `stage`: that of a technique, or else only the task. Returns an
     /// error if a teacher does not fit the network.
-    fn objective(&self, stage: &Stage, train: &TrainConfig, graph: &Graph) -> Result<Box<dyn Objective>> {
+    pub(crate) fn objective(
+        &self,
+        stage: &Stage,
+        train: &TrainConfig,
+        graph: &Graph,
+    ) -> Result<Box<dyn Objective>> {
         let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
         for technique in &stage.techniques {
             let teacher = technique.teacher().map(|teacher| self.network(teacher)).transpose()?;
@@ -335,19 +378,12 @@ impl<'a> Pipeline<'a> {
             latency_ms: Latency::of_one_image(graph, image, self.device)?.median(),
             logit_difference: None,
             seconds: 0.0,
+            findings: Findings::default(),
         };
         if let Some(data) = &mut self.data {
             let mut val = Stoppable(&mut data.val);
             row.set_accuracy(&evaluate(graph, &mut val, self.device)?.accuracy);
         }
         Ok(row)
-    }
-}
-
-/// Adds the name of `stage` to `error`, except to [`Error::Stopped`], which does not concern the stage.
-pub(crate) fn in_stage(stage: &Stage, error: Error) -> Error {
-    match error {
-        Error::Stopped => error,
-        other => Error::invalid(format!("stage `{}`: {other}", stage.name)),
     }
 }

@@ -4,8 +4,9 @@
 //! The stages are traversed with *sketches*: networks that have the layers of each stage, but untrained weights. If the
 //! result of a rewrite depends on the weights, the widths and names after it are unknown and are not checked.
 
-use crate::pipeline::{Pipeline, in_stage};
+use crate::pipeline::Pipeline;
 use crate::recipe::{Stage, TrainConfig};
+use crate::stage_error::in_stage;
 use lopper_compress::techniques::Sketch;
 use lopper_engine::data::Batches;
 use lopper_engine::train::ParamGroup;

@@ -85,7 +85,10 @@ pub fn write(dir: &Path, title: &str, rows: &[Row], about: &About) -> Result<()>
     let stages = Stages { stages: rows, run: Some(about) };
     let json = serde_json::to_vec_pretty(&stages).map_err(|e| Error::file(dir, e))?;
     atomic::write(dir.join("report.json"), |w| w.write_all(&json))?;
-    atomic::write(dir.join("report.md"), |w| write!(w, "# {title}\n\n{}", table(rows)))?;
+    let published = crate::published_table::markdown(rows);
+    let separate = if published.is_empty() { "" } else { "\n" };
+    let markdown = format!("# {title}\n\n{}{separate}{published}{}", table(rows), about.scaled_down());
+    atomic::write(dir.join("report.md"), |w| w.write_all(markdown.as_bytes()))?;
     atomic::write(dir.join("report.csv"), |w| w.write_all(&csv(rows)?))?;
     let svg = crate::picture::svg(title, rows)?;
     atomic::write(dir.join("report.svg"), |w| w.write_all(svg.as_bytes()))
@@ -129,6 +132,7 @@ fn csv(rows: &[Row]) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::findings::Findings;
     use lopper_engine::train::Accuracy;
 
     fn row() -> Row {
@@ -143,6 +147,7 @@ mod tests {
             latency_ms: 52.5,
             logit_difference: Some(0.5),
             seconds: 12.0,
+            findings: Findings::default(),
         }
     }
 

@@ -1,10 +1,11 @@
 //! The result of a stage.
 
+use crate::findings::Findings;
 use lopper_engine::train::Accuracy;
 use serde::{Deserialize, Serialize};
 
 /// Result of a stage.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
     /// Name of the stage.
@@ -27,6 +28,9 @@ pub struct Row {
     pub logit_difference: Option<f32>,
     /// Duration of the stage in seconds.
     pub seconds: f64,
+    /// What the stage reports besides.
+    #[serde(default, skip_serializing_if = "Findings::is_empty")]
+    pub findings: Findings,
 }
 
 impl Row {

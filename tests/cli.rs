@@ -379,6 +379,10 @@ fn quick_demo_writes_a_model_per_stage_and_a_report() {
     for stage in ["teacher", "control", "distilled", "sparsified", "pruned", "folded", "factorized"] {
         assert!(run.out.contains(stage), "{stage} in {}", run.out);
     }
+    let remark = "Cut short: one epoch per training, at most 100 images per class. One epoch is too few";
+    assert!(run.out.contains(remark), "{}", run.out);
+    let markdown = fs::read_to_string(dir.path().join("report.md")).unwrap();
+    assert!(markdown.contains("(cut short: one epoch per training, at most 100 images"), "{markdown}");
     for file in ["report.md", "report.json", "report.csv", "report.svg"] {
         assert!(dir.path().join(file).exists(), "{file}");
     }

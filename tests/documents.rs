@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -13,6 +13,7 @@ const PAGES: [&str; 9] = [
     "BENCHMARKS.md",
     "docs/json.md",
     "docs/images.md",
+    "docs/recipes.md",
     "docs/sparse-vs-pruned.md",
     "docs/training.md",
 ];

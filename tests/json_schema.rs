@@ -72,7 +72,9 @@ fn outputs_have_the_documented_fields() {
 fn the_report_of_a_run_has_the_documented_fields() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = "seed = 2\ndata = { name = \"fashion-mnist\", limit = 2, batch = 8 }\n[[stage]]\nname = \"a\"\n\
-                  arch = \"vgg8_bn\"\nwidth = 0.1\ntrain = { epochs = 1, learning_rate = 1e-3 }\n";
+                  arch = \"vgg8_bn\"\nwidth = 0.1\ntrain = { epochs = 1, learning_rate = 1e-3 }\n\
+                  evaluate = { tta = [1], classes = [\"coat\"] }\nlr_find = { steps = 20 }\ncontrol = \"of nothing\"\n\
+                  published = { top1 = 50, params = 3, note = \"x\" }\n[profile.quick]\nseed = 2\nstage.a.width = 0.2\n";
     std::fs::write(dir.path().join("r.toml"), recipe).unwrap();
     let printed = json_of(dir.path(), "run r.toml --out out");
     let report = std::fs::read(dir.path().join("out/report.json")).unwrap();
@@ -80,6 +82,16 @@ fn the_report_of_a_run_has_the_documented_fields() {
         let found = documented().differences("Stages", &value);
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
+}
+
+#[test]
+fn the_list_of_recipes_has_the_documented_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in json_of(dir.path(), "recipes").as_array().unwrap() {
+        let found = documented().differences("Recipes", entry);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+    assert!(json_of(dir.path(), "recipes small-net").is_string());
 }
 
 #[test]

@@ -284,7 +284,7 @@ fn weights_of_other_classes_are_imported_with_a_new_head() {
     import(text(&net), &["--new-head", "--head", "fastai"]).succeeded();
     assert!(file::load(file("i.safetensors")).unwrap().param("head.8.weight").is_ok());
     // An architecture by name: weights of twelve classes, read for three.
-    let options = lopper_models::Options::new(lopper_models::numbered_classes(12), [32, 32, 3]);
+    let options = lopper_models::Options::new(numbered_classes(12), [32, 32, 3]);
     let twelve = lopper_models::build("small_net", &options).unwrap();
     lopper_engine::torchvision::export_weights(&twelve, file("w.safetensors")).unwrap();
     let named = |more: &[&str]| import("small_net", &[&["--classes", "3", "--size", "32"], more].concat());
@@ -322,79 +322,20 @@ fn a_summary_counts_what_is_trained() {
 }
 
 #[test]
-fn contradictions_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("m.safetensors");
-    let train = |more: &[&str]| {
-        let args = ["train", "--arch", "vgg8_bn", "--width", "0.1", "--epochs", "2", "--out", text(&out)];
-        lopper(&[&args[..], &BUILT_IN, more].concat())
+fn the_range_test_takes_a_new_head_and_a_frozen_body() {
+    let (dir, data) = (tempfile::tempdir().unwrap(), image_folder());
+    let model = body(dir.path(), "resnet8");
+    let found = |more: &[&str]| {
+        let find = ["lr-find", "--model", text(&model), "--data", text(data.path()), "--batch", "4"];
+        let run = lopper(&[&find[..], &["--steps", "20", "--new-head", "--json"], more].concat()).succeeded();
+        assert!(run.err.contains("new head: drew"), "{}", run.err);
+        let value: Value = serde_json::from_str(&run.out).unwrap();
+        value["steps"].as_array().unwrap().iter().map(|s| s["loss"].as_f64().unwrap()).collect::<Vec<_>>()
     };
-    for (more, words) in [
-        (&["--new-head"][..], "cannot be used with"),
-        (&["--rates", "body=1", "--learning-rate", "1"], "--learning-rate"),
-        (&["--rates", "body=fast"], "expected a rate, FIRST..LAST"),
-        (&["--rates", "head=1e-3"], "rates: layer `features.0` has none: add `body`"),
-        (&["--unfreeze", "body@2"], "--freeze"),
-        (&["--freeze", "body", "--unfreeze", "body@1"], "expected an epoch from 2 on"),
-        (&["--freeze", "body", "--unfreeze", "body@3"], "expected an epoch up to 2"),
-        (&["--freeze", "body", "--unfreeze", "features.0@80%,body@2"], "expected the order of time"),
-        (&["--freeze", "nothing"], "freeze: `nothing`: the network has no such layer"),
-    ] {
-        train(more).refused(&[words]);
-    }
-    let model = body(dir.path(), "vgg8_bn");
-    let further = ["train", "--model", text(&model), "--out", text(&out), "--head", "fastai"];
-    lopper(&[&further[..], &BUILT_IN].concat()).refused(&["--new-head"]);
-    let sparsify = [
-        "sparsify",
-        text(&model),
-        "--sparsity",
-        "0.5",
-        "--epochs",
-        "1",
-        "--freeze",
-        "body",
-        "--out",
-        text(&out),
-    ];
-    lopper(&[&sparsify[..], &BUILT_IN].concat())
-        .failed_naming(&["`freeze`: `sparsify` acts during training"]);
-    let prune = ["prune", text(&model), "--freeze", "body", "--out", text(&out)];
-    lopper(&prune).failed_naming(&["--freeze applies to training only"]);
-    assert!(!out.exists());
-}
-
-#[test]
-fn contradictions_in_recipes_are_named() {
-    let parse = |stage: &str| {
-        let text = format!("data = {{ name = \"fashion-mnist\" }}\n[[stage]]\nname = \"a\"\n{stage}");
-        lopper::recipe::Recipe::parse(&text)
-    };
-    let arch = "arch = \"vgg8_bn\"\n";
-    for (stage, words) in [
-        ("train = { epochs = 1 }", "expected `learning_rate`, or `rates` by layer, found neither"),
-        ("train = { epochs = 1, learning_rate = 1, rates = { body = 1 } }", "`rates` takes its place"),
-        (
-            "train = { epochs = 1, rates = { body = 1 }, groups = [{ params = \"*\", lr_factor = 2 }] }",
-            "`lr_factor` of a group",
-        ),
-        ("train = { epochs = 1, rates = { body = \"x\" } }", "expected a rate, [first, last]"),
-        ("train = { epochs = 1, learning_rate = 1, freeze = 3 }", "expected `body`, `head`, a pattern"),
-        (
-            "train = { epochs = 3, learning_rate = 1, unfreeze = [{ layers = \"body\", epoch = 2 }] }",
-            "nothing is frozen",
-        ),
-        ("new_head = true", "the head of `arch` is new"),
-    ] {
-        let message = parse(&format!("{arch}{stage}")).unwrap_err().to_string();
-        assert!(message.contains(words), "{stage}: {message}");
-    }
-    let head = parse("from = \"Cargo.toml\"\nhead = \"fastai\"").unwrap_err().to_string();
-    assert!(head.contains("`head` requires `arch` or `new_head = true`"), "{head}");
-    // A trial keeps the order of freezing.
-    let train = "train = { epochs = 4, learning_rate = 1, freeze = [\"body\"], unfreeze = [{ layers = \"body\", epoch = 3 }] }";
-    let quick = parse(&format!("{arch}{train}")).unwrap().quick();
-    let train = quick.stages[0].train.as_ref().unwrap();
-    train.check().unwrap();
-    assert_eq!(train.unfreeze[0].when, lopper_engine::train::When::Share(0.5));
+    let (all, frozen) = (found(&[]), found(&["--freeze", "body"]));
+    // The first step is taken from the same network, and later ones with other weights.
+    assert_eq!(all[0], frozen[0]);
+    assert_ne!(all[1..], frozen[1..]);
+    found(&["--head", "fastai"]);
+    lopper(&["lr-find", "--arch", "resnet8", "--new-head"]).refused(&["cannot be used with"]);
 }

@@ -107,7 +107,7 @@ pub fn checkpoint(data: &[u8]) {
 /// Reads `data` as a recipe. If it is accepted, its schedules and plans must be valid.
 pub fn recipe(data: &[u8]) {
     let (_directory, path) = file_of(data, "r.toml");
-    let Ok(recipe) = Recipe::read(&path) else { return };
+    let Ok(recipe) = Recipe::read(&path, None) else { return };
     for (i, stage) in recipe.stages.iter().enumerate() {
         let _ = (stage.summary(), model_path(Path::new("x"), i, stage));
         for done in [0.0, 0.3, 1.0] {

@@ -2,7 +2,7 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run,
+    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, recipes, run,
     selftest, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -22,8 +22,10 @@ pub struct Cli {
 enum Command {
     /// Run the whole walkthrough on built-in images
     Demo(demo::Demo),
-    /// Run a walkthrough on your own recipe and images
+    /// Run a recipe: a built-in one on your images, or your own
     Run(run::Run),
+    /// List the built-in recipes, or print one
+    Recipes(recipes::Recipes),
     /// Train a network from scratch, or train an existing one further
     Train(train::Train),
     /// Find a learning rate by the range test, with a picture of losses by rate
@@ -77,6 +79,7 @@ impl Cli {
         match &self.command {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
+            Command::Recipes(c) => c.run(common),
             Command::Train(c) => c.run(common),
             Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),

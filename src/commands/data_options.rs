@@ -38,6 +38,9 @@ pub struct DataOptions {
     /// Images per class [default: all]
     #[arg(long)]
     limit: Option<usize>,
+    /// Training images per class; all images are scored [default: all]
+    #[arg(long)]
+    train_limit: Option<usize>,
     /// Percentage of wrong labels: selects the column of Imagenette's noisy_imagenette.csv to learn from
     #[arg(long, value_name = "PERCENT")]
     label_noise: Option<u32>,
@@ -75,6 +78,9 @@ pub struct DataOptions {
     /// Share of each class to hold out if there are no validation images [default: 0.2]
     #[arg(long, value_name = "SHARE")]
     val_fraction: Option<f64>,
+    /// Consecutive images of a class that show the same thing: whole tracks are held out, the first of each class
+    #[arg(long, value_name = "IMAGES")]
+    val_track: Option<usize>,
     /// Seed of the choice of held-out images [default: 0]
     #[arg(long, value_name = "SEED")]
     split_seed: Option<u64>,
@@ -90,6 +96,9 @@ pub struct DataOptions {
     /// All class folders in the order of their labels, separated by commas [default: the network's, or those found]
     #[arg(long, value_name = "FOLDERS", value_delimiter = ',')]
     class_folders: Vec<String>,
+    /// Classes whose images are used, separated by commas; the labels stay those of all classes [default: all]
+    #[arg(long, value_name = "FOLDERS", value_delimiter = ',')]
+    only_classes: Vec<String>,
     /// Class folders without images [default: an error]
     #[arg(long, value_enum, value_name = "WHAT")]
     empty_classes: Option<EmptyName>,
@@ -141,6 +150,7 @@ impl DataOptions {
         config.orient = self.orient.then_some(true).or(config.orient);
         config.batch = self.batch.unwrap_or(config.batch);
         config.limit = self.limit.or(config.limit);
+        config.train_limit = self.train_limit.or(config.train_limit);
         config.label_noise = self.label_noise.or(config.label_noise);
         config.train_list = self.train_list.clone().or(config.train_list.take());
         config.val_list = self.val_list.clone().or(config.val_list.take());
@@ -163,6 +173,7 @@ impl DataOptions {
             TrainedName::All => Trained::All,
         });
         config.val_fraction = self.val_fraction.or(config.val_fraction);
+        config.val_track = self.val_track.or(config.val_track);
         config.split_seed = self.split_seed.unwrap_or(config.split_seed);
         config.class_pattern = self.class_pattern.clone().or(config.class_pattern.take());
         config.labels = self.labels.clone().or(config.labels.take());
@@ -174,6 +185,9 @@ impl DataOptions {
         config.hidden |= self.hidden;
         if !self.class_folders.is_empty() {
             config.classes = Some(self.class_folders.clone());
+        }
+        if !self.only_classes.is_empty() {
+            config.only_classes.clone_from(&self.only_classes);
         }
         self.columns.iter().try_for_each(|column| name_column(config, column))
     }

@@ -19,6 +19,7 @@ mod networks;
 mod parsers;
 mod predict;
 mod prune;
+mod recipes;
 mod run;
 mod selftest;
 mod sparsify;

@@ -144,5 +144,10 @@ fn text(totals: &Totals, frozen: bool) -> String {
     }
     let [params, trainable, macs, bytes] =
         &figures(totals.params, totals.trainable, totals.macs, totals.bytes);
-    text + &line(["total", "", "", params, trainable, macs, bytes], "")
+    text += &line(["total", "", "", params, trainable, macs, bytes], "");
+    if totals.layers.iter().any(|layer| layer.sparsity > 0.0) {
+        text += "masked weights are stored as zeros, so the file is as large as that of the dense network; prune removes \
+                 channels\n";
+    }
+    text
 }

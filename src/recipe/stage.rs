@@ -1,10 +1,11 @@
 //! A stage of a recipe and its checks.
 
-use super::TrainConfig;
+use super::{Reporting, TrainConfig};
 use lopper_compress::StageKeys;
 use lopper_compress::techniques::{Kind, Role, Technique};
 use lopper_engine::{Error, Result};
 use lopper_models::Head;
+use lopper_models::data::Trained;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +28,10 @@ pub struct Stage {
     pub techniques: Vec<Arc<dyn Technique>>,
     /// Training after the rewrite.
     pub train: Option<TrainConfig>,
+    /// The images to train on, if not those of the recipe.
+    pub train_on: Option<Trained>,
+    /// What the stage reports besides its network.
+    pub reporting: Reporting,
 }
 
 /// Maximum length of a stage's name, which names a file and heads a row of the table.
@@ -63,9 +68,14 @@ impl Stage {
 
     /// Returns everything that the bits of the stage's network depend on, as text.
     pub fn identity(&self) -> String {
-        let Self { name, arch, width, head, from, new_head, techniques, train } = self;
+        let Self { name, arch, width, head, from, new_head, techniques, train, train_on, reporting } = self;
         let techniques: Vec<String> = techniques.iter().map(|technique| technique.identity()).collect();
-        format!("{name:?} {arch:?} {width:?} {head:?} {from:?} {new_head} {techniques:?} {train:?}")
+        // The result of a finished stage holds its scores; those of other options would be missing.
+        let Reporting { evaluate, lr_find, .. } = reporting;
+        format!(
+            "{name:?} {arch:?} {width:?} {head:?} {from:?} {new_head} {techniques:?} {train:?} {train_on:?} {evaluate:?} \
+             {lr_find:?}"
+        )
     }
 
     /// Checks the stage, which follows the stages `earlier`.
@@ -111,6 +121,10 @@ impl Stage {
                 return refuse(&format!("`{name}` is neither an earlier stage nor a model file"));
             }
         }
+        if self.train_on.is_some() && self.train.is_none() {
+            return refuse("train_on: nothing is trained; expected `train` beside it");
+        }
+        self.reporting.check(self.train.is_some())?;
         self.train.as_ref().map_or(Ok(()), TrainConfig::check)
     }
 
@@ -160,7 +174,8 @@ impl Stage {
 
     /// Summarizes the stage in a few words.
     pub fn summary(&self) -> String {
-        let mut parts: Vec<String> = self.arch.iter().cloned().collect();
+        let control = self.reporting.control.as_ref().map(|of| format!("control {of}"));
+        let mut parts: Vec<String> = control.into_iter().chain(self.arch.clone()).collect();
         parts.extend(self.new_head.then(|| "new head".to_string()));
         let mut kinds: Vec<Kind> = self.techniques.iter().map(|technique| technique.kind()).collect();
         kinds.sort_by_key(|kind| kind.role);

@@ -26,8 +26,8 @@ impl Evidence {
     }
 
     /// The evidence that `batches` batches of `data` give of a network that is not being trained: gradients of the
-    /// cross entropy, with the batch norms' running statistics, and activations. Reads no data for a criterion that
-    /// needs neither.
+    /// cross entropy, with the batch norms' running statistics, and activations. Frozen layers are observed like all
+    /// others. Reads no data for a criterion that needs neither.
     pub fn measure(
         criterion: &Criterion,
         graph: &Graph,
@@ -40,6 +40,9 @@ impl Evidence {
         if !criterion.needs_data() {
             return Ok(evidence);
         }
+        // A frozen weight has gradients, too: they say how the loss depends on it.
+        let mut graph = graph.clone();
+        sites.iter().for_each(|site| site.weight_mut(&mut graph).trainable = true);
         let needs = |need| criterion.needs().contains(&need);
         let taps: Vec<usize> =
             sites.iter().map(|site| site.node).filter(|_| needs(Need::Activations)).collect();
@@ -66,7 +69,7 @@ impl Evidence {
             };
             pass.taps.iter().try_for_each(|tap| tap.value().fetch())?;
             let outputs: Vec<&Tensor> = pass.taps.iter().map(Var::value).collect();
-            evidence.add(criterion, graph, sites, &gradients, &outputs)?;
+            evidence.add(criterion, &graph, sites, &gradients, &outputs)?;
         }
         Ok(evidence)
     }

@@ -31,7 +31,7 @@ pub use taylor::Taylor;
 /// Every criterion of this crate, in the order in which help texts list them.
 pub static CRITERIA: &[&dyn Score] = &[&LargeFinal, &L2Magnitude, &Random, &Taylor, &BatchNormGamma];
 
-pub use criterion::Criterion;
+pub use criterion::{ALIASES, Criterion};
 pub use evidence::Evidence;
 pub(crate) use evidence::Observed;
 pub use normalization::Normalization;

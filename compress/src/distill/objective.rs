@@ -41,7 +41,8 @@ impl Distillation {
         if student_logits != teacher_logits {
             return Err(Error::invalid(format!(
                 "distillation: the student's logits are {student_logits:?}, the teacher's \
-                 {teacher_logits:?}; both need the same classes"
+                 {teacher_logits:?}; both need the same classes: train the teacher on the student's images, or give it \
+                 a head for them"
             )));
         }
         let (mut student_taps, mut teacher_taps) = (Vec::new(), Vec::new());
@@ -50,7 +51,7 @@ impl Distillation {
             if ours[s] != theirs[t] {
                 return Err(Error::invalid(format!(
                     "hint {} ← {}: the student's output is {:?}, the teacher's {:?}; \
-                     without an adapter only equal shapes compare",
+                     without an adapter only equal shapes compare: choose layers of equal outputs",
                     hint.student, hint.teacher, ours[s], theirs[t]
                 )));
             }

@@ -20,7 +20,12 @@ impl DistillStage {
     fn options(&self) -> Result<&DistillConfig> {
         match (&self.distill, &self.teacher) {
             (Some(options), Some(_)) => Ok(options),
-            _ => Err(Error::invalid("`distill` and `teacher` require each other")),
+            (Some(_), None) => Err(Error::invalid(
+                "`distill` and `teacher` require each other: add teacher, the name of an earlier stage or a model file",
+            )),
+            (None, _) => Err(Error::invalid(
+                "`distill` and `teacher` require each other: add distill, its options or {}",
+            )),
         }
     }
 }

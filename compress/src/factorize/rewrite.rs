@@ -53,11 +53,11 @@ fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, St
         return Ok(Err(why));
     }
     if let Some(value) = weight.data().iter().find(|w| !w.is_finite()) {
-        return Err(Error::invalid(format!("factorize: a weight is {value}")));
+        return Err(Error::invalid(format!("factorize: expected finite weights, found {value}")));
     }
     memory::require("the matrices of the decomposition", Svd::bytes(outputs, inputs))?;
-    let svd =
-        Svd::new(weight).ok_or_else(|| Error::invalid("factorize: the decomposition did not converge"))?;
+    let diverged = || Error::invalid("factorize: the decomposition did not converge: exclude the layer");
+    let svd = Svd::new(weight).ok_or_else(diverged)?;
     let rank =
         config.rank(outputs, inputs).unwrap_or_else(|| svd.rank_for(config.energy.unwrap_or(1.0)).max(1));
     if let Some(why) = grows(rank) {

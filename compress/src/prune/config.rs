@@ -39,12 +39,12 @@ impl PruneConfig {
     pub fn check(&self) -> Result<()> {
         match (&self.criterion, self.fraction) {
             (None, None) => Ok(()),
-            (None, Some(_)) => {
-                Err(Error::invalid("prune fraction: of which criterion? expected a criterion beside it"))
-            }
-            (Some(criterion), None) => {
-                Err(Error::invalid(format!("prune criterion {criterion}: expected a fraction beside it")))
-            }
+            (None, Some(_)) => Err(Error::invalid(
+                "prune fraction: of which criterion? expected a criterion beside it, found none",
+            )),
+            (Some(criterion), None) => Err(Error::invalid(format!(
+                "prune criterion {criterion}: expected a fraction of channels to remove beside it, found none"
+            ))),
             (Some(_), Some(fraction)) if (0.0..=1.0).contains(&fraction) => Ok(()),
             (Some(_), Some(fraction)) => Err(Error::invalid(format!(
                 "prune fraction: expected a fraction in [0, 1], found {fraction}"

@@ -67,7 +67,11 @@ impl PrunePlan {
         let mut wanted = BTreeMap::new();
         for (layer, &count) in counts {
             let group = first_group.get(&graph.id(layer)?).copied();
-            let index = group.ok_or_else(|| Error::invalid(format!("prune: `{layer}` makes no channels")))?;
+            let index = group.ok_or_else(|| {
+                Error::invalid(format!(
+                    "prune: `{layer}` makes no channels: name a convolution or linear layer"
+                ))
+            })?;
             let group = &flow.groups()[index];
             if let Some(why) = group.frozen {
                 return Err(frozen(layer, why));
@@ -75,7 +79,7 @@ impl PrunePlan {
             if !(1..=group.units.len()).contains(&count) {
                 let units = group.units.len();
                 return Err(Error::invalid(format!(
-                    "prune: `{layer}` keeps 1 to {units} channels, found {count}"
+                    "prune: expected `{layer}` to keep 1 to {units} channels, found {count}"
                 )));
             }
             wanted.insert(index, count);
@@ -83,7 +87,10 @@ impl PrunePlan {
         let scores: Vec<Option<&[f32]>> = scores.of_groups(&flow)?.collect();
         if let Some(index) = wanted.keys().find(|&&index| scores[index].is_none()) {
             let layers = flow.groups()[*index].layer_names(graph).join(" and ");
-            return Err(Error::invalid(format!("prune: the channels of {layers} have no scores")));
+            return Err(Error::invalid(format!(
+                "prune: the channels of {layers} have no scores: include them, or choose a criterion that reads one of their \
+                 layers"
+            )));
         }
         Ok(Self::from_kept(graph, &flow, |index, group| {
             let mut order: Vec<usize> = (0..group.units.len()).collect();
@@ -120,14 +127,18 @@ impl PrunePlan {
             let group = plan.find(by_names.get(&plan.layers).map_or(&[], Vec::as_slice))?;
             let refuse = |what: String| Err(Error::invalid(format!("prune plan: {}: {what}", plan.title())));
             if plan.units != group.units.len() {
-                return refuse(format!("made for {} channels, found {}", plan.units, group.units.len()));
+                return refuse(format!(
+                    "made for {} channels, found {}: plan again for this network",
+                    plan.units,
+                    group.units.len()
+                ));
             }
             if plan.keep.is_empty() {
-                return refuse("a group keeps at least one channel".into());
+                return refuse("keep: a group keeps at least one channel, found none".into());
             }
             let channels: HashSet<usize> = group.units.iter().map(|unit| unit.channel).collect();
             if let Some(channel) = plan.keep.iter().find(|channel| !channels.contains(channel)) {
-                return refuse(format!("channel {channel} is not one of the group's"));
+                return refuse(format!("keep: expected channels of the group, found {channel}"));
             }
             let keep: HashSet<usize> = plan.keep.iter().copied().collect();
             let dropped = group.units.iter().filter(|unit| !keep.contains(&unit.channel));
@@ -166,7 +177,9 @@ impl GroupPlan {
 }
 
 fn frozen(layers: &str, why: &str) -> Error {
-    Error::invalid(format!("prune: the channels of {layers} cannot be removed: they are tied to {why}"))
+    Error::invalid(format!(
+        "prune: the channels of {layers} cannot be removed: they are tied to {why}; leave the layer out"
+    ))
 }
 
 impl fmt::Display for PrunePlan {

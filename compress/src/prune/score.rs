@@ -42,9 +42,13 @@ impl UnitScores {
         let fits = |(group, scores): (&Group, &Option<Vec<f32>>)| {
             scores.as_ref().is_none_or(|scores| scores.len() == group.units.len())
         };
-        match self.groups.len() == flow.groups().len() && flow.groups().iter().zip(&self.groups).all(fits) {
+        let (expected, found) = (flow.groups().len(), self.groups.len());
+        match expected == found && flow.groups().iter().zip(&self.groups).all(fits) {
             true => Ok(self.groups.iter().map(Option::as_deref)),
-            false => Err(Error::invalid("prune: the scores belong to a different network")),
+            false => Err(Error::invalid(format!(
+                "prune: the scores belong to a different network, of {found} groups of channels instead of {expected} or of \
+                 other widths: make UnitScores from the network to prune"
+            ))),
         }
     }
 }

@@ -14,9 +14,13 @@ use std::collections::BTreeMap;
 /// Masks a network at once, at the final sparsity of `config`; its schedule is ignored. `evidence` holds what the
 /// criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Existing masks stay and
 /// count toward the sparsity.
+///
+/// # Errors
+/// [`Error::Invalid`] if an option is invalid, no layer is left to sparsify, or evidence is missing.
 pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Evidence>) -> Result<Rewrite> {
     config.check()?;
     require_copy(graph, "sparsify")?;
+    layers::some_targets(graph, config)?;
     let mut graph = graph.clone();
     mask(&mut graph, config, config.final_sparsity()?, evidence)?;
     let report = report(&graph, config)?;

@@ -21,5 +21,5 @@ pub use apply::sparsify;
 pub use config::SparsifyConfig;
 pub use measure::{LayerSparsity, Sparsity};
 pub use record::Record;
-pub use schedule::SparsitySchedule;
+pub use schedule::{CustomSchedule, SparsitySchedule};
 pub use sparsifier::Sparsifier;

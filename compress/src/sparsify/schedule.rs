@@ -31,7 +31,32 @@ pub enum SparsitySchedule {
     DenseSparseDense,
     /// `1 − (1 − x)³`: fast while the network is redundant, then slow (Zhu & Gupta 2017, equation 1).
     Gradual,
+    /// A schedule of another crate. Recipes and command lines cannot name it.
+    #[serde(skip)]
+    Custom(CustomSchedule),
 }
+
+/// A schedule of another crate: a share of the final sparsity as a function of time. Schedules of equal names are equal.
+///
+/// ```
+/// use lopper_compress::sparsify::SparsitySchedule;
+///
+/// let root = SparsitySchedule::custom("square_root", f64::sqrt);
+/// assert_eq!((root.share(0.25), root.to_string()), (0.5, "square_root".to_string()));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct CustomSchedule {
+    name: &'static str,
+    share: fn(f64) -> f64,
+}
+
+impl PartialEq for CustomSchedule {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for CustomSchedule {}
 
 /// The schedules as command lines write them, in the order in which help texts list them. STEPS stands for a number of
 /// at least 1.
@@ -45,6 +70,12 @@ const SCHEDULES: &[(&str, SparsitySchedule)] = &[
 ];
 
 impl SparsitySchedule {
+    /// A schedule called `name` whose share of the final sparsity, 0 to 1, is `share(x)` at the time `x ∈ [0, 1]` within
+    /// the window of growth. Where it falls, dropped groups return with weights of zero.
+    pub const fn custom(name: &'static str, share: fn(f64) -> f64) -> Self {
+        Self::Custom(CustomSchedule { name, share })
+    }
+
     /// The names that command lines accept, as a list for help texts.
     pub fn names() -> String {
         one_of(SCHEDULES.iter().map(|(name, _)| *name))
@@ -61,7 +92,7 @@ impl SparsitySchedule {
     }
 
     /// The share of the final sparsity, in 0..=1, at the time `x ∈ [0, 1]`. It is 1 at 1 and never
-    /// falls, except for [`Self::DenseSparseDense`].
+    /// falls, except for [`Self::DenseSparseDense`] and [`Self::Custom`], which may also leave 0..=1.
     pub fn share(self, x: f64) -> f64 {
         match self {
             Self::OneShot => 1.0,
@@ -74,6 +105,7 @@ impl SparsitySchedule {
             Self::Cosine => (1.0 - (PI * x).cos()) / 2.0,
             Self::DenseSparseDense => f64::from(u8::from((1.0 / 3.0..2.0 / 3.0).contains(&x))),
             Self::Gradual => 1.0 - (1.0 - x).powi(3),
+            Self::Custom(custom) => (custom.share)(x),
         }
     }
 }
@@ -104,6 +136,7 @@ impl fmt::Display for SparsitySchedule {
         let name = found.and_then(|(name, _)| name.split(':').next()).unwrap_or_default();
         match self {
             Self::Iterative { steps } => write!(f, "{name}:{steps}"),
+            Self::Custom(custom) => f.pad(custom.name),
             _ => f.pad(name),
         }
     }

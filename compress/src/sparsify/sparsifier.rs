@@ -2,9 +2,10 @@
 
 use super::SparsifyConfig;
 use super::apply::{Masks, mask, report};
+use super::layers;
 use super::record::Record;
 use super::remembered::Remembered;
-use crate::criteria::{Evidence, Need};
+use crate::criteria::{Evidence, Need, Site};
 use lopper_engine::rewrite::RewriteReport;
 use lopper_engine::train::{Callback, Flow, Progress, State, Step};
 use lopper_engine::{Error, Graph, Result};
@@ -62,13 +63,8 @@ impl Sparsifier {
 
 impl Callback for Sparsifier {
     fn on_begin(&mut self, graph: &mut Graph) -> Result<()> {
-        let sites = self.config.sites(graph)?;
-        if sites.is_empty() {
-            return Err(Error::invalid(format!(
-                "sparsify: no layer is left to sparsify at granularity {}",
-                self.config.granularity
-            )));
-        }
+        let sites: Vec<Site> =
+            layers::some_targets(graph, &self.config)?.into_iter().map(|target| target.site).collect();
         self.evidence = Evidence::start(&self.config.criterion, graph, &sites);
         self.before = Masks::of(graph, &self.config)?;
         Ok(())

@@ -4,5 +4,6 @@ pub mod atomic;
 pub mod file;
 pub mod input;
 pub(crate) mod legacy;
+pub(crate) mod mask;
 pub(crate) mod tensor_file;
 pub mod torchvision;

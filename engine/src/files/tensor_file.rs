@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Values<'a> {
     /// A tensor, as `F32`.
     F32(Cow<'a, Tensor>),
-    /// A mask of zeros and ones, as `U8`.
-    Mask(&'a Tensor),
+    /// A mask of zeros and ones, as `U8`, eight to a byte.
+    Bits(&'a Tensor),
+    /// No values: a mark, as `U8`.
+    Empty,
     /// An integer, as an `I64` without axes.
     Count(i64),
     /// A list of numbers, as `F64`.
@@ -26,7 +28,8 @@ impl Values<'_> {
     fn describe(&self) -> (Dtype, Vec<usize>, usize) {
         match self {
             Self::F32(t) => (Dtype::F32, t.shape().to_vec(), 4 * t.len()),
-            Self::Mask(t) => (Dtype::U8, t.shape().to_vec(), t.len()),
+            Self::Bits(t) => (Dtype::U8, vec![t.len().div_ceil(8)], t.len().div_ceil(8)),
+            Self::Empty => (Dtype::U8, vec![0], 0),
             Self::Count(_) => (Dtype::I64, Vec::new(), 8),
             Self::F64(v) => (Dtype::F64, vec![v.len()], 8 * v.len()),
         }
@@ -37,7 +40,7 @@ impl Values<'_> {
         match self {
             Self::F64(_) | Self::Count(_) => 8,
             Self::F32(_) => 4,
-            Self::Mask(_) => 1,
+            Self::Bits(_) | Self::Empty => 1,
         }
     }
 
@@ -47,15 +50,20 @@ impl Values<'_> {
             Self::F32(t) => t.data().chunks(CHUNK).try_for_each(|values| {
                 file.write_all(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
             }),
-            Self::Mask(t) => t.data().chunks(CHUNK).try_for_each(|values| {
-                file.write_all(&values.iter().map(|&m| u8::from(m != 0.0)).collect::<Vec<u8>>())
-            }),
+            Self::Bits(t) => file.write_all(&bits(t)),
+            Self::Empty => Ok(()),
             Self::Count(n) => file.write_all(&n.to_le_bytes()),
             Self::F64(v) => v.chunks(CHUNK).try_for_each(|values| {
                 file.write_all(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
             }),
         }
     }
+}
+
+/// The bytes that hold a bit for each element of `mask`, the lowest first. Unused bits of the last byte are 0.
+pub(crate) fn bits(mask: &Tensor) -> Vec<u8> {
+    let byte = |run: &[f32]| run.iter().rev().fold(0, |byte, &m| byte << 1 | u8::from(m != 0.0));
+    mask.data().chunks(8).map(byte).collect()
 }
 
 /// Writes `tensors` to `path` atomically, with one metadata entry. The same input gives the same bytes.
@@ -216,7 +224,8 @@ mod tests {
         let written = ["one", "two"].map(|name| {
             let tensors = [
                 ("z".to_string(), Values::F32(Cow::Borrowed(&a))),
-                ("m".to_string(), Values::Mask(&m)),
+                ("m".to_string(), Values::Bits(&m)),
+                ("e".to_string(), Values::Empty),
                 ("n".to_string(), Values::Count(7)),
                 ("d".to_string(), Values::F64(&[0.1, f64::MIN_POSITIVE])),
             ];
@@ -233,7 +242,8 @@ mod tests {
         assert_eq!(written[0], written[1]);
         let read = SafeTensors::deserialize(&written[0]).unwrap();
         assert_eq!(read.tensor("z").unwrap().shape(), [2, 3]);
-        assert_eq!(read.tensor("m").unwrap().data(), [0, 1, 0]);
+        assert_eq!(read.tensor("m").unwrap().data(), [0b010]);
+        assert!(read.tensor("e").unwrap().data().is_empty());
         assert_eq!(read.tensor("n").unwrap().data(), 7i64.to_le_bytes());
     }
 }

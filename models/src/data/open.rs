@@ -140,8 +140,10 @@ fn small(config: &DataConfig, sets: [IdxImages; 2]) -> Result<Sets> {
         Some(known) => numbered(&folders, known)?,
         None => Vec::new(),
     };
+    let train_limit = config.train_limit.into_iter().chain(config.limit).min();
+    let mut limits = [train_limit, config.limit].into_iter();
     let sets = sets.map(|mut set| {
-        if let Some(limit) = config.limit {
+        if let Some(limit) = limits.next().flatten() {
             set.limit(limit);
         }
         Arc::new(set) as Arc<dyn Dataset>

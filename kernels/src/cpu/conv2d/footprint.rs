@@ -8,6 +8,7 @@ use super::layout::Layout;
 use super::packed::computes_dead_filters;
 use super::padded;
 use super::scatter::bits_len;
+use super::widen;
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile::MAX_NR;
 use crate::dtype::Dtype;
@@ -77,11 +78,16 @@ impl Footprint {
     /// Computes the footprint of a compact convolution of the outer geometry `g`, which gathers the live channels of
     /// `index` into a separate buffer.
     pub fn compact(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Packing) -> Self {
-        let (inner, pattern) = gather::inner(g, index);
+        let wide = widen::widened(cpu, g, index, packing);
+        let (inner, pattern) = gather::inner(g, &wide);
         let needs = Self::new(cpu, &inner, &pattern, packing);
         let bits = (bits_len(g.c) + bits_len(g.o)) as u64;
-        let lists = bits + 8 * (index.outputs.len() + 2 * g.o) as u64;
-        let gathered = inner.x_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
-        Self { packed: needs.packed + lists, borrowed: needs.borrowed.max(gathered), ..needs }
+        let lists = bits + 8 * (index.outputs.len() + 3 * g.o) as u64;
+        // The weights with zeros for dead channels, before they are packed, and the bias of every output.
+        let product =
+            |sizes: &[usize]| sizes.iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
+        let copy = product(&inner.w_shape());
+        let borrowed = needs.borrowed.max(product(&inner.x_shape())).max(product(&[g.o]));
+        Self { packed: needs.packed.saturating_add(lists).saturating_add(copy), borrowed, ..needs }
     }
 }

@@ -26,6 +26,7 @@ mod padded;
 mod partial_sums;
 mod scatter;
 mod weight_grad;
+mod widen;
 mod windows;
 mod winograd;
 

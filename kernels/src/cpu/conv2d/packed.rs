@@ -16,6 +16,7 @@ use super::implicit_gemm::ImplicitGemm;
 use super::layout::Layout;
 use super::padded::{self, forward_taps, forward_windows};
 use super::scatter::{self, Scatter};
+use super::widen::{self, Constants};
 use super::winograd::{Direction, Winograd, run_fresh};
 use super::{Epilogue, Windows};
 use crate::buffer::Buffer;
@@ -27,6 +28,7 @@ use crate::dtype::Dtype;
 use crate::params::CompactIndex;
 use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
+use std::borrow::Cow;
 
 /// The weights of a convolution, packed in the order in which the kernel reads them. They also serve other image and
 /// batch sizes than those that they were packed for.
@@ -43,6 +45,8 @@ pub struct PackedConv2d {
     gather: Option<Gather>,
     /// The places of the computed channels, unless all are computed in place.
     scatter: Option<Scatter>,
+    /// The constants of dead outputs that are computed like the others, if there are any.
+    constants: Option<Constants>,
 }
 
 impl PackedConv2d {
@@ -101,7 +105,8 @@ impl PackedConv2d {
 
     /// Packs the weights `w_inner` `[L_out, KH, KW, L_in (+ 1 with a carrier)]` between the live channels of `index`,
     /// for images of the outer geometry `g`, which has one group. An output that is not computed gets its value in
-    /// `fill` `[O]` instead of a sum and a bias.
+    /// `fill` `[O]` instead of a sum and a bias. Dead channels are computed with weights of zero if leaving them out
+    /// would take longer.
     pub fn compact(
         cpu: &Cpu,
         g: &Conv2d,
@@ -119,15 +124,20 @@ impl PackedConv2d {
             outputs * g.kh * g.kw * channels,
             "the weight has the length of its live channels"
         );
-        let (inner, pattern) = gather::inner(g, index);
+        let wide = widen::widened(cpu, g, index, packing);
+        let (inner, pattern) = gather::inner(g, &wide);
         // Without live channels on one side, the weights of the geometry's only channel there are zero.
-        let zeros = vec![0.0; if w_inner.is_empty() { inner.w_len() } else { 0 }];
-        let w = if w_inner.is_empty() { &zeros } else { w_inner };
+        let w = match w_inner.is_empty() {
+            true => Cow::Owned(vec![0.0; inner.w_len()]),
+            false if wide == *index => Cow::Borrowed(w_inner),
+            false => Cow::Owned(widen::weights(g, index, &wide, w_inner)),
+        };
         let chosen = Layout::choose(cpu, &inner, &pattern, packing, Dtype::F32);
-        let packed = Self::pack(cpu, &inner, w, &pattern, chosen, Buffer::unspecified);
+        let packed = Self::pack(cpu, &inner, &w, &pattern, chosen, Buffer::unspecified);
         let (gather, scatter) =
-            (Gather::new(&index.inputs, index.carrier, g.c), Scatter::new(&index.outputs, Some(fill), g.o));
-        Self { geometry: *g, gather, scatter, ..packed }
+            (Gather::new(&wide.inputs, wide.carrier, g.c), Scatter::new(&wide.outputs, Some(fill), g.o));
+        let constants = Constants::new(index, &wide, fill);
+        Self { geometry: *g, gather, scatter, constants, ..packed }
     }
 
     /// Packs the live filters in the chosen layout, into a buffer created by `buffer`, which returns at least the
@@ -144,7 +154,7 @@ impl PackedConv2d {
         let zeros = Buffer::zeros(forward_windows(g, &taps).row_len);
         let mut data = buffer(layout.bytes(g).div_ceil(size_of::<f32>()));
         layout.pack(cpu, g, w, pattern, &mut data);
-        Self { geometry: *g, taps, choice, layout, data, zeros, gather: None, scatter: None }
+        Self { geometry: *g, taps, choice, layout, data, zeros, gather: None, scatter: None, constants: None }
     }
 
     /// The name of the chosen kernel: operation, tile and instruction set.
@@ -336,6 +346,8 @@ pub fn conv2d_forward_packed(
     y: &mut [f32],
 ) {
     w.check(g, x, epilogue, y);
+    let bias = w.constants.as_ref().map(|constants| constants.bias(cpu, epilogue.bias));
+    let epilogue = &Epilogue { bias: bias.as_deref().or(epilogue.bias), ..*epilogue };
     let Some(gather) = &w.gather else { return w.product(cpu, g, x, epilogue, y) };
     // Targets are pixels of the outer width; the scatter finds their columns.
     let inner = gather::read(&w.inner(g));

@@ -1,16 +1,19 @@
 //! The metrics of an evaluation, as JSON and as text.
 
+use super::or_nan;
 use lopper_engine::train::metrics::{Confusion, Estimate, Scores};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Number of bins of the calibration error, as in its publication.
 const BINS: usize = 15;
 
 /// A value with its interval.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Valued {
-    value: f64,
-    interval: (f64, f64),
+    /// The value.
+    pub value: f64,
+    /// Its 95 % interval.
+    pub interval: (f64, f64),
 }
 
 impl From<Estimate> for Valued {
@@ -20,13 +23,15 @@ impl From<Estimate> for Valued {
 }
 
 /// All metrics.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Metrics {
     top5: Option<Valued>,
     macro_precision: Option<Valued>,
     macro_recall: Option<Valued>,
     macro_f1: Option<Valued>,
-    weighted_f1: Option<Valued>,
+    /// Mean F1, weighted by the images of each class.
+    pub weighted_f1: Option<Valued>,
+    #[serde(deserialize_with = "or_nan")]
     calibration_error: f64,
     classes: Vec<ClassLine>,
     confusion: Vec<Vec<u64>>,
@@ -34,7 +39,7 @@ pub struct Metrics {
 }
 
 /// The scores of a class.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct ClassLine {
     class: String,
     images: u64,
@@ -45,12 +50,14 @@ struct ClassLine {
 }
 
 /// An image with a large loss.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct TopLoss {
     image: String,
     class: String,
     predicted: Option<String>,
+    #[serde(deserialize_with = "or_nan")]
     loss: f64,
+    #[serde(deserialize_with = "or_nan")]
     probability: f64,
 }
 

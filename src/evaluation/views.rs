@@ -1,10 +1,11 @@
 //! The scores by the number of augmented views.
 
+use super::or_nan;
 use lopper_engine::train::metrics::Scores;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The scores of one number of views.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct View {
     /// Number of augmented views, besides the plain one.
     pub views: usize,
@@ -13,11 +14,14 @@ pub struct View {
     /// Its 95 % interval.
     pub interval: (f64, f64),
     /// Mean cross entropy of the averaged probabilities.
+    #[serde(deserialize_with = "or_nan")]
     pub loss: f64,
     /// Mean F1 of the classes.
     pub macro_f1: Option<f64>,
     /// Mean F1, weighted by the images of each class.
     pub weighted_f1: Option<f64>,
+    /// Its 95 % interval.
+    pub weighted_f1_interval: Option<(f64, f64)>,
     /// Seconds that all views took together.
     pub seconds: f64,
 }
@@ -39,20 +43,22 @@ impl View {
     /// The scores of `views` views, which took `seconds`.
     pub fn new(views: usize, scores: &Scores, seconds: f64) -> Self {
         let (accuracy, confusion) = (scores.top(1), scores.confusion());
+        let weighted = confusion.weighted_f1();
         Self {
             views,
             top1: accuracy.top1(),
             interval: accuracy.wilson95(),
             loss: scores.loss(),
             macro_f1: confusion.macro_f1().map(|f1| f1.value),
-            weighted_f1: confusion.weighted_f1().map(|f1| f1.value),
+            weighted_f1: weighted.map(|f1| f1.value),
+            weighted_f1_interval: weighted.map(|f1| f1.interval),
             seconds,
         }
     }
 
     /// The line of a CSV file.
     pub fn line(&self) -> Line {
-        let &Self { views, top1, interval, loss, macro_f1, weighted_f1, seconds } = self;
+        let &Self { views, top1, interval, loss, macro_f1, weighted_f1, seconds, .. } = self;
         let (top1_low, top1_high) = interval;
         Line { views, top1, top1_low, top1_high, loss, macro_f1, weighted_f1, seconds }
     }
