@@ -1,8 +1,7 @@
 //! Images for networks: the options that a network implies, and the check that both fit.
 
 use crate::progress::note;
-use lopper_engine::data::Batches;
-use lopper_engine::{Error, Graph, Info, Result};
+use lopper_engine::{Error, Graph, Result};
 use lopper_models::data::{DataConfig, Loader, Splits, same_classes};
 use std::path::Path;
 
@@ -10,19 +9,12 @@ use std::path::Path;
 /// classes.
 pub fn fit(config: &mut DataConfig, network: &Graph) {
     let info = &network.info;
-    let channels = |values: &[f32]| <[f32; 3]>::try_from(values).ok();
-    config.size = config.size.or(Some(info.input[0]).filter(|&size| size > 0));
-    config.mean = config.mean.or(channels(&info.mean));
-    config.std = config.std.or(channels(&info.std));
-    config.prepare_like(info.preparation);
+    config.fit(info);
     if info.preparation.is_none() && config.resize.is_none() && config.center_fraction.is_none() {
         let assumed = config.preparation();
         note(format_args!(
             "the model does not say how images are prepared: {assumed} (--resize, --center-fraction)"
         ));
-    }
-    if config.classes.is_none() && !info.classes.is_empty() {
-        config.classes = Some(info.class_folders().to_vec());
     }
 }
 
@@ -43,16 +35,6 @@ pub fn note_differences(network: &Graph, data: &Splits) {
             info.mean, info.std, data.mean, data.std
         ));
     }
-}
-
-/// Records in `info` how the images of `data` are prepared, so that the network is later used in the same way. Classes
-/// that are numbered get the names of the images' classes.
-pub fn record(data: &Splits, info: &mut Info) {
-    info.input = data.val.image_shape();
-    (info.mean, info.std) = (data.mean.to_vec(), data.std.to_vec());
-    info.preparation = Some(data.preparation);
-    info.classes.clone_from(&data.classes);
-    info.folders = if data.folders == data.classes { Vec::new() } else { data.folders.clone() };
 }
 
 /// Opens the images of `config` and reports what was found on standard error.

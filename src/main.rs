@@ -2,30 +2,24 @@
 
 #![forbid(unsafe_code)]
 
-mod about;
 mod binding;
 mod commands;
-mod comparison;
 mod digest;
 mod evaluation;
-mod findings;
 mod history;
 mod images;
 mod keeping;
 mod latency;
 mod other_images;
 mod output_file;
-mod picture;
 mod pipeline;
 mod plots;
 mod preflight;
 mod progress;
-mod published_table;
 mod range;
-mod report;
+mod report_files;
 mod reporting;
 mod rescue;
-mod row;
 mod run_directory;
 mod selftest;
 mod signals;
@@ -36,8 +30,8 @@ mod trial;
 mod zeros;
 
 use lopper_engine::Error;
-// The modules above refer to it as `crate::recipe`.
-use lopper::recipe;
+// The modules above refer to them as `crate::recipe` and so on.
+use lopper::{details, findings, recipe, report};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -1,24 +1,26 @@
 //! Runs the stages of a recipe: builds or loads a network, rewrites it, trains it, measures it, writes it.
 
-use crate::findings::Findings;
+mod again;
+mod measure;
+mod networks;
+
+use crate::details::{Details, changes, spectra};
 use crate::history::History;
-use crate::keeping::{Keeping, Label};
-use crate::latency::Latency;
+use crate::keeping::{Before, Keeping, Label};
+use crate::latency::{FEW_ROUNDS, ROUNDS};
 use crate::other_images::OtherImages;
 use crate::progress::note;
 use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
-use crate::row::Row;
+use crate::report::Row;
 use crate::run_directory::{Finished, RunDirectory};
 use crate::stage_error::in_stage;
-use crate::training::{Start, Stoppable, Training};
+use crate::training::{Start, Training};
 use crate::zeros::Zeros;
 use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
-use lopper_compress::techniques::{Applied, Demand};
+use lopper_compress::techniques::{Applied, Demand, Kind};
 use lopper_engine::data::Batches;
-use lopper_engine::train::{
-    Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy, evaluate,
-};
+use lopper_engine::train::{Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy};
 use lopper_engine::{Device, Error, Graph, Result, Tensor, atomic, file};
 use lopper_models::data::Splits;
 use std::collections::HashMap;
@@ -45,6 +47,8 @@ pub struct Pipeline<'a> {
     pub history: Option<History>,
     /// Images of some stages.
     pub other: OtherImages,
+    /// Whether stages are described layer by layer, and the latencies of all compared after each.
+    pub detailed: bool,
     done: Vec<(String, Graph)>,
     /// Model files that stages read, by name.
     pub(crate) files: HashMap<String, Graph>,
@@ -70,33 +74,46 @@ impl<'a> Pipeline<'a> {
             keeping: None,
             history: None,
             other: OtherImages::default(),
+            detailed: false,
             done: Vec::new(),
             files: HashMap::new(),
         }
     }
 
-    /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and passes each row
-    /// to `show` as soon as it is known.
+    /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and passes all rows so
+    /// far to `show` as soon as one more is known. If the run is detailed, the latencies of all are then measured in turn.
     pub fn run(
         mut self,
         recipe: &Recipe,
         directory: &mut RunDirectory,
-        mut show: impl FnMut(Row) -> Result<()>,
+        mut show: impl FnMut(&[Row]) -> Result<()>,
     ) -> Result<()> {
+        let mut rows: Vec<Row> = Vec::new();
         for (index, stage) in recipe.stages.iter().enumerate() {
             let path = model_path(directory.path(), index, stage);
             let outcome = match directory.finished(index) {
                 Some(finished) => self.skip(finished, &path)?,
                 None => {
                     signals::check()?;
-                    let outcome = self.stage(stage, &path).map_err(|e| in_stage(stage, e))?;
+                    let mut outcome = self.stage(stage, &path).map_err(|e| in_stage(stage, e))?;
+                    outcome.row.hide_pictures_of(&rows);
                     directory.finish(&path, &outcome.row, &outcome.epochs)?;
                     self.keeping.as_ref().map_or(Ok(()), Keeping::remove)?;
                     outcome
                 }
             };
-            show(outcome.row)?;
+            let mut row = outcome.row;
+            if let Some(details) = &mut row.details {
+                details.epochs = outcome.epochs;
+            }
+            rows.push(row);
             self.done.push((stage.name.clone(), outcome.graph));
+            let networks: Vec<&Graph> = self.done.iter().map(|(_, graph)| graph).collect();
+            let last = index + 1 == recipe.stages.len();
+            if self.detailed {
+                self.compare(&mut rows, &networks, if last { ROUNDS } else { FEW_ROUNDS });
+            }
+            show(&rows)?;
         }
         self.report_skipped();
         Ok(())
@@ -124,6 +141,7 @@ impl<'a> Pipeline<'a> {
     /// names the place.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
+        let stage = &stage.resolve(|name| self.network(name))?;
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
         self.exchange_training_images(stage);
         let outcome = self.trained(stage, path, resumed, begin);
@@ -139,34 +157,44 @@ impl<'a> Pipeline<'a> {
         resumed: Option<(Label, Checkpoint)>,
         begin: Instant,
     ) -> Result<Outcome> {
-        let (mut graph, mut start) = match resumed {
+        let origin = if stage.arch.is_some() { None } else { Some(self.start(stage)?) };
+        let (mut graph, checkpoint, mut before) = match resumed {
             Some((label, checkpoint)) => {
-                let Label { logit_difference, seconds, .. } = label;
-                (checkpoint.graph.clone(), Start { checkpoint: Some(checkpoint), logit_difference, seconds })
+                let Label { logit_difference, seconds, details, .. } = label;
+                let before = Before { logit_difference, seconds, details };
+                (checkpoint.graph.clone(), Some(checkpoint), before)
             }
             None => {
-                let (graph, logit_difference) = self.rewritten(stage)?;
-                (graph, Start { logit_difference, ..Start::default() })
+                let (graph, logit_difference, details) = self.rewritten(stage)?;
+                (graph, None, Before { logit_difference, seconds: 0.0, details })
             }
         };
-        let (logit_difference, seconds) = (start.logit_difference, start.seconds);
-        start.seconds += begin.elapsed().as_secs_f64();
+        let (logit_difference, seconds) = (before.logit_difference, before.seconds);
+        let mut details = before.details.clone();
+        before.seconds += begin.elapsed().as_secs_f64();
         let (mut epochs, mut lr_find) = (Vec::new(), None);
         if let Some(config) = &stage.train {
-            lr_find = self.range_test_before(stage, config, &graph, start.checkpoint.is_some())?;
+            lr_find = self.range_test_before(stage, config, &graph, checkpoint.is_some())?;
             let objective = self.objective(stage, config, &graph)?;
             let missing = || Error::invalid("training needs images: give --data");
             let data = self.data.as_mut().ok_or_else(missing)?;
             let (device, seed, keeping) = (self.device, self.seed, self.keeping.as_ref());
             let history = self.history.as_mut();
             let training = Training { stage, config, device, seed, data, keeping, history, objective };
-            epochs = training.run(&mut graph, path, start)?;
+            epochs = training.run(&mut graph, path, Start { checkpoint, before })?;
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
         if stage.techniques.iter().any(|technique| technique.masks()) {
             self.report_zeros(&graph);
         }
         let mut row = self.measure(&stage.name, &graph, path)?;
+        details.metrics = row.details.take().and_then(|scored| scored.metrics);
+        details.techniques = technique_names(stage);
+        if self.detailed {
+            self.describe(origin.as_ref(), &graph, stage.rewrites().next().is_some(), &mut details);
+        }
+        row.details = Some(details);
+        row.from = self.origin(stage);
         row.what = stage.summary();
         row.logit_difference = logit_difference;
         let mut outcome = Outcome { graph, row, epochs };
@@ -175,11 +203,12 @@ impl<'a> Pipeline<'a> {
         Ok(outcome)
     }
 
-    /// Returns the network that a stage trains, and the largest logit difference of the rewrite that made it.
-    pub(crate) fn rewritten(&mut self, stage: &Stage) -> Result<(Graph, Option<f32>)> {
+    /// Returns the network that a stage trains, the largest logit difference of the rewrite that made it, and what the
+    /// rewrite reports.
+    pub(crate) fn rewritten(&mut self, stage: &Stage) -> Result<(Graph, Option<f32>, Details)> {
         let mut start = self.start(stage)?;
         if let Some(data) = &self.data {
-            images::record(data, &mut start.info);
+            data.record(&mut start.info);
         }
         self.rewrite(stage, start)
     }
@@ -193,98 +222,27 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Returns the network that a stage starts from.
-    fn start(&self, stage: &Stage) -> Result<Graph> {
-        let graph = match (&stage.arch, &stage.from, self.done.last()) {
-            (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
-            (None, Some(from), _) => self.named(from, stage.new_head),
-            (None, None, Some((_, graph))) => Ok(graph.clone()),
-            (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),
-        };
-        match stage.new_head {
-            true => self.with_new_head(stage, &graph?, Some(self.seed)),
-            false => graph,
-        }
-    }
-
-    /// Puts the new head of `stage` on `graph`, for the classes of the images, and says what was kept and drawn. Without
-    /// a seed, it only sketches the network, in silence.
-    pub(crate) fn with_new_head(&self, stage: &Stage, graph: &Graph, seed: Option<u64>) -> Result<Graph> {
-        let missing = || Error::invalid("a new head needs --data for its classes");
-        let data = self.data.as_ref().ok_or_else(missing)?;
-        let new = lopper_models::new_head(graph, data.classes.clone(), stage.head, seed)?;
-        if seed.is_some() {
-            note(&new);
-            images::note_differences(graph, data);
-        }
-        Ok(new.graph)
-    }
-
-    /// Builds the architecture `arch` with the options of `stage`, for the images at hand.
-    pub(crate) fn build(&self, stage: &Stage, arch: &str, seed: Option<u64>) -> Result<Graph> {
-        let data = self.data.as_ref().ok_or_else(|| {
-            Error::invalid(format!("building {arch} needs --data for its classes and image size"))
-        })?;
-        let options = lopper_models::Options {
-            width: stage.width.unwrap_or(1.0),
-            head: stage.head,
-            seed,
-            ..lopper_models::Options::new(data.classes.clone(), data.val.image_shape())
-        };
-        let mut graph = lopper_models::build(arch, &options)?;
-        images::record(data, &mut graph.info);
-        Ok(graph)
-    }
-
-    /// Returns the network of an earlier stage or of a model file, whose classes must be those of the images.
-    pub(crate) fn network(&self, name: &str) -> Result<Graph> {
-        self.named(name, false)
-    }
-
-    /// Returns the network of an earlier stage or of a model file, which must match the images unless its head is to be
-    /// replaced.
-    fn named(&self, name: &str, new_head: bool) -> Result<Graph> {
-        let stage = self.done.iter().find(|(stage, _)| stage == name);
-        match stage.map(|(_, graph)| graph).or_else(|| self.files.get(name)) {
-            Some(graph) => Ok(graph.clone()),
-            None => self.load(name, new_head),
-        }
-    }
-
-    /// Loads the model file `name`, whose network must match the images unless its head is to be replaced.
-    pub(crate) fn load(&self, name: &str, new_head: bool) -> Result<Graph> {
-        let graph = file::load(name)?;
-        if !new_head {
-            self.check_images(name, &graph)?;
-        }
-        Ok(graph)
-    }
-
-    /// Checks that the network in the file `name` matches the images, if there are any.
-    pub(crate) fn check_images(&self, name: &str, graph: &Graph) -> Result<()> {
-        self.data
-            .as_ref()
-            .map_or(Ok(()), |data| images::check_images(graph, data).map_err(|e| Error::file(name, e)))
-    }
-
-    /// Applies the techniques of the stage that rewrite `graph`. If one claims to keep the function, also measures the
-    /// largest logit difference.
-    fn rewrite(&mut self, stage: &Stage, mut graph: Graph) -> Result<(Graph, Option<f32>)> {
-        let mut difference = None;
+    /// Applies the techniques of the stage that rewrite `graph`, and returns what they report. If one claims to keep the
+    /// function, also measures the largest logit difference.
+    fn rewrite(&mut self, stage: &Stage, mut graph: Graph) -> Result<(Graph, Option<f32>, Details)> {
+        let (mut difference, mut details) = (None, Details::default());
         for technique in stage.rewrites() {
             let evidence =
                 technique.demand(&graph)?.map(|demand| self.evidence(demand, &graph)).transpose()?;
-            let Applied { rewrite, files } = technique.apply(&graph, evidence.as_ref())?;
+            let applied = technique.apply(&graph, evidence.as_ref())?;
+            let Applied { rewrite, files, spectra: found } = applied;
             for (path, text) in files {
                 atomic::write(path, |w| w.write_all(text.as_bytes()))?;
             }
             note(rewrite.report.to_string().trim_end());
+            details.changes.extend(changes(&rewrite.report));
+            details.spectra.extend(found.iter().map(spectra));
             if technique.keeps_function() {
                 difference = Some(self.require_equivalence(&graph, &rewrite.graph)?);
             }
             graph = rewrite.graph;
         }
-        Ok((graph, difference))
+        Ok((graph, difference, details))
     }
 
     /// Returns the largest logit difference of two networks that compute the same function. Returns an error if it is
@@ -362,28 +320,12 @@ impl<'a> Pipeline<'a> {
         }
         Tensor::from_vec(&[count, h, w, c], values)
     }
+}
 
-    /// Measures a network that is stored in the file `path` and returns its row. Costs, latency and accuracy are those
-    /// of the images at hand, or else of the images that the network is made for.
-    pub fn measure(&mut self, name: &str, graph: &Graph, path: &Path) -> Result<Row> {
-        let image = self.data.as_ref().map_or(graph.info.input, |data| data.val.image_shape());
-        let mut row = Row {
-            stage: name.to_string(),
-            what: String::new(),
-            top1: None,
-            interval: None,
-            params: graph.param_count(),
-            macs: graph.costs(image)?.iter().map(|c| c.macs).sum(),
-            bytes: std::fs::metadata(path).map_err(|e| Error::file(path, e))?.len(),
-            latency_ms: Latency::of_one_image(graph, image, self.device)?.median(),
-            logit_difference: None,
-            seconds: 0.0,
-            findings: Findings::default(),
-        };
-        if let Some(data) = &mut self.data {
-            let mut val = Stoppable(&mut data.val);
-            row.set_accuracy(&evaluate(graph, &mut val, self.device)?.accuracy);
-        }
-        Ok(row)
-    }
+/// The techniques of `stage` in the order of their roles, and `train` if it trains.
+fn technique_names(stage: &Stage) -> Vec<String> {
+    let mut kinds: Vec<Kind> = stage.techniques.iter().map(|technique| technique.kind()).collect();
+    kinds.sort_by_key(|kind| kind.role);
+    let train = stage.train.iter().map(|_| "train".to_string());
+    kinds.iter().map(|kind| kind.name.to_string()).chain(train).collect()
 }

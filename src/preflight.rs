@@ -79,7 +79,7 @@ impl Pipeline<'_> {
             return Ok(Sketch { widths: false, ..start });
         }
         let mut sketch = start;
-        for technique in &stage.techniques {
+        for technique in &self.resolved(stage, earlier)?.techniques {
             let teacher =
                 technique.teacher().map(|teacher| self.sketch_of(teacher, earlier, false)).transpose()?;
             if sketch.layers {
@@ -88,6 +88,17 @@ impl Pipeline<'_> {
         }
         stage.train.as_ref().map_or(Ok(()), |train| self.can_train(train, &sketch))?;
         Ok(sketch)
+    }
+
+    /// Returns `stage` with what its techniques take from other networks, as far as these are known.
+    fn resolved(&mut self, stage: &Stage, earlier: &HashMap<String, Sketch>) -> Result<Stage> {
+        for name in stage.techniques.iter().filter_map(|technique| technique.reference()) {
+            let sketch = self.sketch_of(name, earlier, false)?;
+            if !(sketch.widths && sketch.layers) {
+                return Ok(stage.clone());
+            }
+        }
+        stage.resolve(|name| Ok(self.sketch_of(name, earlier, false)?.graph))
     }
 
     /// Returns the sketch of an earlier stage, or the network of a model file, which must match the images unless its

@@ -25,6 +25,7 @@ mod evaluate;
 mod keys;
 mod profile;
 mod published;
+mod repeat;
 mod reporting;
 mod scaling;
 mod stage;
@@ -35,6 +36,7 @@ use lopper_models::data::DataConfig;
 use profile::Profiles;
 use scaling::Settings;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -63,6 +65,9 @@ pub struct Recipe {
     /// Whether control stages are added behind stages that use a technique.
     #[serde(default)]
     pub controls: bool,
+    /// How to make model files that stages read, by their names: shown if one is missing.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
     /// Stages, in order.
     #[serde(rename = "stage")]
     pub stages: Vec<Stage>,
@@ -84,7 +89,9 @@ impl Recipe {
     /// Reads and checks the built-in recipe of this name or else the recipe file of this path, in the profile of this
     /// name, as [`Recipe::parse_profile`] does.
     pub fn read(path: &Path, profile: Option<&str>) -> Result<Self> {
-        Self::parse_profile(&builtin::text(path)?, profile).map_err(|e| Error::file(path, e))
+        let recipe = Self::parse_profile(&builtin::text(path)?, profile);
+        let checked = recipe.and_then(|recipe| recipe.check_files().map(|()| recipe));
+        checked.map_err(|e| Error::file(path, e))
     }
 
     /// Parses and checks a recipe in its profile `quick`, if it has one, or else in `full`.
@@ -113,12 +120,30 @@ impl Recipe {
         })?;
         recipe.settings = settings;
         recipe.source = text.to_string();
+        recipe.stages = repeat::expand(recipe.stages)?;
         recipe.check().map_err(|error| match profiles.contains_key(&name) {
             true => Error::invalid(format!("profile `{name}`: {error}")),
             false => error,
         })?;
         recipe.profile = name;
         Ok(recipe)
+    }
+
+    /// Returns an error if a stage reads a model file that does not exist. It says how to make it, if the recipe does.
+    fn check_files(&self) -> Result<()> {
+        for (i, stage) in self.stages.iter().enumerate() {
+            let is_stage = |name: &str| self.stages[..i].iter().any(|earlier| earlier.name == name);
+            let missing = stage.reads().find(|name| !is_stage(name) && !Path::new(name).exists());
+            if let Some(name) = missing {
+                let how = self.files.get(name).map(|how| format!("; to make it:\n{}", how.trim()));
+                let how = how.unwrap_or_default();
+                return Err(Error::invalid(format!(
+                    "stage `{}`: `{name}` is neither an earlier stage nor a model file{how}",
+                    stage.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the names of the profiles, `full` last.

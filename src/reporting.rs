@@ -1,11 +1,11 @@
 //! Finding out what a stage reports besides its row.
 
-use crate::comparison::Measured;
-use crate::evaluation::{Evaluation, Valued};
-use crate::findings::Findings;
+use crate::details::Valued;
+use crate::evaluation::evaluate;
+use crate::findings::{Findings, Found, Measured, trainable};
 use crate::pipeline::{Outcome, Pipeline};
 use crate::progress::note;
-use crate::range::{Found, RangeRun};
+use crate::range::RangeRun;
 use crate::recipe::{RangeConfig, Stage, TrainConfig};
 use lopper_engine::train::Freezing;
 use lopper_engine::{Error, Graph, Result};
@@ -23,7 +23,7 @@ impl Pipeline<'_> {
         let evaluation = reporting.evaluate.as_ref().map(|config| {
             let own = self.data.as_ref().ok_or_else(|| missing("evaluate"))?;
             let splits = self.other.scored(config.split).unwrap_or(own);
-            let found = Evaluation::new(config, &outcome.graph, splits, &own.train, self.device)?;
+            let found = evaluate(config, &outcome.graph, splits, &own.train, self.device)?;
             note(format_args!("{:>14}  {}", stage.name, found.text()));
             Ok::<_, Error>(found)
         });
@@ -40,8 +40,13 @@ impl Pipeline<'_> {
             let row = &outcome.row;
             let own = row.top1.zip(row.interval).map(|(value, interval)| Valued { value, interval });
             let other = evaluation.map(|found| Valued { value: found.top1, interval: found.interval });
+            let mut trained = outcome.graph.clone();
+            if let Some(train) = &stage.train {
+                let _ = train.freezing().freeze_at_start(&mut trained)?;
+            }
             let measured = Measured {
                 graph: &outcome.graph,
+                trainable: trainable(&trained),
                 epochs: &outcome.epochs,
                 top1: if self.other.scored(split).is_some() { other } else { own },
                 evaluation,
@@ -67,7 +72,7 @@ impl Pipeline<'_> {
             (None, _) => Ok(None),
             (Some(range), false) => self.range_test(stage, range, config, graph),
             (Some(range), true) => {
-                let (graph, _) = self.rewritten(stage)?;
+                let (graph, ..) = self.rewritten(stage)?;
                 self.range_test(stage, range, config, &graph)
             }
         }

@@ -1,7 +1,7 @@
 //! Training of a stage: the objective, the callbacks, and the network that is saved if training fails.
 
 use crate::history::History;
-use crate::keeping::Keeping;
+use crate::keeping::{Before, Keeping};
 use crate::progress::{Progress, alive, note};
 use crate::recipe::{Stage, TrainConfig};
 use crate::{rescue, signals};
@@ -18,10 +18,8 @@ use std::path::Path;
 pub struct Start {
     /// Checkpoint to continue from.
     pub checkpoint: Option<Checkpoint>,
-    /// Largest logit difference of the stage's rewrite.
-    pub logit_difference: Option<f32>,
-    /// Seconds that the stage has taken so far.
-    pub seconds: f64,
+    /// The stage so far.
+    pub before: Before,
 }
 
 /// The training of a stage, ready to run.
@@ -80,7 +78,7 @@ impl Training<'_> {
             callbacks,
             reduce: None,
         };
-        let mut keeper = keeping.map(|k| k.keeper(&stage.name, start.logit_difference, start.seconds));
+        let mut keeper = keeping.map(|keeping| keeping.keeper(&stage.name, &start.before));
         let trained = trainer.fit_kept(
             graph,
             &mut data.train,

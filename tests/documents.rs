@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 17] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -13,9 +13,16 @@ const PAGES: [&str; 10] = [
     "BENCHMARKS.md",
     "docs/json.md",
     "docs/images.md",
+    "docs/library.md",
+    "docs/pruning.md",
     "docs/recipes.md",
     "docs/sparse-vs-pruned.md",
     "docs/training.md",
+    "docs/tutorial/readme.md",
+    "docs/tutorial/small-net.md",
+    "docs/tutorial/studentnet.md",
+    "docs/tutorial/traffic-signs.md",
+    "docs/tutorial/vgg16.md",
 ];
 
 /// Extensions of source files. A page may also name model files and the like, which a user would have.
@@ -119,5 +126,27 @@ fn the_options_and_keys_of_the_training_page_exist() {
         let table: HashMap<String, Schedule> =
             toml::from_str(&table).unwrap_or_else(|e| panic!("{name}: {e}"));
         table["schedule"].check().unwrap();
+    }
+}
+
+#[test]
+fn the_stages_of_the_pruning_page_are_valid() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/pruning.md")).unwrap();
+    let first = "data = { name = \"fashion-mnist\" }\n[[stage]]\nname = \"first\"\narch = \"vgg8_bn\"\n";
+    // Stages refer to stages of earlier blocks.
+    let mut recipe = first.to_string();
+    for block in page.split("```toml\n").skip(1) {
+        recipe += block.split("```").next().unwrap();
+        lopper::recipe::Recipe::parse(&recipe).unwrap_or_else(|e| panic!("{e}"));
+    }
+    let rounds = lopper::recipe::Recipe::parse(&recipe).unwrap().stages;
+    assert!(rounds.iter().any(|stage| stage.name == "rounds-5") && rounds.len() > 15, "{}", rounds.len());
+    let help = |command: &str| {
+        let mut lopper = std::process::Command::new(env!("CARGO_BIN_EXE_lopper"));
+        String::from_utf8(lopper.args([command, "--help"]).output().unwrap().stdout).unwrap()
+    };
+    let known = help("prune") + &help("slim");
+    for option in options(&page) {
+        assert!(options(&known).any(|known| known == option), "docs/pruning.md names {option}");
     }
 }

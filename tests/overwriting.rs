@@ -85,31 +85,37 @@ fn an_existing_file_is_refused_without_force() {
 /// The options of `lopper COMMAND` whose help says that they name a file or directory to write.
 fn outputs(command: &str) -> Vec<String> {
     let help = lopper(&[command, "--help"]).succeeded().out;
-    let mut found = Vec::new();
-    // An option and its text, up to an empty line.
-    for paragraph in help.split("\n\n") {
-        let words: Vec<&str> = paragraph.split_whitespace().collect();
-        let option =
-            paragraph.trim_start().strip_prefix("-").and_then(|_| words.iter().find(|w| w.starts_with("--")));
-        let Some(option) = option else { continue };
-        let text = paragraph.to_lowercase();
-        let writes =
-            text.contains("to write") || text.contains("write ") || text.contains("file for the report");
-        let names = words.iter().any(|word| word.starts_with('<'));
-        if (writes || text.contains("directory for")) && names {
-            found.push(option.to_string());
+    // Each option begins with a line such as `      --out <OUT>`; its text is indented further.
+    let mut options: Vec<(&str, String)> = Vec::new();
+    for line in help.lines() {
+        match (line.trim_start().split_once("--"), options.last_mut()) {
+            (Some((before, _)), _) if before.is_empty() || before.starts_with('-') => {
+                options.push((line.trim(), String::new()));
+            }
+            (_, Some((_, text))) => *text += &format!("{} ", line.trim().to_lowercase()),
+            _ => {}
         }
     }
-    found
+    let writes = |text: &str| {
+        ["to write", "write ", "file for the report", "directory for"]
+            .iter()
+            .any(|words| text.contains(words))
+    };
+    let named = options.into_iter().filter(|(option, text)| option.contains('<') && writes(text));
+    named
+        .map(|(option, _)| option.split(' ').find(|word| word.starts_with("--")).unwrap().to_string())
+        .collect()
 }
 
 #[test]
 fn every_option_that_names_an_output_is_checked_above() {
     let help = lopper(&["--help"]).succeeded().out;
+    let list = help.split("Commands:").nth(1).unwrap().lines().skip(1).take_while(|line| !line.is_empty());
+    // A long description goes on in a line that is indented further.
     let commands =
-        help.split("Commands:").nth(1).unwrap().lines().skip(1).take_while(|line| !line.is_empty());
+        list.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
     let mut checked = 0;
-    for command in commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+    for command in commands.filter(|name| *name != "help") {
         for option in outputs(command) {
             let listed = OUTPUTS
                 .iter()

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use support::command::{Run, image_folder, lopper, text};
+use support::command::{Run, image_folder, lopper, text, train};
 
 const HEAD: &str = "data = { name = \"fashion-mnist\", limit = 4, batch = 8 }\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\nwidth = 0.1\n";
 
@@ -59,15 +59,50 @@ fn recipes_are_listed_and_printed() {
     lopper(&["run", "nosuch.toml"]).failed_naming(&["nosuch.toml", "No such file"]);
 }
 
+/// Smaller networks in place of those of the recipes, and shorter range tests.
+const SMALLER: [(&str, &str); 4] = [
+    ("arch = \"resnet34\"", "arch = \"resnet8\"\nwidth = 0.125"),
+    ("arch = \"resnet18\"", "arch = \"resnet8\"\nwidth = 0.125"),
+    ("arch = \"vgg16_bn\"", "arch = \"vgg8_bn\"\nwidth = 0.25"),
+    ("lr_find = {}", "lr_find = { steps = 20 }"),
+];
+
+/// Images of two classes, arranged both as a folder and as GTSRB, with tracks long enough to hold one out.
+fn images() -> tempfile::TempDir {
+    let dir = image_folder();
+    let picture = |class: u32, i: u32| {
+        image::RgbImage::from_pixel(12, 10, image::Rgb([(40 + 160 * class) as u8, i as u8, 90]))
+    };
+    for class in [0u32, 1] {
+        let folder = dir.path().join(format!("Final_Training/Images/{class:05}"));
+        fs::create_dir_all(&folder).unwrap();
+        (0..150).for_each(|i| picture(class, i).save(folder.join(format!("{i:05}.png"))).unwrap());
+    }
+    let test = dir.path().join("Final_Test/Images");
+    fs::create_dir_all(&test).unwrap();
+    (0..6).for_each(|i| picture(i % 2, i).save(test.join(format!("{i}.png"))).unwrap());
+    let rows: Vec<String> = (0..6).map(|i| format!("{i}.png;{}", i % 2)).collect();
+    let table = format!("Filename;ClassId\n{}\n", rows.join("\n"));
+    fs::write(dir.path().join("Final_Test/GT-final_test.csv"), table).unwrap();
+    dir
+}
+
 /// Each recipe of the program on pictures of two classes, in seconds.
 #[test]
 fn every_recipe_of_the_program_runs_to_its_end() {
-    let data = image_folder();
+    let data = images();
+    let teacher = data.path().join("teacher.safetensors");
+    train(data.path(), &teacher, &[]).succeeded();
     for recipe in BUILTIN {
         let out = tempfile::tempdir().unwrap();
         let built_in = Recipe::parse(recipe.text).unwrap().data.path.is_none() && recipe.name == "readme";
         let folder = if built_in { Vec::new() } else { vec!["--data", text(data.path())] };
-        let small = ["run", recipe.name, "--quick", "--limit", "4", "--batch", "4", "--size", "32"];
+        let smaller = SMALLER.iter().fold(recipe.text.to_string(), |text, (from, to)| text.replace(from, to));
+        let smaller = smaller.replace("efficientnet_lite0.safetensors", text(&teacher));
+        let file = out.path().join(format!("{}.toml", recipe.name));
+        fs::write(&file, &smaller).unwrap();
+        let named = if smaller == recipe.text { recipe.name } else { text(&file) };
+        let small = ["run", named, "--quick", "--limit", "4", "--batch", "4", "--size", "32"];
         let place = ["--out", text(out.path())];
         let run = lopper(&[&small[..], &folder, &place].concat()).succeeded();
         let report: Value =
@@ -131,6 +166,20 @@ fn errors_of_a_profile_name_file_profile_and_key() {
         .failed_naming(&["profile: expected full, found `quick`"]);
     let twice = format!("{recipe}[profile]\nquick = 3\n");
     run(dir.path(), &twice, &[]).failed_naming(&["recipe.toml", "line"]);
+}
+
+#[test]
+fn a_missing_model_file_is_an_error_that_says_how_to_make_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = HEAD.replace("arch = \"vgg8_bn\"\nwidth = 0.1", "from = \"net.safetensors\"");
+    let recipe =
+        format!("{head}[files]\n\"net.safetensors\" = \"lopper import net.pth --out net.safetensors\"\n");
+    let words = ["stage `a`: `net.safetensors` is neither", "to make it:", "lopper import net.pth"];
+    run(dir.path(), &recipe, &[]).failed_naming(&words);
+    run(dir.path(), &head, &[])
+        .failed_naming(&["`net.safetensors` is neither an earlier stage nor a model file"]);
+    // A recipe is text: reading it needs no files.
+    Recipe::parse(&recipe).unwrap();
 }
 
 #[test]

@@ -84,8 +84,10 @@ impl Builder {
     /// they stay zero, for a network that is only counted or whose weights come from a file.
     pub fn new(image: [usize; 3], seed: Option<u64>) -> Self {
         let [h, w, c] = image;
+        let mut graph = Graph::new(c);
+        graph.info.input = image;
         Self {
-            graph: Graph::new(c),
+            graph,
             shapes: vec![vec![1, h, w, c]],
             at: 0,
             prefix: String::new(),

@@ -4,9 +4,12 @@
 
 pub mod arch;
 pub mod builder;
+mod classifier;
 pub mod data;
 pub mod init;
 
 pub use arch::{
     Head, NewHead, Options, build, freeze_body, last_layer, names, new_head, numbered_classes, with_outputs,
 };
+pub use builder::{Builder, Conv};
+pub use classifier::{Classifier, Guess};

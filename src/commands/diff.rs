@@ -18,11 +18,11 @@ pub struct Diff {
     first: PathBuf,
     /// Another model file; layers of the same name are compared over the channels that both have
     second: PathBuf,
-    #[command(flatten)]
-    data: DataArgs,
     /// Largest difference that counts as equal; a larger one is a failure (exit status 1)
     #[arg(long, default_value_t = 1e-3, value_parser = super::tolerance)]
     tolerance: f32,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 impl Diff {

@@ -3,7 +3,9 @@
 mod files;
 
 use super::{Common, DataArgs, LinearWeights};
-use crate::evaluation::{Metrics, Scored, View, score_views};
+use crate::details::Metrics;
+use crate::evaluation::{Scored, score_views};
+use crate::findings::View;
 use crate::images::report_skipped;
 use clap::Args;
 use files::Files;
@@ -24,8 +26,6 @@ pub struct Eval {
     /// A model file
     model: PathBuf,
     #[command(flatten)]
-    data: DataArgs,
-    #[command(flatten)]
     weights: LinearWeights,
     /// Also report top-5, macro and weighted F1, calibration error, precision, recall and F1 of each class, and the
     /// images with the largest losses, with 95 % intervals
@@ -43,6 +43,8 @@ pub struct Eval {
     tta_beta: f64,
     #[command(flatten)]
     files: Files,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 #[derive(Serialize)]

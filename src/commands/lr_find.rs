@@ -4,10 +4,11 @@ use super::Common;
 use super::DataArgs;
 use super::file_names::{is_picture, table_or_picture};
 use super::step::OptimizerName;
+use crate::findings::Found;
 use crate::images::{open_images, without_classes};
 use crate::output_file::refuse_existing;
 use crate::pipeline::Pipeline;
-use crate::range::{Found, RangeRun};
+use crate::range::{self, RangeRun};
 use crate::recipe::Stage;
 use crate::tables::{put, put_csv};
 use clap::Args;
@@ -26,7 +27,7 @@ pub struct LrFind {
     /// Architecture to build (`lopper summary help` lists them)
     #[arg(long)]
     arch: Option<String>,
-    /// Width multiplier of the architecture
+    /// Width multiplier of the architecture [default: 1]
     #[arg(long, conflicts_with = "model")]
     width: Option<f64>,
     /// Classifier of the architecture, or kind of the new head: own or fastai [default: own]
@@ -144,7 +145,7 @@ fn ended_early(test: &RangeTest) -> Error {
 /// Writes the losses by rate to the file `path`, as a table or a picture.
 fn write(found: &Found, path: &Path) -> Result<()> {
     match is_picture(path) {
-        true => put(path, found.svg()?.as_bytes()),
+        true => put(path, range::svg(found)?.as_bytes()),
         false => put_csv(path, |w| found.steps.iter().try_for_each(|step| w.serialize(step))),
     }
 }

@@ -1,7 +1,6 @@
 //! `lopper run RECIPE`.
 
 use super::{Common, DataOptions};
-use crate::about::About;
 use crate::binding::Binding;
 use crate::history::History;
 use crate::images::{open_for, open_images, without_classes};
@@ -10,11 +9,11 @@ use crate::other_images::OtherImages;
 use crate::output_file::refuse_existing_outputs;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
-use crate::published_table;
 use crate::recipe::{FULL, Recipe, model_path};
-use crate::report;
-use crate::row::Row;
+use crate::report::{About, Report, published_text, short};
+use crate::report_files;
 use crate::run_directory::RunDirectory;
+use crate::selftest::utc;
 use crate::signals;
 use crate::stage_error::in_stage;
 use crate::trial::Trial;
@@ -95,21 +94,29 @@ impl Walk<'_> {
         let outputs: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
         pipeline.preflight(&recipe.stages, &outputs, &directory.checkpoint())?;
         directory.begin(&recipe, binding.clone(), self.keep)?;
-        pipeline.keeping = Some(Keeping::new(directory.checkpoint(), self.keep, binding)?);
+        let keeping = Keeping::new(directory.checkpoint(), self.keep, binding)?;
+        if self.keep.resume {
+            directory.resume(&recipe, keeping.position(), utc())?;
+        }
+        pipeline.keeping = Some(keeping);
         pipeline.history = Some(History::in_directory(self.out));
+        pipeline.detailed = true;
         signals::listen()?;
         let trial = Trial { quick: self.quick, limit: recipe.data.limit };
         let title = if recipe.title.is_empty() { "lopper" } else { &recipe.title };
         let title = &trial.title(title);
-        let about = About::new(&recipe, seed, self.data, pipeline.data.as_ref(), &device);
-        let mut rows: Vec<Row> = Vec::new();
-        pipeline.run(&recipe, &mut directory, |row| {
-            note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
-            rows.push(row);
+        let mut about = About::new(&recipe, seed, self.data, pipeline.data.as_ref(), &device);
+        about.resumed = directory.resumed().to_vec();
+        let mut report = Report { stages: Vec::new(), run: Some(about) };
+        pipeline.run(&recipe, &mut directory, |rows| {
+            if let Some(row) = rows.last() {
+                note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
+            }
+            report.stages = rows.to_vec();
             let (done, all) = (rows.len(), recipe.stages.len());
             let unfinished = format!("{title} ({done} of {all} stages)");
             let title = if done == all { title } else { &unfinished };
-            match report::write(self.out, title, &rows, &about) {
+            match report_files::write(self.out, title, &report) {
                 // The stages so far are safe: the next report covers them.
                 Err(error) if done < all => {
                     note(format_args!("no report written: {error}; the run continues"))
@@ -118,13 +125,15 @@ impl Walk<'_> {
             }
             Ok(())
         })?;
-        common.print(&report::Stages { stages: &rows, run: None }, || {
-            let (table, out) = (report::table(&rows), self.out.display());
-            let (published, scaled) = (published_table::text(&rows), about.scaled_down());
+        common.print(&Report::brief(&report.stages), || {
+            let (table, out) = (short(&report.stages), self.out.display());
+            let published = published_text(&report.stages);
             let published = if published.is_empty() { published } else { format!("\n{published}") };
+            let scaled = report.run.as_ref().map_or(String::new(), About::scaled_down);
             let remark = trial.remark();
             format!(
-                "\n{title}\n{table}{published}{scaled}\n{remark}Models, history.csv, report.md, .json, .csv and .svg are in {out}\n"
+                "\n{title}\n{table}{published}{scaled}\n{remark}Models, history.csv and report.html, .md, .json, .csv and \
+                 .svg are in {out}\n"
             )
         })
     }

@@ -6,19 +6,22 @@ use crate::binding::Binding;
 use crate::history::History;
 use crate::images::{open_images, without_classes};
 use crate::keeping::{KeepArgs, Keeping};
+use crate::latency::ROUNDS;
 use crate::output_file::{OutputFile, refuse_existing, refuse_existing_outputs};
 use crate::pipeline::Pipeline;
 use crate::recipe::{ClassWeights, Stage, TrainConfig};
-use crate::{report, signals};
+use crate::report::{Report, short};
+use crate::signals;
 use clap::{Args, ValueEnum};
 use lopper_engine::train::{
     EarlyStopping, LayerRates, Layers as Chosen, Monitor, OptimizerConfig, Schedule, Thaw,
 };
-use lopper_engine::{Error, Result, atomic, file};
+use lopper_engine::{Error, Graph, Result, atomic, file};
 use std::path::{Path, PathBuf};
 
 /// The network to write, and the images to train and measure it on.
 #[derive(Args)]
+#[command(next_help_heading = "Output")]
 pub struct Output {
     /// The model file to write
     #[arg(long, value_parser = super::safetensors_path())]
@@ -43,8 +46,9 @@ pub struct Layers {
 
 /// Options of training.
 #[derive(Args)]
+#[command(next_help_heading = "Training")]
 pub struct TrainArgs {
-    /// Passes over the training images; 0 for no training
+    /// Passes over the training images; 0 for no training [default: 5; of prune and factorize 0]
     #[arg(long)]
     epochs: Option<usize>,
     /// Largest learning rate of the schedule [default: 0.001]
@@ -270,11 +274,12 @@ pub fn run_stage(
     if let (Some(graph), Some(path), false) = (&before, model, stage.new_head) {
         rows.push(pipeline.measure("before", graph, path)?);
     }
-    rows.push(pipeline.stage(&stage, &output.out)?.row);
+    let outcome = pipeline.stage(&stage, &output.out)?;
+    rows.push(outcome.row);
+    let networks: Vec<&Graph> = before.iter().chain([&outcome.graph]).collect();
+    pipeline.compare(&mut rows, &networks, ROUNDS);
     pipeline.report_skipped();
-    common.print(&report::Stages { stages: &rows, run: None }, || {
-        format!("{}wrote {}", report::table(&rows), output.out.display())
-    })?;
+    common.print(&Report::brief(&rows), || format!("{}wrote {}", short(&rows), output.out.display()))?;
     pipeline.keeping.as_ref().map_or(Ok(()), Keeping::remove)
 }
 

@@ -16,7 +16,7 @@ pub struct Train {
     /// Architecture to build (`lopper summary help` lists them)
     #[arg(long)]
     arch: Option<String>,
-    /// Width multiplier of the architecture
+    /// Width multiplier of the architecture [default: 1]
     #[arg(long, conflicts_with = "model")]
     width: Option<f64>,
     /// Classifier of the architecture, or kind of the new head: own or fastai [default: own]

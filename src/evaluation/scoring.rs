@@ -1,6 +1,6 @@
 //! Scoring the plain and the augmented views of images.
 
-use super::views::View;
+use crate::findings::View;
 use crate::progress::note;
 use crate::training::Stoppable;
 use lopper_engine::train::Logits;

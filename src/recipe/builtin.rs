@@ -15,6 +15,9 @@ pub struct Builtin {
 /// Every recipe of the program, in the order in which they are listed.
 pub const BUILTIN: &[Builtin] = &[
     Builtin { name: "small-net", text: include_str!("../../recipes/small-net.toml") },
+    Builtin { name: "studentnet", text: include_str!("../../recipes/studentnet.toml") },
+    Builtin { name: "traffic-signs", text: include_str!("../../recipes/traffic-signs.toml") },
+    Builtin { name: "vgg16", text: include_str!("../../recipes/vgg16.toml") },
     Builtin { name: "readme", text: include_str!("../../recipes/readme.toml") },
 ];
 

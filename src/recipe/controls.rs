@@ -24,7 +24,12 @@ pub fn add(stages: &mut Vec<Value>) {
         if let (Some(last), false) = (&last, stage.contains_key("arch") || stage.contains_key("from")) {
             stage.insert("from".into(), Value::String(last.clone()));
         }
-        last = stage.get("name").and_then(Value::as_str).map(str::to_string);
+        let name = stage.get("name").and_then(Value::as_str);
+        // A stage that repeats ends with its last round.
+        last = name.map(|name| match stage.get("repeat").and_then(Value::as_integer) {
+            Some(rounds) => format!("{name}-{rounds}"),
+            None => name.to_string(),
+        });
         let controls = [without(&stage), random(&stage)];
         found.push(Value::Table(stage));
         for control in controls.into_iter().flatten() {

@@ -10,11 +10,12 @@ use std::sync::LazyLock;
 /// Keys of a stage that belong to no technique.
 const BEFORE: [&str; 7] = ["name", "arch", "width", "head", "from", "new_head", "train_on"];
 const TRAIN: &str = "train";
+const REPEAT: &str = "repeat";
 
 /// All keys of a stage, in the order in which errors list them.
 static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let techniques = StageKeys::NAMES.iter().copied().flatten().copied();
-    BEFORE.into_iter().chain(techniques).chain([TRAIN]).chain(Reporting::NAMES).collect()
+    BEFORE.into_iter().chain(techniques).chain([TRAIN, REPEAT]).chain(Reporting::NAMES).collect()
 });
 
 impl<'de> Deserialize<'de> for Stage {
@@ -44,6 +45,7 @@ impl<'de> Visitor<'de> for StageVisitor {
                 "new_head" => stage.new_head = map.next_value()?,
                 "train_on" => stage.train_on = map.next_value()?,
                 TRAIN => stage.train = map.next_value()?,
+                REPEAT => stage.repeat = map.next_value()?,
                 key => match stage.reporting.read(key, &mut map).or_else(|| techniques.read(key, &mut map)) {
                     Some(read) => read?,
                     None => return Err(A::Error::unknown_field(key, &KEYS)),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Figures that were published for the network of a stage. Counts are exact, the others have an interval here.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Published {
     /// Accuracy on the validation images, or on those of `evaluate`, in percent.
@@ -28,13 +28,49 @@ pub struct Published {
     pub sparsity_by_epoch: Vec<f64>,
     /// Number of training images and of images to score.
     pub images: Option<[u64; 2]>,
+    /// Whether the counts must be equal. If the weights decide what stays, they are shown and not judged.
+    pub exact: bool,
+    /// The figures of each round of a stage that repeats, in place of those above.
+    pub rounds: Vec<Published>,
     /// Number of classes that the counts are for, if they depend on it.
     pub classes: Option<usize>,
     /// A remark.
     pub note: String,
 }
 
+impl Default for Published {
+    fn default() -> Self {
+        Self {
+            top1: None,
+            f1_weighted: None,
+            f1_tta: BTreeMap::new(),
+            params: None,
+            trainable: None,
+            params_by_layer: Vec::new(),
+            kept: Vec::new(),
+            sparsity_by_epoch: Vec::new(),
+            images: None,
+            exact: true,
+            rounds: Vec::new(),
+            classes: None,
+            note: String::new(),
+        }
+    }
+}
+
 impl Published {
+    /// The figures of the `round`-th round, from 1, of a stage that repeats. The remark is that of the first.
+    pub fn of_round(&self, round: usize) -> Self {
+        match self.rounds.is_empty() {
+            true => self.clone(),
+            false => {
+                let own = self.rounds.get(round - 1).cloned().unwrap_or_default();
+                let note = if round == 1 && own.note.is_empty() { self.note.clone() } else { own.note };
+                Self { classes: own.classes.or(self.classes), note, ..own }
+            }
+        }
+    }
+
     /// Checks the figures of a stage with these options.
     pub(super) fn check(&self, evaluate: Option<&EvaluateConfig>, trains: bool) -> Result<()> {
         let percent = |key: &str, value: f64| {
@@ -58,6 +94,7 @@ impl Published {
                 ));
             }
         }
+        self.rounds.iter().try_for_each(|round| round.check(evaluate, trains))?;
         match self.sparsity_by_epoch.is_empty() || trains {
             true => Ok(()),
             false => refuse("sparsity_by_epoch: there are no epochs; expected `train` beside it".into()),

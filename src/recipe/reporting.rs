@@ -37,6 +37,12 @@ impl Reporting {
         })
     }
 
+    /// What the `round`-th round, from 1, of a stage that repeats reports.
+    pub fn of_round(&self, round: usize) -> Self {
+        let published = self.published.as_ref().map(|published| published.of_round(round));
+        Self { published, ..self.clone() }
+    }
+
     /// Checks the options of a stage that `trains` or not.
     pub(super) fn check(&self, trains: bool) -> Result<()> {
         if let Some(published) = &self.published {

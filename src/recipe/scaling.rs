@@ -46,7 +46,7 @@ impl Settings {
         let mut found = Self::default();
         for (key, value) in recipe {
             match (key.as_str(), value) {
-                ("title", _) => {}
+                ("title" | "files", _) => {}
                 ("stage", Value::Array(stages)) => {
                     for stage in stages.iter().filter_map(Value::as_table) {
                         let name = stage.get("name").map(unquoted);

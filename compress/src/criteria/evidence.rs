@@ -7,14 +7,14 @@ use lopper_engine::{Device, Error, Graph, Mode, ParamGradients, Result, Tape, Te
 use std::collections::BTreeMap;
 
 /// By layer: the number of steps observed, and the sum over them for each group.
-pub(crate) type Observed = BTreeMap<String, (usize, Vec<f64>)>;
+pub(super) type Observed = BTreeMap<String, (usize, Vec<f64>)>;
 
 /// The initial weights of layers, and the running means of what a criterion observes of their groups.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     /// By layer.
-    initial: BTreeMap<String, Tensor>,
-    observed: Observed,
+    pub(super) initial: BTreeMap<String, Tensor>,
+    pub(super) observed: Observed,
 }
 
 impl Evidence {
@@ -123,16 +123,6 @@ impl Evidence {
             sums.iter_mut().zip(&terms).for_each(|(sum, term)| *sum += term);
         }
         Ok(())
-    }
-
-    /// The observations (by layer: steps, and sums for each group) and the initial weights, as a checkpoint keeps them.
-    pub(crate) fn parts(&self) -> (Observed, BTreeMap<String, Tensor>) {
-        (self.observed.clone(), self.initial.clone())
-    }
-
-    /// The evidence that [`Evidence::parts`] took apart.
-    pub(crate) fn from_parts(observed: Observed, initial: BTreeMap<String, Tensor>) -> Self {
-        Self { initial, observed }
     }
 
     /// The weight of `layer` at the beginning of the training.

@@ -9,6 +9,7 @@
 
 mod criterion;
 mod evidence;
+mod evidence_state;
 mod normalization;
 mod reduction;
 mod score;
@@ -33,7 +34,7 @@ pub static CRITERIA: &[&dyn Score] = &[&LargeFinal, &L2Magnitude, &Random, &Tayl
 
 pub use criterion::{ALIASES, Criterion};
 pub use evidence::Evidence;
-pub(crate) use evidence::Observed;
+pub(crate) use evidence_state::{Arrays, Shapes, Steps};
 pub use normalization::Normalization;
 pub use reduction::Reduction;
 pub use score::{Need, Score, Subject};

@@ -59,6 +59,11 @@ impl Technique for DistillStage {
         self.teacher.as_deref()
     }
 
+    fn compares(&self) -> Vec<&str> {
+        let hints = self.distill.iter().flat_map(|options| &options.hints);
+        hints.map(|hint| hint.student.as_str()).collect()
+    }
+
     fn objective(
         &self,
         task: CrossEntropy,

@@ -1,8 +1,9 @@
 //! The plan of a pruning: the channels of each group that stay. A plain value that prints as a table, serializes to
 //! TOML or JSON, and can be replayed on the network that it was made for.
 
+use super::goal::{Goal, Removals};
 use super::score::UnitScores;
-use crate::select::{Context, Scored, select};
+use crate::select::{Context, Scored, select_lowest};
 use lopper_engine::channels::{ChannelFlow, Group, removable, states};
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
@@ -45,12 +46,33 @@ impl PrunePlan {
     /// never the last unit of a group. Groups without scores are not cut and do not count.
     pub fn lowest(graph: &Graph, scores: &UnitScores, context: Context, fraction: f64) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
-        let scored = scores.of_groups(&flow)?.map(|scores| {
+        let removals = Goal::Fraction(fraction, context).removals(&scores.widths(graph, &flow)?, 1.0)?;
+        Self::without(graph, &flow, scores, &removals)
+    }
+
+    /// Removes as many units with the lowest scores as `removals` says, but never the last unit of a group.
+    pub(super) fn without(
+        graph: &Graph,
+        flow: &ChannelFlow,
+        scores: &UnitScores,
+        removals: &Removals,
+    ) -> Result<Self> {
+        let scored = scores.of_groups(flow)?.map(|scores| {
             let scores = scores.unwrap_or_default().to_vec();
             Scored { dead: vec![false; scores.len()], scores }
         });
-        let dropped = select(&scored.collect::<Vec<_>>(), context, fraction);
-        Ok(Self::from_kept(graph, &flow, |index, group| {
+        let scored: Vec<Scored> = scored.collect();
+        let dropped = match removals {
+            Removals::Together(count) => select_lowest(&scored, *count),
+            Removals::Each(counts) => {
+                let of = |(scored, group): (&Scored, &Group)| {
+                    let count = counts.get(&group.layer_names(graph)).copied().unwrap_or(0);
+                    select_lowest(std::slice::from_ref(scored), count).concat()
+                };
+                scored.iter().zip(flow.groups()).map(of).collect()
+            }
+        };
+        Ok(Self::from_kept(graph, flow, |index, group| {
             let dropped = |unit: usize| dropped[index].get(unit).is_some_and(|&dropped| dropped);
             (0..group.units.len()).filter(|&unit| !dropped(unit)).collect()
         }))

@@ -7,6 +7,7 @@ use crate::criteria::{Evidence, Site};
 use crate::granularity::Groups;
 use crate::select::{Scored, select, select_beside};
 use crate::weights::require_copy;
+use lopper_engine::channels::Slices;
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Error, Graph, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
@@ -97,6 +98,14 @@ impl Masks {
             }
         };
         parts.into_iter().map(mask).collect::<Result<_>>().map(Self)
+    }
+
+    /// Keeps the slices `slices` of each mask, when the network `graph` loses channels.
+    pub fn shrink(&mut self, graph: &Graph, slices: &Slices) {
+        for (node, mask) in &mut self.0 {
+            let path = format!("{}.weight", graph.nodes()[*node].name);
+            mask.iter_mut().for_each(|mask| *mask = slices.of_tensor(&path, mask));
+        }
     }
 
     /// Lowers the sparsity of the selected layers of `graph` to `sparsity`. Groups return with weights of zero, highest

@@ -1,6 +1,7 @@
 //! The options of sparsification.
 
 use super::SparsitySchedule;
+use super::schedule::check_window;
 use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Subject};
 use crate::granularity::{Granularity, Quota};
 use crate::lists::Lists;
@@ -138,13 +139,7 @@ impl SparsifyConfig {
             )));
         }
         self.schedule.check()?;
-        let Self { start, end, .. } = *self;
-        if !(0.0 <= start && start <= end && end <= 1.0) {
-            return Err(Error::invalid(format!(
-                "sparsify: expected 0 ≤ start ≤ end ≤ 1, found start {start}, end {end}"
-            )));
-        }
-        Ok(())
+        check_window("sparsify", [self.start, self.end])
     }
 
     /// The target at `fraction` of the training: the schedule's share of the final sparsity.
@@ -152,12 +147,7 @@ impl SparsifyConfig {
     /// # Errors
     /// Those of [`Self::final_sparsity`], and if a schedule of another crate gives no share.
     pub fn sparsity_at(&self, fraction: f64) -> Result<f64> {
-        let share = match fraction {
-            f if f < self.start => 0.0,
-            f if f >= self.end => self.schedule.share(1.0),
-            f => self.schedule.share((f - self.start) / (self.end - self.start)),
-        };
-        match share {
+        match self.schedule.share_within(fraction, [self.start, self.end]) {
             share if (0.0..=1.0).contains(&share) => Ok(self.final_sparsity()? * share),
             share => Err(Error::invalid(format!(
                 "sparsify schedule: expected {} to give a share in [0, 1], found {share} after {fraction} of the training",

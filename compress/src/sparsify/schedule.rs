@@ -44,7 +44,7 @@ pub enum SparsitySchedule {
 /// let root = SparsitySchedule::custom("square_root", f64::sqrt);
 /// assert_eq!((root.share(0.25), root.to_string()), (0.5, "square_root".to_string()));
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct CustomSchedule {
     name: &'static str,
     share: fn(f64) -> f64,
@@ -57,6 +57,13 @@ impl PartialEq for CustomSchedule {
 }
 
 impl Eq for CustomSchedule {}
+
+/// By name, as they are equal: the text identifies a stage from one run of a program to the next.
+impl fmt::Debug for CustomSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
 
 /// The schedules as command lines write them, in the order in which help texts list them. STEPS stands for a number of
 /// at least 1.
@@ -85,7 +92,7 @@ impl SparsitySchedule {
     pub fn check(self) -> Result<()> {
         match self {
             Self::Iterative { steps: 0 } => {
-                Err(Error::invalid("sparsify schedule: iterative needs at least 1 step, found 0"))
+                Err(Error::invalid("schedule: iterative needs at least 1 step, found 0"))
             }
             _ => Ok(()),
         }
@@ -107,6 +114,26 @@ impl SparsitySchedule {
             Self::Gradual => 1.0 - (1.0 - x).powi(3),
             Self::Custom(custom) => (custom.share)(x),
         }
+    }
+
+    /// The share at `fraction` of the training, if growth starts at `start` and ends at `end`, which are fractions of the
+    /// training too.
+    pub fn share_within(self, fraction: f64, [start, end]: [f64; 2]) -> f64 {
+        match fraction {
+            f if f < start => 0.0,
+            f if f >= end => self.share(1.0),
+            f => self.share((f - start) / (end - start)),
+        }
+    }
+}
+
+/// Checks that growth starts and ends within the training; the error names `technique`.
+pub(crate) fn check_window(technique: &str, [start, end]: [f64; 2]) -> Result<()> {
+    match 0.0 <= start && start <= end && end <= 1.0 {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "{technique}: expected 0 ≤ start ≤ end ≤ 1, found start {start}, end {end}"
+        ))),
     }
 }
 
@@ -202,7 +229,10 @@ mod tests {
             "iterative:4".parse::<SparsitySchedule>().unwrap(),
             SparsitySchedule::Iterative { steps: 4 }
         );
-        for text in ["iterative", "iterative:", "iterative:x", "cosine:3", "sudden", ""] {
+        let own = SparsitySchedule::custom("own", |x| x * x);
+        assert_eq!(format!("{own:?}"), "Custom(own)", "no address of a function");
+        assert!(own == SparsitySchedule::custom("own", |x| x) && serde_json::to_string(&own).is_err());
+        for text in ["iterative", "iterative:", "iterative:x", "cosine:3", "sudden", "own", ""] {
             let error = text.parse::<SparsitySchedule>().unwrap_err().to_string();
             assert!(error.contains("or iterative:STEPS"), "{text}: {error}");
         }

@@ -6,8 +6,9 @@ use super::layers;
 use super::record::Record;
 use super::remembered::Remembered;
 use crate::criteria::{Evidence, Need, Site};
+use crate::granularity::Granularity;
 use lopper_engine::rewrite::RewriteReport;
-use lopper_engine::train::{Callback, Flow, Progress, State, Step};
+use lopper_engine::train::{Callback, Flow, Progress, Shrunk, State, Step};
 use lopper_engine::{Error, Graph, Result};
 
 /// Follows a schedule while a network trains. After a step it drops as many groups as the schedule asks for, scored by
@@ -97,16 +98,20 @@ impl Callback for Sparsifier {
         Ok(Flow::Continue)
     }
 
+    fn on_shrunk(&mut self, before: &Graph, shrunk: &Shrunk) -> Result<()> {
+        self.evidence.shrink(&shrunk.slices, self.config.granularity == Granularity::FILTER);
+        self.before.shrink(before, &shrunk.slices);
+        Ok(())
+    }
+
     fn state(&self) -> State {
-        let (observed, initial) = self.evidence.parts();
-        let before = self.before.parts();
-        Remembered { history: self.history.clone(), observed, initial, before }.into_state()
+        let (history, evidence) = (self.history.clone(), self.evidence.clone());
+        Remembered { history, evidence, before: self.before.parts() }.into_state()
     }
 
     fn restore(&mut self, state: State) -> Result<()> {
-        let Remembered { history, observed, initial, before } = Remembered::from_state(state)?;
-        self.history = history;
-        self.evidence = Evidence::from_parts(observed, initial);
+        let Remembered { history, evidence, before } = Remembered::from_state(state)?;
+        (self.history, self.evidence) = (history, evidence);
         self.before = Masks::from_parts(before)?;
         Ok(())
     }

@@ -31,6 +31,10 @@ impl Technique for SparsifyConfig {
         true
     }
 
+    fn gradual(&self) -> bool {
+        true
+    }
+
     fn demand(&self, graph: &Graph) -> Result<Option<Demand>> {
         Ok(Some(Demand { criterion: self.criterion.clone(), sites: self.sites(graph)? }))
     }

@@ -1,6 +1,8 @@
 //! Small networks for the tests of this crate.
 #![allow(dead_code)] // Each test file uses some of them.
 
+pub mod shrinking;
+
 use lopper_engine::data::{Batch, Batches};
 use lopper_engine::layer::{Activation, BatchNorm, Conv2d, Layer, Linear, Pool, Window};
 use lopper_engine::train::{Callback, EpochMetrics, Objective, Optimizer, Schedule, Trainer};

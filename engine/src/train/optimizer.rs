@@ -2,6 +2,7 @@
 
 use super::{Freezing, GroupRate, ParamGroup, RateFactors, Rates};
 use crate::autograd::exec::ParamGradients;
+use crate::channels::Slices;
 use crate::number::{self, Range};
 use crate::{Device, Error, Graph, Param, Result, Tensor};
 use lopper_kernels::cpu::{self, Cpu};
@@ -244,6 +245,17 @@ impl Optimizer {
             Due { gradient: &gradients[&path], path, param, state, rule }
         };
         Ok(graph.params_mut().filter(stepped).map(due).collect())
+    }
+
+    /// Keeps the slices `slices` of every state, when the network loses channels. Step counts stay.
+    pub(super) fn shrink(&mut self, slices: &Slices) -> Result<()> {
+        for (path, state) in self.states.iter_mut().filter(|(path, _)| slices.cut(path)) {
+            for moment in &mut state.moments {
+                moment.fetch()?;
+                *moment = slices.of_tensor(path, moment);
+            }
+        }
+        Ok(())
     }
 
     /// The state tensors of the parameter at `path`: SGD's velocity, or Adam's first and second moment.

@@ -2,6 +2,7 @@
 
 use super::accumulate::{Group, add, grouped};
 use super::loss_scale::LossScale;
+use super::shrink::shrink;
 use super::{
     Callback, Checkpoint, EpochMetrics, Flow, Keeper, Objective, Optimizer, Position, Progress, Reduce,
     Schedule, Step, Why, Wish, score,
@@ -102,6 +103,7 @@ impl Trainer<'_> {
             let keeper = keeper.as_mut().map(|k| &mut **k as &mut dyn Keeper);
             let mut metrics = self.epoch(graph, train, &mut run, keeper)?;
             metrics.sparsity = LayerSparsity::of(graph);
+            self.callbacks.iter().for_each(|callback| callback.measure(&mut metrics));
             if let Some(val) = &mut val {
                 let network = self.averaged().unwrap_or(graph);
                 metrics.set_validation(&score(network, &mut **val, self.device)?);
@@ -223,6 +225,7 @@ impl Trainer<'_> {
             let (next, images) = (group.last + 1, group.images());
             let first = epoch * per_epoch + group.first;
             let Stepped { loss, rate, flow } = self.step(graph, &group, progress, first, &mut run.scale)?;
+            self.shrink(graph, progress)?;
             run.at.batch = next;
             run.at.loss += f64::from(loss) * images as f64;
             run.at.images += images;
@@ -237,11 +240,18 @@ impl Trainer<'_> {
                 break;
             }
         }
-        if matches!(pause, Pause::EpochOver) && !run.at.stopped {
+        if matches!(pause, Pause::EpochOver) && !run.at.stopped && run.at.images > 0 {
             run.at.batch = per_epoch;
+            let (step, steps) = ((epoch + 1) * steps - 1, self.epochs * steps);
+            self.shrink(graph, Progress { epoch, epochs: self.epochs, step, steps })?;
         }
         run.at.seconds += started.elapsed().as_secs_f64();
         Ok(pause)
+    }
+
+    /// Lets callbacks shrink `graph` after the step of `progress`.
+    fn shrink(&mut self, graph: &mut Graph, progress: Progress) -> Result<()> {
+        shrink(graph, progress, &mut self.callbacks, self.optimizer, self.objective)
     }
 
     /// A checkpoint of the training's current state, with its tensors on the host.

@@ -1,6 +1,6 @@
 //! The metrics of an epoch.
 
-use super::{Accuracy, LayerSparsity, Scores};
+use super::{Accuracy, LayerSparsity, Pruned, Scores};
 use crate::train::GroupRate;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,9 @@ pub struct EpochMetrics {
     /// The share of masked weights of each layer at the end of the epoch; empty if there is no mask.
     #[serde(default)]
     pub sparsity: Vec<LayerSparsity>,
+    /// The channels that the training has removed, if it removes any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
     /// Largest memory that the process has held so far, in bytes, if the system reports it.
     #[serde(default)]
     pub peak_memory: Option<u64>,
@@ -60,6 +63,7 @@ impl EpochMetrics {
             learning_rate: 0.0,
             group_rates: Vec::new(),
             sparsity: Vec::new(),
+            pruned: None,
             peak_memory: None,
         }
     }
