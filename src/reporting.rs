@@ -7,6 +7,7 @@ use crate::pipeline::{Outcome, Pipeline};
 use crate::progress::note;
 use crate::range::RangeRun;
 use crate::recipe::{RangeConfig, Stage, TrainConfig};
+use lopper_engine::train::Freezing;
 use lopper_engine::{Error, Graph, Result};
 
 impl Pipeline<'_> {
@@ -90,7 +91,10 @@ impl Pipeline<'_> {
         let missing = || Error::invalid("lr_find: expected images, found none");
         let data = self.data.as_mut().ok_or_else(missing)?;
         let run = RangeRun {
-            optimizer: config.optimizer(graph)?,
+            // The shares of the training at which layers are unfrozen are not those of the test.
+            optimizer: config
+                .optimizer(graph)?
+                .with_freezing(Freezing::new(config.freeze.clone(), Vec::new())),
             objective: objective.as_mut(),
             seed: self.seed,
             device: self.device,

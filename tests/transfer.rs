@@ -3,15 +3,18 @@
 
 mod support;
 
+use lopper::recipe::Recipe;
 use lopper_engine::train::Layers;
-use lopper_engine::{Graph, file};
-use lopper_models::last_layer;
+use lopper_engine::{Device, Graph, file};
+use lopper_models::{Head, last_layer, new_head, numbered_classes};
+use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::child::{end, signal, start, wait_until};
 use support::command::{Run, image_folder, lopper, text};
+use support::random_graph::networks;
 
 /// Built-in images of ten classes.
 const BUILT_IN: [&str; 6] = ["--data", "fashion-mnist", "--limit", "2", "--batch", "5"];
@@ -72,6 +75,12 @@ fn a_new_head_takes_the_classes_of_the_images_and_keeps_a_frozen_body() {
     }
     assert!(changed(&before, &after).iter().any(|path| path.starts_with("layer1.0.bn1")));
     assert!(after.params().all(|(_, param)| param.trainable), "nothing stays frozen");
+    // Options prevail over the body's file, and the difference is named.
+    let other = ["--new-head", "--epochs", "1", "--mean", "0.5,0.5,0.5", "--size", "40", "--force"];
+    let run = transfer(&start, data.path(), &dir.path().join("other.safetensors"), &other).succeeded();
+    assert!(run.err.contains("the body was trained on images normalized by"), "{}", run.err);
+    let other = file::load(dir.path().join("other.safetensors")).unwrap().info;
+    assert_eq!((other.mean, other.input), (vec![0.5; 3], [40, 40, 3]));
     // The result is a network like any other.
     let eval = lopper(&["eval", text(&out), "--data", text(data.path()), "--json"]).succeeded();
     assert_eq!(serde_json::from_str::<Value>(&eval.out).unwrap()["images"], 16);
@@ -111,6 +120,50 @@ fn pruned_folded_and_factorized_networks_get_new_heads() {
             let weight = format!("{layer}.weight");
             let masks = [&before, &after].map(|graph| graph.param(&weight).unwrap().mask().is_some());
             assert_eq!(masks[0], masks[1], "{name}: {layer}");
+        }
+    }
+}
+
+/// Networks made from `graph` by compression, and itself.
+fn compressed(graph: &Graph) -> Vec<Graph> {
+    let mut all = vec![graph.clone()];
+    for keys in
+        ["fold = {}", "factorize = { fraction = 0.3 }", "prune = { criterion = \"random\", fraction = 0.4 }"]
+    {
+        let first = "[data]\nname = \"fashion-mnist\"\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\n";
+        let recipe = Recipe::parse(&format!("{first}[[stage]]\nname = \"b\"\n{keys}\n")).unwrap();
+        let rewritten = recipe.stages[1].rewrites().map(|technique| technique.apply(graph, None));
+        all.extend(rewritten.filter_map(|applied| Some(applied.ok()?.rewrite.graph)));
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Any network with a classifier takes a new head, compressed or not. What is not drawn keeps its bits and masks.
+    #[test]
+    fn random_networks_get_new_heads(net in networks(), classes in 1..6usize, seed in any::<u64>()) {
+        for old in compressed(&net.graph()) {
+            for head in [Head::Own, Head::Fastai] {
+                let new = new_head(&old, numbered_classes(classes), head, Some(seed)).unwrap();
+                new.graph.check().unwrap();
+                let logits = new.graph.logits(&Device::cpu(), net.images(2)).unwrap();
+                prop_assert_eq!(logits.shape(), &[2, classes]);
+                let is_drawn = |path: &str| new.drawn.iter().any(|layer| path.rsplit_once('.').unwrap().0 == layer);
+                let mut kept = 0;
+                for (path, param) in new.graph.params().filter(|(path, _)| !is_drawn(path)) {
+                    let before = old.param(&path).unwrap();
+                    prop_assert!(param.value().same_bits(before.value()), "{}", path);
+                    prop_assert_eq!(param.mask().map(|m| m.data()), before.mask().map(|m| m.data()));
+                    kept += param.value().len() as u64;
+                }
+                prop_assert_eq!(new.kept, kept);
+                for (path, buffer) in new.graph.buffers().filter(|(path, _)| !is_drawn(path)) {
+                    let before = old.buffers().find(|(other, _)| *other == path).unwrap().1;
+                    prop_assert!(buffer.same_bits(before), "{}", path);
+                }
+            }
         }
     }
 }
@@ -231,7 +284,7 @@ fn weights_of_other_classes_are_imported_with_a_new_head() {
     import(text(&net), &["--new-head", "--head", "fastai"]).succeeded();
     assert!(file::load(file("i.safetensors")).unwrap().param("head.8.weight").is_ok());
     // An architecture by name: weights of twelve classes, read for three.
-    let options = lopper_models::Options::new(lopper_models::numbered_classes(12), [32, 32, 3]);
+    let options = lopper_models::Options::new(numbered_classes(12), [32, 32, 3]);
     let twelve = lopper_models::build("small_net", &options).unwrap();
     lopper_engine::torchvision::export_weights(&twelve, file("w.safetensors")).unwrap();
     let named = |more: &[&str]| import("small_net", &[&["--classes", "3", "--size", "32"], more].concat());
@@ -269,79 +322,20 @@ fn a_summary_counts_what_is_trained() {
 }
 
 #[test]
-fn contradictions_are_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("m.safetensors");
-    let train = |more: &[&str]| {
-        let args = ["train", "--arch", "vgg8_bn", "--width", "0.1", "--epochs", "2", "--out", text(&out)];
-        lopper(&[&args[..], &BUILT_IN, more].concat())
+fn the_range_test_takes_a_new_head_and_a_frozen_body() {
+    let (dir, data) = (tempfile::tempdir().unwrap(), image_folder());
+    let model = body(dir.path(), "resnet8");
+    let found = |more: &[&str]| {
+        let find = ["lr-find", "--model", text(&model), "--data", text(data.path()), "--batch", "4"];
+        let run = lopper(&[&find[..], &["--steps", "20", "--new-head", "--json"], more].concat()).succeeded();
+        assert!(run.err.contains("new head: drew"), "{}", run.err);
+        let value: Value = serde_json::from_str(&run.out).unwrap();
+        value["steps"].as_array().unwrap().iter().map(|s| s["loss"].as_f64().unwrap()).collect::<Vec<_>>()
     };
-    for (more, words) in [
-        (&["--new-head"][..], "--model"),
-        (&["--rates", "body=1", "--learning-rate", "1"], "--learning-rate"),
-        (&["--rates", "body=fast"], "expected a rate, FIRST..LAST"),
-        (&["--rates", "head=1e-3"], "rates: layer `features.0` has none: add `body`"),
-        (&["--unfreeze", "body@2"], "--freeze"),
-        (&["--freeze", "body", "--unfreeze", "body@1"], "expected an epoch from 2 on"),
-        (&["--freeze", "body", "--unfreeze", "body@3"], "expected an epoch up to 2"),
-        (&["--freeze", "body", "--unfreeze", "features.0@80%,body@2"], "expected the order of time"),
-        (&["--freeze", "nothing"], "freeze: `nothing`: the network has no such layer"),
-    ] {
-        train(more).refused(&[words]);
-    }
-    let model = body(dir.path(), "vgg8_bn");
-    let further = ["train", "--model", text(&model), "--out", text(&out), "--head", "fastai"];
-    lopper(&[&further[..], &BUILT_IN].concat()).failed_naming(&["--head: the model has a head; --new-head"]);
-    let sparsify = [
-        "sparsify",
-        text(&model),
-        "--sparsity",
-        "0.5",
-        "--epochs",
-        "1",
-        "--freeze",
-        "body",
-        "--out",
-        text(&out),
-    ];
-    lopper(&[&sparsify[..], &BUILT_IN].concat())
-        .failed_naming(&["`freeze`: `sparsify` acts during training"]);
-    let prune = ["prune", text(&model), "--freeze", "body", "--out", text(&out)];
-    lopper(&prune).failed_naming(&["--freeze applies to training only"]);
-    assert!(!out.exists());
-}
-
-#[test]
-fn contradictions_in_recipes_are_named() {
-    let parse = |stage: &str| {
-        let text = format!("data = {{ name = \"fashion-mnist\" }}\n[[stage]]\nname = \"a\"\n{stage}");
-        lopper::recipe::Recipe::parse(&text)
-    };
-    let arch = "arch = \"vgg8_bn\"\n";
-    for (stage, words) in [
-        ("train = { epochs = 1 }", "expected `learning_rate`, or `rates` by layer, found neither"),
-        ("train = { epochs = 1, learning_rate = 1, rates = { body = 1 } }", "`rates` takes its place"),
-        (
-            "train = { epochs = 1, rates = { body = 1 }, groups = [{ params = \"*\", lr_factor = 2 }] }",
-            "`lr_factor` of a group",
-        ),
-        ("train = { epochs = 1, rates = { body = \"x\" } }", "expected a rate, [first, last]"),
-        ("train = { epochs = 1, learning_rate = 1, freeze = 3 }", "expected `body`, `head`, a pattern"),
-        (
-            "train = { epochs = 3, learning_rate = 1, unfreeze = [{ layers = \"body\", epoch = 2 }] }",
-            "nothing is frozen",
-        ),
-        ("new_head = true", "the head of `arch` is new"),
-    ] {
-        let message = parse(&format!("{arch}{stage}")).unwrap_err().to_string();
-        assert!(message.contains(words), "{stage}: {message}");
-    }
-    let head = parse("from = \"Cargo.toml\"\nhead = \"fastai\"").unwrap_err().to_string();
-    assert!(head.contains("`head` requires `arch` or `new_head = true`"), "{head}");
-    // A trial keeps the order of freezing.
-    let train = "train = { epochs = 4, learning_rate = 1, freeze = [\"body\"], unfreeze = [{ layers = \"body\", epoch = 3 }] }";
-    let quick = parse(&format!("{arch}{train}")).unwrap().quick();
-    let train = quick.stages[0].train.as_ref().unwrap();
-    train.check().unwrap();
-    assert_eq!(train.unfreeze[0].when, lopper_engine::train::When::Share(0.5));
+    let (all, frozen) = (found(&[]), found(&["--freeze", "body"]));
+    // The first step is taken from the same network, and later ones with other weights.
+    assert_eq!(all[0], frozen[0]);
+    assert_ne!(all[1..], frozen[1..]);
+    found(&["--head", "fastai"]);
+    lopper(&["lr-find", "--arch", "resnet8", "--new-head"]).refused(&["cannot be used with"]);
 }

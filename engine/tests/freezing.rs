@@ -48,11 +48,14 @@ fn train(
     (graph, history)
 }
 
+/// A value for each parameter.
+type ByPath<T> = Vec<(String, T)>;
+
 /// For each parameter, the steps in which it changed.
 #[derive(Default)]
 struct Moves {
     last: Option<Graph>,
-    steps: Vec<(String, Vec<usize>)>,
+    steps: ByPath<Vec<usize>>,
 }
 
 impl Callback for Moves {
@@ -75,7 +78,7 @@ impl Callback for Moves {
 }
 
 /// The steps in which each parameter moves, by path, and the optimizer's step counts.
-fn moves(freezing: Freezing) -> (Vec<(String, Vec<usize>)>, Vec<(String, u32)>) {
+fn moves(freezing: Freezing) -> (ByPath<Vec<usize>>, ByPath<u32>) {
     let (mut moves, mut optimizer) = (Moves::default(), Optimizer::new(ADAM).with_freezing(freezing));
     train(&mut optimizer, vec![&mut moves], None, None).1.unwrap();
     let counts = optimizer.states().into_iter().map(|(path, state)| (path, state.steps)).collect();
@@ -244,6 +247,37 @@ fn impossible_choices_are_named() {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    /// Freezing spares gradients; those that are computed keep their bits, and so do the statistics of batch norms.
+    #[test]
+    fn gradients_of_trained_layers_do_not_depend_on_frozen_ones(chosen in prop::collection::vec(0..4usize, 1..4)) {
+        let device = Device::cpu();
+        let batch = Colors::new(1).epoch(0).unwrap().next().unwrap().unwrap();
+        for start in [network(), plain()] {
+            let names: Vec<String> =
+                start.nodes().iter().filter(|n| !n.layer.params().is_empty()).map(|n| n.name.clone()).collect();
+            let layers: Vec<&str> = chosen.iter().map(|&i| names[i % names.len()].as_str()).collect();
+            let run = |freeze: bool| {
+                let mut graph = start.clone();
+                let frozen = freeze.then(|| freezing(&layers.join(","), &[]).freeze_at_start(&mut graph).unwrap());
+                let objective = &mut CrossEntropy { smoothing: 0.1 };
+                let (loss, gradients) = gradients(&mut graph, objective, &batch, Tape::new(&device)).unwrap();
+                frozen.into_iter().for_each(|frozen| frozen.thaw(&mut graph));
+                (loss, gradients, graph)
+            };
+            let (whole, part) = (run(false), run(true));
+            assert_eq!(whole.0, part.0);
+            for (path, gradient) in &whole.1 {
+                let layer = path.rsplit_once('.').unwrap().0;
+                let frozen = layers.contains(&layer) && !layer.starts_with("bn");
+                match part.1.get(path) {
+                    Some(found) => prop_assert!(!frozen && found.same_bits(gradient), "{}", path),
+                    None => prop_assert!(frozen, "{}", path),
+                }
+            }
+            assert_same_bits(&whole.2, &part.2);
+        }
+    }
 
     /// With plain SGD, a step is `−rate · gradient`, with the rate that even factors give the layer by hand.
     #[test]

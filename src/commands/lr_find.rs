@@ -5,7 +5,7 @@ use super::DataArgs;
 use super::file_names::{is_picture, table_or_picture};
 use super::step::OptimizerName;
 use crate::findings::Found;
-use crate::images::open_images;
+use crate::images::{open_images, without_classes};
 use crate::output_file::refuse_existing;
 use crate::pipeline::Pipeline;
 use crate::range::{self, RangeRun};
@@ -13,7 +13,7 @@ use crate::recipe::Stage;
 use crate::tables::{put, put_csv};
 use clap::Args;
 use lopper_engine::number::{self, Range};
-use lopper_engine::train::{CrossEntropy, Optimizer, RangeTest};
+use lopper_engine::train::{CrossEntropy, Freezing, Layers, Optimizer, RangeTest};
 use lopper_engine::{Device, Error, Graph, Result, atomic, file};
 use lopper_models::Head;
 use lopper_models::data::Splits;
@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 /// Find a learning rate by the range test: train a copy of the network with a growing rate, and watch the loss.
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("start").required(true).args(["arch", "model"]))]
+#[command(group = clap::ArgGroup::new("head_to_draw").multiple(true).args(["arch", "new_head"]))]
 pub struct LrFind {
     /// Architecture to build (`lopper summary help` lists them)
     #[arg(long)]
@@ -29,12 +30,19 @@ pub struct LrFind {
     /// Width multiplier of the architecture [default: 1]
     #[arg(long, conflicts_with = "model")]
     width: Option<f64>,
-    /// Classifier of the architecture: own or fastai
-    #[arg(long, value_parser = super::train::parse_head, default_value = "own", conflicts_with = "model")]
-    head: Head,
+    /// Classifier of the architecture, or kind of the new head: own or fastai [default: own]
+    #[arg(long, value_parser = super::train::parse_head, requires = "head_to_draw")]
+    head: Option<Head>,
     /// Model file to start from; it is not changed
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Keep the model's body and draw a new head for the classes of the images, as train does
+    #[arg(long, conflicts_with = "arch")]
+    new_head: bool,
+    /// Layers that stay as they are: body, head or patterns of layer names, separated by commas. Batch norms are trained
+    /// nevertheless
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    freeze: Vec<Layers>,
     /// Learning rate of the first step
     #[arg(long, value_name = "RATE", default_value_t = 1e-7)]
     first: f64,
@@ -73,7 +81,9 @@ impl LrFind {
         }
         let device = common.device()?;
         let (graph, mut splits) = self.start(common, &device)?;
-        let optimizer = Optimizer::new(self.optimizer.config(self.weight_decay)).without_vector_decay();
+        let optimizer = Optimizer::new(self.optimizer.config(self.weight_decay))
+            .without_vector_decay()
+            .with_freezing(Freezing::new(self.freeze.clone(), Vec::new()));
         let mut objective = CrossEntropy { smoothing: self.label_smoothing as f32 };
         let run = RangeRun {
             optimizer,
@@ -93,16 +103,27 @@ impl LrFind {
     fn start(&self, common: &Common, device: &Device) -> Result<(Graph, Splits)> {
         let graph = self.model.as_ref().map(file::load).transpose()?;
         let missing = || Error::invalid("--data is missing: the range test needs images");
-        let config = self.data.config(graph.as_ref())?.ok_or_else(missing)?;
+        let fitted = match (&graph, self.new_head) {
+            (Some(graph), true) => Some(&without_classes(graph)),
+            _ => graph.as_ref(),
+        };
+        let config = self.data.config(fitted)?.ok_or_else(missing)?;
         let seed = common.seed.unwrap_or(0);
-        if let Some(graph) = graph {
-            let splits = super::open_data(&config, &graph, common)?;
-            return Ok((graph, splits));
-        }
+        let graph = match graph {
+            Some(graph) if !self.new_head => {
+                let splits = super::open_data(&config, &graph, common)?;
+                return Ok((graph, splits));
+            }
+            other => other,
+        };
         let splits = open_images(&config, None, seed)?;
         let mut pipeline = Pipeline::new(device, Some(splits), seed);
-        let stage = Stage { width: self.width, head: self.head, ..Stage::default() };
-        let graph = pipeline.build(&stage, self.arch.as_deref().unwrap_or_default(), Some(seed))?;
+        let head = self.head.unwrap_or_default();
+        let stage = Stage { width: self.width, head, new_head: self.new_head, ..Stage::default() };
+        let graph = match graph {
+            Some(graph) => pipeline.with_new_head(&stage, &graph, Some(seed))?,
+            None => pipeline.build(&stage, self.arch.as_deref().unwrap_or_default(), Some(seed))?,
+        };
         Ok((graph, pipeline.data.take().expect("given above")))
     }
 }

@@ -4,13 +4,14 @@ use super::Common;
 use super::step::{Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use lopper_engine::{Error, Result};
+use lopper_engine::Result;
 use lopper_models::Head;
 use std::path::PathBuf;
 
 /// Train a network from scratch, or train an existing one further.
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("start").required(true).args(["arch", "model"]))]
+#[command(group = clap::ArgGroup::new("head_to_draw").multiple(true).args(["arch", "new_head"]))]
 pub struct Train {
     /// Architecture to build (`lopper summary help` lists them)
     #[arg(long)]
@@ -19,14 +20,14 @@ pub struct Train {
     #[arg(long, conflicts_with = "model")]
     width: Option<f64>,
     /// Classifier of the architecture, or kind of the new head: own or fastai [default: own]
-    #[arg(long, value_parser = parse_head)]
+    #[arg(long, value_parser = parse_head, requires = "head_to_draw")]
     head: Option<Head>,
     /// Model file to train further
     #[arg(long)]
     model: Option<PathBuf>,
     /// Keep the model's body and draw a new head for the classes of the images: its last layer, or with --head fastai
     /// everything behind the body's last image
-    #[arg(long)]
+    #[arg(long, conflicts_with = "arch")]
     new_head: bool,
     #[command(flatten)]
     train: TrainArgs,
@@ -37,12 +38,6 @@ pub struct Train {
 impl Train {
     pub fn run(&self, common: &Common) -> Result<()> {
         let train = self.train.config(5)?;
-        if self.new_head && self.model.is_none() {
-            return Err(Error::invalid("--new-head: the head of an architecture is new; expected --model"));
-        }
-        if self.head.is_some() && self.model.is_some() && !self.new_head {
-            return Err(Error::invalid("--head: the model has a head; --new-head replaces it"));
-        }
         let stage = Stage {
             arch: self.arch.clone(),
             width: self.width,

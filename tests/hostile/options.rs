@@ -81,6 +81,8 @@ const TEMPLATES: [Template; 15] = [
         ],
         options: &[
             "learning-rate",
+            "rates",
+            "freeze",
             "weight-decay",
             "label-smoothing",
             "clip-norm",
