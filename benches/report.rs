@@ -1,4 +1,5 @@
-//! Writes BENCHMARKS.md and its charts from the results in `docs/benchmarks`, without measuring anything.
+//! Writes BENCHMARKS.md and its charts from the results in `docs/benchmarks`, and the figures of the tutorial from the
+//! reports in `docs/tutorial`, without measuring anything.
 //!
 //!     cargo bench --bench report
 
@@ -9,7 +10,7 @@ use clap::Parser;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Writes BENCHMARKS.md and docs/benchmarks/*.svg from docs/benchmarks/*.csv.
+/// Writes BENCHMARKS.md and docs/benchmarks/*.svg from docs/benchmarks/*.csv, and docs/tutorial/*.md.
 #[derive(Parser)]
 struct Arguments {
     /// Passed by cargo
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
 fn run() -> lopper_engine::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (name, text) in document::files(root)? {
-        lopper_engine::atomic::write(root.join(name), |file| file.write_all(text.as_bytes()))?;
+        lopper_engine::atomic::write(root.join(&name), |file| file.write_all(text.as_bytes()))?;
         println!("wrote {name}");
     }
     Ok(())

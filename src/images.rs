@@ -2,7 +2,7 @@
 
 use crate::progress::note;
 use lopper_engine::data::Batches;
-use lopper_engine::{Error, Graph, Info, Result};
+use lopper_engine::{Error, Graph, Result};
 use lopper_models::data::{DataConfig, Loader, Splits, same_classes};
 use std::path::Path;
 
@@ -10,30 +10,32 @@ use std::path::Path;
 /// classes.
 pub fn fit(config: &mut DataConfig, network: &Graph) {
     let info = &network.info;
-    let channels = |values: &[f32]| <[f32; 3]>::try_from(values).ok();
-    config.size = config.size.or(Some(info.input[0]).filter(|&size| size > 0));
-    config.mean = config.mean.or(channels(&info.mean));
-    config.std = config.std.or(channels(&info.std));
-    config.prepare_like(info.preparation);
+    config.fit(info);
     if info.preparation.is_none() && config.resize.is_none() && config.center_fraction.is_none() {
         let assumed = config.preparation();
         note(format_args!(
             "the model does not say how images are prepared: {assumed} (--resize, --center-fraction)"
         ));
     }
-    if config.classes.is_none() && !info.classes.is_empty() {
-        config.classes = Some(info.class_folders().to_vec());
-    }
 }
 
-/// Records in `info` how the images of `data` are prepared, so that the network is later used in the same way. Classes
-/// that are numbered get the names of the images' classes.
-pub fn record(data: &Splits, info: &mut Info) {
-    info.input = data.val.image_shape();
-    (info.mean, info.std) = (data.mean.to_vec(), data.std.to_vec());
-    info.preparation = Some(data.preparation);
-    info.classes.clone_from(&data.classes);
-    info.folders = if data.folders == data.classes { Vec::new() } else { data.folders.clone() };
+/// A copy of `network` that fits images of any classes: for a new head.
+pub fn without_classes(network: &Graph) -> Graph {
+    let mut network = network.clone();
+    network.info.classes.clear();
+    network.info.folders.clear();
+    network
+}
+
+/// Notes how `network`, whose head is new, was made for other images than those of `data`.
+pub fn note_differences(network: &Graph, data: &Splits) {
+    let info = &network.info;
+    if info.mean != data.mean || info.std != data.std {
+        note(format_args!(
+            "the body was trained on images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
+            info.mean, info.std, data.mean, data.std
+        ));
+    }
 }
 
 /// Opens the images of `config` and reports what was found on standard error.
@@ -64,27 +66,62 @@ pub fn open_for(
     })
 }
 
-/// Returns an error if `graph` was made for other classes than those of `data`, or for images that were normalized
-/// differently: its accuracy, and anything learned from it, would be meaningless. Numbered classes, which imported
-/// weights have, match any classes.
-pub fn check_images(graph: &Graph, data: &Splits) -> Result<()> {
+/// What a network must have in common with the images that it is used on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// Classes and normalization: otherwise its accuracy is meaningless.
+    Images,
+    /// The classes: a teacher, whose images are converted.
+    Classes,
+    /// Nothing: its head is replaced.
+    Nothing,
+}
+
+impl Fit {
+    /// The fit of a network from which a stage starts, perhaps with a new head.
+    pub fn of_start(new_head: bool) -> Self {
+        if new_head { Self::Nothing } else { Self::Images }
+    }
+}
+
+/// Returns an error if `graph` was made for other images than those of `data`, as far as `fit` matters. Numbered classes,
+/// which imported weights have, match any classes.
+pub fn check_fit(graph: &Graph, data: &Splits, fit: Fit) -> Result<()> {
     let info = &graph.info;
     let folders = info.class_folders();
-    let numbered = lopper_models::numbered_classes(data.folders.len());
-    if !same_classes(folders, &data.folders) && folders != numbered {
+    let numbered = || lopper_models::numbered_classes(data.folders.len());
+    if fit != Fit::Nothing && !same_classes(folders, &data.folders) && folders != numbered() {
         return Err(Error::invalid(format!(
             "the network's classes ({}) are not those of the images ({})",
             folders.join(", "),
             data.folders.join(", ")
         )));
     }
-    if info.mean != data.mean || info.std != data.std {
+    if fit == Fit::Images && (info.mean != data.mean || info.std != data.std) {
         return Err(Error::invalid(format!(
             "the network expects images normalized by mean {:?} and std {:?}; these are normalized by {:?} and {:?}",
             info.mean, info.std, data.mean, data.std
         )));
     }
     Ok(())
+}
+
+/// Notes if `teacher` was made for images that are normalized otherwise or have another size than those of `data`.
+pub fn note_teacher(teacher: &Graph, data: &Splits) {
+    let info = &teacher.info;
+    if !info.mean.is_empty() && (info.mean != data.mean || info.std != data.std) {
+        note(format_args!(
+            "the teacher expects images normalized by mean {:?} and std {:?}: each batch is converted for it",
+            info.mean, info.std
+        ));
+    }
+    let [height, width, _] = data.val.image_shape();
+    if info.input[..2] != [height, width] {
+        let [own_height, own_width, _] = info.input;
+        note(format_args!(
+            "the teacher was made for images of {own_height}×{own_width} pixels and sees the student's, of {height}×{width}"
+        ));
+    }
 }
 
 /// Lists the images of `loaders` that were skipped because they could not be decoded.

@@ -1,6 +1,7 @@
 //! Checkpoints of a run: when and where they are written, and how a run resumes from one.
 
 use crate::binding::Binding;
+use crate::details::Details;
 use crate::progress::note;
 use crate::rescue;
 use crate::signals;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Options of every command that trains.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Checkpoints")]
 pub struct KeepArgs {
     /// Continue from the checkpoint of an interrupted run, or from the beginning if there is none
     #[arg(long)]
@@ -63,6 +65,20 @@ pub struct Label {
     pub logit_difference: Option<f32>,
     /// Seconds that the stage had taken before the checkpoint.
     pub seconds: f64,
+    /// What the stage's rewrites reported.
+    #[serde(default)]
+    pub details: Details,
+}
+
+/// What happened in a stage before its training, or before its checkpoint.
+#[derive(Default)]
+pub struct Before {
+    /// Largest logit difference of the stage's rewrite, if it was measured.
+    pub logit_difference: Option<f32>,
+    /// Seconds that the stage has taken.
+    pub seconds: f64,
+    /// What its rewrites reported.
+    pub details: Details,
 }
 
 impl Keeping {
@@ -80,6 +96,12 @@ impl Keeping {
         Ok(Self { path, every: args.checkpoint_every, binding, from })
     }
 
+    /// Returns the stage, the epoch and the step of the checkpoint to continue from, if there is one.
+    pub fn position(&self) -> Option<(&str, usize, usize)> {
+        let (label, checkpoint) = self.from.as_ref()?;
+        Some((&label.stage, checkpoint.position.epoch, checkpoint.position.batch))
+    }
+
     /// Takes the checkpoint to continue from, if it belongs to `stage`.
     pub fn take(&mut self, stage: &str) -> Option<(Label, Checkpoint)> {
         let (label, checkpoint) = self.from.take_if(|(label, _)| label.stage == stage)?;
@@ -94,9 +116,10 @@ impl Keeping {
     }
 
     /// Returns the keeper of the training of `stage`.
-    pub fn keeper(&self, stage: &str, logit_difference: Option<f32>, seconds: f64) -> StageKeeper<'_> {
-        let label =
-            Label { binding: self.binding.clone(), stage: stage.to_string(), logit_difference, seconds };
+    pub fn keeper(&self, stage: &str, before: &Before) -> StageKeeper<'_> {
+        let &Before { logit_difference, seconds, ref details } = before;
+        let (binding, stage, details) = (self.binding.clone(), stage.to_string(), details.clone());
+        let label = Label { binding, stage, logit_difference, seconds, details };
         StageKeeper { keeping: self, label, started: Instant::now(), last: Instant::now(), kept: None }
     }
 

@@ -1,9 +1,13 @@
 //! Latency of inference plans and of anything else that runs repeatedly.
 
+mod in_turn;
+
+use lopper_engine::Result;
 use lopper_engine::plan::Plan;
-use lopper_engine::{Device, Graph, Result};
 use serde::Serialize;
 use std::time::{Duration, Instant};
+
+pub use in_turn::{FEW_ROUNDS, ROUNDS, in_turn};
 
 /// Summary of a latency, as reported.
 #[derive(Serialize)]
@@ -37,12 +41,6 @@ impl Latency {
         }
         times.sort_by(f64::total_cmp);
         Ok(Self { times })
-    }
-
-    /// Measures `graph` on one image of shape `[H, W, C]`.
-    pub fn of_one_image(graph: &Graph, [h, w, c]: [usize; 3], device: &Device) -> Result<Self> {
-        let mut plan = Plan::new(graph, [1, h, w, c], device)?;
-        Self::measure(&mut plan, &test_images(h * w * c), 5, Duration::from_millis(300))
     }
 
     /// Returns the quantile at `share`, 0..=1: the time that this share of the runs does not exceed.

@@ -2,33 +2,36 @@
 
 #![forbid(unsafe_code)]
 
-mod about;
 mod binding;
 mod commands;
 mod digest;
+mod evaluation;
 mod history;
 mod images;
 mod keeping;
 mod latency;
+mod other_images;
 mod output_file;
-mod picture;
 mod pipeline;
 mod plots;
 mod preflight;
 mod progress;
-mod report;
+mod range;
+mod report_files;
+mod reporting;
 mod rescue;
-mod row;
 mod run_directory;
 mod selftest;
 mod signals;
+mod stage_error;
 mod tables;
 mod training;
+mod trial;
 mod zeros;
 
 use lopper_engine::Error;
-// The modules above refer to it as `crate::recipe`.
-use lopper::recipe;
+// The modules above refer to them as `crate::recipe` and so on.
+use lopper::{details, findings, recipe, report};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -1,27 +1,32 @@
 //! Runs the stages of a recipe: builds or loads a network, rewrites it, trains it, measures it, writes it.
 
+mod again;
+mod equivalence;
+mod measure;
+mod networks;
+
+use crate::details::{Details, changes, spectra};
 use crate::history::History;
-use crate::keeping::{Keeping, Label};
-use crate::latency::Latency;
+use crate::images::Fit;
+use crate::keeping::{Before, Keeping, Label};
+use crate::latency::{FEW_ROUNDS, ROUNDS};
+use crate::other_images::OtherImages;
 use crate::progress::note;
 use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
-use crate::row::Row;
+use crate::report::Row;
 use crate::run_directory::{Finished, RunDirectory};
-use crate::training::{Start, Stoppable, Training};
+use crate::stage_error::in_stage;
+use crate::training::{Start, Training};
 use crate::zeros::Zeros;
 use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
-use lopper_compress::techniques::{Applied, Demand};
-use lopper_engine::data::Batches;
-use lopper_engine::train::{CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy, evaluate};
-use lopper_engine::{Device, Error, Graph, Result, Tensor, atomic, file};
+use lopper_compress::techniques::{Applied, Demand, Kind};
+use lopper_engine::train::{Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy};
+use lopper_engine::{Device, Error, Graph, Result, atomic, file};
 use lopper_models::data::Splits;
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
-
-/// Number of validation images, rounded up to whole batches, on which the logit difference of a rewrite is measured.
-const COMPARED_IMAGES: usize = 64;
 
 /// Number of training batches that a criterion sees if the network is not being trained.
 const EVIDENCE_BATCHES: usize = 16;
@@ -38,6 +43,10 @@ pub struct Pipeline<'a> {
     pub keeping: Option<Keeping>,
     /// History of the trainings, if it is kept.
     pub history: Option<History>,
+    /// Images of some stages.
+    pub other: OtherImages,
+    /// Whether stages are described layer by layer, and the latencies of all compared after each.
+    pub detailed: bool,
     done: Vec<(String, Graph)>,
     /// Model files that stages read, by name.
     pub(crate) files: HashMap<String, Graph>,
@@ -56,31 +65,53 @@ pub struct Outcome {
 impl<'a> Pipeline<'a> {
     /// Creates a pipeline that has run no stage yet.
     pub fn new(device: &'a Device, data: Option<Splits>, seed: u64) -> Self {
-        Self { device, data, seed, keeping: None, history: None, done: Vec::new(), files: HashMap::new() }
+        Self {
+            device,
+            data,
+            seed,
+            keeping: None,
+            history: None,
+            other: OtherImages::default(),
+            detailed: false,
+            done: Vec::new(),
+            files: HashMap::new(),
+        }
     }
 
-    /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and passes each row
-    /// to `show` as soon as it is known.
+    /// Runs every stage of `recipe` that is not finished in `directory`, writes the models there, and passes all rows so
+    /// far to `show` as soon as one more is known. If the run is detailed, the latencies of all are then measured in turn.
     pub fn run(
         mut self,
         recipe: &Recipe,
         directory: &mut RunDirectory,
-        mut show: impl FnMut(Row) -> Result<()>,
+        mut show: impl FnMut(&[Row]) -> Result<()>,
     ) -> Result<()> {
+        let mut rows: Vec<Row> = Vec::new();
         for (index, stage) in recipe.stages.iter().enumerate() {
             let path = model_path(directory.path(), index, stage);
             let outcome = match directory.finished(index) {
                 Some(finished) => self.skip(finished, &path)?,
                 None => {
                     signals::check()?;
-                    let outcome = self.stage(stage, &path).map_err(|e| in_stage(stage, e))?;
+                    let mut outcome = self.stage(stage, &path).map_err(|e| in_stage(stage, e))?;
+                    outcome.row.hide_pictures_of(&rows);
                     directory.finish(&path, &outcome.row, &outcome.epochs)?;
                     self.keeping.as_ref().map_or(Ok(()), Keeping::remove)?;
                     outcome
                 }
             };
-            show(outcome.row)?;
+            let mut row = outcome.row;
+            if let Some(details) = &mut row.details {
+                details.epochs = outcome.epochs;
+            }
+            rows.push(row);
             self.done.push((stage.name.clone(), outcome.graph));
+            let networks: Vec<&Graph> = self.done.iter().map(|(_, graph)| graph).collect();
+            let last = index + 1 == recipe.stages.len();
+            if self.detailed {
+                self.compare(&mut rows, &networks, if last { ROUNDS } else { FEW_ROUNDS });
+            }
+            show(&rows)?;
         }
         self.report_skipped();
         Ok(())
@@ -108,42 +139,78 @@ impl<'a> Pipeline<'a> {
     /// names the place.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
+        let stage = &stage.resolve(|name| self.named(name, Fit::Images))?;
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
-        let (mut graph, mut start) = match resumed {
+        self.exchange_training_images(stage);
+        let outcome = self.trained(stage, path, resumed, begin);
+        self.exchange_training_images(stage);
+        outcome
+    }
+
+    /// The rest of [`Pipeline::stage`], with the images of the stage.
+    fn trained(
+        &mut self,
+        stage: &Stage,
+        path: &Path,
+        resumed: Option<(Label, Checkpoint)>,
+        begin: Instant,
+    ) -> Result<Outcome> {
+        let origin = if stage.arch.is_some() { None } else { Some(self.start(stage)?) };
+        let (mut graph, checkpoint, mut before) = match resumed {
             Some((label, checkpoint)) => {
-                let Label { logit_difference, seconds, .. } = label;
-                (checkpoint.graph.clone(), Start { checkpoint: Some(checkpoint), logit_difference, seconds })
+                let Label { logit_difference, seconds, details, .. } = label;
+                let before = Before { logit_difference, seconds, details };
+                (checkpoint.graph.clone(), Some(checkpoint), before)
             }
             None => {
-                let mut start = self.start(stage)?;
-                if let Some(data) = &self.data {
-                    images::record(data, &mut start.info);
-                }
-                let (graph, logit_difference) = self.rewrite(stage, start)?;
-                (graph, Start { logit_difference, ..Start::default() })
+                let (graph, logit_difference, details) = self.rewritten(stage)?;
+                (graph, None, Before { logit_difference, seconds: 0.0, details })
             }
         };
-        let (logit_difference, seconds) = (start.logit_difference, start.seconds);
-        start.seconds += begin.elapsed().as_secs_f64();
-        let mut epochs = Vec::new();
+        let (logit_difference, seconds) = (before.logit_difference, before.seconds);
+        let mut details = before.details.clone();
+        before.seconds += begin.elapsed().as_secs_f64();
+        let (mut epochs, mut lr_find) = (Vec::new(), None);
         if let Some(config) = &stage.train {
+            lr_find = self.range_test_before(stage, config, &graph, checkpoint.is_some())?;
             let objective = self.objective(stage, config, &graph)?;
             let missing = || Error::invalid("training needs images: give --data");
             let data = self.data.as_mut().ok_or_else(missing)?;
             let (device, seed, keeping) = (self.device, self.seed, self.keeping.as_ref());
             let history = self.history.as_mut();
             let training = Training { stage, config, device, seed, data, keeping, history, objective };
-            epochs = training.run(&mut graph, path, start)?;
+            epochs = training.run(&mut graph, path, Start { checkpoint, before })?;
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
         if stage.techniques.iter().any(|technique| technique.masks()) {
             self.report_zeros(&graph);
         }
         let mut row = self.measure(&stage.name, &graph, path)?;
+        if let Some(scores) = row.details.take() {
+            (details.metrics, details.right) = (scores.metrics, scores.right);
+        }
+        details.techniques = technique_names(stage);
+        if self.detailed {
+            self.describe(origin.as_ref(), &graph, stage.rewrites().next().is_some(), &mut details);
+        }
+        row.details = Some(details);
+        row.from = self.origin(stage);
         row.what = stage.summary();
         row.logit_difference = logit_difference;
-        row.seconds = seconds + begin.elapsed().as_secs_f64();
-        Ok(Outcome { graph, row, epochs })
+        let mut outcome = Outcome { graph, row, epochs };
+        self.report_findings(stage, &mut outcome, lr_find)?;
+        outcome.row.seconds = seconds + begin.elapsed().as_secs_f64();
+        Ok(outcome)
+    }
+
+    /// Returns the network that a stage trains, the largest logit difference of the rewrite that made it, and what the
+    /// rewrite reports.
+    pub(crate) fn rewritten(&mut self, stage: &Stage) -> Result<(Graph, Option<f32>, Details)> {
+        let mut start = self.start(stage)?;
+        if let Some(data) = &self.data {
+            data.record(&mut start.info);
+        }
+        self.rewrite(stage, start)
     }
 
     /// Notes what a plan makes of the masks of `graph`, which is already written: a report that does not fit into memory
@@ -155,88 +222,43 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Returns the network that a stage starts from.
-    fn start(&self, stage: &Stage) -> Result<Graph> {
-        match (&stage.arch, &stage.from, self.done.last()) {
-            (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
-            (None, Some(from), _) => self.network(from),
-            (None, None, Some((_, graph))) => Ok(graph.clone()),
-            (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),
-        }
-    }
-
-    /// Builds the architecture `arch` with the options of `stage`, for the images at hand.
-    pub(crate) fn build(&self, stage: &Stage, arch: &str, seed: Option<u64>) -> Result<Graph> {
-        let data = self.data.as_ref().ok_or_else(|| {
-            Error::invalid(format!("building {arch} needs --data for its classes and image size"))
-        })?;
-        let options = lopper_models::Options {
-            width: stage.width.unwrap_or(1.0),
-            head: stage.head,
-            seed,
-            ..lopper_models::Options::new(data.classes.clone(), data.val.image_shape())
-        };
-        let mut graph = lopper_models::build(arch, &options)?;
-        images::record(data, &mut graph.info);
-        Ok(graph)
-    }
-
-    /// Returns the network of an earlier stage or of a model file.
-    pub(crate) fn network(&self, name: &str) -> Result<Graph> {
-        let stage = self.done.iter().find(|(stage, _)| stage == name);
-        match stage.map(|(_, graph)| graph).or_else(|| self.files.get(name)) {
-            Some(graph) => Ok(graph.clone()),
-            None => self.load(name),
-        }
-    }
-
-    /// Loads the model file `name`, whose network must match the images.
-    pub(crate) fn load(&self, name: &str) -> Result<Graph> {
-        let graph = file::load(name)?;
-        self.data
-            .as_ref()
-            .map_or(Ok(()), |data| images::check_images(&graph, data).map_err(|e| Error::file(name, e)))?;
-        Ok(graph)
-    }
-
-    /// Applies the techniques of the stage that rewrite `graph`. If one claims to keep the function, also measures the
-    /// largest logit difference.
-    fn rewrite(&mut self, stage: &Stage, mut graph: Graph) -> Result<(Graph, Option<f32>)> {
-        let mut difference = None;
+    /// Applies the techniques of the stage that rewrite `graph`, and returns what they report. If one claims to keep the
+    /// function, also measures the largest logit difference.
+    fn rewrite(&mut self, stage: &Stage, mut graph: Graph) -> Result<(Graph, Option<f32>, Details)> {
+        let (mut difference, mut details) = (None, Details::default());
         for technique in stage.rewrites() {
             let evidence =
                 technique.demand(&graph)?.map(|demand| self.evidence(demand, &graph)).transpose()?;
-            let Applied { rewrite, files } = technique.apply(&graph, evidence.as_ref())?;
+            let applied = technique.apply(&graph, evidence.as_ref())?;
+            let Applied { rewrite, files, spectra: found } = applied;
             for (path, text) in files {
                 atomic::write(path, |w| w.write_all(text.as_bytes()))?;
             }
             note(rewrite.report.to_string().trim_end());
+            details.changes.extend(changes(&rewrite.report));
+            details.spectra.extend(found.iter().map(spectra));
             if technique.keeps_function() {
                 difference = Some(self.require_equivalence(&graph, &rewrite.graph)?);
             }
             graph = rewrite.graph;
         }
-        Ok((graph, difference))
-    }
-
-    /// Returns the largest logit difference of two networks that compute the same function. Returns an error if it is
-    /// not finite.
-    fn require_equivalence(&mut self, before: &Graph, after: &Graph) -> Result<f32> {
-        match self.logit_difference(before, after)? {
-            difference if difference.is_finite() => Ok(difference),
-            found => Err(Error::invalid(format!(
-                "a rewrite that keeps the function changed a logit by {found}: expected a finite difference; the weights or \
-                 running statistics of the network are not finite, or overflow"
-            ))),
-        }
+        Ok((graph, difference, details))
     }
 
     /// Returns the objective of training `graph` in `stage`: that of a technique, or else only the task. Returns an
     /// error if a teacher does not fit the network.
-    fn objective(&self, stage: &Stage, train: &TrainConfig, graph: &Graph) -> Result<Box<dyn Objective>> {
+    pub(crate) fn objective(
+        &self,
+        stage: &Stage,
+        train: &TrainConfig,
+        graph: &Graph,
+    ) -> Result<Box<dyn Objective>> {
         let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
         for technique in &stage.techniques {
-            let teacher = technique.teacher().map(|teacher| self.network(teacher)).transpose()?;
+            let teacher = technique.teacher().map(|teacher| self.named(teacher, Fit::Classes)).transpose()?;
+            if let (Some(teacher), Some(data)) = (&teacher, &self.data) {
+                images::note_teacher(teacher, data);
+            }
             if let Some(objective) = technique.objective(task, graph, teacher)? {
                 return Ok(objective);
             }
@@ -263,61 +285,12 @@ impl<'a> Pipeline<'a> {
             .ok_or_else(|| Error::invalid(format!("the {criterion} criterion needs images: give --data")))?;
         Evidence::measure(&criterion, graph, &sites, &mut data.train, EVIDENCE_BATCHES, device)
     }
-
-    /// Returns the largest logit difference of two networks over some validation images.
-    fn logit_difference(&mut self, before: &Graph, after: &Graph) -> Result<f32> {
-        let images = self.some_images(before)?;
-        before.logits(self.device, images.clone())?.max_difference(&after.logits(self.device, images)?)
-    }
-
-    /// Returns the first validation images, or synthetic images if there is no data.
-    fn some_images(&mut self, graph: &Graph) -> Result<Tensor> {
-        let Some(data) = &mut self.data else {
-            let [h, w, c] = graph.info.input;
-            graph.require_inference([4, h, w, c], self.device)?;
-            return Tensor::from_vec(&[4, h, w, c], crate::latency::test_images(4 * h * w * c));
-        };
-        let [h, w, c] = data.val.image_shape();
-        let (mut values, mut count) = (Vec::new(), 0);
-        for batch in data.val.epoch(0)? {
-            let images = batch?.images;
-            count += images.dim(0);
-            values.extend_from_slice(images.data());
-            if count >= COMPARED_IMAGES {
-                break;
-            }
-        }
-        Tensor::from_vec(&[count, h, w, c], values)
-    }
-
-    /// Measures a network that is stored in the file `path` and returns its row. Costs, latency and accuracy are those
-    /// of the images at hand, or else of the images that the network is made for.
-    pub fn measure(&mut self, name: &str, graph: &Graph, path: &Path) -> Result<Row> {
-        let image = self.data.as_ref().map_or(graph.info.input, |data| data.val.image_shape());
-        let mut row = Row {
-            stage: name.to_string(),
-            what: String::new(),
-            top1: None,
-            interval: None,
-            params: graph.param_count(),
-            macs: graph.costs(image)?.iter().map(|c| c.macs).sum(),
-            bytes: std::fs::metadata(path).map_err(|e| Error::file(path, e))?.len(),
-            latency_ms: Latency::of_one_image(graph, image, self.device)?.median(),
-            logit_difference: None,
-            seconds: 0.0,
-        };
-        if let Some(data) = &mut self.data {
-            let mut val = Stoppable(&mut data.val);
-            row.set_accuracy(&evaluate(graph, &mut val, self.device)?.accuracy);
-        }
-        Ok(row)
-    }
 }
 
-/// Adds the name of `stage` to `error`, except to [`Error::Stopped`], which does not concern the stage.
-pub(crate) fn in_stage(stage: &Stage, error: Error) -> Error {
-    match error {
-        Error::Stopped => error,
-        other => Error::invalid(format!("stage `{}`: {other}", stage.name)),
-    }
+/// The techniques of `stage` in the order of their roles, and `train` if it trains.
+fn technique_names(stage: &Stage) -> Vec<String> {
+    let mut kinds: Vec<Kind> = stage.techniques.iter().map(|technique| technique.kind()).collect();
+    kinds.sort_by_key(|kind| kind.role);
+    let train = stage.train.iter().map(|_| "train".to_string());
+    kinds.iter().map(|kind| kind.name.to_string()).chain(train).collect()
 }

@@ -4,8 +4,10 @@
 //! The stages are traversed with *sketches*: networks that have the layers of each stage, but untrained weights. If the
 //! result of a rewrite depends on the weights, the widths and names after it are unknown and are not checked.
 
-use crate::pipeline::{Pipeline, in_stage};
+use crate::images::Fit;
+use crate::pipeline::Pipeline;
 use crate::recipe::{Stage, TrainConfig};
+use crate::stage_error::in_stage;
 use lopper_compress::techniques::Sketch;
 use lopper_engine::data::Batches;
 use lopper_engine::train::ParamGroup;
@@ -63,8 +65,14 @@ impl Pipeline<'_> {
                 let graph = self.build(stage, arch, None)?;
                 Sketch::known(alive(graph))
             }
-            (None, Some(from)) => self.named(from, earlier)?,
+            (None, Some(from)) => self.sketch_of(from, earlier, Fit::of_start(stage.new_head))?,
             (None, None) => last.cloned().ok_or_else(|| Error::invalid("expected `arch` or `from`"))?,
+        };
+        let start = match stage.new_head {
+            true if start.layers => {
+                Sketch { graph: alive(self.with_new_head(stage, &start.graph, None)?), ..start }
+            }
+            _ => start,
         };
         let [h, w, c] = self.data.as_ref().map_or(start.graph.info.input, |data| data.val.image_shape());
         start.graph.shapes([1, h, w, c])?;
@@ -72,8 +80,11 @@ impl Pipeline<'_> {
             return Ok(Sketch { widths: false, ..start });
         }
         let mut sketch = start;
-        for technique in &stage.techniques {
-            let teacher = technique.teacher().map(|teacher| self.named(teacher, earlier)).transpose()?;
+        for technique in &self.resolved(stage, earlier)?.techniques {
+            let teacher = technique
+                .teacher()
+                .map(|teacher| self.sketch_of(teacher, earlier, Fit::Classes))
+                .transpose()?;
             if sketch.layers {
                 sketch = technique.rehearse(sketch, stage.train.is_some(), teacher.as_ref())?;
             }
@@ -82,14 +93,27 @@ impl Pipeline<'_> {
         Ok(sketch)
     }
 
-    /// Returns the sketch of an earlier stage, or the network of a model file.
-    fn named(&mut self, name: &str, earlier: &HashMap<String, Sketch>) -> Result<Sketch> {
+    /// Returns `stage` with what its techniques take from other networks, as far as these are known.
+    fn resolved(&mut self, stage: &Stage, earlier: &HashMap<String, Sketch>) -> Result<Stage> {
+        for name in stage.techniques.iter().filter_map(|technique| technique.reference()) {
+            let sketch = self.sketch_of(name, earlier, Fit::Images)?;
+            if !(sketch.widths && sketch.layers) {
+                return Ok(stage.clone());
+            }
+        }
+        stage.resolve(|name| Ok(self.sketch_of(name, earlier, Fit::Images)?.graph))
+    }
+
+    /// Returns the sketch of an earlier stage, or the network of a model file, which must match the images as far
+    /// as `fit` says.
+    fn sketch_of(&mut self, name: &str, earlier: &HashMap<String, Sketch>, fit: Fit) -> Result<Sketch> {
         if let Some(sketch) = earlier.get(name) {
             return Ok(sketch.clone());
         }
-        if !self.files.contains_key(name) {
-            let graph = self.load(name)?;
-            self.files.insert(name.to_string(), graph);
+        match self.files.get(name) {
+            // Another use may have needed less.
+            Some(graph) => self.check_images(name, graph, fit)?,
+            None => drop(self.files.insert(name.to_string(), self.load(name, fit)?)),
         }
         Ok(Sketch::known(self.files[name].clone()))
     }
@@ -103,6 +127,8 @@ impl Pipeline<'_> {
             let added = sketch.graph.nodes().iter().filter(|_| !sketch.widths);
             let added = added.map(|node| format!("{}.bias", node.name));
             ParamGroup::check_members(&train.groups, paths.chain(added))?;
+            train.freezing().check(&sketch.graph)?;
+            train.rates.as_ref().map_or(Ok(()), |rates| rates.factors(&sketch.graph).map(drop))?;
         }
         let data = self.data.as_ref().ok_or_else(|| Error::invalid("training needs images: give --data"))?;
         if let Some(weights) = &train.class_weights {

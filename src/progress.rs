@@ -2,7 +2,7 @@
 
 use crate::history::History;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use lopper_engine::train::metrics::LayerSparsity;
+use lopper_engine::train::metrics::{LayerPruned, LayerSparsity, Pruned};
 use lopper_engine::train::{Callback, EpochMetrics, Flow, Step};
 use lopper_engine::{Graph, Result};
 use std::fmt::Display;
@@ -100,7 +100,8 @@ impl Callback for Progress<'_> {
             m.seconds,
             m.images_per_second
         ));
-        sparsity(&m.sparsity).iter().for_each(|text| self.line(text));
+        let pruned = m.pruned.as_ref().map(pruned).unwrap_or_default();
+        sparsity(&m.sparsity).iter().chain(&pruned).for_each(|text| self.line(text));
         if let Some(history) = &mut self.history
             && let Err(error) = history.add(m.clone())
         {
@@ -115,17 +116,34 @@ impl Callback for Progress<'_> {
     }
 }
 
-/// The share of masked weights, of all layers and of each, in lines of at most 80 columns unless a name is longer.
+/// The share of masked weights, of all layers and of each.
 fn sparsity(layers: &[LayerSparsity]) -> Vec<String> {
     if layers.is_empty() {
         return Vec::new();
     }
     let percent = |layer: &LayerSparsity| format!("{:.2} %", 100.0 * layer.fraction());
-    let mut lines = Vec::new();
-    let mut line = format!("{:>16}sparsity {}:", "", percent(&LayerSparsity::total(layers)));
-    for (i, layer) in layers.iter().enumerate() {
-        let end = if i + 1 < layers.len() { "," } else { "" };
-        let next = format!(" {} {}{end}", layer.layer, percent(layer));
+    let heading = format!("sparsity {}:", percent(&LayerSparsity::total(layers)));
+    listed(&heading, layers.iter().map(|layer| format!("{} {}", layer.layer, percent(layer))))
+}
+
+/// The share of channels that the training has removed, of all layers, and the number that each layer has lost.
+fn pruned(pruned: &Pruned) -> Vec<String> {
+    let (share, target) = (100.0 * pruned.fraction(), 100.0 * pruned.target);
+    let heading = format!(
+        "pruned {share:.2} % (schedule {target:.2} %), {} of {} channels:",
+        pruned.removed, pruned.channels
+    );
+    let layer = |l: &LayerPruned| format!("{} {} of {}", l.layer, l.removed, l.channels);
+    listed(&heading, pruned.layers.iter().map(layer))
+}
+
+/// A heading and items with commas, in lines of at most 80 columns unless an item is longer.
+fn listed(heading: &str, items: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let (mut lines, count) = (Vec::new(), items.len());
+    let mut line = format!("{:>16}{heading}", "");
+    for (i, item) in items.enumerate() {
+        let end = if i + 1 < count { "," } else { "" };
+        let next = format!(" {item}{end}");
         if line.chars().count() + next.chars().count() > 80 {
             lines.push(std::mem::replace(&mut line, format!("{:>17}", "")));
         }
@@ -161,6 +179,17 @@ mod tests {
         assert!(lines.len() > 1 && lines.iter().all(|line| line.chars().count() <= 80), "{lines:?}");
         assert!(lines.last().unwrap().ends_with("features.11 55.00 %"), "{lines:?}");
         assert!(sparsity(&[]).is_empty());
+    }
+
+    #[test]
+    fn removed_channels_are_listed_by_layer() {
+        let layer = |i: u64| LayerPruned { layer: format!("features.{i}"), removed: i, channels: 64 };
+        let layers: Vec<LayerPruned> = (0..9).map(layer).collect();
+        let lines = pruned(&Pruned { target: 0.0477, removed: 36, channels: 576, layers });
+        let heading = "pruned 6.25 % (schedule 4.77 %), 36 of 576 channels:";
+        assert!(lines[0].trim().starts_with(heading), "{lines:?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:?}");
+        assert!(lines.last().unwrap().ends_with("features.8 8 of 64"), "{lines:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!               1-teacher.safetensors …
 //!               checkpoint            the interrupted training
 //!               history.csv, sparsity.csv
-//!               report.md, .json, .csv, .svg
+//!               report.html, .md, .json, .csv, .svg
 //!               .lopper-lock          present while a run is active
 //! ```
 
@@ -15,8 +15,8 @@ use crate::digest;
 use crate::history;
 use crate::keeping::KeepArgs;
 use crate::recipe::{Recipe, Stage, model_path};
-use crate::report;
-use crate::row::Row;
+use crate::report::{Resumption, Row};
+use crate::report_files;
 use lopper_engine::train::EpochMetrics;
 use lopper_engine::{Error, Result, atomic, input};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ struct State {
     format: u32,
     binding: Binding,
     finished: Vec<Finished>,
+    /// Where the run went on after an interruption.
+    #[serde(default)]
+    resumed: Vec<Resumption>,
 }
 
 /// Finished stage.
@@ -48,7 +51,7 @@ struct State {
 #[serde(deny_unknown_fields)]
 pub struct Finished {
     /// Name of its model file.
-    file: String,
+    pub file: String,
     /// Checksum of that file.
     sha256: String,
     /// Its row of the table.
@@ -93,6 +96,21 @@ impl RunDirectory {
         Ok(Self { path: path.to_path_buf(), state, _lock: lock })
     }
 
+    /// Locks the directory `path` of an earlier run.
+    ///
+    /// # Errors
+    /// An [`Error::File`] if another run is active in the directory, or if it holds no run.
+    pub fn of_earlier_run(path: &Path) -> Result<Self> {
+        let missing = || Error::file(path, "expected the directory of a run: it contains no state.json");
+        if !path.join(STATE).is_file() {
+            return Err(missing());
+        }
+        let lock = atomic::lock(path.join(LOCK))?
+            .ok_or_else(|| Error::file(path, "another run is active in this directory"))?;
+        let state = State::read(&path.join(STATE))?.ok_or_else(missing)?;
+        Ok(Self { path: path.to_path_buf(), state, _lock: lock })
+    }
+
     /// Starts or resumes the run that `binding` describes. Returns an error if the run to resume is a different one.
     /// Files of an earlier run are removed unless this run resumes it.
     pub fn begin(&mut self, recipe: &Recipe, binding: Binding, keep: &KeepArgs) -> Result<()> {
@@ -115,7 +133,8 @@ impl RunDirectory {
         if !keep.resume {
             self.remove_earlier(recipe)?;
         }
-        self.state = State { format: FORMAT, binding, finished };
+        let resumed = std::mem::take(&mut self.state.resumed);
+        self.state = State { format: FORMAT, binding, finished, resumed };
         self.write()
     }
 
@@ -142,6 +161,34 @@ impl RunDirectory {
     /// Returns the path of the training checkpoint.
     pub fn checkpoint(&self) -> PathBuf {
         self.path.join(CHECKPOINT)
+    }
+
+    /// Records where the run goes on, unless it has just begun: at the checkpoint's `position` (stage, epoch and step), or
+    /// at the first stage of `recipe` that is not finished.
+    pub fn resume(
+        &mut self,
+        recipe: &Recipe,
+        position: Option<(&str, usize, usize)>,
+        time: String,
+    ) -> Result<()> {
+        let unfinished = recipe.stages.get(self.state.finished.len()).map(|stage| stage.name.as_str());
+        let at = position.filter(|(stage, ..)| unfinished == Some(*stage));
+        if self.state.finished.is_empty() && at.is_none() {
+            return Ok(());
+        }
+        let (epoch, step) = (at.map(|(_, epoch, _)| epoch + 1), at.map(|(.., step)| step));
+        self.state.resumed.push(Resumption { stage: unfinished.map(str::to_string), epoch, step, time });
+        self.write()
+    }
+
+    /// Returns where the run went on after interruptions.
+    pub fn resumed(&self) -> &[Resumption] {
+        &self.state.resumed
+    }
+
+    /// Returns the finished stages.
+    pub fn all_finished(&self) -> &[Finished] {
+        &self.state.finished
     }
 
     /// Returns stage `index` if it is finished.
@@ -192,7 +239,7 @@ fn results(directory: &Path) -> Result<Vec<PathBuf>> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let known = [STATE, CHECKPOINT]
             .into_iter()
-            .chain(report::FILES)
+            .chain(report_files::FILES)
             .chain(history::FILES)
             .any(|file| file == name);
         if known || is_model(&name) {

@@ -1,7 +1,7 @@
 //! Training of a stage: the objective, the callbacks, and the network that is saved if training fails.
 
 use crate::history::History;
-use crate::keeping::Keeping;
+use crate::keeping::{Before, Keeping};
 use crate::progress::{Progress, alive, note};
 use crate::recipe::{Stage, TrainConfig};
 use crate::{rescue, signals};
@@ -10,7 +10,7 @@ use lopper_engine::train::{
     Best, Callback, Checkpoint, ClipGradients, EpochMetrics, Flow, Keeper, Objective, State, Trainer,
 };
 use lopper_engine::{Device, Error, Graph, Result, file};
-use lopper_models::data::Splits;
+use lopper_models::data::{Splits, thousands};
 use std::path::Path;
 
 /// Starting point of a training run.
@@ -18,10 +18,8 @@ use std::path::Path;
 pub struct Start {
     /// Checkpoint to continue from.
     pub checkpoint: Option<Checkpoint>,
-    /// Largest logit difference of the stage's rewrite.
-    pub logit_difference: Option<f32>,
-    /// Seconds that the stage has taken so far.
-    pub seconds: f64,
+    /// The stage so far.
+    pub before: Before,
 }
 
 /// The training of a stage, ready to run.
@@ -52,6 +50,8 @@ impl Training<'_> {
             let before = start.checkpoint.as_ref().map(|checkpoint| checkpoint.history.clone());
             history.begin(&stage.name, before.unwrap_or_default());
         }
+        let frozen = described(config, graph)?;
+        frozen.iter().for_each(|text| note(format_args!("{:>14}  {text}", stage.name)));
         let mut progress = Progress::new(&stage.name, history);
         let mut good = LastGood::new(start.checkpoint.as_ref());
         let mut of_techniques = Vec::new();
@@ -69,16 +69,16 @@ impl Training<'_> {
         callbacks.extend([&mut good as &mut dyn Callback, &mut progress]);
         let trainer = Trainer {
             device,
-            optimizer: &mut config.optimizer(),
+            optimizer: &mut config.optimizer(graph)?,
             schedule: config.schedule.clone(),
-            learning_rate: config.learning_rate,
+            learning_rate: config.largest_rate()?,
             epochs: config.epochs,
             seed,
             objective: objective.as_mut(),
             callbacks,
             reduce: None,
         };
-        let mut keeper = keeping.map(|k| k.keeper(&stage.name, start.logit_difference, start.seconds));
+        let mut keeper = keeping.map(|keeping| keeping.keeper(&stage.name, &start.before));
         let trained = trainer.fit_kept(
             graph,
             &mut data.train,
@@ -105,6 +105,22 @@ impl Training<'_> {
         }
         Ok(epochs)
     }
+}
+
+/// Describes what the training of `graph` trains, if it leaves some layers as they are.
+fn described(config: &TrainConfig, graph: &Graph) -> Result<Option<String>> {
+    if config.freeze.is_empty() {
+        return Ok(None);
+    }
+    let mut frozen = graph.clone();
+    let _ = config.freezing().freeze_at_start(&mut frozen)?;
+    let list = |layers: Vec<String>| layers.join(", ");
+    let freeze = list(config.freeze.iter().map(ToString::to_string).collect());
+    let later: Vec<String> =
+        config.unfreeze.iter().map(|thaw| format!("{} {}", thaw.layers, thaw.when)).collect();
+    let later = if later.is_empty() { String::new() } else { format!("; trains {}", list(later)) };
+    let (trained, all) = (thousands(frozen.trainable_count()), thousands(frozen.param_count()));
+    Ok(Some(format!("trains {trained} of {all} parameters; frozen but for batch norms: {freeze}{later}")))
 }
 
 /// Remembers the network after each epoch, when the trainer has checked its numbers, in case a later epoch fails.

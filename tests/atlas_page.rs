@@ -1,57 +1,11 @@
 //! The atlas page in a browser: it draws its charts, without errors and without network access, and the pickers and the
 //! keyboard work.
-//!
-//! Needs Chromium or Chrome on PATH, or in `LOPPER_CHROMIUM`. Without it these tests report that they were skipped;
-//! `LOPPER_REQUIRE_CHROMIUM=1` turns that into a failure.
 
+#[path = "support/browser.rs"]
+mod browser;
+
+use browser::{pixels, run, view};
 use lopper::atlas::{Row, page};
-use std::path::Path;
-use std::process::Command;
-
-/// A browser's view of a page.
-struct View {
-    /// The document after its scripts ran.
-    dom: String,
-    /// Messages of the console, errors included.
-    console: Vec<String>,
-}
-
-fn browser() -> Option<String> {
-    if let Ok(name) = std::env::var("LOPPER_CHROMIUM") {
-        return Some(name);
-    }
-    let runs = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success());
-    let found = ["chromium", "chromium-browser", "google-chrome"].iter().find(|name| runs(name));
-    if found.is_none() {
-        assert!(std::env::var_os("LOPPER_REQUIRE_CHROMIUM").is_none(), "there is no Chromium on PATH");
-        eprintln!("skipped: there is no Chromium on PATH");
-    }
-    found.map(|name| name.to_string())
-}
-
-/// Runs the browser on `html` with `options`; the address ends in `fragment`.
-fn run(html: &str, fragment: &str, options: &[&str]) -> Option<View> {
-    let browser = browser()?;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("atlas.html");
-    std::fs::write(&path, html).unwrap();
-    let output = Command::new(&browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"])
-        .args(["--enable-logging=stderr", "--virtual-time-budget=10000", "--window-size=1200,1000"])
-        .arg(format!("--user-data-dir={}", dir.path().join("profile").display()))
-        .args(options)
-        .arg(format!("file://{}{fragment}", path.display()))
-        .output()
-        .unwrap_or_else(|e| panic!("{browser}: {e}"));
-    let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{browser}: {log}");
-    let console = log.lines().filter(|line| line.contains("CONSOLE")).map(String::from).collect();
-    Some(View { dom: dom.into_owned(), console })
-}
-
-fn view(html: &str, fragment: &str) -> Option<View> {
-    run(html, fragment, &["--dump-dom"])
-}
 
 /// A name that would be markup if it were not escaped.
 const HOSTILE: &str = "</script><script>document.body.dataset.owned = 1</script><b title='\"'>& {{data}}";
@@ -178,21 +132,6 @@ fn an_error_of_the_page_is_noticed() {
     let loads = html().replace("</body>", "<img src='https://example.invalid/x.png'></body>");
     let Some(view) = run(&loads, "", &["--dump-dom"]) else { return };
     assert!(view.console.iter().any(|line| line.contains("Content Security Policy")), "{:?}", view.console);
-}
-
-/// Share of pixels that are darker than a middle gray, and the number of different colors.
-fn pixels(html: &str, options: &[&str]) -> Option<(f64, usize)> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("shot.png");
-    let shot = format!("--screenshot={}", path.display());
-    run(html, "", &[&[shot.as_str()], options].concat())?;
-    let image = image::open(Path::new(&path)).unwrap().to_rgb8();
-    let mut colors: Vec<[u8; 3]> = image.pixels().map(|pixel| pixel.0).collect();
-    let dark = colors.iter().filter(|c| c.iter().map(|v| u32::from(*v)).sum::<u32>() < 3 * 128).count();
-    let share = dark as f64 / colors.len() as f64;
-    colors.sort_unstable();
-    colors.dedup();
-    Some((share, colors.len()))
 }
 
 #[test]

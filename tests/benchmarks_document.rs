@@ -22,7 +22,7 @@ fn the_document_matches_its_command() {
     let files = document::files(root).unwrap();
     assert!(files.len() > 1);
     for (name, text) in files {
-        let committed = std::fs::read_to_string(root.join(name)).unwrap();
+        let committed = std::fs::read_to_string(root.join(&name)).unwrap();
         // assert_eq would print both texts.
         assert!(committed == text, "{name} differs: run `cargo bench --bench report`");
     }

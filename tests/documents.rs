@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 18] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -13,8 +13,17 @@ const PAGES: [&str; 9] = [
     "BENCHMARKS.md",
     "docs/json.md",
     "docs/images.md",
+    "docs/import.md",
+    "docs/library.md",
+    "docs/pruning.md",
+    "docs/recipes.md",
     "docs/sparse-vs-pruned.md",
     "docs/training.md",
+    "docs/tutorial/readme.md",
+    "docs/tutorial/small-net.md",
+    "docs/tutorial/studentnet.md",
+    "docs/tutorial/traffic-signs.md",
+    "docs/tutorial/vgg16.md",
 ];
 
 /// Extensions of source files. A page may also name model files and the like, which a user would have.
@@ -75,7 +84,7 @@ fn the_options_and_keys_of_the_training_page_exist() {
         let mut lopper = std::process::Command::new(env!("CARGO_BIN_EXE_lopper"));
         String::from_utf8(lopper.args([command, "--help"]).output().unwrap().stdout).unwrap()
     };
-    let known: String = ["train", "eval", "predict", "lr-find"].map(help).concat();
+    let known: String = ["train", "eval", "predict", "lr-find", "summary", "import"].map(help).concat();
     let known: Vec<&str> = options(&known).collect();
     for option in options(&page) {
         assert!(known.contains(&option), "docs/training.md names {option}");
@@ -98,9 +107,12 @@ fn the_options_and_keys_of_the_training_page_exist() {
             "schedule" => "{ name = \"cosine\" }",
             "optimizer" => "{ name = \"sgd\" }",
             "accumulate" => "2",
+            "rates" => "{ body = [1e-5, 1e-4], head = 1e-3 }",
+            "freeze" => "\"body\"",
+            "unfreeze" => "[{ layers = \"body\", share = 0.5 }], freeze = [\"body\"]",
             _ => "0.5",
         };
-        let rate = if key == "learning_rate" { "" } else { "learning_rate = 0.1," };
+        let rate = if ["learning_rate", "rates"].contains(&key) { "" } else { "learning_rate = 0.1," };
         let train = format!("train = {{ epochs = 1, {rate} {key} = {value} }}");
         let recipe = format!(
             "data = {{ name = \"fashion-mnist\" }}\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\n{train}"
@@ -115,5 +127,27 @@ fn the_options_and_keys_of_the_training_page_exist() {
         let table: HashMap<String, Schedule> =
             toml::from_str(&table).unwrap_or_else(|e| panic!("{name}: {e}"));
         table["schedule"].check().unwrap();
+    }
+}
+
+#[test]
+fn the_stages_of_the_pruning_page_are_valid() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/pruning.md")).unwrap();
+    let first = "data = { name = \"fashion-mnist\" }\n[[stage]]\nname = \"first\"\narch = \"vgg8_bn\"\n";
+    // Stages refer to stages of earlier blocks.
+    let mut recipe = first.to_string();
+    for block in page.split("```toml\n").skip(1) {
+        recipe += block.split("```").next().unwrap();
+        lopper::recipe::Recipe::parse(&recipe).unwrap_or_else(|e| panic!("{e}"));
+    }
+    let rounds = lopper::recipe::Recipe::parse(&recipe).unwrap().stages;
+    assert!(rounds.iter().any(|stage| stage.name == "rounds-5") && rounds.len() > 15, "{}", rounds.len());
+    let help = |command: &str| {
+        let mut lopper = std::process::Command::new(env!("CARGO_BIN_EXE_lopper"));
+        String::from_utf8(lopper.args([command, "--help"]).output().unwrap().stdout).unwrap()
+    };
+    let known = help("prune") + &help("slim");
+    for option in options(&page) {
+        assert!(options(&known).any(|known| known == option), "docs/pruning.md names {option}");
     }
 }

@@ -20,7 +20,15 @@ fn network() -> Graph {
     let zeros = |shape: &[usize]| Param::new(Tensor::zeros(shape));
     let conv = |o: usize, k: usize, c: usize, groups: usize| {
         let (weight, bias) = (zeros(&[o, k, k, c / groups]), Some(zeros(&[o])));
-        Layer::Conv2d(Conv2d { weight, bias, stride: [1; 2], padding: [k / 2; 2], dilation: [1; 2], groups })
+        Layer::Conv2d(Conv2d {
+            weight,
+            bias,
+            stride: [1; 2],
+            padding: [k / 2; 2],
+            extra_padding: [0; 2],
+            dilation: [1; 2],
+            groups,
+        })
     };
     let convs =
         [("conv3", conv(38, 3, 32, 1)), ("conv1", conv(64, 1, 38, 1)), ("grouped", conv(70, 3, 64, 2))];

@@ -102,6 +102,7 @@ fn a_resumed_run_neither_repeats_nor_loses_an_epoch() {
     let args = |out| ["run", text(&recipe), "--out", out, "--checkpoint-every", "0"];
     lopper(&args(text(&whole))).succeeded();
     // The first stage is interrupted after its first epoch, the second after its second.
+    let mut interrupted = 0;
     for lines in [1, 4] {
         let mut child = start(&[&args(text(&broken))[..], &["--resume"]].concat());
         let history = broken.join("history.csv");
@@ -110,6 +111,7 @@ fn a_resumed_run_neither_repeats_nor_loses_an_epoch() {
         signal(&child, "INT");
         let run = end(child);
         assert!(matches!(run.status, Some(0 | 130)), "{}", run.err);
+        interrupted += usize::from(run.status == Some(130));
     }
     // A report covers the stages that are finished.
     if let Ok(report) = fs::read(broken.join("report.json")) {
@@ -124,6 +126,22 @@ fn a_resumed_run_neither_repeats_nor_loses_an_epoch() {
         fs::read_to_string(broken.join("sparsity.csv")).unwrap()
     );
     assert_eq!(names(&whole), names(&broken));
+    let report = |directory: &Path| -> Value {
+        serde_json::from_slice(&fs::read(directory.join("report.json")).unwrap()).unwrap()
+    };
+    // The report names each place where the run went on, and a stage's details outlive the interruption.
+    let (uninterrupted, resumed) = (report(&whole), report(&broken));
+    assert_eq!(uninterrupted["run"]["resumed"].as_array().unwrap().len(), 0);
+    let places = resumed["run"]["resumed"].as_array().unwrap();
+    assert!(interrupted > 0 && places.len() >= interrupted, "{interrupted} interruptions: {places:?}");
+    assert!(places.iter().all(|place| place["stage"] != Value::Null || place["epoch"] == Value::Null));
+    for stage in 0..3 {
+        let [one, other] = [&uninterrupted, &resumed].map(|report| &report["stages"][stage]["details"]);
+        for field in ["techniques", "changes", "layers", "channels", "metrics"] {
+            assert_eq!(one[field], other[field], "{field} of stage {stage}");
+        }
+        assert_eq!(one["epochs"].as_array().unwrap().len(), [2, 3, 0][stage]);
+    }
 }
 
 #[test]

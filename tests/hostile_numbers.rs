@@ -148,6 +148,10 @@ fn numbers_on_the_command_line_are_checked() {
         ("--epochs", "1000000000", &["epochs", "1 to 1000000"]),
         ("--learning-rate", "1e39", &["learning_rate", "overflows"]),
         ("--learning-rate", "nan", &["learning_rate"]),
+        ("--rates", "body=1e39,head=1", &["rates: body", "overflows"]),
+        ("--rates", "body=1e-50,head=1", &["rates: body", "vanishes"]),
+        ("--rates", "body=-1,head=1", &["rates: body", "at least 0"]),
+        ("--rates", "body=1e-3..2e-3/0,head=1", &["rates: body", "at least 1 part"]),
         ("--weight-decay", "1e300", &["weight_decay"]),
         ("--label-smoothing", "0.99999999999", &["label_smoothing"]),
         ("--clip-norm", "0", &["clip_norm", "above 0"]),
@@ -278,6 +282,7 @@ fn every_layer() -> Graph {
         bias: Some(param(&[o])),
         stride: [1; 2],
         padding: [0; 2],
+        extra_padding: [0; 2],
         dilation: [1; 2],
         groups: 1,
     };

@@ -61,6 +61,7 @@ fn outputs_have_the_documented_fields() {
         ("Atlas", "atlas --layer 16x16@8:3 --layer 32x16 --batch 1 --sparsity 0,50,90 --seconds 0".into()),
         ("Written", "export a.safetensors --out w.safetensors".into()),
         ("Written", "import w.safetensors --arch a.safetensors --out i.safetensors".into()),
+        ("Completions", "completions fish".into()),
     ];
     for (heading, arguments) in wanted {
         let found = schema.differences(heading, &json_of(dir.path(), &arguments));
@@ -72,14 +73,34 @@ fn outputs_have_the_documented_fields() {
 fn the_report_of_a_run_has_the_documented_fields() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = "seed = 2\ndata = { name = \"fashion-mnist\", limit = 2, batch = 8 }\n[[stage]]\nname = \"a\"\n\
-                  arch = \"vgg8_bn\"\nwidth = 0.1\ntrain = { epochs = 1, learning_rate = 1e-3 }\n";
+                  arch = \"vgg8_bn\"\nwidth = 0.1\ntrain = { epochs = 1, learning_rate = 1e-3 }\n\
+                  evaluate = { tta = [1], classes = [\"coat\"] }\nlr_find = { steps = 20 }\ncontrol = \"of nothing\"\n\
+                  published = { top1 = 50, params = 3, note = \"x\" }\n[[stage]]\nname = \"b\"\n\
+                  sparsify = { granularity = \"filter\", sparsity = 0.5 }\n\
+                  train = { epochs = 1, learning_rate = 1e-3 }\n[[stage]]\nname = \"c\"\nprune = {}\n\
+                  [[stage]]\nname = \"d\"\nfactorize = { fraction = 0.6 }\n\
+                  [[stage]]\nname = \"e\"\nfrom = \"a\"\ntrain = { epochs = 2, learning_rate = 1e-3 }\n\
+                  prune = { criterion = \"random\", fraction = 0.5, schedule = \"linear\" }\n\
+                  [profile.quick]\nseed = 2\nstage.a.width = 0.2\n";
     std::fs::write(dir.path().join("r.toml"), recipe).unwrap();
     let printed = json_of(dir.path(), "run r.toml --out out");
+    let again = json_of(dir.path(), "report out");
     let report = std::fs::read(dir.path().join("out/report.json")).unwrap();
-    for value in [printed, serde_json::from_slice(&report).unwrap()] {
+    for value in [printed.clone(), again, serde_json::from_slice(&report).unwrap()] {
         let found = documented().differences("Stages", &value);
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
+    assert!(printed["stages"][0].get("details").is_none(), "details are in the file only");
+}
+
+#[test]
+fn the_list_of_recipes_has_the_documented_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in json_of(dir.path(), "recipes").as_array().unwrap() {
+        let found = documented().differences("Recipes", entry);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+    assert!(json_of(dir.path(), "recipes small-net").is_string());
 }
 
 #[test]

@@ -26,7 +26,15 @@ fn soon<R>(what: &str, work: impl FnOnce() -> R) -> R {
 fn conv(filters: usize, channels: usize) -> Layer {
     let weight = Tensor::from_fn(&[filters, 1, 1, channels], |i| 0.3 + 0.1 * (i % 5) as f32);
     let (stride, padding, dilation) = ([1; 2], [0; 2], [1; 2]);
-    Layer::Conv2d(Conv2d { weight: Param::new(weight), bias: None, stride, padding, dilation, groups: 1 })
+    Layer::Conv2d(Conv2d {
+        weight: Param::new(weight),
+        bias: None,
+        stride,
+        padding,
+        extra_padding: [0; 2],
+        dilation,
+        groups: 1,
+    })
 }
 
 /// Builds a chain of `nodes` layers on images of one pixel with `channels` channels.

@@ -23,7 +23,15 @@ fn network(layer: Layer, [h, w]: [usize; 2]) -> Graph {
 
 fn conv(weight: Tensor, stride: usize, padding: usize) -> Conv2d {
     let (stride, padding) = ([stride; 2], [padding; 2]);
-    Conv2d { weight: Param::new(weight), bias: None, stride, padding, dilation: [1; 2], groups: 1 }
+    Conv2d {
+        weight: Param::new(weight),
+        bias: None,
+        stride,
+        padding,
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups: 1,
+    }
 }
 
 /// Writes small files that request a lot of memory: an output of 16 GiB, a padded copy of 64 GiB, a kernel with 2³²

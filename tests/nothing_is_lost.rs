@@ -264,6 +264,7 @@ fn two_runs_never_mix_in_one_directory() {
             "checkpoint",
             "history.csv",
             "report.csv",
+            "report.html",
             "report.json",
             "report.md",
             "report.svg",

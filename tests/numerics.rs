@@ -20,7 +20,15 @@ fn assert_fails_naming(output: &Output, words: &[&str]) {
 fn network(path: &Path, var: f32) {
     let mut graph = Graph::new(2);
     let weight = Param::new(Tensor::from_fn(&[2, 1, 1, 2], |i| i as f32 - 1.5));
-    let conv = Conv2d { weight, bias: None, stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1 };
+    let conv = Conv2d {
+        weight,
+        bias: None,
+        stride: [1; 2],
+        padding: [0; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups: 1,
+    };
     graph.push("conv", Layer::Conv2d(conv), &[0]).unwrap();
     let mut bn = BatchNorm::new(2);
     (bn.eps, bn.running_var) = (0.0, Tensor::full(&[2], var));

@@ -102,6 +102,26 @@ fn a_model_of_format_2_has_no_preparation_and_can_get_one() {
     assert!(error.contains("class folders"), "{error}");
 }
 
+/// Up to format 3, the mask of a weight takes a byte of 0 or 1 for each element.
+#[test]
+fn a_model_of_format_3_keeps_its_mask_in_the_current_format() {
+    let graph = file::load(fixture_of(3, "model.safetensors")).unwrap();
+    assert_logits("model", &graph);
+    let mask = |graph: &Graph| graph.param("conv1.weight").unwrap().mask().unwrap().data().to_vec();
+    assert!(mask(&graph).contains(&0.0) && mask(&graph).contains(&1.0));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    file::save(&graph, &path).unwrap();
+    assert_eq!(mask(&file::load(&path).unwrap()), mask(&graph));
+    let bytes = |path: &Path| std::fs::metadata(path).unwrap().len();
+    assert!(bytes(&path) < bytes(&fixture_of(3, "model.safetensors")), "a mask takes fewer bytes");
+    let mut damaged = std::fs::read(fixture_of(3, "model.safetensors")).unwrap();
+    *damaged.last_mut().unwrap() = 2; // The mask is the last tensor.
+    std::fs::write(&path, damaged).unwrap();
+    let error = file::load(&path).unwrap_err().to_string();
+    assert!(error.contains("`conv1.weight.mask`") && error.contains("zeros and ones"), "{error}");
+}
+
 /// The formats of checkpoints differ only in the graph.
 #[test]
 fn a_checkpoint_of_format_2_is_read_and_a_later_one_refused() {
@@ -110,7 +130,7 @@ fn a_checkpoint_of_format_2_is_read_and_a_later_one_refused() {
     let path = directory.path().join("checkpoint.safetensors");
     checkpoint.write(&path).unwrap();
     let written = std::fs::read(&path).unwrap();
-    let current = br#"\"version\":3"#;
+    let current = br#"\"version\":4"#;
     let at = written.windows(current.len()).position(|window| window == current).unwrap() + current.len() - 1;
     let read = |format: u8| {
         let mut bytes = written.clone();
@@ -121,6 +141,6 @@ fn a_checkpoint_of_format_2_is_read_and_a_later_one_refused() {
     let earlier = read(b'2').unwrap();
     assert_eq!((earlier.graph.info.preparation, earlier.position), (None, checkpoint.position));
     assert_logits("checkpoint", &earlier.graph);
-    let error = read(b'4').unwrap_err().to_string();
-    assert!(error.contains("checkpoint format 4: this version of lopper reads formats 1 to 3"), "{error}");
+    let error = read(b'5').unwrap_err().to_string();
+    assert!(error.contains("checkpoint format 5: this version of lopper reads formats 1 to 4"), "{error}");
 }

@@ -142,6 +142,7 @@ fn folding_removes_every_batch_norm_that_a_weight_can_absorb() {
         ("cifar_resnet20", Head::Own),
         ("student_net", Head::Own),
         ("mobilenet_v2", Head::Own),
+        ("efficientnet_lite0", Head::Own),
         ("small_net", Head::Own),
         ("resnet18", Head::Fastai),
     ] {
@@ -154,7 +155,7 @@ fn folding_removes_every_batch_norm_that_a_weight_can_absorb() {
 
 #[test]
 fn residual_networks_prune_by_stage() {
-    for name in ["resnet18", "resnet50", "cifar_resnet20", "mobilenet_v2"] {
+    for name in ["resnet18", "resnet50", "cifar_resnet20", "mobilenet_v2", "efficientnet_lite0"] {
         let graph = network(name, 32, Some(5));
         let plan = PrunePlan::lowest(&graph, &scores(&graph, LargeFinal), Context::Local, 0.5).unwrap();
         let pruned = prune(&graph, &plan, Constants::Drop).unwrap();

@@ -58,7 +58,20 @@ fn shape<const RANK: usize>(t: &Fixture, name: &str) -> [usize; RANK] {
 fn conv2d(cpu: &Cpu, case: &Case, t: &Fixture) {
     let ([n, c, h, w], [o, _, kh, kw]) = (shape(t, "x"), shape(t, "w"));
     let (stride, padding, dilation) = (case.pair("stride"), case.pair("padding"), case.pair("dilation"));
-    let g = Conv2d { n, h, w, c, o, kh, kw, stride, padding, dilation, groups: case.count("groups") };
+    let g = Conv2d {
+        n,
+        h,
+        w,
+        c,
+        o,
+        kh,
+        kw,
+        stride,
+        padding,
+        extra_padding: [0; 2],
+        dilation,
+        groups: case.count("groups"),
+    };
     g.check().expect("a valid geometry");
     let [x, w, b, dy] = ["x", "w", "b", "dy"].map(|name| t.values(name));
     let (inputs, pixels) = (g.w_len() / o, g.y_len() / o);

@@ -52,6 +52,11 @@ distill = {}
 sparsify = { sparsity = 0.5, criterion = "taylor" }
 train = { epochs = 2, learning_rate = 1e-3 }
 [[stage]]
+name = "narrow"
+repeat = 2
+prune = { criterion = "large_final", width = 0.9, schedule = "linear", every = 1 }
+train = { epochs = 1, learning_rate = 1e-3 }
+[[stage]]
 name = "pruned"
 prune = {}
 [stage.train]
@@ -137,7 +142,7 @@ fn a_training_killed_anywhere_ends_with_the_same_bits() {
     let [student, teacher] =
         [("student", "1"), ("teacher", "2")].map(|(name, seed)| network(dir.path(), name, seed));
     let (student, teacher) = (text(&student), text(&teacher));
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 6] = [
         &[
             "train",
             "--arch",
@@ -155,6 +160,23 @@ fn a_training_killed_anywhere_ends_with_the_same_bits() {
         &["distill", student, "--teacher", teacher, "--epochs", "2", "--optimizer", "sgd"],
         &["sparsify", student, "--sparsity", "0.5", "--criterion", "taylor", "--epochs", "2"],
         &["factorize", student, "--fraction", "0.5", "--epochs", "2", "--optimizer", "adam"],
+        &[
+            "prune",
+            student,
+            "--criterion",
+            "taylor",
+            "--fraction",
+            "0.5",
+            "--growth",
+            "cosine",
+            "--every",
+            "1",
+            "--epochs",
+            "2",
+            "--ema",
+            "0.9",
+        ],
+        &["slim", student, "--l1", "0.01", "--epochs", "2", "--save-best"],
     ];
     let interruptions = (0..14u64).map(|seed| {
         let command = commands[seed as usize % commands.len()];

@@ -13,13 +13,16 @@ use std::collections::HashSet;
 use support::random_graph::{networks, relative_difference};
 
 /// A stage for each technique, without evidence that needs images.
-const STAGES: [&str; 7] = [
+const STAGES: [&str; 10] = [
     "prune = {}",
     "prune = { criterion = \"random\", fraction = 0.4 }",
+    "prune = { criterion = \"random\", width = 0.6, constants = \"drop\" }",
+    "prune = { criterion = \"random\", fraction = 0.4, context = \"local\", constants = \"drop\" }",
     "fold = {}",
     "factorize = { fraction = 0.3 }",
     "compact = {}",
     "sparsify = { sparsity = 0.5 }",
+    "slim = { l1 = 1e-4 }\ntrain = { epochs = 1, learning_rate = 1e-3 }",
     "teacher = \"first\"\ndistill = {}\ntrain = { epochs = 1, learning_rate = 1e-3 }",
 ];
 
@@ -80,7 +83,12 @@ fn a_stage_that_contradicts_itself_is_refused() {
         ),
         ("teacher = \"first\"", "`distill` and `teacher` require each other"),
         ("teacher = \"first\"\ndistill = {}", "`distill` acts during training: add `train`"),
-        ("", "expected something to do: arch, from, a rewrite, sparsify or train"),
+        ("", "expected something to do: arch, from, new_head, a rewrite, sparsify, slim or train"),
+        ("slim = { l1 = 1e-4 }", "`slim` acts during training: add `train`"),
+        (
+            "prune = { criterion = \"random\", fraction = 0.5, schedule = \"cosine\" }",
+            "`prune` acts during training: add `train`",
+        ),
     ] {
         let error = recipe(keys).unwrap_err().to_string();
         assert!(error.contains(complaint), "{keys}: {error}");
@@ -124,12 +132,21 @@ fn the_identity_of_a_stage_contains_all_that_bits_depend_on() {
         train(", clip_norm = 1.0"),
         train(&group("0.5")),
         train(&group("0.25")),
+        train(", freeze = \"body\""),
+        train(", freeze = [\"body\", \"head\"]"),
+        train(", freeze = \"body\", unfreeze = [{ layers = \"body\", share = 0.5 }]"),
+        train(", freeze = \"body\", unfreeze = [{ layers = \"body\", share = 0.25 }]"),
+        identity("train = { epochs = 1, rates = { body = 1e-3, head = 1e-3 } }"),
+        identity("train = { epochs = 1, rates = { body = 1e-3, head = 1e-2 } }"),
+        identity("new_head = true"),
         identity("fold = {}"),
         identity("prune = {}"),
         identity("prune = { constants = \"drop\" }"),
         identity("prune = {}\nplan = { groups = [] }"),
         identity("sparsify = { sparsity = 0.5 }"),
         identity("sparsify = { sparsity = 0.25 }"),
+        identity("prune = { criterion = \"random\", width = 0.5 }"),
+        identity("prune = { criterion = \"random\", width = 0.5, relative_to = \"first\" }"),
     ];
     assert_eq!(different.iter().collect::<HashSet<_>>().len(), different.len());
     assert_eq!(identity("prune = {}\nsave_plan = \"p\""), identity("prune = {}"));

@@ -4,6 +4,7 @@
 //!   docs/benchmarks/*.csv ─► Results ─► pages (tables)  ─► BENCHMARKS.md
 //!                                    ├► charts (dots)   ─► docs/benchmarks/*.svg
 //!                                    └► atlas           ─► docs/benchmarks/atlas.html, docs/sparse-vs-pruned.md
+//!   docs/tutorial/*/report.json ─────► tutorial, values  ─► docs/tutorial/*.md
 //! ```
 
 pub mod atlas;
@@ -11,6 +12,8 @@ mod charts;
 mod dots;
 mod pages;
 pub mod peers;
+pub mod tutorial;
+pub mod values;
 
 use crate::common::record::Record;
 use crate::common::rows::{
@@ -56,16 +59,20 @@ impl Results {
 ///
 /// # Errors
 /// If a result file is missing or malformed; the error names it.
-pub fn files(root: &Path) -> Result<Vec<(&'static str, String)>> {
+pub fn files(root: &Path) -> Result<Vec<(String, String)>> {
     let results = Results::read(&root.join("docs/benchmarks"))?;
     let explained = root.join("docs/sparse-vs-pruned.md");
     let explained = std::fs::read_to_string(&explained).map_err(|e| Error::file(explained, e))?;
-    Ok(vec![
+    let mut files = [
         ("BENCHMARKS.md", pages::document(&results)),
         ("docs/benchmarks/networks.svg", charts::networks(&results)?),
         ("docs/benchmarks/conv2d.svg", charts::conv2d(&results)?),
         ("docs/benchmarks/sparse.svg", charts::sparse(&results)?),
         ("docs/benchmarks/atlas.html", atlas::page(&results.atlas)),
         ("docs/sparse-vs-pruned.md", atlas::document(&explained, &results.atlas)?),
-    ])
+    ]
+    .map(|(name, text)| (name.to_string(), text))
+    .to_vec();
+    files.extend(tutorial::chapters(root)?);
+    Ok(files)
 }

@@ -3,6 +3,9 @@
 
 use lopper_engine::{Error, Result};
 
+/// The number of layers that an error gives as examples.
+const EXAMPLES: usize = 4;
+
 /// The two lists of a configuration.
 #[derive(Clone, Copy)]
 pub(crate) struct Lists<'a> {
@@ -19,8 +22,13 @@ impl Lists<'_> {
             if let Some(entry) =
                 entries.iter().find(|entry| !layers.clone().any(|name| stands_for(entry, name)))
             {
+                let names: Vec<&str> = layers.clone().take(EXAMPLES).collect();
+                let names = match names[..] {
+                    [] => "it has none".to_string(),
+                    _ => format!("name one, or a module that contains it, such as `{}`", names.join("`, `")),
+                };
                 return Err(Error::invalid(format!(
-                    "{} {list}: the network has no {kind} called `{entry}`",
+                    "{} {list}: the network has no {kind} called `{entry}`: {names}",
                     self.technique
                 )));
             }

@@ -71,6 +71,13 @@ pub(crate) fn select_beside(
     dropped
 }
 
+/// For each layer, which groups are dropped: the `count` lowest of all layers together, and never all of a layer.
+pub(crate) fn select_lowest(layers: &[Scored], count: usize) -> Vec<Vec<bool>> {
+    let mut dropped: Vec<Vec<bool>> = layers.iter().map(|layer| layer.dead.clone()).collect();
+    drop_count(layers, count, &mut dropped);
+    dropped
+}
+
 /// Drops the lowest `round(sparsity · m)` groups of each run of `m`, dead ones first, and at most `m − n`.
 fn drop_lowest_of_runs(layer: &Scored, Quota { n, m }: Quota, sparsity: f64, dropped: &mut [bool]) {
     let count = ((sparsity * m as f64).round() as usize).min(m.saturating_sub(n));
@@ -101,7 +108,12 @@ fn in_order(score: f32) -> i32 {
 
 fn drop_lowest(layers: &[Scored], sparsity: f64, dropped: &mut [Vec<bool>]) {
     let groups: usize = layers.iter().map(|layer| layer.scores.len()).sum();
-    let mut ranks = Vec::with_capacity(groups);
+    drop_count(layers, (sparsity * groups as f64).round() as usize, dropped);
+}
+
+/// Drops the `count` lowest groups, or all but the best of each layer if these are fewer.
+fn drop_count(layers: &[Scored], count: usize, dropped: &mut [Vec<bool>]) {
+    let mut ranks = Vec::with_capacity(layers.iter().map(|layer| layer.scores.len()).sum());
     for (layer, Scored { scores, dead }) in layers.iter().enumerate() {
         let start = ranks.len();
         ranks.extend(scores.iter().zip(dead).enumerate().map(|(group, (&score, &dead))| Rank {
@@ -115,7 +127,7 @@ fn drop_lowest(layers: &[Scored], sparsity: f64, dropped: &mut [Vec<bool>]) {
             ranks.swap_remove(best);
         }
     }
-    let count = ((sparsity * groups as f64).round() as usize).min(ranks.len());
+    let count = count.min(ranks.len());
     if count > 0 {
         ranks.select_nth_unstable(count - 1);
     }

@@ -5,6 +5,7 @@ use crate::distill::DistillStage;
 use crate::factorize::FactorizeConfig;
 use crate::fold::FoldConfig;
 use crate::prune::PruneStage;
+use crate::slim::SlimConfig;
 use crate::sparsify::SparsifyConfig;
 use crate::techniques::{Keys, Kind, Technique};
 use serde::de::MapAccess;
@@ -55,4 +56,5 @@ techniques! {
     compact: Option<CompactConfig>,
     distill: DistillStage,
     sparsify: Option<SparsifyConfig>,
+    slim: Option<SlimConfig>,
 }

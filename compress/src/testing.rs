@@ -18,6 +18,7 @@ pub fn conv(o: usize, k: usize, c: usize, groups: usize) -> Layer {
         bias: None,
         stride: [1; 2],
         padding: [k / 2; 2],
+        extra_padding: [0; 2],
         dilation: [1; 2],
         groups,
     })

@@ -1,6 +1,6 @@
 //! What several techniques ask about a network's weights.
 
-use lopper_engine::channels::Filters;
+use lopper_engine::channels::{Filters, filters_mut};
 use lopper_engine::{Graph, Layer, NodeId, Param, Result, memory};
 
 /// The weight of a convolution (not a compact one) or linear layer, or γ of a batch norm.
@@ -8,6 +8,14 @@ pub(crate) fn weight(layer: &Layer) -> Option<&Param> {
     match layer {
         Layer::BatchNorm(bn) => Some(&bn.weight),
         _ => Filters::of(layer).map(|filters| filters.weight),
+    }
+}
+
+/// [`weight`], for writing.
+pub(crate) fn weight_mut(layer: &mut Layer) -> Option<&mut Param> {
+    match layer {
+        Layer::BatchNorm(bn) => Some(&mut bn.weight),
+        _ => filters_mut(layer).map(|(weight, _)| weight),
     }
 }
 

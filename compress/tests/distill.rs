@@ -218,3 +218,47 @@ fn options_read_as_recipes_write_them() {
         refused(DistillConfig { hints: vec![negative], ..DistillConfig::default() }).contains("hint a ← b")
     );
 }
+
+/// The teacher's logits on the student's images are those on the same pixels, normalized its own way. The padding of its
+/// convolutions is zero in its own normalization.
+#[test]
+fn a_teacher_with_another_normalization_sees_its_own_images() {
+    let (mut student, mut teacher) = (plain_net(5, 3, 1), small_net(3));
+    (student.info.mean, student.info.std) = (vec![0.5, 0.25], vec![0.25, 0.125]);
+    (teacher.info.mean, teacher.info.std) = (vec![0.375, 0.5], vec![0.5, 1.0]);
+    let batch = Toy::new(1, 3).batch(0);
+    let own = Tensor::from_fn(batch.images.shape(), |i| {
+        let (x, c) = (batch.images.data()[i], i % 2);
+        let pixel = x * student.info.std[c] + student.info.mean[c];
+        (pixel - teacher.info.mean[c]) / teacher.info.std[c]
+    });
+    let expected = output(&teacher, "fc2", &own);
+    let new = |student: &Graph, teacher: &Graph, hints: Vec<Hint>| {
+        let config =
+            DistillConfig { weight: 1.0, loss: DistillLoss::Logits, hints, ..DistillConfig::default() };
+        Distillation::new(config, TASK, student, teacher.clone(), IMAGE).unwrap()
+    };
+    let objective = new(&student, &teacher, Vec::new());
+    let found = output(objective.teacher(), "fc2", &batch.images);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{found}, {expected}");
+    }
+    assert!(
+        mse(&expected, &output(&teacher, "fc2", &batch.images)) > 1e-4,
+        "normalization matters to this network"
+    );
+
+    // The loss is that of these logits, and a hint still names the same layer.
+    let ours = output(&student, "fc", &batch.images);
+    let (value, _) = step(&mut new(&student, &teacher, Vec::new()), &student, &batch);
+    assert!((value - mse(&ours, &expected)).abs() < 1e-4 * (1.0 + value), "{value}");
+    let (value, _) = step(&mut new(&student, &teacher, vec![hint("fc", "fc2")]), &student, &batch);
+    assert!((value - 1.25 * mse(&ours, &expected)).abs() < 1e-4 * (1.0 + value), "{value}");
+
+    // Nothing is added if the normalizations agree, or if one is unknown.
+    let layers = teacher.nodes().len();
+    for (mean, std) in [(student.info.mean.clone(), student.info.std.clone()), (Vec::new(), Vec::new())] {
+        (teacher.info.mean, teacher.info.std) = (mean, std);
+        assert_eq!(new(&student, &teacher, Vec::new()).teacher().nodes().len(), layers);
+    }
+}

@@ -11,7 +11,7 @@ use support::Random;
 fn conv(o: usize, k: usize, c: usize, groups: usize) -> Layer {
     let weight = Param::new(Random(1).tensor(&[o, k, k, c / groups]));
     let (stride, padding, dilation) = ([1; 2], [k / 2; 2], [1; 2]);
-    Layer::Conv2d(Conv2d { weight, bias: None, stride, padding, dilation, groups })
+    Layer::Conv2d(Conv2d { weight, bias: None, stride, padding, extra_padding: [0; 2], dilation, groups })
 }
 
 /// A linear layer with bias.

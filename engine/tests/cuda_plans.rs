@@ -86,6 +86,7 @@ fn conv(weight: Tensor, groups: usize) -> Conv2d {
         bias: None,
         stride: [1; 2],
         padding: [1; 2],
+        extra_padding: [0; 2],
         dilation: [1; 2],
         groups,
     }

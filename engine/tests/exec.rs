@@ -11,7 +11,15 @@ fn wave(shape: &[usize], phase: f32) -> Tensor {
 
 fn conv(weight: Tensor, bias: Option<Tensor>) -> Conv2d {
     let bias = bias.map(Param::new);
-    Conv2d { weight: Param::new(weight), bias, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 }
+    Conv2d {
+        weight: Param::new(weight),
+        bias,
+        stride: [1; 2],
+        padding: [1; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups: 1,
+    }
 }
 
 /// Builds two ReLUs of the image, one over channels that the other doubles, and a node that nothing reads.

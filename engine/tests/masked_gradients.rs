@@ -14,7 +14,15 @@ fn noise(shape: &[usize], seed: usize) -> Tensor {
 
 fn conv(o: usize, k: usize, c: usize, seed: usize) -> Layer {
     let (weight, bias) = (Param::new(noise(&[o, k, k, c], seed)), Some(Param::new(noise(&[o], seed + 1))));
-    Layer::Conv2d(Conv2d { weight, bias, stride: [1; 2], padding: [k / 2; 2], dilation: [1; 2], groups: 1 })
+    Layer::Conv2d(Conv2d {
+        weight,
+        bias,
+        stride: [1; 2],
+        padding: [k / 2; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups: 1,
+    })
 }
 
 /// Whether a mask keeps the weight of a filter and an input channel.

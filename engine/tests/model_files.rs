@@ -92,7 +92,15 @@ fn small() -> Graph {
     let mut weight = Param::new(Tensor::from_fn(&[2, 1, 1, 3], |i| i as f32));
     weight.set_mask(Some(Tensor::from_vec(&[2, 1, 1, 3], vec![1., 1., 1., 0., 0., 0.]).unwrap())).unwrap();
     weight.trainable = false;
-    let conv = Conv2d { weight, bias: None, stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1 };
+    let conv = Conv2d {
+        weight,
+        bias: None,
+        stride: [1; 2],
+        padding: [0; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups: 1,
+    };
     graph.push("conv", Layer::Conv2d(conv), &[0]).unwrap();
     graph.push("bn", Layer::BatchNorm(BatchNorm::new(2)), &[1]).unwrap();
     graph.info.input = [4, 4, 3];
@@ -106,6 +114,63 @@ fn flags_and_masks_are_kept() {
     let weight = graph.param("conv.weight").unwrap();
     assert!(!weight.trainable && graph.param("bn.weight").unwrap().trainable);
     assert_eq!(weight.masked_fraction(), 0.5);
+}
+
+/// The bytes of the file of `graph`.
+fn bytes_of(graph: &Graph) -> usize {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::read(saved(graph, directory.path())).unwrap().len()
+}
+
+/// The mask of a weight without live zeros is read from its zeros; one that keeps a zero is stored as bits. An earlier
+/// program reads a file without masks.
+#[test]
+fn a_mask_takes_only_the_bytes_that_its_weight_does_not_show() {
+    let mut dense = small();
+    let weight = dense.param_mut("conv.weight").unwrap();
+    weight.set_mask(None).unwrap();
+    weight.set_value(Tensor::from_fn(&[2, 1, 1, 3], |i| i as f32 - 1.0)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let text = |graph: &Graph| {
+        String::from_utf8_lossy(&std::fs::read(saved(graph, directory.path())).unwrap()).into_owned()
+    };
+    assert!(text(&dense).contains(r#"\"version\":3"#), "formats 3 and 4 agree on networks without masks");
+    for (mask, form) in [([0., 0., 1., 1., 1., 1.], "zeros"), ([0., 1., 1., 1., 1., 1.], "bits")] {
+        let mut sparse = dense.clone();
+        let mask = Tensor::from_slice(&[2, 1, 1, 3], &mask).unwrap();
+        sparse.param_mut("conv.weight").unwrap().set_mask(Some(mask.clone())).unwrap();
+        let text = text(&sparse);
+        assert!(text.contains(r#"\"version\":4"#) && text.contains(&format!("conv.weight.mask.{form}")));
+        let loaded = file::load(directory.path().join("model.safetensors")).unwrap();
+        let param = loaded.param("conv.weight").unwrap();
+        // The live zero of the second mask is still live.
+        assert_eq!(param.mask().unwrap().data(), mask.data(), "{form}");
+        // The entry in the header, but no bytes for each weight.
+        assert!(bytes_of(&sparse) <= bytes_of(&dense) + 88, "{form}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is masked, and whichever live weights are zero.
+    #[test]
+    fn every_mask_is_kept(seed in any::<u64>(), zeros in 0usize..60, dropped in 0usize..100) {
+        let mut random = Random(seed);
+        let mut graph = random_graph(seed % 64);
+        for (_, param) in graph.params_mut().filter(|(path, _)| path.ends_with("weight")) {
+            let shape = param.value().shape().to_vec();
+            param.update(|w| w.iter_mut().for_each(|w| if random.chance(zeros) {
+                *w = if random.chance(50) { 0.0 } else { -0.0 };
+            }));
+            let mask = Tensor::from_fn(&shape, |_| f32::from(u8::from(!random.chance(dropped))));
+            param.set_mask(Some(mask)).unwrap();
+        }
+        let directory = tempfile::tempdir().unwrap();
+        // A scale of zero is no error, but files hold no variance below zero: neither is changed here.
+        let loaded = file::load(saved(&graph, directory.path())).unwrap();
+        prop_assert!(same(&graph, &loaded));
+    }
 }
 
 /// Rewrites the header of a saved [`small`] with `edit` and returns the error of loading it.
@@ -126,13 +191,19 @@ fn refusal(edit: impl Fn(&str) -> String) -> String {
 fn each_inconsistency_is_named() {
     // In the header, the graph is JSON text inside JSON, so its quotes are escaped.
     let cases = [
-        (r#"\"version\":3"#, r#"\"version\":9"#, "model format 9"),
+        (r#"\"version\":4"#, r#"\"version\":9"#, "model format 9"),
         ("OHWI", "OIHW", "layout OIHW"),
         (r#""lopper":"#, r#""other":"#, "not a lopper model"),
         (r#""conv.weight":"#, r#""conv.weigth":"#, "`conv.weight` is missing"),
-        (r#""conv.weight.mask":"#, r#""conv.other":"#, "`conv.other` belongs to no layer"),
+        (r#""conv.weight.mask.bits":"#, r#""conv.other":"#, "`conv.other` belongs to no layer"),
+        (
+            r#""conv.weight.mask.bits":"#,
+            r#""conv.weight.mask.zeros":"#,
+            "mask.zeros`: expected no values, found 1",
+        ),
+        (r#""conv.weight.mask.bits":"#, r#""conv.weight.mask":"#, "[1] masks [2, 1, 1, 3]"),
         (r#""bn.running_var":"#, r#""bn.running_bar":"#, "`bn.running_var` is missing"),
-        (r#"[2,1,1,3]},"conv.weight.mask""#, r#"[6]},"conv.weight.mask""#, "masks"),
+        (r#"[2,1,1,3]},"conv.weight.mask.bits""#, r#"[6]},"conv.weight.mask.bits""#, "layer `conv`"),
         (r#""dtype":"U8""#, r#""dtype":"I8""#, "expected the type [U8], found I8"),
         (r#"\"stride\":[1,1]"#, r#"\"stride\":[0,1]"#, "a size of 0"),
         (r#"\"stride\":[1,1]"#, r#"\"stride\":[1,-1]"#, "damaged"),
@@ -183,12 +254,12 @@ fn a_network_that_could_not_be_loaded_is_not_saved() {
 }
 
 #[test]
-fn masks_are_zeros_and_ones() {
+fn unused_bits_of_a_mask_are_zero() {
     let directory = tempfile::tempdir().unwrap();
     let path = saved(&small(), directory.path());
     let mut bytes = std::fs::read(&path).unwrap();
-    *bytes.last_mut().unwrap() = 2; // The mask is the last tensor.
+    *bytes.last_mut().unwrap() |= 0x80; // The mask is the last tensor, and has six weights.
     std::fs::write(&path, bytes).unwrap();
     let message = file::load(&path).unwrap_err().to_string();
-    assert!(message.contains("`conv.weight.mask`") && message.contains("zeros and ones"), "{message}");
+    assert!(message.contains("`conv.weight.mask.bits`") && message.contains("unused bits"), "{message}");
 }

@@ -15,7 +15,15 @@ fn conv(random: &mut Random, [c, o]: [usize; 2], k: usize, stride: usize, groups
         weight.set_mask(Some(mask)).unwrap();
     }
     let bias = Some(Param::new(random.tensor(&[o])));
-    Layer::Conv2d(Conv2d { weight, bias, stride: [stride; 2], padding: [k / 2; 2], dilation: [1; 2], groups })
+    Layer::Conv2d(Conv2d {
+        weight,
+        bias,
+        stride: [stride; 2],
+        padding: [k / 2; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups,
+    })
 }
 
 /// Inverted residual blocks, the second with stride 2 and the others with a shortcut.

@@ -93,7 +93,15 @@ proptest! {
 
 fn conv(c: usize, o: usize, seed: u64) -> Layer {
     let weight = Param::new(Random(seed).tensor(&[o, 3, 3, c]));
-    Layer::Conv2d(Conv2d { weight, bias: None, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 })
+    Layer::Conv2d(Conv2d {
+        weight,
+        bias: None,
+        stride: [1; 2],
+        padding: [1; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups: 1,
+    })
 }
 
 /// Builds conv → BN → ReLU → conv → BN → + → ReLU, the block of a ResNet.

@@ -11,7 +11,15 @@ use support::Random;
 fn network() -> Graph {
     let mut graph = Graph::new(64);
     let weight = Param::new(Random(1).tensor(&[64, 3, 3, 64]));
-    let conv = Conv2d { weight, bias: None, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
+    let conv = Conv2d {
+        weight,
+        bias: None,
+        stride: [1; 2],
+        padding: [1; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups: 1,
+    };
     graph.push("conv", Layer::Conv2d(conv), &[0]).unwrap();
     graph.info.input = [28, 28, 64];
     graph

@@ -84,13 +84,31 @@ fn conv2d() {
         [(1, 3, 4, [1, 2], [1, 1], true), (2, 4, 6, [2, 1], [1, 2], false), (3, 3, 3, [1, 1], [1, 1], true)]
     {
         let padding = [1, 2];
-        let g = Conv2d { n: 2, h: 5, w: 6, c, o, kh: 3, kw: 2, stride, padding, dilation, groups };
+        let g = Conv2d {
+            n: 2,
+            h: 5,
+            w: 6,
+            c,
+            o,
+            kh: 3,
+            kw: 2,
+            stride,
+            padding,
+            extra_padding: [0; 2],
+            dilation,
+            groups,
+        };
         let mut inputs = vec![noise(&g.x_shape(), 1), noise(&g.w_shape(), 2)];
         inputs.extend(bias.then(|| noise(&[o], 3)));
         check(
             &inputs,
             |tape, v| {
-                tape.conv2d(&v[0], &v[1], v.get(2), Conv2dOptions { stride, padding, dilation, groups })
+                tape.conv2d(
+                    &v[0],
+                    &v[1],
+                    v.get(2),
+                    Conv2dOptions { stride, padding, extra_padding: [0; 2], dilation, groups },
+                )
             },
             |v| {
                 let mut y = vec![0.0; g.y_len()];

@@ -27,6 +27,7 @@ fn tiny() -> Graph {
         bias: None,
         stride: [1; 2],
         padding: [0, 1],
+        extra_padding: [0; 2],
         dilation: [1; 2],
         groups: 1,
     };

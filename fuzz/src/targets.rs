@@ -7,6 +7,7 @@ use lopper_compress::sparsify::SparsifyConfig;
 use lopper_engine::info::{Preparation, Resize};
 use lopper_engine::train::Checkpoint;
 use lopper_engine::{Graph, file, memory, torchvision};
+use lopper_models::builder::{Builder, Conv};
 use lopper_models::data::steps::{self, Steps};
 use lopper_models::data::{
     Cut, Dataset, IdxArray, IdxImages, Normalize, Scratch, Transform, decode_file, generator, imagenette,
@@ -21,13 +22,14 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const ALL: [(&str, Target); 8] = [
+pub const ALL: [(&str, Target); 9] = [
     ("checkpoint", checkpoint),
     ("csv", csv),
     ("idx", idx),
     ("image", image),
     ("model", model),
     ("plan", plan),
+    ("pth", pth),
     ("recipe", recipe),
     ("weights", weights),
 ];
@@ -40,6 +42,16 @@ static NETWORK: LazyLock<Graph> = LazyLock::new(|| {
     let classes = lopper_models::numbered_classes(2);
     let options = lopper_models::Options { width: 0.03, ..lopper_models::Options::new(classes, [32, 32, 3]) };
     lopper_models::build("resnet8", &options).expect("a built-in architecture")
+});
+
+/// Network whose weights the files of PyTorch in the corpus hold (`engine/tests/fixtures/pth/make.py`).
+static TINY: LazyLock<Graph> = LazyLock::new(|| {
+    let mut net = Builder::new([1, 2, 1], None);
+    net.conv("features.0", Conv { kernel: [1, 3], padding: [0, 1], ..Conv::new(2, 1) });
+    net.flatten("flatten").batch_norm("bn").linear("fc", 4);
+    let mut graph = net.finish().expect("a valid network");
+    graph.info.input = [1, 2, 1];
+    graph
 });
 
 /// Creates a temporary directory, in memory if possible, because its files are synced often.
@@ -94,6 +106,12 @@ pub fn weights(data: &[u8]) {
     let _ = torchvision::import_weights(&mut NETWORK.clone(), &path);
 }
 
+/// Reads `data` as a file of PyTorch with the weights of a small network.
+pub fn pth(data: &[u8]) {
+    let (_directory, path) = file_of(data, "w.pth");
+    let _ = torchvision::import_weights(&mut TINY.clone(), &path);
+}
+
 /// Reads `data` as a whole checkpoint. If it is accepted, it must survive being written and read again.
 pub fn checkpoint(data: &[u8]) {
     let (directory, path) = file_of(data, "c.safetensors");
@@ -107,12 +125,13 @@ pub fn checkpoint(data: &[u8]) {
 /// Reads `data` as a recipe. If it is accepted, its schedules and plans must be valid.
 pub fn recipe(data: &[u8]) {
     let (_directory, path) = file_of(data, "r.toml");
-    let Ok(recipe) = Recipe::read(&path) else { return };
+    let Ok(recipe) = Recipe::read(&path, None) else { return };
     for (i, stage) in recipe.stages.iter().enumerate() {
         let _ = (stage.summary(), model_path(Path::new("x"), i, stage));
         for done in [0.0, 0.3, 1.0] {
             if let Some(train) = &stage.train {
-                let rates = train.schedule.at(train.learning_rate, done);
+                let largest = train.largest_rate().expect("checked");
+                let rates = train.schedule.at(largest, done);
                 assert!(!rates.learning_rate.is_nan(), "the learning rate is NaN: {train:?}");
             }
         }

@@ -18,6 +18,8 @@ pub struct Conv {
     pub stride: [usize; 2],
     /// Zeros on each side.
     pub padding: [usize; 2],
+    /// Further zeros behind the last row and column.
+    pub extra_padding: [usize; 2],
     /// Distance between taps.
     pub dilation: [usize; 2],
     /// Independent groups of channels.
@@ -34,6 +36,7 @@ impl Conv {
             kernel: [kernel; 2],
             stride: [1; 2],
             padding: [0; 2],
+            extra_padding: [0; 2],
             dilation: [1; 2],
             groups: 1,
             bias: false,
@@ -43,6 +46,18 @@ impl Conv {
     /// Creates `out` filters of an odd `kernel × kernel`, padded so that stride 1 keeps the size.
     pub fn same(out: usize, kernel: usize) -> Self {
         Self { padding: [kernel / 2; 2], ..Self::new(out, kernel) }
+    }
+
+    /// Pads as TensorFlow's `SAME` does for an image of `[H, W]` pixels: the output has ⌈size / stride⌉, and an odd number
+    /// of zeros has its larger part behind the image. It depends on the size: call it after [`Conv::stride`].
+    pub fn tf_same(self, image: [usize; 2]) -> Self {
+        let total = |axis: usize| {
+            let span = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
+            let last = image[axis].div_ceil(self.stride[axis]).saturating_sub(1) * self.stride[axis];
+            (last + span).saturating_sub(image[axis])
+        };
+        let total = [total(0), total(1)];
+        Self { padding: total.map(|zeros| zeros / 2), extra_padding: total.map(|zeros| zeros % 2), ..self }
     }
 
     /// Sets the step between windows.
@@ -84,8 +99,10 @@ impl Builder {
     /// they stay zero, for a network that is only counted or whose weights come from a file.
     pub fn new(image: [usize; 3], seed: Option<u64>) -> Self {
         let [h, w, c] = image;
+        let mut graph = Graph::new(c);
+        graph.info.input = image;
         Self {
-            graph: Graph::new(c),
+            graph,
             shapes: vec![vec![1, h, w, c]],
             at: 0,
             prefix: String::new(),
@@ -95,6 +112,14 @@ impl Builder {
             budget: Budget::now(),
             error: None,
         }
+    }
+
+    /// Continues the network `graph` for images of `[H, W, C]` behind its last node, with PyTorch's defaults drawn from
+    /// `seed`. Returns an error if the network does not take such images.
+    pub fn continued(graph: Graph, image: [usize; 3], seed: Option<u64>) -> lopper_engine::Result<Self> {
+        let [h, w, c] = image;
+        let (shapes, at) = (graph.shapes([1, h, w, c])?, graph.output());
+        Ok(Self { graph, shapes, at, ..Self::new(image, seed) })
     }
 
     /// Sets how the weights of later convolutions and linear layers are drawn.
@@ -135,11 +160,12 @@ impl Builder {
 
     /// Appends a convolution.
     pub fn conv(&mut self, name: impl Display, conv: Conv) -> &mut Self {
-        let Conv { out, kernel: [kh, kw], stride, padding, dilation, groups, bias } = conv;
+        let Conv { out, kernel: [kh, kw], stride, padding, extra_padding, dilation, groups, bias } = conv;
         // `join` rejects a group count that does not divide the channels, and names the node.
         let inputs = self.channels().checked_div(groups).unwrap_or(0);
         let (weight, bias) = self.weights(&name, self.conv_init, &[out, kh, kw, inputs], bias);
-        self.layer(name, Layer::Conv2d(Conv2d { weight, bias, stride, padding, dilation, groups }))
+        let conv = Conv2d { weight, bias, stride, padding, extra_padding, dilation, groups };
+        self.layer(name, Layer::Conv2d(conv))
     }
 
     /// Appends a fully connected layer with a bias.
@@ -160,6 +186,11 @@ impl Builder {
     /// Appends batch normalization, initially the identity.
     pub fn batch_norm(&mut self, name: impl Display) -> &mut Self {
         self.layer(name, Layer::BatchNorm(BatchNorm::new(self.channels())))
+    }
+
+    /// Appends batch normalization with the `momentum` of a batch in the running statistics, and ε.
+    pub fn batch_norm_with(&mut self, name: impl Display, momentum: f32, eps: f32) -> &mut Self {
+        self.layer(name, Layer::BatchNorm(BatchNorm { momentum, eps, ..BatchNorm::new(self.channels()) }))
     }
 
     /// Appends an activation.

@@ -4,7 +4,13 @@
 
 pub mod arch;
 pub mod builder;
+mod classifier;
 pub mod data;
 pub mod init;
 
-pub use arch::{Head, Options, build, freeze_body, names, numbered_classes};
+pub use arch::{
+    Head, NewHead, Options, Pretraining, build, freeze_body, keep_outputs, last_layer, names, new_head,
+    numbered_classes, our_name, pretraining, with_outputs,
+};
+pub use builder::{Builder, Conv};
+pub use classifier::{Classifier, Guess};

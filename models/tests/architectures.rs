@@ -1,7 +1,7 @@
 //! Tests of the architectures against published counts: exact parameter counts, and multiply-accumulates as printed.
 
 use lopper_engine::{Graph, Layer};
-use lopper_models::{Head, Options, build, freeze_body, names, numbered_classes};
+use lopper_models::{Head, Options, build, freeze_body, names, numbered_classes, our_name};
 use std::collections::HashSet;
 
 /// Builds the network with zero weights, for counting.
@@ -47,6 +47,16 @@ fn torchvision_networks_have_their_parameters_and_macs() {
         assert_eq!(graph.param_count(), params, "{name}");
         assert_eq!(format!("{:.3}", macs(&graph) as f64 / 1e9), gmacs, "{name}");
     }
+}
+
+/// Counted by the package `efficientnet-lite-pytorch`.
+#[test]
+fn efficientnet_lite0_has_its_parameters() {
+    let graph = counted("efficientnet_lite0", 1000, 1.0, COLOR_224);
+    assert_eq!(graph.param_count(), 4_652_008);
+    assert_eq!(format!("{:.3}", macs(&graph) as f64 / 1e9), "0.385");
+    let shapes = graph.shapes([1, 224, 224, 3]).unwrap();
+    assert_eq!(shapes[graph.id("blocks.6.0.bn3").unwrap()], [1, 7, 7, 320]);
 }
 
 #[test]
@@ -174,6 +184,54 @@ fn parameters_have_torchvision_names() {
     for name in ["relu", "maxpool", "layer1.0.relu", "layer1.0.add", "layer1.0.relu_1", "avgpool", "flatten"]
     {
         assert!(names.iter().any(|n| n == name), "{name}");
+    }
+}
+
+/// Every tensor of another repository has one of ours, and the other way round.
+#[test]
+fn other_repositories_names_are_ours() {
+    // timm's mobilenetv2_100, and efficientnet_pytorch: which convolutions a block has, and their norms.
+    let timm = |stage: usize| match stage {
+        0 => &["conv_dw", "bn1", "conv_pw", "bn2"][..],
+        _ => &["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"],
+    };
+    let melas = |stage: usize| match stage {
+        0 => &["_depthwise_conv", "_bn1", "_project_conv", "_bn2"][..],
+        _ => &["_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2"],
+    };
+    let blocks = |counts: [usize; 7]| {
+        (0..7).flat_map(move |stage| (0..counts[stage]).map(move |block| (stage, block)))
+    };
+    let mobilenet = blocks([1, 2, 3, 4, 3, 3, 1]).flat_map(|(stage, block)| {
+        timm(stage).iter().map(move |layer| format!("blocks.{stage}.{block}.{layer}"))
+    });
+    let efficientnet = blocks([1, 2, 2, 3, 3, 4, 1]).enumerate().flat_map(|(index, (stage, _))| {
+        melas(stage).iter().map(move |layer| format!("_blocks.{index}.{layer}"))
+    });
+    let ends = |names: [&str; 5]| names.map(str::to_string).to_vec();
+    let cases = [
+        (
+            "mobilenet_v2",
+            [ends(["conv_stem", "bn1", "conv_head", "bn2", "classifier"]), mobilenet.collect()].concat(),
+        ),
+        (
+            "efficientnet_lite0",
+            [ends(["_conv_stem", "_bn0", "_conv_head", "_bn1", "_fc"]), efficientnet.collect()].concat(),
+        ),
+    ];
+    for (arch, theirs) in cases {
+        let graph = counted(arch, 10, 0.1, COLOR_32);
+        let named = |module: &String| {
+            let name =
+                our_name(arch, &format!("{module}.weight")).unwrap_or_else(|| panic!("{arch}: {module}"));
+            graph.param(&name).unwrap_or_else(|e| panic!("{arch}: {module}: {e}"));
+            name
+        };
+        let ours: HashSet<String> = theirs.iter().map(named).collect();
+        let weights = graph.params().filter(|(path, _)| path.ends_with(".weight")).count();
+        assert_eq!((ours.len(), theirs.len()), (weights, weights), "{arch}");
+        assert_eq!(our_name(arch, "blocks.7.0.conv_pw.weight"), None);
+        assert_eq!(our_name(arch, "_blocks.16._bn0.weight"), None);
     }
 }
 

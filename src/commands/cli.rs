@@ -2,8 +2,8 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, demo, diff, distill, eval, factorize, fold, lr_find, predict, prune, run,
-    selftest, sparsify, summary, train, weights,
+    atlas, bench, compact, completions, demo, diff, distill, eval, factorize, fold, help, lr_find, predict,
+    prune, recipes, report, run, selftest, slim, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -22,8 +22,12 @@ pub struct Cli {
 enum Command {
     /// Run the whole walkthrough on built-in images
     Demo(demo::Demo),
-    /// Run a walkthrough on your own recipe and images
+    /// Run a recipe: a built-in one on your images, or your own
     Run(run::Run),
+    /// Write the report of a run again, from its model files
+    Report(report::ReportAgain),
+    /// List the built-in recipes, or print one
+    Recipes(recipes::Recipes),
     /// Train a network from scratch, or train an existing one further
     Train(train::Train),
     /// Find a learning rate by the range test, with a picture of losses by rate
@@ -32,7 +36,9 @@ enum Command {
     Distill(distill::Distill),
     /// Set weights to zero, during training or at once with --epochs 0
     Sparsify(sparsify::Sparsify),
-    /// Remove channels, then fine-tune with --epochs
+    /// Push the scales of batch norms toward zero while training, so that pruning finds channels that do not matter
+    Slim(slim::Slim),
+    /// Remove channels, then fine-tune with --epochs, or step by step while training
     Prune(prune::Prune),
     /// Fold batch norms into the convolutions and linear layers around them
     Fold(fold::Fold),
@@ -58,12 +64,14 @@ enum Command {
     Export(weights::Export),
     /// Read weights with torchvision's names and layouts into an architecture
     Import(weights::Import),
+    /// Print a script that completes commands and options in bash, zsh or fish
+    Completions(completions::Completions),
 }
 
 impl Cli {
     /// Parses the command line. An invalid one ends the process with status 2.
     pub fn from_command_line() -> Self {
-        let mut command = with_negative_numbers(Self::command());
+        let mut command = with_negative_numbers(help::with_examples(Self::command()));
         let found = Self::from_arg_matches(&command.get_matches_mut());
         found.unwrap_or_else(|error| error.format(&mut command).exit())
     }
@@ -77,10 +85,13 @@ impl Cli {
         match &self.command {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
+            Command::Report(c) => c.run(common),
+            Command::Recipes(c) => c.run(common),
             Command::Train(c) => c.run(common),
             Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),
             Command::Sparsify(c) => c.run(common),
+            Command::Slim(c) => c.run(common),
             Command::Prune(c) => c.run(common),
             Command::Fold(c) => c.run(common),
             Command::Factorize(c) => c.run(common),
@@ -94,6 +105,7 @@ impl Cli {
             Command::Selftest(c) => c.run(common),
             Command::Export(c) => c.run(common),
             Command::Import(c) => c.run(common),
+            Command::Completions(c) => c.run(Self::command(), common),
         }
     }
 }

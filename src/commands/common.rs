@@ -10,6 +10,7 @@ use std::sync::Once;
 
 /// Options that all commands share.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Common {
     /// Device: cpu, cuda (the first GPU), cuda:1 (the second) and so on, or cuda-on-cpu, which runs the CUDA kernels on
     /// the CPU, slowly, to check them

@@ -2,7 +2,7 @@
 
 use super::common::Common;
 use super::data_options::DataOptions;
-use crate::images::{check_images, fit, open_images};
+use crate::images::{Fit, check_fit, fit, open_images};
 use clap::Args;
 use lopper_engine::{Graph, Result};
 use lopper_models::data::{DataConfig, DataName, Splits};
@@ -35,7 +35,7 @@ impl DataArgs {
 }
 
 /// Returns the kind of data set: built-in `fashion-mnist`, or the kind that a directory's files indicate.
-fn data_name(path: &Path) -> DataName {
+pub(super) fn data_name(path: &Path) -> DataName {
     if path.as_os_str() == "fashion-mnist" {
         DataName::FashionMnist
     } else if path.join(lopper_models::data::NOISY_LABELS_FILE).exists() {
@@ -50,6 +50,6 @@ fn data_name(path: &Path) -> DataName {
 /// Opens `config`, which fits `graph`. The classes and the normalization must match.
 pub(super) fn open_data(config: &DataConfig, graph: &Graph, common: &Common) -> Result<Splits> {
     let splits = open_images(config, None, common.seed.unwrap_or(0))?;
-    check_images(graph, &splits)?;
+    check_fit(graph, &splits, Fit::Images)?;
     Ok(splits)
 }

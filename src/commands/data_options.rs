@@ -1,7 +1,7 @@
 //! The options of images that the command line and a recipe's `[data]` table share, under the same names.
 
 use super::parsers::{image_side, single};
-use clap::{Args, ValueEnum};
+use clap::{Args, FromArgMatches, ValueEnum};
 use lopper_engine::info::{Filter, Resize};
 use lopper_engine::{Error, Result};
 use lopper_models::data::steps::PRESETS;
@@ -38,6 +38,9 @@ pub struct DataOptions {
     /// Images per class [default: all]
     #[arg(long)]
     limit: Option<usize>,
+    /// Training images per class; all images are scored [default: all]
+    #[arg(long)]
+    train_limit: Option<usize>,
     /// Percentage of wrong labels: selects the column of Imagenette's noisy_imagenette.csv to learn from
     #[arg(long, value_name = "PERCENT")]
     label_noise: Option<u32>,
@@ -75,6 +78,9 @@ pub struct DataOptions {
     /// Share of each class to hold out if there are no validation images [default: 0.2]
     #[arg(long, value_name = "SHARE")]
     val_fraction: Option<f64>,
+    /// Consecutive images of a class that show the same thing: whole tracks are held out, the first of each class
+    #[arg(long, value_name = "IMAGES")]
+    val_track: Option<usize>,
     /// Seed of the choice of held-out images [default: 0]
     #[arg(long, value_name = "SEED")]
     split_seed: Option<u64>,
@@ -90,6 +96,9 @@ pub struct DataOptions {
     /// All class folders in the order of their labels, separated by commas [default: the network's, or those found]
     #[arg(long, value_name = "FOLDERS", value_delimiter = ',')]
     class_folders: Vec<String>,
+    /// Classes whose images are used, separated by commas; the labels stay those of all classes [default: all]
+    #[arg(long, value_name = "FOLDERS", value_delimiter = ',')]
+    only_classes: Vec<String>,
     /// Class folders without images [default: an error]
     #[arg(long, value_enum, value_name = "WHAT")]
     empty_classes: Option<EmptyName>,
@@ -130,6 +139,24 @@ enum EmptyName {
 }
 
 impl DataOptions {
+    /// The options of images in the command line `command` of another command. None if they cannot be read.
+    pub(super) fn among(command: &[String]) -> Option<Self> {
+        let parser = Self::augment_args(clap::Command::new("images").no_binary_name(true));
+        let mut given: Vec<&String> = Vec::new();
+        let mut rest = command.iter();
+        while let Some(word) = rest.next() {
+            let name = word.strip_prefix("--").map(|word| word.split('=').next().unwrap_or(word));
+            let option = parser.get_arguments().find(|option| option.get_long() == name && name.is_some());
+            let Some(option) = option else { continue };
+            given.push(word);
+            if option.get_action().takes_values() && !word.contains('=') {
+                given.extend(rest.next());
+            }
+        }
+        let found = parser.try_get_matches_from(given).ok()?;
+        Self::from_arg_matches(&found).ok()
+    }
+
     /// Sets in `config` the options that were given.
     pub(super) fn apply(&self, config: &mut DataConfig) -> Result<()> {
         config.size = self.size.or(config.size);
@@ -141,6 +168,7 @@ impl DataOptions {
         config.orient = self.orient.then_some(true).or(config.orient);
         config.batch = self.batch.unwrap_or(config.batch);
         config.limit = self.limit.or(config.limit);
+        config.train_limit = self.train_limit.or(config.train_limit);
         config.label_noise = self.label_noise.or(config.label_noise);
         config.train_list = self.train_list.clone().or(config.train_list.take());
         config.val_list = self.val_list.clone().or(config.val_list.take());
@@ -163,6 +191,7 @@ impl DataOptions {
             TrainedName::All => Trained::All,
         });
         config.val_fraction = self.val_fraction.or(config.val_fraction);
+        config.val_track = self.val_track.or(config.val_track);
         config.split_seed = self.split_seed.unwrap_or(config.split_seed);
         config.class_pattern = self.class_pattern.clone().or(config.class_pattern.take());
         config.labels = self.labels.clone().or(config.labels.take());
@@ -174,6 +203,9 @@ impl DataOptions {
         config.hidden |= self.hidden;
         if !self.class_folders.is_empty() {
             config.classes = Some(self.class_folders.clone());
+        }
+        if !self.only_classes.is_empty() {
+            config.only_classes.clone_from(&self.only_classes);
         }
         self.columns.iter().try_for_each(|column| name_column(config, column))
     }
@@ -223,4 +255,21 @@ fn name_column(config: &mut DataConfig, text: &str) -> Result<()> {
     };
     *column.0 = Some(column.1.to_string());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_found_among_others() {
+        let among = |command: &str| {
+            let words: Vec<String> = command.split(' ').map(str::to_string).collect();
+            DataOptions::among(&words)
+        };
+        let found = among("lopper run r.toml --data d --limit 5 --out --size=64 --force --orient").unwrap();
+        assert_eq!((found.limit, found.size, found.orient), (Some(5), Some(64), true));
+        assert!(among("lopper demo --quick").unwrap().limit.is_none());
+        assert!(among("lopper run r.toml --limit many").is_none());
+    }
 }

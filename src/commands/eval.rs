@@ -1,36 +1,30 @@
 //! `lopper eval MODEL --data DIR`.
 
 mod files;
-mod metrics;
-mod views;
 
 use super::{Common, DataArgs, LinearWeights};
+use crate::details::Metrics;
+use crate::evaluation::{Scored, score_views};
+use crate::findings::View;
 use crate::images::report_skipped;
-use crate::progress::note;
-use crate::training::Stoppable;
 use clap::Args;
 use files::Files;
 use lopper_engine::data::Batches;
 use lopper_engine::number::{self, Range};
 use lopper_engine::plan::{Plan, PlanOptions};
 use lopper_engine::train::Logits;
-use lopper_engine::train::metrics::{Scores, Views, score};
+use lopper_engine::train::metrics::Scores;
 use lopper_engine::{Device, Error, Graph, Result, file};
 use lopper_kernels::params::Dtype;
 use lopper_models::data::Splits;
-use metrics::Metrics;
 use serde::Serialize;
 use std::path::PathBuf;
-use std::time::Instant;
-use views::View;
 
 /// Measure the accuracy on validation images, and with --metrics much more.
 #[derive(Args)]
 pub struct Eval {
     /// A model file
     model: PathBuf,
-    #[command(flatten)]
-    data: DataArgs,
     #[command(flatten)]
     weights: LinearWeights,
     /// Also report top-5, macro and weighted F1, calibration error, precision, recall and F1 of each class, and the
@@ -49,6 +43,8 @@ pub struct Eval {
     tta_beta: f64,
     #[command(flatten)]
     files: Files,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 #[derive(Serialize)]
@@ -118,22 +114,10 @@ impl Eval {
         splits: &mut Splits,
         device: &Device,
     ) -> Result<(Scores, Vec<View>)> {
-        let Some(count) = self.tta else {
-            return Ok((score(network, &mut Stoppable(&mut splits.val), device)?, Vec::new()));
-        };
-        let begin = Instant::now();
-        let mut views = Views::plain(network, &mut Stoppable(&mut splits.val), device)?;
-        let mut augmented = splits.val.transformed_like(&splits.train);
-        let (mut scores, mut curve) = (views.scores(self.tta_beta), Vec::new());
-        curve.push(View::new(0, &scores, begin.elapsed().as_secs_f64()));
-        for _ in 0..count {
-            views.add(network, &mut Stoppable(&mut augmented), device)?;
-            scores = views.scores(self.tta_beta);
-            let view = View::new(views.count(), &scores, begin.elapsed().as_secs_f64());
-            note(view.text());
-            curve.push(view);
-        }
-        Ok((scores, curve))
+        let counts: Vec<usize> = (1..=self.tta.unwrap_or(0) as usize).collect();
+        let (views, Splits { train, val, .. }) = ((&counts[..], self.tta_beta), splits);
+        let Scored { plain, averaged, curve } = score_views(network, val, train, views, device)?;
+        Ok((averaged.unwrap_or(plain), curve))
     }
 }
 

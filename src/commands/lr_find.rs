@@ -4,39 +4,45 @@ use super::Common;
 use super::DataArgs;
 use super::file_names::{is_picture, table_or_picture};
 use super::step::OptimizerName;
-use crate::images::open_images;
+use crate::findings::Found;
+use crate::images::{open_images, without_classes};
 use crate::output_file::refuse_existing;
 use crate::pipeline::Pipeline;
-use crate::plots::{Curve, Curves};
+use crate::range::{self, RangeRun};
 use crate::recipe::Stage;
 use crate::tables::{put, put_csv};
-use crate::training::Stoppable;
 use clap::Args;
-use lopper_engine::data::Batches;
 use lopper_engine::number::{self, Range};
-use lopper_engine::train::{CrossEntropy, Optimizer, RangeTest, Schedule, Tested, Trainer};
+use lopper_engine::train::{CrossEntropy, Freezing, Layers, Optimizer, RangeTest};
 use lopper_engine::{Device, Error, Graph, Result, atomic, file};
 use lopper_models::Head;
 use lopper_models::data::Splits;
-use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Find a learning rate by the range test: train a copy of the network with a growing rate, and watch the loss.
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("start").required(true).args(["arch", "model"]))]
+#[command(group = clap::ArgGroup::new("head_to_draw").multiple(true).args(["arch", "new_head"]))]
 pub struct LrFind {
     /// Architecture to build (`lopper summary help` lists them)
     #[arg(long)]
     arch: Option<String>,
-    /// Width multiplier of the architecture
+    /// Width multiplier of the architecture [default: 1]
     #[arg(long, conflicts_with = "model")]
     width: Option<f64>,
-    /// Classifier of the architecture: own or fastai
-    #[arg(long, value_parser = super::train::parse_head, default_value = "own", conflicts_with = "model")]
-    head: Head,
+    /// Classifier of the architecture, or kind of the new head: own or fastai [default: own]
+    #[arg(long, value_parser = super::train::parse_head, requires = "head_to_draw")]
+    head: Option<Head>,
     /// Model file to start from; it is not changed
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Keep the model's body and draw a new head for the classes of the images, as train does
+    #[arg(long, conflicts_with = "arch")]
+    new_head: bool,
+    /// Layers that stay as they are: body, head or patterns of layer names, separated by commas. Batch norms are trained
+    /// nevertheless
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    freeze: Vec<Layers>,
     /// Learning rate of the first step
     #[arg(long, value_name = "RATE", default_value_t = 1e-7)]
     first: f64,
@@ -65,25 +71,6 @@ pub struct LrFind {
     data: DataArgs,
 }
 
-/// Steps at the end that suggestions leave out, and that do not decide the range of the picture.
-const LAST_STEPS: usize = 5;
-
-#[derive(Serialize)]
-struct Found {
-    valley: f64,
-    steepest: f64,
-    minimum_tenth: f64,
-    steps: Vec<Line>,
-}
-
-/// A step, also as a line of a CSV file.
-#[derive(Clone, Copy, Serialize)]
-struct Line {
-    rate: f64,
-    loss: f64,
-    smoothed: f64,
-}
-
 impl LrFind {
     pub fn run(&self, common: &Common) -> Result<()> {
         number::single("--label-smoothing", self.label_smoothing, Range::BelowOne)?;
@@ -94,19 +81,20 @@ impl LrFind {
         }
         let device = common.device()?;
         let (graph, mut splits) = self.start(common, &device)?;
-        let test = self.test(test, graph, &mut splits, common.seed.unwrap_or(0), &device)?;
-        let Some(suggestions) = test.suggestions() else {
-            return Err(ended_early(&test));
+        let optimizer = Optimizer::new(self.optimizer.config(self.weight_decay))
+            .without_vector_decay()
+            .with_freezing(Freezing::new(self.freeze.clone(), Vec::new()));
+        let mut objective = CrossEntropy { smoothing: self.label_smoothing as f32 };
+        let run = RangeRun {
+            optimizer,
+            objective: &mut objective,
+            seed: common.seed.unwrap_or(0),
+            device: &device,
         };
-        let line = |&Tested { rate, loss, smoothed }: &Tested| Line { rate, loss, smoothed };
-        let found = Found {
-            valley: suggestions.valley,
-            steepest: suggestions.steepest,
-            minimum_tenth: suggestions.minimum_tenth,
-            steps: test.tested().iter().map(line).collect(),
-        };
+        let test = run.test(test, graph, &mut splits.train)?;
+        let found = Found::of(&test).ok_or_else(|| ended_early(&test))?;
         if let Some(path) = &self.curve {
-            found.write(path)?;
+            write(&found, path)?;
         }
         common.print(&found, || found.text())
     }
@@ -115,46 +103,28 @@ impl LrFind {
     fn start(&self, common: &Common, device: &Device) -> Result<(Graph, Splits)> {
         let graph = self.model.as_ref().map(file::load).transpose()?;
         let missing = || Error::invalid("--data is missing: the range test needs images");
-        let config = self.data.config(graph.as_ref())?.ok_or_else(missing)?;
+        let fitted = match (&graph, self.new_head) {
+            (Some(graph), true) => Some(&without_classes(graph)),
+            _ => graph.as_ref(),
+        };
+        let config = self.data.config(fitted)?.ok_or_else(missing)?;
         let seed = common.seed.unwrap_or(0);
-        if let Some(graph) = graph {
-            let splits = super::open_data(&config, &graph, common)?;
-            return Ok((graph, splits));
-        }
+        let graph = match graph {
+            Some(graph) if !self.new_head => {
+                let splits = super::open_data(&config, &graph, common)?;
+                return Ok((graph, splits));
+            }
+            other => other,
+        };
         let splits = open_images(&config, None, seed)?;
         let mut pipeline = Pipeline::new(device, Some(splits), seed);
-        let stage = Stage { width: self.width, head: self.head, ..Stage::default() };
-        let graph = pipeline.build(&stage, self.arch.as_deref().unwrap_or_default(), Some(seed))?;
-        Ok((graph, pipeline.data.take().expect("given above")))
-    }
-
-    /// Runs `test` on `graph`.
-    fn test(
-        &self,
-        mut test: RangeTest,
-        mut graph: Graph,
-        splits: &mut Splits,
-        seed: u64,
-        device: &Device,
-    ) -> Result<RangeTest> {
-        let config = self.optimizer.config(self.weight_decay);
-        let trainer = Trainer {
-            device,
-            optimizer: &mut Optimizer::new(config).without_vector_decay(),
-            // The test sets the rate of every step.
-            schedule: Schedule::Constant,
-            learning_rate: self.last,
-            epochs: test.steps().div_ceil(splits.train.len().max(1)),
-            seed,
-            objective: &mut CrossEntropy { smoothing: self.label_smoothing as f32 },
-            callbacks: vec![&mut test],
-            reduce: None,
+        let head = self.head.unwrap_or_default();
+        let stage = Stage { width: self.width, head, new_head: self.new_head, ..Stage::default() };
+        let graph = match graph {
+            Some(graph) => pipeline.with_new_head(&stage, &graph, Some(seed))?,
+            None => pipeline.build(&stage, self.arch.as_deref().unwrap_or_default(), Some(seed))?,
         };
-        match trainer.fit(&mut graph, &mut Stoppable(&mut splits.train), None) {
-            // Rates so large that a loss or a weight overflows end the test too.
-            Ok(_) | Err(Error::Diverged { .. } | Error::NotFinite { .. }) => Ok(test),
-            Err(error) => Err(error),
-        }
+        Ok((graph, pipeline.data.take().expect("given above")))
     }
 }
 
@@ -172,48 +142,10 @@ fn ended_early(test: &RangeTest) -> Error {
     ))
 }
 
-impl Found {
-    fn text(&self) -> String {
-        let steps = self.steps.len();
-        format!(
-            "suggested learning rates after {steps} steps, with the names of fastai:\n\
-             {:>10.1e}  valley: the middle of the longest valley of the smoothed loss\n\
-             {:>10.1e}  steepest: where the smoothed loss falls fastest\n\
-             {:>10.1e}  minimum / 10: a tenth of the rate with the lowest smoothed loss\n",
-            self.valley, self.steepest, self.minimum_tenth
-        )
-    }
-
-    /// The losses to show: around the smoothed ones up to the last steps, whose losses may be many times as large.
-    fn range(&self) -> Option<(f64, f64)> {
-        let shown = self.steps.len().checked_sub(LAST_STEPS).filter(|&shown| shown > 1)?;
-        let smoothed = self.steps[..shown].iter().map(|step| step.smoothed);
-        let (low, high) = (smoothed.clone().fold(f64::NAN, f64::min), smoothed.fold(f64::NAN, f64::max));
-        let margin = 0.5 * (high - low);
-        (margin > 0.0 && margin.is_finite()).then_some((low - 2.0 * margin, high + margin))
-    }
-
-    fn write(&self, path: &Path) -> Result<()> {
-        if !is_picture(path) {
-            return put_csv(path, |w| self.steps.iter().try_for_each(|step| w.serialize(step)));
-        }
-        let curve = |name: &str, loss: fn(&Line) -> f64| Curve {
-            name: name.into(),
-            points: self.steps.iter().map(|step| (step.rate, loss(step))).collect(),
-            intervals: Vec::new(),
-        };
-        let marks =
-            [("valley", self.valley), ("steepest", self.steepest), ("minimum / 10", self.minimum_tenth)];
-        let svg = Curves {
-            title: "Learning rate range test",
-            x: "learning rate",
-            y: "loss",
-            logarithmic: true,
-            range: self.range(),
-            curves: vec![curve("loss", |step| step.loss), curve("smoothed loss", |step| step.smoothed)],
-            marks: marks.map(|(name, rate)| (format!("{name}: {rate:.1e}"), rate)).to_vec(),
-        }
-        .svg()?;
-        put(path, svg.as_bytes())
+/// Writes the losses by rate to the file `path`, as a table or a picture.
+fn write(found: &Found, path: &Path) -> Result<()> {
+    match is_picture(path) {
+        true => put(path, range::svg(found)?.as_bytes()),
+        false => put_csv(path, |w| found.steps.iter().try_for_each(|step| w.serialize(step))),
     }
 }

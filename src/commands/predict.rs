@@ -4,11 +4,11 @@ use super::{Common, image_side};
 use crate::images::fit;
 use crate::progress::note;
 use clap::Args;
-use lopper_engine::train::metrics::softmax;
-use lopper_engine::{Device, Error, Graph, Result, Tensor, file, memory};
-use lopper_models::data::{DataConfig, DataName, Scratch, Transform, decode_file, decode_upright, generator};
+use lopper_engine::{Device, Error, Result, Tensor, file, memory};
+use lopper_models::data::{DataConfig, DataName};
+use lopper_models::{Classifier, Guess};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Most images that are computed at once.
 const BATCH: usize = 32;
@@ -43,29 +43,22 @@ struct Prediction {
     classes: Vec<Class>,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Serialize)]
 struct Class {
     class: String,
     probability: f64,
-}
-
-/// The way from a file to the network's input, as for the images of an evaluation.
-struct Prepared {
-    /// Whether images are turned upright.
-    orient: bool,
-    transform: Transform,
 }
 
 impl Predict {
     pub fn run(&self, common: &Common) -> Result<()> {
         let graph = file::load(&self.model)?;
         let device = common.device()?;
-        let mut config = DataConfig { size: self.size, ..DataConfig::new(DataName::Folder) };
-        fit(&mut config, &graph);
-        let prepared = Prepared { orient: config.preparation().orient, transform: config.eval_transform()? };
+        // For the note on a model that does not say how images are prepared.
+        fit(&mut DataConfig::new(DataName::Folder), &graph);
+        let classifier = Classifier::sized(graph, self.size)?;
         let mut found = Predictions { images: Vec::new() };
         for paths in self.images.chunks(BATCH) {
-            found.images.extend(self.predict(paths, &graph, &prepared, &device)?);
+            found.images.extend(self.predict(paths, &classifier, &device)?);
         }
         let text = found.text();
         if common.json || !text.is_empty() {
@@ -81,69 +74,31 @@ impl Predict {
         }
     }
 
-    /// Classifies the images at `paths`.
+    /// Classifies the images at `paths`, which are prepared as soon as they are decoded: photos are large.
     fn predict(
         &self,
         paths: &[PathBuf],
-        graph: &Graph,
-        Prepared { orient, transform }: &Prepared,
+        classifier: &Classifier,
         device: &Device,
     ) -> Result<Vec<Prediction>> {
-        let side = transform.size;
-        let pixels = side * side * 3;
-        memory::require("the images to classify", memory::bytes_of::<f32>([paths.len(), pixels]))?;
-        let (mut scratch, mut values, mut read) = (Scratch::default(), Vec::new(), 0);
-        let mut errors = Vec::new();
+        let side = classifier.size();
+        memory::require("the images to classify", memory::bytes_of::<f32>([paths.len(), side, side, 3]))?;
+        let (mut inputs, mut errors) = (Vec::new(), Vec::new());
         for path in paths {
-            let decoded = if *orient { decode_upright(path) } else { decode_file(path) };
-            let decoded = decoded.map(|image| {
-                values.resize((read + 1) * pixels, 0.0);
-                // An evaluation draws no random numbers.
-                let out = &mut values[read * pixels..];
-                transform.apply(&image, &mut generator(0, 0, 0), &mut scratch, out);
-                read += 1;
-            });
-            errors.push(decoded.err().map(|e| e.to_string()));
+            let read = classifier.read(path).map(|image| inputs.extend(classifier.prepare(&image)));
+            errors.push(read.err().map(|e| e.to_string()));
         }
-        let mut rows = Vec::new();
-        if read > 0 {
-            let images = Tensor::from_vec(&[read, side, side, 3], values)?;
-            graph.require_inference([read, side, side, 3], device)?;
-            let logits = graph.logits(device, images)?;
-            let classes = logits.len() / read;
-            check_classes(graph, classes)?;
-            rows = logits.data().chunks_exact(classes).map(|row| self.classes(row, graph)).collect();
-        }
-        let mut rows = rows.into_iter();
+        let read = errors.iter().filter(|error| error.is_none()).count();
+        let guesses = classifier.classify(Tensor::from_vec(&[read, side, side, 3], inputs)?, device)?;
+        let mut guesses = guesses.into_iter();
+        let class = |Guess { class, probability }: Guess| Class { class, probability };
         let prediction = |(path, error): (&PathBuf, Option<String>)| {
-            let classes = if error.is_some() { Vec::new() } else { rows.next().unwrap_or_default() };
-            Prediction { image: shown(path), error, classes }
+            let guesses = if error.is_some() { Vec::new() } else { guesses.next().unwrap_or_default() };
+            let classes = guesses.into_iter().take(self.top as usize).map(class).collect();
+            Prediction { image: path.display().to_string(), error, classes }
         };
         Ok(paths.iter().zip(errors).map(prediction).collect())
     }
-
-    /// The most probable classes for `logits`, ties by class.
-    fn classes(&self, logits: &[f32], graph: &Graph) -> Vec<Class> {
-        let mut classes: Vec<(usize, f64)> = softmax(logits).enumerate().collect();
-        // Stable: the first of equal ones stays first.
-        classes.sort_by(|a, b| b.1.total_cmp(&a.1));
-        classes.truncate(self.top as usize);
-        let class =
-            |(i, probability): (usize, f64)| Class { class: graph.info.classes[i].clone(), probability };
-        classes.into_iter().map(class).collect()
-    }
-}
-
-/// Returns an error unless the network names each of its `classes`.
-fn check_classes(graph: &Graph, classes: usize) -> Result<()> {
-    match graph.info.classes.len() {
-        names if names == classes => Ok(()),
-        names => Err(Error::invalid(format!("the network has {classes} logits, but names {names} classes"))),
-    }
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }
 
 impl Predictions {

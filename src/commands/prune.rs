@@ -5,6 +5,7 @@ use super::step::{Layers, Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
 use lopper_compress::prune::{Constants, PruneConfig, PrunePlan, PruneStage};
+use lopper_compress::sparsify::SparsitySchedule;
 use lopper_compress::{Context, Criterion};
 use lopper_engine::{Error, Result, input};
 use std::path::{Path, PathBuf};
@@ -14,17 +15,29 @@ use std::path::{Path, PathBuf};
 pub struct Prune {
     /// A model file
     model: PathBuf,
-    #[arg(long, requires = "fraction", help = criterion_help())]
+    #[arg(long, requires = "amount", help = criterion_help())]
     criterion: Option<Criterion>,
     /// Fraction of channels for the criterion to remove, in [0, 1]
-    #[arg(long, requires = "criterion")]
+    #[arg(long, requires = "criterion", group = "amount")]
     fraction: Option<f64>,
+    /// Part of the channels of each layer that stays by the criterion: int(width · channels)
+    #[arg(long, requires = "criterion", group = "amount")]
+    width: Option<f64>,
+    /// Number of channels of a layer that stays by the criterion; * in LAYER stands for any characters, and several are
+    /// separated by commas
+    #[arg(long, requires = "criterion", group = "amount", value_name = "LAYER=N", value_delimiter = ',', value_parser = width_of)]
+    widths: Vec<(String, usize)>,
     /// global: the lowest scores of all layers; local: the same fraction of each layer
     #[arg(long, default_value = "global")]
     context: Context,
     /// Dead channels with constant output: exact (later layers absorb it) or drop (it becomes zero)
     #[arg(long, default_value = "exact")]
     constants: Constants,
+    #[arg(long, requires = "criterion", help = format!("Remove channels step by step while training: {}", SparsitySchedule::names()))]
+    growth: Option<SparsitySchedule>,
+    /// With --growth: training steps between two removals [default: an epoch]
+    #[arg(long, requires = "growth", value_name = "STEPS")]
+    every: Option<usize>,
     #[command(flatten)]
     layers: Layers,
     /// Replay the pruning plan in this TOML file
@@ -44,6 +57,10 @@ impl Prune {
         let config = PruneConfig {
             criterion: self.criterion.clone(),
             fraction: self.fraction,
+            width: self.width,
+            widths: self.widths.iter().cloned().collect(),
+            schedule: self.growth,
+            every: self.every,
             context: self.context,
             constants: self.constants,
             include: self.layers.include.clone(),
@@ -54,7 +71,9 @@ impl Prune {
         config.check()?;
         let plan = self.plan.as_deref().map(read_plan).transpose()?;
         let pruning = PruneStage { prune: Some(config), plan, save_plan: self.save_plan.clone() };
-        let stage = Stage::of(pruning, self.train.config(0)?)?;
+        // Removal while training needs training.
+        let epochs = if self.growth.is_some() { 5 } else { 0 };
+        let stage = Stage::of(pruning, self.train.config(epochs)?)?;
         run_stage("pruned", Some(&self.model), stage, &self.output, Some(&self.train), common)
     }
 }
@@ -64,6 +83,13 @@ fn criterion_help() -> String {
     format!(
         "How to score channels: {names}; without it, only channels that sparsification left dead are removed"
     )
+}
+
+/// Parses `LAYER=N`.
+fn width_of(text: &str) -> std::result::Result<(String, usize), String> {
+    let parts =
+        text.split_once('=').and_then(|(layer, count)| Some((layer.to_string(), count.parse().ok()?)));
+    parts.ok_or_else(|| format!("expected LAYER=N, found {text}"))
 }
 
 fn read_plan(path: &Path) -> Result<PrunePlan> {

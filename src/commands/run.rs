@@ -1,29 +1,36 @@
-//! `lopper run RECIPE.toml`.
+//! `lopper run RECIPE`.
 
 use super::{Common, DataOptions};
-use crate::about::About;
 use crate::binding::Binding;
 use crate::history::History;
-use crate::images::{open_for, open_images};
+use crate::images::{open_for, open_images, without_classes};
 use crate::keeping::{KeepArgs, Keeping};
+use crate::other_images::OtherImages;
 use crate::output_file::refuse_existing_outputs;
-use crate::pipeline::{Pipeline, in_stage};
+use crate::pipeline::Pipeline;
 use crate::progress::note;
-use crate::recipe::{Recipe, model_path};
-use crate::report;
-use crate::row::Row;
+use crate::recipe::{FULL, Recipe, model_path};
+use crate::report::{About, Report, published_text, short};
+use crate::report_files;
 use crate::run_directory::RunDirectory;
+use crate::selftest::utc;
 use crate::signals;
+use crate::stage_error::in_stage;
+use crate::trial::Trial;
 use clap::Args;
 use lopper_engine::{Result, file};
 use lopper_models::data::Splits;
 use std::path::{Path, PathBuf};
 
-/// Run a walkthrough on your own recipe and images.
+/// Run a recipe: a built-in one on your images, or your own.
 #[derive(Args)]
 pub struct Run {
-    /// TOML file with the recipe
+    /// A built-in recipe (`lopper recipes` lists them), or a TOML file with one
     recipe: PathBuf,
+    /// Profile of the recipe: full is the recipe as it is written, quick ends in minutes [default: quick, if the recipe
+    /// has it]
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     /// Directory with its images, or a table of them [default: the recipe's `data.path`]
     #[arg(long)]
     data: Option<PathBuf>,
@@ -44,7 +51,7 @@ pub struct Run {
 
 impl Run {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let mut recipe = Recipe::read(&self.recipe)?;
+        let mut recipe = Recipe::read(&self.recipe, self.profile.as_deref())?;
         self.images.apply(&mut recipe.data)?;
         let name = self.recipe.file_stem().unwrap_or_default();
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
@@ -76,27 +83,40 @@ impl Walk<'_> {
         refuse_existing_outputs(&recipe.stages, self.force || self.keep.resume)?;
         let device = common.device()?;
         let seed = common.seed.unwrap_or(recipe.seed);
+        tell_scaling(&recipe);
         let splits = self.images(&mut recipe, seed)?;
+        let other = OtherImages::open(&recipe, self.data, seed, &splits)?;
         let binding = Binding::new(&recipe.stages, Some((&recipe.data, &splits)), seed, &device)?;
         let mut pipeline = Pipeline::new(&device, Some(splits), seed);
+        pipeline.other = other;
         let paths: Vec<PathBuf> =
             recipe.stages.iter().enumerate().map(|(i, stage)| model_path(self.out, i, stage)).collect();
         let outputs: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
         pipeline.preflight(&recipe.stages, &outputs, &directory.checkpoint())?;
         directory.begin(&recipe, binding.clone(), self.keep)?;
-        pipeline.keeping = Some(Keeping::new(directory.checkpoint(), self.keep, binding)?);
+        let keeping = Keeping::new(directory.checkpoint(), self.keep, binding)?;
+        if self.keep.resume {
+            directory.resume(&recipe, keeping.position(), utc())?;
+        }
+        pipeline.keeping = Some(keeping);
         pipeline.history = Some(History::in_directory(self.out));
+        pipeline.detailed = true;
         signals::listen()?;
+        let trial = Trial { quick: self.quick, limit: recipe.data.limit };
         let title = if recipe.title.is_empty() { "lopper" } else { &recipe.title };
-        let about = About::new(&recipe, seed, self.data, pipeline.data.as_ref(), &device);
-        let mut rows: Vec<Row> = Vec::new();
-        pipeline.run(&recipe, &mut directory, |row| {
-            note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
-            rows.push(row);
+        let title = &trial.title(title);
+        let mut about = About::new(&recipe, seed, self.data, pipeline.data.as_ref(), &device);
+        about.resumed = directory.resumed().to_vec();
+        let mut report = Report { stages: Vec::new(), run: Some(about) };
+        pipeline.run(&recipe, &mut directory, |rows| {
+            if let Some(row) = rows.last() {
+                note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
+            }
+            report.stages = rows.to_vec();
             let (done, all) = (rows.len(), recipe.stages.len());
             let unfinished = format!("{title} ({done} of {all} stages)");
             let title = if done == all { title } else { &unfinished };
-            match report::write(self.out, title, &rows, &about) {
+            match report_files::write(self.out, title, &report) {
                 // The stages so far are safe: the next report covers them.
                 Err(error) if done < all => {
                     note(format_args!("no report written: {error}; the run continues"))
@@ -105,9 +125,16 @@ impl Walk<'_> {
             }
             Ok(())
         })?;
-        common.print(&report::Stages { stages: &rows, run: None }, || {
-            let (table, out) = (report::table(&rows), self.out.display());
-            format!("\n{title}\n{table}\nModels, history.csv, report.md, .json, .csv and .svg are in {out}\n")
+        common.print(&Report::brief(&report.stages), || {
+            let (table, out) = (short(&report.stages), self.out.display());
+            let published = published_text(&report.stages);
+            let published = if published.is_empty() { published } else { format!("\n{published}") };
+            let scaled = report.run.as_ref().map_or(String::new(), About::scaled_down);
+            let remark = trial.remark();
+            format!(
+                "\n{title}\n{table}{published}{scaled}\n{remark}Models, history.csv and report.html, .md, .json, .csv and \
+                 .svg are in {out}\n"
+            )
         })
     }
 
@@ -119,9 +146,21 @@ impl Walk<'_> {
         match reads.find(|(_, name)| !is_stage(name)) {
             None => open_images(data, self.data, seed),
             Some((stage, path)) => {
-                let network = file::load(path).map_err(|e| in_stage(stage, e))?;
+                let mut network = file::load(path).map_err(|e| in_stage(stage, e))?;
+                if stage.new_head {
+                    network = without_classes(&network);
+                }
                 open_for(data, self.data, seed, (&network, path))
             }
         }
+    }
+}
+
+/// Says which profile is run, if the recipe has several, and what it scales down.
+fn tell_scaling(recipe: &Recipe) {
+    let scaling = recipe.scaling();
+    if !scaling.is_empty() {
+        let full = if recipe.profile == FULL { "" } else { " (--profile full runs all of it)" };
+        note(format_args!("profile {}, scaled down{full}: {scaling}", recipe.profile));
     }
 }

@@ -1,6 +1,7 @@
 //! `lopper selftest`.
 
 use super::Common;
+use crate::output_file::refuse_existing;
 use crate::progress::note;
 use crate::selftest::{PARTS, Part, Rig, SelftestReport, Supervisor, driver_version, serve, utc};
 use clap::Args;
@@ -16,6 +17,9 @@ pub struct Selftest {
     /// Markdown file for the report
     #[arg(long, default_value = "selftest.md")]
     out: PathBuf,
+    /// Overwrite the report if it exists
+    #[arg(long)]
+    force: bool,
     /// Run only these parts, separated by commas, such as `simt,mma,wgmma`
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -34,6 +38,9 @@ impl Selftest {
     pub fn run(&self, common: &Common) -> Result<()> {
         let start = Instant::now();
         let until = start + Duration::from_secs_f64(60.0 * self.minutes);
+        if self.part.is_none() {
+            refuse_existing(&self.out, self.force)?;
+        }
         let Device::Cuda(gpu) = common.device()? else {
             return Err(Error::invalid(
                 "selftest --device cpu: the CPU is the reference that a GPU is compared with; use --device cuda, or \

@@ -4,19 +4,24 @@ use super::file_names::table;
 use super::{Common, DataArgs};
 use crate::binding::Binding;
 use crate::history::History;
-use crate::images::open_images;
+use crate::images::{open_images, without_classes};
 use crate::keeping::{KeepArgs, Keeping};
+use crate::latency::ROUNDS;
 use crate::output_file::{OutputFile, refuse_existing, refuse_existing_outputs};
 use crate::pipeline::Pipeline;
 use crate::recipe::{ClassWeights, Stage, TrainConfig};
-use crate::{report, signals};
+use crate::report::{Report, short};
+use crate::signals;
 use clap::{Args, ValueEnum};
-use lopper_engine::train::{EarlyStopping, Monitor, OptimizerConfig, Schedule};
-use lopper_engine::{Error, Result, atomic, file};
+use lopper_engine::train::{
+    EarlyStopping, LayerRates, Layers as Chosen, Monitor, OptimizerConfig, Schedule, Thaw,
+};
+use lopper_engine::{Error, Graph, Result, atomic, file};
 use std::path::{Path, PathBuf};
 
 /// The network to write, and the images to train and measure it on.
 #[derive(Args)]
+#[command(next_help_heading = "Output")]
 pub struct Output {
     /// The model file to write
     #[arg(long, value_parser = super::safetensors_path())]
@@ -41,13 +46,25 @@ pub struct Layers {
 
 /// Options of training.
 #[derive(Args)]
+#[command(next_help_heading = "Training")]
 pub struct TrainArgs {
-    /// Passes over the training images; 0 for no training
+    /// Passes over the training images; 0 for no training [default: 5; of prune and factorize 0]
     #[arg(long)]
     epochs: Option<usize>,
     /// Largest learning rate of the schedule [default: 0.001]
     #[arg(long)]
     learning_rate: Option<f64>,
+    /// Largest learning rates by layer instead: body, head or patterns of layer names with a rate, or FIRST..LAST,
+    /// which grows from layer to layer, or FIRST..LAST/PARTS, such as body=1e-5..1e-4,head=1e-3
+    #[arg(long, value_name = "LAYERS=RATE", conflicts_with = "learning_rate")]
+    rates: Option<LayerRates>,
+    /// Layers that stay as they are in this training: body, head or patterns of layer names, separated by commas. Batch
+    /// norms are trained nevertheless
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    freeze: Vec<Chosen>,
+    /// Frozen layers to train from an epoch on, or behind a share of the training, in order, such as layer4@2,body@50%
+    #[arg(long, value_name = "LAYERS@WHEN", value_delimiter = ',', requires = "freeze")]
+    unfreeze: Vec<Thaw>,
     /// Optimizer [default: adamw]
     #[arg(long, value_enum)]
     optimizer: Option<OptimizerName>,
@@ -155,7 +172,10 @@ impl TrainArgs {
         }
         let config = TrainConfig {
             epochs,
-            learning_rate: self.learning_rate.unwrap_or(1e-3),
+            learning_rate: self.learning_rate.or(self.rates.is_none().then_some(1e-3)),
+            rates: self.rates.clone(),
+            freeze: self.freeze.clone(),
+            unfreeze: self.unfreeze.clone(),
             optimizer: self
                 .optimizer
                 .unwrap_or(OptimizerName::Adamw)
@@ -181,6 +201,8 @@ impl TrainArgs {
     fn given(&self) -> Option<&'static str> {
         let options = [
             ("--learning-rate", self.learning_rate.is_some()),
+            ("--rates", self.rates.is_some()),
+            ("--freeze", !self.freeze.is_empty()),
             ("--optimizer", self.optimizer.is_some()),
             ("--weight-decay", self.weight_decay.is_some()),
             ("--schedule", self.schedule.is_some()),
@@ -220,14 +242,17 @@ pub fn run_stage(
     let device = common.device()?;
     let seed = common.seed.unwrap_or(0);
     let before = model.map(file::load).transpose()?;
-    let config = output.data.config(before.as_ref())?;
+    let config = match (&before, stage.new_head) {
+        (Some(graph), true) => output.data.config(Some(&without_classes(graph)))?,
+        _ => output.data.config(before.as_ref())?,
+    };
     let data = match (&config, &before) {
         (None, _) if stage.train.is_some() => {
             return Err(Error::invalid("--data is missing: training needs images"));
         }
         (None, _) => None,
-        (Some(config), Some(graph)) => Some(super::open_data(config, graph, common)?),
-        (Some(config), None) => Some(open_images(config, None, seed)?),
+        (Some(config), Some(graph)) if !stage.new_head => Some(super::open_data(config, graph, common)?),
+        (Some(config), _) => Some(open_images(config, None, seed)?),
     };
     let stage = Stage { name: name.to_string(), from: model.map(|m| m.display().to_string()), ..stage };
     let stages = std::slice::from_ref(&stage);
@@ -245,14 +270,16 @@ pub fn run_stage(
     }
     file.forget(resume)?;
     let mut rows = Vec::new();
-    if let (Some(graph), Some(path)) = (&before, model) {
+    // A network for other classes has no accuracy on these images.
+    if let (Some(graph), Some(path), false) = (&before, model, stage.new_head) {
         rows.push(pipeline.measure("before", graph, path)?);
     }
-    rows.push(pipeline.stage(&stage, &output.out)?.row);
+    let outcome = pipeline.stage(&stage, &output.out)?;
+    rows.push(outcome.row);
+    let networks: Vec<&Graph> = before.iter().chain([&outcome.graph]).collect();
+    pipeline.compare(&mut rows, &networks, ROUNDS);
     pipeline.report_skipped();
-    common.print(&report::Stages { stages: &rows, run: None }, || {
-        format!("{}wrote {}", report::table(&rows), output.out.display())
-    })?;
+    common.print(&Report::brief(&rows), || format!("{}wrote {}", short(&rows), output.out.display()))?;
     pipeline.keeping.as_ref().map_or(Ok(()), Keeping::remove)
 }
 

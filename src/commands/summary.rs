@@ -1,10 +1,13 @@
 //! `lopper summary ARCH|MODEL`.
 
-use super::{Common, classes, open_network};
+use super::train::parse_head;
+use super::{Common, classes, is_file, open_network};
 use clap::Args;
 use lopper_engine::cost::Cost;
-use lopper_engine::{Graph, Layer, Result};
+use lopper_engine::train::{Freezing, Layers};
+use lopper_engine::{Error, Graph, Layer, Result};
 use lopper_models::data::thousands;
+use lopper_models::{Head, Options};
 use serde::Serialize;
 
 /// List layers, shapes, parameters, multiply-accumulates and bytes.
@@ -15,6 +18,12 @@ pub struct Summary {
     /// Number of classes of an architecture [default: 10]
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
+    /// Classifier of an architecture: own or fastai [default: own]
+    #[arg(long, value_parser = parse_head)]
+    head: Option<Head>,
+    /// Count trainable parameters with these layers frozen: body, head or patterns of layer names, separated by commas
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
+    freeze: Vec<Layers>,
     /// Side of the square image in pixels [default: the model's, or 128]
     #[arg(long, value_parser = super::image_side)]
     size: Option<usize>,
@@ -26,6 +35,7 @@ struct Line {
     kind: &'static str,
     output: Vec<usize>,
     params: u64,
+    trainable: u64,
     sparsity: f64,
     macs: u64,
     bytes: u64,
@@ -36,6 +46,7 @@ struct Totals {
     network: String,
     layers: Vec<Line>,
     params: u64,
+    trainable: u64,
     macs: u64,
     bytes: u64,
 }
@@ -46,9 +57,26 @@ impl Summary {
             let names: Vec<&str> = lopper_models::names().collect();
             return common.print(&names, || names.join("\n"));
         }
-        let graph = open_network(&self.network, self.classes, self.size.unwrap_or(128), None)?;
+        let mut graph = self.open()?;
+        let freezing = Freezing::new(self.freeze.clone(), Vec::new());
+        freezing.check(&graph)?;
+        // It is only counted, so it stays frozen.
+        let _ = freezing.freeze_at_start(&mut graph)?;
         let totals = totals(&self.network, &graph, self.size)?;
-        common.print(&totals, || text(&totals))
+        common.print(&totals, || text(&totals, !self.freeze.is_empty()))
+    }
+
+    fn open(&self) -> Result<Graph> {
+        let size = self.size.unwrap_or(128);
+        let Some(head) = self.head else {
+            return open_network(&self.network, self.classes, size, None);
+        };
+        if is_file(&self.network) {
+            return Err(Error::file(&self.network, "--head applies to architectures only"));
+        }
+        let classes = lopper_models::numbered_classes(self.classes.unwrap_or(10) as usize);
+        let options = Options { head, seed: None, ..Options::new(classes, [size, size, 3]) };
+        lopper_models::build(&self.network, &options)
     }
 }
 
@@ -62,6 +90,7 @@ fn totals(network: &str, graph: &Graph, size: Option<usize>) -> Result<Totals> {
         kind: node.layer.kind(),
         output: shape[1..].to_vec(),
         params: cost.params,
+        trainable: trainable(&node.layer),
         sparsity: sparsity(&node.layer),
         macs: cost.macs,
         bytes: cost.bytes,
@@ -72,9 +101,15 @@ fn totals(network: &str, graph: &Graph, size: Option<usize>) -> Result<Totals> {
         network: network.to_string(),
         layers,
         params: total.params,
+        trainable: graph.trainable_count(),
         macs: total.macs,
         bytes: total.bytes,
     })
+}
+
+/// Returns the number of a layer's parameters that optimizers update.
+fn trainable(layer: &Layer) -> u64 {
+    layer.params().iter().filter(|(_, p)| p.trainable).map(|(_, p)| p.value().len() as u64).sum()
 }
 
 /// Returns the share of a layer's weight that its mask keeps at zero.
@@ -82,29 +117,37 @@ fn sparsity(layer: &Layer) -> f64 {
     layer.params().first().map_or(0.0, |(_, p)| p.masked_fraction())
 }
 
-fn text(totals: &Totals) -> String {
-    let masked = totals.layers.iter().any(|l| l.sparsity > 0.0);
+/// Formats the table. `frozen` adds a column of trainable parameters, as do layers that are not trainable.
+fn text(totals: &Totals, frozen: bool) -> String {
+    let frozen = frozen || totals.trainable != totals.params;
     let name = totals.layers.iter().map(|l| l.layer.len()).max().unwrap_or(0).max(5);
-    let mut text = format!(
-        "{:name$}  {:17}  {:>15}  {:>13}  {:>10}  {:>10}\n",
-        "layer", "kind", "output", "parameters", "MMACs", "kB"
-    );
-    let mut line =
-        |name_of: &str, kind: &str, output: &str, params: u64, macs: u64, bytes: u64, sparsity: f64| {
-            let note = if masked && sparsity > 0.0 {
-                format!("  {:.1} % masked", 100.0 * sparsity)
-            } else {
-                String::new()
-            };
-            let (params, macs, bytes) = (thousands(params), macs as f64 / 1e6, thousands(bytes / 1000));
-            text += &format!(
-                "{name_of:name$}  {kind:17}  {output:>15}  {params:>13}  {macs:>10.2}  {bytes:>10}{note}\n"
-            );
-        };
+    let line = |cells: [&str; 7], note: &str| {
+        let [name_of, kind, output, params, trainable, macs, bytes] = cells;
+        let trainable = if frozen { format!("  {trainable:>13}") } else { String::new() };
+        format!(
+            "{name_of:name$}  {kind:17}  {output:>15}  {params:>13}{trainable}  {macs:>10}  {bytes:>10}{note}\n"
+        )
+    };
+    let figures = |params: u64, trainable: u64, macs: u64, bytes: u64| {
+        let macs = format!("{:.2}", macs as f64 / 1e6);
+        [thousands(params), thousands(trainable), macs, thousands(bytes / 1000)]
+    };
+    let mut text = line(["layer", "kind", "output", "parameters", "trainable", "MMACs", "kB"], "");
     for l in &totals.layers {
         let output = l.output.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
-        line(&l.layer, l.kind, &output, l.params, l.macs, l.bytes, l.sparsity);
+        let [params, trainable, macs, bytes] = &figures(l.params, l.trainable, l.macs, l.bytes);
+        let note = match l.sparsity {
+            0.0 => String::new(),
+            sparsity => format!("  {:.1} % masked", 100.0 * sparsity),
+        };
+        text += &line([&l.layer, l.kind, &output, params, trainable, macs, bytes], &note);
     }
-    line("total", "", "", totals.params, totals.macs, totals.bytes, 0.0);
+    let [params, trainable, macs, bytes] =
+        &figures(totals.params, totals.trainable, totals.macs, totals.bytes);
+    text += &line(["total", "", "", params, trainable, macs, bytes], "");
+    if totals.layers.iter().any(|layer| layer.sparsity > 0.0) {
+        text += "masked weights are stored as zeros, so the file is as large as that of the dense network; prune removes \
+                 channels\n";
+    }
     text
 }

@@ -11,19 +11,24 @@ use std::path::PathBuf;
 /// Train a network from scratch, or train an existing one further.
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("start").required(true).args(["arch", "model"]))]
+#[command(group = clap::ArgGroup::new("head_to_draw").multiple(true).args(["arch", "new_head"]))]
 pub struct Train {
     /// Architecture to build (`lopper summary help` lists them)
     #[arg(long)]
     arch: Option<String>,
-    /// Width multiplier of the architecture
+    /// Width multiplier of the architecture [default: 1]
     #[arg(long, conflicts_with = "model")]
     width: Option<f64>,
-    /// Classifier of the architecture: own or fastai
-    #[arg(long, value_parser = parse_head, default_value = "own", conflicts_with = "model")]
-    head: Head,
+    /// Classifier of the architecture, or kind of the new head: own or fastai [default: own]
+    #[arg(long, value_parser = parse_head, requires = "head_to_draw")]
+    head: Option<Head>,
     /// Model file to train further
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Keep the model's body and draw a new head for the classes of the images: its last layer, or with --head fastai
+    /// everything behind the body's last image
+    #[arg(long, conflicts_with = "arch")]
+    new_head: bool,
     #[command(flatten)]
     train: TrainArgs,
     #[command(flatten)]
@@ -33,8 +38,14 @@ pub struct Train {
 impl Train {
     pub fn run(&self, common: &Common) -> Result<()> {
         let train = self.train.config(5)?;
-        let stage =
-            Stage { arch: self.arch.clone(), width: self.width, head: self.head, train, ..Stage::default() };
+        let stage = Stage {
+            arch: self.arch.clone(),
+            width: self.width,
+            head: self.head.unwrap_or_default(),
+            new_head: self.new_head,
+            train,
+            ..Stage::default()
+        };
         run_stage("trained", self.model.as_deref(), stage, &self.output, Some(&self.train), common)
     }
 }

@@ -1,13 +1,17 @@
 //! `lopper export` and `lopper import`.
 
+use super::import_outputs::KeepOutputs;
+use super::train::parse_head;
 use super::{Common, classes, is_file, open_network};
 use crate::output_file::refuse_existing;
+use crate::progress::note;
 use clap::Args;
 use lopper_engine::info::{Preparation, Resize};
-use lopper_engine::{Result, file, torchvision};
-use lopper_models::data::{IMAGENET_MEAN, IMAGENET_STD};
+use lopper_engine::torchvision::ImportReport;
+use lopper_engine::{Error, Graph, Result, file, torchvision};
+use lopper_models::{Head, last_layer, new_head, our_name, with_outputs};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Write the weights with torchvision's names and layouts.
 #[derive(Args)]
@@ -30,10 +34,11 @@ impl Export {
     }
 }
 
-/// Read weights with torchvision's names and layouts into an architecture.
+/// Read weights of PyTorch into an architecture: a safetensors file, or a state dict or checkpoint of torch.save, of which
+/// only the tensors are read.
 #[derive(Args)]
 pub struct Import {
-    /// A safetensors file with torchvision's names
+    /// A .safetensors, .pth, .pt or .bin file with PyTorch's names
     weights: PathBuf,
     /// The architecture, or a model file with it
     #[arg(long)]
@@ -41,6 +46,12 @@ pub struct Import {
     /// Number of classes of the architecture [default: ImageNet's 1000]
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
+    /// Read weights of any number of classes: keep their body and draw a new head for the classes of the architecture
+    #[arg(long)]
+    new_head: bool,
+    /// Kind of the new head: own, for a new last layer, or fastai [default: own]
+    #[arg(long, requires = "new_head", value_parser = parse_head)]
+    head: Option<Head>,
     /// Side of the architecture's square images in pixels
     #[arg(long, default_value_t = 224, value_parser = super::image_side)]
     size: usize,
@@ -49,6 +60,8 @@ pub struct Import {
     /// largest centered square]
     #[arg(long)]
     resize: Option<Resize>,
+    #[command(flatten)]
+    outputs: KeepOutputs,
     /// The model file to write
     #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
@@ -67,21 +80,97 @@ impl Import {
             open_network(&self.arch, self.classes, self.size, None)?
         } else {
             let mut graph = open_network(&self.arch, self.classes.or(Some(1000)), self.size, None)?;
-            // The normalization and preparation of torchvision's weights; a model file stores its own.
-            (graph.info.mean, graph.info.std) = (IMAGENET_MEAN.to_vec(), IMAGENET_STD.to_vec());
+            // The normalization and preparation of the published weights; a model file stores its own.
+            let published = lopper_models::pretraining(&self.arch)?;
+            (graph.info.mean, graph.info.std) = (published.mean.to_vec(), published.std.to_vec());
             graph.info.preparation = Some(match self.size {
                 size if size < WHOLE_BELOW => Preparation::center(1.0),
-                size => Preparation::torchvision((size * 256).div_ceil(224)),
+                size => published.preparation(size),
             });
             graph
         };
         if let Some(resize) = self.resize {
             graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
         }
-        let report = torchvision::import_weights(&mut graph, &self.weights)?;
+        let report = match self.new_head {
+            true => self.import_body(&mut graph, common.seed.unwrap_or(0))?,
+            false => {
+                self.read_into(&mut graph).map_err(|error| self.of_other_classes(&graph).unwrap_or(error))?
+            }
+        };
+        report_import(&self.weights, &report);
+        self.outputs.apply(&mut graph, common)?;
         file::save(&graph, &self.out)?;
         common.print(&json!({ "written": self.out }), || {
             format!("{} tensors read; wrote {}", report.imported, self.out.display())
         })
+    }
+
+    /// Reads the weights into `graph`, whose architecture may have other names in other repositories.
+    fn read_into(&self, graph: &mut Graph) -> Result<ImportReport> {
+        let arch = graph.info.arch.clone();
+        torchvision::import_renamed(graph, &self.weights, &|theirs| our_name(&arch, theirs))
+    }
+
+    /// The number of outputs that the layer `name` of `graph` has in the file, if it is there.
+    fn outputs_of(&self, graph: &Graph, name: &str) -> Result<Option<usize>> {
+        let arch = &graph.info.arch;
+        torchvision::outputs_of(graph, &self.weights, name, &|theirs| our_name(arch, theirs))
+    }
+
+    /// Reads weights of any number of classes into `graph`, then puts a new head for its own classes on it.
+    fn import_body(&self, graph: &mut Graph, seed: u64) -> Result<ImportReport> {
+        let info = graph.info.clone();
+        let name = graph.nodes()[last_layer(graph)?].name.clone();
+        if let Some(outputs) = self.outputs_of(graph, &name)? {
+            *graph = with_outputs(graph, outputs)?;
+        }
+        let report = self.read_into(graph)?;
+        let new = new_head(graph, info.classes.clone(), self.head.unwrap_or_default(), Some(seed))?;
+        note(&new);
+        *graph = new.graph;
+        graph.info = info;
+        Ok(report)
+    }
+
+    /// The error of weights that fit `graph` except for their number of classes.
+    fn of_other_classes(&self, graph: &Graph) -> Option<Error> {
+        let name = graph.nodes()[last_layer(graph).ok()?].name.clone();
+        let (found, expected) = (self.outputs_of(graph, &name).ok()??, graph.info.classes.len());
+        self.read_into(&mut with_outputs(graph, found).ok()?).ok()?;
+        let as_it_is = match is_file(&self.arch) {
+            true => String::new(),
+            false => format!(", --classes {found} reads them as they are"),
+        };
+        Some(Error::file(
+            &self.weights,
+            format!(
+                "has {found} classes, expected {expected}: --new-head keeps the body and draws a new `{name}`{as_it_is}"
+            ),
+        ))
+    }
+}
+
+/// Says how the weights were found in their file.
+fn report_import(path: &Path, report: &ImportReport) {
+    for remark in &report.notes {
+        note(format_args!("{}: {remark}", path.display()));
+    }
+    let (counters, others): (Vec<_>, Vec<_>) =
+        report.ignored.iter().map(String::as_str).partition(|name| torchvision::is_counter(name));
+    if !counters.is_empty() {
+        note(format_args!("{}: ignored counters of batches ({})", path.display(), counters.len()));
+    }
+    if !others.is_empty() {
+        note(format_args!("{}: ignored {}, which are no tensors", path.display(), shortened(&others, 8)));
+    }
+}
+
+/// Lists the first `most` names, and the number of further ones.
+fn shortened(names: &[&str], most: usize) -> String {
+    let shown = names[..names.len().min(most)].join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }

@@ -1,6 +1,6 @@
 //! Reading a stage: its own keys, and those of the techniques.
 
-use super::Stage;
+use super::{Reporting, Stage};
 use lopper_compress::StageKeys;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
@@ -8,13 +8,14 @@ use std::fmt;
 use std::sync::LazyLock;
 
 /// Keys of a stage that belong to no technique.
-const BEFORE: [&str; 5] = ["name", "arch", "width", "head", "from"];
+const BEFORE: [&str; 7] = ["name", "arch", "width", "head", "from", "new_head", "train_on"];
 const TRAIN: &str = "train";
+const REPEAT: &str = "repeat";
 
 /// All keys of a stage, in the order in which errors list them.
 static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let techniques = StageKeys::NAMES.iter().copied().flatten().copied();
-    BEFORE.into_iter().chain(techniques).chain([TRAIN]).collect()
+    BEFORE.into_iter().chain(techniques).chain([TRAIN, REPEAT]).chain(Reporting::NAMES).collect()
 });
 
 impl<'de> Deserialize<'de> for Stage {
@@ -41,8 +42,11 @@ impl<'de> Visitor<'de> for StageVisitor {
                 "width" => stage.width = map.next_value()?,
                 "head" => stage.head = map.next_value()?,
                 "from" => stage.from = map.next_value()?,
+                "new_head" => stage.new_head = map.next_value()?,
+                "train_on" => stage.train_on = map.next_value()?,
                 TRAIN => stage.train = map.next_value()?,
-                key => match techniques.read(key, &mut map) {
+                REPEAT => stage.repeat = map.next_value()?,
+                key => match stage.reporting.read(key, &mut map).or_else(|| techniques.read(key, &mut map)) {
                     Some(read) => read?,
                     None => return Err(A::Error::unknown_field(key, &KEYS)),
                 },

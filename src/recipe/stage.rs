@@ -1,10 +1,11 @@
 //! A stage of a recipe and its checks.
 
-use super::TrainConfig;
+use super::{Reporting, TrainConfig};
 use lopper_compress::StageKeys;
 use lopper_compress::techniques::{Kind, Role, Technique};
-use lopper_engine::{Error, Result};
+use lopper_engine::{Error, Graph, Result};
 use lopper_models::Head;
+use lopper_models::data::Trained;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,14 +18,22 @@ pub struct Stage {
     pub arch: Option<String>,
     /// Width multiplier of `arch`.
     pub width: Option<f64>,
-    /// Classifier of `arch`: its `own` or `fastai`'s.
+    /// Classifier of `arch`, or the new head: its `own` or `fastai`'s.
     pub head: Head,
     /// Earlier stage or model file to start from. Without this and `arch`, the previous stage.
     pub from: Option<String>,
+    /// Whether the network gets a new head for the classes of the images.
+    pub new_head: bool,
     /// Techniques, in the order of their table. At most one is a rewrite and at most one an objective.
     pub techniques: Vec<Arc<dyn Technique>>,
     /// Training after the rewrite.
     pub train: Option<TrainConfig>,
+    /// The images to train on, if not those of the recipe.
+    pub train_on: Option<Trained>,
+    /// What the stage reports besides its network.
+    pub reporting: Reporting,
+    /// Number of rounds, each of which becomes a stage of its own when the recipe is read.
+    pub repeat: Option<usize>,
 }
 
 /// Maximum length of a stage's name, which names a file and heads a row of the table.
@@ -40,7 +49,9 @@ impl Stage {
 
     /// Returns the names of the networks that the stage reads: earlier stages or model files.
     pub fn reads(&self) -> impl Iterator<Item = &str> {
-        self.from.as_deref().into_iter().chain(self.techniques.iter().filter_map(|t| t.teacher()))
+        let networks =
+            self.techniques.iter().flat_map(|technique| [technique.teacher(), technique.reference()]);
+        self.from.as_deref().into_iter().chain(networks.flatten())
     }
 
     /// Returns the files that the stage writes besides its network, each with the option that names it.
@@ -61,9 +72,27 @@ impl Stage {
 
     /// Returns everything that the bits of the stage's network depend on, as text.
     pub fn identity(&self) -> String {
-        let Self { name, arch, width, head, from, techniques, train } = self;
+        // `repeat` is expanded by then.
+        let Self {
+            name,
+            arch,
+            width,
+            head,
+            from,
+            new_head,
+            techniques,
+            train,
+            train_on,
+            reporting,
+            repeat: _,
+        } = self;
         let techniques: Vec<String> = techniques.iter().map(|technique| technique.identity()).collect();
-        format!("{name:?} {arch:?} {width:?} {head:?} {from:?} {techniques:?} {train:?}")
+        // The result of a finished stage holds its scores; those of other options would be missing.
+        let Reporting { evaluate, lr_find, .. } = reporting;
+        format!(
+            "{name:?} {arch:?} {width:?} {head:?} {from:?} {new_head} {techniques:?} {train:?} {train_on:?} {evaluate:?} \
+             {lr_find:?}"
+        )
     }
 
     /// Checks the stage, which follows the stages `earlier`.
@@ -84,44 +113,75 @@ impl Stage {
         if self.arch.is_none() && self.from.is_none() && earlier.is_empty() {
             return refuse("the first stage needs `arch` or `from`");
         }
-        if self.arch.is_none() && (self.width.is_some() || self.head != Head::Own) {
-            return refuse("`width` and `head` require `arch`");
+        if self.arch.is_none() && self.width.is_some() {
+            return refuse("`width` requires `arch`");
+        }
+        if self.arch.is_none() && !self.new_head && self.head != Head::Own {
+            return refuse("`head` requires `arch` or `new_head = true`");
+        }
+        if self.arch.is_some() && self.new_head {
+            return refuse("`new_head`: the head of `arch` is new; expected `from` or an earlier stage");
         }
         if self.summary().is_empty() && self.from.is_none() {
-            let callbacks = list(Role::Callback, "or");
-            return refuse(&format!("expected something to do: arch, from, a rewrite, {callbacks} or train"));
+            let callbacks = names(Role::Callback).join(", ");
+            return refuse(&format!(
+                "expected something to do: arch, from, new_head, a rewrite, {callbacks} or train"
+            ));
         }
-        let objective = self.techniques.iter().map(|t| t.kind()).find(|kind| kind.role == Role::Objective);
-        if let (Some(Kind { name, .. }), None) = (objective, &self.train) {
-            return refuse(&format!("`{name}` acts during training: add `train`"));
+        if let (Some(technique), None) = (self.techniques.iter().find(|t| t.needs_training()), &self.train) {
+            return refuse(&format!("`{}` acts during training: add `train`", technique.kind().name));
         }
         self.check_training()?;
-        for name in self.reads() {
-            if !earlier.iter().any(|s| s.name == name) && !Path::new(name).exists() {
-                return refuse(&format!("`{name}` is neither an earlier stage nor a model file"));
-            }
+        if self.train_on.is_some() && self.train.is_none() {
+            return refuse("train_on: nothing is trained; expected `train` beside it");
         }
+        self.reporting.check(self.train.is_some())?;
         self.train.as_ref().map_or(Ok(()), TrainConfig::check)
     }
 
     /// Returns an error if an option of the training contradicts a technique: the best epoch, if one acts during
     /// training, or the weights of classes, if one has its own loss.
     pub fn check_training(&self) -> Result<()> {
-        let kind_of = |role| self.techniques.iter().map(|t| t.kind()).find(|kind| kind.role == role);
+        let objective = self.techniques.iter().map(|t| t.kind()).find(|kind| kind.role == Role::Objective);
         let weighs = self.train.as_ref().is_some_and(|train| train.class_weights.is_some());
-        if let (true, Some(Kind { name, .. })) = (weighs, kind_of(Role::Objective)) {
+        if let (true, Some(Kind { name, .. })) = (weighs, objective) {
             return Err(Error::invalid(format!(
                 "`class_weights`: `{name}` has its own loss, without weights"
             )));
         }
+        let gradual = self.techniques.iter().find(|technique| technique.gradual()).map(|t| t.kind());
+        let freezes = self.train.as_ref().is_some_and(|train| !train.freeze.is_empty());
+        if let (true, Some(Kind { name, .. })) = (freezes, gradual) {
+            return Err(Error::invalid(format!(
+                "`freeze`: `{name}` acts during training, on frozen layers, too: give each its own stage"
+            )));
+        }
         let asked = self.train.as_ref().and_then(TrainConfig::asks_for_best);
-        if let (Some(option), Some(Kind { name, .. })) = (asked, kind_of(Role::Callback)) {
+        if let (Some(option), Some(Kind { name, .. })) = (asked, gradual) {
             return Err(Error::invalid(format!(
                 "`{option}`: `{name}` acts during training, and the best epoch may be one before it is done: train in a \
                  stage behind it"
             )));
         }
-        Ok(())
+        let compared =
+            self.techniques.iter().find_map(|t| Some((t.kind().name, t.compares().first()?.to_string())));
+        match (compared, self.techniques.iter().any(|t| t.shrinks())) {
+            (Some((name, layer)), true) => Err(Error::invalid(format!(
+                "`{name}`: compares the output of layer `{layer}`, whose channels `prune` may remove while training: prune \
+                 in a stage behind it"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the stage with what its techniques take from other networks, which `network` returns by name.
+    pub fn resolve(&self, mut network: impl FnMut(&str) -> Result<Graph>) -> Result<Self> {
+        let resolve = |technique: &Arc<dyn Technique>| match technique.reference() {
+            Some(name) => technique.resolve(&network(name)?),
+            None => Ok(technique.clone()),
+        };
+        let techniques = self.techniques.iter().map(resolve).collect::<Result<_>>()?;
+        Ok(Self { techniques, ..self.clone() })
     }
 
     fn check_name(&self, earlier: &[Stage]) -> Result<()> {
@@ -144,21 +204,31 @@ impl Stage {
 
     /// Summarizes the stage in a few words.
     pub fn summary(&self) -> String {
-        let mut parts: Vec<String> = self.arch.iter().cloned().collect();
+        let control = self.reporting.control.as_ref().map(|of| format!("control {of}"));
+        let mut parts: Vec<String> = control.into_iter().chain(self.arch.clone()).collect();
+        parts.extend(self.new_head.then(|| "new head".to_string()));
         let mut kinds: Vec<Kind> = self.techniques.iter().map(|technique| technique.kind()).collect();
         kinds.sort_by_key(|kind| kind.role);
         parts.extend(kinds.iter().map(|kind| kind.name.to_string()));
         if let Some(train) = &self.train {
             parts.push(format!("{} epoch{}", train.epochs, if train.epochs == 1 { "" } else { "s" }));
+            if !train.freeze.is_empty() {
+                let frozen: Vec<String> = train.freeze.iter().map(ToString::to_string).collect();
+                parts.push(format!("{} frozen", frozen.join(" and ")));
+            }
         }
         parts.join(", ")
     }
 }
 
+/// Returns the names of the techniques of `role`.
+fn names(role: Role) -> Vec<&'static str> {
+    StageKeys::KINDS.iter().filter(|kind| kind.role == role).map(|kind| kind.name).collect()
+}
+
 /// Lists the techniques of `role`, as in "prune, fold and compact".
 fn list(role: Role, conjunction: &str) -> String {
-    let names: Vec<&str> =
-        StageKeys::KINDS.iter().filter(|kind| kind.role == role).map(|kind| kind.name).collect();
+    let names = names(role);
     match names.split_last() {
         Some((last, first)) if !first.is_empty() => format!("{} {conjunction} {last}", first.join(", ")),
         _ => names.concat(),

@@ -3,10 +3,11 @@
 use super::ClassWeights;
 use lopper_engine::number::{self, Range};
 use lopper_engine::train::{
-    Best, EarlyStopping, Monitor, MovingAverage, Optimizer, OptimizerConfig, ParamGroup, Schedule,
+    Best, EarlyStopping, Freezing, LayerRates, Layers, Monitor, MovingAverage, Optimizer, OptimizerConfig,
+    ParamGroup, RateFactors, Schedule, Thaw, When,
 };
-use lopper_engine::{Error, Result};
-use serde::Deserialize;
+use lopper_engine::{Error, Graph, Result};
+use serde::{Deserialize, Deserializer};
 
 /// Options of training.
 #[derive(Clone, Debug, Deserialize)]
@@ -14,8 +15,16 @@ use serde::Deserialize;
 pub struct TrainConfig {
     /// Passes over the training images.
     pub epochs: usize,
-    /// Largest learning rate of the schedule.
-    pub learning_rate: f64,
+    /// Largest learning rate of the schedule, unless layers have `rates`.
+    pub learning_rate: Option<f64>,
+    /// Largest learning rates by layer.
+    pub rates: Option<LayerRates>,
+    /// Layers that are not trained: `body`, `head`, a pattern of names, or a list of them. Batch norms are trained.
+    #[serde(default, deserialize_with = "one_or_more")]
+    pub freeze: Vec<Layers>,
+    /// Frozen layers that are trained from some time on, in the order of these times.
+    #[serde(default)]
+    pub unfreeze: Vec<Thaw>,
     /// Optimizer, by default AdamW. Biases and batch norms do not decay.
     #[serde(default = "adamw")]
     pub optimizer: OptimizerConfig,
@@ -58,6 +67,20 @@ fn one_batch() -> usize {
     1
 }
 
+/// Reads one choice of layers or a list of them.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Layers>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected `body`, `head`, a pattern of layer names, or a list of them")]
+    enum Form {
+        One(Layers),
+        More(Vec<Layers>),
+    }
+    Ok(match Form::deserialize(deserializer)? {
+        Form::One(layers) => vec![layers],
+        Form::More(layers) => layers,
+    })
+}
+
 fn adamw() -> OptimizerConfig {
     OptimizerConfig::AdamW { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 }
 }
@@ -85,17 +108,84 @@ impl TrainConfig {
                 "monitor: nothing compares the epochs by it; expected save_best or early_stopping beside it",
             ));
         }
-        self.schedule.check_rates(self.learning_rate)?;
+        self.check_thaws()?;
+        let largest = self.largest_rate()?;
+        self.rates.as_ref().map_or(Ok(()), LayerRates::check)?;
+        self.schedule.check_rates(largest)?;
         self.optimizer.check()?;
-        self.groups.iter().try_for_each(|group| group.check(self.learning_rate))
+        self.groups.iter().try_for_each(|group| group.check(largest))
     }
 
-    /// Returns the optimizer of a new training.
-    pub fn optimizer(&self) -> Optimizer {
-        Optimizer::new(self.optimizer)
+    /// Returns the largest learning rate of the schedule.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if rates are given twice or not at all.
+    pub fn largest_rate(&self) -> Result<f64> {
+        match (self.learning_rate, &self.rates) {
+            (Some(rate), None) => Ok(rate),
+            (None, Some(_)) if self.groups.iter().any(|group| group.lr_factor != 1.0) => {
+                Err(Error::invalid("rates: the `lr_factor` of a group sets rates, too: expected one of them"))
+            }
+            (None, Some(rates)) => Ok(rates.largest()),
+            (Some(rate), Some(_)) => Err(Error::invalid(format!(
+                "learning_rate: `rates` takes its place; expected one of them, found both, learning_rate {rate}"
+            ))),
+            (None, None) => {
+                Err(Error::invalid("expected `learning_rate`, or `rates` by layer, found neither"))
+            }
+        }
+    }
+
+    /// Checks that layers are unfrozen in order and within the training.
+    fn check_thaws(&self) -> Result<()> {
+        if let (Some(thaw), true) = (self.unfreeze.first(), self.freeze.is_empty()) {
+            let layers = &thaw.layers;
+            return Err(Error::invalid(format!(
+                "unfreeze: `{layers}`: nothing is frozen; expected `freeze`, too"
+            )));
+        }
+        let share = |thaw: &Thaw| thaw.when.share(self.epochs);
+        if let Some(thaw) = self.unfreeze.iter().find(|thaw| share(thaw) >= 1.0) {
+            let (layers, epochs) = (&thaw.layers, self.epochs);
+            return Err(Error::invalid(format!(
+                "unfreeze: `{layers}`: expected an epoch up to {epochs}, the last one, found {}",
+                thaw.when
+            )));
+        }
+        match self.unfreeze.windows(2).find(|pair| share(&pair[0]) > share(&pair[1])) {
+            Some([first, second]) => Err(Error::invalid(format!(
+                "unfreeze: expected the order of time, found `{}` {} before `{}` {}",
+                first.layers, first.when, second.layers, second.when
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Shortens or lengthens the training to `epochs` epochs. Layers are unfrozen at the same shares of it.
+    pub fn resize(&mut self, epochs: usize) {
+        for thaw in &mut self.unfreeze {
+            thaw.when = When::Share(thaw.when.share(self.epochs));
+        }
+        self.epochs = epochs;
+    }
+
+    /// Returns the layers that the training leaves as they are.
+    pub fn freezing(&self) -> Freezing {
+        Freezing::new(self.freeze.clone(), self.unfreeze.clone())
+    }
+
+    /// Returns the optimizer of a new training of `graph`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the rates by layer do not fit the network.
+    pub fn optimizer(&self, graph: &Graph) -> Result<Optimizer> {
+        let rates = self.rates.as_ref().map_or(Ok(RateFactors::default()), |rates| rates.factors(graph))?;
+        Ok(Optimizer::new(self.optimizer)
             .without_vector_decay()
             .accumulating(self.accumulate)
             .with_groups(self.groups.clone())
+            .with_rates(rates)
+            .with_freezing(self.freezing()))
     }
 
     /// Returns the moving average of a new training, if the weights are to be averaged.

@@ -7,7 +7,7 @@ use crate::keeping::KeepArgs;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
 use crate::recipe::Recipe;
-use crate::report;
+use crate::report::{Row, wide};
 use crate::run_directory::RunDirectory;
 use lopper_engine::{Error, Result};
 use lopper_kernels::params::Dtype;
@@ -29,10 +29,12 @@ fn run(rig: &Rig, tally: &mut Tally) -> Result<()> {
     let (device, seed) = (rig.device(Dtype::F32), recipe.seed);
     let splits = lopper_models::data::open(&recipe.data, None, seed)?;
     let mut directory = RunDirectory::claim(out.path(), false, &KeepArgs::default())?;
-    let mut rows = Vec::new();
-    Pipeline::new(&device, Some(splits), seed).run(&recipe, &mut directory, |row| {
-        note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
-        rows.push(row);
+    let mut rows: Vec<Row> = Vec::new();
+    Pipeline::new(&device, Some(splits), seed).run(&recipe, &mut directory, |finished| {
+        rows = finished.to_vec();
+        if let Some(row) = rows.last() {
+            note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
+        }
         Ok(())
     })?;
     tally.expect(
@@ -49,6 +51,6 @@ fn run(rig: &Rig, tally: &mut Tally) -> Result<()> {
         let difference = row.logit_difference.unwrap_or(f32::NAN);
         tally.expect(difference < 1e-2, format!("{} moves the logits by {difference}", row.stage));
     }
-    tally.note = Some(format!("```text\n{}```\n", report::table(&rows)));
+    tally.note = Some(format!("```text\n{}```\n", wide(&rows)));
     Ok(())
 }

@@ -152,6 +152,7 @@ mod tests {
             bias: None,
             stride: [1; 2],
             padding: [1; 2],
+            extra_padding: [0; 2],
             dilation: [1; 2],
             groups: 1,
         })

@@ -22,6 +22,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Seed>)> {
         ("image", images()),
         ("model", headers),
         ("plan", plans()),
+        ("pth", pytorch_files()),
         ("recipe", recipes()),
         ("weights", whole.filter(|(_, bytes)| bytes.len() < 4000).collect()),
     ]
@@ -62,6 +63,16 @@ fn plans() -> Vec<Seed> {
     ]
     .map(|(name, text)| (name.to_string(), text.into_bytes()))
     .into()
+}
+
+fn pytorch_files() -> Vec<Seed> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/tests/fixtures/pth");
+    let stored = ["zip", "legacy", "legacy4", "views", "legacy_views", "checkpoint", "arguments"];
+    let mut all: Vec<Seed> = stored
+        .map(|name| (name.to_string(), std::fs::read(folder.join(format!("{name}.pth"))).unwrap()))
+        .into();
+    all.push(("call".into(), b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R.".to_vec()));
+    all
 }
 
 fn tables() -> Vec<Seed> {

@@ -23,7 +23,7 @@ pub fn case(random: &mut Random) -> Case {
 
 /// Returns a random command that reads the file.
 fn command(random: &mut Random) -> Vec<&'static str> {
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 14] = [
         &["summary", MODEL],
         &["bench", MODEL, "--seconds", "0"],
         &["bench", MODEL, "--seconds", "0", "--training", "--batch", "2"],
@@ -31,6 +31,7 @@ fn command(random: &mut Random) -> Vec<&'static str> {
         &["fold", MODEL, "--out", OUT],
         &["prune", MODEL, "--out", OUT],
         &["prune", MODEL, "--criterion", "large_final", "--fraction", "0.9", "--out", OUT],
+        &["prune", MODEL, "--criterion", "l2_magnitude", "--width", "0.6", "--out", OUT],
         &["compact", MODEL, "--out", OUT],
         &["factorize", MODEL, "--fraction", "0.5", "--out", OUT],
         &["sparsify", MODEL, "--sparsity", "0.5", "--epochs", "0", "--out", OUT],

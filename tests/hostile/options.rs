@@ -60,7 +60,7 @@ struct Template {
     slow: &'static [&'static str],
 }
 
-const TEMPLATES: [Template; 14] = [
+const TEMPLATES: [Template; 15] = [
     Template {
         fixed: &[
             "train",
@@ -81,6 +81,8 @@ const TEMPLATES: [Template; 14] = [
         ],
         options: &[
             "learning-rate",
+            "rates",
+            "freeze",
             "weight-decay",
             "label-smoothing",
             "clip-norm",
@@ -156,6 +158,10 @@ const TEMPLATES: [Template; 14] = [
         options: &[
             "criterion",
             "fraction",
+            "width",
+            "widths",
+            "growth",
+            "every",
             "context",
             "constants",
             "include",
@@ -166,6 +172,24 @@ const TEMPLATES: [Template; 14] = [
             "limit",
         ],
         slow: &["epochs"],
+    },
+    Template {
+        fixed: &[
+            "slim",
+            MODEL,
+            "--epochs",
+            "1",
+            "--data",
+            "fashion-mnist",
+            "--limit",
+            "1",
+            "--batch",
+            "4",
+            "--out",
+            OUT,
+        ],
+        options: &["l1", "include", "exclude", "learning-rate", "optimizer"],
+        slow: &[],
     },
     Template {
         fixed: &["factorize", MODEL, "--fraction", "0.5", "--out", OUT],

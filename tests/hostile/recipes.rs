@@ -5,7 +5,7 @@ use crate::mutate::Random;
 use crate::runner::Case;
 
 /// Short runs that together use every table of a recipe.
-const RECIPES: [&str; 3] = [
+const RECIPES: [&str; 4] = [
     r#"title = "t"
 seed = 1
 [data]
@@ -122,6 +122,46 @@ fraction = 0.5
 [[stage]]
 name = "d"
 compact = {}
+"#,
+    r#"[data]
+name = "fashion-mnist"
+batch = 8
+limit = 1
+[[stage]]
+name = "a"
+arch = "vgg8_bn"
+width = 0.25
+[stage.slim]
+l1 = 1e-4
+exclude = ["features.1"]
+[stage.train]
+epochs = 1
+learning_rate = 1e-3
+[[stage]]
+name = "b"
+[stage.prune]
+criterion = "taylor"
+width = 0.5
+schedule = "gradual"
+start = 0.1
+end = 0.9
+every = 1
+[stage.train]
+epochs = 1
+learning_rate = 1e-3
+[[stage]]
+name = "c"
+repeat = 2
+[stage.prune]
+criterion = "batch_norm_gamma"
+width = 0.9
+relative_to = "a"
+[[stage]]
+name = "d"
+from = "a"
+[stage.prune]
+criterion = "random"
+widths = { "features.0" = 2, "features.1*" = 5 }
 "#,
 ];
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 /// use lopper_compress::criteria::{Criterion, LargeFinal};
 ///
 /// assert_eq!("large_final".parse::<Criterion>().unwrap(), LargeFinal.into());
+/// assert_eq!("l1".parse::<Criterion>().unwrap(), LargeFinal.into());
 /// ```
 #[derive(Clone)]
 pub struct Criterion(Source);
@@ -29,10 +30,18 @@ enum Source {
     Given(Arc<dyn Score>),
 }
 
+/// Other names of criteria, which published recipes use.
+pub const ALIASES: [(&str, &str); 2] = [("l1", "large_final"), ("grad", "taylor")];
+
 impl Criterion {
     /// The names that recipes and command lines accept, as a list for help texts.
     pub fn names() -> String {
-        one_of(CRITERIA.iter().map(|criterion| criterion.name()))
+        one_of(CRITERIA.iter().map(
+            |criterion| match ALIASES.iter().find(|alias| alias.1 == criterion.name()) {
+                Some((alias, name)) => format!("{name} (or {alias})"),
+                None => criterion.name().to_string(),
+            },
+        ))
     }
 
     /// Whether it needs images: gradients or activations.
@@ -114,9 +123,11 @@ impl fmt::Display for Criterion {
 impl FromStr for Criterion {
     type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self> {
+    /// Finds a criterion of this crate by its name or an alias.
+    fn from_str(text: &str) -> Result<Self> {
+        let name = ALIASES.iter().find(|(alias, _)| *alias == text).map_or(text, |(_, name)| name);
         let found = CRITERIA.iter().find(|criterion| criterion.name() == name);
-        let found = found.ok_or_else(|| unknown("criterion", &Self::names(), name))?;
+        let found = found.ok_or_else(|| unknown("criterion", &Self::names(), text))?;
         Ok(Self(Source::Table(*found)))
     }
 }

@@ -7,14 +7,14 @@ use lopper_engine::{Device, Error, Graph, Mode, ParamGradients, Result, Tape, Te
 use std::collections::BTreeMap;
 
 /// By layer: the number of steps observed, and the sum over them for each group.
-pub(crate) type Observed = BTreeMap<String, (usize, Vec<f64>)>;
+pub(super) type Observed = BTreeMap<String, (usize, Vec<f64>)>;
 
 /// The initial weights of layers, and the running means of what a criterion observes of their groups.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     /// By layer.
-    initial: BTreeMap<String, Tensor>,
-    observed: Observed,
+    pub(super) initial: BTreeMap<String, Tensor>,
+    pub(super) observed: Observed,
 }
 
 impl Evidence {
@@ -26,8 +26,8 @@ impl Evidence {
     }
 
     /// The evidence that `batches` batches of `data` give of a network that is not being trained: gradients of the
-    /// cross entropy, with the batch norms' running statistics, and activations. Reads no data for a criterion that
-    /// needs neither.
+    /// cross entropy, with the batch norms' running statistics, and activations. Frozen layers are observed like all
+    /// others. Reads no data for a criterion that needs neither.
     pub fn measure(
         criterion: &Criterion,
         graph: &Graph,
@@ -40,7 +40,10 @@ impl Evidence {
         if !criterion.needs_data() {
             return Ok(evidence);
         }
-        let taps: Vec<usize> = sites.iter().filter_map(|site| site.tap(criterion, graph)).collect();
+        // A frozen weight has gradients, too: they say how the loss depends on it.
+        let mut graph = graph.clone();
+        sites.iter().for_each(|site| site.weight_mut(&mut graph).trainable = true);
+        let taps: Vec<usize> = sites.iter().filter_map(|site| site.tap(criterion, &graph)).collect();
         for batch in data.epoch(0)?.take(batches) {
             let batch = batch?;
             if let &[n, h, w, c] = batch.images.shape() {
@@ -64,7 +67,7 @@ impl Evidence {
             };
             pass.taps.iter().try_for_each(|tap| tap.value().fetch())?;
             let activations: Vec<&Tensor> = pass.taps.iter().map(Var::value).collect();
-            evidence.add(criterion, graph, sites, &gradients, &activations)?;
+            evidence.add(criterion, &graph, sites, &gradients, &activations)?;
         }
         Ok(evidence)
     }
@@ -118,16 +121,6 @@ impl Evidence {
             sums.iter_mut().zip(&terms).for_each(|(sum, term)| *sum += term);
         }
         Ok(())
-    }
-
-    /// The observations (by layer: steps, and sums for each group) and the initial weights, as a checkpoint keeps them.
-    pub(crate) fn parts(&self) -> (Observed, BTreeMap<String, Tensor>) {
-        (self.observed.clone(), self.initial.clone())
-    }
-
-    /// The evidence that [`Evidence::parts`] took apart.
-    pub(crate) fn from_parts(observed: Observed, initial: BTreeMap<String, Tensor>) -> Self {
-        Self { initial, observed }
     }
 
     /// The weight of `layer` at the beginning of the training.

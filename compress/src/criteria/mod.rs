@@ -9,6 +9,7 @@
 
 mod criterion;
 mod evidence;
+mod evidence_state;
 mod normalization;
 mod reduction;
 mod score;
@@ -73,9 +74,9 @@ pub static CRITERIA: &[&dyn Score] = &[
     &Movement,
 ];
 
-pub use criterion::Criterion;
+pub use criterion::{ALIASES, Criterion};
 pub use evidence::Evidence;
-pub(crate) use evidence::Observed;
+pub(crate) use evidence_state::{Arrays, Shapes, Steps};
 pub use normalization::Normalization;
 pub use reduction::Reduction;
 pub use score::{Need, Score, Subject};

@@ -90,7 +90,10 @@ pub trait Score: fmt::Debug + Send + Sync {
     /// One number for each group from one training step or batch. [`LayerView::observed`] is their mean over the steps.
     /// Called only for criteria that need gradients or activations.
     fn observe(&self, _step: &StepView) -> Result<Vec<f64>> {
-        Err(Error::invalid(format!("criterion {}: it needs evidence but does not observe any", self.name())))
+        Err(Error::invalid(format!(
+            "criterion {}: it needs evidence but does not observe any: implement Score::observe",
+            self.name()
+        )))
     }
 
     /// The score of each group, a finite number. The lowest goes first.

@@ -2,7 +2,7 @@
 
 use super::{Criterion, Need, Subject};
 use crate::granularity::Groups;
-use crate::weights::{batch_norm_behind, weight};
+use crate::weights::{batch_norm_behind, weight, weight_mut};
 use lopper_engine::{Graph, Layer, NodeId, Param};
 
 /// A parameter that a criterion scores: the weight of a convolution or linear layer, or γ of a batch norm.
@@ -47,6 +47,11 @@ impl Site {
     /// The layer's name.
     pub fn name<'g>(&self, graph: &'g Graph) -> &'g str {
         &graph.nodes()[self.node].name
+    }
+
+    /// The parameter, for writing.
+    pub(super) fn weight_mut<'g>(&self, graph: &'g mut Graph) -> &'g mut Param {
+        weight_mut(graph.layer_mut(self.node)).expect("sites are layers with a weight")
     }
 
     /// The parameter.

@@ -48,15 +48,24 @@ impl<'a> LayerView<'a> {
                 initial.shape(),
                 self.weight.shape()
             ))),
-            None => Err(Error::invalid(format!("the initial weight of layer `{}` is not known", self.name))),
+            None => Err(Error::invalid(format!(
+                "the initial weight of layer `{}` is not known: it is while training, or from Evidence::start",
+                self.name
+            ))),
         }
     }
 
     /// For each group, the mean of [`Score::observe`](super::Score::observe) over all steps. An error if nothing was
     /// observed of this layer at this granularity.
     pub fn observed(&self) -> Result<&'a [f64]> {
-        let missing =
-            || Error::invalid(format!("no {} of layer `{}` were observed", self.evidence, self.name));
+        let missing = || {
+            Error::invalid(format!(
+                "no {} of layer `{}` were observed in {} groups: measure the evidence at the `sites` of the same options",
+                self.evidence,
+                self.name,
+                self.groups.count()
+            ))
+        };
         self.observed.ok_or_else(missing)
     }
 }
@@ -101,6 +110,9 @@ impl<'a> StepView<'a> {
     }
 
     fn missing(&self, evidence: &str) -> Error {
-        Error::invalid(format!("layer `{}`: the criterion reads {evidence} without needing them", self.name))
+        Error::invalid(format!(
+            "layer `{}`: the criterion reads {evidence}, which Score::needs does not list",
+            self.name
+        ))
     }
 }

@@ -2,6 +2,7 @@
 
 mod config;
 mod objective;
+mod renormalize;
 mod technique;
 
 pub use config::{DistillConfig, DistillLoss, Hint};

@@ -1,5 +1,6 @@
 //! The loss of a student with a teacher.
 
+use super::renormalize::for_images_of;
 use super::{DistillConfig, DistillLoss};
 use lopper_engine::data::Batch;
 use lopper_engine::train::{CrossEntropy, Objective};
@@ -8,8 +9,8 @@ use lopper_engine::{Error, Graph, Mode, NodeId, Pass, Result, Tape, Tensor, Var}
 /// `(1 − weight) · task + weight · (logits + Σ hints)`: cross entropy with the labels, and the
 /// terms of [`DistillConfig`].
 ///
-/// The teacher sees the same augmented images as the student, in eval mode and without a tape; it never changes. At
-/// weight 0 it does not run, and training equals plain training bit for bit. Validation measures only the task.
+/// The teacher sees the same augmented images as the student, of the same size, in eval mode and without a tape; it never
+/// changes. If it was made for another normalization, its images are converted exactly. At weight 0 it does not run, and training equals plain training bit for bit. Validation measures only the task.
 #[derive(Debug)]
 pub struct Distillation {
     config: DistillConfig,
@@ -32,6 +33,7 @@ impl Distillation {
         image: [usize; 3],
     ) -> Result<Self> {
         config.check()?;
+        let teacher = for_images_of(&student.info, teacher)?;
         let [h, w, c] = image;
         let shapes = |who: &str, graph: &Graph| {
             graph.shapes([1, h, w, c]).map_err(|e| Error::invalid(format!("distillation, {who}: {e}")))
@@ -41,7 +43,8 @@ impl Distillation {
         if student_logits != teacher_logits {
             return Err(Error::invalid(format!(
                 "distillation: the student's logits are {student_logits:?}, the teacher's \
-                 {teacher_logits:?}; both need the same classes"
+                 {teacher_logits:?}; both need the same classes: train the teacher on the student's images, or give it \
+                 a head for them"
             )));
         }
         let (mut student_taps, mut teacher_taps) = (Vec::new(), Vec::new());
@@ -50,7 +53,7 @@ impl Distillation {
             if ours[s] != theirs[t] {
                 return Err(Error::invalid(format!(
                     "hint {} ← {}: the student's output is {:?}, the teacher's {:?}; \
-                     without an adapter only equal shapes compare",
+                     without an adapter only equal shapes compare: choose layers of equal outputs",
                     hint.student, hint.teacher, ours[s], theirs[t]
                 )));
             }
@@ -60,7 +63,7 @@ impl Distillation {
         Ok(Self { config, task, teacher, student_taps, teacher_taps })
     }
 
-    /// The teacher.
+    /// The teacher, for images that are normalized as the student's.
     pub fn teacher(&self) -> &Graph {
         &self.teacher
     }

@@ -20,7 +20,12 @@ impl DistillStage {
     fn options(&self) -> Result<&DistillConfig> {
         match (&self.distill, &self.teacher) {
             (Some(options), Some(_)) => Ok(options),
-            _ => Err(Error::invalid("`distill` and `teacher` require each other")),
+            (Some(_), None) => Err(Error::invalid(
+                "`distill` and `teacher` require each other: add teacher, the name of an earlier stage or a model file",
+            )),
+            (None, _) => Err(Error::invalid(
+                "`distill` and `teacher` require each other: add distill, its options or {}",
+            )),
         }
     }
 }
@@ -52,6 +57,11 @@ impl Technique for DistillStage {
 
     fn teacher(&self) -> Option<&str> {
         self.teacher.as_deref()
+    }
+
+    fn compares(&self) -> Vec<&str> {
+        let hints = self.distill.iter().flat_map(|options| &options.hints);
+        hints.map(|hint| hint.student.as_str()).collect()
     }
 
     fn objective(

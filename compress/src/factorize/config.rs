@@ -34,7 +34,12 @@ impl FactorizeConfig {
             (None, Some(energy)) => {
                 Err(Error::invalid(format!("factorize energy: expected a share in [0, 1], found {energy}")))
             }
-            _ => Err(Error::invalid("factorize: expected one of `fraction` and `energy`")),
+            (None, None) => {
+                Err(Error::invalid("factorize: expected one of `fraction` and `energy`, found neither"))
+            }
+            (Some(_), Some(_)) => {
+                Err(Error::invalid("factorize: expected one of `fraction` and `energy`, found both"))
+            }
         }
     }
 

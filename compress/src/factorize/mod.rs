@@ -11,8 +11,10 @@
 
 mod config;
 mod rewrite;
+mod spectrum;
 mod svd;
 mod technique;
 
 pub use config::{FactorizeConfig, factor_params};
 pub use rewrite::factorize;
+pub use spectrum::Spectrum;

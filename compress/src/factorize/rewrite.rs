@@ -1,7 +1,7 @@
 //! The rewrite: a linear layer becomes two.
 
 use super::svd::Svd;
-use super::{FactorizeConfig, factor_params};
+use super::{FactorizeConfig, Spectrum, factor_params};
 use lopper_engine::layer::Linear;
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Error, Graph, Layer, NodeId, Param, Result, memory};
@@ -9,10 +9,16 @@ use lopper_engine::{Error, Graph, Layer, NodeId, Param, Result, memory};
 /// Splits each linear layer that `config` selects into two factors. The report gives rank, size and error. Fails if an
 /// option is invalid or a weight is not finite. A mask on a weight is dropped with the weight.
 pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
+    Ok(decompose(graph, config)?.0)
+}
+
+/// Like [`factorize`], and returns the singular values of the layers that were split.
+pub(super) fn decompose(graph: &Graph, config: &FactorizeConfig) -> Result<(Rewrite, Vec<Spectrum>)> {
     config.check()?;
     let linear = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Linear(_)));
     config.lists().check("linear layer", linear.map(|node| node.name.as_str()))?;
     let mut rewrite = Rewrite { graph: graph.clone(), report: RewriteReport::new("factorize") };
+    let mut spectra = Vec::new();
     // Each layer that was split moves those behind it by one.
     let mut inserted = 0;
     for (id, node) in graph.nodes().iter().enumerate() {
@@ -25,18 +31,20 @@ pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
             Ok(factors) => {
                 rewrite.report.changed(&node.name, factors.summary);
                 replace(&mut rewrite.graph, id + inserted, factors.layers)?;
+                spectra.push(Spectrum { layer: node.name.clone(), ..factors.spectrum });
                 inserted += 1;
             }
             Err(why) => rewrite.report.skipped(&node.name, why),
         }
     }
-    Ok(rewrite)
+    Ok((rewrite, spectra))
 }
 
-/// The two layers that replace one, and the line of the report.
+/// The two layers that replace one, the line of the report, and the singular values.
 struct Factors {
     layers: [Linear; 2],
     summary: String,
+    spectrum: Spectrum,
 }
 
 /// The factors of `linear`, or why it is not split.
@@ -53,11 +61,11 @@ fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, St
         return Ok(Err(why));
     }
     if let Some(value) = weight.data().iter().find(|w| !w.is_finite()) {
-        return Err(Error::invalid(format!("factorize: a weight is {value}")));
+        return Err(Error::invalid(format!("factorize: expected finite weights, found {value}")));
     }
     memory::require("the matrices of the decomposition", Svd::bytes(outputs, inputs))?;
-    let svd =
-        Svd::new(weight).ok_or_else(|| Error::invalid("factorize: the decomposition did not converge"))?;
+    let diverged = || Error::invalid("factorize: the decomposition did not converge: exclude the layer");
+    let svd = Svd::new(weight).ok_or_else(diverged)?;
     let rank =
         config.rank(outputs, inputs).unwrap_or_else(|| svd.rank_for(config.energy.unwrap_or(1.0)).max(1));
     if let Some(why) = grows(rank) {
@@ -78,7 +86,8 @@ fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, St
     };
     let first = Linear { weight: param(first), bias: None };
     let second = Linear { weight: param(second), bias: linear.bias.clone() };
-    Ok(Ok(Factors { layers: [first, second], summary }))
+    let spectrum = Spectrum { layer: String::new(), outputs, inputs, rank, values: svd.values() };
+    Ok(Ok(Factors { layers: [first, second], summary, spectrum }))
 }
 
 /// Replaces the layer `id` by two, called `name.0` and `name.1`.

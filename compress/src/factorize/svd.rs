@@ -57,6 +57,11 @@ impl<'a> Svd<'a> {
         Some(Self { matrix, vectors: eigen.U().to_owned(), squares })
     }
 
+    /// The singular values, the largest first.
+    pub fn values(&self) -> Vec<f64> {
+        self.squares.iter().map(|square| square.sqrt()).collect()
+    }
+
     /// The smallest rank that keeps the share `energy` of Σ σ².
     pub fn rank_for(&self, energy: f64) -> usize {
         let wanted = energy * self.squares.iter().sum::<f64>();

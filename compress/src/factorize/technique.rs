@@ -1,5 +1,6 @@
 //! Factorization as a technique.
 
+use super::rewrite::decompose;
 use super::{FactorizeConfig, factorize};
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
@@ -26,6 +27,7 @@ impl Technique for FactorizeConfig {
     }
 
     fn apply(&self, graph: &Graph, _evidence: Option<&Evidence>) -> Result<Applied> {
-        Ok(factorize(graph, self)?.into())
+        let (rewrite, spectra) = decompose(graph, self)?;
+        Ok(Applied { spectra, ..Applied::from(rewrite) })
     }
 }

@@ -22,11 +22,15 @@
 //! After batch norm a dead channel is constant, but usually not zero: `max(0, β − γμ/√(σ² + ε))` behind a ReLU.
 //! Published implementations drop this constant, which changes the function; [`Constants`] selects the behavior.
 //!
+//! [`Pruner`] does the same step by step while the network trains, and the optimizer's state follows.
+//!
 //! Frozen units (the image, the network's output) are never removed, and every group keeps at least one channel.
 
 mod config;
+mod goal;
 mod mask;
 mod plan;
+mod pruner;
 mod report;
 mod rewrite;
 mod score;
@@ -35,6 +39,7 @@ mod technique;
 pub use config::PruneConfig;
 pub use mask::mask;
 pub use plan::{GroupPlan, PrunePlan};
+pub use pruner::{Pruner, Turn};
 pub use rewrite::{Constants, prune};
 pub use score::UnitScores;
 pub use technique::PruneStage;

@@ -1,8 +1,9 @@
 //! The plan of a pruning: the channels of each group that stay. A plain value that prints as a table, serializes to
 //! TOML or JSON, and can be replayed on the network that it was made for.
 
+use super::goal::{Goal, Removals};
 use super::score::UnitScores;
-use crate::select::{Context, Scored, select};
+use crate::select::{Context, Scored, select_lowest};
 use lopper_engine::channels::{ChannelFlow, Group, removable, states};
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
@@ -45,12 +46,33 @@ impl PrunePlan {
     /// never the last unit of a group. Groups without scores are not cut and do not count.
     pub fn lowest(graph: &Graph, scores: &UnitScores, context: Context, fraction: f64) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
-        let scored = scores.of_groups(&flow)?.map(|scores| {
+        let removals = Goal::Fraction(fraction, context).removals(&scores.widths(graph, &flow)?, 1.0)?;
+        Self::without(graph, &flow, scores, &removals)
+    }
+
+    /// Removes as many units with the lowest scores as `removals` says, but never the last unit of a group.
+    pub(super) fn without(
+        graph: &Graph,
+        flow: &ChannelFlow,
+        scores: &UnitScores,
+        removals: &Removals,
+    ) -> Result<Self> {
+        let scored = scores.of_groups(flow)?.map(|scores| {
             let scores = scores.unwrap_or_default().to_vec();
             Scored { dead: vec![false; scores.len()], scores }
         });
-        let dropped = select(&scored.collect::<Vec<_>>(), context, fraction);
-        Ok(Self::from_kept(graph, &flow, |index, group| {
+        let scored: Vec<Scored> = scored.collect();
+        let dropped = match removals {
+            Removals::Together(count) => select_lowest(&scored, *count),
+            Removals::Each(counts) => {
+                let of = |(scored, group): (&Scored, &Group)| {
+                    let count = counts.get(&group.layer_names(graph)).copied().unwrap_or(0);
+                    select_lowest(std::slice::from_ref(scored), count).concat()
+                };
+                scored.iter().zip(flow.groups()).map(of).collect()
+            }
+        };
+        Ok(Self::from_kept(graph, flow, |index, group| {
             let dropped = |unit: usize| dropped[index].get(unit).is_some_and(|&dropped| dropped);
             (0..group.units.len()).filter(|&unit| !dropped(unit)).collect()
         }))
@@ -67,7 +89,11 @@ impl PrunePlan {
         let mut wanted = BTreeMap::new();
         for (layer, &count) in counts {
             let group = first_group.get(&graph.id(layer)?).copied();
-            let index = group.ok_or_else(|| Error::invalid(format!("prune: `{layer}` makes no channels")))?;
+            let index = group.ok_or_else(|| {
+                Error::invalid(format!(
+                    "prune: `{layer}` makes no channels: name a convolution or linear layer"
+                ))
+            })?;
             let group = &flow.groups()[index];
             if let Some(why) = group.frozen {
                 return Err(frozen(layer, why));
@@ -75,7 +101,7 @@ impl PrunePlan {
             if !(1..=group.units.len()).contains(&count) {
                 let units = group.units.len();
                 return Err(Error::invalid(format!(
-                    "prune: `{layer}` keeps 1 to {units} channels, found {count}"
+                    "prune: expected `{layer}` to keep 1 to {units} channels, found {count}"
                 )));
             }
             wanted.insert(index, count);
@@ -83,7 +109,10 @@ impl PrunePlan {
         let scores: Vec<Option<&[f32]>> = scores.of_groups(&flow)?.collect();
         if let Some(index) = wanted.keys().find(|&&index| scores[index].is_none()) {
             let layers = flow.groups()[*index].layer_names(graph).join(" and ");
-            return Err(Error::invalid(format!("prune: the channels of {layers} have no scores")));
+            return Err(Error::invalid(format!(
+                "prune: the channels of {layers} have no scores: include them, or choose a criterion that reads one of their \
+                 layers"
+            )));
         }
         Ok(Self::from_kept(graph, &flow, |index, group| {
             let mut order: Vec<usize> = (0..group.units.len()).collect();
@@ -120,14 +149,18 @@ impl PrunePlan {
             let group = plan.find(by_names.get(&plan.layers).map_or(&[], Vec::as_slice))?;
             let refuse = |what: String| Err(Error::invalid(format!("prune plan: {}: {what}", plan.title())));
             if plan.units != group.units.len() {
-                return refuse(format!("made for {} channels, found {}", plan.units, group.units.len()));
+                return refuse(format!(
+                    "made for {} channels, found {}: plan again for this network",
+                    plan.units,
+                    group.units.len()
+                ));
             }
             if plan.keep.is_empty() {
-                return refuse("a group keeps at least one channel".into());
+                return refuse("keep: a group keeps at least one channel, found none".into());
             }
             let channels: HashSet<usize> = group.units.iter().map(|unit| unit.channel).collect();
             if let Some(channel) = plan.keep.iter().find(|channel| !channels.contains(channel)) {
-                return refuse(format!("channel {channel} is not one of the group's"));
+                return refuse(format!("keep: expected channels of the group, found {channel}"));
             }
             let keep: HashSet<usize> = plan.keep.iter().copied().collect();
             let dropped = group.units.iter().filter(|unit| !keep.contains(&unit.channel));
@@ -166,7 +199,9 @@ impl GroupPlan {
 }
 
 fn frozen(layers: &str, why: &str) -> Error {
-    Error::invalid(format!("prune: the channels of {layers} cannot be removed: they are tied to {why}"))
+    Error::invalid(format!(
+        "prune: the channels of {layers} cannot be removed: they are tied to {why}; leave the layer out"
+    ))
 }
 
 impl fmt::Display for PrunePlan {

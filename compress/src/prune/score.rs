@@ -1,5 +1,6 @@
 //! Unit scores: a criterion, applied to every layer that produces the unit.
 
+use super::goal::Width;
 use crate::criteria::{Criterion, Scoring, Site, Subject};
 use crate::granularity::{Granularity, Groups};
 use lopper_engine::channels::{ChannelFlow, Group, is_depthwise};
@@ -37,14 +38,42 @@ impl UnitScores {
         Ok(Wanted::new(graph, &flow, eligible).sites(graph, &flow, criterion))
     }
 
+    /// Scores of zero for the units that [`Self::new`] scores by `criterion`, which needs no evidence.
+    pub(super) fn zeros(
+        graph: &Graph,
+        criterion: &Criterion,
+        eligible: impl Fn(&[String]) -> bool,
+    ) -> Result<Self> {
+        let flow = ChannelFlow::new(graph)?;
+        let wanted = Wanted::new(graph, &flow, eligible);
+        let mut means = Means::new(&flow);
+        for site in wanted.sites(graph, &flow, criterion) {
+            means.add(flow.units(site.node), std::iter::repeat(0.0));
+        }
+        Ok(means.scores(&wanted))
+    }
+
+    /// The groups that have scores, in the order of `flow`.
+    pub(super) fn widths(&self, graph: &Graph, flow: &ChannelFlow) -> Result<Vec<Width>> {
+        let scored = flow.groups().iter().zip(self.of_groups(flow)?);
+        let width = |(group, scores): (&Group, Option<&[f32]>)| {
+            Some(Width { layers: group.layer_names(graph), units: scores?.len() })
+        };
+        Ok(scored.filter_map(width).collect())
+    }
+
     /// The unit scores of each group of `flow`. Returns an error if the scores belong to a different network.
     pub(super) fn of_groups(&self, flow: &ChannelFlow) -> Result<impl Iterator<Item = Option<&[f32]>>> {
         let fits = |(group, scores): (&Group, &Option<Vec<f32>>)| {
             scores.as_ref().is_none_or(|scores| scores.len() == group.units.len())
         };
-        match self.groups.len() == flow.groups().len() && flow.groups().iter().zip(&self.groups).all(fits) {
+        let (expected, found) = (flow.groups().len(), self.groups.len());
+        match expected == found && flow.groups().iter().zip(&self.groups).all(fits) {
             true => Ok(self.groups.iter().map(Option::as_deref)),
-            false => Err(Error::invalid("prune: the scores belong to a different network")),
+            false => Err(Error::invalid(format!(
+                "prune: the scores belong to a different network, of {found} groups of channels instead of {expected} or of \
+                 other widths: make UnitScores from the network to prune"
+            ))),
         }
     }
 }

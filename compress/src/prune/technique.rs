@@ -1,10 +1,12 @@
 //! Pruning as a technique: a rewrite whose plan can be saved and replayed.
 
-use super::{Constants, PruneConfig, PrunePlan, prune};
+use super::{Constants, PruneConfig, PrunePlan, Pruner, prune};
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Demand, Kind, Listed, Role, Sketch, Technique, stage_keys};
+use lopper_engine::train::Callback;
 use lopper_engine::{Error, Graph, Result};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The keys of a recipe's stage that configure pruning. `plan` and `save_plan` require `prune`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +26,18 @@ impl PruneStage {
         self.prune.as_ref().ok_or_else(|| Error::invalid("`plan` and `save_plan` require `prune`"))
     }
 
+    /// Whether channels are removed step by step while the network trains.
+    fn is_gradual(&self) -> bool {
+        self.prune.as_ref().is_some_and(|options| options.schedule.is_some())
+    }
+
+    fn require_training(&self, trains: bool) -> Result<()> {
+        match trains {
+            true => Ok(()),
+            false => Err(Error::invalid("prune schedule: channels are removed while training: add `train`")),
+        }
+    }
+
     /// Whether only dead channels are removed.
     fn removes_only_dead(&self) -> bool {
         self.plan.is_none() && self.prune.as_ref().is_some_and(|options| options.criterion.is_none())
@@ -35,24 +49,98 @@ impl Listed for PruneStage {
 }
 
 impl Technique for PruneStage {
+    /// A rewrite, unless it follows a schedule.
     fn kind(&self) -> Kind {
-        Self::KIND
+        match self.is_gradual() {
+            true => Kind { role: Role::Callback, ..Self::KIND },
+            false => Self::KIND,
+        }
     }
 
     fn check(&self) -> Result<()> {
-        self.options()?.check()
+        self.options()?.check()?;
+        let replays = [("plan", self.plan.is_some()), ("save_plan", self.save_plan.is_some())];
+        match replays.into_iter().find(|(_, given)| *given) {
+            Some((key, _)) if self.is_gradual() => Err(Error::invalid(format!(
+                "`{key}`: a plan is one removal, but `prune` has a schedule with several"
+            ))),
+            _ => Ok(()),
+        }
     }
 
-    /// Layer names stay. Widths are unknown unless a plan specifies them.
-    fn rehearse(&self, sketch: Sketch, _trains: bool, _teacher: Option<&Sketch>) -> Result<Sketch> {
+    /// Layer names stay. Widths are unknown if they depend on weights, or if exact constants may keep carriers.
+    fn rehearse(&self, sketch: Sketch, trains: bool, _teacher: Option<&Sketch>) -> Result<Sketch> {
         let options = self.options()?;
-        // Without a criterion nothing is scored: this only resolves the names.
-        PruneConfig { criterion: None, fraction: None, ..options.clone() }.plan(&sketch.graph, None)?;
+        let unknown = |sketch: Sketch| Ok(Sketch { widths: false, ..sketch });
+        options.check_lists(&sketch.graph)?;
+        if self.plan.is_none() {
+            options.check_sites(&sketch.graph)?;
+        }
+        if options.relative_to.is_some() {
+            return unknown(sketch);
+        }
+        if self.is_gradual() {
+            self.require_training(trains)?;
+            Pruner::new(options.clone())?.on_begin(&mut sketch.graph.clone())?;
+            return unknown(sketch);
+        }
+        let known = |plan: &PrunePlan, sketch: Sketch| {
+            Ok(Sketch { graph: prune(&sketch.graph, plan, options.constants)?.graph, ..sketch })
+        };
         match &self.plan {
-            Some(plan) if sketch.widths => {
-                Ok(Sketch { graph: prune(&sketch.graph, plan, options.constants)?.graph, ..sketch })
-            }
-            _ => Ok(Sketch { widths: false, ..sketch }),
+            Some(plan) if sketch.widths => known(plan, sketch),
+            None if sketch.widths => match options.outline(&sketch.graph)? {
+                Some(plan) if options.constants == Constants::Drop => known(&plan, sketch),
+                _ => unknown(sketch),
+            },
+            _ => unknown(sketch),
+        }
+    }
+
+    fn reference(&self) -> Option<&str> {
+        self.prune.as_ref().and_then(|options| options.relative_to.as_deref())
+    }
+
+    fn resolve(&self, reference: &Graph) -> Result<Arc<dyn Technique>> {
+        Ok(Arc::new(Self { prune: Some(self.options()?.resolve(reference)?), ..self.clone() }))
+    }
+
+    /// Widths multiply: round k keeps `int(widthᵏ · n)` of the n channels that the network `start` has.
+    fn repeated(&self, round: usize, start: &str) -> Result<Option<Arc<dyn Technique>>> {
+        let options = self.options()?;
+        let once = [("plan", self.plan.is_some()), ("save_plan", self.save_plan.is_some())];
+        if let Some((key, _)) = once.into_iter().find(|(_, given)| *given) {
+            return Err(Error::invalid(format!("`{key}`: a plan is for one network, but the stage repeats")));
+        }
+        if !options.widths.is_empty() {
+            return Err(Error::invalid(
+                "prune widths: all rounds would keep the same numbers: expected a width",
+            ));
+        }
+        let Some(width) = options.width else { return Ok(None) };
+        // Multiplied one by one, as a loop would.
+        let width = (1..round).fold(width, |product, _| product * width);
+        let relative_to = options.relative_to.clone().unwrap_or_else(|| start.to_string());
+        let prune = PruneConfig { width: Some(width), relative_to: Some(relative_to), ..options.clone() };
+        Ok(Some(Arc::new(Self { prune: Some(prune), ..self.clone() })))
+    }
+
+    fn needs_training(&self) -> bool {
+        self.is_gradual()
+    }
+
+    fn gradual(&self) -> bool {
+        self.is_gradual()
+    }
+
+    fn shrinks(&self) -> bool {
+        self.is_gradual()
+    }
+
+    fn callback(&self) -> Result<Option<Box<dyn Callback>>> {
+        match self.is_gradual() {
+            true => Ok(Some(Box::new(Pruner::new(self.options()?.clone())?))),
+            false => Ok(None),
         }
     }
 
@@ -82,6 +170,7 @@ impl Technique for PruneStage {
 
     fn apply(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<Applied> {
         let options = self.options()?;
+        self.require_training(!self.is_gradual())?;
         let plan = match &self.plan {
             Some(plan) => plan.clone(),
             None => options.plan(graph, evidence)?,

@@ -7,6 +7,7 @@ use crate::criteria::{Evidence, Site};
 use crate::granularity::Groups;
 use crate::select::{Scored, select, select_beside};
 use crate::weights::require_copy;
+use lopper_engine::channels::Slices;
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Error, Graph, NodeId, Param, Result, Tensor};
 use std::collections::BTreeMap;
@@ -14,9 +15,13 @@ use std::collections::BTreeMap;
 /// Masks a network at once, at the final sparsity of `config`; its schedule is ignored. `evidence` holds what the
 /// criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Existing masks stay and
 /// count toward the sparsity.
+///
+/// # Errors
+/// [`Error::Invalid`] if an option is invalid, no layer is left to sparsify, or evidence is missing.
 pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Evidence>) -> Result<Rewrite> {
     config.check()?;
     require_copy(graph, "sparsify")?;
+    layers::some_targets(graph, config)?;
     let mut graph = graph.clone();
     mask(&mut graph, config, config.final_sparsity()?, evidence)?;
     let report = report(&graph, config)?;
@@ -93,6 +98,14 @@ impl Masks {
             }
         };
         parts.into_iter().map(mask).collect::<Result<_>>().map(Self)
+    }
+
+    /// Keeps the slices `slices` of each mask, when the network `graph` loses channels.
+    pub fn shrink(&mut self, graph: &Graph, slices: &Slices) {
+        for (node, mask) in &mut self.0 {
+            let path = format!("{}.weight", graph.nodes()[*node].name);
+            mask.iter_mut().for_each(|mask| *mask = slices.of_tensor(&path, mask));
+        }
     }
 
     /// Lowers the sparsity of the selected layers of `graph` to `sparsity`. Groups return with weights of zero, highest

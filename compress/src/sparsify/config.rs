@@ -1,6 +1,7 @@
 //! The options of sparsification.
 
 use super::SparsitySchedule;
+use super::schedule::check_window;
 use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Subject};
 use crate::granularity::{Granularity, Quota};
 use crate::lists::Lists;
@@ -117,7 +118,8 @@ impl SparsifyConfig {
                 Err(Error::invalid(format!("sparsity: expected a fraction in [0, 1], found {given}")))
             }
             (None, None) => Err(Error::invalid(format!(
-                "sparsity: expected the fraction of {}s to drop, found none; only a granularity N:M implies it",
+                "sparsity: expected the fraction of {}s to drop, found none: set sparsity, which only a granularity N:M \
+                 implies",
                 granularity.name()
             ))),
         }
@@ -132,30 +134,25 @@ impl SparsifyConfig {
         }
         if self.criterion.subject() == Subject::BatchNorm && self.granularity != Granularity::FILTER {
             return Err(Error::invalid(format!(
-                "criterion {} scores filters, found granularity {}",
+                "criterion {} scores filters: expected granularity filter beside it, found {}",
                 self.criterion, self.granularity
             )));
         }
         self.schedule.check()?;
-        let Self { start, end, .. } = *self;
-        if !(0.0 <= start && start <= end && end <= 1.0) {
-            return Err(Error::invalid(format!(
-                "sparsify: expected 0 ≤ start ≤ end ≤ 1, found start {start}, end {end}"
-            )));
-        }
-        Ok(())
+        check_window("sparsify", [self.start, self.end])
     }
 
     /// The target at `fraction` of the training: the schedule's share of the final sparsity.
     ///
     /// # Errors
-    /// Those of [`Self::final_sparsity`].
+    /// Those of [`Self::final_sparsity`], and if a schedule of another crate gives no share.
     pub fn sparsity_at(&self, fraction: f64) -> Result<f64> {
-        let share = match fraction {
-            f if f < self.start => 0.0,
-            f if f >= self.end => self.schedule.share(1.0),
-            f => self.schedule.share((f - self.start) / (self.end - self.start)),
-        };
-        Ok(self.final_sparsity()? * share)
+        match self.schedule.share_within(fraction, [self.start, self.end]) {
+            share if (0.0..=1.0).contains(&share) => Ok(self.final_sparsity()? * share),
+            share => Err(Error::invalid(format!(
+                "sparsify schedule: expected {} to give a share in [0, 1], found {share} after {fraction} of the training",
+                self.schedule
+            ))),
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::SparsifyConfig;
 use crate::criteria::Site;
 use crate::granularity::Groups;
 use lopper_engine::channels::{Filters, filters_mut, has_weight, is_depthwise};
-use lopper_engine::{Graph, NodeId, Param, Result};
+use lopper_engine::{Error, Graph, NodeId, Param, Result};
 use std::collections::HashSet;
 
 /// A layer that is sparsified.
@@ -37,6 +37,31 @@ pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(Nod
 pub(super) fn targets(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<Target>> {
     Ok(choices(graph, config)?.into_iter().filter_map(|(_, choice)| choice.ok()).collect())
 }
+
+/// [`targets`], or an error with the reasons if there are none.
+pub(super) fn some_targets(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<Target>> {
+    let choices = choices(graph, config)?;
+    if choices.iter().all(|(_, choice)| choice.is_err()) {
+        let reason = |(id, choice): &(NodeId, Selection)| {
+            Some(format!("`{}`: {}", graph.nodes()[*id].name, choice.as_ref().err()?))
+        };
+        let mut reasons: Vec<String> = choices.iter().take(REASONS).filter_map(reason).collect();
+        if choices.len() > REASONS {
+            reasons.push(format!("and {} more", choices.len() - REASONS));
+        }
+        return Err(Error::invalid(format!(
+            "sparsify: no layer is left to sparsify at granularity {} by criterion {} ({}): set granularity, include or \
+             exclude such that one is",
+            config.granularity,
+            config.criterion,
+            reasons.join("; ")
+        )));
+    }
+    Ok(choices.into_iter().filter_map(|(_, choice)| choice.ok()).collect())
+}
+
+/// The most layers whose reasons an error lists.
+const REASONS: usize = 3;
 
 /// The weight of a selected layer.
 pub(super) fn weight(graph: &Graph, id: NodeId) -> &Param {

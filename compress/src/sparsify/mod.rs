@@ -21,5 +21,6 @@ pub use apply::sparsify;
 pub use config::SparsifyConfig;
 pub use measure::{LayerSparsity, Sparsity};
 pub use record::Record;
-pub use schedule::SparsitySchedule;
+pub(crate) use schedule::check_window;
+pub use schedule::{CustomSchedule, SparsitySchedule};
 pub use sparsifier::Sparsifier;

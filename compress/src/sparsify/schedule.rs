@@ -31,6 +31,38 @@ pub enum SparsitySchedule {
     DenseSparseDense,
     /// `1 − (1 − x)³`: fast while the network is redundant, then slow (Zhu & Gupta 2017, equation 1).
     Gradual,
+    /// A schedule of another crate. Recipes and command lines cannot name it.
+    #[serde(skip)]
+    Custom(CustomSchedule),
+}
+
+/// A schedule of another crate: a share of the final sparsity as a function of time. Schedules of equal names are equal.
+///
+/// ```
+/// use lopper_compress::sparsify::SparsitySchedule;
+///
+/// let root = SparsitySchedule::custom("square_root", f64::sqrt);
+/// assert_eq!((root.share(0.25), root.to_string()), (0.5, "square_root".to_string()));
+/// ```
+#[derive(Clone, Copy)]
+pub struct CustomSchedule {
+    name: &'static str,
+    share: fn(f64) -> f64,
+}
+
+impl PartialEq for CustomSchedule {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for CustomSchedule {}
+
+/// By name, as they are equal: the text identifies a stage from one run of a program to the next.
+impl fmt::Debug for CustomSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 /// The schedules as command lines write them, in the order in which help texts list them. STEPS stands for a number of
@@ -45,6 +77,12 @@ const SCHEDULES: &[(&str, SparsitySchedule)] = &[
 ];
 
 impl SparsitySchedule {
+    /// A schedule called `name` whose share of the final sparsity, 0 to 1, is `share(x)` at the time `x ∈ [0, 1]` within
+    /// the window of growth. Where it falls, dropped groups return with weights of zero.
+    pub const fn custom(name: &'static str, share: fn(f64) -> f64) -> Self {
+        Self::Custom(CustomSchedule { name, share })
+    }
+
     /// The names that command lines accept, as a list for help texts.
     pub fn names() -> String {
         one_of(SCHEDULES.iter().map(|(name, _)| *name))
@@ -54,14 +92,14 @@ impl SparsitySchedule {
     pub fn check(self) -> Result<()> {
         match self {
             Self::Iterative { steps: 0 } => {
-                Err(Error::invalid("sparsify schedule: iterative needs at least 1 step, found 0"))
+                Err(Error::invalid("schedule: iterative needs at least 1 step, found 0"))
             }
             _ => Ok(()),
         }
     }
 
     /// The share of the final sparsity, in 0..=1, at the time `x ∈ [0, 1]`. It is 1 at 1 and never
-    /// falls, except for [`Self::DenseSparseDense`].
+    /// falls, except for [`Self::DenseSparseDense`] and [`Self::Custom`], which may also leave 0..=1.
     pub fn share(self, x: f64) -> f64 {
         match self {
             Self::OneShot => 1.0,
@@ -74,7 +112,28 @@ impl SparsitySchedule {
             Self::Cosine => (1.0 - (PI * x).cos()) / 2.0,
             Self::DenseSparseDense => f64::from(u8::from((1.0 / 3.0..2.0 / 3.0).contains(&x))),
             Self::Gradual => 1.0 - (1.0 - x).powi(3),
+            Self::Custom(custom) => (custom.share)(x),
         }
+    }
+
+    /// The share at `fraction` of the training, if growth starts at `start` and ends at `end`, which are fractions of the
+    /// training too.
+    pub fn share_within(self, fraction: f64, [start, end]: [f64; 2]) -> f64 {
+        match fraction {
+            f if f < start => 0.0,
+            f if f >= end => self.share(1.0),
+            f => self.share((f - start) / (end - start)),
+        }
+    }
+}
+
+/// Checks that growth starts and ends within the training; the error names `technique`.
+pub(crate) fn check_window(technique: &str, [start, end]: [f64; 2]) -> Result<()> {
+    match 0.0 <= start && start <= end && end <= 1.0 {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "{technique}: expected 0 ≤ start ≤ end ≤ 1, found start {start}, end {end}"
+        ))),
     }
 }
 
@@ -104,6 +163,7 @@ impl fmt::Display for SparsitySchedule {
         let name = found.and_then(|(name, _)| name.split(':').next()).unwrap_or_default();
         match self {
             Self::Iterative { steps } => write!(f, "{name}:{steps}"),
+            Self::Custom(custom) => f.pad(custom.name),
             _ => f.pad(name),
         }
     }
@@ -169,7 +229,10 @@ mod tests {
             "iterative:4".parse::<SparsitySchedule>().unwrap(),
             SparsitySchedule::Iterative { steps: 4 }
         );
-        for text in ["iterative", "iterative:", "iterative:x", "cosine:3", "sudden", ""] {
+        let own = SparsitySchedule::custom("own", |x| x * x);
+        assert_eq!(format!("{own:?}"), "Custom(own)", "no address of a function");
+        assert!(own == SparsitySchedule::custom("own", |x| x) && serde_json::to_string(&own).is_err());
+        for text in ["iterative", "iterative:", "iterative:x", "cosine:3", "sudden", "own", ""] {
             let error = text.parse::<SparsitySchedule>().unwrap_err().to_string();
             assert!(error.contains("or iterative:STEPS"), "{text}: {error}");
         }

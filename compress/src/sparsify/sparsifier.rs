@@ -2,11 +2,13 @@
 
 use super::SparsifyConfig;
 use super::apply::{Masks, mask, report};
+use super::layers;
 use super::record::Record;
 use super::remembered::Remembered;
-use crate::criteria::{Evidence, Need};
+use crate::criteria::{Evidence, Need, Site};
+use crate::granularity::Granularity;
 use lopper_engine::rewrite::RewriteReport;
-use lopper_engine::train::{Callback, Flow, Progress, State, Step};
+use lopper_engine::train::{Callback, Flow, Progress, Shrunk, State, Step};
 use lopper_engine::{Error, Graph, Result};
 
 /// Follows a schedule while a network trains. After a step it drops as many groups as the schedule asks for, scored by
@@ -62,13 +64,8 @@ impl Sparsifier {
 
 impl Callback for Sparsifier {
     fn on_begin(&mut self, graph: &mut Graph) -> Result<()> {
-        let sites = self.config.sites(graph)?;
-        if sites.is_empty() {
-            return Err(Error::invalid(format!(
-                "sparsify: no layer is left to sparsify at granularity {}",
-                self.config.granularity
-            )));
-        }
+        let sites: Vec<Site> =
+            layers::some_targets(graph, &self.config)?.into_iter().map(|target| target.site).collect();
         self.evidence = Evidence::start(&self.config.criterion, graph, &sites);
         self.before = Masks::of(graph, &self.config)?;
         Ok(())
@@ -101,16 +98,20 @@ impl Callback for Sparsifier {
         Ok(Flow::Continue)
     }
 
+    fn on_shrunk(&mut self, before: &Graph, shrunk: &Shrunk) -> Result<()> {
+        self.evidence.shrink(&shrunk.slices, self.config.granularity == Granularity::FILTER);
+        self.before.shrink(before, &shrunk.slices);
+        Ok(())
+    }
+
     fn state(&self) -> State {
-        let (observed, initial) = self.evidence.parts();
-        let before = self.before.parts();
-        Remembered { history: self.history.clone(), observed, initial, before }.into_state()
+        let (history, evidence) = (self.history.clone(), self.evidence.clone());
+        Remembered { history, evidence, before: self.before.parts() }.into_state()
     }
 
     fn restore(&mut self, state: State) -> Result<()> {
-        let Remembered { history, observed, initial, before } = Remembered::from_state(state)?;
-        self.history = history;
-        self.evidence = Evidence::from_parts(observed, initial);
+        let Remembered { history, evidence, before } = Remembered::from_state(state)?;
+        (self.history, self.evidence) = (history, evidence);
         self.before = Masks::from_parts(before)?;
         Ok(())
     }

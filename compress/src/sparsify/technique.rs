@@ -1,6 +1,6 @@
 //! Sparsification as a technique: a callback of training, or a rewrite without it.
 
-use super::{Sparsifier, SparsifyConfig, Sparsity, sparsify};
+use super::{Sparsifier, SparsifyConfig, Sparsity, layers, sparsify};
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Demand, Kind, Listed, Role, Sketch, Technique};
 use lopper_engine::train::Callback;
@@ -22,12 +22,16 @@ impl Technique for SparsifyConfig {
     fn rehearse(&self, sketch: Sketch, trains: bool, _teacher: Option<&Sketch>) -> Result<Sketch> {
         match trains {
             true => Sparsifier::new(self.clone())?.on_begin(&mut sketch.graph.clone())?,
-            false => drop(Sparsity::measure(&sketch.graph, self)?),
+            false => drop(layers::some_targets(&sketch.graph, self)?),
         }
         Ok(sketch)
     }
 
     fn masks(&self) -> bool {
+        true
+    }
+
+    fn gradual(&self) -> bool {
         true
     }
 

@@ -2,12 +2,14 @@
 
 use super::Sketch;
 use crate::criteria::{Criterion, Evidence, Site};
+use crate::factorize::Spectrum;
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::train::{Callback, CrossEntropy, Objective};
 use lopper_engine::{Error, Graph, Result};
 use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The place of a technique in a stage of a recipe, in the order in which summaries list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +47,13 @@ pub struct Applied {
     pub rewrite: Rewrite,
     /// The contents of the files in [`Technique::outputs`].
     pub files: Vec<(PathBuf, String)>,
+    /// Singular values of the layers that were split.
+    pub spectra: Vec<Spectrum>,
 }
 
 impl From<Rewrite> for Applied {
     fn from(rewrite: Rewrite) -> Self {
-        Self { rewrite, files: Vec::new() }
+        Self { rewrite, files: Vec::new(), spectra: Vec::new() }
     }
 }
 
@@ -77,6 +81,45 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
     /// Returns the name of the network that the technique learns from: an earlier stage or a model file.
     fn teacher(&self) -> Option<&str> {
         None
+    }
+
+    /// Returns the name of another network that the options refer to, such as the one whose widths count: an earlier stage
+    /// or a model file. [`Self::resolve`] must replace it before anything else is done with a network.
+    fn reference(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns the technique with all that it takes from `reference`, the network that [`Self::reference`] names.
+    fn resolve(&self, _reference: &Graph) -> Result<Arc<dyn Technique>> {
+        Err(Error::invalid(format!("{}: refers to no other network", self.kind().name)))
+    }
+
+    /// Returns the technique of round `round`, from 1, of a stage that repeats and whose first round starts from the
+    /// network named `start`; `None` if it is the same in every round. An error if it cannot be repeated.
+    fn repeated(&self, _round: usize, _start: &str) -> Result<Option<Arc<dyn Technique>>> {
+        Ok(None)
+    }
+
+    /// Returns whether it acts only while a network trains.
+    fn needs_training(&self) -> bool {
+        self.kind().role == Role::Objective
+    }
+
+    /// Returns whether a training brings the network to its final form step by step, so that an earlier epoch is not
+    /// done.
+    fn gradual(&self) -> bool {
+        false
+    }
+
+    /// Returns whether the network loses channels while it trains.
+    fn shrinks(&self) -> bool {
+        false
+    }
+
+    /// Returns the layers of the network in training whose outputs the technique compares, so that their shapes must not
+    /// change.
+    fn compares(&self) -> Vec<&str> {
+        Vec::new()
     }
 
     /// Returns the files that the technique writes besides the network, each with the option that names it.

@@ -1,6 +1,8 @@
 //! Small networks for the tests of this crate.
 #![allow(dead_code)] // Each test file uses some of them.
 
+pub mod shrinking;
+
 use lopper_engine::data::{Batch, Batches};
 use lopper_engine::layer::{Activation, BatchNorm, Conv2d, Layer, Linear, Pool, Window};
 use lopper_engine::train::{Callback, EpochMetrics, Objective, Optimizer, Schedule, Trainer};
@@ -21,6 +23,7 @@ pub fn conv(o: usize, c: usize, k: usize, groups: usize, seed: u64) -> Layer {
         bias: Some(Param::new(Tensor::zeros(&[o]))),
         stride: [1; 2],
         padding: [k / 2; 2],
+        extra_padding: [0; 2],
         dilation: [1; 2],
         groups,
     })

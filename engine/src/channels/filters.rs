@@ -24,7 +24,7 @@ impl<'a> Filters<'a> {
                 weight: &conv.weight,
                 bias: conv.bias.as_ref(),
                 groups: conv.groups,
-                padded: conv.padding != [0, 0],
+                padded: [conv.padding, conv.extra_padding] != [[0; 2]; 2],
             }),
             Layer::Linear(linear) => {
                 Some(Self { weight: &linear.weight, bias: linear.bias.as_ref(), groups: 1, padded: false })
@@ -100,13 +100,17 @@ pub fn filters_mut(layer: &mut Layer) -> Option<(&mut Param, &mut Option<Param>)
     }
 }
 
-/// Sets the bias of the convolution or linear layer `node`.
+/// Sets the bias of the convolution or linear layer `node`. A new one is frozen if the weight is.
 pub fn set_bias(graph: &mut Graph, node: NodeId, values: &[f64]) {
-    let Some((_, bias)) = filters_mut(graph.layer_mut(node)) else { return };
+    let Some((weight, bias)) = filters_mut(graph.layer_mut(node)) else { return };
     let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
     match bias {
         Some(bias) => overwrite(bias, values),
-        None => *bias = Some(Param::new(Tensor::from_fn(&[values.len()], |o| values[o]))),
+        None => {
+            let mut new = Param::new(Tensor::from_fn(&[values.len()], |o| values[o]));
+            new.trainable = weight.trainable;
+            *bias = Some(new);
+        }
     }
 }
 

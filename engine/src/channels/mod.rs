@@ -18,6 +18,7 @@ mod flow;
 pub(crate) mod live;
 mod remove;
 mod slice;
+mod slices;
 mod state;
 mod zeros;
 
@@ -26,4 +27,5 @@ pub use filters::{Filters, filters_mut, has_weight, is_depthwise, overwrite, set
 pub use flow::{ChannelFlow, Frozen, Group, Unit, ends_at};
 pub use remove::{Removal, remove};
 pub use slice::slice;
+pub use slices::Slices;
 pub use state::{State, removable, states};

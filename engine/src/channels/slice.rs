@@ -2,7 +2,7 @@
 
 use super::filters::Filters;
 use super::flow::ChannelFlow;
-use crate::graph::layer::{BatchNorm, Conv2d, Linear};
+use super::slices::axes;
 use crate::memory::bytes_of;
 use crate::{Graph, Layer, Node, Param};
 
@@ -37,10 +37,10 @@ pub fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) {
     for id in 1..graph.nodes().len() {
         let input = graph.nodes()[id].inputs[0];
         let (inputs, outputs) = (flow.kept(input, removed), flow.kept(id, removed));
-        match graph.layer_mut(id) {
-            Layer::Conv2d(conv) => cut_conv(conv, &inputs, &outputs),
-            Layer::Linear(linear) => cut_linear(linear, &inputs, &outputs),
-            Layer::BatchNorm(bn) => cut_batch_norm(bn, &outputs),
+        let layer = graph.layer_mut(id);
+        cut_tensors(layer, &inputs, &outputs);
+        match layer {
+            Layer::Conv2d(conv) if conv.is_depthwise() => conv.groups = inputs.len(),
             Layer::PadShortcut { before, after, .. } => {
                 // The layer prepends `before` new channels to its input and appends `after`.
                 let first = *before;
@@ -48,47 +48,22 @@ pub fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) {
                 *before = outputs.iter().filter(|&&channel| channel < first).count();
                 *after = outputs.iter().filter(|&&channel| channel >= last).count();
             }
-            // Channel flow freezes the inputs and outputs of compact convolutions.
-            Layer::CompactConv2d(_) | Layer::Input { .. } => {}
-            Layer::Activation(_)
-            | Layer::Pool(_)
-            | Layer::Dropout { .. }
-            | Layer::Flatten
-            | Layer::Add
-            | Layer::Concat => {}
+            _ => {}
         }
     }
 }
 
-fn cut_conv(conv: &mut Conv2d, inputs: &[usize], outputs: &[usize]) {
-    cut(&mut conv.weight, 0, outputs);
-    cut_bias(&mut conv.bias, outputs);
-    if conv.is_depthwise() {
-        conv.groups = inputs.len();
-    } else {
-        // The inputs of the first group: every group keeps the same positions.
-        let depth = conv.weight.value().dim(3);
-        cut(&mut conv.weight, 3, &inputs[..inputs.partition_point(|&channel| channel < depth)]);
+/// Cuts the parameters and statistics of `layer` down to the channels `inputs` and `outputs`.
+fn cut_tensors(layer: &mut Layer, inputs: &[usize], outputs: &[usize]) {
+    // Shares the tensors.
+    let whole = layer.clone();
+    for (slot, param) in layer.params_mut() {
+        axes(&whole, slot, inputs, outputs).into_iter().for_each(|(axis, keep)| cut(param, axis, keep));
     }
-}
-
-fn cut_linear(linear: &mut Linear, inputs: &[usize], outputs: &[usize]) {
-    cut(&mut linear.weight, 0, outputs);
-    cut_bias(&mut linear.bias, outputs);
-    cut(&mut linear.weight, 1, inputs);
-}
-
-fn cut_batch_norm(bn: &mut BatchNorm, outputs: &[usize]) {
-    cut(&mut bn.weight, 0, outputs);
-    cut(&mut bn.bias, 0, outputs);
-    for statistic in [&mut bn.running_mean, &mut bn.running_var] {
-        *statistic = statistic.select(0, outputs);
-    }
-}
-
-fn cut_bias(bias: &mut Option<Param>, outputs: &[usize]) {
-    if let Some(bias) = bias {
-        cut(bias, 0, outputs);
+    for (slot, buffer) in layer.buffers_mut() {
+        for (axis, keep) in axes(&whole, slot, inputs, outputs) {
+            *buffer = buffer.select(axis, keep);
+        }
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! The header's metadata has one entry, `lopper`: a JSON object with a format version, the layout of convolution
 //! weights (`OHWI`, the engine's layout) and the graph. Tensors are stored under their paths: parameters and running
-//! statistics as `F32`, the mask of parameter `P` as `P.mask` in `U8`. So a pruned network loads without the source
-//! code that built it, and every tool that reads safetensors can read the weights.
+//! statistics as `F32`, masks as `mask.rs` describes, mostly read from the zeros of their weights. So a pruned network
+//! loads without the source code that built it, and every tool that reads safetensors can read the weights. Masked
+//! weights are stored as zeros: a sparse network takes as many bytes as a dense one until its channels are removed.
 //!
-//! Format 3 is written. Format 2, which does not say how images are prepared, and format 1, in which each activation and
-//! each pool is a layer of its own, are still read.
+//! Format 4 is written if a parameter has a mask, and format 3 otherwise, which differs only in masks: an earlier program
+//! reads such a file, too. Format 3, whose masks take a byte a weight, format 2, which does not say how images are
+//! prepared, and format 1, in which each activation and each pool is a layer of its own, are still read.
 
 use crate::files::legacy::Graph1;
+use crate::files::mask;
 use crate::files::tensor_file::{self, TensorFile, Values};
 use crate::{Error, Graph, Result};
 use safetensors::Dtype;
@@ -17,7 +20,9 @@ use std::borrow::Cow;
 use std::path::Path;
 
 const KEY: &str = "lopper";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+/// The version of a graph without masks.
+const VERSION_WITHOUT_MASKS: u32 = 3;
 const LAYOUT: &str = "OHWI";
 
 /// The fields that all format versions share.
@@ -55,18 +60,22 @@ pub fn size(graph: &Graph) -> Result<u64> {
 
 /// The `lopper` entry of `graph`; errors name `path`.
 fn program_of(graph: &Graph, path: &Path) -> Result<String> {
-    let program = Program { version: VERSION, layout: LAYOUT.into(), graph };
+    let program = Program { version: version(graph), layout: LAYOUT.into(), graph };
     serde_json::to_string(&program).map_err(|e| Error::file(path, e))
+}
+
+/// The oldest version that describes `graph`.
+pub(crate) fn version(graph: &Graph) -> u32 {
+    if mask::in_graph(graph) { VERSION } else { VERSION_WITHOUT_MASKS }
 }
 
 /// The tensors of `graph`, with `prefix` before each name.
 pub(crate) fn tensors_of<'a>(graph: &'a Graph, prefix: &str) -> Vec<(String, Values<'a>)> {
     let mut tensors = Vec::new();
     for (name, param) in graph.params() {
-        if let Some(mask) = param.mask() {
-            tensors.push((format!("{prefix}{name}.mask"), Values::Mask(mask)));
-        }
-        tensors.push((format!("{prefix}{name}"), Values::F32(Cow::Borrowed(param.value()))));
+        let (path, value) = (format!("{prefix}{name}"), param.value());
+        tensors.extend(param.mask().map(|mask| mask::stored(&path, value, mask)));
+        tensors.push((path, Values::F32(Cow::Borrowed(value))));
     }
     let buffers = graph.buffers().map(|(name, t)| (format!("{prefix}{name}"), Values::F32(Cow::Borrowed(t))));
     tensors.extend(buffers);
@@ -101,16 +110,17 @@ pub fn load(path: impl AsRef<Path>) -> Result<Graph> {
 /// it.
 pub(crate) fn take_tensors(graph: &mut Graph, file: &mut TensorFile, prefix: &str) -> Result<()> {
     graph.check()?;
-    let mut take = |name: &str, dtype| file.take(&format!("{prefix}{name}"), &[dtype]);
     let missing = |name: &str| Error::invalid(format!("tensor `{prefix}{name}` is missing"));
     for (name, param) in graph.params_mut() {
-        let value = take(&name, Dtype::F32)?.ok_or_else(|| missing(&name))?;
-        let mask = take(&format!("{name}.mask"), Dtype::U8)?;
-        let wrong = |e| Error::invalid(format!("tensor `{prefix}{name}.mask`: {e}"));
+        let path = format!("{prefix}{name}");
+        let value = file.take(&path, &[Dtype::F32])?.ok_or_else(|| missing(&name))?;
+        let mask = mask::take(file, &path, &value)?;
+        let wrong = |e| Error::invalid(format!("tensor `{path}.mask`: {e}"));
         param.replace(value, mask).map_err(wrong)?;
     }
     for (name, buffer) in graph.buffers_mut() {
-        *buffer = take(&name, Dtype::F32)?.ok_or_else(|| missing(&name))?;
+        let value = file.take(&format!("{prefix}{name}"), &[Dtype::F32])?;
+        *buffer = value.ok_or_else(|| missing(&name))?;
     }
     check(graph)
 }

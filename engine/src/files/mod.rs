@@ -1,8 +1,12 @@
-//! Files: model files, weights in PyTorch's names, and reading and writing them safely.
+//! Files: model files, weights of PyTorch, and reading and writing them safely.
 
 pub mod atomic;
+pub(crate) mod decode;
 pub mod file;
 pub mod input;
 pub(crate) mod legacy;
+pub(crate) mod mask;
+mod pytorch;
 pub(crate) mod tensor_file;
 pub mod torchvision;
+pub(crate) mod weights_file;

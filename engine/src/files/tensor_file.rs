@@ -1,8 +1,9 @@
 //! The container format of all weight files, safetensors: a length, a JSON header with the name, type, shape and
 //! offsets of each tensor, and the data.
 
+use crate::files::decode::decode;
+use crate::files::pytorch::PyTorchFile;
 use crate::{Error, Result, Tensor, atomic, input, memory};
-use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde_json::{Map, json};
 use std::borrow::Cow;
@@ -14,8 +15,10 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Values<'a> {
     /// A tensor, as `F32`.
     F32(Cow<'a, Tensor>),
-    /// A mask of zeros and ones, as `U8`.
-    Mask(&'a Tensor),
+    /// A mask of zeros and ones, as `U8`, eight to a byte.
+    Bits(&'a Tensor),
+    /// No values: a mark, as `U8`.
+    Empty,
     /// An integer, as an `I64` without axes.
     Count(i64),
     /// A list of numbers, as `F64`.
@@ -26,7 +29,8 @@ impl Values<'_> {
     fn describe(&self) -> (Dtype, Vec<usize>, usize) {
         match self {
             Self::F32(t) => (Dtype::F32, t.shape().to_vec(), 4 * t.len()),
-            Self::Mask(t) => (Dtype::U8, t.shape().to_vec(), t.len()),
+            Self::Bits(t) => (Dtype::U8, vec![t.len().div_ceil(8)], t.len().div_ceil(8)),
+            Self::Empty => (Dtype::U8, vec![0], 0),
             Self::Count(_) => (Dtype::I64, Vec::new(), 8),
             Self::F64(v) => (Dtype::F64, vec![v.len()], 8 * v.len()),
         }
@@ -37,7 +41,7 @@ impl Values<'_> {
         match self {
             Self::F64(_) | Self::Count(_) => 8,
             Self::F32(_) => 4,
-            Self::Mask(_) => 1,
+            Self::Bits(_) | Self::Empty => 1,
         }
     }
 
@@ -47,15 +51,20 @@ impl Values<'_> {
             Self::F32(t) => t.data().chunks(CHUNK).try_for_each(|values| {
                 file.write_all(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
             }),
-            Self::Mask(t) => t.data().chunks(CHUNK).try_for_each(|values| {
-                file.write_all(&values.iter().map(|&m| u8::from(m != 0.0)).collect::<Vec<u8>>())
-            }),
+            Self::Bits(t) => file.write_all(&bits(t)),
+            Self::Empty => Ok(()),
             Self::Count(n) => file.write_all(&n.to_le_bytes()),
             Self::F64(v) => v.chunks(CHUNK).try_for_each(|values| {
                 file.write_all(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
             }),
         }
     }
+}
+
+/// The bytes that hold a bit for each element of `mask`, the lowest first. Unused bits of the last byte are 0.
+pub(crate) fn bits(mask: &Tensor) -> Vec<u8> {
+    let byte = |run: &[f32]| run.iter().rev().fold(0, |byte, &m| byte << 1 | u8::from(m != 0.0));
+    mask.data().chunks(8).map(byte).collect()
 }
 
 /// Writes `tensors` to `path` atomically, with one metadata entry. The same input gives the same bytes.
@@ -91,9 +100,6 @@ fn header(path: &Path, metadata: (&str, String), tensors: &[(String, Values)]) -
     Ok((header, end as u64))
 }
 
-/// The floating-point types that [`TensorFile::take`] converts to `f32`.
-pub(crate) const FLOATS: &[Dtype] = &[Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64];
-
 /// A file's contents, with its tensors by name. Each tensor is taken once; those left at the end were not expected.
 pub(crate) struct TensorFile {
     path: PathBuf,
@@ -107,9 +113,13 @@ pub(crate) struct TensorFile {
 impl TensorFile {
     /// Reads `path` and checks the container: no tensor extends past the file, and no tensors overlap.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = input::read(path, u64::MAX)?;
+        Self::parse(path, input::read(path, u64::MAX)?)
+    }
+
+    /// Checks the content `bytes` of the file `path` like [`TensorFile::read`].
+    pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self> {
         let (header, metadata) = SafeTensors::read_metadata(&bytes)
-            .map_err(|e| Error::file(path, format!("not a whole safetensors file: {e}")))?;
+            .map_err(|e| Error::file(path, not_safetensors(&bytes, &e.to_string())))?;
         let elements = |info: &TensorInfo| memory::bytes_of::<f32>(info.shape.iter().copied());
         let sizes = metadata.tensors().into_values().map(elements);
         let (largest, all) =
@@ -129,22 +139,13 @@ impl TensorFile {
         self.left.keys().map(String::as_str)
     }
 
-    /// Takes tensor `name`, if there is one, as `f32`. Returns an error if its type is not in `dtypes`.
+    /// Takes tensor `name`, if there is one, as `f32`. Returns an error if its type is not in `dtypes`, or if `f32` does not
+    /// represent it.
     pub fn take(&mut self, name: &str, dtypes: &[Dtype]) -> Result<Option<Tensor>> {
         let Some(info) = self.left.remove(name) else { return Ok(None) };
         let bytes = &self.bytes[self.start..][info.data_offsets.0..info.data_offsets.1];
         let refused = |message: String| Error::file(&self.path, format!("tensor `{name}`: {message}"));
-        let values: Vec<f32> = match info.dtype {
-            found if !dtypes.contains(&found) => {
-                return Err(refused(format!("expected the type {dtypes:?}, found {found}")));
-            }
-            Dtype::F32 => decode(bytes, f32::from_le_bytes),
-            Dtype::F64 => decode(bytes, |b| f64::from_le_bytes(b) as f32),
-            Dtype::F16 => decode(bytes, |b| f16::from_le_bytes(b).to_f32()),
-            Dtype::BF16 => decode(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::U8 => decode(bytes, |[b]| f32::from(b)),
-            found => return Err(refused(format!("cannot read the type {found}"))),
-        };
+        let values = decode(info.dtype, bytes, dtypes).map_err(refused)?;
         Tensor::from_vec(&info.shape, values).map(Some).map_err(|e| refused(e.to_string()))
     }
 
@@ -161,13 +162,18 @@ impl TensorFile {
     }
 }
 
-fn decode<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|&b| number(b)).collect()
+/// The message about a file that is no safetensors file, with the reason `problem`.
+fn not_safetensors(bytes: &[u8], problem: &str) -> String {
+    match PyTorchFile::is_one(bytes) {
+        true => "a file of PyTorch, not a model of lopper: `lopper import` reads its weights".into(),
+        false => format!("not a whole safetensors file: {problem}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::decode::NUMBERS;
 
     /// Writes a file with one tensor, `x`, of the given type, shape and bytes.
     fn file(directory: &Path, dtype: &str, shape: &[usize], bytes: &[u8]) -> PathBuf {
@@ -180,20 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn all_float_types_are_read() {
+    fn a_tensor_is_taken_once() {
         let directory = tempfile::tempdir().unwrap();
-        let cases: [(&str, Vec<u8>); 4] = [
-            ("F32", [1.5f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect()),
-            ("F64", [1.5f64, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect()),
-            ("F16", [1.5f32, -2.0].iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect()),
-            ("BF16", [1.5f32, -2.0].iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect()),
-        ];
-        for (dtype, bytes) in cases {
-            let mut read = TensorFile::read(&file(directory.path(), dtype, &[2, 1], &bytes)).unwrap();
-            let tensor = read.take("x", FLOATS).unwrap().unwrap();
-            assert_eq!((tensor.shape(), tensor.data()), (&[2, 1][..], &[1.5, -2.0][..]), "{dtype}");
-            assert!(read.take("x", FLOATS).unwrap().is_none(), "taken once");
-        }
+        let bytes = [1.5f32, -2.0].map(f32::to_le_bytes).concat();
+        let mut read = TensorFile::read(&file(directory.path(), "F32", &[2, 1], &bytes)).unwrap();
+        let tensor = read.take("x", NUMBERS).unwrap().unwrap();
+        assert_eq!((tensor.shape(), tensor.data()), (&[2, 1][..], &[1.5, -2.0][..]));
+        assert!(read.take("x", NUMBERS).unwrap().is_none());
     }
 
     #[test]
@@ -205,8 +204,8 @@ mod tests {
             let message = TensorFile::read(&path).err().unwrap().to_string();
             assert!(message.contains("x.safetensors"), "{message}");
         }
-        let mut whole = TensorFile::read(&file(directory.path(), "I32", &[2], &[0; 8])).unwrap();
-        assert!(whole.take("x", FLOATS).unwrap_err().to_string().contains("I32"));
+        let mut whole = TensorFile::read(&file(directory.path(), "U32", &[2], &[0; 8])).unwrap();
+        assert!(whole.take("x", NUMBERS).unwrap_err().to_string().contains("U32"));
     }
 
     #[test]
@@ -216,7 +215,8 @@ mod tests {
         let written = ["one", "two"].map(|name| {
             let tensors = [
                 ("z".to_string(), Values::F32(Cow::Borrowed(&a))),
-                ("m".to_string(), Values::Mask(&m)),
+                ("m".to_string(), Values::Bits(&m)),
+                ("e".to_string(), Values::Empty),
                 ("n".to_string(), Values::Count(7)),
                 ("d".to_string(), Values::F64(&[0.1, f64::MIN_POSITIVE])),
             ];
@@ -233,7 +233,8 @@ mod tests {
         assert_eq!(written[0], written[1]);
         let read = SafeTensors::deserialize(&written[0]).unwrap();
         assert_eq!(read.tensor("z").unwrap().shape(), [2, 3]);
-        assert_eq!(read.tensor("m").unwrap().data(), [0, 1, 0]);
+        assert_eq!(read.tensor("m").unwrap().data(), [0b010]);
+        assert!(read.tensor("e").unwrap().data().is_empty());
         assert_eq!(read.tensor("n").unwrap().data(), 7i64.to_le_bytes());
     }
 }

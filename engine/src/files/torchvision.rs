@@ -1,4 +1,5 @@
-//! Import and export of weights with the names and layouts of PyTorch's torchvision, as `.safetensors`.
+//! Import of weights with the names and layouts of PyTorch's torchvision, from `.safetensors` or PyTorch's own files,
+//! and export as `.safetensors`.
 //!
 //! A node's name is torchvision's module path, so names agree without mapping (`layer1.0.conv1.weight`,
 //! `bn1.running_mean`). Layouts are permuted:
@@ -10,10 +11,11 @@
 //!
 //! The second permutation affects the readers of flattened features: the columns of the next linear layer, and any
 //! batch norm before it. PyTorch counts batches in `num_batches_tracked`, which lopper does not need: it is written as
-//! zero and ignored on import.
+//! zero and ignored on import. Prefixes that a wrapper puts before every name (`module.`) are removed.
 
 use crate::files::file::check_numbers;
-use crate::files::tensor_file::{self, FLOATS, TensorFile, Values};
+use crate::files::tensor_file::{self, Values};
+use crate::files::weights_file::WeightsFile;
 use crate::{Error, Graph, Layer, Node, Result, Tensor};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,13 +23,24 @@ use std::path::Path;
 
 const COUNTER: &str = ".num_batches_tracked";
 
+/// The number of averaged models in the state of `torch.optim.swa_utils.AveragedModel`.
+const AVERAGED: &str = "n_averaged";
+
+/// What data parallelism, `torch.compile` and training frameworks put before the names.
+const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
+
+/// Our name of a tensor, from the name in a file, if they differ.
+pub type Rename<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// The result of [`import_weights`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportReport {
     /// Number of tensors read into the graph.
     pub imported: usize,
-    /// Names of the tensors that were ignored, which are batch counters.
+    /// Names of the entries that were ignored: batch counters, and what is no tensor.
     pub ignored: Vec<String>,
+    /// Remarks on how the file was read, for the user.
+    pub notes: Vec<String>,
 }
 
 /// Writes the weights and running statistics of `graph` to `path` atomically, with PyTorch's names and layouts. Masked
@@ -56,22 +69,53 @@ pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     tensor_file::write(path, ("format", "pt".into()), &tensors)
 }
 
-/// Replaces the weights and running statistics of `graph` with those in `path`, which has `F32`, `F64`, `F16` or
-/// `BF16` tensors under PyTorch's names. Masks stay in place and keep their weights at zero.
+/// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_renamed`] reads it: for
+/// weights of another number of classes. `None` if the file has no weight of that layer.
+///
+/// # Errors
+/// [`Error::File`] if the file cannot be read or the weight is not of numbers.
+pub fn outputs_of(
+    graph: &Graph,
+    path: impl AsRef<Path>,
+    name: &str,
+    rename: Rename,
+) -> Result<Option<usize>> {
+    let path = path.as_ref();
+    let mut file = WeightsFile::read(path)?;
+    let names = names(graph, file.left(), rename, &mut Vec::new()).map_err(|e| Error::file(path, e))?;
+    let Some(theirs) = names.get(&format!("{name}.weight")) else { return Ok(None) };
+    Ok(file.take(theirs)?.and_then(|weight| weight.shape().first().copied()))
+}
+
+/// Replaces the weights and running statistics of `graph` with those in `path`, a safetensors file or one that
+/// `torch.save` wrote, under PyTorch's names. Floating-point numbers of any type are rounded to `f32`, and integers must
+/// be exact. Masks stay in place and keep their weights at zero.
 ///
 /// # Errors
 /// [`Error::File`], with a list of the tensors that are missing, unexpected or of the wrong shape, or with the name of
-/// a tensor that holds values that are not finite. `graph` is then unchanged.
+/// a tensor that holds values that are not finite; or if a file of PyTorch refers to anything but tensors and
+/// dictionaries. `graph` is then unchanged.
 pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<ImportReport> {
+    import_renamed(graph, path, &|_| None)
+}
+
+/// [`import_weights`] of tensors whose names differ from ours: `rename` gets the name in the file, without prefixes.
+///
+/// # Errors
+/// Those of [`import_weights`]; [`Error::File`] if two names become one.
+pub fn import_renamed(graph: &mut Graph, path: impl AsRef<Path>, rename: Rename) -> Result<ImportReport> {
     let path = path.as_ref();
-    let mut file = TensorFile::read(path)?;
+    let mut file = WeightsFile::read(path)?;
     let layouts = layouts(graph).map_err(|e| Error::file(path, e))?;
+    let (mut ignored, mut notes) = (file.ignored().to_vec(), file.notes().to_vec());
+    let mut names = names(graph, file.left(), rename, &mut notes).map_err(|e| Error::file(path, e))?;
     let (mut found, mut problems) = (BTreeMap::new(), Vec::new());
     for (node, layout) in graph.nodes().iter().zip(&layouts) {
         for (slot, current) in slots(node) {
             let name = format!("{}.{slot}", node.name);
             let expected = layout.pytorch_shape(current.shape());
-            match file.take(&name, FLOATS)? {
+            let stored = names.remove(&name).map(|theirs| file.take(&theirs)).transpose()?.flatten();
+            match stored {
                 None => problems.push(format!("`{name}` is missing")),
                 Some(tensor) if tensor.shape() != expected => {
                     problems
@@ -83,13 +127,13 @@ pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<Impor
             }
         }
     }
-    let (ignored, unexpected): (Vec<_>, Vec<_>) =
-        file.left().map(String::from).partition(|name| name.ends_with(COUNTER));
+    let (counters, unexpected): (Vec<_>, Vec<_>) = names.into_values().partition(|name| is_counter(name));
+    ignored.extend(counters);
     problems.extend(unexpected.iter().map(|name| format!("`{name}` belongs to no layer")));
     if !problems.is_empty() {
         return Err(Error::file(path, listing(&problems)));
     }
-    let report = ImportReport { imported: found.len(), ignored };
+    let report = ImportReport { imported: found.len(), ignored, notes };
     let mut filled = graph.clone();
     for (name, param) in filled.params_mut() {
         if let Some(value) = found.remove(&name) {
@@ -104,6 +148,40 @@ pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<Impor
     check_numbers(&filled).map_err(|e| Error::file(path, e))?;
     *graph = filled;
     Ok(report)
+}
+
+/// Whether a tensor of this name counts batches or averaged models, which no network needs.
+pub fn is_counter(name: &str) -> bool {
+    name.ends_with(COUNTER) || name == AVERAGED
+}
+
+/// The names `theirs` of the tensors in a file, by our names. Prefixes that are removed are remarked in `notes`.
+fn names(
+    graph: &Graph,
+    theirs: Vec<String>,
+    rename: Rename,
+    notes: &mut Vec<String>,
+) -> Result<BTreeMap<String, String>, String> {
+    let mut start = 0;
+    let wraps = |prefix: &&&str, start: usize| {
+        let wrapped = |name: &String| name[start..].starts_with(**prefix);
+        let mut tensors = theirs.iter().filter(|name| *name != AVERAGED).peekable();
+        let ours = graph.nodes().iter().any(|node| node.name.starts_with(**prefix));
+        tensors.peek().is_some() && tensors.all(wrapped) && !ours
+    };
+    while let Some(prefix) = PREFIXES.iter().find(|prefix| wraps(prefix, start)) {
+        start += prefix.len();
+        notes.push(format!("the prefix `{prefix}` of all names is removed"));
+    }
+    let mut names = BTreeMap::new();
+    for name in theirs {
+        let stripped = name.get(start..).unwrap_or(&name);
+        let ours = rename(stripped).unwrap_or_else(|| stripped.to_string());
+        if let Some(other) = names.insert(ours.clone(), name.clone()) {
+            return Err(format!("`{other}` and `{name}` are both `{ours}`"));
+        }
+    }
+    Ok(names)
 }
 
 /// Lists the first problems, and the number of further ones.

@@ -63,7 +63,7 @@ impl Conv2d {
             expect_shape(op, "bias", bias.value().shape(), &shape[..1])?;
         }
         sizes(op, 1, &[self.kernel(), self.stride, self.dilation].concat())?;
-        sizes(op, 0, &self.padding)
+        sizes(op, 0, &[self.padding, self.extra_padding].concat())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{Graph, Layer, Result};
 /// Cost of a node for one image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Number of trainable values, not counting running statistics.
+    /// Number of values of the parameters, which do not include running statistics.
     pub params: u64,
     /// Multiply-accumulates of convolutions and linear layers (by the field's convention, nothing else counts).
     pub macs: u64,
@@ -30,6 +30,11 @@ impl Graph {
     /// Returns the number of parameters.
     pub fn param_count(&self) -> u64 {
         self.params().map(|(_, p)| p.value().len() as u64).sum()
+    }
+
+    /// Returns the number of parameters that optimizers update.
+    pub fn trainable_count(&self) -> u64 {
+        self.params().filter(|(_, p)| p.trainable).map(|(_, p)| p.value().len() as u64).sum()
     }
 
     /// Returns the cost of every node for one image `[H, W, C]`.

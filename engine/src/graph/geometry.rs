@@ -11,6 +11,8 @@ pub struct Conv2dOptions {
     pub stride: [usize; 2],
     /// Zeros on each side.
     pub padding: [usize; 2],
+    /// Further zeros behind the last row and column.
+    pub extra_padding: [usize; 2],
     /// Distance between neighboring taps.
     pub dilation: [usize; 2],
     /// Independent groups of channels.
@@ -19,13 +21,13 @@ pub struct Conv2dOptions {
 
 impl Default for Conv2dOptions {
     fn default() -> Self {
-        Self { stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1 }
+        Self { stride: [1; 2], padding: [0; 2], extra_padding: [0; 2], dilation: [1; 2], groups: 1 }
     }
 }
 
 /// The checked geometry of a convolution of `x` `[N, H, W, C]` with `w` `[O, KH, KW, C / groups]`.
 pub fn conv2d_geometry(x: &[usize], w: &[usize], options: Conv2dOptions) -> Result<Conv2d> {
-    let Conv2dOptions { stride, padding, dilation, groups } = options;
+    let Conv2dOptions { stride, padding, extra_padding, dilation, groups } = options;
     let [n, h, width, c] = image("conv2d", x)?;
     let &[o, kh, kw, depth] = w else {
         return Err(Error::shape(
@@ -39,7 +41,7 @@ pub fn conv2d_geometry(x: &[usize], w: &[usize], options: Conv2dOptions) -> Resu
             format!("expected {} input channels, found {c}", depth.saturating_mul(groups)),
         ));
     }
-    let g = Conv2d { n, h, w: width, c, o, kh, kw, stride, padding, dilation, groups };
+    let g = Conv2d { n, h, w: width, c, o, kh, kw, stride, padding, extra_padding, dilation, groups };
     checked("conv2d", g, Conv2d::check)
 }
 

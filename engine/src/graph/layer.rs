@@ -65,10 +65,18 @@ pub struct Conv2d {
     pub stride: [usize; 2],
     /// Zero padding on each side.
     pub padding: [usize; 2],
+    /// Further zeros behind the last row and column, as TensorFlow's `SAME` padding adds them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub extra_padding: [usize; 2],
     /// Distance between taps.
     pub dilation: [usize; 2],
     /// Independent groups of channels.
     pub groups: usize,
+}
+
+/// Files name only a padding that exists.
+fn is_zero(padding: &[usize; 2]) -> bool {
+    *padding == [0; 2]
 }
 
 impl Conv2d {
@@ -99,8 +107,8 @@ impl Conv2d {
 
     /// How it reads its image.
     pub fn options(&self) -> Conv2dOptions {
-        let Self { stride, padding, dilation, groups, .. } = *self;
-        Conv2dOptions { stride, padding, dilation, groups }
+        let Self { stride, padding, extra_padding, dilation, groups, .. } = *self;
+        Conv2dOptions { stride, padding, extra_padding, dilation, groups }
     }
 }
 
@@ -136,12 +144,10 @@ impl CompactConv2d {
             ));
         }
         let [kh, kw] = self.conv.kernel();
-        let Conv2d { stride, padding, dilation, .. } = self.conv;
-        checked(
-            "compact conv2d",
-            shapes::Conv2d { n, h, w, c, o: self.fill.len(), kh, kw, stride, padding, dilation, groups: 1 },
-            shapes::Conv2d::check,
-        )
+        let (o, groups) = (self.fill.len(), 1);
+        let Conv2dOptions { stride, padding, extra_padding, dilation, .. } = self.conv.options();
+        let g = shapes::Conv2d { n, h, w, c, o, kh, kw, stride, padding, extra_padding, dilation, groups };
+        checked("compact conv2d", g, shapes::Conv2d::check)
     }
 
     /// The live channels, in the form that kernels take.

@@ -217,7 +217,15 @@ mod tests {
     fn conv(c: usize) -> Layer {
         let weight = Param::new(Tensor::zeros(&[c, 1, 1, c]));
         let (stride, padding, dilation) = ([1; 2], [0; 2], [1; 2]);
-        Layer::Conv2d(Conv2d { weight, bias: None, stride, padding, dilation, groups: 1 })
+        Layer::Conv2d(Conv2d {
+            weight,
+            bias: None,
+            stride,
+            padding,
+            extra_padding: [0; 2],
+            dilation,
+            groups: 1,
+        })
     }
 
     /// Formats each operation as `node+fused(inputs|residual)->output`.

@@ -1,7 +1,7 @@
 //! The exponential moving average of a training's weights.
 
 use super::weights;
-use super::{Callback, Flow, State, Step};
+use super::{Callback, Flow, Shrunk, State, Step};
 use crate::number::{self, Range};
 use crate::{Error, Graph, Result, Tensor, memory};
 
@@ -61,6 +61,13 @@ impl Callback for MovingAverage {
             approach(average.data_mut(), buffer.data(), part);
         }
         Ok(Flow::Continue)
+    }
+
+    fn on_shrunk(&mut self, before: &Graph, shrunk: &Shrunk) -> Result<()> {
+        match self.average.take() {
+            Some(average) => shrunk.follow(before, &average).map(|average| self.average = Some(average)),
+            None => Ok(()),
+        }
     }
 
     fn network(&self) -> Option<&Graph> {

@@ -1,7 +1,7 @@
 //! The best epoch of a training: keeping its network, and stopping when no better one comes.
 
 use super::weights;
-use super::{Callback, EpochMetrics, Flow, State};
+use super::{Callback, EpochMetrics, Flow, Shrunk, State};
 use crate::{Error, Graph, Result, memory};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -99,6 +99,13 @@ impl Callback for Best {
             memory::require("the weights of the best epoch", weights::bytes(graph))?;
         }
         self.layers = Some(graph.clone());
+        Ok(())
+    }
+
+    /// Epochs of the wider network no longer count.
+    fn on_shrunk(&mut self, _before: &Graph, shrunk: &Shrunk) -> Result<()> {
+        self.found = None;
+        self.layers = Some(shrunk.graph.clone());
         Ok(())
     }
 

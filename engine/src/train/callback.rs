@@ -1,6 +1,6 @@
 //! Hooks between training steps.
 
-use super::{EpochMetrics, Rates, State};
+use super::{EpochMetrics, Rates, Shrunk, State};
 use crate::autograd::exec::ParamGradients;
 use crate::{Error, Graph, Result};
 
@@ -78,6 +78,23 @@ pub trait Callback {
     fn after_step(&mut self, _step: &mut Step) -> Result<Flow> {
         Ok(Flow::Continue)
     }
+
+    /// The network with which the training goes on, if it loses channels now. Called after each step, behind
+    /// [`Callback::after_step`] of every callback, and once more at the end of each epoch, whose last batches may be
+    /// missing: `progress` may be the same as before. The trainer cuts the optimizer's state along the same channels and
+    /// passes the change to [`Callback::on_shrunk`] of every callback.
+    fn shrink(&mut self, _graph: &Graph, _progress: Progress) -> Result<Option<Shrunk>> {
+        Ok(None)
+    }
+
+    /// Called when `shrunk` takes the place of the network `before`. A callback that remembers anything about parameters
+    /// or channels cuts it here.
+    fn on_shrunk(&mut self, _before: &Graph, _shrunk: &Shrunk) -> Result<()> {
+        Ok(())
+    }
+
+    /// Adds what the callback knows about an epoch to its metrics, before validation.
+    fn measure(&self, _epoch: &mut EpochMetrics) {}
 
     /// The network to validate and to keep in place of the one in training. If several callbacks have one, the last
     /// counts.

@@ -13,7 +13,7 @@
 use super::loss_scale::LossScale;
 use super::optimizer::ParamState;
 use super::{EpochMetrics, State};
-use crate::files::file::{aligned, take_tensors, tensors_of};
+use crate::files::file::{aligned, take_tensors, tensors_of, version};
 use crate::files::legacy::Graph1;
 use crate::files::tensor_file::{self, TensorFile, Values};
 use crate::{Error, Graph, Result};
@@ -27,7 +27,7 @@ use std::path::Path;
 const KEY: &str = "lopper-checkpoint";
 /// Raised with the format of model files, so that an older program says that it cannot read the file instead of calling
 /// its graph damaged.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const NETWORK: &str = "network/";
 
 /// The position in a training, with the running totals of the current epoch.
@@ -150,7 +150,7 @@ impl Checkpoint {
 
     fn header(&self, path: &Path) -> Result<String> {
         let header = Header {
-            version: VERSION,
+            version: version(&self.graph),
             graph: &self.graph,
             position: self.position,
             history: self.history.clone(),

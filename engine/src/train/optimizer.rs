@@ -1,7 +1,8 @@
 //! Optimizers. Their state is keyed by parameter path.
 
-use super::{ParamGroup, Rates};
+use super::{Freezing, GroupRate, ParamGroup, RateFactors, Rates};
 use crate::autograd::exec::ParamGradients;
+use crate::channels::Slices;
 use crate::number::{self, Range};
 use crate::{Device, Error, Graph, Param, Result, Tensor};
 use lopper_kernels::cpu::{self, Cpu};
@@ -100,6 +101,8 @@ pub struct Optimizer {
     decay_vectors: bool,
     accumulate: usize,
     groups: Vec<ParamGroup>,
+    rates: RateFactors,
+    freezing: Freezing,
     states: HashMap<String, ParamState>,
 }
 
@@ -115,7 +118,15 @@ pub struct ParamState {
 impl Optimizer {
     /// Creates an optimizer that has taken no steps.
     pub fn new(config: OptimizerConfig) -> Self {
-        Self { config, decay_vectors: true, accumulate: 1, groups: Vec::new(), states: HashMap::new() }
+        Self {
+            config,
+            decay_vectors: true,
+            accumulate: 1,
+            groups: Vec::new(),
+            rates: RateFactors::default(),
+            freezing: Freezing::default(),
+            states: HashMap::new(),
+        }
     }
 
     /// The optimizer's configuration.
@@ -144,12 +155,39 @@ impl Optimizer {
         Self { groups, ..self }
     }
 
+    /// Gives parameters learning rates of their own, relative to the scheduled one.
+    pub fn with_rates(self, rates: RateFactors) -> Self {
+        Self { rates, ..self }
+    }
+
+    /// Lets a training leave some layers as they are.
+    pub fn with_freezing(self, freezing: Freezing) -> Self {
+        Self { freezing, ..self }
+    }
+
+    /// The layers that a training leaves as they are.
+    pub fn freezing(&self) -> &Freezing {
+        &self.freezing
+    }
+
+    /// The rates of groups of parameters that have their own, at the scheduled rate `learning_rate`.
+    pub fn group_rates(&self, learning_rate: f64) -> Vec<GroupRate> {
+        let scaled = |group: &&ParamGroup| group.lr_factor != 1.0;
+        let groups = self.groups.iter().filter(scaled).map(|group| (group.params.as_str(), group.lr_factor));
+        let rate = |(group, factor): (&str, f64)| GroupRate {
+            group: group.to_string(),
+            learning_rate: learning_rate * factor,
+        };
+        self.rates.groups().chain(groups).map(rate).collect()
+    }
+
     /// Checks the hyperparameters for a training of `graph` with the maximum learning rate `max`. Returns an error if
-    /// one is invalid or if a group has no parameters.
+    /// one is invalid, or if a group or a choice of frozen layers is empty.
     pub fn check(&self, max: f64, graph: &Graph) -> Result<()> {
         self.config.check()?;
         self.groups.iter().try_for_each(|group| group.check(max))?;
-        ParamGroup::check_members(&self.groups, graph.params().map(|(path, _)| path))
+        ParamGroup::check_members(&self.groups, graph.params().map(|(path, _)| path))?;
+        self.freezing.check(graph)
     }
 
     /// Updates every trainable parameter that has a gradient; masked weights stay zero.
@@ -199,12 +237,25 @@ impl Optimizer {
         let due = |(path, param): (String, &'a mut Param)| {
             let shape = param.value().shape();
             let group = self.groups.iter().find(|group| group.matches(&path));
+            let factor = self.rates.of(&path);
+            let rates = Rates { learning_rate: rates.learning_rate * factor, ..rates };
             let rule = self.config.rule(rates, group, self.decay_vectors || shape.len() > 1);
             let mut state = self.states.remove(&path).unwrap_or_else(|| ParamState::new(&rule, shape));
             state.steps = state.steps.saturating_add(1);
             Due { gradient: &gradients[&path], path, param, state, rule }
         };
         Ok(graph.params_mut().filter(stepped).map(due).collect())
+    }
+
+    /// Keeps the slices `slices` of every state, when the network loses channels. Step counts stay.
+    pub(super) fn shrink(&mut self, slices: &Slices) -> Result<()> {
+        for (path, state) in self.states.iter_mut().filter(|(path, _)| slices.cut(path)) {
+            for moment in &mut state.moments {
+                moment.fetch()?;
+                *moment = slices.of_tensor(path, moment);
+            }
+        }
+        Ok(())
     }
 
     /// The state tensors of the parameter at `path`: SGD's velocity, or Adam's first and second moment.

@@ -2,6 +2,7 @@
 
 use super::accumulate::{Group, add, grouped};
 use super::loss_scale::LossScale;
+use super::shrink::shrink;
 use super::{
     Callback, Checkpoint, EpochMetrics, Flow, Keeper, Objective, Optimizer, Position, Progress, Reduce,
     Schedule, Step, Why, Wish, score,
@@ -85,7 +86,9 @@ impl Trainer<'_> {
         if let Some(batch) = train.samples().checked_div(train.len()) {
             let [h, w, c] = train.image_shape();
             let moments = self.optimizer.config().moments();
-            graph.require_training([batch.max(1), h, w, c], moments, self.device)?;
+            let steps = self.epochs * train.len().div_ceil(self.optimizer.accumulates());
+            let trained = self.optimizer.freezing().at_last(graph, self.epochs, steps)?;
+            trained.require_training([batch.max(1), h, w, c], moments, self.device)?;
         }
         if let Some(checkpoint) = &from {
             *graph = checkpoint.graph.clone();
@@ -100,6 +103,7 @@ impl Trainer<'_> {
             let keeper = keeper.as_mut().map(|k| &mut **k as &mut dyn Keeper);
             let mut metrics = self.epoch(graph, train, &mut run, keeper)?;
             metrics.sparsity = LayerSparsity::of(graph);
+            self.callbacks.iter().for_each(|callback| callback.measure(&mut metrics));
             if let Some(val) = &mut val {
                 let network = self.averaged().unwrap_or(graph);
                 metrics.set_validation(&score(network, &mut **val, self.device)?);
@@ -221,6 +225,7 @@ impl Trainer<'_> {
             let (next, images) = (group.last + 1, group.images());
             let first = epoch * per_epoch + group.first;
             let Stepped { loss, rate, flow } = self.step(graph, &group, progress, first, &mut run.scale)?;
+            self.shrink(graph, progress)?;
             run.at.batch = next;
             run.at.loss += f64::from(loss) * images as f64;
             run.at.images += images;
@@ -235,11 +240,18 @@ impl Trainer<'_> {
                 break;
             }
         }
-        if matches!(pause, Pause::EpochOver) && !run.at.stopped {
+        if matches!(pause, Pause::EpochOver) && !run.at.stopped && run.at.images > 0 {
             run.at.batch = per_epoch;
+            let (step, steps) = ((epoch + 1) * steps - 1, self.epochs * steps);
+            self.shrink(graph, Progress { epoch, epochs: self.epochs, step, steps })?;
         }
         run.at.seconds += started.elapsed().as_secs_f64();
         Ok(pause)
+    }
+
+    /// Lets callbacks shrink `graph` after the step of `progress`.
+    fn shrink(&mut self, graph: &mut Graph, progress: Progress) -> Result<()> {
+        shrink(graph, progress, &mut self.callbacks, self.optimizer, self.objective)
     }
 
     /// A checkpoint of the training's current state, with its tensors on the host.
@@ -264,6 +276,7 @@ impl Trainer<'_> {
             seconds: at.seconds,
             images_per_second: at.images as f64 / at.seconds,
             learning_rate: at.learning_rate,
+            group_rates: self.optimizer.group_rates(at.learning_rate),
             peak_memory: memory::peak(),
             ..EpochMetrics::unvalidated(at.epoch, self.epochs)
         }
@@ -278,7 +291,11 @@ impl Trainer<'_> {
         first: usize,
         scale: &mut LossScale,
     ) -> Result<Stepped> {
-        let (loss, mut gradients) = self.mean_gradients(graph, group, first, scale.factor())?;
+        let frozen = self.optimizer.freezing().freeze(graph, progress)?;
+        let computed = self.mean_gradients(graph, group, first, scale.factor());
+        // Only the gradients are spared: whatever sees the network from here on sees its parameters as they were.
+        frozen.thaw(graph);
+        let (loss, mut gradients) = computed?;
         if !loss.is_finite() {
             return Err(Error::Diverged { epoch: progress.epoch + 1, step: group.first + 1, loss });
         }

@@ -69,7 +69,15 @@ impl Batches for Colors {
 
 pub fn conv(o: usize, c: usize, seed: u64) -> Conv2d {
     let weight = Param::new(Tensor::from_fn(&[o, 3, 3, c], |i| noise(i, seed) * 0.3));
-    Conv2d { weight, bias: None, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 }
+    Conv2d {
+        weight,
+        bias: None,
+        stride: [1; 2],
+        padding: [1; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups: 1,
+    }
 }
 
 /// Builds a convolution, a residual block, pooling, dropout and a linear layer.

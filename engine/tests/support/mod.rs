@@ -87,8 +87,12 @@ impl Builder {
             weight.set_mask(Some(self.sparse(weight.value().shape()))).unwrap();
         }
         let bias = self.random.chance(60).then(|| Param::new(self.random.tensor(&[o])));
+        let extra_padding = [usize::from(stride == 2 && o.is_multiple_of(2)), 0];
         let (stride, padding, dilation) = ([stride; 2], [padding; 2], [dilation; 2]);
-        self.push(Layer::Conv2d(Conv2d { weight, bias, stride, padding, dilation, groups }), &[x])
+        self.push(
+            Layer::Conv2d(Conv2d { weight, bias, stride, padding, extra_padding, dilation, groups }),
+            &[x],
+        )
     }
 
     /// A mask `[O, KH, KW, C/G]` of single weights, or of weights that pairs of filters share, few of which are live.
@@ -110,7 +114,15 @@ impl Builder {
             Param::new(self.random.tensor(&[outputs.len(), 3, 3, inputs.len() + usize::from(carrier)]));
         let bias = self.random.chance(60).then(|| Param::new(self.random.tensor(&[outputs.len()])));
         let fill = self.random.tensor(&[o]).data().to_vec();
-        let conv = Conv2d { weight, bias, stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
+        let conv = Conv2d {
+            weight,
+            bias,
+            stride: [1; 2],
+            padding: [1; 2],
+            extra_padding: [0; 2],
+            dilation: [1; 2],
+            groups: 1,
+        };
         self.push(
             Layer::CompactConv2d(CompactConv2d { conv, inputs, outputs, in_width: width, carrier, fill }),
             &[x],

@@ -27,6 +27,9 @@ pub struct Conv2d {
     pub stride: [usize; 2],
     /// Zeros added on each side.
     pub padding: [usize; 2],
+    /// Further zeros added only behind the last row and column. Where TensorFlow's `SAME` padding is an odd number, its
+    /// larger part lies there.
+    pub extra_padding: [usize; 2],
     /// Distance between neighboring taps of the kernel.
     pub dilation: [usize; 2],
     /// Independent groups of channels; `groups == c` is a depthwise convolution.
@@ -47,6 +50,7 @@ impl Conv2d {
             kw: k,
             stride: [stride; 2],
             padding: [padding; 2],
+            extra_padding: [0; 2],
             dilation: [1; 2],
             groups: 1,
         }
@@ -64,28 +68,31 @@ impl Conv2d {
                 self.groups, self.c, self.o
             ));
         }
-        for (size, k, p, d) in [
-            (self.h, self.kh, self.padding[0], self.dilation[0]),
-            (self.w, self.kw, self.padding[1], self.dilation[1]),
-        ] {
-            if size + 2 * p < d * (k - 1) + 1 {
+        for (axis, padded, k) in [(0, self.padded()[0], self.kh), (1, self.padded()[1], self.kw)] {
+            let span = self.dilation[axis] * (k - 1) + 1;
+            if padded < span {
+                let (size, zeros) = ([self.h, self.w][axis], padded - [self.h, self.w][axis]);
                 return refuse(format!(
-                    "a kernel that spans {} does not fit an image of {size} padded by {p}",
-                    d * (k - 1) + 1
+                    "a kernel that spans {span} does not fit an image of {size} with {zeros} zeros of padding"
                 ));
             }
         }
         Ok(())
     }
 
+    /// Height and width of the image with its padding.
+    pub fn padded(&self) -> [usize; 2] {
+        [0, 1].map(|axis| [self.h, self.w][axis] + 2 * self.padding[axis] + self.extra_padding[axis])
+    }
+
     /// Output height.
     pub fn oh(&self) -> usize {
-        (self.h + 2 * self.padding[0] - self.dilation[0] * (self.kh - 1) - 1) / self.stride[0] + 1
+        (self.padded()[0] - self.dilation[0] * (self.kh - 1) - 1) / self.stride[0] + 1
     }
 
     /// Output width.
     pub fn ow(&self) -> usize {
-        (self.w + 2 * self.padding[1] - self.dilation[1] * (self.kw - 1) - 1) / self.stride[1] + 1
+        (self.padded()[1] - self.dilation[1] * (self.kw - 1) - 1) / self.stride[1] + 1
     }
 
     /// `[N, H, W, C]`.
@@ -143,6 +150,14 @@ mod tests {
         let conv = Conv2d::square([2, 32, 32, 3], 16, 7, 2, 3);
         assert_eq!(conv.y_shape(), [2, 16, 16, 16]);
         assert_eq!(conv.macs(), 2 * 16 * 16 * 16 * 7 * 7 * 3);
+    }
+
+    /// TensorFlow's `SAME` padding of stride 2 at even sizes.
+    #[test]
+    fn extra_padding_lies_behind() {
+        let conv = Conv2d { extra_padding: [1; 2], ..Conv2d::square([1, 224, 112, 3], 32, 3, 2, 0) };
+        assert_eq!(conv.y_shape(), [1, 112, 56, 32]);
+        assert_eq!(conv.padded(), [225, 113]);
     }
 
     #[test]

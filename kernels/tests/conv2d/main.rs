@@ -14,7 +14,7 @@ use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
 use lopper_kernels::shapes::Conv2d;
 use proptest::prelude::*;
-use support::{CPUS, Random, assert_bounded, dot, finish, magnitude, wide};
+use support::{CPUS, Random, assert_bounded, dot, extra_padding, finish, magnitude, wide};
 
 /// Random geometries with strides, padding, dilation, groups, depthwise, and channels around the edge of every tile.
 fn geometry() -> impl Strategy<Value = Conv2d> {
@@ -23,9 +23,9 @@ fn geometry() -> impl Strategy<Value = Conv2d> {
         (1..=70usize, 1..=70usize, prop_oneof![4 => Just(1usize), 1 => 2..=3usize, 1 => Just(0usize)]);
     let kernel = (1..=4usize, 1..=4usize);
     let window = (1..=3usize, 1..=3usize, 0..=3usize, 0..=3usize, 1..=2usize, 1..=2usize);
-    (image, channels, kernel, window).prop_filter_map(
+    (image, channels, kernel, window, extra_padding()).prop_filter_map(
         "the window fits",
-        |(image, channels, kernel, window)| {
+        |(image, channels, kernel, window, extra_padding)| {
             let (n, h, w) = image;
             // Zero groups mean depthwise.
             let (c, o, groups) = match channels {
@@ -43,6 +43,7 @@ fn geometry() -> impl Strategy<Value = Conv2d> {
                 kw: kernel.1,
                 stride: [sh, sw],
                 padding: [ph, pw],
+                extra_padding,
                 dilation: [dh, dw],
                 groups,
             };

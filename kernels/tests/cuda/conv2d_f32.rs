@@ -1,5 +1,6 @@
 //! Convolutions of f32 images and their gradients: strides, dilations, groups, every tile, split reductions.
 
+use crate::bounds::extra_padding;
 use crate::bounds::{Random, assert_bounded, magnitude, wide};
 use crate::support::device;
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer, Epilogue};
@@ -15,9 +16,9 @@ pub fn geometry() -> impl Strategy<Value = Conv2d> {
         (1..=40usize, 1..=70usize, prop_oneof![4 => Just(1usize), 1 => 2..=3usize, 1 => Just(0usize)]);
     let kernel = (1..=4usize, 1..=4usize);
     let window = (1..=3usize, 1..=3usize, 0..=3usize, 0..=3usize, 1..=3usize, 1..=2usize);
-    (image, channels, kernel, window, any::<bool>()).prop_filter_map(
+    (image, channels, kernel, window, any::<bool>(), extra_padding()).prop_filter_map(
         "a window that fits",
-        |((n, h, w), (c, o, groups), (kh, kw), (sh, sw, ph, pw, dh, dw), fours)| {
+        |((n, h, w), (c, o, groups), (kh, kw), (sh, sw, ph, pw, dh, dw), fours, extra_padding)| {
             // Zero groups stands for depthwise; `fours` for channels whose loads are aligned.
             let round = |size: usize| if fours { size.next_multiple_of(4) } else { size };
             let (c, o, groups) = match groups {
@@ -25,7 +26,7 @@ pub fn geometry() -> impl Strategy<Value = Conv2d> {
                 groups => (round(c.div_ceil(groups)) * groups, round(o.div_ceil(groups)) * groups, groups),
             };
             let (stride, padding, dilation) = ([sh, sw], [ph, pw], [dh, dw]);
-            let g = Conv2d { n, h, w, c, o, kh, kw, stride, padding, dilation, groups };
+            let g = Conv2d { n, h, w, c, o, kh, kw, stride, padding, extra_padding, dilation, groups };
             (g.check().is_ok() && g.macs() < 1_000_000).then_some(g)
         },
     )

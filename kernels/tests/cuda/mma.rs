@@ -1,6 +1,7 @@
 //! Tensor cores against the reference. The values are multiples of 1/128, whose products and sums are exact in f32. A
 //! result differs from the reference only by its single rounding, so all comparisons are exact.
 
+use crate::bounds::extra_padding;
 use crate::support::device;
 use crate::values::{FLOATS, filled, get, narrow, put, random, round};
 use lopper_kernels::cuda::mma::{self, Blocking, LiveLists, Tile};
@@ -48,8 +49,18 @@ fn geometry() -> impl Strategy<Value = Conv2d> {
     let channels =
         || prop_oneof![1usize..20, (1usize..5).prop_map(|c| 4 * c), (1usize..6).prop_map(|c| 8 * c)];
     let pair = |range: std::ops::Range<usize>| [range.clone(), range];
-    (1usize..3, pair(1..9), channels(), channels(), pair(1..4), pair(1..4), pair(0..3), pair(1..3))
-        .prop_map(|(n, [h, w], c, o, [kh, kw], stride, padding, dilation)| Conv2d {
+    (
+        1usize..3,
+        pair(1..9),
+        channels(),
+        channels(),
+        pair(1..4),
+        pair(1..4),
+        pair(0..3),
+        pair(1..3),
+        extra_padding(),
+    )
+        .prop_map(|(n, [h, w], c, o, [kh, kw], stride, padding, dilation, extra_padding)| Conv2d {
             n,
             h,
             w,
@@ -59,6 +70,7 @@ fn geometry() -> impl Strategy<Value = Conv2d> {
             kw,
             stride,
             padding,
+            extra_padding,
             dilation,
             groups: 1,
         })

@@ -1,5 +1,6 @@
 //! wgmma and bulk copies against the reference: 16-bit or TF32 operands, sums in f32, one rounding at the end.
 
+use crate::bounds::extra_padding;
 use crate::bounds::{Random, magnitude, wide};
 use crate::support::device;
 use crate::values::{FLOATS, epsilon, get, put, round};
@@ -217,10 +218,11 @@ fn a_nan_stays_a_nan() {
 fn geometry() -> impl Strategy<Value = Conv2d> {
     let image = (1..=3usize, 1..=9usize, 1..=9usize, 1..=10usize, 1..=70usize);
     let window = ([1..=3usize, 1..=3], [1..=3usize, 1..=3], [0..=3usize, 0..=3], [1..=2usize, 1..=2]);
-    (image, window).prop_filter_map(
+    (image, window, extra_padding()).prop_filter_map(
         "a window that fits",
-        |((n, h, w, c, o), ([kh, kw], stride, padding, dilation))| {
-            let g = Conv2d { n, h, w, c: 8 * c, o, kh, kw, stride, padding, dilation, groups: 1 };
+        |((n, h, w, c, o), ([kh, kw], stride, padding, dilation), extra_padding)| {
+            let g =
+                Conv2d { n, h, w, c: 8 * c, o, kh, kw, stride, padding, extra_padding, dilation, groups: 1 };
             (g.check().is_ok() && g.macs() < 2_000_000).then_some(g)
         },
     )

@@ -29,6 +29,7 @@ fn candidate(draw: &mut Draw) -> Conv2d {
     let o = draw.between(1..=70);
     let plain = Conv2d::square(image, o, 1, 1, 0);
     let plain = Conv2d {
+        extra_padding: if draw.one_in(4) { [draw.between(0..=2), draw.between(0..=2)] } else { [0; 2] },
         kh: draw.between(1..=4),
         kw: draw.between(1..=4),
         padding: [draw.between(0..=3), draw.between(0..=3)],

@@ -5,6 +5,7 @@ use lopper_kernels::cpu::{Cpu, Isa};
 use lopper_kernels::guard::Guard;
 use lopper_kernels::params::Activation;
 use lopper_kernels::reference;
+use proptest::prelude::*;
 use std::sync::LazyLock;
 
 /// One `Cpu` with two threads for each instruction set of this machine. Using them turns on guarded buffers, with the
@@ -13,6 +14,11 @@ pub static CPUS: LazyLock<Vec<Cpu>> = LazyLock::new(|| {
     guard();
     Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)).map(|cpu| cpu.threads(2)).collect()
 });
+
+/// Further padding behind the last row and column, mostly none.
+pub fn extra_padding() -> impl Strategy<Value = [usize; 2]> {
+    prop_oneof![3 => Just([0; 2]), 1 => [0..=2usize, 0..=2]]
+}
 
 /// Guards the buffers of this process.
 pub fn guard() {

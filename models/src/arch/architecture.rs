@@ -1,6 +1,7 @@
 //! What an architecture is.
 
 use super::options::Options;
+use super::pretraining::Pretraining;
 use crate::builder::Builder;
 
 /// A network: a body, which outputs an image, and its own classifier.
@@ -10,4 +11,14 @@ pub(super) trait Architecture: Sync {
 
     /// Adds the classifier.
     fn classifier(&self, net: &mut Builder, options: &Options);
+
+    /// What its published weights expect.
+    fn pretraining(&self) -> Pretraining {
+        Pretraining::TORCHVISION
+    }
+
+    /// The name of a tensor that another repository calls `theirs`, if it differs.
+    fn our_name(&self, _theirs: &str) -> Option<String> {
+        None
+    }
 }

@@ -4,6 +4,7 @@ use super::ARCHITECTURES;
 use super::architecture::Architecture;
 use super::head::fastai;
 use super::options::{Head, Options};
+use super::pretraining::Pretraining;
 use crate::builder::Builder;
 use lopper_engine::{Error, Graph, Result};
 
@@ -22,7 +23,7 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
     architecture.body(&mut net, options);
     match options.head {
         Head::Own => architecture.classifier(&mut net, options),
-        Head::Fastai => fastai(&mut net, options),
+        Head::Fastai => fastai(&mut net, options.classes.len()),
     }
     let mut graph = net.finish()?;
     let channels = options.input[2];
@@ -35,6 +36,17 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
         ..lopper_engine::Info::default()
     };
     Ok(graph)
+}
+
+/// What the published weights of the architecture `name` expect of their images. Returns an error if the name is unknown.
+pub fn pretraining(name: &str) -> Result<Pretraining> {
+    find(name).map(Architecture::pretraining)
+}
+
+/// The name, in the architecture `arch`, of the tensor that another repository calls `theirs`. `None` if it has the same
+/// name, or the architecture is unknown.
+pub fn our_name(arch: &str, theirs: &str) -> Option<String> {
+    find(arch).ok()?.our_name(theirs)
 }
 
 fn find(name: &str) -> Result<&'static dyn Architecture> {

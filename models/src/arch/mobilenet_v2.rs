@@ -32,18 +32,18 @@ impl Architecture for MobileNetV2 {
     fn body(&self, net: &mut Builder, options: &Options) {
         net.init(Init::KaimingFanOut, Init::Normal { std: 0.01 });
         net.within("features", |net| {
-            normalized(net, "0", Conv::same(scaled(32, options.width), 3).stride(2));
+            normalized(net, "0", Conv::same(options.rounded(32), 3).stride(2));
             let mut index = 0;
             for (factor, channels, blocks, first_stride) in STAGES {
                 for block in 0..blocks {
                     index += 1;
                     let stride = if block == 0 { first_stride } else { 1 };
                     net.within(index, |net| {
-                        inverted_residual(net, factor, scaled(channels, options.width), stride);
+                        inverted_residual(net, factor, options.rounded(channels), stride);
                     });
                 }
             }
-            normalized(net, &format!("{}", index + 1), Conv::new(scaled(1280, options.width.max(1.0)), 1));
+            normalized(net, &format!("{}", index + 1), Conv::new(options.rounded(1280).max(1280), 1));
         });
     }
 
@@ -53,6 +53,42 @@ impl Architecture for MobileNetV2 {
             net.dropout(0, 0.2).linear(1, options.classes.len());
         });
     }
+
+    /// timm's names (`mobilenetv2_100`).
+    fn our_name(&self, theirs: &str) -> Option<String> {
+        let (module, slot) = theirs.rsplit_once('.')?;
+        let last = 1 + STAGES.iter().map(|&(.., blocks, _)| blocks).sum::<usize>();
+        let ours = match module {
+            "conv_stem" => "features.0.0".to_string(),
+            "bn1" => "features.0.1".to_string(),
+            "conv_head" => format!("features.{last}.0"),
+            "bn2" => format!("features.{last}.1"),
+            "classifier" => "classifier.1".to_string(),
+            _ => block_name(module)?,
+        };
+        Some(format!("{ours}.{slot}"))
+    }
+}
+
+/// torchvision's name of timm's `blocks.STAGE.BLOCK.LAYER`.
+fn block_name(module: &str) -> Option<String> {
+    let mut parts = module.strip_prefix("blocks.")?.splitn(3, '.');
+    let (stage, block): (usize, usize) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let earlier: usize = STAGES.get(..stage)?.iter().map(|&(.., blocks, _)| blocks).sum();
+    let &(.., blocks, _) = STAGES.get(stage)?;
+    // The first block has no wide convolution.
+    let layer = match (parts.next()?, stage) {
+        ("conv_dw", 0) | ("conv_pw", 1..) => "0.0",
+        ("bn1", _) => "0.1",
+        ("conv_pw", 0) => "1",
+        ("bn2", 0) => "2",
+        ("conv_dw", 1..) => "1.0",
+        ("bn2", 1..) => "1.1",
+        ("conv_pwl", 1..) => "2",
+        ("bn3", 1..) => "3",
+        _ => return None,
+    };
+    (block < blocks).then(|| format!("features.{}.conv.{layer}", 1 + earlier + block))
 }
 
 /// Adds a convolution with batch norm and ReLU6, under the module `name`.
@@ -77,11 +113,4 @@ fn inverted_residual(net: &mut Builder, factor: usize, out: usize, stride: usize
     if stride == 1 && channels == out {
         net.add("add", input);
     }
-}
-
-/// Scales channels to the nearest multiple of 8, at least 8, that is not below 90 % of the exact value.
-fn scaled(channels: usize, width: f64) -> usize {
-    let exact = channels as f64 * width;
-    let rounded = ((exact + 4.0) as usize / 8 * 8).max(8);
-    if (rounded as f64) < 0.9 * exact { rounded + 8 } else { rounded }
 }

@@ -4,9 +4,13 @@
 mod architecture;
 mod build;
 mod cifar_resnet;
+mod efficientnet_lite;
 mod head;
 mod mobilenet_v2;
+mod new_head;
 mod options;
+mod outputs;
+mod pretraining;
 mod resnet;
 mod small_net;
 mod student_net;
@@ -14,15 +18,19 @@ mod vgg;
 
 use architecture::Architecture;
 use cifar_resnet::CifarResNet;
+use efficientnet_lite::EfficientNetLite0;
 use mobilenet_v2::MobileNetV2;
 use resnet::ResNet;
 use small_net::SmallNet;
 use student_net::StudentNet;
 use vgg::Vgg;
 
-pub use build::{build, names};
+pub use build::{build, names, our_name, pretraining};
 pub use head::freeze_body;
+pub use new_head::{NewHead, last_layer, new_head, with_outputs};
 pub use options::{Head, Options, numbered_classes};
+pub use outputs::keep_outputs;
+pub use pretraining::Pretraining;
 
 const ARCHITECTURES: &[(&str, &dyn Architecture)] = &[
     ("vgg11", &Vgg::vgg11(false)),
@@ -44,6 +52,7 @@ const ARCHITECTURES: &[(&str, &dyn Architecture)] = &[
     ("cifar_resnet56", &CifarResNet { blocks: 9 }),
     ("cifar_resnet110", &CifarResNet { blocks: 18 }),
     ("mobilenet_v2", &MobileNetV2),
+    ("efficientnet_lite0", &EfficientNetLite0),
     ("student_net", &StudentNet),
     ("small_net", &SmallNet),
     ("vgg8_bn", &Vgg::vgg8_bn()),

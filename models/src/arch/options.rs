@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Options {
     /// Name of each class.
     pub classes: Vec<String>,
-    /// Width multiplier: every layer has `⌊width · channels⌋` channels, at least 1. MobileNetV2 rounds to multiples of
-    /// 8 instead.
+    /// Width multiplier: every layer has `⌊width · channels⌋` channels, at least 1. MobileNetV2 and
+    /// EfficientNet round to multiples of 8 instead.
     pub width: f64,
     /// `[H, W, C]` of the images.
     pub input: [usize; 3],
@@ -41,6 +41,14 @@ impl Options {
     /// Scales a channel count of the paper by the width multiplier.
     pub(super) fn scaled(&self, channels: usize) -> usize {
         ((channels as f64 * self.width) as usize).max(1)
+    }
+
+    /// Scales a channel count to the nearest multiple of 8, at least 8, that is not below 90 % of the exact value, as
+    /// MobileNets and EfficientNets do.
+    pub(super) fn rounded(&self, channels: usize) -> usize {
+        let exact = channels as f64 * self.width;
+        let rounded = ((exact + 4.0) as usize / 8 * 8).max(8);
+        if (rounded as f64) < 0.9 * exact { rounded + 8 } else { rounded }
     }
 
     pub(super) fn check(&self) -> Result<()> {

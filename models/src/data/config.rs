@@ -2,7 +2,7 @@
 
 use super::augment::{Augmentation, Crop};
 use super::fashion_mnist;
-use super::layout::{ClassPattern, Columns, Holdout};
+use super::layout::{ClassPattern, Columns, Holdout, Part};
 use super::normalize::{IMAGENET_MEAN, IMAGENET_STD, Normalize};
 use super::steps::Steps;
 use super::transform::{Cut, Transform};
@@ -86,12 +86,19 @@ pub struct DataConfig {
     /// The columns of that table, if their names are unusual.
     #[serde(default)]
     pub columns: Columns,
+    /// The folders that the data set consists of, each with its split, instead of folders that are named after splits.
+    #[serde(default)]
+    pub parts: Vec<Part>,
     /// The pattern of the images' names, if they carry the class, as in `3_17.jpg`: `{class}_*`.
     #[serde(default)]
     pub class_pattern: Option<ClassPattern>,
     /// Share of each class to hold out for validation if the data set has no validation images; by default 0.2.
     #[serde(default)]
     pub val_fraction: Option<f64>,
+    /// Number of consecutive images, in the order of their names, that show the same thing, such as the frames of a video.
+    /// Whole tracks are then held out: the first of each class.
+    #[serde(default)]
+    pub val_track: Option<usize>,
     /// Seed of the choice of held-out images.
     #[serde(default)]
     pub split_seed: u64,
@@ -104,6 +111,9 @@ pub struct DataConfig {
     /// All classes in the order of their labels, if not only those found: names of class folders.
     #[serde(default, alias = "class_folders")]
     pub classes: Option<Vec<String>>,
+    /// The classes whose images are used; by default all. The labels stay those of all classes.
+    #[serde(default)]
+    pub only_classes: Vec<String>,
     /// The treatment of class folders without images.
     #[serde(default)]
     pub empty_classes: EmptyClasses,
@@ -128,6 +138,9 @@ pub struct DataConfig {
     /// Maximum number of images of each class, in training and in validation.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// Maximum number of training images of each class. All images are scored.
+    #[serde(default)]
+    pub train_limit: Option<usize>,
     /// A file that lists the training images to keep, one path per line (`train/<class>/<file>`), relative to the
     /// directory.
     #[serde(default)]
@@ -187,12 +200,15 @@ impl DataConfig {
             path: None,
             labels: None,
             columns: Columns::default(),
+            parts: Vec::new(),
             class_pattern: None,
             val_fraction: None,
+            val_track: None,
             split_seed: 0,
             split: Scored::default(),
             train: Trained::default(),
             classes: None,
+            only_classes: Vec::new(),
             empty_classes: EmptyClasses::default(),
             one_class: false,
             hidden: false,
@@ -201,6 +217,7 @@ impl DataConfig {
             workers: default_workers(),
             label_noise: None,
             limit: None,
+            train_limit: None,
             train_list: None,
             val_list: None,
             skip_bad_images: false,
@@ -248,6 +265,12 @@ impl DataConfig {
             (size > 0 && size <= 4096, format!("size: expected 1 to 4096 pixels, found {size}")),
             (self.workers <= 256, format!("workers: expected at most 256, found {}", self.workers)),
             (self.limit != Some(0), "limit: expected at least 1 image per class, found 0".into()),
+            (self.train_limit != Some(0), "train_limit: expected at least 1 image per class, found 0".into()),
+            (
+                self.parts.is_empty() || self.labels.is_none() && self.class_pattern.is_none(),
+                "parts: each part has its own `labels` or `class_pattern`; expected none beside `parts`"
+                    .into(),
+            ),
             (
                 self.resize.is_none() || self.center_fraction.is_none(),
                 "resize: expected either `resize` or `center_fraction`, found both".into(),
@@ -261,7 +284,8 @@ impl DataConfig {
 
     /// The part of each class to hold out if there are no validation images.
     pub(super) fn holdout(&self) -> Holdout {
-        Holdout { fraction: self.val_fraction.unwrap_or(DEFAULT_HOLDOUT), seed: self.split_seed }
+        let fraction = self.val_fraction.unwrap_or(DEFAULT_HOLDOUT);
+        Holdout { fraction, seed: self.split_seed, track: self.val_track }
     }
 
     /// Rejects options that only apply to image folders.
@@ -269,7 +293,10 @@ impl DataConfig {
         let options = [
             ("labels", self.labels.is_some()),
             ("class_pattern", self.class_pattern.is_some()),
+            ("parts", !self.parts.is_empty()),
             ("val_fraction", self.val_fraction.is_some()),
+            ("val_track", self.val_track.is_some()),
+            ("only_classes", !self.only_classes.is_empty()),
             ("label_noise", self.label_noise.is_some()),
             ("train_list", self.train_list.is_some()),
             ("val_list", self.val_list.is_some()),

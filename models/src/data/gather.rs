@@ -4,6 +4,7 @@ use super::config::{DataConfig, DataName, EmptyClasses, Scored, Trained};
 use super::folder::{ImageFolder, Sample};
 use super::imagenette;
 use super::layout::{Finding, Listing, Split, find, listed, read_table};
+use super::parts;
 use super::vocabulary::matched;
 use lopper_engine::{Error, Result};
 use std::collections::{BTreeSet, HashMap};
@@ -32,6 +33,9 @@ pub struct Gathered {
 pub fn gather(config: &DataConfig, data: &Path) -> Result<Gathered> {
     let (root, table) = sources(config, data);
     let mut listing = match &table {
+        _ if !config.parts.is_empty() => {
+            parts::read(&config.parts, config.classes.as_deref(), &root, config.hidden)?
+        }
         Some(table) => read_table(table, &root, &config.columns)?,
         None => find(&root, &Finding { pattern: config.class_pattern.as_ref(), hidden: config.hidden })?,
     };
@@ -54,9 +58,10 @@ pub fn gather(config: &DataConfig, data: &Path) -> Result<Gathered> {
         }
     }
     listing.notes.extend(matched.note);
-    validation(config, &root, &mut listing)?;
     let labels: HashMap<&str, u32> =
         found.iter().map(String::as_str).zip(matched.labels.iter().copied()).collect();
+    only(config, &folders, &labels, &mut listing)?;
+    validation(config, &root, &mut listing)?;
     let of = |split: Split, wanted: &dyn Fn(Split) -> bool| {
         let images = listing.images.iter().filter(|image| image.split.is_some_and(wanted));
         let samples =
@@ -86,13 +91,17 @@ pub fn gather(config: &DataConfig, data: &Path) -> Result<Gathered> {
 impl Gathered {
     /// Applies the options that choose or relabel images.
     fn choose(&mut self, config: &DataConfig, root: &Path) -> Result<()> {
-        let sets = [(&mut self.train, &config.train_list), (&mut self.scored, &config.val_list)];
-        for (set, list) in sets {
+        let train_limit = config.train_limit.into_iter().chain(config.limit).min();
+        let sets = [
+            (&mut self.train, &config.train_list, train_limit),
+            (&mut self.scored, &config.val_list, config.limit),
+        ];
+        for (set, list, limit) in sets {
             set.orient(config.preparation().orient);
             if let Some(list) = list {
                 set.keep_listed(&root.join(list))?;
             }
-            if let Some(limit) = config.limit {
+            if let Some(limit) = limit {
                 set.limit(limit);
             }
             if config.name == DataName::Imagenette {
@@ -119,6 +128,24 @@ fn sources(config: &DataConfig, data: &Path) -> (PathBuf, Option<PathBuf>) {
         if !inside.exists() && labels.exists() { labels.clone() } else { inside }
     });
     (root.to_path_buf(), labels.or_else(|| is_table.then(|| data.to_path_buf())))
+}
+
+/// Keeps the images of the classes that `only_classes` names.
+fn only(
+    config: &DataConfig,
+    known: &[String],
+    labels: &HashMap<&str, u32>,
+    listing: &mut Listing,
+) -> Result<()> {
+    if config.only_classes.is_empty() {
+        return Ok(());
+    }
+    let chosen = matched(&config.only_classes, known);
+    let chosen = chosen.map_err(|e| Error::invalid(format!("only_classes: {e}")))?.labels;
+    listing.images.retain(|image| chosen.contains(&labels[image.class.as_str()]));
+    let (some, all) = (listed(&config.only_classes), known.len());
+    listing.notes.push(format!("only images of {some} are used, {} of {all} classes", chosen.len()));
+    Ok(())
 }
 
 /// Decides about class folders that have no image in any split.
@@ -153,24 +180,22 @@ fn empty_classes(config: &DataConfig, root: &Path, listing: &mut Listing) -> Res
 fn validation(config: &DataConfig, root: &Path, listing: &mut Listing) -> Result<()> {
     let has = |split| listing.has(split);
     if has(Split::Val) {
-        return match config.val_fraction {
-            None => Ok(()),
-            Some(_) => Err(Error::file(
-                root,
-                "val_fraction: the data set has validation images of its own, so none are held out",
-            )),
+        let option = match (config.val_fraction, config.val_track) {
+            (None, None) => return Ok(()),
+            (Some(_), _) => "val_fraction",
+            (None, Some(_)) => "val_track",
         };
+        let message = "the data set has validation images of its own, so none are held out";
+        return Err(Error::file(root, format!("{option}: {message}")));
     }
     let unsplit = listing.images.iter().all(|image| image.split.is_none());
-    if !unsplit && config.val_fraction.is_none() && (has(Split::Test) || !has(Split::Train)) {
+    let wanted = config.val_fraction.is_some() || config.val_track.is_some();
+    if !unsplit && !wanted && (has(Split::Test) || !has(Split::Train)) {
         return Ok(());
     }
     let holdout = config.holdout();
     holdout.apply(listing);
-    let (percent, seed) = ((1e6 * holdout.fraction).round() / 1e4, holdout.seed);
-    listing.notes.push(format!(
-        "no validation images are set apart: {percent} % of each class are held out (--val-fraction; --split-seed {seed})"
-    ));
+    listing.notes.push(format!("no validation images are set apart: {}", holdout.describe()));
     Ok(())
 }
 

@@ -11,7 +11,7 @@
 //! of workers. The bounded channels provide the prefetching.
 
 use super::random::generator;
-use super::{Dataset, Scratch, Transform};
+use super::{Dataset, Scratch, Transform, thumbnail};
 use lopper_engine::data::{Batch, Batches, Numbered};
 use lopper_engine::train::State;
 use lopper_engine::{Error, Result, Tensor, memory};
@@ -78,6 +78,18 @@ impl Loader {
     pub fn names(&self) -> Vec<String> {
         let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         (0..self.data.len()).filter(|i| !skipped.contains_key(i)).map(|i| self.data.name(i)).collect()
+    }
+
+    /// Small JPEGs of the images at these `positions` among [`Self::names`], of at most `side` pixels a side. An image
+    /// that cannot be decoded has none.
+    pub fn thumbnails(&self, positions: &[usize], side: u32) -> Vec<Option<Vec<u8>>> {
+        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept: Vec<usize> = (0..self.data.len()).filter(|i| !skipped.contains_key(i)).collect();
+        let small = |&position: &usize| {
+            let image = self.data.image(*kept.get(position)?).ok()?;
+            thumbnail::jpeg(&image, side)
+        };
+        positions.iter().map(small).collect()
     }
 
     /// Number of images of each class in the data set.

@@ -52,18 +52,56 @@ struct Sets {
 /// [`Error::Invalid`], with the option, if an option is invalid; [`Error::File`], with the path, if a file or folder is
 /// missing or invalid.
 pub fn open(config: &DataConfig, data: Option<&Path>, seed: u64) -> Result<Splits> {
-    let plain = config.eval_transform()?;
+    // The options first: images may take long to list.
+    let transforms = transforms(config)?;
     if config.name.is_idx() {
         config.check_idx()?;
     }
-    let (mean, std) = config.normalization();
-    let (cut, flip) = config.cut()?;
-    let augmented = Transform { cut, flip, ..plain.clone() };
     let data = data.or(config.path.as_deref());
-    let sets = sets(config, data)?;
+    splits(config, sets(config, data)?, &name(config, data), transforms, seed)
+}
+
+/// Loads the images of `train` and `val`, data sets of the caller's own, with the options of `config`: all but those
+/// that say where images are.
+///
+/// # Errors
+/// [`Error::Invalid`], with the option, if an option is invalid, or if the two sets differ in classes.
+pub fn open_sets(
+    config: &DataConfig,
+    train: Arc<dyn Dataset>,
+    val: Arc<dyn Dataset>,
+    seed: u64,
+) -> Result<Splits> {
+    if train.classes() != val.classes() {
+        return Err(Error::invalid(format!(
+            "classes: the training images have {}, those to score {}",
+            listed(train.classes()),
+            listed(val.classes())
+        )));
+    }
+    let folders = val.classes().to_vec();
+    let sets = Sets { train, val, folders, scored_as: "validation", ignored: None, notes: Vec::new() };
+    splits(config, sets, "images", transforms(config)?, seed)
+}
+
+/// The transforms of training images and of images to score.
+fn transforms(config: &DataConfig) -> Result<[Transform; 2]> {
+    let plain = config.eval_transform()?;
+    let (cut, flip) = config.cut()?;
+    Ok([Transform { cut, flip, ..plain.clone() }, plain])
+}
+
+fn splits(
+    config: &DataConfig,
+    sets: Sets,
+    name: &str,
+    [augmented, plain]: [Transform; 2],
+    seed: u64,
+) -> Result<Splits> {
+    let (mean, std) = config.normalization();
     let classes = sets.val.classes().to_vec();
     let summary = Summary {
-        name: name(config, data),
+        name: name.to_string(),
         train: sets.train.len(),
         scored: sets.val.len(),
         scored_as: sets.scored_as.into(),
@@ -140,8 +178,10 @@ fn small(config: &DataConfig, sets: [IdxImages; 2]) -> Result<Sets> {
         Some(known) => numbered(&folders, known)?,
         None => Vec::new(),
     };
+    let train_limit = config.train_limit.into_iter().chain(config.limit).min();
+    let mut limits = [train_limit, config.limit].into_iter();
     let sets = sets.map(|mut set| {
-        if let Some(limit) = config.limit {
+        if let Some(limit) = limits.next().flatten() {
             set.limit(limit);
         }
         Arc::new(set) as Arc<dyn Dataset>

@@ -1,7 +1,7 @@
 //! Arrangements of image files, splits and class lists.
 
 use super::*;
-use lopper_models::data::{Columns, EmptyClasses, Scored, Summary, Trained};
+use lopper_models::data::{Columns, EmptyClasses, Part, Scored, Split, Summary, Trained};
 
 /// Writes a picture to each of `paths` in a new directory. The digit before the extension is its green.
 fn pictures(paths: &[&str]) -> TempDir {
@@ -250,4 +250,91 @@ fn the_labels_of_idx_files_are_fixed() {
     assert!(with(names.clone()).err().unwrap().to_string().contains("labels of these files are fixed"));
     names.push("Scarf".into());
     assert!(with(names).is_err());
+}
+
+/// A tree like that of GTSRB: class folders to train on, and a table of the test images whose labels are plain numbers.
+fn signs() -> (TempDir, DataConfig) {
+    let track = |class: &str, images: usize| -> Vec<String> {
+        (0..images).map(|i| format!("Final_Training/Images/{class}/{:05}_{:05}.png", i / 3, i % 3)).collect()
+    };
+    let test: Vec<String> = (0..4).map(|i| format!("Final_Test/Images/{i}.png")).collect();
+    // ⌊n / 3⌋ tracks give 1 of 5, 2 of 10 and 0 of 4, each with three images.
+    let all = [track("00000", 15), track("00002", 31), track("00011", 14), test].concat();
+    let dir = pictures(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    let table = "Filename;Width;ClassId\n0.png;9;11\n1.png;9;2\n2.png;9;2\n3.png;9;0\n";
+    fs::write(dir.path().join("Final_Test/GT.csv"), table).unwrap();
+    let part = |split, path: &str, labels: Option<&str>| Part {
+        split,
+        path: path.into(),
+        labels: labels.map(Into::into),
+        columns: Columns::default(),
+        class_pattern: None,
+    };
+    let parts = vec![
+        part(Split::Train, "Final_Training/Images", None),
+        part(Split::Test, "Final_Test/Images", Some("Final_Test/GT.csv")),
+    ];
+    let config = DataConfig { parts, val_track: Some(3), val_fraction: Some(0.2), ..config() };
+    (dir, config)
+}
+
+#[test]
+fn parts_are_folders_with_splits_and_whole_tracks_are_held_out() {
+    let (dir, config) = signs();
+    let splits = open_dir(&config, &dir);
+    assert_eq!(splits.folders, ["00000", "00002", "00011"]);
+    let mut held = splits.val.names();
+    held.sort();
+    let name =
+        |class: &str, track: usize, i: usize| format!("Final_Training/Images/{class}/{track:05}_{i:05}.png");
+    let mut expected: Vec<String> = (0..3).map(|i| name("00000", 0, i)).collect();
+    expected
+        .extend((0..2).flat_map(|track| (0..3).map(move |i| (track, i))).map(|(t, i)| name("00002", t, i)));
+    assert_eq!(held, expected);
+    assert_eq!(opened(&config, dir.path()).0, [51, 9, 3]);
+    let mut test = open_dir(&DataConfig { split: Scored::Test, ..config.clone() }, &dir).val;
+    assert_eq!(labels(&batches(&mut test, 0)), [2, 1, 1, 0]);
+    let all = DataConfig { train: Trained::All, split: Scored::Test, ..config.clone() };
+    assert_eq!(opened(&all, dir.path()).0, [60, 4, 3]);
+    let wrong = |change: &dyn Fn(&mut DataConfig)| {
+        let mut config = config.clone();
+        change(&mut config);
+        open_error(&config, dir.path())
+    };
+    let message = wrong(&|config| config.parts[0].path = "Images".into());
+    assert!(message.contains("Images: expected a directory of images"), "{message}");
+    let message = wrong(&|config| config.labels = Some("x.csv".into()));
+    assert!(message.starts_with("parts: each part has its own `labels`"), "{message}");
+    let message = wrong(&|config| config.val_track = Some(0));
+    assert!(message.starts_with("val_track: expected at least 1"), "{message}");
+    fs::write(dir.path().join("Final_Test/GT.csv"), "Filename;ClassId\n0.png;7\n").unwrap();
+    let message = open_error(&config, dir.path());
+    assert!(
+        message.contains("Final_Test/Images") && message.contains("are not those of the images (7)"),
+        "{message}"
+    );
+}
+
+#[test]
+fn some_classes_keep_the_labels_of_all() {
+    let (dir, config) = signs();
+    let some = DataConfig { only_classes: vec!["2".into(), "00011".into()], ..config.clone() };
+    let (counts, summary) = opened(&some, dir.path());
+    assert_eq!(counts, [39, 6, 3]);
+    assert!(summary.contains("only images of 2, 00011 are used, 2 of 3 classes"), "{summary}");
+    assert_eq!(open_dir(&some, &dir).train.class_counts(), [0, 25, 14]);
+    let unknown = DataConfig { only_classes: vec!["5".into()], ..config };
+    assert!(open_error(&unknown, dir.path()).starts_with("only_classes: "));
+}
+
+#[test]
+fn a_limit_of_training_images_leaves_all_images_to_score() {
+    let dir = pictures_in(&[("train/a", 5), ("train/b", 3), ("val/a", 4), ("val/b", 4)]);
+    let of = |train_limit, limit| opened(&DataConfig { train_limit, limit, ..config() }, dir.path()).0;
+    assert_eq!(of(Some(4), None), [7, 8, 2]);
+    assert_eq!(of(Some(4), Some(2)), [4, 4, 2]);
+    assert_eq!(of(Some(1), Some(2)), [2, 4, 2]);
+    assert!(
+        open_error(&DataConfig { train_limit: Some(0), ..config() }, dir.path()).starts_with("train_limit: ")
+    );
 }

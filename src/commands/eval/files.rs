@@ -1,7 +1,7 @@
 //! The files that an evaluation writes: the confusion matrix, a line per image, the curve of the views.
 
 use super::super::file_names::{is_picture, table, table_or_picture};
-use super::views::View;
+use crate::findings::View;
 use crate::output_file::refuse_existing;
 use crate::plots::{self, Curve, Curves};
 use crate::tables::{put, put_csv};

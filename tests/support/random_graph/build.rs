@@ -119,6 +119,8 @@ impl Unit {
         let padding = if self.padded || reach >= h.min(w) { reach / 2 } else { 0 };
         Conv {
             padding: [padding; 2],
+            // Where the size may change.
+            extra_padding: [usize::from(!self.padded && self.out.is_multiple_of(2)); 2],
             dilation: [self.dilation; 2],
             groups,
             bias: self.bias,

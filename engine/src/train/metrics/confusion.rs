@@ -101,15 +101,30 @@ impl Confusion {
     pub fn macro_f1(&self) -> Option<Estimate> {
         let scores = self.by_class();
         let weights = vec![1.0 / occurring(&scores); self.classes];
-        self.average_f1(&scores, &weights, false)
+        self.average_f1(&scores, &weights, &vec![0.0; self.classes])
     }
 
     /// The mean F1 of all classes, weighted by their numbers of images; `None` if there are no images.
     pub fn weighted_f1(&self) -> Option<Estimate> {
+        self.weighted_f1_of(&(0..self.classes).collect::<Vec<_>>())
+    }
+
+    /// The mean F1 of the classes in `labels`, weighted by their numbers of images; `None` if they have none. Images of
+    /// other classes count only where they are classified as one of these.
+    ///
+    /// # Panics
+    /// Panics if a label is not below the number of classes.
+    pub fn weighted_f1_of(&self, labels: &[usize]) -> Option<Estimate> {
         let scores = self.by_class();
-        let images = self.images() as f64;
-        let weights: Vec<f64> = scores.iter().map(|class| class.support as f64 / images).collect();
-        self.average_f1(&scores, &weights, true)
+        let mut support = vec![0.0; self.classes];
+        labels.iter().for_each(|&label| support[label] = scores[label].support as f64);
+        let sum: f64 = support.iter().sum();
+        if sum == 0.0 {
+            return None;
+        }
+        let weights: Vec<f64> = support.iter().map(|images| images / sum).collect();
+        let share = |&images: &f64| if images > 0.0 { self.images() as f64 / sum } else { 0.0 };
+        self.average_f1(&scores, &weights, &support.iter().map(share).collect::<Vec<_>>())
     }
 
     /// The mean precision of the classes that are the label or the prediction of an image, where a class that is never
@@ -150,11 +165,12 @@ impl Confusion {
     /// image of label i classified as j contributes
     ///
     /// ```text
-    ///   g(i, j) = Σₖ wₖ (2·[i = j = k] − F1ₖ·([i = k] + [j = k])) / (rₖ + cₖ)   + F1ᵢ, if the weights are rₖ
+    ///   g(i, j) = Σₖ wₖ (2·[i = j = k] − F1ₖ·([i = k] + [j = k])) / (rₖ + cₖ)   + sᵢ·(F1ᵢ − Σ w F1)
     /// ```
     ///
-    /// to the gradient.
-    fn average_f1(&self, scores: &[ClassScores], weights: &[f64], by_support: bool) -> Option<Estimate> {
+    /// to the gradient. The last term is that of the weights: `slopes` s are the derivatives of wᵢ by rᵢ if w = rᵢ / Σ r
+    /// over some classes, and 0 if w is fixed.
+    fn average_f1(&self, scores: &[ClassScores], weights: &[f64], slopes: &[f64]) -> Option<Estimate> {
         let images = self.images() as f64;
         let f1: Vec<f64> = scores.iter().map(|class| class.f1().map_or(0.0, |f1| f1.value)).collect();
         let value = weights.iter().zip(&f1).map(|(w, f1)| w * f1).sum::<f64>();
@@ -165,7 +181,7 @@ impl Confusion {
             .map(|(class, w)| w * images / (class.support + class.predicted).max(1) as f64)
             .collect();
         self.average(value, |label, predicted| {
-            let own = if by_support { f1[label] } else { 0.0 } - slope[label] * f1[label];
+            let own = slopes[label] * (f1[label] - value) - slope[label] * f1[label];
             let other = predicted.map_or(0.0, |class| slope[class] * f1[class]);
             let hit = if predicted == Some(label) { 2.0 * slope[label] } else { 0.0 };
             own - other + hit
@@ -253,6 +269,20 @@ mod tests {
         assert_eq!(Confusion::of(3, &[]).macro_f1(), None);
     }
 
+    /// The definition: scikit-learn's `f1_score(labels=…, average="weighted")`.
+    #[test]
+    fn the_f1_of_some_classes_is_the_mean_over_them() {
+        let matrix = confusion(&[(0, 0, 3), (0, 1, 1), (1, 1, 4), (1, 0, 2), (2, 2, 5), (2, 0, 1)], 4);
+        let f1: Vec<f64> = matrix.by_class().iter().map(|c| c.f1().map_or(0.0, |f1| f1.value)).collect();
+        let some = matrix.weighted_f1_of(&[2, 0]).unwrap();
+        assert!((some.value - (6.0 * f1[2] + 4.0 * f1[0]) / 10.0).abs() < 1e-15);
+        let one = matrix.weighted_f1_of(&[1]).unwrap();
+        assert!((one.value - f1[1]).abs() < 1e-15 && one.interval.0 < f1[1]);
+        assert_eq!(matrix.weighted_f1_of(&[0, 1, 2, 3]), matrix.weighted_f1());
+        assert_eq!(matrix.weighted_f1_of(&[3]), None);
+        assert_eq!(matrix.weighted_f1_of(&[]), None);
+    }
+
     #[test]
     fn an_image_without_a_prediction_counts_as_missed() {
         let outcomes = [outcome(0, None), outcome(0, Some(0)), outcome(1, Some(1))];
@@ -286,9 +316,10 @@ mod tests {
                 outcome(label, rng.random_bool(0.98).then_some(predicted))
             })
             .collect();
-        let averages = [
+        let averages: [fn(&Confusion) -> Option<Estimate>; 5] = [
             Confusion::macro_f1,
             Confusion::weighted_f1,
+            |confusion| confusion.weighted_f1_of(&[1, 3]),
             Confusion::macro_precision,
             Confusion::macro_recall,
         ];

@@ -1,6 +1,7 @@
 //! The metrics of an epoch.
 
-use super::{Accuracy, LayerSparsity, Scores};
+use super::{Accuracy, LayerSparsity, Pruned, Scores};
+use crate::train::GroupRate;
 use serde::{Deserialize, Serialize};
 
 /// The metrics of an epoch.
@@ -31,9 +32,15 @@ pub struct EpochMetrics {
     pub images_per_second: f64,
     /// The learning rate of the last step.
     pub learning_rate: f64,
+    /// The learning rates of the last step for groups of parameters that have their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group_rates: Vec<GroupRate>,
     /// The share of masked weights of each layer at the end of the epoch; empty if there is no mask.
     #[serde(default)]
     pub sparsity: Vec<LayerSparsity>,
+    /// The channels that the training has removed, if it removes any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
     /// Largest memory that the process has held so far, in bytes, if the system reports it.
     #[serde(default)]
     pub peak_memory: Option<u64>,
@@ -54,7 +61,9 @@ impl EpochMetrics {
             seconds: 0.0,
             images_per_second: 0.0,
             learning_rate: 0.0,
+            group_rates: Vec::new(),
             sparsity: Vec::new(),
+            pruned: None,
             peak_memory: None,
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn inner(g: &Conv2d, index: &CompactIndex) -> (Conv2d, Pattern) {
 /// The convolution that reads the gathered image in place of `g`: a kernel of one pixel reads only one pixel of each
 /// stride, so that only those are gathered.
 pub(super) fn read(g: &Conv2d) -> Conv2d {
-    let pointwise = [g.kh, g.kw] == [1; 2] && g.padding == [0; 2];
+    let pointwise = [g.kh, g.kw] == [1; 2] && g.padded() == [g.h, g.w];
     if pointwise { Conv2d { h: g.oh(), w: g.ow(), stride: [1; 2], ..*g } } else { *g }
 }
 

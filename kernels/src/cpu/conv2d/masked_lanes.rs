@@ -128,7 +128,8 @@ fn turned(g: &Conv2d) -> Option<Conv2d> {
     let padding = |axis: usize, kernel: usize| (g.dilation[axis] * (kernel - 1)).checked_sub(g.padding[axis]);
     let padding = [padding(0, g.kh)?, padding(1, g.kw)?];
     let [h, w] = [g.oh(), g.ow()];
-    (g.stride == [1; 2] && g.groups == 1).then_some(Conv2d { h, w, c: g.o, o: g.c, padding, ..*g })
+    let even = g.stride == [1; 2] && g.groups == 1 && g.extra_padding == [0; 2];
+    even.then_some(Conv2d { h, w, c: g.o, o: g.c, padding, ..*g })
 }
 
 #[cfg(test)]

@@ -41,14 +41,14 @@ fn row_taps(g: &Conv2d) -> Vec<[isize; 2]> {
 
 /// The size of the padded copy of the images of `g` in bytes, saturating at `u64::MAX`.
 pub(super) fn bytes(g: &Conv2d) -> u64 {
-    let side = |size: usize, padding: usize| size as u64 + 2 * padding as u64;
-    let sizes = [side(g.h, g.padding[0]), side(g.w, g.padding[1]), g.c as u64, 4];
+    let [height, width] = g.padded().map(|size| size as u64);
+    let sizes = [height, width, g.c as u64, 4];
     sizes.into_iter().fold(g.n as u64, u64::saturating_mul)
 }
 
 /// Copies the images to `[N, H + 2·PH, W + 2·PW, C]` with zeros in the padding.
 pub(super) fn images<'a>(cpu: &'a Cpu, g: &Conv2d, x: &[f32]) -> Scratch<'a> {
-    let ([top, left], [height, width]) = (g.padding, size(g));
+    let ([top, left], [height, width]) = (g.padding, g.padded());
     let mut padded = cpu.scratch(g.n * height * width * g.c);
     cpu.run(|| {
         padded.par_chunks_mut(width * g.c).with_min_len(16).enumerate().for_each(|(row, to)| {
@@ -68,10 +68,5 @@ pub(super) fn images<'a>(cpu: &'a Cpu, g: &Conv2d, x: &[f32]) -> Scratch<'a> {
 
 /// The windows of a forward pass over a padded copy; `taps` come from [`row_taps`], and each reads `KW · C` floats.
 fn windows<'t>(g: &Conv2d, taps: &'t [[isize; 2]]) -> Windows<'t> {
-    Windows { source: size(g), row_len: g.kw * g.c, ..Windows::forward(g, taps) }
-}
-
-/// The height and width of a padded image.
-fn size(g: &Conv2d) -> [usize; 2] {
-    [g.h + 2 * g.padding[0], g.w + 2 * g.padding[1]]
+    Windows { source: g.padded(), row_len: g.kw * g.c, ..Windows::forward(g, taps) }
 }

@@ -28,7 +28,8 @@ const TASK: usize = 1 << 13;
 
 /// The lanes in which a depthwise convolution of `g` writes its output if it reads images in the lanes of `x`, if it can.
 pub(in crate::cpu) fn lanes_after(g: &Conv2d, x: &LaneImages) -> Option<LaneImages> {
-    let square = [g.kh, g.kw] == [3; 2] && g.padding == [1; 2] && g.dilation == [1; 2];
+    let padded = g.padding == [1; 2] && g.extra_padding == [0; 2];
+    let square = [g.kh, g.kw] == [3; 2] && padded && g.dilation == [1; 2];
     if !(g.is_depthwise() && g.o == g.c && square && x.holds([g.n, g.h, g.w])) {
         return None;
     }

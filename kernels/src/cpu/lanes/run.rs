@@ -58,6 +58,7 @@ pub(in crate::cpu) fn refuses(g: &Conv2d, pattern: &Pattern) -> Option<&'static 
     let needs = [
         (pattern.structure() != Structure::Dense, "no single weight is zero"),
         (g.groups == 1, "channels are grouped"),
+        (g.extra_padding == [0; 2], "the padding is larger behind than before"),
         (Taps::new(g).is_some(), "a row of taps reads more than three lanes"),
         (g.c <= MOST && g.kh <= 16 && g.kh * g.dilation[0] <= 64, "a band of its input is too large"),
     ];

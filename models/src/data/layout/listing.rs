@@ -74,6 +74,17 @@ impl Ignored {
         *self.files.entry(extension.unwrap_or_default()).or_default() += 1;
     }
 
+    /// Adds what was passed over elsewhere.
+    pub fn add(&mut self, other: Self) {
+        let Self { files, hidden_files, hidden_folders, loose } = other;
+        files.into_iter().for_each(|(kind, count)| *self.files.entry(kind).or_default() += count);
+        self.hidden_files += hidden_files;
+        self.hidden_folders.extend(hidden_folders);
+        if let Some((count, example)) = loose {
+            self.loose.get_or_insert((0, example)).0 += count;
+        }
+    }
+
     /// Counts an image outside the class folders.
     pub fn loose(&mut self, path: PathBuf) {
         self.loose.get_or_insert((0, path)).0 += 1;

@@ -12,6 +12,7 @@
 mod arrange;
 mod holdout;
 mod listing;
+mod part;
 mod pattern;
 mod split;
 mod table;
@@ -21,6 +22,7 @@ pub(super) use arrange::{Finding, find};
 pub use holdout::Holdout;
 pub use listing::thousands;
 pub(super) use listing::{Listing, counted, listed, number};
+pub use part::Part;
 pub use pattern::ClassPattern;
 pub use split::Split;
 pub use table::Columns;

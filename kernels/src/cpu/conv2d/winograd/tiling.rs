@@ -67,6 +67,7 @@ pub fn refuses(g: &Conv2d) -> Option<&'static str> {
         (g.dilation == [1; 2], "the kernel is dilated"),
         (g.groups == 1, "channels are grouped"),
         (g.padding.iter().all(|&p| p <= 2), "the padding is larger than 2"),
+        (g.extra_padding == [0; 2], "the padding is larger behind than before"),
     ];
     needs.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }

