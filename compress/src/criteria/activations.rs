@@ -24,7 +24,7 @@ fn filters(step: &StepView) -> Result<usize> {
     match step.groups().are_filters() && step.groups().count() == channels && channels > 0 {
         true => Ok(channels),
         false => Err(Error::invalid(format!(
-            "layer `{}`: it scores whole filters: set granularity to filter or row",
+            "layer `{}`: it scores whole filters: expected granularity filter, or row for linear layers",
             step.name()
         ))),
     }

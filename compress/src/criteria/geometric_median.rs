@@ -19,8 +19,9 @@ impl Score for GeometricMedian {
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
         if !layer.groups().are_filters() {
             let name = layer.name();
-            let message =
-                format!("layer `{name}`: it scores whole filters: set granularity to filter or row");
+            let message = format!(
+                "layer `{name}`: it scores whole filters: expected granularity filter, or row for linear layers"
+            );
             return Err(Error::invalid(message));
         }
         let filters = layer.groups().count();
