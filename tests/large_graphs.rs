@@ -139,7 +139,7 @@ fn two_thousand_linear_layers_are_factorized() {
 /// A chain of d sums of a value with itself has 2ᵈ paths to the output.
 #[test]
 fn paths_are_not_counted_one_by_one() {
-    let mut graph = chain(2, 1, |_| conv(2, 2));
+    let mut graph = chain(2, 2, |_| conv(2, 2));
     for i in 0..200 {
         let last = graph.output();
         graph.push(format!("sum{i}"), Layer::Add, &[last, last]).unwrap();

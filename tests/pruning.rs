@@ -214,8 +214,8 @@ fn a_plan_that_does_not_fit_is_refused() {
     for (plan, complaint) in [
         (plan("fc2", 10, &[0]), "fc2 cannot be removed: they are tied to the network's output"),
         (plan("conv9", 20, &[0]), "no group of channels made by conv9"),
-        (plan("conv1", 20, &[]), "conv1: a group keeps at least one channel"),
-        (plan("conv1", 20, &[20]), "conv1: channel 20 is not one of the group's"),
+        (plan("conv1", 20, &[]), "conv1: keep: a group keeps at least one channel, found none"),
+        (plan("conv1", 20, &[20]), "conv1: keep: expected channels of the group, found 20"),
         (plan("conv1", 32, &[0]), "conv1: made for 32 channels, found 20"),
     ] {
         let error = prune(&graph, &plan, Constants::Exact).unwrap_err().to_string();
@@ -224,7 +224,7 @@ fn a_plan_that_does_not_fit_is_refused() {
     let config = |toml: &str| toml::from_str::<PruneConfig>(toml).unwrap();
     for (config, complaint) in [
         (config("fraction = 0.5"), "of which criterion"),
-        (config("criterion = \"random\""), "expected a fraction beside it"),
+        (config("criterion = \"random\""), "expected a fraction of channels to remove beside it"),
         (config("criterion = \"random\"\nfraction = 1.5"), "found 1.5"),
         (config("exclude = [\"classifier\"]"), "no layer called `classifier`"),
     ] {

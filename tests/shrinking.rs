@@ -25,7 +25,9 @@ fn network(arch: &str, classes: usize, size: usize) -> Graph {
 fn stages(arch: &str, stages: &str) -> lopper_engine::Result<Vec<Stage>> {
     let first =
         format!("[data]\nname = \"fashion-mnist\"\n[[stage]]\nname = \"baseline\"\narch = \"{arch}\"\n");
-    Recipe::parse(&format!("{first}{stages}")).map(|recipe| recipe.stages)
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{first}{stages}")).unwrap();
+    Recipe::read(file.path(), None).map(|recipe| recipe.stages)
 }
 
 /// Applies the rewrites of `stages`, which follow `baseline`, and returns every network.

@@ -241,7 +241,7 @@ fn what_cannot_work_is_refused() {
         ("criterion = \"taylor\"\nwidth = 0.0", "above 0 and at most 1, found 0"),
         ("criterion = \"taylor\"\nwidth = nan", "found NaN"),
         ("width = 0.5", "of which criterion"),
-        ("criterion = \"taylor\"", "expected a fraction beside it"),
+        ("criterion = \"taylor\"", "expected a fraction of channels to remove beside it"),
         (
             "criterion = \"taylor\"\nfraction = 0.5\nrelative_to = \"a\"",
             "relative_to: expected a width beside it",

@@ -333,7 +333,13 @@ fn options_read_as_recipes_write_them() {
     let schedule = SparsitySchedule::Iterative { steps: 0 };
     assert!(SparsifyConfig { schedule, ..config.clone() }.check().is_err());
     let gamma = SparsifyConfig { criterion: BatchNormGamma.into(), ..config };
-    assert!(gamma.check().unwrap_err().to_string().contains("granularity kernel"));
+    assert!(
+        gamma
+            .check()
+            .unwrap_err()
+            .to_string()
+            .contains("expected granularity filter beside it, found kernel")
+    );
 
     assert_eq!("row".parse::<Granularity>().unwrap(), Granularity::ROW);
     assert_eq!(LargeFinal.name().parse::<Criterion>().unwrap(), LargeFinal.into());

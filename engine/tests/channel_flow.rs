@@ -71,6 +71,23 @@ fn depthwise_and_grouped_convolutions_keep_equal_groups() {
     assert_eq!(summary(&g)[1], ("grouped".into(), 3, None));
     let flow = ChannelFlow::new(&g).unwrap();
     assert_eq!(flow.groups()[0].units.iter().map(|u| u.channel).collect::<Vec<_>>(), [0, 1]);
+    assert!(flow.groups().iter().all(|group| group.is_uniform(&flow)));
+}
+
+/// `a` has both channels of one unit, and one of the other: the widths depend on which of them stays.
+#[test]
+fn a_grouped_convolution_may_tie_unequal_units() {
+    let mut g = Graph::new(2);
+    g.info.input = [4, 4, 2];
+    let a = g.push("a", conv(3, 1, 2, 1), &[0]).unwrap();
+    let pad = g.push("pad", Layer::PadShortcut { stride: 1, before: 0, after: 1 }, &[a]).unwrap();
+    let b = g.push("b", conv(4, 1, 3, 1), &[a]).unwrap();
+    let sum = g.push("sum", Layer::Add, &[pad, b]).unwrap();
+    let grouped = g.push("grouped", conv(2, 1, 4, 2), &[sum]).unwrap();
+    g.push("out", conv(2, 1, 2, 1), &[grouped]).unwrap();
+    assert_eq!(summary(&g)[0], ("a b".into(), 2, None));
+    let flow = ChannelFlow::new(&g).unwrap();
+    assert!(!flow.groups()[0].is_uniform(&flow));
 }
 
 #[test]

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 /// Classes of an imported network.
 #[derive(Args)]
 pub struct KeepOutputs {
-    /// Keep only these outputs, counted from 0 and separated by commas, so that a network of many classes tells a few of
-    /// them apart: 0,217,482,491,497,566,569,571,574,701 are Imagenette's among ImageNet's
+    /// Keep only these outputs, counted from 0 and separated by commas: of ImageNet's,
+    /// 0,217,482,491,497,566,569,571,574,701 are Imagenette's [default: all]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     outputs: Option<Vec<usize>>,
-    /// Names of the classes, in the order of the outputs, separated by commas
+    /// Names of the classes, in the order of the outputs, separated by commas [default: their numbers]
     #[arg(long, value_delimiter = ',', value_name = "LIST", conflicts_with = "data")]
     class_names: Option<Vec<String>>,
-    /// Images whose class folders, in their order, are the outputs' classes
+    /// Images whose class folders, in their order, are the outputs' classes [default: none]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }

@@ -8,7 +8,7 @@
 //!
 //! A section is a file with a function from the report to HTML; empty text leaves it out. The page is readable without
 //! its script, which only opens what is folded away before printing. Text that comes from a user reaches it through
-//! [`html::Text`], which escapes it.
+//! `html::Text`, which escapes it.
 
 mod figures;
 mod html;

@@ -142,7 +142,9 @@ impl PruneConfig {
             return Ok(None);
         };
         let scores = UnitScores::zeros(graph, criterion, |layers| self.eligible(graph, layers))?;
-        planned(graph, &scores, &goal).map(Some)
+        let plan = planned(graph, &scores, &goal)?;
+        let flow = ChannelFlow::new(graph)?;
+        Ok(flow.groups().iter().all(|group| group.is_uniform(&flow)).then_some(plan))
     }
 
     /// The options with the widths of the network `reference`, which [`Self::relative_to`] names, in numbers.

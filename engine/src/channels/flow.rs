@@ -27,7 +27,7 @@
 use super::filters::has_weight;
 use crate::graph::layer::Conv2d;
 use crate::{Error, Graph, Layer, NodeId, Result, memory};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The reason why a unit cannot be removed.
 pub type Frozen = &'static str;
@@ -55,6 +55,18 @@ impl Group {
     /// The names of the group's layers.
     pub fn layer_names(&self, graph: &Graph) -> Vec<String> {
         self.layers.iter().map(|&layer| graph.nodes()[layer].name.clone()).collect()
+    }
+
+    /// Whether each of its units has the same number of channels in each layer, so that the number of units that stay
+    /// determines the widths. A grouped convolution may tie channels that reach it on different ways.
+    pub fn is_uniform(&self, flow: &ChannelFlow) -> bool {
+        self.layers.iter().all(|&layer| {
+            let mut channels: HashMap<usize, usize> = HashMap::new();
+            flow.units(layer).iter().for_each(|&unit| *channels.entry(unit).or_default() += 1);
+            let mut counts = self.units.iter().map(|unit| channels.get(&unit.id));
+            let first = counts.next();
+            counts.all(|count| Some(count) == first)
+        })
     }
 }
 

@@ -22,7 +22,7 @@ pub struct LayerRates(BTreeMap<Layers, Spread>);
 /// `first · (last / first)^(k / (n − 1))`, as fastai's `even_mults`; a single part has the last rate. By default each
 /// layer with a weight matrix or filters is a part. A batch norm belongs to the layer before it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Form")]
+#[serde(try_from = "Form")]
 pub struct Spread {
     /// The rate of the first part.
     pub first: f64,
@@ -38,7 +38,8 @@ pub struct Spread {
 #[serde(untagged, expecting = "expected a rate, [first, last] or { first, last, parts }")]
 enum Form {
     One(f64),
-    Pair([f64; 2]),
+    // Before the table, which would take a list for its fields.
+    List(Vec<f64>),
     Table(Table),
 }
 
@@ -50,12 +51,20 @@ struct Table {
     parts: Option<usize>,
 }
 
-impl From<Form> for Spread {
-    fn from(form: Form) -> Self {
+impl TryFrom<Form> for Spread {
+    type Error = String;
+
+    fn try_from(form: Form) -> Result<Self, String> {
         match form {
-            Form::One(rate) => Self::even(rate),
-            Form::Pair([first, last]) => Self { first, last, parts: None },
-            Form::Table(Table { first, last, parts }) => Self { first, last, parts },
+            Form::One(rate) => Ok(Self::even(rate)),
+            Form::List(rates) => match rates[..] {
+                [first, last] => Ok(Self { first, last, parts: None }),
+                _ => Err(format!(
+                    "expected a rate, [first, last] or {{ first, last, parts }}, found {} rates",
+                    rates.len()
+                )),
+            },
+            Form::Table(Table { first, last, parts }) => Ok(Self { first, last, parts }),
         }
     }
 }

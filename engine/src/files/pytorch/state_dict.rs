@@ -53,7 +53,7 @@ pub(super) fn find<'p>(pickle: &'p Pickle) -> Result<Found<'p>, String> {
 }
 
 /// The preferred entry of `dict` that is a dictionary with tensors or with such an entry of its own.
-fn nested<'p>(pickle: &'p Pickle, dict: Id) -> Option<(&'static str, Id)> {
+fn nested(pickle: &Pickle, dict: Id) -> Option<(&'static str, Id)> {
     let entries = pickle.dict(dict)?;
     let holds = |id: Id| {
         let inner = pickle.dict(id).unwrap_or_default();
