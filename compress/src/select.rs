@@ -34,7 +34,7 @@ impl From<Context> for Rule {
 
 /// The groups of a layer.
 pub(crate) struct Scored {
-    /// The score of each group: finite and at least 0.
+    /// The score of each group, a finite number.
     pub scores: Vec<f32>,
     /// The groups that are already dropped.
     pub dead: Vec<bool>,
@@ -85,7 +85,7 @@ fn drop_lowest_of_runs(layer: &Scored, Quota { n, m }: Quota, sparsity: f64, dro
     for first in (0..dropped.len()).step_by(m) {
         run.clear();
         run.extend(first..(first + m).min(dropped.len()));
-        run.sort_by_key(|&i| (!layer.dead[i], layer.scores[i].abs().to_bits()));
+        run.sort_by_key(|&i| (!layer.dead[i], in_order(layer.scores[i])));
         run[..count].iter().for_each(|&i| dropped[i] = true);
     }
 }
@@ -94,10 +94,16 @@ fn drop_lowest_of_runs(layer: &Scored, Quota { n, m }: Quota, sparsity: f64, dro
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     alive: bool,
-    /// The bits of the score. For scores of at least 0 they sort like the scores.
-    score: u32,
+    /// The score, by [`in_order`].
+    score: i32,
     layer: usize,
     group: usize,
+}
+
+/// An integer for each finite number that sorts like the numbers. −0 and +0 are equal.
+fn in_order(score: f32) -> i32 {
+    let bits = (score + 0.0).to_bits() as i32;
+    if bits < 0 { i32::MIN.wrapping_sub(bits) } else { bits }
 }
 
 fn drop_lowest(layers: &[Scored], sparsity: f64, dropped: &mut [Vec<bool>]) {
@@ -110,9 +116,11 @@ fn drop_count(layers: &[Scored], count: usize, dropped: &mut [Vec<bool>]) {
     let mut ranks = Vec::with_capacity(layers.iter().map(|layer| layer.scores.len()).sum());
     for (layer, Scored { scores, dead }) in layers.iter().enumerate() {
         let start = ranks.len();
-        ranks.extend(scores.iter().zip(dead).enumerate().map(|(group, (&score, &dead))| {
-            // abs turns −0 into +0, whose bits are the lowest.
-            Rank { alive: !dead, score: score.abs().to_bits(), layer, group }
+        ranks.extend(scores.iter().zip(dead).enumerate().map(|(group, (&score, &dead))| Rank {
+            alive: !dead,
+            score: in_order(score),
+            layer,
+            group,
         }));
         // The best group of a layer always stays, so that no layer is emptied.
         if let Some(best) = (start..ranks.len()).max_by_key(|&i| ranks[i]) {
@@ -194,6 +202,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn scores_sort_like_numbers(a in -1e30f32..1e30, b in -1e30f32..1e30, zero in prop::bool::ANY) {
+            let b = if zero { -a } else { b };
+            prop_assert_eq!(in_order(a).cmp(&in_order(b)), a.partial_cmp(&b).unwrap());
+            prop_assert_eq!(in_order(0.0), in_order(-0.0));
+        }
+
         #[test]
         fn the_count_is_exact_and_the_dropped_are_the_lowest(
             scores in prop::collection::vec(prop::collection::vec(0u8..20, 1..12), 1..6),

@@ -46,7 +46,7 @@ impl Score for Loud {
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
-        let output = step.output()?;
+        let output = step.activations()?;
         let channels = *output.shape().last().unwrap();
         let mut sums = vec![0.0; channels];
         for pixel in output.data().chunks_exact(channels) {

@@ -46,7 +46,12 @@ impl Criterion {
 
     /// Whether it needs images: gradients or activations.
     pub fn needs_data(&self) -> bool {
-        self.needs_gradients() || self.needs().contains(&Need::Activations)
+        self.needs_gradients() || self.needs_activations()
+    }
+
+    /// Whether it needs the outputs, responses or inputs of layers.
+    pub fn needs_activations(&self) -> bool {
+        self.needs().iter().any(|need| matches!(need, Need::Activations | Need::Responses | Need::Inputs))
     }
 
     /// Whether it needs gradients, of all weights or of those that are not dropped.

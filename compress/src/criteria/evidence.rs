@@ -43,9 +43,7 @@ impl Evidence {
         // A frozen weight has gradients, too: they say how the loss depends on it.
         let mut graph = graph.clone();
         sites.iter().for_each(|site| site.weight_mut(&mut graph).trainable = true);
-        let needs = |need| criterion.needs().contains(&need);
-        let taps: Vec<usize> =
-            sites.iter().map(|site| site.node).filter(|_| needs(Need::Activations)).collect();
+        let taps: Vec<usize> = sites.iter().filter_map(|site| site.tap(criterion, &graph)).collect();
         for batch in data.epoch(0)?.take(batches) {
             let batch = batch?;
             if let &[n, h, w, c] = batch.images.shape() {
@@ -53,7 +51,7 @@ impl Evidence {
             }
             let backward = criterion.needs_gradients();
             let tape = if backward { Tape::new(device) } else { Tape::no_grad(device) };
-            let mut tape = tape.with_masked_gradients(needs(Need::Gradients));
+            let mut tape = tape.with_masked_gradients(criterion.needs().contains(&Need::Gradients));
             let pass = graph.forward(&mut tape, Mode::Eval, batch.images, &taps)?;
             let gradients = match backward {
                 true => {
@@ -68,8 +66,8 @@ impl Evidence {
                 false => ParamGradients::new(),
             };
             pass.taps.iter().try_for_each(|tap| tap.value().fetch())?;
-            let outputs: Vec<&Tensor> = pass.taps.iter().map(Var::value).collect();
-            evidence.add(criterion, &graph, sites, &gradients, &outputs)?;
+            let activations: Vec<&Tensor> = pass.taps.iter().map(Var::value).collect();
+            evidence.add(criterion, &graph, sites, &gradients, &activations)?;
         }
         Ok(evidence)
     }
@@ -89,14 +87,14 @@ impl Evidence {
         }
     }
 
-    /// Adds a step: `gradients` by path of their parameter, and the output of each of `sites`, or of none.
+    /// Adds a step: `gradients` by path of their parameter, and the activations of each of `sites`, or of none.
     fn add(
         &mut self,
         criterion: &Criterion,
         graph: &Graph,
         sites: &[Site],
         gradients: &ParamGradients,
-        outputs: &[&Tensor],
+        activations: &[&Tensor],
     ) -> Result<()> {
         for (index, site) in sites.iter().enumerate() {
             let (name, weight) = (site.name(graph), site.weight(graph).value());
@@ -111,8 +109,8 @@ impl Evidence {
                     weight.shape()
                 )));
             }
-            let output = outputs.get(index).copied();
-            let step = StepView { name, weight, groups: &site.groups, gradient, output };
+            let activations = activations.get(index).copied();
+            let step = StepView { name, weight, groups: &site.groups, gradient, activations };
             let terms = criterion.observe(&step)?;
             criterion.expect_one_each("observations", name, terms.len(), &site.groups)?;
             let (steps, sums) = self.observed.entry(name.to_string()).or_default();

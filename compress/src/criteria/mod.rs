@@ -1,7 +1,7 @@
 //! Criteria: what a group of weights is worth. Groups with the lowest scores are dropped first, by sparsification as by
 //! pruning.
 //!
-//! A criterion is a file: a type that implements [`Score`]. It says what evidence it needs besides the weights
+//! A criterion, or a family of them, is a file: a type that implements [`Score`]. It says what evidence it needs besides the weights
 //! ([`Need`]) and which parameter it reads ([`Subject`]), and gives each group a score, mostly by a [`Reduction`]. A
 //! [`Normalization`] then makes the scores of different layers comparable. [`Scoring`] puts all of it together.
 //!
@@ -17,20 +17,62 @@ mod scoring;
 mod site;
 mod view;
 
+#[cfg(test)]
+mod testing;
+
+mod activations;
 mod batch_norm_gamma;
+mod geometric_median;
+mod initial;
+mod l1_magnitude;
 mod l2_magnitude;
+mod lamp;
 mod large_final;
 mod random;
+mod sensitivity;
 mod taylor;
 
+pub use activations::{Apoz, HRank, MeanActivation, Wanda};
 pub use batch_norm_gamma::BatchNormGamma;
+pub use geometric_median::GeometricMedian;
+pub use initial::{
+    LargeInit, LargeInitLargeFinal, MagnitudeIncrease, Movement, SmallFinal, SmallInit, SmallInitSmallFinal,
+};
+pub use l1_magnitude::L1Magnitude;
 pub use l2_magnitude::L2Magnitude;
+pub use lamp::Lamp;
 pub use large_final::LargeFinal;
 pub use random::Random;
+pub use sensitivity::{MovementPruning, Obd, Snip, TaylorAbs, TaylorSquared};
 pub use taylor::Taylor;
 
 /// Every criterion of this crate, in the order in which help texts list them.
-pub static CRITERIA: &[&dyn Score] = &[&LargeFinal, &L2Magnitude, &Random, &Taylor, &BatchNormGamma];
+pub static CRITERIA: &[&dyn Score] = &[
+    &LargeFinal,
+    &L1Magnitude,
+    &L2Magnitude,
+    &Lamp,
+    &GeometricMedian,
+    &Random,
+    &Taylor,
+    &TaylorAbs,
+    &TaylorSquared,
+    &Obd,
+    &Snip,
+    &MovementPruning,
+    &BatchNormGamma,
+    &MeanActivation,
+    &Apoz,
+    &HRank,
+    &Wanda,
+    &LargeInit,
+    &SmallInit,
+    &SmallFinal,
+    &LargeInitLargeFinal,
+    &SmallInitSmallFinal,
+    &MagnitudeIncrease,
+    &Movement,
+];
 
 pub use criterion::{ALIASES, Criterion};
 pub use evidence::Evidence;

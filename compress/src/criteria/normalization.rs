@@ -3,7 +3,7 @@
 use crate::names::named;
 use serde::{Deserialize, Serialize};
 
-/// What the scores of a layer are divided by. The order of groups within a layer does not change, so it matters only
+/// The divisor of a layer's scores. The order of groups within a layer does not change, so it matters only
 /// where layers are compared with each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -11,14 +11,16 @@ pub enum Normalization {
     /// 1: scores stay as they are.
     #[default]
     None,
-    /// Their sum.
+    /// The sum of their magnitudes.
     Sum,
-    /// Their mean.
+    /// The mean of their magnitudes.
     Mean,
-    /// Their maximum.
+    /// The maximum of their magnitudes.
     Max,
     /// Their Euclidean norm `√(Σ s²)` (Molchanov et al. 2017, section 2.2).
     L2,
+    /// Their standard deviation, after their mean is subtracted.
+    Standardized,
 }
 
 named!(Normalization, "normalization");
@@ -26,17 +28,25 @@ named!(Normalization, "normalization");
 impl Normalization {
     /// Normalizes the `scores` of a layer, computed in f64. Scores that are all zero stay zero.
     pub fn apply(self, scores: &mut [f32]) {
-        let values = scores.iter().map(|&score| f64::from(score));
+        let count = scores.len().max(1) as f64;
+        let mean = match self {
+            Self::Standardized => scores.iter().map(|&score| f64::from(score)).sum::<f64>() / count,
+            _ => 0.0,
+        };
+        let sizes = scores.iter().map(|&score| (f64::from(score) - mean).abs());
         let divisor = match self {
             Self::None => return,
-            Self::Sum => values.sum(),
-            Self::Mean => values.sum::<f64>() / scores.len().max(1) as f64,
-            Self::Max => values.fold(0.0, f64::max),
-            Self::L2 => values.map(|score| score * score).sum::<f64>().sqrt(),
+            Self::Sum => sizes.sum(),
+            Self::Mean => sizes.sum::<f64>() / count,
+            Self::Max => sizes.fold(0.0, f64::max),
+            Self::L2 => sizes.map(|size| size * size).sum::<f64>().sqrt(),
+            Self::Standardized => (sizes.map(|size| size * size).sum::<f64>() / count).sqrt(),
         };
-        if divisor > 0.0 {
-            scores.iter_mut().for_each(|score| *score = (f64::from(*score) / divisor) as f32);
-        }
+        let normalized = |score: f32| match divisor > 0.0 {
+            true => ((f64::from(score) - mean) / divisor) as f32,
+            false => (f64::from(score) - mean) as f32,
+        };
+        scores.iter_mut().for_each(|score| *score = normalized(*score));
     }
 }
 
@@ -58,8 +68,20 @@ mod tests {
         let mut scores = [3.0, 0.0, 4.0];
         Normalization::L2.apply(&mut scores);
         assert_eq!(scores, [0.6, 0.0, 0.8]);
-        let mut zeros = [0.0; 2];
-        Normalization::L2.apply(&mut zeros);
-        assert_eq!(zeros, [0.0; 2]);
+        assert_eq!(
+            normalized(Normalization::Standardized),
+            [1.0, -2.0, 2.0, -1.0].map(|x: f32| x / 2.5f32.sqrt())
+        );
+        let mut signed = [-3.0, 1.0];
+        Normalization::Sum.apply(&mut signed);
+        assert_eq!(signed, [-0.75, 0.25]);
+        for normalization in [Normalization::L2, Normalization::Standardized] {
+            let mut zeros = [0.0; 2];
+            normalization.apply(&mut zeros);
+            assert_eq!(zeros, [0.0; 2]);
+        }
+        let mut equal = [2.0; 3];
+        Normalization::Standardized.apply(&mut equal);
+        assert_eq!(equal, [0.0; 3]);
     }
 }

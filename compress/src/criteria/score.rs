@@ -18,6 +18,11 @@ pub enum Need {
     /// The outputs of the layer, batch by batch. A training step does not expose them: they are measured on a network
     /// that is not being trained.
     Activations,
+    /// Instead of its outputs, the layer's responses: its outputs behind the batch norms and activations that are the
+    /// only readers, one behind the other. They are the values that the next layer sees.
+    Responses,
+    /// Instead of its outputs, the layer's inputs.
+    Inputs,
 }
 
 /// The parameter that a criterion reads.
@@ -91,6 +96,6 @@ pub trait Score: fmt::Debug + Send + Sync {
         )))
     }
 
-    /// The score of each group: finite and at least 0.
+    /// The score of each group, a finite number. The lowest goes first.
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>>;
 }

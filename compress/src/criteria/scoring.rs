@@ -1,6 +1,6 @@
 //! Scoring: a criterion, its evidence and a normalization, applied to the layers of a graph.
 
-use super::{Criterion, Evidence, LayerView, Need, Normalization, Site};
+use super::{Criterion, Evidence, LayerView, Normalization, Site};
 use lopper_engine::{Error, Graph, Result};
 
 /// How the groups of a network are scored.
@@ -38,12 +38,12 @@ impl<'a> Scoring<'a> {
         self.criterion
     }
 
-    /// The score of each group of `site`, finite and at least 0. An error if the criterion gives another number, or
+    /// The score of each group of `site`, a finite number. An error if the criterion gives another number, or
     /// lacks evidence.
     pub fn scores(&self, graph: &Graph, site: &Site) -> Result<Vec<f32>> {
         let (criterion, name) = (self.criterion, site.name(graph));
         let means = self.evidence.and_then(|evidence| evidence.means(name, site.groups.count()));
-        let activations = criterion.needs().contains(&Need::Activations);
+        let activations = criterion.needs_activations();
         let view = LayerView {
             name,
             weight: site.weight(graph).value(),
@@ -56,9 +56,9 @@ impl<'a> Scoring<'a> {
         let scores = criterion.score(&view);
         let mut scores = scores.map_err(|e| Error::invalid(format!("criterion {criterion}: {e}")))?;
         criterion.expect_one_each("scores", name, scores.len(), &site.groups)?;
-        if let Some(score) = scores.iter().find(|score| !(score.is_finite() && **score >= 0.0)) {
+        if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
             return Err(Error::invalid(format!(
-                "layer `{name}`: criterion {criterion} scores a group {score}, expected a finite number of at least 0"
+                "layer `{name}`: criterion {criterion} scores a group {score}, expected a finite number"
             )));
         }
         self.normalization.apply(&mut scores);

@@ -1,9 +1,9 @@
 //! Where a criterion looks: the parameters that it scores.
 
-use super::{Criterion, Subject};
+use super::{Criterion, Need, Subject};
 use crate::granularity::Groups;
 use crate::weights::{batch_norm_behind, weight, weight_mut};
-use lopper_engine::{Graph, NodeId, Param};
+use lopper_engine::{Graph, Layer, NodeId, Param};
 
 /// A parameter that a criterion scores: the weight of a convolution or linear layer, or γ of a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,16 @@ impl Site {
         }
     }
 
+    /// The node whose output holds the activations that `criterion` needs of the layer, if it needs any.
+    pub(super) fn tap(&self, criterion: &Criterion, graph: &Graph) -> Option<NodeId> {
+        criterion.needs().iter().find_map(|need| match need {
+            Need::Activations => Some(self.node),
+            Need::Responses => Some(response(graph, self.node)),
+            Need::Inputs => graph.nodes()[self.node].inputs.first().copied(),
+            Need::InitialWeights | Need::Gradients | Need::LiveGradients => None,
+        })
+    }
+
     /// The layer's name.
     pub fn name<'g>(&self, graph: &'g Graph) -> &'g str {
         &graph.nodes()[self.node].name
@@ -48,4 +58,15 @@ impl Site {
     pub(super) fn weight<'g>(&self, graph: &'g Graph) -> &'g Param {
         weight(&graph.nodes()[self.node].layer).expect("sites are layers with a weight")
     }
+}
+
+/// The last of the batch norms and activations behind `node` that are the only readers, one behind the other; `node` if
+/// there are none.
+fn response(graph: &Graph, mut node: NodeId) -> NodeId {
+    while let &[reader] = graph.readers()[node].as_slice()
+        && matches!(graph.nodes()[reader].layer, Layer::BatchNorm(_) | Layer::Activation(_))
+    {
+        node = reader;
+    }
+    node
 }

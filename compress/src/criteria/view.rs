@@ -77,7 +77,7 @@ pub struct StepView<'a> {
     pub(super) weight: &'a Tensor,
     pub(super) groups: &'a Groups,
     pub(super) gradient: Option<&'a Tensor>,
-    pub(super) output: Option<&'a Tensor>,
+    pub(super) activations: Option<&'a Tensor>,
 }
 
 impl<'a> StepView<'a> {
@@ -102,10 +102,11 @@ impl<'a> StepView<'a> {
         self.gradient.map(Tensor::data).ok_or_else(|| self.missing("gradients"))
     }
 
-    /// The layer's output `[N, H, W, C]` or `[N, OUT]`. An error if the criterion does not need
-    /// [`Activations`](super::Need::Activations).
-    pub fn output(&self) -> Result<&'a Tensor> {
-        self.output.ok_or_else(|| self.missing("activations"))
+    /// The values that the criterion needs, `[N, H, W, C]` or `[N, C]`: the layer's output for
+    /// [`Activations`](super::Need::Activations), its response for [`Responses`](super::Need::Responses), its input for
+    /// [`Inputs`](super::Need::Inputs). An error if it needs none of them.
+    pub fn activations(&self) -> Result<&'a Tensor> {
+        self.activations.ok_or_else(|| self.missing("activations"))
     }
 
     fn missing(&self, evidence: &str) -> Error {

@@ -49,6 +49,16 @@ impl Groups {
         length(0) * length(1) * length(2)
     }
 
+    /// The lengths of the weight along its axes: filters, positions, input channels.
+    pub fn axes(&self) -> [usize; 3] {
+        self.axes
+    }
+
+    /// Whether each group is a whole filter, or a whole row of a linear layer.
+    pub fn are_filters(&self) -> bool {
+        self.boxes() == [self.axes[0], 1, 1]
+    }
+
     /// The number of weights in all groups.
     pub fn weights(&self) -> usize {
         self.axes.iter().product()

@@ -73,7 +73,7 @@ impl Pruner {
         let Some((criterion, _)) = config.goal()?.filter(|_| config.schedule.is_some()) else {
             return Err(Error::invalid("prune schedule: expected a schedule to prune while training"));
         };
-        if criterion.needs().contains(&Need::Activations) {
+        if criterion.needs_activations() {
             return Err(Error::invalid(format!(
                 "criterion {criterion}: a training step exposes no activations; prune at once, without a schedule"
             )));

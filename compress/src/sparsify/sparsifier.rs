@@ -29,7 +29,7 @@ impl Sparsifier {
     /// needs evidence that training does not provide.
     pub fn new(config: SparsifyConfig) -> Result<Self> {
         config.check()?;
-        if config.criterion.needs().contains(&Need::Activations) {
+        if config.criterion.needs_activations() {
             return Err(Error::invalid(format!(
                 "criterion {}: a training step exposes no activations; sparsify at once, without training",
                 config.criterion
