@@ -173,7 +173,7 @@ fn scores_that_make_no_sense_are_refused() {
     let graph = on_images(small_net(3));
     for (scores, complaint) in [
         (vec![1.0; 5], "expected 6 scores for layer `body.conv1`, found 5"),
-        (vec![1.0, 2.0, -0.5, 1.0, 1.0, 1.0], "scores a group -0.5"),
+        (vec![1.0, 2.0, f32::NAN, 1.0, 1.0, 1.0], "scores a group NaN"),
         (vec![1.0, 2.0, f32::INFINITY, 1.0, 1.0, 1.0], "scores a group inf"),
     ] {
         let criterion: Criterion = Fixed(scores, Arc::default()).into();
