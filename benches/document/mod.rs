@@ -4,7 +4,7 @@
 //!   docs/benchmarks/*.csv ─► Results ─► pages (tables)  ─► BENCHMARKS.md
 //!                                    ├► charts (dots)   ─► docs/benchmarks/*.svg
 //!                                    └► atlas           ─► docs/benchmarks/atlas.html, docs/sparse-vs-pruned.md
-//!   docs/tutorial/*/report.json ─────► tutorial, values  ─► docs/tutorial/*.md
+//!   docs/tutorial/*/report.json ─────► tutorial, values  ─► docs/tutorial/*.md, a table of README.md
 //! ```
 
 pub mod atlas;
@@ -74,5 +74,8 @@ pub fn files(root: &Path) -> Result<Vec<(String, String)>> {
     .map(|(name, text)| (name.to_string(), text))
     .to_vec();
     files.extend(tutorial::chapters(root)?);
+    let readme = root.join("README.md");
+    let text = std::fs::read_to_string(&readme).map_err(|e| Error::file(&readme, e))?;
+    files.push(("README.md".into(), tutorial::readme(root, &text)?));
     Ok(files)
 }

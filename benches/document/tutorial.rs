@@ -11,7 +11,7 @@
 //! joined by `-` or `/`, and `|` gives the format. The tables are `table`, `epochs STAGE` and `filters STAGE`.
 
 use super::values::{Format, find};
-use lopper::report::{Report, wide};
+use lopper::report::{Report, published_lines, wide};
 use lopper_engine::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -19,6 +19,12 @@ use std::path::Path;
 const OPEN: &str = "<!-- = ";
 const CLOSE: &str = " -->";
 const END: &str = "<!-- / -->";
+
+/// The walkthroughs with published figures, in the order of README.md.
+const WALKTHROUGHS: [&str; 4] = ["small-net", "studentnet", "traffic-signs", "vgg16"];
+
+const BEGIN_PUBLISHED: &str = "<!-- begin: published -->";
+const END_PUBLISHED: &str = "<!-- end: published -->";
 
 /// The text of a marker while there is no report.
 const UNKNOWN: &str = "…";
@@ -36,16 +42,43 @@ pub fn chapters(root: &Path) -> Result<Vec<(String, String)>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some(chapter) = name.strip_suffix(".md") else { continue };
         let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
-        let report = folder.join(chapter).join("report.json");
-        let json = match report.is_file() {
-            true => Some(std::fs::read(&report).map_err(|e| Error::file(&report, e))?),
-            false => None,
-        };
+        let json = report_of(root, chapter)?;
         let text = filled(&text, json.as_deref()).map_err(|e| Error::file(&path, e))?;
         found.push((format!("docs/tutorial/{name}"), text));
     }
     found.sort();
     Ok(found)
+}
+
+/// The report of the run `name`, if it is there.
+fn report_of(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let path = root.join("docs/tutorial").join(name).join("report.json");
+    match path.is_file() {
+        true => std::fs::read(&path).map(Some).map_err(|e| Error::file(&path, e)),
+        false => Ok(None),
+    }
+}
+
+/// `text` of README.md with the published figures beside those of the runs, between its marks.
+///
+/// # Errors
+/// If a report cannot be read, or a mark is missing.
+pub fn readme(root: &Path, text: &str) -> Result<String> {
+    let mut table = "| walkthrough | stage | figure | published | ours (95 % interval) | ours |\n\
+                     | --- | --- | --- | ---: | ---: | --- |\n"
+        .to_string();
+    for name in WALKTHROUGHS {
+        let Some(json) = report_of(root, name)? else { continue };
+        let report: Report =
+            serde_json::from_slice(&json).map_err(|e| Error::invalid(format!("{name}/report.json: {e}")))?;
+        for cells in published_lines(&report.stages) {
+            table += &format!("| {name} | {} |\n", cells.join(" | "));
+        }
+    }
+    let missing = |mark: &str| Error::invalid(format!("README.md: expected `{mark}`, found none"));
+    let (before, rest) = text.split_once(BEGIN_PUBLISHED).ok_or_else(|| missing(BEGIN_PUBLISHED))?;
+    let (_, after) = rest.split_once(END_PUBLISHED).ok_or_else(|| missing(END_PUBLISHED))?;
+    Ok(format!("{before}{BEGIN_PUBLISHED}\n\n{table}\n{END_PUBLISHED}{after}"))
 }
 
 /// `text` with the figures of the report in `json`.
