@@ -7,7 +7,7 @@ mod values;
 
 use serde_json::json;
 use std::path::Path;
-use tutorial::{chapters, filled};
+use tutorial::{chapters, filled, readme};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -22,6 +22,15 @@ fn the_chapters_match_their_reports() {
         // assert_eq would print both texts.
         assert!(committed == text, "{name} differs: run `cargo bench --bench report`");
     }
+}
+
+#[test]
+fn the_readme_has_the_published_figures_of_the_reports() {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme(root(), &text).unwrap() == text, "README.md differs: run `cargo bench --bench report`");
+    assert!(text.contains("| small-net | sparsified | top-1 % | 55.62 |"), "{text}");
+    let message = readme(root(), "# lopper\n").unwrap_err().to_string();
+    assert!(message.contains("README.md: expected `<!-- begin: published -->`"), "{message}");
 }
 
 /// `text` without code, links and the values of markers.
