@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod binding;
+mod clock;
 mod commands;
 mod digest;
 mod evaluation;
@@ -18,7 +19,6 @@ mod preflight;
 mod progress;
 mod range;
 mod report_files;
-mod reporting;
 mod rescue;
 mod run_directory;
 mod selftest;

@@ -2,6 +2,7 @@
 
 mod again;
 mod equivalence;
+mod findings;
 mod measure;
 mod networks;
 
@@ -163,7 +164,8 @@ impl<'a> Pipeline<'a> {
                 (checkpoint.graph.clone(), Some(checkpoint), before)
             }
             None => {
-                let (graph, logit_difference, details) = self.rewritten(stage)?;
+                let start = origin.clone().map_or_else(|| self.start(stage), Ok)?;
+                let (graph, logit_difference, details) = self.rewritten(stage, start)?;
                 (graph, None, Before { logit_difference, seconds: 0.0, details })
             }
         };
@@ -203,10 +205,12 @@ impl<'a> Pipeline<'a> {
         Ok(outcome)
     }
 
-    /// Returns the network that a stage trains, the largest logit difference of the rewrite that made it, and what the
-    /// rewrite reports.
-    pub(crate) fn rewritten(&mut self, stage: &Stage) -> Result<(Graph, Option<f32>, Details)> {
-        let mut start = self.start(stage)?;
+    /// Returns the network that a stage makes of `start` and then trains, the largest logit difference of the rewrite that
+    /// made it, and what the rewrite reports.
+    fn rewritten(&mut self, stage: &Stage, mut start: Graph) -> Result<(Graph, Option<f32>, Details)> {
+        if stage.new_head {
+            start = self.with_new_head(stage, &start, Some(self.seed))?;
+        }
         if let Some(data) = &self.data {
             data.record(&mut start.info);
         }

@@ -63,6 +63,7 @@ fn a_new_head_takes_the_classes_of_the_images_and_keeps_a_frozen_body() {
     ] {
         assert!(run.err.contains(words), "{words}: {}", run.err);
     }
+    assert_eq!(run.err.matches("new head: drew").count(), 1, "it is drawn once: {}", run.err);
     assert!(run.out.contains("new head, 2 epochs"), "{}", run.out);
     let (before, after) = (file::load(&start).unwrap(), file::load(&out).unwrap());
     let (old, new) = (&before.info, &after.info);

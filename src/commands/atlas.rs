@@ -1,9 +1,9 @@
 //! `lopper atlas`.
 
 use super::{Common, open_network};
+use crate::clock::utc;
 use crate::output_file::refuse_existing;
 use crate::progress::note;
-use crate::selftest::utc;
 use crate::signals;
 use clap::Args;
 use lopper::atlas::{self, Crossover, Layer, Limits, Progress, Row, Sweep, Table, Way};

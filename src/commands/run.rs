@@ -2,6 +2,7 @@
 
 use super::{Common, DataOptions};
 use crate::binding::Binding;
+use crate::clock::utc;
 use crate::history::History;
 use crate::images::{open_for, open_images, without_classes};
 use crate::keeping::{KeepArgs, Keeping};
@@ -13,7 +14,6 @@ use crate::recipe::{FULL, Recipe, model_path};
 use crate::report::{About, Report, published_text, short};
 use crate::report_files;
 use crate::run_directory::RunDirectory;
-use crate::selftest::utc;
 use crate::signals;
 use crate::stage_error::in_stage;
 use crate::trial::Trial;

@@ -1,9 +1,10 @@
 //! `lopper selftest`.
 
 use super::Common;
+use crate::clock::utc;
 use crate::output_file::refuse_existing;
 use crate::progress::note;
-use crate::selftest::{PARTS, Part, Rig, SelftestReport, Supervisor, driver_version, serve, utc};
+use crate::selftest::{PARTS, Part, Rig, SelftestReport, Supervisor, driver_version, serve};
 use clap::Args;
 use lopper_engine::{Device, Error, Result, atomic};
 use lopper_kernels::cuda::{self, Cuda, CudaError};

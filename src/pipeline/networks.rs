@@ -10,15 +10,11 @@ use lopper_engine::{Error, Graph, Result, file};
 impl Pipeline<'_> {
     /// Returns the network that a stage starts from.
     pub(super) fn start(&self, stage: &Stage) -> Result<Graph> {
-        let graph = match (&stage.arch, &stage.from, self.done.last()) {
+        match (&stage.arch, &stage.from, self.done.last()) {
             (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
             (None, Some(from), _) => self.named(from, Fit::of_start(stage.new_head)),
             (None, None, Some((_, graph))) => Ok(graph.clone()),
             (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),
-        }?;
-        match stage.new_head {
-            true => self.with_new_head(stage, &graph, Some(self.seed)),
-            false => Ok(graph),
         }
     }
 

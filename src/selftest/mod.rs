@@ -20,6 +20,6 @@ mod timings;
 mod walkthrough;
 
 pub use parts::{PARTS, Part};
-pub use report::{SelftestReport, driver_version, utc};
+pub use report::{SelftestReport, driver_version};
 pub use rig::Rig;
 pub use supervisor::{Supervisor, serve};

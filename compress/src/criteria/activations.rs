@@ -4,34 +4,23 @@
 //! only readers, the values that the next layer sees.
 
 use super::{LayerView, Need, Reduction, Score, StepView};
-use lopper_engine::{Error, Result};
+use lopper_engine::{Result, Tensor};
 
-/// The sum over pixels and images of `of(value)`, for each channel, divided by their number.
-fn mean_by_channel(step: &StepView, of: impl Fn(f32) -> f64) -> Result<Vec<f64>> {
-    let channels = filters(step)?;
+/// The mean over images and pixels of `of(value)`, for each channel of `images` `[…, C]`.
+fn means(images: &Tensor, of: impl Fn(f32) -> f64) -> Vec<f64> {
+    let channels = images.shape().last().copied().unwrap_or(0).max(1);
     let mut sums = vec![0.0; channels];
-    let values = step.activations()?.data();
-    for pixel in values.chunks_exact(channels) {
+    for pixel in images.data().chunks_exact(channels) {
         sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += of(value));
     }
-    let pixels = (values.len() / channels).max(1) as f64;
-    Ok(sums.into_iter().map(|sum| sum / pixels).collect())
+    let pixels = (images.data().len() / channels).max(1) as f64;
+    sums.into_iter().map(|sum| sum / pixels).collect()
 }
 
-/// The number of channels of the images, which are the groups: an error if the groups are smaller than filters.
-fn filters(step: &StepView) -> Result<usize> {
-    let channels = step.activations()?.shape().last().copied().unwrap_or(0);
-    match step.groups().are_filters() && step.groups().count() == channels && channels > 0 {
-        true => Ok(channels),
-        false => Err(Error::invalid(format!(
-            "layer `{}`: it scores whole filters: expected granularity filter, or row for linear layers",
-            step.name()
-        ))),
-    }
-}
-
-fn observed(layer: &LayerView) -> Result<Vec<f32>> {
-    Ok(layer.observed()?.iter().map(|&mean| mean as f32).collect())
+/// The response of a layer whose groups are filters. Returns an error if they are smaller.
+fn response<'a>(step: &StepView<'a>) -> Result<&'a Tensor> {
+    step.require_filters()?;
+    step.activations()
 }
 
 /// `mean_activation`: the mean of `|y|` over images and pixels of the filter's response (Molchanov et al. 2017, "Pruning
@@ -49,11 +38,11 @@ impl Score for MeanActivation {
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
-        mean_by_channel(step, |value| f64::from(value.abs()))
+        Ok(means(response(step)?, |value| f64::from(value.abs())))
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        observed(layer)
+        layer.observed_scores()
     }
 }
 
@@ -72,11 +61,11 @@ impl Score for Apoz {
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
-        mean_by_channel(step, |value| f64::from(u8::from(value > 0.0)))
+        Ok(means(response(step)?, |value| f64::from(u8::from(value > 0.0))))
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        observed(layer)
+        layer.observed_scores()
     }
 }
 
@@ -96,9 +85,9 @@ impl Score for HRank {
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
-        let channels = filters(step)?;
-        let images = step.activations()?;
-        let &[n, h, w, _] = images.shape() else { return Ok(vec![1.0; channels]) };
+        let images = response(step)?;
+        // A number per image, as a linear layer outputs, is a map of rank 1.
+        let &[n, h, w, channels] = images.shape() else { return Ok(vec![1.0; step.groups().count()]) };
         let rank_of = |image: usize, channel: usize| {
             let map = &images.data()[image * h * w * channels..][..h * w * channels];
             rank(h, w, map.iter().skip(channel).step_by(channels).map(|&value| f64::from(value)).collect())
@@ -109,7 +98,7 @@ impl Score for HRank {
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        observed(layer)
+        layer.observed_scores()
     }
 }
 
@@ -155,23 +144,17 @@ impl Score for Wanda {
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
         let inputs = step.activations()?;
-        let channels = inputs.shape().last().copied().unwrap_or(0).max(1);
-        let mut squares = vec![0.0; channels];
-        for pixel in inputs.data().chunks_exact(channels) {
-            squares.iter_mut().zip(pixel).for_each(|(sum, &x)| *sum += f64::from(x).powi(2));
-        }
-        let pixels = (inputs.data().len() / channels).max(1) as f64;
-        let norms: Vec<f64> = squares.into_iter().map(|sum| (sum / pixels).sqrt()).collect();
+        let norms: Vec<f64> = means(inputs, |x| f64::from(x).powi(2)).into_iter().map(f64::sqrt).collect();
         let (weight, [_, _, ins]) = (step.weight(), step.groups().axes());
         // Grouped convolutions read a run of channels for each run of filters.
-        let runs = channels / ins.max(1);
+        let runs = norms.len() / ins.max(1);
         let len = weight.len() / runs.max(1);
         let norm = |i: usize| norms.get(i / len.max(1) * ins + i % ins).copied().unwrap_or(0.0);
         Ok(Reduction::Mean.of(step.groups(), |i| f64::from(weight[i].abs()) * norm(i)))
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        observed(layer)
+        layer.observed_scores()
     }
 }
 
@@ -179,7 +162,6 @@ impl Score for Wanda {
 mod tests {
     use super::*;
     use crate::criteria::testing::score_seeing;
-    use lopper_engine::Tensor;
 
     /// Two images of 2 × 1 pixels and two channels.
     fn images() -> Tensor {

@@ -1,7 +1,7 @@
 //! The geometric median: filters that the others can replace matter least.
 
 use super::{LayerView, Score};
-use lopper_engine::{Error, Result};
+use lopper_engine::Result;
 
 /// `geometric_median`: `Σ_j ‖w_i − w_j‖₂` over the filters `j` of the layer (He et al. 2019, "Filter pruning via geometric
 /// median for deep neural networks acceleration", equation 7).
@@ -17,13 +17,7 @@ impl Score for GeometricMedian {
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        if !layer.groups().are_filters() {
-            let name = layer.name();
-            let message = format!(
-                "layer `{name}`: it scores whole filters: expected granularity filter, or row for linear layers"
-            );
-            return Err(Error::invalid(message));
-        }
+        layer.require_filters()?;
         let filters = layer.groups().count();
         let len = layer.weight().len() / filters.max(1);
         let filter = |i: usize| &layer.weight()[i * len..][..len];

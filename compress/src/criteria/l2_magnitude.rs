@@ -26,17 +26,13 @@ impl Score for L2Magnitude {
 mod tests {
     use super::*;
     use crate::criteria::LargeFinal;
-    use crate::granularity::Groups;
-    use lopper_engine::Tensor;
+    use crate::criteria::testing::score_rows;
 
     #[test]
     fn one_large_weight_counts_for_more_than_two_of_half_its_size() {
         // Rows of [3, 2]: √(3² + 4²) = 5, √(0² + 6²) = 6 and √((−1)² + 0²) = 1.
-        let weight = Tensor::from_slice(&[3, 2], &[3.0, 4.0, 0.0, 6.0, -1.0, 0.0]).unwrap();
-        let groups = &Groups::new([3, 1, 2], [1, 1, 2]);
-        let (name, weight) = ("fc", &weight);
-        let rows = LayerView { name, weight, groups, seed: 0, initial: None, observed: None, evidence: "" };
-        assert_eq!(L2Magnitude.score(&rows).unwrap(), [5.0, 6.0, 1.0]);
-        assert_eq!(LargeFinal.score(&rows).unwrap(), [3.5, 3.0, 0.5], "the other order by mean magnitude");
+        let rows = |criterion: &dyn Score| score_rows(criterion, &[3, 2], &[3.0, 4.0, 0.0, 6.0, -1.0, 0.0]);
+        assert_eq!(rows(&L2Magnitude), [5.0, 6.0, 1.0]);
+        assert_eq!(rows(&LargeFinal), [3.5, 3.0, 0.5], "the other order by mean magnitude");
     }
 }

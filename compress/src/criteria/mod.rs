@@ -1,7 +1,8 @@
 //! Criteria: what a group of weights is worth. Groups with the lowest scores are dropped first, by sparsification as by
 //! pruning.
 //!
-//! A criterion, or a family of them, is a file: a type that implements [`Score`]. It says what evidence it needs besides the weights
+//! A criterion, or a family of them, is a file: a type that implements [`Score`]. It says what evidence it needs besides
+//! the weights
 //! ([`Need`]) and which parameter it reads ([`Subject`]), and gives each group a score, mostly by a [`Reduction`]. A
 //! [`Normalization`] then makes the scores of different layers comparable. [`Scoring`] puts all of it together.
 //!
@@ -23,18 +24,19 @@ mod testing;
 mod activations;
 mod batch_norm_gamma;
 mod geometric_median;
+mod gradients;
 mod initial;
 mod l1_magnitude;
 mod l2_magnitude;
 mod lamp;
 mod large_final;
 mod random;
-mod sensitivity;
 mod taylor;
 
 pub use activations::{Apoz, HRank, MeanActivation, Wanda};
 pub use batch_norm_gamma::BatchNormGamma;
 pub use geometric_median::GeometricMedian;
+pub use gradients::{MovementPruning, Obd, Snip, TaylorAbs, TaylorSquared};
 pub use initial::{
     LargeInit, LargeInitLargeFinal, MagnitudeIncrease, Movement, SmallFinal, SmallInit, SmallInitSmallFinal,
 };
@@ -43,7 +45,6 @@ pub use l2_magnitude::L2Magnitude;
 pub use lamp::Lamp;
 pub use large_final::LargeFinal;
 pub use random::Random;
-pub use sensitivity::{MovementPruning, Obd, Snip, TaylorAbs, TaylorSquared};
 pub use taylor::Taylor;
 
 /// Every criterion of this crate, in the order in which help texts list them.

@@ -1,6 +1,7 @@
 //! The first-order estimate of how much the loss changes without a group.
 
-use super::{LayerView, Need, Reduction, Score, StepView};
+use super::gradients::products;
+use super::{LayerView, Need, Score, StepView};
 use lopper_engine::Result;
 
 /// `taylor`: `|Σ w·∂L/∂w|` over the group, averaged over training steps (Molchanov et al. 2017, "Pruning convolutional
@@ -22,12 +23,10 @@ impl Score for Taylor {
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
-        let (weight, gradient) = (step.weight(), step.gradient()?);
-        let changes = Reduction::Sum.of(step.groups(), |i| f64::from(weight[i]) * f64::from(gradient[i]));
-        Ok(changes.into_iter().map(f64::abs).collect())
+        Ok(products(step, |product| product)?.into_iter().map(f64::abs).collect())
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        Ok(layer.observed()?.iter().map(|&change| change as f32).collect())
+        layer.observed_scores()
     }
 }

@@ -68,6 +68,26 @@ impl<'a> LayerView<'a> {
         };
         self.observed.ok_or_else(missing)
     }
+
+    /// [`Self::observed`] as scores.
+    pub(super) fn observed_scores(&self) -> Result<Vec<f32>> {
+        Ok(self.observed()?.iter().map(|&mean| mean as f32).collect())
+    }
+
+    /// Returns an error unless every group is a whole filter, or a whole row of a linear layer.
+    pub(super) fn require_filters(&self) -> Result<()> {
+        require_filters(self.name, self.groups)
+    }
+}
+
+/// Returns an error unless every one of the `groups` of the layer `name` is a whole filter or row.
+fn require_filters(name: &str, groups: &Groups) -> Result<()> {
+    match groups.are_filters() {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "layer `{name}`: it scores whole filters: expected granularity filter, or row for linear layers"
+        ))),
+    }
 }
 
 /// A layer in one training step or batch.
@@ -107,6 +127,11 @@ impl<'a> StepView<'a> {
     /// [`Inputs`](super::Need::Inputs). An error if it needs none of them.
     pub fn activations(&self) -> Result<&'a Tensor> {
         self.activations.ok_or_else(|| self.missing("activations"))
+    }
+
+    /// Returns an error unless every group is a whole filter, or a whole row of a linear layer.
+    pub(super) fn require_filters(&self) -> Result<()> {
+        require_filters(self.name, self.groups)
     }
 
     fn missing(&self, evidence: &str) -> Error {

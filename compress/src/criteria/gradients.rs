@@ -1,16 +1,13 @@
-//! First-order estimates of the loss without a group, other than [`Taylor`](super::Taylor).
+//! Estimates of how much the loss changes without a group, of first and second order, from the gradients of single steps.
+//! The first-order estimate that all of them vary is [`Taylor`](super::Taylor).
 
 use super::{LayerView, Need, Reduction, Score, StepView};
 use lopper_engine::Result;
 
-/// The product `w·∂L/∂w` of each weight, reduced to its group.
-fn products(step: &StepView, reduction: Reduction, of: impl Fn(f64) -> f64) -> Result<Vec<f64>> {
+/// The sum over each group of `of(w·∂L/∂w)`.
+pub(super) fn products(step: &StepView, of: impl Fn(f64) -> f64) -> Result<Vec<f64>> {
     let (weight, gradient) = (step.weight(), step.gradient()?);
-    Ok(reduction.of(step.groups(), |i| of(f64::from(weight[i]) * f64::from(gradient[i]))))
-}
-
-fn observed(layer: &LayerView, of: impl Fn(f64) -> f64) -> Result<Vec<f32>> {
-    Ok(layer.observed()?.iter().map(|&mean| of(mean) as f32).collect())
+    Ok(Reduction::Sum.of(step.groups(), |i| of(f64::from(weight[i]) * f64::from(gradient[i]))))
 }
 
 /// `taylor_abs`: `Σ |w·∂L/∂w|` over the group, averaged over steps: terms of a group do not cancel, unlike in
@@ -28,11 +25,11 @@ impl Score for TaylorAbs {
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
-        products(step, Reduction::Sum, f64::abs)
+        products(step, f64::abs)
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        observed(layer, |mean| mean)
+        layer.observed_scores()
     }
 }
 
@@ -54,11 +51,11 @@ impl Score for TaylorSquared {
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
-        Ok(products(step, Reduction::Sum, |product| product)?.into_iter().map(|sum| sum * sum).collect())
+        Ok(products(step, |product| product)?.into_iter().map(|sum| sum * sum).collect())
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        observed(layer, |mean| mean)
+        layer.observed_scores()
     }
 }
 
@@ -78,11 +75,11 @@ impl Score for Snip {
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
-        products(step, Reduction::Sum, |product| product)
+        products(step, |product| product)
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        observed(layer, f64::abs)
+        Ok(layer.observed_scores()?.into_iter().map(f32::abs).collect())
     }
 }
 
@@ -101,11 +98,11 @@ impl Score for MovementPruning {
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
-        products(step, Reduction::Sum, |product| -product)
+        products(step, |product| -product)
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        observed(layer, |mean| mean)
+        layer.observed_scores()
     }
 }
 
@@ -124,11 +121,11 @@ impl Score for Obd {
     }
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
-        products(step, Reduction::Sum, |product| 0.5 * product * product)
+        products(step, |product| 0.5 * product * product)
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
-        observed(layer, |mean| mean)
+        layer.observed_scores()
     }
 }
 

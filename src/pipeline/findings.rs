@@ -1,9 +1,9 @@
-//! Finding out what a stage reports besides its row.
+//! What a stage reports besides its row: the range test, scores on other images, the comparison with published figures.
 
+use super::{Outcome, Pipeline};
 use crate::details::Valued;
 use crate::evaluation::evaluate;
 use crate::findings::{Findings, Found, Measured, trainable};
-use crate::pipeline::{Outcome, Pipeline};
 use crate::progress::note;
 use crate::range::RangeRun;
 use crate::recipe::{RangeConfig, Stage, TrainConfig};
@@ -12,7 +12,7 @@ use lopper_engine::{Error, Graph, Result};
 
 impl Pipeline<'_> {
     /// Adds to the row of `outcome` what `stage` reports besides. `lr_find` is the range test before its training.
-    pub(crate) fn report_findings(
+    pub(super) fn report_findings(
         &self,
         stage: &Stage,
         outcome: &mut Outcome,
@@ -61,7 +61,7 @@ impl Pipeline<'_> {
 
     /// Runs the range test of a stage before it trains `graph`. If its training is `resumed`, the test starts from the
     /// same network as before the interruption, and finds the same.
-    pub(crate) fn range_test_before(
+    pub(super) fn range_test_before(
         &mut self,
         stage: &Stage,
         config: &TrainConfig,
@@ -72,7 +72,8 @@ impl Pipeline<'_> {
             (None, _) => Ok(None),
             (Some(range), false) => self.range_test(stage, range, config, graph),
             (Some(range), true) => {
-                let (graph, ..) = self.rewritten(stage)?;
+                let start = self.start(stage)?;
+                let (graph, ..) = self.rewritten(stage, start)?;
                 self.range_test(stage, range, config, &graph)
             }
         }
@@ -119,7 +120,7 @@ impl Pipeline<'_> {
 
     /// Exchanges the images to train on for those that `stage` asks for, if they are others. A second call changes them
     /// back.
-    pub(crate) fn exchange_training_images(&mut self, stage: &Stage) {
+    pub(super) fn exchange_training_images(&mut self, stage: &Stage) {
         let Self { data, other, .. } = self;
         if let (Some(data), Some(all)) = (data, other.trained(stage)) {
             std::mem::swap(&mut data.train, all);
