@@ -91,8 +91,7 @@ fn for_each_row(
     let [n, oh, ow, c] = g.y_shape();
     let image_len = x.len() / n;
     cpu.run(|| {
-        y.par_chunks_mut(ow * c)
-            .enumerate()
+        cpu.divide(y.par_chunks_mut(ow * c).enumerate())
             .for_each(|(r, y)| row(&x[r / oh * image_len..][..image_len], r % oh, y));
     });
 }
