@@ -24,7 +24,7 @@
 use super::layouts::Layouts;
 use super::lower::{IMAGES, Op};
 use super::work::{Convolution, Work};
-use lopper_kernels::cpu::{Cpu, ImageLayout, ImageTimes, Packing, far_share};
+use lopper_kernels::cpu::{Cpu, ImageLayout, ImageTimes, Packing, far_shares};
 use std::ops::Range;
 
 /// How many images a plan computes at a time. The results have the same bits.
@@ -62,8 +62,8 @@ impl Span {
 const MOST: usize = 8;
 /// The cost of a call for one part, in multiply-accumulates: finding its windows and its places.
 const CALL: f64 = 4e4;
-/// The cost of a float that an operation without products reads from beyond the cache, or writes there.
-const FAR: f64 = 12.0;
+/// The costs of a float that an operation without products reads from beyond the caches, or writes there.
+const FAR: [f64; 2] = [6.0; 2];
 
 /// Chooses the spans for `works`, the work of `ops`, on a batch of `batch` images.
 pub(super) fn choose(
@@ -119,8 +119,8 @@ fn cuts(ops: &[Op], layouts: &Layouts) -> Vec<Option<ImageLayout>> {
 struct Cost<'a> {
     /// That of a convolution, which depends on the number of images in more than proportion.
     times: Option<ImageTimes<'a>>,
-    /// The cost of a float that it reads from beyond the cache, or writes there.
-    far: f64,
+    /// The costs of a float that it reads from beyond the two caches of [`far_shares`], or writes there.
+    far: [f64; 2],
     /// The floats that it reads and writes for one image.
     floats: [usize; 2],
     /// Whether it can compute a part of the batch.
@@ -156,17 +156,21 @@ impl<'a> Cost<'a> {
         near * (batch / images) as f64 + self.far_time(batch, images)
     }
 
-    /// The part of the time that is due to values beyond the cache, if there are `images` of them at a time.
+    /// The part of the time that is due to values beyond the caches, if there are `images` of them at a time.
     fn far_time(&self, batch: usize, images: usize) -> f64 {
         let floats = self.floats.iter().sum::<usize>();
-        self.far * far_share(images * floats) * (batch * floats) as f64
+        self.far_float(images) * (batch * floats) as f64
     }
 
     /// The additional time of parts of `images` if the values that are read (`0`) or written (`1`) are the whole batch's.
     fn border(&self, batch: usize, images: usize, end: usize) -> f64 {
-        let [whole, part] =
-            [batch, images].map(|images| far_share(images * self.floats.iter().sum::<usize>()));
-        self.far * (whole - part) * (batch * self.floats[end]) as f64
+        (self.far_float(batch) - self.far_float(images)) * (batch * self.floats[end]) as f64
+    }
+
+    /// The additional time of a float because `images` of them at a time do not stay in the caches.
+    fn far_float(&self, images: usize) -> f64 {
+        let shares = far_shares(images * self.floats.iter().sum::<usize>());
+        self.far.iter().zip(shares).map(|(cost, share)| cost * share).sum()
     }
 }
 

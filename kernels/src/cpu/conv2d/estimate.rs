@@ -135,12 +135,7 @@ impl LanesTime {
 
 /// The number of floats of the images that do not stay in the cache.
 pub(super) fn far(g: &Conv2d) -> f64 {
-    far_floats(g.x_len() + g.y_len())
-}
-
-/// The number of floats of images, `floats` in all, that do not stay in the cache.
-pub(super) fn far_floats(floats: usize) -> f64 {
-    floats.saturating_sub(CACHED_IMAGES) as f64
+    (g.x_len() + g.y_len()).saturating_sub(CACHED_IMAGES) as f64
 }
 
 /// The number of rows that register tiles compute for `rows` rows.

@@ -11,8 +11,9 @@ use crate::shapes::Conv2d;
 
 /// The cost of a product of a depthwise convolution, in multiply-accumulates of a product of matrices.
 const DEPTHWISE: f64 = 3.0;
-/// The cost of a float of its images that do not stay in the cache.
-const DEPTHWISE_FAR: f64 = 16.0;
+
+/// Images of more floats than these do not stay in the cache of one core, and in the core's share of the last one.
+const CACHES: [usize; 2] = [1 << 18, 1_300_000];
 
 /// Estimated times of a convolution whose weights are packed once, for calls with any number of images.
 pub struct ImageTimes<'a> {
@@ -52,21 +53,28 @@ impl<'a> ImageTimes<'a> {
             }
             Layout::RowLanes(lanes) => (LanesTime::new(cpu, &g, lanes, self.in_lanes, weights).time(), &g),
         };
-        time - self.far_float() * estimate::far(images)
-    }
-
-    /// The cost of a float of the images that comes from beyond the cache, or goes there, in multiply-accumulates.
-    pub fn far_float(&self) -> f64 {
-        match &self.layout {
-            Layout::Depthwise => DEPTHWISE_FAR,
-            Layout::Panels(_) => FAR[0],
+        let far = match &self.layout {
+            Layout::Depthwise | Layout::Panels(_) => FAR[0],
             Layout::Winograd(_) => FAR[1],
             Layout::RowLanes(_) => FAR[2],
+        };
+        time - far * estimate::far(images)
+    }
+
+    /// The cost of a float of the images that comes from beyond each of two caches, or goes there, in
+    /// multiply-accumulates; see [`far_shares`].
+    pub fn far_float(&self) -> [f64; 2] {
+        match &self.layout {
+            Layout::Panels(_) => [9.0, 5.0],
+            Layout::Depthwise => [8.0, 16.0],
+            Layout::Winograd(_) => [20.0, 20.0],
+            Layout::RowLanes(_) => [6.0, 20.0],
         }
     }
 }
 
-/// The share of the floats of a layer's images, `floats` in all, that comes from beyond the cache or goes there.
-pub fn far_share(floats: usize) -> f64 {
-    estimate::far_floats(floats) / floats.max(1) as f64
+/// The shares of the floats of a layer's images, `floats` in all, that come from beyond the cache of one core, or go there,
+/// and from beyond the core's share of the last cache.
+pub fn far_shares(floats: usize) -> [f64; 2] {
+    CACHES.map(|cache| floats.saturating_sub(cache) as f64 / floats.max(1) as f64)
 }

@@ -35,7 +35,7 @@ pub use algorithm::{Algorithm, Packing, Weights};
 pub use choice::Choice;
 pub use epilogue::Epilogue;
 pub use footprint::Footprint;
-pub use image_times::{ImageTimes, far_share};
+pub use image_times::{ImageTimes, far_shares};
 pub use input_grad::conv2d_input_grad;
 pub use lane_estimates::LaneEstimates;
 pub use masked::{conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad};
