@@ -83,7 +83,7 @@ impl Family {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Criteria => "the score of a group of weights; the lowest go first",
-            Self::Granularities => "the weights w[o, t, c] (filter, kernel position, input) that go together",
+            Self::Granularities => "the weights w[filter, position, input] that go together",
             Self::Contexts => "the groups that compete with each other",
             Self::Normalizations => "the scale of the scores s of different layers",
             Self::Schedules => "a share of the final sparsity or of the largest rate, over the training",
