@@ -150,6 +150,7 @@ pub mod atlas;
 pub mod details;
 pub mod findings;
 pub mod latency;
+pub mod listing;
 pub mod machine;
 pub mod page;
 pub mod prelude;

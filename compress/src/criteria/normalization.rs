@@ -43,17 +43,7 @@ impl Normalization {
 
     /// The names that recipes and command lines accept, as a list for help texts.
     pub fn names() -> String {
-        let names = [
-            Self::None,
-            Self::Sum,
-            Self::Mean,
-            Self::Max,
-            Self::L2,
-            Self::Standardized,
-            Self::Median,
-            Self::Lamp,
-        ];
-        one_of(names.map(|name| name.to_string()))
+        one_of(Self::ALL.iter().map(ToString::to_string))
     }
 
     /// Normalizes the `scores` of a layer, computed in f64. Scores that are all zero stay zero.

@@ -1,11 +1,11 @@
-//! Widths that pay: those near the lower hull of a group's price.
+//! Widths that pay: those at which one more channel would cost at least its share.
 //!
 //! ```text
 //!   price │            ·  33: a panel of 16 filters for a single one
 //!         │        · 32
 //!         │    · 17
-//!         │  · 16            a width pays if no mix of two others has as many channels for less
-//!         └──────────── channels
+//!         │  · 16            32 pays, because the next channel costs more than channels around it do on average;
+//!         └──────────── channels     17 to 31 do not, because more channels cost hardly more
 //! ```
 
 use super::prices::Prices;
@@ -14,8 +14,10 @@ use lopper_engine::channels::ChannelFlow;
 use lopper_engine::{Graph, Result};
 use std::collections::BTreeMap;
 
-/// How far above the hull a width still pays, as a share of the group's part of the price.
-const NEAR: f64 = 0.01;
+/// The channels on either side over which a price is averaged: at least a vector of filters.
+const AROUND: usize = 16;
+/// The share of that average that the next channel costs where a width pays. Where prices are smooth, all widths do.
+const SHARE: f64 = 0.9;
 
 /// The widths that pay of each group of `graph` that can be cut, ascending, by a plan's estimate for one image.
 pub(in crate::prune) fn paying(graph: &Graph) -> Result<BTreeMap<Vec<String>, Vec<usize>>> {
@@ -33,38 +35,23 @@ pub(in crate::prune) fn paying(graph: &Graph) -> Result<BTreeMap<Vec<String>, Ve
 /// The widths of the group at `position` that pay if the others are `whole`.
 pub(super) fn widths(prices: &impl super::knapsack::Prices, position: usize, whole: &[usize]) -> Vec<usize> {
     let mut kept = whole.to_vec();
-    let points: Vec<(usize, f64)> = (1..=whole[position])
-        .map(|width| {
-            kept[position] = width;
-            (width, prices.around(position, &kept))
-        })
-        .collect();
-    near_hull(&points)
+    let price = |width: usize| {
+        kept[position] = width;
+        prices.around(position, &kept)
+    };
+    let of_widths: Vec<f64> = (1..=whole[position]).map(price).collect();
+    paying_of(&of_widths)
 }
 
-/// The first coordinates of `points`, ascending, that are at most [`NEAR`] above the lower hull of all.
-fn near_hull(points: &[(usize, f64)]) -> Vec<usize> {
-    let mut hull: Vec<(usize, f64)> = Vec::new();
-    for &point in points {
-        while let [.., a, b] = hull[..] {
-            let slope = |from: (usize, f64), to: (usize, f64)| (to.1 - from.1) / (to.0 - from.0) as f64;
-            if slope(a, b) < slope(b, point) {
-                break;
-            }
-            hull.pop();
-        }
-        hull.push(point);
-    }
-    let most = points.last().map_or(0.0, |point| point.1);
-    let on_hull = |width: usize| {
-        let next = hull.partition_point(|point| point.0 < width);
-        match (next.checked_sub(1).map(|before| hull[before]), hull[next]) {
-            (Some(a), b) if b.0 > width => a.1 + (b.1 - a.1) * (width - a.0) as f64 / (b.0 - a.0) as f64,
-            (_, b) => b.1,
-        }
+/// The widths that pay if width w costs `prices[w − 1]`.
+fn paying_of(prices: &[f64]) -> Vec<usize> {
+    let price = |width: usize| prices[width - 1];
+    let pays = |&width: &usize| {
+        let (low, high) = (width.saturating_sub(AROUND).max(1), (width + AROUND).min(prices.len()));
+        let average = (price(high) - price(low)) / (high - low).max(1) as f64;
+        width == prices.len() || price(width + 1) - price(width) >= SHARE * average
     };
-    let near = points.iter().filter(|&&(width, price)| price <= on_hull(width) + NEAR * most);
-    near.map(|&(width, _)| width).collect()
+    (1..=prices.len()).filter(pays).collect()
 }
 
 #[cfg(test)]
@@ -74,16 +61,16 @@ mod tests {
     #[test]
     fn widths_just_above_a_step_do_not_pay() {
         let price = |width: usize| (width.next_multiple_of(16) * 10 + width) as f64;
-        let points: Vec<(usize, f64)> = (1..=64).map(|width| (width, price(width))).collect();
-        let paying = near_hull(&points);
-        assert!([16, 32, 48, 64].iter().all(|width| paying.contains(width)), "{paying:?}");
-        assert!([17, 33, 40, 49, 56].iter().all(|width| !paying.contains(width)), "{paying:?}");
+        assert_eq!(paying_of(&(1..=64).map(price).collect::<Vec<_>>()), [16, 32, 48, 64]);
+        assert_eq!(paying_of(&(1..=40).map(price).collect::<Vec<_>>()), [16, 32, 40]);
     }
 
     #[test]
     fn all_widths_pay_if_each_channel_costs_the_same() {
-        let points: Vec<(usize, f64)> = (1..=20).map(|width| (width, 3.0 * width as f64)).collect();
-        assert_eq!(near_hull(&points), (1..=20).collect::<Vec<_>>());
-        assert_eq!(near_hull(&[(1, 2.0)]), [1]);
+        let linear: Vec<f64> = (1..=20).map(|width| 3.0 * f64::from(width)).collect();
+        assert_eq!(paying_of(&linear), (1..=20).collect::<Vec<_>>());
+        let convex: Vec<f64> = (1..=200).map(|width| f64::from(width).hypot(100.0)).collect();
+        assert!(paying_of(&convex[40..]).len() > 100, "{:?}", paying_of(&convex[40..]));
+        assert_eq!(paying_of(&[2.0]), [1]);
     }
 }

@@ -250,13 +250,16 @@ impl<'a> Problem<'a> {
         let mut items = Vec::with_capacity(groups.len());
         for (position, &group) in groups.iter().enumerate() {
             let layers = flow.groups()[group].layer_names(graph);
+            let of =
+                |widths: Widths| Fit { floors: fit.floors.clone(), widths }.options(&layers, whole[position]);
             let listed = match paying {
                 true => {
                     let widths = paying::widths(&prices, position, &whole);
-                    let widths = Widths::Listed([(layers.clone(), widths)].into());
-                    Fit { floors: fit.floors.clone(), widths }.options(&layers, whole[position])
+                    let options = of(Widths::Listed([(layers.clone(), widths)].into()));
+                    // Where no width is better than the others, all are worth trying.
+                    if options.len() > 1 { options } else { of(Widths::Any) }
                 }
-                false => fit.options(&layers, whole[position]),
+                false => of(fit.widths.clone()),
             };
             items.push(item(of_groups[group].unwrap_or_default(), &thinned(listed), lowest));
         }
