@@ -176,6 +176,20 @@ fn a_latency_is_reached_although_the_estimate_is_wrong() {
 }
 
 #[test]
+fn an_impossible_latency_says_what_is_possible() {
+    let graph = network("resnet8", 32);
+    let config = PruneConfig {
+        clock: Distorted::attached(1, 1.0),
+        ..with_target(Target { latency: share(0.001), ..Target::default() })
+    };
+    let error = config.apply(&graph, None).unwrap_err().to_string();
+    assert!(error.contains("cannot be reached") && error.contains("is the least"), "{error}");
+    let whole = PruneConfig { target: Some(Target { latency: share(1.5), ..Target::default() }), ..config };
+    let plan = whole.plan(&graph, None).unwrap();
+    assert!(plan.groups.iter().all(|group| group.keep.len() == group.units), "nothing needs to go");
+}
+
+#[test]
 fn the_choice_does_not_depend_on_threads() {
     let graph = network("resnet18", 32);
     let plans = [1, 2, 3].map(|threads| {

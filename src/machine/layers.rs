@@ -85,7 +85,19 @@ fn values(shape: &[usize]) -> Tensor {
 }
 
 /// Convolutions `[size, c, o, k, stride, groups]` whose times make the table.
-const FITTED: [[usize; 6]; 37] = [
+const FITTED: [[usize; 6]; 49] = [
+    [4, 16, 16, 3, 1, 1],
+    [2, 64, 64, 3, 1, 1],
+    [8, 3, 16, 3, 1, 1],
+    [8, 16, 16, 3, 2, 1],
+    [16, 16, 16, 3, 1, 1],
+    [4, 16, 32, 1, 1, 1],
+    [2, 128, 128, 1, 1, 1],
+    [8, 16, 16, 1, 1, 1],
+    [4, 32, 32, 3, 1, 32],
+    [14, 96, 96, 3, 2, 96],
+    [4, 32, 32, 3, 1, 8],
+    [8, 64, 64, 3, 1, 16],
     [64, 3, 32, 3, 1, 1],
     [112, 3, 64, 7, 2, 1],
     [32, 16, 16, 5, 1, 1],
@@ -157,12 +169,12 @@ const HELD_OUT: [[usize; 6]; 24] = [
 pub fn fitted() -> Result<Vec<Layer>> {
     let mut layers: Vec<Layer> = FITTED.into_iter().map(Layer::conv).collect::<Result<_>>()?;
     for [rows, inputs, outputs] in
-        [[1, 512, 10], [1, 512, 1000], [1, 2048, 1000], [1, 4096, 4096], [16, 512, 512]]
+        [[1, 64, 10], [1, 512, 10], [1, 512, 1000], [1, 2048, 1000], [1, 4096, 4096], [16, 512, 512]]
     {
         layers.push(Layer::linear(rows, inputs, outputs)?);
     }
     for kind in ["batch norm", "pool", "sum"] {
-        for shape in [[8, 32], [16, 128], [32, 64], [56, 256], [112, 64]] {
+        for shape in [[2, 16], [8, 32], [16, 128], [32, 64], [56, 256], [112, 64]] {
             layers.push(Layer::plain(kind, shape)?);
         }
     }

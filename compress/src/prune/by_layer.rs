@@ -1,6 +1,6 @@
 //! Options that hold for all layers, or for layers by name.
 
-use super::goal::Width;
+use super::width::Width;
 use lopper_engine::train::ParamGroup;
 use lopper_engine::{Error, Result};
 use serde::de::value::MapAccessDeserializer;

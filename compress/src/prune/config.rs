@@ -2,7 +2,8 @@
 
 use super::by_layer::ByLayer;
 use super::fit::RoundTo;
-use super::goal::{Goal, Rivals, Width, narrowed};
+use super::goal::{Goal, Rivals, narrowed};
+use super::width::Width;
 use super::{Constants, Target, UnitScores};
 use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Site};
 use crate::lists::Lists;

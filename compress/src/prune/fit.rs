@@ -5,7 +5,7 @@
 //!               7                 13 (5 %)              16
 //! ```
 
-use super::goal::Width;
+use super::width::Width;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;

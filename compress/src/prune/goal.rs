@@ -12,22 +12,9 @@
 //! round(s · f · n) for fractions, and round(s · (n − kept)) for widths.
 
 use super::by_layer::ByLayer;
+use super::width::Width;
 use lopper_engine::{Error, Result};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// The units of a group that a criterion scores.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Width {
-    /// The layers whose outputs are cut together, in graph order.
-    pub layers: Vec<String>,
-    /// Number of units.
-    pub units: usize,
-    /// The structure around the group: groups of equal kind compete in an isomorphic ranking.
-    #[serde(default)]
-    pub kind: String,
-}
 
 /// Which groups compete for a fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

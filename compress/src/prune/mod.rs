@@ -40,6 +40,7 @@ mod score;
 mod selection;
 mod target;
 mod technique;
+mod width;
 
 pub use by_layer::ByLayer;
 pub use config::PruneConfig;

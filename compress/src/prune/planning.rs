@@ -2,8 +2,9 @@
 
 use super::by_layer::ByLayer;
 use super::fit::{Fit, RoundTo, Widths, floors};
-use super::goal::{Goal, Width};
+use super::goal::Goal;
 use super::target::{Candidate, Reached, Reaching, paying};
+use super::width::Width;
 use super::{PruneConfig, PrunePlan, UnitScores, prune};
 use crate::criteria::Evidence;
 use lopper_engine::channels::ChannelFlow;
@@ -41,6 +42,23 @@ impl PruneConfig {
         let fit = self.fit(graph, &scores.widths(graph, &ChannelFlow::new(graph)?)?)?;
         let candidate = Candidate { config: self, graph, scores: &scores, fit: &fit };
         Reaching::start(&candidate)?.cut(&candidate, 1.0)
+    }
+
+    /// Returns an error if there is a target that no widths of `graph` reach. A latency in milliseconds depends on a machine
+    /// and is not checked.
+    pub(super) fn check_reachable(&self, graph: &Graph) -> Result<()> {
+        let Some(target) = &self.target else { return Ok(()) };
+        let Some((criterion, _)) = self.goal()?.filter(|_| !target.needs_machine()) else { return Ok(()) };
+        let scores = UnitScores::zeros(graph, criterion, |layers| self.eligible(graph, layers))?;
+        let fit = self.fit(graph, &scores.widths(graph, &ChannelFlow::new(graph)?)?)?;
+        let candidate = Candidate { config: self, graph, scores: &scores, fit: &fit };
+        Reaching::start(&candidate)?.check(&candidate)
+    }
+
+    /// The options with a fraction in place of a target.
+    pub(super) fn without_target(&self) -> Self {
+        let fraction = self.fraction.or(self.target.as_ref().map(|_| 0.5));
+        Self { fraction, target: None, ..self.clone() }
     }
 
     /// [`prune`] by the plan for `graph`.

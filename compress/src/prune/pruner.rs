@@ -13,10 +13,11 @@
 //! N-th of the training follows each.
 
 use super::fit::Fit;
-use super::goal::{Pool, Width};
+use super::goal::Pool;
 use super::report::gutted;
 use super::rewrite::Cut;
 use super::target::{Baseline, Candidate, LINE, Reaching};
+use super::width::Width;
 use super::{PruneConfig, PrunePlan, UnitScores};
 use crate::criteria::{Arrays, Criterion, Evidence, Need, Shapes, Steps};
 use lopper_engine::channels::{ChannelFlow, Slices};

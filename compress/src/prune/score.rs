@@ -1,6 +1,6 @@
 //! Unit scores: a criterion, applied to every layer that produces the unit.
 
-use super::goal::Width;
+use super::width::Width;
 use crate::criteria::{Criterion, Scoring, Site, Subject};
 use crate::granularity::{Granularity, Groups};
 use lopper_engine::channels::{ChannelFlow, Group, ends_at, is_depthwise};

@@ -97,8 +97,10 @@ impl Technique for PruneStage {
         if self.is_scheduled() {
             self.require_training(trains)?;
         }
+        options.check_reachable(&sketch.graph)?;
         if self.is_gradual() && trains {
-            Pruner::new(options.clone())?.on_begin(&mut sketch.graph.clone())?;
+            let mut pruner = Pruner::new(options.without_target())?;
+            pruner.on_begin(&mut sketch.graph.clone())?;
             return unknown(sketch);
         }
         let known = |plan: &PrunePlan, sketch: Sketch| {

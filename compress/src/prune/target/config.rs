@@ -63,6 +63,11 @@ impl Target {
         self.given().first().copied().ok_or_else(|| Error::invalid("prune target: found none"))
     }
 
+    /// Whether the target is a time, of which only a machine knows how much a network takes.
+    pub(in crate::prune) fn needs_machine(&self) -> bool {
+        matches!(self.latency, Some(Amount::Number(_)))
+    }
+
     /// Images in a batch.
     pub fn batch(&self) -> usize {
         self.batch.unwrap_or(1)

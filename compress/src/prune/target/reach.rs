@@ -11,7 +11,7 @@ use super::{Amount, paying};
 use crate::prune::fit::{Fit, RoundTo, Widths};
 use crate::prune::selection::ascending;
 use crate::prune::{PruneConfig, PrunePlan, UnitScores, prune};
-use crate::techniques::Clock;
+use crate::techniques::{Clock, Measured};
 use lopper_engine::channels::ChannelFlow;
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
@@ -165,7 +165,12 @@ impl Reaching {
         let (mut fast, mut slow) = (0.0, f64::INFINITY);
         let mut best: Option<(f64, Reached)> = None;
         for round in 1..=MEASUREMENTS {
-            let (plan, estimated) = self.plan(problem, budget)?;
+            // The estimate does not decide what is impossible: the narrowest widths are measured, too.
+            let (solution, narrowest) = match problem.solve(budget)? {
+                Solution::Least(least) => (problem.solve(least * (1.0 + 1e-9))?, true),
+                plan => (plan, false),
+            };
+            let Solution::Plan(plan, estimated) = solution else { break };
             if best.as_ref().is_some_and(|(_, reached)| reached.plan == plan) {
                 break;
             }
@@ -175,11 +180,10 @@ impl Reaching {
             let (of, after) = (found[..found.len() - 1].first(), found[found.len() - 1]);
             let goal = of.map_or(self.baseline.goal, |of| self.share() * of.median);
             let off = after.median / goal;
-            let of = of.map_or(String::new(), |of| format!(", {:.3} of {of}", after.median / of.median));
-            let estimated = estimated * self.baseline.whole / self.baseline.estimated;
-            let note = format!(
-                "latency {after}{of}, asked for {goal:.3} ms; estimated {estimated:.3} ms, measurement {round}"
-            );
+            if narrowest && off > 1.0 + WITHIN {
+                return Err(self.impossible(goal, after.median));
+            }
+            let note = self.note(of, after, goal, estimated, round);
             if best.as_ref().is_none_or(|(least, _)| (off - 1.0).abs() < *least) {
                 best = Some(((off - 1.0).abs(), Reached { plan, note: Some(note) }));
             }
@@ -201,19 +205,39 @@ impl Reaching {
         best.map(|(_, reached)| reached).ok_or_else(|| Error::invalid("prune target: nothing was measured"))
     }
 
+    /// What a measurement of the pruned network says, and of the original one, if it was measured beside it.
+    fn note(
+        &self,
+        of: Option<&Measured>,
+        after: Measured,
+        goal: f64,
+        estimated: f64,
+        round: usize,
+    ) -> String {
+        let of = of.map_or(String::new(), |of| format!(", {:.3} of {of}", after.median / of.median));
+        let estimated = estimated * self.baseline.whole / self.baseline.estimated;
+        format!(
+            "latency {after}{of}, asked for {goal:.3} ms; estimated {estimated:.3} ms, measurement {round}"
+        )
+    }
+
+    /// The error of a target `goal`, of which `least` is the least that can be reached.
+    fn impossible(&self, goal: f64, least: f64) -> Error {
+        let [goal, least] = [goal, least].map(|amount| self.quantity.show(amount));
+        Error::invalid(format!(
+            "prune target {}: {goal} cannot be reached: {least} is the least, where every group keeps as few channels as \
+             its limits allow; raise the target, or max_fraction, or include more layers",
+            self.quantity
+        ))
+    }
+
     /// The plan within `budget` by the estimate, and its price.
     fn plan(&self, problem: &Problem, budget: f64) -> Result<(PrunePlan, f64)> {
         match problem.solve(budget)? {
             Solution::Plan(plan, price) => Ok((plan, price)),
             Solution::Least(least) => {
                 let Baseline { whole, estimated, goal } = self.baseline;
-                let least = least * whole / estimated;
-                let [goal, least] = [goal, least].map(|amount| self.quantity.show(amount));
-                Err(Error::invalid(format!(
-                    "prune target {}: {goal} cannot be reached: {least} is the least, where every group keeps as few \
-                     channels as its limits allow; raise the target, or max_fraction, or include more layers",
-                    self.quantity
-                )))
+                Err(self.impossible(goal, least * whole / estimated))
             }
         }
     }
