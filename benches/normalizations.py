@@ -5,7 +5,9 @@
     python3 benches/normalizations.py [--lopper target/release/lopper] [--images 200] [--epochs 3] [--seeds 1,2]
 
 Trains each network briefly on built-in images, prunes it with each normalization, fine-tunes it for an epoch, and prints
-top-1 in percent, the smallest share of channels that a layer keeps, and the mean rank of each normalization.
+top-1 in percent, the smallest share of channels that a layer keeps, and the mean rank of each normalization. With a
+fraction of the channels (0.5), networks of other cost are compared; with a share of the multiply-accumulates (0.5x), networks
+of the same.
 """
 
 import argparse
@@ -51,7 +53,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--networks", default="resnet8,vgg8_bn")
     parser.add_argument("--criteria", default="large_final,taylor")
-    parser.add_argument("--fractions", default="0.3,0.5,0.7")
+    parser.add_argument("--fractions", default="0.5,0.5x,0.25x", help="amounts: 0.5 of channels, 0.5x of MACs")
     parser.add_argument("--seeds", default="1,2")
     options = parser.parse_args()
     images = ["--data", "fashion-mnist", "--limit", options.images]
@@ -66,9 +68,12 @@ def main():
             print(f"{network}, seed {seed}: {100 * trained['stages'][-1]['top1']:.1f} %")
             for criterion, fraction in itertools.product(*lists[1:]):
                 found = {}
+                amount = ["--target-macs", fraction, "--max-fraction", 1] if "x" in fraction else ["--fraction", fraction]
                 for name in NORMALIZATIONS:
+                    if "x" in fraction and name in ("isomorphic", "local"):
+                        continue
                     pruned, plan = folder / "pruned.safetensors", folder / "plan.toml"
-                    choice = ["--criterion", criterion, "--fraction", fraction, *way(name), "--save-plan", plan]
+                    choice = ["--criterion", criterion, *amount, *way(name), "--save-plan", plan]
                     rows = run(options.lopper, "prune", base, *choice, *images, "--seed", seed,
                                "--epochs", 1, "--out", pruned, "--force")
                     row = rows["stages"][-1]
@@ -77,7 +82,7 @@ def main():
                 for rank, name in enumerate(best_first, 1):
                     ranks[name].append(rank)
                 for name, (top1, least, macs) in found.items():
-                    print(f"  {criterion:12} {fraction:>4}  {name:12}  {top1:5.1f} %  least {least:5.1f} %  {macs:7.2f} MMACs",
+                    print(f"  {criterion:12} {fraction:>5}  {name:12}  {top1:5.1f} %  least {least:5.1f} %  {macs:7.2f} MMACs",
                           flush=True)
     print("\nmean rank by top-1")
     for name in sorted(ranks, key=lambda name: sum(ranks[name])):

@@ -44,7 +44,7 @@ enum Command {
     /// Push the scales of batch norms toward zero while training, so that pruning finds channels that do not matter
     Slim(slim::Slim),
     /// Remove channels, then fine-tune with --epochs, or step by step while training
-    Prune(prune::Prune),
+    Prune(Box<prune::Prune>),
     /// Try many ways to make a network smaller, and draw what accuracy is left at what latency
     Explore(explore::Explore),
     /// Fold batch norms into the convolutions and linear layers around them

@@ -181,7 +181,7 @@ impl Explore {
         let mut graphs = vec![graph.clone()];
         let mut rows = state.rows();
         for row in &rows[1..] {
-            graphs.push(file::load(&self.network(&row.stage))?);
+            graphs.push(file::load(self.network(&row.stage))?);
         }
         pipeline.compare(&mut rows, &graphs.iter().collect::<Vec<_>>(), ROUNDS);
         let mut rows = rows.into_iter();
