@@ -35,18 +35,30 @@ fn a_model_is_pruned_to_counts_and_to_a_latency() {
     assert!(err.contains("(target)") && err.contains("asked for at most"), "{err}");
     assert!(2 * macs(&out) <= macs(&start) && !cache.exists(), "counts need no table");
 
-    let latency = ["--target-latency", "0.6x", "--target-batch", "2", "--threads", "1"];
-    let err = run(&cache, &latency).succeeded().err;
-    assert!(err.contains("measuring the times of this machine") && err.contains("asked for"), "{err}");
-    assert!(macs(&out) < macs(&start));
+    // On a machine that is busy with other things, any latency may be out of reach.
+    let latency = |more: &[&str]| {
+        let options = ["--target-latency", "0.6x", "--target-batch", "2", "--threads", "1"];
+        let run = run(&cache, &[&options[..], more].concat());
+        match run.status {
+            Some(0) => assert!(run.err.contains("(target)") && macs(&out) < macs(&start), "{}", run.err),
+            _ => assert!(
+                run.err.contains("cannot be reached") && run.err.contains("is the least"),
+                "{}",
+                run.err
+            ),
+        }
+        run.err
+    };
+    let err = latency(&[]);
+    assert!(err.contains("measuring the times of this machine"), "{err}");
     let [table] = &names(&cache)[..] else { panic!("{:?}", names(&cache)) };
-    let err = run(&cache, &latency).succeeded().err;
+    let err = latency(&[]);
     assert!(!err.contains("measuring the times"), "{err}");
     fs::write(cache.join(table), "{ \"format\": 1 }").unwrap();
-    let err = run(&cache, &latency).succeeded().err;
+    let err = latency(&[]);
     assert!(err.contains("are measured again") && err.contains(table.as_str()), "{err}");
     fs::remove_dir_all(&cache).unwrap();
-    run(&cache, &[&latency[..], &["--no-cache"]].concat()).succeeded();
+    latency(&["--no-cache"]);
     assert!(!cache.exists());
 
     for (args, words) in [
@@ -102,7 +114,7 @@ fn an_exploration_is_bounded_continued_and_replayed() {
             [&["explore", text(&start), "--out", text(&front), "--epochs", "0"], &images[..], more].concat();
         with_cache(&cache, &args)
     };
-    let options = ["--criteria", "large_final", "--shares", "0.6,0.8"];
+    let options = ["--criteria", "large_final", "--shares", "0.6,0.8", "--by", "macs"];
     // The first candidate is always tried.
     let err = explore(&[&options[..], &["--budget", "0.001s"]].concat()).succeeded().err;
     assert!(err.contains("1 of 7 candidates tried"), "{err}");

@@ -2,7 +2,7 @@
 
 use super::{Common, DataArgs};
 use crate::binding::Binding;
-use crate::explore::{Candidate, State, Tried, candidates, on_front, table};
+use crate::explore::{By, Candidate, State, Tried, candidates, on_front, table};
 use crate::latency::ROUNDS;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
@@ -37,9 +37,12 @@ pub struct Explore {
         value_name = "CRITERIA"
     )]
     criteria: Vec<Criterion>,
-    /// Shares of the latency to prune to, separated by commas
+    /// Shares of the latency, or of what --by says, to prune to, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "0.75,0.6,0.5,0.4,0.3", value_name = "SHARES")]
     shares: Vec<f64>,
+    /// What these are shares of
+    #[arg(long, value_enum, default_value = "latency")]
+    by: By,
     /// Passes over the training images behind each cut; 0 for none
     #[arg(long, default_value_t = 1)]
     epochs: usize,
@@ -116,7 +119,7 @@ impl Explore {
         let from = Some(self.model.display().to_string());
         let stage = |candidate: Candidate| {
             let plan = self.out.join("plans").join(format!("{}.toml", candidate.name()));
-            let stage = candidate.stage(train.clone(), seed, &plan)?;
+            let stage = candidate.stage(self.by, train.clone(), seed, &plan)?;
             Ok((candidate, Stage { from: from.clone(), ..stage }))
         };
         candidates(&self.criteria, &self.shares).into_iter().map(stage).collect()

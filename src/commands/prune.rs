@@ -28,10 +28,6 @@ pub struct Prune {
     /// separated by commas
     #[arg(long, requires = "criterion", group = "amount", value_name = "LAYER=N", value_delimiter = ',', value_parser = width_of)]
     widths: Vec<(String, usize)>,
-    #[command(flatten)]
-    targets: Targets,
-    #[command(flatten)]
-    limits: Limits,
     /// global: the lowest scores of all layers; local: the same fraction of each layer
     #[arg(long, default_value = "global")]
     context: Context,
@@ -54,6 +50,10 @@ pub struct Prune {
     /// Write the pruning plan to this TOML file
     #[arg(long)]
     save_plan: Option<PathBuf>,
+    #[command(flatten)]
+    targets: Targets,
+    #[command(flatten)]
+    limits: Limits,
     #[command(flatten)]
     train: TrainArgs,
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! The ways that are tried.
 
 use crate::recipe::{Stage, TrainConfig};
+use clap::ValueEnum;
 use lopper_compress::criteria::Criterion;
 use lopper_compress::prune::{Amount, PruneConfig, PruneStage, Target};
 use lopper_compress::{FactorizeConfig, Granularity, SparsifyConfig};
@@ -12,10 +13,19 @@ const SPARSITIES: [f64; 3] = [0.8, 0.9, 0.95];
 /// Shares of the rank that factorization removes.
 const RANKS: [f64; 2] = [0.5, 0.75];
 
+/// What pruning reaches a share of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// The latency, measured on this machine
+    Latency,
+    /// The multiply-accumulates, which are the same on every machine
+    Macs,
+}
+
 /// A way to make a network smaller.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Candidate {
-    /// Removes channels by a criterion, down to a share of the latency.
+    /// Removes channels by a criterion, down to a share of the latency or the multiply-accumulates.
     Prune(Criterion, f64),
     /// Sets a share of single weights to zero.
     Sparsify(f64),
@@ -77,13 +87,19 @@ impl Candidate {
         }
     }
 
-    /// The stage that tries it and trains by `train`. A plan is written to `plan` if there is one.
-    pub fn stage(&self, train: Option<TrainConfig>, seed: u64, plan: &Path) -> Result<Stage> {
+    /// The stage that tries it, with shares of what `by` says, and trains by `train`. A plan is written to `plan` if there is
+    /// one.
+    pub fn stage(&self, by: By, train: Option<TrainConfig>, seed: u64, plan: &Path) -> Result<Stage> {
         let stage = match self {
             Self::Prune(criterion, share) => {
+                let share = Some(Amount::Share(*share));
+                let target = match by {
+                    By::Latency => Target { latency: share, ..Target::default() },
+                    By::Macs => Target { macs: share, ..Target::default() },
+                };
                 let prune = PruneConfig {
                     criterion: Some(criterion.clone()),
-                    target: Some(Target { latency: Some(Amount::Share(*share)), ..Target::default() }),
+                    target: Some(target),
                     seed,
                     ..PruneConfig::default()
                 };

@@ -10,6 +10,6 @@ mod candidate;
 mod front;
 mod state;
 
-pub use candidate::{Candidate, candidates};
+pub use candidate::{By, Candidate, candidates};
 pub use front::{on_front, table};
 pub use state::{State, Tried};
