@@ -89,7 +89,7 @@ impl Binding {
 }
 
 /// Describes the device as far as bits depend on it; the number of threads does not matter.
-fn computes(device: &Device) -> String {
+pub fn computes(device: &Device) -> String {
     match device {
         Device::Cpu(cpu) => format!("cpu, {}", cpu.isa()),
         Device::Cuda(gpu) => format!("{}, {}, {}", gpu.name(), gpu.arch(), gpu.precision().name()),

@@ -95,6 +95,9 @@ impl<'a> Pipeline<'a> {
                 None => {
                     signals::check()?;
                     let mut outcome = self.stage(stage, &path).map_err(|e| in_stage(stage, e))?;
+                    let others = outcome.row.from.clone();
+                    let others = others.iter().chain(&stage.reporting.against).map(String::as_str);
+                    outcome.row.set_against(&rows, others);
                     outcome.row.hide_pictures_of(&rows);
                     directory.finish(&path, &outcome.row, &outcome.epochs)?;
                     self.keeping.as_ref().map_or(Ok(()), Keeping::remove)?;
@@ -208,6 +211,9 @@ impl<'a> Pipeline<'a> {
     /// Returns the network that a stage makes of `start` and then trains, the largest logit difference of the rewrite that
     /// made it, and what the rewrite reports.
     fn rewritten(&mut self, stage: &Stage, mut start: Graph) -> Result<(Graph, Option<f32>, Details)> {
+        if stage.fresh {
+            start = lopper_models::redraw(&start, self.seed)?;
+        }
         if stage.new_head {
             start = self.with_new_head(stage, &start, Some(self.seed))?;
         }

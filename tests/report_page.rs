@@ -162,6 +162,7 @@ fn findings() -> Findings {
             metrics: None,
             tta: [0, 5, 10].map(view).to_vec(),
         }),
+        against: Vec::new(),
         published: Some(Comparison { figures: vec![figure], note: HOSTILE.into() }),
     }
 }
@@ -222,7 +223,7 @@ fn report() -> Report {
     ];
     rows[2].logit_difference = None;
     rows[0].findings = findings();
-    Report { stages: rows.to_vec(), run: Some(run) }
+    Report { stages: rows.to_vec(), run: Some(run), seeds: None }
 }
 
 fn html() -> String {
@@ -314,7 +315,7 @@ fn the_page_is_drawn_on_light_and_dark_paper() {
 fn the_page_refers_to_nothing_outside() {
     let mut plain = report();
     plain.stages.iter_mut().for_each(|row| row.what = "prune".into());
-    let html = page("Plain", &Report { stages: plain.stages[2..].to_vec(), run: None });
+    let html = page("Plain", &Report { stages: plain.stages[2..].to_vec(), run: None, seeds: None });
     for word in ["src=", "href=\"http", "@import", "url(", "fetch(", "XMLHttpRequest", "innerHTML", "://"] {
         assert!(!html.contains(word), "{word}");
     }

@@ -16,7 +16,7 @@ pub mod tensor;
 pub mod train;
 
 pub use about::About;
-pub use autograd::exec::{ParamGradients, Pass};
+pub use autograd::exec::{Known, ParamGradients, Pass};
 pub use autograd::tape::{Gradients, Mode, Tape, Var};
 pub use autograd::{exec, ops, profile, tape};
 pub use error::{Error, Result};

@@ -3,7 +3,8 @@
 use super::common::Common;
 use super::{
     atlas, bench, compact, completions, demo, diff, distill, eval, factorize, fold, help, list, lr_find,
-    predict, prune, recipes, report, run, schedule, selftest, slim, sparsify, summary, train, weights,
+    predict, prune, recipes, report, run, schedule, selftest, sensitivity, slim, sparsify, summary, train,
+    weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -60,6 +61,8 @@ enum Command {
     Bench(bench::Bench),
     /// Measure each way of being sparse against the best dense kernel, layer by layer, and draw the result
     Atlas(atlas::Atlas),
+    /// Measure what each cut of a network costs, with a heat map and the plan that follows
+    Sensitivity(sensitivity::MeasureCuts),
     /// Find the largest logit difference of two networks, and the layer where it starts
     Diff(diff::Diff),
     /// Check a GPU: every kernel against the CPU, the demo and the benchmarks, in one report
@@ -107,6 +110,7 @@ impl Cli {
             Command::Summary(c) => c.run(common),
             Command::Bench(c) => c.run(common),
             Command::Atlas(c) => c.run(common),
+            Command::Sensitivity(c) => c.run(common),
             Command::Diff(c) => c.run(common),
             Command::Selftest(c) => c.run(common),
             Command::Export(c) => c.run(common),

@@ -87,6 +87,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "atlas",
         &["lopper atlas resnet18 --budget 10m --out atlas", "lopper atlas --layer 128x128@16:3 --batch 1,8"],
     ),
+    (
+        "sensitivity",
+        &[
+            "lopper sensitivity base.safetensors --data images --out prices --write-plan plan.toml",
+            "lopper sensitivity base.safetensors --data images --ways prune,block:4 --fractions 0.25,0.5 --interval 3% --out p",
+        ],
+    ),
     ("diff", &["lopper diff sparse.safetensors pruned.safetensors --data images"]),
     ("selftest", &["lopper selftest --device cuda --out selftest.md"]),
     ("export", &["lopper export small.safetensors --out weights.safetensors"]),
@@ -139,6 +146,7 @@ mod tests {
         "tta-curve",
         "criterion",
         "plot",
+        "write-plan",
         "fraction",
         "energy",
         "sparsity",

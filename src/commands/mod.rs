@@ -28,6 +28,7 @@ mod report;
 mod run;
 mod schedule;
 mod selftest;
+mod sensitivity;
 mod slim;
 mod sparsify;
 mod step;

@@ -5,7 +5,7 @@ use crate::images::open_images;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
 use crate::recipe::{FULL, Recipe};
-use crate::report::{About, Report, short};
+use crate::report::{About, Report, Seeds, short};
 use crate::report_files;
 use crate::run_directory::RunDirectory;
 use crate::trial::Trial;
@@ -34,6 +34,8 @@ pub struct ReportAgain {
 #[derive(Deserialize)]
 struct Origin {
     run: About,
+    #[serde(default)]
+    seeds: Option<Seeds>,
 }
 
 impl ReportAgain {
@@ -44,7 +46,7 @@ impl ReportAgain {
         }
         let path = self.directory.join("report.json");
         let text = input::read_to_string(&path)?;
-        let Origin { run: mut about } =
+        let Origin { run: mut about, seeds } =
             serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("damaged: {e}")))?;
         let device = common.device()?;
         let quick = about.command.iter().any(|argument| argument == "--quick");
@@ -68,7 +70,7 @@ impl ReportAgain {
         let title = Trial { quick, limit }.title(title);
         let (done, all) = (rows.len(), about.planned.len().max(rows.len()));
         let title = if done == all { title } else { format!("{title} ({done} of {all} stages)") };
-        let report = Report { stages: rows, run: Some(about) };
+        let report = Report { stages: rows, run: Some(about), seeds };
         report_files::write(directory.path(), &title, &report)?;
         common.print(&Report::brief(&report.stages), || {
             let (table, out) = (short(&report.stages), self.directory.display());
@@ -79,7 +81,7 @@ impl ReportAgain {
     /// The recipe of the run, in its profile and with its options of the images.
     fn recipe(about: &About, quick: bool) -> Result<Recipe> {
         let profile = if about.profile.is_empty() { FULL } else { &about.profile };
-        let mut recipe = Recipe::parse_profile(&about.recipe, Some(profile))?;
+        let mut recipe = Recipe::parse_with_seed(&about.recipe, Some(profile), Some(about.seed))?;
         if quick {
             recipe = recipe.quick();
         }

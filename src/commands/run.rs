@@ -11,7 +11,7 @@ use crate::output_file::refuse_existing_outputs;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
 use crate::recipe::{FULL, Recipe, model_path};
-use crate::report::{About, Report, published_text, short};
+use crate::report::{About, Report, Seeds, published_text, short};
 use crate::report_files;
 use crate::run_directory::RunDirectory;
 use crate::signals;
@@ -51,12 +51,62 @@ pub struct Run {
 
 impl Run {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let mut recipe = Recipe::read(&self.recipe, self.profile.as_deref())?;
+        let mut recipe = Recipe::read_with_seed(&self.recipe, self.profile.as_deref(), common.seed)?;
         self.images.apply(&mut recipe.data)?;
         let name = self.recipe.file_stem().unwrap_or_default();
         let out = self.out.clone().unwrap_or_else(|| Path::new("runs").join(name));
         let Self { quick, force, keep, .. } = self;
-        Walk { quick: *quick, data: self.data.as_deref(), out: &out, force: *force, keep }.run(recipe, common)
+        let walk = Walk { quick: *quick, data: self.data.as_deref(), out: &out, force: *force, keep };
+        match recipe.seeds {
+            1 => walk.run(recipe, common),
+            seeds => self.repeat(&walk, recipe, seeds, common),
+        }
+    }
+
+    /// Runs the recipe with `seeds` seeds, the first in the directory of `walk` and the others in directories inside it,
+    /// and adds the means to the report of the first.
+    fn repeat(&self, walk: &Walk, recipe: Recipe, seeds: u32, common: &Common) -> Result<()> {
+        let first = common.seed.unwrap_or(recipe.seed);
+        let mut done = walk.walk(recipe, common)?;
+        let (mut numbers, mut reports) = (vec![first], vec![done.report.clone()]);
+        for seed in (first..).take(seeds as usize).skip(1) {
+            let mut recipe = Recipe::read_with_seed(&self.recipe, self.profile.as_deref(), Some(seed))?;
+            self.images.apply(&mut recipe.data)?;
+            let out = walk.out.join(format!("seed-{seed}"));
+            note(format_args!("seed {seed}, in {}", out.display()));
+            let common = Common { seed: Some(seed), ..common.clone() };
+            reports.push(Walk { out: &out, ..*walk }.walk(recipe, &common)?.report);
+            numbers.push(seed);
+        }
+        done.report.seeds = Seeds::of(&numbers, &reports.iter().collect::<Vec<_>>());
+        report_files::write(walk.out, &done.title, &done.report)?;
+        common
+            .print(&Report { seeds: done.report.seeds.clone(), ..Report::brief(&done.report.stages) }, || {
+                done.text(walk.out)
+            })
+    }
+}
+
+/// A finished run.
+struct Done {
+    title: String,
+    report: Report,
+    remark: String,
+}
+
+impl Done {
+    /// The table and what belongs to it.
+    fn text(&self, out: &Path) -> String {
+        let Self { title, report, remark } = self;
+        let (table, out) = (short(&report.stages), out.display());
+        let published = published_text(&report.stages);
+        let published = if published.is_empty() { published } else { format!("\n{published}") };
+        let seeds = report.seeds.as_ref().map_or(String::new(), |seeds| format!("\n{}", seeds.text()));
+        let scaled = report.run.as_ref().map_or(String::new(), About::scaled_down);
+        format!(
+            "\n{title}\n{table}{published}{seeds}{scaled}\n{remark}Models, history.csv and report.html, .md, .json, .csv and \
+             .svg are in {out}\n"
+        )
     }
 }
 
@@ -75,9 +125,15 @@ pub struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Runs `recipe`, prints its table, and writes its report after every stage: if the run fails or is stopped, it
-    /// covers the finished stages.
+    /// Runs `recipe` and prints its table.
     pub fn run(&self, recipe: Recipe, common: &Common) -> Result<()> {
+        let done = self.walk(recipe, common)?;
+        common.print(&Report::brief(&done.report.stages), || done.text(self.out))
+    }
+
+    /// Runs `recipe` and writes its report after every stage: if the run fails or is stopped, it covers the finished
+    /// stages.
+    fn walk(&self, recipe: Recipe, common: &Common) -> Result<Done> {
         let mut recipe = if self.quick { recipe.quick() } else { recipe };
         let mut directory = RunDirectory::claim(self.out, self.force, self.keep)?;
         refuse_existing_outputs(&recipe.stages, self.force || self.keep.resume)?;
@@ -107,7 +163,7 @@ impl Walk<'_> {
         let title = &trial.title(title);
         let mut about = About::new(&recipe, seed, self.data, pipeline.data.as_ref(), &device);
         about.resumed = directory.resumed().to_vec();
-        let mut report = Report { stages: Vec::new(), run: Some(about) };
+        let mut report = Report { stages: Vec::new(), run: Some(about), seeds: None };
         pipeline.run(&recipe, &mut directory, |rows| {
             if let Some(row) = rows.last() {
                 note(format_args!("{:>14}  done in {:.1} s", row.stage, row.seconds));
@@ -125,17 +181,7 @@ impl Walk<'_> {
             }
             Ok(())
         })?;
-        common.print(&Report::brief(&report.stages), || {
-            let (table, out) = (short(&report.stages), self.out.display());
-            let published = published_text(&report.stages);
-            let published = if published.is_empty() { published } else { format!("\n{published}") };
-            let scaled = report.run.as_ref().map_or(String::new(), About::scaled_down);
-            let remark = trial.remark();
-            format!(
-                "\n{title}\n{table}{published}{scaled}\n{remark}Models, history.csv and report.html, .md, .json, .csv and \
-                 .svg are in {out}\n"
-            )
-        })
+        Ok(Done { title: title.clone(), report, remark: trial.remark() })
     }
 
     /// Opens the images of `recipe`, prepared for the first network that it reads from a model file.

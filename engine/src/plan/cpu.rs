@@ -40,7 +40,7 @@ impl Runner {
 
     /// The kernel of each call.
     pub fn chosen(&self) -> impl Iterator<Item = Chosen> {
-        self.calls.iter().map(|call| call.kernel.chosen())
+        self.calls.iter().map(|call| call.kernel.chosen(&self.cpu))
     }
 
     /// Bytes of the arena, and scratch bytes that kernels have borrowed from the device so far.
@@ -200,7 +200,7 @@ impl Kernel {
         }
     }
 
-    fn chosen(&self) -> Chosen {
+    fn chosen(&self, cpu: &Cpu) -> Chosen {
         let (kernel, why, products, weight_bytes, bias) = match self {
             Self::Conv2d(g, w, bias, around) => {
                 // There is only one algorithm for depthwise convolutions.
@@ -216,7 +216,12 @@ impl Kernel {
             Self::Plain(plain) => (plain.name(), None, None, 0, &None),
         };
         let bias = bias.as_ref().map_or(0, |bias| 4 * bias.len());
-        Chosen { kernel, why, products, weight_bytes: weight_bytes + bias }
+        let estimate = match self {
+            Self::Conv2d(g, w, ..) => Some(w.estimate(cpu, g)),
+            Self::Linear(g, w, _) => Some(w.choice().cycles(cpu, g, Dtype::F32)),
+            Self::BatchNorm(..) | Self::Plain(_) => None,
+        };
+        Chosen { kernel, why, products, estimate, weight_bytes: weight_bytes + bias }
     }
 }
 

@@ -22,7 +22,12 @@ pub fn findings(_: &Report, row: &Row) -> String {
     });
     let range = found.lr_find.as_ref().map_or(String::new(), range);
     let evaluation = found.evaluation.as_ref().map_or(String::new(), evaluation);
-    format!("{control}{range}{evaluation}")
+    let lines: String =
+        found.against.iter().map(|other| format!("<li>{}</li>\n", Text(other.text()))).collect();
+    let against =
+        if lines.is_empty() { String::new() } else { format!("<ul class=\"note\">\n{lines}</ul>\n") };
+    let against = section("against", "On the same images", &against);
+    format!("{control}{against}{range}{evaluation}")
 }
 
 /// The losses of a range test by rate, and its suggestions.
