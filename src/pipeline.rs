@@ -1,7 +1,8 @@
 //! Runs the stages of a recipe: builds or loads a network, rewrites it, trains it, measures it, writes it.
 
 mod again;
-mod equivalence;
+mod certify;
+mod compared_images;
 mod findings;
 mod measure;
 mod networks;
@@ -22,6 +23,7 @@ use crate::zeros::Zeros;
 use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
 use lopper_compress::techniques::{Applied, Demand, Kind};
+use lopper_engine::certificate::{Certificate, Claim};
 use lopper_engine::train::{Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy};
 use lopper_engine::{Device, Error, Graph, Result, atomic, file};
 use lopper_models::data::Splits;
@@ -185,6 +187,7 @@ impl<'a> Pipeline<'a> {
             let history = self.history.as_mut();
             let training = Training { stage, config, device, seed, data, keeping, history, objective };
             epochs = training.run(&mut graph, path, Start { checkpoint, before })?;
+            graph.info.certificates.push(trained(epochs.len()));
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
         if stage.techniques.iter().any(|technique| technique.masks()) {
@@ -195,6 +198,7 @@ impl<'a> Pipeline<'a> {
             (details.metrics, details.right) = (scores.metrics, scores.right);
         }
         details.techniques = technique_names(stage);
+        details.certificates = graph.info.certificates.clone();
         if self.detailed {
             self.describe(origin.as_ref(), &graph, stage.rewrites().next().is_some(), &mut details);
         }
@@ -247,10 +251,12 @@ impl<'a> Pipeline<'a> {
             note(rewrite.report.to_string().trim_end());
             details.changes.extend(changes(&rewrite.report));
             details.spectra.extend(found.iter().map(spectra));
+            let certificate = self.certify(technique, [&graph, &rewrite.graph], &found)?;
             if technique.keeps_function() {
-                difference = Some(self.require_equivalence(&graph, &rewrite.graph)?);
+                difference = certificate.logit_difference;
             }
             graph = rewrite.graph;
+            graph.info.certificates.push(certificate);
         }
         Ok((graph, difference, details))
     }
@@ -294,6 +300,16 @@ impl<'a> Pipeline<'a> {
             .as_mut()
             .ok_or_else(|| Error::invalid(format!("the {criterion} criterion needs images: give --data")))?;
         Evidence::measure(&criterion, graph, &sites, &mut data.train, EVIDENCE_BATCHES, device)
+    }
+}
+
+/// The certificate of a training.
+fn trained(epochs: usize) -> Certificate {
+    Certificate {
+        technique: "train".into(),
+        claim: Claim::Trained { epochs },
+        logit_difference: None,
+        images: 0,
     }
 }
 

@@ -107,10 +107,13 @@ fn read(out: &Path) -> Sensitivity {
 }
 
 /// Every figure that no clock takes part in.
-fn figures(found: &Sensitivity) -> Vec<(String, Vec<String>, String, usize, [u64; 4])> {
+fn figures(found: &Sensitivity) -> Vec<String> {
     let of = |p: &lopper::sensitivity::Point| {
-        let counts = [p.lost.into(), p.gained.into(), p.tally.params, p.tally.macs];
-        (p.way.clone(), p.layers.clone(), p.fraction.to_string(), p.tally.correct, counts)
+        let tally = &p.tally;
+        format!(
+            "{} {:?} {} {} {} {} {} {}",
+            p.way, p.layers, p.fraction, tally.correct, p.lost, p.gained, tally.params, tally.macs
+        )
     };
     found.points.iter().map(of).collect()
 }
@@ -200,4 +203,40 @@ fn bad_options_are_refused() {
     let command = ["sensitivity", text(&model), "--out", text(&out)];
     lopper(&command).refused(&["--data is missing"]);
     lopper(&[&command[..], &DATA, &["--fractions", "0.5,1"]].concat()).refused(&["above 0 and below 1"]);
+}
+
+#[test]
+fn cuts_are_undone_one_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = network(dir.path());
+    let (out, cuts) = (dir.path().join("pruned.safetensors"), dir.path().join("cuts.csv"));
+    let cut =
+        ["prune", text(&model), "--criterion", "large_final", "--fraction", "0.4", "--context", "local"];
+    let more = ["--out", text(&out), "--explain", text(&cuts), "--json"];
+    let run = lopper(&[&cut[..], &DATA, &more].concat()).succeeded();
+    assert!(run.err.contains("cuts undone one at a time"), "{}", run.err);
+    serde_json::from_str::<serde_json::Value>(&run.out).expect("one JSON object");
+    let plan = fs::read_to_string(dir.path().join("cuts.plan.toml")).unwrap();
+    let plan: lopper_compress::PrunePlan = toml::from_str(&plan).unwrap();
+    let mut reader = csv::Reader::from_path(&cuts).unwrap();
+    let lines: Vec<std::collections::HashMap<String, String>> =
+        reader.deserialize().map(Result::unwrap).collect();
+    let cut_groups = plan.groups.iter().filter(|group| group.keep.len() < group.units).count();
+    assert_eq!(lines.len(), cut_groups);
+    assert!(lines.iter().all(|line| line["saved_ms"].parse::<f64>().unwrap() > 0.0), "{lines:?}");
+
+    // A line is the network whose plan lacks the group.
+    let line = &lines[0];
+    let mut rest = plan.clone();
+    rest.groups.retain(|group| group.layers.join(" ") != line["layers"]);
+    let file = dir.path().join("rest.toml");
+    fs::write(&file, toml::to_string(&rest).unwrap()).unwrap();
+    let restored = dir.path().join("restored.safetensors");
+    let replay = ["prune", text(&model), "--plan", text(&file), "--out", text(&restored), "--json"];
+    let report: serde_json::Value =
+        serde_json::from_str(&lopper(&[&replay[..], &DATA].concat()).succeeded().out).unwrap();
+    let top1 = report["stages"][1]["top1"].as_f64().unwrap();
+    assert!((top1 - line["top1"].parse::<f64>().unwrap()).abs() < 1e-12, "{top1} {line:?}");
+    let without_images = ["prune", text(&model), "--out", text(&restored), "--explain", text(&cuts)];
+    lopper(&without_images).refused(&["--data"]);
 }

@@ -23,7 +23,7 @@ pub use error::{Error, Result};
 pub use files::{atomic, file, input, torchvision};
 pub use graph::layer::Layer;
 pub use graph::param::Param;
-pub use graph::{Graph, Info, Node, NodeId, cost, geometry, info, layer, param, pool, rewrite};
+pub use graph::{Graph, Info, Node, NodeId, certificate, cost, geometry, info, layer, param, pool, rewrite};
 pub use tensor::device::Device;
 pub use tensor::tensor::Tensor;
 pub use train::data;

@@ -12,6 +12,8 @@ use lopper_engine::{Graph, Layer, Result, Tensor};
 /// If a parameter does not fit its layer.
 pub fn redraw(graph: &Graph, seed: u64) -> Result<Graph> {
     let mut fresh = graph.clone();
+    // What was claimed about the function of the old weights says nothing about the new ones.
+    fresh.info.certificates.clear();
     for id in 0..graph.nodes().len() {
         let name = graph.nodes()[id].name.clone();
         if let Layer::BatchNorm(bn) = fresh.layer_mut(id) {

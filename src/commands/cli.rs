@@ -3,8 +3,8 @@
 use super::common::Common;
 use super::{
     atlas, bench, compact, completions, demo, diff, distill, eval, factorize, fold, help, list, lr_find,
-    predict, prune, recipes, report, run, schedule, selftest, sensitivity, slim, sparsify, summary, train,
-    weights,
+    predict, prune, recipes, replay, report, run, schedule, selftest, sensitivity, slim, sparsify, summary,
+    train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -27,6 +27,8 @@ enum Command {
     Run(run::Run),
     /// Write the report of a run again, from its model files
     Report(report::ReportAgain),
+    /// Repeat a run from its report, and compare the networks bit by bit
+    Replay(replay::Replay),
     /// List the built-in recipes, or print one
     Recipes(recipes::Recipes),
     /// List criteria, granularities, schedules, losses and so on, with formulas and papers
@@ -93,6 +95,7 @@ impl Cli {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
             Command::Report(c) => c.run(common),
+            Command::Replay(c) => c.run(common),
             Command::Recipes(c) => c.run(common),
             Command::List(c) => c.run(common),
             Command::Schedule(c) => c.run(common),

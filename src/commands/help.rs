@@ -14,6 +14,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["lopper report runs/mine --data images"]),
+    ("replay", &["lopper replay runs/mine/report.json --data images --out /tmp/again"]),
     ("recipes", &["lopper recipes", "lopper recipes small-net > recipe.toml"]),
     ("list", &["lopper list criteria", "lopper list --json"]),
     (
@@ -55,6 +56,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "prune",
         &[
             "lopper prune sparse.safetensors --out pruned.safetensors",
+            "lopper prune base.safetensors --plan plan.toml --data images --explain cuts.csv --out p.safetensors",
             "lopper prune base.safetensors --criterion taylor --fraction 0.5 --data images --epochs 3 --out p.safetensors",
         ],
     ),
@@ -147,6 +149,7 @@ mod tests {
         "criterion",
         "plot",
         "write-plan",
+        "explain",
         "fraction",
         "energy",
         "sparsity",

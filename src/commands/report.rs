@@ -1,10 +1,11 @@
 //! `lopper report DIRECTORY`.
 
+use super::rerun::recipe_of;
 use super::{Common, DataOptions};
 use crate::images::open_images;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
-use crate::recipe::{FULL, Recipe};
+use crate::recipe::Recipe;
 use crate::report::{About, Report, Seeds, short};
 use crate::report_files;
 use crate::run_directory::RunDirectory;
@@ -50,7 +51,7 @@ impl ReportAgain {
             serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("damaged: {e}")))?;
         let device = common.device()?;
         let quick = about.command.iter().any(|argument| argument == "--quick");
-        let mut recipe = Self::recipe(&about, quick);
+        let mut recipe = recipe_of(&about, quick);
         let data = match &mut recipe {
             Ok(recipe) => self.open(recipe, &about, about.seed)?,
             Err(error) => {
@@ -76,17 +77,6 @@ impl ReportAgain {
             let (table, out) = (short(&report.stages), self.directory.display());
             format!("\n{title}\n{table}\nwrote report.html, .md, .json, .csv and .svg in {out}\n")
         })
-    }
-
-    /// The recipe of the run, in its profile and with its options of the images.
-    fn recipe(about: &About, quick: bool) -> Result<Recipe> {
-        let profile = if about.profile.is_empty() { FULL } else { &about.profile };
-        let mut recipe = Recipe::parse_with_seed(&about.recipe, Some(profile), Some(about.seed))?;
-        if quick {
-            recipe = recipe.quick();
-        }
-        DataOptions::among(&about.command).map_or(Ok(()), |options| options.apply(&mut recipe.data))?;
-        Ok(recipe)
     }
 
     /// Opens the images of the run: those of `--data`, or else those that it used, if they are still there.

@@ -9,7 +9,7 @@ mod row;
 mod seeds;
 mod table;
 
-pub use about::{About, Data, Hardware, Resumption};
+pub use about::{About, Data, Hardware, ModelHash, Resumption};
 pub use csv::csv;
 pub use json::pretty;
 pub use published::{

@@ -66,15 +66,16 @@ impl Following {
     /// How the plan was chosen, in a sentence.
     pub fn rule(&self) -> String {
         format!(
-            "of each group of channels, the largest fraction such that neither it nor a smaller one loses more than {} points \
-             of accuracy alone",
+            "of each group of channels, the largest fraction such that neither it nor a smaller one alone loses more than {} % \
+             of the images",
             100.0 * self.tolerance
         )
     }
 
     /// The rule, and what the cuts cost together.
     pub fn text(&self, found: &Sensitivity) -> String {
-        let mut text = format!("plan: {}; {} groups are cut\n", self.rule(), self.cuts.len());
+        let groups = if self.cuts.len() == 1 { "group is" } else { "groups are" };
+        let mut text = format!("plan: {}; {} {groups} cut\n", self.rule(), self.cuts.len());
         if let Some(Point { tally, loss, loss_interval: (low, high), .. }) = &self.together {
             text += &format!(
                 "together: top-1 {:.2} %, {:.2} points lost ({:.2} to {:.2}), {:.3} instead of {:.3} ms\n",

@@ -2,7 +2,7 @@
 
 use super::{Clock, Cut, Cuts, Point, Prefix, Sensitivity};
 use lopper_engine::train::metrics::Outcome;
-use lopper_engine::{Device, Error, Graph, Result};
+use lopper_engine::{Device, Error, Graph, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
 /// What a network gets right, and what it costs.
@@ -107,6 +107,22 @@ impl<'a> Sweep<'a> {
         let right = right(&self.prefix.outcomes(graph, check)?);
         let tally = self.tally(graph, &right)?;
         Ok(Point::new(way.to_string(), Vec::new(), 0.0, tally, pairs(&self.right, &right)))
+    }
+
+    /// The point of `graph`, which is like the uncut network before `node`, under the name of some of its `layers`. Points
+    /// come in the order of nodes.
+    ///
+    /// # Errors
+    /// Those of the network and of `check`.
+    pub fn changed(
+        &mut self,
+        node: NodeId,
+        (layers, graph): (&[String], &Graph),
+        check: Check,
+    ) -> Result<Point> {
+        self.prefix.advance(node)?;
+        let point = self.of_network("undone", graph, check)?;
+        Ok(Point { layers: layers.to_vec(), ..point })
     }
 
     fn tally(&self, graph: &Graph, right: &[bool]) -> Result<Tally> {
