@@ -3,8 +3,8 @@
 use super::common::Common;
 use super::{
     atlas, bench, compact, completions, demo, diff, distill, eval, explore, factorize, fold, help, list,
-    lr_find, predict, prune, recipes, report, run, schedule, selftest, slim, sparsify, summary, train,
-    weights,
+    lr_find, predict, prune, recipes, replay, report, run, schedule, selftest, sensitivity, slim, sparsify,
+    summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -27,6 +27,8 @@ enum Command {
     Run(run::Run),
     /// Write the report of a run again, from its model files
     Report(report::ReportAgain),
+    /// Repeat a run from its report, and compare the networks bit by bit
+    Replay(replay::Replay),
     /// List the built-in recipes, or print one
     Recipes(recipes::Recipes),
     /// List criteria, granularities, schedules, losses and so on, with formulas and papers
@@ -63,6 +65,8 @@ enum Command {
     Bench(bench::Bench),
     /// Measure each way of being sparse against the best dense kernel, layer by layer, and draw the result
     Atlas(atlas::Atlas),
+    /// Measure what each cut of a network costs, with a heat map and the plan that follows
+    Sensitivity(sensitivity::MeasureCuts),
     /// Find the largest logit difference of two networks, and the layer where it starts
     Diff(diff::Diff),
     /// Check a GPU: every kernel against the CPU, the demo and the benchmarks, in one report
@@ -93,6 +97,7 @@ impl Cli {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
             Command::Report(c) => c.run(common),
+            Command::Replay(c) => c.run(common),
             Command::Recipes(c) => c.run(common),
             Command::List(c) => c.run(common),
             Command::Schedule(c) => c.run(common),
@@ -111,6 +116,7 @@ impl Cli {
             Command::Summary(c) => c.run(common),
             Command::Bench(c) => c.run(common),
             Command::Atlas(c) => c.run(common),
+            Command::Sensitivity(c) => c.run(common),
             Command::Diff(c) => c.run(common),
             Command::Selftest(c) => c.run(common),
             Command::Export(c) => c.run(common),

@@ -36,6 +36,13 @@ pub struct Output {
     data: DataArgs,
 }
 
+impl Output {
+    /// The images.
+    pub fn data(&self) -> &DataArgs {
+        &self.data
+    }
+}
+
 /// Layers that a technique may change, by name or by the name of a module that contains them.
 #[derive(Args)]
 pub struct Layers {
