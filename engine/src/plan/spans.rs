@@ -263,3 +263,69 @@ impl Search<'_> {
         spans
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::layer::{Conv2d, Linear};
+    use crate::plan::lower::lower;
+    use crate::plan::places::Places;
+    use crate::{Graph, Layer, Param, Tensor};
+    use lopper_kernels::cpu::Algorithm;
+    use lopper_kernels::params::{Activation, Dtype};
+
+    fn conv([c, o]: [usize; 2], k: usize) -> Layer {
+        Layer::Conv2d(Conv2d {
+            weight: Param::new(Tensor::full(&[o, k, k, c], 0.1)),
+            bias: None,
+            stride: [1; 2],
+            padding: [k / 2; 2],
+            extra_padding: [0; 2],
+            dilation: [1; 2],
+            groups: 1,
+        })
+    }
+
+    /// The spans of a plan without lanes.
+    fn spans(graph: &Graph, input: [usize; 4], threads: usize, parts: Parts) -> Vec<Span> {
+        let (cpu, ops) = (Cpu::detect().threads(threads), lower(graph, input).unwrap());
+        let layouts = Layouts::channels_last(&ops, Packing::By(Algorithm::Direct));
+        let places = Places::new(&ops, &layouts, input, Dtype::F32, 64);
+        let works: Vec<Work> = ops.iter().map(|op| Work::of(op, &places.lens(op)).unwrap()).collect();
+        choose(&cpu, (&ops, &works), &layouts, input[0], parts)
+    }
+
+    /// Expansion, a residual block, and a linear layer.
+    fn network(c: usize, side: usize) -> Graph {
+        let mut graph = Graph::new(3);
+        let first = graph.push("first", conv([3, c], 3), &[0]).unwrap();
+        let a = graph.push("a", conv([c, c], 3), &[first]).unwrap();
+        let relu = graph.push("relu", Layer::Activation(Activation::Relu), &[a]).unwrap();
+        let b = graph.push("b", conv([c, c], 1), &[relu]).unwrap();
+        let sum = graph.push("sum", Layer::Add, &[b, first]).unwrap();
+        let flat = graph.push("flat", Layer::Flatten, &[sum]).unwrap();
+        let weight = Param::new(Tensor::full(&[2, c * side * side], 0.1));
+        graph.push("fc", Layer::Linear(Linear { weight, bias: None }), &[flat]).unwrap();
+        graph
+    }
+
+    #[test]
+    fn a_span_ends_at_a_linear_layer() {
+        let graph = network(4, 8);
+        for (batch, most, images) in [(6, 1, 1), (6, 2, 2), (6, 5, 3), (7, 3, 1), (4, 9, 4)] {
+            let found = spans(&graph, [batch, 8, 8, 3], 2, Parts::Of(most));
+            assert_eq!(found, [Span { ops: 0..3, images, batch }], "{batch} images, at most {most}");
+        }
+        assert!(spans(&graph, [6, 8, 8, 3], 2, Parts::Whole).is_empty());
+    }
+
+    #[test]
+    fn values_beyond_the_cache_are_computed_in_parts() {
+        let graph = network(64, 64);
+        let chosen = |batch, threads| spans(&graph, [batch, 64, 64, 3], threads, Parts::Fastest);
+        assert_eq!(chosen(16, 2), [Span { ops: 0..3, images: 1, batch: 16 }]);
+        assert_eq!(chosen(1, 1), []);
+        assert_eq!(chosen(2, 8), [], "most threads would have nothing to do");
+        assert_eq!(spans(&network(8, 8), [16, 8, 8, 3], 2, Parts::Fastest), [], "values stay in the cache");
+    }
+}
