@@ -11,6 +11,7 @@
 mod algorithm;
 mod choice;
 pub(in crate::cpu) mod depthwise;
+mod depthwise_rows;
 mod epilogue;
 mod estimate;
 mod footprint;
