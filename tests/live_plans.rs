@@ -20,7 +20,7 @@ static DEVICE: LazyLock<Device> = LazyLock::new(Device::cpu);
 const BOUND: f32 = 1e-4;
 
 const STRICT: PlanOptions =
-    PlanOptions { direct: false, strict: true, linear: lopper_kernels::params::Dtype::F32 };
+    PlanOptions { direct: false, strict: true, parts: true, linear: lopper_kernels::params::Dtype::F32 };
 
 fn plan(graph: &Graph, images: &Tensor, options: PlanOptions) -> Plan {
     Plan::with(graph, images.shape().try_into().unwrap(), &DEVICE, options).unwrap()
