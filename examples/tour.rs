@@ -53,7 +53,7 @@ fn distill(place: &mut Place) -> Result<()> {
     place.train(&mut teacher, &mut CrossEntropy::default(), None)?;
     let soft = DistillConfig { temperature: 4.0, weight: 0.7, ..DistillConfig::default() };
     let logits = DistillConfig { loss: DistillLoss::Logits, ..DistillConfig::default() };
-    let hint = Hint { student: "layer2.0.conv2".into(), teacher: "layer2.0.conv2".into(), weight: 0.1 };
+    let hint = Hint { weight: 0.1, ..Hint::new("layer2.0.conv2", "layer2.0.conv2") };
     let hints = DistillConfig { hints: vec![hint], ..DistillConfig::default() };
     for (arch, config) in [("vgg8_bn", soft), ("vgg8_bn", logits), ("resnet8", hints)] {
         let mut student = place.network(arch)?;

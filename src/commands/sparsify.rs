@@ -40,7 +40,7 @@ impl Sparsify {
             granularity: self.granularity,
             context: self.context,
             criterion: self.criterion.clone(),
-            schedule: self.growth,
+            schedule: self.growth.clone(),
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
             seed: common.seed.unwrap_or(0),

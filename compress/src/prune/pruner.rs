@@ -97,7 +97,7 @@ impl Pruner {
 
     /// The share of the final removal that is due after the step of `progress`.
     fn share(&self, progress: Progress) -> f64 {
-        let schedule = self.config.schedule.unwrap_or_default();
+        let schedule = self.config.schedule.clone().unwrap_or_default();
         schedule.share_within(progress.end_of_step(), self.config.window())
     }
 
