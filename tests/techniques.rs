@@ -7,7 +7,7 @@ use lopper::recipe::{Recipe, Stage};
 use lopper_compress::StageKeys;
 use lopper_compress::techniques::{Applied, Kind, Role, Sketch, Technique};
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
-use lopper_engine::{Device, Graph, Result};
+use lopper_engine::{About, Device, Graph, Result};
 use proptest::prelude::*;
 use std::collections::HashSet;
 use support::random_graph::{networks, relative_difference};
@@ -187,7 +187,7 @@ struct Halve;
 
 impl Technique for Halve {
     fn kind(&self) -> Kind {
-        Kind { name: "halve", role: Role::Rewrite }
+        Kind { name: "halve", role: Role::Rewrite, about: About::common("half of the channels go") }
     }
 
     fn check(&self) -> Result<()> {

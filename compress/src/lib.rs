@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compact;
+mod context_about;
 pub mod criteria;
 pub mod distill;
 pub mod factorize;

@@ -98,13 +98,16 @@ fn configurations() -> Vec<(&'static str, DistillConfig)> {
             },
         ),
     ];
-    for (name, ..) in FeatureLoss::ALL {
-        all.push((name, hint(name.parse().unwrap())));
-        let features = vec![Features { loss: name.parse().unwrap(), weight: 0.5 }];
-        all.push((name, DistillConfig { features, loss: DistillLoss::None, ..DistillConfig::default() }));
+    for &loss in FeatureLoss::ALL {
+        all.push(("hint", hint(loss)));
+        let features = vec![Features { loss, weight: 0.5 }];
+        all.push((
+            "features",
+            DistillConfig { features, loss: DistillLoss::None, ..DistillConfig::default() },
+        ));
     }
-    for (name, ..) in DistillLoss::ALL.iter().filter(|(name, ..)| *name != "none") {
-        all.push((name, DistillConfig { loss: name.parse().unwrap(), ..DistillConfig::default() }));
+    for &loss in DistillLoss::ALL.iter().filter(|&&loss| loss != DistillLoss::None) {
+        all.push(("logits", DistillConfig { loss, ..DistillConfig::default() }));
     }
     all
 }
@@ -118,7 +121,7 @@ fn interruptions_and_threads_change_no_bit() {
         let metrics = metrics.unwrap();
         let (other, _) =
             run(&mut objective(config.clone()), &Device::open("cpu", Some(3)).unwrap(), None, None);
-        assert!(same_bits(&whole, &other), "{name}: threads");
+        assert!(same_bits(&whole, &other), "{name}: threads: {config:?}");
         for step in [0, 3, 5] {
             let mut stopper = StopAfter(step, None);
             run(&mut objective(config.clone()), &device, None, Some(&mut stopper)).1.unwrap_err();
@@ -128,7 +131,7 @@ fn interruptions_and_threads_change_no_bit() {
             stopper.1.unwrap().write(&path).unwrap();
             let checkpoint = Checkpoint::read(&path).unwrap();
             let (rest, again) = run(&mut objective(config.clone()), &device, Some(checkpoint), None);
-            assert!(same_bits(&whole, &rest), "{name}: stopped after step {step}");
+            assert!(same_bits(&whole, &rest), "{name}: stopped after step {step}: {config:?}");
             let parts =
                 |metrics: &[EpochMetrics]| metrics.iter().map(|m| m.parts.unwrap()).collect::<Vec<_>>();
             assert_eq!(parts(&metrics), parts(&again.unwrap()), "{name}");

@@ -2,8 +2,8 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, completions, demo, diff, distill, eval, factorize, fold, help, lr_find, predict,
-    prune, recipes, report, run, selftest, slim, sparsify, summary, train, weights,
+    atlas, bench, compact, completions, demo, diff, distill, eval, factorize, fold, help, list, lr_find,
+    predict, prune, recipes, report, run, schedule, selftest, slim, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -28,6 +28,10 @@ enum Command {
     Report(report::ReportAgain),
     /// List the built-in recipes, or print one
     Recipes(recipes::Recipes),
+    /// List criteria, granularities, schedules, losses and so on, with formulas and papers
+    List(list::List),
+    /// Draw schedules of sparsity or of the learning rate
+    Schedule(schedule::DrawSchedule),
     /// Train a network from scratch, or train an existing one further
     Train(train::Train),
     /// Find a learning rate by the range test, with a picture of losses by rate
@@ -87,6 +91,8 @@ impl Cli {
             Command::Run(c) => c.run(common),
             Command::Report(c) => c.run(common),
             Command::Recipes(c) => c.run(common),
+            Command::List(c) => c.run(common),
+            Command::Schedule(c) => c.run(common),
             Command::Train(c) => c.run(common),
             Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),

@@ -4,9 +4,7 @@ use super::Common;
 use super::step::{Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use lopper_compress::distill::{
-    Description, DistillConfig, DistillLoss, DistillStage, FeatureLoss, Features, Teachers,
-};
+use lopper_compress::distill::{DistillConfig, DistillLoss, DistillStage, FeatureLoss, Features, Teachers};
 use lopper_compress::sparsify::SparsitySchedule;
 use lopper_engine::{Error, Result};
 use std::path::PathBuf;
@@ -77,8 +75,8 @@ impl Distill {
 }
 
 /// The names of `losses`, as a list for help texts.
-fn names(losses: &[Description]) -> String {
-    losses.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
+fn names(losses: &[impl ToString]) -> String {
+    losses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Reads a loss of features and its weight.

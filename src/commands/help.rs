@@ -15,6 +15,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("report", &["lopper report runs/mine --data images"]),
     ("recipes", &["lopper recipes", "lopper recipes small-net > recipe.toml"]),
+    ("list", &["lopper list criteria", "lopper list --json"]),
+    (
+        "schedule",
+        &[
+            "lopper schedule cosine iterative:4 --sparsity 0.8 --plot schedules.svg",
+            "lopper schedule one-cycle --learning-rate 1e-3 --epochs 20",
+        ],
+    ),
     (
         "train",
         &[
@@ -130,6 +138,7 @@ mod tests {
         "tta",
         "tta-curve",
         "criterion",
+        "plot",
         "fraction",
         "energy",
         "sparsity",

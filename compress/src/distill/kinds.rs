@@ -53,26 +53,7 @@ pub enum FeatureLoss {
 
 named!(FeatureLoss, "feature loss");
 
-/// The name of a loss in recipes, its formula, and its paper.
-pub type Description = (&'static str, &'static str, &'static str);
-
 impl DistillLoss {
-    /// The losses of logits, for help texts and tables. σ is the softmax, y the label, p̂ leaves y out.
-    pub const ALL: &[Description] = &[
-        ("soft_targets", "T² KL(σ(zᵀ/T) ‖ σ(zˢ/T))", "Hinton et al. 2015, arXiv:1503.02531"),
-        ("logits", "mean (zˢ − zᵀ)²", "Ba & Caruana 2014, arXiv:1312.6184"),
-        ("cosine", "1 − zˢ·zᵀ / (|zˢ| |zᵀ|)", "cosine of the logits"),
-        (
-            "dkd",
-            "T² (α KL(bᵀ ‖ bˢ) + β KL(p̂ᵀ ‖ p̂ˢ)), b = (p_y, 1 − p_y)",
-            "Zhao et al. 2022, arXiv:2203.08679",
-        ),
-        ("nkd", "−pᵀ_y log pˢ_y − β T² Σ p̂ᵀ log p̂ˢ", "Yang et al. 2023, arXiv:2303.13005"),
-        ("normkd", "(T sᵀ)² KL(σ(zᵀ/(T sᵀ)) ‖ σ(zˢ/(T sˢ))), s = std z", "Chi et al. 2023, arXiv:2308.00520"),
-        ("dist", "T² (α (1 − ρ of images) + β (1 − ρ of classes))", "Huang et al. 2022, arXiv:2205.10536"),
-        ("none", "0", "features only"),
-    ];
-
     /// α and β: the given ones, or those of the paper.
     ///
     /// # Errors
@@ -105,17 +86,6 @@ impl DistillLoss {
 }
 
 impl FeatureLoss {
-    /// The losses of features, for help texts and tables. F is the output of a layer, G = F·Fᵀ over a batch.
-    pub const ALL: &[Description] = &[
-        ("mse", "mean (A(Fˢ) − Fᵀ)², A an adapter", "Romero et al. 2015, arXiv:1412.6550"),
-        ("attention", "mean (Q̂ˢ − Q̂ᵀ)², Q = mean_c |F|^p", "Zagoruyko & Komodakis 2017, arXiv:1612.03928"),
-        ("boundaries", "mean max(0, m ∓ A(Fˢ))², − where Fᵀ > 0", "Heo et al. 2019, arXiv:1811.03233"),
-        ("similarity", "‖Ĝˢ − Ĝᵀ‖² / N², rows of Ĝ of norm 1", "Tung & Mori 2019, arXiv:1907.09682"),
-        ("distances", "mean_ij h(dˢ_ij/μˢ − dᵀ_ij/μᵀ)", "Park et al. 2019, arXiv:1904.05068"),
-        ("angles", "mean_ijk h(cos ∠ˢ_ijk − cos ∠ᵀ_ijk)", "Park et al. 2019, arXiv:1904.05068"),
-        ("pkt", "mean pᵀ log(pᵀ/pˢ), p ∝ (1 + cos)/2", "Passalis & Tefas 2018, arXiv:1803.10837"),
-    ];
-
     /// Whether it compares value by value, so that both outputs need one shape.
     pub(super) fn compares_values(self) -> bool {
         matches!(self, Self::Mse | Self::Boundaries)
@@ -130,22 +100,6 @@ impl FeatureLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_loss_is_described() {
-        for (name, formula, paper) in DistillLoss::ALL {
-            assert_eq!(name.parse::<DistillLoss>().unwrap().to_string(), *name);
-            assert!(!formula.is_empty() && !paper.is_empty());
-        }
-        for (name, formula, paper) in FeatureLoss::ALL {
-            assert_eq!(name.parse::<FeatureLoss>().unwrap().to_string(), *name);
-            assert!(!formula.is_empty() && !paper.is_empty());
-        }
-        // The error of an unknown name lists all, each of which is described.
-        let count = |error: String| error.matches('`').count() / 2 - 1;
-        assert_eq!(count("x".parse::<DistillLoss>().unwrap_err().to_string()), DistillLoss::ALL.len());
-        assert_eq!(count("x".parse::<FeatureLoss>().unwrap_err().to_string()), FeatureLoss::ALL.len());
-    }
 
     #[test]
     fn factors_are_those_of_the_paper_unless_given() {

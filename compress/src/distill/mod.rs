@@ -14,6 +14,7 @@
 //! have the student's classes; what is compared value by value has one resolution. Adapters, classifiers of branches and a
 //! peer are trained along and dropped: the network of the stage is the student alone.
 
+mod about;
 mod cache;
 mod companion;
 mod compare;
@@ -27,7 +28,7 @@ mod teachers;
 mod technique;
 
 pub use config::{DistillConfig, Features, Hint};
-pub use kinds::{Description, DistillLoss, FeatureLoss};
+pub use kinds::{DistillLoss, FeatureLoss};
 pub use objective::Distillation;
 pub use teachers::{Teacher, Teachers, WeightedTeacher};
 pub use technique::DistillStage;

@@ -5,11 +5,18 @@ use super::{LotteryConfig, rewind, ticket};
 use crate::criteria::Evidence;
 use crate::sparsify::some_targets;
 use crate::techniques::{Applied, Demand, Kind, Listed, Role, Sketch, Technique};
-use lopper_engine::{Error, Graph, Result};
+use lopper_engine::{About, Error, Graph, Result};
 use std::sync::Arc;
 
 impl Listed for LotteryConfig {
-    const KIND: Kind = Kind { name: "lottery", role: Role::Rewrite };
+    const KIND: Kind = Kind {
+        name: "lottery",
+        role: Role::Rewrite,
+        about: About::new(
+            "m′ ⊙ w_k, m′ = m without the lowest fraction of what it keeps",
+            "Frankle & Carbin 2019, The lottery ticket hypothesis: finding sparse, trainable neural networks",
+        ),
+    };
 }
 
 impl Technique for LotteryConfig {

@@ -28,20 +28,6 @@ pub enum Penalty {
 named!(Penalty, "penalty");
 
 impl Penalty {
-    /// The penalties by name, with formula and paper.
-    pub const ALL: &[(&'static str, &'static str, &'static str)] = &[
-        ("l1", "λ Σ |w|", "Han et al. 2015, arXiv:1506.02626"),
-        ("l2", "λ/2 Σ w²", "Han et al. 2015, arXiv:1506.02626"),
-        ("group_lasso", "λ Σ_g √n_g ‖w_g‖", "Wen et al. 2016, arXiv:1608.03665"),
-        ("growing", "½ Σ_{g chosen} ρ(t) ‖w_g‖², ρ += δ", "Wang et al. 2021, arXiv:2012.09243"),
-        (
-            "group_norm",
-            "λ/2 Σ_u 2^(α (max I − I_u)/(max I − min I)) ‖w_u‖²",
-            "Fang et al. 2023, arXiv:2301.12900",
-        ),
-        ("orthogonality", "λ/2 ‖W Wᵀ − I‖²", "Bansal et al. 2018, arXiv:1810.09102"),
-    ];
-
     /// Whether it divides weights by the granularity.
     fn divides(self) -> bool {
         matches!(self, Self::GroupLasso | Self::Growing)

@@ -24,6 +24,7 @@
 //! A penalty changes no shape and sets no weight to zero: pruning or sparsification by magnitude behind it does. The loss
 //! that is reported is the task's.
 
+mod about;
 mod config;
 mod coupled;
 mod growing;

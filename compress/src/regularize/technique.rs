@@ -2,11 +2,18 @@
 
 use super::{RegularizeConfig, Regularizer};
 use crate::techniques::{Kind, Listed, Role, Sketch, Technique};
-use lopper_engine::Result;
 use lopper_engine::train::Callback;
+use lopper_engine::{About, Result};
 
 impl Listed for RegularizeConfig {
-    const KIND: Kind = Kind { name: "regularize", role: Role::Callback };
+    const KIND: Kind = Kind {
+        name: "regularize",
+        role: Role::Callback,
+        about: About::new(
+            "L = L_task + λ·s(t)·R(w)",
+            "Wen et al. 2016, Learning structured sparsity in deep neural networks",
+        ),
+    };
 }
 
 impl Technique for RegularizeConfig {

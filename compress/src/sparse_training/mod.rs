@@ -21,6 +21,7 @@
 //! reach no optimizer; unlike in the authors' code, such a step also updates the weights. The network loses no accuracy
 //! that a dense training would have given it, and no weight is zero unless its mask drops it.
 
+mod about;
 mod config;
 mod densities;
 mod growth;

@@ -4,10 +4,17 @@ use super::{SparseTrainConfig, SparseTrainer};
 use crate::sparsify::{Sparsity, some_targets};
 use crate::techniques::{Kind, Listed, Role, Sketch, Technique};
 use lopper_engine::train::Callback;
-use lopper_engine::{Graph, Result};
+use lopper_engine::{About, Graph, Result};
 
 impl Listed for SparseTrainConfig {
-    const KIND: Kind = Kind { name: "sparse_train", role: Role::Callback };
+    const KIND: Kind = Kind {
+        name: "sparse_train",
+        role: Role::Callback,
+        about: About::new(
+            "w ← m ⊙ w from the first step on; in m, the smallest |w| die and others grow",
+            "Evci et al. 2020, Rigging the lottery: making all tickets winners",
+        ),
+    };
 }
 
 impl Technique for SparseTrainConfig {

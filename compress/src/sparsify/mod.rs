@@ -14,6 +14,7 @@ mod measure;
 mod record;
 mod remembered;
 mod schedule;
+mod schedule_about;
 mod schedule_names;
 mod sparsifier;
 mod technique;

@@ -24,6 +24,11 @@ const SCHEDULES: &[(&str, SparsitySchedule)] = &[
 ];
 
 impl SparsitySchedule {
+    /// Every schedule with the name that command lines accept, in which capital letters stand for numbers.
+    pub const fn all() -> &'static [(&'static str, Self)] {
+        SCHEDULES
+    }
+
     /// The names that command lines accept, as a list for help texts.
     pub fn names() -> String {
         one_of(SCHEDULES.iter().map(|(name, _)| *name))
