@@ -74,12 +74,12 @@ fn sparsify_while_training(place: &mut Place) -> Result<()> {
     for granularity in [Granularity::WEIGHT, Granularity::KERNEL, Granularity::FILTER] {
         for context in [Context::Local, Context::Global] {
             for criterion in ["l1", "taylor"] {
-                for schedule in schedules {
+                for schedule in &schedules {
                     let config = SparsifyConfig {
                         granularity,
                         context,
                         criterion: criterion.parse()?,
-                        schedule,
+                        schedule: schedule.clone(),
                         ..SparsifyConfig::new(0.5)
                     };
                     let mut graph = place.network("vgg8_bn")?;

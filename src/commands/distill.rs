@@ -23,7 +23,7 @@ pub struct Distill {
     /// Temperature that softens the teacher's predictions
     #[arg(long, default_value_t = 5.0, value_parser = super::single)]
     temperature: f32,
-    #[arg(long, default_value_t, help = format!("How to compare logits: {}", names(DistillLoss::ALL)))]
+    #[arg(long, default_value_t, help = format!("How to compare logits: {}", super::one_of(DistillLoss::ALL)))]
     loss: DistillLoss,
     /// α of dkd and dist [default: those of their papers]
     #[arg(long)]
@@ -31,7 +31,7 @@ pub struct Distill {
     /// β of dkd, nkd and dist [default: those of their papers]
     #[arg(long)]
     beta: Option<f64>,
-    #[arg(long, value_name = "LOSS[=WEIGHT]", value_delimiter = ',', value_parser = features, help = format!("Compare the last layers at each resolution that both networks have, too: {}", names(FeatureLoss::ALL)))]
+    #[arg(long, value_name = "LOSS[=WEIGHT]", value_delimiter = ',', value_parser = features, help = format!("Compare the last layers at each resolution that both networks have, too: {}", super::one_of(FeatureLoss::ALL)))]
     features: Vec<Features>,
     #[arg(long, value_name = "SCHEDULE", help = format!("How the weight grows from 0 while training: {} [default: it is constant]", SparsitySchedule::names()))]
     growth: Option<SparsitySchedule>,
@@ -72,11 +72,6 @@ impl Distill {
         let stage = Stage::of(DistillStage { distill: Some(config), teacher }, train)?;
         run_stage("distilled", Some(&self.model), stage, &self.output, Some(&self.train), common)
     }
-}
-
-/// The names of `losses`, as a list for help texts.
-fn names(losses: &[impl ToString]) -> String {
-    losses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Reads a loss of features and its weight.

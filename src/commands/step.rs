@@ -95,6 +95,9 @@ pub struct TrainArgs {
     /// them [default: all differ]
     #[arg(long, value_name = "EPOCHS")]
     draws: Option<usize>,
+    /// End after this many epochs, as a part of the whole training: its schedule is that of --epochs [default: none]
+    #[arg(long, value_name = "EPOCHS")]
+    stop_after: Option<f64>,
     /// With --save-best or --patience: metric of the validation images by which epochs are compared [default: top1]
     #[arg(long, value_enum)]
     monitor: Option<MonitorName>,
@@ -192,7 +195,7 @@ impl TrainArgs {
             accumulate: self.accumulate.unwrap_or(1),
             ema: self.ema,
             draws: self.draws,
-            stop_after: None,
+            stop_after: self.stop_after,
             monitor: self.monitor.map(MonitorName::monitor),
             save_best: self.save_best,
             early_stopping: self
@@ -218,6 +221,7 @@ impl TrainArgs {
             ("--accumulate", self.accumulate.is_some()),
             ("--ema", self.ema.is_some()),
             ("--draws", self.draws.is_some()),
+            ("--stop-after", self.stop_after.is_some()),
             ("--monitor", self.monitor.is_some()),
             ("--save-best", self.save_best),
             ("--patience", self.patience.is_some()),

@@ -39,12 +39,13 @@ pub struct LotteryConfig {
     pub seed: u64,
     /// The network that `rewind` names, once it is known.
     #[serde(skip)]
-    pub(super) start: Start,
+    pub start: Start,
 }
 
-/// A network that prints as nothing: the options identify the technique.
+/// The network that the weights of a ticket come from, once it is known. It prints as nothing, because the options identify
+/// the technique.
 #[derive(Clone, Default)]
-pub(super) struct Start(pub Option<Graph>);
+pub struct Start(pub(super) Option<Graph>);
 
 impl fmt::Debug for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

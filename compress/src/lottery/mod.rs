@@ -32,5 +32,5 @@ mod config;
 mod rewrite;
 mod technique;
 
-pub use config::LotteryConfig;
+pub use config::{LotteryConfig, Start};
 pub use rewrite::{rewind, ticket};
