@@ -14,13 +14,14 @@ pub(super) struct Before<'a> {
 }
 
 impl Before<'_> {
-    /// The groups that live after an update that moves the share `moved` of those that live, and leaves `target` of them, at
-    /// least one. Those of the smallest magnitude die; of the groups that then do not live, those of the largest promise
+    /// The groups that live after an update that leaves `target` of them, at least one, and moves the share `moved` of those
+    /// that would stay. Those of the smallest magnitude die; of the groups that then do not live, those of the largest promise
     /// grow. A group may die and grow at once: it then stays as it is. Of equals, the first dies and the first grows.
     pub fn moved(&self, moved: f64, target: usize) -> Vec<bool> {
         let count = self.alive.iter().filter(|&&alive| alive).count();
         let target = target.clamp(1, self.alive.len());
-        let kept = (count - ((moved * count as f64) as usize).min(count)).min(target);
+        let stay = count.min(target);
+        let kept = stay - ((moved * stay as f64) as usize).min(stay);
         let mut alive = vec![false; self.alive.len()];
         let mut live: Vec<usize> = (0..alive.len()).filter(|&i| self.alive[i]).collect();
         // The last to die first: larger magnitudes, then later groups.

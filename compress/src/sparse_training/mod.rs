@@ -18,8 +18,7 @@
 //! layers together, and drops k more than that, which it grows again.
 //!
 //! A group that grows starts at zero. The gradients of masked weights are computed only in the steps that move masks, and
-//! reach no optimizer; unlike in the authors' code, such a step also updates the weights. The network loses no accuracy
-//! that a dense training would have given it, and no weight is zero unless its mask drops it.
+//! reach no optimizer; unlike in the authors' code, such a step also updates the weights.
 
 mod about;
 mod config;

@@ -62,18 +62,20 @@ impl SparseTrainer {
         Ok(targets.iter().zip(densities).map(count).collect())
     }
 
-    /// Whether the step moves masks.
+    /// Whether the step moves masks. The last update of a rising sparsity is where it ends, whatever the rhythm.
     fn due(&self, step: usize, steps: usize) -> bool {
-        let moves = self.config.method != Method::Static;
-        moves
-            && (step + 1).is_multiple_of(self.config.every)
-            && (step as f64) < self.config.end * steps as f64
+        let (number, end) = ((step + 1) as f64, self.config.end * steps as f64);
+        match self.config.method {
+            Method::Static => false,
+            Method::Gradual if number == end.ceil() => true,
+            _ => (step + 1).is_multiple_of(self.config.every) && number < end,
+        }
     }
 
     /// Moves the masks by the gradients of `step`.
     fn move_masks(&mut self, step: &mut Step) -> Result<()> {
         let Progress { step: number, .. } = step.progress;
-        let time = step.progress.fraction();
+        let time = step.progress.end_of_step();
         let targets = targets(step.graph, &self.config.selection())?;
         let counts = self.counts(step.graph, &targets, self.config.sparsity_at(time))?;
         let (mut died, mut grown, mut dead, mut all) = (0, 0, 0, 0);
@@ -160,10 +162,7 @@ impl Callback for SparseTrainer {
         if self.due(step.progress.step, step.progress.steps) {
             self.move_masks(step)?;
         }
-        if self.reads_masked_gradients() {
-            hide_masked(step)?;
-        }
-        Ok(())
+        hide_masked(step)
     }
 
     fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
