@@ -40,7 +40,7 @@ pub struct Distill {
     mutual: bool,
     /// Megabytes for the teacher's logits, which are then computed once for each batch that recurs: see --draws
     #[arg(long, value_name = "MEGABYTES", default_value_t = 0)]
-    cache: usize,
+    logit_cache: usize,
     #[command(flatten)]
     train: TrainArgs,
     #[command(flatten)]
@@ -58,7 +58,7 @@ impl Distill {
             features: self.features.clone(),
             schedule: self.growth.clone(),
             mutual: self.mutual,
-            cache: self.cache,
+            cache: self.logit_cache,
             ..DistillConfig::default()
         };
         config.check()?;
