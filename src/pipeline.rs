@@ -277,11 +277,12 @@ impl<'a> Pipeline<'a> {
     ) -> Result<Box<dyn Objective>> {
         let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
         for technique in &stage.techniques {
-            let teacher = technique.teacher().map(|teacher| self.named(teacher, Fit::Classes)).transpose()?;
-            if let (Some(teacher), Some(data)) = (&teacher, &self.data) {
-                images::note_teacher(teacher, data);
+            let named = technique.teachers().into_iter().map(|teacher| self.named(teacher, Fit::Classes));
+            let teachers: Vec<Graph> = named.collect::<Result<_>>()?;
+            if let Some(data) = &self.data {
+                teachers.iter().for_each(|teacher| images::note_teacher(teacher, data));
             }
-            if let Some(objective) = technique.objective(task, graph, teacher)? {
+            if let Some(objective) = technique.objective(task, graph, teachers)? {
                 return Ok(objective);
             }
         }

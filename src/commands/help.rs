@@ -42,6 +42,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "distill",
         &[
             "lopper distill small.safetensors --teacher large.safetensors --data images --out taught.safetensors",
+            "lopper distill s.safetensors --teacher l.safetensors --loss dkd --features attention=100 --data D --out t.safetensors",
         ],
     ),
     (
@@ -52,6 +53,24 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("slim", &["lopper slim base.safetensors --data images --epochs 10 --out slim.safetensors"]),
+    (
+        "sparse-train",
+        &[
+            "lopper sparse-train new.safetensors --sparsity 0.9 --data images --epochs 50 --out sparse.safetensors",
+        ],
+    ),
+    (
+        "lottery",
+        &[
+            "lopper lottery trained.safetensors --rewind new.safetensors --fraction 0.5 --out ticket.safetensors",
+        ],
+    ),
+    (
+        "regularize",
+        &[
+            "lopper regularize base.safetensors --penalty group_norm --weight 1e-4 --data images --out r.safetensors",
+        ],
+    ),
     (
         "prune",
         &[

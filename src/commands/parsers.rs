@@ -89,6 +89,15 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Lists `options` for a help text: "a, b or c".
+pub(super) fn one_of(options: &[impl ToString]) -> String {
+    let names: Vec<String> = options.iter().map(ToString::to_string).collect();
+    match names.split_last() {
+        Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 /// Parses a tolerance.
 pub(super) fn tolerance(text: &str) -> Result<f32, String> {
     match single(text)? {

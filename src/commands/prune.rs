@@ -77,7 +77,7 @@ impl Prune {
             fraction: self.fraction,
             width: self.width,
             widths: self.widths.iter().cloned().collect(),
-            schedule: self.growth,
+            schedule: self.growth.clone(),
             every: self.every,
             context: self.context,
             constants: self.constants,

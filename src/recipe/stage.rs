@@ -51,9 +51,8 @@ impl Stage {
 
     /// Returns the names of the networks that the stage reads: earlier stages or model files.
     pub fn reads(&self) -> impl Iterator<Item = &str> {
-        let networks =
-            self.techniques.iter().flat_map(|technique| [technique.teacher(), technique.reference()]);
-        self.from.as_deref().into_iter().chain(networks.flatten())
+        let networks = self.techniques.iter().flat_map(|t| t.teachers().into_iter().chain(t.reference()));
+        self.from.as_deref().into_iter().chain(networks)
     }
 
     /// Returns the files that the stage writes besides its network, each with the option that names it.

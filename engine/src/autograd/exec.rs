@@ -29,6 +29,12 @@ pub struct Pass {
 impl Pass {
     /// Returns the gradient of each trainable parameter that the loss depends on.
     pub fn gradients(&self, mut gradients: Gradients) -> ParamGradients {
+        self.take_gradients(&mut gradients)
+    }
+
+    /// Removes the gradients of the trainable parameters from `gradients`, those of a tape with several passes, and returns
+    /// them.
+    pub fn take_gradients(&self, gradients: &mut Gradients) -> ParamGradients {
         let of_param = |(path, v): &(String, Var)| Some((path.clone(), gradients.take(v)?));
         self.params.iter().filter_map(of_param).collect()
     }
