@@ -1,0 +1,15 @@
+//! An ONNX file as a graph.
+
+mod array;
+mod external;
+mod import;
+mod importer;
+mod int;
+mod layout;
+mod model;
+mod operators;
+mod tensor;
+mod value;
+mod view;
+
+pub use import::{ImportOptions, Imported, import};
