@@ -2,13 +2,13 @@
 
 use super::Common;
 use super::export::write;
-use super::formats::{Format, OnnxArgs};
+use super::formats::{Format, OnnxArgs, is_onnx};
 use super::import_onnx::OnnxImages;
 use crate::output_file::refuse_existing;
 use clap::Args;
 use lopper_engine::{Error, Result, file};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Convert a network from one format to another: a model file or an ONNX file, to either of them or to a module of
 /// PyTorch.
@@ -17,6 +17,7 @@ pub struct Convert {
     /// The network: a model file, or .onnx
     input: PathBuf,
     /// The file to write: .safetensors (a model file), .onnx or .py
+    #[arg(value_parser = super::formats::written_path())]
     output: PathBuf,
     /// Side of the images in pixels, where an ONNX file leaves it open
     #[arg(long, default_value_t = 224, value_parser = super::image_side)]
@@ -53,9 +54,4 @@ impl Convert {
             format!("wrote {}", files.join(" and "))
         })
     }
-}
-
-/// Whether `path` is named like an ONNX file.
-pub(super) fn is_onnx(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"))
 }

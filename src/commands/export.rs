@@ -9,14 +9,14 @@ use lopper_engine::{Graph, Result, file, onnx, python, torchvision};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Write a network for other programs: as ONNX, as a module of PyTorch, or only its weights with torchvision's names and
-/// layouts.
+/// Write a network for other programs: as ONNX, as a module of PyTorch, or only its weights with torchvision's names
+/// and layouts.
 #[derive(Args)]
 pub struct Export {
     /// A model file
     model: PathBuf,
     /// The file to write: .onnx, .py (a module of PyTorch, with its weights beside it) or .safetensors (weights only)
-    #[arg(long)]
+    #[arg(long, value_parser = super::formats::written_path())]
     out: PathBuf,
     /// Format of the file [default: as its name ends]
     #[arg(long)]

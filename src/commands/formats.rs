@@ -1,9 +1,10 @@
 //! The formats that networks are written in, and their options.
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use lopper_engine::onnx::{Batch, CompactForm, Images, OnnxOptions};
 use lopper_engine::{Error, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A format that a network is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,6 +56,16 @@ impl Format {
             }
         }
     }
+}
+
+/// Parser of a file to write, whose name must not end like that of a format that is not written.
+pub(super) fn written_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| Format::of(&path, None).map(|_| path))
+}
+
+/// Whether `path` is named like an ONNX file.
+pub(super) fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"))
 }
 
 /// Options of ONNX files.

@@ -1,6 +1,6 @@
 //! `lopper import`.
 
-use super::convert::is_onnx;
+use super::formats::is_onnx;
 use super::import_onnx::OnnxImages;
 use super::import_outputs::KeepOutputs;
 use super::train::parse_head;
@@ -15,8 +15,8 @@ use lopper_models::{Head, last_layer, new_head, our_name, with_outputs};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Read weights of PyTorch into an architecture: a safetensors file, or a state dict or checkpoint of torch.save, of which
-/// only the tensors are read. Or read a whole network from an ONNX file.
+/// Read weights of PyTorch into an architecture: a safetensors file, or a state dict or checkpoint of torch.save, of
+/// which only the tensors are read. Or read a whole network from an ONNX file.
 #[derive(Args)]
 pub struct Import {
     /// A .safetensors, .pth, .pt or .bin file with PyTorch's names, or an .onnx file

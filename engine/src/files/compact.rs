@@ -4,8 +4,8 @@ use crate::graph::layer::{CompactConv2d, Conv2d};
 use crate::{Param, Tensor};
 use lopper_kernels::shapes;
 
-/// The convolution over all channels that computes the same as `compact`, but for its carrier: dead weights are zeros, and the
-/// constants of dead outputs are biases.
+/// The convolution over all channels that computes the same as `compact`, but for its carrier: dead weights are zeros,
+/// and the constants of dead outputs are biases.
 pub(crate) fn dense(compact: &CompactConv2d) -> Conv2d {
     let (narrow, [kh, kw]) = (compact.conv.weight.value(), compact.conv.kernel());
     let (width, depth) = (compact.in_width, narrow.dim(3));

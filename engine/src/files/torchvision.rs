@@ -94,8 +94,8 @@ pub(crate) fn export_renamed(
     Ok(report)
 }
 
-/// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_renamed`] reads it: for
-/// weights of another number of classes. `None` if the file has no weight of that layer.
+/// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_renamed`] reads it:
+/// for weights of another number of classes. `None` if the file has no weight of that layer.
 ///
 /// # Errors
 /// [`Error::File`] if the file cannot be read or the weight is not of numbers.
@@ -113,8 +113,8 @@ pub fn outputs_of(
 }
 
 /// Replaces the weights and running statistics of `graph` with those in `path`, a safetensors file or one that
-/// `torch.save` wrote, under PyTorch's names. Floating-point numbers of any type are rounded to `f32`, and integers must
-/// be exact. Masks stay in place and keep their weights at zero.
+/// `torch.save` wrote, under PyTorch's names. Floating-point numbers of any type are rounded to `f32`, and integers
+/// must be exact. Masks stay in place and keep their weights at zero.
 ///
 /// # Errors
 /// [`Error::File`], with a list of the tensors that are missing, unexpected or of the wrong shape, or with the name of

@@ -8,8 +8,9 @@
 //! | 1, 5 | eight or four bytes, little-endian |
 //! | 2 | a varint, and as many bytes: text, a message, or packed numbers |
 //!
-//! Both directions work on slices rather than on generated structures: a reader borrows its weights from the file's bytes,
-//! so that nothing is allocated because a file claims it, and a writer hands the weights to the file piece by piece.
+//! Both directions work on slices rather than on generated structures: a reader borrows its weights from the file's
+//! bytes, so that nothing is allocated because a file claims it, and a writer hands the weights to the file piece by
+//! piece.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

@@ -1,10 +1,10 @@
 //! Writes a graph as a file of Python, and its weights beside it.
 
-use super::names::paths;
+use super::names::{paths, weights_of};
 use super::source::source;
 use crate::files::{compact, torchvision};
 use crate::{Error, Graph, Layer, Result, Tensor, atomic};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,16 +13,9 @@ pub struct Exported {
     pub flushed: usize,
 }
 
-/// The file of weights of the module `path`.
-pub fn weights_of(path: &Path) -> PathBuf {
-    path.with_extension("safetensors")
-}
-
-/// A term that a module adds to each image: the path of its module, and its values `[O, OH, OW]`.
-pub(super) type Term = (Vec<String>, Tensor);
-
-/// Writes `graph` as a module of PyTorch to `path`, and its weights to [`weights_of`] that, each atomically. Its parameters
-/// have the names of torchvision where layers do. Compact convolutions are written with all their channels and zeros.
+/// Writes `graph` as a module of PyTorch to `path`, and its weights to [`weights_of`] that, each atomically. Its
+/// parameters have the names of torchvision where layers do. Compact convolutions are written with all their channels
+/// and zeros.
 ///
 /// # Errors
 /// [`Error::File`] if a file cannot be written, or if the graph does not run on the images that its `info` specifies.

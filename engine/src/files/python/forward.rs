@@ -1,8 +1,6 @@
 //! The method `forward` of a module of PyTorch.
 
-use super::export::Term;
-use super::names::variables;
-use super::source::size;
+use super::names::{Term, variables};
 use crate::files::torchvision::{feature_orders, inverse};
 use crate::graph::layer::Activation;
 use crate::graph::pool::{Pool, PoolKind, Window};
@@ -109,4 +107,9 @@ fn pooled(pool: Pool, x: &str) -> String {
             text + ")"
         }
     }
+}
+
+/// A size, as one number if both sides are equal.
+pub(super) fn size([h, w]: [usize; 2]) -> String {
+    if h == w { h.to_string() } else { format!("({h}, {w})") }
 }

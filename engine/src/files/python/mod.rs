@@ -5,4 +5,5 @@ mod forward;
 mod names;
 mod source;
 
-pub use export::{Exported, export, weights_of};
+pub use export::{Exported, export};
+pub use names::weights_of;

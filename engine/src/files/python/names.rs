@@ -1,7 +1,17 @@
 //! Names of Python for a graph's nodes.
 
-use crate::Graph;
+use crate::{Graph, Tensor};
 use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// The file of weights of the module `path`: `small.weights.safetensors` for `small.py`, so that it is no model file's
+/// name.
+pub fn weights_of(path: &Path) -> PathBuf {
+    path.with_extension("weights.safetensors")
+}
+
+/// A term that a module adds to each image: the path of its module, and its values `[O, OH, OW]`.
+pub(super) type Term = (Vec<String>, Tensor);
 
 /// Names that a module or a dictionary of modules already uses, and Python's keywords.
 const TAKEN: &str = "T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda \
@@ -32,8 +42,8 @@ fn free(mut name: String) -> String {
     name
 }
 
-/// The paths of the modules of a graph's layers with parameters, by the layers' names: the names themselves (`layer1.0.conv1`),
-/// as far as PyTorch accepts them.
+/// The paths of the modules of a graph's layers with parameters, by the layers' names: the names themselves
+/// (`layer1.0.conv1`), as far as PyTorch accepts them.
 pub(super) fn paths(graph: &Graph) -> BTreeMap<String, Vec<String>> {
     let mut paths = BTreeMap::new();
     // Modules, and groups of modules.
@@ -48,7 +58,7 @@ pub(super) fn paths(graph: &Graph) -> BTreeMap<String, Vec<String>> {
         while leaves.contains(&path) || groups.contains(&path) || inside(&path, &leaves) {
             path[0].push('_');
         }
-        (1..path.len()).for_each(|len| drop(groups.insert(path[..len].to_vec())));
+        groups.extend((1..path.len()).map(|len| path[..len].to_vec()));
         leaves.insert(path.clone());
         paths.insert(node.name.clone(), path);
     }

@@ -1,7 +1,7 @@
 //! The text of a module of PyTorch.
 
-use super::export::Term;
-use super::forward::forward;
+use super::forward::{forward, size};
+use super::names::{Term, weights_of};
 use crate::graph::layer::Conv2d;
 use crate::{Graph, Layer, Result};
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ fn opening(graph: &Graph, path: &Path) -> String {
     let info = &graph.info;
     let stem = path.file_stem().map_or("model".into(), |stem| stem.display().to_string());
     let (arch, [h, w, c]) = (safe(&info.arch), info.input);
-    let weights = safe(&super::weights_of(Path::new(&stem)).display().to_string());
+    let weights = safe(&weights_of(Path::new(&stem)).display().to_string());
     let stem = safe(&stem);
     let mut text = format!(
         "\"\"\"A network for PyTorch ({arch}), written by lopper.\n\n    from {stem} import load\n    \
@@ -100,7 +100,7 @@ def read(path):
 def load(path=None):
     """Returns the network with the weights of `path`, by default those beside this file, ready for inference."""
     model = Model()
-    model.load_state_dict(read(path or Path(__file__).with_suffix(".safetensors")))
+    model.load_state_dict(read(path or Path(__file__).with_suffix(".weights.safetensors")))
     return model.eval()
 "#;
 
@@ -181,11 +181,6 @@ fn conv2d(conv: &Conv2d) -> String {
         text += ", bias=False";
     }
     text + ")"
-}
-
-/// A size, as one number if both sides are equal.
-pub(super) fn size([h, w]: [usize; 2]) -> String {
-    if h == w { h.to_string() } else { format!("({h}, {w})") }
 }
 
 fn tuple(shape: &[usize]) -> String {

@@ -9,8 +9,8 @@
 //! gathered instead, and those that are not computed come from one padded channel of zeros. The carrier's effect on an
 //! image of known size is a constant.
 
+use super::convs::write_conv;
 use super::document::{Document, Value};
-use super::layers::write_conv;
 use super::options::CompactForm;
 use crate::files::compact;
 use crate::graph::layer::CompactConv2d;

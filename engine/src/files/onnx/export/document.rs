@@ -17,12 +17,15 @@ pub(super) enum Value<'v> {
 /// Attributes by name.
 pub(super) type Attributes<'v> = &'v [(&'v str, Value<'v>)];
 
-/// Nodes and constants, with the names that are taken. Nodes and values share a name, as nodes and their outputs do here.
+/// Nodes and constants, with the names that are taken. Nodes and values share a name, as nodes and their outputs do
+/// here.
 #[derive(Default)]
 pub(super) struct Document {
     pub nodes: Vec<Message<'static>>,
     pub constants: Vec<Message<'static>>,
     names: HashSet<String>,
+    /// Number of names that were made.
+    numbered: usize,
     /// Number of subnormal weights that were written as zeros.
     pub flushed: usize,
 }
@@ -35,11 +38,12 @@ impl Document {
 
     /// Returns `name`, or one like it that is not taken, and reserves it.
     pub fn fresh(&mut self, name: &str) -> String {
-        let numbered = (1..).map(|i| format!("{name}_{i}"));
-        let mut free = std::iter::once(name.to_string()).chain(numbered);
-        let name = free.find(|name| !self.names.contains(name)).expect("numbers do not end");
-        self.names.insert(name.clone());
-        name
+        let mut fresh = name.to_string();
+        while !self.names.insert(fresh.clone()) {
+            self.numbered += 1;
+            fresh = format!("{name}_{}", self.numbered);
+        }
+        fresh
     }
 
     /// Adds a node that makes the value `output`, a name that was reserved. Empty inputs are left out.

@@ -1,8 +1,8 @@
 //! Writes a graph as an ONNX file.
 //!
-//! Images are `[N, C, H, W]` in ONNX and `[N, H, W, C]` here: weights of convolutions are permuted, and so are the columns
-//! of linear layers that read flattened images, which ONNX flattens channel by channel. Nodes keep their names, and
-//! each value has the name of its node.
+//! Images are `[N, C, H, W]` in ONNX and `[N, H, W, C]` here: weights of convolutions are permuted, and so are the
+//! columns of linear layers that read flattened images, which ONNX flattens channel by channel. Nodes keep their names,
+//! and each value has the name of its node.
 
 use super::document::{Document, Value};
 use super::layers::Layers;
@@ -24,12 +24,13 @@ pub struct Exported {
 /// The longest message of Protocol Buffers.
 const MAX_BYTES: usize = i32::MAX as usize;
 
-/// Writes `graph` to `path` as an ONNX file, atomically. The same graph gives the same bytes. Masked weights are written
-/// as zeros.
+/// Writes `graph` to `path` as an ONNX file, atomically. The same graph gives the same bytes. Masked weights are
+/// written as zeros.
 ///
 /// # Errors
-/// [`Error::File`] if `path` cannot be written, if the graph does not run on the images that its `info` specifies, if its
-/// images cannot be bytes, or if the file would be longer than the format allows; [`Error::Invalid`] for wrong options.
+/// [`Error::File`] if `path` cannot be written, if the graph does not run on the images that its `info` specifies, if
+/// its images cannot be bytes, or if the file would be longer than the format allows; [`Error::Invalid`] for wrong
+/// options.
 pub fn export(graph: &Graph, path: impl AsRef<Path>, options: &OnnxOptions) -> Result<Exported> {
     let path = path.as_ref();
     options.check()?;
@@ -119,8 +120,8 @@ fn described(name: &str, kind: i64, batch: Batch, shape: &[usize]) -> Message<'s
 /// The key of the metadata entry that holds a graph's `info` as JSON.
 pub(in crate::files::onnx) const INFO: &str = "lopper.info";
 
-/// The classes and the preparation of images: as JSON for lopper, and for others the names of the classes, as a JSON list,
-/// and the preparation in words.
+/// The classes and the preparation of images: as JSON for lopper, and for others the names of the classes, as a JSON
+/// list, and the preparation in words.
 fn metadata(graph: &Graph, options: &OnnxOptions) -> Result<Vec<Message<'static>>> {
     let json = |what: Result<String, serde_json::Error>| what.map_err(|e| Error::invalid(e.to_string()));
     let mut info = graph.info.clone();

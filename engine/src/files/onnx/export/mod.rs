@@ -1,6 +1,7 @@
 //! A graph as an ONNX file.
 
 mod compact;
+mod convs;
 mod document;
 mod export;
 mod layers;

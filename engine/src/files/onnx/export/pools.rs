@@ -94,6 +94,9 @@ struct Adaptive<'d> {
 impl Adaptive<'_> {
     fn write(mut self, x: &str, name: &str) {
         let (size, out) = (self.size, self.out);
+        if size == out {
+            return self.document.node("Identity", &[x], name, &[]);
+        }
         if [0, 1].iter().all(|&axis| size[axis].is_multiple_of(out[axis])) {
             let kernel = [0, 1].map(|axis| (size[axis] / out[axis]) as i64);
             let attributes = [("kernel_shape", Value::Ints(&kernel)), ("strides", Value::Ints(&kernel))];

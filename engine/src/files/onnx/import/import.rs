@@ -8,6 +8,7 @@ use super::external::Folder;
 use super::importer::Importer;
 use super::layout::{self, Layout};
 use super::model::{OnnxInput, OnnxModel};
+use super::run::run;
 use super::value::Value;
 use crate::files::file;
 use crate::files::onnx::export::{INFO, MAX_OPSET, MIN_OPSET};
@@ -27,8 +28,8 @@ pub struct ImportOptions {
 /// What was read from an ONNX file.
 #[derive(Clone, Debug)]
 pub struct Imported {
-    /// The network. Its `info` is that of the file, if lopper wrote it; otherwise it has the size of the images, classes by
-    /// number, and neither mean nor deviation, unless the input consists of bytes.
+    /// The network. Its `info` is that of the file, if lopper wrote it; otherwise it has the size of the images,
+    /// classes by number, and neither mean nor deviation, unless the input consists of bytes.
     pub graph: Graph,
     /// Remarks for the user.
     pub notes: Vec<String>,
@@ -59,7 +60,7 @@ pub fn import(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Importe
     let found = match attempt(Layout::ChannelsFirst) {
         // An image may also be meant the other way, which then imports without a problem.
         Err(first) if images.dims.len() == 4 => match attempt(Layout::ChannelsLast) {
-            Err(second) => Err(if second.len() < first.len() { second } else { first }),
+            Err(second) => Err(if looks_channels_last(images) { second } else { first }),
             found => found,
         },
         found => found,
@@ -68,6 +69,11 @@ pub fn import(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Importe
     let imported = Imported { graph, notes };
     file::check(&imported.graph).map_err(|e| e.in_file(path))?;
     Ok(imported)
+}
+
+/// Whether the last axis of `images` is as short as colors are, and the second is not: which problems are worth a list.
+fn looks_channels_last(images: &OnnxInput) -> bool {
+    matches!(images.dims[..], [_, h, _, Some(..=4)] if h.is_none_or(|h| h > 4))
 }
 
 /// The only input that is not a constant.
@@ -95,9 +101,9 @@ fn attempt(
     let one = |problem: String| vec![problem];
     let (view, batch) = layout::input(images, layout, options.side).map_err(one)?;
     let size = view.size;
-    let mut importer = Importer::new(&model.graph, folder, model.opset, batch);
+    let mut importer = Importer::new(&model.graph, folder, batch);
     importer.start(images.name, view);
-    let problems = importer.run();
+    let problems = run(&mut importer, &model.graph);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -106,8 +112,8 @@ fn attempt(
         Value::Computed(view) if view.padding != [0; 4] => {
             return Err(one("its output is a padded image".into()));
         }
-        Value::Computed(view) if view.is_channels_first() || view.is_channels_last() => view.node,
-        Value::Computed(view) if view.axes.len() == 1 && view.order().is_none() => importer.vector(&view),
+        Value::Computed(view) if view.is_image() => view.node,
+        Value::Computed(view) if view.is_vector_in_order() => importer.vector(&view),
         Value::Computed(view) => {
             let shape = view.dims();
             return Err(one(format!(

@@ -4,11 +4,11 @@ use super::array::Array;
 use super::external::Folder;
 use super::int::Int;
 use super::model::{OnnxGraph, OnnxNode};
-use super::operators;
 use super::tensor::RawTensor;
-use super::value::Value;
-use super::view::View;
+use super::value::{Part, Value};
+use super::view::{Axis, View};
 use crate::graph::layer::Layer;
+use crate::graph::pool::{Pool, PoolKind, Window};
 use crate::graph::{Node, NodeId};
 use crate::{Param, Tensor};
 use std::collections::{HashMap, HashSet};
@@ -20,8 +20,6 @@ const MOST_SHARED: usize = 4;
 pub(super) struct Importer<'m, 'a> {
     graph: &'m OnnxGraph<'a>,
     folder: &'m Folder,
-    /// The version of the operators.
-    pub opset: i64,
     /// The number of images of a batch.
     pub batch: Int,
     /// The layers so far. The first is the input.
@@ -32,6 +30,8 @@ pub(super) struct Importer<'m, 'a> {
     /// For each layer, the number of values that are views of it, and the number of their readers.
     views: HashMap<NodeId, [usize; 2]>,
     names: HashSet<String>,
+    /// The number of names that were made.
+    numbered: usize,
     /// The flattened form of nodes.
     flattened: HashMap<NodeId, NodeId>,
     /// Weights that may still be made.
@@ -41,21 +41,21 @@ pub(super) struct Importer<'m, 'a> {
 }
 
 impl<'m, 'a> Importer<'m, 'a> {
-    /// Starts the import of `graph`, whose operators have the version `opset` and whose batches have `batch` images.
-    pub fn new(graph: &'m OnnxGraph<'a>, folder: &'m Folder, opset: i64, batch: Int) -> Self {
+    /// Starts the import of `graph`, whose batches have `batch` images.
+    pub fn new(graph: &'m OnnxGraph<'a>, folder: &'m Folder, batch: Int) -> Self {
         let mut readers: HashMap<&str, usize> = HashMap::new();
         let read = graph.nodes.iter().flat_map(|node| &node.inputs).chain(&graph.outputs);
         read.for_each(|name| *readers.entry(name).or_default() += 1);
         Self {
             graph,
             folder,
-            opset,
             batch,
             nodes: Vec::new(),
             values: HashMap::new(),
             readers,
             views: HashMap::new(),
             names: HashSet::new(),
+            numbered: 0,
             flattened: HashMap::new(),
             weights_left: 1 << 16,
             notes: Vec::new(),
@@ -70,47 +70,29 @@ impl<'m, 'a> Importer<'m, 'a> {
         self.values.insert(name, Value::Computed(view));
     }
 
-    /// Imports every node, and returns what is not understood.
-    pub fn run(&mut self) -> Vec<String> {
-        let (graph, mut problems) = (self.graph, Vec::new());
-        for node in &graph.nodes {
-            let value = match self.value_of(node) {
-                Ok(value) => value,
-                Err(reason) => {
-                    problems.push(format!("node `{}` ({}) {reason}", node.label(), node.op));
-                    Value::Unknown
-                }
-            };
-            for (i, &output) in node.outputs.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
-                let value = if i == 0 { value.clone() } else { Value::Unknown };
-                if let Value::Computed(view) = &value {
-                    let [values, readers] = self.views.entry(view.node).or_default();
-                    *values += 1;
-                    *readers += self.readers.get(output).copied().unwrap_or(0);
-                }
-                if self.values.insert(output, value).is_some() || graph.constants.contains_key(output) {
-                    problems.push(format!("node `{}` makes `{output}`, which exists already", node.label()));
-                }
-            }
-        }
-        problems
+    /// What `name` stands for, if that is known. Constants of the file are, once they were read.
+    pub fn known(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
     }
 
-    fn value_of(&mut self, node: &'m OnnxNode<'a>) -> Result<Value, String> {
-        if !node.domain.is_empty() && node.domain != "ai.onnx" {
-            return Err(format!("belongs to the operators of `{}`, which are not read", node.domain));
+    /// Whether `name` is a constant of the file.
+    pub fn is_constant(&self, name: &str) -> bool {
+        self.graph.constants.contains_key(name)
+    }
+
+    /// Lets `name` stand for `value`. Returns whether it was free.
+    pub fn define(&mut self, name: &'a str, value: Value) -> bool {
+        let view = match &value {
+            Value::Computed(view) => Some(view),
+            Value::Window(part) | Value::Pooled(_, part) => Some(&part.of),
+            Value::Constant(_) | Value::Unknown => None,
+        };
+        if let Some(view) = view {
+            let [values, readers] = self.views.entry(view.node).or_default();
+            *values += 1;
+            *readers += self.readers.get(name).copied().unwrap_or(0);
         }
-        for name in node.inputs.iter().filter(|name| !name.is_empty()) {
-            match self.values.get(name) {
-                // Its own maker is in the list.
-                Some(Value::Unknown) => return Ok(Value::Unknown),
-                None if !self.graph.constants.contains_key(name) => {
-                    return Err(format!("reads `{name}`, which no earlier node makes"));
-                }
-                _ => {}
-            }
-        }
-        operators::import(self, node)
+        self.values.insert(name, value).is_none() && !self.is_constant(name)
     }
 
     /// The network's output.
@@ -141,9 +123,10 @@ impl<'m, 'a> Importer<'m, 'a> {
         }
         let raw =
             self.graph.constants.get(name).ok_or_else(|| format!("reads `{name}`, which does not exist"))?;
-        let value = Value::Constant(self.array(raw)?);
-        self.values.insert(name, value.clone());
-        Ok(value)
+        let value = self.array(raw).map(Value::Constant);
+        // A damaged constant is in the list once.
+        self.values.insert(name, value.clone().unwrap_or(Value::Unknown));
+        value
     }
 
     /// The constant input `i` of `node`, if it is given.
@@ -166,19 +149,35 @@ impl<'m, 'a> Importer<'m, 'a> {
     /// The constant numbers of input `i` of `node`.
     pub fn weights(&mut self, node: &OnnxNode<'a>, i: usize) -> Result<Tensor, String> {
         let array = self.constant(node, i)?.ok_or_else(|| format!("lacks its input {i}"))?;
-        Ok(array.floats(&format!("its input {i}"))?.clone())
+        let weights = array.floats(&format!("its input {i}"))?;
+        self.may_make(weights.len())?;
+        Ok(weights.clone())
     }
 
     /// The computed input `i` of `node`, with the padding that a `Pad` before it adds.
     pub fn padded(&mut self, node: &OnnxNode<'a>, i: usize) -> Result<View, String> {
         match self.value(node, i)? {
             Value::Computed(view) => Ok(view),
+            Value::Window(part) if part.is_whole() => Ok(part.of),
+            Value::Pooled(kind, part) if part.is_whole() => Ok(self.pooled(node, kind, &part)),
             Value::Constant(_) => Err(format!("works on the constant `{}`", node.inputs[i])),
             Value::Window(_) | Value::Pooled(..) => {
                 Err("reads a part of an image, which no layer does".into())
             }
             Value::Unknown => Err("reads an unknown value".into()),
         }
+    }
+
+    /// A whole image that is reduced along one axis.
+    fn pooled(&mut self, node: &OnnxNode<'a>, kind: PoolKind, part: &Part) -> View {
+        let [mut h, mut w, c] = part.of.size;
+        match part.axis {
+            Axis::H => h = 1,
+            _ => w = 1,
+        }
+        let layer = Layer::Pool(Pool { kind, window: Window::Adaptive([h, w]) });
+        let id = self.push_named(&format!("{}.pool", node.label()), layer, &[part.of.node]);
+        View::image(id, [h, w, c])
     }
 
     /// The computed input `i` of `node`.
@@ -190,11 +189,26 @@ impl<'m, 'a> Importer<'m, 'a> {
         }
     }
 
+    /// Checks that `len` more weights may be made.
+    pub fn may_make(&self, len: usize) -> Result<(), String> {
+        match len <= self.weights_left {
+            true => Ok(()),
+            false => {
+                Err("shares its weights with so many nodes that they take far more than the file".into())
+            }
+        }
+    }
+
+    /// Counts `len` weights that are made.
+    pub fn make(&mut self, len: usize) -> Result<(), String> {
+        self.may_make(len)?;
+        self.weights_left -= len;
+        Ok(())
+    }
+
     /// A parameter with `value`.
     pub fn param(&mut self, value: Tensor) -> Result<Param, String> {
-        let left = self.weights_left.checked_sub(value.len());
-        self.weights_left =
-            left.ok_or("shares its weights with so many nodes that they take far more than the file")?;
+        self.make(value.len())?;
         Ok(Param::new(value))
     }
 
@@ -228,10 +242,11 @@ impl<'m, 'a> Importer<'m, 'a> {
 
     /// `name`, or one like it that is not taken.
     fn fresh(&mut self, name: &str) -> String {
-        let numbered = (self.names.len()..).map(|i| format!("{name}_{i}"));
-        let mut free = std::iter::once(name.to_string()).chain(numbered);
-        let name = free.find(|name| !self.names.contains(name)).expect("numbers do not end");
-        self.names.insert(name.clone());
-        name
+        let mut fresh = name.to_string();
+        while !self.names.insert(fresh.clone()) {
+            self.numbered += 1;
+            fresh = format!("{name}_{}", self.numbered);
+        }
+        fresh
     }
 }

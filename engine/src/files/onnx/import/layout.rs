@@ -40,5 +40,6 @@ pub(super) fn input(input: &OnnxInput, layout: Layout, side: Option<usize>) -> R
         }
         _ => return Err(format!("its input `{name}` has {} axes, expected an image", input.dims.len())),
     };
+    view.bounded().map_err(|e| format!("its input `{name}` has {e}"))?;
     Ok((view, batch))
 }

@@ -8,6 +8,7 @@ mod int;
 mod layout;
 mod model;
 mod operators;
+mod run;
 mod tensor;
 mod value;
 mod view;

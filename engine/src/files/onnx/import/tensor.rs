@@ -11,7 +11,7 @@ use safetensors::Dtype;
 use std::borrow::Cow;
 
 /// The largest number of integers, such as those of a shape, in a constant.
-const MOST_INTS: usize = 1 << 16;
+pub(super) const MOST_INTS: usize = 64;
 
 /// A constant, whose numbers are still in the file.
 #[derive(Default)]

@@ -30,3 +30,10 @@ pub(super) struct Part {
     /// Which ones.
     pub range: Range<usize>,
 }
+
+impl Part {
+    /// Whether these are all rows or columns.
+    pub fn is_whole(&self) -> bool {
+        self.range == (0..self.of.size[self.axis as usize])
+    }
+}

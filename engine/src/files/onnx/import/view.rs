@@ -1,8 +1,8 @@
 //! A value of ONNX as a view of a node's output here.
 //!
-//! Images are `[N, H, W, C]` here. ONNX sees the same numbers as `[N, C, H, W]`, as `[N, C·H·W]` once they are flattened, as
-//! `[N, H, W, C]` behind a transposition, or with axes of one element added or removed. None of these moves a number:
-//! a view says which of our axes each of ONNX's axes consists of, and layers act on the node behind it.
+//! Images are `[N, H, W, C]` here. ONNX sees the same numbers as `[N, C, H, W]`, as `[N, C·H·W]` once they are
+//! flattened, as `[N, H, W, C]` behind a transposition, or with axes of one element added or removed. None of these
+//! moves a number: a view says which of our axes each of ONNX's axes consists of, and layers act on the node behind it.
 //!
 //! | ONNX's value | its axes behind the batch |
 //! | --- | --- |
@@ -22,6 +22,12 @@ pub(super) enum Axis {
     C,
 }
 
+/// The largest number of ONNX's axes behind the batch.
+pub(super) const MOST_AXES: usize = 8;
+
+/// The largest number of values of an image.
+const MOST_VALUES: usize = 1 << 32;
+
 const ALL: [Axis; 3] = [Axis::H, Axis::W, Axis::C];
 
 /// A view of a node's output.
@@ -35,7 +41,8 @@ pub(super) struct View {
     pub size: [usize; 3],
     /// Our axes in each of ONNX's axes behind the batch, outermost first. Axes of one element are left out.
     pub axes: Vec<Vec<Axis>>,
-    /// Zeros around the image that are not in the node's output, `[top, left, bottom, right]`: the next layer's padding.
+    /// Zeros around the image that are not in the node's output, `[top, left, bottom, right]`: the next layer's
+    /// padding.
     pub padding: [usize; 4],
 }
 
@@ -79,6 +86,14 @@ impl View {
         !self.flat && self.axes == self.with_axes(&[&[Axis::H], &[Axis::W], &[Axis::C]]).axes
     }
 
+    /// Whether this is an image, in either order of its axes; those of one element may be missing.
+    pub fn is_image(&self) -> bool {
+        let orders = [[Axis::C, Axis::H, Axis::W], ALL];
+        let axes: Vec<Axis> = self.axes.iter().flatten().copied().collect();
+        let apart = self.axes.iter().all(|group| group.len() < 2);
+        !self.flat && apart && orders.iter().any(|order| self.long(order) == axes)
+    }
+
     /// Whether axis `axis` of ONNX's shape, the batch included, is the channels as a whole.
     pub fn is_channel_axis(&self, axis: usize) -> bool {
         axis > 0 && self.axes.get(axis - 1).is_some_and(|group| *group == self.long(&[Axis::C]))
@@ -88,10 +103,15 @@ impl View {
         axes.iter().filter(|&&axis| self.size[axis as usize] > 1).copied().collect()
     }
 
+    /// Whether this is `[N, features]` in our order.
+    pub fn is_vector_in_order(&self) -> bool {
+        matches!(&self.axes[..], [group] if *group == self.long(&ALL))
+    }
+
     /// For a value `[N, features]`: our feature at each of ONNX's positions, or `None` if the order is the same.
     pub fn order(&self) -> Option<Vec<usize>> {
         let [group] = &self.axes[..] else { return None };
-        if *group == self.long(&ALL) {
+        if self.is_vector_in_order() {
             return None;
         }
         let [_, w, c] = self.size;
@@ -127,6 +147,9 @@ impl View {
 
     /// Joins or splits axes such that ONNX's shape behind the batch is `dims`.
     pub fn reshaped(&self, dims: &[usize]) -> Result<Self, String> {
+        if dims.len() > MOST_AXES {
+            return Err(format!("makes {} axes, expected at most {MOST_AXES}", dims.len() + 1));
+        }
         let (mut left, found) = (self.axes.iter().flatten().copied(), self.dims());
         let mut axes = Vec::with_capacity(dims.len());
         for &dim in dims {
@@ -145,6 +168,15 @@ impl View {
         match left.next() {
             None => Ok(Self { axes, ..self.clone() }),
             Some(_) => Err(format!("{found:?} has more elements than {dims:?}")),
+        }
+    }
+
+    /// Refuses images of more values than a network may have.
+    pub fn bounded(&self) -> Result<(), String> {
+        let values = self.size.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
+        match values.is_some_and(|values| values <= MOST_VALUES) {
+            true => Ok(()),
+            false => Err(format!("images of {:?}, more than {MOST_VALUES} values", self.size)),
         }
     }
 

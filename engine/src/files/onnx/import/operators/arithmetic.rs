@@ -23,7 +23,7 @@ pub(super) fn import<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
         (Value::Constant(a), Value::Constant(b)) => integers(node, &a, &b).map(Value::Constant),
         (Value::Computed(_), Value::Constant(b)) => {
             let view = importer.computed(node, 0)?;
-            let terms = terms(&view, b.floats("its constant")?)?;
+            let terms = terms(importer, &view, b.floats("its constant")?)?;
             let [scale, shift] = match node.op {
                 "Add" => [None, Some(terms)],
                 "Sub" => [None, Some(terms.map(|v| -v))],
@@ -34,7 +34,7 @@ pub(super) fn import<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
         }
         (Value::Constant(a), Value::Computed(_)) => {
             let view = importer.computed(node, 1)?;
-            let terms = terms(&view, a.floats("its constant")?)?;
+            let terms = terms(importer, &view, a.floats("its constant")?)?;
             let minus = Terms { values: vec![-1.0; terms.values.len()] };
             match node.op {
                 "Add" => affine(importer, node, &view, None, Some(terms)),
@@ -119,7 +119,8 @@ impl Terms {
 }
 
 /// The constant `values` as a number for each channel of `view`.
-fn terms(view: &View, values: &Tensor) -> Result<Terms, String> {
+fn terms(importer: &Importer<'_, '_>, view: &View, values: &Tensor) -> Result<Terms, String> {
+    importer.may_make(view.size[2])?;
     let (shape, rank) = (values.shape(), view.axes.len() + 1);
     let channels = view.size[2];
     if values.len() == 1 && shape.len() <= rank {
@@ -138,8 +139,8 @@ fn terms(view: &View, values: &Tensor) -> Result<Terms, String> {
     }
 }
 
-/// `scale · x + shift` for each channel: into the layer before if it has no bias yet and nothing else reads it, otherwise a
-/// depthwise convolution of single pixels.
+/// `scale · x + shift` for each channel: into the layer before if it has no bias yet and nothing else reads it,
+/// otherwise a depthwise convolution of single pixels.
 fn affine<'a>(
     importer: &mut Importer<'_, 'a>,
     node: &OnnxNode<'a>,

@@ -5,10 +5,8 @@ use crate::files::onnx::import::array::Array;
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::int::Int;
 use crate::files::onnx::import::model::{Attribute, OnnxNode};
+use crate::files::onnx::import::tensor::MOST_INTS;
 use crate::files::onnx::import::value::Value;
-
-/// The largest number of elements that a node may make of a shape.
-const MOST: usize = 1 << 16;
 
 /// `Constant`.
 pub(super) fn constant<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
@@ -19,9 +17,13 @@ pub(super) fn constant<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>)
         Attribute::Tensor(raw) => importer.array(raw)?,
         Attribute::Float(value) => Array::Float(Tensor::scalar(*value)),
         Attribute::Floats(values) => {
+            importer.make(values.len())?;
             Array::Float(Tensor::from_slice(&[values.len()], values).map_err(|e| e.to_string())?)
         }
         Attribute::Int(value) => Array::Int { dims: Vec::new(), values: vec![Int::of(*value)] },
+        Attribute::Ints(values) if values.len() > MOST_INTS => {
+            return Err(format!("has {} integers, expected at most {MOST_INTS}", values.len()));
+        }
         Attribute::Ints(values) => Array::list(values.iter().map(|&value| Int::of(value)).collect()),
         Attribute::Text(_) | Attribute::Other => return Err("has a value that is not understood".into()),
     };
@@ -37,8 +39,8 @@ pub(super) fn constant_of_shape<'a>(
     let shape = importer.constant(node, 0)?.ok_or("has no shape")?.plain("its shape")?;
     let dims: Option<Vec<usize>> = shape.iter().map(|&dim| usize::try_from(dim).ok()).collect();
     let dims = dims.ok_or_else(|| format!("has the shape {shape:?}"))?;
-    let len = dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim)).filter(|&len| len <= MOST);
-    let len = len.ok_or_else(|| format!("has the shape {dims:?}, more than {MOST} elements"))?;
+    let len = dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim)).filter(|&len| len <= MOST_INTS);
+    let len = len.ok_or_else(|| format!("has the shape {dims:?}, more than {MOST_INTS} elements"))?;
     let value = match node.attribute("value") {
         Some(Attribute::Tensor(raw)) => importer.array(raw)?,
         _ => Array::Float(Tensor::zeros(&[1])),

@@ -4,12 +4,14 @@ use crate::files::onnx::import::array::Array;
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::int::Int;
 use crate::files::onnx::import::model::OnnxNode;
+use crate::files::onnx::import::tensor::MOST_INTS;
 use crate::files::onnx::import::value::{Part, Value};
 use crate::files::onnx::import::view::{Axis, View};
 use crate::graph::NodeId;
 use crate::graph::layer::Layer;
 use crate::graph::pool::{Pool, PoolKind, Window};
 use lopper_kernels::shapes::AdaptivePool2d;
+use std::ops::Range;
 
 /// `Concat` of channels, of shapes, or of the windows of an adaptive pool.
 pub(super) fn concat<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
@@ -37,9 +39,9 @@ fn lists(values: &[Value], axis: i64) -> Result<Array, String> {
             _ => return Err("joins constants that are no lists of integers".into()),
         }
     }
-    match joined.len() <= 1 << 16 {
+    match joined.len() <= MOST_INTS {
         true => Ok(Array::list(joined)),
-        false => Err("joins more than 65536 integers".into()),
+        false => Err(format!("joins more than {MOST_INTS} integers")),
     }
 }
 
@@ -204,6 +206,11 @@ pub(super) fn slice<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) ->
     let parts: Vec<_> = ranges.iter().filter(whole).copied().collect();
     let full = |axis: usize| dims[axis];
     match parts[..] {
+        // A window of an adaptive pool may be the whole image.
+        [] if view.is_channels_first() => match ranges[..] {
+            [(axis @ (2 | 3), start, end, 1)] => Ok(Value::Window(part(view, axis, start..end))),
+            _ => Ok(Value::Computed(view)),
+        },
         [] => Ok(Value::Computed(view)),
         _ if !view.is_channels_first() => {
             Err(format!("takes a part of {:?}, which no layer does", view.dims()))
@@ -213,12 +220,14 @@ pub(super) fn slice<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) ->
         {
             Ok(shortcut(importer, node, &view, a, [0, 0]))
         }
-        [(axis @ (2 | 3), start, end, 1)] => {
-            let axis = if axis == 2 { Axis::H } else { Axis::W };
-            Ok(Value::Window(Part { of: view, axis, range: start..end }))
-        }
+        [(axis @ (2 | 3), start, end, 1)] => Ok(Value::Window(part(view, axis, start..end))),
         _ => Err("takes a part of an image, which no layer does".into()),
     }
+}
+
+/// The rows or columns `range` of an image.
+fn part(of: View, axis: usize, range: Range<usize>) -> Part {
+    Part { of, axis: if axis == 2 { Axis::H } else { Axis::W }, range }
 }
 
 /// The axis, start, end and step of each part that `node` takes of a value of shape `dims`.

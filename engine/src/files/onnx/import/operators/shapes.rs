@@ -7,7 +7,7 @@ use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::int::Int;
 use crate::files::onnx::import::model::OnnxNode;
 use crate::files::onnx::import::value::Value;
-use crate::files::onnx::import::view::{Axis, View};
+use crate::files::onnx::import::view::{Axis, MOST_AXES, View};
 use crate::graph::layer::Layer;
 
 /// `Flatten`, `Reshape`, `Squeeze`, `Unsqueeze` and `Transpose`.
@@ -73,9 +73,15 @@ fn reshape<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>, view: &View
 /// The axes to add or to remove: an attribute before opset 13.
 fn axes<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Option<Vec<i64>>, String> {
     node.only(&["axes"])?;
-    match importer.constant(node, 1)? {
-        Some(axes) => axes.plain("its axes").map(Some),
-        None => Ok(node.ints("axes")?.map(<[i64]>::to_vec)),
+    let axes = match importer.constant(node, 1)? {
+        Some(axes) => Some(axes.plain("its axes")?),
+        None => node.ints("axes")?.map(<[i64]>::to_vec),
+    };
+    match axes {
+        Some(axes) if axes.len() > MOST_AXES => {
+            Err(format!("has {} axes, expected at most {MOST_AXES}", axes.len()))
+        }
+        axes => Ok(axes),
     }
 }
 
@@ -118,7 +124,11 @@ fn unsqueeze(view: &View, axes: Option<Vec<i64>>) -> Result<View, String> {
         true => Ok(Vec::new()),
         false => groups.next().cloned().ok_or("adds an axis twice"),
     });
-    Ok(View { axes: axes.collect::<Result<_, _>>()?, ..view.clone() })
+    let axes: Vec<Vec<Axis>> = axes.collect::<Result<_, _>>()?;
+    match axes.len() <= MOST_AXES {
+        true => Ok(View { axes, ..view.clone() }),
+        false => Err(format!("makes {} axes, expected at most {MOST_AXES}", axes.len() + 1)),
+    }
 }
 
 /// Axes counted from the front.
@@ -148,7 +158,10 @@ fn of_constant<'a>(
             let mut sorted = order.clone();
             sorted.sort_unstable();
             match sorted.into_iter().eq(0..dims.len()) {
-                true => Ok(Array::Float(tensor.permute(&order))),
+                true => {
+                    importer.make(tensor.len())?;
+                    Ok(Array::Float(tensor.permute(&order)))
+                }
                 false => Err(format!("permutes {} axes by {order:?}", dims.len())),
             }
         }
