@@ -67,6 +67,8 @@ fn outputs_have_the_documented_fields() {
         ("Atlas", "atlas --layer 16x16@8:3 --layer 32x16 --batch 1 --sparsity 0,50,90 --seconds 0".into()),
         ("Written", "export a.safetensors --out w.safetensors".into()),
         ("Written", "import w.safetensors --arch a.safetensors --out i.safetensors".into()),
+        ("Written", "export a.safetensors --out w.onnx".into()),
+        ("Written", "convert w.onnx w.py".into()),
         ("Completions", "completions fish".into()),
         ("Lists", "list".into()),
         ("Lists", "list schedules".into()),

@@ -20,7 +20,7 @@ pub use autograd::exec::{Known, ParamGradients, Pass};
 pub use autograd::tape::{Gradients, Mode, Tape, Var};
 pub use autograd::{exec, ops, profile, tape};
 pub use error::{Error, Result};
-pub use files::{atomic, file, input, torchvision};
+pub use files::{atomic, file, input, onnx, python, torchvision};
 pub use graph::layer::Layer;
 pub use graph::param::Param;
 pub use graph::{Graph, Info, Node, NodeId, certificate, cost, geometry, info, layer, param, pool, rewrite};

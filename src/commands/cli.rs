@@ -2,9 +2,9 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, completions, demo, diff, distill, eval, explore, factorize, fold, help, list,
-    lottery, lr_find, predict, prune, recipes, regularize, replay, report, run, schedule, selftest,
-    sensitivity, slim, sparse_train, sparsify, summary, train, weights,
+    atlas, bench, compact, completions, convert, demo, diff, distill, eval, explore, export, factorize, fold,
+    help, list, lottery, lr_find, predict, prune, recipes, regularize, replay, report, run, schedule,
+    selftest, sensitivity, slim, sparse_train, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -77,10 +77,12 @@ enum Command {
     Diff(diff::Diff),
     /// Check a GPU: every kernel against the CPU, the demo and the benchmarks, in one report
     Selftest(selftest::Selftest),
-    /// Write the weights with torchvision's names and layouts
-    Export(weights::Export),
-    /// Read weights with torchvision's names and layouts into an architecture
+    /// Write a network as ONNX, as a module of PyTorch, or its weights with torchvision's names
+    Export(export::Export),
+    /// Read weights with torchvision's names into an architecture, or a network from an ONNX file
     Import(weights::Import),
+    /// Convert a network between model files, ONNX files and modules of PyTorch
+    Convert(convert::Convert),
     /// Print a script that completes commands and options in bash, zsh or fish
     Completions(completions::Completions),
 }
@@ -130,6 +132,7 @@ impl Cli {
             Command::Selftest(c) => c.run(common),
             Command::Export(c) => c.run(common),
             Command::Import(c) => c.run(common),
+            Command::Convert(c) => c.run(common),
             Command::Completions(c) => c.run(Self::command(), common),
         }
     }

@@ -127,10 +127,25 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("diff", &["lopper diff sparse.safetensors pruned.safetensors --data images"]),
     ("selftest", &["lopper selftest --device cuda --out selftest.md"]),
-    ("export", &["lopper export small.safetensors --out weights.safetensors"]),
+    (
+        "export",
+        &[
+            "lopper export small.safetensors --out small.onnx",
+            "lopper export small.safetensors --out small.onnx --opset 13 --batch 1 --bytes",
+            "lopper export small.safetensors --out small.py",
+            "lopper export small.safetensors --out weights.safetensors",
+        ],
+    ),
     (
         "import",
-        &["lopper import weights.safetensors --arch resnet18 --classes 1000 --out resnet18.safetensors"],
+        &[
+            "lopper import weights.safetensors --arch resnet18 --classes 1000 --out resnet18.safetensors",
+            "lopper import network.onnx --class-names cat,dog --out network.safetensors",
+        ],
+    ),
+    (
+        "convert",
+        &["lopper convert network.onnx network.safetensors", "lopper convert network.onnx network.py"],
     ),
     (
         "completions",
