@@ -190,6 +190,9 @@ impl<'a> Pipeline<'a> {
             epochs = training.run(&mut graph, path, Start { checkpoint, before })?;
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
+        if let Some(origin) = &origin {
+            self.measure_promise(stage, [origin, &graph]);
+        }
         if stage.techniques.iter().any(|technique| technique.masks()) {
             self.report_zeros(&graph);
         }
