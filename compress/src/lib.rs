@@ -29,7 +29,7 @@ pub use lopper_engine::channels;
 pub use compact::{CompactConfig, compact};
 pub use criteria::Criterion;
 pub use distill::{DistillConfig, Distillation};
-pub use factorize::{FactorizeConfig, factorize};
+pub use factorize::{ConvSplit, FactorizeConfig, factorize};
 pub use fold::fold;
 pub use granularity::Granularity;
 pub use prune::{PruneConfig, PrunePlan, prune};

@@ -42,7 +42,13 @@ impl<'a> Scoring<'a> {
     /// lacks evidence.
     pub fn scores(&self, graph: &Graph, site: &Site) -> Result<Vec<f32>> {
         let (criterion, name) = (self.criterion, site.name(graph));
-        let means = self.evidence.and_then(|evidence| evidence.means(name, site.groups.count()));
+        let expected = criterion.observations(&site.groups);
+        let mut means = self.evidence.and_then(|evidence| evidence.means(name, expected));
+        if means.is_none()
+            && let Some(surveyed) = Evidence::survey(criterion, graph, std::slice::from_ref(site))?
+        {
+            means = surveyed.means(name, expected);
+        }
         let activations = criterion.needs_activations();
         let view = LayerView {
             name,
@@ -55,7 +61,7 @@ impl<'a> Scoring<'a> {
         };
         let scores = criterion.score(&view);
         let mut scores = scores.map_err(|e| Error::invalid(format!("criterion {criterion}: {e}")))?;
-        criterion.expect_one_each("scores", name, scores.len(), &site.groups)?;
+        criterion.expect_one_each("scores", name, scores.len(), site.groups.count())?;
         if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
             return Err(Error::invalid(format!(
                 "layer `{name}`: criterion {criterion} scores a group {score}, expected a finite number"

@@ -40,7 +40,11 @@ impl Site {
             Need::Activations => Some(self.node),
             Need::Responses => Some(response(graph, self.node)),
             Need::Inputs => graph.nodes()[self.node].inputs.first().copied(),
-            Need::InitialWeights | Need::Gradients | Need::LiveGradients => None,
+            Need::InitialWeights
+            | Need::UpdatedWeights
+            | Need::Gradients
+            | Need::LiveGradients
+            | Need::Curvature(_) => None,
         })
     }
 
@@ -55,7 +59,7 @@ impl Site {
     }
 
     /// The parameter.
-    pub(super) fn weight<'g>(&self, graph: &'g Graph) -> &'g Param {
+    pub(crate) fn weight<'g>(&self, graph: &'g Graph) -> &'g Param {
         weight(&graph.nodes()[self.node].layer).expect("sites are layers with a weight")
     }
 }

@@ -23,7 +23,13 @@ pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Eviden
     require_copy(graph, "sparsify")?;
     layers::some_targets(graph, config)?;
     let mut graph = graph.clone();
-    mask(&mut graph, config, config.final_sparsity()?, evidence)?;
+    let (sparsity, rounds) = (config.final_sparsity()?, config.criterion.rounds().max(1));
+    for round in 1..=rounds {
+        // What is kept falls by the same factor in each round (Tanaka et al. 2020, algorithm 1).
+        let kept = (1.0 - sparsity).powf(round as f64 / rounds as f64);
+        let target = if round == rounds { sparsity } else { 1.0 - kept };
+        mask(&mut graph, config, target, evidence)?;
+    }
     let report = report(&graph, config)?;
     Ok(Rewrite { graph, report })
 }
@@ -151,7 +157,9 @@ fn scored(
     targets: &[Target],
     evidence: Option<&Evidence>,
 ) -> Result<Vec<Scored>> {
-    let scoring = config.scoring(evidence);
+    let sites: Vec<Site> = targets.iter().map(|target| target.site).collect();
+    let surveyed = Evidence::survey(&config.criterion, graph, &sites)?;
+    let scoring = config.scoring(surveyed.as_ref().or(evidence));
     let scored = targets.iter().map(|target| {
         let dead = dropped_by(layers::weight(graph, target.node).mask(), &target.groups);
         Ok(Scored { scores: scoring.scores(graph, &target.site)?, dead })

@@ -1,0 +1,34 @@
+//! Weight sharing as a technique: a callback of training, or a rewrite without it.
+
+use super::{ShareConfig, Sharer, share};
+use crate::criteria::Evidence;
+use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
+use lopper_engine::train::Callback;
+use lopper_engine::{Graph, Result};
+
+impl Listed for ShareConfig {
+    const KIND: Kind = Kind { name: "share", role: Role::Callback };
+}
+
+impl Technique for ShareConfig {
+    fn kind(&self) -> Kind {
+        Self::KIND
+    }
+
+    fn check(&self) -> Result<()> {
+        self.check()
+    }
+
+    fn rehearse(&self, sketch: Sketch, _trains: bool, _teacher: Option<&Sketch>) -> Result<Sketch> {
+        self.layers(&sketch.graph)?;
+        Ok(sketch)
+    }
+
+    fn apply(&self, graph: &Graph, _evidence: Option<&Evidence>) -> Result<Applied> {
+        Ok(share(graph, self)?.into())
+    }
+
+    fn callback(&self) -> Result<Option<Box<dyn Callback>>> {
+        Ok(Some(Box::new(Sharer::new(self.clone())?)))
+    }
+}
