@@ -149,6 +149,7 @@
 pub mod atlas;
 pub mod details;
 pub mod findings;
+pub mod listing;
 pub mod page;
 pub mod prelude;
 pub mod recipe;

@@ -7,19 +7,23 @@ use lopper::recipe::{Recipe, Stage};
 use lopper_compress::StageKeys;
 use lopper_compress::techniques::{Applied, Kind, Role, Sketch, Technique};
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
-use lopper_engine::{Device, Graph, Result};
+use lopper_engine::{About, Device, Graph, Result};
 use proptest::prelude::*;
 use std::collections::HashSet;
 use support::random_graph::{networks, relative_difference};
 
 /// A stage for each technique, without evidence that needs images.
-const STAGES: [&str; 10] = [
+const STAGES: [&str; 14] = [
     "prune = {}",
     "prune = { criterion = \"random\", fraction = 0.4 }",
     "prune = { criterion = \"random\", width = 0.6, constants = \"drop\" }",
     "prune = { criterion = \"random\", fraction = 0.4, context = \"local\", constants = \"drop\" }",
     "fold = {}",
     "factorize = { fraction = 0.3 }",
+    "factorize = { error = 0.4, conv = \"auto\" }",
+    "factorize = { vbmf = true, conv = \"tucker\" }",
+    "share = { bits = 3 }",
+    "share = { bits = 2 }\ntrain = { epochs = 1, learning_rate = 1e-3 }",
     "compact = {}",
     "sparsify = { sparsity = 0.5 }",
     "slim = { l1 = 1e-4 }\ntrain = { epochs = 1, learning_rate = 1e-3 }",
@@ -187,7 +191,7 @@ struct Halve;
 
 impl Technique for Halve {
     fn kind(&self) -> Kind {
-        Kind { name: "halve", role: Role::Rewrite }
+        Kind { name: "halve", role: Role::Rewrite, about: About::common("half of the channels go") }
     }
 
     fn check(&self) -> Result<()> {

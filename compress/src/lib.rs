@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compact;
+mod context_about;
 pub mod criteria;
 pub mod distill;
 pub mod factorize;
@@ -15,6 +16,7 @@ mod lists;
 mod names;
 pub mod prune;
 mod select;
+pub mod share;
 pub mod slim;
 pub mod sparsify;
 mod table;
@@ -34,6 +36,7 @@ pub use fold::fold;
 pub use granularity::Granularity;
 pub use prune::{PruneConfig, PrunePlan, prune};
 pub use select::Context;
+pub use share::{ShareConfig, Sharer, share};
 pub use slim::SlimConfig;
 pub use sparsify::{Sparsifier, SparsifyConfig, sparsify};
 pub use table::StageKeys;

@@ -5,6 +5,7 @@ use crate::distill::DistillStage;
 use crate::factorize::FactorizeConfig;
 use crate::fold::FoldConfig;
 use crate::prune::PruneStage;
+use crate::share::ShareConfig;
 use crate::slim::SlimConfig;
 use crate::sparsify::SparsifyConfig;
 use crate::techniques::{Keys, Kind, Technique};
@@ -57,4 +58,5 @@ techniques! {
     distill: DistillStage,
     sparsify: Option<SparsifyConfig>,
     slim: Option<SlimConfig>,
+    share: Option<ShareConfig>,
 }

@@ -19,7 +19,8 @@ fn granularities() -> Vec<Granularity> {
         Err(_) => [2, 3, 8].map(|size| granularity.block(size)).to_vec(),
     };
     let ratios = ["1:2", "2:4"].map(|text| text.parse().unwrap());
-    GRANULARITIES.iter().flat_map(sizes).chain(ratios).collect()
+    let divided = GRANULARITIES.iter().filter(|granularity| **granularity != Granularity::LAYER);
+    divided.flat_map(sizes).chain(ratios).collect()
 }
 
 fn criteria() -> impl Iterator<Item = Criterion> {
@@ -31,7 +32,7 @@ const OF_FILTERS: [&str; 4] = ["geometric_median", "mean_activation", "apoz", "h
 
 /// Whether `criterion` compares weights with those at the beginning of a training, which there is none of here.
 fn compares_with_the_beginning(criterion: &Criterion) -> bool {
-    criterion.needs().contains(&Need::InitialWeights)
+    criterion.needs().iter().any(|need| matches!(need, Need::InitialWeights | Need::UpdatedWeights))
 }
 
 /// A plain network, one whose body is frozen, and one with single weights masked.

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod about;
 pub mod autograd;
 pub mod channels;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod plan;
 pub mod tensor;
 pub mod train;
 
+pub use about::About;
 pub use autograd::exec::{ParamGradients, Pass};
 pub use autograd::tape::{Gradients, Mode, Tape, Var};
 pub use autograd::{exec, ops, profile, tape};

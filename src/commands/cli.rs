@@ -2,8 +2,8 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, completions, demo, diff, distill, eval, factorize, fold, help, lr_find, predict,
-    prune, recipes, report, run, selftest, slim, sparsify, summary, train, weights,
+    atlas, bench, compact, completions, demo, diff, distill, eval, factorize, fold, help, list, lr_find,
+    predict, prune, recipes, report, run, schedule, selftest, share, slim, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -28,6 +28,10 @@ enum Command {
     Report(report::ReportAgain),
     /// List the built-in recipes, or print one
     Recipes(recipes::Recipes),
+    /// List criteria, granularities, schedules, losses and so on, with formulas and papers
+    List(list::List),
+    /// Draw schedules of sparsity or of the learning rate
+    Schedule(schedule::DrawSchedule),
     /// Train a network from scratch, or train an existing one further
     Train(train::Train),
     /// Find a learning rate by the range test, with a picture of losses by rate
@@ -42,8 +46,10 @@ enum Command {
     Prune(prune::Prune),
     /// Fold batch norms into the convolutions and linear layers around them
     Fold(fold::Fold),
-    /// Split linear layers in two by singular value decomposition, then fine-tune with --epochs
+    /// Split convolutions and linear layers into factors of low rank, then fine-tune with --epochs
     Factorize(factorize::Factorize),
+    /// Let weights share few values, which makes files smaller, then fine-tune with --epochs
+    Share(share::Share),
     /// Compute only live channels, keeping every outer width
     Compact(compact::Compact),
     /// Measure the accuracy on validation images, and other metrics, with 95 % intervals
@@ -87,6 +93,8 @@ impl Cli {
             Command::Run(c) => c.run(common),
             Command::Report(c) => c.run(common),
             Command::Recipes(c) => c.run(common),
+            Command::List(c) => c.run(common),
+            Command::Schedule(c) => c.run(common),
             Command::Train(c) => c.run(common),
             Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),
@@ -95,6 +103,7 @@ impl Cli {
             Command::Prune(c) => c.run(common),
             Command::Fold(c) => c.run(common),
             Command::Factorize(c) => c.run(common),
+            Command::Share(c) => c.run(common),
             Command::Compact(c) => c.run(common),
             Command::Eval(c) => c.run(common),
             Command::Predict(c) => c.run(common),

@@ -15,6 +15,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("report", &["lopper report runs/mine --data images"]),
     ("recipes", &["lopper recipes", "lopper recipes small-net > recipe.toml"]),
+    ("list", &["lopper list criteria", "lopper list --json"]),
+    (
+        "schedule",
+        &[
+            "lopper schedule cosine iterative:4 --sparsity 0.8 --plot schedules.svg",
+            "lopper schedule one-cycle --learning-rate 1e-3 --epochs 20",
+        ],
+    ),
     (
         "train",
         &[
@@ -55,7 +63,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "factorize",
         &[
             "lopper factorize folded.safetensors --fraction 0.5 --data images --epochs 3 --out small.safetensors",
+            "lopper factorize resnet.safetensors --target-macs 0.5x --data images --epochs 3 --out half.safetensors",
         ],
+    ),
+    (
+        "share",
+        &["lopper share pruned.safetensors --bits 5 --data images --epochs 1 --out shared.safetensors"],
     ),
     ("compact", &["lopper compact sparse.safetensors --out compact.safetensors"]),
     (
@@ -130,6 +143,7 @@ mod tests {
         "tta",
         "tta-curve",
         "criterion",
+        "plot",
         "fraction",
         "energy",
         "sparsity",

@@ -72,6 +72,14 @@ pub(super) fn single(text: &str) -> Result<f32, String> {
     number::narrowed(value).map_err(|note| format!("the number {note}"))
 }
 
+/// Parses a share.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".into()),
+    }
+}
+
 /// Parses a tolerance.
 pub(super) fn tolerance(text: &str) -> Result<f32, String> {
     match single(text)? {

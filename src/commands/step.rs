@@ -293,7 +293,7 @@ fn check_history(path: &Path, allowed: bool) -> Result<()> {
 }
 
 /// Parses a schedule: its name, and behind a comma the keys of its table in a recipe.
-fn schedule(text: &str) -> std::result::Result<Schedule, String> {
+pub(super) fn schedule(text: &str) -> std::result::Result<Schedule, String> {
     #[derive(serde::Deserialize)]
     struct Named {
         schedule: Schedule,

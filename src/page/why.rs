@@ -11,7 +11,7 @@ pub struct Why {
 }
 
 /// The techniques in alphabetical order. A test requires an entry for each.
-pub const WHYS: [Why; 8] = [
+pub const WHYS: [Why; 9] = [
     Why {
         technique: "compact",
         text: "A convolution whose channels are partly dead gathers only the live ones, computes those, and writes the \
@@ -28,9 +28,8 @@ pub const WHYS: [Why; 8] = [
     },
     Why {
         technique: "factorize",
-        text: "The weights of a large linear layer are nearly of low rank: a few directions carry most of its effect. \
-               Two thin layers of rank r replace it, and the error is exactly the tail of singular values that they \
-               leave out.",
+        text: "The weights of a large layer are nearly of low rank: a few directions carry most of its effect. Thin layers \
+               of rank r replace it, and the error of two is exactly the tail of singular values that they leave out.",
         formula: "W ≈ B A, &nbsp; ‖W − B A‖ / ‖W‖ = √(Σ<sub>i &gt; r</sub> σ<sub>i</sub>² / Σ σ<sub>i</sub>²)",
     },
     Why {
@@ -45,6 +44,13 @@ pub const WHYS: [Why; 8] = [
                add its effect to their own bias. Cutting the channel then makes the layers smaller while they stay \
                dense, which every kernel profits from.",
         formula: "c = max(0, β − γ μ / √(σ² + ε)), &nbsp; b′ = b + Σ<sub>dead</sub> c · Σ<sub>window</sub> w",
+    },
+    Why {
+        technique: "share",
+        text: "A weight needs few bits if it only says which of a few values it takes. The values are the means of clusters \
+               of weights, and frequent ones get short codes, so that the file shrinks while the network runs as before.",
+        formula: "w ← c<sub>k(w)</sub>, &nbsp; k(w) = argmin<sub>k</sub> |w − c<sub>k</sub>|, &nbsp; 2<sup>bits</sup> values \
+                  c<sub>k</sub> a layer",
     },
     Why {
         technique: "slim",

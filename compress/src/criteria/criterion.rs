@@ -35,12 +35,11 @@ pub const ALIASES: [(&str, &str); 2] = [("l1", "large_final"), ("grad", "taylor"
 impl Criterion {
     /// The names that recipes and command lines accept, as a list for help texts.
     pub fn names() -> String {
-        let named = CRITERIA.iter().map(
-            |criterion| match ALIASES.iter().find(|alias| alias.1 == criterion.name()) {
+        let named =
+            CRITERIA.iter().map(|criterion| match ALIASES.iter().find(|alias| alias.1 == criterion.name()) {
                 Some((alias, name)) => format!("{name} (or {alias})"),
                 None => criterion.name().to_string(),
-            },
-        );
+            });
         one_of(named.chain([format!("{}:P", LpMagnitude::NAME)]))
     }
 

@@ -8,7 +8,7 @@
 //! A central difference is off by ε² third derivatives, and by the rounding of gradients over ε: at a hundredth of the weights
 //! both are small. It moves the weights of all scored layers together.
 
-use super::{LayerView, Need, Reduction, Score, Site, StepView};
+use super::{LayerView, Need, Reduction, Score, Site, StepView, described};
 use lopper_engine::{Graph, ParamGradients, Result, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -66,9 +66,8 @@ impl Product {
             let (ahead, behind) = (ahead?, behind?);
             for path in directions.keys() {
                 if let (Some(a), Some(b)) = (ahead.get(path), behind.get(path)) {
-                    let change = |i: usize| {
-                        ((f64::from(a.data()[i]) - f64::from(b.data()[i])) / (2.0 * step)) as f32
-                    };
+                    let change =
+                        |i: usize| ((f64::from(a.data()[i]) - f64::from(b.data()[i])) / (2.0 * step)) as f32;
                     product.insert(path.clone(), Tensor::from_fn(a.shape(), change));
                 }
             }
@@ -105,6 +104,12 @@ fn signs(shape: &[usize], batch: u64, layer: u64) -> Tensor {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GraSP;
 
+described!(
+    GraSP,
+    "Σ w·(H g) over the group, g the gradient",
+    "Wang et al. 2020, Picking winning tickets before training by preserving gradient flow"
+);
+
 impl Score for GraSP {
     fn name(&self) -> &str {
         "grasp"
@@ -129,6 +134,12 @@ impl Score for GraSP {
 /// sample of signs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HessianDiagonal;
+
+described!(
+    HessianDiagonal,
+    "½ |Σ w²·E[v·(H v)]| over the group, v random signs",
+    "LeCun et al. 1990, Optimal brain damage"
+);
 
 impl Score for HessianDiagonal {
     fn name(&self) -> &str {

@@ -119,9 +119,9 @@ impl Evidence {
                     weight.shape()
                 )));
             }
-            let curvature = seen.product.and_then(|product| {
-                Some((product.direction.get(&path)?, product.product.get(&path)?))
-            });
+            let curvature = seen
+                .product
+                .and_then(|product| Some((product.direction.get(&path)?, product.product.get(&path)?)));
             let activations = seen.activations.get(index);
             let step = StepView { name, weight, groups: &site.groups, gradient, activations, curvature };
             let terms = criterion.observe(&step)?;

@@ -1,6 +1,6 @@
 //! Norms of any order, and squares.
 
-use super::{LayerView, Reduction, Score};
+use super::{LayerView, Reduction, Score, described};
 use lopper_engine::{Error, Result};
 use std::str::FromStr;
 
@@ -34,6 +34,13 @@ impl LpMagnitude {
     }
 }
 
+/// Of order 3, between the sum and the largest weight.
+impl Default for LpMagnitude {
+    fn default() -> Self {
+        Self { p: 3.0, name: format!("{}:3", Self::NAME) }
+    }
+}
+
 impl FromStr for LpMagnitude {
     type Err = Error;
 
@@ -42,6 +49,12 @@ impl FromStr for LpMagnitude {
         Self::new(text.parse().unwrap_or(f64::NAN))
     }
 }
+
+described!(
+    LpMagnitude,
+    "‖w‖_p over the group",
+    "He et al. 2018, Soft filter pruning for accelerating deep convolutional neural networks"
+);
 
 impl Score for LpMagnitude {
     fn name(&self) -> &str {
@@ -64,6 +77,8 @@ impl Score for LpMagnitude {
 /// `squared_final`: the mean of `w²` over the group.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SquaredFinal;
+
+described!(SquaredFinal, "mean w² over the group");
 
 impl Score for SquaredFinal {
     fn name(&self) -> &str {
@@ -100,7 +115,8 @@ mod tests {
         let criterion: Criterion = "lp_magnitude:1.5".parse().unwrap();
         assert_eq!(criterion.name(), "lp_magnitude:1.5");
         assert_eq!(criterion, LpMagnitude::new(1.5).unwrap().into());
-        for text in ["lp_magnitude:0", "lp_magnitude:x", "lp_magnitude:", "lp_magnitude", "lp_magnitude:100"] {
+        for text in ["lp_magnitude:0", "lp_magnitude:x", "lp_magnitude:", "lp_magnitude", "lp_magnitude:100"]
+        {
             let message = text.parse::<Criterion>().unwrap_err().to_string();
             assert!(message.contains("lp_magnitude"), "{message}");
         }

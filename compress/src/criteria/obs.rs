@@ -9,7 +9,7 @@
 //! which for a single weight is `w² / 2 [F⁻¹]_ii`. F is the empirical Fisher information of a block, the mean of gradients'
 //! outer products, with λ a hundredth of its mean diagonal.
 
-use super::{LayerView, Need, Score, StepView};
+use super::{LayerView, Need, Score, StepView, described};
 use crate::granularity::Groups;
 use lopper_engine::{Result, memory};
 
@@ -27,6 +27,12 @@ const DAMPING: f64 = 1e-2;
 /// weights act together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Obs;
+
+described!(
+    Obs,
+    "Σ ½ w_sᵀ ([F⁻¹]_ss)⁻¹ w_s over blocks of 16 weights",
+    "Singh & Alistarh 2020, WoodFisher: efficient second-order approximation for neural network compression"
+);
 
 impl Score for Obs {
     fn name(&self) -> &str {
@@ -74,9 +80,8 @@ impl Score for Obs {
                     (0..same.len() * same.len()).map(|k| part(k / same.len(), k % same.len())).collect();
                 let inner = inverted(&inner, same.len());
                 let w = |i: usize| f64::from(weight[start + same[i]]);
-                let increase: f64 = (0..inner.len())
-                    .map(|k| w(k / same.len()) * inner[k] * w(k % same.len()))
-                    .sum();
+                let increase: f64 =
+                    (0..inner.len()).map(|k| w(k / same.len()) * inner[k] * w(k % same.len())).sum();
                 scores[groups[start + same[0]]] += 0.5 * increase;
             }
         }
@@ -175,6 +180,10 @@ mod tests {
         // A weight alone costs at most what it would without the others making up for it.
         let singles = score_after(&Obs, &[40, 1], &weight, &steps);
         assert!(singles.iter().all(|&score| score >= 0.0 && score.is_finite()));
-        assert_eq!(score_after(&Obs, &[2, 1], &[1.0, 2.0], &[&[0.0, 0.0]]), [0.0, 0.0], "no gradient arrived");
+        assert_eq!(
+            score_after(&Obs, &[2, 1], &[1.0, 2.0], &[&[0.0, 0.0]]),
+            [0.0, 0.0],
+            "no gradient arrived"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Criteria that read gradients in other ways than [`Taylor`](super::Taylor): alone, or with a memory that fades.
 
 use super::gradients::products;
-use super::{LayerView, Need, Reduction, Score, StepView};
+use super::{LayerView, Need, Reduction, Score, StepView, described};
 use lopper_engine::Result;
 
 /// `gradient`: the mean of `|∂L/∂w|` over the group, averaged over steps: weights that the loss does not depend on go first
@@ -9,6 +9,12 @@ use lopper_engine::Result;
 /// with gates in place of weights).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gradient;
+
+described!(
+    Gradient,
+    "mean |∂L/∂w| over the group",
+    "Mozer & Smolensky 1989, Skeletonization: a technique for trimming the fat from a network via relevance assessment"
+);
 
 impl Score for Gradient {
     fn name(&self) -> &str {
@@ -34,6 +40,12 @@ impl Score for Gradient {
 /// et al. 2019).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SnipMomentum;
+
+described!(
+    SnipMomentum,
+    "s ← 0.9 s + Σ |w·∂L/∂w| over the group, step by step",
+    "Lee et al. 2019, SNIP: single-shot network pruning based on connection sensitivity"
+);
 
 impl Score for SnipMomentum {
     fn name(&self) -> &str {
@@ -64,7 +76,8 @@ mod tests {
 
     #[test]
     fn each_criterion_agrees_with_a_hand_example() {
-        let (weight, steps): (_, [&[f32]; 2]) = ([1.0, -2.0, 3.0, 1.0], [&[2.0, 1.0, 1.0, 1.0], &[2.0, 2.0, -1.0, 0.0]]);
+        let (weight, steps): (_, [&[f32]; 2]) =
+            ([1.0, -2.0, 3.0, 1.0], [&[2.0, 1.0, 1.0, 1.0], &[2.0, 2.0, -1.0, 0.0]]);
         assert_eq!(score_after(&Gradient, &[2, 2], &weight, &steps), [1.75, 0.75]);
         // |w g|: 4 and 4, then 6 and 3.
         let faded = score_after(&SnipMomentum, &[2, 2], &weight, &steps);

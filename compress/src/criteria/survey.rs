@@ -3,7 +3,7 @@
 //! A layer says little about what becomes of its output: these criteria ask all layers on the way, by one sweep over the
 //! graph.
 
-use super::{LayerView, Reduction, Score, Site};
+use super::{LayerView, Reduction, Score, Site, described};
 use lopper_engine::channels::Filters;
 use lopper_engine::layer::Activation;
 use lopper_engine::{Device, Error, Graph, Layer, Mode, Param, Result, Tape, Tensor};
@@ -19,6 +19,12 @@ pub struct SynFlow;
 
 /// The value of the image. R is homogeneous, so scores are only scaled by it; deep networks would overflow with ones.
 const IMAGE: f32 = 1e-12;
+
+described!(
+    SynFlow,
+    "Σ |w|·∂R/∂|w| over the group, R = 1ᵀ Π|W| 1",
+    "Tanaka et al. 2020, Pruning neural networks without any data by iteratively conserving synaptic flow"
+);
 
 impl Score for SynFlow {
     fn name(&self) -> &str {
@@ -70,7 +76,9 @@ fn magnitudes(graph: &Graph) -> Result<Graph> {
         }
         for (slot, param) in layer.params_mut() {
             param.trainable = slot == "weight";
-            param.update(|values| values.iter_mut().for_each(|v| *v = if slot == "weight" { v.abs() } else { 0.0 }));
+            param.update(|values| {
+                values.iter_mut().for_each(|v| *v = if slot == "weight" { v.abs() } else { 0.0 })
+            });
         }
     }
     Ok(flow)
@@ -84,6 +92,12 @@ fn magnitudes(graph: &Graph) -> Result<Graph> {
 /// add their squares; the image and the network's output count 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lookahead;
+
+described!(
+    Lookahead,
+    "√Σ (|w|·‖before‖·‖after‖)² over the group, by the weights of the layers around",
+    "Park et al. 2020, Lookahead: a far-sighted alternative of magnitude-based pruning"
+);
 
 impl Score for Lookahead {
     fn name(&self) -> &str {

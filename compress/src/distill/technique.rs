@@ -3,7 +3,7 @@
 use super::{DistillConfig, Distillation};
 use crate::techniques::{Kind, Listed, Role, Sketch, Technique, stage_keys};
 use lopper_engine::train::{CrossEntropy, Objective};
-use lopper_engine::{Error, Graph, Result};
+use lopper_engine::{About, Error, Graph, Result};
 
 /// The keys of a recipe's stage that configure distillation. They require each other.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +31,14 @@ impl DistillStage {
 }
 
 impl Listed for DistillStage {
-    const KIND: Kind = Kind { name: "distill", role: Role::Objective };
+    const KIND: Kind = Kind {
+        name: "distill",
+        role: Role::Objective,
+        about: About::new(
+            "L = (1 − weight)·L_task + weight·(L_logits + Σ hints)",
+            "Hinton et al. 2015, Distilling the knowledge in a neural network",
+        ),
+    };
 }
 
 impl Technique for DistillStage {

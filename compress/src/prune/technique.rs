@@ -4,7 +4,7 @@ use super::{Constants, PruneConfig, PrunePlan, Pruner, prune};
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Demand, Kind, Listed, Role, Sketch, Technique, stage_keys};
 use lopper_engine::train::Callback;
-use lopper_engine::{Error, Graph, Result};
+use lopper_engine::{About, Error, Graph, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,7 +45,14 @@ impl PruneStage {
 }
 
 impl Listed for PruneStage {
-    const KIND: Kind = Kind { name: "prune", role: Role::Rewrite };
+    const KIND: Kind = Kind {
+        name: "prune",
+        role: Role::Rewrite,
+        about: About::new(
+            "channels with the lowest scores go; b′ = b + Σ_dead c·Σ w for their constants c",
+            "Li et al. 2017, Pruning filters for efficient ConvNets",
+        ),
+    };
 }
 
 impl Technique for PruneStage {

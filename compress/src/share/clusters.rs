@@ -74,7 +74,8 @@ fn bounds(sorted: &[f32], centers: &[f64]) -> Vec<usize> {
 /// The first centers, ascending.
 fn first(sorted: &[f32], most: usize, seed: u64) -> Vec<f64> {
     let count = sorted.len().min(SAMPLE.max(4 * most));
-    let sample: Vec<f64> = (0..count).map(|i| f64::from(sorted[i * (sorted.len() - 1) / (count - 1).max(1)])).collect();
+    let sample: Vec<f64> =
+        (0..count).map(|i| f64::from(sorted[i * (sorted.len() - 1) / (count - 1).max(1)])).collect();
     let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut centers = vec![sample[generator.random_range(0..count)]];
     let mut squares: Vec<f64> = sample.iter().map(|x| (x - centers[0]).powi(2)).collect();

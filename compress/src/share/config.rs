@@ -45,7 +45,9 @@ impl ShareConfig {
     pub fn check(&self) -> Result<()> {
         for (name, bits) in [("bits", Some(self.bits)), ("linear_bits", self.linear_bits)] {
             if let Some(bits) = bits.filter(|bits| !(1..=MOST_BITS).contains(bits)) {
-                return Err(Error::invalid(format!("share {name}: expected 1 to {MOST_BITS} bits, found {bits}")));
+                return Err(Error::invalid(format!(
+                    "share {name}: expected 1 to {MOST_BITS} bits, found {bits}"
+                )));
             }
         }
         Ok(())

@@ -58,7 +58,8 @@ fn quantize(param: &mut Param, most: usize, seed: u64) -> Result<String> {
         param.update(|weights| weights.iter_mut().for_each(|w| *w = values[nearest(&values, *w)]));
     }
     let all = counts.iter().sum::<usize>().max(1) as f64;
-    let share = |&count: &usize| if count == 0 { 0.0 } else { -(count as f64 / all) * (count as f64 / all).log2() };
+    let share =
+        |&count: &usize| if count == 0 { 0.0 } else { -(count as f64 / all) * (count as f64 / all).log2() };
     let entropy: f64 = counts.iter().map(share).sum();
     let error = if whole == 0.0 { 0.0 } else { (gap / whole).sqrt() };
     let used = counts.iter().filter(|&&count| count > 0).count();

@@ -41,7 +41,8 @@ impl Callback for Sharer {
         for (id, choice) in self.config.layers(graph)? {
             if choice.is_ok() {
                 let node = &graph.nodes()[id];
-                let shape = Filters::of(&node.layer).map_or(Vec::new(), |f| f.weight.value().shape().to_vec());
+                let shape =
+                    Filters::of(&node.layer).map_or(Vec::new(), |f| f.weight.value().shape().to_vec());
                 let (codes, count) = codes(graph, id);
                 self.clusters.insert(node.name.clone(), (Tensor::from_vec(&shape, codes)?, count));
             }
@@ -85,11 +86,13 @@ impl Callback for Sharer {
     }
 
     fn restore(&mut self, mut state: State) -> Result<()> {
-        let damaged = |what: String| Error::invalid(format!("checkpoint: the state of sharing is damaged: {what}"));
+        let damaged =
+            |what: String| Error::invalid(format!("checkpoint: the state of sharing is damaged: {what}"));
         let Layers(layers) = serde_json::from_value(state.value).map_err(|e| damaged(e.to_string()))?;
         self.clusters.clear();
         for (name, (shape, count)) in layers {
-            let numbers = state.arrays.remove(&name).ok_or_else(|| damaged(format!("no clusters of `{name}`")))?;
+            let numbers =
+                state.arrays.remove(&name).ok_or_else(|| damaged(format!("no clusters of `{name}`")))?;
             let valid = |&cluster: &f64| cluster >= 0.0 && cluster <= count as f64 && cluster.fract() == 0.0;
             if count > 1 << 24 || !numbers.iter().all(valid) {
                 return Err(damaged(format!("`{name}` has clusters that are none of {count}")));

@@ -4,10 +4,18 @@ use super::{ShareConfig, Sharer, share};
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
 use lopper_engine::train::Callback;
-use lopper_engine::{Graph, Result};
+use lopper_engine::{About, Graph, Result};
 
 impl Listed for ShareConfig {
-    const KIND: Kind = Kind { name: "share", role: Role::Callback };
+    const KIND: Kind = Kind {
+        name: "share",
+        role: Role::Callback,
+        about: About::new(
+            "w ← value[code], 2^bits values a layer by k-means",
+            "Han et al. 2016, Deep compression: compressing deep neural networks with pruning, trained quantization and \
+             Huffman coding",
+        ),
+    };
 }
 
 impl Technique for ShareConfig {

@@ -128,6 +128,11 @@ impl SparsifyConfig {
     /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
         self.granularity.check()?;
+        if self.granularity == Granularity::LAYER {
+            return Err(Error::invalid(
+                "granularity layer: every layer keeps at least one group, so nothing would be dropped: it is for penalties",
+            ));
+        }
         self.final_sparsity()?;
         if self.every == 0 {
             return Err(Error::invalid("sparsify every: expected at least 1 step, found 0"));

@@ -14,6 +14,7 @@ mod measure;
 mod record;
 mod remembered;
 mod schedule;
+mod schedule_about;
 mod sparsifier;
 mod technique;
 

@@ -83,6 +83,11 @@ impl SparsitySchedule {
         Self::Custom(CustomSchedule { name, share })
     }
 
+    /// Every schedule with the name that command lines accept, in which STEPS stands for a number.
+    pub const fn all() -> &'static [(&'static str, Self)] {
+        SCHEDULES
+    }
+
     /// The names that command lines accept, as a list for help texts.
     pub fn names() -> String {
         one_of(SCHEDULES.iter().map(|(name, _)| *name))

@@ -5,7 +5,7 @@ use crate::criteria::{Criterion, Evidence, Site};
 use crate::factorize::Spectrum;
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::train::{Callback, CrossEntropy, Objective};
-use lopper_engine::{Error, Graph, Result};
+use lopper_engine::{About, Error, Graph, Result};
 use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub struct Kind {
     pub name: &'static str,
     /// Its place in a stage.
     pub role: Role,
+    /// Its formula and its paper.
+    pub about: About,
 }
 
 /// The evidence that a technique needs.
