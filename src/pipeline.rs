@@ -22,6 +22,7 @@ use crate::zeros::Zeros;
 use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
 use lopper_compress::techniques::{Applied, Demand, Kind};
+use lopper_engine::files::forms::Storage;
 use lopper_engine::train::{Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy};
 use lopper_engine::{Device, Error, Graph, Result, atomic, file};
 use lopper_models::data::Splits;
@@ -184,6 +185,10 @@ impl<'a> Pipeline<'a> {
             epochs = training.run(&mut graph, path, Start { checkpoint, before })?;
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
+        let storage = Storage::of(&graph);
+        if storage.is_shorter() {
+            note(storage);
+        }
         if stage.techniques.iter().any(|technique| technique.masks()) {
             self.report_zeros(&graph);
         }

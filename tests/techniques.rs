@@ -87,7 +87,7 @@ fn a_stage_that_contradicts_itself_is_refused() {
         ),
         ("teacher = \"first\"", "`distill` and `teacher` require each other"),
         ("teacher = \"first\"\ndistill = {}", "`distill` acts during training: add `train`"),
-        ("", "expected something to do: arch, from, new_head, a rewrite, sparsify, slim or train"),
+        ("", "expected something to do: arch, from, new_head, a rewrite, sparsify, slim, share or train"),
         ("slim = { l1 = 1e-4 }", "`slim` acts during training: add `train`"),
         (
             "prune = { criterion = \"random\", fraction = 0.5, schedule = \"cosine\" }",

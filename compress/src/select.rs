@@ -40,15 +40,17 @@ pub(crate) struct Scored {
     pub dead: Vec<bool>,
 }
 
-/// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each run, of each
-/// layer, or of all layers together), those that are dead already first, and never all of a layer. Of two
-/// equal groups the one that comes first goes first. Dead groups stay dropped, however many they are.
+/// [`select_beside`] the groups that are dead already: they stay dropped, however many they are.
+#[cfg(test)]
 pub(crate) fn select(layers: &[Scored], rule: impl Into<Rule>, sparsity: f64) -> Vec<Vec<bool>> {
     let dead = layers.iter().map(|layer| layer.dead.clone()).collect();
     select_beside(layers, rule, sparsity, dead)
 }
 
-/// [`select`], but dead groups return if there are more than `sparsity` asks for, except those of `dropped`.
+/// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each run, of each
+/// layer, or of all layers together), those that are dead already first, and never all of a layer. Of two
+/// equal groups the one that comes first goes first. Dead groups return if there are more than `sparsity` asks for, except
+/// those of `dropped`.
 pub(crate) fn select_beside(
     layers: &[Scored],
     rule: impl Into<Rule>,

@@ -29,7 +29,10 @@ pub struct Export {
 impl Export {
     pub fn run(&self, common: &Common) -> Result<()> {
         refuse_existing(&self.out, self.force)?;
-        torchvision::export_weights(&file::load(&self.model)?, &self.out)?;
+        let flushed = torchvision::export_weights(&file::load(&self.model)?, &self.out)?;
+        if flushed > 0 {
+            note(format_args!("{flushed} subnormal numbers were written as 0"));
+        }
         common.print(&json!({ "written": self.out }), || format!("wrote {}", self.out.display()))
     }
 }

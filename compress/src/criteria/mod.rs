@@ -9,6 +9,7 @@
 //! [`Criterion`] is any of them, those of other crates included. To add one here, write its file, with its formula and paper
 //! ([`Described`]), and list it below.
 
+mod coupling;
 mod criterion;
 mod curvature;
 mod described;
@@ -100,6 +101,7 @@ pub static CRITERIA: &[&dyn Described] = &[
     &UpdatingMovmag,
 ];
 
+pub use coupling::Coupling;
 pub use criterion::{ALIASES, Criterion};
 pub use curvature::{Direction, GraSP, HessianDiagonal};
 pub use described::Described;

@@ -7,6 +7,7 @@ use super::{LayerView, Reduction, Score, Site, described};
 use lopper_engine::channels::Filters;
 use lopper_engine::layer::Activation;
 use lopper_engine::{Device, Error, Graph, Layer, Mode, Param, Result, Tape, Tensor};
+use std::sync::LazyLock;
 
 /// `synflow`: `Σ |w|·∂R/∂|w|` over the group, where R is the sum of the network's outputs for an image of ones with the
 /// magnitudes of all weights, no biases, and activations that let positive numbers through (Tanaka et al. 2020, "Pruning
@@ -19,6 +20,9 @@ pub struct SynFlow;
 
 /// The value of the image. R is homogeneous, so scores are only scaled by it; deep networks would overflow with ones.
 const IMAGE: f32 = 1e-12;
+
+/// A single image is not worth more threads than these, which stay from one round to the next.
+static DEVICE: LazyLock<Device> = LazyLock::new(Device::cpu);
 
 described!(
     SynFlow,
@@ -37,9 +41,8 @@ impl Score for SynFlow {
             return Err(Error::invalid("the model does not say how large its images are"));
         }
         let flow = magnitudes(graph)?;
-        let device = Device::cpu();
-        flow.require_training([1, h, w, c], 0, &device)?;
-        let mut tape = Tape::new(&device);
+        flow.require_training([1, h, w, c], 0, &DEVICE)?;
+        let mut tape = Tape::new(&DEVICE);
         let pass = flow.forward(&mut tape, Mode::Eval, Tensor::full(&[1, h, w, c], IMAGE), &[])?;
         let sum = tape.sum(&pass.output)?;
         let gradients = pass.gradients(tape.backward(&sum)?);

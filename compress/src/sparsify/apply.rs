@@ -5,7 +5,7 @@ use super::SparsifyConfig;
 use super::layers::{self, Target};
 use crate::criteria::{Evidence, Site};
 use crate::granularity::Groups;
-use crate::select::{Scored, select, select_beside};
+use crate::select::{Context, Scored, select_beside};
 use crate::weights::require_copy;
 use lopper_engine::channels::Slices;
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
@@ -69,7 +69,8 @@ pub(super) fn mask(
 ) -> Result<f64> {
     let targets = layers::targets(graph, config)?;
     let scored = scored(graph, config, &targets, evidence)?;
-    let dropped = select(&scored, config.rule(), sparsity);
+    let dead = scored.iter().map(|layer| layer.dead.clone()).collect();
+    let dropped = chosen(graph, config, &targets, &scored, sparsity, dead)?;
     for ((target, before), dropped) in targets.iter().zip(&scored).zip(&dropped) {
         if *dropped != before.dead {
             drop_groups(layers::weight_mut(graph, target.node), &target.groups, dropped)?;
@@ -138,7 +139,7 @@ impl Masks {
             }
         }
         let before = targets.iter().map(|target| dropped_by(mask(target), &target.groups)).collect();
-        let dropped = select_beside(&scored, config.rule(), sparsity, before);
+        let dropped = chosen(graph, config, &targets, &scored, sparsity, before)?;
         for (target, dropped) in targets.iter().zip(&dropped) {
             let weight = layers::weight_mut(graph, target.node);
             weight.set_mask(mask(target).cloned())?;
@@ -148,6 +149,28 @@ impl Masks {
         }
         Ok(fraction(&dropped))
     }
+}
+
+/// Which groups of each layer are dropped when the sparsity has grown to `sparsity`, besides those of `before`.
+fn chosen(
+    graph: &Graph,
+    config: &SparsifyConfig,
+    targets: &[Target],
+    scored: &[Scored],
+    sparsity: f64,
+    before: Vec<Vec<bool>>,
+) -> Result<Vec<Vec<bool>>> {
+    if config.sparsities.is_empty() {
+        return Ok(select_beside(scored, config.rule(), sparsity, before));
+    }
+    let whole = config.final_sparsity()?;
+    let share = if whole > 0.0 { sparsity / whole } else { 0.0 };
+    let of_layer = |((target, scored), before): ((&Target, &Scored), Vec<bool>)| {
+        let own = config.own_sparsity(&graph.nodes()[target.node].name)?.unwrap_or(0.0);
+        let layer = std::slice::from_ref(scored);
+        Ok(select_beside(layer, Context::Local, own * share, vec![before]).concat())
+    };
+    targets.iter().zip(scored).zip(before).map(of_layer).collect()
 }
 
 /// The scores of the groups of `targets`, and which of them are dropped.

@@ -44,21 +44,21 @@ pub struct ImportReport {
 }
 
 /// Writes the weights and running statistics of `graph` to `path` atomically, with PyTorch's names and layouts. Masked
-/// weights are written as zeros.
+/// weights are written as zeros, and so are subnormal numbers, which other engines multiply many times slower; returns how
+/// many these are.
 ///
 /// # Errors
 /// [`Error::File`] if `path` cannot be written, or if a layer has no counterpart in PyTorch (a compact convolution, a
 /// sum of differently flattened images).
-pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
+pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<usize> {
     let path = path.as_ref();
-    let mut tensors = Vec::new();
+    let (mut tensors, mut flushed) = (Vec::new(), 0);
     let layouts = layouts(graph).map_err(|e| Error::file(path, format!("not written: {e}")))?;
     for (node, layout) in graph.nodes().iter().zip(&layouts) {
         for (slot, tensor) in slots(node) {
-            tensors.push((
-                format!("{}.{slot}", node.name),
-                Values::F32(Cow::Owned(layout.export(slot, tensor))),
-            ));
+            let mut values = layout.export(slot, tensor);
+            flushed += flush_subnormals(&mut values);
+            tensors.push((format!("{}.{slot}", node.name), Values::F32(Cow::Owned(values))));
         }
         if matches!(node.layer, Layer::BatchNorm(_)) {
             tensors.push((format!("{}{COUNTER}", node.name), Values::Count(0)));
@@ -66,7 +66,17 @@ pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
     }
     // Eight-byte numbers come first, so that every number starts at a multiple of its size.
     tensors.sort_by_key(|(_, values)| matches!(values, Values::F32(_)));
-    tensor_file::write(path, ("format", "pt".into()), &tensors)
+    tensor_file::write(path, ("format", "pt".into()), &tensors)?;
+    Ok(flushed)
+}
+
+/// Sets the subnormal numbers of `tensor` to zero, and returns how many there were.
+fn flush_subnormals(tensor: &mut Tensor) -> usize {
+    let count = tensor.data().iter().filter(|value| value.is_subnormal()).count();
+    if count > 0 {
+        tensor.data_mut().iter_mut().filter(|value| value.is_subnormal()).for_each(|value| *value = 0.0);
+    }
+    count
 }
 
 /// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_renamed`] reads it: for

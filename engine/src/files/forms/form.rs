@@ -36,7 +36,7 @@ const HEADER: usize = 512;
 
 /// The form of a weight in a file.
 #[derive(Clone, Debug, PartialEq)]
-enum Form {
+pub(super) enum Form {
     /// All values.
     Dense,
     /// A bit for each weight, and the live values.
@@ -47,17 +47,17 @@ enum Form {
 
 /// The values that weights share.
 #[derive(Clone, Debug, PartialEq)]
-struct Book {
+pub(super) struct Book {
     /// In the order in which they occur.
-    values: Vec<f32>,
+    pub values: Vec<f32>,
     lengths: Vec<u8>,
     /// Bytes of all codes.
-    bytes: usize,
+    pub bytes: usize,
 }
 
 impl Form {
     /// The shortest form of `param`.
-    fn of(param: &Param) -> Self {
+    pub fn of(param: &Param) -> Self {
         let (n, live) = (param.value().len(), live_values(param).count());
         let dense = 4 * n;
         let bitmap = if param.mask().is_some() { n.div_ceil(8) } else { 0 };
@@ -102,7 +102,7 @@ impl Book {
 }
 
 /// The values of the weights that no mask drops.
-fn live_values(param: &Param) -> impl Iterator<Item = f32> {
+pub(super) fn live_values(param: &Param) -> impl Iterator<Item = f32> {
     let mask = param.mask().map(Tensor::data);
     let live = move |&(i, _): &(usize, &f32)| mask.is_none_or(|mask| mask[i] != 0.0);
     param.value().data().iter().enumerate().filter(live).map(|(_, &value)| value)
@@ -244,46 +244,6 @@ fn decoded(codes: &[u8], lengths: &[u8], book: &[f32], count: usize) -> Result<V
     Ok(symbols.map_err(Error::invalid)?.into_iter().map(|symbol| book[symbol]).collect())
 }
 
-/// The bytes of the weights of a network in a file, and what they would be as `F32`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Storage {
-    /// Bytes of all parameters in their forms, with masks.
-    pub bytes: u64,
-    /// Bytes of all values as `F32`.
-    pub dense: u64,
-    /// Weights that are stored as bits and live values.
-    pub sparse: usize,
-    /// Weights that are stored as codes.
-    pub coded: usize,
-}
-
-impl Storage {
-    /// The storage of the parameters of `graph`.
-    pub fn of(graph: &Graph) -> Self {
-        let mut storage = Self::default();
-        for (_, param) in graph.params() {
-            let (n, live) = (param.value().len() as u64, live_values(param).count() as u64);
-            let bitmap = if param.mask().is_some() { n.div_ceil(8) } else { 0 };
-            storage.dense += 4 * n;
-            storage.bytes += match Form::of(param) {
-                Form::Dense => {
-                    let mask = param.mask().map(|mask| mask::stored("", param.value(), mask).1.bytes());
-                    4 * n + mask.unwrap_or(0) as u64
-                }
-                Form::Sparse => {
-                    storage.sparse += 1;
-                    bitmap + 4 * live
-                }
-                Form::Codes(book) => {
-                    storage.coded += 1;
-                    bitmap + (book.bytes + 5 * book.values.len()) as u64
-                }
-            };
-        }
-        storage
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,27 +291,6 @@ mod tests {
                 prop_assert!(a.same_bits(b), "{names:?}");
             }
         }
-    }
-
-    #[test]
-    fn the_form_follows_from_the_values() {
-        let many = Tensor::from_fn(&[64, 64], |i| i as f32 + 0.5);
-        let few = Tensor::from_fn(&[64, 64], |i| [1.0, 1.0, 1.0, -2.0][i % 4]);
-        let mask = Tensor::from_fn(&[64, 64], |i| f32::from(u8::from(i % 2 == 0)));
-        let form = |value: &Tensor, mask: Option<&Tensor>| {
-            let mut param = Param::new(value.clone());
-            param.set_mask(mask.cloned()).unwrap();
-            let mut graph = Graph::new(64);
-            let linear = crate::layer::Linear { weight: param, bias: None };
-            graph.push("fc", crate::Layer::Linear(linear), &[0]).unwrap();
-            Storage::of(&graph)
-        };
-        let storage = |bytes, sparse, coded| Storage { bytes, dense: 16_384, sparse, coded };
-        assert_eq!(form(&many, None), storage(16_384, 0, 0));
-        assert_eq!(form(&many, Some(&mask)), storage(512 + 8_192, 1, 0));
-        // Two values of a bit each.
-        assert_eq!(form(&few, None), storage(512 + 10, 0, 1));
-        assert_eq!(form(&few, Some(&mask)), storage(512 + 256 + 5, 0, 1), "only ones are live");
     }
 
     /// Replaces a part of a coded and of a sparse weight, and expects these words in the error.

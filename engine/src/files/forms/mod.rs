@@ -2,6 +2,7 @@
 
 mod form;
 mod huffman;
+mod storage;
 
-pub use form::Storage;
 pub(crate) use form::{in_graph, stored, take};
+pub use storage::Storage;
