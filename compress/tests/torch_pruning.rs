@@ -7,7 +7,7 @@ use lopper_engine::{Graph, Layer, Param, ParamGradients, Tensor};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Fixture {
     /// `[6, 3, 3, 3]`.
     a: Vec<f32>,
@@ -78,7 +78,9 @@ fn assert_close(found: &[f64], expected: &[f64]) {
 fn criteria_of_single_layers_agree() {
     let fixture = fixture();
     let expected = |name: &str| fixture.importance[name].clone();
-    assert_close(&scores(&fixture, GeometricMedian, "a"), &expected("fpgm"));
+    // Torch-Pruning takes the distances of squared weights, the paper those of the weights.
+    let squared = Fixture { a: fixture.a.iter().map(|w| w * w).collect(), ..fixture.clone() };
+    assert_close(&scores(&squared, GeometricMedian, "a"), &expected("fpgm"));
     assert_close(&scores(&fixture, Lamp, "a"), &expected("lamp"));
     assert_close(&scores(&fixture, Taylor, "a"), &expected("taylor"));
     assert_close(&scores(&fixture, TaylorAbs, "a"), &expected("taylor_abs"));
