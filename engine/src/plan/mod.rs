@@ -24,9 +24,11 @@ mod layouts;
 mod lower;
 mod places;
 mod plan;
+mod spans;
 mod step;
 mod work;
 
 pub(crate) use plan::check_finite;
 pub use plan::{Plan, PlanMemory, PlanOptions};
+pub use spans::Parts;
 pub use step::{LiveChannels, Step};

@@ -21,7 +21,7 @@ use super::winograd::{Direction, Winograd, run_fresh};
 use super::{Epilogue, Windows};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
-use crate::cpu::conv2d::depthwise;
+use crate::cpu::conv2d::{depthwise, depthwise_rows};
 use crate::cpu::device::shared::Shared;
 use crate::cpu::lanes::{self, ImageLayout, ImageLayouts, LaneImages, Product};
 use crate::dtype::Dtype;
@@ -219,6 +219,9 @@ impl PackedConv2d {
     fn product(&self, cpu: &Cpu, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &mut [f32]) {
         let scatter = self.scatter.as_ref();
         match &self.layout {
+            Layout::Depthwise if depthwise_rows::applies(g) => {
+                depthwise_rows::run(cpu, g, x, &self.zeros, &self.data, epilogue, y);
+            }
             Layout::Depthwise => {
                 let windows = Windows::forward(g, &self.taps);
                 depthwise::run(cpu, &windows, x, &self.zeros, &self.data, epilogue, y);
