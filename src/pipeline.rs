@@ -11,6 +11,7 @@ use crate::history::History;
 use crate::images::Fit;
 use crate::keeping::{Before, Keeping, Label};
 use crate::latency::{FEW_ROUNDS, ROUNDS};
+use crate::machine::MachineClock;
 use crate::other_images::OtherImages;
 use crate::progress::note;
 use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
@@ -21,13 +22,15 @@ use crate::training::{Start, Training};
 use crate::zeros::Zeros;
 use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
-use lopper_compress::techniques::{Applied, Demand, Kind};
+use lopper_compress::techniques::{Applied, Clock, Demand, Kind};
 use lopper_engine::files::forms::Storage;
 use lopper_engine::train::{Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy};
 use lopper_engine::{Device, Error, Graph, Result, atomic, file};
+use lopper_kernels::cuda::cache;
 use lopper_models::data::Splits;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Number of training batches that a criterion sees if the network is not being trained.
@@ -47,6 +50,8 @@ pub struct Pipeline<'a> {
     pub history: Option<History>,
     /// Images of some stages.
     pub other: OtherImages,
+    /// The clock by which techniques reach a latency.
+    pub clock: Arc<dyn Clock>,
     /// Whether stages are described layer by layer, and the latencies of all compared after each.
     pub detailed: bool,
     done: Vec<(String, Graph)>,
@@ -74,6 +79,7 @@ impl<'a> Pipeline<'a> {
             keeping: None,
             history: None,
             other: OtherImages::default(),
+            clock: Arc::new(MachineClock::new(device, Some(cache::folder()), |text| note(text))),
             detailed: false,
             done: Vec::new(),
             files: HashMap::new(),
@@ -141,7 +147,7 @@ impl<'a> Pipeline<'a> {
     /// names the place.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
-        let stage = &stage.resolve(|name| self.named(name, Fit::Images))?;
+        let stage = &stage.resolve(|name| self.named(name, Fit::Images))?.timed(&self.clock);
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
         self.exchange_training_images(stage);
         let outcome = self.trained(stage, path, resumed, begin);

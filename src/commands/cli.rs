@@ -2,8 +2,9 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, completions, demo, diff, distill, eval, factorize, fold, help, list, lr_find,
-    predict, prune, recipes, report, run, schedule, selftest, share, slim, sparsify, summary, train, weights,
+    atlas, bench, compact, completions, demo, diff, distill, eval, explore, factorize, fold, help, list,
+    lr_find, predict, prune, recipes, report, run, schedule, selftest, share, slim, sparsify, summary, train,
+    weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -43,7 +44,9 @@ enum Command {
     /// Push the scales of batch norms toward zero while training, so that pruning finds channels that do not matter
     Slim(slim::Slim),
     /// Remove channels, then fine-tune with --epochs, or step by step while training
-    Prune(prune::Prune),
+    Prune(Box<prune::Prune>),
+    /// Try many ways to make a network smaller, and draw what accuracy is left at what latency
+    Explore(explore::Explore),
     /// Fold batch norms into the convolutions and linear layers around them
     Fold(fold::Fold),
     /// Split convolutions and linear layers into factors of low rank, then fine-tune with --epochs
@@ -101,6 +104,7 @@ impl Cli {
             Command::Sparsify(c) => c.run(common),
             Command::Slim(c) => c.run(common),
             Command::Prune(c) => c.run(common),
+            Command::Explore(c) => c.run(common),
             Command::Fold(c) => c.run(common),
             Command::Factorize(c) => c.run(common),
             Command::Share(c) => c.run(common),

@@ -56,6 +56,16 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "lopper prune sparse.safetensors --out pruned.safetensors",
             "lopper prune base.safetensors --criterion taylor --fraction 0.5 --data images --epochs 3 --out p.safetensors",
+            "lopper prune base.safetensors --target-latency 0.5x --data images --steps 3 --epochs 9 --out fast.safetensors",
+            "lopper prune base.safetensors --target-macs 40M --round-to 16 --out small.safetensors",
+            "lopper prune base.safetensors --plan front/plans/large_final-50.toml --out fast.safetensors",
+        ],
+    ),
+    (
+        "explore",
+        &[
+            "lopper explore base.safetensors --data images --budget 30m --out front",
+            "lopper explore base.safetensors --data images --criteria taylor --shares 0.5,0.25 --by macs --out front",
         ],
     ),
     ("fold", &["lopper fold pruned.safetensors --out folded.safetensors"]),
@@ -170,6 +180,11 @@ mod tests {
         "width",
         "widths",
         "growth",
+        "target-latency",
+        "target-macs",
+        "target-params",
+        "target-bytes",
+        "steps",
     ];
 
     fn cli() -> Command {

@@ -1,7 +1,8 @@
 //! `lopper prune MODEL`.
 
 use super::Common;
-use super::step::{Layers, Output, TrainArgs, run_stage};
+use super::prune_args::{Limits, Targets};
+use super::step::{Layers, Output, TrainArgs, run_timed_stage};
 use crate::recipe::Stage;
 use clap::Args;
 use lopper_compress::prune::{Constants, PruneConfig, PrunePlan, PruneStage};
@@ -33,6 +34,9 @@ pub struct Prune {
     /// Dead channels with constant output: exact (later layers absorb it) or drop (it becomes zero)
     #[arg(long, default_value = "exact")]
     constants: Constants,
+    /// Cuts, after each of which channels are scored anew: spread over the training, or one behind the other
+    #[arg(long, requires = "amount", conflicts_with = "growth")]
+    steps: Option<usize>,
     #[arg(long, requires = "criterion", help = format!("Remove channels step by step while training: {}", SparsitySchedule::names()))]
     growth: Option<SparsitySchedule>,
     /// With --growth: training steps between two removals [default: an epoch]
@@ -41,11 +45,15 @@ pub struct Prune {
     #[command(flatten)]
     layers: Layers,
     /// Replay the pruning plan in this TOML file
-    #[arg(long, conflicts_with_all = ["criterion", "context", "include", "exclude"])]
+    #[arg(long, conflicts_with_all = ["criterion", "context", "include", "exclude", "amount"])]
     plan: Option<PathBuf>,
     /// Write the pruning plan to this TOML file
     #[arg(long)]
     save_plan: Option<PathBuf>,
+    #[command(flatten)]
+    targets: Targets,
+    #[command(flatten)]
+    limits: Limits,
     #[command(flatten)]
     train: TrainArgs,
     #[command(flatten)]
@@ -54,8 +62,11 @@ pub struct Prune {
 
 impl Prune {
     pub fn run(&self, common: &Common) -> Result<()> {
+        let target = self.targets.target();
+        // A target says how much goes, and magnitudes are at hand everywhere.
+        let criterion = self.criterion.clone().or_else(|| target.as_ref().map(|_| Criterion::default()));
         let config = PruneConfig {
-            criterion: self.criterion.clone(),
+            criterion,
             fraction: self.fraction,
             width: self.width,
             widths: self.widths.iter().cloned().collect(),
@@ -66,7 +77,9 @@ impl Prune {
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
             seed: common.seed.unwrap_or(0),
-            ..PruneConfig::default()
+            steps: self.steps,
+            target,
+            ..self.limits.config()
         };
         config.check()?;
         let plan = self.plan.as_deref().map(read_plan).transpose()?;
@@ -74,7 +87,8 @@ impl Prune {
         // Removal while training needs training.
         let epochs = if self.growth.is_some() { 5 } else { 0 };
         let stage = Stage::of(pruning, self.train.config(epochs)?)?;
-        run_stage("pruned", Some(&self.model), stage, &self.output, Some(&self.train), common)
+        let keeps = !self.targets.no_cache;
+        run_timed_stage("pruned", Some(&self.model), stage, (&self.output, keeps), Some(&self.train), common)
     }
 }
 

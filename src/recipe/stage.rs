@@ -2,7 +2,7 @@
 
 use super::{Reporting, TrainConfig};
 use lopper_compress::StageKeys;
-use lopper_compress::techniques::{Kind, Role, Technique};
+use lopper_compress::techniques::{Clock, Kind, Role, Technique};
 use lopper_engine::{Error, Graph, Result};
 use lopper_models::Head;
 use lopper_models::data::Trained;
@@ -182,6 +182,12 @@ impl Stage {
         };
         let techniques = self.techniques.iter().map(resolve).collect::<Result<_>>()?;
         Ok(Self { techniques, ..self.clone() })
+    }
+
+    /// Returns the stage whose techniques reach their latencies by `clock`.
+    pub fn timed(self, clock: &Arc<dyn Clock>) -> Self {
+        let timed = |technique: Arc<dyn Technique>| technique.timed(clock).unwrap_or(technique);
+        Self { techniques: self.techniques.into_iter().map(timed).collect(), ..self }
     }
 
     fn check_name(&self, earlier: &[Stage]) -> Result<()> {
