@@ -13,6 +13,8 @@ pub enum Context {
     /// The groups with the lowest scores are dropped across all layers, so each layer finds its own sparsity.
     #[default]
     Global,
+    /// The layers of a stage compete: those whose outputs have the same size of image.
+    Stage,
 }
 
 named!(Context, "context");
@@ -33,6 +35,7 @@ impl From<Context> for Rule {
 }
 
 /// The groups of a layer.
+#[derive(Clone)]
 pub(crate) struct Scored {
     /// The score of each group, a finite number.
     pub scores: Vec<f32>,
@@ -58,7 +61,8 @@ pub(crate) fn select_beside(
     mut dropped: Vec<Vec<bool>>,
 ) -> Vec<Vec<bool>> {
     match rule.into() {
-        Rule::Context(Context::Local) => {
+        // Stages are told apart by the caller, who knows the layers.
+        Rule::Context(Context::Local | Context::Stage) => {
             for (layer, dropped) in layers.iter().zip(dropped.chunks_mut(1)) {
                 drop_lowest(std::slice::from_ref(layer), sparsity, dropped);
             }

@@ -102,6 +102,7 @@ pub static CRITERIA: &[&dyn Described] = &[
 ];
 
 pub use coupling::Coupling;
+pub(crate) use coupling::Joined;
 pub use criterion::{ALIASES, Criterion};
 pub use curvature::{Direction, GraSP, HessianDiagonal};
 pub use described::Described;

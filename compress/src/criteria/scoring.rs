@@ -1,6 +1,6 @@
 //! Scoring: a criterion, its evidence and a normalization, applied to the layers of a graph.
 
-use super::{Criterion, Evidence, LayerView, Normalization, Site};
+use super::{Coupling, Criterion, Evidence, LayerView, Normalization, Site};
 use lopper_engine::{Error, Graph, Result};
 
 /// How the groups of a network are scored.
@@ -8,6 +8,7 @@ use lopper_engine::{Error, Graph, Result};
 pub struct Scoring<'a> {
     criterion: &'a Criterion,
     normalization: Normalization,
+    coupling: Coupling,
     seed: u64,
     evidence: Option<&'a Evidence>,
 }
@@ -15,12 +16,28 @@ pub struct Scoring<'a> {
 impl<'a> Scoring<'a> {
     /// Scores by `criterion`, not normalized, with seed 0 and no evidence but the weights.
     pub fn new(criterion: &'a Criterion) -> Self {
-        Self { criterion, normalization: Normalization::None, seed: 0, evidence: None }
+        Self {
+            criterion,
+            normalization: Normalization::None,
+            coupling: Coupling::Mean,
+            seed: 0,
+            evidence: None,
+        }
     }
 
     /// Normalizes the scores of each layer.
     pub fn normalization(self, normalization: Normalization) -> Self {
         Self { normalization, ..self }
+    }
+
+    /// Joins the scores of channels that are removed together.
+    pub fn coupling(self, coupling: Coupling) -> Self {
+        Self { coupling, ..self }
+    }
+
+    /// How the scores of channels that are removed together are joined.
+    pub(crate) fn joins(&self) -> Coupling {
+        self.coupling
     }
 
     /// Sets the seed of criteria that draw random numbers.

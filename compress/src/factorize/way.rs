@@ -1,6 +1,6 @@
 //! How one layer is split: the ways in the order of their options, the rank of each, and what it costs.
 
-use super::cost::{Cost, cost};
+use super::cost::{Cost, cost, time};
 use super::cp::{self, Cp};
 use super::rule::relative_error;
 use super::scales::Scales;
@@ -127,15 +127,22 @@ fn accept(
     if let Some(why) = after.refuses(whole, &rank).filter(|_| !force) {
         return Ok(Err(why));
     }
-    unscale(&mut layers, scales);
-    let macs = match layer {
-        Layer::Conv2d(_) if whole.macs > 0 => {
-            format!(", {:.2} of the multiply-accumulates", after.macs as f64 / whole.macs as f64)
+    let mut savings = String::new();
+    if let (Layer::Conv2d(_), Some(x)) = (layer, x) {
+        let macs = after.macs as f64 / whole.macs as f64;
+        let estimated = time(&layers, x)? / time(std::slice::from_ref(layer), x)?;
+        // Winograd's algorithm takes a KH×KW convolution for less than its products, but no factor of one row.
+        if estimated >= 1.0 && !force {
+            return Ok(Err(format!(
+                "{rank} takes {estimated:.2} of the time by the plan's estimate, for {macs:.2} of the \
+                 multiply-accumulates"
+            )));
         }
-        _ => String::new(),
-    };
+        savings = format!(", {macs:.2} of the multiply-accumulates, {estimated:.2} of the estimated time");
+    }
+    unscale(&mut layers, scales);
     let (before, after) = (whole.weights, after.weights);
-    let summary = format!("{rank}, {before} → {after} weights{macs}, relative error {error:.4}");
+    let summary = format!("{rank}, {before} → {after} weights{savings}, relative error {error:.4}");
     Ok(Ok(Split { layers, summary, spectrum }))
 }
 

@@ -161,7 +161,10 @@ fn chosen(
     before: Vec<Vec<bool>>,
 ) -> Result<Vec<Vec<bool>>> {
     if config.sparsities.is_empty() {
-        return Ok(select_beside(scored, config.rule(), sparsity, before));
+        return match (config.context, config.granularity.quota()) {
+            (Context::Stage, None) => by_stage(graph, targets, scored, sparsity, before),
+            _ => Ok(select_beside(scored, config.rule(), sparsity, before)),
+        };
     }
     let whole = config.final_sparsity()?;
     let share = if whole > 0.0 { sparsity / whole } else { 0.0 };
@@ -171,6 +174,36 @@ fn chosen(
         Ok(select_beside(layer, Context::Local, own * share, vec![before]).concat())
     };
     targets.iter().zip(scored).zip(before).map(of_layer).collect()
+}
+
+/// Which groups are dropped if those of layers whose outputs have the same size of image compete.
+fn by_stage(
+    graph: &Graph,
+    targets: &[Target],
+    scored: &[Scored],
+    sparsity: f64,
+    before: Vec<Vec<bool>>,
+) -> Result<Vec<Vec<bool>>> {
+    let [h, w, c] = graph.info.input;
+    if h * w * c == 0 {
+        return Err(Error::invalid(
+            "sparsify context stage: the model does not say how large its images are",
+        ));
+    }
+    let shapes = graph.shapes([1, h, w, c])?;
+    let mut stages: BTreeMap<&[usize], Vec<usize>> = BTreeMap::new();
+    for (index, target) in targets.iter().enumerate() {
+        let shape = shapes[target.node].as_slice();
+        stages.entry(&shape[1..shape.len() - 1]).or_default().push(index);
+    }
+    let mut dropped = before;
+    for members in stages.into_values() {
+        let layers: Vec<Scored> = members.iter().map(|&index| scored[index].clone()).collect();
+        let part = members.iter().map(|&index| std::mem::take(&mut dropped[index])).collect();
+        let chosen = select_beside(&layers, Context::Global, sparsity, part);
+        members.iter().zip(chosen).for_each(|(&index, chosen)| dropped[index] = chosen);
+    }
+    Ok(dropped)
 }
 
 /// The scores of the groups of `targets`, and which of them are dropped.

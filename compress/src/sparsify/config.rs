@@ -101,7 +101,7 @@ impl SparsifyConfig {
 
     /// The scoring of these options, given the evidence for the criterion.
     pub(super) fn scoring<'a>(&'a self, evidence: Option<&'a Evidence>) -> Scoring<'a> {
-        let competing = self.context == Context::Global && self.granularity != Granularity::WEIGHT;
+        let competing = self.context != Context::Local && self.granularity != Granularity::WEIGHT;
         let default = match competing {
             true => Normalization::across_layers(&self.criterion),
             false => Normalization::None,
