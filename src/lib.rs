@@ -156,6 +156,7 @@ pub mod page;
 pub mod prelude;
 pub mod recipe;
 pub mod report;
+pub mod sensitivity;
 
 pub use {
     lopper_compress as compress, lopper_engine as engine, lopper_kernels as kernels, lopper_models as models,

@@ -4,9 +4,12 @@ use crate::compact::CompactConfig;
 use crate::distill::DistillStage;
 use crate::factorize::FactorizeConfig;
 use crate::fold::FoldConfig;
+use crate::lottery::LotteryConfig;
 use crate::prune::PruneStage;
+use crate::regularize::RegularizeConfig;
 use crate::share::ShareConfig;
 use crate::slim::SlimConfig;
+use crate::sparse_training::SparseTrainConfig;
 use crate::sparsify::SparsifyConfig;
 use crate::techniques::{Keys, Kind, Technique};
 use serde::de::MapAccess;
@@ -55,8 +58,11 @@ techniques! {
     fold: Option<FoldConfig>,
     factorize: Option<FactorizeConfig>,
     compact: Option<CompactConfig>,
+    lottery: Option<LotteryConfig>,
     distill: DistillStage,
     sparsify: Option<SparsifyConfig>,
     slim: Option<SlimConfig>,
     share: Option<ShareConfig>,
+    sparse_train: Option<SparseTrainConfig>,
+    regularize: Option<RegularizeConfig>,
 }

@@ -1,6 +1,9 @@
 //! `lopper prune MODEL`.
 
 use super::Common;
+use super::explain::explain;
+use super::file_names::table;
+use super::open_data;
 use super::prune_args::{Limits, Targets};
 use super::step::{Layers, Output, TrainArgs, run_timed_stage};
 use crate::recipe::Stage;
@@ -9,7 +12,7 @@ use lopper_compress::criteria::Coupling;
 use lopper_compress::prune::{Constants, PruneConfig, PrunePlan, PruneStage};
 use lopper_compress::sparsify::SparsitySchedule;
 use lopper_compress::{Context, Criterion};
-use lopper_engine::{Error, Result, input};
+use lopper_engine::{Error, Result, file, input};
 use std::path::{Path, PathBuf};
 
 /// Remove channels.
@@ -54,6 +57,10 @@ pub struct Prune {
     /// Write the pruning plan to this TOML file
     #[arg(long)]
     save_plan: Option<PathBuf>,
+    /// Undo the cuts one at a time, before any fine-tuning, and write what each gives back to this .csv, with the plan in
+    /// .plan.toml beside it unless --save-plan names a file [default: none]
+    #[arg(long, value_name = "FILE", value_parser = table, conflicts_with = "growth", requires = "data")]
+    explain: Option<PathBuf>,
     #[command(flatten)]
     targets: Targets,
     #[command(flatten)]
@@ -74,7 +81,7 @@ impl Prune {
             fraction: self.fraction,
             width: self.width,
             widths: self.widths.iter().cloned().collect(),
-            schedule: self.growth,
+            schedule: self.growth.clone(),
             every: self.every,
             context: self.context,
             coupling: self.coupling,
@@ -88,12 +95,36 @@ impl Prune {
         };
         config.check()?;
         let plan = self.plan.as_deref().map(read_plan).transpose()?;
-        let pruning = PruneStage { prune: Some(config), plan, save_plan: self.save_plan.clone() };
+        let pruning = PruneStage { prune: Some(config), plan, save_plan: self.saved_plan() };
         // Removal while training needs training.
         let epochs = if self.growth.is_some() { 5 } else { 0 };
         let stage = Stage::of(pruning, self.train.config(epochs)?)?;
         let keeps = !self.targets.no_cache;
-        run_timed_stage("pruned", Some(&self.model), stage, (&self.output, keeps), Some(&self.train), common)
+        run_timed_stage(
+            "pruned",
+            Some(&self.model),
+            stage,
+            (&self.output, keeps),
+            Some(&self.train),
+            common,
+        )?;
+        self.explain(common)
+    }
+
+    /// The file that the plan is written to: to explain it, one beside the explanation.
+    fn saved_plan(&self) -> Option<PathBuf> {
+        self.save_plan.clone().or_else(|| Some(self.explain.as_ref()?.with_extension("plan.toml")))
+    }
+
+    /// Explains the cuts, if that is asked for.
+    fn explain(&self, common: &Common) -> Result<()> {
+        let (Some(path), Some(saved)) = (&self.explain, self.saved_plan()) else { return Ok(()) };
+        let graph = file::load(&self.model)?;
+        let missing = || Error::invalid("--data is missing: an explanation needs images");
+        let config = self.output.data().config(Some(&graph))?.ok_or_else(missing)?;
+        let splits = open_data(&config, &graph, common)?;
+        let plan = read_plan(&saved)?;
+        explain(&graph, (&plan, self.constants), &splits.val, path, &common.device()?)
     }
 }
 

@@ -48,7 +48,7 @@ impl Sparsify {
             context: self.context,
             criterion: self.criterion.clone(),
             normalization: self.normalization,
-            schedule: self.growth,
+            schedule: self.growth.clone(),
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
             seed: common.seed.unwrap_or(0),

@@ -36,6 +36,13 @@ pub struct Output {
     data: DataArgs,
 }
 
+impl Output {
+    /// The images.
+    pub fn data(&self) -> &DataArgs {
+        &self.data
+    }
+}
+
 /// Layers that a technique may change, by name or by the name of a module that contains them.
 #[derive(Args)]
 pub struct Layers {
@@ -94,6 +101,13 @@ pub struct TrainArgs {
     /// Average the weights over the steps with this decay, such as 0.999; the average is validated and written
     #[arg(long, value_name = "DECAY")]
     ema: Option<f64>,
+    /// Number of different epochs: order and augmentation of the images repeat after so many, and a teacher's logits with
+    /// them [default: all differ]
+    #[arg(long, value_name = "EPOCHS")]
+    draws: Option<usize>,
+    /// End after this many epochs, as a part of the whole training: its schedule is that of --epochs [default: none]
+    #[arg(long, value_name = "EPOCHS")]
+    stop_after: Option<f64>,
     /// With --save-best or --patience: metric of the validation images by which epochs are compared [default: top1]
     #[arg(long, value_enum)]
     monitor: Option<MonitorName>,
@@ -190,6 +204,8 @@ impl TrainArgs {
             clip_norm: self.clip_norm,
             accumulate: self.accumulate.unwrap_or(1),
             ema: self.ema,
+            draws: self.draws,
+            stop_after: self.stop_after,
             monitor: self.monitor.map(MonitorName::monitor),
             save_best: self.save_best,
             early_stopping: self
@@ -214,6 +230,8 @@ impl TrainArgs {
             ("--clip-norm", self.clip_norm.is_some()),
             ("--accumulate", self.accumulate.is_some()),
             ("--ema", self.ema.is_some()),
+            ("--draws", self.draws.is_some()),
+            ("--stop-after", self.stop_after.is_some()),
             ("--monitor", self.monitor.is_some()),
             ("--save-best", self.save_best),
             ("--patience", self.patience.is_some()),

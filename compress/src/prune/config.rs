@@ -207,7 +207,7 @@ impl PruneConfig {
 
     fn check_schedule(&self) -> Result<()> {
         let refuse = |message: &str| Err(Error::invalid(format!("prune {message}")));
-        let Some(schedule) = self.schedule else {
+        let Some(schedule) = &self.schedule else {
             let timing = [("start", self.start.is_some()), ("end", self.end.is_some())];
             let every = ("every", self.every.is_some());
             return match timing.into_iter().chain([every]).find(|(_, given)| *given) {
@@ -218,8 +218,10 @@ impl PruneConfig {
         if self.criterion.is_none() {
             return refuse("schedule: expected a criterion beside it");
         }
-        if schedule == SparsitySchedule::DenseSparseDense {
-            return refuse("schedule: removed channels cannot return, as dense_sparse_dense would have them");
+        if schedule.falls() {
+            return refuse(&format!(
+                "schedule: removed channels cannot return, as {schedule} would have them"
+            ));
         }
         if self.every == Some(0) {
             return refuse("every: expected at least 1 step, found 0");

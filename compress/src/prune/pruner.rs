@@ -161,7 +161,7 @@ impl Pruner {
         if let Some(cuts) = self.config.steps {
             return turns as f64 / cuts as f64;
         }
-        let schedule = self.config.schedule.unwrap_or_default();
+        let schedule = self.config.schedule.clone().unwrap_or_default();
         schedule.share_within(progress.end_of_step(), self.config.window())
     }
 
