@@ -60,7 +60,7 @@ fn sparsify_half(graph: &Graph, config: &SparsifyConfig) -> lopper_engine::Resul
     let layers = &measured.layers;
     let groups: usize = layers.iter().map(|layer| layer.groups).sum();
     let least = match config.context {
-        Context::Local => layers.iter().map(|layer| wanted(layer.groups, 1)).sum(),
+        Context::Local | Context::Stage => layers.iter().map(|layer| wanted(layer.groups, 1)).sum(),
         Context::Global => wanted(groups, layers.len()),
     };
     let found: usize = layers.iter().map(|layer| layer.zero_groups).sum();
