@@ -8,19 +8,10 @@
 //! A central difference is off by ε² third derivatives, and by the rounding of gradients over ε: at a hundredth of the weights
 //! both are small. It moves the weights of all scored layers together.
 
-use super::{LayerView, Need, Reduction, Score, Site, StepView, described};
+use super::{Direction, LayerView, Need, Reduction, Score, Site, StepView, described};
 use lopper_engine::{Graph, ParamGradients, Result, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-
-/// The vector that the Hessian matrix is multiplied with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// The gradient.
-    Gradient,
-    /// Random signs, different ones for each batch.
-    Signs,
-}
 
 /// The step, relative to the weights.
 const STEP: f64 = 1e-2;

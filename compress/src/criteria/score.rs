@@ -1,6 +1,6 @@
 //! What a criterion has to say.
 
-use super::{Direction, LayerView, Site, StepView};
+use super::{LayerView, Site, StepView};
 use crate::granularity::Groups;
 use lopper_engine::{Error, Graph, Result};
 use std::fmt;
@@ -29,6 +29,15 @@ pub enum Need {
     /// Besides gradients, the product of the Hessian matrix with a vector, batch by batch. Like activations, it is measured
     /// on a network that is not being trained.
     Curvature(Direction),
+}
+
+/// The vector that the Hessian matrix is multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The gradient.
+    Gradient,
+    /// Random signs, different ones for each batch.
+    Signs,
 }
 
 /// The parameter that a criterion reads.

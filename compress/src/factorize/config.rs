@@ -1,6 +1,6 @@
 //! The options of factorization.
 
-use super::Rule;
+use super::rule::Rule;
 use crate::lists::Lists;
 use crate::names::named;
 use lopper_engine::{Error, Result};

@@ -39,5 +39,4 @@ mod way;
 
 pub use config::{ConvSplit, FactorizeConfig, Metric, factor_params};
 pub use rewrite::{factorize, factorize_by};
-use rule::Rule;
 pub use spectrum::Spectrum;

@@ -9,7 +9,7 @@
 //! onto both (De Lathauwer et al. 2000: the higher-order singular value decomposition). The projections are orthogonal,
 //! so that `‖W − Ŵ‖² = ‖W‖² − ‖G‖²`, which is at most the sum of the two tails.
 
-use super::Rule;
+use super::rule::Rule;
 use super::split::{factor, last};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par, Side};

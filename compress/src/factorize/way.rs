@@ -2,12 +2,12 @@
 
 use super::cost::{Cost, cost, time};
 use super::cp::{self, Cp};
-use super::rule::relative_error;
+use super::rule::{Rule, relative_error};
 use super::scales::Scales;
 use super::split::Unfolding;
 use super::svd::Svd;
 use super::tucker;
-use super::{ConvSplit, FactorizeConfig, Rule, Spectrum};
+use super::{ConvSplit, FactorizeConfig, Spectrum};
 use lopper_engine::layer::Conv2d;
 use lopper_engine::{Error, Layer, Result, Tensor, memory};
 
