@@ -1,8 +1,10 @@
 //! The lists of everything that a recipe or a command line can name, with formulas and papers.
 
 use crate::compress::criteria::{ALIASES, CRITERIA, Normalization};
-use crate::compress::distill::{DistillLoss, HINT};
+use crate::compress::distill::{DistillLoss, FeatureLoss};
 use crate::compress::granularity::{GRANULARITIES, QUOTA};
+use crate::compress::regularize::Penalty;
+use crate::compress::sparse_training::{Densities, Method};
 use crate::compress::sparsify::SparsitySchedule;
 use crate::compress::{Context, StageKeys};
 use crate::engine::About;
@@ -20,11 +22,11 @@ pub enum Family {
     Contexts,
     /// How scores of different layers are made comparable.
     Normalizations,
-    /// How sparsity, or the learning rate, changes over a training.
+    /// How sparsity, a weight or the learning rate changes over a training.
     Schedules,
-    /// What a training minimizes.
+    /// What a training minimizes, and what is added to it.
     Losses,
-    /// The techniques of a stage.
+    /// The techniques of a stage, and methods of sparse training.
     Techniques,
 }
 
@@ -86,7 +88,7 @@ impl Family {
             Self::Granularities => "the weights w[filter, position, input] that go together",
             Self::Contexts => "the groups that compete with each other",
             Self::Normalizations => "the scale of the scores s of different layers",
-            Self::Schedules => "a share of the final sparsity or of the largest rate, over the training",
+            Self::Schedules => "share of the final sparsity or of the largest rate over a training",
             Self::Losses => "the objective of a training",
             Self::Techniques => "what a stage of a recipe does",
         }
@@ -103,7 +105,7 @@ impl Family {
             }
             Self::Schedules => schedules(),
             Self::Losses => losses(),
-            Self::Techniques => StageKeys::KINDS.iter().map(|k| Entry::new(k.name, k.about)).collect(),
+            Self::Techniques => techniques(),
         }
     }
 }
@@ -135,7 +137,22 @@ fn losses() -> Vec<Entry> {
     let losses = DistillLoss::ALL.iter();
     let losses = losses.map(|loss| Entry::new(loss.to_string(), loss.about()).of("distill.loss"));
     let task = Entry::new("cross_entropy", task).of("train");
-    [task].into_iter().chain(losses).chain([Entry::new("hints", HINT).of("distill")]).collect()
+    let features = FeatureLoss::ALL.iter();
+    let features = features
+        .map(|loss| Entry::new(loss.to_string(), loss.about()).of("distill.hints.loss, features.loss"));
+    let penalties = Penalty::ALL.iter();
+    let penalties =
+        penalties.map(|penalty| Entry::new(penalty.to_string(), penalty.about()).of("regularize.penalty"));
+    [task].into_iter().chain(losses).chain(features).chain(penalties).collect()
+}
+
+fn techniques() -> Vec<Entry> {
+    let kinds = StageKeys::KINDS.iter().map(|kind| Entry::new(kind.name, kind.about));
+    let methods = Method::ALL.iter();
+    let methods = methods.map(|m| Entry::new(m.to_string(), m.about()).of("sparse_train.method"));
+    let densities = Densities::ALL.iter();
+    let densities = densities.map(|d| Entry::new(d.to_string(), d.about()).of("sparse_train.densities"));
+    kinds.chain(methods).chain(densities).collect()
 }
 
 #[cfg(test)]

@@ -63,14 +63,18 @@ pub struct PlanOptions {
 /// cache of a server's processor.
 const CACHED: usize = 48 << 20;
 
+/// The place from which a plan of `graph` expects to read its weights.
+pub(super) fn weights_of(graph: &Graph) -> Weights {
+    let bytes: usize = graph.params().map(|(_, param)| 4 * param.value().len()).sum();
+    if bytes <= CACHED { Weights::Cache } else { Weights::Memory }
+}
+
 impl PlanOptions {
     fn packer<'a>(&self, cpu: &'a Cpu, graph: &Graph) -> cpu::Packer<'a> {
-        let bytes: usize = graph.params().map(|(_, param)| 4 * param.value().len()).sum();
-        let weights = if bytes <= CACHED { Weights::Cache } else { Weights::Memory };
         let conv2d = if self.direct || self.strict {
             Packing::By(Algorithm::Direct)
         } else {
-            Packing::Fastest(weights)
+            Packing::Fastest(weights_of(graph))
         };
         cpu::Packer { cpu, conv2d, linear: self.linear }
     }

@@ -119,7 +119,7 @@ impl Kernel {
         }
     }
 
-    pub fn chosen(&self) -> Chosen {
+    pub fn chosen(&self, cpu: &Cpu) -> Chosen {
         let (kernel, why, products, weight_bytes, bias) = match self {
             Self::Conv2d(g, w, bias, around) => {
                 // There is only one algorithm for depthwise convolutions.
@@ -135,7 +135,12 @@ impl Kernel {
             Self::Plain(plain) => (plain.name(), None, None, 0, &None),
         };
         let bias = bias.as_ref().map_or(0, |bias| 4 * bias.len());
-        Chosen { kernel, why, products, weight_bytes: weight_bytes + bias }
+        let estimate = match self {
+            Self::Conv2d(g, w, ..) => Some(w.estimate(cpu, g)),
+            Self::Linear(g, w, _) => Some(w.choice().cycles(cpu, g, Dtype::F32)),
+            Self::BatchNorm(..) | Self::Plain(_) => None,
+        };
+        Chosen { kernel, why, products, estimate, weight_bytes: weight_bytes + bias }
     }
 }
 

@@ -76,10 +76,11 @@ impl Parts {
         let images = if self.images == 1 { "image" } else { "images" };
         let note = format!("{} {images} at a time", self.images);
         self.calls.iter().map(move |call| {
-            let chosen = call.kernel.chosen();
+            let chosen = call.kernel.chosen(&self.cpu);
             let why = chosen.why.map_or_else(|| note.clone(), |why| format!("{why}; {note}"));
             let products = chosen.products.map(|products| products * self.count as u64);
-            Chosen { why: Some(why), products, ..chosen }
+            let estimate = chosen.estimate.map(|estimate| estimate * self.count as f64);
+            Chosen { why: Some(why), products, estimate, ..chosen }
         })
     }
 

@@ -66,7 +66,7 @@ impl Runner {
     /// The kernel of each call.
     pub fn chosen(&self) -> impl Iterator<Item = Chosen> {
         self.steps.iter().flat_map(|step| match step {
-            Step::Whole(call) => vec![call.kernel.chosen()],
+            Step::Whole(call) => vec![call.kernel.chosen(&self.cpu)],
             Step::Parts(parts) => parts.chosen().collect(),
         })
     }

@@ -10,6 +10,7 @@
 
 mod algorithm;
 mod choice;
+mod dense_time;
 pub(in crate::cpu) mod depthwise;
 mod depthwise_rows;
 mod epilogue;
@@ -34,6 +35,7 @@ mod winograd;
 
 pub use algorithm::{Algorithm, Packing, Weights};
 pub use choice::Choice;
+pub use dense_time::DenseTime;
 pub use epilogue::Epilogue;
 pub use footprint::Footprint;
 pub use image_times::{ImageTimes, far_shares};

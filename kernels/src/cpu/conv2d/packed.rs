@@ -11,6 +11,7 @@
 
 use super::algorithm::{Algorithm, Packing, Weights};
 use super::choice::Choice;
+use super::estimate::direct;
 use super::gather::{self, Gather};
 use super::implicit_gemm::ImplicitGemm;
 use super::layout::Layout;
@@ -175,6 +176,22 @@ impl PackedConv2d {
     /// The number of multiply-accumulates needed to compute `g`: that of its definition, or fewer.
     pub fn products(&self, g: &Conv2d) -> u64 {
         self.layout.products(&self.inner(g))
+    }
+
+    /// The estimated time of computing `g`, in multiply-accumulates of the direct algorithm: for comparing plans of a
+    /// network before and after a cut. It depends on the shape, the zeros and the instruction set only.
+    pub fn estimate(&self, cpu: &Cpu, g: &Conv2d) -> f64 {
+        let (inner, products) = (self.inner(g), self.products(g) as f64);
+        if g.groups > 1 {
+            // There are few products for each value: the images count beside them.
+            return products + (g.x_len() + g.y_len()) as f64;
+        }
+        let direct = direct(cpu, &inner, Weights::Cache);
+        match self.choice.algorithm {
+            // Dead filters are not computed.
+            Algorithm::Direct => direct * (products / inner.macs().max(1) as f64).min(1.0),
+            other => direct * self.choice.of_direct(other).unwrap_or(1.0),
+        }
     }
 
     /// The size of the packed weights in bytes.
