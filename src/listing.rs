@@ -88,7 +88,7 @@ impl Family {
             Self::Granularities => "the weights w[filter, position, input] that go together",
             Self::Contexts => "the groups that compete with each other",
             Self::Normalizations => "the scale of the scores s of different layers",
-            Self::Schedules => "a share of the final sparsity or of the largest rate, over the training",
+            Self::Schedules => "share of the final sparsity or of the largest rate over a training",
             Self::Losses => "the objective of a training",
             Self::Techniques => "what a stage of a recipe does",
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 21] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -13,6 +13,7 @@ const PAGES: [&str; 20] = [
     "BENCHMARKS.md",
     "docs/json.md",
     "docs/distillation.md",
+    "docs/export.md",
     "docs/images.md",
     "docs/import.md",
     "docs/library.md",

@@ -50,6 +50,12 @@ fn outputs_have_the_documented_fields() {
         ("Evaluation", format!("eval a.safetensors {data} --metrics --tta 2")),
         ("Predictions", "predict a.safetensors image.png missing.png --top 3".into()),
         ("Learning rates", format!("lr-find --arch vgg8_bn --width 0.1 --steps 20 {data}")),
+        (
+            "Sensitivity",
+            format!(
+                "sensitivity a.safetensors --fractions 0.5 --ways prune,row,factorize --tolerance 100% --out prices {data}"
+            ),
+        ),
         ("Difference", "diff s.safetensors p.safetensors".into()),
         ("Summary", "summary s.safetensors".into()),
         ("Bench", format!("bench resnet8 {small}")),
@@ -61,6 +67,8 @@ fn outputs_have_the_documented_fields() {
         ("Atlas", "atlas --layer 16x16@8:3 --layer 32x16 --batch 1 --sparsity 0,50,90 --seconds 0".into()),
         ("Written", "export a.safetensors --out w.safetensors".into()),
         ("Written", "import w.safetensors --arch a.safetensors --out i.safetensors".into()),
+        ("Written", "export a.safetensors --out w.onnx".into()),
+        ("Written", "convert w.onnx w.py".into()),
         ("Completions", "completions fish".into()),
         ("Lists", "list".into()),
         ("Lists", "list schedules".into()),

@@ -6,7 +6,7 @@ use lopper_compress::Context;
 use lopper_compress::criteria::{BatchNormGamma, Criterion, LargeFinal, Taylor};
 use lopper_compress::prune::{PruneConfig, Pruner};
 use lopper_compress::sparsify::{Sparsifier, SparsifyConfig};
-use lopper_engine::data::{Batch, Batches};
+use lopper_engine::data::Batch;
 use lopper_engine::train::{
     Best, Callback, Checkpoint, CrossEntropy, EpochMetrics, Keeper, Monitor, MovingAverage, Objective,
     Optimizer, Progress, Schedule, Shrunk, State, Trainer, Why, Wish,
@@ -140,31 +140,6 @@ fn a_resumed_training_ends_with_the_same_bits() {
             assert!(done && same_bits(&whole, &rest), "{criterion} stopped after step {step}");
             assert_eq!(again, turns);
         }
-    }
-}
-
-/// A source of images whose last batch of each epoch cannot be read.
-struct Gaps(Toy);
-
-impl Batches for Gaps {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn samples(&self) -> usize {
-        self.0.samples()
-    }
-
-    fn image_shape(&self) -> [usize; 3] {
-        self.0.image_shape()
-    }
-
-    fn classes(&self) -> &[String] {
-        self.0.classes()
-    }
-
-    fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
-        Ok(Box::new(self.0.epoch(epoch)?.take(3)))
     }
 }
 

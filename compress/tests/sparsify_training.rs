@@ -7,8 +7,8 @@ use lopper_compress::granularity::Granularity;
 use lopper_compress::sparsify::*;
 use lopper_compress::{Context, Criterion};
 use lopper_engine::train::{
-    Callback, Checkpoint, CrossEntropy, Flow, Keeper, Optimizer, OptimizerConfig, Progress, State, Step,
-    Trainer, Why, Wish,
+    Callback, Checkpoint, CrossEntropy, EpochMetrics, Flow, Keeper, MovingAverage, Optimizer,
+    OptimizerConfig, Progress, Schedule, State, Step, Trainer, Why, Wish,
 };
 use lopper_engine::{Device, Graph, Result};
 use std::collections::BTreeMap;
@@ -286,7 +286,7 @@ fn what_a_sparsifier_remembers_outlives_an_interruption() {
         let trainer = Trainer {
             device: &Device::cpu(),
             optimizer: &mut Optimizer::new(OPTIMIZERS[2]),
-            schedule: lopper_engine::train::Schedule::Constant,
+            schedule: Schedule::Constant,
             learning_rate: 0.05,
             epochs: 2,
             seed: 7,
@@ -331,5 +331,53 @@ fn a_damaged_state_of_sparsification_is_refused() {
     };
     for damaged in [with("a", "b"), mask, State::default(), State { value: 3.into(), ..whole }] {
         assert!(sparsifier.restore(damaged).unwrap_err().to_string().starts_with("checkpoint: "));
+    }
+}
+
+/// The last batch of each epoch cannot be read, so the last step is not taken: neither the target nor the average, which
+/// is what remains of the training, may stop short of it.
+#[test]
+fn missing_batches_do_not_keep_the_sparsity_from_its_target() {
+    for every in [1, 3, 5] {
+        let config = SparsifyConfig { every, granularity: Granularity::WEIGHT, ..SparsifyConfig::new(0.5) };
+        let (mut graph, device) = (small_net(3), Device::cpu());
+        let mut sparsifier = Sparsifier::new(config.clone()).unwrap();
+        let mut average = MovingAverage::new(0.9).unwrap();
+        let mut validated = Validated::default();
+        let trainer = Trainer {
+            device: &device,
+            optimizer: &mut Optimizer::new(OPTIMIZERS[0]),
+            schedule: Schedule::Constant,
+            learning_rate: 0.05,
+            epochs: 2,
+            seed: 7,
+            objective: &mut CrossEntropy::default(),
+            callbacks: vec![&mut sparsifier, &mut average, &mut validated],
+            reduce: None,
+        };
+        let toy = || Toy::new(4, 3);
+        trainer.fit(&mut graph, &mut Gaps(toy()), Some(&mut toy())).unwrap();
+        let last = sparsifier.history().last().unwrap();
+        assert_eq!((last.epoch, last.step, last.target), (1, 7, 0.5), "every {every}");
+        for network in [&graph, validated.0.last().unwrap()] {
+            for (path, param) in graph.params().filter(|(_, param)| param.mask().is_some()) {
+                let (weights, mask) = (network.param(&path).unwrap().value(), param.mask().unwrap());
+                let mut pairs = weights.data().iter().zip(mask.data());
+                assert!(pairs.all(|(&w, &m)| m == 1.0 || w == 0.0), "{path}, every {every}");
+            }
+        }
+        let zeros = Sparsity::measure(&graph, &config).unwrap();
+        assert!((zeros.of_groups() - 0.5).abs() < 0.01, "{}", zeros.of_groups());
+    }
+}
+
+/// Keeps the networks that were validated.
+#[derive(Default)]
+struct Validated(Vec<Graph>);
+
+impl Callback for Validated {
+    fn on_evaluated(&mut self, network: &Graph, _: &EpochMetrics) -> Result<Flow> {
+        self.0.push(network.clone());
+        Ok(Flow::Continue)
     }
 }

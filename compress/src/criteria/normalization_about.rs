@@ -5,7 +5,16 @@ use lopper_engine::About;
 
 impl Normalization {
     /// Every normalization, in the order in which they are listed.
-    pub const ALL: &[Self] = &[Self::None, Self::Sum, Self::Mean, Self::Max, Self::L2, Self::Standardized];
+    pub const ALL: &[Self] = &[
+        Self::None,
+        Self::Sum,
+        Self::Mean,
+        Self::Max,
+        Self::L2,
+        Self::Standardized,
+        Self::Median,
+        Self::Lamp,
+    ];
 
     /// The formula of a normalized score, and where it is from.
     pub const fn about(self) -> About {
@@ -19,6 +28,11 @@ impl Normalization {
                 "Molchanov et al. 2017, Pruning convolutional neural networks for resource efficient inference",
             ),
             Self::Standardized => About::common("(s − mean s) / standard deviation of s, over the layer"),
+            Self::Median => About::common("s / median |s| over the layer"),
+            Self::Lamp => About::new(
+                "s / Σ |t| over the scores t of the layer with |t| ≥ |s|",
+                "Lee et al. 2021, Layer-adaptive sparsity for the magnitude-based pruning",
+            ),
         }
     }
 }

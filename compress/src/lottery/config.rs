@@ -25,9 +25,9 @@ pub struct LotteryConfig {
     /// How groups are scored.
     #[serde(default)]
     pub criterion: Criterion,
-    /// The divisor of a layer's scores, which makes layers comparable.
+    /// The divisor of a layer's scores, which makes layers comparable. By default, that of sparsification.
     #[serde(default)]
-    pub normalization: Normalization,
+    pub normalization: Option<Normalization>,
     /// The layers to mask. If empty: every layer that the granularity applies to, except the output layer.
     #[serde(default)]
     pub include: Vec<String>,
@@ -67,7 +67,7 @@ impl LotteryConfig {
             granularity: weight(),
             context: Context::default(),
             criterion: Criterion::default(),
-            normalization: Normalization::default(),
+            normalization: None,
             include: Vec::new(),
             exclude: Vec::new(),
             seed: 0,

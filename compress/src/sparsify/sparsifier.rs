@@ -56,6 +56,19 @@ impl Sparsifier {
         Ok((its_turn && target != self.reached()).then_some(target))
     }
 
+    /// Sets the masks of `graph` to the target after the step of `progress`, if they are due.
+    fn update(&mut self, graph: &mut Graph, progress: Progress) -> Result<()> {
+        let Some(target) = self.due(progress)? else { return Ok(()) };
+        let evidence = Some(&self.evidence);
+        let sparsity = match target > self.reached() {
+            true => mask(graph, &self.config, target, evidence)?,
+            false => self.before.release(graph, &self.config, target, evidence)?,
+        };
+        let Progress { epoch, step, .. } = progress;
+        self.history.push(Record { epoch, step, target, sparsity });
+        Ok(())
+    }
+
     /// The target of the last update of the masks.
     fn reached(&self) -> f64 {
         self.history.last().map_or(0.0, |record| record.target)
@@ -87,15 +100,12 @@ impl Callback for Sparsifier {
     }
 
     fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
-        let Some(target) = self.due(step.progress)? else { return Ok(Flow::Continue) };
-        let evidence = Some(&self.evidence);
-        let sparsity = match target > self.reached() {
-            true => mask(step.graph, &self.config, target, evidence)?,
-            false => self.before.release(step.graph, &self.config, target, evidence)?,
-        };
-        let Progress { epoch, step, .. } = step.progress;
-        self.history.push(Record { epoch, step, target, sparsity });
+        self.update(step.graph, step.progress)?;
         Ok(Flow::Continue)
+    }
+
+    fn on_steps_over(&mut self, graph: &mut Graph, progress: Progress) -> Result<()> {
+        self.update(graph, progress)
     }
 
     fn on_shrunk(&mut self, before: &Graph, shrunk: &Shrunk) -> Result<()> {

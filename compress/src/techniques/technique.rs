@@ -1,6 +1,6 @@
 //! The interface of a technique.
 
-use super::Sketch;
+use super::{Clock, Sketch};
 use crate::criteria::{Criterion, Evidence, Site};
 use crate::factorize::Spectrum;
 use lopper_engine::rewrite::Rewrite;
@@ -106,6 +106,12 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
     /// Returns the technique with all that it takes from `reference`, the network that [`Self::reference`] names.
     fn resolve(&self, _reference: &Graph) -> Result<Arc<dyn Technique>> {
         Err(Error::invalid(format!("{}: refers to no other network", self.kind().name)))
+    }
+
+    /// Returns the technique with `clock`, by which it reaches the latency that its options ask for; `None` if they ask for
+    /// none.
+    fn timed(&self, _clock: &Arc<dyn Clock>) -> Option<Arc<dyn Technique>> {
+        None
     }
 
     /// Returns the technique of round `round`, from 1, of a stage that repeats and whose first round starts from the

@@ -115,6 +115,32 @@ impl Batches for Toy {
     }
 }
 
+/// A source of images whose last batch of each epoch cannot be read.
+pub struct Gaps(pub Toy);
+
+impl Batches for Gaps {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn samples(&self) -> usize {
+        self.0.samples()
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        self.0.image_shape()
+    }
+
+    fn classes(&self) -> &[String] {
+        self.0.classes()
+    }
+
+    fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        let readable = self.0.len() - 1;
+        Ok(Box::new(self.0.epoch(epoch)?.take(readable)))
+    }
+}
+
 /// Trains `graph` on [`Toy`] images of 3 classes, at learning rate 0.05.
 pub fn train(
     graph: &mut Graph,

@@ -1,9 +1,9 @@
 //! The exponential moving average of a training's weights.
 
 use super::weights;
-use super::{Callback, Flow, Shrunk, State, Step};
+use super::{Callback, Flow, Progress, Shrunk, State, Step};
 use crate::number::{self, Range};
-use crate::{Error, Graph, Result, Tensor, memory};
+use crate::{Error, Graph, Param, Result, Tensor, memory};
 
 /// Averages weights and running statistics over the steps (Polyak and Juditsky 1992; exponentially, as TensorFlow's
 /// `ExponentialMovingAverage` with `num_updates`): after step t, from 1,
@@ -27,6 +27,12 @@ impl MovingAverage {
         number::single("ema", decay, Range::BelowOne)?;
         Ok(Self { decay, steps: 0, average: None })
     }
+}
+
+/// Sets the values to zero that `param`'s mask drops.
+fn drop_masked(values: &mut [f32], param: &Param) {
+    let mask = param.mask().map_or(&[][..], Tensor::data);
+    values.iter_mut().zip(mask).filter(|(_, kept)| **kept == 0.0).for_each(|(v, _)| *v = 0.0);
 }
 
 /// Moves `average` towards `value` by `part` of the distance.
@@ -53,14 +59,23 @@ impl Callback for MovingAverage {
         for ((_, average), (_, param)) in average.params_mut().zip(step.graph.params()) {
             average.update(|values| {
                 approach(values, param.value().data(), part);
-                let mask = param.mask().map_or(&[][..], Tensor::data);
-                values.iter_mut().zip(mask).filter(|(_, kept)| **kept == 0.0).for_each(|(v, _)| *v = 0.0);
+                drop_masked(values, param);
             });
         }
         for ((_, average), (_, buffer)) in average.buffers_mut().zip(step.graph.buffers()) {
             approach(average.data_mut(), buffer.data(), part);
         }
         Ok(Flow::Continue)
+    }
+
+    fn on_steps_over(&mut self, graph: &mut Graph, _progress: Progress) -> Result<()> {
+        // A callback before this one may have dropped weights since the last step.
+        let Some(average) = &mut self.average else { return Ok(()) };
+        graph.fetch()?;
+        for ((_, average), (_, param)) in average.params_mut().zip(graph.params()) {
+            average.update(|values| drop_masked(values, param));
+        }
+        Ok(())
     }
 
     fn on_shrunk(&mut self, before: &Graph, shrunk: &Shrunk) -> Result<()> {

@@ -79,6 +79,13 @@ pub trait Callback {
         Ok(Flow::Continue)
     }
 
+    /// Called when the steps of an epoch are over, before validation, with the `progress` of its last step. That step may
+    /// not have been taken: its batch may be unreadable, or its gradients too large for half precision. A callback that
+    /// follows a schedule catches up here. It may be called again for an epoch that a checkpoint has at its end.
+    fn on_steps_over(&mut self, _graph: &mut Graph, _progress: Progress) -> Result<()> {
+        Ok(())
+    }
+
     /// The network with which the training goes on, if it loses channels now. Called after each step, behind
     /// [`Callback::after_step`] of every callback, and once more at the end of each epoch, whose last batches may be
     /// missing: `progress` may be the same as before. The trainer cuts the optimizer's state along the same channels and

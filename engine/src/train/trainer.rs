@@ -246,7 +246,9 @@ impl Trainer<'_> {
         if matches!(pause, Pause::EpochOver) && !run.at.stopped && run.at.images > 0 {
             run.at.batch = per_epoch;
             let (step, steps) = ((epoch + 1) * steps - 1, self.epochs * steps);
-            self.shrink(graph, Progress { epoch, epochs: self.epochs, step, steps })?;
+            let progress = Progress { epoch, epochs: self.epochs, step, steps };
+            self.callbacks.iter_mut().try_for_each(|c| c.on_steps_over(graph, progress))?;
+            self.shrink(graph, progress)?;
         }
         run.at.seconds += started.elapsed().as_secs_f64();
         Ok(pause)

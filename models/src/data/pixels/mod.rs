@@ -13,4 +13,4 @@ pub use center::{Placement, half_to_even, placement, shorter};
 pub use pad::{Padding, crop};
 pub use region::Region;
 pub use resize::Resizer;
-pub use warp::{Sampling, Warp};
+pub use warp::{Rounding, Sampling, Warp};

@@ -19,6 +19,17 @@ pub struct Sampling {
     pub padding: Padding,
     /// Their color with [`Padding::Constant`].
     pub fill: [u8; 3],
+    /// How interpolated values become bytes.
+    pub rounding: Rounding,
+}
+
+/// How interpolated values become bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// Toward zero, as in Pillow.
+    Zero,
+    /// To the nearest byte.
+    Nearest,
 }
 
 impl Warp {
@@ -77,7 +88,7 @@ impl Warp {
 /// The value of `image` at a point, in which the center of the first pixel is at (½, ½).
 fn sample(image: &RgbImage, at: [f64; 2], sampling: Sampling) -> [u8; 3] {
     let sides = [image.width(), image.height()];
-    let Sampling { bilinear, padding, fill } = sampling;
+    let Sampling { bilinear, padding, fill, rounding } = sampling;
     // Far outside, floor does not fit an i64, and NaN is nowhere.
     let limit = 1e9;
     let near = at.iter().all(|v| v.abs() < limit);
@@ -102,8 +113,12 @@ fn sample(image: &RgbImage, at: [f64; 2], sampling: Sampling) -> [u8; 3] {
     std::array::from_fn(|c| {
         let [a, b, d, e] = corners.map(|corner| f64::from(corner[c]));
         let (upper, lower) = (a + (b - a) * dx, d + (e - d) * dx);
-        // Pillow rounds toward zero; a position that is off by a rounding error must not cost a whole step.
-        (upper + (lower - upper) * dy + 1e-6) as u8
+        let more = match rounding {
+            Rounding::Nearest => 0.5,
+            // A position that is off by a rounding error must not cost a whole step.
+            Rounding::Zero => 1e-6,
+        };
+        (upper + (lower - upper) * dy + more) as u8
     })
 }
 
@@ -159,7 +174,7 @@ mod tests {
         fn the_identity_changes_nothing(width in 1u32..20, height in 1u32..20, bilinear: bool) {
             let image = RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, (x * y) as u8]));
             for padding in [Padding::Constant, Padding::Edge, Padding::Reflect, Padding::Symmetric] {
-                let sampling = Sampling { bilinear, padding, fill: [9; 3] };
+                let sampling = Sampling { bilinear, padding, fill: [9; 3], rounding: Rounding::Zero };
                 prop_assert_eq!(&Warp::IDENTITY.apply(&image, sampling), &image);
                 let affine = Warp::affine([width, height], 0.0, [0.0; 2], 1.0, [0.0; 2]);
                 prop_assert_eq!(&affine.apply(&image, sampling), &image);
@@ -180,8 +195,8 @@ mod tests {
             type Corners = [[f64; 2]; 4];
             let (filter, starts, ends): (String, Corners, Corners) = serde_json::from_str(&row[2]).unwrap();
             let warp = Warp::perspective(ends, starts).unwrap();
-            let sampling =
-                Sampling { bilinear: filter == "bilinear", padding: Padding::Constant, fill: [0; 3] };
+            let (padding, rounding) = (Padding::Constant, Rounding::Zero);
+            let sampling = Sampling { bilinear: filter == "bilinear", padding, fill: [0; 3], rounding };
             let found = warp.apply(&picture(&format!("{}.png", &row[1])), sampling);
             let expected = picture(&row[3]);
             let far = found.iter().zip(expected.iter()).filter(|(a, b)| a.abs_diff(**b) > 1).count();

@@ -122,6 +122,9 @@ fn check_step(step: &Step) -> Result<()> {
 }
 
 fn check_fastai(s: &Fastai) -> Result<()> {
+    if !(1..=2).contains(&s.version) {
+        return Err(Error::invalid(format!("version: expected 1 or 2, found {}", s.version)));
+    }
     probability("p_affine", s.p_affine)
         .and(probability("p_lighting", s.p_lighting))
         .and(ordered("max_rotate", [0.0, s.max_rotate], 0.0, 360.0))

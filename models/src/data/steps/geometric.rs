@@ -4,7 +4,7 @@ use super::check::sides;
 use super::step::{
     RandomAffine, RandomCrop, RandomPerspective, RandomResizedCrop, RandomRotation, RandomZoom,
 };
-use crate::data::pixels::{Padding, Region, Sampling, Warp, crop};
+use crate::data::pixels::{Padding, Region, Rounding, Sampling, Warp, crop};
 use crate::data::random::Generator;
 use image::RgbImage;
 use lopper_engine::info::Filter;
@@ -119,5 +119,5 @@ impl RandomPerspective {
 }
 
 fn sampling(filter: Filter, padding: Padding, fill: [u8; 3]) -> Sampling {
-    Sampling { bilinear: filter != Filter::Nearest, padding, fill }
+    Sampling { bilinear: filter != Filter::Nearest, padding, fill, rounding: Rounding::Zero }
 }

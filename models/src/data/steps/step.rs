@@ -308,9 +308,12 @@ impl Default for Mix {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fastai {
+    /// Version of fastai, 1 or 2: the order of the maps, the movements of corners, and how often flips happen.
+    pub version: u8,
     /// Whether to flip with probability ½.
     pub do_flip: bool,
-    /// Whether to flip upside down and to turn by quarters, too.
+    /// Whether to flip upside down and to turn by quarters, too: each symmetry of a square is as likely in version 1;
+    /// version 2 leaves half of the images as they are.
     pub flip_vert: bool,
     /// Largest angle in degrees.
     pub max_rotate: f64,
@@ -322,7 +325,7 @@ pub struct Fastai {
     pub max_lighting: f64,
     /// Largest movement of a corner, in half sides.
     pub max_warp: f64,
-    /// Probability of a rotation, of a zoom and of a warp.
+    /// Probability of a rotation, of a zoom and of a warp, in version 2 of its two directions.
     pub p_affine: f64,
     /// Probability of a change of brightness and of contrast.
     pub p_lighting: f64,
@@ -333,6 +336,7 @@ pub struct Fastai {
 impl Default for Fastai {
     fn default() -> Self {
         Self {
+            version: 2,
             do_flip: true,
             flip_vert: false,
             max_rotate: 10.0,
