@@ -196,6 +196,9 @@ impl<'a> Pipeline<'a> {
             graph.info.certificates.push(trained(epochs.len()));
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
+        if let Some(origin) = &origin {
+            self.measure_promise(stage, [origin, &graph]);
+        }
         if stage.techniques.iter().any(|technique| technique.masks()) {
             self.report_zeros(&graph);
         }
