@@ -134,10 +134,7 @@ impl Pipeline<'_> {
         if let Some(weights) = &train.class_weights {
             weights.weights(&data.train.class_counts())?;
         }
-        if data.train.is_empty() {
-            let message = "batch: the training images do not fill one; use a smaller batch or more images";
-            return Err(Error::invalid(message));
-        }
+        data.train.require_batch()?;
         Ok(())
     }
 }

@@ -46,6 +46,8 @@ impl Training<'_> {
     /// Trains `graph`, which will be written to the file `path`. Returns the metrics of every epoch.
     pub fn run(self, graph: &mut Graph, path: &Path, start: Start) -> Result<Vec<EpochMetrics>> {
         let Self { stage, config, device, seed, data, keeping, mut history, mut objective } = self;
+        // Images to score are read after an epoch: too late to learn that some cannot be.
+        data.train.require_readable().and(data.val.require_readable())?;
         if let Some(history) = &mut history {
             let before = start.checkpoint.as_ref().map(|checkpoint| checkpoint.history.clone());
             history.begin(&stage.name, before.unwrap_or_default());

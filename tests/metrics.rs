@@ -92,6 +92,23 @@ fn views_are_counted_and_deterministic() {
     assert_eq!(rounded["tta"].as_array().unwrap().len(), 2);
 }
 
+/// A folder stands for the images in it.
+#[test]
+fn the_images_of_a_folder_are_classified() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let model = model(dir.path(), data.path());
+    let folder = data.path().join("val/dark");
+    fs::write(folder.join("notes.txt"), "no picture").unwrap();
+    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|end| end == "png"));
+    files.sort();
+    let paths: Vec<&str> = files.iter().map(|path| text(path)).collect();
+    let one_by_one = lopper(&[&["predict", text(&model)], &paths[..]].concat()).succeeded();
+    assert_eq!(lopper(&["predict", text(&model), text(&folder)]).succeeded().out, one_by_one.out);
+    lopper(&["predict", text(&model), text(&data.path().join("val"))])
+        .failed_naming(&["val: no images in this folder"]);
+}
+
 #[test]
 fn predictions_agree_with_the_evaluation() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());

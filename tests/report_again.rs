@@ -95,6 +95,44 @@ fn an_old_run_gets_a_whole_report() {
     }
 }
 
+/// What a run does not hold of an evaluation comes from the images; an evaluation on other images stays.
+#[test]
+fn splits_are_evaluated_again() {
+    let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
+    let [recipe, run] = ["r.toml", "run"].map(|name| dir.path().join(name));
+    fs::create_dir(data.path().join("test")).unwrap();
+    for class in ["dark", "light"] {
+        fs::create_dir(data.path().join("test").join(class)).unwrap();
+        for i in 0..3 {
+            let [from, to] =
+                ["train", "test"].map(|split| data.path().join(format!("{split}/{class}/{i}.png")));
+            fs::copy(from, to).unwrap();
+        }
+    }
+    let base = RECIPE.split("[[stage]]\nname = \"sparse\"").next().unwrap();
+    let evaluate = "evaluate = { split = \"test\", tta = [2], metrics = true }\n";
+    fs::write(&recipe, format!("{base}{evaluate}")).unwrap();
+    lopper(&["run", text(&recipe), "--data", text(data.path()), "--out", text(&run)]).succeeded();
+    let evaluation = || json(run.join("report.json"))["stages"][0]["evaluation"].clone();
+    let first = evaluation();
+    assert!(first["metrics"].is_object() && first["images"] == 6, "{first}");
+    let mut state = json(run.join("state.json"));
+    let stored = state["finished"][0]["row"]["evaluation"].as_object_mut().unwrap();
+    assert!(stored.remove("metrics").is_some() && stored.remove("tta").is_some());
+    fs::write(run.join("state.json"), state.to_string()).unwrap();
+    lopper(&["report", text(&run)]).succeeded();
+    let again = evaluation();
+    for field in ["images_of", "images", "top1", "interval", "loss", "weighted_f1"] {
+        assert_eq!(again[field], first[field], "{field}");
+    }
+    assert_eq!(again["metrics"]["confusion"], first["metrics"]["confusion"]);
+    assert_eq!(again["tta"][0]["top1"], first["tta"][0]["top1"]);
+    fs::remove_file(data.path().join("test/dark/0.png")).unwrap();
+    let other = lopper(&["report", text(&run)]).succeeded();
+    assert!(other.err.contains("the evaluation stays as it was"), "{}", other.err);
+    assert_eq!(evaluation()["images"], 6);
+}
+
 #[test]
 fn a_run_whose_images_are_elsewhere_is_described_without_them() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());

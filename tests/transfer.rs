@@ -289,8 +289,15 @@ fn weights_of_other_classes_are_imported_with_a_new_head() {
     let twelve = lopper_models::build("small_net", &options).unwrap();
     lopper_engine::torchvision::export_weights(&twelve, file("w.safetensors")).unwrap();
     let named = |more: &[&str]| import("small_net", &[&["--classes", "3", "--size", "32"], more].concat());
-    named(&[]).failed_naming(&["has 12 classes, expected 3", "--new-head keeps the body", "--classes 12"]);
+    import("small_net", &["--size", "32"]).failed_naming(&[
+        "has 12 classes, expected 1000",
+        "--new-head keeps the body",
+        "--classes 12",
+    ]);
     named(&["--new-head"]).succeeded();
+    // A number of classes of one's own says the same.
+    let run = named(&[]).succeeded();
+    assert!(run.err.contains("new head: drew fc2 for 3 classes"), "{}", run.err);
     let imported = file::load(file("i.safetensors")).unwrap();
     assert_eq!(changed(&twelve, &imported), ["fc2.weight", "fc2.bias"]);
     import("resnet8", &["--classes", "3", "--size", "32", "--new-head"])

@@ -171,6 +171,45 @@ fn a_training_resumed_while_layers_are_unfrozen_ends_with_the_same_bits() {
     }
 }
 
+/// The rates of a group by name, in each epoch.
+fn rates_of(history: &[EpochMetrics], group: &str) -> Vec<Option<f64>> {
+    let of =
+        |m: &EpochMetrics| m.group_rates.iter().find(|rate| rate.group == group).map(|r| r.learning_rate);
+    history.iter().map(of).collect()
+}
+
+/// A history that showed the scheduled rate of frozen layers would be wrong: only their batch norms have it.
+#[test]
+fn a_frozen_group_has_the_rate_of_what_is_trained_in_it() {
+    let rates: LayerRates = "body=1e-2,head=2e-2".parse().unwrap();
+    let optimizer = |graph: &Graph, thaws: &[&str]| {
+        let rates = rates.factors(graph).unwrap();
+        Optimizer::new(SGD).with_rates(rates).with_freezing(freezing("body", thaws))
+    };
+    let (_, history) = train(&mut optimizer(&network(), &["body@3"]), Vec::new(), None, None);
+    let history = history.unwrap();
+    let close = |found: Vec<Option<f64>>, expected: &[Option<f64>]| {
+        let scheduled = |m: &EpochMetrics, share: Option<f64>| share.map(|share| share * m.learning_rate);
+        let expected: Vec<_> = history.iter().zip(expected).map(|(m, e)| scheduled(m, *e)).collect();
+        assert_eq!(found, expected);
+    };
+    let epochs = history.len();
+    let from_third = |before: Option<f64>, after: Option<f64>| -> Vec<Option<f64>> {
+        (0..epochs).map(|epoch| if epoch < 2 { before } else { after }).collect()
+    };
+    assert!(epochs > 2);
+    close(rates_of(&history, "body"), &from_third(Some(0.0), Some(0.5)));
+    close(rates_of(&history, "body_batch_norms"), &from_third(Some(0.5), None));
+    close(rates_of(&history, "head"), &from_third(Some(1.0), Some(1.0)));
+    // Without batch norms nothing of the group is trained.
+    let graph = plain();
+    let epoch = EpochMetrics { learning_rate: 2e-2, ..EpochMetrics::unvalidated(0, 2) };
+    let groups = optimizer(&graph, &[]).group_rates(&graph, &epoch, 4).unwrap();
+    let found: Vec<(&str, f64)> =
+        groups.iter().map(|rate| (rate.group.as_str(), rate.learning_rate)).collect();
+    assert_eq!(found, [("body", 0.0), ("head", 2e-2)]);
+}
+
 /// A network without batch norms: two convolutions and two linear layers.
 fn plain() -> Graph {
     let mut graph = Graph::new(3);
@@ -301,7 +340,8 @@ proptest! {
                 prop_assert!((f64::from(*after) - expected).abs() <= 1e-7 * (1.0 + expected.abs()), "{}", path);
             }
         }
-        let groups = optimizer.group_rates(rates.largest());
+        let epoch = EpochMetrics { learning_rate: rates.largest(), ..EpochMetrics::unvalidated(0, 1) };
+        let groups = optimizer.group_rates(&start, &epoch, 1).unwrap();
         let found: Vec<f64> = groups.iter().map(|group| group.learning_rate).collect();
         for (found, expected) in found.iter().zip([first, last, head]) {
             prop_assert!((found / expected - 1.0).abs() < 1e-12);

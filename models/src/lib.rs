@@ -10,8 +10,8 @@ pub mod init;
 mod redraw;
 
 pub use arch::{
-    Head, NewHead, Options, Pretraining, build, freeze_body, keep_outputs, last_layer, names, new_head,
-    numbered_classes, our_name, pretraining, with_outputs,
+    Head, NewHead, Options, Pretraining, build, freeze_body, keep_outputs, last_layer, last_layers, names,
+    new_head, numbered_classes, our_name, pretraining, with_outputs,
 };
 pub use builder::{Builder, Conv};
 pub use classifier::{Classifier, Guess};

@@ -5,10 +5,10 @@ use crate::images::fit;
 use crate::progress::note;
 use clap::Args;
 use lopper_engine::{Device, Error, Result, Tensor, file, memory};
-use lopper_models::data::{DataConfig, DataName};
+use lopper_models::data::{DataConfig, DataName, is_image};
 use lopper_models::{Classifier, Guess};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Most images that are computed at once.
 const BATCH: usize = 32;
@@ -18,7 +18,7 @@ const BATCH: usize = 32;
 pub struct Predict {
     /// A model file
     model: PathBuf,
-    /// Image files
+    /// Image files, or folders of them
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Number of classes to list, the most probable first
@@ -57,7 +57,7 @@ impl Predict {
         fit(&mut DataConfig::new(DataName::Folder), &graph);
         let classifier = Classifier::sized(graph, self.size)?;
         let mut found = Predictions { images: Vec::new() };
-        for paths in self.images.chunks(BATCH) {
+        for paths in self.files()?.chunks(BATCH) {
             found.images.extend(self.predict(paths, &classifier, &device)?);
         }
         let text = found.text();
@@ -72,6 +72,29 @@ impl Predict {
                 Err(Error::invalid(format!("{count} of {} images cannot be read", found.images.len())))
             }
         }
+    }
+
+    /// The image files: those given, and those in folders that are given, in the order of their names.
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for path in &self.images {
+            if !path.is_dir() {
+                files.push(path.clone());
+                continue;
+            }
+            let failed = |e: std::io::Error| Error::file(path, format!("this folder cannot be read: {e}"));
+            let mut inside = Vec::new();
+            for entry in std::fs::read_dir(path).map_err(failed)? {
+                inside.push(entry.map_err(failed)?.path());
+            }
+            inside.retain(|file| is_image(file) && !is_hidden(file) && !file.is_dir());
+            if inside.is_empty() {
+                return Err(Error::file(path, "no images in this folder; folders in it are not looked into"));
+            }
+            inside.sort();
+            files.extend(inside);
+        }
+        Ok(files)
     }
 
     /// Classifies the images at `paths`, which are prepared as soon as they are decoded: photos are large.
@@ -99,6 +122,10 @@ impl Predict {
         };
         Ok(paths.iter().zip(errors).map(prediction).collect())
     }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 impl Predictions {

@@ -3,6 +3,7 @@
 use super::rerun::recipe_of;
 use super::{Common, DataOptions};
 use crate::images::open_images;
+use crate::other_images::OtherImages;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
 use crate::recipe::Recipe;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Write the report of a finished or interrupted run again.
 ///
-/// Accuracies stay those of the run. Latencies are measured on this machine, and what a report shows beyond them comes from
+/// Accuracies stay those of the run, and evaluations are made again on images that give the same ones. Latencies are measured on this machine, and what a report shows beyond them comes from
 /// the model files, and from the images if they are at hand.
 #[derive(Args)]
 pub struct ReportAgain {
@@ -52,11 +53,11 @@ impl ReportAgain {
         let device = common.device()?;
         let quick = about.command.iter().any(|argument| argument == "--quick");
         let mut recipe = recipe_of(&about, quick);
-        let data = match &mut recipe {
-            Ok(recipe) => self.open(recipe, &about, about.seed)?,
+        let (data, other) = match &mut recipe {
+            Ok(recipe) => self.open(recipe, &about)?,
             Err(error) => {
                 note(format_args!("the run's recipe cannot be read: {error}; its images are not used"));
-                None
+                Default::default()
             }
         };
         let stages = recipe.as_ref().map_or(&[][..], |recipe| &recipe.stages);
@@ -64,7 +65,8 @@ impl ReportAgain {
             about.planned = stages.iter().map(|stage| stage.name.clone()).collect();
         }
         about.resumed = directory.resumed().to_vec();
-        let pipeline = Pipeline::new(&device, data, about.seed);
+        let mut pipeline = Pipeline::new(&device, data, about.seed);
+        pipeline.other = other;
         let rows = pipeline.again(directory.path(), directory.all_finished(), stages)?;
         let limit = recipe.as_ref().ok().and_then(|recipe| recipe.data.limit);
         let title = if about.title.is_empty() { "lopper" } else { &about.title };
@@ -79,8 +81,9 @@ impl ReportAgain {
         })
     }
 
-    /// Opens the images of the run: those of `--data`, or else those that it used, if they are still there.
-    fn open(&self, recipe: &mut Recipe, about: &About, seed: u64) -> Result<Option<Splits>> {
+    /// Opens the images of the run: those of `--data`, or else those that it used, if they are still there; and those of
+    /// other splits that stages are evaluated on.
+    fn open(&self, recipe: &mut Recipe, about: &About) -> Result<(Option<Splits>, OtherImages)> {
         let config = &mut recipe.data;
         self.images.apply(config)?;
         let used = about.data.as_ref().and_then(|data| data.path.as_deref()).map(Path::new);
@@ -90,13 +93,19 @@ impl ReportAgain {
         {
             config.size = Some(data.size);
         }
-        match open_images(config, path, seed) {
-            Ok(splits) => Ok(Some(splits)),
+        let splits = match open_images(config, path, about.seed) {
+            Ok(splits) => splits,
             Err(error) if self.data.is_none() => {
                 note(format_args!("the images of the run are not at hand (--data): {error}"));
-                Ok(None)
+                return Ok(Default::default());
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        let other = OtherImages::open(recipe, path, about.seed, &splits).unwrap_or_else(|error| {
+            note(format_args!("evaluations stay as they were: {error}"));
+            recipe.stages.iter_mut().for_each(|stage| stage.reporting.evaluate = None);
+            OtherImages::default()
+        });
+        Ok((Some(splits), other))
     }
 }

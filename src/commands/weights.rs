@@ -9,9 +9,9 @@ use crate::output_file::refuse_existing;
 use crate::progress::note;
 use clap::Args;
 use lopper_engine::info::{Preparation, Resize};
-use lopper_engine::torchvision::ImportReport;
+use lopper_engine::torchvision::{Assignment, ImportReport};
 use lopper_engine::{Error, Graph, Result, file, torchvision};
-use lopper_models::{Head, last_layer, new_head, our_name, with_outputs};
+use lopper_models::{Head, last_layer, last_layers, new_head, our_name, with_outputs};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -27,9 +27,14 @@ pub struct Import {
     /// Number of classes of the architecture [default: ImageNet's 1000]
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
-    /// Read weights of any number of classes: keep their body and draw a new head for the classes of the architecture
+    /// Read weights of any number of classes, or without a last layer: keep their body and draw a new head for the classes
+    /// of the architecture, as --classes does if the number differs
     #[arg(long)]
     new_head: bool,
+    /// Assign tensors to layers by their shapes and order, whatever their names: the last resort. Prints the pairs; check the
+    /// accuracy
+    #[arg(long)]
+    by_order: bool,
     /// Kind of the new head: own, for a new last layer, or fastai [default: own]
     #[arg(long, requires = "new_head", value_parser = parse_head)]
     head: Option<Head>,
@@ -72,7 +77,11 @@ impl Import {
 
     /// Imports a whole network.
     fn network(&self, common: &Common) -> Result<()> {
-        let given = [(self.classes.is_some(), "--classes"), (self.new_head, "--new-head")];
+        let given = [
+            (self.classes.is_some(), "--classes"),
+            (self.new_head, "--new-head"),
+            (self.by_order, "--by-order"),
+        ];
         if let Some((_, option)) = given.iter().find(|(given, _)| *given) {
             return Err(Error::invalid(format!("{option}: applies to weights of an architecture only")));
         }
@@ -110,12 +119,7 @@ impl Import {
         if let Some(resize) = self.resize {
             graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
         }
-        let report = match self.new_head {
-            true => self.import_body(&mut graph, common.seed.unwrap_or(0))?,
-            false => self
-                .read_into(&mut graph)
-                .map_err(|error| self.of_other_classes(&graph, arch).unwrap_or(error))?,
-        };
+        let report = self.read(&mut graph, arch, common.seed.unwrap_or(0))?;
         report_import(&self.weights, &report);
         self.outputs.apply(&mut graph, common)?;
         file::save(&graph, &self.out)?;
@@ -124,48 +128,89 @@ impl Import {
         })
     }
 
-    /// Reads the weights into `graph`, whose architecture may have other names in other repositories.
-    fn read_into(&self, graph: &mut Graph) -> Result<ImportReport> {
+    /// Reads the weights into `graph`. If only the number of classes differs and the user gave one, or asks for a new head,
+    /// the head is drawn.
+    fn read(&self, graph: &mut Graph, arch: &str, seed: u64) -> Result<ImportReport> {
+        if self.new_head {
+            return self.import_body(graph, seed);
+        }
+        self.read_into(graph, &[]).or_else(|error| match self.of_other_classes(graph, arch) {
+            Some(_) if self.classes.is_some() && !is_file(arch) => self.import_body(graph, seed),
+            other => Err(other.unwrap_or_else(|| self.with_hint(graph, error))),
+        })
+    }
+
+    /// Reads the weights into `graph`, whose architecture may have other names in other repositories. The file may lack
+    /// the layers `absent`.
+    fn read_into(&self, graph: &mut Graph, absent: &[String]) -> Result<ImportReport> {
         let arch = graph.info.arch.clone();
-        torchvision::import_renamed(graph, &self.weights, &|theirs| our_name(&arch, theirs))
+        let rename = |theirs: &str| our_name(&arch, theirs);
+        let assignment = Assignment { rename: &rename, by_order: self.by_order, absent };
+        torchvision::import_assigned(graph, &self.weights, &assignment)
     }
 
     /// The number of outputs that the layer `name` of `graph` has in the file, if it is there.
     fn outputs_of(&self, graph: &Graph, name: &str) -> Result<Option<usize>> {
-        let arch = &graph.info.arch;
-        torchvision::outputs_of(graph, &self.weights, name, &|theirs| our_name(arch, theirs))
+        let rename = |theirs: &str| our_name(&graph.info.arch, theirs);
+        let assignment = Assignment { rename: &rename, by_order: self.by_order, absent: &[] };
+        torchvision::outputs_of(graph, &self.weights, name, &assignment)
     }
 
-    /// Reads weights of any number of classes into `graph`, then puts a new head for its own classes on it.
-    fn import_body(&self, graph: &mut Graph, seed: u64) -> Result<ImportReport> {
-        let info = graph.info.clone();
-        let name = graph.nodes()[last_layer(graph)?].name.clone();
-        if let Some(outputs) = self.outputs_of(graph, &name)? {
-            *graph = with_outputs(graph, outputs)?;
+    /// Reads weights of any number of classes, or without a last layer, into `graph`. Returns the network of their classes.
+    fn body(&self, graph: &Graph) -> Result<(Graph, ImportReport)> {
+        let last = last_layers(graph)?;
+        let names: Vec<String> = last.into_iter().map(|id| graph.nodes()[id].name.clone()).collect();
+        let outputs = self.outputs_of(graph, &names[0])?;
+        let mut read = outputs.map_or_else(|| Ok(graph.clone()), |outputs| with_outputs(graph, outputs))?;
+        let absent = if outputs.is_none() { &names[..] } else { &[] };
+        let mut report = self.read_into(&mut read, absent)?;
+        if outputs.is_none() {
+            report.notes.push(format!("has no `{}`: it holds the body alone", names.join("`, `")));
         }
-        let report = self.read_into(graph)?;
-        let new = new_head(graph, info.classes.clone(), self.head.unwrap_or_default(), Some(seed))?;
+        Ok((read, report))
+    }
+
+    /// Reads a body into `graph`, then puts a new head for its own classes on it.
+    fn import_body(&self, graph: &mut Graph, seed: u64) -> Result<ImportReport> {
+        let (body, report) = self.body(graph)?;
+        let info = graph.info.clone();
+        let new = new_head(&body, info.classes.clone(), self.head.unwrap_or_default(), Some(seed))?;
         note(&new);
         *graph = new.graph;
         graph.info = info;
         Ok(report)
     }
 
-    /// The error of weights that fit `graph` except for their number of classes.
+    /// The error of weights that fit `graph` except for their last layer.
     fn of_other_classes(&self, graph: &Graph, arch: &str) -> Option<Error> {
         let name = graph.nodes()[last_layer(graph).ok()?].name.clone();
-        let (found, expected) = (self.outputs_of(graph, &name).ok()??, graph.info.classes.len());
-        self.read_into(&mut with_outputs(graph, found).ok()?).ok()?;
-        let as_it_is = match is_file(arch) {
-            true => String::new(),
-            false => format!(", --classes {found} reads them as they are"),
-        };
-        Some(Error::file(
-            &self.weights,
-            format!(
-                "has {found} classes, expected {expected}: --new-head keeps the body and draws a new `{name}`{as_it_is}"
+        let (expected, found) = (graph.info.classes.len(), self.outputs_of(graph, &name).ok()?);
+        self.body(graph).ok()?;
+        let draws = format!("--new-head keeps the body and draws a new `{name}`");
+        let message = match found {
+            None => format!("has no `{name}`: {draws}"),
+            Some(found) if is_file(arch) => {
+                format!("has {found} classes, expected {expected}: {draws}")
+            }
+            Some(found) => format!(
+                "has {found} classes, expected {expected}: {draws}, --classes {found} reads them as they are"
             ),
-        ))
+        };
+        Some(Error::file(&self.weights, message))
+    }
+
+    /// Adds to the error of other names that shapes and order would do.
+    fn with_hint(&self, graph: &Graph, error: Error) -> Error {
+        let rename = |_: &str| None;
+        let assignment = Assignment { rename: &rename, by_order: true, absent: &[] };
+        let fits = torchvision::import_assigned(&mut graph.clone(), &self.weights, &assignment).is_ok();
+        match error {
+            Error::File { path, message } if fits && !self.by_order => Error::File {
+                path,
+                message: format!("{message}; --by-order reads it: all shapes fit in their order"),
+            },
+            other => other,
+        }
     }
 }
 

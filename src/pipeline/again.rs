@@ -2,6 +2,7 @@
 
 use super::Pipeline;
 use crate::details::{Details, changes, spectra};
+use crate::evaluation::evaluate;
 use crate::latency::ROUNDS;
 use crate::progress::note;
 use crate::recipe::Stage;
@@ -25,6 +26,9 @@ impl Pipeline<'_> {
             let mut details = row.details.take().unwrap_or_default();
             details.epochs = done.epochs.clone();
             self.complete(&mut row, stage, &graph, &mut details)?;
+            if let Some(stage) = stage {
+                self.evaluate_again(&mut row, stage, &graph)?;
+            }
             row.details = Some(details);
             let others = stage.map_or(&[][..], |stage| &stage.reporting.against);
             let others: Vec<String> = row.from.iter().chain(others).cloned().collect();
@@ -72,6 +76,27 @@ impl Pipeline<'_> {
                     (details.metrics, details.right) = (scores.metrics, scores.right);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Scores `graph` again on the images that `stage` is evaluated on, if they are at hand and still those of the run.
+    fn evaluate_again(&self, row: &mut Row, stage: &Stage, graph: &Graph) -> Result<()> {
+        let (Some(config), Some(own)) = (&stage.reporting.evaluate, &self.data) else { return Ok(()) };
+        let splits = self.other.scored(config.split).unwrap_or(own);
+        let found = evaluate(config, graph, splits, &own.train, self.device)?;
+        match &mut row.findings.evaluation {
+            Some(before) if (before.images, before.top1) != (found.images, found.top1) => note(format_args!(
+                "{:>14}  top-1 on {} {} images was {:.2} % in the run and is {:.2} % on these {}: the evaluation stays as it \
+                 was",
+                row.stage,
+                before.images,
+                before.images_of,
+                100.0 * before.top1,
+                100.0 * found.top1,
+                found.images
+            )),
+            evaluation => *evaluation = Some(found),
         }
         Ok(())
     }

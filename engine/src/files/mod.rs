@@ -1,5 +1,6 @@
 //! Files: model files, weights of PyTorch, and reading and writing them safely.
 
+mod assignment;
 pub mod atomic;
 pub(crate) mod compact;
 pub(crate) mod decode;

@@ -162,6 +162,13 @@ impl TensorFile {
         self.left.keys().map(String::as_str)
     }
 
+    /// The names and shapes of the tensors that have not been taken yet, in the order of their data.
+    pub fn in_order(&self) -> Vec<(String, Vec<usize>)> {
+        let mut tensors: Vec<_> = self.left.iter().collect();
+        tensors.sort_by_key(|(_, info)| info.data_offsets);
+        tensors.into_iter().map(|(name, info)| (name.clone(), info.shape.clone())).collect()
+    }
+
     /// Takes tensor `name`, if there is one, as `f32`. Returns an error if its type is not in `dtypes`, or if `f32` does not
     /// represent it.
     pub fn take(&mut self, name: &str, dtypes: &[Dtype]) -> Result<Option<Tensor>> {

@@ -13,6 +13,7 @@
 //! batch norm before it. PyTorch counts batches in `num_batches_tracked`, which lopper does not need: it is written as
 //! zero and ignored on import. Prefixes that a wrapper puts before every name (`module.`) are removed.
 
+use crate::files::assignment::{COUNTER, Module};
 use crate::files::file::check_numbers;
 use crate::files::tensor_file::{self, Values};
 use crate::files::weights_file::WeightsFile;
@@ -21,16 +22,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const COUNTER: &str = ".num_batches_tracked";
-
-/// The number of averaged models in the state of `torch.optim.swa_utils.AveragedModel`.
-const AVERAGED: &str = "n_averaged";
-
-/// What data parallelism, `torch.compile` and training frameworks put before the names.
-const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
-
-/// Our name of a tensor, from the name in a file, if they differ.
-pub type Rename<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub use super::assignment::{Assignment, Rename, is_counter};
 
 /// The result of [`import_weights`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +86,8 @@ pub(crate) fn export_renamed(
     Ok(report)
 }
 
-/// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_renamed`] reads it:
-/// for weights of another number of classes. `None` if the file has no weight of that layer.
+/// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_assigned`] reads it: for
+/// weights of another number of classes. `None` if the file has no weight of that layer.
 ///
 /// # Errors
 /// [`Error::File`] if the file cannot be read or the weight is not of numbers.
@@ -103,11 +95,15 @@ pub fn outputs_of(
     graph: &Graph,
     path: impl AsRef<Path>,
     name: &str,
-    rename: Rename,
+    assignment: &Assignment,
 ) -> Result<Option<usize>> {
     let path = path.as_ref();
     let mut file = WeightsFile::read(path)?;
-    let names = names(graph, file.left(), rename, &mut Vec::new()).map_err(|e| Error::file(path, e))?;
+    let layers = modules(graph, &layouts(graph).map_err(|e| Error::file(path, e))?);
+    if assignment.by_order {
+        return Ok(Assignment::outputs_by_order(&layers, &file, name));
+    }
+    let names = assignment.names(&layers, &file, &mut Vec::new()).map_err(|e| Error::file(path, e))?;
     let Some(theirs) = names.get(&format!("{name}.weight")) else { return Ok(None) };
     Ok(file.take(theirs)?.and_then(|weight| weight.shape().first().copied()))
 }
@@ -129,11 +125,24 @@ pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<Impor
 /// # Errors
 /// Those of [`import_weights`]; [`Error::File`] if two names become one.
 pub fn import_renamed(graph: &mut Graph, path: impl AsRef<Path>, rename: Rename) -> Result<ImportReport> {
+    import_assigned(graph, path, &Assignment { rename, by_order: false, absent: &[] })
+}
+
+/// [`import_weights`] as `assignment` says: under other names, by shapes and order, or without some of the layers.
+///
+/// # Errors
+/// Those of [`import_weights`]; [`Error::File`] if two names become one, or if order does not decide.
+pub fn import_assigned(
+    graph: &mut Graph,
+    path: impl AsRef<Path>,
+    assignment: &Assignment,
+) -> Result<ImportReport> {
     let path = path.as_ref();
     let mut file = WeightsFile::read(path)?;
     let layouts = layouts(graph).map_err(|e| Error::file(path, e))?;
     let (mut ignored, mut notes) = (file.ignored().to_vec(), file.notes().to_vec());
-    let mut names = names(graph, file.left(), rename, &mut notes).map_err(|e| Error::file(path, e))?;
+    let layers = modules(graph, &layouts);
+    let mut names = assignment.names(&layers, &file, &mut notes).map_err(|e| Error::file(path, e))?;
     let (mut found, mut problems) = (BTreeMap::new(), Vec::new());
     for (node, layout) in graph.nodes().iter().zip(&layouts) {
         for (slot, current) in slots(node) {
@@ -141,6 +150,7 @@ pub fn import_renamed(graph: &mut Graph, path: impl AsRef<Path>, rename: Rename)
             let expected = layout.pytorch_shape(current.shape());
             let stored = names.remove(&name).map(|theirs| file.take(&theirs)).transpose()?.flatten();
             match stored {
+                None if assignment.absent.contains(&node.name) => {}
                 None => problems.push(format!("`{name}` is missing")),
                 Some(tensor) if tensor.shape() != expected => {
                     problems
@@ -175,40 +185,6 @@ pub fn import_renamed(graph: &mut Graph, path: impl AsRef<Path>, rename: Rename)
     Ok(report)
 }
 
-/// Whether a tensor of this name counts batches or averaged models, which no network needs.
-pub fn is_counter(name: &str) -> bool {
-    name.ends_with(COUNTER) || name == AVERAGED
-}
-
-/// The names `theirs` of the tensors in a file, by our names. Prefixes that are removed are remarked in `notes`.
-fn names(
-    graph: &Graph,
-    theirs: Vec<String>,
-    rename: Rename,
-    notes: &mut Vec<String>,
-) -> Result<BTreeMap<String, String>, String> {
-    let mut start = 0;
-    let wraps = |prefix: &&&str, start: usize| {
-        let wrapped = |name: &String| name[start..].starts_with(**prefix);
-        let mut tensors = theirs.iter().filter(|name| *name != AVERAGED).peekable();
-        let ours = graph.nodes().iter().any(|node| node.name.starts_with(**prefix));
-        tensors.peek().is_some() && tensors.all(wrapped) && !ours
-    };
-    while let Some(prefix) = PREFIXES.iter().find(|prefix| wraps(prefix, start)) {
-        start += prefix.len();
-        notes.push(format!("the prefix `{prefix}` of all names is removed"));
-    }
-    let mut names = BTreeMap::new();
-    for name in theirs {
-        let stripped = name.get(start..).unwrap_or(&name);
-        let ours = rename(stripped).unwrap_or_else(|| stripped.to_string());
-        if let Some(other) = names.insert(ours.clone(), name.clone()) {
-            return Err(format!("`{other}` and `{name}` are both `{ours}`"));
-        }
-    }
-    Ok(names)
-}
-
 /// Lists the first problems, and the number of further ones.
 fn listing(problems: &[String]) -> String {
     const SHOWN: usize = 8;
@@ -223,6 +199,16 @@ fn listing(problems: &[String]) -> String {
 fn slots(node: &Node) -> Vec<(&'static str, &Tensor)> {
     let params = node.layer.params().into_iter().map(|(slot, param)| (slot, param.value()));
     params.chain(node.layer.buffers()).collect()
+}
+
+/// The layers of `graph` with weights.
+fn modules(graph: &Graph, layouts: &[Layout]) -> Vec<Module> {
+    let module = |(node, layout): (&Node, &Layout)| {
+        let shape = |(slot, tensor): (&str, &Tensor)| (slot.into(), layout.pytorch_shape(tensor.shape()));
+        Module { name: node.name.clone(), tensors: slots(node).into_iter().map(shape).collect() }
+    };
+    let all = graph.nodes().iter().zip(layouts).map(module);
+    all.filter(|module| !module.tensors.is_empty()).collect()
 }
 
 /// PyTorch's layout of a node's tensors.

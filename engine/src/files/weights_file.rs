@@ -30,6 +30,14 @@ impl WeightsFile {
         }
     }
 
+    /// The names and shapes of the tensors that have not been taken yet, in the order in which the file has them.
+    pub fn in_order(&self) -> Vec<(String, Vec<usize>)> {
+        match self {
+            Self::Safetensors(file) => file.in_order(),
+            Self::PyTorch(file) => file.in_order(),
+        }
+    }
+
     /// Takes tensor `name`, if there is one, as `f32`. Returns an error if `f32` does not represent it.
     pub fn take(&mut self, name: &str) -> Result<Option<Tensor>> {
         match self {

@@ -125,14 +125,21 @@ impl Freezing {
 
     /// `graph` with those layers frozen that a training of `epochs` epochs and `steps` steps never trains.
     pub(super) fn at_last(&self, graph: &Graph, epochs: usize, steps: usize) -> Result<Graph> {
-        let last = Progress {
-            epoch: epochs.saturating_sub(1),
-            epochs,
-            step: steps.saturating_sub(1),
-            steps: steps.max(1),
-        };
+        self.at_end_of(graph, epochs.saturating_sub(1), epochs, steps.checked_div(epochs).unwrap_or(0))
+    }
+
+    /// `graph` with those layers frozen that the last step of `epoch` leaves as they are, if an epoch has `steps` steps.
+    pub(super) fn at_end_of(
+        &self,
+        graph: &Graph,
+        epoch: usize,
+        epochs: usize,
+        steps: usize,
+    ) -> Result<Graph> {
+        let steps = steps.max(1);
+        let step = (epoch + 1) * steps - 1;
         let mut graph = graph.clone();
-        let _ = self.freeze(&mut graph, last)?;
+        let _ = self.freeze(&mut graph, Progress { epoch, epochs, step, steps: epochs.max(1) * steps })?;
         Ok(graph)
     }
 

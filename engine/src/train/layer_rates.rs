@@ -1,10 +1,10 @@
 //! Learning rates by layer: fastai's discriminative rates (Howard & Ruder 2018).
 
-use super::Layers;
+use super::{Layers, RateFactors};
 use crate::number::{self, Range};
 use crate::{Error, Graph, Layer, NodeId, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 /// The largest learning rates of a schedule by layer: `{ body = [1e-5, 1e-4], head = 1e-3 }`, or as text
@@ -97,35 +97,6 @@ impl Spread {
     }
 }
 
-/// The rate of a group of layers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GroupRate {
-    /// The group: `body`, or `body_first` and `body_last` if its rates grow.
-    pub group: String,
-    /// The rate of the last step.
-    pub learning_rate: f64,
-}
-
-/// Learning rates by parameter, relative to the largest one.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RateFactors {
-    parameters: HashMap<String, f64>,
-    groups: Vec<(String, f64)>,
-}
-
-impl RateFactors {
-    /// The factor of the parameter at `path`; 1 if it has no rate of its own.
-    pub fn of(&self, path: &str) -> f64 {
-        self.parameters.get(path).copied().unwrap_or(1.0)
-    }
-
-    /// The groups with their factors: the first and the last one if they differ.
-    pub fn groups(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.groups.iter().map(|(group, factor)| (group.as_str(), *factor))
-    }
-}
-
 impl LayerRates {
     /// The given rates.
     pub fn new(rates: impl IntoIterator<Item = (Layers, Spread)>) -> Self {
@@ -162,21 +133,22 @@ impl LayerRates {
                 )));
             }
             let factor = |part: usize| spread.rate(part, parts) / self.largest();
-            let mut seen = 0usize;
+            let (mut seen, mut by_part) = (0usize, vec![Vec::new(); parts]);
             for &id in &nodes {
                 seen += usize::from(weights(&id));
-                let factor = factor(seen.saturating_sub(1) * parts / count);
                 let node = &graph.nodes()[id];
                 let paths = node.layer.params().into_iter().map(|(slot, _)| format!("{}.{slot}", node.name));
-                factors.parameters.extend(paths.map(|path| (path, factor)));
+                by_part[seen.saturating_sub(1) * parts / count].extend(paths);
             }
             match [factor(0), factor(parts - 1)] {
-                [first, last] if first == last => factors.groups.push((layers.to_string(), last)),
+                [first, last] if first == last => factors.group(layers.to_string(), last, by_part.concat()),
                 [first, last] => {
-                    factors
-                        .groups
-                        .extend([(format!("{layers}_first"), first), (format!("{layers}_last"), last)]);
+                    factors.group(format!("{layers}_first"), first, by_part[0].clone());
+                    factors.group(format!("{layers}_last"), last, by_part[parts - 1].clone());
                 }
+            }
+            for (part, paths) in by_part.into_iter().enumerate() {
+                factors.set(paths, factor(part));
             }
         }
         Ok(factors)

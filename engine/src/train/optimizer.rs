@@ -1,6 +1,6 @@
 //! Optimizers. Their state is keyed by parameter path.
 
-use super::{Freezing, GroupRate, ParamGroup, RateFactors, Rates};
+use super::{EpochMetrics, Freezing, GroupRate, ParamGroup, RateFactors, Rates};
 use crate::autograd::exec::ParamGradients;
 use crate::channels::Slices;
 use crate::number::{self, Range};
@@ -170,15 +170,15 @@ impl Optimizer {
         &self.freezing
     }
 
-    /// The rates of groups of parameters that have their own, at the scheduled rate `learning_rate`.
-    pub fn group_rates(&self, learning_rate: f64) -> Vec<GroupRate> {
-        let scaled = |group: &&ParamGroup| group.lr_factor != 1.0;
-        let groups = self.groups.iter().filter(scaled).map(|group| (group.params.as_str(), group.lr_factor));
-        let rate = |(group, factor): (&str, f64)| GroupRate {
-            group: group.to_string(),
-            learning_rate: learning_rate * factor,
-        };
-        self.rates.groups().chain(groups).map(rate).collect()
+    /// The rates of groups of parameters that have their own, in the last step of `epoch` of a training of `graph` with
+    /// `batches` batches an epoch. A group that is frozen then has the rate 0; see [`GroupRate`].
+    ///
+    /// # Errors
+    /// If a choice of frozen layers is empty.
+    pub fn group_rates(&self, graph: &Graph, epoch: &EpochMetrics, batches: usize) -> Result<Vec<GroupRate>> {
+        let steps = batches.div_ceil(self.accumulate);
+        let frozen = self.freezing.at_end_of(graph, epoch.epoch, epoch.epochs, steps)?;
+        Ok(self.rates.group_rates(&self.groups, epoch.learning_rate, &frozen))
     }
 
     /// Checks the hyperparameters for a training of `graph` with the maximum learning rate `max`. Returns an error if

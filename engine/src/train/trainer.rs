@@ -103,6 +103,7 @@ impl Trainer<'_> {
             let keeper = keeper.as_mut().map(|k| &mut **k as &mut dyn Keeper);
             let mut metrics = self.epoch(graph, train, &mut run, keeper)?;
             metrics.sparsity = LayerSparsity::of(graph);
+            metrics.group_rates = self.optimizer.group_rates(graph, &metrics, train.len())?;
             self.callbacks.iter().for_each(|callback| callback.measure(&mut metrics));
             if let Some(val) = &mut val {
                 let network = self.averaged().unwrap_or(graph);
@@ -283,7 +284,6 @@ impl Trainer<'_> {
             seconds: at.seconds,
             images_per_second: at.images as f64 / at.seconds,
             learning_rate: at.learning_rate,
-            group_rates: self.optimizer.group_rates(at.learning_rate),
             peak_memory: memory::peak(),
             ..EpochMetrics::unvalidated(at.epoch, self.epochs)
         }

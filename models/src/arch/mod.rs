@@ -27,7 +27,7 @@ use vgg::Vgg;
 
 pub use build::{build, names, our_name, pretraining};
 pub use head::freeze_body;
-pub use new_head::{NewHead, last_layer, new_head, with_outputs};
+pub use new_head::{NewHead, last_layer, last_layers, new_head, with_outputs};
 pub use options::{Head, Options, numbered_classes};
 pub use outputs::keep_outputs;
 pub use pretraining::Pretraining;

@@ -99,7 +99,10 @@ pub fn last_layer(graph: &Graph) -> Result<NodeId> {
 }
 
 /// The last layer and the batch norms behind it, which have a channel for each class.
-fn last_layers(graph: &Graph) -> Result<Vec<NodeId>> {
+///
+/// # Errors
+/// Those of [`last_layer`].
+pub fn last_layers(graph: &Graph) -> Result<Vec<NodeId>> {
     let (mut id, mut norms) = (graph.output(), Vec::new());
     loop {
         let node = &graph.nodes()[id];

@@ -4,13 +4,13 @@
 //! image, ends early, is damaged, or claims too many pixels for training.
 
 use super::jpeg;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use lopper_engine::{Error, Result, input, memory};
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
 /// The formats that are read.
-const READ: [ImageFormat; 7] = [
+pub(super) const READ: [ImageFormat; 7] = [
     ImageFormat::Jpeg,
     ImageFormat::Png,
     ImageFormat::Pnm,
@@ -54,22 +54,12 @@ fn decode(bytes: &[u8], orient: bool) -> Result<RgbImage, String> {
         Ok(format) if READ.contains(&format) => format,
         _ => return Err("not a JPEG, PNG, PNM, WebP, BMP, GIF or TIFF image".into()),
     };
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(2 * MAX_DECODED_BYTES);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|e| match format {
+    let mut decoder = decoder(Cursor::new(bytes), format).map_err(|e| match format {
         // The walk says that the file ends early where the decoder counts missing bytes.
         ImageFormat::Jpeg => jpeg::check(bytes).err().unwrap_or_else(|| e.to_string()),
         _ => e.to_string(),
     })?;
-    let (width, height) = decoder.dimensions();
-    if width == 0 || height == 0 {
-        return Err(format!("the image has {width}×{height} pixels"));
-    }
-    if decoder.total_bytes() > MAX_DECODED_BYTES {
-        return Err(format!("{width}×{height} pixels decode to more than {MAX_DECODED_BYTES} bytes"));
-    }
+    check_size(&decoder)?;
     if decoder.total_bytes() > ASK_ABOVE {
         // The coefficients of a progressive JPEG, the decoded samples, and the RGB image.
         memory::require("its pixels", 6 * decoder.total_bytes()).map_err(|e| e.to_string())?;
@@ -85,6 +75,30 @@ fn decode(bytes: &[u8], orient: bool) -> Result<RgbImage, String> {
         image.apply_orientation(orientation);
     }
     Ok(image.into_rgb8())
+}
+
+/// The decoder of an image of `format`, which has read the header.
+pub(super) fn decoder<'a>(
+    file: impl BufRead + Seek + 'a,
+    format: ImageFormat,
+) -> Result<impl ImageDecoder + 'a, ImageError> {
+    let mut reader = ImageReader::with_format(file, format);
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(2 * MAX_DECODED_BYTES);
+    reader.limits(limits);
+    reader.into_decoder()
+}
+
+/// Checks that an image has pixels, and not too many.
+pub(super) fn check_size(decoder: &impl ImageDecoder) -> Result<(), String> {
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(format!("the image has {width}×{height} pixels"));
+    }
+    match decoder.total_bytes() > MAX_DECODED_BYTES {
+        true => Err(format!("{width}×{height} pixels decode to more than {MAX_DECODED_BYTES} bytes")),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

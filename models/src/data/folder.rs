@@ -2,11 +2,12 @@
 
 use super::Dataset;
 use super::decode::{decode_file, decode_upright};
+use super::glance::undecodable;
 use super::layout::Split;
 use image::RgbImage;
 use lopper_engine::{Error, Result, input};
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// The images of one split, decoded on demand.
@@ -102,6 +103,12 @@ impl ImageFolder {
             *seen += 1;
             *seen <= limit
         });
+    }
+
+    /// The errors of the images that cannot be decoded, by position, as far as the ends of their files show it.
+    pub fn undecodable(&self) -> BTreeMap<usize, String> {
+        let paths: Vec<PathBuf> = self.samples.iter().map(|sample| self.root.join(&sample.path)).collect();
+        undecodable(&paths)
     }
 
     /// Relabels each image with the class folder that `labels` gives for its path. Errors name `table` as the source.

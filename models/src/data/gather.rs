@@ -2,6 +2,7 @@
 
 use super::config::{DataConfig, DataName, EmptyClasses, Scored, Trained};
 use super::folder::{ImageFolder, Sample};
+use super::hints;
 use super::imagenette;
 use super::layout::{Finding, Listing, Split, find, listed, read_table};
 use super::parts;
@@ -43,10 +44,14 @@ pub fn gather(config: &DataConfig, data: &Path) -> Result<Gathered> {
     let found = listing.classes();
     if found.len() < 2 && config.classes.is_none() && !config.one_class {
         let message = format!(
-            "only one class ({}): is this the folder of one class, or of all? --one-class accepts it",
-            listed(&found)
+            "only one class ({}): is this the folder of one class, or of all? --one-class accepts it{}",
+            listed(&found),
+            hints::named_images(&root, &listing)
         );
         return Err(Error::file(root, message));
+    }
+    if table.is_none() && config.parts.is_empty() {
+        listing.notes.extend(hints::deeper_classes(&root, &found, &listing));
     }
     let known = config.classes.clone().unwrap_or_else(|| found.clone());
     let matched = matched(&found, &known).map_err(|e| Error::file(&root, e))?;

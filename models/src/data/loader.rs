@@ -55,6 +55,8 @@ pub struct Loader {
     transform: Arc<Transform>,
     options: LoaderOptions,
     skipped: Arc<Mutex<BTreeMap<usize, String>>>,
+    /// Why no image is read, if some are known not to be decodable.
+    refused: Option<String>,
 }
 
 impl Loader {
@@ -67,7 +69,31 @@ impl Loader {
         if options.batch == 0 {
             return Err(Error::invalid("batch: expected at least 1 image, found 0"));
         }
-        Ok(Self { data, transform: Arc::new(transform), options, skipped: Arc::default() })
+        Ok(Self { data, transform: Arc::new(transform), options, skipped: Arc::default(), refused: None })
+    }
+
+    /// Makes known which images cannot be decoded: the errors by position, each with the file. They are skipped; or, if bad
+    /// images are not to be skipped, every epoch begins with an error that names them, rather than fail in its middle.
+    pub fn knowing(mut self, undecodable: BTreeMap<usize, String>) -> Self {
+        if self.options.skip_bad_images {
+            self.skipped.lock().unwrap_or_else(PoisonError::into_inner).extend(undecodable);
+        } else if let Some(first) = undecodable.values().next() {
+            let others = match undecodable.len() - 1 {
+                0 => String::new(),
+                1 => ", and another image cannot be decoded".into(),
+                more => format!(", and {more} other images cannot be decoded"),
+            };
+            self.refused = Some(format!("{first}{others} (--skip-bad-images)"));
+        }
+        self
+    }
+
+    /// Returns an error that names the images that are known not to be decodable, unless bad images are skipped.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], with the first of them and the number of the others.
+    pub fn require_readable(&self) -> Result<()> {
+        self.refused.as_ref().map_or(Ok(()), |refused| Err(Error::invalid(refused)))
     }
 
     /// The errors of the images skipped so far, in data set order. Each message names the file.
@@ -91,6 +117,24 @@ impl Loader {
             thumbnail::jpeg(&image, side)
         };
         positions.iter().map(small).collect()
+    }
+
+    /// Returns an error if an epoch has no batch.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], with the number of images and that of a batch.
+    pub fn require_batch(&self) -> Result<()> {
+        let (batch, images) = (self.options.batch, self.data.len());
+        if !Batches::is_empty(self) {
+            return Ok(());
+        }
+        if images == 0 {
+            let kind = if self.options.shuffle { "to train on" } else { "to score" };
+            return Err(Error::invalid(format!("data: there are no images {kind}")));
+        }
+        Err(Error::invalid(format!(
+            "batch: {images} images do not fill a batch of {batch}: use a smaller batch or more images"
+        )))
     }
 
     /// Number of images of each class in the data set.
@@ -168,14 +212,10 @@ impl Batches for Loader {
     }
 
     fn epoch_from(&mut self, epoch: usize, first: usize) -> Result<Numbered<'_>> {
+        self.require_batch()?;
         let (job, batches) = (self.job(epoch), self.len());
-        if batches == 0 {
-            let (batch, images) = (self.options.batch, self.data.len());
-            if images == 0 {
-                let kind = if self.options.shuffle { "to train on" } else { "to score" };
-                return Err(Error::invalid(format!("data: there are no images {kind}")));
-            }
-            return Err(Error::invalid(format!("batch: {images} images do not fill a batch of {batch}")));
+        if let Err(error) = self.require_readable() {
+            return Ok(Box::new(std::iter::once(Err(error))));
         }
         self.require_batches()?;
         let numbers = first.min(batches)..batches;
@@ -223,7 +263,7 @@ struct Job {
 impl Job {
     /// Batch `number` of the epoch, or `None` if all its images were skipped or the reader is gone.
     fn batch(&self, number: usize, scratch: &mut Scratch) -> Result<Option<Batch>> {
-        let Loader { data, transform, options, skipped } = &self.loader;
+        let Loader { data, transform, options, skipped, .. } = &self.loader;
         let first = number * options.batch;
         let indices = &self.order[first..self.order.len().min(first + options.batch)];
         let pixels = transform.size * transform.size * 3;
@@ -232,6 +272,9 @@ impl Job {
         for &index in indices {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(None);
+            }
+            if skipped.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&index) {
+                continue;
             }
             match data.image(index) {
                 Ok(image) => {

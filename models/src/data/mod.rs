@@ -15,6 +15,8 @@ pub mod fashion_mnist;
 mod fit;
 mod folder;
 mod gather;
+mod glance;
+mod hints;
 mod idx;
 pub mod imagenette;
 mod jpeg;
@@ -41,7 +43,7 @@ pub use idx::{IdxArray, IdxImages};
 /// A decoded picture, as [`Dataset`] gives it.
 pub use image::RgbImage;
 pub use imagenette::NOISY_LABELS_FILE;
-pub use layout::{ClassPattern, Columns, Part, Split, thousands};
+pub use layout::{ClassPattern, Columns, Part, Split, is_image, thousands};
 pub use loader::{Loader, LoaderOptions};
 pub use normalize::{IMAGENET_MEAN, IMAGENET_STD, Normalize};
 pub use open::{Splits, open, open_sets};

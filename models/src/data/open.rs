@@ -12,6 +12,7 @@ use super::summary::Summary;
 use super::transform::Transform;
 use lopper_engine::info::Preparation;
 use lopper_engine::{Error, Result};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,6 +44,8 @@ struct Sets {
     scored_as: &'static str,
     ignored: Option<String>,
     notes: Vec<String>,
+    /// The errors of training images and of those to score that cannot be decoded, by position.
+    undecodable: [BTreeMap<usize, String>; 2],
 }
 
 /// Opens the data set of `config` in `data`, a directory or a table, or, if that is `None`, in the configuration's
@@ -80,7 +83,8 @@ pub fn open_sets(
         )));
     }
     let folders = val.classes().to_vec();
-    let sets = Sets { train, val, folders, scored_as: "validation", ignored: None, notes: Vec::new() };
+    let (ignored, notes, undecodable) = (None, Vec::new(), Default::default());
+    let sets = Sets { train, val, folders, scored_as: "validation", ignored, notes, undecodable };
     splits(config, sets, "images", transforms(config)?, seed)
 }
 
@@ -100,14 +104,21 @@ fn splits(
 ) -> Result<Splits> {
     let (mean, std) = config.normalization();
     let classes = sets.val.classes().to_vec();
+    let [bad_train, bad_val] = sets.undecodable;
+    let mut notes = sets.notes;
+    if !config.skip_bad_images {
+        notes.extend(named(bad_train.values().chain(bad_val.values())));
+    }
     let summary = Summary {
         name: name.to_string(),
-        train: sets.train.len(),
-        scored: sets.val.len(),
+        train: sets.train.len() - bad_train.len(),
+        scored: sets.val.len() - bad_val.len(),
         scored_as: sets.scored_as.into(),
         classes: classes.len(),
         ignored: sets.ignored,
-        notes: sets.notes,
+        undecodable: bad_train.len() + bad_val.len(),
+        skips: config.skip_bad_images,
+        notes,
     };
     let loader = |data, transform, training| {
         let options = LoaderOptions {
@@ -121,8 +132,8 @@ fn splits(
         Loader::new(data, transform, options)
     };
     Ok(Splits {
-        train: loader(sets.train, augmented, true)?,
-        val: loader(sets.val, plain, false)?,
+        train: loader(sets.train, augmented, true)?.knowing(bad_train),
+        val: loader(sets.val, plain, false)?.knowing(bad_val),
         classes,
         folders: sets.folders,
         mean,
@@ -130,6 +141,18 @@ fn splits(
         preparation: config.preparation(),
         summary,
     })
+}
+
+/// A remark that names the first of the images that cannot be decoded, from their errors.
+fn named<'a>(mut errors: impl Iterator<Item = &'a String>) -> Option<String> {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = errors.by_ref().take(SHOWN).map(|error| format!("\n    {error}")).collect();
+    let more = match errors.count() {
+        0 => String::new(),
+        more => format!("\n    and {more} more"),
+    };
+    (!shown.is_empty())
+        .then(|| format!("--skip-bad-images leaves out what cannot be decoded:{}{more}", shown.concat()))
 }
 
 /// The name of the data set: that of its directory or table.
@@ -157,11 +180,13 @@ fn sets(config: &DataConfig, data: Option<&Path>) -> Result<Sets> {
         }
         DataName::Imagenette | DataName::Folder => {
             let Gathered { train, scored, scored_as, folders, ignored, notes } = gather(config, needed()?)?;
+            let undecodable = [train.undecodable(), scored.undecodable()];
             let shared = |set: ImageFolder| match config.cache {
                 true => Arc::new(Cached::new(set)) as Arc<dyn Dataset>,
                 false => Arc::new(set),
             };
-            Ok(Sets { train: shared(train), val: shared(scored), folders, scored_as, ignored, notes })
+            let (train, val) = (shared(train), shared(scored));
+            Ok(Sets { train, val, folders, scored_as, ignored, notes, undecodable })
         }
     }
 }
@@ -187,7 +212,8 @@ fn small(config: &DataConfig, sets: [IdxImages; 2]) -> Result<Sets> {
         Arc::new(set) as Arc<dyn Dataset>
     });
     let [train, val] = [sets[0].clone(), sets[scored].clone()];
-    Ok(Sets { train, val, folders, scored_as, ignored: None, notes })
+    let undecodable = Default::default();
+    Ok(Sets { train, val, folders, scored_as, ignored: None, notes, undecodable })
 }
 
 /// Checks that the labels of IDX files, which name the classes `found`, are positions among the classes `known`. Returns

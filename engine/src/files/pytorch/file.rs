@@ -25,6 +25,8 @@ pub(crate) struct PyTorchFile {
 
 /// A tensor in the file: `view` selects elements of the storage in `data`.
 struct Stored {
+    /// Position in the dictionary.
+    place: usize,
     dtype: Dtype,
     data: Range<usize>,
     view: View,
@@ -56,9 +58,17 @@ impl PyTorchFile {
         self.left.keys().map(String::as_str)
     }
 
+    /// The names and shapes of the tensors that have not been taken yet, in the order of the dictionary.
+    pub fn in_order(&self) -> Vec<(String, Vec<usize>)> {
+        let mut tensors: Vec<_> = self.left.iter().collect();
+        tensors.sort_by_key(|(_, stored)| stored.place);
+        let shape = |stored: &Stored| stored.view.shape.iter().map(|&n| n as usize).collect();
+        tensors.into_iter().map(|(name, stored)| (name.clone(), shape(stored))).collect()
+    }
+
     /// Takes tensor `name`, if there is one, as `f32`. Returns an error if `f32` does not represent it.
     pub fn take(&mut self, name: &str) -> Result<Option<Tensor>> {
-        let Some(Stored { dtype, data, view }) = self.left.remove(name) else { return Ok(None) };
+        let Some(Stored { dtype, data, view, .. }) = self.left.remove(name) else { return Ok(None) };
         let refused = |message: String| Error::file(&self.path, format!("tensor `{name}`: {message}"));
         let elements = view.gather(&self.bytes[data], width(dtype));
         let values = decode(dtype, &elements, NUMBERS).map_err(refused)?;
@@ -108,10 +118,10 @@ fn stored(
     // Finding one may read it; tensors may share one.
     let mut places: HashMap<usize, Range<usize>> = HashMap::new();
     let mut tensors = BTreeMap::new();
-    for (name, view) in found.tensors {
+    for (place, (name, view)) in found.tensors.into_iter().enumerate() {
         let storage = &pickle.storages[view.storage];
         let Storage { key, dtype, len } = *storage;
-        if let std::collections::hash_map::Entry::Vacant(place) = places.entry(view.storage) {
+        if let std::collections::hash_map::Entry::Vacant(vacant) = places.entry(view.storage) {
             let data =
                 find(storage)?.ok_or_else(|| format!("storage `{key}` of tensor `{name}` is missing"))?;
             if len.checked_mul(width(dtype) as u64).is_none_or(|needed| needed > data.len() as u64) {
@@ -120,10 +130,10 @@ fn stored(
                     data.len()
                 ));
             }
-            place.insert(data);
+            vacant.insert(data);
         }
         let data = places[&view.storage].clone();
-        tensors.insert(name.to_string(), Stored { dtype, data, view: view.clone() });
+        tensors.insert(name.to_string(), Stored { place, dtype, data, view: view.clone() });
     }
     Ok((tensors, found.ignored, found.notes))
 }

@@ -5,7 +5,7 @@ use super::scan::Scan;
 use super::tables::Tables;
 
 const START_OF_IMAGE: u8 = 0xD8;
-const END_OF_IMAGE: u8 = 0xD9;
+pub(super) const END_OF_IMAGE: u8 = 0xD9;
 const HUFFMAN_TABLES: u8 = 0xC4;
 pub(super) const START_OF_SCAN: u8 = 0xDA;
 const QUANTIZATION_TABLES: u8 = 0xDB;

@@ -15,15 +15,18 @@
 //! - `huffman`: code tables and the code reader.
 //! - `scan`: the walk over the blocks of a scan.
 //! - `blocks`: the codes of a block.
+//! - `glance`: the frame and the end of a file only.
 
 mod blocks;
 mod check;
 mod frame;
+mod glance;
 mod huffman;
 mod scan;
 mod tables;
 
 pub(super) use check::check;
+pub(super) use glance::looks_whole;
 
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,8 @@ mod tree;
 
 pub(super) use arrange::{Finding, find};
 pub use holdout::Holdout;
+#[cfg(test)]
+pub(super) use listing::Found;
 pub use listing::thousands;
 pub(super) use listing::{Listing, counted, listed, number};
 pub use part::Part;
@@ -27,3 +29,4 @@ pub use pattern::ClassPattern;
 pub use split::Split;
 pub use table::Columns;
 pub(super) use table::read as read_table;
+pub use tree::is_image;

@@ -5,6 +5,7 @@ use super::split::Split;
 use super::tree::is_image;
 use lopper_engine::{Error, Result, input};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// The names of a table's columns; those that are not given are recognized by common names.
@@ -72,7 +73,7 @@ pub fn read(path: &Path, root: &Path, columns: &Columns) -> Result<Listing> {
     let labels = column("label", &columns.label, &LABELS)?.ok_or_else(|| missing("label"))?;
     let splits = column("split", &columns.split, &SPLITS)?;
     let beside = path.parent().unwrap_or(Path::new(""));
-    let (mut found, mut absent) = (Listing::default(), Vec::new());
+    let (mut images, mut absent) = (Images::default(), Vec::new());
     for record in reader.byte_records() {
         let record = record.map_err(failed)?;
         let line = record.position().map_or(0, csv::Position::line);
@@ -84,10 +85,11 @@ pub fn read(path: &Path, root: &Path, columns: &Columns) -> Result<Listing> {
         }
         let split = splits.map(|column| split(&headers[column], &text(column))).transpose().map_err(wrong)?;
         match resolve(&os_path(&record[paths]), root, beside) {
-            Some(path) => found.images.push(Found { split, class, path }),
+            Some(path) => images.add(Found { split, class, path }, line).map_err(wrong)?,
             None => absent.push(format!("line {line}: no file {}", text(paths))),
         }
     }
+    let found = images.listing();
     match absent.first() {
         None if found.images.is_empty() => Err(Error::file(path, "the table names no images")),
         None => Ok(found),
@@ -96,6 +98,55 @@ pub fn read(path: &Path, root: &Path, columns: &Columns) -> Result<Listing> {
             let message = format!("{first} in {} or beside the table ({more} lead nowhere)", root.display());
             Err(Error::file(path, message))
         }
+    }
+}
+
+/// The images of a table, each once.
+#[derive(Default)]
+struct Images {
+    found: Vec<Found>,
+    /// The line and the place of each path.
+    seen: HashMap<PathBuf, (u64, usize)>,
+    repeated: usize,
+}
+
+impl Images {
+    /// Adds the image of a line, which may repeat an earlier one.
+    fn add(&mut self, image: Found, line: u64) -> Result<(), String> {
+        if let Some(&(first, at)) = self.seen.get(&image.path) {
+            self.repeated += 1;
+            return same(&self.found[at], &image, first);
+        }
+        self.seen.insert(image.path.clone(), (line, self.found.len()));
+        self.found.push(image);
+        Ok(())
+    }
+
+    fn listing(self) -> Listing {
+        let rows = counted(self.repeated, "row");
+        let note =
+            (self.repeated > 0).then(|| format!("{rows} of the table repeat an image, which counts once"));
+        Listing { images: self.found, notes: note.into_iter().collect(), ..Listing::default() }
+    }
+}
+
+/// Checks that an image that was listed in the line `first` has the same class and split again.
+fn same(image: &Found, again: &Found, first: u64) -> Result<(), String> {
+    let name = again.path.display();
+    if image.class != again.class {
+        let (one, other) = (&image.class, &again.class);
+        return Err(format!(
+            "{name} has the label {other}, and {one} in line {first}: an image has one class"
+        ));
+    }
+    let word = |split: Option<Split>| split.map_or(String::new(), |split| split.to_string());
+    match image.split == again.split {
+        true => Ok(()),
+        false => Err(format!(
+            "{name} belongs to {}, and to {} in line {first}: a network would be scored on images that it has seen",
+            word(again.split),
+            word(image.split)
+        )),
     }
 }
 
@@ -209,6 +260,12 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_is_listed_twice_counts_once() {
+        let of = |text| read_text(text, &Columns::default()).unwrap();
+        assert_eq!(of("path,label\na.png,x\nb c.jpg,y\na,x\na.png,x\n").len(), 2);
+    }
+
+    #[test]
     fn wrong_tables_are_named_with_their_lines() {
         let of = |text| read_text(text, &Columns::default()).unwrap_err().to_string();
         assert!(of("path,label\na.png,x\nq.png,y\nr.png,y\n").contains("t.csv: line 3: no file q.png"));
@@ -217,6 +274,10 @@ mod tests {
         assert!(of("path,label,split\na.png,x,7\n").contains("line 2: `7` in column split is not a split"));
         assert!(of("path,label\na.png,\n").contains("line 2: the label is empty"));
         assert!(of("path,label\n").contains("the table names no images"));
+        let twice = of("path,label\na.png,x\nb c.jpg,x\na.png,y\n");
+        assert!(twice.contains("line 4: a.png has the label y, and x in line 2"), "{twice}");
+        let leaks = of("path,label,split\na.png,x,train\na.png,x,val\n");
+        assert!(leaks.contains("line 3: a.png belongs to val, and to train in line 2"), "{leaks}");
         assert!(of("path,label\na.png\n").contains("t.csv: "));
         let columns = Columns { label: Some("kind".into()), ..Columns::default() };
         let error = read_text("path,label\na.png,x\n", &columns).unwrap_err().to_string();
