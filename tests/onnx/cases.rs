@@ -55,6 +55,17 @@ enum Outcome {
     Failed(String),
 }
 
+/// The sizes in `line` that are more than 1.
+fn long(line: &str) -> Vec<usize> {
+    line.split_whitespace().map(|size| size.parse().unwrap()).filter(|&size| size > 1).collect()
+}
+
+/// Whether a value of ONNX with these sizes more than 1 is an image `[N, H, W, C]`, and not `[N, C, H, W]`.
+fn is_channels_last(sizes: &[usize], batch: usize, [h, w, c]: [usize; 3]) -> bool {
+    let is = |shape: [usize; 4]| shape.into_iter().filter(|&size| size > 1).eq(sizes.iter().copied());
+    is([batch, h, w, c]) && !is([batch, c, h, w])
+}
+
 /// Runs the case `path` with its own tolerance.
 fn outcome(path: &Path) -> Outcome {
     let graph = match import(path, &ImportOptions::default()) {
@@ -67,11 +78,20 @@ fn outcome(path: &Path) -> Outcome {
     let (relative, absolute) = tolerance.split_once(' ').unwrap();
     let (relative, absolute): (f32, f32) = (relative.parse().unwrap(), absolute.parse().unwrap());
     let batch = input.len() / (h * w * c);
-    let images = Tensor::from_vec(&[batch, c, h, w], input).unwrap().permute(&[0, 2, 3, 1]);
+    let shapes = fs::read_to_string(path.with_extension("shapes")).unwrap();
+    let mut shapes = shapes.lines().chain(["", ""]).map(long);
+    let (given, wanted) = (shapes.next().unwrap(), shapes.next().unwrap());
+    let images = match is_channels_last(&given, batch, [h, w, c]) {
+        true => Tensor::from_vec(&[batch, h, w, c], input).unwrap(),
+        false => Tensor::from_vec(&[batch, c, h, w], input).unwrap().permute(&[0, 2, 3, 1]),
+    };
     let shape = graph.shapes([batch, h, w, c]).unwrap()[graph.output()].clone();
     let mut plan = Plan::new(&graph, [batch, h, w, c], &Device::cpu()).unwrap();
     let found = Tensor::from_slice(&shape, plan.run(images.data()).unwrap()).unwrap();
-    let found = if shape.len() == 4 { found.permute(&[0, 3, 1, 2]) } else { found };
+    let found = match shape[..] {
+        [_, h, w, c] if !is_channels_last(&wanted, batch, [h, w, c]) => found.permute(&[0, 3, 1, 2]),
+        _ => found,
+    };
     if found.len() != expected.len() {
         return Outcome::Failed(format!("{} numbers, expected {}", found.len(), expected.len()));
     }

@@ -3,7 +3,7 @@
 usage: onnx_cases.py FOLDER OPSET OPERATOR...
 
 For each case of these operators: FOLDER/NAME.onnx, whose inputs but the first are constants; NAME.input and NAME.output, f32;
-and NAME.tolerance, relative and absolute. Prints the name and the operator of each case. Cases that OPSET
+NAME.tolerance, relative and absolute; NAME.shapes, a line each for input and output. Prints the name and the operator of each case. Cases that OPSET
 does not have, or whose first input or only output is not of numbers, are left out; their names go to FOLDER/left_out.
 """
 
@@ -41,6 +41,7 @@ def write(case, folder, opset):
     numbers[0].astype("<f4").tofile(f"{path}.input")
     numbers[1].astype("<f4").tofile(f"{path}.output")
     Path(f"{path}.tolerance").write_text(f"{case.rtol} {case.atol}")
+    Path(f"{path}.shapes").write_text("\n".join(" ".join(map(str, x.shape)) for x in numbers))
     return True
 
 

@@ -118,21 +118,25 @@ impl Companion {
         }
     }
 
-    /// Adds its state to `state`, under `name`.
-    pub fn remember(&self, name: &str, state: &mut State) {
+    /// Adds its state to `state`, under `name`. An error if a device does not give it.
+    pub fn remember(&self, name: &str, state: &mut State) -> Result<()> {
         let mut put = |kind: &str, path: &str, tensor: &Tensor| {
+            tensor.fetch()?;
             let values = tensor.data().iter().copied().map(f64::from).collect();
             state.arrays.insert(format!("{name}/{kind}/{path}"), values);
+            Ok::<_, Error>(())
         };
-        self.graph.params().for_each(|(path, param)| put("param", &path, param.value()));
-        self.graph.buffers().for_each(|(path, buffer)| put("buffer", &path, buffer));
+        self.graph.params().try_for_each(|(path, param)| put("param", &path, param.value()))?;
+        self.graph.buffers().try_for_each(|(path, buffer)| put("buffer", &path, buffer))?;
         let states = self.optimizer.as_ref().map_or_else(|| self.restored.clone(), Optimizer::states);
         let mut steps = BTreeMap::new();
         for (path, param) in states {
-            param.moments.iter().enumerate().for_each(|(i, m)| put(&format!("moment{i}"), &path, m));
+            let mut moments = param.moments.iter().enumerate();
+            moments.try_for_each(|(i, moment)| put(&format!("moment{i}"), &path, moment))?;
             steps.insert(path, param.steps);
         }
         state.value[name] = serde_json::json!(Remembered { steps });
+        Ok(())
     }
 
     /// Restores what [`Companion::remember`] added, and removes it from `state`.

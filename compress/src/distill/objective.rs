@@ -360,13 +360,13 @@ impl Objective for Distillation {
         companions.try_for_each(|companion| companion.step(optimizer, gradients, rates, device))
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> Result<State> {
         let mut state = State::default();
         if self.own.graph.nodes().len() > 1 {
-            self.own.remember("own", &mut state);
+            self.own.remember("own", &mut state)?;
         }
-        self.peer.iter().for_each(|peer| peer.remember("peer", &mut state));
-        state
+        self.peer.iter().try_for_each(|peer| peer.remember("peer", &mut state))?;
+        Ok(state)
     }
 
     fn restore(&mut self, mut state: State) -> Result<()> {

@@ -84,7 +84,7 @@ pub(super) fn choose(
     let images: Vec<usize> = match parts {
         Parts::Whole => return Vec::new(),
         Parts::Fastest => divisors(MOST).filter(|&images| images < batch).collect(),
-        Parts::Of(most) => divisors(most.max(1)).last().into_iter().collect(),
+        Parts::Of(most) => divisors(most.max(1)).next_back().into_iter().collect(),
     };
     if images.is_empty() {
         return Vec::new();

@@ -43,9 +43,9 @@ pub trait Objective {
         Ok(())
     }
 
-    /// Everything that it remembers from one step to the next, for a checkpoint.
-    fn state(&self) -> State {
-        State::default()
+    /// Everything that it remembers from one step to the next, for a checkpoint. An error if a device does not give it.
+    fn state(&self) -> Result<State> {
+        Ok(State::default())
     }
 
     /// Goes on from what [`Objective::state`] gave.

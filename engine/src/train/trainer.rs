@@ -272,7 +272,7 @@ impl Trainer<'_> {
             scale: run.scale,
             callbacks: self.callbacks.iter().map(|c| c.state()).collect(),
             images: train.state(),
-            objective: self.objective.state(),
+            objective: self.objective.state()?,
         })
     }
 

@@ -29,7 +29,7 @@ const TAKEN: &str = "T_destination add_module apply bfloat16 buffers call_super_
 pub(super) fn variable(name: &str) -> String {
     let mut text: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit() || c == '_') {
-        text.insert_str(0, "n");
+        text.insert(0, 'n');
     }
     free(text)
 }

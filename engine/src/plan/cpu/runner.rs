@@ -26,7 +26,7 @@ pub(in crate::plan) struct Runner {
 
 /// One or several calls that run as one step.
 enum Step {
-    Whole(Call),
+    Whole(Box<Call>),
     Parts(Parts),
 }
 
@@ -48,7 +48,7 @@ impl Runner {
         };
         let mut steps = Vec::new();
         let whole = |ops: &[Op], range: Range<usize>, steps: &mut Vec<Step>| {
-            steps.extend(range.map(|i| Step::Whole(Call::new(&ops[i], kernel(i), placed.outside))));
+            steps.extend(range.map(|i| Step::Whole(Box::new(Call::new(&ops[i], kernel(i), placed.outside)))));
         };
         let mut next = 0;
         for (span, inside) in placed.spans.iter().zip(placed.inside) {
