@@ -100,7 +100,8 @@ fn a_factorized_output_layer_is_named() {
     let dense = network();
     let dense_file = saved(&dense, dir.path(), "dense");
     let split = dir.path().join("split.safetensors");
-    let factorize = ["factorize", text(&dense_file), "--fraction", "0.5", "--even-if-larger"];
+    let factorize =
+        ["factorize", text(&dense_file), "--fraction", "0.5", "--even-if-larger", "--conv", "none"];
     lopper(&[&factorize[..], &["--out", text(&split)]].concat()).succeeded();
     assert_eq!(diff(&dense_file, &split).0["first_layer_that_differs"], "fc");
     assert_eq!(diff(&split, &dense_file).0["first_layer_that_differs"], "fc.1");

@@ -10,7 +10,7 @@ const PRECIOUS: &str = "precious";
 
 /// The command lines that write files, each with the option, the file or directory that it names, and a file that is
 /// written there. `M` stands for a model, `D` for images, `W` for weights with torchvision's names.
-const OUTPUTS: [(&str, &str, &str, &str); 32] = [
+const OUTPUTS: [(&str, &str, &str, &str); 33] = [
     ("train --arch vgg8_bn --data D --size 32 --epochs 1", "--out", "x.safetensors", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "y.csv", "y.sparsity.csv"),
@@ -29,6 +29,7 @@ const OUTPUTS: [(&str, &str, &str, &str); 32] = [
     ("fold M", "--out", "x.safetensors", ""),
     ("factorize M --fraction 0.5", "--out", "x.safetensors", ""),
     ("factorize M --fraction 0.5 --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
+    ("share M --bits 4", "--out", "x.safetensors", ""),
     ("compact M", "--out", "x.safetensors", ""),
     ("export M", "--out", "x.safetensors", ""),
     ("export M", "--out", "x.onnx", ""),

@@ -222,13 +222,15 @@ fn what_cannot_be_split_says_why() {
     assert_eq!(spatial[0].1, "its 2 groups of channels share no factors");
     // The first factor computes the columns that the stride of the second drops.
     assert_eq!(spatial[1].1, "spatial, rank 9 takes 20736 multiply-accumulates instead of 18432");
-    let channel = reasons(by(ConvSplit::Channel, 0.5));
+    let forced = FactorizeConfig { force: true, ..by(ConvSplit::Channel, 0.5) };
+    let channel = reasons(forced);
     assert!(
         channel[1].1.starts_with(
             "changed: channel, rank 4 of 8, 576 → 320 weights, 0.56 of the multiply-accumulates"
         ),
         "{channel:?}"
     );
+    let channel = reasons(by(ConvSplit::Channel, 0.5));
     assert_eq!(channel[2].1, "channel, rank 4 takes 64 weights instead of 64");
     assert_eq!(reasons(by(ConvSplit::None, 0.5))[1].1, "convolutions stay whole");
     let linear_only = FactorizeConfig { fraction: Some(0.5), ..FactorizeConfig::default() };
@@ -275,8 +277,12 @@ fn a_budget_is_kept_by_the_layers_together() {
     let before = macs(&graph);
     for way in [ConvSplit::Spatial, ConvSplit::Channel, ConvSplit::Auto] {
         for share in [0.4, 0.7] {
-            let config =
-                FactorizeConfig { target_macs: Some(share), conv: Some(way), ..FactorizeConfig::default() };
+            let config = FactorizeConfig {
+                target_macs: Some(share),
+                force: true,
+                conv: Some(way),
+                ..FactorizeConfig::default()
+            };
             let split = factorize(&graph, &config).unwrap();
             let found = macs(&split.graph) as f64 / before as f64;
             // One rank of the largest layer is a few percent here.
@@ -368,4 +374,26 @@ fn layers_that_would_not_shrink_are_skipped_unless_forced() {
     assert!(factorize(&g, &FactorizeConfig { energy: Some(0.5), ..config.clone() }).is_err());
     let unknown = FactorizeConfig { include: vec!["classifier".into()], ..config };
     assert!(factorize(&g, &unknown).unwrap_err().to_string().contains("`classifier`"));
+}
+
+/// Winograd's algorithm saves more on a 3×3 kernel than a factor of one row saves products.
+#[test]
+fn a_split_that_the_plan_would_compute_more_slowly_is_refused() {
+    let mut graph = Graph::new(64);
+    graph.info.input = [32, 32, 64];
+    graph.push("conv", conv(64, 3, 64, 1), &[0]).unwrap();
+    let config = FactorizeConfig {
+        fraction: Some(0.55),
+        conv: Some(ConvSplit::Spatial),
+        ..FactorizeConfig::default()
+    };
+    let report = factorize(&graph, &config).unwrap().report;
+    let Outcome::Skipped(why) = &report.nodes[0].1 else { panic!("{report}") };
+    // Rank 86 of 192: 2 · 3 · 64 · 86 of 36864 products.
+    assert!(
+        why.contains("of the time by the plan's estimate, for 0.90 of the multiply-accumulates"),
+        "{why}"
+    );
+    let forced = FactorizeConfig { force: true, ..config };
+    assert_eq!(factorize(&graph, &forced).unwrap().report.changed_count(), 1);
 }
