@@ -66,7 +66,7 @@ fn a_model_is_pruned_to_counts_and_to_a_latency() {
         (&["--target-latency", "0ms"], &["expected a share such as 0.5x", "found 0ms"]),
         (&["--target-bytes", "many"], &["4MB, found many"]),
         (&["--target-macs", "0.5x", "--fraction", "0.5"], &["cannot be used with"]),
-        (&["--target-macs", "0.5x", "--target-batch", "2"], &["--target-latency"]),
+        (&["--target-macs", "0.5x", "--target-batch", "2"], &["batch: expected a latency beside it"]),
         (&["--target-macs", "0.5x", "--context", "local"], &["expected the global context, found local"]),
         (&["--target-macs", "0.5x", "--steps", "0"], &["steps: expected 1 to 1000 cuts, found 0"]),
         (&["--criterion", "l1", "--fraction", "0.5", "--round-to", "none"], &["such as 16, or \"plan\""]),
