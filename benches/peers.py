@@ -177,7 +177,7 @@ def sparse_model(case, arguments):
         lopper("sparsify", folded, *share, "--exclude", ENDS[name], "--out", masked)
     onnx = work / f"{case.what}_{case.size}_b{case.batch}.onnx"
     if arguments.deepsparse and not onnx.exists():
-        said_by([arguments.deepsparse, WORKER.with_name("sparse_onnx.py"), masked, onnx, case.size, case.batch])
+        lopper("export", masked, "--out", onnx, "--opset", 13, "--batch", case.batch)
     return masked
 
 

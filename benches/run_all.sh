@@ -25,6 +25,7 @@ smoke() {
     bench sparse --batch 1 --threads 1
     bench atlas --networks resnet8 --size 32 --batch 1 --threads 1 --sparsity 0,90
     bench images
+    bench estimate "${small[@]:0:4}" --threads 1
     cargo bench --quiet --bench ratios -- --help >/dev/null
     python3 benches/peers.py --rounds 1 --seconds 0.01 --threads 1 --cases 'network resnet18 b1' --work "$out/peers" --out "$out/peers.csv"
 }

@@ -53,7 +53,7 @@ fn distill(place: &mut Place) -> Result<()> {
     place.train(&mut teacher, &mut CrossEntropy::default(), None)?;
     let soft = DistillConfig { temperature: 4.0, weight: 0.7, ..DistillConfig::default() };
     let logits = DistillConfig { loss: DistillLoss::Logits, ..DistillConfig::default() };
-    let hint = Hint { student: "layer2.0.conv2".into(), teacher: "layer2.0.conv2".into(), weight: 0.1 };
+    let hint = Hint { weight: 0.1, ..Hint::new("layer2.0.conv2", "layer2.0.conv2") };
     let hints = DistillConfig { hints: vec![hint], ..DistillConfig::default() };
     for (arch, config) in [("vgg8_bn", soft), ("vgg8_bn", logits), ("resnet8", hints)] {
         let mut student = place.network(arch)?;
@@ -74,12 +74,12 @@ fn sparsify_while_training(place: &mut Place) -> Result<()> {
     for granularity in [Granularity::WEIGHT, Granularity::KERNEL, Granularity::FILTER] {
         for context in [Context::Local, Context::Global] {
             for criterion in ["l1", "taylor"] {
-                for schedule in schedules {
+                for schedule in &schedules {
                     let config = SparsifyConfig {
                         granularity,
                         context,
                         criterion: criterion.parse()?,
-                        schedule,
+                        schedule: schedule.clone(),
                         ..SparsifyConfig::new(0.5)
                     };
                     let mut graph = place.network("vgg8_bn")?;

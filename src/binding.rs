@@ -6,7 +6,7 @@ use crate::recipe::Stage;
 use lopper_engine::{Device, Error, Result};
 use lopper_models::data::{DataConfig, Splits};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Conditions under which a training run started, by name: short values verbatim, long ones as checksums.
@@ -48,10 +48,7 @@ impl Binding {
 
     /// Returns an error if `found`, the binding in the file `path`, differs. With `anyway`, only prints a note.
     pub fn check(&self, found: &Self, path: &Path, anyway: bool) -> Result<()> {
-        let names: std::collections::BTreeSet<&String> = self.0.keys().chain(found.0.keys()).collect();
-        let differs = |name: &&&String| self.0.get(**name) != found.0.get(**name);
-        let differing: Vec<String> =
-            names.iter().filter(differs).map(|name| self.difference(name, found)).collect();
+        let differing = differences(&found.0, &self.0);
         let list = differing.join("; ");
         match differing.is_empty() {
             true => Ok(()),
@@ -73,23 +70,35 @@ impl Binding {
         }
     }
 
-    /// Describes how the item `name` differs.
-    fn difference(&self, name: &str, found: &Self) -> String {
-        let value = |binding: &Self| match binding.0.get(name) {
-            None => "none".to_string(),
-            // A checksum means nothing to a reader.
-            Some(value) if value.len() == 64 => "some".into(),
-            Some(value) => value.clone(),
-        };
-        match (value(found), value(self)) {
-            (then, now) if then == now => format!("the {name} changed"),
-            (then, now) => format!("{name}: {then} then, {now} now"),
-        }
+    /// The conditions, by name.
+    pub fn items(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+/// Describes how the conditions `then` and `now` differ.
+pub fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+    let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let differs = |name: &&&String| then.get(**name) != now.get(**name);
+    names.iter().filter(differs).map(|name| difference(name, then, now)).collect()
+}
+
+/// Describes how the item `name` differs.
+fn difference(name: &str, then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> String {
+    let value = |binding: &BTreeMap<String, String>| match binding.get(name) {
+        None => "none".to_string(),
+        // A checksum means nothing to a reader.
+        Some(value) if value.len() == 64 => "some".into(),
+        Some(value) => value.clone(),
+    };
+    match (value(then), value(now)) {
+        (then, now) if then == now => format!("the {name} changed"),
+        (then, now) => format!("{name}: {then} then, {now} now"),
     }
 }
 
 /// Describes the device as far as bits depend on it; the number of threads does not matter.
-fn computes(device: &Device) -> String {
+pub fn computes(device: &Device) -> String {
     match device {
         Device::Cpu(cpu) => format!("cpu, {}", cpu.isa()),
         Device::Cuda(gpu) => format!("{}, {}, {}", gpu.name(), gpu.arch(), gpu.precision().name()),

@@ -1,7 +1,7 @@
 //! Checksums of files, options and data sets.
 
 use lopper_engine::{Error, Result, input};
-use lopper_models::data::{DataConfig, Splits};
+use lopper_models::data::{DataConfig, Loader, Splits};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -25,6 +25,13 @@ pub fn of_images(splits: &Splits) -> String {
         loader.identify(&mut |bytes| hash.update(bytes));
         hash.update([0]);
     }
+    hex(hash)
+}
+
+/// SHA-256 of the data behind `loader`.
+pub fn of_loader(loader: &Loader) -> String {
+    let mut hash = Sha256::new();
+    loader.identify(&mut |bytes| hash.update(bytes));
     hex(hash)
 }
 

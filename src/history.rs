@@ -29,6 +29,9 @@ struct Line<'a> {
     epoch: usize,
     epochs: usize,
     train_loss: f64,
+    /// The parts of the training loss with a teacher, not weighted.
+    task_loss: Option<f64>,
+    distillation_loss: Option<f64>,
     val_loss: Option<f64>,
     top1: Option<f64>,
     top1_low: Option<f64>,
@@ -144,6 +147,8 @@ fn line<'a>(stage: &'a str, m: &EpochMetrics) -> Line<'a> {
         epoch: m.epoch + 1,
         epochs: m.epochs,
         train_loss: m.train_loss,
+        task_loss: m.parts.map(|parts| parts.task),
+        distillation_loss: m.parts.map(|parts| parts.distillation),
         val_loss: m.val_loss,
         top1: m.val.map(|accuracy| accuracy.top1()),
         top1_low: interval.map(|(low, _)| low),

@@ -7,14 +7,18 @@ use lopper_engine::plan::Plan;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-pub use in_turn::{FEW_ROUNDS, ROUNDS, in_turn};
+pub use in_turn::{FEW_ROUNDS, ROUNDS, Rounds, in_turn, in_turn_by_batch};
 
 /// Summary of a latency, as reported.
 #[derive(Serialize)]
 pub struct Spread {
+    /// Median, in milliseconds.
     pub median_ms: f64,
+    /// The time that a tenth of the runs does not exceed.
     pub p10_ms: f64,
+    /// The time that nine tenths of the runs do not exceed.
     pub p90_ms: f64,
+    /// Number of runs.
     pub runs: usize,
 }
 

@@ -142,17 +142,21 @@
 //! | [`compress`] | the techniques, and what they share | [`compress::Technique`] |
 //!
 //! It also defines the [`recipe`] that the command line runs, the [`report`] of a run with the [`details`] of its stages
-//! and its [`page`], and the [`atlas`] of sparse kernels. [`prelude`] has the items of all crates that most programs need. `ARCHITECTURE.md` gives the reasons behind it all.
+//! and its [`page`], the [`atlas`] of sparse kernels, the times of the [`machine`] and [`latency`] measured in turn. [`prelude`] has the items of all crates that most programs need. `ARCHITECTURE.md` gives the reasons behind it all.
 
 #![forbid(unsafe_code)]
 
 pub mod atlas;
 pub mod details;
 pub mod findings;
+pub mod latency;
+pub mod listing;
+pub mod machine;
 pub mod page;
 pub mod prelude;
 pub mod recipe;
 pub mod report;
+pub mod sensitivity;
 
 pub use {
     lopper_compress as compress, lopper_engine as engine, lopper_kernels as kernels, lopper_models as models,

@@ -7,10 +7,10 @@ mod clock;
 mod commands;
 mod digest;
 mod evaluation;
+mod explore;
 mod history;
 mod images;
 mod keeping;
-mod latency;
 mod other_images;
 mod output_file;
 mod pipeline;
@@ -31,7 +31,7 @@ mod zeros;
 
 use lopper_engine::Error;
 // The modules above refer to them as `crate::recipe` and so on.
-use lopper::{details, findings, recipe, report};
+use lopper::{details, findings, latency, machine, recipe, report};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

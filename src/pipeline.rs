@@ -1,7 +1,8 @@
 //! Runs the stages of a recipe: builds or loads a network, rewrites it, trains it, measures it, writes it.
 
 mod again;
-mod equivalence;
+mod certify;
+mod compared_images;
 mod findings;
 mod measure;
 mod networks;
@@ -11,6 +12,7 @@ use crate::history::History;
 use crate::images::Fit;
 use crate::keeping::{Before, Keeping, Label};
 use crate::latency::{FEW_ROUNDS, ROUNDS};
+use crate::machine::MachineClock;
 use crate::other_images::OtherImages;
 use crate::progress::note;
 use crate::recipe::{Recipe, Stage, TrainConfig, model_path};
@@ -21,12 +23,15 @@ use crate::training::{Start, Training};
 use crate::zeros::Zeros;
 use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
-use lopper_compress::techniques::{Applied, Demand, Kind};
+use lopper_compress::techniques::{Applied, Clock, Demand, Kind};
+use lopper_engine::certificate::{Certificate, Claim};
 use lopper_engine::train::{Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy};
 use lopper_engine::{Device, Error, Graph, Result, atomic, file};
+use lopper_kernels::cuda::cache;
 use lopper_models::data::Splits;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Number of training batches that a criterion sees if the network is not being trained.
@@ -46,6 +51,8 @@ pub struct Pipeline<'a> {
     pub history: Option<History>,
     /// Images of some stages.
     pub other: OtherImages,
+    /// The clock by which techniques reach a latency.
+    pub clock: Arc<dyn Clock>,
     /// Whether stages are described layer by layer, and the latencies of all compared after each.
     pub detailed: bool,
     done: Vec<(String, Graph)>,
@@ -73,6 +80,7 @@ impl<'a> Pipeline<'a> {
             keeping: None,
             history: None,
             other: OtherImages::default(),
+            clock: Arc::new(MachineClock::new(device, Some(cache::folder()), |text| note(text))),
             detailed: false,
             done: Vec::new(),
             files: HashMap::new(),
@@ -95,6 +103,9 @@ impl<'a> Pipeline<'a> {
                 None => {
                     signals::check()?;
                     let mut outcome = self.stage(stage, &path).map_err(|e| in_stage(stage, e))?;
+                    let others = outcome.row.from.clone();
+                    let others = others.iter().chain(&stage.reporting.against).map(String::as_str);
+                    outcome.row.set_against(&rows, others);
                     outcome.row.hide_pictures_of(&rows);
                     directory.finish(&path, &outcome.row, &outcome.epochs)?;
                     self.keeping.as_ref().map_or(Ok(()), Keeping::remove)?;
@@ -140,7 +151,7 @@ impl<'a> Pipeline<'a> {
     /// names the place.
     pub fn stage(&mut self, stage: &Stage, path: &Path) -> Result<Outcome> {
         let begin = Instant::now();
-        let stage = &stage.resolve(|name| self.named(name, Fit::Images))?;
+        let stage = &stage.resolve(|name| self.named(name, Fit::Images))?.timed(&self.clock);
         let resumed = self.keeping.as_mut().and_then(|keeping| keeping.take(&stage.name));
         self.exchange_training_images(stage);
         let outcome = self.trained(stage, path, resumed, begin);
@@ -182,6 +193,7 @@ impl<'a> Pipeline<'a> {
             let history = self.history.as_mut();
             let training = Training { stage, config, device, seed, data, keeping, history, objective };
             epochs = training.run(&mut graph, path, Start { checkpoint, before })?;
+            graph.info.certificates.push(trained(epochs.len()));
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
         if stage.techniques.iter().any(|technique| technique.masks()) {
@@ -192,6 +204,7 @@ impl<'a> Pipeline<'a> {
             (details.metrics, details.right) = (scores.metrics, scores.right);
         }
         details.techniques = technique_names(stage);
+        details.certificates = graph.info.certificates.clone();
         if self.detailed {
             self.describe(origin.as_ref(), &graph, stage.rewrites().next().is_some(), &mut details);
         }
@@ -208,6 +221,9 @@ impl<'a> Pipeline<'a> {
     /// Returns the network that a stage makes of `start` and then trains, the largest logit difference of the rewrite that
     /// made it, and what the rewrite reports.
     fn rewritten(&mut self, stage: &Stage, mut start: Graph) -> Result<(Graph, Option<f32>, Details)> {
+        if stage.fresh {
+            start = lopper_models::redraw(&start, self.seed)?;
+        }
         if stage.new_head {
             start = self.with_new_head(stage, &start, Some(self.seed))?;
         }
@@ -241,10 +257,12 @@ impl<'a> Pipeline<'a> {
             note(rewrite.report.to_string().trim_end());
             details.changes.extend(changes(&rewrite.report));
             details.spectra.extend(found.iter().map(spectra));
+            let certificate = self.certify(technique, [&graph, &rewrite.graph], &found)?;
             if technique.keeps_function() {
-                difference = Some(self.require_equivalence(&graph, &rewrite.graph)?);
+                difference = certificate.logit_difference;
             }
             graph = rewrite.graph;
+            graph.info.certificates.push(certificate);
         }
         Ok((graph, difference, details))
     }
@@ -259,11 +277,12 @@ impl<'a> Pipeline<'a> {
     ) -> Result<Box<dyn Objective>> {
         let task = CrossEntropy { smoothing: train.label_smoothing as f32 };
         for technique in &stage.techniques {
-            let teacher = technique.teacher().map(|teacher| self.named(teacher, Fit::Classes)).transpose()?;
-            if let (Some(teacher), Some(data)) = (&teacher, &self.data) {
-                images::note_teacher(teacher, data);
+            let named = technique.teachers().into_iter().map(|teacher| self.named(teacher, Fit::Classes));
+            let teachers: Vec<Graph> = named.collect::<Result<_>>()?;
+            if let Some(data) = &self.data {
+                teachers.iter().for_each(|teacher| images::note_teacher(teacher, data));
             }
-            if let Some(objective) = technique.objective(task, graph, teacher)? {
+            if let Some(objective) = technique.objective(task, graph, teachers)? {
                 return Ok(objective);
             }
         }
@@ -288,6 +307,16 @@ impl<'a> Pipeline<'a> {
             .as_mut()
             .ok_or_else(|| Error::invalid(format!("the {criterion} criterion needs images: give --data")))?;
         Evidence::measure(&criterion, graph, &sites, &mut data.train, EVIDENCE_BATCHES, device)
+    }
+}
+
+/// The certificate of a training.
+fn trained(epochs: usize) -> Certificate {
+    Certificate {
+        technique: "train".into(),
+        claim: Claim::Trained { epochs },
+        logit_difference: None,
+        images: 0,
     }
 }
 

@@ -81,12 +81,12 @@ impl Pipeline<'_> {
         }
         let mut sketch = start;
         for technique in &self.resolved(stage, earlier)?.techniques {
-            let teacher = technique
-                .teacher()
+            let teachers = technique.teachers().into_iter();
+            let teachers: Vec<Sketch> = teachers
                 .map(|teacher| self.sketch_of(teacher, earlier, Fit::Classes))
-                .transpose()?;
+                .collect::<Result<_>>()?;
             if sketch.layers {
-                sketch = technique.rehearse(sketch, stage.train.is_some(), teacher.as_ref())?;
+                sketch = technique.rehearse_taught(sketch, stage.train.is_some(), &teachers)?;
             }
         }
         stage.train.as_ref().map_or(Ok(()), |train| self.can_train(train, &sketch))?;

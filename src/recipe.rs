@@ -23,6 +23,7 @@ mod class_weights;
 mod controls;
 mod evaluate;
 mod keys;
+mod lineage;
 mod profile;
 mod published;
 mod repeat;
@@ -42,6 +43,7 @@ use toml::{Table, Value};
 
 pub use builtin::{BUILTIN, Builtin};
 pub use class_weights::ClassWeights;
+pub use controls::{Controls, Kind as ControlKind};
 pub use evaluate::{EvaluateConfig, RangeConfig};
 pub use profile::{FULL, QUICK};
 pub use published::Published;
@@ -62,9 +64,12 @@ pub struct Recipe {
     pub seed: u64,
     /// Images.
     pub data: DataConfig,
-    /// Whether control stages are added behind stages that use a technique.
+    /// Which control stages are added behind stages that use a technique.
     #[serde(default)]
-    pub controls: bool,
+    pub controls: Controls,
+    /// Number of runs with seeds one after another, whose means have intervals.
+    #[serde(default = "one")]
+    pub seeds: u32,
     /// How to make model files that stages read, by their names: shown if one is missing.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
@@ -89,7 +94,12 @@ impl Recipe {
     /// Reads and checks the built-in recipe of this name or else the recipe file of this path, in the profile of this
     /// name, as [`Recipe::parse_profile`] does.
     pub fn read(path: &Path, profile: Option<&str>) -> Result<Self> {
-        let recipe = Self::parse_profile(&builtin::text(path)?, profile);
+        Self::read_with_seed(path, profile, None)
+    }
+
+    /// Reads a recipe like [`Recipe::read`], but with another seed, which random controls take, too.
+    pub fn read_with_seed(path: &Path, profile: Option<&str>, seed: Option<u64>) -> Result<Self> {
+        let recipe = Self::parse_with_seed(&builtin::text(path)?, profile, seed);
         let checked = recipe.and_then(|recipe| recipe.check_files().map(|()| recipe));
         checked.map_err(|e| Error::file(path, e))
     }
@@ -102,11 +112,19 @@ impl Recipe {
     /// Parses and checks a recipe in the profile `profile`; without one, as [`Recipe::parse`] does. The recipe as it is
     /// written must be valid, too.
     pub fn parse_profile(text: &str, profile: Option<&str>) -> Result<Self> {
+        Self::parse_with_seed(text, profile, None)
+    }
+
+    /// Parses and checks a recipe like [`Recipe::parse_profile`], but with another seed, if one is given.
+    pub fn parse_with_seed(text: &str, profile: Option<&str>, seed: Option<u64>) -> Result<Self> {
         let invalid = |e: toml::de::Error| Error::invalid(e.to_string().trim_end().to_string());
         // Read from the text first: only then do errors have a line.
         let written: Self = toml::from_str(text).map_err(invalid)?;
         let mut base: Table = toml::from_str(text).map_err(invalid)?;
         base.remove("profile");
+        if let Some(seed) = seed.and_then(|seed| i64::try_from(seed).ok()) {
+            base.insert("seed".into(), Value::Integer(seed));
+        }
         let (profiles, name) = (&written.profiles, profile::choose(&written.profiles, profile)?);
         let expanded = |name: &str| profile::apply(&base, profiles, name).map(with_controls);
         let tables = [expanded(FULL)?, expanded(&name)?];
@@ -182,6 +200,9 @@ impl Recipe {
     }
 
     fn check(&self) -> Result<()> {
+        if !(1..=MOST_SEEDS).contains(&self.seeds) {
+            return Err(Error::invalid(format!("seeds: expected 1 to {MOST_SEEDS}, found {}", self.seeds)));
+        }
         if self.stages.is_empty() {
             return Err(Error::invalid("a recipe needs at least one [[stage]]"));
         }
@@ -196,12 +217,21 @@ impl Recipe {
 
 /// Adds the control stages to a recipe's table that asks for them.
 fn with_controls(mut table: Table) -> Table {
-    let asked = table.get("controls").and_then(Value::as_bool) == Some(true);
-    if let (true, Some(Value::Array(stages))) = (asked, table.get_mut("stage")) {
-        controls::add(stages);
+    // A wrong value is reported when the whole recipe is read.
+    let asked = table.get("controls").cloned().and_then(|asked| asked.try_into::<Controls>().ok());
+    let seed = table.get("seed").and_then(Value::as_integer);
+    if let (Some(asked), Some(Value::Array(stages))) = (asked, table.get_mut("stage")) {
+        controls::add(stages, &asked, seed);
     }
     table
 }
+
+fn one() -> u32 {
+    1
+}
+
+/// More runs than anyone waits for; a larger number is a typo.
+const MOST_SEEDS: u32 = 100;
 
 const QUICK_IMAGES_A_CLASS: usize = 100;
 

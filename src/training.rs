@@ -7,7 +7,7 @@ use crate::recipe::{Stage, TrainConfig};
 use crate::{rescue, signals};
 use lopper_engine::data::{Batch, Batches, Numbered};
 use lopper_engine::train::{
-    Best, Callback, Checkpoint, ClipGradients, EpochMetrics, Flow, Keeper, Objective, State, Trainer,
+    Best, Callback, Checkpoint, ClipGradients, EpochMetrics, Flow, Keeper, Objective, State, Step, Trainer,
 };
 use lopper_engine::{Device, Error, Graph, Result, file};
 use lopper_models::data::{Splits, thousands};
@@ -63,11 +63,13 @@ impl Training<'_> {
         // Behind the techniques: they observe the whole gradients.
         let mut clip = config.clip_norm.map(ClipGradients::new).transpose()?;
         let (mut average, mut best) = (config.average()?, config.best());
+        let mut stop = config.stop_after.map(|epochs| StopAfter(epochs / config.epochs as f64));
         let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
         callbacks.extend(of_techniques.iter_mut().map(|callback| &mut **callback as &mut dyn Callback));
         callbacks.extend(clip.as_mut().map(|clip| clip as &mut dyn Callback));
         callbacks.extend(average.as_mut().map(|average| average as &mut dyn Callback));
         callbacks.extend(best.as_mut().map(|best| best as &mut dyn Callback));
+        callbacks.extend(stop.as_mut().map(|stop| stop as &mut dyn Callback));
         callbacks.extend([&mut good as &mut dyn Callback, &mut progress]);
         let trainer = Trainer {
             device,
@@ -83,7 +85,7 @@ impl Training<'_> {
         let mut keeper = keeping.map(|keeping| keeping.keeper(&stage.name, &start.before));
         let trained = trainer.fit_kept(
             graph,
-            &mut data.train,
+            &mut Drawn { batches: &mut data.train, draws: config.draws.unwrap_or(usize::MAX) },
             Some(&mut Stoppable(&mut data.val)),
             start.checkpoint,
             keeper.as_mut().map(|keeper| keeper as &mut dyn Keeper),
@@ -123,6 +125,56 @@ fn described(config: &TrainConfig, graph: &Graph) -> Result<Option<String>> {
     let later = if later.is_empty() { String::new() } else { format!("; trains {}", list(later)) };
     let (trained, all) = (thousands(frozen.trainable_count()), thousands(frozen.param_count()));
     Ok(Some(format!("trains {trained} of {all} parameters; frozen but for batch norms: {freeze}{later}")))
+}
+
+/// Ends a training after this share of its steps, at least one.
+struct StopAfter(f64);
+
+impl Callback for StopAfter {
+    fn after_step(&mut self, step: &mut Step) -> Result<Flow> {
+        let last = (self.0 * step.progress.steps as f64).round().max(1.0) as usize;
+        Ok(if step.progress.step + 1 >= last { Flow::Stop } else { Flow::Continue })
+    }
+}
+
+/// Batches whose epochs repeat after `draws`.
+struct Drawn<'a> {
+    batches: &'a mut dyn Batches,
+    draws: usize,
+}
+
+impl Batches for Drawn<'_> {
+    fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    fn samples(&self) -> usize {
+        self.batches.samples()
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        self.batches.image_shape()
+    }
+
+    fn classes(&self) -> &[String] {
+        self.batches.classes()
+    }
+
+    fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        self.batches.epoch(epoch % self.draws)
+    }
+
+    fn epoch_from(&mut self, epoch: usize, first: usize) -> Result<Numbered<'_>> {
+        self.batches.epoch_from(epoch % self.draws, first)
+    }
+
+    fn state(&self) -> State {
+        self.batches.state()
+    }
+
+    fn restore(&mut self, state: State) -> Result<()> {
+        self.batches.restore(state)
+    }
 }
 
 /// Remembers the network after each epoch, when the trainer has checked its numbers, in case a later epoch fails.

@@ -72,14 +72,6 @@ fn peers_times_a_masked_network() {
     }
 }
 
-/// The converter of sparse networks needs numpy and onnx, which only the engines' environments have.
-#[test]
-fn the_converter_to_onnx_is_python() {
-    let compiled = "import ast; ast.parse(open('benches/sparse_onnx.py').read()); print('parsed')";
-    let Some(output) = python(&["-c", compiled]) else { return };
-    assert_eq!(text_of(output), "parsed\n");
-}
-
 /// Every engine that `peers.py` may start is one that `peer_engine.py` knows.
 #[test]
 fn peers_and_its_engines_agree() {

@@ -5,19 +5,22 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 18] = [
+const PAGES: [&str; 21] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "BENCHMARKS.md",
     "docs/json.md",
+    "docs/distillation.md",
+    "docs/export.md",
     "docs/images.md",
     "docs/import.md",
     "docs/library.md",
     "docs/pruning.md",
     "docs/recipes.md",
     "docs/sparse-vs-pruned.md",
+    "docs/training-sparse.md",
     "docs/training.md",
     "docs/tutorial/readme.md",
     "docs/tutorial/small-net.md",
@@ -106,7 +109,7 @@ fn the_options_and_keys_of_the_training_page_exist() {
             "early_stopping" => "{ patience = 2 }",
             "schedule" => "{ name = \"cosine\" }",
             "optimizer" => "{ name = \"sgd\" }",
-            "accumulate" => "2",
+            "accumulate" | "draws" => "2",
             "rates" => "{ body = [1e-5, 1e-4], head = 1e-3 }",
             "freeze" => "\"body\"",
             "unfreeze" => "[{ layers = \"body\", share = 0.5 }], freeze = [\"body\"]",
@@ -127,6 +130,50 @@ fn the_options_and_keys_of_the_training_page_exist() {
         let table: HashMap<String, Schedule> =
             toml::from_str(&table).unwrap_or_else(|e| panic!("{name}: {e}"));
         table["schedule"].check().unwrap();
+    }
+}
+
+/// The stages, options and names of the pages on distillation and sparse training.
+#[test]
+fn the_pages_of_training_methods_are_valid() {
+    use lopper::listing::Family;
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let help = |command: &str| {
+        let mut lopper = std::process::Command::new(env!("CARGO_BIN_EXE_lopper"));
+        String::from_utf8(lopper.args([command, "--help"]).output().unwrap().stdout).unwrap()
+    };
+    let known = ["distill", "sparse-train", "regularize", "lottery"].map(help).concat();
+    let first = "data = { name = \"fashion-mnist\" }\n[[stage]]\nname = \"first\"\narch = \"vgg8_bn\"\n";
+    let mut pages = String::new();
+    for page in ["docs/distillation.md", "docs/training-sparse.md"] {
+        let page = fs::read_to_string(root.join(page)).unwrap();
+        let mut recipe = first.to_string();
+        for block in page.split("```toml\n").skip(1) {
+            recipe += block.split("```").next().unwrap();
+            lopper::recipe::Recipe::parse(&recipe).unwrap_or_else(|e| panic!("{e}"));
+        }
+        for option in options(&page) {
+            assert!(options(&known).any(|known| known == option), "a page names {option}");
+        }
+        pages += &page;
+    }
+    // What the program lists, the pages explain.
+    for entry in [Family::Losses, Family::Techniques].into_iter().flat_map(Family::entries) {
+        let explained = entry.of.is_some_and(|of| !of.starts_with("train"));
+        assert!(!explained || pages.contains(&format!("| `{}` |", entry.name)), "{}", entry.name);
+    }
+    for (name, _) in lopper::compress::sparsify::SparsitySchedule::all() {
+        let name = name.split(':').next().unwrap();
+        assert!(pages.contains(&format!("| `{name}")), "{name}");
+    }
+    // Every schedule is read as its recipe's column spells it.
+    let table = pages.split("| recipe | command line |").nth(1).unwrap();
+    for row in table.lines().skip(2).take_while(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let recipe = format!("sparsity = 0.5\nschedule = {}", cells[1]);
+        let config: lopper::compress::SparsifyConfig = toml::from_str(&recipe).unwrap();
+        assert_eq!(config.schedule, cells[2].parse().unwrap(), "{row}");
+        config.schedule.check().unwrap();
     }
 }
 

@@ -50,6 +50,12 @@ fn outputs_have_the_documented_fields() {
         ("Evaluation", format!("eval a.safetensors {data} --metrics --tta 2")),
         ("Predictions", "predict a.safetensors image.png missing.png --top 3".into()),
         ("Learning rates", format!("lr-find --arch vgg8_bn --width 0.1 --steps 20 {data}")),
+        (
+            "Sensitivity",
+            format!(
+                "sensitivity a.safetensors --fractions 0.5 --ways prune,row,factorize --tolerance 100% --out prices {data}"
+            ),
+        ),
         ("Difference", "diff s.safetensors p.safetensors".into()),
         ("Summary", "summary s.safetensors".into()),
         ("Bench", format!("bench resnet8 {small}")),
@@ -61,7 +67,11 @@ fn outputs_have_the_documented_fields() {
         ("Atlas", "atlas --layer 16x16@8:3 --layer 32x16 --batch 1 --sparsity 0,50,90 --seconds 0".into()),
         ("Written", "export a.safetensors --out w.safetensors".into()),
         ("Written", "import w.safetensors --arch a.safetensors --out i.safetensors".into()),
+        ("Written", "export a.safetensors --out w.onnx".into()),
+        ("Written", "convert w.onnx w.py".into()),
         ("Completions", "completions fish".into()),
+        ("Lists", "list".into()),
+        ("Lists", "list schedules".into()),
     ];
     for (heading, arguments) in wanted {
         let found = schema.differences(heading, &json_of(dir.path(), &arguments));
@@ -101,6 +111,27 @@ fn the_list_of_recipes_has_the_documented_fields() {
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
     assert!(json_of(dir.path(), "recipes small-net").is_string());
+}
+
+#[test]
+fn schedules_have_the_documented_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in
+        ["schedule cosine iterative:3 --plot s.svg", "schedule one-cycle --learning-rate 0.1 --plot s.csv"]
+    {
+        for drawn in json_of(dir.path(), arguments).as_array().unwrap() {
+            let found = documented().differences("Schedules", drawn);
+            assert!(found.is_empty(), "{}", found.join("\n"));
+        }
+    }
+    let cosine = json_of(dir.path(), "schedule cosine --epochs 5");
+    let published = [0.0477, 0.1727, 0.3273, 0.4523, 0.5];
+    for (found, expected) in cosine[0]["by_epoch"].as_array().unwrap().iter().zip(published) {
+        assert!((found.as_f64().unwrap() - expected).abs() < 5e-5, "{cosine}");
+    }
+    assert!(std::fs::read_to_string(dir.path().join("s.svg")).unwrap().contains("</svg>"));
+    let table = std::fs::read_to_string(dir.path().join("s.csv")).unwrap();
+    assert!(table.starts_with("schedule,epoch,value\none-cycle,0.0,0.004\n"), "{table}");
 }
 
 #[test]

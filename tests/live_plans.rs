@@ -4,7 +4,7 @@
 mod support;
 
 use lopper_compress::prune::{Constants, PrunePlan, prune};
-use lopper_engine::plan::{Plan, PlanOptions, Step};
+use lopper_engine::plan::{Parts, Plan, PlanOptions, Step};
 use lopper_engine::{Device, Graph, Layer, Tensor};
 use lopper_models::builder::{Builder, Conv};
 use lopper_models::init;
@@ -19,8 +19,12 @@ static DEVICE: LazyLock<Device> = LazyLock::new(Device::cpu);
 /// Bound relative to the largest logit: see `equivalence`.
 const BOUND: f32 = 1e-4;
 
-const STRICT: PlanOptions =
-    PlanOptions { direct: false, strict: true, linear: lopper_kernels::params::Dtype::F32 };
+const STRICT: PlanOptions = PlanOptions {
+    direct: false,
+    strict: true,
+    parts: Parts::Fastest,
+    linear: lopper_kernels::params::Dtype::F32,
+};
 
 fn plan(graph: &Graph, images: &Tensor, options: PlanOptions) -> Plan {
     Plan::with(graph, images.shape().try_into().unwrap(), &DEVICE, options).unwrap()

@@ -10,7 +10,7 @@ const PRECIOUS: &str = "precious";
 
 /// The command lines that write files, each with the option, the file or directory that it names, and a file that is
 /// written there. `M` stands for a model, `D` for images, `W` for weights with torchvision's names.
-const OUTPUTS: [(&str, &str, &str, &str); 26] = [
+const OUTPUTS: [(&str, &str, &str, &str); 32] = [
     ("train --arch vgg8_bn --data D --size 32 --epochs 1", "--out", "x.safetensors", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "y.csv", "y.sparsity.csv"),
@@ -20,6 +20,9 @@ const OUTPUTS: [(&str, &str, &str, &str); 26] = [
     ("sparsify M --sparsity 0.5 --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("slim M --l1 1e-4 --data D --epochs 1", "--out", "x.safetensors", ""),
     ("slim M --l1 1e-4 --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
+    ("sparse-train M --sparsity 0.5 --data D --epochs 1", "--out", "x.safetensors", ""),
+    ("lottery M --rewind M", "--out", "x.safetensors", ""),
+    ("regularize M --penalty l1 --weight 1e-4 --data D --epochs 1", "--out", "x.safetensors", ""),
     ("prune M", "--out", "x.safetensors", ""),
     ("prune M --out new.safetensors", "--save-plan", "x.toml", ""),
     ("prune M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
@@ -28,6 +31,9 @@ const OUTPUTS: [(&str, &str, &str, &str); 26] = [
     ("factorize M --fraction 0.5 --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("compact M", "--out", "x.safetensors", ""),
     ("export M", "--out", "x.safetensors", ""),
+    ("export M", "--out", "x.onnx", ""),
+    ("export M", "--out", "x.py", "x.weights.safetensors"),
+    ("convert M", "--", "x.onnx", ""),
     ("import W --arch M", "--out", "x.safetensors", ""),
     ("eval M --data D", "--confusion", "x.csv", ""),
     ("eval M --data D", "--predictions", "x.csv", ""),

@@ -8,11 +8,16 @@ use lopper::details::{
     Change, ClassLine, DeadChannels, Details, LayerSize, LayerSizes, Metrics, SingularValue, Spectra,
     StepTime, StepTimes, TopLoss, Valued,
 };
+use lopper::engine::certificate::{Certificate, Claim};
 use lopper::engine::train::{Accuracy, EpochMetrics, metrics::LayerSparsity};
-use lopper::findings::{Compared, Comparison, Evaluation, Findings, Found, TestedRate, Verdict, View};
+use lopper::findings::{
+    Against, Compared, Comparison, Evaluation, Findings, Found, TestedRate, Verdict, View,
+};
 use lopper::page::{page, picture};
 use lopper::recipe::Change as Scaled;
-use lopper::report::{About, Data, Hardware, Report, Resumption, Row};
+use lopper::report::{About, Data, Hardware, ModelHash, Report, Resumption, Row};
+
+use std::collections::BTreeMap;
 
 /// A name that would be markup if it were not escaped.
 const HOSTILE: &str = "</script><script>document.body.dataset.owned = 1</script><img src=x onerror=\"document.body.dataset.owned=1\"> ' \" & {{body}}";
@@ -120,6 +125,12 @@ fn details(trains: bool) -> Details {
         }],
         steps,
         metrics: Some(metrics(if trains { 43 } else { 10 })),
+        certificates: vec![Certificate {
+            technique: HOSTILE.into(),
+            claim: Claim::Approximate { what: LONG.into(), predicted: 0.25 },
+            logit_difference: Some(0.5),
+            images: 64,
+        }],
         right: None,
     }
 }
@@ -162,6 +173,14 @@ fn findings() -> Findings {
             metrics: None,
             tta: [0, 5, 10].map(view).to_vec(),
         }),
+        against: vec![Against {
+            stage: HOSTILE.into(),
+            gained: 3,
+            lost: 9,
+            difference: -0.006,
+            interval: (-0.013, 0.001),
+            p: 0.146,
+        }],
         published: Some(Comparison { figures: vec![figure], note: HOSTILE.into() }),
     }
 }
@@ -209,6 +228,8 @@ fn report() -> Report {
             step: Some(3),
             time: "2026-01-31 12:00 UTC".into(),
         }],
+        binding: BTreeMap::from([(HOSTILE.to_string(), LONG.to_string())]),
+        models: vec![ModelHash { stage: HOSTILE.into(), sha256: "0".repeat(64) }],
     };
     let mut rows = [
         row("baseline", None, 800, Some(details(true))),
@@ -222,7 +243,7 @@ fn report() -> Report {
     ];
     rows[2].logit_difference = None;
     rows[0].findings = findings();
-    Report { stages: rows.to_vec(), run: Some(run) }
+    Report { stages: rows.to_vec(), run: Some(run), seeds: None }
 }
 
 fn html() -> String {
@@ -314,7 +335,7 @@ fn the_page_is_drawn_on_light_and_dark_paper() {
 fn the_page_refers_to_nothing_outside() {
     let mut plain = report();
     plain.stages.iter_mut().for_each(|row| row.what = "prune".into());
-    let html = page("Plain", &Report { stages: plain.stages[2..].to_vec(), run: None });
+    let html = page("Plain", &Report { stages: plain.stages[2..].to_vec(), run: None, seeds: None });
     for word in ["src=", "href=\"http", "@import", "url(", "fetch(", "XMLHttpRequest", "innerHTML", "://"] {
         assert!(!html.contains(word), "{word}");
     }

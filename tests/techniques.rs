@@ -7,13 +7,13 @@ use lopper::recipe::{Recipe, Stage};
 use lopper_compress::StageKeys;
 use lopper_compress::techniques::{Applied, Kind, Role, Sketch, Technique};
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
-use lopper_engine::{Device, Graph, Result};
+use lopper_engine::{About, Device, Graph, Result};
 use proptest::prelude::*;
 use std::collections::HashSet;
 use support::random_graph::{networks, relative_difference};
 
 /// A stage for each technique, without evidence that needs images.
-const STAGES: [&str; 10] = [
+const STAGES: [&str; 13] = [
     "prune = {}",
     "prune = { criterion = \"random\", fraction = 0.4 }",
     "prune = { criterion = \"random\", width = 0.6, constants = \"drop\" }",
@@ -23,6 +23,9 @@ const STAGES: [&str; 10] = [
     "compact = {}",
     "sparsify = { sparsity = 0.5 }",
     "slim = { l1 = 1e-4 }\ntrain = { epochs = 1, learning_rate = 1e-3 }",
+    "lottery = { fraction = 0.2, rewind = \"first\" }",
+    "sparse_train = { sparsity = 0.8 }\ntrain = { epochs = 1, learning_rate = 1e-3 }",
+    "regularize = { penalty = \"l1\", weight = 1e-4 }\ntrain = { epochs = 1, learning_rate = 1e-3 }",
     "teacher = \"first\"\ndistill = {}\ntrain = { epochs = 1, learning_rate = 1e-3 }",
 ];
 
@@ -73,8 +76,8 @@ fn a_stage_that_contradicts_itself_is_refused() {
     for (keys, complaint) in [
         ("nonsense = 1", "unknown field `nonsense`, expected one of `name`, `arch`, `width`, `head`, `from`"),
         ("nonsense = 1", "line 8, column 1"),
-        ("fold = {}\ncompact = {}", "only one of prune, fold, factorize and compact is allowed"),
-        ("prune = {}\nfold = {}", "only one of prune, fold, factorize and compact is allowed"),
+        ("fold = {}\ncompact = {}", "only one of prune, fold, factorize, compact and lottery is allowed"),
+        ("prune = {}\nfold = {}", "only one of prune, fold, factorize, compact and lottery is allowed"),
         ("plan = { groups = [] }", "`plan` and `save_plan` require `prune`"),
         ("save_plan = \"p\"", "`plan` and `save_plan` require `prune`"),
         (
@@ -83,7 +86,10 @@ fn a_stage_that_contradicts_itself_is_refused() {
         ),
         ("teacher = \"first\"", "`distill` and `teacher` require each other"),
         ("teacher = \"first\"\ndistill = {}", "`distill` acts during training: add `train`"),
-        ("", "expected something to do: arch, from, new_head, a rewrite, sparsify, slim or train"),
+        (
+            "",
+            "expected something to do: arch, from, new_head, a rewrite, sparsify, slim, sparse_train, regularize or train",
+        ),
         ("slim = { l1 = 1e-4 }", "`slim` acts during training: add `train`"),
         (
             "prune = { criterion = \"random\", fraction = 0.5, schedule = \"cosine\" }",
@@ -187,7 +193,7 @@ struct Halve;
 
 impl Technique for Halve {
     fn kind(&self) -> Kind {
-        Kind { name: "halve", role: Role::Rewrite }
+        Kind { name: "halve", role: Role::Rewrite, about: About::common("half of the channels go") }
     }
 
     fn check(&self) -> Result<()> {

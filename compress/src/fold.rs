@@ -20,7 +20,7 @@ use crate::weights::require_copy;
 use lopper_engine::channels::{Filters, filters_mut, overwrite, set_bias};
 use lopper_engine::layer::{BatchNorm, PoolKind};
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
-use lopper_engine::{Graph, Layer, NodeId, Result};
+use lopper_engine::{About, Graph, Layer, NodeId, Result};
 use serde::{Deserialize, Serialize};
 
 /// The options of folding; there are none.
@@ -29,7 +29,14 @@ use serde::{Deserialize, Serialize};
 pub struct FoldConfig {}
 
 impl Listed for FoldConfig {
-    const KIND: Kind = Kind { name: "fold", role: Role::Rewrite };
+    const KIND: Kind = Kind {
+        name: "fold",
+        role: Role::Rewrite,
+        about: About::new(
+            "w′ = s·w, b′ = s·b + t, with s = γ / √(σ² + ε), t = β − s·μ",
+            "Jacob et al. 2018, Quantization and training of neural networks for efficient integer-arithmetic-only inference",
+        ),
+    };
 }
 
 impl Technique for FoldConfig {

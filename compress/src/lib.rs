@@ -6,16 +6,20 @@
 #![forbid(unsafe_code)]
 
 pub mod compact;
+mod context_about;
 pub mod criteria;
 pub mod distill;
 pub mod factorize;
 pub mod fold;
 pub mod granularity;
 mod lists;
+pub mod lottery;
 mod names;
 pub mod prune;
+pub mod regularize;
 mod select;
 pub mod slim;
+pub mod sparse_training;
 pub mod sparsify;
 mod table;
 pub mod techniques;
@@ -32,9 +36,12 @@ pub use distill::{DistillConfig, Distillation};
 pub use factorize::{FactorizeConfig, factorize};
 pub use fold::fold;
 pub use granularity::Granularity;
+pub use lottery::LotteryConfig;
 pub use prune::{PruneConfig, PrunePlan, prune};
+pub use regularize::RegularizeConfig;
 pub use select::Context;
 pub use slim::SlimConfig;
+pub use sparse_training::{SparseTrainConfig, SparseTrainer};
 pub use sparsify::{Sparsifier, SparsifyConfig, sparsify};
 pub use table::StageKeys;
 pub use techniques::Technique;

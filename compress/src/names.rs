@@ -39,3 +39,19 @@ pub(crate) fn one_of(names: impl IntoIterator<Item = impl Into<String>>) -> Stri
         (Some(last), first) => format!("{} or {last}", first.join(", ")),
     }
 }
+
+/// Asserts that `all` holds every variant of a plain enum, which serde's error for an unknown name lists.
+#[cfg(test)]
+pub(crate) fn assert_all_listed<T>(all: &[T])
+where
+    T: std::fmt::Display + std::str::FromStr<Err = Error>,
+{
+    let error = "-".parse::<T>().err().expect("no option is called `-`").to_string();
+    let known: Vec<&str> = error.split('`').skip(1).step_by(2).filter(|name| *name != "-").collect();
+    let mut listed: Vec<String> = all.iter().map(ToString::to_string).collect();
+    assert!(!known.is_empty(), "{error}");
+    listed.sort();
+    let mut known: Vec<String> = known.into_iter().map(str::to_string).collect();
+    known.sort();
+    assert_eq!(listed, known, "{error}");
+}

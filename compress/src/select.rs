@@ -71,13 +71,6 @@ pub(crate) fn select_beside(
     dropped
 }
 
-/// For each layer, which groups are dropped: the `count` lowest of all layers together, and never all of a layer.
-pub(crate) fn select_lowest(layers: &[Scored], count: usize) -> Vec<Vec<bool>> {
-    let mut dropped: Vec<Vec<bool>> = layers.iter().map(|layer| layer.dead.clone()).collect();
-    drop_count(layers, count, &mut dropped);
-    dropped
-}
-
 /// Drops the lowest `round(sparsity · m)` groups of each run of `m`, dead ones first, and at most `m − n`.
 fn drop_lowest_of_runs(layer: &Scored, Quota { n, m }: Quota, sparsity: f64, dropped: &mut [bool]) {
     let count = ((sparsity * m as f64).round() as usize).min(m.saturating_sub(n));

@@ -4,8 +4,11 @@ use crate::compact::CompactConfig;
 use crate::distill::DistillStage;
 use crate::factorize::FactorizeConfig;
 use crate::fold::FoldConfig;
+use crate::lottery::LotteryConfig;
 use crate::prune::PruneStage;
+use crate::regularize::RegularizeConfig;
 use crate::slim::SlimConfig;
+use crate::sparse_training::SparseTrainConfig;
 use crate::sparsify::SparsifyConfig;
 use crate::techniques::{Keys, Kind, Technique};
 use serde::de::MapAccess;
@@ -54,7 +57,10 @@ techniques! {
     fold: Option<FoldConfig>,
     factorize: Option<FactorizeConfig>,
     compact: Option<CompactConfig>,
+    lottery: Option<LotteryConfig>,
     distill: DistillStage,
     sparsify: Option<SparsifyConfig>,
     slim: Option<SlimConfig>,
+    sparse_train: Option<SparseTrainConfig>,
+    regularize: Option<RegularizeConfig>,
 }

@@ -296,10 +296,10 @@ fn dropped_weights_have_gradients_if_a_criterion_needs_them() {
 /// A layer on a smaller scale takes the whole cut, unless scores are normalized: then its scale does not matter.
 #[test]
 fn a_normalization_makes_layers_comparable() {
-    let cut = |normalization, scale: f32| {
+    let cut = |normalization: Normalization, scale: f32| {
         let mut graph = small_net(3);
         graph.param_mut("body.conv2.weight").unwrap().update(|w| w.iter_mut().for_each(|w| *w *= scale));
-        let config = SparsifyConfig { normalization, ..SparsifyConfig::new(0.5) };
+        let config = SparsifyConfig { normalization: Some(normalization), ..SparsifyConfig::new(0.5) };
         let measured = Sparsity::measure(&sparsify(&graph, &config, None).unwrap().graph, &config).unwrap();
         measured.layers.iter().map(|layer| layer.zero_groups).collect::<Vec<_>>()
     };
@@ -310,7 +310,7 @@ fn a_normalization_makes_layers_comparable() {
         assert_eq!(cut(normalization, small), cut(normalization, 1.0), "{normalization}");
     }
     let read = |text: &str| toml::from_str::<SparsifyConfig>(text).unwrap().normalization;
-    assert_eq!(read("sparsity = 0.5\nnormalization = \"l2\""), Normalization::L2);
+    assert_eq!(read("sparsity = 0.5\nnormalization = \"l2\""), Some(Normalization::L2));
 }
 
 #[test]

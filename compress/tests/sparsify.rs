@@ -316,7 +316,7 @@ fn options_read_as_recipes_write_them() {
     )
     .unwrap();
     assert_eq!((config.granularity, config.context), (Granularity::KERNEL, Context::Local));
-    assert_eq!((config.schedule, config.end), (SparsitySchedule::Iterative { steps: 3 }, 0.8));
+    assert_eq!((config.schedule.clone(), config.end), (SparsitySchedule::Iterative { steps: 3 }, 0.8));
     assert_eq!(read("sparsity = 0.5\nschedule = \"gradual\"").unwrap().schedule, SparsitySchedule::Gradual);
     assert_eq!(read("sparsity = 0.25").unwrap(), SparsifyConfig::new(0.25));
     assert!(read("sparsity = 0.5\nsparcity = 1").unwrap_err().to_string().contains("sparcity"));

@@ -137,7 +137,7 @@ fn n_of_m_grows_run_by_run() {
         let config = SparsifyConfig {
             sparsity: None,
             granularity: Granularity::WEIGHT.keep(1, 3),
-            schedule,
+            schedule: schedule.clone(),
             include: vec!["body.conv2".into()],
             ..SparsifyConfig::new(0.0)
         };
@@ -272,10 +272,13 @@ fn what_a_sparsifier_remembers_outlives_an_interruption() {
             Ok(())
         }
     }
-    let part = |criterion: &str, schedule, from: Option<Checkpoint>, keeper: Option<&mut dyn Keeper>| {
+    let part = |criterion: &str,
+                schedule: &SparsitySchedule,
+                from: Option<Checkpoint>,
+                keeper: Option<&mut dyn Keeper>| {
         let config = SparsifyConfig {
             criterion: criterion.parse().unwrap(),
-            schedule,
+            schedule: schedule.clone(),
             granularity: Granularity::WEIGHT,
             ..SparsifyConfig::new(0.6)
         };
@@ -299,6 +302,7 @@ fn what_a_sparsifier_remembers_outlives_an_interruption() {
         ("random", SparsitySchedule::Linear),
         ("taylor", SparsitySchedule::DenseSparseDense),
     ] {
+        let schedule = &schedule;
         let (whole, history, _) = part(criterion, schedule, None, None);
         for step in 0..8 {
             let mut stopper = StopAfter(step, None);

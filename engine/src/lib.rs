@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod about;
 pub mod autograd;
 pub mod channels;
 pub mod error;
@@ -14,14 +15,15 @@ pub mod plan;
 pub mod tensor;
 pub mod train;
 
-pub use autograd::exec::{ParamGradients, Pass};
+pub use about::About;
+pub use autograd::exec::{Known, ParamGradients, Pass};
 pub use autograd::tape::{Gradients, Mode, Tape, Var};
 pub use autograd::{exec, ops, profile, tape};
 pub use error::{Error, Result};
-pub use files::{atomic, file, input, torchvision};
+pub use files::{atomic, file, input, onnx, python, torchvision};
 pub use graph::layer::Layer;
 pub use graph::param::Param;
-pub use graph::{Graph, Info, Node, NodeId, cost, geometry, info, layer, param, pool, rewrite};
+pub use graph::{Graph, Info, Node, NodeId, certificate, cost, geometry, info, layer, param, pool, rewrite};
 pub use tensor::device::Device;
 pub use tensor::tensor::Tensor;
 pub use train::data;

@@ -4,7 +4,7 @@
 mod support;
 
 use lopper_engine::Device;
-use lopper_engine::plan::Plan;
+use lopper_engine::plan::{Parts, Plan, PlanOptions};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use support::{Random, random_graph};
@@ -20,7 +20,9 @@ fn a_steady_state_allocates_nothing() {
         let graph = random_graph(seed);
         let [h, w, c] = graph.info.input;
         let images = Random(seed).tensor(&[2, h, w, c]);
-        let mut plan = Plan::new(&graph, [2, h, w, c], &device).unwrap();
+        let parts = [Parts::Whole, Parts::Of(1)][seed as usize / 2 % 2];
+        let options = PlanOptions { parts, ..PlanOptions::default() };
+        let mut plan = Plan::with(&graph, [2, h, w, c], &device, options).unwrap();
         let mut allocations = || {
             let region = Region::new(ALLOCATOR);
             (0..RUNS).for_each(|_| {

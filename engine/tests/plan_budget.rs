@@ -4,7 +4,7 @@
 mod support;
 
 use lopper_engine::layer::BatchNorm;
-use lopper_engine::plan::{Plan, PlanOptions};
+use lopper_engine::plan::{Parts, Plan, PlanOptions};
 use lopper_engine::{Device, Graph, Layer, Param, Tensor};
 use lopper_kernels::params::Dtype;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -27,6 +27,7 @@ fn a_plan_holds_what_was_estimated() {
         PlanOptions::default(),
         PlanOptions { direct: true, ..PlanOptions::default() },
         PlanOptions { linear: Dtype::Bf16, ..PlanOptions::default() },
+        PlanOptions { parts: Parts::Of(1), ..PlanOptions::default() },
     ];
     // Threads of a pool that is dropped give their memory back at any time.
     let mut devices = Vec::new();

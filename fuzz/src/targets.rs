@@ -6,7 +6,7 @@ use lopper_compress::prune::{Constants, PrunePlan, PruneStage, prune};
 use lopper_compress::sparsify::SparsifyConfig;
 use lopper_engine::info::{Preparation, Resize};
 use lopper_engine::train::Checkpoint;
-use lopper_engine::{Graph, file, memory, torchvision};
+use lopper_engine::{Graph, file, memory, onnx as onnx_file, torchvision};
 use lopper_models::builder::{Builder, Conv};
 use lopper_models::data::steps::{self, Steps};
 use lopper_models::data::{
@@ -22,12 +22,13 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const ALL: [(&str, Target); 9] = [
+pub const ALL: [(&str, Target); 10] = [
     ("checkpoint", checkpoint),
     ("csv", csv),
     ("idx", idx),
     ("image", image),
     ("model", model),
+    ("onnx", onnx),
     ("plan", plan),
     ("pth", pth),
     ("recipe", recipe),
@@ -110,6 +111,17 @@ pub fn weights(data: &[u8]) {
 pub fn pth(data: &[u8]) {
     let (_directory, path) = file_of(data, "w.pth");
     let _ = torchvision::import_weights(&mut TINY.clone(), &path);
+}
+
+/// Reads `data` as an ONNX file. If it is accepted, the network must survive everything that the command line does with it,
+/// and being written as ONNX.
+pub fn onnx(data: &[u8]) {
+    let (directory, path) = file_of(data, "n.onnx");
+    let options = onnx_file::ImportOptions { side: Some(8) };
+    let Ok(imported) = onnx_file::import(&path, &options) else { return };
+    exercise(&imported.graph, &directory.path().join("out.safetensors"));
+    let again = directory.path().join("again.onnx");
+    let _ = onnx_file::export(&imported.graph, &again, &onnx_file::OnnxOptions::default());
 }
 
 /// Reads `data` as a whole checkpoint. If it is accepted, it must survive being written and read again.

@@ -7,6 +7,7 @@ pub mod builder;
 mod classifier;
 pub mod data;
 pub mod init;
+mod redraw;
 
 pub use arch::{
     Head, NewHead, Options, Pretraining, build, freeze_body, keep_outputs, last_layer, last_layers, names,
@@ -14,3 +15,4 @@ pub use arch::{
 };
 pub use builder::{Builder, Conv};
 pub use classifier::{Classifier, Guess};
+pub use redraw::redraw;

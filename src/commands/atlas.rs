@@ -204,7 +204,7 @@ fn text(crossovers: &[Crossover]) -> String {
 }
 
 /// Parses a time such as `90s`, `10m` or `2h`.
-fn budget(text: &str) -> std::result::Result<Duration, String> {
+pub(super) fn budget(text: &str) -> std::result::Result<Duration, String> {
     let unit = |end: char| match end {
         's' => Some(1.0),
         'm' => Some(60.0),

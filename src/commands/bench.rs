@@ -93,8 +93,12 @@ impl Bench {
             let timing = training::measure(self, graph, images, time, &device)?;
             return common.print(&timing, || timing.text());
         }
-        let options =
-            PlanOptions { direct: self.direct, strict: common.strict, linear: self.weights.linear_weights };
+        let options = PlanOptions {
+            direct: self.direct,
+            strict: common.strict,
+            linear: self.weights.linear_weights,
+            ..PlanOptions::default()
+        };
         if let Some(sparsity) = self.stages {
             let images = test_images(shape.iter().product());
             let request = Request { network: &self.network, graph: &graph, shape, sparsity, options, time };

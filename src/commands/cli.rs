@@ -2,8 +2,9 @@
 
 use super::common::Common;
 use super::{
-    atlas, bench, compact, completions, demo, diff, distill, eval, factorize, fold, help, lr_find, predict,
-    prune, recipes, report, run, selftest, slim, sparsify, summary, train, weights,
+    atlas, bench, compact, completions, convert, demo, diff, distill, eval, explore, export, factorize, fold,
+    help, list, lottery, lr_find, predict, prune, recipes, regularize, replay, report, run, schedule,
+    selftest, sensitivity, slim, sparse_train, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -26,8 +27,14 @@ enum Command {
     Run(run::Run),
     /// Write the report of a run again, from its model files
     Report(report::ReportAgain),
+    /// Repeat a run from its report, and compare the networks bit by bit
+    Replay(replay::Replay),
     /// List the built-in recipes, or print one
     Recipes(recipes::Recipes),
+    /// List criteria, granularities, schedules, losses and so on, with formulas and papers
+    List(list::List),
+    /// Draw schedules of sparsity or of the learning rate
+    Schedule(schedule::DrawSchedule),
     /// Train a network from scratch, or train an existing one further
     Train(train::Train),
     /// Find a learning rate by the range test, with a picture of losses by rate
@@ -38,8 +45,16 @@ enum Command {
     Sparsify(sparsify::Sparsify),
     /// Push the scales of batch norms toward zero while training, so that pruning finds channels that do not matter
     Slim(slim::Slim),
+    /// Train with few weights from the first step on, and move them while training
+    SparseTrain(sparse_train::SparseTrain),
+    /// Mask what matters least in a trained network and rewind the rest to its start, then train with --epochs
+    Lottery(lottery::Lottery),
+    /// Train with a penalty that makes groups of weights small, for pruning behind it
+    Regularize(regularize::Regularize),
     /// Remove channels, then fine-tune with --epochs, or step by step while training
-    Prune(prune::Prune),
+    Prune(Box<prune::Prune>),
+    /// Try many ways to make a network smaller, and draw what accuracy is left at what latency
+    Explore(explore::Explore),
     /// Fold batch norms into the convolutions and linear layers around them
     Fold(fold::Fold),
     /// Split linear layers in two by singular value decomposition, then fine-tune with --epochs
@@ -56,14 +71,18 @@ enum Command {
     Bench(bench::Bench),
     /// Measure each way of being sparse against the best dense kernel, layer by layer, and draw the result
     Atlas(atlas::Atlas),
+    /// Measure what each cut of a network costs, with a heat map and the plan that follows
+    Sensitivity(sensitivity::MeasureCuts),
     /// Find the largest logit difference of two networks, and the layer where it starts
     Diff(diff::Diff),
     /// Check a GPU: every kernel against the CPU, the demo and the benchmarks, in one report
     Selftest(selftest::Selftest),
-    /// Write the weights with torchvision's names and layouts
-    Export(weights::Export),
-    /// Read weights with torchvision's names and layouts into an architecture
+    /// Write a network as ONNX, as a module of PyTorch, or its weights with torchvision's names
+    Export(export::Export),
+    /// Read weights with torchvision's names into an architecture, or a network from an ONNX file
     Import(weights::Import),
+    /// Convert a network between model files, ONNX files and modules of PyTorch
+    Convert(convert::Convert),
     /// Print a script that completes commands and options in bash, zsh or fish
     Completions(completions::Completions),
 }
@@ -86,13 +105,20 @@ impl Cli {
             Command::Demo(c) => c.run(common),
             Command::Run(c) => c.run(common),
             Command::Report(c) => c.run(common),
+            Command::Replay(c) => c.run(common),
             Command::Recipes(c) => c.run(common),
+            Command::List(c) => c.run(common),
+            Command::Schedule(c) => c.run(common),
             Command::Train(c) => c.run(common),
             Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),
             Command::Sparsify(c) => c.run(common),
             Command::Slim(c) => c.run(common),
+            Command::SparseTrain(c) => c.run(common),
+            Command::Lottery(c) => c.run(common),
+            Command::Regularize(c) => c.run(common),
             Command::Prune(c) => c.run(common),
+            Command::Explore(c) => c.run(common),
             Command::Fold(c) => c.run(common),
             Command::Factorize(c) => c.run(common),
             Command::Compact(c) => c.run(common),
@@ -101,10 +127,12 @@ impl Cli {
             Command::Summary(c) => c.run(common),
             Command::Bench(c) => c.run(common),
             Command::Atlas(c) => c.run(common),
+            Command::Sensitivity(c) => c.run(common),
             Command::Diff(c) => c.run(common),
             Command::Selftest(c) => c.run(common),
             Command::Export(c) => c.run(common),
             Command::Import(c) => c.run(common),
+            Command::Convert(c) => c.run(common),
             Command::Completions(c) => c.run(Self::command(), common),
         }
     }
@@ -128,7 +156,8 @@ mod tests {
     fn every_technique_is_a_command() {
         let cli = Cli::command();
         for kind in StageKeys::KINDS {
-            assert!(cli.get_subcommands().any(|command| command.get_name() == kind.name), "{}", kind.name);
+            let name = kind.name.replace('_', "-");
+            assert!(cli.get_subcommands().any(|command| command.get_name() == name), "{name}");
         }
     }
 }

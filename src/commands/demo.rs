@@ -28,6 +28,6 @@ impl Demo {
     pub fn run(&self, common: &Common) -> Result<()> {
         let recipe = Recipe::parse(include_str!("../../recipes/demo.toml"))?;
         let Self { quick, force, keep, out } = self;
-        Walk { quick: *quick, data: None, out, force: *force, keep }.run(recipe, common)
+        Walk { quick: *quick, data: None, out, force: *force, keep, repeats: None }.run(recipe, common)
     }
 }

@@ -4,7 +4,8 @@ use super::Common;
 use super::step::{Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use lopper_compress::distill::{DistillConfig, DistillLoss, DistillStage};
+use lopper_compress::distill::{DistillConfig, DistillLoss, DistillStage, FeatureLoss, Features, Teachers};
+use lopper_compress::sparsify::SparsitySchedule;
 use lopper_engine::{Error, Result};
 use std::path::PathBuf;
 
@@ -22,9 +23,24 @@ pub struct Distill {
     /// Temperature that softens the teacher's predictions
     #[arg(long, default_value_t = 5.0, value_parser = super::single)]
     temperature: f32,
-    /// What to compare: soft_targets or logits
-    #[arg(long, default_value = "soft_targets")]
+    #[arg(long, default_value_t, help = format!("How to compare logits: {}", super::one_of(DistillLoss::ALL)))]
     loss: DistillLoss,
+    /// α of dkd and dist [default: those of their papers]
+    #[arg(long)]
+    alpha: Option<f64>,
+    /// β of dkd, nkd and dist [default: those of their papers]
+    #[arg(long)]
+    beta: Option<f64>,
+    #[arg(long, value_name = "LOSS[=WEIGHT]", value_delimiter = ',', value_parser = features, help = format!("Compare the last layers at each resolution that both networks have, too: {}", super::one_of(FeatureLoss::ALL)))]
+    features: Vec<Features>,
+    #[arg(long, value_name = "SCHEDULE", help = format!("How the weight grows from 0 while training: {} [default: it is constant]", SparsitySchedule::names()))]
+    growth: Option<SparsitySchedule>,
+    /// Train the teacher, too, to imitate the student; it is not written
+    #[arg(long)]
+    mutual: bool,
+    /// Megabytes for the teacher's logits, which are then computed once for each batch that recurs: see --draws
+    #[arg(long, value_name = "MEGABYTES", default_value_t = 0)]
+    logit_cache: usize,
     #[command(flatten)]
     train: TrainArgs,
     #[command(flatten)]
@@ -37,6 +53,12 @@ impl Distill {
             weight: self.weight,
             loss: self.loss,
             temperature: self.temperature,
+            alpha: self.alpha,
+            beta: self.beta,
+            features: self.features.clone(),
+            schedule: self.growth.clone(),
+            mutual: self.mutual,
+            cache: self.logit_cache,
             ..DistillConfig::default()
         };
         config.check()?;
@@ -46,8 +68,15 @@ impl Distill {
                 "--epochs: distillation acts during training: expected at least 1, found 0",
             ));
         }
-        let teacher = Some(self.teacher.display().to_string());
+        let teacher = Some(Teachers::One(self.teacher.display().to_string()));
         let stage = Stage::of(DistillStage { distill: Some(config), teacher }, train)?;
         run_stage("distilled", Some(&self.model), stage, &self.output, Some(&self.train), common)
     }
+}
+
+/// Reads a loss of features and its weight.
+fn features(text: &str) -> std::result::Result<Features, String> {
+    let (loss, weight) = text.split_once('=').unwrap_or((text, "1"));
+    let loss = loss.parse().map_err(|e: Error| e.to_string())?;
+    Ok(Features { loss, weight: super::single(weight)? })
 }

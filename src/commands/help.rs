@@ -14,7 +14,16 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["lopper report runs/mine --data images"]),
+    ("replay", &["lopper replay runs/mine/report.json --data images --out /tmp/again"]),
     ("recipes", &["lopper recipes", "lopper recipes small-net > recipe.toml"]),
+    ("list", &["lopper list criteria", "lopper list --json"]),
+    (
+        "schedule",
+        &[
+            "lopper schedule cosine iterative:4 --sparsity 0.8 --plot schedules.svg",
+            "lopper schedule one-cycle --learning-rate 1e-3 --epochs 20",
+        ],
+    ),
     (
         "train",
         &[
@@ -33,6 +42,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "distill",
         &[
             "lopper distill small.safetensors --teacher large.safetensors --data images --out taught.safetensors",
+            "lopper distill s.safetensors --teacher l.safetensors --loss dkd --features attention=100 --data D --out t.safetensors",
         ],
     ),
     (
@@ -44,10 +54,39 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("slim", &["lopper slim base.safetensors --data images --epochs 10 --out slim.safetensors"]),
     (
+        "sparse-train",
+        &[
+            "lopper sparse-train new.safetensors --sparsity 0.9 --data images --epochs 50 --out sparse.safetensors",
+        ],
+    ),
+    (
+        "lottery",
+        &[
+            "lopper lottery trained.safetensors --rewind new.safetensors --fraction 0.5 --out ticket.safetensors",
+        ],
+    ),
+    (
+        "regularize",
+        &[
+            "lopper regularize base.safetensors --penalty group_norm --weight 1e-4 --data images --out r.safetensors",
+        ],
+    ),
+    (
         "prune",
         &[
             "lopper prune sparse.safetensors --out pruned.safetensors",
+            "lopper prune base.safetensors --plan plan.toml --data images --explain cuts.csv --out p.safetensors",
             "lopper prune base.safetensors --criterion taylor --fraction 0.5 --data images --epochs 3 --out p.safetensors",
+            "lopper prune base.safetensors --target-latency 0.5x --data images --steps 3 --epochs 9 --out fast.safetensors",
+            "lopper prune base.safetensors --target-macs 40M --round-to 16 --out small.safetensors",
+            "lopper prune base.safetensors --plan front/plans/large_final-50.toml --out fast.safetensors",
+        ],
+    ),
+    (
+        "explore",
+        &[
+            "lopper explore base.safetensors --data images --budget 30m --out front",
+            "lopper explore base.safetensors --data images --criteria taylor --shares 0.5,0.25 --by macs --out front",
         ],
     ),
     ("fold", &["lopper fold pruned.safetensors --out folded.safetensors"]),
@@ -79,12 +118,34 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "atlas",
         &["lopper atlas resnet18 --budget 10m --out atlas", "lopper atlas --layer 128x128@16:3 --batch 1,8"],
     ),
+    (
+        "sensitivity",
+        &[
+            "lopper sensitivity base.safetensors --data images --out prices --write-plan plan.toml",
+            "lopper sensitivity base.safetensors --data images --ways prune,block:4 --fractions 0.25,0.5 --interval 3% --out p",
+        ],
+    ),
     ("diff", &["lopper diff sparse.safetensors pruned.safetensors --data images"]),
     ("selftest", &["lopper selftest --device cuda --out selftest.md"]),
-    ("export", &["lopper export small.safetensors --out weights.safetensors"]),
+    (
+        "export",
+        &[
+            "lopper export small.safetensors --out small.onnx",
+            "lopper export small.safetensors --out small.onnx --opset 13 --batch 1 --bytes",
+            "lopper export small.safetensors --out small.py",
+            "lopper export small.safetensors --out weights.safetensors",
+        ],
+    ),
     (
         "import",
-        &["lopper import weights.safetensors --arch resnet18 --classes 1000 --out resnet18.safetensors"],
+        &[
+            "lopper import weights.safetensors --arch resnet18 --classes 1000 --out resnet18.safetensors",
+            "lopper import network.onnx --class-names cat,dog --out network.safetensors",
+        ],
+    ),
+    (
+        "convert",
+        &["lopper convert network.onnx network.safetensors", "lopper convert network.onnx network.py"],
     ),
     (
         "completions",
@@ -130,6 +191,9 @@ mod tests {
         "tta",
         "tta-curve",
         "criterion",
+        "plot",
+        "write-plan",
+        "explain",
         "fraction",
         "energy",
         "sparsity",
@@ -156,6 +220,11 @@ mod tests {
         "width",
         "widths",
         "growth",
+        "target-latency",
+        "target-macs",
+        "target-params",
+        "target-bytes",
+        "steps",
     ];
 
     fn cli() -> Command {

@@ -72,6 +72,32 @@ pub(super) fn single(text: &str) -> Result<f32, String> {
     number::narrowed(value).map_err(|note| format!("the number {note}"))
 }
 
+/// Parses a share.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".into()),
+    }
+}
+
+/// Parses a share above 0 and up to 1, such as `2%` or `0.02`.
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |number| (number.trim_end(), 100.0));
+    match number.parse::<f64>().map(|value| value / scale) {
+        Ok(value) if value > 0.0 && value <= 1.0 => Ok(value),
+        _ => Err("expected a percentage above 0 and up to 100, such as 2%".into()),
+    }
+}
+
+/// Lists `options` for a help text: "a, b or c".
+pub(super) fn one_of(options: &[impl ToString]) -> String {
+    let names: Vec<String> = options.iter().map(ToString::to_string).collect();
+    match names.split_last() {
+        Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 /// Parses a tolerance.
 pub(super) fn tolerance(text: &str) -> Result<f32, String> {
     match single(text)? {

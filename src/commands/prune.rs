@@ -1,13 +1,17 @@
 //! `lopper prune MODEL`.
 
 use super::Common;
-use super::step::{Layers, Output, TrainArgs, run_stage};
+use super::explain::explain;
+use super::file_names::table;
+use super::open_data;
+use super::prune_args::{Limits, Targets};
+use super::step::{Layers, Output, TrainArgs, run_timed_stage};
 use crate::recipe::Stage;
 use clap::Args;
 use lopper_compress::prune::{Constants, PruneConfig, PrunePlan, PruneStage};
 use lopper_compress::sparsify::SparsitySchedule;
 use lopper_compress::{Context, Criterion};
-use lopper_engine::{Error, Result, input};
+use lopper_engine::{Error, Result, file, input};
 use std::path::{Path, PathBuf};
 
 /// Remove channels.
@@ -33,6 +37,9 @@ pub struct Prune {
     /// Dead channels with constant output: exact (later layers absorb it) or drop (it becomes zero)
     #[arg(long, default_value = "exact")]
     constants: Constants,
+    /// Cuts, after each of which channels are scored anew: spread over the training, or one behind the other
+    #[arg(long, requires = "amount", conflicts_with = "growth")]
+    steps: Option<usize>,
     #[arg(long, requires = "criterion", help = format!("Remove channels step by step while training: {}", SparsitySchedule::names()))]
     growth: Option<SparsitySchedule>,
     /// With --growth: training steps between two removals [default: an epoch]
@@ -41,11 +48,19 @@ pub struct Prune {
     #[command(flatten)]
     layers: Layers,
     /// Replay the pruning plan in this TOML file
-    #[arg(long, conflicts_with_all = ["criterion", "context", "include", "exclude"])]
+    #[arg(long, conflicts_with_all = ["criterion", "context", "include", "exclude", "amount"])]
     plan: Option<PathBuf>,
     /// Write the pruning plan to this TOML file
     #[arg(long)]
     save_plan: Option<PathBuf>,
+    /// Undo the cuts one at a time, before any fine-tuning, and write what each gives back to this .csv, with the plan in
+    /// .plan.toml beside it unless --save-plan names a file [default: none]
+    #[arg(long, value_name = "FILE", value_parser = table, conflicts_with = "growth", requires = "data")]
+    explain: Option<PathBuf>,
+    #[command(flatten)]
+    targets: Targets,
+    #[command(flatten)]
+    limits: Limits,
     #[command(flatten)]
     train: TrainArgs,
     #[command(flatten)]
@@ -54,27 +69,57 @@ pub struct Prune {
 
 impl Prune {
     pub fn run(&self, common: &Common) -> Result<()> {
+        let target = self.targets.target();
+        // A target says how much goes, and magnitudes are at hand everywhere.
+        let criterion = self.criterion.clone().or_else(|| target.as_ref().map(|_| Criterion::default()));
         let config = PruneConfig {
-            criterion: self.criterion.clone(),
+            criterion,
             fraction: self.fraction,
             width: self.width,
             widths: self.widths.iter().cloned().collect(),
-            schedule: self.growth,
+            schedule: self.growth.clone(),
             every: self.every,
             context: self.context,
             constants: self.constants,
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
             seed: common.seed.unwrap_or(0),
-            ..PruneConfig::default()
+            steps: self.steps,
+            target,
+            ..self.limits.config()
         };
         config.check()?;
         let plan = self.plan.as_deref().map(read_plan).transpose()?;
-        let pruning = PruneStage { prune: Some(config), plan, save_plan: self.save_plan.clone() };
+        let pruning = PruneStage { prune: Some(config), plan, save_plan: self.saved_plan() };
         // Removal while training needs training.
         let epochs = if self.growth.is_some() { 5 } else { 0 };
         let stage = Stage::of(pruning, self.train.config(epochs)?)?;
-        run_stage("pruned", Some(&self.model), stage, &self.output, Some(&self.train), common)
+        let keeps = !self.targets.no_cache;
+        run_timed_stage(
+            "pruned",
+            Some(&self.model),
+            stage,
+            (&self.output, keeps),
+            Some(&self.train),
+            common,
+        )?;
+        self.explain(common)
+    }
+
+    /// The file that the plan is written to: to explain it, one beside the explanation.
+    fn saved_plan(&self) -> Option<PathBuf> {
+        self.save_plan.clone().or_else(|| Some(self.explain.as_ref()?.with_extension("plan.toml")))
+    }
+
+    /// Explains the cuts, if that is asked for.
+    fn explain(&self, common: &Common) -> Result<()> {
+        let (Some(path), Some(saved)) = (&self.explain, self.saved_plan()) else { return Ok(()) };
+        let graph = file::load(&self.model)?;
+        let missing = || Error::invalid("--data is missing: an explanation needs images");
+        let config = self.output.data().config(Some(&graph))?.ok_or_else(missing)?;
+        let splits = open_data(&config, &graph, common)?;
+        let plan = read_plan(&saved)?;
+        explain(&graph, (&plan, self.constants), &splits.val, path, &common.device()?)
     }
 }
 

@@ -1,12 +1,13 @@
 //! `lopper report DIRECTORY`.
 
+use super::rerun::recipe_of;
 use super::{Common, DataOptions};
 use crate::images::open_images;
 use crate::other_images::OtherImages;
 use crate::pipeline::Pipeline;
 use crate::progress::note;
-use crate::recipe::{FULL, Recipe};
-use crate::report::{About, Report, short};
+use crate::recipe::Recipe;
+use crate::report::{About, Report, Seeds, short};
 use crate::report_files;
 use crate::run_directory::RunDirectory;
 use crate::trial::Trial;
@@ -35,6 +36,8 @@ pub struct ReportAgain {
 #[derive(Deserialize)]
 struct Origin {
     run: About,
+    #[serde(default)]
+    seeds: Option<Seeds>,
 }
 
 impl ReportAgain {
@@ -45,11 +48,11 @@ impl ReportAgain {
         }
         let path = self.directory.join("report.json");
         let text = input::read_to_string(&path)?;
-        let Origin { run: mut about } =
+        let Origin { run: mut about, seeds } =
             serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("damaged: {e}")))?;
         let device = common.device()?;
         let quick = about.command.iter().any(|argument| argument == "--quick");
-        let mut recipe = Self::recipe(&about, quick);
+        let mut recipe = recipe_of(&about, quick);
         let (data, other) = match &mut recipe {
             Ok(recipe) => self.open(recipe, &about)?,
             Err(error) => {
@@ -70,23 +73,12 @@ impl ReportAgain {
         let title = Trial { quick, limit }.title(title);
         let (done, all) = (rows.len(), about.planned.len().max(rows.len()));
         let title = if done == all { title } else { format!("{title} ({done} of {all} stages)") };
-        let report = Report { stages: rows, run: Some(about) };
+        let report = Report { stages: rows, run: Some(about), seeds };
         report_files::write(directory.path(), &title, &report)?;
         common.print(&Report::brief(&report.stages), || {
             let (table, out) = (short(&report.stages), self.directory.display());
             format!("\n{title}\n{table}\nwrote report.html, .md, .json, .csv and .svg in {out}\n")
         })
-    }
-
-    /// The recipe of the run, in its profile and with its options of the images.
-    fn recipe(about: &About, quick: bool) -> Result<Recipe> {
-        let profile = if about.profile.is_empty() { FULL } else { &about.profile };
-        let mut recipe = Recipe::parse_profile(&about.recipe, Some(profile))?;
-        if quick {
-            recipe = recipe.quick();
-        }
-        DataOptions::among(&about.command).map_or(Ok(()), |options| options.apply(&mut recipe.data))?;
-        Ok(recipe)
     }
 
     /// Opens the images of the run: those of `--data`, or else those that it used, if they are still there; and those of

@@ -1,9 +1,11 @@
 //! `lopper sparsify MODEL`.
 
 use super::Common;
+use super::prune_args::normalization_help;
 use super::step::{Layers, Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
+use lopper_compress::criteria::Normalization;
 use lopper_compress::sparsify::SparsitySchedule;
 use lopper_compress::{Context, Criterion, Granularity, SparsifyConfig};
 use lopper_engine::Result;
@@ -24,6 +26,8 @@ pub struct Sparsify {
     context: Context,
     #[arg(long, default_value_t, help = format!("How to score groups: {}", Criterion::names()))]
     criterion: Criterion,
+    #[arg(long, help = normalization_help("where filters, kernels or other groups of several weights compete"))]
+    normalization: Option<Normalization>,
     #[arg(long, default_value_t, help = format!("How sparsity grows during training: {}", SparsitySchedule::names()))]
     growth: SparsitySchedule,
     #[command(flatten)]
@@ -40,7 +44,8 @@ impl Sparsify {
             granularity: self.granularity,
             context: self.context,
             criterion: self.criterion.clone(),
-            schedule: self.growth,
+            normalization: self.normalization,
+            schedule: self.growth.clone(),
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
             seed: common.seed.unwrap_or(0),

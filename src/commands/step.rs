@@ -7,8 +7,10 @@ use crate::history::History;
 use crate::images::{open_images, without_classes};
 use crate::keeping::{KeepArgs, Keeping};
 use crate::latency::ROUNDS;
+use crate::machine::MachineClock;
 use crate::output_file::{OutputFile, refuse_existing, refuse_existing_outputs};
 use crate::pipeline::Pipeline;
+use crate::progress::note;
 use crate::recipe::{ClassWeights, Stage, TrainConfig};
 use crate::report::{Report, short};
 use crate::signals;
@@ -18,6 +20,7 @@ use lopper_engine::train::{
 };
 use lopper_engine::{Error, Graph, Result, atomic, file};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The network to write, and the images to train and measure it on.
 #[derive(Args)]
@@ -31,6 +34,13 @@ pub struct Output {
     force: bool,
     #[command(flatten)]
     data: DataArgs,
+}
+
+impl Output {
+    /// The images.
+    pub fn data(&self) -> &DataArgs {
+        &self.data
+    }
 }
 
 /// Layers that a technique may change, by name or by the name of a module that contains them.
@@ -91,6 +101,13 @@ pub struct TrainArgs {
     /// Average the weights over the steps with this decay, such as 0.999; the average is validated and written
     #[arg(long, value_name = "DECAY")]
     ema: Option<f64>,
+    /// Number of different epochs: order and augmentation of the images repeat after so many, and a teacher's logits with
+    /// them [default: all differ]
+    #[arg(long, value_name = "EPOCHS")]
+    draws: Option<usize>,
+    /// End after this many epochs, as a part of the whole training: its schedule is that of --epochs [default: none]
+    #[arg(long, value_name = "EPOCHS")]
+    stop_after: Option<f64>,
     /// With --save-best or --patience: metric of the validation images by which epochs are compared [default: top1]
     #[arg(long, value_enum)]
     monitor: Option<MonitorName>,
@@ -187,6 +204,8 @@ impl TrainArgs {
             clip_norm: self.clip_norm,
             accumulate: self.accumulate.unwrap_or(1),
             ema: self.ema,
+            draws: self.draws,
+            stop_after: self.stop_after,
             monitor: self.monitor.map(MonitorName::monitor),
             save_best: self.save_best,
             early_stopping: self
@@ -211,6 +230,8 @@ impl TrainArgs {
             ("--clip-norm", self.clip_norm.is_some()),
             ("--accumulate", self.accumulate.is_some()),
             ("--ema", self.ema.is_some()),
+            ("--draws", self.draws.is_some()),
+            ("--stop-after", self.stop_after.is_some()),
             ("--monitor", self.monitor.is_some()),
             ("--save-best", self.save_best),
             ("--patience", self.patience.is_some()),
@@ -219,6 +240,18 @@ impl TrainArgs {
         ];
         options.into_iter().find_map(|(option, given)| given.then_some(option))
     }
+}
+
+/// Runs `stage` as [`run_stage`] does. The boolean beside `output` is whether a table of the machine's times is kept.
+pub fn run_timed_stage(
+    name: &str,
+    model: Option<&Path>,
+    stage: Stage,
+    (output, keeps): (&Output, bool),
+    train: Option<&TrainArgs>,
+    common: &Common,
+) -> Result<()> {
+    Run { name, model, output, train, keeps_times: keeps }.stage(stage, common)
 }
 
 /// Runs `stage`, which starts from `model` unless it builds an architecture, and prints its row below that of the
@@ -231,56 +264,76 @@ pub fn run_stage(
     train: Option<&TrainArgs>,
     common: &Common,
 ) -> Result<()> {
-    stage.check_training()?;
-    let train = train.filter(|_| stage.train.is_some());
-    let keep = train.map(|train| &train.keep);
-    let resume = keep.is_some_and(|keep| keep.resume);
-    let file = OutputFile::claim(&output.out, output.force, resume)?;
-    refuse_existing_outputs(std::slice::from_ref(&stage), output.force || resume)?;
-    let history = train.and_then(|train| train.history.as_deref());
-    history.map_or(Ok(()), |path| check_history(path, output.force || resume))?;
-    let device = common.device()?;
-    let seed = common.seed.unwrap_or(0);
-    let before = model.map(file::load).transpose()?;
-    let config = match (&before, stage.new_head) {
-        (Some(graph), true) => output.data.config(Some(&without_classes(graph)))?,
-        _ => output.data.config(before.as_ref())?,
-    };
-    let data = match (&config, &before) {
-        (None, _) if stage.train.is_some() => {
-            return Err(Error::invalid("--data is missing: training needs images"));
+    Run { name, model, output, train, keeps_times: true }.stage(stage, common)
+}
+
+/// A command that runs one stage.
+struct Run<'a> {
+    name: &'a str,
+    model: Option<&'a Path>,
+    output: &'a Output,
+    train: Option<&'a TrainArgs>,
+    /// Whether a table of the machine's times is kept.
+    keeps_times: bool,
+}
+
+impl Run<'_> {
+    fn stage(self, stage: Stage, common: &Common) -> Result<()> {
+        let Self { name, model, output, train, keeps_times } = self;
+        stage.check_training()?;
+        let train = train.filter(|_| stage.train.is_some());
+        let keep = train.map(|train| &train.keep);
+        let resume = keep.is_some_and(|keep| keep.resume);
+        let file = OutputFile::claim(&output.out, output.force, resume)?;
+        refuse_existing_outputs(std::slice::from_ref(&stage), output.force || resume)?;
+        let history = train.and_then(|train| train.history.as_deref());
+        history.map_or(Ok(()), |path| check_history(path, output.force || resume))?;
+        let device = common.device()?;
+        let seed = common.seed.unwrap_or(0);
+        let before = model.map(file::load).transpose()?;
+        let config = match (&before, stage.new_head) {
+            (Some(graph), true) => output.data.config(Some(&without_classes(graph)))?,
+            _ => output.data.config(before.as_ref())?,
+        };
+        let data = match (&config, &before) {
+            (None, _) if stage.train.is_some() => {
+                return Err(Error::invalid("--data is missing: training needs images"));
+            }
+            (None, _) => None,
+            (Some(config), Some(graph)) if !stage.new_head => Some(super::open_data(config, graph, common)?),
+            (Some(config), _) => Some(open_images(config, None, seed)?),
+        };
+        let stage = Stage { name: name.to_string(), from: model.map(|m| m.display().to_string()), ..stage };
+        let stages = std::slice::from_ref(&stage);
+        let mut pipeline = Pipeline::new(&device, data, seed);
+        if !keeps_times {
+            pipeline.clock = Arc::new(MachineClock::new(&device, None, |text| note(text)));
         }
-        (None, _) => None,
-        (Some(config), Some(graph)) if !stage.new_head => Some(super::open_data(config, graph, common)?),
-        (Some(config), _) => Some(open_images(config, None, seed)?),
-    };
-    let stage = Stage { name: name.to_string(), from: model.map(|m| m.display().to_string()), ..stage };
-    let stages = std::slice::from_ref(&stage);
-    let mut pipeline = Pipeline::new(&device, data, seed);
-    if let (Some(graph), Some(from)) = (&before, &stage.from) {
-        pipeline.files.insert(from.clone(), graph.clone());
+        if let (Some(graph), Some(from)) = (&before, &stage.from) {
+            pipeline.files.insert(from.clone(), graph.clone());
+        }
+        pipeline.preflight(stages, &[&output.out], file.checkpoint())?;
+        if let Some(keep) = keep {
+            let data = config.as_ref().zip(pipeline.data.as_ref());
+            let binding = Binding::new(stages, data, seed, &device)?;
+            pipeline.keeping = Some(Keeping::new(file.checkpoint().to_path_buf(), keep, binding)?);
+            pipeline.history = history.map(History::in_file);
+            signals::listen()?;
+        }
+        file.forget(resume)?;
+        let mut rows = Vec::new();
+        // A network for other classes has no accuracy on these images.
+        if let (Some(graph), Some(path), false) = (&before, model, stage.new_head) {
+            rows.push(pipeline.measure("before", graph, path)?);
+        }
+        let outcome = pipeline.stage(&stage, &output.out)?;
+        rows.push(outcome.row);
+        let networks: Vec<&Graph> = before.iter().chain([&outcome.graph]).collect();
+        pipeline.compare(&mut rows, &networks, ROUNDS);
+        pipeline.report_skipped();
+        common.print(&Report::brief(&rows), || format!("{}wrote {}", short(&rows), output.out.display()))?;
+        pipeline.keeping.as_ref().map_or(Ok(()), Keeping::remove)
     }
-    pipeline.preflight(stages, &[&output.out], file.checkpoint())?;
-    if let Some(keep) = keep {
-        let data = config.as_ref().zip(pipeline.data.as_ref());
-        let binding = Binding::new(stages, data, seed, &device)?;
-        pipeline.keeping = Some(Keeping::new(file.checkpoint().to_path_buf(), keep, binding)?);
-        pipeline.history = history.map(History::in_file);
-        signals::listen()?;
-    }
-    file.forget(resume)?;
-    let mut rows = Vec::new();
-    // A network for other classes has no accuracy on these images.
-    if let (Some(graph), Some(path), false) = (&before, model, stage.new_head) {
-        rows.push(pipeline.measure("before", graph, path)?);
-    }
-    let outcome = pipeline.stage(&stage, &output.out)?;
-    rows.push(outcome.row);
-    let networks: Vec<&Graph> = before.iter().chain([&outcome.graph]).collect();
-    pipeline.compare(&mut rows, &networks, ROUNDS);
-    pipeline.report_skipped();
-    common.print(&Report::brief(&rows), || format!("{}wrote {}", short(&rows), output.out.display()))?;
-    pipeline.keeping.as_ref().map_or(Ok(()), Keeping::remove)
 }
 
 /// Returns an error if the history `path`, or the file for its layers, cannot be written, or exists unless `allowed`.
@@ -293,7 +346,7 @@ fn check_history(path: &Path, allowed: bool) -> Result<()> {
 }
 
 /// Parses a schedule: its name, and behind a comma the keys of its table in a recipe.
-fn schedule(text: &str) -> std::result::Result<Schedule, String> {
+pub(super) fn schedule(text: &str) -> std::result::Result<Schedule, String> {
     #[derive(serde::Deserialize)]
     struct Named {
         schedule: Schedule,

@@ -3,6 +3,7 @@
 use super::train::parse_head;
 use super::{Common, classes, is_file, open_network};
 use clap::Args;
+use lopper_engine::certificate::Certificate;
 use lopper_engine::cost::Cost;
 use lopper_engine::train::{Freezing, Layers};
 use lopper_engine::{Error, Graph, Layer, Result};
@@ -49,6 +50,8 @@ struct Totals {
     trainable: u64,
     macs: u64,
     bytes: u64,
+    /// What the techniques that made the network claim about its function.
+    certificates: Vec<Certificate>,
 }
 
 impl Summary {
@@ -104,6 +107,7 @@ fn totals(network: &str, graph: &Graph, size: Option<usize>) -> Result<Totals> {
         trainable: graph.trainable_count(),
         macs: total.macs,
         bytes: total.bytes,
+        certificates: graph.info.certificates.clone(),
     })
 }
 
@@ -148,6 +152,9 @@ fn text(totals: &Totals, frozen: bool) -> String {
     if totals.layers.iter().any(|layer| layer.sparsity > 0.0) {
         text += "masked weights are stored as zeros, so the file is as large as that of the dense network; prune removes \
                  channels\n";
+    }
+    for (i, certificate) in totals.certificates.iter().enumerate() {
+        text += &format!("{}{}. {certificate}\n", if i == 0 { "\ncertificates\n" } else { "" }, i + 1);
     }
     text
 }

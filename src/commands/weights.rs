@@ -1,5 +1,7 @@
-//! `lopper export` and `lopper import`.
+//! `lopper import`.
 
+use super::formats::is_onnx;
+use super::import_onnx::OnnxImages;
 use super::import_outputs::KeepOutputs;
 use super::train::parse_head;
 use super::{Common, classes, is_file, open_network};
@@ -13,36 +15,15 @@ use lopper_models::{Head, last_layer, last_layers, new_head, our_name, with_outp
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Write the weights with torchvision's names and layouts.
-#[derive(Args)]
-pub struct Export {
-    /// A model file
-    model: PathBuf,
-    /// The safetensors file to write
-    #[arg(long, value_parser = super::safetensors_path())]
-    out: PathBuf,
-    /// Overwrite the file if it exists
-    #[arg(long)]
-    force: bool,
-}
-
-impl Export {
-    pub fn run(&self, common: &Common) -> Result<()> {
-        refuse_existing(&self.out, self.force)?;
-        torchvision::export_weights(&file::load(&self.model)?, &self.out)?;
-        common.print(&json!({ "written": self.out }), || format!("wrote {}", self.out.display()))
-    }
-}
-
-/// Read weights of PyTorch into an architecture: a safetensors file, or a state dict or checkpoint of torch.save, of which
-/// only the tensors are read.
+/// Read weights of PyTorch into an architecture: a safetensors file, or a state dict or checkpoint of torch.save, of
+/// which only the tensors are read. Or read a whole network from an ONNX file.
 #[derive(Args)]
 pub struct Import {
-    /// A .safetensors, .pth, .pt or .bin file with PyTorch's names
+    /// A .safetensors, .pth, .pt or .bin file with PyTorch's names, or an .onnx file
     weights: PathBuf,
-    /// The architecture, or a model file with it
+    /// The architecture, or a model file with it; an ONNX file has its own
     #[arg(long)]
-    arch: String,
+    arch: Option<String>,
     /// Number of classes of the architecture [default: ImageNet's 1000]
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
@@ -57,7 +38,7 @@ pub struct Import {
     /// Kind of the new head: own, for a new last layer, or fastai [default: own]
     #[arg(long, requires = "new_head", value_parser = parse_head)]
     head: Option<Head>,
-    /// Side of the architecture's square images in pixels
+    /// Side of the architecture's square images in pixels, or of an ONNX file's if that leaves it open
     #[arg(long, default_value_t = 224, value_parser = super::image_side)]
     size: usize,
     /// Size of an image before its center is cropped: none, square, the shorter side in pixels, or center:SHARE
@@ -67,6 +48,8 @@ pub struct Import {
     resize: Option<Resize>,
     #[command(flatten)]
     outputs: KeepOutputs,
+    #[command(flatten)]
+    images: OnnxImages,
     /// The model file to write
     #[arg(long, value_parser = super::safetensors_path())]
     out: PathBuf,
@@ -81,12 +64,47 @@ const WHOLE_BELOW: usize = 128;
 impl Import {
     pub fn run(&self, common: &Common) -> Result<()> {
         refuse_existing(&self.out, self.force)?;
-        let mut graph = if is_file(&self.arch) {
-            open_network(&self.arch, self.classes, self.size, None)?
+        match &self.arch {
+            Some(arch) if !is_onnx(&self.weights) => self.weights(arch, common),
+            None if is_onnx(&self.weights) => self.network(common),
+            Some(_) => Err(Error::file(
+                &self.weights,
+                "--arch applies to weights only; an ONNX file is a whole network",
+            )),
+            None => Err(Error::file(&self.weights, "expected --arch, the architecture of these weights")),
+        }
+    }
+
+    /// Imports a whole network.
+    fn network(&self, common: &Common) -> Result<()> {
+        let given = [(self.classes.is_some(), "--classes"), (self.new_head, "--new-head")];
+        if let Some((_, option)) = given.iter().find(|(given, _)| *given) {
+            return Err(Error::invalid(format!("{option}: applies to weights of an architecture only")));
+        }
+        let mut graph = self.images.import(&self.weights, self.size)?;
+        if let Some(resize) = self.resize {
+            graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
+        }
+        self.outputs.apply(&mut graph, common)?;
+        file::save(&graph, &self.out)?;
+        common.print(&json!({ "written": self.out }), || {
+            format!("{} layers read; wrote {}", graph.nodes().len() - 1, self.out.display())
+        })
+    }
+
+    /// Imports weights into the architecture `arch`.
+    fn weights(&self, arch: &str, common: &Common) -> Result<()> {
+        if self.images.is_given() {
+            return Err(Error::invalid(
+                "--mean, --std: apply to ONNX files only; an architecture has its own",
+            ));
+        }
+        let mut graph = if is_file(arch) {
+            open_network(arch, self.classes, self.size, None)?
         } else {
-            let mut graph = open_network(&self.arch, self.classes.or(Some(1000)), self.size, None)?;
+            let mut graph = open_network(arch, self.classes.or(Some(1000)), self.size, None)?;
             // The normalization and preparation of the published weights; a model file stores its own.
-            let published = lopper_models::pretraining(&self.arch)?;
+            let published = lopper_models::pretraining(arch)?;
             (graph.info.mean, graph.info.std) = (published.mean.to_vec(), published.std.to_vec());
             graph.info.preparation = Some(match self.size {
                 size if size < WHOLE_BELOW => Preparation::center(1.0),
@@ -97,7 +115,7 @@ impl Import {
         if let Some(resize) = self.resize {
             graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
         }
-        let report = self.read(&mut graph, common.seed.unwrap_or(0))?;
+        let report = self.read(&mut graph, arch, common.seed.unwrap_or(0))?;
         report_import(&self.weights, &report);
         self.outputs.apply(&mut graph, common)?;
         file::save(&graph, &self.out)?;
@@ -108,12 +126,12 @@ impl Import {
 
     /// Reads the weights into `graph`. If only the number of classes differs and the user gave one, or asks for a new head,
     /// the head is drawn.
-    fn read(&self, graph: &mut Graph, seed: u64) -> Result<ImportReport> {
+    fn read(&self, graph: &mut Graph, arch: &str, seed: u64) -> Result<ImportReport> {
         if self.new_head {
             return self.import_body(graph, seed);
         }
-        self.read_into(graph, &[]).or_else(|error| match self.of_other_classes(graph) {
-            Some(_) if self.classes.is_some() && !is_file(&self.arch) => self.import_body(graph, seed),
+        self.read_into(graph, &[]).or_else(|error| match self.of_other_classes(graph, arch) {
+            Some(_) if self.classes.is_some() && !is_file(arch) => self.import_body(graph, seed),
             other => Err(other.unwrap_or_else(|| self.with_hint(graph, error))),
         })
     }
@@ -160,14 +178,14 @@ impl Import {
     }
 
     /// The error of weights that fit `graph` except for their last layer.
-    fn of_other_classes(&self, graph: &Graph) -> Option<Error> {
+    fn of_other_classes(&self, graph: &Graph, arch: &str) -> Option<Error> {
         let name = graph.nodes()[last_layer(graph).ok()?].name.clone();
         let (expected, found) = (graph.info.classes.len(), self.outputs_of(graph, &name).ok()?);
         self.body(graph).ok()?;
         let draws = format!("--new-head keeps the body and draws a new `{name}`");
         let message = match found {
             None => format!("has no `{name}`: {draws}"),
-            Some(found) if is_file(&self.arch) => {
+            Some(found) if is_file(arch) => {
                 format!("has {found} classes, expected {expected}: {draws}")
             }
             Some(found) => format!(

@@ -4,7 +4,7 @@
 //! one finds and the other does not tell them apart, so the interval of their difference is narrower than those of the
 //! accuracies suggest.
 
-use lopper_engine::train::metrics::Outcome;
+use lopper_engine::train::metrics::{Outcome, mcnemar};
 use std::fmt::Write as _;
 
 /// The images whose class is found, as hexadecimal digits of four images each; the first image is the highest bit of the
@@ -29,6 +29,8 @@ pub struct Paired {
     pub lost: u32,
     /// 95 % interval of the difference of the accuracies.
     pub interval: (f64, f64),
+    /// The two-sided p-value of McNemar's exact test.
+    pub p: f64,
 }
 
 impl Paired {
@@ -44,7 +46,13 @@ impl Paired {
             gained += (new & !old).count_ones();
             lost += (old & !new).count_ones();
         }
-        Some(Self { gained, lost, interval: interval(f64::from(gained), f64::from(lost), images as f64) })
+        Some(Self::of(gained, lost, images))
+    }
+
+    /// The comparison of two networks of which one finds `gained` and the other `lost` of `images` images alone.
+    pub fn of(gained: u32, lost: u32, images: u64) -> Self {
+        let interval = interval(f64::from(gained), f64::from(lost), images as f64);
+        Self { gained, lost, interval, p: mcnemar([gained.into(), lost.into()]) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything that is known about a finished stage besides its row.
 
 use super::{Change, DeadChannels, LayerSizes, Metrics, Spectra, StepTimes};
+use lopper_engine::certificate::Certificate;
 use lopper_engine::train::EpochMetrics;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,9 @@ pub struct Details {
     pub steps: Vec<StepTimes>,
     /// Scores on the validation images, if there are any.
     pub metrics: Option<Metrics>,
+    /// What the techniques that made the network claim about its function, and what was measured: those of earlier stages
+    /// first.
+    pub certificates: Vec<Certificate>,
     /// Which validation images are classified correctly, as [`super::right`] writes them.
     pub right: Option<String>,
 }

@@ -50,6 +50,19 @@ pub struct Rounds {
 /// # Errors
 /// Those of planning and running.
 pub fn in_turn(networks: &[(&Graph, [usize; 3])], rounds: usize, device: &Device) -> Result<Vec<Rounds>> {
+    let networks: Vec<_> = networks.iter().map(|&(graph, [h, w, c])| (graph, [1, h, w, c])).collect();
+    in_turn_by_batch(&networks, rounds, device)
+}
+
+/// Measures as [`in_turn`] does, on images of shape `[N, H, W, C]`.
+///
+/// # Errors
+/// Those of planning and running.
+pub fn in_turn_by_batch(
+    networks: &[(&Graph, [usize; 4])],
+    rounds: usize,
+    device: &Device,
+) -> Result<Vec<Rounds>> {
     let (begin, mut room) = (Instant::now(), memory::available() / SHARE);
     let mut seats: Vec<(Option<Plan>, Vec<f64>)> = networks.iter().map(|_| (None, Vec::new())).collect();
     let most = if rounds >= ROUNDS { MORE * rounds } else { rounds };
@@ -60,18 +73,19 @@ pub fn in_turn(networks: &[(&Graph, [usize; 3])], rounds: usize, device: &Device
         }
         for place in 0..networks.len() {
             let at = if round % 2 == 0 { place } else { networks.len() - 1 - place };
-            let (graph, [h, w, c]) = networks[at];
+            let (graph, shape) = networks[at];
+            let images = test_images(shape.iter().product());
             let (kept, times) = &mut seats[at];
             let known = kept.is_some();
             let mut plan = match kept.take() {
                 Some(plan) => plan,
                 None => {
-                    let mut plan = Plan::new(graph, [1, h, w, c], device)?;
-                    plan.run(&test_images(h * w * c))?; // its pages are fresh
+                    let mut plan = Plan::new(graph, shape, device)?;
+                    plan.run(&images)?; // its pages are fresh
                     plan
                 }
             };
-            times.push(turn(&mut plan, &test_images(h * w * c))?);
+            times.push(turn(&mut plan, &images)?);
             let bytes = plan.memory().weights as u64 + plan.memory().arena as u64;
             if known || bytes <= room {
                 room = if known { room } else { room - bytes };

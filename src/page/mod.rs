@@ -14,8 +14,10 @@ mod figures;
 mod html;
 mod page;
 mod sections;
+mod sensitivity;
 mod svg;
 mod why;
 
 pub use page::{page, picture};
+pub use sensitivity::sensitivity_page;
 pub use why::{WHYS, Why, why};

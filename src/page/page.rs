@@ -10,7 +10,7 @@ const STYLE: &str = include_str!("page/page.css");
 const CHART: &str = include_str!("page/chart.css");
 
 /// Sections of the whole report, before and after those of the stages.
-const BEFORE: [fn(&Report) -> String; 2] = [sections::result, sections::published];
+const BEFORE: [fn(&Report) -> String; 3] = [sections::result, sections::seeds, sections::published];
 const AFTER: [fn(&Report) -> String; 2] = [sections::recipe, sections::origin];
 
 /// Sections of a stage.
@@ -41,13 +41,20 @@ pub fn page(title: &str, report: &Report) -> String {
         .enumerate()
         .map(|(i, row)| format!("<a href=\"#stage-{}\">{}</a> ", i + 1, Text(&row.stage)))
         .collect();
-    let body = format!("{}{stages}{}", whole(&BEFORE), whole(&AFTER));
+    let links = format!(
+        "<a href=\"#result\">Result</a> {links}<a href=\"#recipe\">Recipe</a> <a href=\"#repeat\">How to repeat it</a>"
+    );
+    frame(title, &links, &format!("{}{stages}{}", whole(&BEFORE), whole(&AFTER)))
+}
+
+/// A page with this title, links to its parts, and body. The title is text, the others are HTML.
+pub(super) fn frame(title: &str, links: &str, body: &str) -> String {
     let page = FRAME
         .replace("{{style}}", &format!("{CHART}{STYLE}"))
         .replace("{{title}}", &Text(title).to_string().replace("{{", "{&#123;"))
-        .replace("{{links}}", &links);
+        .replace("{{links}}", links);
     // The body comes last, so that nothing in it is replaced.
-    page.replacen("{{body}}", &body, 1)
+    page.replacen("{{body}}", body, 1)
 }
 
 /// A stage with its sections.
@@ -84,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_title_cannot_pull_in_the_body() {
-        let report = Report { stages: Vec::new(), run: None };
+        let report = Report { stages: Vec::new(), run: None, seeds: None };
         let text = page("{{body}} <b>{{links}}", &report);
         assert_eq!(text.matches("<main>").count(), 1);
         assert!(text.contains("<title>{&#123;body}} &lt;b&gt;"), "{text}");

@@ -11,7 +11,7 @@ pub struct Why {
 }
 
 /// The techniques in alphabetical order. A test requires an entry for each.
-pub const WHYS: [Why; 8] = [
+pub const WHYS: [Why; 11] = [
     Why {
         technique: "compact",
         text: "A convolution whose channels are partly dead gathers only the live ones, computes those, and writes the \
@@ -40,6 +40,12 @@ pub const WHYS: [Why; 8] = [
         formula: "w′ = γ / √(σ² + ε) · w, &nbsp; b′ = β + γ (b − μ) / √(σ² + ε)",
     },
     Why {
+        technique: "lottery",
+        text: "A trained network shows which of its weights matter. These alone, set back to where they started, often \
+               train as well as the whole network, which a random choice of weights does not.",
+        formula: "w ← m ⊙ w<sub>k</sub>, &nbsp; m<sub>i</sub> = [|w<sub>T, i</sub>| among the largest that are left]",
+    },
+    Why {
         technique: "prune",
         text: "A filter that is zero outputs the same number for every image, and the layers that read a constant can \
                add its effect to their own bias. Cutting the channel then makes the layers smaller while they stay \
@@ -47,10 +53,22 @@ pub const WHYS: [Why; 8] = [
         formula: "c = max(0, β − γ μ / √(σ² + ε)), &nbsp; b′ = b + Σ<sub>dead</sub> c · Σ<sub>window</sub> w",
     },
     Why {
+        technique: "regularize",
+        text: "A penalty pulls groups of weights toward zero while the task holds those that it needs. Removing the small \
+               groups afterwards then changes little.",
+        formula: "L = L<sub>task</sub> + λ R(w), &nbsp; R = Σ |w|, Σ<sub>g</sub> √n<sub>g</sub> ‖w<sub>g</sub>‖, …",
+    },
+    Why {
         technique: "slim",
         text: "Behind a batch norm, the factor γ of a channel scales all that the channel says. An L1 penalty drives the \
                factors of channels that are not needed to zero, and these channels are removed.",
         formula: "L = L<sub>task</sub> + λ Σ |γ|, &nbsp; γ ← γ − η (∂L<sub>task</sub>/∂γ + λ sign γ)",
+    },
+    Why {
+        technique: "sparse_train",
+        text: "The network has few weights from the first step on and never more. Now and then the smallest of them die, \
+               and others grow where the loss falls fastest, so that training finds which connections it needs.",
+        formula: "m ← m − [smallest |w|] + [largest |∂L/∂w| of what does not live]",
     },
     Why {
         technique: "sparsify",

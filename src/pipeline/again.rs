@@ -30,6 +30,9 @@ impl Pipeline<'_> {
                 self.evaluate_again(&mut row, stage, &graph)?;
             }
             row.details = Some(details);
+            let others = stage.map_or(&[][..], |stage| &stage.reporting.against);
+            let others: Vec<String> = row.from.iter().chain(others).cloned().collect();
+            row.set_against(&rows, others.iter().map(String::as_str));
             row.hide_pictures_of(&rows);
             note(format_args!("{:>14}  described", row.stage));
             rows.push(row);

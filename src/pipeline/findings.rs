@@ -31,6 +31,7 @@ impl Pipeline<'_> {
             control: reporting.control.clone(),
             lr_find,
             evaluation: evaluation.transpose()?,
+            against: Vec::new(),
             published: None,
         };
         if let Some(published) = &reporting.published {

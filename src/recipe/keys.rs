@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 /// Keys of a stage that belong to no technique.
-const BEFORE: [&str; 7] = ["name", "arch", "width", "head", "from", "new_head", "train_on"];
+const BEFORE: [&str; 8] = ["name", "arch", "width", "head", "from", "fresh", "new_head", "train_on"];
 const TRAIN: &str = "train";
 const REPEAT: &str = "repeat";
 
@@ -42,6 +42,7 @@ impl<'de> Visitor<'de> for StageVisitor {
                 "width" => stage.width = map.next_value()?,
                 "head" => stage.head = map.next_value()?,
                 "from" => stage.from = map.next_value()?,
+                "fresh" => stage.fresh = map.next_value()?,
                 "new_head" => stage.new_head = map.next_value()?,
                 "train_on" => stage.train_on = map.next_value()?,
                 TRAIN => stage.train = map.next_value()?,

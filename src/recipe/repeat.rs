@@ -5,9 +5,11 @@
 //! ```
 //!
 //! Every round has a row, a model file and a checkpoint of its own. A `width` multiplies from round to round and counts
-//! the channels that the network before the first round has.
+//! the channels that the network before the first round has. With `arch`, every round builds the architecture anew: a
+//! generation that learns from the one before, the teacher `previous` (Furlanello et al. 2018, "Born-again neural networks").
 
 use super::Stage;
+use lopper_compress::techniques::Technique;
 use lopper_engine::{Error, Result};
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ pub(super) fn expand(stages: Vec<Stage>) -> Result<Vec<Stage>> {
     for stage in stages {
         let before = expanded.last().map(|stage| stage.name.clone());
         match stage.repeat {
-            None => expanded.push(stage),
+            None => expanded.push(behind(stage, before.as_deref())),
             Some(rounds) => {
                 let named = |e: Error| Error::invalid(format!("stage `{}`: {e}", stage.name));
                 expanded.extend(rounds_of(&stage, rounds, before.as_deref()).map_err(named)?);
@@ -36,8 +38,13 @@ fn rounds_of(stage: &Stage, rounds: usize, before: Option<&str>) -> Result<Vec<S
     if !(1..=MOST).contains(&rounds) {
         return refuse(format!("repeat: expected 1 to {MOST} rounds, found {rounds}"));
     }
-    if stage.arch.is_some() {
-        return refuse("repeat: every round would build `arch` anew: give it a stage of its own".into());
+    let generations = stage.arch.is_some();
+    if generations && !stage.techniques.iter().any(|technique| technique.behind("").is_some()) {
+        return refuse(
+            "repeat: every round would build `arch` anew and learn nothing from the one before: give it a stage of its own, \
+             or the teacher `previous`"
+                .into(),
+        );
     }
     let Some(start) = stage.from.as_deref().or(before) else {
         return refuse("the first stage needs `arch` or `from`".into());
@@ -47,14 +54,32 @@ fn rounds_of(stage: &Stage, rounds: usize, before: Option<&str>) -> Result<Vec<S
             let repeated = technique.repeated(number, start)?;
             Ok(repeated.unwrap_or_else(|| Arc::clone(technique)))
         });
+        let previous = if number == 1 { start.to_string() } else { name_of(stage, number - 1) };
         let from = match number {
+            _ if generations => None,
             1 => stage.from.clone(),
-            _ => Some(name_of(stage, number - 1)),
+            _ => Some(previous.clone()),
         };
         let (techniques, reporting) = (techniques.collect::<Result<_>>()?, stage.reporting.of_round(number));
-        Ok(Stage { name: name_of(stage, number), from, techniques, reporting, repeat: None, ..stage.clone() })
+        let round = Stage {
+            name: name_of(stage, number),
+            from,
+            techniques,
+            reporting,
+            repeat: None,
+            ..stage.clone()
+        };
+        Ok(behind(round, Some(&previous)))
     };
     (1..=rounds).map(round).collect()
+}
+
+/// Returns `stage` with what its techniques take from `previous`, the stage or round before.
+fn behind(stage: Stage, previous: Option<&str>) -> Stage {
+    let Some(previous) = previous else { return stage };
+    let technique =
+        |technique: &Arc<dyn Technique>| technique.behind(previous).unwrap_or_else(|| technique.clone());
+    Stage { techniques: stage.techniques.iter().map(technique).collect(), ..stage }
 }
 
 /// Returns the name of round `number` of `stage`.

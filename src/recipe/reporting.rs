@@ -16,11 +16,13 @@ pub struct Reporting {
     pub lr_find: Option<RangeConfig>,
     /// Marks the stage as a control, and says of what.
     pub control: Option<String>,
+    /// Earlier stages with which the stage is compared on the same images, besides the one that it starts from.
+    pub against: Vec<String>,
 }
 
 impl Reporting {
     /// The keys.
-    pub const NAMES: [&'static str; 4] = ["published", "evaluate", "lr_find", "control"];
+    pub const NAMES: [&'static str; 5] = ["published", "evaluate", "lr_find", "control", "against"];
 
     /// Reads the value of `key` from `map`, or nothing if it is none of these keys.
     pub(super) fn read<'de, A: MapAccess<'de>>(
@@ -32,6 +34,7 @@ impl Reporting {
             "published" => map.next_value().map(|value| self.published = value),
             "evaluate" => map.next_value().map(|value| self.evaluate = value),
             "lr_find" => map.next_value().map(|value| self.lr_find = value),
+            "against" => map.next_value().map(|value| self.against = value),
             "control" => map.next_value().map(|value| self.control = value),
             _ => return None,
         })

@@ -2,7 +2,7 @@
 
 use super::{Reporting, TrainConfig};
 use lopper_compress::StageKeys;
-use lopper_compress::techniques::{Kind, Role, Technique};
+use lopper_compress::techniques::{Clock, Kind, Role, Technique};
 use lopper_engine::{Error, Graph, Result};
 use lopper_models::Head;
 use lopper_models::data::Trained;
@@ -22,6 +22,8 @@ pub struct Stage {
     pub head: Head,
     /// Earlier stage or model file to start from. Without this and `arch`, the previous stage.
     pub from: Option<String>,
+    /// Whether all weights are drawn anew.
+    pub fresh: bool,
     /// Whether the network gets a new head for the classes of the images.
     pub new_head: bool,
     /// Techniques, in the order of their table. At most one is a rewrite and at most one an objective.
@@ -49,9 +51,8 @@ impl Stage {
 
     /// Returns the names of the networks that the stage reads: earlier stages or model files.
     pub fn reads(&self) -> impl Iterator<Item = &str> {
-        let networks =
-            self.techniques.iter().flat_map(|technique| [technique.teacher(), technique.reference()]);
-        self.from.as_deref().into_iter().chain(networks.flatten())
+        let networks = self.techniques.iter().flat_map(|t| t.teachers().into_iter().chain(t.reference()));
+        self.from.as_deref().into_iter().chain(networks)
     }
 
     /// Returns the files that the stage writes besides its network, each with the option that names it.
@@ -79,6 +80,7 @@ impl Stage {
             width,
             head,
             from,
+            fresh,
             new_head,
             techniques,
             train,
@@ -89,9 +91,11 @@ impl Stage {
         let techniques: Vec<String> = techniques.iter().map(|technique| technique.identity()).collect();
         // The result of a finished stage holds its scores; those of other options would be missing.
         let Reporting { evaluate, lr_find, .. } = reporting;
+        // Only where it is set: runs of stages without it can be resumed.
+        let fresh = if *fresh { " fresh" } else { "" };
         format!(
             "{name:?} {arch:?} {width:?} {head:?} {from:?} {new_head} {techniques:?} {train:?} {train_on:?} {evaluate:?} \
-             {lr_find:?}"
+             {lr_find:?}{fresh}"
         )
     }
 
@@ -112,6 +116,11 @@ impl Stage {
         }
         if self.arch.is_none() && self.from.is_none() && earlier.is_empty() {
             return refuse("the first stage needs `arch` or `from`");
+        }
+        if self.fresh && (self.arch.is_some() || self.train.is_none()) {
+            return refuse(
+                "`fresh` draws the weights of another network anew: expected `from` or an earlier stage, and `train`",
+            );
         }
         if self.arch.is_none() && self.width.is_some() {
             return refuse("`width` requires `arch`");
@@ -134,6 +143,11 @@ impl Stage {
         self.check_training()?;
         if self.train_on.is_some() && self.train.is_none() {
             return refuse("train_on: nothing is trained; expected `train` beside it");
+        }
+        if let Some(name) =
+            self.reporting.against.iter().find(|name| !earlier.iter().any(|s| s.name == **name))
+        {
+            return refuse(&format!("against: expected earlier stages, found `{name}`"));
         }
         self.reporting.check(self.train.is_some())?;
         self.train.as_ref().map_or(Ok(()), TrainConfig::check)
@@ -184,6 +198,12 @@ impl Stage {
         Ok(Self { techniques, ..self.clone() })
     }
 
+    /// Returns the stage whose techniques reach their latencies by `clock`.
+    pub fn timed(self, clock: &Arc<dyn Clock>) -> Self {
+        let timed = |technique: Arc<dyn Technique>| technique.timed(clock).unwrap_or(technique);
+        Self { techniques: self.techniques.into_iter().map(timed).collect(), ..self }
+    }
+
     fn check_name(&self, earlier: &[Stage]) -> Result<()> {
         let refuse = |message: &str| Err(Error::invalid(message));
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -206,6 +226,7 @@ impl Stage {
     pub fn summary(&self) -> String {
         let control = self.reporting.control.as_ref().map(|of| format!("control {of}"));
         let mut parts: Vec<String> = control.into_iter().chain(self.arch.clone()).collect();
+        parts.extend(self.fresh.then(|| "fresh weights".to_string()));
         parts.extend(self.new_head.then(|| "new head".to_string()));
         let mut kinds: Vec<Kind> = self.techniques.iter().map(|technique| technique.kind()).collect();
         kinds.sort_by_key(|kind| kind.role);

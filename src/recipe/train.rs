@@ -47,6 +47,11 @@ pub struct TrainConfig {
     /// Decay of the moving average of the weights, which is validated and becomes the network of the stage. By default,
     /// the weights are not averaged.
     pub ema: Option<f64>,
+    /// Number of different epochs: the images come in the order and augmentation of epoch e modulo this number. By default,
+    /// every epoch is different.
+    pub draws: Option<usize>,
+    /// Epochs after which the training stops, although its schedule is that of all `epochs`; a fraction counts steps.
+    pub stop_after: Option<f64>,
     /// Metric of the validation images by which epochs are compared, by default the accuracy. Only with `save_best` or
     /// `early_stopping`.
     pub monitor: Option<Monitor>,
@@ -98,6 +103,15 @@ impl TrainConfig {
             let found = self.accumulate;
             return Err(Error::invalid(format!(
                 "accumulate: expected 1 to {MAX_ACCUMULATED}, found {found}"
+            )));
+        }
+        if self.draws == Some(0) {
+            return Err(Error::invalid("draws: expected at least 1 epoch of images, found 0"));
+        }
+        if let Some(found) = self.stop_after.filter(|&stop| !(stop > 0.0 && stop <= self.epochs as f64)) {
+            let epochs = self.epochs;
+            return Err(Error::invalid(format!(
+                "stop_after: expected more than 0 epochs and up to {epochs}, the whole training, found {found}"
             )));
         }
         self.average()?;
@@ -166,6 +180,8 @@ impl TrainConfig {
         for thaw in &mut self.unfreeze {
             thaw.when = When::Share(thaw.when.share(self.epochs));
         }
+        let ratio = epochs as f64 / self.epochs as f64;
+        self.stop_after = self.stop_after.map(|stop| stop * ratio);
         self.epochs = epochs;
     }
 

@@ -5,6 +5,7 @@ use lopper_engine::data::Batches;
 use lopper_engine::{Device, memory};
 use lopper_models::data::Splits;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Origin of a run's results.
@@ -36,6 +37,22 @@ pub struct About {
     /// Where the run went on after an interruption, in order.
     #[serde(default)]
     pub resumed: Vec<Resumption>,
+    /// Everything that the bits of the networks depend on, by name; long values as checksums.
+    #[serde(default)]
+    pub binding: BTreeMap<String, String>,
+    /// Checksums of the networks of finished stages, in order.
+    #[serde(default)]
+    pub models: Vec<ModelHash>,
+}
+
+/// The network of a stage, by its bits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelHash {
+    /// Name of the stage.
+    pub stage: String,
+    /// SHA-256 of its model file.
+    pub sha256: String,
 }
 
 /// A place where an interrupted run went on.
@@ -112,6 +129,8 @@ impl About {
             data,
             planned: recipe.stages.iter().map(|stage| stage.name.clone()).collect(),
             resumed: Vec::new(),
+            binding: BTreeMap::new(),
+            models: Vec::new(),
         }
     }
 }

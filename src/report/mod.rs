@@ -6,9 +6,10 @@ mod json;
 mod published;
 mod report;
 mod row;
+mod seeds;
 mod table;
 
-pub use about::{About, Data, Hardware, Resumption};
+pub use about::{About, Data, Hardware, ModelHash, Resumption};
 pub use csv::csv;
 pub use json::pretty;
 pub use published::{
@@ -17,4 +18,5 @@ pub use published::{
 };
 pub use report::Report;
 pub use row::Row;
+pub use seeds::{SeededDifference, SeededStage, Seeds, percent as seeded_percent};
 pub use table::{short, thousand_times, wide};

@@ -1,6 +1,6 @@
 //! The data of a report.
 
-use super::{About, Row};
+use super::{About, Row, Seeds};
 use serde::{Deserialize, Serialize};
 
 /// Rows and origin of a run: `report.json`, and without details what `--json` prints.
@@ -11,12 +11,15 @@ pub struct Report {
     /// How the run was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<About>,
+    /// Means over several seeds, if the recipe asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<Seeds>,
 }
 
 impl Report {
     /// The rows only, without details.
     pub fn brief(rows: &[Row]) -> Self {
-        Self { stages: rows.iter().map(Row::brief).collect(), run: None }
+        Self { stages: rows.iter().map(Row::brief).collect(), run: None, seeds: None }
     }
 
     /// The stage with this name.

@@ -1,7 +1,7 @@
 //! The result of a stage.
 
-use crate::details::Details;
-use crate::findings::Findings;
+use crate::details::{Details, Paired};
+use crate::findings::{Against, Findings};
 use lopper_engine::train::Accuracy;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -49,6 +49,25 @@ impl Row {
     pub fn set_accuracy(&mut self, accuracy: &Accuracy) {
         self.top1 = Some(accuracy.top1());
         self.interval = Some(accuracy.wilson95());
+    }
+
+    /// This stage and `other` on the same images, and their number, if it is known which ones they find.
+    pub fn paired(&self, other: &Self) -> Option<(Paired, u64)> {
+        let (new, old) = (self.details.as_ref()?, other.details.as_ref()?);
+        let images = new.metrics.as_ref()?.classes.iter().map(|class| class.images).sum();
+        Some((Paired::new(new.right.as_ref()?, old.right.as_ref()?, images)?, images))
+    }
+
+    /// Compares the stage on the same images with those of `earlier` that are called `names`, each once.
+    pub fn set_against<'n>(&mut self, earlier: &[Self], names: impl Iterator<Item = &'n str>) {
+        let mut against: Vec<Against> = Vec::new();
+        for other in names.filter_map(|name| earlier.iter().find(|row| row.stage == name)) {
+            let known = against.iter().any(|known| known.stage == other.stage);
+            if let (Some((paired, images)), false) = (self.paired(other), known) {
+                against.push(Against::new(&other.stage, paired, images));
+            }
+        }
+        self.findings.against = against;
     }
 
     /// Removes the pictures of images that `earlier` rows show.

@@ -47,7 +47,7 @@ fn mutations_of_the_corpus_do_not_panic() {
             data.resize(size + 64, 0);
             for seed in 0..STEPS {
                 let room = data.len();
-                let binary = ["checkpoint", "idx", "image", "pth", "weights"].contains(&target);
+                let binary = ["checkpoint", "idx", "image", "onnx", "pth", "weights"].contains(&target);
                 let mutated = match binary {
                     true => mutate::field(&mut data, size, seed),
                     false => mutate::number(&mut data, size, room, seed),

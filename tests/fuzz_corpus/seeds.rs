@@ -4,6 +4,8 @@
 use crate::networks;
 use flate2::{Compression, write::GzEncoder};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use lopper_engine::file;
+use lopper_engine::onnx::{self, Batch, CompactForm, MIN_OPSET, OnnxOptions};
 use std::io::{Cursor, Write};
 use std::path::Path;
 
@@ -21,6 +23,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<Seed>)> {
         ("idx", idx_files()),
         ("image", images()),
         ("model", headers),
+        ("onnx", onnx_files()),
         ("plan", plans()),
         ("pth", pytorch_files()),
         ("recipe", recipes()),
@@ -38,6 +41,21 @@ fn write_the_seeds() {
             std::fs::write(folder.join(format!("seed-{name}")), bytes).unwrap();
         }
     }
+}
+
+/// The networks as ONNX, each with other options.
+fn onnx_files() -> Vec<Seed> {
+    let folder = tempfile::tempdir().unwrap();
+    let [model, out] = ["m.safetensors", "n.onnx"].map(|name| folder.path().join(name));
+    let written = |(i, (name, network)): (u32, (&str, crate::model_file::ModelFile))| {
+        std::fs::write(&model, network.bytes()).unwrap();
+        let batch = if i.is_multiple_of(2) { Batch::Any } else { Batch::Fixed(1) };
+        let compact = if i > 3 { CompactForm::Dense } else { CompactForm::Gather };
+        let options = OnnxOptions { opset: MIN_OPSET + 2 * i, batch, compact, ..OnnxOptions::default() };
+        onnx::export(&file::load(&model).unwrap(), &out, &options).unwrap();
+        (name.to_string(), std::fs::read(&out).unwrap())
+    };
+    (0..).zip(networks::all()).map(written).filter(|(_, bytes)| bytes.len() < 8000).collect()
 }
 
 fn recipes() -> Vec<Seed> {

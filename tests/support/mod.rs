@@ -6,4 +6,5 @@ pub mod command;
 pub mod fixtures;
 pub mod masks;
 pub mod oracle;
+pub mod python;
 pub mod random_graph;

@@ -58,6 +58,7 @@ impl Schema {
             return;
         }
         let fits = match kind {
+            "map" => value.is_object(),
             "string" => value.is_string(),
             "boolean" => value.is_boolean(),
             "integer" => value.is_u64(),

@@ -3,10 +3,14 @@
 use super::{CompactConfig, compact};
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
-use lopper_engine::{Graph, Result};
+use lopper_engine::{About, Graph, Result};
 
 impl Listed for CompactConfig {
-    const KIND: Kind = Kind { name: "compact", role: Role::Rewrite };
+    const KIND: Kind = Kind {
+        name: "compact",
+        role: Role::Rewrite,
+        about: About::common("y_live = W[live, live] ∗ x_live + b′, y_dead = constant"),
+    };
 }
 
 impl Technique for CompactConfig {

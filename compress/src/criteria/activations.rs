@@ -3,7 +3,7 @@
 //! Those of filters look at their *response*: the layer's output behind the batch norm and the activation that are its
 //! only readers, the values that the next layer sees.
 
-use super::{LayerView, Need, Reduction, Score, StepView};
+use super::{LayerView, Need, Reduction, Score, StepView, described};
 use lopper_engine::{Result, Tensor};
 
 /// The mean over images and pixels of `of(value)`, for each channel of `images` `[…, C]`.
@@ -28,6 +28,12 @@ fn response<'a>(step: &StepView<'a>) -> Result<&'a Tensor> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MeanActivation;
 
+described!(
+    MeanActivation,
+    "mean |y| over images and pixels of the response",
+    "Molchanov et al. 2017, Pruning convolutional neural networks for resource efficient inference"
+);
+
 impl Score for MeanActivation {
     fn name(&self) -> &str {
         "mean_activation"
@@ -50,6 +56,12 @@ impl Score for MeanActivation {
 /// 2016, "Network trimming: a data-driven neuron pruning approach", equation 1).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Apoz;
+
+described!(
+    Apoz,
+    "share of the values of the response above zero",
+    "Hu et al. 2016, Network trimming: a data-driven neuron pruning approach towards efficient deep architectures"
+);
 
 impl Score for Apoz {
     fn name(&self) -> &str {
@@ -74,6 +86,12 @@ impl Score for Apoz {
 /// f32.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HRank;
+
+described!(
+    HRank,
+    "mean rank of the maps [H, W] of the response",
+    "Lin et al. 2020, HRank: filter pruning using high-rank feature map"
+);
 
 impl Score for HRank {
     fn name(&self) -> &str {
@@ -132,6 +150,12 @@ fn rank(rows: usize, columns: usize, mut values: Vec<f64>) -> usize {
 /// of the mean square, so that it does not grow with the size of batch and map.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanda;
+
+described!(
+    Wanda,
+    "mean of |w|·‖x‖₂ over the group, x the inputs of the weight",
+    "Sun et al. 2024, A simple and effective pruning approach for large language models"
+);
 
 impl Score for Wanda {
     fn name(&self) -> &str {

@@ -1,6 +1,6 @@
 //! The geometric median: filters that the others can replace matter least.
 
-use super::{LayerView, Score};
+use super::{LayerView, Score, described};
 use lopper_engine::Result;
 
 /// `geometric_median`: `Σ_j ‖w_i − w_j‖₂` over the filters `j` of the layer (He et al. 2019, "Filter pruning via geometric
@@ -10,6 +10,12 @@ use lopper_engine::Result;
 /// a linear layer, and its time is quadratic in their number.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GeometricMedian;
+
+described!(
+    GeometricMedian,
+    "Σ_j ‖w_i − w_j‖₂ over the filters j of the layer",
+    "He et al. 2019, Filter pruning via geometric median for deep convolutional neural networks acceleration"
+);
 
 impl Score for GeometricMedian {
     fn name(&self) -> &str {

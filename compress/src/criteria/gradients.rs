@@ -1,7 +1,7 @@
 //! Estimates of how much the loss changes without a group, of first and second order, from the gradients of single steps.
 //! The first-order estimate that all of them vary is [`Taylor`](super::Taylor).
 
-use super::{LayerView, Need, Reduction, Score, StepView};
+use super::{LayerView, Need, Reduction, Score, StepView, described};
 use lopper_engine::Result;
 
 /// The sum over each group of `of(w·∂L/∂w)`.
@@ -14,6 +14,12 @@ pub(super) fn products(step: &StepView, of: impl Fn(f64) -> f64) -> Result<Vec<f
 /// [`Taylor`](super::Taylor) (the sum of the single-weight scores of Molchanov et al. 2017).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TaylorAbs;
+
+described!(
+    TaylorAbs,
+    "Σ |w·∂L/∂w| over the group, averaged over steps",
+    "Molchanov et al. 2017, Pruning convolutional neural networks for resource efficient inference"
+);
 
 impl Score for TaylorAbs {
     fn name(&self) -> &str {
@@ -41,6 +47,12 @@ impl Score for TaylorAbs {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TaylorSquared;
 
+described!(
+    TaylorSquared,
+    "(Σ w·∂L/∂w)² over the group, averaged over steps",
+    "Molchanov et al. 2019, Importance estimation for neural network pruning"
+);
+
 impl Score for TaylorSquared {
     fn name(&self) -> &str {
         "taylor_squared"
@@ -65,6 +77,12 @@ impl Score for TaylorSquared {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Snip;
 
+described!(
+    Snip,
+    "|E[Σ w·∂L/∂w]| over the group, the mean over steps taken first",
+    "Lee et al. 2019, SNIP: single-shot network pruning based on connection sensitivity"
+);
+
 impl Score for Snip {
     fn name(&self) -> &str {
         "snip"
@@ -88,6 +106,12 @@ impl Score for Snip {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MovementPruning;
 
+described!(
+    MovementPruning,
+    "−Σ w·∂L/∂w over the group, averaged over steps",
+    "Sanh et al. 2020, Movement pruning: adaptive sparsity by fine-tuning"
+);
+
 impl Score for MovementPruning {
     fn name(&self) -> &str {
         "movement_pruning"
@@ -110,6 +134,8 @@ impl Score for MovementPruning {
 /// the empirical Fisher information in place of the Hessian's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Obd;
+
+described!(Obd, "½ Σ w²·E[(∂L/∂w)²] over the group", "LeCun et al. 1990, Optimal brain damage");
 
 impl Score for Obd {
     fn name(&self) -> &str {

@@ -14,8 +14,11 @@
 //!
 //! `large_final` is [`LargeFinal`](super::LargeFinal). `small_*` are controls: a criterion that means anything beats them.
 
-use super::{LayerView, Need, Reduction, Score};
+use super::{LayerView, Need, Reduction, Score, described};
 use lopper_engine::Result;
+
+/// The source of all of them.
+const PAPER: &str = "Zhou et al. 2019, Deconstructing lottery tickets: zeros, signs, and the supermask";
 
 /// The mean over each group of `of(w₀, w)`.
 fn means(layer: &LayerView, of: impl Fn(f64, f64) -> f64) -> Result<Vec<f32>> {
@@ -25,10 +28,12 @@ fn means(layer: &LayerView, of: impl Fn(f64, f64) -> f64) -> Result<Vec<f32>> {
 }
 
 macro_rules! criteria {
-    ($($(#[$doc:meta])* $name:ident, $text:literal, $of:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, $text:literal, $formula:literal, $of:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default)]
         pub struct $name;
+
+        described!($name, $formula, PAPER);
 
         impl Score for $name {
             fn name(&self) -> &str {
@@ -48,22 +53,24 @@ macro_rules! criteria {
 
 criteria! {
     /// `large_init`: the mean of `|w₀|`.
-    LargeInit, "large_init", |initial: f64, _| initial.abs();
+    LargeInit, "large_init", "mean |w₀| over the group", |initial: f64, _| initial.abs();
     /// `small_init`: the mean of `−|w₀|`.
-    SmallInit, "small_init", |initial: f64, _| -initial.abs();
+    SmallInit, "small_init", "mean −|w₀| over the group", |initial: f64, _| -initial.abs();
     /// `large_init_large_final`: the mean of `min(|w₀|, |w|)`.
-    LargeInitLargeFinal, "large_init_large_final", |initial: f64, weight: f64| initial.abs().min(weight.abs());
+    LargeInitLargeFinal, "large_init_large_final", "mean min(|w₀|, |w|) over the group", |initial: f64, weight: f64| initial.abs().min(weight.abs());
     /// `small_init_small_final`: the mean of `−max(|w₀|, |w|)`.
-    SmallInitSmallFinal, "small_init_small_final", |initial: f64, weight: f64| -initial.abs().max(weight.abs());
+    SmallInitSmallFinal, "small_init_small_final", "mean −max(|w₀|, |w|) over the group", |initial: f64, weight: f64| -initial.abs().max(weight.abs());
     /// `magnitude_increase`: the mean of `|w| − |w₀|`.
-    MagnitudeIncrease, "magnitude_increase", |initial: f64, weight: f64| weight.abs() - initial.abs();
+    MagnitudeIncrease, "magnitude_increase", "mean |w| − |w₀| over the group", |initial: f64, weight: f64| weight.abs() - initial.abs();
     /// `movement`: the mean of `|w − w₀|`.
-    Movement, "movement", |initial: f64, weight: f64| (weight - initial).abs();
+    Movement, "movement", "mean |w − w₀| over the group", |initial: f64, weight: f64| (weight - initial).abs();
 }
 
 /// `small_final`: the mean of `−|w|`, which needs no initial weights.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SmallFinal;
+
+described!(SmallFinal, "mean −|w| over the group", PAPER);
 
 impl Score for SmallFinal {
     fn name(&self) -> &str {

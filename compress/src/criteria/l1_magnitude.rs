@@ -1,6 +1,6 @@
 //! The sum of magnitudes: like their mean, but large groups count for more.
 
-use super::{LayerView, Reduction, Score};
+use super::{LayerView, Reduction, Score, described};
 use lopper_engine::Result;
 
 /// `l1_magnitude`: `Σ |w|` over the group (Li et al. 2017, "Pruning filters for efficient ConvNets", equation 2).
@@ -8,6 +8,8 @@ use lopper_engine::Result;
 /// Within a layer of equal groups it ranks as [`LargeFinal`](super::LargeFinal), which divides by the size of the group.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct L1Magnitude;
+
+described!(L1Magnitude, "Σ |w| over the group", "Li et al. 2017, Pruning filters for efficient ConvNets");
 
 impl Score for L1Magnitude {
     fn name(&self) -> &str {

@@ -1,6 +1,6 @@
 //! The Euclidean norm: like magnitude, but a few large weights count for more than many small ones.
 
-use super::{LayerView, Reduction, Score};
+use super::{LayerView, Reduction, Score, described};
 use lopper_engine::Result;
 
 /// `l2_magnitude`: `‖w‖₂ = √(Σ w²)` over the group (He et al. 2018, "Soft filter pruning for accelerating deep
@@ -10,6 +10,12 @@ use lopper_engine::Result;
 /// [`Normalization`](super::Normalization), or in the local context.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct L2Magnitude;
+
+described!(
+    L2Magnitude,
+    "√(Σ w²) over the group",
+    "He et al. 2018, Soft filter pruning for accelerating deep convolutional neural networks"
+);
 
 impl Score for L2Magnitude {
     fn name(&self) -> &str {

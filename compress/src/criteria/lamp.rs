@@ -1,6 +1,6 @@
 //! Layer-adaptive magnitude: the share of a group among those of its layer that are at least as large.
 
-use super::{LayerView, Reduction, Score};
+use super::{LayerView, Reduction, Score, described};
 use lopper_engine::Result;
 
 /// `lamp`: `‖w_u‖² / Σ ‖w_v‖²` over the groups `v` of the layer with `‖w_v‖ ≥ ‖w_u‖` (Lee et al. 2021, "Layer-adaptive
@@ -11,6 +11,12 @@ use lopper_engine::Result;
 /// has the smaller score, as the paper breaks ties by position.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lamp;
+
+described!(
+    Lamp,
+    "‖w_u‖² / Σ ‖w_v‖² over the groups v of the layer with ‖w_v‖ ≥ ‖w_u‖",
+    "Lee et al. 2021, Layer-adaptive sparsity for the magnitude-based pruning"
+);
 
 impl Score for Lamp {
     fn name(&self) -> &str {

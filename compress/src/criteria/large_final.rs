@@ -1,6 +1,6 @@
 //! Magnitude: groups of small weights matter least.
 
-use super::{LayerView, Reduction, Score};
+use super::{LayerView, Reduction, Score, described};
 use lopper_engine::Result;
 
 /// Magnitude, `large_final`: `Σ |w| / n` over the group (Han et al. 2015, "Learning both weights and connections for
@@ -8,6 +8,12 @@ use lopper_engine::Result;
 /// sum, so that groups of different layers compare.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LargeFinal;
+
+described!(
+    LargeFinal,
+    "Σ |w| / n over the group of n weights",
+    "Han et al. 2015, Learning both weights and connections for efficient neural networks"
+);
 
 impl Score for LargeFinal {
     fn name(&self) -> &str {

@@ -6,12 +6,15 @@
 //! ([`Need`]) and which parameter it reads ([`Subject`]), and gives each group a score, mostly by a [`Reduction`]. A
 //! [`Normalization`] then makes the scores of different layers comparable. [`Scoring`] puts all of it together.
 //!
-//! [`Criterion`] is any of them, those of other crates included. To add one here, write its file and list it below.
+//! [`Criterion`] is any of them, those of other crates included. To add one here, write its file, with its formula and paper
+//! ([`Described`]), and list it below.
 
 mod criterion;
+mod described;
 mod evidence;
 mod evidence_state;
 mod normalization;
+mod normalization_about;
 mod reduction;
 mod score;
 mod scoring;
@@ -48,7 +51,7 @@ pub use random::Random;
 pub use taylor::Taylor;
 
 /// Every criterion of this crate, in the order in which help texts list them.
-pub static CRITERIA: &[&dyn Score] = &[
+pub static CRITERIA: &[&dyn Described] = &[
     &LargeFinal,
     &L1Magnitude,
     &L2Magnitude,
@@ -76,6 +79,8 @@ pub static CRITERIA: &[&dyn Score] = &[
 ];
 
 pub use criterion::{ALIASES, Criterion};
+pub use described::Described;
+use described::described;
 pub use evidence::Evidence;
 pub(crate) use evidence_state::{Arrays, Shapes, Steps};
 pub use normalization::Normalization;

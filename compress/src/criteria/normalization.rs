@@ -1,6 +1,7 @@
 //! Normalizations: scores of different layers on one scale.
 
-use crate::names::named;
+use super::{Criterion, Subject};
+use crate::names::{named, one_of};
 use serde::{Deserialize, Serialize};
 
 /// The divisor of a layer's scores. The order of groups within a layer does not change, so it matters only
@@ -21,11 +22,30 @@ pub enum Normalization {
     L2,
     /// Their standard deviation, after their mean is subtracted.
     Standardized,
+    /// The median of their magnitudes, the lower one of two. Scores stay as they are if it is 0.
+    Median,
+    /// For each score, the sum of the magnitudes that are at least as large, as LAMP divides weights (Lee et al. 2021): the
+    /// largest of a layer becomes 1.
+    Lamp,
 }
 
 named!(Normalization, "normalization");
 
 impl Normalization {
+    /// The normalization with which layers compete by `criterion` if none is asked for: the scales of batch norms compare
+    /// as they are, as in network slimming (Liu et al. 2017), and scores of weights by the mean of their layer.
+    pub fn across_layers(criterion: &Criterion) -> Self {
+        match criterion.subject() {
+            Subject::BatchNorm => Self::None,
+            Subject::Weight => Self::Mean,
+        }
+    }
+
+    /// The names that recipes and command lines accept, as a list for help texts.
+    pub fn names() -> String {
+        one_of(Self::ALL.iter().map(ToString::to_string))
+    }
+
     /// Normalizes the `scores` of a layer, computed in f64. Scores that are all zero stay zero.
     pub fn apply(self, scores: &mut [f32]) {
         let count = scores.len().max(1) as f64;
@@ -41,12 +61,34 @@ impl Normalization {
             Self::Max => sizes.fold(0.0, f64::max),
             Self::L2 => sizes.map(|size| size * size).sum::<f64>().sqrt(),
             Self::Standardized => (sizes.map(|size| size * size).sum::<f64>() / count).sqrt(),
+            Self::Median => median(sizes.collect()),
+            Self::Lamp => return divide_by_tails(scores),
         };
         let normalized = |score: f32| match divisor > 0.0 {
             true => ((f64::from(score) - mean) / divisor) as f32,
             false => (f64::from(score) - mean) as f32,
         };
         scores.iter_mut().for_each(|score| *score = normalized(*score));
+    }
+}
+
+/// The median of `sizes`, the lower one of two.
+fn median(mut sizes: Vec<f64>) -> f64 {
+    sizes.sort_by(f64::total_cmp);
+    sizes.get(sizes.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+}
+
+/// Divides each score by the sum of the magnitudes that are at least as large as its own. Of equal ones, the first has the
+/// larger sum.
+fn divide_by_tails(scores: &mut [f32]) {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[a].abs().total_cmp(&scores[b].abs()));
+    let mut tail = 0.0;
+    for index in order.into_iter().rev() {
+        tail += f64::from(scores[index].abs());
+        if tail > 0.0 {
+            scores[index] = (f64::from(scores[index]) / tail) as f32;
+        }
     }
 }
 
@@ -65,6 +107,9 @@ mod tests {
         assert_eq!(normalized(Normalization::Sum), [0.375, 0.0, 0.5, 0.125]);
         assert_eq!(normalized(Normalization::Mean), [1.5, 0.0, 2.0, 0.5]);
         assert_eq!(normalized(Normalization::Max), [0.75, 0.0, 1.0, 0.25]);
+        assert_eq!(normalized(Normalization::Median), [3.0, 0.0, 4.0, 1.0], "1 is the lower one of 1 and 3");
+        let lamp = [3.0 / 7.0, 0.0, 1.0, 1.0 / 8.0].map(|x: f64| x as f32);
+        assert_eq!(normalized(Normalization::Lamp), lamp, "of tails 7, 8, 4 and 8");
         let mut scores = [3.0, 0.0, 4.0];
         Normalization::L2.apply(&mut scores);
         assert_eq!(scores, [0.6, 0.0, 0.8]);
@@ -75,7 +120,9 @@ mod tests {
         let mut signed = [-3.0, 1.0];
         Normalization::Sum.apply(&mut signed);
         assert_eq!(signed, [-0.75, 0.25]);
-        for normalization in [Normalization::L2, Normalization::Standardized] {
+        for normalization in
+            [Normalization::L2, Normalization::Standardized, Normalization::Median, Normalization::Lamp]
+        {
             let mut zeros = [0.0; 2];
             normalization.apply(&mut zeros);
             assert_eq!(zeros, [0.0; 2]);

@@ -1,6 +1,6 @@
 //! Random scores: the control that every criterion must beat.
 
-use super::{LayerView, Score};
+use super::{LayerView, Score, described};
 use lopper_engine::Result;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -8,6 +8,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 /// `random`: a uniform random number in [0, 1), fixed by seed and layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Random;
+
+described!(Random, "uniform in [0, 1): the control that every criterion must beat");
 
 impl Score for Random {
     fn name(&self) -> &str {

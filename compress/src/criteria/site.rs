@@ -15,6 +15,11 @@ pub struct Site {
 }
 
 impl Site {
+    /// The node whose parameter is scored.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Where `criterion` looks to score the `groups` of the convolution or linear layer `node`; `Err` says why it
     /// cannot. `readers` are [`Graph::readers`], found once for all layers.
     pub(crate) fn find(

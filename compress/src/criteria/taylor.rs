@@ -1,7 +1,7 @@
 //! The first-order estimate of how much the loss changes without a group.
 
 use super::gradients::products;
-use super::{LayerView, Need, Score, StepView};
+use super::{LayerView, Need, Score, StepView, described};
 use lopper_engine::Result;
 
 /// `taylor`: `|Σ w·∂L/∂w|` over the group, averaged over training steps (Molchanov et al. 2017, "Pruning convolutional
@@ -11,6 +11,12 @@ use lopper_engine::Result;
 /// estimated, so this is a sum and not a mean, and groups of any size compare.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Taylor;
+
+described!(
+    Taylor,
+    "|Σ w·∂L/∂w| over the group, averaged over steps",
+    "Molchanov et al. 2017, Pruning convolutional neural networks for resource efficient inference"
+);
 
 impl Score for Taylor {
     fn name(&self) -> &str {

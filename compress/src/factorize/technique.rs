@@ -4,10 +4,17 @@ use super::rewrite::decompose;
 use super::{FactorizeConfig, factorize};
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
-use lopper_engine::{Graph, Result};
+use lopper_engine::{About, Graph, Result};
 
 impl Listed for FactorizeConfig {
-    const KIND: Kind = Kind { name: "factorize", role: Role::Rewrite };
+    const KIND: Kind = Kind {
+        name: "factorize",
+        role: Role::Rewrite,
+        about: About::new(
+            "W ≈ B·A of rank r, ‖W − BA‖² = Σ_{i > r} σᵢ²",
+            "Eckart & Young 1936, The approximation of one matrix by another of lower rank",
+        ),
+    };
 }
 
 impl Technique for FactorizeConfig {

@@ -11,5 +11,5 @@ mod value;
 
 pub use groups::Groups;
 pub use quota::Quota;
-pub use table::GRANULARITIES;
+pub use table::{GRANULARITIES, QUOTA};
 pub use value::{Extent, Granularity};

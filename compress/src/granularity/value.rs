@@ -1,7 +1,7 @@
 //! A granularity as a value: the extent of a group along each axis of a weight.
 
 use super::{Groups, Quota};
-use lopper_engine::{Error, Layer, Result};
+use lopper_engine::{About, Error, Layer, Result};
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -38,12 +38,13 @@ pub struct Granularity {
     linear: Option<[Extent; 2]>,
     block: usize,
     quota: Option<Quota>,
+    about: Option<About>,
 }
 
 impl Granularity {
     /// A granularity that applies to no layer until [`Self::conv`] or [`Self::linear`] says how.
     pub const fn new(name: &'static str) -> Self {
-        Self { name, conv: None, linear: None, block: 0, quota: None }
+        Self { name, conv: None, linear: None, block: 0, quota: None, about: None }
     }
 
     /// Applies to convolutions: the extent of a group in output channels, kernel positions and input channels.
@@ -64,6 +65,16 @@ impl Granularity {
     /// Keeps exactly `n` of every `m` consecutive groups along the input channels: N:M sparsity.
     pub const fn keep(self, n: usize, m: usize) -> Self {
         Self { quota: Some(Quota { n, m }), ..self }
+    }
+
+    /// The weights of a group in one formula, and where that is from.
+    pub const fn described(self, about: About) -> Self {
+        Self { about: Some(about), ..self }
+    }
+
+    /// The weights of a group in one formula, and where that is from. Every granularity of this crate says so.
+    pub const fn about(&self) -> Option<About> {
+        self.about
     }
 
     /// The name, without block size and quota.
@@ -123,7 +134,7 @@ impl Granularity {
     }
 
     /// Whether it needs a block size.
-    pub(super) fn takes_block(&self) -> bool {
+    pub fn takes_block(&self) -> bool {
         self.conv.is_some_and(|extents| extents.contains(&Extent::Block))
             || self.linear.is_some_and(|extents| extents.contains(&Extent::Block))
     }

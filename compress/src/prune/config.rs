@@ -1,16 +1,22 @@
 //! The options of pruning.
 
-use super::goal::{Goal, Width, narrowed};
-use super::{Constants, PrunePlan, UnitScores, prune};
+use super::by_layer::ByLayer;
+use super::fit::RoundTo;
+use super::goal::{Goal, Rivals, narrowed};
+use super::width::Width;
+use super::{Constants, Target, UnitScores};
 use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Site};
 use crate::lists::Lists;
 use crate::select::Context;
 use crate::sparsify::{SparsitySchedule, check_window};
+use crate::techniques::Attached;
 use lopper_engine::channels::ChannelFlow;
-use lopper_engine::rewrite::Rewrite;
 use lopper_engine::{Error, Graph, Layer, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Most cuts of one pruning.
+const MOST_STEPS: usize = 1000;
 
 /// The options of pruning, as a recipe writes them. The defaults remove every dead channel, exactly.
 ///
@@ -31,10 +37,20 @@ pub struct PruneConfig {
     /// The numbers of channels that stay by `criterion`, by pattern of layers such as `layer1.*`; `*` stands for any
     /// sequence of characters. Groups that no pattern matches are not cut.
     pub widths: BTreeMap<String, usize>,
-    /// The divisor of a layer's scores, which makes layers comparable.
-    pub normalization: Normalization,
+    /// The divisor of a layer's scores, which makes layers comparable. By default that of
+    /// [`Normalization::across_layers`] where groups compete, and none elsewhere.
+    pub normalization: Option<Normalization>,
     /// Whether every group loses the same `fraction`, or groups compete. Widths are local by nature.
     pub context: Context,
+    /// Whether only groups of the same structure compete, as in isomorphic pruning (Fang et al. 2024): each structure
+    /// loses the same `fraction`.
+    pub isomorphic: bool,
+    /// The largest fraction of the channels of a group that goes, for all or by pattern of layers.
+    pub max_fraction: Option<ByLayer<f64>>,
+    /// The least number of channels that a group keeps, for all or by pattern of layers.
+    pub min_channels: Option<ByLayer<usize>>,
+    /// The widths that groups keep: multiples of a number, or those that pay by a plan's estimate.
+    pub round_to: Option<RoundTo>,
     /// The treatment of a dead channel whose constant value is not zero.
     pub constants: Constants,
     /// The groups to prune. If empty, dead channels are removed from all groups, and a criterion considers only those
@@ -52,6 +68,14 @@ pub struct PruneConfig {
     pub end: Option<f64>,
     /// Training steps between two removals; by default, an epoch. Only with `schedule`.
     pub every: Option<usize>,
+    /// The number of cuts, after each of which channels are scored anew. They are spread over the training, if there is
+    /// one, so that each is followed by an equal part of it.
+    pub steps: Option<usize>,
+    /// What the network may cost. Groups lose what costs them least for what it saves.
+    pub target: Option<Target>,
+    /// The machine on which a latency is promised.
+    #[serde(skip)]
+    pub clock: Attached,
 }
 
 impl PruneConfig {
@@ -62,6 +86,7 @@ impl PruneConfig {
             ("fraction", self.fraction.is_some()),
             ("width", self.width.is_some()),
             ("widths", !self.widths.is_empty()),
+            ("target", self.target.is_some()),
         ];
         let mut given = amounts.into_iter().filter(|(_, given)| *given).map(|(name, _)| name);
         match (&self.criterion, given.next(), given.next()) {
@@ -75,8 +100,8 @@ impl PruneConfig {
             }
             (Some(criterion), None, _) => {
                 return refuse(format!(
-                    "criterion {criterion}: expected a fraction of channels to remove beside it, or a width or widths, \
-                     found none"
+                    "criterion {criterion}: expected a fraction of channels to remove beside it, or a width, widths or a \
+                     target, found none"
                 ));
             }
             (None, None, _) | (Some(_), Some(_), None) => {}
@@ -93,12 +118,89 @@ impl PruneConfig {
             }
             _ => {}
         }
+        self.check_limits()?;
+        self.check_target()?;
         self.check_schedule()
+    }
+
+    fn check_target(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::invalid(format!("prune {message}")));
+        match (&self.target, self.steps) {
+            (_, Some(steps)) if !(1..=MOST_STEPS).contains(&steps) => {
+                return refuse(format!("steps: expected 1 to {MOST_STEPS} cuts, found {steps}"));
+            }
+            (_, Some(_)) if self.criterion.is_none() => {
+                return refuse("steps: expected a criterion beside it".into());
+            }
+            (_, Some(_)) if self.schedule.is_some() => {
+                return refuse("steps: a schedule says when channels go: expected only one of them".into());
+            }
+            (Some(_), _) if self.schedule.is_some() => {
+                return refuse(
+                    "target: expected steps beside it to prune while training, found a schedule".into(),
+                );
+            }
+            (Some(_), _) if self.context == Context::Local => {
+                return refuse(
+                    "target: groups compete for it: expected the global context, found local".into(),
+                );
+            }
+            _ => {}
+        }
+        self.target.as_ref().map_or(Ok(()), Target::check)
+    }
+
+    /// The target.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn target(&self) -> Result<&Target> {
+        self.target.as_ref().ok_or_else(|| Error::invalid("prune: expected a target"))
+    }
+
+    /// Checks what limits the choice of a criterion.
+    fn check_limits(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::invalid(format!("prune {message}")));
+        let given = [
+            ("normalization", self.normalization.is_some()),
+            ("isomorphic", self.isomorphic),
+            ("max_fraction", self.max_fraction.is_some()),
+            ("min_channels", self.min_channels.is_some()),
+            ("round_to", self.round_to.is_some()),
+        ];
+        if let (None, Some((key, _))) = (&self.criterion, given.iter().find(|(_, given)| *given)) {
+            return refuse(format!("{key}: expected a criterion beside it"));
+        }
+        if self.isomorphic && (self.fraction.is_none() || self.context != Context::Global) {
+            return refuse(
+                "isomorphic: expected a fraction and the global context, in which groups compete".into(),
+            );
+        }
+        let of = |pattern: Option<&str>| pattern.map_or(String::new(), |pattern| format!(" of `{pattern}`"));
+        for (pattern, fraction) in self.max_fraction.iter().flat_map(ByLayer::values) {
+            if !(0.0..=1.0).contains(&fraction) {
+                return refuse(format!(
+                    "max_fraction{}: expected a fraction in [0, 1], found {fraction}",
+                    of(pattern)
+                ));
+            }
+        }
+        for (pattern, count) in self.min_channels.iter().flat_map(ByLayer::values) {
+            if count == 0 {
+                return refuse(format!("min_channels{}: expected at least 1 channel, found 0", of(pattern)));
+            }
+        }
+        match self.round_to {
+            Some(RoundTo::Multiple(0)) => {
+                refuse("round_to: expected a number of channels such as 16, found 0".into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_schedule(&self) -> Result<()> {
         let refuse = |message: &str| Err(Error::invalid(format!("prune {message}")));
-        let Some(schedule) = self.schedule else {
+        let Some(schedule) = &self.schedule else {
             let timing = [("start", self.start.is_some()), ("end", self.end.is_some())];
             let every = ("every", self.every.is_some());
             return match timing.into_iter().chain([every]).find(|(_, given)| *given) {
@@ -109,8 +211,10 @@ impl PruneConfig {
         if self.criterion.is_none() {
             return refuse("schedule: expected a criterion beside it");
         }
-        if schedule == SparsitySchedule::DenseSparseDense {
-            return refuse("schedule: removed channels cannot return, as dense_sparse_dense would have them");
+        if schedule.falls() {
+            return refuse(&format!(
+                "schedule: removed channels cannot return, as {schedule} would have them"
+            ));
         }
         if self.every == Some(0) {
             return refuse("every: expected at least 1 step, found 0");
@@ -119,39 +223,11 @@ impl PruneConfig {
         check_window("prune", self.window())
     }
 
-    /// The plan for `graph`. `evidence` holds what the criterion needs besides the weights: [`Evidence::measure`] at
-    /// [`Self::sites`].
-    pub fn plan(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<PrunePlan> {
-        self.check()?;
-        self.check_lists(graph)?;
-        let Some((criterion, goal)) = self.goal()? else {
-            let mut plan = PrunePlan::dead(graph)?;
-            plan.groups.retain(|group| self.admits(&group.layers, true));
-            return Ok(plan);
-        };
-        self.check_sites(graph)?;
-        let scoring = self.scoring(criterion, evidence);
-        let scores = UnitScores::new(graph, &scoring, |layers| self.eligible(graph, layers))?;
-        planned(graph, &scores, &goal)
-    }
-
-    /// A plan that leaves as many channels in each group as [`Self::plan`] does, although it does not know the weights.
-    /// None if the numbers depend on them.
-    pub(super) fn outline(&self, graph: &Graph) -> Result<Option<PrunePlan>> {
-        let Some((criterion, goal)) = self.goal()?.filter(|(_, goal)| goal.is_local()) else {
-            return Ok(None);
-        };
-        let scores = UnitScores::zeros(graph, criterion, |layers| self.eligible(graph, layers))?;
-        let plan = planned(graph, &scores, &goal)?;
-        let flow = ChannelFlow::new(graph)?;
-        Ok(flow.groups().iter().all(|group| group.is_uniform(&flow)).then_some(plan))
-    }
-
     /// The options with the widths of the network `reference`, which [`Self::relative_to`] names, in numbers.
     pub(super) fn resolve(&self, reference: &Graph) -> Result<Self> {
         self.check()?;
         let (Some(criterion), Some(width)) = (&self.criterion, self.width) else { return Ok(self.clone()) };
-        let narrowed = |Width { layers, units }: Width| (layers[0].clone(), narrowed(units, width));
+        let narrowed = |Width { layers, units, .. }: Width| (layers[0].clone(), narrowed(units, width));
         let widths = self.widths(reference, criterion)?.into_iter().map(narrowed).collect();
         Ok(Self { width: None, relative_to: None, widths, ..self.clone() })
     }
@@ -175,8 +251,9 @@ impl PruneConfig {
         }
         let Some(criterion) = &self.criterion else { return Ok(None) };
         let goal = match (self.fraction, self.width) {
-            (Some(fraction), _) => Goal::Fraction(fraction, self.context),
+            (Some(fraction), _) => Goal::Fraction(fraction, self.rivals()),
             (None, Some(width)) => Goal::Width(width),
+            (None, None) if self.target.is_some() => Goal::Target,
             (None, None) => Goal::Widths(&self.widths),
         };
         Ok(Some((criterion, goal)))
@@ -188,7 +265,21 @@ impl PruneConfig {
         criterion: &'a Criterion,
         evidence: Option<&'a Evidence>,
     ) -> Scoring<'a> {
-        Scoring::new(criterion).normalization(self.normalization).seed(self.seed).evidence(evidence)
+        let default = match self.rivals() {
+            Rivals::None => Normalization::None,
+            Rivals::All | Rivals::Alike => Normalization::across_layers(criterion),
+        };
+        let normalization = self.normalization.unwrap_or(default);
+        Scoring::new(criterion).normalization(normalization).seed(self.seed).evidence(evidence)
+    }
+
+    /// Which groups compete. Widths are given, so that none do.
+    fn rivals(&self) -> Rivals {
+        match (self.fraction, &self.target, self.context) {
+            (Some(_), _, Context::Global) if self.isomorphic => Rivals::Alike,
+            (Some(_), _, Context::Global) | (_, Some(_), _) => Rivals::All,
+            _ => Rivals::None,
+        }
     }
 
     /// When the removal starts and ends, as fractions of the training.
@@ -216,11 +307,6 @@ impl PruneConfig {
         }
     }
 
-    /// [`prune`] by the plan for `graph`.
-    pub fn apply(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<Rewrite> {
-        prune(graph, &self.plan(graph, evidence)?, self.constants)
-    }
-
     /// Whether the criterion scores the group that `layers` make. By default, only groups of convolutions.
     pub(super) fn eligible(&self, graph: &Graph, layers: &[String]) -> bool {
         let is_conv = |name: &String| {
@@ -239,16 +325,9 @@ impl PruneConfig {
     }
 
     /// Whether the lists admit the group that `layers` make; `by_default` applies if nothing is included by name.
-    fn admits(&self, layers: &[String], by_default: bool) -> bool {
+    pub(super) fn admits(&self, layers: &[String], by_default: bool) -> bool {
         let (lists, by_default) = (self.lists(), self.include.is_empty() && by_default);
         let included = by_default || layers.iter().any(|name| lists.includes(name));
         included && !layers.iter().any(|name| lists.excludes(name))
     }
-}
-
-/// The plan that reaches `goal` in `graph`.
-fn planned(graph: &Graph, scores: &UnitScores, goal: &Goal) -> Result<PrunePlan> {
-    let flow = ChannelFlow::new(graph)?;
-    let removals = goal.removals(&scores.widths(graph, &flow)?, 1.0)?;
-    PrunePlan::without(graph, &flow, scores, &removals)
 }

@@ -4,62 +4,53 @@
 //! | --- | --- | --- |
 //! | fraction f, local | n − round(f · n) | |
 //! | fraction f, global | Σ n − round(f · Σ n) together | groups compete |
+//! | fraction f, isomorphic | Σ n − round(f · Σ n) of groups of one structure | only groups alike compete (Fang et al. 2024) |
 //! | width w | ⌊w · n⌋ | as `int(w * n)` in published code, which builds the narrower network and copies weights |
 //! | widths | as many as are named | |
 //!
 //! Every group keeps at least one unit. While training, a share s of the removals is due at each moment:
 //! round(s · f · n) for fractions, and round(s · (n − kept)) for widths.
 
-use crate::select::Context;
-use lopper_engine::train::ParamGroup;
+use super::by_layer::ByLayer;
+use super::width::Width;
 use lopper_engine::{Error, Result};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The units of a group that a criterion scores.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Width {
-    /// The layers whose outputs are cut together, in graph order.
-    pub layers: Vec<String>,
-    /// Number of units.
-    pub units: usize,
+/// Which groups compete for a fraction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rivals {
+    /// None: each loses the same fraction.
+    None,
+    /// All groups.
+    All,
+    /// Groups of one structure.
+    Alike,
 }
 
 /// What a pruning aims at.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Goal<'a> {
     /// A fraction of the units is removed.
-    Fraction(f64, Context),
+    Fraction(f64, Rivals),
     /// This part of the units of each group stays.
     Width(f64),
     /// Numbers of units that stay, by pattern of layers.
     Widths(&'a BTreeMap<String, usize>),
+    /// What costs the least for what it saves, down to a target. The numbers are not known in advance.
+    Target,
 }
 
-/// The number of units to remove.
+/// Groups that compete, by their layers, and the number of units to remove of them together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Removals {
-    /// Of all groups together.
-    Together(usize),
-    /// Of each group, by its layers; none of others.
-    Each(BTreeMap<Vec<String>, usize>),
-}
-
-impl Removals {
-    /// Whether nothing is removed.
-    pub fn is_empty(&self) -> bool {
-        match self {
-            Self::Together(count) => *count == 0,
-            Self::Each(counts) => counts.values().all(|&count| count == 0),
-        }
-    }
+pub(super) struct Pool {
+    pub groups: Vec<Vec<String>>,
+    pub count: usize,
 }
 
 impl Goal<'_> {
     /// Whether the scores do not matter for the number of units that each group keeps.
     pub fn is_local(&self) -> bool {
-        !matches!(self, Self::Fraction(_, Context::Global))
+        !matches!(self, Self::Fraction(_, Rivals::All | Rivals::Alike) | Self::Target)
     }
 
     /// The units to remove from groups of `widths`, at the share `share` of all removals.
@@ -67,26 +58,33 @@ impl Goal<'_> {
     /// # Errors
     /// If a pattern matches no group, matches one that another pattern gives another number, or asks for more units than
     /// there are.
-    pub fn removals(&self, widths: &[Width], share: f64) -> Result<Removals> {
+    pub fn removals(&self, widths: &[Width], share: f64) -> Result<Vec<Pool>> {
         let part = |count: f64| (share * count).round() as usize;
         let each = |lost: &dyn Fn(&Width) -> f64| {
-            let of = |width: &Width| (width.layers.clone(), part(lost(width)));
-            Removals::Each(widths.iter().map(of).collect())
+            let pool = |width: &Width| Pool { groups: vec![width.layers.clone()], count: part(lost(width)) };
+            widths.iter().map(pool).collect()
         };
         Ok(match *self {
-            Self::Fraction(fraction, Context::Global) => {
-                let units: usize = widths.iter().map(|width| width.units).sum();
-                Removals::Together((share * fraction * units as f64).round() as usize)
+            Self::Fraction(fraction, Rivals::None) => each(&|width| fraction * width.units as f64),
+            Self::Fraction(fraction, rivals) => {
+                let mut pools: BTreeMap<&str, (Vec<Vec<String>>, usize)> = BTreeMap::new();
+                for width in widths {
+                    let kind = if rivals == Rivals::Alike { width.kind.as_str() } else { "" };
+                    let (groups, units) = pools.entry(kind).or_default();
+                    groups.push(width.layers.clone());
+                    *units += width.units;
+                }
+                let count = |units: usize| (share * fraction * units as f64).round() as usize;
+                pools.into_values().map(|(groups, units)| Pool { groups, count: count(units) }).collect()
             }
-            Self::Fraction(fraction, Context::Local) => each(&|width| fraction * width.units as f64),
+            Self::Target => Vec::new(),
             Self::Width(part) => each(&|width| (width.units - narrowed(width.units, part)) as f64),
             Self::Widths(wanted) => {
-                let kept = named(wanted, widths)?;
                 let lost = |(width, kept): (&Width, Option<usize>)| {
-                    let kept = kept.unwrap_or(width.units);
-                    (width.layers.clone(), part((width.units - kept) as f64))
+                    let lost = width.units - kept.unwrap_or(width.units);
+                    Pool { groups: vec![width.layers.clone()], count: part(lost as f64) }
                 };
-                Removals::Each(widths.iter().zip(kept).map(lost).collect())
+                widths.iter().zip(named(wanted, widths)?).map(lost).collect()
             }
         })
     }
@@ -99,29 +97,14 @@ pub(super) fn narrowed(units: usize, width: f64) -> usize {
 
 /// The number of units that `wanted` gives each of `widths`.
 fn named(wanted: &BTreeMap<String, usize>, widths: &[Width]) -> Result<Vec<Option<usize>>> {
-    let refuse = |message: String| Err(Error::invalid(format!("prune widths: {message}")));
-    let mut given: Vec<Option<(&str, usize)>> = vec![None; widths.len()];
-    for (pattern, &count) in wanted {
-        let group = ParamGroup::new(pattern.as_str());
-        let mut found = false;
-        for (width, given) in widths.iter().zip(&mut given) {
-            let Some(layer) = width.layers.iter().find(|layer| group.matches(layer)) else { continue };
-            found = true;
-            if !(1..=width.units).contains(&count) {
-                return refuse(format!("`{layer}` keeps 1 to {} channels, found {count}", width.units));
-            }
-            match given.replace((pattern, count)) {
-                Some((other, before)) if before != count => {
-                    return refuse(format!(
-                        "`{other}` = {before} and `{pattern}` = {count} both match `{layer}`"
-                    ));
-                }
-                _ => {}
-            }
-        }
-        if !found {
-            return refuse(format!("`{pattern}` matches no layer whose channels the criterion can remove"));
+    let counts = ByLayer::Patterns(wanted.clone()).of("widths", widths)?;
+    for (width, count) in widths.iter().zip(&counts) {
+        if let Some(count) = count.filter(|count| !(1..=width.units).contains(count)) {
+            let (layer, units) = (&width.layers[0], width.units);
+            return Err(Error::invalid(format!(
+                "prune widths: `{layer}` keeps 1 to {units} channels, found {count}"
+            )));
         }
     }
-    Ok(given.into_iter().map(|given| given.map(|(_, count)| count)).collect())
+    Ok(counts)
 }

@@ -26,20 +26,29 @@
 //!
 //! Frozen units (the image, the network's output) are never removed, and every group keeps at least one channel.
 
+mod by_layer;
 mod config;
+mod fit;
 mod goal;
 mod mask;
 mod plan;
+mod planning;
 mod pruner;
 mod report;
 mod rewrite;
 mod score;
+mod selection;
+mod target;
 mod technique;
+mod width;
 
+pub use by_layer::ByLayer;
 pub use config::PruneConfig;
+pub use fit::RoundTo;
 pub use mask::mask;
 pub use plan::{GroupPlan, PrunePlan};
 pub use pruner::{Pruner, Turn};
 pub use rewrite::{Constants, prune};
 pub use score::UnitScores;
+pub use target::{Amount, Target};
 pub use technique::PruneStage;

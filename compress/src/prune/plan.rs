@@ -1,9 +1,11 @@
 //! The plan of a pruning: the channels of each group that stay. A plain value that prints as a table, serializes to
 //! TOML or JSON, and can be replayed on the network that it was made for.
 
-use super::goal::{Goal, Removals};
+use super::fit::Fit;
+use super::goal::{Goal, Pool, Rivals};
 use super::score::UnitScores;
-use crate::select::{Context, Scored, select_lowest};
+use super::selection::{Scored, lowest};
+use crate::select::Context;
 use lopper_engine::channels::{ChannelFlow, Group, removable, states};
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
@@ -46,32 +48,30 @@ impl PrunePlan {
     /// never the last unit of a group. Groups without scores are not cut and do not count.
     pub fn lowest(graph: &Graph, scores: &UnitScores, context: Context, fraction: f64) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
-        let removals = Goal::Fraction(fraction, context).removals(&scores.widths(graph, &flow)?, 1.0)?;
-        Self::without(graph, &flow, scores, &removals)
+        let rivals = if context == Context::Local { Rivals::None } else { Rivals::All };
+        let removals = Goal::Fraction(fraction, rivals).removals(&scores.widths(graph, &flow)?, 1.0)?;
+        Self::without(graph, &flow, scores, &removals, &Fit::default())
     }
 
-    /// Removes as many units with the lowest scores as `removals` says, but never the last unit of a group.
+    /// Removes as many units with the lowest scores as `removals` says, within the limits of `fit`.
     pub(super) fn without(
         graph: &Graph,
         flow: &ChannelFlow,
         scores: &UnitScores,
-        removals: &Removals,
+        removals: &[Pool],
+        fit: &Fit,
     ) -> Result<Self> {
-        let scored = scores.of_groups(flow)?.map(|scores| {
-            let scores = scores.unwrap_or_default().to_vec();
-            Scored { dead: vec![false; scores.len()], scores }
-        });
-        let scored: Vec<Scored> = scored.collect();
-        let dropped = match removals {
-            Removals::Together(count) => select_lowest(&scored, *count),
-            Removals::Each(counts) => {
-                let of = |(scored, group): (&Scored, &Group)| {
-                    let count = counts.get(&group.layer_names(graph)).copied().unwrap_or(0);
-                    select_lowest(std::slice::from_ref(scored), count).concat()
-                };
-                scored.iter().zip(flow.groups()).map(of).collect()
+        let (mut indices, mut scored) = (Vec::new(), Vec::new());
+        for (index, (scores, group)) in scores.of_groups(flow)?.zip(flow.groups()).enumerate() {
+            if let Some(scores) = scores {
+                indices.push(index);
+                scored.push(Scored { layers: group.layer_names(graph), scores });
             }
-        };
+        }
+        let mut dropped: Vec<Vec<bool>> = vec![Vec::new(); flow.groups().len()];
+        for (index, units) in indices.into_iter().zip(lowest(&scored, removals, fit)) {
+            dropped[index] = units;
+        }
         Ok(Self::from_kept(graph, flow, |index, group| {
             let dropped = |unit: usize| dropped[index].get(unit).is_some_and(|&dropped| dropped);
             (0..group.units.len()).filter(|&unit| !dropped(unit)).collect()
@@ -106,7 +106,17 @@ impl PrunePlan {
             }
             wanted.insert(index, count);
         }
-        let scores: Vec<Option<&[f32]>> = scores.of_groups(&flow)?.collect();
+        Self::best(graph, &flow, scores, &wanted)
+    }
+
+    /// Keeps the `wanted[g]` units with the highest scores of group g of `flow`.
+    pub(super) fn best(
+        graph: &Graph,
+        flow: &ChannelFlow,
+        scores: &UnitScores,
+        wanted: &BTreeMap<usize, usize>,
+    ) -> Result<Self> {
+        let scores: Vec<Option<&[f32]>> = scores.of_groups(flow)?.collect();
         if let Some(index) = wanted.keys().find(|&&index| scores[index].is_none()) {
             let layers = flow.groups()[*index].layer_names(graph).join(" and ");
             return Err(Error::invalid(format!(
@@ -114,7 +124,7 @@ impl PrunePlan {
                  layers"
             )));
         }
-        Ok(Self::from_kept(graph, &flow, |index, group| {
+        Ok(Self::from_kept(graph, flow, |index, group| {
             let mut order: Vec<usize> = (0..group.units.len()).collect();
             if let (Some(scores), Some(&count)) = (scores[index], wanted.get(&index)) {
                 order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));

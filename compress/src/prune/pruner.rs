@@ -8,12 +8,20 @@
 //!
 //! At the end of a turn, the schedule's share of the final removal is due, less what earlier turns removed. Channels are
 //! scored by the weights at that moment, and the lowest go, exactly or with their constants dropped.
+//!
+//! With `steps` instead of a schedule, the first of N equal cuts comes behind the first step, and the others so that an
+//! N-th of the training follows each.
 
-use super::goal::{Removals, Width};
+use super::fit::Fit;
+use super::goal::Pool;
+use super::report::gutted;
 use super::rewrite::Cut;
+use super::target::{Baseline, Candidate, LINE, Reaching};
+use super::width::Width;
 use super::{PruneConfig, PrunePlan, UnitScores};
 use crate::criteria::{Arrays, Criterion, Evidence, Need, Shapes, Steps};
 use lopper_engine::channels::{ChannelFlow, Slices};
+use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::train::metrics::{LayerPruned, Pruned};
 use lopper_engine::train::{Callback, EpochMetrics, Progress, Shrunk, State, Step};
 use lopper_engine::{Error, Graph, Result};
@@ -27,6 +35,8 @@ pub struct Pruner {
     criterion: Criterion,
     evidence: Evidence,
     memory: Memory,
+    /// The way to a target, if there is one.
+    reaching: Option<Reaching>,
 }
 
 /// A turn in which channels were removed, or could have been.
@@ -54,6 +64,15 @@ struct Memory {
     /// Turns that are over.
     turns: usize,
     history: Vec<Turn>,
+    /// Where the way to a target began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    baseline: Option<Baseline>,
+}
+
+/// A cut, and what it reaches in words.
+struct Cutting {
+    shrunk: Shrunk,
+    note: Option<String>,
 }
 
 /// The JSON part of a state.
@@ -69,17 +88,61 @@ impl Pruner {
     /// A callback for one training. Fails on invalid options, without a criterion or schedule, and on a criterion that
     /// needs evidence that training does not provide.
     pub fn new(config: PruneConfig) -> Result<Self> {
-        config.check()?;
-        let Some((criterion, _)) = config.goal()?.filter(|_| config.schedule.is_some()) else {
-            return Err(Error::invalid("prune schedule: expected a schedule to prune while training"));
-        };
+        let pruner = Self::of(config)?;
+        let criterion = &pruner.criterion;
         if criterion.needs_activations() {
             return Err(Error::invalid(format!(
                 "criterion {criterion}: a training step exposes no activations; prune at once, without a schedule"
             )));
         }
-        let criterion = criterion.clone();
-        Ok(Self { config, criterion, evidence: Evidence::default(), memory: Memory::default() })
+        Ok(pruner)
+    }
+
+    /// A pruner with any criterion.
+    pub(super) fn of(config: PruneConfig) -> Result<Self> {
+        config.check()?;
+        let cuts = config.schedule.is_some() || config.steps.is_some();
+        let Some((criterion, _)) = config.goal()?.filter(|_| cuts) else {
+            return Err(Error::invalid(
+                "prune schedule: expected a schedule or steps to prune while training",
+            ));
+        };
+        let (criterion, evidence) = (criterion.clone(), Evidence::default());
+        Ok(Self { config, criterion, evidence, memory: Memory::default(), reaching: None })
+    }
+
+    /// Remembers the groups of `graph`, and what a target asks of it.
+    fn begin(&mut self, graph: &Graph) -> Result<()> {
+        let before = self.config.widths(graph, &self.criterion)?;
+        if before.is_empty() {
+            return Err(Error::invalid(format!(
+                "prune: no channels are left that criterion {} can remove",
+                self.criterion
+            )));
+        }
+        let left = before.iter().map(|width| width.units).collect();
+        self.memory = Memory { before, left, ..Memory::default() };
+        // Finds patterns that match nothing.
+        self.due(1.0)?;
+        let fit = self.config.fit(graph, &self.memory.before)?;
+        self.reaching = None;
+        if self.config.target.is_some() {
+            graph.fetch()?;
+            let scores = UnitScores::zeros(graph, &self.criterion, |layers| self.is_known(layers))?;
+            let candidate = Candidate { config: &self.config, graph, scores: &scores, fit: &fit };
+            let reaching = Reaching::start(&candidate)?;
+            // Finds a target that no widths reach before hours are lost.
+            reaching.check(&candidate)?;
+            self.memory.baseline = Some(reaching.baseline());
+            self.reaching = Some(reaching);
+        }
+        Ok(())
+    }
+
+    /// Whether the group of `layers` was there before the first cut. A group that is left with one channel may fall apart;
+    /// its parts are not pruned.
+    fn is_known(&self, layers: &[String]) -> bool {
+        self.memory.before.iter().any(|width| width.layers == layers)
     }
 
     /// The turns so far.
@@ -90,60 +153,99 @@ impl Pruner {
     /// The number of turns that are over after the step of `progress`.
     fn turns(&self, progress: Progress) -> usize {
         let Progress { epochs, step, steps, .. } = progress;
+        if let Some(cuts) = self.config.steps {
+            return (step * cuts / steps.max(1) + 1).min(cuts);
+        }
         let length = self.config.every.unwrap_or(steps / epochs.max(1)).max(1);
         // The last step ends the last turn, however short.
         if step + 1 == steps { steps.div_ceil(length) } else { (step + 1) / length }
     }
 
-    /// The share of the final removal that is due after the step of `progress`.
-    fn share(&self, progress: Progress) -> f64 {
-        let schedule = self.config.schedule.unwrap_or_default();
+    /// The share of the final removal that is due after the step of `progress`, when `turns` are over.
+    fn share(&self, progress: Progress, turns: usize) -> f64 {
+        if let Some(cuts) = self.config.steps {
+            return turns as f64 / cuts as f64;
+        }
+        let schedule = self.config.schedule.clone().unwrap_or_default();
         schedule.share_within(progress.end_of_step(), self.config.window())
     }
 
     /// What is due at `share` of the removal, and what is left of it after the turns before, in groups and channels.
-    fn due(&self, share: f64) -> Result<(f64, Removals)> {
+    fn due(&self, share: f64) -> Result<(f64, Vec<Pool>)> {
         let Memory { before, left, .. } = &self.memory;
         let goal = self.config.goal()?.map(|(_, goal)| goal);
-        let removals = goal.map_or(Ok(Removals::Together(0)), |goal| goal.removals(before, share))?;
+        let mut pools = goal.map_or(Ok(Vec::new()), |goal| goal.removals(before, share))?;
         let all: usize = before.iter().map(|width| width.units).sum();
-        let gone = |width: &Width, left: usize| width.units - left;
-        let target = match (&removals, self.config.fraction) {
-            (_, Some(fraction)) => share * fraction,
-            (Removals::Together(count), _) => *count as f64 / all.max(1) as f64,
-            (Removals::Each(counts), _) => counts.values().sum::<usize>() as f64 / all.max(1) as f64,
+        let target = match self.config.fraction {
+            Some(fraction) => share * fraction,
+            None => pools.iter().map(|pool| pool.count).sum::<usize>() as f64 / all.max(1) as f64,
         };
-        let outstanding = match removals {
-            Removals::Together(count) => {
-                let gone = before.iter().zip(left).map(|(width, &left)| gone(width, left)).sum();
-                Removals::Together(count.saturating_sub(gone))
-            }
-            Removals::Each(mut counts) => {
-                for (width, &left) in before.iter().zip(left) {
-                    let count = counts.entry(width.layers.clone()).or_default();
-                    *count = count.saturating_sub(gone(width, left));
-                }
-                Removals::Each(counts)
-            }
+        let gone = |layers: &Vec<String>| {
+            let group = before.iter().zip(left).find(|(width, _)| width.layers == *layers);
+            group.map_or(0, |(width, &left)| width.units - left)
         };
-        Ok((target, outstanding))
+        for pool in &mut pools {
+            pool.count = pool.count.saturating_sub(pool.groups.iter().map(gone).sum());
+        }
+        Ok((target, pools))
     }
 
-    /// `graph` without the channels that `removals` takes, of those that have been pruned before. None if nothing goes.
-    fn cut(&self, graph: &Graph, removals: &Removals) -> Result<Option<Shrunk>> {
-        if removals.is_empty() {
-            return Ok(None);
+    /// `graph` without the channels that are due at `share` of the removal. Returns the share of channels that the goal asks
+    /// for, unless it is a target, and None if nothing goes.
+    fn cut(&self, graph: &Graph, share: f64) -> Result<(Option<f64>, Option<Cutting>)> {
+        let (asked, removals) = self.due(share)?;
+        let asked = Some(asked).filter(|_| self.reaching.is_none());
+        if self.reaching.is_none() && removals.iter().all(|pool| pool.count == 0) {
+            return Ok((asked, None));
         }
         graph.fetch()?;
         let scoring = self.config.scoring(&self.criterion, Some(&self.evidence));
-        // A group that is left with one channel may fall apart; its parts are not pruned.
-        let known = |layers: &[String]| self.memory.before.iter().any(|width| width.layers == layers);
-        let scores = UnitScores::new(graph, &scoring, known)?;
+        let scores = UnitScores::new(graph, &scoring, |layers| self.is_known(layers))?;
         let flow = ChannelFlow::new(graph)?;
-        let plan = PrunePlan::without(graph, &flow, &scores, removals)?;
+        let fit: Fit = self.config.fit(graph, &self.memory.before)?;
+        let (plan, note) = match &self.reaching {
+            Some(reaching) => {
+                let candidate = Candidate { config: &self.config, graph, scores: &scores, fit: &fit };
+                let reached = reaching.cut(&candidate, share)?;
+                (reached.plan, reached.note)
+            }
+            None => (PrunePlan::without(graph, &flow, &scores, &removals, &fit)?, None),
+        };
         let Cut { graph: after, removed, .. } = Cut::new(graph, &flow, &plan, self.config.constants)?;
         let slices = Slices::of(graph, &flow, &removed);
-        Ok((!slices.is_empty()).then_some(Shrunk { graph: after, slices }))
+        let shrunk = Shrunk { graph: after, slices };
+        Ok((asked, (!shrunk.slices.is_empty()).then_some(Cutting { shrunk, note })))
+    }
+
+    /// Prunes `graph` in the steps of `config`, without a training between them. `evidence` is cut along with the channels.
+    pub(super) fn at_once(
+        config: &PruneConfig,
+        graph: &Graph,
+        evidence: Option<&Evidence>,
+    ) -> Result<Rewrite> {
+        let mut pruner = Self::of(config.clone())?;
+        config.check_sites(graph)?;
+        pruner.begin(graph)?;
+        pruner.evidence = evidence.cloned().unwrap_or_default();
+        let (steps, mut after, mut last) = (config.steps.unwrap_or(1), graph.clone(), None);
+        for step in 1..=steps {
+            let (_, cutting) = pruner.cut(&after, step as f64 / steps as f64)?;
+            if let Some(Cutting { shrunk, note }) = cutting {
+                pruner.memory.left = pruner.left(&shrunk.graph)?;
+                pruner.evidence.shrink(&shrunk.slices, true);
+                (after, last) = (shrunk.graph, note);
+            }
+        }
+        let mut report = RewriteReport::new("prune");
+        for (width, &left) in pruner.memory.before.iter().zip(&pruner.memory.left) {
+            if left < width.units {
+                let (layer, of) = (&width.layers[0], width.units);
+                let warning = gutted(left, of).map_or(String::new(), |warning| format!("; {warning}"));
+                report.changed(layer, format!("{left} of {of} channels stay after {steps} cuts{warning}"));
+            }
+        }
+        last.into_iter().for_each(|note| report.changed(LINE, note));
+        Ok(Rewrite { graph: after, report })
     }
 
     /// The channels that are left in `graph` of each group from before the training.
@@ -161,17 +263,7 @@ impl Pruner {
 
 impl Callback for Pruner {
     fn on_begin(&mut self, graph: &mut Graph) -> Result<()> {
-        let before = self.config.widths(graph, &self.criterion)?;
-        if before.is_empty() {
-            return Err(Error::invalid(format!(
-                "prune: no channels are left that criterion {} can remove",
-                self.criterion
-            )));
-        }
-        let left = before.iter().map(|width| width.units).collect();
-        self.memory = Memory { before, left, ..Memory::default() };
-        // Finds patterns that match nothing.
-        self.due(1.0)?;
+        self.begin(graph)?;
         let sites = self.config.sites(graph)?;
         self.evidence = Evidence::start(&self.criterion, graph, &sites);
         Ok(())
@@ -194,13 +286,16 @@ impl Callback for Pruner {
         if turns <= self.memory.turns {
             return Ok(None);
         }
-        let (target, removals) = self.due(self.share(progress))?;
-        let shrunk = self.cut(graph, &removals)?;
+        let (asked, cutting) = self.cut(graph, self.share(progress, turns))?;
+        let shrunk = cutting.map(|cutting| cutting.shrunk);
         if let Some(shrunk) = &shrunk {
             self.memory.left = self.left(&shrunk.graph)?;
         }
         let Progress { epoch, step, .. } = progress;
-        let removed = self.memory.before.iter().zip(&self.memory.left).map(|(w, left)| w.units - left).sum();
+        let Memory { before, left, .. } = &self.memory;
+        let removed: usize = before.iter().zip(left).map(|(width, left)| width.units - left).sum();
+        let all: usize = before.iter().map(|width| width.units).sum();
+        let target = asked.unwrap_or(removed as f64 / all.max(1) as f64);
         self.memory.turns = turns;
         self.memory.history.push(Turn { epoch, step, target, removed });
         Ok(shrunk)
@@ -246,6 +341,8 @@ impl Callback for Pruner {
         let mut arrays = Arrays::from(state.arrays);
         self.evidence = Evidence::load(observed, initial, &mut arrays).map_err(damaged)?;
         arrays.expect_empty().map_err(damaged)?;
+        let resume = |baseline| Reaching::resume(&self.config, baseline);
+        self.reaching = memory.baseline.map(resume).transpose()?;
         self.memory = memory;
         Ok(())
     }

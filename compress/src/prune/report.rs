@@ -4,6 +4,9 @@ use lopper_engine::channels::{ChannelFlow, Group, State};
 use lopper_engine::rewrite::RewriteReport;
 use lopper_engine::{Graph, NodeId};
 
+/// A layer that keeps a smaller share of its channels than this deserves a warning.
+const FEW: f64 = 0.05;
+
 /// A pruning, as the report needs it.
 pub(super) struct Changes<'a> {
     pub before: &'a Graph,
@@ -71,7 +74,9 @@ impl Changes<'_> {
             let (count, name) = (uneven.len(), &self.before.nodes()[*reader].name);
             format!("{count} dead kept, since `{name}` does not read constants from them")
         };
+        let kept = group.units.iter().filter(|unit| !self.removed[unit.id]).count();
         let parts = [
+            gutted(kept, group.units.len()).filter(|_| live > 0),
             part(zero, "zero removed"),
             part(constant, &format!("constant removed (up to {largest:.3})")),
             part(unread, "unread removed"),
@@ -82,4 +87,10 @@ impl Changes<'_> {
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
+}
+
+/// A warning, if `kept` of `all` channels of a layer are few.
+pub(super) fn gutted(kept: usize, all: usize) -> Option<String> {
+    let few = (kept as f64) < FEW * all as f64;
+    few.then(|| format!("warning: only {kept} of {all} channels stay"))
 }

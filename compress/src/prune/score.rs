@@ -1,10 +1,11 @@
 //! Unit scores: a criterion, applied to every layer that produces the unit.
 
-use super::goal::Width;
+use super::width::Width;
 use crate::criteria::{Criterion, Scoring, Site, Subject};
 use crate::granularity::{Granularity, Groups};
-use lopper_engine::channels::{ChannelFlow, Group, is_depthwise};
-use lopper_engine::{Error, Graph, Layer, Result};
+use lopper_engine::channels::{ChannelFlow, Group, ends_at, is_depthwise};
+use lopper_engine::{Error, Graph, Layer, Node, Result};
+use std::collections::HashSet;
 
 /// The scores of all units, by group; none for a group that is not pruned.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +58,8 @@ impl UnitScores {
     pub(super) fn widths(&self, graph: &Graph, flow: &ChannelFlow) -> Result<Vec<Width>> {
         let scored = flow.groups().iter().zip(self.of_groups(flow)?);
         let width = |(group, scores): (&Group, Option<&[f32]>)| {
-            Some(Width { layers: group.layer_names(graph), units: scores?.len() })
+            let units = scores?.len();
+            Some(Width { layers: group.layer_names(graph), units, kind: kind(graph, flow, group) })
         };
         Ok(scored.filter_map(width).collect())
     }
@@ -76,6 +78,26 @@ impl UnitScores {
             ))),
         }
     }
+}
+
+/// The structure around `group`: the kinds and kernels of the layers that make its channels, and of those that read them.
+/// Widths do not count, so that the blocks of all stages of a ResNet are alike.
+fn kind(graph: &Graph, flow: &ChannelFlow, group: &Group) -> String {
+    let describe = |layer: &Layer| match layer {
+        Layer::Conv2d(conv) => format!("{}{:?}", layer.kind(), conv.kernel()),
+        layer => layer.kind().to_string(),
+    };
+    let units: HashSet<usize> = group.units.iter().map(|unit| unit.id).collect();
+    let reads = |node: &&Node| {
+        ends_at(&node.layer) && flow.units(node.inputs[0]).iter().any(|unit| units.contains(unit))
+    };
+    let mut makers: Vec<String> =
+        group.layers.iter().map(|&layer| describe(&graph.nodes()[layer].layer)).collect();
+    let mut readers: Vec<String> =
+        graph.nodes().iter().filter(reads).map(|node| describe(&node.layer)).collect();
+    makers.sort();
+    readers.sort();
+    format!("{} to {}", makers.join(", "), readers.join(", "))
 }
 
 /// The groups to score.

@@ -1,10 +1,13 @@
 //! Pruning as a technique: a rewrite whose plan can be saved and replayed.
 
+use super::target::{LINE, Reached};
 use super::{Constants, PruneConfig, PrunePlan, Pruner, prune};
 use crate::criteria::Evidence;
-use crate::techniques::{Applied, Demand, Kind, Listed, Role, Sketch, Technique, stage_keys};
+use crate::techniques::{
+    Applied, Attached, Clock, Demand, Kind, Listed, Role, Sketch, Technique, stage_keys,
+};
 use lopper_engine::train::Callback;
-use lopper_engine::{Error, Graph, Result};
+use lopper_engine::{About, Error, Graph, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +31,11 @@ impl PruneStage {
 
     /// Whether channels are removed step by step while the network trains.
     fn is_gradual(&self) -> bool {
+        self.prune.as_ref().is_some_and(|options| options.schedule.is_some() || options.steps.is_some())
+    }
+
+    /// Whether the removal needs a training. Steps without one follow each other at once.
+    fn is_scheduled(&self) -> bool {
         self.prune.as_ref().is_some_and(|options| options.schedule.is_some())
     }
 
@@ -45,7 +53,14 @@ impl PruneStage {
 }
 
 impl Listed for PruneStage {
-    const KIND: Kind = Kind { name: "prune", role: Role::Rewrite };
+    const KIND: Kind = Kind {
+        name: "prune",
+        role: Role::Rewrite,
+        about: About::new(
+            "channels with the lowest scores go; b′ = b + Σ_dead c·Σ w for their constants c",
+            "Li et al. 2017, Pruning filters for efficient ConvNets",
+        ),
+    };
 }
 
 impl Technique for PruneStage {
@@ -62,7 +77,7 @@ impl Technique for PruneStage {
         let replays = [("plan", self.plan.is_some()), ("save_plan", self.save_plan.is_some())];
         match replays.into_iter().find(|(_, given)| *given) {
             Some((key, _)) if self.is_gradual() => Err(Error::invalid(format!(
-                "`{key}`: a plan is one removal, but `prune` has a schedule with several"
+                "`{key}`: a plan is one removal, but `prune` has a schedule or steps with several"
             ))),
             _ => Ok(()),
         }
@@ -79,9 +94,13 @@ impl Technique for PruneStage {
         if options.relative_to.is_some() {
             return unknown(sketch);
         }
-        if self.is_gradual() {
+        if self.is_scheduled() {
             self.require_training(trains)?;
-            Pruner::new(options.clone())?.on_begin(&mut sketch.graph.clone())?;
+        }
+        options.check_reachable(&sketch.graph)?;
+        if self.is_gradual() && trains {
+            let mut pruner = Pruner::new(options.without_target())?;
+            pruner.on_begin(&mut sketch.graph.clone())?;
             return unknown(sketch);
         }
         let known = |plan: &PrunePlan, sketch: Sketch| {
@@ -126,7 +145,13 @@ impl Technique for PruneStage {
     }
 
     fn needs_training(&self) -> bool {
-        self.is_gradual()
+        self.is_scheduled()
+    }
+
+    fn timed(&self, clock: &Arc<dyn Clock>) -> Option<Arc<dyn Technique>> {
+        let options = self.prune.as_ref().filter(|options| options.target.is_some())?;
+        let prune = Some(PruneConfig { clock: Attached::new(clock), ..options.clone() });
+        Some(Arc::new(Self { prune, ..self.clone() }))
     }
 
     fn gradual(&self) -> bool {
@@ -170,12 +195,20 @@ impl Technique for PruneStage {
 
     fn apply(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<Applied> {
         let options = self.options()?;
-        self.require_training(!self.is_gradual())?;
-        let plan = match &self.plan {
-            Some(plan) => plan.clone(),
-            None => options.plan(graph, evidence)?,
+        self.require_training(!self.is_scheduled())?;
+        if options.steps.is_some() {
+            return Pruner::at_once(options, graph, evidence).map(Applied::from);
+        }
+        let (plan, note) = match &self.plan {
+            Some(plan) => (plan.clone(), None),
+            None => {
+                let Reached { plan, note } = options.reached(graph, evidence)?;
+                (plan, note)
+            }
         };
-        let mut applied = Applied::from(prune(graph, &plan, options.constants)?);
+        let mut rewrite = prune(graph, &plan, options.constants)?;
+        note.into_iter().for_each(|note| rewrite.report.changed(LINE, note));
+        let mut applied = Applied::from(rewrite);
         if let Some(path) = &self.save_plan {
             let text = toml::to_string(&plan).map_err(|e| Error::file(path, e))?;
             applied.files.push((path.clone(), text));

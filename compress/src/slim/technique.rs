@@ -3,10 +3,17 @@
 use super::{Gammas, SlimConfig, Slimmer};
 use crate::techniques::{Kind, Listed, Role, Sketch, Technique};
 use lopper_engine::train::Callback;
-use lopper_engine::{Graph, Result};
+use lopper_engine::{About, Graph, Result};
 
 impl Listed for SlimConfig {
-    const KIND: Kind = Kind { name: "slim", role: Role::Callback };
+    const KIND: Kind = Kind {
+        name: "slim",
+        role: Role::Callback,
+        about: About::new(
+            "L = L_task + λ Σ |γ|",
+            "Liu et al. 2017, Learning efficient convolutional networks through network slimming",
+        ),
+    };
 }
 
 impl Technique for SlimConfig {

@@ -173,7 +173,7 @@ fn drop_groups(weight: &mut Param, groups: &Groups, dropped: &[bool]) -> Result<
 }
 
 /// The groups that `mask` drops as a whole.
-fn dropped_by(mask: Option<&Tensor>, groups: &Groups) -> Vec<bool> {
+pub(crate) fn dropped_by(mask: Option<&Tensor>, groups: &Groups) -> Vec<bool> {
     match mask {
         Some(mask) => groups.all(|i| mask.data()[i] == 0.0),
         None => vec![false; groups.count()],

@@ -33,9 +33,10 @@ pub struct SparsifyConfig {
     /// How groups are scored.
     #[serde(default)]
     pub criterion: Criterion,
-    /// The divisor of a layer's scores, which makes layers comparable.
+    /// The divisor of a layer's scores, which makes layers comparable. By default that of
+    /// [`Normalization::across_layers`] where groups of several weights compete, and none elsewhere.
     #[serde(default)]
-    pub normalization: Normalization,
+    pub normalization: Option<Normalization>,
     /// How sparsity grows while training.
     #[serde(default)]
     pub schedule: SparsitySchedule,
@@ -80,7 +81,7 @@ impl SparsifyConfig {
             granularity: Granularity::default(),
             context: Context::default(),
             criterion: Criterion::default(),
-            normalization: Normalization::default(),
+            normalization: None,
             schedule: SparsitySchedule::default(),
             start: 0.0,
             end: whole(),
@@ -93,7 +94,13 @@ impl SparsifyConfig {
 
     /// The scoring of these options, given the evidence for the criterion.
     pub(super) fn scoring<'a>(&'a self, evidence: Option<&'a Evidence>) -> Scoring<'a> {
-        Scoring::new(&self.criterion).normalization(self.normalization).seed(self.seed).evidence(evidence)
+        let competing = self.context == Context::Global && self.granularity != Granularity::WEIGHT;
+        let default = match competing {
+            true => Normalization::across_layers(&self.criterion),
+            false => Normalization::None,
+        };
+        let normalization = self.normalization.unwrap_or(default);
+        Scoring::new(&self.criterion).normalization(normalization).seed(self.seed).evidence(evidence)
     }
 
     /// Which groups compete with each other.

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 /// A layer that is sparsified.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// The layer.
     pub node: NodeId,
     /// The division of its weight.
@@ -34,12 +34,12 @@ pub(super) fn choices(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<(Nod
 }
 
 /// The layers to sparsify, in graph order.
-pub(super) fn targets(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<Target>> {
+pub(crate) fn targets(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<Target>> {
     Ok(choices(graph, config)?.into_iter().filter_map(|(_, choice)| choice.ok()).collect())
 }
 
 /// [`targets`], or an error with the reasons if there are none.
-pub(super) fn some_targets(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<Target>> {
+pub(crate) fn some_targets(graph: &Graph, config: &SparsifyConfig) -> Result<Vec<Target>> {
     let choices = choices(graph, config)?;
     if choices.iter().all(|(_, choice)| choice.is_err()) {
         let reason = |(id, choice): &(NodeId, Selection)| {
@@ -64,12 +64,12 @@ pub(super) fn some_targets(graph: &Graph, config: &SparsifyConfig) -> Result<Vec
 const REASONS: usize = 3;
 
 /// The weight of a selected layer.
-pub(super) fn weight(graph: &Graph, id: NodeId) -> &Param {
+pub(crate) fn weight(graph: &Graph, id: NodeId) -> &Param {
     Filters::of(&graph.nodes()[id].layer).expect("selected layers are convolutions or linear").weight
 }
 
 /// The weight of a selected layer, mutable.
-pub(super) fn weight_mut(graph: &mut Graph, id: NodeId) -> &mut Param {
+pub(crate) fn weight_mut(graph: &mut Graph, id: NodeId) -> &mut Param {
     filters_mut(graph.layer_mut(id)).expect("selected layers are convolutions or linear").0
 }
 

@@ -14,11 +14,15 @@ mod measure;
 mod record;
 mod remembered;
 mod schedule;
+mod schedule_about;
+mod schedule_names;
 mod sparsifier;
 mod technique;
 
+pub(crate) use apply::dropped_by;
 pub use apply::sparsify;
 pub use config::SparsifyConfig;
+pub(crate) use layers::{Target, some_targets, targets, weight, weight_mut};
 pub use measure::{LayerSparsity, Sparsity};
 pub use record::Record;
 pub(crate) use schedule::check_window;

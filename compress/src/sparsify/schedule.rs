@@ -1,16 +1,13 @@
 //! Schedules: the share of the final sparsity at each moment of the training. Pure functions of time.
 
-use crate::names::{one_of, unknown};
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::fmt;
-use std::mem::discriminant;
-use std::str::FromStr;
 
 /// The share of the final sparsity as a function of the time `x ∈ [0, 1]` within the window of growth, which
 /// is `start..end` of [`SparsifyConfig`](super::SparsifyConfig).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SparsitySchedule {
     /// `1`: the final sparsity from the start of the window.
@@ -31,9 +28,44 @@ pub enum SparsitySchedule {
     DenseSparseDense,
     /// `1 − (1 − x)³`: fast while the network is redundant, then slow (Zhu & Gupta 2017, equation 1).
     Gradual,
+    /// `(1 − e^(−rate·x)) / (1 − e^(−rate))`: ever slower, the more so the larger the rate.
+    Exponential {
+        /// The rate, above 0.
+        rate: f64,
+    },
+    /// `(1 + e^(β−α)) / (1 + e^(β−αx))` with α = 14 and β = 6: a logistic curve, steepest at 3/7 (Hubens et al. 2021,
+    /// "One-cycle pruning: pruning ConvNets under a tight training budget").
+    OneCycle,
+    /// `(1 − cos 2πx) / 2`: rises and falls smoothly, fastai's form of dense-sparse-dense training.
+    CosineDsd,
+    /// Sparse and dense in turn (Peste et al. 2021, "AC/DC: alternating compressed/decompressed training of deep neural
+    /// networks"): `0` before `first`, then `phases` times `1` and `0` equally long, and `1` from `1 − last` on. Every
+    /// sparse phase chooses its weights anew; those that come back start at zero. For single weights at 80 to 95 %.
+    AcDc {
+        /// The number of sparse phases before the last one.
+        phases: usize,
+        /// The share of the time that is dense at the beginning.
+        #[serde(default = "first")]
+        first: f64,
+        /// The share of the time that is sparse at the end.
+        #[serde(default = "last")]
+        last: f64,
+    },
+    /// A table of one's own: `[time, share]`, by ascending times. Each share holds until the next time; before the first it
+    /// is 0.
+    Table(Vec<[f64; 2]>),
     /// A schedule of another crate. Recipes and command lines cannot name it.
     #[serde(skip)]
     Custom(CustomSchedule),
+}
+
+/// The dense and sparse ends of [`SparsitySchedule::AcDc`]: 10 and 15 of the paper's 100 epochs.
+fn first() -> f64 {
+    0.1
+}
+
+fn last() -> f64 {
+    0.15
 }
 
 /// A schedule of another crate: a share of the final sparsity as a function of time. Schedules of equal names are equal.
@@ -58,23 +90,18 @@ impl PartialEq for CustomSchedule {
 
 impl Eq for CustomSchedule {}
 
+impl fmt::Display for CustomSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name)
+    }
+}
+
 /// By name, as they are equal: the text identifies a stage from one run of a program to the next.
 impl fmt::Debug for CustomSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
 }
-
-/// The schedules as command lines write them, in the order in which help texts list them. STEPS stands for a number of
-/// at least 1.
-const SCHEDULES: &[(&str, SparsitySchedule)] = &[
-    ("one_shot", SparsitySchedule::OneShot),
-    ("linear", SparsitySchedule::Linear),
-    ("cosine", SparsitySchedule::Cosine),
-    ("gradual", SparsitySchedule::Gradual),
-    ("dense_sparse_dense", SparsitySchedule::DenseSparseDense),
-    ("iterative:STEPS", SparsitySchedule::Iterative { steps: 0 }),
-];
 
 impl SparsitySchedule {
     /// A schedule called `name` whose share of the final sparsity, 0 to 1, is `share(x)` at the time `x ∈ [0, 1]` within
@@ -83,28 +110,41 @@ impl SparsitySchedule {
         Self::Custom(CustomSchedule { name, share })
     }
 
-    /// The names that command lines accept, as a list for help texts.
-    pub fn names() -> String {
-        one_of(SCHEDULES.iter().map(|(name, _)| *name))
-    }
-
     /// An error if a parameter is invalid.
-    pub fn check(self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::invalid(format!("schedule: {message}")));
         match self {
-            Self::Iterative { steps: 0 } => {
-                Err(Error::invalid("schedule: iterative needs at least 1 step, found 0"))
+            Self::Iterative { steps: 0 } => refuse("iterative needs at least 1 step, found 0".into()),
+            Self::Exponential { rate } if !(rate.is_finite() && (1e-6..=100.0).contains(rate)) => {
+                refuse(format!("exponential: expected a rate in [1e-6, 100], found {rate}"))
             }
+            Self::AcDc { phases: 0, .. } => refuse("ac_dc needs at least 1 phase, found 0".into()),
+            Self::AcDc { first, last, .. } if !(*first >= 0.0 && *last > 0.0 && first + last < 1.0) => {
+                refuse(format!(
+                    "ac_dc: expected first ≥ 0, last > 0 and less than 1 together, found {first} and {last}"
+                ))
+            }
+            Self::Table(points) => check_table(points).or_else(refuse),
             _ => Ok(()),
         }
     }
 
-    /// The share of the final sparsity, in 0..=1, at the time `x ∈ [0, 1]`. It is 1 at 1 and never
-    /// falls, except for [`Self::DenseSparseDense`] and [`Self::Custom`], which may also leave 0..=1.
-    pub fn share(self, x: f64) -> f64 {
+    /// Whether the share may fall, so that something returns that was dropped.
+    pub fn falls(&self) -> bool {
+        match self {
+            Self::DenseSparseDense | Self::CosineDsd | Self::AcDc { .. } => true,
+            Self::Table(points) => points.windows(2).any(|pair| pair[1][1] < pair[0][1]),
+            _ => false,
+        }
+    }
+
+    /// The share of the final sparsity, in 0..=1, at the time `x ∈ [0, 1]`. It is 1 at 1 and never falls, except for those
+    /// that [`Self::falls`] names, tables that end below 1, and [`Self::Custom`], which may also leave 0..=1.
+    pub fn share(&self, x: f64) -> f64 {
         match self {
             Self::OneShot => 1.0,
             Self::Iterative { steps } => {
-                let n = steps as f64;
+                let n = *steps as f64;
                 // Slightly less, so that rounding of x·n does not start the next increment early.
                 ((x * n - 1e-9).ceil() / n).clamp(0.0, 1.0)
             }
@@ -112,13 +152,25 @@ impl SparsitySchedule {
             Self::Cosine => (1.0 - (PI * x).cos()) / 2.0,
             Self::DenseSparseDense => f64::from(u8::from((1.0 / 3.0..2.0 / 3.0).contains(&x))),
             Self::Gradual => 1.0 - (1.0 - x).powi(3),
+            Self::Exponential { rate } => (-rate * x).exp_m1() / (-rate).exp_m1(),
+            Self::OneCycle => (1.0 + (BETA - ALPHA).exp()) / (1.0 + (BETA - ALPHA * x).exp()),
+            Self::CosineDsd => (1.0 - (2.0 * PI * x).cos()) / 2.0,
+            Self::AcDc { first, .. } if x < *first => 0.0,
+            Self::AcDc { last, .. } if x >= 1.0 - last => 1.0,
+            Self::AcDc { phases, first, last } => {
+                let phase = (x - first) / (1.0 - last - first) * 2.0 * *phases as f64;
+                f64::from(u8::from((phase + 1e-9) as usize % 2 == 0))
+            }
+            Self::Table(points) => {
+                points.iter().rfind(|[time, _]| *time <= x).map_or(0.0, |[_, share]| *share)
+            }
             Self::Custom(custom) => (custom.share)(x),
         }
     }
 
     /// The share at `fraction` of the training, if growth starts at `start` and ends at `end`, which are fractions of the
     /// training too.
-    pub fn share_within(self, fraction: f64, [start, end]: [f64; 2]) -> f64 {
+    pub fn share_within(&self, fraction: f64, [start, end]: [f64; 2]) -> f64 {
         match fraction {
             f if f < start => 0.0,
             f if f >= end => self.share(1.0),
@@ -137,35 +189,23 @@ pub(crate) fn check_window(technique: &str, [start, end]: [f64; 2]) -> Result<()
     }
 }
 
-impl FromStr for SparsitySchedule {
-    type Err = Error;
+/// The parameters of [`SparsitySchedule::OneCycle`], those of the paper.
+const ALPHA: f64 = 14.0;
+const BETA: f64 = 6.0;
 
-    /// Reads a name, for [`SparsitySchedule::Iterative`] with the number of steps: `iterative:4`.
-    fn from_str(text: &str) -> Result<Self> {
-        let unknown = || unknown("schedule", &Self::names(), text);
-        let (name, steps) = text.split_once(':').map_or((text, None), |(name, steps)| (name, Some(steps)));
-        let mut entries = SCHEDULES.iter().map(|(entry, schedule)| (entry.split(':').next(), *schedule));
-        let (_, schedule) = entries.find(|(entry, _)| *entry == Some(name)).ok_or_else(unknown)?;
-        match (schedule, steps) {
-            (Self::Iterative { .. }, Some(steps)) => {
-                Ok(Self::Iterative { steps: steps.parse().map_err(|_| unknown())? })
-            }
-            (Self::Iterative { .. }, None) | (_, Some(_)) => Err(unknown()),
-            (schedule, None) => Ok(schedule),
-        }
+/// `Err` says what is wrong with a table.
+fn check_table(points: &[[f64; 2]]) -> std::result::Result<(), String> {
+    if points.is_empty() {
+        return Err("table: expected at least one [time, share], found none".into());
     }
-}
-
-impl fmt::Display for SparsitySchedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let same_kind = |schedule: &Self| discriminant(schedule) == discriminant(self);
-        let found = SCHEDULES.iter().find(|(_, schedule)| same_kind(schedule));
-        let name = found.and_then(|(name, _)| name.split(':').next()).unwrap_or_default();
-        match self {
-            Self::Iterative { steps } => write!(f, "{name}:{steps}"),
-            Self::Custom(custom) => f.pad(custom.name),
-            _ => f.pad(name),
-        }
+    if let Some([time, share]) =
+        points.iter().find(|point| !point.iter().all(|value| (0.0..=1.0).contains(value)))
+    {
+        return Err(format!("table: expected times and shares in [0, 1], found [{time}, {share}]"));
+    }
+    match points.windows(2).find(|pair| pair[0][0] >= pair[1][0]) {
+        Some([a, b]) => Err(format!("table: expected ascending times, found {} before {}", a[0], b[0])),
+        _ => Ok(()),
     }
 }
 
@@ -181,6 +221,7 @@ mod tests {
             Just(SparsitySchedule::Linear),
             Just(SparsitySchedule::Cosine),
             Just(SparsitySchedule::Gradual),
+            (0.1..20.0f64).prop_map(|rate| SparsitySchedule::Exponential { rate }),
         ]
     }
 
@@ -214,28 +255,6 @@ mod tests {
         let schedule = SparsitySchedule::Iterative { steps: 4 };
         let shares: Vec<f64> = (0..=8).map(|i| schedule.share(f64::from(i) / 8.0)).collect();
         assert_eq!(shares, [0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1.0, 1.0]);
-    }
-
-    #[test]
-    fn every_schedule_is_read_as_it_is_printed() {
-        for (_, schedule) in SCHEDULES {
-            let schedule = match schedule {
-                SparsitySchedule::Iterative { .. } => SparsitySchedule::Iterative { steps: 3 },
-                other => *other,
-            };
-            assert_eq!(schedule.to_string().parse::<SparsitySchedule>().unwrap(), schedule);
-        }
-        assert_eq!(
-            "iterative:4".parse::<SparsitySchedule>().unwrap(),
-            SparsitySchedule::Iterative { steps: 4 }
-        );
-        let own = SparsitySchedule::custom("own", |x| x * x);
-        assert_eq!(format!("{own:?}"), "Custom(own)", "no address of a function");
-        assert!(own == SparsitySchedule::custom("own", |x| x) && serde_json::to_string(&own).is_err());
-        for text in ["iterative", "iterative:", "iterative:x", "cosine:3", "sudden", "own", ""] {
-            let error = text.parse::<SparsitySchedule>().unwrap_err().to_string();
-            assert!(error.contains("or iterative:STEPS"), "{text}: {error}");
-        }
     }
 
     proptest! {

@@ -4,10 +4,17 @@ use super::{Sparsifier, SparsifyConfig, Sparsity, layers, sparsify};
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Demand, Kind, Listed, Role, Sketch, Technique};
 use lopper_engine::train::Callback;
-use lopper_engine::{Graph, Result};
+use lopper_engine::{About, Graph, Result};
 
 impl Listed for SparsifyConfig {
-    const KIND: Kind = Kind { name: "sparsify", role: Role::Callback };
+    const KIND: Kind = Kind {
+        name: "sparsify",
+        role: Role::Callback,
+        about: About::new(
+            "w ← m ⊙ w, m = 0 for the groups with the lowest scores",
+            "Zhu & Gupta 2017, To prune, or not to prune: exploring the efficacy of pruning for model compression",
+        ),
+    };
 }
 
 impl Technique for SparsifyConfig {

@@ -4,10 +4,12 @@
 //! in training. Recipes, the pipeline and the command line read only that trait and the table,
 //! [`StageKeys`](crate::StageKeys). To add a technique, implement the trait in its file and list it in `table.rs`.
 
+mod clock;
 mod keys;
 mod sketch;
 mod technique;
 
+pub use clock::{Attached, Clock, Measured};
 pub(crate) use keys::stage_keys;
 pub use keys::{Keys, Listed};
 pub use sketch::Sketch;

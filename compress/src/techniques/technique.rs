@@ -1,11 +1,11 @@
 //! The interface of a technique.
 
-use super::Sketch;
+use super::{Clock, Sketch};
 use crate::criteria::{Criterion, Evidence, Site};
 use crate::factorize::Spectrum;
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::train::{Callback, CrossEntropy, Objective};
-use lopper_engine::{Error, Graph, Result};
+use lopper_engine::{About, Error, Graph, Result};
 use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub struct Kind {
     pub name: &'static str,
     /// Its place in a stage.
     pub role: Role,
+    /// Its formula and its paper.
+    pub about: About,
 }
 
 /// The evidence that a technique needs.
@@ -70,7 +72,7 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
     fn check(&self) -> Result<()>;
 
     /// Checks the options against the network that it will be applied to, and returns a sketch of the result. `trains`
-    /// is whether the stage trains, `teacher` the sketch of the network that [`Self::teacher`] names.
+    /// is whether the stage trains, `teacher` the sketch of the first network that [`Self::teachers`] names.
     fn rehearse(&self, sketch: Sketch, trains: bool, teacher: Option<&Sketch>) -> Result<Sketch>;
 
     /// Returns everything that the bits of the result depend on, as text.
@@ -78,8 +80,20 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
         format!("{self:?}")
     }
 
-    /// Returns the name of the network that the technique learns from: an earlier stage or a model file.
-    fn teacher(&self) -> Option<&str> {
+    /// Returns the names of the networks that the technique learns from: earlier stages or model files.
+    fn teachers(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    /// Checks the options against the network that it will be applied to and the sketches of its teachers, and returns a
+    /// sketch of the result. By default, [`Self::rehearse`] with the first teacher.
+    fn rehearse_taught(&self, sketch: Sketch, trains: bool, teachers: &[Sketch]) -> Result<Sketch> {
+        self.rehearse(sketch, trains, teachers.first())
+    }
+
+    /// Returns the technique behind the stage, or the round of a stage, called `previous`; `None` if it refers to none that
+    /// comes before.
+    fn behind(&self, _previous: &str) -> Option<Arc<dyn Technique>> {
         None
     }
 
@@ -92,6 +106,12 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
     /// Returns the technique with all that it takes from `reference`, the network that [`Self::reference`] names.
     fn resolve(&self, _reference: &Graph) -> Result<Arc<dyn Technique>> {
         Err(Error::invalid(format!("{}: refers to no other network", self.kind().name)))
+    }
+
+    /// Returns the technique with `clock`, by which it reaches the latency that its options ask for; `None` if they ask for
+    /// none.
+    fn timed(&self, _clock: &Arc<dyn Clock>) -> Option<Arc<dyn Technique>> {
+        None
     }
 
     /// Returns the technique of round `round`, from 1, of a stage that repeats and whose first round starts from the
@@ -153,13 +173,13 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Returns the objective of training `student`, which includes `task`. `teacher` is the network that
-    /// [`Self::teacher`] names.
+    /// Returns the objective of training `student`, which includes `task`. `teachers` are the networks that
+    /// [`Self::teachers`] names.
     fn objective(
         &self,
         _task: CrossEntropy,
         _student: &Graph,
-        _teacher: Option<Graph>,
+        _teachers: Vec<Graph>,
     ) -> Result<Option<Box<dyn Objective>>> {
         Ok(None)
     }

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// Gradients by parameter path (`layer1.0.conv1.weight`). Parameters that are not trainable are absent.
 pub type ParamGradients = BTreeMap<String, Tensor>;
 
+/// Values of nodes that were computed before.
+pub type Known = BTreeMap<NodeId, Tensor>;
+
 /// One run of a graph on a tape.
 pub struct Pass {
     /// Output of the network.
@@ -26,6 +29,12 @@ pub struct Pass {
 impl Pass {
     /// Returns the gradient of each trainable parameter that the loss depends on.
     pub fn gradients(&self, mut gradients: Gradients) -> ParamGradients {
+        self.take_gradients(&mut gradients)
+    }
+
+    /// Removes the gradients of the trainable parameters from `gradients`, those of a tape with several passes, and returns
+    /// them.
+    pub fn take_gradients(&self, gradients: &mut Gradients) -> ParamGradients {
         let of_param = |(path, v): &(String, Var)| Some((path.clone(), gradients.take(v)?));
         self.params.iter().filter_map(of_param).collect()
     }
@@ -46,7 +55,24 @@ impl Graph {
             check_finite(images.data())?;
         }
         // Run entirely inside the thread pool, so that no kernel has to enter it.
-        tape.device().clone().run(|| self.run(tape, mode, images, taps))
+        tape.device().clone().run(|| self.run(tape, mode, (Some(images), &Known::new()), taps))
+    }
+
+    /// Runs the network in eval mode, without gradients, from the values `known` of some nodes on, and returns those of
+    /// the nodes `wanted`. Nodes that only lead to known ones do not run. The values are those of a run from the images
+    /// on, bit for bit, if the known ones are.
+    ///
+    /// # Errors
+    /// If a node does not exist or a value that is needed is not known.
+    pub fn values_from(&self, device: &Device, known: &Known, wanted: &[NodeId]) -> Result<Vec<Tensor>> {
+        if let Some(id) = known.keys().chain(wanted).find(|&&id| id >= self.nodes().len()) {
+            return Err(Error::invalid(format!("the network has no node {id}")));
+        }
+        let mut tape = Tape::no_grad(device);
+        let run = |tape: &mut Tape| self.run_some(tape, Mode::Eval, (None, known), wanted);
+        let values = device.clone().run(|| run(&mut tape))?.values;
+        let value = |id: &NodeId| values[*id].as_ref().expect("wanted nodes count as read").value().clone();
+        Ok(wanted.iter().map(value).collect())
     }
 
     /// Returns the network's output for `images` `[N, H, W, C]`, in eval mode without a tape, fetched from the device.
@@ -82,12 +108,37 @@ impl Graph {
         }
     }
 
-    fn run(&self, tape: &mut Tape, mode: Mode, images: Tensor, taps: &[NodeId]) -> Result<Pass> {
-        let mut reads = self.reads(taps, |id| id);
+    fn run(
+        &self,
+        tape: &mut Tape,
+        mode: Mode,
+        start: (Option<Tensor>, &Known),
+        taps: &[NodeId],
+    ) -> Result<Pass> {
+        let kept: Vec<NodeId> = taps.iter().copied().chain([self.output()]).collect();
+        let device = tape.device().clone();
+        let Ran { values, params, stats } = self.run_some(tape, mode, start, &kept)?;
+        let kept = |id: NodeId| values[id].clone().expect("the output and taps count as read");
+        let (output, taps) = (kept(self.output()), taps.iter().map(|&t| kept(t)).collect());
+        Ok(Pass { output, taps, params, stats, device })
+    }
+
+    /// Runs the nodes that `kept` depends on and that are not known, and returns the values of all nodes that are kept.
+    fn run_some(
+        &self,
+        tape: &mut Tape,
+        mode: Mode,
+        (mut images, known): (Option<Tensor>, &Known),
+        kept: &[NodeId],
+    ) -> Result<Ran> {
+        let mut reads = self.reads_of(kept, known);
         let mut values: Vec<Option<Var>> = vec![None; self.nodes().len()];
+        let mut to_run = reads.clone();
+        for (&id, value) in known {
+            (values[id], to_run[id]) = (Some(tape.constant(value.clone())), 0);
+        }
         let mut run = Run { tape, mode, params: Vec::new(), stats: BTreeMap::new() };
-        let mut images = Some(images);
-        for op in operations(self, &reads) {
+        for op in operations(self, &to_run) {
             let (id, last) = (op.nodes[0], op.nodes[op.nodes.len() - 1]);
             let node = &self.nodes()[id];
             run.tape.enter(&node.name, node.layer.kind());
@@ -106,9 +157,19 @@ impl Graph {
                 }
             }
         }
-        let kept = |id: NodeId| values[id].clone().expect("the output and taps count as read");
-        let (output, taps) = (kept(self.output()), taps.iter().map(|&t| kept(t)).collect());
-        Ok(Pass { output, taps, params: run.params, stats: run.stats, device: run.tape.device().clone() })
+        Ok(Ran { values, params: run.params, stats: run.stats })
+    }
+
+    /// Counts the reads of each node by nodes that run, and as one of `kept`. A known node does not run.
+    fn reads_of(&self, kept: &[NodeId], known: &Known) -> Vec<usize> {
+        let mut reads = vec![0; self.nodes().len()];
+        kept.iter().for_each(|&id| reads[id] += 1);
+        for (id, node) in self.nodes().iter().enumerate().rev() {
+            if reads[id] > 0 && !known.contains_key(&id) {
+                node.inputs.iter().for_each(|&input| reads[input] += 1);
+            }
+        }
+        reads
     }
 
     /// Counts the reads of each node by nodes that run, as the output and as a tap. A node without reads need not run.
@@ -130,6 +191,14 @@ impl Graph {
 
 fn shapes_of(values: &[&Var]) -> Vec<Vec<usize>> {
     values.iter().map(|v| v.shape().to_vec()).collect()
+}
+
+/// What a run leaves.
+struct Ran {
+    /// The values of the nodes that were to be kept.
+    values: Vec<Option<Var>>,
+    params: Vec<(String, Var)>,
+    stats: BTreeMap<NodeId, BatchStats>,
 }
 
 /// State of a run in progress.

@@ -125,6 +125,11 @@ impl Tape {
         Self { scale: factor, ..self }
     }
 
+    /// Multiplies the gradients by `share`, in addition to the factor of [`Tape::scaled`].
+    pub(crate) fn weighted(self, share: f32) -> Self {
+        Self { scale: self.scale * share, ..self }
+    }
+
     /// Computes the gradients of masked weights too, which are zero otherwise, if `whole`.
     pub fn with_masked_gradients(self, whole: bool) -> Self {
         Self { whole, ..self }

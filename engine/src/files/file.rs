@@ -145,7 +145,7 @@ fn program(file: &TensorFile) -> Result<Graph, String> {
 
 /// Checks the guarantees of a model file: the graph runs on one image of the size that it specifies, and its numbers
 /// are finite. Later operations on the graph then cannot panic.
-fn check(graph: &Graph) -> Result<()> {
+pub(crate) fn check(graph: &Graph) -> Result<()> {
     graph.check_layers()?;
     let info = &graph.info;
     let [h, w, c] = info.input;

@@ -2,11 +2,14 @@
 
 mod assignment;
 pub mod atomic;
+pub(crate) mod compact;
 pub(crate) mod decode;
 pub mod file;
 pub mod input;
 pub(crate) mod legacy;
 pub(crate) mod mask;
+pub mod onnx;
+pub mod python;
 mod pytorch;
 pub(crate) mod tensor_file;
 pub mod torchvision;

@@ -35,30 +35,55 @@ pub struct ImportReport {
     pub notes: Vec<String>,
 }
 
+/// The result of [`export_weights`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExportReport {
+    /// Number of subnormal weights, which were written as zeros: other programs compute with them many times slower.
+    pub flushed: usize,
+}
+
 /// Writes the weights and running statistics of `graph` to `path` atomically, with PyTorch's names and layouts. Masked
 /// weights are written as zeros.
 ///
 /// # Errors
 /// [`Error::File`] if `path` cannot be written, or if a layer has no counterpart in PyTorch (a compact convolution, a
 /// sum of differently flattened images).
-pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<()> {
-    let path = path.as_ref();
+pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<ExportReport> {
+    export_renamed(graph, path.as_ref(), &|name| name.to_string(), Vec::new())
+}
+
+/// [`export_weights`] under the names that `rename` gives to layers, with `further` tensors.
+pub(crate) fn export_renamed(
+    graph: &Graph,
+    path: &Path,
+    rename: &dyn Fn(&str) -> String,
+    further: Vec<(String, Tensor)>,
+) -> Result<ExportReport> {
     let mut tensors = Vec::new();
     let layouts = layouts(graph).map_err(|e| Error::file(path, format!("not written: {e}")))?;
+    let mut report = ExportReport { flushed: 0 };
+    let mut written = |mut tensor: Tensor| {
+        let subnormal = tensor.data().iter().filter(|value| value.is_subnormal()).count();
+        if subnormal > 0 {
+            tensor.data_mut().iter_mut().filter(|value| value.is_subnormal()).for_each(|value| *value = 0.0);
+        }
+        report.flushed += subnormal;
+        Values::F32(Cow::Owned(tensor))
+    };
     for (node, layout) in graph.nodes().iter().zip(&layouts) {
+        let name = rename(&node.name);
         for (slot, tensor) in slots(node) {
-            tensors.push((
-                format!("{}.{slot}", node.name),
-                Values::F32(Cow::Owned(layout.export(slot, tensor))),
-            ));
+            tensors.push((format!("{name}.{slot}"), written(layout.export(slot, tensor))));
         }
         if matches!(node.layer, Layer::BatchNorm(_)) {
-            tensors.push((format!("{}{COUNTER}", node.name), Values::Count(0)));
+            tensors.push((format!("{name}{COUNTER}"), Values::Count(0)));
         }
     }
+    tensors.extend(further.into_iter().map(|(name, tensor)| (name, written(tensor))));
     // Eight-byte numbers come first, so that every number starts at a multiple of its size.
     tensors.sort_by_key(|(_, values)| matches!(values, Values::F32(_)));
-    tensor_file::write(path, ("format", "pt".into()), &tensors)
+    tensor_file::write(path, ("format", "pt".into()), &tensors)?;
+    Ok(report)
 }
 
 /// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_assigned`] reads it: for
@@ -84,8 +109,8 @@ pub fn outputs_of(
 }
 
 /// Replaces the weights and running statistics of `graph` with those in `path`, a safetensors file or one that
-/// `torch.save` wrote, under PyTorch's names. Floating-point numbers of any type are rounded to `f32`, and integers must
-/// be exact. Masks stay in place and keep their weights at zero.
+/// `torch.save` wrote, under PyTorch's names. Floating-point numbers of any type are rounded to `f32`, and integers
+/// must be exact. Masks stay in place and keep their weights at zero.
 ///
 /// # Errors
 /// [`Error::File`], with a list of the tensors that are missing, unexpected or of the wrong shape, or with the name of
@@ -225,7 +250,8 @@ impl Layout {
     }
 }
 
-fn inverse(order: &[usize]) -> Vec<usize> {
+/// The position of each element of `order`, a permutation.
+pub(crate) fn inverse(order: &[usize]) -> Vec<usize> {
     let mut inverse = vec![0; order.len()];
     order.iter().enumerate().for_each(|(theirs, &ours)| inverse[ours] = theirs);
     inverse
@@ -252,7 +278,7 @@ fn layouts(graph: &Graph) -> Result<Vec<Layout>> {
 
 /// For every node whose output consists of flattened images in an order other than PyTorch's, our feature at each
 /// PyTorch position.
-fn feature_orders(graph: &Graph) -> Result<Vec<Option<Vec<usize>>>> {
+pub(crate) fn feature_orders(graph: &Graph) -> Result<Vec<Option<Vec<usize>>>> {
     let [h, w, c] = graph.info.input;
     let shapes = graph.shapes([1, h, w, c])?;
     let mut orders: Vec<Option<Vec<usize>>> = Vec::with_capacity(shapes.len());

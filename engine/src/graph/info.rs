@@ -1,5 +1,6 @@
 //! What a network is made for: the architecture, the classes, and the way from an image file to its input.
 
+use crate::graph::certificate::Certificate;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -25,6 +26,9 @@ pub struct Info {
     /// The way from an image of any size to one of the input's size, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preparation: Option<Preparation>,
+    /// What the techniques that made the network claim about its function, and what was measured, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
 }
 
 impl Info {

@@ -1,5 +1,6 @@
 //! Networks as plain values: nodes, layers, parameters, and what follows from shapes alone.
 
+pub mod certificate;
 pub(crate) mod check;
 pub mod cost;
 pub(crate) mod footprint;

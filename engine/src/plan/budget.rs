@@ -1,9 +1,7 @@
 //! The memory of a plan on the CPU, estimated only from shapes: checked before anything is packed.
 
-use super::cpu::Packer;
-use super::layouts::Layouts;
+use super::cpu::{Packer, Placed};
 use super::lower::Op;
-use super::places::Places;
 use super::work::{Convolution, FullyConnected, Work};
 use crate::Result;
 use crate::memory::{Budget, bytes_of};
@@ -25,19 +23,25 @@ pub(super) fn require(
     packer: &Packer,
     ops: &[Op],
     works: &[Work],
-    (layouts, places): (&Layouts, &Places),
+    placed: &Placed,
     held: u64,
 ) -> Result<u64> {
     let mut account = Account { budget: Budget::now(), bytes: held };
     let largest = ops.iter().max_by_key(|op| op.len()).map_or("", |op| op.node.name.as_str());
     account.take(
         format_args!("the values between the layers, the largest that of `{largest}`,"),
-        places.bytes as u64,
+        placed.outside.bytes as u64,
     )?;
+    let threads = packer.cpu.thread_count() as u64;
+    for (span, inside) in placed.spans.iter().zip(placed.inside) {
+        let name = &ops[span.ops.start].node.name;
+        let what = format_args!("the values of the parts of the batch from `{name}` on");
+        account.take(what, (inside.bytes as u64).saturating_mul(threads))?;
+    }
     let (mut borrowed, mut workspaces) = ((0, ""), (0, ""));
-    for ((op, work), &conv2d) in ops.iter().zip(works).zip(layouts.packings()) {
+    for ((op, work), &conv2d) in ops.iter().zip(works).zip(placed.layouts.packings()) {
         let name = op.node.name.as_str();
-        let needs = Packer { conv2d, ..*packer }.footprint(work);
+        let needs = Packer { conv2d, ..*packer }.footprint(work, None);
         // The pattern of the weights is held until all are packed.
         let packed = needs.packed.saturating_add(CALL + work.pattern().map_or(0, Pattern::bytes) as u64);
         account.take(format_args!("layer `{name}`: its packed weights"), packed)?;
@@ -46,9 +50,23 @@ pub(super) fn require(
     }
     let (borrowed, layer) = borrowed;
     account.take(format_args!("layer `{layer}`: its buffers"), borrowed.saturating_mul(BORROWED))?;
+    // While threads compute parts of the batch, each borrows buffers of its own.
+    let (borrowed, layer) = borrowed_by_parts(packer, ops, works, placed);
+    let all = borrowed.saturating_mul(BORROWED).saturating_mul(threads);
+    account.take(format_args!("layer `{layer}`: its buffers for parts of the batch"), all)?;
     let (workspaces, layer) = workspaces;
     account.take(format_args!("layer `{layer}`: its workspaces"), workspaces)?;
     Ok(account.bytes)
+}
+
+/// The largest buffer that a call borrows for a part of the batch, and the name of its layer.
+fn borrowed_by_parts<'a>(packer: &Packer, ops: &'a [Op], works: &[Work], placed: &Placed) -> (u64, &'a str) {
+    let calls = placed.spans.iter().flat_map(|span| span.ops.clone().map(|i| (i, span.images)));
+    let borrowed = calls.map(|(i, images)| {
+        let packer = Packer { conv2d: placed.layouts.packings()[i], ..*packer };
+        (packer.footprint(&works[i], Some(images)).borrowed, ops[i].node.name.as_str())
+    });
+    borrowed.max().unwrap_or((0, ""))
 }
 
 /// The remaining budget, and the bytes taken.
@@ -65,13 +83,16 @@ impl Account {
 }
 
 impl Packer<'_> {
-    /// The memory that the kernel of `work` needs.
-    fn footprint(&self, work: &Work) -> Footprint {
+    /// The memory that the kernel of `work` needs, for calls with the whole batch or with a part of `images`.
+    fn footprint(&self, work: &Work, images: Option<usize>) -> Footprint {
         match work {
             Work::Conv2d(Convolution { g, compact: Some(compact), .. }) => {
-                Footprint::compact(self.cpu, g, &compact.index(), self.conv2d)
+                let images = images.unwrap_or(g.n);
+                Footprint::compact_of_images(self.cpu, g, images, &compact.index(), self.conv2d)
             }
-            Work::Conv2d(Convolution { g, pattern, .. }) => Footprint::new(self.cpu, g, pattern, self.conv2d),
+            Work::Conv2d(Convolution { g, pattern, .. }) => {
+                Footprint::of_images(self.cpu, g, images.unwrap_or(g.n), pattern, self.conv2d)
+            }
             Work::Linear(linear) => self.fully_connected(linear),
             Work::BatchNorm(_, bn) => {
                 let packed = PackedBatchNorm::bytes_of(bn.channels()) as u64;

@@ -189,7 +189,8 @@ impl Call {
             Kernel::Plain(plain) => (plain.name(), None, 0),
         };
         let bias = self.bias.as_ref().map_or(0, DeviceBuffer::bytes);
-        Chosen { kernel, why: None, products, weight_bytes: weight_bytes + bias }
+        let estimate = products.map(|products| products as f64);
+        Chosen { kernel, why: None, products, estimate, weight_bytes: weight_bytes + bias }
     }
 }
 

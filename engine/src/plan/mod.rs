@@ -22,11 +22,15 @@ mod cpu;
 mod cuda;
 mod layouts;
 mod lower;
+mod outline;
 mod places;
 mod plan;
+mod spans;
 mod step;
 mod work;
 
+pub use outline::{Amount, Class, Outline};
 pub(crate) use plan::check_finite;
 pub use plan::{Plan, PlanMemory, PlanOptions};
+pub use spans::Parts;
 pub use step::{LiveChannels, Step};

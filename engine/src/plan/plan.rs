@@ -4,9 +4,10 @@ use super::chosen::Chosen;
 use super::layouts::Layouts;
 use super::lower::Op;
 use super::places::Places;
+use super::spans::Parts;
 use super::step::Step;
 use super::work::Work;
-use super::{budget, chains, cpu, cuda, lower};
+use super::{budget, chains, cpu, cuda, lower, spans};
 use crate::channels::live::{Live, live};
 use crate::{Device, Error, Graph, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, Packing, Weights};
@@ -54,20 +55,26 @@ pub struct PlanOptions {
     pub strict: bool,
     /// The type of linear layers' weights in memory: f32, or bf16, which a small batch reads in half the time.
     pub linear: Dtype,
+    /// How many images are computed at a time. A GPU always computes the whole batch.
+    pub parts: Parts,
 }
 
 /// Maximum bytes of weights that a plan expects to stay in cache between runs: one user's share of the last-level
 /// cache of a server's processor.
 const CACHED: usize = 48 << 20;
 
+/// The place from which a plan of `graph` expects to read its weights.
+pub(super) fn weights_of(graph: &Graph) -> Weights {
+    let bytes: usize = graph.params().map(|(_, param)| 4 * param.value().len()).sum();
+    if bytes <= CACHED { Weights::Cache } else { Weights::Memory }
+}
+
 impl PlanOptions {
     fn packer<'a>(&self, cpu: &'a Cpu, graph: &Graph) -> cpu::Packer<'a> {
-        let bytes: usize = graph.params().map(|(_, param)| 4 * param.value().len()).sum();
-        let weights = if bytes <= CACHED { Weights::Cache } else { Weights::Memory };
         let conv2d = if self.direct || self.strict {
             Packing::By(Algorithm::Direct)
         } else {
-            Packing::Fastest(weights)
+            Packing::Fastest(weights_of(graph))
         };
         cpu::Packer { cpu, conv2d, linear: self.linear }
     }
@@ -138,9 +145,8 @@ impl Plan {
             Device::Cpu(_) => (Dtype::F32, cpu::ALIGNMENT),
             Device::Cuda(gpu) => (gpu.precision().storage(), cuda::ALIGNMENT),
         };
-        let place = |layouts: &Layouts| Places::new(&ops, layouts, input, dtype, alignment);
-        let packing = Packing::By(Algorithm::Direct);
-        let places = place(&Layouts::channels_last(&ops, packing));
+        let layouts = Layouts::channels_last(&ops, Packing::By(Algorithm::Direct));
+        let places = Places::new(&ops, &layouts, input, dtype, alignment);
         let works = ops
             .iter()
             .map(|op| Work::of(op, &places.lens(op)).map_err(|e| e.in_node(&op.node.name)))
@@ -149,10 +155,9 @@ impl Plan {
         let runner = match device {
             Device::Cpu(cpu) => {
                 let packer = options.packer(cpu, graph);
-                let layouts = chains::choose(cpu, packer.conv2d, &ops, &works);
-                let places = place(&layouts);
-                budget = budget::require(&packer, &ops, &works, (&layouts, &places), held)?;
-                Runner::Cpu(cpu::Runner::new(&packer, &ops, &works, (&layouts, &places)))
+                let runner;
+                (budget, runner) = on_cpu(&packer, (&ops, &works), input, options.parts, held)?;
+                Runner::Cpu(runner)
             }
             Device::Cuda(gpu) => Runner::Cuda(cuda::Runner::new(gpu, input, &ops, &works, &places)?),
         };
@@ -231,6 +236,24 @@ impl Plan {
             }
         }
     }
+}
+
+/// Chooses layouts and spans for `works`, the work of `ops`, and packs the weights. Returns the plan's budget, too.
+fn on_cpu(
+    packer: &cpu::Packer,
+    (ops, works): (&[Op], &[Work]),
+    input: [usize; 4],
+    parts: Parts,
+    held: u64,
+) -> Result<(u64, cpu::Runner)> {
+    let layouts = &chains::choose(packer.cpu, packer.conv2d, ops, works);
+    let spans = &spans::choose(packer.cpu, (ops, works), layouts, input[0], parts);
+    let outside = &Places::around(ops, layouts, spans, input, cpu::ALIGNMENT);
+    let inside: Vec<Places> =
+        spans.iter().map(|span| Places::inside(span, ops, layouts, cpu::ALIGNMENT)).collect();
+    let placed = cpu::Placed { layouts, spans, outside, inside: &inside };
+    let budget = budget::require(packer, ops, works, &placed, held)?;
+    Ok((budget, cpu::Runner::new(packer, ops, works, &placed)))
 }
 
 /// Returns an error if a value of `images` is infinite or NaN.

@@ -25,6 +25,9 @@ pub struct Step {
     pub products: u64,
     /// Bytes of inputs, packed weights and output, each moved once.
     pub bytes: u64,
+    /// The estimated time, in a unit that is the same for all steps of a `kind`: multiply-accumulates of a direct
+    /// convolution, cycles of a linear layer, floats that others move.
+    pub estimate: u64,
     /// The output shape, as it is computed.
     pub shape: Vec<usize>,
     /// The channels that are computed, if they are fewer than the layer's.
@@ -94,6 +97,7 @@ impl Step {
             macs,
             products: chosen.products.unwrap_or(macs),
             bytes: (moved + chosen.weight_bytes) as u64,
+            estimate: chosen.estimate.unwrap_or(moved as f64 / 4.0).ceil() as u64,
             shape: op.shape.clone(),
             channels: LiveChannels::new(op, work, cut),
         }

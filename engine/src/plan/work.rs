@@ -156,6 +156,16 @@ impl<'g> Work<'g> {
 }
 
 impl Plain {
+    /// The same operation on `images` images of a batch of `batch`.
+    pub fn of_images(&self, images: usize, batch: usize) -> Self {
+        match self {
+            Self::Pool(pooling) => Self::Pool(pooling.of_images(images)),
+            Self::Concat(rows, widths) => Self::Concat(rows / batch * images, widths.clone()),
+            Self::PadShortcut(g) => Self::PadShortcut(PadShortcut { n: images, ..*g }),
+            Self::Activation(_) | Self::Add => self.clone(),
+        }
+    }
+
     /// Returns the name of the kernel.
     pub fn name(&self) -> &'static str {
         match self {

@@ -7,12 +7,12 @@
 //!
 //! The file is a safetensors file, like a model file. The metadata in its header has one entry, `lopper-checkpoint`.
 //! The network's tensors are stored under `network/`, the moments of parameter `P` under `optimizer/P/0` and `/1`, the
-//! number lists of callback `i` under `callback/i/`, and those of the image source under `images/`. The formats differ
-//! only in the graph, as those of model files do.
+//! number lists of callback `i` under `callback/i/`, those of the image source under `images/`, and those of an objective
+//! with parameters of its own under `objective/`. The formats differ only in the graph, as those of model files do.
 
 use super::loss_scale::LossScale;
 use super::optimizer::ParamState;
-use super::{EpochMetrics, State};
+use super::{EpochMetrics, LossParts, State};
 use crate::files::file::{aligned, take_tensors, tensors_of, version};
 use crate::files::legacy::Graph1;
 use crate::files::tensor_file::{self, TensorFile, Values};
@@ -49,6 +49,9 @@ pub struct Position {
     /// Whether a callback has ended the training: no step follows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
+    /// Σ parts of the loss · images over the steps of the epoch so far, if they are logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<LossParts>,
 }
 
 /// A training between two steps.
@@ -66,6 +69,7 @@ pub struct Checkpoint {
     pub(super) scale: LossScale,
     pub(super) callbacks: Vec<State>,
     pub(super) images: State,
+    pub(super) objective: State,
 }
 
 /// The part of the metadata entry that all format versions share.
@@ -88,19 +92,23 @@ struct Header<G> {
     optimizer: BTreeMap<String, (u32, usize)>,
     callbacks: Vec<Remembered>,
     images: Remembered,
+    /// Absent if the objective remembers nothing, as in files of programs in which none does.
+    #[serde(default, skip_serializing_if = "Remembered::is_empty")]
+    objective: Remembered,
 }
 
 impl Header<Graph1> {
     /// The header with its graph as the current format spells it; nothing else differs.
     fn current(self) -> Header<Graph> {
-        let Self { version, graph, position, history, label, scale, optimizer, callbacks, images } = self;
+        let Self { version, graph, position, history, label, scale, optimizer, callbacks, images, objective } =
+            self;
         let graph = graph.into();
-        Header { version, graph, position, history, label, scale, optimizer, callbacks, images }
+        Header { version, graph, position, history, label, scale, optimizer, callbacks, images, objective }
     }
 }
 
 /// A [`State`] with the names of its arrays in place of their contents.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Remembered {
     value: Value,
@@ -110,6 +118,10 @@ struct Remembered {
 impl Remembered {
     fn of(state: &State) -> Self {
         Self { value: state.value.clone(), arrays: state.arrays.keys().cloned().collect() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.value.is_null() && self.arrays.is_empty()
     }
 
     fn take(self, file: &mut TensorFile, prefix: &str) -> Result<State> {
@@ -159,6 +171,7 @@ impl Checkpoint {
             optimizer: self.optimizer.iter().map(|(p, s)| (p.clone(), (s.steps, s.moments.len()))).collect(),
             callbacks: self.callbacks.iter().map(Remembered::of).collect(),
             images: Remembered::of(&self.images),
+            objective: Remembered::of(&self.objective),
         };
         serde_json::to_string(&header).map_err(|e| Error::file(path, e))
     }
@@ -170,7 +183,8 @@ impl Checkpoint {
             tensors.extend(moments.map(|(i, m)| (moment(path, i), Values::F32(Cow::Borrowed(m)))));
         }
         let callbacks = self.callbacks.iter().enumerate().map(|(i, state)| (callback(i), state));
-        for (prefix, state) in callbacks.chain([(IMAGES.to_string(), &self.images)]) {
+        let others = [(IMAGES.to_string(), &self.images), (OBJECTIVE.to_string(), &self.objective)];
+        for (prefix, state) in callbacks.chain(others) {
             let arrays = state.arrays.iter();
             tensors.extend(arrays.map(|(name, list)| (format!("{prefix}{name}"), Values::F64(list))));
         }
@@ -212,6 +226,7 @@ impl Checkpoint {
         let callbacks = header.callbacks.into_iter().enumerate();
         let callbacks = callbacks.map(|(i, state)| state.take(file, &callback(i))).collect::<Result<_>>()?;
         let images = header.images.take(file, IMAGES)?;
+        let objective = header.objective.take(file, OBJECTIVE)?;
         if let Some(name) = file.left().next() {
             return Err(Error::invalid(format!("tensor `{name}` belongs to nothing")));
         }
@@ -224,6 +239,7 @@ impl Checkpoint {
             scale: header.scale,
             callbacks,
             images,
+            objective,
         };
         checkpoint.check()?;
         Ok(checkpoint)
@@ -232,7 +248,8 @@ impl Checkpoint {
     /// Checks that a training can reach this position.
     fn check(&self) -> Result<()> {
         let Position { epoch, loss, seconds, learning_rate, .. } = self.position;
-        let finite = [loss, seconds, learning_rate].iter().all(|v| v.is_finite());
+        let LossParts { task, distillation } = self.position.parts.unwrap_or_default();
+        let finite = [loss, seconds, learning_rate, task, distillation].iter().all(|v| v.is_finite());
         match finite && seconds >= 0.0 && self.history.len() == epoch && self.scale.is_valid() {
             true => Ok(()),
             false => Err(Error::invalid(format!(
@@ -249,6 +266,7 @@ impl Checkpoint {
 /// as a missing tensor.
 const MAX_MOMENTS: usize = 16;
 const IMAGES: &str = "images/";
+const OBJECTIVE: &str = "objective/";
 
 fn moment(path: &str, i: usize) -> String {
     format!("optimizer/{path}/{i}")

@@ -1,10 +1,11 @@
 //! The objective that training minimizes.
 
-use crate::autograd::exec::Pass;
-use crate::autograd::tape::{Tape, Var};
+use super::{LossParts, OptimizerConfig, Progress, Rates, State};
+use crate::autograd::exec::{ParamGradients, Pass};
+use crate::autograd::tape::{Gradients, Tape, Var};
 use crate::number::{self, Range};
 use crate::train::data::{Batch, Mixed};
-use crate::{Error, NodeId, Result, Tensor};
+use crate::{Device, Error, NodeId, Result, Tensor};
 
 /// A training loss.
 pub trait Objective {
@@ -14,6 +15,42 @@ pub trait Objective {
     /// Nodes whose outputs the loss reads from [`Pass::taps`].
     fn taps(&self) -> Vec<NodeId> {
         Vec::new()
+    }
+
+    /// Called before the batches of each step, with the step's place in the training.
+    fn begin_step(&mut self, _progress: Progress) {}
+
+    /// The parts of the last loss, if it is a sum whose parts are logged apart.
+    fn parts(&self) -> Option<LossParts> {
+        None
+    }
+
+    /// Removes from `gradients`, those of the last loss, the gradients of the parameters that the objective itself trains
+    /// along with the network: by paths that no network has. Clipping, accumulation and scaling treat them like all others.
+    fn own_gradients(&mut self, _gradients: &mut Gradients) -> Result<ParamGradients> {
+        Ok(ParamGradients::new())
+    }
+
+    /// Updates the parameters that the objective itself trains, after the network's, by an optimizer of the same
+    /// configuration. `gradients` are those of the step.
+    fn update(
+        &mut self,
+        _optimizer: &OptimizerConfig,
+        _gradients: &ParamGradients,
+        _rates: Rates,
+        _device: &Device,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// Everything that it remembers from one step to the next, for a checkpoint.
+    fn state(&self) -> State {
+        State::default()
+    }
+
+    /// Goes on from what [`Objective::state`] gave.
+    fn restore(&mut self, state: State) -> Result<()> {
+        state.expect_empty("the loss")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Schedules of the learning rate, and with it the momentum, over a training.
 
+mod about;
 mod curve;
 mod rates;
 mod table;

@@ -1,16 +1,16 @@
 //! The training loop.
 
-use super::accumulate::{Group, add, grouped};
+use super::accumulate::{Group, grouped};
+use super::gradients::{Computed, mean_gradients};
 use super::loss_scale::LossScale;
 use super::shrink::shrink;
 use super::{
-    Callback, Checkpoint, EpochMetrics, Flow, Keeper, Objective, Optimizer, Position, Progress, Reduce,
-    Schedule, Step, Why, Wish, score,
+    Callback, Checkpoint, EpochMetrics, Flow, Keeper, LossParts, Objective, Optimizer, Position, Progress,
+    Reduce, Schedule, Step, Why, Wish, score,
 };
-use crate::autograd::exec::ParamGradients;
-use crate::autograd::tape::{Mode, Tape};
+use crate::autograd::tape::Tape;
 use crate::files::file::check_numbers;
-use crate::train::data::{Batch, Batches};
+use crate::train::data::Batches;
 use crate::train::metrics::LayerSparsity;
 use crate::{Device, Error, Graph, Result, memory};
 use std::time::Instant;
@@ -137,7 +137,7 @@ impl Trainer<'_> {
 
     /// Restores the state in `checkpoint`, except for its network, which `graph` already holds.
     fn restore(&mut self, checkpoint: Checkpoint, graph: &Graph, train: &mut dyn Batches) -> Result<Run> {
-        let Checkpoint { position, history, optimizer, scale, callbacks, images, .. } = checkpoint;
+        let Checkpoint { position, history, optimizer, scale, callbacks, images, objective, .. } = checkpoint;
         let (epochs, batches) = (self.epochs, train.len());
         if position.epoch >= epochs || position.batch > batches {
             return Err(Error::invalid(format!(
@@ -155,6 +155,7 @@ impl Trainer<'_> {
         self.optimizer.restore(optimizer, graph)?;
         self.callbacks.iter_mut().zip(callbacks).try_for_each(|(c, state)| c.restore(state))?;
         train.restore(images)?;
+        self.objective.restore(objective)?;
         Ok(Run { at: position, history, scale })
     }
 
@@ -225,10 +226,12 @@ impl Trainer<'_> {
             let progress = Progress { epoch, epochs: self.epochs, step, steps: self.epochs * steps };
             let (next, images) = (group.last + 1, group.images());
             let first = epoch * per_epoch + group.first;
-            let Stepped { loss, rate, flow } = self.step(graph, &group, progress, first, &mut run.scale)?;
+            let Stepped { loss, parts, rate, flow } =
+                self.step(graph, &group, progress, first, &mut run.scale)?;
             self.shrink(graph, progress)?;
             run.at.batch = next;
             run.at.loss += f64::from(loss) * images as f64;
+            run.at.parts = parts.map(|parts| run.at.parts.unwrap_or_default().plus(images as f64, parts));
             run.at.images += images;
             run.at.learning_rate = rate;
             run.at.stopped = flow == Flow::Stop;
@@ -270,12 +273,14 @@ impl Trainer<'_> {
             scale: run.scale,
             callbacks: self.callbacks.iter().map(|c| c.state()).collect(),
             images: train.state(),
+            objective: self.objective.state(),
         })
     }
 
     fn metrics(&self, at: &Position) -> EpochMetrics {
         EpochMetrics {
             train_loss: at.loss / at.images as f64,
+            parts: at.parts.map(|parts| parts.times(1.0 / at.images as f64)),
             seconds: at.seconds,
             images_per_second: at.images as f64 / at.seconds,
             learning_rate: at.learning_rate,
@@ -293,11 +298,15 @@ impl Trainer<'_> {
         first: usize,
         scale: &mut LossScale,
     ) -> Result<Stepped> {
+        self.objective.begin_step(progress);
         let frozen = self.optimizer.freezing().freeze(graph, progress)?;
-        let computed = self.mean_gradients(graph, group, first, scale.factor());
+        let whole = self.callbacks.iter().any(|callback| callback.reads_masked_gradients());
+        let tape = || Tape::new(self.device).scaled(scale.factor()).with_masked_gradients(whole);
+        let seed = self.seed.wrapping_add(first as u64);
+        let computed = mean_gradients(graph, self.objective, group, seed, tape);
         // Only the gradients are spared: whatever sees the network from here on sees its parameters as they were.
         frozen.thaw(graph);
-        let (loss, mut gradients) = computed?;
+        let Computed { loss, parts, mut gradients } = computed?;
         if !loss.is_finite() {
             return Err(Error::Diverged { epoch: progress.epoch + 1, step: group.first + 1, loss });
         }
@@ -306,7 +315,7 @@ impl Trainer<'_> {
         }
         let rates = self.schedule.at(self.learning_rate, progress.fraction());
         if !scale.unscale(&mut gradients, self.device)? {
-            return Ok(Stepped { loss, rate: rates.learning_rate, flow: Flow::Continue });
+            return Ok(Stepped { loss, parts, rate: rates.learning_rate, flow: Flow::Continue });
         }
         let mut step = Step { graph, gradients: &mut gradients, progress, loss, rates };
         self.callbacks.iter_mut().try_for_each(|c| c.before_step(&mut step))?;
@@ -314,34 +323,9 @@ impl Trainer<'_> {
             step.rates.check()?;
         }
         self.optimizer.step(step.graph, step.gradients, step.rates, self.device)?;
+        self.objective.update(self.optimizer.config(), step.gradients, step.rates, self.device)?;
         let flow = self.each_callback(|c| c.after_step(&mut step))?;
-        Ok(Stepped { loss, rate: step.rates.learning_rate, flow })
-    }
-
-    /// The mean loss of the images of `group` and its gradients, times `factor`. Batch number `first` of the training
-    /// determines dropout.
-    fn mean_gradients(
-        &mut self,
-        graph: &mut Graph,
-        group: &Group,
-        first: usize,
-        factor: f32,
-    ) -> Result<(f32, ParamGradients)> {
-        let whole = self.callbacks.iter().any(|callback| callback.reads_masked_gradients());
-        let (mut mean, mut sum) = (0.0, ParamGradients::new());
-        for (i, batch) in group.batches.iter().enumerate() {
-            let seed = self.seed.wrapping_add((first + i) as u64);
-            let share = batch.labels.len() as f64 / group.images() as f64;
-            let scale = factor * share as f32;
-            let tape = Tape::new(self.device).seed(seed).scaled(scale).with_masked_gradients(whole);
-            let (loss, gradients) = gradients(graph, self.objective, batch, tape)?;
-            if !loss.is_finite() {
-                return Ok((loss, ParamGradients::new()));
-            }
-            mean += share * f64::from(loss);
-            add(&mut sum, gradients, self.device)?;
-        }
-        Ok((mean as f32, sum))
+        Ok(Stepped { loss, parts, rate: step.rates.learning_rate, flow })
     }
 
     /// The network that callbacks put in place of the one in training.
@@ -373,28 +357,8 @@ impl Trainer<'_> {
 /// The outcome of a step.
 struct Stepped {
     loss: f32,
+    parts: Option<LossParts>,
     /// The learning rate.
     rate: f64,
     flow: Flow,
-}
-
-/// Computes the loss of `batch` and its gradients on `tape`, in training mode. If the loss is finite, the batch norms
-/// of `graph` take in the batch's statistics; otherwise, there are no gradients. All other results of the pass are
-/// freed on return, so that the optimizer updates the weights in place.
-pub fn gradients(
-    graph: &mut Graph,
-    objective: &mut dyn Objective,
-    batch: &Batch,
-    mut tape: Tape,
-) -> Result<(f32, ParamGradients)> {
-    let pass = graph.forward(&mut tape, Mode::Train, batch.images.clone(), &objective.taps())?;
-    tape.enter("loss", "loss");
-    let loss = objective.loss(&mut tape, &pass, batch)?;
-    let value = loss.value().item()?;
-    if !value.is_finite() {
-        return Ok((value, ParamGradients::new()));
-    }
-    let gradients = pass.gradients(tape.backward(&loss)?);
-    graph.commit(&pass)?;
-    Ok((value, gradients))
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each test binary uses only some of it.
 
+pub mod blocks;
 pub mod colors;
 pub mod exact;
 

@@ -11,6 +11,7 @@
 //! of workers. The bounded channels provide the prefetching.
 
 use super::random::generator;
+use super::subset::Subset;
 use super::{Dataset, Scratch, Transform, thumbnail};
 use lopper_engine::data::{Batch, Batches, Numbered};
 use lopper_engine::train::State;
@@ -158,6 +159,20 @@ impl Loader {
         let bytes = memory::bytes_of::<f32>([batches, images, size, size, 3]);
         let what = format_args!("batch: up to {batches} batches of {images} images of {size}×{size} pixels",);
         memory::require(what, bytes)
+    }
+
+    /// The label of each image in the data set.
+    pub fn labels(&self) -> Vec<u32> {
+        (0..self.data.len()).map(|i| self.data.label(i)).collect()
+    }
+
+    /// A loader of the images at these positions only, in that order.
+    ///
+    /// # Panics
+    /// Panics if there is no image at a position.
+    pub fn only(&self, positions: Vec<usize>) -> Self {
+        let data = Arc::new(Subset::new(self.data.clone(), positions));
+        Self { data, skipped: Arc::default(), ..self.clone() }
     }
 
     /// Passes to `feed` the bytes that identify the data set; see [`Dataset::identify`].

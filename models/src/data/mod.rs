@@ -28,6 +28,7 @@ mod parts;
 mod pixels;
 mod random;
 pub mod steps;
+mod subset;
 mod summary;
 mod thumbnail;
 mod transform;

@@ -11,7 +11,7 @@ use crate::report::{Report, Row};
 const LAST_STEPS: usize = 5;
 
 /// The findings of a stage.
-pub fn findings(_: &Report, row: &Row) -> String {
+pub fn findings(report: &Report, row: &Row) -> String {
     let found = &row.findings;
     let control = found.control.as_ref().map_or(String::new(), |control| {
         format!(
@@ -22,7 +22,23 @@ pub fn findings(_: &Report, row: &Row) -> String {
     });
     let range = found.lr_find.as_ref().map_or(String::new(), range);
     let evaluation = found.evaluation.as_ref().map_or(String::new(), evaluation);
-    format!("{control}{range}{evaluation}")
+    let lines: String =
+        found.against.iter().map(|other| format!("<li>{}</li>\n", Text(other.text()))).collect();
+    let against =
+        if lines.is_empty() { String::new() } else { format!("<ul class=\"note\">\n{lines}</ul>\n") };
+    let against = section("against", "On the same images", &against);
+    let certificates = certificates(report, row);
+    format!("{control}{certificates}{against}{range}{evaluation}")
+}
+
+/// What the stage claims about the function of its network; what earlier stages claim is shown there.
+fn certificates(report: &Report, row: &Row) -> String {
+    let of = |row: &Row| row.details.as_ref().map_or(Vec::new(), |details| details.certificates.clone());
+    let inherited = row.from.as_ref().and_then(|name| report.stage(name)).map_or(0, |from| of(from).len());
+    let own = of(row).into_iter().skip(inherited);
+    let lines: String = own.map(|certificate| format!("<li>{}</li>\n", Text(certificate))).collect();
+    let lines = if lines.is_empty() { lines } else { format!("<ul class=\"note\">\n{lines}</ul>\n") };
+    section("certificates", "Certificate", &lines)
 }
 
 /// The losses of a range test by rate, and its suggestions.

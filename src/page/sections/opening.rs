@@ -68,8 +68,8 @@ fn shown(row: &Row, from: &Row) -> Option<String> {
              accuracy changed by {points} points."
         ));
     }
-    let seen = match paired(row, from) {
-        Some(paired) => on_the_same(&paired, &points),
+    let seen = match row.paired(from) {
+        Some((paired, _)) => on_the_same(&paired, &points),
         None => apart(low <= high_before && low_before <= high, &points),
     };
     let trained = match trained {
@@ -81,16 +81,9 @@ fn shown(row: &Row, from: &Row) -> Option<String> {
     Some(format!("{seen}{trained}"))
 }
 
-/// The two stages on the same images, if it is known which ones they find.
-fn paired(row: &Row, from: &Row) -> Option<Paired> {
-    let (new, old) = (row.details.as_ref()?, from.details.as_ref()?);
-    let images = new.metrics.as_ref()?.classes.iter().map(|class| class.images).sum();
-    Paired::new(new.right.as_ref()?, old.right.as_ref()?, images)
-}
-
 /// What a comparison on the same images shows.
 fn on_the_same(paired: &Paired, points: &str) -> String {
-    let &Paired { gained, lost, interval: (low, high) } = paired;
+    let &Paired { gained, lost, interval: (low, high), .. } = paired;
     let verdict = match low <= 0.0 && 0.0 <= high {
         true => "which includes zero: these images do not show that the accuracy changed.",
         false => "which excludes zero: on such images, the accuracy changed.",

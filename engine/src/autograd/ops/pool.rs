@@ -6,6 +6,7 @@ use crate::graph::pool::{Pool, PoolGeometry, PoolKind};
 use crate::{Device, Result, Tensor};
 use lopper_kernels::cpu::{self, Cpu};
 use lopper_kernels::cuda::{self, Cuda, DeviceBuffer};
+use lopper_kernels::shapes::{AdaptivePool2d, Pool2d};
 
 impl Tape {
     /// Pools the pixels of `x` `[N, H, W, C]`.
@@ -39,6 +40,15 @@ impl Pooling {
     /// The pooling of an input `[N, H, W, C]`.
     pub fn new(pool: &Pool, x: &[usize]) -> Result<Self> {
         Ok(Self { kind: pool.kind, geometry: pool.geometry(x)? })
+    }
+
+    /// The same pooling of `images` images.
+    pub fn of_images(self, images: usize) -> Self {
+        let geometry = match self.geometry {
+            PoolGeometry::Fixed(g) => PoolGeometry::Fixed(Pool2d { n: images, ..g }),
+            PoolGeometry::Adaptive(g) => PoolGeometry::Adaptive(AdaptivePool2d { n: images, ..g }),
+        };
+        Self { geometry, ..self }
     }
 
     /// The name of the kernel.

@@ -1,7 +1,7 @@
 //! The metrics of an epoch.
 
 use super::{Accuracy, LayerSparsity, Pruned, Scores};
-use crate::train::GroupRate;
+use crate::train::{GroupRate, LossParts};
 use serde::{Deserialize, Serialize};
 
 /// The metrics of an epoch.
@@ -13,6 +13,9 @@ pub struct EpochMetrics {
     pub epochs: usize,
     /// Mean of the training objective over the epoch's images.
     pub train_loss: f64,
+    /// Means of the parts of the training objective over the epoch's images, if it has parts that are logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<LossParts>,
     /// Mean cross entropy (only the task loss) over the validation images, if there are any.
     pub val_loss: Option<f64>,
     /// Accuracy on the validation images, if there are any.
@@ -53,6 +56,7 @@ impl EpochMetrics {
             epoch,
             epochs,
             train_loss: 0.0,
+            parts: None,
             val_loss: None,
             val: None,
             val_top5: None,

@@ -58,7 +58,7 @@ pub(in crate::cpu) fn run(
     let count = windows.count();
     let y = Shared::new(y);
     cpu.run(|| {
-        (0..count.div_ceil(BLOCK)).into_par_iter().for_each(|block| {
+        cpu.divide((0..count.div_ceil(BLOCK)).into_par_iter()).for_each(|block| {
             let first = block * BLOCK;
             cpu.with_workspace(|Workspace { rows, out, .. }| {
                 let count = BLOCK.min(count - first);

@@ -39,7 +39,7 @@ const FRESH_TRANSFORM: f64 = 16.0;
 /// Images of more floats than this do not stay in the cache between two layers.
 const CACHED_IMAGES: usize = 1_300_000;
 /// The cost of a float of larger images, in the direct algorithm, in Winograd's transforms and in row lanes.
-const FAR: [f64; 3] = [8.0, 48.0, 27.0];
+pub(super) const FAR: [f64; 3] = [8.0, 48.0, 27.0];
 
 /// Weights of more floats than this come from memory in any case.
 const CACHED_WEIGHTS: usize = 5 << 20;
@@ -134,7 +134,7 @@ impl LanesTime {
 }
 
 /// The number of floats of the images that do not stay in the cache.
-fn far(g: &Conv2d) -> f64 {
+pub(super) fn far(g: &Conv2d) -> f64 {
     (g.x_len() + g.y_len()).saturating_sub(CACHED_IMAGES) as f64
 }
 

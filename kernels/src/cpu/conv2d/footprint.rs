@@ -36,6 +36,11 @@ impl Footprint {
         Self::stored(cpu, g, pattern, packing, Dtype::F32)
     }
 
+    /// Computes the footprint of calls for `images` images, with weights that are packed for `g`.
+    pub fn of_images(cpu: &Cpu, g: &Conv2d, images: usize, pattern: &Pattern, packing: Packing) -> Self {
+        Self::of(cpu, g, images, pattern, packing, Dtype::F32)
+    }
+
     /// Computes the footprint of `g` with weights of type `dtype`.
     pub(in crate::cpu) fn stored(
         cpu: &Cpu,
@@ -44,10 +49,14 @@ impl Footprint {
         packing: Packing,
         dtype: Dtype,
     ) -> Self {
+        Self::of(cpu, g, g.n, pattern, packing, dtype)
+    }
+
+    fn of(cpu: &Cpu, g: &Conv2d, images: usize, pattern: &Pattern, packing: Packing, dtype: Dtype) -> Self {
         let (_, layout) = Layout::choose(cpu, g, pattern, packing, dtype);
         if computes_dead_filters(cpu, g, pattern, &layout) {
             // A copy of the weight gets the zeros of dead filters before it is packed.
-            let needs = Self::stored(cpu, g, &Pattern::dense(pattern.shape()), packing, dtype);
+            let needs = Self::of(cpu, g, images, &Pattern::dense(pattern.shape()), packing, dtype);
             let copy = g.w_shape().iter().fold(4, |bytes: u64, &size| bytes.saturating_mul(size as u64));
             return Self { packed: needs.packed.saturating_add(copy), ..needs };
         }
@@ -60,6 +69,7 @@ impl Footprint {
         // The places of taps in lanes, whose lists grow by doubling, too.
         let places = if matches!(layout, Layout::RowLanes(_)) { 128 * taps } else { 0 };
         let packed = 16 * taps + places + floats(g.c * g.kw) + layout.bytes(g) as u64 + index;
+        let g = &Conv2d { n: images, ..*g };
         let (borrowed, workspaces) = match &layout {
             Layout::Winograd(filters) => {
                 let [pass, block] = filters.pass_lens(g.c, filters.tiling().tiles(g)).map(floats);
@@ -78,9 +88,22 @@ impl Footprint {
     /// Computes the footprint of a compact convolution of the outer geometry `g`, which gathers the live channels of
     /// `index` into a separate buffer.
     pub fn compact(cpu: &Cpu, g: &Conv2d, index: &CompactIndex, packing: Packing) -> Self {
+        Self::compact_of_images(cpu, g, g.n, index, packing)
+    }
+
+    /// Computes the footprint of calls of a compact convolution for `images` images, with weights that are packed for
+    /// `g`.
+    pub fn compact_of_images(
+        cpu: &Cpu,
+        g: &Conv2d,
+        images: usize,
+        index: &CompactIndex,
+        packing: Packing,
+    ) -> Self {
         let wide = widen::widened(cpu, g, index, packing);
         let (inner, pattern) = gather::inner(g, &wide);
-        let needs = Self::new(cpu, &inner, &pattern, packing);
+        let needs = Self::of_images(cpu, &inner, images, &pattern, packing);
+        let inner = Conv2d { n: images, ..inner };
         let bits = (bits_len(g.c) + bits_len(g.o)) as u64;
         let lists = bits + 8 * (index.outputs.len() + 3 * g.o) as u64;
         // The weights with zeros for dead channels, before they are packed, and the bias of every output.

@@ -71,7 +71,7 @@ impl Gather {
         let [step_y, step_x] = g.stride;
         let row = g.w * g.c;
         cpu.run(|| {
-            gathered.par_chunks_exact_mut(inner.w * width).enumerate().for_each(|(at, to)| {
+            cpu.divide(gathered.par_chunks_exact_mut(inner.w * width).enumerate()).for_each(|(at, to)| {
                 let (image, y) = (at / inner.h, at % inner.h * step_y);
                 let from = &x[(image * g.h + y) * row..][..row];
                 cpu.dispatch(Compress { gather: self, from, step: step_x, to });
@@ -86,7 +86,8 @@ impl Gather {
         let (c, width) = (self.channels, self.width());
         let pixels = FLOATS.div_ceil(c);
         cpu.run(|| {
-            gathered.par_chunks_mut(pixels * width).zip(x.par_chunks(pixels * c)).for_each(|(to, from)| {
+            let parts = gathered.par_chunks_mut(pixels * width).zip(x.par_chunks(pixels * c));
+            cpu.divide(parts).for_each(|(to, from)| {
                 cpu.dispatch(Compress { gather: self, from, step: 1, to });
             });
         });

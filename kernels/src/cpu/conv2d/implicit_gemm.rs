@@ -86,7 +86,7 @@ impl ImplicitGemm<'_> {
         let groups = self.panels.len().div_ceil(panels_each);
         cpu.run(|| {
             // Neighboring tasks share panels, which are expensive to load.
-            (0..blocks * groups).into_par_iter().with_max_len(1).for_each(|task| {
+            cpu.divide((0..blocks * groups).into_par_iter().with_max_len(1)).for_each(|task| {
                 let (group, first) = (task / blocks, task % blocks * block);
                 let panels = group * panels_each..((group + 1) * panels_each).min(self.panels.len());
                 cpu.with_workspace(|workspace| {

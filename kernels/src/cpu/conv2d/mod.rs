@@ -10,11 +10,14 @@
 
 mod algorithm;
 mod choice;
+mod dense_time;
 pub(in crate::cpu) mod depthwise;
+mod depthwise_rows;
 mod epilogue;
 mod estimate;
 mod footprint;
 mod gather;
+mod image_times;
 mod implicit_gemm;
 mod input_grad;
 mod lane_estimates;
@@ -32,8 +35,10 @@ mod winograd;
 
 pub use algorithm::{Algorithm, Packing, Weights};
 pub use choice::Choice;
+pub use dense_time::DenseTime;
 pub use epilogue::Epilogue;
 pub use footprint::Footprint;
+pub use image_times::{ImageTimes, far_shares};
 pub use input_grad::conv2d_input_grad;
 pub use lane_estimates::LaneEstimates;
 pub use masked::{conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad};

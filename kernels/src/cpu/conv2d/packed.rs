@@ -11,6 +11,7 @@
 
 use super::algorithm::{Algorithm, Packing, Weights};
 use super::choice::Choice;
+use super::estimate::direct;
 use super::gather::{self, Gather};
 use super::implicit_gemm::ImplicitGemm;
 use super::layout::Layout;
@@ -21,7 +22,7 @@ use super::winograd::{Direction, Winograd, run_fresh};
 use super::{Epilogue, Windows};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
-use crate::cpu::conv2d::depthwise;
+use crate::cpu::conv2d::{depthwise, depthwise_rows};
 use crate::cpu::device::shared::Shared;
 use crate::cpu::lanes::{self, ImageLayout, ImageLayouts, LaneImages, Product};
 use crate::dtype::Dtype;
@@ -177,6 +178,22 @@ impl PackedConv2d {
         self.layout.products(&self.inner(g))
     }
 
+    /// The estimated time of computing `g`, in multiply-accumulates of the direct algorithm: for comparing plans of a
+    /// network before and after a cut. It depends on the shape, the zeros and the instruction set only.
+    pub fn estimate(&self, cpu: &Cpu, g: &Conv2d) -> f64 {
+        let (inner, products) = (self.inner(g), self.products(g) as f64);
+        if g.groups > 1 {
+            // There are few products for each value: the images count beside them.
+            return products + (g.x_len() + g.y_len()) as f64;
+        }
+        let direct = direct(cpu, &inner, Weights::Cache);
+        match self.choice.algorithm {
+            // Dead filters are not computed.
+            Algorithm::Direct => direct * (products / inner.macs().max(1) as f64).min(1.0),
+            other => direct * self.choice.of_direct(other).unwrap_or(1.0),
+        }
+    }
+
     /// The size of the packed weights in bytes.
     pub fn bytes(&self) -> usize {
         self.layout.bytes(&self.inner(&self.geometry))
@@ -219,6 +236,9 @@ impl PackedConv2d {
     fn product(&self, cpu: &Cpu, g: &Conv2d, x: &[f32], epilogue: &Epilogue, y: &mut [f32]) {
         let scatter = self.scatter.as_ref();
         match &self.layout {
+            Layout::Depthwise if depthwise_rows::applies(g) => {
+                depthwise_rows::run(cpu, g, x, &self.zeros, &self.data, epilogue, y);
+            }
             Layout::Depthwise => {
                 let windows = Windows::forward(g, &self.taps);
                 depthwise::run(cpu, &windows, x, &self.zeros, &self.data, epilogue, y);

@@ -51,7 +51,8 @@ pub(super) fn images<'a>(cpu: &'a Cpu, g: &Conv2d, x: &[f32]) -> Scratch<'a> {
     let ([top, left], [height, width]) = (g.padding, g.padded());
     let mut padded = cpu.scratch(g.n * height * width * g.c);
     cpu.run(|| {
-        padded.par_chunks_mut(width * g.c).with_min_len(16).enumerate().for_each(|(row, to)| {
+        let rows = padded.par_chunks_mut(width * g.c).with_min_len(16);
+        cpu.divide(rows.enumerate()).for_each(|(row, to)| {
             let (image, y) = (row / height, (row % height).wrapping_sub(top));
             if y >= g.h {
                 return to.fill(0.0);

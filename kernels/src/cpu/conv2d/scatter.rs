@@ -73,13 +73,12 @@ impl Scatter {
         const ROWS: usize = 256;
         let live = self.outputs.len();
         cpu.run(|| {
-            y.par_chunks_mut(ROWS * self.width).zip(computed.par_chunks(ROWS * live)).for_each(
-                |(y, computed)| {
-                    let pixels: [usize; ROWS] = std::array::from_fn(|row| row * self.width);
-                    let computed = computed.chunks_exact(live);
-                    self.expand(cpu, 0..live, &pixels, computed, &Epilogue::default(), Shared::new(y));
-                },
-            );
+            let parts = y.par_chunks_mut(ROWS * self.width).zip(computed.par_chunks(ROWS * live));
+            cpu.divide(parts).for_each(|(y, computed)| {
+                let pixels: [usize; ROWS] = std::array::from_fn(|row| row * self.width);
+                let computed = computed.chunks_exact(live);
+                self.expand(cpu, 0..live, &pixels, computed, &Epilogue::default(), Shared::new(y));
+            });
         });
     }
 
@@ -100,7 +99,7 @@ impl Scatter {
         // SAFETY: the caller writes nothing else, and the rows are divided among the threads below.
         let y = unsafe { y.all() };
         cpu.run(|| {
-            y.par_chunks_mut(self.width).enumerate().for_each(|(row, out)| {
+            cpu.divide(y.par_chunks_mut(self.width).enumerate()).for_each(|(row, out)| {
                 self.put_constants(0..self.width, epilogue, out);
                 let residual = epilogue.residual.map(|r| &r[row * self.width..][..self.width]);
                 cpu.dispatch(Finish { residual, activation: epilogue.activation, out });

@@ -5,6 +5,7 @@ use crate::cpu::device::isa::{Backend, Isa, UnknownIsa};
 use crate::cpu::device::shelf::Shelf;
 use crate::cpu::simd::Kernel;
 use crate::recycler::Recycler;
+use rayon::iter::MinLen;
 use rayon::prelude::*;
 use std::fmt;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub struct Cpu {
     pub(in crate::cpu) shelf: Arc<Shelf>,
     recycler: Arc<Recycler>,
     strict: bool,
+    alone: bool,
 }
 
 impl fmt::Debug for Cpu {
@@ -96,6 +98,12 @@ impl Cpu {
         Self { strict: true, ..self }
     }
 
+    /// Returns the same CPU for a caller that divides its work among the threads itself: forward kernels then compute
+    /// on the thread of the pool that calls them, and neither wait for other threads nor take over their tasks.
+    pub fn alone(&self) -> Self {
+        Self { alone: true, ..self.clone() }
+    }
+
     /// Whether only the direct algorithm is used.
     pub fn is_strict(&self) -> bool {
         self.strict
@@ -119,6 +127,7 @@ impl Cpu {
             shelf: Arc::new(Shelf::new(count)),
             recycler: Arc::default(),
             strict: false,
+            alone: false,
         })
     }
 
@@ -127,9 +136,10 @@ impl Cpu {
         self.backend.isa()
     }
 
-    /// The number of threads in the pool.
+    /// The number of threads that a kernel is divided among: those of the pool, or one if it computes
+    /// [`alone`](Self::alone).
     pub fn thread_count(&self) -> usize {
-        self.workers.current_num_threads()
+        if self.alone { 1 } else { self.workers.current_num_threads() }
     }
 
     /// Returns `len` floats of unspecified value for a kernel to write. Reuses the memory of an earlier buffer if
@@ -148,6 +158,41 @@ impl Cpu {
     /// them in one pass.
     pub fn for_each<T: Send>(&self, items: &mut [T], f: impl Fn(&mut T) + Sync) {
         self.run(|| items.par_iter_mut().with_max_len(1).for_each(&f));
+    }
+
+    /// Divides `items` among the threads; leaves them to this thread if it computes [`alone`](Self::alone).
+    pub(in crate::cpu) fn divide<I: IndexedParallelIterator>(&self, items: I) -> MinLen<I> {
+        items.with_min_len(if self.alone { usize::MAX } else { 1 })
+    }
+
+    /// Runs both functions, at the same time if another thread is free; one after the other if this thread computes
+    /// [`alone`](Self::alone).
+    pub(in crate::cpu) fn join(&self, first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
+        if self.alone {
+            first();
+            second();
+        } else {
+            rayon::join(first, second);
+        }
+    }
+
+    /// Computes `y` from `x` in `parts` equal parts, several at a time and each on one thread: `f(thread, x, y)` computes
+    /// one on this thread of the pool. Kernels that `f` calls must compute [`alone`](Self::alone).
+    pub fn for_each_part(
+        &self,
+        parts: usize,
+        x: &[f32],
+        y: &mut [f32],
+        f: impl Fn(usize, &[f32], &mut [f32]) + Sync,
+    ) {
+        assert!(x.len().is_multiple_of(parts) && y.len().is_multiple_of(parts), "parts are equal");
+        let [x_len, y_len] = [x.len(), y.len()].map(|len| len / parts);
+        self.run(|| {
+            y.par_chunks_mut(y_len.max(1)).enumerate().with_max_len(1).for_each(|(i, y)| {
+                let thread = rayon::current_thread_index().expect("tasks run on threads of the pool");
+                f(thread, &x[i * x_len..][..x_len], y);
+            });
+        });
     }
 
     /// Runs `kernel` on this thread, compiled for the instruction set in use.

@@ -60,7 +60,7 @@ pub(in crate::cpu) fn run(
     epilogue.check(g.c, lens[1]);
     let planes = (TASK / from).max(1);
     cpu.run(|| {
-        y.par_chunks_mut(planes * to).enumerate().for_each(|(task, y)| {
+        cpu.divide(y.par_chunks_mut(planes * to).enumerate()).for_each(|(task, y)| {
             for (i, y) in y.chunks_exact_mut(to).enumerate() {
                 let index = task * planes + i;
                 let channel = index % g.c;

@@ -27,6 +27,16 @@ impl LaneImages {
         self.groups() * channels * self.plane()
     }
 
+    /// The layout of a part of `images` images, if every part of as many images one after another is contiguous.
+    pub fn part(&self, images: usize) -> Option<Self> {
+        (self.linked || images.is_multiple_of(self.together())).then_some(self.of_images(images))
+    }
+
+    /// The same layout of `images` images.
+    pub fn of_images(&self, images: usize) -> Self {
+        Self { images, ..*self }
+    }
+
     /// Whether these are `n` images of size `[h, w]`.
     pub(super) fn holds(&self, [n, h, w]: [usize; 3]) -> bool {
         [self.images, self.height, self.width] == [n, h, w]
@@ -36,7 +46,12 @@ impl LaneImages {
         if self.linked {
             return self.images;
         }
-        self.images.div_ceil(self.lanes / self.width * self.vectors)
+        self.images.div_ceil(self.together())
+    }
+
+    /// The number of narrow images in a group.
+    fn together(&self) -> usize {
+        self.lanes / self.width * self.vectors
     }
 
     /// Floats per row.
@@ -61,6 +76,22 @@ pub enum ImageLayout {
 }
 
 impl ImageLayout {
+    /// The layout of a part of `images` images, if every part of as many images one after another is contiguous.
+    pub fn part(&self, images: usize) -> Option<Self> {
+        match self {
+            Self::ChannelsLast => Some(*self),
+            Self::RowLanes(lanes) => lanes.part(images).map(Self::RowLanes),
+        }
+    }
+
+    /// The same layout of `images` images.
+    pub fn of_images(&self, images: usize) -> Self {
+        match self {
+            Self::ChannelsLast => *self,
+            Self::RowLanes(lanes) => Self::RowLanes(lanes.of_images(images)),
+        }
+    }
+
     /// The number of floats of images of shape `[N, H, W, C]`.
     pub fn len(&self, shape: [usize; 4]) -> usize {
         match self {
@@ -79,4 +110,12 @@ pub struct ImageLayouts {
     pub residual: ImageLayout,
     /// The output.
     pub y: ImageLayout,
+}
+
+impl ImageLayouts {
+    /// The same layouts of `images` images.
+    pub fn of_images(&self, images: usize) -> Self {
+        let [x, residual, y] = [self.x, self.residual, self.y].map(|layout| layout.of_images(images));
+        Self { x, residual, y }
+    }
 }

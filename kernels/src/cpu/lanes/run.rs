@@ -155,7 +155,7 @@ impl RowLanes {
         let teams = self.teams_each(cpu, groups);
         let parts = self.lists.teams().div_ceil(teams);
         cpu.run(|| {
-            (0..groups * parts).into_par_iter().with_max_len(1).for_each(|task| {
+            cpu.divide((0..groups * parts).into_par_iter().with_max_len(1)).for_each(|task| {
                 let first = task % parts * teams;
                 let teams = first..(first + teams).min(self.lists.teams());
                 let task = Task { lanes: self, g, slots: &slots, group: task / parts, teams, product };

@@ -165,6 +165,18 @@ impl LinearChoice {
         }
     }
 
+    /// The estimated cycles of one core for `g` with weights of type `dtype` in this layout.
+    pub fn cycles(&self, cpu: &Cpu, g: &Linear, dtype: Dtype) -> f64 {
+        let lanes = cpu.backend.tiles(Types::with_weights(dtype))[0].nr;
+        let [panels, ..] = estimates(cpu, g, dtype, 1.0);
+        let of_panels = match (&self.reason, self.layout) {
+            (Reason::Estimated { bits, .. }, LinearLayout::Bits) => *bits,
+            (Reason::Estimated { lists, .. }, LinearLayout::Lists) => *lists,
+            _ => 1.0,
+        };
+        of_panels * panels * (g.inputs * g.outputs).div_ceil(lanes) as f64
+    }
+
     /// Whether estimates were compared: the live rows have zeros, and no layout was asked for.
     pub fn is_estimated(&self) -> bool {
         matches!(self.reason, Reason::Estimated { .. })

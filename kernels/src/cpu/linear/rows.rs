@@ -85,7 +85,8 @@ pub(super) fn run(cpu: &Cpu, g: &Linear, x: &[f32], w: &dyn SparseRows, epilogue
     epilogue.check(g.outputs, y.len());
     let y = Shared::new(y);
     cpu.run(|| {
-        (0..g.outputs.div_ceil(OUTPUTS)).into_par_iter().with_max_len(1).for_each(|task| {
+        let tasks = (0..g.outputs.div_ceil(OUTPUTS)).into_par_iter().with_max_len(1);
+        cpu.divide(tasks).for_each(|task| {
             let outputs = task * OUTPUTS..((task + 1) * OUTPUTS).min(g.outputs);
             for first in (0..g.n).step_by(BATCH) {
                 let count = BATCH.min(g.n - first);

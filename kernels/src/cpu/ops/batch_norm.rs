@@ -177,7 +177,7 @@ impl Visitor for ForwardPlanes<'_> {
     fn visit(self, function: impl Function) {
         let Self { cpu, params, plane, x, residual, y } = self;
         cpu.run(|| {
-            y.par_chunks_mut(plane).enumerate().for_each(|(i, y)| {
+            cpu.divide(y.par_chunks_mut(plane).enumerate()).for_each(|(i, y)| {
                 let part = |of: &'_ [f32]| i * plane..(i * plane + y.len()).min(of.len());
                 let [mean, factor, beta] = params.of(i % params.channels());
                 match residual {

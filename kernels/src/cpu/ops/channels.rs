@@ -12,7 +12,8 @@ pub fn concat_forward(cpu: &Cpu, rows: usize, parts: &[(&[f32], usize)], y: &mut
     assert_eq!(y.len(), rows * width);
     assert!(parts.iter().all(|(x, c)| x.len() == rows * c), "a part is not [rows, c]");
     cpu.run(|| {
-        y.par_chunks_mut(width).with_min_len(rows_per_task(width)).enumerate().for_each(|(row, mut y)| {
+        let rows = y.par_chunks_mut(width).with_min_len(rows_per_task(width));
+        cpu.divide(rows.enumerate()).for_each(|(row, mut y)| {
             for &(x, c) in parts {
                 let (part, rest) = y.split_at_mut(c);
                 part.copy_from_slice(&x[row * c..][..c]);
@@ -45,7 +46,7 @@ pub fn pad_shortcut_forward(cpu: &Cpu, g: &PadShortcut, x: &[f32], y: &mut [f32]
     let [n, oh, ow, o] = g.y_shape();
     assert_eq!((x.len(), y.len()), (g.x_len(), n * oh * ow * o));
     cpu.run(|| {
-        y.par_chunks_mut(ow * o).enumerate().for_each(|(row, y)| {
+        cpu.divide(y.par_chunks_mut(ow * o).enumerate()).for_each(|(row, y)| {
             let x = &x[(row / oh * g.h + row % oh * g.stride) * g.w * g.c..][..g.w * g.c];
             for (y, x) in y.chunks_exact_mut(o).zip(x.chunks_exact(g.c).step_by(g.stride)) {
                 y[..g.before].fill(0.0);

@@ -112,7 +112,7 @@ fn halve<const P: usize, const OUT: usize, const IN: usize, Op>(
     let left = MapChunk { width, params, outs: left, ins: ins.map(|x| &x[..middle]), op };
     let right = outs.map(|(_, right)| right);
     let right = MapChunk { width, params, outs: right, ins: ins.map(|x| &x[middle..]), op };
-    rayon::join(|| halve(cpu, chunk, left), || halve(cpu, chunk, right));
+    cpu.join(|| halve(cpu, chunk, left), || halve(cpu, chunk, right));
 }
 
 struct MapChunk<'a, const P: usize, const OUT: usize, const IN: usize, Op> {

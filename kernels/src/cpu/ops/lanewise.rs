@@ -49,7 +49,7 @@ where
     let left = outs.each_mut().map(|(left, _)| std::mem::take(left));
     let left = Chunk { outs: left, ins: ins.map(|x| &x[..middle]), op };
     let right = Chunk { outs: outs.map(|(_, right)| right), ins: ins.map(|x| &x[middle..]), op };
-    rayon::join(|| halve(cpu, left), || halve(cpu, right));
+    cpu.join(|| halve(cpu, left), || halve(cpu, right));
 }
 
 struct Chunk<'a, const OUT: usize, const IN: usize, Op> {

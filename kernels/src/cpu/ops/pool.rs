@@ -8,7 +8,7 @@
 //! ```
 
 use crate::cpu::Cpu;
-use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::simd::{Kernel, MAX_LANES, Simd};
 use crate::pool_windows::PoolWindows;
 use crate::shapes::{AdaptivePool2d, Pool2d};
 use rayon::prelude::*;
@@ -91,8 +91,7 @@ fn for_each_row(
     let [n, oh, ow, c] = g.y_shape();
     let image_len = x.len() / n;
     cpu.run(|| {
-        y.par_chunks_mut(ow * c)
-            .enumerate()
+        cpu.divide(y.par_chunks_mut(ow * c).enumerate())
             .for_each(|(r, y)| row(&x[r / oh * image_len..][..image_len], r % oh, y));
     });
 }
@@ -137,15 +136,39 @@ impl<W: PoolWindows> Kernel for MaxRow<'_, W> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        for (j, best) in self.y.chunks_exact_mut(self.g.x_shape()[3]).enumerate() {
-            best.fill(f32::NEG_INFINITY);
+        let [_, _, w, c] = self.g.x_shape();
+        let rows = self.g.rows(self.i);
+        for (j, y) in self.y.chunks_exact_mut(c).enumerate() {
+            let cols = self.g.cols(j);
+            let (whole, rest) = y.as_chunks_mut::<MAX_LANES>();
+            for (part, y) in whole.iter_mut().enumerate() {
+                // In registers, unlike a result as long as the pixel.
+                let mut best = [f32::NEG_INFINITY; MAX_LANES];
+                for row in rows.clone() {
+                    for col in cols.clone() {
+                        let x = &self.image[(row * w + col) * c + part * MAX_LANES..][..MAX_LANES];
+                        for lane in 0..MAX_LANES {
+                            best[lane] = larger(best[lane], x[lane]);
+                        }
+                    }
+                }
+                *y = best;
+            }
+            rest.fill(f32::NEG_INFINITY);
+            let first = c - rest.len();
             for tap in taps(self.g, self.i, j) {
-                for (best, &x) in best.iter_mut().zip(&self.image[tap]) {
-                    *best = if x > *best || x.is_nan() { x } else { *best };
+                for (best, &x) in rest.iter_mut().zip(&self.image[tap][first..]) {
+                    *best = larger(*best, x);
                 }
             }
         }
     }
+}
+
+/// `x` if it is larger than `best` or NaN, otherwise `best`.
+#[inline(always)]
+fn larger(best: f32, x: f32) -> f32 {
+    if x > best || x.is_nan() { x } else { best }
 }
 
 /// One row of [`avg_forward`].

@@ -30,7 +30,7 @@ impl Winograd<'_> {
         }
         let block = tiles.div_ceil(cpu.thread_count()).next_multiple_of(mr).min(BLOCK / mr * mr);
         cpu.run(|| {
-            (0..tiles.div_ceil(block)).into_par_iter().with_max_len(1).for_each(|task| {
+            cpu.divide((0..tiles.div_ceil(block)).into_par_iter().with_max_len(1)).for_each(|task| {
                 let (first, count) = (task * block, block.min(tiles - task * block));
                 cpu.with_workspace(|workspace| {
                     let floats = Workspace::floats(&mut workspace.floats, Pass::len(self, count));
@@ -50,7 +50,7 @@ impl Pass<'_> {
         let tasks = 4 * cpu.thread_count();
         let each = |len: usize, run: &(dyn Fn(Range<usize>) + Sync)| {
             let step = len.div_ceil(tasks);
-            (0..len.div_ceil(step)).into_par_iter().with_max_len(1).for_each(|task| {
+            cpu.divide((0..len.div_ceil(step)).into_par_iter().with_max_len(1)).for_each(|task| {
                 run(task * step..((task + 1) * step).min(len));
             });
         };

@@ -1,114 +1,20 @@
-//! Plans on the CPU: kernels with packed weights, called one after another.
+//! The kernels of a plan on the CPU, with packed weights.
 
-use super::chosen::Chosen;
-use super::layouts::Layouts;
-use super::lower::{MAX_PARTS, Op};
-use super::places::{Place, Places};
-use super::work::{Convolution, FullyConnected, Plain, Work};
 use crate::Tensor;
 use crate::graph::layer::BatchNorm;
-use bytemuck::{cast_slice, cast_slice_mut};
+use crate::plan::chosen::Chosen;
+use crate::plan::lower::MAX_PARTS;
+use crate::plan::spans::Span;
+use crate::plan::work::{Convolution, FullyConnected, Plain, Work};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{
     self, Cpu, Epilogue, ImageLayout, ImageLayouts, PackedBatchNorm, PackedConv2d, PackedLinear, Packing,
 };
 use lopper_kernels::params::{Activation, Dtype};
 use lopper_kernels::shapes;
-use std::ops::Range;
-use std::time::{Duration, Instant};
-
-/// Alignment of values, in bytes: a cache line.
-pub(super) const ALIGNMENT: usize = 64;
-
-/// The calls of a plan, and the block that holds all values between them.
-pub(super) struct Runner {
-    cpu: Cpu,
-    calls: Vec<Call>,
-    arena: Buffer,
-}
-
-impl Runner {
-    /// Packs the weights of `works`, the work of `ops`.
-    pub fn new(packer: &Packer, ops: &[Op], works: &[Work], (layouts, places): (&Layouts, &Places)) -> Self {
-        let calls = ops.iter().zip(works).zip(layouts.packings()).map(|((op, work), &conv2d)| {
-            let packer = Packer { conv2d, ..*packer };
-            Call::new(op, packer.kernel(work, layouts.around(op)), places)
-        });
-        let arena = Buffer::unspecified(places.bytes.div_ceil(size_of::<f32>()));
-        Self { cpu: packer.cpu.clone(), calls: calls.collect(), arena }
-    }
-
-    /// The kernel of each call.
-    pub fn chosen(&self) -> impl Iterator<Item = Chosen> {
-        self.calls.iter().map(|call| call.kernel.chosen())
-    }
-
-    /// Bytes of the arena, and scratch bytes that kernels have borrowed from the device so far.
-    pub fn memory(&self) -> [usize; 2] {
-        [self.arena.bytes().len(), self.cpu.scratch_bytes()]
-    }
-
-    /// The network's output for `images`.
-    pub fn run(&mut self, images: &[f32]) -> &[f32] {
-        let Self { cpu, calls, arena } = self;
-        // All kernels run inside the pool, so that none has to enter it.
-        cpu.run(|| calls.iter().for_each(|call| call.run(cpu, images, arena.bytes_mut())));
-        self.calls.last().map_or(&[], |call| cast_slice(&self.arena.bytes()[call.output.clone()]))
-    }
-
-    /// Runs like [`Runner::run`] and returns the duration of each call.
-    pub fn run_timed(&mut self, images: &[f32]) -> Vec<Duration> {
-        let Self { cpu, calls, arena } = self;
-        let timed = |call: &Call, arena: &mut Buffer| {
-            let start = Instant::now();
-            call.run(cpu, images, arena.bytes_mut());
-            start.elapsed()
-        };
-        cpu.run(|| calls.iter().map(|call| timed(call, arena)).collect())
-    }
-}
-
-/// A kernel call with data at fixed places in the arena.
-struct Call {
-    kernel: Kernel,
-    inputs: Vec<Place>,
-    residual: Option<Place>,
-    activation: Activation,
-    /// The bytes of the arena that the kernel writes.
-    output: Range<usize>,
-}
-
-impl Call {
-    fn new(op: &Op, kernel: Kernel, places: &Places) -> Self {
-        let inputs = op.inputs.iter().map(|&v| places.of(v)).collect();
-        let residual = op.residual.map(|v| places.of(v));
-        Self { kernel, inputs, residual, activation: op.activation, output: places.written(op.output) }
-    }
-
-    fn run(&self, cpu: &Cpu, images: &[f32], arena: &mut [u8]) {
-        let (before, rest) = arena.split_at_mut(self.output.start);
-        let (y, after) = rest.split_at_mut(self.output.len());
-        let (before, after) = (&*before, &*after);
-        // In the arena, the inputs of a call never overlap its output: each lies entirely before or after it.
-        let at = |place: &Place| match place {
-            Place::Images => images,
-            Place::Arena(range) if range.end <= self.output.start => cast_slice(&before[range.clone()]),
-            Place::Arena(range) => cast_slice(&after[range.start - self.output.end..][..range.len()]),
-        };
-        let residual = self.residual.as_ref().map(at);
-        self.kernel.run(
-            cpu,
-            |i| at(&self.inputs[i]),
-            self.inputs.len(),
-            residual,
-            self.activation,
-            cast_slice_mut(y),
-        );
-    }
-}
 
 /// A kernel with all its arguments except the data.
-enum Kernel {
+pub(super) enum Kernel {
     /// A convolution, with the layouts of its images.
     Conv2d(shapes::Conv2d, Box<PackedConv2d>, Option<Tensor>, ImageLayouts),
     Linear(shapes::Linear, PackedLinear, Option<Tensor>),
@@ -119,7 +25,7 @@ enum Kernel {
 
 /// The settings by which a plan packs weights.
 #[derive(Clone, Copy)]
-pub(super) struct Packer<'a> {
+pub(in crate::plan) struct Packer<'a> {
     pub cpu: &'a Cpu,
     pub conv2d: Packing,
     pub linear: Dtype,
@@ -127,7 +33,7 @@ pub(super) struct Packer<'a> {
 
 impl Packer<'_> {
     /// Chooses the kernel of `work`, whose images have the layouts `around`, and packs its weights.
-    fn kernel(&self, work: &Work, around: ImageLayouts) -> Kernel {
+    pub(super) fn kernel(&self, work: &Work, around: ImageLayouts) -> Kernel {
         let bias = work.bias();
         match work {
             Work::Conv2d(conv) => Kernel::Conv2d(conv.g, Box::new(self.conv2d(conv)), bias, around),
@@ -169,8 +75,21 @@ fn batch_norm(bn: &BatchNorm) -> PackedBatchNorm {
 }
 
 impl Kernel {
+    /// The same kernel for a part of the images of `span`.
+    pub fn of_part(self, span: &Span) -> Self {
+        let n = span.images;
+        match self {
+            Self::Conv2d(g, w, bias, around) => {
+                Self::Conv2d(shapes::Conv2d { n, ..g }, w, bias, around.of_images(n))
+            }
+            Self::Linear(g, w, bias) => Self::Linear(shapes::Linear { n, ..g }, w, bias),
+            Self::BatchNorm(bn, layout) => Self::BatchNorm(bn, layout.of_images(n)),
+            Self::Plain(plain) => Self::Plain(plain.of_images(n, span.batch)),
+        }
+    }
+
     /// Runs the kernel on its inputs, with a residual and an activation if the kernel has an epilogue.
-    fn run<'a>(
+    pub fn run<'a>(
         &'a self,
         cpu: &Cpu,
         input: impl Fn(usize) -> &'a [f32],
@@ -200,7 +119,7 @@ impl Kernel {
         }
     }
 
-    fn chosen(&self) -> Chosen {
+    pub fn chosen(&self, cpu: &Cpu) -> Chosen {
         let (kernel, why, products, weight_bytes, bias) = match self {
             Self::Conv2d(g, w, bias, around) => {
                 // There is only one algorithm for depthwise convolutions.
@@ -216,7 +135,12 @@ impl Kernel {
             Self::Plain(plain) => (plain.name(), None, None, 0, &None),
         };
         let bias = bias.as_ref().map_or(0, |bias| 4 * bias.len());
-        Chosen { kernel, why, products, weight_bytes: weight_bytes + bias }
+        let estimate = match self {
+            Self::Conv2d(g, w, ..) => Some(w.estimate(cpu, g)),
+            Self::Linear(g, w, _) => Some(w.choice().cycles(cpu, g, Dtype::F32)),
+            Self::BatchNorm(..) | Self::Plain(_) => None,
+        };
+        Chosen { kernel, why, products, estimate, weight_bytes: weight_bytes + bias }
     }
 }
 

@@ -1,0 +1,115 @@
+//! Which layers of two networks are compared, and how.
+
+use super::{DistillConfig, FeatureLoss};
+use lopper_engine::{Error, Graph, Layer, NodeId, Result};
+
+/// Two layers whose outputs are compared.
+#[derive(Clone, Debug)]
+pub(super) struct Pair {
+    pub student: NodeId,
+    pub teacher: NodeId,
+    pub loss: FeatureLoss,
+    pub weight: f32,
+    /// Whether the student's output goes through an adapter.
+    pub adapter: bool,
+    /// As errors call it.
+    pub name: String,
+}
+
+/// A network with the shapes of its outputs for one image.
+#[derive(Clone, Copy)]
+pub(super) struct Shaped<'a> {
+    pub graph: &'a Graph,
+    pub shapes: &'a [Vec<usize>],
+}
+
+/// The pairs that `config` names, and those that it lets be found.
+pub(super) fn pairs(config: &DistillConfig, student: Shaped, teacher: Shaped) -> Result<Vec<Pair>> {
+    let mut pairs = Vec::new();
+    for hint in &config.hints {
+        let (s, t) = (student.graph.id(&hint.student)?, teacher.graph.id(&hint.teacher)?);
+        let name = format!("hint {} ← {}", hint.student, hint.teacher);
+        let widths = [&student.shapes[s], &teacher.shapes[t]].map(|shape| shape.last());
+        let adapter = hint.adapter.unwrap_or(hint.loss.compares_values() && widths[0] != widths[1]);
+        pairs.push(Pair { student: s, teacher: t, loss: hint.loss, weight: hint.weight, adapter, name });
+    }
+    for features in &config.features {
+        let loss = features.loss;
+        let found = by_resolution(student, teacher, loss);
+        if found.is_empty() {
+            return Err(Error::invalid(format!(
+                "distillation features {loss}: student and teacher share no resolution of more than one pixel: name the \
+                 layers by hints"
+            )));
+        }
+        for (s, t) in found {
+            let names = [&student.graph.nodes()[s].name, &teacher.graph.nodes()[t].name];
+            let widths = [&student.shapes[s], &teacher.shapes[t]].map(|shape| shape.last());
+            pairs.push(Pair {
+                student: s,
+                teacher: t,
+                loss,
+                weight: features.weight,
+                adapter: loss.compares_values() && widths[0] != widths[1],
+                name: format!("features {} ← {}", names[0], names[1]),
+            });
+        }
+    }
+    pairs.iter().try_for_each(|pair| check(pair, student, teacher))?;
+    Ok(pairs)
+}
+
+/// An error if the outputs of `pair` do not compare.
+fn check(pair: &Pair, student: Shaped, teacher: Shaped) -> Result<()> {
+    let (ours, theirs) = (&student.shapes[pair.student], &teacher.shapes[pair.teacher]);
+    let (name, loss) = (&pair.name, pair.loss);
+    let pixels = |shape: &[usize]| shape[..shape.len() - 1].to_vec();
+    if loss.compares_pixels() && (ours.len() != theirs.len() || pixels(ours) != pixels(theirs)) {
+        return Err(Error::invalid(format!(
+            "{name}: the student's output is {ours:?}, the teacher's {theirs:?}; {loss} compares outputs of one resolution: \
+             choose layers that have it"
+        )));
+    }
+    if loss.compares_values() && !pair.adapter && ours != theirs {
+        return Err(Error::invalid(format!(
+            "{name}: the student's output is {ours:?}, the teacher's {theirs:?}; without an adapter only equal shapes \
+             compare: choose layers of equal outputs or adapter = true"
+        )));
+    }
+    match loss {
+        FeatureLoss::Attention if ours.len() != 4 => Err(Error::invalid(format!(
+            "{name}: attention compares feature maps [N, H, W, C], found {ours:?}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The last layers of each network at every resolution of more than one pixel that both have, from the largest on. For
+/// `boundaries`, the last ones before an activation.
+fn by_resolution(student: Shaped, teacher: Shaped, loss: FeatureLoss) -> Vec<(NodeId, NodeId)> {
+    let last = |network: Shaped| {
+        let mut found: Vec<([usize; 2], NodeId)> = Vec::new();
+        for (id, node) in network.graph.nodes().iter().enumerate() {
+            let &[_, h, w, _] = network.shapes[id].as_slice() else { continue };
+            let fits = match &node.layer {
+                Layer::Input { .. } | Layer::Pool(_) => false,
+                Layer::Activation(_) => loss != FeatureLoss::Boundaries,
+                _ => true,
+            };
+            if !fits || h * w <= 1 {
+                continue;
+            }
+            match found.iter_mut().find(|(resolution, _)| *resolution == [h, w]) {
+                Some(entry) => entry.1 = id,
+                None => found.push(([h, w], id)),
+            }
+        }
+        found
+    };
+    let theirs = last(teacher);
+    let partner = |(resolution, id): ([usize; 2], NodeId)| {
+        let (_, other) = theirs.iter().find(|(other, _)| *other == resolution)?;
+        Some((id, *other))
+    };
+    last(student).into_iter().filter_map(partner).collect()
+}

@@ -1,0 +1,212 @@
+//! The knapsack: a width for each group, so that the whole stays within a budget and loses the least.
+//!
+//! ```text
+//!   all groups whole
+//!   while the price exceeds the budget:     the move to a narrower width with the least  Δloss / Δprice
+//!                                           (no more of Δprice counts than is still missing)
+//!   while one fits into what is left:       the move to a wider width that wins back the most loss
+//! ```
+//!
+//! The price of a group depends on the widths of its neighbors, so it is asked for anew before every move. Moves may skip
+//! widths, which finds the lower hull of a price with steps. Equal moves are decided by the order of groups and widths, so
+//! that the choice depends on nothing else.
+
+/// A group: the widths that it may keep, ascending, and the loss of each. The last is its whole width, of loss 0.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    /// Numbers of units.
+    pub widths: Vec<usize>,
+    /// The loss of each.
+    pub losses: Vec<f64>,
+}
+
+/// Prices of widths.
+pub(super) trait Prices {
+    /// The price of everything if group g keeps `kept[g]` units.
+    fn total(&self, kept: &[usize]) -> f64;
+
+    /// The part of it that depends on `group`.
+    fn around(&self, group: usize, kept: &[usize]) -> f64;
+}
+
+/// The widths that are chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Choice {
+    /// Units that each group keeps.
+    Kept(Vec<usize>),
+    /// No choice fits; the price of the narrowest.
+    Least(f64),
+}
+
+/// Chooses a width for each of `items`, so that the total price is at most `budget`.
+pub(super) fn choose(items: &[Item], prices: &impl Prices, budget: f64) -> Choice {
+    let narrowest: Vec<usize> = items.iter().map(|item| item.widths[0]).collect();
+    let mut at: Vec<usize> = items.iter().map(|item| item.widths.len() - 1).collect();
+    let mut kept: Vec<usize> = items.iter().zip(&at).map(|(item, &at)| item.widths[at]).collect();
+    let mut total = prices.total(&kept);
+    while total > budget {
+        let Some((group, to)) = cheapest(items, prices, &mut kept, &at, total - budget) else {
+            return match prices.total(&narrowest) {
+                least if least <= budget => Choice::Kept(narrowest),
+                least => Choice::Least(least),
+            };
+        };
+        (at[group], kept[group]) = (to, items[group].widths[to]);
+        total = prices.total(&kept);
+    }
+    while let Some((group, to)) = best_return(items, prices, &mut kept, &at, budget - total) {
+        (at[group], kept[group]) = (to, items[group].widths[to]);
+        total = prices.total(&kept);
+    }
+    Choice::Kept(kept)
+}
+
+/// The move to a narrower width that loses the least for its price, of which at most `missing` counts.
+fn cheapest(
+    items: &[Item],
+    prices: &impl Prices,
+    kept: &mut [usize],
+    at: &[usize],
+    missing: f64,
+) -> Option<(usize, usize)> {
+    let mut best: Option<(f64, usize, usize)> = None;
+    for (group, item) in items.iter().enumerate() {
+        let now = kept[group];
+        let before = prices.around(group, kept);
+        for to in (0..at[group]).rev() {
+            kept[group] = item.widths[to];
+            let saved = (before - prices.around(group, kept)).min(missing);
+            if saved <= 0.0 {
+                continue;
+            }
+            let ratio = (item.losses[to] - item.losses[at[group]]) / saved;
+            if best.is_none_or(|(least, ..)| ratio < least) {
+                best = Some((ratio, group, to));
+            }
+        }
+        kept[group] = now;
+    }
+    best.map(|(_, group, to)| (group, to))
+}
+
+/// The move to a wider width that wins back the most loss, among those that cost at most `left`.
+fn best_return(
+    items: &[Item],
+    prices: &impl Prices,
+    kept: &mut [usize],
+    at: &[usize],
+    left: f64,
+) -> Option<(usize, usize)> {
+    let mut best: Option<(f64, usize, usize)> = None;
+    for (group, item) in items.iter().enumerate() {
+        let now = kept[group];
+        let before = prices.around(group, kept);
+        for to in at[group] + 1..item.widths.len() {
+            kept[group] = item.widths[to];
+            let won = item.losses[at[group]] - item.losses[to];
+            let fits = prices.around(group, kept) - before <= left;
+            if fits && won > 0.0 && best.is_none_or(|(most, ..)| won > most) {
+                best = Some((won, group, to));
+            }
+        }
+        kept[group] = now;
+    }
+    best.map(|(_, group, to)| (group, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Groups that cost a number for each unit, and a product with the next one.
+    struct Chain {
+        unit: Vec<f64>,
+        pair: f64,
+    }
+
+    impl Chain {
+        fn pair(&self, first: usize, kept: &[usize]) -> f64 {
+            match kept.get(first + 1) {
+                Some(next) => self.pair * (kept[first] * next) as f64,
+                None => 0.0,
+            }
+        }
+    }
+
+    impl Prices for Chain {
+        fn total(&self, kept: &[usize]) -> f64 {
+            (0..kept.len()).map(|g| self.unit[g] * kept[g] as f64 + self.pair(g, kept)).sum()
+        }
+
+        fn around(&self, group: usize, kept: &[usize]) -> f64 {
+            let before = if group > 0 { self.pair(group - 1, kept) } else { 0.0 };
+            self.unit[group] * kept[group] as f64 + self.pair(group, kept) + before
+        }
+    }
+
+    fn item(losses: &[f64]) -> Item {
+        Item { widths: (1..=losses.len()).collect(), losses: losses.to_vec() }
+    }
+
+    #[test]
+    fn hand_computed_knapsacks() {
+        let prices = Chain { unit: vec![1.0, 2.0], pair: 0.0 };
+        let items = [item(&[6.0, 3.0, 1.0, 0.0]), item(&[4.0, 1.0, 0.0])];
+        // 10 = 4 · 1 + 3 · 2 at first.
+        let kept = |budget| choose(&items, &prices, budget);
+        assert_eq!(kept(10.0), Choice::Kept(vec![4, 3]));
+        // A unit of the second saves 2 for a loss of 1; half of it counts here, as much as one of the first.
+        assert_eq!(kept(9.0), Choice::Kept(vec![3, 3]));
+        assert_eq!(kept(8.0), Choice::Kept(vec![4, 2]));
+        assert_eq!(kept(7.0), Choice::Kept(vec![3, 2]));
+        // Then 2 for 1, or 2 for 3.
+        assert_eq!(kept(5.0), Choice::Kept(vec![3, 1]));
+        assert_eq!(kept(3.0), Choice::Kept(vec![1, 1]));
+        assert_eq!(kept(2.9), Choice::Least(3.0));
+    }
+
+    #[test]
+    fn prices_of_neighbors_are_asked_for_anew() {
+        // 4 · 4 = 16. The first loses less, and once it is at 2, a unit of the second saves only 2.
+        let prices = Chain { unit: vec![0.0, 0.0], pair: 1.0 };
+        let items = [item(&[2.2, 1.1, 0.5, 0.0]), item(&[9.0, 6.0, 3.0, 0.0])];
+        assert_eq!(choose(&items, &prices, 8.0), Choice::Kept(vec![2, 4]));
+        assert_eq!(choose(&items, &prices, 3.0), Choice::Kept(vec![1, 3]));
+    }
+
+    /// Against all choices: the greedy one fits, and loses little more than the best that fits.
+    #[test]
+    fn the_loss_is_near_the_best_of_all_choices() {
+        let mut seed = 1u64;
+        let mut draw = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 40) as f64 / (1u64 << 24) as f64
+        };
+        let mut ratios = Vec::new();
+        for _ in 0..100 {
+            let items: Vec<Item> = (0..3)
+                .map(|_| {
+                    let mut losses = vec![0.0];
+                    (0..4).for_each(|_| losses.push(losses[losses.len() - 1] + draw()));
+                    losses.reverse();
+                    item(&losses)
+                })
+                .collect();
+            let prices = Chain { unit: (0..3).map(|_| draw()).collect(), pair: 0.2 * draw() };
+            let budget = prices.total(&[5; 3]) * (0.4 + 0.5 * draw());
+            let loss = |kept: &[usize]| -> f64 {
+                kept.iter().zip(&items).map(|(&width, item)| item.losses[width - 1]).sum()
+            };
+            let Choice::Kept(kept) = choose(&items, &prices, budget) else {
+                assert!(prices.total(&[1; 3]) > budget);
+                continue;
+            };
+            assert!(prices.total(&kept) <= budget);
+            let all = (0..125).map(|i| [i / 25 + 1, i / 5 % 5 + 1, i % 5 + 1]);
+            let best = all.filter(|kept| prices.total(kept) <= budget).map(|kept| loss(&kept));
+            ratios.push(loss(&kept) / best.fold(f64::INFINITY, f64::min).max(1e-9));
+        }
+        let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+        assert!(ratios.len() > 50 && mean < 1.1, "{mean}: {ratios:?}");
+    }
+}

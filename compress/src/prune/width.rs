@@ -1,0 +1,16 @@
+//! The groups that a criterion scores, and how wide they are.
+
+use serde::{Deserialize, Serialize};
+
+/// The units of a group that a criterion scores.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Width {
+    /// The layers whose outputs are cut together, in graph order.
+    pub layers: Vec<String>,
+    /// Number of units.
+    pub units: usize,
+    /// The structure around the group: groups of equal kind compete in an isomorphic ranking.
+    #[serde(default)]
+    pub kind: String,
+}

@@ -1,0 +1,13 @@
+//! A graph as an ONNX file.
+
+mod compact;
+mod convs;
+mod document;
+mod export;
+mod layers;
+mod options;
+mod pools;
+
+pub(in crate::files::onnx) use export::INFO;
+pub use export::{Exported, export};
+pub use options::{Batch, CompactForm, Images, MAX_OPSET, MIN_OPSET, OnnxOptions};

@@ -1,0 +1,16 @@
+//! An ONNX file as a graph.
+
+mod array;
+mod external;
+mod import;
+mod importer;
+mod int;
+mod layout;
+mod model;
+mod operators;
+mod run;
+mod tensor;
+mod value;
+mod view;
+
+pub use import::{ImportOptions, Imported, import};

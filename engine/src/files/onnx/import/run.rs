@@ -1,0 +1,49 @@
+//! Imports the nodes of a graph one after the other.
+
+use super::importer::Importer;
+use super::model::{OnnxGraph, OnnxNode};
+use super::operators;
+use super::value::Value;
+
+/// Imports every node of `graph`, and returns what is not understood.
+pub(super) fn run<'a>(importer: &mut Importer<'_, 'a>, graph: &OnnxGraph<'a>) -> Vec<String> {
+    let mut problems = Vec::new();
+    for node in &graph.nodes {
+        let value = match value_of(importer, node) {
+            Ok(value) => value,
+            Err(reason) => {
+                problems.push(format!("node `{}` ({}) {reason}", node.label(), node.op));
+                Value::Unknown
+            }
+        };
+        for (i, &output) in node.outputs.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
+            let value = if i == 0 { value.clone() } else { Value::Unknown };
+            if !importer.define(output, value) {
+                problems.push(format!("node `{}` makes `{output}`, which exists already", node.label()));
+            }
+        }
+    }
+    problems
+}
+
+/// The first output of `node`, or the reason why it is not understood.
+fn value_of<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+    if !node.domain.is_empty() && node.domain != "ai.onnx" {
+        return Err(format!("belongs to the operators of `{}`, which are not read", node.domain));
+    }
+    for name in node.inputs.iter().filter(|name| !name.is_empty()) {
+        match importer.known(name) {
+            // Its own maker is in the list.
+            Some(Value::Unknown) => return Ok(Value::Unknown),
+            None if !importer.is_constant(name) => {
+                return Err(format!("reads `{name}`, which no earlier node makes"));
+            }
+            _ => {}
+        }
+    }
+    let value = operators::import(importer, node)?;
+    if let Value::Computed(view) = &value {
+        view.bounded().map_err(|e| format!("makes {e}"))?;
+    }
+    Ok(value)
+}

@@ -1,0 +1,10 @@
+//! Plans on the CPU: kernels with packed weights, called one after another, or for a part of the batch at a time.
+
+mod call;
+mod kernel;
+mod parts;
+mod runner;
+
+pub(super) use call::ALIGNMENT;
+pub(super) use kernel::Packer;
+pub(super) use runner::{Placed, Runner};

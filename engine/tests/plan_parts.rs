@@ -1,0 +1,75 @@
+//! Plans that compute a part of the batch at a time give the bits of those that compute the whole batch.
+
+mod support;
+
+use lopper_engine::plan::{Parts, Plan, PlanOptions};
+use lopper_engine::{Device, Graph};
+use lopper_kernels::cpu::{Cpu, Isa};
+use support::blocks::inverted_residuals;
+use support::{Random, images, random_graph};
+
+/// The result of a plan of `graph` for `batch` images, and the notes on its steps.
+fn planned(
+    graph: &Graph,
+    batch: usize,
+    device: &Device,
+    options: PlanOptions,
+    values: &[f32],
+) -> (Vec<u32>, Vec<String>) {
+    let [h, w, c] = graph.info.input;
+    let mut plan = Plan::with(graph, [batch, h, w, c], device, options).unwrap();
+    let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect();
+    let first: Vec<u32> = bits(plan.run(values).unwrap());
+    assert_eq!(plan.run_timed(values).unwrap().len(), plan.steps().len());
+    assert_eq!(first, bits(plan.run(values).unwrap()), "a second run gives the same bits");
+    (first, plan.steps().iter().map(|step| step.why.clone().unwrap_or_default()).collect())
+}
+
+/// Networks with residual sums, concatenations, pools, groups, masks and compact convolutions; batches that the threads do
+/// not divide.
+#[test]
+fn parts_have_the_bits_of_the_whole_batch() {
+    let mut noted = 0;
+    for isa in Isa::ALL {
+        let Some(cpu) = Cpu::with_isa(isa) else { continue };
+        for seed in 0..60 {
+            let graph = random_graph(seed);
+            let (batch, threads) = ([2, 3, 5, 6][seed as usize % 4], 1 + seed as usize / 2 % 3);
+            let values = images(&graph, batch, seed);
+            let device = Device::Cpu(cpu.clone().threads(threads));
+            let base = PlanOptions { direct: seed % 5 == 0, ..PlanOptions::default() };
+            let result =
+                |parts| planned(&graph, batch, &device, PlanOptions { parts, ..base }, values.data());
+            let (whole, _) = result(Parts::Whole);
+            for most in 1..=3 {
+                let (bits, notes) = result(Parts::Of(most));
+                assert_eq!(bits, whole, "{isa}, seed {seed}, {threads} threads, {most} of {batch} images");
+                noted += notes.iter().filter(|note| note.ends_with("at a time")).count();
+            }
+        }
+    }
+    assert!(noted > 1000, "{noted} steps computed a part of the batch");
+}
+
+/// Values in row lanes, wide and narrow, may enter, leave and stay inside a span.
+#[test]
+fn parts_may_stay_in_lanes() {
+    for (batch, side, most) in [(4, 32, 1), (6, 64, 2), (8, 15, 1), (8, 16, 2), (32, 8, 8), (32, 8, 1)] {
+        let mut random = Random(side as u64);
+        let mut graph = inverted_residuals(&mut random, 48);
+        graph.info.input = [side, side, 48];
+        let values = random.tensor(&[batch, side, side, 48]);
+        for isa in Isa::ALL {
+            let Some(cpu) = Cpu::with_isa(isa) else { continue };
+            let device = Device::Cpu(cpu.threads(2));
+            let result = |parts| {
+                let options = PlanOptions { parts, ..PlanOptions::default() };
+                planned(&graph, batch, &device, options, values.data())
+            };
+            let ((whole, _), (bits, notes)) = (result(Parts::Whole), result(Parts::Of(most)));
+            assert_eq!(bits, whole, "{isa}, {side} pixels, {most} of {batch} images");
+            assert!(notes.iter().any(|note| note.contains("writes lanes") && note.ends_with("at a time")));
+            assert_eq!(result(Parts::Fastest).0, whole, "{isa}, {side} pixels");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Fresh weights for a network of any widths.
+
+use crate::init::Init;
+use lopper_engine::layer::BatchNorm;
+use lopper_engine::{Graph, Layer, Result, Tensor};
+
+/// `graph` with all weights drawn anew: those of convolutions and linear layers from N(0, 2 / fan in) (He et al. 2015),
+/// with biases of zero; batch norms become the identity. Masks and widths stay. This is where a network trained from
+/// scratch at the widths of a pruned one starts (Liu et al. 2019, "Rethinking the value of network pruning").
+///
+/// # Errors
+/// If a parameter does not fit its layer.
+pub fn redraw(graph: &Graph, seed: u64) -> Result<Graph> {
+    let mut fresh = graph.clone();
+    // What was claimed about the function of the old weights says nothing about the new ones.
+    fresh.info.certificates.clear();
+    for id in 0..graph.nodes().len() {
+        let name = graph.nodes()[id].name.clone();
+        if let Layer::BatchNorm(bn) = fresh.layer_mut(id) {
+            let new = BatchNorm::new(bn.channels());
+            (bn.running_mean, bn.running_var) = (new.running_mean, new.running_var);
+            bn.weight.set_value(new.weight.value().clone())?;
+            bn.bias.set_value(new.bias.value().clone())?;
+            continue;
+        }
+        for (slot, param) in fresh.layer_mut(id).params_mut() {
+            let shape = param.value().shape().to_vec();
+            param.set_value(match slot {
+                "weight" => Init::KaimingFanIn.weight(seed, &format!("{name}.{slot}"), &shape),
+                _ => Tensor::zeros(&shape),
+            })?;
+        }
+    }
+    Ok(fresh)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, build, numbered_classes};
+
+    #[test]
+    fn weights_are_new_and_shapes_and_masks_are_not() {
+        let graph = build("resnet8", &Options::new(numbered_classes(3), [16, 16, 3])).unwrap();
+        let mut masked = graph.clone();
+        let (path, first) = masked.params_mut().next().unwrap();
+        let mut mask = Tensor::full(first.value().shape(), 1.0);
+        mask.data_mut()[0] = 0.0;
+        first.set_mask(Some(mask)).unwrap();
+        let fresh = redraw(&masked, 5).unwrap();
+        assert_eq!(fresh.param(&path).unwrap().value().data()[0], 0.0, "a masked weight stays zero");
+        for ((path, old), (_, new)) in masked.params().zip(fresh.params()) {
+            assert_eq!(old.value().shape(), new.value().shape());
+            let drawn = path.ends_with("weight") && old.value().shape().len() > 1;
+            assert_eq!(old.value().data() != new.value().data(), drawn, "{path}");
+        }
+        let same =
+            |seed| redraw(&masked, seed).unwrap().param("conv1.weight").unwrap().value().data().to_vec();
+        assert!(same(5) == same(5) && same(5) != same(6));
+    }
+}

@@ -1,0 +1,74 @@
+//! `lopper export`.
+
+use super::Common;
+use super::formats::{Format, OnnxArgs};
+use crate::output_file::refuse_existing;
+use crate::progress::note;
+use clap::Args;
+use lopper_engine::{Graph, Result, file, onnx, python, torchvision};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Write a network for other programs: as ONNX, as a module of PyTorch, or only its weights with torchvision's names
+/// and layouts.
+#[derive(Args)]
+pub struct Export {
+    /// A model file
+    model: PathBuf,
+    /// The file to write: .onnx, .py (a module of PyTorch, with its weights beside it) or .safetensors (weights only)
+    #[arg(long, value_parser = super::formats::written_path())]
+    out: PathBuf,
+    /// Format of the file [default: as its name ends]
+    #[arg(long)]
+    format: Option<Format>,
+    #[command(flatten)]
+    onnx: OnnxArgs,
+    /// Overwrite the file if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+impl Export {
+    pub fn run(&self, common: &Common) -> Result<()> {
+        let format = Format::of(&self.out, self.format)?;
+        self.onnx.check(format)?;
+        refuse_existing(&self.out, self.force)?;
+        let graph = file::load(&self.model)?;
+        let written = write(&graph, &self.out, format, &self.onnx, self.force)?;
+        common.print(&json!({ "written": written[0] }), || {
+            let files: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+            format!("wrote {}", files.join(" and "))
+        })
+    }
+}
+
+/// Writes `graph` to `out` in `format`, and returns the files that were written, `out` first.
+pub(super) fn write(
+    graph: &Graph,
+    out: &Path,
+    format: Format,
+    onnx: &OnnxArgs,
+    force: bool,
+) -> Result<Vec<PathBuf>> {
+    let mut written = vec![out.to_path_buf()];
+    let flushed = match format {
+        Format::Safetensors => torchvision::export_weights(graph, out)?.flushed,
+        Format::Onnx => onnx::export(graph, out, &onnx.options()?)?.flushed,
+        Format::Pytorch => {
+            let weights = python::weights_of(out);
+            refuse_existing(&weights, force)?;
+            written.push(weights);
+            python::export(graph, out)?.flushed
+        }
+        Format::Model => {
+            file::save(graph, out)?;
+            0
+        }
+    };
+    if flushed > 0 {
+        note(format_args!(
+            "{flushed} weights too small for a normal number (below 1.2e-38) are written as zeros"
+        ));
+    }
+    Ok(written)
+}

@@ -1,0 +1,63 @@
+"""Writes the ONNX project's own tests of operators as files that lopper's test reads.
+
+usage: onnx_cases.py FOLDER OPSET OPERATOR...
+
+For each case of these operators: FOLDER/NAME.onnx, whose inputs but the first are constants; NAME.input and NAME.output, f32;
+and NAME.tolerance, relative and absolute. Prints the name and the operator of each case. Cases that OPSET
+does not have, or whose first input or only output is not of numbers, are left out; their names go to FOLDER/left_out.
+"""
+
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.backend.test.case.node import collect_testcases
+
+warnings.simplefilter("ignore")
+
+
+def write(case, folder, opset):
+    model, (inputs, outputs) = case.model, case.data_sets[0]
+    numbers = [np.asarray(x) for x in [inputs[0], outputs[0]]] if inputs and len(outputs) == 1 else []
+    if not numbers or any(x.dtype != np.float32 for x in numbers):
+        return False
+    graph = model.graph
+    given = [value.name for value in graph.input]
+    for name, value in list(zip(given, inputs))[1:]:
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    del graph.input[1:]
+    for entry in model.opset_import:
+        entry.version = min(entry.version, opset)
+    try:
+        # Operators of later versions differ, if at all, in the types that they accept.
+        onnx.checker.check_model(model, full_check=True)
+    except Exception:
+        return False
+    path = folder / case.name
+    onnx.save(model, f"{path}.onnx")
+    numbers[0].astype("<f4").tofile(f"{path}.input")
+    numbers[1].astype("<f4").tofile(f"{path}.output")
+    Path(f"{path}.tolerance").write_text(f"{case.rtol} {case.atol}")
+    return True
+
+
+def main():
+    folder, opset, operators = Path(sys.argv[1]), int(sys.argv[2]), set(sys.argv[3:])
+    left_out = []
+    for case in collect_testcases(None):
+        kinds = {node.op_type for node in case.model.graph.node}
+        # Expanded functions consist of other operators.
+        if case.name.endswith("_expanded") or len(kinds) != 1 or not kinds <= operators:
+            continue
+        if write(case, folder, opset):
+            print(case.name, *kinds)
+        else:
+            left_out.append(case.name)
+    (folder / "left_out").write_text("\n".join(left_out))
+
+
+if __name__ == "__main__":
+    main()
