@@ -1,6 +1,6 @@
 //! The lists of everything that a recipe or a command line can name, with formulas and papers.
 
-use crate::compress::criteria::{ALIASES, CRITERIA, Normalization};
+use crate::compress::criteria::{ALIASES, CRITERIA, Described, LpMagnitude, Normalization};
 use crate::compress::distill::{DistillLoss, FeatureLoss};
 use crate::compress::granularity::{GRANULARITIES, QUOTA};
 use crate::compress::regularize::Penalty;
@@ -97,7 +97,7 @@ impl Family {
     /// The items of the family.
     pub fn entries(self) -> Vec<Entry> {
         match self {
-            Self::Criteria => CRITERIA.iter().map(|c| criterion(c.name(), c.about())).collect(),
+            Self::Criteria => criteria(),
             Self::Granularities => granularities(),
             Self::Contexts => Context::ALL.iter().map(|c| Entry::new(c.to_string(), c.about())).collect(),
             Self::Normalizations => {
@@ -113,6 +113,12 @@ impl Family {
 fn criterion(name: &str, about: About) -> Entry {
     let alias = ALIASES.iter().find(|alias| alias.1 == name).map(|alias| alias.0);
     Entry { alias, ..Entry::new(name, about) }
+}
+
+fn criteria() -> Vec<Entry> {
+    let order = LpMagnitude::default();
+    let named = CRITERIA.iter().map(|c| criterion(c.name(), c.about()));
+    named.chain([criterion(&format!("{}:P", LpMagnitude::NAME), order.about())]).collect()
 }
 
 fn granularities() -> Vec<Entry> {

@@ -25,6 +25,7 @@ use crate::{images, rescue, signals};
 use lopper_compress::criteria::Evidence;
 use lopper_compress::techniques::{Applied, Clock, Demand, Kind};
 use lopper_engine::certificate::{Certificate, Claim};
+use lopper_engine::files::forms::Storage;
 use lopper_engine::train::{Checkpoint, CrossEntropy, EpochMetrics, Objective, WeightedCrossEntropy};
 use lopper_engine::{Device, Error, Graph, Result, atomic, file};
 use lopper_kernels::cuda::cache;
@@ -196,6 +197,13 @@ impl<'a> Pipeline<'a> {
             graph.info.certificates.push(trained(epochs.len()));
         }
         rescue::write("the network", path, |place| file::save(&graph, place))?;
+        if let Some(origin) = &origin {
+            self.measure_promise(stage, [origin, &graph]);
+        }
+        let storage = Storage::of(&graph);
+        if storage.is_shorter() {
+            note(storage);
+        }
         if stage.techniques.iter().any(|technique| technique.masks()) {
             self.report_zeros(&graph);
         }

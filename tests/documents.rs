@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 21] = [
+const PAGES: [&str; 23] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "BENCHMARKS.md",
     "docs/json.md",
+    "docs/criteria.md",
     "docs/distillation.md",
     "docs/export.md",
+    "docs/factorize.md",
     "docs/images.md",
     "docs/import.md",
     "docs/library.md",

@@ -3,6 +3,7 @@
 
 mod support;
 
+use lopper_compress::ConvSplit::{Auto, Channel, Spatial, Tucker};
 use lopper_compress::prune::{Constants, PrunePlan, mask, prune};
 use lopper_compress::{CompactConfig, FactorizeConfig, compact, factorize};
 use lopper_engine::{Device, Graph, Layer, Node};
@@ -69,11 +70,16 @@ proptest! {
     }
 
     #[test]
-    fn factorized_at_full_rank_equals_the_original(net in networks()) {
+    fn factorized_at_full_rank_equals_the_original(
+        net in networks(),
+        conv in prop::sample::select(vec![None, Some(Spatial), Some(Channel), Some(Tucker), Some(Auto)]),
+    ) {
         let graph = net.graph();
-        let full = FactorizeConfig { fraction: Some(0.0), force: true, ..FactorizeConfig::default() };
+        let full = FactorizeConfig { fraction: Some(0.0), force: true, conv, ..FactorizeConfig::default() };
         let factorized = factorize(&graph, &full).unwrap();
-        prop_assert_eq!(factorized.report.changed_count(), net.head.hidden.len() + 1);
+        let whole = |node: &&Node| matches!(&node.layer, Layer::Conv2d(conv) if conv.groups == 1);
+        let convs = conv.map_or(0, |_| graph.nodes().iter().filter(whole).count());
+        prop_assert_eq!(factorized.report.changed_count(), convs + net.head.hidden.len() + 1);
         let difference = difference(&net, &graph, &factorized.graph);
         prop_assert!(difference <= BOUND, "{difference}\n{}", factorized.report);
     }

@@ -71,14 +71,31 @@ fn patterns(graph: &Graph) -> Vec<(String, Pattern)> {
     masks(graph).into_iter().map(|(name, mask, shape)| (name, Pattern::of(mask.data(), shape))).collect()
 }
 
-/// Every granularity of the table with blocks that kernels are made for, and some N:M.
+/// The granularities that divide a weight along its axes, and have no kernels of their own.
+const DIVISIONS: [&str; 12] = [
+    "channel",
+    "kernel_row",
+    "kernel_column",
+    "horizontal_slice",
+    "vertical_slice",
+    "shared_weight",
+    "shared_channel",
+    "shared_row",
+    "shared_column",
+    "shared_horizontal_slice",
+    "shared_vertical_slice",
+    "shared_kernel",
+];
+
+/// Every granularity of the table with blocks that kernels are made for, and some N:M. A layer is never dropped as a whole.
 fn granularities() -> Vec<Granularity> {
     let blocks = |granularity: &Granularity| match granularity.check() {
         Ok(()) => vec![*granularity],
         Err(_) => [2, 4, 8, 16].map(|size| granularity.block(size)).to_vec(),
     };
     let ratios = ["1:2", "2:4", "1:4", "3:8", "5:16", "1:32"].map(|text| text.parse().unwrap());
-    GRANULARITIES.iter().flat_map(blocks).chain(ratios).collect()
+    let divided = GRANULARITIES.iter().filter(|granularity| **granularity != Granularity::LAYER);
+    divided.flat_map(blocks).chain(ratios).collect()
 }
 
 fn at_half(granularity: Granularity) -> SparsifyConfig {
@@ -132,6 +149,21 @@ fn assert_structure(granularity: Granularity, name: &str, pattern: &Pattern) {
     assert!(error < 0.05, "{what}: density {}", pattern.density());
 }
 
+/// Asserts that the masks of `sparse` drop whole groups of `granularity`, as many as half of them, rounded.
+#[track_caller]
+fn assert_whole_groups(granularity: Granularity, sparse: &Graph) {
+    for (name, mask, _) in masks(sparse) {
+        let groups = granularity.groups(&sparse.nodes()[sparse.id(&name).unwrap()].layer).unwrap();
+        let (dead, live) = (groups.all(|i| mask.data()[i] == 0.0), groups.all(|i| mask.data()[i] == 1.0));
+        assert!(
+            dead.iter().zip(&live).all(|(dead, live)| dead != live),
+            "{granularity}, {name}: parts of groups"
+        );
+        let count = dead.iter().filter(|&&dead| dead).count();
+        assert_eq!(count, (0.5 * dead.len() as f64).round() as usize, "{granularity}, {name}");
+    }
+}
+
 #[test]
 fn kernels_recognize_every_granularity_and_files_keep_it() {
     let dense = network();
@@ -146,11 +178,20 @@ fn kernels_recognize_every_granularity_and_files_keep_it() {
             // Those of `conv1`, 38, are no multiple of M, except of 2.
             (_, Some(quota)) if quota.m > 2 => &["conv3", "grouped", "fc"],
             ("row" | "column", _) => &["fc"],
+            ("shared_weight", _) => &["conv3", "conv1", "grouped", "fc"],
+            // A pointwise convolution is a single one of these groups, which stays.
+            ("shared_channel" | "shared_horizontal_slice" | "shared_vertical_slice", _) => {
+                &["conv3", "grouped"]
+            }
+            (name, _) if DIVISIONS.contains(&name) => &["conv3", "conv1", "grouped"],
             ("filter" | "kernel" | "input_channel_block", _) => &["conv3", "conv1", "grouped"],
             _ => &["conv3", "conv1", "grouped", "fc"],
         };
         assert_eq!(names, expected, "{granularity}");
-        found.iter().for_each(|(name, pattern)| assert_structure(granularity, name, pattern));
+        match DIVISIONS.contains(&granularity.name()) {
+            true => assert_whole_groups(granularity, &sparse),
+            false => found.iter().for_each(|(name, pattern)| assert_structure(granularity, name, pattern)),
+        }
 
         let path = directory.path().join(format!("{granularity}.safetensors").replace(':', "-"));
         file::save(&sparse, &path).unwrap();

@@ -122,6 +122,27 @@ fn a_model_of_format_3_keeps_its_mask_in_the_current_format() {
     assert!(error.contains("`conv1.weight.mask`") && error.contains("zeros and ones"), "{error}");
 }
 
+/// Up to format 4, every weight is stored as all of its values.
+#[test]
+fn a_model_of_format_4_keeps_its_bits_and_a_later_one_is_refused() {
+    let path = fixture_of(4, "model.safetensors");
+    let graph = file::load(&path).unwrap();
+    assert_logits("model", &graph);
+    assert!(graph.param("conv1.weight").unwrap().mask().is_some_and(|mask| mask.data().contains(&0.0)));
+    let directory = tempfile::tempdir().unwrap();
+    let again = directory.path().join("model.safetensors");
+    file::save(&graph, &again).unwrap();
+    let written = std::fs::read(&path).unwrap();
+    assert_eq!(std::fs::read(&again).unwrap(), written, "small weights are stored as before");
+    let current = br#"\"version\":4"#;
+    let at = written.windows(current.len()).position(|window| window == current).unwrap() + current.len() - 1;
+    let mut later = written;
+    later[at] = b'6';
+    std::fs::write(&again, later).unwrap();
+    let error = file::load(&again).unwrap_err().to_string();
+    assert!(error.contains("model format 6") && error.contains("formats 1 to 5"), "{error}");
+}
+
 /// The formats of checkpoints differ only in the graph.
 #[test]
 fn a_checkpoint_of_format_2_is_read_and_a_later_one_refused() {
@@ -141,6 +162,6 @@ fn a_checkpoint_of_format_2_is_read_and_a_later_one_refused() {
     let earlier = read(b'2').unwrap();
     assert_eq!((earlier.graph.info.preparation, earlier.position), (None, checkpoint.position));
     assert_logits("checkpoint", &earlier.graph);
-    let error = read(b'5').unwrap_err().to_string();
-    assert!(error.contains("checkpoint format 5: this version of lopper reads formats 1 to 4"), "{error}");
+    let error = read(b'6').unwrap_err().to_string();
+    assert!(error.contains("checkpoint format 6: this version of lopper reads formats 1 to 5"), "{error}");
 }

@@ -345,5 +345,5 @@ fn bad_options_are_named() {
         assert!(error.contains(complaint), "{text}: {error}");
     }
     let criterion: Criterion = Random.into();
-    assert_eq!(Normalization::across_layers(&criterion), Normalization::Mean);
+    assert_eq!(Normalization::across_layers(&criterion), Normalization::Lamp);
 }

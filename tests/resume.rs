@@ -142,7 +142,7 @@ fn a_training_killed_anywhere_ends_with_the_same_bits() {
     let [student, teacher] =
         [("student", "1"), ("teacher", "2")].map(|(name, seed)| network(dir.path(), name, seed));
     let (student, teacher) = (text(&student), text(&teacher));
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 9] = [
         &[
             "train",
             "--arch",
@@ -177,6 +177,9 @@ fn a_training_killed_anywhere_ends_with_the_same_bits() {
             "0.9",
         ],
         &["slim", student, "--l1", "0.01", "--epochs", "2", "--save-best"],
+        &["distill", student, "--teacher", teacher, "--mutual", "--loss", "dist", "--epochs", "2"],
+        &["sparse-train", student, "--sparsity", "0.8", "--every", "2", "--epochs", "2"],
+        &["regularize", student, "--penalty", "growing", "--delta", "0.01", "--epochs", "2"],
     ];
     let interruptions = (0..14u64).map(|seed| {
         let command = commands[seed as usize % commands.len()];

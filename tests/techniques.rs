@@ -13,13 +13,17 @@ use std::collections::HashSet;
 use support::random_graph::{networks, relative_difference};
 
 /// A stage for each technique, without evidence that needs images.
-const STAGES: [&str; 13] = [
+const STAGES: [&str; 17] = [
     "prune = {}",
     "prune = { criterion = \"random\", fraction = 0.4 }",
     "prune = { criterion = \"random\", width = 0.6, constants = \"drop\" }",
     "prune = { criterion = \"random\", fraction = 0.4, context = \"local\", constants = \"drop\" }",
     "fold = {}",
     "factorize = { fraction = 0.3 }",
+    "factorize = { error = 0.4, conv = \"auto\" }",
+    "factorize = { vbmf = true, conv = \"tucker\" }",
+    "share = { bits = 3 }",
+    "share = { bits = 2 }\ntrain = { epochs = 1, learning_rate = 1e-3 }",
     "compact = {}",
     "sparsify = { sparsity = 0.5 }",
     "slim = { l1 = 1e-4 }\ntrain = { epochs = 1, learning_rate = 1e-3 }",
@@ -88,7 +92,7 @@ fn a_stage_that_contradicts_itself_is_refused() {
         ("teacher = \"first\"\ndistill = {}", "`distill` acts during training: add `train`"),
         (
             "",
-            "expected something to do: arch, from, new_head, a rewrite, sparsify, slim, sparse_train, regularize or train",
+            "expected something to do: arch, from, new_head, a rewrite, sparsify, slim, share, sparse_train, regularize or train",
         ),
         ("slim = { l1 = 1e-4 }", "`slim` acts during training: add `train`"),
         (

@@ -13,6 +13,8 @@ pub enum Context {
     /// The groups with the lowest scores are dropped across all layers, so each layer finds its own sparsity.
     #[default]
     Global,
+    /// The layers of a stage compete: those whose outputs have the same size of image.
+    Stage,
 }
 
 named!(Context, "context");
@@ -33,6 +35,7 @@ impl From<Context> for Rule {
 }
 
 /// The groups of a layer.
+#[derive(Clone)]
 pub(crate) struct Scored {
     /// The score of each group, a finite number.
     pub scores: Vec<f32>,
@@ -40,15 +43,17 @@ pub(crate) struct Scored {
     pub dead: Vec<bool>,
 }
 
-/// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each run, of each
-/// layer, or of all layers together), those that are dead already first, and never all of a layer. Of two
-/// equal groups the one that comes first goes first. Dead groups stay dropped, however many they are.
+/// [`select_beside`] the groups that are dead already: they stay dropped, however many they are.
+#[cfg(test)]
 pub(crate) fn select(layers: &[Scored], rule: impl Into<Rule>, sparsity: f64) -> Vec<Vec<bool>> {
     let dead = layers.iter().map(|layer| layer.dead.clone()).collect();
     select_beside(layers, rule, sparsity, dead)
 }
 
-/// [`select`], but dead groups return if there are more than `sparsity` asks for, except those of `dropped`.
+/// For each layer, which groups are dropped at `sparsity`: the lowest `round(sparsity · groups)` (of each run, of each
+/// layer, or of all layers together), those that are dead already first, and never all of a layer. Of two
+/// equal groups the one that comes first goes first. Dead groups return if there are more than `sparsity` asks for, except
+/// those of `dropped`.
 pub(crate) fn select_beside(
     layers: &[Scored],
     rule: impl Into<Rule>,
@@ -56,7 +61,8 @@ pub(crate) fn select_beside(
     mut dropped: Vec<Vec<bool>>,
 ) -> Vec<Vec<bool>> {
     match rule.into() {
-        Rule::Context(Context::Local) => {
+        // Stages are told apart by the caller, who knows the layers.
+        Rule::Context(Context::Local | Context::Stage) => {
             for (layer, dropped) in layers.iter().zip(dropped.chunks_mut(1)) {
                 drop_lowest(std::slice::from_ref(layer), sparsity, dropped);
             }

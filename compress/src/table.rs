@@ -7,6 +7,7 @@ use crate::fold::FoldConfig;
 use crate::lottery::LotteryConfig;
 use crate::prune::PruneStage;
 use crate::regularize::RegularizeConfig;
+use crate::share::ShareConfig;
 use crate::slim::SlimConfig;
 use crate::sparse_training::SparseTrainConfig;
 use crate::sparsify::SparsifyConfig;
@@ -61,6 +62,7 @@ techniques! {
     distill: DistillStage,
     sparsify: Option<SparsifyConfig>,
     slim: Option<SlimConfig>,
+    share: Option<ShareConfig>,
     sparse_train: Option<SparseTrainConfig>,
     regularize: Option<RegularizeConfig>,
 }

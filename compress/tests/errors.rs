@@ -118,8 +118,8 @@ fn of_the_other_techniques() {
     let split = |fraction, energy| {
         factorize(&graph, &FactorizeConfig { fraction, energy, ..FactorizeConfig::default() })
     };
-    refused(split(None, None), &["`fraction`", "`energy`", "found neither"]);
-    refused(split(Some(0.5), Some(0.5)), &["`fraction`", "`energy`", "found both"]);
+    refused(split(None, None), &["`fraction`", "`energy`", "found none"]);
+    refused(split(Some(0.5), Some(0.5)), &["`target_macs`", "found `fraction` and `energy`"]);
     refused(split(Some(1.0), None), &["fraction", "[0, 1)", "found 1"]);
     refused(split(None, Some(2.0)), &["energy", "[0, 1]", "found 2"]);
     let mut infinite = graph.clone();

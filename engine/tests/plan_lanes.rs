@@ -3,7 +3,7 @@
 mod support;
 
 use lopper_engine::Device;
-use lopper_engine::plan::{Plan, PlanOptions};
+use lopper_engine::plan::{Parts, Plan, PlanOptions};
 use support::blocks::inverted_residuals;
 use support::{Random, error, evaluate};
 
@@ -23,7 +23,9 @@ fn inverted_residual_blocks_stay_in_lanes() {
             let result = plan.run(images.data()).unwrap().to_vec();
             (plan, result)
         };
-        let (plan, result) = planned(1, PlanOptions::default());
+        // Notes on layouts come last.
+        let whole = PlanOptions { parts: Parts::Whole, ..PlanOptions::default() };
+        let (plan, result) = planned(1, whole);
         let why =
             |name: &str| plan.steps().iter().find(|step| step.name == name).unwrap().why.clone().unwrap();
         assert!(why("expand0").ends_with("; writes lanes"), "{}", why("expand0"));

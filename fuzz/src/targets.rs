@@ -79,7 +79,8 @@ pub fn model(data: &[u8]) {
     }
 }
 
-/// Returns a model file with `header` and values for the tensors in it: small numbers, and zeros and ones in masks.
+/// Returns a model file with `header` and values for the tensors in it: small numbers, zeros and ones in masks, and twos in
+/// shapes.
 pub fn model_file(header: &[u8]) -> Vec<u8> {
     const LONGEST: u64 = 1 << 20;
     let mut body = Vec::new();
@@ -91,11 +92,16 @@ pub fn model_file(header: &[u8]) -> Vec<u8> {
         let value = |i: u32| (i.wrapping_mul(2_654_435_761) >> 7) as f32 % 2001.0 / 1000.0 + 0.001;
         body = (0..end.div_ceil(4)).flat_map(|i| value(i as u32).to_le_bytes()).collect();
         body.truncate(end);
-        for mask in tensors.values().filter(|tensor| tensor["dtype"] == "U8") {
-            for (i, byte) in body.iter_mut().enumerate().take(place(mask, 1)).skip(place(mask, 0)) {
-                *byte = u8::from(i % 3 != 0);
+        let mut fill = |dtype: &str, value: &dyn Fn(usize) -> u8| {
+            for tensor in tensors.values().filter(|tensor| tensor["dtype"] == dtype) {
+                let (start, end) = (place(tensor, 0), place(tensor, 1));
+                for (i, byte) in body.iter_mut().enumerate().take(end).skip(start) {
+                    *byte = value(i);
+                }
             }
-        }
+        };
+        fill("U8", &|i| u8::from(i % 3 != 0));
+        fill("I64", &|i| if i % 8 == 0 { 2 } else { 0 });
     }
     [&(header.len() as u64).to_le_bytes(), header, &body].concat()
 }

@@ -4,7 +4,7 @@ use super::common::Common;
 use super::{
     atlas, bench, compact, completions, convert, demo, diff, distill, eval, explore, export, factorize, fold,
     help, list, lottery, lr_find, predict, prune, recipes, regularize, replay, report, run, schedule,
-    selftest, sensitivity, slim, sparse_train, sparsify, summary, train, weights,
+    selftest, sensitivity, share, slim, sparse_train, sparsify, summary, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -57,8 +57,10 @@ enum Command {
     Explore(explore::Explore),
     /// Fold batch norms into the convolutions and linear layers around them
     Fold(fold::Fold),
-    /// Split linear layers in two by singular value decomposition, then fine-tune with --epochs
+    /// Split convolutions and linear layers into factors of low rank, then fine-tune with --epochs
     Factorize(factorize::Factorize),
+    /// Let weights share few values, which makes files smaller, then fine-tune with --epochs
+    Share(share::Share),
     /// Compute only live channels, keeping every outer width
     Compact(compact::Compact),
     /// Measure the accuracy on validation images, and other metrics, with 95 % intervals
@@ -121,6 +123,7 @@ impl Cli {
             Command::Explore(c) => c.run(common),
             Command::Fold(c) => c.run(common),
             Command::Factorize(c) => c.run(common),
+            Command::Share(c) => c.run(common),
             Command::Compact(c) => c.run(common),
             Command::Eval(c) => c.run(common),
             Command::Predict(c) => c.run(common),

@@ -4,13 +4,14 @@ use super::Common;
 use super::step::{Layers, Output, TrainArgs, run_stage};
 use crate::recipe::Stage;
 use clap::Args;
-use lopper_compress::FactorizeConfig;
+use lopper_compress::factorize::Metric;
+use lopper_compress::{ConvSplit, FactorizeConfig};
 use lopper_engine::Result;
 use std::path::PathBuf;
 
-/// Split linear layers in two.
+/// Split layers into factors.
 #[derive(Args)]
-#[command(group = clap::ArgGroup::new("rank").required(true).args(["fraction", "energy"]))]
+#[command(group = clap::ArgGroup::new("rank").required(true).args(["fraction", "energy", "error", "vbmf", "target_macs"]))]
 pub struct Factorize {
     /// A model file
     model: PathBuf,
@@ -20,7 +21,23 @@ pub struct Factorize {
     /// Share of the squared singular values to keep, in [0, 1]
     #[arg(long)]
     energy: Option<f64>,
-    /// Also factorize layers that do not become smaller
+    /// Largest relative error of a layer's weights, in [0, 1]
+    #[arg(long)]
+    error: Option<f64>,
+    /// Let variational Bayes tell the rank from noise
+    #[arg(long)]
+    vbmf: bool,
+    /// Share of the network's multiply-accumulates that stays, such as 0.5 or 0.5x: ranks follow from what each layer loses
+    #[arg(long, value_parser = share, value_name = "SHARE")]
+    target_macs: Option<f64>,
+    /// Convolutions: spatial (K×1, 1×K), channel (K×K, 1×1), tucker (1×1, K×K, 1×1), cp (1×1, K×1, 1×K, 1×1), auto
+    /// (spatial or channel, by error and cost) or none
+    #[arg(long, default_value = "auto")]
+    conv: ConvSplit,
+    /// Norm of the errors: plain, or on images activations (of inputs) or fisher (of outputs)
+    #[arg(long, default_value = "plain")]
+    metric: Metric,
+    /// Also factorize layers that do not become smaller or faster
     #[arg(long)]
     even_if_larger: bool,
     #[command(flatten)]
@@ -36,6 +53,11 @@ impl Factorize {
         let config = FactorizeConfig {
             fraction: self.fraction,
             energy: self.energy,
+            error: self.error,
+            vbmf: self.vbmf,
+            target_macs: self.target_macs,
+            conv: (self.conv != ConvSplit::None).then_some(self.conv),
+            metric: self.metric,
             force: self.even_if_larger,
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
@@ -43,4 +65,10 @@ impl Factorize {
         let stage = Stage::of(config, self.train.config(0)?)?;
         run_stage("factorized", Some(&self.model), stage, &self.output, Some(&self.train), common)
     }
+}
+
+/// Parses a share of the whole: `0.5` or `0.5x`.
+fn share(text: &str) -> std::result::Result<f64, String> {
+    let number = text.strip_suffix('x').unwrap_or(text);
+    number.parse().map_err(|_| format!("expected a share such as 0.5x, found {text}"))
 }

@@ -94,7 +94,12 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "factorize",
         &[
             "lopper factorize folded.safetensors --fraction 0.5 --data images --epochs 3 --out small.safetensors",
+            "lopper factorize resnet.safetensors --target-macs 0.5x --data images --epochs 3 --out half.safetensors",
         ],
+    ),
+    (
+        "share",
+        &["lopper share pruned.safetensors --bits 5 --data images --epochs 1 --out shared.safetensors"],
     ),
     ("compact", &["lopper compact sparse.safetensors --out compact.safetensors"]),
     (

@@ -40,6 +40,7 @@ mod run;
 mod schedule;
 mod selftest;
 mod sensitivity;
+mod share;
 mod slim;
 mod sparse_train;
 mod sparsify;

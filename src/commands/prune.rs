@@ -8,6 +8,7 @@ use super::prune_args::{Limits, Targets};
 use super::step::{Layers, Output, TrainArgs, run_timed_stage};
 use crate::recipe::Stage;
 use clap::Args;
+use lopper_compress::criteria::Coupling;
 use lopper_compress::prune::{Constants, PruneConfig, PrunePlan, PruneStage};
 use lopper_compress::sparsify::SparsitySchedule;
 use lopper_compress::{Context, Criterion};
@@ -34,6 +35,9 @@ pub struct Prune {
     /// global: the lowest scores of all layers; local: the same fraction of each layer
     #[arg(long, default_value = "global")]
     context: Context,
+    /// Score of channels that several layers make: mean, sum, max, prod, first or gate (the last)
+    #[arg(long, default_value = "mean")]
+    coupling: Coupling,
     /// Dead channels with constant output: exact (later layers absorb it) or drop (it becomes zero)
     #[arg(long, default_value = "exact")]
     constants: Constants,
@@ -80,6 +84,7 @@ impl Prune {
             schedule: self.growth.clone(),
             every: self.every,
             context: self.context,
+            coupling: self.coupling,
             constants: self.constants,
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),

@@ -19,6 +19,9 @@ pub struct Sparsify {
     /// Fraction of groups to drop, in [0, 1]; a granularity N:M implies it
     #[arg(long)]
     sparsity: Option<f64>,
+    /// Fractions of layers of their own; * in LAYER stands for any characters, and several are separated by commas
+    #[arg(long, value_name = "LAYER=FRACTION", value_delimiter = ',', value_parser = fraction_of)]
+    sparsities: Vec<(String, f64)>,
     #[arg(long, default_value_t, help = format!("Weights that are dropped together: {}, which keeps N of every M inputs", Granularity::names()))]
     granularity: Granularity,
     /// global: the lowest scores of all layers; local: the same fraction of each layer
@@ -50,9 +53,17 @@ impl Sparsify {
             exclude: self.layers.exclude.clone(),
             seed: common.seed.unwrap_or(0),
             sparsity: self.sparsity,
+            sparsities: self.sparsities.iter().cloned().collect(),
             ..SparsifyConfig::new(0.0)
         };
         let stage = Stage::of(config, self.train.config(5)?)?;
         run_stage("sparsified", Some(&self.model), stage, &self.output, Some(&self.train), common)
     }
+}
+
+/// Parses `LAYER=FRACTION`.
+fn fraction_of(text: &str) -> std::result::Result<(String, f64), String> {
+    let parts =
+        text.split_once('=').and_then(|(layer, value)| Some((layer.to_string(), value.parse().ok()?)));
+    parts.ok_or_else(|| format!("expected LAYER=FRACTION, found {text}"))
 }

@@ -11,7 +11,7 @@ pub struct Why {
 }
 
 /// The techniques in alphabetical order. A test requires an entry for each.
-pub const WHYS: [Why; 11] = [
+pub const WHYS: [Why; 12] = [
     Why {
         technique: "compact",
         text: "A convolution whose channels are partly dead gathers only the live ones, computes those, and writes the \
@@ -28,9 +28,8 @@ pub const WHYS: [Why; 11] = [
     },
     Why {
         technique: "factorize",
-        text: "The weights of a large linear layer are nearly of low rank: a few directions carry most of its effect. \
-               Two thin layers of rank r replace it, and the error is exactly the tail of singular values that they \
-               leave out.",
+        text: "The weights of a large layer are nearly of low rank: a few directions carry most of its effect. Thin layers \
+               of rank r replace it, and the error of two is exactly the tail of singular values that they leave out.",
         formula: "W ≈ B A, &nbsp; ‖W − B A‖ / ‖W‖ = √(Σ<sub>i &gt; r</sub> σ<sub>i</sub>² / Σ σ<sub>i</sub>²)",
     },
     Why {
@@ -57,6 +56,13 @@ pub const WHYS: [Why; 11] = [
         text: "A penalty pulls groups of weights toward zero while the task holds those that it needs. Removing the small \
                groups afterwards then changes little.",
         formula: "L = L<sub>task</sub> + λ R(w), &nbsp; R = Σ |w|, Σ<sub>g</sub> √n<sub>g</sub> ‖w<sub>g</sub>‖, …",
+    },
+    Why {
+        technique: "share",
+        text: "A weight needs few bits if it only says which of a few values it takes. The values are the means of clusters \
+               of weights, and frequent ones get short codes, so that the file shrinks while the network runs as before.",
+        formula: "w ← c<sub>k(w)</sub>, &nbsp; k(w) = argmin<sub>k</sub> |w − c<sub>k</sub>|, &nbsp; 2<sup>bits</sup> values \
+                  c<sub>k</sub> a layer",
     },
     Why {
         technique: "slim",

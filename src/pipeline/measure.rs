@@ -4,6 +4,7 @@ use super::Pipeline;
 use crate::details::{Details, Metrics, data_uri, dead_channels, layers, right, steps};
 use crate::latency::{FEW_ROUNDS, in_turn, test_images};
 use crate::progress::note;
+use crate::recipe::Stage;
 use crate::report::Row;
 use crate::training::Stoppable;
 use lopper_engine::data::Batches;
@@ -61,6 +62,23 @@ impl Pipeline<'_> {
                 (row.latency_ms, row.latency_quartiles_ms) = (latency.median, latency.quartiles);
             }),
             Err(error) => note(format_args!("latencies were not measured in turn: {error}")),
+        }
+    }
+
+    /// Notes the latencies of a stage's network before and after, measured in turn, if the stage promises one. The network is
+    /// finished by now.
+    pub(super) fn measure_promise(&self, stage: &Stage, networks: [&Graph; 2]) {
+        let batches = stage.techniques.iter().filter_map(|technique| technique.promises_latency());
+        for batch in batches {
+            match self.clock.measure(&networks, batch).as_deref() {
+                Ok([before, after]) => note(format_args!(
+                    "{:>14}  latency of {batch} images {after}, {:.3} of {before}",
+                    stage.name,
+                    after.median / before.median
+                )),
+                Ok(_) => {}
+                Err(error) => note(format_args!("the latency was not measured: {error}")),
+            }
         }
     }
 

@@ -19,6 +19,7 @@ pub const BUILTIN: &[Builtin] = &[
     Builtin { name: "traffic-signs", text: include_str!("../../recipes/traffic-signs.toml") },
     Builtin { name: "vgg16", text: include_str!("../../recipes/vgg16.toml") },
     Builtin { name: "readme", text: include_str!("../../recipes/readme.toml") },
+    Builtin { name: "study", text: include_str!("../../recipes/study.toml") },
 ];
 
 impl Builtin {

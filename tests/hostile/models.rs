@@ -23,7 +23,7 @@ pub fn case(random: &mut Random) -> Case {
 
 /// Returns a random command that reads the file.
 fn command(random: &mut Random) -> Vec<&'static str> {
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 17] = [
         &["summary", MODEL],
         &["bench", MODEL, "--seconds", "0"],
         &["bench", MODEL, "--seconds", "0", "--training", "--batch", "2"],
@@ -34,6 +34,9 @@ fn command(random: &mut Random) -> Vec<&'static str> {
         &["prune", MODEL, "--criterion", "l2_magnitude", "--width", "0.6", "--out", OUT],
         &["compact", MODEL, "--out", OUT],
         &["factorize", MODEL, "--fraction", "0.5", "--out", OUT],
+        &["factorize", MODEL, "--error", "0.3", "--conv", "cp", "--out", OUT],
+        &["factorize", MODEL, "--target-macs", "0.5x", "--out", OUT],
+        &["share", MODEL, "--bits", "2", "--out", OUT],
         &["sparsify", MODEL, "--sparsity", "0.5", "--epochs", "0", "--out", OUT],
         &["diff", MODEL, MODEL],
         &["export", MODEL, "--out", OUT],

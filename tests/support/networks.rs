@@ -1,6 +1,6 @@
 //! Small networks as handwritten model files that together cover every layer and its options.
 
-use crate::model_file::{ModelFile, activation, conv, input, norm, param, pool, small};
+use crate::model_file::{ModelFile, Stored, activation, conv, input, norm, param, pool, small};
 use serde_json::{Value, json};
 
 /// Classes of Fashion-MNIST, as lopper names them.
@@ -35,6 +35,8 @@ pub fn all() -> Vec<(&'static str, ModelFile)> {
         ("short", short()),
         ("compact", compact()),
         ("group", group()),
+        ("sparse", short_forms(false)),
+        ("codes", short_forms(true)),
     ]
 }
 
@@ -105,4 +107,31 @@ fn group() -> ModelFile {
         .with("c.weight", &[8, 3, 3, 2])
         .with("c2.weight", &[4, 2, 2, 8])
         .with("c2.bias", &[4])
+}
+
+/// Returns a linear layer of 16 weights in a short form: half of them live, as values or as codes of three values.
+fn short_forms(codes: bool) -> ModelFile {
+    let nodes: [(&str, Value, &[usize]); 3] = [
+        ("input", input(2), &[]),
+        ("f", json!("Flatten"), &[0]),
+        ("l", json!({ "Linear": { "weight": param(), "bias": null } }), &[1]),
+    ];
+    let mut model = ModelFile::new(&nodes, [2, 2, 2], &[]);
+    model.program["version"] = json!(5);
+    let floats = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let mut add = |suffix: &str, dtype: &'static str, length: u64, bytes: Vec<u8>| {
+        model.tensors.push(Stored { name: format!("l.weight{suffix}"), dtype, shape: vec![length], bytes });
+    };
+    add(".form", "I64", 2, [2i64, 8].iter().flat_map(|length| length.to_le_bytes()).collect());
+    match codes {
+        false => add(".sparse.values", "F32", 8, floats(&[0.5, -1.0, 2.0, 0.25, 0.5, -1.0, 2.0, 0.0])),
+        true => {
+            add(".codes.values", "F32", 3, floats(&[0.5, -1.0, 2.0]));
+            // 0, 10 and 11: the codes of a b c a b c a a.
+            add(".codes", "U8", 2, vec![0b0101_1010, 0b1100_0000]);
+            add(".codes.lengths", "U8", 3, vec![1, 2, 2]);
+        }
+    }
+    add(".sparse.bits", "U8", 2, vec![0b0101_0101, 0b1010_1010]);
+    model
 }

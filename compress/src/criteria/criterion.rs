@@ -1,7 +1,6 @@
 //! Any criterion: one of the table, or one of another crate.
 
-use super::{CRITERIA, LargeFinal, Need, Score};
-use crate::granularity::Groups;
+use super::{CRITERIA, Direction, LargeFinal, LpMagnitude, Need, Score};
 use crate::names::{one_of, unknown};
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -36,12 +35,12 @@ pub const ALIASES: [(&str, &str); 2] = [("l1", "large_final"), ("grad", "taylor"
 impl Criterion {
     /// The names that recipes and command lines accept, as a list for help texts.
     pub fn names() -> String {
-        one_of(CRITERIA.iter().map(
-            |criterion| match ALIASES.iter().find(|alias| alias.1 == criterion.name()) {
+        let named =
+            CRITERIA.iter().map(|criterion| match ALIASES.iter().find(|alias| alias.1 == criterion.name()) {
                 Some((alias, name)) => format!("{name} (or {alias})"),
                 None => criterion.name().to_string(),
-            },
-        ))
+            });
+        one_of(named.chain([format!("{}:P", LpMagnitude::NAME)]))
     }
 
     /// Whether it needs images: gradients or activations.
@@ -54,20 +53,38 @@ impl Criterion {
         self.needs().iter().any(|need| matches!(need, Need::Activations | Need::Responses | Need::Inputs))
     }
 
+    /// The vector that it wants the Hessian matrix multiplied with, if any.
+    pub fn curvature(&self) -> Option<Direction> {
+        self.needs().iter().find_map(|need| match need {
+            Need::Curvature(direction) => Some(*direction),
+            _ => None,
+        })
+    }
+
+    /// Returns an error if it needs what a training step does not expose. `instead` says how it can be used.
+    pub(crate) fn check_in_training(&self, instead: &str) -> Result<()> {
+        let missing = match (self.needs_activations(), self.curvature()) {
+            (true, _) => "activations",
+            (false, Some(_)) => "curvature",
+            (false, None) => return Ok(()),
+        };
+        Err(Error::invalid(format!("criterion {self}: a training step exposes no {missing}; {instead}")))
+    }
+
     /// Whether it needs gradients, of all weights or of those that are not dropped.
     pub fn needs_gradients(&self) -> bool {
         self.needs().iter().any(|need| matches!(need, Need::Gradients | Need::LiveGradients))
     }
 
-    /// An error if `found`, the number of its `results` for `layer`, is not the number of `groups`.
+    /// An error if `found`, the number of its `results` for `layer`, is not `expected`.
     pub(super) fn expect_one_each(
         &self,
         results: &str,
         layer: &str,
         found: usize,
-        groups: &Groups,
+        expected: usize,
     ) -> Result<()> {
-        match (groups.count(), found) {
+        match (expected, found) {
             (expected, found) if expected == found => Ok(()),
             (expected, found) => Err(Error::invalid(format!(
                 "criterion {self}: expected {expected} {results} for layer `{layer}`, found {found}"
@@ -125,6 +142,9 @@ impl FromStr for Criterion {
 
     /// Finds a criterion of this crate by its name or an alias.
     fn from_str(text: &str) -> Result<Self> {
+        if let Some(order) = text.strip_prefix(LpMagnitude::NAME) {
+            return Ok(order.strip_prefix(':').unwrap_or_default().parse::<LpMagnitude>()?.into());
+        }
         let name = ALIASES.iter().find(|(alias, _)| *alias == text).map_or(text, |(_, name)| name);
         let found = CRITERIA.iter().find(|criterion| criterion.name() == name);
         let found = found.ok_or_else(|| unknown("criterion", &Self::names(), text))?;

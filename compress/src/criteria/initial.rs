@@ -10,7 +10,11 @@
 //!   small_init_small_final  that began and ended small       −max(|w₀|, |w|)
 //!   magnitude_increase      that grew                        |w| − |w₀|
 //!   movement                that moved                       |w − w₀|
+//!   movmag                  that moved and ended large       |w (w − w₀)|
 //! ```
+//!
+//! `updating_magnitude_increase`, `updating_movement` and `updating_movmag` compare with the weights behind the last removal
+//! instead: a group that was spared once has to move again (the criteria of fasterai that need an update).
 //!
 //! `large_final` is [`LargeFinal`](super::LargeFinal). `small_*` are controls: a criterion that means anything beats them.
 
@@ -28,7 +32,7 @@ fn means(layer: &LayerView, of: impl Fn(f64, f64) -> f64) -> Result<Vec<f32>> {
 }
 
 macro_rules! criteria {
-    ($($(#[$doc:meta])* $name:ident, $text:literal, $formula:literal, $of:expr;)*) => {$(
+    ($need:expr; $($(#[$doc:meta])* $name:ident, $text:literal, $formula:literal, $of:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default)]
         pub struct $name;
@@ -41,7 +45,7 @@ macro_rules! criteria {
             }
 
             fn needs(&self) -> &[Need] {
-                &[Need::InitialWeights]
+                &[$need]
             }
 
             fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
@@ -52,6 +56,7 @@ macro_rules! criteria {
 }
 
 criteria! {
+    Need::InitialWeights;
     /// `large_init`: the mean of `|w₀|`.
     LargeInit, "large_init", "mean |w₀| over the group", |initial: f64, _| initial.abs();
     /// `small_init`: the mean of `−|w₀|`.
@@ -64,6 +69,18 @@ criteria! {
     MagnitudeIncrease, "magnitude_increase", "mean |w| − |w₀| over the group", |initial: f64, weight: f64| weight.abs() - initial.abs();
     /// `movement`: the mean of `|w − w₀|`.
     Movement, "movement", "mean |w − w₀| over the group", |initial: f64, weight: f64| (weight - initial).abs();
+    /// `movmag`: the mean of `|w (w − w₀)|`.
+    Movmag, "movmag", "mean |w (w − w₀)| over the group", |initial: f64, weight: f64| (weight * (weight - initial)).abs();
+}
+
+criteria! {
+    Need::UpdatedWeights;
+    /// `updating_magnitude_increase`: the mean of `|w| − |w₀|`, w₀ behind the last removal.
+    UpdatingMagnitudeIncrease, "updating_magnitude_increase", "mean |w| − |w₀|, w₀ behind the last removal", |initial: f64, weight: f64| weight.abs() - initial.abs();
+    /// `updating_movement`: the mean of `|w − w₀|`, w₀ behind the last removal.
+    UpdatingMovement, "updating_movement", "mean |w − w₀|, w₀ behind the last removal", |initial: f64, weight: f64| (weight - initial).abs();
+    /// `updating_movmag`: the mean of `|w (w − w₀)|`, w₀ behind the last removal.
+    UpdatingMovmag, "updating_movmag", "mean |w (w − w₀)|, w₀ behind the last removal", |initial: f64, weight: f64| (weight * (weight - initial)).abs();
 }
 
 /// `small_final`: the mean of `−|w|`, which needs no initial weights.
@@ -98,6 +115,10 @@ mod tests {
         assert_eq!(scores(&SmallInitSmallFinal), [-2.5, -2.25]);
         assert_eq!(scores(&MagnitudeIncrease), [-0.5, 2.0]);
         assert_eq!(scores(&Movement), [2.5, 2.0]);
+        assert_eq!(scores(&Movmag), [4.0, 7.125]);
+        assert_eq!(scores(&UpdatingMagnitudeIncrease), scores(&MagnitudeIncrease));
+        assert_eq!(scores(&UpdatingMovement), scores(&Movement));
+        assert_eq!(scores(&UpdatingMovmag), scores(&Movmag));
         assert_eq!(score_rows(&SmallFinal, &[2, 2], &weight), [-1.5, -2.25]);
     }
 }

@@ -9,10 +9,13 @@
 //! [`Criterion`] is any of them, those of other crates included. To add one here, write its file, with its formula and paper
 //! ([`Described`]), and list it below.
 
+mod coupling;
 mod criterion;
+mod curvature;
 mod described;
 mod evidence;
 mod evidence_state;
+mod finding;
 mod normalization;
 mod normalization_about;
 mod reduction;
@@ -33,7 +36,11 @@ mod l1_magnitude;
 mod l2_magnitude;
 mod lamp;
 mod large_final;
+mod lp_magnitude;
+mod obs;
 mod random;
+mod sensitivity;
+mod survey;
 mod taylor;
 
 pub use activations::{Apoz, HRank, MeanActivation, Wanda};
@@ -41,13 +48,18 @@ pub use batch_norm_gamma::BatchNormGamma;
 pub use geometric_median::GeometricMedian;
 pub use gradients::{MovementPruning, Obd, Snip, TaylorAbs, TaylorSquared};
 pub use initial::{
-    LargeInit, LargeInitLargeFinal, MagnitudeIncrease, Movement, SmallFinal, SmallInit, SmallInitSmallFinal,
+    LargeInit, LargeInitLargeFinal, MagnitudeIncrease, Movement, Movmag, SmallFinal, SmallInit,
+    SmallInitSmallFinal, UpdatingMagnitudeIncrease, UpdatingMovement, UpdatingMovmag,
 };
 pub use l1_magnitude::L1Magnitude;
 pub use l2_magnitude::L2Magnitude;
 pub use lamp::Lamp;
 pub use large_final::LargeFinal;
+pub use lp_magnitude::{LpMagnitude, SquaredFinal};
+pub use obs::Obs;
 pub use random::Random;
+pub use sensitivity::{Gradient, SnipMomentum};
+pub use survey::{Lookahead, SynFlow};
 pub use taylor::Taylor;
 
 /// Every criterion of this crate, in the order in which help texts list them.
@@ -55,14 +67,22 @@ pub static CRITERIA: &[&dyn Described] = &[
     &LargeFinal,
     &L1Magnitude,
     &L2Magnitude,
+    &SquaredFinal,
     &Lamp,
     &GeometricMedian,
+    &Lookahead,
     &Random,
     &Taylor,
     &TaylorAbs,
     &TaylorSquared,
     &Obd,
+    &HessianDiagonal,
+    &Obs,
+    &Gradient,
     &Snip,
+    &SnipMomentum,
+    &GraSP,
+    &SynFlow,
     &MovementPruning,
     &BatchNormGamma,
     &MeanActivation,
@@ -76,16 +96,23 @@ pub static CRITERIA: &[&dyn Described] = &[
     &SmallInitSmallFinal,
     &MagnitudeIncrease,
     &Movement,
+    &Movmag,
+    &UpdatingMagnitudeIncrease,
+    &UpdatingMovement,
+    &UpdatingMovmag,
 ];
 
+pub use coupling::Coupling;
+pub(crate) use coupling::Joined;
 pub use criterion::{ALIASES, Criterion};
+pub use curvature::{GraSP, HessianDiagonal};
 pub use described::Described;
 use described::described;
 pub use evidence::Evidence;
 pub(crate) use evidence_state::{Arrays, Shapes, Steps};
 pub use normalization::Normalization;
 pub use reduction::Reduction;
-pub use score::{Need, Score, Subject};
+pub use score::{Direction, Need, Score, Subject};
 pub use scoring::Scoring;
 pub use site::Site;
 pub use view::{LayerView, StepView};

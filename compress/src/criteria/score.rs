@@ -1,7 +1,8 @@
 //! What a criterion has to say.
 
-use super::{LayerView, StepView};
-use lopper_engine::{Error, Result};
+use super::{LayerView, Site, StepView};
+use crate::granularity::Groups;
+use lopper_engine::{Error, Graph, Result};
 use std::fmt;
 
 /// Evidence that a criterion needs besides the weights. Second moments need no kind of their own: they are the mean
@@ -10,6 +11,8 @@ use std::fmt;
 pub enum Need {
     /// The weights at the beginning of the training.
     InitialWeights,
+    /// The weights behind the last removal, or at the beginning of the training if there was none.
+    UpdatedWeights,
     /// The gradients of the loss by the weights, step by step: also by those that are dropped, which tell which of them
     /// should return.
     Gradients,
@@ -23,6 +26,18 @@ pub enum Need {
     Responses,
     /// Instead of its outputs, the layer's inputs.
     Inputs,
+    /// Besides gradients, the product of the Hessian matrix with a vector, batch by batch. Like activations, it is measured
+    /// on a network that is not being trained.
+    Curvature(Direction),
+}
+
+/// The vector that the Hessian matrix is multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The gradient.
+    Gradient,
+    /// Random signs, different ones for each batch.
+    Signs,
 }
 
 /// The parameter that a criterion reads.
@@ -94,6 +109,28 @@ pub trait Score: fmt::Debug + Send + Sync {
             "criterion {}: it needs evidence but does not observe any: implement Score::observe",
             self.name()
         )))
+    }
+
+    /// The number of numbers that [`Self::observe`] gives: mostly one for each group.
+    fn observations(&self, groups: &Groups) -> usize {
+        groups.count()
+    }
+
+    /// The factor by which earlier observations fade at each step. If there is one, [`LayerView::observed`] is the faded sum
+    /// instead of the mean.
+    fn momentum(&self) -> Option<f64> {
+        None
+    }
+
+    /// One number for each group of each of `sites` from the whole network, without images, for a criterion that looks
+    /// beyond a layer: they are then what was observed.
+    fn survey(&self, _graph: &Graph, _sites: &[Site]) -> Result<Option<Vec<Vec<f64>>>> {
+        Ok(None)
+    }
+
+    /// The number of rounds in which a sparsification without training reaches its sparsity, scoring again in between.
+    fn rounds(&self) -> usize {
+        1
     }
 
     /// The score of each group, a finite number. The lowest goes first.

@@ -1,6 +1,6 @@
 //! Scoring: a criterion, its evidence and a normalization, applied to the layers of a graph.
 
-use super::{Criterion, Evidence, LayerView, Normalization, Site};
+use super::{Coupling, Criterion, Evidence, LayerView, Normalization, Site};
 use lopper_engine::{Error, Graph, Result};
 
 /// How the groups of a network are scored.
@@ -8,6 +8,7 @@ use lopper_engine::{Error, Graph, Result};
 pub struct Scoring<'a> {
     criterion: &'a Criterion,
     normalization: Normalization,
+    coupling: Coupling,
     seed: u64,
     evidence: Option<&'a Evidence>,
 }
@@ -15,12 +16,28 @@ pub struct Scoring<'a> {
 impl<'a> Scoring<'a> {
     /// Scores by `criterion`, not normalized, with seed 0 and no evidence but the weights.
     pub fn new(criterion: &'a Criterion) -> Self {
-        Self { criterion, normalization: Normalization::None, seed: 0, evidence: None }
+        Self {
+            criterion,
+            normalization: Normalization::None,
+            coupling: Coupling::Mean,
+            seed: 0,
+            evidence: None,
+        }
     }
 
     /// Normalizes the scores of each layer.
     pub fn normalization(self, normalization: Normalization) -> Self {
         Self { normalization, ..self }
+    }
+
+    /// Joins the scores of channels that are removed together.
+    pub fn coupling(self, coupling: Coupling) -> Self {
+        Self { coupling, ..self }
+    }
+
+    /// How the scores of channels that are removed together are joined.
+    pub(crate) fn joins(&self) -> Coupling {
+        self.coupling
     }
 
     /// Sets the seed of criteria that draw random numbers.
@@ -42,7 +59,13 @@ impl<'a> Scoring<'a> {
     /// lacks evidence.
     pub fn scores(&self, graph: &Graph, site: &Site) -> Result<Vec<f32>> {
         let (criterion, name) = (self.criterion, site.name(graph));
-        let means = self.evidence.and_then(|evidence| evidence.means(name, site.groups.count()));
+        let expected = criterion.observations(&site.groups);
+        let mut means = self.evidence.and_then(|evidence| evidence.means(name, expected));
+        if means.is_none()
+            && let Some(surveyed) = Evidence::survey(criterion, graph, std::slice::from_ref(site))?
+        {
+            means = surveyed.means(name, expected);
+        }
         let activations = criterion.needs_activations();
         let view = LayerView {
             name,
@@ -55,7 +78,7 @@ impl<'a> Scoring<'a> {
         };
         let scores = criterion.score(&view);
         let mut scores = scores.map_err(|e| Error::invalid(format!("criterion {criterion}: {e}")))?;
-        criterion.expect_one_each("scores", name, scores.len(), &site.groups)?;
+        criterion.expect_one_each("scores", name, scores.len(), site.groups.count())?;
         if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
             return Err(Error::invalid(format!(
                 "layer `{name}`: criterion {criterion} scores a group {score}, expected a finite number"

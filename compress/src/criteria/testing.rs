@@ -41,12 +41,13 @@ pub fn score_after(
     gradients: &[&[f32]],
 ) -> Vec<f32> {
     let (weight, groups) = (&Tensor::from_slice(shape, weight).unwrap(), &rows(shape));
-    let mut means = vec![0.0; groups.count()];
+    let mut means = vec![0.0; criterion.observations(groups)];
     for gradient in gradients {
-        let gradient = Tensor::from_slice(shape, gradient).unwrap();
-        let step = StepView { name: "fc", weight, groups, gradient: Some(&gradient), activations: None };
+        let gradient = Some(&Tensor::from_slice(shape, gradient).unwrap());
+        let step = StepView { name: "fc", weight, groups, gradient, activations: None, curvature: None };
         let terms = criterion.observe(&step).unwrap();
-        means.iter_mut().zip(terms).for_each(|(mean, term)| *mean += term / gradients.len() as f64);
+        let (fade, steps) = criterion.momentum().map_or((1.0, gradients.len()), |momentum| (momentum, 1));
+        means.iter_mut().zip(terms).for_each(|(mean, term)| *mean = fade * *mean + term / steps as f64);
     }
     score_observed(criterion, weight, groups, &means)
 }
@@ -54,7 +55,8 @@ pub fn score_after(
 /// The scores of the rows of a weight after these images were seen: outputs or inputs of the layer, `[N, H, W, C]`.
 pub fn score_seeing(criterion: &dyn Score, shape: &[usize; 2], weight: &[f32], images: &Tensor) -> Vec<f32> {
     let (weight, groups) = (&Tensor::from_slice(shape, weight).unwrap(), &rows(shape));
-    let step = StepView { name: "fc", weight, groups, gradient: None, activations: Some(images) };
+    let activations = Some(images);
+    let step = StepView { name: "fc", weight, groups, gradient: None, activations, curvature: None };
     let means = criterion.observe(&step).unwrap();
     score_observed(criterion, weight, groups, &means)
 }

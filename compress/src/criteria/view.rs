@@ -38,7 +38,8 @@ impl<'a> LayerView<'a> {
     }
 
     /// The weight at the beginning of the training, in the same layout. An error if it is not known or has another
-    /// shape; only for criteria that need [`InitialWeights`](super::Need::InitialWeights).
+    /// shape; only for criteria that need [`InitialWeights`](super::Need::InitialWeights), or
+    /// [`UpdatedWeights`](super::Need::UpdatedWeights), for which it is the weight behind the last removal.
     pub fn initial_weight(&self) -> Result<&'a [f32]> {
         match self.initial {
             Some(initial) if initial.shape() == self.weight.shape() => Ok(initial.data()),
@@ -55,7 +56,8 @@ impl<'a> LayerView<'a> {
         }
     }
 
-    /// For each group, the mean of [`Score::observe`](super::Score::observe) over all steps. An error if nothing was
+    /// For each group, the mean of [`Score::observe`](super::Score::observe) over all steps, or what
+    /// [`Score::survey`](super::Score::survey) found. An error if nothing was
     /// observed of this layer at this granularity.
     pub fn observed(&self) -> Result<&'a [f64]> {
         let missing = || {
@@ -98,6 +100,8 @@ pub struct StepView<'a> {
     pub(super) groups: &'a Groups,
     pub(super) gradient: Option<&'a Tensor>,
     pub(super) activations: Option<&'a Tensor>,
+    /// The direction and the product of the Hessian matrix with it.
+    pub(super) curvature: Option<(&'a Tensor, &'a Tensor)>,
 }
 
 impl<'a> StepView<'a> {
@@ -120,6 +124,13 @@ impl<'a> StepView<'a> {
     /// [`Gradients`](super::Need::Gradients).
     pub fn gradient(&self) -> Result<&'a [f32]> {
         self.gradient.map(Tensor::data).ok_or_else(|| self.missing("gradients"))
+    }
+
+    /// A direction and the product of the Hessian matrix with it, in the layout of the weight. An error if the criterion
+    /// does not need [`Curvature`](super::Need::Curvature).
+    pub fn curvature(&self) -> Result<(&'a [f32], &'a [f32])> {
+        let data = |(direction, product): (&'a Tensor, &'a Tensor)| (direction.data(), product.data());
+        self.curvature.map(data).ok_or_else(|| self.missing("curvature"))
     }
 
     /// The values that the criterion needs, `[N, H, W, C]` or `[N, C]`: the layer's output for

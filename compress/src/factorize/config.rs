@@ -1,10 +1,50 @@
 //! The options of factorization.
 
+use super::rule::Rule;
 use crate::lists::Lists;
+use crate::names::named;
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The options of factorization, as a recipe writes them: either `fraction` or `energy`.
+/// How a convolution is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConvSplit {
+    /// It stays whole.
+    None,
+    /// KH×1, then 1×KW.
+    Spatial,
+    /// KH×KW to a few channels, then 1×1.
+    Channel,
+    /// 1×1, KH×KW between few channels, 1×1.
+    Tucker,
+    /// 1×1, depthwise KH×1, depthwise 1×KW, 1×1.
+    Cp,
+    /// Spatial or channel: the one with the smaller error at the same cost.
+    Auto,
+}
+
+named!(ConvSplit, "conv");
+
+/// The norm in which the error of a layer is smallest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// That of the weights; outputs count by the scale of the batch norm behind them.
+    #[default]
+    Plain,
+    /// Inputs count by the root mean square of their channel on images (Yuan et al. 2023, "ASVD: activation-aware singular
+    /// value decomposition for compressing large language models", section 3.2, with α = 1 and the root mean square).
+    Activations,
+    /// Outputs count by the root of their Fisher information `Σ_j E[(∂L/∂w_oj)²]` (Hsu et al. 2022, "Language model
+    /// compression with weighted low-rank factorization", equation 6).
+    Fisher,
+}
+
+named!(Metric, "metric");
+
+/// The options of factorization, as a recipe writes them: one of `fraction`, `energy`, `error`, `vbmf` and
+/// `target_macs`.
 ///
 /// `include` and `exclude` hold names of layers, or of modules that contain them, as in sparsification.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,9 +54,20 @@ pub struct FactorizeConfig {
     pub fraction: Option<f64>,
     /// The share of Σ σ² to keep, in 0..=1, by the smallest rank that keeps it.
     pub energy: Option<f64>,
-    /// Whether to factorize layers that do not become smaller.
+    /// The largest relative error of a layer, in 0..=1, by the smallest rank that respects it.
+    pub error: Option<f64>,
+    /// Whether variational Bayes tells signal from noise: the ranks follow from the weights alone.
+    pub vbmf: bool,
+    /// The share of the network's multiply-accumulates that stays, in (0, 1]. The layers share it such that their relative
+    /// errors, squared and summed, are smallest.
+    pub target_macs: Option<f64>,
+    /// How convolutions are split. If absent, they stay whole.
+    pub conv: Option<ConvSplit>,
+    /// The norm in which errors are measured.
+    pub metric: Metric,
+    /// Whether to factorize layers that do not become smaller or faster.
     pub force: bool,
-    /// The layers to factorize. If empty, all linear layers.
+    /// The layers to factorize. If empty, all that can be.
     pub include: Vec<String>,
     /// Layers to skip.
     pub exclude: Vec<String>,
@@ -25,29 +76,60 @@ pub struct FactorizeConfig {
 impl FactorizeConfig {
     /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
-        match (self.fraction, self.energy) {
-            (Some(fraction), None) if (0.0..1.0).contains(&fraction) => Ok(()),
-            (None, Some(energy)) if (0.0..=1.0).contains(&energy) => Ok(()),
-            (Some(fraction), None) => Err(Error::invalid(format!(
-                "factorize fraction: expected a fraction in [0, 1), found {fraction}"
-            ))),
-            (None, Some(energy)) => {
-                Err(Error::invalid(format!("factorize energy: expected a share in [0, 1], found {energy}")))
-            }
-            (None, None) => {
-                Err(Error::invalid("factorize: expected one of `fraction` and `energy`, found neither"))
-            }
-            (Some(_), Some(_)) => {
-                Err(Error::invalid("factorize: expected one of `fraction` and `energy`, found both"))
+        const RULES: &str = "`fraction`, `energy`, `error`, `vbmf` and `target_macs`";
+        let refuse = |message: String| Err(Error::invalid(format!("factorize{message}")));
+        let given = [
+            ("fraction", self.fraction.is_some()),
+            ("energy", self.energy.is_some()),
+            ("error", self.error.is_some()),
+            ("vbmf", self.vbmf),
+            ("target_macs", self.target_macs.is_some()),
+        ];
+        let names: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        match names[..] {
+            [_] => {}
+            [] => return refuse(format!(": expected one of {RULES}, found none")),
+            _ => return refuse(format!(": expected one of {RULES}, found `{}`", names.join("` and `"))),
+        }
+        let shares = [("energy", self.energy), ("error", self.error)];
+        for (name, share) in shares {
+            if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+                return refuse(format!(" {name}: expected a share in [0, 1], found {share}"));
             }
         }
+        if let Some(fraction) = self.fraction.filter(|fraction| !(0.0..1.0).contains(fraction)) {
+            return refuse(format!(" fraction: expected a fraction in [0, 1), found {fraction}"));
+        }
+        if let Some(share) = self.target_macs.filter(|&share| !(share > 0.0 && share <= 1.0)) {
+            return refuse(format!(" target_macs: expected a share above 0 and at most 1, found {share}"));
+        }
+        match self.conv() {
+            ConvSplit::Cp if self.vbmf => refuse(
+                " vbmf: gives the rank of a matrix, which cp has none of: choose another `conv`".into(),
+            ),
+            conv @ (ConvSplit::Cp | ConvSplit::Tucker) if self.target_macs.is_some() => refuse(format!(
+                " target_macs: counts singular values of one matrix, and {conv} has several: choose \
+                                spatial, channel or auto as `conv`"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// How convolutions are split.
+    pub(super) fn conv(&self) -> ConvSplit {
+        self.conv.unwrap_or(ConvSplit::None)
+    }
+
+    /// The rule for the rank of each layer alone; none if the layers share a budget.
+    pub(super) fn rule(&self) -> Option<Rule> {
+        let vbmf = self.vbmf.then_some(Rule::Vbmf);
+        let share = self.fraction.map(Rule::Fraction).or(self.energy.map(Rule::Energy));
+        share.or(self.error.map(Rule::Error)).or(vbmf)
     }
 
     /// The rank of a layer `[outputs, inputs]` by `fraction`. None if it depends on the layer's singular values.
     pub fn rank(&self, outputs: usize, inputs: usize) -> Option<usize> {
-        // Rounded down, but robust to the last bit: removing 0.3 of 10 leaves 7.
-        let kept = |fraction: f64| ((1.0 - fraction) * outputs.min(inputs) as f64 + 1e-9) as usize;
-        self.fraction.map(|fraction| kept(fraction).max(1))
+        self.rule()?.rank_of(outputs.min(inputs))
     }
 
     pub(super) fn lists(&self) -> Lists<'_> {

@@ -1,38 +1,101 @@
-//! The rewrite: a linear layer becomes two.
+//! The rewrite: a layer becomes several.
 
-use super::svd::Svd;
-use super::{FactorizeConfig, Spectrum, factor_params};
-use lopper_engine::layer::Linear;
+use super::budget::{self, Offer};
+use super::cost::cost;
+use super::split::Unfolding;
+use super::way::{Split, Way, matrix_of, split};
+use super::{FactorizeConfig, Spectrum};
+use crate::criteria::{Evidence, Site};
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
-use lopper_engine::{Error, Graph, Layer, NodeId, Param, Result, memory};
+use lopper_engine::{Error, Graph, Layer, NodeId, Result};
+use std::collections::BTreeMap;
 
-/// Splits each linear layer that `config` selects into two factors. The report gives rank, size and error. Fails if an
-/// option is invalid or a weight is not finite. A mask on a weight is dropped with the weight.
+/// Splits each layer that `config` selects into factors. The report gives ranks, sizes and errors. Fails if an option is
+/// invalid, a weight is not finite, or the metric needs evidence. A mask on a weight is dropped with the weight.
 pub fn factorize(graph: &Graph, config: &FactorizeConfig) -> Result<Rewrite> {
-    Ok(decompose(graph, config)?.0)
+    Ok(decompose(graph, config, None)?.0)
 }
 
-/// Like [`factorize`], and returns the singular values of the layers that were split.
-pub(super) fn decompose(graph: &Graph, config: &FactorizeConfig) -> Result<(Rewrite, Vec<Spectrum>)> {
+/// [`factorize`] with what the metric needs: [`Evidence::measure`] at [`FactorizeConfig::sites`].
+pub fn factorize_by(graph: &Graph, config: &FactorizeConfig, evidence: &Evidence) -> Result<Rewrite> {
+    Ok(decompose(graph, config, Some(evidence))?.0)
+}
+
+impl FactorizeConfig {
+    /// Where the metric is measured, in graph order: the layers that are split. Empty for one that needs no images.
+    pub fn sites(&self, graph: &Graph) -> Result<Vec<Site>> {
+        self.check_lists(graph)?;
+        let selected = (0..graph.nodes().len()).filter(|&id| matches!(self.choose(graph, id), Some(Ok(_))));
+        Ok(selected.filter_map(|id| self.metric.site(graph, id)).collect())
+    }
+
+    /// Returns an error if a list names a layer that cannot be split.
+    fn check_lists(&self, graph: &Graph) -> Result<()> {
+        let kind = if self.conv.is_some() { "convolution or linear layer" } else { "linear layer" };
+        let nodes = graph.nodes().iter().filter(|node| match node.layer {
+            Layer::Linear(_) => true,
+            Layer::Conv2d(_) => self.conv.is_some(),
+            _ => false,
+        });
+        self.lists().check(kind, nodes.map(|node| node.name.as_str()))
+    }
+
+    /// How the layer `id` is split, or why it stays; none if it is neither a convolution nor linear.
+    fn choose(&self, graph: &Graph, id: NodeId) -> Option<Result<Way, String>> {
+        let node = &graph.nodes()[id];
+        let way = match &node.layer {
+            Layer::Linear(_) => Ok(Way::Matrix(Unfolding::Linear)),
+            Layer::CompactConv2d(_) if self.conv.is_some() => {
+                Err("compact: factorize before compacting".to_string())
+            }
+            Layer::Conv2d(conv) if self.conv.is_some() => Way::of(conv, self.conv()),
+            _ => return None,
+        };
+        Some(match self.lists().skips(&node.name) {
+            Some(why) => Err(why.into()),
+            None => way,
+        })
+    }
+}
+
+/// Like [`factorize`], and returns the singular values of the matrices that were split.
+pub(super) fn decompose(
+    graph: &Graph,
+    config: &FactorizeConfig,
+    evidence: Option<&Evidence>,
+) -> Result<(Rewrite, Vec<Spectrum>)> {
     config.check()?;
-    let linear = graph.nodes().iter().filter(|node| matches!(node.layer, Layer::Linear(_)));
-    config.lists().check("linear layer", linear.map(|node| node.name.as_str()))?;
+    config.check_lists(graph)?;
+    let shapes = shapes(graph)?;
+    let ranks = config.target_macs.map(|share| budgeted(graph, config, evidence, share)).transpose()?;
     let mut rewrite = Rewrite { graph: graph.clone(), report: RewriteReport::new("factorize") };
     let mut spectra = Vec::new();
-    // Each layer that was split moves those behind it by one.
+    // Each layer that was split moves those behind it.
     let mut inserted = 0;
     for (id, node) in graph.nodes().iter().enumerate() {
-        let Layer::Linear(linear) = &node.layer else { continue };
-        if let Some(why) = config.lists().skips(&node.name) {
-            rewrite.report.skipped(&node.name, why);
-            continue;
-        }
-        match split(linear, config).map_err(|e| e.in_node(&node.name))? {
-            Ok(factors) => {
-                rewrite.report.changed(&node.name, factors.summary);
-                replace(&mut rewrite.graph, id + inserted, factors.layers)?;
-                spectra.push(Spectrum { layer: node.name.clone(), ..factors.spectrum });
-                inserted += 1;
+        let way = match config.choose(graph, id) {
+            None => continue,
+            Some(Ok(way)) => way,
+            Some(Err(why)) => {
+                rewrite.report.skipped(&node.name, why);
+                continue;
+            }
+        };
+        let way = match ranks.as_ref().map(|ranks| ranks.get(&id)) {
+            None => way,
+            Some(Some(&(unfolding, rank))) => Way::OfRank(unfolding, rank),
+            Some(None) => {
+                rewrite.report.skipped(&node.name, "by the budget it stays whole");
+                continue;
+            }
+        };
+        let scales = config.metric.scales(graph, id, evidence).map_err(|e| e.in_node(&node.name))?;
+        let x = shapes.as_ref().map(|shapes| shapes[node.inputs[0]].as_slice());
+        match split(&node.layer, way, config, &scales, x).map_err(|e| e.in_node(&node.name))? {
+            Ok(Split { layers, summary, spectrum }) => {
+                rewrite.report.changed(&node.name, summary);
+                inserted += replace(&mut rewrite.graph, id + inserted, layers)?;
+                spectra.extend(spectrum.map(|spectrum| Spectrum { layer: node.name.clone(), ..spectrum }));
             }
             Err(why) => rewrite.report.skipped(&node.name, why),
         }
@@ -40,141 +103,63 @@ pub(super) fn decompose(graph: &Graph, config: &FactorizeConfig) -> Result<(Rewr
     Ok((rewrite, spectra))
 }
 
-/// The two layers that replace one, the line of the report, and the singular values.
-struct Factors {
-    layers: [Linear; 2],
-    summary: String,
-    spectrum: Spectrum,
+/// The shapes of all outputs for one image, if its size is known.
+fn shapes(graph: &Graph) -> Result<Option<Vec<Vec<usize>>>> {
+    match graph.info.input {
+        [h, w, c] if h * w * c > 0 => graph.shapes([1, h, w, c]).map(Some),
+        _ => Ok(None),
+    }
 }
 
-/// The factors of `linear`, or why it is not split.
-fn split(linear: &Linear, config: &FactorizeConfig) -> Result<Result<Factors, String>> {
-    let weight = linear.weight.value();
-    let (outputs, inputs) = (linear.out_features(), linear.in_features());
-    let grows = |rank: usize| {
-        let (before, after) = (outputs * inputs, factor_params(rank, outputs, inputs));
-        let why = format!("rank {rank} takes {after} weights instead of {before}");
-        (after >= before && !config.force).then_some(why)
-    };
-    // The decomposition is slow: skip it for a rank that is refused anyway.
-    if let Some(why) = config.rank(outputs, inputs).and_then(grows) {
-        return Ok(Err(why));
-    }
-    if let Some(value) = weight.data().iter().find(|w| !w.is_finite()) {
-        return Err(Error::invalid(format!("factorize: expected finite weights, found {value}")));
-    }
-    memory::require("the matrices of the decomposition", Svd::bytes(outputs, inputs))?;
-    let diverged = || Error::invalid("factorize: the decomposition did not converge: exclude the layer");
-    let svd = Svd::new(weight).ok_or_else(diverged)?;
-    let rank =
-        config.rank(outputs, inputs).unwrap_or_else(|| svd.rank_for(config.energy.unwrap_or(1.0)).max(1));
-    if let Some(why) = grows(rank) {
-        return Ok(Err(why));
-    }
-    let summary = format!(
-        "rank {rank} of {}, {} → {} weights, relative error {:.4}",
-        outputs.min(inputs),
-        outputs * inputs,
-        factor_params(rank, outputs, inputs),
-        svd.relative_error(rank)
-    );
-    let (first, second) = svd.factors(rank);
-    let param = |value| {
-        let mut param = Param::new(value);
-        param.trainable = linear.weight.trainable;
-        param
-    };
-    let first = Linear { weight: param(first), bias: None };
-    let second = Linear { weight: param(second), bias: linear.bias.clone() };
-    let spectrum = Spectrum { layer: String::new(), outputs, inputs, rank, values: svd.values() };
-    Ok(Ok(Factors { layers: [first, second], summary, spectrum }))
-}
-
-/// Replaces the layer `id` by two, called `name.0` and `name.1`.
-fn replace(graph: &mut Graph, id: NodeId, [first, second]: [Linear; 2]) -> Result<()> {
-    let name = graph.nodes()[id].name.clone();
-    *graph.layer_mut(id) = Layer::Linear(first);
-    graph.rename(id, format!("{name}.0"))?;
-    graph.insert_after(id, format!("{name}.1"), Layer::Linear(second))?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::linear;
-    use lopper_engine::Tensor;
-    use lopper_engine::rewrite::Outcome;
-
-    fn product(a: &Tensor, b: &Tensor) -> Vec<f64> {
-        let (rank, inputs) = (a.dim(0), a.dim(1));
-        let entry = |o: usize, i: usize| {
-            (0..rank).map(|r| f64::from(b.data()[o * rank + r]) * f64::from(a.data()[r * inputs + i])).sum()
-        };
-        (0..b.dim(0)).flat_map(|o| (0..inputs).map(move |i| (o, i))).map(|(o, i)| entry(o, i)).collect()
-    }
-
-    fn distance(w: &Tensor, product: &[f64]) -> f64 {
-        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-        let mut gap = w.data().iter().zip(product).map(|(&w, p)| f64::from(w) - p);
-        norm(&mut gap) / norm(&mut w.data().iter().map(|&w| f64::from(w)))
-    }
-
-    #[test]
-    fn the_error_of_each_rank_is_the_tail_of_the_singular_values() {
-        // Shapes on both sides of square, and longer than a panel.
-        for (outputs, inputs) in [(7, 19), (19, 7), (12, 12), (5, 1200), (1200, 5)] {
-            let Layer::Linear(layer) = linear(outputs, inputs) else { unreachable!() };
-            let w = layer.weight.value();
-            let svd = Svd::new(w).unwrap();
-            let full = outputs.min(inputs);
-            for rank in 1..=full {
-                let (a, b) = svd.factors(rank);
-                assert_eq!((a.shape(), b.shape()), (&[rank, inputs][..], &[outputs, rank][..]));
-                let error = distance(w, &product(&a, &b));
-                assert!(
-                    (error - svd.relative_error(rank)).abs() < 1e-6,
-                    "{outputs}×{inputs} rank {rank}: {error}"
-                );
+/// The rank of each layer that is split, such that the network keeps `share` of its multiply-accumulates.
+fn budgeted(
+    graph: &Graph,
+    config: &FactorizeConfig,
+    evidence: Option<&Evidence>,
+    share: f64,
+) -> Result<BTreeMap<NodeId, (Unfolding, usize)>> {
+    let shapes = shapes(graph)?.ok_or_else(|| {
+        Error::invalid(
+            "factorize target_macs: the model does not say how large its images are: choose another rule",
+        )
+    })?;
+    let costs = graph.costs(graph.info.input)?;
+    let (mut offers, mut others) = (Vec::new(), costs.iter().map(|cost| cost.macs).sum::<u64>());
+    for (id, node) in graph.nodes().iter().enumerate() {
+        let Some(Ok(way)) = config.choose(graph, id) else { continue };
+        let scales = config.metric.scales(graph, id, evidence)?;
+        let (weight, x) = (matrix_of(&node.layer, &scales), shapes[node.inputs[0]].as_slice());
+        // The ways of the layer at the same cost: the one that is left with the smaller error.
+        let mut best: Option<(f64, Offer)> = None;
+        for unfolding in way.unfoldings() {
+            let svd = super::way::decomposed(unfolding, &weight).map_err(|e| e.in_node(&node.name))?;
+            let squares = svd.squares().to_vec();
+            let outline = unfolding.outline(&node.layer, weight.shape(), 1);
+            let per_rank = cost(&outline, Some(x))?.macs.max(1);
+            let rank = (share * costs[id].macs as f64 / per_rank as f64) as usize;
+            let error = super::rule::relative_error(&squares, rank);
+            if best.as_ref().is_none_or(|(least, _)| error < *least) {
+                best = Some((error, Offer { node: id, unfolding, squares, per_rank, whole: costs[id].macs }));
             }
-            assert!(svd.relative_error(full) < 1e-7);
-            let energy = 1.0 - svd.relative_error(3).powi(2);
-            assert_eq!(svd.rank_for(energy - 1e-9), 3);
+        }
+        others -= costs[id].macs;
+        offers.extend(best.map(|(_, offer)| offer));
+    }
+    budget::ranks(offers, others, share)
+}
+
+/// Replaces the layer `id` by several, called `name.0`, `name.1` and so on; returns how many were added.
+fn replace(graph: &mut Graph, id: NodeId, layers: Vec<Layer>) -> Result<usize> {
+    let name = graph.nodes()[id].name.clone();
+    let added = layers.len() - 1;
+    for (index, layer) in layers.into_iter().enumerate() {
+        match index {
+            0 => {
+                *graph.layer_mut(id) = layer;
+                graph.rename(id, format!("{name}.0"))?;
+            }
+            _ => _ = graph.insert_after(id + index - 1, format!("{name}.{index}"), layer)?,
         }
     }
-
-    #[test]
-    fn a_matrix_of_low_rank_is_recovered_by_that_rank() {
-        let Layer::Linear(a) = linear(3, 40) else { unreachable!() };
-        let Layer::Linear(b) = linear(30, 3) else { unreachable!() };
-        let w = Tensor::from_vec(
-            &[30, 40],
-            product(a.weight.value(), b.weight.value()).iter().map(|&x| x as f32).collect(),
-        )
-        .unwrap();
-        let svd = Svd::new(&w).unwrap();
-        assert_eq!(svd.rank_for(1.0 - 1e-12), 3);
-        let (first, second) = svd.factors(30);
-        assert!(first.data().iter().chain(second.data()).all(|x| x.is_finite()));
-        assert!(distance(&w, &product(&first, &second)) < 1e-6);
-    }
-
-    #[test]
-    fn layers_that_would_not_shrink_are_skipped_unless_forced() {
-        let mut g = Graph::new(1);
-        g.push("flat", Layer::Flatten, &[0]).unwrap();
-        g.push("square", linear(8, 8), &[1]).unwrap();
-        g.push("wide", linear(4, 8), &[2]).unwrap();
-        let config = FactorizeConfig { fraction: Some(0.5), ..FactorizeConfig::default() };
-        let once = factorize(&g, &config).unwrap();
-        let why = "rank 4 takes 64 weights instead of 64".to_string();
-        assert_eq!(once.report.nodes[0], ("square".into(), Outcome::Skipped(why)));
-        assert_eq!(once.graph.param("wide.0.weight").unwrap().value().shape(), [2, 8]);
-        assert_eq!(once.graph.nodes()[once.graph.output()].name, "wide.1");
-        let forced = factorize(&g, &FactorizeConfig { force: true, ..config.clone() }).unwrap();
-        assert_eq!(forced.report.changed_count(), 2);
-        assert!(factorize(&g, &FactorizeConfig { energy: Some(0.5), ..config.clone() }).is_err());
-        let unknown = FactorizeConfig { include: vec!["classifier".into()], ..config };
-        assert!(factorize(&g, &unknown).unwrap_err().to_string().contains("`classifier`"));
-    }
+    Ok(added)
 }

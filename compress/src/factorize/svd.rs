@@ -20,16 +20,16 @@ use std::ops::Range;
 const PANEL: usize = 512;
 
 /// A matrix with its singular values and the singular vectors of its shorter side.
-pub(super) struct Svd<'a> {
+pub(super) struct Svd {
     /// `[OUT, IN]`.
-    matrix: &'a Tensor,
+    matrix: Tensor,
     /// Singular vectors of the shorter side, one per column, by ascending σ.
     vectors: Mat<f64>,
     /// σ² in descending order.
     squares: Vec<f64>,
 }
 
-impl<'a> Svd<'a> {
+impl Svd {
     /// Bytes that the decomposition of a matrix of these sides takes, and its factors of full rank: in f64 the Gram
     /// matrix, its eigenvectors, the solver's two copies, a basis, and panels.
     pub fn bytes(outputs: usize, inputs: usize) -> u64 {
@@ -41,11 +41,11 @@ impl<'a> Svd<'a> {
     }
 
     /// The decomposition of `matrix`, whose values must be finite. None if it does not converge.
-    pub fn new(matrix: &'a Tensor) -> Option<Self> {
+    pub fn new(matrix: Tensor) -> Option<Self> {
         let short = matrix.dim(0).min(matrix.dim(1));
         let mut gram = Mat::<f64>::zeros(short, short);
-        for range in panels(matrix) {
-            let panel = panel(matrix, range);
+        for range in panels(&matrix) {
+            let panel = panel(&matrix, range);
             let (dense, lower) = (BlockStructure::Rectangular, BlockStructure::TriangularLower);
             let (left, right) = (panel.as_ref(), panel.transpose());
             triangular::matmul(gram.as_mut(), lower, Accum::Add, left, dense, right, dense, 1.0, Par::Seq);
@@ -62,22 +62,15 @@ impl<'a> Svd<'a> {
         self.squares.iter().map(|square| square.sqrt()).collect()
     }
 
-    /// The smallest rank that keeps the share `energy` of Σ σ².
-    pub fn rank_for(&self, energy: f64) -> usize {
-        let wanted = energy * self.squares.iter().sum::<f64>();
-        let mut kept = 0.0;
-        let enough = |square: &f64| {
-            kept += square;
-            kept >= wanted
-        };
-        self.squares.iter().position(enough).map_or(self.squares.len(), |last| last + 1)
+    /// The squares of the singular values, the largest first.
+    pub fn squares(&self) -> &[f64] {
+        &self.squares
     }
 
-    /// `‖W − W_r‖ / ‖W‖` in the Frobenius norm: the tail of the singular values.
-    pub fn relative_error(&self, rank: usize) -> f64 {
-        let total: f64 = self.squares.iter().sum();
-        let tail: f64 = self.squares[rank.min(self.squares.len())..].iter().sum();
-        if total == 0.0 { 0.0 } else { (tail / total).sqrt() }
+    /// `[short, long]`: the sides of the matrix.
+    pub fn sides(&self) -> [usize; 2] {
+        let (outputs, inputs) = (self.matrix.dim(0), self.matrix.dim(1));
+        [outputs.min(inputs), outputs.max(inputs)]
     }
 
     /// `A [rank, IN]` and `B [OUT, rank]` with `B·A` the best approximation of that rank. Each σ is split evenly, √σ to
@@ -87,8 +80,8 @@ impl<'a> Svd<'a> {
         let basis = Mat::from_fn(short, rank, |i, r| self.vectors[(i, short - 1 - r)]);
         let long = self.matrix.dim(0).max(self.matrix.dim(1));
         let mut projection = Mat::<f64>::zeros(rank, long);
-        for range in panels(self.matrix) {
-            let panel = panel(self.matrix, range.clone());
+        for range in panels(&self.matrix) {
+            let panel = panel(&self.matrix, range.clone());
             let part = projection.as_mut().subcols_mut(range.start, range.len());
             matmul(part, Accum::Replace, basis.transpose(), panel.as_ref(), 1.0, Par::Seq);
         }
@@ -124,5 +117,66 @@ fn panel(matrix: &Tensor, range: Range<usize>) -> Mat<f64> {
     match outputs <= inputs {
         true => Mat::from_fn(outputs, range.len(), |i, j| f64::from(data[i * inputs + start + j])),
         false => Mat::from_fn(inputs, range.len(), |i, j| f64::from(data[(start + j) * inputs + i])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::factorize::rule::{rank_for, relative_error};
+    use crate::testing::linear;
+    use lopper_engine::Layer;
+
+    fn product(a: &Tensor, b: &Tensor) -> Vec<f64> {
+        let (rank, inputs) = (a.dim(0), a.dim(1));
+        let entry = |o: usize, i: usize| {
+            (0..rank).map(|r| f64::from(b.data()[o * rank + r]) * f64::from(a.data()[r * inputs + i])).sum()
+        };
+        (0..b.dim(0)).flat_map(|o| (0..inputs).map(move |i| (o, i))).map(|(o, i)| entry(o, i)).collect()
+    }
+
+    fn distance(w: &Tensor, product: &[f64]) -> f64 {
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+        let mut gap = w.data().iter().zip(product).map(|(&w, p)| f64::from(w) - p);
+        norm(&mut gap) / norm(&mut w.data().iter().map(|&w| f64::from(w)))
+    }
+
+    #[test]
+    fn the_error_of_each_rank_is_the_tail_of_the_singular_values() {
+        // Shapes on both sides of square, and longer than a panel.
+        for (outputs, inputs) in [(7, 19), (19, 7), (12, 12), (5, 1200), (1200, 5)] {
+            let Layer::Linear(layer) = linear(outputs, inputs) else { unreachable!() };
+            let w = layer.weight.value();
+            let svd = Svd::new(w.clone()).unwrap();
+            let full = outputs.min(inputs);
+            for rank in 1..=full {
+                let (a, b) = svd.factors(rank);
+                assert_eq!((a.shape(), b.shape()), (&[rank, inputs][..], &[outputs, rank][..]));
+                let error = distance(w, &product(&a, &b));
+                assert!(
+                    (error - relative_error(svd.squares(), rank)).abs() < 1e-6,
+                    "{outputs}×{inputs} rank {rank}: {error}"
+                );
+            }
+            assert!(relative_error(svd.squares(), full) < 1e-7);
+            let energy = 1.0 - relative_error(svd.squares(), 3).powi(2);
+            assert_eq!(rank_for(svd.squares(), energy - 1e-9), 3);
+        }
+    }
+
+    #[test]
+    fn a_matrix_of_low_rank_is_recovered_by_that_rank() {
+        let Layer::Linear(a) = linear(3, 40) else { unreachable!() };
+        let Layer::Linear(b) = linear(30, 3) else { unreachable!() };
+        let w = Tensor::from_vec(
+            &[30, 40],
+            product(a.weight.value(), b.weight.value()).iter().map(|&x| x as f32).collect(),
+        )
+        .unwrap();
+        let svd = Svd::new(w.clone()).unwrap();
+        assert_eq!(rank_for(svd.squares(), 1.0 - 1e-12), 3);
+        let (first, second) = svd.factors(30);
+        assert!(first.data().iter().chain(second.data()).all(|x| x.is_finite()));
+        assert!(distance(&w, &product(&first, &second)) < 1e-6);
     }
 }

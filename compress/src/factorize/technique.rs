@@ -1,9 +1,10 @@
 //! Factorization as a technique.
 
+use super::evidence::{InputPower, OutputFisher};
 use super::rewrite::decompose;
-use super::{FactorizeConfig, factorize};
+use super::{FactorizeConfig, Metric, factorize};
 use crate::criteria::Evidence;
-use crate::techniques::{Applied, Kind, Listed, Role, Sketch, Technique};
+use crate::techniques::{Applied, Demand, Kind, Listed, Role, Sketch, Technique};
 use lopper_engine::{About, Graph, Result};
 
 impl Listed for FactorizeConfig {
@@ -27,14 +28,34 @@ impl Technique for FactorizeConfig {
     }
 
     fn rehearse(&self, sketch: Sketch, _trains: bool, _teacher: Option<&Sketch>) -> Result<Sketch> {
+        self.check()?;
         // At full rank no layer gets smaller, so nothing is decomposed: this only resolves the names.
-        let whole = Self { fraction: Some(0.0), energy: None, force: false, ..self.clone() };
+        let whole = Self {
+            fraction: Some(0.0),
+            energy: None,
+            error: None,
+            vbmf: false,
+            target_macs: None,
+            conv: self.conv.map(|_| super::ConvSplit::Channel),
+            metric: Metric::Plain,
+            force: false,
+            ..self.clone()
+        };
         factorize(&sketch.graph, &whole)?;
         Ok(Sketch { layers: false, widths: false, ..sketch })
     }
 
-    fn apply(&self, graph: &Graph, _evidence: Option<&Evidence>) -> Result<Applied> {
-        let (rewrite, spectra) = decompose(graph, self)?;
+    fn demand(&self, graph: &Graph) -> Result<Option<Demand>> {
+        let criterion = match self.metric {
+            Metric::Plain => return Ok(None),
+            Metric::Activations => InputPower.into(),
+            Metric::Fisher => OutputFisher.into(),
+        };
+        Ok(Some(Demand { criterion, sites: self.sites(graph)? }))
+    }
+
+    fn apply(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<Applied> {
+        let (rewrite, spectra) = decompose(graph, self, evidence)?;
         Ok(Applied { spectra, ..Applied::from(rewrite) })
     }
 }

@@ -1,28 +1,33 @@
 //! A weight divided into groups.
 
-/// A division of a weight into boxes. Seen along three axes `[OUT, POSITIONS, IN]` (a linear layer has one position), a
-/// group is a box of `blocks` weights, and the groups are numbered row-major by the position of their box. A block that
-/// does not divide its axis leaves a smaller box at the end:
+/// A division of a weight into boxes. Seen along four axes `[OUT, KH, KW, IN]` (a linear layer has one position), a group is a
+/// box of `blocks` weights, and the groups are numbered row-major by the position of their box. A block that does not divide
+/// its axis leaves a smaller box at the end:
 ///
 /// ```text
-///              blocks                                   groups
-///   weight     [1,   1,         1 ]                     OUT × POSITIONS × IN
-///   kernel     [1,   POSITIONS, 1 ]                     OUT × IN
-///   filter     [1,   POSITIONS, IN]      (linear: row)  OUT
-///   column     [OUT, 1,         1 ]                     IN
-///   block:4    [4,   1,         1 ]                     ⌈OUT / 4⌉ × POSITIONS × IN
+///              blocks                               groups
+///   weight     [1,   1,  1,  1 ]                    OUT × KH × KW × IN
+///   kernel     [1,   KH, KW, 1 ]                    OUT × IN
+///   filter     [1,   KH, KW, IN]     (linear: row)  OUT
+///   column     [OUT, 1,  1,  1 ]                    IN
+///   block:4    [4,   1,  1,  1 ]                    ⌈OUT / 4⌉ × KH × KW × IN
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Groups {
     /// The lengths of the weight.
-    axes: [usize; 3],
+    axes: [usize; 4],
     /// The lengths of a box.
-    blocks: [usize; 3],
+    blocks: [usize; 4],
 }
 
 impl Groups {
-    /// Divides a weight of the given axes into boxes of `blocks`, which are at least 1.
-    pub(crate) fn new(axes: [usize; 3], blocks: [usize; 3]) -> Self {
+    /// Divides a weight `[OUT, POSITIONS, IN]` into boxes of `blocks`, which are at least 1.
+    pub(crate) fn new([out, positions, ins]: [usize; 3], blocks: [usize; 3]) -> Self {
+        Self::of_taps([out, positions, 1, ins], [blocks[0], blocks[1], 1, blocks[2]])
+    }
+
+    /// Divides a weight `[OUT, KH, KW, IN]` into boxes of `blocks`, which are at least 1.
+    pub(crate) fn of_taps(axes: [usize; 4], blocks: [usize; 4]) -> Self {
         Self { axes, blocks }
     }
 
@@ -32,8 +37,8 @@ impl Groups {
     }
 
     /// The number of boxes along each axis.
-    fn boxes(&self) -> [usize; 3] {
-        [0, 1, 2].map(|axis| self.axes[axis].div_ceil(self.blocks[axis]))
+    fn boxes(&self) -> [usize; 4] {
+        [0, 1, 2, 3].map(|axis| self.axes[axis].div_ceil(self.blocks[axis]))
     }
 
     /// The number of groups.
@@ -43,20 +48,26 @@ impl Groups {
 
     /// The number of weights in a group. Those at the end of an axis may be smaller than the others.
     pub fn size_of(&self, group: usize) -> usize {
-        let [_, positions, ins] = self.boxes();
-        let at = [group / (positions * ins), group / ins % positions, group % ins];
+        let [_, rows, columns, ins] = self.boxes();
+        let at = [
+            group / (rows * columns * ins),
+            group / (columns * ins) % rows,
+            group / ins % columns,
+            group % ins,
+        ];
         let length = |axis: usize| self.blocks[axis].min(self.axes[axis] - at[axis] * self.blocks[axis]);
-        length(0) * length(1) * length(2)
+        (0..4).map(length).product()
     }
 
-    /// The lengths of the weight along its axes: filters, positions, input channels.
+    /// The lengths of the weight along three axes: filters, positions, input channels.
     pub fn axes(&self) -> [usize; 3] {
-        self.axes
+        let [out, rows, columns, ins] = self.axes;
+        [out, rows * columns, ins]
     }
 
     /// Whether each group is a whole filter, or a whole row of a linear layer.
     pub fn are_filters(&self) -> bool {
-        self.boxes() == [self.axes[0], 1, 1]
+        self.boxes() == [self.axes[0], 1, 1, 1]
     }
 
     /// The number of weights in all groups.
@@ -87,14 +98,17 @@ impl Groups {
 
     /// Calls `f(position, group)` for each weight, in the order of positions.
     pub fn for_each_weight(&self, mut f: impl FnMut(usize, usize)) {
-        let ([_, positions, ins], [out_block, position_block, in_block]) = (self.boxes(), self.blocks);
+        let ([_, row_boxes, column_boxes, ins], [out_block, row_block, column_block, in_block]) =
+            (self.boxes(), self.blocks);
         let mut i = 0;
         for out in 0..self.axes[0] {
-            for position in 0..self.axes[1] {
-                let first = (out / out_block * positions + position / position_block) * ins;
+            for tap in 0..self.axes[1] * self.axes[2] {
+                let (row, column) = (tap / self.axes[2], tap % self.axes[2]);
+                let first =
+                    (out / out_block * row_boxes + row / row_block) * column_boxes + column / column_block;
                 for group in 0..ins {
-                    for _ in 0..in_block.min(self.axes[2] - group * in_block) {
-                        f(i, first + group);
+                    for _ in 0..in_block.min(self.axes[3] - group * in_block) {
+                        f(i, first * ins + group);
                         i += 1;
                     }
                 }
@@ -111,19 +125,20 @@ mod tests {
     proptest! {
         #[test]
         fn every_weight_is_in_the_box_of_its_coordinates(
-            axes in prop::array::uniform3(1usize..10),
-            blocks in prop::array::uniform3(1usize..12),
+            axes in prop::array::uniform4(1usize..7),
+            blocks in prop::array::uniform4(1usize..9),
         ) {
-            let boxes = [0, 1, 2].map(|axis| axes[axis].div_ceil(blocks[axis]));
-            let groups = Groups::new(axes, blocks);
+            let boxes = [0, 1, 2, 3].map(|axis| axes[axis].div_ceil(blocks[axis]));
+            let groups = Groups::of_taps(axes, blocks);
             let mut sizes = vec![0; groups.count()];
             let mut next = 0;
             groups.for_each_weight(|i, group| {
                 assert_eq!(i, next);
                 next += 1;
-                let coordinates = [i / (axes[1] * axes[2]), i / axes[2] % axes[1], i % axes[2]];
-                let [o, p, c] = [0, 1, 2].map(|axis| coordinates[axis] / blocks[axis]);
-                assert_eq!(group, (o * boxes[1] + p) * boxes[2] + c);
+                let [_, kh, kw, ins] = axes;
+                let coordinates = [i / (kh * kw * ins), i / (kw * ins) % kh, i / ins % kw, i % ins];
+                let [o, h, w, c] = [0, 1, 2, 3].map(|axis| coordinates[axis] / blocks[axis]);
+                assert_eq!(group, ((o * boxes[1] + h) * boxes[2] + w) * boxes[3] + c);
                 sizes[group] += 1;
             });
             prop_assert_eq!(next, axes.iter().product::<usize>());

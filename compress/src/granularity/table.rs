@@ -15,6 +15,19 @@ pub const GRANULARITIES: &[Granularity] = &[
     Granularity::INPUT_CHANNEL_BLOCK,
     Granularity::BLOCK,
     Granularity::KERNEL_BLOCK,
+    Granularity::CHANNEL,
+    Granularity::KERNEL_ROW,
+    Granularity::KERNEL_COLUMN,
+    Granularity::HORIZONTAL_SLICE,
+    Granularity::VERTICAL_SLICE,
+    Granularity::SHARED_WEIGHT,
+    Granularity::SHARED_CHANNEL,
+    Granularity::SHARED_ROW,
+    Granularity::SHARED_COLUMN,
+    Granularity::SHARED_HORIZONTAL_SLICE,
+    Granularity::SHARED_VERTICAL_SLICE,
+    Granularity::SHARED_KERNEL,
+    Granularity::LAYER,
 ];
 
 // A granularity without a formula does not compile.
@@ -88,6 +101,63 @@ impl Granularity {
         .conv([Block, All, One])
         .linear([Block, One])
         .described(About::common("w[o, ·, c], kb ≤ o < (k + 1)b"));
+    /// All the input channels that one filter reads at one tap: a vector that is contiguous in memory.
+    pub const CHANNEL: Self = Self::new("channel").taps([One, One, One, All]).described(About::new(
+        "w[o, i, j, ·]: tap (i, j) of filter o",
+        "Mao et al. 2017, Exploring the granularity of sparsity in convolutional neural networks",
+    ));
+    /// One row of a kernel: KW weights.
+    pub const KERNEL_ROW: Self = Self::new("kernel_row").taps([One, One, All, One]).described(About::new(
+        "w[o, i, ·, c]",
+        "Mao et al. 2017, Exploring the granularity of sparsity in convolutional neural networks",
+    ));
+    /// One column of a kernel: KH weights.
+    pub const KERNEL_COLUMN: Self =
+        Self::new("kernel_column").taps([One, All, One, One]).described(About::new(
+            "w[o, ·, j, c]",
+            "Mao et al. 2017, Exploring the granularity of sparsity in convolutional neural networks",
+        ));
+    /// One row of a filter, over all input channels.
+    pub const HORIZONTAL_SLICE: Self = Self::new("horizontal_slice")
+        .taps([One, One, All, All])
+        .described(About::common("w[o, i, ·, ·]: row i of filter o"));
+    /// One column of a filter, over all input channels.
+    pub const VERTICAL_SLICE: Self = Self::new("vertical_slice")
+        .taps([One, All, One, All])
+        .described(About::common("w[o, ·, j, ·]: column j of filter o"));
+    /// The weights of all filters at one tap and input channel; of a linear layer, a column.
+    pub const SHARED_WEIGHT: Self = Self::new("shared_weight")
+        .taps([All, One, One, One])
+        .linear([All, One])
+        .described(About::common("w[·, i, j, c]"));
+    /// One tap of the whole layer: the kernel loses a corner.
+    pub const SHARED_CHANNEL: Self = Self::new("shared_channel")
+        .taps([All, One, One, All])
+        .described(About::common("w[·, i, j, ·]: tap (i, j)"));
+    /// One row of the kernels that read one input channel.
+    pub const SHARED_ROW: Self =
+        Self::new("shared_row").taps([All, One, All, One]).described(About::common("w[·, i, ·, c]"));
+    /// One column of the kernels that read one input channel.
+    pub const SHARED_COLUMN: Self =
+        Self::new("shared_column").taps([All, All, One, One]).described(About::common("w[·, ·, j, c]"));
+    /// One row of all kernels of the layer.
+    pub const SHARED_HORIZONTAL_SLICE: Self = Self::new("shared_horizontal_slice")
+        .taps([All, One, All, All])
+        .described(About::common("w[·, i, ·, ·]: row i of all kernels"));
+    /// One column of all kernels of the layer.
+    pub const SHARED_VERTICAL_SLICE: Self = Self::new("shared_vertical_slice")
+        .taps([All, All, One, All])
+        .described(About::common("w[·, ·, j, ·]: column j of all kernels"));
+    /// The kernels of all filters that read one input channel, which the layer then no longer reads.
+    pub const SHARED_KERNEL: Self =
+        Self::new("shared_kernel").taps([All, All, All, One]).described(About::new(
+            "w[·, ·, ·, c]: input channel c",
+            "Wen et al. 2016, Learning structured sparsity in deep neural networks",
+        ));
+    /// A whole layer, for penalties: sparsification never empties a layer.
+    pub const LAYER: Self = Self::new("layer").taps([All, All, All, All]).linear([All, All]).described(
+        About::new("w[·, ·, ·, ·]", "Wen et al. 2016, Learning structured sparsity in deep neural networks"),
+    );
 }
 
 impl Default for Granularity {

@@ -16,6 +16,37 @@ pub enum Extent {
     All,
 }
 
+/// How far a group of a convolution reaches: along three axes, positions in order, or along four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Conv {
+    Positions([Extent; 3]),
+    Taps([Extent; 4]),
+}
+
+impl Conv {
+    /// The lengths `[OUT, KH, KW, IN]` as three or four axes, with the extent along each.
+    fn axes(self, [out, kh, kw, ins]: [usize; 4]) -> [(usize, Extent); 4] {
+        match self {
+            Self::Positions([o, p, c]) => [(out, o), (kh * kw, p), (1, Extent::One), (ins, c)],
+            Self::Taps([o, h, w, c]) => [(out, o), (kh, h), (kw, w), (ins, c)],
+        }
+    }
+
+    fn takes_block(self) -> bool {
+        match self {
+            Self::Positions(extents) => extents.contains(&Extent::Block),
+            Self::Taps(extents) => extents.contains(&Extent::Block),
+        }
+    }
+
+    fn takes_whole_kernels(self) -> bool {
+        match self {
+            Self::Positions([_, positions, _]) => positions == Extent::All,
+            Self::Taps([_, h, w, _]) => h == Extent::All && w == Extent::All,
+        }
+    }
+}
+
 /// The weights that are kept or dropped together.
 ///
 /// Convolution weights `[O, KH, KW, C / groups]` have three axes here: output channels, kernel positions (KH × KW) and
@@ -34,7 +65,7 @@ pub enum Extent {
 #[derive(Clone, Copy, Debug, Eq)]
 pub struct Granularity {
     name: &'static str,
-    conv: Option<[Extent; 3]>,
+    conv: Option<Conv>,
     linear: Option<[Extent; 2]>,
     block: usize,
     quota: Option<Quota>,
@@ -49,7 +80,12 @@ impl Granularity {
 
     /// Applies to convolutions: the extent of a group in output channels, kernel positions and input channels.
     pub const fn conv(self, extents: [Extent; 3]) -> Self {
-        Self { conv: Some(extents), ..self }
+        Self { conv: Some(Conv::Positions(extents)), ..self }
+    }
+
+    /// Applies to convolutions: the extent of a group in output channels, rows and columns of the kernel, and input channels.
+    pub const fn taps(self, extents: [Extent; 4]) -> Self {
+        Self { conv: Some(Conv::Taps(extents)), ..self }
     }
 
     /// Applies to linear layers: the extent of a group in output and input features.
@@ -103,15 +139,15 @@ impl Granularity {
         let axes = match (layer, self.conv, self.linear) {
             (Layer::Conv2d(conv), Some(extents), _) => {
                 let [kh, kw] = conv.kernel();
-                let lengths = [conv.out_channels(), kh * kw, conv.weight.value().dim(3)];
-                [0, 1, 2].map(|axis| (lengths[axis], extents[axis]))
+                extents.axes([conv.out_channels(), kh, kw, conv.weight.value().dim(3)])
             }
             (Layer::Linear(linear), _, Some([out, inp])) => {
-                [(linear.out_features(), out), (1, Extent::One), (linear.in_features(), inp)]
+                let one = (1, Extent::One);
+                [(linear.out_features(), out), one, one, (linear.in_features(), inp)]
             }
             _ => return Err(format!("granularity {self} does not apply to a {} layer", layer.kind())),
         };
-        let mut blocks = [1; 3];
+        let mut blocks = [1; 4];
         for (block, (length, extent)) in blocks.iter_mut().zip(axes) {
             *block = match extent {
                 Extent::One => 1,
@@ -119,23 +155,23 @@ impl Granularity {
                 Extent::Block => self.block.max(1),
             };
         }
-        let inputs = axes[2].0.div_ceil(blocks[2]);
+        let inputs = axes[3].0.div_ceil(blocks[3]);
         match self.quota {
             Some(Quota { m, .. }) if m == 0 || inputs % m != 0 => {
                 Err(format!("granularity {self}: {inputs} inputs are no multiple of {m}"))
             }
-            _ => Ok(Groups::new(axes.map(|(length, _)| length), blocks)),
+            _ => Ok(Groups::of_taps(axes.map(|(length, _)| length), blocks)),
         }
     }
 
     /// Whether a group of a convolution holds all positions of the kernels that it holds a part of.
     pub(crate) fn takes_whole_kernels(&self) -> bool {
-        self.conv.is_some_and(|[_, positions, _]| positions == Extent::All)
+        self.conv.is_some_and(Conv::takes_whole_kernels)
     }
 
     /// Whether it needs a block size.
     pub fn takes_block(&self) -> bool {
-        self.conv.is_some_and(|extents| extents.contains(&Extent::Block))
+        self.conv.is_some_and(Conv::takes_block)
             || self.linear.is_some_and(|extents| extents.contains(&Extent::Block))
     }
 }

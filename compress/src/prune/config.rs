@@ -5,7 +5,7 @@ use super::fit::RoundTo;
 use super::goal::{Goal, Rivals, narrowed};
 use super::width::Width;
 use super::{Constants, Target, UnitScores};
-use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Site};
+use crate::criteria::{Coupling, Criterion, Evidence, Normalization, Scoring, Site};
 use crate::lists::Lists;
 use crate::select::Context;
 use crate::sparsify::{SparsitySchedule, check_window};
@@ -37,6 +37,8 @@ pub struct PruneConfig {
     /// The numbers of channels that stay by `criterion`, by pattern of layers such as `layer1.*`; `*` stands for any
     /// sequence of characters. Groups that no pattern matches are not cut.
     pub widths: BTreeMap<String, usize>,
+    /// How the scores of channels that are removed together become one.
+    pub coupling: Coupling,
     /// The divisor of a layer's scores, which makes layers comparable. By default that of
     /// [`Normalization::across_layers`] where groups compete, and none elsewhere.
     pub normalization: Option<Normalization>,
@@ -171,6 +173,11 @@ impl PruneConfig {
         if let (None, Some((key, _))) = (&self.criterion, given.iter().find(|(_, given)| *given)) {
             return refuse(format!("{key}: expected a criterion beside it"));
         }
+        if self.context == Context::Stage {
+            return refuse(
+                "context: stage is for sparsify: expected local or global, or isomorphic, found stage".into(),
+            );
+        }
         if self.isomorphic && (self.fraction.is_none() || self.context != Context::Global) {
             return refuse(
                 "isomorphic: expected a fraction and the global context, in which groups compete".into(),
@@ -270,7 +277,8 @@ impl PruneConfig {
             Rivals::All | Rivals::Alike => Normalization::across_layers(criterion),
         };
         let normalization = self.normalization.unwrap_or(default);
-        Scoring::new(criterion).normalization(normalization).seed(self.seed).evidence(evidence)
+        let scoring = Scoring::new(criterion).normalization(normalization).coupling(self.coupling);
+        scoring.seed(self.seed).evidence(evidence)
     }
 
     /// Which groups compete. Widths are given, so that none do.

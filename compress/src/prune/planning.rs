@@ -3,7 +3,7 @@
 use super::by_layer::ByLayer;
 use super::fit::{Fit, RoundTo, Widths, floors};
 use super::goal::Goal;
-use super::target::{Candidate, Reached, Reaching, paying};
+use super::target::{Candidate, LINE, Reached, Reaching, paying};
 use super::width::Width;
 use super::{PruneConfig, PrunePlan, UnitScores, prune};
 use crate::criteria::Evidence;
@@ -61,9 +61,12 @@ impl PruneConfig {
         Self { fraction, target: None, ..self.clone() }
     }
 
-    /// [`prune`] by the plan for `graph`.
+    /// [`prune`] by the plan for `graph`. The last line of the report says how a target is met.
     pub fn apply(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<Rewrite> {
-        prune(graph, &self.plan(graph, evidence)?, self.constants)
+        let Reached { plan, note } = self.reached(graph, evidence)?;
+        let mut rewrite = prune(graph, &plan, self.constants)?;
+        note.into_iter().for_each(|note| rewrite.report.changed(LINE, note));
+        Ok(rewrite)
     }
 
     /// A plan that leaves as many channels in each group as [`Self::plan`] does, although it does not know the weights.

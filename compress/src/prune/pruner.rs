@@ -89,12 +89,7 @@ impl Pruner {
     /// needs evidence that training does not provide.
     pub fn new(config: PruneConfig) -> Result<Self> {
         let pruner = Self::of(config)?;
-        let criterion = &pruner.criterion;
-        if criterion.needs_activations() {
-            return Err(Error::invalid(format!(
-                "criterion {criterion}: a training step exposes no activations; prune at once, without a schedule"
-            )));
-        }
+        pruner.criterion.check_in_training("prune at once, without a schedule")?;
         Ok(pruner)
     }
 
@@ -303,6 +298,8 @@ impl Callback for Pruner {
 
     fn on_shrunk(&mut self, _before: &Graph, shrunk: &Shrunk) -> Result<()> {
         self.evidence.shrink(&shrunk.slices, true);
+        let sites = self.config.sites(&shrunk.graph)?;
+        self.evidence.updated(&self.criterion, &shrunk.graph, &sites);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Unit scores: a criterion, applied to every layer that produces the unit.
 
 use super::width::Width;
-use crate::criteria::{Criterion, Scoring, Site, Subject};
+use crate::criteria::{Coupling, Criterion, Joined, Scoring, Site, Subject};
 use crate::granularity::{Granularity, Groups};
 use lopper_engine::channels::{ChannelFlow, Group, ends_at, is_depthwise};
 use lopper_engine::{Error, Graph, Layer, Node, Result};
@@ -15,18 +15,18 @@ pub struct UnitScores {
 
 impl UnitScores {
     /// Scores the groups that are not frozen and for which `eligible`, given the names of their layers, is true. The
-    /// score of a unit is the mean of its channels' scores over the layers that the criterion reads. These are either
+    /// score of a unit joins its channels' scores over the layers that the criterion reads, by default as their mean. These are either
     /// filters (for linear layers, rows), except depthwise ones, which are tied to the preceding layer, or all batch
     /// norms that the channels pass through. A group has no scores if the criterion reads no layer of one of its
     /// units.
     pub fn new(graph: &Graph, scoring: &Scoring, eligible: impl Fn(&[String]) -> bool) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
         let wanted = Wanted::new(graph, &flow, eligible);
-        let mut means = Means::new(&flow);
+        let mut joined = Units::new(&flow, scoring.joins());
         for site in wanted.sites(graph, &flow, scoring.criterion()) {
-            means.add(flow.units(site.node), scoring.scores(graph, &site)?);
+            joined.add(flow.units(site.node), scoring.scores(graph, &site)?);
         }
-        Ok(means.scores(&wanted))
+        Ok(joined.scores(&wanted))
     }
 
     /// The sites that [`Self::new`] scores by `criterion`, in graph order: those for which evidence is collected.
@@ -47,11 +47,11 @@ impl UnitScores {
     ) -> Result<Self> {
         let flow = ChannelFlow::new(graph)?;
         let wanted = Wanted::new(graph, &flow, eligible);
-        let mut means = Means::new(&flow);
+        let mut joined = Units::new(&flow, Coupling::Mean);
         for site in wanted.sites(graph, &flow, criterion) {
-            means.add(flow.units(site.node), std::iter::repeat(0.0));
+            joined.add(flow.units(site.node), std::iter::repeat(0.0));
         }
-        Ok(means.scores(&wanted))
+        Ok(joined.scores(&wanted))
     }
 
     /// The groups that have scores, in the order of `flow`.
@@ -141,31 +141,31 @@ fn filters(layer: &Layer) -> Option<Groups> {
     filters.ok()
 }
 
-/// The running mean of each unit's scores.
-struct Means<'a> {
+/// The scores of each unit so far, joined.
+struct Units<'a> {
     flow: &'a ChannelFlow,
-    sums: Vec<(f64, usize)>,
+    coupling: Coupling,
+    joined: Vec<Joined>,
 }
 
-impl<'a> Means<'a> {
-    fn new(flow: &'a ChannelFlow) -> Self {
-        Self { flow, sums: vec![(0.0, 0); flow.unit_count()] }
+impl<'a> Units<'a> {
+    fn new(flow: &'a ChannelFlow, coupling: Coupling) -> Self {
+        Self { flow, coupling, joined: vec![Joined::default(); flow.unit_count()] }
     }
 
     fn add(&mut self, units: &[usize], scores: impl IntoIterator<Item = f32>) {
         for (&unit, score) in units.iter().zip(scores) {
-            let (sum, count) = self.sums[unit];
-            self.sums[unit] = (sum + f64::from(score), count + 1);
+            self.joined[unit].add(self.coupling, score.into());
         }
     }
 
     fn scores(self, wanted: &Wanted) -> UnitScores {
-        let mean = |unit: usize| match self.sums[unit] {
-            (_, 0) => None,
-            (sum, count) => Some((sum / count as f64) as f32),
+        let score = |unit: usize| {
+            let joined = self.joined[unit];
+            (joined.count > 0).then(|| joined.finish(self.coupling) as f32)
         };
         let of_group = |(group, &wanted): (&Group, &bool)| match wanted {
-            true => group.units.iter().map(|unit| mean(unit.id)).collect(),
+            true => group.units.iter().map(|unit| score(unit.id)).collect(),
             false => None,
         };
         UnitScores { groups: self.flow.groups().iter().zip(&wanted.groups).map(of_group).collect() }

@@ -1,7 +1,7 @@
 //! Pruning as a technique: a rewrite whose plan can be saved and replayed.
 
 use super::target::{LINE, Reached};
-use super::{Constants, PruneConfig, PrunePlan, Pruner, prune};
+use super::{Constants, PruneConfig, PrunePlan, Pruner, Target, prune};
 use crate::criteria::Evidence;
 use crate::techniques::{
     Applied, Attached, Clock, Demand, Kind, Listed, Role, Sketch, Technique, stage_keys,
@@ -148,6 +148,11 @@ impl Technique for PruneStage {
         self.is_scheduled()
     }
 
+    fn promises_latency(&self) -> Option<usize> {
+        let target = self.prune.as_ref().and_then(|options| options.target.as_ref());
+        target.filter(|target| target.latency.is_some()).map(Target::batch)
+    }
+
     fn timed(&self, clock: &Arc<dyn Clock>) -> Option<Arc<dyn Technique>> {
         let options = self.prune.as_ref().filter(|options| options.target.is_some())?;
         let prune = Some(PruneConfig { clock: Attached::new(clock), ..options.clone() });
@@ -199,12 +204,9 @@ impl Technique for PruneStage {
         if options.steps.is_some() {
             return Pruner::at_once(options, graph, evidence).map(Applied::from);
         }
-        let (plan, note) = match &self.plan {
-            Some(plan) => (plan.clone(), None),
-            None => {
-                let Reached { plan, note } = options.reached(graph, evidence)?;
-                (plan, note)
-            }
+        let Reached { plan, note } = match &self.plan {
+            Some(plan) => Reached { plan: plan.clone(), note: None },
+            None => options.reached(graph, evidence)?,
         };
         let mut rewrite = prune(graph, &plan, options.constants)?;
         note.into_iter().for_each(|note| rewrite.report.changed(LINE, note));

@@ -5,7 +5,7 @@ use super::SparsifyConfig;
 use super::layers::{self, Target};
 use crate::criteria::{Evidence, Site};
 use crate::granularity::Groups;
-use crate::select::{Scored, select, select_beside};
+use crate::select::{Context, Scored, select_beside};
 use crate::weights::require_copy;
 use lopper_engine::channels::Slices;
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
@@ -23,7 +23,13 @@ pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Eviden
     require_copy(graph, "sparsify")?;
     layers::some_targets(graph, config)?;
     let mut graph = graph.clone();
-    mask(&mut graph, config, config.final_sparsity()?, evidence)?;
+    let (sparsity, rounds) = (config.final_sparsity()?, config.criterion.rounds().max(1));
+    for round in 1..=rounds {
+        // What is kept falls by the same factor in each round (Tanaka et al. 2020, algorithm 1).
+        let kept = (1.0 - sparsity).powf(round as f64 / rounds as f64);
+        let target = if round == rounds { sparsity } else { 1.0 - kept };
+        mask(&mut graph, config, target, evidence)?;
+    }
     let report = report(&graph, config)?;
     Ok(Rewrite { graph, report })
 }
@@ -63,7 +69,8 @@ pub(super) fn mask(
 ) -> Result<f64> {
     let targets = layers::targets(graph, config)?;
     let scored = scored(graph, config, &targets, evidence)?;
-    let dropped = select(&scored, config.rule(), sparsity);
+    let dead = scored.iter().map(|layer| layer.dead.clone()).collect();
+    let dropped = chosen(graph, config, &targets, &scored, sparsity, dead)?;
     for ((target, before), dropped) in targets.iter().zip(&scored).zip(&dropped) {
         if *dropped != before.dead {
             drop_groups(layers::weight_mut(graph, target.node), &target.groups, dropped)?;
@@ -132,7 +139,7 @@ impl Masks {
             }
         }
         let before = targets.iter().map(|target| dropped_by(mask(target), &target.groups)).collect();
-        let dropped = select_beside(&scored, config.rule(), sparsity, before);
+        let dropped = chosen(graph, config, &targets, &scored, sparsity, before)?;
         for (target, dropped) in targets.iter().zip(&dropped) {
             let weight = layers::weight_mut(graph, target.node);
             weight.set_mask(mask(target).cloned())?;
@@ -144,6 +151,61 @@ impl Masks {
     }
 }
 
+/// Which groups of each layer are dropped when the sparsity has grown to `sparsity`, besides those of `before`.
+fn chosen(
+    graph: &Graph,
+    config: &SparsifyConfig,
+    targets: &[Target],
+    scored: &[Scored],
+    sparsity: f64,
+    before: Vec<Vec<bool>>,
+) -> Result<Vec<Vec<bool>>> {
+    if config.sparsities.is_empty() {
+        return match (config.context, config.granularity.quota()) {
+            (Context::Stage, None) => by_stage(graph, targets, scored, sparsity, before),
+            _ => Ok(select_beside(scored, config.rule(), sparsity, before)),
+        };
+    }
+    let whole = config.final_sparsity()?;
+    let share = if whole > 0.0 { sparsity / whole } else { 0.0 };
+    let of_layer = |((target, scored), before): ((&Target, &Scored), Vec<bool>)| {
+        let own = config.own_sparsity(&graph.nodes()[target.node].name)?.unwrap_or(0.0);
+        let layer = std::slice::from_ref(scored);
+        Ok(select_beside(layer, Context::Local, own * share, vec![before]).concat())
+    };
+    targets.iter().zip(scored).zip(before).map(of_layer).collect()
+}
+
+/// Which groups are dropped if those of layers whose outputs have the same size of image compete.
+fn by_stage(
+    graph: &Graph,
+    targets: &[Target],
+    scored: &[Scored],
+    sparsity: f64,
+    before: Vec<Vec<bool>>,
+) -> Result<Vec<Vec<bool>>> {
+    let [h, w, c] = graph.info.input;
+    if h * w * c == 0 {
+        return Err(Error::invalid(
+            "sparsify context stage: the model does not say how large its images are",
+        ));
+    }
+    let shapes = graph.shapes([1, h, w, c])?;
+    let mut stages: BTreeMap<&[usize], Vec<usize>> = BTreeMap::new();
+    for (index, target) in targets.iter().enumerate() {
+        let shape = shapes[target.node].as_slice();
+        stages.entry(&shape[1..shape.len() - 1]).or_default().push(index);
+    }
+    let mut dropped = before;
+    for members in stages.into_values() {
+        let layers: Vec<Scored> = members.iter().map(|&index| scored[index].clone()).collect();
+        let part = members.iter().map(|&index| std::mem::take(&mut dropped[index])).collect();
+        let chosen = select_beside(&layers, Context::Global, sparsity, part);
+        members.iter().zip(chosen).for_each(|(&index, chosen)| dropped[index] = chosen);
+    }
+    Ok(dropped)
+}
+
 /// The scores of the groups of `targets`, and which of them are dropped.
 fn scored(
     graph: &Graph,
@@ -151,7 +213,9 @@ fn scored(
     targets: &[Target],
     evidence: Option<&Evidence>,
 ) -> Result<Vec<Scored>> {
-    let scoring = config.scoring(evidence);
+    let sites: Vec<Site> = targets.iter().map(|target| target.site).collect();
+    let surveyed = Evidence::survey(&config.criterion, graph, &sites)?;
+    let scoring = config.scoring(surveyed.as_ref().or(evidence));
     let scored = targets.iter().map(|target| {
         let dead = dropped_by(layers::weight(graph, target.node).mask(), &target.groups);
         Ok(Scored { scores: scoring.scores(graph, &target.site)?, dead })

@@ -6,8 +6,10 @@ use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Subject};
 use crate::granularity::{Granularity, Quota};
 use crate::lists::Lists;
 use crate::select::{Context, Rule};
+use lopper_engine::train::ParamGroup;
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How far a sparsity may be from the one that a quota implies: it is written with a few digits.
 const ROUNDED: f64 = 1e-3;
@@ -23,6 +25,10 @@ pub struct SparsifyConfig {
     /// needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sparsity: Option<f64>,
+    /// Fractions of groups to drop by pattern of layers, such as `layer1.*`; `*` stands for any sequence of characters.
+    /// Layers that no pattern matches lose `sparsity`, or nothing without one, and no layer competes with another.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sparsities: BTreeMap<String, f64>,
     /// Which weights are dropped together.
     #[serde(default)]
     pub granularity: Granularity,
@@ -78,6 +84,7 @@ impl SparsifyConfig {
     pub fn new(sparsity: f64) -> Self {
         Self {
             sparsity: Some(sparsity),
+            sparsities: BTreeMap::new(),
             granularity: Granularity::default(),
             context: Context::default(),
             criterion: Criterion::default(),
@@ -94,7 +101,7 @@ impl SparsifyConfig {
 
     /// The scoring of these options, given the evidence for the criterion.
     pub(super) fn scoring<'a>(&'a self, evidence: Option<&'a Evidence>) -> Scoring<'a> {
-        let competing = self.context == Context::Global && self.granularity != Granularity::WEIGHT;
+        let competing = self.context != Context::Local && self.granularity != Granularity::WEIGHT;
         let default = match competing {
             true => Normalization::across_layers(&self.criterion),
             false => Normalization::None,
@@ -108,12 +115,62 @@ impl SparsifyConfig {
         self.granularity.quota().map_or(Rule::Context(self.context), Rule::Quota)
     }
 
-    /// The fraction of groups to drop in the end.
+    /// The fraction of its groups that the layer `name` loses in the end, if `sparsities` decides.
+    ///
+    /// # Errors
+    /// If two patterns give different ones.
+    pub(super) fn own_sparsity(&self, name: &str) -> Result<Option<f64>> {
+        if self.sparsities.is_empty() {
+            return Ok(None);
+        }
+        let matching = |(pattern, _): &(&String, &f64)| ParamGroup::new(pattern.as_str()).matches(name);
+        let mut found = self.sparsities.iter().filter(matching);
+        let Some((pattern, &sparsity)) = found.next() else { return Ok(Some(self.sparsity.unwrap_or(0.0))) };
+        match found.find(|(_, other)| **other != sparsity) {
+            Some((other, differs)) => Err(Error::invalid(format!(
+                "sparsify sparsities: `{pattern}` = {sparsity} and `{other}` = {differs} both match `{name}`"
+            ))),
+            None => Ok(Some(sparsity)),
+        }
+    }
+
+    /// Returns an error if a pattern of `sparsities` matches none of `layers`.
+    pub(super) fn check_patterns<'n>(&self, layers: impl Iterator<Item = &'n str> + Clone) -> Result<()> {
+        let unmatched = |pattern: &&String| {
+            let group = ParamGroup::new(pattern.as_str());
+            !layers.clone().any(|name| group.matches(name))
+        };
+        match self.sparsities.keys().find(unmatched) {
+            Some(pattern) => Err(Error::invalid(format!(
+                "sparsify sparsities: `{pattern}` matches no layer that is sparsified"
+            ))),
+            None => layers.clone().try_for_each(|name| self.own_sparsity(name).map(drop)),
+        }
+    }
+
+    /// The fraction of groups to drop in the end; of several, the largest.
     ///
     /// # Errors
     /// If it is missing or no fraction, or if N:M implies another one.
     pub fn final_sparsity(&self) -> Result<f64> {
         let granularity = self.granularity;
+        if !self.sparsities.is_empty() {
+            if let Some(quota) = granularity.quota() {
+                return Err(Error::invalid(format!(
+                    "sparsify sparsities: granularity {quota} implies the sparsity of every layer; omit them"
+                )));
+            }
+            let default = self.sparsity.iter().map(|sparsity| ("*", *sparsity));
+            let all = self.sparsities.iter().map(|(pattern, sparsity)| (pattern.as_str(), *sparsity));
+            return all.chain(default).try_fold(0.0, |largest: f64, (pattern, sparsity)| {
+                match (0.0..=1.0).contains(&sparsity) {
+                    true => Ok(largest.max(sparsity)),
+                    false => Err(Error::invalid(format!(
+                        "sparsify sparsities: `{pattern}`: expected a fraction in [0, 1], found {sparsity}"
+                    ))),
+                }
+            });
+        }
         match (self.sparsity, granularity.quota().map(Quota::sparsity)) {
             (None, Some(implied)) => Ok(implied),
             (Some(given), Some(implied)) if (given - implied).abs() <= ROUNDED => Ok(implied),
@@ -135,6 +192,11 @@ impl SparsifyConfig {
     /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
         self.granularity.check()?;
+        if self.granularity == Granularity::LAYER {
+            return Err(Error::invalid(
+                "granularity layer: every layer keeps at least one group, so nothing would be dropped: it is for penalties",
+            ));
+        }
         self.final_sparsity()?;
         if self.every == 0 {
             return Err(Error::invalid("sparsify every: expected at least 1 step, found 0"));

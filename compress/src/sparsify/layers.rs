@@ -57,7 +57,9 @@ pub(crate) fn some_targets(graph: &Graph, config: &SparsifyConfig) -> Result<Vec
             reasons.join("; ")
         )));
     }
-    Ok(choices.into_iter().filter_map(|(_, choice)| choice.ok()).collect())
+    let targets: Vec<Target> = choices.into_iter().filter_map(|(_, choice)| choice.ok()).collect();
+    config.check_patterns(targets.iter().map(|target| graph.nodes()[target.node].name.as_str()))?;
+    Ok(targets)
 }
 
 /// The most layers whose reasons an error lists.

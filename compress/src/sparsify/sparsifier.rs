@@ -9,7 +9,7 @@ use crate::criteria::{Evidence, Need, Site};
 use crate::granularity::Granularity;
 use lopper_engine::rewrite::RewriteReport;
 use lopper_engine::train::{Callback, Flow, Progress, Shrunk, State, Step};
-use lopper_engine::{Error, Graph, Result};
+use lopper_engine::{Graph, Result};
 
 /// Follows a schedule while a network trains. After a step it drops as many groups as the schedule asks for, scored by
 /// the weights at that moment and by the evidence of all steps so far that the criterion needs. Dropped weights stay
@@ -29,12 +29,7 @@ impl Sparsifier {
     /// needs evidence that training does not provide.
     pub fn new(config: SparsifyConfig) -> Result<Self> {
         config.check()?;
-        if config.criterion.needs_activations() {
-            return Err(Error::invalid(format!(
-                "criterion {}: a training step exposes no activations; sparsify at once, without training",
-                config.criterion
-            )));
-        }
+        config.criterion.check_in_training("sparsify at once, without training")?;
         Ok(Self { config, evidence: Evidence::default(), before: Masks::default(), history: Vec::new() })
     }
 
@@ -64,6 +59,8 @@ impl Sparsifier {
             true => mask(graph, &self.config, target, evidence)?,
             false => self.before.release(graph, &self.config, target, evidence)?,
         };
+        let sites = self.config.sites(graph)?;
+        self.evidence.updated(&self.config.criterion, graph, &sites);
         let Progress { epoch, step, .. } = progress;
         self.history.push(Record { epoch, step, target, sparsity });
         Ok(())

@@ -114,6 +114,11 @@ pub trait Technique: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns the number of images of the batch whose latency the technique promises, if it promises one.
+    fn promises_latency(&self) -> Option<usize> {
+        None
+    }
+
     /// Returns the technique of round `round`, from 1, of a stage that repeats and whose first round starts from the
     /// network named `start`; `None` if it is the same in every round. An error if it cannot be repeated.
     fn repeated(&self, _round: usize, _start: &str) -> Result<Option<Arc<dyn Technique>>> {

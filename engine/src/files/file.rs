@@ -3,13 +3,14 @@
 //! The header's metadata has one entry, `lopper`: a JSON object with a format version, the layout of convolution
 //! weights (`OHWI`, the engine's layout) and the graph. Tensors are stored under their paths: parameters and running
 //! statistics as `F32`, masks as `mask.rs` describes, mostly read from the zeros of their weights. So a pruned network
-//! loads without the source code that built it, and every tool that reads safetensors can read the weights. Masked
-//! weights are stored as zeros: a sparse network takes as many bytes as a dense one until its channels are removed.
+//! loads without the source code that built it, and every tool that reads safetensors can read dense weights. Weights with
+//! many zeros or few different values are stored in a shorter form, without losing a bit (`forms/form.rs`).
 //!
-//! Format 4 is written if a parameter has a mask, and format 3 otherwise, which differs only in masks: an earlier program
-//! reads such a file, too. Format 3, whose masks take a byte a weight, format 2, which does not say how images are
+//! Format 5 is written if a weight has such a form, format 4 if a parameter has a mask, and format 3 otherwise: an earlier
+//! program reads such files, too. Format 4, which has dense weights only, format 3, whose masks take a byte a weight, format 2, which does not say how images are
 //! prepared, and format 1, in which each activation and each pool is a layer of its own, are still read.
 
+use crate::files::forms;
 use crate::files::legacy::Graph1;
 use crate::files::mask;
 use crate::files::tensor_file::{self, TensorFile, Values};
@@ -20,7 +21,9 @@ use std::borrow::Cow;
 use std::path::Path;
 
 const KEY: &str = "lopper";
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
+/// The version of a graph whose weights are all dense.
+const VERSION_OF_DENSE: u32 = 4;
 /// The version of a graph without masks.
 const VERSION_WITHOUT_MASKS: u32 = 3;
 const LAYOUT: &str = "OHWI";
@@ -66,16 +69,18 @@ fn program_of(graph: &Graph, path: &Path) -> Result<String> {
 
 /// The oldest version that describes `graph`.
 pub(crate) fn version(graph: &Graph) -> u32 {
-    if mask::in_graph(graph) { VERSION } else { VERSION_WITHOUT_MASKS }
+    match (forms::in_graph(graph), mask::in_graph(graph)) {
+        (true, _) => VERSION,
+        (false, true) => VERSION_OF_DENSE,
+        (false, false) => VERSION_WITHOUT_MASKS,
+    }
 }
 
 /// The tensors of `graph`, with `prefix` before each name.
 pub(crate) fn tensors_of<'a>(graph: &'a Graph, prefix: &str) -> Vec<(String, Values<'a>)> {
     let mut tensors = Vec::new();
     for (name, param) in graph.params() {
-        let (path, value) = (format!("{prefix}{name}"), param.value());
-        tensors.extend(param.mask().map(|mask| mask::stored(&path, value, mask)));
-        tensors.push((path, Values::F32(Cow::Borrowed(value))));
+        tensors.extend(forms::stored(&format!("{prefix}{name}"), param));
     }
     let buffers = graph.buffers().map(|(name, t)| (format!("{prefix}{name}"), Values::F32(Cow::Borrowed(t))));
     tensors.extend(buffers);
@@ -113,8 +118,7 @@ pub(crate) fn take_tensors(graph: &mut Graph, file: &mut TensorFile, prefix: &st
     let missing = |name: &str| Error::invalid(format!("tensor `{prefix}{name}` is missing"));
     for (name, param) in graph.params_mut() {
         let path = format!("{prefix}{name}");
-        let value = file.take(&path, &[Dtype::F32])?.ok_or_else(|| missing(&name))?;
-        let mask = mask::take(file, &path, &value)?;
+        let (value, mask) = forms::take(file, &path)?.ok_or_else(|| missing(&name))?;
         let wrong = |e| Error::invalid(format!("tensor `{path}.mask`: {e}"));
         param.replace(value, mask).map_err(wrong)?;
     }

@@ -5,6 +5,7 @@ pub mod atomic;
 pub(crate) mod compact;
 pub(crate) mod decode;
 pub mod file;
+pub mod forms;
 pub mod input;
 pub(crate) mod legacy;
 pub(crate) mod mask;

@@ -23,6 +23,12 @@ pub(crate) enum Values<'a> {
     Count(i64),
     /// A list of numbers, as `F64`.
     F64(&'a [f64]),
+    /// A list of numbers, as `F32`.
+    Floats(Vec<f32>),
+    /// A list of integers, as `I64`.
+    List(Vec<i64>),
+    /// Bytes, as `U8`.
+    Bytes(Vec<u8>),
 }
 
 impl Values<'_> {
@@ -33,24 +39,32 @@ impl Values<'_> {
             Self::Empty => (Dtype::U8, vec![0], 0),
             Self::Count(_) => (Dtype::I64, Vec::new(), 8),
             Self::F64(v) => (Dtype::F64, vec![v.len()], 8 * v.len()),
+            Self::Floats(v) => (Dtype::F32, vec![v.len()], 4 * v.len()),
+            Self::List(v) => (Dtype::I64, vec![v.len()], 8 * v.len()),
+            Self::Bytes(v) => (Dtype::U8, vec![v.len()], v.len()),
         }
+    }
+
+    /// The bytes that the values take.
+    pub fn bytes(&self) -> usize {
+        self.describe().2
     }
 
     /// Bytes per number. If larger numbers are written first, each number starts at a multiple of its size.
     pub fn alignment(&self) -> usize {
         match self {
-            Self::F64(_) | Self::Count(_) => 8,
-            Self::F32(_) => 4,
-            Self::Bits(_) | Self::Empty => 1,
+            Self::F64(_) | Self::Count(_) | Self::List(_) => 8,
+            Self::F32(_) | Self::Floats(_) => 4,
+            Self::Bits(_) | Self::Empty | Self::Bytes(_) => 1,
         }
     }
 
     fn write(&self, file: &mut dyn Write) -> io::Result<()> {
-        const CHUNK: usize = 4096;
         match self {
-            Self::F32(t) => t.data().chunks(CHUNK).try_for_each(|values| {
-                file.write_all(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
-            }),
+            Self::F32(t) => write_floats(t.data(), file),
+            Self::Floats(v) => write_floats(v, file),
+            Self::List(v) => v.iter().try_for_each(|n| file.write_all(&n.to_le_bytes())),
+            Self::Bytes(v) => file.write_all(v),
             Self::Bits(t) => file.write_all(&bits(t)),
             Self::Empty => Ok(()),
             Self::Count(n) => file.write_all(&n.to_le_bytes()),
@@ -59,6 +73,15 @@ impl Values<'_> {
             }),
         }
     }
+}
+
+/// The numbers that are converted at a time.
+const CHUNK: usize = 4096;
+
+fn write_floats(values: &[f32], file: &mut dyn Write) -> io::Result<()> {
+    values.chunks(CHUNK).try_for_each(|values| {
+        file.write_all(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+    })
 }
 
 /// The bytes that hold a bit for each element of `mask`, the lowest first. Unused bits of the last byte are 0.
@@ -158,14 +181,30 @@ impl TensorFile {
 
     /// Takes the list of numbers `name`, if there is one. Returns an error if it is not a list of type `F64`.
     pub fn take_f64(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
+        let bytes = self.take_raw(name, Dtype::F64)?;
+        Ok(bytes.map(|bytes| bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()))
+    }
+
+    /// Takes the list of integers `name`, if there is one. Returns an error if it is not a list of type `I64`.
+    pub fn take_list(&mut self, name: &str) -> Result<Option<Vec<i64>>> {
+        let bytes = self.take_raw(name, Dtype::I64)?;
+        Ok(bytes.map(|bytes| bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect()))
+    }
+
+    /// Takes the bytes `name`, if there are any. Returns an error if they are not a list of type `U8`.
+    pub fn take_bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.take_raw(name, Dtype::U8)?.map(<[u8]>::to_vec))
+    }
+
+    /// Takes the bytes of the list `name` of this type, if there is one.
+    fn take_raw(&mut self, name: &str, dtype: Dtype) -> Result<Option<&[u8]>> {
         let Some(info) = self.left.remove(name) else { return Ok(None) };
-        if info.dtype != Dtype::F64 || info.shape.len() != 1 {
-            let (dtype, shape) = (info.dtype, info.shape);
-            let message = format!("tensor `{name}`: expected a list of F64, found {dtype} {shape:?}");
+        if info.dtype != dtype || info.shape.len() != 1 {
+            let (found, shape) = (info.dtype, info.shape);
+            let message = format!("tensor `{name}`: expected a list of {dtype}, found {found} {shape:?}");
             return Err(Error::file(&self.path, message));
         }
-        let bytes = &self.bytes[self.start..][info.data_offsets.0..info.data_offsets.1];
-        Ok(Some(bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect()))
+        Ok(Some(&self.bytes[self.start..][info.data_offsets.0..info.data_offsets.1]))
     }
 }
 

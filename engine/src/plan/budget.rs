@@ -32,11 +32,10 @@ pub(super) fn require(
         format_args!("the values between the layers, the largest that of `{largest}`,"),
         placed.outside.bytes as u64,
     )?;
-    let threads = packer.cpu.thread_count() as u64;
     for (span, inside) in placed.spans.iter().zip(placed.inside) {
         let name = &ops[span.ops.start].node.name;
         let what = format_args!("the values of the parts of the batch from `{name}` on");
-        account.take(what, (inside.bytes as u64).saturating_mul(threads))?;
+        account.take(what, (inside.bytes as u64).saturating_mul(span.arenas(packer.cpu) as u64))?;
     }
     let (mut borrowed, mut workspaces) = ((0, ""), (0, ""));
     for ((op, work), &conv2d) in ops.iter().zip(works).zip(placed.layouts.packings()) {
@@ -52,7 +51,8 @@ pub(super) fn require(
     account.take(format_args!("layer `{layer}`: its buffers"), borrowed.saturating_mul(BORROWED))?;
     // While threads compute parts of the batch, each borrows buffers of its own.
     let (borrowed, layer) = borrowed_by_parts(packer, ops, works, placed);
-    let all = borrowed.saturating_mul(BORROWED).saturating_mul(threads);
+    let arenas = placed.spans.iter().map(|span| span.arenas(packer.cpu) as u64).max().unwrap_or(0);
+    let all = borrowed.saturating_mul(BORROWED).saturating_mul(arenas);
     account.take(format_args!("layer `{layer}`: its buffers for parts of the batch"), all)?;
     let (workspaces, layer) = workspaces;
     account.take(format_args!("layer `{layer}`: its workspaces"), workspaces)?;

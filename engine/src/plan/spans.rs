@@ -56,12 +56,19 @@ impl Span {
     pub fn parts(&self) -> usize {
         self.batch / self.images
     }
+
+    /// The most parts that are computed at the same time, each in an arena of its own.
+    pub fn arenas(&self, cpu: &Cpu) -> usize {
+        self.parts().min(cpu.thread_count())
+    }
 }
 
 /// The most images of a part.
 const MOST: usize = 8;
 /// The cost of a call for one part, in multiply-accumulates: finding its windows and its places.
 const CALL: f64 = 4e4;
+/// Parts must be faster by this factor, because neither estimate is exact.
+const MARGIN: f64 = 1.02;
 /// The costs of a float that an operation without products reads from beyond the caches, or writes there.
 const FAR: [f64; 2] = [6.0; 2];
 
@@ -223,7 +230,7 @@ impl Search<'_> {
                 // The threads that have one part less wait for the others.
                 let parts = self.batch / images;
                 let rounds = parts.div_ceil(self.threads) * self.threads;
-                cost.time(self.batch, images) * rounds as f64 / parts as f64
+                MARGIN * cost.time(self.batch, images) * rounds as f64 / parts as f64
             }
             (Parts::Whole | Parts::Of(_), part) => f64::from(u8::from(part.is_none())),
         }

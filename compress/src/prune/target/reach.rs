@@ -2,7 +2,8 @@
 //!
 //! Exact removal may keep a channel as a carrier of constants, so the network can exceed what its widths predict: the budget
 //! falls by as much, and the knapsack is solved again. A latency is measured in turn with the network before the first cut.
-//! If it misses by more than 5 %, the estimate is corrected by the ratio.
+//! Unless it is near, the estimate is corrected by the ratio,
+//! and of several measurements the nearest counts.
 
 use super::config::Quantity;
 use super::knapsack::{Choice, Item, choose};
@@ -19,6 +20,8 @@ use std::collections::BTreeMap;
 
 /// How far a measured latency may be from its target, as a share.
 const WITHIN: f64 = 0.05;
+/// How near it has to be for no further correction: another measurement differs by a few percent.
+const NEAR: f64 = 0.02;
 /// Most measurements of one target.
 const MEASUREMENTS: usize = 8;
 /// Most corrections of an exact quantity, each of a few channels that could not be removed.
@@ -187,7 +190,7 @@ impl Reaching {
             if best.as_ref().is_none_or(|(least, _)| (off - 1.0).abs() < *least) {
                 best = Some(((off - 1.0).abs(), Reached { plan, note: Some(note) }));
             }
-            if (off - 1.0).abs() <= WITHIN || off < 1.0 && budget >= problem.whole() {
+            if (off - 1.0).abs() <= NEAR || off < 1.0 && budget >= problem.whole() {
                 break;
             }
             if off > 1.0 {

@@ -19,7 +19,7 @@ use crate::plan::spans::Span;
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::Cpu;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// The calls of a span.
@@ -34,10 +34,11 @@ pub(super) struct Parts {
     input: Place,
     /// The bytes of the plan's arena that the last call writes.
     output: Range<usize>,
+    /// One for each part that is computed at the same time as others.
     threads: Vec<Mutex<Thread>>,
 }
 
-/// What belongs to one thread.
+/// What belongs to the thread that computes a part.
 struct Thread {
     arena: Buffer,
     /// The time spent in each call since the start of a run, if it is measured.
@@ -64,7 +65,7 @@ impl Parts {
             })
         };
         let count = span.parts();
-        let threads = (0..cpu.thread_count()).map(|_| thread()).collect();
+        let threads = (0..span.arenas(cpu)).map(|_| thread()).collect();
         let input = outside.of(inside.source);
         let output = outside.written(ops.last().expect("a span has operations").output);
         Self { cpu: cpu.alone(), calls, count, images: span.images, input, output, threads }
@@ -97,7 +98,7 @@ impl Parts {
     pub fn run_timed(&self, cpu: &Cpu, images: &[f32], arena: &mut [u8]) -> Vec<Duration> {
         self.threads.iter().for_each(|thread| lock(thread).times.fill(Duration::ZERO));
         self.run_all(cpu, images, arena, true);
-        let threads = self.threads.len().min(self.count) as u32;
+        let threads = self.threads.len() as u32;
         let time = |i: usize| self.threads.iter().map(|thread| lock(thread).times[i]).sum::<Duration>();
         (0..self.calls.len()).map(|i| time(i) / threads).collect()
     }
@@ -105,8 +106,21 @@ impl Parts {
     fn run_all(&self, cpu: &Cpu, images: &[f32], arena: &mut [u8], timed: bool) {
         let (values, y) = Values::around(images, arena, &self.output);
         cpu.for_each_part(self.count, values.at(&self.input), y, |thread, x, y| {
-            self.part(x, y, &mut lock(&self.threads[thread]), timed);
+            self.part(x, y, &mut self.free(thread), timed);
         });
+    }
+
+    /// An arena for a part: that of this thread. If there are more threads than parts, some share one; the others then
+    /// compute fewer parts than there are arenas, and never more than one each.
+    fn free<'a>(&'a self, thread: usize) -> MutexGuard<'a, Thread> {
+        let count = self.threads.len();
+        let mut arenas = (0..count).map(|i| &self.threads[(thread + i) % count]);
+        let locked = |arena: &'a Mutex<Thread>| match arena.try_lock() {
+            Ok(locked) => Some(locked),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        arenas.find_map(locked).expect("there is an arena for each part at a time")
     }
 
     /// Computes the part `y` of the last value from the part `x` of the first.
@@ -125,12 +139,8 @@ impl Parts {
     }
 }
 
-/// A thread's own memory. Nothing else uses it: a thread that computes a part does not wait, and so never starts another.
+/// The memory of a thread, between runs.
 fn lock(thread: &Mutex<Thread>) -> MutexGuard<'_, Thread> {
-    match thread.try_lock() {
-        Ok(guard) => guard,
-        // A part that panicked leaves valid, unspecified values.
-        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        Err(TryLockError::WouldBlock) => panic!("a thread computes one part at a time"),
-    }
+    // A part that panicked leaves valid, unspecified values.
+    thread.lock().unwrap_or_else(PoisonError::into_inner)
 }

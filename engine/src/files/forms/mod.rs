@@ -1,0 +1,8 @@
+//! Weights in files: dense, sparse, or as codes of the values that they share.
+
+mod form;
+mod huffman;
+mod storage;
+
+pub(crate) use form::{in_graph, stored, take};
+pub use storage::Storage;
