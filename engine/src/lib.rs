@@ -23,7 +23,9 @@ pub use error::{Error, Result};
 pub use files::{atomic, file, input, onnx, python, torchvision};
 pub use graph::layer::Layer;
 pub use graph::param::Param;
-pub use graph::{Graph, Info, Node, NodeId, certificate, cost, geometry, info, layer, param, pool, rewrite};
+pub use graph::{
+    Graph, Info, Node, NodeId, certificate, cost, geometry, info, layer, param, pool, rewrite, rounding,
+};
 pub use tensor::device::Device;
 pub use tensor::tensor::Tensor;
 pub use train::data;

@@ -326,7 +326,8 @@ impl Run<'_> {
         if let (Some(graph), Some(path), false) = (&before, model, stage.new_head) {
             rows.push(pipeline.measure("before", graph, path)?);
         }
-        let outcome = pipeline.stage(&stage, &output.out)?;
+        let mut outcome = pipeline.stage(&stage, &output.out)?;
+        outcome.row.set_against(&rows, ["before"].into_iter());
         rows.push(outcome.row);
         let networks: Vec<&Graph> = before.iter().chain([&outcome.graph]).collect();
         pipeline.compare(&mut rows, &networks, ROUNDS);

@@ -3,7 +3,8 @@
 use super::Pipeline;
 use lopper_compress::factorize::Spectrum;
 use lopper_compress::techniques::Technique;
-use lopper_engine::certificate::{Certificate, Claim, rounding_bound};
+use lopper_engine::certificate::{Certificate, Claim};
+use lopper_engine::rounding::rounding_bound;
 use lopper_engine::{Error, Graph, Layer, Result};
 
 impl Pipeline<'_> {

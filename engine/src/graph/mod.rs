@@ -13,6 +13,7 @@ mod node;
 pub mod param;
 pub mod pool;
 pub mod rewrite;
+pub mod rounding;
 mod shape;
 
 pub use graph::Graph;
