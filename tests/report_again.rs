@@ -113,11 +113,11 @@ fn splits_are_evaluated_again() {
     let evaluate = "evaluate = { split = \"test\", tta = [2], metrics = true }\n";
     fs::write(&recipe, format!("{base}{evaluate}")).unwrap();
     lopper(&["run", text(&recipe), "--data", text(data.path()), "--out", text(&run)]).succeeded();
-    let evaluation = || json(run.join("report.json"))["stages"][0]["evaluation"].clone();
+    let evaluation = || json(run.join("report.json"))["stages"][0]["findings"]["evaluation"].clone();
     let first = evaluation();
     assert!(first["metrics"].is_object() && first["images"] == 6, "{first}");
     let mut state = json(run.join("state.json"));
-    let stored = state["finished"][0]["row"]["evaluation"].as_object_mut().unwrap();
+    let stored = state["finished"][0]["row"]["findings"]["evaluation"].as_object_mut().unwrap();
     assert!(stored.remove("metrics").is_some() && stored.remove("tta").is_some());
     fs::write(run.join("state.json"), state.to_string()).unwrap();
     lopper(&["report", text(&run)]).succeeded();

@@ -50,10 +50,9 @@ const TRIED: [&str; 5] = ["jpg", "jpeg", "png", "JPEG", "JPG"];
 pub fn read(path: &Path, root: &Path, columns: &Columns) -> Result<Listing> {
     let bytes = input::read(path, input::MAX_TEXT_BYTES)?;
     let failed = |e: csv::Error| Error::file(path, e);
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter(&bytes))
-        .trim(csv::Trim::All)
-        .from_reader(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes));
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter(bytes)).trim(csv::Trim::All).from_reader(bytes);
     let headers: Vec<String> = reader
         .byte_headers()
         .map_err(failed)?
@@ -76,7 +75,7 @@ pub fn read(path: &Path, root: &Path, columns: &Columns) -> Result<Listing> {
     let (mut images, mut absent) = (Images::default(), Vec::new());
     for record in reader.byte_records() {
         let record = record.map_err(failed)?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |at| line(bytes, at));
         let wrong = |message: String| Error::file(path, format!("line {line}: {message}"));
         let text = |column: usize| String::from_utf8_lossy(&record[column]).into_owned();
         let class = text(labels);
@@ -99,6 +98,12 @@ pub fn read(path: &Path, root: &Path, columns: &Columns) -> Result<Listing> {
             Err(Error::file(path, message))
         }
     }
+}
+
+/// The line of a record. Behind a line that ends in `\r\n`, the reader counts `\n` only after it has noted the position.
+fn line(bytes: &[u8], at: &csv::Position) -> u64 {
+    let behind = usize::try_from(at.byte()).ok().and_then(|byte| bytes.get(byte));
+    at.line() + u64::from(behind == Some(&b'\n'))
 }
 
 /// The images of a table, each once.
@@ -269,6 +274,7 @@ mod tests {
     fn wrong_tables_are_named_with_their_lines() {
         let of = |text| read_text(text, &Columns::default()).unwrap_err().to_string();
         assert!(of("path,label\na.png,x\nq.png,y\nr.png,y\n").contains("t.csv: line 3: no file q.png"));
+        assert!(of("path,label\r\na.png,x\r\nq.png,y\r\n").contains("t.csv: line 3: no file q.png"));
         assert!(of("path,label\nq.png,y\nr.png,y\n").contains("2 paths lead nowhere"));
         assert!(of("path,kind\na.png,x\n").contains("no column of label among path, kind"));
         assert!(of("path,label,split\na.png,x,7\n").contains("line 2: `7` in column split is not a split"));
