@@ -100,15 +100,19 @@ impl Training<'_> {
             }
         })?;
         if let Some(epoch) = best.as_ref().and_then(Best::epoch) {
-            let kept = if config.save_best { "the network is that of" } else { "the best was" };
-            let (best, all) = (epoch + 1, epochs.len());
-            note(format_args!("{:>14}  {all} epochs trained; {kept} epoch {best}", stage.name));
+            note_best(stage, config, epoch, epochs.len());
         }
         for technique in &stage.techniques {
             technique.achieved(graph)?.iter().for_each(|text| note(text.trim_end()));
         }
         Ok(epochs)
     }
+}
+
+/// Tells which of the `all` epochs was the best, counted from 0 in `best`, and whether its network is kept.
+fn note_best(stage: &Stage, config: &TrainConfig, best: usize, all: usize) {
+    let kept = if config.save_best { "the network is that of" } else { "the best was" };
+    note(format_args!("{:>14}  {all} epochs trained; {kept} epoch {}", stage.name, best + 1));
 }
 
 /// Describes what the training of `graph` trains, if it leaves some layers as they are.

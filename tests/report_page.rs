@@ -103,18 +103,7 @@ fn details(trains: bool) -> Details {
         epochs: if trains { (0..30).map(epoch).collect() } else { Vec::new() },
         changes: layers.iter().map(change).collect(),
         layers: sizes,
-        channels: layers
-            .iter()
-            .map(|layer| DeadChannels {
-                layers: vec![layer.clone(); 3],
-                channels: 64,
-                zero: 3,
-                constant: 2,
-                uneven: 0,
-                unread: 1,
-                constants: vec![-0.5, 0.25],
-            })
-            .collect(),
+        channels: layers.iter().map(dead_channels).collect(),
         spectra: vec![Spectra {
             layer: HOSTILE.into(),
             outputs: 64,
@@ -132,6 +121,18 @@ fn details(trains: bool) -> Details {
             images: 64,
         }],
         right: None,
+    }
+}
+
+fn dead_channels(layer: &String) -> DeadChannels {
+    DeadChannels {
+        layers: vec![layer.clone(); 3],
+        channels: 64,
+        zero: 3,
+        constant: 2,
+        uneven: 0,
+        unread: 1,
+        constants: vec![-0.5, 0.25],
     }
 }
 

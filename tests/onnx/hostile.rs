@@ -56,7 +56,7 @@ fn refusal(content: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.onnx");
     fs::write(&path, content).unwrap();
-    let message = import(&path, &ImportOptions::default()).err().expect("a refusal").to_string();
+    let message = import(&path, &ImportOptions::default()).expect_err("a refusal").to_string();
     assert!(message.contains("x.onnx: ") && !message.contains('\n'), "{message}");
     message
 }
@@ -179,7 +179,7 @@ fn external_data_stays_in_its_folder() {
         ("w.bin", "-1", "which is no number"),
         (".", "0", "expected a regular file, found a directory"),
     ] {
-        let message = read(location, offset).err().expect("a refusal");
+        let message = read(location, offset).expect_err("a refusal");
         assert!(message.contains(words), "{location}: expected `{words}` in: {message}");
     }
 }

@@ -159,7 +159,7 @@ impl SparsitySchedule {
             Self::AcDc { last, .. } if x >= 1.0 - last => 1.0,
             Self::AcDc { phases, first, last } => {
                 let phase = (x - first) / (1.0 - last - first) * 2.0 * *phases as f64;
-                f64::from(u8::from((phase + 1e-9) as usize % 2 == 0))
+                f64::from(u8::from(((phase + 1e-9) as usize).is_multiple_of(2)))
             }
             Self::Table(points) => {
                 points.iter().rfind(|[time, _]| *time <= x).map_or(0.0, |[_, share]| *share)
