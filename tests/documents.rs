@@ -196,7 +196,8 @@ fn the_stages_of_the_pruning_page_are_valid() {
         String::from_utf8(lopper.args([command, "--help"]).output().unwrap().stdout).unwrap()
     };
     let known = help("prune") + &help("slim");
-    for option in options(&page) {
+    // The option of cargo that names a benchmark is not lopper's.
+    for option in options(&page.replace("cargo bench --bench", "")) {
         assert!(options(&known).any(|known| known == option), "docs/pruning.md names {option}");
     }
 }

@@ -103,7 +103,7 @@ fn details(trains: bool) -> Details {
         epochs: if trains { (0..30).map(epoch).collect() } else { Vec::new() },
         changes: layers.iter().map(change).collect(),
         layers: sizes,
-        channels: layers.iter().map(dead_channels).collect(),
+        channels: layers.iter().map(|layer| dead_channels(layer)).collect(),
         spectra: vec![Spectra {
             layer: HOSTILE.into(),
             outputs: 64,
@@ -124,9 +124,9 @@ fn details(trains: bool) -> Details {
     }
 }
 
-fn dead_channels(layer: &String) -> DeadChannels {
+fn dead_channels(layer: &str) -> DeadChannels {
     DeadChannels {
-        layers: vec![layer.clone(); 3],
+        layers: vec![layer.to_string(); 3],
         channels: 64,
         zero: 3,
         constant: 2,

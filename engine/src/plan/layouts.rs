@@ -18,7 +18,6 @@
 //! Which convolutions compute in row lanes is chosen in `chains.rs`.
 
 use super::lower::{Op, Value};
-use super::spans::Span;
 use super::work::{Convolution, Plain, Work};
 use lopper_kernels::cpu::{Cpu, ImageLayout, ImageLayouts, Packing, conv2d_lane_images, conv2d_lanes_after};
 use lopper_kernels::shapes;
@@ -109,16 +108,6 @@ impl Layouts {
         match self.of(op.output) {
             ImageLayout::ChannelsLast => op.len(),
             ImageLayout::RowLanes(images) => op.shape.last().map_or(0, |&channels| images.len(channels)),
-        }
-    }
-
-    /// The number of elements of the output of `op` for a part of the images of `span`.
-    pub fn len_of_part(&self, op: &Op, span: &Span) -> usize {
-        match self.of(op.output) {
-            ImageLayout::ChannelsLast => op.len() / span.parts(),
-            ImageLayout::RowLanes(lanes) => {
-                op.shape.last().map_or(0, |&channels| lanes.of_images(span.images).len(channels))
-            }
         }
     }
 }

@@ -65,7 +65,7 @@ impl Places {
     pub fn inside(span: &Span, ops: &[Op], layouts: &Layouts, alignment: usize) -> Self {
         let source = span.ops.start.checked_sub(1).map_or(IMAGES, |before| ops[before].output);
         let ops = &ops[span.ops.clone()];
-        let mut lens: Vec<usize> = ops.iter().map(|op| layouts.len_of_part(op, span)).collect();
+        let mut lens: Vec<usize> = ops.iter().map(|op| span.len_of_part(op, layouts)).collect();
         lens.last_mut().into_iter().for_each(|len| *len = 0);
         Source { value: source, elements: 0 }.place(ops, lens, |position| position, Dtype::F32, alignment)
     }

@@ -57,6 +57,16 @@ impl Span {
         self.batch / self.images
     }
 
+    /// The number of elements of the output of `op` for one part.
+    pub fn len_of_part(&self, op: &Op, layouts: &Layouts) -> usize {
+        match layouts.of(op.output) {
+            ImageLayout::ChannelsLast => op.len() / self.parts(),
+            ImageLayout::RowLanes(lanes) => {
+                op.shape.last().map_or(0, |&channels| lanes.of_images(self.images).len(channels))
+            }
+        }
+    }
+
     /// The most parts that are computed at the same time, each in an arena of its own.
     pub fn arenas(&self, cpu: &Cpu) -> usize {
         self.parts().min(cpu.thread_count())
