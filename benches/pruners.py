@@ -5,11 +5,11 @@
 
 VENV has PyTorch and torch-pruning (CONTRIBUTING.md); without them, only lopper's own criteria are compared. For each seed, a
 ResNet-18 is trained once. Each method then removes so many channels that the plan's latency is the given part of the dense
-network's, found by bisection. Torch-Pruning works on the same weights in PyTorch; the channels that it chooses become a pruning
-plan, which lopper replays. So data, budget, fine-tuning and the engine that is timed are the same, and only the choice differs.
+network's: lopper by --target-latency, Torch-Pruning by its ratio, found by bisection on that latency. Torch-Pruning works on the
+same weights in PyTorch; the channels that it chooses become a pruning plan, which lopper replays. So data, budget, fine-tuning and
+the engine that is timed are the same, and only the choice differs. Channels chosen at random are the control.
 
-Latencies are medians over rounds in which all networks of a seed take turns. Two controls show what a choice is worth: channels
-chosen at random, and the network of the first method trained from new weights for as long as all trainings together.
+Latencies are medians over rounds in which all networks of a seed take turns.
 """
 
 import argparse
@@ -54,6 +54,7 @@ def parse():
     parser.add_argument("--epochs", default=8, type=int, help="of the first training")
     parser.add_argument("--tune", default=4, type=int, help="epochs after pruning")
     parser.add_argument("--latency", default=0.5, type=float, help="part of the dense network's latency to keep")
+    parser.add_argument("--threads", default=1, type=int, help="threads of the plans that are timed")
     parser.add_argument("--seeds", default=3, type=int, help="number of repetitions")
     parser.add_argument("--rounds", default=9, type=int, help="rounds of timing")
     parser.add_argument("--work", default=ROOT / "target/pruners", type=Path, help="folder for networks; finished ones are kept")
@@ -89,7 +90,8 @@ class Lopper:
         return json.loads(self.run("eval", model, *self.data(), "--json"))
 
     def latency(self, model, seconds=0.2):
-        return json.loads(self.run("bench", model, "--fold", "--seconds", seconds, "--json"))["median_ms"]
+        timing = ["--seconds", seconds, "--threads", self.options.threads]
+        return json.loads(self.run("bench", model, *timing, "--json"))["median_ms"]
 
     def size(self, model):
         summary = json.loads(self.run("summary", model, "--json"))
@@ -97,17 +99,18 @@ class Lopper:
 
 
 def own_method(lopper, base, options):
-    """Returns a function that removes a part of the channels by a criterion of lopper."""
+    """Returns a function that prunes to the latency by a criterion of lopper."""
 
-    def prune(part, out):
+    def cut(out):
         images = lopper.data() if "taylor" in options else []
-        lopper.run("prune", base, *options, "--fraction", part, *images, "--force", "--out", out)
+        target = ["--target-latency", f"{lopper.options.latency}x", "--threads", lopper.options.threads]
+        lopper.run("prune", base, *options, *target, *images, "--force", "--out", out)
 
-    return prune
+    return cut
 
 
 def torch_method(lopper, base, groups, kind):
-    """Returns a function that removes a part of the channels by an importance of Torch-Pruning."""
+    """Returns a function that prunes to the latency by an importance of Torch-Pruning."""
     import torch
     import torch_pruning
 
@@ -128,7 +131,7 @@ def torch_method(lopper, base, groups, kind):
         plan.write_text(kept_channels(groups, pruner.DG.pruning_history()))
         lopper.run("prune", base, "--plan", plan, "--force", "--out", out)
 
-    return prune
+    return lambda out: bisect(lopper, prune, out, lopper.options.latency * lopper.latency(base))
 
 
 def resnet18(weights):
@@ -196,8 +199,8 @@ def kept_channels(groups, history):
     return "\n".join(text)
 
 
-def cut_to_latency(lopper, prune, out, target):
-    """Bisects the part of the channels to remove until the latency is `target` milliseconds."""
+def bisect(lopper, prune, out, target):
+    """Finds the part of the channels to remove for a latency of `target` milliseconds."""
     low, high = 0.0, 1.0
     for _ in range(9):
         part = (low + high) / 2
@@ -229,11 +232,11 @@ def compare(lopper, seed):
         print("torch-pruning is not installed: only lopper's criteria are compared", file=sys.stderr)
 
     found = {("lopper", "dense"): (base, None)}
-    for (by, name), prune in methods.items():
+    for (by, name), cut_down in methods.items():
         stem = f"{by}-{name}".replace(" ", "-").lower()
         cut, tuned = work / f"{stem}.safetensors", work / f"{stem}-tuned.safetensors"
         if not tuned.exists():
-            cut_to_latency(lopper, prune, cut, options.latency * lopper.latency(base))
+            cut_down(cut)
         found[by, name] = (lopper.train(tuned, options.tune, seed, "--model", cut), lopper.accuracy(cut)["top1"])
         print(f"seed {seed}: {by}, {name}", file=sys.stderr)
     yield from rows(lopper, seed, found)
