@@ -7,7 +7,7 @@ use lopper_compress::sparsify::SparsitySchedule;
 use lopper_engine::data::Batch;
 use lopper_engine::train::{
     Checkpoint, CrossEntropy, EpochMetrics, Keeper, Objective, Optimizer, OptimizerConfig, Progress,
-    Schedule, Trainer, Why, Wish,
+    Schedule, Trainer,
 };
 use lopper_engine::{Device, Graph, Mode, Result, Tape};
 use support::*;
@@ -30,20 +30,6 @@ fn networks() -> (Graph, Graph) {
 fn objective(config: DistillConfig) -> Distillation {
     let (student, teacher) = networks();
     Distillation::new(config, TASK, &student, teacher, IMAGE).unwrap()
-}
-
-/// Stops after a step and keeps the checkpoint.
-struct StopAfter(usize, Option<Checkpoint>);
-
-impl Keeper for StopAfter {
-    fn wish(&mut self, progress: Progress) -> Wish {
-        if progress.step == self.0 { Wish::Stop } else { Wish::GoOn }
-    }
-
-    fn keep(&mut self, checkpoint: Checkpoint, _: Why) -> Result<()> {
-        self.1 = Some(checkpoint);
-        Ok(())
-    }
 }
 
 /// Trains [`small_net`] for two epochs of four steps on `device`.

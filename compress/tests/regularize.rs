@@ -4,8 +4,7 @@ mod support;
 
 use lopper_compress::regularize::{Penalty, RegularizeConfig, Regularizer};
 use lopper_engine::train::{
-    Callback, Checkpoint, CrossEntropy, Keeper, Optimizer, OptimizerConfig, Progress, Schedule, Step,
-    Trainer, Why, Wish,
+    Callback, Checkpoint, CrossEntropy, Keeper, Optimizer, OptimizerConfig, Progress, Schedule, Step, Trainer,
 };
 use lopper_engine::{Device, Graph, ParamGradients, Result, Tensor};
 use support::*;
@@ -186,19 +185,6 @@ fn the_weight_follows_its_schedule() {
     for (step, expected) in [(0, 0.0), (2, 0.0), (4, 0.25), (6, 0.5), (9, 0.5)] {
         let found = added(config.clone(), &mut graph, step)["fc1.weight"].data()[0].abs();
         assert!((found - expected).abs() < 1e-6, "step {step}: {found}");
-    }
-}
-
-struct StopAfter(usize, Option<Checkpoint>);
-
-impl Keeper for StopAfter {
-    fn wish(&mut self, progress: Progress) -> Wish {
-        if progress.step == self.0 { Wish::Stop } else { Wish::GoOn }
-    }
-
-    fn keep(&mut self, checkpoint: Checkpoint, _: Why) -> Result<()> {
-        self.1 = Some(checkpoint);
-        Ok(())
     }
 }
 

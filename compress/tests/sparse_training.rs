@@ -5,8 +5,7 @@ mod support;
 
 use lopper_compress::sparse_training::*;
 use lopper_engine::train::{
-    Callback, Checkpoint, CrossEntropy, Flow, Keeper, Optimizer, OptimizerConfig, Progress, Schedule, Step,
-    Trainer, Why, Wish,
+    Callback, Checkpoint, CrossEntropy, Flow, Keeper, Optimizer, OptimizerConfig, Schedule, Step, Trainer,
 };
 use lopper_engine::{Device, Graph, Result};
 use std::collections::BTreeMap;
@@ -66,19 +65,6 @@ impl Callback for Witness {
         }
         self.live.push(masks(step.graph).values().map(|mask| kept(mask)).sum());
         Ok(Flow::Continue)
-    }
-}
-
-struct StopAfter(usize, Option<Checkpoint>);
-
-impl Keeper for StopAfter {
-    fn wish(&mut self, progress: Progress) -> Wish {
-        if progress.step == self.0 { Wish::Stop } else { Wish::GoOn }
-    }
-
-    fn keep(&mut self, checkpoint: Checkpoint, _: Why) -> Result<()> {
-        self.1 = Some(checkpoint);
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use lopper_compress::sparsify::*;
 use lopper_compress::{Context, Criterion};
 use lopper_engine::train::{
     Callback, Checkpoint, CrossEntropy, EpochMetrics, Flow, Keeper, MovingAverage, Optimizer,
-    OptimizerConfig, Progress, Schedule, State, Step, Trainer, Why, Wish,
+    OptimizerConfig, Schedule, State, Step, Trainer,
 };
 use lopper_engine::{Device, Graph, Result};
 use std::collections::BTreeMap;
@@ -262,16 +262,6 @@ fn dense_sparse_dense_gives_back_what_it_dropped() {
 /// A training that is stopped after any step and gone on with by another sparsifier: same history, same bits.
 #[test]
 fn what_a_sparsifier_remembers_outlives_an_interruption() {
-    struct StopAfter(usize, Option<Checkpoint>);
-    impl Keeper for StopAfter {
-        fn wish(&mut self, progress: Progress) -> Wish {
-            if progress.step == self.0 { Wish::Stop } else { Wish::GoOn }
-        }
-        fn keep(&mut self, checkpoint: Checkpoint, _: Why) -> Result<()> {
-            self.1 = Some(checkpoint);
-            Ok(())
-        }
-    }
     let part = |criterion: &str,
                 schedule: &SparsitySchedule,
                 from: Option<Checkpoint>,

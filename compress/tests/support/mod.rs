@@ -5,7 +5,9 @@ pub mod shrinking;
 
 use lopper_engine::data::{Batch, Batches};
 use lopper_engine::layer::{Activation, BatchNorm, Conv2d, Layer, Linear, Pool, Window};
-use lopper_engine::train::{Callback, EpochMetrics, Objective, Optimizer, Schedule, Trainer};
+use lopper_engine::train::{
+    Callback, Checkpoint, EpochMetrics, Keeper, Objective, Optimizer, Progress, Schedule, Trainer, Why, Wish,
+};
 use lopper_engine::{Device, Graph, NodeId, Param, Result, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -138,6 +140,20 @@ impl Batches for Gaps {
     fn epoch(&mut self, epoch: usize) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
         let readable = self.0.len() - 1;
         Ok(Box::new(self.0.epoch(epoch)?.take(readable)))
+    }
+}
+
+/// Stops a training after a step, and keeps the checkpoint.
+pub struct StopAfter(pub usize, pub Option<Checkpoint>);
+
+impl Keeper for StopAfter {
+    fn wish(&mut self, progress: Progress) -> Wish {
+        if progress.step == self.0 { Wish::Stop } else { Wish::GoOn }
+    }
+
+    fn keep(&mut self, checkpoint: Checkpoint, _: Why) -> Result<()> {
+        self.1 = Some(checkpoint);
+        Ok(())
     }
 }
 
