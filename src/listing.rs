@@ -190,7 +190,8 @@ mod tests {
     fn names_are_those_that_recipes_read() {
         let read = |family: Family, parse: &dyn Fn(&str) -> bool| {
             for Entry { name, .. } in family.entries() {
-                let name = name.replace(":b", ":4").replace("STEPS", "4").replace("N:M", "2:4");
+                let name =
+                    name.replace(":b", ":4").replace("STEPS", "4").replace(":P", ":2").replace("N:M", "2:4");
                 assert!(parse(&name), "{family:?}: {name}");
             }
         };

@@ -32,7 +32,7 @@ impl Pipeline<'_> {
                 let sketch = self.sketch(stage, &sketches, last.as_ref(), trains)?;
                 // If the size is unknown, an upper bound could refuse a network that fits.
                 let known = sketch.widths && sketch.layers;
-                let bytes = if known { file::size(&sketch.graph)? } else { SMALL_FILE };
+                let bytes = if known { file::size_once_trained(&sketch.graph)? } else { SMALL_FILE };
                 held.push(atomic::reserve(output, bytes)?);
                 for (_, path) in stage.outputs() {
                     held.push(atomic::reserve(path, SMALL_FILE)?);

@@ -149,7 +149,10 @@ fn options_that_need_too_much_memory_are_named() {
 fn a_file_larger_than_memory_is_not_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("wide.safetensors");
-    let graph = network(Layer::Conv2d(conv(Tensor::full(&[4096, 1, 1, 1], 0.1), 1, 0)), [1; 2]);
+    // Weights of one value would be stored as codes.
+    let weights = (0..4096).map(|i| i as f32 / 4096.0).collect();
+    let graph =
+        network(Layer::Conv2d(conv(Tensor::from_vec(&[4096, 1, 1, 1], weights).unwrap(), 1, 0)), [1; 2]);
     file::save(&graph, &path).unwrap();
     let model = path.to_str().unwrap();
     lopper(&["summary", model, "--max-memory", "10kB"])

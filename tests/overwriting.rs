@@ -9,8 +9,8 @@ use support::command::{image_folder, lopper, model, text};
 const PRECIOUS: &str = "precious";
 
 /// The command lines that write files, each with the option, the file or directory that it names, and a file that is
-/// written there. `M` stands for a model, `D` for images, `W` for weights with torchvision's names.
-const OUTPUTS: [(&str, &str, &str, &str); 33] = [
+/// written there. `M` stands for a model, `D` for images, `W` for weights with torchvision's names, `R` for a recipe, `P` for the report of its run.
+const OUTPUTS: [(&str, &str, &str, &str); 43] = [
     ("train --arch vgg8_bn --data D --size 32 --epochs 1", "--out", "x.safetensors", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "y.csv", "y.sparsity.csv"),
@@ -21,15 +21,31 @@ const OUTPUTS: [(&str, &str, &str, &str); 33] = [
     ("slim M --l1 1e-4 --data D --epochs 1", "--out", "x.safetensors", ""),
     ("slim M --l1 1e-4 --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("sparse-train M --sparsity 0.5 --data D --epochs 1", "--out", "x.safetensors", ""),
+    ("sparse-train M --sparsity 0.5 --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("lottery M --rewind M", "--out", "x.safetensors", ""),
+    ("lottery M --rewind M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("regularize M --penalty l1 --weight 1e-4 --data D --epochs 1", "--out", "x.safetensors", ""),
+    (
+        "regularize M --penalty l1 --weight 1e-4 --data D --epochs 1 --out new.safetensors",
+        "--history",
+        "x.csv",
+        "",
+    ),
     ("prune M", "--out", "x.safetensors", ""),
+    ("prune M --criterion l1 --fraction 0.5 --data D --out new.safetensors", "--explain", "x.csv", ""),
+    (
+        "prune M --criterion l1 --fraction 0.5 --data D --out new.safetensors",
+        "--explain",
+        "x.csv",
+        "x.plan.toml",
+    ),
     ("prune M --out new.safetensors", "--save-plan", "x.toml", ""),
     ("prune M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("fold M", "--out", "x.safetensors", ""),
     ("factorize M --fraction 0.5", "--out", "x.safetensors", ""),
     ("factorize M --fraction 0.5 --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("share M --bits 4", "--out", "x.safetensors", ""),
+    ("share M --bits 4 --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("compact M", "--out", "x.safetensors", ""),
     ("export M", "--out", "x.safetensors", ""),
     ("export M", "--out", "x.onnx", ""),
@@ -41,7 +57,11 @@ const OUTPUTS: [(&str, &str, &str, &str); 33] = [
     ("eval M --data D --tta 1", "--tta-curve", "x.csv", ""),
     ("lr-find --model M --data D --steps 20", "--curve", "x.svg", ""),
     ("atlas --layer 16x16@8:3 --batch 1 --sparsity 0 --seconds 0", "--out", "x", "atlas.csv"),
+    ("sensitivity M --data D", "--out", "x", "sensitivity.csv"),
+    ("sensitivity M --data D --out new.safetensors", "--write-plan", "x.toml", ""),
+    ("schedule cosine", "--plot", "x.svg", ""),
     ("run R", "--out", "x", "report.md"),
+    ("replay P", "--out", "x", "report.md"),
     ("demo --quick", "--out", "x", "1-teacher.safetensors"),
     ("selftest", "--out", "x.md", ""),
 ];
@@ -52,6 +72,7 @@ fn arguments(command: &str, dir: &Path, data: &Path) -> Vec<String> {
         "M" => dir.join("model.safetensors").display().to_string(),
         "W" => dir.join("weights.safetensors").display().to_string(),
         "R" => dir.join("recipe.toml").display().to_string(),
+        "P" => dir.join("run/report.json").display().to_string(),
         "D" => data.display().to_string(),
         "new.safetensors" => dir.join("new.safetensors").display().to_string(),
         other => other.to_string(),
@@ -64,7 +85,9 @@ fn an_existing_file_is_refused_without_force() {
     let (data, dir) = (image_folder(), tempfile::tempdir().unwrap());
     let start = model(dir.path(), data.path());
     let recipe = "[data]\nname = \"fashion-mnist\"\nlimit = 2\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\n";
-    fs::write(dir.path().join("recipe.toml"), recipe).unwrap();
+    let file = dir.path().join("recipe.toml");
+    fs::write(&file, recipe).unwrap();
+    lopper(&["run", text(&file), "--out", text(&dir.path().join("run"))]).succeeded();
     lopper(&["export", text(&start), "--out", text(&dir.path().join("weights.safetensors"))]).succeeded();
     for (command, option, name, file) in OUTPUTS {
         let what = format!("lopper {command} {option} {name}");

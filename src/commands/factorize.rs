@@ -11,6 +11,8 @@ use std::path::PathBuf;
 
 /// Split layers into factors.
 #[derive(Args)]
+#[command(override_usage = "lopper factorize [OPTIONS] --out <OUT> <MODEL>\n       \
+    with one of --fraction, --energy, --error, --vbmf and --target-macs")]
 #[command(group = clap::ArgGroup::new("rank").required(true).args(["fraction", "energy", "error", "vbmf", "target_macs"]))]
 pub struct Factorize {
     /// A model file

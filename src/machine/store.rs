@@ -112,7 +112,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         for (from, to, words) in [
             ("\"format\": 1", "\"format\": 7", "expected format 1, found 7"),
-            ("{", "", "line 1"),
+            ("{", "", "line 2"),
             ("3.0", "-3.0", "expected positive times"),
         ] {
             std::fs::write(&path, text.replacen(from, to, 1)).unwrap();

@@ -48,8 +48,8 @@ impl Table {
         Self { classes: points.into_iter().map(|(class, points)| (class, binned(points))).collect() }
     }
 
-    /// The estimated time of `amount` in milliseconds: between two entries by their logarithms, beyond the last as that, and
-    /// below the first by the root of the size.
+    /// The estimated time of `amount` in milliseconds: between two entries by their logarithms, beyond the last at its rate.
+    /// Below the first, half of its time remains, that of the call.
     pub fn estimate(&self, amount: &Amount) -> f64 {
         let entries = self.classes.get(&amount.class).map_or(&[][..], Vec::as_slice);
         let size = amount.units.max(1.0).log2();
@@ -121,7 +121,10 @@ mod tests {
         let beyond = table.estimate(&amount(Class::Direct, 4.0 * 1024.0 * 1024.0));
         assert!((beyond - 2.0).abs() < 1e-9, "{beyond}");
         let below = table.estimate(&amount(Class::Direct, 256.0));
-        assert!((below - 0.0005).abs() < 1e-9, "a quarter of the work takes half of the time: {below}");
+        assert!(
+            (below - 0.000_625).abs() < 1e-9,
+            "half of the time, and a quarter of the other half: {below}"
+        );
         assert!(table.is_sound());
     }
 

@@ -38,7 +38,7 @@ mod report;
 mod rewrite;
 mod score;
 mod selection;
-mod target;
+mod targets;
 mod technique;
 mod width;
 
@@ -50,5 +50,5 @@ pub use plan::{GroupPlan, PrunePlan};
 pub use pruner::{Pruner, Turn};
 pub use rewrite::{Constants, prune};
 pub use score::UnitScores;
-pub use target::{Amount, Target};
+pub use targets::{Amount, Target};
 pub use technique::PruneStage;

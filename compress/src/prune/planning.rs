@@ -3,7 +3,7 @@
 use super::by_layer::ByLayer;
 use super::fit::{Fit, RoundTo, Widths, floors};
 use super::goal::Goal;
-use super::target::{Candidate, LINE, Reached, Reaching, paying};
+use super::targets::{Candidate, LINE, Reached, Reaching, paying};
 use super::width::Width;
 use super::{PruneConfig, PrunePlan, UnitScores, prune};
 use crate::criteria::Evidence;

@@ -16,7 +16,7 @@ use super::fit::Fit;
 use super::goal::Pool;
 use super::report::gutted;
 use super::rewrite::Cut;
-use super::target::{Baseline, Candidate, LINE, Reaching};
+use super::targets::{Baseline, Candidate, LINE, Reaching};
 use super::width::Width;
 use super::{PruneConfig, PrunePlan, UnitScores};
 use crate::criteria::{Arrays, Criterion, Evidence, Need, Shapes, Steps};

@@ -1,6 +1,6 @@
 //! Pruning as a technique: a rewrite whose plan can be saved and replayed.
 
-use super::target::{LINE, Reached};
+use super::targets::{LINE, Reached};
 use super::{Constants, PruneConfig, PrunePlan, Pruner, Target, prune};
 use crate::criteria::Evidence;
 use crate::techniques::{

@@ -61,6 +61,17 @@ pub fn size(graph: &Graph) -> Result<u64> {
     tensor_file::size(path, (KEY, program_of(graph, path)?), &aligned(tensors_of(graph, "")))
 }
 
+/// The size in bytes of the file that [`save`] would write for `graph` after a training, when weights that are alike now, such
+/// as biases that are zero, no longer are.
+pub fn size_once_trained(graph: &Graph) -> Result<u64> {
+    let path = Path::new("model");
+    let (masked, dense): (Vec<_>, Vec<_>) = graph.params().partition(|(_, param)| param.mask().is_some());
+    let masked = masked.iter().flat_map(|(name, param)| forms::stored(name, param));
+    let dense = dense.iter().map(|(name, param)| (name.clone(), Values::F32(Cow::Borrowed(param.value()))));
+    let tensors = masked.chain(dense).chain(buffers_of(graph, "")).collect();
+    tensor_file::size(path, (KEY, program_of(graph, path)?), &aligned(tensors))
+}
+
 /// The `lopper` entry of `graph`; errors name `path`.
 fn program_of(graph: &Graph, path: &Path) -> Result<String> {
     let program = Program { version: version(graph), layout: LAYOUT.into(), graph };
@@ -82,9 +93,13 @@ pub(crate) fn tensors_of<'a>(graph: &'a Graph, prefix: &str) -> Vec<(String, Val
     for (name, param) in graph.params() {
         tensors.extend(forms::stored(&format!("{prefix}{name}"), param));
     }
-    let buffers = graph.buffers().map(|(name, t)| (format!("{prefix}{name}"), Values::F32(Cow::Borrowed(t))));
-    tensors.extend(buffers);
+    tensors.extend(buffers_of(graph, prefix));
     tensors
+}
+
+/// The running statistics of `graph`, with `prefix` before each name.
+fn buffers_of<'a>(graph: &'a Graph, prefix: &str) -> impl Iterator<Item = (String, Values<'a>)> {
+    graph.buffers().map(move |(name, t)| (format!("{prefix}{name}"), Values::F32(Cow::Borrowed(t))))
 }
 
 /// Sorts `tensors` such that every number starts at a multiple of its size.
