@@ -99,7 +99,8 @@ fn every_recipe_of_the_program_runs_to_its_end() {
     train(data.path(), &teacher, &[]).succeeded();
     for recipe in BUILTIN {
         let out = tempfile::tempdir().unwrap();
-        let built_in = Recipe::parse(recipe.text).unwrap().data.path.is_none() && ["readme", "study"].contains(&recipe.name);
+        let built_in = Recipe::parse(recipe.text).unwrap().data.path.is_none()
+            && ["readme", "study"].contains(&recipe.name);
         let folder = if built_in { Vec::new() } else { vec!["--data", text(data.path())] };
         let smaller = SMALLER.iter().fold(recipe.text.to_string(), |text, (from, to)| text.replace(from, to));
         let smaller = smaller.replace("efficientnet_lite0.safetensors", text(&teacher));

@@ -138,7 +138,7 @@ fn of_the_other_techniques() {
         &["temperature", "above 0", "found 0"],
     );
     refused(learn(DistillConfig::default(), small_net(4)), &["[1, 3]", "[1, 4]", "same classes", "teacher"]);
-    let hints = vec![Hint::new("fc1", "fc2")];
+    let hints = vec![Hint { adapter: Some(false), ..Hint::new("fc1", "fc2") }];
     refused(
         learn(DistillConfig { hints, ..DistillConfig::default() }, graph.clone()),
         &["hint fc1 ← fc2", "[1, 10]", "[1, 3]", "choose layers"],

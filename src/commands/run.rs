@@ -81,7 +81,8 @@ impl Run {
             reports.push(Walk { out: &out, ..*walk }.walk(recipe, &common)?.report);
             numbers.push(seed);
         }
-        done.report.seeds = Seeds::of(&numbers, &reports.iter().collect::<Vec<_>>());
+        done.report.seeds =
+            Seeds::of(&numbers, &reports.iter().map(|report| &report.stages[..]).collect::<Vec<_>>());
         report_files::write(walk.out, &done.title, &done.report)?;
         common
             .print(&Report { seeds: done.report.seeds.clone(), ..Report::brief(&done.report.stages) }, || {

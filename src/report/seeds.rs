@@ -1,6 +1,6 @@
 //! Several runs of a recipe with different seeds: means with intervals.
 
-use super::{Report, Row};
+use super::Row;
 use lopper_engine::train::metrics::mean95;
 use serde::{Deserialize, Serialize};
 
@@ -40,10 +40,10 @@ pub struct SeededDifference {
 }
 
 impl Seeds {
-    /// The stages of `reports`, runs of one recipe with these `seeds`; `None` for fewer than two.
-    pub fn of(seeds: &[u64], reports: &[&Report]) -> Option<Self> {
-        let first = reports.first().filter(|_| reports.len() > 1 && reports.len() == seeds.len())?;
-        let stages = first.stages.iter().filter_map(|row| SeededStage::of(row, reports)).collect();
+    /// The stages of `runs`, the tables of runs of one recipe with these `seeds`; `None` for fewer than two.
+    pub fn of(seeds: &[u64], runs: &[&[Row]]) -> Option<Self> {
+        let first = runs.first().filter(|_| runs.len() > 1 && runs.len() == seeds.len())?;
+        let stages = first.iter().filter_map(|row| SeededStage::of(row, runs)).collect();
         Some(Self { seeds: seeds.to_vec(), stages })
     }
 
@@ -63,13 +63,16 @@ impl Seeds {
 }
 
 impl SeededStage {
-    fn of(row: &Row, reports: &[&Report]) -> Option<Self> {
-        let rows: Vec<&Row> = reports.iter().map(|report| report.stage(&row.stage)).collect::<Option<_>>()?;
-        let top1: Vec<f64> = rows.iter().map(|row| row.top1).collect::<Option<_>>()?;
+    fn of(row: &Row, runs: &[&[Row]]) -> Option<Self> {
+        let top1_of = |stage: &str| {
+            runs.iter()
+                .map(|rows| rows.iter().find(|row| row.stage == stage)?.top1)
+                .collect::<Option<Vec<f64>>>()
+        };
+        let top1 = top1_of(&row.stage)?;
         let (mean, interval) = mean95(&top1)?;
         let difference = |other: &str| {
-            let theirs =
-                reports.iter().map(|report| report.stage(other)?.top1).collect::<Option<Vec<f64>>>()?;
+            let theirs = top1_of(other)?;
             let differences: Vec<f64> = top1.iter().zip(theirs).map(|(ours, theirs)| ours - theirs).collect();
             let (mean, interval) = mean95(&differences)?;
             Some(SeededDifference { stage: other.to_string(), mean, interval })
@@ -94,17 +97,17 @@ mod tests {
     use crate::details::Paired;
     use crate::findings::{Against, Findings};
 
-    fn report(base: f64, cut: f64) -> Report {
+    fn run(base: f64, cut: f64) -> Vec<Row> {
         let row = |stage: &str, top1| Row { stage: stage.into(), top1: Some(top1), ..Row::default() };
         let against = vec![Against::new("base", Paired::of(1, 2, 10), 10)];
         let cut = Row { findings: Findings { against, ..Findings::default() }, ..row("cut", cut) };
-        Report { stages: vec![row("base", base), cut], run: None, seeds: None }
+        vec![row("base", base), cut]
     }
 
     #[test]
     fn differences_are_paired_by_seed() {
-        let reports = [report(0.5, 0.4), report(0.7, 0.6), report(0.6, 0.5)];
-        let found = Seeds::of(&[1, 2, 3], &reports.each_ref()).unwrap();
+        let runs = [run(0.5, 0.4), run(0.7, 0.6), run(0.6, 0.5)];
+        let found = Seeds::of(&[1, 2, 3], &runs.each_ref().map(Vec::as_slice)).unwrap();
         let cut = &found.stages[1];
         assert!((cut.mean - 0.5).abs() < 1e-12);
         let (low, high) = cut.interval.unwrap();
@@ -114,6 +117,6 @@ mod tests {
         let (low, high) = difference.interval.unwrap();
         assert!((difference.mean + 0.1).abs() < 1e-12 && high - low < 1e-12, "the same in every run");
         assert!(found.text().contains("against base: −10.00"), "{}", found.text());
-        assert_eq!(Seeds::of(&[1], &[&reports[0]]), None);
+        assert_eq!(Seeds::of(&[1], &[&runs[0]]), None);
     }
 }

@@ -86,7 +86,7 @@ mod tests {
             (9.0, 2.262_157_162_740_992),
             (30.0, 2.042_272_456_301_238),
             (100.0, 1.983_971_518_449_633),
-            (1e6, 1.959_966_0),
+            (1e6, 1.959_966_356_8),
         ] {
             let found = t975(freedom);
             assert!((found / expected - 1.0).abs() < 1e-7, "{freedom}: {found} {expected}");
@@ -100,7 +100,7 @@ mod tests {
             assert!((ln_gamma(f64::from(n)) - factorial.ln()).abs() < 1e-13 * (1.0 + factorial.ln()), "{n}");
             factorial *= f64::from(n);
         }
-        assert!((ln_gamma(0.5) - std::f64::consts::PI.sqrt().ln()).abs() < 1e-14);
+        assert!((ln_gamma(0.5) - std::f64::consts::PI.sqrt().ln()).abs() < 1e-13);
     }
 
     /// 1, 2, 3: mean 2, s = 1, so ± 4.3027 / √3.
