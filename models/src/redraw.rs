@@ -51,8 +51,14 @@ mod tests {
         assert_eq!(fresh.param(&path).unwrap().value().data()[0], 0.0, "a masked weight stays zero");
         for ((path, old), (_, new)) in masked.params().zip(fresh.params()) {
             assert_eq!(old.value().shape(), new.value().shape());
-            let drawn = path.ends_with("weight") && old.value().shape().len() > 1;
-            assert_eq!(old.value().data() != new.value().data(), drawn, "{path}");
+            let (old, new) = (old.value().data(), new.value().data());
+            match path.ends_with("bias") {
+                true => assert!(new.iter().all(|&value| value == 0.0), "{path}"),
+                // Batch norms start at one, as before.
+                false => {
+                    assert_eq!(old != new, masked.param(&path).unwrap().value().shape().len() > 1, "{path}")
+                }
+            }
         }
         let same =
             |seed| redraw(&masked, seed).unwrap().param("conv1.weight").unwrap().value().data().to_vec();
