@@ -201,6 +201,7 @@ mod tests {
         "explain",
         "fraction",
         "energy",
+        "error",
         "sparsity",
         "plan",
         "save-plan",

@@ -6,6 +6,7 @@ use super::file_names::table;
 use super::open_data;
 use super::prune_args::{Limits, Targets};
 use super::step::{Layers, Output, TrainArgs, run_timed_stage};
+use crate::output_file::refuse_existing;
 use crate::recipe::Stage;
 use clap::Args;
 use lopper_compress::criteria::Coupling;
@@ -73,6 +74,7 @@ pub struct Prune {
 
 impl Prune {
     pub fn run(&self, common: &Common) -> Result<()> {
+        self.explain.iter().try_for_each(|path| refuse_existing(path, self.output.force))?;
         let target = self.targets.target();
         // A target says how much goes, and magnitudes are at hand everywhere.
         let criterion = self.criterion.clone().or_else(|| target.as_ref().map(|_| Criterion::default()));

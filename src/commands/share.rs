@@ -16,7 +16,7 @@ pub struct Share {
     /// Bits of a weight's code, 1 to 12: a layer takes at most 2^bits values
     #[arg(long, default_value_t = ShareConfig::default().bits)]
     bits: u32,
-    /// Bits in linear layers, if others
+    /// Bits in linear layers [default: --bits]
     #[arg(long, value_name = "BITS")]
     linear_bits: Option<u32>,
     #[command(flatten)]

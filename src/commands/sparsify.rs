@@ -20,6 +20,7 @@ pub struct Sparsify {
     #[arg(long)]
     sparsity: Option<f64>,
     /// Fractions of layers of their own; * in LAYER stands for any characters, and several are separated by commas
+    /// [default: --sparsity for all]
     #[arg(long, value_name = "LAYER=FRACTION", value_delimiter = ',', value_parser = fraction_of)]
     sparsities: Vec<(String, f64)>,
     #[arg(long, default_value_t, help = format!("Weights that are dropped together: {}, which keeps N of every M inputs", Granularity::names()))]

@@ -31,7 +31,7 @@ pub struct Output {
     out: PathBuf,
     /// Overwrite the model file if it exists, and discard the checkpoint of an unfinished run
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
     #[command(flatten)]
     data: DataArgs,
 }

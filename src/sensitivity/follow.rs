@@ -1,31 +1,8 @@
 //! The pruning plan that follows from the prices of single cuts.
 
-use super::{Cuts, Point, Sensitivity, Way};
+use super::{Cuts, Followed, Following, Point, Sensitivity, Way};
 use lopper_compress::prune::{Constants, PrunePlan, prune};
 use lopper_engine::{Error, Graph, Result};
-use serde::{Deserialize, Serialize};
-
-/// For each group of channels, the deepest cut whose price is bearable.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Following {
-    /// The largest loss of accuracy of a single cut, 0 to 1.
-    pub tolerance: f64,
-    /// The groups that are cut.
-    pub cuts: Vec<Followed>,
-    /// The network with all of them: losses of single cuts do not add up.
-    pub together: Option<Point>,
-}
-
-/// The cut of a group.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Followed {
-    /// The layers whose channels are cut.
-    pub layers: Vec<String>,
-    /// The fraction of channels that goes.
-    pub fraction: f64,
-    /// Its loss of accuracy alone.
-    pub loss: f64,
-}
 
 impl Following {
     /// Of each group, the largest fraction such that neither it nor a smaller one loses more than `tolerance`.

@@ -19,8 +19,7 @@ mod table;
 
 pub use clock::Clock;
 pub use cuts::{Cut, Cuts, Evidences, Way};
-pub use follow::{Followed, Following};
 pub use prefix::Prefix;
 pub use sample::{images_for, stratified};
-pub use sweep::{Options, Sweep, Tally};
-pub use table::{Point, Sensitivity};
+pub use sweep::{Options, Sweep};
+pub use table::{Followed, Following, Point, Sensitivity, Tally};

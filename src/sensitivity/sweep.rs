@@ -1,28 +1,8 @@
 //! The sweep over all cuts.
 
-use super::{Clock, Cut, Cuts, Point, Prefix, Sensitivity};
+use super::{Clock, Cut, Cuts, Point, Prefix, Sensitivity, Tally};
 use lopper_engine::train::metrics::Outcome;
 use lopper_engine::{Device, Error, Graph, NodeId, Result};
-use serde::{Deserialize, Serialize};
-
-/// What a network gets right, and what it costs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Images whose class is found.
-    pub correct: usize,
-    /// Images that were scored.
-    pub images: usize,
-    /// Share of images whose class is found.
-    pub top1: f64,
-    /// Its 95 % Wilson interval.
-    pub interval: (f64, f64),
-    /// Estimated milliseconds of the plan for one image.
-    pub ms: f64,
-    /// Number of parameters.
-    pub params: u64,
-    /// Multiply-accumulates for one image.
-    pub macs: u64,
-}
 
 /// What to measure with.
 pub struct Options<'a> {

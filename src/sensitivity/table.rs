@@ -1,6 +1,6 @@
 //! The table of prices, as `--json` prints it.
 
-use super::{Clock, Cut, Cuts, Following, Tally};
+use super::{Clock, Cut, Cuts};
 use crate::details::Paired;
 use lopper_engine::train::metrics::wilson95;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,47 @@ pub struct Sensitivity {
     pub points: Vec<Point>,
     /// The plan that follows, once all groups of channels are priced.
     pub plan: Option<Following>,
+}
+
+/// What a network gets right, and what it costs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Images whose class is found.
+    pub correct: usize,
+    /// Images that were scored.
+    pub images: usize,
+    /// Share of images whose class is found.
+    pub top1: f64,
+    /// Its 95 % Wilson interval.
+    pub interval: (f64, f64),
+    /// Estimated milliseconds of the plan for one image.
+    pub ms: f64,
+    /// Number of parameters.
+    pub params: u64,
+    /// Multiply-accumulates for one image.
+    pub macs: u64,
+}
+
+/// For each group of channels, the deepest cut whose price is bearable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Following {
+    /// The largest loss of accuracy of a single cut, 0 to 1.
+    pub tolerance: f64,
+    /// The groups that are cut.
+    pub cuts: Vec<Followed>,
+    /// The network with all of them: losses of single cuts do not add up.
+    pub together: Option<Point>,
+}
+
+/// The cut of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Followed {
+    /// The layers whose channels are cut.
+    pub layers: Vec<String>,
+    /// The fraction of channels that goes.
+    pub fraction: f64,
+    /// Its loss of accuracy alone.
+    pub loss: f64,
 }
 
 /// A network with one cut.
