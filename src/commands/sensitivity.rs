@@ -116,17 +116,22 @@ impl MeasureCuts {
         common.print(&found, || found.text())
     }
 
-    /// Locks the directory and checks that nothing is lost.
+    /// Checks that nothing is lost, before the directory is made, and again once it is locked.
     fn claim(&self) -> Result<atomic::Lock> {
+        self.refuse_existing()?;
         std::fs::create_dir_all(&self.out).map_err(|e| Error::file(&self.out, e))?;
         let busy = || Error::file(&self.out, "another command is writing here");
         let lock = atomic::lock(self.out.join(".lopper-lock"))?.ok_or_else(busy)?;
+        self.refuse_existing()?;
+        Ok(lock)
+    }
+
+    fn refuse_existing(&self) -> Result<()> {
         let replaces = self.force || self.resume;
         [self.file("html"), self.file("csv"), self.file("json")]
             .iter()
             .chain(&self.write_plan)
-            .try_for_each(|path| refuse_existing(path, replaces))?;
-        Ok(lock)
+            .try_for_each(|path| refuse_existing(path, replaces))
     }
 
     fn file(&self, extension: &str) -> PathBuf {
