@@ -5,21 +5,7 @@ mod support;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use support::command::{Run, lopper, text};
-
-const HEAD: &str = "data = { name = \"fashion-mnist\", limit = 4, batch = 8 }\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\nwidth = 0.1\n";
-
-/// Runs `recipe` in the folder `dir` with the output in `dir/out`.
-fn run(dir: &Path, recipe: &str, more: &[&str]) -> Run {
-    let (file, out) = (dir.join("recipe.toml"), dir.join("out"));
-    fs::write(&file, recipe).unwrap();
-    lopper(&[&["run", text(&file), "--out", text(&out)], more].concat())
-}
-
-/// The file `report.json` of a run in `dir`.
-fn report(dir: &Path) -> Value {
-    serde_json::from_slice(&fs::read(dir.join("out/report.json")).unwrap()).unwrap()
-}
+use support::recipe::{HEAD, report, run};
 
 #[test]
 fn controls_are_added_and_labeled() {

@@ -6,22 +6,8 @@ use lopper::recipe::{BUILTIN, FULL, QUICK, Recipe};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use support::command::{Run, image_folder, lopper, text, train};
-
-const HEAD: &str = "data = { name = \"fashion-mnist\", limit = 4, batch = 8 }\n[[stage]]\nname = \"a\"\narch = \"vgg8_bn\"\nwidth = 0.1\n";
-
-/// Runs `recipe` in the folder `dir` with the output in `dir/out`.
-fn run(dir: &Path, recipe: &str, more: &[&str]) -> Run {
-    let (file, out) = (dir.join("recipe.toml"), dir.join("out"));
-    fs::write(&file, recipe).unwrap();
-    lopper(&[&["run", text(&file), "--out", text(&out)], more].concat())
-}
-
-/// The file `report.json` of a run in `dir`.
-fn report(dir: &Path) -> Value {
-    serde_json::from_slice(&fs::read(dir.join("out/report.json")).unwrap()).unwrap()
-}
+use support::command::{image_folder, lopper, text, train};
+use support::recipe::{HEAD, report, run};
 
 #[test]
 fn every_recipe_of_the_program_is_valid_in_every_profile() {

@@ -14,7 +14,7 @@ use crate::progress::note;
 use crate::signals;
 use crate::tables::put_csv;
 use crate::training::Stoppable;
-use lopper::sensitivity::{Clock, Options, Point, Prefix, Sweep};
+use lopper::sensitivity::{Options, Point, Prefix, StepRates, Sweep};
 use lopper_compress::prune::{Constants, PrunePlan, prune};
 use lopper_engine::data::Batches;
 use lopper_engine::{Device, Graph, NodeId, Result};
@@ -50,7 +50,7 @@ pub fn explain(
     let pruned = prune(graph, plan, constants)?.graph;
     let mut loader = loader.clone();
     let image = loader.image_shape();
-    let clock = Clock::measure(&pruned, image, &test_images(image.iter().product()), device)?;
+    let clock = StepRates::measure(&pruned, image, &test_images(image.iter().product()), device)?;
     let prefix = Prefix::new(&pruned, Stoppable(&mut loader).epoch(0)?, device)?;
     let options = Options { clock: &clock, image, device };
     let mut check = signals::check;

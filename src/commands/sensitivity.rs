@@ -13,7 +13,9 @@ use crate::tables::{put, put_csv};
 use crate::training::Stoppable;
 use clap::Args;
 use lopper::page::sensitivity_page;
-use lopper::sensitivity::{Clock, Cuts, Following, Options, Point, Prefix, Sensitivity, Sweep, Tally, Way};
+use lopper::sensitivity::{
+    Cuts, Following, Options, Point, Prefix, Sensitivity, StepRates, Sweep, Tally, Way,
+};
 use lopper::sensitivity::{images_for, stratified};
 use lopper_compress::criteria::{Criterion, Evidence, Site};
 use lopper_engine::data::Batches;
@@ -195,7 +197,7 @@ impl MeasureCuts {
         let image = subject.sample.image_shape();
         let clock = match &earlier {
             Some(found) => found.clock.clone(),
-            None => Clock::measure(graph, image, &test_images(image.iter().product()), device)?,
+            None => StepRates::measure(graph, image, &test_images(image.iter().product()), device)?,
         };
         let options = || Options { clock: &clock, image, device };
         let mut check = signals::check;
@@ -233,7 +235,7 @@ impl MeasureCuts {
         subject: &Subject,
         earlier: Option<Sensitivity>,
         uncut: Tally,
-        (planned, clock): (usize, Clock),
+        (planned, clock): (usize, StepRates),
     ) -> Sensitivity {
         Sensitivity {
             model: self.model.display().to_string(),

@@ -175,7 +175,7 @@ fn short_percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sensitivity::{Clock, Tally};
+    use crate::sensitivity::{StepRates, Tally};
 
     fn found(layer: &str) -> Sensitivity {
         let tally = |correct| Tally::new(correct, 200, [10, 20], 0.5);
@@ -186,7 +186,7 @@ mod tests {
             images: 200,
             of_images: 900,
             binding: std::collections::BTreeMap::new(),
-            clock: Clock::default(),
+            clock: StepRates::default(),
             planned: 2,
             uncut: tally(90),
             points: vec![point],

@@ -9,17 +9,17 @@
 //! their values are kept, batch by batch, and move on with the cuts: the front of the network is evaluated once. The
 //! values of a suffix are the bits of a whole run.
 
-mod clock;
 mod cuts;
 mod follow;
 mod prefix;
 mod sample;
+mod step_rates;
 mod sweep;
 mod table;
 
-pub use clock::Clock;
 pub use cuts::{Cut, Cuts, Evidences, Way};
 pub use prefix::Prefix;
 pub use sample::{images_for, stratified};
+pub use step_rates::StepRates;
 pub use sweep::{Options, Sweep};
 pub use table::{Followed, Following, Point, Sensitivity, Tally};

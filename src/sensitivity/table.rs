@@ -1,6 +1,6 @@
 //! The table of prices, as `--json` prints it.
 
-use super::{Clock, Cut, Cuts};
+use super::{Cut, Cuts, StepRates};
 use crate::details::Paired;
 use lopper_engine::train::metrics::wilson95;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct Sensitivity {
     /// Everything that the numbers depend on.
     pub binding: BTreeMap<String, String>,
     /// Milliseconds for a unit of the plan's estimates.
-    pub clock: Clock,
+    pub clock: StepRates,
     /// Number of points that there will be.
     pub planned: usize,
     /// The network without a cut.

@@ -8,3 +8,4 @@ pub mod masks;
 pub mod oracle;
 pub mod python;
 pub mod random_graph;
+pub mod recipe;

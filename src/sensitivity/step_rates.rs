@@ -9,17 +9,17 @@ use std::collections::BTreeMap;
 const RUNS: usize = 15;
 
 /// Milliseconds for a unit of the estimate of each step of a network, measured once: a cut changes the estimate, which
-/// depends on shapes and zeros only, and not the clock. A step is so cheap or dear as the same step of the uncut network
+/// depends on shapes and zeros only, and not the rates. A step is so cheap or dear as the same step of the uncut network
 /// was measured to be; the parts of a layer that was split, as that layer; any other step, as the mean of its kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Clock {
+pub struct StepRates {
     /// Milliseconds for a unit, by step.
     steps: BTreeMap<String, f64>,
     /// Milliseconds for a unit, by kind.
     kinds: BTreeMap<String, f64>,
 }
 
-impl Clock {
+impl StepRates {
     /// Times the steps of the plan of `graph` for one image of shape `[H, W, C]` with these `values`: the median of some
     /// runs.
     ///
@@ -41,7 +41,7 @@ impl Clock {
         Ok(Self::of(plan.steps().iter().zip(times.iter_mut().map(median))))
     }
 
-    /// The clock of steps with these milliseconds.
+    /// The rates of steps with these milliseconds.
     fn of<'s>(steps: impl Iterator<Item = (&'s Step, f64)>) -> Self {
         let (mut clock, mut kinds) = (Self::default(), BTreeMap::<String, (f64, f64)>::new());
         for (step, ms) in steps {
@@ -97,8 +97,8 @@ mod tests {
     #[test]
     fn a_step_keeps_its_rate_and_a_new_one_takes_that_of_its_kind() {
         let steps = [step("a", "conv2d", 100), step("b", "conv2d", 300), step("fc", "linear", 10)];
-        let clock = Clock::of(steps.iter().zip([1.0, 1.0, 5.0]));
-        assert_eq!(clock.of_plan(&steps), 7.0, "the clock's own plan takes what was measured");
+        let clock = StepRates::of(steps.iter().zip([1.0, 1.0, 5.0]));
+        assert_eq!(clock.of_plan(&steps), 7.0, "the network that was timed takes what was measured");
         assert_eq!(clock.of_plan(&[step("a", "conv2d", 50)]), 0.5);
         assert_eq!(clock.of_plan(&[step("fc.0", "linear", 2), step("fc.1", "linear", 4)]), 3.0);
         assert_eq!(clock.of_plan(&[step("new", "conv2d", 200)]), 1.0, "2 ms for 400 units");
