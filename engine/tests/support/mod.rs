@@ -329,6 +329,11 @@ fn evaluate_node(
             let (gamma, beta) = (weight(&bn.weight), weight(&bn.bias));
             r::batch_norm_forward_eval(&g, x, [&mean, &var], [&gamma, &beta], y);
         }
+        Layer::LayerNorm(norm) => {
+            let (gamma, beta) = (weight(&norm.weight), weight(&norm.bias));
+            r::layer_norm_forward(&norm.geometry(shape).unwrap(), x, [&gamma, &beta], y);
+        }
+        Layer::PRelu(prelu) => r::prelu_forward(prelu.channels(), x, &weight(&prelu.weight), y),
         Layer::Activation(activation) => r::activation_forward(*activation, x, y),
         Layer::Pool(pool) => match (pool.kind, pool.geometry(shape).unwrap()) {
             (PoolKind::Max, PoolGeometry::Fixed(g)) => r::max_pool2d_forward(&g, x, y),
@@ -338,6 +343,17 @@ fn evaluate_node(
         },
         Layer::Flatten | Layer::Dropout { .. } => y.copy_from_slice(x),
         Layer::Add => inputs.iter().for_each(|&i| r::add_assign(y, &values[i])),
+        Layer::Multiply if shapes[inputs[1]] == shape => r::mul_forward(x, &values[inputs[1]], y),
+        Layer::Multiply => {
+            let g = lopper_engine::geometry::gate_geometry(shape, &shapes[inputs[1]]).unwrap();
+            r::gate_forward(&g, x, &values[inputs[1]], y);
+        }
+        Layer::Gather { channels } => r::gather_forward(*shape.last().unwrap(), channels, x, y),
+        Layer::Resize(resize) => r::resize_forward(&resize.geometry(shape).unwrap(), x, y),
+        Layer::Dilate { stride } => {
+            let g = lopper_engine::geometry::dilate_geometry(shape, *stride).unwrap();
+            r::resize_forward(&g, x, y);
+        }
         Layer::Concat => {
             let parts: Vec<(&[f64], usize)> =
                 inputs.iter().map(|&i| (values[i].as_slice(), *shapes[i].last().unwrap())).collect();
