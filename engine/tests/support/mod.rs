@@ -7,7 +7,8 @@ pub mod colors;
 pub mod exact;
 
 use lopper_engine::layer::{
-    Activation, BatchNorm, CompactConv2d, Conv2d, FixedWindow, Linear, Pool, PoolKind, Window,
+    Activation, BatchNorm, CompactConv2d, Conv2d, Coordinates, FixedWindow, LayerNorm, Linear, PRelu, Pool,
+    PoolKind, Resize, ResizeSize, Rounding, Sampling, Window,
 };
 use lopper_engine::pool::PoolGeometry;
 use lopper_engine::{Device, Graph, Layer, NodeId, Param, Tensor};
@@ -188,11 +189,75 @@ impl Builder {
         self.push(Layer::Pool(pool), &[x])
     }
 
+    /// Adds a gate: the mean of the image, two small convolutions, and a product. The gate may be a vector.
+    fn squeeze(&mut self, x: NodeId) -> NodeId {
+        let (c, reduced) = (self.shapes[x][3], self.random.int(1, 5));
+        let mean = self.push(Layer::Pool(Pool::average(Window::Global)), &[x]);
+        let squeezed = self.conv(mean, reduced, 1, 1, 0, 1);
+        let excited = self.conv(squeezed, c, 1, 1, 0, 1);
+        let mut gate = self.activation(excited);
+        if self.random.chance(30) {
+            gate = self.push(Layer::Flatten, &[gate]);
+        }
+        self.push(Layer::Multiply, &[x, gate])
+    }
+
+    /// Splits the channels, convolves a part, and shuffles what is joined again.
+    fn shuffle(&mut self, x: NodeId) -> NodeId {
+        let c = self.shapes[x][3];
+        let at = self.random.int(1, c) as u32;
+        let first = self.push(Layer::Gather { channels: (0..at).collect() }, &[x]);
+        let rest: Vec<u32> = (0..c as u32).rev().take(self.random.int(1, c)).collect();
+        let rest = self.push(Layer::Gather { channels: rest }, &[x]);
+        let conv = self.conv(rest, at as usize, 1, 1, 0, 1);
+        let joined = self.push(Layer::Concat, &[first, conv]);
+        let channels = (0..2 * at).map(|i| i % 2 * at + i / 2).collect();
+        self.push(Layer::Gather { channels }, &[joined])
+    }
+
+    fn layer_norm(&mut self, x: NodeId) -> NodeId {
+        let c = *self.shapes[x].last().unwrap();
+        let mut norm = LayerNorm::new(c, 0.1);
+        (norm.weight, norm.bias) =
+            (Param::new(self.random.tensor(&[c])), Param::new(self.random.tensor(&[c])));
+        if self.random.chance(30) {
+            (norm.width, norm.sum, norm.squares) = (c + 3, 1.5, 2.25);
+        }
+        self.push(Layer::LayerNorm(norm), &[x])
+    }
+
+    fn prelu(&mut self, x: NodeId) -> NodeId {
+        let c = self.shapes[x][3];
+        let weight = Param::new(self.random.tensor(&[c]));
+        self.push(Layer::PRelu(PRelu { weight }), &[x])
+    }
+
+    /// Resizes an image that is not large, or puts zeros between its pixels.
+    fn resize(&mut self, x: NodeId) -> NodeId {
+        let random = &mut self.random;
+        let coordinates = [Coordinates::HalfPixel, Coordinates::Asymmetric, Coordinates::AlignCorners];
+        let coordinates = coordinates[random.int(0, 2)];
+        let rounding = [Rounding::Floor, Rounding::Ceil, Rounding::HalfDown, Rounding::HalfUp];
+        let rounding = rounding[random.int(0, 3)];
+        let sampling = match random.chance(50) {
+            true => Sampling::Nearest(coordinates, rounding),
+            false => Sampling::Bilinear(coordinates),
+        };
+        let size = match random.chance(50) && self.shapes[x][1].max(self.shapes[x][2]) < 8 {
+            true => ResizeSize::Times([2, 3]),
+            false => ResizeSize::Fixed([random.int(3, 9), random.int(3, 9)]),
+        };
+        match random.chance(25) && self.shapes[x][1].max(self.shapes[x][2]) < 8 {
+            true => self.push(Layer::Dilate { stride: [2, 1] }, &[x]),
+            false => self.push(Layer::Resize(Resize { sampling, size }), &[x]),
+        }
+    }
+
     /// Appends one random block to `x`, which is an image.
     fn block(&mut self, x: NodeId) -> NodeId {
         let c = self.shapes[x][3];
         let small = self.shapes[x][1] < 4 || self.shapes[x][2] < 4;
-        match self.random.int(0, 10) {
+        match self.random.int(0, 15) {
             0 | 1 if !small => {
                 let (o, stride, padding) =
                     (self.random.int(1, 20), self.random.int(1, 2), self.random.int(0, 1));
@@ -218,6 +283,11 @@ impl Builder {
                     (self.random.int(1, 2), self.random.int(0, 3), self.random.int(0, 3));
                 self.push(Layer::PadShortcut { stride, before, after }, &[x])
             }
+            11 => self.squeeze(x),
+            12 => self.shuffle(x),
+            13 => self.layer_norm(x),
+            14 => self.prelu(x),
+            15 => self.resize(x),
             9 => {
                 let o = self.random.int(2, 12);
                 let compact = self.compact(x, o);
