@@ -14,7 +14,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
+    /// Each number changed by `f`.
+    pub fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
         self.values.iter_mut().for_each(|value| *value = f(*value));
         self
     }
