@@ -161,7 +161,10 @@ fn a_constant_that_a_layer_norm_scales_stays() {
     let (graph, _) = normalized(2.0);
     let flow = ChannelFlow::new(&graph).unwrap();
     let found = states(&graph, &flow).unwrap();
-    assert!(matches!(found[flow.units(1)[1]], State::Uneven { .. }), "its output depends on the other channels");
+    assert!(
+        matches!(found[flow.units(1)[1]], State::Uneven { .. }),
+        "its output depends on the other channels"
+    );
     assert!(pruned(&graph).1.removed.iter().all(|&removed| !removed));
 }
 
@@ -187,7 +190,9 @@ fn plans_leave_out_masked_channels_of_gates_and_norms() {
                 let param = graph.param_mut(&format!("{layer}.{slot}")).unwrap();
                 let shape = param.value().shape().to_vec();
                 let size = shape[1..].iter().product::<usize>();
-                param.set_mask(Some(Tensor::from_fn(&shape, |i| f32::from(u8::from(i / size != 1))))).unwrap();
+                param
+                    .set_mask(Some(Tensor::from_fn(&shape, |i| f32::from(u8::from(i / size != 1)))))
+                    .unwrap();
             }
         }
         let mut plan = Plan::new(&graph, [2, 3, 3, 3], &Device::cpu()).unwrap();

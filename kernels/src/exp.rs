@@ -96,7 +96,10 @@ mod tests {
                 assert!(error <= 8.0, "tanh({x:e}) = {:e} is off by {error} units", tanh(x));
             }
         }
-        assert_eq!((exp_m1(0.0), exp_m1(f32::NEG_INFINITY), exp_m1(f32::INFINITY)), (0.0, -1.0, f32::INFINITY));
+        assert_eq!(
+            (exp_m1(0.0), exp_m1(f32::NEG_INFINITY), exp_m1(f32::INFINITY)),
+            (0.0, -1.0, f32::INFINITY)
+        );
         assert_eq!((tanh(0.0), tanh(f32::NEG_INFINITY), tanh(f32::INFINITY)), (0.0, -1.0, 1.0));
         assert!(exp_m1(f32::NAN).is_nan() && tanh(f32::NAN).is_nan());
     }

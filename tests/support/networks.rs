@@ -112,8 +112,7 @@ fn group() -> ModelFile {
 
 /// Returns an image that is scaled by a gate, normalized, shuffled, enlarged and dilated.
 fn gates() -> ModelFile {
-    let norm =
-        json!({ "LayerNorm": { "weight": param(), "bias": param(), "eps": 1e-3, "width": 5, "sum": 0.5, "squares": 0.25 } });
+    let norm = json!({ "LayerNorm": { "weight": param(), "bias": param(), "eps": 1e-3, "width": 5, "sum": 0.5, "squares": 0.25 } });
     let sampling = json!({ "Nearest": ["Asymmetric", "Floor"] });
     let nodes: [(&str, Value, &[usize]); 12] = [
         ("input", input(2), &[]),

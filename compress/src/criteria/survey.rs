@@ -250,7 +250,7 @@ fn columns(layer: &Layer, width: usize) -> Vec<f64> {
 }
 
 /// `norms` times the scales of a batch norm, which may follow a flatten.
-fn scaled(norms: Vec<f64>, bn: &lopper_engine::layer::BatchNorm) -> Vec<f64> {
+fn scaled(norms: Vec<f64>, bn: &BatchNorm) -> Vec<f64> {
     let affine = bn.affine();
     let count = norms.len().max(affine.len());
     let scale = |i: usize| norms[i % norms.len()] * f64::from(affine[i % affine.len()].0.abs());

@@ -60,7 +60,10 @@ pub fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) {
 /// The `channels` that a gathering keeps at the places `outputs`, counted among the `inputs` that stay.
 fn renumbered(channels: &[u32], inputs: &[usize], outputs: &[usize]) -> Vec<u32> {
     // An output is of the same unit as its input, so both stay.
-    outputs.iter().map(|&place| inputs.partition_point(|&input| input < channels[place] as usize) as u32).collect()
+    outputs
+        .iter()
+        .map(|&place| inputs.partition_point(|&input| input < channels[place] as usize) as u32)
+        .collect()
 }
 
 /// Cuts the parameters and statistics of `layer` down to the channels `inputs` and `outputs`.

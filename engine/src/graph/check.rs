@@ -2,8 +2,8 @@
 //! any kernel. A graph that passes runs on every image for which shape inference succeeds.
 
 use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, LayerNorm, Linear, PRelu};
-use crate::graph::resize::{Resize, ResizeSize};
 use crate::graph::pool::{FixedWindow, Pool, Window};
+use crate::graph::resize::{Resize, ResizeSize};
 use crate::{Error, Graph, Layer, Result};
 
 /// The maximum stride, padding, dilation, window, group count or added width: far above any practical value, and small

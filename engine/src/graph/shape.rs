@@ -78,7 +78,12 @@ impl Layer {
                 match inputs {
                     [_, gate] if *gate == x => {}
                     [_, gate] => _ = gate_geometry(x, gate)?,
-                    _ => return Err(Error::shape("multiply", format!("expected two inputs, found {}", inputs.len()))),
+                    _ => {
+                        return Err(Error::shape(
+                            "multiply",
+                            format!("expected two inputs, found {}", inputs.len()),
+                        ));
+                    }
                 }
                 x.to_vec()
             }

@@ -188,7 +188,9 @@ impl Call {
             Kernel::BatchNorm(norm) => {
                 ("batch_norm", None, norm.channels.iter().map(DeviceBuffer::bytes).sum())
             }
-            Kernel::LayerNorm(_, affine) => ("layer_norm", None, affine.iter().map(DeviceBuffer::bytes).sum()),
+            Kernel::LayerNorm(_, affine) => {
+                ("layer_norm", None, affine.iter().map(DeviceBuffer::bytes).sum())
+            }
             Kernel::PRelu(slope) => ("prelu", None, slope.bytes()),
             Kernel::Gather(list) => ("gather", None, list.bytes()),
             Kernel::Plain(plain) => (plain.name(), None, 0),

@@ -1,6 +1,6 @@
 //! Random networks and a plain evaluator of them, for the tests of plans and files.
 
-#![allow(dead_code)] // Each test binary uses only some of it.
+#![allow(dead_code, unused_imports)] // Each test binary uses only some of it.
 
 pub mod blocks;
 pub mod colors;

@@ -11,14 +11,7 @@ pub fn prelu_forward<F: Float>(c: usize, x: &[F], slope: &[F], y: &mut [F]) {
 }
 
 /// The gradients of [`prelu_forward`]: of `x`, and of the slopes, `dslope = Σ dy·x` over the rows where `x` is not positive.
-pub fn prelu_backward<F: Float>(
-    c: usize,
-    x: &[F],
-    slope: &[F],
-    dy: &[F],
-    dx: &mut [F],
-    dslope: &mut [F],
-) {
+pub fn prelu_backward<F: Float>(c: usize, x: &[F], slope: &[F], dy: &[F], dx: &mut [F], dslope: &mut [F]) {
     assert_eq!((x.len() % c, dy.len(), dx.len()), (0, x.len(), x.len()));
     assert_eq!((slope.len(), dslope.len()), (c, c));
     dslope.fill(F::ZERO);

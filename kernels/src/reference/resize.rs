@@ -7,14 +7,14 @@ use crate::shapes::Resize;
 pub fn resize_forward<F: Float>(g: &Resize, x: &[F], y: &mut [F]) {
     assert_eq!((x.len(), y.len()), (g.x_len(), g.y_len()));
     y.fill(F::ZERO);
-    for_each_weight(g, |ix, iy, weight| y[iy] += weight * x[ix]);
+    for_each_weight(g, |ix, iy, weight: F| y[iy] += weight * x[ix]);
 }
 
 /// The gradient of [`resize_forward`].
 pub fn resize_input_grad<F: Float>(g: &Resize, dy: &[F], dx: &mut [F]) {
     assert_eq!((dx.len(), dy.len()), (g.x_len(), g.y_len()));
     dx.fill(F::ZERO);
-    for_each_weight(g, |ix, iy, weight| dx[ix] += weight * dy[iy]);
+    for_each_weight(g, |ix, iy, weight: F| dx[ix] += weight * dy[iy]);
 }
 
 /// Calls `visit(x, y, weight)` with the offsets of every input value and every output value that it is part of.

@@ -66,8 +66,12 @@ impl Resize {
             return refuse(format!("a resizing has a size of zero: {self:?}"));
         }
         match self.mode {
-            ResizeMode::Stuff(stride) if stride.contains(&0) => refuse("a resizing has a stride of zero".into()),
-            ResizeMode::Stuff([s, t]) if [(self.h - 1) * s + 1, (self.w - 1) * t + 1] != [self.oh, self.ow] => {
+            ResizeMode::Stuff(stride) if stride.contains(&0) => {
+                refuse("a resizing has a stride of zero".into())
+            }
+            ResizeMode::Stuff([s, t])
+                if [(self.h - 1) * s + 1, (self.w - 1) * t + 1] != [self.oh, self.ow] =>
+            {
                 refuse(format!("zeros between pixels do not give this size: {self:?}"))
             }
             _ => Ok(()),

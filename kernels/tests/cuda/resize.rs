@@ -13,7 +13,8 @@ fn modes() -> impl Strategy<Value = ResizeMode> {
         || select(vec![Coordinates::HalfPixel, Coordinates::Asymmetric, Coordinates::AlignCorners]);
     let rounding = select(vec![Rounding::Floor, Rounding::Ceil, Rounding::HalfDown, Rounding::HalfUp]);
     prop_oneof![
-        (coordinates(), rounding).prop_map(|(coordinates, rounding)| ResizeMode::Nearest(coordinates, rounding)),
+        (coordinates(), rounding)
+            .prop_map(|(coordinates, rounding)| ResizeMode::Nearest(coordinates, rounding)),
         coordinates().prop_map(ResizeMode::Linear),
         (1usize..5, 1usize..5).prop_map(|(s, t)| ResizeMode::Stuff([s, t])),
     ]

@@ -95,8 +95,7 @@ fn resizes() {
     run("resizes", 15, |draw| {
         let coordinates =
             draw.pick(&[Coordinates::HalfPixel, Coordinates::Asymmetric, Coordinates::AlignCorners]);
-        let rounding =
-            draw.pick(&[Rounding::Floor, Rounding::Ceil, Rounding::HalfDown, Rounding::HalfUp]);
+        let rounding = draw.pick(&[Rounding::Floor, Rounding::Ceil, Rounding::HalfDown, Rounding::HalfUp]);
         let [n, h, w, c] = [2, 9, 9, 40].map(|most| draw.between(1..=most));
         let stride = [draw.between(1..=3), draw.between(1..=3)];
         let (mode, [oh, ow]) = match draw.between(0..=2) {

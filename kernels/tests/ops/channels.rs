@@ -16,9 +16,8 @@ fn lists() -> impl Strategy<Value = (usize, Vec<u32>)> {
         let (a, b) = if inverse { (size, groups) } else { (groups, size) };
         (size * groups, (0..size * groups).map(|i| (i % a * b + i / a) as u32).collect())
     });
-    let any = (1usize..60).prop_flat_map(|width| {
-        (Just(width), prop::collection::vec(0..width as u32, 1..120))
-    });
+    let any =
+        (1usize..60).prop_flat_map(|width| (Just(width), prop::collection::vec(0..width as u32, 1..120)));
     prop_oneof![part, shuffle, any]
 }
 

@@ -14,11 +14,13 @@ fn norms() -> impl Strategy<Value = LayerNorm> {
         2 => Just(Vec::new()),
         1 => prop::collection::vec(-3.0f64..3.0, 1..5),
     ];
-    (1usize..60, prop_oneof![1usize..70, 200usize..900], constants).prop_map(|(rows, c, constants)| LayerNorm {
-        width: c + constants.len(),
-        sum: constants.iter().sum(),
-        squares: constants.iter().map(|v| v * v).sum(),
-        ..LayerNorm::whole(rows, c, EPS)
+    (1usize..60, prop_oneof![1usize..70, 200usize..900], constants).prop_map(|(rows, c, constants)| {
+        LayerNorm {
+            width: c + constants.len(),
+            sum: constants.iter().sum(),
+            squares: constants.iter().map(|v| v * v).sum(),
+            ..LayerNorm::whole(rows, c, EPS)
+        }
     })
 }
 
@@ -67,12 +69,7 @@ fn constants_count_like_channels() {
     let [gamma, beta] = [2, 3].map(|seed| narrow(&random(seed, c + constants.len())));
     let whole = LayerNorm::whole(rows, c + constants.len(), EPS);
     let wide: Vec<f64> = constants.iter().map(|&v| v.into()).collect();
-    let g = LayerNorm {
-        c,
-        sum: wide.iter().sum(),
-        squares: wide.iter().map(|v| v * v).sum(),
-        ..whole
-    };
+    let g = LayerNorm { c, sum: wide.iter().sum(), squares: wide.iter().map(|v| v * v).sum(), ..whole };
     for (isa, y) in on_each_isa(|cpu| {
         filled(g.len(), |y| cpu::layer_norm_forward(cpu, &g, &x, [&gamma[..c], &beta[..c]], y))
     }) {

@@ -13,7 +13,8 @@ fn resizes() -> impl Strategy<Value = Resize> {
         || select(vec![Coordinates::HalfPixel, Coordinates::Asymmetric, Coordinates::AlignCorners]);
     let rounding = select(vec![Rounding::Floor, Rounding::Ceil, Rounding::HalfDown, Rounding::HalfUp]);
     let mode = prop_oneof![
-        (coordinates(), rounding).prop_map(|(coordinates, rounding)| ResizeMode::Nearest(coordinates, rounding)),
+        (coordinates(), rounding)
+            .prop_map(|(coordinates, rounding)| ResizeMode::Nearest(coordinates, rounding)),
         coordinates().prop_map(ResizeMode::Linear),
         (1usize..4, 1usize..4).prop_map(|(s, t)| ResizeMode::Stuff([s, t])),
     ];

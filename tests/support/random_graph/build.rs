@@ -2,8 +2,8 @@
 
 use super::values::randomize;
 use super::{Block, Grouping, Head, HeadPool, Hidden, Join, Order, RandomNet, Shortcut, Tap, Unit};
-use lopper_engine::{Graph, Layer, NodeId, Tensor};
 use lopper_engine::layer::{Activation, Pool, Window};
+use lopper_engine::{Graph, Layer, NodeId, Tensor};
 use lopper_models::builder::{Builder, Conv};
 use lopper_models::init;
 

@@ -193,8 +193,11 @@ fn block() -> impl Strategy<Value = Block> {
         },
     );
     let gate = select(vec![Activation::Sigmoid, Activation::HardSigmoid, Activation::Relu]);
-    let squeeze = (1..=6usize, gate, any::<bool>())
-        .prop_map(|(reduced, gate, vector)| Block::Squeeze { reduced, gate, vector });
+    let squeeze = (1..=6usize, gate, any::<bool>()).prop_map(|(reduced, gate, vector)| Block::Squeeze {
+        reduced,
+        gate,
+        vector,
+    });
     let product = (unit(), unit()).prop_map(|(a, b)| Block::Product { units: [a, b] });
     let shuffle = (unit(), 1..=3usize).prop_map(|(unit, share)| Block::Shuffle { unit, share });
     let sizes = prop_oneof![

@@ -48,15 +48,7 @@ impl Backward for LayerNormBackward {
         match device {
             Device::Cpu(cpu) => {
                 let affine = [dgamma.data_mut(), dbeta.data_mut()];
-                cpu::layer_norm_backward(
-                    cpu,
-                    &g,
-                    x.data(),
-                    gamma.data(),
-                    dy.data(),
-                    dx.data_mut(),
-                    affine,
-                );
+                cpu::layer_norm_backward(cpu, &g, x.data(), gamma.data(), dy.data(), dx.data_mut(), affine);
             }
             Device::Cuda(gpu) => {
                 let affine = [dgamma.on_mut(gpu)?, dbeta.on_mut(gpu)?];

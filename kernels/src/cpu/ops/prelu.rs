@@ -49,8 +49,7 @@ pub fn prelu_backward(
     assert_eq!((slope.len(), dslope.len()), (c, c));
     let packed = Repeated::new(c, [slope]);
     map_channels(cpu, &packed, [dx], [x, dy], |[slope], _, [x, dy]| [if x > 0.0 { dy } else { slope * dy }]);
-    let sums = column_sums(cpu, c, Shift::FirstTile, [x, dy], |_, [x, dy]| {
-        [if x > 0.0 { 0.0 } else { dy * x }]
-    });
+    let sums =
+        column_sums(cpu, c, Shift::FirstTile, [x, dy], |_, [x, dy]| [if x > 0.0 { 0.0 } else { dy * x }]);
     dslope.iter_mut().zip(sums.totals()).for_each(|(dslope, [sum])| *dslope = sum as f32);
 }

@@ -65,8 +65,7 @@ struct GateArg {
 
 impl GateArg {
     fn of(g: &Gate) -> Self {
-        let [n, pixels, c] =
-            [g.n, g.pixels, g.c].map(|size| u32::try_from(size).expect("a size below 2³²"));
+        let [n, pixels, c] = [g.n, g.pixels, g.c].map(|size| u32::try_from(size).expect("a size below 2³²"));
         Self { n, pixels, c }
     }
 }

@@ -36,7 +36,8 @@ impl GatherList {
                 && channels.chunks_exact(unit).all(whole)
         };
         // Units of sixteen or four bytes, or single channels.
-        let unit = [16, 4].map(|bytes| bytes / dtype.bytes()).into_iter().find(|&unit| unit > 1 && aligned(unit));
+        let unit =
+            [16, 4].map(|bytes| bytes / dtype.bytes()).into_iter().find(|&unit| unit > 1 && aligned(unit));
         let unit = unit.unwrap_or(1);
         let list: Vec<u32> = channels.iter().step_by(unit).map(|&channel| channel / unit as u32).collect();
         Ok(Self { width, channels: channels.to_vec(), list: cuda.upload_u32(&list)?, unit })
@@ -49,7 +50,12 @@ impl GatherList {
 }
 
 /// `y[row, i] = x[row, channels[i]]`.
-pub fn gather_forward(cuda: &Cuda, gather: &GatherList, x: &DeviceBuffer, y: &mut DeviceBuffer) -> Result<()> {
+pub fn gather_forward(
+    cuda: &Cuda,
+    gather: &GatherList,
+    x: &DeviceBuffer,
+    y: &mut DeviceBuffer,
+) -> Result<()> {
     let GatherList { width, channels, list, unit } = gather;
     let (rows, dtype) = (x.len() / width, y.dtype());
     assert_eq!((x.len(), y.len(), x.dtype()), (rows * width, rows * channels.len(), dtype));

@@ -23,8 +23,7 @@ pub fn layer_norm_forward(
     let dtype = images(g, [x, y, y]);
     parameters(g.c, [gamma, beta]);
     let geometry = [LayerNormArg::of(g)];
-    let args =
-        [Arg::Int(dtype as i32), (&geometry).into(), x.into(), gamma.into(), beta.into(), y.into()];
+    let args = [Arg::Int(dtype as i32), (&geometry).into(), x.into(), gamma.into(), beta.into(), y.into()];
     // SAFETY: a warp for each row; images are `[rows, c]` and parameters `[c]` (asserted).
     unsafe { cuda.launch(&LAYER_NORM, "layer_norm_forward", Grid::over(32 * g.rows), &args) }
 }
@@ -47,22 +46,14 @@ pub fn layer_norm_backward(
     parameters(g.c, [gamma, dbeta]);
     let mut statistics = cuda.buffer(Dtype::F32, 2 * g.rows)?;
     let (kind, geometry) = (Arg::Int(dtype as i32), [LayerNormArg::of(g)]);
-    let args = [
-        kind,
-        (&geometry).into(),
-        x.into(),
-        gamma.into(),
-        dy.into(),
-        dx.into(),
-        (&mut statistics).into(),
-    ];
+    let args =
+        [kind, (&geometry).into(), x.into(), gamma.into(), dy.into(), dx.into(), (&mut statistics).into()];
     // SAFETY: a warp for each row; images are `[rows, c]` and parameters `[c]` (asserted), and there are two statistics a
     // row.
     unsafe { cuda.launch(&LAYER_NORM, "layer_norm_backward", Grid::over(32 * g.rows), &args) }?;
     let columns = [Columns::new(g.rows, g.c, dtype, STEPS)];
     let mut partials = columns[0].partials(cuda, 2)?;
-    let args =
-        [kind, (&columns).into(), x.into(), dy.into(), (&statistics).into(), (&mut partials).into()];
+    let args = [kind, (&columns).into(), x.into(), dy.into(), (&statistics).into(), (&mut partials).into()];
     let grid = columns[0].grid(dtype, 2);
     // SAFETY: as above; `partials` has two sums per part and channel of the geometry.
     unsafe { cuda.launch(&LAYER_NORM, "layer_norm_parameter_partials", grid, &args) }?;

@@ -2,8 +2,8 @@
 
 use super::convs::write_conv;
 use super::document::{Document, Value};
-use super::options::OnnxOptions;
 use super::norms::{layer_norm, prelu};
+use super::options::OnnxOptions;
 use super::resizes::{dilate, resize};
 use super::{activations, compact, pools};
 use crate::files::torchvision::{feature_orders, gathered_positions, inverse};

@@ -155,7 +155,8 @@ impl<'m, 'a> Importer<'m, 'a> {
         match (known, self.graph.constants.get(name)) {
             (None, Some(raw)) => {
                 let values = raw.floats(self.folder)?;
-                self.weights_left = self.weights_left.saturating_add(values.len().saturating_mul(MOST_SHARED));
+                self.weights_left =
+                    self.weights_left.saturating_add(values.len().saturating_mul(MOST_SHARED));
                 Ok(Some(values))
             }
             (Some(Value::Constant(Array::Float(values))), _) => Ok(Some(values.clone())),
@@ -174,7 +175,8 @@ impl<'m, 'a> Importer<'m, 'a> {
         match (self.values.get(name), self.graph.constants.get(name)) {
             (None, Some(raw)) => {
                 let values = raw.integers(self.folder)?;
-                self.weights_left = self.weights_left.saturating_add(values.len().saturating_mul(MOST_SHARED));
+                self.weights_left =
+                    self.weights_left.saturating_add(values.len().saturating_mul(MOST_SHARED));
                 Ok(values)
             }
             (Some(Value::Constant(array)), _) => array.plain(&format!("its input {i}")),
@@ -195,7 +197,9 @@ impl<'m, 'a> Importer<'m, 'a> {
         match self.value(node, i)? {
             Value::Computed(view) => Ok(view),
             Value::Formula(view, formula, name) => self.layers_of(&view, formula, &name),
-            Value::Groups { .. } => Err("reads groups of channels, of which only a shuffle is understood".into()),
+            Value::Groups { .. } => {
+                Err("reads groups of channels, of which only a shuffle is understood".into())
+            }
             Value::Quantized(..) => Err("reads quantized numbers; only `DequantizeLinear` does".into()),
             Value::Window(part) if part.is_whole() => Ok(part.of),
             Value::Pooled(kind, part) if part.is_whole() => Ok(self.pooled(node, kind, &part)),
@@ -210,9 +214,10 @@ impl<'m, 'a> Importer<'m, 'a> {
     /// `value`, with the layers of its formula if it is one.
     pub fn whole(&mut self, value: Value) -> Result<Value, String> {
         match value {
-            Value::Formula(view, formula, name) => {
-                self.layers_of(&view, formula, &name).map(Value::Computed).map_err(|e| format!("its output {e}"))
-            }
+            Value::Formula(view, formula, name) => self
+                .layers_of(&view, formula, &name)
+                .map(Value::Computed)
+                .map_err(|e| format!("its output {e}")),
             value => Ok(value),
         }
     }
@@ -232,7 +237,8 @@ impl<'m, 'a> Importer<'m, 'a> {
         })?;
         let terms = |value: f64| vec![value as f32; channels];
         self.may_make(2 * channels)?;
-        let [scale, shift] = [(scale, 1.0), (shift, 0.0)].map(|(value, none)| (value != none).then(|| terms(value)));
+        let [scale, shift] =
+            [(scale, 1.0), (shift, 0.0)].map(|(value, none)| (value != none).then(|| terms(value)));
         self.affine(view, scale, shift, name)
     }
 
@@ -294,7 +300,10 @@ impl<'m, 'a> Importer<'m, 'a> {
             return Ok(View { node: id, size: [h, w, count], ..view.clone() }.with_axes(&groups));
         }
         if axes.len() != 1 || axis != 1 {
-            return Err(format!("takes a part of {:?} along axis {axis}, which are not channels", view.dims()));
+            return Err(format!(
+                "takes a part of {:?} along axis {axis}, which are not channels",
+                view.dims()
+            ));
         }
         // Features of a flattened image, in ONNX's order.
         let channels = match view.order() {

@@ -87,7 +87,9 @@ fn takes_bias(
     formula: Formula,
 ) -> bool {
     let adds = node.op == "Add" || (node.op == "Sub" && first);
-    adds && formula == Formula::X && importer.is_unshared(view.node) && lacks_bias(&importer.nodes[view.node].layer)
+    adds && formula == Formula::X
+        && importer.is_unshared(view.node)
+        && lacks_bias(&importer.nodes[view.node].layer)
 }
 
 /// Arithmetic of two formulas of the same value.
@@ -229,7 +231,12 @@ fn affine<'a>(
         return Ok(Value::Computed(view.clone()));
     }
     if norm::takes(importer, view, scale.is_some(), shift.is_some()) {
-        return norm::completed(importer, view, scale.map(|terms| terms.values), shift.map(|terms| terms.values));
+        return norm::completed(
+            importer,
+            view,
+            scale.map(|terms| terms.values),
+            shift.map(|terms| terms.values),
+        );
     }
     let [scale, shift] = [scale, shift].map(|terms| terms.map(|terms| terms.values));
     importer.affine(view, scale, shift, node.label()).map(Value::Computed)

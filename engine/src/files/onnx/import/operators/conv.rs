@@ -60,7 +60,9 @@ pub(super) fn transposed<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
     let weight = importer.weights(node, 1)?;
     if weight.shape().len() != 4 || !view.is_channels_first() || weight.is_empty() {
         let (found, shape) = (weight.shape(), view.dims());
-        return Err(format!("convolves {shape:?} by a weight of shape {found:?}, expected images [N, C, H, W]"));
+        return Err(format!(
+            "convolves {shape:?} by a weight of shape {found:?}, expected images [N, C, H, W]"
+        ));
     }
     let kernel = [weight.dim(2), weight.dim(3)];
     if node.ints("kernel_shape")?.is_some_and(|shape| *shape != kernel.map(|k| k as i64)) {
@@ -87,7 +89,8 @@ pub(super) fn transposed<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
     let dilate = Layer::Dilate { stride };
     dilate.check().map_err(|e| e.to_string())?;
     let shape = dilate.output_shape(&[&[1, h, w, c]]).map_err(|e| e.to_string())?;
-    let is_identity = is_identity(&weight, groups) && node.input(2).is_none() && further == [0; 2] && pads == [0; 4];
+    let is_identity =
+        is_identity(&weight, groups) && node.input(2).is_none() && further == [0; 2] && pads == [0; 4];
     if is_identity {
         let id = importer.push_named(node.label(), dilate, &[view.node]);
         return Ok(Value::Computed(View::image(id, [shape[1], shape[2], c])));
@@ -122,9 +125,12 @@ pub(super) fn transposed<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
 /// The attribute `pads`, `[top, left, bottom, right]`.
 fn pads(node: &OnnxNode) -> Result<[usize; 4], String> {
     let Some(found) = node.ints("pads")? else { return Ok([0; 4]) };
-    let pad = |i: usize| found.get(i).and_then(|&pad| usize::try_from(pad).ok()).filter(|&pad| pad <= 1 << 16);
+    let pad =
+        |i: usize| found.get(i).and_then(|&pad| usize::try_from(pad).ok()).filter(|&pad| pad <= 1 << 16);
     match [0, 1, 2, 3].map(pad) {
-        [Some(top), Some(left), Some(bottom), Some(right)] if found.len() == 4 => Ok([top, left, bottom, right]),
+        [Some(top), Some(left), Some(bottom), Some(right)] if found.len() == 4 => {
+            Ok([top, left, bottom, right])
+        }
         _ => Err(format!("has pads {found:?}")),
     }
 }
@@ -139,7 +145,8 @@ fn turned(weight: &Tensor, groups: usize) -> Tensor {
     let &[c, filters, kh, kw] = weight.shape() else { return weight.clone() };
     let depth = c / groups;
     let value = |i: usize| {
-        let (channel, column, row, o) = (i % depth, i / depth % kw, i / (depth * kw) % kh, i / (depth * kw * kh));
+        let (channel, column, row, o) =
+            (i % depth, i / depth % kw, i / (depth * kw) % kh, i / (depth * kw * kh));
         let (group, filter) = (o / filters, o % filters);
         let from = ((group * depth + channel) * filters + filter) * kh + (kh - 1 - row);
         weight.data()[from * kw + (kw - 1 - column)]

@@ -101,7 +101,9 @@ pub(super) fn shape_of_groups(of: &View, groups: usize, swapped: bool) -> Vec<us
 pub(super) fn transposed(of: View, groups: usize, swapped: bool, perm: &[i64]) -> Result<Value, String> {
     match perm {
         [0, 2, 1, 3, 4] => Ok(Value::Groups { of, groups, swapped: !swapped }),
-        _ => Err(format!("permutes groups of channels by {perm:?}, expected an exchange with their channels")),
+        _ => {
+            Err(format!("permutes groups of channels by {perm:?}, expected an exchange with their channels"))
+        }
     }
 }
 

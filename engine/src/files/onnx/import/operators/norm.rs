@@ -64,7 +64,10 @@ pub(super) fn layer_norm<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
     let view = importer.computed(node, 0)?;
     let (axis, rank) = (node.int("axis")?.unwrap_or(-1), view.axes.len() as i64 + 1);
     if ![-1, rank - 1].contains(&axis) || rank < 2 || !view.is_channel_axis(rank as usize - 1) {
-        return Err(format!("normalizes {:?} from axis {axis} on, which is not just the channels", view.dims()));
+        return Err(format!(
+            "normalizes {:?} from axis {axis} on, which is not just the channels",
+            view.dims()
+        ));
     }
     let channels = view.size[2];
     let mut norm = LayerNorm::new(channels, node.float("epsilon")?.unwrap_or(1e-5));
@@ -73,7 +76,10 @@ pub(super) fn layer_norm<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
         if node.input(i).is_some() {
             let values = importer.weights(node, i)?;
             if values.shape() != [channels] {
-                return Err(format!("expected {channels} values of each parameter, found {:?}", values.shape()));
+                return Err(format!(
+                    "expected {channels} values of each parameter, found {:?}",
+                    values.shape()
+                ));
             }
             *param = Param::new(values);
         }

@@ -46,7 +46,8 @@ pub(super) fn quantize<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>)
         importer.make(values.len())?;
         let number = |i: usize| {
             let c = channel(i);
-            ((values.data()[i] / scale.data()[c]).round_ties_even() + zero.data()[c % zero.len()]).clamp(low, high)
+            ((values.data()[i] / scale.data()[c]).round_ties_even() + zero.data()[c % zero.len()])
+                .clamp(low, high)
         };
         return Ok(Value::Constant(Tensor::from_fn(values.shape(), number).into()));
     }
@@ -73,7 +74,11 @@ fn parameters<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Resul
 }
 
 /// The position in `scale` of the factor of each element of `values`.
-fn channels(node: &OnnxNode, values: &Tensor, scale: &Tensor) -> Result<impl Fn(usize) -> usize + use<>, String> {
+fn channels(
+    node: &OnnxNode,
+    values: &Tensor,
+    scale: &Tensor,
+) -> Result<impl Fn(usize) -> usize + use<>, String> {
     let (shape, rank) = (values.shape(), values.shape().len() as i64);
     let axis = node.int("axis")?.unwrap_or(1);
     let axis = usize::try_from(if axis < 0 { axis.saturating_add(rank) } else { axis }).unwrap_or(usize::MAX);

@@ -69,7 +69,11 @@ fn of_groups<'a>(
 }
 
 /// The shape behind the batch that a reshape of a value of shape `dims` gives.
-fn target<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>, dims: &[usize]) -> Result<Vec<usize>, String> {
+fn target<'a>(
+    importer: &mut Importer<'_, 'a>,
+    node: &OnnxNode<'a>,
+    dims: &[usize],
+) -> Result<Vec<usize>, String> {
     node.only(&["allowzero"])?;
     let target = importer.constant(node, 1)?.ok_or("has no shape")?;
     let behind = dims.iter().map(|&dim| Int::of(dim as i64));

@@ -1,6 +1,8 @@
 //! The table of operators.
 
-use super::{activations, arithmetic, conv, gathers, lists, norm, parts, pools, products, quantized, resizes, shapes};
+use super::{
+    activations, arithmetic, conv, gathers, lists, norm, parts, pools, products, quantized, resizes, shapes,
+};
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
 use crate::files::onnx::import::value::Value;
