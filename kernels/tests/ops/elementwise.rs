@@ -155,7 +155,7 @@ fn activations_follow_their_definitions() {
             for i in 0..x.len() {
                 let (x, y, dx) = (f64::from(x[i]), f64::from(y[i]), f64::from(dx[i]));
                 // Below −87, the exponential is larger than any float; products of tails lose the exponent's digits.
-                let limit = 8.0 * epsilon * values[i].abs().max(1e-3 * x.abs().min(1.0)) + 1e-35;
+                let limit = 16.0 * epsilon * values[i].abs().max(1e-3 * x.abs().min(1.0)) + 1e-35;
                 let error = (y - values[i]).abs();
                 assert!(error <= limit, "{isa} {} of {x}: {y}, expected {}", f.name(), values[i]);
                 let error = (dx - derivatives[i]).abs();

@@ -25,7 +25,8 @@ proptest! {
         let (mut wide_dx, mut want) = (vec![0.0; x.len()], vec![0.0; c]);
         let [wide_x, wide_slope, wide_dy] = [&x, &slope, &dy].map(|v| widen(v));
         reference::prelu_backward(c, &wide_x, &wide_slope, &wide_dy, &mut wide_dx, &mut want);
-        let bound = vec![2.0 * f64::from(f32::EPSILON) * (rows as f64).sqrt().max(4.0); c];
+        // As for gates: a partial sum is below a few √rows, of which each step rounds.
+        let bound = vec![f64::from(f32::EPSILON) * (rows as f64).max(8.0); c];
         check_within(|cpu| gradient(cpu, 1), &want, &bound);
     }
 }
