@@ -87,7 +87,7 @@ impl Block {
                 }
             }
             Self::Transposed { out, kernel, stride } => {
-                if net.shape()[1].max(net.shape()[2]) <= 8 {
+                if net.shape()[1..3].iter().all(|side| (2..=8).contains(side)) {
                     let extra_padding = [stride - 1; 2];
                     let conv = Conv { extra_padding, padding: [1; 2], ..Conv::new(*out, *kernel).bias() };
                     net.conv_transpose("transposed", conv.stride(*stride));
