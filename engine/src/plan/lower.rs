@@ -183,11 +183,14 @@ impl<'g> Lowering<'g> {
         let channels = channels.iter().map(|&channel| from[channel as usize]).collect();
         let (x, inputs, input) = (first.x.clone(), first.inputs.clone(), self.source[before.inputs[0]]);
         self.reads[source] -= 1;
-        match self.reads[source] {
-            0 => self.ops[self.value[source]] = None,
-            _ => self.reads[input] += 1,
+        let mut fused = Vec::new();
+        if self.reads[source] > 0 {
+            self.reads[input] += 1;
+        } else if let Some(dropped) = self.ops[self.value[source]].take() {
+            fused = dropped.fused;
+            fused.push(before);
         }
-        Some(Op { x, channels: Some(channels), fused: vec![before], ..self.op(id, inputs) })
+        Some(Op { x, channels: Some(channels), fused, ..self.op(id, inputs) })
     }
 
     /// Fuses a sum into one of its addends, preferably the later one, which delays the least work.
