@@ -83,6 +83,7 @@ impl<'g> Work<'g> {
                 Plain::Gate(gate_geometry(&op.x, &gate)?)
             }
             Layer::Gather { channels } => {
+                let channels = op.channels.as_ref().unwrap_or(channels);
                 Plain::Gather(PackedGather::new(*op.x.last().expect("an input has channels"), channels))
             }
             Layer::Resize(resize) => Plain::Resize(PackedResize::new(&resize.geometry(&op.x)?)),
