@@ -275,6 +275,15 @@ fn last_image(graph: &Graph) -> Result<NodeId> {
         _ => None,
     };
     let mut at = graph.nodes()[flatten].inputs[0];
+    // A convolution that makes the classes belongs to the classifier, with all layers behind it and dropout before it.
+    if let Ok(last) = last_layer(graph)
+        && matches!(graph.nodes()[last].layer, Layer::Conv2d(_))
+    {
+        at = graph.nodes()[last].inputs[0];
+        while matches!(graph.nodes()[at].layer, Layer::Dropout { .. }) {
+            at = graph.nodes()[at].inputs[0];
+        }
+    }
     loop {
         let inputs = &graph.nodes()[at].inputs;
         let source = match graph.nodes()[at].layer {
