@@ -36,3 +36,25 @@ pub(super) fn conv_norm(
         }
     });
 }
+
+/// Adds squeeze-and-excitation (Hu et al. 2018) under the module `name`: a gate for each channel, from the means of all
+/// channels.
+///
+/// ```text
+/// ─┬───────────────────────────────────────────────── multiply
+///  └─ mean over the image ─ conv1×1 ─ inner ─ conv1×1 ─ outer ─┘
+/// ```
+pub(super) fn squeeze_excite(
+    net: &mut Builder,
+    name: impl Display,
+    squeezed: usize,
+    [inner, outer]: [Activation; 2],
+) {
+    let (input, channels) = (net.at(), net.channels());
+    net.within(name, |net| {
+        net.adaptive_avg_pool("avgpool", 1);
+        net.conv("fc1", Conv::new(squeezed, 1).bias()).activation("activation", inner);
+        let gate = net.conv("fc2", Conv::new(channels, 1).bias()).activation("scale_activation", outer).at();
+        net.go_to(input).multiply("mul", gate);
+    });
+}

@@ -3,6 +3,7 @@
 
 use super::architecture::Architecture;
 use super::blocks::Norm;
+use super::efficientnet::STAGES;
 use super::options::Options;
 use super::pretraining::Pretraining;
 use crate::builder::{Builder, Conv};
@@ -48,17 +49,6 @@ impl EfficientNetLite {
         if is_fixed { blocks } else { (blocks as f64 * self.depth).ceil() as usize }
     }
 }
-
-/// Stages: factor by which a block widens, kernel, channels, blocks, and stride of the first block.
-const STAGES: [(usize, usize, usize, usize, usize); 7] = [
-    (1, 3, 16, 1, 1),
-    (6, 3, 24, 2, 2),
-    (6, 5, 40, 2, 2),
-    (6, 3, 80, 3, 2),
-    (6, 5, 112, 3, 1),
-    (6, 5, 192, 4, 2),
-    (6, 3, 320, 1, 1),
-];
 
 const STEM: usize = 32;
 const HEAD: usize = 1280;

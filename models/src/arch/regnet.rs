@@ -2,7 +2,7 @@
 //! spaces found. RegNetY adds squeeze-and-excitation. Module names and initial weights match torchvision's.
 
 use super::architecture::Architecture;
-use super::blocks::{Norm, conv_norm};
+use super::blocks::{Norm, conv_norm, squeeze_excite};
 use super::options::Options;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
@@ -11,8 +11,8 @@ use lopper_engine::layer::Activation;
 
 /// ```text
 /// stem    conv3×3 stride 2 ─ bn ─ relu
-/// block   ─┬─ conv1×1 ─ bn ─ relu ─ conv3×3 in groups ─ bn ─ relu ─ conv1×1 ─ bn ─ add ─ relu
-///          └─ (conv1×1 ─ bn if the shape changes) ────────────────────────────────┘
+/// block   ─┬─ conv1×1 ─ bn ─ relu ─ conv3×3 in groups ─ bn ─ relu ─ (squeeze-excite) ─ conv1×1 ─ bn ─ add ─ relu
+///          └─ (conv1×1 ─ bn if the shape changes) ──────────────────────────────────────────────────┘
 /// head    mean over the image ─ linear
 /// ```
 /// The first block of each stage halves the image. The width multiplier scales the channels of each group.
@@ -24,6 +24,8 @@ pub(super) struct RegNet {
     groups: [usize; 4],
     /// Channels of a group.
     channels: [usize; 4],
+    /// Whether blocks have squeeze-and-excitation (RegNetY).
+    squeezes: bool,
 }
 
 /// Filters of the stem.
@@ -39,7 +41,12 @@ impl RegNet {
             groups[stage] = widths[stage] / channels[stage];
             stage += 1;
         }
-        Self { depths, groups, channels }
+        Self { depths, groups, channels, squeezes: false }
+    }
+
+    /// Creates a network of `widths` with squeeze-and-excitation.
+    pub(super) const fn y(depths: [usize; 4], widths: [usize; 4], channels: [usize; 4]) -> Self {
+        Self { squeezes: true, ..Self::x(depths, widths, channels) }
     }
 }
 
@@ -66,37 +73,40 @@ impl Architecture for RegNet {
         net.adaptive_avg_pool("avgpool", 1).flatten("flatten").linear("fc", options.classes.len());
     }
 
-    /// timm's names (`regnetx_004`).
+    /// timm's names (`regnetx_008`).
     fn our_name(&self, theirs: &str) -> Option<String> {
         let (module, slot) = theirs.rsplit_once('.')?;
-        let (module, layer) = module.rsplit_once('.')?;
-        let index = match layer {
-            "conv" => 0,
-            "bn" => 1,
-            _ if (module, layer) == ("head", "fc") => return Some(format!("fc.{slot}")),
-            _ => return None,
-        };
         let ours = match module {
-            "stem" => "stem".to_string(),
+            "stem.conv" => "stem.0".to_string(),
+            "stem.bn" => "stem.1".to_string(),
+            "head.fc" => "fc".to_string(),
             _ => block_name(module)?,
         };
-        Some(format!("{ours}.{index}.{slot}"))
+        Some(format!("{ours}.{slot}"))
     }
 }
 
-/// torchvision's name of timm's module `sSTAGE.bBLOCK.LAYER`.
+/// torchvision's name of timm's module `sSTAGE.bBLOCK.PART.LAYER`.
 fn block_name(module: &str) -> Option<String> {
     let mut parts = module.strip_prefix('s')?.splitn(3, '.');
     let stage: usize = parts.next()?.parse().ok()?;
     let block: usize = parts.next()?.strip_prefix('b')?.parse().ok()?;
-    let layer = match parts.next()? {
+    let (part, layer) = parts.next()?.split_once('.')?;
+    let part = match part {
         "conv1" => "f.a",
         "conv2" => "f.b",
+        "se" => "f.se",
         "conv3" => "f.c",
         "downsample" => "proj",
         _ => return None,
     };
-    Some(format!("trunk_output.block{stage}.block{stage}-{}.{layer}", block.checked_sub(1)?))
+    let layer = match layer {
+        "conv" => "0",
+        "bn" => "1",
+        "fc1" | "fc2" => layer,
+        _ => return None,
+    };
+    Some(format!("trunk_output.block{stage}.block{stage}-{}.{part}.{layer}", block.checked_sub(1)?))
 }
 
 impl RegNet {
@@ -107,6 +117,11 @@ impl RegNet {
             conv_norm(net, "a", Conv::new(width, 1), Norm::PYTORCH, Activation::Relu);
             let grouped = Conv::same(width, 3).stride(stride).groups(groups);
             conv_norm(net, "b", grouped, Norm::PYTORCH, Activation::Relu);
+            if self.squeezes {
+                // A quarter of the channels that the block reads.
+                let squeezed = ((inputs as f64 / 4.0).round() as usize).max(1);
+                squeeze_excite(net, "se", squeezed, [Activation::Relu, Activation::Sigmoid]);
+            }
             conv_norm(net, "c", Conv::new(width, 1), Norm::PYTORCH, Activation::None);
         });
         let (main, mut shortcut) = (net.at(), input);

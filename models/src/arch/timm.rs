@@ -54,4 +54,16 @@ impl BlockLayer {
         };
         Some(Self { stage, block, part, norm })
     }
+
+    /// torchvision's name of the layer within its block: the modules follow each other in a `Sequential`.
+    pub(super) fn in_block(&self, widens: bool, squeezes: bool) -> String {
+        let (depthwise, norm) = (usize::from(widens), usize::from(self.norm));
+        match self.part {
+            Part::Widen => format!("block.0.{norm}"),
+            Part::Depthwise => format!("block.{depthwise}.{norm}"),
+            Part::Squeeze => format!("block.{}.fc1", depthwise + 1),
+            Part::Excite => format!("block.{}.fc2", depthwise + 1),
+            Part::Project => format!("block.{}.{norm}", depthwise + 1 + usize::from(squeezes)),
+        }
+    }
 }
