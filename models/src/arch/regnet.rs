@@ -37,7 +37,7 @@ impl RegNet {
         let mut groups = [0; 4];
         let mut stage = 0;
         while stage < 4 {
-            assert!(widths[stage] % channels[stage] == 0);
+            assert!(widths[stage].is_multiple_of(channels[stage]));
             groups[stage] = widths[stage] / channels[stage];
             stage += 1;
         }
