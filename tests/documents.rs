@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 23] = [
+const PAGES: [&str; 24] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -19,6 +19,7 @@ const PAGES: [&str; 23] = [
     "docs/images.md",
     "docs/import.md",
     "docs/library.md",
+    "docs/networks.md",
     "docs/pruning.md",
     "docs/recipes.md",
     "docs/sparse-vs-pruned.md",

@@ -9,11 +9,12 @@
 //! | convolution `[O, KH, KW, C/G]` | `[O, C/G, KH, KW]` |
 //! | features of a flattened image in the order `H, W, C` | `C, H, W` |
 //!
-//! The second permutation affects the readers of flattened features: the columns of the next linear layer, and any
-//! batch norm before it. PyTorch counts batches in `num_batches_tracked`, which lopper does not need: it is written as
-//! zero and ignored on import. Prefixes that a wrapper puts before every name (`module.`) are removed.
+//! Axes of one element at the end of a shape do not matter, so the linear layers over pixels of ConvNeXt become 1×1
+//! convolutions. The second permutation affects the readers of flattened features: the columns of the next linear
+//! layer, and any batch norm before it. PyTorch counts batches in `num_batches_tracked`, which lopper does not need: it
+//! is written as zero and ignored on import. Prefixes that a wrapper puts before every name (`module.`) are removed.
 
-use crate::files::assignment::{COUNTER, Module};
+use crate::files::assignment::{COUNTER, Module, agree};
 use crate::files::file::check_numbers;
 use crate::files::tensor_file::{self, Values};
 use crate::files::weights_file::WeightsFile;
@@ -86,8 +87,8 @@ pub(crate) fn export_renamed(
     Ok(report)
 }
 
-/// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_assigned`] reads it: for
-/// weights of another number of classes. `None` if the file has no weight of that layer.
+/// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_assigned`] reads
+/// it: for weights of another number of classes. `None` if the file has no weight of that layer.
 ///
 /// # Errors
 /// [`Error::File`] if the file cannot be read or the weight is not of numbers.
@@ -125,7 +126,7 @@ pub fn import_weights(graph: &mut Graph, path: impl AsRef<Path>) -> Result<Impor
 /// # Errors
 /// Those of [`import_weights`]; [`Error::File`] if two names become one.
 pub fn import_renamed(graph: &mut Graph, path: impl AsRef<Path>, rename: Rename) -> Result<ImportReport> {
-    import_assigned(graph, path, &Assignment { rename, by_order: false, absent: &[] })
+    import_assigned(graph, path, &Assignment::named(rename))
 }
 
 /// [`import_weights`] as `assignment` says: under other names, by shapes and order, or without some of the layers.
@@ -152,12 +153,12 @@ pub fn import_assigned(
             match stored {
                 None if assignment.absent.contains(&node.name) => {}
                 None => problems.push(format!("`{name}` is missing")),
-                Some(tensor) if tensor.shape() != expected => {
+                Some(tensor) if !agree(tensor.shape(), &expected) => {
                     problems
                         .push(format!("`{name}` has the shape {:?}, expected {expected:?}", tensor.shape()));
                 }
                 Some(tensor) => {
-                    found.insert(name, layout.import(slot, &tensor));
+                    found.insert(name, layout.import(slot, &tensor.reshape(&expected)?));
                 }
             }
         }
