@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 23] = [
+const PAGES: [&str; 25] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "BENCHMARKS.md",
     "docs/json.md",
+    "docs/c.md",
     "docs/criteria.md",
     "docs/distillation.md",
     "docs/export.md",
@@ -20,6 +21,7 @@ const PAGES: [&str; 23] = [
     "docs/import.md",
     "docs/library.md",
     "docs/pruning.md",
+    "docs/python.md",
     "docs/recipes.md",
     "docs/sparse-vs-pruned.md",
     "docs/training-sparse.md",
