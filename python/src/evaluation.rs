@@ -8,8 +8,7 @@ use lopper_engine::{Device, Graph, Result};
 use pyo3::prelude::*;
 
 /// The result of an evaluation.
-#[pyclass(frozen, get_all, module = "lopper", skip_from_py_object)]
-#[derive(Clone)]
+#[pyclass(frozen, get_all, module = "lopper")]
 pub struct Evaluation {
     /// The share of images whose class has the largest logit.
     pub top1: f64,
