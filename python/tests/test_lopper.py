@@ -1,5 +1,6 @@
 """Tests of the package, with numpy only: LOPPER_TEST_MODEL names the model file of a residual network of 7 classes."""
 
+import ast
 import inspect
 import os
 import sys
@@ -279,6 +280,7 @@ class Runs(Case):
 class Stubs(unittest.TestCase):
     def test_stubs_name_what_there_is(self):
         text = (Path(lopper.__file__).parent / "__init__.pyi").read_text()
+        ast.parse(text)
         for name in lopper.__all__:
             self.assertRegex(text, rf"(class|def) {name}\b|^{name}:|\n{name}:")
         for kind in [lopper.Model, lopper.Plan, lopper.Evaluation]:

@@ -14,6 +14,8 @@ pub enum Linkage {
     Sanitized,
 }
 
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pedantic"];
+
 const SANITIZERS: [&str; 3] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"];
 
 /// Compiles `source` with lopper into `folder`, and returns the program; `None` if there is no C compiler, or no sanitizer,
@@ -25,7 +27,7 @@ pub fn compile(source: &str, linkage: Linkage, folder: &Path) -> Option<PathBuf>
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let program = folder.join(Path::new(source).file_stem().expect("a name"));
         let mut command = compiler(&root.join(source), &program);
-        command.args(["-Wall", "-Wextra", "-Werror", "-pedantic", "-I"]).arg(root.join("include"));
+        command.args(WARNINGS).arg("-I").arg(root.join("include"));
         let library = library();
         match linkage {
             Linkage::Static => command.arg(library.join("liblopper.a")),
@@ -48,6 +50,17 @@ pub fn finished(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().expect("a program that starts");
     assert!(status.success(), "{command:?}: {status}\n{}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).expect("text")
+}
+
+/// The command that checks `source` as C++, if there is a compiler for it.
+pub fn as_cpp(source: &Path) -> Option<Command> {
+    let compiler = || Command::new(env::var_os("CXX").unwrap_or_else(|| "c++".into()));
+    let found = compiler().arg("--version").output().is_ok_and(|output| output.status.success());
+    found.then(|| {
+        let mut command = compiler();
+        command.args(["-x", "c++", "-std=c++11", "-fsyntax-only"]).args(WARNINGS).arg(source);
+        command
+    })
 }
 
 fn compiler(source: &Path, program: &Path) -> Command {

@@ -1,5 +1,6 @@
 //! The header is what cbindgen makes of the source.
 
+use crate::compiler::{as_cpp, finished};
 use cbindgen::{Builder, Config};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,14 @@ fn the_header_is_that_of_the_source() {
     let found = fs::read_to_string(header()).unwrap();
     let write = "cargo test --release -p lopper-capi -- --ignored write_the_header";
     assert!(found == generated(), "include/lopper.h is out of date: {write}");
+}
+
+#[test]
+fn the_header_is_valid_in_cpp() {
+    match as_cpp(&header()) {
+        Some(mut command) => _ = finished(&mut command),
+        None => eprintln!("skipped: no C++ compiler"),
+    }
 }
 
 #[test]
