@@ -38,7 +38,10 @@ fn conversions_keep_the_logits() {
         lopper(&[&[command, text(from)], out].concat()).succeeded();
         let mut read = before.clone();
         lopper_engine::torchvision::import_weights(&mut read, &path).unwrap();
-        assert!(before.params().zip(read.params()).all(|((_, a), (_, b))| a.value().same_bits(b.value())), "{name}");
+        assert!(
+            before.params().zip(read.params()).all(|((_, a), (_, b))| a.value().same_bits(b.value())),
+            "{name}"
+        );
     }
     let run = lopper(&["convert", text(&onnx), text(&place("net.py"))]).succeeded();
     assert!(run.out.contains("net.py and ") && run.out.contains("net.weights.safetensors"), "{}", run.out);

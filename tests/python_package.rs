@@ -72,7 +72,8 @@ fn the_programs_of_the_page_run() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/python.md")).unwrap();
     let blocks: Vec<&str> =
         page.split("```python\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    let torch = blocks.iter().position(|block| block.contains("import torch")).expect("a program with PyTorch");
+    let torch =
+        blocks.iter().position(|block| block.contains("import torch")).expect("a program with PyTorch");
     assert!(torch > 2 && torch < blocks.len(), "{} programs", blocks.len());
     if !Package::Lopper.is_found() {
         return;

@@ -1,8 +1,8 @@
 //! The functions of the header, which is generated from this file, `status.rs` and `handles.rs`.
 
-use crate::handles::{lopper_info, lopper_model, lopper_plan};
-use crate::pointers::{self, Place, hand_out, take_back};
-use crate::status::{self, guarded, lopper_status};
+use super::handles::{lopper_info, lopper_model, lopper_plan};
+use super::pointers::{self, Place, hand_out, take_back};
+use super::status::{self, guarded, lopper_status};
 use std::ffi::c_char;
 
 /// The version of lopper, such as "0.1.0". The text is a constant.

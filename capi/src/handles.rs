@@ -1,6 +1,6 @@
 //! What the caller's handles stand for.
 
-use crate::status::{Failure, lopper_status, text};
+use super::status::{Failure, lopper_status, text};
 use lopper_engine::plan::Plan;
 use lopper_engine::{Device, Graph, file};
 use std::ffi::{CStr, CString, c_char};
@@ -100,7 +100,9 @@ impl lopper_plan {
     /// Plans `model` for `batch` images on `threads` threads, 0 for one per core.
     pub(crate) fn new(model: &lopper_model, batch: usize, threads: usize) -> Result<Self, Failure> {
         if !(1..=MOST_IMAGES).contains(&batch) {
-            return Err(Failure::argument(format!("batch: expected 1 to {MOST_IMAGES} images, found {batch}")));
+            return Err(Failure::argument(format!(
+                "batch: expected 1 to {MOST_IMAGES} images, found {batch}"
+            )));
         }
         let device = Device::open("cpu", (threads > 0).then_some(threads))?;
         let [h, w, c] = model.graph.info.input;
@@ -117,7 +119,9 @@ impl lopper_plan {
     /// Returns an error unless the buffers of a run have these lengths.
     pub(crate) fn check(&self, images: usize, logits: usize) -> Result<(), Failure> {
         let [expected_images, expected_logits] = self.lengths;
-        for (what, expected, found) in [("images", expected_images, images), ("logits", expected_logits, logits)] {
+        for (what, expected, found) in
+            [("images", expected_images, images), ("logits", expected_logits, logits)]
+        {
             if expected != found {
                 return Err(Failure::argument(format!("{what}: expected {expected} numbers, found {found}")));
             }

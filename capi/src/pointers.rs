@@ -1,7 +1,7 @@
 //! The caller's pointers as references. A pointer that is NULL or not aligned is an error; whether it points to what the
 //! header requires is the caller's word, the bound of each unsafe block here.
 
-use crate::status::{Failure, lopper_status};
+use super::status::{Failure, lopper_status};
 use std::ffi::{CStr, OsStr, c_char};
 use std::path::Path;
 

@@ -7,7 +7,12 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 create_exception!(lopper, Error, PyException, "An option, a shape or a network that does not fit.");
-create_exception!(lopper, FileError, Error, "A file that cannot be read or written, or is not what it should be.");
+create_exception!(
+    lopper,
+    FileError,
+    Error,
+    "A file that cannot be read or written, or is not what it should be."
+);
 create_exception!(lopper, InternalError, Error, "A bug in lopper.");
 
 /// Runs `work` without the interpreter's lock, so that other threads of Python go on. Its error becomes an exception with

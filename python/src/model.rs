@@ -70,7 +70,12 @@ impl Model {
     /// more. Without a criterion, channels that sparsification left dead go. `data` are images and labels for criteria that
     /// look at some.
     #[pyo3(signature = (*, data=None, **given))]
-    fn prune(&self, py: Python<'_>, data: Option<Pair<'_>>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    fn prune(
+        &self,
+        py: Python<'_>,
+        data: Option<Pair<'_>>,
+        given: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
         let stage = PruneStage { prune: Some(options("prune", given)?), ..PruneStage::default() };
         self.rewritten(py, &stage, data)
     }
@@ -78,14 +83,24 @@ impl Model {
     /// Sets weights to zero and keeps them there, at once. The options are those of a recipe's `sparsify`: sparsity,
     /// granularity, criterion, context and more. `data` are images and labels for criteria that look at some.
     #[pyo3(signature = (*, data=None, **given))]
-    fn sparsify(&self, py: Python<'_>, data: Option<Pair<'_>>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    fn sparsify(
+        &self,
+        py: Python<'_>,
+        data: Option<Pair<'_>>,
+        given: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
         self.rewritten(py, &options::<SparsifyConfig>("sparsify", given)?, data)
     }
 
     /// Splits layers into factors of low rank. The options are those of a recipe's `factorize`: one of fraction, energy,
     /// error, vbmf and target_macs, conv and more. `data` are images and labels for metrics that look at some.
     #[pyo3(signature = (*, data=None, **given))]
-    fn factorize(&self, py: Python<'_>, data: Option<Pair<'_>>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    fn factorize(
+        &self,
+        py: Python<'_>,
+        data: Option<Pair<'_>>,
+        given: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
         self.rewritten(py, &options::<FactorizeConfig>("factorize", given)?, data)
     }
 

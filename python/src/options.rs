@@ -32,7 +32,11 @@ fn converted(place: &str, object: &Bound<'_, PyAny>, depth: usize) -> PyResult<V
     let refused = |what: &str| PyTypeError::new_err(format!("{place}: expected an option, found {what}"));
     let Some(deeper) = depth.checked_sub(1) else { return Err(refused("too many lists inside lists")) };
     let list = |items: Bound<'_, PyAny>| -> PyResult<Value> {
-        items.try_iter()?.map(|item| converted(place, &item?, deeper)).collect::<PyResult<_>>().map(Value::Array)
+        items
+            .try_iter()?
+            .map(|item| converted(place, &item?, deeper))
+            .collect::<PyResult<_>>()
+            .map(Value::Array)
     };
     // True is an int, too.
     if let Ok(flag) = object.cast::<PyBool>() {

@@ -55,7 +55,9 @@ impl Plan {
                 )));
             }
             let numbers = view.channels_last()?;
-            let broken = |_: PoisonError<_>| Error::invalid("an earlier run of this plan ended in a bug: make a new plan");
+            let broken = |_: PoisonError<_>| {
+                Error::invalid("an earlier run of this plan ended in a bug: make a new plan")
+            };
             let mut plan = self.plan.lock().map_err(broken)?;
             Ok(plan.run(&numbers)?.to_vec())
         })?;

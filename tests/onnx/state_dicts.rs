@@ -94,7 +94,8 @@ fn pytorch_loads_state_dicts() {
         let expected = SafeTensors::deserialize(&expected).unwrap();
         let (list, mut at) = (fs::read_to_string(list).unwrap(), 0);
         for tensor in list.lines() {
-            let data = expected.tensor(tensor).unwrap_or_else(|e| panic!("{name}: {tensor}: {e}")).data().to_vec();
+            let data =
+                expected.tensor(tensor).unwrap_or_else(|e| panic!("{name}: {tensor}: {e}")).data().to_vec();
             assert_eq!(bytes.get(at..at + data.len()), Some(&data[..]), "{name}: {tensor}");
             at += data.len();
         }

@@ -76,23 +76,23 @@ fn runs_a_program(options: &[&str], require: &str) -> bool {
     std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
     let works = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
     let runs = works(compiler(&source, &program).args(options)) && works(&mut Command::new(&program));
-    assert!(runs || env::var_os(require).is_none(), "{require} is set, but the C compiler with {options:?} fails");
+    assert!(
+        runs || env::var_os(require).is_none(),
+        "{require} is set, but the C compiler with {options:?} fails"
+    );
     if !runs {
         eprintln!("skipped: the C compiler with {options:?} makes no program that runs");
     }
     runs
 }
 
-/// The folder of `liblopper`: `LOPPER_LIB`, or that of this test's own profile, where it is built now. Cargo builds only
-/// libraries that Rust can link for a test.
+/// The folder of `liblopper`, built now: Cargo builds only libraries that Rust can link before a test. It is an example of this
+/// package, among the default members of the workspace, because then it has the features that their tests have.
 fn library() -> PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
-        if let Some(folder) = env::var_os("LOPPER_LIB") {
-            return folder.into();
-        }
         let test = env::current_exe().unwrap();
-        let folder = test.parent().and_then(Path::parent).expect("target/PROFILE/deps").to_path_buf();
+        let folder = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
         let profile = match folder.file_name().and_then(|name| name.to_str()).expect("a profile") {
             "debug" => "dev",
             name => name,
@@ -100,9 +100,8 @@ fn library() -> PathBuf {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--profile", profile]);
         cargo.arg("--target-dir").arg(folder.parent().expect("target"));
-        // The features of the whole workspace, so that what was built for it is used again.
-        finished(cargo.args(["--manifest-path", "../Cargo.toml"]));
-        folder
+        finished(cargo.args(["--manifest-path", "../Cargo.toml", "--example", "lopper"]));
+        folder.join("examples")
     };
     LIBRARY.get_or_init(build).clone()
 }

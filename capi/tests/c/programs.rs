@@ -32,8 +32,13 @@ fn check(program: &Path, graph: &Graph, count: usize, folder: &Path) {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2 * count, "{text}");
         for (i, (pair, expected)) in lines.chunks(2).zip(expected.chunks(outputs)).enumerate() {
-            let bits: Vec<u32> = pair[1].split(' ').map(|number| number.parse::<f32>().unwrap().to_bits()).collect();
-            assert!(bits.iter().eq(expected.iter().map(|v| v.to_bits()).collect::<Vec<_>>().iter()), "{}", pair[1]);
+            let bits: Vec<u32> =
+                pair[1].split(' ').map(|number| number.parse::<f32>().unwrap().to_bits()).collect();
+            assert!(
+                bits.iter().eq(expected.iter().map(|v| v.to_bits()).collect::<Vec<_>>().iter()),
+                "{}",
+                pair[1]
+            );
             let best = (0..outputs).fold(0, |best, i| if expected[i] > expected[best] { i } else { best });
             let name = graph.info.classes.get(best).map_or("", String::as_str);
             assert_eq!(pair[0], format!("{i}: class {best} {name}"));

@@ -19,7 +19,8 @@ pub(crate) fn save(path: &Path, tensors: &[(String, Values)]) -> Result<()> {
     let pickle = pickle(tensors).map_err(|problem| Error::file(path, problem))?;
     atomic::write(path, |file| {
         let mut zip = Zip::new(file);
-        let mut add = |name: &str, bytes: &[u8]| zip.add(&format!("{FOLDER}/{name}"), &|out| out.write_all(bytes));
+        let mut add =
+            |name: &str, bytes: &[u8]| zip.add(&format!("{FOLDER}/{name}"), &|out| out.write_all(bytes));
         add("data.pkl", &pickle)?;
         add("byteorder", b"little")?;
         for (key, (_, values)) in tensors.iter().enumerate() {

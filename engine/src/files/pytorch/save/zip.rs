@@ -127,7 +127,9 @@ impl Entry<'_> {
     fn described(&self, large: bool, extra: usize) -> Vec<u8> {
         let mut bytes = VERSIONS[usize::from(large)].to_le_bytes().to_vec();
         [0, 0, 0, DATE].iter().for_each(|field| bytes.extend(field.to_le_bytes()));
-        [self.crc, narrow(self.len), narrow(self.len)].iter().for_each(|field| bytes.extend(field.to_le_bytes()));
+        [self.crc, narrow(self.len), narrow(self.len)]
+            .iter()
+            .for_each(|field| bytes.extend(field.to_le_bytes()));
         [self.name.len(), extra].iter().for_each(|&len| bytes.extend((len as u16).to_le_bytes()));
         bytes
     }
@@ -139,7 +141,8 @@ fn end(count: u64, len: u64, start: u64) -> Vec<u8> {
     if count >= u64::from(u16::MAX) || is_large(len) || is_large(start) {
         end.extend(b"PK\x06\x06");
         end.extend(44u64.to_le_bytes());
-        VERSIONS.map(|_| end.extend(VERSIONS[1].to_le_bytes()));
+        // Made by, and needed by.
+        [VERSIONS[1]; 2].iter().for_each(|version| end.extend(version.to_le_bytes()));
         end.extend([0; 8]);
         [count, count, len, start].iter().for_each(|number| end.extend(number.to_le_bytes()));
         end.extend(b"PK\x06\x07");
@@ -216,7 +219,9 @@ mod tests {
     #[test]
     fn numbers_of_more_than_32_bits_are_read_back() {
         let edge = u64::from(u32::MAX);
-        for (len, header) in [(7, 9), (edge - 1, edge - 1), (edge, 5), (5, edge), (edge + 1, 1 << 40), (1 << 50, 3)] {
+        for (len, header) in
+            [(7, 9), (edge - 1, edge - 1), (edge, 5), (5, edge), (edge + 1, 1 << 40), (1 << 50, 3)]
+        {
             let entry = Entry { name: "n", crc: 77, len, header };
             let record = entry.record();
             let extra = &record[archive::RECORD_LEN + 1..];
@@ -225,7 +230,8 @@ mod tests {
             assert_eq!((read.len, read.header, read.crc, read.problem), (len, header, 77, None));
             let header_bytes = entry.header();
             assert_eq!((header + header_bytes.len() as u64) % 64, 0);
-            let fields = [26, 28].map(|at| usize::from(u16::from_le_bytes([header_bytes[at], header_bytes[at + 1]])));
+            let fields =
+                [26, 28].map(|at| usize::from(u16::from_le_bytes([header_bytes[at], header_bytes[at + 1]])));
             assert_eq!(30 + fields[0] + fields[1], header_bytes.len());
         }
     }
