@@ -30,7 +30,7 @@ fn conversions_keep_the_logits() {
     lopper(&["diff", text(&start), text(&back), "--tolerance", "0"]).succeeded();
     let (before, after) = (file::load(&start).unwrap(), file::load(&back).unwrap());
     assert_eq!(after.info.classes[9], "j");
-    assert_eq!((before.info.mean, before.info.preparation), (after.info.mean, after.info.preparation));
+    assert_eq!((&before.info.mean, before.info.preparation), (&after.info.mean, after.info.preparation));
     for (command, name) in [("export", "a.pth"), ("convert", "b.pth")] {
         let path = place(name);
         let from = if command == "export" { &start } else { &again };
