@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 24] = [
+const PAGES: [&str; 26] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "BENCHMARKS.md",
     "docs/json.md",
+    "docs/c.md",
     "docs/criteria.md",
     "docs/distillation.md",
     "docs/export.md",
@@ -21,6 +22,7 @@ const PAGES: [&str; 24] = [
     "docs/library.md",
     "docs/networks.md",
     "docs/pruning.md",
+    "docs/python.md",
     "docs/recipes.md",
     "docs/sparse-vs-pruned.md",
     "docs/training-sparse.md",

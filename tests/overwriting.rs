@@ -48,6 +48,7 @@ const OUTPUTS: [(&str, &str, &str, &str); 43] = [
     ("share M --bits 4 --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("compact M", "--out", "x.safetensors", ""),
     ("export M", "--out", "x.safetensors", ""),
+    ("export M", "--out", "x.pth", ""),
     ("export M", "--out", "x.onnx", ""),
     ("export M", "--out", "x.py", "x.weights.safetensors"),
     ("convert M", "--", "x.onnx", ""),

@@ -139,6 +139,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "lopper export small.safetensors --out small.onnx --opset 13 --batch 1 --bytes",
             "lopper export small.safetensors --out small.py",
             "lopper export small.safetensors --out weights.safetensors",
+            "lopper export small.safetensors --out weights.pth",
         ],
     ),
     (
