@@ -20,8 +20,10 @@ mod chains;
 mod chosen;
 mod cpu;
 mod cuda;
+mod lane_images;
 mod layouts;
 mod lower;
+mod masked_outline;
 mod outline;
 mod places;
 mod plan;
@@ -29,6 +31,7 @@ mod spans;
 mod step;
 mod work;
 
+pub use masked_outline::Masked;
 pub use outline::{Amount, Class, Outline};
 pub(crate) use plan::check_finite;
 pub use plan::{Plan, PlanMemory, PlanOptions};
