@@ -23,6 +23,7 @@ pub mod slim;
 pub mod sparse_training;
 pub mod sparsify;
 mod table;
+mod targets;
 pub mod techniques;
 #[cfg(test)]
 mod testing;

@@ -50,5 +50,6 @@ pub use plan::{GroupPlan, PrunePlan};
 pub use pruner::{Pruner, Turn};
 pub use rewrite::{Constants, prune};
 pub use score::UnitScores;
-pub use targets::{Amount, Target};
+pub use crate::targets::Amount;
+pub use targets::Target;
 pub use technique::PruneStage;

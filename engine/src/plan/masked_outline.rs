@@ -40,18 +40,17 @@ impl Outline {
                 let residual = if sketch.residual { g.y_len() as f64 } else { 0.0 };
                 Ok(self.masked_convolution(g, &pattern, residual))
             }
-            Kind::Conv2d(g) => Ok(Masked { alone: self.amount_of(step, [g.c, g.o]), in_lanes: None }),
+            Kind::Conv2d(_) | Kind::Pixels { .. } => {
+                Ok(Masked { alone: self.amount_of(step, sketch.widths), in_lanes: None })
+            }
             Kind::Linear { rows, .. } => {
                 let &[outputs, inputs] = mask.shape() else {
                     let found = mask.shape();
                     return Err(Error::shape("outline", format!("expected a mask [OUT, IN], found {found:?}")));
                 };
-                let dense = self.amount_of(step, [sketch.width, outputs]);
+                let dense = self.amount_of(step, sketch.widths);
                 let units = dense.units * self.linear_share([*rows, inputs, outputs], mask);
                 Ok(Masked { alone: Amount { units, ..dense }, in_lanes: None })
-            }
-            Kind::Pixels { .. } => {
-                Ok(Masked { alone: self.amount_of(step, [sketch.width; 2]), in_lanes: None })
             }
         }
     }

@@ -110,8 +110,8 @@ pub(super) struct Sketch {
     input: NodeId,
     /// The node whose width is that of the output.
     output: NodeId,
-    /// The width of the first input now.
-    pub width: usize,
+    /// The widths of the first input and of the output now.
+    pub widths: [usize; 2],
     /// Whether a residual is added.
     pub residual: bool,
 }
@@ -240,7 +240,7 @@ impl Sketch {
             | Layer::Concat
             | Layer::PadShortcut { .. } => (moved(Class::Elementwise, first), first),
         };
-        Ok(Self { kind, input, output: op.id, width: width(input), residual: op.residual.is_some() })
+        Ok(Self { kind, input, output: op.id, widths: [width(input), width(op.id)], residual: op.residual.is_some() })
     }
 }
 
