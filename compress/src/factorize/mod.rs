@@ -24,6 +24,8 @@ mod config;
 mod cost;
 mod cp;
 mod evidence;
+mod latency;
+mod layers;
 mod rewrite;
 mod rule;
 mod scales;

@@ -65,6 +65,9 @@ struct Memory {
     /// Turns that are over.
     turns: usize,
     history: Vec<Turn>,
+    /// What each cut has to say, with its epoch: layers of which little is left, and what a target asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<(usize, String)>,
     /// Where the way to a target began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     baseline: Option<Baseline>,
@@ -244,6 +247,18 @@ impl Pruner {
         Ok(Rewrite { graph: after, report })
     }
 
+    /// Remembers what a cut in `epoch` has to say, which leaves `left` channels of each group: what it reaches of a target,
+    /// and the layers of which little is left since.
+    fn take_notes(&mut self, epoch: usize, left: &[usize], reached: Option<String>) {
+        let Memory { before, left: earlier, notes, .. } = &mut self.memory;
+        notes.extend(reached.map(|reached| (epoch, format!("prune target: {reached}"))));
+        for ((width, &earlier), &left) in before.iter().zip(earlier.iter()).zip(left) {
+            if let Some(warning) = gutted(left, width.units).filter(|_| left < earlier) {
+                notes.push((epoch, format!("{}: {warning}", width.layers[0])));
+            }
+        }
+    }
+
     /// The channels that are left in `graph` of each group from before the training.
     fn left(&self, graph: &Graph) -> Result<Vec<usize>> {
         let flow = ChannelFlow::new(graph)?;
@@ -283,11 +298,16 @@ impl Callback for Pruner {
             return Ok(None);
         }
         let (asked, cutting) = self.cut(graph, self.share(progress, turns))?;
-        let shrunk = cutting.map(|cutting| cutting.shrunk);
-        if let Some(shrunk) = &shrunk {
-            self.memory.left = self.left(&shrunk.graph)?;
-        }
         let Progress { epoch, step, .. } = progress;
+        let shrunk = match cutting {
+            Some(Cutting { shrunk, note }) => {
+                let left = self.left(&shrunk.graph)?;
+                self.take_notes(epoch, &left, note);
+                self.memory.left = left;
+                Some(shrunk)
+            }
+            None => None,
+        };
         let Memory { before, left, .. } = &self.memory;
         let removed: usize = before.iter().zip(left).map(|(width, left)| width.units - left).sum();
         let all: usize = before.iter().map(|width| width.units).sum();
@@ -317,6 +337,8 @@ impl Callback for Pruner {
             channels: counts.iter().map(|(_, channels)| channels).sum(),
             layers: layers.collect(),
         });
+        let notes = self.memory.notes.iter().filter(|(of, _)| *of == epoch.epoch);
+        epoch.notes.extend(notes.map(|(_, note)| note.clone()));
     }
 
     fn state(&self) -> State {

@@ -32,11 +32,9 @@ impl Technique for SparsifyConfig {
         match (trains, &self.target) {
             (true, None) => Sparsifier::new(self.clone())?.on_begin(&mut sketch.graph.clone())?,
             (true, Some(_)) => Guided::new(self.clone())?.on_begin(&mut sketch.graph.clone())?,
-            (false, _) => {
-                layers::some_targets(&sketch.graph, &self.scored())?;
-                check_reachable(&sketch.graph, self)?;
-            }
+            (false, _) => drop(layers::some_targets(&sketch.graph, &self.scored())?),
         }
+        check_reachable(&sketch.graph, self)?;
         Ok(sketch)
     }
 

@@ -1,7 +1,7 @@
 //! Sparsification to a target while training: patterns are chosen once, and sparsity then grows to them.
 
 use super::problem::Picked;
-use super::reach::{Reached, check_reachable, reach};
+use super::reach::{Reached, reach};
 use crate::granularity::Granularity;
 use crate::select::Context;
 use crate::sparsify::{Sparsifier, SparsifyConfig, layers};
@@ -102,10 +102,9 @@ impl Guided {
 }
 
 impl Callback for Guided {
-    /// Only checks: a training that is resumed has made its choice.
+    /// Only checks the options: a training that is resumed has made its choice.
     fn on_begin(&mut self, graph: &mut Graph) -> Result<()> {
-        layers::some_targets(graph, &self.config.by_weight())?;
-        check_reachable(graph, &self.config)
+        layers::some_targets(graph, &self.config.by_weight()).map(drop)
     }
 
     fn before_step(&mut self, step: &mut Step) -> Result<()> {
