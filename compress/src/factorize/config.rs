@@ -119,16 +119,13 @@ impl FactorizeConfig {
             (Some(_), None) => return refuse(" target_batch: expected target_latency beside it".into()),
             _ => {}
         }
-        let shared = match (self.target_macs, self.target_latency) {
-            (Some(_), _) => Some("target_macs"),
-            (None, Some(_)) => Some("target_latency"),
-            (None, None) => None,
-        };
-        match self.conv() {
-            ConvSplit::Cp if self.vbmf => refuse(
+        let macs = self.target_macs.map(|_| "target_macs");
+        let shared = macs.or(self.target_latency.map(|_| "target_latency"));
+        match (self.conv(), shared) {
+            (ConvSplit::Cp, _) if self.vbmf => refuse(
                 " vbmf: gives the rank of a matrix, which cp has none of: choose another `conv`".into(),
             ),
-            conv @ (ConvSplit::Cp | ConvSplit::Tucker) if let Some(key) = shared => refuse(format!(
+            (conv @ (ConvSplit::Cp | ConvSplit::Tucker), Some(key)) => refuse(format!(
                 " {key}: counts singular values of one matrix, and {conv} has several: choose spatial, channel or auto as `conv`"
             )),
             _ => Ok(()),

@@ -80,7 +80,7 @@ impl<'a> Problem<'a> {
                 "factorize target_latency: the model does not say how large its images are: choose another rule",
             )
         })?;
-        let pricing = Pricing::new(config);
+        let pricing = Pricing::new(config, graph);
         let mut others = pricing.network(graph)?;
         let (mut nodes, mut offers) = (Vec::new(), Vec::new());
         for (id, node) in graph.nodes().iter().enumerate() {
@@ -179,22 +179,25 @@ fn tails(squares: &[f64]) -> Vec<f64> {
 
 /// Estimates of milliseconds.
 struct Pricing<'a> {
+    /// The network that layers are part of.
+    whole: &'a Graph,
     clock: Option<&'a dyn Clock>,
     device: Device,
     batch: usize,
 }
 
 impl<'a> Pricing<'a> {
-    fn new(config: &'a FactorizeConfig) -> Self {
+    fn new(config: &'a FactorizeConfig, whole: &'a Graph) -> Self {
         let clock = config.clock.clock();
         let device = clock.map_or_else(Device::cpu, |clock| clock.device().clone());
-        Self { clock, device, batch: config.batch() }
+        Self { whole, clock, device, batch: config.batch() }
     }
 
     fn network(&self, graph: &Graph) -> Result<f64> {
         let [h, w, c] = graph.info.input;
         let shape = [self.batch, h, w, c];
-        let (outline, shapes) = (Outline::new(graph, shape, &self.device)?, graph.shapes(shape)?);
+        let outline = Outline::new(graph, shape, &self.device)?.within(self.whole);
+        let shapes = graph.shapes(shape)?;
         let width = |node: NodeId| shapes[node].last().copied().unwrap_or(1);
         let price = |amount: Amount| match self.clock {
             Some(clock) => clock.estimate(&amount),
@@ -278,7 +281,7 @@ mod tests {
             assert!(price <= share * problem.whole());
             let split = problem.network(&plan).unwrap();
             assert_eq!(split.nodes().len(), graph.nodes().len() + ranks.len());
-            let estimate = Pricing::new(&config(share)).network(&split).unwrap();
+            let estimate = Pricing::new(&config(share), &graph).network(&split).unwrap();
             assert!((estimate / price - 1.0).abs() < 0.05, "{estimate} for {price}");
         }
         let error = ranks(&graph, &config(1e-4), None).unwrap_err().to_string();

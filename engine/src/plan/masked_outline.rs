@@ -4,7 +4,8 @@
 //! saves. A convolution in row lanes takes less time if its neighbors compute in row lanes, too; whoever compares masks
 //! decides which of them do ([`Outline::lane_images`]).
 
-use super::outline::{Amount, Class, Kind, Outline};
+use super::amount::{Amount, Class};
+use super::outline::{Kind, Outline};
 use crate::{Error, Result, Tensor};
 use lopper_kernels::cpu::{Algorithm, LinearChoice, MaskedTime};
 use lopper_kernels::params::Dtype;

@@ -14,6 +14,7 @@
 //! plan, which does no work at run time that can be done in advance, and allocates nothing. On a GPU, packing means
 //! uploading, and the calls are recorded as one CUDA graph.
 
+mod amount;
 mod arena;
 mod budget;
 mod chains;
@@ -31,8 +32,9 @@ mod spans;
 mod step;
 mod work;
 
+pub use amount::{Amount, Class};
 pub use masked_outline::Masked;
-pub use outline::{Amount, Class, Outline};
+pub use outline::Outline;
 pub(crate) use plan::check_finite;
 pub use plan::{Plan, PlanMemory, PlanOptions};
 pub use spans::Parts;
