@@ -48,3 +48,4 @@ pub use sparse_training::{SparseTrainConfig, SparseTrainer};
 pub use sparsify::{Sparsifier, SparsifyConfig, sparsify};
 pub use table::StageKeys;
 pub use techniques::Technique;
+pub use weights::squared_weights;

@@ -26,7 +26,8 @@ pub struct Sparsify {
     sparsities: Vec<(String, f64)>,
     #[arg(long, default_value_t, help = format!("Weights that are dropped together: {}, which keeps N of every M inputs", Granularity::names()))]
     granularity: Granularity,
-    /// global: the lowest scores of all layers; local: the same fraction of each layer
+    /// global: the lowest scores of all layers; stage: of the layers whose images have one size; local: the same fraction of
+    /// each layer
     #[arg(long, default_value = "global")]
     context: Context,
     #[arg(long, default_value_t, help = format!("How to score groups: {}", Criterion::names()))]

@@ -38,6 +38,7 @@ mod report;
 mod rewrite;
 mod score;
 mod selection;
+mod stated;
 mod targets;
 mod technique;
 mod width;

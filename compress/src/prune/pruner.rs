@@ -16,11 +16,13 @@ use super::fit::Fit;
 use super::goal::Pool;
 use super::report::gutted;
 use super::rewrite::Cut;
+use super::stated::Stated;
 use super::targets::{Candidate, Reaching};
 use super::width::Width;
 use super::{PruneConfig, PrunePlan, UnitScores};
 use crate::criteria::{Arrays, Criterion, Evidence, Need, Shapes, Steps};
 use crate::targets::{Baseline, LINE};
+use lopper_engine::certificate::Certificate;
 use lopper_engine::channels::{ChannelFlow, Slices};
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::train::metrics::{LayerPruned, Pruned};
@@ -65,6 +67,9 @@ struct Memory {
     /// Turns that are over.
     turns: usize,
     history: Vec<Turn>,
+    /// What can be stated about the cuts.
+    #[serde(default)]
+    stated: Stated,
     /// What each cut has to say, with its epoch: layers of which little is left, and what a target asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     notes: Vec<(usize, String)>,
@@ -76,6 +81,8 @@ struct Memory {
 /// A cut, and what it reaches in words.
 struct Cutting {
     shrunk: Shrunk,
+    /// The network with the channels masked.
+    masked: Graph,
     note: Option<String>,
 }
 
@@ -210,10 +217,10 @@ impl Pruner {
             }
             None => (PrunePlan::without(graph, &flow, &scores, &removals, &fit)?, None),
         };
-        let Cut { graph: after, removed, .. } = Cut::new(graph, &flow, &plan, self.config.constants)?;
+        let Cut { graph: after, masked, removed, .. } = Cut::new(graph, &flow, &plan, self.config.constants)?;
         let slices = Slices::of(graph, &flow, &removed);
         let shrunk = Shrunk { graph: after, slices };
-        Ok((asked, (!shrunk.slices.is_empty()).then_some(Cutting { shrunk, note })))
+        Ok((asked, (!shrunk.slices.is_empty()).then_some(Cutting { shrunk, masked, note })))
     }
 
     /// Prunes `graph` in the steps of `config`, without a training between them. `evidence` is cut along with the channels.
@@ -229,7 +236,7 @@ impl Pruner {
         let (steps, mut after, mut last) = (config.steps.unwrap_or(1), graph.clone(), None);
         for step in 1..=steps {
             let (_, cutting) = pruner.cut(&after, step as f64 / steps as f64)?;
-            if let Some(Cutting { shrunk, note }) = cutting {
+            if let Some(Cutting { shrunk, note, .. }) = cutting {
                 pruner.memory.left = pruner.left(&shrunk.graph)?;
                 pruner.evidence.shrink(&shrunk.slices, true);
                 (after, last) = (shrunk.graph, note);
@@ -300,7 +307,8 @@ impl Callback for Pruner {
         let (asked, cutting) = self.cut(graph, self.share(progress, turns))?;
         let Progress { epoch, step, .. } = progress;
         let shrunk = match cutting {
-            Some(Cutting { shrunk, note }) => {
+            Some(Cutting { shrunk, masked, note }) => {
+                self.memory.stated.cut(graph, [&masked, &shrunk.graph])?;
                 let left = self.left(&shrunk.graph)?;
                 self.take_notes(epoch, &left, note);
                 self.memory.left = left;
@@ -322,6 +330,10 @@ impl Callback for Pruner {
         let sites = self.config.sites(&shrunk.graph)?;
         self.evidence.updated(&self.criterion, &shrunk.graph, &sites);
         Ok(())
+    }
+
+    fn certificates(&self, _trained: &Graph) -> Vec<Certificate> {
+        self.memory.stated.certificates()
     }
 
     fn measure(&self, epoch: &mut EpochMetrics) {

@@ -57,9 +57,17 @@ impl UnitScores {
     /// The groups that have scores, in the order of `flow`.
     pub(super) fn widths(&self, graph: &Graph, flow: &ChannelFlow) -> Result<Vec<Width>> {
         let scored = flow.groups().iter().zip(self.of_groups(flow)?);
+        let [h, w, c] = graph.info.input;
+        let shapes = if h * w * c > 0 { graph.shapes([1, h, w, c])? } else { Vec::new() };
+        let stage = |group: &Group| match shapes.get(group.layers[0]).map(Vec::as_slice) {
+            Some([_, h, w, _]) => format!("{h}x{w}"),
+            Some(_) => "features".to_string(),
+            None => String::new(),
+        };
         let width = |(group, scores): (&Group, Option<&[f32]>)| {
             let units = scores?.len();
-            Some(Width { layers: group.layer_names(graph), units, kind: kind(graph, flow, group) })
+            let kind = kind(graph, flow, group);
+            Some(Width { layers: group.layer_names(graph), units, kind, stage: stage(group) })
         };
         Ok(scored.filter_map(width).collect())
     }

@@ -17,6 +17,8 @@ pub(super) struct Remembered {
     pub history: Vec<Record>,
     pub evidence: Evidence,
     pub before: BTreeMap<String, Tensor>,
+    /// The share of the squared weights that masks left, multiplied over the updates.
+    pub left: f64,
 }
 
 /// The JSON part of a state.
@@ -27,6 +29,12 @@ struct Value {
     observed: Steps,
     initial: Shapes,
     before: Shapes,
+    #[serde(default = "all")]
+    left: f64,
+}
+
+fn all() -> f64 {
+    1.0
 }
 
 impl Remembered {
@@ -35,7 +43,7 @@ impl Remembered {
         let mut arrays = Arrays::new();
         let (observed, initial) = self.evidence.save(&mut arrays);
         let before = arrays.put_tensors(BEFORE, &self.before);
-        let value = serde_json::json!(Value { history: self.history, observed, initial, before });
+        let value = serde_json::json!(Value { history: self.history, observed, initial, before, left: self.left });
         State { value, arrays: arrays.into_inner() }
     }
 
@@ -52,6 +60,6 @@ impl Remembered {
         let evidence = Evidence::load(value.observed, value.initial, &mut arrays).map_err(damaged)?;
         let before = arrays.take_tensors(BEFORE, value.before).map_err(damaged)?;
         arrays.expect_empty().map_err(damaged)?;
-        Ok(Self { history: value.history, evidence, before })
+        Ok(Self { history: value.history, evidence, before, left: value.left })
     }
 }

@@ -7,6 +7,8 @@ use super::record::Record;
 use super::remembered::Remembered;
 use crate::criteria::{Evidence, Need, Site};
 use crate::granularity::Granularity;
+use crate::squared_weights;
+use lopper_engine::certificate::{Certificate, Claim};
 use lopper_engine::rewrite::RewriteReport;
 use lopper_engine::train::{Callback, Flow, Progress, Shrunk, State, Step};
 use lopper_engine::{Graph, Result};
@@ -22,6 +24,8 @@ pub struct Sparsifier {
     /// The masks before the training: what they drop never returns.
     before: Masks,
     history: Vec<Record>,
+    /// The share of the squared weights that masks left, multiplied over the updates.
+    left: f64,
 }
 
 impl Sparsifier {
@@ -30,7 +34,8 @@ impl Sparsifier {
     pub fn new(config: SparsifyConfig) -> Result<Self> {
         config.check()?;
         config.criterion.check_in_training("sparsify at once, without training")?;
-        Ok(Self { config, evidence: Evidence::default(), before: Masks::default(), history: Vec::new() })
+        let (evidence, before) = (Evidence::default(), Masks::default());
+        Ok(Self { config, evidence, before, history: Vec::new(), left: 1.0 })
     }
 
     /// Every update of the masks, in order.
@@ -55,10 +60,14 @@ impl Sparsifier {
     fn update(&mut self, graph: &mut Graph, progress: Progress) -> Result<()> {
         let Some(target) = self.due(progress)? else { return Ok(()) };
         let evidence = Some(&self.evidence);
+        let squares = squared_weights(graph);
         let sparsity = match target > self.reached() {
             true => mask(graph, &self.config, target, evidence)?,
             false => self.before.release(graph, &self.config, target, evidence)?,
         };
+        if squares > 0.0 {
+            self.left *= (squared_weights(graph) / squares).min(1.0);
+        }
         let sites = self.config.sites(graph)?;
         self.evidence.updated(&self.config.criterion, graph, &sites);
         let Progress { epoch, step, .. } = progress;
@@ -111,14 +120,26 @@ impl Callback for Sparsifier {
         Ok(())
     }
 
+    fn certificates(&self, _trained: &Graph) -> Vec<Certificate> {
+        vec![Certificate {
+            technique: "sparsify while training".into(),
+            claim: Claim::Approximate {
+                what: format!("share of the squared weights that went at granularity {}", self.config.granularity),
+                predicted: 1.0 - self.left,
+            },
+            logit_difference: None,
+            images: 0,
+        }]
+    }
+
     fn state(&self) -> State {
         let (history, evidence) = (self.history.clone(), self.evidence.clone());
-        Remembered { history, evidence, before: self.before.parts() }.into_state()
+        Remembered { history, evidence, before: self.before.parts(), left: self.left }.into_state()
     }
 
     fn restore(&mut self, state: State) -> Result<()> {
-        let Remembered { history, evidence, before } = Remembered::from_state(state)?;
-        (self.history, self.evidence) = (history, evidence);
+        let Remembered { history, evidence, before, left } = Remembered::from_state(state)?;
+        (self.history, self.evidence, self.left) = (history, evidence, left);
         self.before = Masks::from_parts(before)?;
         Ok(())
     }

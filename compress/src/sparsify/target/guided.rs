@@ -5,6 +5,7 @@ use super::reach::{Reached, reach};
 use crate::granularity::Granularity;
 use crate::select::Context;
 use crate::sparsify::{Sparsifier, SparsifyConfig, layers};
+use lopper_engine::certificate::Certificate;
 use lopper_engine::train::{Callback, EpochMetrics, Flow, Progress, Shrunk, State, Step};
 use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,10 @@ impl Callback for Guided {
     fn measure(&self, epoch: &mut EpochMetrics) {
         let note = self.memory.note.iter().filter(|(of, _)| *of == epoch.epoch);
         epoch.notes.extend(note.map(|(_, note)| format!("sparsify target: {note}")));
+    }
+
+    fn certificates(&self, trained: &Graph) -> Vec<Certificate> {
+        self.parts.iter().flat_map(|part| part.certificates(trained)).collect()
     }
 
     fn state(&self) -> State {
