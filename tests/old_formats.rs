@@ -162,6 +162,6 @@ fn a_checkpoint_of_format_2_is_read_and_a_later_one_refused() {
     let earlier = read(b'2').unwrap();
     assert_eq!((earlier.graph.info.preparation, earlier.position), (None, checkpoint.position));
     assert_logits("checkpoint", &earlier.graph);
-    let error = read(b'6').unwrap_err().to_string();
-    assert!(error.contains("checkpoint format 6: this version of lopper reads formats 1 to 5"), "{error}");
+    let error = read(b'7').unwrap_err().to_string();
+    assert!(error.contains("checkpoint format 7: this version of lopper reads formats 1 to 6"), "{error}");
 }

@@ -9,8 +9,11 @@ use lopper_compress::techniques::{Attached, Clock, Measured, Technique};
 use lopper_compress::{ConvSplit, FactorizeConfig, Granularity, factorize, sparsify};
 use lopper_engine::files::forms::Storage;
 use lopper_engine::plan::{Amount as Work, Plan};
+use lopper_engine::train::{
+    Checkpoint, CrossEntropy, Keeper, Optimizer, OptimizerConfig, Progress, Schedule, Trainer, Why, Wish,
+};
 use lopper_engine::{Device, Graph, Result};
-use lopper_models::{Options, build, numbered_classes};
+use lopper_models::{Options, build, init, numbered_classes};
 use std::sync::Arc;
 
 fn network(name: &str, size: usize) -> Graph {
@@ -177,6 +180,73 @@ fn bad_options_of_a_sparse_target_are_named() {
     let config = SparsifyConfig { criterion: taylor, ..sparse(share(0.5), Attached::default()) };
     let error = Guided::new(config).unwrap_err().to_string();
     assert!(error.contains("only weights are known"), "{error}");
+}
+
+/// Stops a training after a step, and keeps what it knows.
+struct StopAfter(usize, Option<Checkpoint>);
+
+impl Keeper for StopAfter {
+    fn wish(&mut self, progress: Progress) -> Wish {
+        if progress.step == self.0 { Wish::Stop } else { Wish::GoOn }
+    }
+
+    fn keep(&mut self, checkpoint: Checkpoint, _: Why) -> Result<()> {
+        self.1 = Some(checkpoint);
+        Ok(())
+    }
+}
+
+/// Sparsity grows to the patterns that are chosen before the first step, and a training that is stopped goes on with them.
+#[test]
+fn patterns_are_chosen_once_and_grown_to() {
+    let graph = network("resnet8", 16);
+    let target = Some(SparsityTarget {
+        bytes: share(0.4),
+        granularities: vec![Granularity::WEIGHT, Granularity::WEIGHT.keep(2, 4)],
+        ..SparsityTarget::default()
+    });
+    let config = SparsifyConfig { sparsity: None, target, ..SparsifyConfig::new(0.0) };
+    let images = init::normal(1, "images", &[8, 16, 16, 3], 1.0);
+    let labels: Vec<u32> = (0..8).map(|i| i % 10).collect();
+    let train = |from: Option<Checkpoint>, keeper: Option<&mut dyn Keeper>| {
+        let (mut graph, mut guided) = (graph.clone(), Guided::new(config.clone()).unwrap());
+        let trainer = Trainer {
+            device: &Device::cpu(),
+            optimizer: &mut Optimizer::new(OptimizerConfig::Sgd {
+                momentum: 0.9,
+                nesterov: false,
+                weight_decay: 0.0,
+            }),
+            schedule: Schedule::Constant,
+            learning_rate: 0.01,
+            epochs: 2,
+            seed: 7,
+            objective: &mut CrossEntropy::default(),
+            callbacks: vec![&mut guided],
+            reduce: None,
+        };
+        let classes = numbered_classes(10);
+        let mut data = InMemory::new(images.clone(), labels.clone(), classes, 4).unwrap();
+        let done = trainer.fit_kept(&mut graph, &mut data, None, from, keeper);
+        (graph, guided.picked().clone(), done)
+    };
+    let (whole, picked, history) = train(None, None);
+    let bytes = |graph: &Graph| Storage::of(graph).bytes as f64;
+    assert!(bytes(&whole) <= 0.42 * bytes(&graph), "{picked:?}");
+    assert!(history.unwrap()[0].notes[0].contains("asked for at most"));
+    for (layer, (granularity, sparsity)) in &picked {
+        let mask = whole.param(&format!("{layer}.weight")).unwrap().masked_fraction();
+        assert!((mask - sparsity).abs() < 0.02, "{layer}: {mask} of {sparsity} by {granularity}");
+    }
+    for step in 0..4 {
+        let mut stopper = StopAfter(step, None);
+        let _ = train(None, Some(&mut stopper));
+        let (rest, again, done) = train(stopper.1, None);
+        assert!(done.is_ok() && again == picked, "stopped after step {step}");
+        for ((path, a), (_, b)) in whole.params().zip(rest.params()) {
+            assert!(a.value().same_bits(b.value()), "{path} stopped after step {step}");
+        }
+    }
 }
 
 fn split(latency: Option<Amount>, clock: Attached) -> FactorizeConfig {

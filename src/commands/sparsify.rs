@@ -36,6 +36,15 @@ pub struct Sparsify {
     normalization: Option<Normalization>,
     #[arg(long, default_value_t, help = format!("How sparsity grows during training: {}", SparsitySchedule::names()))]
     growth: SparsitySchedule,
+    /// Return to the weights of this training step, from 0, whenever sparsity grows
+    #[arg(long, value_name = "STEP")]
+    rewind: Option<usize>,
+    /// With --rewind: end with these weights, as a lottery ticket
+    #[arg(long, requires = "rewind")]
+    reset_end: bool,
+    /// Training steps between two updates of the masks [default: 1]
+    #[arg(long, value_name = "STEPS")]
+    every: Option<usize>,
     #[command(flatten)]
     targets: Targets,
     #[command(flatten)]
@@ -94,6 +103,9 @@ impl Sparsify {
             exclude: self.layers.exclude.clone(),
             seed: common.seed.unwrap_or(0),
             sparsity: self.sparsity,
+            rewind: self.rewind,
+            reset_end: self.reset_end,
+            every: self.every.unwrap_or(1),
             sparsities: self.sparsities.iter().cloned().collect(),
             target: self.targets.target(),
             ..SparsifyConfig::new(0.0)

@@ -59,6 +59,13 @@ pub struct SparsifyConfig {
     /// Training steps between two updates of the masks. The last step always updates them.
     #[serde(default = "every_step")]
     pub every: usize,
+    /// The training step, from 0, to whose weights the network returns at each update of the masks but one by the last step:
+    /// the lottery ticket hypothesis inside one training (Frankle & Carbin 2019; fasterai's `lth`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewind: Option<usize>,
+    /// Whether the network ends with these weights, as a ticket. Only with `rewind`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reset_end: bool,
     /// The layers to sparsify. If empty: every layer that the granularity applies to, except the output layer.
     #[serde(default)]
     pub include: Vec<String>,
@@ -101,6 +108,8 @@ impl SparsifyConfig {
             start: 0.0,
             end: whole(),
             every: every_step(),
+            rewind: None,
+            reset_end: false,
             include: Vec::new(),
             exclude: Vec::new(),
             seed: 0,
@@ -216,6 +225,12 @@ impl SparsifyConfig {
         }
         if self.every == 0 {
             return Err(Error::invalid("sparsify every: expected at least 1 step, found 0"));
+        }
+        if self.reset_end && self.rewind.is_none() {
+            return Err(Error::invalid("sparsify reset_end: to which weights? expected rewind beside it"));
+        }
+        if self.rewind.is_some() && self.target.is_some() {
+            return Err(Error::invalid("sparsify rewind: expected a sparsity beside it, found a target"));
         }
         self.schedule.check()?;
         check_window("sparsify", [self.start, self.end])

@@ -17,6 +17,7 @@ mod layers;
 mod measure;
 mod record;
 mod remembered;
+mod rewind;
 mod schedule;
 mod schedule_about;
 mod schedule_names;

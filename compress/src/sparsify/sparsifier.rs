@@ -5,6 +5,7 @@ use super::apply::{Masks, mask, report};
 use super::layers;
 use super::record::Record;
 use super::remembered::Remembered;
+use super::rewind::Rewind;
 use crate::criteria::{Evidence, Need, Site};
 use crate::granularity::Granularity;
 use crate::squared_weights;
@@ -26,6 +27,8 @@ pub struct Sparsifier {
     history: Vec<Record>,
     /// The share of the squared weights that masks left, multiplied over the updates.
     left: f64,
+    /// The weights to return to.
+    rewind: Rewind,
 }
 
 impl Sparsifier {
@@ -35,7 +38,7 @@ impl Sparsifier {
         config.check()?;
         config.criterion.check_in_training("sparsify at once, without training")?;
         let (evidence, before) = (Evidence::default(), Masks::default());
-        Ok(Self { config, evidence, before, history: Vec::new(), left: 1.0 })
+        Ok(Self { config, evidence, before, history: Vec::new(), left: 1.0, rewind: Rewind::default() })
     }
 
     /// Every update of the masks, in order.
@@ -65,12 +68,17 @@ impl Sparsifier {
             true => mask(graph, &self.config, target, evidence)?,
             false => self.before.release(graph, &self.config, target, evidence)?,
         };
+        let grew = target > self.reached();
         if squares > 0.0 {
             self.left *= (squared_weights(graph) / squares).min(1.0);
         }
         let sites = self.config.sites(graph)?;
         self.evidence.updated(&self.config.criterion, graph, &sites);
-        let Progress { epoch, step, .. } = progress;
+        let Progress { epoch, step, steps, .. } = progress;
+        // Behind the last step there is no training that the weights could return for.
+        if grew && self.rewind.is_known() && step + 1 < steps {
+            self.rewind.apply(graph)?;
+        }
         self.history.push(Record { epoch, step, target, sparsity });
         Ok(())
     }
@@ -95,6 +103,10 @@ impl Callback for Sparsifier {
     }
 
     fn before_step(&mut self, step: &mut Step) -> Result<()> {
+        let first = self.config.rewind.is_some_and(|first| step.progress.step >= first);
+        if first && !self.rewind.is_known() {
+            self.rewind = Rewind::remember(step.graph)?;
+        }
         let criterion = &self.config.criterion;
         match criterion.needs_data() {
             true => {
@@ -114,9 +126,14 @@ impl Callback for Sparsifier {
         self.update(graph, progress)
     }
 
+    fn on_end(&mut self, graph: &mut Graph) -> Result<()> {
+        if self.config.reset_end { self.rewind.apply(graph) } else { Ok(()) }
+    }
+
     fn on_shrunk(&mut self, before: &Graph, shrunk: &Shrunk) -> Result<()> {
         self.evidence.shrink(&shrunk.slices, self.config.granularity == Granularity::FILTER);
         self.before.shrink(before, &shrunk.slices);
+        self.rewind.shrink(&shrunk.slices);
         Ok(())
     }
 
@@ -134,13 +151,15 @@ impl Callback for Sparsifier {
 
     fn state(&self) -> State {
         let (history, evidence) = (self.history.clone(), self.evidence.clone());
-        Remembered { history, evidence, before: self.before.parts(), left: self.left }.into_state()
+        let (before, left, rewind) = (self.before.parts(), self.left, self.rewind.parts());
+        Remembered { history, evidence, before, left, rewind }.into_state()
     }
 
     fn restore(&mut self, state: State) -> Result<()> {
-        let Remembered { history, evidence, before, left } = Remembered::from_state(state)?;
+        let Remembered { history, evidence, before, left, rewind } = Remembered::from_state(state)?;
         (self.history, self.evidence, self.left) = (history, evidence, left);
         self.before = Masks::from_parts(before)?;
+        self.rewind = Rewind::from_parts(rewind);
         Ok(())
     }
 }

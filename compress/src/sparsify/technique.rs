@@ -5,7 +5,7 @@ use super::{Guided, Sparsifier, SparsifyConfig, Sparsity, layers, sparsify};
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Attached, Clock, Demand, Kind, Listed, Role, Sketch, Technique};
 use lopper_engine::train::Callback;
-use lopper_engine::{About, Graph, Result};
+use lopper_engine::{About, Error, Graph, Result};
 use std::sync::Arc;
 
 impl Listed for SparsifyConfig {
@@ -29,6 +29,11 @@ impl Technique for SparsifyConfig {
     }
 
     fn rehearse(&self, sketch: Sketch, trains: bool, _teacher: Option<&Sketch>) -> Result<Sketch> {
+        if self.rewind.is_some() && !trains {
+            return Err(Error::invalid(
+                "sparsify rewind: weights return while a network trains: add `train`, or rewind a finished one by `lottery`",
+            ));
+        }
         match (trains, &self.target) {
             (true, None) => Sparsifier::new(self.clone())?.on_begin(&mut sketch.graph.clone())?,
             (true, Some(_)) => Guided::new(self.clone())?.on_begin(&mut sketch.graph.clone())?,

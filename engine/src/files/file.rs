@@ -6,8 +6,8 @@
 //! loads without the source code that built it, and every tool that reads safetensors can read dense weights. Weights with
 //! many zeros or few different values are stored in a shorter form, without losing a bit (`forms/form.rs`).
 //!
-//! Format 5 is written if a weight has such a form, format 4 if a parameter has a mask, and format 3 otherwise: an earlier
-//! program reads such files, too. Format 4, which has dense weights only, format 3, whose masks take a byte a weight, format 2, which does not say how images are
+//! Format 6 is written if the bits of a mask are codes, format 5 if a weight has another such form, format 4 if a parameter has
+//! a mask, and format 3 otherwise: an earlier program reads such files, too. Format 5, whose masks are bits, format 4, which has dense weights only, format 3, whose masks take a byte a weight, format 2, which does not say how images are
 //! prepared, and format 1, in which each activation and each pool is a layer of its own, are still read.
 
 use crate::files::forms;
@@ -21,7 +21,9 @@ use std::borrow::Cow;
 use std::path::Path;
 
 const KEY: &str = "lopper";
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
+/// The version of a graph whose masks are bits.
+const VERSION_OF_BITS: u32 = 5;
 /// The version of a graph whose weights are all dense.
 const VERSION_OF_DENSE: u32 = 4;
 /// The version of a graph without masks.
@@ -81,7 +83,8 @@ fn program_of(graph: &Graph, path: &Path) -> Result<String> {
 /// The oldest version that describes `graph`.
 pub(crate) fn version(graph: &Graph) -> u32 {
     match (forms::in_graph(graph), mask::in_graph(graph)) {
-        (true, _) => VERSION,
+        (true, _) if forms::codes_bits(graph) => VERSION,
+        (true, _) => VERSION_OF_BITS,
         (false, true) => VERSION_OF_DENSE,
         (false, false) => VERSION_WITHOUT_MASKS,
     }
