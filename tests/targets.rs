@@ -10,7 +10,8 @@ use lopper_compress::{ConvSplit, FactorizeConfig, Granularity, factorize, sparsi
 use lopper_engine::files::forms::Storage;
 use lopper_engine::plan::{Amount as Work, Plan};
 use lopper_engine::train::{
-    Checkpoint, CrossEntropy, Keeper, Optimizer, OptimizerConfig, Progress, Schedule, Trainer, Why, Wish,
+    Checkpoint, CrossEntropy, InMemory, Keeper, Optimizer, OptimizerConfig, Progress, Schedule, Trainer, Why,
+    Wish,
 };
 use lopper_engine::{Device, Graph, Result};
 use lopper_models::{Options, build, init, numbered_classes};
@@ -226,7 +227,7 @@ fn patterns_are_chosen_once_and_grown_to() {
             reduce: None,
         };
         let classes = numbered_classes(10);
-        let mut data = InMemory::new(images.clone(), labels.clone(), classes, 4).unwrap();
+        let mut data = InMemory::new(images.clone(), labels.clone(), classes).unwrap().batch(4);
         let done = trainer.fit_kept(&mut graph, &mut data, None, from, keeper);
         (graph, guided.picked().clone(), done)
     };

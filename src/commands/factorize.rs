@@ -46,7 +46,8 @@ pub struct Factorize {
     /// (spatial or channel, by error and cost) or none
     #[arg(long, default_value = "auto")]
     conv: ConvSplit,
-    /// Norm of the errors: plain, or on images activations (of inputs) or fisher (of outputs)
+    /// Norm of the errors: plain, or on images activations (of inputs), whitened (of products of inputs) or fisher (of
+    /// outputs)
     #[arg(long, default_value = "plain")]
     metric: Metric,
     /// Also factorize layers that do not become smaller or faster

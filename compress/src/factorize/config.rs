@@ -41,7 +41,14 @@ pub enum Metric {
     /// Outputs count by the root of their Fisher information `Σ_j E[(∂L/∂w_oj)²]` (Hsu et al. 2022, "Language model
     /// compression with weighted low-rank factorization", equation 6).
     Fisher,
+    /// That of the outputs on images: inputs count by the root of their products `E[x xᵀ]` (Wang et al. 2024, "SVD-LLM:
+    /// truncation-aware singular value decomposition for large language model compression", section 3.2). Layers with more than
+    /// 1,024 input channels stay whole.
+    Whitened,
 }
+
+/// The most input channels whose products are measured: their number is squared, and cubed for the root.
+pub(super) const MOST_INPUTS: usize = 1024;
 
 named!(Metric, "metric");
 

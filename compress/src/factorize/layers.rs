@@ -1,8 +1,10 @@
 //! The layers that are split, and their replacement by several.
 
-use super::FactorizeConfig;
+use super::config::MOST_INPUTS;
+use super::{FactorizeConfig, Metric};
 use super::split::Unfolding;
 use super::way::Way;
+use lopper_engine::channels::Filters;
 use lopper_engine::{Graph, Layer, NodeId, Result};
 
 impl FactorizeConfig {
@@ -28,8 +30,12 @@ impl FactorizeConfig {
             Layer::Conv2d(conv) if self.conv.is_some() => Way::of(conv, self.conv()),
             _ => return None,
         };
+        let inputs = Filters::of(&node.layer).map_or(0, |filters| filters.depth());
         Some(match self.lists().skips(&node.name) {
             Some(why) => Err(why.into()),
+            None if self.metric == Metric::Whitened && inputs > MOST_INPUTS => {
+                Err(format!("{inputs} inputs, of which at most {MOST_INPUTS} are whitened"))
+            }
             None => way,
         })
     }

@@ -38,6 +38,7 @@ mod tests;
 mod tucker;
 mod vbmf;
 mod way;
+mod whitening;
 
 pub use config::{ConvSplit, FactorizeConfig, Metric, factor_params};
 pub use rewrite::{factorize, factorize_by};

@@ -2,6 +2,7 @@
 
 use super::evidence::{InputPower, OutputFisher};
 use super::rewrite::decompose;
+use super::whitening::InputProducts;
 use super::{FactorizeConfig, Metric, factorize};
 use crate::criteria::Evidence;
 use crate::techniques::{Applied, Attached, Clock, Demand, Kind, Listed, Role, Sketch, Technique};
@@ -62,6 +63,7 @@ impl Technique for FactorizeConfig {
             Metric::Plain => return Ok(None),
             Metric::Activations => InputPower.into(),
             Metric::Fisher => OutputFisher.into(),
+            Metric::Whitened => InputProducts.into(),
         };
         Ok(Some(Demand { criterion, sites: self.sites(graph)? }))
     }

@@ -150,7 +150,7 @@ fn accept(
 
 /// Divides the first and the last factor by what the weight was multiplied with.
 fn unscale(layers: &mut [Layer], scales: &Scales) {
-    if scales.rows.is_none() && scales.columns.is_none() {
+    if scales.are_plain() {
         return;
     }
     if let [first, .., last] = layers {
