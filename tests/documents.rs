@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 23] = [
+const PAGES: [&str; 24] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -16,6 +16,7 @@ const PAGES: [&str; 23] = [
     "docs/distillation.md",
     "docs/export.md",
     "docs/factorize.md",
+    "docs/features.md",
     "docs/images.md",
     "docs/import.md",
     "docs/library.md",
