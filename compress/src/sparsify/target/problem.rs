@@ -55,7 +55,9 @@ impl<'a> Problem<'a> {
             Some(_) => of_latency(graph, config, target, &layers)?,
             None => of_bytes(graph, target, &layers)?,
         };
-        let prices = menus.iter().map(|menu| menu.offer.choices.iter().map(|(_, price)| *price).collect());
+        let prices = menus.iter().map(|menu| {
+            menu.offer.choices.iter().map(|(_, price)| *price).collect::<Vec<Price>>()
+        });
         let prices = NetworkPrices::new(images.into_iter().zip(prices).collect(), others);
         let items = menus.iter().map(|menu| menu.offer.item()).collect();
         Ok(Self { graph, latency: target.latency.is_some(), layers, menus, items, prices })
