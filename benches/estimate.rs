@@ -173,8 +173,7 @@ fn cuts(graph: &Graph) -> Result<Vec<(String, Graph)>> {
         (Granularity::KERNEL_BLOCK.block(16), 0.7),
     ];
     for (granularity, sparsity) in sparse {
-        let config =
-            SparsifyConfig { granularity, context: Context::Local, ..SparsifyConfig::new(sparsity) };
+        let config = SparsifyConfig { granularity, context: Context::Local, ..SparsifyConfig::new(sparsity) };
         found.push((format!("{granularity} {sparsity}"), sparsify(graph, &config, None)?.graph));
     }
     let split = FactorizeConfig {
@@ -249,7 +248,11 @@ fn to_share(
     let missing = || Error::invalid("the technique has a target");
     let after = technique.timed(clock).ok_or_else(missing)?.apply(&graph, None)?.rewrite;
     let line = after.report.to_string();
-    println!("{name}, {of}: {:.1} s\n{}", begin.elapsed().as_secs_f64(), line.lines().last().unwrap_or_default());
+    println!(
+        "{name}, {of}: {:.1} s\n{}",
+        begin.elapsed().as_secs_f64(),
+        line.lines().last().unwrap_or_default()
+    );
     let shape = [1, arguments.size, arguments.size, 3];
     let found = in_turn_by_batch(&[(&graph, shape), (&after.graph, shape)], ROUNDS, device)?;
     let (before, after) = (found[0], found[1]);

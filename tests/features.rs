@@ -31,7 +31,10 @@ fn help(command: &str) -> String {
 #[test]
 fn a_row_is_read_as_commands() {
     let row = "| x | `lopper prune --criterion a`, `b`, `lopper fold` |";
-    assert_eq!(commands(row), [vec!["prune", "--criterion", "a"], vec!["prune", "--criterion", "b"], vec!["fold"]]);
+    assert_eq!(
+        commands(row),
+        [vec!["prune", "--criterion", "a"], vec!["prune", "--criterion", "b"], vec!["fold"]]
+    );
 }
 
 #[test]
@@ -44,7 +47,8 @@ fn every_feature_has_its_command() {
     for row in page.lines().filter(|line| line.starts_with("| ") && line.contains("`lopper ")) {
         for command in commands(row) {
             let help = helps.entry(command[0].clone()).or_insert_with(|| help(&command[0])).clone();
-            let words: BTreeSet<&str> = help.split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c)).collect();
+            let words: BTreeSet<&str> =
+                help.split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c)).collect();
             for word in &command[1..] {
                 checked += 1;
                 let name = word.split(':').next().unwrap();
@@ -52,7 +56,10 @@ fn every_feature_has_its_command() {
                     true => words.contains(word.as_str()),
                     false => words.contains(name) || listed.contains(name),
                 };
-                assert!(known || (command[0] == "list" && lists.contains(&name)), "`{word}` of {command:?} is unknown");
+                assert!(
+                    known || (command[0] == "list" && lists.contains(&name)),
+                    "`{word}` of {command:?} is unknown"
+                );
             }
             checked += 1;
         }

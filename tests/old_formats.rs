@@ -1,8 +1,8 @@
 //! Files written in earlier formats still load and describe the same networks.
 
 use lopper_engine::info::Preparation;
-use lopper_engine::train::Checkpoint;
 use lopper_engine::layer::Linear;
+use lopper_engine::train::Checkpoint;
 use lopper_engine::{Device, Graph, Layer, Param, Tensor, file};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -75,7 +75,11 @@ fn a_gutted_layer_is_named_while_training() {
         train(&mut graph, &mut Optimizer::new(ADAMW), 4, &mut CrossEntropy::default(), callbacks).unwrap();
     let notes: Vec<Vec<String>> = history.into_iter().map(|epoch| epoch.notes).collect();
     let warning = "wide: warning: only 1 of 24 channels stay".to_string();
-    assert_eq!(notes, [vec![], vec![], vec![warning], vec![]], "the second half of the cut comes in the third epoch");
+    assert_eq!(
+        notes,
+        [vec![], vec![], vec![warning], vec![]],
+        "the second half of the cut comes in the third epoch"
+    );
 
     let [masked, removed] = &pruner.certificates(&graph)[..] else { panic!("two certificates") };
     let Claim::Approximate { predicted, .. } = masked.claim else { panic!("{masked}") };

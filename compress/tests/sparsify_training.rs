@@ -356,11 +356,17 @@ fn weights_return_when_sparsity_grows() {
         let returned = |now: &BTreeMap<String, Vec<f32>>| {
             now.iter().all(|(path, values)| values.iter().zip(&early[path]).all(|(a, b)| a == b || *a == 0.0))
         };
-        let grew: Vec<usize> = (0..12).filter(|&step| recorder.1[step] > if step > 0 { recorder.1[step - 1] } else { 0 }).collect();
+        let grew: Vec<usize> = (0..12)
+            .filter(|&step| recorder.1[step] > if step > 0 { recorder.1[step - 1] } else { 0 })
+            .collect();
         assert!(grew.len() == 2, "{:?}", recorder.1);
         for step in 0..12 {
             // Before step 2 there is nothing to return to.
-            assert_eq!(returned(&recorder.0[step][1]), (grew.contains(&step) && step >= 2) || step == 1, "step {step}");
+            assert_eq!(
+                returned(&recorder.0[step][1]),
+                (grew.contains(&step) && step >= 2) || step == 1,
+                "step {step}"
+            );
         }
         assert_eq!(returned(&weights(&graph)), reset_end);
         assert!(weights(&graph)["body.conv1.weight"].contains(&0.0), "the ticket has its mask");

@@ -129,8 +129,7 @@ impl Candidate {
             Self::SparsifyTo(share) => {
                 let latency = Some(Amount::Share(*share));
                 let target = Some(SparsityTarget { latency, ..SparsityTarget::default() });
-                let sparsify =
-                    SparsifyConfig { sparsity: None, target, seed, ..SparsifyConfig::new(0.0) };
+                let sparsify = SparsifyConfig { sparsity: None, target, seed, ..SparsifyConfig::new(0.0) };
                 Stage::of(sparsify, train)
             }
             Self::FactorizeTo(share) => {

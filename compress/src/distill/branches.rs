@@ -11,9 +11,9 @@
 //! Zhang et al. 2019, "Be your own teacher: improve the performance of convolutional neural networks via self distillation".
 //! Classifiers and adapters are trained along and dropped afterwards.
 
+use super::FeatureLoss;
 use super::compare::{compare_features, compare_logits};
 use super::objective::{Distillation, added, mixed};
-use super::FeatureLoss;
 use lopper_engine::data::Batch;
 use lopper_engine::layer::{Pool, Window};
 use lopper_engine::{Error, Graph, Layer, NodeId, Pass, Result, Tape, Var};
@@ -44,7 +44,12 @@ impl Distillation {
     }
 
     /// The loss of the branches, and their part of the distillation.
-    pub(super) fn branches(&mut self, tape: &mut Tape, pass: &Pass, batch: &Batch) -> Result<Option<(Var, f64)>> {
+    pub(super) fn branches(
+        &mut self,
+        tape: &mut Tape,
+        pass: &Pass,
+        batch: &Batch,
+    ) -> Result<Option<(Var, f64)>> {
         let (mut sum, mut distance) = (None, 0.0);
         let taps = &pass.taps[self.pairs.len()..];
         let (taps, deepest) = taps.split_at(self.branches.len());

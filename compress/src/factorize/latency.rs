@@ -277,7 +277,9 @@ mod tests {
             assert!(!ranks.is_empty() && (rank < before || ranks.len() > 1), "{ranks:?} at {share}");
             before = rank;
             let problem = Problem::new(&graph, &config(share), None).unwrap();
-            let Solution::Plan(plan, price) = problem.solve(share * problem.whole()).unwrap() else { panic!() };
+            let Solution::Plan(plan, price) = problem.solve(share * problem.whole()).unwrap() else {
+                panic!()
+            };
             assert!(price <= share * problem.whole());
             let split = problem.network(&plan).unwrap();
             assert_eq!(split.nodes().len(), graph.nodes().len() + ranks.len());

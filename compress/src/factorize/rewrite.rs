@@ -67,7 +67,9 @@ pub(super) fn decompose(
             None => way,
             Some(Some(&(unfolding, rank))) => Way::OfRank(unfolding, rank),
             Some(None) => {
-                rewrite.report.skipped(&node.name, "stays whole: ranks elsewhere lose less for what they save");
+                rewrite
+                    .report
+                    .skipped(&node.name, "stays whole: ranks elsewhere lose less for what they save");
                 continue;
             }
         };

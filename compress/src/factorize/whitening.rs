@@ -155,14 +155,19 @@ mod tests {
         }
         let weight = Tensor::from_slice(&[1, 2], &[3.0, 1.0]).unwrap();
         let product = root.applied(&weight);
-        assert!((product.data()[0] - 7.0).abs() < 1e-4 && (product.data()[1] - 2.0).abs() < 1e-4, "{product:?}");
+        assert!(
+            (product.data()[0] - 7.0).abs() < 1e-4 && (product.data()[1] - 2.0).abs() < 1e-4,
+            "{product:?}"
+        );
         assert!(root.undone(&product).max_difference(&weight).unwrap() < 1e-5);
     }
 
     #[test]
     fn substitution_undoes_the_product_for_any_size() {
         for size in [1, 3, 17, 40] {
-            let noise = |i: usize| f64::from((i as u32 + 1).wrapping_mul(2_654_435_761) >> 8) / f64::from(1u32 << 24) - 0.5;
+            let noise = |i: usize| {
+                f64::from((i as u32 + 1).wrapping_mul(2_654_435_761) >> 8) / f64::from(1u32 << 24) - 0.5
+            };
             // A sum of outer products, which is positive semidefinite, of rank at most 8.
             let entry = |i: usize, j: usize| (0..8).map(|k| noise(i * 8 + k) * noise(j * 8 + k)).sum::<f64>();
             let products: Vec<f64> = (0..size * size).map(|i| entry(i / size, i % size)).collect();
@@ -181,7 +186,9 @@ mod tests {
         let flat = graph.push("flat", Layer::Flatten, &[0]).unwrap();
         graph.push("fc", linear(outputs, inputs), &[flat]).unwrap();
         // Inputs that vary together, on different scales.
-        let mixed = |k: usize, i: usize| (i + 1) as f64 * ((k * 3 + i * k) as f64).sin() + if k == i { 0.3 } else { 0.0 };
+        let mixed = |k: usize, i: usize| {
+            (i + 1) as f64 * ((k * 3 + i * k) as f64).sin() + if k == i { 0.3 } else { 0.0 }
+        };
         let product = |i: usize, j: usize| (0..inputs).map(|k| mixed(k, i) * mixed(k, j)).sum::<f64>();
         let products: Vec<f64> = (0..inputs * inputs).map(|i| product(i / inputs, i % inputs)).collect();
         let powers: Vec<f64> = (0..inputs).map(|i| product(i, i)).collect();

@@ -43,6 +43,7 @@ mod targets;
 mod technique;
 mod width;
 
+pub use crate::targets::Amount;
 pub use by_layer::ByLayer;
 pub use config::PruneConfig;
 pub use fit::RoundTo;
@@ -51,6 +52,5 @@ pub use plan::{GroupPlan, PrunePlan};
 pub use pruner::{Pruner, Turn};
 pub use rewrite::{Constants, prune};
 pub use score::UnitScores;
-pub use crate::targets::Amount;
 pub use targets::Target;
 pub use technique::PruneStage;

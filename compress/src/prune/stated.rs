@@ -57,7 +57,9 @@ impl Stated {
         let largest = old.data().iter().fold(0.0_f32, |most, logit| most.max(logit.abs()));
         let bound = rounding_bound(masked, largest);
         let share = |(difference, bound): (f32, f32)| difference / bound;
-        if difference.is_finite() && self.removal.is_none_or(|worst| share((difference, bound)) > share(worst)) {
+        if difference.is_finite()
+            && self.removal.is_none_or(|worst| share((difference, bound)) > share(worst))
+        {
             self.removal = Some((difference, bound));
         }
         Ok(())

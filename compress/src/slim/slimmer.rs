@@ -45,7 +45,8 @@ impl Callback for Slimmer {
         let of = |gammas: Gammas| Certificate {
             technique: "slim".into(),
             claim: Claim::Approximate {
-                what: "share of Σ|γ| in scales below a hundredth of the largest, which pruning would take".into(),
+                what: "share of Σ|γ| in scales below a hundredth of the largest, which pruning would take"
+                    .into(),
                 predicted: gammas.share_of_small(),
             },
             logit_difference: None,

@@ -36,7 +36,9 @@ impl Rewind {
     pub fn apply(&self, graph: &mut Graph) -> Result<()> {
         for (path, param) in graph.params_mut() {
             if let Some(value) = self.0.get(&path) {
-                param.set_value(value.clone()).map_err(|e| Error::invalid(format!("rewind: `{path}`: {e}")))?;
+                param
+                    .set_value(value.clone())
+                    .map_err(|e| Error::invalid(format!("rewind: `{path}`: {e}")))?;
             }
         }
         for (path, buffer) in graph.buffers_mut() {

@@ -141,7 +141,10 @@ impl Callback for Sparsifier {
         vec![Certificate {
             technique: "sparsify while training".into(),
             claim: Claim::Approximate {
-                what: format!("share of the squared weights that went at granularity {}", self.config.granularity),
+                what: format!(
+                    "share of the squared weights that went at granularity {}",
+                    self.config.granularity
+                ),
                 predicted: 1.0 - self.left,
             },
             logit_difference: None,

@@ -6,7 +6,7 @@ use lopper_engine::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 
 /// How far a measured latency may be from its target, as a share.
-pub(crate) const WITHIN: f64 = 0.05;
+const WITHIN: f64 = 0.05;
 /// How near it has to be for no further correction: another measurement differs by a few percent.
 const NEAR: f64 = 0.02;
 /// Most measurements of one target.
@@ -157,7 +157,9 @@ impl Promise<'_> {
     ) -> String {
         let of = of.map_or(String::new(), |of| format!(", {:.3} of {of}", after.median / of.median));
         let estimated = self.baseline.amount(estimated);
-        format!("latency {after}{of}, asked for {goal:.3} ms; estimated {estimated:.3} ms, measurement {round}")
+        format!(
+            "latency {after}{of}, asked for {goal:.3} ms; estimated {estimated:.3} ms, measurement {round}"
+        )
     }
 }
 

@@ -15,7 +15,7 @@ mod offer;
 
 pub use amount::Amount;
 pub(crate) use knapsack::{Choice, Item, Prices, choose};
-pub(crate) use latency::{Baseline, Choices, Promise, Solution, WITHIN};
+pub(crate) use latency::{Baseline, Choices, Promise, Solution};
 pub(crate) use offer::{Offer, Offers};
 
 /// The name of the line in a report that says what was reached.

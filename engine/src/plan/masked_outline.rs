@@ -47,7 +47,10 @@ impl Outline {
             Kind::Linear { rows, .. } => {
                 let &[outputs, inputs] = mask.shape() else {
                     let found = mask.shape();
-                    return Err(Error::shape("outline", format!("expected a mask [OUT, IN], found {found:?}")));
+                    return Err(Error::shape(
+                        "outline",
+                        format!("expected a mask [OUT, IN], found {found:?}"),
+                    ));
                 };
                 let dense = self.amount_of(step, sketch.widths);
                 let units = dense.units * self.linear_share([*rows, inputs, outputs], mask);

@@ -64,12 +64,7 @@ impl Outline {
         let width = |node: NodeId| shapes[node].last().copied().unwrap_or(1);
         let ops = lower(graph, input)?;
         let steps = ops.iter().map(|op| Sketch::new(graph, op, (&pixels, &width))).collect::<Result<_>>()?;
-        Ok(Self {
-            cpu: cpu.clone(),
-            weights: weights_of(graph),
-            steps,
-            lane_images: lane_images(&ops),
-        })
+        Ok(Self { cpu: cpu.clone(), weights: weights_of(graph), steps, lane_images: lane_images(&ops) })
     }
 
     /// The same operations as a part of `network`, whose size decides where a plan expects its weights.
@@ -169,7 +164,13 @@ impl Sketch {
             | Layer::Concat
             | Layer::PadShortcut { .. } => (moved(Class::Elementwise, first), first),
         };
-        Ok(Self { kind, input, output: op.id, widths: [width(input), width(op.id)], residual: op.residual.is_some() })
+        Ok(Self {
+            kind,
+            input,
+            output: op.id,
+            widths: [width(input), width(op.id)],
+            residual: op.residual.is_some(),
+        })
     }
 }
 

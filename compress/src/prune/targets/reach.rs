@@ -76,11 +76,6 @@ impl Reaching {
         self.baseline
     }
 
-    /// The share of the whole that is asked for.
-    pub fn share(&self) -> f64 {
-        self.baseline.goal / self.baseline.whole
-    }
-
     /// Returns an error if no widths of `candidate` reach the target by the estimate.
     pub fn check(&self, candidate: &Candidate) -> Result<()> {
         let budget = self.baseline.budget(self.baseline.goal);
@@ -133,8 +128,7 @@ impl Reaching {
     /// The plan whose network takes the time that is asked for, as measured.
     fn measured(&self, problem: &Problem, budget: f64, clock: &dyn Clock) -> Result<Reached> {
         let batch = problem.candidate.config.target()?.batch();
-        let promise =
-            Promise { clock, batch, baseline: self.baseline, original: self.original.as_ref() };
+        let promise = Promise { clock, batch, baseline: self.baseline, original: self.original.as_ref() };
         let (plan, note) = promise.keep(problem, budget)?;
         Ok(Reached { plan, note: Some(note) })
     }

@@ -93,7 +93,8 @@ mod tests {
             division.groups.for_each_weight(|_, group| live += if dropped[group] { 0.0 } else { 1.0 });
             Ok(Price::fixed(live))
         };
-        let granularities = [Granularity::WEIGHT, Granularity::BLOCK.block(2), Granularity::WEIGHT.keep(2, 4)];
+        let granularities =
+            [Granularity::WEIGHT, Granularity::BLOCK.block(2), Granularity::WEIGHT.keep(2, 4)];
         let offer = offer(&graph, layer, &granularities, Price::fixed(4608.0), &price).unwrap();
         assert!(offer.losses.is_sorted_by(|a, b| a > b) && offer.prices.is_sorted_by(|a, b| a < b));
         let picks: Vec<Pick> = offer.choices.iter().filter_map(|(pick, _)| *pick).collect();

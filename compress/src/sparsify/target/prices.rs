@@ -89,7 +89,8 @@ impl NetworkPrices {
             images.iter().flatten().for_each(|&image| having.entry(image).or_default().push(operation));
         }
         let around = images.iter().enumerate().map(|(operation, images)| {
-            let mut near: Vec<usize> = images.iter().flatten().flat_map(|image| having[image].clone()).collect();
+            let mut near: Vec<usize> =
+                images.iter().flatten().flat_map(|image| having[image].clone()).collect();
             near.push(operation);
             near.sort_unstable();
             near.dedup();
@@ -128,11 +129,8 @@ mod tests {
 
     #[test]
     fn neighbors_in_lanes_save_conversions() {
-        let chain = vec![
-            ([None, Some(0)], choices()),
-            ([Some(0), Some(1)], choices()),
-            ([Some(1), None], choices()),
-        ];
+        let chain =
+            vec![([None, Some(0)], choices()), ([Some(0), Some(1)], choices()), ([Some(1), None], choices())];
         let prices = NetworkPrices::new(chain, 1.0);
         assert_eq!(prices.total(&[1, 1, 1]), 31.0);
         assert_eq!(prices.total(&[1, 0, 1]), 29.0, "alone, both ends convert");
@@ -140,7 +138,9 @@ mod tests {
         assert_eq!(prices.total(&[0, 0, 0]), 17.0);
         assert_eq!(prices.total(&[0, 1, 0]), 27.0);
         // What a move saves around an operation is what it saves in all.
-        for (operation, from, to) in [(1, [0, 1, 0], [0, 0, 0]), (0, [1, 0, 0], [0, 0, 0]), (2, [1, 1, 1], [1, 1, 0])] {
+        for (operation, from, to) in
+            [(1, [0, 1, 0], [0, 0, 0]), (0, [1, 0, 0], [0, 0, 0]), (2, [1, 1, 1], [1, 1, 0])]
+        {
             let around = prices.around(operation, &from) - prices.around(operation, &to);
             assert_eq!(around, prices.total(&from) - prices.total(&to));
         }

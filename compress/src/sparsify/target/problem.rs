@@ -55,9 +55,9 @@ impl<'a> Problem<'a> {
             Some(_) => of_latency(graph, config, target, &layers)?,
             None => of_bytes(graph, target, &layers)?,
         };
-        let prices = menus.iter().map(|menu| {
-            menu.offer.choices.iter().map(|(_, price)| *price).collect::<Vec<Price>>()
-        });
+        let prices = menus
+            .iter()
+            .map(|menu| menu.offer.choices.iter().map(|(_, price)| *price).collect::<Vec<Price>>());
         let prices = NetworkPrices::new(images.into_iter().zip(prices).collect(), others);
         let items = menus.iter().map(|menu| menu.offer.item()).collect();
         Ok(Self { graph, latency: target.latency.is_some(), layers, menus, items, prices })
@@ -114,10 +114,8 @@ impl Choices for Problem<'_> {
     }
 
     fn impossible(&self, goal: f64, least: f64) -> Error {
-        let (what, [goal, least]) = (
-            if self.latency { "latency" } else { "bytes" },
-            [goal, least].map(|amount| self.show(amount)),
-        );
+        let (what, [goal, least]) =
+            (if self.latency { "latency" } else { "bytes" }, [goal, least].map(|amount| self.show(amount)));
         Error::invalid(format!(
             "sparsify target {what}: {goal} cannot be reached: {least} is the least, where every layer has as many zeros as \
              are compared (98 %, or those of N:M); raise the target, or include more layers, or prune channels first"

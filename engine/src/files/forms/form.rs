@@ -353,7 +353,11 @@ mod tests {
         refused(parts(), &[2], "unused bits");
         refused(Parts { live: Some(vec![1.0]), ..parts() }, &[3], "expected 2 values, found 1");
         refused(Parts { bit_codes: Some(vec![0]), ..parts() }, &[3], "found both or a part");
-        refused(Parts { bits: None, bit_lengths: Some(vec![0; 256]), ..parts() }, &[3], "found both or a part");
+        refused(
+            Parts { bits: None, bit_lengths: Some(vec![0; 256]), ..parts() },
+            &[3],
+            "found both or a part",
+        );
         refused(Parts { codes: Some(vec![0]), ..parts() }, &[3], "neither or both");
         refused(Parts { live: None, ..parts() }, &[3], "neither or both");
         refused(Parts { lengths: Some(vec![1]), ..coded() }, &[3], "2 code lengths");

@@ -78,7 +78,11 @@ mod tests {
                 let masked = MaskedTime::of(&cpu, &g, &Pattern::dense(g.filters_shape()), Weights::Cache);
                 let dense = DenseTime::of(&cpu, &g, Weights::Cache);
                 assert_eq!((masked.algorithm, masked.in_lanes), (dense.algorithm, None), "{}", cpu.isa());
-                assert!((masked.macs / dense.macs - 1.0).abs() < 1e-12, "{}: {masked:?} {dense:?}", cpu.isa());
+                assert!(
+                    (masked.macs / dense.macs - 1.0).abs() < 1e-12,
+                    "{}: {masked:?} {dense:?}",
+                    cpu.isa()
+                );
             }
         }
     }
@@ -87,7 +91,8 @@ mod tests {
     fn fewer_weights_and_fewer_conversions_take_less_time() {
         for cpu in Isa::ALL.iter().filter_map(|&isa| Cpu::with_isa(isa)) {
             let g = Conv2d::square([1, 16, 16, 96], 96, 1, 1, 0);
-            let times = [2, 5, 10, 20].map(|every| MaskedTime::of(&cpu, &g, &pattern(&g, every), Weights::Cache));
+            let times =
+                [2, 5, 10, 20].map(|every| MaskedTime::of(&cpu, &g, &pattern(&g, every), Weights::Cache));
             for [fuller, sparser] in times.iter().zip(&times[1..]).map(|(a, b)| [a, b]) {
                 assert!(sparser.macs <= fuller.macs, "{}: {times:?}", cpu.isa());
                 let [a, b] = [fuller, sparser].map(|time| time.in_lanes.expect("single weights are zero"));
