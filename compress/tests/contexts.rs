@@ -66,7 +66,7 @@ fn the_layers_of_a_stage_compete() {
         context: Context::Stage,
         ..PruneConfig::default()
     };
-    assert!(pruned.plan(&graph, None).unwrap_err().to_string().contains("how large its images are"));
+    assert!(pruned.plan(&graph, None).unwrap_err().to_string().contains("image size"));
 }
 
 /// The channels of each group that stay, by context.

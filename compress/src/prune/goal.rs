@@ -70,11 +70,6 @@ impl Goal<'_> {
         Ok(match *self {
             Self::Fraction(fraction, Rivals::None) => each(&|width| fraction * width.units as f64),
             Self::Fraction(fraction, rivals) => {
-                if rivals == Rivals::Stage && widths.iter().any(|width| width.stage.is_empty()) {
-                    return Err(Error::invalid(
-                        "prune context stage: the model does not say how large its images are",
-                    ));
-                }
                 let mut pools: BTreeMap<&str, (Vec<Vec<String>>, usize)> = BTreeMap::new();
                 for width in widths {
                     let kind = match rivals {

@@ -58,11 +58,10 @@ impl UnitScores {
     pub(super) fn widths(&self, graph: &Graph, flow: &ChannelFlow) -> Result<Vec<Width>> {
         let scored = flow.groups().iter().zip(self.of_groups(flow)?);
         let [h, w, c] = graph.info.input;
-        let shapes = if h * w * c > 0 { graph.shapes([1, h, w, c])? } else { Vec::new() };
-        let stage = |group: &Group| match shapes.get(group.layers[0]).map(Vec::as_slice) {
-            Some([_, h, w, _]) => format!("{h}x{w}"),
-            Some(_) => "features".to_string(),
-            None => String::new(),
+        let shapes = graph.shapes([1, h, w, c])?;
+        let stage = |group: &Group| match shapes[group.layers[0]].as_slice() {
+            &[_, h, w, _] => format!("{h}x{w}"),
+            _ => "features".to_string(),
         };
         let width = |(group, scores): (&Group, Option<&[f32]>)| {
             let units = scores?.len();
