@@ -96,9 +96,9 @@ impl Step {
     pub(super) fn new(op: &Op, work: &Work, cut: Option<&Cut>, chosen: Chosen, moved: usize) -> Self {
         let macs = work.macs();
         let class = match work {
-            Work::BatchNorm(..) => Class::BatchNorm,
+            Work::BatchNorm(..) | Work::LayerNorm(..) => Class::BatchNorm,
             Work::Plain(Plain::Pool(_)) => Class::Pool,
-            Work::Conv2d(_) | Work::Linear(_) | Work::Plain(_) => Class::Elementwise,
+            Work::Conv2d(_) | Work::Linear(_) | Work::PRelu(_) | Work::Plain(_) => Class::Elementwise,
         };
         let estimate = chosen.estimate.unwrap_or(Amount { class, units: moved as f64 / 4.0 });
         Self {
