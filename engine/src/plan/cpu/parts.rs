@@ -12,6 +12,7 @@
 
 use super::call::{Call, Values};
 use super::kernel::Kernel;
+use crate::plan::amount::Amount;
 use crate::plan::chosen::Chosen;
 use crate::plan::lower::Op;
 use crate::plan::places::{Place, Places};
@@ -79,7 +80,8 @@ impl Parts {
             let chosen = call.kernel.chosen(&self.cpu);
             let why = chosen.why.map_or_else(|| note.clone(), |why| format!("{why}; {note}"));
             let products = chosen.products.map(|products| products * self.count as u64);
-            let estimate = chosen.estimate.map(|estimate| estimate * self.count as f64);
+            let times = |amount: Amount| Amount { units: amount.units * self.count as f64, ..amount };
+            let estimate = chosen.estimate.map(times);
             Chosen { why: Some(why), products, estimate, ..chosen }
         })
     }

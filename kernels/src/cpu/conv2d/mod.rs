@@ -24,6 +24,7 @@ mod lane_estimates;
 mod layout;
 mod masked;
 mod masked_lanes;
+mod masked_time;
 mod packed;
 mod padded;
 mod partial_sums;
@@ -42,6 +43,7 @@ pub use image_times::{ImageTimes, far_shares};
 pub use input_grad::conv2d_input_grad;
 pub use lane_estimates::LaneEstimates;
 pub use masked::{conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad};
+pub use masked_time::MaskedTime;
 pub use packed::{
     PackedConv2d, conv2d_forward, conv2d_forward_between, conv2d_forward_packed, conv2d_lane_images,
     conv2d_lanes_after,
