@@ -73,3 +73,29 @@ fn parts_may_stay_in_lanes() {
         }
     }
 }
+
+/// Algorithms are chosen for the parts that one thread would compute, whatever runs.
+#[test]
+fn kernels_depend_neither_on_threads_nor_on_parts() {
+    let (batch, side) = (8, 64);
+    let mut random = Random(64);
+    let mut graph = inverted_residuals(&mut random, 48);
+    graph.info.input = [side, side, 48];
+    let values = random.tensor(&[batch, side, side, 48]);
+    for isa in Isa::ALL {
+        let Some(cpu) = Cpu::with_isa(isa) else { continue };
+        let mut first = None;
+        for threads in 1..=3 {
+            let device = Device::Cpu(cpu.clone().threads(threads));
+            for parts in [Parts::Fastest, Parts::Whole, Parts::Of(3)] {
+                let options = PlanOptions { parts, ..PlanOptions::default() };
+                let mut plan = Plan::with(&graph, [batch, side, side, 48], &device, options).unwrap();
+                let bits: Vec<u32> =
+                    plan.run(values.data()).unwrap().iter().map(|value| value.to_bits()).collect();
+                let kernels: Vec<&str> = plan.steps().iter().map(|step| step.kernel).collect();
+                let result = (kernels, bits);
+                assert!(*first.get_or_insert_with(|| result.clone()) == result, "{isa}, {threads} threads, {parts:?}");
+            }
+        }
+    }
+}

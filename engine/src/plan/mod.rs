@@ -20,6 +20,7 @@ mod chains;
 mod chosen;
 mod cpu;
 mod cuda;
+mod decide;
 mod layouts;
 mod lower;
 mod outline;
