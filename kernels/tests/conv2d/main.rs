@@ -2,6 +2,7 @@
 
 mod dead_filters;
 mod kernel_blocks;
+mod line;
 mod row_lanes;
 #[path = "../support/mod.rs"]
 mod support;

@@ -18,7 +18,7 @@ use super::layout::Layout;
 use super::padded::{self, forward_taps, forward_windows};
 use super::scatter::{self, Scatter};
 use super::widen::{self, Constants};
-use super::winograd::{Direction, Winograd, run_fresh};
+use super::winograd::{Direction, Line, Winograd, run_fresh};
 use super::{Epilogue, Windows};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
@@ -163,6 +163,7 @@ impl PackedConv2d {
         match &self.layout {
             Layout::Depthwise => "depthwise",
             Layout::Winograd(filters) => filters.kernel(),
+            Layout::Line(filters) => filters.kernel(),
             Layout::RowLanes(lanes) => lanes.kernel(),
             Layout::Panels(panels) => panels.first().map_or("none", |panel| panel.kernel.name),
         }
@@ -246,6 +247,10 @@ impl PackedConv2d {
             Layout::Winograd(filters) => {
                 Winograd::new(g, x, filters, &self.data, &self.zeros, scatter, *epilogue)
                     .run(cpu, Shared::new(y));
+            }
+            Layout::Line(filters) => {
+                let epilogue = *epilogue;
+                Line { g, x, filters, packed: &self.data, scatter, epilogue }.run(cpu, Shared::new(y));
             }
             Layout::RowLanes(lanes) => {
                 lanes.run(cpu, g, &self.lanes_product(ImageLayouts::default(), x, epilogue), Shared::new(y));

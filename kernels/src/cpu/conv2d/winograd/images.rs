@@ -113,7 +113,7 @@ impl<const PATCH: usize, const SIDE: usize, T: Map<PATCH, SIDE>> Kernel
 
 /// `activation(value + bias[column..] + residual[at..])`.
 #[inline(always)]
-fn finish<S: Simd>(s: S, epilogue: &Epilogue, value: S::F, column: usize, at: usize, lanes: usize) -> S::F {
+pub(super) fn finish<S: Simd>(s: S, epilogue: &Epilogue, value: S::F, column: usize, at: usize, lanes: usize) -> S::F {
     let mut value = value;
     if let Some(bias) = epilogue.bias {
         value = s.add(value, s.get(&bias[column..column + lanes]));
