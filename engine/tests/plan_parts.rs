@@ -3,7 +3,8 @@
 mod support;
 
 use lopper_engine::plan::{Parts, Plan, PlanOptions};
-use lopper_engine::{Device, Graph};
+use lopper_engine::layer::{Activation, Conv2d};
+use lopper_engine::{Device, Graph, Layer, Param};
 use lopper_kernels::cpu::{Cpu, Isa};
 use support::blocks::inverted_residuals;
 use support::{Random, images, random_graph};
@@ -96,6 +97,51 @@ fn kernels_depend_neither_on_threads_nor_on_parts() {
                 let result = (kernels, bits);
                 assert!(*first.get_or_insert_with(|| result.clone()) == result, "{isa}, {threads} threads, {parts:?}");
             }
+        }
+    }
+}
+
+/// A dense convolution with a bias, and a clamp.
+fn clamped(random: &mut Random, graph: &mut Graph, [c, o]: [usize; 2], k: usize, stride: usize, x: usize) -> usize {
+    let groups = if k == 3 { c } else { 1 };
+    let layer = Layer::Conv2d(Conv2d {
+        weight: Param::new(random.tensor(&[o, k, k, c / groups])),
+        bias: Some(Param::new(random.tensor(&[o]))),
+        stride: [stride; 2],
+        padding: [k / 2; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups,
+    });
+    let conv = graph.push(format!("conv{x}"), layer, &[x]).unwrap();
+    graph.push(format!("relu{x}"), Layer::Activation(Activation::Relu6), &[conv]).unwrap()
+}
+
+/// An expansion that leaves the cache is computed band by band with the depthwise convolution behind it, of either stride, on
+/// maps that bands do not divide.
+#[test]
+fn expansions_are_computed_in_bands() {
+    for (side, batch, stride) in [(61, 3, 1), (64, 2, 2), (67, 4, 2)] {
+        let mut random = Random(side as u64);
+        let mut graph = Graph::new(8);
+        let mut x = clamped(&mut random, &mut graph, [8, 70], 1, 1, 0);
+        x = clamped(&mut random, &mut graph, [70, 70], 3, stride, x);
+        x = clamped(&mut random, &mut graph, [70, 12], 1, 1, x);
+        x = clamped(&mut random, &mut graph, [12, 75], 1, 1, x);
+        x = clamped(&mut random, &mut graph, [75, 75], 3, 1, x);
+        clamped(&mut random, &mut graph, [75, 8], 1, 1, x);
+        graph.info.input = [side, side, 8];
+        let values = random.tensor(&[batch, side, side, 8]);
+        for isa in Isa::ALL {
+            let Some(cpu) = Cpu::with_isa(isa) else { continue };
+            let device = Device::Cpu(cpu.threads(2));
+            let result = |parts| {
+                let options = PlanOptions { parts, ..PlanOptions::default() };
+                planned(&graph, batch, &device, options, values.data())
+            };
+            let ((whole, _), (bits, notes)) = (result(Parts::Whole), result(Parts::Of(1)));
+            assert_eq!(bits, whole, "{isa}, {side} pixels, stride {stride}");
+            assert!(notes[0].contains("with the next layer in bands of "), "{isa}: {notes:?}");
         }
     }
 }

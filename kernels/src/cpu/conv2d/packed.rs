@@ -22,7 +22,8 @@ use super::winograd::{Direction, Line, Winograd, run_fresh};
 use super::{Epilogue, Windows};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
-use crate::cpu::conv2d::{depthwise, depthwise_rows};
+use crate::cpu::conv2d::depthwise;
+use crate::cpu::conv2d::depthwise_rows::{self, DepthwiseRows};
 use crate::cpu::device::shared::Shared;
 use crate::cpu::lanes::{self, ImageLayout, ImageLayouts, LaneImages, Product};
 use crate::dtype::Dtype;
@@ -38,10 +39,10 @@ pub struct PackedConv2d {
     geometry: Conv2d,
     taps: Vec<[isize; 2]>,
     choice: Choice,
-    layout: Layout,
-    data: Buffer,
+    pub(super) layout: Layout,
+    pub(super) data: Buffer,
     /// A row of zeros, read by taps in the padding and by slots without a window.
-    zeros: Buffer,
+    pub(super) zeros: Buffer,
     /// The input channels, unless all are read in place.
     gather: Option<Gather>,
     /// The places of the computed channels, unless all are computed in place.
@@ -218,7 +219,7 @@ impl PackedConv2d {
     }
 
     /// Asserts that `g` is the convolution that the weights were packed for, up to batch and image size.
-    fn check_geometry(&self, g: &Conv2d) {
+    pub(super) fn check_geometry(&self, g: &Conv2d) {
         let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..self.geometry };
         assert_eq!(*g, packed, "the weights were packed for another convolution");
     }
@@ -238,7 +239,8 @@ impl PackedConv2d {
         let scatter = self.scatter.as_ref();
         match &self.layout {
             Layout::Depthwise if depthwise_rows::applies(g) => {
-                depthwise_rows::run(cpu, g, x, &self.zeros, &self.data, epilogue, y);
+                let (zeros, w, first) = (&self.zeros, &self.data, 0);
+                DepthwiseRows { g, x, first, zeros, w, epilogue }.run(cpu, 0..g.n * g.oh(), y);
             }
             Layout::Depthwise => {
                 let windows = Windows::forward(g, &self.taps);
