@@ -57,7 +57,7 @@ impl RowLanes {
         let entries = (tiles * lists.entries()) as f64;
         let team = (shape.tile() * lists.team) as f64;
         let teams = (tiles * lists.blocks() * lists.teams()) as f64;
-        let loads = (groups * self.workspace(g)[0] / shape.lanes) as f64;
+        let loads = (groups * self.loads(g)) as f64;
         let stores = (tiles * shape.tile() * g.o) as f64;
         let load = if lanes[0] { COPY } else { LOAD };
         let store = if lanes[1] { STORE_LANES } else { STORE };
@@ -75,7 +75,7 @@ impl LaneWeightGrad<'_> {
         let groups = self.slots.groups();
         let entries = (groups * shape.tiles() * lists.entries()) as f64;
         let rows = groups * shape.tiles() * shape.rows * shape.vectors * self.g.o;
-        let loads = groups * self.lanes.workspace(&self.g)[0] / shape.lanes + rows;
+        let loads = groups * self.lanes.loads(&self.g) + rows;
         Estimate {
             products: entries * (PRODUCT * shape.tile() as f64 + DOT_ENTRY),
             fixed: GROUP * groups as f64 + LOAD * loads as f64,

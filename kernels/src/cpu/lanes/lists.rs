@@ -21,9 +21,6 @@ use rayon::prelude::*;
 use std::mem;
 use std::ops::Range;
 
-/// The size of a block of channels in a tile, in bytes: most of the L1 cache.
-const BLOCK: usize = 24 << 10;
-
 /// The number of words before a team's lists.
 pub(super) const HEADER: usize = 3;
 
@@ -44,8 +41,7 @@ impl Lists {
     /// The lists of teams of `team` filters, at most as many as share their positions.
     pub fn new(pattern: &Pattern, taps: &Taps, shape: &Shape, team: usize) -> Self {
         let [filters, _, channels] = pattern.shape();
-        let tile = size_of::<f32>() * taps.phases.len() * (shape.rows + taps.halo) * shape.row();
-        let blocks = channels.div_ceil((BLOCK / tile).max(1));
+        let blocks = channels.div_ceil(shape.channels(taps));
         // The last filter has its own team if their number is odd.
         let missing = if filters % team == 0 { 0 } else { pattern.positions(filters - 1).count() };
         let entries = (pattern.nonzeros() + missing) / team;

@@ -131,6 +131,11 @@ impl RowLanes {
         [input, self.lists.teams() * self.team_len()]
     }
 
+    /// The number of vectors of a task's input.
+    pub(super) fn loads(&self, g: &Conv2d) -> usize {
+        g.c * self.taps.phases.len() * self.shape.input_rows(&self.taps) * self.shape.vectors
+    }
+
     /// The layouts in row lanes that a convolution of `g` can read and write, if there are any.
     pub fn images(&self, g: &Conv2d) -> [Option<LaneImages>; 2] {
         if self.geometry(g) != *g {
