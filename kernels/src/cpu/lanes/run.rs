@@ -215,16 +215,20 @@ impl Task<'_> {
         let sums_len = self.teams.len() * self.lanes.team_len();
         let (input, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
-        let places = &self.slots.places(self.group);
+        let places = self.converts().then(|| self.slots.places(self.group));
         let lanes = &mut *input;
         match layouts.x {
-            ImageLayout::ChannelsLast => cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes }),
+            ImageLayout::ChannelsLast => {
+                let places = places.as_ref().expect("pixels have places");
+                cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes });
+            }
             ImageLayout::RowLanes(images) => {
                 let section = self.section(images);
                 cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes });
             }
         }
-        let targets = &Targets::new(g, shape, places);
+        let targets = places.map(|places| Targets::new(g, shape, &places));
+        let targets = targets.as_ref();
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
             self.add_products(cpu, &input[row * shape.row()..], sums);
             let filters = lists.filters_of(self.teams.clone());
@@ -232,6 +236,7 @@ impl Task<'_> {
             let sums = &*sums;
             match layouts.y {
                 ImageLayout::ChannelsLast => {
+                    let targets = targets.expect("pixels have places");
                     cpu.dispatch(Finish { g, shape, targets, row, filters, sums, epilogue, y });
                 }
                 ImageLayout::RowLanes(images) => {
@@ -244,7 +249,7 @@ impl Task<'_> {
 
     /// Adds bias and residual to the sums of a tile if the residual has another layout than the output. Returns the
     /// rest of the epilogue.
-    fn add_residual(&self, cpu: &Cpu, targets: &Targets, row: usize, sums: &mut [f32]) -> Epilogue<'_> {
+    fn add_residual(&self, cpu: &Cpu, targets: Option<&Targets>, row: usize, sums: &mut [f32]) -> Epilogue<'_> {
         let (g, RowLanes { shape, lists, .. }) = (self.g, self.lanes);
         let Product { epilogue, layouts, .. } = *self.product;
         let Some(residual) = epilogue.residual.filter(|_| layouts.residual != layouts.y) else {
@@ -253,6 +258,7 @@ impl Task<'_> {
         let (filters, bias) = (lists.filters_of(self.teams.clone()), epilogue.bias);
         match layouts.residual {
             ImageLayout::ChannelsLast => {
+                let targets = targets.expect("pixels have places");
                 cpu.dispatch(AddPixels { g, shape, targets, row, filters, bias, residual, sums });
             }
             ImageLayout::RowLanes(images) => {
@@ -261,6 +267,13 @@ impl Task<'_> {
             }
         }
         Epilogue { activation: epilogue.activation, ..Epilogue::default() }
+    }
+
+    /// Whether the input, the output or the residual is channels-last, so that lanes must have places.
+    fn converts(&self) -> bool {
+        let Product { epilogue, layouts, .. } = self.product;
+        let residual = epilogue.residual.map(|_| layouts.residual);
+        [layouts.x, layouts.y].into_iter().chain(residual).any(|layout| layout == ImageLayout::ChannelsLast)
     }
 
     /// The part of images in row lanes that the task reads and writes.
