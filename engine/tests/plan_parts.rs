@@ -3,7 +3,7 @@
 mod support;
 
 use lopper_engine::plan::{Parts, Plan, PlanOptions};
-use lopper_engine::layer::{Activation, Conv2d};
+use lopper_engine::layer::{Activation, Conv2d, FixedWindow, Pool, PoolKind};
 use lopper_engine::{Device, Graph, Layer, Param};
 use lopper_kernels::cpu::{Cpu, Isa};
 use support::blocks::inverted_residuals;
@@ -141,6 +141,42 @@ fn expansions_are_computed_in_bands() {
             };
             let ((whole, _), (bits, notes)) = (result(Parts::Whole), result(Parts::Of(1)));
             assert_eq!(bits, whole, "{isa}, {side} pixels, stride {stride}");
+            assert!(notes[0].contains("with the next layer in bands of "), "{isa}: {notes:?}");
+        }
+    }
+}
+
+/// The first layer of a ResNet and its pool are computed in bands.
+#[test]
+fn a_stem_is_computed_in_bands_with_its_pool() {
+    for (side, batch, o) in [(128, 2, 40), (156, 3, 33)] {
+        let mut random = Random(side as u64);
+        let mut graph = Graph::new(3);
+        let layer = Layer::Conv2d(Conv2d {
+            weight: Param::new(random.tensor(&[o, 7, 7, 3])),
+            bias: Some(Param::new(random.tensor(&[o]))),
+            stride: [2; 2],
+            padding: [3; 2],
+            extra_padding: [0; 2],
+            dilation: [1; 2],
+            groups: 1,
+        });
+        let stem = graph.push("stem", layer, &[0]).unwrap();
+        let relu = graph.push("relu", Layer::Activation(Activation::Relu), &[stem]).unwrap();
+        let window = FixedWindow::square(3, 2, 1).into();
+        let x = graph.push("pool", Layer::Pool(Pool { kind: PoolKind::Max, window }), &[relu]).unwrap();
+        clamped(&mut random, &mut graph, [o, 8], 1, 1, x);
+        graph.info.input = [side, side, 3];
+        let values = random.tensor(&[batch, side, side, 3]);
+        for isa in Isa::ALL {
+            let Some(cpu) = Cpu::with_isa(isa) else { continue };
+            let device = Device::Cpu(cpu.threads(2));
+            let result = |parts| {
+                let options = PlanOptions { parts, ..PlanOptions::default() };
+                planned(&graph, batch, &device, options, values.data())
+            };
+            let ((whole, _), (bits, notes)) = (result(Parts::Whole), result(Parts::Of(1)));
+            assert_eq!(bits, whole, "{isa}, {side} pixels");
             assert!(notes[0].contains("with the next layer in bands of "), "{isa}: {notes:?}");
         }
     }

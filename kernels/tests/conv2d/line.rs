@@ -111,6 +111,31 @@ fn dead_channels_are_left_out() {
     }
 }
 
+/// Some rows of an image have the bits of the whole image.
+#[test]
+fn rows_are_those_of_the_image() {
+    let mut random = Random(57);
+    for g in geometries().into_iter().map(|g| Conv2d { n: 1, ..g }) {
+        let (x, w, bias) = (random.reals(g.x_len()), random.reals(g.w_len()), random.reals(g.o));
+        let epilogue = Epilogue { bias: Some(&bias), residual: None, activation: Activation::Relu };
+        for cpu in &*CPUS {
+            let packed = PackedConv2d::with(cpu, &g, &w, PACKING);
+            assert!(packed.computes_output_rows());
+            let mut whole = vec![f32::NAN; g.y_len()];
+            cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, &mut whole);
+            let row = g.ow() * g.o;
+            for band in [1, 3, 11] {
+                for first in (0..g.oh()).step_by(band) {
+                    let rows = first..(first + band).min(g.oh());
+                    let mut y = vec![f32::NAN; rows.len() * row];
+                    cpu::conv2d_forward_rows(cpu, &g, rows.clone(), &x, &packed, &epilogue, &mut y);
+                    assert_eq!(y, whole[rows.start * row..rows.end * row], "{} rows {rows:?} of {g:?}", cpu.isa());
+                }
+            }
+        }
+    }
+}
+
 /// The plan's choice for ResNet's first layer, which training computes directly.
 #[test]
 fn first_layers_are_computed_along_rows() {

@@ -4,7 +4,9 @@ use super::Epilogue;
 use super::depthwise_rows::{self, DepthwiseRows};
 use super::layout::Layout;
 use super::packed::PackedConv2d;
+use super::winograd::Line;
 use crate::cpu::Cpu;
+use crate::cpu::device::shared::Shared;
 use crate::shapes::Conv2d;
 use std::ops::Range;
 
@@ -13,6 +15,32 @@ impl PackedConv2d {
     pub fn computes_rows(&self, g: &Conv2d) -> bool {
         matches!(self.layout, Layout::Depthwise) && depthwise_rows::applies(g)
     }
+
+    /// Whether [`conv2d_forward_rows`] computes some rows of the output at a time.
+    pub fn computes_output_rows(&self) -> bool {
+        matches!(self.layout, Layout::Line(_)) && self.gather.is_none() && self.scatter.is_none()
+    }
+}
+
+/// Convolution of a whole image `x`, of which only the output rows `rows` are computed; `g` has one image, and the residual of
+/// the epilogue is none. The bits are those of the whole image. Only for weights that
+/// [compute rows of the output](PackedConv2d::computes_output_rows).
+pub fn conv2d_forward_rows(
+    cpu: &Cpu,
+    g: &Conv2d,
+    rows: Range<usize>,
+    x: &[f32],
+    w: &PackedConv2d,
+    epilogue: &Epilogue,
+    y: &mut [f32],
+) {
+    w.check_geometry(g);
+    assert!(g.n == 1 && x.len() == g.x_len() && epilogue.residual.is_none(), "one image without a residual");
+    epilogue.check(g.o, y.len());
+    let Layout::Line(filters) = &w.layout else { panic!("the kernel computes whole images") };
+    assert!(w.computes_output_rows(), "every channel is computed in its place");
+    let (packed, scatter, epilogue) = (&w.data[..], None, *epilogue);
+    Line { g, rows, x, filters, packed, scatter, epilogue }.run(cpu, Shared::new(y));
 }
 
 /// Depthwise convolution of a band of an image: computes the output rows `rows` of `g`, which has one image, from the rows

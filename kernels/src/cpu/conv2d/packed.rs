@@ -44,9 +44,9 @@ pub struct PackedConv2d {
     /// A row of zeros, read by taps in the padding and by slots without a window.
     pub(super) zeros: Buffer,
     /// The input channels, unless all are read in place.
-    gather: Option<Gather>,
+    pub(super) gather: Option<Gather>,
     /// The places of the computed channels, unless all are computed in place.
-    scatter: Option<Scatter>,
+    pub(super) scatter: Option<Scatter>,
     /// The constants of dead outputs that are computed like the others, if there are any.
     constants: Option<Constants>,
 }
@@ -252,7 +252,8 @@ impl PackedConv2d {
             }
             Layout::Line(filters) => {
                 let epilogue = *epilogue;
-                Line { g, x, filters, packed: &self.data, scatter, epilogue }.run(cpu, Shared::new(y));
+                let (rows, packed) = (0..g.oh(), &self.data);
+                Line { g, rows, x, filters, packed, scatter, epilogue }.run(cpu, Shared::new(y));
             }
             Layout::RowLanes(lanes) => {
                 lanes.run(cpu, g, &self.lanes_product(ImageLayouts::default(), x, epilogue), Shared::new(y));

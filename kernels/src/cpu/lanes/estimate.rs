@@ -12,6 +12,7 @@
 //! AVX-512 to the first list of layers in `benches/choice.rs`, alone and in pairs of filters, and checked on the second.
 //! They hold for the other instruction sets in so far as those are limited by the same loads and multiply-adds.
 
+use super::lists::FAR_VECTOR;
 use super::places::Slots;
 use super::run::RowLanes;
 use super::weight_grad::LaneWeightGrad;
@@ -56,13 +57,14 @@ impl RowLanes {
         let tiles = groups * shape.tiles();
         let entries = (tiles * lists.entries()) as f64;
         let team = (shape.tile() * lists.team) as f64;
+        let far = if lists.is_near() { 0.0 } else { FAR_VECTOR * shape.tile() as f64 };
         let teams = (tiles * lists.blocks() * lists.teams()) as f64;
         let loads = (groups * self.loads(g)) as f64;
         let stores = (tiles * shape.tile() * g.o) as f64;
         let load = if lanes[0] { COPY } else { LOAD };
         let store = if lanes[1] { STORE_LANES } else { STORE };
         Estimate {
-            products: entries * (PRODUCT * team + ENTRY),
+            products: entries * (PRODUCT * team + ENTRY + far),
             fixed: GROUP * groups as f64 + LISTS * teams + load * loads + store * stores,
         }
     }

@@ -102,7 +102,7 @@ impl Shape {
     }
 
     /// Cache lines of a tile's input, in a phase of a channel.
-    fn tile_lines(&self, taps: &Taps) -> usize {
+    pub fn tile_lines(&self, taps: &Taps) -> usize {
         ((self.rows + taps.halo) * self.row()).div_ceil(LINE)
     }
 

@@ -18,9 +18,11 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// A convolution along rows.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(in crate::cpu::conv2d) struct Line<'a> {
     pub g: &'a Conv2d,
+    /// The rows of each image's output that are computed.
+    pub rows: Range<usize>,
     /// `[N, H, W, C]`.
     pub x: &'a [f32],
     pub filters: &'a LineFilters,
@@ -30,15 +32,18 @@ pub(in crate::cpu::conv2d) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Computes the whole output.
+    /// Computes the rows `rows` of each image's output.
     pub fn run(&self, cpu: &Cpu, y: Shared) {
         let (g, bands) = (self.g, &Bands::new(&self.filters.shape, self.g));
         assert!(self.x.len() >= g.x_len() && self.packed.len() >= self.filters.len());
-        assert_eq!(y.len(), g.n * g.oh() * g.ow() * self.width(), "the output has its shape's length");
+        let Range { start, end } = self.rows;
+        assert!(start <= end && end <= g.oh(), "rows of the output");
+        let count = (end - start).div_ceil(bands.rows);
+        assert_eq!(y.len(), g.n * (end - start) * g.ow() * self.width(), "the output has its rows' length");
         cpu.run(|| {
-            cpu.divide((0..g.n * bands.count).into_par_iter().with_max_len(1)).for_each(|task| {
-                let (image, first) = (task / bands.count, task % bands.count * bands.rows);
-                let rows = first..(first + bands.rows).min(g.oh());
+            cpu.divide((0..g.n * count).into_par_iter().with_max_len(1)).for_each(|task| {
+                let (image, first) = (task / count, start + task % count * bands.rows);
+                let rows = first..(first + bands.rows).min(end);
                 cpu.with_workspace(|workspace| {
                     let floats =
                         Workspace::floats(&mut workspace.floats, self.filters.workspace(self.g));
@@ -65,7 +70,7 @@ struct Band<'a> {
 
 impl Band<'_> {
     fn run(&self, cpu: &Cpu, floats: &mut [f32], y: Shared) {
-        let Line { g, filters, .. } = *self.line;
+        let Line { g, filters, .. } = self.line;
         let [row, v, m, _] = filters.lens(g);
         let (row, floats) = floats.split_at_mut(row);
         let (v, floats) = floats.split_at_mut(v);
@@ -101,7 +106,7 @@ impl Band<'_> {
 
     /// Copies input row `row` of the band to `to`, with zeros in the padding.
     fn copy_row(&self, row: usize, to: &mut [f32]) {
-        let Line { g, x, .. } = *self.line;
+        let Line { g, x, .. } = self.line;
         let y = (self.rows.start * g.stride[0] + row).wrapping_sub(g.padding[0]);
         if y >= g.h {
             return to.fill(0.0);
@@ -117,7 +122,7 @@ impl Band<'_> {
 
     /// Computes `M[ξ] = V[ξ] · U[ξ]` for some tiles of the band and the filters of a panel.
     fn multiply(&self, panel: &Panel, tiles: Range<usize>, v: &[f32], m: &mut [f32]) {
-        let Line { g, filters, packed, .. } = *self.line;
+        let Line { g, filters, packed, .. } = self.line;
         let (bands, kernel, reduced) = (self.bands, panel.kernel, filters.shape.reduced());
         let points = filters.shape.points();
         assert!(tiles.len() <= CHUNK && m.len() >= points * CHUNK * MAX_NR && v.len() >= points * bands.point());
@@ -211,7 +216,8 @@ impl Band<'_> {
     fn outputs(&self, tile: usize, width: usize) -> Outputs {
         let (g, across) = (self.line.g, self.bands.across);
         let (row, column) = (self.rows.start + tile / across, tile % across * SIDE);
-        let first = (self.image * g.oh() + row) * g.ow() + column;
+        let computed = &self.line.rows;
+        let first = (self.image * computed.len() + row - computed.start) * g.ow() + column;
         Outputs { first: first * width, count: SIDE.min(g.ow() - column) }
     }
 }

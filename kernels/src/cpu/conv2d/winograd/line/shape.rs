@@ -58,8 +58,6 @@ impl LineShape {
 /// The bands of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bands {
-    /// The number of bands.
-    pub count: usize,
     /// The rows of outputs of a band, the last of which may have fewer.
     pub rows: usize,
     /// The tiles of a row.
@@ -76,10 +74,8 @@ impl Bands {
         let across = g.ow().div_ceil(SIDE);
         let tile = |rows: usize| ((rows - 1) * g.stride[0] + g.kh) * shape.cell + MAX_LANES;
         let fits = |&rows: &usize| rows == 1 || shape.points() * across * tile(rows) <= V;
-        let most = (1..=BAND.min(g.oh())).rev().find(fits).unwrap_or(1);
-        let count = g.oh().div_ceil(most);
-        let rows = g.oh().div_ceil(count);
-        Self { count, rows, across, row: (SIDE * (across - 1) + shape.points()) * shape.cell, tile: tile(rows) }
+        let rows = (1..=BAND.min(g.oh())).rev().find(fits).unwrap_or(1);
+        Self { rows, across, row: (SIDE * (across - 1) + shape.points()) * shape.cell, tile: tile(rows) }
     }
 
     /// The length of a point of V.
@@ -99,12 +95,12 @@ mod tests {
         let shape = LineShape::new(&stem);
         assert_eq!((shape.taps, shape.cell, shape.points(), shape.reduced()), (4, 6, 7, 42));
         let bands = Bands::new(&shape, &stem);
-        assert_eq!((bands.count, bands.rows, bands.across, bands.row), (8, 8, 16, 67 * 6));
+        assert_eq!((bands.rows, bands.across, bands.row), (8, 16, 67 * 6));
         // AlexNet's.
         let eleven = Conv2d::square([1, 224, 224, 3], 64, 11, 4, 2);
         assert_eq!((refuses(&eleven), LineShape::new(&eleven).taps), (None, 3));
         let tall = Bands::new(&shape, &Conv2d { h: 2001, w: 3000, ..stem });
-        assert_eq!((tall.count, tall.rows), (1001, 1), "a row that is larger than the cache");
+        assert_eq!(tall.rows, 1, "a row that is larger than the cache");
     }
 
     #[test]
