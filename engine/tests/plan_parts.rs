@@ -2,8 +2,8 @@
 
 mod support;
 
-use lopper_engine::plan::{Parts, Plan, PlanOptions};
 use lopper_engine::layer::{Activation, Conv2d, FixedWindow, Pool, PoolKind};
+use lopper_engine::plan::{Parts, Plan, PlanOptions};
 use lopper_engine::{Device, Graph, Layer, Param};
 use lopper_kernels::cpu::{Cpu, Isa};
 use support::blocks::inverted_residuals;
@@ -95,14 +95,24 @@ fn kernels_depend_neither_on_threads_nor_on_parts() {
                     plan.run(values.data()).unwrap().iter().map(|value| value.to_bits()).collect();
                 let kernels: Vec<&str> = plan.steps().iter().map(|step| step.kernel).collect();
                 let result = (kernels, bits);
-                assert!(*first.get_or_insert_with(|| result.clone()) == result, "{isa}, {threads} threads, {parts:?}");
+                assert!(
+                    *first.get_or_insert_with(|| result.clone()) == result,
+                    "{isa}, {threads} threads, {parts:?}"
+                );
             }
         }
     }
 }
 
 /// A dense convolution with a bias, and a clamp.
-fn clamped(random: &mut Random, graph: &mut Graph, [c, o]: [usize; 2], k: usize, stride: usize, x: usize) -> usize {
+fn clamped(
+    random: &mut Random,
+    graph: &mut Graph,
+    [c, o]: [usize; 2],
+    k: usize,
+    stride: usize,
+    x: usize,
+) -> usize {
     let groups = if k == 3 { c } else { 1 };
     let layer = Layer::Conv2d(Conv2d {
         weight: Param::new(random.tensor(&[o, k, k, c / groups])),

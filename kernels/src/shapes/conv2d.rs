@@ -176,7 +176,10 @@ mod tests {
     fn rows_read_rows_inside_the_image() {
         let conv = Conv2d::square([1, 9, 5, 3], 4, 3, 2, 1);
         assert_eq!(conv.oh(), 5);
-        assert_eq!([0..1, 1..3, 4..5, 0..5, 2..2].map(|rows| conv.rows_read(rows)), [0..2, 1..6, 7..9, 0..9, 0..0]);
+        assert_eq!(
+            [0..1, 1..3, 4..5, 0..5, 2..2].map(|rows| conv.rows_read(rows)),
+            [0..2, 1..6, 7..9, 0..9, 0..0]
+        );
         let padded = Conv2d { padding: [5, 0], ..Conv2d::square([1, 2, 5, 3], 4, 3, 1, 0) };
         assert_eq!([0..1, 3..4, 9..10].map(|rows| padded.rows_read(rows)), [0..0, 0..1, 2..2]);
     }

@@ -5,8 +5,20 @@ use super::*;
 /// The first layers of ResNet, AlexNet and YOLOv5, and odd ones: rows that tiles do not divide, strides that rows and columns
 /// do not share, one row, padding before and behind, and every number of left-over filters.
 fn geometries() -> Vec<Conv2d> {
-    let row = Conv2d { kh: 1, kw: 7, padding: [0, 3], stride: [1, 2], ..Conv2d::square([2, 1, 37, 5], 19, 1, 1, 0) };
-    let mixed = Conv2d { kh: 4, kw: 8, stride: [3, 2], padding: [2, 5], ..Conv2d::square([1, 30, 25, 7], 49, 1, 1, 0) };
+    let row = Conv2d {
+        kh: 1,
+        kw: 7,
+        padding: [0, 3],
+        stride: [1, 2],
+        ..Conv2d::square([2, 1, 37, 5], 19, 1, 1, 0)
+    };
+    let mixed = Conv2d {
+        kh: 4,
+        kw: 8,
+        stride: [3, 2],
+        padding: [2, 5],
+        ..Conv2d::square([1, 30, 25, 7], 49, 1, 1, 0)
+    };
     let same = Conv2d { extra_padding: [1, 2], ..Conv2d::square([1, 14, 22, 15], 17, 5, 2, 1) };
     vec![
         Conv2d::square([2, 64, 64, 3], 64, 7, 2, 3),
@@ -24,7 +36,8 @@ const PACKING: Packing = Packing::By(Algorithm::WinogradRows);
 
 /// The largest sum of magnitudes of each filter: the outputs of a tile share their errors.
 fn by_filter(g: &Conv2d, sums: &[f64]) -> Vec<f64> {
-    let largest = |filter: usize| sums.iter().skip(filter).step_by(g.o).fold(0.0, |max: f64, &sum| max.max(sum));
+    let largest =
+        |filter: usize| sums.iter().skip(filter).step_by(g.o).fold(0.0, |max: f64, &sum| max.max(sum));
     let largest: Vec<f64> = (0..g.o).map(largest).collect();
     largest.iter().copied().cycle().take(sums.len()).collect()
 }
@@ -50,9 +63,19 @@ fn outputs_stay_within_the_bound() {
                     let mut got = vec![f32::NAN; g.y_len()];
                     let cpu = cpu.clone().threads(threads);
                     cpu::conv2d_forward_packed(&cpu, &g, &x, &packed, &epilogue, &mut got);
-                    assert_bounded(&format!("{} of {g:?}", packed.kernel()), 8.0, g.w_len() / g.o, &got, &y, &sums);
+                    assert_bounded(
+                        &format!("{} of {g:?}", packed.kernel()),
+                        8.0,
+                        g.w_len() / g.o,
+                        &got,
+                        &y,
+                        &sums,
+                    );
                     let first = first.get_or_insert_with(|| got.clone());
-                    assert!(first.iter().zip(&got).all(|(a, b)| a.to_bits() == b.to_bits()), "{threads} threads");
+                    assert!(
+                        first.iter().zip(&got).all(|(a, b)| a.to_bits() == b.to_bits()),
+                        "{threads} threads"
+                    );
                 }
             }
         }
@@ -87,7 +110,8 @@ fn dead_channels_are_left_out() {
         let (x, w, bias) = (random.reals(g.x_len()), random.reals(g.w_len()), random.reals(g.o));
         let live = random.flags(g.o);
         let zeroed = without(&w, &live);
-        let (_, sums) = oracle(|x, w, y| reference::conv2d_forward(&g, x, w, None, y), &x, &zeroed, g.y_len());
+        let (_, sums) =
+            oracle(|x, w, y| reference::conv2d_forward(&g, x, w, None, y), &x, &zeroed, g.y_len());
         let sums = by_filter(&g, &sums);
         let mut y = vec![0.0; g.y_len()];
         reference::conv2d_forward(&g, &wide(&x), &wide(&zeroed), Some(&wide(&bias)), &mut y);
@@ -129,7 +153,12 @@ fn rows_are_those_of_the_image() {
                     let rows = first..(first + band).min(g.oh());
                     let mut y = vec![f32::NAN; rows.len() * row];
                     cpu::conv2d_forward_rows(cpu, &g, rows.clone(), &x, &packed, &epilogue, &mut y);
-                    assert_eq!(y, whole[rows.start * row..rows.end * row], "{} rows {rows:?} of {g:?}", cpu.isa());
+                    assert_eq!(
+                        y,
+                        whole[rows.start * row..rows.end * row],
+                        "{} rows {rows:?} of {g:?}",
+                        cpu.isa()
+                    );
                 }
             }
         }

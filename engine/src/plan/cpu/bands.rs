@@ -13,10 +13,10 @@
 
 use super::call::{Call, Values};
 use super::kernel::Kernel;
+use crate::Tensor;
 use crate::autograd::ops::Pooling;
 use crate::graph::pool::{PoolGeometry, PoolKind};
 use crate::plan::work::Plain;
-use crate::Tensor;
 use lopper_kernels::cpu::{
     Cpu, Epilogue, ImageLayouts, PackedConv2d, conv2d_depthwise_rows, conv2d_forward_packed,
     conv2d_forward_rows, max_pool2d_forward,
@@ -95,14 +95,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Fills `mid` with the rows `read` of an image: moves those that are `present` from the last band, and computes the
     /// others.
-    fn fill(
-        &self,
-        cpu: &Cpu,
-        image: usize,
-        x: &[f32],
-        [present, read]: [&Range<usize>; 2],
-        mid: &mut [f32],
-    ) {
+    fn fill(&self, cpu: &Cpu, image: usize, x: &[f32], [present, read]: [&Range<usize>; 2], mid: &mut [f32]) {
         let (g, row) = (self.g, self.g.ow() * self.g.o);
         let from = read.start.clamp(present.start, present.end);
         let kept = present.end.min(read.end).saturating_sub(from);

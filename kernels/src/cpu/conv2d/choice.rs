@@ -118,11 +118,16 @@ impl Choice {
         }
         let live = Conv2d { o: pattern.filters().len(), ..*g };
         let direct = estimate::direct(cpu, &live, weights);
-        let lanes =
-            LanesTime::new(cpu, g, &RowLanes::new(cpu, g, pattern, Rows::Joined), [false; 2], weights);
-        let most = self.most();
+        let packed = RowLanes::new(cpu, g, pattern, Rows::Joined);
+        let time = |packed: &RowLanes| LanesTime::new(cpu, g, packed, [false; 2], weights);
+        let (lanes, most) = (time(&packed), self.most());
         let of_direct = lanes.time() / direct;
-        let below = (pattern.density() * lanes.nonzeros_within(most * direct)).clamp(0.0, 1.0);
+        let mut factor = lanes.nonzeros_within(most * direct);
+        if factor > 0.0 {
+            // The blocks of lists depend on how long these are.
+            factor *= time(&packed.scaled(factor)).nonzeros_within(most * direct);
+        }
+        let below = (pattern.density() * factor).clamp(0.0, 1.0);
         let algorithm = if of_direct < most { Algorithm::RowLanes } else { self.algorithm };
         Self { algorithm, lanes: Some(Lanes { of_direct, below }), ..self }
     }

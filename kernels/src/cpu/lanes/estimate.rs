@@ -27,17 +27,17 @@ const LISTS: f64 = 11.0;
 /// The cost of converting a vector of pixels to lanes.
 const LOAD: f64 = 8.9;
 /// The cost of converting a vector of sums to pixels, with the epilogue.
-const STORE: f64 = 15.9;
+const STORE: f64 = 14.0;
 
 /// The cost of an entry in the weight gradient: its loads, and its part of the transposes that sum lanes.
 const DOT_ENTRY: f64 = 5.5;
 
 /// The cost of a group of slots: finding the places of its lanes, and its task.
-const GROUP: f64 = 6000.0;
+const GROUP: f64 = 3000.0;
 /// The cost of copying a vector of pixels that is in lanes.
 const COPY: f64 = 3.0;
 /// The cost of storing a vector of sums in lanes, with the epilogue.
-const STORE_LANES: f64 = 8.0;
+const STORE_LANES: f64 = 7.0;
 
 /// An estimated time, in fused multiply-adds of one vector.
 pub(in crate::cpu) struct Estimate {

@@ -67,6 +67,14 @@ impl Lists {
         Self { team, filters, channels, block, near: block <= shape.channels(taps), entries }
     }
 
+    /// The layout of `factor` times as many entries.
+    pub fn scaled(&self, shape: &Shape, taps: &Taps, factor: f64) -> Self {
+        let entries = self.entries as f64 * factor;
+        let block = block(shape, taps, self.channels, entries / self.teams() as f64);
+        let near = block <= shape.channels(taps);
+        Self { block, near, entries: entries.round() as usize, ..self.clone() }
+    }
+
     /// Whether the pixels of a list come from the L1 cache.
     pub fn is_near(&self) -> bool {
         self.near

@@ -92,6 +92,11 @@ impl RowLanes {
         Self { taps, shape, lists, joined, name }
     }
 
+    /// The layout of `factor` times as many nonzero weights.
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self { lists: self.lists.scaled(&self.shape, &self.taps, factor), ..self.clone() }
+    }
+
     /// The geometry with the same result and the rows that lanes run along.
     pub(super) fn geometry(&self, g: &Conv2d) -> Conv2d {
         with_rows(g, self.joined)
@@ -249,7 +254,13 @@ impl Task<'_> {
 
     /// Adds bias and residual to the sums of a tile if the residual has another layout than the output. Returns the
     /// rest of the epilogue.
-    fn add_residual(&self, cpu: &Cpu, targets: Option<&Targets>, row: usize, sums: &mut [f32]) -> Epilogue<'_> {
+    fn add_residual(
+        &self,
+        cpu: &Cpu,
+        targets: Option<&Targets>,
+        row: usize,
+        sums: &mut [f32],
+    ) -> Epilogue<'_> {
         let (g, RowLanes { shape, lists, .. }) = (self.g, self.lanes);
         let Product { epilogue, layouts, .. } = *self.product;
         let Some(residual) = epilogue.residual.filter(|_| layouts.residual != layouts.y) else {

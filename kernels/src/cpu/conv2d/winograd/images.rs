@@ -6,7 +6,6 @@ use super::tiling::{Tiling, padded};
 use super::transform::Map;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::Epilogue;
-use crate::cpu::conv2d::scatter::Scatter;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::{Kernel, Simd};
@@ -222,7 +221,7 @@ unsafe fn read<S: Simd, const WHOLE: bool>(s: S, p: *const f32, lanes: usize) ->
 
 /// `activation(value + bias[column..] + residual[at..])`.
 #[inline(always)]
-pub(super) fn finish<S: Simd>(s: S, epilogue: &Epilogue, value: S::F, column: usize, at: usize, lanes: usize) -> S::F {
+fn finish<S: Simd>(s: S, epilogue: &Epilogue, value: S::F, column: usize, at: usize, lanes: usize) -> S::F {
     let mut value = value;
     if let Some(bias) = epilogue.bias {
         value = s.add(value, s.get(&bias[column..column + lanes]));

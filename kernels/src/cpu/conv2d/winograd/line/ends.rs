@@ -1,11 +1,11 @@
 //! The two ends of the algorithm: from rows of pixels to V, and from M to outputs.
 
-use super::super::images::finish;
 use super::super::transform::Map;
 use super::shape::{Bands, SIDE};
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::gemm::tile::load_lanes;
+use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::{Kernel, Simd};
 use std::ops::Range;
 
@@ -88,9 +88,17 @@ impl<const N: usize, T: Map<N, SIDE>> Kernel for TransformOutput<'_, N, T> {
         let width = self.columns.len();
         assert!(self.m.len() >= N * self.point && self.tiles.len() * self.row <= self.point);
         assert!(width <= self.row && self.columns.end <= self.pixel);
-        for (tile, &Outputs { first, count }) in self.tiles.iter().enumerate() {
-            for column in (0..width).step_by(S::LANES) {
-                let lanes = S::LANES.min(width - column);
+        let Epilogue { bias: biases, residual, activation } = *self.epilogue;
+        let bounds = activation.bounds();
+        let [low, high] = bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+        let (low, high) = (s.splat(low), s.splat(high));
+        for column in (0..width).step_by(S::LANES) {
+            let (lanes, start) = (S::LANES.min(width - column), self.columns.start + column);
+            let mut bias = s.zero();
+            if let Some(biases) = biases {
+                bias = s.get(&biases[start..start + lanes]);
+            }
+            for (tile, &Outputs { first, count }) in self.tiles.iter().enumerate() {
                 let mut m = [s.zero(); N];
                 for i in 0..N {
                     let at = i * self.point + tile * self.row + column;
@@ -98,11 +106,25 @@ impl<const N: usize, T: Map<N, SIDE>> Kernel for TransformOutput<'_, N, T> {
                     m[i] = unsafe { load_lanes(s, self.m.as_ptr().add(at), lanes) };
                 }
                 let values = self.map.apply(s, m);
-                for i in 0..SIDE.min(count) {
-                    let (column, at) = (self.columns.start + column, first + i * self.pixel);
+                for i in 0..SIDE {
+                    if i >= count {
+                        break;
+                    }
+                    let at = first + i * self.pixel + start;
+                    let mut v = values[i];
+                    if biases.is_some() {
+                        v = s.add(v, bias);
+                    }
+                    if let Some(residual) = residual {
+                        v = s.add(v, s.get(&residual[at..at + lanes]));
+                    }
+                    if bounds.is_some() {
+                        v = s.min(high, s.max(low, v));
+                    } else {
+                        v = activate(s, activation, v);
+                    }
                     // SAFETY: each tile of the output belongs to one task.
-                    let y = unsafe { self.y.range(at + column, lanes) };
-                    s.put(y, finish(s, self.epilogue, values[i], column, at + column, lanes));
+                    s.put(unsafe { self.y.range(at, lanes) }, v);
                 }
             }
         }

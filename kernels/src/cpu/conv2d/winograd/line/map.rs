@@ -144,7 +144,10 @@ mod tests {
                     };
                     for (i, y) in y.into_iter().enumerate() {
                         let want = f32::from(u8::from(i + tap == at));
-                        assert!((y - want).abs() < 1e-5, "{taps} taps: tap {tap} of input {at} gives {y} at {i}");
+                        assert!(
+                            (y - want).abs() < 1e-5,
+                            "{taps} taps: tap {tap} of input {at} gives {y} at {i}"
+                        );
                     }
                 }
             }

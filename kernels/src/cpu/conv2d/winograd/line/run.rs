@@ -11,11 +11,14 @@ use crate::cpu::conv2d::scatter::Scatter;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
 use crate::cpu::gemm::panels::Panel;
-use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Rows, Tile};
+use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Rows, Tile, prefetch};
 use crate::shapes::Conv2d;
 use bytemuck::cast_slice;
 use rayon::prelude::*;
 use std::ops::Range;
+
+/// The number of floats in a cache line.
+const LINE: usize = 16;
 
 /// A convolution along rows.
 #[derive(Clone)]
@@ -45,8 +48,7 @@ impl Line<'_> {
                 let (image, first) = (task / count, start + task % count * bands.rows);
                 let rows = first..(first + bands.rows).min(end);
                 cpu.with_workspace(|workspace| {
-                    let floats =
-                        Workspace::floats(&mut workspace.floats, self.filters.workspace(self.g));
+                    let floats = Workspace::floats(&mut workspace.floats, self.filters.workspace(self.g));
                     Band { line: self, bands, image, rows }.run(cpu, floats, y);
                 });
             });
@@ -82,6 +84,7 @@ impl Band<'_> {
         for panel in &filters.panels {
             for first in (0..tiles).step_by(chunk) {
                 let tiles = first..(first + chunk).min(tiles);
+                self.prefetch(panel, tiles.clone(), y);
                 self.multiply(panel, tiles.clone(), v, m);
                 self.finish(cpu, panel, tiles, m, computed, y);
             }
@@ -125,7 +128,9 @@ impl Band<'_> {
         let Line { g, filters, packed, .. } = self.line;
         let (bands, kernel, reduced) = (self.bands, panel.kernel, filters.shape.reduced());
         let points = filters.shape.points();
-        assert!(tiles.len() <= CHUNK && m.len() >= points * CHUNK * MAX_NR && v.len() >= points * bands.point());
+        assert!(
+            tiles.len() <= CHUNK && m.len() >= points * CHUNK * MAX_NR && v.len() >= points * bands.point()
+        );
         for first in tiles.clone().step_by(kernel.mr) {
             let count = kernel.mr.min(tiles.end - first);
             let rows: [*const f32; MAX_MR] = std::array::from_fn(|i| {
@@ -146,7 +151,8 @@ impl Band<'_> {
                     a_offset: point * bands.point(),
                     a_step: 1,
                 };
-                let u = cast_slice(&packed[point * filters.point + panel.offset..][..kernel.packed_len(reduced)]);
+                let u =
+                    cast_slice(&packed[point * filters.point + panel.offset..][..kernel.packed_len(reduced)]);
                 let c = m[point * CHUNK * MAX_NR..].as_mut_ptr();
                 let mut tile = Tile::new(a, u, c, &out, [count, panel.width], false);
                 tile.b_column = reduced;
@@ -154,6 +160,18 @@ impl Band<'_> {
                 // of the first point of V, and `a_offset` to those of another point, as asserted. `u` has the panel's
                 // rows. M has a row of MAX_NR floats for each of the at most CHUNK tiles of each point.
                 unsafe { (kernel.run)(&tile) }
+            }
+        }
+    }
+
+    /// Prefetches the outputs of some tiles, which storing would wait for.
+    fn prefetch(&self, panel: &Panel, tiles: Range<usize>, y: Shared) {
+        let width = self.line.width();
+        for Outputs { first, count } in tiles.map(|tile| self.outputs(tile, width)) {
+            for pixel in 0..count {
+                for column in panel.columns().step_by(LINE) {
+                    prefetch(y.as_mut_ptr().wrapping_add(first + pixel * width + column));
+                }
             }
         }
     }

@@ -14,7 +14,10 @@ const V: usize = 1 << 16;
 /// The reason why this algorithm cannot compute `g`, or has no reason to, if there is one.
 pub(in crate::cpu::conv2d) fn refuses(g: &Conv2d) -> Option<&'static str> {
     let needs = [
-        (padded::applies(g), "an input pixel has as many channels as a vector, or a row of the kernel one tap"),
+        (
+            padded::applies(g),
+            "an input pixel has as many channels as a vector, or a row of the kernel one tap",
+        ),
         (g.stride[1] > 1, "the stride is 1"),
         ([3, 4].contains(&g.kw.div_ceil(g.stride[1])), "a row of the kernel has neither 3 nor 4 strides"),
         (g.dilation == [1; 2], "the kernel is dilated"),
