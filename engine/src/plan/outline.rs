@@ -208,7 +208,7 @@ fn convolution(cpu: &Cpu, weights: Weights, g: &shapes::Conv2d, [c, o]: [usize; 
         Algorithm::Winograd2 => Class::Winograd2,
         Algorithm::Winograd4 => Class::Winograd4,
         Algorithm::Direct | Algorithm::RowLanes if taps == 1 => Class::Pointwise,
-        Algorithm::Direct | Algorithm::RowLanes => Class::Direct,
+        Algorithm::Direct | Algorithm::WinogradRows | Algorithm::RowLanes => Class::Direct,
     };
     Amount { class, units: macs }
 }

@@ -53,9 +53,9 @@ impl Packer<'_> {
         }
     }
 
-    fn conv2d(&self, conv: &Convolution) -> PackedConv2d {
-        let Convolution { g, conv, pattern, compact } = conv;
-        let weight = conv.weight.value().data();
+    fn conv2d(&self, convolution: &Convolution) -> PackedConv2d {
+        let Convolution { conv, pattern, compact, .. } = convolution;
+        let (g, weight) = (&convolution.part(), conv.weight.value().data());
         match compact {
             None => PackedConv2d::masked(self.cpu, g, weight, pattern, self.conv2d),
             Some(compact) => {
