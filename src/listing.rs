@@ -9,6 +9,7 @@ use crate::compress::sparsify::SparsitySchedule;
 use crate::compress::{Context, StageKeys};
 use crate::engine::About;
 use crate::engine::train::Schedule;
+use crate::models;
 use serde::Serialize;
 
 /// A kind of thing to choose from.
@@ -28,6 +29,8 @@ pub enum Family {
     Losses,
     /// The techniques of a stage, and methods of sparse training.
     Techniques,
+    /// Networks.
+    Architectures,
 }
 
 /// An item of a list.
@@ -58,7 +61,7 @@ impl Entry {
 
 impl Family {
     /// Every family, in the order in which they are listed.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Criteria,
         Self::Granularities,
         Self::Contexts,
@@ -66,6 +69,7 @@ impl Family {
         Self::Schedules,
         Self::Losses,
         Self::Techniques,
+        Self::Architectures,
     ];
 
     /// The name on the command line.
@@ -78,6 +82,7 @@ impl Family {
             Self::Schedules => "schedules",
             Self::Losses => "losses",
             Self::Techniques => "techniques",
+            Self::Architectures => "architectures",
         }
     }
 
@@ -91,6 +96,7 @@ impl Family {
             Self::Schedules => "share of the final sparsity or of the largest rate over a training",
             Self::Losses => "the objective of a training",
             Self::Techniques => "what a stage of a recipe does",
+            Self::Architectures => "the networks that --arch names (docs/networks.md)",
         }
     }
 
@@ -106,6 +112,7 @@ impl Family {
             Self::Schedules => schedules(),
             Self::Losses => losses(),
             Self::Techniques => techniques(),
+            Self::Architectures => architectures(),
         }
     }
 }
@@ -159,6 +166,11 @@ fn techniques() -> Vec<Entry> {
     let densities = Densities::ALL.iter();
     let densities = densities.map(|d| Entry::new(d.to_string(), d.about()).of("sparse_train.densities"));
     kinds.chain(methods).chain(densities).collect()
+}
+
+fn architectures() -> Vec<Entry> {
+    let about = |name| models::about(name).expect("a name of the table");
+    models::names().map(|name| Entry::new(name, about(name))).collect()
 }
 
 #[cfg(test)]

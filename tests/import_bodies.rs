@@ -115,3 +115,60 @@ fn weights_of_other_names_are_imported_by_shapes_and_order() {
         "`bn1` has bias [32]",
     ]);
 }
+
+/// GoogLeNet is published with classifiers that only training uses.
+#[test]
+fn auxiliary_classifiers_are_ignored_aloud() {
+    let dir = tempfile::tempdir().unwrap();
+    let [plain, weights, out] = ["p", "w", "o"].map(|name| dir.path().join(format!("{name}.safetensors")));
+    let options = lopper_models::Options::new(numbered_classes(7), [64, 64, 3]);
+    let net = lopper_models::build("googlenet", &options).unwrap();
+    lopper_engine::torchvision::export_weights(&net, &plain).unwrap();
+    let bytes = fs::read(&plain).unwrap();
+    let stored = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let (mut tensors, zeros) = (stored.tensors(), [0; 16]);
+    for name in ["aux1.fc2.weight", "aux2.conv.bn.running_var"] {
+        let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![4], &zeros).unwrap();
+        tensors.push((name.to_string(), view));
+    }
+    fs::write(&weights, safetensors::serialize(tensors, None).unwrap()).unwrap();
+    let given = [
+        "import",
+        text(&weights),
+        "--arch",
+        "googlenet",
+        "--classes",
+        "7",
+        "--size",
+        "64",
+        "--out",
+        text(&out),
+    ];
+    let run = lopper(&given).succeeded();
+    assert!(run.err.contains("ignored `aux1`, `aux2`, which only training uses"), "{}", run.err);
+    let imported = file::load(&out).unwrap();
+    assert!(changed(&net, &imported).is_empty());
+    assert_eq!((imported.info.mean, imported.info.std), (vec![0.5; 3], vec![0.5; 3]));
+}
+
+/// Size, classes and images of the published weights are the defaults.
+#[test]
+fn an_architecture_knows_the_images_of_its_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let [weights, out] = ["w", "o"].map(|name| dir.path().join(format!("{name}.safetensors")));
+    for (arch, classes, size, resize) in
+        [("cifar_resnet20_b", 10, 32, None), ("squeezenet1_1", 1000, 224, Some(256))]
+    {
+        let options = lopper_models::Options::new(numbered_classes(classes), [size, size, 3]);
+        let net = lopper_models::build(arch, &options).unwrap();
+        lopper_engine::torchvision::export_weights(&net, &weights).unwrap();
+        lopper(&["import", text(&weights), "--arch", arch, "--out", text(&out), "--force"]).succeeded();
+        let info = file::load(&out).unwrap().info;
+        assert_eq!((info.input, info.classes.len()), ([size, size, 3], classes), "{arch}");
+        let shorter = match info.preparation.unwrap().resize {
+            lopper_engine::info::Resize::Shorter(side) => Some(side),
+            _ => None,
+        };
+        assert_eq!(shorter, resize, "{arch}");
+    }
+}

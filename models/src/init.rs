@@ -22,6 +22,8 @@ pub enum Init {
         /// Standard deviation.
         std: f32,
     },
+    /// Every weight has this value. Biases are 0.
+    Constant(f32),
 }
 
 impl Init {
@@ -34,6 +36,7 @@ impl Init {
             Self::KaimingFanIn => normal(seed, path, shape, (2.0 / fan_in as f32).sqrt()),
             Self::KaimingFanOut => normal(seed, path, shape, (2.0 / (taps * shape[0]) as f32).sqrt()),
             Self::Normal { std } => normal(seed, path, shape, std),
+            Self::Constant(value) => Tensor::full(shape, value),
         }
     }
 
@@ -41,7 +44,9 @@ impl Init {
     pub fn bias(self, seed: u64, path: &str, outputs: usize, fan_in: usize) -> Tensor {
         match self {
             Self::Uniform => uniform(seed, path, &[outputs], bound(fan_in)),
-            Self::KaimingFanIn | Self::KaimingFanOut | Self::Normal { .. } => Tensor::zeros(&[outputs]),
+            Self::KaimingFanIn | Self::KaimingFanOut | Self::Normal { .. } | Self::Constant(_) => {
+                Tensor::zeros(&[outputs])
+            }
         }
     }
 }

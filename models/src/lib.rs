@@ -1,4 +1,4 @@
-//! VGG, ResNet and other networks as graphs, and data sets to train them on.
+//! VGG, ResNet and other convolutional networks as graphs, and data sets to train them on.
 
 #![forbid(unsafe_code)]
 
@@ -11,8 +11,8 @@ pub mod init;
 mod redraw;
 
 pub use arch::{
-    Head, NewHead, Options, Pretraining, build, freeze_body, keep_outputs, last_layer, last_layers, names,
-    new_head, numbered_classes, our_name, pretraining, with_outputs,
+    Head, NewHead, Options, Pretraining, about, build, freeze_body, is_auxiliary, keep_outputs, last_layer,
+    last_layers, names, new_head, numbered_classes, our_name, pretraining, with_outputs,
 };
 pub use builder::{Builder, Conv};
 pub use classifier::{Classifier, Guess};

@@ -11,7 +11,7 @@ use clap::Args;
 use lopper_engine::info::{Preparation, Resize};
 use lopper_engine::torchvision::{Assignment, ImportReport};
 use lopper_engine::{Error, Graph, Result, file, torchvision};
-use lopper_models::{Head, last_layer, last_layers, new_head, our_name, with_outputs};
+use lopper_models::{Head, is_auxiliary, last_layer, last_layers, new_head, our_name, with_outputs};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -24,26 +24,27 @@ pub struct Import {
     /// The architecture, or a model file with it; an ONNX file has its own
     #[arg(long)]
     arch: Option<String>,
-    /// Number of classes of the architecture [default: ImageNet's 1000]
+    /// Number of classes of the architecture [default: those of its published weights, mostly ImageNet's 1000]
     #[arg(long, value_parser = classes())]
     classes: Option<u32>,
-    /// Read weights of any number of classes, or without a last layer: keep their body and draw a new head for the classes
-    /// of the architecture, as --classes does if the number differs
+    /// Read weights of any number of classes, or without a last layer: keep their body and draw a new head for the
+    /// classes of the architecture, as --classes does if the number differs
     #[arg(long)]
     new_head: bool,
-    /// Assign tensors to layers by their shapes and order, whatever their names: the last resort. Prints the pairs; check the
-    /// accuracy
+    /// Assign tensors to layers by their shapes and order, whatever their names: the last resort. Prints the pairs;
+    /// check the accuracy
     #[arg(long)]
     by_order: bool,
     /// Kind of the new head: own, for a new last layer, or fastai [default: own]
     #[arg(long, requires = "new_head", value_parser = parse_head)]
     head: Option<Head>,
-    /// Side of the architecture's square images in pixels, or of an ONNX file's if that leaves it open
-    #[arg(long, default_value_t = 224, value_parser = super::image_side)]
-    size: usize,
+    /// Side of the architecture's square images in pixels, or of an ONNX file's if that leaves it open [default: that
+    /// of the architecture's published weights, mostly 224; 224 for an ONNX file]
+    #[arg(long, value_parser = super::image_side)]
+    size: Option<usize>,
     /// Size of an image before its center is cropped: none, square, the shorter side in pixels, or center:SHARE
-    /// [default: the model file's; for an architecture 256 if --size is 224, and in proportion, or below 128 pixels the
-    /// largest centered square]
+    /// [default: the model file's; for an architecture that of its published weights, mostly 256 of 224, and in
+    /// proportion, or below 128 pixels the largest centered square]
     #[arg(long)]
     resize: Option<Resize>,
     #[command(flatten)]
@@ -60,6 +61,9 @@ pub struct Import {
 
 /// Below this size, networks are made for small images as a whole rather than for the centers of larger ones.
 const WHOLE_BELOW: usize = 128;
+
+/// Side of the images of an ONNX file that leaves it open.
+const OPEN_SIDE: usize = 224;
 
 impl Import {
     pub fn run(&self, common: &Common) -> Result<()> {
@@ -85,7 +89,7 @@ impl Import {
         if let Some((_, option)) = given.iter().find(|(given, _)| *given) {
             return Err(Error::invalid(format!("{option}: applies to weights of an architecture only")));
         }
-        let mut graph = self.images.import(&self.weights, self.size)?;
+        let mut graph = self.images.import(&self.weights, self.size.unwrap_or(OPEN_SIDE))?;
         if let Some(resize) = self.resize {
             graph.info.preparation = Some(Preparation { resize, ..Preparation::center(1.0) });
         }
@@ -104,13 +108,16 @@ impl Import {
             ));
         }
         let mut graph = if is_file(arch) {
-            open_network(arch, self.classes, self.size, None)?
+            // A model file has its own size.
+            open_network(arch, self.classes, OPEN_SIDE, None)?
         } else {
-            let mut graph = open_network(arch, self.classes.or(Some(1000)), self.size, None)?;
-            // The normalization and preparation of the published weights; a model file stores its own.
             let published = lopper_models::pretraining(arch)?;
+            let size = self.size.unwrap_or(published.size);
+            let classes = self.classes.or(u32::try_from(published.classes).ok());
+            let mut graph = open_network(arch, classes, size, None)?;
+            // The normalization and preparation of the published weights; a model file stores its own.
             (graph.info.mean, graph.info.std) = (published.mean.to_vec(), published.std.to_vec());
-            graph.info.preparation = Some(match self.size {
+            graph.info.preparation = Some(match size {
                 size if size < WHOLE_BELOW => Preparation::center(1.0),
                 size => published.preparation(size),
             });
@@ -128,8 +135,8 @@ impl Import {
         })
     }
 
-    /// Reads the weights into `graph`. If only the number of classes differs and the user gave one, or asks for a new head,
-    /// the head is drawn.
+    /// Reads the weights into `graph`. If only the number of classes differs and the user gave one, or asks for a new
+    /// head, the head is drawn.
     fn read(&self, graph: &mut Graph, arch: &str, seed: u64) -> Result<ImportReport> {
         if self.new_head {
             return self.import_body(graph, seed);
@@ -145,18 +152,21 @@ impl Import {
     fn read_into(&self, graph: &mut Graph, absent: &[String]) -> Result<ImportReport> {
         let arch = graph.info.arch.clone();
         let rename = |theirs: &str| our_name(&arch, theirs);
-        let assignment = Assignment { rename: &rename, by_order: self.by_order, absent };
+        let auxiliary = |theirs: &str| is_auxiliary(&arch, theirs);
+        let assignment =
+            Assignment { rename: &rename, by_order: self.by_order, absent, auxiliary: &auxiliary };
         torchvision::import_assigned(graph, &self.weights, &assignment)
     }
 
     /// The number of outputs that the layer `name` of `graph` has in the file, if it is there.
     fn outputs_of(&self, graph: &Graph, name: &str) -> Result<Option<usize>> {
         let rename = |theirs: &str| our_name(&graph.info.arch, theirs);
-        let assignment = Assignment { rename: &rename, by_order: self.by_order, absent: &[] };
+        let assignment = Assignment { by_order: self.by_order, ..Assignment::named(&rename) };
         torchvision::outputs_of(graph, &self.weights, name, &assignment)
     }
 
-    /// Reads weights of any number of classes, or without a last layer, into `graph`. Returns the network of their classes.
+    /// Reads weights of any number of classes, or without a last layer, into `graph`. Returns the network of their
+    /// classes.
     fn body(&self, graph: &Graph) -> Result<(Graph, ImportReport)> {
         let last = last_layers(graph)?;
         let names: Vec<String> = last.into_iter().map(|id| graph.nodes()[id].name.clone()).collect();
@@ -202,7 +212,7 @@ impl Import {
     /// Adds to the error of other names that shapes and order would do.
     fn with_hint(&self, graph: &Graph, error: Error) -> Error {
         let rename = |_: &str| None;
-        let assignment = Assignment { rename: &rename, by_order: true, absent: &[] };
+        let assignment = Assignment { by_order: true, ..Assignment::named(&rename) };
         let fits = torchvision::import_assigned(&mut graph.clone(), &self.weights, &assignment).is_ok();
         match error {
             Error::File { path, message } if fits && !self.by_order => Error::File {

@@ -80,7 +80,8 @@ fn images(graph: &Graph, batch: usize, form: Images) -> (Vec<u8>, Tensor) {
 /// An architecture with few channels, whose weights and statistics are random.
 pub fn small(name: &str, seed: u64) -> Graph {
     let width = if name.starts_with("cifar") || name == "small_net" { 0.5 } else { 0.12 };
-    let options = Options { width, ..Options::new(numbered_classes(7), [40, 40, 3]) };
+    let size = if name == "alexnet" { 64 } else { 40 };
+    let options = Options { width, ..Options::new(numbered_classes(7), [size, size, 3]) };
     let mut graph = build(name, &options).unwrap();
     randomize(&mut graph, seed);
     (graph.info.mean, graph.info.std) = (vec![0.48, 0.45, 0.4], vec![0.22, 0.23, 0.25]);

@@ -3,14 +3,14 @@
 //! **By names**, after the prefixes that wrappers put before every name are removed.
 //!
 //! **By shapes and order**, if a file has other names. Tensors whose names differ in the last part only are a *module*:
-//! `stem.conv.weight`, `stem.conv.bias`. Modules come in the order in which the file holds their tensors, and in the order of
-//! their names, where numbers count as numbers. An order fits if it has as many modules as the network has layers with
-//! weights, and module i has the same tensors with the same shapes as layer i, for every i. If one order fits, module i
-//! becomes layer i. If none does, or both do and differ, nothing is read. `torch.save` keeps the order in which a network
-//! was defined; safetensors files of PyTorch are sorted by name.
+//! `stem.conv.weight`, `stem.conv.bias`. Modules come in the order in which the file holds their tensors, and in the
+//! order of their names, where numbers count as numbers. An order fits if it has as many modules as the network has
+//! layers with weights, and module i has the same tensors with the same shapes as layer i, for every i. If one order
+//! fits, module i becomes layer i. If none does, or both do and differ, nothing is read. `torch.save` keeps the order
+//! in which a network was defined; safetensors files of PyTorch are sorted by name.
 //!
-//! Two layers of equal shapes next to each other may be exchanged in another network of the same shapes, which nothing in a
-//! file shows: the pairs are reported, and accuracy tells.
+//! Two layers of equal shapes next to each other may be exchanged in another network of the same shapes, which nothing
+//! in a file shows: the pairs are reported, and accuracy tells.
 
 use crate::files::weights_file::WeightsFile;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,9 +35,24 @@ pub struct Assignment<'a> {
     pub by_order: bool,
     /// Layers that the file may lack. They then keep their weights.
     pub absent: &'a [String],
+    /// Whether a tensor, by its name in the file without prefixes, belongs to a part that the network lacks on purpose.
+    pub auxiliary: &'a dyn Fn(&str) -> bool,
 }
 
-/// A layer with weights, or the tensors of a file that belong together: their last names, with shapes in PyTorch's layout.
+impl<'a> Assignment<'a> {
+    /// By names: all layers are in the file, and nothing else.
+    pub fn named(rename: Rename<'a>) -> Self {
+        Self { rename, by_order: false, absent: &[], auxiliary: &nothing }
+    }
+}
+
+/// No part of a file is left out on purpose.
+fn nothing(_theirs: &str) -> bool {
+    false
+}
+
+/// A layer with weights, or the tensors of a file that belong together: their last names, with shapes in PyTorch's
+/// layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Module {
     pub name: String,
@@ -53,7 +68,7 @@ impl Assignment<'_> {
         notes: &mut Vec<String>,
     ) -> Result<BTreeMap<String, String>, String> {
         if !self.by_order {
-            return by_name(layers, file.left(), self.rename, notes);
+            return self.by_name(layers, file.left(), notes);
         }
         let orders = orders(file);
         let lacking: Vec<Module> =
@@ -83,7 +98,36 @@ impl Assignment<'_> {
         Ok(names)
     }
 
-    /// The number of outputs that the layer called `name` has in `file`, if that has it and everything else fits by order.
+    /// The names `theirs` of the tensors in a file, by our names. Prefixes that are removed and parts that are ignored
+    /// are remarked in `notes`.
+    fn by_name(
+        &self,
+        layers: &[Module],
+        theirs: Vec<String>,
+        notes: &mut Vec<String>,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let start = prefixes(layers, &theirs, notes);
+        let (mut names, mut ignored) = (BTreeMap::new(), BTreeSet::new());
+        for name in theirs {
+            let stripped = name.get(start..).unwrap_or(&name);
+            if (self.auxiliary)(stripped) {
+                ignored.insert(stripped.split('.').next().unwrap_or_default().to_string());
+                continue;
+            }
+            let ours = (self.rename)(stripped).unwrap_or_else(|| stripped.to_string());
+            if let Some(other) = names.insert(ours.clone(), name.clone()) {
+                return Err(format!("`{other}` and `{name}` are both `{ours}`"));
+            }
+        }
+        if !ignored.is_empty() {
+            let parts: Vec<String> = ignored.into_iter().collect();
+            notes.push(format!("ignored `{}`, which only training uses", parts.join("`, `")));
+        }
+        Ok(names)
+    }
+
+    /// The number of outputs that the layer called `name` has in `file`, if that has it and everything else fits by
+    /// order.
     pub(crate) fn outputs_by_order(layers: &[Module], file: &WeightsFile, name: &str) -> Option<usize> {
         let at = layers.iter().position(|layer| layer.name == name)?;
         let mut found = BTreeSet::new();
@@ -105,13 +149,8 @@ pub fn is_counter(name: &str) -> bool {
     name.ends_with(COUNTER) || name == AVERAGED
 }
 
-/// The names `theirs` of the tensors in a file, by our names. Prefixes that are removed are remarked in `notes`.
-fn by_name(
-    layers: &[Module],
-    theirs: Vec<String>,
-    rename: Rename,
-    notes: &mut Vec<String>,
-) -> Result<BTreeMap<String, String>, String> {
+/// The length of the prefixes that wrappers put before all the names `theirs`, which are remarked in `notes`.
+fn prefixes(layers: &[Module], theirs: &[String], notes: &mut Vec<String>) -> usize {
     let mut start = 0;
     let wraps = |prefix: &&&str, start: usize| {
         let wrapped = |name: &String| name[start..].starts_with(**prefix);
@@ -123,15 +162,21 @@ fn by_name(
         start += prefix.len();
         notes.push(format!("the prefix `{prefix}` of all names is removed"));
     }
-    let mut names = BTreeMap::new();
-    for name in theirs {
-        let stripped = name.get(start..).unwrap_or(&name);
-        let ours = rename(stripped).unwrap_or_else(|| stripped.to_string());
-        if let Some(other) = names.insert(ours.clone(), name.clone()) {
-            return Err(format!("`{other}` and `{name}` are both `{ours}`"));
+    start
+}
+
+/// Whether the numbers of a tensor of the shape `theirs` are those of one of the shape `ours`, in the same order. Axes
+/// of one element at the end do not matter: a linear layer over pixels is a 1×1 convolution. A convolution over the
+/// whole image is a linear layer.
+pub(crate) fn agree(theirs: &[usize], ours: &[usize]) -> bool {
+    let trimmed = |shape: &[usize]| shape.iter().rposition(|&axis| axis != 1).map_or(0, |last| last + 1);
+    let is_whole = || match (theirs, ours) {
+        (&[o, c, h, w], &[outputs, inputs]) => {
+            o == outputs && c.checked_mul(h).and_then(|n| n.checked_mul(w)) == Some(inputs)
         }
-    }
-    Ok(names)
+        _ => false,
+    };
+    theirs[..trimmed(theirs)] == ours[..trimmed(ours)] || is_whole()
 }
 
 /// The name of the tensor `slot` of the module `name`.
@@ -192,7 +237,14 @@ fn first_difference<'a>(one: &'a [String], other: &'a [String]) -> (&'a str, &'a
 
 /// The first difference in shapes between `layers` and `modules`, in words.
 fn difference(layers: &[Module], modules: &[Module]) -> Option<String> {
-    let found = layers.iter().zip(modules).find(|(layer, module)| layer.tensors != module.tensors);
+    let differ = |layer: &Module, module: &Module| {
+        let (mut ours, mut theirs) = (layer.tensors.iter(), module.tensors.iter());
+        layer.tensors.len() != module.tensors.len()
+            || ours.any(|(slot, shape)| {
+                theirs.next().is_none_or(|(other, found)| slot != other || !agree(found, shape))
+            })
+    };
+    let found = layers.iter().zip(modules).find(|(layer, module)| differ(layer, module));
     if let Some((layer, module)) = found {
         return Some(format!(
             "layer `{}` has {}, and its place in the file `{}` has {}",
@@ -225,6 +277,17 @@ mod tests {
         let mut names = ["b", "layer10.0", "layer2.11", "layer2.9", "0", "10", "9", "a1b"];
         names.sort_by_key(|name| natural(name));
         assert_eq!(names, ["0", "9", "10", "a1b", "b", "layer2.9", "layer2.11", "layer10.0"]);
+    }
+
+    #[test]
+    fn linear_layers_and_convolutions_over_one_pixel_agree() {
+        assert!(agree(&[8, 4], &[8, 4, 1, 1]) && agree(&[8, 4, 1, 1], &[8, 4]));
+        assert!(agree(&[8], &[8, 1, 1, 1]) && agree(&[8, 1, 1], &[8, 1, 1, 1]));
+        assert!(agree(&[8, 4, 3, 3], &[8, 36]));
+        // The order of a linear layer over an image is known, that of an image over a linear layer is not.
+        assert!(!agree(&[8, 36], &[8, 4, 3, 3]) && !agree(&[8, 3, 3, 4], &[8, 4, 3, 3]));
+        assert!(!agree(&[8, 4], &[4, 8]) && !agree(&[8, 4], &[8, 1, 4]));
+        assert!(!agree(&[8, 4, usize::MAX, 2], &[8, 8]));
     }
 
     #[test]

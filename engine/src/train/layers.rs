@@ -17,7 +17,8 @@ use std::str::FromStr;
 pub enum Layers {
     /// The layers that are not behind a flatten layer: those that work on images.
     Body,
-    /// The layers behind a flatten layer: those that work on vectors.
+    /// The layers behind a flatten layer: those that work on vectors. If none of them has parameters, the last layer
+    /// that has, a convolution to the classes (SqueezeNet).
     Head,
     /// The layers whose name matches, or that are in a module whose name matches; `*` stands for any sequence of
     /// characters. `layer1`, `layer1.*` and `layer1*` all choose `layer1.0.conv1`.
@@ -32,7 +33,7 @@ impl Layers {
     pub fn nodes(&self, graph: &Graph) -> Result<Vec<NodeId>> {
         let behind = match self {
             Self::Named(_) => Vec::new(),
-            Self::Body | Self::Head => behind_flatten(graph),
+            Self::Body | Self::Head => heads(graph),
         };
         if !matches!(self, Self::Named(_)) && !behind.contains(&true) {
             let why = "the network has no flatten layer, at which the body ends and the head begins";
@@ -58,11 +59,23 @@ fn names(pattern: &str, name: &str) -> bool {
     matches(pattern, name) || name.match_indices('.').any(|(dot, _)| matches(pattern, &name[..dot]))
 }
 
-/// For each node, whether a flatten layer is among the nodes that it depends on, or the node is one.
-fn behind_flatten(graph: &Graph) -> Vec<bool> {
+/// For each node, whether it belongs to the head. Nothing does if the network has no flatten layer.
+fn heads(graph: &Graph) -> Vec<bool> {
+    let is_flatten = |id: NodeId| matches!(graph.nodes()[id].layer, Layer::Flatten);
+    let has_parameters = |id: &NodeId| !graph.nodes()[*id].layer.params().is_empty();
+    let mut behind = from(graph, is_flatten);
+    if behind.contains(&true) && !(0..behind.len()).any(|id| behind[id] && has_parameters(&id)) {
+        let last = (0..graph.nodes().len()).rev().find(has_parameters);
+        behind = from(graph, |id| is_flatten(id) || Some(id) == last);
+    }
+    behind
+}
+
+/// For each node, whether `starts` holds for it or for a node that it depends on.
+fn from(graph: &Graph, starts: impl Fn(NodeId) -> bool) -> Vec<bool> {
     let mut behind: Vec<bool> = Vec::with_capacity(graph.nodes().len());
-    for node in graph.nodes() {
-        behind.push(matches!(node.layer, Layer::Flatten) || node.inputs.iter().any(|&input| behind[input]));
+    for (id, node) in graph.nodes().iter().enumerate() {
+        behind.push(starts(id) || node.inputs.iter().any(|&input| behind[input]));
     }
     behind
 }
@@ -134,6 +147,20 @@ mod tests {
         assert_eq!((chosen("*"), chosen("a"), chosen("a*")), (vec![1, 3, 4], vec![1], vec![1, 3]));
         assert_eq!((chosen("a.*"), chosen("late")), (vec![1], vec![4]));
         assert_eq!("body".parse::<Layers>().unwrap().to_string(), "body");
+    }
+
+    /// A convolution to the classes comes before the flatten layer, behind which nothing has parameters.
+    #[test]
+    fn the_last_layer_is_the_head_if_no_layer_works_on_vectors() {
+        let mut graph = Graph::new(2);
+        for (id, name) in ["body", "classes"].into_iter().enumerate() {
+            graph.push(name, Layer::BatchNorm(BatchNorm::new(2)), &[id]).unwrap();
+        }
+        graph.push("flat", Layer::Flatten, &[2]).unwrap();
+        assert_eq!(
+            (Layers::Body.nodes(&graph).unwrap(), Layers::Head.nodes(&graph).unwrap()),
+            (vec![1], vec![2])
+        );
     }
 
     #[test]

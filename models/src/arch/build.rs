@@ -1,16 +1,21 @@
 //! Building an architecture by name.
 
-use super::ARCHITECTURES;
 use super::architecture::Architecture;
 use super::head::fastai;
 use super::options::{Head, Options};
 use super::pretraining::Pretraining;
+use super::table::ARCHITECTURES;
 use crate::builder::Builder;
-use lopper_engine::{Error, Graph, Result};
+use lopper_engine::{About, Error, Graph, Result};
 
 /// Returns the name of every architecture that [`build`] supports.
 pub fn names() -> impl Iterator<Item = &'static str> {
     ARCHITECTURES.iter().map(|&(name, _)| name)
+}
+
+/// The idea of the architecture `name` in a line, and its paper. Returns an error if the name is unknown.
+pub fn about(name: &str) -> Result<About> {
+    find(name).map(Architecture::about)
 }
 
 /// Builds the architecture `name` with initial weights. Image channels are not normalized (mean 0, deviation 1 in
@@ -38,15 +43,22 @@ pub fn build(name: &str, options: &Options) -> Result<Graph> {
     Ok(graph)
 }
 
-/// What the published weights of the architecture `name` expect of their images. Returns an error if the name is unknown.
+/// What the published weights of the architecture `name` expect of their images. Returns an error if the name is
+/// unknown.
 pub fn pretraining(name: &str) -> Result<Pretraining> {
     find(name).map(Architecture::pretraining)
 }
 
-/// The name, in the architecture `arch`, of the tensor that another repository calls `theirs`. `None` if it has the same
-/// name, or the architecture is unknown.
+/// The name, in the architecture `arch`, of the tensor that another repository calls `theirs`. `None` if it has the
+/// same name, or the architecture is unknown.
 pub fn our_name(arch: &str, theirs: &str) -> Option<String> {
     find(arch).ok()?.our_name(theirs)
+}
+
+/// Whether the tensor that published weights of the architecture `arch` call `theirs` belongs to a part that only
+/// training uses, which the network here does not have, such as an auxiliary classifier.
+pub fn is_auxiliary(arch: &str, theirs: &str) -> bool {
+    find(arch).is_ok_and(|found| found.is_auxiliary(theirs))
 }
 
 fn find(name: &str) -> Result<&'static dyn Architecture> {

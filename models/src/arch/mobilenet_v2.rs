@@ -2,9 +2,14 @@
 //! and initial weights match torchvision's.
 
 use super::architecture::Architecture;
+use super::blocks::{Norm, conv_norm};
 use super::options::Options;
+use super::timm::{BlockLayer, Part};
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
+use lopper_engine::About;
+use lopper_engine::layer::Activation;
+use std::fmt::Display;
 
 /// ```text
 /// first   conv3×3 stride 2 ─ bn ─ relu6
@@ -29,6 +34,11 @@ const STAGES: [(usize, usize, usize, usize); 7] = [
 ];
 
 impl Architecture for MobileNetV2 {
+    fn about(&self) -> About {
+        const WHAT: &str = "x + project(depthwise(widen(x))), without an activation at the narrow ends";
+        About::new(WHAT, "Sandler et al. 2018, MobileNetV2: inverted residuals and linear bottlenecks")
+    }
+
     fn body(&self, net: &mut Builder, options: &Options) {
         net.init(Init::KaimingFanOut, Init::Normal { std: 0.01 });
         net.within("features", |net| {
@@ -43,7 +53,7 @@ impl Architecture for MobileNetV2 {
                     });
                 }
             }
-            normalized(net, &format!("{}", index + 1), Conv::new(options.rounded(1280).max(1280), 1));
+            normalized(net, index + 1, Conv::new(options.rounded(1280).max(1280), 1));
         });
     }
 
@@ -70,32 +80,26 @@ impl Architecture for MobileNetV2 {
     }
 }
 
-/// torchvision's name of timm's `blocks.STAGE.BLOCK.LAYER`.
+/// torchvision's name of a layer of timm's blocks.
 fn block_name(module: &str) -> Option<String> {
-    let mut parts = module.strip_prefix("blocks.")?.splitn(3, '.');
-    let (stage, block): (usize, usize) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    let earlier: usize = STAGES.get(..stage)?.iter().map(|&(.., blocks, _)| blocks).sum();
-    let &(.., blocks, _) = STAGES.get(stage)?;
+    let layer = BlockLayer::parse(module, |stage, _| stage > 0)?;
+    let earlier: usize = STAGES.get(..layer.stage)?.iter().map(|&(.., blocks, _)| blocks).sum();
+    let &(.., blocks, _) = STAGES.get(layer.stage)?;
     // The first block has no wide convolution.
-    let layer = match (parts.next()?, stage) {
-        ("conv_dw", 0) | ("conv_pw", 1..) => "0.0",
-        ("bn1", _) => "0.1",
-        ("conv_pw", 0) => "1",
-        ("bn2", 0) => "2",
-        ("conv_dw", 1..) => "1.0",
-        ("bn2", 1..) => "1.1",
-        ("conv_pwl", 1..) => "2",
-        ("bn3", 1..) => "3",
-        _ => return None,
+    let wide = usize::from(layer.stage > 0);
+    let norm = usize::from(layer.norm);
+    let place = match layer.part {
+        Part::Widen => format!("0.{norm}"),
+        Part::Depthwise => format!("{wide}.{norm}"),
+        Part::Project => format!("{}", wide + 1 + norm),
+        Part::Squeeze | Part::Excite => return None,
     };
-    (block < blocks).then(|| format!("features.{}.conv.{layer}", 1 + earlier + block))
+    (layer.block < blocks).then(|| format!("features.{}.conv.{place}", 1 + earlier + layer.block))
 }
 
 /// Adds a convolution with batch norm and ReLU6, under the module `name`.
-fn normalized(net: &mut Builder, name: &str, conv: Conv) {
-    net.within(name, |net| {
-        net.conv(0, conv).batch_norm(1).relu6(2);
-    });
+fn normalized(net: &mut Builder, name: impl Display, conv: Conv) {
+    conv_norm(net, name, conv, Norm::PYTORCH, Activation::Relu6);
 }
 
 fn inverted_residual(net: &mut Builder, factor: usize, out: usize, stride: usize) {
@@ -107,7 +111,7 @@ fn inverted_residual(net: &mut Builder, factor: usize, out: usize, stride: usize
             normalized(net, "0", Conv::new(wide, 1));
             module = 1;
         }
-        normalized(net, &format!("{module}"), Conv::same(wide, 3).stride(stride).groups(wide));
+        normalized(net, module, Conv::same(wide, 3).stride(stride).groups(wide));
         net.conv(module + 1, Conv::new(out, 1)).batch_norm(module + 2);
     });
     if stride == 1 && channels == out {

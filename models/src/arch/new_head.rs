@@ -263,7 +263,8 @@ fn with_fastai(graph: &Graph, classes: usize, seed: Option<u64>) -> Result<Parts
     })
 }
 
-/// The last image of the body: what the only flatten layer reads, before pools that adapt it to the classifier.
+/// The last image of the body: what the only flatten layer reads, before pools that adapt it to the classifier and a
+/// layer norm of their means.
 fn last_image(graph: &Graph) -> Result<NodeId> {
     let is_flatten = |id: &NodeId| matches!(graph.nodes()[*id].layer, Layer::Flatten);
     let flattens: Vec<NodeId> = (0..graph.nodes().len()).filter(is_flatten).collect();
@@ -280,7 +281,21 @@ fn last_image(graph: &Graph) -> Result<NodeId> {
         }
         _ => None,
     };
+    // A layer norm of means belongs to the classifier (ConvNeXt).
+    let means = |id: NodeId| match graph.nodes()[id].layer {
+        Layer::LayerNorm(_) => adapts(graph.nodes()[id].inputs[0]),
+        _ => adapts(id),
+    };
     let mut at = graph.nodes()[flatten].inputs[0];
+    // A convolution that makes the classes belongs to the classifier, with all layers behind it and dropout before it.
+    if let Ok(last) = last_layer(graph)
+        && matches!(graph.nodes()[last].layer, Layer::Conv2d(_))
+    {
+        at = graph.nodes()[last].inputs[0];
+        while matches!(graph.nodes()[at].layer, Layer::Dropout { .. }) {
+            at = graph.nodes()[at].inputs[0];
+        }
+    }
     loop {
         let inputs = &graph.nodes()[at].inputs;
         let source = match graph.nodes()[at].layer {
@@ -288,7 +303,7 @@ fn last_image(graph: &Graph) -> Result<NodeId> {
             Layer::Concat => {
                 adapts(inputs[0]).filter(|image| inputs.iter().all(|&i| adapts(i) == Some(*image)))
             }
-            _ => adapts(at),
+            _ => means(at),
         };
         match source {
             Some(image) => at = image,

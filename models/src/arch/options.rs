@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Options {
     /// Name of each class.
     pub classes: Vec<String>,
-    /// Width multiplier: every layer has `⌊width · channels⌋` channels, at least 1. MobileNetV2 and
-    /// EfficientNet round to multiples of 8 instead.
+    /// Width multiplier: every layer has `⌊width · channels⌋` channels, at least 1. MobileNets, MNASNets and
+    /// EfficientNets round to multiples of 8 instead; in ResNeXt and RegNet it scales the channels of each group.
     pub width: f64,
     /// `[H, W, C]` of the images.
     pub input: [usize; 3],
@@ -38,6 +38,11 @@ impl Options {
         Self { classes, width: 1.0, input, seed: Some(0), head: Head::Own }
     }
 
+    /// The options of a network that is published at several widths, at the one that is `multiplier` times as wide.
+    pub(super) fn times(&self, multiplier: f64) -> Self {
+        Self { width: self.width * multiplier, ..self.clone() }
+    }
+
     /// Scales a channel count of the paper by the width multiplier.
     pub(super) fn scaled(&self, channels: usize) -> usize {
         ((channels as f64 * self.width) as usize).max(1)
@@ -46,9 +51,7 @@ impl Options {
     /// Scales a channel count to the nearest multiple of 8, at least 8, that is not below 90 % of the exact value, as
     /// MobileNets and EfficientNets do.
     pub(super) fn rounded(&self, channels: usize) -> usize {
-        let exact = channels as f64 * self.width;
-        let rounded = ((exact + 4.0) as usize / 8 * 8).max(8);
-        if (rounded as f64) < 0.9 * exact { rounded + 8 } else { rounded }
+        multiple_of_8(channels as f64 * self.width)
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -67,6 +70,12 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// The nearest multiple of 8, at least 8, that is not below 90 % of `exact`.
+pub(super) fn multiple_of_8(exact: f64) -> usize {
+    let rounded = ((exact + 4.0) as usize / 8 * 8).max(8);
+    if (rounded as f64) < 0.9 * exact { rounded + 8 } else { rounded }
 }
 
 impl Default for Options {

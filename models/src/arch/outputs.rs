@@ -1,20 +1,27 @@
 //! Restricting a classifier to some of its classes.
 
+use super::new_head::last_layers;
 use lopper_engine::{Error, Graph, Layer, Result};
 
 /// Keeps only the `outputs` of the last layer, in this order, and the names of their classes: a network of a thousand
 /// classes then tells these apart. The others do not compete, so this is not the accuracy among all classes.
 ///
 /// # Errors
-/// If the last layer is not a linear layer, or `outputs` is empty, repeats an output or names one that does not exist.
-/// `graph` is then unchanged.
+/// If no single linear layer or convolution makes the classes, or `outputs` is empty, repeats an output or names one
+/// that does not exist. `graph` is then unchanged.
 pub fn keep_outputs(graph: &mut Graph, outputs: &[usize]) -> Result<()> {
-    let id = graph.output();
+    let last = last_layers(graph)?;
+    let id = last[0];
     let name = graph.nodes()[id].name.clone();
-    let Layer::Linear(linear) = &graph.nodes()[id].layer else {
-        return Err(Error::invalid("the last layer is not a linear layer").in_node(&name));
+    let count = match &graph.nodes()[id].layer {
+        Layer::Linear(linear) if last.len() == 1 => linear.out_features(),
+        Layer::Conv2d(conv) if last.len() == 1 && conv.groups == 1 => conv.out_channels(),
+        _ => {
+            let problem =
+                "expected a linear layer or a convolution in one group, without a batch norm behind it";
+            return Err(Error::invalid(problem).in_node(&name));
+        }
     };
-    let count = linear.out_features();
     let mut sorted = outputs.to_vec();
     sorted.sort_unstable();
     let problem = match sorted[..] {

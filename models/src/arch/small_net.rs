@@ -3,6 +3,7 @@
 use super::architecture::Architecture;
 use super::options::Options;
 use crate::builder::{Builder, Conv};
+use lopper_engine::About;
 
 /// ```text
 /// conv5 ─ relu ─ bn ─ max pool 2 ─ conv5 ─ relu ─ bn ─ conv5 ─ relu ─ bn
@@ -11,6 +12,10 @@ use crate::builder::{Builder, Conv};
 pub(super) struct SmallNet;
 
 impl Architecture for SmallNet {
+    fn about(&self) -> About {
+        About::common("three 5×5 convolutions and two linear layers, small enough to follow by hand")
+    }
+
     fn body(&self, net: &mut Builder, options: &Options) {
         net.conv("conv1", Conv::new(options.scaled(20), 5).bias()).relu("relu1").batch_norm("bn1");
         net.max_pool("pool", 2, 2, 0);

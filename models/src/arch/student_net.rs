@@ -4,6 +4,7 @@
 use super::architecture::Architecture;
 use super::options::Options;
 use crate::builder::{Builder, Conv};
+use lopper_engine::About;
 
 /// Channels of the first layer and of the seven blocks.
 const CHANNELS: [usize; 8] = [16, 32, 64, 128, 256, 256, 256, 256];
@@ -19,6 +20,14 @@ const POOLED: usize = 3;
 pub(super) struct StudentNet;
 
 impl Architecture for StudentNet {
+    fn about(&self) -> About {
+        const WHAT: &str = "depthwise 3×3 and 1×1 convolutions in turn, for distillation and pruning";
+        About::new(
+            WHAT,
+            "Howard et al. 2017, MobileNets: efficient convolutional neural networks for mobile vision",
+        )
+    }
+
     fn body(&self, net: &mut Builder, options: &Options) {
         let mut channels = CHANNELS;
         for width in &mut channels[3..=6] {

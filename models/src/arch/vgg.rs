@@ -3,8 +3,10 @@
 
 use super::architecture::Architecture;
 use super::options::Options;
+use super::pretraining::Pretraining;
 use crate::builder::{Builder, Conv};
 use crate::init::Init;
+use lopper_engine::About;
 
 /// Network of the VGG family.
 ///
@@ -27,25 +29,37 @@ pub(super) struct Vgg {
     dropout: f32,
 }
 
+/// Configurations of the paper's table 1: number of convolutions and of filters in each stage.
+pub(super) const A: &[(usize, usize)] = &[(1, 64), (1, 128), (2, 256), (2, 512), (2, 512)];
+pub(super) const B: &[(usize, usize)] = &[(2, 64), (2, 128), (2, 256), (2, 512), (2, 512)];
+pub(super) const D: &[(usize, usize)] = &[(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)];
+pub(super) const E: &[(usize, usize)] = &[(2, 64), (2, 128), (4, 256), (4, 512), (4, 512)];
+
 impl Vgg {
-    /// Creates the 11-layer network (configuration A of the paper).
+    /// Creates the 11-layer network.
     pub(super) const fn vgg11(norm: bool) -> Self {
-        Self::imagenet(&[(1, 64), (1, 128), (2, 256), (2, 512), (2, 512)], norm)
+        Self::imagenet(A, norm)
     }
 
-    /// Creates the 13-layer network (B).
+    /// Creates the 13-layer network.
     pub(super) const fn vgg13(norm: bool) -> Self {
-        Self::imagenet(&[(2, 64), (2, 128), (2, 256), (2, 512), (2, 512)], norm)
+        Self::imagenet(B, norm)
     }
 
-    /// Creates the 16-layer network (D).
+    /// Creates the 16-layer network.
     pub(super) const fn vgg16(norm: bool) -> Self {
-        Self::imagenet(&[(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], norm)
+        Self::imagenet(D, norm)
     }
 
-    /// Creates the 19-layer network (E).
+    /// Creates the 19-layer network.
     pub(super) const fn vgg19(norm: bool) -> Self {
-        Self::imagenet(&[(2, 64), (2, 128), (4, 256), (4, 512), (4, 512)], norm)
+        Self::imagenet(E, norm)
+    }
+
+    /// Creates the network of these stages for 32×32 images, with batch norm and narrow linear layers, as
+    /// `chenyaofo/pytorch-cifar-models` publishes it. Larger images are averaged before the linear layers.
+    pub(super) const fn cifar(stages: &'static [(usize, usize)]) -> Self {
+        Self { pool: 1, hidden: 512, ..Self::imagenet(stages, true) }
     }
 
     /// Creates five convolutions with batch norm and three linear layers: a student for 32×32 images, with 15 million
@@ -68,6 +82,14 @@ impl Vgg {
 }
 
 impl Architecture for Vgg {
+    fn about(&self) -> About {
+        const WHAT: &str = "stages of 3×3 convolutions, each halved by max pooling, then three linear layers";
+        About::new(
+            WHAT,
+            "Simonyan & Zisserman 2015, Very deep convolutional networks for large-scale image recognition",
+        )
+    }
+
     /// Adds the convolutions.
     fn body(&self, net: &mut Builder, options: &Options) {
         net.init(Init::KaimingFanOut, self.linear_init);
@@ -96,5 +118,22 @@ impl Architecture for Vgg {
             net.linear(3, hidden).relu(4).dropout(5, self.dropout);
             net.linear(6, options.classes.len());
         });
+    }
+
+    fn pretraining(&self) -> Pretraining {
+        // Of the networks that average to a single pixel, only those for CIFAR-10 are published.
+        if self.pool == 1 { Pretraining::CIFAR } else { Pretraining::TORCHVISION }
+    }
+
+    /// timm's names (`vgg16_bn`): its hidden layers are convolutions.
+    fn our_name(&self, theirs: &str) -> Option<String> {
+        let (module, slot) = theirs.rsplit_once('.')?;
+        let ours = match module {
+            "pre_logits.fc1" => 0,
+            "pre_logits.fc2" => 3,
+            "head.fc" => 6,
+            _ => return None,
+        };
+        Some(format!("classifier.{ours}.{slot}"))
     }
 }

@@ -113,8 +113,9 @@ fn attempt(
         Value::Computed(view) if view.padding != [0; 4] => {
             return Err(one("its output is a padded image".into()));
         }
-        Value::Computed(view) if view.is_image() => view.node,
+        // A flattened image of one pixel is a vector, too.
         Value::Computed(view) if view.is_vector_in_order() => importer.vector(&view),
+        Value::Computed(view) if view.is_image() => view.node,
         Value::Computed(view) => {
             let shape = view.dims();
             return Err(one(format!(
