@@ -1,7 +1,7 @@
 //! A plain evaluator of networks in f64.
 
 use lopper_engine::geometry::{dilate_geometry, gate_geometry, shortcut_geometry};
-use lopper_engine::layer::{CompactConv2d, PoolKind};
+use lopper_engine::layer::{CompactConv2d, Pool, PoolKind};
 use lopper_engine::pool::PoolGeometry;
 use lopper_engine::{Graph, Layer, NodeId, Param, Tensor};
 use lopper_kernels::params::CompactIndex;
@@ -40,26 +40,13 @@ fn evaluate_node(
     y: &mut [f64],
 ) {
     let x = values[inputs[0]].as_slice();
-    let weight = |p: &Param| wide(p.value().data());
-    let bias = |p: &Option<Param>| p.as_ref().map(weight);
     match layer {
         Layer::Input { .. } => unreachable!("has no input"),
         Layer::Conv2d(conv) => {
             let g = conv.geometry(shape).unwrap();
             r::conv2d_forward(&g, x, &weight(&conv.weight), bias(&conv.bias).as_deref(), y);
         }
-        Layer::CompactConv2d(compact) => {
-            let g = compact.geometry(shape).unwrap();
-            let CompactConv2d { conv, inputs, outputs, carrier, fill, .. } = compact;
-            let index = CompactIndex { inputs: inputs.clone(), outputs: outputs.clone(), carrier: *carrier };
-            let outer_bias = bias(&conv.bias).map(|b| {
-                let mut outer = vec![f64::NAN; g.o]; // Dead outputs must not read it.
-                outputs.iter().zip(b).for_each(|(&o, b)| outer[o as usize] = b);
-                outer
-            });
-            let (w, fill) = (weight(&conv.weight), wide(fill));
-            r::conv2d_compact_forward(&g, x, &index, &w, &fill, outer_bias.as_deref(), y);
-        }
+        Layer::CompactConv2d(compact) => evaluate_compact(compact, shape, x, y),
         Layer::Linear(linear) => {
             let g = linear.geometry(shape).unwrap();
             r::linear_forward(&g, x, &weight(&linear.weight), bias(&linear.bias).as_deref(), y);
@@ -80,12 +67,7 @@ fn evaluate_node(
         }
         Layer::PRelu(prelu) => r::prelu_forward(prelu.channels(), x, &weight(&prelu.weight), y),
         Layer::Activation(activation) => r::activation_forward(*activation, x, y),
-        Layer::Pool(pool) => match (pool.kind, pool.geometry(shape).unwrap()) {
-            (PoolKind::Max, PoolGeometry::Fixed(g)) => r::max_pool2d_forward(&g, x, y),
-            (PoolKind::Max, PoolGeometry::Adaptive(g)) => r::adaptive_max_pool2d_forward(&g, x, y),
-            (PoolKind::Average, PoolGeometry::Fixed(g)) => r::avg_pool2d_forward(&g, x, y),
-            (PoolKind::Average, PoolGeometry::Adaptive(g)) => r::adaptive_avg_pool2d_forward(&g, x, y),
-        },
+        Layer::Pool(pool) => evaluate_pool(*pool, shape, x, y),
         Layer::Flatten | Layer::Dropout { .. } => y.copy_from_slice(x),
         Layer::Add => inputs.iter().for_each(|&i| r::add_assign(y, &values[i])),
         Layer::Multiply if shapes[inputs[1]] == shape => r::mul_forward(x, &values[inputs[1]], y),
@@ -110,6 +92,36 @@ fn evaluate_node(
             r::pad_shortcut_forward(&g, x, y);
         }
     }
+}
+
+fn evaluate_compact(compact: &CompactConv2d, shape: &[usize], x: &[f64], y: &mut [f64]) {
+    let g = compact.geometry(shape).unwrap();
+    let CompactConv2d { conv, inputs, outputs, carrier, fill, .. } = compact;
+    let index = CompactIndex { inputs: inputs.clone(), outputs: outputs.clone(), carrier: *carrier };
+    let outer_bias = bias(&conv.bias).map(|b| {
+        let mut outer = vec![f64::NAN; g.o]; // Dead outputs must not read it.
+        outputs.iter().zip(b).for_each(|(&o, b)| outer[o as usize] = b);
+        outer
+    });
+    let (w, fill) = (weight(&conv.weight), wide(fill));
+    r::conv2d_compact_forward(&g, x, &index, &w, &fill, outer_bias.as_deref(), y);
+}
+
+fn evaluate_pool(pool: Pool, shape: &[usize], x: &[f64], y: &mut [f64]) {
+    match (pool.kind, pool.geometry(shape).unwrap()) {
+        (PoolKind::Max, PoolGeometry::Fixed(g)) => r::max_pool2d_forward(&g, x, y),
+        (PoolKind::Max, PoolGeometry::Adaptive(g)) => r::adaptive_max_pool2d_forward(&g, x, y),
+        (PoolKind::Average, PoolGeometry::Fixed(g)) => r::avg_pool2d_forward(&g, x, y),
+        (PoolKind::Average, PoolGeometry::Adaptive(g)) => r::adaptive_avg_pool2d_forward(&g, x, y),
+    }
+}
+
+fn weight(param: &Param) -> Vec<f64> {
+    wide(param.value().data())
+}
+
+fn bias(param: &Option<Param>) -> Option<Vec<f64>> {
+    param.as_ref().map(weight)
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {

@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn gelu_is_found_however_it_is_written() {
-        let erf = Formula::X.scaled(1.0 / 1.414_213_5).and_then(Formula::erf).unwrap();
+        let erf =
+            Formula::X.scaled(1.0 / f64::from(std::f32::consts::SQRT_2)).and_then(Formula::erf).unwrap();
         let shifted = erf.shifted(1.0).unwrap();
         let forms = [
             Formula::X.times(shifted).and_then(|f| f.scaled(0.5)),
@@ -215,7 +216,8 @@ mod tests {
     fn other_formulas_are_not_taken_for_gelu() {
         assert_eq!(Formula::X.erf(), None, "erf(x) is another function");
         assert_eq!(Formula::X.tanh(), None);
-        let erf = Formula::X.scaled(0.707_106_8).and_then(Formula::erf).unwrap();
+        let erf =
+            Formula::X.scaled(f64::from(std::f32::consts::FRAC_1_SQRT_2)).and_then(Formula::erf).unwrap();
         assert_eq!(erf.times(Formula::X), None, "x·erf(x/√2)");
         let twice = erf.shifted(1.0).and_then(|f| f.times(Formula::X)).unwrap();
         assert_eq!((twice.gelu(), twice.shifted(1.0)), (None, None));
