@@ -1,7 +1,8 @@
-//! Checks what this machine's times are estimated to be: of thirty layers that did not make the table, and of networks that
-//! are pruned to half of their latency.
+//! Checks what this machine's times are estimated to be: of layers that did not make the table, of networks that are cut as
+//! `lopper sensitivity` cuts them, and of networks that are brought to a share of their latency.
 //!
 //!     cargo bench --bench estimate [-- --quick] [--networks resnet18,vgg16_bn] [--size 64] [--share 0.5]
+//!                                  [--techniques prune,sparsify,factorize] [--cuts]
 //!
 //! The table is measured anew. Networks have random weights, whose values do not matter to a latency. The last column is the
 //! measured latency over the one that was asked for; the exit status is 1 if it is off by more than 5 %.
@@ -10,10 +11,12 @@ mod common;
 
 use clap::Parser;
 use common::Options;
-use lopper::latency::{ROUNDS, in_turn_by_batch};
-use lopper::machine::{Layer, MachineClock, held_out};
-use lopper_compress::prune::{Amount, Constants, PruneConfig, Target};
-use lopper_compress::techniques::{Attached, Clock};
+use lopper::latency::{ROUNDS, in_turn_by_batch, test_images};
+use lopper::machine::{Layer, MachineClock, NetworkClock, held_out};
+use lopper_compress::prune::{Amount, Constants, PruneConfig, PruneStage, Target};
+use lopper_compress::sparsify::{SparsifyConfig, SparsityTarget};
+use lopper_compress::techniques::{Clock, Technique};
+use lopper_compress::{Context, ConvSplit, FactorizeConfig, Granularity, factorize, sparsify};
 use lopper_engine::{Device, Error, Graph, Result};
 use lopper_models::numbered_classes;
 use std::process::ExitCode;
@@ -37,6 +40,12 @@ struct Arguments {
     /// Share of the latency
     #[arg(long, default_value_t = 0.5)]
     share: f64,
+    /// Techniques that bring networks to that share, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "prune")]
+    techniques: Vec<String>,
+    /// Compare the estimates of cut networks with measured latencies, too
+    #[arg(long)]
+    cuts: bool,
 }
 
 /// A row of the result file.
@@ -66,9 +75,18 @@ fn run(arguments: &Arguments) -> Result<()> {
             rows.push(of_layer(&layer, &clock, &device, arguments.options.budget())?);
         }
         print_errors(&rows, threads);
+        if arguments.cuts {
+            let first = rows.len();
+            for name in &arguments.networks {
+                rows.extend(of_cuts(name, arguments.size, &clock)?);
+            }
+            print_errors(&rows[first..], threads);
+        }
         let clock: Arc<dyn Clock> = clock;
-        for name in &arguments.networks {
-            let row = to_share(name, arguments, &clock, &device)?;
+        for (name, technique) in
+            arguments.networks.iter().flat_map(|name| arguments.techniques.iter().map(move |of| (name, of)))
+        {
+            let row = to_share([name.as_str(), technique.as_str()], arguments, &clock, &device)?;
             missed += usize::from((row.ratio - 1.0).abs() > WITHIN);
             rows.push(row);
         }
@@ -112,7 +130,7 @@ fn threads(device: &Device) -> usize {
 fn print_errors(rows: &[Row], threads: usize) {
     println!(
         "{:36}  {:>12}  {:>11}  estimated/measured",
-        "layer that is held out", "estimated ms", "measured ms"
+        "layer that is held out, or cut network", "estimated ms", "measured ms"
     );
     let rows = rows.iter().filter(|row| row.threads == threads);
     let mut errors = Vec::new();
@@ -130,24 +148,113 @@ fn print_errors(rows: &[Row], threads: usize) {
     );
 }
 
-/// Prunes the network `name` to a share of its latency, and measures both once more.
-fn to_share(name: &str, arguments: &Arguments, clock: &Arc<dyn Clock>, device: &Device) -> Result<Row> {
-    let size = arguments.size;
-    let options = lopper_models::Options::new(numbered_classes(10), [size, size, 3]);
-    let graph: Graph = lopper_models::build(name, &options)?;
-    let begin = Instant::now();
-    let config = PruneConfig {
-        criterion: Some("large_final".parse()?),
-        constants: Constants::Drop,
-        target: Some(Target { latency: Some(Amount::Share(arguments.share)), ..Target::default() }),
-        clock: Attached::new(clock),
-        ..PruneConfig::default()
+/// The network `name` with random weights.
+fn network(name: &str, size: usize) -> Result<Graph> {
+    lopper_models::build(name, &lopper_models::Options::new(numbered_classes(10), [size, size, 3]))
+}
+
+/// The networks that `lopper sensitivity` could make of `graph`, by name.
+fn cuts(graph: &Graph) -> Result<Vec<(String, Graph)>> {
+    let mut found = Vec::new();
+    for fraction in [0.25, 0.5, 0.75] {
+        let config = PruneConfig {
+            criterion: Some("random".parse()?),
+            fraction: Some(fraction),
+            context: Context::Local,
+            constants: Constants::Drop,
+            ..PruneConfig::default()
+        };
+        found.push((format!("prune {fraction}"), config.apply(graph, None)?.graph));
+    }
+    let sparse = [
+        (Granularity::WEIGHT, 0.8),
+        (Granularity::WEIGHT, 0.95),
+        (Granularity::BLOCK.block(2), 0.9),
+        (Granularity::KERNEL_BLOCK.block(16), 0.7),
+    ];
+    for (granularity, sparsity) in sparse {
+        let config = SparsifyConfig { granularity, context: Context::Local, ..SparsifyConfig::new(sparsity) };
+        found.push((format!("{granularity} {sparsity}"), sparsify(graph, &config, None)?.graph));
+    }
+    let split = FactorizeConfig {
+        fraction: Some(0.75),
+        conv: Some(ConvSplit::Channel),
+        force: true,
+        ..FactorizeConfig::default()
     };
-    let pruned = config.apply(&graph, None)?;
-    let line = pruned.report.to_string();
-    println!("{name}: {:.1} s\n{}", begin.elapsed().as_secs_f64(), line.lines().last().unwrap_or_default());
+    found.push(("factorize 0.75".into(), factorize(graph, &split)?.graph));
+    Ok(found)
+}
+
+/// Estimated and measured latencies of the cuts of a network; the estimates are scaled by what the uncut network takes beside
+/// each.
+fn of_cuts(name: &str, size: usize, clock: &MachineClock) -> Result<Vec<Row>> {
+    let (graph, image) = (network(name, size)?, [size, size, 3]);
     let shape = [1, size, size, 3];
-    let found = in_turn_by_batch(&[(&graph, shape), (&pruned.graph, shape)], ROUNDS, device)?;
+    let of_network = NetworkClock::measure(clock, &graph, image, &test_images(image.iter().product()))?;
+    let device = clock.device();
+    let whole = of_network.ms(&graph, image, device)?;
+    let mut rows = Vec::new();
+    for (cut, after) in cuts(&graph)? {
+        let found = in_turn_by_batch(&[(&graph, shape), (&after, shape)], ROUNDS, device)?;
+        let estimated_ms = of_network.ms(&after, image, device)? / whole * found[0].median;
+        let (measured_ms, threads) = (found[1].median, threads(device));
+        let what = format!("{name}, {cut}");
+        rows.push(Row { what, threads, estimated_ms, measured_ms, ratio: estimated_ms / measured_ms });
+    }
+    Ok(rows)
+}
+
+/// The technique `name` with the target of a share of the latency.
+fn technique(name: &str, share: f64) -> Result<Box<dyn Technique>> {
+    let latency = Some(Amount::Share(share));
+    Ok(match name {
+        "prune" => {
+            let prune = PruneConfig {
+                criterion: Some("large_final".parse()?),
+                constants: Constants::Drop,
+                target: Some(Target { latency, ..Target::default() }),
+                ..PruneConfig::default()
+            };
+            Box::new(PruneStage { prune: Some(prune), ..PruneStage::default() })
+        }
+        "sparsify" => {
+            let target = Some(SparsityTarget { latency, ..SparsityTarget::default() });
+            Box::new(SparsifyConfig { sparsity: None, target, ..SparsifyConfig::new(0.0) })
+        }
+        "factorize" => Box::new(FactorizeConfig {
+            target_latency: latency,
+            conv: Some(ConvSplit::Auto),
+            ..FactorizeConfig::default()
+        }),
+        other => {
+            return Err(Error::invalid(format!(
+                "--techniques: expected prune, sparsify or factorize, found {other}"
+            )));
+        }
+    })
+}
+
+/// Brings a network to a share of its latency, and measures both once more.
+fn to_share(
+    [name, of]: [&str; 2],
+    arguments: &Arguments,
+    clock: &Arc<dyn Clock>,
+    device: &Device,
+) -> Result<Row> {
+    let graph = network(name, arguments.size)?;
+    let begin = Instant::now();
+    let technique = technique(of, arguments.share)?;
+    let missing = || Error::invalid("the technique has a target");
+    let after = technique.timed(clock).ok_or_else(missing)?.apply(&graph, None)?.rewrite;
+    let line = after.report.to_string();
+    println!(
+        "{name}, {of}: {:.1} s\n{}",
+        begin.elapsed().as_secs_f64(),
+        line.lines().last().unwrap_or_default()
+    );
+    let shape = [1, arguments.size, arguments.size, 3];
+    let found = in_turn_by_batch(&[(&graph, shape), (&after.graph, shape)], ROUNDS, device)?;
     let (before, after) = (found[0], found[1]);
     let asked = arguments.share * before.median;
     println!(
@@ -161,6 +268,6 @@ fn to_share(name: &str, arguments: &Arguments, clock: &Arc<dyn Clock>, device: &
         after.median / before.median,
         after.median / asked
     );
-    let (what, threads) = (format!("{name} at {}x", arguments.share), threads(device));
+    let (what, threads) = (format!("{name} by {of} at {}x", arguments.share), threads(device));
     Ok(Row { what, threads, estimated_ms: asked, measured_ms: after.median, ratio: after.median / asked })
 }

@@ -190,7 +190,7 @@ impl<'a> Pipeline<'a> {
             let objective = self.objective(stage, config, &graph)?;
             let missing = || Error::invalid("training needs images: give --data");
             let data = self.data.as_mut().ok_or_else(missing)?;
-            let (device, seed, keeping) = (self.device, self.seed, self.keeping.as_ref());
+            let (device, seed, keeping) = (self.device, stage.seed(self.seed), self.keeping.as_ref());
             let history = self.history.as_mut();
             let training = Training { stage, config, device, seed, data, keeping, history, objective };
             epochs = training.run(&mut graph, path, Start { checkpoint, before })?;
@@ -230,10 +230,10 @@ impl<'a> Pipeline<'a> {
     /// made it, and what the rewrite reports.
     fn rewritten(&mut self, stage: &Stage, mut start: Graph) -> Result<(Graph, Option<f32>, Details)> {
         if stage.fresh {
-            start = lopper_models::redraw(&start, self.seed)?;
+            start = lopper_models::redraw(&start, stage.seed(self.seed))?;
         }
         if stage.new_head {
-            start = self.with_new_head(stage, &start, Some(self.seed))?;
+            start = self.with_new_head(stage, &start, Some(stage.seed(self.seed)))?;
         }
         if let Some(data) = &self.data {
             data.record(&mut start.info);

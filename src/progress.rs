@@ -102,6 +102,7 @@ impl Callback for Progress<'_> {
         ));
         let pruned = m.pruned.as_ref().map(pruned).unwrap_or_default();
         sparsity(&m.sparsity).iter().chain(&pruned).for_each(|text| self.line(text));
+        m.notes.iter().for_each(|text| self.line(&format!("{:>16}{text}", "")));
         if let Some(history) = &mut self.history
             && let Err(error) = history.add(m.clone())
         {

@@ -5,6 +5,7 @@ use crate::keeping::{Before, Keeping};
 use crate::progress::{Progress, alive, note};
 use crate::recipe::{Stage, TrainConfig};
 use crate::{rescue, signals};
+use lopper_engine::certificate::Certificate;
 use lopper_engine::data::{Batch, Batches, Numbered};
 use lopper_engine::train::{
     Best, Callback, Checkpoint, ClipGradients, EpochMetrics, Flow, Keeper, Objective, State, Step, Trainer,
@@ -102,6 +103,9 @@ impl Training<'_> {
         if let Some(epoch) = best.as_ref().and_then(Best::epoch) {
             note_best(stage, config, epoch, epochs.len());
         }
+        let stated = of_techniques.iter().flat_map(|callback| callback.certificates(graph));
+        let stated: Vec<Certificate> = stated.collect();
+        graph.info.certificates.extend(stated);
         for technique in &stage.techniques {
             technique.achieved(graph)?.iter().for_each(|text| note(text.trim_end()));
         }

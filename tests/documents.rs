@@ -5,22 +5,25 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 24] = [
+const PAGES: [&str; 27] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "BENCHMARKS.md",
     "docs/json.md",
+    "docs/c.md",
     "docs/criteria.md",
     "docs/distillation.md",
     "docs/export.md",
     "docs/factorize.md",
+    "docs/features.md",
     "docs/images.md",
     "docs/import.md",
     "docs/library.md",
     "docs/networks.md",
     "docs/pruning.md",
+    "docs/python.md",
     "docs/recipes.md",
     "docs/sparse-vs-pruned.md",
     "docs/training-sparse.md",
@@ -196,9 +199,9 @@ fn the_stages_of_the_pruning_page_are_valid() {
         let mut lopper = std::process::Command::new(env!("CARGO_BIN_EXE_lopper"));
         String::from_utf8(lopper.args([command, "--help"]).output().unwrap().stdout).unwrap()
     };
-    let known = ["prune", "slim", "explore"].map(help).concat();
+    let known = ["prune", "slim", "explore", "sparsify", "factorize"].map(help).concat();
     // The option of cargo that names a benchmark is not lopper's.
-    for option in options(&page.replace("cargo bench --bench", "")) {
+    for option in options(&page.replace("cargo bench --bench", "").replace("`--cuts`", "")) {
         assert!(options(&known).any(|known| known == option), "docs/pruning.md names {option}");
     }
 }

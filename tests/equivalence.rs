@@ -6,6 +6,7 @@ mod support;
 use lopper_compress::ConvSplit::{Auto, Channel, Spatial, Tucker};
 use lopper_compress::prune::{Constants, PrunePlan, mask, prune};
 use lopper_compress::{CompactConfig, FactorizeConfig, compact, factorize};
+use lopper_engine::channels::{ChannelFlow, Group, State, states};
 use lopper_engine::{Device, Graph, Layer, Node};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -48,6 +49,25 @@ proptest! {
         let pruned = prune(&graph, &plan, Constants::Drop).unwrap();
         let (kept, all) = plan.counts();
         prop_assert!(kept < all || all == plan.groups.len());
+        let difference = difference(&net, &masked, &pruned.graph);
+        prop_assert!(difference <= BOUND, "{difference}\n{plan}{}", pruned.report);
+    }
+
+    /// Live channels are masked and then removed exactly, whatever the layers behind them make of zero.
+    #[test]
+    fn exactly_pruned_equals_masked(net in networks(), seed: u64) {
+        let mut graph = net.graph();
+        for (_, param) in graph.params_mut() {
+            param.update(|values| values.iter_mut().filter(|v| **v == 0.0).for_each(|v| *v = 0.5));
+        }
+        let plan = random_plan(&graph, seed);
+        let flow = ChannelFlow::new(&graph).unwrap();
+        let (states, free) = (states(&graph, &flow).unwrap(), |group: &&Group| group.frozen.is_none());
+        let mut units = flow.groups().iter().filter(free).flat_map(|group| &group.units);
+        // What is constant before keeps its value if it is pruned exactly, but not if it is masked.
+        prop_assume!(units.all(|unit| states[unit.id] == State::Live));
+        let masked = mask(&graph, &plan).unwrap().graph;
+        let pruned = prune(&graph, &plan, Constants::Exact).unwrap();
         let difference = difference(&net, &masked, &pruned.graph);
         prop_assert!(difference <= BOUND, "{difference}\n{plan}{}", pruned.report);
     }

@@ -30,7 +30,19 @@ fn conversions_keep_the_logits() {
     lopper(&["diff", text(&start), text(&back), "--tolerance", "0"]).succeeded();
     let (before, after) = (file::load(&start).unwrap(), file::load(&back).unwrap());
     assert_eq!(after.info.classes[9], "j");
-    assert_eq!((before.info.mean, before.info.preparation), (after.info.mean, after.info.preparation));
+    assert_eq!((&before.info.mean, before.info.preparation), (&after.info.mean, after.info.preparation));
+    for (command, name) in [("export", "a.pth"), ("convert", "b.pth")] {
+        let path = place(name);
+        let from = if command == "export" { &start } else { &again };
+        let out: &[&str] = if command == "export" { &["--out", text(&path)] } else { &[text(&path)] };
+        lopper(&[&[command, text(from)], out].concat()).succeeded();
+        let mut read = before.clone();
+        lopper_engine::torchvision::import_weights(&mut read, &path).unwrap();
+        assert!(
+            before.params().zip(read.params()).all(|((_, a), (_, b))| a.value().same_bits(b.value())),
+            "{name}"
+        );
+    }
     let run = lopper(&["convert", text(&onnx), text(&place("net.py"))]).succeeded();
     assert!(run.out.contains("net.py and ") && run.out.contains("net.weights.safetensors"), "{}", run.out);
     assert!(fs::read_to_string(place("net.py")).unwrap().contains("def forward(self, x):"));
@@ -50,7 +62,9 @@ fn options_and_names_that_do_not_fit_are_refused() {
     export(&["--out", &place("x.safetensors"), "--format", "onnx"])
         .refused(&["ends in .onnx", "found .safetensors"]);
     export(&["--out", &place("x"), "--format", "pytorch"]).refused(&["ends in .py", "found no ending"]);
-    export(&["--out", &place("x.pth")]).refused(&["x.pth", ".safetensors, .onnx, .py", "found .pth"]);
+    export(&["--out", &place("x.h5")]).refused(&["x.h5", ".safetensors, .pth, .pt, .onnx, .py", "found .h5"]);
+    export(&["--out", &place("x.pth"), "--format", "safetensors"])
+        .refused(&["ends in .safetensors", "found .pth"]);
     export(&["--out", &place("x.safetensors"), "--opset", "13"])
         .refused(&["--opset: applies to ONNX files only"]);
     export(&["--out", &place("x.onnx"), "--opset", "10"]).refused(&["--opset", "11"]);
@@ -64,7 +78,7 @@ fn options_and_names_that_do_not_fit_are_refused() {
     import(&["--mean", "0.5"]).refused(&["--mean: expected 3 numbers, found 1"]);
     lopper(&["import", text(&start), "--out", &place("z.safetensors")]).refused(&["expected --arch"]);
     lopper(&["convert", text(&start), &place("z.onnx"), "--std", "1,1,1"]).refused(&["--mean, --std"]);
-    for name in ["x.onnx", "x.safetensors", "x", "z.safetensors", "z.onnx"] {
+    for name in ["x.onnx", "x.safetensors", "x.pth", "x.h5", "x", "z.safetensors", "z.onnx"] {
         assert!(!folder.path().join(name).exists(), "{name}");
     }
 }

@@ -1,8 +1,9 @@
 //! Files written in earlier formats still load and describe the same networks.
 
 use lopper_engine::info::Preparation;
+use lopper_engine::layer::Linear;
 use lopper_engine::train::Checkpoint;
-use lopper_engine::{Device, Graph, Tensor, file};
+use lopper_engine::{Device, Graph, Layer, Param, Tensor, file};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -120,6 +121,35 @@ fn a_model_of_format_3_keeps_its_mask_in_the_current_format() {
     std::fs::write(&path, damaged).unwrap();
     let error = file::load(&path).unwrap_err().to_string();
     assert!(error.contains("`conv1.weight.mask`") && error.contains("zeros and ones"), "{error}");
+}
+
+/// Up to format 5, the bits of a mask are stored as they are; they still are where codes would not be shorter.
+#[test]
+fn a_model_of_format_5_keeps_its_mask() {
+    let path = fixture_of(5, "model.safetensors");
+    let graph = file::load(&path).unwrap();
+    let weight = graph.param("l.weight").unwrap();
+    assert_eq!(weight.value().data()[..4], [0.5, 0.0, -1.0, 0.0]);
+    assert_eq!(weight.masked_fraction(), 0.5);
+    let directory = tempfile::tempdir().unwrap();
+    let again = directory.path().join("model.safetensors");
+    let masked = |zeros: u32| {
+        let mut graph = Graph::new(64);
+        graph.info.input = [1, 1, 64];
+        let mut weight = Param::new(Tensor::from_fn(&[256, 64], |i| i as f32 / 1e4 + 1.0));
+        let drawn = |i: usize| (i as u32 + 1).wrapping_mul(2_654_435_761) >> 16;
+        let live = |i: usize| f32::from(u8::from(drawn(i) % 100 >= zeros));
+        weight.set_mask(Some(Tensor::from_fn(&[256, 64], live))).unwrap();
+        let flat = graph.push("f", Layer::Flatten, &[0]).unwrap();
+        graph.push("l", Layer::Linear(Linear { weight, bias: None }), &[flat]).unwrap();
+        file::save(&graph, &again).unwrap();
+        let read = file::load(&again).unwrap();
+        let mask = |graph: &Graph| graph.param("l.weight").unwrap().mask().unwrap().clone();
+        assert!(mask(&read).same_bits(&mask(&graph)));
+        let text = String::from_utf8_lossy(&std::fs::read(&again).unwrap()).into_owned();
+        text.contains(r#"\"version\":6"#)
+    };
+    assert!(!masked(50) && masked(98), "few live weights have bits in few bytes");
 }
 
 /// Up to format 4, every weight is stored as all of its values.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// The longest file, in lines.
 const LONGEST: usize = 400;
 
-const CRATES: [&str; 5] = ["kernels/src", "engine/src", "models/src", "compress/src", "src"];
+const CRATES: [&str; 7] =
+    ["kernels/src", "engine/src", "models/src", "compress/src", "src", "capi/src", "python/src"];
 
 /// A path of modules from the root of a crate.
 type Module = Vec<String>;
@@ -179,7 +180,7 @@ fn root() -> PathBuf {
 fn no_files_import_each_other_in_a_circle() {
     for folder in CRATES {
         let sources = Sources::read(&root().join(folder));
-        assert!(sources.imports.values().map(Vec::len).sum::<usize>() > 20, "{folder} has imports");
+        assert!(sources.imports.values().map(Vec::len).sum::<usize>() > 5, "{folder} has imports");
         if let Some(circle) = sources.circle() {
             panic!("these files import each other in a circle: {circle:#?}");
         }
@@ -209,6 +210,7 @@ fn no_file_is_longer_than_a_reader_likes() {
         "engine/tests",
         "models/tests",
         "compress/tests",
+        "capi/tests",
     ]) {
         let mut sources = Sources::default();
         sources.find(&root().join(folder), &mut Vec::new());

@@ -12,7 +12,7 @@ impl Context {
         match self {
             Self::Local => About::common("every layer loses the same fraction of its groups"),
             Self::Global => About::common("the groups with the lowest scores of all layers go"),
-            Self::Stage => About::common("those of the layers with one size of image go (sparsify)"),
+            Self::Stage => About::common("those of the layers with one size of image go"),
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod slim;
 pub mod sparse_training;
 pub mod sparsify;
 mod table;
+mod targets;
 pub mod techniques;
 #[cfg(test)]
 mod testing;
@@ -47,3 +48,4 @@ pub use sparse_training::{SparseTrainConfig, SparseTrainer};
 pub use sparsify::{Sparsifier, SparsifyConfig, sparsify};
 pub use table::StageKeys;
 pub use techniques::Technique;
+pub use weights::squared_weights;

@@ -38,3 +38,15 @@ pub(crate) fn require_copy(graph: &Graph, what: &str) -> Result<()> {
     let params = graph.params().map(|(_, param)| memory::bytes_of::<f32>([param.value().len(), 2]));
     memory::require(format_args!("{what}: new parameters"), params.fold(0, u64::saturating_add))
 }
+
+/// The sum of the squared weights of convolutions and linear layers of `graph`.
+pub fn squared_weights(graph: &Graph) -> f64 {
+    let weight = |layer: &Layer| match layer {
+        Layer::Conv2d(conv) => Some(conv.weight.value().clone()),
+        Layer::CompactConv2d(compact) => Some(compact.conv.weight.value().clone()),
+        Layer::Linear(linear) => Some(linear.weight.value().clone()),
+        _ => None,
+    };
+    let weights = graph.nodes().iter().filter_map(|node| weight(&node.layer));
+    weights.map(|weight| weight.data().iter().map(|&w| f64::from(w).powi(2)).sum::<f64>()).sum()
+}

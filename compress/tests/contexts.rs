@@ -2,10 +2,12 @@
 
 mod support;
 
-use lopper_compress::criteria::LargeFinal;
+use lopper_compress::criteria::{LargeFinal, Normalization};
 use lopper_compress::granularity::Granularity;
 use lopper_compress::sparsify::*;
 use lopper_compress::{Context, PruneConfig};
+use lopper_engine::Graph;
+use lopper_engine::layer::{Conv2d, Layer, Pool, Window};
 use support::*;
 
 #[test]
@@ -64,5 +66,44 @@ fn the_layers_of_a_stage_compete() {
         context: Context::Stage,
         ..PruneConfig::default()
     };
-    assert!(pruned.check().unwrap_err().to_string().contains("stage is for sparsify"));
+    assert!(pruned.plan(&graph, None).unwrap_err().to_string().contains("image size"));
+}
+
+/// The channels of each group that stay, by context.
+fn kept(graph: &Graph, context: Context) -> Vec<usize> {
+    let config = PruneConfig {
+        criterion: Some(LargeFinal.into()),
+        fraction: Some(0.5),
+        context,
+        normalization: Some(Normalization::None),
+        ..PruneConfig::default()
+    };
+    config.plan(graph, None).unwrap().groups.iter().map(|group| group.keep.len()).collect()
+}
+
+/// Two convolutions on 4×4 pixels, of which the second is on a smaller scale, and one on 2×2 pixels on the smallest.
+#[test]
+fn the_groups_of_a_stage_compete() {
+    let halved = |layer: Layer| match layer {
+        Layer::Conv2d(conv) => Layer::Conv2d(Conv2d { stride: [2; 2], ..conv }),
+        other => other,
+    };
+    let mut graph = Chain::new(2)
+        .then("wide", conv(8, 2, 3, 1, 1))
+        .then("small", conv(8, 8, 3, 1, 2))
+        .then("halved", halved(conv(8, 8, 3, 1, 3)))
+        .then("last", conv(3, 8, 1, 1, 4))
+        .then("pool", Layer::Pool(Pool::average(Window::Adaptive([1, 1]))))
+        .then("flatten", Layer::Flatten)
+        .graph;
+    graph.info.input = [4, 4, 2];
+    for (name, scale) in [("small", 64.0), ("halved", 4096.0)] {
+        let weight = graph.param_mut(&format!("{name}.weight")).unwrap();
+        weight.update(|w| w.iter_mut().for_each(|w| *w /= scale));
+    }
+    assert_eq!(kept(&graph, Context::Local), [4, 4, 4]);
+    assert_eq!(kept(&graph, Context::Stage), [7, 1, 4], "8 of the 16 on 4×4 pixels, 4 of the 8 on 2×2");
+    let global = kept(&graph, Context::Global);
+    assert_eq!(global.iter().sum::<usize>(), 12);
+    assert_eq!(global[1..], [3, 1], "{global:?}");
 }

@@ -70,7 +70,11 @@ fn configurations() -> Vec<(&'static str, DistillConfig)> {
         ("mutual", DistillConfig { mutual: true, temperature: 1.0, ..DistillConfig::default() }),
         (
             "branches",
-            DistillConfig { branches: vec!["body.relu1".into(), "fc1".into()], ..DistillConfig::default() },
+            DistillConfig {
+                branches: vec!["body.relu1".into(), "fc1".into()],
+                branch_hint: 0.1,
+                ..DistillConfig::default()
+            },
         ),
         ("cache", DistillConfig { cache: 1, ..DistillConfig::default() }),
         (
@@ -246,6 +250,26 @@ fn a_student_of_its_own_deeper_layers_needs_no_teacher() {
     let (_, metrics) = run(&mut own, &Device::cpu(), None, None);
     let metrics = metrics.unwrap();
     assert!(metrics[1].train_loss < metrics[0].train_loss);
+}
+
+/// The hint adds λ times the distance of the features, which are constants there: layers behind the branch do not feel it.
+#[test]
+fn branches_imitate_the_features_that_are_classified() {
+    let student = small_net(3);
+    let first_step = |branch_hint: f32| {
+        let branches = vec!["body.relu1".into()];
+        let config = DistillConfig { branches, branch_hint, weight: 0.4, ..DistillConfig::default() };
+        let mut own = Distillation::of_teachers(config, TASK, &student, Vec::new(), IMAGE).unwrap();
+        let (loss, _, distance) = first(&mut own, &student, &Toy::new(1, 3).batch(0));
+        (loss, distance)
+    };
+    let [(without, none), (half, some), (whole, more)] = [0.0, 0.5, 1.0].map(first_step);
+    let hint = half - without;
+    assert!(hint > 1e-3, "{hint}");
+    assert!((hint - (some - none)).abs() < 1e-4 && (2.0 * hint - (more - none)).abs() < 1e-4);
+    assert!((whole - without - 2.0 * hint).abs() < 1e-4, "{whole}");
+    let config = DistillConfig { branch_hint: 0.1, ..DistillConfig::default() };
+    assert!(config.check().unwrap_err().to_string().contains("expected branches beside it"));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use lopper_compress::Context;
 use lopper_compress::criteria::{BatchNormGamma, Criterion, LargeFinal, Taylor};
 use lopper_compress::prune::{PruneConfig, Pruner};
 use lopper_compress::sparsify::{Sparsifier, SparsifyConfig};
+use lopper_engine::certificate::Claim;
 use lopper_engine::data::Batch;
+use lopper_engine::layer::{Activation, Layer, Pool, Window};
 use lopper_engine::train::{
     Best, Callback, Checkpoint, CrossEntropy, EpochMetrics, Keeper, Monitor, MovingAverage, Objective,
     Optimizer, Progress, Schedule, Shrunk, State, Trainer, Why, Wish,
@@ -47,6 +49,43 @@ fn channels_go_as_the_schedule_asks_once_an_epoch() {
         let layers: Vec<&str> = last.layers.iter().map(|layer| layer.layer.as_str()).collect();
         assert_eq!(layers, ["body.conv1", "body.depthwise", "body.conv2"]);
     }
+}
+
+/// A layer of which little is left is named in the epoch of its cut; and what is known about the cuts is stated.
+#[test]
+fn a_gutted_layer_is_named_while_training() {
+    let mut graph = Chain::new(2)
+        .then("wide", conv(24, 2, 3, 1, 1))
+        .then("relu", Layer::Activation(Activation::Relu))
+        .then("narrow", conv(8, 24, 1, 1, 2))
+        .then("pool", Layer::Pool(Pool::average(Window::Adaptive([1, 1]))))
+        .then("flatten", Layer::Flatten)
+        .then("fc", linear(3, 8, 3))
+        .graph;
+    graph.info.input = [4, 4, 2];
+    let config = PruneConfig {
+        criterion: Some(LargeFinal.into()),
+        widths: [("wide".to_string(), 1)].into(),
+        steps: Some(2),
+        ..PruneConfig::default()
+    };
+    let mut pruner = Pruner::new(config).unwrap();
+    let callbacks: Vec<&mut dyn Callback> = vec![&mut pruner];
+    let history =
+        train(&mut graph, &mut Optimizer::new(ADAMW), 4, &mut CrossEntropy::default(), callbacks).unwrap();
+    let notes: Vec<Vec<String>> = history.into_iter().map(|epoch| epoch.notes).collect();
+    let warning = "wide: warning: only 1 of 24 channels stay".to_string();
+    assert_eq!(
+        notes,
+        [vec![], vec![], vec![warning], vec![]],
+        "the second half of the cut comes in the third epoch"
+    );
+
+    let [masked, removed] = &pruner.certificates(&graph)[..] else { panic!("two certificates") };
+    let Claim::Approximate { predicted, .. } = masked.claim else { panic!("{masked}") };
+    assert!(predicted > 0.1 && predicted < 1.0, "{masked}");
+    assert_eq!(removed.holds(), Some(true), "{removed}");
+    assert!(removed.images > 0, "{removed}");
 }
 
 #[test]

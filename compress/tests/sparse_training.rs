@@ -113,8 +113,13 @@ const METHODS: [Method; 4] = [Method::Static, Method::Set, Method::Rigl, Method:
 #[test]
 fn invariants_hold_at_every_step() {
     for method in METHODS {
-        for densities in [Densities::Uniform, Densities::ErdosRenyi, Densities::Erk] {
+        for densities in [Densities::Uniform, Densities::ErdosRenyi, Densities::Erk, Densities::Global] {
             let config = SparseTrainConfig { densities, ..config(method) };
+            if densities == Densities::Global && method != Method::Gradual {
+                let message = SparseTrainer::new(config).unwrap_err().to_string();
+                assert!(message.contains("expected the method gradual"), "{message}");
+                continue;
+            }
             let (graph, sparse, witness) = run(&config, &Device::cpu(), None, None).unwrap();
             let all: usize = masks(&graph).values().map(Vec::len).sum();
             let (first, last) = (witness.live[0], *witness.live.last().unwrap());

@@ -262,7 +262,7 @@ fn dense_sparse_dense_gives_back_what_it_dropped() {
 /// A training that is stopped after any step and gone on with by another sparsifier: same history, same bits.
 #[test]
 fn what_a_sparsifier_remembers_outlives_an_interruption() {
-    let part = |criterion: &str,
+    let part = |(criterion, rewind): (&str, Option<usize>),
                 schedule: &SparsitySchedule,
                 from: Option<Checkpoint>,
                 keeper: Option<&mut dyn Keeper>| {
@@ -270,6 +270,8 @@ fn what_a_sparsifier_remembers_outlives_an_interruption() {
             criterion: criterion.parse().unwrap(),
             schedule: schedule.clone(),
             granularity: Granularity::WEIGHT,
+            rewind,
+            reset_end: rewind.is_some(),
             ..SparsifyConfig::new(0.6)
         };
         let (mut graph, mut sparsifier) = (small_net(3), Sparsifier::new(config).unwrap());
@@ -288,9 +290,10 @@ fn what_a_sparsifier_remembers_outlives_an_interruption() {
         (graph, sparsifier.history().to_vec(), done.is_ok())
     };
     for (criterion, schedule) in [
-        ("taylor", SparsitySchedule::Linear),
-        ("random", SparsitySchedule::Linear),
-        ("taylor", SparsitySchedule::DenseSparseDense),
+        (("taylor", None), SparsitySchedule::Linear),
+        (("random", None), SparsitySchedule::Linear),
+        (("taylor", None), SparsitySchedule::DenseSparseDense),
+        (("large_final", Some(2)), SparsitySchedule::Iterative { steps: 3 }),
     ] {
         let schedule = &schedule;
         let (whole, history, _) = part(criterion, schedule, None, None);
@@ -299,7 +302,7 @@ fn what_a_sparsifier_remembers_outlives_an_interruption() {
             let (_, begun, done) = part(criterion, schedule, None, Some(&mut stopper));
             assert!(!done && begun[..] == history[..begun.len()]);
             let (rest, again, done) = part(criterion, schedule, stopper.1, None);
-            assert!(done && same_bits(&whole, &rest), "{criterion} stopped after step {step}");
+            assert!(done && same_bits(&whole, &rest), "{criterion:?} stopped after step {step}");
             assert_eq!(again, history);
         }
     }

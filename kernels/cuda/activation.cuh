@@ -98,9 +98,10 @@ struct Activation {
             case LEAKY_RELU: return saved > 0 ? dy : dy * parameter;
             case GELU: return dy * (normal_cdf(saved) + saved * 0.39894228f * expf(-0.5f * saved * saved));
             case GELU_TANH: {
-                float s = sigmoid(gelu_argument(saved));
+                // e/(1 + e)² keeps the digits that s·(1 − s) loses next to 1.
+                float v = gelu_argument(saved), e = expf(v > 0 ? -v : v), whole = 1 + e;
                 float slope = GELU_LINEAR + 3 * GELU_CUBIC * saved * saved;
-                return dy * (s + saved * (s * (1 - s)) * slope);
+                return dy * ((v > 0 ? 1 : e) / whole + saved * (e / (whole * whole)) * slope);
             }
             default: return clamp.gradient(saved, dy);
         }

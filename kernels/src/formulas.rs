@@ -218,8 +218,11 @@ impl Function for GeluTanh {
     #[inline(always)]
     fn gradient<F: Float>(self, x: F, dy: F) -> F {
         let square = x * x;
-        let s = Sigmoid.apply(x * (F::of(Self::LINEAR) + F::of(Self::CUBIC) * square));
+        let v = x * (F::of(Self::LINEAR) + F::of(Self::CUBIC) * square);
         let slope = F::of(Self::LINEAR) + F::of(3.0 * Self::CUBIC) * square;
-        dy * (s + x * (s * (F::ONE - s)) * slope)
+        // The derivative of the sigmoid, e/(1 + e)², keeps the digits that s·(1 − s) loses next to 1.
+        let e = (if v > F::ZERO { -v } else { v }).exp();
+        let (part, whole) = (if v > F::ZERO { F::ONE } else { e }, F::ONE + e);
+        dy * (part / whole + x * (e / (whole * whole)) * slope)
     }
 }

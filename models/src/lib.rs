@@ -5,6 +5,7 @@
 pub mod arch;
 pub mod builder;
 mod classifier;
+mod conv;
 pub mod data;
 pub mod init;
 mod redraw;

@@ -10,13 +10,13 @@ use lopper_engine::{Error, Result, file};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Convert a network from one format to another: a model file or an ONNX file, to either of them or to a module of
-/// PyTorch.
+/// Convert a network from one format to another: a model file or an ONNX file, to either of them, to a module of
+/// PyTorch, or to a file of its weights alone as torch.save writes it.
 #[derive(Args)]
 pub struct Convert {
     /// The network: a model file, or .onnx
     input: PathBuf,
-    /// The file to write: .safetensors (a model file), .onnx or .py
+    /// The file to write: .safetensors (a model file), .onnx, .py or .pth (weights only)
     #[arg(value_parser = super::formats::written_path())]
     output: PathBuf,
     /// Side of the images in pixels, where an ONNX file leaves it open

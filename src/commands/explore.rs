@@ -122,7 +122,7 @@ impl Explore {
             let stage = candidate.stage(self.by, train.clone(), seed, &plan)?;
             Ok((candidate, Stage { from: from.clone(), ..stage }))
         };
-        candidates(&self.criteria, &self.shares).into_iter().map(stage).collect()
+        candidates(&self.criteria, &self.shares, self.by).into_iter().map(stage).collect()
     }
 
     /// Tries the candidates that `state` does not have yet, while there is time.

@@ -10,12 +10,12 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Write a network for other programs: as ONNX, as a module of PyTorch, or only its weights with torchvision's names
-/// and layouts.
+/// and layouts, as safetensors or as torch.save writes them.
 #[derive(Args)]
 pub struct Export {
     /// A model file
     model: PathBuf,
-    /// The file to write: .onnx, .py (a module of PyTorch, with its weights beside it) or .safetensors (weights only)
+    /// The file to write: .onnx, .py (a module of PyTorch, with its weights beside it) or .safetensors or .pth (weights only)
     #[arg(long, value_parser = super::formats::written_path())]
     out: PathBuf,
     /// Format of the file [default: as its name ends]
@@ -53,6 +53,7 @@ pub(super) fn write(
     let mut written = vec![out.to_path_buf()];
     let flushed = match format {
         Format::Safetensors => torchvision::export_weights(graph, out)?.flushed,
+        Format::Pth => torchvision::export_state_dict(graph, out)?.flushed,
         Format::Onnx => onnx::export(graph, out, &onnx.options()?)?.flushed,
         Format::Pytorch => {
             let weights = python::weights_of(out);

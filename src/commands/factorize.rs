@@ -1,10 +1,11 @@
 //! `lopper factorize MODEL`.
 
 use super::Common;
-use super::step::{Layers, Output, TrainArgs, run_stage};
+use super::step::{Layers, Output, TrainArgs, run_timed_stage};
 use crate::recipe::Stage;
 use clap::Args;
 use lopper_compress::factorize::Metric;
+use lopper_compress::prune::Amount;
 use lopper_compress::{ConvSplit, FactorizeConfig};
 use lopper_engine::Result;
 use std::path::PathBuf;
@@ -12,8 +13,8 @@ use std::path::PathBuf;
 /// Split layers into factors.
 #[derive(Args)]
 #[command(override_usage = "lopper factorize [OPTIONS] --out <OUT> <MODEL>\n       \
-    with one of --fraction, --energy, --error, --vbmf and --target-macs")]
-#[command(group = clap::ArgGroup::new("rank").required(true).args(["fraction", "energy", "error", "vbmf", "target_macs"]))]
+    with one of --fraction, --energy, --error, --vbmf, --target-macs and --target-latency")]
+#[command(group = clap::ArgGroup::new("rank").required(true).args(["fraction", "energy", "error", "vbmf", "target_macs", "target_latency"]))]
 pub struct Factorize {
     /// A model file
     model: PathBuf,
@@ -32,11 +33,21 @@ pub struct Factorize {
     /// Share of the network's multiply-accumulates that stays, such as 0.5 or 0.5x: ranks follow from what each layer loses
     #[arg(long, value_parser = share, value_name = "SHARE")]
     target_macs: Option<f64>,
+    /// Latency of the factorized network, as a share of the network's (0.7x) or in milliseconds (3.2ms)
+    #[arg(long, value_name = "LATENCY")]
+    target_latency: Option<Amount>,
+    /// With --target-latency: images in a batch [default: 1]
+    #[arg(long, value_name = "IMAGES", requires = "target_latency")]
+    target_batch: Option<usize>,
+    /// With --target-latency: measure this machine's kernels anew, and keep no table of their times
+    #[arg(long, requires = "target_latency")]
+    no_cache: bool,
     /// Convolutions: spatial (K×1, 1×K), channel (K×K, 1×1), tucker (1×1, K×K, 1×1), cp (1×1, K×1, 1×K, 1×1), auto
     /// (spatial or channel, by error and cost) or none
     #[arg(long, default_value = "auto")]
     conv: ConvSplit,
-    /// Norm of the errors: plain, or on images activations (of inputs) or fisher (of outputs)
+    /// Norm of the errors: plain, or on images activations (of inputs), whitened (of products of inputs) or fisher (of
+    /// outputs)
     #[arg(long, default_value = "plain")]
     metric: Metric,
     /// Also factorize layers that do not become smaller or faster
@@ -58,14 +69,18 @@ impl Factorize {
             error: self.error,
             vbmf: self.vbmf,
             target_macs: self.target_macs,
+            target_latency: self.target_latency,
+            target_batch: self.target_batch,
             conv: (self.conv != ConvSplit::None).then_some(self.conv),
             metric: self.metric,
             force: self.even_if_larger,
             include: self.layers.include.clone(),
             exclude: self.layers.exclude.clone(),
+            ..FactorizeConfig::default()
         };
         let stage = Stage::of(config, self.train.config(0)?)?;
-        run_stage("factorized", Some(&self.model), stage, &self.output, Some(&self.train), common)
+        let output = (&self.output, !self.no_cache);
+        run_timed_stage("factorized", Some(&self.model), stage, output, Some(&self.train), common)
     }
 }
 

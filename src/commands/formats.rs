@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub enum Format {
     /// Weights only, with torchvision's names and layouts
     Safetensors,
+    /// The same as torch.save writes them
+    Pth,
     /// The network as ONNX
     Onnx,
     /// A module of PyTorch, with its weights in a file beside it
@@ -22,8 +24,13 @@ pub enum Format {
 
 impl Format {
     /// The formats with the endings of their files.
-    const ENDINGS: [(Self, &'static str); 3] =
-        [(Self::Safetensors, "safetensors"), (Self::Onnx, "onnx"), (Self::Pytorch, "py")];
+    const ENDINGS: [(Self, &'static str); 5] = [
+        (Self::Safetensors, "safetensors"),
+        (Self::Pth, "pth"),
+        (Self::Pth, "pt"),
+        (Self::Onnx, "onnx"),
+        (Self::Pytorch, "py"),
+    ];
 
     /// The format of the file `out`: as `given`, which its name must fit, or else as its name ends.
     pub fn of(out: &Path, given: Option<Self>) -> Result<Self> {
@@ -134,6 +141,7 @@ mod tests {
                 .unwrap_err()
                 .contains(".py for the format pytorch, found no ending")
         );
-        assert!(of("x.pth", None).unwrap_err().contains(".safetensors, .onnx, .py, found .pth"));
+        assert_eq!((of("x.pth", None), of("x.PT", Some(Format::Pth))), (Ok(Format::Pth), Ok(Format::Pth)));
+        assert!(of("x.h5", None).unwrap_err().contains(".safetensors, .pth, .pt, .onnx, .py, found .h5"));
     }
 }

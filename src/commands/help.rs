@@ -50,6 +50,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "lopper sparsify base.safetensors --sparsity 0.5 --data images --out sparse.safetensors",
             "lopper sparsify base.safetensors --granularity 2:4 --criterion l1 --epochs 0 --out sparse.safetensors",
+            "lopper sparsify base.safetensors --target-latency 0.5x --data images --out fast.safetensors",
         ],
     ),
     ("slim", &["lopper slim base.safetensors --data images --epochs 10 --out slim.safetensors"]),
@@ -139,6 +140,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "lopper export small.safetensors --out small.onnx --opset 13 --batch 1 --bytes",
             "lopper export small.safetensors --out small.py",
             "lopper export small.safetensors --out weights.safetensors",
+            "lopper export small.safetensors --out weights.pth",
         ],
     ),
     (

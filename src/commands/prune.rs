@@ -33,7 +33,8 @@ pub struct Prune {
     /// separated by commas
     #[arg(long, requires = "criterion", group = "amount", value_name = "LAYER=N", value_delimiter = ',', value_parser = width_of)]
     widths: Vec<(String, usize)>,
-    /// global: the lowest scores of all layers; local: the same fraction of each layer
+    /// global: the lowest scores of all layers; stage: of the layers whose images have one size; local: the same fraction of
+    /// each layer
     #[arg(long, default_value = "global")]
     context: Context,
     /// Score of channels that several layers make: mean, sum, max, prod, first or gate (the last)

@@ -12,14 +12,14 @@ use crate::signals;
 use crate::tables::{put, put_csv};
 use crate::training::Stoppable;
 use clap::Args;
+use lopper::machine::{MachineClock, NetworkClock};
 use lopper::page::sensitivity_page;
-use lopper::sensitivity::{
-    Cuts, Following, Options, Point, Prefix, Sensitivity, StepRates, Sweep, Tally, Way,
-};
+use lopper::sensitivity::{Cuts, Following, Options, Point, Prefix, Sensitivity, Sweep, Tally, Way};
 use lopper::sensitivity::{images_for, stratified};
 use lopper_compress::criteria::{Criterion, Evidence, Site};
 use lopper_engine::data::Batches;
 use lopper_engine::{Device, Error, Graph, Result, atomic, file, input};
+use lopper_kernels::cuda::cache;
 use lopper_models::data::{DataConfig, Loader};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -197,7 +197,10 @@ impl MeasureCuts {
         let image = subject.sample.image_shape();
         let clock = match &earlier {
             Some(found) => found.clock.clone(),
-            None => StepRates::measure(graph, image, &test_images(image.iter().product()), device)?,
+            None => {
+                let machine = MachineClock::new(device, Some(cache::folder()), |text| note(text));
+                NetworkClock::measure(&machine, graph, image, &test_images(image.iter().product()))?
+            }
         };
         let options = || Options { clock: &clock, image, device };
         let mut check = signals::check;
@@ -235,7 +238,7 @@ impl MeasureCuts {
         subject: &Subject,
         earlier: Option<Sensitivity>,
         uncut: Tally,
-        (planned, clock): (usize, StepRates),
+        (planned, clock): (usize, NetworkClock),
     ) -> Sensitivity {
         Sensitivity {
             model: self.model.display().to_string(),

@@ -4,13 +4,14 @@ use crate::recipe::{Stage, TrainConfig};
 use clap::ValueEnum;
 use lopper_compress::criteria::Criterion;
 use lopper_compress::prune::{Amount, PruneConfig, PruneStage, Target};
-use lopper_compress::{FactorizeConfig, Granularity, SparsifyConfig};
+use lopper_compress::sparsify::SparsityTarget;
+use lopper_compress::{ConvSplit, FactorizeConfig, Granularity, SparsifyConfig};
 use lopper_engine::Result;
 use std::path::Path;
 
-/// Shares of single weights that sparsification drops.
+/// Shares of single weights that sparsification drops where no latency is asked for.
 const SPARSITIES: [f64; 3] = [0.8, 0.9, 0.95];
-/// Shares of the rank that factorization removes.
+/// Shares of the rank that factorization then removes.
 const RANKS: [f64; 2] = [0.5, 0.75];
 
 /// What pruning reaches a share of.
@@ -31,19 +32,28 @@ pub enum Candidate {
     Sparsify(f64),
     /// Removes a share of the rank.
     Factorize(f64),
+    /// Chooses patterns of zeros by layer, down to a share of the latency.
+    SparsifyTo(f64),
+    /// Chooses ranks by layer, down to a share of the latency.
+    FactorizeTo(f64),
 }
 
-/// The candidates: `criteria` at each of `shares` of the latency, and the other techniques. The shares are taken apart from
-/// one another first, so that a front that is cut short has its ends.
-pub fn candidates(criteria: &[Criterion], shares: &[f64]) -> Vec<Candidate> {
+/// The candidates: `criteria` at each of `shares` of what `by` says, and the other techniques, at the same shares of a latency
+/// or at fixed strengths. The shares are taken apart from one another first, so that a front that is cut short has its ends.
+pub fn candidates(criteria: &[Criterion], shares: &[f64], by: By) -> Vec<Candidate> {
     let mut all = Vec::new();
     let others = SPARSITIES.map(Candidate::Sparsify).into_iter().chain(RANKS.map(Candidate::Factorize));
     let mut others = others.collect::<Vec<_>>().into_iter();
     for share in spread(shares) {
         all.extend(criteria.iter().map(|criterion| Candidate::Prune(criterion.clone(), share)));
-        all.extend(others.next());
+        match by {
+            By::Latency => all.extend([Candidate::SparsifyTo(share), Candidate::FactorizeTo(share)]),
+            By::Macs => all.extend(others.next()),
+        }
     }
-    all.extend(others);
+    if by == By::Macs {
+        all.extend(others);
+    }
     all
 }
 
@@ -74,6 +84,8 @@ impl Candidate {
             Self::Prune(criterion, share) => format!("{criterion}-{}", percent(*share)),
             Self::Sparsify(share) => format!("sparse-{}", percent(*share)),
             Self::Factorize(share) => format!("rank-{}", percent(1.0 - share)),
+            Self::SparsifyTo(share) => format!("zeros-to-{}", percent(*share)),
+            Self::FactorizeTo(share) => format!("ranks-to-{}", percent(*share)),
         };
         name.replace('.', "_")
     }
@@ -82,8 +94,8 @@ impl Candidate {
     pub fn technique(&self) -> &'static str {
         match self {
             Self::Prune(..) => "prune",
-            Self::Sparsify(_) => "sparsify",
-            Self::Factorize(_) => "factorize",
+            Self::Sparsify(_) | Self::SparsifyTo(_) => "sparsify",
+            Self::Factorize(_) | Self::FactorizeTo(_) => "factorize",
         }
     }
 
@@ -114,6 +126,20 @@ impl Candidate {
             Self::Factorize(share) => {
                 Stage::of(FactorizeConfig { fraction: Some(*share), ..FactorizeConfig::default() }, train)
             }
+            Self::SparsifyTo(share) => {
+                let latency = Some(Amount::Share(*share));
+                let target = Some(SparsityTarget { latency, ..SparsityTarget::default() });
+                let sparsify = SparsifyConfig { sparsity: None, target, seed, ..SparsifyConfig::new(0.0) };
+                Stage::of(sparsify, train)
+            }
+            Self::FactorizeTo(share) => {
+                let factorize = FactorizeConfig {
+                    target_latency: Some(Amount::Share(*share)),
+                    conv: Some(ConvSplit::Auto),
+                    ..FactorizeConfig::default()
+                };
+                Stage::of(factorize, train)
+            }
         };
         Ok(Stage { name: self.name(), ..stage? })
     }
@@ -128,7 +154,11 @@ mod tests {
         assert_eq!(spread(&[0.5, 0.25, 0.75, 0.6]), [0.75, 0.25, 0.5, 0.6]);
         assert_eq!(spread(&[0.5, 0.5]), [0.5]);
         let criteria = ["large_final", "random"].map(|name| name.parse().unwrap());
-        let all = candidates(&criteria, &[0.5, 0.25]);
+        let to_latency: Vec<String> =
+            candidates(&criteria[..1], &[0.5, 0.25], By::Latency).iter().map(Candidate::name).collect();
+        let expected = ["large_final-50", "zeros-to-50", "ranks-to-50"];
+        assert_eq!((&to_latency[..3], to_latency.len()), (&expected.map(String::from)[..], 6));
+        let all = candidates(&criteria, &[0.5, 0.25], By::Macs);
         let names: Vec<String> = all.iter().map(Candidate::name).collect();
         assert_eq!(&names[..4], ["large_final-50", "random-50", "sparse-80", "large_final-25"]);
         let mut unique = names.clone();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The version of the layers, the units and the file. A table of another one is measured again.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A table, and what it holds for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ mod tests {
         assert_ne!(other.path(folder.path()), key.path(folder.path()));
         let text = std::fs::read_to_string(&path).unwrap();
         for (from, to, words) in [
-            ("\"format\": 1", "\"format\": 7", "expected format 1, found 7"),
+            ("\"format\": 2", "\"format\": 7", "expected format 2, found 7"),
             ("{", "", "line 2"),
             ("3.0", "-3.0", "expected positive times"),
         ] {

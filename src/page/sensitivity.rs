@@ -175,7 +175,8 @@ fn short_percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sensitivity::{StepRates, Tally};
+    use crate::machine::NetworkClock;
+    use crate::sensitivity::Tally;
 
     fn found(layer: &str) -> Sensitivity {
         let tally = |correct| Tally::new(correct, 200, [10, 20], 0.5);
@@ -186,7 +187,7 @@ mod tests {
             images: 200,
             of_images: 900,
             binding: std::collections::BTreeMap::new(),
-            clock: StepRates::default(),
+            clock: NetworkClock::default(),
             planned: 2,
             uncut: tally(90),
             points: vec![point],

@@ -2,10 +2,11 @@
 
 use super::Pipeline;
 use lopper_compress::factorize::Spectrum;
+use lopper_compress::squared_weights;
 use lopper_compress::techniques::Technique;
 use lopper_engine::certificate::{Certificate, Claim};
 use lopper_engine::rounding::rounding_bound;
-use lopper_engine::{Error, Graph, Layer, Result};
+use lopper_engine::{Error, Graph, Result};
 
 impl Pipeline<'_> {
     /// The certificate of `technique`, which made `after` of `before` and reports these spectra.
@@ -72,19 +73,7 @@ fn predicted([before, after]: [&Graph; 2], spectra: &[Spectrum]) -> Claim {
         let what = "largest relative error of a factorized weight (Eckart–Young)".into();
         return Claim::Approximate { what, predicted: largest };
     }
-    let (old, new) = (squares(before), squares(after));
+    let (old, new) = (squared_weights(before), squared_weights(after));
     let predicted = if old > 0.0 { (1.0 - new / old).max(0.0) } else { 0.0 };
     Claim::Approximate { what: "share of the squared weights that went".into(), predicted }
-}
-
-/// Sum of the squared weights of convolutions and linear layers.
-fn squares(graph: &Graph) -> f64 {
-    let weight = |layer: &Layer| match layer {
-        Layer::Conv2d(conv) => Some(conv.weight.value().clone()),
-        Layer::CompactConv2d(compact) => Some(compact.conv.weight.value().clone()),
-        Layer::Linear(linear) => Some(linear.weight.value().clone()),
-        _ => None,
-    };
-    let weights = graph.nodes().iter().filter_map(|node| weight(&node.layer));
-    weights.map(|weight| weight.data().iter().map(|&w| f64::from(w).powi(2)).sum::<f64>()).sum()
 }

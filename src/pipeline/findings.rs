@@ -98,7 +98,7 @@ impl Pipeline<'_> {
                 .optimizer(graph)?
                 .with_freezing(Freezing::new(config.freeze.clone(), Vec::new())),
             objective: objective.as_mut(),
-            seed: self.seed,
+            seed: stage.seed(self.seed),
             device: self.device,
         };
         let test = run.test(range.test()?, graph.clone(), &mut data.train)?;

@@ -11,7 +11,7 @@ impl Pipeline<'_> {
     /// Returns the network that a stage starts from.
     pub(super) fn start(&self, stage: &Stage) -> Result<Graph> {
         match (&stage.arch, &stage.from, self.done.last()) {
-            (Some(arch), ..) => self.build(stage, arch, Some(self.seed)),
+            (Some(arch), ..) => self.build(stage, arch, Some(stage.seed(self.seed))),
             (None, Some(from), _) => self.named(from, Fit::of_start(stage.new_head)),
             (None, None, Some((_, graph))) => Ok(graph.clone()),
             (None, None, None) => Err(Error::invalid("expected `arch` or `from`")),

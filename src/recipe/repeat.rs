@@ -6,7 +6,8 @@
 //!
 //! Every round has a row, a model file and a checkpoint of its own. A `width` multiplies from round to round and counts
 //! the channels that the network before the first round has. With `arch`, every round builds the architecture anew: a
-//! generation that learns from the one before, the teacher `previous` (Furlanello et al. 2018, "Born-again neural networks").
+//! generation that learns from the one before, the teacher `previous` (Furlanello et al. 2018, "Born-again neural networks"). Each
+//! starts from other random weights, by the seed of the recipe and its number.
 
 use super::Stage;
 use lopper_compress::techniques::Technique;
@@ -67,6 +68,7 @@ fn rounds_of(stage: &Stage, rounds: usize, before: Option<&str>) -> Result<Vec<S
             techniques,
             reporting,
             repeat: None,
+            generation: if generations { number as u64 } else { 0 },
             ..stage.clone()
         };
         Ok(behind(round, Some(&previous)))

@@ -36,6 +36,8 @@ pub struct Stage {
     pub reporting: Reporting,
     /// Number of rounds, each of which becomes a stage of its own when the recipe is read.
     pub repeat: Option<usize>,
+    /// The number of its generation, from 1, if rounds build `arch` anew; each draws other weights. 0 for all other stages.
+    pub generation: u64,
 }
 
 /// Maximum length of a stage's name, which names a file and heads a row of the table.
@@ -53,6 +55,11 @@ impl Stage {
     pub fn reads(&self) -> impl Iterator<Item = &str> {
         let networks = self.techniques.iter().flat_map(|t| t.teachers().into_iter().chain(t.reference()));
         self.from.as_deref().into_iter().chain(networks)
+    }
+
+    /// Returns the seed of its weights and its dropout in a run with `seed`: generations differ from their teachers.
+    pub fn seed(&self, seed: u64) -> u64 {
+        seed.wrapping_add(self.generation)
     }
 
     /// Returns the files that the stage writes besides its network, each with the option that names it.
@@ -87,15 +94,17 @@ impl Stage {
             train_on,
             reporting,
             repeat: _,
+            generation,
         } = self;
         let techniques: Vec<String> = techniques.iter().map(|technique| technique.identity()).collect();
         // The result of a finished stage holds its scores; those of other options would be missing.
         let Reporting { evaluate, lr_find, .. } = reporting;
         // Only where it is set: runs of stages without it can be resumed.
         let fresh = if *fresh { " fresh" } else { "" };
+        let generation = if *generation > 0 { format!(" generation {generation}") } else { String::new() };
         format!(
             "{name:?} {arch:?} {width:?} {head:?} {from:?} {new_head} {techniques:?} {train:?} {train_on:?} {evaluate:?} \
-             {lr_find:?}{fresh}"
+             {lr_find:?}{fresh}{generation}"
         )
     }
 

@@ -13,13 +13,11 @@ mod cuts;
 mod follow;
 mod prefix;
 mod sample;
-mod step_rates;
 mod sweep;
 mod table;
 
 pub use cuts::{Cut, Cuts, Evidences, Way};
 pub use prefix::Prefix;
 pub use sample::{images_for, stratified};
-pub use step_rates::StepRates;
 pub use sweep::{Options, Sweep};
 pub use table::{Followed, Following, Point, Sensitivity, Tally};

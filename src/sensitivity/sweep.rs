@@ -1,13 +1,14 @@
 //! The sweep over all cuts.
 
-use super::{Cut, Cuts, Point, Prefix, Sensitivity, StepRates, Tally};
+use super::{Cut, Cuts, Point, Prefix, Sensitivity, Tally};
+use crate::machine::NetworkClock;
 use lopper_engine::train::metrics::Outcome;
 use lopper_engine::{Device, Error, Graph, NodeId, Result};
 
 /// What to measure with.
 pub struct Options<'a> {
-    /// From estimates to milliseconds.
-    pub clock: &'a StepRates,
+    /// Estimates milliseconds.
+    pub clock: &'a NetworkClock,
     /// Shape of an image, `[H, W, C]`.
     pub image: [usize; 3],
     /// Device to compute on.

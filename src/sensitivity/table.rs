@@ -1,7 +1,8 @@
 //! The table of prices, as `--json` prints it.
 
-use super::{Cut, Cuts, StepRates};
+use super::{Cut, Cuts};
 use crate::details::Paired;
+use crate::machine::NetworkClock;
 use lopper_engine::train::metrics::wilson95;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,8 +20,8 @@ pub struct Sensitivity {
     pub of_images: usize,
     /// Everything that the numbers depend on.
     pub binding: BTreeMap<String, String>,
-    /// Milliseconds for a unit of the plan's estimates.
-    pub clock: StepRates,
+    /// The clock by which milliseconds are estimated.
+    pub clock: NetworkClock,
     /// Number of points that there will be.
     pub planned: usize,
     /// The network without a cut.

@@ -134,7 +134,7 @@ fn special_files_as_idx_files_are_refused() {
 fn an_output_name_of_another_format_is_refused() {
     let model = networks::fashion().bytes();
     for (args, out) in [
-        (&["export", "m.safetensors"][..], "x.pth"),
+        (&["export", "m.safetensors"][..], "x.tflite"),
         (&["import", "m.safetensors", "--arch", "m.safetensors"], "x.pth"),
         (&["fold", "m.safetensors"], "x.pt"),
         (&["prune", "m.safetensors"], "x.tflite"),

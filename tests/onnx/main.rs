@@ -1,9 +1,10 @@
-//! Networks as ONNX files: written for ONNX Runtime, and read back.
+//! Networks for other programs: as ONNX files, written for ONNX Runtime and read back, and for PyTorch.
 
 mod cases;
 mod hostile;
 mod round_trips;
 mod runtime;
+mod state_dicts;
 mod torch;
 
 #[path = "../support/mod.rs"]

@@ -2,9 +2,10 @@
 
 usage: onnx_cases.py FOLDER OPSET OPERATOR...
 
-For each case of these operators: FOLDER/NAME.onnx, whose inputs but the first are constants; NAME.input and NAME.output, f32;
-NAME.tolerance, relative and absolute; NAME.shapes, a line each for input and output. Prints the name and the operator of each case. Cases that OPSET
-does not have, or whose first input or only output is not of numbers, are left out; their names go to FOLDER/left_out.
+For each case of these operators: FOLDER/NAME.onnx, whose inputs but the first are constants and whose only output is the
+first; NAME.input and NAME.output, f32; NAME.tolerance, relative and absolute; NAME.shapes, a line each for input and output.
+Prints the name and the operator of each case. Cases that OPSET does not have, or whose first input or output is not of
+numbers, are left out; their names go to FOLDER/left_out.
 """
 
 import sys
@@ -21,14 +22,18 @@ warnings.simplefilter("ignore")
 
 def write(case, folder, opset):
     model, (inputs, outputs) = case.model, case.data_sets[0]
-    numbers = [np.asarray(x) for x in [inputs[0], outputs[0]]] if inputs and len(outputs) == 1 else []
+    numbers = [np.asarray(x) for x in [inputs[0], outputs[0]]] if inputs else []
     if not numbers or any(x.dtype != np.float32 for x in numbers):
         return False
     graph = model.graph
     given = [value.name for value in graph.input]
     for name, value in list(zip(given, inputs))[1:]:
         graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-    del graph.input[1:]
+    del graph.input[1:], graph.output[1:]
+    for node in graph.node:
+        # The parts of a split are as many as its outputs; the further outputs of others may be left out.
+        if node.op_type != "Split":
+            del node.output[1:]
     for entry in model.opset_import:
         entry.version = min(entry.version, opset)
     try:

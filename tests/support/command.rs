@@ -8,6 +8,9 @@ use std::process::{Command, Output};
 /// The program under test.
 pub const LOPPER: &str = env!("CARGO_BIN_EXE_lopper");
 
+/// Where tests keep what a user's cache would hold.
+const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
+
 /// A finished run of `lopper`, with its output as text.
 pub struct Run {
     pub status: Option<i32>,
@@ -17,7 +20,7 @@ pub struct Run {
 
 /// Runs `lopper` with `args` until it ends.
 pub fn lopper(args: &[&str]) -> Run {
-    finished(Command::new(LOPPER).args(args).output().expect("lopper starts"))
+    finished(Command::new(LOPPER).args(args).env("LOPPER_CACHE", CACHE).output().expect("lopper starts"))
 }
 
 /// Converts the output of a finished process.

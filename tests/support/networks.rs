@@ -35,8 +35,9 @@ pub fn all() -> Vec<(&'static str, ModelFile)> {
         ("short", short()),
         ("compact", compact()),
         ("group", group()),
-        ("sparse", short_forms(false)),
-        ("codes", short_forms(true)),
+        ("sparse", short_forms(false, false)),
+        ("codes", short_forms(true, false)),
+        ("bits", short_forms(false, true)),
         ("gates", gates()),
     ]
 }
@@ -138,15 +139,16 @@ fn gates() -> ModelFile {
     model
 }
 
-/// Returns a linear layer of 16 weights in a short form: half of them live, as values or as codes of three values.
-fn short_forms(codes: bool) -> ModelFile {
+/// Returns a linear layer of 16 weights in a short form: half of them live, as values or as codes of three values, and which
+/// as bits or as codes of two bytes.
+fn short_forms(codes: bool, coded_bits: bool) -> ModelFile {
     let nodes: [(&str, Value, &[usize]); 3] = [
         ("input", input(2), &[]),
         ("f", json!("Flatten"), &[0]),
         ("l", json!({ "Linear": { "weight": param(), "bias": null } }), &[1]),
     ];
     let mut model = ModelFile::new(&nodes, [2, 2, 2], &[]);
-    model.program["version"] = json!(5);
+    model.program["version"] = json!(if coded_bits { 6 } else { 5 });
     let floats = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let mut add = |suffix: &str, dtype: &'static str, length: u64, bytes: Vec<u8>| {
         model.tensors.push(Stored { name: format!("l.weight{suffix}"), dtype, shape: vec![length], bytes });
@@ -161,6 +163,15 @@ fn short_forms(codes: bool) -> ModelFile {
             add(".codes.lengths", "U8", 3, vec![1, 2, 2]);
         }
     }
-    add(".sparse.bits", "U8", 2, vec![0b0101_0101, 0b1010_1010]);
+    let bits = [0b0101_0101, 0b1010_1010];
+    match coded_bits {
+        false => add(".sparse.bits", "U8", 2, bits.to_vec()),
+        true => {
+            // 0 and 1: the smaller byte has the first code.
+            let lengths = (0..=255).map(|byte| u8::from(bits.contains(&byte))).collect();
+            add(".sparse.bits.codes", "U8", 1, vec![0b0100_0000]);
+            add(".sparse.bits.lengths", "U8", 256, lengths);
+        }
+    }
     model
 }

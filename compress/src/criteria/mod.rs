@@ -32,6 +32,7 @@ mod batch_norm_gamma;
 mod geometric_median;
 mod gradients;
 mod initial;
+mod kfac;
 mod l1_magnitude;
 mod l2_magnitude;
 mod lamp;
@@ -51,6 +52,7 @@ pub use initial::{
     LargeInit, LargeInitLargeFinal, MagnitudeIncrease, Movement, Movmag, SmallFinal, SmallInit,
     SmallInitSmallFinal, UpdatingMagnitudeIncrease, UpdatingMovement, UpdatingMovmag,
 };
+pub use kfac::Kfac;
 pub use l1_magnitude::L1Magnitude;
 pub use l2_magnitude::L2Magnitude;
 pub use lamp::Lamp;
@@ -78,6 +80,7 @@ pub static CRITERIA: &[&dyn Described] = &[
     &Obd,
     &HessianDiagonal,
     &Obs,
+    &Kfac,
     &Gradient,
     &Snip,
     &SnipMomentum,

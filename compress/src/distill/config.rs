@@ -88,6 +88,10 @@ pub struct DistillConfig {
     pub mutual: bool,
     /// Layers of the student that get a classifier of their own, which learns from the network's output.
     pub branches: Vec<String>,
+    /// The weight of the mean squared error between the features of each branch, through an adapter, and those that the network
+    /// classifies.
+    #[serde(deserialize_with = "number::deserialize")]
+    pub branch_hint: f32,
     /// Megabytes for the logits of the teachers, which are then computed once for each batch that recurs.
     pub cache: usize,
 }
@@ -111,6 +115,7 @@ impl Default for DistillConfig {
             margin: 1.0,
             mutual: false,
             branches: Vec::new(),
+            branch_hint: 0.0,
             cache: 0,
         }
     }
@@ -124,6 +129,10 @@ impl DistillConfig {
     pub fn check(&self) -> Result<()> {
         number::single("distillation weight", self.weight.into(), Range::UpToOne)?;
         number::single("distillation initial_weight", self.initial_weight.into(), Range::UpToOne)?;
+        number::single("distillation branch_hint", self.branch_hint.into(), Range::AtLeastZero)?;
+        if self.branch_hint > 0.0 && self.branches.is_empty() {
+            return Err(Error::invalid("distillation branch_hint: expected branches beside it"));
+        }
         self.check_schedule()?;
         let temperature = f64::from(self.temperature);
         number::single("distillation temperature", temperature, Range::AboveZero)?;

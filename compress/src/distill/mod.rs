@@ -15,6 +15,7 @@
 //! peer are trained along and dropped: the network of the stage is the student alone.
 
 mod about;
+mod branches;
 mod cache;
 mod companion;
 mod compare;

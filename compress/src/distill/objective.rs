@@ -7,7 +7,6 @@ use super::pairs::{Pair, Shaped, pairs};
 use super::renormalize::for_images_of;
 use super::{DistillConfig, DistillLoss};
 use lopper_engine::data::Batch;
-use lopper_engine::layer::{Pool, Window};
 use lopper_engine::train::{CrossEntropy, LossParts, Objective, OptimizerConfig, Progress, Rates, State};
 use lopper_engine::{
     Device, Error, Gradients, Graph, Mode, NodeId, ParamGradients, Pass, Result, Tape, Tensor, Var,
@@ -17,7 +16,7 @@ use std::mem::take;
 
 /// ```text
 ///   L = (1 − w)·task + w·(Σ teachers share·logits + Σ pairs weight·features)
-///         + Σ branches ((1 − w)·task + w·logits against the network's own output)
+///         + Σ branches ((1 − w)·task + w·logits against the network's own output + hint·‖features − its own‖²)
 /// ```
 ///
 /// The teachers see the same augmented images as the student, of the same size, in eval mode and without a tape; they
@@ -27,20 +26,22 @@ use std::mem::take;
 /// With mutual learning, the teacher is a peer: it has a loss of the same form against the student's output, and is trained
 /// by an optimizer of the same configuration. The loss that is reported is the student's.
 pub struct Distillation {
-    config: DistillConfig,
-    task: CrossEntropy,
+    pub(super) config: DistillConfig,
+    pub(super) task: CrossEntropy,
     teachers: Vec<Graph>,
     /// The share of each teacher in the loss of the logits.
     shares: Vec<f32>,
-    pairs: Vec<Pair>,
-    branches: Vec<NodeId>,
+    pub(super) pairs: Vec<Pair>,
+    pub(super) branches: Vec<NodeId>,
+    /// The node that makes the features that the network classifies, if branches imitate them.
+    pub(super) deepest: Option<NodeId>,
     /// Adapters of pairs and classifiers of branches.
-    own: Companion,
+    pub(super) own: Companion,
     peer: Option<Companion>,
     peer_pass: Option<Pass>,
     cache: Option<Cache>,
     /// The weight of the current step.
-    weight: f32,
+    pub(super) weight: f32,
     parts: Option<LossParts>,
 }
 
@@ -87,6 +88,7 @@ impl Distillation {
             shares: Vec::new(),
             pairs: Vec::new(),
             branches: Vec::new(),
+            deepest: None,
             own: Companion::new(Graph::new(c)),
             peer: None,
             peer_pass: None,
@@ -155,17 +157,6 @@ impl Distillation {
             let (shape, target) = (&ours[pair.student], &theirs[pair.teacher]);
             let channels = |shape: &[usize]| shape.last().copied().unwrap_or(0);
             self.own.add(adapter_name(index), shape, channels(shape), channels(target))?;
-        }
-        Ok(())
-    }
-
-    fn add_branches(&mut self, student: &Graph, ours: &[Vec<usize>]) -> Result<()> {
-        let classes = ours[student.output()].last().copied().unwrap_or(0);
-        for name in &self.config.branches {
-            let id = student.id(name).map_err(|e| Error::invalid(format!("distillation branches: {e}")))?;
-            let channels = ours[id].last().copied().unwrap_or(0);
-            self.own.add(branch_name(self.branches.len()), &[1, channels], channels, classes)?;
-            self.branches.push(id);
         }
         Ok(())
     }
@@ -243,32 +234,6 @@ impl Distillation {
         self.peer_pass = Some(pass);
         Ok(Some((loss, logits)))
     }
-
-    /// The loss of the branches, and their part of the distillation.
-    fn branches(&mut self, tape: &mut Tape, pass: &Pass, batch: &Batch) -> Result<Option<(Var, f64)>> {
-        let (mut sum, mut distance) = (None, 0.0);
-        for (index, x) in pass.taps[self.pairs.len()..].iter().enumerate() {
-            let pooled = match x.shape().len() {
-                4 => {
-                    let pooled = tape.pool2d(x, Pool::average(Window::Adaptive([1, 1])))?;
-                    tape.flatten(&pooled)?
-                }
-                _ => x.clone(),
-            };
-            let logits = self.own.apply(tape, &branch_name(index), &pooled)?;
-            let task = self.task.of(tape, &logits, &batch.labels, batch.mixed.as_ref())?;
-            let loss = match self.weight {
-                0.0 => task,
-                weight => {
-                    let lesson = compare_logits(&self.config, tape, &logits, pass.output.value(), batch)?;
-                    distance += f64::from(lesson.value().item()?);
-                    mixed(tape, weight, &task, &lesson)?
-                }
-            };
-            sum = Some(added(tape, sum, loss)?);
-        }
-        Ok(sum.map(|sum| (sum, distance)))
-    }
 }
 
 /// An error unless both networks have logits of one shape.
@@ -286,17 +251,13 @@ fn adapter_name(pair: usize) -> String {
     format!("adapter {pair}")
 }
 
-fn branch_name(branch: usize) -> String {
-    format!("branch {branch}")
-}
-
 /// `(1 − weight) · task + weight · lesson`.
-fn mixed(tape: &mut Tape, weight: f32, task: &Var, lesson: &Var) -> Result<Var> {
+pub(super) fn mixed(tape: &mut Tape, weight: f32, task: &Var, lesson: &Var) -> Result<Var> {
     let (task, lesson) = (tape.scale(task, 1.0 - weight)?, tape.scale(lesson, weight)?);
     tape.add(&task, &lesson)
 }
 
-fn added(tape: &mut Tape, sum: Option<Var>, more: Var) -> Result<Var> {
+pub(super) fn added(tape: &mut Tape, sum: Option<Var>, more: Var) -> Result<Var> {
     sum.map_or(Ok(more.clone()), |sum| tape.add(&sum, &more))
 }
 
@@ -329,7 +290,8 @@ impl Objective for Distillation {
     }
 
     fn taps(&self) -> Vec<NodeId> {
-        self.pairs.iter().map(|pair| pair.student).chain(self.branches.iter().copied()).collect()
+        let pairs = self.pairs.iter().map(|pair| pair.student);
+        pairs.chain(self.branches.iter().copied()).chain(self.deepest).collect()
     }
 
     fn begin_step(&mut self, progress: Progress) {

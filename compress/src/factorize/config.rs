@@ -3,6 +3,8 @@
 use super::rule::Rule;
 use crate::lists::Lists;
 use crate::names::named;
+use crate::targets::Amount;
+use crate::techniques::Attached;
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -39,12 +41,19 @@ pub enum Metric {
     /// Outputs count by the root of their Fisher information `Σ_j E[(∂L/∂w_oj)²]` (Hsu et al. 2022, "Language model
     /// compression with weighted low-rank factorization", equation 6).
     Fisher,
+    /// That of the outputs on images: inputs count by the root of their products `E[x xᵀ]` (Wang et al. 2024, "SVD-LLM:
+    /// truncation-aware singular value decomposition for large language model compression", section 3.2). Layers with more than
+    /// 1,024 input channels stay whole.
+    Whitened,
 }
+
+/// The most input channels whose products are measured: their number is squared, and cubed for the root.
+pub(super) const MOST_INPUTS: usize = 1024;
 
 named!(Metric, "metric");
 
-/// The options of factorization, as a recipe writes them: one of `fraction`, `energy`, `error`, `vbmf` and
-/// `target_macs`.
+/// The options of factorization, as a recipe writes them: one of `fraction`, `energy`, `error`, `vbmf`, `target_macs` and
+/// `target_latency`.
 ///
 /// `include` and `exclude` hold names of layers, or of modules that contain them, as in sparsification.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,6 +70,11 @@ pub struct FactorizeConfig {
     /// The share of the network's multiply-accumulates that stays, in (0, 1]. The layers share it such that their relative
     /// errors, squared and summed, are smallest.
     pub target_macs: Option<f64>,
+    /// Latency of the plan, as a share (`"0.7x"`) or in milliseconds (`"3.2ms"`). The layers share it as they share
+    /// `target_macs`; it is measured at the end.
+    pub target_latency: Option<Amount>,
+    /// Images in a batch, for a latency; by default 1.
+    pub target_batch: Option<usize>,
     /// How convolutions are split. If absent, they stay whole.
     pub conv: Option<ConvSplit>,
     /// The norm in which errors are measured.
@@ -71,12 +85,15 @@ pub struct FactorizeConfig {
     pub include: Vec<String>,
     /// Layers to skip.
     pub exclude: Vec<String>,
+    /// The machine on which a latency is promised.
+    #[serde(skip)]
+    pub clock: Attached,
 }
 
 impl FactorizeConfig {
     /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
-        const RULES: &str = "`fraction`, `energy`, `error`, `vbmf` and `target_macs`";
+        const RULES: &str = "`fraction`, `energy`, `error`, `vbmf`, `target_macs` and `target_latency`";
         let refuse = |message: String| Err(Error::invalid(format!("factorize{message}")));
         let given = [
             ("fraction", self.fraction.is_some()),
@@ -84,6 +101,7 @@ impl FactorizeConfig {
             ("error", self.error.is_some()),
             ("vbmf", self.vbmf),
             ("target_macs", self.target_macs.is_some()),
+            ("target_latency", self.target_latency.is_some()),
         ];
         let names: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
         match names[..] {
@@ -103,13 +121,19 @@ impl FactorizeConfig {
         if let Some(share) = self.target_macs.filter(|&share| !(share > 0.0 && share <= 1.0)) {
             return refuse(format!(" target_macs: expected a share above 0 and at most 1, found {share}"));
         }
-        match self.conv() {
-            ConvSplit::Cp if self.vbmf => refuse(
+        match (self.target_batch, self.target_latency) {
+            (Some(0), _) => return refuse(" target_batch: expected at least 1 image, found 0".into()),
+            (Some(_), None) => return refuse(" target_batch: expected target_latency beside it".into()),
+            _ => {}
+        }
+        let macs = self.target_macs.map(|_| "target_macs");
+        let shared = macs.or(self.target_latency.map(|_| "target_latency"));
+        match (self.conv(), shared) {
+            (ConvSplit::Cp, _) if self.vbmf => refuse(
                 " vbmf: gives the rank of a matrix, which cp has none of: choose another `conv`".into(),
             ),
-            conv @ (ConvSplit::Cp | ConvSplit::Tucker) if self.target_macs.is_some() => refuse(format!(
-                " target_macs: counts singular values of one matrix, and {conv} has several: choose \
-                                spatial, channel or auto as `conv`"
+            (conv @ (ConvSplit::Cp | ConvSplit::Tucker), Some(key)) => refuse(format!(
+                " {key}: counts singular values of one matrix, and {conv} has several: choose spatial, channel or auto as `conv`"
             )),
             _ => Ok(()),
         }
@@ -130,6 +154,11 @@ impl FactorizeConfig {
     /// The rank of a layer `[outputs, inputs]` by `fraction`. None if it depends on the layer's singular values.
     pub fn rank(&self, outputs: usize, inputs: usize) -> Option<usize> {
         self.rule()?.rank_of(outputs.min(inputs))
+    }
+
+    /// Images in a batch whose latency is promised.
+    pub(super) fn batch(&self) -> usize {
+        self.target_batch.unwrap_or(1)
     }
 
     pub(super) fn lists(&self) -> Lists<'_> {

@@ -2,6 +2,7 @@
 
 use super::Metric;
 use super::scales::{Scales, bounded};
+use super::whitening::{InputProducts, Root};
 use crate::criteria::{Evidence, LayerView, Need, Reduction, Score, Site, StepView};
 use crate::granularity::Groups;
 use lopper_engine::channels::Filters;
@@ -68,7 +69,7 @@ impl Metric {
         let axes = [outputs, taps, depth];
         let groups = match self {
             Self::Plain => return None,
-            Self::Activations => Groups::new(axes, [outputs, taps, 1]),
+            Self::Activations | Self::Whitened => Groups::new(axes, [outputs, taps, 1]),
             Self::Fisher => Groups::new(axes, [1, taps, depth]),
         };
         Some(Site { node, groups })
@@ -82,16 +83,24 @@ impl Metric {
         let behind = Scales::behind(graph, node);
         let Some(site) = self.site(graph, node) else { return Ok(behind) };
         let name = &graph.nodes()[node].name;
-        let means = evidence.and_then(|evidence| evidence.means(name, site.groups.count()));
+        let count = match self {
+            Self::Whitened => InputProducts.observations(&site.groups),
+            Self::Plain | Self::Activations | Self::Fisher => site.groups.count(),
+        };
+        let means = evidence.and_then(|evidence| evidence.means(name, count));
         let means = means.ok_or_else(|| {
             Error::invalid(format!("factorize metric {self}: layer `{name}` was not measured on images"))
         })?;
+        if self == Self::Whitened {
+            // Inputs that are all zero, as behind a dead layer, count alike.
+            return Ok(Scales { root: Root::of(&means), ..behind });
+        }
         let roots = bounded(means.into_iter().map(f64::sqrt).collect());
         Ok(match self {
-            Self::Plain => behind,
+            Self::Plain | Self::Whitened => behind,
             Self::Activations => Scales { columns: roots, ..behind },
             // A gradient has passed the batch norm, so it knows its scale.
-            Self::Fisher => Scales { rows: roots, columns: None },
+            Self::Fisher => Scales { rows: roots, ..Scales::default() },
         })
     }
 }

@@ -24,6 +24,8 @@ mod config;
 mod cost;
 mod cp;
 mod evidence;
+mod latency;
+mod layers;
 mod rewrite;
 mod rule;
 mod scales;
@@ -36,6 +38,7 @@ mod tests;
 mod tucker;
 mod vbmf;
 mod way;
+mod whitening;
 
 pub use config::{ConvSplit, FactorizeConfig, Metric, factor_params};
 pub use rewrite::{factorize, factorize_by};

@@ -2,12 +2,15 @@
 
 use super::budget::{self, Offer};
 use super::cost::cost;
+use super::latency;
+use super::layers::{replace, shapes};
 use super::split::Unfolding;
 use super::way::{Split, Way, matrix_of, split};
 use super::{FactorizeConfig, Spectrum};
 use crate::criteria::{Evidence, Site};
+use crate::targets::LINE;
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
-use lopper_engine::{Error, Graph, Layer, NodeId, Result};
+use lopper_engine::{Error, Graph, NodeId, Result};
 use std::collections::BTreeMap;
 
 /// Splits each layer that `config` selects into factors. The report gives ranks, sizes and errors. Fails if an option is
@@ -28,34 +31,6 @@ impl FactorizeConfig {
         let selected = (0..graph.nodes().len()).filter(|&id| matches!(self.choose(graph, id), Some(Ok(_))));
         Ok(selected.filter_map(|id| self.metric.site(graph, id)).collect())
     }
-
-    /// Returns an error if a list names a layer that cannot be split.
-    fn check_lists(&self, graph: &Graph) -> Result<()> {
-        let kind = if self.conv.is_some() { "convolution or linear layer" } else { "linear layer" };
-        let nodes = graph.nodes().iter().filter(|node| match node.layer {
-            Layer::Linear(_) => true,
-            Layer::Conv2d(_) => self.conv.is_some(),
-            _ => false,
-        });
-        self.lists().check(kind, nodes.map(|node| node.name.as_str()))
-    }
-
-    /// How the layer `id` is split, or why it stays; none if it is neither a convolution nor linear.
-    fn choose(&self, graph: &Graph, id: NodeId) -> Option<Result<Way, String>> {
-        let node = &graph.nodes()[id];
-        let way = match &node.layer {
-            Layer::Linear(_) => Ok(Way::Matrix(Unfolding::Linear)),
-            Layer::CompactConv2d(_) if self.conv.is_some() => {
-                Err("compact: factorize before compacting".to_string())
-            }
-            Layer::Conv2d(conv) if self.conv.is_some() => Way::of(conv, self.conv()),
-            _ => return None,
-        };
-        Some(match self.lists().skips(&node.name) {
-            Some(why) => Err(why.into()),
-            None => way,
-        })
-    }
 }
 
 /// Like [`factorize`], and returns the singular values of the matrices that were split.
@@ -67,7 +42,14 @@ pub(super) fn decompose(
     config.check()?;
     config.check_lists(graph)?;
     let shapes = shapes(graph)?;
-    let ranks = config.target_macs.map(|share| budgeted(graph, config, evidence, share)).transpose()?;
+    let (ranks, note) = match (config.target_macs, config.target_latency) {
+        (Some(share), _) => (Some(budgeted(graph, config, evidence, share)?), None),
+        (None, Some(_)) => {
+            let (ranks, note) = latency::ranks(graph, config, evidence)?;
+            (Some(ranks), Some(note))
+        }
+        (None, None) => (None, None),
+    };
     let mut rewrite = Rewrite { graph: graph.clone(), report: RewriteReport::new("factorize") };
     let mut spectra = Vec::new();
     // Each layer that was split moves those behind it.
@@ -85,7 +67,9 @@ pub(super) fn decompose(
             None => way,
             Some(Some(&(unfolding, rank))) => Way::OfRank(unfolding, rank),
             Some(None) => {
-                rewrite.report.skipped(&node.name, "by the budget it stays whole");
+                rewrite
+                    .report
+                    .skipped(&node.name, "stays whole: ranks elsewhere lose less for what they save");
                 continue;
             }
         };
@@ -100,15 +84,8 @@ pub(super) fn decompose(
             Err(why) => rewrite.report.skipped(&node.name, why),
         }
     }
+    note.into_iter().for_each(|note| rewrite.report.changed(LINE, note));
     Ok((rewrite, spectra))
-}
-
-/// The shapes of all outputs for one image, if its size is known.
-fn shapes(graph: &Graph) -> Result<Option<Vec<Vec<usize>>>> {
-    match graph.info.input {
-        [h, w, c] if h * w * c > 0 => graph.shapes([1, h, w, c]).map(Some),
-        _ => Ok(None),
-    }
 }
 
 /// The rank of each layer that is split, such that the network keeps `share` of its multiply-accumulates.
@@ -146,20 +123,4 @@ fn budgeted(
         offers.extend(best.map(|(_, offer)| offer));
     }
     budget::ranks(offers, others, share)
-}
-
-/// Replaces the layer `id` by several, called `name.0`, `name.1` and so on; returns how many were added.
-fn replace(graph: &mut Graph, id: NodeId, layers: Vec<Layer>) -> Result<usize> {
-    let name = graph.nodes()[id].name.clone();
-    let added = layers.len() - 1;
-    for (index, layer) in layers.into_iter().enumerate() {
-        match index {
-            0 => {
-                *graph.layer_mut(id) = layer;
-                graph.rename(id, format!("{name}.0"))?;
-            }
-            _ => _ = graph.insert_after(id + index - 1, format!("{name}.{index}"), layer)?,
-        }
-    }
-    Ok(added)
 }

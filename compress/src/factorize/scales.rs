@@ -7,6 +7,7 @@
 //! Behind a convolution or linear layer whose only reader is a batch norm, D is the batch norm's `|γ| / √(σ² + ε)`: the
 //! network is factorized as its folded form would be.
 
+use super::whitening::Root;
 use lopper_engine::{Graph, Layer, NodeId, Tensor};
 
 /// The smallest scale, as a fraction of the largest: the inverse stays bounded.
@@ -19,6 +20,8 @@ pub(super) struct Scales {
     pub rows: Option<Vec<f64>>,
     /// For each input channel.
     pub columns: Option<Vec<f64>>,
+    /// The root of the products of input channels, instead of scales for them.
+    pub root: Option<Root>,
 }
 
 impl Scales {
@@ -33,12 +36,20 @@ impl Scales {
             },
             _ => None,
         };
-        Self { rows, columns: None }
+        Self { rows, ..Self::default() }
+    }
+
+    /// Whether weights stay as they are.
+    pub fn are_plain(&self) -> bool {
+        self.rows.is_none() && self.columns.is_none() && self.root.is_none()
     }
 
     /// `D W S` for a weight `[O, …, C]`.
     pub fn applied(&self, weight: &Tensor) -> Tensor {
-        let mut scaled = weight.clone();
+        let mut scaled = match &self.root {
+            Some(root) => root.applied(weight),
+            None => weight.clone(),
+        };
         scale(&mut scaled, self.rows.as_deref(), self.columns.as_deref(), |value, by| value * by);
         scaled
     }
@@ -46,6 +57,9 @@ impl Scales {
     /// Divides what was scaled: the input channels of the first factor `[R, …, C]`, and the outputs of the last
     /// `[O, …, R]`.
     pub fn undo(&self, first: &mut Tensor, last: &mut Tensor) {
+        if let Some(root) = &self.root {
+            *first = root.undone(first);
+        }
         scale(first, None, self.columns.as_deref(), |value, by| value / by);
         scale(last, self.rows.as_deref(), None, |value, by| value / by);
     }

@@ -2,10 +2,12 @@
 
 use super::evidence::{InputPower, OutputFisher};
 use super::rewrite::decompose;
+use super::whitening::InputProducts;
 use super::{FactorizeConfig, Metric, factorize};
 use crate::criteria::Evidence;
-use crate::techniques::{Applied, Demand, Kind, Listed, Role, Sketch, Technique};
+use crate::techniques::{Applied, Attached, Clock, Demand, Kind, Listed, Role, Sketch, Technique};
 use lopper_engine::{About, Graph, Result};
+use std::sync::Arc;
 
 impl Listed for FactorizeConfig {
     const KIND: Kind = Kind {
@@ -36,6 +38,8 @@ impl Technique for FactorizeConfig {
             error: None,
             vbmf: false,
             target_macs: None,
+            target_latency: None,
+            target_batch: None,
             conv: self.conv.map(|_| super::ConvSplit::Channel),
             metric: Metric::Plain,
             force: false,
@@ -45,11 +49,21 @@ impl Technique for FactorizeConfig {
         Ok(Sketch { layers: false, widths: false, ..sketch })
     }
 
+    fn promises_latency(&self) -> Option<usize> {
+        self.target_latency.map(|_| self.batch())
+    }
+
+    fn timed(&self, clock: &Arc<dyn Clock>) -> Option<Arc<dyn Technique>> {
+        self.target_latency?;
+        Some(Arc::new(Self { clock: Attached::new(clock), ..self.clone() }))
+    }
+
     fn demand(&self, graph: &Graph) -> Result<Option<Demand>> {
         let criterion = match self.metric {
             Metric::Plain => return Ok(None),
             Metric::Activations => InputPower.into(),
             Metric::Fisher => OutputFisher.into(),
+            Metric::Whitened => InputProducts.into(),
         };
         Ok(Some(Demand { criterion, sites: self.sites(graph)? }))
     }

@@ -110,7 +110,9 @@ pub(super) fn split(
         },
         _ => return Err(Error::invalid("factorize: expected a rule for the rank, found none")),
     };
-    accept(candidate, layer, scales, &whole, config.force, x)
+    // What takes less time by the estimate of a target is known to pay on that machine.
+    let force = config.force || config.target_latency.is_some();
+    accept(candidate, layer, scales, &whole, force, x)
 }
 
 /// Undoes the scales, and refuses what is not smaller and faster unless it is forced.
@@ -148,7 +150,7 @@ fn accept(
 
 /// Divides the first and the last factor by what the weight was multiplied with.
 fn unscale(layers: &mut [Layer], scales: &Scales) {
-    if scales.rows.is_none() && scales.columns.is_none() {
+    if scales.are_plain() {
         return;
     }
     if let [first, .., last] = layers {

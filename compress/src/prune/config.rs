@@ -42,7 +42,7 @@ pub struct PruneConfig {
     /// The divisor of a layer's scores, which makes layers comparable. By default that of
     /// [`Normalization::across_layers`] where groups compete, and none elsewhere.
     pub normalization: Option<Normalization>,
-    /// Whether every group loses the same `fraction`, or groups compete. Widths are local by nature.
+    /// Whether every group loses the same `fraction`, or groups compete: all, or those of a stage. Widths are local by nature.
     pub context: Context,
     /// Whether only groups of the same structure compete, as in isomorphic pruning (Fang et al. 2024): each structure
     /// loses the same `fraction`.
@@ -142,10 +142,11 @@ impl PruneConfig {
                     "target: expected steps beside it to prune while training, found a schedule".into(),
                 );
             }
-            (Some(_), _) if self.context == Context::Local => {
-                return refuse(
-                    "target: groups compete for it: expected the global context, found local".into(),
-                );
+            (Some(_), _) if self.context != Context::Global => {
+                return refuse(format!(
+                    "target: groups compete for it: expected the global context, found {}",
+                    self.context
+                ));
             }
             _ => {}
         }
@@ -172,11 +173,6 @@ impl PruneConfig {
         ];
         if let (None, Some((key, _))) = (&self.criterion, given.iter().find(|(_, given)| *given)) {
             return refuse(format!("{key}: expected a criterion beside it"));
-        }
-        if self.context == Context::Stage {
-            return refuse(
-                "context: stage is for sparsify: expected local or global, or isomorphic, found stage".into(),
-            );
         }
         if self.isomorphic && (self.fraction.is_none() || self.context != Context::Global) {
             return refuse(
@@ -274,7 +270,7 @@ impl PruneConfig {
     ) -> Scoring<'a> {
         let default = match self.rivals() {
             Rivals::None => Normalization::None,
-            Rivals::All | Rivals::Alike => Normalization::across_layers(criterion),
+            Rivals::All | Rivals::Alike | Rivals::Stage => Normalization::across_layers(criterion),
         };
         let normalization = self.normalization.unwrap_or(default);
         let scoring = Scoring::new(criterion).normalization(normalization).coupling(self.coupling);
@@ -285,6 +281,7 @@ impl PruneConfig {
     fn rivals(&self) -> Rivals {
         match (self.fraction, &self.target, self.context) {
             (Some(_), _, Context::Global) if self.isomorphic => Rivals::Alike,
+            (Some(_), _, Context::Stage) => Rivals::Stage,
             (Some(_), _, Context::Global) | (_, Some(_), _) => Rivals::All,
             _ => Rivals::None,
         }

@@ -178,7 +178,12 @@ mod tests {
 
     #[test]
     fn a_floor_is_the_larger_of_a_count_and_a_share() {
-        let width = |name: &str, units| Width { layers: layer(name), units, kind: String::new() };
+        let width = |name: &str, units| Width {
+            layers: layer(name),
+            units,
+            kind: String::new(),
+            stage: String::new(),
+        };
         let widths = [width("a", 10), width("b", 10), width("c", 10), width("d", 4)];
         let fractions = [Some(0.9), Some(0.5), None, None];
         let floors = floors(&widths, &[None, Some(2), Some(3), Some(8)], &fractions);

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | fraction f, local | n − round(f · n) | |
 //! | fraction f, global | Σ n − round(f · Σ n) together | groups compete |
+//! | fraction f, by stage | the same, of groups whose images have one size | only groups of a stage compete |
 //! | fraction f, isomorphic | Σ n − round(f · Σ n) of groups of one structure | only groups alike compete (Fang et al. 2024) |
 //! | width w | ⌊w · n⌋ | as `int(w * n)` in published code, which builds the narrower network and copies weights |
 //! | widths | as many as are named | |
@@ -25,6 +26,8 @@ pub(super) enum Rivals {
     All,
     /// Groups of one structure.
     Alike,
+    /// Groups whose channels are held by images of one size.
+    Stage,
 }
 
 /// What a pruning aims at.
@@ -50,7 +53,7 @@ pub(super) struct Pool {
 impl Goal<'_> {
     /// Whether the scores do not matter for the number of units that each group keeps.
     pub fn is_local(&self) -> bool {
-        !matches!(self, Self::Fraction(_, Rivals::All | Rivals::Alike) | Self::Target)
+        !matches!(self, Self::Fraction(_, Rivals::All | Rivals::Alike | Rivals::Stage) | Self::Target)
     }
 
     /// The units to remove from groups of `widths`, at the share `share` of all removals.
@@ -69,7 +72,11 @@ impl Goal<'_> {
             Self::Fraction(fraction, rivals) => {
                 let mut pools: BTreeMap<&str, (Vec<Vec<String>>, usize)> = BTreeMap::new();
                 for width in widths {
-                    let kind = if rivals == Rivals::Alike { width.kind.as_str() } else { "" };
+                    let kind = match rivals {
+                        Rivals::Alike => width.kind.as_str(),
+                        Rivals::Stage => width.stage.as_str(),
+                        Rivals::None | Rivals::All => "",
+                    };
                     let (groups, units) = pools.entry(kind).or_default();
                     groups.push(width.layers.clone());
                     *units += width.units;

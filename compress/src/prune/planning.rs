@@ -3,10 +3,11 @@
 use super::by_layer::ByLayer;
 use super::fit::{Fit, RoundTo, Widths, floors};
 use super::goal::Goal;
-use super::targets::{Candidate, LINE, Reached, Reaching, paying};
+use super::targets::{Candidate, Reached, Reaching, paying};
 use super::width::Width;
 use super::{PruneConfig, PrunePlan, UnitScores, prune};
 use crate::criteria::Evidence;
+use crate::targets::LINE;
 use lopper_engine::channels::ChannelFlow;
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::{Graph, Result};

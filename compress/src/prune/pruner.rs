@@ -16,10 +16,13 @@ use super::fit::Fit;
 use super::goal::Pool;
 use super::report::gutted;
 use super::rewrite::Cut;
-use super::targets::{Baseline, Candidate, LINE, Reaching};
+use super::stated::Stated;
+use super::targets::{Candidate, Reaching};
 use super::width::Width;
 use super::{PruneConfig, PrunePlan, UnitScores};
 use crate::criteria::{Arrays, Criterion, Evidence, Need, Shapes, Steps};
+use crate::targets::{Baseline, LINE};
+use lopper_engine::certificate::Certificate;
 use lopper_engine::channels::{ChannelFlow, Slices};
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::train::metrics::{LayerPruned, Pruned};
@@ -64,6 +67,12 @@ struct Memory {
     /// Turns that are over.
     turns: usize,
     history: Vec<Turn>,
+    /// What can be stated about the cuts.
+    #[serde(default)]
+    stated: Stated,
+    /// What each cut has to say, with its epoch: layers of which little is left, and what a target asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<(usize, String)>,
     /// Where the way to a target began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     baseline: Option<Baseline>,
@@ -72,6 +81,8 @@ struct Memory {
 /// A cut, and what it reaches in words.
 struct Cutting {
     shrunk: Shrunk,
+    /// The network with the channels masked.
+    masked: Graph,
     note: Option<String>,
 }
 
@@ -206,10 +217,10 @@ impl Pruner {
             }
             None => (PrunePlan::without(graph, &flow, &scores, &removals, &fit)?, None),
         };
-        let Cut { graph: after, removed, .. } = Cut::new(graph, &flow, &plan, self.config.constants)?;
+        let Cut { graph: after, masked, removed, .. } = Cut::new(graph, &flow, &plan, self.config.constants)?;
         let slices = Slices::of(graph, &flow, &removed);
         let shrunk = Shrunk { graph: after, slices };
-        Ok((asked, (!shrunk.slices.is_empty()).then_some(Cutting { shrunk, note })))
+        Ok((asked, (!shrunk.slices.is_empty()).then_some(Cutting { shrunk, masked, note })))
     }
 
     /// Prunes `graph` in the steps of `config`, without a training between them. `evidence` is cut along with the channels.
@@ -225,7 +236,7 @@ impl Pruner {
         let (steps, mut after, mut last) = (config.steps.unwrap_or(1), graph.clone(), None);
         for step in 1..=steps {
             let (_, cutting) = pruner.cut(&after, step as f64 / steps as f64)?;
-            if let Some(Cutting { shrunk, note }) = cutting {
+            if let Some(Cutting { shrunk, note, .. }) = cutting {
                 pruner.memory.left = pruner.left(&shrunk.graph)?;
                 pruner.evidence.shrink(&shrunk.slices, true);
                 (after, last) = (shrunk.graph, note);
@@ -241,6 +252,18 @@ impl Pruner {
         }
         last.into_iter().for_each(|note| report.changed(LINE, note));
         Ok(Rewrite { graph: after, report })
+    }
+
+    /// Remembers what a cut in `epoch` has to say, which leaves `left` channels of each group: what it reaches of a target,
+    /// and the layers of which little is left since.
+    fn take_notes(&mut self, epoch: usize, left: &[usize], reached: Option<String>) {
+        let Memory { before, left: earlier, notes, .. } = &mut self.memory;
+        notes.extend(reached.map(|reached| (epoch, format!("prune target: {reached}"))));
+        for ((width, &earlier), &left) in before.iter().zip(earlier.iter()).zip(left) {
+            if let Some(warning) = gutted(left, width.units).filter(|_| left < earlier) {
+                notes.push((epoch, format!("{}: {warning}", width.layers[0])));
+            }
+        }
     }
 
     /// The channels that are left in `graph` of each group from before the training.
@@ -282,11 +305,17 @@ impl Callback for Pruner {
             return Ok(None);
         }
         let (asked, cutting) = self.cut(graph, self.share(progress, turns))?;
-        let shrunk = cutting.map(|cutting| cutting.shrunk);
-        if let Some(shrunk) = &shrunk {
-            self.memory.left = self.left(&shrunk.graph)?;
-        }
         let Progress { epoch, step, .. } = progress;
+        let shrunk = match cutting {
+            Some(Cutting { shrunk, masked, note }) => {
+                self.memory.stated.cut(graph, [&masked, &shrunk.graph])?;
+                let left = self.left(&shrunk.graph)?;
+                self.take_notes(epoch, &left, note);
+                self.memory.left = left;
+                Some(shrunk)
+            }
+            None => None,
+        };
         let Memory { before, left, .. } = &self.memory;
         let removed: usize = before.iter().zip(left).map(|(width, left)| width.units - left).sum();
         let all: usize = before.iter().map(|width| width.units).sum();
@@ -303,6 +332,10 @@ impl Callback for Pruner {
         Ok(())
     }
 
+    fn certificates(&self, _trained: &Graph) -> Vec<Certificate> {
+        self.memory.stated.certificates()
+    }
+
     fn measure(&self, epoch: &mut EpochMetrics) {
         let Memory { before, left, history, .. } = &self.memory;
         let pair = |(width, &left): (&Width, &usize)| ((width.units - left) as u64, width.units as u64);
@@ -316,6 +349,8 @@ impl Callback for Pruner {
             channels: counts.iter().map(|(_, channels)| channels).sum(),
             layers: layers.collect(),
         });
+        let notes = self.memory.notes.iter().filter(|(of, _)| *of == epoch.epoch);
+        epoch.notes.extend(notes.map(|(_, note)| note.clone()));
     }
 
     fn state(&self) -> State {

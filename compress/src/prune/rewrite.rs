@@ -29,7 +29,7 @@ named!(Constants, "constants");
 /// on the way to a reader turns into a non-constant image.
 pub fn prune(graph: &Graph, plan: &PrunePlan, constants: Constants) -> Result<Rewrite> {
     let flow = ChannelFlow::new(graph)?;
-    let Cut { graph: after, states, planned, removed, notes } = Cut::new(graph, &flow, plan, constants)?;
+    let Cut { graph: after, states, planned, removed, notes, .. } = Cut::new(graph, &flow, plan, constants)?;
     let changes =
         Changes { before: graph, after: &after, flow: &flow, states: &states, planned, removed, notes };
     Ok(Rewrite { report: changes.report(), graph: after })
@@ -38,6 +38,8 @@ pub fn prune(graph: &Graph, plan: &PrunePlan, constants: Constants) -> Result<Re
 /// A pruned network, and what was removed.
 pub(super) struct Cut {
     pub graph: Graph,
+    /// The network of which only masked channels were removed.
+    pub masked: Graph,
     /// The states of the units before.
     pub states: Vec<State>,
     /// For each unit, whether the plan removes it.
@@ -58,7 +60,8 @@ impl Cut {
         if constants == Constants::Exact {
             masked.iter_mut().zip(&states).for_each(|(masked, state)| *masked &= *state == State::Live);
         }
-        let mut pruned = mask_units(graph, flow, &masked)?;
+        let masked = mask_units(graph, flow, &masked)?;
+        let mut pruned = masked.clone();
         let (removed, notes) = match constants {
             Constants::Exact => {
                 let known = channels::constants(&pruned)?;
@@ -74,6 +77,6 @@ impl Cut {
                 (removed, Vec::new())
             }
         };
-        Ok(Self { graph: pruned, states, planned, removed, notes })
+        Ok(Self { graph: pruned, masked, states, planned, removed, notes })
     }
 }

@@ -57,9 +57,16 @@ impl UnitScores {
     /// The groups that have scores, in the order of `flow`.
     pub(super) fn widths(&self, graph: &Graph, flow: &ChannelFlow) -> Result<Vec<Width>> {
         let scored = flow.groups().iter().zip(self.of_groups(flow)?);
+        let [h, w, c] = graph.info.input;
+        let shapes = graph.shapes([1, h, w, c])?;
+        let stage = |group: &Group| match shapes[group.layers[0]].as_slice() {
+            &[_, h, w, _] => format!("{h}x{w}"),
+            _ => "features".to_string(),
+        };
         let width = |(group, scores): (&Group, Option<&[f32]>)| {
             let units = scores?.len();
-            Some(Width { layers: group.layer_names(graph), units, kind: kind(graph, flow, group) })
+            let kind = kind(graph, flow, group);
+            Some(Width { layers: group.layer_names(graph), units, kind, stage: stage(group) })
         };
         Ok(scored.filter_map(width).collect())
     }

@@ -1,8 +1,9 @@
 //! Pruning as a technique: a rewrite whose plan can be saved and replayed.
 
-use super::targets::{LINE, Reached};
+use super::targets::Reached;
 use super::{Constants, PruneConfig, PrunePlan, Pruner, Target, prune};
 use crate::criteria::Evidence;
+use crate::targets::LINE;
 use crate::techniques::{
     Applied, Attached, Clock, Demand, Kind, Listed, Role, Sketch, Technique, stage_keys,
 };

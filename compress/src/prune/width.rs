@@ -13,4 +13,8 @@ pub(super) struct Width {
     /// The structure around the group: groups of equal kind compete in an isomorphic ranking.
     #[serde(default)]
     pub kind: String,
+    /// The size of the images that hold the channels, as `HxW`: groups of equal size compete in the context of a
+    /// stage. `features` where there are no images.
+    #[serde(default)]
+    pub stage: String,
 }

@@ -36,6 +36,15 @@ impl Gammas {
         Ok(Self { layers: config.batch_norms(graph)?.into_iter().filter_map(layer).collect() })
     }
 
+    /// The share of Σ|γ| in scales below a hundredth of the largest: what pruning those channels would take.
+    pub fn share_of_small(&self) -> f64 {
+        let all = self.all();
+        let bound = SMALL * all.quantile(1.0);
+        let sum = |magnitudes: &mut dyn Iterator<Item = &f32>| magnitudes.map(|&m| f64::from(m)).sum::<f64>();
+        let small = sum(&mut all.magnitudes.iter().filter(|&&magnitude| magnitude < bound));
+        small / sum(&mut all.magnitudes.iter()).max(f64::MIN_POSITIVE)
+    }
+
     /// All of them together.
     pub fn all(&self) -> LayerGammas {
         let mut magnitudes: Vec<f32> =

@@ -32,7 +32,7 @@ impl Method {
 
 impl Densities {
     /// Every choice of densities, in the order in which they are listed.
-    pub const ALL: &[Self] = &[Self::Uniform, Self::UniformPlus, Self::ErdosRenyi, Self::Erk];
+    pub const ALL: &[Self] = &[Self::Uniform, Self::UniformPlus, Self::ErdosRenyi, Self::Erk, Self::Global];
 
     /// The density of a layer, and where it is from.
     pub const fn about(self) -> About {
@@ -49,6 +49,10 @@ impl Densities {
             Self::Erk => About::new(
                 "ε·(IN + OUT + KH + KW) / (IN·OUT·KH·KW), at most 1",
                 "Evci et al. 2020, Rigging the lottery: making all tickets winners",
+            ),
+            Self::Global => About::new(
+                "as many as the largest live mean |w| of all layers leave, while sparsity rises",
+                "Liu et al. 2021, Sparse training via boosting pruning plasticity with neuroregeneration",
             ),
         }
     }

@@ -134,6 +134,12 @@ impl SparseTrainConfig {
                 ));
             }
         }
+        if self.densities == Densities::Global && self.method != Method::Gradual {
+            return refuse(format!(
+                "densities: global ranks what goes while sparsity rises: expected the method gradual, found {}",
+                self.method
+            ));
+        }
         if !(self.fraction > 0.0 && self.fraction < 1.0) {
             return refuse(format!(
                 "fraction: expected more than 0 and less than 1, found {}",

@@ -5,6 +5,7 @@
 //!   uniform+       uniform, but the first convolution is dense and the last linear layer keeps at least 20 %
 //!   Erdős-Rényi    d = ε (IN + OUT) / (IN · OUT)
 //!   ERK            d = ε (IN + OUT + KH + KW) / (IN · OUT · KH · KW)
+//!   global         as many as the largest |w| of all layers leave
 //! ```
 //!
 //! ε, and what uniform+ takes from the other layers, follow from the number of weights to keep in all layers together. A
@@ -28,6 +29,9 @@ pub enum Densities {
     /// By a layer's channels and kernel (Evci et al. 2020).
     #[default]
     Erk,
+    /// `erk` at first; then as many as the largest live magnitudes of all layers leave at each update, so that layers find their
+    /// own (Liu et al. 2021, GraNet). Only while sparsity rises.
+    Global,
 }
 
 named!(Densities, "densities");
@@ -96,8 +100,8 @@ impl Densities {
                     fixed[first] = Some(1.0);
                 }
             }
-            Self::ErdosRenyi | Self::Erk => {
-                scales = layers.iter().map(|layer| layer.scale(self == Self::Erk)).collect();
+            Self::ErdosRenyi | Self::Erk | Self::Global => {
+                scales = layers.iter().map(|layer| layer.scale(self != Self::ErdosRenyi)).collect();
             }
         }
         let budget = density * layers.iter().map(LayerShape::weights).sum::<f64>();

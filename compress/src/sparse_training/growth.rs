@@ -34,6 +34,21 @@ impl Before<'_> {
     }
 }
 
+/// How many groups of each layer are among the `target` live ones of the largest magnitude in all of them, and at least one.
+/// A layer is the magnitudes of its groups and whether they live. Of equals, the later ones stay.
+pub(super) fn survivors(layers: &[(Vec<f64>, Vec<bool>)], target: usize) -> Vec<usize> {
+    let mut live: Vec<(f64, usize)> = Vec::new();
+    for (layer, (magnitudes, alive)) in layers.iter().enumerate() {
+        let of_layer = magnitudes.iter().zip(alive).filter(|(_, alive)| **alive);
+        live.extend(of_layer.map(|(&magnitude, _)| (magnitude, layer)));
+    }
+    // Stable: equal ones stay in order, of which the first go.
+    live.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut counts = vec![0; layers.len()];
+    live.iter().rev().take(target).for_each(|&(_, layer)| counts[layer] += 1);
+    counts.into_iter().map(|count| count.max(1)).collect()
+}
+
 /// `count` random numbers in [0, 1), fixed by `seed`, the layer and the step.
 pub(super) fn random(count: usize, seed: u64, layer: usize, step: usize) -> Vec<f64> {
     let key = seed ^ ((layer as u64) << 40) ^ (step as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -44,6 +59,14 @@ pub(super) fn random(count: usize, seed: u64, layer: usize, step: usize) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_keep_as_many_as_survive_of_all() {
+        let layers = [(vec![5.0, 1.0, 3.0], vec![true; 3]), (vec![2.0, 0.5, 9.0], vec![true, true, false])];
+        assert_eq!(survivors(&layers, 3), [2, 1], "5, 3 and 2");
+        assert_eq!(survivors(&layers, 1), [1, 1], "each keeps one");
+        assert_eq!(survivors(&layers, 9), [3, 2]);
+    }
 
     const MAGNITUDES: [f64; 6] = [5.0, 1.0, 3.0, 0.0, 0.0, 0.0];
     const ALIVE: [bool; 6] = [true, true, true, false, false, false];

@@ -1,7 +1,7 @@
 //! Sparse training: a callback that draws the masks and moves them.
 
-use super::growth::{Before, random};
-use super::{LayerShape, Method, SparseTrainConfig};
+use super::growth::{Before, random, survivors};
+use super::{Densities, LayerShape, Method, SparseTrainConfig};
 use crate::criteria::Reduction;
 use crate::granularity::Groups;
 use crate::sparsify::{Target, dropped_by, some_targets, targets, weight, weight_mut};
@@ -77,9 +77,17 @@ impl SparseTrainer {
         let Progress { step: number, .. } = step.progress;
         let time = step.progress.end_of_step();
         let targets = targets(step.graph, &self.config.selection())?;
-        let counts = self.counts(step.graph, &targets, self.config.sparsity_at(time))?;
+        let layers = targets.iter().map(|target| living(step.graph, target)).collect::<Result<Vec<_>>>()?;
+        let sparsity = self.config.sparsity_at(time);
+        let counts = match self.config.densities {
+            Densities::Global => {
+                let groups: usize = targets.iter().map(|target| target.groups.count()).sum();
+                survivors(&layers, ((1.0 - sparsity) * groups as f64).round() as usize)
+            }
+            _ => self.counts(step.graph, &targets, sparsity)?,
+        };
         let (mut died, mut grown, mut dead, mut all) = (0, 0, 0, 0);
-        for (target, count) in targets.iter().zip(counts) {
+        for ((target, count), (magnitudes, alive)) in targets.iter().zip(counts).zip(&layers) {
             let groups = &target.groups;
             let name = &step.graph.nodes()[target.node].name;
             let promises = match self.config.method.reads_gradients() {
@@ -95,11 +103,7 @@ impl SparseTrainer {
                 }
                 false => random(groups.count(), self.config.seed, target.node, number + 1),
             };
-            let param = weight(step.graph, target.node);
-            param.value().fetch()?;
-            let magnitudes = Reduction::Mean.of(groups, |i| f64::from(param.value().data()[i].abs()));
-            let alive: Vec<bool> = dropped_by(param.mask(), groups).into_iter().map(|dead| !dead).collect();
-            let before = Before { alive: &alive, magnitudes: &magnitudes, promises: &promises };
+            let before = Before { alive, magnitudes, promises: &promises };
             let after = before.moved(self.config.moved_at(time), count);
             let changed =
                 |was: bool| alive.iter().zip(&after).filter(|(a, b)| **a == was && **b != was).count();
@@ -111,6 +115,14 @@ impl SparseTrainer {
         self.memory.updates.push(Update { step: number, died, grown, sparsity });
         Ok(())
     }
+}
+
+/// The mean |w| of each group of a layer, and whether it lives.
+fn living(graph: &Graph, target: &Target) -> Result<(Vec<f64>, Vec<bool>)> {
+    let (param, groups) = (weight(graph, target.node), &target.groups);
+    param.value().fetch()?;
+    let magnitudes = Reduction::Mean.of(groups, |i| f64::from(param.value().data()[i].abs()));
+    Ok((magnitudes, dropped_by(param.mask(), groups).into_iter().map(|dead| !dead).collect()))
 }
 
 /// Masks what does not live in a layer.

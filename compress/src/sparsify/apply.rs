@@ -2,25 +2,30 @@
 //! repeats.
 
 use super::SparsifyConfig;
+use super::drop::{drop_groups, dropped_by};
 use super::layers::{self, Target};
+use super::target::to_target;
 use crate::criteria::{Evidence, Site};
-use crate::granularity::Groups;
 use crate::select::{Context, Scored, select_beside};
 use crate::weights::require_copy;
 use lopper_engine::channels::Slices;
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
-use lopper_engine::{Error, Graph, NodeId, Param, Result, Tensor};
+use lopper_engine::{Error, Graph, NodeId, Result, Tensor};
 use std::collections::BTreeMap;
 
 /// Masks a network at once, at the final sparsity of `config`; its schedule is ignored. `evidence` holds what the
 /// criterion needs besides the weights: [`Evidence::measure`] at [`SparsifyConfig::sites`]. Existing masks stay and
-/// count toward the sparsity.
+/// count toward the sparsity. With a target, each layer gets the pattern and the sparsity that lose the least for what they
+/// save; the last line of the report says what is reached.
 ///
 /// # Errors
 /// [`Error::Invalid`] if an option is invalid, no layer is left to sparsify, or evidence is missing.
 pub fn sparsify(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Evidence>) -> Result<Rewrite> {
     config.check()?;
     require_copy(graph, "sparsify")?;
+    if config.target.is_some() {
+        return to_target(graph, config, evidence);
+    }
     layers::some_targets(graph, config)?;
     let mut graph = graph.clone();
     let (sparsity, rounds) = (config.final_sparsity()?, config.criterion.rounds().max(1));
@@ -38,7 +43,7 @@ impl SparsifyConfig {
     /// Where the criterion scores the layers of `graph` that are sparsified, in graph order. Evidence is
     /// gathered there. An error if a list names a layer that does not exist.
     pub fn sites(&self, graph: &Graph) -> Result<Vec<Site>> {
-        Ok(layers::targets(graph, self)?.into_iter().map(|target| target.site).collect())
+        Ok(layers::targets(graph, &self.scored())?.into_iter().map(|target| target.site).collect())
     }
 }
 
@@ -227,19 +232,4 @@ fn scored(
 fn fraction(dropped: &[Vec<bool>]) -> f64 {
     let groups = dropped.iter().flatten();
     groups.clone().filter(|&&d| d).count() as f64 / groups.count().max(1) as f64
-}
-
-/// Adds the groups in `dropped` to what the mask of `weight` drops.
-fn drop_groups(weight: &mut Param, groups: &Groups, dropped: &[bool]) -> Result<()> {
-    let mut mask = weight.mask().cloned().unwrap_or_else(|| Tensor::full(weight.value().shape(), 1.0));
-    groups.clear(dropped, mask.data_mut());
-    weight.set_mask(Some(mask))
-}
-
-/// The groups that `mask` drops as a whole.
-pub(crate) fn dropped_by(mask: Option<&Tensor>, groups: &Groups) -> Vec<bool> {
-    match mask {
-        Some(mask) => groups.all(|i| mask.data()[i] == 0.0),
-        None => vec![false; groups.count()],
-    }
 }

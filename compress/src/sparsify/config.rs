@@ -1,11 +1,12 @@
 //! The options of sparsification.
 
-use super::SparsitySchedule;
 use super::schedule::check_window;
+use super::{SparsitySchedule, SparsityTarget};
 use crate::criteria::{Criterion, Evidence, Normalization, Scoring, Subject};
 use crate::granularity::{Granularity, Quota};
 use crate::lists::Lists;
 use crate::select::{Context, Rule};
+use crate::techniques::Attached;
 use lopper_engine::train::ParamGroup;
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 /// How far a sparsity may be from the one that a quota implies: it is written with a few digits.
 const ROUNDED: f64 = 1e-3;
 
-/// The options of sparsification, as a recipe writes them. Only `sparsity` has no default.
+/// The options of sparsification, as a recipe writes them. Either `sparsity` or `target` is needed.
 ///
 /// `include` and `exclude` hold names of layers, or of modules that contain them: `layer1` stands for every layer whose
 /// name begins with `layer1.`.
@@ -29,6 +30,9 @@ pub struct SparsifyConfig {
     /// Layers that no pattern matches lose `sparsity`, or nothing without one, and no layer competes with another.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sparsities: BTreeMap<String, f64>,
+    /// What the network may cost. Each layer gets the granularity and the sparsity that lose the least for what they save.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<SparsityTarget>,
     /// Which weights are dropped together.
     #[serde(default)]
     pub granularity: Granularity,
@@ -55,6 +59,13 @@ pub struct SparsifyConfig {
     /// Training steps between two updates of the masks. The last step always updates them.
     #[serde(default = "every_step")]
     pub every: usize,
+    /// The training step, from 0, to whose weights the network returns at each update of the masks but one by the last step:
+    /// the lottery ticket hypothesis inside one training (Frankle & Carbin 2019; fasterai's `lth`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewind: Option<usize>,
+    /// Whether the network ends with these weights, as a ticket. Only with `rewind`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reset_end: bool,
     /// The layers to sparsify. If empty: every layer that the granularity applies to, except the output layer.
     #[serde(default)]
     pub include: Vec<String>,
@@ -64,6 +75,9 @@ pub struct SparsifyConfig {
     /// The seed of the random criterion.
     #[serde(default)]
     pub seed: u64,
+    /// The machine on which a latency is promised.
+    #[serde(skip)]
+    pub clock: Attached,
 }
 
 fn whole() -> f64 {
@@ -85,6 +99,7 @@ impl SparsifyConfig {
         Self {
             sparsity: Some(sparsity),
             sparsities: BTreeMap::new(),
+            target: None,
             granularity: Granularity::default(),
             context: Context::default(),
             criterion: Criterion::default(),
@@ -93,10 +108,23 @@ impl SparsifyConfig {
             start: 0.0,
             end: whole(),
             every: every_step(),
+            rewind: None,
+            reset_end: false,
             include: Vec::new(),
             exclude: Vec::new(),
             seed: 0,
+            clock: Attached::default(),
         }
+    }
+
+    /// The options with single weights as groups, which is how a target scores them.
+    pub(super) fn by_weight(&self) -> Self {
+        Self { granularity: Granularity::WEIGHT, sparsity: Some(0.0), target: None, ..self.clone() }
+    }
+
+    /// The options by which groups are scored, and zeros counted.
+    pub(super) fn scored(&self) -> Self {
+        if self.target.is_some() { self.by_weight() } else { self.clone() }
     }
 
     /// The scoring of these options, given the evidence for the criterion.
@@ -191,6 +219,24 @@ impl SparsifyConfig {
 
     /// Checks the options that can be checked without a network. The error names the first invalid one.
     pub fn check(&self) -> Result<()> {
+        match &self.target {
+            Some(target) => self.check_target(target)?,
+            None => self.check_groups()?,
+        }
+        if self.every == 0 {
+            return Err(Error::invalid("sparsify every: expected at least 1 step, found 0"));
+        }
+        if self.reset_end && self.rewind.is_none() {
+            return Err(Error::invalid("sparsify reset_end: to which weights? expected rewind beside it"));
+        }
+        if self.rewind.is_some() && self.target.is_some() {
+            return Err(Error::invalid("sparsify rewind: expected a sparsity beside it, found a target"));
+        }
+        self.schedule.check()?;
+        check_window("sparsify", [self.start, self.end])
+    }
+
+    fn check_groups(&self) -> Result<()> {
         self.granularity.check()?;
         if self.granularity == Granularity::LAYER {
             return Err(Error::invalid(
@@ -198,17 +244,35 @@ impl SparsifyConfig {
             ));
         }
         self.final_sparsity()?;
-        if self.every == 0 {
-            return Err(Error::invalid("sparsify every: expected at least 1 step, found 0"));
-        }
         if self.criterion.subject() == Subject::BatchNorm && self.granularity != Granularity::FILTER {
             return Err(Error::invalid(format!(
                 "criterion {} scores filters: expected granularity filter beside it, found {}",
                 self.criterion, self.granularity
             )));
         }
-        self.schedule.check()?;
-        check_window("sparsify", [self.start, self.end])
+        Ok(())
+    }
+
+    fn check_target(&self, target: &SparsityTarget) -> Result<()> {
+        let given = [
+            ("sparsity", self.sparsity.is_some()),
+            ("sparsities", !self.sparsities.is_empty()),
+            ("granularity", self.granularity != Granularity::default()),
+            ("context", self.context != Context::default()),
+        ];
+        if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
+            return Err(Error::invalid(format!(
+                "sparsify target: chooses granularities and sparsities by layer: expected no {key} beside it; `granularities` of \
+                 the target restrict the choice"
+            )));
+        }
+        if self.criterion.subject() == Subject::BatchNorm {
+            return Err(Error::invalid(format!(
+                "sparsify target: criterion {} scores filters: expected one that scores single weights",
+                self.criterion
+            )));
+        }
+        target.check()
     }
 
     /// The target at `fraction` of the training: the schedule's share of the final sparsity.

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 /// The part with the masks from before the training, by node.
 const BEFORE: &str = "before";
+/// The part with the weights to return to, by path.
+const REWIND: &str = "rewind";
 
 /// Everything that a sparsifier remembers from one step to the next.
 #[derive(Debug, Default)]
@@ -17,6 +19,9 @@ pub(super) struct Remembered {
     pub history: Vec<Record>,
     pub evidence: Evidence,
     pub before: BTreeMap<String, Tensor>,
+    /// The share of the squared weights that masks left, multiplied over the updates.
+    pub left: f64,
+    pub rewind: BTreeMap<String, Tensor>,
 }
 
 /// The JSON part of a state.
@@ -27,6 +32,14 @@ struct Value {
     observed: Steps,
     initial: Shapes,
     before: Shapes,
+    #[serde(default = "all")]
+    left: f64,
+    #[serde(default)]
+    rewind: Shapes,
+}
+
+fn all() -> f64 {
+    1.0
 }
 
 impl Remembered {
@@ -35,7 +48,9 @@ impl Remembered {
         let mut arrays = Arrays::new();
         let (observed, initial) = self.evidence.save(&mut arrays);
         let before = arrays.put_tensors(BEFORE, &self.before);
-        let value = serde_json::json!(Value { history: self.history, observed, initial, before });
+        let rewind = arrays.put_tensors(REWIND, &self.rewind);
+        let (history, left) = (self.history, self.left);
+        let value = serde_json::json!(Value { history, observed, initial, before, left, rewind });
         State { value, arrays: arrays.into_inner() }
     }
 
@@ -51,7 +66,8 @@ impl Remembered {
         let mut arrays = Arrays::from(state.arrays);
         let evidence = Evidence::load(value.observed, value.initial, &mut arrays).map_err(damaged)?;
         let before = arrays.take_tensors(BEFORE, value.before).map_err(damaged)?;
+        let rewind = arrays.take_tensors(REWIND, value.rewind).map_err(damaged)?;
         arrays.expect_empty().map_err(damaged)?;
-        Ok(Self { history: value.history, evidence, before })
+        Ok(Self { history: value.history, evidence, before, left: value.left, rewind })
     }
 }

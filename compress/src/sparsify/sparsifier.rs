@@ -5,8 +5,11 @@ use super::apply::{Masks, mask, report};
 use super::layers;
 use super::record::Record;
 use super::remembered::Remembered;
+use super::rewind::Rewind;
 use crate::criteria::{Evidence, Need, Site};
 use crate::granularity::Granularity;
+use crate::squared_weights;
+use lopper_engine::certificate::{Certificate, Claim};
 use lopper_engine::rewrite::RewriteReport;
 use lopper_engine::train::{Callback, Flow, Progress, Shrunk, State, Step};
 use lopper_engine::{Graph, Result};
@@ -22,6 +25,10 @@ pub struct Sparsifier {
     /// The masks before the training: what they drop never returns.
     before: Masks,
     history: Vec<Record>,
+    /// The share of the squared weights that masks left, multiplied over the updates.
+    left: f64,
+    /// The weights to return to.
+    rewind: Rewind,
 }
 
 impl Sparsifier {
@@ -30,7 +37,8 @@ impl Sparsifier {
     pub fn new(config: SparsifyConfig) -> Result<Self> {
         config.check()?;
         config.criterion.check_in_training("sparsify at once, without training")?;
-        Ok(Self { config, evidence: Evidence::default(), before: Masks::default(), history: Vec::new() })
+        let (evidence, before) = (Evidence::default(), Masks::default());
+        Ok(Self { config, evidence, before, history: Vec::new(), left: 1.0, rewind: Rewind::default() })
     }
 
     /// Every update of the masks, in order.
@@ -55,13 +63,22 @@ impl Sparsifier {
     fn update(&mut self, graph: &mut Graph, progress: Progress) -> Result<()> {
         let Some(target) = self.due(progress)? else { return Ok(()) };
         let evidence = Some(&self.evidence);
+        let squares = squared_weights(graph);
         let sparsity = match target > self.reached() {
             true => mask(graph, &self.config, target, evidence)?,
             false => self.before.release(graph, &self.config, target, evidence)?,
         };
+        let grew = target > self.reached();
+        if squares > 0.0 {
+            self.left *= (squared_weights(graph) / squares).min(1.0);
+        }
         let sites = self.config.sites(graph)?;
         self.evidence.updated(&self.config.criterion, graph, &sites);
-        let Progress { epoch, step, .. } = progress;
+        let Progress { epoch, step, steps, .. } = progress;
+        // Behind the last step there is no training that the weights could return for.
+        if grew && self.rewind.is_known() && step + 1 < steps {
+            self.rewind.apply(graph)?;
+        }
         self.history.push(Record { epoch, step, target, sparsity });
         Ok(())
     }
@@ -86,6 +103,10 @@ impl Callback for Sparsifier {
     }
 
     fn before_step(&mut self, step: &mut Step) -> Result<()> {
+        let first = self.config.rewind.is_some_and(|first| step.progress.step >= first);
+        if first && !self.rewind.is_known() {
+            self.rewind = Rewind::remember(step.graph)?;
+        }
         let criterion = &self.config.criterion;
         match criterion.needs_data() {
             true => {
@@ -105,21 +126,43 @@ impl Callback for Sparsifier {
         self.update(graph, progress)
     }
 
+    fn on_end(&mut self, graph: &mut Graph) -> Result<()> {
+        if self.config.reset_end { self.rewind.apply(graph) } else { Ok(()) }
+    }
+
     fn on_shrunk(&mut self, before: &Graph, shrunk: &Shrunk) -> Result<()> {
         self.evidence.shrink(&shrunk.slices, self.config.granularity == Granularity::FILTER);
         self.before.shrink(before, &shrunk.slices);
+        self.rewind.shrink(&shrunk.slices);
         Ok(())
+    }
+
+    fn certificates(&self, _trained: &Graph) -> Vec<Certificate> {
+        vec![Certificate {
+            technique: "sparsify while training".into(),
+            claim: Claim::Approximate {
+                what: format!(
+                    "share of the squared weights that went at granularity {}",
+                    self.config.granularity
+                ),
+                predicted: 1.0 - self.left,
+            },
+            logit_difference: None,
+            images: 0,
+        }]
     }
 
     fn state(&self) -> State {
         let (history, evidence) = (self.history.clone(), self.evidence.clone());
-        Remembered { history, evidence, before: self.before.parts() }.into_state()
+        let (before, left, rewind) = (self.before.parts(), self.left, self.rewind.parts());
+        Remembered { history, evidence, before, left, rewind }.into_state()
     }
 
     fn restore(&mut self, state: State) -> Result<()> {
-        let Remembered { history, evidence, before } = Remembered::from_state(state)?;
-        (self.history, self.evidence) = (history, evidence);
+        let Remembered { history, evidence, before, left, rewind } = Remembered::from_state(state)?;
+        (self.history, self.evidence, self.left) = (history, evidence, left);
         self.before = Masks::from_parts(before)?;
+        self.rewind = Rewind::from_parts(rewind);
         Ok(())
     }
 }

@@ -6,9 +6,10 @@
 //! loads without the source code that built it, and every tool that reads safetensors can read dense weights. Weights with
 //! many zeros or few different values are stored in a shorter form, without losing a bit (`forms/form.rs`).
 //!
-//! Format 6 is written if a layer is of a kind that earlier formats do not have (products, gatherings, layer norms, …), format 5
-//! if a weight has such a form, format 4 if a parameter has a mask, and format 3 otherwise: an earlier program reads such
-//! files, too. Format 5, which has fewer kinds of layers, format 4, which has dense weights only, format 3, whose masks take a byte a weight, format 2, which does not say how images are
+//! Format 6 is written if a layer is of a kind that earlier formats do not have (products, gatherings, layer norms, …) or if the
+//! bits of a mask are codes, format 5 if a weight has another such form, format 4 if a parameter has a mask, and format 3
+//! otherwise: an earlier program reads such files, too. Format 5, which has fewer kinds of layers and masks as bits, format 4,
+//! which has dense weights only, format 3, whose masks take a byte a weight, format 2, which does not say how images are
 //! prepared, and format 1, in which each activation and each pool is a layer of its own, are still read.
 
 use crate::files::forms;
@@ -24,7 +25,7 @@ use std::path::Path;
 
 const KEY: &str = "lopper";
 const VERSION: u32 = 6;
-/// The version of a graph of layers that earlier formats have.
+/// The version of a graph of layers that earlier formats have, whose masks are bits.
 const VERSION_OF_OLD_LAYERS: u32 = 5;
 /// The version of a graph whose weights are all dense.
 const VERSION_OF_DENSE: u32 = 4;
@@ -88,6 +89,7 @@ pub(crate) fn version(graph: &Graph) -> u32 {
         return VERSION;
     }
     match (forms::in_graph(graph), mask::in_graph(graph)) {
+        (true, _) if forms::codes_bits(graph) => VERSION,
         (true, _) => VERSION_OF_OLD_LAYERS,
         (false, true) => VERSION_OF_DENSE,
         (false, false) => VERSION_WITHOUT_MASKS,

@@ -32,7 +32,8 @@ pub(crate) enum Values<'a> {
 }
 
 impl Values<'_> {
-    fn describe(&self) -> (Dtype, Vec<usize>, usize) {
+    /// Type, shape and number of bytes.
+    pub fn describe(&self) -> (Dtype, Vec<usize>, usize) {
         match self {
             Self::F32(t) => (Dtype::F32, t.shape().to_vec(), 4 * t.len()),
             Self::Bits(t) => (Dtype::U8, vec![t.len().div_ceil(8)], t.len().div_ceil(8)),
@@ -59,7 +60,8 @@ impl Values<'_> {
         }
     }
 
-    fn write(&self, file: &mut dyn Write) -> io::Result<()> {
+    /// Writes the bytes, little-endian.
+    pub fn write(&self, file: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::F32(t) => write_floats(t.data(), file),
             Self::Floats(v) => write_floats(v, file),

@@ -1,5 +1,5 @@
 //! Import of weights with the names and layouts of PyTorch's torchvision, from `.safetensors` or PyTorch's own files,
-//! and export as `.safetensors`.
+//! and export to both.
 //!
 //! A node's name is torchvision's module path, so names agree without mapping (`layer1.0.conv1.weight`,
 //! `bn1.running_mean`). Layouts are permuted:
@@ -16,6 +16,7 @@
 
 use crate::files::assignment::{COUNTER, Module, agree};
 use crate::files::file::check_numbers;
+use crate::files::pytorch;
 use crate::files::tensor_file::{self, Values};
 use crate::files::weights_file::WeightsFile;
 use crate::{Error, Graph, Layer, Node, Result, Tensor};
@@ -53,6 +54,17 @@ pub fn export_weights(graph: &Graph, path: impl AsRef<Path>) -> Result<ExportRep
     export_renamed(graph, path.as_ref(), &|name| name.to_string(), Vec::new())
 }
 
+/// Like [`export_weights`], as `torch.save` writes a state dict: in the order of the graph, for `torch.load`.
+///
+/// # Errors
+/// Those of [`export_weights`].
+pub fn export_state_dict(graph: &Graph, path: impl AsRef<Path>) -> Result<ExportReport> {
+    let path = path.as_ref();
+    let (tensors, report) = exported(graph, path, &|name| name.to_string(), Vec::new())?;
+    pytorch::save(path, &tensors)?;
+    Ok(report)
+}
+
 /// [`export_weights`] under the names that `rename` gives to layers, with `further` tensors.
 pub(crate) fn export_renamed(
     graph: &Graph,
@@ -60,6 +72,20 @@ pub(crate) fn export_renamed(
     rename: &dyn Fn(&str) -> String,
     further: Vec<(String, Tensor)>,
 ) -> Result<ExportReport> {
+    let (mut tensors, report) = exported(graph, path, rename, further)?;
+    // Eight-byte numbers come first, so that every number starts at a multiple of its size.
+    tensors.sort_by_key(|(_, values)| matches!(values, Values::F32(_)));
+    tensor_file::write(path, ("format", "pt".into()), &tensors)?;
+    Ok(report)
+}
+
+/// The tensors to write to `path`, in the order of the graph.
+fn exported(
+    graph: &Graph,
+    path: &Path,
+    rename: &dyn Fn(&str) -> String,
+    further: Vec<(String, Tensor)>,
+) -> Result<(Vec<(String, Values<'static>)>, ExportReport)> {
     let mut tensors = Vec::new();
     let layouts = layouts(graph).map_err(|e| Error::file(path, format!("not written: {e}")))?;
     let mut report = ExportReport { flushed: 0 };
@@ -81,10 +107,7 @@ pub(crate) fn export_renamed(
         }
     }
     tensors.extend(further.into_iter().map(|(name, tensor)| (name, written(tensor))));
-    // Eight-byte numbers come first, so that every number starts at a multiple of its size.
-    tensors.sort_by_key(|(_, values)| matches!(values, Values::F32(_)));
-    tensor_file::write(path, ("format", "pt".into()), &tensors)?;
-    Ok(report)
+    Ok((tensors, report))
 }
 
 /// Returns the number of outputs that the layer `name` of `graph` has in `path`, a file as [`import_assigned`] reads

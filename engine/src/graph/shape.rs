@@ -36,6 +36,27 @@ fn bounded(shape: Vec<usize>) -> Result<Vec<usize>> {
     }
 }
 
+/// The shape of the product of `inputs`, the first of shape `x`.
+fn multiplied(x: &[usize], inputs: &[&[usize]]) -> Result<Vec<usize>> {
+    match inputs {
+        [_, gate] if *gate == x => {}
+        [_, gate] => _ = gate_geometry(x, gate)?,
+        _ => return Err(Error::shape("multiply", format!("expected two inputs, found {}", inputs.len()))),
+    }
+    Ok(x.to_vec())
+}
+
+/// The shape of `inputs`, the first of shape `x`, joined along the channels.
+fn concatenated(x: &[usize], inputs: &[&[usize]]) -> Result<Vec<usize>> {
+    let mut shape = x.to_vec();
+    let last = shape.len() - 1;
+    if let Some(other) = inputs.iter().find(|o| o.len() != x.len() || o[..last] != x[..last]) {
+        return Err(Error::shape("concat", format!("{x:?} and {other:?} differ before the last axis")));
+    }
+    shape[last] = inputs.iter().map(|i| i[last]).sum();
+    Ok(shape)
+}
+
 impl Layer {
     /// The output shape for the given input shapes. A [`Layer::Input`] has no inputs and gives an error.
     pub fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
@@ -74,34 +95,11 @@ impl Layer {
                 }
                 x.to_vec()
             }
-            Self::Multiply => {
-                match inputs {
-                    [_, gate] if *gate == x => {}
-                    [_, gate] => _ = gate_geometry(x, gate)?,
-                    _ => {
-                        return Err(Error::shape(
-                            "multiply",
-                            format!("expected two inputs, found {}", inputs.len()),
-                        ));
-                    }
-                }
-                x.to_vec()
-            }
+            Self::Multiply => multiplied(x, inputs)?,
             Self::Gather { channels } => gathered(x, channels)?,
             Self::Resize(resize) => resize.geometry(x)?.y_shape().to_vec(),
             Self::Dilate { stride } => dilate_geometry(x, *stride)?.y_shape().to_vec(),
-            Self::Concat => {
-                let mut shape = x.to_vec();
-                let last = shape.len() - 1;
-                if let Some(other) = inputs.iter().find(|o| o.len() != x.len() || o[..last] != x[..last]) {
-                    return Err(Error::shape(
-                        "concat",
-                        format!("{x:?} and {other:?} differ before the last axis"),
-                    ));
-                }
-                shape[last] = inputs.iter().map(|i| i[last]).sum();
-                shape
-            }
+            Self::Concat => concatenated(x, inputs)?,
             Self::PadShortcut { stride, before, after } => {
                 shortcut_geometry(x, *stride, *before, *after)?.y_shape().to_vec()
             }

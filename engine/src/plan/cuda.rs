@@ -6,6 +6,7 @@
 //!   └ written ┘  └──────────────── one graph ──────────────┘└ read
 //! ```
 
+use super::amount::{Amount, Class};
 use super::chosen::Chosen;
 use super::lower::Op;
 use super::places::{Place, Places};
@@ -196,7 +197,16 @@ impl Call {
             Kernel::Plain(plain) => (plain.name(), None, 0),
         };
         let bias = self.bias.as_ref().map_or(0, DeviceBuffer::bytes);
-        let estimate = products.map(|products| products as f64);
+        let class = match &self.kernel {
+            Kernel::Conv2d(..) => Class::Direct,
+            Kernel::Linear(..) => Class::Linear,
+            Kernel::BatchNorm(_)
+            | Kernel::LayerNorm(..)
+            | Kernel::PRelu(_)
+            | Kernel::Gather(_)
+            | Kernel::Plain(_) => Class::Elementwise,
+        };
+        let estimate = products.map(|products| Amount { class, units: products as f64 });
         Chosen { kernel, why: None, products, estimate, weight_bytes: weight_bytes + bias }
     }
 }
@@ -334,7 +344,7 @@ fn factor(gpu: &Cuda, values: DeviceBuffer) -> cuda::Result<DeviceBuffer> {
 
 /// Returns the weights of `conv`, packed.
 fn packed_conv2d(gpu: &Cuda, conv: &Convolution) -> cuda::Result<PackedConv2d> {
-    let Convolution { g, conv, pattern, compact } = conv;
+    let Convolution { g, conv, pattern, compact, .. } = conv;
     let weight = conv.weight.value().data();
     match compact {
         None => PackedConv2d::masked(gpu, g, weight, pattern),

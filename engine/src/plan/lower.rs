@@ -7,6 +7,8 @@
 //! - An adaptive average pool that enlarges its map is folded into the weight of the linear layer after it, if that is
 //!   its only reader: both are linear, and the weight becomes smaller. (VGG16 at 128 px averages 4×4 maps into 7×7, and
 //!   its first linear layer then reads a third of the bytes.)
+//! - A gathering of gathered channels reads the first one's input. (A shuffle whose halves are read apart is never
+//!   computed as a whole.)
 //! - Nodes that the output does not depend on are omitted.
 
 use crate::graph::pool::{Pool, PoolKind};
@@ -33,6 +35,8 @@ pub(super) struct Op<'g> {
     pub x: Vec<usize>,
     /// Size of the adaptive average pool that is folded into a linear layer's weight.
     pub pool: Option<[usize; 2]>,
+    /// The channels of its input that a gathering of gathered channels reads.
+    pub channels: Option<Vec<u32>>,
     /// Values that it reads.
     pub inputs: Vec<Value>,
     /// Value added before the activation.
@@ -120,6 +124,7 @@ impl<'g> Lowering<'g> {
             Layer::Activation(activation) => self.with_activation(node, inputs[0], activation),
             Layer::Add if inputs.len() == 2 => self.with_residual(node, &inputs),
             Layer::Linear(_) => self.with_pool(id, inputs[0]),
+            Layer::Gather { ref channels } => self.of_gathered(id, inputs[0], channels),
             _ => None,
         };
         let mut values: Vec<Value> = inputs.iter().map(|&i| self.value[i]).collect();
@@ -135,7 +140,7 @@ impl<'g> Lowering<'g> {
         let x = node.inputs.first().map_or(&self.shapes[id], |&x| &self.shapes[x]).clone();
         let shape = self.shapes[id].clone();
         let (residual, activation, fused, output) = (None, Activation::None, Vec::new(), IMAGES);
-        Op { node, id, x, pool: None, inputs, residual, activation, fused, output, shape }
+        Op { node, id, x, pool: None, channels: None, inputs, residual, activation, fused, output, shape }
     }
 
     fn push(&mut self, mut op: Op<'g>) -> Value {
@@ -166,6 +171,26 @@ impl<'g> Lowering<'g> {
         let pool = self.take_back(x, |op| op.x[1] * op.x[2] <= size.iter().product())?;
         let linear = self.op(id, pool.inputs);
         Some(Op { x: pool.x, pool: Some(size), fused: vec![pool.node], ..linear })
+    }
+
+    /// Returns a gathering of `channels` of the value before the gathering `source`, which is dropped if nothing else reads
+    /// it.
+    fn of_gathered(&mut self, id: NodeId, source: NodeId, channels: &[u32]) -> Option<Op<'g>> {
+        let before = &self.graph.nodes()[source];
+        let Layer::Gather { channels: own } = &before.layer else { return None };
+        let first = self.ops[self.value[source]].as_ref()?;
+        let from = first.channels.as_deref().unwrap_or(own);
+        let channels = channels.iter().map(|&channel| from[channel as usize]).collect();
+        let (x, inputs, input) = (first.x.clone(), first.inputs.clone(), self.source[before.inputs[0]]);
+        self.reads[source] -= 1;
+        let mut fused = Vec::new();
+        if self.reads[source] > 0 {
+            self.reads[input] += 1;
+        } else if let Some(dropped) = self.ops[self.value[source]].take() {
+            fused = dropped.fused;
+            fused.push(before);
+        }
+        Some(Op { x, channels: Some(channels), fused, ..self.op(id, inputs) })
     }
 
     /// Fuses a sum into one of its addends, preferably the later one, which delays the least work.
@@ -286,6 +311,29 @@ mod tests {
         let mut g = Graph::new(2);
         g.push("flat", Layer::Flatten, &[0]).unwrap();
         assert_eq!(listing(&g), ["flat([0])->1"]);
+    }
+
+    #[test]
+    fn gathered_channels_are_gathered_at_once() {
+        let gather = |channels: &[u32]| Layer::Gather { channels: channels.to_vec() };
+        let mut g = Graph::new(2);
+        let a = g.push("a", conv(2), &[0]).unwrap();
+        let shuffle = g.push("shuffle", gather(&[1, 0, 1, 0]), &[a]).unwrap();
+        let first = g.push("first", gather(&[0, 3]), &[shuffle]).unwrap();
+        let second = g.push("second", gather(&[2]), &[shuffle]).unwrap();
+        let third = g.push("third", gather(&[0]), &[second]).unwrap();
+        g.push("out", Layer::Concat, &[first, second, third]).unwrap();
+        let ops = lower(&g, [1, 2, 2, 2]).unwrap();
+        let found: Vec<_> = ops.iter().map(|op| (op.node.name.as_str(), op.channels.as_deref())).collect();
+        let gathered: [(&str, Option<&[u32]>); 5] = [
+            ("a", None),
+            ("first", Some(&[1, 0])),
+            ("second", Some(&[1])),
+            ("third", Some(&[1])),
+            ("out", None),
+        ];
+        assert_eq!(found, gathered);
+        assert!(ops[1..4].iter().all(|op| op.inputs == [1] && op.x == [1, 2, 2, 2]));
     }
 
     #[test]

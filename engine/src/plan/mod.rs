@@ -14,14 +14,18 @@
 //! plan, which does no work at run time that can be done in advance, and allocates nothing. On a GPU, packing means
 //! uploading, and the calls are recorded as one CUDA graph.
 
+mod amount;
 mod arena;
 mod budget;
 mod chains;
 mod chosen;
 mod cpu;
 mod cuda;
+mod decide;
+mod lane_images;
 mod layouts;
 mod lower;
+mod masked_outline;
 mod outline;
 mod places;
 mod plan;
@@ -29,7 +33,9 @@ mod spans;
 mod step;
 mod work;
 
-pub use outline::{Amount, Class, Outline};
+pub use amount::{Amount, Class};
+pub use masked_outline::Masked;
+pub use outline::Outline;
 pub(crate) use plan::check_finite;
 pub use plan::{Plan, PlanMemory, PlanOptions};
 pub use spans::Parts;

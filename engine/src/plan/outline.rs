@@ -6,105 +6,42 @@
 //! ```
 //!
 //! Planning a network packs its weights. An outline holds shapes only, so that thousands of widths can be compared in the
-//! time of one plan. It assumes dense weights: what masks leave out is not known for widths that do not exist yet.
+//! time of one plan. It assumes dense weights, because what masks leave out is not known for widths that do not exist yet;
+//! `masked_outline.rs` compares masks at the widths that there are.
 
+use super::amount::{Amount, Class};
+use super::lane_images::lane_images;
 use super::lower::{Op, lower};
 use super::plan::weights_of;
 use crate::{Device, Error, Graph, Layer, NodeId, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, DenseTime, Weights};
 use lopper_kernels::shapes;
-use serde::{Deserialize, Serialize};
-
-/// The kernels whose time per unit of work is alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// A direct convolution with more than one tap.
-    Direct,
-    /// A direct convolution with one tap.
-    Pointwise,
-    /// Winograd's F(2×2, 3×3).
-    Winograd2,
-    /// Winograd's F(4×4, 3×3).
-    Winograd4,
-    /// A convolution with filters of its own for each channel.
-    Depthwise,
-    /// A convolution with several groups of channels.
-    Grouped,
-    /// A linear layer.
-    Linear,
-    /// A batch norm that is not folded.
-    BatchNorm,
-    /// Pooling.
-    Pool,
-    /// Sums, activations and copies that no other kernel performs on the way.
-    Elementwise,
-}
-
-impl Class {
-    /// Every class.
-    pub const ALL: [Self; 10] = [
-        Self::Direct,
-        Self::Pointwise,
-        Self::Winograd2,
-        Self::Winograd4,
-        Self::Depthwise,
-        Self::Grouped,
-        Self::Linear,
-        Self::BatchNorm,
-        Self::Pool,
-        Self::Elementwise,
-    ];
-}
-
-/// The work of an operation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Amount {
-    /// Its kernel.
-    pub class: Class,
-    /// Its size: estimated multiply-accumulates of convolutions and linear layers, floats that are read and written of
-    /// others.
-    pub units: f64,
-}
-
-impl Amount {
-    /// The time in multiply-accumulates of a direct convolution, without regard to a machine: what a float costs beside a
-    /// product, and a kernel's call. As the estimates of convolutions, it is rounded from one core of a Zen 4.
-    pub fn macs(&self) -> f64 {
-        /// Starting a kernel and ending it.
-        const CALL: f64 = 7e3;
-        let a_unit = match self.class {
-            Class::Direct | Class::Pointwise | Class::Winograd2 | Class::Winograd4 | Class::Linear => 1.0,
-            Class::Depthwise | Class::Grouped => 3.0,
-            Class::BatchNorm | Class::Elementwise => 4.0,
-            Class::Pool => 8.0,
-        };
-        CALL + a_unit * self.units
-    }
-}
 
 /// The operations of a plan on images of one shape.
 #[derive(Clone, Debug)]
 pub struct Outline {
-    cpu: Cpu,
-    weights: Weights,
+    pub(super) cpu: Cpu,
+    pub(super) weights: Weights,
     steps: Vec<Sketch>,
+    lane_images: Vec<[Option<usize>; 2]>,
 }
 
 /// An operation.
 #[derive(Clone, Debug)]
-struct Sketch {
-    kind: Kind,
+pub(super) struct Sketch {
+    pub kind: Kind,
     /// The node whose width is that of the first input.
     input: NodeId,
     /// The node whose width is that of the output.
     output: NodeId,
+    /// The widths of the first input and of the output now.
+    pub widths: [usize; 2],
     /// Whether a residual is added.
-    residual: bool,
+    pub residual: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+pub(super) enum Kind {
     /// A convolution, with the widths that it has now.
     Conv2d(shapes::Conv2d),
     /// A linear layer for `rows` images, which reads `area` pixels of each channel of its input.
@@ -124,9 +61,15 @@ impl Outline {
         };
         let shapes = graph.shapes(input)?;
         let pixels = |node: NodeId| shapes[node].iter().rev().skip(1).product::<usize>();
-        let steps =
-            lower(graph, input)?.iter().map(|op| Sketch::new(graph, op, pixels)).collect::<Result<_>>()?;
-        Ok(Self { cpu: cpu.clone(), weights: weights_of(graph), steps })
+        let width = |node: NodeId| shapes[node].last().copied().unwrap_or(1);
+        let ops = lower(graph, input)?;
+        let steps = ops.iter().map(|op| Sketch::new(graph, op, (&pixels, &width))).collect::<Result<_>>()?;
+        Ok(Self { cpu: cpu.clone(), weights: weights_of(graph), steps, lane_images: lane_images(&ops) })
+    }
+
+    /// The same operations as a part of `network`, whose size decides where a plan expects its weights.
+    pub fn within(self, network: &Graph) -> Self {
+        Self { weights: weights_of(network), ..self }
     }
 
     /// Number of operations.
@@ -145,12 +88,27 @@ impl Outline {
         [input, output]
     }
 
+    /// The images that the convolution `step` reads and writes, numbered, if they can stay in row lanes: each does where all
+    /// convolutions that have it compute in row lanes. None for pixels, and for operations of other kinds.
+    pub fn lane_images(&self, step: usize) -> [Option<usize>; 2] {
+        self.lane_images[step]
+    }
+
+    pub(super) fn sketch(&self, step: usize) -> &Sketch {
+        &self.steps[step]
+    }
+
     /// The work of operation `step` if the nodes have the widths `width`, each at least 1. Depends on shapes and the
     /// instruction set only.
     pub fn amount(&self, step: usize, width: impl Fn(NodeId) -> usize) -> Amount {
+        let Sketch { input, output, .. } = self.steps[step];
+        self.amount_of(step, [width(input).max(1), width(output).max(1)])
+    }
+
+    /// The work of operation `step` with `c` input and `o` output channels.
+    pub(super) fn amount_of(&self, step: usize, [c, o]: [usize; 2]) -> Amount {
         let (cpu, weights) = (&self.cpu, self.weights);
         let sketch = &self.steps[step];
-        let (c, o) = (width(sketch.input).max(1), width(sketch.output).max(1));
         match &sketch.kind {
             Kind::Conv2d(g) => {
                 let mut amount = convolution(cpu, weights, g, [c, o]);
@@ -170,7 +128,12 @@ impl Outline {
 }
 
 impl Sketch {
-    fn new(graph: &Graph, op: &Op, pixels: impl Fn(NodeId) -> usize) -> Result<Self> {
+    /// The operation `op`, given the pixels and the width of each node.
+    fn new(
+        graph: &Graph,
+        op: &Op,
+        (pixels, width): (&impl Fn(NodeId) -> usize, &impl Fn(NodeId) -> usize),
+    ) -> Result<Self> {
         let first = op.node.inputs.first().copied().unwrap_or(op.id);
         let moved = |class: Class, input: NodeId| {
             let inputs = op.inputs.len().max(1);
@@ -215,7 +178,13 @@ impl Sketch {
             | Layer::Dilate { .. }
             | Layer::PadShortcut { .. } => (moved(Class::Elementwise, first), first),
         };
-        Ok(Self { kind, input, output: op.id, residual: op.residual.is_some() })
+        Ok(Self {
+            kind,
+            input,
+            output: op.id,
+            widths: [width(input), width(op.id)],
+            residual: op.residual.is_some(),
+        })
     }
 }
 
@@ -239,7 +208,7 @@ fn convolution(cpu: &Cpu, weights: Weights, g: &shapes::Conv2d, [c, o]: [usize; 
         Algorithm::Winograd2 => Class::Winograd2,
         Algorithm::Winograd4 => Class::Winograd4,
         Algorithm::Direct | Algorithm::RowLanes if taps == 1 => Class::Pointwise,
-        Algorithm::Direct | Algorithm::RowLanes => Class::Direct,
+        Algorithm::Direct | Algorithm::WinogradRows | Algorithm::RowLanes => Class::Direct,
     };
     Amount { class, units: macs }
 }

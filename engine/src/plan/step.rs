@@ -1,8 +1,9 @@
 //! The description of a plan's steps.
 
+use super::amount::{Amount, Class};
 use super::chosen::Chosen;
 use super::lower::Op;
-use super::work::Work;
+use super::work::{Plain, Work};
 use crate::channels::live::Cut;
 use std::fmt;
 
@@ -25,8 +26,9 @@ pub struct Step {
     pub products: u64,
     /// Bytes of inputs, packed weights and output, each moved once.
     pub bytes: u64,
-    /// The estimated time, in a unit that is the same for all steps of a `kind`: multiply-accumulates of a direct
-    /// convolution, cycles of a linear layer, floats that others move.
+    /// The kernels whose time per unit of the estimate is alike.
+    pub class: Class,
+    /// The estimated work: multiply-accumulates of convolutions and linear layers, floats that others move.
     pub estimate: u64,
     /// The output shape, as it is computed.
     pub shape: Vec<usize>,
@@ -85,9 +87,20 @@ impl fmt::Display for LiveChannels {
 }
 
 impl Step {
+    /// The estimated work.
+    pub fn amount(&self) -> Amount {
+        Amount { class: self.class, units: self.estimate.max(1) as f64 }
+    }
+
     /// Describes `op`, whose node was `cut`, with the `chosen` kernel; its inputs and output take `moved` bytes.
     pub(super) fn new(op: &Op, work: &Work, cut: Option<&Cut>, chosen: Chosen, moved: usize) -> Self {
         let macs = work.macs();
+        let class = match work {
+            Work::BatchNorm(..) | Work::LayerNorm(..) => Class::BatchNorm,
+            Work::Plain(Plain::Pool(_)) => Class::Pool,
+            Work::Conv2d(_) | Work::Linear(_) | Work::PRelu(_) | Work::Plain(_) => Class::Elementwise,
+        };
+        let estimate = chosen.estimate.unwrap_or(Amount { class, units: moved as f64 / 4.0 });
         Self {
             name: op.node.name.clone(),
             kind: work.kind(&op.node.layer),
@@ -97,7 +110,8 @@ impl Step {
             macs,
             products: chosen.products.unwrap_or(macs),
             bytes: (moved + chosen.weight_bytes) as u64,
-            estimate: chosen.estimate.unwrap_or(moved as f64 / 4.0).ceil() as u64,
+            class: estimate.class,
+            estimate: estimate.units.ceil() as u64,
             shape: op.shape.clone(),
             channels: LiveChannels::new(op, work, cut),
         }

@@ -2,6 +2,7 @@
 
 use super::{EpochMetrics, Rates, Shrunk, State};
 use crate::autograd::exec::ParamGradients;
+use crate::graph::certificate::Certificate;
 use crate::{Error, Graph, Result};
 
 /// The progress of a training.
@@ -118,6 +119,11 @@ pub trait Callback {
     /// Called after each epoch and its validation.
     fn on_epoch_end(&mut self, _graph: &mut Graph, _epoch: &EpochMetrics) -> Result<Flow> {
         Ok(Flow::Continue)
+    }
+
+    /// What the callback can state about what it did to the function of the network, which is `trained` now.
+    fn certificates(&self, _trained: &Graph) -> Vec<Certificate> {
+        Vec::new()
     }
 
     /// Called after the last step.

@@ -3,6 +3,7 @@
 mod batch_norm;
 mod conv2d;
 mod elementwise;
+mod gates;
 mod losses;
 mod optim;
 mod pool;
@@ -24,6 +25,8 @@ pub fn elementwise(_: &Rig) -> Result<Vec<Case>> {
         ("conversion", elementwise::conversion),
         ("dropout", elementwise::dropout),
         ("concatenation and shortcuts", elementwise::channels),
+        ("gates", gates::gates),
+        ("shuffled channels", gates::gatherings),
     ]))
 }
 
@@ -33,6 +36,8 @@ pub fn windows(_: &Rig) -> Result<Vec<Case>> {
         ("adaptive pooling", pool::adaptive),
         ("batch norm", batch_norm::forward),
         ("batch norm, gradients", batch_norm::backward),
+        ("layer norm", gates::norms),
+        ("resizing", gates::resizes),
     ]))
 }
 

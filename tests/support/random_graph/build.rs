@@ -32,7 +32,6 @@ impl RandomNet {
 
 impl Block {
     fn build(&self, net: &mut Builder) {
-        let input = net.at();
         match self {
             Self::Unit(unit) => unit.build(net),
             Self::Residual { first, norm, shortcut, after } => {
@@ -52,31 +51,9 @@ impl Block {
                 };
                 net.join("join", join.layer(), &joined);
             }
-            Self::Branches { units, input_too } => {
-                let mut ends: Vec<NodeId> = input_too.then_some(input).into_iter().collect();
-                for (i, unit) in units.iter().enumerate() {
-                    net.go_to(input);
-                    // Branches are joined, so none may change the size. They are narrow because their widths add up.
-                    let unit = Unit { out: unit.out.div_ceil(3), stride: 1, padded: true, ..unit.clone() };
-                    net.within(format!("branch{i}"), |net| unit.build(net));
-                    ends.push(net.at());
-                }
-                if ends.len() > 1 {
-                    net.concat("concat", &ends);
-                }
-            }
+            Self::Branches { units, input_too } => branches(net, units, *input_too),
             Self::Squeeze { reduced, gate, vector } => squeeze(net, *reduced, *gate, *vector),
-            Self::Product { units } => {
-                let [first, second] = units.each_ref().map(|unit| {
-                    // A depthwise convolution has a width of its own.
-                    let (out, grouping) = (units[0].out, Grouping::Dense);
-                    Unit { out, grouping, stride: 1, padded: true, ..unit.clone() }
-                });
-                net.within("first", |net| first.build(net));
-                let gate = net.at();
-                net.go_to(input).within("second", |net| second.build(net));
-                net.multiply("product", gate);
-            }
+            Self::Product { units } => product(net, units),
             Self::Shuffle { unit, share } => shuffle(net, unit, *share),
             Self::LayerNorm => drop(net.layer_norm("layer_norm", 0.1)),
             Self::PRelu => drop(net.prelu("prelu")),
@@ -87,7 +64,7 @@ impl Block {
                 }
             }
             Self::Transposed { out, kernel, stride } => {
-                if net.shape()[1].max(net.shape()[2]) <= 8 {
+                if net.shape()[1..3].iter().all(|side| (2..=8).contains(side)) {
                     let extra_padding = [stride - 1; 2];
                     let conv = Conv { extra_padding, padding: [1; 2], ..Conv::new(*out, *kernel).bias() };
                     net.conv_transpose("transposed", conv.stride(*stride));
@@ -102,6 +79,34 @@ impl Block {
             Self::Dropout => drop(net.dropout("dropout", 0.3)),
         }
     }
+}
+
+fn branches(net: &mut Builder, units: &[Unit], input_too: bool) {
+    let input = net.at();
+    let mut ends: Vec<NodeId> = input_too.then_some(input).into_iter().collect();
+    for (i, unit) in units.iter().enumerate() {
+        net.go_to(input);
+        // Branches are joined, so none may change the size. They are narrow because their widths add up.
+        let unit = Unit { out: unit.out.div_ceil(3), stride: 1, padded: true, ..unit.clone() };
+        net.within(format!("branch{i}"), |net| unit.build(net));
+        ends.push(net.at());
+    }
+    if ends.len() > 1 {
+        net.concat("concat", &ends);
+    }
+}
+
+fn product(net: &mut Builder, units: &[Unit; 2]) {
+    let input = net.at();
+    let [first, second] = units.each_ref().map(|unit| {
+        // A depthwise convolution has a width of its own.
+        let (out, grouping) = (units[0].out, Grouping::Dense);
+        Unit { out, grouping, stride: 1, padded: true, ..unit.clone() }
+    });
+    net.within("first", |net| first.build(net));
+    let gate = net.at();
+    net.go_to(input).within("second", |net| second.build(net));
+    net.multiply("product", gate);
 }
 
 fn squeeze(net: &mut Builder, reduced: usize, gate: Activation, vector: bool) {

@@ -1,12 +1,9 @@
 //! The options of a target.
 
-use super::Amount;
+use crate::targets::Amount;
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-
-/// The name of the line in a report that says what was reached.
-pub(in crate::prune) const LINE: &str = "(target)";
 
 /// What a network may cost after pruning: exactly one of the four amounts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

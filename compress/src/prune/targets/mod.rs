@@ -10,16 +10,12 @@
 //! Prices are exact for multiply-accumulates, parameters and bytes. Those of latencies are estimated by a
 //! [`Clock`](crate::techniques::Clock), which also measures the result.
 
-mod amount;
 mod config;
-mod knapsack;
 mod paying;
 mod prices;
 mod reach;
 mod widths;
 
-pub use amount::Amount;
-pub(super) use config::LINE;
 pub use config::Target;
 pub(super) use paying::paying;
-pub(super) use reach::{Baseline, Candidate, Reached, Reaching};
+pub(super) use reach::{Candidate, Reached, Reaching};

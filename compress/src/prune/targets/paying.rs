@@ -8,8 +8,9 @@
 //!         └──────────── channels     17 to 31 do not, because more channels cost hardly more
 //! ```
 
+use super::Target;
 use super::prices::Prices;
-use super::{Amount, Target};
+use crate::targets::{Amount, Prices as Priced};
 use lopper_engine::channels::ChannelFlow;
 use lopper_engine::{Graph, Result};
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ pub(in crate::prune) fn paying(graph: &Graph) -> Result<BTreeMap<Vec<String>, Ve
 }
 
 /// The widths of the group at `position` that pay if the others are `whole`.
-pub(super) fn widths(prices: &impl super::knapsack::Prices, position: usize, whole: &[usize]) -> Vec<usize> {
+pub(super) fn widths(prices: &impl Priced, position: usize, whole: &[usize]) -> Vec<usize> {
     let mut kept = whole.to_vec();
     let price = |width: usize| {
         kept[position] = width;

@@ -104,7 +104,7 @@ impl<'a> Prices<'a> {
     }
 }
 
-impl super::knapsack::Prices for Prices<'_> {
+impl crate::targets::Prices for Prices<'_> {
     fn total(&self, kept: &[usize]) -> f64 {
         Prices::total(self, kept)
     }

@@ -4,6 +4,8 @@
 //! | --- | --- | --- |
 //! | `P` | `F32`, the shape of P | all values; a mask beside it, as `mask.rs` describes |
 //! | `P.sparse.bits` | `U8` `[⌈n / 8⌉]` | bit `i mod 8` of byte `⌊i / 8⌋` is 1 if weight i is live |
+//! | `P.sparse.bits.codes` | `U8` | Huffman codes of these bytes, instead of them where that is shorter |
+//! | `P.sparse.bits.lengths` | `U8` `[256]` | the length of the code of each byte |
 //! | `P.sparse.values` | `F32` `[k]` | the live values |
 //! | `P.codes` | `U8` | for each value, or for each live one if there are `P.sparse.bits`, a Huffman code |
 //! | `P.codes.lengths` | `U8` `[c]` | the length of the code of each of c different values |
@@ -12,8 +14,10 @@
 //!
 //! A masked weight is exactly zero, so its bits are its mask. Codes suit weights that share few values (Han et al. 2016,
 //! "Deep compression: compressing deep neural networks with pruning, trained quantization and Huffman coding", section 4).
-//! What a reader allocates is at most 32 times what it has read: a bit for each weight, a bit at least for each code.
+//! What a reader allocates is at most 32 times what it has read, a bit for each weight and a bit at least for each code, and 256
+//! times where the bits are codes themselves, each for eight weights.
 
+use super::bitmap::{self, Bitmap};
 use super::huffman::{self, Decoder};
 use crate::files::mask;
 use crate::files::tensor_file::{TensorFile, Values};
@@ -24,6 +28,8 @@ use std::collections::HashMap;
 
 const SHAPE: &str = ".form";
 const BITS: &str = ".sparse.bits";
+const BIT_CODES: &str = ".sparse.bits.codes";
+const BIT_LENGTHS: &str = ".sparse.bits.lengths";
 const LIVE: &str = ".sparse.values";
 const CODES: &str = ".codes";
 const LENGTHS: &str = ".codes.lengths";
@@ -60,7 +66,7 @@ impl Form {
     pub fn of(param: &Param) -> Self {
         let (n, live) = (param.value().len(), live_values(param).count());
         let dense = 4 * n;
-        let bitmap = if param.mask().is_some() { n.div_ceil(8) } else { 0 };
+        let bitmap = param.mask().map_or(0, |mask| Bitmap::of(mask).bytes());
         let sparse = bitmap + 4 * live;
         let book = Book::of(param);
         let coded = book.as_ref().map_or(usize::MAX, |book| bitmap + book.bytes + 5 * book.values.len());
@@ -113,6 +119,14 @@ pub(crate) fn in_graph(graph: &Graph) -> bool {
     graph.params().any(|(_, param)| Form::of(param) != Form::Dense)
 }
 
+/// Whether a file of `graph` has bits as codes, which programs read since format 6.
+pub(crate) fn codes_bits(graph: &Graph) -> bool {
+    let coded = |param: &Param| {
+        param.mask().is_some_and(|mask| Bitmap::of(mask).is_coded()) && Form::of(param) != Form::Dense
+    };
+    graph.params().any(|(_, param)| coded(param))
+}
+
 /// The tensors that hold `param`, the parameter `path`.
 pub(crate) fn stored<'a>(path: &str, param: &'a Param) -> Vec<(String, Values<'a>)> {
     let named = |suffix: &str, values: Values<'a>| (format!("{path}{suffix}"), values);
@@ -120,7 +134,8 @@ pub(crate) fn stored<'a>(path: &str, param: &'a Param) -> Vec<(String, Values<'a
         let shape = param.value().shape().iter().map(|&length| length as i64).collect();
         named(SHAPE, Values::List(shape))
     };
-    let bitmap = || param.mask().map(|mask| named(BITS, Values::Bits(mask)));
+    let names = [BITS, BIT_CODES, BIT_LENGTHS].map(|suffix| format!("{path}{suffix}"));
+    let bitmap = || param.mask().map(|mask| Bitmap::stored(mask, names.clone())).unwrap_or_default();
     match Form::of(param) {
         Form::Dense => {
             let mask = param.mask().map(|mask| mask::stored(path, param.value(), mask));
@@ -165,6 +180,9 @@ pub(crate) fn take(file: &mut TensorFile, path: &str) -> Result<Option<(Tensor, 
 /// The parts of a sparse or coded weight.
 struct Parts {
     bits: Option<Vec<u8>>,
+    /// Codes of the bits, and their lengths.
+    bit_codes: Option<Vec<u8>>,
+    bit_lengths: Option<Vec<u8>>,
     live: Option<Vec<f32>>,
     codes: Option<Vec<u8>>,
     lengths: Option<Vec<u8>>,
@@ -177,6 +195,8 @@ impl Parts {
         let numbers = |tensor: Option<Tensor>| tensor.map(|tensor| tensor.data().to_vec());
         Ok(Self {
             bits: file.take_bytes(&name(BITS))?,
+            bit_codes: file.take_bytes(&name(BIT_CODES))?,
+            bit_lengths: file.take_bytes(&name(BIT_LENGTHS))?,
             live: numbers(file.take(&name(LIVE), &[Dtype::F32])?),
             codes: file.take_bytes(&name(CODES))?,
             lengths: file.take_bytes(&name(LENGTHS))?,
@@ -194,7 +214,14 @@ impl Parts {
         let (Some(shape), Some(n)) = (shape, count) else {
             return refuse("expected a shape, found one that is negative or too large".into());
         };
-        let live = match &self.bits {
+        let bits = match (self.bits, self.bit_codes, self.bit_lengths) {
+            (bits, None, None) => bits,
+            (None, Some(codes), Some(lengths)) => Some(bitmap::decoded(&codes, &lengths, n)?),
+            _ => {
+                return refuse("expected bits, or their codes with lengths, found both or a part".into());
+            }
+        };
+        let live = match &bits {
             Some(bits) if bits.len() != n.div_ceil(8) => {
                 return refuse(format!("expected {} bytes of bits, found {}", n.div_ceil(8), bits.len()));
             }
@@ -217,7 +244,7 @@ impl Parts {
             return refuse(format!("expected {live} values, found {}", values.len()));
         }
         memory::require("a weight that is stored in a shorter form", memory::bytes_of::<f32>([n, 2]))?;
-        match self.bits {
+        match bits {
             None => Ok((Tensor::from_vec(&shape, values)?, None)),
             Some(bits) => {
                 let mut next = values.into_iter();
@@ -298,6 +325,8 @@ mod tests {
     fn parts_that_do_not_fit_are_refused() {
         let parts = || Parts {
             bits: Some(vec![0b0000_0101]),
+            bit_codes: None,
+            bit_lengths: None,
             live: Some(vec![1.0, 2.0]),
             codes: None,
             lengths: None,
@@ -305,6 +334,8 @@ mod tests {
         };
         let coded = || Parts {
             bits: None,
+            bit_codes: None,
+            bit_lengths: None,
             live: None,
             codes: Some(vec![0b0110_0000]),
             lengths: Some(vec![1, 1]),
@@ -321,6 +352,12 @@ mod tests {
         refused(parts(), &[9], "2 bytes of bits");
         refused(parts(), &[2], "unused bits");
         refused(Parts { live: Some(vec![1.0]), ..parts() }, &[3], "expected 2 values, found 1");
+        refused(Parts { bit_codes: Some(vec![0]), ..parts() }, &[3], "found both or a part");
+        refused(
+            Parts { bits: None, bit_lengths: Some(vec![0; 256]), ..parts() },
+            &[3],
+            "found both or a part",
+        );
         refused(Parts { codes: Some(vec![0]), ..parts() }, &[3], "neither or both");
         refused(Parts { live: None, ..parts() }, &[3], "neither or both");
         refused(Parts { lengths: Some(vec![1]), ..coded() }, &[3], "2 code lengths");

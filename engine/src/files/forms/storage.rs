@@ -1,5 +1,6 @@
 //! How many bytes the weights of a network take in a file.
 
+use super::bitmap::Bitmap;
 use super::form::{Form, live_values};
 use crate::Graph;
 use crate::files::mask;
@@ -42,7 +43,7 @@ impl Storage {
         let mut storage = Self::default();
         for (_, param) in graph.params() {
             let (n, live) = (param.value().len() as u64, live_values(param).count() as u64);
-            let bitmap = if param.mask().is_some() { n.div_ceil(8) } else { 0 };
+            let bitmap = param.mask().map_or(0, |mask| Bitmap::of(mask).bytes()) as u64;
             storage.dense += 4 * n;
             storage.bytes += match Form::of(param) {
                 Form::Dense => {

@@ -1,7 +1,7 @@
 //! The method `forward` of a module of PyTorch.
 
 use super::names::{Term, variables};
-use super::resizes::{dilated, resized};
+use super::resizes::{dilated, resized, size};
 use crate::files::torchvision::{feature_orders, gathered_positions, inverse};
 use crate::graph::layer::Activation;
 use crate::graph::pool::{Pool, PoolKind, Window};
@@ -140,9 +140,4 @@ fn pooled(pool: Pool, x: &str) -> String {
             text + ")"
         }
     }
-}
-
-/// A size, as one number if both sides are equal.
-pub(super) fn size([h, w]: [usize; 2]) -> String {
-    if h == w { h.to_string() } else { format!("({h}, {w})") }
 }

@@ -1,6 +1,5 @@
 //! Resizing, and zeros between pixels, as expressions of PyTorch.
 
-use super::forward::size;
 use crate::graph::resize::{Coordinates, Resize, ResizeSize, Rounding, Sampling};
 
 /// The value `x` of `shape`, resized. What PyTorch has no mode for is a choice of rows and columns, or a sum of them with
@@ -52,4 +51,9 @@ pub(super) fn dilated(stride: [usize; 2], shape: &[usize], x: &str) -> String {
 
 fn tuple([h, w]: [usize; 2]) -> String {
     format!("({h}, {w})")
+}
+
+/// A size, as one number if both sides are equal.
+pub(super) fn size([h, w]: [usize; 2]) -> String {
+    if h == w { h.to_string() } else { format!("({h}, {w})") }
 }

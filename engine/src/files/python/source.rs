@@ -1,7 +1,8 @@
 //! The text of a module of PyTorch.
 
-use super::forward::{forward, size};
+use super::forward::forward;
 use super::names::{Term, weights_of};
+use super::resizes::size;
 use crate::graph::layer::Conv2d;
 use crate::{Graph, Layer, Result};
 use std::collections::BTreeMap;

@@ -13,13 +13,13 @@ pub(super) struct Archive<'a> {
     entries: HashMap<&'a str, Entry>,
 }
 
-struct Entry {
+pub(super) struct Entry {
     /// Position of its header.
-    header: u64,
-    len: u64,
-    crc: u32,
+    pub header: u64,
+    pub len: u64,
+    pub crc: u32,
     /// Why it cannot be read, if so: scripts of TorchScript are compressed.
-    problem: Option<&'static str>,
+    pub problem: Option<&'static str>,
 }
 
 /// Signatures of a file's header, a directory's record, and the ends of the directory.
@@ -31,7 +31,7 @@ const LOCATOR_64: &[u8] = b"PK\x06\x07";
 
 /// Bytes of a header, a record and an end without their names and comments.
 const HEADER_LEN: usize = 30;
-const RECORD_LEN: usize = 46;
+pub(super) const RECORD_LEN: usize = 46;
 const END_LEN: usize = 22;
 
 impl<'a> Archive<'a> {
@@ -114,7 +114,7 @@ fn end(bytes: &[u8]) -> Result<[u64; 3], String> {
 }
 
 /// The entry that a record describes.
-fn entry(record: &[u8], mut extra: &[u8]) -> Result<Entry, String> {
+pub(super) fn entry(record: &[u8], mut extra: &[u8]) -> Result<Entry, String> {
     let [mut packed, mut len, mut header] = [20, 24, 42].map(|at| u64::from(u32_at(record, at)));
     while extra.len() >= 4 {
         let (kind, size) = (u16_at(extra, 0), usize::from(u16_at(extra, 2)));

@@ -1,4 +1,4 @@
-//! PyTorch's files (`.pth`, `.pt`, `.bin`), read without Python and without running anything that they hold.
+//! PyTorch's files (`.pth`, `.pt`, `.bin`), read without Python and without running anything that they hold, and written.
 //!
 //! ```text
 //!   bytes ─ container ─► pickle ─ machine ─► values ─ state dict ─► name → storage, offset, shape, strides ─► f32
@@ -14,8 +14,10 @@ mod globals;
 mod legacy;
 mod machine;
 mod objects;
+mod save;
 mod state_dict;
 mod value;
 mod view;
 
 pub(crate) use file::PyTorchFile;
+pub(crate) use save::save;

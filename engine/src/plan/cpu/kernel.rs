@@ -2,16 +2,18 @@
 
 use crate::Tensor;
 use crate::graph::layer::BatchNorm;
+use crate::plan::amount::{Amount, Class};
 use crate::plan::chosen::Chosen;
 use crate::plan::lower::MAX_PARTS;
 use crate::plan::spans::Span;
 use crate::plan::work::{Convolution, FullyConnected, Plain, Work};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{
-    self, Cpu, Epilogue, ImageLayout, ImageLayouts, PackedBatchNorm, PackedConv2d, PackedLinear, PackedPRelu,
-    Packing,
+    self, Algorithm, Cpu, DenseTime, Epilogue, ImageLayout, ImageLayouts, LinearChoice, LinearLayout,
+    PackedBatchNorm, PackedConv2d, PackedLinear, PackedPRelu, Packing, Weights,
 };
 use lopper_kernels::params::{Activation, Dtype};
+use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes;
 
 /// A kernel with all its arguments except the data.
@@ -51,9 +53,9 @@ impl Packer<'_> {
         }
     }
 
-    fn conv2d(&self, conv: &Convolution) -> PackedConv2d {
-        let Convolution { g, conv, pattern, compact } = conv;
-        let weight = conv.weight.value().data();
+    fn conv2d(&self, convolution: &Convolution) -> PackedConv2d {
+        let Convolution { conv, pattern, compact, .. } = convolution;
+        let (g, weight) = (&convolution.part(), conv.weight.value().data());
         match compact {
             None => PackedConv2d::masked(self.cpu, g, weight, pattern, self.conv2d),
             Some(compact) => {
@@ -154,12 +156,41 @@ impl Kernel {
         };
         let bias = bias.as_ref().map_or(0, |bias| 4 * bias.len());
         let estimate = match self {
-            Self::Conv2d(g, w, ..) => Some(w.estimate(cpu, g)),
-            Self::Linear(g, w, _) => Some(w.choice().cycles(cpu, g, Dtype::F32)),
+            Self::Conv2d(g, w, ..) => {
+                Some(Amount { class: class_of(g, w.choice().algorithm), units: w.estimate(cpu, g) })
+            }
+            Self::Linear(g, w, _) => Some(Amount { class: Class::Linear, units: linear_units(cpu, g, w) }),
             Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => None,
         };
         Chosen { kernel, why, products, estimate, weight_bytes: weight_bytes + bias }
     }
+}
+
+/// The class of a convolution that is computed by `algorithm`.
+fn class_of(g: &shapes::Conv2d, algorithm: Algorithm) -> Class {
+    match algorithm {
+        _ if g.is_depthwise() => Class::Depthwise,
+        _ if g.groups > 1 => Class::Grouped,
+        Algorithm::RowLanes => Class::RowLanes,
+        Algorithm::Winograd2 => Class::Winograd2,
+        Algorithm::Winograd4 => Class::Winograd4,
+        Algorithm::Direct if g.kh * g.kw == 1 => Class::Pointwise,
+        Algorithm::Direct => Class::Direct,
+    }
+}
+
+/// The work of a linear layer, in multiply-accumulates: that of a dense one, times what its zeros leave of the cycles.
+fn linear_units(cpu: &Cpu, g: &shapes::Linear, w: &PackedLinear) -> f64 {
+    let pixels = shapes::Conv2d::square([g.n, 1, 1, g.inputs], g.outputs, 1, 1, 0);
+    let dense = DenseTime::of(cpu, &pixels, Weights::Memory).macs;
+    let whole = LinearChoice::fastest(cpu, g, &Pattern::dense([g.outputs, 1, g.inputs]), Dtype::F32);
+    let cycles = |choice: &LinearChoice| choice.cycles(cpu, g, Dtype::F32);
+    // Panels leave out rows of zeros, which cycles do not know.
+    let live = match w.choice().layout {
+        LinearLayout::Panels => w.products(g) as f64 / g.macs().max(1) as f64,
+        LinearLayout::Bits | LinearLayout::Lists => 1.0,
+    };
+    dense * live.min(1.0) * cycles(w.choice()) / cycles(&whole)
 }
 
 /// A note on the images that stay in row lanes.

@@ -44,6 +44,9 @@ pub struct EpochMetrics {
     /// The channels that the training has removed, if it removes any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned: Option<Pruned>,
+    /// What callbacks have to say about the epoch, such as warnings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Largest memory that the process has held so far, in bytes, if the system reports it.
     #[serde(default)]
     pub peak_memory: Option<u64>,
@@ -68,6 +71,7 @@ impl EpochMetrics {
             group_rates: Vec::new(),
             sparsity: Vec::new(),
             pruned: None,
+            notes: Vec::new(),
             peak_memory: None,
         }
     }

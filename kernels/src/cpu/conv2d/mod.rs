@@ -9,6 +9,7 @@
 //! gradient is a product that reduces over pixels ([`weight_grad`]).
 
 mod algorithm;
+mod bands;
 mod choice;
 mod dense_time;
 pub(in crate::cpu) mod depthwise;
@@ -24,6 +25,7 @@ mod lane_estimates;
 mod layout;
 mod masked;
 mod masked_lanes;
+mod masked_time;
 mod packed;
 mod padded;
 mod partial_sums;
@@ -34,6 +36,7 @@ mod windows;
 mod winograd;
 
 pub use algorithm::{Algorithm, Packing, Weights};
+pub use bands::{conv2d_depthwise_rows, conv2d_forward_rows};
 pub use choice::Choice;
 pub use dense_time::DenseTime;
 pub use epilogue::Epilogue;
@@ -42,6 +45,7 @@ pub use image_times::{ImageTimes, far_shares};
 pub use input_grad::conv2d_input_grad;
 pub use lane_estimates::LaneEstimates;
 pub use masked::{conv2d_masked_forward, conv2d_masked_input_grad, conv2d_masked_weight_grad};
+pub use masked_time::MaskedTime;
 pub use packed::{
     PackedConv2d, conv2d_forward, conv2d_forward_between, conv2d_forward_packed, conv2d_lane_images,
     conv2d_lanes_after,

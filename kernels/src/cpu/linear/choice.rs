@@ -146,7 +146,7 @@ impl LinearChoice {
 
     /// Chooses the layout with the lowest estimate for the batch of `g` and the zeros of `pattern`, in weights of type
     /// `dtype`.
-    pub(super) fn fastest(cpu: &Cpu, g: &Linear, pattern: &Pattern, dtype: Dtype) -> Self {
+    pub fn fastest(cpu: &Cpu, g: &Linear, pattern: &Pattern, dtype: Dtype) -> Self {
         let zeros = pattern.zeros_of_live_filters();
         if zeros == 0.0 {
             return Self { layout: LinearLayout::Panels, reason: Reason::Dense };

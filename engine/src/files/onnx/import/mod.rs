@@ -6,6 +6,7 @@ mod formula;
 mod import;
 mod importer;
 mod int;
+mod layers;
 mod layout;
 mod model;
 mod operators;

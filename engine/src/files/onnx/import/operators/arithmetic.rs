@@ -50,7 +50,7 @@ fn with_constant<'a>(
     if let Some((view, formula)) = importer.formula(node, i)?
         && values.len() == 1
         && values.shape().len() <= view.axes.len() + 1
-        && !takes_bias(importer, (node, first), &view, formula)
+        && !takes(importer, (node, first), &view, formula)
     {
         let by = f64::from(values.data()[0]);
         let formula = match node.op {
@@ -79,17 +79,16 @@ fn with_constant<'a>(
     affine(importer, node, &view, scale, shift)
 }
 
-/// Whether the constant that `node` adds to `view` becomes the bias of the layer before.
-fn takes_bias(
+/// Whether the constant of `node` becomes a parameter of the layer before `view`: a bias, or one of a layer norm.
+fn takes(
     importer: &Importer<'_, '_>,
     (node, first): (&OnnxNode, bool),
     view: &View,
     formula: Formula,
 ) -> bool {
-    let adds = node.op == "Add" || (node.op == "Sub" && first);
-    adds && formula == Formula::X
-        && importer.is_unshared(view.node)
-        && lacks_bias(&importer.nodes[view.node].layer)
+    let (adds, scales) = (node.op == "Add" || (node.op == "Sub" && first), node.op == "Mul");
+    let bias = || importer.is_unshared(view.node) && lacks_bias(&importer.nodes[view.node].layer);
+    formula == Formula::X && ((adds && bias()) || norm::takes(importer, view, scales, adds))
 }
 
 /// Arithmetic of two formulas of the same value.
@@ -231,12 +230,8 @@ fn affine<'a>(
         return Ok(Value::Computed(view.clone()));
     }
     if norm::takes(importer, view, scale.is_some(), shift.is_some()) {
-        return norm::completed(
-            importer,
-            view,
-            scale.map(|terms| terms.values),
-            shift.map(|terms| terms.values),
-        );
+        let [scale, shift] = [scale, shift].map(|terms| terms.map(|terms| terms.values));
+        return norm::completed(importer, node, view, [scale, shift]);
     }
     let [scale, shift] = [scale, shift].map(|terms| terms.map(|terms| terms.values));
     importer.affine(view, scale, shift, node.label()).map(Value::Computed)

@@ -49,13 +49,45 @@ pub(super) fn conv<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> 
     Ok(Value::Computed(View::image(id, [shape[1], shape[2], shape[3]])))
 }
 
+/// The attributes of `ConvTranspose`.
+struct Transposed {
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    /// The padding of the convolution: what the padding of the transposed one leaves of the kernel's reach.
+    padding: [usize; 2],
+    extra_padding: [usize; 2],
+    /// Whether pixels are cut off the output's edges, or added.
+    cuts: bool,
+}
+
+impl Transposed {
+    fn read(node: &OnnxNode, kernel: [usize; 2]) -> Result<Self, String> {
+        if node.text("auto_pad")?.is_some_and(|pad| pad != "NOTSET" && pad != "VALID") {
+            return Err("pads by a rule of its own, which is not understood".into());
+        }
+        if node.ints("kernel_shape")?.is_some_and(|shape| *shape != kernel.map(|k| k as i64)) {
+            return Err(format!("has a kernel of {kernel:?}, not the one it says"));
+        }
+        let (stride, dilation) = (pair(node, "strides", 1)?, pair(node, "dilations", 1)?);
+        let (pads, further) = (pads(node)?, pair(node, "output_padding", 0)?);
+        if stride.contains(&0) || dilation.contains(&0) {
+            return Err("has a stride or dilation of 0".into());
+        }
+        let reach = [0, 1].map(|axis| dilation[axis].saturating_mul(kernel[axis] - 1));
+        let padding = [0, 1].map(|axis| reach[axis].checked_sub(pads[axis]));
+        let extra = [0, 1].map(|axis| (pads[axis] + further[axis]).checked_sub(pads[axis + 2]));
+        let ([Some(rows), Some(columns)], [Some(bottom), Some(right)]) = (padding, extra) else {
+            return Err(format!("cuts {pads:?} off a kernel that reaches {reach:?}, which no layer does"));
+        };
+        let cuts = further != [0; 2] || pads != [0; 4];
+        Ok(Self { stride, dilation, padding: [rows, columns], extra_padding: [bottom, right], cuts })
+    }
+}
+
 /// `ConvTranspose`: zeros between the pixels, and a convolution with the kernel turned by half a circle. The weight is
 /// `[C, O / groups, KH, KW]`.
 pub(super) fn transposed<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
     node.only(&["auto_pad", "dilations", "group", "kernel_shape", "output_padding", "pads", "strides"])?;
-    if node.text("auto_pad")?.is_some_and(|pad| pad != "NOTSET" && pad != "VALID") {
-        return Err("pads by a rule of its own, which is not understood".into());
-    }
     let view = importer.computed(node, 0)?;
     let weight = importer.weights(node, 1)?;
     if weight.shape().len() != 4 || !view.is_channels_first() || weight.is_empty() {
@@ -64,22 +96,8 @@ pub(super) fn transposed<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
             "convolves {shape:?} by a weight of shape {found:?}, expected images [N, C, H, W]"
         ));
     }
-    let kernel = [weight.dim(2), weight.dim(3)];
-    if node.ints("kernel_shape")?.is_some_and(|shape| *shape != kernel.map(|k| k as i64)) {
-        return Err(format!("has a kernel of {kernel:?}, not the one it says"));
-    }
-    let (stride, dilation) = (pair(node, "strides", 1)?, pair(node, "dilations", 1)?);
-    let (pads, further) = (pads(node)?, pair(node, "output_padding", 0)?);
-    if stride.contains(&0) || dilation.contains(&0) {
-        return Err("has a stride or dilation of 0".into());
-    }
-    // The padding of the convolution is what the padding of the transposed one leaves of the kernel's reach.
-    let reach = [0, 1].map(|axis| dilation[axis].saturating_mul(kernel[axis] - 1));
-    let padding = [0, 1].map(|axis| reach[axis].checked_sub(pads[axis]));
-    let extra = [0, 1].map(|axis| (pads[axis] + further[axis]).checked_sub(pads[axis + 2]));
-    let ([Some(rows), Some(columns)], [Some(bottom), Some(right)]) = (padding, extra) else {
-        return Err(format!("cuts {pads:?} off a kernel that reaches {reach:?}, which no layer does"));
-    };
+    let Transposed { stride, dilation, padding, extra_padding, cuts } =
+        Transposed::read(node, [weight.dim(2), weight.dim(3)])?;
     let groups = usize::try_from(node.int("group")?.unwrap_or(1)).ok().filter(|&groups| groups > 0);
     let groups = groups.ok_or("has less than one group")?;
     let [h, w, c] = view.size;
@@ -89,9 +107,7 @@ pub(super) fn transposed<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
     let dilate = Layer::Dilate { stride };
     dilate.check().map_err(|e| e.to_string())?;
     let shape = dilate.output_shape(&[&[1, h, w, c]]).map_err(|e| e.to_string())?;
-    let is_identity =
-        is_identity(&weight, groups) && node.input(2).is_none() && further == [0; 2] && pads == [0; 4];
-    if is_identity {
+    if !cuts && node.input(2).is_none() && is_identity(&weight, groups) {
         let id = importer.push_named(node.label(), dilate, &[view.node]);
         return Ok(Value::Computed(View::image(id, [shape[1], shape[2], c])));
     }
@@ -107,8 +123,8 @@ pub(super) fn transposed<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
         weight: Param::new(turned(&weight, groups)),
         bias,
         stride: [1; 2],
-        padding: [rows, columns],
-        extra_padding: [bottom, right],
+        padding,
+        extra_padding,
         dilation,
         groups,
     });

@@ -116,13 +116,17 @@ pub(super) fn takes(importer: &Importer<'_, '_>, view: &View, scale: bool, shift
     }
 }
 
-/// Gives the layer norm `view` its parameters.
-pub(super) fn completed(
-    importer: &mut Importer<'_, '_>,
+/// Gives the layer norm `view` its parameters, and the name of its weight.
+pub(super) fn completed<'a>(
+    importer: &mut Importer<'_, 'a>,
+    node: &OnnxNode<'a>,
     view: &View,
-    scale: Option<Vec<f32>>,
-    shift: Option<Vec<f32>>,
+    [scale, shift]: [Option<Vec<f32>>; 2],
 ) -> Result<Value, String> {
+    let name = node.inputs.iter().find_map(|name| name.strip_suffix(".weight"));
+    if let Some(name) = name.filter(|_| scale.is_some()) {
+        importer.rename(view.node, name);
+    }
     let Layer::LayerNorm(norm) = &mut importer.nodes[view.node].layer else {
         return Err("is no layer norm".into());
     };
@@ -141,7 +145,7 @@ pub(super) fn prelu<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) ->
     let view = importer.computed(node, 0)?;
     let slopes = importer.weights(node, 1)?;
     let layer = match slopes.data() {
-        &[slope] => Layer::Activation(Activation::LeakyRelu { slope }),
+        &[slope] if view.size[2] > 1 => Layer::Activation(Activation::LeakyRelu { slope }),
         _ => {
             let slopes = terms(importer, &view, &slopes)?.values;
             let weight = Tensor::from_vec(&[slopes.len()], slopes).map_err(|e| e.to_string())?;

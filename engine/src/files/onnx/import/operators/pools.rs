@@ -248,7 +248,9 @@ fn mean_of_channels<'a>(
     let (Some((view, formula)), &[axis]) = (importer.formula(node, 0)?, axes) else { return Ok(None) };
     let rank = view.axes.len() as i64 + 1;
     let axis = usize::try_from(if axis < 0 { axis.saturating_add(rank) } else { axis }).unwrap_or(0);
-    let channels = view.is_channel_axis(axis) && view.size[2] > 1 && keep && node.op == "ReduceMean";
-    let mean = formula.mean().filter(|_| channels);
+    // An axis of one element may be any.
+    let place = if view.is_channels_first() { 1 } else { rank as usize - 1 };
+    let channels = view.is_channel_axis(axis) && (view.size[2] > 1 || axis == place);
+    let mean = formula.mean().filter(|_| channels && keep && node.op == "ReduceMean");
     Ok(mean.map(|mean| Value::Formula(view, mean, node.label().to_string())))
 }

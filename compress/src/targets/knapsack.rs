@@ -1,67 +1,69 @@
-//! The knapsack: a width for each group, so that the whole stays within a budget and loses the least.
+//! The knapsack: an option for each item, so that the whole stays within a budget and loses the least. Items are groups of
+//! channels with their widths, or layers with their patterns or ranks.
 //!
 //! ```text
-//!   all groups whole
-//!   while the price exceeds the budget:     the move to a narrower width with the least  Δloss / Δprice
+//!   all items whole
+//!   while the price exceeds the budget:     the move to a cheaper option with the least  Δloss / Δprice
 //!                                           (no more of Δprice counts than is still missing)
-//!   while one fits into what is left:       the move to a wider width that wins back the most loss
+//!   while one fits into what is left:       the move to a dearer option that wins back the most loss
 //! ```
 //!
-//! The price of a group depends on the widths of its neighbors, so it is asked for anew before every move. Moves may skip
-//! widths, which finds the lower hull of a price with steps. Equal moves are decided by the order of groups and widths, so
+//! The price of an item depends on the options of its neighbors, so it is asked for anew before every move. Moves may skip
+//! options, which finds the lower hull of a price with steps. Equal moves are decided by the order of items and options, so
 //! that the choice depends on nothing else.
 
-/// A group: the widths that it may keep, ascending, and the loss of each. The last is its whole width, of loss 0.
+/// An item: its options by falling loss, and the loss of each. The first is the cheapest, the last the item as it is, of
+/// loss 0.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
-    /// Numbers of units.
-    pub widths: Vec<usize>,
+pub(crate) struct Item {
+    /// Numbers that stand for options, such as widths.
+    pub options: Vec<usize>,
     /// The loss of each.
     pub losses: Vec<f64>,
 }
 
-/// Prices of widths.
-pub(super) trait Prices {
-    /// The price of everything if group g keeps `kept[g]` units.
+/// Prices of options.
+pub(crate) trait Prices {
+    /// The price of everything if item i has the option `kept[i]`.
     fn total(&self, kept: &[usize]) -> f64;
 
-    /// The part of it that depends on `group`.
-    fn around(&self, group: usize, kept: &[usize]) -> f64;
+    /// The part of it that depends on `item`.
+    fn around(&self, item: usize, kept: &[usize]) -> f64;
 }
 
-/// The widths that are chosen.
+/// The options that are chosen.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Choice {
-    /// Units that each group keeps.
+pub(crate) enum Choice {
+    /// The option of each item.
     Kept(Vec<usize>),
-    /// No choice fits; the price of the narrowest.
+    /// No choice fits; the price of the cheapest options.
     Least(f64),
 }
 
-/// Chooses a width for each of `items`, so that the total price is at most `budget`.
-pub(super) fn choose(items: &[Item], prices: &impl Prices, budget: f64) -> Choice {
-    let narrowest: Vec<usize> = items.iter().map(|item| item.widths[0]).collect();
-    let mut at: Vec<usize> = items.iter().map(|item| item.widths.len() - 1).collect();
-    let mut kept: Vec<usize> = items.iter().zip(&at).map(|(item, &at)| item.widths[at]).collect();
+/// Chooses an option for each of `items`, so that the total price is at most `budget`.
+pub(crate) fn choose(items: &[Item], prices: &impl Prices, budget: f64) -> Choice {
+    let first: Vec<usize> = items.iter().map(|item| item.options[0]).collect();
+    let mut at: Vec<usize> = items.iter().map(|item| item.options.len() - 1).collect();
+    let mut kept: Vec<usize> = items.iter().zip(&at).map(|(item, &at)| item.options[at]).collect();
     let mut total = prices.total(&kept);
     while total > budget {
         let Some((group, to)) = cheapest(items, prices, &mut kept, &at, total - budget) else {
-            return match prices.total(&narrowest) {
-                least if least <= budget => Choice::Kept(narrowest),
+            return match prices.total(&first) {
+                least if least <= budget => Choice::Kept(first),
                 least => Choice::Least(least),
             };
         };
-        (at[group], kept[group]) = (to, items[group].widths[to]);
+        (at[group], kept[group]) = (to, items[group].options[to]);
         total = prices.total(&kept);
     }
     while let Some((group, to)) = best_return(items, prices, &mut kept, &at, budget - total) {
-        (at[group], kept[group]) = (to, items[group].widths[to]);
+        (at[group], kept[group]) = (to, items[group].options[to]);
         total = prices.total(&kept);
     }
     Choice::Kept(kept)
 }
 
-/// The move to a narrower width that loses the least for its price, of which at most `missing` counts.
+/// The move to a cheaper option that loses the least for its price, of which at most `missing` counts.
 fn cheapest(
     items: &[Item],
     prices: &impl Prices,
@@ -74,7 +76,7 @@ fn cheapest(
         let now = kept[group];
         let before = prices.around(group, kept);
         for to in (0..at[group]).rev() {
-            kept[group] = item.widths[to];
+            kept[group] = item.options[to];
             let saved = (before - prices.around(group, kept)).min(missing);
             if saved <= 0.0 {
                 continue;
@@ -89,7 +91,7 @@ fn cheapest(
     best.map(|(_, group, to)| (group, to))
 }
 
-/// The move to a wider width that wins back the most loss, among those that cost at most `left`.
+/// The move to a dearer option that wins back the most loss, among those that cost at most `left`.
 fn best_return(
     items: &[Item],
     prices: &impl Prices,
@@ -101,8 +103,8 @@ fn best_return(
     for (group, item) in items.iter().enumerate() {
         let now = kept[group];
         let before = prices.around(group, kept);
-        for to in at[group] + 1..item.widths.len() {
-            kept[group] = item.widths[to];
+        for to in at[group] + 1..item.options.len() {
+            kept[group] = item.options[to];
             let won = item.losses[at[group]] - item.losses[to];
             let fits = prices.around(group, kept) - before <= left;
             if fits && won > 0.0 && best.is_none_or(|(most, ..)| won > most) {
@@ -118,7 +120,7 @@ fn best_return(
 mod tests {
     use super::*;
 
-    /// Groups that cost a number for each unit, and a product with the next one.
+    /// Items that cost a number for each unit, and a product with the next one.
     struct Chain {
         unit: Vec<f64>,
         pair: f64,
@@ -145,7 +147,7 @@ mod tests {
     }
 
     fn item(losses: &[f64]) -> Item {
-        Item { widths: (1..=losses.len()).collect(), losses: losses.to_vec() }
+        Item { options: (1..=losses.len()).collect(), losses: losses.to_vec() }
     }
 
     #[test]

@@ -1,0 +1,79 @@
+//! The work of an operation: its kernel, and how much of it there is.
+
+use serde::{Deserialize, Serialize};
+
+/// The kernels whose time per unit of work is alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// A direct convolution with more than one tap.
+    Direct,
+    /// A direct convolution with one tap.
+    Pointwise,
+    /// Winograd's F(2×2, 3×3).
+    Winograd2,
+    /// Winograd's F(4×4, 3×3).
+    Winograd4,
+    /// A convolution with filters of its own for each channel.
+    Depthwise,
+    /// A convolution with several groups of channels.
+    Grouped,
+    /// A convolution in row lanes, which leaves out single weights.
+    RowLanes,
+    /// A linear layer.
+    Linear,
+    /// A batch norm that is not folded.
+    BatchNorm,
+    /// Pooling.
+    Pool,
+    /// Sums, activations and copies that no other kernel performs on the way.
+    Elementwise,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 11] = [
+        Self::Direct,
+        Self::Pointwise,
+        Self::Winograd2,
+        Self::Winograd4,
+        Self::Depthwise,
+        Self::Grouped,
+        Self::RowLanes,
+        Self::Linear,
+        Self::BatchNorm,
+        Self::Pool,
+        Self::Elementwise,
+    ];
+}
+
+/// The work of an operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Amount {
+    /// Its kernel.
+    pub class: Class,
+    /// Its size: estimated multiply-accumulates of convolutions and linear layers, floats that are read and written of
+    /// others.
+    pub units: f64,
+}
+
+impl Amount {
+    /// The time in multiply-accumulates of a direct convolution, without regard to a machine: what a float costs beside a
+    /// product, and a kernel's call. As the estimates of convolutions, it is rounded from one core of a Zen 4.
+    pub fn macs(&self) -> f64 {
+        /// Starting a kernel and ending it.
+        const CALL: f64 = 7e3;
+        let a_unit = match self.class {
+            Class::Direct
+            | Class::Pointwise
+            | Class::Winograd2
+            | Class::Winograd4
+            | Class::RowLanes
+            | Class::Linear => 1.0,
+            Class::Depthwise | Class::Grouped => 3.0,
+            Class::BatchNorm | Class::Elementwise => 4.0,
+            Class::Pool => 8.0,
+        };
+        CALL + a_unit * self.units
+    }
+}
