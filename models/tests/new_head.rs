@@ -4,7 +4,8 @@ use lopper_engine::layer::{BatchNorm, Linear, Window};
 use lopper_engine::train::{Freezing, Layers};
 use lopper_engine::{Graph, Layer, Param, Tensor};
 use lopper_models::{
-    Head, NewHead, Options, build, freeze_body, last_layer, names, new_head, numbered_classes, with_outputs,
+    Head, NewHead, Options, build, freeze_body, keep_outputs, last_layer, names, new_head, numbered_classes,
+    with_outputs,
 };
 
 fn small(name: &str, head: Head) -> Graph {
@@ -57,6 +58,11 @@ fn fastais_head_follows_the_last_image_of_any_body() {
         ("small_net", "bn3"),
         ("student_net", "cnn.7.3"),
         ("cifar_resnet20", "layer3.2.relu_1"),
+        ("densenet121", "relu"),
+        ("efficientnet_b0", "features.8.2"),
+        // The classes come from a convolution, or from a layer norm of means.
+        ("squeezenet1_1", "features.12.concat"),
+        ("convnext_tiny", "features.7.2.add"),
     ] {
         let expected = small(name, Head::Fastai);
         // Also onto fastai's own head, which it replaces.
@@ -130,6 +136,26 @@ fn convolutions_and_batch_norms_at_the_end_follow_the_classes() {
     let new = new_head(&conv, three(), Head::Own, Some(3)).unwrap().graph;
     assert_eq!(new.param("classes.weight").unwrap().value().shape(), [3, 3, 3, 3]);
     assert_eq!(with_outputs(&conv, 7).unwrap().param("classes.bias").unwrap().value().len(), 7);
+}
+
+#[test]
+fn outputs_of_a_convolution_are_kept() {
+    let old = small("squeezenet1_1", Head::Own);
+    let mut few = old.clone();
+    keep_outputs(&mut few, &[7, 2]).unwrap();
+    for slot in ["classifier.1.weight", "classifier.1.bias"] {
+        let expected = old.param(slot).unwrap().value().select(0, &[7, 2]);
+        assert!(few.param(slot).unwrap().value().same_bits(&expected), "{slot}");
+    }
+    assert_eq!(few.info.classes, ["7", "2"]);
+    let mut normed = small("resnet8", Head::Own);
+    let fc = normed.id("fc").unwrap();
+    normed.insert_after(fc, "norm", Layer::BatchNorm(BatchNorm::new(10))).unwrap();
+    let message = keep_outputs(&mut normed, &[1]).unwrap_err().to_string();
+    assert!(
+        message.contains("layer `fc`: expected") && message.contains("without a batch norm"),
+        "{message}"
+    );
 }
 
 #[test]
