@@ -12,7 +12,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import shlex
 import statistics
 import subprocess
@@ -21,7 +20,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from record import ROOT, provenance, said_by, versions, write
+
 WORKER = Path(__file__).resolve().with_name("peer_engine.py")
 COLUMNS = ["kind", "what", "size", "batch", "threads", "engine", "round", "ms"]
 NETWORKS = [
@@ -196,13 +196,6 @@ def lopper_images(case, arguments):
     return next(float(row["median_ms"]) for row in rows if row["work"] == case.what)
 
 
-def said_by(command):
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
-    if result.returncode:
-        sys.exit(f"{shlex.join(map(str, command))} failed:\n{result.stderr}")
-    return result.stdout.strip()
-
-
 def bench_rows(name, options, work):
     """Returns the rows that one of the project's own benchmarks measures."""
     path = Path(work) / f"{name}.csv"
@@ -289,50 +282,18 @@ def make_images(arguments):
     subprocess.run([arguments.python, "-c", code, directory], check=True)
 
 
-def provenance(arguments):
-    """Returns the header lines, as the other benchmarks write them."""
-    code = (
-        "import sys\nfrom importlib.metadata import version, PackageNotFoundError\n"
-        "for name in sys.argv[1:]:\n"
-        "    try: print(name, version(name))\n    except PackageNotFoundError: pass"
+def head_of(arguments):
+    """Returns the header of the result file."""
+    engines = versions(filter(None, [arguments.deepsparse, arguments.python]), PACKAGES)
+    # Paths on this machine are meaningless elsewhere.
+    command = shlex.join(
+        ["python3", "benches/peers.py"]
+        + (["--python", "VENV/bin/python"] if arguments.python else [])
+        + (["--deepsparse", "VENV_DEEPSPARSE/bin/python"] if arguments.deepsparse else [])
+        + ["--threads", arguments.threads, "--rounds", str(arguments.rounds), "--seconds", f"{arguments.seconds:g}"]
+        + [word for name in ["cases", "engines"] if (value := getattr(arguments, name)) for word in [f"--{name}", value]]
     )
-    names = {}
-    for python in filter(None, [arguments.deepsparse, arguments.python]):
-        for line in said_by([python, "-c", code, *PACKAGES]).splitlines():
-            names.update([line.split()])
-    cpu = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines())
-    cpu = {key.strip(): value.strip() for key, value in cpu.items()}
-    changed = said_by(["git", "status", "--porcelain", "--", ":!docs", ":!*.md"])
-    bench = [arguments.lopper, "bench", "resnet8", "--size", "32", "--seconds", "0", "--threads", "1", "--json"]
-    isa = json.loads(said_by(bench))["hardware"].partition(",")[0]
-    return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": said_by(["git", "rev-parse", "--short", "HEAD"]) + (" with changes" if changed else ""),
-        "cpu": f"{cpu.get('model name', platform.machine())}, family {cpu.get('cpu family')}, model {cpu.get('model')}",
-        "cores": os.cpu_count(),
-        "isa": isa,
-        "rustc": said_by(["rustc", "--version"]),
-        "engines": ", ".join(f"{name} {names[name]}" for name in PACKAGES if name in names),
-        # Paths on this machine are meaningless elsewhere.
-        "command": shlex.join(
-            ["python3", "benches/peers.py"]
-            + (["--python", "VENV/bin/python"] if arguments.python else [])
-            + (["--deepsparse", "VENV_DEEPSPARSE/bin/python"] if arguments.deepsparse else [])
-            + ["--threads", arguments.threads, "--rounds", str(arguments.rounds), "--seconds", f"{arguments.seconds:g}"]
-            + [word for name in ["cases", "engines"] if (value := getattr(arguments, name)) for word in [f"--{name}", value]]
-        ),
-    }
-
-
-def write(path, head, rows):
-    """Writes the whole file atomically, so that an interrupted run keeps the cases before it."""
-    part = Path(path).with_suffix(".part")
-    with part.open("w", newline="") as file:
-        file.writelines(f"# {key}: {value}\n" for key, value in head.items())
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
-    part.rename(path)
+    return provenance(arguments.lopper, engines, command)
 
 
 def main():
@@ -345,7 +306,7 @@ def main():
         return
     Path(arguments.work).mkdir(parents=True, exist_ok=True)
     make_images(arguments)
-    head, rows = provenance(arguments), []
+    head, rows = head_of(arguments), []
     for case in chosen:
         begin = time.monotonic()
         new = run_case(case, arguments)
@@ -355,7 +316,7 @@ def main():
             medians.setdefault(row[5], []).append(float(row[7]))
         shown = ", ".join(f"{engine} {statistics.median(ms):.4g}" for engine, ms in medians.items())
         print(f"{case}: {shown} ms  ({time.monotonic() - begin:.0f} s)", flush=True)
-        write(arguments.out, head, rows)
+        write(arguments.out, head, COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,16 @@ Latencies are medians over rounds in which all networks of a seed take turns.
 """
 
 import argparse
-import csv
 import json
+import shlex
 import statistics
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from record import ROOT, provenance, said_by, versions, write
+
+PACKAGES = ["torch", "torch-pruning"]
 COLUMNS = ["seed", "by", "method", "top1", "top1_before_tuning", "images", "params", "macs", "latency_ms", "latency_ratio"]
 
 # By lopper: the options of `lopper prune`.
@@ -59,7 +60,10 @@ def parse():
     parser.add_argument("--rounds", default=9, type=int, help="rounds of timing")
     parser.add_argument("--work", default=ROOT / "target/pruners", type=Path, help="folder for networks; finished ones are kept")
     parser.add_argument("--out", default=ROOT / "docs/benchmarks/pruners.csv", type=Path, help="the table")
-    return parser.parse_args()
+    options = parser.parse_args()
+    # Commands run at the root of the project.
+    options.work, options.out = options.work.resolve(), options.out.resolve()
+    return options
 
 
 class Lopper:
@@ -70,10 +74,7 @@ class Lopper:
 
     def run(self, *words):
         """Returns what the command prints on standard output."""
-        done = subprocess.run([self.options.lopper, *map(str, words)], capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"{' '.join(map(str, words))}: {done.stderr.strip()}")
-        return done.stdout
+        return said_by([self.options.lopper, *words])
 
     def data(self):
         limit = ["--limit", self.options.limit] if self.options.limit else []
@@ -259,13 +260,20 @@ def rows(lopper, seed, found):
 def main():
     options = parse()
     lopper = Lopper(options)
-    table = [row for seed in range(1, options.seeds + 1) for row in compare(lopper, seed)]
+    given = [f"--{name}={value}" for name, value in chosen(options).items()]
+    command = shlex.join(["VENV/bin/python", "benches/pruners.py", *given])
+    head, table = provenance(options.lopper, versions([sys.executable], PACKAGES), command), []
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    with open(options.out, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(table)
+    for seed in range(1, options.seeds + 1):
+        table += compare(lopper, seed)
+        write(options.out, head, COLUMNS, table)
     print(f"wrote {options.out}")
+
+
+def chosen(options):
+    """Returns the options that say what is measured."""
+    names = ["size", "width", "limit", "epochs", "tune", "latency", "threads", "seeds", "rounds"]
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@
 mod command;
 
 use command::{Run, lopper, lopper_after};
-use lopper_engine::layer::{BatchNorm, CompactConv2d, Conv2d, FixedWindow, Linear, Pool, Window};
+use lopper_engine::layer::{
+    Activation, BatchNorm, CompactConv2d, Conv2d, FixedWindow, LayerNorm, Linear, PRelu, Pool, Resize, Window,
+};
 use lopper_engine::{Graph, Layer, Param, Tensor, file};
 use serde_json::Value;
 use std::path::Path;
@@ -300,6 +302,12 @@ fn every_layer() -> Graph {
         Layer::BatchNorm(BatchNorm::new(2)),
         Layer::Pool(Pool::max(FixedWindow::square(2, 2, 0))),
         Layer::PadShortcut { stride: 1, before: 1, after: 0 },
+        Layer::Gather { channels: vec![1, 0, 2] },
+        Layer::LayerNorm(LayerNorm { width: 4, sum: 0.5, squares: 0.25, ..LayerNorm::new(3, 1e-5) }),
+        Layer::PRelu(PRelu::new(3)),
+        Layer::Activation(Activation::Elu { alpha: 1.0 }),
+        Layer::Resize(Resize::nearest(2)),
+        Layer::Dilate { stride: [2, 1] },
         Layer::Pool(Pool::average(Window::Adaptive([1, 1]))),
         Layer::Dropout { p: 0.5 },
         Layer::Flatten,

@@ -137,10 +137,10 @@ fn a_model_of_format_4_keeps_its_bits_and_a_later_one_is_refused() {
     let current = br#"\"version\":4"#;
     let at = written.windows(current.len()).position(|window| window == current).unwrap() + current.len() - 1;
     let mut later = written;
-    later[at] = b'6';
+    later[at] = b'7';
     std::fs::write(&again, later).unwrap();
     let error = file::load(&again).unwrap_err().to_string();
-    assert!(error.contains("model format 6") && error.contains("formats 1 to 5"), "{error}");
+    assert!(error.contains("model format 7") && error.contains("formats 1 to 6"), "{error}");
 }
 
 /// The formats of checkpoints differ only in the graph.
@@ -162,6 +162,6 @@ fn a_checkpoint_of_format_2_is_read_and_a_later_one_refused() {
     let earlier = read(b'2').unwrap();
     assert_eq!((earlier.graph.info.preparation, earlier.position), (None, checkpoint.position));
     assert_logits("checkpoint", &earlier.graph);
-    let error = read(b'6').unwrap_err().to_string();
-    assert!(error.contains("checkpoint format 6: this version of lopper reads formats 1 to 5"), "{error}");
+    let error = read(b'7').unwrap_err().to_string();
+    assert!(error.contains("checkpoint format 7: this version of lopper reads formats 1 to 6"), "{error}");
 }

@@ -1,5 +1,7 @@
 //! The chapters of the tutorial: their figures come from the reports, and only from there.
 
+#[path = "../benches/document/blocks.rs"]
+mod blocks;
 #[path = "../benches/document/tutorial.rs"]
 mod tutorial;
 #[path = "../benches/document/values.rs"]
@@ -30,7 +32,7 @@ fn the_readme_has_the_published_figures_of_the_reports() {
     assert!(readme(root(), &text).unwrap() == text, "README.md differs: run `cargo bench --bench report`");
     assert!(text.contains("| small-net | sparsified | top-1 % | 55.62 |"), "{text}");
     let message = readme(root(), "# lopper\n").unwrap_err().to_string();
-    assert!(message.contains("README.md: expected `<!-- begin: published -->`"), "{message}");
+    assert!(message.contains("README.md: expected a block published"), "{message}");
 }
 
 /// `text` without code, links and the values of markers.
@@ -99,7 +101,13 @@ fn report() -> Vec<u8> {
         "hardware": { "device": "cpu", "cpu": "x", "cores": 2, "memory": null }, "data": null,
     });
     let stages = [stage("base", 0.5, 1_234_567), stage("cut", 0.25, 617_283)];
-    serde_json::to_vec(&json!({ "stages": stages, "run": run })).unwrap()
+    let seeds = json!({ "seeds": [1, 2], "stages": [
+        { "stage": "base", "top1": [0.5, 0.5], "mean": 0.5, "interval": [0.4, 0.6], "against": [] },
+        { "stage": "cut", "top1": [0.25, 0.35], "mean": 0.3, "interval": [0.1, 0.5], "against": [
+            { "stage": "base", "mean": -0.2, "interval": [-0.4, 0.0] },
+        ] },
+    ] });
+    serde_json::to_vec(&json!({ "stages": stages, "run": run, "seeds": seeds })).unwrap()
 }
 
 fn value(expression: &str) -> String {
@@ -125,6 +133,8 @@ fn markers_take_their_values_from_the_report() {
         ("base/epochs/1/sparsity/c/zeros", "1"),
         ("base/layers/a.b/after/params", "1,520"),
         ("base/layers/count", "1"),
+        ("seeds/cut/mean | percent", "30.00 %"),
+        ("seeds/cut/against/base/mean | points", "−20.00 points"),
         ("run/seed", "1"),
         ("run/hardware/device", "cpu"),
     ] {
@@ -132,6 +142,12 @@ fn markers_take_their_values_from_the_report() {
     }
     assert!(value("table").contains("| cut   | prune |   25.00 |"), "{}", value("table"));
     assert!(value("epochs base").contains("| 1 | 1.5000 | 1.2500 | 75.00 | 25.00 |"));
+    let seeds = value("seeds base");
+    assert!(
+        seeds.contains("| cut | 30.00 (10.00 to 50.00) | 25.00, 35.00 | −20.00 (−40.00 to 0.00) |"),
+        "{seeds}"
+    );
+    assert!(seeds.find("| base | 50.00") < seeds.find("| cut |"), "the best comes first: {seeds}");
     assert!(value("filters base").contains("| `a.b` | – | 6 of 8 | 1,520 |"));
 }
 
@@ -158,6 +174,7 @@ fn bad_markers_are_named() {
         ("<!-- = base/params -->x <!-- = cut/params -->y<!-- / -->", "expected ` -->` and then"),
         ("<!-- = base/params", "expected ` -->`"),
         ("<!-- = epochs a -->x<!-- / -->", "there is no stage `a`"),
+        ("<!-- = seeds/a/mean -->x<!-- / -->", "there is no `a`"),
     ] {
         let message = filled(text, Some(&report())).unwrap_err().to_string();
         assert!(message.contains(expected) && message.contains("<!-- = "), "{text}: {message}");

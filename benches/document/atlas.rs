@@ -4,11 +4,12 @@
 //! replaced by tables of the result file. Its prose states reasons and refers to the tables, so that it stays true when
 //! the figures change.
 
+use super::blocks::replaced;
 use super::charts::distinct;
 use super::pages::{source, table, three};
 use crate::common::record::Record;
 use lopper::atlas::{self, Crossing, Crossover, Row};
-use lopper_engine::{Error, Result};
+use lopper_engine::Result;
 
 /// Layers that behave alike, by a test of their shape.
 type Class = (&'static str, fn(&str) -> bool);
@@ -45,18 +46,8 @@ pub fn document(text: &str, record: &Record<Row>) -> Result<String> {
         ("bounds", bounds(&record.rows)),
     ]
     .into_iter()
-    .try_fold(text.to_string(), |text, (name, block)| replaced(&text, name, &block))
-}
-
-/// Replaces the block `name` of `text`.
-fn replaced(text: &str, name: &str, block: &str) -> Result<String> {
-    let (begin, end) = (format!("<!-- begin: {name} -->\n"), format!("<!-- end: {name} -->"));
-    let parts = text.split_once(&begin).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(&end)?;
-        Some(format!("{before}{begin}{}\n{end}{after}", block.trim_end()))
-    });
-    parts.ok_or_else(|| {
-        Error::invalid(format!("docs/sparse-vs-pruned.md: expected a block {name} between {begin}and {end}"))
+    .try_fold(text.to_string(), |text, (name, block)| {
+        replaced("docs/sparse-vs-pruned.md", &text, name, &block)
     })
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod atlas;
+pub mod blocks;
 mod charts;
 mod dots;
 mod pages;

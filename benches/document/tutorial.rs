@@ -6,10 +6,12 @@
 //! ```
 //!
 //! A marker holds an expression, and the text behind it up to `<!-- / -->` is its value. A path leads from the name of a
-//! stage, or `run`, into the report: through fields, and through lists by number (from 0; `last`), or by the `layer`,
+//! stage, `run` or `seeds`, into the report: through fields, and through lists by number (from 0; `last`), or by the `layer`,
 //! `class` or number of an `epoch` (from 1) of an item. `total` is the share of zeros of a list of layers. Two paths may be
-//! joined by `-` or `/`, and `|` gives the format. The tables are `table`, `epochs STAGE` and `filters STAGE`.
+//! joined by `-` or `/`, and `|` gives the format. `seeds` leads to the means over several seeds. The tables are `table`,
+//! `epochs STAGE`, `filters STAGE` and `seeds STAGE` (differences from that stage).
 
+use super::blocks::replaced;
 use super::values::{Format, find};
 use lopper::report::{Report, published_lines, wide};
 use lopper_engine::{Error, Result};
@@ -22,9 +24,6 @@ const END: &str = "<!-- / -->";
 
 /// The walkthroughs with published figures, in the order of README.md.
 const WALKTHROUGHS: [&str; 4] = ["small-net", "studentnet", "traffic-signs", "vgg16"];
-
-const BEGIN_PUBLISHED: &str = "<!-- begin: published -->";
-const END_PUBLISHED: &str = "<!-- end: published -->";
 
 /// The text of a marker while there is no report.
 const UNKNOWN: &str = "…";
@@ -64,7 +63,7 @@ fn report_of(root: &Path, name: &str) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// If a report cannot be read, or a mark is missing.
 pub fn readme(root: &Path, text: &str) -> Result<String> {
-    let mut table = "| walkthrough | stage | figure | published | ours (95 % interval) | ours |\n\
+    let mut table = "\n| walkthrough | stage | figure | published | ours (95 % interval) | ours |\n\
                      | --- | --- | --- | ---: | ---: | --- |\n"
         .to_string();
     for name in WALKTHROUGHS {
@@ -77,10 +76,7 @@ pub fn readme(root: &Path, text: &str) -> Result<String> {
             table += &format!("| {name} | {} |\n", cells.join(" | "));
         }
     }
-    let missing = |mark: &str| Error::invalid(format!("README.md: expected `{mark}`, found none"));
-    let (before, rest) = text.split_once(BEGIN_PUBLISHED).ok_or_else(|| missing(BEGIN_PUBLISHED))?;
-    let (_, after) = rest.split_once(END_PUBLISHED).ok_or_else(|| missing(END_PUBLISHED))?;
-    Ok(format!("{before}{BEGIN_PUBLISHED}\n\n{table}\n{END_PUBLISHED}{after}"))
+    replaced("README.md", text, "published", &table)
 }
 
 /// `text` with the figures of the report in `json`.
@@ -118,6 +114,10 @@ fn shown(expression: &str, report: &Report, value: &Value) -> std::result::Resul
     match expression.split(' ').collect::<Vec<_>>()[..] {
         ["table"] => return Ok(format!("\n\n{}\n", wide(&report.stages))),
         ["epochs", name] => return Ok(super::values::epochs(stage(name)?)),
+        ["seeds", other] => {
+            let seeds = report.seeds.as_ref().ok_or("the run has one seed")?;
+            return Ok(super::values::seeds(seeds, other));
+        }
         ["filters", name] => return Ok(super::values::filters(stage(name)?)),
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! Values of a report: how a path finds one, and how it is written.
 
-use lopper::report::Row;
+use lopper::report::{Row, Seeds, seeded_percent};
 use lopper_engine::train::metrics::LayerSparsity;
 use lopper_models::data::thousands;
 use serde_json::Value;
@@ -11,6 +11,7 @@ pub fn find(report: &Value, path: &str) -> Result<Value, String> {
     let first = parts.next().unwrap_or_default();
     let mut at = match first {
         "run" => report["run"].clone(),
+        "seeds" => report["seeds"]["stages"].clone(),
         stage => item(&report["stages"], stage).ok_or_else(|| format!("there is no stage `{stage}`"))?,
     };
     for part in parts {
@@ -128,6 +129,28 @@ pub fn epochs(row: &Row) -> String {
         let zeros = 100.0 * LayerSparsity::total(&epoch.sparsity).fraction();
         text +=
             &format!("| {} | {:.4} | {loss} | {top1} | {zeros:.2} |\n", epoch.epoch + 1, epoch.train_loss);
+    }
+    text + "\n"
+}
+
+/// A table of the means over several seeds, in decreasing order, with the differences from `other` in points.
+pub fn seeds(seeds: &Seeds, other: &str) -> String {
+    let mut text = format!(
+        "\n\n| stage | mean top-1 % (95 %) | by seed | points against `{other}` (95 %) |\n\
+        | ----- | ------------------: | ------- | -----------------------: |\n"
+    );
+    let mut stages: Vec<_> = seeds.stages.iter().collect();
+    stages.sort_by(|a, b| b.mean.total_cmp(&a.mean));
+    for stage in stages {
+        let by_seed: Vec<String> = stage.top1.iter().map(|top1| format!("{:.2}", 100.0 * top1)).collect();
+        let against = stage.against.iter().find(|against| against.stage == other);
+        let difference = against.map_or("–".into(), |found| seeded_percent(found.mean, found.interval));
+        text += &format!(
+            "| {} | {} | {} | {difference} |\n",
+            stage.stage,
+            seeded_percent(stage.mean, stage.interval),
+            by_seed.join(", ")
+        );
     }
     text + "\n"
 }

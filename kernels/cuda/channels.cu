@@ -1,11 +1,11 @@
-// Operations that move channels: concatenation and the parameter-free residual shortcut. They only copy, so the
-// element type does not matter: a thread moves a unit of 16, 4 or 2 bytes, the largest that divides every row and
+// Operations that move channels: concatenation, gathering and the parameter-free residual shortcut. They only copy, so the
+// element type does not matter (except for the sums of a gathering's gradient): a thread moves a unit of 16, 4 or 2 bytes, the largest that divides every row and
 // every piece of a row. All sizes along channels are counted in units.
 //
 //   thread: one unit of the output ◀─ copy ─ one unit of the input, or zero
 //
 // Neighboring threads write neighboring units; reads are contiguous within a piece.
-#include "device.cuh"
+#include "types.cuh"
 
 /// Calls `f` with a value whose type has `bytes` bytes.
 template <class F> __device__ __forceinline__ void with_unit(int bytes, F f) {
@@ -27,6 +27,35 @@ extern "C" __global__ void __launch_bounds__(256)
     with_unit(unit, [&](auto u) {
         using U = decltype(u);
         ((U*)to)[row * to_width + to_start + ch] = ((const U*)from)[row * from_width + from_start + ch];
+    });
+}
+
+/// Gathers units: `to[row, i] = from[row, list[i]]` for `count` units of each of `rows` rows of `width` units.
+extern "C" __global__ void __launch_bounds__(256)
+    gather_channels(int unit, uint64_t rows, uint32_t count, const uint32_t* list, const void* from, uint32_t width,
+                    void* to) {
+    uint64_t row = global_thread() / count;
+    if (row >= rows) return;
+    uint32_t i = uint32_t(global_thread() % count);
+    with_unit(unit, [&](auto u) {
+        using U = decltype(u);
+        ((U*)to)[global_thread()] = ((const U*)from)[row * width + list[i]];
+    });
+}
+
+/// The gradient: `dx[row, ch] = Σ dy[row, places[k]]` over `k` from `starts[ch]` to `starts[ch + 1]`, the places of channel
+/// `ch` in the list.
+extern "C" __global__ void __launch_bounds__(256)
+    gather_input_grad(int type, uint64_t rows, uint32_t count, const uint32_t* starts, const uint32_t* places,
+                      const void* dy, uint32_t width, void* dx) {
+    uint64_t row = global_thread() / width;
+    if (row >= rows) return;
+    uint32_t ch = uint32_t(global_thread() % width);
+    with_type(type, [&](auto t) {
+        using T = decltype(t);
+        float sum = 0;
+        for (uint32_t k = starts[ch]; k < starts[ch + 1]; k++) sum += to_float(((const T*)dy)[row * count + places[k]]);
+        ((T*)dx)[global_thread()] = from_float<T>(sum);
     });
 }
 

@@ -1,10 +1,15 @@
-//! Activations. This file defines each one for the CPU and the reference, and `kernels/cuda/activation.cuh` defines it
-//! for the GPU; nothing else distinguishes one activation from another. To add one, add a variant, its line in each
-//! table below and, unless it is a clamp, its [`Function`]; then add its case to the header.
+//! Activations. This file lists them, `formulas.rs` computes each one for the CPU and the reference, and
+//! `kernels/cuda/activation.cuh` for the GPU; nothing else distinguishes one activation from another. To add one, add a
+//! variant, its line in each table below and, unless it is a clamp, its [`Function`]; then add its case to the header.
 
 use crate::float::Float;
+use crate::formulas::{
+    Clamp, Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, Identity, LeakyRelu, Sigmoid, Silu, Tanh,
+};
 use crate::shapes::ShapeError;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use crate::formulas::Function;
 
 /// A function applied to each value, on its own or at the end of a fused operation.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -28,6 +33,26 @@ pub enum Activation {
     Sigmoid,
     /// `x / (1 + e⁻ˣ)`.
     Silu,
+    /// `min(max(0, x + 3), 6) / 6`.
+    HardSigmoid,
+    /// `x · min(max(0, x + 3), 6) / 6`.
+    HardSwish,
+    /// `(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)`.
+    Tanh,
+    /// `x` if it is positive, otherwise `alpha · (eˣ − 1)`.
+    Elu {
+        /// Minus the limit of small inputs.
+        alpha: f32,
+    },
+    /// `x` if it is positive, otherwise `slope · x`.
+    LeakyRelu {
+        /// The slope for negative inputs.
+        slope: f32,
+    },
+    /// `x · Φ(x)`, with the distribution function Φ of the standard normal distribution.
+    Gelu,
+    /// [`Activation::Gelu`], with `½ (1 + tanh(√(2/π) (x + 0.044715 x³)))` for Φ.
+    GeluTanh,
 }
 
 /// The value from which an activation computes its gradient; the forward pass saves it.
@@ -49,14 +74,24 @@ impl Activation {
             Self::Clamp { .. } => "clamp",
             Self::Sigmoid => "sigmoid",
             Self::Silu => "silu",
+            Self::HardSigmoid => "hard sigmoid",
+            Self::HardSwish => "hard swish",
+            Self::Tanh => "tanh",
+            Self::Elu { .. } => "elu",
+            Self::LeakyRelu { .. } => "leaky relu",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu tanh",
         }
     }
 
-    /// Rejects bounds that are not finite or not in order.
+    /// Rejects numbers that are not finite, and bounds that are not in order.
     pub fn check(self) -> Result<(), ShapeError> {
         match self {
             Self::Clamp { low, high } if !(low.is_finite() && high.is_finite() && low <= high) => {
                 Err(ShapeError(format!("expected finite bounds in order, found {low} and {high}")))
+            }
+            Self::Elu { alpha: number } | Self::LeakyRelu { slope: number } if !number.is_finite() => {
+                Err(ShapeError(format!("expected a finite number, found {number}")))
             }
             _ => Ok(()),
         }
@@ -71,15 +106,19 @@ impl Activation {
             Self::Relu => Some([0.0, f32::INFINITY]),
             Self::Relu6 => Some([0.0, 6.0]),
             Self::Clamp { low, high } => Some([low, high]),
-            Self::Sigmoid | Self::Silu => None,
+            Self::Sigmoid | Self::Silu | Self::HardSigmoid | Self::HardSwish | Self::Tanh => None,
+            Self::Elu { .. } | Self::LeakyRelu { .. } | Self::Gelu | Self::GeluTanh => None,
         }
     }
 
     /// The value that [`Activation::gradient`] needs.
     pub fn saved(self) -> Saved {
         match self {
-            Self::None | Self::Relu | Self::Relu6 | Self::Clamp { .. } | Self::Sigmoid => Saved::Output,
-            Self::Silu => Saved::Input,
+            Self::None | Self::Relu | Self::Relu6 | Self::Clamp { .. } => Saved::Output,
+            Self::Sigmoid | Self::HardSigmoid | Self::Tanh => Saved::Output,
+            Self::Silu | Self::HardSwish | Self::Gelu | Self::GeluTanh => Saved::Input,
+            // The sign of the output is that of the input only if the number is positive.
+            Self::Elu { .. } | Self::LeakyRelu { .. } => Saved::Input,
         }
     }
 
@@ -89,6 +128,21 @@ impl Activation {
             Self::None | Self::Relu | Self::Relu6 | Self::Clamp { .. } => 0,
             Self::Sigmoid => 1,
             Self::Silu => 2,
+            Self::HardSigmoid => 3,
+            Self::HardSwish => 4,
+            Self::Tanh => 5,
+            Self::Elu { .. } => 6,
+            Self::LeakyRelu { .. } => 7,
+            Self::Gelu => 8,
+            Self::GeluTanh => 9,
+        }
+    }
+
+    /// The function's number besides its argument, 0 if it has none.
+    pub(crate) fn parameter(self) -> f32 {
+        match self {
+            Self::Elu { alpha: number } | Self::LeakyRelu { slope: number } => number,
+            _ => 0.0,
         }
     }
 
@@ -102,6 +156,13 @@ impl Activation {
             Self::Clamp { low, high } => visitor.visit(Clamp { low, high }),
             Self::Sigmoid => visitor.visit(Sigmoid),
             Self::Silu => visitor.visit(Silu),
+            Self::HardSigmoid => visitor.visit(HardSigmoid),
+            Self::HardSwish => visitor.visit(HardSwish),
+            Self::Tanh => visitor.visit(Tanh),
+            Self::Elu { alpha } => visitor.visit(Elu { alpha }),
+            Self::LeakyRelu { slope } => visitor.visit(LeakyRelu { slope }),
+            Self::Gelu => visitor.visit(Gelu),
+            Self::GeluTanh => visitor.visit(GeluTanh),
         }
     }
 
@@ -134,16 +195,6 @@ impl Activation {
     }
 }
 
-/// The formulas of an activation, written once for every number type. Loops over them are vectorized, so they are
-/// inlined and have no branches.
-pub(crate) trait Function: Copy + Send + Sync {
-    /// See [`Activation::apply`].
-    fn apply<F: Float>(self, x: F) -> F;
-
-    /// See [`Activation::gradient`].
-    fn gradient<F: Float>(self, saved: F, dy: F) -> F;
-}
-
 /// A computation that is generic over the activation; see [`Activation::visit`].
 pub(crate) trait Visitor {
     /// The type of the result.
@@ -151,80 +202,6 @@ pub(crate) trait Visitor {
 
     /// Runs the computation for `function`. Implementations are `#[inline(always)]`.
     fn visit(self, function: impl Function) -> Self::Output;
-}
-
-#[derive(Clone, Copy)]
-struct Identity;
-
-impl Function for Identity {
-    #[inline(always)]
-    fn apply<F: Float>(self, x: F) -> F {
-        x
-    }
-
-    #[inline(always)]
-    fn gradient<F: Float>(self, _: F, dy: F) -> F {
-        dy
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Clamp {
-    low: f32,
-    high: f32,
-}
-
-impl Function for Clamp {
-    #[inline(always)]
-    fn apply<F: Float>(self, x: F) -> F {
-        let (low, high) = (F::of(self.low.into()), F::of(self.high.into()));
-        // A NaN fails both comparisons.
-        let above = if x < low { low } else { x };
-        if above > high { high } else { above }
-    }
-
-    /// Passes the gradient where the output lies strictly between the bounds.
-    #[inline(always)]
-    fn gradient<F: Float>(self, y: F, dy: F) -> F {
-        // An infinite output reaches no bound if there is none, and nothing compares with a NaN.
-        let high = if self.high == f32::INFINITY { f32::NAN } else { self.high };
-        let (low, high) = (F::of(self.low.into()), F::of(high.into()));
-        let reached = y >= high;
-        if y > low && !reached { dy } else { F::ZERO }
-    }
-}
-
-/// Rumelhart, Hinton & Williams 1986.
-#[derive(Clone, Copy)]
-struct Sigmoid;
-
-impl Function for Sigmoid {
-    #[inline(always)]
-    fn apply<F: Float>(self, x: F) -> F {
-        F::ONE / (F::ONE + (-x).exp())
-    }
-
-    #[inline(always)]
-    fn gradient<F: Float>(self, y: F, dy: F) -> F {
-        dy * (y * (F::ONE - y))
-    }
-}
-
-/// The sigmoid-weighted linear unit (Elfwing, Uchibe & Doya 2017).
-#[derive(Clone, Copy)]
-struct Silu;
-
-impl Function for Silu {
-    #[inline(always)]
-    fn apply<F: Float>(self, x: F) -> F {
-        x * Sigmoid.apply(x)
-    }
-
-    #[inline(always)]
-    fn gradient<F: Float>(self, x: F, dy: F) -> F {
-        let s = Sigmoid.apply(x);
-        dy * (s * (F::ONE + x * (F::ONE - s)))
-    }
 }
 
 /// One value of each activation, for tests.
@@ -235,4 +212,11 @@ pub const EXAMPLES: &[Activation] = &[
     Activation::Clamp { low: -1.0, high: 1.0 },
     Activation::Sigmoid,
     Activation::Silu,
+    Activation::HardSigmoid,
+    Activation::HardSwish,
+    Activation::Tanh,
+    Activation::Elu { alpha: 1.5 },
+    Activation::LeakyRelu { slope: 0.1 },
+    Activation::Gelu,
+    Activation::GeluTanh,
 ];

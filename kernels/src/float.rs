@@ -31,6 +31,12 @@ pub trait Float:
     fn sqrt(self) -> Self;
     /// The exponential.
     fn exp(self) -> Self;
+    /// The exponential minus 1.
+    fn exp_m1(self) -> Self;
+    /// The hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// The distribution function of the standard normal distribution.
+    fn normal_cdf(self) -> Self;
     /// The natural logarithm.
     fn ln(self) -> Self;
     /// Whether this is NaN.
@@ -38,7 +44,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($type:ty, $exp:path) => {
+    ($type:ty, $exp:path, $exp_m1:path, $tanh:path, $normal_cdf:path) => {
         impl Float for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -54,6 +60,18 @@ macro_rules! float {
             fn exp(self) -> Self {
                 $exp(self)
             }
+            #[inline(always)]
+            fn exp_m1(self) -> Self {
+                $exp_m1(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                $tanh(self)
+            }
+            #[inline(always)]
+            fn normal_cdf(self) -> Self {
+                $normal_cdf(self)
+            }
             fn ln(self) -> Self {
                 self.ln()
             }
@@ -64,5 +82,5 @@ macro_rules! float {
     };
 }
 
-float!(f32, crate::exp::exp);
-float!(f64, f64::exp);
+float!(f32, crate::exp::exp, crate::exp::exp_m1, crate::exp::tanh, crate::normal::cdf);
+float!(f64, f64::exp, f64::exp_m1, f64::tanh, crate::normal::cdf_double);

@@ -2,10 +2,13 @@
 //! its weights.
 
 use crate::init::Init;
-use lopper_engine::layer::{Activation, BatchNorm, Conv2d, FixedWindow, Linear, Pool, Window};
+use lopper_engine::layer::{
+    Activation, BatchNorm, Conv2d, FixedWindow, LayerNorm, Linear, PRelu, Pool, Resize, Window,
+};
 use lopper_engine::memory::{Budget, bytes_of};
 use lopper_engine::{Error, Graph, Layer, NodeId, Param, Tensor};
 use std::fmt::Display;
+use std::ops::Range;
 
 /// Convolution whose input is not yet known. Defaults: no padding, stride 1, one group, no bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +196,16 @@ impl Builder {
         self.layer(name, Layer::BatchNorm(BatchNorm { momentum, eps, ..BatchNorm::new(self.channels()) }))
     }
 
+    /// Appends layer normalization over the channels with ε, initially with γ = 1 and β = 0.
+    pub fn layer_norm(&mut self, name: impl Display, eps: f32) -> &mut Self {
+        self.layer(name, Layer::LayerNorm(LayerNorm::new(self.channels(), eps)))
+    }
+
+    /// Appends a rectifier with a slope for each channel, initially ¼.
+    pub fn prelu(&mut self, name: impl Display) -> &mut Self {
+        self.layer(name, Layer::PRelu(PRelu::new(self.channels())))
+    }
+
     /// Appends an activation.
     pub fn activation(&mut self, name: impl Display, activation: Activation) -> &mut Self {
         self.layer(name, Layer::Activation(activation))
@@ -247,6 +260,60 @@ impl Builder {
     /// Appends the sum with `other`.
     pub fn add(&mut self, name: impl Display, other: NodeId) -> &mut Self {
         self.join(name, Layer::Add, &[self.at, other])
+    }
+
+    /// Appends the product with `gate`: a value of the same shape, or one factor for each channel of each image.
+    pub fn multiply(&mut self, name: impl Display, gate: NodeId) -> &mut Self {
+        self.join(name, Layer::Multiply, &[self.at, gate])
+    }
+
+    /// Appends the input's channels in the order of `channels`.
+    pub fn gather(&mut self, name: impl Display, channels: Vec<u32>) -> &mut Self {
+        self.layer(name, Layer::Gather { channels })
+    }
+
+    /// Appends the channels `range` of the input.
+    pub fn slice(&mut self, name: impl Display, range: Range<usize>) -> &mut Self {
+        self.gather(name, range.map(|channel| channel as u32).collect())
+    }
+
+    /// Appends `parts` equal parts of the input's channels, called `name.0`, `name.1`, …, and returns them. The next layer
+    /// reads the last one; a remainder makes the last parts smaller, as PyTorch's `chunk` does.
+    pub fn chunk(&mut self, name: impl Display, parts: usize) -> Vec<NodeId> {
+        let (input, channels) = (self.at, self.channels());
+        let size = channels.div_ceil(parts.max(1));
+        let part = |i: usize| (i * size).min(channels)..((i + 1) * size).min(channels);
+        let parts = (0..parts).filter(|&i| !part(i).is_empty());
+        parts.map(|i| self.go_to(input).slice(format!("{name}.{i}"), part(i)).at()).collect()
+    }
+
+    /// Appends a shuffle of `groups` groups of channels (Zhang et al. 2018): the first channel of each group, then the second
+    /// of each, and so on.
+    pub fn shuffle(&mut self, name: impl Display, groups: usize) -> &mut Self {
+        let size = (self.channels() / groups.max(1)) as u32;
+        let place = |i: u32| i % groups as u32 * size + i / groups as u32;
+        self.gather(name, (0..size * groups as u32).map(place).collect())
+    }
+
+    /// Appends a resizing.
+    pub fn resize(&mut self, name: impl Display, resize: Resize) -> &mut Self {
+        self.layer(name, Layer::Resize(resize))
+    }
+
+    /// Appends a transposed convolution, `name.dilate` and `name`: zeros between the pixels, and a convolution whose weight
+    /// is that of PyTorch's `ConvTranspose2d`, turned by half a circle. `conv` holds what PyTorch calls the kernel size,
+    /// stride, padding and dilation; `extra_padding` is PyTorch's output padding. The padding is at most
+    /// `dilation · (kernel − 1)`.
+    pub fn conv_transpose(&mut self, name: impl Display, conv: Conv) -> &mut Self {
+        let reach = [0, 1].map(|axis| conv.dilation[axis] * conv.kernel[axis].saturating_sub(1));
+        let padding = [0, 1].map(|axis| reach[axis].checked_sub(conv.padding[axis]));
+        let ([Some(rows), Some(cols)], true) = (padding, self.error.is_none()) else {
+            let error = Error::invalid(format!("a padding of {:?} is more than {reach:?}", conv.padding));
+            self.error.get_or_insert(error.in_node(&format!("{}{name}", self.prefix)));
+            return self;
+        };
+        self.layer(format!("{name}.dilate"), Layer::Dilate { stride: conv.stride });
+        self.conv(name, Conv { stride: [1; 2], padding: [rows, cols], ..conv })
     }
 
     /// Appends the concatenation of `nodes` along the channels.

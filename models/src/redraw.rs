@@ -1,11 +1,11 @@
 //! Fresh weights for a network of any widths.
 
 use crate::init::Init;
-use lopper_engine::layer::BatchNorm;
+use lopper_engine::layer::{BatchNorm, LayerNorm, PRelu};
 use lopper_engine::{Graph, Layer, Result, Tensor};
 
 /// `graph` with all weights drawn anew: those of convolutions and linear layers from N(0, 2 / fan in) (He et al. 2015),
-/// with biases of zero; batch norms become the identity. Masks and widths stay. This is where a network trained from
+/// with biases of zero; norms and slopes of channels get their first values. Masks and widths stay. This is where a network trained from
 /// scratch at the widths of a pruned one starts (Liu et al. 2019, "Rethinking the value of network pruning").
 ///
 /// # Errors
@@ -23,10 +23,17 @@ pub fn redraw(graph: &Graph, seed: u64) -> Result<Graph> {
             bn.bias.set_value(new.bias.value().clone())?;
             continue;
         }
+        // A layer norm keeps its width, and the constants that it remembers.
+        let first = match fresh.layer_mut(id) {
+            Layer::LayerNorm(norm) => Some(LayerNorm::new(norm.channels(), norm.eps).weight),
+            Layer::PRelu(prelu) => Some(PRelu::new(prelu.channels()).weight),
+            _ => None,
+        };
         for (slot, param) in fresh.layer_mut(id).params_mut() {
             let shape = param.value().shape().to_vec();
-            param.set_value(match slot {
-                "weight" => Init::KaimingFanIn.weight(seed, &format!("{name}.{slot}"), &shape),
+            param.set_value(match (slot, &first) {
+                ("weight", Some(first)) => first.value().clone(),
+                ("weight", None) => Init::KaimingFanIn.weight(seed, &format!("{name}.{slot}"), &shape),
                 _ => Tensor::zeros(&shape),
             })?;
         }

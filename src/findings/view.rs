@@ -67,8 +67,8 @@ impl View {
     pub fn text(&self) -> String {
         let (low, high) = self.interval;
         format!(
-            "{:5} views: top-1 {:.2} % ({:.2}–{:.2}), loss {:.4}, weighted F1 {:.2} %, {:.1} s",
-            self.views,
+            "{:>11}: top-1 {:.2} % ({:.2}–{:.2}), loss {:.4}, weighted F1 {:.2} %, {:.1} s",
+            views(self.views),
             100.0 * self.top1,
             100.0 * low,
             100.0 * high,
@@ -76,5 +76,20 @@ impl View {
             100.0 * self.weighted_f1.unwrap_or(f64::NAN),
             self.seconds
         )
+    }
+}
+
+/// A number of views in words.
+pub fn views(count: usize) -> String {
+    format!("{count} view{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_view_is_singular() {
+        assert_eq!([0, 1, 2].map(views), ["0 views", "1 view", "2 views"]);
     }
 }

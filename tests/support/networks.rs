@@ -37,6 +37,7 @@ pub fn all() -> Vec<(&'static str, ModelFile)> {
         ("group", group()),
         ("sparse", short_forms(false)),
         ("codes", short_forms(true)),
+        ("gates", gates()),
     ]
 }
 
@@ -107,6 +108,34 @@ fn group() -> ModelFile {
         .with("c.weight", &[8, 3, 3, 2])
         .with("c2.weight", &[4, 2, 2, 8])
         .with("c2.bias", &[4])
+}
+
+/// Returns an image that is scaled by a gate, normalized, shuffled, enlarged and dilated.
+fn gates() -> ModelFile {
+    let norm = json!({ "LayerNorm": { "weight": param(), "bias": param(), "eps": 1e-3, "width": 5, "sum": 0.5, "squares": 0.25 } });
+    let sampling = json!({ "Nearest": ["Asymmetric", "Floor"] });
+    let nodes: [(&str, Value, &[usize]); 12] = [
+        ("input", input(2), &[]),
+        ("c", conv(3, json!({})), &[0]),
+        ("m", pool("Average", json!("Global")), &[1]),
+        ("e", conv(1, json!({ "padding": [0, 0] })), &[2]),
+        ("g", activation("HardSigmoid"), &[3]),
+        ("x", json!("Multiply"), &[1, 4]),
+        ("n", norm, &[5]),
+        ("s", json!({ "PRelu": { "weight": param() } }), &[6]),
+        ("o", json!({ "Gather": { "channels": [0, 2, 1, 3] } }), &[7]),
+        ("a", json!({ "Activation": { "LeakyRelu": { "slope": 0.125 } } }), &[8]),
+        ("r", json!({ "Resize": { "sampling": sampling, "size": { "Times": [2, 1] } } }), &[9]),
+        ("d", json!({ "Dilate": { "stride": [1, 2] } }), &[10]),
+    ];
+    let mut model = ModelFile::new(&nodes, [4, 5, 2], &[])
+        .with("c.weight", &[4, 3, 3, 2])
+        .with("e.weight", &[4, 1, 1, 4])
+        .with("n.weight", &[4])
+        .with("n.bias", &[4])
+        .with("s.weight", &[4]);
+    model.program["version"] = json!(6);
+    model
 }
 
 /// Returns a linear layer of 16 weights in a short form: half of them live, as values or as codes of three values.

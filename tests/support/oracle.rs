@@ -1,6 +1,6 @@
 //! Evaluates a graph in f64: every node runs the plain, slow reference kernel.
 
-use lopper_engine::geometry::shortcut_geometry;
+use lopper_engine::geometry::{dilate_geometry, gate_geometry, shortcut_geometry};
 use lopper_engine::layer::{BatchNorm, Conv2d, Linear, PoolKind};
 use lopper_engine::pool::PoolGeometry;
 use lopper_engine::{Graph, Layer, Mode, Node, Tensor};
@@ -55,6 +55,11 @@ fn run(node: &Node, params: &Params, mode: Mode, inputs: &[(&[f64], &[usize])], 
             y,
         ),
         Layer::BatchNorm(bn) => batch_norm(bn, mode, x, weight(), param("bias").expect("β"), y),
+        Layer::LayerNorm(norm) => {
+            let affine = [weight(), param("bias").expect("β")];
+            reference::layer_norm_forward(&norm.geometry(shape).unwrap(), x, affine, y)
+        }
+        Layer::PRelu(prelu) => reference::prelu_forward(prelu.channels(), x, weight(), y),
         Layer::Activation(activation) => reference::activation_forward(*activation, x, y),
         Layer::Pool(pool) => match (pool.kind, pool.geometry(shape).unwrap()) {
             (PoolKind::Max, PoolGeometry::Fixed(g)) => reference::max_pool2d_forward(&g, x, y),
@@ -66,6 +71,15 @@ fn run(node: &Node, params: &Params, mode: Mode, inputs: &[(&[f64], &[usize])], 
         },
         Layer::Flatten | Layer::Dropout { .. } => y.copy_from_slice(x),
         Layer::Add => inputs.iter().for_each(|(x, _)| reference::add_assign(y, x)),
+        Layer::Multiply if inputs[1].1 == shape => reference::mul_forward(x, inputs[1].0, y),
+        Layer::Multiply => {
+            reference::gate_forward(&gate_geometry(shape, inputs[1].1).unwrap(), x, inputs[1].0, y)
+        }
+        Layer::Gather { channels } => reference::gather_forward(*shape.last().unwrap(), channels, x, y),
+        Layer::Resize(resize) => reference::resize_forward(&resize.geometry(shape).unwrap(), x, y),
+        Layer::Dilate { stride } => {
+            reference::resize_forward(&dilate_geometry(shape, *stride).unwrap(), x, y)
+        }
         Layer::Concat => {
             let parts: Vec<(&[f64], usize)> =
                 inputs.iter().map(|(x, shape)| (*x, *shape.last().unwrap())).collect();

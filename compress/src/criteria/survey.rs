@@ -5,8 +5,8 @@
 
 use super::{LayerView, Reduction, Score, Site, described};
 use lopper_engine::channels::Filters;
-use lopper_engine::layer::Activation;
-use lopper_engine::{Device, Error, Graph, Layer, Mode, Param, Result, Tape, Tensor};
+use lopper_engine::layer::{Activation, BatchNorm};
+use lopper_engine::{Device, Error, Graph, Layer, Mode, Node, NodeId, Param, Result, Tape, Tensor};
 use std::sync::LazyLock;
 
 /// `synflow`: `Σ |w|·∂R/∂|w|` over the group, where R is the sum of the network's outputs for an image of ones with the
@@ -67,13 +67,23 @@ impl Score for SynFlow {
     }
 }
 
-/// `graph` with the magnitudes of its weights and scales, and without biases and shifts.
+/// `graph` with the magnitudes of its weights and scales, and without biases and shifts. Gates are open, and layer norms only
+/// scale: both would turn the sum of paths into something else.
 fn magnitudes(graph: &Graph) -> Result<Graph> {
     let mut flow = graph.clone();
+    for id in gates(graph) {
+        *flow.layer_mut(id) = Layer::Activation(Activation::Clamp { low: 1.0, high: 1.0 });
+    }
+    let open: Vec<bool> = (0..graph.nodes().len()).map(|id| is_open(&flow.nodes()[id].layer)).collect();
     for id in 0..flow.nodes().len() {
         let layer = flow.layer_mut(id);
         match layer {
             Layer::BatchNorm(bn) => bn.running_mean = Tensor::zeros(&[bn.channels()]),
+            Layer::LayerNorm(norm) => {
+                let (weight, bias) = (norm.weight.clone(), norm.bias.clone());
+                *layer = Layer::BatchNorm(BatchNorm { weight, bias, ..BatchNorm::new(norm.channels()) });
+            }
+            Layer::Activation(_) if open[id] => {}
             Layer::Activation(activation) => *activation = Activation::Relu,
             _ => {}
         }
@@ -85,6 +95,24 @@ fn magnitudes(graph: &Graph) -> Result<Graph> {
         }
     }
     Ok(flow)
+}
+
+/// The activations whose only readers are products, of which they are the second factor.
+fn gates(graph: &Graph) -> Vec<NodeId> {
+    let gate = |node: &Node| match (&node.layer, &node.inputs[..]) {
+        (Layer::Multiply, &[_, gate]) => Some(gate),
+        _ => None,
+    };
+    let gates = graph.nodes().iter().filter_map(gate);
+    let is_free = |&id: &NodeId| {
+        matches!(graph.nodes()[id].layer, Layer::Activation(_)) && graph.readers()[id].len() == 1
+    };
+    gates.filter(is_free).collect()
+}
+
+/// Whether `layer` is a gate that [`magnitudes`] opened.
+fn is_open(layer: &Layer) -> bool {
+    matches!(layer, Layer::Activation(Activation::Clamp { low: 1.0, high: 1.0 }))
 }
 
 /// `lookahead`: `√Σ (|w|·‖before‖·‖after‖)²` over the group, where ‖before‖ is the norm of the filter that makes the weight's
@@ -143,7 +171,14 @@ fn made(graph: &Graph) -> Vec<Vec<f64>> {
             Layer::Linear(linear) => norms(&linear.weight),
             Layer::CompactConv2d(compact) => vec![1.0; compact.fill.len()],
             Layer::BatchNorm(bn) => scaled(input(0), bn),
+            Layer::LayerNorm(norm) => by_scale(input(0), &norm.weight),
             Layer::Activation(_) | Layer::Pool(_) | Layer::Flatten | Layer::Dropout { .. } => input(0),
+            // A gate scales its first input by an unknown factor.
+            Layer::PRelu(_) | Layer::Multiply | Layer::Resize(_) | Layer::Dilate { .. } => input(0),
+            Layer::Gather { channels } => {
+                let from = input(0);
+                channels.iter().map(|&channel| from[channel as usize % from.len()]).collect()
+            }
             Layer::Add => (1..node.inputs.len()).fold(input(0), |sum, i| root_of_sums(&sum, &input(i))),
             Layer::Concat => (0..node.inputs.len()).flat_map(input).collect(),
             &Layer::PadShortcut { before, after, .. } => {
@@ -168,6 +203,15 @@ fn read(graph: &Graph) -> Vec<Vec<f64>> {
                 Layer::Conv2d(_) | Layer::Linear(_) => columns(&node.layer, width),
                 Layer::CompactConv2d(_) => vec![1.0; width],
                 Layer::BatchNorm(bn) => scaled(after.clone(), bn),
+                Layer::LayerNorm(norm) => by_scale(after.clone(), &norm.weight),
+                Layer::Gather { channels } => {
+                    let mut seen = vec![0.0f64; width];
+                    for (&channel, &after) in channels.iter().zip(&after) {
+                        let seen = &mut seen[channel as usize % width];
+                        *seen = seen.hypot(after);
+                    }
+                    seen
+                }
                 Layer::Concat => after[start..start + width].to_vec(),
                 &Layer::PadShortcut { before, .. } => after[before..before + width].to_vec(),
                 _ => after.clone(),
@@ -206,11 +250,18 @@ fn columns(layer: &Layer, width: usize) -> Vec<f64> {
 }
 
 /// `norms` times the scales of a batch norm, which may follow a flatten.
-fn scaled(norms: Vec<f64>, bn: &lopper_engine::layer::BatchNorm) -> Vec<f64> {
+fn scaled(norms: Vec<f64>, bn: &BatchNorm) -> Vec<f64> {
     let affine = bn.affine();
     let count = norms.len().max(affine.len());
     let scale = |i: usize| norms[i % norms.len()] * f64::from(affine[i % affine.len()].0.abs());
     (0..count).map(scale).collect()
+}
+
+/// `norms` times the magnitudes of the scale `gamma`, which may follow a flatten.
+fn by_scale(norms: Vec<f64>, gamma: &Param) -> Vec<f64> {
+    let gamma = gamma.value().data();
+    let count = norms.len().max(gamma.len());
+    (0..count).map(|i| norms[i % norms.len()] * f64::from(gamma[i % gamma.len()].abs())).collect()
 }
 
 fn root_of_sums(a: &[f64], b: &[f64]) -> Vec<f64> {

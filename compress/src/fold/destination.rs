@@ -117,7 +117,8 @@ impl Folding {
 /// Whether `layer(s·x + t) = s·layer(x) + t`, so that the batch norm can move past it.
 fn commutes(layer: &Layer, affine: &[(f64, f64)]) -> bool {
     match layer {
-        Layer::Flatten | Layer::Dropout { .. } => true,
+        // The weights of an output pixel of a resizing add up to one.
+        Layer::Flatten | Layer::Dropout { .. } | Layer::Resize(_) => true,
         Layer::Pool(pool) => match pool.kind {
             // Only if means do not include the zeros of the padding.
             PoolKind::Average => !pool.reads_padding(),

@@ -103,10 +103,14 @@ fn widths(graph: &Graph) -> Vec<Option<usize>> {
             Layer::CompactConv2d(compact) => Some(compact.fill.len()),
             Layer::Linear(linear) => Some(linear.out_features()),
             Layer::BatchNorm(bn) => Some(bn.channels()),
+            Layer::LayerNorm(norm) => Some(norm.channels()),
+            Layer::PRelu(prelu) => Some(prelu.channels()),
+            Layer::Gather { channels } => Some(channels.len()),
             Layer::Flatten => None,
             Layer::Concat => (0..node.inputs.len()).map(input).sum(),
             &Layer::PadShortcut { before, after, .. } => input(0).map(|width| before + width + after),
             Layer::Activation(_) | Layer::Pool(_) | Layer::Dropout { .. } | Layer::Add => input(0),
+            Layer::Multiply | Layer::Resize(_) | Layer::Dilate { .. } => input(0),
         });
     }
     widths

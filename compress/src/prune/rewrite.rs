@@ -5,7 +5,7 @@ use super::mask::mask_units;
 use super::report::Changes;
 use crate::names::named;
 use crate::weights::require_copy;
-use lopper_engine::channels::{self, ChannelFlow, State, remove, slice, states};
+use lopper_engine::channels::{self, ChannelFlow, State, keep_parts, remove, slice, states};
 use lopper_engine::rewrite::Rewrite;
 use lopper_engine::{Graph, NodeId, Result};
 use serde::{Deserialize, Serialize};
@@ -62,12 +62,16 @@ impl Cut {
         let (removed, notes) = match constants {
             Constants::Exact => {
                 let known = channels::constants(&pruned)?;
-                let removal = remove(&mut pruned, flow, &known, &states, &planned)?;
+                // A unit that is masked now may still reach a reader as an image that is not constant.
+                let masked_states = channels::states(&pruned, flow)?;
+                let removal = remove(&mut pruned, flow, &known, &masked_states, &planned)?;
                 (removal.removed, removal.notes)
             }
             Constants::Drop => {
-                slice(&mut pruned, flow, &planned);
-                (planned.clone(), Vec::new())
+                let mut removed = planned.clone();
+                keep_parts(graph, flow, &mut removed);
+                slice(&mut pruned, flow, &removed);
+                (removed, Vec::new())
             }
         };
         Ok(Self { graph: pruned, states, planned, removed, notes })

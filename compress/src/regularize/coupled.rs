@@ -104,10 +104,11 @@ impl Coupled {
     }
 }
 
-/// The weight of a convolution or linear layer, or γ of a batch norm.
+/// The weight of a convolution or linear layer, or γ of a norm.
 fn values(node: &Node) -> Option<&lopper_engine::Tensor> {
     match &node.layer {
         Layer::BatchNorm(bn) => Some(bn.weight.value()),
+        Layer::LayerNorm(norm) => Some(norm.weight.value()),
         layer => Filters::of(layer).map(|filters| filters.weight.value()),
     }
 }

@@ -234,12 +234,28 @@ impl Run<'_> {
                 self.tape.linear(x, &w, b.as_ref())
             }
             Layer::BatchNorm(bn) => self.batch_norm(id, node, bn, x, tail),
+            Layer::LayerNorm(norm) => {
+                let gamma = self.param(node, "weight", &norm.weight);
+                let beta = self.param(node, "bias", &norm.bias);
+                self.tape.layer_norm(x, &gamma, &beta, &norm.geometry(x.shape())?)
+            }
             Layer::Activation(activation) => self.tape.activation(x, *activation),
+            Layer::PRelu(prelu) => {
+                let slope = self.param(node, "weight", &prelu.weight);
+                self.tape.prelu(x, &slope)
+            }
             Layer::Pool(pool) => self.tape.pool2d(x, *pool),
             Layer::Flatten => self.tape.flatten(x),
             Layer::Dropout { p } => self.tape.dropout(x, *p, self.mode),
             Layer::Add => inputs[1..].iter().try_fold(x.clone(), |sum, other| self.tape.add(&sum, other)),
+            Layer::Multiply => match inputs {
+                [_, gate] => self.tape.multiply(x, gate),
+                _ => Err(Error::shape("multiply", format!("expected two inputs, found {}", inputs.len()))),
+            },
             Layer::Concat => self.tape.concat(inputs),
+            Layer::Gather { channels } => self.tape.gather(x, channels),
+            Layer::Resize(resize) => self.tape.resize(x, resize),
+            Layer::Dilate { stride } => self.tape.dilate(x, *stride),
             Layer::PadShortcut { stride, before, after } => {
                 self.tape.pad_shortcut(x, *stride, *before, *after)
             }

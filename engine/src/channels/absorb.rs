@@ -10,10 +10,12 @@
 //! At a padded border the taps outside the image read zero instead of c_i, which no bias can reproduce. Another
 //! constant channel k reads zero there too. So one dead channel, the *carrier*, stays and carries the effect of all
 //! others, border included. The strongest one is chosen: c_i / c_k ≤ 1 loses no precision.
+//!
+//! A layer norm goes on counting the constants in its statistics: it remembers Σ c_i and Σ c_i².
 
 use super::constants::Constant;
 use super::filters::{Filters, filters_mut, overwrite, set_bias};
-use super::flow::ChannelFlow;
+use super::flow::{ChannelFlow, mixes};
 use super::state::readers;
 use crate::memory::bytes_of;
 use crate::{Graph, Layer, NodeId};
@@ -74,7 +76,27 @@ pub(super) fn absorb(
             notes.push((reader, shift(graph, reader, &delta)));
         }
     }
+    for (id, constants) in constants_of_norms(graph, flow, known, removed) {
+        if let Layer::LayerNorm(norm) = graph.layer_mut(id) {
+            norm.remember(constants);
+        }
+    }
     notes
+}
+
+/// For each layer norm, the constants among its inputs that are `removed`.
+fn constants_of_norms(
+    graph: &Graph,
+    flow: &ChannelFlow,
+    known: &[Vec<Constant>],
+    removed: &[bool],
+) -> Vec<(NodeId, Vec<f32>)> {
+    let norms = graph.nodes().iter().enumerate().filter(|(_, node)| mixes(&node.layer));
+    let constants = |input: NodeId| {
+        let channels = flow.units(input).iter().zip(&known[input]);
+        channels.filter(|(unit, _)| removed[**unit]).filter_map(|(_, value)| *value).collect()
+    };
+    norms.map(|(id, node)| (id, constants(node.inputs[0]))).collect()
 }
 
 /// A layer and the channels that it reads.

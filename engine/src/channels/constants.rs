@@ -4,6 +4,8 @@
 //! bias, and batch norm, activations and pooling map constants to constants. After convolution, batch norm and ReLU a
 //! dead filter therefore outputs max(0, β − γμ/√(σ² + ε)): *constant*, but usually not *zero*.
 //!
+//! A layer norm outputs β where γ is zero. A product is zero if one of its factors is.
+//!
 //! Constants do not survive padding: a window that reaches past the border sees zeros next to the constant. A padded
 //! convolution is constant only if every input with a nonzero weight is zero, and a padded average that counts its
 //! padding only if its input is zero. Max pooling pads with −∞, which never wins.
@@ -12,7 +14,7 @@
 
 use super::filters::Filters;
 use super::flow::image_shapes;
-use super::zeros::{Nonzeros, Zeros, flat};
+use super::zeros::{Nonzeros, Zeros, flat, flat_weight};
 use crate::{Graph, Layer, Result};
 
 /// The value of a channel that is known to be constant.
@@ -58,15 +60,36 @@ fn through(layer: &Layer, inputs: &[&[Constant]], width: usize, zeros: Zeros) ->
             };
             inputs[0].iter().zip(flat(bn, zeros)).zip(bn.affine()).map(value).collect()
         }
+        Layer::LayerNorm(norm) => {
+            let value = |(flat, &beta): (bool, &f32)| flat.then_some(beta);
+            flat_weight(&norm.weight, zeros).into_iter().zip(norm.bias.value().data()).map(value).collect()
+        }
         Layer::Activation(activation) => map(&|x| Some(activation.apply(x))),
+        Layer::PRelu(prelu) => {
+            let value = |(x, &w): (&Constant, &f32)| x.map(|x| if x > 0.0 { x } else { w * x });
+            inputs[0].iter().zip(prelu.weight.value().data()).map(value).collect()
+        }
         Layer::Pool(pool) => map(&|x| (x == 0.0 || !pool.reads_padding()).then_some(x)),
-        Layer::Dropout { .. } => inputs[0].to_vec(),
+        // The weights of an output pixel add up to one.
+        Layer::Dropout { .. } | Layer::Resize(_) => inputs[0].to_vec(),
+        Layer::Dilate { stride } => map(&|x| (x == 0.0 || *stride == [1; 2]).then_some(x)),
         Layer::Flatten => inputs[0].repeat(width / inputs[0].len()),
         Layer::Add => (0..width).map(|c| inputs.iter().map(|input| input[c]).sum()).collect(),
+        Layer::Multiply => inputs[0].iter().zip(inputs[1]).map(|(&a, &b)| product(a, b, zeros)).collect(),
         Layer::Concat => inputs.concat(),
+        Layer::Gather { channels } => channels.iter().map(|&c| inputs[0][c as usize]).collect(),
         Layer::PadShortcut { before, after, .. } => {
             [&vec![Some(0.0); *before], inputs[0], &vec![Some(0.0); *after]].concat()
         }
+    }
+}
+
+/// The product of two channels. Zero times an infinity is NaN, which a strict plan must report.
+fn product(a: Constant, b: Constant, zeros: Zeros) -> Constant {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a * b),
+        (Some(0.0), None) | (None, Some(0.0)) if zeros != Zeros::Filters => Some(0.0),
+        _ => None,
     }
 }
 

@@ -4,11 +4,12 @@
 //!   conv1 ─ relu ─ conv2 ─ … ─ output          conv1[c] is demanded if a demanded filter of conv2 has a weight for c
 //! ```
 //!
-//! Demand spreads backward from the frozen units: a filter that makes a demanded unit demands the units that it weighs.
-//! Each filter is visited once.
+//! Demand spreads backward from the frozen units: a filter that makes a demanded unit demands the units that it weighs, and
+//! a channel behind a layer norm demands all channels of its input, which its statistics depend on. Each filter is visited
+//! once.
 
 use super::filters::{Filters, is_depthwise};
-use super::flow::ChannelFlow;
+use super::flow::{ChannelFlow, mixes};
 use super::zeros::{Nonzeros, Zeros};
 use crate::{Graph, NodeId};
 
@@ -16,10 +17,16 @@ use crate::{Graph, NodeId};
 /// whatever their filters read, so they demand nothing.
 pub(super) fn demanded(graph: &Graph, flow: &ChannelFlow, live: &[bool], zeros: Zeros) -> Vec<bool> {
     let mut demand = Demand::new(flow);
-    let makers = makers(graph, flow);
+    let (makers, norms) = (makers(graph, flow), norms(graph, flow));
+    let mut done = vec![false; graph.nodes().len()];
     while let Some(unit) = demand.waiting.pop() {
         if !live[unit] && !demand.frozen[unit] {
             continue;
+        }
+        for &norm in &norms[unit] {
+            if !std::mem::replace(&mut done[norm], true) {
+                demand.of_units(flow.units(norm));
+            }
         }
         for &(node, filter) in &makers[unit] {
             demand.of_filter(graph, node, filter, zeros);
@@ -39,6 +46,15 @@ fn makers(graph: &Graph, flow: &ChannelFlow) -> Vec<Vec<(NodeId, usize)>> {
     makers
 }
 
+/// The layer norms that each unit passes.
+fn norms(graph: &Graph, flow: &ChannelFlow) -> Vec<Vec<NodeId>> {
+    let mut norms = vec![Vec::new(); flow.unit_count()];
+    for (id, _) in graph.nodes().iter().enumerate().filter(|(_, node)| mixes(&node.layer)) {
+        flow.units(id).iter().for_each(|&unit| norms[unit].push(id));
+    }
+    norms
+}
+
 /// Demand, as far as it is known.
 struct Demand<'a> {
     flow: &'a ChannelFlow,
@@ -55,6 +71,16 @@ impl<'a> Demand<'a> {
         groups.flat_map(|group| &group.units).for_each(|unit| frozen[unit.id] = true);
         let waiting = (0..frozen.len()).filter(|&unit| frozen[unit]).collect();
         Self { flow, units: frozen.clone(), frozen, waiting }
+    }
+
+    /// Demands all of `units`.
+    fn of_units(&mut self, units: &[usize]) {
+        for &unit in units {
+            if !self.units[unit] {
+                self.units[unit] = true;
+                self.waiting.push(unit);
+            }
+        }
     }
 
     /// Demands the units that filter `o` of `node` weighs.

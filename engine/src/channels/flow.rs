@@ -15,10 +15,11 @@
 //! | convolution, linear | new | none: inputs and outputs are cut independently |
 //! | depthwise convolution, m filters per channel | new | output o with input o / m |
 //! | grouped convolution | new | position j of every group, on both sides: groups keep the same width |
-//! | batch norm, activation, pooling, dropout | those of its input | |
+//! | batch norm, layer norm, activation, PReLU, pooling, resizing, dropout | those of its input | |
 //! | flatten | those of its input, once for each pixel | |
-//! | add | those of its first input | with those of the other inputs |
+//! | add, multiply (a gate, too) | those of its first input | with those of the other inputs |
 //! | concat | those of its inputs, concatenated | |
+//! | gather | those of its input in another order, perhaps only some, or some several times | |
 //! | pad shortcut | new (zeros), those of its input, new (zeros) | |
 //!
 //! A set of tied atoms is a *unit*: it is removed as a whole or not at all. Units produced by the same layers form a
@@ -129,13 +130,17 @@ pub fn ends_at(layer: &Layer) -> bool {
     match layer {
         Layer::Conv2d(conv) => !conv.is_depthwise(),
         Layer::CompactConv2d(_) | Layer::Linear(_) => true,
-        Layer::Input { .. }
-        | Layer::BatchNorm(_)
-        | Layer::Activation(_)
-        | Layer::Pool(_)
-        | Layer::Flatten => false,
-        Layer::Dropout { .. } | Layer::Add | Layer::Concat | Layer::PadShortcut { .. } => false,
+        Layer::Input { .. } | Layer::BatchNorm(_) | Layer::LayerNorm(_) => false,
+        Layer::Activation(_) | Layer::PRelu(_) | Layer::Pool(_) | Layer::Flatten => false,
+        Layer::Dropout { .. } | Layer::Add | Layer::Multiply | Layer::Concat => false,
+        Layer::Gather { .. } | Layer::Resize(_) | Layer::Dilate { .. } | Layer::PadShortcut { .. } => false,
     }
+}
+
+/// Whether each output channel of `layer` depends on all of its input channels, although they are tied one by one: layer
+/// norm, whose statistics a channel takes part in.
+pub(super) fn mixes(layer: &Layer) -> bool {
+    matches!(layer, Layer::LayerNorm(_))
 }
 
 /// The shape of every node for one image of the graph's image size.
@@ -181,11 +186,15 @@ impl Atoms {
                 self.fresh_frozen(width, WHY)
             }
             Layer::Linear(_) => self.fresh(width),
-            Layer::BatchNorm(_) | Layer::Activation(_) | Layer::Pool(_) | Layer::Dropout { .. } => {
+            Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::Activation(_) | Layer::PRelu(_) => {
                 inputs[0].to_vec()
             }
+            Layer::Pool(_) | Layer::Resize(_) | Layer::Dilate { .. } | Layer::Dropout { .. } => {
+                inputs[0].to_vec()
+            }
+            Layer::Gather { channels } => channels.iter().map(|&c| inputs[0][c as usize]).collect(),
             Layer::Flatten => inputs[0].repeat(width / inputs[0].len()),
-            Layer::Add => {
+            Layer::Add | Layer::Multiply => {
                 for other in &inputs[1..] {
                     inputs[0].iter().zip(*other).for_each(|(&a, &b)| self.tie(a, b));
                 }

@@ -25,7 +25,7 @@ mod zeros;
 pub use constants::{Constant, constants};
 pub use filters::{Filters, filters_mut, has_weight, is_depthwise, overwrite, set_bias};
 pub use flow::{ChannelFlow, Frozen, Group, Unit, ends_at};
-pub use remove::{Removal, remove};
+pub use remove::{Removal, keep_parts, remove};
 pub use slice::slice;
 pub use slices::Slices;
 pub use state::{State, removable, states};

@@ -5,7 +5,7 @@ use super::constants::Constant;
 use super::flow::ChannelFlow;
 use super::slice::{self, slice};
 use super::state::State;
-use crate::{Graph, NodeId, Result, memory};
+use crate::{Graph, Layer, NodeId, Result, memory};
 
 /// The outcome of a removal.
 pub struct Removal {
@@ -17,6 +17,17 @@ pub struct Removal {
     pub notes: Vec<(NodeId, &'static str)>,
     /// An upper bound on the bytes of the new parameters.
     pub bytes: u64,
+}
+
+/// Clears `removed` for a unit of each gathering that would lose all of its channels: a group keeps a unit, but a part of its
+/// channels may be read by layers of their own.
+pub fn keep_parts(graph: &Graph, flow: &ChannelFlow, removed: &mut [bool]) {
+    for (id, node) in graph.nodes().iter().enumerate() {
+        let units = flow.units(id);
+        if matches!(node.layer, Layer::Gather { .. }) && units.iter().all(|&unit| removed[unit]) {
+            removed[units[0]] = false;
+        }
+    }
 }
 
 /// Removes the units `wanted` from `graph`, none of which is live: the layers that read their constants absorb them, then
@@ -32,6 +43,7 @@ pub fn remove(
 ) -> Result<Removal> {
     let gone = |(&wanted, state): (&bool, &State)| wanted && !matches!(state, State::Uneven { .. });
     let mut removed: Vec<bool> = wanted.iter().zip(states).map(gone).collect();
+    keep_parts(graph, flow, &mut removed);
     let carriers = choose_carriers(graph, flow, known, &mut removed);
     let bytes = slice::bytes(graph, flow, &removed);
     let rewritten = absorb::bytes(graph, flow, known, &removed);

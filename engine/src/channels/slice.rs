@@ -17,7 +17,8 @@ pub(super) fn bytes(graph: &Graph, flow: &ChannelFlow, removed: &[bool]) -> u64 
             return 0;
         }
         match (&node.layer, Filters::of(&node.layer)) {
-            (Layer::BatchNorm(_), _) => bytes_of::<f32>([outputs, 6]),
+            (Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::PRelu(_), _) => bytes_of::<f32>([outputs, 6]),
+            (Layer::Gather { .. }, _) => bytes_of::<u32>([outputs]),
             (_, Some(filters)) => {
                 let taps = filters.filter(0).len() / filters.depth();
                 // A depthwise filter keeps its one input.
@@ -38,6 +39,9 @@ pub fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) {
         let input = graph.nodes()[id].inputs[0];
         let (inputs, outputs) = (flow.kept(input, removed), flow.kept(id, removed));
         let layer = graph.layer_mut(id);
+        if let Layer::Gather { channels } = layer {
+            *channels = renumbered(channels, &inputs, &outputs);
+        }
         cut_tensors(layer, &inputs, &outputs);
         match layer {
             Layer::Conv2d(conv) if conv.is_depthwise() => conv.groups = inputs.len(),
@@ -51,6 +55,15 @@ pub fn slice(graph: &mut Graph, flow: &ChannelFlow, removed: &[bool]) {
             _ => {}
         }
     }
+}
+
+/// The `channels` that a gathering keeps at the places `outputs`, counted among the `inputs` that stay.
+fn renumbered(channels: &[u32], inputs: &[usize], outputs: &[usize]) -> Vec<u32> {
+    // An output is of the same unit as its input, so both stay.
+    outputs
+        .iter()
+        .map(|&place| inputs.partition_point(|&input| input < channels[place] as usize) as u32)
+        .collect()
 }
 
 /// Cuts the parameters and statistics of `layer` down to the channels `inputs` and `outputs`.

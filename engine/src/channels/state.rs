@@ -3,7 +3,7 @@
 use super::constants::{Constant, constants};
 use super::demand::demanded;
 use super::filters::{Filters, is_depthwise};
-use super::flow::{ChannelFlow, Group, ends_at};
+use super::flow::{ChannelFlow, Group, ends_at, mixes};
 use super::zeros::{Nonzeros, Zeros};
 use crate::{Graph, NodeId, Result};
 
@@ -20,7 +20,7 @@ pub enum State {
     /// Every reader reads a constant from it. Holds the largest in magnitude.
     Constant(f32),
     /// All its filters are zero, but a layer on the way to this reader (the padding of an average or of a depthwise
-    /// convolution) turns their output into a non-constant image.
+    /// convolution, or a gate) turns their output into a non-constant image.
     Uneven {
         /// The reader.
         reader: NodeId,
@@ -41,7 +41,9 @@ pub(super) fn states_of(
 ) -> Vec<State> {
     let mut states = vec![State::Zero; flow.unit_count()];
     let dead = dead_units(graph, flow, zeros);
-    for reader in readers(graph) {
+    // A layer norm reads its channels, too: those that are constant go into its statistics.
+    let norms = (0..graph.nodes().len()).filter(|&id| mixes(&graph.nodes()[id].layer));
+    for reader in readers(graph).chain(norms) {
         let node = &graph.nodes()[reader];
         let input = node.inputs[0];
         // A weight that is not finite makes NaN of a zero, so it must keep reading.

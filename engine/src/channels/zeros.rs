@@ -5,8 +5,8 @@
 //! drops. (A plan of an untrained network, whose weights are all zero, takes as long as that of the trained one.)
 
 use super::filters::{Filters, is_depthwise};
-use crate::Layer;
 use crate::graph::layer::BatchNorm;
+use crate::{Layer, Param};
 
 /// The weights that count as zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +65,17 @@ impl<'a> Nonzeros<'a> {
 
 /// For each channel of `bn`, whether γ is zero, which turns any input into a constant.
 pub(super) fn flat(bn: &BatchNorm, zeros: Zeros) -> Vec<bool> {
-    let gamma = &bn.weight;
+    match zeros {
+        Zeros::Values => bn.affine().iter().map(|&(scale, _)| scale == 0.0).collect(),
+        Zeros::Masks | Zeros::Filters => flat_weight(&bn.weight, zeros),
+    }
+}
+
+/// For each element of the scale `gamma`, whether it is zero.
+pub(super) fn flat_weight(gamma: &Param, zeros: Zeros) -> Vec<bool> {
     match (zeros, gamma.mask()) {
-        (Zeros::Values, _) => bn.affine().iter().map(|&(scale, _)| scale == 0.0).collect(),
+        (Zeros::Values, _) => gamma.value().data().iter().map(|&scale| scale == 0.0).collect(),
         (Zeros::Masks, Some(mask)) => mask.data().iter().map(|&mark| mark == 0.0).collect(),
-        (Zeros::Masks, None) | (Zeros::Filters, _) => vec![false; bn.channels()],
+        (Zeros::Masks, None) | (Zeros::Filters, _) => vec![false; gamma.value().len()],
     }
 }

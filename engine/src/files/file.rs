@@ -6,22 +6,26 @@
 //! loads without the source code that built it, and every tool that reads safetensors can read dense weights. Weights with
 //! many zeros or few different values are stored in a shorter form, without losing a bit (`forms/form.rs`).
 //!
-//! Format 5 is written if a weight has such a form, format 4 if a parameter has a mask, and format 3 otherwise: an earlier
-//! program reads such files, too. Format 4, which has dense weights only, format 3, whose masks take a byte a weight, format 2, which does not say how images are
+//! Format 6 is written if a layer is of a kind that earlier formats do not have (products, gatherings, layer norms, …), format 5
+//! if a weight has such a form, format 4 if a parameter has a mask, and format 3 otherwise: an earlier program reads such
+//! files, too. Format 5, which has fewer kinds of layers, format 4, which has dense weights only, format 3, whose masks take a byte a weight, format 2, which does not say how images are
 //! prepared, and format 1, in which each activation and each pool is a layer of its own, are still read.
 
 use crate::files::forms;
 use crate::files::legacy::Graph1;
 use crate::files::mask;
 use crate::files::tensor_file::{self, TensorFile, Values};
-use crate::{Error, Graph, Result};
+use crate::layer::Activation;
+use crate::{Error, Graph, Layer, Result};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::Path;
 
 const KEY: &str = "lopper";
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
+/// The version of a graph of layers that earlier formats have.
+const VERSION_OF_OLD_LAYERS: u32 = 5;
 /// The version of a graph whose weights are all dense.
 const VERSION_OF_DENSE: u32 = 4;
 /// The version of a graph without masks.
@@ -80,10 +84,31 @@ fn program_of(graph: &Graph, path: &Path) -> Result<String> {
 
 /// The oldest version that describes `graph`.
 pub(crate) fn version(graph: &Graph) -> u32 {
+    if graph.nodes().iter().any(|node| is_new(&node.layer)) {
+        return VERSION;
+    }
     match (forms::in_graph(graph), mask::in_graph(graph)) {
-        (true, _) => VERSION,
+        (true, _) => VERSION_OF_OLD_LAYERS,
         (false, true) => VERSION_OF_DENSE,
         (false, false) => VERSION_WITHOUT_MASKS,
+    }
+}
+
+/// Whether formats before 6 do not have this layer.
+fn is_new(layer: &Layer) -> bool {
+    match layer {
+        Layer::LayerNorm(_) | Layer::PRelu(_) | Layer::Multiply => true,
+        Layer::Gather { .. } | Layer::Resize(_) | Layer::Dilate { .. } => true,
+        Layer::Activation(activation) => !matches!(
+            activation,
+            Activation::None
+                | Activation::Relu
+                | Activation::Relu6
+                | Activation::Clamp { .. }
+                | Activation::Sigmoid
+                | Activation::Silu
+        ),
+        _ => false,
     }
 }
 
@@ -208,7 +233,7 @@ pub(crate) fn check_numbers(graph: &Graph) -> Result<()> {
         }
     }
     for node in graph.nodes() {
-        if let crate::Layer::CompactConv2d(compact) = &node.layer {
+        if let Layer::CompactConv2d(compact) = &node.layer {
             finite(&format!("{}.fill", node.name), &compact.fill)?;
         }
     }

@@ -242,7 +242,7 @@ enum Layout {
     Convolution,
     /// A linear layer over a flattened image: column `i` of PyTorch's weight is our column `order[i]`.
     Columns(Vec<usize>),
-    /// A batch norm over a flattened image: PyTorch's feature `i` is our feature `order[i]`.
+    /// A norm or slopes of a flattened image: PyTorch's feature `i` is our feature `order[i]`.
     Features(Vec<usize>),
 }
 
@@ -280,6 +280,15 @@ pub(crate) fn inverse(order: &[usize]) -> Vec<usize> {
     inverse
 }
 
+/// The `channels` that a gathering reads, by PyTorch's position, of features in the order `order`.
+pub(crate) fn gathered_positions(channels: &[u32], order: Option<&[usize]>) -> Vec<usize> {
+    let channels = channels.iter().map(|&channel| channel as usize);
+    match order.map(inverse) {
+        Some(positions) => channels.map(|channel| positions[channel]).collect(),
+        None => channels.collect(),
+    }
+}
+
 /// The layout of every node.
 fn layouts(graph: &Graph) -> Result<Vec<Layout>> {
     let orders = feature_orders(graph)?;
@@ -292,7 +301,9 @@ fn layouts(graph: &Graph) -> Result<Vec<Layout>> {
                 return Err(none.in_node(&node.name));
             }
             (Layer::Linear(_), Some(order)) => Layout::Columns(order),
-            (Layer::BatchNorm(_), Some(order)) => Layout::Features(order),
+            (Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::PRelu(_), Some(order)) => {
+                Layout::Features(order)
+            }
             _ => Layout::Same,
         })
     };
@@ -312,20 +323,24 @@ pub(crate) fn feature_orders(graph: &Graph) -> Result<Vec<Option<Vec<usize>>>> {
                 [_, h, w, c] if h * w > 1 && c > 1 => Some(channels_first(h, w, c)),
                 _ => orders[node.inputs[0]].clone(),
             },
-            Layer::BatchNorm(_) | Layer::Activation(_) | Layer::Dropout { .. } => {
-                orders[node.inputs[0]].clone()
-            }
-            Layer::Add if node.inputs.iter().any(|&i| orders[i] != orders[node.inputs[0]]) => {
-                let mixed = Error::invalid("adds features of differently flattened images");
+            Layer::BatchNorm(_) | Layer::LayerNorm(_) | Layer::PRelu(_) => orders[node.inputs[0]].clone(),
+            Layer::Activation(_) | Layer::Dropout { .. } => orders[node.inputs[0]].clone(),
+            Layer::Add | Layer::Multiply
+                if node.inputs.iter().any(|&i| orders[i] != orders[node.inputs[0]]) =>
+            {
+                let mixed = Error::invalid("combines features of differently flattened images");
                 return Err(mixed.in_node(&node.name));
             }
-            Layer::Add => orders[node.inputs[0]].clone(),
+            Layer::Add | Layer::Multiply => orders[node.inputs[0]].clone(),
             Layer::Concat => side_by_side(inputs),
             Layer::Input { .. }
             | Layer::Conv2d(_)
             | Layer::CompactConv2d(_)
             | Layer::Linear(_)
             | Layer::Pool(_)
+            | Layer::Gather { .. }
+            | Layer::Resize(_)
+            | Layer::Dilate { .. }
             | Layer::PadShortcut { .. } => None,
         };
         orders.push(order);

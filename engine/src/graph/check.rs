@@ -1,8 +1,9 @@
 //! Checks for graphs that this program did not build: parameters may not fit together, and sizes may be too large for
 //! any kernel. A graph that passes runs on every image for which shape inference succeeds.
 
-use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
+use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, LayerNorm, Linear, PRelu};
 use crate::graph::pool::{FixedWindow, Pool, Window};
+use crate::graph::resize::{Resize, ResizeSize};
 use crate::{Error, Graph, Layer, Result};
 
 /// The maximum stride, padding, dilation, window, group count or added width: far above any practical value, and small
@@ -26,6 +27,13 @@ impl Layer {
             Self::CompactConv2d(compact) => compact.check(),
             Self::Linear(linear) => linear.check(),
             Self::BatchNorm(bn) => bn.check(),
+            Self::LayerNorm(norm) => norm.check(),
+            Self::PRelu(prelu) => prelu.check(),
+            Self::Resize(resize) => resize.check(),
+            Self::Gather { channels } if channels.is_empty() => {
+                Err(Error::shape("gather", "expected a channel, found none"))
+            }
+            Self::Dilate { stride } => sizes("dilate", 1, stride),
             Self::Activation(activation) => {
                 activation.check().map_err(|e| Error::shape(activation.name(), e.to_string()))
             }
@@ -37,7 +45,8 @@ impl Layer {
                 sizes("pad shortcut", 1, &[*stride])?;
                 sizes("pad shortcut", 0, &[*before, *after])
             }
-            Self::Flatten | Self::Dropout { .. } | Self::Add | Self::Concat => Ok(()),
+            Self::Flatten | Self::Dropout { .. } | Self::Gather { .. } => Ok(()),
+            Self::Add | Self::Multiply | Self::Concat => Ok(()),
         }
     }
 }
@@ -117,6 +126,36 @@ impl BatchNorm {
                 "batch norm",
                 format!("ε of {} or momentum of {} is out of range", self.eps, self.momentum),
             )),
+        }
+    }
+}
+
+impl LayerNorm {
+    fn check(&self) -> Result<()> {
+        const OP: &str = "layer norm";
+        let shape = expect_rank(OP, "weight", self.weight.value().shape(), 1)?;
+        expect_filled(OP, shape)?;
+        expect_shape(OP, "bias", self.bias.value().shape(), shape)?;
+        let constants = !self.is_whole() || (self.sum, self.squares) == (0.0, 0.0);
+        // The largest number that every kernel counts to.
+        if self.width > i32::MAX as usize || !constants {
+            let (width, channels) = (self.width, shape[0]);
+            return Err(Error::shape(OP, format!("a width of {width} does not fit {channels} channels")));
+        }
+        self.geometry(&[1, shape[0]]).map(|_| ())
+    }
+}
+
+impl PRelu {
+    fn check(&self) -> Result<()> {
+        expect_filled("prelu", expect_rank("prelu", "weight", self.weight.value().shape(), 1)?)
+    }
+}
+
+impl Resize {
+    fn check(&self) -> Result<()> {
+        match &self.size {
+            ResizeSize::Times(size) | ResizeSize::Fixed(size) => sizes("resize", 1, size),
         }
     }
 }

@@ -55,12 +55,18 @@ impl Graph {
                 Layer::Linear(linear) => linear.geometry(x)?.macs(),
                 Layer::Input { .. }
                 | Layer::BatchNorm(_)
+                | Layer::LayerNorm(_)
                 | Layer::Activation(_)
+                | Layer::PRelu(_)
                 | Layer::Pool(_)
                 | Layer::Flatten
                 | Layer::Dropout { .. }
                 | Layer::Add
+                | Layer::Multiply
                 | Layer::Concat
+                | Layer::Gather { .. }
+                | Layer::Resize(_)
+                | Layer::Dilate { .. }
                 | Layer::PadShortcut { .. } => 0,
             };
             Ok(Cost { params: params as u64, macs, bytes: 4 * (params + inputs + output) as u64 })

@@ -124,12 +124,18 @@ impl Scratch {
             Layer::Linear(_)
             | Layer::Input { .. }
             | Layer::BatchNorm(_)
+            | Layer::LayerNorm(_)
             | Layer::Activation(_)
+            | Layer::PRelu(_)
             | Layer::Pool(_)
             | Layer::Flatten
             | Layer::Dropout { .. }
             | Layer::Add
+            | Layer::Multiply
             | Layer::Concat
+            | Layer::Gather { .. }
+            | Layer::Resize(_)
+            | Layer::Dilate { .. }
             | Layer::PadShortcut { .. } => {}
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! The checked geometry of operations, from the shapes of their operands.
 
 use crate::{Error, Result};
-use lopper_kernels::shapes::{AdaptivePool2d, Conv2d, Linear, PadShortcut, ShapeError};
+use lopper_kernels::shapes::{
+    AdaptivePool2d, Conv2d, Gate, Linear, PadShortcut, Resize, ResizeMode, ShapeError,
+};
 
 /// How a convolution reads its image; the sizes follow from the image and the weight. Pairs are `[height, width]`. By
 /// default, windows are next to each other, without padding, dilation or groups.
@@ -66,6 +68,39 @@ pub fn adaptive_geometry(x: &[usize], [oh, ow]: [usize; 2]) -> Result<AdaptivePo
 pub fn shortcut_geometry(x: &[usize], stride: usize, before: usize, after: usize) -> Result<PadShortcut> {
     let [n, h, w, c] = image("pad shortcut", x)?;
     checked("pad shortcut", PadShortcut { n, h, w, c, stride, before, after }, PadShortcut::check)
+}
+
+/// The checked geometry of the product of images `x` with a `gate` `[N, 1, 1, C]` or `[N, C]`.
+pub fn gate_geometry(x: &[usize], gate: &[usize]) -> Result<Gate> {
+    let found = match (x, gate) {
+        (&[n, h, w, c], &[m, 1, 1, d] | &[m, d]) if (n, c) == (m, d) => Gate { n, pixels: h * w, c },
+        _ => {
+            return Err(Error::shape(
+                "multiply",
+                format!("{x:?} and {gate:?} differ, and the second is no gate"),
+            ));
+        }
+    };
+    checked("multiply", found, Gate::check)
+}
+
+/// The shape of `channels` of `x` `[…, C]`.
+pub fn gathered(x: &[usize], channels: &[u32]) -> Result<Vec<usize>> {
+    let [outer @ .., width] = x else { return Err(Error::shape("gather", "expected at least one axis")) };
+    match channels.iter().find(|&&channel| channel as usize >= *width) {
+        Some(channel) => {
+            Err(Error::shape("gather", format!("expected channels below {width}, found {channel}")))
+        }
+        None => Ok([outer, &[channels.len()]].concat()),
+    }
+}
+
+/// The checked geometry of zeros between the pixels of `x`.
+pub fn dilate_geometry(x: &[usize], stride: [usize; 2]) -> Result<Resize> {
+    let [n, h, w, c] = image("dilate", x)?;
+    let [oh, ow] =
+        [0, 1].map(|axis| [h, w][axis].saturating_sub(1).saturating_mul(stride[axis]).saturating_add(1));
+    checked("dilate", Resize { n, h, w, c, oh, ow, mode: ResizeMode::Stuff(stride) }, Resize::check)
 }
 
 /// The four dimensions of an image tensor, or an error of operation `op`.

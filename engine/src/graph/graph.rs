@@ -223,6 +223,7 @@ impl Graph {
         let expected = match node.layer {
             Layer::Input { .. } => 0..=0,
             Layer::Add | Layer::Concat => 2..=usize::MAX,
+            Layer::Multiply => 2..=2,
             _ => 1..=1,
         };
         let found = node.inputs.len();

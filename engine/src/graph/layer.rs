@@ -7,7 +7,9 @@ use lopper_kernels::params::CompactIndex;
 use lopper_kernels::shapes;
 use serde::{Deserialize, Serialize};
 
+pub use crate::graph::layer_norm::LayerNorm;
 pub use crate::graph::pool::{FixedWindow, Pool, PoolKind, Window};
+pub use crate::graph::resize::{Coordinates, Resize, ResizeSize, Rounding, Sampling};
 pub use lopper_kernels::params::Activation;
 
 /// The computation of a node. Sizes follow from the parameters' shapes; only other values are stored.
@@ -27,8 +29,12 @@ pub enum Layer {
     Linear(Linear),
     /// Batch normalization over the last axis of images or vectors.
     BatchNorm(BatchNorm),
+    /// Layer normalization over the last axis of images or vectors.
+    LayerNorm(LayerNorm),
     /// A function of each value.
     Activation(Activation),
+    /// The rectifier with a slope for each channel.
+    PRelu(PRelu),
     /// The maximum or the mean of each window.
     Pool(Pool),
     /// `[N, H, W, C] → [N, H·W·C]`: feature `(h·W + w)·C + c` is channel `c`.
@@ -40,8 +46,25 @@ pub enum Layer {
     },
     /// The sum of two or more inputs of the same shape.
     Add,
+    /// The product of two inputs of the same shape. The second one may also have one pixel, `[N, 1, 1, C]` or `[N, C]`: it
+    /// is a gate, a factor for each channel of each image (squeeze-and-excitation, Hu, Shen & Sun 2018).
+    Multiply,
     /// The concatenation of two or more inputs along the last axis.
     Concat,
+    /// Channels in any order: output channel i is input channel `channels[i]`. A part of the channels, a split, or their
+    /// order after a shuffle (Zhang et al. 2018).
+    Gather {
+        /// The channel of the input for each channel of the output, with repetitions if need be.
+        channels: Vec<u32>,
+    },
+    /// A larger or smaller image.
+    Resize(Resize),
+    /// Zeros between the pixels, `[N, H, W, C] → [N, (H − 1)·s + 1, (W − 1)·t + 1, C]`: behind it, a convolution is a
+    /// transposed one.
+    Dilate {
+        /// Steps between the pixels of the input, `[height, width]`.
+        stride: [usize; 2],
+    },
     /// The parameter-free residual shortcut; see [`shapes::PadShortcut`].
     PadShortcut {
         /// Stride between the pixels that are kept.
@@ -249,6 +272,26 @@ impl BatchNorm {
     }
 }
 
+/// The rectifier with a learned slope for negative inputs (He et al. 2015): `x` where it is positive, otherwise `w·x`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PRelu {
+    /// The slope of each channel, `[C]`.
+    pub weight: Param,
+}
+
+impl PRelu {
+    /// Creates `channels` slopes of PyTorch's default, ¼.
+    pub fn new(channels: usize) -> Self {
+        Self { weight: Param::new(Tensor::full(&[channels], 0.25)) }
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.weight.value().len()
+    }
+}
+
 impl Layer {
     /// The kind of layer, for tables and messages.
     pub fn kind(&self) -> &'static str {
@@ -259,12 +302,18 @@ impl Layer {
             Self::CompactConv2d(_) => "compact conv2d",
             Self::Linear(_) => "linear",
             Self::BatchNorm(_) => "batch norm",
+            Self::LayerNorm(_) => "layer norm",
+            Self::PRelu(_) => "prelu",
             Self::Activation(activation) => activation.name(),
             Self::Pool(pool) => pool.name(),
             Self::Flatten => "flatten",
             Self::Dropout { .. } => "dropout",
             Self::Add => "add",
+            Self::Multiply => "multiply",
             Self::Concat => "concat",
+            Self::Gather { .. } => "gather",
+            Self::Resize(_) => "resize",
+            Self::Dilate { .. } => "dilate",
             Self::PadShortcut { .. } => "pad shortcut",
         }
     }
@@ -277,6 +326,8 @@ impl Layer {
             }
             Self::Linear(linear) => (&linear.weight, linear.bias.as_ref()),
             Self::BatchNorm(bn) => (&bn.weight, Some(&bn.bias)),
+            Self::LayerNorm(norm) => (&norm.weight, Some(&norm.bias)),
+            Self::PRelu(prelu) => (&prelu.weight, None),
             _ => return Vec::new(),
         };
         std::iter::once(("weight", weight)).chain(bias.map(|b| ("bias", b))).collect()
@@ -290,6 +341,8 @@ impl Layer {
             }
             Self::Linear(linear) => (&mut linear.weight, linear.bias.as_mut()),
             Self::BatchNorm(bn) => (&mut bn.weight, Some(&mut bn.bias)),
+            Self::LayerNorm(norm) => (&mut norm.weight, Some(&mut norm.bias)),
+            Self::PRelu(prelu) => (&mut prelu.weight, None),
             _ => return Vec::new(),
         };
         std::iter::once(("weight", weight)).chain(bias.map(|b| ("bias", b))).collect()

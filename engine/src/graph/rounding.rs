@@ -16,12 +16,16 @@ pub fn rounding_bound(graph: &Graph, largest: f32) -> f32 {
         Layer::Conv2d(conv) => conv.weight.value().shape()[1..].iter().product(),
         Layer::CompactConv2d(compact) => compact.conv.weight.value().shape()[1..].iter().product(),
         Layer::Linear(linear) => linear.in_features(),
-        Layer::BatchNorm(_) | Layer::Add | Layer::Pool(_) => 1,
+        Layer::LayerNorm(norm) => norm.channels(),
+        Layer::BatchNorm(_) | Layer::Add | Layer::Multiply | Layer::Pool(_) | Layer::Resize(_) => 1,
         Layer::Input { .. }
         | Layer::Activation(_)
         | Layer::Flatten
         | Layer::Dropout { .. }
+        | Layer::PRelu(_)
         | Layer::Concat
+        | Layer::Gather { .. }
+        | Layer::Dilate { .. }
         | Layer::PadShortcut { .. } => 0,
     };
     let sum: f64 = graph.nodes().iter().map(|node| (terms(&node.layer) as f64).sqrt()).sum();

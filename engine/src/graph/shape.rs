@@ -1,6 +1,6 @@
 //! Shape inference: derives the output shape of every node from the image shape.
 
-use crate::graph::geometry::shortcut_geometry;
+use crate::graph::geometry::{dilate_geometry, gate_geometry, gathered, shortcut_geometry};
 use crate::{Error, Graph, Layer, Result};
 
 /// Maximum number of values in a node's output (16 GiB). Files and options that need more are rejected before anything
@@ -57,7 +57,15 @@ impl Layer {
                 }
                 x.to_vec()
             }
-            Self::Activation(_) | Self::Dropout { .. } => x.to_vec(),
+            Self::LayerNorm(norm) => {
+                norm.geometry(x)?;
+                x.to_vec()
+            }
+            Self::PRelu(prelu) if x.last() != Some(&prelu.channels()) => {
+                let channels = prelu.channels();
+                return Err(Error::shape("prelu", format!("expected {channels} channels, found {x:?}")));
+            }
+            Self::Activation(_) | Self::PRelu(_) | Self::Dropout { .. } => x.to_vec(),
             Self::Pool(pool) => pool.geometry(x)?.y_shape().to_vec(),
             Self::Flatten => vec![x[0], x[1..].iter().product()],
             Self::Add => {
@@ -66,6 +74,22 @@ impl Layer {
                 }
                 x.to_vec()
             }
+            Self::Multiply => {
+                match inputs {
+                    [_, gate] if *gate == x => {}
+                    [_, gate] => _ = gate_geometry(x, gate)?,
+                    _ => {
+                        return Err(Error::shape(
+                            "multiply",
+                            format!("expected two inputs, found {}", inputs.len()),
+                        ));
+                    }
+                }
+                x.to_vec()
+            }
+            Self::Gather { channels } => gathered(x, channels)?,
+            Self::Resize(resize) => resize.geometry(x)?.y_shape().to_vec(),
+            Self::Dilate { stride } => dilate_geometry(x, *stride)?.y_shape().to_vec(),
             Self::Concat => {
                 let mut shape = x.to_vec();
                 let last = shape.len() - 1;

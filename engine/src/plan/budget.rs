@@ -5,7 +5,7 @@ use super::lower::Op;
 use super::work::{Convolution, FullyConnected, Work};
 use crate::Result;
 use crate::memory::{Budget, bytes_of};
-use lopper_kernels::cpu::{Footprint, PackedBatchNorm};
+use lopper_kernels::cpu::{Footprint, PackedBatchNorm, PackedPRelu};
 use lopper_kernels::pattern::Pattern;
 use std::fmt;
 
@@ -99,7 +99,12 @@ impl Packer<'_> {
                 // Packing first computes one factor per channel.
                 Footprint { packed, borrowed: bytes_of::<f32>([bn.channels()]), ..Footprint::default() }
             }
-            Work::Plain(_) => Footprint::default(),
+            Work::LayerNorm(g, _) => Footprint { packed: bytes_of::<f32>([g.c, 2]), ..Footprint::default() },
+            Work::PRelu(prelu) => {
+                let packed = PackedPRelu::bytes_of(prelu.channels()) as u64;
+                Footprint { packed, ..Footprint::default() }
+            }
+            Work::Plain(plain) => Footprint { packed: plain.bytes() as u64, ..Footprint::default() },
         }
     }
 

@@ -12,7 +12,9 @@ use super::places::{Place, Places};
 use super::work::{Convolution, FullyConnected, Plain, Work};
 use crate::graph::layer::BatchNorm;
 use crate::{Error, Result, Tensor};
-use lopper_kernels::cuda::{self, Cuda, CudaError, CudaGraph, DeviceBuffer, Epilogue, PackedConv2d, Timer};
+use lopper_kernels::cuda::{
+    self, Cuda, CudaError, CudaGraph, DeviceBuffer, Epilogue, GatherList, PackedConv2d, Timer,
+};
 use lopper_kernels::params::{Activation, Dtype};
 use lopper_kernels::shapes;
 use std::time::Duration;
@@ -186,6 +188,11 @@ impl Call {
             Kernel::BatchNorm(norm) => {
                 ("batch_norm", None, norm.channels.iter().map(DeviceBuffer::bytes).sum())
             }
+            Kernel::LayerNorm(_, affine) => {
+                ("layer_norm", None, affine.iter().map(DeviceBuffer::bytes).sum())
+            }
+            Kernel::PRelu(slope) => ("prelu", None, slope.bytes()),
+            Kernel::Gather(list) => ("gather", None, list.bytes()),
             Kernel::Plain(plain) => (plain.name(), None, 0),
         };
         let bias = self.bias.as_ref().map_or(0, DeviceBuffer::bytes);
@@ -199,6 +206,10 @@ enum Kernel {
     Conv2d(shapes::Conv2d, PackedConv2d),
     Linear(shapes::Linear, DeviceBuffer),
     BatchNorm(Norm),
+    /// A layer norm, with γ and β.
+    LayerNorm(shapes::LayerNorm, [DeviceBuffer; 2]),
+    PRelu(DeviceBuffer),
+    Gather(GatherList),
     Plain(Plain),
 }
 
@@ -236,6 +247,15 @@ impl Kernel {
                 None => Self::Linear(linear.g, linear_weight(gpu, linear)?),
             },
             Work::BatchNorm(rows, bn) => Self::BatchNorm(Norm::new(gpu, *rows, bn)?),
+            Work::LayerNorm(g, norm) => {
+                let upload = |values: &Tensor| gpu.upload(values.data());
+                Self::LayerNorm(*g, [upload(norm.weight.value())?, upload(norm.bias.value())?])
+            }
+            Work::PRelu(prelu) => Self::PRelu(gpu.upload(prelu.weight.value().data())?),
+            Work::Plain(Plain::Gather(gather)) => {
+                let dtype = gpu.precision().storage();
+                Self::Gather(GatherList::new(gpu, gather.width(), gather.channels(), dtype)?)
+            }
             Work::Plain(plain) => Self::Plain(plain.clone()),
         })
     }
@@ -253,6 +273,9 @@ impl Kernel {
             Self::Conv2d(g, w) => cuda::conv2d_forward_packed(gpu, g, x, w, end, y),
             Self::Linear(g, w) => cuda::linear_forward(gpu, g, x, w, end, y),
             Self::BatchNorm(norm) => norm.run(gpu, x, end, y),
+            Self::LayerNorm(g, affine) => cuda::layer_norm_forward(gpu, g, x, affine.each_ref(), y),
+            Self::PRelu(slope) => cuda::prelu_forward(gpu, slope.len(), x, slope, y),
+            Self::Gather(list) => cuda::gather_forward(gpu, list, x, y),
             Self::Plain(plain) => plain.run_on(gpu, inputs, y),
         }
     }
@@ -284,6 +307,10 @@ impl Plain {
                 cuda::add_forward(gpu, x, &inputs[1], y)?;
                 inputs[2..].iter().try_for_each(|x| cuda::add_assign(gpu, y, x))
             }
+            Self::Multiply => cuda::mul_forward(gpu, x, &inputs[1], y),
+            Self::Gate(g) => cuda::gate_forward(gpu, g, x, &inputs[1], y),
+            Self::Gather(_) => unreachable!("a gathering has a list of its own on the device"),
+            Self::Resize(resize) => cuda::resize_forward(gpu, resize.geometry(), x, y),
             Self::Concat(rows, widths) => {
                 let parts: Vec<_> = inputs.iter().zip(widths.iter().copied()).collect();
                 cuda::concat_forward(gpu, *rows, &parts, y)

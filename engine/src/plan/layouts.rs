@@ -133,7 +133,8 @@ impl Possible {
             Work::Conv2d(Convolution { g, pattern, compact: None, .. }) => {
                 conv2d_lane_images(cpu, g, pattern, packing)
             }
-            Work::Conv2d(_) | Work::Linear(_) | Work::Plain(_) => [None; 2],
+            Work::Conv2d(_) | Work::Linear(_) | Work::LayerNorm(..) | Work::PRelu(_) => [None; 2],
+            Work::Plain(_) => [None; 2],
         };
         Self::Between(lanes.map(|lanes| lanes.map_or(ImageLayout::ChannelsLast, ImageLayout::RowLanes)))
     }

@@ -174,9 +174,17 @@ impl Sketch {
         let first = op.node.inputs.first().copied().unwrap_or(op.id);
         let moved = |class: Class, input: NodeId| {
             let inputs = op.inputs.len().max(1);
-            // A concatenation reads as much as it writes; the width of its first input is not that of all.
+            // A concatenation reads as much as it writes, and so does a gathering; the width of the first input is not that
+            // of all.
             match op.node.layer {
-                Layer::Concat => Kind::Pixels { class, read: 0, written: 2 * pixels(op.id) },
+                Layer::Concat | Layer::Gather { .. } => {
+                    Kind::Pixels { class, read: 0, written: 2 * pixels(op.id) }
+                }
+                // A gate has few pixels.
+                Layer::Multiply => {
+                    let read = op.node.inputs.iter().map(|&input| pixels(input)).sum();
+                    Kind::Pixels { class, read, written: pixels(op.id) }
+                }
                 _ => Kind::Pixels { class, read: inputs * pixels(input), written: pixels(op.id) },
             }
         };
@@ -194,11 +202,17 @@ impl Sketch {
             Layer::BatchNorm(_) => (moved(Class::BatchNorm, first), first),
             Layer::Pool(_) => (moved(Class::Pool, first), first),
             Layer::Input { .. }
+            | Layer::LayerNorm(_)
             | Layer::Activation(_)
+            | Layer::PRelu(_)
             | Layer::Flatten
             | Layer::Dropout { .. }
             | Layer::Add
+            | Layer::Multiply
             | Layer::Concat
+            | Layer::Gather { .. }
+            | Layer::Resize(_)
+            | Layer::Dilate { .. }
             | Layer::PadShortcut { .. } => (moved(Class::Elementwise, first), first),
         };
         Ok(Self { kind, input, output: op.id, residual: op.residual.is_some() })

@@ -2,14 +2,15 @@
 
 use super::lower::Op;
 use crate::autograd::ops::Pooling;
-use crate::graph::geometry::{adaptive_geometry, shortcut_geometry};
-use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, Linear};
+use crate::graph::geometry::{adaptive_geometry, dilate_geometry, gate_geometry, shortcut_geometry};
+use crate::graph::layer::{BatchNorm, CompactConv2d, Conv2d, LayerNorm, Linear, PRelu};
 use crate::memory::{self, bytes_of};
 use crate::{Layer, Result, Tensor};
+use lopper_kernels::cpu::{PackedGather, PackedResize};
 use lopper_kernels::params::Activation;
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::reference;
-use lopper_kernels::shapes::{self, AdaptivePool2d, PadShortcut};
+use lopper_kernels::shapes::{self, AdaptivePool2d, Gate, PadShortcut};
 use std::sync::Arc;
 
 /// Work of an operation. Operations with weights take an epilogue; a device packs or uploads the weights.
@@ -18,6 +19,8 @@ pub(super) enum Work<'g> {
     Linear(FullyConnected<'g>),
     /// Batch norm, with the number of rows to normalize.
     BatchNorm(usize, &'g BatchNorm),
+    LayerNorm(shapes::LayerNorm, &'g LayerNorm),
+    PRelu(&'g PRelu),
     Plain(Plain),
 }
 
@@ -49,6 +52,12 @@ pub(super) enum Plain {
     Pool(Pooling),
     Activation(Activation),
     Add,
+    /// The product of two values of one shape.
+    Multiply,
+    /// The product of images with a gate.
+    Gate(Gate),
+    Gather(PackedGather),
+    Resize(PackedResize),
     /// Number of rows, and the channels of each part.
     Concat(usize, Vec<usize>),
     PadShortcut(PadShortcut),
@@ -63,9 +72,21 @@ impl<'g> Work<'g> {
             Layer::CompactConv2d(compact) => return Ok(Self::compact(compact, compact.geometry(&op.x)?)),
             Layer::Linear(linear) => return Self::linear(linear, &op.x, op.pool),
             Layer::BatchNorm(bn) => return Ok(Self::BatchNorm(op.len() / bn.channels(), bn)),
+            Layer::LayerNorm(norm) => return Ok(Self::LayerNorm(norm.geometry(&op.x)?, norm)),
+            Layer::PRelu(prelu) => return Ok(Self::PRelu(prelu)),
             Layer::Activation(activation) => Plain::Activation(*activation),
             Layer::Pool(pool) => Plain::Pool(Pooling::new(pool, &op.x)?),
             Layer::Add => Plain::Add,
+            Layer::Multiply if lens[0] == lens[1] => Plain::Multiply,
+            Layer::Multiply => {
+                let gate = [op.x[0], lens[1] / op.x[0].max(1)];
+                Plain::Gate(gate_geometry(&op.x, &gate)?)
+            }
+            Layer::Gather { channels } => {
+                Plain::Gather(PackedGather::new(*op.x.last().expect("an input has channels"), channels))
+            }
+            Layer::Resize(resize) => Plain::Resize(PackedResize::new(&resize.geometry(&op.x)?)),
+            Layer::Dilate { stride } => Plain::Resize(PackedResize::new(&dilate_geometry(&op.x, *stride)?)),
             Layer::PadShortcut { stride, before, after } => {
                 Plain::PadShortcut(shortcut_geometry(&op.x, *stride, *before, *after)?)
             }
@@ -115,7 +136,7 @@ impl<'g> Work<'g> {
             Self::Conv2d(Convolution { compact: Some(compact), .. }) => return compact.outer_bias(),
             Self::Conv2d(Convolution { conv, .. }) => &conv.bias,
             Self::Linear(FullyConnected { linear, .. }) => &linear.bias,
-            Self::BatchNorm(..) | Self::Plain(_) => &None,
+            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => &None,
         };
         bias.as_ref().map(|bias| bias.value().clone())
     }
@@ -126,7 +147,7 @@ impl<'g> Work<'g> {
             Self::Conv2d(Convolution { pattern, .. }) | Self::Linear(FullyConnected { pattern, .. }) => {
                 Some(pattern)
             }
-            Self::BatchNorm(..) | Self::Plain(_) => None,
+            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => None,
         }
     }
 
@@ -150,7 +171,7 @@ impl<'g> Work<'g> {
             Self::Linear(FullyConnected { g, pattern, .. }) => {
                 (g.n * g.inputs * pattern.filters().len()) as u64
             }
-            Self::BatchNorm(..) | Self::Plain(_) => 0,
+            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => 0,
         }
     }
 }
@@ -162,7 +183,18 @@ impl Plain {
             Self::Pool(pooling) => Self::Pool(pooling.of_images(images)),
             Self::Concat(rows, widths) => Self::Concat(rows / batch * images, widths.clone()),
             Self::PadShortcut(g) => Self::PadShortcut(PadShortcut { n: images, ..*g }),
-            Self::Activation(_) | Self::Add => self.clone(),
+            Self::Gate(g) => Self::Gate(Gate { n: images, ..*g }),
+            Self::Resize(resize) => Self::Resize(resize.of_images(images)),
+            Self::Activation(_) | Self::Add | Self::Multiply | Self::Gather(_) => self.clone(),
+        }
+    }
+
+    /// Bytes of what the kernel looks up beside its values.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Gather(gather) => gather.bytes(),
+            Self::Resize(resize) => resize.bytes(),
+            _ => 0,
         }
     }
 
@@ -172,6 +204,10 @@ impl Plain {
             Self::Pool(pooling) => pooling.name(),
             Self::Activation(activation) => activation.name(),
             Self::Add => "add",
+            Self::Multiply => "multiply",
+            Self::Gate(_) => "gate",
+            Self::Gather(_) => "gather",
+            Self::Resize(_) => "resize",
             Self::Concat(..) => "concat",
             Self::PadShortcut(_) => "pad_shortcut",
         }

@@ -1,19 +1,20 @@
 //! Random networks and a plain evaluator of them, for the tests of plans and files.
 
-#![allow(dead_code)] // Each test binary uses only some of it.
+#![allow(dead_code, unused_imports)] // Each test binary uses only some of it.
 
 pub mod blocks;
 pub mod colors;
+mod evaluate;
 pub mod exact;
 
+pub use evaluate::{error, evaluate};
+
 use lopper_engine::layer::{
-    Activation, BatchNorm, CompactConv2d, Conv2d, FixedWindow, Linear, Pool, PoolKind, Window,
+    Activation, BatchNorm, CompactConv2d, Conv2d, Coordinates, FixedWindow, LayerNorm, Linear, PRelu, Pool,
+    Resize, ResizeSize, Rounding, Sampling, Window,
 };
-use lopper_engine::pool::PoolGeometry;
 use lopper_engine::{Device, Graph, Layer, NodeId, Param, Tensor};
 use lopper_kernels::params::ACTIVATIONS;
-use lopper_kernels::params::CompactIndex;
-use lopper_kernels::reference as r;
 
 /// Returns CUDA on the CPU, if available: see [`lopper_kernels::cuda::Cuda::for_tests`].
 pub fn cuda_on_cpu() -> Option<Device> {
@@ -188,11 +189,75 @@ impl Builder {
         self.push(Layer::Pool(pool), &[x])
     }
 
+    /// Adds a gate: the mean of the image, two small convolutions, and a product. The gate may be a vector.
+    fn squeeze(&mut self, x: NodeId) -> NodeId {
+        let (c, reduced) = (self.shapes[x][3], self.random.int(1, 5));
+        let mean = self.push(Layer::Pool(Pool::average(Window::Global)), &[x]);
+        let squeezed = self.conv(mean, reduced, 1, 1, 0, 1);
+        let excited = self.conv(squeezed, c, 1, 1, 0, 1);
+        let mut gate = self.activation(excited);
+        if self.random.chance(30) {
+            gate = self.push(Layer::Flatten, &[gate]);
+        }
+        self.push(Layer::Multiply, &[x, gate])
+    }
+
+    /// Splits the channels, convolves a part, and shuffles what is joined again.
+    fn shuffle(&mut self, x: NodeId) -> NodeId {
+        let c = self.shapes[x][3];
+        let at = self.random.int(1, c) as u32;
+        let first = self.push(Layer::Gather { channels: (0..at).collect() }, &[x]);
+        let rest: Vec<u32> = (0..c as u32).rev().take(self.random.int(1, c)).collect();
+        let rest = self.push(Layer::Gather { channels: rest }, &[x]);
+        let conv = self.conv(rest, at as usize, 1, 1, 0, 1);
+        let joined = self.push(Layer::Concat, &[first, conv]);
+        let channels = (0..2 * at).map(|i| i % 2 * at + i / 2).collect();
+        self.push(Layer::Gather { channels }, &[joined])
+    }
+
+    fn layer_norm(&mut self, x: NodeId) -> NodeId {
+        let c = *self.shapes[x].last().unwrap();
+        let mut norm = LayerNorm::new(c, 0.1);
+        (norm.weight, norm.bias) =
+            (Param::new(self.random.tensor(&[c])), Param::new(self.random.tensor(&[c])));
+        if self.random.chance(30) {
+            (norm.width, norm.sum, norm.squares) = (c + 3, 1.5, 2.25);
+        }
+        self.push(Layer::LayerNorm(norm), &[x])
+    }
+
+    fn prelu(&mut self, x: NodeId) -> NodeId {
+        let c = self.shapes[x][3];
+        let weight = Param::new(self.random.tensor(&[c]));
+        self.push(Layer::PRelu(PRelu { weight }), &[x])
+    }
+
+    /// Resizes an image that is not large, or puts zeros between its pixels.
+    fn resize(&mut self, x: NodeId) -> NodeId {
+        let random = &mut self.random;
+        let coordinates = [Coordinates::HalfPixel, Coordinates::Asymmetric, Coordinates::AlignCorners];
+        let coordinates = coordinates[random.int(0, 2)];
+        let rounding = [Rounding::Floor, Rounding::Ceil, Rounding::HalfDown, Rounding::HalfUp];
+        let rounding = rounding[random.int(0, 3)];
+        let sampling = match random.chance(50) {
+            true => Sampling::Nearest(coordinates, rounding),
+            false => Sampling::Bilinear(coordinates),
+        };
+        let size = match random.chance(50) && self.shapes[x][1].max(self.shapes[x][2]) < 8 {
+            true => ResizeSize::Times([2, 3]),
+            false => ResizeSize::Fixed([random.int(3, 9), random.int(3, 9)]),
+        };
+        match random.chance(25) && self.shapes[x][1].max(self.shapes[x][2]) < 8 {
+            true => self.push(Layer::Dilate { stride: [2, 1] }, &[x]),
+            false => self.push(Layer::Resize(Resize { sampling, size }), &[x]),
+        }
+    }
+
     /// Appends one random block to `x`, which is an image.
     fn block(&mut self, x: NodeId) -> NodeId {
         let c = self.shapes[x][3];
         let small = self.shapes[x][1] < 4 || self.shapes[x][2] < 4;
-        match self.random.int(0, 10) {
+        match self.random.int(0, 15) {
             0 | 1 if !small => {
                 let (o, stride, padding) =
                     (self.random.int(1, 20), self.random.int(1, 2), self.random.int(0, 1));
@@ -218,6 +283,11 @@ impl Builder {
                     (self.random.int(1, 2), self.random.int(0, 3), self.random.int(0, 3));
                 self.push(Layer::PadShortcut { stride, before, after }, &[x])
             }
+            11 => self.squeeze(x),
+            12 => self.shuffle(x),
+            13 => self.layer_norm(x),
+            14 => self.prelu(x),
+            15 => self.resize(x),
             9 => {
                 let o = self.random.int(2, 12);
                 let compact = self.compact(x, o);
@@ -260,97 +330,4 @@ pub fn random_graph(seed: u64) -> Graph {
 pub fn images(graph: &Graph, n: usize, seed: u64) -> Tensor {
     let [h, w, c] = graph.info.input;
     Random(seed).tensor(&[n, h, w, c])
-}
-
-/// Returns the output of every node in f64, computed only by the reference kernels.
-pub fn evaluate(graph: &Graph, images: &Tensor) -> Vec<Vec<f64>> {
-    let shapes = graph.shapes(images.shape().try_into().unwrap()).unwrap();
-    let mut values: Vec<Vec<f64>> = Vec::new();
-    for (id, node) in graph.nodes().iter().enumerate() {
-        let mut y = vec![0.0; shapes[id].iter().product()];
-        match node.inputs.first() {
-            None => y = wide(images.data()),
-            Some(&x) => evaluate_node(&node.layer, &shapes[x], &node.inputs, &values, &shapes, &mut y),
-        }
-        values.push(y);
-    }
-    values
-}
-
-/// Returns the error of `found` relative to the largest value of any layer: errors of one layer propagate through the
-/// layers after it.
-pub fn error(found: &[f32], nodes: &[Vec<f64>]) -> f64 {
-    let expected = nodes.last().unwrap();
-    assert_eq!(found.len(), expected.len());
-    let largest = nodes.iter().flatten().fold(1.0, |max: f64, v| max.max(v.abs()));
-    found.iter().zip(expected).map(|(&a, &b)| (f64::from(a) - b).abs() / largest).fold(0.0, f64::max)
-}
-
-fn evaluate_node(
-    layer: &Layer,
-    shape: &[usize],
-    inputs: &[NodeId],
-    values: &[Vec<f64>],
-    shapes: &[Vec<usize>],
-    y: &mut [f64],
-) {
-    let x = values[inputs[0]].as_slice();
-    let weight = |p: &Param| wide(p.value().data());
-    let bias = |p: &Option<Param>| p.as_ref().map(weight);
-    match layer {
-        Layer::Input { .. } => unreachable!("has no input"),
-        Layer::Conv2d(conv) => {
-            let g = conv.geometry(shape).unwrap();
-            r::conv2d_forward(&g, x, &weight(&conv.weight), bias(&conv.bias).as_deref(), y);
-        }
-        Layer::CompactConv2d(compact) => {
-            let g = compact.geometry(shape).unwrap();
-            let CompactConv2d { conv, inputs, outputs, carrier, fill, .. } = compact;
-            let index = CompactIndex { inputs: inputs.clone(), outputs: outputs.clone(), carrier: *carrier };
-            let outer_bias = bias(&conv.bias).map(|b| {
-                let mut outer = vec![f64::NAN; g.o]; // Dead outputs must not read it.
-                outputs.iter().zip(b).for_each(|(&o, b)| outer[o as usize] = b);
-                outer
-            });
-            let (w, fill) = (weight(&conv.weight), wide(fill));
-            r::conv2d_compact_forward(&g, x, &index, &w, &fill, outer_bias.as_deref(), y);
-        }
-        Layer::Linear(linear) => {
-            let g = linear.geometry(shape).unwrap();
-            r::linear_forward(&g, x, &weight(&linear.weight), bias(&linear.bias).as_deref(), y);
-        }
-        Layer::BatchNorm(bn) => {
-            let (mean, var) = (wide(bn.running_mean.data()), wide(bn.running_var.data()));
-            let g = lopper_kernels::shapes::BatchNorm {
-                rows: x.len() / bn.channels(),
-                c: bn.channels(),
-                eps: bn.eps,
-            };
-            let (gamma, beta) = (weight(&bn.weight), weight(&bn.bias));
-            r::batch_norm_forward_eval(&g, x, [&mean, &var], [&gamma, &beta], y);
-        }
-        Layer::Activation(activation) => r::activation_forward(*activation, x, y),
-        Layer::Pool(pool) => match (pool.kind, pool.geometry(shape).unwrap()) {
-            (PoolKind::Max, PoolGeometry::Fixed(g)) => r::max_pool2d_forward(&g, x, y),
-            (PoolKind::Max, PoolGeometry::Adaptive(g)) => r::adaptive_max_pool2d_forward(&g, x, y),
-            (PoolKind::Average, PoolGeometry::Fixed(g)) => r::avg_pool2d_forward(&g, x, y),
-            (PoolKind::Average, PoolGeometry::Adaptive(g)) => r::adaptive_avg_pool2d_forward(&g, x, y),
-        },
-        Layer::Flatten | Layer::Dropout { .. } => y.copy_from_slice(x),
-        Layer::Add => inputs.iter().for_each(|&i| r::add_assign(y, &values[i])),
-        Layer::Concat => {
-            let parts: Vec<(&[f64], usize)> =
-                inputs.iter().map(|&i| (values[i].as_slice(), *shapes[i].last().unwrap())).collect();
-            let rows = shape[..shape.len() - 1].iter().product();
-            r::concat_forward(rows, &parts, y);
-        }
-        Layer::PadShortcut { stride, before, after } => {
-            let g = lopper_engine::geometry::shortcut_geometry(shape, *stride, *before, *after).unwrap();
-            r::pad_shortcut_forward(&g, x, y);
-        }
-    }
-}
-
-fn wide(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| f64::from(v)).collect()
 }

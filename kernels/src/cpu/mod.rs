@@ -32,6 +32,9 @@ pub use ops::batch_norm::{
 pub use ops::channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
 pub use ops::dropout::dropout;
 pub use ops::elementwise::{add_assign, add_forward, axpy, mul_forward, scale};
+pub use ops::gate::{gate_forward, gate_grad};
+pub use ops::gather::{PackedGather, gather_forward, gather_input_grad};
+pub use ops::layer_norm::{layer_norm_backward, layer_norm_forward};
 pub use ops::linear::{linear_forward, linear_input_grad, linear_weight_grad};
 pub use ops::loss::{
     cross_entropy_forward, cross_entropy_input_grad, kl_divergence_forward, kl_divergence_input_grad,
@@ -43,7 +46,9 @@ pub use ops::pool::{
     adaptive_max_pool2d_input_grad,
 };
 pub use ops::pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, max_pool2d_input_grad};
+pub use ops::prelu::{PackedPRelu, prelu_backward, prelu_forward, prelu_forward_packed};
 pub use ops::reduce::{sum, sum_rows};
+pub use ops::resize::{PackedResize, resize_forward, resize_input_grad};
 pub use ops::softmax::{log_softmax_forward, softmax_forward};
 pub use ops::winners::{
     adaptive_max_pool2d_winners_grad, adaptive_max_pool2d_with_winners, max_pool2d_winners_grad,

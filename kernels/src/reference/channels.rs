@@ -1,4 +1,4 @@
-//! Operations that move channels: concatenation and the parameter-free residual shortcut.
+//! Operations that move channels: concatenation, gathering, and the parameter-free residual shortcut.
 
 use super::Float;
 use crate::shapes::PadShortcut;
@@ -25,6 +25,27 @@ pub fn split_channels<F: Float>(rows: usize, dy: &[F], parts: &mut [(&mut [F], u
         for (dx, c) in parts.iter_mut() {
             dx[row * *c..(row + 1) * *c].copy_from_slice(&dy[start..start + *c]);
             start += *c;
+        }
+    }
+}
+
+/// Gathers channels: `y[row, i] = x[row, channels[i]]` with `x` `[rows, c]`.
+pub fn gather_forward<F: Float>(c: usize, channels: &[u32], x: &[F], y: &mut [F]) {
+    assert_eq!(x.len() / c * channels.len(), y.len());
+    for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(channels.len())) {
+        for (y, &channel) in y.iter_mut().zip(channels) {
+            *y = x[channel as usize];
+        }
+    }
+}
+
+/// The gradient of [`gather_forward`]: adds up what was read of each channel, in the order of the list.
+pub fn gather_input_grad<F: Float>(c: usize, channels: &[u32], dy: &[F], dx: &mut [F]) {
+    assert_eq!(dx.len() / c * channels.len(), dy.len());
+    dx.fill(F::ZERO);
+    for (dx, dy) in dx.chunks_exact_mut(c).zip(dy.chunks_exact(channels.len())) {
+        for (&dy, &channel) in dy.iter().zip(channels) {
+            dx[channel as usize] += dy;
         }
     }
 }

@@ -9,12 +9,16 @@ mod channels;
 mod conv2d;
 mod dropout;
 mod elementwise;
+mod gate;
+mod layer_norm;
 mod linear;
 mod loss;
 mod matmul;
 mod optim;
 mod pool;
+mod prelu;
 mod reduce;
+mod resize;
 mod softmax;
 mod sparse_conv2d;
 
@@ -23,10 +27,15 @@ pub use activation::{activation_forward, activation_input_grad};
 pub use batch_norm::{
     batch_norm_backward, batch_norm_eval_backward, batch_norm_forward_eval, batch_norm_forward_train,
 };
-pub use channels::{concat_forward, pad_shortcut_forward, pad_shortcut_input_grad, split_channels};
+pub use channels::{
+    concat_forward, gather_forward, gather_input_grad, pad_shortcut_forward, pad_shortcut_input_grad,
+    split_channels,
+};
 pub use conv2d::{conv2d_epilogue, conv2d_forward, conv2d_input_grad, conv2d_weight_grad};
 pub use dropout::{dropout, keeps};
 pub use elementwise::{add_assign, add_forward, axpy, mul_forward, scale};
+pub use gate::{gate_forward, gate_grad};
+pub use layer_norm::{layer_norm_backward, layer_norm_forward};
 pub use linear::{linear_forward, linear_input_grad, linear_weight_grad};
 pub use loss::{
     cross_entropy_forward, cross_entropy_input_grad, kl_divergence_forward, kl_divergence_input_grad,
@@ -39,6 +48,8 @@ pub use pool::{
     adaptive_max_pool2d_input_grad,
 };
 pub use pool::{avg_pool2d_forward, avg_pool2d_input_grad, max_pool2d_forward, max_pool2d_input_grad};
+pub use prelu::{prelu_backward, prelu_forward};
 pub use reduce::{sum, sum_rows};
+pub use resize::{resize_forward, resize_input_grad};
 pub use softmax::{log_softmax_forward, softmax_forward};
 pub use sparse_conv2d::{conv2d_compact_forward, conv2d_masked_forward};

@@ -6,15 +6,21 @@
 mod batch_norm;
 mod conv2d;
 mod error;
+mod gate;
+mod layer_norm;
 mod linear;
 mod matmul;
 mod pool;
+mod resize;
 mod shortcut;
 
 pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
 pub use error::ShapeError;
+pub use gate::Gate;
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use matmul::{Matmul, Trans};
 pub use pool::{AdaptivePool2d, Pool2d};
+pub use resize::{Coordinates, Resize, ResizeMode, Rounding};
 pub use shortcut::PadShortcut;

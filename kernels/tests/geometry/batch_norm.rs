@@ -1,4 +1,5 @@
-//! Batch norm with batch statistics and with given ones, forward and backward, and sums over rows.
+//! Batch norm with batch statistics and with given ones, layer norm and slopes of channels, forward and backward, and sums
+//! over rows.
 
 use crate::cases::run;
 use crate::draw::{Draw, filled, wanted};
@@ -7,7 +8,7 @@ use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{self, Epilogue};
 use lopper_kernels::params::{Activation, Normalized, Statistics};
 use lopper_kernels::reference;
-use lopper_kernels::shapes::BatchNorm;
+use lopper_kernels::shapes::{BatchNorm, LayerNorm};
 
 const EPS: f32 = 1e-3;
 
@@ -137,6 +138,57 @@ fn sums_over_rows() {
             assert_bounded("rows", constant, rows, &got, &sums(wide), &sums(magnitude));
             let (want, all) = (reference::sum(&wide(&x)), reference::sum(&magnitude(&x)));
             assert_bounded("all", constant, rows * c, &[cpu::sum(cpu, &x)], &[want], &[all]);
+        }
+    });
+}
+
+#[test]
+fn layer_norms() {
+    run("layer_norms", 25, |draw| {
+        let (rows, c) = shape(draw);
+        let removed = draw.between(0..=3);
+        let constant = f64::from(draw.real());
+        let g = LayerNorm {
+            width: c + removed,
+            sum: removed as f64 * constant,
+            squares: removed as f64 * constant * constant,
+            ..LayerNorm::whole(rows, c, EPS)
+        };
+        draw.about(format_args!("{g:?}"));
+        let (x, dy) = (draw.reals(rows * c), draw.reals(rows * c));
+        let (gamma, beta) = (draw.reals(c), draw.reals(c));
+        let [x64, dy64, gamma64, beta64] = [&x, &dy, &gamma, &beta].map(|v| wide(v));
+        let y = wanted(rows * c, |y| reference::layer_norm_forward(&g, &x64, [&gamma64, &beta64], y));
+        let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; rows * c], vec![0.0; c], vec![0.0; c]);
+        reference::layer_norm_backward(&g, &x64, &gamma64, &dy64, &mut dx, [&mut dgamma, &mut dbeta]);
+        let growth = 1.0 / f64::from(EPS).sqrt();
+        for cpu in &*CPUS {
+            let got = filled(rows * c, |y| cpu::layer_norm_forward(cpu, &g, &x, [&gamma, &beta], y));
+            close("y", 1e-6 * growth, &got, &y);
+            let [mut got_dx, mut got_gamma, mut got_beta] = [rows * c, c, c].map(Buffer::unspecified);
+            let affine = [&mut got_gamma[..], &mut got_beta];
+            cpu::layer_norm_backward(cpu, &g, &x, &gamma, &dy, &mut got_dx, affine);
+            close("dx", 4e-6 * growth * growth, &got_dx, &dx);
+            close("dgamma", 2e-6 * growth * (rows as f64).sqrt(), &got_gamma, &dgamma);
+            close("dbeta", 1e-6 * (rows as f64).sqrt(), &got_beta, &dbeta);
+        }
+    });
+}
+
+#[test]
+fn slopes_of_channels() {
+    run("slopes_of_channels", 15, |draw| {
+        let (rows, c) = shape(draw);
+        draw.about(format_args!("{rows}×{c}"));
+        let (x, dy, slope) = (draw.integers(rows * c), draw.integers(rows * c), draw.integers(c));
+        let y = filled(rows * c, |y| reference::prelu_forward(c, &x, &slope, y));
+        let (mut dx, mut dslope) = (vec![0.0; rows * c], vec![0.0; c]);
+        reference::prelu_backward(c, &x, &slope, &dy, &mut dx, &mut dslope);
+        for cpu in &*CPUS {
+            assert_eq!(filled(rows * c, |y| cpu::prelu_forward(cpu, c, &x, &slope, y))[..], y[..]);
+            let (mut got, mut got_slope) = (Buffer::unspecified(rows * c), Buffer::unspecified(c));
+            cpu::prelu_backward(cpu, c, &x, &slope, &dy, &mut got, &mut got_slope);
+            assert_eq!((&got[..], &got_slope[..]), (&dx[..], &dslope[..]), "{}", cpu.isa());
         }
     });
 }

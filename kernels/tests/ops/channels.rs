@@ -1,10 +1,25 @@
-//! Tests of concatenation and the padded shortcut. They only copy, so every comparison is exact.
+//! Tests of concatenation, gathering and the padded shortcut. They only copy, so every comparison is exact.
 
 use crate::support::{check_exact, filled, narrow, random};
-use lopper_kernels::cpu;
+use lopper_kernels::cpu::{self, PackedGather};
 use lopper_kernels::reference;
 use lopper_kernels::shapes::PadShortcut;
 use proptest::prelude::*;
+
+/// Lists of channels below `width`: parts, shuffles of groups, their inverses, and any.
+fn lists() -> impl Strategy<Value = (usize, Vec<u32>)> {
+    let part = (1usize..200, 0usize..200, 1usize..200).prop_map(|(width, start, len)| {
+        let start = start % width;
+        (width, (start as u32..(start + len).min(width) as u32).collect())
+    });
+    let shuffle = (1usize..70, 1usize..6, any::<bool>()).prop_map(|(size, groups, inverse)| {
+        let (a, b) = if inverse { (size, groups) } else { (groups, size) };
+        (size * groups, (0..size * groups).map(|i| (i % a * b + i / a) as u32).collect())
+    });
+    let any =
+        (1usize..60).prop_flat_map(|width| (Just(width), prop::collection::vec(0..width as u32, 1..120)));
+    prop_oneof![part, shuffle, any]
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
@@ -24,6 +39,16 @@ proptest! {
             out.concat()
         };
         check_exact(split, &parts.iter().flat_map(|(x, _)| x.iter().copied()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn gathering_and_its_gradient(rows in 1usize..300, (width, list) in lists()) {
+        let (x, dy) = (narrow(&random(1, rows * width)), narrow(&random(2, rows * list.len())));
+        let gather = PackedGather::new(width, &list);
+        let y = filled(dy.len(), |y| reference::gather_forward(width, &list, &x, y));
+        check_exact(|cpu| filled(dy.len(), |y| cpu::gather_forward(cpu, &gather, &x, y)), &y);
+        let dx = filled(x.len(), |dx| reference::gather_input_grad(width, &list, &dy, dx));
+        check_exact(|cpu| filled(x.len(), |dx| cpu::gather_input_grad(cpu, &gather, &dy, dx)), &dx);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use crate::support::{filled, integers, random};
 use lopper_kernels::params::{ACTIVATIONS, Saved};
 use lopper_kernels::reference::*;
-use lopper_kernels::shapes::{AdaptivePool2d, BatchNorm, Conv2d, Linear, PadShortcut, Pool2d};
+use lopper_kernels::shapes::{
+    AdaptivePool2d, BatchNorm, Conv2d, Coordinates, Gate, LayerNorm, Linear, PadShortcut, Pool2d, Resize,
+    ResizeMode, Rounding,
+};
 
 /// Checks that `grad` is the gradient of `loss` at `x`.
 fn check(what: &str, x: &[f64], grad: &[f64], loss: impl Fn(&[f64]) -> f64) {
@@ -170,6 +173,64 @@ fn concatenation_and_shortcut() {
     let (x, dy) = (random(1, g.x_len()), random(2, g.y_len()));
     let dx = filled(x.len(), |dx| pad_shortcut_input_grad(&g, &dy, dx));
     check("pad shortcut", &x, &dx, |x| dot(&dy, &filled(dy.len(), |y| pad_shortcut_forward(&g, x, y))));
+}
+
+#[test]
+fn gates() {
+    let g = Gate { n: 2, pixels: 5, c: 3 };
+    let (x, gate, dy) = (random(1, 30), random(2, 6), random(3, 30));
+    let loss = |x: &[f64], gate: &[f64]| dot(&dy, &filled(30, |y| gate_forward(&g, x, gate, y)));
+    check("gate dx", &x, &filled(30, |dx| gate_forward(&g, &dy, &gate, dx)), |x| loss(x, &gate));
+    check("gate dgate", &gate, &filled(6, |dgate| gate_grad(&g, &x, &dy, dgate)), |gate| loss(&x, gate));
+}
+
+#[test]
+fn gatherings() {
+    let (channels, x, dy) = ([3, 0, 3, 1], random(1, 20), random(2, 20));
+    let dx = filled(20, |dx| gather_input_grad(4, &channels, &dy, dx));
+    check("gather", &x, &dx, |x| dot(&dy, &filled(20, |y| gather_forward(4, &channels, x, y))));
+}
+
+#[test]
+fn layer_norms() {
+    let whole = LayerNorm::whole(4, 5, 1e-3);
+    for g in [whole, LayerNorm { width: 7, sum: 1.0, squares: 0.75, ..whole }] {
+        let (x, gamma, beta, dy) = (random(1, 20), random(2, 5), random(3, 5), random(4, 20));
+        let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| {
+            dot(&dy, &filled(20, |y| layer_norm_forward(&g, x, [gamma, beta], y)))
+        };
+        let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; 20], vec![0.0; 5], vec![0.0; 5]);
+        layer_norm_backward(&g, &x, &gamma, &dy, &mut dx, [&mut dgamma, &mut dbeta]);
+        check("layer norm dx", &x, &dx, |x| loss(x, &gamma, &beta));
+        check("layer norm dgamma", &gamma, &dgamma, |gamma| loss(&x, gamma, &beta));
+        check("layer norm dbeta", &beta, &dbeta, |beta| loss(&x, &gamma, beta));
+    }
+}
+
+#[test]
+fn slopes_of_channels() {
+    let (x, slope, dy) = (random(1, 24), random(2, 3), random(3, 24));
+    let loss = |x: &[f64], slope: &[f64]| dot(&dy, &filled(24, |y| prelu_forward(3, x, slope, y)));
+    let (mut dx, mut dslope) = (vec![0.0; 24], vec![0.0; 3]);
+    prelu_backward(3, &x, &slope, &dy, &mut dx, &mut dslope);
+    check("prelu dx", &x, &dx, |x| loss(x, &slope));
+    check("prelu dslope", &slope, &dslope, |slope| loss(&x, slope));
+}
+
+#[test]
+fn resizes() {
+    for (oh, ow, mode) in [
+        (8, 3, ResizeMode::Linear(Coordinates::HalfPixel)),
+        (7, 6, ResizeMode::Linear(Coordinates::AlignCorners)),
+        (6, 9, ResizeMode::Nearest(Coordinates::Asymmetric, Rounding::Floor)),
+        (7, 5, ResizeMode::Stuff([2, 2])),
+    ] {
+        let g = Resize { n: 2, h: 4, w: 3, c: 2, oh, ow, mode };
+        g.check().expect("a valid geometry");
+        let (x, dy) = (random(1, g.x_len()), random(2, g.y_len()));
+        let dx = filled(x.len(), |dx| resize_input_grad(&g, &dy, dx));
+        check("resize", &x, &dx, |x| dot(&dy, &filled(dy.len(), |y| resize_forward(&g, x, y))));
+    }
 }
 
 #[test]

@@ -5,8 +5,12 @@
 mod batch_norm;
 mod channels;
 mod elementwise;
+mod gate;
 mod gradients;
+mod layer_norm;
 mod loss;
 mod optim;
 mod pool;
+mod prelu;
+mod resize;
 mod support;

@@ -110,10 +110,16 @@ pub fn last_layers(graph: &Graph) -> Result<Vec<NodeId>> {
             Layer::Linear(_) | Layer::Conv2d(_) => break,
             Layer::BatchNorm(_) => norms.push(id),
             Layer::Activation(_) | Layer::Pool(_) | Layer::Flatten | Layer::Dropout { .. } => {}
+            Layer::Resize(_) => {}
             Layer::Input { .. }
             | Layer::CompactConv2d(_)
+            | Layer::LayerNorm(_)
+            | Layer::PRelu(_)
             | Layer::Add
+            | Layer::Multiply
             | Layer::Concat
+            | Layer::Gather { .. }
+            | Layer::Dilate { .. }
             | Layer::PadShortcut { .. } => {
                 return Err(Error::invalid(format!(
                     "new head: expected a linear layer or a convolution that makes the classes, found layer `{}` \

@@ -2,6 +2,7 @@
 
 use super::values::randomize;
 use super::{Block, Grouping, Head, HeadPool, Hidden, Join, Order, RandomNet, Shortcut, Tap, Unit};
+use lopper_engine::layer::{Activation, Pool, Window};
 use lopper_engine::{Graph, Layer, NodeId, Tensor};
 use lopper_models::builder::{Builder, Conv};
 use lopper_models::init;
@@ -64,6 +65,34 @@ impl Block {
                     net.concat("concat", &ends);
                 }
             }
+            Self::Squeeze { reduced, gate, vector } => squeeze(net, *reduced, *gate, *vector),
+            Self::Product { units } => {
+                let [first, second] = units.each_ref().map(|unit| {
+                    // A depthwise convolution has a width of its own.
+                    let (out, grouping) = (units[0].out, Grouping::Dense);
+                    Unit { out, grouping, stride: 1, padded: true, ..unit.clone() }
+                });
+                net.within("first", |net| first.build(net));
+                let gate = net.at();
+                net.go_to(input).within("second", |net| second.build(net));
+                net.multiply("product", gate);
+            }
+            Self::Shuffle { unit, share } => shuffle(net, unit, *share),
+            Self::LayerNorm => drop(net.layer_norm("layer_norm", 0.1)),
+            Self::PRelu => drop(net.prelu("prelu")),
+            Self::Resize(resize) => {
+                let fits = |side: usize| (3..=8).contains(&side);
+                if fits(net.shape()[1]) && fits(net.shape()[2]) {
+                    net.resize("resize", *resize);
+                }
+            }
+            Self::Transposed { out, kernel, stride } => {
+                if net.shape()[1].max(net.shape()[2]) <= 8 {
+                    let extra_padding = [stride - 1; 2];
+                    let conv = Conv { extra_padding, padding: [1; 2], ..Conv::new(*out, *kernel).bias() };
+                    net.conv_transpose("transposed", conv.stride(*stride));
+                }
+            }
             Self::Pool(pool) => {
                 if pool.geometry(net.shape()).is_ok() {
                     net.pool("pool", *pool);
@@ -73,6 +102,33 @@ impl Block {
             Self::Dropout => drop(net.dropout("dropout", 0.3)),
         }
     }
+}
+
+fn squeeze(net: &mut Builder, reduced: usize, gate: Activation, vector: bool) {
+    let (input, channels) = (net.at(), net.channels());
+    net.pool("squeeze", Pool::average(Window::Global));
+    net.conv("reduce", Conv::new(reduced, 1).bias()).relu("relu");
+    net.conv("expand", Conv::new(channels, 1).bias()).activation("gate", gate);
+    if vector {
+        net.flatten("vector");
+    }
+    let gate = net.at();
+    net.go_to(input).multiply("excite", gate);
+}
+
+fn shuffle(net: &mut Builder, unit: &Unit, share: usize) {
+    let (input, channels) = (net.at(), net.channels());
+    if channels < 2 {
+        return;
+    }
+    let parts = net.chunk("split", 2);
+    let (first, others) = (parts[0], parts[parts.len() - 1]);
+    net.go_to(if share == 3 { input } else { others });
+    let unit = Unit { stride: 1, padded: true, grouping: Grouping::Dense, ..unit.clone() };
+    let unit = Unit { out: channels.div_ceil(2), ..unit };
+    net.within("unit", |net| unit.build(net));
+    let end = net.at();
+    net.concat("concat", &[first, end]).shuffle("shuffle", 2);
 }
 
 fn residual(net: &mut Builder, first: &Unit, norm: bool, shortcut: Shortcut) {

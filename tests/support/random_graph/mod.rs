@@ -14,13 +14,19 @@
 //! branches  ─┬─ unit ─ concat ─
 //!            ├─ unit ──┤
 //!            └─────────┘
+//! squeeze   ─┬─ mean ─ conv ─ relu ─ conv ─ gate ─ multiply ─      squeeze-and-excitation
+//!            └────────────────────────────────────┘
+//! shuffle   ─┬─ first channels ───────── concat ─ shuffle ─        as in ShuffleNetV2
+//!            └─ others ─ unit ──────────────┘
 //! ```
+//!
+//! and layer norms, slopes of channels, products of two units, resized images and transposed convolutions.
 
 mod build;
 pub mod values;
 
 use lopper_engine::Tensor;
-use lopper_engine::layer::{Activation, FixedWindow, Pool};
+use lopper_engine::layer::{Activation, Coordinates, FixedWindow, Pool, Resize, ResizeSize, Sampling};
 use lopper_kernels::params::ACTIVATIONS;
 use proptest::collection::vec;
 use proptest::option;
@@ -51,6 +57,20 @@ pub enum Block {
     Fork { unit: Unit, tap: Tap, join: Join },
     /// Parallel units, and possibly their input, concatenated.
     Branches { units: Vec<Unit>, input_too: bool },
+    /// A gate from the mean of the image.
+    Squeeze { reduced: usize, gate: Activation, vector: bool },
+    /// The product of two units of the same input.
+    Product { units: [Unit; 2] },
+    /// A part of the channels passes, the others go through a unit, and all are shuffled.
+    Shuffle { unit: Unit, share: usize },
+    /// Layer normalization.
+    LayerNorm,
+    /// A slope for each channel.
+    PRelu,
+    /// A resizing, if the image stays small.
+    Resize(Resize),
+    /// A transposed convolution, if the image stays small.
+    Transposed { out: usize, kernel: usize, stride: usize },
     /// Pooling window.
     Pool(Pool),
     /// Batch norm that does not follow a convolution.
@@ -172,11 +192,41 @@ fn block() -> impl Strategy<Value = Block> {
             Block::Pool(if max { Pool::max(window) } else { Pool::average(window) })
         },
     );
+    let gate = select(vec![Activation::Sigmoid, Activation::HardSigmoid, Activation::Relu]);
+    let squeeze = (1..=6usize, gate, any::<bool>()).prop_map(|(reduced, gate, vector)| Block::Squeeze {
+        reduced,
+        gate,
+        vector,
+    });
+    let product = (unit(), unit()).prop_map(|(a, b)| Block::Product { units: [a, b] });
+    let shuffle = (unit(), 1..=3usize).prop_map(|(unit, share)| Block::Shuffle { unit, share });
+    let sizes = prop_oneof![
+        Just(ResizeSize::Times([2, 2])),
+        (3..=11usize, 3..=11usize).prop_map(|(h, w)| ResizeSize::Fixed([h, w])),
+    ];
+    let samplings = select(vec![
+        Resize::nearest(2).sampling,
+        Sampling::Bilinear(Coordinates::HalfPixel),
+        Sampling::Bilinear(Coordinates::AlignCorners),
+    ]);
+    let resize = (samplings, sizes).prop_map(|(sampling, size)| Block::Resize(Resize { sampling, size }));
+    let transposed = (1..=12usize, 2..=4usize, 1..=2usize)
+        .prop_map(|(out, kernel, stride)| Block::Transposed { out, kernel, stride });
+    let newer = prop_oneof![
+        3 => squeeze,
+        1 => product,
+        2 => shuffle,
+        2 => Just(Block::LayerNorm),
+        1 => Just(Block::PRelu),
+        1 => resize,
+        1 => transposed,
+    ];
     prop_oneof![
         6 => unit().prop_map(Block::Unit),
         4 => residual,
         2 => fork,
         2 => branches,
+        5 => newer,
         2 => pool,
         1 => Just(Block::Norm),
         1 => Just(Block::Dropout),

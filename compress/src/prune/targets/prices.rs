@@ -131,13 +131,19 @@ fn sizes(layer: &Layer, pixels: usize, [c, o]: [usize; 2]) -> [usize; 3] {
         }
         Layer::Linear(linear) => [c * o + linear.bias.as_ref().map_or(0, |_| o), 0, c * o],
         Layer::BatchNorm(_) => [2 * o, 2 * o, 0],
+        Layer::LayerNorm(_) => [2 * o, 0, 0],
+        Layer::PRelu(_) => [o, 0, 0],
         Layer::Input { .. }
         | Layer::Activation(_)
         | Layer::Pool(_)
         | Layer::Flatten
         | Layer::Dropout { .. }
         | Layer::Add
+        | Layer::Multiply
         | Layer::Concat
+        | Layer::Gather { .. }
+        | Layer::Resize(_)
+        | Layer::Dilate { .. }
         | Layer::PadShortcut { .. } => [0; 3],
     }
 }

@@ -7,10 +7,15 @@ mod batch_norm;
 mod channels;
 mod conv2d;
 mod dropout;
+mod gather;
+mod layer_norm;
 mod linear;
 mod loss;
+mod multiply;
 mod pool;
+mod prelu;
 mod reshape;
+mod resize;
 mod softmax;
 
 pub(crate) use batch_norm::move_running;

@@ -58,6 +58,7 @@ pub(super) mod attribute {
     pub mod kind {
         pub const FLOAT: i64 = 1;
         pub const INT: i64 = 2;
+        pub const TEXT: i64 = 3;
         pub const FLOATS: i64 = 6;
         pub const INTS: i64 = 7;
     }

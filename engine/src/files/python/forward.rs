@@ -1,7 +1,8 @@
 //! The method `forward` of a module of PyTorch.
 
 use super::names::{Term, variables};
-use crate::files::torchvision::{feature_orders, inverse};
+use super::resizes::{dilated, resized};
+use crate::files::torchvision::{feature_orders, gathered_positions, inverse};
 use crate::graph::layer::Activation;
 use crate::graph::pool::{Pool, PoolKind, Window};
 use crate::{Graph, Layer, Result};
@@ -21,7 +22,9 @@ pub(super) fn forward(
     for (id, node) in graph.nodes().iter().enumerate().skip(1) {
         let inputs: Vec<&str> = node.inputs.iter().map(|&i| variables[i].as_str()).collect();
         let module = paths.get(&node.name).map_or(String::new(), |path| access(path));
-        let mut value = expression(&node.layer, &inputs, &module, &shapes[node.inputs[0]]);
+        let shapes: Vec<&[usize]> = node.inputs.iter().map(|&i| shapes[i].as_slice()).collect();
+        let order = orders[node.inputs[0]].as_deref();
+        let mut value = expression(&node.layer, (&inputs, order), &module, &shapes);
         if let Some((path, _)) = &terms[id] {
             value = format!("{}({value})", access(path));
         }
@@ -45,9 +48,15 @@ fn access(path: &[String]) -> String {
     rest.iter().fold(format!("self.{first}"), |text, part| format!("{text}[\"{part}\"]"))
 }
 
-/// The value of `layer`, whose module is `module`, if it has one; its first input has the shape `x`.
-fn expression(layer: &Layer, inputs: &[&str], module: &str, shape: &[usize]) -> String {
-    let x = inputs.first().copied().unwrap_or_default();
+/// The value of `layer`, whose module is `module`, if it has one; its inputs have `shapes`, and the features of the first
+/// one have the order `order`.
+fn expression(
+    layer: &Layer,
+    (inputs, order): (&[&str], Option<&[usize]>),
+    module: &str,
+    shapes: &[&[usize]],
+) -> String {
+    let (x, shape) = (inputs.first().copied().unwrap_or_default(), shapes[0]);
     match layer {
         Layer::Conv2d(conv) if conv.extra_padding != [0; 2] => {
             let [bottom, right] = conv.extra_padding;
@@ -56,12 +65,20 @@ fn expression(layer: &Layer, inputs: &[&str], module: &str, shape: &[usize]) -> 
         Layer::Conv2d(_) | Layer::CompactConv2d(_) | Layer::Linear(_) | Layer::BatchNorm(_) => {
             format!("{module}({x})")
         }
+        Layer::LayerNorm(_) | Layer::PRelu(_) => format!("{module}({x})"),
         Layer::Activation(activation) => activated(*activation, x),
         Layer::Pool(pool) => pooled(*pool, x),
         Layer::Flatten if shape.len() == 2 => x.into(),
         Layer::Flatten => format!("{x}.flatten(1)"),
         Layer::Dropout { p } => format!("F.dropout({x}, {p:?}, self.training)"),
         Layer::Add => inputs.join(" + "),
+        Layer::Multiply if shapes[0].len() > shapes[1].len() => {
+            format!("{x} * {}[:, :, None, None]", inputs[1])
+        }
+        Layer::Multiply => inputs.join(" * "),
+        Layer::Gather { channels } => gathered(&gathered_positions(channels, order), x),
+        Layer::Resize(resize) => resized(resize, shape, x),
+        Layer::Dilate { stride } => dilated(*stride, shape, x),
         Layer::Concat => format!("torch.cat([{}], 1)", inputs.join(", ")),
         Layer::PadShortcut { stride, before, after } => {
             let pixels = match stride {
@@ -85,6 +102,22 @@ fn activated(activation: Activation, x: &str) -> String {
         Activation::Clamp { low, high } => format!("{x}.clamp({low:?}, {high:?})"),
         Activation::Sigmoid => format!("torch.sigmoid({x})"),
         Activation::Silu => format!("F.silu({x})"),
+        Activation::HardSigmoid => format!("F.hardsigmoid({x})"),
+        Activation::HardSwish => format!("F.hardswish({x})"),
+        Activation::Tanh => format!("torch.tanh({x})"),
+        Activation::Elu { alpha } => format!("F.elu({x}, {alpha:?})"),
+        Activation::LeakyRelu { slope } => format!("F.leaky_relu({x}, {slope:?})"),
+        Activation::Gelu => format!("F.gelu({x})"),
+        Activation::GeluTanh => format!("F.gelu({x}, approximate=\"tanh\")"),
+    }
+}
+
+/// Channels in any order. Neighboring ones are a slice.
+fn gathered(channels: &[usize], x: &str) -> String {
+    let (first, end) = (channels[0], channels[0] + channels.len());
+    match channels.iter().copied().eq(first..end) {
+        true => format!("{x}[:, {first}:{end}]"),
+        false => format!("{x}[:, {channels:?}]"),
     }
 }
 

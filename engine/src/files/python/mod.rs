@@ -3,6 +3,7 @@
 mod export;
 mod forward;
 mod names;
+mod resizes;
 mod source;
 
 pub use export::{Exported, export};

@@ -23,7 +23,7 @@ const TAKEN: &str = "T_destination add_module apply bfloat16 buffers call_super_
     set_submodule share_memory state_dict to to_empty train training type update values xpu zero_grad \
     False None True and as assert async await break class continue def del elif else except finally for from global if \
     import in is lambda nonlocal not or pass raise return try while with yield \
-    F nn torch json math Path self x Model load read Plus CLASSES MEAN STD";
+    F nn torch json math Path self x Model load read Plus ChannelNorm CLASSES MEAN STD";
 
 /// The name of a variable for a node called `name`.
 pub(super) fn variable(name: &str) -> String {

@@ -29,6 +29,9 @@ pub(super) fn source(
     if terms.iter().any(Option::is_some) {
         text += PLUS;
     }
+    if graph.nodes().iter().any(|node| matches!(node.layer, Layer::LayerNorm(_))) {
+        text += CHANNEL_NORM;
+    }
     text += "\n\nclass Model(nn.Module):\n    def __init__(self):\n        super().__init__()\n";
     for (name, module) in &modules.0 {
         text += &format!("        self.{name} = ");
@@ -79,6 +82,28 @@ class Plus(nn.Module):
 
     def forward(self, x):
         return x + self.term
+"#;
+
+const CHANNEL_NORM: &str = r#"
+
+class ChannelNorm(nn.Module):
+    """Layer normalization over the channels of each pixel. The statistics cover `width` channels: those of the input, and
+    constants that are not part of it, with the sum `total` and the sum `squares` of their squares."""
+
+    def __init__(self, channels, eps, width=None, total=0.0, squares=0.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps, self.width, self.total, self.squares = eps, width or channels, total, squares
+
+    def forward(self, x):
+        removed = self.width - len(self.weight)
+        mean = (x.sum(1, keepdim=True) + self.total) / self.width
+        centered = x - mean
+        constants = self.squares + mean * (removed * mean - 2 * self.total)
+        var = ((centered * centered).sum(1, keepdim=True) + constants) / self.width
+        shape = [-1] + [1] * (x.dim() - 2)
+        return centered * torch.rsqrt(var + self.eps) * self.weight.view(shape) + self.bias.view(shape)
 "#;
 
 const READ: &str = r#"
@@ -159,6 +184,18 @@ fn constructor(layer: &Layer, x: &[usize]) -> String {
             let (axes, channels) = (if x.len() == 4 { 2 } else { 1 }, bn.channels());
             format!("nn.BatchNorm{axes}d({channels}, eps={:?}, momentum={:?})", bn.eps, bn.momentum)
         }
+        Layer::LayerNorm(norm) if norm.is_whole() => {
+            format!("ChannelNorm({}, eps={:?})", norm.channels(), norm.eps)
+        }
+        Layer::LayerNorm(norm) => format!(
+            "ChannelNorm({}, eps={:?}, width={}, total={:?}, squares={:?})",
+            norm.channels(),
+            norm.eps,
+            norm.width,
+            norm.sum,
+            norm.squares
+        ),
+        Layer::PRelu(prelu) => format!("nn.PReLU({})", prelu.channels()),
         // Only these have parameters; compact convolutions have been made dense.
         _ => "nn.Identity()".into(),
     }

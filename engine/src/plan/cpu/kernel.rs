@@ -8,7 +8,8 @@ use crate::plan::spans::Span;
 use crate::plan::work::{Convolution, FullyConnected, Plain, Work};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{
-    self, Cpu, Epilogue, ImageLayout, ImageLayouts, PackedBatchNorm, PackedConv2d, PackedLinear, Packing,
+    self, Cpu, Epilogue, ImageLayout, ImageLayouts, PackedBatchNorm, PackedConv2d, PackedLinear, PackedPRelu,
+    Packing,
 };
 use lopper_kernels::params::{Activation, Dtype};
 use lopper_kernels::shapes;
@@ -20,6 +21,9 @@ pub(super) enum Kernel {
     Linear(shapes::Linear, PackedLinear, Option<Tensor>),
     /// A batch norm, with the layout of its input and its output.
     BatchNorm(PackedBatchNorm, ImageLayout),
+    /// A layer norm, with γ and β.
+    LayerNorm(shapes::LayerNorm, [Tensor; 2]),
+    PRelu(PackedPRelu),
     Plain(Plain),
 }
 
@@ -39,6 +43,10 @@ impl Packer<'_> {
             Work::Conv2d(conv) => Kernel::Conv2d(conv.g, Box::new(self.conv2d(conv)), bias, around),
             Work::Linear(linear) => Kernel::Linear(linear.g, self.linear(linear), bias),
             Work::BatchNorm(_, bn) => Kernel::BatchNorm(batch_norm(bn), around.y),
+            Work::LayerNorm(g, norm) => {
+                Kernel::LayerNorm(*g, [&norm.weight, &norm.bias].map(|param| param.value().clone()))
+            }
+            Work::PRelu(prelu) => Kernel::PRelu(PackedPRelu::new(prelu.weight.value().data())),
             Work::Plain(plain) => Kernel::Plain(plain.clone()),
         }
     }
@@ -84,6 +92,10 @@ impl Kernel {
             }
             Self::Linear(g, w, bias) => Self::Linear(shapes::Linear { n, ..g }, w, bias),
             Self::BatchNorm(bn, layout) => Self::BatchNorm(bn, layout.of_images(n)),
+            Self::LayerNorm(g, affine) => {
+                Self::LayerNorm(shapes::LayerNorm { rows: g.rows / span.batch * n, ..g }, affine)
+            }
+            Self::PRelu(slope) => Self::PRelu(slope),
             Self::Plain(plain) => Self::Plain(plain.of_images(n, span.batch)),
         }
     }
@@ -115,6 +127,10 @@ impl Kernel {
                 cpu::batch_norm_forward_lanes(cpu, bn, images, x, &end(&None), y);
             }
             Self::Linear(g, w, bias) => cpu::linear_forward_packed(cpu, g, x, w, &end(bias), y),
+            Self::LayerNorm(g, affine) => {
+                cpu::layer_norm_forward(cpu, g, x, affine.each_ref().map(Tensor::data), y);
+            }
+            Self::PRelu(slope) => cpu::prelu_forward_packed(cpu, slope, x, y),
             Self::Plain(plain) => plain.run(cpu, input, inputs, y),
         }
     }
@@ -132,13 +148,15 @@ impl Kernel {
                 (w.kernel(), why, Some(w.products(g)), w.bytes(), bias)
             }
             Self::BatchNorm(bn, _) => ("batch_norm", None, None, bn.bytes(), &None),
-            Self::Plain(plain) => (plain.name(), None, None, 0, &None),
+            Self::LayerNorm(g, _) => ("layer_norm", None, None, 2 * size_of::<f32>() * g.c, &None),
+            Self::PRelu(slope) => ("prelu", None, None, slope.bytes(), &None),
+            Self::Plain(plain) => (plain.name(), None, None, plain.bytes(), &None),
         };
         let bias = bias.as_ref().map_or(0, |bias| 4 * bias.len());
         let estimate = match self {
             Self::Conv2d(g, w, ..) => Some(w.estimate(cpu, g)),
             Self::Linear(g, w, _) => Some(w.choice().cycles(cpu, g, Dtype::F32)),
-            Self::BatchNorm(..) | Self::Plain(_) => None,
+            Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => None,
         };
         Chosen { kernel, why, products, estimate, weight_bytes: weight_bytes + bias }
     }
@@ -164,6 +182,10 @@ impl Plain {
                 cpu::add_forward(cpu, x, input(1), y);
                 (2..inputs).for_each(|i| cpu::add_assign(cpu, y, input(i)));
             }
+            Self::Multiply => cpu::mul_forward(cpu, x, input(1), y),
+            Self::Gate(g) => cpu::gate_forward(cpu, g, x, input(1), y),
+            Self::Gather(gather) => cpu::gather_forward(cpu, gather, x, y),
+            Self::Resize(resize) => cpu::resize_forward(cpu, resize, x, y),
             Self::Concat(rows, widths) => {
                 let mut parts: [(&[f32], usize); MAX_PARTS] = [(&[], 0); MAX_PARTS];
                 for (i, (part, &width)) in parts.iter_mut().zip(widths).enumerate() {

@@ -21,6 +21,10 @@ pub const MODULES: &[Source] = &[
     CHANNELS,
     REDUCE,
     POOL,
+    RESIZE,
+    GATE,
+    PRELU,
+    LAYER_NORM,
     BATCH_NORM,
     LOSS,
     OPTIM,
@@ -72,6 +76,18 @@ pub const REDUCE: Source = source!("reduce.cu");
 
 /// Pooling.
 pub const POOL: Source = source!("pool.cu");
+
+/// Resizing.
+pub const RESIZE: Source = source!("resize.cu");
+
+/// Products with a gate.
+pub const GATE: Source = source!("gate.cu");
+
+/// The rectifier with a slope for each channel.
+pub const PRELU: Source = source!("prelu.cu");
+
+/// Layer normalization.
+pub const LAYER_NORM: Source = source!("layer_norm.cu");
 
 /// Batch normalization.
 pub const BATCH_NORM: Source = source!("batch_norm.cu");

@@ -35,12 +35,14 @@ pub(super) struct ActivationArg {
     clamp: ClampArg,
     /// [`Activation::number`].
     function: i32,
+    /// [`Activation::parameter`].
+    parameter: f32,
 }
 
 impl From<Activation> for ActivationArg {
     fn from(activation: Activation) -> Self {
         let clamp = if activation.bounds().is_some() { activation } else { Activation::None };
-        Self { clamp: clamp.into(), function: activation.number() }
+        Self { clamp: clamp.into(), function: activation.number(), parameter: activation.parameter() }
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 pub(super) enum Value<'v> {
     Int(i64),
     Float(f32),
+    Text(&'v str),
     Ints(&'v [i64]),
 }
 
@@ -104,6 +105,9 @@ impl Value<'_> {
         match self {
             Self::Int(value) => message.int(attribute::INT, *value).int(attribute::TYPE, kind::INT),
             Self::Float(value) => message.float(attribute::FLOAT, *value).int(attribute::TYPE, kind::FLOAT),
+            Self::Text(value) => {
+                message.bytes(attribute::TEXT, value.as_bytes()).int(attribute::TYPE, kind::TEXT)
+            }
             Self::Ints(values) => message.ints(attribute::INTS, values).int(attribute::TYPE, kind::INTS),
         }
     }

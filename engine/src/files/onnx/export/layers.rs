@@ -2,10 +2,12 @@
 
 use super::convs::write_conv;
 use super::document::{Document, Value};
+use super::norms::{layer_norm, prelu};
 use super::options::OnnxOptions;
-use super::{compact, pools};
-use crate::files::torchvision::{feature_orders, inverse};
-use crate::graph::layer::{Activation, BatchNorm, Conv2d, Linear};
+use super::resizes::{dilate, resize};
+use super::{activations, compact, pools};
+use crate::files::torchvision::{feature_orders, gathered_positions, inverse};
+use crate::graph::layer::{BatchNorm, Conv2d, Linear};
 use crate::{Graph, Layer, Node, NodeId, Result, Tensor};
 
 /// The writer of a graph's layers.
@@ -52,6 +54,7 @@ impl<'g, 'd> Layers<'g, 'd> {
         let inputs: Vec<&str> = inputs.iter().map(|&i| graph.nodes()[i].name.as_str()).collect();
         let x = inputs.first().copied().unwrap_or_default();
         let shape = |of: NodeId| self.shapes[graph.nodes()[id].inputs[of]].as_slice();
+        let opset = self.options.opset;
         let document = &mut *self.document;
         match layer {
             Layer::Input { .. } => {}
@@ -61,10 +64,18 @@ impl<'g, 'd> Layers<'g, 'd> {
             }
             Layer::Linear(linear) => self.linear(linear, id),
             Layer::BatchNorm(bn) => self.batch_norm(bn, id),
-            Layer::Activation(function) => activation(document, *function, x, name),
-            Layer::Pool(pool) => pools::write(document, *pool, self.options.opset, shape(0), [x, name])?,
+            Layer::LayerNorm(norm) => {
+                let order = self.orders[graph.nodes()[id].inputs[0]].as_deref();
+                layer_norm(document, norm, (opset, shape(0), order), [x, name]);
+            }
+            Layer::Activation(function) => activations::write(document, *function, opset, [x, name]),
+            Layer::PRelu(slopes) => {
+                let order = self.orders[graph.nodes()[id].inputs[0]].as_deref();
+                prelu(document, slopes, (shape(0), order), [x, name]);
+            }
+            Layer::Pool(pool) => pools::write(document, *pool, opset, shape(0), [x, name])?,
             Layer::Flatten => document.node("Flatten", &[x], name, &[("axis", Value::Int(1))]),
-            Layer::Dropout { p } if self.options.opset < 12 => {
+            Layer::Dropout { p } if opset < 12 => {
                 document.node("Dropout", &[x], name, &[("ratio", Value::Float(*p))]);
             }
             Layer::Dropout { p } => {
@@ -73,7 +84,14 @@ impl<'g, 'd> Layers<'g, 'd> {
             }
             Layer::Add if inputs.len() > 2 => document.node("Sum", &inputs, name, &[]),
             Layer::Add => document.node("Add", &inputs, name, &[]),
+            Layer::Multiply => multiply(document, opset, [shape(0), shape(1)], [x, inputs[1], name]),
             Layer::Concat => document.node("Concat", &inputs, name, &[("axis", Value::Int(1))]),
+            Layer::Gather { channels } => {
+                let order = self.orders[graph.nodes()[id].inputs[0]].as_deref();
+                gather(document, &gathered_positions(channels, order), x, name);
+            }
+            Layer::Resize(sampled) => resize(document, sampled, opset, shape(0), [x, name])?,
+            Layer::Dilate { stride } => dilate(document, *stride, shape(0), [x, name]),
             Layer::PadShortcut { stride, before, after } => {
                 pad_shortcut(document, *stride, [*before, *after], x, name);
             }
@@ -124,24 +142,34 @@ fn conv2d(document: &mut Document, conv: &Conv2d, x: &str, name: &str) {
     write_conv(document, conv, [conv.weight.value(), bias.unwrap_or(&Tensor::zeros(&[0]))], x, name);
 }
 
-fn activation(document: &mut Document, activation: Activation, x: &str, name: &str) {
-    match activation {
-        Activation::None => document.node("Identity", &[x], name, &[]),
-        Activation::Relu => document.node("Relu", &[x], name, &[]),
-        Activation::Relu6 => clip(document, [0.0, 6.0], x, name),
-        Activation::Clamp { low, high } => clip(document, [low, high], x, name),
-        Activation::Sigmoid => document.node("Sigmoid", &[x], name, &[]),
-        Activation::Silu => {
-            let gate = document.step("Sigmoid", &[x], &format!("{name}.sigmoid"), &[]);
-            document.node("Mul", &[x, &gate], name, &[]);
-        }
+/// The product of two values. The vector of a gate of images gets axes for the pixels.
+fn multiply(document: &mut Document, opset: u32, [x_shape, gate_shape]: [&[usize]; 2], names: [&str; 3]) {
+    let [x, gate, name] = names;
+    if x_shape.len() == gate_shape.len() {
+        return document.node("Mul", &[x, gate], name, &[]);
     }
+    let pixels = format!("{name}.gate");
+    let gate = match opset {
+        ..13 => document.step("Unsqueeze", &[gate], &pixels, &[("axes", Value::Ints(&[2, 3]))]),
+        _ => {
+            let axes = document.ints(&format!("{name}.axes"), &[2, 3]);
+            document.step("Unsqueeze", &[gate, &axes], &pixels, &[])
+        }
+    };
+    document.node("Mul", &[x, &gate], name, &[]);
 }
 
-fn clip(document: &mut Document, [low, high]: [f32; 2], x: &str, name: &str) {
-    let low = document.float(&format!("{name}.low"), low);
-    let high = document.float(&format!("{name}.high"), high);
-    document.node("Clip", &[x, &low, &high], name, &[]);
+/// Channels in any order. Neighboring ones are a slice.
+fn gather(document: &mut Document, channels: &[usize], x: &str, name: &str) {
+    let (first, end) = (channels[0], channels[0] + channels.len());
+    if channels.iter().copied().eq(first..end) {
+        let [start, end, axes] = [("start", first as i64), ("end", end as i64), ("axes", 1)]
+            .map(|(what, value)| document.ints(&format!("{name}.{what}"), &[value]));
+        return document.node("Slice", &[x, &start, &end, &axes], name, &[]);
+    }
+    let channels: Vec<i64> = channels.iter().map(|&channel| channel as i64).collect();
+    let channels = document.ints(&format!("{name}.channels"), &channels);
+    document.node("Gather", &[x, &channels], name, &[("axis", Value::Int(1))]);
 }
 
 /// Every `stride`-th pixel, and zero channels before and after.

@@ -1,12 +1,15 @@
 //! A graph as an ONNX file.
 
+mod activations;
 mod compact;
 mod convs;
 mod document;
 mod export;
 mod layers;
+mod norms;
 mod options;
 mod pools;
+mod resizes;
 
 pub(in crate::files::onnx) use export::INFO;
 pub use export::{Exported, export};

@@ -17,6 +17,12 @@ pub(super) enum Array {
     },
 }
 
+impl From<Tensor> for Array {
+    fn from(tensor: Tensor) -> Self {
+        Self::Float(tensor)
+    }
+}
+
 impl Array {
     /// A list of integers.
     pub fn list(values: Vec<Int>) -> Self {

@@ -108,6 +108,7 @@ fn attempt(
         return Err(problems);
     }
     let output = importer.output().map_err(one)?;
+    let output = importer.whole(output).map_err(one)?;
     let output = match output {
         Value::Computed(view) if view.padding != [0; 4] => {
             return Err(one("its output is a padded image".into()));

@@ -2,12 +2,13 @@
 
 use super::array::Array;
 use super::external::Folder;
+use super::formula::Formula;
 use super::int::Int;
 use super::model::{OnnxGraph, OnnxNode};
 use super::tensor::RawTensor;
 use super::value::{Part, Value};
 use super::view::{Axis, View};
-use crate::graph::layer::Layer;
+use crate::graph::layer::{Conv2d, Layer};
 use crate::graph::pool::{Pool, PoolKind, Window};
 use crate::graph::{Node, NodeId};
 use crate::{Param, Tensor};
@@ -83,7 +84,8 @@ impl<'m, 'a> Importer<'m, 'a> {
     /// Lets `name` stand for `value`. Returns whether it was free.
     pub fn define(&mut self, name: &'a str, value: Value) -> bool {
         let view = match &value {
-            Value::Computed(view) => Some(view),
+            Value::Computed(view) | Value::Formula(view, ..) | Value::Quantized(view, _) => Some(view),
+            Value::Groups { of, .. } => Some(of),
             Value::Window(part) | Value::Pooled(_, part) => Some(&part.of),
             Value::Constant(_) | Value::Unknown => None,
         };
@@ -146,6 +148,42 @@ impl<'m, 'a> Importer<'m, 'a> {
         Ok(array)
     }
 
+    /// The constant input `i` of `node` as numbers, of whatever type they are, if it is given.
+    pub fn numbers(&mut self, node: &OnnxNode<'a>, i: usize) -> Result<Option<Tensor>, String> {
+        let Some(name) = node.input(i) else { return Ok(None) };
+        let known = self.values.get(name);
+        match (known, self.graph.constants.get(name)) {
+            (None, Some(raw)) => {
+                let values = raw.floats(self.folder)?;
+                self.weights_left =
+                    self.weights_left.saturating_add(values.len().saturating_mul(MOST_SHARED));
+                Ok(Some(values))
+            }
+            (Some(Value::Constant(Array::Float(values))), _) => Ok(Some(values.clone())),
+            _ => Err(format!("computes its input `{name}`; only constants are understood there")),
+        }
+    }
+
+    /// The type of the elements of the constant input `i` of `node`, if it is one of the file.
+    pub fn element(&self, node: &OnnxNode<'a>, i: usize) -> Option<i64> {
+        self.graph.constants.get(node.input(i)?).map(|raw| raw.element())
+    }
+
+    /// The constant list of integers that is input `i` of `node`, however long it is.
+    pub fn indices(&mut self, node: &OnnxNode<'a>, i: usize) -> Result<Vec<i64>, String> {
+        let name = node.input(i).ok_or_else(|| format!("lacks its input {i}"))?;
+        match (self.values.get(name), self.graph.constants.get(name)) {
+            (None, Some(raw)) => {
+                let values = raw.integers(self.folder)?;
+                self.weights_left =
+                    self.weights_left.saturating_add(values.len().saturating_mul(MOST_SHARED));
+                Ok(values)
+            }
+            (Some(Value::Constant(array)), _) => array.plain(&format!("its input {i}")),
+            _ => Err(format!("computes its input `{name}`; only constants are understood there")),
+        }
+    }
+
     /// The constant numbers of input `i` of `node`.
     pub fn weights(&mut self, node: &OnnxNode<'a>, i: usize) -> Result<Tensor, String> {
         let array = self.constant(node, i)?.ok_or_else(|| format!("lacks its input {i}"))?;
@@ -158,6 +196,11 @@ impl<'m, 'a> Importer<'m, 'a> {
     pub fn padded(&mut self, node: &OnnxNode<'a>, i: usize) -> Result<View, String> {
         match self.value(node, i)? {
             Value::Computed(view) => Ok(view),
+            Value::Formula(view, formula, name) => self.layers_of(&view, formula, &name),
+            Value::Groups { .. } => {
+                Err("reads groups of channels, of which only a shuffle is understood".into())
+            }
+            Value::Quantized(..) => Err("reads quantized numbers; only `DequantizeLinear` does".into()),
             Value::Window(part) if part.is_whole() => Ok(part.of),
             Value::Pooled(kind, part) if part.is_whole() => Ok(self.pooled(node, kind, &part)),
             Value::Constant(_) => Err(format!("works on the constant `{}`", node.inputs[i])),
@@ -166,6 +209,109 @@ impl<'m, 'a> Importer<'m, 'a> {
             }
             Value::Unknown => Err("reads an unknown value".into()),
         }
+    }
+
+    /// `value`, with the layers of its formula if it is one.
+    pub fn whole(&mut self, value: Value) -> Result<Value, String> {
+        match value {
+            Value::Formula(view, formula, name) => self
+                .layers_of(&view, formula, &name)
+                .map(Value::Computed)
+                .map_err(|e| format!("its output {e}")),
+            value => Ok(value),
+        }
+    }
+
+    /// The layers of `formula` of `view`, called `name`.
+    fn layers_of(&mut self, view: &View, formula: Formula, name: &str) -> Result<View, String> {
+        if let Formula::Cubic([0.0, 0.0, 1.0, 0.0]) = formula {
+            let id = self.push_named(name, Layer::Multiply, &[view.node; 2]);
+            return Ok(view.at(id));
+        }
+        if formula == Formula::X {
+            return Ok(view.clone());
+        }
+        let channels = view.size[2];
+        let [shift, scale] = formula.linear().ok_or_else(|| {
+            format!("reads `{name}`, which is {} that does not become a whole", formula.name())
+        })?;
+        let terms = |value: f64| vec![value as f32; channels];
+        self.may_make(2 * channels)?;
+        let [scale, shift] =
+            [(scale, 1.0), (shift, 0.0)].map(|(value, none)| (value != none).then(|| terms(value)));
+        self.affine(view, scale, shift, name)
+    }
+
+    /// `scale · x + shift` for each channel of `view`: a depthwise convolution of single pixels called `name`.
+    pub fn affine(
+        &mut self,
+        view: &View,
+        scale: Option<Vec<f32>>,
+        shift: Option<Vec<f32>>,
+        name: &str,
+    ) -> Result<View, String> {
+        let channels = view.size[2];
+        if view.flat {
+            return Err("scales or shifts the features of a vector, which no layer does".into());
+        }
+        let scale = scale.unwrap_or_else(|| vec![1.0; channels]);
+        let weight = Tensor::from_vec(&[channels, 1, 1, 1], scale).map_err(|e| e.to_string())?;
+        let bias = shift.map(|terms| Tensor::from_vec(&[channels], terms)).transpose();
+        let bias = bias.map_err(|e| e.to_string())?.map(|bias| self.param(bias)).transpose()?;
+        let conv = Conv2d {
+            weight: self.param(weight)?,
+            bias,
+            stride: [1; 2],
+            padding: [0; 2],
+            extra_padding: [0; 2],
+            dilation: [1; 2],
+            groups: channels,
+        };
+        Ok(view.at(self.push_named(name, Layer::Conv2d(conv), &[view.node])))
+    }
+
+    /// Input `i` of `node` as a formula of a value, if it is computed and not padded.
+    pub fn formula(&mut self, node: &OnnxNode<'a>, i: usize) -> Result<Option<(View, Formula)>, String> {
+        Ok(match self.value(node, i)? {
+            Value::Computed(view) if view.padding == [0; 4] => Some((view, Formula::X)),
+            Value::Formula(view, formula, _) => Some((view, formula)),
+            _ => None,
+        })
+    }
+
+    /// The channels `channels` of `view`, whose axis `axis` of ONNX's shape they are.
+    pub fn gathered(
+        &mut self,
+        name: &str,
+        view: &View,
+        axis: usize,
+        channels: Vec<usize>,
+    ) -> Result<View, String> {
+        let (count, axes) = (channels.len(), &view.axes);
+        self.make(count)?;
+        let layer = |channels: Vec<usize>| Layer::Gather {
+            channels: channels.into_iter().map(|channel| channel as u32).collect(),
+        };
+        if view.is_channel_axis(axis) {
+            let id = self.push_named(name, layer(channels), &[view.node]);
+            let [h, w, _] = view.size;
+            let mut groups: Vec<&[Axis]> = axes.iter().map(Vec::as_slice).collect();
+            groups[axis - 1] = &[Axis::C];
+            return Ok(View { node: id, size: [h, w, count], ..view.clone() }.with_axes(&groups));
+        }
+        if axes.len() != 1 || axis != 1 {
+            return Err(format!(
+                "takes a part of {:?} along axis {axis}, which are not channels",
+                view.dims()
+            ));
+        }
+        // Features of a flattened image, in ONNX's order.
+        let channels = match view.order() {
+            Some(order) => channels.into_iter().map(|channel| order[channel]).collect(),
+            None => channels,
+        };
+        let input = self.vector(view);
+        Ok(View::vector(self.push_named(name, layer(channels), &[input]), count))
     }
 
     /// A whole image that is reduced along one axis.

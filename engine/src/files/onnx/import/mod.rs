@@ -2,6 +2,7 @@
 
 mod array;
 mod external;
+mod formula;
 mod import;
 mod importer;
 mod int;

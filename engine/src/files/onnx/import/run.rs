@@ -9,15 +9,15 @@ use super::value::Value;
 pub(super) fn run<'a>(importer: &mut Importer<'_, 'a>, graph: &OnnxGraph<'a>) -> Vec<String> {
     let mut problems = Vec::new();
     for node in &graph.nodes {
-        let value = match value_of(importer, node) {
-            Ok(value) => value,
+        let values = match values_of(importer, node) {
+            Ok(values) => values,
             Err(reason) => {
                 problems.push(format!("node `{}` ({}) {reason}", node.label(), node.op));
-                Value::Unknown
+                Vec::new()
             }
         };
         for (i, &output) in node.outputs.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
-            let value = if i == 0 { value.clone() } else { Value::Unknown };
+            let value = values.get(i).cloned().unwrap_or(Value::Unknown);
             if !importer.define(output, value) {
                 problems.push(format!("node `{}` makes `{output}`, which exists already", node.label()));
             }
@@ -26,24 +26,26 @@ pub(super) fn run<'a>(importer: &mut Importer<'_, 'a>, graph: &OnnxGraph<'a>) ->
     problems
 }
 
-/// The first output of `node`, or the reason why it is not understood.
-fn value_of<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+/// The outputs of `node` that are understood, or the reason why it is not.
+fn values_of<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Vec<Value>, String> {
     if !node.domain.is_empty() && node.domain != "ai.onnx" {
         return Err(format!("belongs to the operators of `{}`, which are not read", node.domain));
     }
     for name in node.inputs.iter().filter(|name| !name.is_empty()) {
         match importer.known(name) {
             // Its own maker is in the list.
-            Some(Value::Unknown) => return Ok(Value::Unknown),
+            Some(Value::Unknown) => return Ok(Vec::new()),
             None if !importer.is_constant(name) => {
                 return Err(format!("reads `{name}`, which no earlier node makes"));
             }
             _ => {}
         }
     }
-    let value = operators::import(importer, node)?;
-    if let Value::Computed(view) = &value {
-        view.bounded().map_err(|e| format!("makes {e}"))?;
+    let values = operators::import(importer, node)?;
+    for value in &values {
+        if let Value::Computed(view) = value {
+            view.bounded().map_err(|e| format!("makes {e}"))?;
+        }
     }
-    Ok(value)
+    Ok(values)
 }

@@ -93,6 +93,39 @@ impl<'a> RawTensor<'a> {
         self.numbers(folder).map_err(|e| format!("constant `{}` {e}", self.name))
     }
 
+    /// The type of the elements, a number of `TensorProto.DataType`.
+    pub fn element(&self) -> i64 {
+        self.element
+    }
+
+    /// The numbers of any type, rounded to `f32`; integers must be exact.
+    pub fn floats(&self, folder: &Folder) -> Result<Tensor, String> {
+        let read = || {
+            let ((shape, len), (dtype, width)) = (self.shape()?, self.dtype()?);
+            let bytes = self.bytes(folder, &shape, (len, width), dtype)?;
+            memory::require("the constants", memory::bytes_of::<f32>([len])).map_err(|e| e.to_string())?;
+            Tensor::from_vec(&shape, decode(dtype, &bytes, NUMBERS)?).map_err(|e| e.to_string())
+        };
+        read().map_err(|e: String| format!("constant `{}` {e}", self.name))
+    }
+
+    /// A list of integers of any length.
+    pub fn integers(&self, folder: &Folder) -> Result<Vec<i64>, String> {
+        let read = || {
+            let ((shape, len), (dtype, width)) = (self.shape()?, self.dtype()?);
+            if shape.len() != 1 {
+                return Err(format!("has the shape {shape:?}, expected a list"));
+            }
+            let bytes = self.bytes(folder, &shape, (len, width), dtype)?;
+            match dtype {
+                Dtype::I64 => Ok(bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect()),
+                Dtype::I32 => Ok(bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b).into()).collect()),
+                _ => Err("holds no integers".to_string()),
+            }
+        };
+        read().map_err(|e: String| format!("constant `{}` {e}", self.name))
+    }
+
     fn numbers(&self, folder: &Folder) -> Result<Array, String> {
         let (shape, len) = self.shape()?;
         let (dtype, width) = self.dtype()?;
@@ -100,6 +133,27 @@ impl<'a> RawTensor<'a> {
         if ints && len > MOST_INTS {
             return Err(format!("has {len} integers, expected at most {MOST_INTS}"));
         }
+        let bytes = self.bytes(folder, &shape, (len, width), dtype)?;
+        if !ints {
+            memory::require("the constants", memory::bytes_of::<f32>([len])).map_err(|e| e.to_string())?;
+            let values = decode(dtype, &bytes, NUMBERS)?;
+            return Ok(Array::Float(Tensor::from_vec(&shape, values).map_err(|e| e.to_string())?));
+        }
+        let values = match dtype {
+            Dtype::I64 => bytes.as_chunks().0.iter().map(|&b| Int::of(i64::from_le_bytes(b))).collect(),
+            _ => bytes.as_chunks().0.iter().map(|&b| Int::of(i32::from_le_bytes(b).into())).collect(),
+        };
+        Ok(Array::Int { dims: shape, values })
+    }
+
+    /// The bytes of `len` numbers of `width` bytes each.
+    fn bytes(
+        &self,
+        folder: &Folder,
+        shape: &[usize],
+        (len, width): (usize, usize),
+        dtype: Dtype,
+    ) -> Result<Cow<'_, [u8]>, String> {
         let bytes = match &self.data {
             Data::None if len == 0 => Cow::Borrowed(&[][..]),
             Data::None => return Err("has no numbers".into()),
@@ -112,16 +166,7 @@ impl<'a> RawTensor<'a> {
             let found = bytes.len();
             return Err(format!("of shape {shape:?} and type {dtype} has {found} bytes"));
         }
-        if !ints {
-            memory::require("the constants", memory::bytes_of::<f32>([len])).map_err(|e| e.to_string())?;
-            let values = decode(dtype, &bytes, NUMBERS)?;
-            return Ok(Array::Float(Tensor::from_vec(&shape, values).map_err(|e| e.to_string())?));
-        }
-        let values = match dtype {
-            Dtype::I64 => bytes.as_chunks().0.iter().map(|&b| Int::of(i64::from_le_bytes(b))).collect(),
-            _ => bytes.as_chunks().0.iter().map(|&b| Int::of(i32::from_le_bytes(b).into())).collect(),
-        };
-        Ok(Array::Int { dims: shape, values })
+        Ok(bytes)
     }
 
     /// The type of the numbers, and their width in bytes.

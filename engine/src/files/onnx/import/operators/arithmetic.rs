@@ -1,14 +1,17 @@
 //! Sums, and arithmetic with constants.
 
+use super::norm;
+use super::terms::{Terms, formulated, terms};
 use crate::Tensor;
 use crate::files::onnx::import::array::Array;
+use crate::files::onnx::import::formula::Formula;
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::int::Int;
 use crate::files::onnx::import::model::OnnxNode;
 use crate::files::onnx::import::value::Value;
 use crate::files::onnx::import::view::View;
 use crate::graph::NodeId;
-use crate::graph::layer::{Activation, Conv2d, Layer};
+use crate::graph::layer::{Activation, Layer};
 
 /// `Add`, `Sub`, `Mul`, `Div` and `Sum`.
 pub(super) fn import<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
@@ -21,32 +24,94 @@ pub(super) fn import<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
     }
     match (importer.value(node, 0)?, importer.value(node, 1)?) {
         (Value::Constant(a), Value::Constant(b)) => integers(node, &a, &b).map(Value::Constant),
-        (Value::Computed(_), Value::Constant(b)) => {
-            let view = importer.computed(node, 0)?;
-            let terms = terms(importer, &view, b.floats("its constant")?)?;
-            let [scale, shift] = match node.op {
-                "Add" => [None, Some(terms)],
-                "Sub" => [None, Some(terms.map(|v| -v))],
-                "Mul" => [Some(terms), None],
-                _ => [Some(terms.map(|v| 1.0 / v)), None],
-            };
-            affine(importer, node, &view, scale, shift)
-        }
-        (Value::Constant(a), Value::Computed(_)) => {
-            let view = importer.computed(node, 1)?;
-            let terms = terms(importer, &view, a.floats("its constant")?)?;
-            let minus = Terms { values: vec![-1.0; terms.values.len()] };
-            match node.op {
-                "Add" => affine(importer, node, &view, None, Some(terms)),
-                "Mul" => affine(importer, node, &view, Some(terms), None),
-                "Sub" => affine(importer, node, &view, Some(minus), Some(terms)),
-                _ => Err("divides a constant by what is computed, which no layer does".into()),
-            }
-        }
-        _ if node.op == "Add" => sum(importer, node),
-        _ if node.op == "Mul" => gated(importer, node),
-        _ => Err("subtracts or divides two values that are computed, which no layer does".into()),
+        (Value::Constant(a), _) => with_constant(importer, node, 1, &a),
+        (_, Value::Constant(b)) => with_constant(importer, node, 0, &b),
+        _ => match together(importer, node)? {
+            Some(value) => Ok(value),
+            None => match node.op {
+                "Add" => sum(importer, node),
+                "Sub" => difference(importer, node),
+                "Mul" => product(importer, node),
+                _ => Err("divides two values that are computed, which no layer does".into()),
+            },
+        },
     }
+}
+
+/// Arithmetic of input `i`, which is computed, with a constant, the other input.
+fn with_constant<'a>(
+    importer: &mut Importer<'_, 'a>,
+    node: &OnnxNode<'a>,
+    i: usize,
+    constant: &Array,
+) -> Result<Value, String> {
+    let values = constant.floats("its constant")?;
+    let first = i == 0;
+    if let Some((view, formula)) = importer.formula(node, i)?
+        && values.len() == 1
+        && values.shape().len() <= view.axes.len() + 1
+        && !takes_bias(importer, (node, first), &view, formula)
+    {
+        let by = f64::from(values.data()[0]);
+        let formula = match node.op {
+            "Add" => formula.shifted(by),
+            "Sub" if first => formula.shifted(-by),
+            "Sub" => formula.scaled(-1.0).and_then(|formula| formula.shifted(by)),
+            "Mul" => formula.scaled(by),
+            _ if first => formula.scaled(1.0 / by),
+            _ => return Err("divides a constant by what is computed, which no layer does".into()),
+        };
+        if let Some(formula) = formula {
+            return Ok(formulated(importer, node, &view, formula));
+        }
+    }
+    let view = importer.computed(node, i)?;
+    let terms = terms(importer, &view, values)?;
+    let minus = || Terms { values: vec![-1.0; terms.values.len()] };
+    let [scale, shift] = match node.op {
+        "Add" => [None, Some(terms)],
+        "Sub" if first => [None, Some(terms.map(|v| -v))],
+        "Sub" => [Some(minus()), Some(terms)],
+        "Mul" => [Some(terms), None],
+        _ if first => [Some(terms.map(|v| 1.0 / v)), None],
+        _ => return Err("divides a constant by what is computed, which no layer does".into()),
+    };
+    affine(importer, node, &view, scale, shift)
+}
+
+/// Whether the constant that `node` adds to `view` becomes the bias of the layer before.
+fn takes_bias(
+    importer: &Importer<'_, '_>,
+    (node, first): (&OnnxNode, bool),
+    view: &View,
+    formula: Formula,
+) -> bool {
+    let adds = node.op == "Add" || (node.op == "Sub" && first);
+    adds && formula == Formula::X
+        && importer.is_unshared(view.node)
+        && lacks_bias(&importer.nodes[view.node].layer)
+}
+
+/// Arithmetic of two formulas of the same value.
+fn together<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Option<Value>, String> {
+    let (Some((view, a)), Some((other, b))) = (importer.formula(node, 0)?, importer.formula(node, 1)?) else {
+        return Ok(None);
+    };
+    if view != other {
+        return Ok(None);
+    }
+    let formula = match (node.op, a, b) {
+        // A sum is a layer.
+        ("Add", Formula::X, Formula::X) => None,
+        ("Add", a, b) => a.plus(b),
+        ("Sub", a, b) => a.minus(b),
+        ("Mul", a, b) => a.times(b),
+        (_, Formula::Centered, Formula::Deviation(eps)) => {
+            return norm::standardized(importer, node, &view, eps).map(Some);
+        }
+        _ => None,
+    };
+    Ok(formula.map(|formula| formulated(importer, node, &view, formula)))
 }
 
 /// Arithmetic of shapes.
@@ -92,51 +157,54 @@ fn sum<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value
     Ok(Value::Computed(View { flat, ..first.at(id) }))
 }
 
-/// `x · sigmoid(x)`; no other product of two computed values is understood.
-fn gated<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+/// The difference of values of the same shape: a sum with the negative.
+fn difference<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+    let (a, b) = (importer.computed(node, 0)?, importer.computed(node, 1)?);
+    if (a.size, &a.axes, a.flat) != (b.size, &b.axes, b.flat) {
+        return Err(format!("subtracts {:?} from {:?}, which no layer does", b.dims(), a.dims()));
+    }
+    let minus = Terms { values: vec![-1.0; b.size[2]] };
+    let negative = importer.affine(&b, Some(minus.values), None, &format!("{}.negative", node.label()))?;
+    let id = importer.push(node, Layer::Add, &[a.node, negative.node]);
+    Ok(Value::Computed(a.at(id)))
+}
+
+/// The product of values of the same shape, or of an image with a number for each channel; `x · sigmoid(x)` and `x ·
+/// hard sigmoid(x)` are activations.
+fn product<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
     let (a, b) = (importer.computed(node, 0)?, importer.computed(node, 1)?);
     for (x, gate) in [(&a, &b), (&b, &a)] {
         let maker = &importer.nodes[gate.node];
-        let sigmoid = matches!(maker.layer, Layer::Activation(Activation::Sigmoid));
-        if sigmoid && maker.inputs == [x.node] && x.axes == gate.axes {
-            let id = importer.push(node, Layer::Activation(Activation::Silu), &[x.node]);
+        let activation = match maker.layer {
+            Layer::Activation(Activation::Sigmoid) => Activation::Silu,
+            Layer::Activation(Activation::HardSigmoid) => Activation::HardSwish,
+            _ => continue,
+        };
+        if maker.inputs == [x.node] && x.axes == gate.axes {
+            let id = importer.push(node, Layer::Activation(activation), &[x.node]);
             return Ok(Value::Computed(x.at(id)));
         }
     }
-    Err("multiplies two values that are computed; only x · sigmoid(x) is understood".into())
-}
-
-/// A constant number for each channel.
-struct Terms {
-    values: Vec<f32>,
-}
-
-impl Terms {
-    fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
-        self.values.iter_mut().for_each(|value| *value = f(*value));
-        self
+    if a.size == b.size && a.axes == b.axes {
+        let flat = a.flat || b.flat;
+        let inputs = [&a, &b].map(|view| if flat { importer.vector(view) } else { view.node });
+        let id = importer.push(node, Layer::Multiply, &inputs);
+        return Ok(Value::Computed(View { flat, ..a.at(id) }));
     }
-}
-
-/// The constant `values` as a number for each channel of `view`.
-fn terms(importer: &Importer<'_, '_>, view: &View, values: &Tensor) -> Result<Terms, String> {
-    importer.may_make(view.size[2])?;
-    let (shape, rank) = (values.shape(), view.axes.len() + 1);
-    let channels = view.size[2];
-    if values.len() == 1 && shape.len() <= rank {
-        return Ok(Terms { values: vec![values.data()[0]; channels] });
-    }
-    // Shapes are aligned at their last axes.
-    let long = shape.iter().position(|&dim| dim > 1).and_then(|i| (i + rank).checked_sub(shape.len()));
-    let only = shape.iter().filter(|&&dim| dim > 1).count() == 1;
-    match long {
-        Some(axis) if only && view.is_channel_axis(axis) && values.len() == channels => {
-            Ok(Terms { values: values.data().to_vec() })
-        }
-        _ => {
-            Err(format!("has a constant of shape {shape:?}; expected one number for each channel or for all"))
+    for (x, gate) in [(&a, &b), (&b, &a)] {
+        if is_gate(x, gate) {
+            let id = importer.push(node, Layer::Multiply, &[x.node, gate.node]);
+            return Ok(Value::Computed(x.at(id)));
         }
     }
+    Err(format!("multiplies {:?} by {:?}, which no layer does", a.dims(), b.dims()))
+}
+
+/// Whether `gate` has one number for each channel of the image `x`.
+fn is_gate(x: &View, gate: &View) -> bool {
+    let of_channels = gate.size == [1, 1, x.size[2]] && !x.flat && x.axes.len() == gate.axes.len();
+    // An axis of the gate is that of the channels, or has one element.
+    of_channels && x.axes.iter().zip(&gate.axes).all(|(x, gate)| gate == x || gate.is_empty())
 }
 
 /// `scale · x + shift` for each channel: into the layer before if it has no bias yet and nothing else reads it,
@@ -162,24 +230,16 @@ fn affine<'a>(
         }
         return Ok(Value::Computed(view.clone()));
     }
-    if view.flat {
-        return Err("scales or shifts the features of a vector, which no layer does".into());
+    if norm::takes(importer, view, scale.is_some(), shift.is_some()) {
+        return norm::completed(
+            importer,
+            view,
+            scale.map(|terms| terms.values),
+            shift.map(|terms| terms.values),
+        );
     }
-    let scale = scale.map_or_else(|| vec![1.0; channels], |terms| terms.values);
-    let weight = Tensor::from_vec(&[channels, 1, 1, 1], scale).map_err(|e| e.to_string())?;
-    let bias = shift.map(|terms| Tensor::from_vec(&[channels], terms.values)).transpose();
-    let bias = bias.map_err(|e| e.to_string())?.map(|bias| importer.param(bias)).transpose()?;
-    let conv = Conv2d {
-        weight: importer.param(weight)?,
-        bias,
-        stride: [1; 2],
-        padding: [0; 2],
-        extra_padding: [0; 2],
-        dilation: [1; 2],
-        groups: channels,
-    };
-    let id = importer.push(node, Layer::Conv2d(conv), &[view.node]);
-    Ok(Value::Computed(view.at(id)))
+    let [scale, shift] = [scale, shift].map(|terms| terms.map(|terms| terms.values));
+    importer.affine(view, scale, shift, node.label()).map(Value::Computed)
 }
 
 /// Whether `layer` is a convolution or linear layer without a bias.

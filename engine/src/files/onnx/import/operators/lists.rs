@@ -67,12 +67,13 @@ pub(super) fn shape<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) ->
     Ok(Value::Constant(Array::list(shape.get(start..end).unwrap_or_default().to_vec())))
 }
 
-/// `Gather` from a list of integers.
-pub(super) fn gather<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+/// `Gather` from `array`, a list of integers.
+pub(super) fn gather<'a>(
+    importer: &mut Importer<'_, 'a>,
+    node: &OnnxNode<'a>,
+    array: &Array,
+) -> Result<Value, String> {
     node.only(&["axis"])?;
-    let Value::Constant(array) = importer.value(node, 0)? else {
-        return Err("gathers channels or pixels, which no layer does".into());
-    };
     let (values, dims) = (array.ints("its list")?, array.dims());
     if dims.len() != 1 || !matches!(node.int("axis")?.unwrap_or(0), 0 | -1) {
         return Err(format!("gathers from a constant of shape {dims:?}, expected a list"));

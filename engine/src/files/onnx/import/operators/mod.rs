@@ -3,12 +3,16 @@
 mod activations;
 mod arithmetic;
 mod conv;
+mod gathers;
 mod lists;
 mod norm;
 mod parts;
 mod pools;
 mod products;
+mod quantized;
+mod resizes;
 mod shapes;
 mod table;
+mod terms;
 
 pub(super) use table::import;

@@ -1,10 +1,13 @@
-//! Batch normalization.
+//! Normalizations, and slopes of channels.
 
+use super::terms::terms;
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
 use crate::files::onnx::import::value::Value;
+use crate::files::onnx::import::view::View;
 use crate::files::torchvision::inverse;
-use crate::graph::layer::{BatchNorm, Layer};
+use crate::graph::layer::{Activation, BatchNorm, Layer, LayerNorm, PRelu};
+use crate::{Param, Tensor};
 
 /// `BatchNormalization` with running statistics.
 pub(super) fn batch_norm<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
@@ -52,4 +55,100 @@ pub(super) fn batch_norm<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
     let mut out = view.at(importer.push(node, layer, &[input]));
     out.flat = flat;
     Ok(Value::Computed(out))
+}
+
+/// `LayerNormalization` over the channels.
+pub(super) fn layer_norm<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+    node.only(&["axis", "epsilon", "stash_type"])?;
+    node.one_output()?;
+    let view = importer.computed(node, 0)?;
+    let (axis, rank) = (node.int("axis")?.unwrap_or(-1), view.axes.len() as i64 + 1);
+    if ![-1, rank - 1].contains(&axis) || rank < 2 || !view.is_channel_axis(rank as usize - 1) {
+        return Err(format!(
+            "normalizes {:?} from axis {axis} on, which is not just the channels",
+            view.dims()
+        ));
+    }
+    let channels = view.size[2];
+    let mut norm = LayerNorm::new(channels, node.float("epsilon")?.unwrap_or(1e-5));
+    importer.make(2 * channels)?;
+    for (i, param) in [(1, &mut norm.weight), (2, &mut norm.bias)] {
+        if node.input(i).is_some() {
+            let values = importer.weights(node, i)?;
+            if values.shape() != [channels] {
+                return Err(format!(
+                    "expected {channels} values of each parameter, found {:?}",
+                    values.shape()
+                ));
+            }
+            *param = Param::new(values);
+        }
+    }
+    let layer = Layer::LayerNorm(norm);
+    layer.check().map_err(|e| e.to_string())?;
+    let id = importer.push(node, layer, &[view.node]);
+    Ok(Value::Computed(view.at(id)))
+}
+
+/// A layer norm whose parts were separate nodes, so far without its parameters.
+pub(super) fn standardized<'a>(
+    importer: &mut Importer<'_, 'a>,
+    node: &OnnxNode<'a>,
+    view: &View,
+    eps: f64,
+) -> Result<Value, String> {
+    let channels = view.size[2];
+    importer.make(2 * channels)?;
+    let layer = Layer::LayerNorm(LayerNorm::new(channels, eps as f32));
+    layer.check().map_err(|e| e.to_string())?;
+    let id = importer.push_named(node.label(), layer, &[view.node]);
+    Ok(Value::Computed(view.at(id)))
+}
+
+/// Whether `view` is a layer norm, read by nothing else, that lacks the parameters that follow.
+pub(super) fn takes(importer: &Importer<'_, '_>, view: &View, scale: bool, shift: bool) -> bool {
+    let all = |param: &Param, value: f32| param.value().data().iter().all(|&v| v == value);
+    match &importer.nodes[view.node].layer {
+        Layer::LayerNorm(norm) if importer.is_unshared(view.node) => {
+            all(&norm.bias, 0.0) && (!scale || all(&norm.weight, 1.0)) && (scale || shift)
+        }
+        _ => false,
+    }
+}
+
+/// Gives the layer norm `view` its parameters.
+pub(super) fn completed(
+    importer: &mut Importer<'_, '_>,
+    view: &View,
+    scale: Option<Vec<f32>>,
+    shift: Option<Vec<f32>>,
+) -> Result<Value, String> {
+    let Layer::LayerNorm(norm) = &mut importer.nodes[view.node].layer else {
+        return Err("is no layer norm".into());
+    };
+    for (param, values) in [(&mut norm.weight, scale), (&mut norm.bias, shift)] {
+        if let Some(values) = values {
+            let values = Tensor::from_vec(&[values.len()], values).map_err(|e| e.to_string())?;
+            *param = Param::new(values);
+        }
+    }
+    Ok(Value::Computed(view.clone()))
+}
+
+/// `PRelu`, with a slope for each channel or for all.
+pub(super) fn prelu<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
+    node.only(&[])?;
+    let view = importer.computed(node, 0)?;
+    let slopes = importer.weights(node, 1)?;
+    let layer = match slopes.data() {
+        &[slope] => Layer::Activation(Activation::LeakyRelu { slope }),
+        _ => {
+            let slopes = terms(importer, &view, &slopes)?.values;
+            let weight = Tensor::from_vec(&[slopes.len()], slopes).map_err(|e| e.to_string())?;
+            Layer::PRelu(PRelu { weight: importer.param(weight)? })
+        }
+    };
+    layer.check().map_err(|e| e.to_string())?;
+    let id = importer.push(node, layer, &[view.node]);
+    Ok(Value::Computed(view.at(id)))
 }

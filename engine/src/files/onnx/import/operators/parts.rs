@@ -212,6 +212,10 @@ pub(super) fn slice<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) ->
             _ => Ok(Value::Computed(view)),
         },
         [] => Ok(Value::Computed(view)),
+        [(axis, start, end, step)] if view.is_channel_axis(axis) || view.axes.len() == 1 => {
+            let channels = (start..end).step_by(step).collect();
+            importer.gathered(node.label(), &view, axis, channels).map(Value::Computed)
+        }
         _ if !view.is_channels_first() => {
             Err(format!("takes a part of {:?}, which no layer does", view.dims()))
         }

@@ -78,7 +78,7 @@ pub(super) fn sides(
 }
 
 /// The attribute `name`, a number for each of height and width.
-fn pair(node: &OnnxNode, name: &str, default: usize) -> Result<[usize; 2], String> {
+pub(super) fn pair(node: &OnnxNode, name: &str, default: usize) -> Result<[usize; 2], String> {
     node.ints(name)?.map_or(Ok([default; 2]), |found| list(found, name))
 }
 
@@ -208,6 +208,9 @@ pub(super) fn reduce<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
             return Ok(Value::Pooled(kind, part));
         }
     }
+    if let Some(value) = mean_of_channels(importer, node, &axes, keep)? {
+        return Ok(value);
+    }
     let view = importer.computed(node, 0)?;
     if view.flat {
         return Err("reduces a vector, which no layer does".into());
@@ -233,4 +236,19 @@ pub(super) fn reduce<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
     let axes: Vec<&[Axis]> = kept.map(|(_, group)| group.as_slice()).collect();
     let image = View { node: id, size: [out[0], out[1], c], ..view.clone() };
     Ok(Value::Computed(image.with_axes(&axes)))
+}
+
+/// The mean over the channels, if a layer norm begins with it or goes on with it.
+fn mean_of_channels<'a>(
+    importer: &mut Importer<'_, 'a>,
+    node: &OnnxNode<'a>,
+    axes: &[i64],
+    keep: bool,
+) -> Result<Option<Value>, String> {
+    let (Some((view, formula)), &[axis]) = (importer.formula(node, 0)?, axes) else { return Ok(None) };
+    let rank = view.axes.len() as i64 + 1;
+    let axis = usize::try_from(if axis < 0 { axis.saturating_add(rank) } else { axis }).unwrap_or(0);
+    let channels = view.is_channel_axis(axis) && view.size[2] > 1 && keep && node.op == "ReduceMean";
+    let mean = formula.mean().filter(|_| channels);
+    Ok(mean.map(|mean| Value::Formula(view, mean, node.label().to_string())))
 }

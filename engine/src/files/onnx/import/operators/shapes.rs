@@ -1,5 +1,6 @@
 //! Reshapes and transpositions, which move nothing here, and nodes that pass their input on.
 
+use super::gathers;
 use crate::Tensor;
 use crate::files::onnx::fields::element;
 use crate::files::onnx::import::array::Array;
@@ -12,13 +13,21 @@ use crate::graph::layer::Layer;
 
 /// `Flatten`, `Reshape`, `Squeeze`, `Unsqueeze` and `Transpose`.
 pub(super) fn import<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
-    if let Value::Constant(array) = importer.value(node, 0)? {
-        return of_constant(importer, node, &array).map(Value::Constant);
+    match importer.value(node, 0)? {
+        Value::Constant(array) => return of_constant(importer, node, &array).map(Value::Constant),
+        Value::Groups { of, groups, swapped } => return of_groups(importer, node, of, (groups, swapped)),
+        _ => {}
     }
     let view = importer.computed(node, 0)?;
     let view = match node.op {
         "Flatten" => flatten(node, &view)?,
-        "Reshape" => reshape(importer, node, &view)?,
+        "Reshape" => {
+            let dims = target(importer, node, &view.dims())?;
+            if let Some(groups) = gathers::groups(&view, &dims) {
+                return Ok(groups);
+            }
+            view.reshaped(&dims)?
+        }
         "Transpose" => {
             node.only(&["perm"])?;
             let reversed: Vec<i64> = (0..=view.axes.len() as i64).rev().collect();
@@ -39,10 +48,37 @@ fn flatten(node: &OnnxNode, view: &View) -> Result<View, String> {
     }
 }
 
-fn reshape<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>, view: &View) -> Result<View, String> {
+/// Reshapes and transpositions of an image whose channels are in groups.
+fn of_groups<'a>(
+    importer: &mut Importer<'_, 'a>,
+    node: &OnnxNode<'a>,
+    of: View,
+    (groups, swapped): (usize, bool),
+) -> Result<Value, String> {
+    match node.op {
+        "Transpose" => {
+            node.only(&["perm"])?;
+            gathers::transposed(of, groups, swapped, node.ints("perm")?.unwrap_or_default())
+        }
+        "Reshape" => {
+            let dims = target(importer, node, &gathers::shape_of_groups(&of, groups, swapped))?;
+            gathers::joined(importer, node, &of, (groups, swapped), &dims)
+        }
+        _ => Err("reads groups of channels, of which only a shuffle is understood".into()),
+    }
+}
+
+/// The shape behind the batch that a reshape of a value of shape `dims` gives.
+fn target<'a>(
+    importer: &mut Importer<'_, 'a>,
+    node: &OnnxNode<'a>,
+    dims: &[usize],
+) -> Result<Vec<usize>, String> {
     node.only(&["allowzero"])?;
     let target = importer.constant(node, 1)?.ok_or("has no shape")?;
-    let (mut target, shape) = (target.ints("its shape")?.to_vec(), view.shape(importer.batch));
+    let behind = dims.iter().map(|&dim| Int::of(dim as i64));
+    let shape: Vec<Int> = std::iter::once(importer.batch).chain(behind).collect();
+    let mut target = target.ints("its shape")?.to_vec();
     if node.int("allowzero")? != Some(1) {
         for (dim, found) in target.iter_mut().zip(&shape) {
             if *dim == Int::of(0) {
@@ -50,7 +86,7 @@ fn reshape<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>, view: &View
             }
         }
     }
-    let total: usize = view.dims().iter().product();
+    let total: usize = dims.iter().product();
     let (first, rest) = target.split_first().ok_or("reshapes to a single number")?;
     let plain = |int: &Int| int.plain().ok_or("has a shape whose later axes depend on the number of images");
     let mut rest = rest.iter().map(plain).collect::<Result<Vec<i64>, _>>()?;
@@ -67,7 +103,7 @@ fn reshape<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>, view: &View
     }
     let open = total as i64 / known;
     rest.iter_mut().filter(|dim| **dim == -1).for_each(|dim| *dim = open);
-    view.reshaped(&rest.iter().map(|&dim| dim as usize).collect::<Vec<_>>())
+    Ok(rest.iter().map(|&dim| dim as usize).collect())
 }
 
 /// The axes to add or to remove: an attribute before opset 13.
@@ -226,6 +262,7 @@ fn cast<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Valu
         value @ Value::Constant(Array::Int { .. }) if ints => Ok(value),
         value @ Value::Constant(Array::Float(_)) if to == element::FLOAT => Ok(value),
         // Values are in single precision here, whatever their type in the file.
+        value @ Value::Formula(..) if floats => Ok(value),
         Value::Computed(_) if floats => importer.computed(node, 0).map(Value::Computed),
         _ => Err(format!("converts to type {to}, which is not understood")),
     }
