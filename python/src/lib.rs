@@ -4,6 +4,8 @@
 //! without the interpreter's lock and turns errors and panics into exceptions ([`errors`]). Images stay where numpy has them
 //! ([`arrays`]).
 
+#![forbid(unsafe_code)]
+
 mod arrays;
 mod data;
 mod errors;
