@@ -10,7 +10,7 @@ const PRECIOUS: &str = "precious";
 
 /// The command lines that write files, each with the option, the file or directory that it names, and a file that is
 /// written there. `M` stands for a model, `D` for images, `W` for weights with torchvision's names, `R` for a recipe, `P` for the report of its run.
-const OUTPUTS: [(&str, &str, &str, &str); 43] = [
+const OUTPUTS: [(&str, &str, &str, &str); 44] = [
     ("train --arch vgg8_bn --data D --size 32 --epochs 1", "--out", "x.safetensors", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "y.csv", "y.sparsity.csv"),

@@ -2,8 +2,9 @@
 
 mod support;
 
+use lopper_engine::layer::{Activation, Conv2d, FixedWindow, Pool, PoolKind};
 use lopper_engine::plan::{Parts, Plan, PlanOptions};
-use lopper_engine::{Device, Graph};
+use lopper_engine::{Device, Graph, Layer, Param};
 use lopper_kernels::cpu::{Cpu, Isa};
 use support::blocks::inverted_residuals;
 use support::{Random, images, random_graph};
@@ -70,6 +71,123 @@ fn parts_may_stay_in_lanes() {
             assert_eq!(bits, whole, "{isa}, {side} pixels, {most} of {batch} images");
             assert!(notes.iter().any(|note| note.contains("writes lanes") && note.ends_with("at a time")));
             assert_eq!(result(Parts::Fastest).0, whole, "{isa}, {side} pixels");
+        }
+    }
+}
+
+/// Algorithms are chosen for the parts that one thread would compute, whatever runs.
+#[test]
+fn kernels_depend_neither_on_threads_nor_on_parts() {
+    let (batch, side) = (8, 64);
+    let mut random = Random(64);
+    let mut graph = inverted_residuals(&mut random, 48);
+    graph.info.input = [side, side, 48];
+    let values = random.tensor(&[batch, side, side, 48]);
+    for isa in Isa::ALL {
+        let Some(cpu) = Cpu::with_isa(isa) else { continue };
+        let mut first = None;
+        for threads in 1..=3 {
+            let device = Device::Cpu(cpu.clone().threads(threads));
+            for parts in [Parts::Fastest, Parts::Whole, Parts::Of(3)] {
+                let options = PlanOptions { parts, ..PlanOptions::default() };
+                let mut plan = Plan::with(&graph, [batch, side, side, 48], &device, options).unwrap();
+                let bits: Vec<u32> =
+                    plan.run(values.data()).unwrap().iter().map(|value| value.to_bits()).collect();
+                let kernels: Vec<&str> = plan.steps().iter().map(|step| step.kernel).collect();
+                let result = (kernels, bits);
+                assert!(
+                    *first.get_or_insert_with(|| result.clone()) == result,
+                    "{isa}, {threads} threads, {parts:?}"
+                );
+            }
+        }
+    }
+}
+
+/// A dense convolution with a bias, and a clamp.
+fn clamped(
+    random: &mut Random,
+    graph: &mut Graph,
+    [c, o]: [usize; 2],
+    k: usize,
+    stride: usize,
+    x: usize,
+) -> usize {
+    let groups = if k == 3 { c } else { 1 };
+    let layer = Layer::Conv2d(Conv2d {
+        weight: Param::new(random.tensor(&[o, k, k, c / groups])),
+        bias: Some(Param::new(random.tensor(&[o]))),
+        stride: [stride; 2],
+        padding: [k / 2; 2],
+        extra_padding: [0; 2],
+        dilation: [1; 2],
+        groups,
+    });
+    let conv = graph.push(format!("conv{x}"), layer, &[x]).unwrap();
+    graph.push(format!("relu{x}"), Layer::Activation(Activation::Relu6), &[conv]).unwrap()
+}
+
+/// An expansion that leaves the cache is computed band by band with the depthwise convolution behind it, of either stride, on
+/// maps that bands do not divide.
+#[test]
+fn expansions_are_computed_in_bands() {
+    for (side, batch, stride) in [(61, 3, 1), (64, 2, 2), (67, 4, 2)] {
+        let mut random = Random(side as u64);
+        let mut graph = Graph::new(8);
+        let mut x = clamped(&mut random, &mut graph, [8, 70], 1, 1, 0);
+        x = clamped(&mut random, &mut graph, [70, 70], 3, stride, x);
+        x = clamped(&mut random, &mut graph, [70, 12], 1, 1, x);
+        x = clamped(&mut random, &mut graph, [12, 75], 1, 1, x);
+        x = clamped(&mut random, &mut graph, [75, 75], 3, 1, x);
+        clamped(&mut random, &mut graph, [75, 8], 1, 1, x);
+        graph.info.input = [side, side, 8];
+        let values = random.tensor(&[batch, side, side, 8]);
+        for isa in Isa::ALL {
+            let Some(cpu) = Cpu::with_isa(isa) else { continue };
+            let device = Device::Cpu(cpu.threads(2));
+            let result = |parts| {
+                let options = PlanOptions { parts, ..PlanOptions::default() };
+                planned(&graph, batch, &device, options, values.data())
+            };
+            let ((whole, _), (bits, notes)) = (result(Parts::Whole), result(Parts::Of(1)));
+            assert_eq!(bits, whole, "{isa}, {side} pixels, stride {stride}");
+            assert!(notes[0].contains("with the next layer in bands of "), "{isa}: {notes:?}");
+        }
+    }
+}
+
+/// The first layer of a ResNet and its pool are computed in bands.
+#[test]
+fn a_stem_is_computed_in_bands_with_its_pool() {
+    for (side, batch, o) in [(128, 2, 40), (156, 3, 33)] {
+        let mut random = Random(side as u64);
+        let mut graph = Graph::new(3);
+        let layer = Layer::Conv2d(Conv2d {
+            weight: Param::new(random.tensor(&[o, 7, 7, 3])),
+            bias: Some(Param::new(random.tensor(&[o]))),
+            stride: [2; 2],
+            padding: [3; 2],
+            extra_padding: [0; 2],
+            dilation: [1; 2],
+            groups: 1,
+        });
+        let stem = graph.push("stem", layer, &[0]).unwrap();
+        let relu = graph.push("relu", Layer::Activation(Activation::Relu), &[stem]).unwrap();
+        let window = FixedWindow::square(3, 2, 1).into();
+        let x = graph.push("pool", Layer::Pool(Pool { kind: PoolKind::Max, window }), &[relu]).unwrap();
+        clamped(&mut random, &mut graph, [o, 8], 1, 1, x);
+        graph.info.input = [side, side, 3];
+        let values = random.tensor(&[batch, side, side, 3]);
+        for isa in Isa::ALL {
+            let Some(cpu) = Cpu::with_isa(isa) else { continue };
+            let device = Device::Cpu(cpu.threads(2));
+            let result = |parts| {
+                let options = PlanOptions { parts, ..PlanOptions::default() };
+                planned(&graph, batch, &device, options, values.data())
+            };
+            let ((whole, _), (bits, notes)) = (result(Parts::Whole), result(Parts::Of(1)));
+            assert_eq!(bits, whole, "{isa}, {side} pixels");
+            assert!(notes[0].contains("with the next layer in bands of "), "{isa}: {notes:?}");
         }
     }
 }

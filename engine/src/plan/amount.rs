@@ -1,12 +1,14 @@
 //! The work of an operation: its kernel, and how much of it there is.
 
+use lopper_kernels::cpu::Algorithm;
+use lopper_kernels::shapes;
 use serde::{Deserialize, Serialize};
 
 /// The kernels whose time per unit of work is alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// A direct convolution with more than one tap.
+    /// A convolution with more than one tap that is direct, or along rows.
     Direct,
     /// A direct convolution with one tap.
     Pointwise,
@@ -45,6 +47,19 @@ impl Class {
         Self::Pool,
         Self::Elementwise,
     ];
+
+    /// The class of the convolution `g` that `algorithm` computes.
+    pub(super) fn of_convolution(g: &shapes::Conv2d, algorithm: Algorithm) -> Self {
+        match algorithm {
+            _ if g.is_depthwise() => Self::Depthwise,
+            _ if g.groups > 1 => Self::Grouped,
+            Algorithm::RowLanes => Self::RowLanes,
+            Algorithm::Winograd2 => Self::Winograd2,
+            Algorithm::Winograd4 => Self::Winograd4,
+            Algorithm::Direct if g.kh * g.kw == 1 => Self::Pointwise,
+            Algorithm::Direct | Algorithm::WinogradRows => Self::Direct,
+        }
+    }
 }
 
 /// The work of an operation.

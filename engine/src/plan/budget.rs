@@ -2,7 +2,7 @@
 
 use super::cpu::{Packer, Placed};
 use super::lower::Op;
-use super::work::{Convolution, FullyConnected, Work};
+use super::work::{FullyConnected, Work};
 use crate::Result;
 use crate::memory::{Budget, bytes_of};
 use lopper_kernels::cpu::{Footprint, PackedBatchNorm, PackedPRelu};
@@ -86,12 +86,14 @@ impl Packer<'_> {
     /// The memory that the kernel of `work` needs, for calls with the whole batch or with a part of `images`.
     fn footprint(&self, work: &Work, images: Option<usize>) -> Footprint {
         match work {
-            Work::Conv2d(Convolution { g, compact: Some(compact), .. }) => {
-                let images = images.unwrap_or(g.n);
-                Footprint::compact_of_images(self.cpu, g, images, &compact.index(), self.conv2d)
-            }
-            Work::Conv2d(Convolution { g, pattern, .. }) => {
-                Footprint::of_images(self.cpu, g, images.unwrap_or(g.n), pattern, self.conv2d)
+            Work::Conv2d(conv) => {
+                let (g, images) = (&conv.part(), images.unwrap_or(conv.g.n));
+                match conv.compact {
+                    Some(compact) => {
+                        Footprint::compact_of_images(self.cpu, g, images, &compact.index(), self.conv2d)
+                    }
+                    None => Footprint::of_images(self.cpu, g, images, &conv.pattern, self.conv2d),
+                }
             }
             Work::Linear(linear) => self.fully_connected(linear),
             Work::BatchNorm(_, bn) => {

@@ -46,8 +46,9 @@ impl Options {
         let alone = Possible::of(cpu, packing, work);
         let lanes = matches!(alone, Possible::Between([_, ImageLayout::RowLanes(_)]));
         let estimates = match work {
-            Work::Conv2d(Convolution { g, pattern, compact: None, .. }) => {
-                LaneEstimates::new(cpu, g, pattern, packing)
+            Work::Conv2d(conv @ Convolution { pattern, compact: None, .. }) => {
+                let estimates = LaneEstimates::new(cpu, &conv.part(), pattern, packing);
+                estimates.map(|estimates| estimates.of_calls(conv.parts()))
             }
             _ => None,
         };

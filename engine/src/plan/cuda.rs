@@ -344,7 +344,7 @@ fn factor(gpu: &Cuda, values: DeviceBuffer) -> cuda::Result<DeviceBuffer> {
 
 /// Returns the weights of `conv`, packed.
 fn packed_conv2d(gpu: &Cuda, conv: &Convolution) -> cuda::Result<PackedConv2d> {
-    let Convolution { g, conv, pattern, compact } = conv;
+    let Convolution { g, conv, pattern, compact, .. } = conv;
     let weight = conv.weight.value().data();
     match compact {
         None => PackedConv2d::masked(gpu, g, weight, pattern),

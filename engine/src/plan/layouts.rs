@@ -130,8 +130,10 @@ impl Possible {
             Work::Conv2d(Convolution { g, compact: None, .. }) if g.is_depthwise() => {
                 return Self::Depthwise(*g);
             }
-            Work::Conv2d(Convolution { g, pattern, compact: None, .. }) => {
-                conv2d_lane_images(cpu, g, pattern, packing)
+            Work::Conv2d(conv @ Convolution { pattern, compact: None, .. }) => {
+                // The lanes of a part are those of the batch, with fewer images.
+                conv2d_lane_images(cpu, &conv.part(), pattern, packing)
+                    .map(|lanes| lanes.map(|lanes| lanes.of_images(conv.g.n)))
             }
             Work::Conv2d(_) | Work::Linear(_) | Work::LayerNorm(..) | Work::PRelu(_) => [None; 2],
             Work::Plain(_) => [None; 2],

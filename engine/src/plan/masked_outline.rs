@@ -7,7 +7,7 @@
 use super::amount::{Amount, Class};
 use super::outline::{Kind, Outline};
 use crate::{Error, Result, Tensor};
-use lopper_kernels::cpu::{Algorithm, LinearChoice, MaskedTime};
+use lopper_kernels::cpu::{LinearChoice, MaskedTime};
 use lopper_kernels::params::Dtype;
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes;
@@ -61,13 +61,7 @@ impl Outline {
 
     fn masked_convolution(&self, g: &shapes::Conv2d, pattern: &Pattern, residual: f64) -> Masked {
         let MaskedTime { algorithm, macs, in_lanes } = MaskedTime::of(&self.cpu, g, pattern, self.weights);
-        let class = match algorithm {
-            Algorithm::RowLanes => Class::RowLanes,
-            Algorithm::Winograd2 => Class::Winograd2,
-            Algorithm::Winograd4 => Class::Winograd4,
-            Algorithm::Direct if g.kh * g.kw == 1 => Class::Pointwise,
-            Algorithm::Direct => Class::Direct,
-        };
+        let class = Class::of_convolution(g, algorithm);
         let lanes = |macs: f64| Amount { class: Class::RowLanes, units: macs + residual };
         Masked {
             alone: Amount { class, units: macs + residual },

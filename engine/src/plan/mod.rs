@@ -21,6 +21,7 @@ mod chains;
 mod chosen;
 mod cpu;
 mod cuda;
+mod decide;
 mod lane_images;
 mod layouts;
 mod lower;

@@ -14,7 +14,7 @@ use super::lane_images::lane_images;
 use super::lower::{Op, lower};
 use super::plan::weights_of;
 use crate::{Device, Error, Graph, Layer, NodeId, Result};
-use lopper_kernels::cpu::{Algorithm, Cpu, DenseTime, Weights};
+use lopper_kernels::cpu::{Cpu, DenseTime, Weights};
 use lopper_kernels::shapes;
 
 /// The operations of a plan on images of one shape.
@@ -204,12 +204,7 @@ fn convolution(cpu: &Cpu, weights: Weights, g: &shapes::Conv2d, [c, o]: [usize; 
         };
     }
     let DenseTime { algorithm, macs } = DenseTime::of(cpu, &shapes::Conv2d { c, o, ..*g }, weights);
-    let class = match algorithm {
-        Algorithm::Winograd2 => Class::Winograd2,
-        Algorithm::Winograd4 => Class::Winograd4,
-        Algorithm::Direct | Algorithm::RowLanes if taps == 1 => Class::Pointwise,
-        Algorithm::Direct | Algorithm::RowLanes => Class::Direct,
-    };
+    let class = Class::of_convolution(g, algorithm);
     Amount { class, units: macs }
 }
 

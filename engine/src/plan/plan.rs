@@ -1,13 +1,14 @@
 //! The plan and its options.
 
 use super::chosen::Chosen;
+use super::decide::decide;
 use super::layouts::Layouts;
 use super::lower::Op;
 use super::places::Places;
 use super::spans::Parts;
 use super::step::Step;
 use super::work::Work;
-use super::{budget, chains, cpu, cuda, lower, spans};
+use super::{budget, cpu, cuda, lower};
 use crate::channels::live::{Live, live};
 use crate::{Device, Error, Graph, Result};
 use lopper_kernels::cpu::{Algorithm, Cpu, Packing, Weights};
@@ -147,7 +148,7 @@ impl Plan {
         };
         let layouts = Layouts::channels_last(&ops, Packing::By(Algorithm::Direct));
         let places = Places::new(&ops, &layouts, input, dtype, alignment);
-        let works = ops
+        let mut works = ops
             .iter()
             .map(|op| Work::of(op, &places.lens(op)).map_err(|e| e.in_node(&op.node.name)))
             .collect::<Result<Vec<_>>>()?;
@@ -156,7 +157,7 @@ impl Plan {
             Device::Cpu(cpu) => {
                 let packer = options.packer(cpu, graph);
                 let runner;
-                (budget, runner) = on_cpu(&packer, (&ops, &works), input, options.parts, held)?;
+                (budget, runner) = on_cpu(&packer, (&ops, &mut works), input, options.parts, held)?;
                 Runner::Cpu(runner)
             }
             Device::Cuda(gpu) => Runner::Cuda(cuda::Runner::new(gpu, input, &ops, &works, &places)?),
@@ -238,16 +239,16 @@ impl Plan {
     }
 }
 
-/// Chooses layouts and spans for `works`, the work of `ops`, and packs the weights. Returns the plan's budget, too.
+/// Chooses algorithms, layouts and spans for `works`, the work of `ops`, and packs the weights. Returns the plan's budget,
+/// too.
 fn on_cpu(
     packer: &cpu::Packer,
-    (ops, works): (&[Op], &[Work]),
+    (ops, works): (&[Op], &mut [Work]),
     input: [usize; 4],
     parts: Parts,
     held: u64,
 ) -> Result<(u64, cpu::Runner)> {
-    let layouts = &chains::choose(packer.cpu, packer.conv2d, ops, works);
-    let spans = &spans::choose(packer.cpu, (ops, works), layouts, input[0], parts);
+    let (layouts, spans) = &decide(packer, (ops, works), input[0], parts);
     let outside = &Places::around(ops, layouts, spans, input, cpu::ALIGNMENT);
     let inside: Vec<Places> =
         spans.iter().map(|span| Places::inside(span, ops, layouts, cpu::ALIGNMENT)).collect();

@@ -18,8 +18,8 @@
 //!   1 image     ●──────►●───╲──►●──────►●
 //! ```
 //!
-//! The bits do not depend on the choice: weights are packed for the whole batch, and a kernel's sums have the same order
-//! for any number of images.
+//! The bits do not depend on the spans that run: weights are packed for the spans that one thread would choose
+//! ([`super::decide`]), and a kernel's sums have the same order for any number of images.
 
 use super::layouts::Layouts;
 use super::lower::{IMAGES, Op};
@@ -155,10 +155,10 @@ impl<'a> Cost<'a> {
         let read = op.inputs.iter().chain(&op.residual).map(|&value| floats[value]).sum();
         let floats = [read, floats[op.output]];
         let times = match work {
-            Work::Conv2d(Convolution { g, pattern, compact: None, .. }) => {
+            Work::Conv2d(conv @ Convolution { pattern, compact: None, .. }) => {
                 let around = layouts.around(op);
                 let in_lanes = [around.x, around.y].map(|layout| layout != ImageLayout::ChannelsLast);
-                Some(ImageTimes::new(cpu, g, pattern, packing, in_lanes))
+                Some(ImageTimes::new(cpu, &conv.part(), pattern, packing, in_lanes))
             }
             _ => None,
         };

@@ -28,12 +28,26 @@ pub(super) enum Work<'g> {
 pub(super) struct Convolution<'g> {
     /// The geometry as the graph sees it; that of a compact convolution has the outer widths.
     pub g: shapes::Conv2d,
+    /// The number of images of a call that the algorithm is chosen for: the batch, or a part of it.
+    pub images: usize,
     /// The layer that has the weight and the bias.
     pub conv: &'g Conv2d,
     /// The zeros of the weight.
     pub pattern: Arc<Pattern>,
     /// The channels that a compact convolution gathers and scatters.
     pub compact: Option<&'g CompactConv2d>,
+}
+
+impl Convolution<'_> {
+    /// The geometry that the algorithm is chosen for, and the weights are packed for.
+    pub fn part(&self) -> shapes::Conv2d {
+        shapes::Conv2d { n: self.images, ..self.g }
+    }
+
+    /// The number of such calls in a batch.
+    pub fn parts(&self) -> f64 {
+        self.g.n as f64 / self.images as f64
+    }
 }
 
 /// A linear layer.
@@ -103,14 +117,15 @@ impl<'g> Work<'g> {
     fn conv2d(conv: &'g Conv2d, g: shapes::Conv2d) -> Self {
         // A depthwise kernel is bound by reading the image, including dead channels.
         let masked = conv.weight.pattern().filter(|_| !g.is_depthwise());
-        Self::Conv2d(Convolution { g, conv, pattern: or_dense(masked, g.filters_shape()), compact: None })
+        let pattern = or_dense(masked, g.filters_shape());
+        Self::Conv2d(Convolution { g, images: g.n, conv, pattern, compact: None })
     }
 
     fn compact(compact: &'g CompactConv2d, g: shapes::Conv2d) -> Self {
         let conv = &compact.conv;
         let ([kh, kw], live) = (conv.kernel(), conv.weight.value().dim(3));
         let pattern = or_dense(None, [conv.out_channels(), kh * kw, live]);
-        Self::Conv2d(Convolution { g, conv, pattern, compact: Some(compact) })
+        Self::Conv2d(Convolution { g, images: g.n, conv, pattern, compact: Some(compact) })
     }
 
     /// Creates a linear layer. With a pool, the weight is the one that reads the map itself:
@@ -129,6 +144,13 @@ impl<'g> Work<'g> {
         let pattern = pooled_pattern(linear, &rows, &pattern, [g.outputs, 1, g.inputs])?;
         let pattern = Arc::new(pattern);
         Ok(Self::Linear(FullyConnected { g, linear, pool: Some(rows), pattern }))
+    }
+
+    /// Lets the algorithm be chosen for calls of `images` images.
+    pub fn choose_for(&mut self, images: usize) {
+        if let Self::Conv2d(conv) = self {
+            conv.images = images;
+        }
     }
 
     /// Returns the bias of each output channel. (A batch norm's bias is one of its own parameters.)

@@ -1,6 +1,7 @@
 //! The convolution.
 
 use super::error::{ShapeError, refuse};
+use std::ops::Range;
 
 /// A two-dimensional convolution.
 ///
@@ -95,6 +96,17 @@ impl Conv2d {
         (self.padded()[1] - self.dilation[1] * (self.kw - 1) - 1) / self.stride[1] + 1
     }
 
+    /// The rows of an image that the output rows `rows` read; rows of the padding do not count.
+    pub fn rows_read(&self, rows: Range<usize>) -> Range<usize> {
+        let inside = |row: usize| row.saturating_sub(self.padding[0]).min(self.h);
+        if rows.is_empty() {
+            return 0..0;
+        }
+        let first = inside(rows.start * self.stride[0]);
+        let end = inside((rows.end - 1) * self.stride[0] + self.dilation[0] * (self.kh - 1) + 1);
+        first..end.max(first)
+    }
+
     /// `[N, H, W, C]`.
     pub fn x_shape(&self) -> [usize; 4] {
         [self.n, self.h, self.w, self.c]
@@ -158,6 +170,18 @@ mod tests {
         let conv = Conv2d { extra_padding: [1; 2], ..Conv2d::square([1, 224, 112, 3], 32, 3, 2, 0) };
         assert_eq!(conv.y_shape(), [1, 112, 56, 32]);
         assert_eq!(conv.padded(), [225, 113]);
+    }
+
+    #[test]
+    fn rows_read_rows_inside_the_image() {
+        let conv = Conv2d::square([1, 9, 5, 3], 4, 3, 2, 1);
+        assert_eq!(conv.oh(), 5);
+        assert_eq!(
+            [0..1, 1..3, 4..5, 0..5, 2..2].map(|rows| conv.rows_read(rows)),
+            [0..2, 1..6, 7..9, 0..9, 0..0]
+        );
+        let padded = Conv2d { padding: [5, 0], ..Conv2d::square([1, 2, 5, 3], 4, 3, 1, 0) };
+        assert_eq!([0..1, 3..4, 9..10].map(|rows| padded.rows_read(rows)), [0..0, 0..1, 2..2]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod dead_filters;
 mod kernel_blocks;
+mod line;
 mod row_lanes;
 #[path = "../support/mod.rs"]
 mod support;
@@ -295,8 +296,8 @@ fn compact(g: &Conv2d, seed: u64) {
     let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu };
     for cpu in &*CPUS {
         let mut want = vec![f32::NAN; g.y_len()];
-        cpu::conv2d_forward_packed(cpu, g, &x, &PackedConv2d::new(cpu, g, &w), &epilogue, &mut want);
-        let packing = Packing::Fastest(Weights::Memory);
+        cpu::conv2d_forward_packed(cpu, g, &x, &PackedConv2d::direct(cpu, g, &w), &epilogue, &mut want);
+        let packing = Packing::By(Algorithm::Direct);
         let packed = PackedConv2d::compact(cpu, g, &index, &inner, &bias, packing);
         let mut y = vec![f32::NAN; g.y_len()];
         cpu::conv2d_forward_packed(cpu, g, &x, &packed, &epilogue, &mut y);

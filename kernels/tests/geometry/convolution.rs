@@ -40,7 +40,7 @@ fn candidate(draw: &mut Draw) -> Conv2d {
         dilation: [draw.between(1..=3), draw.between(1..=3)],
         ..plain
     };
-    match draw.between(0..=9) {
+    match draw.between(0..=10) {
         // Fewer channels than a vector, with kernel rows shorter and longer than one: read from a padded copy.
         0 => Conv2d { c: draw.between(1..=15), kw: draw.between(2..=9), ..stepped },
         1 => Conv2d { c: draw.between(1..=4), kh: 3, kw: 3, dilation: [1; 2], ..stepped },
@@ -67,6 +67,16 @@ fn candidate(draw: &mut Draw) -> Conv2d {
             ..plain
         },
         8 => Conv2d { kh: 1, kw: 1, padding: [0; 2], c: draw.between(1..=300), ..plain },
+        // Large strided kernels and few channels, as in a first layer.
+        9 => Conv2d {
+            h: draw.between(1..=24),
+            w: draw.between(1..=40),
+            c: draw.between(1..=15),
+            kh: draw.between(1..=8),
+            kw: draw.between(5..=13),
+            stride: [draw.between(1..=3), draw.between(2..=4)],
+            ..plain
+        },
         _ => stepped,
     }
 }
@@ -95,17 +105,38 @@ pub fn winograd_applies(g: &Conv2d) -> bool {
     [g.kh, g.kw] == [3; 2] && g.stride == [1; 2] && g.dilation == [1; 2] && g.groups == 1
 }
 
+/// Whether Winograd's algorithm along rows may compute `g`, or its live channels.
+fn along_rows(g: &Conv2d) -> bool {
+    let strides = g.kw.div_ceil(g.stride[1]);
+    g.stride[1] > 1 && [3, 4].contains(&strides) && g.dilation == [1; 2] && g.groups == 1
+}
+
+/// The constant of the error bound of `packed`, at most `most`.
+pub fn constant_of(packed: &PackedConv2d, integers: bool, most: f64) -> f64 {
+    match (packed.choice().algorithm, integers) {
+        (Algorithm::Direct, true) => 0.0,
+        (Algorithm::Direct, false) => most.min(2.0),
+        _ => most,
+    }
+}
+
 /// Draws the algorithm that the weights are packed for, and returns it with the constant of its error bound.
 pub fn packing(draw: &mut Draw, g: &Conv2d) -> (Packing, f64) {
     let (packing, constant) = draw.pick(&[
         (Packing::By(Algorithm::Direct), 2.0),
         (Packing::By(Algorithm::Winograd2), 4.0),
         (Packing::By(Algorithm::Winograd4), 8.0),
+        (Packing::By(Algorithm::WinogradRows), 8.0),
         (Packing::Fastest(Weights::Memory), 8.0),
         (Packing::Fastest(Weights::Cache), 8.0),
         (Packing::Fastest(Weights::Fresh), 8.0),
     ]);
-    (packing, if winograd_applies(g) { constant } else { 2.0 })
+    let constant = match (winograd_applies(g), along_rows(g)) {
+        (true, _) => constant,
+        (false, true) => 8.0,
+        (false, false) => 2.0,
+    };
+    (packing, constant)
 }
 
 /// The operands of an epilogue, and the sums of magnitudes that it adds.
@@ -176,7 +207,7 @@ fn convolution_forward() {
             if !direct {
                 by_filter(&g, &mut sums);
             }
-            let constant = if integers && direct { 0.0 } else { constant };
+            let constant = constant_of(&packed, integers, constant);
             assert_bounded(packed.kernel(), constant, g.w_len() / g.o + 2, &y, &want, &sums);
         }
     });

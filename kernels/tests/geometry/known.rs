@@ -36,7 +36,9 @@ fn filters_that_are_all_dead_need_no_algorithm() {
     let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
     let dead = Pattern::of_filters(&[false; 20], g.filters_shape());
     for cpu in &*CPUS {
-        for algorithm in [Algorithm::Direct, Algorithm::Winograd2, Algorithm::Winograd4] {
+        for algorithm in
+            [Algorithm::Direct, Algorithm::Winograd2, Algorithm::Winograd4, Algorithm::WinogradRows]
+        {
             let packed = PackedConv2d::masked(cpu, &g, &w, &dead, Packing::By(algorithm));
             let y = filled(g.y_len(), |y| {
                 cpu::conv2d_forward_packed(cpu, &g, &x, &packed, &epilogue, y);

@@ -10,6 +10,7 @@
 //! A case is identified by a number, which gives the same geometry and data on every machine. If a case fails, with a
 //! wrong result or with a fault, its number and its geometry are printed.
 
+mod bands;
 mod batch_norm;
 mod cases;
 mod channels;

@@ -1,7 +1,9 @@
 //! Masked and compact convolution.
 
 use crate::cases::run;
-use crate::convolution::{Tail, by_filter, by_pair, constant, conv2d, packing, winograd_applies};
+use crate::convolution::{
+    Tail, by_filter, by_pair, constant, constant_of, conv2d, packing, winograd_applies,
+};
 use crate::draw::{Draw, filled, wanted};
 use crate::support::{CPUS, assert_bounded, magnitude, wide};
 use lopper_kernels::cpu::{self, Algorithm, Cpu, PackedConv2d};
@@ -184,6 +186,6 @@ fn check(
     if !direct {
         by_filter(g, &mut sums);
     }
-    let constant = if direct && integers { 0.0 } else { constant };
+    let constant = constant_of(packed, integers, constant);
     assert_bounded(packed.kernel(), constant, g.kh * g.kw * (g.c / g.groups + 1) + 2, y, want, &sums);
 }

@@ -34,6 +34,21 @@ impl Call {
         self.write(cpu, &values, y);
     }
 
+    /// Its first input.
+    pub fn input<'a>(&self, values: &Values<'a>) -> &'a [f32] {
+        values.at(&self.inputs[0])
+    }
+
+    /// Whether it adds a residual.
+    pub fn adds(&self) -> bool {
+        self.residual.is_some()
+    }
+
+    /// The activation that ends it.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
     /// Computes its output from `values`.
     pub fn write(&self, cpu: &Cpu, values: &Values, y: &mut [f32]) {
         let residual = self.residual.as_ref().map(|place| values.at(place));

@@ -9,8 +9,8 @@ use crate::plan::spans::Span;
 use crate::plan::work::{Convolution, FullyConnected, Plain, Work};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{
-    self, Algorithm, Cpu, DenseTime, Epilogue, ImageLayout, ImageLayouts, LinearChoice, LinearLayout,
-    PackedBatchNorm, PackedConv2d, PackedLinear, PackedPRelu, Packing, Weights,
+    self, Cpu, DenseTime, Epilogue, ImageLayout, ImageLayouts, LinearChoice, LinearLayout, PackedBatchNorm,
+    PackedConv2d, PackedLinear, PackedPRelu, Packing, Weights,
 };
 use lopper_kernels::params::{Activation, Dtype};
 use lopper_kernels::pattern::Pattern;
@@ -53,9 +53,9 @@ impl Packer<'_> {
         }
     }
 
-    fn conv2d(&self, conv: &Convolution) -> PackedConv2d {
-        let Convolution { g, conv, pattern, compact } = conv;
-        let weight = conv.weight.value().data();
+    fn conv2d(&self, convolution: &Convolution) -> PackedConv2d {
+        let Convolution { conv, pattern, compact, .. } = convolution;
+        let (g, weight) = (&convolution.part(), conv.weight.value().data());
         match compact {
             None => PackedConv2d::masked(self.cpu, g, weight, pattern, self.conv2d),
             Some(compact) => {
@@ -156,26 +156,14 @@ impl Kernel {
         };
         let bias = bias.as_ref().map_or(0, |bias| 4 * bias.len());
         let estimate = match self {
-            Self::Conv2d(g, w, ..) => {
-                Some(Amount { class: class_of(g, w.choice().algorithm), units: w.estimate(cpu, g) })
-            }
+            Self::Conv2d(g, w, ..) => Some(Amount {
+                class: Class::of_convolution(g, w.choice().algorithm),
+                units: w.estimate(cpu, g),
+            }),
             Self::Linear(g, w, _) => Some(Amount { class: Class::Linear, units: linear_units(cpu, g, w) }),
             Self::BatchNorm(..) | Self::LayerNorm(..) | Self::PRelu(_) | Self::Plain(_) => None,
         };
         Chosen { kernel, why, products, estimate, weight_bytes: weight_bytes + bias }
-    }
-}
-
-/// The class of a convolution that is computed by `algorithm`.
-fn class_of(g: &shapes::Conv2d, algorithm: Algorithm) -> Class {
-    match algorithm {
-        _ if g.is_depthwise() => Class::Depthwise,
-        _ if g.groups > 1 => Class::Grouped,
-        Algorithm::RowLanes => Class::RowLanes,
-        Algorithm::Winograd2 => Class::Winograd2,
-        Algorithm::Winograd4 => Class::Winograd4,
-        Algorithm::Direct if g.kh * g.kw == 1 => Class::Pointwise,
-        Algorithm::Direct => Class::Direct,
     }
 }
 

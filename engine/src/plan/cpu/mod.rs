@@ -1,5 +1,6 @@
 //! Plans on the CPU: kernels with packed weights, called one after another, or for a part of the batch at a time.
 
+mod bands;
 mod call;
 mod kernel;
 mod parts;

@@ -10,6 +10,7 @@
 //!
 //! A thread runs all calls of a part before it takes another one, and never waits for a thread in between.
 
+use super::bands::Bands;
 use super::call::{Call, Values};
 use super::kernel::Kernel;
 use crate::plan::amount::Amount;
@@ -28,6 +29,8 @@ pub(super) struct Parts {
     /// Computes on the calling thread.
     cpu: Cpu,
     calls: Vec<Call>,
+    /// For each call, the bands in which it is computed together with the next one.
+    bands: Vec<Option<Bands>>,
     /// The number of parts, and the images of each.
     count: usize,
     images: usize,
@@ -59,6 +62,7 @@ impl Parts {
         let ops = &ops[span.ops.clone()];
         let calls = ops.iter().zip(kernels).map(|(op, kernel)| Call::new(op, kernel.of_part(span), inside));
         let calls: Vec<Call> = calls.collect();
+        let bands = bands(ops, &calls);
         let thread = || {
             Mutex::new(Thread {
                 arena: Buffer::unspecified(inside.bytes.div_ceil(size_of::<f32>())),
@@ -69,15 +73,19 @@ impl Parts {
         let threads = (0..span.arenas(cpu)).map(|_| thread()).collect();
         let input = outside.of(inside.source);
         let output = outside.written(ops.last().expect("a span has operations").output);
-        Self { cpu: cpu.alone(), calls, count, images: span.images, input, output, threads }
+        Self { cpu: cpu.alone(), calls, bands, count, images: span.images, input, output, threads }
     }
 
     /// The kernel of each call.
     pub fn chosen(&self) -> impl Iterator<Item = Chosen> {
         let images = if self.images == 1 { "image" } else { "images" };
         let note = format!("{} {images} at a time", self.images);
-        self.calls.iter().map(move |call| {
+        self.calls.iter().zip(&self.bands).map(move |(call, bands)| {
             let chosen = call.kernel.chosen(&self.cpu);
+            let note = match bands {
+                Some(bands) => format!("with the next layer in bands of {} rows, {note}", bands.rows()),
+                None => note.clone(),
+            };
             let why = chosen.why.map_or_else(|| note.clone(), |why| format!("{why}; {note}"));
             let products = chosen.products.map(|products| products * self.count as u64);
             let times = |amount: Amount| Amount { units: amount.units * self.count as f64, ..amount };
@@ -134,11 +142,37 @@ impl Parts {
             run();
             start.into_iter().for_each(|start| times[i] += start.elapsed());
         };
-        for (i, call) in others.iter().enumerate() {
-            time(i, &mut || call.run(&self.cpu, x, arena.bytes_mut()));
+        let mut i = 0;
+        while let Some(call) = others.get(i) {
+            let arena = arena.bytes_mut();
+            match self.bands[i] {
+                None => time(i, &mut || call.run(&self.cpu, x, arena)),
+                Some(bands) => {
+                    let pair = [call, &others[i + 1]];
+                    bands.run(&self.cpu, pair, x, arena, &mut |second, run| time(i + second, run));
+                    i += 1;
+                }
+            }
+            i += 1;
         }
         time(others.len(), &mut || last.write(&self.cpu, &Values::all(x, arena.bytes()), y));
     }
+}
+
+/// The bands of each of `calls`, the calls of `ops`, with the next one. The last call writes outside the arena of a part,
+/// and is therefore computed whole.
+fn bands(ops: &[Op], calls: &[Call]) -> Vec<Option<Bands>> {
+    let read = |op: &Op| op.inputs.iter().chain(&op.residual).copied().collect::<Vec<_>>();
+    let values: Vec<usize> = ops.iter().flat_map(read).collect();
+    let readers = |value: usize| values.iter().filter(|&&read| read == value).count();
+    let mut bands = vec![None; ops.len()];
+    for i in 0..ops.len().saturating_sub(2) {
+        let paired = i > 0 && bands[i - 1].is_some();
+        if !paired && ops[i + 1].inputs == [ops[i].output] && readers(ops[i].output) == 1 {
+            bands[i] = Bands::of(&calls[i], &calls[i + 1]);
+        }
+    }
+    bands
 }
 
 /// The memory of a thread, between runs.

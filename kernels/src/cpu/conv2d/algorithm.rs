@@ -15,6 +15,8 @@ pub enum Algorithm {
     Winograd2,
     /// Winograd's F(4×4, 3×3).
     Winograd4,
+    /// Winograd's algorithm along rows, for large strided kernels and few channels: F(4, 3) or F(4, 4).
+    WinogradRows,
     /// Row lanes: only the multiplications by nonzero weights, with a list for each filter.
     RowLanes,
 }
@@ -23,7 +25,7 @@ impl Algorithm {
     /// The tile size, if this is a Winograd algorithm.
     pub(super) fn tiling(self) -> Option<Tiling> {
         match self {
-            Self::Direct | Self::RowLanes => None,
+            Self::Direct | Self::WinogradRows | Self::RowLanes => None,
             Self::Winograd2 => Some(Tiling::F2),
             Self::Winograd4 => Some(Tiling::F4),
         }
@@ -34,6 +36,7 @@ impl Algorithm {
         match self {
             Self::Direct => None,
             Self::Winograd2 | Self::Winograd4 => winograd::refuses(g),
+            Self::WinogradRows => winograd::line_refuses(g),
             Self::RowLanes => lanes::refuses(g, pattern),
         }
     }
@@ -45,6 +48,7 @@ impl fmt::Display for Algorithm {
             Self::Direct => "direct",
             Self::Winograd2 => "F(2×2)",
             Self::Winograd4 => "F(4×4)",
+            Self::WinogradRows => "F(1×4)",
             Self::RowLanes => "row lanes",
         })
     }

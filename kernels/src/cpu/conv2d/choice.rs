@@ -42,6 +42,8 @@ enum Reason {
     Only(&'static str),
     /// Estimated to take the least time; the values are Winograd's estimates as fractions of the direct algorithm's.
     Estimated { winograd2: f64, winograd4: f64 },
+    /// The same if only the algorithm along rows applies.
+    AlongRows { of_direct: f64 },
 }
 
 /// Row lanes are chosen if their estimate is below this fraction of the direct algorithm's. Neither estimate is exact,
@@ -116,11 +118,16 @@ impl Choice {
         }
         let live = Conv2d { o: pattern.filters().len(), ..*g };
         let direct = estimate::direct(cpu, &live, weights);
-        let lanes =
-            LanesTime::new(cpu, g, &RowLanes::new(cpu, g, pattern, Rows::Joined), [false; 2], weights);
-        let most = self.most();
+        let packed = RowLanes::new(cpu, g, pattern, Rows::Joined);
+        let time = |packed: &RowLanes| LanesTime::new(cpu, g, packed, [false; 2], weights);
+        let (lanes, most) = (time(&packed), self.most());
         let of_direct = lanes.time() / direct;
-        let below = (pattern.density() * lanes.nonzeros_within(most * direct)).clamp(0.0, 1.0);
+        let mut factor = lanes.nonzeros_within(most * direct);
+        if factor > 0.0 {
+            // The blocks of lists depend on how long these are.
+            factor *= time(&packed.scaled(factor)).nonzeros_within(most * direct);
+        }
+        let below = (pattern.density() * factor).clamp(0.0, 1.0);
         let algorithm = if of_direct < most { Algorithm::RowLanes } else { self.algorithm };
         Self { algorithm, lanes: Some(Lanes { of_direct, below }), ..self }
     }
@@ -149,6 +156,7 @@ impl Choice {
             (Algorithm::Direct, _) => Some(1.0),
             (Algorithm::Winograd2, Reason::Estimated { winograd2, .. }) => Some(*winograd2),
             (Algorithm::Winograd4, Reason::Estimated { winograd4, .. }) => Some(*winograd4),
+            (Algorithm::WinogradRows, Reason::AlongRows { of_direct }) => Some(*of_direct),
             (Algorithm::RowLanes, _) => self.lanes.map(|lanes| lanes.of_direct),
             _ => None,
         }
@@ -166,7 +174,7 @@ impl Choice {
             return Self::asked(Algorithm::Direct);
         }
         if let Some(why) = winograd::refuses(g) {
-            return Self::only(why);
+            return Self::along_rows(cpu, g, weights).unwrap_or_else(|| Self::only(why));
         }
         let direct = estimate::direct(cpu, g, weights);
         let [winograd2, winograd4] = [Tiling::F2, Tiling::F4]
@@ -181,6 +189,17 @@ impl Choice {
         };
         let reason = Reason::Estimated { winograd2, winograd4 };
         Self { algorithm, reason, lanes: None, lists: None, chained: false, zeros: None }
+    }
+
+    /// Chooses between the direct algorithm and Winograd's along rows, if that applies. Training computes directly.
+    fn along_rows(cpu: &Cpu, g: &Conv2d, weights: Weights) -> Option<Self> {
+        if weights == Weights::Fresh || winograd::line_refuses(g).is_some() {
+            return None;
+        }
+        let of_direct = estimate::line(cpu, g, weights) / estimate::direct(cpu, g, weights);
+        let algorithm = if of_direct < 1.0 { Algorithm::WinogradRows } else { Algorithm::Direct };
+        let reason = Reason::AlongRows { of_direct };
+        Some(Self { algorithm, reason, lanes: None, lists: None, chained: false, zeros: None })
     }
 
     /// The estimated time of the fastest dense algorithm for one call with weights that it packs, in
@@ -213,6 +232,9 @@ impl fmt::Display for Choice {
             Reason::Estimated { winograd2, winograd4 } => {
                 let (four, two) = (Algorithm::Winograd4, Algorithm::Winograd2);
                 write!(f, "of direct: {four} {winograd4:.2}, {two} {winograd2:.2}")?;
+            }
+            Reason::AlongRows { of_direct } => {
+                write!(f, "of direct: {} {of_direct:.2}", Algorithm::WinogradRows)?;
             }
         }
         if let Some(Lanes { of_direct, below }) = self.lanes {

@@ -22,6 +22,7 @@ use crate::cpu::simd::activate::activate;
 use crate::cpu::simd::{Kernel, Simd};
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The number of floats of a task's output.
 const TASK: usize = 1 << 13;
@@ -31,43 +32,44 @@ pub(super) fn applies(g: &Conv2d) -> bool {
     [g.kh, g.kw] == [3; 2] && g.dilation == [1; 2] && matches!(g.stride[1], 1 | 2)
 }
 
-/// Computes `y = activation(x ∗ w + bias + residual)`. `w` is `[9, C]`, and `zeros` has at least `C` zeros.
-pub(super) fn run(
-    cpu: &Cpu,
-    g: &Conv2d,
-    x: &[f32],
-    zeros: &[f32],
-    w: &[f32],
-    epilogue: &Epilogue,
-    y: &mut [f32],
-) {
-    assert!(applies(g) && w.len() >= 9 * g.c && zeros.len() >= g.c, "nine weights for each channel");
-    assert_eq!(
-        (x.len(), y.len()),
-        (g.x_len(), g.y_len()),
-        "input and output have the lengths of their shapes"
-    );
-    epilogue.check(g.c, y.len());
-    let row = (g.ow() * g.c).max(1);
-    let rows = (TASK / row).max(1);
-    cpu.run(|| {
-        cpu.divide(y.par_chunks_mut(rows * row).enumerate()).for_each(|(task, y)| {
-            for (i, y) in y.chunks_exact_mut(row).enumerate() {
-                cpu.dispatch(Row { g, index: task * rows + i, x, zeros, w, epilogue, y });
-            }
+/// The operands of a depthwise convolution, which computes `y = activation(x ∗ w + bias + residual)`.
+#[derive(Clone, Copy)]
+pub(super) struct DepthwiseRows<'a> {
+    pub g: &'a Conv2d,
+    /// Rows of the images.
+    pub x: &'a [f32],
+    /// The number of rows of the batch before those of `x`.
+    pub first: usize,
+    /// At least `C` zeros.
+    pub zeros: &'a [f32],
+    /// `[9, C]`.
+    pub w: &'a [f32],
+    pub epilogue: &'a Epilogue<'a>,
+}
+
+impl DepthwiseRows<'_> {
+    /// Computes the output rows `rows`, which are counted through the batch. `x` has all rows that they read.
+    pub(super) fn run(&self, cpu: &Cpu, rows: Range<usize>, y: &mut [f32]) {
+        let Self { g, zeros, w, .. } = *self;
+        assert!(applies(g) && w.len() >= 9 * g.c && zeros.len() >= g.c, "nine weights for each channel");
+        let row = g.ow() * g.c;
+        assert_eq!(y.len(), rows.len() * row, "the output has the length of its rows");
+        let each = (TASK / row.max(1)).max(1);
+        cpu.run(|| {
+            cpu.divide(y.par_chunks_mut((each * row).max(1)).enumerate()).for_each(|(task, y)| {
+                for (i, y) in y.chunks_exact_mut(row).enumerate() {
+                    cpu.dispatch(Row { of: *self, index: rows.start + task * each + i, y });
+                }
+            });
         });
-    });
+    }
 }
 
 /// A row of the output.
 struct Row<'a> {
-    g: &'a Conv2d,
+    of: DepthwiseRows<'a>,
     /// The number of the row in the batch.
     index: usize,
-    x: &'a [f32],
-    zeros: &'a [f32],
-    w: &'a [f32],
-    epilogue: &'a Epilogue<'a>,
     y: &'a mut [f32],
 }
 
@@ -76,7 +78,7 @@ impl Kernel for Row<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let c = self.g.c;
+        let c = self.of.g.c;
         if c < S::LANES {
             return self.strided::<S, false>(s, 0);
         }
@@ -90,7 +92,7 @@ impl Kernel for Row<'_> {
 impl<'a> Row<'a> {
     #[inline(always)]
     fn strided<S: Simd, const WHOLE: bool>(&mut self, s: S, first: usize) {
-        match self.g.stride[1] {
+        match self.of.g.stride[1] {
             1 => self.channels::<S, WHOLE, 1>(s, first),
             _ => self.channels::<S, WHOLE, 2>(s, first),
         }
@@ -99,7 +101,7 @@ impl<'a> Row<'a> {
     /// Computes the channels of one vector from `first` on: all lanes of it, or the row's only channels.
     #[inline(always)]
     fn channels<S: Simd, const WHOLE: bool, const STRIDE: usize>(&mut self, s: S, first: usize) {
-        let Self { g, w, epilogue, .. } = *self;
+        let DepthwiseRows { g, w, epilogue, .. } = self.of;
         let (c, lines) = (g.c, self.lines(first));
         let lanes = if WHOLE { S::LANES } else { c };
         let mut weights = [s.zero(); 9];
@@ -147,13 +149,13 @@ impl<'a> Row<'a> {
     /// The three rows of the input that the row reads, from channel `first` on.
     #[inline(always)]
     fn lines(&self, first: usize) -> [Line<'a>; 3] {
-        let Self { g, index, x, zeros, .. } = *self;
-        let (image, oy) = (index / g.oh(), index % g.oh());
+        let DepthwiseRows { g, x, first: before, zeros, .. } = self.of;
+        let (image, oy) = (self.index / g.oh(), self.index % g.oh());
         let mut lines: [Line; 3] = [(&zeros[first..g.c], 0); 3];
         for (ky, line) in lines.iter_mut().enumerate() {
             let y = (oy * g.stride[0] + ky).wrapping_sub(g.padding[0]);
             if y < g.h {
-                *line = (&x[(image * g.h + y) * g.w * g.c..][first..g.w * g.c], g.c);
+                *line = (&x[(image * g.h + y - before) * g.w * g.c..][first..g.w * g.c], g.c);
             }
         }
         lines
@@ -162,9 +164,9 @@ impl<'a> Row<'a> {
     /// The first `lanes` channels of column `x` of the padded input.
     #[inline(always)]
     fn column<S: Simd>(&self, s: S, lines: &[Line; 3], lanes: usize, x: usize) -> [S::F; 3] {
-        let x = x.wrapping_sub(self.g.padding[1]);
+        let (g, x) = (self.of.g, x.wrapping_sub(self.of.g.padding[1]));
         let mut column = [s.zero(); 3];
-        if x < self.g.w {
+        if x < g.w {
             for (value, (line, step)) in column.iter_mut().zip(lines) {
                 *value = s.get(&line[x * step..][..lanes]);
             }

@@ -5,6 +5,7 @@
 //!   direct   products = MACs                     weights =  9·C·O floats
 //!   F(4×4)   products = 36·C·O·(H/4)·(W/4)       weights = 36·C·O floats    + transforms
 //!   F(2×2)   products = 16·C·O·(H/2)·(W/2)       weights = 16·C·O floats    + transforms
+//!   F(1×4)   products = (3 + R)·KH·S·C·O·H·(W/4)             + transforms      (R taps of S columns)
 //!   lanes    products = nonzeros · pixels        weights = 2 · nonzeros     + conversions
 //! ```
 //!
@@ -19,7 +20,7 @@
 //! thread with AVX-512, and checked on the second.
 
 use super::algorithm::Weights;
-use super::winograd::Tiling;
+use super::winograd::{LineShape, Tiling};
 use crate::cpu::Cpu;
 use crate::cpu::gemm::tile_kernel::Types;
 use crate::cpu::lanes::{Estimate, RowLanes};
@@ -39,7 +40,7 @@ const FRESH_TRANSFORM: f64 = 16.0;
 /// Images of more floats than this do not stay in the cache between two layers.
 const CACHED_IMAGES: usize = 1_300_000;
 /// The cost of a float of larger images, in the direct algorithm, in Winograd's transforms and in row lanes.
-pub(super) const FAR: [f64; 3] = [8.0, 48.0, 27.0];
+pub(super) const FAR: [f64; 3] = [8.0, 28.0, 34.0];
 
 /// Weights of more floats than this come from memory in any case.
 const CACHED_WEIGHTS: usize = 5 << 20;
@@ -88,6 +89,27 @@ pub(super) fn winograd(cpu: &Cpu, g: &Conv2d, weights: Weights, tiling: Tiling, 
         + points * tiles as f64 * tiling.transform() * (c + o)
         + FAR[1] * far(g)
         + STEPS
+}
+
+/// The cost of transforming one point of one filter of a tile along rows, which is in the L1 cache.
+const LINE_OUTPUT: f64 = 5.0;
+/// The cost of transforming a vector of one row of the input to all points of a tile.
+const LINE_INPUT: f64 = 25.0;
+
+/// The estimated time of Winograd's algorithm along rows, in multiply-accumulates.
+pub(super) fn line(cpu: &Cpu, g: &Conv2d, weights: Weights) -> f64 {
+    let shape = LineShape::new(g);
+    let (tiles, reduced) = (shape.tiles(g), shape.reduced() as f64);
+    let points = (shape.points() * g.o) as f64;
+    let arrival = weights.float(shape.points() * shape.reduced() * g.o) * lanes(cpu);
+    let multiplied = computed(cpu, tiles) * with_ends(reduced);
+    // Each row of outputs reads `stride` new rows of inputs, and bands some of their neighbors' rows.
+    let rows = tiles as f64 * (g.stride[0] as f64 + g.kh as f64 / 8.0);
+    let vectors = (shape.cell as f64 / lanes(cpu)).ceil() * lanes(cpu);
+    points * reduced * multiplied.hypot(arrival)
+        + LINE_OUTPUT * points * tiles as f64
+        + LINE_INPUT * rows * vectors
+        + FAR[0] * far(g)
 }
 
 /// The estimated time of row lanes as a function of the number of nonzero weights.

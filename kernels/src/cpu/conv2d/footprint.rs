@@ -75,6 +75,7 @@ impl Footprint {
                 let [pass, block] = filters.pass_lens(g.c, filters.tiling().tiles(g)).map(floats);
                 (pass, cpu.thread_count() as u64 * block + tables)
             }
+            Layout::Line(filters) => (0, cpu.thread_count() as u64 * floats(filters.workspace(g)) + tables),
             Layout::RowLanes(lanes) => {
                 let [input, sums] = lanes.workspace(g).map(floats);
                 (0, cpu.thread_count() as u64 * (input + sums) + tables)

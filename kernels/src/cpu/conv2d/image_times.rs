@@ -51,10 +51,11 @@ impl<'a> ImageTimes<'a> {
                 let products = filters.products(g.c) as f64 / dense as f64;
                 (estimate::winograd(cpu, &live, weights, tiling, products), &live)
             }
+            Layout::Line(_) => (estimate::line(cpu, &live, weights), &live),
             Layout::RowLanes(lanes) => (LanesTime::new(cpu, &g, lanes, self.in_lanes, weights).time(), &g),
         };
         let far = match &self.layout {
-            Layout::Depthwise | Layout::Panels(_) => FAR[0],
+            Layout::Depthwise | Layout::Panels(_) | Layout::Line(_) => FAR[0],
             Layout::Winograd(_) => FAR[1],
             Layout::RowLanes(_) => FAR[2],
         };
@@ -65,7 +66,7 @@ impl<'a> ImageTimes<'a> {
     /// multiply-accumulates; see [`far_shares`].
     pub fn far_float(&self) -> [f64; 2] {
         match &self.layout {
-            Layout::Panels(_) => [9.0, 5.0],
+            Layout::Panels(_) | Layout::Line(_) => [9.0, 5.0],
             Layout::Depthwise => [8.0, 16.0],
             Layout::Winograd(_) => [20.0, 20.0],
             Layout::RowLanes(_) => [6.0, 20.0],

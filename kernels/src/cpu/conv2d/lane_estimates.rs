@@ -37,4 +37,13 @@ impl LaneEstimates {
         // A residual is converted as an output is.
         Some(Self { fastest, in_lanes, residual: in_lanes[0][0] - in_lanes[0][1] })
     }
+
+    /// The times of `calls` calls.
+    pub fn of_calls(self, calls: f64) -> Self {
+        Self {
+            fastest: calls * self.fastest,
+            in_lanes: self.in_lanes.map(|times| times.map(|time| calls * time)),
+            residual: calls * self.residual,
+        }
+    }
 }

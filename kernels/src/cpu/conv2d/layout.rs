@@ -3,7 +3,7 @@
 use super::algorithm::{Algorithm, Packing};
 use super::choice::Choice;
 use super::padded::forward_taps;
-use super::winograd::Filters;
+use super::winograd::{Filters, LineFilters};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
 use crate::cpu::conv2d::depthwise;
@@ -18,7 +18,7 @@ use crate::pattern::Pattern;
 use crate::shapes::Conv2d;
 use rayon::prelude::*;
 
-/// The layout of a convolution's packed weights. Panels and Winograd's filters leave out dead filters, whose outputs
+/// The layout of a convolution's packed weights. Panels and both forms of Winograd's filters leave out dead filters, whose outputs
 /// are then scattered; the other layouts compute every filter.
 pub(super) enum Layout {
     /// Panels of filters, each `[KH·KW·C/G, NR]`.
@@ -27,6 +27,8 @@ pub(super) enum Layout {
     Depthwise,
     /// Filters transformed for Winograd's algorithm.
     Winograd(Filters),
+    /// Filters transformed for Winograd's algorithm along rows.
+    Line(LineFilters),
     /// Lists of nonzero weights.
     RowLanes(RowLanes),
 }
@@ -56,6 +58,9 @@ impl Layout {
             None if choice.algorithm == Algorithm::RowLanes => {
                 Self::RowLanes(RowLanes::new(cpu, g, pattern, packing.rows()))
             }
+            None if choice.algorithm == Algorithm::WinogradRows => {
+                Self::Line(LineFilters::new(cpu, &Conv2d { o: pattern.filters().len(), ..*g }))
+            }
             None => Self::Panels(panels(cpu.backend, Types::with_weights(dtype), g, pattern)),
         };
         (choice, layout)
@@ -71,7 +76,7 @@ impl Layout {
         match self {
             Self::RowLanes(_) => true,
             Self::Winograd(filters) => filters.has_lists(),
-            Self::Panels(_) | Self::Depthwise => false,
+            Self::Panels(_) | Self::Depthwise | Self::Line(_) => false,
         }
     }
 
@@ -81,6 +86,7 @@ impl Layout {
         match self {
             Self::Depthwise => size_of::<f32>() * g.w_len(),
             Self::Winograd(filters) => size_of::<f32>() * filters.len() + filters.list_bytes(),
+            Self::Line(filters) => size_of::<f32>() * filters.len(),
             Self::RowLanes(lanes) => size_of::<f32>() * lanes.len(),
             Self::Panels(panels) => panels.iter().map(|panel| panel.kernel.packed_bytes(k)).sum(),
         }
@@ -100,6 +106,7 @@ impl Layout {
                 }
             }
             Self::Winograd(filters) => filters.pack(cpu, g, w, columns, packed),
+            Self::Line(filters) => filters.pack(g, w, columns, packed),
             Self::RowLanes(lanes) => {
                 let filter = g.w_len() / g.o;
                 lanes.pack(cpu, pattern, |o, position| w[o * filter + position], packed);
@@ -126,6 +133,7 @@ impl Layout {
         let products = match self {
             Self::Depthwise => pixels * g.w_len(),
             Self::Winograd(filters) => filters.tiling().tiles(g) * filters.products(g.c),
+            Self::Line(filters) => filters.products(g),
             Self::RowLanes(lanes) => pixels * lanes.products(),
             Self::Panels(panels) => {
                 pixels * (g.w_len() / g.o) * panels.iter().map(|panel| panel.width).sum::<usize>()

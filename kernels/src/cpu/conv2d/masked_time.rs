@@ -41,7 +41,7 @@ impl MaskedTime {
         // Lists have an entry for each weight; the other algorithms compute whole panels of filters.
         let computed = match algorithm {
             Algorithm::RowLanes => live,
-            Algorithm::Direct | Algorithm::Winograd2 | Algorithm::Winograd4 => {
+            Algorithm::Direct | Algorithm::Winograd2 | Algorithm::Winograd4 | Algorithm::WinogradRows => {
                 live.next_multiple_of(lanes(cpu) as usize)
             }
         };

@@ -9,6 +9,7 @@
 //! gradient is a product that reduces over pixels ([`weight_grad`]).
 
 mod algorithm;
+mod bands;
 mod choice;
 mod dense_time;
 pub(in crate::cpu) mod depthwise;
@@ -35,6 +36,7 @@ mod windows;
 mod winograd;
 
 pub use algorithm::{Algorithm, Packing, Weights};
+pub use bands::{conv2d_depthwise_rows, conv2d_forward_rows};
 pub use choice::Choice;
 pub use dense_time::DenseTime;
 pub use epilogue::Epilogue;

@@ -18,11 +18,12 @@ use super::layout::Layout;
 use super::padded::{self, forward_taps, forward_windows};
 use super::scatter::{self, Scatter};
 use super::widen::{self, Constants};
-use super::winograd::{Direction, Winograd, run_fresh};
+use super::winograd::{Direction, Line, Winograd, run_fresh};
 use super::{Epilogue, Windows};
 use crate::buffer::Buffer;
 use crate::cpu::Cpu;
-use crate::cpu::conv2d::{depthwise, depthwise_rows};
+use crate::cpu::conv2d::depthwise;
+use crate::cpu::conv2d::depthwise_rows::{self, DepthwiseRows};
 use crate::cpu::device::shared::Shared;
 use crate::cpu::lanes::{self, ImageLayout, ImageLayouts, LaneImages, Product};
 use crate::dtype::Dtype;
@@ -38,14 +39,14 @@ pub struct PackedConv2d {
     geometry: Conv2d,
     taps: Vec<[isize; 2]>,
     choice: Choice,
-    layout: Layout,
-    data: Buffer,
+    pub(super) layout: Layout,
+    pub(super) data: Buffer,
     /// A row of zeros, read by taps in the padding and by slots without a window.
-    zeros: Buffer,
+    pub(super) zeros: Buffer,
     /// The input channels, unless all are read in place.
-    gather: Option<Gather>,
+    pub(super) gather: Option<Gather>,
     /// The places of the computed channels, unless all are computed in place.
-    scatter: Option<Scatter>,
+    pub(super) scatter: Option<Scatter>,
     /// The constants of dead outputs that are computed like the others, if there are any.
     constants: Option<Constants>,
 }
@@ -163,6 +164,7 @@ impl PackedConv2d {
         match &self.layout {
             Layout::Depthwise => "depthwise",
             Layout::Winograd(filters) => filters.kernel(),
+            Layout::Line(filters) => filters.kernel(),
             Layout::RowLanes(lanes) => lanes.kernel(),
             Layout::Panels(panels) => panels.first().map_or("none", |panel| panel.kernel.name),
         }
@@ -217,7 +219,7 @@ impl PackedConv2d {
     }
 
     /// Asserts that `g` is the convolution that the weights were packed for, up to batch and image size.
-    fn check_geometry(&self, g: &Conv2d) {
+    pub(super) fn check_geometry(&self, g: &Conv2d) {
         let packed = Conv2d { n: g.n, h: g.h, w: g.w, ..self.geometry };
         assert_eq!(*g, packed, "the weights were packed for another convolution");
     }
@@ -237,7 +239,8 @@ impl PackedConv2d {
         let scatter = self.scatter.as_ref();
         match &self.layout {
             Layout::Depthwise if depthwise_rows::applies(g) => {
-                depthwise_rows::run(cpu, g, x, &self.zeros, &self.data, epilogue, y);
+                let (zeros, w, first) = (&self.zeros, &self.data, 0);
+                DepthwiseRows { g, x, first, zeros, w, epilogue }.run(cpu, 0..g.n * g.oh(), y);
             }
             Layout::Depthwise => {
                 let windows = Windows::forward(g, &self.taps);
@@ -246,6 +249,11 @@ impl PackedConv2d {
             Layout::Winograd(filters) => {
                 Winograd::new(g, x, filters, &self.data, &self.zeros, scatter, *epilogue)
                     .run(cpu, Shared::new(y));
+            }
+            Layout::Line(filters) => {
+                let epilogue = *epilogue;
+                let (rows, packed) = (0..g.oh(), &self.data);
+                Line { g, rows, x, filters, packed, scatter, epilogue }.run(cpu, Shared::new(y));
             }
             Layout::RowLanes(lanes) => {
                 lanes.run(cpu, g, &self.lanes_product(ImageLayouts::default(), x, epilogue), Shared::new(y));

@@ -167,9 +167,16 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
             b = unsafe { b.add(NV * S::LANES) };
         }
     }
-    if t.n == NV * S::LANES && t.activation.bounds().is_some() {
-        // SAFETY: guaranteed by the caller; all vectors are whole.
-        unsafe { finish_whole(s, t, acc) }
+    let last = t.n.wrapping_sub((NV - 1) * S::LANES);
+    if (1..=S::LANES).contains(&last) && t.activation.bounds().is_some() {
+        // SAFETY: guaranteed by the caller; all vectors but the last one are whole.
+        unsafe {
+            if last == S::LANES {
+                finish_vectors::<S, MR, NV, false>(s, t, acc, last);
+            } else {
+                finish_vectors::<S, MR, NV, true>(s, t, acc, last);
+            }
+        }
         return;
     }
     let mut sums = Sums([0.0; MAX_MR * MAX_NR]);
@@ -185,14 +192,20 @@ unsafe fn rows<S: Simd, E: Element, const MR: usize, const NV: usize>(s: S, t: &
     }
 }
 
-/// Finishes a tile of whole vectors, in registers. Each step is a loop simple enough to be unrolled. A loop over `acc`
-/// that is not unrolled would make the compiler keep it in memory throughout the reduction. Activations other than
-/// clamps need more registers than are free, and therefore take the other path.
+/// Finishes a tile in registers. Its last vector has `last` lanes, and is `PARTIAL` if these are not all. Each step is a
+/// loop simple enough to be unrolled. A loop over `acc` that is not unrolled would make the compiler keep it in memory
+/// throughout the reduction. Activations other than clamps need more registers than are free, and therefore take the
+/// other path, as do tiles with a vector without columns.
 ///
 /// # Safety
-/// As for [`tile`], and `n` is NV · LANES.
+/// As for [`tile`], and `n` is (NV − 1) · LANES + `last`.
 #[inline(always)]
-unsafe fn finish_whole<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile, acc: [[S::F; NV]; MR]) {
+unsafe fn finish_vectors<S: Simd, const MR: usize, const NV: usize, const PARTIAL: bool>(
+    s: S,
+    t: &Tile,
+    acc: [[S::F; NV]; MR],
+    last: usize,
+) {
     let mut acc = acc;
     let mut c = [t.c; MR];
     let mut residual = [t.residual; MR];
@@ -206,7 +219,7 @@ unsafe fn finish_whole<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile
     unsafe {
         if !t.bias.is_null() {
             for j in 0..NV {
-                let bias = s.load(t.bias.add(j * S::LANES));
+                let bias = read::<S, PARTIAL>(s, t.bias.add(j * S::LANES), j + 1 == NV, last);
                 for i in 0..MR {
                     acc[i][j] = s.add(acc[i][j], bias);
                 }
@@ -215,14 +228,16 @@ unsafe fn finish_whole<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile
         if t.accumulate {
             for i in 0..MR {
                 for j in 0..NV {
-                    acc[i][j] = s.add(acc[i][j], s.load(c[i].add(j * S::LANES)));
+                    let old = read::<S, PARTIAL>(s, c[i].add(j * S::LANES), j + 1 == NV, last);
+                    acc[i][j] = s.add(acc[i][j], old);
                 }
             }
         }
         if !t.residual.is_null() {
             for i in 0..MR {
                 for j in 0..NV {
-                    acc[i][j] = s.add(acc[i][j], s.load(residual[i].add(j * S::LANES)));
+                    let residual = read::<S, PARTIAL>(s, residual[i].add(j * S::LANES), j + 1 == NV, last);
+                    acc[i][j] = s.add(acc[i][j], residual);
                 }
             }
         }
@@ -247,10 +262,26 @@ unsafe fn finish_whole<S: Simd, const MR: usize, const NV: usize>(s: S, t: &Tile
         if i < t.m {
             for j in 0..NV {
                 // SAFETY: row `i < m` of C has `n` floats.
-                unsafe { s.store(c[i].add(j * S::LANES), acc[i][j]) };
+                unsafe {
+                    if PARTIAL && j + 1 == NV {
+                        s.store_partial(c[i].add(j * S::LANES), acc[i][j], last);
+                    } else {
+                        s.store(c[i].add(j * S::LANES), acc[i][j]);
+                    }
+                }
             }
         }
     }
+}
+
+/// Reads a vector, or `lanes` floats of it if it is `PARTIAL` and the last one of a row.
+///
+/// # Safety
+/// These floats are readable.
+#[inline(always)]
+unsafe fn read<S: Simd, const PARTIAL: bool>(s: S, p: *const f32, is_last: bool, lanes: usize) -> S::F {
+    // SAFETY: guaranteed by the caller.
+    unsafe { if PARTIAL && is_last { s.load_partial(p, lanes) } else { s.load(p) } }
 }
 
 /// The number of steps of the reduction by which B is prefetched in advance. The hardware prefetcher keeps up with a

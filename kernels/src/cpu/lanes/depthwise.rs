@@ -12,8 +12,9 @@
 //! ```
 //!
 //! Each row is loaded once for three rows of outputs. A sum adds its taps in the order of the channels-last kernel, so
-//! that both give the same bits. With stride 2, every second row is stored, and of that every second lane: sums that
-//! nothing stores take less time than moving pixels would.
+//! that both give the same bits. With stride 2, every second row is the middle of one row of outputs, and the others end one and
+//! begin the next; of a row of sums, every second lane is stored: sums that nothing stores take less time than moving
+//! pixels would.
 
 use super::images::LaneImages;
 use crate::cpu::Cpu;
@@ -115,31 +116,42 @@ impl Kernel for Plane<'_> {
         assert!(lanes == S::LANES && self.x.len() == height * row);
         // The lanes of a vector that are stored, and their number.
         let (stored, count) = ((u32::MAX / 3) >> (u32::BITS as usize - S::LANES), S::LANES / self.stride);
-        let weights = self.weights.map(|weight| s.splat(weight));
+        let mut weights = [[s.zero(); 3]; 3];
+        for (weight, &value) in weights.as_flattened_mut().iter_mut().zip(self.weights) {
+            *weight = s.splat(value);
+        }
         let bias = self.end.bias.map(|bias| s.splat(bias));
         // A row may have more vectors than its pixels need, but no more than the output has places for.
         for vector in 0..vectors.min(written / count) {
             let [has_before, has_after] = self.neighbors(vector).map(|bits| s.set(bits));
-            let at = |y: usize, vector: usize| y * row + vector * S::LANES;
             // The sums of the output rows before and at the input row, which lack their last rows of taps.
             let [mut above, mut here] = [s.zero(); 2];
             for r in 0..height + 2 {
                 // Rows 0 and `height + 1` are padding.
                 let mut pixels = [s.zero(); 3];
                 if (1..=height).contains(&r) {
-                    let get = |vector| s.get(&self.x[at(r - 1, vector)..][..S::LANES]);
-                    let before = if linked && vector > 0 { get(vector - 1) } else { s.zero() };
-                    let after = if linked && vector + 1 < vectors { get(vector + 1) } else { s.zero() };
-                    let v = get(vector);
+                    let x = &self.x[(r - 1) * row..][..row];
+                    let v = s.get(&x[vector * S::LANES..]);
+                    let (mut before, mut after) = (s.zero(), s.zero());
+                    if linked && vector > 0 {
+                        before = s.get(&x[(vector - 1) * S::LANES..]);
+                    }
+                    if linked && vector + 1 < vectors {
+                        after = s.get(&x[(vector + 1) * S::LANES..]);
+                    }
                     pixels = [s.shift_up(before, v, has_before), v, s.shift_down(v, after, has_after)];
                 }
-                let add = |sum, taps: &[S::F]| {
-                    pixels.iter().zip(taps).fold(sum, |sum, (&x, &weight)| s.fma(x, weight, sum))
-                };
-                let mut sum = add(above, &weights[6..]);
-                above = add(here, &weights[3..6]);
-                here = add(s.zero(), &weights[..3]);
-                if r < 2 || (r - 2) % self.stride > 0 {
+                if self.stride > 1 && r % 2 == 1 {
+                    // With stride 2, every second row is the middle one of one output row.
+                    above = add(s, here, &pixels, &weights[1]);
+                    continue;
+                }
+                let mut sum = add(s, above, &pixels, &weights[2]);
+                if self.stride == 1 {
+                    above = add(s, here, &pixels, &weights[1]);
+                }
+                here = add(s, s.zero(), &pixels, &weights[0]);
+                if r < 2 {
                     continue;
                 }
                 if self.stride > 1 {
@@ -157,4 +169,10 @@ impl Kernel for Plane<'_> {
             }
         }
     }
+}
+
+/// `sum` and the products of three pixels, in order.
+#[inline(always)]
+fn add<S: Simd>(s: S, sum: S::F, pixels: &[S::F; 3], taps: &[S::F; 3]) -> S::F {
+    s.fma(pixels[2], taps[2], s.fma(pixels[1], taps[1], s.fma(pixels[0], taps[0], sum)))
 }

@@ -12,6 +12,7 @@
 //! AVX-512 to the first list of layers in `benches/choice.rs`, alone and in pairs of filters, and checked on the second.
 //! They hold for the other instruction sets in so far as those are limited by the same loads and multiply-adds.
 
+use super::lists::FAR_VECTOR;
 use super::places::Slots;
 use super::run::RowLanes;
 use super::weight_grad::LaneWeightGrad;
@@ -26,17 +27,17 @@ const LISTS: f64 = 11.0;
 /// The cost of converting a vector of pixels to lanes.
 const LOAD: f64 = 8.9;
 /// The cost of converting a vector of sums to pixels, with the epilogue.
-const STORE: f64 = 15.9;
+const STORE: f64 = 14.0;
 
 /// The cost of an entry in the weight gradient: its loads, and its part of the transposes that sum lanes.
 const DOT_ENTRY: f64 = 5.5;
 
 /// The cost of a group of slots: finding the places of its lanes, and its task.
-const GROUP: f64 = 6000.0;
+const GROUP: f64 = 3000.0;
 /// The cost of copying a vector of pixels that is in lanes.
 const COPY: f64 = 3.0;
 /// The cost of storing a vector of sums in lanes, with the epilogue.
-const STORE_LANES: f64 = 8.0;
+const STORE_LANES: f64 = 7.0;
 
 /// An estimated time, in fused multiply-adds of one vector.
 pub(in crate::cpu) struct Estimate {
@@ -56,13 +57,14 @@ impl RowLanes {
         let tiles = groups * shape.tiles();
         let entries = (tiles * lists.entries()) as f64;
         let team = (shape.tile() * lists.team) as f64;
+        let far = if lists.is_near() { 0.0 } else { FAR_VECTOR * shape.tile() as f64 };
         let teams = (tiles * lists.blocks() * lists.teams()) as f64;
-        let loads = (groups * self.workspace(g)[0] / shape.lanes) as f64;
+        let loads = (groups * self.loads(g)) as f64;
         let stores = (tiles * shape.tile() * g.o) as f64;
         let load = if lanes[0] { COPY } else { LOAD };
         let store = if lanes[1] { STORE_LANES } else { STORE };
         Estimate {
-            products: entries * (PRODUCT * team + ENTRY),
+            products: entries * (PRODUCT * team + ENTRY + far),
             fixed: GROUP * groups as f64 + LISTS * teams + load * loads + store * stores,
         }
     }
@@ -75,7 +77,7 @@ impl LaneWeightGrad<'_> {
         let groups = self.slots.groups();
         let entries = (groups * shape.tiles() * lists.entries()) as f64;
         let rows = groups * shape.tiles() * shape.rows * shape.vectors * self.g.o;
-        let loads = groups * self.lanes.workspace(&self.g)[0] / shape.lanes + rows;
+        let loads = groups * self.lanes.loads(&self.g) + rows;
         Estimate {
             products: entries * (PRODUCT * shape.tile() as f64 + DOT_ENTRY),
             fixed: GROUP * groups as f64 + LOAD * loads as f64,

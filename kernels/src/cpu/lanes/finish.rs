@@ -137,15 +137,17 @@ impl End<'_> {
     #[inline(always)]
     unsafe fn put<S: Simd>(&self, s: S, sums: [S::F; MAX_LANES], pixels: &[usize; MAX_LANES], stored: u32) {
         let Epilogue { bias, residual, activation } = *self.epilogue;
-        let every = u32::MAX >> (u32::BITS as usize - S::LANES);
         // SAFETY: guaranteed by the caller.
         unsafe {
             // A sum is never −0.0, so that adding 0.0 changes nothing.
             let bias = bias.map_or(s.zero(), |b| load_lanes(s, b.as_ptr().add(self.filter), self.count));
             match activation.bounds() {
-                Some([low, high]) if stored == every && self.count == S::LANES => {
+                Some([low, high]) if self.count == S::LANES => {
                     let (low, high) = (s.splat(low), s.splat(high));
                     for i in 0..S::LANES {
+                        if stored >> i & 1 == 0 {
+                            continue;
+                        }
                         let at = pixels[i] + self.filter;
                         let mut v = s.add(sums[i], bias);
                         if let Some(residual) = residual {

@@ -21,8 +21,21 @@ use rayon::prelude::*;
 use std::mem;
 use std::ops::Range;
 
-/// The size of a block of channels in a tile, in bytes: most of the L1 cache.
-const BLOCK: usize = 24 << 10;
+/// The additional time of a vector of an entry, in fused multiply-adds, if its pixels come from the L2 cache.
+pub(super) const FAR_VECTOR: f64 = 0.4;
+/// The time in which a team's lists end in a block, per vector of the tile: its sums are moved, loaded and stored.
+const ENDS: f64 = 6.0;
+/// The most cache lines of a tile's input that stay in the L2 cache.
+const L2: usize = 6144;
+
+/// The number of channels of a block, where a team has `entries` in all: as many as stay in the L1 cache or, if lists would be
+/// too short, all of them.
+fn block(shape: &Shape, taps: &Taps, channels: usize, entries: f64) -> usize {
+    let blocks = channels.div_ceil(shape.channels(taps));
+    let saved = (blocks - 1) as f64 * ENDS;
+    let all_fit = channels * taps.phases.len() * shape.tile_lines(taps) <= L2;
+    if all_fit && saved > entries * FAR_VECTOR { channels } else { channels.div_ceil(blocks) }
+}
 
 /// The number of words before a team's lists.
 pub(super) const HEADER: usize = 3;
@@ -36,6 +49,8 @@ pub(super) struct Lists {
     channels: usize,
     /// Channels per block.
     block: usize,
+    /// Whether a block's part of a tile stays in the L1 cache.
+    near: bool,
     /// The number of entries of all lists.
     entries: usize,
 }
@@ -44,12 +59,25 @@ impl Lists {
     /// The lists of teams of `team` filters, at most as many as share their positions.
     pub fn new(pattern: &Pattern, taps: &Taps, shape: &Shape, team: usize) -> Self {
         let [filters, _, channels] = pattern.shape();
-        let tile = size_of::<f32>() * taps.phases.len() * (shape.rows + taps.halo) * shape.row();
-        let blocks = channels.div_ceil((BLOCK / tile).max(1));
         // The last filter has its own team if their number is odd.
         let missing = if filters % team == 0 { 0 } else { pattern.positions(filters - 1).count() };
         let entries = (pattern.nonzeros() + missing) / team;
-        Self { team, filters, channels, block: channels.div_ceil(blocks), entries }
+        let teams = filters.div_ceil(team);
+        let block = block(shape, taps, channels, entries as f64 / teams as f64);
+        Self { team, filters, channels, block, near: block <= shape.channels(taps), entries }
+    }
+
+    /// The layout of `factor` times as many entries.
+    pub fn scaled(&self, shape: &Shape, taps: &Taps, factor: f64) -> Self {
+        let entries = self.entries as f64 * factor;
+        let block = block(shape, taps, self.channels, entries / self.teams() as f64);
+        let near = block <= shape.channels(taps);
+        Self { block, near, entries: entries.round() as usize, ..self.clone() }
+    }
+
+    /// Whether the pixels of a list come from the L1 cache.
+    pub fn is_near(&self) -> bool {
+        self.near
     }
 
     /// The number of blocks of channels.

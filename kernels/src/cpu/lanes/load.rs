@@ -25,7 +25,7 @@ pub(super) struct Load<'a> {
     pub x: &'a [f32],
     /// At least `C` zeros.
     pub zeros: &'a [f32],
-    /// `[C][phases]` planes of `[rows + halo][vectors · LANES]`.
+    /// `[C][phases]` planes, which begin with `[rows + halo][vectors · LANES]`.
     pub lanes: &'a mut [f32],
 }
 

@@ -88,22 +88,25 @@ impl Slots {
 
     /// The places of the lanes of group `group`.
     pub fn places(&self, group: usize) -> Places {
-        let unit = self.shape.unit() * self.shape.lanes;
-        let first = group * (self.shape.vectors / self.shape.unit()) * self.per_unit;
-        let useful = self.slot - self.ends[0] - self.ends[1];
-        std::array::from_fn(|lane| {
-            let (slot, column) = (lane % unit / self.slot, lane % unit % self.slot);
-            if lane >= self.shape.row() || slot >= self.per_unit {
-                return None;
-            }
-            let index = first + lane / unit * self.per_unit + slot;
+        let (unit, units) = (self.shape.unit() * self.shape.lanes, self.shape.vectors / self.shape.unit());
+        let (first, useful) = (group * units * self.per_unit, self.slot - self.ends[0] - self.ends[1]);
+        let mut places = [None; PLACES];
+        for slot in 0..units * self.per_unit {
+            let index = first + slot;
             let (strip, band) = (index / self.bands % self.strips, index % self.bands);
-            let image = index / self.bands / self.strips;
-            let x = (strip * useful + column) as isize - self.ends[0] as isize;
-            let inside = (0..self.width as isize).contains(&x);
-            let stored = inside && (self.ends[0]..self.slot - self.ends[1]).contains(&column);
-            (image < self.images).then_some(Place { image, y: band * self.shape.band, x, stored })
-        })
+            let (image, y) = (index / self.bands / self.strips, band * self.shape.band);
+            if image >= self.images {
+                break;
+            }
+            let lane = slot / self.per_unit * unit + slot % self.per_unit * self.slot;
+            for (column, place) in places[lane..lane + self.slot].iter_mut().enumerate() {
+                let x = (strip * useful + column) as isize - self.ends[0] as isize;
+                let inside = (0..self.width as isize).contains(&x);
+                let stored = inside && (self.ends[0]..self.slot - self.ends[1]).contains(&column);
+                *place = Some(Place { image, y, x, stored });
+            }
+        }
+        places
     }
 
     /// The lanes of a vector, as bits, that sums may enter when they shift up or down.

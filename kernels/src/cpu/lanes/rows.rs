@@ -37,7 +37,7 @@ pub(super) struct LoadRows<'a> {
     pub taps: &'a Taps,
     pub shape: &'a Shape,
     pub x: &'a [f32],
-    /// `[C]` planes of `[rows + halo][vectors · LANES]`.
+    /// `[C]` planes, which begin with `[rows + halo][vectors · LANES]`.
     pub lanes: &'a mut [f32],
 }
 
@@ -54,7 +54,7 @@ impl Kernel for LoadRows<'_> {
         let end = if images.linked { images.width } else { S::LANES / images.width * images.width };
         let full = end == if images.linked { row } else { S::LANES };
         // The rows of the band that are in the images.
-        let rows = plane / row;
+        let rows = self.shape.input_rows(self.taps);
         let above = (-(y as isize + self.taps.first_row)).clamp(0, rows as isize) as usize;
         let first = (y as isize + self.taps.first_row + above as isize) as usize;
         let count = images.height.saturating_sub(first).min(rows - above);

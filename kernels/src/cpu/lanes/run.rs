@@ -92,6 +92,11 @@ impl RowLanes {
         Self { taps, shape, lists, joined, name }
     }
 
+    /// The layout of `factor` times as many nonzero weights.
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self { lists: self.lists.scaled(&self.shape, &self.taps, factor), ..self.clone() }
+    }
+
     /// The geometry with the same result and the rows that lanes run along.
     pub(super) fn geometry(&self, g: &Conv2d) -> Conv2d {
         with_rows(g, self.joined)
@@ -129,6 +134,11 @@ impl RowLanes {
     pub fn workspace(&self, g: &Conv2d) -> [usize; 2] {
         let input = g.c * self.taps.phases.len() * self.shape.plane(&self.taps);
         [input, self.lists.teams() * self.team_len()]
+    }
+
+    /// The number of vectors of a task's input.
+    pub(super) fn loads(&self, g: &Conv2d) -> usize {
+        g.c * self.taps.phases.len() * self.shape.input_rows(&self.taps) * self.shape.vectors
     }
 
     /// The layouts in row lanes that a convolution of `g` can read and write, if there are any.
@@ -210,16 +220,20 @@ impl Task<'_> {
         let sums_len = self.teams.len() * self.lanes.team_len();
         let (input, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
-        let places = &self.slots.places(self.group);
+        let places = self.converts().then(|| self.slots.places(self.group));
         let lanes = &mut *input;
         match layouts.x {
-            ImageLayout::ChannelsLast => cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes }),
+            ImageLayout::ChannelsLast => {
+                let places = places.as_ref().expect("pixels have places");
+                cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes });
+            }
             ImageLayout::RowLanes(images) => {
                 let section = self.section(images);
                 cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes });
             }
         }
-        let targets = &Targets::new(g, shape, places);
+        let targets = places.map(|places| Targets::new(g, shape, &places));
+        let targets = targets.as_ref();
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
             self.add_products(cpu, &input[row * shape.row()..], sums);
             let filters = lists.filters_of(self.teams.clone());
@@ -227,6 +241,7 @@ impl Task<'_> {
             let sums = &*sums;
             match layouts.y {
                 ImageLayout::ChannelsLast => {
+                    let targets = targets.expect("pixels have places");
                     cpu.dispatch(Finish { g, shape, targets, row, filters, sums, epilogue, y });
                 }
                 ImageLayout::RowLanes(images) => {
@@ -239,7 +254,13 @@ impl Task<'_> {
 
     /// Adds bias and residual to the sums of a tile if the residual has another layout than the output. Returns the
     /// rest of the epilogue.
-    fn add_residual(&self, cpu: &Cpu, targets: &Targets, row: usize, sums: &mut [f32]) -> Epilogue<'_> {
+    fn add_residual(
+        &self,
+        cpu: &Cpu,
+        targets: Option<&Targets>,
+        row: usize,
+        sums: &mut [f32],
+    ) -> Epilogue<'_> {
         let (g, RowLanes { shape, lists, .. }) = (self.g, self.lanes);
         let Product { epilogue, layouts, .. } = *self.product;
         let Some(residual) = epilogue.residual.filter(|_| layouts.residual != layouts.y) else {
@@ -248,6 +269,7 @@ impl Task<'_> {
         let (filters, bias) = (lists.filters_of(self.teams.clone()), epilogue.bias);
         match layouts.residual {
             ImageLayout::ChannelsLast => {
+                let targets = targets.expect("pixels have places");
                 cpu.dispatch(AddPixels { g, shape, targets, row, filters, bias, residual, sums });
             }
             ImageLayout::RowLanes(images) => {
@@ -256,6 +278,13 @@ impl Task<'_> {
             }
         }
         Epilogue { activation: epilogue.activation, ..Epilogue::default() }
+    }
+
+    /// Whether the input, the output or the residual is channels-last, so that lanes must have places.
+    fn converts(&self) -> bool {
+        let Product { epilogue, layouts, .. } = self.product;
+        let residual = epilogue.residual.map(|_| layouts.residual);
+        [layouts.x, layouts.y].into_iter().chain(residual).any(|layout| layout == ImageLayout::ChannelsLast)
     }
 
     /// The part of images in row lanes that the task reads and writes.

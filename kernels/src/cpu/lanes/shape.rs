@@ -38,6 +38,8 @@ pub(super) struct Shape {
     pub rows: usize,
     /// Rows per band.
     pub band: usize,
+    /// Floats between the rows of a channel and those of the next one.
+    spread: usize,
 }
 
 impl Shape {
@@ -45,27 +47,22 @@ impl Shape {
     pub fn new(g: &Conv2d, taps: &Taps, lanes: usize, most: usize) -> Self {
         let padded = |side| taps.ends_in_padding(g, side);
         if 2 * g.ow() <= lanes && padded(Side::Before) && padded(Side::After) {
-            return Self::narrow(g, lanes, most);
+            return Self::narrow(g, lanes, most).spread_over_sets(taps);
         }
         let ends = usize::from(taps.reads(Side::Before)) + usize::from(taps.reads(Side::After));
         // A strip of a row that is too wide needs the lanes at its ends, even if the row ends in padding.
         let edges = if padded(Side::Before) && padded(Side::After) { 0 } else { ends };
         let whole = (g.ow() + edges).div_ceil(lanes);
-        let vectors = if whole <= most {
-            whole
-        } else {
-            let strips = g.ow().div_ceil(most * lanes - ends);
-            (g.ow().div_ceil(strips) + ends).div_ceil(lanes)
-        };
+        let vectors = if whole <= most { whole } else { strip(g, taps, [lanes, most], ends) };
         let rows = rows(g.oh(), most / vectors);
-        let shape = Self { lanes, vectors, linked: true, rows, band: rows };
+        let shape = Self { lanes, vectors, linked: true, rows, band: rows, spread: 0 };
         let columns = g.n * g.ow().div_ceil(vectors * lanes);
         let row = g.c * taps.phases.len() * vectors * lanes;
         let tiles = g.oh().div_ceil(rows);
         let fitting = (BAND / row / rows).clamp(1, tiles);
         let shared = (columns * tiles / TASKS).clamp(1, tiles);
         let bands = tiles.div_ceil(fitting.min(shared));
-        Self { band: rows * tiles.div_ceil(bands), ..shape }
+        Self { band: rows * tiles.div_ceil(bands), ..shape }.spread_over_sets(taps)
     }
 
     /// The shape for several images or bands side by side in a vector.
@@ -76,7 +73,7 @@ impl Shape {
         let units = (g.n * g.oh().div_ceil(band)).div_ceil(slots);
         let rows = rows(band, most);
         let vectors = if rows == band { (most / rows).min(units) } else { 1 };
-        Self { lanes, vectors, linked: false, rows, band }
+        Self { lanes, vectors, linked: false, rows, band, spread: 0 }
     }
 
     /// Vectors per unit.
@@ -104,10 +101,65 @@ impl Shape {
         self.tiles() * self.rows + taps.halo
     }
 
-    /// Floats per phase of a channel's part of a band's input.
-    pub fn plane(&self, taps: &Taps) -> usize {
-        self.input_rows(taps) * self.row()
+    /// Cache lines of a tile's input, in a phase of a channel.
+    pub fn tile_lines(&self, taps: &Taps) -> usize {
+        ((self.rows + taps.halo) * self.row()).div_ceil(LINE)
     }
+
+    /// The number of channels, each in all phases, whose part of a tile's input stays in the L1 cache.
+    pub fn channels(&self, taps: &Taps) -> usize {
+        (BLOCK / (taps.phases.len() * self.tile_lines(taps))).max(1)
+    }
+
+    /// The distance in floats between the phases of a channel's part of a band's input, and between channels.
+    pub fn plane(&self, taps: &Taps) -> usize {
+        self.input_rows(taps) * self.row() + self.spread
+    }
+
+    /// The same shape with room between channels that spreads the tiles of a block over the sets of the L1 cache.
+    fn spread_over_sets(self, taps: &Taps) -> Self {
+        let (rows, tile) = (self.input_rows(taps) * self.row(), self.tile_lines(taps));
+        if rows <= tile * LINE {
+            // One tile's rows follow those of the next channel.
+            return self;
+        }
+        let (lines, planes) = (rows.div_ceil(LINE), self.channels(taps) * taps.phases.len());
+        // The first of the best.
+        let extra = (0..=tile).min_by_key(|extra| most_in_a_set(lines + extra, tile, planes)).unwrap_or(0);
+        Self { spread: (lines + extra) * LINE - rows, ..self }
+    }
+}
+
+/// The size of a block of channels in a tile, in cache lines: most of an L1 cache of 32 KiB.
+const BLOCK: usize = 384;
+/// The number of floats in a cache line.
+const LINE: usize = 16;
+/// The number of sets of an L1 cache.
+const SETS: usize = 64;
+
+/// The most lines of `planes` tiles of `tile` lines, `step` lines apart, that fall into one set of the L1 cache.
+fn most_in_a_set(step: usize, tile: usize, planes: usize) -> usize {
+    let mut starts = [0; SETS];
+    (0..planes).for_each(|plane| starts[plane * step % SETS] += 1);
+    let lines = |set: usize| (0..tile).map(|line| starts[(set + tile * SETS - line) % SETS]).sum::<usize>();
+    (0..SETS).map(lines).max().unwrap_or(0)
+}
+
+/// The number of vectors of a strip of a row, at most `most`. Narrow strips have taller tiles, which read fewer rows above and
+/// below, so that a block has more channels; but more lanes at their ends.
+fn strip(g: &Conv2d, taps: &Taps, [lanes, most]: [usize; 2], ends: usize) -> usize {
+    /// The time in which a tile's lists end and its sums are moved, in steps of a list per line of its input.
+    const LISTS: f64 = 0.025;
+    /// The time of a step beside that of its products.
+    const STEP: f64 = 1.3;
+    let time = |&vectors: &usize| {
+        let (rows, strips) = (rows(g.oh(), most / vectors), g.ow().div_ceil(vectors * lanes - ends));
+        let computed = strips * vectors * lanes * g.oh().div_ceil(rows) * rows;
+        let lines = ((rows + taps.halo) * vectors * lanes).div_ceil(LINE) * taps.phases.len();
+        computed as f64 * (1.0 + LISTS * lines as f64 + STEP / (rows * vectors) as f64)
+    };
+    let fitting = (1..=most).filter(|vectors| vectors * lanes > ends);
+    fitting.min_by(|a, b| time(a).total_cmp(&time(b))).unwrap_or(most)
 }
 
 /// The number of rows of a tile, at most `most`, that computes `height` rows in the least time. A tile has a fixed cost
@@ -145,7 +197,27 @@ mod tests {
 
     #[test]
     fn wide_rows_are_divided_into_strips() {
-        let shape = shape([1, 3, 300, 8], 4);
-        assert!(shape.linked && shape.vectors == 4, "{shape:?}");
+        let low = shape([1, 3, 300, 8], 4);
+        assert!(low.linked && low.vectors == 4, "{low:?}");
+        let tall = shape([16, 224, 224, 64], 8);
+        assert!(tall.linked && tall.tile() == 8 && tall.rows > 2, "{tall:?}");
+        let pixels = Conv2d::square([1, 1, 4096, 64], 64, 1, 1, 0);
+        assert_eq!(Shape::new(&pixels, &Taps::new(&pixels).unwrap(), 16, 8).vectors, 8);
+    }
+
+    /// Tiles of the channels of a block share the sets of an L1 cache of eight ways evenly, whatever the height of the band.
+    #[test]
+    fn planes_are_spread_over_the_sets_of_the_cache() {
+        for size in [7, 8, 14, 15, 16, 28, 32, 56, 64, 112, 128, 200, 224] {
+            for (channels, stride) in [(64, 1), (128, 1), (256, 1), (64, 2)] {
+                let g = Conv2d::square([16, size, size, channels], channels, 3, stride, 1);
+                let taps = Taps::new(&g).unwrap();
+                let shape = Shape::new(&g, &taps, 16, 8);
+                let (step, tile) = (shape.plane(&taps), shape.tile_lines(&taps));
+                assert!(step % LINE == 0 && step >= shape.input_rows(&taps) * shape.row());
+                let crowd = most_in_a_set(step / LINE, tile, shape.channels(&taps) * taps.phases.len());
+                assert!(crowd <= 8, "{crowd} lines of {g:?} in a set: {shape:?}");
+            }
+        }
     }
 }

@@ -14,7 +14,8 @@
 //! together, once for each list instead of once for each weight. One filter of 8 vectors takes a load for each fused
 //! multiply-add, and a broadcast and two scalar loads for eight of them. Two filters share the loads of the pixels: 16
 //! multiply-adds take 8 loads and 2 broadcasts, and the multiply-add units are the limit. A tile of few vectors divides
-//! each list among up to four partial sums, which hide the latency of the additions.
+//! each list among up to four partial sums, which hide the latency of the additions. The three lists of one filter have
+//! sums of their own, so that the processor can begin with one while it finishes another.
 
 use crate::cpu::Cpu;
 use crate::cpu::simd::{Kernel, Simd};
@@ -130,7 +131,13 @@ unsafe fn team_sums<S: Simd, const T: usize, const N: usize, const V: usize>(
             let moved = shift_down::<S, T, N, V>(s, add_list(s, walk, after, zeros), down);
             sums = if T > 1 { add_stored(s, moved, y) } else { add(s, sums, moved) };
         }
-        store(s, add_list(s, walk, same, sums), y);
+        // A list that continued the sums of the others would wait for their last additions and shifts.
+        if T == 1 {
+            let own = add_list(s, walk, same, zeros);
+            store(s, add(s, sums, own), y);
+        } else {
+            store(s, add_list(s, walk, same, sums), y);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Winograd convolution F(m×m, 3×3): computes a 3×3 convolution of stride 1 with 1/4 of the multiplications for m = 4
-//! and 4/9 for m = 2.
+//! and 4/9 for m = 2. Large strided kernels have an algorithm of one dimension ([`line`]).
 //!
 //! ```text
 //!  V[ξ][tile][c] = Bᵀ d B       of each input patch of (m + 2)², vectors along c
@@ -43,6 +43,7 @@ mod f4;
 mod filters;
 mod fresh;
 mod images;
+mod line;
 mod listed;
 mod lists;
 mod pass;
@@ -55,6 +56,7 @@ mod weight_grad;
 
 pub(super) use filters::{Direction, Filters};
 pub(super) use fresh::run_fresh;
+pub(super) use line::{Line, LineFilters, LineShape, refuses as line_refuses};
 pub(super) use lists::{ListsEstimate, estimated_lists};
 pub(super) use product::Winograd;
 pub(super) use tiling::{Tiling, refuses};

@@ -1,0 +1,249 @@
+//! The loops of the algorithm, and how threads divide them.
+
+use super::super::f4;
+use super::ends::{Outputs, TransformOutput, TransformRow};
+use super::filters::{CHUNK, LineFilters};
+use super::map;
+use super::shape::{Bands, SIDE};
+use crate::cpu::Cpu;
+use crate::cpu::conv2d::Epilogue;
+use crate::cpu::conv2d::scatter::Scatter;
+use crate::cpu::device::shared::Shared;
+use crate::cpu::device::shelf::Workspace;
+use crate::cpu::gemm::panels::Panel;
+use crate::cpu::gemm::tile::{MAX_MR, MAX_NR, Rows, Tile, prefetch};
+use crate::shapes::Conv2d;
+use bytemuck::cast_slice;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// The number of floats in a cache line.
+const LINE: usize = 16;
+
+/// A convolution along rows.
+#[derive(Clone)]
+pub(in crate::cpu::conv2d) struct Line<'a> {
+    pub g: &'a Conv2d,
+    /// The rows of each image's output that are computed.
+    pub rows: Range<usize>,
+    /// `[N, H, W, C]`.
+    pub x: &'a [f32],
+    pub filters: &'a LineFilters,
+    pub packed: &'a [f32],
+    pub scatter: Option<&'a Scatter>,
+    pub epilogue: Epilogue<'a>,
+}
+
+impl Line<'_> {
+    /// Computes the rows `rows` of each image's output.
+    pub fn run(&self, cpu: &Cpu, y: Shared) {
+        let (g, bands) = (self.g, &Bands::new(&self.filters.shape, self.g));
+        assert!(self.x.len() >= g.x_len() && self.packed.len() >= self.filters.len());
+        let Range { start, end } = self.rows;
+        assert!(start <= end && end <= g.oh(), "rows of the output");
+        let count = (end - start).div_ceil(bands.rows);
+        assert_eq!(y.len(), g.n * (end - start) * g.ow() * self.width(), "the output has its rows' length");
+        cpu.run(|| {
+            cpu.divide((0..g.n * count).into_par_iter().with_max_len(1)).for_each(|task| {
+                let (image, first) = (task / count, start + task % count * bands.rows);
+                let rows = first..(first + bands.rows).min(end);
+                cpu.with_workspace(|workspace| {
+                    let floats = Workspace::floats(&mut workspace.floats, self.filters.workspace(self.g));
+                    Band { line: self, bands, image, rows }.run(cpu, floats, y);
+                });
+            });
+        });
+    }
+
+    /// The floats of a pixel of the output.
+    fn width(&self) -> usize {
+        let columns = || self.filters.panels.last().map_or(0, |panel| panel.start + panel.width);
+        self.scatter.map_or_else(columns, Scatter::width)
+    }
+}
+
+/// Some rows of an image's output.
+struct Band<'a> {
+    line: &'a Line<'a>,
+    bands: &'a Bands,
+    image: usize,
+    rows: Range<usize>,
+}
+
+impl Band<'_> {
+    fn run(&self, cpu: &Cpu, floats: &mut [f32], y: Shared) {
+        let Line { g, filters, .. } = self.line;
+        let [row, v, m, _] = filters.lens(g);
+        let (row, floats) = floats.split_at_mut(row);
+        let (v, floats) = floats.split_at_mut(v);
+        let (m, computed) = floats.split_at_mut(m);
+        self.transform(cpu, row, v);
+        let tiles = self.rows.len() * self.bands.across;
+        // A chunk has whole register tiles.
+        let chunk = CHUNK / filters.mr() * filters.mr();
+        for panel in &filters.panels {
+            for first in (0..tiles).step_by(chunk) {
+                let tiles = first..(first + chunk).min(tiles);
+                self.prefetch(panel, tiles.clone(), y);
+                self.multiply(panel, tiles.clone(), v, m);
+                self.finish(cpu, panel, tiles, m, computed, y);
+            }
+        }
+    }
+
+    /// Fills V.
+    fn transform(&self, cpu: &Cpu, x: &mut [f32], v: &mut [f32]) {
+        let (g, shape, bands) = (self.line.g, &self.line.filters.shape, self.bands);
+        let rows = (self.rows.len() - 1) * g.stride[0] + g.kh;
+        let cell = shape.cell;
+        x[bands.row..].fill(0.0);
+        for row in 0..rows {
+            self.copy_row(row, &mut x[..bands.row]);
+            let (x, v) = (&*x, &mut *v);
+            match shape.taps {
+                3 => cpu.dispatch(TransformRow { bands, cell, x, row, v, map: f4::Input }),
+                _ => cpu.dispatch(TransformRow { bands, cell, x, row, v, map: map::Input }),
+            }
+        }
+    }
+
+    /// Copies input row `row` of the band to `to`, with zeros in the padding.
+    fn copy_row(&self, row: usize, to: &mut [f32]) {
+        let Line { g, x, .. } = self.line;
+        let y = (self.rows.start * g.stride[0] + row).wrapping_sub(g.padding[0]);
+        if y >= g.h {
+            return to.fill(0.0);
+        }
+        let before = (g.padding[1] * g.c).min(to.len());
+        let (padding, to) = to.split_at_mut(before);
+        let inside = (g.w * g.c).min(to.len());
+        let (to, after) = to.split_at_mut(inside);
+        padding.fill(0.0);
+        to.copy_from_slice(&x[(self.image * g.h + y) * g.w * g.c..][..inside]);
+        after.fill(0.0);
+    }
+
+    /// Computes `M[ξ] = V[ξ] · U[ξ]` for some tiles of the band and the filters of a panel.
+    fn multiply(&self, panel: &Panel, tiles: Range<usize>, v: &[f32], m: &mut [f32]) {
+        let Line { g, filters, packed, .. } = self.line;
+        let (bands, kernel, reduced) = (self.bands, panel.kernel, filters.shape.reduced());
+        let points = filters.shape.points();
+        assert!(
+            tiles.len() <= CHUNK && m.len() >= points * CHUNK * MAX_NR && v.len() >= points * bands.point()
+        );
+        for first in tiles.clone().step_by(kernel.mr) {
+            let count = kernel.mr.min(tiles.end - first);
+            let rows: [*const f32; MAX_MR] = std::array::from_fn(|i| {
+                // Rows beyond the last one repeat it; their results are not stored.
+                let tile = first + i.min(count - 1);
+                let (row, tile) = (tile / bands.across * g.stride[0], tile % bands.across);
+                let at = tile * bands.tile + row * filters.shape.cell;
+                assert!(at + reduced <= bands.point(), "a tile's rows lie in V");
+                v.as_ptr().wrapping_add(at)
+            });
+            let out: [usize; MAX_MR] = std::array::from_fn(|i| (first - tiles.start + i) * MAX_NR);
+            for point in 0..points {
+                let a = Rows {
+                    rows: rows.as_ptr(),
+                    segments: 1,
+                    len: reduced,
+                    row_stride: MAX_MR,
+                    a_offset: point * bands.point(),
+                    a_step: 1,
+                };
+                let u =
+                    cast_slice(&packed[point * filters.point + panel.offset..][..kernel.packed_len(reduced)]);
+                let c = m[point * CHUNK * MAX_NR..].as_mut_ptr();
+                let mut tile = Tile::new(a, u, c, &out, [count, panel.width], false);
+                tile.b_column = reduced;
+                // SAFETY: the kernel comes from a backend that this machine supports. Each row leads to `reduced` floats
+                // of the first point of V, and `a_offset` to those of another point, as asserted. `u` has the panel's
+                // rows. M has a row of MAX_NR floats for each of the at most CHUNK tiles of each point.
+                unsafe { (kernel.run)(&tile) }
+            }
+        }
+    }
+
+    /// Prefetches the outputs of some tiles, which storing would wait for.
+    fn prefetch(&self, panel: &Panel, tiles: Range<usize>, y: Shared) {
+        let width = self.line.width();
+        for Outputs { first, count } in tiles.map(|tile| self.outputs(tile, width)) {
+            for pixel in 0..count {
+                for column in panel.columns().step_by(LINE) {
+                    prefetch(y.as_mut_ptr().wrapping_add(first + pixel * width + column));
+                }
+            }
+        }
+    }
+
+    /// Transforms the products of some tiles to outputs.
+    fn finish(
+        &self,
+        cpu: &Cpu,
+        panel: &Panel,
+        tiles: Range<usize>,
+        m: &[f32],
+        computed: &mut [f32],
+        y: Shared,
+    ) {
+        let line = self.line;
+        let (width, mut outputs) = (line.width(), [Outputs::default(); CHUNK]);
+        for (outputs, tile) in outputs.iter_mut().zip(tiles.clone()) {
+            *outputs = self.outputs(tile, width);
+        }
+        let outputs = &outputs[..tiles.len()];
+        let Some(scatter) = line.scatter else {
+            let (columns, epilogue) = (panel.columns(), &line.epilogue);
+            return self.transform_output(cpu, m, outputs, End { columns, pixel: width, epilogue, y });
+        };
+        let of_tile = SIDE * MAX_NR;
+        let mut local = [Outputs::default(); CHUNK];
+        for (i, (local, outputs)) in local.iter_mut().zip(outputs).enumerate() {
+            *local = Outputs { first: i * of_tile, count: outputs.count };
+        }
+        let end = End {
+            columns: 0..panel.width,
+            pixel: MAX_NR,
+            epilogue: &Epilogue::default(),
+            y: Shared::new(computed),
+        };
+        self.transform_output(cpu, m, &local[..outputs.len()], end);
+        for (&Outputs { first, count }, computed) in outputs.iter().zip(computed.chunks_exact(of_tile)) {
+            let pixels: [usize; SIDE] = std::array::from_fn(|i| first + i * width);
+            let rows = computed.chunks_exact(MAX_NR);
+            scatter.expand(cpu, panel.columns(), &pixels[..count], rows, &line.epilogue, y);
+        }
+    }
+
+    fn transform_output(&self, cpu: &Cpu, m: &[f32], tiles: &[Outputs], end: End) {
+        let End { columns, pixel, epilogue, y } = end;
+        let (point, row) = (CHUNK * MAX_NR, MAX_NR);
+        match self.line.filters.shape.taps {
+            3 => {
+                let map = f4::Output;
+                cpu.dispatch(TransformOutput { m, point, row, tiles, columns, pixel, epilogue, y, map });
+            }
+            _ => {
+                let map = map::Output;
+                cpu.dispatch(TransformOutput { m, point, row, tiles, columns, pixel, epilogue, y, map });
+            }
+        }
+    }
+
+    /// The outputs of tile `tile` of the band, in pixels of `width` floats.
+    fn outputs(&self, tile: usize, width: usize) -> Outputs {
+        let (g, across) = (self.line.g, self.bands.across);
+        let (row, column) = (self.rows.start + tile / across, tile % across * SIDE);
+        let computed = &self.line.rows;
+        let first = (self.image * computed.len() + row - computed.start) * g.ow() + column;
+        Outputs { first: first * width, count: SIDE.min(g.ow() - column) }
+    }
+}
+
+/// Where outputs go, and what is added to them.
+struct End<'a> {
+    columns: Range<usize>,
+    pixel: usize,
+    epilogue: &'a Epilogue<'a>,
+    y: Shared<'a>,
+}
