@@ -82,9 +82,10 @@ mod tests {
 
     #[test]
     fn an_offer_falls_in_loss_and_rises_in_price() {
-        let mut graph = Graph::new(16);
-        let a = graph.push("a", conv(32, 3, 16, 1), &[0]).unwrap();
-        graph.push("b", conv(8, 1, 32, 1), &[a]).unwrap();
+        // Each sparsity is a whole number of its 1000 pairs.
+        let mut graph = Graph::new(100);
+        let a = graph.push("a", conv(20, 1, 100, 1), &[0]).unwrap();
+        graph.push("b", conv(8, 1, 20, 1), &[a]).unwrap();
         let config = SparsifyConfig { granularity: Granularity::WEIGHT, ..SparsifyConfig::new(0.5) };
         let layer = &Layer::all(&graph, &config, None).unwrap()[0];
         // A price that does not care how zeros are arranged: pairs lose more for the same price.
@@ -95,12 +96,11 @@ mod tests {
         };
         let granularities =
             [Granularity::WEIGHT, Granularity::BLOCK.block(2), Granularity::WEIGHT.keep(2, 4)];
-        let offer = offer(&graph, layer, &granularities, Price::fixed(4608.0), &price).unwrap();
+        let offer = offer(&graph, layer, &granularities, Price::fixed(2000.0), &price).unwrap();
         assert!(offer.losses.is_sorted_by(|a, b| a > b) && offer.prices.is_sorted_by(|a, b| a < b));
         let picks: Vec<Pick> = offer.choices.iter().filter_map(|(pick, _)| *pick).collect();
-        // Rounded to whole pairs, a few more weights go.
-        let single = picks.iter().filter(|pick| pick.granularity == Granularity::WEIGHT).count();
-        assert!(single >= 20 && picks.len() <= single + 3, "{picks:?}");
+        assert_eq!(picks.len(), PARTS * (SPARSITIES.len() - 1) + 1, "{picks:?}");
+        assert!(picks.iter().all(|pick| pick.granularity == Granularity::WEIGHT), "{picks:?}");
         assert!(picks[0].sparsity == 0.98 && picks[picks.len() - 1].sparsity == 0.5, "{picks:?}");
         assert_eq!(offer.choices.last().unwrap().0, None, "the layer as it is");
     }

@@ -93,8 +93,9 @@ mod tests {
 
     /// A mask of `n` weights of which `live` in a thousand stay.
     fn mask(n: usize, live: u64, seed: u64) -> Tensor {
-        let drawn =
-            |i: usize| (i as u64 + 1).wrapping_mul(seed | 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        // Mixed twice: multiples of one number would be spread too evenly for bits that say nothing about each other.
+        let mixed = |x: u64| (x ^ (x >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let drawn = |i: usize| mixed(mixed(i as u64 + (seed << 40))) >> 32;
         Tensor::from_fn(&[n], |i| f32::from(u8::from(drawn(i) % 1000 < live)))
     }
 

@@ -65,7 +65,7 @@ mod tests {
 
     /// The pattern of a weight of `g` of which one in `every` is not zero, and each filter and channel is live.
     fn pattern(g: &Conv2d, every: usize) -> Pattern {
-        let live = |i: usize| i * 7 % every == 0 || i % g.c == i / (g.kh * g.kw * g.c) % g.c;
+        let live = |i: usize| (i * 7).is_multiple_of(every) || i % g.c == i / (g.kh * g.kw * g.c) % g.c;
         let mask: Vec<f32> = (0..g.w_len()).map(|i| f32::from(u8::from(live(i)))).collect();
         Pattern::of(&mask, g.filters_shape())
     }
