@@ -242,7 +242,31 @@ unsafe fn finish_vectors<S: Simd, const MR: usize, const NV: usize, const PARTIA
             }
         }
     }
-    if let Some([low, high]) = t.activation.bounds() {
+    let acc = clamp(s, t.activation, acc);
+    for i in 0..MR {
+        if i < t.m {
+            for j in 0..NV {
+                // SAFETY: row `i < m` of C has `n` floats.
+                unsafe {
+                    if PARTIAL && j + 1 == NV {
+                        s.store_partial(c[i].add(j * S::LANES), acc[i][j], last);
+                    } else {
+                        s.store(c[i].add(j * S::LANES), acc[i][j]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Clamps sums to the bounds of the activation, if it has any.
+#[inline(always)]
+fn clamp<S: Simd, const MR: usize, const NV: usize>(
+    s: S,
+    activation: Activation,
+    mut acc: [[S::F; NV]; MR],
+) -> [[S::F; NV]; MR] {
+    if let Some([low, high]) = activation.bounds() {
         if low > f32::NEG_INFINITY {
             for i in 0..MR {
                 for j in 0..NV {
@@ -258,20 +282,7 @@ unsafe fn finish_vectors<S: Simd, const MR: usize, const NV: usize, const PARTIA
             }
         }
     }
-    for i in 0..MR {
-        if i < t.m {
-            for j in 0..NV {
-                // SAFETY: row `i < m` of C has `n` floats.
-                unsafe {
-                    if PARTIAL && j + 1 == NV {
-                        s.store_partial(c[i].add(j * S::LANES), acc[i][j], last);
-                    } else {
-                        s.store(c[i].add(j * S::LANES), acc[i][j]);
-                    }
-                }
-            }
-        }
-    }
+    acc
 }
 
 /// Reads a vector, or `lanes` floats of it if it is `PARTIAL` and the last one of a row.
