@@ -143,7 +143,7 @@ impl Promise<'_> {
                 false => 0.5 * (fast + slow),
             };
         }
-        best.map(|(_, plan, note)| (plan, note))
+        best.map(|(off, plan, note)| (plan, note + &missed(off)))
             .ok_or_else(|| Error::invalid("target latency: nothing was measured"))
     }
 
@@ -160,6 +160,17 @@ impl Promise<'_> {
         format!(
             "latency {after}{of}, asked for {goal:.3} ms; estimated {estimated:.3} ms, measurement {round}"
         )
+    }
+}
+
+/// The words for a target that is missed by the share `off`, if it is.
+fn missed(off: f64) -> String {
+    match off > WITHIN {
+        true => format!(
+            "; this misses the target by {:.0} %: other work on the machine, or no choice that is nearer",
+            100.0 * off
+        ),
+        false => String::new(),
     }
 }
 
@@ -246,6 +257,12 @@ mod tests {
             assert!((found / 0.4 - 1.0).abs() <= NEAR, "{width}: {found} at {power}");
         }
         assert_eq!(reach(1.0, 2.0, [10, 100]).unwrap(), 100, "nothing has to change");
+    }
+
+    #[test]
+    fn a_missed_target_is_said() {
+        assert_eq!(missed(0.04), "");
+        assert!(missed(0.3).contains("misses the target by 30 %"), "{}", missed(0.3));
     }
 
     #[test]
