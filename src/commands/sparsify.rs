@@ -36,7 +36,7 @@ pub struct Sparsify {
     normalization: Option<Normalization>,
     #[arg(long, default_value_t, help = format!("How sparsity grows during training: {}", SparsitySchedule::names()))]
     growth: SparsitySchedule,
-    /// Return to the weights of this training step, from 0, whenever sparsity grows
+    /// Return to the weights of this training step, from 0, whenever sparsity grows [default: never]
     #[arg(long, value_name = "STEP")]
     rewind: Option<usize>,
     /// With --rewind: end with these weights, as a lottery ticket
