@@ -163,12 +163,13 @@ fn heads_that_cannot_be_found_are_named() {
     let mut sum = small("resnet8", Head::Own);
     let fc = sum.output();
     sum.push("sum", Layer::Add, &[fc, fc]).unwrap();
-    let mut twice = small("resnet8", Head::Own);
-    let flat = twice.id("flatten").unwrap();
-    twice.insert_after(flat, "again", Layer::Flatten).unwrap();
+    let mut two = small("resnet8", Head::Own);
+    let flat = two.id("flatten").unwrap();
+    let other = two.push("other", Layer::Flatten, &[two.nodes()[flat].inputs[0]]).unwrap();
+    two.push("joined", Layer::Concat, &[flat, other]).unwrap();
     for (graph, head, words) in [
         (&sum, Head::Own, "found layer `sum` (add)"),
-        (&twice, Head::Fastai, "the network has 2 flatten layers"),
+        (&two, Head::Fastai, "through which everything goes; the network has none"),
     ] {
         let message = new_head(graph, three(), head, Some(0)).unwrap_err().to_string();
         assert!(message.contains("new head: ") && message.contains(words), "{message}");

@@ -70,7 +70,11 @@ impl Architecture for CifarResNet {
 
     fn pretraining(&self) -> Pretraining {
         match self.shortcut {
-            Shortcut::Padded => Pretraining { mean: Pretraining::TORCHVISION.mean, ..Pretraining::CIFAR },
+            // That repository normalizes like torchvision.
+            Shortcut::Padded => {
+                let Pretraining { mean, std, .. } = Pretraining::TORCHVISION;
+                Pretraining { mean, std, ..Pretraining::CIFAR }
+            }
             Shortcut::Projected => Pretraining::CIFAR,
         }
     }

@@ -263,18 +263,18 @@ fn with_fastai(graph: &Graph, classes: usize, seed: Option<u64>) -> Result<Parts
     })
 }
 
-/// The last image of the body: what the only flatten layer reads, before pools that adapt it to the classifier and a
-/// layer norm of their means.
+/// The last image of the body: what the flatten layer of the classifier reads, before pools that adapt it to the classifier
+/// and a layer norm of their means.
 fn last_image(graph: &Graph) -> Result<NodeId> {
     let is_flatten = |id: &NodeId| matches!(graph.nodes()[*id].layer, Layer::Flatten);
-    let flattens: Vec<NodeId> = (0..graph.nodes().len()).filter(is_flatten).collect();
-    let [flatten] = flattens[..] else {
-        return Err(Error::invalid(format!(
-            "new head: fastai's head follows the image that the only flatten layer reads; the network has {} flatten \
-             layers",
-            flattens.len()
-        )));
-    };
+    // Gates flatten means of channels, too, but the image goes around them.
+    let of_classifier = |id: &NodeId| is_flatten(id) && everything_passes(graph, *id);
+    let flatten = (0..graph.nodes().len()).find(of_classifier).ok_or_else(|| {
+        Error::invalid(
+            "new head: fastai's head follows the image that a flatten layer reads, and through which everything goes; the \
+             network has none",
+        )
+    })?;
     let adapts = |id: NodeId| match &graph.nodes()[id].layer {
         Layer::Pool(Pool { window: Window::Adaptive(_) | Window::Global, .. }) => {
             Some(graph.nodes()[id].inputs[0])
@@ -310,4 +310,16 @@ fn last_image(graph: &Graph) -> Result<NodeId> {
             None => return Ok(at),
         }
     }
+}
+
+/// Whether every path from the image to the output goes through the layer `through`.
+fn everything_passes(graph: &Graph, through: NodeId) -> bool {
+    let mut reached = vec![false; graph.nodes().len()];
+    reached[graph.output()] = true;
+    for id in (0..reached.len()).rev().filter(|&id| id != through) {
+        if reached[id] {
+            graph.nodes()[id].inputs.iter().for_each(|&input| reached[input] = true);
+        }
+    }
+    !reached[0]
 }
