@@ -113,9 +113,11 @@ extern "C" __global__ void __launch_bounds__(256) resize_input_grad(int type, Re
         uint32_t p = uint32_t(line % g.rows.size), q = uint32_t(pixel % g.cols.size);
         Around rows(g.rows, p), cols(g.cols, q);
         Piece<T, N> sum = {};
+#pragma unroll 1
         for (uint32_t i = rows.first; i < rows.end; i++) {
             float row = Taps(g.rows, i).of(p);
             if (row == 0) continue;
+#pragma unroll 1
             for (uint32_t j = cols.first; j < cols.end; j++) {
                 float col = Taps(g.cols, j).of(q);
                 if (col == 0) continue;
