@@ -103,14 +103,20 @@ impl Training<'_> {
         if let Some(epoch) = best.as_ref().and_then(Best::epoch) {
             note_best(stage, config, epoch, epochs.len());
         }
-        let stated = of_techniques.iter().flat_map(|callback| callback.certificates(graph));
-        let stated: Vec<Certificate> = stated.collect();
-        graph.info.certificates.extend(stated);
-        for technique in &stage.techniques {
-            technique.achieved(graph)?.iter().for_each(|text| note(text.trim_end()));
-        }
+        conclude(stage, &of_techniques, graph)?;
         Ok(epochs)
     }
+}
+
+/// Keeps what the techniques of a stage state about the trained `graph`, and tells what they achieved.
+fn conclude(stage: &Stage, techniques: &[Box<dyn Callback>], graph: &mut Graph) -> Result<()> {
+    let stated: Vec<Certificate> =
+        techniques.iter().flat_map(|callback| callback.certificates(graph)).collect();
+    graph.info.certificates.extend(stated);
+    for technique in &stage.techniques {
+        technique.achieved(graph)?.iter().for_each(|text| note(text.trim_end()));
+    }
+    Ok(())
 }
 
 /// Tells which of the `all` epochs was the best, counted from 0 in `best`, and whether its network is kept.

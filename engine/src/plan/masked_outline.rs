@@ -98,7 +98,7 @@ mod tests {
     /// A mask of `shape` with one weight in `every`, and one at least in each row and column.
     fn mask(shape: &[usize], every: usize) -> Tensor {
         let (row, c) = (shape[1..].iter().product::<usize>(), shape[shape.len() - 1]);
-        let live = |i: usize| i * 31 % every == 0 || i % c == i / row % c;
+        let live = |i: usize| (i * 31).is_multiple_of(every) || i % c == i / row % c;
         Tensor::from_fn(shape, |i| f32::from(u8::from(live(i))))
     }
 

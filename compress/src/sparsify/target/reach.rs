@@ -138,7 +138,7 @@ fn exact(problem: &Problem, baseline: &Baseline) -> Result<(Vec<usize>, String)>
         if found <= goal && best.as_ref().is_none_or(|(most, _)| found > *most) {
             best = Some((found, plan));
         }
-        if (found <= goal && found >= (1.0 - NEAR) * goal) || found <= goal && budget >= problem.whole() {
+        if found <= goal && (found >= (1.0 - NEAR) * goal || budget >= problem.whole()) {
             break;
         }
         // A little less than the ratio, so that a budget that was too large becomes one that is not.
