@@ -1,8 +1,8 @@
 //! The Python package `lopper`: networks as values, rewrites as methods, plans that run on numpy's arrays.
 //!
-//! Options of techniques are keyword arguments with the names that recipes use ([`options`]). Whatever takes time runs
-//! without the interpreter's lock and turns errors and panics into exceptions ([`errors`]). Images stay where numpy has them
-//! ([`arrays`]).
+//! Options of techniques are keyword arguments with the names that recipes use (`options`). Whatever takes time runs
+//! without the interpreter's lock and turns errors and panics into exceptions (`errors`). Images stay where numpy has them
+//! (`arrays`).
 
 #![forbid(unsafe_code)]
 
