@@ -63,12 +63,12 @@ impl Sparsifier {
     fn update(&mut self, graph: &mut Graph, progress: Progress) -> Result<()> {
         let Some(target) = self.due(progress)? else { return Ok(()) };
         let evidence = Some(&self.evidence);
-        let squares = squared_weights(graph);
-        let sparsity = match target > self.reached() {
+        let grew = target > self.reached();
+        let squares = if grew { squared_weights(graph) } else { 0.0 };
+        let sparsity = match grew {
             true => mask(graph, &self.config, target, evidence)?,
             false => self.before.release(graph, &self.config, target, evidence)?,
         };
-        let grew = target > self.reached();
         if squares > 0.0 {
             self.left *= (squared_weights(graph) / squares).min(1.0);
         }
