@@ -71,10 +71,7 @@ impl Score for SynFlow {
 /// scale: both would turn the sum of paths into something else.
 fn magnitudes(graph: &Graph) -> Result<Graph> {
     let mut flow = graph.clone();
-    for id in gates(graph) {
-        *flow.layer_mut(id) = Layer::Activation(Activation::Clamp { low: 1.0, high: 1.0 });
-    }
-    let open: Vec<bool> = (0..graph.nodes().len()).map(|id| is_open(&flow.nodes()[id].layer)).collect();
+    let gates = gates(graph);
     for id in 0..flow.nodes().len() {
         let layer = flow.layer_mut(id);
         match layer {
@@ -83,7 +80,9 @@ fn magnitudes(graph: &Graph) -> Result<Graph> {
                 let (weight, bias) = (norm.weight.clone(), norm.bias.clone());
                 *layer = Layer::BatchNorm(BatchNorm { weight, bias, ..BatchNorm::new(norm.channels()) });
             }
-            Layer::Activation(_) if open[id] => {}
+            Layer::Activation(activation) if gates.contains(&id) => {
+                *activation = Activation::Clamp { low: 1.0, high: 1.0 };
+            }
             Layer::Activation(activation) => *activation = Activation::Relu,
             _ => {}
         }
@@ -108,11 +107,6 @@ fn gates(graph: &Graph) -> Vec<NodeId> {
         matches!(graph.nodes()[id].layer, Layer::Activation(_)) && graph.readers()[id].len() == 1
     };
     gates.filter(is_free).collect()
-}
-
-/// Whether `layer` is a gate that [`magnitudes`] opened.
-fn is_open(layer: &Layer) -> bool {
-    matches!(layer, Layer::Activation(Activation::Clamp { low: 1.0, high: 1.0 }))
 }
 
 /// `lookahead`: `√Σ (|w|·‖before‖·‖after‖)²` over the group, where ‖before‖ is the norm of the filter that makes the weight's

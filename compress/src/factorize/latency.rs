@@ -15,9 +15,11 @@ use super::layers::{replace, shapes};
 use super::split::Unfolding;
 use super::way::{decomposed, matrix_of};
 use crate::criteria::Evidence;
-use crate::targets::{Baseline, Choice, Choices, Item, Offer, Offers, Prices, Promise, Solution, choose};
+use crate::targets::{
+    Baseline, Choice, Choices, Item, Offer, Offers, Prices, Promise, Solution, choose, milliseconds,
+};
 use crate::techniques::Clock;
-use lopper_engine::plan::{Amount, Outline};
+use lopper_engine::plan::Outline;
 use lopper_engine::{Device, Error, Graph, Layer, NodeId, Result};
 use std::collections::BTreeMap;
 
@@ -25,8 +27,6 @@ use std::collections::BTreeMap;
 const RANKS: usize = 48;
 /// Where not all are: ranks are multiples of this, as filters are computed in vectors.
 const VECTOR: usize = 8;
-/// Milliseconds of a multiply-accumulate on a machine that nobody has measured.
-const UNMEASURED: f64 = 1e-8;
 
 /// The rank of each layer that is split, by the matrix whose singular values are cut off.
 type Ranks = BTreeMap<NodeId, (Unfolding, usize)>;
@@ -199,11 +199,8 @@ impl<'a> Pricing<'a> {
         let outline = Outline::new(graph, shape, &self.device)?.within(self.whole);
         let shapes = graph.shapes(shape)?;
         let width = |node: NodeId| shapes[node].last().copied().unwrap_or(1);
-        let price = |amount: Amount| match self.clock {
-            Some(clock) => clock.estimate(&amount),
-            None => UNMEASURED * amount.macs(),
-        };
-        Ok((0..outline.len()).map(|step| price(outline.amount(step, width))).sum())
+        let price = |step: usize| milliseconds(&outline.amount(step, width), self.clock);
+        Ok((0..outline.len()).map(price).sum())
     }
 
     /// The price of `layers`, one behind the other, of which the first reads `x`: `[1, H, W, C]` or `[1, IN]`.

@@ -9,11 +9,13 @@
 //! ```
 
 mod amount;
+mod estimate;
 mod knapsack;
 mod latency;
 mod offer;
 
 pub use amount::Amount;
+pub(crate) use estimate::milliseconds;
 pub(crate) use knapsack::{Choice, Item, Prices, choose};
 pub(crate) use latency::{Baseline, Choices, Promise, Solution};
 pub(crate) use offer::{Offer, Offers};

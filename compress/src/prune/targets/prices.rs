@@ -3,6 +3,7 @@
 use super::Target;
 use super::config::Quantity;
 use super::widths::NodeWidths;
+use crate::targets::milliseconds;
 use crate::techniques::Clock;
 use lopper_engine::channels::ChannelFlow;
 use lopper_engine::plan::Outline;
@@ -23,9 +24,6 @@ enum Kind<'a> {
     /// Operations of a plan.
     Steps { outline: Outline, clock: Option<&'a dyn Clock> },
 }
-
-/// Milliseconds of a multiply-accumulate on a machine that nobody has measured.
-const UNMEASURED: f64 = 1e-8;
 
 impl<'a> Prices<'a> {
     /// The prices of `graph` in the quantity of `target`, where the groups of `flow` at `groups` are cut.
@@ -81,7 +79,7 @@ impl<'a> Prices<'a> {
         match &self.kind {
             Kind::Steps { outline, clock } => {
                 let amount = outline.amount(item, |node| self.widths.of(node, kept));
-                clock.map_or_else(|| UNMEASURED * amount.macs(), |clock| clock.estimate(&amount))
+                milliseconds(&amount, *clock)
             }
             Kind::Nodes { graph, pixels, quantity } => {
                 let node = &graph.nodes()[item];

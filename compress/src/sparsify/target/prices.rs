@@ -3,13 +3,10 @@
 //! A convolution in row lanes converts pixels at each end whose neighbors do not compute in row lanes, so its time depends on
 //! their choices. An image stays in lanes if every convolution that reads or writes it computes in row lanes.
 
-use crate::targets::Prices;
+use crate::targets::{Prices, milliseconds};
 use crate::techniques::Clock;
 use lopper_engine::plan::{Amount, Masked};
 use std::collections::BTreeMap;
-
-/// Milliseconds of a multiply-accumulate on a machine that nobody has measured.
-const UNMEASURED: f64 = 1e-8;
 
 /// The price of an operation: milliseconds, or bytes, which do not depend on lanes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,11 +57,6 @@ impl Price {
         let [reads, writes] = ends.map(usize::from);
         self.in_lanes.map_or(self.alone, |lanes| lanes[reads][writes].min(self.alone))
     }
-}
-
-/// The estimated milliseconds of `amount`.
-pub(super) fn milliseconds(amount: &Amount, clock: Option<&dyn Clock>) -> f64 {
-    clock.map_or_else(|| UNMEASURED * amount.macs(), |clock| clock.estimate(amount))
 }
 
 /// The price of a plan: of operations with choices, and of all others.

@@ -3,12 +3,12 @@
 use super::config::SparsityTarget;
 use super::layer::{Division, Layer};
 use super::offers::{Choice as Alternative, Pick, offer};
-use super::prices::{NetworkPrices, Price, milliseconds};
+use super::prices::{NetworkPrices, Price};
 use crate::criteria::Evidence;
 use crate::sparsify::SparsifyConfig;
 use crate::sparsify::drop::{drop_groups, mask_of};
 use crate::sparsify::layers::{weight, weight_mut};
-use crate::targets::{Choice, Choices, Item, Offer, Prices, Solution, choose};
+use crate::targets::{Choice, Choices, Item, Offer, Prices, Solution, choose, milliseconds};
 use lopper_engine::channels::has_weight;
 use lopper_engine::files::forms::Storage;
 use lopper_engine::plan::Outline;
