@@ -16,7 +16,7 @@ use super::split::Unfolding;
 use super::way::{decomposed, matrix_of};
 use crate::criteria::Evidence;
 use crate::targets::{
-    Baseline, Choice, Choices, Item, Offer, Offers, Prices, Promise, Solution, choose, milliseconds,
+    Baseline, Choices, Item, Offer, Offers, Promise, Solution, choose, milliseconds, whole,
 };
 use crate::techniques::Clock;
 use lopper_engine::plan::Outline;
@@ -124,18 +124,11 @@ impl Choices for Problem<'_> {
     type Plan = Vec<usize>;
 
     fn solve(&self, budget: f64) -> Result<Solution<Vec<usize>>> {
-        Ok(match choose(&self.items, &self.prices(), budget) {
-            Choice::Kept(plan) => {
-                let price = self.prices().total(&plan);
-                Solution::Plan(plan, price)
-            }
-            Choice::Least(least) => Solution::Least(least),
-        })
+        Ok(choose(&self.items, &self.prices(), budget))
     }
 
     fn whole(&self) -> f64 {
-        let whole: Vec<usize> = self.items.iter().map(|item| item.options.len() - 1).collect();
-        self.prices().total(&whole)
+        whole(&self.items, &self.prices())
     }
 
     fn network(&self, plan: &Vec<usize>) -> Result<Graph> {

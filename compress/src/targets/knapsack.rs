@@ -12,6 +12,8 @@
 //! options, which finds the lower hull of a price with steps. Equal moves are decided by the order of items and options, so
 //! that the choice depends on nothing else.
 
+use super::Solution;
+
 /// An item: its options by falling loss, and the loss of each. The first is the cheapest, the last the item as it is, of
 /// loss 0.
 #[derive(Clone, Debug)]
@@ -31,17 +33,8 @@ pub(crate) trait Prices {
     fn around(&self, item: usize, kept: &[usize]) -> f64;
 }
 
-/// The options that are chosen.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Choice {
-    /// The option of each item.
-    Kept(Vec<usize>),
-    /// No choice fits; the price of the cheapest options.
-    Least(f64),
-}
-
 /// Chooses an option for each of `items`, so that the total price is at most `budget`.
-pub(crate) fn choose(items: &[Item], prices: &impl Prices, budget: f64) -> Choice {
+pub(crate) fn choose(items: &[Item], prices: &impl Prices, budget: f64) -> Solution<Vec<usize>> {
     let first: Vec<usize> = items.iter().map(|item| item.options[0]).collect();
     let mut at: Vec<usize> = items.iter().map(|item| item.options.len() - 1).collect();
     let mut kept: Vec<usize> = items.iter().zip(&at).map(|(item, &at)| item.options[at]).collect();
@@ -49,8 +42,8 @@ pub(crate) fn choose(items: &[Item], prices: &impl Prices, budget: f64) -> Choic
     while total > budget {
         let Some((group, to)) = cheapest(items, prices, &mut kept, &at, total - budget) else {
             return match prices.total(&first) {
-                least if least <= budget => Choice::Kept(first),
-                least => Choice::Least(least),
+                least if least <= budget => Solution::Plan(first, least),
+                least => Solution::Least(least),
             };
         };
         (at[group], kept[group]) = (to, items[group].options[to]);
@@ -60,7 +53,13 @@ pub(crate) fn choose(items: &[Item], prices: &impl Prices, budget: f64) -> Choic
         (at[group], kept[group]) = (to, items[group].options[to]);
         total = prices.total(&kept);
     }
-    Choice::Kept(kept)
+    Solution::Plan(kept, total)
+}
+
+/// The price of all items as they are.
+pub(crate) fn whole(items: &[Item], prices: &impl Prices) -> f64 {
+    let last = |item: &Item| item.options[item.options.len() - 1];
+    prices.total(&items.iter().map(last).collect::<Vec<usize>>())
 }
 
 /// The move to a cheaper option that loses the least for its price, of which at most `missing` counts.
@@ -146,6 +145,14 @@ mod tests {
         }
     }
 
+    /// The options that are chosen, or the least price.
+    fn chosen(solution: Solution<Vec<usize>>) -> Result<Vec<usize>, f64> {
+        match solution {
+            Solution::Plan(kept, _) => Ok(kept),
+            Solution::Least(least) => Err(least),
+        }
+    }
+
     fn item(losses: &[f64]) -> Item {
         Item { options: (1..=losses.len()).collect(), losses: losses.to_vec() }
     }
@@ -155,16 +162,16 @@ mod tests {
         let prices = Chain { unit: vec![1.0, 2.0], pair: 0.0 };
         let items = [item(&[6.0, 3.0, 1.0, 0.0]), item(&[4.0, 1.0, 0.0])];
         // 10 = 4 · 1 + 3 · 2 at first.
-        let kept = |budget| choose(&items, &prices, budget);
-        assert_eq!(kept(10.0), Choice::Kept(vec![4, 3]));
+        let kept = |budget| chosen(choose(&items, &prices, budget));
+        assert_eq!(kept(10.0), Ok(vec![4, 3]));
         // A unit of the second saves 2 for a loss of 1; half of it counts here, as much as one of the first.
-        assert_eq!(kept(9.0), Choice::Kept(vec![3, 3]));
-        assert_eq!(kept(8.0), Choice::Kept(vec![4, 2]));
-        assert_eq!(kept(7.0), Choice::Kept(vec![3, 2]));
+        assert_eq!(kept(9.0), Ok(vec![3, 3]));
+        assert_eq!(kept(8.0), Ok(vec![4, 2]));
+        assert_eq!(kept(7.0), Ok(vec![3, 2]));
         // Then 2 for 1, or 2 for 3.
-        assert_eq!(kept(5.0), Choice::Kept(vec![3, 1]));
-        assert_eq!(kept(3.0), Choice::Kept(vec![1, 1]));
-        assert_eq!(kept(2.9), Choice::Least(3.0));
+        assert_eq!(kept(5.0), Ok(vec![3, 1]));
+        assert_eq!(kept(3.0), Ok(vec![1, 1]));
+        assert_eq!(kept(2.9), Err(3.0));
     }
 
     #[test]
@@ -172,8 +179,8 @@ mod tests {
         // 4 · 4 = 16. The first loses less, and once it is at 2, a unit of the second saves only 2.
         let prices = Chain { unit: vec![0.0, 0.0], pair: 1.0 };
         let items = [item(&[2.2, 1.1, 0.5, 0.0]), item(&[9.0, 6.0, 3.0, 0.0])];
-        assert_eq!(choose(&items, &prices, 8.0), Choice::Kept(vec![2, 4]));
-        assert_eq!(choose(&items, &prices, 3.0), Choice::Kept(vec![1, 3]));
+        assert_eq!(chosen(choose(&items, &prices, 8.0)), Ok(vec![2, 4]));
+        assert_eq!(chosen(choose(&items, &prices, 3.0)), Ok(vec![1, 3]));
     }
 
     /// Against all choices: the greedy one fits, and loses little more than the best that fits.
@@ -199,11 +206,11 @@ mod tests {
             let loss = |kept: &[usize]| -> f64 {
                 kept.iter().zip(&items).map(|(&width, item)| item.losses[width - 1]).sum()
             };
-            let Choice::Kept(kept) = choose(&items, &prices, budget) else {
+            let Solution::Plan(kept, price) = choose(&items, &prices, budget) else {
                 assert!(prices.total(&[1; 3]) > budget);
                 continue;
             };
-            assert!(prices.total(&kept) <= budget);
+            assert!(price <= budget && price == prices.total(&kept));
             let all = (0..125).map(|i| [i / 25 + 1, i / 5 % 5 + 1, i % 5 + 1]);
             let best = all.filter(|kept| prices.total(kept) <= budget).map(|kept| loss(&kept));
             ratios.push(loss(&kept) / best.fold(f64::INFINITY, f64::min).max(1e-9));

@@ -16,7 +16,7 @@ mod offer;
 
 pub use amount::Amount;
 pub(crate) use estimate::milliseconds;
-pub(crate) use knapsack::{Choice, Item, Prices, choose};
+pub(crate) use knapsack::{Item, Prices, choose, whole};
 pub(crate) use latency::{Baseline, Choices, Promise, Solution};
 pub(crate) use offer::{Offer, Offers};
 

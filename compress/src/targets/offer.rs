@@ -56,7 +56,7 @@ impl<T> super::Prices for Offers<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Choice, choose};
+    use super::super::{Solution, choose};
     use super::*;
 
     #[test]
@@ -76,9 +76,13 @@ mod tests {
         let offers = [first, second];
         let items: Vec<Item> = offers.iter().map(Offer::item).collect();
         let prices = Offers { offers: &offers, others: 10.0 };
-        assert_eq!(choose(&items, &prices, 21.0), Choice::Kept(vec![2, 1]));
-        assert_eq!(choose(&items, &prices, 17.0), Choice::Kept(vec![2, 0]), "4 for a loss of 1");
-        assert_eq!(choose(&items, &prices, 15.0), Choice::Kept(vec![1, 0]));
-        assert_eq!(choose(&items, &prices, 12.0), Choice::Least(13.0));
+        let kept = |budget| match choose(&items, &prices, budget) {
+            Solution::Plan(kept, _) => Some(kept),
+            Solution::Least(_) => None,
+        };
+        assert_eq!(kept(21.0), Some(vec![2, 1]));
+        assert_eq!(kept(17.0), Some(vec![2, 0]), "4 for a loss of 1");
+        assert_eq!(kept(15.0), Some(vec![1, 0]));
+        assert!(matches!(choose(&items, &prices, 12.0), Solution::Least(13.0)));
     }
 }

@@ -9,7 +9,7 @@ use super::prices::Prices;
 use crate::prune::fit::{Fit, RoundTo, Widths};
 use crate::prune::selection::ascending;
 use crate::prune::{PruneConfig, PrunePlan, UnitScores, prune};
-use crate::targets::{Baseline, Choice, Choices, Item, Promise, Solution, choose};
+use crate::targets::{Baseline, Choices, Item, Promise, Solution, choose};
 use crate::techniques::Clock;
 use lopper_engine::channels::ChannelFlow;
 use lopper_engine::{Error, Graph, Result};
@@ -189,11 +189,10 @@ impl Choices for Problem<'_> {
     type Plan = PrunePlan;
 
     fn solve(&self, budget: f64) -> Result<Solution<PrunePlan>> {
-        let kept = match choose(&self.items, &self.prices, budget) {
-            Choice::Kept(kept) => kept,
-            Choice::Least(least) => return Ok(Solution::Least(least)),
+        let (kept, price) = match choose(&self.items, &self.prices, budget) {
+            Solution::Plan(kept, price) => (kept, price),
+            Solution::Least(least) => return Ok(Solution::Least(least)),
         };
-        let price = self.prices.total(&kept);
         let wanted: BTreeMap<usize, usize> = self.groups.iter().copied().zip(kept).collect();
         let Candidate { graph, scores, .. } = self.candidate;
         Ok(Solution::Plan(PrunePlan::best(graph, &self.flow, scores, &wanted)?, price))

@@ -2,13 +2,13 @@
 
 use super::config::SparsityTarget;
 use super::layer::{Division, Layer};
-use super::offers::{Choice as Alternative, Pick, offer};
+use super::offers::{Choice, Pick, offer};
 use super::prices::{NetworkPrices, Price};
 use crate::criteria::Evidence;
 use crate::sparsify::SparsifyConfig;
 use crate::sparsify::drop::{drop_groups, mask_of};
 use crate::sparsify::layers::{weight, weight_mut};
-use crate::targets::{Choice, Choices, Item, Offer, Prices, Solution, choose, milliseconds};
+use crate::targets::{Choices, Item, Offer, Solution, choose, milliseconds, whole};
 use lopper_engine::channels::has_weight;
 use lopper_engine::files::forms::Storage;
 use lopper_engine::plan::Outline;
@@ -31,7 +31,7 @@ pub(super) struct Problem<'a> {
 struct Menu {
     /// Its layer among those that are sparsified.
     layer: Option<usize>,
-    offer: Offer<Alternative>,
+    offer: Offer<Choice>,
 }
 
 /// A layer and what becomes of it.
@@ -86,18 +86,11 @@ impl Choices for Problem<'_> {
     type Plan = Vec<usize>;
 
     fn solve(&self, budget: f64) -> Result<Solution<Vec<usize>>> {
-        Ok(match choose(&self.items, &self.prices, budget) {
-            Choice::Kept(kept) => {
-                let price = self.prices.total(&kept);
-                Solution::Plan(kept, price)
-            }
-            Choice::Least(least) => Solution::Least(least),
-        })
+        Ok(choose(&self.items, &self.prices, budget))
     }
 
     fn whole(&self) -> f64 {
-        let whole: Vec<usize> = self.items.iter().map(|item| item.options.len() - 1).collect();
-        self.prices.total(&whole)
+        whole(&self.items, &self.prices)
     }
 
     fn network(&self, plan: &Vec<usize>) -> Result<Graph> {
