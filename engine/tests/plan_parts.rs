@@ -127,6 +127,23 @@ fn clamped(
     graph.push(format!("relu{x}"), Layer::Activation(Activation::Relu6), &[conv]).unwrap()
 }
 
+/// Asserts that the first layer of `graph` is computed in bands with the next one on every instruction set, to the bits of whole
+/// images.
+#[track_caller]
+fn assert_banded(graph: &Graph, values: &[f32], batch: usize) {
+    for isa in Isa::ALL {
+        let Some(cpu) = Cpu::with_isa(isa) else { continue };
+        let device = Device::Cpu(cpu.threads(2));
+        let result = |parts| {
+            let options = PlanOptions { parts, ..PlanOptions::default() };
+            planned(graph, batch, &device, options, values)
+        };
+        let ((whole, _), (bits, notes)) = (result(Parts::Whole), result(Parts::Of(1)));
+        assert_eq!(bits, whole, "{isa}, {:?}", graph.info.input);
+        assert!(notes[0].contains("with the next layer in bands of "), "{isa}: {notes:?}");
+    }
+}
+
 /// An expansion that leaves the cache is computed band by band with the depthwise convolution behind it, of either stride, on
 /// maps that bands do not divide.
 #[test]
@@ -142,17 +159,7 @@ fn expansions_are_computed_in_bands() {
         clamped(&mut random, &mut graph, [75, 8], 1, 1, x);
         graph.info.input = [side, side, 8];
         let values = random.tensor(&[batch, side, side, 8]);
-        for isa in Isa::ALL {
-            let Some(cpu) = Cpu::with_isa(isa) else { continue };
-            let device = Device::Cpu(cpu.threads(2));
-            let result = |parts| {
-                let options = PlanOptions { parts, ..PlanOptions::default() };
-                planned(&graph, batch, &device, options, values.data())
-            };
-            let ((whole, _), (bits, notes)) = (result(Parts::Whole), result(Parts::Of(1)));
-            assert_eq!(bits, whole, "{isa}, {side} pixels, stride {stride}");
-            assert!(notes[0].contains("with the next layer in bands of "), "{isa}: {notes:?}");
-        }
+        assert_banded(&graph, values.data(), batch);
     }
 }
 
@@ -178,16 +185,6 @@ fn a_stem_is_computed_in_bands_with_its_pool() {
         clamped(&mut random, &mut graph, [o, 8], 1, 1, x);
         graph.info.input = [side, side, 3];
         let values = random.tensor(&[batch, side, side, 3]);
-        for isa in Isa::ALL {
-            let Some(cpu) = Cpu::with_isa(isa) else { continue };
-            let device = Device::Cpu(cpu.threads(2));
-            let result = |parts| {
-                let options = PlanOptions { parts, ..PlanOptions::default() };
-                planned(&graph, batch, &device, options, values.data())
-            };
-            let ((whole, _), (bits, notes)) = (result(Parts::Whole), result(Parts::Of(1)));
-            assert_eq!(bits, whole, "{isa}, {side} pixels");
-            assert!(notes[0].contains("with the next layer in bands of "), "{isa}: {notes:?}");
-        }
+        assert_banded(&graph, values.data(), batch);
     }
 }

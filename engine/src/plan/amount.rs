@@ -1,6 +1,6 @@
 //! The work of an operation: its kernel, and how much of it there is.
 
-use lopper_kernels::cpu::Algorithm;
+use lopper_kernels::cpu::{Algorithm, Cpu, DenseTime, Weights};
 use lopper_kernels::shapes;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,12 @@ pub struct Amount {
 }
 
 impl Amount {
+    /// The work of a linear layer without zeros: products, or reading the weights where there are few rows.
+    pub(super) fn of_linear(cpu: &Cpu, [rows, inputs, outputs]: [usize; 3]) -> Self {
+        let g = shapes::Conv2d::square([rows, 1, 1, inputs], outputs, 1, 1, 0);
+        Self { class: Class::Linear, units: DenseTime::of(cpu, &g, Weights::Memory).macs }
+    }
+
     /// The time in multiply-accumulates of a direct convolution, without regard to a machine: what a float costs beside a
     /// product, and a kernel's call. As the estimates of convolutions, it is rounded from one core of a Zen 4.
     pub fn macs(&self) -> f64 {

@@ -117,7 +117,7 @@ impl Outline {
                 }
                 amount
             }
-            Kind::Linear { rows, area } => linear(cpu, *rows, area * c, o),
+            Kind::Linear { rows, area } => Amount::of_linear(cpu, [*rows, area * c, o]),
             Kind::Pixels { class, read, written } => {
                 let residual = if sketch.residual { *written } else { 0 };
                 let floats = read * c + (written + residual) * o;
@@ -206,13 +206,6 @@ fn convolution(cpu: &Cpu, weights: Weights, g: &shapes::Conv2d, [c, o]: [usize; 
     let DenseTime { algorithm, macs } = DenseTime::of(cpu, &shapes::Conv2d { c, o, ..*g }, weights);
     let class = Class::of_convolution(g, algorithm);
     Amount { class, units: macs }
-}
-
-/// The work of a linear layer: products, or reading the weights where there are few rows.
-fn linear(cpu: &Cpu, rows: usize, inputs: usize, outputs: usize) -> Amount {
-    let g = shapes::Conv2d::square([rows, 1, 1, inputs], outputs, 1, 1, 0);
-    let DenseTime { macs, .. } = DenseTime::of(cpu, &g, Weights::Memory);
-    Amount { class: Class::Linear, units: macs }
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use crate::{Error, Result, Tensor, memory};
 
 /// The number of different bytes.
 const BYTES: usize = 256;
-/// The bytes that codes must save, so that they are worth another entry in the header.
-const HEADER: usize = 512;
+/// The bytes that a shorter form must save, so that it is worth its entries in the header.
+pub(super) const HEADER: usize = 512;
 
 /// The bits of a mask.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,7 +17,7 @@
 //! What a reader allocates is at most 32 times what it has read, a bit for each weight and a bit at least for each code, and 256
 //! times where the bits are codes themselves, each for eight weights.
 
-use super::bitmap::{self, Bitmap};
+use super::bitmap::{self, Bitmap, HEADER};
 use super::huffman::{self, Decoder};
 use crate::files::mask;
 use crate::files::tensor_file::{TensorFile, Values};
@@ -37,8 +37,6 @@ const BOOK: &str = ".codes.values";
 
 /// The most values that weights share to be stored as codes.
 const MOST_VALUES: usize = 4096;
-/// The bytes that a form must save, so that it is worth the entries in the header.
-const HEADER: usize = 512;
 
 /// The form of a weight in a file.
 #[derive(Clone, Debug, PartialEq)]

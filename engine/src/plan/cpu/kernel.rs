@@ -9,8 +9,8 @@ use crate::plan::spans::Span;
 use crate::plan::work::{Convolution, FullyConnected, Plain, Work};
 use lopper_kernels::buffer::Buffer;
 use lopper_kernels::cpu::{
-    self, Cpu, DenseTime, Epilogue, ImageLayout, ImageLayouts, LinearChoice, LinearLayout, PackedBatchNorm,
-    PackedConv2d, PackedLinear, PackedPRelu, Packing, Weights,
+    self, Cpu, Epilogue, ImageLayout, ImageLayouts, LinearChoice, LinearLayout, PackedBatchNorm,
+    PackedConv2d, PackedLinear, PackedPRelu, Packing,
 };
 use lopper_kernels::params::{Activation, Dtype};
 use lopper_kernels::pattern::Pattern;
@@ -169,8 +169,7 @@ impl Kernel {
 
 /// The work of a linear layer, in multiply-accumulates: that of a dense one, times what its zeros leave of the cycles.
 fn linear_units(cpu: &Cpu, g: &shapes::Linear, w: &PackedLinear) -> f64 {
-    let pixels = shapes::Conv2d::square([g.n, 1, 1, g.inputs], g.outputs, 1, 1, 0);
-    let dense = DenseTime::of(cpu, &pixels, Weights::Memory).macs;
+    let dense = Amount::of_linear(cpu, [g.n, g.inputs, g.outputs]).units;
     let whole = LinearChoice::fastest(cpu, g, &Pattern::dense([g.outputs, 1, g.inputs]), Dtype::F32);
     let cycles = |choice: &LinearChoice| choice.cycles(cpu, g, Dtype::F32);
     // Panels leave out rows of zeros, which cycles do not know.
