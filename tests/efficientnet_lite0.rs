@@ -5,10 +5,11 @@ mod support;
 use lopper_compress::prune::{Constants, PrunePlan, mask, prune};
 use lopper_compress::{CompactConfig, compact, fold};
 use lopper_engine::plan::Plan;
-use lopper_engine::{Device, Graph, Tensor, file, torchvision};
+use lopper_engine::{Device, Graph, file, torchvision};
 use lopper_models::{Options, build, numbered_classes, our_name};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
+use support::by_formula::{images, weights};
 use support::masks::{random_plan, sparse};
 use support::random_graph::{relative_difference, values::randomize};
 
@@ -29,44 +30,10 @@ struct Case {
     logits: Vec<Vec<f64>>,
 }
 
-/// The number in [-1, 1) at position `i` of the tensor `seed`, as make.py defines it.
-fn number(seed: u32, i: usize) -> f64 {
-    let mut h = (i as u32)
-        .wrapping_mul(2_654_435_761)
-        .wrapping_add(seed.wrapping_mul(2_246_822_519))
-        .wrapping_add(374_761_393);
-    h ^= h >> 15;
-    h = h.wrapping_mul(2_246_822_519);
-    h ^= h >> 13;
-    f64::from(h) / f64::from(1u32 << 31) - 1.0
-}
-
-fn weights(name: &str, seed: usize, shape: &[usize]) -> Vec<f32> {
-    let fan_in: usize = shape.iter().skip(1).product();
-    let value = |i: usize| {
-        let u = number(seed as u32, i);
-        match shape {
-            [_] if name.ends_with("running_var") || name.ends_with("weight") => 1.0 + 0.5 * u,
-            [_] => 0.4 * u,
-            _ => u * (6.0 / fan_in as f64).sqrt(),
-        }
-    };
-    (0..shape.iter().product()).map(|i| value(i) as f32).collect()
-}
-
 fn network(size: usize) -> Graph {
     let options =
         Options { width: WIDTH, seed: None, ..Options::new(numbered_classes(CLASSES), [size, size, 3]) };
     build("efficientnet_lite0", &options).unwrap()
-}
-
-/// Images `[N, H, W, 3]` of the numbers that make.py draws as `[N, 3, H, W]`.
-fn images(count: usize, size: usize) -> Tensor {
-    Tensor::from_fn(&[count, size, size, 3], |i| {
-        let (channel, pixel) = (i % 3, i / 3);
-        let (image, place) = (pixel / (size * size), pixel % (size * size));
-        number(10_000, (image * 3 + channel) * size * size + place) as f32
-    })
 }
 
 /// At 72 pixels, some layers of stride 2 have an even and some an odd number of rows: only even ones are padded unevenly.

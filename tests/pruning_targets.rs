@@ -7,12 +7,11 @@ use lopper_compress::criteria::{Criterion, LargeFinal, Normalization, Random};
 use lopper_compress::prune::{
     Amount, ByLayer, Constants, PruneConfig, PrunePlan, PruneStage, RoundTo, Target, mask, prune,
 };
-use lopper_compress::techniques::{Attached, Clock, Measured, Technique};
-use lopper_engine::plan::{Amount as Work, Outline};
-use lopper_engine::{Device, Graph, Layer, Result};
+use lopper_compress::techniques::Technique;
+use lopper_engine::{Device, Graph, Layer};
 use lopper_models::{Options, build, init, numbered_classes};
 use proptest::prelude::*;
-use std::sync::Arc;
+use support::clock::Distorted;
 use support::random_graph::{networks, relative_difference, values::randomize};
 
 fn network(name: &str, size: usize) -> Graph {
@@ -104,59 +103,14 @@ fn widths_are_rounded_to_those_that_pay() {
     assert!(paying.iter().all(|width| width % panel == 0), "{paying:?}");
 }
 
-/// Estimates without a machine, and measures a machine on which work takes more than its share.
-#[derive(Debug)]
-struct Distorted {
-    device: Device,
-    power: f64,
-}
-
-impl Distorted {
-    fn attached(threads: usize, power: f64) -> Attached {
-        let clock: Arc<dyn Clock> =
-            Arc::new(Self { device: Device::open("cpu", Some(threads)).unwrap(), power });
-        Attached::new(&clock)
-    }
-
-    fn time(&self, graph: &Graph, batch: usize) -> f64 {
-        let [h, w, c] = graph.info.input;
-        let shape = [batch, h, w, c];
-        let (outline, shapes) =
-            (Outline::new(graph, shape, &self.device).unwrap(), graph.shapes(shape).unwrap());
-        let time = |step| {
-            let amount = outline.amount(step, |node| *shapes[node].last().unwrap());
-            amount.macs().powf(self.power)
-        };
-        (0..outline.len()).map(time).sum()
-    }
-}
-
-impl Clock for Distorted {
-    fn device(&self) -> &Device {
-        &self.device
-    }
-
-    fn estimate(&self, amount: &Work) -> f64 {
-        1e-6 * amount.macs()
-    }
-
-    fn measure(&self, networks: &[&Graph], batch: usize) -> Result<Vec<Measured>> {
-        let measured = |graph: &&Graph| {
-            let median = self.time(graph, batch);
-            Measured { median, quartiles: (median, median) }
-        };
-        Ok(networks.iter().map(measured).collect())
-    }
-}
-
 #[test]
 fn a_latency_is_reached_although_the_estimate_is_wrong() {
     for (name, size) in [("resnet18", 64), ("mobilenet_v2", 64), ("vgg8_bn", 32)] {
         let graph = network(name, size);
         for (power, of) in [(1.0, 0.5), (1.15, 0.6), (0.85, 0.5)] {
-            let clock = Distorted { device: Device::cpu(), power };
+            let clock = Distorted::new(1, power);
             let config = PruneConfig {
-                clock: Distorted::attached(1, power),
+                clock: Distorted::new(1, power).attached(),
                 ..with_target(Target { latency: share(of), batch: Some(2), ..Target::default() })
             };
             let stage = PruneStage { prune: Some(config), ..PruneStage::default() };
@@ -176,7 +130,7 @@ fn a_latency_is_reached_although_the_estimate_is_wrong() {
 fn an_impossible_latency_says_what_is_possible() {
     let graph = network("resnet8", 32);
     let config = PruneConfig {
-        clock: Distorted::attached(1, 1.0),
+        clock: Distorted::new(1, 1.0).attached(),
         ..with_target(Target { latency: share(0.001), ..Target::default() })
     };
     let error = config.apply(&graph, None).unwrap_err().to_string();
@@ -191,7 +145,7 @@ fn the_choice_does_not_depend_on_threads() {
     let graph = network("resnet18", 32);
     let plans = [1, 2, 3].map(|threads| {
         let config = PruneConfig {
-            clock: Distorted::attached(threads, 1.1),
+            clock: Distorted::new(threads, 1.1).attached(),
             ..with_target(Target { latency: share(0.5), ..Target::default() })
         };
         config.plan(&graph, None).unwrap()

@@ -5,10 +5,9 @@ mod support;
 use lopper_compress::criteria::{Criterion, Taylor};
 use lopper_compress::prune::Amount;
 use lopper_compress::sparsify::{Guided, SparsifyConfig, SparsityTarget};
-use lopper_compress::techniques::{Attached, Clock, Measured, Technique};
+use lopper_compress::techniques::{Attached, Clock, Technique};
 use lopper_compress::{ConvSplit, FactorizeConfig, Granularity, factorize, sparsify};
 use lopper_engine::files::forms::Storage;
-use lopper_engine::plan::{Amount as Work, Plan};
 use lopper_engine::train::{
     Checkpoint, CrossEntropy, InMemory, Keeper, Optimizer, OptimizerConfig, Progress, Schedule, Trainer, Why,
     Wish,
@@ -16,6 +15,7 @@ use lopper_engine::train::{
 use lopper_engine::{Device, Graph, Param, Result};
 use lopper_models::{Options, build, init, numbered_classes};
 use std::sync::Arc;
+use support::clock::Distorted;
 
 fn network(name: &str, size: usize) -> Graph {
     let options = Options { seed: Some(3), ..Options::new(numbered_classes(10), [size, size, 3]) };
@@ -24,48 +24,6 @@ fn network(name: &str, size: usize) -> Graph {
 
 fn share(share: f64) -> Option<Amount> {
     Some(Amount::Share(share))
-}
-
-/// Estimates without a machine, and measures one on which the steps of a plan take a power of their estimates.
-#[derive(Debug)]
-struct Distorted {
-    device: Device,
-    power: f64,
-}
-
-impl Distorted {
-    fn new(threads: usize, power: f64) -> Self {
-        Self { device: Device::open("cpu", Some(threads)).unwrap(), power }
-    }
-
-    fn attached(self) -> Attached {
-        let clock: Arc<dyn Clock> = Arc::new(self);
-        Attached::new(&clock)
-    }
-
-    fn time(&self, graph: &Graph, batch: usize) -> f64 {
-        let [h, w, c] = graph.info.input;
-        let plan = Plan::new(graph, [batch, h, w, c], &self.device).unwrap();
-        1e-6 * plan.steps().iter().map(|step| step.amount().macs().powf(self.power)).sum::<f64>()
-    }
-}
-
-impl Clock for Distorted {
-    fn device(&self) -> &Device {
-        &self.device
-    }
-
-    fn estimate(&self, amount: &Work) -> f64 {
-        1e-6 * amount.macs()
-    }
-
-    fn measure(&self, networks: &[&Graph], batch: usize) -> Result<Vec<Measured>> {
-        let measured = |graph: &&Graph| {
-            let median = self.time(graph, batch);
-            Measured { median, quartiles: (median, median) }
-        };
-        Ok(networks.iter().map(measured).collect())
-    }
 }
 
 fn sparse(latency: Option<Amount>, clock: Attached) -> SparsifyConfig {

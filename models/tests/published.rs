@@ -1,10 +1,14 @@
 //! Published networks: names and shapes of every tensor, and logits, as torchvision, timm and repositories for CIFAR
 //! have them. `fixtures/published/make.py` writes what is expected; weights follow from the position of each number.
 
+#[path = "../../tests/support/by_formula.rs"]
+mod by_formula;
+
+use by_formula::{images, weights};
 use flate2::read::GzDecoder;
 use lopper_engine::plan::Plan;
 use lopper_engine::torchvision::{Assignment, import_assigned};
-use lopper_engine::{Device, Graph, Layer, Tensor};
+use lopper_engine::{Device, Graph, Layer};
 use lopper_models::{Options, build, is_auxiliary, names, numbered_classes, our_name, pretraining};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
@@ -144,47 +148,15 @@ struct Case {
     logits: Vec<Vec<f64>>,
 }
 
-/// The number in [-1, 1) at position `i` of the tensor `seed`, as make.py defines it.
-fn number(seed: u32, i: usize) -> f64 {
-    let mut h = (i as u32)
-        .wrapping_mul(2_654_435_761)
-        .wrapping_add(seed.wrapping_mul(2_246_822_519))
-        .wrapping_add(374_761_393);
-    h ^= h >> 15;
-    h = h.wrapping_mul(2_246_822_519);
-    h ^= h >> 13;
-    f64::from(h) / f64::from(1u32 << 31) - 1.0
-}
-
-fn weights(name: &str, seed: u32, shape: &[usize]) -> Vec<u8> {
-    let fan_in: usize = shape.iter().skip(1).product();
-    let scale = (6.0 / fan_in as f64).sqrt();
-    let is_positive = name.ends_with("running_var") || name.ends_with("weight");
-    let value = |i: usize| match (shape.len(), is_positive) {
-        (1, true) => 1.0 + 0.5 * number(seed, i),
-        (1, false) => 0.4 * number(seed, i),
-        _ => number(seed, i) * scale,
-    };
-    (0..shape.iter().product()).flat_map(|i| (value(i) as f32).to_le_bytes()).collect()
-}
-
 /// Writes `network` with its weights to `path`.
 fn write(network: &Published, path: &Path) {
+    let bytes = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect();
     let values: Vec<Vec<u8>> =
-        (0..).zip(&network.tensors).map(|(i, (name, shape))| weights(name, i, shape)).collect();
+        (0..).zip(&network.tensors).map(|(i, (name, shape))| bytes(weights(name, i, shape))).collect();
     let views = network.tensors.iter().zip(&values).map(|((name, shape), bytes)| {
         (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
     });
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
-}
-
-/// Images `[N, H, W, 3]` of the numbers that make.py draws as `[N, 3, H, W]`.
-fn images(count: usize, size: usize) -> Tensor {
-    Tensor::from_fn(&[count, size, size, 3], |i| {
-        let (channel, pixel) = (i % 3, i / 3);
-        let (image, place) = (pixel / (size * size), pixel % (size * size));
-        number(10_000, (image * 3 + channel) * size * size + place) as f32
-    })
 }
 
 #[test]
