@@ -8,6 +8,7 @@ use lopper_compress::StageKeys;
 use lopper_compress::techniques::{Applied, Kind, Role, Sketch, Technique};
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{About, Device, Graph, Result};
+use lopper_models::{Options, build, numbered_classes};
 use proptest::prelude::*;
 use std::collections::HashSet;
 use support::random_graph::{networks, relative_difference};
@@ -187,6 +188,21 @@ proptest! {
                     prop_assert!(difference <= 1e-4, "{}: {}", keys, difference);
                 }
             }
+        }
+    }
+}
+
+/// How many channels a part of a layer's channels keeps depends on which ones go.
+#[test]
+fn a_sketch_does_not_claim_widths_behind_a_part_of_the_channels() {
+    let options = Options { seed: Some(1), ..Options::new(numbered_classes(10), [32, 32, 3]) };
+    for (arch, claimed) in [("vgg8_bn", true), ("shufflenet_v2_x0_5", false)] {
+        let graph = build(arch, &options).unwrap();
+        let keys =
+            "prune = { criterion = \"random\", fraction = 0.4, context = \"local\", constants = \"drop\" }";
+        for technique in stage(keys).rewrites() {
+            let sketch = technique.rehearse(Sketch::known(graph.clone()), false, None).unwrap();
+            assert_eq!(sketch.widths, claimed, "{arch}");
         }
     }
 }

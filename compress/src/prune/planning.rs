@@ -10,7 +10,7 @@ use crate::criteria::Evidence;
 use crate::targets::LINE;
 use lopper_engine::channels::ChannelFlow;
 use lopper_engine::rewrite::Rewrite;
-use lopper_engine::{Graph, Result};
+use lopper_engine::{Graph, Layer, Result};
 
 /// The largest share of a group that a target takes, unless options say otherwise.
 const MOST_FOR_A_TARGET: f64 = 0.95;
@@ -79,7 +79,10 @@ impl PruneConfig {
         let scores = UnitScores::zeros(graph, criterion, |layers| self.eligible(graph, layers))?;
         let plan = self.planned(graph, &scores, &goal)?;
         let flow = ChannelFlow::new(graph)?;
-        Ok(flow.groups().iter().all(|group| group.is_uniform(&flow)).then_some(plan))
+        // A gathering keeps as many channels as are left of those that it reads, which depends on the units that go.
+        let gathers = graph.nodes().iter().any(|node| matches!(node.layer, Layer::Gather { .. }));
+        let uniform = flow.groups().iter().all(|group| group.is_uniform(&flow));
+        Ok((uniform && !gathers).then_some(plan))
     }
 
     /// The plan that reaches `goal` in `graph`.
