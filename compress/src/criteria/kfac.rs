@@ -10,12 +10,10 @@
 //! out. Taps count as if their inputs were independent, and filters as if their gradients were. G is read from the gradients of
 //! the weights, whose squares sum up to G_oo · tr A for each tap.
 
+use super::input_products::{MOST_INPUTS, input_products};
 use super::{LayerView, Need, Score, StepView, described};
 use crate::granularity::Groups;
 use lopper_engine::{Error, Result, memory};
-
-/// The most input channels whose products are observed.
-const MOST: usize = 1024;
 
 /// `kfac`: `½ Σ_o G_oo w_oᵀ A w_o` over the weights of the group (Wang et al. 2019, "EigenDamage: structured pruning in the
 /// Kronecker-factored eigenbasis", section 3.1, C-OBD; Martens & Grosse 2015, "Optimizing neural networks with
@@ -46,23 +44,16 @@ impl Score for Kfac {
 
     fn observe(&self, step: &StepView) -> Result<Vec<f64>> {
         let [outputs, taps, inputs] = step.groups().axes();
-        if inputs > MOST {
+        if inputs > MOST_INPUTS {
             return Err(Error::invalid(format!(
-                "criterion kfac: layer `{}` has {inputs} inputs, of which the products of at most {MOST} are observed: exclude it",
+                "criterion kfac: layer `{}` has {inputs} inputs, of which the products of at most {MOST_INPUTS} are observed: exclude it",
                 step.name()
             )));
         }
         memory::require("the products of a layer's inputs", memory::bytes_of::<f64>([inputs, inputs, 2]))?;
         // Of grouped channels, each group is a pixel of its own.
         let (x, gradient) = (step.activations()?.data(), step.gradient()?);
-        let mut observed = vec![0.0; inputs * inputs];
-        for pixel in x.chunks_exact(inputs) {
-            for (row, &a) in observed.chunks_exact_mut(inputs).zip(pixel).filter(|(_, a)| **a != 0.0) {
-                row.iter_mut().zip(pixel).for_each(|(sum, &b)| *sum += f64::from(a) * f64::from(b));
-            }
-        }
-        let pixels = (x.len() / inputs.max(1)).max(1) as f64;
-        observed.iter_mut().for_each(|sum| *sum /= pixels);
+        let mut observed = input_products(x, inputs);
         let square = |filter: &[f32]| filter.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
         observed.extend(gradient.chunks_exact(taps * inputs).map(square).take(outputs));
         Ok(observed)

@@ -32,6 +32,7 @@ mod batch_norm_gamma;
 mod geometric_median;
 mod gradients;
 mod initial;
+mod input_products;
 mod kfac;
 mod l1_magnitude;
 mod l2_magnitude;
@@ -52,6 +53,7 @@ pub use initial::{
     LargeInit, LargeInitLargeFinal, MagnitudeIncrease, Movement, Movmag, SmallFinal, SmallInit,
     SmallInitSmallFinal, UpdatingMagnitudeIncrease, UpdatingMovement, UpdatingMovmag,
 };
+pub(crate) use input_products::{MOST_INPUTS, input_products};
 pub use kfac::Kfac;
 pub use l1_magnitude::L1Magnitude;
 pub use l2_magnitude::L2Magnitude;

@@ -47,9 +47,6 @@ pub enum Metric {
     Whitened,
 }
 
-/// The most input channels whose products are measured: their number is squared, and cubed for the root.
-pub(super) const MOST_INPUTS: usize = 1024;
-
 named!(Metric, "metric");
 
 /// The options of factorization, as a recipe writes them: one of `fraction`, `energy`, `error`, `vbmf`, `target_macs` and

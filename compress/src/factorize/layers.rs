@@ -1,9 +1,9 @@
 //! The layers that are split, and their replacement by several.
 
-use super::config::MOST_INPUTS;
 use super::split::Unfolding;
 use super::way::Way;
 use super::{FactorizeConfig, Metric};
+use crate::criteria::MOST_INPUTS;
 use lopper_engine::channels::Filters;
 use lopper_engine::{Graph, Layer, NodeId, Result};
 

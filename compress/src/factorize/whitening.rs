@@ -9,15 +9,10 @@
 //! Wang et al. 2024, "SVD-LLM: truncation-aware singular value decomposition for large language model compression", section 3.2.
 //! Of a convolution, x are the channels of a pixel: taps count alike, and as if their inputs were independent.
 
-use super::config::MOST_INPUTS;
-use crate::criteria::{LayerView, Need, Score, StepView};
+use crate::criteria::{LayerView, MOST_INPUTS, Need, Score, StepView, input_products};
 use crate::granularity::Groups;
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, Par};
 use lopper_engine::{Error, Result, Tensor};
 
-/// Pixels of a batch that are observed: more say hardly more.
-const PIXELS: usize = 4096;
 /// What is added to the diagonal, as a share of its mean: inputs that never vary stay invertible.
 const RIDGE: f64 = 1e-6;
 
@@ -45,21 +40,7 @@ impl Score for InputProducts {
                 "factorize metric whitened: expected at most {MOST_INPUTS} inputs, found {channels}"
             )));
         }
-        let pixels = inputs.len() / channels.max(1);
-        // Evenly spread, so that all images and places take part.
-        let observed = pixels.min(PIXELS);
-        let at = |i: usize| i * pixels / observed.max(1) * channels;
-        let x = Mat::from_fn(observed, channels, |i, c| f64::from(inputs[at(i) + c]));
-        let mut products = Mat::<f64>::zeros(channels, channels);
-        matmul(
-            products.as_mut(),
-            Accum::Replace,
-            x.transpose(),
-            x.as_ref(),
-            1.0 / observed.max(1) as f64,
-            Par::Seq,
-        );
-        Ok((0..channels * channels).map(|i| products[(i / channels, i % channels)]).collect())
+        Ok(input_products(inputs, channels))
     }
 
     fn score(&self, layer: &LayerView) -> Result<Vec<f32>> {
