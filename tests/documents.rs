@@ -31,6 +31,7 @@ const PAGES: [&str; 27] = [
     "docs/tutorial/readme.md",
     "docs/tutorial/small-net.md",
     "docs/tutorial/studentnet.md",
+    "docs/tutorial/study.md",
     "docs/tutorial/traffic-signs.md",
     "docs/tutorial/vgg16.md",
 ];

@@ -126,6 +126,22 @@ row! {
 }
 
 row! {
+    /// Network after a cut and fine-tuning, written by `pruners.py`.
+    PrunerRow {
+        seed: u64,
+        /// `lopper` or `Torch-Pruning`.
+        by: String,
+        /// How the channels to remove were chosen, or `dense`.
+        method: String,
+        /// Shares of the validation images.
+        top1: f64, top1_before_tuning: Option<f64>,
+        images: usize, params: u64, macs: u64, latency_ms: f64,
+        /// Latency over that of the dense network of this seed.
+        latency_ratio: f64,
+    }
+}
+
+row! {
     /// Target for a ratio: lopper should stay at or below it.
     TargetRow {
         kind: String, what: String, size: usize, batch: usize,

@@ -13,12 +13,13 @@ mod charts;
 mod dots;
 mod pages;
 pub mod peers;
+mod pruners;
 pub mod tutorial;
 pub mod values;
 
 use crate::common::record::Record;
 use crate::common::rows::{
-    Conv2dRow, ImagesRow, LinearRow, NetworkRow, PeerRow, ResourcesRow, SparseRow, TargetRow,
+    Conv2dRow, ImagesRow, LinearRow, NetworkRow, PeerRow, PrunerRow, ResourcesRow, SparseRow, TargetRow,
 };
 use lopper::atlas::Row;
 use lopper_engine::{Error, Result};
@@ -37,6 +38,8 @@ struct Results {
     /// Networks with zero weights, beside an engine that skips them.
     sparse_peers: Record<PeerRow>,
     targets: Record<TargetRow>,
+    /// Channels chosen by other tools and by ours.
+    pruners: Record<PrunerRow>,
 }
 
 impl Results {
@@ -52,6 +55,7 @@ impl Results {
             peers: Record::read(&directory.join("peers.csv"))?,
             sparse_peers: Record::read(&directory.join("sparse_peers.csv"))?,
             targets: Record::read(&directory.join("targets.csv"))?,
+            pruners: Record::read(&directory.join("pruners.csv"))?,
         })
     }
 }
@@ -77,6 +81,8 @@ pub fn files(root: &Path) -> Result<Vec<(String, String)>> {
     files.extend(tutorial::chapters(root)?);
     let readme = root.join("README.md");
     let text = std::fs::read_to_string(&readme).map_err(|e| Error::file(&readme, e))?;
-    files.push(("README.md".into(), tutorial::readme(root, &text)?));
+    let text = tutorial::readme(root, &text)?;
+    let text = blocks::replaced("README.md", &text, "pruners", &pruners::by_method(&results.pruners.rows))?;
+    files.push(("README.md".into(), text));
     Ok(files)
 }

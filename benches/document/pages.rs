@@ -3,8 +3,9 @@
 use super::Results;
 use super::charts::distinct;
 use super::peers::{Case, cases, engines};
+use super::pruners;
 use crate::common::record::Record;
-use crate::common::rows::{Conv2dRow, LinearRow, PeerRow, ResourcesRow, SparseRow, TargetRow};
+use crate::common::rows::{Conv2dRow, LinearRow, PeerRow, PrunerRow, ResourcesRow, SparseRow, TargetRow};
 use serde::de::DeserializeOwned;
 
 const HEAD: &str = "\
@@ -27,6 +28,7 @@ pub fn document(results: &Results) -> String {
         HEAD.to_string(),
         peers(results),
         sparse_peers(results),
+        pruners(&results.pruners),
         networks(results),
         conv2d(&results.conv2d),
         linear(&results.linear),
@@ -117,6 +119,16 @@ engines read the same weights: lopper from a model file with masks, the other on
     let mut text = section("Networks with zero weights beside DeepSparse", &results.sparse_peers, words);
     text += &peer_table(&cases, &results.targets.rows);
     text
+}
+
+fn pruners(record: &Record<PrunerRow>) -> String {
+    let words = format!(
+        "Each method removes so many channels of one trained network that its plan takes the given part of the dense network's
+time; then each network is tuned alike. So data, budget and engine are the same, and only the choice differs. Means over the
+seeds; latency is over the dense network's, all networks in turn.\n\nEngines: {}.",
+        record.says("engines")
+    );
+    section("Criteria beside Torch-Pruning's", record, &words) + &pruners::by_method(&record.rows)
 }
 
 fn peer_table(cases: &[Case], targets: &[TargetRow]) -> String {
