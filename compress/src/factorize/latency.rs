@@ -15,9 +15,7 @@ use super::layers::{replace, shapes};
 use super::split::Unfolding;
 use super::way::{decomposed, matrix_of};
 use crate::criteria::Evidence;
-use crate::targets::{
-    Baseline, Choices, Item, Offer, Offers, Promise, Solution, choose, milliseconds, whole,
-};
+use crate::targets::{Choices, Item, Offer, Offers, Solution, choose, milliseconds, to_latency, whole};
 use crate::techniques::Clock;
 use lopper_engine::plan::Outline;
 use lopper_engine::{Device, Error, Graph, Layer, NodeId, Result};
@@ -44,22 +42,7 @@ pub(super) fn ranks(
     let amount = config.target_latency.ok_or_else(missing)?;
     let problem = Problem::new(graph, config, evidence)?;
     let asked = (amount, config.batch());
-    let clock = config.clock.clock();
-    let baseline = Baseline::of_latency("factorize", (graph, problem.whole()), asked, clock)?;
-    let budget = baseline.budget(baseline.goal);
-    let (plan, note) = match (clock, problem.solve(budget)?) {
-        (Some(clock), _) => {
-            let promise = Promise { clock, batch: config.batch(), baseline, original: Some(graph) };
-            promise.keep(&problem, budget)?
-        }
-        (None, Solution::Plan(plan, price)) => {
-            let (found, goal) = (baseline.amount(price), baseline.goal);
-            (plan, format!("latency {found:.3} ms by the estimate, asked for {goal:.3} ms"))
-        }
-        (None, Solution::Least(least)) => {
-            return Err(problem.impossible(baseline.goal, baseline.amount(least)));
-        }
-    };
+    let (plan, note) = to_latency("factorize", graph, asked, config.clock.clock(), &problem)?;
     Ok((problem.ranks(&plan), note))
 }
 

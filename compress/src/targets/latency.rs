@@ -95,6 +95,32 @@ impl Baseline {
     }
 }
 
+/// The choice that brings `graph` to the latency `amount` of a `batch`, and what it reaches in words: as `clock` measures it, or by
+/// the estimate without one. `technique` names who asks.
+///
+/// # Errors
+/// Those of [`Baseline::of_latency`], and if no choice is fast enough.
+pub(crate) fn to_latency<C: Choices>(
+    technique: &str,
+    graph: &Graph,
+    (amount, batch): (Amount, usize),
+    clock: Option<&dyn Clock>,
+    choices: &C,
+) -> Result<(C::Plan, String)> {
+    let baseline = Baseline::of_latency(technique, (graph, choices.whole()), (amount, batch), clock)?;
+    let budget = baseline.budget(baseline.goal);
+    match clock {
+        Some(clock) => Promise { clock, batch, baseline, original: Some(graph) }.keep(choices, budget),
+        None => match choices.solve(budget)? {
+            Solution::Plan(plan, price) => {
+                let (found, goal) = (baseline.amount(price), baseline.goal);
+                Ok((plan, format!("latency {found:.3} ms by the estimate, asked for {goal:.3} ms")))
+            }
+            Solution::Least(least) => Err(choices.impossible(baseline.goal, baseline.amount(least))),
+        },
+    }
+}
+
 impl Promise<'_> {
     /// The choice whose network takes the time that is asked for, as measured, and what was measured in words. `budget` is
     /// the estimated price to begin with.

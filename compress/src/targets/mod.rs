@@ -17,7 +17,7 @@ mod offer;
 pub use amount::Amount;
 pub(crate) use estimate::milliseconds;
 pub(crate) use knapsack::{Item, Prices, choose, whole};
-pub(crate) use latency::{Baseline, Choices, Promise, Solution};
+pub(crate) use latency::{Baseline, Choices, Promise, Solution, to_latency};
 pub(crate) use offer::{Offer, Offers};
 
 /// The name of the line in a report that says what was reached.

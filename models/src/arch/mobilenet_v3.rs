@@ -61,7 +61,7 @@ const fn swish(
     squeezes: bool,
     stride: usize,
 ) -> Stage {
-    Stage { channels, kernel, wide, squeezes, activation: Activation::HardSwish, stride }
+    Stage { activation: Activation::HardSwish, ..relu(channels, kernel, wide, squeezes, stride) }
 }
 
 /// Filters of the stem.

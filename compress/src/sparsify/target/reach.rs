@@ -6,7 +6,7 @@ use super::problem::{Picked, Problem, bytes};
 use crate::criteria::{Evidence, LargeFinal};
 use crate::sparsify::SparsifyConfig;
 use crate::sparsify::layers::weight;
-use crate::targets::{Baseline, Choices, LINE, Promise, Solution};
+use crate::targets::{Baseline, Choices, LINE, Solution, to_latency};
 use crate::techniques::Attached;
 use lopper_engine::rewrite::{Rewrite, RewriteReport};
 use lopper_engine::{Error, Graph, Result};
@@ -83,23 +83,12 @@ pub(super) fn reach(graph: &Graph, config: &SparsifyConfig, evidence: Option<&Ev
     let missing = || Error::invalid("sparsify: expected a target");
     let target = config.target.as_ref().ok_or_else(missing)?;
     let problem = Problem::new(graph, &config.by_weight(), target, evidence)?;
-    let baseline = baseline(graph, config, target, &problem)?;
-    let budget = baseline.budget(baseline.goal);
-    let (plan, note) = match (target.latency, config.clock.clock()) {
-        (Some(_), Some(clock)) => {
-            let (batch, original) = (target.batch(), Some(graph));
-            Promise { clock, batch, baseline, original }.keep(&problem, budget)?
+    let (plan, note) = match target.latency {
+        Some(amount) => {
+            let asked = (amount, target.batch());
+            to_latency("sparsify", graph, asked, config.clock.clock(), &problem)?
         }
-        (Some(_), None) => match problem.solve(budget)? {
-            Solution::Plan(plan, price) => {
-                let (found, goal) = (baseline.amount(price), baseline.goal);
-                (plan, format!("latency {found:.3} ms by the estimate, asked for {goal:.3} ms"))
-            }
-            Solution::Least(least) => {
-                return Err(problem.impossible(baseline.goal, baseline.amount(least)));
-            }
-        },
-        (None, _) => exact(&problem, &baseline)?,
+        None => exact(&problem, &baseline(graph, config, target, &problem)?)?,
     };
     Ok(Reached { graph: problem.network(&plan)?, picked: problem.picked(&plan), note })
 }
