@@ -9,13 +9,12 @@ network's: lopper by --target-latency, Torch-Pruning by its ratio, found by bise
 same weights in PyTorch; the channels that it chooses become a pruning plan, which lopper replays. So data, budget, fine-tuning and
 the engine that is timed are the same, and only the choice differs. Channels chosen at random are the control.
 
-Latencies are medians over rounds in which all networks of a seed take turns.
+Latencies are medians over rounds in which all networks of a seed take turns (`lopper bench --beside`).
 """
 
 import argparse
 import json
 import shlex
-import statistics
 import sys
 import tomllib
 from pathlib import Path
@@ -44,6 +43,9 @@ THEIRS = {
     "random": ("RandomImportance", {}),
 }
 
+# How near a latency has to be to what was asked for, as a share.
+NEAR = 0.02
+
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -55,9 +57,9 @@ def parse():
     parser.add_argument("--epochs", default=8, type=int, help="of the first training")
     parser.add_argument("--tune", default=4, type=int, help="epochs after pruning")
     parser.add_argument("--latency", default=0.5, type=float, help="part of the dense network's latency to keep")
+    parser.add_argument("--batch", default=16, type=int, help="images in a batch of the plans that are timed")
     parser.add_argument("--threads", default=1, type=int, help="threads of the plans that are timed")
     parser.add_argument("--seeds", default=3, type=int, help="number of repetitions")
-    parser.add_argument("--rounds", default=9, type=int, help="rounds of timing")
     parser.add_argument("--work", default=ROOT / "target/pruners", type=Path, help="folder for networks; finished ones are kept")
     parser.add_argument("--out", default=ROOT / "docs/benchmarks/pruners.csv", type=Path, help="the table")
     options = parser.parse_args()
@@ -90,9 +92,11 @@ class Lopper:
     def accuracy(self, model):
         return json.loads(self.run("eval", model, *self.data(), "--json"))
 
-    def latency(self, model, seconds=0.2):
-        timing = ["--seconds", seconds, "--threads", self.options.threads]
-        return json.loads(self.run("bench", model, *timing, "--json"))["median_ms"]
+    def latencies(self, base, others):
+        """Returns the milliseconds of `others`, and their ratios to `base`, timed in turn."""
+        timing = ["--batch", self.options.batch, "--threads", self.options.threads, "--json"]
+        found = json.loads(self.run("bench", base, "--beside", *others, *timing))["networks"][1:]
+        return [(network["median_ms"], network["time_ratio"]) for network in found]
 
     def size(self, model):
         summary = json.loads(self.run("summary", model, "--json"))
@@ -104,7 +108,8 @@ def own_method(lopper, base, options):
 
     def cut(out):
         images = lopper.data() if "taylor" in options else []
-        target = ["--target-latency", f"{lopper.options.latency}x", "--threads", lopper.options.threads]
+        target = ["--target-latency", f"{lopper.options.latency}x", "--target-batch", lopper.options.batch]
+        target += ["--threads", lopper.options.threads]
         lopper.run("prune", base, *options, *target, *images, "--force", "--out", out)
 
     return cut
@@ -132,7 +137,7 @@ def torch_method(lopper, base, groups, kind):
         plan.write_text(kept_channels(groups, pruner.DG.pruning_history()))
         lopper.run("prune", base, "--plan", plan, "--force", "--out", out)
 
-    return lambda out: bisect(lopper, prune, out, lopper.options.latency * lopper.latency(base))
+    return lambda out: bisect(lopper, prune, base, out)
 
 
 def resnet18(weights):
@@ -200,17 +205,22 @@ def kept_channels(groups, history):
     return "\n".join(text)
 
 
-def bisect(lopper, prune, out, target):
-    """Finds the part of the channels to remove for a latency of `target` milliseconds."""
-    low, high = 0.0, 1.0
+def bisect(lopper, prune, base, out):
+    """Finds the part of the channels to remove for the latency that is asked for; lopper's own search ends as near to it."""
+    low, high, best = 0.0, 1.0, (float("inf"), None)
     for _ in range(9):
         part = (low + high) / 2
         prune(part, out)
-        if lopper.latency(out) > target:
+        [(_, ratio)] = lopper.latencies(base, [out])
+        off = abs(ratio / lopper.options.latency - 1)
+        best = min(best, (off, part))
+        if off <= NEAR:
+            return
+        if ratio > lopper.options.latency:
             low = part
         else:
             high = part
-    prune(high, out)
+    prune(best[1], out)
 
 
 def compare(lopper, seed):
@@ -240,21 +250,15 @@ def compare(lopper, seed):
             cut_down(cut)
         found[by, name] = (lopper.train(tuned, options.tune, seed, "--model", cut), lopper.accuracy(cut)["top1"])
         print(f"seed {seed}: {by}, {name}", file=sys.stderr)
-    yield from rows(lopper, seed, found)
+    yield from rows(lopper, base, seed, found)
 
 
-def rows(lopper, seed, found):
+def rows(lopper, base, seed, found):
     """Times the networks in turn and scores them."""
-    times = {key: [] for key in found}
-    for _ in range(lopper.options.rounds):
-        for key, (model, _) in found.items():
-            times[key].append(lopper.latency(model, 0.1))
-    dense = times["lopper", "dense"]
-    for (by, name), (model, before) in found.items():
+    times = lopper.latencies(base, [model for model, _ in found.values()])
+    for ((by, name), (model, before)), (ms, ratio) in zip(found.items(), times):
         score, (params, macs) = lopper.accuracy(model), lopper.size(model)
-        ratio = statistics.median(ours / theirs for ours, theirs in zip(times[by, name], dense))
-        latency = statistics.median(times[by, name])
-        yield [seed, by, name, score["top1"], before, score["images"], params, macs, f"{latency:.4f}", f"{ratio:.4f}"]
+        yield [seed, by, name, score["top1"], before, score["images"], params, macs, f"{ms:.4f}", f"{ratio:.4f}"]
 
 
 def main():
@@ -272,7 +276,7 @@ def main():
 
 def chosen(options):
     """Returns the options that say what is measured."""
-    names = ["size", "width", "limit", "epochs", "tune", "latency", "threads", "seeds", "rounds"]
+    names = ["size", "width", "limit", "epochs", "tune", "latency", "batch", "threads", "seeds"]
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 

@@ -62,6 +62,7 @@ fn outputs_have_the_documented_fields() {
         ("Bench", format!("bench resnet8 {small} --layers --fold --linear-weights bf16")),
         ("Bench", format!("bench s.safetensors {small} --layers")),
         ("Training step", format!("bench resnet8 {small} --training --batch 4 --layers")),
+        ("Networks in turn", "bench a.safetensors --beside s.safetensors p.safetensors --size 32".into()),
         ("Sparse stages", format!("bench resnet8 {small} --stages")),
         ("Sparse stages", format!("bench s.safetensors {small} --stages")),
         ("Atlas", "atlas --layer 16x16@8:3 --layer 32x16 --batch 1 --sparsity 0,50,90 --seconds 0".into()),

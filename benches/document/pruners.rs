@@ -15,10 +15,12 @@ pub fn by_method(rows: &[PrunerRow]) -> String {
         }
     }
     methods.sort_by(|a, b| is_dense(b).cmp(&is_dense(a)).then(mean(b, top1).total_cmp(&mean(a, top1))));
-    let head = ["by", "channels chosen by", "top-1 % (95 %)", "before tuning", "parameters", "MMACs", "latency"];
+    let head =
+        ["by", "channels chosen by", "top-1 % (95 %)", "before tuning", "parameters", "MMACs", "latency"];
     let lines = methods.iter().map(|seeds| {
         let shares: Vec<f64> = seeds.iter().map(|row| row.top1).collect();
-        let accuracy = mean95(&shares).map_or("–".into(), |(mean, interval)| seeded_percent(mean, interval));
+        let accuracy =
+            mean95(&shares).map_or("–".into(), |(mean, interval)| seeded_percent(mean, interval));
         let before = match is_dense(seeds) {
             true => "–".into(),
             false => format!("{:.2}", 100.0 * mean(seeds, |row| row.top1_before_tuning.unwrap_or(row.top1))),

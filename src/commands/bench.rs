@@ -1,5 +1,6 @@
 //! `lopper bench MODEL`.
 
+mod beside;
 mod gap;
 mod layers;
 mod stages;
@@ -7,10 +8,11 @@ mod training;
 
 use super::{Common, LinearWeights, open_network};
 use crate::latency::{Latency, Spread, test_images};
+use beside::Beside;
 use clap::Args;
 use layers::Layers;
 use lopper_engine::plan::{Plan, PlanOptions};
-use lopper_engine::{Error, Result, Tensor, memory};
+use lopper_engine::{Error, Graph, Result, Tensor, memory};
 use lopper_kernels::params::Dtype;
 use serde::Serialize;
 use stages::{Request, Stages};
@@ -50,6 +52,11 @@ pub struct Bench {
     #[arg(long, value_name = "SHARE", num_args = 0..=1, default_missing_value = "0.5",
         conflicts_with_all = ["layers", "training"])]
     stages: Option<f64>,
+    /// Time these networks in turn with it instead, as the stages of a run are timed, so that their ratios hold although
+    /// the machine is busy for a while
+    #[arg(long, value_name = "NETWORK", num_args = 1..,
+        conflicts_with_all = ["layers", "training", "stages", "direct", "linear_weights", "seconds"])]
+    beside: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -73,16 +80,20 @@ struct Timing {
 
 impl Bench {
     pub fn run(&self, common: &Common) -> Result<()> {
-        let mut graph = open_network(&self.network, None, self.size.unwrap_or(128), Some(0))?;
-        if self.fold {
-            graph = lopper_compress::fold::fold(&graph)?.graph;
-        }
-        let [h, w, c] = graph.info.input;
-        let [h, w] = self.size.map_or([h, w], |s| [s, s]);
-        let batch = self.batch as usize;
+        let (graph, shape) = self.open(&self.network)?;
         let device = common.device()?;
-        let shape = [batch, h, w, c];
-        memory::require(format_args!("--batch {batch}: the images"), memory::bytes_of::<f32>(shape))?;
+        if !self.beside.is_empty() {
+            if common.strict {
+                return Err(Error::invalid("--beside: times plans as a run does: expected no --strict"));
+            }
+            let others = self.beside.iter().map(|name| {
+                let (graph, shape) = self.open(name)?;
+                Ok((name.clone(), graph, shape))
+            });
+            let all = std::iter::once(Ok((self.network.clone(), graph, shape))).chain(others);
+            let beside = Beside::measure(&all.collect::<Result<Vec<_>>>()?, &device)?;
+            return common.print(&beside, || beside.text());
+        }
         let time = Duration::try_from_secs_f64(self.seconds).map_err(|e| {
             Error::invalid(format!("--seconds: expected at least 0, found {}: {e}", self.seconds))
         })?;
@@ -118,8 +129,8 @@ impl Bench {
         let memory = plan.memory();
         let timing = Timing {
             network: self.network.clone(),
-            batch,
-            size: h,
+            batch: shape[0],
+            size: shape[1],
             folded: self.fold,
             hardware: device.hardware(),
             latency: latency.spread(),
@@ -130,6 +141,19 @@ impl Bench {
             layers,
         };
         common.print(&timing, || text(&timing))
+    }
+
+    /// A network, and the shape `[N, H, W, C]` of its images.
+    fn open(&self, network: &str) -> Result<(Graph, [usize; 4])> {
+        let mut graph = open_network(network, None, self.size.unwrap_or(128), Some(0))?;
+        if self.fold {
+            graph = lopper_compress::fold::fold(&graph)?.graph;
+        }
+        let ([h, w, c], batch) = (graph.info.input, self.batch as usize);
+        let [h, w] = self.size.map_or([h, w], |s| [s, s]);
+        let shape = [batch, h, w, c];
+        memory::require(format_args!("--batch {batch}: the images"), memory::bytes_of::<f32>(shape))?;
+        Ok((graph, shape))
     }
 }
 
