@@ -17,6 +17,9 @@ usage() {
 
 smoke() {
     local out=$1 small=(--networks resnet8 --size 32 --batch 1)
+    local benches=(networks conv2d choice linear sparse atlas images estimate ratios)
+    # All at once, because one after the other they would leave cores idle.
+    cargo bench --quiet --no-run "${benches[@]/#/--bench=}"
     bench() { cargo bench --quiet --bench "$1" -- --quick "${@:2}" --csv "$out/$1.csv" >/dev/null; }
     bench networks "${small[@]}" --threads 1
     bench conv2d "${small[@]}"

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGES: [&str; 27] = [
+const PAGES: [&str; 28] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",

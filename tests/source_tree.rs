@@ -10,6 +10,9 @@ const LONGEST: usize = 400;
 const CRATES: [&str; 7] =
     ["kernels/src", "engine/src", "models/src", "compress/src", "src", "capi/src", "python/src"];
 
+const TESTS: [&str; 6] =
+    ["tests", "kernels/tests", "engine/tests", "models/tests", "compress/tests", "capi/tests"];
+
 /// A path of modules from the root of a crate.
 type Module = Vec<String>;
 
@@ -203,15 +206,7 @@ fn a_circle_is_found() {
 #[test]
 fn no_file_is_longer_than_a_reader_likes() {
     let mut longest = (0, PathBuf::new());
-    for folder in CRATES.into_iter().chain([
-        "benches",
-        "tests",
-        "kernels/tests",
-        "engine/tests",
-        "models/tests",
-        "compress/tests",
-        "capi/tests",
-    ]) {
+    for folder in CRATES.into_iter().chain(["benches"]).chain(TESTS) {
         let mut sources = Sources::default();
         sources.find(&root().join(folder), &mut Vec::new());
         for file in sources.files.into_values() {
@@ -220,4 +215,27 @@ fn no_file_is_longer_than_a_reader_likes() {
         }
     }
     assert!((100..=LONGEST).contains(&longest.0), "{} has {} lines", longest.1.display(), longest.0);
+}
+
+/// Cargo finds the programs of tests, but not their modules: nobody would notice that a file which none names never runs.
+#[test]
+fn every_file_of_a_test_program_is_its_module() {
+    let mut modules = 0;
+    for folder in TESTS.iter().flat_map(|tests| fs::read_dir(root().join(tests)).unwrap()) {
+        let folder = folder.unwrap().path();
+        let Ok(main) = fs::read_to_string(folder.join("main.rs")) else { continue };
+        let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        for file in files.filter(|file| file.extension().is_some_and(|end| end == "rs")) {
+            let name = file.file_stem().unwrap().to_str().unwrap();
+            // The library of the tests in C is an example, as Cargo's manifest says.
+            let is_module = main.lines().any(|line| line == format!("mod {name};"));
+            assert!(
+                is_module || ["main", "library"].contains(&name),
+                "main.rs does not name {}",
+                file.display()
+            );
+            modules += usize::from(is_module);
+        }
+    }
+    assert!(modules > 40, "{modules} modules");
 }

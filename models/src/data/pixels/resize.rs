@@ -7,8 +7,9 @@ use super::interpolate::{cubic, interpolate, linear};
 use super::region::Region;
 use super::resample::{Buffers, resample};
 use fast_image_resize as fast;
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 use image::RgbImage;
 use lopper_engine::info::Filter;
 
@@ -64,10 +65,11 @@ impl Resizer {
         out.resize(width as usize * height as usize * 3, 0);
         let Region { left, top, width: across, height: down } = region;
         let options = ResizeOptions::new().resize_alg(algorithm).crop(left, top, across, down);
-        let source = ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3);
-        let target = Image::from_slice_u8(width, height, out, PixelType::U8x3);
+        // The type of pixels is known here: otherwise the resizer would be compiled for all thirteen.
+        let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw());
+        let target = TypedImage::<U8x3>::from_buffer(width, height, out);
         let (source, mut target) =
             (source.expect("an image holds its pixels"), target.expect("resized above"));
-        self.fast.resize(&source, &mut target, &options).expect("a region lies inside its image");
+        self.fast.resize_typed(&source, &mut target, &options).expect("a region lies inside its image");
     }
 }
