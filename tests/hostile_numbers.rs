@@ -131,6 +131,7 @@ fn numbers_of_distillation_are_checked() {
         ("temperature = 1e-30", &["temperature, squared", "vanishes"]),
         ("temperature = 1e30", &["temperature, squared", "overflows"]),
         ("temperature = 0.0", &["temperature", "above 0"]),
+        ("map_temperature = 1e-30", &["map_temperature, squared", "vanishes"]),
         ("hints = [{ student = \"x\", teacher = \"y\", weight = 1e60 }]", &["overflows"]),
         ("hints = [{ student = \"x\", teacher = \"y\", weight = -1.0 }]", &["hint x", "at least 0"]),
     ] {

@@ -154,6 +154,18 @@ fn losses_of_maps_are_those_of_their_papers() {
         });
     }
     let teacher = noise(&[3, 2, 4, 5], 2);
+    for t in [4.0, 0.5] {
+        check("cwd", &channelwise(map(&student), map(&teacher), t), &student, |ours| {
+            let channel = |image: &[f64], c: usize| {
+                let pixels: Vec<f64> = image.chunks(5).map(|pixel| pixel[c]).collect();
+                softmax(&pixels, t)
+            };
+            let image = |(s, p): (&Vec<f64>, Vec<f64>)| {
+                t * t / 5.0 * (0..5).map(|c| kl(&channel(&p, c), &channel(s, c))).sum::<f64>()
+            };
+            mean(ours.iter().zip(rows(&teacher)).map(image))
+        });
+    }
     check("boundaries", &boundaries(map(&student), map(&teacher), 0.5), &student, |ours| {
         // As fastai writes it.
         mean(ours.iter().zip(rows(&teacher)).flat_map(|(s, t)| {
@@ -244,6 +256,17 @@ fn losses_of_relations_are_those_of_their_papers() {
     });
 }
 
+/// What is added to all pixels of a channel, however much, does not count.
+#[test]
+fn channelwise_distillation_compares_places_alone() {
+    let teacher = noise(&[2, 3, 3, 4], 5);
+    let strength = |i: usize| [0.0, 90.0, -3.0, 0.5][i % 4];
+    let student = Tensor::from_fn(&[2, 3, 3, 4], |i| teacher.data()[i] + strength(i));
+    let measured = channelwise(Map::of(&student).unwrap(), Map::of(&teacher).unwrap(), 1.0);
+    assert!(measured.value.abs() < 1e-9, "{}", measured.value);
+    assert!(measured.gradient.iter().all(|g| g.abs() < 1e-6));
+}
+
 /// Images that are equal, or without features, have no distance, angle or cosine: no NaN.
 #[test]
 fn degenerate_batches_have_finite_losses() {
@@ -262,6 +285,7 @@ fn degenerate_batches_have_finite_losses() {
         let (r, p) = (Rows::of(student).unwrap(), Rows::of(&teacher).unwrap());
         let all = [
             attention(s, t, 2.0),
+            channelwise(s, t, 4.0),
             cosine(&r, &p),
             normkd(&r, &p, 2.0),
             normkd(&p, &r, 2.0),

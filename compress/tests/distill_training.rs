@@ -320,6 +320,7 @@ fn what_does_not_fit_is_refused() {
         (DistillConfig { initial_weight: 0.5, ..base() }, 1, "expected a schedule beside them"),
         (at("pool", "wide", FeatureLoss::Mse), 1, "one resolution"),
         (at("fc1", "fc", FeatureLoss::Attention), 1, "attention compares feature maps"),
+        (at("flatten", "flatten", FeatureLoss::Cwd), 1, "cwd compares feature maps"),
     ] {
         let error = refused(config, teachers);
         assert!(error.contains(words), "{words}: {error}");

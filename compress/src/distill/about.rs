@@ -60,6 +60,7 @@ impl FeatureLoss {
         Self::Distances,
         Self::Angles,
         Self::Pkt,
+        Self::Cwd,
     ];
 
     /// The formula, for outputs F of two layers, A an adapter, G = F·Fᵀ over a batch, and where it is from.
@@ -92,6 +93,10 @@ impl FeatureLoss {
             Self::Pkt => About::new(
                 "mean p_teacher log(p_teacher / p_student), rows of p proportional to 1 + cos(f_i, f_j)",
                 "Passalis & Tefas 2018, Learning deep representations with probabilistic knowledge transfer",
+            ),
+            Self::Cwd => About::new(
+                "T²/C·Σ_c KL(φ_teacher ‖ φ_student), φ the softmax of a channel of A(F) / T over its pixels",
+                "Shu et al. 2021, Channel-wise knowledge distillation for dense prediction",
             ),
         }
     }

@@ -1,8 +1,8 @@
 //! The losses of a configuration on a tape.
 
 use super::losses::{
-    Gram, Map, Measured, Rows, angles, attention, boundaries, cosine, decoupled, dist, distances, normalized,
-    normkd, probabilities, similarity,
+    Gram, Map, Measured, Rows, angles, attention, boundaries, channelwise, cosine, decoupled, dist, distances,
+    normalized, normkd, probabilities, similarity,
 };
 use super::{DistillConfig, DistillLoss, FeatureLoss};
 use lopper_engine::data::Batch;
@@ -75,6 +75,7 @@ pub(super) fn compare_features(
         FeatureLoss::Boundaries | FeatureLoss::Mse => {
             return boundaries(s, t, config.margin.into()).on(tape, student);
         }
+        FeatureLoss::Cwd => return channelwise(s, t, config.map_temperature.into()).on(tape, student),
         FeatureLoss::Similarity => similarity,
         FeatureLoss::Distances => distances,
         FeatureLoss::Angles => angles,

@@ -84,6 +84,9 @@ pub struct DistillConfig {
     /// The margin of activation boundaries.
     #[serde(deserialize_with = "number::deserialize")]
     pub margin: f32,
+    /// The temperature T > 0 of `cwd`. The lower, the more the strongest pixels of a channel count.
+    #[serde(deserialize_with = "number::deserialize")]
+    pub map_temperature: f32,
     /// Whether the teacher is trained, too, to imitate the student (Zhang et al. 2018, "Deep mutual learning").
     pub mutual: bool,
     /// Layers of the student that get a classifier of their own, which learns from the network's output.
@@ -113,6 +116,7 @@ impl Default for DistillConfig {
             features: Vec::new(),
             power: 2.0,
             margin: 1.0,
+            map_temperature: 4.0,
             mutual: false,
             branches: Vec::new(),
             branch_hint: 0.0,
@@ -134,10 +138,14 @@ impl DistillConfig {
             return Err(Error::invalid("distillation branch_hint: expected branches beside it"));
         }
         self.check_schedule()?;
-        let temperature = f64::from(self.temperature);
-        number::single("distillation temperature", temperature, Range::AboveZero)?;
-        // The loss has the factor T².
-        number::single("distillation temperature, squared", temperature * temperature, Range::AboveZero)?;
+        let temperatures =
+            [("temperature", self.temperature), ("map_temperature", self.map_temperature)];
+        for (key, temperature) in temperatures {
+            let (what, temperature) = (format!("distillation {key}"), f64::from(temperature));
+            number::single(&what, temperature, Range::AboveZero)?;
+            // The losses have the factor T².
+            number::single(format_args!("{what}, squared"), temperature * temperature, Range::AboveZero)?;
+        }
         self.loss.factors([self.alpha, self.beta])?;
         let power = number::single("distillation power", self.power.into(), Range::AboveZero)?;
         if power < 1.0 {

@@ -49,6 +49,8 @@ pub enum FeatureLoss {
     Angles,
     /// Probabilities of images to be neighbors: [`super::losses::probabilities`].
     Pkt,
+    /// Where each channel is active: [`super::losses::channelwise`].
+    Cwd,
 }
 
 named!(FeatureLoss, "feature loss");
@@ -88,7 +90,12 @@ impl DistillLoss {
 impl FeatureLoss {
     /// Whether it compares value by value, so that both outputs need one shape.
     pub(super) fn compares_values(self) -> bool {
-        matches!(self, Self::Mse | Self::Boundaries)
+        matches!(self, Self::Mse | Self::Boundaries | Self::Cwd)
+    }
+
+    /// Whether it is about the pixels of feature maps, of which there must be several.
+    pub(super) fn is_of_maps(self) -> bool {
+        matches!(self, Self::Attention | Self::Cwd)
     }
 
     /// Whether it compares pixel by pixel, so that both outputs need one resolution.

@@ -76,9 +76,10 @@ fn check(pair: &Pair, student: Shaped, teacher: Shaped) -> Result<()> {
              compare: choose layers of equal outputs or adapter = true"
         )));
     }
-    match loss {
-        FeatureLoss::Attention if ours.len() != 4 => Err(Error::invalid(format!(
-            "{name}: attention compares feature maps [N, H, W, C], found {ours:?}"
+    match ours.as_slice() {
+        [_, h, w, _] if h * w > 1 => Ok(()),
+        _ if loss.is_of_maps() => Err(Error::invalid(format!(
+            "{name}: {loss} compares feature maps [N, H, W, C] of several pixels, found {ours:?}"
         ))),
         _ => Ok(()),
     }

@@ -27,6 +27,11 @@ impl<'a> Map<'a> {
         self.images
     }
 
+    /// C.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// The values of each image.
     pub(super) fn rows(&self) -> std::slice::ChunksExact<'a, f32> {
         self.values.chunks_exact((self.values.len() / self.images).max(1))

@@ -3,13 +3,14 @@
 //! ```text
 //!   logits       per image       soft targets, mean squared error, cosine, DKD, NKD, NormKD
 //!                over the batch  DIST
-//!   features     per image       FitNets, attention, activation boundaries
+//!   features     per image       FitNets, attention, activation boundaries, channel-wise
 //!                over the batch  similarity, distances, angles, PKT: functions of the Gram matrix F·Fᵀ
 //! ```
 //!
 //! Two of them, the most used, are operations of the tape with kernels of their own: soft targets and the mean squared
 //! error. The others have gradients in closed form and cost little beside a network, so they are plain loops in f64.
 
+mod channelwise;
 mod dist;
 mod gram;
 mod logits;
@@ -19,6 +20,7 @@ mod normkd;
 mod relations;
 mod rows;
 
+pub use channelwise::channelwise;
 pub use dist::dist;
 pub use gram::Gram;
 pub use logits::{cosine, decoupled, normalized};
