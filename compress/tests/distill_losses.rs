@@ -256,6 +256,29 @@ fn losses_of_relations_are_those_of_their_papers() {
     });
 }
 
+/// As the authors' code has it: the margin ReLU, squares, and a mask of what is compared.
+#[test]
+fn the_overhaul_compares_what_passes_or_should_not() {
+    let (student, teacher) = (noise(&[3, 2, 4, 5], 1), noise(&[3, 2, 4, 5], 2));
+    let margins = [-0.1, -0.5, -0.9, 0.0, -0.3];
+    let measured = partial(Map::of(&student).unwrap(), Map::of(&teacher).unwrap(), &margins);
+    check("ofd", &measured, &student, |ours| {
+        mean(ours.iter().zip(rows(&teacher)).flat_map(|(s, t)| {
+            let one = |(i, (&s, t)): (usize, (&f64, f64))| {
+                let t = t.max(margins[i % 5]);
+                if s > t || t > 0.0 { (s - t).powi(2) } else { 0.0 }
+            };
+            s.iter().zip(t).enumerate().map(one).collect::<Vec<_>>()
+        }))
+    });
+    // A student far below the margins has only the teacher's active values to learn.
+    let low = Tensor::full(&[3, 2, 4, 5], -9.0);
+    let measured = partial(Map::of(&low).unwrap(), Map::of(&teacher).unwrap(), &margins);
+    for (gradient, &t) in measured.gradient.iter().zip(teacher.data()) {
+        assert_eq!(*gradient != 0.0, t > 0.0);
+    }
+}
+
 /// What is added to all pixels of a channel, however much, does not count.
 #[test]
 fn channelwise_distillation_compares_places_alone() {

@@ -20,6 +20,7 @@ const TASK: CrossEntropy = CrossEntropy { smoothing: 0.0 };
 fn networks() -> (Graph, Graph) {
     let teacher = Chain::new(2)
         .then("wide", conv(9, 2, 3, 1, 31))
+        .then("bn", lopper_engine::Layer::BatchNorm(lopper_engine::layer::BatchNorm::new(9)))
         .then("relu", lopper_engine::Layer::Activation(lopper_engine::layer::Activation::Relu))
         .then("flatten", lopper_engine::Layer::Flatten)
         .then("fc", linear(3, 144, 32))
@@ -58,7 +59,7 @@ fn run(
 }
 
 fn hint(loss: FeatureLoss) -> DistillConfig {
-    let hints = vec![Hint { loss, ..Hint::new("body.conv2", "wide") }];
+    let hints = vec![Hint { loss, ..Hint::new("body.conv2", "bn") }];
     DistillConfig { weight: 0.5, hints, ..DistillConfig::default() }
 }
 
@@ -279,8 +280,10 @@ fn layers_of_one_resolution_are_found() {
         let features = vec![Features { loss, weight: 2.0 }];
         DistillConfig { features, loss: DistillLoss::None, weight: 1.0, ..DistillConfig::default() }
     };
-    // The last layers of 4 × 4 pixels: `body.bn2` and `relu`, of the teacher before its activation `wide`.
-    for (loss, teacher) in [(FeatureLoss::Attention, "relu"), (FeatureLoss::Boundaries, "wide")] {
+    // The last layers of 4 × 4 pixels: `body.bn2` and `relu`, of the teacher before its activation `bn`.
+    for (loss, teacher) in
+        [(FeatureLoss::Attention, "relu"), (FeatureLoss::Boundaries, "bn"), (FeatureLoss::Ofd, "bn")]
+    {
         let named = DistillConfig {
             features: Vec::new(),
             hints: vec![Hint { loss, weight: 2.0, ..Hint::new("body.bn2", teacher) }],
@@ -289,6 +292,42 @@ fn layers_of_one_resolution_are_found() {
         let found = first(&mut objective(features(loss)), &small_net(3), &batch);
         assert_eq!(found, first(&mut objective(named), &small_net(3), &batch), "{loss}");
     }
+}
+
+/// A student whose values are the teacher's has nothing left to learn, but for what the margin lifts: of standard normal
+/// values, those below −√(2/π). Its adapter is left out, and its batch norm with it.
+#[test]
+fn the_overhaul_has_the_margin_of_the_teachers_batch_norm() {
+    let (_, teacher) = networks();
+    let hint =
+        Hint { loss: FeatureLoss::Ofd, adapter: Some(false), weight: 1.0, ..Hint::new("bn", "bn") };
+    let config = DistillConfig { hints: vec![hint], loss: DistillLoss::None, ..DistillConfig::default() };
+    let batch = Toy::new(1, 3).batch(0);
+    let mut own = Distillation::new(config, TASK, &teacher, teacher.clone(), IMAGE).unwrap();
+    let mut tape = Tape::new(&Device::cpu());
+    let pass = teacher.forward(&mut tape, Mode::Eval, batch.images.clone(), &own.taps()).unwrap();
+    let values = pass.taps[0].value().data().to_vec();
+    own.loss(&mut tape, &pass, &batch).unwrap();
+    let margin = -(2.0 / std::f64::consts::PI).sqrt();
+    // Below the margin the student is below the target, which is negative: nothing to learn there either.
+    assert!(values.iter().any(|&x| f64::from(x) < margin) && values.iter().any(|&x| x > 0.0));
+    assert_eq!(own.parts().unwrap().distillation, 0.0);
+}
+
+/// The adapter normalizes: a student of any scale is compared on the teacher's.
+#[test]
+fn the_overhaul_adapts_the_scale_of_the_student() {
+    let config = DistillConfig { loss: DistillLoss::None, weight: 1.0, ..hint(FeatureLoss::Ofd) };
+    let batch = Toy::new(1, 3).batch(0);
+    let distance = |scale: f32| {
+        let mut student = small_net(3);
+        let weight = student.param_mut("body.conv2.weight").unwrap();
+        let scaled: Vec<f32> = weight.value().data().iter().map(|w| w * scale).collect();
+        weight.set_value(lopper_engine::Tensor::from_vec(weight.value().shape(), scaled).unwrap()).unwrap();
+        first(&mut objective(config.clone()), &student, &batch).2
+    };
+    let (one, large) = (distance(1.0), distance(1000.0));
+    assert!((one - large).abs() < 1e-3 * one, "{one}, {large}");
 }
 
 #[test]
@@ -319,6 +358,7 @@ fn what_does_not_fit_is_refused() {
         (DistillConfig { power: 0.5, ..base() }, 1, "power: expected at least 1"),
         (DistillConfig { initial_weight: 0.5, ..base() }, 1, "expected a schedule beside them"),
         (at("pool", "wide", FeatureLoss::Mse), 1, "one resolution"),
+        (at("body.bn2", "wide", FeatureLoss::Ofd), 1, "expected a batch norm, or a sum with one, found `wide`"),
         (at("fc1", "fc", FeatureLoss::Attention), 1, "attention compares feature maps"),
         (at("flatten", "flatten", FeatureLoss::Cwd), 1, "cwd compares feature maps"),
     ] {

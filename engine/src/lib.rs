@@ -29,3 +29,6 @@ pub use graph::{
 pub use tensor::device::Device;
 pub use tensor::tensor::Tensor;
 pub use train::data;
+
+/// The distribution function of the standard normal distribution, in double precision.
+pub use lopper_kernels::normal::cdf_double as normal_cdf;

@@ -20,7 +20,7 @@ mod exp;
 mod float;
 mod formulas;
 pub mod guard;
-mod normal;
+pub mod normal;
 pub mod params;
 pub mod pattern;
 mod pool_windows;

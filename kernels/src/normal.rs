@@ -38,9 +38,9 @@ pub(crate) fn cdf(x: f32) -> f32 {
     if x > 0.0 { 1.0 - tail } else { tail }
 }
 
-/// [`cdf`] in double precision: the oracle. Near zero it is a series of positive terms, elsewhere Laplace's continued
+/// `Φ(x)` in double precision: the oracle. Near zero it is a series of positive terms, elsewhere Laplace's continued
 /// fraction of the tail.
-pub(crate) fn cdf_double(x: f64) -> f64 {
+pub fn cdf_double(x: f64) -> f64 {
     /// Where the fraction takes over.
     const FAR: f64 = 2.5;
     /// Terms of the fraction, enough at [`FAR`] and beyond.

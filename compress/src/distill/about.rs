@@ -61,6 +61,7 @@ impl FeatureLoss {
         Self::Angles,
         Self::Pkt,
         Self::Cwd,
+        Self::Ofd,
     ];
 
     /// The formula, for outputs F of two layers, A an adapter, G = F·Fᵀ over a batch, and where it is from.
@@ -97,6 +98,10 @@ impl FeatureLoss {
             Self::Cwd => About::new(
                 "T²/C·Σ_c KL(φ_teacher ‖ φ_student), φ the softmax of a channel of A(F) / T over its pixels",
                 "Shu et al. 2021, Channel-wise knowledge distillation for dense prediction",
+            ),
+            Self::Ofd => About::new(
+                "mean (s − t)², 0 where s = A(F_student) ≤ t ≤ 0; t = max(F_teacher, E[F_teacher | F_teacher < 0])",
+                "Heo et al. 2019, A comprehensive overhaul of feature distillation",
             ),
         }
     }

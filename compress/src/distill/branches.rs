@@ -11,8 +11,7 @@
 //! Zhang et al. 2019, "Be your own teacher: improve the performance of convolutional neural networks via self distillation".
 //! Classifiers and adapters are trained along and dropped afterwards.
 
-use super::FeatureLoss;
-use super::compare::{compare_features, compare_logits};
+use super::compare::compare_logits;
 use super::objective::{Distillation, added, mixed};
 use lopper_engine::data::Batch;
 use lopper_engine::layer::{Pool, Window};
@@ -71,7 +70,7 @@ impl Distillation {
                 let adapted = self.own.apply(tape, &hint_name(index), &pooled)?;
                 // On a tape of their own, the features are constants.
                 let theirs = Tape::no_grad(tape.device()).leaf(features.value().clone());
-                let hint = compare_features(&self.config, FeatureLoss::default(), tape, &adapted, &theirs)?;
+                let hint = tape.mse(&adapted, &theirs)?;
                 distance += f64::from(self.config.branch_hint * hint.value().item()?);
                 let hint = tape.scale(&hint, self.config.branch_hint)?;
                 sum = Some(added(tape, sum, hint)?);

@@ -6,7 +6,7 @@
 //!   step      an optimizer of the student's configuration updates them
 //! ```
 
-use lopper_engine::layer::{Conv2d, Linear};
+use lopper_engine::layer::{BatchNorm, Conv2d, Linear};
 use lopper_engine::train::{Optimizer, OptimizerConfig, ParamState, Rates, State};
 use lopper_engine::{
     Device, Error, Gradients, Graph, Layer, Param, ParamGradients, Result, Tape, Tensor, Var,
@@ -64,6 +64,12 @@ impl Companion {
         Ok(name)
     }
 
+    /// Adds a batch norm over `channels`. It runs in training only, on the statistics of the batch, so that nobody reads its
+    /// running ones.
+    pub fn add_norm(&mut self, name: String, channels: usize) -> Result<()> {
+        self.graph.push(name, Layer::BatchNorm(BatchNorm::new(channels)), &[0]).map(drop)
+    }
+
     /// The layer `name` of `x`.
     pub fn apply(&mut self, tape: &mut Tape, name: &str, x: &Var) -> Result<Var> {
         let layer = self.graph.nodes()[self.graph.id(name)?].layer.clone();
@@ -80,6 +86,10 @@ impl Companion {
             Layer::Linear(linear) => {
                 let (w, b) = (leaf("weight", &linear.weight), linear.bias.as_ref().map(|b| leaf("bias", b)));
                 tape.linear(x, &w, b.as_ref())
+            }
+            Layer::BatchNorm(norm) => {
+                let (gamma, beta) = (leaf("weight", &norm.weight), leaf("bias", &norm.bias));
+                Ok(tape.batch_norm_train(x, &gamma, &beta, norm.eps)?.0)
             }
             _ => Err(Error::invalid(format!("distillation: `{name}` is no adapter"))),
         }

@@ -2,8 +2,9 @@
 
 use super::losses::{
     Gram, Map, Measured, Rows, angles, attention, boundaries, channelwise, cosine, decoupled, dist, distances,
-    normalized, normkd, probabilities, similarity,
+    normalized, normkd, partial, probabilities, similarity,
 };
+use super::pairs::Pair;
 use super::{DistillConfig, DistillLoss, FeatureLoss};
 use lopper_engine::data::Batch;
 use lopper_engine::tape::Backward;
@@ -58,24 +59,25 @@ pub(super) fn compare_logits(
     measured.on(tape, student)
 }
 
-/// The distance of the output `student` of a layer from that of the teacher's, a constant.
+/// The distance of the output `student` of a layer, adapted if `pair` says so, from that of the teacher's, a constant.
 pub(super) fn compare_features(
     config: &DistillConfig,
-    loss: FeatureLoss,
+    pair: &Pair,
     tape: &mut Tape,
     student: &Var,
     teacher: &Var,
 ) -> Result<Var> {
-    if loss == FeatureLoss::Mse {
+    if pair.loss == FeatureLoss::Mse {
         return tape.mse(student, teacher);
     }
     let (s, t) = (Map::of(student.value())?, Map::of(teacher.value())?);
-    let relation: fn(&Gram, &Gram) -> Measured = match loss {
+    let relation: fn(&Gram, &Gram) -> Measured = match pair.loss {
         FeatureLoss::Attention => return attention(s, t, config.power.into()).on(tape, student),
         FeatureLoss::Boundaries | FeatureLoss::Mse => {
             return boundaries(s, t, config.margin.into()).on(tape, student);
         }
         FeatureLoss::Cwd => return channelwise(s, t, config.map_temperature.into()).on(tape, student),
+        FeatureLoss::Ofd => return partial(s, t, &pair.margins).on(tape, student),
         FeatureLoss::Similarity => similarity,
         FeatureLoss::Distances => distances,
         FeatureLoss::Angles => angles,

@@ -51,6 +51,9 @@ pub enum FeatureLoss {
     Pkt,
     /// Where each channel is active: [`super::losses::channelwise`].
     Cwd,
+    /// What passes the activation, and how far it is from passing: [`super::losses::partial`], of a teacher's batch norm,
+    /// through an adapter with a batch norm.
+    Ofd,
 }
 
 named!(FeatureLoss, "feature loss");
@@ -90,7 +93,17 @@ impl DistillLoss {
 impl FeatureLoss {
     /// Whether it compares value by value, so that both outputs need one shape.
     pub(super) fn compares_values(self) -> bool {
-        matches!(self, Self::Mse | Self::Boundaries | Self::Cwd)
+        matches!(self, Self::Mse | Self::Boundaries | Self::Cwd | Self::Ofd)
+    }
+
+    /// Whether it compares values ahead of an activation.
+    pub(super) fn precedes_activation(self) -> bool {
+        matches!(self, Self::Boundaries | Self::Ofd)
+    }
+
+    /// Whether outputs with `widths` channels go through an adapter unless it is chosen.
+    pub(super) fn adapts(self, widths: [Option<&usize>; 2]) -> bool {
+        self == Self::Ofd || (self.compares_values() && widths[0] != widths[1])
     }
 
     /// Whether it is about the pixels of feature maps, of which there must be several.

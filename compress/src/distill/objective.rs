@@ -2,7 +2,7 @@
 
 use super::cache::Cache;
 use super::companion::Companion;
-use super::compare::{Attached, compare_features, compare_logits};
+use super::compare::{Attached, compare_logits};
 use super::pairs::{Pair, Shaped, pairs};
 use super::renormalize::for_images_of;
 use super::{DistillConfig, DistillLoss};
@@ -152,15 +152,6 @@ impl Distillation {
         }
     }
 
-    fn add_adapters(&mut self, ours: &[Vec<usize>], theirs: &[Vec<usize>]) -> Result<()> {
-        for (index, pair) in self.pairs.iter().enumerate().filter(|(_, pair)| pair.adapter) {
-            let (shape, target) = (&ours[pair.student], &theirs[pair.teacher]);
-            let channels = |shape: &[usize]| shape.last().copied().unwrap_or(0);
-            self.own.add(adapter_name(index), shape, channels(shape), channels(target))?;
-        }
-        Ok(())
-    }
-
     /// Makes the teacher a peer. Its layers get names that the student's do not have.
     fn make_peer(&mut self) -> Result<()> {
         let Some(mut peer) = self.teachers.pop() else { return Ok(()) };
@@ -210,15 +201,8 @@ impl Distillation {
                 sum = Some(added(tape, sum, loss)?);
             }
         }
-        // Variables of another tape are constants on this one, so no gradient flows into the teacher.
-        for (index, ((pair, ours), theirs)) in self.pairs.iter().zip(&pass.taps).zip(&outputs).enumerate() {
-            let adapted = match pair.adapter {
-                true => self.own.apply(tape, &adapter_name(index), ours)?,
-                false => ours.clone(),
-            };
-            let loss = compare_features(&self.config, pair.loss, tape, &adapted, theirs)?;
-            let weighted = tape.scale(&loss, pair.weight)?;
-            sum = Some(added(tape, sum, weighted)?);
+        if let Some(features) = self.compare_pairs(tape, &pass.taps, &outputs)? {
+            sum = Some(added(tape, sum, features)?);
         }
         sum.ok_or_else(|| Error::invalid("distillation: nothing is compared"))
     }
@@ -245,10 +229,6 @@ fn same_classes(student: &[usize], teacher: &[usize]) -> Result<()> {
              train the teacher on the student's images, or give it a head for them"
         ))),
     }
-}
-
-fn adapter_name(pair: usize) -> String {
-    format!("adapter {pair}")
 }
 
 /// `(1 − weight) · task + weight · lesson`.

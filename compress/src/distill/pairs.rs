@@ -1,5 +1,6 @@
 //! Which layers of two networks are compared, and how.
 
+use super::margins::margins;
 use super::{DistillConfig, FeatureLoss};
 use lopper_engine::{Error, Graph, Layer, NodeId, Result};
 
@@ -12,6 +13,8 @@ pub(super) struct Pair {
     pub weight: f32,
     /// Whether the student's output goes through an adapter.
     pub adapter: bool,
+    /// The margin of each of the teacher's channels, if the loss has margins.
+    pub margins: Vec<f64>,
     /// As errors call it.
     pub name: String,
 }
@@ -30,8 +33,9 @@ pub(super) fn pairs(config: &DistillConfig, student: Shaped, teacher: Shaped) ->
         let (s, t) = (student.graph.id(&hint.student)?, teacher.graph.id(&hint.teacher)?);
         let name = format!("hint {} ← {}", hint.student, hint.teacher);
         let widths = [&student.shapes[s], &teacher.shapes[t]].map(|shape| shape.last());
-        let adapter = hint.adapter.unwrap_or(hint.loss.compares_values() && widths[0] != widths[1]);
-        pairs.push(Pair { student: s, teacher: t, loss: hint.loss, weight: hint.weight, adapter, name });
+        let (loss, weight) = (hint.loss, hint.weight);
+        let adapter = hint.adapter.unwrap_or(loss.adapts(widths));
+        pairs.push(Pair { student: s, teacher: t, loss, weight, adapter, margins: Vec::new(), name });
     }
     for features in &config.features {
         let loss = features.loss;
@@ -50,12 +54,23 @@ pub(super) fn pairs(config: &DistillConfig, student: Shaped, teacher: Shaped) ->
                 teacher: t,
                 loss,
                 weight: features.weight,
-                adapter: loss.compares_values() && widths[0] != widths[1],
+                adapter: loss.adapts(widths),
+                margins: Vec::new(),
                 name: format!("features {} ← {}", names[0], names[1]),
             });
         }
     }
     pairs.iter().try_for_each(|pair| check(pair, student, teacher))?;
+    for pair in pairs.iter_mut().filter(|pair| pair.loss == FeatureLoss::Ofd) {
+        pair.margins = margins(teacher.graph, pair.teacher).ok_or_else(|| {
+            let layer = &teacher.graph.nodes()[pair.teacher].name;
+            Error::invalid(format!(
+                "{}: ofd needs the statistics of the teacher's values ahead of an activation: expected a batch norm, or a \
+                 sum with one, found `{layer}`",
+                pair.name
+            ))
+        })?;
+    }
     Ok(pairs)
 }
 
@@ -86,16 +101,16 @@ fn check(pair: &Pair, student: Shaped, teacher: Shaped) -> Result<()> {
 }
 
 /// The last layers of each network at every resolution of more than one pixel that both have, from the largest on. For
-/// `boundaries`, the last ones before an activation.
+/// `boundaries` and `ofd`, the last ones before an activation; for `ofd`, the teacher's last ones with margins.
 fn by_resolution(student: Shaped, teacher: Shaped, loss: FeatureLoss) -> Vec<(NodeId, NodeId)> {
-    let last = |network: Shaped| {
+    let last = |network: Shaped, suits: &dyn Fn(NodeId) -> bool| {
         let mut found: Vec<([usize; 2], NodeId)> = Vec::new();
         for (id, node) in network.graph.nodes().iter().enumerate() {
             let &[_, h, w, _] = network.shapes[id].as_slice() else { continue };
             let fits = match &node.layer {
                 Layer::Input { .. } | Layer::Pool(_) => false,
-                Layer::Activation(_) => loss != FeatureLoss::Boundaries,
-                _ => true,
+                Layer::Activation(_) => !loss.precedes_activation(),
+                _ => suits(id),
             };
             if !fits || h * w <= 1 {
                 continue;
@@ -107,10 +122,10 @@ fn by_resolution(student: Shaped, teacher: Shaped, loss: FeatureLoss) -> Vec<(No
         }
         found
     };
-    let theirs = last(teacher);
+    let theirs = last(teacher, &|id| loss != FeatureLoss::Ofd || margins(teacher.graph, id).is_some());
     let partner = |(resolution, id): ([usize; 2], NodeId)| {
         let (_, other) = theirs.iter().find(|(other, _)| *other == resolution)?;
         Some((id, *other))
     };
-    last(student).into_iter().filter_map(partner).collect()
+    last(student, &|_| true).into_iter().filter_map(partner).collect()
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   logits       per image       soft targets, mean squared error, cosine, DKD, NKD, NormKD
 //!                over the batch  DIST
-//!   features     per image       FitNets, attention, activation boundaries, channel-wise
+//!   features     per image       FitNets, attention, activation boundaries, channel-wise, overhaul
 //!                over the batch  similarity, distances, angles, PKT: functions of the Gram matrix F·Fᵀ
 //! ```
 //!
@@ -17,6 +17,7 @@ mod logits;
 mod maps;
 mod measured;
 mod normkd;
+mod overhaul;
 mod relations;
 mod rows;
 
@@ -27,5 +28,6 @@ pub use logits::{cosine, decoupled, normalized};
 pub use maps::{Map, attention, boundaries};
 pub use measured::Measured;
 pub use normkd::normkd;
+pub use overhaul::{margin, partial};
 pub use relations::{angles, distances, probabilities, similarity};
 pub use rows::Rows;
