@@ -132,6 +132,8 @@ fn numbers_of_distillation_are_checked() {
         ("temperature = 1e30", &["temperature, squared", "overflows"]),
         ("temperature = 0.0", &["temperature", "above 0"]),
         ("map_temperature = 1e-30", &["map_temperature, squared", "vanishes"]),
+        ("contrast_temperature = 0", &["contrast_temperature", "above 0"]),
+        ("bank = 0", &["bank", "expected 1 to"]),
         ("hints = [{ student = \"x\", teacher = \"y\", weight = 1e60 }]", &["overflows"]),
         ("hints = [{ student = \"x\", teacher = \"y\", weight = -1.0 }]", &["hint x", "at least 0"]),
     ] {

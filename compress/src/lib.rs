@@ -27,6 +27,7 @@ mod targets;
 pub mod techniques;
 #[cfg(test)]
 mod testing;
+mod threads;
 mod weights;
 
 /// How channels are tied, which are dead, and how they are removed.

@@ -279,6 +279,58 @@ fn the_overhaul_compares_what_passes_or_should_not() {
     }
 }
 
+/// Of three images and a memory of five: −log h of the own pair and −log (1 − h) of those of other classes, where h is the
+/// formula of the paper, with Z = M·ē. An image without negatives has no loss, and lengths do not count.
+#[test]
+fn contrast_is_the_noise_contrastive_estimate_of_its_paper() {
+    let device = Device::cpu();
+    let (heads, temperature, images) = (noise(&[3, 4], 1), 0.3, 1000.0);
+    let memory: Rows64 =
+        rows(&noise(&[5, 4], 2)).iter().map(|v| v.iter().map(|x| x / norm(v)).collect()).collect();
+    let flat = memory.concat();
+    let anchors: Vec<Anchor> = [(0, vec![1, 3, 4]), (4, vec![2]), (2, vec![])]
+        .map(|(positive, negatives)| Anchor { positive, negatives })
+        .into();
+    let others = Memory { embeddings: &flat, temperature };
+    let e = |u: &[f64], place: usize| (dot(u, &memory[place]) / norm(u) / temperature).exp();
+    let ours = rows(&heads);
+    let pairs = [(0, 0), (0, 1), (0, 3), (0, 4), (1, 4), (1, 2), (2, 2)];
+    let first_mean = mean(pairs.map(|(image, place)| e(&ours[image], place)).into_iter());
+    let log_mean = others.log_mean(&Rows::of(&heads).unwrap(), &anchors).unwrap();
+    assert!((log_mean - first_mean.ln()).abs() < 1e-12);
+    let measured = others.contrast(&Rows::of(&heads).unwrap(), &anchors, log_mean, &device);
+    check("crd", &measured, &heads, |ours| {
+        let one = |(u, anchor): (&Vec<f64>, &Anchor)| {
+            let count = anchor.negatives.len() as f64;
+            let h = |place: usize| {
+                let p = e(u, place) / (images * first_mean);
+                p / (p + count / images)
+            };
+            let apart: f64 = anchor.negatives.iter().map(|&place| (1.0 - h(place)).ln()).sum();
+            -h(anchor.positive).ln() - apart
+        };
+        mean(ours.iter().zip(&anchors).map(one))
+    });
+    let alone = vec![Anchor { positive: 0, negatives: Vec::new() }; 3];
+    assert_eq!(others.log_mean(&Rows::of(&heads).unwrap(), &alone), None);
+    for threads in [1, 3] {
+        let device = Device::open("cpu", Some(threads)).unwrap();
+        assert_eq!(others.contrast(&Rows::of(&heads).unwrap(), &anchors, log_mean, &device), measured);
+    }
+}
+
+/// Likenesses whose exponentials have no finite value in f64 have finite losses.
+#[test]
+fn contrast_is_finite_at_any_temperature() {
+    let heads = Rows::of(&Tensor::from_slice(&[2, 2], &[1.0, 0.0, 0.0, 0.0]).unwrap()).unwrap();
+    let anchors = vec![Anchor { positive: 1, negatives: vec![0] }; 2];
+    let others = Memory { embeddings: &[1.0, 0.0, -1.0, 0.0], temperature: 1e-5 };
+    let log_mean = others.log_mean(&heads, &anchors).unwrap();
+    let measured = others.contrast(&heads, &anchors, log_mean, &Device::cpu());
+    assert!(measured.value.is_finite() && measured.value > 1e4, "{}", measured.value);
+    assert!(measured.gradient.iter().all(|g| g.is_finite()));
+}
+
 /// What is added to all pixels of a channel, however much, does not count.
 #[test]
 fn channelwise_distillation_compares_places_alone() {

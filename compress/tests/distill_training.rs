@@ -78,6 +78,8 @@ fn configurations() -> Vec<(&'static str, DistillConfig)> {
             },
         ),
         ("cache", DistillConfig { cache: 1, ..DistillConfig::default() }),
+        // Two batches and a half: entries are replaced.
+        ("bank", DistillConfig { bank: 20, embedding: 5, ..hint(FeatureLoss::Crd) }),
         (
             "schedule",
             DistillConfig {
@@ -299,8 +301,7 @@ fn layers_of_one_resolution_are_found() {
 #[test]
 fn the_overhaul_has_the_margin_of_the_teachers_batch_norm() {
     let (_, teacher) = networks();
-    let hint =
-        Hint { loss: FeatureLoss::Ofd, adapter: Some(false), weight: 1.0, ..Hint::new("bn", "bn") };
+    let hint = Hint { loss: FeatureLoss::Ofd, adapter: Some(false), weight: 1.0, ..Hint::new("bn", "bn") };
     let config = DistillConfig { hints: vec![hint], loss: DistillLoss::None, ..DistillConfig::default() };
     let batch = Toy::new(1, 3).batch(0);
     let mut own = Distillation::new(config, TASK, &teacher, teacher.clone(), IMAGE).unwrap();
@@ -330,6 +331,26 @@ fn the_overhaul_adapts_the_scale_of_the_student() {
     assert!((one - large).abs() < 1e-3 * one, "{one}, {large}");
 }
 
+/// Both heads learn, and the student with them: embeddings of an image by both networks approach each other. Without hints,
+/// the features that both networks classify are contrasted.
+#[test]
+fn contrast_finds_the_features_that_are_classified_and_learns() {
+    let features = vec![Features { loss: FeatureLoss::Crd, weight: 1.0 }];
+    let named = vec![Hint { loss: FeatureLoss::Crd, ..Hint::new("relu3", "flatten") }];
+    let base = || DistillConfig { loss: DistillLoss::None, weight: 1.0, ..DistillConfig::default() };
+    let (found, by_name) = (DistillConfig { features, ..base() }, DistillConfig { hints: named, ..base() });
+    let (one, metrics) = run(&mut objective(found), &Device::cpu(), None, None);
+    let (other, _) = run(&mut objective(by_name.clone()), &Device::cpu(), None, None);
+    assert!(same_bits(&one, &other));
+    let metrics = metrics.unwrap();
+    let distance = |epoch: usize| metrics[epoch].parts.unwrap().distillation;
+    assert!(distance(1) < 0.8 * distance(0), "{} → {}", distance(0), distance(1));
+    // A batch has 8 images.
+    let small = DistillConfig { bank: 7, ..by_name };
+    let error = run(&mut objective(small), &Device::cpu(), None, None).1.unwrap_err().to_string();
+    assert!(error.contains("bank: expected room for the 8 images of a batch, found 7"), "{error}");
+}
+
 #[test]
 fn what_does_not_fit_is_refused() {
     let (student, teacher) = networks();
@@ -356,9 +377,15 @@ fn what_does_not_fit_is_refused() {
         (DistillConfig { branches: vec!["nowhere".into()], ..base() }, 1, "branches"),
         (DistillConfig { alpha: Some(2.0), ..base() }, 1, "alpha: soft_targets has none"),
         (DistillConfig { power: 0.5, ..base() }, 1, "power: expected at least 1"),
+        (DistillConfig { bank: 0, ..base() }, 1, "bank: expected 1 to 1048576, found 0"),
+        (DistillConfig { embedding: 1 << 20, ..base() }, 1, "embedding: expected 1 to 16384"),
         (DistillConfig { initial_weight: 0.5, ..base() }, 1, "expected a schedule beside them"),
         (at("pool", "wide", FeatureLoss::Mse), 1, "one resolution"),
-        (at("body.bn2", "wide", FeatureLoss::Ofd), 1, "expected a batch norm, or a sum with one, found `wide`"),
+        (
+            at("body.bn2", "wide", FeatureLoss::Ofd),
+            1,
+            "expected a batch norm, or a sum with one, found `wide`",
+        ),
         (at("fc1", "fc", FeatureLoss::Attention), 1, "attention compares feature maps"),
         (at("flatten", "flatten", FeatureLoss::Cwd), 1, "cwd compares feature maps"),
     ] {
@@ -366,8 +393,11 @@ fn what_does_not_fit_is_refused() {
         assert!(error.contains(words), "{words}: {error}");
     }
     let forced = Hint { adapter: Some(true), loss: FeatureLoss::Pkt, ..Hint::new("fc1", "fc") };
-    let error = refused(DistillConfig { hints: vec![forced], ..base() }, 1);
+    let error = refused(DistillConfig { hints: vec![forced.clone()], ..base() }, 1);
     assert!(error.contains("pkt compares networks of any widths"), "{error}");
+    let heads = Hint { loss: FeatureLoss::Crd, adapter: Some(false), ..forced };
+    let error = refused(DistillConfig { hints: vec![heads], ..base() }, 1);
+    assert!(error.contains("crd compares embeddings by heads of its own"), "{error}");
     let flat =
         Chain::new(2).then("flatten", lopper_engine::Layer::Flatten).then("fc", linear(3, 32, 1)).graph;
     let features = vec![Features { loss: FeatureLoss::Attention, weight: 1.0 }];

@@ -31,7 +31,7 @@ pub struct Distill {
     /// β of dkd, nkd and dist [default: those of their papers]
     #[arg(long)]
     beta: Option<f64>,
-    #[arg(long, value_name = "LOSS[=WEIGHT]", value_delimiter = ',', value_parser = features, help = format!("Compare the last layers at each resolution that both networks have, too: {} [default: none]", super::one_of(FeatureLoss::ALL)))]
+    #[arg(long, value_name = "LOSS[=WEIGHT]", value_delimiter = ',', value_parser = features, help = format!("Compare the last layers at each resolution that both networks have, too, or by crd the features that both classify: {} [default: none]", super::one_of(FeatureLoss::ALL)))]
     features: Vec<Features>,
     #[arg(long, value_name = "SCHEDULE", help = format!("How the weight grows from 0 while training: {} [default: it is constant]", SparsitySchedule::names()))]
     growth: Option<SparsitySchedule>,

@@ -62,6 +62,7 @@ impl FeatureLoss {
         Self::Pkt,
         Self::Cwd,
         Self::Ofd,
+        Self::Crd,
     ];
 
     /// The formula, for outputs F of two layers, A an adapter, G = F·Fᵀ over a batch, and where it is from.
@@ -102,6 +103,10 @@ impl FeatureLoss {
             Self::Ofd => About::new(
                 "mean (s − t)², 0 where s = A(F_student) ≤ t ≤ 0; t = max(F_teacher, E[F_teacher | F_teacher < 0])",
                 "Heo et al. 2019, A comprehensive overhaul of feature distillation",
+            ),
+            Self::Crd => About::new(
+                "−log h(u, v) − Σ_N log(1 − h(u, v₋)), h = p / (p + N/M), p = exp(u·v/τ) / Z; both networks as u",
+                "Tian et al. 2020, Contrastive representation distillation",
             ),
         }
     }

@@ -11,11 +11,11 @@
 //! Zhang et al. 2019, "Be your own teacher: improve the performance of convolutional neural networks via self distillation".
 //! Classifiers and adapters are trained along and dropped afterwards.
 
-use super::compare::compare_logits;
+use super::compare::{compare_logits, pooled};
 use super::objective::{Distillation, added, mixed};
+use super::pairs::classified;
 use lopper_engine::data::Batch;
-use lopper_engine::layer::{Pool, Window};
-use lopper_engine::{Error, Graph, Layer, NodeId, Pass, Result, Tape, Var};
+use lopper_engine::{Error, Graph, Pass, Result, Tape, Var};
 
 impl Distillation {
     /// Adds the branches of the configuration to those of `student`, whose outputs have the shapes `ours`.
@@ -31,7 +31,11 @@ impl Distillation {
             self.branches.push(id);
         }
         if self.config.branch_hint > 0.0 {
-            let deepest = classified(student)?;
+            let deepest = classified(student).ok_or_else(|| {
+                Error::invalid(
+                    "distillation branch_hint: expected a last layer that classifies features, found none",
+                )
+            })?;
             let features = ours[deepest].last().copied().unwrap_or(0);
             for (index, &id) in self.branches.iter().enumerate() {
                 let channels = ours[id].last().copied().unwrap_or(0);
@@ -77,33 +81,6 @@ impl Distillation {
             }
         }
         Ok(sum.map(|sum| (sum, distance)))
-    }
-}
-
-/// The node whose output the last layer of `graph` with weights classifies.
-fn classified(graph: &Graph) -> Result<NodeId> {
-    let mut node = graph.output();
-    loop {
-        match (&graph.nodes()[node].layer, graph.nodes()[node].inputs.as_slice()) {
-            (Layer::Linear(_) | Layer::Conv2d(_), &[input]) => return Ok(input),
-            (_, &[input]) => node = input,
-            _ => {
-                return Err(Error::invalid(
-                    "distillation branch_hint: expected a last layer that classifies features, found none",
-                ));
-            }
-        }
-    }
-}
-
-/// The means of the channels of feature maps; features as they are.
-fn pooled(tape: &mut Tape, x: &Var) -> Result<Var> {
-    match x.shape().len() {
-        4 => {
-            let pooled = tape.pool2d(x, Pool::average(Window::Adaptive([1, 1])))?;
-            tape.flatten(&pooled)
-        }
-        _ => Ok(x.clone()),
     }
 }
 

@@ -1,14 +1,15 @@
 //! The losses of a configuration on a tape.
 
 use super::losses::{
-    Gram, Map, Measured, Rows, angles, attention, boundaries, channelwise, cosine, decoupled, dist, distances,
-    normalized, normkd, partial, probabilities, similarity,
+    Gram, Map, Measured, Rows, angles, attention, boundaries, channelwise, cosine, decoupled, dist,
+    distances, normalized, normkd, partial, probabilities, similarity,
 };
 use super::pairs::Pair;
 use super::{DistillConfig, DistillLoss, FeatureLoss};
 use lopper_engine::data::Batch;
+use lopper_engine::layer::{Pool, Window};
 use lopper_engine::tape::Backward;
-use lopper_engine::{Device, Result, Tape, Tensor, Var};
+use lopper_engine::{Device, Error, Result, Tape, Tensor, Var};
 
 /// The distance of the logits `student` `[N, K]` from the constants `teacher`.
 pub(super) fn compare_logits(
@@ -20,7 +21,7 @@ pub(super) fn compare_logits(
 ) -> Result<Var> {
     let t = f64::from(config.temperature);
     let factors = config.loss.factors([config.alpha, config.beta])?;
-    let both = || Ok::<_, lopper_engine::Error>((Rows::of(student.value())?, Rows::of(teacher)?));
+    let both = || Ok::<_, Error>((Rows::of(student.value())?, Rows::of(teacher)?));
     // Of a mixture of two images, the losses that know the label are weighted as the task's is.
     let labeled = |loss: &dyn Fn(&[u32]) -> Measured| match &batch.mixed {
         None => loss(&batch.labels),
@@ -78,6 +79,9 @@ pub(super) fn compare_features(
         }
         FeatureLoss::Cwd => return channelwise(s, t, config.map_temperature.into()).on(tape, student),
         FeatureLoss::Ofd => return partial(s, t, &pair.margins).on(tape, student),
+        FeatureLoss::Crd => {
+            return Err(Error::invalid(format!("{}: crd contrasts layers with a memory bank", pair.name)));
+        }
         FeatureLoss::Similarity => similarity,
         FeatureLoss::Distances => distances,
         FeatureLoss::Angles => angles,
@@ -86,6 +90,17 @@ pub(super) fn compare_features(
     let device = tape.device().clone();
     let (ours, theirs) = (Gram::of(s, &device), Gram::of(t, &device));
     Gram::back(s, &relation(&ours, &theirs), &device).on(tape, student)
+}
+
+/// The means of the channels of feature maps; features as they are.
+pub(super) fn pooled(tape: &mut Tape, x: &Var) -> Result<Var> {
+    match x.shape().len() {
+        4 => {
+            let pooled = tape.pool2d(x, Pool::average(Window::Adaptive([1, 1])))?;
+            tape.flatten(&pooled)
+        }
+        _ => Ok(x.clone()),
+    }
 }
 
 /// The value of the first input; the gradient flows into both: two losses that are minimized at once, of which the first

@@ -34,7 +34,8 @@ impl Hint {
     }
 }
 
-/// A comparison of the last layers at each resolution that student and teacher share.
+/// A comparison of the last layers at each resolution that student and teacher share; by `crd`, of the features that both
+/// classify.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
@@ -87,6 +88,13 @@ pub struct DistillConfig {
     /// The temperature T > 0 of `cwd`. The lower, the more the strongest pixels of a channel count.
     #[serde(deserialize_with = "number::deserialize")]
     pub map_temperature: f32,
+    /// The number of images whose embeddings `crd` remembers.
+    pub bank: usize,
+    /// The number of values of an embedding of `crd`.
+    pub embedding: usize,
+    /// The temperature τ > 0 of `crd`.
+    #[serde(deserialize_with = "number::deserialize")]
+    pub contrast_temperature: f32,
     /// Whether the teacher is trained, too, to imitate the student (Zhang et al. 2018, "Deep mutual learning").
     pub mutual: bool,
     /// Layers of the student that get a classifier of their own, which learns from the network's output.
@@ -117,6 +125,9 @@ impl Default for DistillConfig {
             power: 2.0,
             margin: 1.0,
             map_temperature: 4.0,
+            bank: 4096,
+            embedding: 128,
+            contrast_temperature: 0.07,
             mutual: false,
             branches: Vec::new(),
             branch_hint: 0.0,
@@ -127,6 +138,9 @@ impl Default for DistillConfig {
 
 /// More megabytes than a machine has; a larger number is a typo.
 const MOST_MEGABYTES: usize = 1 << 24;
+/// More images than a step can compare with, and more values than an embedding has.
+const LARGEST_BANK: usize = 1 << 20;
+const LONGEST_EMBEDDING: usize = 1 << 14;
 
 impl DistillConfig {
     /// Checks the options that can be checked without the networks. The error names the first invalid one.
@@ -138,8 +152,7 @@ impl DistillConfig {
             return Err(Error::invalid("distillation branch_hint: expected branches beside it"));
         }
         self.check_schedule()?;
-        let temperatures =
-            [("temperature", self.temperature), ("map_temperature", self.map_temperature)];
+        let temperatures = [("temperature", self.temperature), ("map_temperature", self.map_temperature)];
         for (key, temperature) in temperatures {
             let (what, temperature) = (format!("distillation {key}"), f64::from(temperature));
             number::single(&what, temperature, Range::AboveZero)?;
@@ -154,6 +167,16 @@ impl DistillConfig {
             )));
         }
         number::single("distillation margin", self.margin.into(), Range::AboveZero)?;
+        let temperature = self.contrast_temperature.into();
+        number::single("distillation contrast_temperature", temperature, Range::AboveZero)?;
+        let sizes = [("bank", self.bank, LARGEST_BANK), ("embedding", self.embedding, LONGEST_EMBEDDING)];
+        for (key, found, most) in sizes {
+            if !(1..=most).contains(&found) {
+                return Err(Error::invalid(format!(
+                    "distillation {key}: expected 1 to {most}, found {found}"
+                )));
+            }
+        }
         if self.cache > MOST_MEGABYTES {
             let found = self.cache;
             return Err(Error::invalid(format!(
@@ -180,6 +203,11 @@ impl DistillConfig {
         for Hint { student, teacher, weight, loss, adapter } in &self.hints {
             let what = format_args!("hint {student} ← {teacher}: weight");
             number::single(what, (*weight).into(), Range::AtLeastZero)?;
+            if adapter.is_some() && *loss == FeatureLoss::Crd {
+                return Err(Error::invalid(format!(
+                    "hint {student} ← {teacher}: adapter: crd compares embeddings by heads of its own, and takes none"
+                )));
+            }
             if *adapter == Some(true) && !loss.compares_values() {
                 return Err(Error::invalid(format!(
                     "hint {student} ← {teacher}: adapter: {loss} compares networks of any widths, and needs none"

@@ -54,6 +54,9 @@ pub enum FeatureLoss {
     /// What passes the activation, and how far it is from passing: [`super::losses::partial`], of a teacher's batch norm,
     /// through an adapter with a batch norm.
     Ofd,
+    /// Which image is which, among those of other classes: [`super::losses::Memory`], of embeddings by heads that are
+    /// trained along.
+    Crd,
 }
 
 named!(FeatureLoss, "feature loss");

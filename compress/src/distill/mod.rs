@@ -15,11 +15,13 @@
 //! peer are trained along and dropped: the network of the stage is the student alone.
 
 mod about;
+mod bank;
 mod branches;
 mod cache;
 mod companion;
 mod compare;
 mod config;
+mod contrastive;
 mod features;
 mod kinds;
 pub mod losses;

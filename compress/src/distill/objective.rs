@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::companion::Companion;
 use super::compare::{Attached, compare_logits};
+use super::contrastive::Contrast;
 use super::pairs::{Pair, Shaped, pairs};
 use super::renormalize::for_images_of;
 use super::{DistillConfig, DistillLoss};
@@ -11,6 +12,7 @@ use lopper_engine::train::{CrossEntropy, LossParts, Objective, OptimizerConfig, 
 use lopper_engine::{
     Device, Error, Gradients, Graph, Mode, NodeId, ParamGradients, Pass, Result, Tape, Tensor, Var,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 use std::mem::take;
 
@@ -32,10 +34,12 @@ pub struct Distillation {
     /// The share of each teacher in the loss of the logits.
     shares: Vec<f32>,
     pub(super) pairs: Vec<Pair>,
+    /// The banks of pairs, by their numbers.
+    pub(super) contrasts: BTreeMap<usize, Contrast>,
     pub(super) branches: Vec<NodeId>,
     /// The node that makes the features that the network classifies, if branches imitate them.
     pub(super) deepest: Option<NodeId>,
-    /// Adapters of pairs and classifiers of branches.
+    /// Adapters and heads of pairs, and classifiers of branches.
     pub(super) own: Companion,
     peer: Option<Companion>,
     peer_pass: Option<Pass>,
@@ -87,6 +91,7 @@ impl Distillation {
             teachers: Vec::new(),
             shares: Vec::new(),
             pairs: Vec::new(),
+            contrasts: BTreeMap::new(),
             branches: Vec::new(),
             deepest: None,
             own: Companion::new(Graph::new(c)),
@@ -123,6 +128,7 @@ impl Distillation {
         }
         if silent {
             (objective.teachers, objective.pairs) = (Vec::new(), Vec::new());
+            objective.contrasts.clear();
         }
         Ok(objective)
     }
@@ -201,7 +207,7 @@ impl Distillation {
                 sum = Some(added(tape, sum, loss)?);
             }
         }
-        if let Some(features) = self.compare_pairs(tape, &pass.taps, &outputs)? {
+        if let Some(features) = self.compare_pairs(tape, &pass.taps, &outputs, batch)? {
             sum = Some(added(tape, sum, features)?);
         }
         sum.ok_or_else(|| Error::invalid("distillation: nothing is compared"))
@@ -307,6 +313,7 @@ impl Objective for Distillation {
         if self.own.graph.nodes().len() > 1 {
             self.own.remember("own", &mut state)?;
         }
+        self.contrasts.values().for_each(|contrast| contrast.remember(&mut state));
         self.peer.iter().try_for_each(|peer| peer.remember("peer", &mut state))?;
         Ok(state)
     }
@@ -315,6 +322,7 @@ impl Objective for Distillation {
         if self.own.graph.nodes().len() > 1 {
             self.own.recall("own", &mut state)?;
         }
+        self.contrasts.values_mut().try_for_each(|contrast| contrast.recall(&mut state))?;
         self.peer.iter_mut().try_for_each(|peer| peer.recall("peer", &mut state))?;
         let left = state.arrays.keys().next();
         left.map_or(Ok(()), |name| {

@@ -39,11 +39,19 @@ pub(super) fn pairs(config: &DistillConfig, student: Shaped, teacher: Shaped) ->
     }
     for features in &config.features {
         let loss = features.loss;
-        let found = by_resolution(student, teacher, loss);
+        let found = match loss {
+            FeatureLoss::Crd => {
+                classified(student.graph).zip(classified(teacher.graph)).into_iter().collect()
+            }
+            _ => by_resolution(student, teacher, loss),
+        };
         if found.is_empty() {
+            let what = match loss {
+                FeatureLoss::Crd => "expected last layers that classify features, found none",
+                _ => "student and teacher share no resolution of more than one pixel",
+            };
             return Err(Error::invalid(format!(
-                "distillation features {loss}: student and teacher share no resolution of more than one pixel: name the \
-                 layers by hints"
+                "distillation features {loss}: {what}: name the layers by hints"
             )));
         }
         for (s, t) in found {
@@ -97,6 +105,18 @@ fn check(pair: &Pair, student: Shaped, teacher: Shaped) -> Result<()> {
             "{name}: {loss} compares feature maps [N, H, W, C] of several pixels, found {ours:?}"
         ))),
         _ => Ok(()),
+    }
+}
+
+/// The node whose output the last layer of `graph` with weights classifies.
+pub(super) fn classified(graph: &Graph) -> Option<NodeId> {
+    let mut node = graph.output();
+    loop {
+        match (&graph.nodes()[node].layer, graph.nodes()[node].inputs.as_slice()) {
+            (Layer::Linear(_) | Layer::Conv2d(_), &[input]) => return Some(input),
+            (_, &[input]) => node = input,
+            _ => return None,
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 
 use super::maps::Map;
 use super::measured::Measured;
+use crate::threads::for_each;
 use lopper_engine::Device;
 
 /// The Gram matrix of the features of a batch.
@@ -28,7 +29,7 @@ impl Gram {
         let mut lines: Vec<(usize, Vec<f64>)> = (0..n).map(|i| (i, Vec::new())).collect();
         let product =
             |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
-        in_threads(device, &mut lines, |(i, line)| {
+        for_each(device, &mut lines, |(i, line)| {
             *line = rows[..=*i].iter().map(|other| product(rows[*i], other)).collect();
         });
         let entry = |i: usize, j: usize| if j <= i { lines[i].1[j] } else { lines[j].1[i] };
@@ -61,7 +62,7 @@ impl Gram {
         let rows: Vec<&[f32]> = map.rows().collect();
         let n = rows.len();
         let mut lines: Vec<(usize, Vec<f64>)> = (0..n).map(|i| (i, Vec::new())).collect();
-        in_threads(device, &mut lines, |(i, line)| {
+        for_each(device, &mut lines, |(i, line)| {
             *line = vec![0.0; rows[*i].len()];
             for (j, other) in rows.iter().enumerate() {
                 let factor = by_gram.gradient[*i * n + j] + by_gram.gradient[j * n + *i];
@@ -70,13 +71,5 @@ impl Gram {
         });
         let gradient = lines.into_iter().flat_map(|(_, line)| line).collect();
         Measured { value: by_gram.value, gradient }
-    }
-}
-
-/// Calls `f` for each of `items`, by the threads of a CPU; one after the other if `device` is a GPU.
-fn in_threads<T: Send>(device: &Device, items: &mut [T], f: impl Fn(&mut T) + Sync) {
-    match device {
-        Device::Cpu(cpu) => cpu.for_each(items, f),
-        Device::Cuda(_) => items.iter_mut().for_each(f),
     }
 }

@@ -4,6 +4,7 @@
 //!   logits       per image       soft targets, mean squared error, cosine, DKD, NKD, NormKD
 //!                over the batch  DIST
 //!   features     per image       FitNets, attention, activation boundaries, channel-wise, overhaul
+//!                over a memory   contrast
 //!                over the batch  similarity, distances, angles, PKT: functions of the Gram matrix F·Fᵀ
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! error. The others have gradients in closed form and cost little beside a network, so they are plain loops in f64.
 
 mod channelwise;
+mod contrast;
 mod dist;
 mod gram;
 mod logits;
@@ -22,6 +24,8 @@ mod relations;
 mod rows;
 
 pub use channelwise::channelwise;
+pub(super) use contrast::unit;
+pub use contrast::{Anchor, Memory};
 pub use dist::dist;
 pub use gram::Gram;
 pub use logits::{cosine, decoupled, normalized};
