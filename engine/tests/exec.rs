@@ -113,3 +113,39 @@ fn a_compact_convolution_refuses_only_gradients() {
     lopper_engine::train::freeze(&mut graph, 2);
     run(&graph).unwrap();
 }
+
+/// The gradient of the images is that of the same operations without a graph, bit for bit, and images that are a constant
+/// have the same output.
+#[test]
+fn images_may_have_a_gradient() {
+    let mut g = Graph::new(3);
+    let filters = conv(wave(&[5, 3, 3, 3], 0.0), Some(wave(&[5], 1.0)));
+    let fc = Linear { weight: Param::new(wave(&[2, 80], 0.5)), bias: None };
+    g.push("conv", Layer::Conv2d(filters.clone()), &[0]).unwrap();
+    g.push("relu", Layer::Activation(Activation::Relu), &[1]).unwrap();
+    g.push("flatten", Layer::Flatten, &[2]).unwrap();
+    g.push("fc", Layer::Linear(fc.clone()), &[3]).unwrap();
+    let (device, images) = (Device::cpu(), wave(&[2, 4, 4, 3], 2.0));
+
+    let mut tape = Tape::new(&device);
+    let leaf = tape.leaf(images.clone());
+    let pass = g.forward_from(&mut tape, Mode::Eval, leaf.clone(), &[0]).unwrap();
+    assert!(pass.taps[0].value().same_bits(&images));
+    let (output, loss) = (pass.output.value().clone(), tape.sum(&pass.output).unwrap());
+    let found = tape.backward(&loss).unwrap().take(&leaf).expect("a leaf has a gradient");
+
+    let mut tape = Tape::new(&device);
+    let leaf = tape.leaf(images.clone());
+    let w = tape.constant(filters.weight.value().clone());
+    let b = tape.constant(filters.bias.as_ref().unwrap().value().clone());
+    let x = tape.conv2d(&leaf, &w, Some(&b), filters.options()).unwrap();
+    let x = tape.activation(&x, Activation::Relu).unwrap();
+    let x = tape.flatten(&x).unwrap();
+    let w = tape.constant(fc.weight.value().clone());
+    let x = tape.linear(&x, &w, None).unwrap();
+    let loss = tape.sum(&x).unwrap();
+    let expected = tape.backward(&loss).unwrap().take(&leaf).unwrap();
+    assert_eq!(found.shape(), images.shape());
+    assert!(found.same_bits(&expected) && found.data().iter().any(|&g| g != 0.0));
+    assert!(g.logits(&device, images).unwrap().same_bits(&output));
+}

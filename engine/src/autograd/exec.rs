@@ -48,11 +48,17 @@ impl Graph {
     /// # Errors
     /// If a layer does not take its input, or the device is strict and an image holds a value that is not finite.
     pub fn forward(&self, tape: &mut Tape, mode: Mode, images: Tensor, taps: &[NodeId]) -> Result<Pass> {
+        let images = tape.constant(images);
+        self.forward_from(tape, mode, images, taps)
+    }
+
+    /// Like [`Graph::forward`], of a variable: if `images` is a leaf of `tape`, the images have a gradient, too.
+    pub fn forward_from(&self, tape: &mut Tape, mode: Mode, images: Var, taps: &[NodeId]) -> Result<Pass> {
         if let Some(tap) = taps.iter().find(|&&t| t >= self.nodes().len()) {
             return Err(Error::invalid(format!("tap: the network has no node {tap}")));
         }
         if tape.device().is_strict() {
-            check_finite(images.data())?;
+            check_finite(images.value().data())?;
         }
         // Run entirely inside the thread pool, so that no kernel has to enter it.
         tape.device().clone().run(|| self.run(tape, mode, (Some(images), &Known::new()), taps))
@@ -112,7 +118,7 @@ impl Graph {
         &self,
         tape: &mut Tape,
         mode: Mode,
-        start: (Option<Tensor>, &Known),
+        start: (Option<Var>, &Known),
         taps: &[NodeId],
     ) -> Result<Pass> {
         let kept: Vec<NodeId> = taps.iter().copied().chain([self.output()]).collect();
@@ -128,7 +134,7 @@ impl Graph {
         &self,
         tape: &mut Tape,
         mode: Mode,
-        (mut images, known): (Option<Tensor>, &Known),
+        (mut images, known): (Option<Var>, &Known),
         kept: &[NodeId],
     ) -> Result<Ran> {
         let mut reads = self.reads_of(kept, known);
@@ -210,10 +216,10 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn input(&mut self, channels: usize, images: Option<Tensor>) -> Result<Var> {
+    fn input(&self, channels: usize, images: Option<Var>) -> Result<Var> {
         let images = images.ok_or_else(|| Error::invalid("the network has more than one input"))?;
         match images.shape() {
-            [_, _, _, c] if *c == channels => Ok(self.tape.constant(images)),
+            [_, _, _, c] if *c == channels => Ok(images),
             shape => Err(Error::shape("input", format!("expected [N, H, W, {channels}], found {shape:?}"))),
         }
     }
