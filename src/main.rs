@@ -24,6 +24,7 @@ mod run_directory;
 mod selftest;
 mod signals;
 mod stage_error;
+mod synthesis;
 mod tables;
 mod training;
 mod trial;

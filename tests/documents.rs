@@ -149,7 +149,7 @@ fn the_pages_of_training_methods_are_valid() {
         let mut lopper = std::process::Command::new(env!("CARGO_BIN_EXE_lopper"));
         String::from_utf8(lopper.args([command, "--help"]).output().unwrap().stdout).unwrap()
     };
-    let known = ["distill", "sparse-train", "regularize", "lottery"].map(help).concat();
+    let known = ["distill", "synthesize", "sparse-train", "regularize", "lottery"].map(help).concat();
     let first = "data = { name = \"fashion-mnist\" }\n[[stage]]\nname = \"first\"\narch = \"vgg8_bn\"\n";
     let mut pages = String::new();
     for page in ["docs/distillation.md", "docs/training-sparse.md"] {

@@ -56,6 +56,7 @@ fn outputs_have_the_documented_fields() {
                 "sensitivity a.safetensors --fractions 0.5 --ways prune,row,factorize --tolerance 100% --out prices {data}"
             ),
         ),
+        ("Synthesis", "synthesize a.safetensors --count 5 --batch 3 --steps 2 --out made".into()),
         ("Difference", "diff s.safetensors p.safetensors".into()),
         ("Summary", "summary s.safetensors".into()),
         ("Bench", format!("bench resnet8 {small}")),

@@ -10,7 +10,7 @@ const PRECIOUS: &str = "precious";
 
 /// The command lines that write files, each with the option, the file or directory that it names, and a file that is
 /// written there. `M` stands for a model, `D` for images, `W` for weights with torchvision's names, `R` for a recipe, `P` for the report of its run.
-const OUTPUTS: [(&str, &str, &str, &str); 44] = [
+const OUTPUTS: [(&str, &str, &str, &str); 45] = [
     ("train --arch vgg8_bn --data D --size 32 --epochs 1", "--out", "x.safetensors", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "y.csv", "y.sparsity.csv"),
@@ -60,6 +60,7 @@ const OUTPUTS: [(&str, &str, &str, &str); 44] = [
     ("atlas --layer 16x16@8:3 --batch 1 --sparsity 0 --seconds 0", "--out", "x", "atlas.csv"),
     ("sensitivity M --data D", "--out", "x", "sensitivity.csv"),
     ("sensitivity M --data D --out new.safetensors", "--write-plan", "x.toml", ""),
+    ("synthesize M --count 2 --steps 1", "--out", "x", "synthesis.json"),
     ("schedule cosine", "--plot", "x.svg", ""),
     ("run R", "--out", "x", "report.md"),
     ("replay P", "--out", "x", "report.md"),

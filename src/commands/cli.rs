@@ -4,7 +4,7 @@ use super::common::Common;
 use super::{
     atlas, bench, compact, completions, convert, demo, diff, distill, eval, explore, export, factorize, fold,
     help, list, lottery, lr_find, predict, prune, recipes, regularize, replay, report, run, schedule,
-    selftest, sensitivity, share, slim, sparse_train, sparsify, summary, train, weights,
+    selftest, sensitivity, share, slim, sparse_train, sparsify, summary, synthesize, train, weights,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use lopper_engine::{Result, memory};
@@ -41,6 +41,8 @@ enum Command {
     LrFind(lr_find::LrFind),
     /// Train a network to imitate a teacher
     Distill(distill::Distill),
+    /// Make images from a trained network alone, to distill it without its data
+    Synthesize(synthesize::Synthesize),
     /// Set weights to zero, during training or at once with --epochs 0
     Sparsify(sparsify::Sparsify),
     /// Push the scales of batch norms toward zero while training, so that pruning finds channels that do not matter
@@ -114,6 +116,7 @@ impl Cli {
             Command::Train(c) => c.run(common),
             Command::LrFind(c) => c.run(common),
             Command::Distill(c) => c.run(common),
+            Command::Synthesize(c) => c.run(common),
             Command::Sparsify(c) => c.run(common),
             Command::Slim(c) => c.run(common),
             Command::SparseTrain(c) => c.run(common),

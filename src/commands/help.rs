@@ -46,6 +46,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "synthesize",
+        &[
+            "lopper synthesize teacher.safetensors --count 2000 --out images",
+            "lopper synthesize teacher.safetensors --count 2000 --out images --resume",
+        ],
+    ),
+    (
         "sparsify",
         &[
             "lopper sparsify base.safetensors --sparsity 0.5 --data images --out sparse.safetensors",

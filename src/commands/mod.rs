@@ -46,6 +46,7 @@ mod sparse_train;
 mod sparsify;
 mod step;
 mod summary;
+mod synthesize;
 mod train;
 mod weights;
 
