@@ -77,10 +77,8 @@ impl Behind {
             let all = || Tensor::full(hidden.shape(), 1.0);
             let forward = param.mask().cloned().unwrap_or_else(all);
             let (runs, explored) = (forward.data(), self.explored[path].data());
-            let theta = Tensor::from_fn(hidden.shape(), |i| match runs[i] == 1.0 {
-                true => param.value().data()[i],
-                false => hidden.data()[i],
-            });
+            let (live, rest) = (param.value().data(), hidden.data());
+            let theta = Tensor::from_fn(hidden.shape(), |i| if runs[i] == 1.0 { live[i] } else { rest[i] });
             let density = runs.iter().filter(|&&run| run == 1.0).count() as f64 / runs.len() as f64;
             for (i, g) in gradient.data_mut().iter_mut().enumerate() {
                 let pull = penalty * f64::from(theta.data()[i]);
@@ -132,7 +130,7 @@ impl Behind {
     }
 
     /// What [`Behind::arrays`] gave, for the weights of this one; nothing if there are none. `Err` says what is damaged.
-    pub fn restored(&self, arrays: BTreeMap<String, Vec<f64>>) -> std::result::Result<Self, String> {
+    pub fn restored(&self, arrays: BTreeMap<String, Vec<f64>>) -> Result<Self, String> {
         if arrays.is_empty() {
             return Ok(Self::default());
         }
