@@ -19,7 +19,7 @@ import tomllib
 from collections import defaultdict
 from pathlib import Path
 
-NORMALIZATIONS = ["none", "mean", "sum", "max", "l2", "standardized", "median", "lamp", "isomorphic", "local"]
+NORMALIZATIONS = ["none", "mean", "sum", "max", "l2", "standardized", "min_max", "median", "lamp", "isomorphic", "local"]
 
 
 def run(lopper, *arguments):

@@ -60,6 +60,7 @@
 //! | choose them by a criterion of my own | [`Score`](compress::criteria::Score) | `custom_criterion` |
 //! | group them in a way of my own | [`Granularity`](compress::Granularity) | |
 //! | remove channels | [`PruneConfig::apply`](compress::PruneConfig::apply); [`PrunePlan`](compress::PrunePlan) and [`prune`](compress::prune()) in two steps | `tour` |
+//! | remove channels by index, or cut by cut | [`PrunePlan::without_outputs`](compress::PrunePlan::without_outputs), [`Proposals`](compress::prune::Proposals) | `cuts_by_hand` |
 //! | fold batch norms, split linear layers | [`fold`](compress::fold()), [`factorize`](compress::factorize()) | `tour` |
 //! | know what a rewrite did, layer by layer | [`Rewrite::report`](engine::rewrite::Rewrite) | `custom_network` |
 //! | classify pictures with a model file | [`Classifier`](models::Classifier) | `predict` |

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Number of training batches that a criterion sees if the network is not being trained.
-const EVIDENCE_BATCHES: usize = 16;
+pub const EVIDENCE_BATCHES: usize = 16;
 
 /// Runner of a recipe's stages.
 pub struct Pipeline<'a> {

@@ -37,7 +37,7 @@ pub use lopper_compress::criteria::{
 };
 pub use lopper_compress::distill::{DistillLoss, Hint};
 pub use lopper_compress::granularity::Extent;
-pub use lopper_compress::prune::{Constants, GroupPlan, UnitScores};
+pub use lopper_compress::prune::{Constants, GroupPlan, GroupScores, Proposals, UnitScores};
 pub use lopper_compress::sparsify::{Sparsity, SparsitySchedule};
 pub use lopper_compress::{
     CompactConfig, Context, Criterion, DistillConfig, Distillation, FactorizeConfig, Granularity,

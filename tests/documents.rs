@@ -200,7 +200,7 @@ fn the_stages_of_the_pruning_page_are_valid() {
         let mut lopper = std::process::Command::new(env!("CARGO_BIN_EXE_lopper"));
         String::from_utf8(lopper.args([command, "--help"]).output().unwrap().stdout).unwrap()
     };
-    let known = ["prune", "slim", "explore", "sparsify", "factorize"].map(help).concat();
+    let known = ["prune", "slim", "explore", "sparsify", "factorize", "summary"].map(help).concat();
     // The option of cargo that names a benchmark is not lopper's.
     for option in options(&page.replace("cargo bench --bench", "").replace("`--cuts`", "")) {
         assert!(options(&known).any(|known| known == option), "docs/pruning.md names {option}");

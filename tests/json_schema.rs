@@ -59,6 +59,7 @@ fn outputs_have_the_documented_fields() {
         ("Synthesis", "synthesize a.safetensors --count 5 --batch 3 --steps 2 --out made".into()),
         ("Difference", "diff s.safetensors p.safetensors".into()),
         ("Summary", "summary s.safetensors".into()),
+        ("Summary", "summary s.safetensors --groups".into()),
         ("Bench", format!("bench resnet8 {small}")),
         ("Bench", format!("bench resnet8 {small} --layers --fold --linear-weights bf16")),
         ("Bench", format!("bench s.safetensors {small} --layers")),

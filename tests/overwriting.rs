@@ -10,7 +10,7 @@ const PRECIOUS: &str = "precious";
 
 /// The command lines that write files, each with the option, the file or directory that it names, and a file that is
 /// written there. `M` stands for a model, `D` for images, `W` for weights with torchvision's names, `R` for a recipe, `P` for the report of its run.
-const OUTPUTS: [(&str, &str, &str, &str); 45] = [
+const OUTPUTS: [(&str, &str, &str, &str); 47] = [
     ("train --arch vgg8_bn --data D --size 32 --epochs 1", "--out", "x.safetensors", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("train --model M --data D --epochs 1 --out new.safetensors", "--history", "y.csv", "y.sparsity.csv"),
@@ -40,6 +40,8 @@ const OUTPUTS: [(&str, &str, &str, &str); 45] = [
         "x.plan.toml",
     ),
     ("prune M --out new.safetensors", "--save-plan", "x.toml", ""),
+    ("prune M --criterion l1 --fraction 0.5 --out new.safetensors", "--save-scores", "x.json", ""),
+    ("summary M", "--dot", "x.dot", ""),
     ("prune M --data D --epochs 1 --out new.safetensors", "--history", "x.csv", ""),
     ("fold M", "--out", "x.safetensors", ""),
     ("factorize M --fraction 0.5", "--out", "x.safetensors", ""),

@@ -2,8 +2,10 @@
 
 mod support;
 
+use lopper_compress::PrunePlan;
+use lopper_compress::prune::GroupScores;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::command::{LOPPER, Run, finished, image_folder, lopper, model, names, text};
 
@@ -141,4 +143,85 @@ fn an_exploration_is_bounded_continued_and_replayed() {
     fs::write(front.join("explore.json"), "{").unwrap();
     explore(&options).failed_naming(&["explore.json"]);
     lopper(&["explore", text(&start), "--out", text(&front)]).failed_naming(&["--data is missing"]);
+}
+
+/// Writes an untrained network with residual sums in `dir`.
+fn resnet8(dir: &Path) -> PathBuf {
+    let path = dir.join("start.safetensors");
+    let options = lopper_models::Options::new(lopper_models::numbered_classes(10), [32, 32, 3]);
+    lopper_engine::file::save(&lopper_models::build("resnet8", &options).unwrap(), &path).unwrap();
+    path
+}
+
+#[test]
+fn scores_groups_and_a_picture_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = resnet8(dir.path());
+    let [out, scores, plan] =
+        ["out.safetensors", "scores.json", "plan.toml"].map(|name| dir.path().join(name));
+    let chosen = ["--criterion", "l1", "--fraction", "0.5", "--out", text(&out)];
+    let files = ["--save-scores", text(&scores), "--save-plan", text(&plan)];
+    lopper(&[&["prune", text(&start)], &chosen[..], &files].concat()).succeeded();
+    let scores: Vec<GroupScores> = serde_json::from_str(&fs::read_to_string(&scores).unwrap()).unwrap();
+    let plan: PrunePlan = toml::from_str(&fs::read_to_string(&plan).unwrap()).unwrap();
+    assert!(scores.iter().any(|group| group.apart.len() > 1), "a residual stage has several layers");
+    for group in &scores {
+        let cut = plan.groups.iter().find(|cut| cut.layers == group.layers).unwrap();
+        assert_eq!(cut.units, group.channels.len());
+        assert!(group.apart.iter().all(|layer| layer.scores.len() == group.joined.len()));
+    }
+    for (more, words) in [
+        (&["--save-scores", "x.json"][..], "--save-scores"),
+        (&["--save-scores", "x.json", "--plan", "p.toml"], "cannot be used with"),
+        (&["--interactive"], "--interactive: asks on a terminal, which standard input is not"),
+        (&["--interactive", "--growth", "linear"], "cannot be used with"),
+    ] {
+        lopper(&[&["prune", text(&start), "--out", "never.safetensors"], more].concat()).refused(&[words]);
+    }
+
+    let dot = dir.path().join("net.dot");
+    let shown = lopper(&["summary", text(&start), "--groups", "--dot", text(&dot)]).succeeded().out;
+    assert!(shown.contains("channels that are removed together"), "{shown}");
+    let line = |layer: &str| shown.lines().rfind(|line| line.contains(layer)).unwrap().to_string();
+    assert!(line("tied to the network's output").contains("10"), "{shown}");
+    assert!(scores.iter().all(|group| shown.contains(&group.layers.join(", "))), "{shown}");
+    let picture = fs::read_to_string(&dot).unwrap();
+    assert!(picture.starts_with("digraph") && picture.contains("n0 -> n1;"), "{picture}");
+    lopper(&["summary", "resnet8", "--force"]).refused(&["--dot"]);
+}
+
+/// On a terminal, each cut waits for an answer, and the plan that is saved has the cuts that were made.
+#[cfg(unix)]
+#[test]
+fn a_terminal_is_asked_about_each_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = resnet8(dir.path());
+    let [out, plan, all] = ["out.safetensors", "plan.toml", "all.toml"].map(|name| dir.path().join(name));
+    let options = ["--criterion", "l1", "--fraction", "0.5", "--context", "local"];
+    let plain = ["--save-plan", text(&all), "--out", text(&out)];
+    lopper(&[&["prune", text(&start)], &options[..], &plain].concat()).succeeded();
+    let of = |path: &Path| toml::from_str::<PrunePlan>(&fs::read_to_string(path).unwrap()).unwrap();
+    let asked = |answers: &str| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/terminal.py");
+        let start = ["prune", text(&start), "--interactive", "--force"];
+        let files = ["--save-plan", text(&plan), "--out", text(&out)];
+        let line = [&[script, "[q]uit: ", answers, LOPPER], &start[..], &options, &files].concat();
+        let output =
+            Command::new("python3").args(line).env("LOPPER_CACHE", dir.path().join("cache")).output();
+        match output {
+            Ok(output) => Some(finished(output).succeeded().out),
+            Err(error) if std::env::var_os("LOPPER_REQUIRE_PYTHON").is_some() => panic!("python3: {error}"),
+            Err(error) => {
+                eprintln!("skipped: python3: {error}");
+                None
+            }
+        }
+    };
+    let Some(shown) = asked("nya") else { return };
+    assert!(shown.contains("cut 1 of ") && shown.contains("multiply-accumulates"), "{shown}");
+    assert!(shown.contains("estimated ") && shown.contains(" cuts are made"), "{shown}");
+    assert_eq!(of(&plan).groups, of(&all).groups[1..]);
+    fs::remove_file(&out).unwrap();
+    let shown = asked("q").unwrap();
+    assert!(shown.contains("nothing is cut, and nothing is written") && !out.exists(), "{shown}");
 }

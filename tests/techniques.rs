@@ -83,8 +83,8 @@ fn a_stage_that_contradicts_itself_is_refused() {
         ("nonsense = 1", "line 8, column 1"),
         ("fold = {}\ncompact = {}", "only one of prune, fold, factorize, compact and lottery is allowed"),
         ("prune = {}\nfold = {}", "only one of prune, fold, factorize, compact and lottery is allowed"),
-        ("plan = { groups = [] }", "`plan` and `save_plan` require `prune`"),
-        ("save_plan = \"p\"", "`plan` and `save_plan` require `prune`"),
+        ("plan = { groups = [] }", "`plan`, `save_plan` and `save_scores` require `prune`"),
+        ("save_plan = \"p\"", "`plan`, `save_plan` and `save_scores` require `prune`"),
         (
             "distill = {}\ntrain = { epochs = 1, learning_rate = 1e-3 }",
             "`distill` and `teacher` require each",
@@ -161,6 +161,8 @@ fn the_identity_of_a_stage_contains_all_that_bits_depend_on() {
     ];
     assert_eq!(different.iter().collect::<HashSet<_>>().len(), different.len());
     assert_eq!(identity("prune = {}\nsave_plan = \"p\""), identity("prune = {}"));
+    let scored = "prune = { criterion = \"l1\", fraction = 0.5 }";
+    assert_eq!(identity(&format!("{scored}\nsave_scores = \"s\"")), identity(scored));
 }
 
 proptest! {

@@ -139,6 +139,7 @@ fn sparse_training_and_penalties_are_recipes() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = [
         stage("rigl", &format!("{NEW}sparse_train = {{ sparsity = 0.8, every = 1 }}")),
+        stage("kast", &format!("{NEW}sparse_train = {{ sparsity = 0.8, method = \"top_kast\", every = 1 }}")),
         stage("pulled", "regularize = { penalty = \"group_norm\", weight = 1e-3 }"),
         stage(
             "acdc",

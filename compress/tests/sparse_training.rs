@@ -108,6 +108,7 @@ impl Callback for Cover<'_> {
     }
 }
 
+/// The methods whose groups grow from zero.
 const METHODS: [Method; 4] = [Method::Static, Method::Set, Method::Rigl, Method::Gradual];
 
 #[test]
@@ -151,7 +152,7 @@ fn invariants_hold_at_every_step() {
 
 #[test]
 fn interruptions_and_threads_change_no_bit() {
-    for method in METHODS {
+    for &method in Method::ALL {
         let config = config(method);
         let (whole, updates, _) = run(&config, &Device::cpu(), None, None).unwrap();
         let (other, ..) = run(&config, &Device::open("cpu", Some(3)).unwrap(), None, None).unwrap();
@@ -236,6 +237,16 @@ fn options_are_checked() {
         ("sparsity = 0.5\nend = 1.5", "end: expected more than 0"),
         ("sparsity = 0.5\ninitial_sparsity = 0.2", "rigl has one sparsity throughout"),
         ("sparsity = 0.5\nmethod = \"gradual\"\ninitial_sparsity = 0.7", "at most the final 0.5, found 0.7"),
+        (
+            "sparsity = 0.5\nbackward_sparsity = 0.2",
+            "rigl trains what runs forward, and no more: expected top_kast",
+        ),
+        (
+            "sparsity = 0.5\nmethod = \"top_kast\"\nbackward_sparsity = 0.7",
+            "at most the final 0.5, found 0.7",
+        ),
+        ("sparsity = 0.5\nmethod = \"top_kast\"\nexploration_penalty = -1", "expected at least 0, found -1"),
+        ("sparsity = 0.5\nexploration_penalty = 1", "rigl has nothing to hold back: expected top_kast"),
         ("sparsity = 0.5\ngranularity = \"2:4\"", "N:M"),
         ("sparsity = 0.5\nmethod = \"magic\"", "magic"),
         ("sparsity = 0.5\nfractoin = 0.1", "fractoin"),

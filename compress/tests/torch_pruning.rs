@@ -111,3 +111,23 @@ fn couplings_agree() {
         assert_close(&found, &fixture.importance[&format!("magnitude p1 {name}")]);
     }
 }
+
+/// Torch-Pruning's `standarization` is the range, and its `gaussian` divides by the deviation of a sample of n scores.
+#[test]
+fn normalizations_agree() {
+    let fixture = fixture();
+    let plain = scores(&fixture, L1Magnitude, "a");
+    for (normalization, name, factor) in [
+        (Normalization::Sum, "sum", 1.0),
+        (Normalization::Mean, "mean", 1.0),
+        (Normalization::Max, "max", 1.0),
+        (Normalization::MinMax, "standarization", 1.0),
+        (Normalization::Standardized, "gaussian", (5.0_f64 / 6.0).sqrt()),
+        (Normalization::Lamp, "lamp", 1.0),
+    ] {
+        let mut found: Vec<f32> = plain.iter().map(|&score| score as f32).collect();
+        normalization.apply(&mut found);
+        let found: Vec<f64> = found.into_iter().map(|score| factor * f64::from(score)).collect();
+        assert_close(&found, &fixture.importance[&format!("normalizer {name}")]);
+    }
+}

@@ -65,6 +65,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "sparse-train",
         &[
             "lopper sparse-train new.safetensors --sparsity 0.9 --data images --epochs 50 --out sparse.safetensors",
+            "lopper sparse-train new.safetensors --sparsity 0.9 --method top_kast --data D --out sparse.safetensors",
         ],
     ),
     (
@@ -88,6 +89,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "lopper prune base.safetensors --target-latency 0.5x --data images --steps 3 --epochs 9 --out fast.safetensors",
             "lopper prune base.safetensors --target-macs 40M --round-to 16 --out small.safetensors",
             "lopper prune base.safetensors --plan front/plans/large_final-50.toml --out fast.safetensors",
+            "lopper prune base.safetensors --criterion l1 --fraction 0.5 --interactive --out p.safetensors",
         ],
     ),
     (
@@ -118,7 +120,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("predict", &["lopper predict small.safetensors photo.jpg other.png --top 3 --json"]),
-    ("summary", &["lopper summary resnet18 --size 224 --classes 1000", "lopper summary small.safetensors"]),
+    (
+        "summary",
+        &[
+            "lopper summary resnet18 --size 224 --classes 1000",
+            "lopper summary small.safetensors --groups --dot small.dot",
+        ],
+    ),
     (
         "bench",
         &[

@@ -23,6 +23,7 @@ mod formats;
 mod help;
 mod import_onnx;
 mod import_outputs;
+mod interactive;
 mod list;
 mod lottery;
 mod lr_find;

@@ -82,7 +82,7 @@ impl Limits {
 pub fn normalization_help(where_by_default: &str) -> String {
     let names = Normalization::names();
     format!(
-        "Divisor of a layer's scores, which makes layers comparable: {names} [default: lamp {where_by_default}, but none for \
+        "Scale of a layer's scores, which makes layers comparable: {names} [default: lamp {where_by_default}, but none for \
          batch_norm_gamma]"
     )
 }

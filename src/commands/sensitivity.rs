@@ -7,6 +7,7 @@ use crate::digest;
 use crate::images::report_skipped;
 use crate::latency::test_images;
 use crate::output_file::refuse_existing;
+use crate::pipeline::EVIDENCE_BATCHES;
 use crate::progress::note;
 use crate::signals;
 use crate::tables::{put, put_csv};
@@ -25,9 +26,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// Training batches that a criterion sees.
-const EVIDENCE_BATCHES: usize = 16;
 
 /// Shortest time between two writes of the points so far.
 const BETWEEN_WRITES: Duration = Duration::from_secs(1);

@@ -24,7 +24,13 @@ pub struct SparseTrain {
     /// Sparsity of the first step, with --method gradual [default: 0]
     #[arg(long)]
     initial_sparsity: Option<f64>,
-    /// Share of the live weights that moves in the first update
+    /// Sparsity of what learns, with --method top_kast, at most --sparsity [default: twice as many learn as run forward]
+    #[arg(long, value_name = "SPARSITY")]
+    backward_sparsity: Option<f64>,
+    /// Weight of the penalty that holds back what does not run forward, with --method top_kast [default: 1e-4]
+    #[arg(long, value_name = "WEIGHT")]
+    exploration_penalty: Option<f64>,
+    /// Share of the live weights that moves in the first update; top_kast moves what outgrows others
     #[arg(long, default_value_t = 0.3)]
     fraction: f64,
     /// Training steps between two updates
@@ -50,6 +56,8 @@ impl SparseTrain {
             method: self.method,
             densities: self.densities,
             initial_sparsity: self.initial_sparsity,
+            backward_sparsity: self.backward_sparsity,
+            exploration_penalty: self.exploration_penalty,
             fraction: self.fraction,
             every: self.every,
             end: self.end,

@@ -41,6 +41,11 @@ impl Output {
     pub fn data(&self) -> &DataArgs {
         &self.data
     }
+
+    /// Returns an error if the model file exists and may not be overwritten.
+    pub fn refuse_existing(&self) -> Result<()> {
+        refuse_existing(&self.out, self.force)
+    }
 }
 
 /// Layers that a technique may change, by name or by the name of a module that contains them.

@@ -1,15 +1,23 @@
 //! `lopper summary ARCH|MODEL`.
 
+mod dot;
+mod groups;
+
 use super::train::parse_head;
 use super::{Common, classes, is_file, open_network};
+use crate::output_file::refuse_existing;
+use crate::tables::put;
 use clap::Args;
+use groups::{ChannelGroup, channel_groups};
 use lopper_engine::certificate::Certificate;
+use lopper_engine::channels::ChannelFlow;
 use lopper_engine::cost::Cost;
 use lopper_engine::train::{Freezing, Layers};
 use lopper_engine::{Error, Graph, Layer, Result};
 use lopper_models::data::thousands;
 use lopper_models::{Head, Options};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// List layers, shapes, parameters, multiply-accumulates and bytes.
 #[derive(Args)]
@@ -28,6 +36,15 @@ pub struct Summary {
     /// Side of the square image in pixels [default: the model's, or 128]
     #[arg(long, value_parser = super::image_side)]
     size: Option<usize>,
+    /// List the groups of channels that are removed together: the layers that make them and those that read them
+    #[arg(long)]
+    groups: bool,
+    /// Write a picture of the network for Graphviz to this file, with a color for each group of channels [default: none]
+    #[arg(long, value_name = "FILE")]
+    dot: Option<PathBuf>,
+    /// Overwrite the picture if it exists
+    #[arg(long, requires = "dot")]
+    force: bool,
 }
 
 #[derive(Serialize)]
@@ -52,6 +69,9 @@ struct Totals {
     bytes: u64,
     /// What the techniques that made the network claim about its function.
     certificates: Vec<Certificate>,
+    /// The channels that are removed together, if they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<ChannelGroup>>,
 }
 
 impl Summary {
@@ -60,12 +80,23 @@ impl Summary {
             let names: Vec<&str> = lopper_models::names().collect();
             return common.print(&names, || names.join("\n"));
         }
+        self.dot.iter().try_for_each(|path| refuse_existing(path, self.force))?;
         let mut graph = self.open()?;
         let freezing = Freezing::new(self.freeze.clone(), Vec::new());
         freezing.check(&graph)?;
         // It is only counted, so it stays frozen.
         let _ = freezing.freeze_at_start(&mut graph)?;
-        let totals = totals(&self.network, &graph, self.size)?;
+        let mut totals = totals(&self.network, &graph, self.size)?;
+        if self.groups || self.dot.is_some() {
+            let flow = ChannelFlow::new(&graph)?;
+            totals.groups = self.groups.then(|| channel_groups(&graph, &flow));
+            if let Some(path) = &self.dot {
+                let [h, w, c] = graph.info.input;
+                let [h, w] = self.size.map_or([h, w], |side| [side; 2]);
+                let picture = dot::dot(&self.network, &graph, &flow, &graph.shapes([1, h, w, c])?);
+                put(path, picture.as_bytes())?;
+            }
+        }
         common.print(&totals, || text(&totals, !self.freeze.is_empty()))
     }
 
@@ -108,6 +139,7 @@ fn totals(network: &str, graph: &Graph, size: Option<usize>) -> Result<Totals> {
         macs: total.macs,
         bytes: total.bytes,
         certificates: graph.info.certificates.clone(),
+        groups: None,
     })
 }
 
@@ -153,6 +185,7 @@ fn text(totals: &Totals, frozen: bool) -> String {
         text += "masked weights are stored as zeros, so the file is as large as that of the dense network; prune removes \
                  channels\n";
     }
+    text += &totals.groups.as_deref().map_or(String::new(), groups::text);
     for (i, certificate) in totals.certificates.iter().enumerate() {
         text += &format!("{}{}. {certificate}\n", if i == 0 { "\ncertificates\n" } else { "" }, i + 1);
     }

@@ -116,7 +116,7 @@ impl Candidate {
                     ..PruneConfig::default()
                 };
                 let save_plan = Some(plan.to_path_buf());
-                Stage::of(PruneStage { prune: Some(prune), save_plan, plan: None }, train)
+                Stage::of(PruneStage { prune: Some(prune), save_plan, ..PruneStage::default() }, train)
             }
             Self::Sparsify(share) => {
                 let sparsify =

@@ -189,7 +189,7 @@ fn control(stage: &Table, suffix: &str, label: String) -> Table {
     let mut control = stage.clone();
     rename(&mut control, stage, suffix);
     control.insert("control".into(), Value::String(label));
-    for key in ["published", "lr_find", "save_plan"] {
+    for key in ["published", "lr_find", "save_plan", "save_scores"] {
         control.remove(key);
     }
     control

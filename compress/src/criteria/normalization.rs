@@ -4,8 +4,8 @@ use super::{Criterion, Score, Subject};
 use crate::names::{named, one_of};
 use serde::{Deserialize, Serialize};
 
-/// The divisor of a layer's scores. The order of groups within a layer does not change, so it matters only
-/// where layers are compared with each other.
+/// The scale of a layer's scores: what is subtracted from them and what they are divided by. The order of groups within a
+/// layer does not change, so it matters only where layers are compared with each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalization {
@@ -20,8 +20,12 @@ pub enum Normalization {
     Max,
     /// Their Euclidean norm `√(Σ s²)` (Molchanov et al. 2017, section 2.2).
     L2,
-    /// Their standard deviation, after their mean is subtracted.
+    /// Their standard deviation, after their mean is subtracted. Torch-Pruning calls it `gaussian`, and divides by the
+    /// deviation of a sample: its scores are smaller by √((n − 1)/n), n the number of scores.
     Standardized,
+    /// Their range, after their minimum is subtracted: the least becomes 0 and the largest 1. Torch-Pruning calls it
+    /// `standarization`.
+    MinMax,
     /// The median of their magnitudes, the lower one of two. Scores stay as they are if it is 0.
     Median,
     /// For each score, the sum of the magnitudes that are at least as large, as LAMP divides weights (Lee et al. 2021): the
@@ -52,24 +56,26 @@ impl Normalization {
     /// Normalizes the `scores` of a layer, computed in f64. Scores that are all zero stay zero.
     pub fn apply(self, scores: &mut [f32]) {
         let count = scores.len().max(1) as f64;
-        let mean = match self {
-            Self::Standardized => scores.iter().map(|&score| f64::from(score)).sum::<f64>() / count,
+        let exact = || scores.iter().map(|&score| f64::from(score));
+        let origin = match self {
+            Self::Standardized => exact().sum::<f64>() / count,
+            Self::MinMax => exact().fold(f64::INFINITY, f64::min),
             _ => 0.0,
         };
-        let sizes = scores.iter().map(|&score| (f64::from(score) - mean).abs());
+        let sizes = exact().map(|score| (score - origin).abs());
         let divisor = match self {
             Self::None => return,
             Self::Sum => sizes.sum(),
             Self::Mean => sizes.sum::<f64>() / count,
-            Self::Max => sizes.fold(0.0, f64::max),
+            Self::Max | Self::MinMax => sizes.fold(0.0, f64::max),
             Self::L2 => sizes.map(|size| size * size).sum::<f64>().sqrt(),
             Self::Standardized => (sizes.map(|size| size * size).sum::<f64>() / count).sqrt(),
             Self::Median => median(sizes.collect()),
             Self::Lamp => return divide_by_tails(scores),
         };
         let normalized = |score: f32| match divisor > 0.0 {
-            true => ((f64::from(score) - mean) / divisor) as f32,
-            false => (f64::from(score) - mean) as f32,
+            true => ((f64::from(score) - origin) / divisor) as f32,
+            false => (f64::from(score) - origin) as f32,
         };
         scores.iter_mut().for_each(|score| *score = normalized(*score));
     }
@@ -120,6 +126,10 @@ mod tests {
             normalized(Normalization::Standardized),
             [1.0, -2.0, 2.0, -1.0].map(|x: f32| x / 2.5f32.sqrt())
         );
+        assert_eq!(normalized(Normalization::MinMax), [0.75, 0.0, 1.0, 0.25]);
+        let mut negative = [-3.0, 1.0, -1.0];
+        Normalization::MinMax.apply(&mut negative);
+        assert_eq!(negative, [0.0, 1.0, 0.5], "of the range 4 above −3");
         let mut signed = [-3.0, 1.0];
         Normalization::Sum.apply(&mut signed);
         assert_eq!(signed, [-0.75, 0.25]);
@@ -130,8 +140,10 @@ mod tests {
             normalization.apply(&mut zeros);
             assert_eq!(zeros, [0.0; 2]);
         }
-        let mut equal = [2.0; 3];
-        Normalization::Standardized.apply(&mut equal);
-        assert_eq!(equal, [0.0; 3]);
+        for normalization in [Normalization::Standardized, Normalization::MinMax] {
+            let mut equal = [2.0; 3];
+            normalization.apply(&mut equal);
+            assert_eq!(equal, [0.0; 3]);
+        }
     }
 }

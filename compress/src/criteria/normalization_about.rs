@@ -12,6 +12,7 @@ impl Normalization {
         Self::Max,
         Self::L2,
         Self::Standardized,
+        Self::MinMax,
         Self::Median,
         Self::Lamp,
     ];
@@ -28,6 +29,7 @@ impl Normalization {
                 "Molchanov et al. 2017, Pruning convolutional neural networks for resource efficient inference",
             ),
             Self::Standardized => About::common("(s − mean s) / standard deviation of s, over the layer"),
+            Self::MinMax => About::common("(s − min s) / (max s − min s), over the layer"),
             Self::Median => About::common("s / median |s| over the layer"),
             Self::Lamp => About::new(
                 "s / Σ |t| over the scores t of the layer with |t| ≥ |s|",

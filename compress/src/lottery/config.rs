@@ -25,7 +25,7 @@ pub struct LotteryConfig {
     /// How groups are scored.
     #[serde(default)]
     pub criterion: Criterion,
-    /// The divisor of a layer's scores, which makes layers comparable. By default, that of sparsification.
+    /// The scale of a layer's scores, which makes layers comparable. By default, that of sparsification.
     #[serde(default)]
     pub normalization: Option<Normalization>,
     /// The layers to mask. If empty: every layer that the granularity applies to, except the output layer.

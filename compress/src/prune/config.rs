@@ -39,7 +39,7 @@ pub struct PruneConfig {
     pub widths: BTreeMap<String, usize>,
     /// How the scores of channels that are removed together become one.
     pub coupling: Coupling,
-    /// The divisor of a layer's scores, which makes layers comparable. By default that of
+    /// The scale of a layer's scores, which makes layers comparable. By default that of
     /// [`Normalization::across_layers`] where groups compete, and none elsewhere.
     pub normalization: Option<Normalization>,
     /// Whether every group loses the same `fraction`, or groups compete: all, or those of a stage. Widths are local by nature.

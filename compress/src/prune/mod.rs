@@ -7,7 +7,8 @@
 //!
 //! Channels are removed in *units*: all channels that residual sums, batch norms, flattening and concatenation tie
 //! together ([`crate::channels`]). A [`PrunePlan`] lists the units of each group that stay: those that sparsification
-//! left alive and that are read ([`PrunePlan::dead`]), or those with the highest scores ([`UnitScores`], [`PrunePlan::lowest`]).
+//! left alive and that are read ([`PrunePlan::dead`]), those with the highest scores ([`UnitScores`], [`PrunePlan::lowest`]), or
+//! all but those that are named ([`PrunePlan::without_outputs`]). [`Proposals`] shows a plan cut by cut.
 //!
 //! [`prune`] takes three steps. It masks the live units to be removed, so that all their channels are constant; it lets
 //! the layers that read these constants absorb them; and it slices the channels off. Hence
@@ -26,13 +27,16 @@
 //!
 //! Frozen units (the image, the network's output) are never removed, and every group keeps at least one channel.
 
+mod by_index;
 mod by_layer;
 mod config;
 mod fit;
 mod goal;
+mod group_scores;
 mod mask;
 mod plan;
 mod planning;
+mod proposals;
 mod pruner;
 mod report;
 mod rewrite;
@@ -47,8 +51,10 @@ pub use crate::targets::Amount;
 pub use by_layer::ByLayer;
 pub use config::PruneConfig;
 pub use fit::RoundTo;
+pub use group_scores::{GroupScores, LayerScores};
 pub use mask::mask;
 pub use plan::{GroupPlan, PrunePlan};
+pub use proposals::{Proposal, Proposals};
 pub use pruner::{Pruner, Turn};
 pub use rewrite::{Constants, prune};
 pub use score::UnitScores;

@@ -137,7 +137,11 @@ impl PrunePlan {
 
     /// The plan that keeps, in each group, the units at the positions that `keep` returns for the group's index. Frozen
     /// groups are not part of a plan.
-    fn from_kept(graph: &Graph, flow: &ChannelFlow, keep: impl Fn(usize, &Group) -> Vec<usize>) -> Self {
+    pub(super) fn from_kept(
+        graph: &Graph,
+        flow: &ChannelFlow,
+        keep: impl Fn(usize, &Group) -> Vec<usize>,
+    ) -> Self {
         let free = flow.groups().iter().enumerate().filter(|(_, group)| group.frozen.is_none());
         let plan = |(index, group): (usize, &Group)| GroupPlan {
             layers: group.layer_names(graph),
@@ -145,6 +149,12 @@ impl PrunePlan {
             keep: keep(index, group).into_iter().map(|unit| group.units[unit].channel).collect(),
         };
         Self { groups: free.map(plan).collect() }
+    }
+
+    /// The plan without the groups that keep all of their channels.
+    pub(super) fn of_cuts(mut self) -> Self {
+        self.groups.retain(|group| group.keep.len() < group.units);
+        self
     }
 
     /// For each unit of `flow`, whether the plan removes it. An error if the plan does not fit `graph`, empties a group
@@ -208,7 +218,8 @@ impl GroupPlan {
     }
 }
 
-fn frozen(layers: &str, why: &str) -> Error {
+/// The error for channels of `layers` that are tied to something.
+pub(super) fn frozen(layers: &str, why: &str) -> Error {
     Error::invalid(format!(
         "prune: the channels of {layers} cannot be removed: they are tied to {why}; leave the layer out"
     ))

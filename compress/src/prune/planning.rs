@@ -5,12 +5,12 @@ use super::fit::{Fit, RoundTo, Widths, floors};
 use super::goal::Goal;
 use super::targets::{Candidate, Reached, Reaching, paying};
 use super::width::Width;
-use super::{PruneConfig, PrunePlan, UnitScores, prune};
+use super::{GroupScores, PruneConfig, PrunePlan, UnitScores, prune};
 use crate::criteria::Evidence;
 use crate::targets::LINE;
 use lopper_engine::channels::ChannelFlow;
 use lopper_engine::rewrite::Rewrite;
-use lopper_engine::{Graph, Layer, Result};
+use lopper_engine::{Error, Graph, Layer, Result};
 
 /// The largest share of a group that a target takes, unless options say otherwise.
 const MOST_FOR_A_TARGET: f64 = 0.95;
@@ -23,6 +23,20 @@ impl PruneConfig {
     /// If an option is invalid or does not fit the network, or if a target cannot be reached.
     pub fn plan(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<PrunePlan> {
         self.reached(graph, evidence).map(|reached| reached.plan)
+    }
+
+    /// The scores by which [`Self::plan`] ranks, joined and layer by layer.
+    ///
+    /// # Errors
+    /// If there is no criterion, or an option is invalid or does not fit the network.
+    pub fn scores(&self, graph: &Graph, evidence: Option<&Evidence>) -> Result<Vec<GroupScores>> {
+        self.check()?;
+        self.check_lists(graph)?;
+        let Some((criterion, _)) = self.goal()? else {
+            return Err(Error::invalid("prune: only a criterion scores channels: expected one"));
+        };
+        self.check_sites(graph)?;
+        GroupScores::of(graph, &self.scoring(criterion, evidence), |layers| self.eligible(graph, layers))
     }
 
     /// [`Self::plan`], and what it reaches in words, if there is a target.

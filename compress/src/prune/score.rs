@@ -108,15 +108,16 @@ fn kind(graph: &Graph, flow: &ChannelFlow, group: &Group) -> String {
 }
 
 /// The groups to score.
-struct Wanted {
+pub(super) struct Wanted {
     /// For each group, whether it is scored.
-    groups: Vec<bool>,
+    pub groups: Vec<bool>,
     /// For each unit, whether its group is scored.
     units: Vec<bool>,
 }
 
 impl Wanted {
-    fn new(graph: &Graph, flow: &ChannelFlow, eligible: impl Fn(&[String]) -> bool) -> Self {
+    /// The groups of `flow` that are not frozen and for which `eligible`, given the names of their layers, is true.
+    pub fn new(graph: &Graph, flow: &ChannelFlow, eligible: impl Fn(&[String]) -> bool) -> Self {
         let wanted = |group: &Group| group.frozen.is_none() && eligible(&group.layer_names(graph));
         let groups: Vec<bool> = flow.groups().iter().map(wanted).collect();
         let mut units = vec![false; flow.unit_count()];
@@ -127,7 +128,7 @@ impl Wanted {
     }
 
     /// The layers that `criterion` reads and that have output channels in wanted groups.
-    fn sites(&self, graph: &Graph, flow: &ChannelFlow, criterion: &Criterion) -> Vec<Site> {
+    pub fn sites(&self, graph: &Graph, flow: &ChannelFlow, criterion: &Criterion) -> Vec<Site> {
         let site = |node: usize| {
             let layer = &graph.nodes()[node].layer;
             let groups = match (criterion.subject(), layer) {
@@ -149,24 +150,27 @@ fn filters(layer: &Layer) -> Option<Groups> {
 }
 
 /// The scores of each unit so far, joined.
-struct Units<'a> {
+pub(super) struct Units<'a> {
     flow: &'a ChannelFlow,
     coupling: Coupling,
     joined: Vec<Joined>,
 }
 
 impl<'a> Units<'a> {
-    fn new(flow: &'a ChannelFlow, coupling: Coupling) -> Self {
+    /// Those of the units of `flow` before the first score.
+    pub fn new(flow: &'a ChannelFlow, coupling: Coupling) -> Self {
         Self { flow, coupling, joined: vec![Joined::default(); flow.unit_count()] }
     }
 
-    fn add(&mut self, units: &[usize], scores: impl IntoIterator<Item = f32>) {
+    /// Adds the `scores` of a layer whose output channels are `units`.
+    pub fn add(&mut self, units: &[usize], scores: impl IntoIterator<Item = f32>) {
         for (&unit, score) in units.iter().zip(scores) {
             self.joined[unit].add(self.coupling, score.into());
         }
     }
 
-    fn scores(self, wanted: &Wanted) -> UnitScores {
+    /// The scores of the groups that are `wanted`.
+    pub fn scores(self, wanted: &Wanted) -> UnitScores {
         let score = |unit: usize| {
             let joined = self.joined[unit];
             (joined.count > 0).then(|| joined.finish(self.coupling) as f32)

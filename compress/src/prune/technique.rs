@@ -12,7 +12,7 @@ use lopper_engine::{About, Error, Graph, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The keys of a recipe's stage that configure pruning. `plan` and `save_plan` require `prune`.
+/// The keys of a recipe's stage that configure pruning. All others require `prune`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PruneStage {
     /// The options.
@@ -21,13 +21,27 @@ pub struct PruneStage {
     pub plan: Option<PrunePlan>,
     /// The file to write the plan to, in TOML, for a later `plan`.
     pub save_plan: Option<PathBuf>,
+    /// The file to write the scores of channels to, in JSON: a list of [`GroupScores`](super::GroupScores).
+    pub save_scores: Option<PathBuf>,
 }
 
-stage_keys!(PruneStage { prune, plan, save_plan });
+stage_keys!(PruneStage { prune, plan, save_plan, save_scores });
 
 impl PruneStage {
     fn options(&self) -> Result<&PruneConfig> {
-        self.prune.as_ref().ok_or_else(|| Error::invalid("`plan` and `save_plan` require `prune`"))
+        self.prune
+            .as_ref()
+            .ok_or_else(|| Error::invalid("`plan`, `save_plan` and `save_scores` require `prune`"))
+    }
+
+    /// The first key that is given of those about one removal of one network.
+    fn of_one_removal(&self) -> Option<&'static str> {
+        let keys = [
+            ("plan", self.plan.is_some()),
+            ("save_plan", self.save_plan.is_some()),
+            ("save_scores", self.save_scores.is_some()),
+        ];
+        keys.into_iter().find_map(|(key, given)| given.then_some(key))
     }
 
     /// Whether channels are removed step by step while the network trains.
@@ -74,12 +88,17 @@ impl Technique for PruneStage {
     }
 
     fn check(&self) -> Result<()> {
-        self.options()?.check()?;
-        let replays = [("plan", self.plan.is_some()), ("save_plan", self.save_plan.is_some())];
-        match replays.into_iter().find(|(_, given)| *given) {
-            Some((key, _)) if self.is_gradual() => Err(Error::invalid(format!(
+        let options = self.options()?;
+        options.check()?;
+        match self.of_one_removal() {
+            Some(key) if self.is_gradual() => Err(Error::invalid(format!(
                 "`{key}`: a plan is one removal, but `prune` has a schedule or steps with several"
             ))),
+            _ if self.save_scores.is_some() && (self.plan.is_some() || options.criterion.is_none()) => {
+                Err(Error::invalid(
+                    "`save_scores`: only a criterion scores channels: expected one, and no `plan`",
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -128,8 +147,7 @@ impl Technique for PruneStage {
     /// Widths multiply: round k keeps `int(widthᵏ · n)` of the n channels that the network `start` has.
     fn repeated(&self, round: usize, start: &str) -> Result<Option<Arc<dyn Technique>>> {
         let options = self.options()?;
-        let once = [("plan", self.plan.is_some()), ("save_plan", self.save_plan.is_some())];
-        if let Some((key, _)) = once.into_iter().find(|(_, given)| *given) {
+        if let Some(key) = self.of_one_removal() {
             return Err(Error::invalid(format!("`{key}`: a plan is for one network, but the stage repeats")));
         }
         if !options.widths.is_empty() {
@@ -175,13 +193,14 @@ impl Technique for PruneStage {
         }
     }
 
-    /// The file that the plan is written to does not affect the result.
+    /// The files that plan and scores are written to do not affect the result.
     fn identity(&self) -> String {
-        format!("{:?}", Self { save_plan: None, ..self.clone() })
+        format!("{:?}", Self { save_plan: None, save_scores: None, ..self.clone() })
     }
 
     fn outputs(&self) -> Vec<(&'static str, &Path)> {
-        self.save_plan.iter().map(|path| ("save_plan", path.as_path())).collect()
+        let files = [("save_plan", &self.save_plan), ("save_scores", &self.save_scores)];
+        files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))).collect()
     }
 
     /// Removing live channels changes the function, and so does dropping constants.
@@ -215,6 +234,11 @@ impl Technique for PruneStage {
         if let Some(path) = &self.save_plan {
             let text = toml::to_string(&plan).map_err(|e| Error::file(path, e))?;
             applied.files.push((path.clone(), text));
+        }
+        if let Some(path) = &self.save_scores {
+            let scores = options.scores(graph, evidence)?;
+            let text = serde_json::to_string_pretty(&scores).map_err(|e| Error::file(path, e))?;
+            applied.files.push((path.clone(), text + "\n"));
         }
         Ok(applied)
     }

@@ -5,7 +5,7 @@ use lopper_engine::About;
 
 impl Method {
     /// Every method, in the order in which they are listed.
-    pub const ALL: &[Self] = &[Self::Static, Self::Set, Self::Rigl, Self::Gradual];
+    pub const ALL: &[Self] = &[Self::Static, Self::Set, Self::Rigl, Self::Gradual, Self::TopKast];
 
     /// What dies and what grows, and where it is from.
     pub const fn about(self) -> About {
@@ -25,6 +25,10 @@ impl Method {
             Self::Gradual => About::new(
                 "as rigl, while sparsity rises: s + (s₀ − s)(1 − t/end)³",
                 "Liu et al. 2021, Sparse training via boosting pruning plasticity with neuroregeneration",
+            ),
+            Self::TopKast => About::new(
+                "the largest mean |w| run forward; more of them learn by ∂L/∂w, and take the place of smaller ones",
+                "Jayakumar et al. 2020, Top-KAST: Top-K always sparse training",
             ),
         }
     }

@@ -4,6 +4,7 @@ use super::densities::Densities;
 use crate::granularity::Granularity;
 use crate::names::named;
 use crate::sparsify::{SparsifyConfig, SparsitySchedule};
+use lopper_engine::number::{self, Range};
 use lopper_engine::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
@@ -21,6 +22,8 @@ pub enum Method {
     Rigl,
     /// As `rigl`, while sparsity rises.
     Gradual,
+    /// The largest run forward; more of them learn, and take the place of those that they outgrow.
+    TopKast,
 }
 
 named!(Method, "sparse training method");
@@ -28,7 +31,7 @@ named!(Method, "sparse training method");
 impl Method {
     /// Whether groups grow by the gradients of masked weights.
     pub(super) fn reads_gradients(self) -> bool {
-        matches!(self, Self::Rigl | Self::Gradual)
+        matches!(self, Self::Rigl | Self::Gradual | Self::TopKast)
     }
 }
 
@@ -47,7 +50,14 @@ pub struct SparseTrainConfig {
     /// The sparsity of the first step of `gradual`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_sparsity: Option<f64>,
-    /// The share of the live groups that moves in the first update, in (0, 1).
+    /// The fraction of weights that do not learn, of `top_kast`: at most `sparsity`. By default twice as many weights learn
+    /// as run forward, as in the paper at 0.9 and 0.95.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backward_sparsity: Option<f64>,
+    /// The weight λ of the penalty that holds back what does not run forward, of `top_kast`; by default 1e-4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exploration_penalty: Option<f64>,
+    /// The share of the live groups that moves in the first update, in (0, 1). `top_kast` moves as many as have grown larger.
     #[serde(default = "fraction")]
     pub fraction: f64,
     /// Training steps between two updates of the masks.
@@ -95,6 +105,8 @@ impl SparseTrainConfig {
             method: Method::default(),
             densities: Densities::default(),
             initial_sparsity: None,
+            backward_sparsity: None,
+            exploration_penalty: None,
             fraction: fraction(),
             every: every(),
             end: end(),
@@ -115,25 +127,17 @@ impl SparseTrainConfig {
                 "granularity: N:M keeps as many of every run, and moves none: found {found}"
             ));
         }
-        for (key, value) in [("sparsity", Some(self.sparsity)), ("initial_sparsity", self.initial_sparsity)] {
+        let sparsities = [
+            ("sparsity", Some(self.sparsity)),
+            ("initial_sparsity", self.initial_sparsity),
+            ("backward_sparsity", self.backward_sparsity),
+        ];
+        for (key, value) in sparsities {
             if let Some(found) = value.filter(|value| !(0.0..1.0).contains(value)) {
                 return refuse(format!("{key}: expected a fraction in [0, 1), found {found}"));
             }
         }
-        match (self.method, self.initial_sparsity) {
-            (Method::Gradual, Some(initial)) if initial > self.sparsity => {
-                return refuse(format!(
-                    "initial_sparsity: expected at most the final {}, found {initial}",
-                    self.sparsity
-                ));
-            }
-            (Method::Gradual, _) | (_, None) => {}
-            (method, Some(_)) => {
-                return refuse(format!(
-                    "initial_sparsity: {method} has one sparsity throughout: expected gradual"
-                ));
-            }
-        }
+        self.check_method()?;
         if self.densities == Densities::Global && self.method != Method::Gradual {
             return refuse(format!(
                 "densities: global ranks what goes while sparsity rises: expected the method gradual, found {}",
@@ -153,6 +157,50 @@ impl SparseTrainConfig {
             true => Ok(()),
             false => refuse(format!("end: expected more than 0 and at most 1, found {}", self.end)),
         }
+    }
+
+    /// Checks the options of single methods.
+    fn check_method(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::invalid(format!("sparse_train {message}")));
+        let (method, sparsity) = (self.method, self.sparsity);
+        let owned = [
+            ("initial_sparsity", self.initial_sparsity, Method::Gradual, "has one sparsity throughout"),
+            (
+                "backward_sparsity",
+                self.backward_sparsity,
+                Method::TopKast,
+                "trains what runs forward, and no more",
+            ),
+            ("exploration_penalty", self.exploration_penalty, Method::TopKast, "has nothing to hold back"),
+        ];
+        for (key, value, owner, why) in owned {
+            if value.is_some() && method != owner {
+                return refuse(format!("{key}: {method} {why}: expected {owner}"));
+            }
+        }
+        for (key, value) in
+            [("initial_sparsity", self.initial_sparsity), ("backward_sparsity", self.backward_sparsity)]
+        {
+            if let Some(found) = value.filter(|&value| value > sparsity) {
+                return refuse(format!("{key}: expected at most the final {sparsity}, found {found}"));
+            }
+        }
+        match self.exploration_penalty {
+            Some(penalty) => {
+                number::single("sparse_train exploration_penalty", penalty, Range::AtLeastZero).map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The fraction of weights that do not learn, of `top_kast`.
+    pub fn backward_sparsity(&self) -> f64 {
+        self.backward_sparsity.unwrap_or((1.0 - 2.0 * (1.0 - self.sparsity)).max(0.0))
+    }
+
+    /// The weight λ of the penalty of `top_kast`.
+    pub(super) fn exploration_penalty(&self) -> f64 {
+        self.exploration_penalty.unwrap_or(1e-4)
     }
 
     /// The sparsity at `time`, a fraction of the training.

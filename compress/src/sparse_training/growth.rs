@@ -34,6 +34,13 @@ impl Before<'_> {
     }
 }
 
+/// The groups that live if `target` do, at least one and as many as are `alive`: these, and of the others those of the largest
+/// `ranks`. Of equals, the first.
+pub(super) fn grown(alive: &[bool], ranks: &[f64], target: usize) -> Vec<bool> {
+    let live = alive.iter().filter(|&&alive| alive).count();
+    Before { alive, magnitudes: ranks, promises: ranks }.moved(0.0, target.max(live))
+}
+
 /// How many groups of each layer are among the `target` live ones of the largest magnitude in all of them, and at least one.
 /// A layer is the magnitudes of its groups and whether they live. Of equals, the later ones stay.
 pub(super) fn survivors(layers: &[(Vec<f64>, Vec<bool>)], target: usize) -> Vec<usize> {
@@ -66,6 +73,15 @@ mod tests {
         assert_eq!(survivors(&layers, 3), [2, 1], "5, 3 and 2");
         assert_eq!(survivors(&layers, 1), [1, 1], "each keeps one");
         assert_eq!(survivors(&layers, 9), [3, 2]);
+    }
+
+    #[test]
+    fn the_largest_others_grow() {
+        let grown = |alive: [bool; 4], target| grown(&alive, &[2.0, 9.0, 3.0, 3.0], target);
+        assert_eq!(grown([false; 4], 2), [false, true, true, false], "of equals, the first");
+        assert_eq!(grown([true, false, false, false], 2), [true, true, false, false]);
+        assert_eq!(grown([true, false, true, true], 1), [true, false, true, true], "none dies");
+        assert_eq!(grown([false; 4], 0), [false, true, false, false], "at least one");
     }
 
     const MAGNITUDES: [f64; 6] = [5.0, 1.0, 3.0, 0.0, 0.0, 0.0];

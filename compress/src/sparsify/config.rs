@@ -43,7 +43,7 @@ pub struct SparsifyConfig {
     /// How groups are scored.
     #[serde(default)]
     pub criterion: Criterion,
-    /// The divisor of a layer's scores, which makes layers comparable. By default that of
+    /// The scale of a layer's scores, which makes layers comparable. By default that of
     /// [`Normalization::across_layers`] where groups of several weights compete, and none elsewhere.
     #[serde(default)]
     pub normalization: Option<Normalization>,
