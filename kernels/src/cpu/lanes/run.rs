@@ -53,14 +53,14 @@ pub(in crate::cpu) enum Rows {
 
 /// The reason why a convolution cannot be computed in row lanes, or has no reason to be, if there is one.
 pub(in crate::cpu) fn refuses(g: &Conv2d, pattern: &Pattern) -> Option<&'static str> {
-    // A step between two pixels of a band is a 32-bit number of bytes.
-    const MOST: usize = 1 << 13;
+    // A step between two pixels of a band is a 32-bit number of bytes, and a single row has at most 128 floats a channel.
+    let most = if is_pointwise(g) && g.h == 1 { 1 << 21 } else { 1 << 13 };
     let needs = [
         (pattern.structure() != Structure::Dense, "no single weight is zero"),
         (g.groups == 1, "channels are grouped"),
         (g.extra_padding == [0; 2], "the padding is larger behind than before"),
         (Taps::new(g).is_some(), "a row of taps reads more than three lanes"),
-        (g.c <= MOST && g.kh <= 16 && g.kh * g.dilation[0] <= 64, "a band of its input is too large"),
+        (g.c <= most && g.kh <= 16 && g.kh * g.dilation[0] <= 64, "a band of its input is too large"),
     ];
     needs.into_iter().find(|(holds, _)| !holds).map(|(_, why)| why)
 }
@@ -73,8 +73,7 @@ impl RowLanes {
 
     /// Chooses the layout for teams of `team` filters, at most as many as share their positions.
     pub(super) fn of_teams(cpu: &Cpu, g: &Conv2d, pattern: &Pattern, rows: Rows, team: usize) -> Self {
-        let pointwise = [g.kh, g.kw, g.stride[0], g.stride[1]] == [1; 4] && g.padding == [0; 2];
-        let joined = pointwise && rows == Rows::Joined;
+        let joined = is_pointwise(g) && rows == Rows::Joined;
         let g = with_rows(g, joined);
         let taps = Taps::new(&g).expect("the taps fit three lanes");
         let lanes = cpu.backend.tiles(Types::F32)[0].nr;
@@ -183,6 +182,11 @@ impl RowLanes {
         // Whole vectors of output channels.
         if parts == 1 { teams } else { teams.div_ceil(parts).next_multiple_of(self.shape.lanes).min(teams) }
     }
+}
+
+/// Whether an output reads only the pixel in its own place.
+fn is_pointwise(g: &Conv2d) -> bool {
+    [g.kh, g.kw, g.stride[0], g.stride[1]] == [1; 4] && g.padding == [0; 2]
 }
 
 /// `g`, or a geometry with the same result whose only row has all pixels.
