@@ -20,7 +20,7 @@ use super::residual::{AddPixels, AddRows};
 use super::rows::{FinishRows, LoadRows, Section};
 use super::shape::{MAX_VECTORS, Shape};
 use super::taps::Taps;
-use super::tile::{Tile, kernel};
+use super::tile::{End, Tile, kernel};
 use crate::cpu::conv2d::Epilogue;
 use crate::cpu::device::shared::Shared;
 use crate::cpu::device::shelf::Workspace;
@@ -239,7 +239,11 @@ impl Task<'_> {
         let targets = places.map(|places| Targets::new(g, shape, &places));
         let targets = targets.as_ref();
         for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
-            self.add_products(cpu, &input[row * shape.row()..], sums);
+            let (input, end) = (&input[row * shape.row()..], self.end(row, y));
+            self.add_products(cpu, input, sums, end);
+            if end.is_some() {
+                continue;
+            }
             let filters = lists.filters_of(self.teams.clone());
             let epilogue = &self.add_residual(cpu, targets, row, sums);
             let sums = &*sums;
@@ -297,8 +301,28 @@ impl Task<'_> {
         Section { images, group, y }
     }
 
-    /// Computes the sums of a tile, whose input starts at `input`.
-    fn add_products(&self, cpu: &Cpu, input: &[f32], sums: &mut [f32]) {
+    /// How the inner kernel ends the sums of the tile at row `row` of the band, which spares a pass over them. It does if the
+    /// output and a residual are in lanes, the activation is a clamp, and no row and no filter of a team is left over.
+    fn end(&self, row: usize, y: Shared) -> Option<End<'_>> {
+        let (RowLanes { shape, lists, .. }, Product { epilogue, layouts, .. }) = (self.lanes, self.product);
+        let ImageLayout::RowLanes(images) = layouts.y else { return None };
+        let (section, filters) = (self.section(images), lists.filters_of(self.teams.clone()));
+        let whole = section.rows(shape, row) == shape.rows && filters.len() == self.teams.len() * lists.team;
+        if !whole || (epilogue.residual.is_some() && layouts.residual != layouts.y) {
+            return None;
+        }
+        let bounds = epilogue.activation.bounds()?;
+        let [first, last] =
+            [filters.start, filters.end - 1].map(|filter| section.start(self.g.o, filter, row));
+        let needed = last + shape.rows * shape.row();
+        assert!(images.row() == shape.row() && needed <= y.len(), "the output has a plane for each filter");
+        let residual = epilogue.residual.map(|residual| residual[..needed][first..].as_ptr());
+        let bias = epilogue.bias.map(|bias| &bias[filters]);
+        Some(End { y: y.as_mut_ptr().wrapping_add(first), residual, plane: images.plane(), bias, bounds })
+    }
+
+    /// Computes the sums of a tile, whose input starts at `input`, and ends them in `end`, if that is given.
+    fn add_products(&self, cpu: &Cpu, input: &[f32], sums: &mut [f32], end: Option<End>) {
         let (RowLanes { shape, lists, .. }, teams) = (self.lanes, self.teams.clone());
         let packed = bytemuck::cast_slice(self.product.packed);
         let run = kernel(shape.tile(), shape.unit(), lists.team);
@@ -310,11 +334,13 @@ impl Task<'_> {
                 y: sums.as_mut_ptr(),
                 first: block == 0,
                 enterable: self.slots.enterable(),
+                end: end.filter(|_| block + 1 == lists.blocks()),
             };
             // SAFETY: `pack` wrote the lists of these teams for this shape. Its steps lead to a row of a plane of a
             // channel, of which `plane` has at least `halo` below the tile's first row, and as many more as the tile
             // has rows; `input` starts at most `(tiles − 1) · rows` rows into the first plane, and `plane` has that
-            // many more. `sums` has a tile of vectors for each filter of each team.
+            // many more. `sums` has a tile of vectors for each filter of each team, and so have the planes of `end`, in
+            // rows that no other task has.
             unsafe { run(cpu, &tile) }
         }
     }

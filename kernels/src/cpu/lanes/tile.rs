@@ -7,7 +7,7 @@
 //!         for vector in 0..N                       (unrolled)
 //!           sums[filter][vector] += weight · x[vector]
 //!       before, after: shift the sums by a lane
-//!     add the sums of the blocks before; store
+//!     add the sums of the blocks before; store, or add bias and residual, clamp and store to images in lanes
 //! ```
 //!
 //! Every load of pixels is aligned, although taps look left and right: the sums of all taps on one side are shifted
@@ -34,6 +34,22 @@ pub(super) struct Tile<'a> {
     pub first: bool,
     /// The lanes that sums may enter when they shift up or down.
     pub enterable: [u32; 2],
+    /// Where the sums go after the last block, if that is not `y`.
+    pub end: Option<End<'a>>,
+}
+
+/// The end of the sums in images that stay in lanes, whose rows are a tile's vectors: `clamp(sum + bias + residual)`.
+#[derive(Clone, Copy)]
+pub(super) struct End<'a> {
+    /// The tile in the plane of the first filter, and in that of a residual.
+    pub y: *mut f32,
+    pub residual: Option<*const f32>,
+    /// Floats from one filter's plane to the next.
+    pub plane: usize,
+    /// The biases of the filters.
+    pub bias: Option<&'a [f32]>,
+    /// The least and the greatest output.
+    pub bounds: [f32; 2],
 }
 
 /// A function that computes a tile.
@@ -56,7 +72,8 @@ pub(super) fn kernel(vectors: usize, unit: usize, team: usize) -> Run {
 ///
 /// # Safety
 /// `tile.lists` are the lists of `tile.teams` teams of `T` filters. The steps of each list lead from `x` to `N`
-/// readable vectors, and `y` has `N` vectors for each filter of a team.
+/// readable vectors, and `y` has `N` vectors for each filter of a team. With an `end`, so has each plane of its output and
+/// of its residual.
 unsafe fn run<const T: usize, const N: usize, const V: usize>(cpu: &Cpu, tile: &Tile) {
     cpu.dispatch(Teams::<T, N, V>(tile));
 }
@@ -89,18 +106,24 @@ impl<const T: usize, const N: usize, const V: usize> Kernel for Teams<'_, T, N, 
         let Self(tile) = self;
         let mut lists = tile.lists.as_ptr();
         for team in 0..tile.teams {
-            // SAFETY: a team has three lengths before its lists, and `y` has `N` vectors for each of its filters.
+            // SAFETY: a team has three lengths before its lists, and `y` has `N` vectors for each of its filters, as has
+            // the end.
             unsafe {
                 let lengths = lists.cast::<[u32; 3]>().read();
                 let mut walk = Walk { entry: lists.add(3).cast(), x: tile.x };
-                team_sums::<S, T, N, V>(s, tile, lengths, &mut walk, tile.y.add(team * T * N * S::LANES));
+                let y = tile.y.add(team * T * N * S::LANES);
+                let sums = team_sums::<S, T, N, V>(s, tile, lengths, &mut walk, y);
+                match &tile.end {
+                    None => store(s, sums, y),
+                    Some(end) => end.store(s, team * T, sums),
+                }
                 lists = walk.entry.cast();
             }
         }
     }
 }
 
-/// Computes the sums of one team.
+/// Computes the sums of one team. Those in `y` are unspecified afterwards.
 ///
 /// # Safety
 /// As for [`run`]: `walk` starts at the team's lists, which have these lengths, and `y` at its sums.
@@ -111,7 +134,7 @@ unsafe fn team_sums<S: Simd, const T: usize, const N: usize, const V: usize>(
     [before, after, same]: [u32; 3],
     walk: &mut Walk<T>,
     y: *mut f32,
-) {
+) -> Sums<S, T, N> {
     let [up, down] = tile.enterable.map(|bits| s.set(bits));
     let zeros = [[s.zero(); N]; T];
     // SAFETY: guaranteed by the caller.
@@ -132,11 +155,35 @@ unsafe fn team_sums<S: Simd, const T: usize, const N: usize, const V: usize>(
             sums = if T > 1 { add_stored(s, moved, y) } else { add(s, sums, moved) };
         }
         // A list that continued the sums of the others would wait for their last additions and shifts.
-        if T == 1 {
-            let own = add_list(s, walk, same, zeros);
-            store(s, add(s, sums, own), y);
-        } else {
-            store(s, add_list(s, walk, same, sums), y);
+        if T == 1 { add(s, sums, add_list(s, walk, same, zeros)) } else { add_list(s, walk, same, sums) }
+    }
+}
+
+impl End<'_> {
+    /// Ends the sums of the filters from `filter` on, and stores them.
+    ///
+    /// # Safety
+    /// The planes of these filters have `N` vectors at `y`, which nothing else accesses, and at `residual`.
+    #[inline(always)]
+    unsafe fn store<S: Simd, const T: usize, const N: usize>(
+        &self,
+        s: S,
+        filter: usize,
+        sums: Sums<S, T, N>,
+    ) {
+        let [low, high] = self.bounds.map(|bound| s.splat(bound));
+        for f in 0..T {
+            let bias = s.splat(self.bias.map_or(0.0, |bias| bias[filter + f]));
+            for i in 0..N {
+                let (at, mut v) = ((filter + f) * self.plane + i * S::LANES, s.add(sums[f][i], bias));
+                // SAFETY: guaranteed by the caller.
+                unsafe {
+                    if let Some(residual) = self.residual {
+                        v = s.add(v, s.load(residual.add(at)));
+                    }
+                    s.store(self.y.add(at), s.min(high, s.max(low, v)));
+                }
+            }
         }
     }
 }
