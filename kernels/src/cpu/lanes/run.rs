@@ -106,6 +106,11 @@ impl RowLanes {
         self.name
     }
 
+    /// The number of rows that are computed together.
+    pub fn rows(&self) -> usize {
+        self.shape.rows
+    }
+
     /// The size of the packed weights, in floats.
     pub fn len(&self) -> usize {
         self.lists.len()
@@ -225,20 +230,21 @@ impl Task<'_> {
         let (input, sums) =
             Workspace::floats(&mut workspace.floats, input_len + sums_len).split_at_mut(input_len);
         let places = self.converts().then(|| self.slots.places(self.group));
-        let lanes = &mut *input;
+        let (lanes, outputs) = (&mut *input, self.rows());
+        let rows = outputs.next_multiple_of(shape.rows) + taps.halo;
         match layouts.x {
             ImageLayout::ChannelsLast => {
                 let places = places.as_ref().expect("pixels have places");
-                cpu.dispatch(Load { g, taps, shape, places, x, zeros, lanes });
+                cpu.dispatch(Load { g, taps, shape, places, rows, x, zeros, lanes });
             }
             ImageLayout::RowLanes(images) => {
                 let section = self.section(images);
-                cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, x, lanes });
+                cpu.dispatch(LoadRows { section, channels: g.c, taps, shape, rows, x, lanes });
             }
         }
         let targets = places.map(|places| Targets::new(g, shape, &places));
         let targets = targets.as_ref();
-        for row in (0..shape.tiles()).map(|tile| tile * shape.rows) {
+        for row in (0..outputs).step_by(shape.rows) {
             let (input, end) = (&input[row * shape.row()..], self.end(row, y));
             self.add_products(cpu, input, sums, end);
             if end.is_some() {
@@ -293,6 +299,12 @@ impl Task<'_> {
         let Product { epilogue, layouts, .. } = self.product;
         let residual = epilogue.residual.map(|_| layouts.residual);
         [layouts.x, layouts.y].into_iter().chain(residual).any(|layout| layout == ImageLayout::ChannelsLast)
+    }
+
+    /// The number of rows of the band that some image has.
+    fn rows(&self) -> usize {
+        let (_, y) = self.slots.band(self.group);
+        self.lanes.shape.band.min(self.g.oh() - y)
     }
 
     /// The part of images in row lanes that the task reads and writes.
