@@ -4,7 +4,9 @@ use crate::cases::run;
 use crate::draw::filled;
 use crate::support::CPUS;
 use lopper_kernels::buffer::Buffer;
-use lopper_kernels::cpu::{self, Cpu, Epilogue, ImageLayout, ImageLayouts, LaneImages, PackedConv2d, Packing, Weights};
+use lopper_kernels::cpu::{
+    self, Cpu, Epilogue, ImageLayout, ImageLayouts, LaneImages, PackedConv2d, Packing, Weights,
+};
 use lopper_kernels::params::Activation;
 use lopper_kernels::pattern::Pattern;
 use lopper_kernels::shapes::Conv2d;
@@ -86,7 +88,15 @@ impl<'a> Pair<'a> {
     fn run(&self, i: usize, height: usize, [x, y]: [ImageLayout; 2], input: &[f32], output: &mut [f32]) {
         let g = Conv2d { h: height, ..self.geometries[i] };
         let layouts = ImageLayouts { x, y, ..ImageLayouts::default() };
-        cpu::conv2d_forward_between(self.cpu, &g, &layouts, input, &self.packed[i], &self.epilogues[i], output);
+        cpu::conv2d_forward_between(
+            self.cpu,
+            &g,
+            &layouts,
+            input,
+            &self.packed[i],
+            &self.epilogues[i],
+            output,
+        );
     }
 
     fn whole(&self, x: &[f32]) -> Buffer {
@@ -113,8 +123,17 @@ impl<'a> Pair<'a> {
             self.run(0, read.len(), [layout, band], x, values);
             mid.move_to_start(above..above + read.len(), values);
         });
-        let (x, y) = ((&between[..], &mid.rows(0..read.len()), read.start), (y, &self.lanes[1].rows(rows.clone())));
-        cpu::conv2d_depthwise_lane_rows(self.cpu, &depthwise, rows, x, &self.packed[1], &self.epilogues[1], y);
+        let (x, y) =
+            ((&between[..], &mid.rows(0..read.len()), read.start), (y, &self.lanes[1].rows(rows.clone())));
+        cpu::conv2d_depthwise_lane_rows(
+            self.cpu,
+            &depthwise,
+            rows,
+            x,
+            &self.packed[1],
+            &self.epilogues[1],
+            y,
+        );
     }
 }
 
@@ -127,7 +146,9 @@ fn lane_bands() {
         let expand = Conv2d::square([1, h, w, c], o, 1, 1, 0);
         let depthwise = Conv2d { groups: o, ..Conv2d::square([1, h, w, o], o, 3, stride, 1) };
         let (band, above, pixels) = (draw.between(1..=depthwise.oh()), draw.between(0..=3), draw.one_in(2));
-        draw.about(format_args!("bands of {band} rows of {depthwise:?}, {above} rows below others, {c} channels"));
+        draw.about(format_args!(
+            "bands of {band} rows of {depthwise:?}, {above} rows below others, {c} channels"
+        ));
         let mut weights = draw.reals(expand.w_len());
         weights.iter_mut().for_each(|w| *w = if *w < 0.3 { 0.0 } else { *w });
         (weights[0], weights[expand.w_len() - 1]) = (0.0, 0.5);

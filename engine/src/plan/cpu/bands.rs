@@ -209,7 +209,9 @@ impl Reader<'_> {
     /// The rows of the input that the output rows `rows` read.
     fn rows_read(&self, rows: Range<usize>) -> Range<usize> {
         match self {
-            Self::Depthwise(Writer { g, .. }) | Self::DepthwiseLanes(Writer { g, .. }, _) => g.rows_read(rows),
+            Self::Depthwise(Writer { g, .. }) | Self::DepthwiseLanes(Writer { g, .. }, _) => {
+                g.rows_read(rows)
+            }
             Self::MaxPool(g) => {
                 let first = (rows.start * g.stride[0]).saturating_sub(g.padding[0]);
                 first..(rows.end - 1) * g.stride[0] + g.kernel[0] - g.padding[0]
@@ -281,7 +283,9 @@ impl Call {
         let pixels = [kh, kw, stride[0], stride[1], groups] == [1; 5];
         let pixels = pixels && padding == [0; 2] && extra_padding == [0; 2];
         let some = match [writer.around.x, writer.around.y] {
-            [ImageLayout::ChannelsLast, ImageLayout::ChannelsLast] => pixels || writer.w.computes_output_rows(),
+            [ImageLayout::ChannelsLast, ImageLayout::ChannelsLast] => {
+                pixels || writer.w.computes_output_rows()
+            }
             [_, ImageLayout::RowLanes(_)] => pixels,
             [_, ImageLayout::ChannelsLast] => false,
         };

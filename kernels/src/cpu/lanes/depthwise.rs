@@ -78,7 +78,10 @@ pub(in crate::cpu) fn run_rows(
     assert!(whole == Some(to_images.of_height(g.oh())) && w.len() >= 9 * g.c, "one geometry");
     assert!(!rows.is_empty() && rows.end <= g.oh(), "rows of the output");
     assert!(rows.len() == to_images.height, "the output has these rows");
-    assert!(read.is_empty() || (seen.start <= read.start && read.end <= seen.end), "the input has these rows");
+    assert!(
+        read.is_empty() || (seen.start <= read.start && read.end <= seen.end),
+        "the input has these rows"
+    );
     let [from, to] = images.map(LaneImages::plane);
     let lens = images.map(|images| images.len(g.c));
     assert_eq!([x.len(), y.len()], lens, "input and output have the length of their layout");

@@ -145,12 +145,7 @@ unsafe fn add_list<S: Simd, const N: usize>(s: S, d: &[S::F; N], count: u32, wal
 /// # Safety
 /// `walk` is followed by a group, whose steps lead to `N` readable vectors each.
 #[inline(always)]
-unsafe fn dots_of_group<S: Simd, const N: usize>(
-    s: S,
-    d: &[S::F; N],
-    walk: &mut Walk,
-    rows: &mut [S::F],
-) {
+unsafe fn dots_of_group<S: Simd, const N: usize>(s: S, d: &[S::F; N], walk: &mut Walk, rows: &mut [S::F]) {
     let group = walk.list.cast::<Group<1>>();
     // SAFETY: guaranteed by the caller.
     unsafe {

@@ -178,7 +178,9 @@ impl Lists {
         let filter = self.filters_of(part % self.teams()..part % self.teams() + 1).start;
         let of_tap = |tap: usize| {
             let words = self.words(part / self.teams());
-            let bits = |(first, count): (usize, usize)| pattern.live_bits(filter, tap * self.channels + first, count);
+            let bits = |(first, count): (usize, usize)| {
+                pattern.live_bits(filter, tap * self.channels + first, count)
+            };
             words.map(|word| bits(word).count_ones() as usize).sum::<usize>()
         };
         Side::ALL.map(|side| of_side(taps, side).map(|(tap, _)| of_tap(tap)).sum())
