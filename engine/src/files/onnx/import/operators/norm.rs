@@ -5,7 +5,7 @@ use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
 use crate::files::onnx::import::value::Value;
 use crate::files::onnx::import::view::View;
-use crate::files::torchvision::inverse;
+use crate::files::pytorch_layout::inverse;
 use crate::graph::layer::{Activation, BatchNorm, Layer, LayerNorm, PRelu};
 use crate::{Param, Tensor};
 

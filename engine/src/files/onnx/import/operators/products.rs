@@ -5,7 +5,7 @@ use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
 use crate::files::onnx::import::value::Value;
 use crate::files::onnx::import::view::{Axis, View};
-use crate::files::torchvision::inverse;
+use crate::files::pytorch_layout::inverse;
 use crate::graph::layer::{Conv2d, Layer, Linear};
 
 /// `Gemm`: `alpha · A · B + beta · C`, with constant B and C.
