@@ -2,6 +2,7 @@
 
 mod cases;
 mod hostile;
+mod removed_channels;
 mod round_trips;
 mod runtime;
 mod state_dicts;

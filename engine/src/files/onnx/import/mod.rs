@@ -11,6 +11,7 @@ mod layout;
 mod model;
 mod operators;
 mod run;
+mod spread;
 mod tensor;
 mod value;
 mod view;
