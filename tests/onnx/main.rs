@@ -1,7 +1,9 @@
 //! Networks for other programs: as ONNX files, written for ONNX Runtime and read back, and for PyTorch.
 
+mod by_hand;
 mod cases;
 mod hostile;
+mod quantized;
 mod removed_channels;
 mod round_trips;
 mod runtime;
