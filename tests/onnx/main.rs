@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod cases;
+mod edges;
 mod hostile;
 mod quantized;
 mod removed_channels;

@@ -1,6 +1,7 @@
 //! An ONNX file as a graph.
 
 mod array;
+mod edges;
 mod external;
 mod formula;
 mod import;
