@@ -8,6 +8,7 @@ mod quantized;
 mod removed_channels;
 mod round_trips;
 mod runtime;
+mod same_plan;
 mod state_dicts;
 mod torch;
 
