@@ -39,11 +39,6 @@ pub fn list(name: &str, values: &[usize]) -> Vec<u8> {
     bytes(5, &[&bytes(1, name.as_bytes())[..], &values, &int(20, 7)].concat())
 }
 
-/// The attribute `name` of a node, a word.
-pub fn word(name: &str, value: &str) -> Vec<u8> {
-    bytes(5, &[bytes(1, name.as_bytes()), bytes(4, value.as_bytes()), int(20, 3)].concat())
-}
-
 /// A constant of f32.
 pub fn constant(name: &str, dims: &[i64], data: &[u8]) -> Vec<u8> {
     of_type(1, name, dims, data)
