@@ -61,24 +61,37 @@ def onnx_file(name, size, batch, work):
     return str(path)
 
 
-def onnxruntime_network(name, size, batch, threads, work):
+def lopper_file(name, size, batch, work):
+    """Returns the ONNX file that peers.py let lopper write."""
+    return f"{work}/{name}_{size}_b{batch}.lopper.onnx"
+
+
+def onnxruntime_network(name, size, batch, threads, work, file=onnx_file):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(onnx_file(name, size, batch, work), options, ["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(file(name, size, batch, work), options, ["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: images(size, batch)}
     return lambda: session.run(None, feed)
 
 
-def openvino_network(name, size, batch, threads, work):
+def openvino_network(name, size, batch, threads, work, file=onnx_file):
     import openvino
 
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    model = openvino.Core().compile_model(onnx_file(name, size, batch, work), "CPU", options)
+    model = openvino.Core().compile_model(file(name, size, batch, work), "CPU", options)
     request, x = model.create_infer_request(), images(size, batch)
     return lambda: request.infer([x])
+
+
+def onnxruntime_file(*case):
+    return onnxruntime_network(*case, file=lopper_file)
+
+
+def openvino_file(*case):
+    return openvino_network(*case, file=lopper_file)
 
 
 def deepsparse_network(name, size, batch, threads, work):
@@ -214,6 +227,8 @@ ENGINES = {
     ("network", "pytorch"): pytorch_network,
     ("network", "deepsparse"): deepsparse_network,
     ("sparse", "deepsparse"): deepsparse_sparse,
+    ("onnx", "onnxruntime"): onnxruntime_file,
+    ("onnx", "openvino"): openvino_file,
     ("training", "pytorch"): pytorch_training,
     ("training", "torch.compile"): compiled_training,
     ("layer", "onednn"): onednn_layer,
@@ -229,7 +244,7 @@ def main():
     # Engine output goes to standard error; standard output is only for times.
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    if kind not in ["network", "sparse"] or engine == "pytorch":
+    if kind not in ["network", "sparse", "onnx"] or engine == "pytorch":
         import torch
 
         torch.set_num_threads(int(threads))

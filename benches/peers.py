@@ -40,6 +40,11 @@ NETWORKS = [
 ENDS = {"resnet18": "conv1,fc", "vgg16_bn": "features.0,classifier.6", "mobilenet_v2": "features.0.0,classifier.1"}
 SPARSE = [("resnet18", 128), ("mobilenet_v2", 128), ("vgg16_bn", 224)]
 ZEROS = [70, 80, 90, 95]
+# Networks as ONNX files that lopper writes and every engine reads.
+FILES = ["resnet18", "mobilenet_v2", "efficientnet_lite0"]
+IMPORTED = "lopper import"
+# The largest ratios to aim for: of a network that is read from ONNX to the built-in one, and to the fastest other engine.
+AIMS = {"lopper": 1.02, "the fastest": 0.95}
 PACKAGES = ["onnxruntime", "openvino", "torch", "torchvision", "pillow", "deepsparse"]
 
 
@@ -62,7 +67,7 @@ def parse():
     parser.add_argument("--lopper", default=str(ROOT / "target/release/lopper"), help="[default: %(default)s]")
     parser.add_argument("--work", default=str(ROOT / "target/peers"), help="directory for models and images [default: %(default)s]")
     parser.add_argument("--out", default="docs/benchmarks/peers.csv", help="[default: %(default)s]")
-    parser.add_argument("--cases", default="", help="run only cases that contain all of these words, such as 'network resnet18 b16'; `sparse` cases run only if named")
+    parser.add_argument("--cases", default="", help="run only cases that contain all of these words, such as 'network resnet18 b16'; `sparse` and `onnx` cases run only if named")
     parser.add_argument("--engines", default="", help="run only these other engines, separated by commas")
     parser.add_argument("--threads", default=f"1,{os.cpu_count()}", help="[default: %(default)s]")
     parser.add_argument("--rounds", type=int, default=5, help="[default: %(default)s]")
@@ -77,7 +82,7 @@ def parse():
 
 
 def cases(arguments):
-    """Returns the cases whose names contain every word of --cases, the sparse ones only if it has the word `sparse`."""
+    """Returns the cases whose names contain every word of --cases, the kinds `sparse` and `onnx` only if it has that word."""
     threads = sorted({int(n) for n in arguments.threads.split(",")})
     every = [Case("network", *network, n) for network in NETWORKS for n in threads]
     every += [
@@ -87,11 +92,14 @@ def cases(arguments):
         for batch in [1, 16]
         for n in threads
     ]
+    every += [
+        Case("onnx", name, size, batch, n) for name in FILES for size in [128, 224] for batch in [1, 16] for n in threads
+    ]
     every += [Case("training", name, 128, 16, n) for name in ["resnet18", "vgg16_bn"] for n in threads]
     every += [Case("layer", "3x3", 128, 16, n) for n in threads]
     every += [Case("images", what, 128, 1, 1) for what in ["decode", "decode and augment"]]
     words = arguments.cases.split()
-    wanted = [case for case in every if case.kind != "sparse" or "sparse" in words]
+    wanted = [case for case in every if case.kind not in ["sparse", "onnx"] or case.kind in words]
     return [case for case in wanted if all(word in str(case).split() for word in words)]
 
 
@@ -137,6 +145,7 @@ def engines(case, arguments):
     names = {
         "network": ["onnxruntime", "openvino", "pytorch", "deepsparse"],
         "sparse": ["deepsparse"],
+        "onnx": ["onnxruntime", "openvino"],
         "training": ["pytorch", "torch.compile"],
         "layer": ["onednn"],
         "images": ["torchvision", "pillow"],
@@ -147,13 +156,52 @@ def engines(case, arguments):
 
 
 def lopper_network(case, arguments):
-    """Returns the milliseconds that `lopper bench` reports."""
+    """Returns the milliseconds of lopper's own network."""
     mode = "--training" if case.kind == "training" else "--fold"
-    numbers = f"--size {case.size} --batch {case.batch} --threads {case.threads} --seconds {arguments.seconds}"
     name, _, bf16 = case.what.partition("+")
     options = ["--linear-weights", "bf16"] if bf16 else []
-    command = [arguments.lopper, "bench", name, mode, *options, *numbers.split(), "--json"]
+    return {"lopper": bench(case, arguments, name, mode, *options)}
+
+
+def bench(case, arguments, network, *options):
+    """Returns the milliseconds that `lopper bench` reports."""
+    numbers = f"--size {case.size} --batch {case.batch} --threads {case.threads} --seconds {arguments.seconds}"
+    command = [arguments.lopper, "bench", network, *options, *numbers.split(), "--json"]
     return float(json.loads(said_by(command))["median_ms"])
+
+
+def random_model(name, size, arguments):
+    """Returns the model file of an architecture with random weights for images of this size. Makes it if it is missing."""
+    work = Path(arguments.work).resolve()
+    random = work / f"{name}_{size}.random.safetensors"
+    if not random.exists():
+        # An architecture takes its number of classes and its image size from data.
+        for label in range(20):
+            pixel = work / "classes" / ["train", "val"][label % 2] / str(label // 2) / "0.ppm"
+            pixel.parent.mkdir(parents=True, exist_ok=True)
+            pixel.write_bytes(b"P6 1 1 255\n" + bytes([12 * label, 100, 200]))
+        data = ["--data", work / "classes", "--size", size, "--batch", 1]
+        said_by([arguments.lopper, "train", "--arch", name, "--epochs", 0, "--out", random, "--force", *data])
+    return random
+
+
+def imported_model(case, arguments):
+    """Returns the network of an `onnx` case as lopper reads it from the ONNX file, which the other engines read, too. Makes both
+    if they are missing."""
+    work = Path(arguments.work).resolve()
+    onnx = work / f"{case.what}_{case.size}_b{case.batch}.lopper.onnx"
+    imported = onnx.with_suffix(".safetensors")
+    if not imported.exists():
+        random = random_model(case.what, case.size, arguments)
+        said_by([arguments.lopper, "export", random, "--out", onnx, "--opset", 13, "--batch", case.batch, "--force"])
+        said_by([arguments.lopper, "import", onnx, "--out", imported])
+    return imported
+
+
+def lopper_files(case, arguments):
+    """Returns the milliseconds of lopper's own network, and of the one that it reads from ONNX."""
+    own, imported = random_model(case.what, case.size, arguments), imported_model(case, arguments)
+    return {"lopper": bench(case, arguments, own, "--fold"), IMPORTED: bench(case, arguments, imported, "--fold")}
 
 
 def sparse_model(case, arguments):
@@ -163,15 +211,7 @@ def sparse_model(case, arguments):
     lopper = lambda *words: said_by([arguments.lopper, *words])
     folded, masked = work / f"{name}_{case.size}.safetensors", work / f"{case.what}_{case.size}.safetensors"
     if not folded.exists():
-        # An architecture takes its number of classes and its image size from data.
-        for label in range(20):
-            pixel = work / "classes" / ["train", "val"][label % 2] / str(label // 2) / "0.ppm"
-            pixel.parent.mkdir(parents=True, exist_ok=True)
-            pixel.write_bytes(b"P6 1 1 255\n" + bytes([12 * label, 100, 200]))
-        data = ["--data", work / "classes", "--size", case.size, "--batch", 1]
-        random = work / f"{name}_{case.size}.random.safetensors"
-        lopper("train", "--arch", name, "--epochs", 0, "--out", random, "--force", *data)
-        lopper("fold", random, "--out", folded)
+        lopper("fold", random_model(name, case.size, arguments), "--out", folded)
     if not masked.exists():
         share = ["--sparsity", int(zeros) / 100, "--granularity", "weight", "--context", "local", "--epochs", 0]
         lopper("sparsify", folded, *share, "--exclude", ENDS[name], "--out", masked)
@@ -182,10 +222,8 @@ def sparse_model(case, arguments):
 
 
 def lopper_sparse(case, arguments):
-    """Returns the milliseconds that `lopper bench` reports for the masked model file."""
-    numbers = f"--size {case.size} --batch {case.batch} --threads {case.threads} --seconds {arguments.seconds}"
-    command = [arguments.lopper, "bench", sparse_model(case, arguments), *numbers.split(), "--json"]
-    return float(json.loads(said_by(command))["median_ms"])
+    """Returns the milliseconds of the masked model file."""
+    return {"lopper": bench(case, arguments, sparse_model(case, arguments))}
 
 
 def lopper_images(case, arguments):
@@ -193,7 +231,7 @@ def lopper_images(case, arguments):
     made = ["--images", Path(arguments.work) / "images"] if arguments.python else []
     options = [*made, "--quick"]
     rows = bench_rows("images", options, arguments.work)
-    return next(float(row["median_ms"]) for row in rows if row["work"] == case.what)
+    return {"lopper": next(float(row["median_ms"]) for row in rows if row["work"] == case.what)}
 
 
 def bench_rows(name, options, work):
@@ -213,10 +251,10 @@ def export(case, arguments):
 
 
 def in_turn(case, peers, ours, arguments):
-    """Returns the rows of all rounds of a case; `ours` returns lopper's milliseconds."""
+    """Returns the rows of all rounds of a case; `ours` returns the milliseconds of lopper's runs by their names."""
     rows = []
     for number in range(arguments.rounds):
-        times = {"lopper": ours()}
+        times = ours()
         for peer in peers:
             time.sleep(0.3)  # until the previous engine's threads stop spinning
             times[peer.engine] = peer.time(arguments.seconds)
@@ -231,9 +269,10 @@ def run_case(case, arguments):
         return run_layers(case, arguments)
     if case.kind == "network" and arguments.python:
         export(case, arguments)
-    if case.kind == "sparse":
-        sparse_model(case, arguments)
-    ours = {"images": lopper_images, "sparse": lopper_sparse}.get(case.kind, lopper_network)
+    if case.kind in ["sparse", "onnx"]:
+        {"sparse": sparse_model, "onnx": imported_model}[case.kind](case, arguments)
+    kinds = {"images": lopper_images, "sparse": lopper_sparse, "onnx": lopper_files}
+    ours = kinds.get(case.kind, lopper_network)
     peers = start(case, arguments)
     rows = in_turn(case, peers, lambda: ours(case, arguments), arguments)
     for peer in peers:
@@ -259,10 +298,24 @@ def run_layers(case, arguments):
         case_of_layer = Case("layer", f"{layer} {first['shape']}", case.size, case.batch, case.threads)
         peers = start(case_of_layer, arguments)
         ours = lambda: bench_rows("conv2d", [*options, "--only", layer], arguments.work)[0]["median_ms"]
-        rows += in_turn(case_of_layer, peers, lambda: float(ours()), arguments)
+        rows += in_turn(case_of_layer, peers, lambda: {"lopper": float(ours())}, arguments)
         for peer in peers:
             peer.stop()
     return rows
+
+
+def aims(rows):
+    """Returns, in words, the ratios of the imported network to lopper's own and to the fastest other engine, each beside what
+    is aimed for: medians of the ratios within a round."""
+    rounds = {}
+    for row in rows:
+        rounds.setdefault(row[6], {})[row[5]] = float(row[7])
+    others = {name for times in rounds.values() for name in times} - {"lopper", IMPORTED}
+    ratio = lambda of: statistics.median(times[IMPORTED] / of(times) for times in rounds.values())
+    ratios = {"lopper": ratio(lambda times: times["lopper"])}
+    if others:
+        ratios["the fastest"] = ratio(lambda times: min(times[name] for name in others))
+    return ", ".join(f"{found:.3f} of {name} (aim {AIMS[name]})" for name, found in ratios.items())
 
 
 def make_images(arguments):
@@ -316,6 +369,8 @@ def main():
             medians.setdefault(row[5], []).append(float(row[7]))
         shown = ", ".join(f"{engine} {statistics.median(ms):.4g}" for engine, ms in medians.items())
         print(f"{case}: {shown} ms  ({time.monotonic() - begin:.0f} s)", flush=True)
+        if case.kind == "onnx":
+            print(f"  imported: {aims(new)}", flush=True)
         write(arguments.out, head, COLUMNS, rows)
 
 

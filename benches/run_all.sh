@@ -62,5 +62,6 @@ if [[ ${1-} ]]; then
     engines=(--python "$1/bin/python" ${2:+--deepsparse "$2/bin/python"})
     python3 benches/peers.py "${engines[@]}" "${peers_options[@]}"
     python3 benches/peers.py "${engines[@]}" "${peers_options[@]}" --cases sparse --out docs/benchmarks/sparse_peers.csv
+    python3 benches/peers.py "${engines[@]}" "${peers_options[@]}" --cases onnx --out docs/benchmarks/onnx_peers.csv
 fi
 cargo bench --bench report

@@ -143,11 +143,14 @@
 //! | [`compress`] | the techniques, and what they share | [`compress::Technique`] |
 //!
 //! It also defines the [`recipe`] that the command line runs, the [`report`] of a run with the [`details`] of its stages
-//! and its [`page`], the [`atlas`] of sparse kernels, the times of the [`machine`] and [`latency`] measured in turn. [`prelude`] has the items of all crates that most programs need. `ARCHITECTURE.md` gives the reasons behind it all.
+//! and its [`page`], what [`certify`] measures, the [`atlas`] of sparse kernels, the times of the [`machine`] and [`latency`]
+//! measured in turn. [`prelude`] has the items of all crates that most programs need. `ARCHITECTURE.md` gives the reasons behind
+//! it all.
 
 #![forbid(unsafe_code)]
 
 pub mod atlas;
+pub mod certify;
 pub mod details;
 pub mod findings;
 pub mod latency;

@@ -32,7 +32,7 @@ mod zeros;
 
 use lopper_engine::Error;
 // The modules above refer to them as `crate::recipe` and so on.
-use lopper::{details, findings, latency, machine, recipe, report};
+use lopper::{certify, details, findings, latency, machine, recipe, report};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -72,18 +72,55 @@ fn peers_times_a_masked_network() {
     }
 }
 
+/// An `onnx` case reads the file that lopper writes, and says how its ratios compare with those to aim for.
+#[test]
+fn peers_times_a_network_from_onnx() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, work) = (dir.path().join("peers.csv"), dir.path().join("work"));
+    let [out, work_text] = [&out, &work].map(|path| path.to_str().unwrap());
+    let lopper = env!("CARGO_BIN_EXE_lopper");
+    let fixed = ["benches/peers.py", "--lopper", lopper, "--out", out, "--work", work_text, "--rounds", "2"];
+    let cases = ["--seconds", "0.01", "--threads", "1", "--cases", "onnx mobilenet_v2 128px b1"];
+    let Some(output) = python(&[&fixed[..], &cases].concat()) else { return };
+    let text = text_of(output);
+    assert!(text.contains("onnx mobilenet_v2 128px b1 t1: lopper "), "{text}");
+    assert!(text.contains("  imported: ") && text.contains(" of lopper (aim 1.02)"), "{text}");
+    let record = Record::<PeerRow>::read(Path::new(out)).unwrap();
+    let engines: Vec<&str> = record.rows.iter().map(|row| row.engine.as_str()).collect();
+    assert_eq!(engines, ["lopper", "lopper import", "lopper", "lopper import"]);
+    assert!(work.join("mobilenet_v2_128_b1.lopper.onnx").exists());
+    let [own, imported] = ["mobilenet_v2_128.random", "mobilenet_v2_128_b1.lopper"]
+        .map(|name| lopper_engine::file::load(work.join(format!("{name}.safetensors"))).unwrap());
+    for (name, param) in own.params() {
+        assert!(imported.param(&name).unwrap().value().same_bits(param.value()), "{name}");
+    }
+}
+
+/// Of three rounds, the medians of the ratios within a round count, not the ratios of medians.
+#[test]
+fn ratios_are_formed_within_a_round() {
+    let code = "import sys; sys.path.insert(0, 'benches')
+import peers
+row = lambda engine, number, ms: ['onnx', '', 0, 0, 0, engine, number, ms]
+times = {'lopper': [1, 2, 10], 'lopper import': [1, 9, 5], 'onnxruntime': [2, 80, 5], 'openvino': [4, 18, 8]}
+print(peers.aims([row(name, number, ms) for name, all in times.items() for number, ms in enumerate(all)]))";
+    let Some(output) = python(&["-c", code]) else { return };
+    let expected = "1.000 of lopper (aim 1.02), 0.500 of the fastest (aim 0.95)";
+    assert_eq!(text_of(output).trim(), expected);
+}
+
 /// Every engine that `peers.py` may start is one that `peer_engine.py` knows.
 #[test]
 fn peers_and_its_engines_agree() {
     let code = "import sys; sys.path.insert(0, 'benches')
 import argparse, peers, peer_engine
 options = argparse.Namespace(engines='', python='python3', deepsparse='python3')
-for kind in ['network', 'sparse', 'training', 'layer', 'images']:
+for kind in ['network', 'sparse', 'onnx', 'training', 'layer', 'images']:
     for name, _ in peers.engines(peers.Case(kind, '', 0, 0, 0), options):
         assert (kind, name) in peer_engine.ENGINES, (kind, name)
         print(kind, name)";
     let Some(output) = python(&["-c", code]) else { return };
-    assert_eq!(text_of(output).lines().count(), 10);
+    assert_eq!(text_of(output).lines().count(), 12);
 }
 
 #[test]

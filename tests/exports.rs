@@ -3,6 +3,9 @@
 mod support;
 
 use lopper_engine::file;
+use lopper_engine::torchvision::import_renamed;
+use lopper_models::{Options, build, numbered_classes, our_name};
+use safetensors::SafeTensors;
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::command::{lopper, text};
@@ -46,6 +49,41 @@ fn conversions_keep_the_logits() {
     let run = lopper(&["convert", text(&onnx), text(&place("net.py"))]).succeeded();
     assert!(run.out.contains("net.py and ") && run.out.contains("net.weights.safetensors"), "{}", run.out);
     assert!(fs::read_to_string(place("net.py")).unwrap().contains("def forward(self, x):"));
+}
+
+/// Weights have the names and shapes of the program that publishes the architecture, and are read back.
+#[test]
+fn weights_are_written_as_they_are_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    for (arch, tensors) in [
+        (
+            "convnext_tiny",
+            [("features.1.0.layer_scale", 3), ("features.1.0.block.3.weight", 2), ("classifier.2.bias", 1)],
+        ),
+        (
+            "mobilenetv3_small_100",
+            [("blocks.1.0.conv_pwl.weight", 4), ("conv_head.weight", 4), ("blocks.0.0.bn1.running_var", 1)],
+        ),
+    ] {
+        let options = Options { width: 0.5, ..Options::new(numbered_classes(3), [32, 32, 3]) };
+        let network = build(arch, &options).unwrap();
+        let start = place("start.safetensors");
+        file::save(&network, &start).unwrap();
+        for name in ["w.safetensors", "w.pth"] {
+            lopper(&["export", text(&start), "--out", text(&place(name)), "--force"]).succeeded();
+            let rename = |theirs: &str| our_name(arch, theirs);
+            let mut read = network.clone();
+            let report = import_renamed(&mut read, place(name), &rename).unwrap();
+            assert_eq!(report.imported, network.params().count() + network.buffers().count(), "{arch}");
+        }
+        let bytes = fs::read(place("w.safetensors")).unwrap();
+        let written = SafeTensors::deserialize(&bytes).unwrap();
+        for (tensor, axes) in tensors {
+            let found = written.tensor(tensor).unwrap_or_else(|e| panic!("{arch}, {tensor}: {e}"));
+            assert_eq!(found.shape().len(), axes, "{arch}, {tensor}");
+        }
+    }
 }
 
 #[test]

@@ -1,16 +1,21 @@
 //! The fuzz targets: each treats the input as a file of one kind and processes it like the command line.
 
 use crate::exercise::exercise;
+use lopper::page::{page, picture, sensitivity_page};
 use lopper::recipe::{Recipe, model_path};
+use lopper::report::{Report, csv as report_csv, short, wide};
+use lopper::sensitivity::Sensitivity;
 use lopper_compress::prune::{Constants, PrunePlan, PruneStage, prune};
 use lopper_compress::sparsify::SparsifyConfig;
 use lopper_engine::info::{Preparation, Resize};
+use lopper_engine::torchvision::Assignment;
 use lopper_engine::train::Checkpoint;
 use lopper_engine::{Graph, file, memory, onnx as onnx_file, torchvision};
 use lopper_models::builder::{Builder, Conv};
 use lopper_models::data::steps::{self, Steps};
 use lopper_models::data::{
-    Cut, Dataset, IdxArray, IdxImages, Normalize, Scratch, Transform, decode_file, generator, imagenette,
+    Cut, DataConfig, DataName, Dataset, IdxArray, IdxImages, Normalize, Scratch, Transform, decode_file,
+    generator, imagenette,
 };
 use serde_json::Value;
 use std::any::Any;
@@ -22,7 +27,7 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const ALL: [(&str, Target); 10] = [
+pub const ALL: [(&str, Target); 13] = [
     ("checkpoint", checkpoint),
     ("csv", csv),
     ("idx", idx),
@@ -32,6 +37,9 @@ pub const ALL: [(&str, Target); 10] = [
     ("plan", plan),
     ("pth", pth),
     ("recipe", recipe),
+    ("report", report),
+    ("sensitivity", sensitivity),
+    ("table", table),
     ("weights", weights),
 ];
 
@@ -110,13 +118,20 @@ pub fn model_file(header: &[u8]) -> Vec<u8> {
 pub fn weights(data: &[u8]) {
     let (_directory, path) = file_of(data, "w.safetensors");
     let _ = file::load(&path);
-    let _ = torchvision::import_weights(&mut NETWORK.clone(), &path);
+    import(&NETWORK, &path);
 }
 
 /// Reads `data` as a file of PyTorch with the weights of a small network.
 pub fn pth(data: &[u8]) {
     let (_directory, path) = file_of(data, "w.pth");
-    let _ = torchvision::import_weights(&mut TINY.clone(), &path);
+    import(&TINY, &path);
+}
+
+/// Reads the file `path` as weights of `graph`, by their names and by their order.
+fn import(graph: &Graph, path: &Path) {
+    let _ = torchvision::import_weights(&mut graph.clone(), path);
+    let by_order = Assignment { by_order: true, ..Assignment::named(&|_| None) };
+    let _ = torchvision::import_assigned(&mut graph.clone(), path, &by_order);
 }
 
 /// Reads `data` as an ONNX file. If it is accepted, the network must survive everything that the command line does with it,
@@ -235,4 +250,31 @@ pub fn image(data: &[u8]) {
 pub fn csv(data: &[u8]) {
     let (_directory, path) = file_of(data, "t.csv");
     let _ = imagenette::noisy_labels(&path, 1);
+}
+
+/// Reads `data` as the report of a run, and draws its page, its picture and its tables again.
+pub fn report(data: &[u8]) {
+    let Ok(report) = serde_json::from_slice::<Report>(data) else { return };
+    let stages = &report.stages;
+    let _ = (page("x", &report), picture("x", stages), short(stages), wide(stages), report_csv(stages));
+}
+
+/// Reads `data` as the prices of a network's cuts, and draws their page and their table again.
+pub fn sensitivity(data: &[u8]) {
+    let Ok(found) = serde_json::from_slice::<Sensitivity>(data) else { return };
+    let _ = (sensitivity_page("x", &found), found.text());
+}
+
+/// Reads `data` as a table of images and their labels. If it is accepted, each image must have one of the classes.
+pub fn table(data: &[u8]) {
+    let (directory, _) = file_of(data, "t.csv");
+    for name in ["a.ppm", "b.ppm", "c.ppm", "d.ppm"] {
+        std::fs::write(directory.path().join(name), b"P6 1 1 255\nrgb").expect("a temporary file");
+    }
+    let (path, labels) = (Some(directory.path().to_path_buf()), Some("t.csv".into()));
+    let config = DataConfig { path, labels, size: Some(2), batch: 1, ..DataConfig::new(DataName::Folder) };
+    if let Ok(splits) = config.open(1) {
+        let counts = splits.train.class_counts();
+        assert_eq!(counts.len(), splits.classes.len(), "a count for each class");
+    }
 }

@@ -12,7 +12,7 @@ mod redraw;
 
 pub use arch::{
     Head, NewHead, Options, Pretraining, about, build, freeze_body, is_auxiliary, keep_outputs, last_layer,
-    last_layers, names, new_head, numbered_classes, our_name, pretraining, with_outputs,
+    last_layers, names, new_head, numbered_classes, our_name, pretraining, published, with_outputs,
 };
 pub use builder::{Builder, Conv};
 pub use classifier::{Classifier, Guess};

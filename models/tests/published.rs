@@ -7,7 +7,7 @@ mod by_formula;
 use by_formula::{images, weights};
 use flate2::read::GzDecoder;
 use lopper_engine::plan::Plan;
-use lopper_engine::torchvision::{Assignment, import_assigned};
+use lopper_engine::torchvision::{Assignment, import_assigned, published_tensors};
 use lopper_engine::{Device, Graph, Layer};
 use lopper_models::{Options, build, is_auxiliary, names, numbered_classes, our_name, pretraining};
 use safetensors::tensor::{Dtype, TensorView};
@@ -119,6 +119,28 @@ fn every_published_tensor_has_its_place() {
     let own = ["student_net", "small_net", "vgg8_bn", "resnet8"];
     for name in names().filter(|name| !own.contains(name)) {
         assert!(covered.contains(name), "{name} is not compared with any published network");
+    }
+}
+
+/// Every architecture is written with the names and shapes of the program that publishes it, torchvision's where it has it.
+#[test]
+fn every_architecture_is_written_as_it_is_published() {
+    let mut written = BTreeSet::new();
+    for Published { source, theirs, arch, tensors, .. } in published() {
+        // torchvision comes first.
+        if !written.insert(arch.clone()) {
+            continue;
+        }
+        let graph = network(&arch, pretraining(&arch).unwrap().size);
+        let ours = published_tensors(&graph, &|ours| lopper_models::published(&arch, ours)).unwrap();
+        let sorted = |list: Vec<(String, Vec<usize>)>| list.into_iter().collect::<BTreeMap<_, _>>();
+        let count = ours.len();
+        let (ours, expected) = (
+            sorted(ours),
+            sorted(tensors.into_iter().filter(|(tensor, _)| !is_auxiliary(&arch, tensor)).collect()),
+        );
+        assert_eq!(ours.len(), count, "{source} {theirs}: two tensors have one name");
+        assert_eq!(ours, expected, "{source} {theirs}");
     }
 }
 

@@ -34,6 +34,26 @@ class Evaluation:
     @property
     def images(self) -> int: ...
 
+class Certificate:
+    """What a technique claims about the function of the network that it made, and what was measured."""
+
+    @property
+    def technique(self) -> str: ...
+    @property
+    def claim(self) -> Literal["exact", "approximate", "trained"]: ...
+    @property
+    def bound(self) -> Optional[float]: ...
+    @property
+    def predicted(self) -> Optional[Tuple[str, float]]: ...
+    @property
+    def epochs(self) -> Optional[int]: ...
+    @property
+    def logit_difference(self) -> Optional[float]: ...
+    @property
+    def images(self) -> int: ...
+    @property
+    def holds(self) -> Optional[bool]: ...
+
 class Plan:
     """A network prepared to run on a number of images. Runs of one plan wait for each other."""
 
@@ -64,10 +84,13 @@ class Model:
     def macs(self) -> int: ...
     @property
     def report(self) -> str: ...
+    @property
+    def certificates(self) -> List[Certificate]: ...
     def prune(
         self,
         *,
         data: Optional[Tuple[_Images, ArrayLike]] = None,
+        threads: Optional[int] = None,
         criterion: Optional[str] = None,
         fraction: Optional[float] = None,
         width: Optional[float] = None,
@@ -83,6 +106,7 @@ class Model:
         self,
         *,
         data: Optional[Tuple[_Images, ArrayLike]] = None,
+        threads: Optional[int] = None,
         sparsity: Optional[float] = None,
         granularity: Optional[str] = None,
         criterion: Optional[str] = None,
@@ -95,6 +119,7 @@ class Model:
         self,
         *,
         data: Optional[Tuple[_Images, ArrayLike]] = None,
+        threads: Optional[int] = None,
         fraction: Optional[float] = None,
         energy: Optional[float] = None,
         error: Optional[float] = None,

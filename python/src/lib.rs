@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod arrays;
+mod certificate;
 mod data;
 mod errors;
 mod evaluation;
@@ -30,6 +31,7 @@ fn _lopper(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<model::Model>()?;
     module.add_class::<plan::Plan>()?;
     module.add_class::<evaluation::Evaluation>()?;
+    module.add_class::<certificate::Certificate>()?;
     module.add_function(wrap_pyfunction!(open::load, module)?)?;
     module.add_function(wrap_pyfunction!(open::import_onnx, module)?)?;
     module.add_function(wrap_pyfunction!(errors::_panic, module)?)

@@ -1,21 +1,32 @@
 //! Networks of Python.
 
 use crate::arrays::{Images, labels};
+use crate::certificate::Certificate;
 use crate::data::Labeled;
 use crate::errors::compute;
 use crate::evaluation::Evaluation;
 use crate::options::options;
 use crate::plan::Plan;
 use crate::summary::summary;
+use lopper::certify::{Difference, certify, synthetic_images};
+use lopper::kernels::cuda::cache;
+use lopper::machine::MachineClock;
+use lopper::models::published;
 use lopper_compress::criteria::Evidence;
 use lopper_compress::fold::FoldConfig;
 use lopper_compress::prune::PruneStage;
+use lopper_compress::techniques::{Applied, Clock};
 use lopper_compress::{CompactConfig, FactorizeConfig, SparsifyConfig, Technique};
 use lopper_engine::onnx::{Batch, CompactForm, Images as OnnxImages, OnnxOptions};
-use lopper_engine::{Device, Graph, file, onnx, python, torchvision};
+use lopper_engine::torchvision::{WeightsFormat, export_published};
+use lopper_engine::{Device, Graph, file, onnx, python};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The largest number of images on which the function is compared before and after a technique.
+const COMPARED_IMAGES: usize = 64;
 
 /// Images of a batch when a criterion looks at images.
 const EVIDENCE_BATCH: usize = 32;
@@ -37,8 +48,15 @@ impl Model {
         Self { graph, report }
     }
 
-    /// The network that `technique` makes, which may look at labeled images.
-    fn rewritten(&self, py: Python<'_>, technique: &dyn Technique, data: Option<Pair<'_>>) -> PyResult<Self> {
+    /// The network that `technique` makes, with its certificate. It may look at labeled images, and promise the latency of a
+    /// plan on this many threads.
+    fn rewritten(
+        &self,
+        py: Python<'_>,
+        technique: impl Technique,
+        data: Option<Pair<'_>>,
+        threads: Option<usize>,
+    ) -> PyResult<Self> {
         let data = data.map(|(images, classes)| {
             let images = Images::borrow(&images, "NHWC")?;
             let classes = labels(&classes, images.view()?.shape()[0])?;
@@ -49,18 +67,38 @@ impl Model {
         let data = data.transpose()?;
         compute(py, || {
             technique.check()?;
+            let device = Device::open("cpu", threads)?;
+            let technique = timed(technique, &device);
             let evidence = match (technique.demand(&self.graph)?, data) {
                 (Some(demand), Some((images, classes))) => {
                     let mut data = Labeled::new(&self.graph, images, classes, EVIDENCE_BATCH)?;
                     let (criterion, sites) = (&demand.criterion, &demand.sites);
-                    let device = Device::open("cpu", None)?;
                     Some(Evidence::measure(criterion, &self.graph, sites, &mut data, usize::MAX, &device)?)
                 }
                 _ => None,
             };
-            let rewrite = technique.apply(&self.graph, evidence.as_ref())?.rewrite;
-            Ok(Self::new(rewrite.graph, rewrite.report.to_string()))
+            let Applied { rewrite, spectra, .. } = technique.apply(&self.graph, evidence.as_ref())?;
+            let images = match data {
+                Some((images, _)) => images.tensor(0..images.shape()[0].min(COMPARED_IMAGES)),
+                None => synthetic_images(&self.graph, &device),
+            };
+            let networks = [&self.graph, &rewrite.graph];
+            let measured = images.and_then(|images| Difference::measure(networks, images, &device));
+            let certificate = certify(&*technique, networks, &spectra, measured)?;
+            let mut graph = rewrite.graph;
+            graph.info.certificates.push(certificate);
+            Ok(Self::new(graph, rewrite.report.to_string()))
         })
+    }
+}
+
+/// `technique`, with the clock of this machine if its options ask for a latency.
+fn timed(technique: impl Technique, device: &Device) -> Arc<dyn Technique> {
+    let clock = MachineClock::new(device, Some(cache::folder()), |text| eprintln!("lopper: {text}"));
+    let clock: Arc<dyn Clock> = Arc::new(clock);
+    match technique.timed(&clock) {
+        Some(timed) => timed,
+        None => Arc::new(technique),
     }
 }
 
@@ -68,51 +106,56 @@ impl Model {
 impl Model {
     /// Removes channels. The options are those of a recipe's `prune`: criterion and fraction, width, widths or target, and
     /// more. Without a criterion, channels that sparsification left dead go. `data` are images and labels for criteria that
-    /// look at some.
-    #[pyo3(signature = (*, data=None, **given))]
+    /// look at some. A latency that is a target is that of a plan on `threads` threads.
+    #[pyo3(signature = (*, data=None, threads=None, **given))]
     fn prune(
         &self,
         py: Python<'_>,
         data: Option<Pair<'_>>,
+        threads: Option<usize>,
         given: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let stage = PruneStage { prune: Some(options("prune", given)?), ..PruneStage::default() };
-        self.rewritten(py, &stage, data)
+        self.rewritten(py, stage, data, threads)
     }
 
     /// Sets weights to zero and keeps them there, at once. The options are those of a recipe's `sparsify`: sparsity,
-    /// granularity, criterion, context and more. `data` are images and labels for criteria that look at some.
-    #[pyo3(signature = (*, data=None, **given))]
+    /// granularity, criterion, context and more. `data` are images and labels for criteria that look at some. A latency that
+    /// is a target is that of a plan on `threads` threads.
+    #[pyo3(signature = (*, data=None, threads=None, **given))]
     fn sparsify(
         &self,
         py: Python<'_>,
         data: Option<Pair<'_>>,
+        threads: Option<usize>,
         given: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        self.rewritten(py, &options::<SparsifyConfig>("sparsify", given)?, data)
+        self.rewritten(py, options::<SparsifyConfig>("sparsify", given)?, data, threads)
     }
 
     /// Splits layers into factors of low rank. The options are those of a recipe's `factorize`: one of fraction, energy,
-    /// error, vbmf and target_macs, conv and more. `data` are images and labels for metrics that look at some.
-    #[pyo3(signature = (*, data=None, **given))]
+    /// error, vbmf and target_macs, conv and more. `data` are images and labels for metrics that look at some. A latency that
+    /// is a target is that of a plan on `threads` threads.
+    #[pyo3(signature = (*, data=None, threads=None, **given))]
     fn factorize(
         &self,
         py: Python<'_>,
         data: Option<Pair<'_>>,
+        threads: Option<usize>,
         given: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        self.rewritten(py, &options::<FactorizeConfig>("factorize", given)?, data)
+        self.rewritten(py, options::<FactorizeConfig>("factorize", given)?, data, threads)
     }
 
     /// Merges batch norms into the layers beside them, which keeps the function.
     fn fold(&self, py: Python<'_>) -> PyResult<Self> {
-        self.rewritten(py, &FoldConfig {}, None)
+        self.rewritten(py, FoldConfig {}, None, None)
     }
 
     /// Leaves out the channels that masks kill inside of convolutions. The options are those of a recipe's `compact`.
     #[pyo3(signature = (**given))]
     fn compact(&self, py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        self.rewritten(py, &options::<CompactConfig>("compact", given)?, None)
+        self.rewritten(py, options::<CompactConfig>("compact", given)?, None, None)
     }
 
     /// Classifies labeled images with a plan, at most `batch` at a time.
@@ -174,9 +217,10 @@ impl Model {
         compute(py, || python::export(&self.graph, &path).map(drop))
     }
 
-    /// Writes the weights as `torch.save` writes a state dict.
+    /// Writes the weights as `torch.save` writes a state dict, under the names of the program that publishes the architecture.
     fn export_state_dict(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        compute(py, || torchvision::export_state_dict(&self.graph, &path).map(drop))
+        let names = |ours: &str| published(&self.graph.info.arch, ours);
+        compute(py, || export_published(&self.graph, &path, &names, WeightsFormat::StateDict).map(drop))
     }
 
     /// The network as a module of PyTorch, which reads images [N, C, H, W].
@@ -188,6 +232,12 @@ impl Model {
     #[getter]
     fn arch(&self) -> &str {
         &self.graph.info.arch
+    }
+
+    /// What each technique that made the network claims about its function, and what was measured, in order.
+    #[getter]
+    fn certificates(&self) -> Vec<Certificate> {
+        self.graph.info.certificates.iter().map(Certificate::from).collect()
     }
 
     /// The size of an image, `(height, width, channels)`.

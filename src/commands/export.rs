@@ -5,7 +5,9 @@ use super::formats::{Format, OnnxArgs};
 use crate::output_file::refuse_existing;
 use crate::progress::note;
 use clap::Args;
-use lopper_engine::{Graph, Result, file, onnx, python, torchvision};
+use lopper_engine::torchvision::{WeightsFormat, export_published};
+use lopper_engine::{Graph, Result, file, onnx, python};
+use lopper_models::published;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -51,9 +53,10 @@ pub(super) fn write(
     force: bool,
 ) -> Result<Vec<PathBuf>> {
     let mut written = vec![out.to_path_buf()];
+    let names = |ours: &str| published(&graph.info.arch, ours);
     let flushed = match format {
-        Format::Safetensors => torchvision::export_weights(graph, out)?.flushed,
-        Format::Pth => torchvision::export_state_dict(graph, out)?.flushed,
+        Format::Safetensors => export_published(graph, out, &names, WeightsFormat::Safetensors)?.flushed,
+        Format::Pth => export_published(graph, out, &names, WeightsFormat::StateDict)?.flushed,
         Format::Onnx => onnx::export(graph, out, &onnx.options()?)?.flushed,
         Format::Pytorch => {
             let weights = python::weights_of(out);

@@ -1,6 +1,7 @@
 //! The images on which the function of a network is compared before and after a rewrite.
 
 use super::Pipeline;
+use crate::certify::synthetic_images;
 use lopper_engine::data::Batches;
 use lopper_engine::{Graph, Result, Tensor};
 
@@ -10,11 +11,7 @@ const COMPARED_IMAGES: usize = 64;
 impl Pipeline<'_> {
     /// Returns the first validation images, or synthetic images if there is no data.
     pub(super) fn some_images(&mut self, graph: &Graph) -> Result<Tensor> {
-        let Some(data) = &mut self.data else {
-            let [h, w, c] = graph.info.input;
-            graph.require_inference([4, h, w, c], self.device)?;
-            return Tensor::from_vec(&[4, h, w, c], crate::latency::test_images(4 * h * w * c));
-        };
+        let Some(data) = &mut self.data else { return synthetic_images(graph, self.device) };
         let [h, w, c] = data.val.image_shape();
         let (mut values, mut count) = (Vec::new(), 0);
         for batch in data.val.epoch(0)? {

@@ -4,8 +4,12 @@
 use crate::networks;
 use flate2::{Compression, write::GzEncoder};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use lopper::machine::NetworkClock;
+use lopper::sensitivity::{Followed, Following, Point, Sensitivity, Tally};
 use lopper_engine::file;
 use lopper_engine::onnx::{self, Batch, CompactForm, MIN_OPSET, OnnxOptions};
+use lopper_engine::train::metrics::wilson95;
+use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
@@ -27,6 +31,9 @@ pub fn seeds() -> Vec<(&'static str, Vec<Seed>)> {
         ("plan", plans()),
         ("pth", pytorch_files()),
         ("recipe", recipes()),
+        ("report", reports()),
+        ("sensitivity", prices()),
+        ("table", tables_of_images()),
         ("weights", whole.filter(|(_, bytes)| bytes.len() < 4000).collect()),
     ]
 }
@@ -99,6 +106,54 @@ fn tables() -> Vec<Seed> {
         ("more", "path,noisy_labels_0,noisy_labels_1,is_valid\ntrain/a/0.png,a,b,False\n"),
         ("quote", "path,noisy_labels_1\n\"train/a/0.png,a\n"),
         ("short", "path,noisy_labels_1\ntrain/a/0.png\n"),
+    ]
+    .map(|(name, text)| (name.to_string(), text.as_bytes().to_vec()))
+    .into()
+}
+
+/// A run of two stages, with one element of each list.
+fn reports() -> Vec<Seed> {
+    let none = r#"{"stages":[],"run":null}"#;
+    vec![("run".into(), include_bytes!("report.json").to_vec()), ("empty".into(), none.into())]
+}
+
+/// The prices of two cuts, and of the plan that follows.
+fn prices() -> Vec<Seed> {
+    let of = |correct: usize, ms: f64| Tally {
+        correct,
+        images: 100,
+        top1: correct as f64 / 100.0,
+        interval: wilson95(correct as f64 / 100.0, 100.0),
+        ms,
+        params: 1000,
+        macs: 20_000,
+    };
+    let point = |fraction: f64, correct, lost| {
+        Point::new("prune".into(), vec!["conv1".into()], fraction, of(correct, 1.0 - fraction), [lost, 1])
+    };
+    let cut = Followed { layers: vec!["conv1".into()], fraction: 0.25, loss: 0.01 };
+    let found = Sensitivity {
+        model: "m.safetensors".into(),
+        criterion: "taylor".into(),
+        images: 100,
+        of_images: 200,
+        binding: BTreeMap::from([("seed".into(), "0".into())]),
+        clock: NetworkClock::default(),
+        planned: 2,
+        uncut: of(80, 1.0),
+        points: vec![point(0.25, 79, 2), point(0.5, 70, 11)],
+        plan: Some(Following { tolerance: 0.02, cuts: vec![cut], together: Some(point(0.25, 79, 2)) }),
+    };
+    vec![("plan".into(), serde_json::to_vec(&found).unwrap())]
+}
+
+fn tables_of_images() -> Vec<Seed> {
+    [
+        ("split", "file,label,is_valid\na.ppm,x,False\nb.ppm,y,0\nc.ppm,x,True\nd.ppm,y,1\n"),
+        ("numbers", "path;class\r\na;10\r\nb.ppm;2\r\n\"c.ppm\";2\r\nd;10\r\n"),
+        ("twice", "\u{feff}id,label\na.ppm,x\na.ppm,y\n"),
+        ("absent", "image,label\na.ppm,x\n../b.ppm,y\n"),
+        ("short", "image,label\na.ppm\n"),
     ]
     .map(|(name, text)| (name.to_string(), text.as_bytes().to_vec()))
     .into()

@@ -76,10 +76,12 @@ fn long(line: &str) -> Vec<usize> {
     line.split_whitespace().map(|size| size.parse().unwrap()).filter(|&size| size > 1).collect()
 }
 
-/// Whether a value of ONNX with these sizes more than 1 is an image `[N, H, W, C]`, and not `[N, C, H, W]`.
-fn is_channels_last(sizes: &[usize], batch: usize, [h, w, c]: [usize; 3]) -> bool {
+/// The orders of axes that a value of ONNX with these sizes more than 1 may have as images of `[H, W, C]`: channels last, or
+/// not. Where sizes are equal, both.
+fn orders(sizes: &[usize], batch: usize, [h, w, c]: [usize; 3]) -> Vec<bool> {
     let is = |shape: [usize; 4]| shape.into_iter().filter(|&size| size > 1).eq(sizes.iter().copied());
-    is([batch, h, w, c]) && !is([batch, c, h, w])
+    let (last, first) = (is([batch, h, w, c]), is([batch, c, h, w]));
+    [true, false].into_iter().filter(|&order| if order { last } else { first || !last }).collect()
 }
 
 /// Runs the case `path` with its own tolerance.
@@ -97,25 +99,34 @@ fn outcome(path: &Path) -> Outcome {
     let shapes = fs::read_to_string(path.with_extension("shapes")).unwrap();
     let mut shapes = shapes.lines().chain(["", ""]).map(long);
     let (given, wanted) = (shapes.next().unwrap(), shapes.next().unwrap());
-    let images = match is_channels_last(&given, batch, [h, w, c]) {
-        true => Tensor::from_vec(&[batch, h, w, c], input).unwrap(),
-        false => Tensor::from_vec(&[batch, c, h, w], input).unwrap().permute(&[0, 2, 3, 1]),
-    };
     let shape = graph.shapes([batch, h, w, c]).unwrap()[graph.output()].clone();
     let mut plan = Plan::new(&graph, [batch, h, w, c], &Device::cpu()).unwrap();
-    let found = Tensor::from_slice(&shape, plan.run(images.data()).unwrap()).unwrap();
-    let found = match shape[..] {
-        [_, h, w, c] if !is_channels_last(&wanted, batch, [h, w, c]) => found.permute(&[0, 3, 1, 2]),
-        _ => found,
-    };
-    if found.len() != expected.len() {
-        return Outcome::Failed(format!("{} numbers, expected {}", found.len(), expected.len()));
-    }
     let differs = |(a, b): &(&f32, &f32)| (*a - *b).abs() > absolute + relative * b.abs() || a.is_nan();
-    match found.data().iter().zip(&expected).find(differs) {
-        Some((a, b)) => Outcome::Failed(format!("{a}, expected {b}")),
-        None => Outcome::Passed,
+    let mut difference = String::new();
+    for last in orders(&given, batch, [h, w, c]) {
+        let images = match last {
+            true => Tensor::from_slice(&[batch, h, w, c], &input).unwrap(),
+            false => Tensor::from_slice(&[batch, c, h, w], &input).unwrap().permute(&[0, 2, 3, 1]),
+        };
+        let found = Tensor::from_slice(&shape, plan.run(images.data()).unwrap()).unwrap();
+        let found_in_order = match shape[..] {
+            [_, h, w, c] => orders(&wanted, batch, [h, w, c])
+                .into_iter()
+                .map(|last| if last { found.clone() } else { found.permute(&[0, 3, 1, 2]) })
+                .collect(),
+            _ => vec![found],
+        };
+        for found in found_in_order {
+            difference = match found.data().iter().zip(&expected).find(differs) {
+                _ if found.len() != expected.len() => {
+                    format!("{} numbers, expected {}", found.len(), expected.len())
+                }
+                Some((a, b)) => format!("{a}, expected {b}"),
+                None => return Outcome::Passed,
+            };
+        }
     }
+    Outcome::Failed(difference)
 }
 
 #[test]

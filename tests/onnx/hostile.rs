@@ -1,54 +1,10 @@
 //! Files that are not what they seem: each is refused in one line that says why.
 
+use crate::by_hand::{bytes, constant, int, integer, model, node, varint};
 use crate::runtime::small;
 use lopper_engine::onnx::{ImportOptions, OnnxOptions, export, import};
 use std::fs;
 use std::path::Path;
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
-
-fn int(number: u64, value: i64) -> Vec<u8> {
-    [varint(number << 3), varint(value.cast_unsigned())].concat()
-}
-
-fn bytes(number: u64, value: &[u8]) -> Vec<u8> {
-    [varint(number << 3 | 2), varint(value.len() as u64), value.to_vec()].concat()
-}
-
-fn node(op: &str, inputs: &[&str], output: &str, attributes: &[u8]) -> Vec<u8> {
-    let inputs: Vec<u8> = inputs.iter().flat_map(|input| bytes(1, input.as_bytes())).collect();
-    let name = bytes(3, output.as_bytes());
-    bytes(
-        1,
-        &[&inputs[..], &bytes(2, output.as_bytes()), &name, &bytes(4, op.as_bytes()), attributes].concat(),
-    )
-}
-
-/// A constant of f32.
-fn constant(name: &str, dims: &[i64], data: &[u8]) -> Vec<u8> {
-    let dims: Vec<u8> = dims.iter().flat_map(|&dim| int(1, dim)).collect();
-    bytes(5, &[&dims[..], &int(2, 1), &bytes(8, name.as_bytes()), data].concat())
-}
-
-fn described(number: u64, name: &str, dims: &[i64]) -> Vec<u8> {
-    let dims: Vec<u8> = dims.iter().flat_map(|&dim| bytes(1, &int(1, dim))).collect();
-    let kind = bytes(1, &[int(1, 1), bytes(2, &dims)].concat());
-    bytes(number, &[bytes(1, name.as_bytes()), bytes(2, &kind)].concat())
-}
-
-/// A file with this graph, whose input is `x` `[1, 2, 4, 4]` and whose output is `y`.
-fn model(graph: &[Vec<u8>]) -> Vec<u8> {
-    let graph = [&graph.concat()[..], &described(11, "x", &[1, 2, 4, 4]), &described(12, "y", &[1, 2, 4, 4])];
-    [int(1, 8), bytes(7, &graph.concat()), bytes(8, &int(2, 13))].concat()
-}
 
 /// The message with which `content` is refused.
 #[track_caller]
@@ -114,12 +70,7 @@ fn claims_cost_nothing() {
     // Sizes that double, and axes without end.
     let doubled = (0..200).map(|i| {
         let input = if i == 0 { "x".into() } else { format!("d{}", i - 1) };
-        node(
-            "Concat",
-            &[&input, &input],
-            &format!("d{i}"),
-            &bytes(5, &[bytes(1, b"axis"), int(3, 1), int(20, 2)].concat()),
-        )
+        node("Concat", &[&input, &input], &format!("d{i}"), &integer("axis", 1))
     });
     let message = refusal(&model(&doubled.chain([node("Relu", &["d199"], "y", &[])]).collect::<Vec<_>>()));
     assert!(message.contains("more than 4294967296 values"), "{message}");
@@ -136,10 +87,7 @@ fn claims_cost_nothing() {
     let layers = (0..1000).map(|i| node("MatMul", &["v", "w"], &format!("n{i}"), &[]));
     let start =
         [weight, node("GlobalMaxPool", &["x"], "p", &[]), constant("e", &[64, 2], &bytes(9, &[0; 512]))];
-    let rest = [
-        node("Flatten", &["p"], "f", &[]),
-        node("Gemm", &["f", "e"], "v", &bytes(5, &[bytes(1, b"transB"), int(3, 1), int(20, 2)].concat())),
-    ];
+    let rest = [node("Flatten", &["p"], "f", &[]), node("Gemm", &["f", "e"], "v", &integer("transB", 1))];
     let graph: Vec<_> = start.into_iter().chain(rest).chain(layers).collect();
     let message = refusal(&model(&graph));
     assert!(message.contains("shares its weights with so many nodes"), "{message}");

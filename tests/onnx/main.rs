@@ -1,9 +1,14 @@
 //! Networks for other programs: as ONNX files, written for ONNX Runtime and read back, and for PyTorch.
 
+mod by_hand;
 mod cases;
+mod edges;
 mod hostile;
+mod quantized;
+mod removed_channels;
 mod round_trips;
 mod runtime;
+mod same_plan;
 mod state_dicts;
 mod torch;
 

@@ -12,6 +12,8 @@ pub(crate) mod mask;
 pub mod onnx;
 pub mod python;
 mod pytorch;
+pub(crate) mod pytorch_layout;
 pub(crate) mod tensor_file;
 pub mod torchvision;
+mod weights_export;
 pub(crate) mod weights_file;

@@ -26,6 +26,12 @@ pub(super) trait Architecture: Sync {
         None
     }
 
+    /// What the tensor `ours` is called where this network is published, and its number of axes there, if it differs by axes of
+    /// one element at the end; `None` if it is published as it is. [`Self::our_name`] reads the name.
+    fn published(&self, _ours: &str) -> Option<(String, Option<usize>)> {
+        None
+    }
+
     /// Whether a tensor of published weights belongs to a part that only training uses, which the network does not
     /// have.
     fn is_auxiliary(&self, _theirs: &str) -> bool {

@@ -55,6 +55,13 @@ pub fn our_name(arch: &str, theirs: &str) -> Option<String> {
     find(arch).ok()?.our_name(theirs)
 }
 
+/// What the tensor `ours` of the architecture `arch` is called where that is published, by torchvision if it has the network,
+/// and its number of axes there, if it differs by axes of one element at the end. `None` if it is published as it is, or the
+/// architecture is unknown.
+pub fn published(arch: &str, ours: &str) -> Option<(String, Option<usize>)> {
+    find(arch).ok()?.published(ours)
+}
+
 /// Whether the tensor that published weights of the architecture `arch` call `theirs` belongs to a part that only
 /// training uses, which the network here does not have, such as an auxiliary classifier.
 pub fn is_auxiliary(arch: &str, theirs: &str) -> bool {

@@ -97,6 +97,15 @@ impl Architecture for ConvNeXt {
         };
         Some(format!("{ours}.{slot}"))
     }
+
+    /// torchvision's factors are `[C, 1, 1]`, and its layers over pixels are linear.
+    fn published(&self, ours: &str) -> Option<(String, Option<usize>)> {
+        if let Some(block) = ours.strip_suffix(".layer_scale.weight") {
+            return Some((format!("{block}.layer_scale"), Some(3)));
+        }
+        let linear = [".block.3.weight", ".block.5.weight"].iter().any(|layer| ours.ends_with(layer));
+        linear.then(|| (ours.to_string(), Some(2)))
+    }
 }
 
 /// torchvision's name of timm's `stages.STAGE.blocks.BLOCK`.

@@ -27,6 +27,8 @@ pub(super) struct MobileNetV3 {
     hidden: usize,
     norm: Norm,
     filter: Filter,
+    /// Whether it is timm that publishes the network.
+    in_timm: bool,
 }
 
 /// Blocks of one output width.
@@ -80,6 +82,7 @@ impl MobileNetV3 {
         hidden: 1280,
         norm: Norm::TENSORFLOW,
         filter: Filter::Bilinear,
+        in_timm: false,
     };
 
     pub(super) const SMALL: Self = Self {
@@ -96,7 +99,7 @@ impl MobileNetV3 {
 
     /// The network as timm publishes it, with PyTorch's ε.
     pub(super) const fn of_timm(self) -> Self {
-        Self { norm: Norm::PYTORCH, filter: Filter::Bicubic, ..self }
+        Self { norm: Norm::PYTORCH, filter: Filter::Bicubic, in_timm: true, ..self }
     }
 
     fn blocks(&self) -> usize {
@@ -178,9 +181,31 @@ impl Architecture for MobileNetV3 {
         };
         Some(format!("{ours}.{slot}"))
     }
+
+    /// timm's convolution behind the mean is a linear layer here.
+    fn published(&self, ours: &str) -> Option<(String, Option<usize>)> {
+        let (_, slot) = ours.rsplit_once('.').filter(|_| self.in_timm)?;
+        let axes = (ours == "classifier.0.weight").then_some(4);
+        let is_it =
+            |theirs: &String| self.our_name(&format!("{theirs}.{slot}")).is_some_and(|name| name == ours);
+        let theirs = self.modules_of_timm().into_iter().find(is_it)?;
+        Some((format!("{theirs}.{slot}"), axes))
+    }
 }
 
 impl MobileNetV3 {
+    /// timm's names of all modules with weights.
+    fn modules_of_timm(&self) -> Vec<String> {
+        let outer = ["conv_stem", "bn1", "conv_head", "classifier"].map(String::from);
+        let last = ["conv", "bn1"].map(|layer| format!("blocks.{}.0.{layer}", self.stages.len()));
+        let stages = self.stages.iter().enumerate();
+        let blocks = stages.flat_map(|(i, stage)| (0..stage.wide.len()).map(move |block| (i, block)));
+        let layers = blocks.flat_map(|(stage, block)| {
+            BlockLayer::modules(stage > 0).iter().map(move |layer| format!("blocks.{stage}.{block}.{layer}"))
+        });
+        outer.into_iter().chain(last).chain(layers).collect()
+    }
+
     /// torchvision's name of a layer of timm's blocks.
     fn block_name(&self, module: &str) -> Option<String> {
         let layer = BlockLayer::parse(module, |stage, _| stage > 0)?;

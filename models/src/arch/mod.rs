@@ -30,7 +30,7 @@ mod table;
 mod timm;
 mod vgg;
 
-pub use build::{about, build, is_auxiliary, names, our_name, pretraining};
+pub use build::{about, build, is_auxiliary, names, our_name, pretraining, published};
 pub use head::freeze_body;
 pub use new_head::{NewHead, last_layer, last_layers, new_head, with_outputs};
 pub use options::{Head, Options, numbered_classes};

@@ -55,6 +55,14 @@ impl BlockLayer {
         Some(Self { stage, block, part, norm })
     }
 
+    /// The layers that [`Self::parse`] reads in a block with a widening convolution, or in one without.
+    pub(super) fn modules(widens: bool) -> &'static [&'static str] {
+        const WIDENING: &[&str] =
+            &["conv_pw", "bn1", "conv_dw", "bn2", "se.conv_reduce", "se.conv_expand", "conv_pwl", "bn3"];
+        const PLAIN: &[&str] = &["conv_dw", "bn1", "se.conv_reduce", "se.conv_expand", "conv_pw", "bn2"];
+        if widens { WIDENING } else { PLAIN }
+    }
+
     /// torchvision's name of the layer within its block: the modules follow each other in a `Sequential`.
     pub(super) fn in_block(&self, widens: bool, squeezes: bool) -> String {
         let (depthwise, norm) = (usize::from(widens), usize::from(self.norm));

@@ -2,7 +2,7 @@
 
 use super::names::{Term, variables};
 use super::resizes::{dilated, resized, size};
-use crate::files::torchvision::{feature_orders, gathered_positions, inverse};
+use crate::files::pytorch_layout::{feature_orders, gathered_positions, inverse};
 use crate::graph::layer::Activation;
 use crate::graph::pool::{Pool, PoolKind, Window};
 use crate::{Graph, Layer, Result};

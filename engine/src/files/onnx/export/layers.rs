@@ -6,7 +6,7 @@ use super::norms::{layer_norm, prelu};
 use super::options::OnnxOptions;
 use super::resizes::{dilate, resize};
 use super::{activations, compact, pools};
-use crate::files::torchvision::{feature_orders, gathered_positions, inverse};
+use crate::files::pytorch_layout::{feature_orders, gathered_positions, inverse};
 use crate::graph::layer::{BatchNorm, Conv2d, Linear};
 use crate::{Graph, Layer, Node, NodeId, Result, Tensor};
 

@@ -9,7 +9,10 @@
 //!                └───────────────┘ └────────────────────────────────────┘
 //! ```
 //!
-//! A formula that any other operator reads becomes layers if it can, `a + b·x` for instance, and is refused otherwise.
+//! Where channels were removed from a layer norm, polynomials of the mean stand between (`spread`). A formula that any other
+//! operator reads becomes layers if it can, `a + b·x` for instance, and is refused otherwise.
+
+use super::spread::Spread;
 
 /// A function of the value x.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,16 +23,16 @@ pub(super) enum Formula {
     Bell { bell: Bell, scale: f64, shift: f64 },
     /// `factor·x·(1 + bell(x))`: GELU, if the factor is ½.
     Gated { bell: Bell, factor: f64 },
-    /// The mean of the channels.
-    Mean,
-    /// x minus the mean of the channels.
-    Centered,
+    /// `c₀ + c₁m + c₂m²` of the mean m of the channels.
+    OfMean([f64; 3]),
+    /// `x − a − b·m`, with `[a, b]`.
+    Centered([f64; 2]),
     /// The square of that.
-    Squares,
-    /// The mean of the squares, plus ε.
-    Variance(f64),
+    Squares([f64; 2]),
+    /// The mean of the squares, with what else belongs to the variance.
+    Variance(Spread),
     /// The root of that.
-    Deviation(f64),
+    Deviation(Spread),
 }
 
 /// A function from −1 to 1.
@@ -72,6 +75,8 @@ impl Formula {
             Self::Cubic(c) => Self::Cubic(c.map(|c| c * by)),
             Self::Bell { bell, scale, shift } => Self::Bell { bell, scale: scale * by, shift: shift * by },
             Self::Gated { bell, factor } => Self::Gated { bell, factor: factor * by },
+            Self::OfMean(c) => Self::OfMean(c.map(|c| c * by)),
+            Self::Variance(spread) => Self::Variance(spread.scaled(by)),
             _ => return None,
         })
     }
@@ -81,7 +86,8 @@ impl Formula {
         Some(match self {
             Self::Cubic([c0, c1, c2, c3]) => Self::Cubic([c0 + by, c1, c2, c3]),
             Self::Bell { bell, scale, shift } => Self::Bell { bell, scale, shift: shift + by },
-            Self::Variance(eps) if by >= 0.0 => Self::Variance(eps + by),
+            Self::OfMean([c0, c1, c2]) => Self::OfMean([c0 + by, c1, c2]),
+            Self::Variance(spread) if by >= 0.0 => Self::Variance(Spread { eps: spread.eps + by, ..spread }),
             _ => return None,
         })
     }
@@ -90,6 +96,11 @@ impl Formula {
     pub fn plus(self, other: Self) -> Option<Self> {
         match (self, other) {
             (Self::Cubic(a), Self::Cubic(b)) => Some(Self::Cubic(std::array::from_fn(|i| a[i] + b[i]))),
+            (Self::OfMean(a), Self::OfMean(b)) => Some(Self::OfMean(std::array::from_fn(|i| a[i] + b[i]))),
+            (Self::Variance(spread), Self::OfMean(c)) | (Self::OfMean(c), Self::Variance(spread)) => {
+                let constants = std::array::from_fn(|i| spread.constants[i] + c[i]);
+                Some(Self::Variance(Spread { constants, ..spread }))
+            }
             _ => None,
         }
     }
@@ -97,7 +108,7 @@ impl Formula {
     /// The difference of two formulas of the same x.
     pub fn minus(self, other: Self) -> Option<Self> {
         match (self, other) {
-            (Self::X, Self::Mean) => Some(Self::Centered),
+            (Self::X, Self::OfMean([a, b, 0.0])) => Some(Self::Centered([a, b])),
             _ => self.plus(other.scaled(-1.0)?),
         }
     }
@@ -105,7 +116,10 @@ impl Formula {
     /// The product of two formulas of the same x.
     pub fn times(self, other: Self) -> Option<Self> {
         match (self, other) {
-            (Self::Centered, Self::Centered) => Some(Self::Squares),
+            (Self::Centered(a), Self::Centered(b)) if a == b => Some(Self::Squares(a)),
+            (Self::OfMean([a0, a1, 0.0]), Self::OfMean([b0, b1, 0.0])) => {
+                Some(Self::OfMean([a0 * b0, a0 * b1 + a1 * b0, a1 * b1]))
+            }
             (Self::Cubic([0.0, by, 0.0, 0.0]), Self::Bell { bell, scale, shift })
             | (Self::Bell { bell, scale, shift }, Self::Cubic([0.0, by, 0.0, 0.0]))
                 if near(scale, shift) =>
@@ -159,8 +173,8 @@ impl Formula {
     /// Its mean over the channels.
     pub fn mean(self) -> Option<Self> {
         match self {
-            Self::X => Some(Self::Mean),
-            Self::Squares => Some(Self::Variance(0.0)),
+            Self::X => Some(Self::OfMean([0.0, 1.0, 0.0])),
+            Self::Squares(center) => Some(Self::Variance(Spread::about(center))),
             _ => None,
         }
     }
@@ -168,7 +182,7 @@ impl Formula {
     /// Its root.
     pub fn root(self) -> Option<Self> {
         match self {
-            Self::Variance(eps) => Some(Self::Deviation(eps)),
+            Self::Variance(spread) => Some(Self::Deviation(spread)),
             _ => None,
         }
     }
@@ -178,9 +192,11 @@ impl Formula {
         match self {
             Self::Cubic(_) => "a polynomial",
             Self::Bell { .. } | Self::Gated { .. } => "a part of GELU",
-            Self::Mean | Self::Centered | Self::Squares | Self::Variance(_) | Self::Deviation(_) => {
-                "a part of a layer norm"
-            }
+            Self::OfMean(_)
+            | Self::Centered(_)
+            | Self::Squares(_)
+            | Self::Variance(_)
+            | Self::Deviation(_) => "a part of a layer norm",
         }
     }
 }
@@ -227,7 +243,8 @@ mod tests {
     fn a_layer_norm_is_followed_step_by_step() {
         let centered = Formula::X.minus(Formula::X.mean().unwrap()).unwrap();
         let variance = centered.power(2.0).and_then(Formula::mean).unwrap();
-        assert_eq!(variance.shifted(1e-5).and_then(Formula::root), Some(Formula::Deviation(1e-5)));
+        let expected = Spread { eps: 1e-5, ..Spread::about([0.0, 1.0]) };
+        assert_eq!(variance.shifted(1e-5).and_then(Formula::root), Some(Formula::Deviation(expected)));
         assert_eq!(Formula::X.times(Formula::X).unwrap().mean(), None, "a mean of squares is no variance");
     }
 }

@@ -59,7 +59,7 @@ pub fn import(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Importe
     let attempt = |layout| attempt(&model, images, layout, options, &folder);
     let found = match attempt(Layout::ChannelsFirst) {
         // An image may also be meant the other way, which then imports without a problem.
-        Err(first) if images.dims.len() == 4 => match attempt(Layout::ChannelsLast) {
+        Err(first) if matches!(images.dims.len(), 3 | 4) => match attempt(Layout::ChannelsLast) {
             Err(second) => Err(if looks_channels_last(images) { second } else { first }),
             found => found,
         },
@@ -110,9 +110,6 @@ fn attempt(
     let output = importer.output().map_err(one)?;
     let output = importer.whole(output).map_err(one)?;
     let output = match output {
-        Value::Computed(view) if view.padding != [0; 4] => {
-            return Err(one("its output is a padded image".into()));
-        }
         // A flattened image of one pixel is a vector, too.
         Value::Computed(view) if view.is_vector_in_order() => importer.vector(&view),
         Value::Computed(view) if view.is_image() => view.node,

@@ -200,12 +200,10 @@ impl<'m, 'a> Importer<'m, 'a> {
                 Err("reads groups of channels, of which only a shuffle is understood".into())
             }
             Value::Quantized(..) => Err("reads quantized numbers; only `DequantizeLinear` does".into()),
-            Value::Window(part) if part.is_whole() => Ok(part.of),
+            Value::Window(part) => self.cropped(&part.of, part.cuts(), node.inputs[i]),
             Value::Pooled(kind, part) if part.is_whole() => Ok(self.pooled(node, kind, &part)),
+            Value::Pooled(..) => Err("reads a part of a pool, which no layer does".into()),
             Value::Constant(_) => Err(format!("works on the constant `{}`", node.inputs[i])),
-            Value::Window(_) | Value::Pooled(..) => {
-                Err("reads a part of an image, which no layer does".into())
-            }
             Value::Unknown => Err("reads an unknown value".into()),
         }
     }
@@ -222,12 +220,12 @@ impl<'m, 'a> Importer<'m, 'a> {
         View::image(id, [h, w, c])
     }
 
-    /// The computed input `i` of `node`.
+    /// The computed input `i` of `node`, whose padding becomes a layer.
     pub fn computed(&mut self, node: &OnnxNode<'a>, i: usize) -> Result<View, String> {
         let view = self.padded(node, i)?;
         match view.padding {
             [0, 0, 0, 0] => Ok(view),
-            _ => Err("reads a padded image; only convolutions and means do".into()),
+            _ => self.with_padding(&view, node.label()),
         }
     }
 

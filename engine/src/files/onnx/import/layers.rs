@@ -5,19 +5,25 @@ use super::importer::Importer;
 use super::model::OnnxNode;
 use super::value::Value;
 use super::view::{Axis, View};
-use crate::Tensor;
-use crate::graph::layer::{Conv2d, Layer};
+use crate::graph::layer::{Conv2d, Layer, Linear};
+use crate::{Param, Tensor};
+
+/// A convolution of single pixels with `weight` `[O, 1, 1, C / groups]`.
+pub(super) fn pointwise(weight: Param, bias: Option<Param>, groups: usize) -> Conv2d {
+    let (stride, dilation, none) = ([1; 2], [1; 2], [0; 2]);
+    Conv2d { weight, bias, stride, padding: none, extra_padding: none, dilation, groups }
+}
 
 impl<'a> Importer<'_, 'a> {
-    /// `value`, with the layers of its formula if it is one.
+    /// `value` as the network's output, with the layers that it still lacks.
     pub fn whole(&mut self, value: Value) -> Result<Value, String> {
-        match value {
-            Value::Formula(view, formula, name) => self
-                .layers_of(&view, formula, &name)
-                .map(Value::Computed)
-                .map_err(|e| format!("its output {e}")),
-            value => Ok(value),
-        }
+        let layers = match value {
+            Value::Formula(view, formula, name) => self.layers_of(&view, formula, &name),
+            Value::Computed(view) if view.padding != [0; 4] => self.with_padding(&view, "output"),
+            Value::Window(part) => self.cropped(&part.of, part.cuts(), "output"),
+            value => return Ok(value),
+        };
+        layers.map(Value::Computed).map_err(|e| format!("its output {e}"))
     }
 
     /// The layers of `formula` of `view`, called `name`.
@@ -28,6 +34,9 @@ impl<'a> Importer<'_, 'a> {
         }
         if formula == Formula::X {
             return Ok(view.clone());
+        }
+        if let Formula::OfMean([shift, scale, 0.0]) = formula {
+            return self.mean_of_channels(view, [shift, scale], name);
         }
         let channels = view.size[2];
         let [shift, scale] = formula.linear().ok_or_else(|| {
@@ -56,16 +65,29 @@ impl<'a> Importer<'_, 'a> {
         let weight = Tensor::from_vec(&[channels, 1, 1, 1], scale).map_err(|e| e.to_string())?;
         let bias = shift.map(|terms| Tensor::from_vec(&[channels], terms)).transpose();
         let bias = bias.map_err(|e| e.to_string())?.map(|bias| self.param(bias)).transpose()?;
-        let conv = Conv2d {
-            weight: self.param(weight)?,
-            bias,
-            stride: [1; 2],
-            padding: [0; 2],
-            extra_padding: [0; 2],
-            dilation: [1; 2],
-            groups: channels,
-        };
+        let conv = pointwise(self.param(weight)?, bias, channels);
         Ok(view.at(self.push_named(name, Layer::Conv2d(conv), &[view.node])))
+    }
+
+    /// `shift + scale · m`, m the mean of the channels of each pixel of `view`, or of the features of a vector: a layer of one
+    /// filter called `name`.
+    pub fn mean_of_channels(
+        &mut self,
+        view: &View,
+        [shift, scale]: [f64; 2],
+        name: &str,
+    ) -> Result<View, String> {
+        let [h, w, channels] = view.size;
+        self.make(channels + 1)?;
+        let bias = (shift != 0.0).then(|| Param::new(Tensor::full(&[1], shift as f32)));
+        let weight = |shape: &[usize]| Param::new(Tensor::full(shape, (scale / channels as f64) as f32));
+        let layer = match view.flat {
+            true => Layer::Linear(Linear { weight: weight(&[1, channels]), bias }),
+            false => Layer::Conv2d(pointwise(weight(&[1, 1, 1, channels]), bias, 1)),
+        };
+        let mean = View { size: [h, w, 1], ..view.at(self.push_named(name, layer, &[view.node])) };
+        let axes: Vec<&[Axis]> = view.axes.iter().map(Vec::as_slice).collect();
+        Ok(mean.with_axes(&axes))
     }
 
     /// Input `i` of `node` as a formula of a value, if it is computed and not padded.

@@ -8,9 +8,9 @@ use crate::files::onnx::fields::element;
 /// The order of an image's axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// `[N, C, H, W]`.
+    /// `[N, C, H, W]`, or `[N, C, W]`.
     ChannelsFirst,
-    /// `[N, H, W, C]`.
+    /// `[N, H, W, C]`, or `[N, W, C]`.
     ChannelsLast,
 }
 
@@ -30,8 +30,11 @@ pub(super) fn input(input: &OnnxInput, layout: Layout, side: Option<usize>) -> R
     let view = match (axes, layout) {
         ([], _) => View::image(0, [1, 1, 1]).with_axes(&[]),
         ([features], _) => View::image(0, [1, 1, known(features, "features")?]).with_axes(&[&[Axis::C]]),
-        ([c, w], _) => {
+        ([c, w], Layout::ChannelsFirst) => {
             View::image(0, [1, side(w)?, known(c, "channels")?]).with_axes(&[&[Axis::C], &[Axis::W]])
+        }
+        ([w, c], Layout::ChannelsLast) => {
+            View::image(0, [1, side(w)?, known(c, "channels")?]).with_axes(&[&[Axis::W], &[Axis::C]])
         }
         ([c, h, w], Layout::ChannelsFirst) => View::image(0, [side(h)?, side(w)?, known(c, "channels")?]),
         ([h, w, c], Layout::ChannelsLast) => {

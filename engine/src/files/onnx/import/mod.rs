@@ -1,6 +1,7 @@
 //! An ONNX file as a graph.
 
 mod array;
+mod edges;
 mod external;
 mod formula;
 mod import;
@@ -11,6 +12,7 @@ mod layout;
 mod model;
 mod operators;
 mod run;
+mod spread;
 mod tensor;
 mod value;
 mod view;

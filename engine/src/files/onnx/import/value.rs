@@ -3,6 +3,7 @@
 use super::array::Array;
 use super::formula::Formula;
 use super::view::{Axis, View};
+use crate::Tensor;
 use crate::graph::pool::PoolKind;
 use std::ops::Range;
 
@@ -25,8 +26,8 @@ pub(super) enum Value {
         /// Whether they changed places.
         swapped: bool,
     },
-    /// A quantized value, with its scale and zero point.
-    Quantized(View, [f32; 2]),
+    /// A quantized value, with its scales and zero points.
+    Quantized(View, Scales),
     /// Some rows or columns of an image: a window of an adaptive pool, if it is reduced next.
     Window(Part),
     /// The maximum or mean of such a window.
@@ -46,9 +47,37 @@ pub(super) struct Part {
     pub range: Range<usize>,
 }
 
+/// How numbers were quantized: `q = round(x / scale) + zero`.
+#[derive(Clone, Debug)]
+pub(super) struct Scales {
+    /// A number for all values, or one for each position along `axis`.
+    pub scale: Tensor,
+    /// As many zero points.
+    pub zero: Tensor,
+    /// An axis of ONNX's shape, the batch included; 0 if there is one scale.
+    pub axis: usize,
+}
+
+impl Scales {
+    /// Whether numbers that were quantized by one are restored by the other.
+    pub fn undo(&self, other: &Self) -> bool {
+        let same = |a: &Tensor, b: &Tensor| a.data() == b.data();
+        self.axis == other.axis && same(&self.scale, &other.scale) && same(&self.zero, &other.zero)
+    }
+}
+
 impl Part {
     /// Whether these are all rows or columns.
     pub fn is_whole(&self) -> bool {
-        self.range == (0..self.of.size[self.axis as usize])
+        self.cuts() == [0; 4]
+    }
+
+    /// What is cut off the image, `[top, left, bottom, right]`.
+    pub fn cuts(&self) -> [usize; 4] {
+        let (front, behind) = (self.range.start, self.of.size[self.axis as usize] - self.range.end);
+        match self.axis {
+            Axis::H => [front, 0, behind, 0],
+            _ => [0, front, 0, behind],
+        }
     }
 }

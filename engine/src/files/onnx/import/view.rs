@@ -81,11 +81,6 @@ impl View {
         !self.flat && self.axes == self.with_axes(&[&[Axis::C], &[Axis::H], &[Axis::W]]).axes
     }
 
-    /// Whether this is an image `[N, H, W, C]`.
-    pub fn is_channels_last(&self) -> bool {
-        !self.flat && self.axes == self.with_axes(&[&[Axis::H], &[Axis::W], &[Axis::C]]).axes
-    }
-
     /// Whether this is an image, in either order of its axes; those of one element may be missing.
     pub fn is_image(&self) -> bool {
         let orders = [[Axis::C, Axis::H, Axis::W], ALL];
@@ -203,7 +198,7 @@ mod tests {
         assert!(flat.reshaped(&[4, 2]).unwrap_err().contains("more elements"));
         assert!(flat.reshaped(&[40, 2]).unwrap_err().contains("fewer elements"));
         let last = image.transposed(&[0, 2, 3, 1]).unwrap();
-        assert!(last.is_channels_last() && !last.is_channels_first());
+        assert!(last.is_channel_axis(3) && !last.is_channels_first());
         assert_eq!(last.reshaped(&[40]).unwrap().order(), None);
         assert!(image.transposed(&[1, 0, 2, 3]).unwrap_err().contains("batch"));
         assert!(image.transposed(&[0, 2, 2, 1]).is_err() && image.transposed(&[0, 1]).is_err());

@@ -105,8 +105,8 @@ fn together<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<
         ("Add", a, b) => a.plus(b),
         ("Sub", a, b) => a.minus(b),
         ("Mul", a, b) => a.times(b),
-        (_, Formula::Centered, Formula::Deviation(eps)) => {
-            return norm::standardized(importer, node, &view, eps).map(Some);
+        (_, Formula::Centered(center), Formula::Deviation(spread)) => {
+            return norm::standardized(importer, node, &view, (center, &spread)).map(Some);
         }
         _ => None,
     };

@@ -1,12 +1,13 @@
 //! Convolutions.
 
 use super::pools::{Sides, pair, sides};
+use crate::Tensor;
+use crate::files::onnx::import::edges::Padded;
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
 use crate::files::onnx::import::value::Value;
 use crate::files::onnx::import::view::View;
 use crate::graph::layer::{Conv2d, Layer};
-use crate::{Param, Tensor};
 
 /// `Conv`: the weight is `[O, C / groups, KH, KW]`.
 pub(super) fn conv<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
@@ -23,11 +24,6 @@ pub(super) fn conv<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> 
     let kernel = [weight.dim(2), weight.dim(3)];
     let Sides { stride, dilation, front, behind, .. } =
         sides(node, kernel, [view.size[0], view.size[1]], view.padding)?;
-    if [0, 1].iter().any(|&axis| behind[axis] < front[axis]) {
-        return Err(format!(
-            "pads {front:?} in front of the image and {behind:?} behind, expected at least as much"
-        ));
-    }
     let groups = node.int("group")?.unwrap_or(1);
     let groups = usize::try_from(groups).ok().filter(|&groups| groups > 0);
     let groups = groups.ok_or("has less than one group")?;
@@ -38,9 +34,9 @@ pub(super) fn conv<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> 
         }
         None => None,
     };
-    let weight = importer.param(weight.permute(&[0, 2, 3, 1]))?;
-    let extra_padding = [0, 1].map(|axis| behind[axis] - front[axis]);
-    let conv = Conv2d { weight, bias, stride, padding: front, extra_padding, dilation, groups };
+    let Padded { weight, padding, extra_padding } =
+        importer.padded_conv(weight.permute(&[0, 2, 3, 1]), [front, behind], dilation)?;
+    let conv = Conv2d { weight, bias, stride, padding, extra_padding, dilation, groups };
     let layer = Layer::Conv2d(conv);
     layer.check().map_err(|e| e.to_string())?;
     let [h, w, c] = view.size;
@@ -53,18 +49,17 @@ pub(super) fn conv<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> 
 struct Transposed {
     stride: [usize; 2],
     dilation: [usize; 2],
-    /// The padding of the convolution: what the padding of the transposed one leaves of the kernel's reach.
-    padding: [usize; 2],
-    extra_padding: [usize; 2],
+    /// The padding of the convolution in front of the image and behind it: what the padding of the transposed one leaves of
+    /// the kernel's reach.
+    front: [usize; 2],
+    behind: [usize; 2],
     /// Whether pixels are cut off the output's edges, or added.
     cuts: bool,
 }
 
 impl Transposed {
-    fn read(node: &OnnxNode, kernel: [usize; 2]) -> Result<Self, String> {
-        if node.text("auto_pad")?.is_some_and(|pad| pad != "NOTSET" && pad != "VALID") {
-            return Err("pads by a rule of its own, which is not understood".into());
-        }
+    /// Of a kernel of size `kernel` on an image of `size`.
+    fn read(node: &OnnxNode, kernel: [usize; 2], size: [usize; 2]) -> Result<Self, String> {
         if node.ints("kernel_shape")?.is_some_and(|shape| *shape != kernel.map(|k| k as i64)) {
             return Err(format!("has a kernel of {kernel:?}, not the one it says"));
         }
@@ -74,20 +69,73 @@ impl Transposed {
             return Err("has a stride or dilation of 0".into());
         }
         let reach = [0, 1].map(|axis| dilation[axis].saturating_mul(kernel[axis] - 1));
-        let padding = [0, 1].map(|axis| reach[axis].checked_sub(pads[axis]));
-        let extra = [0, 1].map(|axis| (pads[axis] + further[axis]).checked_sub(pads[axis + 2]));
-        let ([Some(rows), Some(columns)], [Some(bottom), Some(right)]) = (padding, extra) else {
+        // The output without padding, of an image with zeros between its pixels.
+        let natural = [0, 1].map(|axis| stride[axis].saturating_mul(size[axis] - 1) + reach[axis] + 1);
+        let (pads, further) = match output_size(node, [size, stride])? {
+            None => (pads, further),
+            Some((out, lower)) => fitted(natural, further, out, lower),
+        };
+        let front = [0, 1].map(|axis| reach[axis].checked_sub(pads[axis]));
+        let behind = [0, 1].map(|axis| (reach[axis] + further[axis]).checked_sub(pads[axis + 2]));
+        let ([Some(top), Some(left)], [Some(bottom), Some(right)]) = (front, behind) else {
             return Err(format!("cuts {pads:?} off a kernel that reaches {reach:?}, which no layer does"));
         };
         let cuts = further != [0; 2] || pads != [0; 4];
-        Ok(Self { stride, dilation, padding: [rows, columns], extra_padding: [bottom, right], cuts })
+        Ok(Self { stride, dilation, front: [top, left], behind: [bottom, right], cuts })
     }
+}
+
+/// The size of the output of a transposed convolution of an image of `size` by `stride`, where the file says it instead of
+/// pads, and whether more is cut off in front than behind.
+fn output_size(
+    node: &OnnxNode,
+    [size, stride]: [[usize; 2]; 2],
+) -> Result<Option<([usize; 2], bool)>, String> {
+    let (same, lower) = match node.text("auto_pad")?.unwrap_or("NOTSET") {
+        "NOTSET" => (false, true),
+        "VALID" => return Ok(None),
+        "SAME_UPPER" => (true, false),
+        "SAME_LOWER" => (true, true),
+        other => return Err(format!("has the auto_pad `{other}`, which is not understood")),
+    };
+    Ok(match node.ints("output_shape")? {
+        Some(_) => Some((pair(node, "output_shape", 0)?, lower)),
+        None => same.then(|| ([0, 1].map(|axis| size[axis].saturating_mul(stride[axis])), lower)),
+    })
+}
+
+/// The pads, and the pixels added behind, with which an output has the size `out` instead of `natural`. The rest of an odd
+/// number of pixels is cut off in front if `lower`.
+fn fitted(
+    natural: [usize; 2],
+    further: [usize; 2],
+    out: [usize; 2],
+    lower: bool,
+) -> ([usize; 4], [usize; 2]) {
+    let (mut pads, mut added) = ([0; 4], [0; 2]);
+    for axis in [0, 1] {
+        let all = natural[axis] + further[axis];
+        let cut = all.saturating_sub(out[axis]);
+        pads[axis] = if lower { cut.div_ceil(2) } else { cut / 2 };
+        pads[axis + 2] = cut - pads[axis];
+        added[axis] = further[axis] + out[axis].saturating_sub(all);
+    }
+    (pads, added)
 }
 
 /// `ConvTranspose`: zeros between the pixels, and a convolution with the kernel turned by half a circle. The weight is
 /// `[C, O / groups, KH, KW]`.
 pub(super) fn transposed<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
-    node.only(&["auto_pad", "dilations", "group", "kernel_shape", "output_padding", "pads", "strides"])?;
+    node.only(&[
+        "auto_pad",
+        "dilations",
+        "group",
+        "kernel_shape",
+        "output_padding",
+        "output_shape",
+        "pads",
+        "strides",
+    ])?;
     let view = importer.computed(node, 0)?;
     let weight = importer.weights(node, 1)?;
     if weight.shape().len() != 4 || !view.is_channels_first() || weight.is_empty() {
@@ -96,11 +144,11 @@ pub(super) fn transposed<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
             "convolves {shape:?} by a weight of shape {found:?}, expected images [N, C, H, W]"
         ));
     }
-    let Transposed { stride, dilation, padding, extra_padding, cuts } =
-        Transposed::read(node, [weight.dim(2), weight.dim(3)])?;
+    let [h, w, c] = view.size;
+    let Transposed { stride, dilation, front, behind, cuts } =
+        Transposed::read(node, [weight.dim(2), weight.dim(3)], [h, w])?;
     let groups = usize::try_from(node.int("group")?.unwrap_or(1)).ok().filter(|&groups| groups > 0);
     let groups = groups.ok_or("has less than one group")?;
-    let [h, w, c] = view.size;
     if weight.dim(0) != c || !c.is_multiple_of(groups) {
         return Err(format!("has a weight of {} channels in {groups} groups for {c}", weight.dim(0)));
     }
@@ -118,16 +166,10 @@ pub(super) fn transposed<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
         }
         None => None,
     };
-    importer.make(weight.len())?;
-    let conv = Layer::Conv2d(Conv2d {
-        weight: Param::new(turned(&weight, groups)),
-        bias,
-        stride: [1; 2],
-        padding,
-        extra_padding,
-        dilation,
-        groups,
-    });
+    let Padded { weight, padding, extra_padding } =
+        importer.padded_conv(turned(&weight, groups), [front, behind], dilation)?;
+    let conv = Conv2d { weight, bias, stride: [1; 2], padding, extra_padding, dilation, groups };
+    let conv = Layer::Conv2d(conv);
     conv.check().map_err(|e| e.to_string())?;
     let input = match stride {
         [1, 1] => view.node,

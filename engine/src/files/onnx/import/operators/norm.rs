@@ -3,9 +3,10 @@
 use super::terms::terms;
 use crate::files::onnx::import::importer::Importer;
 use crate::files::onnx::import::model::OnnxNode;
+use crate::files::onnx::import::spread::Spread;
 use crate::files::onnx::import::value::Value;
 use crate::files::onnx::import::view::View;
-use crate::files::torchvision::inverse;
+use crate::files::pytorch_layout::inverse;
 use crate::graph::layer::{Activation, BatchNorm, Layer, LayerNorm, PRelu};
 use crate::{Param, Tensor};
 
@@ -90,16 +91,17 @@ pub(super) fn layer_norm<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a
     Ok(Value::Computed(view.at(id)))
 }
 
-/// A layer norm whose parts were separate nodes, so far without its parameters.
+/// A layer norm whose parts were separate nodes, `x − center` and its deviation, so far without its parameters.
 pub(super) fn standardized<'a>(
     importer: &mut Importer<'_, 'a>,
     node: &OnnxNode<'a>,
     view: &View,
-    eps: f64,
+    (center, spread): ([f64; 2], &Spread),
 ) -> Result<Value, String> {
     let channels = view.size[2];
     importer.make(2 * channels)?;
-    let layer = Layer::LayerNorm(LayerNorm::new(channels, eps as f32));
+    let norm = spread.layer_norm(center, channels);
+    let layer = Layer::LayerNorm(norm.ok_or("divides by another deviation than that of a layer norm")?);
     layer.check().map_err(|e| e.to_string())?;
     let id = importer.push_named(node.label(), layer, &[view.node]);
     Ok(Value::Computed(view.at(id)))

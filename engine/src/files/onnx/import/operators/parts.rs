@@ -180,13 +180,17 @@ fn shortcut<'a>(
     Value::Computed(View::image(id, [h.div_ceil(stride), w.div_ceil(stride), before + c + after]))
 }
 
-/// `Slice` of a list of integers, of every n-th pixel, or of rows or columns that a pool reduces.
+/// `Slice` of a list of integers, of channels, of every n-th pixel, of rows or columns that a pool reduces, or of all but a
+/// few at the edges.
 pub(super) fn slice<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
     node.only(&[])?;
     let value = importer.value(node, 0)?;
     let dims: Vec<usize> = match &value {
         Value::Constant(array) => array.dims().to_vec(),
-        _ => [&[usize::MAX][..], &importer.computed(node, 0)?.dims()].concat(),
+        _ => {
+            let batch = importer.batch.plain().and_then(|batch| usize::try_from(batch).ok());
+            [&[batch.unwrap_or(usize::MAX)][..], &importer.computed(node, 0)?.dims()].concat()
+        }
     };
     let ranges = ranges(importer, node, &dims)?;
     if let Value::Constant(array) = &value {
@@ -216,17 +220,36 @@ pub(super) fn slice<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) ->
             let channels = (start..end).step_by(step).collect();
             importer.gathered(node.label(), &view, axis, channels).map(Value::Computed)
         }
-        _ if !view.is_channels_first() => {
-            Err(format!("takes a part of {:?}, which no layer does", view.dims()))
-        }
         [(2, 0, h, a), (3, 0, w, b)] | [(3, 0, w, b), (2, 0, h, a)]
-            if a == b && [h, w] == [full(2), full(3)] =>
+            if view.is_channels_first() && a == b && [h, w] == [full(2), full(3)] =>
         {
             Ok(shortcut(importer, node, &view, a, [0, 0]))
         }
-        [(axis @ (2 | 3), start, end, 1)] => Ok(Value::Window(part(view, axis, start..end))),
-        _ => Err("takes a part of an image, which no layer does".into()),
+        [(axis @ (2 | 3), start, end, 1)] if view.is_channels_first() => {
+            Ok(Value::Window(part(view, axis, start..end)))
+        }
+        _ => cut(importer, node, &view, &parts),
     }
+}
+
+/// `parts` of the rows and columns of an image, whatever the order of its axes.
+fn cut<'a>(
+    importer: &mut Importer<'_, 'a>,
+    node: &OnnxNode<'a>,
+    view: &View,
+    parts: &[(usize, usize, usize, usize)],
+) -> Result<Value, String> {
+    let mut cuts = [0; 4];
+    for &(axis, start, end, step) in parts {
+        let group = axis.checked_sub(1).and_then(|behind| view.axes.get(behind));
+        let side = match (group.map(Vec::as_slice), step) {
+            (Some([Axis::H]), 1) => 0,
+            (Some([Axis::W]), 1) => 1,
+            _ => return Err(format!("takes a part of {:?}, which no layer does", view.dims())),
+        };
+        (cuts[side], cuts[side + 2]) = (start, view.size[side] - end);
+    }
+    importer.cropped(view, cuts, node.label()).map(Value::Computed)
 }
 
 /// The rows or columns `range` of an image.

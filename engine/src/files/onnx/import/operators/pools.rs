@@ -109,26 +109,84 @@ pub(super) fn window<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
     if !view.is_channels_first() {
         return Err(format!("pools {:?}, expected images [N, C, H, W]", view.dims()));
     }
-    let kernel = node.ints("kernel_shape")?.ok_or("has no kernel_shape")?;
-    let size = [view.size[0], view.size[1]];
-    let sides = sides(node, list(kernel, "kernel_shape")?, size, view.padding)?;
-    if sides.dilation != [1; 2] {
+    let kernel = list(node.ints("kernel_shape")?.ok_or("has no kernel_shape")?, "kernel_shape")?;
+    let of = |view: &View| sides(node, kernel, [view.size[0], view.size[1]], view.padding);
+    let rules = Rules {
+        kind,
+        ceil: node.int("ceil_mode")? == Some(1),
+        counts: node.int("count_include_pad")? == Some(1),
+    };
+    let found = of(&view)?;
+    if found.dilation != [1; 2] {
         return Err("pools with a dilation, which no layer does".into());
     }
-    let ceil = node.int("ceil_mode")? == Some(1);
-    let counts = node.int("count_include_pad")? == Some(1);
-    let window = fixed(kind, &view, &sides, ceil, counts)?;
-    pushed(importer, node, &view, Pool { kind, window: Window::Fixed(window) })
+    match fixed(&rules, &view, &found) {
+        Ok(window) => pushed(importer, node, &view, Pool { kind, window: Window::Fixed(window) }),
+        // Padding that the window does not have may be layers of its own: of the image first, then the window's.
+        Err(_) if view.padding != [0; 4] => {
+            let view = importer.with_padding(&view, node.label())?;
+            let found = of(&view)?;
+            match fixed(&rules, &view, &found) {
+                Ok(window) => pushed(importer, node, &view, Pool { kind, window: Window::Fixed(window) }),
+                Err(reason) => apart(importer, node, &view, (&rules, &found, reason)),
+            }
+        }
+        Err(reason) => apart(importer, node, &view, (&rules, &found, reason)),
+    }
+}
+
+/// How a pool treats what is not the image.
+struct Rules {
+    kind: PoolKind,
+    /// Whether the number of windows is rounded up.
+    ceil: bool,
+    /// Whether a mean counts the padding.
+    counts: bool,
+}
+
+/// A pool whose padding no window of ours has: a mean that counts it, behind a layer that adds it; or a maximum, of evenly
+/// padded windows that start at every pixel, some of which are cut off.
+fn apart<'a>(
+    importer: &mut Importer<'_, 'a>,
+    node: &OnnxNode<'a>,
+    view: &View,
+    (rules, sides, reason): (&Rules, &Sides, String),
+) -> Result<Value, String> {
+    let &Sides { kernel, stride, front, behind, .. } = sides;
+    let even = FixedWindow { kernel, stride, padding: [0; 2], ceil_mode: false, count_include_pad: true };
+    let kind = rules.kind;
+    if rules.ceil {
+        return Err(reason);
+    }
+    if kind == PoolKind::Average && rules.counts {
+        let padding = [front[0], front[1], behind[0], behind[1]];
+        let padded = importer.with_padding(&View { padding, ..view.clone() }, node.label())?;
+        return pushed(importer, node, &padded, Pool { kind, window: Window::Fixed(even) });
+    }
+    if kind == PoolKind::Average || [0, 1].iter().any(|&axis| front[axis] != behind[axis] && stride[axis] > 1)
+    {
+        return Err(reason);
+    }
+    let padding = [0, 1].map(|axis| front[axis].max(behind[axis]));
+    let cut = |found: [usize; 2]| [0, 1].map(|axis| padding[axis] - found[axis]);
+    let ([top, left], [bottom, right]) = (cut(front), cut(behind));
+    let window = Window::Fixed(FixedWindow { padding, ..even });
+    let Value::Computed(all) = pushed(importer, node, view, Pool { kind, window })? else {
+        return Err(reason);
+    };
+    importer.cropped(&all, [top, left, bottom, right], node.label()).map(Value::Computed)
 }
 
 /// The window of ours that computes the same on images of this size.
-fn fixed(
-    kind: PoolKind,
-    view: &View,
-    sides: &Sides,
-    ceil: bool,
-    counts: bool,
-) -> Result<FixedWindow, String> {
+fn fixed(rules: &Rules, view: &View, sides: &Sides) -> Result<FixedWindow, String> {
+    let [h, w, c] = view.size;
+    let window = evenly(rules, view, sides)?;
+    window.geometry(&[1, h, w, c]).map_err(|e| e.to_string())?;
+    Ok(window)
+}
+
+/// [`fixed`], which may be too much padding for its size.
+fn evenly(&Rules { kind, ceil, counts }: &Rules, view: &View, sides: &Sides) -> Result<FixedWindow, String> {
     let (padded, even) = (view.padding != [0; 4], sides.behind == sides.front);
     let of = |ceil_mode, count_include_pad| FixedWindow {
         kernel: sides.kernel,
@@ -193,7 +251,7 @@ pub(super) fn global<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
     pushed(importer, node, &view, Pool { kind, window: Window::Global })
 }
 
-/// `ReduceMean` and `ReduceMax` over rows, columns or both.
+/// `ReduceMean` and `ReduceMax` over rows, columns or both, and means over channels.
 pub(super) fn reduce<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
     node.only(&["axes", "keepdims", "noop_with_empty_axes"])?;
     let kind = if node.op == "ReduceMax" { PoolKind::Max } else { PoolKind::Average };
@@ -212,9 +270,6 @@ pub(super) fn reduce<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
         return Ok(value);
     }
     let view = importer.computed(node, 0)?;
-    if view.flat {
-        return Err("reduces a vector, which no layer does".into());
-    }
     let rank = view.axes.len() as i64 + 1;
     let axes: Vec<i64> = axes.iter().map(|&axis| if axis < 0 { axis + rank } else { axis }).collect();
     if axes.is_empty() || axes.iter().any(|axis| !(1..rank).contains(axis)) {
@@ -224,17 +279,27 @@ pub(super) fn reduce<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
     let groups = view.axes.iter().enumerate();
     let reduced: Vec<Axis> =
         groups.filter(|(i, _)| is_reduced(*i)).flat_map(|(_, group)| group.clone()).collect();
-    if reduced.contains(&Axis::C) {
-        return Err("reduces channels, which no layer does".into());
+    let over_channels = reduced.contains(&Axis::C);
+    if over_channels && kind == PoolKind::Max {
+        return Err("takes the maximum of channels, which no layer does".into());
     }
     let [h, w, c] = view.size;
     let left = |axis, size| if reduced.contains(&axis) { 1 } else { size };
     let out = [left(Axis::H, h), left(Axis::W, w)];
-    let window = if out == [1, 1] { Window::Global } else { Window::Adaptive(out) };
-    let id = importer.push(node, Layer::Pool(Pool { kind, window }), &[view.node]);
+    let mut image = view.clone();
+    if !over_channels || out != [h, w] {
+        if view.flat {
+            return Err("reduces a vector, which no layer does".into());
+        }
+        let window = if out == [1, 1] { Window::Global } else { Window::Adaptive(out) };
+        let id = importer.push(node, Layer::Pool(Pool { kind, window }), &[view.node]);
+        image = View { size: [out[0], out[1], c], ..view.at(id) };
+    }
+    if over_channels {
+        image = importer.mean_of_channels(&image, [0.0, 1.0], &format!("{}.mean", node.label()))?;
+    }
     let kept = view.axes.iter().enumerate().filter(|(i, _)| keep || !is_reduced(*i));
     let axes: Vec<&[Axis]> = kept.map(|(_, group)| group.as_slice()).collect();
-    let image = View { node: id, size: [out[0], out[1], c], ..view.clone() };
     Ok(Value::Computed(image.with_axes(&axes)))
 }
 

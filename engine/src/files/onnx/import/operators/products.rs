@@ -2,11 +2,12 @@
 
 use crate::Tensor;
 use crate::files::onnx::import::importer::Importer;
+use crate::files::onnx::import::layers::pointwise;
 use crate::files::onnx::import::model::OnnxNode;
 use crate::files::onnx::import::value::Value;
 use crate::files::onnx::import::view::{Axis, View};
-use crate::files::torchvision::inverse;
-use crate::graph::layer::{Conv2d, Layer, Linear};
+use crate::files::pytorch_layout::inverse;
+use crate::graph::layer::{Layer, Linear};
 
 /// `Gemm`: `alpha · A · B + beta · C`, with constant B and C.
 pub(super) fn gemm<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
@@ -38,7 +39,8 @@ pub(super) fn gemm<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> 
     linear(importer, node, &view, weight, bias)
 }
 
-/// `MatMul` with a constant matrix: a linear layer, or of images `[N, H, W, C]` a convolution of single pixels.
+/// `MatMul` with a constant matrix: a linear layer, or where the channels are the last of several axes, a convolution of
+/// single pixels.
 pub(super) fn mat_mul<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -> Result<Value, String> {
     node.only(&[])?;
     let view = importer.computed(node, 0)?;
@@ -50,23 +52,17 @@ pub(super) fn mat_mul<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) 
     if view.axes.len() == 1 {
         return linear(importer, node, &view, weight, None);
     }
-    let [h, w, c] = view.size;
-    if !view.is_channels_last() || weight.dim(1) != c {
+    let ([h, w, c], last) = (view.size, view.axes.len());
+    if view.flat || !view.is_channel_axis(last) || weight.dim(1) != c {
         return Err(format!("multiplies {:?} by {} columns", view.dims(), weight.dim(1)));
     }
     let filters = weight.dim(0);
     let weight = weight.reshape(&[filters, 1, 1, c]).map_err(|e| e.to_string())?;
-    let conv = Conv2d {
-        weight: importer.param(weight)?,
-        bias: None,
-        stride: [1; 2],
-        padding: [0; 2],
-        extra_padding: [0; 2],
-        dilation: [1; 2],
-        groups: 1,
-    };
-    let image = View::image(importer.push(node, Layer::Conv2d(conv), &[view.node]), [h, w, filters]);
-    Ok(Value::Computed(image.with_axes(&[&[Axis::H], &[Axis::W], &[Axis::C]])))
+    let conv = Layer::Conv2d(pointwise(importer.param(weight)?, None, 1));
+    let image = View { size: [h, w, filters], ..view.at(importer.push(node, conv, &[view.node])) };
+    let mut axes: Vec<&[Axis]> = view.axes.iter().map(Vec::as_slice).collect();
+    axes[last - 1] = &[Axis::C];
+    Ok(Value::Computed(image.with_axes(&axes)))
 }
 
 /// A linear layer with `weight` `[OUT, IN]`, whose columns are in ONNX's order.

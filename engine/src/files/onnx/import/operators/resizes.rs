@@ -25,9 +25,6 @@ pub(super) fn resize<'a>(importer: &mut Importer<'_, 'a>, node: &OnnxNode<'a>) -
             return Err(format!("resizes with `{name}`, which no layer does"));
         }
     }
-    if node.text("keep_aspect_ratio_policy")?.is_some_and(|policy| policy != "stretch") {
-        return Err("keeps the aspect ratio, which no layer does".into());
-    }
     let view = importer.computed(node, 0)?;
     if !view.is_channels_first() {
         return Err(format!("resizes {:?}, expected images [N, C, H, W]", view.dims()));
@@ -87,7 +84,7 @@ fn size<'a>(
             None => Some(view.size[axis as usize - 2]),
         });
         return match (same && sizes.len() == axes.len(), out) {
-            (true, [Some(h), Some(w)]) => Ok((ResizeSize::Fixed([h, w]), [h, w])),
+            (true, [Some(h), Some(w)]) => by_policy(node, view, [h, w], &axes),
             _ => Err("resizes the batch or the channels".into()),
         };
     }
@@ -103,7 +100,30 @@ fn size<'a>(
     if [batch, channels] != [1.0; 2] {
         return Err("resizes the batch or the channels".into());
     }
-    let scale = [rows, columns];
+    by_scale(view, [rows, columns])
+}
+
+/// The size `out`, or one of the image's proportions inside it or around it.
+fn by_policy(
+    node: &OnnxNode,
+    view: &View,
+    out: [usize; 2],
+    axes: &[i64],
+) -> Result<(ResizeSize, [usize; 2]), String> {
+    let ratio = |axis: usize| out[axis] as f64 / view.size[axis] as f64;
+    let pixels = matches!(axes, [2, 3] | [3, 2]);
+    match node.text("keep_aspect_ratio_policy")?.unwrap_or("stretch") {
+        "stretch" => Ok((ResizeSize::Fixed(out), out)),
+        "not_larger" if pixels => by_scale(view, [ratio(0).min(ratio(1)); 2]),
+        "not_smaller" if pixels => by_scale(view, [ratio(0).max(ratio(1)); 2]),
+        other => {
+            Err(format!("keeps the aspect ratio of the axes {axes:?} by `{other}`, which no layer does"))
+        }
+    }
+}
+
+/// The size of the image `view` times `scale`.
+fn by_scale(view: &View, scale: [f64; 2]) -> Result<(ResizeSize, [usize; 2]), String> {
     let out = [0, 1].map(|axis| (view.size[axis] as f64 * scale[axis] + 1e-4).floor());
     // A scale that gives no whole number of pixels moves them by another factor than the sizes say.
     let exact = |axis: usize| (out[axis] - view.size[axis] as f64 * scale[axis]).abs() < 1e-3;
