@@ -30,6 +30,12 @@ fn outputs_have_the_documented_fields() {
     let (schema, dir) = (documented(), tempfile::tempdir().unwrap());
     let data = "--data fashion-mnist --limit 2 --batch 8";
     image::RgbImage::new(8, 8).save(dir.path().join("image.png")).unwrap();
+    for folder in ["train/a", "train/b", "val/a", "val/b"].map(|name| dir.path().join("folders").join(name)) {
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["1.png", "2.png"] {
+            image::RgbImage::new(8, 8).save(folder.join(name)).unwrap();
+        }
+    }
     let small = "--size 32 --seconds 0";
     let wanted = [
         ("Stages", format!("train --arch vgg8_bn --width 0.1 --epochs 1 --out a.safetensors {data}")),
@@ -56,7 +62,8 @@ fn outputs_have_the_documented_fields() {
                 "sensitivity a.safetensors --fractions 0.5 --ways prune,row,factorize --tolerance 100% --out prices {data}"
             ),
         ),
-        ("Synthesis", "synthesize a.safetensors --count 5 --batch 3 --steps 2 --out made".into()),
+        ("Stages", "train --arch vgg8_bn --width 0.1 --epochs 1 --size 32 --batch 2 --data folders --out n.safetensors".into()),
+        ("Synthesis", "synthesize n.safetensors --count 5 --batch 3 --steps 2 --out made".into()),
         ("Difference", "diff s.safetensors p.safetensors".into()),
         ("Summary", "summary s.safetensors".into()),
         ("Summary", "summary s.safetensors --groups".into()),

@@ -131,6 +131,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         "bench",
         &[
             "lopper bench small.safetensors --batch 16 --layers",
+            "lopper bench base.safetensors --beside pruned.safetensors small.safetensors",
             "lopper bench resnet18 --size 64 --stages 0.9",
             "lopper bench resnet18 --training --batch 32 --layers",
         ],
@@ -229,6 +230,7 @@ mod tests {
         "only",
         "budget",
         "out",
+        "beside",
         "stages",
         "label-noise",
         "train-list",
